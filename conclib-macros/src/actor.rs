@@ -1,0 +1,152 @@
+//! `#[derive(Actor)]`, with `#[periodic(…)]`.
+
+use proc_macro2::TokenStream;
+use quote::quote;
+use syn::{Attribute, DeriveInput, Generics, LitInt, LitStr, parse_quote};
+
+use crate::attr::{Errors, problem_of_name, read_options, value};
+use periodic::Periodic;
+
+mod periodic;
+
+const OPTIONS: &[&str] = &["urn", "mailbox"];
+
+/// The longest URN, as in `conclib::MAX_URN_BYTES`.
+const MAX_URN_BYTES: usize = 255;
+
+pub(crate) fn derive(input: &DeriveInput) -> TokenStream {
+    let mut errors = Errors::default();
+    let mut actor = Actor::parse(input, &mut errors);
+    actor.validate(&mut errors);
+    let expansion = actor.expand();
+    let errors = errors.into_tokens();
+    quote!(#expansion #errors)
+}
+
+/// An actor, its options and its ticks.
+struct Actor<'a> {
+    input: &'a DeriveInput,
+    urn: Option<LitStr>,
+    mailbox: Option<LitInt>,
+    ticks: Vec<Periodic>,
+}
+
+impl<'a> Actor<'a> {
+    fn parse(input: &'a DeriveInput, errors: &mut Errors) -> Self {
+        let mut actor = Self {
+            input,
+            urn: None,
+            mailbox: None,
+            ticks: Vec::new(),
+        };
+        let mut seen = Vec::new();
+        for attribute in &input.attrs {
+            if attribute.path().is_ident("actor") {
+                errors.keep(actor.parse_options(attribute, &mut seen));
+            } else if attribute.path().is_ident("periodic") {
+                actor.ticks.extend(errors.keep(Periodic::parse(attribute)));
+            }
+        }
+        actor
+    }
+
+    fn parse_options(
+        &mut self,
+        attribute: &Attribute,
+        seen: &mut Vec<&'static str>,
+    ) -> syn::Result<()> {
+        read_options(attribute, OPTIONS, seen, |option, meta| {
+            match option {
+                "urn" => self.urn = Some(value(meta, "urn = \"user/42\"")?),
+                _ => self.mailbox = Some(value(meta, "mailbox = 256")?),
+            }
+            Ok(())
+        })
+    }
+
+    fn validate(&mut self, errors: &mut Errors) {
+        if let Some(urn) = &self.urn {
+            let text = urn.value();
+            let too_long = (text.len() > MAX_URN_BYTES)
+                .then(|| format!("{} bytes are more than {MAX_URN_BYTES}", text.len()));
+            if let Some(problem) = problem_of_name(&text).or(too_long) {
+                errors.at(
+                    urn,
+                    format!("not a URN: {problem}; write for example \"user/42\""),
+                );
+                self.urn = None;
+            }
+        }
+        if let Some(mailbox) = &self.mailbox {
+            let problem = match mailbox.base10_parse::<usize>() {
+                Ok(0) => Some("a mailbox has room for 1 message at least".to_owned()),
+                Ok(_) => None,
+                Err(error) => Some(format!("not a number of messages: {error}")),
+            };
+            if let Some(problem) = problem {
+                errors.at(mailbox, problem);
+                self.mailbox = None;
+            }
+        }
+        self.ticks
+            .retain(|tick| errors.keep(tick.validate()).is_some());
+    }
+
+    fn expand(&self) -> TokenStream {
+        let ident = &self.input.ident;
+        let generics = self.generics();
+        let (impl_generics, _, where_clause) = generics.split_for_impl();
+        let (_, ty_generics, _) = self.input.generics.split_for_impl();
+        let urn = self.urn.as_ref().map(|urn| {
+            quote! {
+                const URN: ::core::option::Option<&'static ::core::primitive::str> =
+                    ::core::option::Option::Some(#urn);
+            }
+        });
+        let mailbox = self
+            .mailbox
+            .as_ref()
+            .map(|mailbox| quote!(const MAILBOX: ::core::primitive::usize = #mailbox;));
+        let ticks_fn = (!self.ticks.is_empty()).then(|| {
+            quote! {
+                fn ticks() -> &'static [::conclib::Tick<Self>] {
+                    <Self as ::conclib::PeriodicActor>::TICKS
+                }
+            }
+        });
+        let ticks = self.ticks.iter().map(Periodic::expand);
+        let periodic = (!self.ticks.is_empty()).then(|| {
+            quote! {
+                #[automatically_derived]
+                impl #impl_generics ::conclib::PeriodicActor for #ident #ty_generics #where_clause {
+                    const TICKS: &'static [::conclib::Tick<Self>] = &[#(#ticks),*];
+                }
+            }
+        });
+        quote! {
+            #[automatically_derived]
+            impl #impl_generics ::conclib::Actor for #ident #ty_generics #where_clause {
+                #urn
+                #mailbox
+                #ticks_fn
+            }
+            #periodic
+        }
+    }
+
+    /// The type's generics. If it has any, the bounds of its handlers are on their `impl`, and
+    /// need not be repeated on the type.
+    fn generics(&self) -> Generics {
+        let mut generics = self.input.generics.clone();
+        if generics.params.is_empty() {
+            return generics;
+        }
+        let predicates = &mut generics.make_where_clause().predicates;
+        predicates.push(parse_quote!(Self: ::conclib::Handlers));
+        for tick in &self.ticks {
+            let message = tick.message_type();
+            predicates.push(parse_quote!(Self: ::conclib::Handler<#message>));
+        }
+        generics
+    }
+}

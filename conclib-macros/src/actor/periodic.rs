@@ -1,0 +1,162 @@
+//! `#[periodic(tick = Beat, every = "500ms")]`: one entry of an actor's ticks.
+
+use std::time::Duration;
+
+use proc_macro2::{Ident, TokenStream};
+use quote::{format_ident, quote, quote_spanned};
+use syn::{Attribute, Expr, LitStr, Path};
+
+use crate::attr::{duration, place, read_options, value};
+
+const OPTIONS: &[&str] = &["tick", "every", "first", "missed", "jitter"];
+
+const FIRST: &[&str] = &["now", "after"];
+const MISSED: &[&str] = &["skip", "burst", "delay"];
+
+const FORMS: &str = "a tick is a struct that is written out: `Beat`, `Flush { all: true }` or \
+                     `Wait(3)`";
+
+/// A message, and when it is due.
+pub(super) struct Periodic {
+    /// Makes the message.
+    tick: Expr,
+    /// The message's type, read off the expression.
+    message: Path,
+    every: LitStr,
+    /// The variant of `First`.
+    first: Ident,
+    /// The variant of `Missed`.
+    missed: Ident,
+    jitter: Option<LitStr>,
+}
+
+impl Periodic {
+    pub(super) fn parse(attribute: &Attribute) -> syn::Result<Self> {
+        let (mut tick, mut every, mut jitter) = (None::<Expr>, None, None);
+        let mut first = format_ident!("Now");
+        let mut missed = format_ident!("Skip");
+        read_options(attribute, OPTIONS, &mut Vec::new(), |option, meta| {
+            match option {
+                "tick" => tick = Some(value(meta, "tick = Beat")?),
+                "every" => every = Some(value(meta, "every = \"500ms\"")?),
+                "first" => first = variant(&value(meta, "first = \"after\"")?, FIRST)?,
+                "missed" => missed = variant(&value(meta, "missed = \"skip\"")?, MISSED)?,
+                _ => jitter = Some(value(meta, "jitter = \"5s\"")?),
+            }
+            Ok(())
+        })?;
+        let missing = |option: &str| {
+            let problem = format!(
+                "`{option}` is missing: \
+                 write for example `#[periodic(tick = Beat, every = \"500ms\")]`"
+            );
+            syn::Error::new_spanned(attribute.path(), problem)
+        };
+        let tick = tick.ok_or_else(|| missing("tick"))?;
+        let every = every.ok_or_else(|| missing("every"))?;
+        let message = type_of(&tick)?;
+        Ok(Self {
+            tick,
+            message,
+            every,
+            first,
+            missed,
+            jitter,
+        })
+    }
+
+    pub(super) fn validate(&self) -> syn::Result<()> {
+        if duration(&self.every)?.is_zero() {
+            return Err(syn::Error::new_spanned(
+                &self.every,
+                "an interval is longer than 0: write for example \"500ms\"",
+            ));
+        }
+        self.jitter.as_ref().map(duration).transpose()?;
+        Ok(())
+    }
+
+    pub(super) fn message_type(&self) -> &Path {
+        &self.message
+    }
+
+    /// The entry of `PeriodicActor::TICKS`.
+    pub(super) fn expand(&self) -> TokenStream {
+        let Self {
+            tick,
+            message,
+            first,
+            missed,
+            ..
+        } = self;
+        let every = duration_tokens(duration(&self.every).unwrap_or_default());
+        let jitter = self
+            .jitter
+            .as_ref()
+            .and_then(|jitter| duration(jitter).ok());
+        let jitter = duration_tokens(jitter.unwrap_or_default());
+        // The error about a missing handler points at the message.
+        let wrap = quote_spanned!(place(message)=> ::conclib::__private::tick::<Self, #message>);
+        quote! {
+            ::conclib::Tick {
+                name: <#message as ::conclib::ActorMessage>::NAME,
+                schedule: ::conclib::Schedule {
+                    every: #every,
+                    first: ::conclib::First::#first,
+                    missed: ::conclib::Missed::#missed,
+                    jitter: #jitter,
+                },
+                message: || #wrap(#tick),
+            }
+        }
+    }
+}
+
+/// `Now` of `"now"`, if that is one of the `known`.
+fn variant(literal: &LitStr, known: &[&str]) -> syn::Result<Ident> {
+    let value = literal.value();
+    if !known.contains(&value.as_str()) {
+        let known: Vec<_> = known.iter().map(|name| format!("\"{name}\"")).collect();
+        let problem = format!("write one of {}", known.join(", "));
+        return Err(syn::Error::new_spanned(literal, problem));
+    }
+    let mut letters = value.chars();
+    let first = letters.next().map(|letter| letter.to_ascii_uppercase());
+    Ok(format_ident!(
+        "{}",
+        first.into_iter().chain(letters).collect::<String>()
+    ))
+}
+
+/// The type of a struct that is written out.
+fn type_of(tick: &Expr) -> syn::Result<Path> {
+    let path = match tick {
+        Expr::Path(path) if path.qself.is_none() => Some(&path.path),
+        Expr::Struct(literal) if literal.qself.is_none() => Some(&literal.path),
+        Expr::Call(call) => match &*call.func {
+            Expr::Path(path) if path.qself.is_none() => Some(&path.path),
+            _ => None,
+        },
+        Expr::Group(group) => return type_of(&group.expr),
+        _ => None,
+    };
+    let path = path.ok_or_else(|| syn::Error::new_spanned(tick, FORMS))?;
+    let mut names = path
+        .segments
+        .iter()
+        .rev()
+        .map(|segment| segment.ident.to_string());
+    let is_type = |name: &String| name.starts_with(char::is_uppercase);
+    // `Beat::new()` and `Job::Sweep` end in a function and in a variant.
+    if names.next().is_some_and(|name| is_type(&name))
+        && !names.next().is_some_and(|name| is_type(&name))
+    {
+        return Ok(path.clone());
+    }
+    Err(syn::Error::new_spanned(tick, FORMS))
+}
+
+fn duration_tokens(duration: Duration) -> TokenStream {
+    let (seconds, nanos) = (duration.as_secs(), duration.subsec_nanos());
+    quote!(::core::time::Duration::new(#seconds, #nanos))
+}

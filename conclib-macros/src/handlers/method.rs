@@ -1,0 +1,308 @@
+//! One method of a `#[handlers]` block: a handler, a raw handler, or a hook.
+
+use proc_macro2::{Ident, Span, TokenStream, TokenTree};
+use quote::{ToTokens, quote};
+use syn::{
+    Attribute, Error, FnArg, GenericParam, ImplItemFn, Meta, PatType, ReturnType, Signature, Type,
+};
+
+use super::call::{Argument, Call, extra_arguments};
+use crate::attr::{Errors, is_named, listed, place, type_arguments, written};
+
+const HANDLER: &str = "(&mut self, message: M, ctx: &mut Context<Self>, reply: Reply<R>)";
+
+/// A method that handles one message type.
+pub(super) struct Handler {
+    pub(super) call: Call,
+    pub(super) cfgs: Vec<Attribute>,
+    pub(super) name: Ident,
+    pub(super) message: Type,
+    pub(super) answer: Answer,
+}
+
+/// How a handler answers.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// With what it returns.
+    Return,
+    /// With the reply that it takes.
+    Reply,
+}
+
+/// A method that takes what has no handler of its own.
+pub(super) struct RawHandler {
+    pub(super) call: Call,
+    pub(super) cfgs: Vec<Attribute>,
+    pub(super) name: Ident,
+}
+
+/// A method that runs at a turn of the actor's life.
+pub(super) struct Hook {
+    pub(super) call: Call,
+    pub(super) cfgs: Vec<Attribute>,
+    pub(super) kind: HookKind,
+}
+
+impl Handler {
+    pub(super) fn parse(method: &ImplItemFn, self_ty: &Type) -> syn::Result<Self> {
+        let sig = &method.sig;
+        check_signature(sig, "handler")?;
+        let mut parameters = typed_parameters(sig);
+        let Some(message) = parameters.next() else {
+            let problem = format!(
+                "a handler takes a message: \
+                 write `fn {}{HANDLER}`, where `ctx` and `reply` may be left out",
+                sig.ident
+            );
+            return Err(Error::new_spanned(&sig.ident, problem));
+        };
+        check_message_type(&message.ty)?;
+        let mut arguments = vec![(Argument::Message, place(&message.ty))];
+        let known = [Argument::Context, Argument::Reply];
+        arguments.extend(extra_arguments(parameters, &known, "a handler", HANDLER)?);
+        let takes_reply = arguments
+            .iter()
+            .any(|(argument, _)| *argument == Argument::Reply);
+        Ok(Self {
+            call: Call::new(sig, arguments),
+            cfgs: cfgs(method),
+            name: sig.ident.clone(),
+            message: syn::parse2(without_self(message.ty.to_token_stream(), self_ty))?,
+            answer: if takes_reply {
+                Answer::Reply
+            } else {
+                Answer::Return
+            },
+        })
+    }
+}
+
+impl RawHandler {
+    pub(super) fn parse(method: &ImplItemFn) -> syn::Result<Self> {
+        const RAW: &str = "(&mut self, envelope: RequestEnvelope, ctx: &mut Context<Self>)";
+        let sig = &method.sig;
+        check_signature(sig, "handler")?;
+        let mut parameters = typed_parameters(sig);
+        let envelope = parameters
+            .next()
+            .map_or_else(Span::call_site, |envelope| place(&envelope.ty));
+        let mut arguments = vec![(Argument::Envelope, envelope)];
+        arguments.extend(extra_arguments(
+            parameters,
+            &[Argument::Context],
+            "a raw handler",
+            RAW,
+        )?);
+        Ok(Self {
+            call: Call::new(sig, arguments),
+            cfgs: cfgs(method),
+            name: sig.ident.clone(),
+        })
+    }
+}
+
+impl Hook {
+    pub(super) fn parse(kind: HookKind, method: &ImplItemFn) -> syn::Result<Self> {
+        let sig = &method.sig;
+        check_signature(sig, "hook")?;
+        let what = format!("`{}`", kind.name());
+        let arguments = extra_arguments(
+            typed_parameters(sig),
+            kind.parameters(),
+            &what,
+            kind.signature(),
+        )?;
+        let returns_nothing = match &sig.output {
+            ReturnType::Default => true,
+            ReturnType::Type(_, ty) => {
+                matches!(&**ty, Type::Tuple(tuple) if tuple.elems.is_empty())
+            }
+        };
+        if kind != HookKind::Start && !returns_nothing {
+            let problem = format!(
+                "`{}` returns nothing: the actor has ended, and nobody would hear of it",
+                sig.ident
+            );
+            return Err(Error::new_spanned(&sig.output, problem));
+        }
+        Ok(Self {
+            call: Call::new(sig, arguments),
+            cfgs: cfgs(method),
+            kind,
+        })
+    }
+}
+
+/// Which hook a method is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum HookKind {
+    Start,
+    Stop,
+    Failure,
+}
+
+impl HookKind {
+    const ALL: [Self; 3] = [Self::Start, Self::Stop, Self::Failure];
+
+    /// A hook is known by its name.
+    pub(super) fn of(method: &ImplItemFn) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|kind| method.sig.ident == kind.name())
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Start => "on_start",
+            Self::Stop => "on_stop",
+            Self::Failure => "on_failure",
+        }
+    }
+
+    fn parameters(self) -> &'static [Argument] {
+        match self {
+            Self::Start => &[Argument::Context],
+            Self::Stop => &[Argument::Context, Argument::Reason],
+            Self::Failure => &[Argument::Context, Argument::Failure],
+        }
+    }
+
+    fn signature(self) -> &'static str {
+        match self {
+            Self::Start => "(&mut self, ctx: &mut Context<Self>)",
+            Self::Stop => "(&mut self, ctx: &mut Context<Self>, reason: &StopReason)",
+            Self::Failure => "(&mut self, ctx: &mut Context<Self>, failure: &Failure)",
+        }
+    }
+}
+
+/// True if the method is marked as a handler and takes an envelope instead of a message.
+pub(super) fn is_raw(method: &ImplItemFn) -> bool {
+    typed_parameters(&method.sig)
+        .next()
+        .is_some_and(|parameter| is_named(&parameter.ty, "RequestEnvelope"))
+}
+
+/// A method that is neither a handler nor a hook may be anything but a mistyped hook.
+pub(super) fn check_helper(method: &ImplItemFn) -> syn::Result<()> {
+    let name = &method.sig.ident;
+    if !name.to_string().starts_with("on_") {
+        return Ok(());
+    }
+    let problem = format!(
+        "`{name}` is no hook; the hooks are {}. \
+         A handler is marked `#[handler]`, and another method needs another name",
+        listed(&HookKind::ALL.map(HookKind::name))
+    );
+    Err(Error::new_spanned(name, problem))
+}
+
+/// `#[handler]` is given once, and alone.
+pub(super) fn check_attributes(attribute: &Attribute, more: &[Attribute], errors: &mut Errors) {
+    match &attribute.meta {
+        Meta::Path(_) => {}
+        Meta::List(list) => errors.at(list, "`#[handler]` takes no arguments"),
+        Meta::NameValue(value) => errors.at(value, "`#[handler]` takes no arguments"),
+    }
+    if let Some(second) = more.first() {
+        errors.at(second, "`#[handler]` is given twice");
+    }
+}
+
+/// What handlers and hooks have in common.
+fn check_signature(sig: &Signature, what: &str) -> syn::Result<()> {
+    let receiver = sig.receiver().ok_or_else(|| {
+        let problem = format!("a {what} is a method: its first parameter is `&mut self`");
+        Error::new_spanned(&sig.ident, problem)
+    })?;
+    let by_reference =
+        matches!(&*receiver.ty, Type::Reference(reference) if is_named(&reference.elem, "Self"));
+    if !by_reference {
+        let problem = format!("a {what} borrows its actor: write `&mut self`");
+        return Err(Error::new_spanned(receiver, problem));
+    }
+    if let Some(unsafety) = &sig.unsafety {
+        return Err(Error::new_spanned(
+            unsafety,
+            format!("a {what} cannot be `unsafe`"),
+        ));
+    }
+    if let Some(abi) = &sig.abi {
+        return Err(Error::new_spanned(
+            abi,
+            format!("a {what} cannot be `extern`"),
+        ));
+    }
+    for parameter in &sig.generics.params {
+        if !matches!(parameter, GenericParam::Lifetime(_)) {
+            let problem = format!("a {what} cannot be generic; the `impl` block may be");
+            return Err(Error::new_spanned(parameter, problem));
+        }
+    }
+    if let ReturnType::Type(_, ty) = &sig.output
+        && matches!(**ty, Type::ImplTrait(_))
+    {
+        let problem =
+            format!("a {what} says what type it returns; if it is a future, write `async fn`");
+        return Err(Error::new_spanned(ty, problem));
+    }
+    Ok(())
+}
+
+fn check_message_type(ty: &Type) -> syn::Result<()> {
+    let problem = match ty {
+        Type::ImplTrait(_) => {
+            "a handler takes one type of message: write a type that derives `ActorMessage`"
+                .to_owned()
+        }
+        Type::Reference(_) if Argument::of(ty).is_some() => {
+            "the message comes first, before `ctx` and `reply`".to_owned()
+        }
+        Type::Reference(reference) => {
+            let message = written(&reference.elem);
+            format!("a handler owns its message: write `{message}`, without `&`")
+        }
+        ty if type_arguments(ty).any(|inner| is_named(inner, "RequestEnvelope")) => {
+            "a raw handler owns its envelope: write `RequestEnvelope`".to_owned()
+        }
+        ty if Argument::of(ty).is_some() => {
+            "the message comes first, before `ctx` and `reply`".to_owned()
+        }
+        _ => return Ok(()),
+    };
+    Err(Error::new_spanned(ty, problem))
+}
+
+fn typed_parameters(sig: &Signature) -> impl Iterator<Item = &PatType> {
+    sig.inputs.iter().filter_map(|input| match input {
+        FnArg::Typed(parameter) => Some(parameter),
+        FnArg::Receiver(_) => None,
+    })
+}
+
+/// The conditions under which a method exists, for all that the macro makes of it.
+fn cfgs(method: &ImplItemFn) -> Vec<Attribute> {
+    method
+        .attrs
+        .iter()
+        .filter(|attribute| attribute.path().is_ident("cfg"))
+        .cloned()
+        .collect()
+}
+
+/// The tokens with `Self` written out, for places where it would mean another type.
+fn without_self(tokens: TokenStream, self_ty: &Type) -> TokenStream {
+    tokens
+        .into_iter()
+        .flat_map(|token| match token {
+            TokenTree::Ident(ident) if ident == "Self" => quote!(#self_ty),
+            TokenTree::Group(group) => {
+                let stream = without_self(group.stream(), self_ty);
+                let mut written_out = proc_macro2::Group::new(group.delimiter(), stream);
+                written_out.set_span(group.span());
+                TokenTree::Group(written_out).into_token_stream()
+            }
+            token => token.into_token_stream(),
+        })
+        .collect()
+}

@@ -1,0 +1,61 @@
+//! The check that no two messages of an actor have the same name on the wire.
+
+use proc_macro2::TokenStream;
+use quote::{quote, quote_spanned};
+use syn::Type;
+
+use super::Block;
+use super::method::Handler;
+use super::target::Target;
+use crate::attr::{place, written};
+
+impl Block {
+    /// At once where the types are known, otherwise when code is generated for an actor with all
+    /// its parameters.
+    pub(super) fn expand_wire_names(&self, target: &Target<'_>) -> TokenStream {
+        let mut known = Vec::new();
+        let mut generic = Vec::new();
+        for (index, second) in self.handlers.iter().enumerate() {
+            for first in &self.handlers[..index] {
+                let check = expand_wire_names_differ(first, second, target.self_ty);
+                let is_generic = [first, second]
+                    .iter()
+                    .any(|handler| target.mentions(&handler.message));
+                if is_generic { &mut generic } else { &mut known }.push(check);
+            }
+        }
+        let Target {
+            impl_generics,
+            ty_generics,
+            where_clause,
+            ..
+        } = target;
+        let generic = target.has_parameters().then(|| {
+            quote! {
+                impl #impl_generics __ConclibInbox #ty_generics #where_clause {
+                    const __CONCLIB_WIRE_NAMES: () = { #(#generic)* };
+                }
+            }
+        });
+        quote! {
+            const _: () = { #(#known)* };
+            #generic
+        }
+    }
+}
+
+fn expand_wire_names_differ(first: &Handler, second: &Handler, self_ty: &Type) -> TokenStream {
+    let (first_cfgs, first) = (&first.cfgs, &first.message);
+    let (second_cfgs, second) = (&second.cfgs, &second.message);
+    let problem = format!(
+        "two messages of `{}` have the same name on the wire: `{}` and `{}`; write \
+         `#[message(name = \"…\")]` on one of them",
+        written(self_ty),
+        written(first),
+        written(second),
+    );
+    let check = quote_spanned! {place(second)=>
+        ::conclib::__private::wire_names_differ::<#first, #second>(#problem)
+    };
+    quote!(#(#first_cfgs)* #(#second_cfgs)* #check;)
+}

@@ -1,0 +1,96 @@
+//! The macros of [conclib](https://docs.rs/conclib), which re-exports them.
+//!
+//! Each is a module of the same shape: *parse* reads the user's tokens, *validate* finds what
+//! cannot be meant, *expand* writes the code. Mistakes are collected, so that one build shows them
+//! all, and what is right is expanded all the same, so that one mistake is not followed by ten
+//! errors about what it left undefined.
+
+use proc_macro::TokenStream;
+use syn::{DeriveInput, parse_macro_input};
+
+mod actor;
+mod attr;
+mod handlers;
+mod message;
+
+/// Makes a type a message that actors handle: implements
+/// [`ActorMessage`](https://docs.rs/conclib/latest/conclib/trait.ActorMessage.html), where the
+/// example is.
+///
+/// | `#[message(…)]` | says | default |
+/// |---|---|---|
+/// | `response = Type` | what answers it | `()` |
+/// | `name = "…"` | its name on the wire | the type's identifier |
+/// | `local` | it never leaves the process: serde is not needed | it may cross the bus |
+///
+/// A message that may cross the bus also implements
+/// [`RemoteMessage`](https://docs.rs/conclib/latest/conclib/trait.RemoteMessage.html); it derives
+/// serde's `Serialize` and `Deserialize`, and so does its response.
+///
+/// A business error is part of the response (`response = Result<Receipt, Declined>`). conclib's
+/// `Failure` is not: a handler that returns one fails its actor.
+#[proc_macro_derive(ActorMessage, attributes(message))]
+pub fn actor_message(input: TokenStream) -> TokenStream {
+    message::derive(&parse_macro_input!(input as DeriveInput)).into()
+}
+
+/// Says what an actor is: implements
+/// [`Actor`](https://docs.rs/conclib/latest/conclib/trait.Actor.html), where the example is. What
+/// the actor does stands in a [`handlers`] block.
+///
+/// | `#[actor(…)]` | says | default |
+/// |---|---|---|
+/// | `urn = "…"` | the URN of every actor of this type | the spawner's, or generated |
+/// | `mailbox = 256` | how many messages may wait | 1024 |
+///
+/// Each `#[periodic(tick = Beat, every = "500ms")]` adds a message that the actor is sent at a
+/// regular interval; with one or more, the actor implements
+/// [`PeriodicActor`](https://docs.rs/conclib/latest/conclib/trait.PeriodicActor.html), which lists
+/// the options.
+#[proc_macro_derive(Actor, attributes(actor, periodic))]
+pub fn actor(input: TokenStream) -> TokenStream {
+    actor::derive(&parse_macro_input!(input as DeriveInput)).into()
+}
+
+/// Says what an actor does. It goes on one inherent `impl` block of the actor and implements
+/// [`Handlers`](https://docs.rs/conclib/latest/conclib/trait.Handlers.html), and
+/// [`Handler<M>`](https://docs.rs/conclib/latest/conclib/trait.Handler.html) for each message.
+///
+/// **Handlers** are the methods marked `#[handler]`, `async fn` or `fn`:
+///
+/// ```text
+/// (&mut self, message: M [, ctx: &mut Context<Self>] [, reply: Reply<R>])
+/// ```
+///
+/// A handler returns the message's response, or `Result` of it and a `Failure`, which fails the
+/// actor. With a `Reply<R>` it returns `()` or `Result<(), Failure>`, and answers when it likes.
+/// A *raw handler* takes a
+/// [`RequestEnvelope`](https://docs.rs/conclib/latest/conclib/struct.RequestEnvelope.html) instead
+/// of a message, and gets everything from other processes that has no handler of its own.
+///
+/// **Hooks** are the methods with these names; they need no attribute, and take what they want of
+/// their parameters:
+///
+/// | hook | parameters | returns |
+/// |---|---|---|
+/// | `on_start` | `&mut self, ctx: &mut Context<Self>` | `()` or `Result<(), Failure>` |
+/// | `on_stop` | `&mut self, ctx: &mut Context<Self>, reason: &StopReason` | `()` |
+/// | `on_failure` | `&mut self, ctx: &mut Context<Self>, failure: &Failure` | `()` |
+///
+/// Everything stays in the block as ordinary methods, to be called in unit tests. Other methods
+/// may stand beside them, unless they are called `on_…`: a mistyped hook is an error.
+///
+/// The module `actor` of conclib shows an expansion.
+#[proc_macro_attribute]
+pub fn handlers(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    handlers::attribute(&arguments.into(), item.into()).into()
+}
+
+/// Marks a method of a [`handlers`] block as the handler of the message that it takes.
+///
+/// The block reads it and takes it away, so that it is never expanded; where it is, the block is
+/// missing, and the error says so.
+#[proc_macro_attribute]
+pub fn handler(_: TokenStream, item: TokenStream) -> TokenStream {
+    handlers::stray_handler(&item.into()).into()
+}

@@ -1,0 +1,194 @@
+//! References to an actor of a known type.
+
+use std::fmt;
+use std::sync::{Arc, Weak};
+
+use super::cell::{ActorCell, StopCause};
+use super::{Ask, Handler, Handlers, Recipient, StopReason, Tell};
+use crate::message::ActorMessage;
+use crate::urn::Urn;
+
+/// Where to send messages to an actor of type `A`.
+///
+/// Cheap to clone. It outlives its actor: sends to a stopped one give the message back.
+///
+/// ```
+/// use conclib::prelude::*;
+///
+/// # #[derive(ActorMessage, Serialize, Deserialize)]
+/// # #[message(response = u32)]
+/// # struct Double { n: u32 }
+/// # #[derive(Actor)]
+/// # struct Doubler;
+/// # #[handlers]
+/// # impl Doubler {
+/// #     #[handler]
+/// #     async fn double(&mut self, message: Double) -> u32 { message.n * 2 }
+/// # }
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let system = ActorSystem::new();
+/// let actor: ActorRef<Doubler> = system.spawn(Doubler).await?;
+/// assert_eq!(actor.ask(Double { n: 21 }).await?, 42);
+///
+/// actor.stop();
+/// actor.wait_stopped().await;
+/// let back = actor.tell(Double { n: 1 }).await.unwrap_err();
+/// assert_eq!(back.message.n, 1);
+/// assert_eq!(back.reason, AskError::ActorStopped);
+/// # Ok(()) }
+/// ```
+pub struct ActorRef<A: Handlers> {
+    cell: Arc<ActorCell<A>>,
+}
+
+impl<A: Handlers> ActorRef<A> {
+    pub(crate) fn new(cell: Arc<ActorCell<A>>) -> Self {
+        cell.add_reference();
+        Self { cell }
+    }
+
+    pub(crate) fn cell(&self) -> &Arc<ActorCell<A>> {
+        &self.cell
+    }
+
+    /// The actor's address.
+    pub fn urn(&self) -> &Urn {
+        &self.cell.urn
+    }
+
+    /// Sends a message and waits for room in the mailbox, not for an answer. An actor that sends to
+    /// itself does not wait.
+    ///
+    /// Messages of one sender arrive in the order in which it sent them.
+    ///
+    /// # Errors
+    ///
+    /// [`TellError`](crate::TellError) with the message, if the actor has stopped.
+    ///
+    /// # Cancel safety
+    ///
+    /// A future that is dropped before it is ready has sent nothing.
+    pub fn tell<M: ActorMessage>(&self, message: M) -> Tell<Self, M>
+    where
+        A: Handler<M>,
+    {
+        Tell::new(self.clone(), message)
+    }
+
+    /// Sends a message and waits for its answer, without a deadline unless
+    /// [`timeout`](Ask::timeout) sets one.
+    ///
+    /// # Errors
+    ///
+    /// [`AskError`](crate::AskError): the actor stopped, failed, or gave no answer.
+    ///
+    /// # Cancel safety
+    ///
+    /// A future that is dropped gives the answer up. The message is handled all the same if the
+    /// mailbox had taken it.
+    pub fn ask<M: ActorMessage>(&self, message: M) -> Ask<Self, M>
+    where
+        A: Handler<M>,
+    {
+        Ask::new(self.clone(), message)
+    }
+
+    /// The same actor, known only by one message that it handles.
+    pub fn recipient<M: ActorMessage>(&self) -> Recipient<M>
+    where
+        A: Handler<M>,
+    {
+        Recipient::new(self.cell.clone())
+    }
+
+    /// Asks the actor to stop: its mailbox takes nothing more, what is queued is handled, then
+    /// `on_stop` runs. Does not wait.
+    pub fn stop(&self) {
+        self.cell.stop(StopCause::Requested);
+    }
+
+    /// Ends the actor: its running handler is dropped at its next await, what is queued is
+    /// refused, and no hook runs. Does not wait.
+    pub fn kill(&self) {
+        self.cell.kill();
+    }
+
+    /// Waits until the actor has stopped, and says why. Its URN is free then.
+    ///
+    /// # Cancel safety
+    ///
+    /// It may be dropped and called again.
+    pub async fn wait_stopped(&self) -> StopReason {
+        self.cell.stopped.wait().await.clone()
+    }
+
+    /// True if the actor has stopped.
+    pub fn is_stopped(&self) -> bool {
+        self.cell.stopped.initialized()
+    }
+
+    /// A reference that does not count for an actor that lives
+    /// [while it is referenced](crate::Spawn::while_referenced).
+    pub fn downgrade(&self) -> WeakActorRef<A> {
+        WeakActorRef {
+            cell: Arc::downgrade(&self.cell),
+        }
+    }
+}
+
+impl<A: Handlers> Clone for ActorRef<A> {
+    fn clone(&self) -> Self {
+        Self::new(self.cell.clone())
+    }
+}
+
+impl<A: Handlers> Drop for ActorRef<A> {
+    fn drop(&mut self) {
+        self.cell.drop_reference();
+    }
+}
+
+impl<A: Handlers> PartialEq for ActorRef<A> {
+    /// True if both refer to the same actor.
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.cell, &other.cell)
+    }
+}
+
+impl<A: Handlers> Eq for ActorRef<A> {}
+
+impl<A: Handlers> fmt::Debug for ActorRef<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ActorRef").field(self.urn()).finish()
+    }
+}
+
+/// A reference that keeps nothing alive.
+pub struct WeakActorRef<A: Handlers> {
+    cell: Weak<ActorCell<A>>,
+}
+
+impl<A: Handlers> WeakActorRef<A> {
+    /// The reference, unless the actor has stopped.
+    pub fn upgrade(&self) -> Option<ActorRef<A>> {
+        self.cell
+            .upgrade()
+            .filter(|cell| !cell.stopped.initialized())
+            .map(ActorRef::new)
+    }
+}
+
+impl<A: Handlers> Clone for WeakActorRef<A> {
+    fn clone(&self) -> Self {
+        Self {
+            cell: self.cell.clone(),
+        }
+    }
+}
+
+impl<A: Handlers> fmt::Debug for WeakActorRef<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let urn = self.cell.upgrade().map(|cell| cell.urn.clone());
+        f.debug_tuple("WeakActorRef").field(&urn).finish()
+    }
+}

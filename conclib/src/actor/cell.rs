@@ -1,0 +1,353 @@
+//! What is shared between an actor's task and everybody who refers to it.
+
+use std::any::Any;
+use std::cell::Cell as ThreadCell;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use tokio::sync::SetOnce;
+
+use super::{ActorRef, Handler, Handlers, StopReason, Target, Wanted};
+use crate::envelope::RequestEnvelope;
+use crate::mailbox::{Closed, Mailbox, Rejected, Ticket};
+use crate::message::ActorMessage;
+use crate::reply::Reply;
+use crate::urn::Urn;
+
+/// An actor, seen from outside its task.
+pub(crate) struct ActorCell<A: Handlers> {
+    pub(crate) urn: Urn,
+    /// Its place in the order of spawning.
+    pub(crate) sequence: u64,
+    pub(crate) mailbox: Mailbox<A::Inbox>,
+    pub(crate) control: Control,
+    /// Set when the task has ended and the URN is free.
+    pub(crate) stopped: SetOnce<StopReason>,
+    /// Counts references if the actor lives only while somebody refers to it.
+    references: Option<AtomicUsize>,
+}
+
+impl<A: Handlers> ActorCell<A> {
+    pub(crate) fn new(urn: Urn, sequence: u64, capacity: usize, while_referenced: bool) -> Self {
+        Self {
+            urn,
+            sequence,
+            mailbox: Mailbox::new(capacity),
+            control: Control::default(),
+            stopped: SetOnce::new(),
+            references: while_referenced.then(AtomicUsize::default),
+        }
+    }
+
+    /// Closes the mailbox: what is queued is handled, then the actor stops.
+    pub(crate) fn stop(&self, cause: StopCause) {
+        self.control.note(cause);
+        self.mailbox.close();
+    }
+
+    /// Ends the running handler at its next await, and the actor with it.
+    pub(crate) fn kill(&self) {
+        self.control.kill();
+        self.mailbox.close();
+    }
+
+    pub(crate) fn add_reference(&self) {
+        if let Some(references) = &self.references {
+            references.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn drop_reference(&self) {
+        if let Some(references) = &self.references
+            && references.fetch_sub(1, Ordering::AcqRel) == 1
+        {
+            self.stop(StopCause::Unreferenced);
+        }
+    }
+
+    /// The identity of a living actor, for [`Current`].
+    pub(crate) fn id(&self) -> ActorId {
+        ActorId(std::ptr::from_ref(self).addr())
+    }
+
+    /// Sends, or waits for room; an actor that sends to itself does not wait.
+    pub(crate) fn poll_send<M: ActorMessage>(
+        &self,
+        cx: &mut Context<'_>,
+        ticket: &mut Option<Ticket>,
+        parcel: &mut Option<Parcel<M>>,
+    ) -> Poll<Result<(), Closed>>
+    where
+        A: Handler<M>,
+    {
+        let mut item = parcel
+            .take()
+            .map(|(message, reply)| A::wrap(message, reply));
+        if ticket.is_none() && Current::is(self.id()) {
+            item = match item.map(|item| self.mailbox.push_past_bound(item)) {
+                None | Some(Ok(())) => return Poll::Ready(Ok(())),
+                Some(Err(item)) => Some(item), // closed, as the next line finds
+            };
+        }
+        let sent = self.mailbox.poll_push(cx, ticket, &mut item);
+        *parcel = item.and_then(A::unwrap);
+        sent
+    }
+
+    pub(crate) fn withdraw<M: ActorMessage>(&self, ticket: Ticket) -> Option<Parcel<M>>
+    where
+        A: Handler<M>,
+    {
+        self.mailbox.withdraw(ticket).and_then(A::unwrap)
+    }
+
+    /// Drops all that waits, each on its own, so that a message whose drop panics takes no other
+    /// with it.
+    pub(crate) fn refuse_waiting(&self) {
+        for item in self.mailbox.close_and_drain() {
+            drop_quietly(item);
+        }
+    }
+}
+
+impl<A: Handlers> fmt::Debug for ActorCell<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ActorCell")
+            .field("urn", &self.urn)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A message on its way, with where its answer goes.
+pub(crate) type Parcel<M> = (M, Reply<<M as ActorMessage>::Response>);
+
+/// Drops a value; a panic of its drop is logged and goes no further.
+pub(crate) fn drop_quietly<T>(value: T) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(value))) {
+        let failure = crate::Failure::from_panic(&*panic);
+        tracing::error!(%failure, "dropping a {} panicked", std::any::type_name::<T>());
+        // The payload's own drop may panic as well: it is not worth a third attempt.
+        std::mem::forget(panic);
+    }
+}
+
+/// An actor of any type, as the registry and the proxy see it.
+pub(crate) trait AnyActor: Send + Sync {
+    fn urn(&self) -> &Urn;
+    fn sequence(&self) -> u64;
+    fn id(&self) -> ActorId;
+    fn stop(&self, cause: StopCause);
+    fn kill(&self);
+    /// Set when it has stopped.
+    fn stopped(&self) -> &SetOnce<StopReason>;
+    /// Puts a request from the bus into the mailbox.
+    fn deliver(&self, envelope: Box<RequestEnvelope>) -> Result<(), Undelivered>;
+    /// Fills in a recipient for the wanted message, if the actor handles it.
+    fn recipient(self: Arc<Self>, wanted: &mut Wanted<'_>);
+    /// For a typed lookup.
+    fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
+    /// The actor's type, for errors.
+    fn type_name(&self) -> &'static str;
+}
+
+/// A request that did not get into the mailbox.
+pub(crate) enum Undelivered {
+    Full(Box<RequestEnvelope>),
+    Stopped(Box<RequestEnvelope>),
+}
+
+impl<A: Handlers> AnyActor for ActorCell<A> {
+    fn urn(&self) -> &Urn {
+        &self.urn
+    }
+
+    fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    fn id(&self) -> ActorId {
+        ActorCell::id(self)
+    }
+
+    fn stop(&self, cause: StopCause) {
+        ActorCell::stop(self, cause);
+    }
+
+    fn kill(&self) {
+        ActorCell::kill(self);
+    }
+
+    fn stopped(&self) -> &SetOnce<StopReason> {
+        &self.stopped
+    }
+
+    fn deliver(&self, envelope: Box<RequestEnvelope>) -> Result<(), Undelivered> {
+        let (mut item, full) = match self.mailbox.try_push(A::frame(envelope)) {
+            Ok(()) => return Ok(()),
+            Err(Rejected::Full(item)) => (Some(item), true),
+            Err(Rejected::Closed(item)) => (Some(item), false),
+        };
+        match A::unframe(&mut item) {
+            Some(envelope) if full => Err(Undelivered::Full(envelope)),
+            Some(envelope) => Err(Undelivered::Stopped(envelope)),
+            // Only a hand-written `unframe` that forgets its own frames: dropping the item answers.
+            None => Ok(()),
+        }
+    }
+
+    fn recipient(self: Arc<Self>, wanted: &mut Wanted<'_>) {
+        A::recipient(&ActorRef::new(self), wanted);
+    }
+
+    fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
+        self
+    }
+
+    fn type_name(&self) -> &'static str {
+        std::any::type_name::<A>()
+    }
+}
+
+/// What others tell a running actor, past its mailbox: looked at between messages and polls, so
+/// that a full mailbox never delays it.
+#[derive(Default)]
+pub(crate) struct Control {
+    killed: AtomicBool,
+    /// The first [`StopCause`] that was given, or 0.
+    cause: AtomicU8,
+    /// Wakes the actor's task wherever it waits.
+    task: Mutex<Option<Waker>>,
+}
+
+/// Why an orderly stop was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StopCause {
+    Requested = 1,
+    Unreferenced = 2,
+    Shutdown = 3,
+}
+
+impl Control {
+    fn note(&self, cause: StopCause) {
+        // The first cause counts.
+        let _ = self
+            .cause
+            .compare_exchange(0, cause as u8, Ordering::AcqRel, Ordering::Relaxed);
+    }
+
+    pub(crate) fn cause(&self) -> StopReason {
+        match self.cause.load(Ordering::Acquire) {
+            cause if cause == StopCause::Unreferenced as u8 => StopReason::Unreferenced,
+            cause if cause == StopCause::Shutdown as u8 => StopReason::Shutdown,
+            _ => StopReason::Requested,
+        }
+    }
+
+    fn kill(&self) {
+        self.killed.store(true, Ordering::Release);
+        let task = self.lock().take();
+        if let Some(task) = task {
+            task.wake();
+        }
+    }
+
+    pub(crate) fn is_killed(&self) -> bool {
+        self.killed.load(Ordering::Acquire)
+    }
+
+    /// Says whom to wake. `known` is the caller's memory of the last one, so that this costs a
+    /// comparison per poll; a kill that came before is seen by the look at the flag that follows.
+    pub(crate) fn register(&self, waker: &Waker, known: &mut Option<Waker>) {
+        if known.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            return;
+        }
+        *known = Some(waker.clone());
+        *self.lock() = Some(waker.clone());
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Waker>> {
+        self.task.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The identity of an actor while it lives: where its cell is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ActorId(usize);
+
+thread_local! {
+    static CURRENT: ThreadCell<Option<ActorId>> = const { ThreadCell::new(None) };
+}
+
+/// Marks which actor's code runs on this thread, for as long as it lives.
+pub(crate) struct Current {
+    before: Option<ActorId>,
+}
+
+impl Current {
+    pub(crate) fn enter(id: ActorId) -> Self {
+        Self {
+            before: CURRENT.replace(Some(id)),
+        }
+    }
+
+    /// True within a handler or hook of that actor.
+    pub(crate) fn is(id: ActorId) -> bool {
+        CURRENT.get() == Some(id)
+    }
+}
+
+impl Drop for Current {
+    fn drop(&mut self) {
+        CURRENT.set(self.before);
+    }
+}
+
+impl<A: Handler<M>, M: ActorMessage> super::recipient::Receives<M> for ActorCell<A> {
+    fn urn(&self) -> &Urn {
+        &self.urn
+    }
+
+    fn poll_send(
+        &self,
+        cx: &mut Context<'_>,
+        ticket: &mut Option<Ticket>,
+        parcel: &mut Option<Parcel<M>>,
+    ) -> Poll<Result<(), Closed>> {
+        ActorCell::poll_send(self, cx, ticket, parcel)
+    }
+
+    fn withdraw(&self, ticket: Ticket) -> Option<Parcel<M>> {
+        ActorCell::withdraw(self, ticket)
+    }
+
+    fn add_reference(&self) {
+        ActorCell::add_reference(self);
+    }
+
+    fn drop_reference(&self) {
+        ActorCell::drop_reference(self);
+    }
+}
+
+/// Sends without an indirection.
+impl<A: Handler<M>, M: ActorMessage> Target<M> for ActorRef<A> {
+    fn urn(&self) -> &Urn {
+        ActorRef::urn(self)
+    }
+
+    fn poll_send(
+        &self,
+        cx: &mut Context<'_>,
+        ticket: &mut Option<Ticket>,
+        parcel: &mut Option<Parcel<M>>,
+    ) -> Poll<Result<(), Closed>> {
+        self.cell().poll_send(cx, ticket, parcel)
+    }
+
+    fn withdraw(&self, ticket: Ticket) -> Option<Parcel<M>> {
+        self.cell().withdraw(ticket)
+    }
+}

@@ -1,0 +1,340 @@
+//! A process that never outlives this program.
+//!
+//! Two processes are started. The *guard* is a one-line `/bin/sh` that leads a new process group
+//! and reads from a pipe which only this program holds open; the program proper joins that
+//! group. When this program ends, in whatever way, the pipe closes and the guard kills its group.
+//!
+//! - There is no gap: a process that has been forked but not yet joined the group still holds the
+//!   pipe open (it closes on exec), so the guard cannot fire before it has joined.
+//! - There is no stranger: the number of a process group is not given to anyone else while its
+//!   leader has not been reaped, and the guard is reaped last.
+//! - There is no detour: the program is our own child, so its exit status is its own.
+//!
+//! A thread starts both, waits for the program, kills what is left of the group, and reaps. So
+//! nothing depends on a runtime that may already be gone when the daemon is dropped.
+//!
+//! A process that leaves its group on purpose (`setsid`) is out of reach.
+
+use std::io::{self, Write};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::process;
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use super::output::{LastLines, Tail, forward};
+use super::temp_dir::TempDir;
+
+/// What the guard does. `$1` is a directory to remove, or empty.
+const GUARD: &str = r#"trap '' HUP INT QUIT TERM
+while read -r _; do :; done
+[ -z "$1" ] || rm -rf -- "$1"
+kill -s KILL 0"#;
+
+/// How long a process may take to end after TERM.
+pub(super) const GRACE: Duration = Duration::from_secs(5);
+
+/// How long a process may take to end after KILL: only one that hangs in the kernel takes more.
+const KILL_BOUND: Duration = Duration::from_secs(1);
+
+/// How long to wait for the last lines of a process that has ended: a process that left the
+/// group may keep its output open for ever.
+const DRAIN_BOUND: Duration = Duration::from_millis(500);
+
+/// What to start, and what to do with what it says.
+pub(super) struct Launch {
+    pub(super) command: Command,
+    /// Written to its standard input, which is then closed.
+    pub(super) input: Vec<u8>,
+    /// Made before it starts, and removed when it is gone.
+    pub(super) directory: Option<TempDir>,
+    /// Takes each line it writes.
+    pub(super) log: fn(&str),
+    /// Called if it ends after [`Process::ready`] without having been asked to.
+    pub(super) ended: fn(ExitStatus),
+}
+
+/// A running process with its whole group. Dropped, it is killed and reaped.
+#[derive(Debug)]
+pub(super) struct Process {
+    /// Kills the group when dropped.
+    group: KillOnDrop,
+    /// Its own status, once the whole group is gone.
+    status: watch::Receiver<Option<ExitStatus>>,
+    /// What it wrote last.
+    tail: Tail,
+    /// Ends when all its output has been read.
+    forward: JoinHandle<()>,
+}
+
+impl Process {
+    /// Starts it. Dropped halfway, whatever has been started is killed.
+    pub(super) async fn start(launch: Launch) -> io::Result<Self> {
+        let (log, ended) = (launch.log, launch.ended);
+        let group = Arc::new(Group::default());
+        let (set_status, status) = watch::channel(None);
+        let (report, started) = oneshot::channel();
+        thread::Builder::new()
+            .name("conclib-daemon".to_owned())
+            .spawn({
+                let group = group.clone();
+                move || attend(launch, &group, report, &set_status)
+            })?;
+        // From here on the thread attends to the group, and dropping this ends it.
+        let group = KillOnDrop(group);
+
+        let (stdout, stderr) = started.await.map_err(io::Error::other)??;
+        let stdout = stdout.map(process::ChildStdout::from_std).transpose()?;
+        let stderr = stderr.map(process::ChildStderr::from_std).transpose()?;
+        let tail = Tail::default();
+        let forward = tokio::spawn({
+            let (tail, group, status) = (tail.clone(), group.0.clone(), status.clone());
+            async move {
+                tokio::join!(
+                    forward(stdout, log, tail.clone()),
+                    forward(stderr, log, tail)
+                );
+                let status = exited(status).await;
+                if group.lock().wanted {
+                    ended(status);
+                }
+            }
+        });
+        Ok(Self {
+            group,
+            status,
+            tail,
+            forward,
+        })
+    }
+
+    /// From now on its end is worth a word in the log.
+    pub(super) fn ready(&self) {
+        self.group.0.lock().wanted = true;
+    }
+
+    /// Waits until it has ended by itself or by [`stop`](Self::stop). Cancel safe.
+    pub(super) async fn exited(&self) -> ExitStatus {
+        exited(self.status.clone()).await
+    }
+
+    /// What it wrote last; complete if it has ended.
+    pub(super) async fn last_lines(&mut self) -> LastLines {
+        if self.status.borrow().is_some() {
+            self.drain().await;
+        }
+        self.tail.snapshot()
+    }
+
+    /// TERM to the group, up to [`GRACE`] of time, KILL.
+    pub(super) async fn stop(mut self) -> Result<(), StopDaemonError> {
+        let earlier = *self.status.borrow();
+        if let Some(status) = earlier {
+            let last_lines = self.last_lines().await;
+            return Err(StopDaemonError::EndedEarlier { status, last_lines });
+        }
+        self.group.0.signal(Signal::TERM);
+        if timeout(GRACE, self.exited()).await.is_err() {
+            tracing::warn!("a process did not end within {GRACE:?} after SIGTERM and is killed");
+            self.group.0.signal(Signal::KILL);
+            if timeout(KILL_BOUND, self.exited()).await.is_err() {
+                return Err(StopDaemonError::Stuck);
+            }
+        }
+        self.drain().await;
+        Ok(())
+    }
+
+    async fn drain(&mut self) {
+        if !self.forward.is_finished() {
+            // Neither a panic in a log subscriber nor an output that stays open matters here.
+            let _ = timeout(DRAIN_BOUND, &mut self.forward).await;
+        }
+    }
+}
+
+/// A thread always sends a status before it drops its sender, unless nothing was started.
+async fn exited(mut status: watch::Receiver<Option<ExitStatus>>) -> ExitStatus {
+    let status = status.wait_for(Option::is_some).await.map(|status| *status);
+    status.ok().flatten().unwrap_or_default()
+}
+
+/// Why a daemon could not be shut down in order.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StopDaemonError {
+    /// There was nothing to stop: the process had ended before.
+    #[error("the process had already ended by itself ({status}); {last_lines}")]
+    EndedEarlier {
+        /// How it ended.
+        status: ExitStatus,
+        /// What it wrote last.
+        last_lines: LastLines,
+    },
+    /// It did not even end when killed: it hangs in the operating system, and goes when that
+    /// lets it go.
+    #[error("the process was killed but hangs in the operating system; look for it with `ps`")]
+    Stuck,
+}
+
+/// The outputs of a process that has been started.
+type Outputs = (Option<ChildStdout>, Option<ChildStderr>);
+
+/// Attends to a process from its start until the last of its group is gone.
+fn attend(
+    mut launch: Launch,
+    group: &Group,
+    report: oneshot::Sender<io::Result<Outputs>>,
+    set_status: &watch::Sender<Option<ExitStatus>>,
+) {
+    let mut status = None;
+    match spawn(&mut launch) {
+        Err(error) => drop(report.send(Err(error))),
+        Ok((guard, mut child)) => {
+            group.run(&guard);
+            // If nobody waits any more, the group is killed and `wait` is short.
+            drop(report.send(Ok((child.stdout.take(), child.stderr.take()))));
+            if let Some(mut stdin) = child.stdin.take() {
+                // One that ended before it read this tells why by its status and lines.
+                drop(stdin.write_all(&launch.input));
+            }
+            // The only error is that somebody told the system to reap all children by itself;
+            // then nobody knows the status.
+            status = Some(child.wait().unwrap_or_default());
+            group.bury(guard);
+        }
+    }
+    drop(launch.directory);
+    if status.is_some() {
+        set_status.send_replace(status);
+    }
+    group.end();
+}
+
+/// Starts the guard, and then what it guards.
+fn spawn(launch: &mut Launch) -> io::Result<(Child, Child)> {
+    let directory = launch.directory.as_ref().map(TempDir::path);
+    let mut guard = Command::new("/bin/sh")
+        .args(["-c", GUARD, "conclib-guard"])
+        .arg(directory.map(Path::as_os_str).unwrap_or_default())
+        .current_dir("/")
+        .process_group(0)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(|error| io::Error::other(format!("/bin/sh: {error}")))?;
+    match spawn_guarded(launch, &guard) {
+        Ok(child) => Ok((guard, child)),
+        Err(error) => {
+            // It has nothing to guard; a failure means that it is gone already.
+            let _ = guard.kill().and_then(|()| guard.wait());
+            Err(error)
+        }
+    }
+}
+
+/// Starts the program in the group of its guard.
+fn spawn_guarded(launch: &mut Launch, guard: &Child) -> io::Result<Child> {
+    if let Some(directory) = &launch.directory {
+        let explain = |error| io::Error::other(format!("{}: {error}", directory.path().display()));
+        directory.create().map_err(explain)?;
+    }
+    let piped = !launch.input.is_empty();
+    launch
+        .command
+        .process_group(Pid::from_child(guard).as_raw_nonzero().get())
+        .stdin(if piped { Stdio::piped() } else { Stdio::null() })
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+}
+
+/// The process group, as those see it who may want to end it.
+#[derive(Debug, Default)]
+struct Group {
+    state: Mutex<State>,
+    /// Told when `state.over` becomes true.
+    over: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// The guard, while it has not been reaped: as long as this is set, the number is ours.
+    leader: Option<Pid>,
+    /// It has been reported as ready, and nobody has asked it to end.
+    wanted: bool,
+    /// It has been killed before it ran.
+    stillborn: bool,
+    /// Nothing is left of it.
+    over: bool,
+}
+
+impl Group {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// It runs; if it was killed in the meantime, that is done now.
+    fn run(&self, guard: &Child) {
+        let mut state = self.lock();
+        let leader = Pid::from_child(guard);
+        state.leader = Some(leader);
+        if state.stillborn {
+            kill(leader, Signal::KILL);
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        let mut state = self.lock();
+        state.wanted = false;
+        match state.leader {
+            Some(leader) => kill(leader, signal),
+            None => state.stillborn = true,
+        }
+    }
+
+    /// Kills what is left of the group, and reaps the guard. Whoever wants to signal waits for
+    /// that moment, because the number is not ours afterwards.
+    fn bury(&self, mut guard: Child) {
+        let mut state = self.lock();
+        kill(Pid::from_child(&guard), Signal::KILL);
+        // It can only fail if the guard has been reaped by somebody else.
+        let _ = guard.wait();
+        state.leader = None;
+    }
+
+    fn end(&self) {
+        self.lock().over = true;
+        self.over.notify_all();
+    }
+}
+
+/// An error means that nobody is there any more, which is what was wanted.
+fn kill(leader: Pid, signal: Signal) {
+    let _ = kill_process_group(leader, signal);
+}
+
+/// Kills the group and waits until it has been reaped: a few milliseconds.
+#[derive(Debug)]
+struct KillOnDrop(Arc<Group>);
+
+impl Drop for KillOnDrop {
+    fn drop(&mut self) {
+        if !self.0.lock().over {
+            self.0.signal(Signal::KILL);
+        }
+        let waited = self
+            .0
+            .over
+            .wait_timeout_while(self.0.lock(), KILL_BOUND, |state| !state.over);
+        drop(waited);
+    }
+}

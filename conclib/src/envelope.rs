@@ -1,0 +1,451 @@
+//! What an actor sees of a request that came over the bus.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use serde::Serialize;
+use tokio::time::Instant;
+
+use crate::error::{AskError, Delivered, Failure};
+use crate::message::{ActorMessage, CodecError, RemoteMessage, encode};
+use crate::reply::{Reply, ReplyReceiver, verdict_of_drop};
+use crate::urn::Urn;
+
+/// Free-form text that travels with a request, such as a trace id.
+pub type Attributes = BTreeMap<String, String>;
+
+/// A request from another process, undecoded.
+///
+/// Typed handlers never see it. A *raw handler* takes it instead of a message and gets everything
+/// from outside that has no typed handler:
+///
+/// ```
+/// use conclib::prelude::*;
+///
+/// #[derive(ActorMessage, Serialize, Deserialize)]
+/// #[message(response = u32)]
+/// struct Double { n: u32 }
+///
+/// #[derive(Actor)]
+/// #[actor(urn = "raw")]
+/// struct Raw;
+///
+/// #[handlers]
+/// impl Raw {
+///     #[handler]
+///     async fn anything(&mut self, envelope: RequestEnvelope) -> Result<(), UnexpectedMessage> {
+///         if envelope.matches::<Double>() {
+///             let message = envelope.extract::<Double>()?;
+///             envelope.respond(message.n * 2);
+///             return Ok(());
+///         }
+///         Err(envelope.unexpected())
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// let (envelope, answer) = RequestEnvelope::channel(&Double { n: 21 });
+/// Raw.anything(envelope).await.unwrap();
+/// assert_eq!(answer.await, Ok(42));
+/// # }
+/// ```
+pub struct RequestEnvelope {
+    /// Whom it is for.
+    pub(crate) urn: Urn,
+    /// The message's name on the wire.
+    pub(crate) message: String,
+    /// The encoded message.
+    pub(crate) contents: Bytes,
+    /// What travels with it.
+    pub(crate) attributes: Attributes,
+    /// After this moment nobody waits for the answer.
+    pub(crate) deadline: Option<Instant>,
+    /// The duty to answer, shared with the dispatcher of a raw handler.
+    pub(crate) responder: Arc<Responder>,
+    /// Its share of the bytes that wait in mailboxes; given back when it is dropped.
+    #[expect(dead_code, reason = "held for its drop")]
+    pub(crate) held: Option<HeldBytes>,
+}
+
+impl RequestEnvelope {
+    /// An envelope and the place where its answer arrives, for unit tests of raw handlers.
+    ///
+    /// # Panics
+    ///
+    /// If the message cannot be written as MessagePack.
+    pub fn channel<M: RemoteMessage>(message: &M) -> (Self, ReplyReceiver<M::Response>) {
+        let (reply, receiver) = Reply::channel();
+        let sink = Arc::new(ChannelSink::<M>(std::sync::Mutex::new(Some(reply))));
+        let contents = (M::CODEC.encode)(message).expect("the message can be encoded");
+        let envelope = Self {
+            urn: Urn::generate(),
+            message: M::NAME.to_owned(),
+            contents: contents.into(),
+            attributes: Attributes::new(),
+            deadline: None,
+            responder: Arc::new(Responder::new(sink, Origin::default(), true, None)),
+            held: None,
+        };
+        envelope.responder.take_over();
+        (envelope, receiver)
+    }
+
+    /// Whom the request is for.
+    pub fn urn(&self) -> &Urn {
+        &self.urn
+    }
+
+    /// The message's name on the wire.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// What travels with the request.
+    pub fn attributes(&self) -> &Attributes {
+        &self.attributes
+    }
+
+    /// The encoded message, as it came.
+    pub fn contents(&self) -> &Bytes {
+        &self.contents
+    }
+
+    /// The moment after which nobody waits for the answer.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// True if it is named as an `M`.
+    pub fn matches<M: ActorMessage>(&self) -> bool {
+        M::WIRE.is_some() && self.message == M::NAME
+    }
+
+    /// Decodes the message.
+    ///
+    /// # Errors
+    ///
+    /// [`UnexpectedMessage`] if it is named otherwise or does not decode as an `M`; returned from
+    /// the handler, it gives the asker the truth, and the actor lives on.
+    pub fn extract<M: RemoteMessage>(&self) -> Result<M, UnexpectedMessage> {
+        if !self.matches::<M>() {
+            return Err(self.unexpected());
+        }
+        (M::CODEC.decode)(&self.contents).map_err(|error| UnexpectedMessage {
+            message: self.message.clone(),
+            malformed: Some(error),
+        })
+    }
+
+    /// Answers, with a value of the type that the message names as its response.
+    pub fn respond<R: Serialize>(self, response: R) {
+        self.responder.respond(encode(&response));
+    }
+
+    /// The reply of an `M`, to answer later and from anywhere.
+    pub fn into_reply<M: RemoteMessage>(self) -> Reply<M::Response> {
+        Reply::remote(self.responder, M::CODEC.encode_response)
+    }
+
+    /// The error for a message that the handler does not know.
+    pub fn unexpected(&self) -> UnexpectedMessage {
+        UnexpectedMessage {
+            message: self.message.clone(),
+            malformed: None,
+        }
+    }
+
+    /// True, and answered so, if its deadline has passed.
+    pub(crate) fn has_expired(&self) -> bool {
+        let expired = self
+            .deadline
+            .is_some_and(|deadline| deadline <= Instant::now());
+        if expired {
+            self.responder.refuse(AskError::Timeout {
+                delivered: Delivered::No,
+            });
+        }
+        expired
+    }
+
+    /// Takes it apart for the typed handler of `M`. `None` if it does not decode: the asker then
+    /// has the answer.
+    pub fn open<M: ActorMessage>(self) -> Option<(M, Reply<M::Response>)> {
+        let Some(codec) = M::WIRE else {
+            self.refuse_unhandled();
+            return None;
+        };
+        match (codec.decode)(&self.contents) {
+            Ok(message) => Some((
+                message,
+                Reply::remote(self.responder, codec.encode_response),
+            )),
+            Err(error) => {
+                self.responder.refuse(AskError::BadRequest {
+                    reason: error.to_string(),
+                });
+                None
+            }
+        }
+    }
+
+    /// Tells the asker that the actor has no handler for this message.
+    pub fn refuse_unhandled(self) {
+        self.responder.refuse(AskError::Unhandled {
+            urn: self.urn,
+            message: self.message,
+        });
+    }
+}
+
+impl fmt::Debug for RequestEnvelope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestEnvelope")
+            .field("urn", &self.urn)
+            .field("message", &self.message)
+            .field("bytes", &self.contents.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a raw handler returns for a message that it does not know, or that does not decode.
+///
+/// The asker hears [`Unhandled`](AskError::Unhandled) or [`BadRequest`](AskError::BadRequest);
+/// the actor lives on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unexpected message `{message}`")]
+pub struct UnexpectedMessage {
+    message: String,
+    #[source]
+    malformed: Option<CodecError>,
+}
+
+impl UnexpectedMessage {
+    /// The message's name on the wire.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// What the asker hears.
+    pub(crate) fn as_ask_error(&self, urn: &Urn) -> AskError {
+        match &self.malformed {
+            Some(error) => AskError::BadRequest {
+                reason: error.to_string(),
+            },
+            None => AskError::Unhandled {
+                urn: urn.clone(),
+                message: self.message.clone(),
+            },
+        }
+    }
+}
+
+/// What a raw handler may return: nothing, or `Result` with [`UnexpectedMessage`] or [`Failure`].
+#[diagnostic::on_unimplemented(
+    message = "a raw handler cannot return `{Self}`",
+    label = "returns `{Self}`",
+    note = "return `()`, `Result<(), UnexpectedMessage>` or `Result<(), Failure>`; answer with `envelope.respond(…)`"
+)]
+pub trait RawOutcome {
+    /// Nothing, or what went wrong.
+    fn into_result(self) -> Result<(), Failure>;
+}
+
+impl RawOutcome for () {
+    fn into_result(self) -> Result<(), Failure> {
+        Ok(())
+    }
+}
+
+impl RawOutcome for Result<(), UnexpectedMessage> {
+    fn into_result(self) -> Result<(), Failure> {
+        self.map_err(Failure::from)
+    }
+}
+
+impl RawOutcome for Result<(), Failure> {
+    fn into_result(self) -> Result<(), Failure> {
+        self
+    }
+}
+
+/// One call of a raw handler, from the dispatcher's side: keeps hold of the duty to answer, so that
+/// the asker of a message that the handler does not know hears so.
+#[derive(Debug)]
+pub struct RawCall {
+    urn: Urn,
+    responder: Arc<Responder>,
+}
+
+impl RawCall {
+    /// Before the handler gets the envelope.
+    pub fn begin(envelope: &RequestEnvelope) -> Self {
+        envelope.responder.take_over();
+        Self {
+            urn: envelope.urn.clone(),
+            responder: envelope.responder.clone(),
+        }
+    }
+
+    /// After the handler has returned. What it does not know is no failure of the actor.
+    ///
+    /// # Errors
+    ///
+    /// The [`Failure`] that the handler returned.
+    pub fn finish(self, outcome: impl RawOutcome) -> Result<(), Failure> {
+        let Err(failure) = outcome.into_result() else {
+            return Ok(());
+        };
+        if let Some(unexpected) = failure.downcast_ref::<UnexpectedMessage>() {
+            self.responder.refuse(unexpected.as_ask_error(&self.urn));
+            return Ok(());
+        }
+        self.responder.refuse(AskError::Failed);
+        Err(failure)
+    }
+}
+
+/// Which client sent a request: 16 random bytes, so that nobody guesses where its replies go.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub(crate) struct ClientId(pub(crate) [u8; 16]);
+
+// Whoever knows the whole id could read or forge replies: logs show only its first bytes.
+impl fmt::Debug for ClientId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:02x}{:02x}…", self.0[0], self.0[1])
+    }
+}
+
+/// Where a request came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub(crate) struct Origin {
+    pub(crate) client: ClientId,
+    pub(crate) id: u64,
+}
+
+/// How a request ended: the encoded response, or the error.
+pub(crate) type Outcome = Result<Vec<u8>, AskError>;
+
+/// Takes answers back to where the requests came from.
+pub(crate) trait ResponseSink: Send + Sync {
+    /// Must not block; called from handlers and from drops.
+    fn respond(&self, origin: Origin, deadline: Option<Instant>, outcome: Outcome);
+}
+
+/// The duty to answer one request from the bus, fulfilled at most once and at the latest on drop.
+pub(crate) struct Responder {
+    sink: Arc<dyn ResponseSink>,
+    origin: Origin,
+    /// After this moment an answer is not wanted.
+    deadline: Option<Instant>,
+    /// An answer was given, or none was ever wanted.
+    done: AtomicBool,
+    /// A handler has taken the duty over.
+    taken: AtomicBool,
+}
+
+impl Responder {
+    pub(crate) fn new(
+        sink: Arc<dyn ResponseSink>,
+        origin: Origin,
+        wanted: bool,
+        deadline: Option<Instant>,
+    ) -> Self {
+        Self {
+            sink,
+            origin,
+            deadline,
+            done: AtomicBool::new(!wanted),
+            taken: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn take_over(&self) {
+        self.taken.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_wanted(&self) -> bool {
+        !self.done.load(Ordering::Relaxed)
+            && self
+                .deadline
+                .is_none_or(|deadline| Instant::now() < deadline)
+    }
+
+    pub(crate) fn respond(&self, encoded: Result<Vec<u8>, CodecError>) {
+        self.finish(|| {
+            encoded.map_err(|error| AskError::BadResponse {
+                reason: error.to_string(),
+            })
+        });
+    }
+
+    pub(crate) fn refuse(&self, error: AskError) {
+        self.finish(|| Err(error));
+    }
+
+    fn finish(&self, outcome: impl FnOnce() -> Outcome) {
+        if !self.done.swap(true, Ordering::AcqRel) {
+            self.sink.respond(self.origin, self.deadline, outcome());
+        }
+    }
+}
+
+impl fmt::Debug for Responder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Responder").field(&self.origin).finish()
+    }
+}
+
+impl Drop for Responder {
+    fn drop(&mut self) {
+        let taken = *self.taken.get_mut();
+        self.finish(|| Err(verdict_of_drop(taken)));
+    }
+}
+
+/// A share of a bound on bytes; given back on drop.
+#[derive(Debug)]
+pub(crate) struct HeldBytes {
+    total: Arc<AtomicUsize>,
+    bytes: usize,
+}
+
+impl HeldBytes {
+    /// Takes `bytes` of `limit`; `None` if that would pass it.
+    pub(crate) fn take(total: &Arc<AtomicUsize>, bytes: usize, limit: usize) -> Option<Self> {
+        let before = total.fetch_add(bytes, Ordering::Relaxed);
+        // The guard exists either way, so that giving back is written once.
+        let held = Self {
+            total: total.clone(),
+            bytes,
+        };
+        (before.saturating_add(bytes) <= limit).then_some(held)
+    }
+}
+
+impl Drop for HeldBytes {
+    fn drop(&mut self) {
+        self.total.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// The sink behind [`RequestEnvelope::channel`].
+struct ChannelSink<M: RemoteMessage>(std::sync::Mutex<Option<Reply<M::Response>>>);
+
+impl<M: RemoteMessage> ResponseSink for ChannelSink<M> {
+    fn respond(&self, _: Origin, _: Option<Instant>, outcome: Outcome) {
+        let reply = self.0.lock().ok().and_then(|mut slot| slot.take());
+        let Some(reply) = reply else { return };
+        let decoded = outcome.and_then(|contents| {
+            (M::CODEC.decode_response)(&contents).map_err(|error| AskError::BadResponse {
+                reason: error.to_string(),
+            })
+        });
+        match decoded {
+            Ok(response) => reply.send(response),
+            Err(error) => reply.refuse(error),
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! The words for what can go wrong, shared by every part.
+
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::urn::Urn;
+
+/// Why an ask ended without a value.
+///
+/// One type serves local and remote asks. Those that can only happen on the bus say so.
+///
+/// ```
+/// use conclib::{AskError, Delivered};
+/// use std::time::Duration;
+///
+/// // What a web handler would answer with 503 and `Retry-After`.
+/// let busy = AskError::Overloaded { retry_after: Duration::from_millis(50) };
+/// assert!(busy.is_retryable());
+///
+/// // The request may have been executed: repeating it could do the work twice.
+/// let lost = AskError::Disconnected { delivered: Delivered::Unknown };
+/// assert!(!lost.is_retryable());
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AskError {
+    /// Bus: no actor system is listening; the request was not executed.
+    #[error("no actor system is listening on the bus")]
+    NoResponder,
+    /// No actor lives under this URN.
+    #[error("no actor has the URN `{urn}`")]
+    ActorNotFound {
+        /// The URN that was asked for.
+        urn: Urn,
+    },
+    /// The actor has no handler for this type of message.
+    #[error("the actor `{urn}` has no handler for `{message}`")]
+    Unhandled {
+        /// The actor that was asked.
+        urn: Urn,
+        /// The message's name on the wire, or its Rust type for a local ask.
+        message: String,
+    },
+    /// A queue on the way is full; the request was not executed.
+    #[error("overloaded; try again in {} ms", retry_after.as_millis())]
+    Overloaded {
+        /// When it is worth trying again.
+        retry_after: Duration,
+    },
+    /// The deadline passed.
+    #[error("no answer by the deadline ({delivered})")]
+    Timeout {
+        /// How far the request had come.
+        delivered: Delivered,
+    },
+    /// The actor failed (it panicked or returned a [`Failure`]) while handling this message.
+    #[error("the actor failed while handling the message")]
+    Failed,
+    /// The actor stopped before it handled this message.
+    #[error("the actor has stopped")]
+    ActorStopped,
+    /// The handler took the [`Reply`](crate::Reply) and dropped it without an answer.
+    #[error("the handler gave no answer")]
+    NoReply,
+    /// The ask would have waited for itself; the actors on the way, in the order they wait.
+    #[error("asking would wait for itself: {}", Chain(chain))]
+    AskCycle {
+        /// Who waits for whom, the asker first.
+        chain: Vec<Urn>,
+    },
+    /// Bus: the message did not decode as the type it is named after; it was not executed.
+    #[error("the request was rejected: {reason}")]
+    BadRequest {
+        /// Which type, and why.
+        reason: String,
+    },
+    /// Bus: the answer did not encode or decode as the response type.
+    #[error("the response was rejected: {reason}")]
+    BadResponse {
+        /// Which type, and why.
+        reason: String,
+    },
+    /// Bus: an encoded message or response is larger than the bus takes.
+    #[error("{size} bytes are more than the limit of {limit} bytes")]
+    TooLarge {
+        /// Encoded size in bytes.
+        size: usize,
+        /// The configured limit in bytes.
+        limit: usize,
+    },
+    /// Bus: Redis cannot be used now (no connection, out of memory, loading, no permission, …);
+    /// the request was not executed.
+    #[error("the bus is unavailable: {reason}")]
+    Unavailable {
+        /// What the bus said.
+        reason: String,
+    },
+    /// Bus: the connection broke while the request was under way.
+    #[error("the connection to the bus broke ({delivered})")]
+    Disconnected {
+        /// How far the request had come.
+        delivered: Delivered,
+    },
+    /// Bus: the two sides speak versions of the protocol that do not overlap.
+    #[error("incompatible protocol versions: {reason}")]
+    Incompatible {
+        /// Which versions each side speaks.
+        reason: String,
+    },
+    /// The client (or the actor system) was shut down.
+    #[error("closed")]
+    Closed,
+}
+
+impl AskError {
+    /// True if the request was certainly not executed and may succeed when it is repeated.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::NoResponder | Self::Overloaded { .. } | Self::Unavailable { .. } => true,
+            Self::Timeout { delivered } | Self::Disconnected { delivered } => {
+                *delivered == Delivered::No
+            }
+            _ => false,
+        }
+    }
+}
+
+/// How far a request had come when its asker stopped waiting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Delivered {
+    /// It never left: it was not and will not be executed.
+    No,
+    /// It was accepted (by the mailbox, or by the bus): it may have been executed.
+    Accepted,
+    /// It was given to the connection, and nothing came back: it may have been executed.
+    Unknown,
+}
+
+impl fmt::Display for Delivered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::No => "the request was not delivered",
+            Self::Accepted => "the request had been accepted",
+            Self::Unknown => "whether the request was delivered is unknown",
+        })
+    }
+}
+
+/// Prints a chain of actors as `a -> b -> a`.
+struct Chain<'a>(&'a [Urn]);
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, urn) in self.0.iter().enumerate() {
+            if index > 0 {
+                f.write_str(" -> ")?;
+            }
+            write!(f, "{urn}")?;
+        }
+        Ok(())
+    }
+}
+
+/// A tell that was not delivered: the message comes back, with the reason.
+///
+/// The reason is an [`AskError`], so that one vocabulary serves both.
+#[derive(thiserror::Error)]
+#[error("the message was not delivered")]
+pub struct TellError<M> {
+    /// The message, unhandled.
+    pub message: M,
+    /// Why it was not delivered.
+    #[source]
+    pub reason: AskError,
+}
+
+impl<M> TellError<M> {
+    pub(crate) fn new(message: M, reason: AskError) -> Self {
+        Self { message, reason }
+    }
+}
+
+// By hand, so that a message need not be `Debug`.
+impl<M> fmt::Debug for TellError<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TellError")
+            .field("reason", &self.reason)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why an actor failed: an error that a handler or a hook returned, or a panic.
+///
+/// Any error converts into it, so `?` works in handlers. Like `anyhow::Error` it is therefore not
+/// an [`Error`] itself.
+///
+/// ```
+/// use conclib::Failure;
+///
+/// fn parse(text: &str) -> Result<u32, Failure> {
+///     Ok(text.parse::<u32>()?)
+/// }
+///
+/// assert_eq!(parse("x").unwrap_err().to_string(), "invalid digit found in string");
+/// assert_eq!(Failure::msg("the disk is full").to_string(), "the disk is full");
+/// ```
+#[derive(Clone)]
+pub struct Failure(Arc<Cause>);
+
+enum Cause {
+    Error(Box<dyn Error + Send + Sync>),
+    Message(String),
+    Panic(String),
+}
+
+impl Failure {
+    /// A failure that is only a message.
+    pub fn msg(message: impl Into<String>) -> Self {
+        Self(Arc::new(Cause::Message(message.into())))
+    }
+
+    /// A failure from what [`std::panic::catch_unwind`] caught.
+    pub(crate) fn from_panic(payload: &(dyn std::any::Any + Send)) -> Self {
+        let text = payload
+            .downcast_ref::<&'static str>()
+            .map(|text| (*text).to_owned())
+            .or_else(|| payload.downcast_ref::<String>().cloned())
+            .unwrap_or_else(|| "a panic without a text".to_owned());
+        Self(Arc::new(Cause::Panic(text)))
+    }
+
+    /// True if the actor panicked.
+    pub fn is_panic(&self) -> bool {
+        matches!(*self.0, Cause::Panic(_))
+    }
+
+    /// The error it was made from, if it was made from one of this type.
+    pub fn downcast_ref<E: Error + 'static>(&self) -> Option<&E> {
+        self.source()?.downcast_ref::<E>()
+    }
+
+    /// The error it was made from, if any.
+    pub fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match &*self.0 {
+            Cause::Error(error) => Some(&**error),
+            Cause::Message(_) | Cause::Panic(_) => None,
+        }
+    }
+}
+
+impl<E: Error + Send + Sync + 'static> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self(Arc::new(Cause::Error(Box::new(error))))
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &*self.0 {
+            Cause::Error(error) => error.fmt(f),
+            Cause::Message(text) => f.write_str(text),
+            Cause::Panic(text) => write!(f, "panicked: {text}"),
+        }
+    }
+}
+
+impl fmt::Debug for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &*self.0 {
+            Cause::Error(error) => f.debug_tuple("Failure").field(error).finish(),
+            _ => f.debug_tuple("Failure").field(&self.to_string()).finish(),
+        }
+    }
+}

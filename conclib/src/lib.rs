@@ -1,0 +1,166 @@
+//! Actors on tokio that can be asked from other processes.
+//!
+//! An actor is a task that owns a state and handles its messages one at a time. It lives at a
+//! *URN* in an [`ActorSystem`]. A web server that runs as eight processes on three machines asks
+//! `"print_time_actor"` through Redis as easily as a neighbour in the same process does.
+//!
+//! ```
+//! use conclib::prelude::*;
+//! use conclib::{Config, ProxyClient, start_proxy};
+//!
+//! #[derive(ActorMessage, Serialize, Deserialize)]
+//! #[message(response = u32)]
+//! struct Double { n: u32 }
+//!
+//! #[derive(Actor)]
+//! #[actor(urn = "doubler")]
+//! struct Doubler;
+//!
+//! #[handlers]
+//! impl Doubler {
+//!     #[handler]
+//!     async fn double(&mut self, message: Double) -> u32 { message.n * 2 }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // The actor process. `Config::default()` is Redis at localhost; this bus needs no installation.
+//! let config = Config::memory();
+//! let system = ActorSystem::new();
+//! start_proxy(&system, &config).await?;
+//! let actor = system.spawn(Doubler).await?;
+//! assert_eq!(actor.ask(Double { n: 21 }).await?, 42);
+//!
+//! // Any other process.
+//! let client = ProxyClient::connect(&config).await?;
+//! assert_eq!(client.ask("doubler", Double { n: 21 }).await?, 42);
+//! # Ok(()) }
+//! ```
+//!
+//! # Where to look
+//!
+//! | you want to | look at |
+//! |---|---|
+//! | define a message | [`ActorMessage`] |
+//! | define an actor | [`Actor`](trait@Actor), [`#[handlers]`](macro@handlers), [`Context`] |
+//! | answer later | [`Reply`] |
+//! | start, find and stop actors | [`ActorSystem`], [`ActorRef`], [`Recipient`] |
+//! | do something regularly | [`PeriodicActor`], [`Ticker`] |
+//! | be asked from other processes | [`start_proxy`], [`Config`] |
+//! | ask actors of other processes | [`ProxyClient`], [`AskError`] |
+//! | take messages as they come | [`RequestEnvelope`] |
+//! | start Redis or a web server | `start_redis`, `start_api` |
+//!
+//! # What is promised
+//!
+//! - **The system owns its actors.** Dropping references stops nothing. Dropping the last
+//!   [`ActorSystem`] stops all.
+//! - **A URN is taken the moment spawning begins.** Messages that arrive wait for `on_start`; if
+//!   that fails they are refused. The URN is free again when
+//!   [`wait_stopped`](ActorRef::wait_stopped) returns, whatever happened.
+//! - **Stop** closes the mailbox: senders that wait and senders that come get the message back,
+//!   what was queued is handled, then `on_stop` runs. **Kill** drops the running handler at its
+//!   next await and skips the hooks. A full mailbox delays neither.
+//! - **A failure** (a panic, or an `Err` of [`Failure`]) ends that actor alone: its asker hears
+//!   [`AskError::Failed`], `on_failure` runs instead of `on_stop`, the state is dropped. A build
+//!   with `panic = "abort"` has no such isolation: a panic ends the process.
+//! - **First in, first out**, for each sender. What an actor tells itself never waits for room.
+//! - **Every ask ends** with a value or an [`AskError`] that says what is known. Remote asks end
+//!   by their deadline, 5 s unless set; local ones have none unless set.
+//!
+//! # Layers, from bottom to top
+//!
+//! ```text
+//! error urn message deadline         words everyone shares
+//! envelope reply mailbox schedule    requests, answers, queues, when something is due
+//! actor                              traits and references
+//! registry runner system             URN to actor; the event loop; spawn, look up, shut down
+//! ticker periodic                    regular work
+//! proxy                              the bus: config, frames, transports, server, client
+//! daemon                             start_redis, start_api
+//! ```
+//!
+//! # Features
+//!
+//! | feature | default | brings |
+//! |---|---|---|
+//! | `redis` | yes | the Redis transport; without it there is the bus in memory |
+//! | `daemon` | yes | `start_redis` and `start_api` (Unix) |
+
+// The macros' expansions name the crate, also when it is this one.
+#[allow(
+    unused_extern_crates,
+    reason = "used by expansions in examples and tests only"
+)]
+extern crate self as conclib;
+
+// ---- words everyone shares
+mod deadline;
+mod error;
+mod message;
+mod urn;
+
+// ---- requests, answers, queues, when something is due
+mod envelope;
+mod mailbox;
+mod reply;
+mod schedule;
+
+// ---- actors and their systems
+mod actor;
+mod registry;
+mod runner;
+mod system;
+
+// ---- regular work
+mod periodic;
+mod ticker;
+
+// ---- other processes
+#[cfg(all(unix, feature = "daemon"))]
+mod daemon;
+mod proxy;
+
+mod macro_support;
+
+pub use actor::{
+    Actor, ActorRef, Ask, Context, DEFAULT_MAILBOX, Handler, Handlers, Outcome, Recipient,
+    StopReason, Target, Tell, Wanted, WeakActorRef,
+};
+pub use conclib_macros::{Actor, ActorMessage, handler, handlers};
+#[cfg(all(unix, feature = "daemon"))]
+pub use daemon::{
+    ApiDaemon, LastLines, RedisDaemon, StartApi, StartApiError, StartRedisError, StopDaemonError,
+    start_api, start_redis,
+};
+pub use envelope::{Attributes, RawCall, RawOutcome, RequestEnvelope, UnexpectedMessage};
+pub use error::{AskError, Delivered, Failure, TellError};
+pub use message::{ActorMessage, CodecError, NoMessage, RemoteMessage, WireCodec};
+pub use periodic::PeriodicActor;
+pub use proxy::{
+    Config, ConfigError, ConnectError, OpenError, Proxy, ProxyClient, ProxyEnd, RemoteAsk,
+    RemoteTell, StartProxyError, start_proxy,
+};
+pub use reply::{Reply, ReplyReceiver};
+pub use schedule::{First, Missed, Schedule, Tick};
+pub use system::{ActorSystem, LookupError, Shutdown, ShutdownReport, Spawn, SpawnError};
+pub use ticker::{Ticker, TickerBuilder};
+pub use urn::{MAX_URN_BYTES, Urn, UrnError};
+
+/// For the macros' expansions only.
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::macro_support::*;
+}
+
+/// What nearly every program with actors needs: `use conclib::prelude::*;`.
+pub mod prelude {
+    pub use serde::{Deserialize, Serialize};
+
+    pub use crate::{
+        Actor, ActorMessage, ActorRef, ActorSystem, AskError, Config, Context, Failure,
+        PeriodicActor, ProxyClient, Recipient, Reply, RequestEnvelope, StopReason,
+        UnexpectedMessage, handler, handlers, start_proxy,
+    };
+    #[cfg(all(unix, feature = "daemon"))]
+    pub use crate::{start_api, start_redis};
+}

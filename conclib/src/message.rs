@@ -1,0 +1,137 @@
+//! Messages: what they are called, what answers them, and how they cross the bus.
+
+use std::fmt;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// A type that actors handle. Write `#[derive(ActorMessage)]`.
+///
+/// ```
+/// use conclib::prelude::*;
+///
+/// #[derive(ActorMessage, Serialize, Deserialize)]
+/// #[message(response = u32)]
+/// struct Add { a: u32, b: u32 }
+///
+/// #[derive(ActorMessage)]
+/// #[message(local)]                      // stays in the process: no serde needed
+/// struct Socket(std::net::TcpStream);
+///
+/// assert_eq!(Add::NAME, "Add");
+/// assert!(Socket::WIRE.is_none());
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a message",
+    label = "not an `ActorMessage`",
+    note = "write `#[derive(ActorMessage, Serialize, Deserialize)]` on `{Self}`, or `#[message(local)]` beside `#[derive(ActorMessage)]` if it never leaves the process"
+)]
+pub trait ActorMessage: Sized + Send + 'static {
+    /// What answers it; `()` if nothing is to be said but "done".
+    type Response: Send + 'static;
+
+    /// Its name on the wire: the type's identifier, or `#[message(name = "…")]`.
+    const NAME: &'static str;
+
+    /// How it crosses the bus; `None` for a message that stays in the process.
+    const WIRE: Option<WireCodec<Self>>;
+}
+
+/// A message that may cross the bus: every `#[derive(ActorMessage)]` without `#[message(local)]`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot cross the bus",
+    label = "not a `RemoteMessage`",
+    note = "a message with `#[message(local)]` stays in its process; remove `local` and derive `Serialize` and `Deserialize`"
+)]
+pub trait RemoteMessage: ActorMessage {
+    /// The codec that [`ActorMessage::WIRE`] holds.
+    const CODEC: WireCodec<Self>;
+}
+
+/// How a message and its response are written and read: MessagePack, with field names, so that
+/// both sides may be deployed at different times.
+///
+/// Four function pointers instead of trait bounds: a handler can be reached from the bus without
+/// every local message having to be serializable.
+pub struct WireCodec<M: ActorMessage> {
+    /// Writes the message.
+    pub encode: fn(&M) -> Result<Vec<u8>, CodecError>,
+    /// Reads the message.
+    pub decode: fn(&[u8]) -> Result<M, CodecError>,
+    /// Writes the response.
+    pub encode_response: fn(&M::Response) -> Result<Vec<u8>, CodecError>,
+    /// Reads the response.
+    pub decode_response: fn(&[u8]) -> Result<M::Response, CodecError>,
+}
+
+impl<M> WireCodec<M>
+where
+    M: ActorMessage + Serialize + DeserializeOwned,
+    M::Response: Serialize + DeserializeOwned,
+{
+    /// The codec of every message that derives serde's traits.
+    pub const fn message_pack() -> Self {
+        Self {
+            encode: encode::<M>,
+            decode: decode::<M>,
+            encode_response: encode::<M::Response>,
+            decode_response: decode::<M::Response>,
+        }
+    }
+}
+
+impl<M: ActorMessage> Clone for WireCodec<M> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<M: ActorMessage> Copy for WireCodec<M> {}
+
+impl<M: ActorMessage> fmt::Debug for WireCodec<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "WireCodec<{}>", M::NAME)
+    }
+}
+
+/// Writes a value as MessagePack with field names.
+pub(crate) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, CodecError> {
+    rmp_serde::to_vec_named(value).map_err(|error| CodecError::new::<T>("write", error))
+}
+
+/// Reads a value that [`encode`] wrote.
+pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
+    rmp_serde::from_slice(bytes).map_err(|error| CodecError::new::<T>("read", error))
+}
+
+/// A value that could not be written as MessagePack or read from it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("cannot {direction} `{type_name}`: {problem}")]
+pub struct CodecError {
+    direction: &'static str,
+    type_name: &'static str,
+    problem: String,
+}
+
+impl CodecError {
+    fn new<T>(direction: &'static str, problem: impl fmt::Display) -> Self {
+        Self {
+            direction,
+            type_name: std::any::type_name::<T>(),
+            problem: problem.to_string(),
+        }
+    }
+}
+
+/// A message that nobody can make.
+///
+/// Every actor handles it, so that an actor with one handler does not let type inference guess
+/// that any argument is that handler's message: a wrong one is reported as what it is.
+#[derive(Debug, Clone, Copy)]
+pub enum NoMessage {}
+
+impl ActorMessage for NoMessage {
+    type Response = ();
+    const NAME: &'static str = "";
+    const WIRE: Option<WireCodec<Self>> = None;
+}

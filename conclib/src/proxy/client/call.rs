@@ -1,0 +1,217 @@
+//! Asks and tells across the bus: futures that own what they need.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use super::{Outgoing, ProxyClient};
+use crate::deadline::Deadline;
+use crate::envelope::Attributes;
+use crate::error::{AskError, Delivered, TellError};
+use crate::message::RemoteMessage;
+use crate::proxy::frame::Kind;
+use crate::reply::ReplyReceiver;
+use crate::urn::{Urn, UrnError};
+
+/// An ask across the bus under way: made by [`ProxyClient::ask`], sent when awaited.
+///
+/// # Cancel safety
+///
+/// Dropped before it is ready, it gives the answer up. If it had been sent, it is handled all the
+/// same.
+#[must_use = "an ask is sent when it is awaited"]
+pub struct RemoteAsk<M: RemoteMessage> {
+    call: Call<M>,
+}
+
+impl<M: RemoteMessage> RemoteAsk<M> {
+    pub(super) fn new(client: ProxyClient, urn: &str, message: M) -> Self {
+        Self {
+            call: Call::new(client, urn, message),
+        }
+    }
+
+    /// How long to wait for the answer, counted from when the ask is first awaited.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.call.timeout = timeout;
+        self
+    }
+
+    /// Sends a text along, such as a trace id; the actor sees it in
+    /// [`RequestEnvelope::attributes`](crate::RequestEnvelope::attributes).
+    pub fn attribute(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.call.attributes.insert(name.into(), value.into());
+        self
+    }
+}
+
+// Nothing in it is ever pinned.
+impl<M: RemoteMessage> Unpin for RemoteAsk<M> {}
+
+impl<M: RemoteMessage> Future for RemoteAsk<M> {
+    type Output = Result<M::Response, AskError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let outcome = ready!(self.call.poll(cx, Kind::Ask));
+        self.call.message = None;
+        Poll::Ready(outcome.and_then(|contents| {
+            (M::CODEC.decode_response)(&contents).map_err(|error| AskError::BadResponse {
+                reason: error.to_string(),
+            })
+        }))
+    }
+}
+
+impl<M: RemoteMessage> fmt::Debug for RemoteAsk<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RemoteAsk<{}>", M::NAME)
+    }
+}
+
+/// A tell across the bus under way: made by [`ProxyClient::tell`], sent when awaited.
+///
+/// # Cancel safety
+///
+/// Dropped before it is ready, it may or may not have been sent.
+#[must_use = "a tell is sent when it is awaited"]
+pub struct RemoteTell<M: RemoteMessage> {
+    call: Call<M>,
+}
+
+impl<M: RemoteMessage> RemoteTell<M> {
+    pub(super) fn new(client: ProxyClient, urn: &str, message: M) -> Self {
+        Self {
+            call: Call::new(client, urn, message),
+        }
+    }
+
+    /// How long to wait until the bus has accepted it; past this the actor does not handle it.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.call.timeout = timeout;
+        self
+    }
+
+    /// Sends a text along, such as a trace id.
+    pub fn attribute(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.call.attributes.insert(name.into(), value.into());
+        self
+    }
+}
+
+// Nothing in it is ever pinned.
+impl<M: RemoteMessage> Unpin for RemoteTell<M> {}
+
+impl<M: RemoteMessage> Future for RemoteTell<M> {
+    type Output = Result<(), TellError<M>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let outcome = ready!(self.call.poll(cx, Kind::Tell));
+        match (outcome, self.call.message.take()) {
+            (Ok(_), _) => Poll::Ready(Ok(())),
+            (Err(reason), Some(message)) => Poll::Ready(Err(TellError::new(message, reason))),
+            (Err(_), None) => Poll::Pending, // polled after completion
+        }
+    }
+}
+
+impl<M: RemoteMessage> fmt::Debug for RemoteTell<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RemoteTell<{}>", M::NAME)
+    }
+}
+
+/// One request and the wait for its end.
+struct Call<M> {
+    client: ProxyClient,
+    urn: Result<Urn, UrnError>,
+    /// Until the call is over: a tell that fails gives it back.
+    message: Option<M>,
+    timeout: Duration,
+    attributes: Attributes,
+    deadline: Deadline,
+    /// Its entry in the client's book, once it is sent.
+    sent: Option<(u64, ReplyReceiver<Bytes>)>,
+}
+
+impl<M: RemoteMessage> Call<M> {
+    fn new(client: ProxyClient, urn: &str, message: M) -> Self {
+        Self {
+            timeout: client.shared().timeout,
+            client,
+            urn: Urn::new(urn),
+            message: Some(message),
+            attributes: Attributes::new(),
+            deadline: Deadline::default(),
+            sent: None,
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>, kind: Kind) -> Poll<Result<Bytes, AskError>> {
+        if self.sent.is_none() {
+            match self.send(kind) {
+                Ok(Some(sent)) => self.sent = Some(sent),
+                Ok(None) => return Poll::Pending, // polled after completion
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+        let Some((id, receiver)) = &mut self.sent else {
+            return Poll::Pending;
+        };
+        if let Poll::Ready(outcome) = Pin::new(&mut *receiver).poll(cx) {
+            self.sent = None;
+            return Poll::Ready(outcome);
+        }
+        ready!(self.deadline.poll(cx));
+        // The answer may have come between the two lines above: then it is no timeout.
+        let Some(delivered) = self.client.shared().in_flight().give_up(*id) else {
+            return Pin::new(receiver).poll(cx);
+        };
+        self.sent = None;
+        Poll::Ready(Err(AskError::Timeout { delivered }))
+    }
+
+    fn send(&mut self, kind: Kind) -> Result<Option<(u64, ReplyReceiver<Bytes>)>, AskError> {
+        let Some(message) = &self.message else {
+            return Ok(None);
+        };
+        let urn = self.urn.as_ref().map_err(|error| AskError::BadRequest {
+            reason: error.to_string(),
+        })?;
+        let contents = (M::CODEC.encode)(message).map_err(|error| AskError::BadRequest {
+            reason: error.to_string(),
+        })?;
+        self.deadline.start(Some(self.timeout));
+        let Some(deadline) = self.deadline.at() else {
+            return Err(AskError::BadRequest {
+                reason: format!("{:?} is too long for a timeout", self.timeout),
+            });
+        };
+        if deadline <= Instant::now() {
+            return Err(AskError::Timeout {
+                delivered: Delivered::No,
+            });
+        }
+        let request = Outgoing {
+            kind,
+            urn: urn.as_str(),
+            message: M::NAME,
+            deadline,
+            attributes: &self.attributes,
+            contents: &contents,
+        };
+        self.client.shared().send(&request).map(Some)
+    }
+}
+
+impl<M> Drop for Call<M> {
+    fn drop(&mut self) {
+        if let Some((id, _)) = &self.sent {
+            self.client.shared().in_flight().give_up(*id);
+        }
+    }
+}

@@ -1,0 +1,385 @@
+//! Where the bus is, and within which bounds it is used.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use url::{Host, Url};
+
+use super::transport::memory::MemoryBus;
+
+/// The Redis that is used when nothing else is said.
+const DEFAULT_URL: &str = "redis://localhost:6379";
+
+/// The environment variables that [`Config::default`] and [`Config::from_env`] read.
+const VARIABLES: [&str; 4] = [
+    "CONCLIB_REDIS_URL",
+    "CONCLIB_NAMESPACE",
+    "CONCLIB_NODE",
+    "CONCLIB_TIMEOUT",
+];
+
+/// Where the bus is, and within which bounds it is used.
+///
+/// Cheap to clone. The actor process and its clients use the same one.
+///
+/// | environment variable | means | default |
+/// |---|---|---|
+/// | `CONCLIB_REDIS_URL` | `redis://[user:password@]host[:port][/db]` | `redis://localhost:6379` |
+/// | `CONCLIB_NAMESPACE` | prefix of every key and channel | `conclib` |
+/// | `CONCLIB_NODE` | which actor system of the namespace | `main` |
+/// | `CONCLIB_TIMEOUT` | deadline of an ask, such as `500ms` or `5s` | `5s` |
+///
+/// ```
+/// use conclib::Config;
+/// use std::time::Duration;
+///
+/// let config = Config::new("redis://user:secret@cache.internal:6380/2")?
+///     .namespace("billing")
+///     .timeout(Duration::from_secs(2));
+/// assert!(!format!("{config:?}").contains("secret"));
+/// # Ok::<(), conclib::ConfigError>(())
+/// ```
+#[derive(Clone)]
+pub struct Config {
+    pub(crate) bus: Bus,
+    pub(crate) namespace: String,
+    pub(crate) node: String,
+    pub(crate) timeout: Duration,
+    pub(crate) max_frame: usize,
+    /// The first wrong value; whoever uses the config reports it.
+    invalid: Option<ConfigError>,
+}
+
+/// Which bus it is.
+#[derive(Clone)]
+pub(crate) enum Bus {
+    Redis(RedisAddress),
+    /// In this process; every clone of the config leads to the same one.
+    Memory(Arc<MemoryBus>),
+}
+
+/// Where Redis listens, and how to get in.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct RedisAddress {
+    pub(crate) host: String,
+    /// 0 asks `start_redis` for a free port.
+    pub(crate) port: u16,
+    pub(crate) username: Option<String>,
+    pub(crate) password: Option<String>,
+    pub(crate) database: u8,
+}
+
+impl Config {
+    /// A Redis by its URL: `redis://[user:password@]host[:port][/db]`. The port 0 asks
+    /// `start_redis` for a free one.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] if the URL is not of this form; the text never holds the password.
+    pub fn new(url: &str) -> Result<Self, ConfigError> {
+        let address =
+            RedisAddress::parse(url).map_err(|problem| ConfigError::new("the URL", problem))?;
+        Ok(Self::with_bus(Bus::Redis(address)))
+    }
+
+    /// A bus within this process: nothing to install, and nobody else can reach it. Clones share
+    /// it; each call makes a new one.
+    pub fn memory() -> Self {
+        Self::with_bus(Bus::Memory(Arc::default()))
+    }
+
+    /// What the `CONCLIB_*` variables say, and the defaults for those that are not set.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] naming the variable that has a wrong value.
+    pub fn from_env() -> Result<Self, ConfigError> {
+        let config = Self::from_variables(|name| std::env::var(name).ok());
+        config.check().map(|()| config)
+    }
+
+    /// The prefix of every key and channel: 1 to 64 letters, digits, `_`, `-`, `.` or `:`.
+    #[must_use]
+    pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
+        self.namespace = namespace.into();
+        self.check_name("the namespace", &self.namespace.clone());
+        self
+    }
+
+    /// Which actor system of the namespace serves or is asked: letters as in a namespace.
+    #[must_use]
+    pub fn node(mut self, node: impl Into<String>) -> Self {
+        self.node = node.into();
+        self.check_name("the node", &self.node.clone());
+        self
+    }
+
+    /// The deadline of an ask that sets none: 5 s unless changed.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// The largest request or response in bytes, encoded: 4 MiB unless changed.
+    #[must_use]
+    pub fn max_frame(mut self, bytes: usize) -> Self {
+        self.max_frame = bytes;
+        self
+    }
+
+    /// The port of the Redis; `None` for the memory bus.
+    pub fn port(&self) -> Option<u16> {
+        match &self.bus {
+            Bus::Redis(address) => Some(address.port),
+            Bus::Memory(_) => None,
+        }
+    }
+
+    /// The same config with another port: what `start_redis` makes of port 0.
+    #[cfg(all(unix, feature = "daemon"))]
+    pub(crate) fn with_port(mut self, new: u16) -> Self {
+        if let Bus::Redis(address) = &mut self.bus {
+            address.port = new;
+        }
+        self
+    }
+
+    /// Whoever uses the config asks this first.
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        self.invalid.clone().map_or(Ok(()), Err)
+    }
+
+    fn with_bus(bus: Bus) -> Self {
+        Self {
+            bus,
+            namespace: "conclib".to_owned(),
+            node: "main".to_owned(),
+            timeout: Duration::from_secs(5),
+            max_frame: 4 * 1024 * 1024,
+            invalid: None,
+        }
+    }
+
+    fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Self {
+        let [url, namespace, node, timeout] = VARIABLES.map(|name| (name, variable(name)));
+        let address = RedisAddress::parse(url.1.as_deref().unwrap_or(DEFAULT_URL));
+        let (address, problem) = match address {
+            Ok(address) => (address, None),
+            Err(problem) => (RedisAddress::local(), Some(problem)),
+        };
+        let mut config = Self::with_bus(Bus::Redis(address));
+        config.invalid = problem.map(|problem| ConfigError::new(url.0, problem));
+        if let (name, Some(value)) = namespace {
+            config.check_name(name, &value);
+            config.namespace = value;
+        }
+        if let (name, Some(value)) = node {
+            config.check_name(name, &value);
+            config.node = value;
+        }
+        if let (name, Some(value)) = timeout {
+            match humantime::parse_duration(&value) {
+                Ok(timeout) if !timeout.is_zero() => config.timeout = timeout,
+                Ok(_) => config.reject(name, "it must be longer than 0"),
+                Err(error) => config.reject(name, format!("`{value}` is no duration: {error}")),
+            }
+        }
+        config
+    }
+
+    fn check_name(&mut self, what: &'static str, name: &str) {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || "_-.:".contains(c);
+        if name.is_empty() || name.len() > 64 || !name.chars().all(allowed) {
+            let problem = format!("`{name}` must be 1 to 64 letters, digits, `_`, `-`, `.` or `:`");
+            self.reject(what, problem);
+        }
+    }
+
+    fn reject(&mut self, what: &'static str, problem: impl Into<String>) {
+        if self.invalid.is_none() {
+            self.invalid = Some(ConfigError::new(what, problem));
+        }
+    }
+}
+
+/// `redis://localhost:6379`, or what the `CONCLIB_*` variables say.
+///
+/// A variable with a wrong value is reported by whatever uses the config first; to hear of it at
+/// once use [`Config::from_env`].
+impl Default for Config {
+    fn default() -> Self {
+        Self::from_variables(|name| std::env::var(name).ok())
+    }
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = f.debug_struct("Config");
+        match &self.bus {
+            Bus::Redis(address) => out.field("redis", address),
+            Bus::Memory(_) => out.field("bus", &"memory"),
+        };
+        out.field("namespace", &self.namespace)
+            .field("node", &self.node)
+            .field("timeout", &self.timeout)
+            .field("max_frame", &self.max_frame)
+            .finish_non_exhaustive()
+    }
+}
+
+impl RedisAddress {
+    fn local() -> Self {
+        Self {
+            host: "localhost".to_owned(),
+            port: 6379,
+            username: None,
+            password: None,
+            database: 0,
+        }
+    }
+
+    /// The problem in words on failure; never with the URL in it, which may hold a password.
+    fn parse(text: &str) -> Result<Self, String> {
+        let url = Url::parse(text).map_err(|error| {
+            format!("it must read `redis://[user:password@]host[:port][/db]` ({error})")
+        })?;
+        match url.scheme() {
+            "redis" => {}
+            "rediss" => return Err("TLS (`rediss://`) is not supported yet".to_owned()),
+            other => return Err(format!("the scheme must be `redis`, not `{other}`")),
+        }
+        let host = match url.host() {
+            Some(Host::Domain(host)) if !host.is_empty() => host.to_owned(),
+            Some(Host::Ipv4(address)) => address.to_string(),
+            Some(Host::Ipv6(address)) => address.to_string(),
+            _ => return Err("the host is missing".to_owned()),
+        };
+        let database = match url.path().trim_start_matches('/') {
+            "" => 0,
+            path => path
+                .parse()
+                .map_err(|_| "the database must be a number from 0 to 255".to_owned())?,
+        };
+        let decode = |text: &str| {
+            url::form_urlencoded::parse(text.replace('+', "%2B").as_bytes())
+                .next()
+                .map(|(text, _)| text.into_owned())
+        };
+        Ok(Self {
+            host,
+            port: url.port().unwrap_or(6379),
+            username: decode(url.username()),
+            password: url.password().and_then(decode),
+            database,
+        })
+    }
+}
+
+impl fmt::Debug for RedisAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let secret = self.password.as_ref().map_or("", |_| "***@");
+        let Self {
+            host,
+            port,
+            database,
+            ..
+        } = self;
+        write!(f, "redis://{secret}{host}:{port}/{database}")
+    }
+}
+
+/// A setting with a wrong value, by name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{what} is wrong: {problem}")]
+pub struct ConfigError {
+    what: &'static str,
+    problem: String,
+}
+
+impl ConfigError {
+    fn new(what: &'static str, problem: impl Into<String>) -> Self {
+        Self {
+            what,
+            problem: problem.into(),
+        }
+    }
+
+    /// Only the Redis transport and the daemons are missing in some builds.
+    #[allow(dead_code, reason = "unused when every feature is on")]
+    pub(crate) fn unsupported(problem: impl Into<String>) -> Self {
+        Self::new("the bus", problem)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn from(variables: &[(&str, &str)]) -> Config {
+        Config::from_variables(|name| {
+            variables
+                .iter()
+                .find(|(key, _)| *key == name)
+                .map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    fn address(config: &Config) -> &RedisAddress {
+        match &config.bus {
+            Bus::Redis(address) => address,
+            Bus::Memory(_) => panic!("a memory bus"),
+        }
+    }
+
+    #[test]
+    fn nothing_set_means_the_local_redis() {
+        let config = from(&[]);
+        assert!(config.check().is_ok());
+        assert_eq!(*address(&config), RedisAddress::local());
+        assert_eq!(config.timeout, Duration::from_secs(5));
+    }
+
+    #[test]
+    fn variables_are_read() {
+        let config = from(&[
+            ("CONCLIB_REDIS_URL", "redis://u:p%40ss+1@10.0.0.1:7000/3"),
+            ("CONCLIB_NAMESPACE", "shop"),
+            ("CONCLIB_NODE", "eu-1"),
+            ("CONCLIB_TIMEOUT", "250ms"),
+        ]);
+        assert!(config.check().is_ok());
+        let address = address(&config);
+        assert_eq!((&*address.host, address.port), ("10.0.0.1", 7000));
+        assert_eq!(address.username.as_deref(), Some("u"));
+        assert_eq!(address.password.as_deref(), Some("p@ss+1"));
+        assert_eq!(address.database, 3);
+        assert_eq!((&*config.namespace, &*config.node), ("shop", "eu-1"));
+        assert_eq!(config.timeout, Duration::from_millis(250));
+    }
+
+    #[test]
+    fn a_wrong_variable_is_named() {
+        for (name, value) in [
+            ("CONCLIB_REDIS_URL", "http://localhost"),
+            ("CONCLIB_REDIS_URL", "redis://localhost/x"),
+            ("CONCLIB_REDIS_URL", "redis://"),
+            ("CONCLIB_NAMESPACE", "with space"),
+            ("CONCLIB_NODE", "{braces}"),
+            ("CONCLIB_TIMEOUT", "soon"),
+            ("CONCLIB_TIMEOUT", "0s"),
+        ] {
+            let error = from(&[(name, value)]).check().unwrap_err();
+            assert!(error.to_string().starts_with(name), "{error}");
+        }
+    }
+
+    #[test]
+    fn no_secret_is_printed() {
+        let config = Config::new("redis://me:hunter2@localhost:1").unwrap();
+        assert!(!format!("{config:?}").contains("hunter2"));
+        let error = Config::new("redis://me:hunter2@localhost:port").unwrap_err();
+        assert!(!error.to_string().contains("hunter2"), "{error}");
+    }
+}

@@ -1,0 +1,409 @@
+//! What crosses the bus: MessagePack arrays, positional, so that both sides may be deployed at
+//! different times. Elements that a reader does not know, at the end of an array, are ignored.
+//!
+//! | frame | elements |
+//! |---|---|
+//! | request | version, kind, id, client, URN, message, deadline, attributes, contents |
+//! | reply | version, epoch, array of answers |
+//! | answer | id, status, message, attributes, contents |
+//! | lease | epoch, `[lowest, highest]` version, `[largest frame]` |
+//!
+//! The first four elements of a request never change their meaning: whoever can read them can
+//! answer, whatever follows. Contents are opaque here: a message, a response, or for an error its
+//! details.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde::de::value::SeqAccessDeserializer;
+use serde::de::{Deserialize, Deserializer, IgnoredAny, SeqAccess, Visitor};
+
+use super::transport::{BusTime, Epoch, Lease};
+use crate::envelope::{Attributes, ClientId, Origin};
+use crate::error::AskError;
+
+pub(crate) use answer::{Answer, decode_reply, encode_reply};
+
+mod answer;
+
+/// The version of the protocol that this library writes, and the only one that it reads.
+pub(crate) const VERSION: u8 = 1;
+
+/// What a request wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Kind {
+    Ask = 0,
+    Tell = 1,
+    /// Gives an earlier ask of the same client up.
+    Cancel = 2,
+    /// Wakes an actor system that stops. Its `client` and `id` mean nothing.
+    Wake = 3,
+}
+
+impl Kind {
+    fn from_number(number: u8) -> Option<Self> {
+        [Self::Ask, Self::Tell, Self::Cancel, Self::Wake]
+            .into_iter()
+            .find(|kind| *kind as u8 == number)
+    }
+}
+
+/// A request, as it is written.
+#[derive(Debug, Clone)]
+pub(crate) struct Request<'a> {
+    pub(crate) kind: Kind,
+    pub(crate) origin: Origin,
+    pub(crate) urn: &'a str,
+    pub(crate) message: &'a str,
+    pub(crate) deadline: BusTime,
+    pub(crate) attributes: &'a Attributes,
+    pub(crate) contents: &'a [u8],
+}
+
+impl Request<'_> {
+    pub(crate) fn encode(&self) -> Bytes {
+        pack(&(
+            VERSION,
+            self.kind as u8,
+            self.origin.id,
+            serde_bytes::Bytes::new(&self.origin.client.0),
+            self.urn,
+            self.message,
+            self.deadline.0,
+            self.attributes,
+            serde_bytes::Bytes::new(self.contents),
+        ))
+    }
+
+    /// What [`Kind::Wake`] looks like.
+    pub(crate) fn wake() -> Bytes {
+        Request {
+            kind: Kind::Wake,
+            origin: Origin::default(),
+            urn: "",
+            message: "",
+            deadline: BusTime(0),
+            attributes: &Attributes::new(),
+            contents: &[],
+        }
+        .encode()
+    }
+}
+
+/// A request, as it came.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Received {
+    pub(crate) kind: Kind,
+    pub(crate) origin: Origin,
+    pub(crate) urn: String,
+    pub(crate) message: String,
+    pub(crate) deadline: BusTime,
+    pub(crate) attributes: Attributes,
+    pub(crate) contents: Bytes,
+}
+
+/// A request that cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Unreadable {
+    /// Whom to tell, if that much can be read.
+    pub(crate) origin: Option<Origin>,
+    pub(crate) problem: Problem,
+}
+
+/// What is wrong with a frame.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Problem {
+    #[error("the other side speaks version {0} of the protocol, this one {VERSION}")]
+    Version(u8),
+    #[error("unknown kind of request {0}")]
+    Kind(u8),
+    #[error("the frame cannot be read: {0}")]
+    Malformed(String),
+}
+
+/// The elements of a request that never change their meaning.
+type Head = (u8, u8, u64, serde_bytes::ByteArray<16>);
+
+/// The elements of a request that this version knows.
+type Whole<'a> = (
+    u8,
+    u8,
+    u64,
+    serde_bytes::ByteArray<16>,
+    &'a str,
+    &'a str,
+    u64,
+    Attributes,
+    &'a serde_bytes::Bytes,
+);
+
+impl Received {
+    pub(crate) fn decode(frame: &Bytes) -> Result<Self, Unreadable> {
+        let whole = match unpack::<Whole<'_>>(frame) {
+            Ok(whole) if whole.0 == VERSION => whole,
+            other => return Err(Unreadable::judge(frame, other.err())),
+        };
+        let (_, kind, id, client, urn, message, deadline, attributes, contents) = whole;
+        let origin = Origin {
+            client: ClientId(client.into_array()),
+            id,
+        };
+        let kind = Kind::from_number(kind).ok_or(Unreadable {
+            origin: Some(origin),
+            problem: Problem::Kind(kind),
+        })?;
+        Ok(Self {
+            kind,
+            origin,
+            urn: urn.to_owned(),
+            message: message.to_owned(),
+            deadline: BusTime(deadline),
+            attributes,
+            contents: frame.slice_ref(contents),
+        })
+    }
+}
+
+impl Unreadable {
+    /// What is wrong with a frame that did not read as a whole, and whether its sender is known.
+    fn judge(frame: &[u8], problem: Option<Problem>) -> Self {
+        let (origin, problem) = match unpack::<Head>(frame) {
+            Ok((version, kind, id, client)) => {
+                let origin = Origin {
+                    client: ClientId(client.into_array()),
+                    id,
+                };
+                let problem = match (version, Kind::from_number(kind), problem) {
+                    (VERSION, None, _) => Problem::Kind(kind),
+                    (VERSION, Some(_), Some(problem)) => problem,
+                    (version, _, _) => Problem::Version(version),
+                };
+                (Some(origin), problem)
+            }
+            Err(problem) => (None, problem),
+        };
+        Self { origin, problem }
+    }
+
+    /// What the sender hears.
+    pub(crate) fn as_ask_error(&self) -> AskError {
+        let reason = self.problem.to_string();
+        match self.problem {
+            Problem::Version(_) => AskError::Incompatible { reason },
+            Problem::Kind(_) | Problem::Malformed(_) => AskError::BadRequest { reason },
+        }
+    }
+}
+
+impl Lease {
+    /// The transports write leases, Redis in part by a script.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Problem> {
+        type Elements = (u64, Prefix<(u8, u8)>, Prefix<(u64,)>);
+        let (epoch, Prefix(versions), Prefix((max_frame,))) = unpack::<Elements>(bytes)?;
+        Ok(Self {
+            epoch: Epoch(epoch),
+            versions,
+            max_frame,
+        })
+    }
+
+    /// The error for a client that speaks none of the owner's versions.
+    pub(crate) fn check_version(&self) -> Result<(), AskError> {
+        let (lowest, highest) = self.versions;
+        if (lowest..=highest).contains(&VERSION) {
+            return Ok(());
+        }
+        Err(AskError::Incompatible {
+            reason: format!("the actor system speaks {lowest} to {highest}, this client {VERSION}"),
+        })
+    }
+}
+
+/// Writes an array. What is written here is ours, and of types that can always be written.
+fn pack<T: Serialize>(elements: &T) -> Bytes {
+    rmp_serde::to_vec(elements)
+        .map(Bytes::from)
+        .unwrap_or_default()
+}
+
+/// Reads an array of at least the elements of `T`.
+fn unpack<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, Problem> {
+    rmp_serde::from_slice::<Prefix<T>>(bytes)
+        .map(|Prefix(elements)| elements)
+        .map_err(|error| Problem::Malformed(error.to_string()))
+}
+
+/// A tuple, read from an array that may be longer.
+struct Prefix<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Prefix<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Elements<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Elements<T> {
+            type Value = Prefix<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an array")
+            }
+
+            fn visit_seq<S: SeqAccess<'de>>(self, mut seq: S) -> Result<Prefix<T>, S::Error> {
+                let elements = T::deserialize(SeqAccessDeserializer::new(&mut seq))?;
+                while seq.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(Prefix(elements))
+            }
+        }
+
+        deserializer.deserialize_seq(Elements(PhantomData))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request<'a>(attributes: &'a Attributes, contents: &'a [u8]) -> Request<'a> {
+        Request {
+            kind: Kind::Ask,
+            origin: Origin {
+                client: ClientId([7; 16]),
+                id: u64::MAX,
+            },
+            urn: "user/42",
+            message: "Double",
+            deadline: BusTime(1_900_000_000_000),
+            attributes,
+            contents,
+        }
+    }
+
+    #[test]
+    fn a_request_survives_the_way() {
+        let attributes = Attributes::from([("trace".to_owned(), "abc".to_owned())]);
+        let received = Received::decode(&request(&attributes, &[0, 255, 1]).encode()).unwrap();
+        assert_eq!(received.kind, Kind::Ask);
+        assert_eq!(
+            received.origin,
+            Origin {
+                client: ClientId([7; 16]),
+                id: u64::MAX
+            }
+        );
+        assert_eq!((&*received.urn, &*received.message), ("user/42", "Double"));
+        assert_eq!(received.deadline, BusTime(1_900_000_000_000));
+        assert_eq!(received.attributes, attributes);
+        assert_eq!(&*received.contents, [0, 255, 1]);
+    }
+
+    #[test]
+    fn elements_at_the_end_are_ignored() {
+        let longer = pack(&((VERSION, 0_u8, 1_u64), "not this one"));
+        assert!(Received::decode(&longer).is_err());
+        let longer = pack(&(
+            VERSION,
+            1_u8,
+            9_u64,
+            serde_bytes::Bytes::new(&[1; 16]),
+            "urn",
+            "Message",
+            5_u64,
+            Attributes::new(),
+            serde_bytes::Bytes::new(&[1, 2]),
+            "from the future",
+            vec![Some(1), None],
+        ));
+        let received = Received::decode(&longer).unwrap();
+        assert_eq!((received.kind, received.origin.id), (Kind::Tell, 9));
+        assert_eq!(&*received.contents, [1, 2]);
+    }
+
+    #[test]
+    fn whoever_sent_an_unreadable_request_is_known_if_its_head_reads() {
+        let head = |version: u8, kind: u8| {
+            pack(&(
+                version,
+                kind,
+                3_u64,
+                serde_bytes::Bytes::new(&[5; 16]),
+                "urn",
+                17_u8,
+            ))
+        };
+        let origin = Some(Origin {
+            client: ClientId([5; 16]),
+            id: 3,
+        });
+        let future = Received::decode(&head(9, 0)).unwrap_err();
+        assert_eq!(
+            future,
+            Unreadable {
+                origin,
+                problem: Problem::Version(9)
+            }
+        );
+        assert!(matches!(
+            future.as_ask_error(),
+            AskError::Incompatible { .. }
+        ));
+        let unknown = Received::decode(&head(VERSION, 77)).unwrap_err();
+        assert_eq!(
+            unknown,
+            Unreadable {
+                origin,
+                problem: Problem::Kind(77)
+            }
+        );
+        let malformed = Received::decode(&head(VERSION, 0)).unwrap_err();
+        assert_eq!(malformed.origin, origin);
+        assert!(matches!(malformed.problem, Problem::Malformed(_)));
+    }
+
+    #[test]
+    fn no_frame_can_panic_a_reader() {
+        let whole = request(&Attributes::new(), &[1; 40]).encode();
+        for cut in 0..whole.len() {
+            assert!(Received::decode(&whole.slice(..cut)).is_err());
+        }
+        for seed in 0..20_000 {
+            let mut random = fastrand::Rng::with_seed(seed);
+            let mut frame = whole.to_vec();
+            for _ in 0..random.usize(1..6) {
+                let place = random.usize(..frame.len());
+                frame[place] = random.u8(..);
+            }
+            let frame = Bytes::from(frame);
+            drop(Received::decode(&frame));
+            drop(decode_reply(&frame));
+            drop(Lease::decode(&frame));
+        }
+    }
+
+    #[test]
+    fn a_lease_may_say_more_but_not_less() {
+        let lease = Lease {
+            epoch: Epoch(1 << 50),
+            versions: (1, 3),
+            max_frame: 1000,
+        };
+        let more = pack(&(lease.epoch.0, (1, 3, "x"), (1000, 5), [1, 2], "y"));
+        assert_eq!(Lease::decode(&more), Ok(lease.clone()));
+        assert!(lease.check_version().is_ok());
+        let future = Lease {
+            versions: (2, 3),
+            ..lease
+        };
+        assert!(future.check_version().is_err());
+        for less in [
+            &pack(&(1, (1, 2)))[..],
+            &pack(&(1, (1, 256), (1,))),
+            b"",
+            b"text",
+            &[0x93],
+        ] {
+            assert!(Lease::decode(less).is_err(), "{less:?}");
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! Answers: how asks ended, and how that is written.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::{Prefix, Problem, VERSION, pack, unpack};
+use crate::envelope::{Attributes, Outcome};
+use crate::error::{AskError, Delivered};
+use crate::proxy::transport::Epoch;
+use crate::urn::Urn;
+
+/// The end of one ask, as it crosses the bus.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Answer {
+    pub(crate) id: u64,
+    pub(crate) outcome: Outcome,
+}
+
+impl Answer {
+    /// About how many bytes it takes in a frame.
+    pub(crate) fn size(&self) -> usize {
+        32 + self.outcome.as_ref().map_or(256, Vec::len)
+    }
+}
+
+/// Writes answers for one client.
+pub(crate) fn encode_reply(epoch: Epoch, answers: &[Answer]) -> Bytes {
+    let nothing = Attributes::new();
+    let encoded: Vec<_> = answers
+        .iter()
+        .map(|Answer { id, outcome }| {
+            let (status, contents) = match outcome {
+                Ok(contents) => (Status::Done, Cow::Borrowed(&**contents)),
+                Err(error) => Status::of_error(error),
+            };
+            (
+                *id,
+                status as u8,
+                "",
+                &nothing,
+                serde_bytes::ByteBuf::from(contents),
+            )
+        })
+        .collect();
+    pack(&(VERSION, epoch.0, encoded))
+}
+
+/// An answer, as it came: its id, and the encoded response or the error.
+pub(crate) type Heard = (u64, Result<Bytes, AskError>);
+
+/// Reads answers; the frame's own bytes are shared, not copied, into the contents.
+pub(crate) fn decode_reply(frame: &Bytes) -> Result<Vec<Heard>, Problem> {
+    type One<'a> = Prefix<(u64, u8, &'a str, Attributes, &'a serde_bytes::Bytes)>;
+    let (version, _) = unpack::<(u8, u64)>(frame)?;
+    if version != VERSION {
+        return Err(Problem::Version(version));
+    }
+    let (_, _, answers) = unpack::<(u8, u64, Vec<One<'_>>)>(frame)?;
+    let read = |Prefix((id, status, _, _, contents)): One<'_>| {
+        let outcome = match Status::from_number(status) {
+            Some(Status::Done) => Ok(frame.slice_ref(contents)),
+            Some(status) => Err(status.into_error(contents)),
+            None => Err(AskError::BadResponse {
+                reason: format!("unknown status {status}"),
+            }),
+        };
+        (id, outcome)
+    };
+    Ok(answers.into_iter().map(read).collect())
+}
+
+/// How an ask ended, as a number. New ones go to the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+enum Status {
+    Done = 0,
+    NoResponder = 1,
+    ActorNotFound = 2,
+    Unhandled = 3,
+    Overloaded = 4,
+    /// The request came after its deadline.
+    Expired = 5,
+    Failed = 6,
+    ActorStopped = 7,
+    NoReply = 8,
+    AskCycle = 9,
+    BadRequest = 10,
+    BadResponse = 11,
+    TooLarge = 12,
+    Incompatible = 13,
+}
+
+impl Status {
+    const ALL: [Self; 14] = [
+        Self::Done,
+        Self::NoResponder,
+        Self::ActorNotFound,
+        Self::Unhandled,
+        Self::Overloaded,
+        Self::Expired,
+        Self::Failed,
+        Self::ActorStopped,
+        Self::NoReply,
+        Self::AskCycle,
+        Self::BadRequest,
+        Self::BadResponse,
+        Self::TooLarge,
+        Self::Incompatible,
+    ];
+
+    fn from_number(number: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(number)).copied()
+    }
+
+    /// The status of an error, and its details.
+    fn of_error(error: &AskError) -> (Self, Cow<'static, [u8]>) {
+        let (status, details) = match error {
+            AskError::NoResponder => (Self::NoResponder, Bytes::new()),
+            AskError::ActorNotFound { urn } => (Self::ActorNotFound, pack(&(urn.as_str(),))),
+            AskError::Unhandled { urn, message } => {
+                (Self::Unhandled, pack(&(urn.as_str(), message)))
+            }
+            AskError::Overloaded { retry_after } => {
+                let millis = u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX);
+                (Self::Overloaded, pack(&(millis,)))
+            }
+            AskError::Timeout { .. } => (Self::Expired, Bytes::new()),
+            AskError::Failed => (Self::Failed, Bytes::new()),
+            AskError::ActorStopped => (Self::ActorStopped, Bytes::new()),
+            AskError::AskCycle { chain } => {
+                let chain: Vec<_> = chain.iter().map(Urn::as_str).collect();
+                (Self::AskCycle, pack(&(chain,)))
+            }
+            AskError::BadRequest { reason } => (Self::BadRequest, pack(&(reason,))),
+            AskError::BadResponse { reason } => (Self::BadResponse, pack(&(reason,))),
+            AskError::TooLarge { size, limit } => (Self::TooLarge, pack(&(size, limit))),
+            AskError::Incompatible { reason } => (Self::Incompatible, pack(&(reason,))),
+            // What only an asker can find out; an actor system has no business to send it.
+            AskError::NoReply
+            | AskError::Unavailable { .. }
+            | AskError::Disconnected { .. }
+            | AskError::Closed => (Self::NoReply, Bytes::new()),
+        };
+        (status, Cow::Owned(details.into()))
+    }
+
+    /// The error of a status. Details that do not read leave their places empty: that something
+    /// went wrong is certain, and counts.
+    fn into_error(self, details: &[u8]) -> AskError {
+        let text = || unpack::<(String,)>(details).map_or_else(|_| String::new(), |(text,)| text);
+        match self {
+            Self::NoResponder => AskError::NoResponder,
+            Self::ActorNotFound => AskError::ActorNotFound {
+                urn: Urn::unchecked(&text()),
+            },
+            Self::Unhandled => {
+                let (urn, message) = unpack::<(String, String)>(details).unwrap_or_default();
+                AskError::Unhandled {
+                    urn: Urn::unchecked(&urn),
+                    message,
+                }
+            }
+            Self::Overloaded => {
+                let (millis,) = unpack::<(u64,)>(details).unwrap_or_default();
+                AskError::Overloaded {
+                    retry_after: Duration::from_millis(millis),
+                }
+            }
+            Self::Expired => AskError::Timeout {
+                delivered: Delivered::No,
+            },
+            Self::Failed => AskError::Failed,
+            Self::ActorStopped => AskError::ActorStopped,
+            Self::NoReply => AskError::NoReply,
+            Self::AskCycle => {
+                let (chain,) = unpack::<(Vec<String>,)>(details).unwrap_or_default();
+                AskError::AskCycle {
+                    chain: chain.iter().map(|urn| Urn::unchecked(urn)).collect(),
+                }
+            }
+            Self::BadRequest => AskError::BadRequest { reason: text() },
+            Self::Done | Self::BadResponse => AskError::BadResponse { reason: text() },
+            Self::TooLarge => {
+                let (size, limit) = unpack::<(usize, usize)>(details).unwrap_or_default();
+                AskError::TooLarge { size, limit }
+            }
+            Self::Incompatible => AskError::Incompatible { reason: text() },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_survive_the_way() {
+        let urn = Urn::new("a").unwrap();
+        let outcomes: Vec<Outcome> = vec![
+            Ok(vec![1, 2, 3]),
+            Err(AskError::NoResponder),
+            Err(AskError::ActorNotFound { urn: urn.clone() }),
+            Err(AskError::Unhandled {
+                urn: urn.clone(),
+                message: "M".to_owned(),
+            }),
+            Err(AskError::Overloaded {
+                retry_after: Duration::from_millis(50),
+            }),
+            Err(AskError::Timeout {
+                delivered: Delivered::No,
+            }),
+            Err(AskError::Failed),
+            Err(AskError::ActorStopped),
+            Err(AskError::NoReply),
+            Err(AskError::AskCycle {
+                chain: vec![urn.clone(), urn],
+            }),
+            Err(AskError::BadRequest {
+                reason: "r".to_owned(),
+            }),
+            Err(AskError::BadResponse {
+                reason: "r".to_owned(),
+            }),
+            Err(AskError::TooLarge { size: 5, limit: 4 }),
+            Err(AskError::Incompatible {
+                reason: "r".to_owned(),
+            }),
+        ];
+        let answers: Vec<_> = (0..)
+            .zip(outcomes)
+            .map(|(id, outcome)| Answer { id, outcome })
+            .collect();
+        let read = decode_reply(&encode_reply(Epoch(1), &answers)).unwrap();
+        let expected: Vec<_> = answers
+            .into_iter()
+            .map(|answer| (answer.id, answer.outcome.map(Bytes::from)))
+            .collect();
+        assert_eq!(read, expected);
+    }
+
+    #[test]
+    fn a_status_from_the_future_is_an_error() {
+        let answer = (
+            1_u64,
+            200_u8,
+            "",
+            Attributes::new(),
+            serde_bytes::Bytes::new(&[]),
+            5_u8,
+        );
+        let read = decode_reply(&pack(&(VERSION, 1_u64, [answer], "more"))).unwrap();
+        assert!(matches!(read[..], [(1, Err(AskError::BadResponse { .. }))]));
+    }
+
+    #[test]
+    fn every_status_has_its_number() {
+        for (number, status) in (0..).zip(Status::ALL) {
+            assert_eq!(status as u8, number);
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! A client's book of its requests that have no answer yet. No I/O.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::error::{AskError, Delivered};
+use crate::reply::{Reply, ReplyReceiver};
+
+/// How many requests of one client may be under way.
+pub(crate) const MAX_REQUESTS: usize = 16_384;
+
+/// How many bytes they may have together.
+pub(crate) const MAX_BYTES: usize = 64 * 1024 * 1024;
+
+/// When it is worth trying again after the book was full.
+const RETRY_AFTER: Duration = Duration::from_millis(50);
+
+/// The book.
+pub(crate) struct InFlight {
+    requests: HashMap<u64, Entry>,
+    bytes: usize,
+    /// Starts at random, so that the ids of two clients have nothing to do with each other.
+    next_id: u64,
+    closed: bool,
+}
+
+struct Entry {
+    reply: Reply<Bytes>,
+    bytes: usize,
+    delivered: Delivered,
+    /// A tell ends when the bus has accepted it.
+    ends_when_accepted: bool,
+}
+
+impl InFlight {
+    pub(crate) fn new(first_id: u64) -> Self {
+        Self {
+            requests: HashMap::new(),
+            bytes: 0,
+            next_id: first_id,
+            closed: false,
+        }
+    }
+
+    /// The id for the next request of that size, if the bounds allow one.
+    pub(crate) fn check(&mut self, bytes: usize) -> Result<u64, AskError> {
+        if self.closed {
+            return Err(AskError::Closed);
+        }
+        if self.requests.len() >= MAX_REQUESTS || self.bytes + bytes > MAX_BYTES {
+            return Err(AskError::Overloaded {
+                retry_after: RETRY_AFTER,
+            });
+        }
+        let id = self.next_id;
+        self.next_id = self.next_id.wrapping_add(1);
+        Ok(id)
+    }
+
+    /// Enters a request; where its answer will arrive.
+    pub(crate) fn insert(
+        &mut self,
+        id: u64,
+        bytes: usize,
+        ends_when_accepted: bool,
+    ) -> ReplyReceiver<Bytes> {
+        let (reply, receiver) = Reply::local();
+        let entry = Entry {
+            reply,
+            bytes,
+            delivered: Delivered::No,
+            ends_when_accepted,
+        };
+        self.bytes += bytes;
+        self.requests.insert(id, entry);
+        receiver
+    }
+
+    /// True if somebody still waits for it.
+    pub(crate) fn contains(&self, id: u64) -> bool {
+        self.requests.contains_key(&id)
+    }
+
+    /// They are given to the connection: from now on their fate may be unknown.
+    pub(crate) fn given(&mut self, ids: &[u64]) {
+        for id in ids {
+            if let Some(entry) = self.requests.get_mut(id) {
+                entry.delivered = Delivered::Unknown;
+            }
+        }
+    }
+
+    /// The bus has accepted them. The tells among them end; their replies come back, to be sent
+    /// outside the lock.
+    pub(crate) fn accepted(&mut self, ids: &[u64]) -> Vec<Reply<Bytes>> {
+        let mut done = Vec::new();
+        for id in ids {
+            match self.requests.get_mut(id) {
+                Some(entry) if entry.ends_when_accepted => done.extend(self.end(*id)),
+                Some(entry) => entry.delivered = Delivered::Accepted,
+                None => {}
+            }
+        }
+        done
+    }
+
+    /// Takes a request out, to end it.
+    pub(crate) fn end(&mut self, id: u64) -> Option<Reply<Bytes>> {
+        self.remove(id).map(|entry| entry.reply)
+    }
+
+    /// Takes a request out that its asker gave up; how far it had come.
+    pub(crate) fn give_up(&mut self, id: u64) -> Option<Delivered> {
+        self.remove(id).map(|entry| {
+            entry.reply.forget();
+            entry.delivered
+        })
+    }
+
+    /// Takes all out, and takes no more.
+    pub(crate) fn close(&mut self) -> Vec<Reply<Bytes>> {
+        self.closed = true;
+        self.bytes = 0;
+        self.requests
+            .drain()
+            .map(|(_, entry)| entry.reply)
+            .collect()
+    }
+
+    /// How many wait.
+    pub(crate) fn len(&self) -> usize {
+        self.requests.len()
+    }
+
+    fn remove(&mut self, id: u64) -> Option<Entry> {
+        let entry = self.requests.remove(&id)?;
+        self.bytes -= entry.bytes;
+        Some(entry)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_tell_ends_when_it_is_accepted_and_an_ask_when_it_is_answered() {
+        let mut book = InFlight::new(u64::MAX); // ids wrap around
+        let (ask, tell) = (book.check(1).unwrap(), book.check(1).unwrap());
+        let asked = book.insert(ask, 1, false);
+        let told = book.insert(tell, 1, true);
+        book.given(&[ask, tell]);
+        for reply in book.accepted(&[ask, tell]) {
+            reply.send(Bytes::new());
+        }
+        assert_eq!(told.await, Ok(Bytes::new()));
+        assert_eq!(book.len(), 1);
+        book.end(ask).unwrap().send(Bytes::from_static(b"x"));
+        assert_eq!(asked.await, Ok(Bytes::from_static(b"x")));
+        assert!(book.end(ask).is_none());
+    }
+
+    #[test]
+    fn it_knows_how_far_a_request_had_come() {
+        let mut book = InFlight::new(0);
+        let enter = |book: &mut InFlight| {
+            let id = book.check(1).unwrap();
+            drop(book.insert(id, 1, false));
+            id
+        };
+        let (a, b, c) = (enter(&mut book), enter(&mut book), enter(&mut book));
+        book.given(&[b, c]);
+        assert!(book.accepted(&[c]).is_empty());
+        assert_eq!(book.give_up(a), Some(Delivered::No));
+        assert_eq!(book.give_up(b), Some(Delivered::Unknown));
+        assert_eq!(book.give_up(c), Some(Delivered::Accepted));
+        assert_eq!(book.give_up(c), None);
+    }
+
+    #[test]
+    fn it_is_bounded_in_number_and_bytes() {
+        let mut book = InFlight::new(0);
+        let id = book.check(MAX_BYTES).unwrap();
+        drop(book.insert(id, MAX_BYTES, false));
+        assert!(matches!(book.check(1), Err(AskError::Overloaded { .. })));
+        book.give_up(id);
+        for _ in 0..MAX_REQUESTS {
+            let id = book.check(1).unwrap();
+            drop(book.insert(id, 1, false));
+        }
+        assert!(matches!(book.check(1), Err(AskError::Overloaded { .. })));
+        assert_eq!(book.close().len(), MAX_REQUESTS);
+        assert_eq!(book.check(1), Err(AskError::Closed));
+    }
+}

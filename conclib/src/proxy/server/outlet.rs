@@ -1,0 +1,283 @@
+//! Answers on their way to the clients: gathered per client while others are under way, then
+//! published together.
+
+use std::collections::HashMap;
+use std::mem;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::join_all;
+use tokio::sync::{Notify, Semaphore};
+use tokio::time::{Instant, sleep};
+
+use crate::envelope::{ClientId, Origin, Outcome, ResponseSink};
+use crate::error::AskError;
+use crate::proxy::frame::{Answer, encode_reply};
+use crate::proxy::noise::Noise;
+use crate::proxy::transport::{Epoch, ServerTransport};
+use crate::system::spawn_task;
+
+/// A published frame holds about this many bytes; a larger answer goes alone.
+const PUBLISH_BYTES: usize = 256 * 1024;
+
+/// How many bytes of answers may wait. Beyond it they are dropped: the bus does not take them.
+const WAITING_BYTES: usize = 64 * 1024 * 1024;
+
+/// When to publish again what nobody received: the client may be reconnecting.
+const AGAIN: [Duration; 3] = [
+    Duration::from_millis(50),
+    Duration::from_millis(100),
+    Duration::from_millis(200),
+];
+
+/// How many frames may wait to be published again.
+const MAX_AGAIN: usize = 64;
+
+/// For an answer to somebody whose deadline is unknown.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+pub(super) struct Outlet {
+    transport: Arc<dyn ServerTransport>,
+    epoch: Epoch,
+    /// The largest answer, in bytes.
+    limit: usize,
+    state: Mutex<State>,
+    /// Says that there is something to publish.
+    filled: Notify,
+    /// Says that nothing is expected and nothing waits.
+    emptied: Notify,
+    /// Room for frames that are published again.
+    again: Arc<Semaphore>,
+    noise: Noise,
+}
+
+#[derive(Default)]
+struct State {
+    waiting: HashMap<ClientId, Vec<Waiting>>,
+    /// How many bytes wait.
+    bytes: usize,
+    /// How many asks have no answer yet.
+    expected: usize,
+    /// Frames are being published.
+    publishing: bool,
+    closed: bool,
+}
+
+struct Waiting {
+    answer: Answer,
+    deadline: Instant,
+}
+
+/// Answers for one client, written.
+struct Frame {
+    client: ClientId,
+    bytes: Bytes,
+    /// After this nobody waits for any of them.
+    deadline: Instant,
+}
+
+impl Outlet {
+    pub(super) fn new(transport: Arc<dyn ServerTransport>, epoch: Epoch, limit: usize) -> Self {
+        Self {
+            transport,
+            epoch,
+            limit,
+            state: Mutex::default(),
+            filled: Notify::new(),
+            emptied: Notify::new(),
+            again: Arc::new(Semaphore::new(MAX_AGAIN)),
+            noise: Noise::default(),
+        }
+    }
+
+    /// An ask was taken: an answer will come.
+    pub(super) fn expect(&self) {
+        self.lock().expected += 1;
+    }
+
+    /// Answers a request that never became one.
+    pub(super) fn refuse(&self, origin: Origin, error: AskError) {
+        self.expect();
+        self.respond(origin, None, Err(error));
+    }
+
+    /// Waits until every ask that was taken is answered and every answer is published.
+    pub(super) async fn drained(&self) {
+        loop {
+            let emptied = self.emptied.notified();
+            if self.lock().is_idle() {
+                return;
+            }
+            emptied.await;
+        }
+    }
+
+    /// Publishes nothing any more.
+    pub(super) fn close(&self) {
+        self.lock().closed = true;
+        self.filled.notify_one();
+    }
+
+    /// What waits, as frames; `None` when closed.
+    fn gather(&self) -> Option<Vec<Frame>> {
+        let mut state = self.lock();
+        if state.closed {
+            return None;
+        }
+        let waiting = mem::take(&mut state.waiting);
+        state.bytes = 0;
+        state.publishing = !waiting.is_empty();
+        if state.is_idle() {
+            self.emptied.notify_waiters();
+        }
+        drop(state);
+        let frames = waiting
+            .into_iter()
+            .flat_map(|(client, answers)| self.frames(client, answers));
+        Some(frames.collect())
+    }
+
+    /// Splits one client's answers into frames.
+    fn frames(&self, client: ClientId, waiting: Vec<Waiting>) -> Vec<Frame> {
+        let mut frames = Vec::new();
+        let mut answers = Vec::new();
+        let mut bytes = 0;
+        let mut latest = None::<Instant>;
+        let mut finish = |answers: &mut Vec<Answer>, latest: &mut Option<Instant>| {
+            if let Some(deadline) = latest.take() {
+                let bytes = encode_reply(self.epoch, answers);
+                answers.clear();
+                frames.push(Frame {
+                    client,
+                    bytes,
+                    deadline,
+                });
+            }
+        };
+        for Waiting { answer, deadline } in waiting {
+            let size = answer.size();
+            if bytes + size > PUBLISH_BYTES {
+                finish(&mut answers, &mut latest);
+                bytes = 0;
+            }
+            bytes += size;
+            latest = latest.max(Some(deadline));
+            answers.push(answer);
+        }
+        finish(&mut answers, &mut latest);
+        frames
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn is_idle(&self) -> bool {
+        self.expected == 0 && self.waiting.is_empty() && !self.publishing
+    }
+}
+
+impl ResponseSink for Outlet {
+    fn respond(&self, origin: Origin, deadline: Option<Instant>, mut outcome: Outcome) {
+        if let Ok(contents) = &outcome
+            && contents.len() > self.limit
+        {
+            let size = contents.len();
+            outcome = Err(AskError::TooLarge {
+                size,
+                limit: self.limit,
+            });
+        }
+        let now = Instant::now();
+        let deadline = deadline.unwrap_or(now + PATIENCE);
+        let answer = Answer {
+            id: origin.id,
+            outcome,
+        };
+        let size = answer.size();
+        let mut state = self.lock();
+        state.expected = state.expected.saturating_sub(1);
+        let refused = if state.closed {
+            Some("answers after the proxy had ended")
+        } else if state.bytes + size > WAITING_BYTES {
+            Some("more answers than the bus takes")
+        } else {
+            state.bytes += size;
+            let waiting = state.waiting.entry(origin.client).or_default();
+            waiting.push(Waiting { answer, deadline });
+            None
+        };
+        drop(state);
+        match refused {
+            None => self.filled.notify_one(),
+            Some(kind) => {
+                self.noise.hear(kind, &size);
+                self.emptied.notify_waiters();
+            }
+        }
+    }
+}
+
+/// Publishes answers, one round at a time, until the outlet is closed.
+pub(super) async fn publish(outlet: Arc<Outlet>) {
+    while let Some(frames) = outlet.gather() {
+        if frames.is_empty() {
+            outlet.filled.notified().await;
+        } else {
+            join_all(
+                frames
+                    .into_iter()
+                    .map(|frame| publish_frame(&outlet, frame)),
+            )
+            .await;
+        }
+    }
+}
+
+/// Publishes a frame; if nobody received it, it is tried again by the side, so that the other
+/// clients do not wait. Doing it twice does no harm: a client takes one answer per request.
+async fn publish_frame(outlet: &Arc<Outlet>, frame: Frame) {
+    if outlet.try_publish(&frame).await {
+        return;
+    }
+    let Ok(permit) = outlet.again.clone().try_acquire_owned() else {
+        outlet
+            .noise
+            .hear("answers that nobody received", &frame.bytes.len());
+        return;
+    };
+    let outlet = outlet.clone();
+    spawn_task(async move {
+        for pause in AGAIN {
+            sleep(pause).await;
+            let over = outlet.lock().closed || frame.deadline <= Instant::now();
+            if over || outlet.try_publish(&frame).await {
+                drop(permit);
+                return;
+            }
+        }
+        outlet
+            .noise
+            .hear("answers that nobody received", &frame.bytes.len());
+    });
+}
+
+impl Outlet {
+    /// True if somebody received it, as far as the bus can tell.
+    async fn try_publish(&self, frame: &Frame) -> bool {
+        match self
+            .transport
+            .publish(frame.client, frame.bytes.clone())
+            .await
+        {
+            Ok(receivers) => receivers != Some(0),
+            Err(error) => {
+                self.noise.hear("no way to publish answers", &error);
+                false
+            }
+        }
+    }
+}

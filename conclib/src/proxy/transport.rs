@@ -1,0 +1,221 @@
+//! What the two ends need of a bus, and the buses there are.
+//!
+//! Both traits are narrow on purpose: batching, deadlines and bookkeeping live above them, in
+//! [`server`](super::server) and [`client`](super::client), and are the same for every bus.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
+use super::config::{Bus, Config, ConfigError};
+use crate::envelope::ClientId;
+
+pub(crate) mod memory;
+#[cfg(feature = "redis")]
+pub(crate) mod redis;
+
+#[cfg(test)]
+mod conformance;
+
+/// How long a lease lasts after its last renewal.
+pub(crate) const LEASE: Duration = Duration::from_secs(6);
+
+/// How often the owner of a lease renews it.
+pub(crate) const RENEW: Duration = Duration::from_secs(2);
+
+/// Which reign of an actor system over its node: greater than every one before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub(crate) struct Epoch(pub(crate) u64);
+
+/// What the key of a lease holds: written by the actor system, read by its clients.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Lease {
+    pub(crate) epoch: Epoch,
+    /// The versions of the protocol that the owner speaks, lowest and highest.
+    pub(crate) versions: (u8, u8),
+    /// The largest request frame that the owner takes, in bytes.
+    pub(crate) max_frame: u64,
+}
+
+/// Milliseconds since the Unix epoch on the bus' own clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct BusTime(pub(crate) u64);
+
+/// Why the bus did not do something.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum TransportError {
+    /// It was certainly not done: never sent, or refused by the bus with a reason.
+    #[error("{0}")]
+    NotDone(String),
+    /// It was given to the connection, and nothing came back.
+    #[error("{0}")]
+    Unknown(String),
+}
+
+/// What an attempt to take the lease came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Acquired {
+    /// It is ours.
+    Granted { epoch: Epoch, now: BusTime },
+    /// Somebody else has it.
+    Held { holder: Lease },
+}
+
+/// What the bus says about a batch of requests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Enqueued {
+    /// The lease as it was when the batch arrived. If it is `None` or names another epoch than
+    /// the batch went to, nobody will take the batch.
+    pub(crate) lease: Option<Lease>,
+    /// How many requests wait in the inbox, this batch included.
+    pub(crate) length: u64,
+    pub(crate) now: BusTime,
+}
+
+/// The bus as the actor system's end sees it.
+#[async_trait]
+pub(crate) trait ServerTransport: Send + Sync {
+    /// Takes the lease of the node if nobody holds it. The epoch of the lease that is written is
+    /// chosen by the bus, greater than any before; the one in `lease` is ignored.
+    async fn acquire(&self, lease: &Lease) -> Result<Acquired, TransportError>;
+
+    /// Prolongs the lease by [`LEASE`]. `None`: it is not ours any more. What the epoch before left
+    /// in its inbox is deleted: now, and not when the lease was taken, since the one who released
+    /// it may still have been answering.
+    async fn renew(&self, epoch: Epoch) -> Result<Option<BusTime>, TransportError>;
+
+    /// Gives the lease back if it is ours, and appends `wake` to the inbox, so that a blocked
+    /// [`pop`](Self::pop) returns.
+    async fn release(&self, epoch: Epoch, wake: Bytes) -> Result<(), TransportError>;
+
+    /// Takes up to `count` frames off the inbox, waiting up to `block` for the first one; none if
+    /// none came. A `block` of zero does not wait.
+    ///
+    /// # Cancel safety
+    ///
+    /// None: a dropped call may still pop. Run it to its end.
+    async fn pop(
+        &self,
+        epoch: Epoch,
+        count: u32,
+        block: Duration,
+    ) -> Result<Vec<Bytes>, TransportError>;
+
+    /// Sends a frame to a client's reply channel; the number of receivers, `None` where the bus
+    /// cannot tell.
+    async fn publish(&self, client: ClientId, frame: Bytes) -> Result<Option<u64>, TransportError>;
+
+    /// Ends the connections. Nothing may be under way.
+    async fn close(&self);
+}
+
+/// The bus as a client sees it.
+#[async_trait]
+pub(crate) trait ClientTransport: Send + Sync {
+    /// The lease of the node, if any, and the time.
+    async fn lease(&self) -> Result<(Option<Lease>, BusTime), TransportError>;
+
+    /// Appends a batch to the inbox of `epoch`, in order, and reads the lease before it and the
+    /// time after it. Never doubles the batch, whatever happens to the connection. Not done while
+    /// replies could not come in.
+    async fn enqueue(&self, epoch: Epoch, frames: Vec<Bytes>) -> Result<Enqueued, TransportError>;
+
+    /// Ends the connections.
+    async fn close(&self);
+}
+
+/// A client's connection, and where its replies come in, subscribed and proven so before it is
+/// returned. The channel is as large as `in_flight`, ends when the connection is closed, and
+/// counts as lossy: replies that find it full are dropped and logged.
+pub(crate) type ClientEnd = (Arc<dyn ClientTransport>, mpsc::Receiver<Bytes>);
+
+/// Opens the actor system's end of the configured bus.
+pub(crate) async fn open_server(config: &Config) -> Result<Arc<dyn ServerTransport>, OpenError> {
+    config.check()?;
+    match &config.bus {
+        Bus::Memory(bus) => Ok(Arc::new(memory::Server::new(bus.clone(), config))),
+        #[cfg(feature = "redis")]
+        Bus::Redis(address) => Ok(Arc::new(redis::Server::connect(address, config).await?)),
+        #[cfg(not(feature = "redis"))]
+        Bus::Redis(_) => Err(without_redis().into()),
+    }
+}
+
+/// Opens a client's end of the configured bus.
+pub(crate) async fn open_client(
+    config: &Config,
+    client: ClientId,
+    in_flight: usize,
+) -> Result<ClientEnd, OpenError> {
+    config.check()?;
+    match &config.bus {
+        Bus::Memory(bus) => Ok(memory::Client::open(bus.clone(), config, client, in_flight)),
+        #[cfg(feature = "redis")]
+        Bus::Redis(address) => redis::Client::connect(address, config, client, in_flight).await,
+        #[cfg(not(feature = "redis"))]
+        Bus::Redis(_) => Err(without_redis().into()),
+    }
+}
+
+#[cfg(not(feature = "redis"))]
+fn without_redis() -> ConfigError {
+    ConfigError::unsupported("conclib was built without its feature `redis`")
+}
+
+/// Why the bus cannot be reached.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// A setting is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// No connection, or no permission.
+    #[error("cannot reach Redis at {address}: {reason}")]
+    Unreachable {
+        /// Host and port.
+        address: String,
+        /// What went wrong.
+        reason: String,
+    },
+}
+
+/// The key or channel names of one namespace; the braces keep one node's keys in one cluster slot.
+#[derive(Debug, Clone)]
+pub(crate) struct Names {
+    namespace: String,
+    node: String,
+}
+
+impl Names {
+    pub(crate) fn new(config: &Config) -> Self {
+        Self {
+            namespace: config.namespace.clone(),
+            node: config.node.clone(),
+        }
+    }
+
+    pub(crate) fn lease(&self) -> String {
+        format!("{}:{{n:{}}}:lease", self.namespace, self.node)
+    }
+
+    /// The last epoch that was given out, so that the next is greater and finds its inbox.
+    pub(crate) fn last_epoch(&self) -> String {
+        format!("{}:{{n:{}}}:epoch", self.namespace, self.node)
+    }
+
+    pub(crate) fn inbox(&self, epoch: Epoch) -> String {
+        format!("{}:{{n:{}}}:inbox:{}", self.namespace, self.node, epoch.0)
+    }
+
+    pub(crate) fn reply(&self, client: ClientId) -> String {
+        use std::fmt::Write;
+        let mut hex = String::with_capacity(32);
+        for byte in client.0 {
+            let _ = write!(hex, "{byte:02x}"); // writing to a String cannot fail
+        }
+        format!("{}:{{c:{hex}}}:reply", self.namespace)
+    }
+}

@@ -1,0 +1,73 @@
+//! What the key of a lease holds, and the scripts around it.
+//!
+//! The value is the lease frame of [`frame`](crate::proxy::frame); the scripts write its epoch.
+//!
+//! The scripts are sent whole: they run once in 2 s, and so there is nothing that a restart of
+//! Redis or a `SCRIPT FLUSH` could take away.
+
+use crate::proxy::transport::Lease;
+
+/// Keys: lease, last epoch. Arguments: what precedes and what follows the epoch in the lease, and
+/// how long it lasts in ms. Returns `[0, lease]`, or `[1, epoch, last epoch, now]`.
+pub(super) const ACQUIRE: &str = "\
+local held = redis.call('GET', KEYS[1])
+if held then return {0, held} end
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local last = tonumber(redis.call('GET', KEYS[2]) or 0) or 0
+local epoch = math.max(last + 1, now)
+redis.call('SET', KEYS[2], string.format('%.0f', epoch))
+redis.call('SET', KEYS[1], ARGV[1] .. cmsgpack.pack(epoch) .. ARGV[2], 'PX', ARGV[3])
+return {1, epoch, last, now}";
+
+/// Keys: lease. Arguments: what precedes the epoch, the epoch, and how long the lease is to last
+/// in ms. Returns the time in ms, or nil if the lease is another's.
+pub(super) const RENEW: &str = "\
+local ours = ARGV[1] .. cmsgpack.pack(tonumber(ARGV[2]))
+local lease = redis.call('GET', KEYS[1])
+if not lease or string.sub(lease, 1, #ours) ~= ours then return false end
+redis.call('PEXPIRE', KEYS[1], ARGV[3])
+local time = redis.call('TIME')
+return time[1] * 1000 + math.floor(time[2] / 1000)";
+
+/// Keys: lease, inbox. Arguments: what precedes the epoch, the epoch, and what to append to the
+/// inbox. Deleting comes first: it is allowed when Redis is out of memory, and what follows then
+/// is so too.
+pub(super) const RELEASE: &str = "\
+local ours = ARGV[1] .. cmsgpack.pack(tonumber(ARGV[2]))
+local lease = redis.call('GET', KEYS[1])
+if not lease or string.sub(lease, 1, #ours) ~= ours then return 0 end
+redis.call('DEL', KEYS[1])
+redis.call('RPUSH', KEYS[2], ARGV[3])
+return 1";
+
+/// What precedes the epoch: an array of three.
+pub(super) const HEAD: &[u8] = &[0x93];
+
+/// What follows the epoch.
+pub(super) fn tail(lease: &Lease) -> Result<Vec<u8>, rmp_serde::encode::Error> {
+    let mut bytes = rmp_serde::to_vec(&lease.versions)?;
+    rmp_serde::encode::write(&mut bytes, &(lease.max_frame,))?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proxy::transport::Epoch;
+
+    fn lease() -> Lease {
+        Lease {
+            epoch: Epoch(1_700_000_000_000),
+            versions: (1, 3),
+            max_frame: 4 << 20,
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let epoch = rmp_serde::to_vec(&lease().epoch.0).unwrap();
+        let bytes = [HEAD, &epoch, &tail(&lease()).unwrap()].concat();
+        assert_eq!(Lease::decode(&bytes).unwrap(), lease());
+    }
+}

@@ -1,0 +1,345 @@
+//! The actor system's end.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use fred::error::ErrorKind;
+use fred::interfaces::{ClientLike, PubsubInterface};
+use fred::types::{ClusterHash, CustomCommand, Resp3Frame, Value};
+use tokio::sync::Mutex;
+
+use super::connection::{Connection, Link};
+use super::lease::{self, ACQUIRE, HEAD, RELEASE, RENEW};
+use super::settings::{Duty, Settings};
+use super::{
+    COMMAND, LEASE_COMMAND, accepted, failure, into_array, into_bytes, into_u64, unexpected,
+};
+use crate::envelope::ClientId;
+use crate::proxy::config::{Config, RedisAddress};
+use crate::proxy::transport::{
+    Acquired, BusTime, Epoch, LEASE, Lease, Names, OpenError, ServerTransport, TransportError,
+};
+
+/// How much longer than it may block a pop may take before its connection is given up. What a
+/// connection that is given up too early had popped is lost; after this time the lease is.
+const PATIENCE: Duration = LEASE;
+
+/// The actor system's end of Redis.
+pub(crate) struct Server {
+    names: Names,
+    /// For pops alone, because nothing else is answered while one blocks.
+    pops: Connection,
+    /// For everything else.
+    commands: Connection,
+    /// How long the pops under way may block in all, in ms: they wait for each other.
+    blocking: AtomicU64,
+    /// Redis is older than 7 and does not know `BLMPOP`.
+    lacks_blmpop: AtomicBool,
+    /// Held by a pop that takes two commands, so that no other pop comes between them.
+    turn: Mutex<()>,
+    /// The epoch before ours, 0 if there is none; clients that are late may still send to it.
+    previous: AtomicU64,
+}
+
+impl Server {
+    pub(crate) async fn connect(
+        address: &RedisAddress,
+        config: &Config,
+    ) -> Result<Self, OpenError> {
+        let open = |duty| Connection::open(Settings::new(address, config, duty));
+        let (pops, commands) = tokio::try_join!(open(Duty::Pops), open(Duty::Commands))?;
+        Ok(Self {
+            names: Names::new(config),
+            pops,
+            commands,
+            blocking: AtomicU64::new(0),
+            lacks_blmpop: AtomicBool::new(false),
+            turn: Mutex::new(()),
+            previous: AtomicU64::new(0),
+        })
+    }
+
+    async fn script(
+        &self,
+        script: &'static str,
+        keys: Vec<String>,
+        arguments: Vec<Value>,
+    ) -> Result<Resp3Frame, TransportError> {
+        let count = i64::try_from(keys.len()).unwrap_or(i64::MAX);
+        let mut all = vec![Value::from_static_str(script), count.into()];
+        all.extend(keys.into_iter().map(Value::from));
+        all.extend(arguments);
+        self.commands
+            .link()?
+            .request("EVAL", all, LEASE_COMMAND)
+            .await
+    }
+
+    /// Deletes what clients sent to the epoch before ours; nobody will ever take it. Not before the
+    /// first renewal: its owner may have released the lease just now, and be answering what is left.
+    async fn clear_previous(&self) {
+        let previous = self.previous.load(Ordering::Relaxed);
+        if previous == 0 {
+            return;
+        }
+        let key = Value::from(self.names.inbox(Epoch(previous)));
+        let cleared = async {
+            self.commands
+                .link()?
+                .request("UNLINK", vec![key], LEASE_COMMAND)
+                .await
+        };
+        if let Err(error) = cleared.await {
+            tracing::debug!(%error, "the inbox of the epoch before was not deleted");
+        }
+    }
+
+    /// A command on the connection for pops, where it waits until those before it have ended. If
+    /// it times out its connection goes, for it must not pop anything later.
+    async fn ask_for_frames(
+        &self,
+        link: &Link,
+        name: &'static str,
+        arguments: Vec<Value>,
+        block: Duration,
+    ) -> Result<Resp3Frame, TransportError> {
+        let share = Share::take(&self.blocking, millis(block));
+        let command = CustomCommand::new_static(name, ClusterHash::FirstKey, !block.is_zero());
+        let client = link.within(share.total + PATIENCE);
+        let reply = link
+            .run(Box::pin(client.custom_raw(command, arguments)))
+            .await?;
+        let reply = reply.map_err(|error| {
+            if *error.kind() == ErrorKind::Timeout {
+                link.give_up();
+            }
+            failure(&error)
+        })?;
+        accepted(reply)
+    }
+
+    /// `LPOP`, which does not wait.
+    async fn pop_now(
+        &self,
+        link: &Link,
+        key: &str,
+        count: u32,
+    ) -> Result<Vec<Bytes>, TransportError> {
+        let arguments = vec![key.into(), i64::from(count).into()];
+        match self
+            .ask_for_frames(link, "LPOP", arguments, Duration::ZERO)
+            .await?
+        {
+            Resp3Frame::Null => Ok(Vec::new()),
+            reply => frames(reply),
+        }
+    }
+
+    /// `BLMPOP`, from Redis 7 on.
+    async fn pop_many(
+        &self,
+        link: &Link,
+        key: &str,
+        count: u32,
+        block: Duration,
+    ) -> Result<Vec<Bytes>, TransportError> {
+        let arguments = vec![
+            seconds(block),
+            1.into(),
+            key.into(),
+            "LEFT".into(),
+            "COUNT".into(),
+            i64::from(count).into(),
+        ];
+        match self
+            .ask_for_frames(link, "BLMPOP", arguments, block)
+            .await?
+        {
+            Resp3Frame::Null => Ok(Vec::new()),
+            reply => second(reply).and_then(frames),
+        }
+    }
+
+    /// `BLPOP` for the first, and then `LPOP` for the rest.
+    async fn pop_one_and_more(
+        &self,
+        link: &Link,
+        key: &str,
+        count: u32,
+        block: Duration,
+    ) -> Result<Vec<Bytes>, TransportError> {
+        let _turn = self.turn.lock().await;
+        let first = self
+            .ask_for_frames(link, "BLPOP", vec![key.into(), seconds(block)], block)
+            .await?;
+        if let Resp3Frame::Null = first {
+            return Ok(Vec::new());
+        }
+        let first = second(first).and_then(|frame| into_bytes(frame).ok_or_else(unexpected))?;
+        let mut popped = vec![first];
+        if count > 1 {
+            match self.pop_now(link, key, count - 1).await {
+                Ok(rest) => popped.extend(rest),
+                // The first is off the list and must not be lost; the next pop meets the problem.
+                Err(error) => tracing::debug!(%error, "popped one only"),
+            }
+        }
+        Ok(popped)
+    }
+}
+
+#[async_trait]
+impl ServerTransport for Server {
+    async fn acquire(&self, lease: &Lease) -> Result<Acquired, TransportError> {
+        let tail = lease::tail(lease).map_err(|e| TransportError::NotDone(e.to_string()))?;
+        let keys = vec![self.names.lease(), self.names.last_epoch()];
+        let arguments = vec![bytes(HEAD), bytes(&tail), duration(LEASE)];
+        let reply = self.script(ACQUIRE, keys, arguments).await?;
+        let reply = into_array(reply).ok_or_else(unexpected)?;
+        if let [
+            Resp3Frame::Number { data: 0, .. },
+            Resp3Frame::BlobString { data, .. },
+        ] = &reply[..]
+        {
+            let holder = Lease::decode(data).map_err(|error| {
+                TransportError::NotDone(format!("the lease that is held cannot be read: {error}"))
+            })?;
+            return Ok(Acquired::Held { holder });
+        }
+        let numbers: Option<Vec<u64>> = reply.iter().map(into_u64).collect();
+        let Some([1, epoch, previous, now]) = numbers.as_deref() else {
+            return Err(unexpected());
+        };
+        self.previous.store(*previous, Ordering::Relaxed);
+        Ok(Acquired::Granted {
+            epoch: Epoch(*epoch),
+            now: BusTime(*now),
+        })
+    }
+
+    async fn renew(&self, epoch: Epoch) -> Result<Option<BusTime>, TransportError> {
+        let arguments = vec![bytes(HEAD), epoch.0.to_string().into(), duration(LEASE)];
+        let renewed = self.script(RENEW, vec![self.names.lease()], arguments);
+        let (renewed, ()) = tokio::join!(renewed, self.clear_previous());
+        match renewed? {
+            Resp3Frame::Null => Ok(None),
+            time => into_u64(&time)
+                .map(BusTime)
+                .map(Some)
+                .ok_or_else(unexpected),
+        }
+    }
+
+    async fn release(&self, epoch: Epoch, wake: Bytes) -> Result<(), TransportError> {
+        let keys = vec![self.names.lease(), self.names.inbox(epoch)];
+        let arguments = vec![bytes(HEAD), epoch.0.to_string().into(), Value::Bytes(wake)];
+        self.script(RELEASE, keys, arguments).await.map(|_| ())
+    }
+
+    async fn pop(
+        &self,
+        epoch: Epoch,
+        count: u32,
+        block: Duration,
+    ) -> Result<Vec<Bytes>, TransportError> {
+        let link = self.pops.link()?;
+        let key = self.names.inbox(epoch);
+        let count = count.max(1);
+        if block.is_zero() {
+            return self.pop_now(&link, &key, count).await;
+        }
+        if !self.lacks_blmpop.load(Ordering::Relaxed) {
+            match self.pop_many(&link, &key, count, block).await {
+                Err(TransportError::NotDone(reply)) if is_unknown_command(&reply) => {
+                    self.lacks_blmpop.store(true, Ordering::Relaxed);
+                    tracing::info!("this Redis does not know BLMPOP; using BLPOP and LPOP");
+                }
+                popped => return popped,
+            }
+        }
+        self.pop_one_and_more(&link, &key, count, block).await
+    }
+
+    async fn publish(&self, client: ClientId, frame: Bytes) -> Result<Option<u64>, TransportError> {
+        let link = self.commands.link()?;
+        let given = link.within(COMMAND);
+        let published = given.publish(self.names.reply(client), frame);
+        let receivers: Result<u64, _> = link.run(Box::pin(published)).await?;
+        receivers.map(Some).map_err(|error| failure(&error))
+    }
+
+    async fn close(&self) {
+        self.pops.close();
+        self.commands.close();
+    }
+}
+
+/// What follows the key in the reply to a blocking pop.
+fn second(reply: Resp3Frame) -> Result<Resp3Frame, TransportError> {
+    let mut parts = into_array(reply).ok_or_else(unexpected)?;
+    parts.truncate(2);
+    match (parts.pop(), parts.pop()) {
+        (Some(second), Some(_)) => Ok(second),
+        _ => Err(unexpected()),
+    }
+}
+
+fn frames(reply: Resp3Frame) -> Result<Vec<Bytes>, TransportError> {
+    let elements = into_array(reply).ok_or_else(unexpected)?;
+    let frames: Option<_> = elements.into_iter().map(into_bytes).collect();
+    frames.ok_or_else(unexpected)
+}
+
+fn is_unknown_command(reply: &str) -> bool {
+    reply
+        .to_ascii_lowercase()
+        .starts_with("err unknown command")
+}
+
+/// A time to block, as Redis takes it. Some versions cut it to whole milliseconds, and 0 means
+/// for ever, so it is never less than one.
+fn seconds(block: Duration) -> Value {
+    let millis = millis(block);
+    format!("{}.{:03}", millis / 1000, millis % 1000).into()
+}
+
+fn millis(block: Duration) -> u64 {
+    u64::try_from(block.as_millis())
+        .unwrap_or(u64::MAX)
+        .clamp(1, 3_600_000)
+}
+
+fn duration(duration: Duration) -> Value {
+    duration.as_millis().to_string().into()
+}
+
+fn bytes(bytes: &[u8]) -> Value {
+    Value::Bytes(Bytes::copy_from_slice(bytes))
+}
+
+/// A part of the time for which pops may block; given back on drop.
+struct Share<'a> {
+    blocking: &'a AtomicU64,
+    millis: u64,
+    /// Its own and that of all before it.
+    total: Duration,
+}
+
+impl<'a> Share<'a> {
+    fn take(blocking: &'a AtomicU64, millis: u64) -> Self {
+        let before = blocking.fetch_add(millis, Ordering::Relaxed);
+        Self {
+            blocking,
+            millis,
+            total: Duration::from_millis(before.saturating_add(millis)),
+        }
+    }
+}
+
+impl Drop for Share<'_> {
+    fn drop(&mut self) {
+        self.blocking.fetch_sub(self.millis, Ordering::Relaxed);
+    }
+}

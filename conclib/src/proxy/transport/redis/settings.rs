@@ -1,0 +1,122 @@
+//! How a connection to Redis is set up.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use fred::clients::Client;
+use fred::error::Error;
+use fred::socket2::TcpKeepalive;
+use fred::types::Builder;
+use fred::types::config::{
+    Config as FredConfig, ConnectionConfig, Options, ServerConfig, TcpConfig,
+};
+use tokio::sync::mpsc;
+
+use crate::proxy::config::{Config, RedisAddress};
+use crate::proxy::transport::OpenError;
+
+/// How long connecting may take, and then how long logging in may take.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// How many commands may wait to be written. The windows above keep far below it; it is there so
+/// that a stalled connection cannot collect without end.
+const QUEUE: usize = 4096;
+
+/// What a connection is for.
+pub(super) enum Duty {
+    /// Commands that are answered at once.
+    Commands,
+    /// Pops, which block: no heartbeat, for it would wait behind them.
+    Pops,
+    /// One subscription.
+    Replies {
+        channel: String,
+        /// Where the payloads go.
+        replies: mpsc::Sender<Bytes>,
+    },
+}
+
+/// How to open one connection, again and again.
+pub(super) struct Settings {
+    address: RedisAddress,
+    /// What `CLIENT LIST` shows.
+    pub(super) name: String,
+    pub(super) duty: Duty,
+}
+
+impl Settings {
+    pub(super) fn new(address: &RedisAddress, config: &Config, duty: Duty) -> Self {
+        let what = match duty {
+            Duty::Commands => "commands",
+            Duty::Pops => "pops",
+            Duty::Replies { .. } => "replies",
+        };
+        Self {
+            address: address.clone(),
+            name: format!("conclib:{}:{}:{what}", config.namespace, config.node),
+            duty,
+        }
+    }
+
+    /// A connection that is not yet open, without a way to come back: what was given to it must
+    /// never be replayed on its successor.
+    pub(super) fn client(&self) -> Result<Client, Error> {
+        let RedisAddress {
+            host,
+            port,
+            username,
+            password,
+            database,
+        } = &self.address;
+        let config = FredConfig {
+            username: username.clone(),
+            password: password.clone(),
+            server: ServerConfig::new_centralized(host.as_str(), *port),
+            database: Some(*database).filter(|database| *database != 0),
+            ..FredConfig::default()
+        };
+        Builder::from_config(config)
+            .with_connection_config(tune)
+            .with_performance_config(|performance| {
+                if let Duty::Replies { replies, .. } = &self.duty {
+                    // The library loses messages beyond its capacity, which is 32 by default.
+                    performance.broadcast_channel_capacity = replies.max_capacity().max(32);
+                }
+            })
+            .build()
+    }
+
+    pub(super) fn unreachable(&self, reason: String) -> OpenError {
+        OpenError::Unreachable {
+            address: format!("{}:{}", self.address.host, self.address.port),
+            reason,
+        }
+    }
+}
+
+/// One attempt within `timeout`. The timeout is the library's own: around it, an outer one would
+/// leave the command in its queue.
+pub(super) fn once(timeout: Duration) -> Options {
+    Options {
+        max_attempts: Some(1),
+        timeout: Some(timeout),
+        fail_fast: true,
+        ..Options::default()
+    }
+}
+
+fn tune(connection: &mut ConnectionConfig) {
+    connection.connection_timeout = CONNECT;
+    connection.internal_command_timeout = CONNECT;
+    connection.max_command_attempts = 1;
+    connection.max_command_buffer_len = QUEUE;
+    // A peer that vanished without a word is noticed while a blocked pop waits for it.
+    let keepalive = TcpKeepalive::new()
+        .with_time(Duration::from_secs(5))
+        .with_interval(Duration::from_secs(2));
+    connection.tcp = TcpConfig {
+        nodelay: Some(true),
+        keepalive: Some(keepalive),
+        ..TcpConfig::default()
+    };
+}

@@ -1,0 +1,291 @@
+//! Where answers go: to nobody, to an asker in this process, or to one across the bus.
+
+use std::fmt;
+use std::future::Future;
+use std::mem;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use crate::envelope::Responder;
+use crate::error::AskError;
+use crate::message::CodecError;
+
+/// The right and the duty to answer one message.
+///
+/// A handler that takes a `Reply<R>` returns `()` and answers later, from anywhere: it may keep
+/// the reply in its state, or move it into a task. The same handler serves tells, for which
+/// answering does nothing.
+///
+/// Silence is never an answer: a reply that is dropped tells its asker
+/// [`Failed`](AskError::Failed) while unwinding from a panic, [`NoReply`](AskError::NoReply)
+/// after a handler took it, and [`ActorStopped`](AskError::ActorStopped) otherwise.
+///
+/// ```
+/// use conclib::{AskError, Reply};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// let (reply, answer) = Reply::channel();
+/// reply.send(42);
+/// assert_eq!(answer.await, Ok(42));
+///
+/// let (reply, answer) = Reply::<u32>::channel();
+/// drop(reply);
+/// assert_eq!(answer.await, Err(AskError::NoReply));
+/// # }
+/// ```
+#[must_use = "an asker waits for the answer"]
+pub struct Reply<R> {
+    to: To<R>,
+}
+
+enum To<R> {
+    /// A tell, or a reply that has been used up.
+    Nobody,
+    /// An ask in this process.
+    Local {
+        slot: Arc<Slot<R>>,
+        /// A handler has taken the reply over.
+        taken: bool,
+    },
+    /// An ask across the bus, and how to write its answer.
+    Remote {
+        responder: Arc<Responder>,
+        encode: fn(&R) -> Result<Vec<u8>, CodecError>,
+    },
+}
+
+impl<R> Reply<R> {
+    /// A reply and the place where its answer arrives: for unit tests of handlers that take a
+    /// `Reply`, and for bridging to code that is not an actor.
+    pub fn channel() -> (Self, ReplyReceiver<R>) {
+        let (reply, receiver) = Self::local();
+        (reply.take_over(), receiver)
+    }
+
+    /// Answers. Does nothing if nobody waits any more.
+    pub fn send(mut self, response: R) {
+        match mem::replace(&mut self.to, To::Nobody) {
+            To::Nobody => {}
+            To::Local { slot, .. } => slot.fill(Ok(response)),
+            To::Remote { responder, encode } => responder.respond(encode(&response)),
+        }
+    }
+
+    /// True while somebody waits for the answer: not for a tell, and not after the asker gave up.
+    ///
+    /// Across the bus an asker that gave up is noticed at its deadline.
+    pub fn is_wanted(&self) -> bool {
+        match &self.to {
+            To::Nobody => false,
+            To::Local { slot, .. } => slot.is_wanted(),
+            To::Remote { responder, .. } => responder.is_wanted(),
+        }
+    }
+
+    /// The reply of a tell.
+    pub(crate) const fn nobody() -> Self {
+        Self { to: To::Nobody }
+    }
+
+    /// The reply of an ask in this process, before a handler has it.
+    pub(crate) fn local() -> (Self, ReplyReceiver<R>) {
+        let slot = Arc::new(Slot {
+            state: Mutex::new(SlotState::Empty),
+        });
+        let receiver = ReplyReceiver { slot: slot.clone() };
+        let to = To::Local { slot, taken: false };
+        (Self { to }, receiver)
+    }
+
+    /// The reply of an ask across the bus.
+    pub(crate) fn remote(
+        responder: Arc<Responder>,
+        encode: fn(&R) -> Result<Vec<u8>, CodecError>,
+    ) -> Self {
+        Self {
+            to: To::Remote { responder, encode },
+        }
+    }
+
+    /// Marks that a handler has the reply now: from here on, dropping it means `NoReply`.
+    #[doc(hidden)]
+    pub fn take_over(mut self) -> Self {
+        match &mut self.to {
+            To::Nobody => {}
+            To::Local { taken, .. } => *taken = true,
+            To::Remote { responder, .. } => responder.take_over(),
+        }
+        self
+    }
+
+    /// Ends the ask with an error.
+    pub(crate) fn refuse(mut self, error: AskError) {
+        match mem::replace(&mut self.to, To::Nobody) {
+            To::Nobody => {}
+            To::Local { slot, .. } => slot.fill(Err(error)),
+            To::Remote { responder, .. } => responder.refuse(error),
+        }
+    }
+
+    /// Lets go of the reply without a word to the asker, who still owns the ask.
+    pub(crate) fn forget(mut self) {
+        self.to = To::Nobody;
+    }
+}
+
+impl<R> Drop for Reply<R> {
+    fn drop(&mut self) {
+        // A remote reply needs nothing: its responder has the same duty, and its own drop.
+        if let To::Local { slot, taken } = &self.to {
+            slot.fill(Err(verdict_of_drop(*taken)));
+        }
+    }
+}
+
+impl<R> fmt::Debug for Reply<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.to {
+            To::Nobody => "Reply(nobody)",
+            To::Local { .. } => "Reply(local)",
+            To::Remote { .. } => "Reply(remote)",
+        })
+    }
+}
+
+/// What an asker hears when its reply is dropped unanswered.
+pub(crate) fn verdict_of_drop(taken: bool) -> AskError {
+    if std::thread::panicking() {
+        AskError::Failed
+    } else if taken {
+        AskError::NoReply
+    } else {
+        AskError::ActorStopped
+    }
+}
+
+/// Where the answer of a [`Reply::channel`] arrives: a future of `Result<R, AskError>`.
+///
+/// # Cancel safety
+///
+/// Dropping it gives the answer up; [`Reply::is_wanted`] says so.
+#[must_use = "futures do nothing unless they are awaited"]
+pub struct ReplyReceiver<R> {
+    slot: Arc<Slot<R>>,
+}
+
+impl<R> Future for ReplyReceiver<R> {
+    type Output = Result<R, AskError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.slot.poll(cx)
+    }
+}
+
+impl<R> Drop for ReplyReceiver<R> {
+    fn drop(&mut self) {
+        let abandoned = mem::replace(&mut *self.slot.lock(), SlotState::Over);
+        drop(abandoned); // outside the lock: it may hold a value with a drop of its own
+    }
+}
+
+impl<R> fmt::Debug for ReplyReceiver<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ReplyReceiver")
+    }
+}
+
+/// The one allocation of a local ask.
+struct Slot<R> {
+    state: Mutex<SlotState<R>>,
+}
+
+enum SlotState<R> {
+    /// Not answered, and nobody polls yet.
+    Empty,
+    /// Not answered; the asker's waker.
+    Waiting(Waker),
+    /// Answered, not yet taken.
+    Answered(Result<R, AskError>),
+    /// The answer was taken, or the asker has gone.
+    Over,
+}
+
+impl<R> Slot<R> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, SlotState<R>> {
+        // Nothing panics while it holds this lock; a poisoned one is as good as any.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_wanted(&self) -> bool {
+        matches!(*self.lock(), SlotState::Empty | SlotState::Waiting(_))
+    }
+
+    /// Puts the answer in and wakes the asker; the first answer counts.
+    fn fill(&self, answer: Result<R, AskError>) {
+        let mut state = self.lock();
+        if !matches!(*state, SlotState::Empty | SlotState::Waiting(_)) {
+            drop(state);
+            return; // `answer` is dropped outside the lock
+        }
+        let before = mem::replace(&mut *state, SlotState::Answered(answer));
+        drop(state);
+        if let SlotState::Waiting(waker) = before {
+            waker.wake();
+        }
+    }
+
+    fn poll(&self, cx: &mut Context<'_>) -> Poll<Result<R, AskError>> {
+        let mut state = self.lock();
+        match mem::replace(&mut *state, SlotState::Over) {
+            SlotState::Answered(answer) => Poll::Ready(answer),
+            SlotState::Waiting(waker) if waker.will_wake(cx.waker()) => {
+                *state = SlotState::Waiting(waker);
+                Poll::Pending
+            }
+            SlotState::Empty | SlotState::Waiting(_) => {
+                *state = SlotState::Waiting(cx.waker().clone());
+                Poll::Pending
+            }
+            // Polled after completion: like every future, it has nothing more to say.
+            SlotState::Over => Poll::Pending,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reply_stays_small() {
+        assert!(size_of::<Reply<[u64; 64]>>() <= 24);
+    }
+
+    #[tokio::test]
+    async fn an_untaken_reply_says_that_the_actor_stopped() {
+        let (reply, receiver) = Reply::<u32>::local();
+        drop(reply);
+        assert_eq!(receiver.await, Err(AskError::ActorStopped));
+    }
+
+    #[tokio::test]
+    async fn a_reply_dropped_by_a_panic_says_failed() {
+        let (reply, receiver) = Reply::<u32>::channel();
+        let task = tokio::spawn(async move {
+            let _held = reply;
+            panic!("on purpose");
+        });
+        assert!(task.await.is_err());
+        assert_eq!(receiver.await, Err(AskError::Failed));
+    }
+
+    #[tokio::test]
+    async fn a_reply_knows_whether_it_is_wanted() {
+        let (reply, receiver) = Reply::<u32>::channel();
+        assert!(reply.is_wanted());
+        drop(receiver);
+        assert!(!reply.is_wanted());
+        reply.send(1);
+    }
+}

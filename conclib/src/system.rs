@@ -1,0 +1,329 @@
+//! A set of actors and their registry: spawning, looking up, shutting down.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use async_trait::async_trait;
+
+use crate::actor::cell::{ActorCell, AnyActor, StopCause};
+use crate::actor::{Actor, ActorRef, Ask, Recipient, Tell, Wanted};
+use crate::error::AskError;
+use crate::message::ActorMessage;
+use crate::registry::Registry;
+use crate::urn::Urn;
+
+pub use shutdown::{Shutdown, ShutdownReport};
+pub use spawn::{Spawn, SpawnError};
+
+mod shutdown;
+mod spawn;
+
+/// A set of actors and their registry. A value, not a global: a process may have many.
+///
+/// Cheap to clone. The system owns its actors: dropping references stops nothing, and dropping the
+/// last clone of the system stops all.
+///
+/// ```
+/// use conclib::prelude::*;
+///
+/// #[derive(ActorMessage, Serialize, Deserialize)]
+/// #[message(response = String)]
+/// struct Greet { name: String }
+///
+/// #[derive(Actor)]
+/// #[actor(urn = "greeter")]
+/// struct Greeter;
+///
+/// #[handlers]
+/// impl Greeter {
+///     #[handler]
+///     async fn greet(&mut self, message: Greet) -> String { format!("Hello, {}!", message.name) }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let system = ActorSystem::new();
+/// system.spawn(Greeter).await?;                                        // at its own URN
+/// system.spawn(Greeter).urn("greeter/2").mailbox(16).await?;           // at another
+///
+/// let hello = system.ask("greeter/2", Greet { name: "you".into() }).await?;
+/// assert_eq!(hello, "Hello, you!");
+///
+/// let report = system.shutdown().await;
+/// assert!(report.is_clean());
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct ActorSystem {
+    handle: Arc<SystemHandle>,
+}
+
+/// What the clones of a system share; when the last is dropped, everything stops.
+pub(crate) struct SystemHandle {
+    core: Arc<SystemCore>,
+}
+
+/// What outlives the system for as long as an actor of it runs.
+pub(crate) struct SystemCore {
+    pub(crate) registry: Arc<Registry>,
+    /// The next actor's place in the order of spawning.
+    sequence: AtomicU64,
+    /// No more spawns.
+    closing: AtomicBool,
+    /// What is stopped before the actors: proxies.
+    services: Mutex<Vec<Arc<dyn Service>>>,
+}
+
+/// Something that serves a system from outside and stops before its actors.
+#[async_trait]
+pub(crate) trait Service: Send + Sync {
+    /// Stops taking requests, in good order.
+    async fn stop(&self);
+    /// After the actors have stopped: sends what they answered, and ends.
+    async fn finish(&self);
+    /// Stops at once.
+    fn abort(&self);
+}
+
+impl ActorSystem {
+    /// An empty system.
+    pub fn new() -> Self {
+        let core = SystemCore {
+            registry: Arc::default(),
+            sequence: AtomicU64::new(0),
+            closing: AtomicBool::new(false),
+            services: Mutex::default(),
+        };
+        Self::from_handle(Arc::new(SystemHandle {
+            core: Arc::new(core),
+        }))
+    }
+
+    pub(crate) fn from_handle(handle: Arc<SystemHandle>) -> Self {
+        Self { handle }
+    }
+
+    pub(crate) fn core(&self) -> &Arc<SystemCore> {
+        &self.handle.core
+    }
+
+    pub(crate) fn downgrade(&self) -> Weak<SystemHandle> {
+        Arc::downgrade(&self.handle)
+    }
+
+    /// Starts an actor. Awaiting it returns when `on_start` has run:
+    /// `system.spawn(actor).urn("user/42").mailbox(64).await?`.
+    ///
+    /// Its URN is taken the moment spawning begins; messages that arrive wait for `on_start`.
+    ///
+    /// # Errors
+    ///
+    /// [`SpawnError`]: the URN is taken or wrong, `on_start` failed, or the system shuts down.
+    ///
+    /// # Panics
+    ///
+    /// When awaited outside a tokio runtime.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it is polled, it has started nothing; after that the actor goes on, and is
+    /// the system's.
+    pub fn spawn<A: Actor>(&self, actor: A) -> Spawn<A> {
+        Spawn::new(self.clone(), actor)
+    }
+
+    /// The actor at a URN, if it is an `A`.
+    ///
+    /// # Errors
+    ///
+    /// [`LookupError`]: nobody lives there, or an actor of another type.
+    pub fn actor<A: Actor>(&self, urn: impl AsRef<str>) -> Result<ActorRef<A>, LookupError> {
+        let actor = self.find(urn.as_ref())?;
+        let found = actor.type_name();
+        let urn = actor.urn().clone();
+        match actor.as_any().downcast::<ActorCell<A>>() {
+            Ok(cell) => Ok(ActorRef::new(cell)),
+            Err(_) => Err(LookupError::WrongType {
+                urn,
+                expected: std::any::type_name::<A>(),
+                found,
+            }),
+        }
+    }
+
+    /// Where to send `M` to the actor at a URN, whatever its type.
+    ///
+    /// # Errors
+    ///
+    /// [`LookupError`]: nobody lives there, or it has no handler for `M`.
+    pub fn recipient<M: ActorMessage>(
+        &self,
+        urn: impl AsRef<str>,
+    ) -> Result<Recipient<M>, LookupError> {
+        let actor = self.find(urn.as_ref())?;
+        let urn = actor.urn().clone();
+        let mut found = None;
+        actor.recipient(&mut Wanted::new(&mut found));
+        found.ok_or(LookupError::Unhandled {
+            urn,
+            message: std::any::type_name::<M>(),
+        })
+    }
+
+    /// Sends a message to whoever lives at a URN; like [`ActorRef::tell`].
+    pub fn tell<M: ActorMessage>(&self, urn: impl AsRef<str>, message: M) -> Tell<Recipient<M>, M> {
+        match self.recipient(urn) {
+            Ok(recipient) => Tell::new(recipient, message),
+            Err(error) => Tell::refused(message, error.into()),
+        }
+    }
+
+    /// Sends a message to whoever lives at a URN and waits for the answer; like [`ActorRef::ask`].
+    pub fn ask<M: ActorMessage>(&self, urn: impl AsRef<str>, message: M) -> Ask<Recipient<M>, M> {
+        match self.recipient(urn) {
+            Ok(recipient) => Ask::new(recipient, message),
+            Err(error) => Ask::refused(error.into()),
+        }
+    }
+
+    /// How many actors live.
+    pub fn len(&self) -> usize {
+        self.core().registry.len()
+    }
+
+    /// True if no actor lives.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Stops everything in order: no more spawns, then proxies, then actors, the newest first,
+    /// each after what it has queued. After 10 s (see [`Shutdown::timeout`]) what is left is
+    /// killed. The report says what that was.
+    ///
+    /// Called from a handler, it stops that actor last and does not wait for it.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped midway, it leaves the rest running; nothing can be spawned any more, and it may be
+    /// called again.
+    pub fn shutdown(&self) -> Shutdown {
+        Shutdown::new(self.core().clone())
+    }
+
+    fn find(&self, urn: &str) -> Result<Arc<dyn AnyActor>, LookupError> {
+        self.core()
+            .registry
+            .get(urn)
+            .ok_or_else(|| LookupError::NotFound {
+                urn: Urn::unchecked(urn),
+            })
+    }
+}
+
+impl Default for ActorSystem {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for ActorSystem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ActorSystem")
+            .field("actors", &self.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for SystemHandle {
+    fn drop(&mut self) {
+        self.core.close();
+        for service in self.core.take_services() {
+            service.abort();
+        }
+        for actor in self.core.registry.newest_first() {
+            actor.stop(StopCause::Shutdown);
+        }
+    }
+}
+
+impl SystemCore {
+    pub(crate) fn next_sequence(&self) -> u64 {
+        self.sequence.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Refuses spawns from now on.
+    fn close(&self) {
+        self.closing.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::SeqCst)
+    }
+
+    /// Adds what is to be stopped before the actors; false if it is too late for that.
+    pub(crate) fn attach(&self, service: Arc<dyn Service>) -> bool {
+        let mut services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.is_closing() {
+            return false;
+        }
+        services.push(service);
+        true
+    }
+
+    fn take_services(&self) -> Vec<Arc<dyn Service>> {
+        let mut services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut services)
+    }
+}
+
+/// Why a lookup found nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LookupError {
+    /// No actor lives there.
+    #[error("no actor has the URN `{urn}`")]
+    NotFound {
+        /// The URN that was looked up.
+        urn: Urn,
+    },
+    /// An actor of another type lives there.
+    #[error("the actor `{urn}` is a `{found}`, not a `{expected}`")]
+    WrongType {
+        /// The URN that was looked up.
+        urn: Urn,
+        /// The type that was wanted.
+        expected: &'static str,
+        /// The type that lives there.
+        found: &'static str,
+    },
+    /// The actor there has no handler for the message.
+    #[error("the actor `{urn}` has no handler for `{message}`")]
+    Unhandled {
+        /// The URN that was looked up.
+        urn: Urn,
+        /// The message's Rust type.
+        message: &'static str,
+    },
+}
+
+impl From<LookupError> for AskError {
+    fn from(error: LookupError) -> Self {
+        match error {
+            LookupError::NotFound { urn } => Self::ActorNotFound { urn },
+            LookupError::WrongType { urn, expected, .. } => Self::Unhandled {
+                urn,
+                message: expected.to_owned(),
+            },
+            LookupError::Unhandled { urn, message } => Self::Unhandled {
+                urn,
+                message: message.to_owned(),
+            },
+        }
+    }
+}
+
+/// Spawns a task of the library itself.
+pub(crate) fn spawn_task(task: impl Future<Output = ()> + Send + 'static) {
+    drop(tokio::spawn(task)); // it reports its own end
+}

@@ -1,0 +1,193 @@
+//! Calling something at a regular interval, without an actor.
+
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tracing::error;
+
+use crate::actor::cell::drop_quietly;
+use crate::error::Failure;
+use crate::schedule::{First, Missed, Schedule};
+
+/// Something that is called at a regular interval until it is stopped or dropped.
+///
+/// One call at a time; ticks do not drift. A call that panics is logged, and the ticker goes on.
+/// An actor that wants regular messages has them simpler: see
+/// [`PeriodicActor`](crate::PeriodicActor).
+///
+/// ```
+/// use conclib::{First, Ticker};
+/// use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+/// use std::{sync::Arc, time::Duration};
+///
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() {
+/// let calls = Arc::new(AtomicU32::new(0));
+/// let counter = calls.clone();
+/// let ticker = Ticker::every(Duration::from_millis(500))
+///     .named("counter")
+///     .first(First::After)
+///     .start(move || {
+///         let counter = counter.clone();
+///         async move { counter.fetch_add(1, Relaxed); }
+///     });
+///
+/// tokio::time::sleep(Duration::from_millis(1600)).await;
+/// ticker.stop().await;
+/// assert_eq!(calls.load(Relaxed), 3);
+/// # }
+/// ```
+#[derive(Debug)]
+#[must_use = "a ticker stops when it is dropped"]
+pub struct Ticker {
+    name: String,
+    /// Cancelled by a stop: no further call begins.
+    stop: CancellationToken,
+    /// Cancelled by a drop: the call under way ends at its next await.
+    abort: DropGuard,
+    task: JoinHandle<()>,
+}
+
+impl Ticker {
+    /// A ticker to be configured and [started](TickerBuilder::start).
+    ///
+    /// # Panics
+    ///
+    /// If the interval is zero.
+    pub fn every(interval: Duration) -> TickerBuilder {
+        assert!(
+            !interval.is_zero(),
+            "a ticker's interval must be longer than 0"
+        );
+        TickerBuilder {
+            name: "ticker".to_owned(),
+            schedule: Schedule::every(interval),
+        }
+    }
+
+    /// What it is called in logs.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// True if no call will come any more.
+    pub fn is_stopped(&self) -> bool {
+        self.task.is_finished()
+    }
+
+    /// Begins no further call, and waits for the one under way.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it is ready, it drops the call under way at its next await.
+    pub async fn stop(self) {
+        let Self {
+            stop, abort, task, ..
+        } = self;
+        stop.cancel();
+        // The task catches what its calls do; it can end otherwise only with the runtime.
+        drop(task.await);
+        drop(abort);
+    }
+}
+
+/// A [`Ticker`] before it is started.
+#[derive(Debug, Clone)]
+#[must_use = "a ticker does nothing until it is started"]
+pub struct TickerBuilder {
+    name: String,
+    schedule: Schedule,
+}
+
+impl TickerBuilder {
+    /// What it is called in logs.
+    pub fn named(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// When the first call is due: at once, unless changed.
+    pub fn first(mut self, first: First) -> Self {
+        self.schedule.first = first;
+        self
+    }
+
+    /// What happens to ticks that pass while a call is running: they are skipped, unless changed.
+    pub fn missed(mut self, missed: Missed) -> Self {
+        self.schedule.missed = missed;
+        self
+    }
+
+    /// Each tick is late by a random part of this: by nothing, unless changed.
+    pub fn jitter(mut self, jitter: Duration) -> Self {
+        self.schedule.jitter = jitter;
+        self
+    }
+
+    /// Starts calling.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime.
+    pub fn start<C, F>(self, call: C) -> Ticker
+    where
+        C: FnMut() -> F + Send + 'static,
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let Self { name, schedule } = self;
+        let (stop, abort) = (CancellationToken::new(), CancellationToken::new());
+        let ticking = tick(name.clone(), schedule, call, stop.clone());
+        let aborted = abort.clone();
+        let task = tokio::spawn(async move {
+            aborted.run_until_cancelled(ticking).await;
+        });
+        Ticker {
+            name,
+            stop,
+            abort: abort.drop_guard(),
+            task,
+        }
+    }
+}
+
+async fn tick<C, F>(name: String, schedule: Schedule, mut call: C, stop: CancellationToken)
+where
+    C: FnMut() -> F + Send,
+    F: Future<Output = ()> + Send,
+{
+    let mut due = schedule.start(Instant::now());
+    while stop
+        .run_until_cancelled(sleep_until(due.at))
+        .await
+        .is_some()
+    {
+        // Judged when a tick runs, as in an actor: what passes during the call runs late, once.
+        due = schedule.next(due, Instant::now());
+        match catch_unwind(AssertUnwindSafe(&mut call)) {
+            Ok(running) => run(&name, running).await,
+            Err(panic) => report(&name, panic),
+        }
+    }
+}
+
+/// Runs one call; its panic is its own affair.
+async fn run(name: &str, call: impl Future<Output = ()>) {
+    let mut call = pin!(call);
+    std::future::poll_fn(|cx| {
+        catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(cx))).unwrap_or_else(|panic| {
+            report(name, panic);
+            Poll::Ready(())
+        })
+    })
+    .await;
+}
+
+fn report(name: &str, panic: Box<dyn std::any::Any + Send>) {
+    error!(ticker = name, failure = %Failure::from_panic(&*panic), "a call of a ticker failed");
+    drop_quietly(panic);
+}

@@ -1,0 +1,149 @@
+//! URNs: the addresses of actors.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+/// The longest URN, in bytes.
+pub const MAX_URN_BYTES: usize = 255;
+
+/// An actor's address: a short string, unique in its system.
+///
+/// Cheap to clone. Anything printable and without spaces goes: `print_time_actor`, `user/42`.
+///
+/// ```
+/// use conclib::Urn;
+///
+/// let urn: Urn = "user/42".parse()?;
+/// assert_eq!(urn, "user/42");
+/// assert!(Urn::generate().as_str().starts_with("urn:uuid:"));
+/// assert!("two words".parse::<Urn>().is_err());
+/// # Ok::<(), conclib::UrnError>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Urn(Arc<str>);
+
+impl Urn {
+    /// Checks a text and makes a URN of it.
+    ///
+    /// # Errors
+    ///
+    /// [`UrnError`] if the text is empty, longer than [`MAX_URN_BYTES`], or has a space or a
+    /// control character in it.
+    pub fn new(text: impl AsRef<str>) -> Result<Self, UrnError> {
+        let text = text.as_ref();
+        let problem = if text.is_empty() {
+            Some("it is empty".to_owned())
+        } else if text.len() > MAX_URN_BYTES {
+            Some(format!(
+                "{} bytes are more than {MAX_URN_BYTES}",
+                text.len()
+            ))
+        } else {
+            text.chars()
+                .find(|c| c.is_whitespace() || c.is_control())
+                .map(|c| format!("it contains {c:?}"))
+        };
+        match problem {
+            None => Ok(Self(text.into())),
+            Some(problem) => Err(UrnError {
+                text: text.chars().take(64).collect(),
+                problem,
+            }),
+        }
+    }
+
+    /// A new URN that nobody else has: `urn:uuid:` and a random UUID (RFC 9562, version 4).
+    pub fn generate() -> Self {
+        let mut buffer = uuid::Uuid::encode_buffer();
+        Self((&*uuid::Uuid::new_v4().urn().encode_lower(&mut buffer)).into())
+    }
+
+    /// A URN for an error about a text that nobody checked.
+    pub(crate) fn unchecked(text: &str) -> Self {
+        Self(text.into())
+    }
+
+    /// The URN as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Urn {
+    type Err = UrnError;
+
+    fn from_str(text: &str) -> Result<Self, UrnError> {
+        Self::new(text)
+    }
+}
+
+impl TryFrom<&str> for Urn {
+    type Error = UrnError;
+
+    fn try_from(text: &str) -> Result<Self, UrnError> {
+        Self::new(text)
+    }
+}
+
+impl TryFrom<String> for Urn {
+    type Error = UrnError;
+
+    fn try_from(text: String) -> Result<Self, UrnError> {
+        Self::new(text)
+    }
+}
+
+impl TryFrom<&Urn> for Urn {
+    type Error = UrnError;
+
+    fn try_from(urn: &Urn) -> Result<Self, UrnError> {
+        Ok(urn.clone())
+    }
+}
+
+// So that a map with URNs for keys is searched with a `&str`.
+impl Borrow<str> for Urn {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl AsRef<str> for Urn {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl PartialEq<str> for Urn {
+    fn eq(&self, other: &str) -> bool {
+        &*self.0 == other
+    }
+}
+
+impl PartialEq<&str> for Urn {
+    fn eq(&self, other: &&str) -> bool {
+        &*self.0 == *other
+    }
+}
+
+impl fmt::Display for Urn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Urn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&*self.0, f)
+    }
+}
+
+/// A text that is no URN.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is no URN: {problem}")]
+pub struct UrnError {
+    text: String,
+    problem: String,
+}

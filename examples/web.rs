@@ -1,0 +1,77 @@
+//! The web process of the pair `actors` and `web`: axum handlers that ask actors of another
+//! process through Redis. It listens on `PORT`, or 3000:
+//!
+//! ```text
+//! curl localhost:3000/double/21
+//! curl -X POST localhost:3000/account/1/withdraw/500
+//! ```
+
+use std::net::Ipv4Addr;
+
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use conclib::prelude::*;
+use messages::{Double, Withdraw};
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    tracing_subscriber::fmt::init();
+    let client = ProxyClient::connect(&Config::from_env()?).await?;
+    let app = Router::new()
+        .route("/health", get(|| async { "ok" }))
+        .route("/double/{n}", get(double))
+        .route("/account/{id}/withdraw/{cents}", post(withdraw))
+        .with_state(client);
+    let port = std::env::var("PORT").map_or(Ok(3000), |port| port.parse())?;
+    let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
+    println!("web serves at http://{}", listener.local_addr()?);
+    axum::serve(listener, app).await?;
+    Ok(())
+}
+
+async fn double(
+    State(client): State<ProxyClient>,
+    Path(n): Path<u32>,
+) -> Result<impl IntoResponse, WebError> {
+    Ok(Json(client.ask("doubler", Double { n }).await?))
+}
+
+async fn withdraw(
+    State(client): State<ProxyClient>,
+    Path((id, cents)): Path<(u32, u64)>,
+) -> Result<Response, WebError> {
+    // The account's "no" is an answer, not an error of the ask.
+    Ok(
+        match client
+            .ask(format!("account/{id}"), Withdraw { cents })
+            .await?
+        {
+            Ok(receipt) => Json(receipt).into_response(),
+            Err(declined) => (StatusCode::CONFLICT, Json(declined)).into_response(),
+        },
+    )
+}
+
+/// An ask that failed, as HTTP says it.
+struct WebError(AskError);
+
+impl From<AskError> for WebError {
+    fn from(error: AskError) -> Self {
+        Self(error)
+    }
+}
+
+impl IntoResponse for WebError {
+    fn into_response(self) -> Response {
+        let status = match &self.0 {
+            AskError::ActorNotFound { .. } | AskError::Unhandled { .. } => StatusCode::NOT_FOUND,
+            AskError::Timeout { .. } => StatusCode::GATEWAY_TIMEOUT,
+            error if error.is_retryable() => StatusCode::SERVICE_UNAVAILABLE,
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        (status, self.0.to_string()).into_response()
+    }
+}

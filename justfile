@@ -1,0 +1,22 @@
+# What the recipes call works without `just` as well.
+
+# Shows what conclib does, end to end.
+demo:
+    cargo run -p conclib-examples --example demo
+
+# Every test; installs a Redis server if there is none.
+test *arguments:
+    ./scripts/test {{arguments}}
+
+# Format and lints, as strict as the CI.
+lint:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets --all-features -- -D warnings
+
+# The documentation, in target/doc.
+doc:
+    cargo doc --workspace --no-deps --all-features
+
+# How many messages per second, on this machine.
+bench:
+    cargo run --release -p conclib-examples --example throughput

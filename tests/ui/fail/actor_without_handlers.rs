@@ -1,0 +1,6 @@
+use conclib::prelude::*;
+
+#[derive(Actor)]
+struct ExampleActor;
+
+fn main() {}

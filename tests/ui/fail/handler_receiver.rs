@@ -1,0 +1,21 @@
+use conclib::prelude::*;
+
+#[derive(ActorMessage, Serialize, Deserialize)]
+struct Beat;
+
+#[derive(Actor)]
+struct ExampleActor;
+
+#[handlers]
+impl ExampleActor {
+    #[handler]
+    fn nobody(_: Beat) {}
+
+    #[handler]
+    fn by_value(self, _: Beat) {}
+
+    #[handler]
+    fn boxed(self: Box<Self>, _: Beat) {}
+}
+
+fn main() {}

@@ -1,0 +1,17 @@
+use conclib::prelude::*;
+
+#[derive(ActorMessage, Serialize, Deserialize)]
+struct Beat;
+
+#[derive(Actor)]
+struct ExampleActor;
+
+#[handlers]
+impl ExampleActor {
+    #[handler]
+    fn beat(&mut self, _: Beat) -> impl Future<Output = ()> {
+        async {}
+    }
+}
+
+fn main() {}

@@ -1,0 +1,12 @@
+use conclib::prelude::*;
+
+#[handlers]
+struct ExampleActor;
+
+#[handlers]
+fn beat() {}
+
+#[handlers]
+trait Beating {}
+
+fn main() {}

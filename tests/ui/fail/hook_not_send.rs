@@ -1,0 +1,18 @@
+use conclib::prelude::*;
+
+#[derive(ActorMessage, Serialize, Deserialize)]
+struct Beat;
+
+#[derive(Actor)]
+struct ExampleActor;
+
+#[handlers]
+impl ExampleActor {
+    async fn on_start(&mut self) {
+        let shared = std::rc::Rc::new(1);
+        tokio::task::yield_now().await;
+        drop(shared);
+    }
+}
+
+fn main() {}

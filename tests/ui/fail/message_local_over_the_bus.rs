@@ -1,0 +1,11 @@
+use conclib::prelude::*;
+
+#[derive(ActorMessage)]
+#[message(local)]
+struct Socket;
+
+fn over_the_bus<M: conclib::RemoteMessage>(_: M) {}
+
+fn main() {
+    over_the_bus(Socket);
+}

@@ -1,0 +1,17 @@
+use conclib::prelude::*;
+
+#[derive(ActorMessage, Serialize, Deserialize)]
+struct Beat;
+
+#[derive(Actor)]
+struct ExampleActor;
+
+#[handlers]
+impl ExampleActor {
+    #[handler]
+    fn raw(&mut self, _: RequestEnvelope) -> u32 {
+        1
+    }
+}
+
+fn main() {}
