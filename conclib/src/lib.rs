@@ -120,6 +120,7 @@ mod ticker;
 mod daemon;
 mod proxy;
 
+// ---- what the macros' expansions call
 mod macro_support;
 
 pub use actor::{
@@ -164,3 +165,8 @@ pub mod prelude {
     #[cfg(all(unix, feature = "daemon"))]
     pub use crate::{start_api, start_redis};
 }
+
+/// The code in the README compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
