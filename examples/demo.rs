@@ -42,8 +42,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .with_max_level(tracing_subscriber::filter::LevelFilter::ERROR)
         .init();
     let redis = start_redis(&Config::new("redis://127.0.0.1:0")?).await?; // 0: any free port
-    let redis_port = redis.config().port().unwrap_or_default();
-    println!("demo:   Redis at port {redis_port}");
+    println!("demo:   {:?}", redis.config());
 
     let system = ActorSystem::new();
     start_proxy(&system, redis.config()).await?;
@@ -62,10 +61,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         "web",
     ])
     .env("PORT", port.to_string())
-    .env(
-        "CONCLIB_REDIS_URL",
-        format!("redis://127.0.0.1:{redis_port}"),
-    );
+    .envs(redis.config().variables());
     let health = format!("{base}/health");
     let web = start_api(web, &health)
         .timeout(Duration::from_secs(300))

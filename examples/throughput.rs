@@ -35,10 +35,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let callers = numbers.next().transpose()?.unwrap_or(64);
 
     let redis = start_redis(&Config::new("redis://127.0.0.1:0")?).await?;
-    let port = redis.config().port().unwrap_or_default();
     let mut actors = Command::new(std::env::current_exe()?);
     actors.env("THROUGHPUT_ACTORS", "1");
-    actors.env("CONCLIB_REDIS_URL", format!("redis://127.0.0.1:{port}"));
+    actors.envs(redis.config().variables());
     let mut actors = actors.kill_on_drop(true).spawn()?;
     let client = ProxyClient::connect(redis.config()).await?;
     while client.ask("doubler", Double { n: 0 }).await.is_err() {

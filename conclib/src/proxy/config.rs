@@ -129,6 +129,35 @@ impl Config {
         self
     }
 
+    /// The `CONCLIB_*` variables that give another process this config, for a child that is started
+    /// with [`Command::envs`](std::process::Command::envs). They hold the password, if there is
+    /// one. For the memory bus there are none: no other process can reach it.
+    ///
+    /// ```
+    /// use conclib::Config;
+    /// use std::process::Command;
+    ///
+    /// let config = Config::new("redis://localhost:6380")?.namespace("billing");
+    /// let mut web = Command::new("web");
+    /// web.envs(config.variables());
+    /// # Ok::<(), conclib::ConfigError>(())
+    /// ```
+    pub fn variables(&self) -> Vec<(&'static str, String)> {
+        let Bus::Redis(address) = &self.bus else {
+            return Vec::new();
+        };
+        let [url, namespace, node, timeout] = VARIABLES;
+        vec![
+            (url, address.to_url()),
+            (namespace, self.namespace.clone()),
+            (node, self.node.clone()),
+            (
+                timeout,
+                humantime::format_duration(self.timeout).to_string(),
+            ),
+        ]
+    }
+
     /// The port of the Redis; `None` for the memory bus.
     pub fn port(&self) -> Option<u16> {
         match &self.bus {
@@ -277,6 +306,40 @@ impl RedisAddress {
     }
 }
 
+impl RedisAddress {
+    /// What [`parse`](Self::parse) reads.
+    fn to_url(&self) -> String {
+        let encode = |text: &str| -> String {
+            url::form_urlencoded::byte_serialize(text.as_bytes())
+                .map(|part| if part == "+" { "%20" } else { part })
+                .collect()
+        };
+        let user = self.username.as_deref().map(encode).unwrap_or_default();
+        let password = self
+            .password
+            .as_deref()
+            .map(|password| format!(":{}", encode(password)));
+        let login = match password {
+            Some(password) => format!("{user}{password}@"),
+            None if user.is_empty() => String::new(),
+            None => format!("{user}@"),
+        };
+        // An IPv6 address stands in brackets.
+        let (open, close) = if self.host.contains(':') {
+            ("[", "]")
+        } else {
+            ("", "")
+        };
+        let Self {
+            host,
+            port,
+            database,
+            ..
+        } = self;
+        format!("redis://{login}{open}{host}{close}:{port}/{database}")
+    }
+}
+
 impl fmt::Debug for RedisAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let secret = self.password.as_ref().map_or("", |_| "***@");
@@ -357,6 +420,32 @@ mod tests {
         assert_eq!(address.database, 3);
         assert_eq!((&*config.namespace, &*config.node), ("shop", "eu-1"));
         assert_eq!(config.timeout, Duration::from_millis(250));
+    }
+
+    #[test]
+    fn variables_give_another_process_the_same_config() {
+        for url in [
+            "redis://localhost:6379",
+            "redis://u%3A:p%40ss%20+%2F1@10.0.0.1:7000/3",
+            "redis://:secret@[::1]:1/0",
+            "redis://user@host.internal",
+        ] {
+            let config = Config::new(url)
+                .unwrap()
+                .namespace("shop")
+                .node("eu-1")
+                .timeout(Duration::from_millis(1250));
+            let variables = config.variables();
+            let read = Config::from_variables(|name| {
+                let variable = variables.iter().find(|(key, _)| *key == name)?;
+                Some(variable.1.clone())
+            });
+            assert!(read.check().is_ok());
+            assert_eq!(*address(&read), *address(&config));
+            assert_eq!((read.namespace, read.node), (config.namespace, config.node));
+            assert_eq!(read.timeout, config.timeout);
+        }
+        assert!(Config::memory().variables().is_empty());
     }
 
     #[test]
