@@ -42,7 +42,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .with_max_level(tracing_subscriber::filter::LevelFilter::ERROR)
         .init();
     let redis = start_redis(&Config::new("redis://127.0.0.1:0")?).await?; // 0: any free port
-    println!("demo:   {:?}", redis.config());
+    let redis_port = redis.config().port().unwrap_or_default();
+    println!("demo:   Redis at port {redis_port}");
 
     let system = ActorSystem::new();
     start_proxy(&system, redis.config()).await?;
