@@ -10,7 +10,7 @@
 
 use std::collections::VecDeque;
 use std::mem;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -52,6 +52,7 @@ struct Waiting<T> {
 
 /// A place in the waiting line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(test, derive(Default))]
 pub struct Ticket(u64);
 
 /// The mailbox does not take messages any more.
@@ -93,62 +94,58 @@ impl<T> Mailbox<T> {
 
     /// Puts a message in if there is room and nobody waits for it.
     pub(crate) fn try_push(&self, item: T) -> Result<(), Rejected<T>> {
-        let state = self.lock();
+        let mut state = self.lock();
         if state.closed {
             return Err(Rejected::Closed(item));
         }
         if !self.has_room(&state) {
             return Err(Rejected::Full(item));
         }
-        Self::push(state, item);
+        state.queue.push_back(item);
+        wake_receiver(state);
         Ok(())
     }
 
-    /// Puts a message in whether there is room or not: what an actor sends itself.
-    pub(crate) fn push_past_bound(&self, item: T) -> Result<(), T> {
-        let state = self.lock();
+    /// Puts a message in whether there is room or not: what an actor sends itself. On [`Closed`]
+    /// the item stays where it is.
+    pub(crate) fn push_past_bound(&self, item: &mut Option<T>) -> Result<(), Closed> {
+        let mut state = self.lock();
         if state.closed {
-            return Err(item);
+            return Err(Closed);
         }
-        Self::push(state, item);
+        state.queue.extend(item.take());
+        wake_receiver(state);
         Ok(())
     }
 
     /// Puts a message in, or into the waiting line.
     ///
-    /// `item` is taken as soon as it is queued or waits. On [`Closed`] it is put back.
+    /// `item` is taken as soon as it is queued or waits. On [`Closed`] it is there (again).
     pub(crate) fn poll_push(
         &self,
         cx: &mut Context<'_>,
         ticket: &mut Option<Ticket>,
         item: &mut Option<T>,
     ) -> Poll<Result<(), Closed>> {
-        let mut state = self.lock();
         if let Some(held) = *ticket {
-            let Some(place) = state.place_of(held) else {
+            let held = self.poll_in_line(cx, held, item);
+            if held.is_ready() {
                 *ticket = None;
-                return Poll::Ready(Ok(())); // admitted
-            };
-            if state.closed {
-                *ticket = None;
-                *item = state.line.remove(place).map(|waiting| waiting.item);
-                return Poll::Ready(Err(Closed));
             }
-            let waker = &mut state.line[place].waker;
-            if !waker.will_wake(cx.waker()) {
-                cx.waker().clone_into(waker);
-            }
-            return Poll::Pending;
+            return held;
         }
+        let mut state = self.lock();
+        if state.closed {
+            return Poll::Ready(Err(Closed));
+        }
+        let has_room = self.has_room(&state);
+        // Moved from its place straight into the queue: each move counts.
         let Some(message) = item.take() else {
             return Poll::Ready(Ok(()));
         };
-        if state.closed {
-            *item = Some(message);
-            return Poll::Ready(Err(Closed));
-        }
-        if self.has_room(&state) {
-            Self::push(state, message);
+        if has_room {
+            state.queue.push_back(message);
+            wake_receiver(state);
             return Poll::Ready(Ok(()));
         }
         let place = Ticket(state.next_ticket);
@@ -160,6 +157,39 @@ impl<T> Mailbox<T> {
         });
         self.crowded.store(true, Ordering::Release);
         *ticket = Some(place);
+        // The receiver may have made room after we looked, and looked for a crowd before there was
+        // one. With this fence, and its own, one of us sees the other.
+        fence(Ordering::SeqCst);
+        let admitted = self.admit_into_queue(&mut state);
+        drop(state);
+        admitted.into_iter().for_each(Waker::wake);
+        Poll::Pending
+    }
+
+    /// How a sender in the waiting line fares.
+    fn poll_in_line(
+        &self,
+        cx: &mut Context<'_>,
+        ticket: Ticket,
+        item: &mut Option<T>,
+    ) -> Poll<Result<(), Closed>> {
+        let mut state = self.lock();
+        let Some(place) = state.place_of(ticket) else {
+            return Poll::Ready(Ok(())); // admitted
+        };
+        // Wakers are others' code: they are dropped outside the lock.
+        if state.closed {
+            let waiting = state.line.remove(place);
+            drop(state);
+            *item = waiting.map(|waiting| waiting.item);
+            return Poll::Ready(Err(Closed));
+        }
+        let waker = &mut state.line[place].waker;
+        if !waker.will_wake(cx.waker()) {
+            let before = mem::replace(waker, cx.waker().clone());
+            drop(state);
+            drop(before);
+        }
         Poll::Pending
     }
 
@@ -198,15 +228,18 @@ impl<T> Mailbox<T> {
 
     // ---- the receiver's side: one task, with one batch
 
-    /// Takes a message of the batch, and keeps the count.
-    pub(crate) fn take(&self, batch: &mut VecDeque<T>) -> Option<T> {
-        let item = batch.pop_front()?;
+    /// Takes a message of the batch, and keeps the count; false if there is none.
+    pub(crate) fn take(&self, batch: &mut VecDeque<T>, item: &mut Option<T>) -> bool {
+        *item = batch.pop_front();
+        if item.is_none() {
+            return false;
+        }
         // Release: a sender that reads the lower count finds the line in order.
         self.in_hand.store(batch.len(), Ordering::Release);
         if batch.len().is_multiple_of(ADMIT_EVERY) {
             self.admit();
         }
-        Some(item)
+        true
     }
 
     /// Swaps the queue for the empty `batch`, or arranges to be woken.
@@ -230,6 +263,7 @@ impl<T> Mailbox<T> {
             Poll::Ready(Refill::Closed)
         } else {
             shrink(&mut state.queue);
+            shrink(&mut state.line);
             shrink(batch);
             let sleeps = state
                 .receiver
@@ -245,9 +279,15 @@ impl<T> Mailbox<T> {
         found
     }
 
-    /// Lets senders in that wait, as far as there is room. Called when a handler has to wait, and
-    /// every few messages.
-    pub(crate) fn admit(&self) {
+    /// Lets senders in that wait, before the receiver waits itself: for nobody knows how long, so
+    /// that no sender may be overlooked.
+    pub(crate) fn admit_before_waiting(&self) {
+        fence(Ordering::SeqCst); // pairs with the one of a sender that joins the line
+        self.admit();
+    }
+
+    /// Lets senders in that wait, as far as there is room.
+    fn admit(&self) {
         if !self.crowded.load(Ordering::Acquire) {
             return;
         }
@@ -280,15 +320,6 @@ impl<T> Mailbox<T> {
         state.queue.len() + self.in_hand.load(Ordering::Acquire) < self.capacity
     }
 
-    fn push(mut state: MutexGuard<'_, State<T>>, item: T) {
-        state.queue.push_back(item);
-        let receiver = state.receiver.take();
-        drop(state);
-        if let Some(receiver) = receiver {
-            receiver.wake();
-        }
-    }
-
     /// Moves the head of the line into the queue while there is space; whom to wake.
     fn admit_into_queue(&self, state: &mut State<T>) -> Vec<Waker> {
         let mut admitted = Vec::new();
@@ -317,6 +348,15 @@ impl<T> State<T> {
     }
 }
 
+/// After a push: outside the lock, which this ends.
+fn wake_receiver<T>(mut state: MutexGuard<'_, State<T>>) {
+    let receiver = state.receiver.take();
+    drop(state);
+    if let Some(receiver) = receiver {
+        receiver.wake();
+    }
+}
+
 fn shrink<T>(buffer: &mut VecDeque<T>) {
     if buffer.capacity().saturating_mul(size_of::<T>()) > KEPT_BYTES {
         buffer.shrink_to(KEPT_BYTES / size_of::<T>().max(1));
@@ -327,6 +367,7 @@ fn shrink<T>(buffer: &mut VecDeque<T>) {
 mod tests {
     use std::future::poll_fn;
     use std::sync::Arc;
+    use std::task::Wake;
 
     use super::*;
 
@@ -343,7 +384,9 @@ mod tests {
         {
             return None;
         }
-        mailbox.take(batch)
+        let mut item = None;
+        mailbox.take(batch, &mut item).then_some(())?;
+        item
     }
 
     #[tokio::test]
@@ -422,6 +465,61 @@ mod tests {
         let mut batch = VecDeque::new();
         assert_eq!(receive(&mailbox, &mut batch).await, Some(0));
         mailbox.try_push(2).unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_line_shrinks_when_it_has_gone() {
+        let mailbox = Mailbox::new(1);
+        let mut batch = VecDeque::new();
+        let mut items: Vec<_> = (0..10_000).map(|n| (None, Some(n))).collect();
+        for (ticket, item) in &mut items {
+            let pushed = poll_fn(|cx| Poll::Ready(mailbox.poll_push(cx, ticket, item))).await;
+            assert!(pushed.is_pending() || mailbox.len() == 1);
+        }
+        while mailbox.len() > 0 {
+            receive(&mailbox, &mut batch).await;
+        }
+        let idle = poll_fn(|cx| Poll::Ready(mailbox.poll_refill(cx, &mut batch))).await;
+        assert!(idle.is_pending());
+        let state = mailbox.lock();
+        assert!(state.line.capacity() * size_of::<Waiting<u32>>() <= KEPT_BYTES * 2);
+    }
+
+    /// A waker that, when it is dropped, looks whether the mailbox is locked.
+    struct Looks {
+        mailbox: Arc<Mailbox<u32>>,
+        seen_locked: Arc<AtomicBool>,
+    }
+
+    impl Wake for Looks {
+        fn wake(self: Arc<Self>) {}
+    }
+
+    impl Drop for Looks {
+        fn drop(&mut self) {
+            let locked = self.mailbox.state.try_lock().is_err();
+            self.seen_locked.fetch_or(locked, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn wakers_are_dropped_outside_the_lock() {
+        let mailbox = Arc::new(Mailbox::new(1));
+        mailbox.try_push(0).unwrap();
+        let seen_locked = Arc::new(AtomicBool::new(false));
+        let (mut ticket, mut item) = (None, Some(1));
+        let mut poll = || {
+            let waker = Waker::from(Arc::new(Looks {
+                mailbox: mailbox.clone(),
+                seen_locked: seen_locked.clone(),
+            }));
+            mailbox.poll_push(&mut Context::from_waker(&waker), &mut ticket, &mut item)
+        };
+        assert!(poll().is_pending());
+        assert!(poll().is_pending());
+        mailbox.close();
+        assert_eq!(poll(), Poll::Ready(Err(Closed)));
+        assert!(!seen_locked.load(Ordering::Relaxed));
     }
 
     #[tokio::test]

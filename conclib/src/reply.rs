@@ -243,8 +243,10 @@ impl<R> Slot<R> {
                 *state = SlotState::Waiting(waker);
                 Poll::Pending
             }
-            SlotState::Empty | SlotState::Waiting(_) => {
+            before @ (SlotState::Empty | SlotState::Waiting(_)) => {
                 *state = SlotState::Waiting(cx.waker().clone());
+                drop(state);
+                drop(before); // outside the lock: a waker is others' code
                 Poll::Pending
             }
             // Polled after completion: like every future, it has nothing more to say.
@@ -255,6 +257,9 @@ impl<R> Slot<R> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::task::Wake;
+
     use super::*;
 
     #[test]
@@ -278,6 +283,40 @@ mod tests {
         });
         assert!(task.await.is_err());
         assert_eq!(receiver.await, Err(AskError::Failed));
+    }
+
+    /// A waker that, when it is dropped, looks whether the slot is locked.
+    struct Looks {
+        slot: Arc<Slot<u32>>,
+        seen_locked: Arc<AtomicBool>,
+    }
+
+    impl Wake for Looks {
+        fn wake(self: Arc<Self>) {}
+    }
+
+    impl Drop for Looks {
+        fn drop(&mut self) {
+            let locked = self.slot.state.try_lock().is_err();
+            self.seen_locked.fetch_or(locked, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn wakers_are_dropped_outside_the_lock() {
+        let (reply, mut receiver) = Reply::channel();
+        let seen_locked = Arc::new(AtomicBool::new(false));
+        for _ in 0..2 {
+            let waker = Waker::from(Arc::new(Looks {
+                slot: receiver.slot.clone(),
+                seen_locked: seen_locked.clone(),
+            }));
+            let polled = Pin::new(&mut receiver).poll(&mut Context::from_waker(&waker));
+            assert!(polled.is_pending());
+        }
+        reply.send(1);
+        drop(receiver);
+        assert!(!seen_locked.load(Ordering::Relaxed));
     }
 
     #[tokio::test]

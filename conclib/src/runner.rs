@@ -19,33 +19,38 @@ use crate::registry::Registry;
 use crate::schedule::{Due, Tick};
 
 /// Runs an actor from `on_start` to its end. `started` hears how `on_start` went.
+///
+/// The runtime may drop this midway, the last parameter first: the tenancy ends before the spawn
+/// hears of it.
 pub(crate) async fn run<A: Actor>(
-    mut actor: A,
-    mut ctx: Context<A>,
-    mut tenancy: Tenancy<A>,
     started: oneshot::Sender<Result<(), StopReason>>,
+    mut tenancy: Tenancy<A>,
+    mut ctx: Context<A>,
 ) {
-    let cell = tenancy.cell.clone();
-    let mut hooks = Hooks {
-        actor: &mut actor,
-        ctx: &mut ctx,
-        cell: &cell,
+    let Tenancy {
+        cell,
+        actor: Some(actor),
+        batch,
+        reason,
+        ..
+    } = &mut tenancy
+    else {
+        return; // not reached: the state leaves when the tenancy ends
     };
-
-    let mut end = hooks.start().await;
-    if let Some(reason) = &end {
-        drop(started.send(Err(reason.clone()))); // nobody listens if the spawn was dropped
-    } else {
-        drop(started.send(Ok(())));
-        let served = guarded(&cell, serve(&cell, hooks.actor, hooks.ctx)).await;
-        let reason = hooks.ended(served).await;
-        end = Some(reason);
+    let mut hooks = Hooks {
+        actor,
+        ctx: &mut ctx,
+        cell,
+    };
+    if let Some(end) = hooks.start().await {
+        *reason = Some(end.clone());
+        drop(tenancy); // the URN is free when the spawn returns
+        drop(started.send(Err(end))); // nobody listens if the spawn was dropped
+        return;
     }
-
-    // From here on nobody can send; what waits is refused when the tenancy ends.
-    cell.mailbox.close();
-    drop_quietly(actor);
-    tenancy.reason = end;
+    drop(started.send(Ok(())));
+    let served = guarded(cell, serve(cell, hooks.actor, hooks.ctx, batch)).await;
+    *reason = Some(hooks.ended(served).await);
 }
 
 /// Handles messages and ticks until the mailbox is closed and empty, or a handler fails.
@@ -53,18 +58,24 @@ async fn serve<A: Actor>(
     cell: &ActorCell<A>,
     actor: &mut A,
     ctx: &mut Context<A>,
+    batch: &mut VecDeque<A::Inbox>,
 ) -> Result<(), Failure> {
-    let mut events = Events::new(cell);
-    while let Some(inbox) = events.next().await {
-        let mut inbox = Some(inbox);
+    let mut events = Events::new(cell, batch);
+    // Messages come straight into this place and are handled from there: each move counts.
+    let mut inbox = None;
+    while events.next(&mut inbox).await {
         if let Some(envelope) = A::unframe(&mut inbox) {
-            if envelope.has_expired() {
-                continue;
-            }
-            inbox = A::decode(envelope);
+            inbox = if envelope.has_expired() {
+                None
+            } else {
+                A::decode(envelope)
+            };
         }
         if inbox.is_some() {
             actor.dispatch(&mut inbox, ctx).await?;
+        }
+        if cell.control.is_killed() {
+            tokio::task::yield_now().await; // and there it ends
         }
         // A handler that never waits would keep the thread to itself.
         tokio::task::coop::consume_budget().await;
@@ -76,57 +87,61 @@ async fn serve<A: Actor>(
 struct Events<'a, A: Actor> {
     cell: &'a ActorCell<A>,
     /// What was swapped out of the mailbox and is not handled yet.
-    batch: VecDeque<A::Inbox>,
+    batch: &'a mut VecDeque<A::Inbox>,
     /// `None` for an actor without ticks, which then never looks at a clock.
     ticks: Option<Ticks<A>>,
-    /// The last event was a tick, so that a message has its turn.
+    /// The last event was a tick, so that a message has its turn if there is one.
     ticked: bool,
 }
 
 impl<'a, A: Actor> Events<'a, A> {
-    fn new(cell: &'a ActorCell<A>) -> Self {
+    fn new(cell: &'a ActorCell<A>, batch: &'a mut VecDeque<A::Inbox>) -> Self {
         Self {
             cell,
-            batch: VecDeque::new(),
+            batch,
             ticks: Ticks::new(A::ticks()),
             ticked: false,
         }
     }
 
-    /// The next message; `None` when the mailbox is closed and empty.
-    async fn next(&mut self) -> Option<A::Inbox> {
+    /// Puts the next message into `inbox`; false when the mailbox is closed and empty.
+    async fn next(&mut self, inbox: &mut Option<A::Inbox>) -> bool {
         loop {
-            if !self.ticked
-                && let Some(tick) = self.due_tick()
-            {
+            if !self.ticked && self.due_tick(inbox) {
                 self.ticked = true;
-                return Some(tick);
+                return true;
             }
-            self.ticked = false;
-            if let Some(message) = self.cell.mailbox.take(&mut self.batch) {
-                return Some(message);
+            if self.cell.mailbox.take(self.batch, inbox) {
+                self.ticked = false;
+                return true;
             }
             match self.wait().await {
-                Wake::Messages | Wake::Tick => {}
-                Wake::Closed => return None,
+                Wake::Messages => {}
+                Wake::Tick => self.ticked = false,
+                Wake::Closed => return false,
             }
         }
     }
 
     /// Ticks end when the actor is asked to stop; messages that wait are still handled.
-    fn due_tick(&mut self) -> Option<A::Inbox> {
-        let ticks = self.ticks.as_mut()?;
-        let tick = ticks.due(Instant::now())?;
+    fn due_tick(&mut self, inbox: &mut Option<A::Inbox>) -> bool {
+        let Some(ticks) = &mut self.ticks else {
+            return false;
+        };
+        let Some(tick) = ticks.due(Instant::now()) else {
+            return false;
+        };
         if self.cell.mailbox.is_closed() {
             self.ticks = None;
-            return None;
+            return false;
         }
-        Some(tick)
+        *inbox = Some(tick);
+        true
     }
 
     fn wait(&mut self) -> impl Future<Output = Wake> {
         poll_fn(|cx| {
-            match self.cell.mailbox.poll_refill(cx, &mut self.batch) {
+            match self.cell.mailbox.poll_refill(cx, self.batch) {
                 Poll::Ready(Refill::Ready) => return Poll::Ready(Wake::Messages),
                 Poll::Ready(Refill::Closed) => return Poll::Ready(Wake::Closed),
                 Poll::Pending => {}
@@ -191,7 +206,8 @@ struct Hooks<'a, A: Actor> {
 impl<A: Actor> Hooks<'_, A> {
     /// Runs `on_start`; why the actor ends, if that is its end.
     async fn start(&mut self) -> Option<StopReason> {
-        let outcome = guarded(self.cell, self.actor.on_start(self.ctx)).await;
+        let Self { actor, ctx, cell } = self;
+        let outcome = guarded(cell, async { actor.on_start(ctx).await }).await;
         match outcome {
             Ok(Ok(())) => None,
             Ok(Err(failure)) | Err(Interrupted::Panicked(failure)) => {
@@ -209,13 +225,13 @@ impl<A: Actor> Hooks<'_, A> {
             Ok(Ok(())) => {
                 let reason = cell.control.cause();
                 debug!(%urn, %reason, "actor stops");
-                let hook = guarded(cell, actor.on_stop(ctx, &reason)).await;
+                let hook = guarded(cell, async { actor.on_stop(ctx, &reason).await }).await;
                 (reason, hook)
             }
             Ok(Err(failure)) | Err(Interrupted::Panicked(failure)) => {
                 error!(%urn, %failure, "actor failed");
                 cell.mailbox.close();
-                let hook = guarded(cell, actor.on_failure(ctx, &failure)).await;
+                let hook = guarded(cell, async { actor.on_failure(ctx, &failure).await }).await;
                 (StopReason::Failed(failure), hook)
             }
             Err(Interrupted::Killed) => {
@@ -260,7 +276,7 @@ async fn guarded<A: Handlers, F: Future>(
         match catch_unwind(AssertUnwindSafe(|| running.poll(cx))) {
             Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
             Ok(Poll::Pending) => {
-                cell.mailbox.admit();
+                cell.mailbox.admit_before_waiting();
                 Poll::Pending
             }
             Err(panic) => Poll::Ready(Err(Interrupted::Panicked(caught(panic)))),
@@ -281,20 +297,27 @@ fn caught(panic: Box<dyn std::any::Any + Send>) -> Failure {
 }
 
 /// An actor's stay in its system. When it ends, whatever ended it (the runtime may just drop the
-/// task), the mailbox is closed, what waits is refused, the URN is free, and those who wait for
-/// the stop hear of it, in this order.
+/// task), the mailbox is closed, the state is dropped, what waits is refused, the URN is free, and
+/// those who wait for the stop hear of it, in this order.
 pub(crate) struct Tenancy<A: Actor> {
     cell: Arc<ActorCell<A>>,
     registry: Arc<Registry>,
+    /// The state. Here, and not in the code that may unwind, so that it is dropped on its own.
+    actor: Option<A>,
+    /// The messages in hand that are not handled yet. Here, so that a panic fails no other
+    /// message than the one that is being handled.
+    batch: VecDeque<A::Inbox>,
     /// Why the actor stopped, once that is known.
     reason: Option<StopReason>,
 }
 
 impl<A: Actor> Tenancy<A> {
-    pub(crate) fn new(cell: Arc<ActorCell<A>>, registry: Arc<Registry>) -> Self {
+    pub(crate) fn new(cell: Arc<ActorCell<A>>, registry: Arc<Registry>, actor: A) -> Self {
         Self {
             cell,
             registry,
+            actor: Some(actor),
+            batch: VecDeque::new(),
             reason: None,
         }
     }
@@ -302,8 +325,12 @@ impl<A: Actor> Tenancy<A> {
 
 impl<A: Actor> Drop for Tenancy<A> {
     fn drop(&mut self) {
-        self.cell.refuse_waiting();
+        let waiting = self.cell.mailbox.close_and_drain();
+        drop_quietly(self.actor.take());
+        // Each on its own: a message whose drop panics takes no other with it.
+        self.batch.drain(..).chain(waiting).for_each(drop_quietly);
         self.registry.release(&self.cell.urn, self.cell.id());
+        self.cell.control.forget_task();
         let reason = self.reason.take().unwrap_or(StopReason::Killed);
         // Set once: nobody else does.
         drop(self.cell.stopped.set(reason));

@@ -46,7 +46,7 @@ use crate::schedule::{First, Missed, Schedule};
 #[must_use = "a ticker stops when it is dropped"]
 pub struct Ticker {
     name: String,
-    /// Cancelled by a stop: no further call begins.
+    /// Cancelled by a stop, and by a drop: no further call begins.
     stop: CancellationToken,
     /// Cancelled by a drop: the call under way ends at its next await.
     abort: DropGuard,
@@ -140,7 +140,8 @@ impl TickerBuilder {
         F: Future<Output = ()> + Send + 'static,
     {
         let Self { name, schedule } = self;
-        let (stop, abort) = (CancellationToken::new(), CancellationToken::new());
+        let abort = CancellationToken::new();
+        let stop = abort.child_token();
         let ticking = tick(name.clone(), schedule, call, stop.clone());
         let aborted = abort.clone();
         let task = tokio::spawn(async move {
@@ -166,6 +167,9 @@ where
         .await
         .is_some()
     {
+        if stop.is_cancelled() {
+            return; // at the moment at which the tick was due
+        }
         // Judged when a tick runs, as in an actor: what passes during the call runs late, once.
         due = schedule.next(due, Instant::now());
         match catch_unwind(AssertUnwindSafe(&mut call)) {

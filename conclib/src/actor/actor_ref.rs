@@ -67,7 +67,8 @@ impl<A: Handlers> ActorRef<A> {
     ///
     /// # Cancel safety
     ///
-    /// A future that is dropped before it is ready has sent nothing.
+    /// A future that is dropped before it is ready has sent nothing; unless it waited for room, and
+    /// the mailbox let its message in at that very moment.
     pub fn tell<M: ActorMessage>(&self, message: M) -> Tell<Self, M>
     where
         A: Handler<M>,

@@ -86,14 +86,14 @@ impl<A: Handlers> ActorCell<A> {
         let mut item = parcel
             .take()
             .map(|(message, reply)| A::wrap(message, reply));
-        if ticket.is_none() && Current::is(self.id()) {
-            item = match item.map(|item| self.mailbox.push_past_bound(item)) {
-                None | Some(Ok(())) => return Poll::Ready(Ok(())),
-                Some(Err(item)) => Some(item), // closed, as the next line finds
-            };
+        let sent = if ticket.is_none() && Current::is(self.id()) {
+            Poll::Ready(self.mailbox.push_past_bound(&mut item))
+        } else {
+            self.mailbox.poll_push(cx, ticket, &mut item)
+        };
+        if let Poll::Ready(Err(Closed)) = sent {
+            *parcel = item.and_then(A::unwrap);
         }
-        let sent = self.mailbox.poll_push(cx, ticket, &mut item);
-        *parcel = item.and_then(A::unwrap);
         sent
     }
 
@@ -102,14 +102,6 @@ impl<A: Handlers> ActorCell<A> {
         A: Handler<M>,
     {
         self.mailbox.withdraw(ticket).and_then(A::unwrap)
-    }
-
-    /// Drops all that waits, each on its own, so that a message whose drop panics takes no other
-    /// with it.
-    pub(crate) fn refuse_waiting(&self) {
-        for item in self.mailbox.close_and_drain() {
-            drop_quietly(item);
-        }
     }
 }
 
@@ -268,6 +260,13 @@ impl Control {
         *self.lock() = Some(waker.clone());
     }
 
+    /// When the task ends: its waker would keep the task's memory for as long as anybody refers to
+    /// the actor.
+    pub(crate) fn forget_task(&self) {
+        let task = self.lock().take();
+        drop(task);
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Waker>> {
         self.task.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -349,5 +348,24 @@ impl<A: Handler<M>, M: ActorMessage> Target<M> for ActorRef<A> {
 
     fn withdraw(&self, ticket: Ticket) -> Option<Parcel<M>> {
         self.cell().withdraw(ticket)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::prelude::*;
+
+    #[derive(Actor)]
+    struct Idle;
+
+    #[handlers]
+    impl Idle {}
+
+    #[tokio::test]
+    async fn a_stopped_actor_does_not_keep_its_task() -> Result<(), crate::SpawnError> {
+        let idle = ActorSystem::new().spawn(Idle).await?;
+        idle.wait_stopped().await; // its system is gone
+        assert!(idle.cell().control.lock().is_none());
+        Ok(())
     }
 }

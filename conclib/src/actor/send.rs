@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -65,6 +66,9 @@ impl<T: Target<M>, M: ActorMessage> Sending<T, M> {
 
 impl<T: Target<M>, M: ActorMessage> Drop for Sending<T, M> {
     fn drop(&mut self) {
+        if self.parcel.is_none() && self.ticket.is_none() {
+            return; // as nearly always: it has got in
+        }
         // Nobody waits for the answer of what never got in, so its reply need not speak.
         if let Some((_message, reply)) = self.take_back() {
             reply.forget();
@@ -76,7 +80,8 @@ impl<T: Target<M>, M: ActorMessage> Drop for Sending<T, M> {
 ///
 /// # Cancel safety
 ///
-/// Dropped before it is ready, it has sent nothing.
+/// Dropped before it is ready, it has sent nothing; unless it waited for room, and the mailbox let
+/// its message in at that very moment.
 #[must_use = "a tell is sent when it is awaited"]
 pub struct Tell<T: Target<M>, M: ActorMessage> {
     state: TellState<T, M>,
@@ -183,13 +188,13 @@ impl<T: Target<M>, M: ActorMessage> Ask<T, M> {
         self
     }
 
-    /// One step: the answer, or that the ask waits, and how far the message has come.
-    fn step(&mut self, cx: &mut Context<'_>) -> Result<Result<M::Response, AskError>, Delivered> {
+    /// One step towards the answer.
+    fn step(&mut self, cx: &mut Context<'_>) -> Poll<Result<M::Response, AskError>> {
         loop {
             match &mut self.state {
                 AskState::New(start) => {
                     let Some((target, message)) = start.take() else {
-                        return Err(Delivered::No); // polled after completion
+                        return Poll::Pending; // polled after completion
                     };
                     self.deadline.start(self.timeout);
                     let (reply, receiver) = Reply::local();
@@ -201,22 +206,32 @@ impl<T: Target<M>, M: ActorMessage> Ask<T, M> {
                     };
                     self.state = AskState::Sending(sending, Some(receiver));
                 }
-                AskState::Sending(sending, receiver) => match sending.poll(cx) {
-                    Poll::Pending => return Err(Delivered::No),
-                    Poll::Ready(Err(Closed)) => return Ok(Err(AskError::ActorStopped)),
-                    Poll::Ready(Ok(())) => match receiver.take() {
+                AskState::Sending(sending, receiver) => match ready!(sending.poll(cx)) {
+                    Err(Closed) => return Poll::Ready(Err(AskError::ActorStopped)),
+                    Ok(()) => match receiver.take() {
                         Some(receiver) => self.state = AskState::Waiting(receiver),
-                        None => return Err(Delivered::No), // not reached: taken only here
+                        None => return Poll::Pending, // not reached: taken only here
                     },
                 },
-                AskState::Waiting(receiver) => {
-                    return match Pin::new(receiver).poll(cx) {
-                        Poll::Ready(answer) => Ok(answer),
-                        Poll::Pending => Err(Delivered::Accepted),
-                    };
-                }
-                AskState::Refused(error) => return Ok(Err(error.clone())),
+                AskState::Waiting(receiver) => return Pin::new(receiver).poll(cx),
+                AskState::Refused(error) => return Poll::Ready(Err(error.clone())),
             }
+        }
+    }
+
+    /// Leaves the waiting line and gives the answer up; how far the message has come.
+    fn give_up(&mut self) -> Delivered {
+        match mem::replace(&mut self.state, AskState::New(None)) {
+            AskState::New(_) | AskState::Refused(_) => Delivered::No,
+            AskState::Sending(mut sending, _) => match sending.take_back() {
+                Some((_message, reply)) => {
+                    reply.forget();
+                    Delivered::No
+                }
+                // It was let in since we looked: it will be handled.
+                None => Delivered::Accepted,
+            },
+            AskState::Waiting(_) => Delivered::Accepted,
         }
     }
 }
@@ -228,19 +243,66 @@ impl<T: Target<M>, M: ActorMessage> Future for Ask<T, M> {
     type Output = Result<M::Response, AskError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.step(cx) {
-            Ok(answer) => Poll::Ready(answer),
-            Err(delivered) => {
-                ready!(self.deadline.poll(cx));
-                self.state = AskState::New(None); // leaves the waiting line, gives the answer up
-                Poll::Ready(Err(AskError::Timeout { delivered }))
-            }
+        if let Poll::Ready(answer) = self.step(cx) {
+            return Poll::Ready(answer);
         }
+        ready!(self.deadline.poll(cx));
+        let delivered = self.give_up();
+        Poll::Ready(Err(AskError::Timeout { delivered }))
     }
 }
 
 impl<T: Target<M>, M: ActorMessage> fmt::Debug for Ask<T, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Ask<{}>", M::NAME)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::WireCodec;
+
+    struct Question;
+
+    impl ActorMessage for Question {
+        type Response = ();
+        const NAME: &'static str = "Question";
+        const WIRE: Option<WireCodec<Self>> = None;
+    }
+
+    /// A mailbox without room, that lets the message in between the last look and the timeout.
+    struct LetsInLate(Urn);
+
+    impl Target<Question> for LetsInLate {
+        fn urn(&self) -> &Urn {
+            &self.0
+        }
+
+        fn poll_send(
+            &self,
+            _: &mut Context<'_>,
+            ticket: &mut Option<Ticket>,
+            parcel: &mut Option<Parcel<Question>>,
+        ) -> Poll<Result<(), Closed>> {
+            *ticket = Some(Ticket::default());
+            if let Some((_message, reply)) = parcel.take() {
+                reply.forget();
+            }
+            Poll::Pending
+        }
+
+        fn withdraw(&self, _: Ticket) -> Option<Parcel<Question>> {
+            None
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_message_that_was_let_in_at_the_last_moment_counts_as_accepted() {
+        let ask = Ask::new(LetsInLate(Urn::generate()), Question);
+        let timeout = AskError::Timeout {
+            delivered: Delivered::Accepted,
+        };
+        assert_eq!(ask.timeout(Duration::from_secs(1)).await, Err(timeout));
     }
 }

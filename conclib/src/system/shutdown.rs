@@ -106,7 +106,8 @@ async fn stop_all(actors: &[Arc<dyn AnyActor>], deadline: Instant) -> ShutdownRe
             break;
         }
     }
-    overran.extend(left);
+    // Some may have ended on their own.
+    overran.extend(left.filter(|actor| !actor.stopped().initialized()));
     for actor in &overran {
         actor.kill();
     }

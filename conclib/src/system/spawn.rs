@@ -83,19 +83,21 @@ impl<A: Actor> Spawn<A> {
             self.mailbox,
             self.while_referenced,
         ));
+        // Before anybody finds the actor: another's reference that comes and goes meanwhile must not
+        // be its last.
+        let reference = ActorRef::new(cell.clone());
         if !core.registry.claim(cell.clone()) {
             return Err(SpawnError::UrnTaken { urn });
         }
         // From here on the tenancy frees the URN, whatever happens.
-        let tenancy = Tenancy::new(cell.clone(), core.registry.clone());
+        let tenancy = Tenancy::new(cell.clone(), core.registry.clone(), actor);
         // A shutdown that began meanwhile either sees the actor or is seen here.
         if core.is_closing() {
             return Err(SpawnError::SystemClosed);
         }
-        let reference = ActorRef::new(cell.clone());
         let context = Context::new(cell, system.downgrade());
         let (started, starting) = oneshot::channel();
-        spawn_task(runner::run(actor, context, tenancy, started));
+        spawn_task(runner::run(started, tenancy, context));
         Ok(Stage::Starting(reference, starting))
     }
 }

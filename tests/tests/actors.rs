@@ -1,0 +1,438 @@
+//! Telling and asking: order, full mailboxes, deadlines, references, replies.
+
+use std::time::Duration;
+
+use conclib::prelude::*;
+use conclib::{Delivered, LookupError, TellError};
+use conclib_tests::{Gate, Log, TestResult, gate, poll_once, within};
+use futures_util::future::join_all;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[derive(ActorMessage, Serialize, Deserialize, Debug, PartialEq)]
+#[message(response = u32)]
+struct Double(u32);
+
+#[derive(ActorMessage, Serialize, Deserialize, Debug)]
+struct Note(String);
+
+fn note(text: impl Into<String>) -> Note {
+    Note(text.into())
+}
+
+/// Keeps the actor busy until the test opens the gate.
+#[derive(ActorMessage)]
+#[message(local)]
+struct Pass(Gate);
+
+#[derive(ActorMessage)]
+#[message(local)]
+struct Repeat(u32);
+
+#[derive(Actor)]
+#[actor(urn = "worker")]
+struct Worker(Log);
+
+#[handlers]
+impl Worker {
+    #[handler]
+    async fn double(&mut self, Double(n): Double) -> u32 {
+        n * 2
+    }
+
+    #[handler]
+    fn note(&mut self, Note(text): Note) {
+        self.0.add(text);
+    }
+
+    #[handler]
+    async fn pass(&mut self, Pass(gate): Pass) {
+        gate.pass().await;
+    }
+
+    #[handler]
+    async fn repeat(
+        &mut self,
+        Repeat(times): Repeat,
+        ctx: &mut Context<Self>,
+    ) -> Result<(), Failure> {
+        for n in 0..times {
+            ctx.actor_ref().tell(note(format!("self {n}"))).await?;
+        }
+        self.0.add("told");
+        Ok(())
+    }
+}
+
+#[derive(ActorMessage, Serialize, Deserialize, Debug)]
+struct Unknown;
+
+#[derive(Actor)]
+struct Other;
+
+#[handlers]
+impl Other {}
+
+#[tokio::test]
+async fn tell_and_ask() -> TestResult {
+    let system = ActorSystem::new();
+    let log = Log::default();
+    let worker = system.spawn(Worker(log.clone())).await?;
+    assert_eq!(worker.ask(Double(21)).await?, 42);
+    worker.tell(Double(1)).await?;
+    worker.tell(note("told")).await?;
+    worker.ask(note("asked")).await?;
+    assert_eq!(log.entries(), ["told", "asked"]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn messages_of_one_sender_arrive_in_order() -> TestResult {
+    let system = ActorSystem::new();
+    let log = Log::default();
+    let worker = system.spawn(Worker(log.clone())).mailbox(3).await?;
+    let senders = ["a", "b", "c", "d"].map(|sender| {
+        let worker = worker.clone();
+        tokio::spawn(async move {
+            for n in 0..500 {
+                worker.tell(note(format!("{sender}{n}"))).await?;
+            }
+            Ok::<(), TellError<Note>>(())
+        })
+    });
+    for sender in senders {
+        within(sender).await??;
+    }
+    worker.ask(Double(0)).await?;
+    let entries = log.entries();
+    for sender in ["a", "b", "c", "d"] {
+        let seen = entries.iter().filter(|entry| entry.starts_with(sender));
+        assert!(
+            seen.eq((0..500)
+                .map(|n| format!("{sender}{n}"))
+                .collect::<Vec<_>>()
+                .iter())
+        );
+    }
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_mailbox_makes_tells_wait_and_lets_them_in_in_order() -> TestResult {
+    let system = ActorSystem::new();
+    let log = Log::default();
+    let worker = system.spawn(Worker(log.clone())).mailbox(2).await?;
+    let (gate, mut keeper) = gate();
+    worker.tell(Pass(gate)).await?;
+    keeper.reached().await;
+
+    worker.tell(note("1")).await?;
+    worker.tell(note("2")).await?;
+    let mut waiting: Vec<_> = (3..6).map(|n| worker.tell(note(n.to_string()))).collect();
+    for tell in &mut waiting {
+        assert!(poll_once(tell).await.is_pending());
+    }
+    // Dropped while it waits, a tell has sent nothing, and those behind it move up.
+    drop(waiting.remove(1));
+    keeper.open();
+    for tell in waiting {
+        within(tell).await?;
+    }
+    worker.ask(Double(0)).await?;
+    assert_eq!(log.entries(), ["1", "2", "3", "5"]);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_gives_back_what_has_not_got_in() -> TestResult {
+    let system = ActorSystem::new();
+    let log = Log::default();
+    let worker = system.spawn(Worker(log.clone())).mailbox(1).await?;
+    let (gate, mut keeper) = gate();
+    worker.tell(Pass(gate)).await?;
+    keeper.reached().await;
+
+    worker.tell(note("queued")).await?;
+    let mut waiting = worker.tell(note("waiting"));
+    assert!(poll_once(&mut waiting).await.is_pending());
+    let mut asking = worker.ask(Double(1));
+    assert!(poll_once(&mut asking).await.is_pending());
+    worker.stop();
+    let late = worker.tell(note("late"));
+
+    // At once: the actor is still busy.
+    let back = within(waiting).await.unwrap_err();
+    assert_eq!(
+        (back.message.0.as_str(), back.reason),
+        ("waiting", AskError::ActorStopped)
+    );
+    let back = within(late).await.unwrap_err();
+    assert_eq!(
+        (back.message.0.as_str(), back.reason),
+        ("late", AskError::ActorStopped)
+    );
+    assert_eq!(within(asking).await, Err(AskError::ActorStopped));
+
+    keeper.open();
+    within(worker.wait_stopped()).await;
+    assert_eq!(log.entries(), ["queued"]);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_timeout_says_whether_the_message_got_in() -> TestResult {
+    let system = ActorSystem::new();
+    let log = Log::default();
+    let worker = system.spawn(Worker(log.clone())).mailbox(1).await?;
+    let (gate, mut keeper) = gate();
+    worker.tell(Pass(gate)).await?;
+    keeper.reached().await;
+
+    let accepted = tokio::spawn(worker.ask(note("accepted")).timeout(SECOND));
+    tokio::task::yield_now().await;
+    let refused = worker.ask(note("refused")).timeout(SECOND).await;
+    let delivered = Delivered::No;
+    assert_eq!(refused, Err(AskError::Timeout { delivered }));
+    assert!(AskError::Timeout { delivered }.is_retryable());
+    let delivered = Delivered::Accepted;
+    assert_eq!(accepted.await?, Err(AskError::Timeout { delivered }));
+
+    keeper.open();
+    worker.ask(Double(0)).await?;
+    assert_eq!(log.entries(), ["accepted"]);
+    assert_eq!(worker.ask(Double(1)).timeout(Duration::MAX).await, Ok(2));
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tell_to_oneself_never_waits() -> TestResult {
+    let system = ActorSystem::new();
+    let log = Log::default();
+    let worker = system.spawn(Worker(log.clone())).mailbox(1).await?;
+    within(worker.ask(Repeat(3))).await?;
+    worker.ask(Double(0)).await?;
+    assert_eq!(log.entries(), ["told", "self 0", "self 1", "self 2"]);
+    Ok(())
+}
+
+#[derive(Actor)]
+struct Starter(Log);
+
+#[handlers]
+impl Starter {
+    async fn on_start(&mut self, ctx: &mut Context<Self>) -> Result<(), Failure> {
+        for n in 0..3 {
+            ctx.actor_ref()
+                .recipient()
+                .tell(note(n.to_string()))
+                .await?;
+        }
+        self.0.add("started");
+        Ok(())
+    }
+
+    #[handler]
+    fn note(&mut self, Note(text): Note) {
+        self.0.add(text);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn on_start_may_tell_itself_more_than_the_mailbox_holds() -> TestResult {
+    let system = ActorSystem::new();
+    let log = Log::default();
+    let starter = within(system.spawn(Starter(log.clone())).mailbox(1)).await?;
+    starter.stop();
+    starter.wait_stopped().await;
+    assert_eq!(log.entries(), ["started", "0", "1", "2"]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn actors_are_found_by_urn() -> TestResult {
+    let system = ActorSystem::new();
+    let log = Log::default();
+    let worker = system.spawn(Worker(log.clone())).await?;
+    assert_eq!(system.ask("worker", Double(4)).await, Ok(8));
+    system.tell(worker.urn(), note("by urn")).await?;
+    let found: ActorRef<Worker> = system.actor("worker")?;
+    assert_eq!(found, worker);
+    let recipient: Recipient<Note> = system.recipient("worker")?;
+    recipient.ask(note("by message")).await?;
+    assert_eq!(log.entries(), ["by urn", "by message"]);
+
+    let wrong = system.actor::<Other>("worker");
+    assert!(
+        matches!(wrong, Err(LookupError::WrongType { .. })),
+        "{wrong:?}"
+    );
+    let unhandled = system.recipient::<Unknown>("worker");
+    assert!(
+        matches!(unhandled, Err(LookupError::Unhandled { .. })),
+        "{unhandled:?}"
+    );
+    let unhandled = system.ask("worker", Unknown).await;
+    assert!(
+        matches!(unhandled, Err(AskError::Unhandled { .. })),
+        "{unhandled:?}"
+    );
+    let absent = system.actor::<Worker>("nobody");
+    assert!(
+        matches!(absent, Err(LookupError::NotFound { .. })),
+        "{absent:?}"
+    );
+    let absent = system.tell("nobody", Double(7)).await.unwrap_err();
+    assert_eq!(absent.message, Double(7));
+    assert!(matches!(absent.reason, AskError::ActorNotFound { urn } if urn == "nobody"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn dropping_references_stops_nothing() -> TestResult {
+    let system = ActorSystem::new();
+    let weak = {
+        let worker = system.spawn(Worker(Log::default())).await?;
+        worker.downgrade()
+    };
+    assert_eq!(system.ask("worker", Double(1)).await?, 2);
+    let worker = weak.upgrade().ok_or("it lives")?;
+    worker.stop();
+    worker.wait_stopped().await;
+    assert!(worker.is_stopped() && weak.upgrade().is_none());
+    assert_eq!(worker.ask(Double(1)).await, Err(AskError::ActorStopped));
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_referenced_ends_with_the_last_reference() -> TestResult {
+    let system = ActorSystem::new();
+    let log = Log::default();
+    let worker = system.spawn(Worker(log.clone())).while_referenced().await?;
+    let (weak, recipient) = (worker.downgrade(), worker.recipient::<Note>());
+    drop(worker.clone());
+    drop(worker);
+    drop(system.recipient::<Unknown>("worker"));
+    drop(system.actor::<Other>("worker"));
+    recipient.ask(note("a recipient counts")).await?;
+    let mut tell = recipient.tell(note("a tell under way counts"));
+    drop(recipient);
+    assert!(poll_once(&mut tell).await.is_ready());
+    drop(tell);
+    while !system.is_empty() {
+        within(tokio::task::yield_now()).await;
+    }
+    assert!(weak.upgrade().is_none());
+    assert_eq!(
+        log.entries(),
+        ["a recipient counts", "a tell under way counts"]
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn tells_and_asks_are_ordinary_futures() -> TestResult {
+    fn movable<F: Future + Send + Unpin + 'static>(future: F) -> F {
+        future
+    }
+    let system = ActorSystem::new();
+    let worker = system.spawn(Worker(Log::default())).mailbox(4).await?;
+    let asks = (0..100).map(|n| movable(worker.ask(Double(n)).timeout(60 * SECOND)));
+    let answers: Result<Vec<u32>, AskError> = within(join_all(asks)).await.into_iter().collect();
+    assert!(answers?.into_iter().eq((0..100).map(|n| n * 2)));
+
+    let tell = movable(system.tell("worker", note("moved")));
+    drop(movable(worker.recipient().tell(note("never sent"))));
+    tokio::spawn(tell).await??;
+    let ask = tokio::spawn(movable(worker.recipient().ask(Double(2))));
+    assert_eq!(ask.await??, 4);
+    Ok(())
+}
+
+#[derive(ActorMessage)]
+#[message(local, response = u32)]
+enum Later {
+    Keep,
+    Move(Gate),
+    Drop,
+    DropInTask,
+}
+
+#[derive(ActorMessage)]
+#[message(local, response = Vec<bool>)]
+struct Answer(u32);
+
+#[derive(Actor, Default)]
+struct Clerk {
+    kept: Vec<Reply<u32>>,
+}
+
+#[handlers]
+impl Clerk {
+    #[handler]
+    fn later(&mut self, message: Later, reply: Reply<u32>) {
+        match message {
+            Later::Keep => self.kept.push(reply),
+            Later::Move(gate) => drop(tokio::spawn(async move {
+                gate.pass().await;
+                reply.send(7);
+            })),
+            Later::Drop => {}
+            Later::DropInTask => drop(tokio::spawn(async move { drop(reply) })),
+        }
+    }
+
+    /// Answers what is kept; which of them was wanted.
+    #[handler]
+    fn answer(&mut self, Answer(n): Answer) -> Vec<bool> {
+        let answer = |reply: Reply<u32>| {
+            let wanted = reply.is_wanted();
+            reply.send(n);
+            wanted
+        };
+        self.kept.drain(..).map(answer).collect()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reply_is_answered_from_anywhere() -> TestResult {
+    let system = ActorSystem::new();
+    let clerk = system.spawn(Clerk::default()).await?;
+    let mut kept = clerk.ask(Later::Keep);
+    assert!(poll_once(&mut kept).await.is_pending());
+    let mut given_up = clerk.ask(Later::Keep).timeout(SECOND);
+    assert!(poll_once(&mut given_up).await.is_pending());
+    clerk.tell(Later::Keep).await?;
+    assert!(matches!(
+        given_up.await,
+        Err(AskError::Timeout {
+            delivered: Delivered::Accepted
+        })
+    ));
+    assert_eq!(clerk.ask(Answer(5)).await?, [true, false, false]);
+    assert_eq!(kept.await, Ok(5));
+
+    let (gate, mut keeper) = gate();
+    let moved = tokio::spawn(clerk.ask(Later::Move(gate)));
+    keeper.reached().await;
+    clerk.stop();
+    clerk.wait_stopped().await;
+    keeper.open(); // the answer outlives the actor
+    assert_eq!(within(moved).await?, Ok(7));
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reply_that_is_dropped_is_an_answer() -> TestResult {
+    let system = ActorSystem::new();
+    let clerk = system.spawn(Clerk::default()).await?;
+    assert_eq!(within(clerk.ask(Later::Drop)).await, Err(AskError::NoReply));
+    assert_eq!(
+        within(clerk.ask(Later::DropInTask)).await,
+        Err(AskError::NoReply)
+    );
+    let kept = tokio::spawn(clerk.ask(Later::Keep));
+    tokio::task::yield_now().await;
+    clerk.stop();
+    assert_eq!(within(kept).await?, Err(AskError::NoReply));
+    Ok(())
+}
