@@ -115,7 +115,7 @@ use crate::schedule::Tick;
 pub use actor_ref::{ActorRef, WeakActorRef};
 pub use context::Context;
 pub use recipient::{Recipient, Wanted};
-pub use send::{Ask, Target, Tell};
+pub use send::{Ask, Tell};
 
 mod actor_ref;
 pub(crate) mod cell;

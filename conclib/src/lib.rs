@@ -125,7 +125,7 @@ mod macro_support;
 
 pub use actor::{
     Actor, ActorRef, Ask, Context, DEFAULT_MAILBOX, Handler, Handlers, Outcome, Recipient,
-    StopReason, Target, Tell, Wanted, WeakActorRef,
+    StopReason, Tell, Wanted, WeakActorRef,
 };
 pub use conclib_macros::{Actor, ActorMessage, handler, handlers};
 #[cfg(all(unix, feature = "daemon"))]

@@ -53,11 +53,11 @@ struct Waiting<T> {
 /// A place in the waiting line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[cfg_attr(test, derive(Default))]
-pub struct Ticket(u64);
+pub(crate) struct Ticket(u64);
 
 /// The mailbox does not take messages any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Closed;
+pub(crate) struct Closed;
 
 /// Why a message did not get in; it comes back.
 #[derive(Debug)]

@@ -172,7 +172,7 @@ impl ActorSystem {
     }
 
     /// Sends a message to whoever lives at a URN; like [`ActorRef::tell`].
-    pub fn tell<M: ActorMessage>(&self, urn: impl AsRef<str>, message: M) -> Tell<Recipient<M>, M> {
+    pub fn tell<M: ActorMessage>(&self, urn: impl AsRef<str>, message: M) -> Tell<M> {
         match self.recipient(urn) {
             Ok(recipient) => Tell::new(recipient, message),
             Err(error) => Tell::refused(message, error.into()),
@@ -180,7 +180,7 @@ impl ActorSystem {
     }
 
     /// Sends a message to whoever lives at a URN and waits for the answer; like [`ActorRef::ask`].
-    pub fn ask<M: ActorMessage>(&self, urn: impl AsRef<str>, message: M) -> Ask<Recipient<M>, M> {
+    pub fn ask<M: ActorMessage>(&self, urn: impl AsRef<str>, message: M) -> Ask<M> {
         match self.recipient(urn) {
             Ok(recipient) => Ask::new(recipient, message),
             Err(error) => Ask::refused(error.into()),

@@ -47,6 +47,7 @@ impl<A: Handlers> ActorRef<A> {
         Self { cell }
     }
 
+    #[cfg(test)]
     pub(crate) fn cell(&self) -> &Arc<ActorCell<A>> {
         &self.cell
     }
@@ -69,11 +70,11 @@ impl<A: Handlers> ActorRef<A> {
     ///
     /// A future that is dropped before it is ready has sent nothing; unless it waited for room, and
     /// the mailbox let its message in at that very moment.
-    pub fn tell<M: ActorMessage>(&self, message: M) -> Tell<Self, M>
+    pub fn tell<M: ActorMessage>(&self, message: M) -> Tell<M>
     where
         A: Handler<M>,
     {
-        Tell::new(self.clone(), message)
+        Tell::new(self.recipient(), message)
     }
 
     /// Sends a message and waits for its answer, without a deadline unless
@@ -87,11 +88,11 @@ impl<A: Handlers> ActorRef<A> {
     ///
     /// A future that is dropped gives the answer up. The message is handled all the same if the
     /// mailbox had taken it.
-    pub fn ask<M: ActorMessage>(&self, message: M) -> Ask<Self, M>
+    pub fn ask<M: ActorMessage>(&self, message: M) -> Ask<M>
     where
         A: Handler<M>,
     {
-        Ask::new(self.clone(), message)
+        Ask::new(self.recipient(), message)
     }
 
     /// The same actor, known only by one message that it handles.

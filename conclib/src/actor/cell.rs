@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 
 use tokio::sync::SetOnce;
 
-use super::{ActorRef, Handler, Handlers, StopReason, Target, Wanted};
+use super::{ActorRef, Handler, Handlers, StopReason, Wanted};
 use crate::envelope::RequestEnvelope;
 use crate::mailbox::{Closed, Mailbox, Rejected, Ticket};
 use crate::message::ActorMessage;
@@ -328,26 +328,6 @@ impl<A: Handler<M>, M: ActorMessage> super::recipient::Receives<M> for ActorCell
 
     fn drop_reference(&self) {
         ActorCell::drop_reference(self);
-    }
-}
-
-/// Sends without an indirection.
-impl<A: Handler<M>, M: ActorMessage> Target<M> for ActorRef<A> {
-    fn urn(&self) -> &Urn {
-        ActorRef::urn(self)
-    }
-
-    fn poll_send(
-        &self,
-        cx: &mut Context<'_>,
-        ticket: &mut Option<Ticket>,
-        parcel: &mut Option<Parcel<M>>,
-    ) -> Poll<Result<(), Closed>> {
-        self.cell().poll_send(cx, ticket, parcel)
-    }
-
-    fn withdraw(&self, ticket: Ticket) -> Option<Parcel<M>> {
-        self.cell().withdraw(ticket)
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use super::cell::Parcel;
-use super::{ActorRef, Ask, Handler, Target, Tell};
+use super::{ActorRef, Ask, Handler, Tell};
 use crate::mailbox::{Closed, Ticket};
 use crate::message::ActorMessage;
 use crate::urn::Urn;
@@ -43,12 +43,14 @@ pub struct Recipient<M: ActorMessage> {
 /// What a [`Recipient`] needs of the actor behind it.
 pub(crate) trait Receives<M: ActorMessage>: Send + Sync {
     fn urn(&self) -> &Urn;
+    /// Sends the parcel, or waits for room; on `Closed` the parcel is back in its place.
     fn poll_send(
         &self,
         cx: &mut Context<'_>,
         ticket: &mut Option<Ticket>,
         parcel: &mut Option<Parcel<M>>,
     ) -> Poll<Result<(), Closed>>;
+    /// Stops waiting for room.
     fn withdraw(&self, ticket: Ticket) -> Option<Parcel<M>>;
     fn add_reference(&self);
     fn drop_reference(&self);
@@ -66,32 +68,17 @@ impl<M: ActorMessage> Recipient<M> {
     }
 
     /// Sends a message; like [`ActorRef::tell`].
-    pub fn tell(&self, message: M) -> Tell<Self, M> {
+    pub fn tell(&self, message: M) -> Tell<M> {
         Tell::new(self.clone(), message)
     }
 
     /// Sends a message and waits for its answer; like [`ActorRef::ask`].
-    pub fn ask(&self, message: M) -> Ask<Self, M> {
+    pub fn ask(&self, message: M) -> Ask<M> {
         Ask::new(self.clone(), message)
     }
-}
 
-impl<M: ActorMessage> Target<M> for Recipient<M> {
-    fn urn(&self) -> &Urn {
-        self.target.urn()
-    }
-
-    fn poll_send(
-        &self,
-        cx: &mut Context<'_>,
-        ticket: &mut Option<Ticket>,
-        parcel: &mut Option<Parcel<M>>,
-    ) -> Poll<Result<(), Closed>> {
-        self.target.poll_send(cx, ticket, parcel)
-    }
-
-    fn withdraw(&self, ticket: Ticket) -> Option<Parcel<M>> {
-        self.target.withdraw(ticket)
+    pub(super) fn target(&self) -> &dyn Receives<M> {
+        &*self.target
     }
 }
 

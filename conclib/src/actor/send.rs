@@ -7,50 +7,27 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use super::Recipient;
 use super::cell::Parcel;
 use crate::deadline::Deadline;
 use crate::error::{AskError, Delivered, TellError};
 use crate::mailbox::{Closed, Ticket};
 use crate::message::ActorMessage;
 use crate::reply::{Reply, ReplyReceiver};
-use crate::urn::Urn;
-
-/// Where an [`Ask`] or a [`Tell`] goes: an [`ActorRef`](super::ActorRef) or a
-/// [`Recipient`](super::Recipient).
-#[allow(
-    private_interfaces,
-    reason = "sealed: only conclib's references implement it"
-)]
-pub trait Target<M: ActorMessage>: Send {
-    /// The actor's address.
-    fn urn(&self) -> &Urn;
-
-    /// Sends the parcel, or waits for room; on `Closed` the parcel is back in its place.
-    #[doc(hidden)]
-    fn poll_send(
-        &self,
-        cx: &mut Context<'_>,
-        ticket: &mut Option<Ticket>,
-        parcel: &mut Option<Parcel<M>>,
-    ) -> Poll<Result<(), Closed>>;
-
-    /// Stops waiting for room.
-    #[doc(hidden)]
-    fn withdraw(&self, ticket: Ticket) -> Option<Parcel<M>>;
-}
 
 /// A message on its way into a mailbox, with the duty to leave the waiting line when dropped.
-struct Sending<T: Target<M>, M: ActorMessage> {
-    target: T,
+struct Sending<M: ActorMessage> {
+    to: Recipient<M>,
     /// The message until it is in the mailbox or in the waiting line.
     parcel: Option<Parcel<M>>,
     /// The place in the waiting line.
     ticket: Option<Ticket>,
 }
 
-impl<T: Target<M>, M: ActorMessage> Sending<T, M> {
+impl<M: ActorMessage> Sending<M> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
-        self.target
+        self.to
+            .target()
             .poll_send(cx, &mut self.ticket, &mut self.parcel)
     }
 
@@ -59,12 +36,12 @@ impl<T: Target<M>, M: ActorMessage> Sending<T, M> {
         let waiting = self
             .ticket
             .take()
-            .and_then(|ticket| self.target.withdraw(ticket));
+            .and_then(|ticket| self.to.target().withdraw(ticket));
         self.parcel.take().or(waiting)
     }
 }
 
-impl<T: Target<M>, M: ActorMessage> Drop for Sending<T, M> {
+impl<M: ActorMessage> Drop for Sending<M> {
     fn drop(&mut self) {
         if self.parcel.is_none() && self.ticket.is_none() {
             return; // as nearly always: it has got in
@@ -83,21 +60,21 @@ impl<T: Target<M>, M: ActorMessage> Drop for Sending<T, M> {
 /// Dropped before it is ready, it has sent nothing; unless it waited for room, and the mailbox let
 /// its message in at that very moment.
 #[must_use = "a tell is sent when it is awaited"]
-pub struct Tell<T: Target<M>, M: ActorMessage> {
-    state: TellState<T, M>,
+pub struct Tell<M: ActorMessage> {
+    state: TellState<M>,
 }
 
-enum TellState<T: Target<M>, M: ActorMessage> {
-    Sending(Sending<T, M>),
+enum TellState<M: ActorMessage> {
+    Sending(Sending<M>),
     /// It failed before it began.
     Refused(Option<TellError<M>>),
 }
 
-impl<T: Target<M>, M: ActorMessage> Tell<T, M> {
-    pub(crate) fn new(target: T, message: M) -> Self {
+impl<M: ActorMessage> Tell<M> {
+    pub(crate) fn new(to: Recipient<M>, message: M) -> Self {
         Self {
             state: TellState::Sending(Sending {
-                target,
+                to,
                 parcel: Some((message, Reply::nobody())),
                 ticket: None,
             }),
@@ -112,9 +89,9 @@ impl<T: Target<M>, M: ActorMessage> Tell<T, M> {
 }
 
 // Nothing in it is ever pinned.
-impl<T: Target<M>, M: ActorMessage> Unpin for Tell<T, M> {}
+impl<M: ActorMessage> Unpin for Tell<M> {}
 
-impl<T: Target<M>, M: ActorMessage> Future for Tell<T, M> {
+impl<M: ActorMessage> Future for Tell<M> {
     type Output = Result<(), TellError<M>>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -136,7 +113,7 @@ impl<T: Target<M>, M: ActorMessage> Future for Tell<T, M> {
     }
 }
 
-impl<T: Target<M>, M: ActorMessage> fmt::Debug for Tell<T, M> {
+impl<M: ActorMessage> fmt::Debug for Tell<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Tell<{}>", M::NAME)
     }
@@ -149,25 +126,25 @@ impl<T: Target<M>, M: ActorMessage> fmt::Debug for Tell<T, M> {
 /// Dropped before it is ready, it gives the answer up. If the mailbox had taken the message, it is
 /// handled all the same.
 #[must_use = "an ask is sent when it is awaited"]
-pub struct Ask<T: Target<M>, M: ActorMessage> {
-    state: AskState<T, M>,
+pub struct Ask<M: ActorMessage> {
+    state: AskState<M>,
     timeout: Option<Duration>,
     deadline: Deadline,
 }
 
-enum AskState<T: Target<M>, M: ActorMessage> {
+enum AskState<M: ActorMessage> {
     /// Not polled yet.
-    New(Option<(T, M)>),
-    Sending(Sending<T, M>, Option<ReplyReceiver<M::Response>>),
+    New(Option<(Recipient<M>, M)>),
+    Sending(Sending<M>, Option<ReplyReceiver<M::Response>>),
     Waiting(ReplyReceiver<M::Response>),
     /// It failed before it began.
     Refused(AskError),
 }
 
-impl<T: Target<M>, M: ActorMessage> Ask<T, M> {
-    pub(crate) fn new(target: T, message: M) -> Self {
+impl<M: ActorMessage> Ask<M> {
+    pub(crate) fn new(to: Recipient<M>, message: M) -> Self {
         Self {
-            state: AskState::New(Some((target, message))),
+            state: AskState::New(Some((to, message))),
             timeout: None,
             deadline: Deadline::default(),
         }
@@ -193,14 +170,14 @@ impl<T: Target<M>, M: ActorMessage> Ask<T, M> {
         loop {
             match &mut self.state {
                 AskState::New(start) => {
-                    let Some((target, message)) = start.take() else {
+                    let Some((to, message)) = start.take() else {
                         return Poll::Pending; // polled after completion
                     };
                     self.deadline.start(self.timeout);
                     let (reply, receiver) = Reply::local();
                     let parcel = Some((message, reply));
                     let sending = Sending {
-                        target,
+                        to,
                         parcel,
                         ticket: None,
                     };
@@ -237,9 +214,9 @@ impl<T: Target<M>, M: ActorMessage> Ask<T, M> {
 }
 
 // Nothing in it is ever pinned.
-impl<T: Target<M>, M: ActorMessage> Unpin for Ask<T, M> {}
+impl<M: ActorMessage> Unpin for Ask<M> {}
 
-impl<T: Target<M>, M: ActorMessage> Future for Ask<T, M> {
+impl<M: ActorMessage> Future for Ask<M> {
     type Output = Result<M::Response, AskError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -252,7 +229,7 @@ impl<T: Target<M>, M: ActorMessage> Future for Ask<T, M> {
     }
 }
 
-impl<T: Target<M>, M: ActorMessage> fmt::Debug for Ask<T, M> {
+impl<M: ActorMessage> fmt::Debug for Ask<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Ask<{}>", M::NAME)
     }
@@ -261,7 +238,11 @@ impl<T: Target<M>, M: ActorMessage> fmt::Debug for Ask<T, M> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
+
+    use crate::actor::recipient::Receives;
     use crate::message::WireCodec;
+    use crate::urn::Urn;
 
     struct Question;
 
@@ -274,7 +255,7 @@ mod tests {
     /// A mailbox without room, that lets the message in between the last look and the timeout.
     struct LetsInLate(Urn);
 
-    impl Target<Question> for LetsInLate {
+    impl Receives<Question> for LetsInLate {
         fn urn(&self) -> &Urn {
             &self.0
         }
@@ -295,11 +276,18 @@ mod tests {
         fn withdraw(&self, _: Ticket) -> Option<Parcel<Question>> {
             None
         }
+
+        fn add_reference(&self) {}
+
+        fn drop_reference(&self) {}
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_message_that_was_let_in_at_the_last_moment_counts_as_accepted() {
-        let ask = Ask::new(LetsInLate(Urn::generate()), Question);
+        let ask = Ask::new(
+            Recipient::new(Arc::new(LetsInLate(Urn::generate()))),
+            Question,
+        );
         let timeout = AskError::Timeout {
             delivered: Delivered::Accepted,
         };
