@@ -413,7 +413,7 @@ pub(crate) struct HeldBytes {
 }
 
 impl HeldBytes {
-    /// Takes `bytes` of `limit`; `None` if that would pass it.
+    /// Takes `bytes` of `limit`; `None` if that would pass it. What alone is more goes alone.
     pub(crate) fn take(total: &Arc<AtomicUsize>, bytes: usize, limit: usize) -> Option<Self> {
         let before = total.fetch_add(bytes, Ordering::Relaxed);
         // The guard exists either way, so that giving back is written once.
@@ -421,7 +421,8 @@ impl HeldBytes {
             total: total.clone(),
             bytes,
         };
-        (before.saturating_add(bytes) <= limit).then_some(held)
+        let fits = before.saturating_add(bytes) <= limit;
+        (fits || before == 0).then_some(held)
     }
 }
 

@@ -2,8 +2,12 @@
 
 use std::fmt;
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// How deep arrays and maps may lie within each other in what comes from a peer. Each level takes
+/// stack, and a stack that overflows ends the process.
+const MAX_DEPTH: usize = 128;
 
 /// A type that actors handle. Write `#[derive(ActorMessage)]`.
 ///
@@ -50,6 +54,8 @@ pub trait RemoteMessage: ActorMessage {
 
 /// How a message and its response are written and read: MessagePack, with field names, so that
 /// both sides may be deployed at different times.
+///
+/// Values nested deeper than 128 levels are not read.
 ///
 /// Four function pointers instead of trait bounds: a handler can be reached from the bus without
 /// every local message having to be serializable.
@@ -101,7 +107,16 @@ pub(crate) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, CodecError> {
 
 /// Reads a value that [`encode`] wrote.
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
-    rmp_serde::from_slice(bytes).map_err(|error| CodecError::new::<T>("read", error))
+    read(bytes).map_err(|error| CodecError::new::<T>("read", error))
+}
+
+/// Reads a value of MessagePack that a peer wrote, whatever it may be up to.
+pub(crate) fn read<'de, T: Deserialize<'de>>(
+    bytes: &'de [u8],
+) -> Result<T, rmp_serde::decode::Error> {
+    let mut deserializer = rmp_serde::Deserializer::from_read_ref(bytes);
+    deserializer.set_max_depth(MAX_DEPTH);
+    T::deserialize(&mut deserializer)
 }
 
 /// A value that could not be written as MessagePack or read from it.

@@ -82,8 +82,10 @@ pub(crate) trait Service: Send + Sync {
     async fn stop(&self);
     /// After the actors have stopped: sends what they answered, and ends.
     async fn finish(&self);
-    /// Stops at once.
+    /// Stops by itself; nobody waits for it.
     fn abort(&self);
+    /// True once it has ended.
+    fn is_over(&self) -> bool;
 }
 
 impl ActorSystem {
@@ -267,8 +269,15 @@ impl SystemCore {
         if self.is_closing() {
             return false;
         }
+        services.retain(|service| !service.is_over());
         services.push(service);
         true
+    }
+
+    #[cfg(test)]
+    pub(crate) fn services(&self) -> usize {
+        let services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
+        services.len()
     }
 
     fn take_services(&self) -> Vec<Arc<dyn Service>> {

@@ -1,4 +1,10 @@
-//! Test support: what the files in `tests/` share.
+//! What the tests share: messages and actors, a bus to ask them on, the processes of others, and
+//! ways to wait for what happens.
+
+pub mod actors;
+pub mod bus;
+pub mod messages;
+pub mod process;
 
 use std::error::Error;
 use std::future::{Future, IntoFuture, poll_fn};

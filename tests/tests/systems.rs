@@ -69,7 +69,7 @@ impl Member {
 
     #[handler]
     async fn hang(&mut self, _: Hang) {
-        pending().await;
+        pending::<()>().await;
     }
 
     #[handler]

@@ -12,10 +12,10 @@ use tracing::debug;
 
 use super::clock::BusClock;
 use super::config::Config;
-use super::frame::{Kind, Request, decode_reply};
+use super::frame::{self, Kind, Request, decode_reply};
 use super::in_flight::{InFlight, MAX_REQUESTS};
 use super::noise::Noise;
-use super::transport::{BusTime, ClientTransport, Lease, OpenError, open_client};
+use super::transport::{BusTime, ClientEnd, ClientTransport, Lease, OpenError, open_client};
 use crate::envelope::{Attributes, ClientId, Origin};
 use crate::error::AskError;
 use crate::message::RemoteMessage;
@@ -27,6 +27,8 @@ use outbox::Outbox;
 
 mod call;
 mod outbox;
+#[cfg(test)]
+mod tests;
 
 /// Asks the actors of another process (or of this one, over the memory bus), by URN.
 ///
@@ -107,13 +109,23 @@ impl ProxyClient {
         getrandom::fill(&mut id.0)
             .and_then(|()| getrandom::fill(&mut first_id))
             .map_err(|error| ConnectError::Random(error.to_string()))?;
-        let (transport, replies) = open_client(config, id, MAX_REQUESTS).await?;
+        let end = open_client(config, id, MAX_REQUESTS).await?;
+        Self::over(end, config, id, u64::from_le_bytes(first_id)).await
+    }
+
+    /// A client over a connection.
+    async fn over(
+        (transport, replies): ClientEnd,
+        config: &Config,
+        id: ClientId,
+        first_id: u64,
+    ) -> Result<Self, ConnectError> {
         let shared = Arc::new(Shared {
             transport,
             id,
             timeout: config.timeout,
             max_frame: config.max_frame,
-            in_flight: Mutex::new(InFlight::new(u64::from_le_bytes(first_id))),
+            in_flight: Mutex::new(InFlight::new(first_id)),
             outbox: Outbox::default(),
             clock: BusClock::default(),
             lease: Mutex::default(),
@@ -231,7 +243,7 @@ impl Shared {
             contents,
         };
         let limit = self.max_frame.min(self.known_limit());
-        let size = contents.len();
+        let size = frame::size(contents, attributes);
         if size > limit {
             return Err(AskError::TooLarge { size, limit });
         }
@@ -239,8 +251,8 @@ impl Shared {
         frame.origin.id = book.check(size)?;
         // Written under the lock, so that the outbox has requests in the order of their ids.
         let encoded = frame.encode();
-        let receiver = book.insert(frame.origin.id, size, kind == Kind::Tell);
-        self.outbox.push(frame.origin.id, encoded);
+        let receiver = book.insert(frame.origin.id, encoded, size, kind == Kind::Tell);
+        self.outbox.push(frame.origin.id, &book);
         Ok((frame.origin.id, receiver))
     }
 
@@ -287,7 +299,7 @@ impl Shared {
 async fn receive(shared: Arc<Shared>, mut replies: mpsc::Receiver<Bytes>) {
     let noise = Noise::default();
     while let Some(Some(frame)) = shared.closed.run_until_cancelled(replies.recv()).await {
-        let answers = match decode_reply(&frame) {
+        let (epoch, answers) = match decode_reply(&frame) {
             Ok(answers) => answers,
             Err(problem) => {
                 noise.hear("an unreadable reply", &problem);
@@ -295,8 +307,9 @@ async fn receive(shared: Arc<Shared>, mut replies: mpsc::Receiver<Bytes>) {
             }
         };
         for (id, outcome) in answers {
-            // An answer that nobody waits for came after its deadline, or twice.
-            let Some(reply) = shared.in_flight().end(id) else {
+            // An answer that nobody waits for came after its deadline, or twice, or from an owner
+            // that has been succeeded.
+            let Some(reply) = shared.in_flight().answered(id, epoch) else {
                 debug!(id, "an answer that nobody waits for");
                 continue;
             };

@@ -15,7 +15,12 @@ use super::transport::BusTime;
 /// How many samples are kept.
 const SAMPLES: usize = 16;
 
-/// Samples with a longer round trip say too little, unless there is none yet.
+/// Clocks that differ by more than the round trips explain and this have not just drifted: one was
+/// set, or another server answers.
+const TOLERANCE: Duration = Duration::from_millis(100);
+
+/// Samples with a longer round trip say too little, unless there is none yet, or they contradict
+/// what is known.
 const LONGEST: Duration = Duration::from_millis(50);
 
 #[derive(Default)]
@@ -36,29 +41,26 @@ impl BusClock {
     /// Takes the time that was asked for at `sent` and came at `received`.
     pub(crate) fn learn(&self, sent: Instant, received: Instant, there: BusTime) {
         let round_trip = received.duration_since(sent);
+        let sample = Sample {
+            round_trip,
+            here: sent + round_trip / 2,
+            there,
+        };
         let mut samples = self.lock();
-        if round_trip > LONGEST && !samples.is_empty() {
-            return;
+        match best(&samples) {
+            Some(best) if best.contradicts(sample) => samples.clear(),
+            Some(_) if round_trip > LONGEST => return,
+            _ => {}
         }
         if samples.len() == SAMPLES {
             samples.pop_front();
         }
-        let here = sent + round_trip / 2;
-        samples.push_back(Sample {
-            round_trip,
-            here,
-            there,
-        });
+        samples.push_back(sample);
     }
 
     /// That moment on the bus' clock; `None` before the first sample.
     pub(crate) fn to_bus(&self, moment: Instant) -> Option<BusTime> {
-        let Sample { here, there, .. } = self.best()?;
-        let millis = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
-        Some(BusTime(match moment.checked_duration_since(here) {
-            Some(ahead) => there.0.saturating_add(millis(ahead)),
-            None => there.0.saturating_sub(millis(here.duration_since(moment))),
-        }))
+        self.best().map(|best| best.there_at(moment))
     }
 
     /// That moment on this process' clock. Whatever a peer wrote, it is at most `horizon` ahead of
@@ -79,15 +81,39 @@ impl BusClock {
     }
 
     fn best(&self) -> Option<Sample> {
-        self.lock()
-            .iter()
-            .min_by_key(|sample| sample.round_trip)
-            .copied()
+        best(&self.lock())
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<Sample>> {
         self.samples.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn best(samples: &VecDeque<Sample>) -> Option<Sample> {
+    let shortest = samples.iter().min_by_key(|sample| sample.round_trip);
+    shortest.copied()
+}
+
+impl Sample {
+    /// What it says about a moment here.
+    fn there_at(self, moment: Instant) -> BusTime {
+        let Self { here, there, .. } = self;
+        BusTime(match moment.checked_duration_since(here) {
+            Some(ahead) => there.0.saturating_add(millis(ahead)),
+            None => there.0.saturating_sub(millis(here.duration_since(moment))),
+        })
+    }
+
+    /// True if the two cannot be of the same clock.
+    fn contradicts(self, other: Self) -> bool {
+        let apart = self.there_at(other.here).0.abs_diff(other.there.0);
+        let explained = (self.round_trip + other.round_trip) / 2 + TOLERANCE;
+        apart > millis(explained)
+    }
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -104,10 +130,25 @@ mod tests {
         assert_eq!(clock.to_bus(start), None);
         clock.learn(start, start + MS * 40, BusTime(5_000)); // half-way: 20 ms
         assert_eq!(clock.to_bus(start + MS * 20), Some(BusTime(5_000)));
-        clock.learn(start + MS * 100, start + MS * 102, BusTime(6_000)); // half-way: 101 ms
-        assert_eq!(clock.to_bus(start + MS * 111), Some(BusTime(6_010)));
-        clock.learn(start + MS * 200, start + MS * 900, BusTime(1)); // far too slow
-        assert_eq!(clock.to_bus(start + MS * 111), Some(BusTime(6_010)));
+        clock.learn(start + MS * 100, start + MS * 102, BusTime(5_090)); // half-way: 101 ms
+        assert_eq!(clock.to_bus(start + MS * 111), Some(BusTime(5_100)));
+        clock.learn(start + MS * 200, start + MS * 900, BusTime(5_800)); // far too slow
+        assert_eq!(clock.to_bus(start + MS * 111), Some(BusTime(5_100)));
+    }
+
+    #[test]
+    fn a_clock_that_was_set_is_believed_at_once() {
+        let clock = BusClock::default();
+        let start = Instant::now();
+        let later = start + DAY;
+        for there in [DAY, 2 * DAY, DAY / 2] {
+            let there = BusTime(millis(there));
+            clock.learn(start, start + MS, BusTime(0));
+            // However slow the line has become.
+            clock.learn(later - MS * 80, later + MS * 80, there);
+            let now = clock.to_bus(later).unwrap();
+            assert!(now.0.abs_diff(there.0) <= 1, "{now:?} is not {there:?}");
+        }
     }
 
     #[test]

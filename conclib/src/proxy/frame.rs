@@ -23,6 +23,7 @@ use serde::de::{Deserialize, Deserializer, IgnoredAny, SeqAccess, Visitor};
 use super::transport::{BusTime, Epoch, Lease};
 use crate::envelope::{Attributes, ClientId, Origin};
 use crate::error::AskError;
+use crate::message::read;
 
 pub(crate) use answer::{Answer, decode_reply, encode_reply};
 
@@ -30,6 +31,9 @@ mod answer;
 
 /// The version of the protocol that this library writes, and the only one that it reads.
 pub(crate) const VERSION: u8 = 1;
+
+/// The longest text of an error, in bytes. It may repeat what a peer wrote, at any length.
+const MAX_TEXT: usize = 512;
 
 /// What a request wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +65,14 @@ pub(crate) struct Request<'a> {
     pub(crate) deadline: BusTime,
     pub(crate) attributes: &'a Attributes,
     pub(crate) contents: &'a [u8],
+}
+
+/// What a limit on requests is compared with: the parts whose size the asker chooses freely.
+pub(crate) fn size(contents: &[u8], attributes: &Attributes) -> usize {
+    let texts = attributes
+        .iter()
+        .map(|(name, value)| name.len() + value.len());
+    contents.len() + texts.sum::<usize>()
 }
 
 impl Request<'_> {
@@ -170,7 +182,7 @@ impl Received {
 impl Unreadable {
     /// What is wrong with a frame that did not read as a whole, and whether its sender is known.
     fn judge(frame: &[u8], problem: Option<Problem>) -> Self {
-        let (origin, problem) = match unpack::<Head>(frame) {
+        let (origin, problem) = match head(frame) {
             Ok((version, kind, id, client)) => {
                 let origin = Origin {
                     client: ClientId(client.into_array()),
@@ -222,6 +234,26 @@ impl Lease {
     }
 }
 
+/// Reads the head of a request, and nothing behind it: that may be cut, or be anything.
+fn head(frame: &[u8]) -> Result<Head, Problem> {
+    let ([0x94..=0x9f, elements @ ..]
+    | [0xdc, _, _, elements @ ..]
+    | [0xdd, _, _, _, _, elements @ ..]) = frame
+    else {
+        return Err(Problem::Malformed("it is no request".to_owned()));
+    };
+    let mut elements = rmp_serde::Deserializer::from_read_ref(elements);
+    let mut read = || -> Result<Head, rmp_serde::decode::Error> {
+        Ok((
+            Deserialize::deserialize(&mut elements)?,
+            Deserialize::deserialize(&mut elements)?,
+            Deserialize::deserialize(&mut elements)?,
+            Deserialize::deserialize(&mut elements)?,
+        ))
+    };
+    read().map_err(|error| malformed(&error))
+}
+
 /// Writes an array. What is written here is ours, and of types that can always be written.
 fn pack<T: Serialize>(elements: &T) -> Bytes {
     rmp_serde::to_vec(elements)
@@ -231,9 +263,13 @@ fn pack<T: Serialize>(elements: &T) -> Bytes {
 
 /// Reads an array of at least the elements of `T`.
 fn unpack<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, Problem> {
-    rmp_serde::from_slice::<Prefix<T>>(bytes)
+    read::<Prefix<T>>(bytes)
         .map(|Prefix(elements)| elements)
-        .map_err(|error| Problem::Malformed(error.to_string()))
+        .map_err(|error| malformed(&error))
+}
+
+fn malformed(error: &rmp_serde::decode::Error) -> Problem {
+    Problem::Malformed(cut(&error.to_string()).to_owned())
 }
 
 /// A tuple, read from an array that may be longer.
@@ -259,6 +295,13 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Prefix<T> {
 
         deserializer.deserialize_seq(Elements(PhantomData))
     }
+}
+
+/// A text, but not more of it than [`MAX_TEXT`].
+fn cut(text: &str) -> &str {
+    let end = (0..=MAX_TEXT.min(text.len())).rev();
+    let end = end.into_iter().find(|end| text.is_char_boundary(*end));
+    &text[..end.unwrap_or(0)]
 }
 
 #[cfg(test)]
@@ -365,7 +408,10 @@ mod tests {
     fn no_frame_can_panic_a_reader() {
         let whole = request(&Attributes::new(), &[1; 40]).encode();
         for cut in 0..whole.len() {
-            assert!(Received::decode(&whole.slice(..cut)).is_err());
+            let unreadable = Received::decode(&whole.slice(..cut)).unwrap_err();
+            // Array, version, kind, id and client.
+            let head = 1 + 1 + 1 + 9 + 18;
+            assert_eq!(unreadable.origin.is_some(), cut >= head, "{cut}");
         }
         for seed in 0..20_000 {
             let mut random = fastrand::Rng::with_seed(seed);
@@ -379,6 +425,21 @@ mod tests {
             drop(decode_reply(&frame));
             drop(Lease::decode(&frame));
         }
+    }
+
+    #[test]
+    fn nesting_without_end_is_malformed() {
+        let whole = request(&Attributes::new(), &[1; 40]).encode();
+        let deep = [0x91; 10_000];
+        for beginning in [&[][..], &[0x9a], &whole] {
+            let frame = Bytes::from([beginning, &deep].concat());
+            drop(Received::decode(&frame));
+            drop(decode_reply(&frame));
+            drop(Lease::decode(&frame));
+        }
+        let ten = Bytes::from([&[0x9a], &whole[1..], &deep[..]].concat());
+        let unreadable = Received::decode(&ten).unwrap_err();
+        assert!(matches!(unreadable.problem, Problem::Malformed(_)));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::transport::Epoch;
 use crate::error::{AskError, Delivered};
 use crate::reply::{Reply, ReplyReceiver};
 
@@ -28,7 +29,11 @@ pub(crate) struct InFlight {
 
 struct Entry {
     reply: Reply<Bytes>,
+    /// As it is to be written; empty once it was given to the connection.
+    frame: Bytes,
     bytes: usize,
+    /// Whose inbox it was last given to: nobody else's answer counts.
+    epoch: Option<Epoch>,
     delivered: Delivered,
     /// A tell ends when the bus has accepted it.
     ends_when_accepted: bool,
@@ -49,7 +54,9 @@ impl InFlight {
         if self.closed {
             return Err(AskError::Closed);
         }
-        if self.requests.len() >= MAX_REQUESTS || self.bytes + bytes > MAX_BYTES {
+        // One that is larger than the bound goes alone.
+        let is_heavy = self.bytes > 0 && self.bytes + bytes > MAX_BYTES;
+        if self.requests.len() >= MAX_REQUESTS || is_heavy {
             return Err(AskError::Overloaded {
                 retry_after: RETRY_AFTER,
             });
@@ -63,13 +70,16 @@ impl InFlight {
     pub(crate) fn insert(
         &mut self,
         id: u64,
+        frame: Bytes,
         bytes: usize,
         ends_when_accepted: bool,
     ) -> ReplyReceiver<Bytes> {
         let (reply, receiver) = Reply::local();
         let entry = Entry {
             reply,
+            frame,
             bytes,
+            epoch: None,
             delivered: Delivered::No,
             ends_when_accepted,
         };
@@ -78,15 +88,17 @@ impl InFlight {
         receiver
     }
 
-    /// True if somebody still waits for it.
-    pub(crate) fn contains(&self, id: u64) -> bool {
-        self.requests.contains_key(&id)
+    /// What is to be written for it, if somebody still waits for it.
+    pub(crate) fn frame(&self, id: u64) -> Option<&Bytes> {
+        self.requests.get(&id).map(|entry| &entry.frame)
     }
 
-    /// They are given to the connection: from now on their fate may be unknown.
-    pub(crate) fn given(&mut self, ids: &[u64]) {
+    /// They are given to the connection, for that inbox: from now on their fate may be unknown.
+    pub(crate) fn given(&mut self, ids: &[u64], epoch: Epoch) {
         for id in ids {
             if let Some(entry) = self.requests.get_mut(id) {
+                entry.frame = Bytes::new();
+                entry.epoch = Some(epoch);
                 entry.delivered = Delivered::Unknown;
             }
         }
@@ -109,6 +121,15 @@ impl InFlight {
     /// Takes a request out, to end it.
     pub(crate) fn end(&mut self, id: u64) -> Option<Reply<Bytes>> {
         self.remove(id).map(|entry| entry.reply)
+    }
+
+    /// Takes a request out that was answered in that epoch. The owner of an earlier one may refuse
+    /// what the owner of this one executes.
+    pub(crate) fn answered(&mut self, id: u64, epoch: Epoch) -> Option<Reply<Bytes>> {
+        if self.requests.get(&id)?.epoch != Some(epoch) {
+            return None;
+        }
+        self.end(id)
     }
 
     /// Takes a request out that its asker gave up; how far it had come.
@@ -145,19 +166,23 @@ impl InFlight {
 mod tests {
     use super::*;
 
+    const EPOCH: Epoch = Epoch(7);
+
     #[tokio::test]
     async fn a_tell_ends_when_it_is_accepted_and_an_ask_when_it_is_answered() {
         let mut book = InFlight::new(u64::MAX); // ids wrap around
         let (ask, tell) = (book.check(1).unwrap(), book.check(1).unwrap());
-        let asked = book.insert(ask, 1, false);
-        let told = book.insert(tell, 1, true);
-        book.given(&[ask, tell]);
+        let asked = book.insert(ask, Bytes::new(), 1, false);
+        let told = book.insert(tell, Bytes::new(), 1, true);
+        book.given(&[ask, tell], EPOCH);
         for reply in book.accepted(&[ask, tell]) {
             reply.send(Bytes::new());
         }
         assert_eq!(told.await, Ok(Bytes::new()));
         assert_eq!(book.len(), 1);
-        book.end(ask).unwrap().send(Bytes::from_static(b"x"));
+        assert!(book.answered(ask, Epoch(6)).is_none());
+        let reply = book.answered(ask, EPOCH).unwrap();
+        reply.send(Bytes::from_static(b"x"));
         assert_eq!(asked.await, Ok(Bytes::from_static(b"x")));
         assert!(book.end(ask).is_none());
     }
@@ -167,11 +192,11 @@ mod tests {
         let mut book = InFlight::new(0);
         let enter = |book: &mut InFlight| {
             let id = book.check(1).unwrap();
-            drop(book.insert(id, 1, false));
+            drop(book.insert(id, Bytes::new(), 1, false));
             id
         };
         let (a, b, c) = (enter(&mut book), enter(&mut book), enter(&mut book));
-        book.given(&[b, c]);
+        book.given(&[b, c], EPOCH);
         assert!(book.accepted(&[c]).is_empty());
         assert_eq!(book.give_up(a), Some(Delivered::No));
         assert_eq!(book.give_up(b), Some(Delivered::Unknown));
@@ -183,12 +208,14 @@ mod tests {
     fn it_is_bounded_in_number_and_bytes() {
         let mut book = InFlight::new(0);
         let id = book.check(MAX_BYTES).unwrap();
-        drop(book.insert(id, MAX_BYTES, false));
+        drop(book.insert(id, Bytes::new(), MAX_BYTES, false));
         assert!(matches!(book.check(1), Err(AskError::Overloaded { .. })));
         book.give_up(id);
+        // It would never fit otherwise.
+        assert!(book.check(MAX_BYTES + 1).is_ok());
         for _ in 0..MAX_REQUESTS {
             let id = book.check(1).unwrap();
-            drop(book.insert(id, 1, false));
+            drop(book.insert(id, Bytes::new(), 1, false));
         }
         assert!(matches!(book.check(1), Err(AskError::Overloaded { .. })));
         assert_eq!(book.close().len(), MAX_REQUESTS);

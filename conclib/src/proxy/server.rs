@@ -1,8 +1,8 @@
 //! The actor system's end of the bus: takes requests off the inbox and hands them to actors, as
 //! long as it holds the lease of its node.
 //!
-//! Three tasks: the *keeper* takes, renews and gives back the lease, the *popper* takes requests,
-//! the *publisher* sends answers. The popper never waits for an actor: a request that cannot be
+//! Three tasks: the *keeper* renews the lease and gives it back, the *popper* takes requests and is
+//! the one who closes the connections in the end, the *publisher* sends answers. The popper never waits for an actor: a request that cannot be
 //! put into a mailbox at once is answered so.
 //!
 //! Everything is fenced by the lease. Requests are popped and executed only while the moment of
@@ -33,12 +33,14 @@ use popper::Popper;
 
 mod outlet;
 mod popper;
+#[cfg(test)]
+mod tests;
 
 /// How long before the end of the lease this end stops: for clocks that run at different speeds,
 /// and for the time that a handler takes to start.
 const MARGIN: Duration = Duration::from_millis(500);
 
-/// How long answers to what was taken may be on their way when the proxy is shut down alone.
+/// How long answers to what was taken may be on their way when nobody waits for the proxy's end.
 const FINISH: Duration = Duration::from_secs(10);
 
 /// Connects a system's actors to the bus: from when this returns they can be asked from other
@@ -59,7 +61,14 @@ const FINISH: Duration = Duration::from_secs(10);
 ///
 /// Dropped before it is ready, it may have taken the lease: that ends by itself after 6 s.
 pub async fn start_proxy(system: &ActorSystem, config: &Config) -> Result<Proxy, StartProxyError> {
-    let transport = open_server(config).await?;
+    serve(system, config, open_server(config).await?).await
+}
+
+async fn serve(
+    system: &ActorSystem,
+    config: &Config,
+    transport: Arc<dyn ServerTransport>,
+) -> Result<Proxy, StartProxyError> {
     let clock = BusClock::default();
     let lease = Lease {
         epoch: Epoch(0),
@@ -82,6 +91,7 @@ pub async fn start_proxy(system: &ActorSystem, config: &Config) -> Result<Proxy,
         epoch,
         outlet: outlet.clone(),
         stop: CancellationToken::new(),
+        abandoned: CancellationToken::new(),
         popped: SetOnce::new(),
         ended: SetOnce::new(),
     });
@@ -101,11 +111,14 @@ pub async fn start_proxy(system: &ActorSystem, config: &Config) -> Result<Proxy,
     );
     let fence = popper.fence();
     spawn_task(outlet::publish(outlet));
-    spawn_task(keep(shared.clone(), fence));
+    let keeper = tokio::spawn(keep(shared.clone(), fence));
     spawn_task(async move {
         let end = popper.run().await;
         // Set once: nobody else does.
         drop(shared.popped.set(end));
+        // It may have the lease to give back, and needs the connection for that.
+        drop(keeper.await);
+        shared.see_out().await;
     });
     Ok(proxy)
 }
@@ -153,6 +166,8 @@ struct Shared {
     outlet: Arc<Outlet>,
     /// Cancelled when it is to stop in good order.
     stop: CancellationToken,
+    /// Cancelled when nobody waits for its end any more.
+    abandoned: CancellationToken,
     /// Set when no more requests are taken, with the reason.
     popped: SetOnce<ProxyEnd>,
     /// Set when the connections are closed.
@@ -189,10 +204,8 @@ impl Proxy {
     /// Dropped before it is ready, it stops taking requests all the same; answers may be lost.
     pub async fn shutdown(&self) {
         self.stop().await;
-        if tokio::time::timeout(FINISH, self.finish()).await.is_err() {
-            warn!(node = %self.shared.node, "some requests were not answered in time");
-            self.shared.end().await;
-        }
+        self.shared.abandoned.cancel();
+        self.finish().await;
     }
 }
 
@@ -213,23 +226,37 @@ impl Service for Proxy {
     }
 
     async fn finish(&self) {
-        self.shared.outlet.drained().await;
-        self.shared.end().await;
+        self.shared.ended.wait().await;
     }
 
     fn abort(&self) {
-        // The keeper gives the lease back, and the popper leaves, on their own.
+        // The keeper gives the lease back, the popper leaves and sees the answers out, all on
+        // their own.
+        self.shared.abandoned.cancel();
         self.shared.stop.cancel();
+    }
+
+    fn is_over(&self) -> bool {
+        self.shared.ended.initialized()
     }
 }
 
 impl Shared {
-    /// Closes the connections, once.
-    async fn end(&self) {
-        if self.ended.set(()).is_ok() {
-            self.outlet.close();
-            self.transport.close().await;
+    /// After the last request was taken: publishes answers until all are given, but not for ever
+    /// if nobody waits for that, and closes the connections.
+    async fn see_out(&self) {
+        let patience = async {
+            self.abandoned.cancelled().await;
+            sleep(FINISH).await;
+        };
+        tokio::select! {
+            () = self.outlet.drained() => {}
+            () = patience => warn!(node = %self.node, "some requests were not answered in time"),
         }
+        self.outlet.close();
+        self.transport.close().await;
+        // Set once: nobody else does.
+        drop(self.ended.set(()));
     }
 }
 
@@ -246,7 +273,10 @@ async fn keep(shared: Arc<Shared>, fence: Arc<popper::Fence>) {
         pause = match shared.transport.renew(shared.epoch).await {
             Ok(Some(now)) => {
                 shared.clock.learn(sent, Instant::now(), now);
-                fence.extend(sent + LEASE - MARGIN);
+                if !fence.extend(sent + LEASE - MARGIN) {
+                    error!(node = %shared.node, "the lease was renewed too late: proxy stops");
+                    break;
+                }
                 RENEW
             }
             Ok(None) => {
@@ -259,9 +289,9 @@ async fn keep(shared: Arc<Shared>, fence: Arc<popper::Fence>) {
                 RENEW / 8
             }
             Err(reason) => {
+                // A renewal that was given up may yet arrive, and keep others away: it is undone.
                 error!(node = %shared.node, %reason, "the lease has run out: proxy stops");
-                fence.lose();
-                return;
+                break;
             }
         };
     }

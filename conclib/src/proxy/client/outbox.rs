@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::Shared;
 use crate::error::{AskError, Delivered};
-use crate::proxy::in_flight::InFlight;
+use crate::proxy::in_flight::{InFlight, MAX_REQUESTS};
 use crate::proxy::transport::{Epoch, TransportError};
 
 /// A batch holds at most this many frames …
@@ -18,18 +18,27 @@ const BATCH_FRAMES: usize = 512;
 /// … and this many bytes; a larger frame goes alone.
 const BATCH_BYTES: usize = 256 * 1024;
 
+/// So many may wait before those are sorted out that nobody waits for. They come together while
+/// the bus is slow and askers are impatient.
+const SORT_OUT: usize = 2 * MAX_REQUESTS;
+
 #[derive(Default)]
 pub(super) struct Outbox {
-    queue: Mutex<VecDeque<(u64, Bytes)>>,
+    /// The ids of what is to be sent; the book has the frames, so that those that were given up do
+    /// not wait here.
+    queue: Mutex<VecDeque<u64>>,
     /// Says that the queue is not empty any more.
     filled: Notify,
 }
 
 impl Outbox {
-    pub(super) fn push(&self, id: u64, frame: Bytes) {
+    pub(super) fn push(&self, id: u64, book: &InFlight) {
         let mut queue = self.lock();
-        queue.push_back((id, frame));
-        let first = queue.len() == 1;
+        let first = queue.is_empty();
+        if queue.len() >= SORT_OUT {
+            queue.retain(|id| book.frame(*id).is_some());
+        }
+        queue.push_back(id);
         drop(queue);
         if first {
             self.filled.notify_one();
@@ -41,24 +50,28 @@ impl Outbox {
         let mut queue = self.lock();
         let mut batch = Batch::default();
         let mut bytes = 0;
-        while let Some((_, frame)) = queue.front() {
-            let full = batch.frames.len() == BATCH_FRAMES || bytes + frame.len() > BATCH_BYTES;
-            if full && !batch.frames.is_empty() {
-                break;
-            }
-            let Some((id, frame)) = queue.pop_front() else {
-                break;
-            };
-            if book.contains(id) {
+        while batch.ids.len() < BATCH_FRAMES
+            && let Some(&id) = queue.front()
+        {
+            if let Some(frame) = book.frame(id) {
                 bytes += frame.len();
+                if bytes > BATCH_BYTES && !batch.ids.is_empty() {
+                    break;
+                }
                 batch.ids.push(id);
-                batch.frames.push(frame);
+                batch.frames.push(frame.clone());
             }
+            queue.pop_front();
         }
         batch
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<(u64, Bytes)>> {
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<u64>> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -143,7 +156,7 @@ async fn enqueue_once(
     epoch: Epoch,
     batch: &Batch,
 ) -> Result<crate::proxy::transport::Enqueued, AskError> {
-    shared.in_flight().given(&batch.ids);
+    shared.in_flight().given(&batch.ids, epoch);
     shared
         .transport
         .enqueue(epoch, batch.frames.clone())

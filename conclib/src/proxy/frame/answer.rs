@@ -1,11 +1,10 @@
 //! Answers: how asks ended, and how that is written.
 
-use std::borrow::Cow;
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Prefix, Problem, VERSION, pack, unpack};
+use super::{Prefix, Problem, VERSION, cut, pack, unpack};
 use crate::envelope::{Attributes, Outcome};
 use crate::error::{AskError, Delivered};
 use crate::proxy::transport::Epoch;
@@ -15,13 +14,27 @@ use crate::urn::Urn;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Answer {
     pub(crate) id: u64,
-    pub(crate) outcome: Outcome,
+    status: Status,
+    /// The encoded response, or the details of the error.
+    contents: Vec<u8>,
 }
 
 impl Answer {
+    pub(crate) fn new(id: u64, outcome: Outcome) -> Self {
+        let (status, contents) = match outcome {
+            Ok(contents) => (Status::Done, contents),
+            Err(error) => Status::of_error(&error),
+        };
+        Self {
+            id,
+            status,
+            contents,
+        }
+    }
+
     /// About how many bytes it takes in a frame.
     pub(crate) fn size(&self) -> usize {
-        32 + self.outcome.as_ref().map_or(256, Vec::len)
+        32 + self.contents.len()
     }
 }
 
@@ -30,18 +43,9 @@ pub(crate) fn encode_reply(epoch: Epoch, answers: &[Answer]) -> Bytes {
     let nothing = Attributes::new();
     let encoded: Vec<_> = answers
         .iter()
-        .map(|Answer { id, outcome }| {
-            let (status, contents) = match outcome {
-                Ok(contents) => (Status::Done, Cow::Borrowed(&**contents)),
-                Err(error) => Status::of_error(error),
-            };
-            (
-                *id,
-                status as u8,
-                "",
-                &nothing,
-                serde_bytes::ByteBuf::from(contents),
-            )
+        .map(|answer| {
+            let contents = serde_bytes::Bytes::new(&answer.contents);
+            (answer.id, answer.status as u8, "", &nothing, contents)
         })
         .collect();
     pack(&(VERSION, epoch.0, encoded))
@@ -50,14 +54,14 @@ pub(crate) fn encode_reply(epoch: Epoch, answers: &[Answer]) -> Bytes {
 /// An answer, as it came: its id, and the encoded response or the error.
 pub(crate) type Heard = (u64, Result<Bytes, AskError>);
 
-/// Reads answers; the frame's own bytes are shared, not copied, into the contents.
-pub(crate) fn decode_reply(frame: &Bytes) -> Result<Vec<Heard>, Problem> {
+/// Reads answers, and in which epoch they were given; the frame's own bytes are shared, not copied, into the contents.
+pub(crate) fn decode_reply(frame: &Bytes) -> Result<(Epoch, Vec<Heard>), Problem> {
     type One<'a> = Prefix<(u64, u8, &'a str, Attributes, &'a serde_bytes::Bytes)>;
     let (version, _) = unpack::<(u8, u64)>(frame)?;
     if version != VERSION {
         return Err(Problem::Version(version));
     }
-    let (_, _, answers) = unpack::<(u8, u64, Vec<One<'_>>)>(frame)?;
+    let (_, epoch, answers) = unpack::<(u8, u64, Vec<One<'_>>)>(frame)?;
     let read = |Prefix((id, status, _, _, contents)): One<'_>| {
         let outcome = match Status::from_number(status) {
             Some(Status::Done) => Ok(frame.slice_ref(contents)),
@@ -68,7 +72,7 @@ pub(crate) fn decode_reply(frame: &Bytes) -> Result<Vec<Heard>, Problem> {
         };
         (id, outcome)
     };
-    Ok(answers.into_iter().map(read).collect())
+    Ok((Epoch(epoch), answers.into_iter().map(read).collect()))
 }
 
 /// How an ask ended, as a number. New ones go to the end.
@@ -115,12 +119,12 @@ impl Status {
     }
 
     /// The status of an error, and its details.
-    fn of_error(error: &AskError) -> (Self, Cow<'static, [u8]>) {
+    fn of_error(error: &AskError) -> (Self, Vec<u8>) {
         let (status, details) = match error {
             AskError::NoResponder => (Self::NoResponder, Bytes::new()),
-            AskError::ActorNotFound { urn } => (Self::ActorNotFound, pack(&(urn.as_str(),))),
+            AskError::ActorNotFound { urn } => (Self::ActorNotFound, pack(&(cut(urn.as_str()),))),
             AskError::Unhandled { urn, message } => {
-                (Self::Unhandled, pack(&(urn.as_str(), message)))
+                (Self::Unhandled, pack(&(cut(urn.as_str()), cut(message))))
             }
             AskError::Overloaded { retry_after } => {
                 let millis = u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX);
@@ -133,17 +137,17 @@ impl Status {
                 let chain: Vec<_> = chain.iter().map(Urn::as_str).collect();
                 (Self::AskCycle, pack(&(chain,)))
             }
-            AskError::BadRequest { reason } => (Self::BadRequest, pack(&(reason,))),
-            AskError::BadResponse { reason } => (Self::BadResponse, pack(&(reason,))),
+            AskError::BadRequest { reason } => (Self::BadRequest, pack(&(cut(reason),))),
+            AskError::BadResponse { reason } => (Self::BadResponse, pack(&(cut(reason),))),
             AskError::TooLarge { size, limit } => (Self::TooLarge, pack(&(size, limit))),
-            AskError::Incompatible { reason } => (Self::Incompatible, pack(&(reason,))),
+            AskError::Incompatible { reason } => (Self::Incompatible, pack(&(cut(reason),))),
             // What only an asker can find out; an actor system has no business to send it.
             AskError::NoReply
             | AskError::Unavailable { .. }
             | AskError::Disconnected { .. }
             | AskError::Closed => (Self::NoReply, Bytes::new()),
         };
-        (status, Cow::Owned(details.into()))
+        (status, details.into())
     }
 
     /// The error of a status. Details that do not read leave their places empty: that something
@@ -193,6 +197,7 @@ impl Status {
 
 #[cfg(test)]
 mod tests {
+    use super::super::MAX_TEXT;
     use super::*;
 
     #[test]
@@ -230,15 +235,27 @@ mod tests {
             }),
         ];
         let answers: Vec<_> = (0..)
+            .zip(&outcomes)
+            .map(|(id, outcome)| Answer::new(id, outcome.clone()))
+            .collect();
+        let (epoch, read) = decode_reply(&encode_reply(Epoch(1), &answers)).unwrap();
+        let expected: Vec<_> = (0..)
             .zip(outcomes)
-            .map(|(id, outcome)| Answer { id, outcome })
+            .map(|(id, outcome)| (id, outcome.map(Bytes::from)))
             .collect();
-        let read = decode_reply(&encode_reply(Epoch(1), &answers)).unwrap();
-        let expected: Vec<_> = answers
-            .into_iter()
-            .map(|answer| (answer.id, answer.outcome.map(Bytes::from)))
-            .collect();
-        assert_eq!(read, expected);
+        assert_eq!((epoch, read), (Epoch(1), expected));
+    }
+
+    #[test]
+    fn a_text_is_cut() {
+        let reason = "x".to_owned() + &"ä".repeat(1_000_000);
+        let answer = Answer::new(1, Err(AskError::BadRequest { reason }));
+        assert!(answer.size() < 2 * MAX_TEXT);
+        let (_, read) = decode_reply(&encode_reply(Epoch(1), &[answer])).unwrap();
+        let [(1, Err(AskError::BadRequest { reason }))] = &read[..] else {
+            panic!("{read:?}")
+        };
+        assert_eq!(reason.len(), MAX_TEXT - 1); // not through a letter
     }
 
     #[test]
@@ -251,7 +268,7 @@ mod tests {
             serde_bytes::Bytes::new(&[]),
             5_u8,
         );
-        let read = decode_reply(&pack(&(VERSION, 1_u64, [answer], "more"))).unwrap();
+        let (_, read) = decode_reply(&pack(&(VERSION, 1_u64, [answer], "more"))).unwrap();
         assert!(matches!(read[..], [(1, Err(AskError::BadResponse { .. }))]));
     }
 

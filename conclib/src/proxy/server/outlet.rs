@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::join_all;
+use futures_util::StreamExt;
+use futures_util::stream;
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::{Instant, sleep};
 
@@ -15,7 +16,7 @@ use crate::envelope::{ClientId, Origin, Outcome, ResponseSink};
 use crate::error::AskError;
 use crate::proxy::frame::{Answer, encode_reply};
 use crate::proxy::noise::Noise;
-use crate::proxy::transport::{Epoch, ServerTransport};
+use crate::proxy::transport::{Epoch, ServerTransport, TransportError};
 use crate::system::spawn_task;
 
 /// A published frame holds about this many bytes; a larger answer goes alone.
@@ -23,6 +24,15 @@ const PUBLISH_BYTES: usize = 256 * 1024;
 
 /// How many bytes of answers may wait. Beyond it they are dropped: the bus does not take them.
 const WAITING_BYTES: usize = 64 * 1024 * 1024;
+
+/// How many frames are published at a time. The connection takes a few thousand.
+const AT_ONCE: usize = 256;
+
+/// How long to go on when the bus does not take answers: a connection comes back sooner.
+const OUTAGE: Duration = Duration::from_secs(2);
+
+/// How long to wait then between two attempts. Further answers gather meanwhile.
+const PAUSE: Duration = Duration::from_millis(25);
 
 /// When to publish again what nobody received: the client may be reconnecting.
 const AGAIN: [Duration; 3] = [
@@ -182,27 +192,22 @@ impl State {
 
 impl ResponseSink for Outlet {
     fn respond(&self, origin: Origin, deadline: Option<Instant>, mut outcome: Outcome) {
+        let limit = self.limit;
         if let Ok(contents) = &outcome
-            && contents.len() > self.limit
+            && contents.len() > limit
         {
             let size = contents.len();
-            outcome = Err(AskError::TooLarge {
-                size,
-                limit: self.limit,
-            });
+            outcome = Err(AskError::TooLarge { size, limit });
         }
         let now = Instant::now();
         let deadline = deadline.unwrap_or(now + PATIENCE);
-        let answer = Answer {
-            id: origin.id,
-            outcome,
-        };
+        let answer = Answer::new(origin.id, outcome);
         let size = answer.size();
         let mut state = self.lock();
         state.expected = state.expected.saturating_sub(1);
         let refused = if state.closed {
             Some("answers after the proxy had ended")
-        } else if state.bytes + size > WAITING_BYTES {
+        } else if state.bytes > 0 && state.bytes + size > WAITING_BYTES {
             Some("more answers than the bus takes")
         } else {
             state.bytes += size;
@@ -227,12 +232,9 @@ pub(super) async fn publish(outlet: Arc<Outlet>) {
         if frames.is_empty() {
             outlet.filled.notified().await;
         } else {
-            join_all(
-                frames
-                    .into_iter()
-                    .map(|frame| publish_frame(&outlet, frame)),
-            )
-            .await;
+            stream::iter(frames)
+                .for_each_concurrent(AT_ONCE, |frame| publish_frame(&outlet, frame))
+                .await;
         }
     }
 }
@@ -240,7 +242,7 @@ pub(super) async fn publish(outlet: Arc<Outlet>) {
 /// Publishes a frame; if nobody received it, it is tried again by the side, so that the other
 /// clients do not wait. Doing it twice does no harm: a client takes one answer per request.
 async fn publish_frame(outlet: &Arc<Outlet>, frame: Frame) {
-    if outlet.try_publish(&frame).await {
+    if outlet.publish_through_outage(&frame).await {
         return;
     }
     let Ok(permit) = outlet.again.clone().try_acquire_owned() else {
@@ -254,7 +256,7 @@ async fn publish_frame(outlet: &Arc<Outlet>, frame: Frame) {
         for pause in AGAIN {
             sleep(pause).await;
             let over = outlet.lock().closed || frame.deadline <= Instant::now();
-            if over || outlet.try_publish(&frame).await {
+            if over || outlet.try_publish(&frame).await == Ok(true) {
                 drop(permit);
                 return;
             }
@@ -266,17 +268,28 @@ async fn publish_frame(outlet: &Arc<Outlet>, frame: Frame) {
 }
 
 impl Outlet {
+    /// True if somebody received it, or nobody is to get it any more.
+    async fn publish_through_outage(&self, frame: &Frame) -> bool {
+        let patience = frame.deadline.min(Instant::now() + OUTAGE);
+        loop {
+            if let Ok(received) = self.try_publish(frame).await {
+                return received;
+            }
+            if self.lock().closed || patience <= Instant::now() {
+                return true;
+            }
+            sleep(PAUSE).await;
+        }
+    }
+
     /// True if somebody received it, as far as the bus can tell.
-    async fn try_publish(&self, frame: &Frame) -> bool {
-        match self
-            .transport
-            .publish(frame.client, frame.bytes.clone())
-            .await
-        {
-            Ok(receivers) => receivers != Some(0),
+    async fn try_publish(&self, frame: &Frame) -> Result<bool, TransportError> {
+        let published = self.transport.publish(frame.client, frame.bytes.clone());
+        match published.await {
+            Ok(receivers) => Ok(receivers != Some(0)),
             Err(error) => {
                 self.noise.hear("no way to publish answers", &error);
-                false
+                Err(error)
             }
         }
     }

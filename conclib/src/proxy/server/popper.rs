@@ -1,12 +1,13 @@
 //! Takes requests off the inbox and hands them to actors.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::{Instant, sleep};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout_at};
 use tracing::warn;
 
 use super::{ProxyEnd, Shared};
@@ -14,13 +15,20 @@ use crate::actor::cell::Undelivered;
 use crate::envelope::{HeldBytes, RequestEnvelope, Responder};
 use crate::error::{AskError, Delivered};
 use crate::proxy::config::Config;
-use crate::proxy::frame::{Kind, Received};
+use crate::proxy::frame::{self, Kind, Received};
 use crate::proxy::noise::Noise;
 use crate::registry::Registry;
 use crate::urn::Urn;
 
-/// How long a pop waits for a request; also how soon a lost fence is noticed.
+/// How long a pop waits for a request.
 const BLOCK: Duration = Duration::from_secs(2);
+
+/// How long the last pops wait, after the lease has been given back: a client may have read the
+/// lease before, and its batch arrive after.
+const LINGER: Duration = Duration::from_millis(20);
+
+/// How often popping may fail in that time.
+const MAX_FAILURES: u32 = 5;
 
 /// About how many bytes a pop takes.
 const POP_BYTES: usize = 256 * 1024;
@@ -40,27 +48,42 @@ const HORIZON: Duration = Duration::from_secs(24 * 60 * 60);
 /// Until when requests may be executed.
 pub(super) struct Fence {
     /// `None` once the lease is lost.
-    until: Mutex<Option<Instant>>,
+    until: watch::Sender<Option<Instant>>,
 }
 
 impl Fence {
-    /// Moves the end; what is lost stays lost.
-    pub(super) fn extend(&self, until: Instant) {
-        if let Some(end) = &mut *self.lock() {
-            *end = until;
+    fn new(until: Instant) -> Self {
+        Self {
+            until: watch::Sender::new(Some(until)),
         }
     }
 
+    /// Moves the end; false if it had come before. Then the popper has left, or is about to, and
+    /// the fence stays closed.
+    pub(super) fn extend(&self, until: Instant) -> bool {
+        let in_time = self.is_open();
+        self.until.send_replace(in_time.then_some(until));
+        in_time
+    }
+
     pub(super) fn lose(&self) {
-        *self.lock() = None;
+        self.until.send_replace(None);
     }
 
     pub(super) fn is_open(&self) -> bool {
-        self.lock().is_some_and(|until| Instant::now() < until)
+        self.until
+            .borrow()
+            .is_some_and(|until| Instant::now() < until)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
-        self.until.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Waits until it closes.
+    pub(super) async fn closed(&self) {
+        let mut changes = self.until.subscribe();
+        while self.is_open() {
+            let until = *changes.borrow_and_update();
+            // Whether the time is over or the end has moved, the loop looks again.
+            drop(timeout_at(until.unwrap_or_else(Instant::now), changes.changed()).await);
+        }
     }
 }
 
@@ -94,9 +117,7 @@ impl Popper {
         Self {
             shared,
             registry,
-            fence: Arc::new(Fence {
-                until: Mutex::new(Some(valid_until)),
-            }),
+            fence: Arc::new(Fence::new(valid_until)),
             undelivered: Arc::default(),
             max_frame: config.max_frame,
             noise: Noise::default(),
@@ -112,18 +133,22 @@ impl Popper {
     pub(super) async fn run(mut self) -> ProxyEnd {
         let mut next = Next::Serve;
         let mut failures = 0_u32;
+        let fence = self.fence.clone();
+        let mut closed = pin!(fence.closed());
         while self.fence.is_open() {
-            // What is left after the lease has been given back is there already.
-            let block = if next == Next::Serve {
-                BLOCK
-            } else {
-                Duration::ZERO
+            let block = match next {
+                Next::Serve => BLOCK,
+                Next::Refuse => LINGER,
             };
-            let popped = self
-                .shared
-                .transport
-                .pop(self.shared.epoch, self.mean.frames(), block)
-                .await;
+            let Shared {
+                transport, epoch, ..
+            } = &*self.shared;
+            let popped = tokio::select! {
+                biased;
+                popped = transport.pop(*epoch, self.mean.frames(), block) => popped,
+                // What that pop may yet take is not executed any more.
+                () = &mut closed => break,
+            };
             match popped {
                 Ok(frames) if frames.is_empty() && next == Next::Refuse => {
                     return ProxyEnd::Stopped;
@@ -135,7 +160,14 @@ impl Popper {
                     tokio::task::yield_now().await;
                     tokio::task::yield_now().await;
                 }
+                Err(_) if next == Next::Refuse && failures >= MAX_FAILURES => {
+                    return ProxyEnd::Stopped;
+                }
                 Err(reason) => {
+                    if self.shared.stop.is_cancelled() {
+                        // What wakes it up may have gone with the connection.
+                        next = Next::Refuse;
+                    }
                     failures += 1;
                     if failures == 1 {
                         warn!(node = %self.shared.node, %reason, "requests cannot be popped");
@@ -197,29 +229,30 @@ impl Popper {
         let wanted = request.kind == Kind::Ask;
         let outlet = self.shared.outlet.clone();
         let responder = outlet.responder(request.origin, wanted, deadline);
-        if *mode == Next::Refuse {
-            return responder.refuse(AskError::NoResponder);
-        }
-        if deadline <= now {
-            return responder.refuse(AskError::Timeout {
-                delivered: Delivered::No,
-            });
-        }
-        let limit = self.max_frame;
-        if request.contents.len() > limit {
-            let size = request.contents.len();
-            return responder.refuse(AskError::TooLarge { size, limit });
+        let refuse = |responder: &Responder, error: AskError| {
+            if !wanted {
+                self.noise.hear("a tell that is not delivered", &error);
+            }
+            responder.refuse(error);
+        };
+        let refusal = if *mode == Next::Refuse {
+            Some(AskError::NoResponder)
+        } else {
+            self.judge(&request, deadline <= now)
+        };
+        if let Some(refusal) = refusal {
+            return refuse(&responder, refusal);
         }
         let Some(actor) = self.registry.get(&request.urn) else {
             let urn = Urn::unchecked(&request.urn);
-            return responder.refuse(AskError::ActorNotFound { urn });
+            return refuse(&responder, AskError::ActorNotFound { urn });
         };
         let overloaded = AskError::Overloaded {
             retry_after: RETRY_AFTER,
         };
         let held = HeldBytes::take(&self.undelivered, size, UNDELIVERED_BYTES);
         if held.is_none() {
-            return responder.refuse(overloaded);
+            return refuse(&responder, overloaded);
         }
         let envelope = RequestEnvelope {
             urn: actor.urn().clone(),
@@ -232,11 +265,22 @@ impl Popper {
         };
         match actor.deliver(Box::new(envelope)) {
             Ok(()) => {}
-            Err(Undelivered::Full(envelope)) => envelope.responder.refuse(overloaded),
+            Err(Undelivered::Full(envelope)) => refuse(&envelope.responder, overloaded),
             Err(Undelivered::Stopped(envelope)) => {
-                envelope.responder.refuse(AskError::ActorStopped);
+                refuse(&envelope.responder, AskError::ActorStopped);
             }
         }
+    }
+
+    /// Why a request is not for any actor, if so.
+    fn judge(&self, request: &Received, expired: bool) -> Option<AskError> {
+        if expired {
+            let delivered = Delivered::No;
+            return Some(AskError::Timeout { delivered });
+        }
+        let limit = self.max_frame;
+        let size = frame::size(&request.contents, &request.attributes);
+        (size > limit).then_some(AskError::TooLarge { size, limit })
     }
 }
 
@@ -293,18 +337,28 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_fence_closes_by_itself_and_stays_closed_once_lost() {
+    async fn a_fence_closes_by_itself_and_stays_closed() {
         let soon = Instant::now() + Duration::from_secs(1);
-        let fence = Fence {
-            until: Mutex::new(Some(soon)),
-        };
+        let fence = Fence::new(soon);
         assert!(fence.is_open());
-        sleep(Duration::from_secs(1)).await;
+        let later = soon + Duration::from_secs(5);
+        assert!(fence.extend(later));
+        fence.closed().await;
+        assert_eq!(Instant::now(), later);
         assert!(!fence.is_open());
-        fence.extend(Instant::now() + Duration::from_secs(1));
-        assert!(fence.is_open());
-        fence.lose();
-        fence.extend(Instant::now() + Duration::from_secs(1));
+        assert!(!fence.extend(later + Duration::from_secs(9)));
         assert!(!fence.is_open());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_for_a_fence_hears_of_its_loss() {
+        let start = Instant::now();
+        let fence = Fence::new(start + Duration::from_secs(5));
+        tokio::join!(fence.closed(), async {
+            sleep(Duration::from_secs(1)).await;
+            fence.lose();
+        });
+        assert_eq!(start.elapsed(), Duration::from_secs(1));
+        assert!(!fence.extend(Instant::now() + Duration::from_secs(1)));
     }
 }

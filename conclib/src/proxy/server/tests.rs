@@ -1,0 +1,267 @@
+//! A proxy over a bus that does what a test says. Time is paused.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+
+use super::*;
+use crate::envelope::{Attributes, ClientId, Origin};
+use crate::error::AskError;
+use crate::proxy::frame::{Kind, decode_reply};
+use crate::proxy::transport::BusTime;
+
+const MS: Duration = Duration::from_millis(1);
+
+/// To whom, and the end of which of its asks.
+type Published = (ClientId, u64, Result<Bytes, AskError>);
+
+struct Bus {
+    start: Instant,
+    /// How long a renewal takes.
+    renewal: Duration,
+    /// Until when nothing can be published.
+    outage: Duration,
+    /// Pops fail from the release on.
+    fails_after_release: bool,
+    /// What comes in when the lease has been given back.
+    straggler: Option<(Duration, Bytes)>,
+    inbox: Mutex<VecDeque<Bytes>>,
+    filled: Notify,
+    publishing: AtomicUsize,
+    most_publishing: AtomicUsize,
+    published: Mutex<Vec<Published>>,
+    released: AtomicBool,
+    closed: AtomicBool,
+}
+
+impl Bus {
+    fn new() -> Self {
+        Self {
+            start: Instant::now(),
+            renewal: Duration::ZERO,
+            outage: Duration::ZERO,
+            fails_after_release: false,
+            straggler: None,
+            inbox: Mutex::default(),
+            filled: Notify::new(),
+            publishing: AtomicUsize::new(0),
+            most_publishing: AtomicUsize::new(0),
+            published: Mutex::default(),
+            released: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+        }
+    }
+
+    async fn serve(self) -> (Arc<Self>, ActorSystem, Proxy) {
+        let bus = Arc::new(self);
+        let system = ActorSystem::new();
+        let proxy = serve(&system, &Config::memory(), bus.clone()).await;
+        (bus, system, proxy.unwrap())
+    }
+
+    fn push(&self, frame: Bytes) {
+        lock(&self.inbox).push_back(frame);
+        self.filled.notify_one();
+    }
+
+    fn now(&self) -> BusTime {
+        BusTime(u64::try_from(self.start.elapsed().as_millis()).unwrap())
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn broken() -> TransportError {
+    TransportError::NotDone("on purpose".to_owned())
+}
+
+/// An ask for somebody who does not exist.
+fn ask(client: u16, id: u64) -> Bytes {
+    let mut bytes = [0; 16];
+    bytes[..2].copy_from_slice(&client.to_le_bytes());
+    let client = ClientId(bytes);
+    Request {
+        kind: Kind::Ask,
+        origin: Origin { client, id },
+        urn: "nobody",
+        message: "M",
+        deadline: BusTime(u64::MAX),
+        attributes: &Attributes::new(),
+        contents: &[],
+    }
+    .encode()
+}
+
+#[async_trait]
+impl ServerTransport for Bus {
+    async fn acquire(&self, _: &Lease) -> Result<Acquired, TransportError> {
+        let (epoch, now) = (Epoch(1), self.now());
+        Ok(Acquired::Granted { epoch, now })
+    }
+
+    async fn renew(&self, _: Epoch) -> Result<Option<BusTime>, TransportError> {
+        sleep(self.renewal).await;
+        Ok(Some(self.now()))
+    }
+
+    async fn release(&self, _: Epoch, wake: Bytes) -> Result<(), TransportError> {
+        self.released.store(true, SeqCst);
+        if self.fails_after_release {
+            self.filled.notify_one();
+        } else {
+            self.push(wake);
+        }
+        if let Some((delay, frame)) = self.straggler.clone() {
+            sleep(delay).await;
+            self.push(frame);
+        }
+        Ok(())
+    }
+
+    async fn pop(
+        &self,
+        _: Epoch,
+        count: u32,
+        block: Duration,
+    ) -> Result<Vec<Bytes>, TransportError> {
+        let count = usize::try_from(count).unwrap();
+        let end = Instant::now() + block;
+        loop {
+            if self.fails_after_release && self.released.load(SeqCst) {
+                return Err(broken());
+            }
+            let popped: Vec<_> = {
+                let mut inbox = lock(&self.inbox);
+                let count = count.min(inbox.len());
+                inbox.drain(..count).collect()
+            };
+            if !popped.is_empty() || Instant::now() >= end {
+                return Ok(popped);
+            }
+            drop(tokio::time::timeout_at(end, self.filled.notified()).await);
+        }
+    }
+
+    async fn publish(&self, client: ClientId, frame: Bytes) -> Result<Option<u64>, TransportError> {
+        let now = self.publishing.fetch_add(1, SeqCst) + 1;
+        self.most_publishing.fetch_max(now, SeqCst);
+        sleep(MS).await;
+        self.publishing.fetch_sub(1, SeqCst);
+        if self.start.elapsed() < self.outage {
+            return Err(broken());
+        }
+        let (_, answers) = decode_reply(&frame).unwrap();
+        let answers = answers
+            .into_iter()
+            .map(|(id, outcome)| (client, id, outcome));
+        lock(&self.published).extend(answers);
+        Ok(Some(1))
+    }
+
+    async fn close(&self) {
+        self.closed.store(true, SeqCst);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_is_renewed_too_late_is_given_back() {
+    let bus = Bus {
+        renewal: Duration::from_secs(4), // sent after 2 s, when 3.5 s are left
+        ..Bus::new()
+    };
+    let (bus, _system, proxy) = bus.serve().await;
+    assert_eq!(proxy.stopped().await, ProxyEnd::LeaseLost);
+    assert_eq!(bus.start.elapsed() + MARGIN, LEASE);
+    sleep(Duration::from_secs(1)).await;
+    assert!(
+        bus.released.load(SeqCst),
+        "nobody serves, and nobody else can"
+    );
+    assert!(bus.closed.load(SeqCst));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_is_kept_as_long_as_it_is_renewed_in_time() {
+    let bus = Bus {
+        renewal: 1_500 * MS,
+        ..Bus::new()
+    };
+    let (bus, system, proxy) = bus.serve().await;
+    drop(tokio::time::timeout(Duration::from_secs(600), proxy.stopped()).await);
+    assert!(!bus.released.load(SeqCst));
+    assert!(system.shutdown().await.is_clean());
+    assert_eq!(proxy.stopped().await, ProxyEnd::Stopped);
+    assert!(bus.released.load(SeqCst) && bus.closed.load(SeqCst));
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_wait_for_a_bus_that_comes_back() {
+    let bus = Bus {
+        outage: Duration::from_secs(1),
+        ..Bus::new()
+    };
+    let (bus, _system, _proxy) = bus.serve().await;
+    for id in 0..500 {
+        bus.push(ask(1, id));
+        sleep(MS).await;
+    }
+    sleep(Duration::from_secs(2)).await;
+    let mut ids: Vec<_> = lock(&bus.published).iter().map(|(_, id, _)| *id).collect();
+    ids.sort_unstable();
+    assert!(ids.into_iter().eq(0..500));
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_clients_are_answered_a_few_at_a_time() {
+    let (bus, _system, proxy) = Bus::new().serve().await;
+    (0..5_000).for_each(|client| bus.push(ask(client, 1)));
+    sleep(Duration::from_secs(1)).await;
+    proxy.shutdown().await;
+    assert_eq!(lock(&bus.published).len(), 5_000);
+    assert!(bus.most_publishing.load(SeqCst) <= 256);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_just_after_the_lease_was_given_back_is_refused() {
+    let bus = Bus {
+        straggler: Some((5 * MS, ask(1, 7))),
+        ..Bus::new()
+    };
+    let (bus, system, _proxy) = bus.serve().await;
+    assert!(system.shutdown().await.is_clean());
+    let published = lock(&bus.published).clone();
+    let [(_, 7, Err(AskError::NoResponder))] = &published[..] else {
+        panic!("{published:?}")
+    };
+    assert!(bus.start.elapsed() < Duration::from_secs(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_proxy_stops_although_its_wake_is_lost() {
+    let bus = Bus {
+        fails_after_release: true,
+        ..Bus::new()
+    };
+    let (bus, system, proxy) = bus.serve().await;
+    sleep(MS).await;
+    assert!(system.shutdown().await.is_clean());
+    assert_eq!(proxy.stopped().await, ProxyEnd::Stopped);
+    assert!(bus.start.elapsed() < Duration::from_secs(2));
+    assert!(bus.closed.load(SeqCst));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_system_forgets_the_proxies_that_have_ended() {
+    let system = ActorSystem::new();
+    for _ in 0..10 {
+        let bus = Arc::new(Bus::new());
+        let proxy = serve(&system, &Config::memory(), bus).await.unwrap();
+        proxy.shutdown().await;
+    }
+    assert_eq!(system.core().services(), 1);
+}

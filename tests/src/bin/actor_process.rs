@@ -1,0 +1,34 @@
+//! An actor process: `actor_process <redis url>` serves the test actors until SIGTERM. It says
+//! `ready`, and `stopped <why>` when its proxy takes no more requests.
+
+use std::error::Error;
+
+use conclib::{ActorSystem, Config, start_proxy};
+use conclib_tests::actors::{Gate, Keeper, Raw, Worker};
+use tokio::signal::unix::{SignalKind, signal};
+
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let url = std::env::args()
+        .nth(1)
+        .ok_or("usage: actor_process <url>")?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let system = ActorSystem::new();
+    system.spawn(Worker::default()).await?;
+    system.spawn(Keeper::default()).await?;
+    system.spawn(Raw).await?;
+    let (gate, watch) = Gate::closed();
+    system.spawn(gate).await?;
+    let proxy = start_proxy(&system, &Config::new(&url)?).await?;
+    println!("ready");
+    tokio::select! {
+        _ = terminate.recv() => {}
+        end = proxy.stopped() => println!("stopped {end:?} passed {}", watch.entered()),
+    }
+    let report = system.shutdown().await;
+    if report.is_clean() {
+        Ok(())
+    } else {
+        Err(format!("{report:?}").into())
+    }
+}

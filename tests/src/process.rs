@@ -1,0 +1,125 @@
+//! Processes that a test starts.
+
+use std::process::Stdio;
+
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
+
+use crate::bus::{BOUND, eventually};
+
+/// A program that says in lines how far it is; it is killed when this is dropped.
+#[derive(Debug)]
+pub struct Program {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Program {
+    /// Starts it.
+    ///
+    /// # Panics
+    ///
+    /// If it does not start.
+    pub fn start(program: &str, arguments: &[&str]) -> Self {
+        let mut child = Command::new(program)
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the program starts");
+        let output = child.stdout.take().expect("its output is piped");
+        Self {
+            child,
+            lines: BufReader::new(output).lines(),
+        }
+    }
+
+    /// Waits for a line that begins so; the rest of it.
+    ///
+    /// # Panics
+    ///
+    /// If none comes.
+    pub async fn line(&mut self, beginning: &str) -> String {
+        let wait = async {
+            while let Some(line) = self.lines.next_line().await.expect("lines of text") {
+                if let Some(rest) = line.strip_prefix(beginning) {
+                    return rest.trim().to_owned();
+                }
+            }
+            panic!("it ended without `{beginning}`");
+        };
+        let waited = tokio::time::timeout(BOUND, wait).await;
+        waited.unwrap_or_else(|_| panic!("no line with `{beginning}`"))
+    }
+
+    /// Sends a signal, such as `TERM`.
+    ///
+    /// # Panics
+    ///
+    /// If it has ended.
+    pub async fn signal(&self, name: &str) {
+        let process = self.child.id().expect("it runs").to_string();
+        signal(name, &process).await;
+    }
+
+    /// Stops its threads where they are. A signal that has been sent has not arrived: until one of
+    /// the threads takes it, the others go on.
+    ///
+    /// # Panics
+    ///
+    /// If it has ended, or does not stop.
+    pub async fn suspend(&self) {
+        self.signal("STOP").await;
+        let process = self.child.id().expect("it runs").to_string();
+        eventually("it is suspended", async || {
+            state(&process).await == Some(b'T')
+        })
+        .await;
+    }
+
+    /// Waits until it ends; true if it says that all went well.
+    ///
+    /// # Panics
+    ///
+    /// If it does not end.
+    pub async fn ended(&mut self) -> bool {
+        let waited = tokio::time::timeout(BOUND, self.child.wait()).await;
+        let status = waited.expect("it ends").expect("it can be waited for");
+        status.success()
+    }
+
+    /// Kills it.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be killed.
+    pub async fn kill(&mut self) {
+        self.child.kill().await.expect("it is killed");
+    }
+}
+
+/// Sends a signal to a process, with the shell's own `kill`: not every system has the program.
+///
+/// # Panics
+///
+/// If there is no such process.
+pub async fn signal(name: &str, process: &str) {
+    let mut shell = Command::new("sh");
+    let kill = format!("kill -{name} {process}");
+    let status = shell.args(["-c", &kill]).status().await;
+    assert!(status.is_ok_and(|status| status.success()));
+}
+
+/// The letter for what a process is doing: `T` is stopped.
+async fn state(process: &str) -> Option<u8> {
+    if cfg!(target_os = "linux") {
+        let stat = tokio::fs::read_to_string(format!("/proc/{process}/stat")).await;
+        let stat = stat.ok()?;
+        let (_name, rest) = stat.rsplit_once(") ")?;
+        return rest.bytes().next();
+    }
+    let ps = Command::new("ps")
+        .args(["-o", "state=", "-p", process])
+        .output();
+    ps.await.ok()?.stdout.first().copied()
+}

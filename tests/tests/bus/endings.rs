@@ -1,0 +1,298 @@
+//! Every ask ends, whatever goes away or never comes.
+
+use std::time::Duration;
+
+use conclib::prelude::*;
+use conclib::{Delivered, ProxyEnd};
+use conclib_tests::actors::{Gate, Worker};
+use conclib_tests::bus::{Stage, eventually};
+use conclib_tests::messages::{Double, Forget, Hold, Pass, Record, Release};
+use tokio::time::{Instant, timeout};
+
+/// Soon, also on a busy machine, and well before any deadline here.
+const SOON: Duration = Duration::from_secs(10);
+
+pub(crate) async fn a_handler_never_answers(stage: Stage) {
+    let patience = Duration::from_millis(300);
+    let start = Instant::now();
+    let asked = stage.client.ask("keeper", Hold).timeout(patience).await;
+    let delivered = Delivered::Accepted;
+    assert_eq!(asked, Err(AskError::Timeout { delivered }));
+    assert!(start.elapsed() >= patience);
+    assert!(start.elapsed() < patience + Duration::from_secs(1));
+    assert_eq!(stage.client.in_flight(), 0);
+}
+
+pub(crate) async fn each_ask_has_its_own_timeout(stage: Stage) {
+    let client = &stage.client;
+    let ask = |millis| {
+        let patience = Duration::from_millis(millis);
+        let ask = client.ask("keeper", Hold).timeout(patience);
+        async move {
+            let start = Instant::now();
+            let asked = ask.await;
+            assert!(matches!(asked, Err(AskError::Timeout { .. })), "{asked:?}");
+            start.elapsed()
+        }
+    };
+    let (long, short) = tokio::join!(ask(600), ask(50));
+    assert!(short < Duration::from_millis(550), "{short:?}");
+    assert!(long >= Duration::from_millis(600), "{long:?}");
+}
+
+pub(crate) async fn no_time_means_not_sent(stage: Stage) {
+    let client = &stage.client;
+    let asked = client.ask("keeper", Hold).timeout(Duration::ZERO).await;
+    let delivered = Delivered::No;
+    assert_eq!(asked, Err(AskError::Timeout { delivered }));
+    let asked = client.ask("worker", Double { n: 1 }).timeout(Duration::MAX);
+    assert!(matches!(asked.await, Err(AskError::BadRequest { .. })));
+}
+
+pub(crate) async fn no_actor_system_is_known_at_once(stage: Stage) {
+    let config = stage.bus.config.clone().node("nobody");
+    let client = ProxyClient::connect(&config).await.unwrap();
+    for _ in 0..3 {
+        let asked = timeout(SOON, client.ask("worker", Double { n: 1 })).await;
+        assert_eq!(asked.unwrap(), Err(AskError::NoResponder));
+        let told = client.tell("worker", Double { n: 9 }).await.unwrap_err();
+        assert_eq!(told.reason, AskError::NoResponder);
+        assert_eq!(told.message.n, 9);
+    }
+    // One that comes later is found.
+    let system = ActorSystem::new();
+    start_proxy(&system, &config).await.unwrap();
+    system.spawn(Worker::default()).await.unwrap();
+    assert_eq!(client.ask("worker", Double { n: 1 }).await, Ok(2));
+}
+
+pub(crate) async fn a_client_is_shut_down(stage: Stage) {
+    let client = &stage.client;
+    let held: Vec<_> = (0..10)
+        .map(|_| tokio::spawn(client.ask("keeper", Hold)))
+        .collect();
+    eventually("they are sent", async || client.in_flight() == 10).await;
+    timeout(SOON, client.shutdown()).await.unwrap();
+    for ask in held {
+        let asked = timeout(SOON, ask).await.unwrap().unwrap();
+        assert_eq!(asked, Err(AskError::Closed));
+    }
+    assert_eq!(
+        client.ask("worker", Double { n: 1 }).await,
+        Err(AskError::Closed)
+    );
+    let told = client
+        .clone()
+        .tell("worker", Double { n: 1 })
+        .await
+        .unwrap_err();
+    assert_eq!(told.reason, AskError::Closed);
+    assert_eq!(client.in_flight(), 0);
+    client.shutdown().await;
+    // Another client is not concerned.
+    let other = stage.bus.client().await;
+    assert_eq!(other.ask("worker", Double { n: 1 }).await, Ok(2));
+}
+
+pub(crate) async fn the_last_clone_of_a_client_is_dropped(stage: Stage) {
+    let Stage {
+        client,
+        bus,
+        system,
+        ..
+    } = stage;
+    // An ask under way holds on to the connection.
+    let ask = client.ask("worker", Double { n: 1 });
+    drop(client);
+    assert_eq!(ask.await, Ok(2));
+    let other = bus.client().await;
+    assert_eq!(other.ask("worker", Double { n: 1 }).await, Ok(2));
+    assert!(system.shutdown().await.is_clean());
+}
+
+pub(crate) async fn a_dropped_ask_gives_its_place_back(stage: Stage) {
+    let client = &stage.client;
+    let asks: Vec<_> = (0..100)
+        .map(|_| tokio::spawn(client.ask("keeper", Hold)))
+        .collect();
+    eventually("they are sent", async || client.in_flight() == 100).await;
+    // A request that comes after them proves that they have arrived.
+    let asked = client.ask("keeper", Forget).await;
+    assert_eq!(asked, Err(AskError::NoReply));
+    for ask in asks {
+        ask.abort();
+        assert!(ask.await.is_err());
+    }
+    assert_eq!(client.in_flight(), 0);
+    // Never polled, it was never sent.
+    drop(client.ask("keeper", Hold));
+    assert_eq!(client.in_flight(), 0);
+    // Their late answers do no harm.
+    assert_eq!(client.ask("keeper", Release { n: 1 }).await, Ok(100));
+    assert_eq!(client.ask("worker", Double { n: 1 }).await, Ok(2));
+}
+
+pub(crate) async fn an_expired_request_is_not_executed(stage: Stage) {
+    let client = &stage.client;
+    let (gate, watch) = Gate::closed();
+    stage.system.spawn(gate).await.unwrap();
+    let first = tokio::spawn(client.ask("gate", Pass { n: 1 }));
+    eventually("it is in its handler", async || watch.entered() == 1).await;
+    let patience = Duration::from_millis(100);
+    let expired = client.ask("gate", Pass { n: 2 }).timeout(patience).await;
+    assert!(
+        matches!(expired, Err(AskError::Timeout { .. })),
+        "{expired:?}"
+    );
+    let told = client.tell("gate", Pass { n: 3 }).timeout(patience);
+    told.await.unwrap();
+    tokio::time::sleep(2 * patience).await; // its deadline is on the bus' clock, in ms
+    let last = tokio::spawn(client.ask("gate", Pass { n: 4 }));
+    eventually("it is sent", async || client.in_flight() == 2).await;
+    watch.let_pass(10);
+    assert_eq!(first.await.unwrap(), Ok(1));
+    assert_eq!(last.await.unwrap(), Ok(4));
+    assert_eq!(watch.entered(), 2);
+}
+
+pub(crate) async fn a_system_is_shut_down_under_load(stage: Stage) {
+    let client = &stage.client;
+    let (gate, watch) = Gate::closed();
+    stage.system.spawn(gate).await.unwrap();
+    let held: Vec<_> = (0..100)
+        .map(|_| tokio::spawn(client.ask("keeper", Hold)))
+        .collect();
+    let waiting: Vec<_> = (0..100)
+        .map(|n| tokio::spawn(client.ask("gate", Pass { n })))
+        .collect();
+    eventually("it is in its handler", async || watch.entered() == 1).await;
+    // These go on until somebody says that there is nobody.
+    let busy: Vec<_> = (0..20)
+        .map(|_| {
+            let client = client.clone();
+            tokio::spawn(async move {
+                loop {
+                    if let Err(error) = client.ask("worker", Double { n: 1 }).await {
+                        return error;
+                    }
+                }
+            })
+        })
+        .collect();
+    eventually("all are sent", async || client.in_flight() >= 200).await;
+    watch.let_pass(1000);
+    let start = Instant::now();
+    assert!(stage.system.shutdown().await.is_clean());
+    let took = start.elapsed();
+    assert!(took < Duration::from_secs(3), "{took:?}");
+    assert_eq!(stage.proxy.stopped().await, ProxyEnd::Stopped);
+    let ended = async {
+        for ask in held {
+            let asked = ask.await.unwrap();
+            assert!(
+                matches!(asked, Err(AskError::NoReply | AskError::NoResponder)),
+                "{asked:?}"
+            );
+        }
+        for (n, ask) in (0..).zip(waiting) {
+            let asked = ask.await.unwrap();
+            let fine = asked == Ok(n) || asked == Err(AskError::NoResponder);
+            assert!(fine, "{asked:?}");
+        }
+        for ask in busy {
+            let error = ask.await.unwrap();
+            let fine = matches!(
+                error,
+                AskError::NoResponder | AskError::ActorNotFound { .. }
+            );
+            assert!(fine || error == AskError::ActorStopped, "{error:?}");
+        }
+    };
+    timeout(SOON, ended)
+        .await
+        .expect("none is left to its deadline");
+    assert_eq!(client.in_flight(), 0);
+}
+
+pub(crate) async fn a_system_is_dropped(stage: Stage) {
+    let Stage {
+        system,
+        proxy,
+        client,
+        bus,
+    } = stage;
+    let held = tokio::spawn(client.ask("keeper", Hold));
+    eventually("it is sent", async || client.in_flight() == 1).await;
+    client.tell("worker", Record { n: 1 }).await.unwrap();
+    drop(system);
+    let end = timeout(SOON, proxy.stopped()).await;
+    assert_eq!(end.expect("the proxy stops"), ProxyEnd::Stopped);
+    let asked = timeout(SOON, held).await.expect("it is answered").unwrap();
+    assert!(
+        matches!(asked, Err(AskError::NoReply | AskError::NoResponder)),
+        "{asked:?}"
+    );
+    let asked = timeout(SOON, client.ask("worker", Double { n: 1 })).await;
+    assert_eq!(asked.unwrap(), Err(AskError::NoResponder));
+    // The next one need not wait for the lease to run out.
+    let (next, _) = timeout(Duration::from_secs(5), bus.system()).await.unwrap();
+    next.spawn(Worker::default()).await.unwrap();
+    assert_eq!(client.ask("worker", Double { n: 1 }).await, Ok(2));
+}
+
+pub(crate) async fn a_proxy_is_shut_down_alone(stage: Stage) {
+    let Stage {
+        system,
+        proxy,
+        client,
+        bus,
+    } = stage;
+    let (gate, watch) = Gate::closed();
+    system.spawn(gate).await.unwrap();
+    let under_way = tokio::spawn(client.ask("gate", Pass { n: 1 }));
+    eventually("it is in its handler", async || watch.entered() == 1).await;
+    let shutdown = tokio::spawn({
+        let proxy = proxy.clone();
+        async move { proxy.shutdown().await }
+    });
+    assert_eq!(proxy.stopped().await, ProxyEnd::Stopped);
+    assert_eq!(
+        client.ask("worker", Double { n: 1 }).await,
+        Err(AskError::NoResponder)
+    );
+    watch.let_pass(1);
+    assert_eq!(under_way.await.unwrap(), Ok(1));
+    timeout(SOON, shutdown).await.unwrap().unwrap();
+    // The actors live on, and another proxy serves them.
+    assert_eq!(system.ask("worker", Double { n: 1 }).await, Ok(2));
+    start_proxy(&system, &bus.config).await.unwrap();
+    assert_eq!(client.ask("worker", Double { n: 1 }).await, Ok(2));
+}
+
+#[derive(ActorMessage, Serialize, Deserialize)]
+#[message(response = bool)]
+struct ShutDown;
+
+/// Shuts down the system that it lives in.
+#[derive(Actor)]
+#[actor(urn = "caretaker")]
+struct Caretaker;
+
+#[handlers]
+impl Caretaker {
+    #[handler]
+    async fn shut_down(&mut self, _: ShutDown, ctx: &mut Context<Self>) -> bool {
+        match ctx.system() {
+            Some(system) => system.shutdown().await.is_clean(),
+            None => false,
+        }
+    }
+}
+
+pub(crate) async fn who_asks_for_a_shutdown_is_answered(stage: Stage) {
+    stage.system.spawn(Caretaker).await.unwrap();
+    let asked = timeout(SOON, stage.client.ask("caretaker", ShutDown)).await;
+    assert_eq!(asked.unwrap(), Ok(true));
+    let asked = timeout(SOON, stage.client.ask("worker", Double { n: 1 })).await;
+    assert_eq!(asked.unwrap(), Err(AskError::NoResponder));
+}

@@ -1,0 +1,263 @@
+//! What cannot be answered is refused, with the reason, and nobody else suffers.
+
+use std::time::Duration;
+
+use conclib::prelude::*;
+use conclib::{AskError, Config, ProxyClient, start_proxy};
+use conclib_tests::actors::{Gate, Worker};
+use conclib_tests::bus::{Stage, eventually};
+use conclib_tests::messages::{Carry, Double, Explode, Fill, Forget, Hold, Pass, Stranger};
+use serde_bytes::ByteBuf;
+
+/// What another program takes for the messages of the same name.
+pub(crate) mod other {
+    use conclib::prelude::*;
+
+    /// The worker's is a number.
+    #[derive(ActorMessage, Serialize, Deserialize)]
+    #[message(response = u32)]
+    pub(crate) struct Double {
+        pub(crate) text: String,
+    }
+
+    /// The worker's response is a number.
+    #[derive(ActorMessage, Serialize, Deserialize)]
+    #[message(name = "Double", response = Vec<String>)]
+    pub(crate) struct DoubleToText {
+        pub(crate) n: u32,
+    }
+
+    /// The worker's stays in its process.
+    #[derive(ActorMessage, Serialize, Deserialize)]
+    #[message(response = u32)]
+    pub(crate) struct Secret;
+}
+
+async fn lives_on(stage: &Stage) {
+    assert_eq!(stage.client.ask("worker", Double { n: 1 }).await, Ok(2));
+    assert_eq!(stage.client.in_flight(), 0);
+}
+
+pub(crate) async fn nobody_lives_at_the_urn(stage: Stage) {
+    match stage.client.ask("nobody", Double { n: 1 }).await {
+        Err(AskError::ActorNotFound { urn }) => assert_eq!(urn.as_str(), "nobody"),
+        other => panic!("{other:?}"),
+    }
+    // Whether a tell arrives is not told.
+    stage.client.tell("nobody", Double { n: 1 }).await.unwrap();
+    lives_on(&stage).await;
+}
+
+pub(crate) async fn a_urn_that_is_none(stage: Stage) {
+    for urn in ["", "with space", &"x".repeat(10_000)] {
+        match stage.client.ask(urn, Double { n: 1 }).await {
+            Err(AskError::BadRequest { .. }) => {}
+            other => panic!("{other:?}"),
+        }
+        let error = stage.client.tell(urn, Double { n: 7 }).await.unwrap_err();
+        assert_eq!(error.message.n, 7);
+        assert!(matches!(error.reason, AskError::BadRequest { .. }));
+    }
+}
+
+pub(crate) async fn the_actor_has_no_handler(stage: Stage) {
+    match stage.client.ask("worker", Stranger).await {
+        Err(AskError::Unhandled { urn, message }) => {
+            assert_eq!((urn.as_str(), &*message), ("worker", "Stranger"));
+        }
+        other => panic!("{other:?}"),
+    }
+    lives_on(&stage).await;
+}
+
+pub(crate) async fn a_message_of_another_shape(stage: Stage) {
+    let text = "many".to_owned();
+    match stage.client.ask("worker", other::Double { text }).await {
+        Err(AskError::BadRequest { reason }) => {
+            // Which type, and what is wrong with it.
+            assert!(reason.contains("messages::Double`"), "{reason}");
+            assert!(reason.contains("missing field `n`"), "{reason}");
+        }
+        other => panic!("{other:?}"),
+    }
+    lives_on(&stage).await;
+}
+
+pub(crate) async fn a_response_of_another_shape(stage: Stage) {
+    match stage
+        .client
+        .ask("worker", other::DoubleToText { n: 2 })
+        .await
+    {
+        Err(AskError::BadResponse { reason }) => {
+            assert!(reason.contains("Vec<alloc::string::String>"), "{reason}");
+            assert!(reason.contains("integer `4`"), "{reason}");
+        }
+        other => panic!("{other:?}"),
+    }
+    lives_on(&stage).await;
+}
+
+pub(crate) async fn a_local_message_cannot_be_reached(stage: Stage) {
+    let local = conclib_tests::messages::Secret;
+    assert_eq!(stage.system.ask("worker", local).await, Ok(42));
+    match stage.client.ask("worker", other::Secret).await {
+        Err(AskError::Unhandled { message, .. }) => assert_eq!(message, "Secret"),
+        other => panic!("{other:?}"),
+    }
+    lives_on(&stage).await;
+}
+
+/// An actor system and a client that take at most so many bytes, in a namespace of their own.
+async fn narrow(stage: &Stage, server: usize, client: usize) -> (ActorSystem, ProxyClient) {
+    let config = |limit| -> Config {
+        let config = stage.bus.config.clone();
+        config.namespace("narrow").max_frame(limit)
+    };
+    let system = ActorSystem::new();
+    start_proxy(&system, &config(server)).await.unwrap();
+    system.spawn(Worker::default()).await.unwrap();
+    system.spawn(conclib_tests::actors::Raw).await.unwrap();
+    let client = ProxyClient::connect(&config(client)).await.unwrap();
+    (system, client)
+}
+
+fn is_too_large<T: std::fmt::Debug>(outcome: &Result<T, AskError>, bytes: usize) {
+    match outcome {
+        Err(AskError::TooLarge { size, limit }) => {
+            assert!((bytes..bytes + 100).contains(size), "{size}");
+            assert_eq!(*limit, 1000);
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+pub(crate) async fn a_request_is_too_large(stage: Stage) {
+    let carry = |bytes| Carry {
+        bytes: ByteBuf::from(vec![1; bytes]),
+    };
+    // The client's own limit, and the one of the actor system, which it knows.
+    for (namespace, limits) in [(1_000_000, 1000), (1000, 1_000_000)]
+        .into_iter()
+        .enumerate()
+    {
+        let (system, client) = narrow(&stage, limits.0, limits.1).await;
+        assert_eq!(
+            client.ask("worker", carry(900)).await,
+            Ok(900),
+            "{namespace}"
+        );
+        is_too_large(&client.ask("worker", carry(1001)).await, 1001);
+        let told = client.tell("worker", carry(1001)).await.unwrap_err();
+        assert_eq!(told.message.bytes.len(), 1001);
+        is_too_large::<()>(&Err(told.reason), 1001);
+        assert_eq!(client.in_flight(), 0);
+        system.shutdown().await;
+    }
+}
+
+pub(crate) async fn attributes_count_as_size(stage: Stage) {
+    let (_system, client) = narrow(&stage, 1_000_000, 1000).await;
+    let ask = |text: String| {
+        client
+            .ask("raw", conclib_tests::messages::Trace)
+            .attribute("a", text)
+    };
+    assert_eq!(ask("x".repeat(900)).await.map(|text| text.len()), Ok(902));
+    is_too_large(&ask("x".repeat(1000)).await, 1000);
+}
+
+pub(crate) async fn a_response_is_too_large(stage: Stage) {
+    let (_system, client) = narrow(&stage, 1000, 1_000_000).await;
+    let fill = |bytes| client.ask("worker", Fill { bytes });
+    assert_eq!(fill(900).await.map(|bytes| bytes.len()), Ok(900));
+    is_too_large(&fill(1001).await, 1001);
+    assert_eq!(client.ask("worker", Double { n: 1 }).await, Ok(2));
+}
+
+pub(crate) async fn a_mailbox_is_full(stage: Stage) {
+    let (gate, watch) = Gate::closed();
+    stage.system.spawn(gate).mailbox(2).await.unwrap();
+    let client = &stage.client;
+    let ask = |n| client.ask("gate", Pass { n });
+    let first = tokio::spawn(ask(0));
+    eventually("it is in its handler", async || watch.entered() == 1).await;
+    let waiting: Vec<_> = (1..=2).map(|n| tokio::spawn(ask(n))).collect();
+    eventually("both are sent", async || client.in_flight() == 3).await;
+    match ask(3).await {
+        Err(AskError::Overloaded { retry_after }) => {
+            assert!(!retry_after.is_zero() && retry_after < Duration::from_secs(1));
+        }
+        other => panic!("{other:?}"),
+    }
+    // Others are served meanwhile.
+    assert_eq!(client.ask("worker", Double { n: 1 }).await, Ok(2));
+    watch.let_pass(3);
+    assert_eq!(first.await.unwrap(), Ok(0));
+    for (n, waited) in (1..).zip(waiting) {
+        assert_eq!(waited.await.unwrap(), Ok(n));
+    }
+}
+
+pub(crate) async fn a_handler_panics(stage: Stage) {
+    let client = &stage.client;
+    stage
+        .system
+        .spawn(Worker::default())
+        .urn("other")
+        .await
+        .unwrap();
+    assert_eq!(client.ask("other", Explode).await, Err(AskError::Failed));
+    eventually("its URN is free", async || {
+        let asked = client.ask("other", Double { n: 1 }).await;
+        matches!(asked, Err(AskError::ActorNotFound { .. }))
+    })
+    .await;
+    lives_on(&stage).await;
+    stage
+        .system
+        .spawn(Worker::default())
+        .urn("other")
+        .await
+        .unwrap();
+    assert_eq!(client.ask("other", Double { n: 2 }).await, Ok(4));
+}
+
+pub(crate) async fn a_handler_lets_the_reply_go(stage: Stage) {
+    let asked = stage.client.ask("keeper", Forget).await;
+    assert_eq!(asked, Err(AskError::NoReply));
+    lives_on(&stage).await;
+}
+
+pub(crate) async fn an_actor_stops(stage: Stage) {
+    let client = &stage.client;
+    let (gate, watch) = Gate::closed();
+    let actor = stage.system.spawn(gate).await.unwrap();
+    let running = tokio::spawn(client.ask("gate", Pass { n: 1 }));
+    eventually("it is in its handler", async || watch.entered() == 1).await;
+    let waiting = tokio::spawn(client.ask("gate", Pass { n: 2 }));
+    eventually("both are sent", async || client.in_flight() == 2).await;
+    // A request that comes after this one proves that this one is in the mailbox.
+    lives_on_with(&stage).await;
+    actor.stop();
+    let late = client.ask("gate", Pass { n: 3 }).await;
+    assert_eq!(late, Err(AskError::ActorStopped));
+    actor.kill();
+    assert_eq!(waiting.await.unwrap(), Err(AskError::ActorStopped));
+    // It was being handled, so that it cannot be said that nothing has happened.
+    assert_eq!(running.await.unwrap(), Err(AskError::ActorStopped));
+    // A reply that is kept dies with its actor.
+    let held = tokio::spawn(client.ask("keeper", Hold));
+    eventually("it is sent", async || client.in_flight() == 1).await;
+    lives_on_with(&stage).await;
+    let keeper = stage
+        .system
+        .actor::<conclib_tests::actors::Keeper>("keeper");
+    keeper.unwrap().stop();
+    assert_eq!(held.await.unwrap(), Err(AskError::NoReply));
+    lives_on(&stage).await;
+}
+
+async fn lives_on_with(stage: &Stage) {
+    assert_eq!(stage.client.ask("worker", Double { n: 1 }).await, Ok(2));
+}

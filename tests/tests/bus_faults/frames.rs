@@ -1,0 +1,284 @@
+//! Frames that nobody should send.
+
+use std::time::Duration;
+
+use conclib::{AskError, ProxyClient};
+use conclib_tests::bus::{BOUND, Bus, Stage, eventually};
+use conclib_tests::messages::{Double, Hold, Release};
+use tokio::time::timeout;
+
+use crate::raw::{Answers, CLIENT, Peer, Request, VERSION, inbox, reply};
+
+/// Statuses of answers.
+const DONE: u8 = 0;
+const NO_RESPONDER: u8 = 1;
+const ACTOR_NOT_FOUND: u8 = 2;
+const UNHANDLED: u8 = 3;
+const EXPIRED: u8 = 5;
+const BAD_REQUEST: u8 = 10;
+const TOO_LARGE: u8 = 12;
+const INCOMPATIBLE: u8 = 13;
+
+async fn stage() -> (Stage, Peer, String) {
+    let stage = Bus::redis().await.stage().await;
+    let peer = Peer::connect(&stage.bus.config).await;
+    let inbox = peer.inbox().await;
+    (stage, peer, inbox)
+}
+
+/// A beginning, and then arrays within arrays without end.
+fn nested(beginning: &[u8]) -> Vec<u8> {
+    [beginning, &vec![0x91; 100_000]].concat()
+}
+
+async fn lives_on(client: &ProxyClient) {
+    let asked = timeout(BOUND, client.ask("worker", Double { n: 4 })).await;
+    assert_eq!(asked.unwrap(), Ok(8));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn garbage_in_the_inbox_harms_nobody() {
+    let (stage, peer, inbox) = stage().await;
+    let whole = Request::double(1, 1).frame();
+    let mut frames: Vec<Vec<u8>> = vec![
+        vec![],
+        vec![0],
+        vec![0xc1; 100],
+        b"text".to_vec(),
+        nested(&[]),                 // nested without end
+        nested(&[0x99, VERSION, 0]), // in a place of its own
+        nested(&whole),
+        vec![0xdd, 0xff, 0xff, 0xff, 0xff], // an array of four billion
+        vec![0xdf, 0xff, 0xff, 0xff, 0xff],
+        vec![0xc6, 0xff, 0xff, 0xff, 0xff],
+        vec![0xff; 3_000_000],
+    ];
+    frames.extend((0..whole.len()).map(|cut| whole[..cut].to_vec()));
+    for (place, number) in (0..whole.len()).zip((0_u8..=255).cycle().step_by(37)) {
+        let mut broken = whole.clone();
+        broken[place] ^= number | 1;
+        frames.push(broken);
+    }
+    peer.push(&inbox, frames).await;
+    peer.drained(&inbox).await;
+    lives_on(&stage.client).await;
+    assert!(stage.system.shutdown().await.is_clean());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_can_be_known_is_answered() {
+    let (stage, peer, inbox) = stage().await;
+    let mut answers = Answers::of(&CLIENT, &stage.bus.config).await;
+    let good = Request::double(1, 21);
+    let after = |head: &[u8]| [head, &[0xc0]].concat();
+    // An array of five, and its first four elements.
+    let head = |version: u8, kind: u8, id: u8| {
+        after(&[&[0x95, version, kind, id, 0xc4, 16][..], &CLIENT].concat())
+    };
+    let deep = nested(&head(VERSION, 0, 9)[..22]);
+    let requests = [
+        (good.frame(), DONE),
+        (head(VERSION, 0, 2), BAD_REQUEST),
+        (head(9, 0, 2), INCOMPATIBLE),
+        (head(VERSION, 77, 2), BAD_REQUEST),
+        (deep, BAD_REQUEST),
+        (
+            Request {
+                version: 2,
+                ..good.clone()
+            }
+            .frame(),
+            INCOMPATIBLE,
+        ),
+        (
+            Request {
+                kind: 200,
+                ..good.clone()
+            }
+            .frame(),
+            BAD_REQUEST,
+        ),
+        (
+            Request {
+                urn: "x y".repeat(1000),
+                ..good.clone()
+            }
+            .frame(),
+            ACTOR_NOT_FOUND,
+        ),
+        (
+            Request {
+                message: "?".repeat(100_000),
+                ..good.clone()
+            }
+            .frame(),
+            UNHANDLED,
+        ),
+        (
+            Request {
+                deadline: 5,
+                ..good.clone()
+            }
+            .frame(),
+            EXPIRED,
+        ),
+        (
+            Request {
+                contents: vec![0; 5_000_000].into(),
+                ..good.clone()
+            }
+            .frame(),
+            TOO_LARGE,
+        ),
+        (
+            Request {
+                attributes: [("a".to_owned(), "b".repeat(5_000_000))].into(),
+                ..good.clone()
+            }
+            .frame(),
+            TOO_LARGE,
+        ),
+    ];
+    for (number, (frame, status)) in requests.into_iter().enumerate() {
+        peer.push(&inbox, vec![frame]).await;
+        let answer = answers.next().await.remove(0);
+        assert_eq!(answer.1, status, "request {number}: {answer:?}");
+        assert!(answer.4.len() < 2_000, "a text of {} bytes", answer.4.len());
+    }
+    lives_on(&stage.client).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn forged_wakes_tells_and_cancels_are_not_answered() {
+    let (stage, peer, inbox) = stage().await;
+    let mut answers = Answers::of(&CLIENT, &stage.bus.config).await;
+    let frames = [1, 2, 3].map(|kind| {
+        Request {
+            kind,
+            ..Request::double(1, 1)
+        }
+        .frame()
+    });
+    peer.push(&inbox, frames.to_vec()).await;
+    let broken = Request {
+        kind: 1,
+        urn: "nobody".to_owned(),
+        ..Request::double(1, 1)
+    };
+    peer.push(&inbox, vec![broken.frame()]).await;
+    lives_on(&stage.client).await;
+    assert!(answers.silent(Duration::from_millis(200)).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_unknown_clients_do_not_crowd_out_the_known() {
+    let (stage, peer, inbox) = stage().await;
+    let mut clients = 0_u128..;
+    for _ in 0..6 {
+        let frames = clients.by_ref().take(3_000).map(|client| {
+            let client = serde_bytes::ByteArray::new(client.to_le_bytes());
+            Request {
+                client,
+                ..Request::double(1, 1)
+            }
+            .frame()
+        });
+        let frames = frames.collect();
+        let ((), asked) = tokio::join!(
+            peer.push(&inbox, frames),
+            futures_util::future::join_all(
+                (0..100).map(|n| stage.client.ask("worker", Double { n }))
+            ),
+        );
+        assert!(asked.into_iter().all(|answer| answer.is_ok()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn garbage_on_a_reply_channel_harms_nobody() {
+    let (stage, peer, _) = stage().await;
+    let client = &stage.client;
+    let held = tokio::spawn(client.ask("keeper", Hold));
+    eventually("it is sent", async || client.in_flight() == 1).await;
+    let channels = peer.channels().await;
+    let [channel] = &channels[..] else {
+        panic!("{channels:?}")
+    };
+    let id = id_of(channel);
+    let mut frames = vec![
+        vec![],
+        vec![0xc1; 50],
+        nested(&[]),
+        nested(&[0x93, VERSION, 1]),
+    ];
+    frames.push(vec![0xdd, 0xff, 0xff, 0xff, 0xff]);
+    frames.push(reply(1, 12345, DONE, b"for nobody"));
+    let whole = reply(1, 12345, DONE, &[1; 20]);
+    frames.extend((0..whole.len()).map(|cut| whole[..cut].to_vec()));
+    for frame in frames {
+        assert_eq!(peer.publish(&id, frame).await, 1);
+    }
+    lives_on(client).await;
+    assert_eq!(client.in_flight(), 1);
+    assert_eq!(client.ask("keeper", Release { n: 3 }).await, Ok(1));
+    assert_eq!(held.await.unwrap(), Ok(3));
+}
+
+/// The id in the name of a reply channel.
+fn id_of(channel: &str) -> [u8; 16] {
+    let hex = channel.split(['{', '}']).nth(1).unwrap();
+    let hex = hex.strip_prefix("c:").unwrap();
+    let byte = |at: usize| u8::from_str_radix(&hex[2 * at..2 * at + 2], 16).unwrap();
+    std::array::from_fn(byte)
+}
+
+/// The owner before may still refuse what its successor executes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refusal_of_an_earlier_epoch_ends_nothing() {
+    let bus = Bus::redis().await;
+    let peer = Peer::connect(&bus.config).await;
+    peer.pretend_to_serve(5).await;
+    let client = bus.client().await; // it knows of epoch 5
+    peer.pretend_to_serve(6).await;
+    let ask = tokio::spawn(client.ask("worker", Double { n: 1 }));
+    let first = peer.pop(&inbox(5)).await;
+    let second = peer.pop(&inbox(6)).await;
+    assert_eq!(first.id, second.id);
+    let id = first.client.into_array();
+    assert_eq!(
+        peer.publish(&id, reply(5, first.id, NO_RESPONDER, &[]))
+            .await,
+        1
+    );
+    let done = rmp_serde::to_vec(&2_u32).unwrap();
+    assert_eq!(peer.publish(&id, reply(6, first.id, DONE, &done)).await, 1);
+    let asked = timeout(BOUND, ask).await.unwrap().unwrap();
+    assert_eq!(asked, Ok(2));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_owner_of_another_version_is_not_asked() {
+    let bus = Bus::redis().await;
+    let peer = Peer::connect(&bus.config).await;
+    let lease = rmp_serde::to_vec(&(7_u64, (2_u8, 3_u8), (1_000_u64,), "more")).unwrap();
+    peer.lease(lease).await;
+    let client = bus.client().await;
+    match client.ask("worker", Double { n: 1 }).await {
+        Err(AskError::Incompatible { reason }) => {
+            assert_eq!(reason, "the actor system speaks 2 to 3, this client 1");
+        }
+        other => panic!("{other:?}"),
+    }
+    for unreadable in [b"text".to_vec(), vec![], nested(&[])] {
+        peer.lease(unreadable).await;
+        let asked = client.ask("worker", Double { n: 1 }).await;
+        assert!(
+            matches!(
+                asked,
+                Err(AskError::NoResponder | AskError::Incompatible { .. })
+            ),
+            "{asked:?}"
+        );
+    }
+    assert_eq!(client.in_flight(), 0);
+}

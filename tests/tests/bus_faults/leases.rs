@@ -1,0 +1,222 @@
+//! Who serves, and what happens when that changes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use conclib::{ActorSystem, AskError, ProxyClient, ProxyEnd, StartProxyError, start_proxy};
+use conclib_tests::actors::{Gate, Worker};
+use conclib_tests::bus::{BOUND, Bus, eventually};
+use conclib_tests::messages::{Double, Pass};
+use conclib_tests::process::Program;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::raw::Peer;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_has_one_system() {
+    let stage = Bus::redis().await.stage().await;
+    let second = ActorSystem::new();
+    let start = Instant::now();
+    let taken = timeout(BOUND, start_proxy(&second, &stage.bus.config)).await;
+    let took = start.elapsed();
+    match taken.unwrap() {
+        Err(StartProxyError::NamespaceTaken { holder }) => assert!(holder > 1_700_000_000_000),
+        other => panic!("{other:?}"),
+    }
+    assert!(took > Duration::from_millis(6_900), "{took:?}");
+    assert!(took < Duration::from_secs(12), "{took:?}");
+    // The one that serves noticed nothing, and there is room for others elsewhere.
+    assert_eq!(stage.client.ask("worker", Double { n: 1 }).await, Ok(2));
+    for config in [
+        stage.bus.config.clone().node("second"),
+        stage.bus.config.clone().namespace("other"),
+    ] {
+        start_proxy(&second, &config).await.unwrap();
+        let client = ProxyClient::connect(&config).await.unwrap();
+        match client.ask("worker", Double { n: 1 }).await {
+            Err(AskError::ActorNotFound { .. }) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(second.shutdown().await.is_clean());
+}
+
+/// Closed when the callers may stop.
+fn flag() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(0))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_waiting_system_takes_over_and_no_ask_is_left_behind() {
+    let stage = Bus::redis().await.stage().await;
+    let config = stage.bus.config.clone();
+    let waiting = tokio::spawn(async move {
+        let system = ActorSystem::new();
+        system.spawn(Worker::default()).await.unwrap();
+        start_proxy(&system, &config).await.unwrap();
+        (system, Instant::now())
+    });
+    sleep(Duration::from_millis(300)).await; // it has asked for the lease at least once
+    let over = flag();
+    let callers: Vec<_> = (0..8)
+        .map(|_| {
+            let (client, over) = (stage.client.clone(), over.clone());
+            tokio::spawn(async move {
+                while !over.is_closed() {
+                    match client.ask("worker", Double { n: 1 }).await {
+                        Ok(2) | Err(AskError::ActorStopped) => {}
+                        Err(AskError::NoResponder | AskError::ActorNotFound { .. }) => {
+                            sleep(Duration::from_millis(1)).await;
+                        }
+                        other => panic!("{other:?}"),
+                    }
+                }
+            })
+        })
+        .collect();
+    let stopping = Instant::now();
+    assert!(stage.system.shutdown().await.is_clean());
+    assert!(stopping.elapsed() < Duration::from_secs(3));
+    let (_second, took_over) = timeout(BOUND, waiting).await.unwrap().unwrap();
+    let gap = took_over - stopping;
+    assert!(gap < Duration::from_secs(3), "{gap:?}");
+    for n in 0..20 {
+        assert_eq!(stage.client.ask("worker", Double { n }).await, Ok(2 * n));
+    }
+    over.close();
+    for caller in callers {
+        timeout(BOUND, caller).await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn systems_come_and_go_and_no_ask_runs_into_its_deadline() {
+    let bus = Bus::redis().await;
+    let client = bus.client().await;
+    let over = flag();
+    let callers: Vec<_> = (0..16)
+        .map(|_| {
+            let (client, over) = (client.clone(), over.clone());
+            tokio::spawn(async move {
+                let mut answered = 0;
+                while !over.is_closed() {
+                    match client.ask("worker", Double { n: 1 }).await {
+                        Ok(2) => answered += 1,
+                        Err(AskError::Timeout { delivered }) => panic!("timeout: {delivered}"),
+                        Err(AskError::NoResponder) => sleep(Duration::from_millis(1)).await,
+                        _ => {}
+                    }
+                }
+                answered
+            })
+        })
+        .collect();
+    for _ in 0..30 {
+        let (system, _) = bus.system().await;
+        system.spawn(Worker::default()).await.unwrap();
+        assert_eq!(client.ask("worker", Double { n: 2 }).await, Ok(4));
+        let stopping = Instant::now();
+        assert!(system.shutdown().await.is_clean());
+        let took = stopping.elapsed();
+        assert!(took < Duration::from_secs(3), "{took:?}");
+    }
+    over.close();
+    let mut answered = 0;
+    for caller in callers {
+        answered += timeout(BOUND, caller).await.unwrap().unwrap();
+    }
+    assert!(answered > 0);
+    assert_eq!(client.in_flight(), 0);
+}
+
+/// How many connections a Redis has, but for the one that asks.
+async fn connections(peer: &Peer) -> usize {
+    let list = peer.command(&["CLIENT", "LIST"]).await;
+    list.matches("name=conclib:").count()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_left_of_what_has_ended() {
+    let bus = Bus::redis().await;
+    let peer = Peer::connect(&bus.config).await;
+    let idle = async |what| eventually(what, async || connections(&peer).await == 0).await;
+    // A system that is shut down, and one that is dropped.
+    for dropped in [false, true] {
+        let (system, _) = bus.system().await;
+        system.spawn(Worker::default()).await.unwrap();
+        let client = bus.client().await;
+        assert_eq!(client.ask("worker", Double { n: 1 }).await, Ok(2));
+        assert_eq!(connections(&peer).await, 4);
+        if dropped {
+            drop((system, client));
+        } else {
+            system.shutdown().await;
+            client.shutdown().await;
+        }
+        idle("the connections are closed").await;
+    }
+    // One whose proxy is shut down.
+    let (system, proxy) = bus.system().await;
+    proxy.shutdown().await;
+    idle("the proxy's connections are closed").await;
+    // One whose lease is taken away.
+    let proxy = start_proxy(&system, &bus.config).await.unwrap();
+    peer.command(&["DEL", "conclib:{n:main}:lease"]).await;
+    assert_eq!(
+        timeout(BOUND, proxy.stopped()).await.unwrap(),
+        ProxyEnd::LeaseLost
+    );
+    idle("the connections of the lost lease are closed").await;
+    assert!(timeout(BOUND, system.shutdown()).await.unwrap().is_clean());
+    // No key is left but the one that counts epochs.
+    let keys = peer.command(&[
+        "EVAL",
+        "return table.concat(redis.call('KEYS', '*'), ' ')",
+        "0",
+    ]);
+    assert_eq!(keys.await, "conclib:{n:main}:epoch");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_taken_before_a_lease_was_lost_is_answered() {
+    let stage = Bus::redis().await.stage().await;
+    let peer = Peer::connect(&stage.bus.config).await;
+    let (gate, watch) = Gate::closed();
+    stage.system.spawn(gate).await.unwrap();
+    let ask = tokio::spawn(stage.client.ask("gate", Pass { n: 5 }));
+    eventually("it is in its handler", async || watch.entered() == 1).await;
+    peer.command(&["DEL", "conclib:{n:main}:lease"]).await;
+    let end = timeout(BOUND, stage.proxy.stopped()).await;
+    assert_eq!(end.unwrap(), ProxyEnd::LeaseLost);
+    let asked = stage.client.ask("worker", Double { n: 1 }).await;
+    assert_eq!(asked, Err(AskError::NoResponder));
+    watch.let_pass(1);
+    assert_eq!(timeout(BOUND, ask).await.unwrap().unwrap(), Ok(5));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_suspended_process_executes_nothing_once_its_lease_has_run_out() {
+    let bus = Bus::redis().await;
+    let url = format!("redis://127.0.0.1:{}", bus.config.port().unwrap());
+    let mut actors = Program::start(env!("CARGO_BIN_EXE_actor_process"), &[&url]);
+    actors.line("ready").await;
+    let client = bus.client().await;
+    assert_eq!(client.ask("worker", Double { n: 1 }).await, Ok(2));
+    actors.suspend().await;
+    // It is taken off the inbox, for the process waits for it there.
+    let patience = Duration::from_secs(9);
+    let ask = tokio::spawn(client.ask("gate", Pass { n: 1 }).timeout(patience));
+    sleep(Duration::from_secs(7)).await;
+    let asked = client
+        .ask("worker", Double { n: 1 })
+        .timeout(patience)
+        .await;
+    assert_eq!(asked, Err(AskError::NoResponder));
+    actors.signal("CONT").await;
+    // It says so by itself, and how many messages its gate has seen.
+    assert_eq!(actors.line("stopped ").await, "LeaseLost passed 0");
+    assert!(actors.ended().await);
+    let asked = ask.await.unwrap();
+    assert!(matches!(asked, Err(AskError::Timeout { .. })), "{asked:?}");
+}

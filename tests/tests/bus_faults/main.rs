@@ -1,0 +1,8 @@
+//! What can go wrong with a real Redis, its peers, and the processes around it.
+#![cfg(unix)]
+
+mod frames;
+mod leases;
+mod outages;
+mod peers;
+mod raw;

@@ -1,0 +1,201 @@
+//! A peer that writes and reads frames by itself.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use conclib::Config;
+use conclib_tests::bus::{BOUND, eventually};
+use fred::clients::Client;
+use fred::interfaces::{ClientLike, EventInterface, KeysInterface, ListInterface, PubsubInterface};
+use fred::types::config::Config as FredConfig;
+use fred::types::{Builder, ClusterHash, CustomCommand, Message, Value};
+use serde::{Deserialize, Serialize};
+use serde_bytes::{ByteBuf, Bytes};
+use tokio::sync::broadcast::Receiver;
+use tokio::time::timeout;
+
+/// The version of the protocol.
+pub(crate) const VERSION: u8 = 1;
+
+/// The client of a raw request.
+pub(crate) const CLIENT: [u8; 16] = [0xab; 16];
+
+/// A connection without manners.
+pub(crate) struct Peer {
+    redis: Client,
+}
+
+impl Peer {
+    pub(crate) async fn connect(config: &Config) -> Self {
+        let url = format!("redis://127.0.0.1:{}", config.port().unwrap());
+        let redis = Builder::from_config(FredConfig::from_url(&url).unwrap())
+            .build()
+            .unwrap();
+        redis.init().await.unwrap();
+        Self { redis }
+    }
+
+    /// A command, and its reply as text.
+    pub(crate) async fn command(&self, words: &[&str]) -> String {
+        let command = CustomCommand::new(words[0], ClusterHash::FirstKey, false);
+        let rest: Vec<String> = words[1..].iter().map(|&word| word.to_owned()).collect();
+        let reply: Value = self.redis.custom(command, rest).await.unwrap();
+        reply.as_string().unwrap_or_default()
+    }
+
+    /// The process of the Redis.
+    pub(crate) async fn process(&self) -> String {
+        let info = self.command(&["INFO", "server"]).await;
+        let line = info
+            .lines()
+            .find_map(|line| line.strip_prefix("process_id:"));
+        line.unwrap().trim().to_owned()
+    }
+
+    /// The inbox of whoever serves.
+    pub(crate) async fn inbox(&self) -> String {
+        let key = "conclib:{n:main}:lease";
+        let lease: ByteBuf = ByteBuf::from(self.redis.get::<Vec<u8>, _>(key).await.unwrap());
+        let (epoch, _, _): (u64, (u8, u8), (u64,)) = rmp_serde::from_slice(&lease).unwrap();
+        inbox(epoch)
+    }
+
+    pub(crate) async fn push(&self, key: &str, frames: Vec<Vec<u8>>) {
+        let frames: Vec<Value> = frames.into_iter().map(|f| Value::Bytes(f.into())).collect();
+        let _: u64 = self.redis.rpush(key, frames).await.unwrap();
+    }
+
+    /// Waits for a request and takes it off an inbox.
+    pub(crate) async fn pop(&self, key: &str) -> Request {
+        let popped: (String, Vec<u8>) = self.redis.blpop(key, 30.0).await.unwrap();
+        rmp_serde::from_slice(&popped.1).unwrap()
+    }
+
+    /// Waits until everything in the inbox has been taken.
+    pub(crate) async fn drained(&self, key: &str) {
+        eventually("the inbox is empty", async || {
+            self.redis.llen::<u64, _>(key).await.unwrap() == 0
+        })
+        .await;
+    }
+
+    pub(crate) async fn publish(&self, client: &[u8; 16], frame: Vec<u8>) -> u64 {
+        self.redis
+            .publish(channel(client), Value::Bytes(frame.into()))
+            .await
+            .unwrap()
+    }
+
+    /// The channels that somebody listens to.
+    pub(crate) async fn channels(&self) -> Vec<String> {
+        let command = CustomCommand::new("PUBSUB", ClusterHash::FirstKey, false);
+        let pattern = vec!["CHANNELS", "conclib:*:reply"];
+        self.redis.custom(command, pattern).await.unwrap()
+    }
+
+    /// Says who serves, without being one.
+    pub(crate) async fn pretend_to_serve(&self, epoch: u64) {
+        let lease = rmp_serde::to_vec(&(epoch, (VERSION, VERSION), (1_000_000_u64,))).unwrap();
+        self.lease(lease).await;
+    }
+
+    pub(crate) async fn lease(&self, lease: Vec<u8>) {
+        let key = "conclib:{n:main}:lease";
+        let lease = Value::Bytes(lease.into());
+        let _: () = self.redis.set(key, lease, None, None, false).await.unwrap();
+    }
+}
+
+pub(crate) fn inbox(epoch: u64) -> String {
+    format!("conclib:{{n:main}}:inbox:{epoch}")
+}
+
+fn channel(client: &[u8; 16]) -> String {
+    use std::fmt::Write;
+    let mut hex = String::new();
+    for byte in client {
+        write!(hex, "{byte:02x}").unwrap();
+    }
+    format!("conclib:{{c:{hex}}}:reply")
+}
+
+/// Answers that come in.
+pub(crate) struct Answers {
+    messages: Receiver<Message>,
+    /// A connection that listens does nothing else.
+    _peer: Peer,
+}
+
+/// Id, status, message, attributes, contents.
+pub(crate) type Answer = (u64, u8, String, BTreeMap<String, String>, ByteBuf);
+
+impl Answers {
+    /// What is published for a client.
+    pub(crate) async fn of(client: &[u8; 16], config: &Config) -> Self {
+        let peer = Peer::connect(config).await;
+        let messages = peer.redis.message_rx();
+        peer.redis.subscribe(channel(client)).await.unwrap();
+        let _: Value = peer.redis.ping(None).await.unwrap(); // it is subscribed
+        Self {
+            messages,
+            _peer: peer,
+        }
+    }
+
+    /// The next frame of them.
+    pub(crate) async fn next(&mut self) -> Vec<Answer> {
+        let message = timeout(BOUND, self.messages.recv()).await.unwrap().unwrap();
+        let bytes = message.value.as_bytes().unwrap().to_vec();
+        let (version, _, answers): (u8, u64, Vec<Answer>) = rmp_serde::from_slice(&bytes).unwrap();
+        assert_eq!(version, VERSION);
+        answers
+    }
+
+    /// True if none comes within that time.
+    pub(crate) async fn silent(&mut self, time: Duration) -> bool {
+        timeout(time, self.messages.recv()).await.is_err()
+    }
+}
+
+/// A request, as it is written.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Request {
+    pub(crate) version: u8,
+    pub(crate) kind: u8,
+    pub(crate) id: u64,
+    pub(crate) client: serde_bytes::ByteArray<16>,
+    pub(crate) urn: String,
+    pub(crate) message: String,
+    pub(crate) deadline: u64,
+    pub(crate) attributes: BTreeMap<String, String>,
+    pub(crate) contents: ByteBuf,
+}
+
+impl Request {
+    /// An ask of the worker for twice a number, for ever.
+    pub(crate) fn double(id: u64, n: u32) -> Self {
+        let contents = rmp_serde::to_vec(&BTreeMap::from([("n", n)])).unwrap();
+        Self {
+            version: VERSION,
+            kind: 0,
+            id,
+            client: serde_bytes::ByteArray::new(CLIENT),
+            urn: "worker".to_owned(),
+            message: "Double".to_owned(),
+            deadline: u64::MAX,
+            attributes: BTreeMap::new(),
+            contents: ByteBuf::from(contents),
+        }
+    }
+
+    pub(crate) fn frame(&self) -> Vec<u8> {
+        rmp_serde::to_vec(self).unwrap()
+    }
+}
+
+/// A frame of one answer.
+pub(crate) fn reply(epoch: u64, id: u64, status: u8, contents: &[u8]) -> Vec<u8> {
+    let nothing = BTreeMap::<String, String>::new();
+    let answer = (id, status, "", nothing, Bytes::new(contents));
+    rmp_serde::to_vec(&(VERSION, epoch, [answer])).unwrap()
+}

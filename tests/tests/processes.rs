@@ -1,0 +1,133 @@
+//! Web servers and an actor process, as they are in production: real processes, a real Redis, and
+//! real HTTP.
+#![cfg(unix)]
+
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::time::Duration;
+
+use conclib::{ApiDaemon, start_api};
+use conclib_tests::bus::{BOUND, Bus, eventually};
+use conclib_tests::process::Program;
+use tokio::process::Command;
+use tokio::time::{Instant, timeout};
+
+/// A web server.
+struct Web {
+    api: ApiDaemon,
+    port: u16,
+}
+
+impl Web {
+    async fn start(redis: &str) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        drop(listener);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_web_process"));
+        command.args([&port.to_string(), redis]);
+        let api = start_api(command, &format!("http://127.0.0.1:{port}/health")).await;
+        let api = api.unwrap();
+        Self { api, port }
+    }
+
+    /// Status and body.
+    async fn get(&self, path: &str) -> (u16, String) {
+        let url = format!("http://127.0.0.1:{}{path}", self.port);
+        answer(reqwest::Client::new().get(url)).await
+    }
+
+    async fn post(&self, path: &str) -> (u16, String) {
+        let url = format!("http://127.0.0.1:{}{path}", self.port);
+        answer(reqwest::Client::new().post(url)).await
+    }
+}
+
+async fn answer(request: reqwest::RequestBuilder) -> (u16, String) {
+    let response = timeout(BOUND, request.send()).await.unwrap().unwrap();
+    let status = response.status().as_u16();
+    (status, response.text().await.unwrap())
+}
+
+async fn actors(redis: &str) -> Program {
+    let mut actors = Program::start(env!("CARGO_BIN_EXE_actor_process"), &[redis]);
+    actors.line("ready").await;
+    actors
+}
+
+async fn redis() -> (Bus, String) {
+    let bus = Bus::redis().await;
+    let url = format!("redis://127.0.0.1:{}", bus.config.port().unwrap());
+    (bus, url)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn http_says_how_an_ask_has_ended() {
+    let (_bus, url) = redis().await;
+    let mut process = actors(&url).await;
+    let web = Web::start(&url).await;
+
+    assert_eq!(web.get("/double/worker/21").await, (200, "42".to_owned()));
+    let (status, text) = web.get("/double/nobody/21").await;
+    assert_eq!(status, 404, "{text}");
+    assert_eq!(text, "no actor has the URN `nobody`");
+    let (status, text) = web.get("/double/keeper/21").await;
+    assert_eq!(status, 404, "{text}");
+    assert_eq!(text, "the actor `keeper` has no handler for `Double`");
+    let start = Instant::now();
+    let (status, text) = web.get("/hold").await;
+    assert_eq!(status, 504, "{text}");
+    assert!(start.elapsed() < Duration::from_secs(5));
+
+    // Orderly gone, and back.
+    process.signal("TERM").await;
+    assert!(process.ended().await);
+    let (status, text) = web.get("/double/worker/21").await;
+    assert_eq!(status, 503, "{text}");
+    assert_eq!(text, "no actor system is listening on the bus");
+    let mut process = actors(&url).await;
+    assert_eq!(web.get("/double/worker/4").await, (200, "8".to_owned()));
+
+    // A handler that panics takes its actor with it, and nothing else.
+    let (status, text) = web.post("/explode/worker").await;
+    assert_eq!(status, 500, "{text}");
+    assert_eq!(text, "the actor failed while handling the message");
+    eventually("it is gone", async || {
+        web.get("/double/worker/1").await.0 == 404
+    })
+    .await;
+    assert_eq!(web.get("/double/raw/1").await, (200, "2".to_owned()));
+
+    process.signal("TERM").await;
+    assert!(process.ended().await);
+    web.api.shutdown().await.unwrap();
+    assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, web.port)).is_err());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn several_web_servers_ask_the_same_actors() {
+    let (_bus, url) = redis().await;
+    let mut process = actors(&url).await;
+    let webs = tokio::join!(Web::start(&url), Web::start(&url), Web::start(&url));
+    let webs = [webs.0, webs.1, webs.2];
+    let requests = webs.iter().enumerate().flat_map(|(number, web)| {
+        (0..40).map(move |n| async move {
+            let n = number * 1000 + n;
+            let answer = web.get(&format!("/double/worker/{n}")).await;
+            assert_eq!(answer, (200, (2 * n).to_string()));
+        })
+    });
+    futures_util::future::join_all(requests).await;
+
+    // Killed without a word, and replaced: its lease must run out first.
+    process.kill().await;
+    let start = Instant::now();
+    let mut process = actors(&url).await;
+    assert!(start.elapsed() < Duration::from_secs(12));
+    for web in &webs {
+        assert_eq!(web.get("/double/worker/3").await, (200, "6".to_owned()));
+    }
+    process.signal("TERM").await;
+    assert!(process.ended().await);
+    for web in webs {
+        web.api.shutdown().await.unwrap();
+    }
+}
