@@ -281,13 +281,5 @@ async fn commands(port: u16, commands: &str) -> io::Result<String> {
 }
 
 async fn signal(name: &str, process: u32) {
-    let arguments = [&format!("-{name}"), &process.to_string()];
-    assert!(
-        Command::new("kill")
-            .args(arguments)
-            .status()
-            .await
-            .unwrap()
-            .success()
-    );
+    conclib_tests::process::signal(name, &process.to_string()).await;
 }

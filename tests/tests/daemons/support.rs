@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::timeout;
 use tracing_subscriber::filter::LevelFilter;
 
 /// More than anything here takes, even on a busy machine.
@@ -56,13 +56,7 @@ pub(crate) fn is_alive(process: u32) -> bool {
     !state.trim_ascii().is_empty() && !state.trim_ascii().starts_with(b"Z")
 }
 
-pub(crate) async fn eventually(what: &str, condition: impl AsyncFn() -> bool) {
-    let deadline = Instant::now() + BOUND;
-    while !condition().await {
-        assert!(Instant::now() < deadline, "never: {what}");
-        sleep(Duration::from_millis(10)).await;
-    }
-}
+pub(crate) use conclib_tests::bus::eventually;
 
 /// Starts to collect what is logged on this test's thread, which is where its runtime runs.
 pub(crate) fn capture_log() {
