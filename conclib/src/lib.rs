@@ -71,7 +71,8 @@
 //!
 //! ```text
 //! error urn message deadline         words everyone shares
-//! envelope reply mailbox schedule    requests, answers, queues, when something is due
+//! responder reply envelope           the duty to answer, and what is to be answered
+//! mailbox schedule                   queues, and when something is due
 //! actor                              traits and references
 //! registry runner system             URN to actor; the event loop; spawn, look up, shut down
 //! ticker periodic                    regular work
@@ -103,6 +104,7 @@ mod urn;
 mod envelope;
 mod mailbox;
 mod reply;
+mod responder;
 mod schedule;
 
 // ---- actors and their systems

@@ -7,9 +7,9 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use crate::envelope::Responder;
 use crate::error::AskError;
 use crate::message::CodecError;
+use crate::responder::{Responder, verdict_of_drop};
 
 /// The right and the duty to answer one message.
 ///
@@ -150,17 +150,6 @@ impl<R> fmt::Debug for Reply<R> {
             To::Local { .. } => "Reply(local)",
             To::Remote { .. } => "Reply(remote)",
         })
-    }
-}
-
-/// What an asker hears when its reply is dropped unanswered.
-pub(crate) fn verdict_of_drop(taken: bool) -> AskError {
-    if std::thread::panicking() {
-        AskError::Failed
-    } else if taken {
-        AskError::NoReply
-    } else {
-        AskError::ActorStopped
     }
 }
 

@@ -9,6 +9,7 @@ use conclib::prelude::*;
 use conclib::{ShutdownReport, SpawnError};
 use conclib_tests::{Log, TestResult, poll_once, within};
 use futures_util::future::{join_all, try_join_all};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -24,7 +25,7 @@ struct Hang;
 /// A handler that blocks its thread until the sender is dropped.
 #[derive(ActorMessage)]
 #[message(local)]
-struct Block(mpsc::Receiver<()>);
+struct Block(oneshot::Sender<()>, mpsc::Receiver<()>);
 
 #[derive(ActorMessage, Serialize, Deserialize)]
 #[message(response = bool)]
@@ -73,7 +74,8 @@ impl Member {
     }
 
     #[handler]
-    fn block(&mut self, Block(released): Block) {
+    fn block(&mut self, Block(began, released): Block) {
+        let _ = began.send(());
         let _ = released.recv(); // ends when the sender is dropped
     }
 
@@ -158,7 +160,9 @@ async fn a_shutdown_kills_what_overruns_its_bound_and_reports_it() -> TestResult
 async fn a_shutdown_reports_who_blocks_a_thread() -> TestResult {
     let (system, members) = members(&Log::default(), &["stuck"]).await;
     let (release, released) = mpsc::channel();
-    members[0].tell(Block(released)).await?;
+    let (began, begins) = oneshot::channel();
+    members[0].tell(Block(began, released)).await?;
+    within(begins).await?;
     let report = within(system.shutdown().timeout(Duration::from_millis(10))).await;
     assert_eq!(report.stuck, ["stuck"]);
     assert_eq!(report.killed, Vec::<conclib::Urn>::new());

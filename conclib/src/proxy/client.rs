@@ -16,10 +16,11 @@ use super::frame::{self, Kind, Request, decode_reply};
 use super::in_flight::{InFlight, MAX_REQUESTS};
 use super::noise::Noise;
 use super::transport::{BusTime, ClientEnd, ClientTransport, Lease, OpenError, open_client};
-use crate::envelope::{Attributes, ClientId, Origin};
+use crate::envelope::Attributes;
 use crate::error::AskError;
 use crate::message::RemoteMessage;
 use crate::reply::ReplyReceiver;
+use crate::responder::{ClientId, Origin};
 use crate::system::spawn_task;
 
 pub use call::{RemoteAsk, RemoteTell};

@@ -4,9 +4,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use url::{Host, Url};
-
 use super::transport::memory::MemoryBus;
+
+pub(crate) use address::RedisAddress;
+
+mod address;
 
 /// The Redis that is used when nothing else is said.
 const DEFAULT_URL: &str = "redis://localhost:6379";
@@ -57,17 +59,6 @@ pub(crate) enum Bus {
     Redis(RedisAddress),
     /// In this process; every clone of the config leads to the same one.
     Memory(Arc<MemoryBus>),
-}
-
-/// Where Redis listens, and how to get in.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct RedisAddress {
-    pub(crate) host: String,
-    /// 0 asks `start_redis` for a free port.
-    pub(crate) port: u16,
-    pub(crate) username: Option<String>,
-    pub(crate) password: Option<String>,
-    pub(crate) database: u8,
 }
 
 impl Config {
@@ -255,101 +246,6 @@ impl fmt::Debug for Config {
             .field("timeout", &self.timeout)
             .field("max_frame", &self.max_frame)
             .finish_non_exhaustive()
-    }
-}
-
-impl RedisAddress {
-    fn local() -> Self {
-        Self {
-            host: "localhost".to_owned(),
-            port: 6379,
-            username: None,
-            password: None,
-            database: 0,
-        }
-    }
-
-    /// The problem in words on failure; never with the URL in it, which may hold a password.
-    fn parse(text: &str) -> Result<Self, String> {
-        let url = Url::parse(text).map_err(|error| {
-            format!("it must read `redis://[user:password@]host[:port][/db]` ({error})")
-        })?;
-        match url.scheme() {
-            "redis" => {}
-            "rediss" => return Err("TLS (`rediss://`) is not supported yet".to_owned()),
-            other => return Err(format!("the scheme must be `redis`, not `{other}`")),
-        }
-        let host = match url.host() {
-            Some(Host::Domain(host)) if !host.is_empty() => host.to_owned(),
-            Some(Host::Ipv4(address)) => address.to_string(),
-            Some(Host::Ipv6(address)) => address.to_string(),
-            _ => return Err("the host is missing".to_owned()),
-        };
-        let database = match url.path().trim_start_matches('/') {
-            "" => 0,
-            path => path
-                .parse()
-                .map_err(|_| "the database must be a number from 0 to 255".to_owned())?,
-        };
-        let decode = |text: &str| {
-            url::form_urlencoded::parse(text.replace('+', "%2B").as_bytes())
-                .next()
-                .map(|(text, _)| text.into_owned())
-        };
-        Ok(Self {
-            host,
-            port: url.port().unwrap_or(6379),
-            username: decode(url.username()),
-            password: url.password().and_then(decode),
-            database,
-        })
-    }
-}
-
-impl RedisAddress {
-    /// What [`parse`](Self::parse) reads.
-    fn to_url(&self) -> String {
-        let encode = |text: &str| -> String {
-            url::form_urlencoded::byte_serialize(text.as_bytes())
-                .map(|part| if part == "+" { "%20" } else { part })
-                .collect()
-        };
-        let user = self.username.as_deref().map(encode).unwrap_or_default();
-        let password = self
-            .password
-            .as_deref()
-            .map(|password| format!(":{}", encode(password)));
-        let login = match password {
-            Some(password) => format!("{user}{password}@"),
-            None if user.is_empty() => String::new(),
-            None => format!("{user}@"),
-        };
-        // An IPv6 address stands in brackets.
-        let (open, close) = if self.host.contains(':') {
-            ("[", "]")
-        } else {
-            ("", "")
-        };
-        let Self {
-            host,
-            port,
-            database,
-            ..
-        } = self;
-        format!("redis://{login}{open}{host}{close}:{port}/{database}")
-    }
-}
-
-impl fmt::Debug for RedisAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let secret = self.password.as_ref().map_or("", |_| "***@");
-        let Self {
-            host,
-            port,
-            database,
-            ..
-        } = self;
-        write!(f, "redis://{secret}{host}:{port}/{database}")
     }
 }
 

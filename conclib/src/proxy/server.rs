@@ -1,9 +1,9 @@
 //! The actor system's end of the bus: takes requests off the inbox and hands them to actors, as
 //! long as it holds the lease of its node.
 //!
-//! Three tasks: the *keeper* renews the lease and gives it back, the *popper* takes requests and is
-//! the one who closes the connections in the end, the *publisher* sends answers. The popper never waits for an actor: a request that cannot be
-//! put into a mailbox at once is answered so.
+//! Three tasks: the *keeper* renews the lease and gives it back; the *popper* takes requests, and
+//! closes the connections in the end; the *publisher* sends answers. The popper never waits for an
+//! actor: a request that cannot be put into a mailbox at once is answered so.
 //!
 //! Everything is fenced by the lease. Requests are popped and executed only while the moment of
 //! the last renewal, as it was sent, plus the length of the lease, less a margin, lies ahead. So

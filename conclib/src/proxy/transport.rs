@@ -11,7 +11,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::config::{Bus, Config, ConfigError};
-use crate::envelope::ClientId;
+use crate::responder::ClientId;
 
 pub(crate) mod memory;
 #[cfg(feature = "redis")]

@@ -5,9 +5,10 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::{Prefix, Problem, VERSION, cut, pack, unpack};
-use crate::envelope::{Attributes, Outcome};
+use crate::envelope::Attributes;
 use crate::error::{AskError, Delivered};
 use crate::proxy::transport::Epoch;
+use crate::responder::Outcome;
 use crate::urn::Urn;
 
 /// The end of one ask, as it crosses the bus.
@@ -54,7 +55,7 @@ pub(crate) fn encode_reply(epoch: Epoch, answers: &[Answer]) -> Bytes {
 /// An answer, as it came: its id, and the encoded response or the error.
 pub(crate) type Heard = (u64, Result<Bytes, AskError>);
 
-/// Reads answers, and in which epoch they were given; the frame's own bytes are shared, not copied, into the contents.
+/// Reads answers, and in which epoch they were given. The contents share the frame's bytes.
 pub(crate) fn decode_reply(frame: &Bytes) -> Result<(Epoch, Vec<Heard>), Problem> {
     type One<'a> = Prefix<(u64, u8, &'a str, Attributes, &'a serde_bytes::Bytes)>;
     let (version, _) = unpack::<(u8, u64)>(frame)?;

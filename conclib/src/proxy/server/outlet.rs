@@ -12,11 +12,11 @@ use futures_util::stream;
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::{Instant, sleep};
 
-use crate::envelope::{ClientId, Origin, Outcome, ResponseSink};
 use crate::error::AskError;
 use crate::proxy::frame::{Answer, encode_reply};
 use crate::proxy::noise::Noise;
 use crate::proxy::transport::{Epoch, ServerTransport, TransportError};
+use crate::responder::{ClientId, Origin, Outcome, ResponseSink};
 use crate::system::spawn_task;
 
 /// A published frame holds about this many bytes; a larger answer goes alone.

@@ -12,12 +12,13 @@ use tracing::warn;
 
 use super::{ProxyEnd, Shared};
 use crate::actor::cell::Undelivered;
-use crate::envelope::{HeldBytes, RequestEnvelope, Responder};
+use crate::envelope::RequestEnvelope;
 use crate::error::{AskError, Delivered};
 use crate::proxy::config::Config;
 use crate::proxy::frame::{self, Kind, Received};
 use crate::proxy::noise::Noise;
 use crate::registry::Registry;
+use crate::responder::{HeldBytes, Responder};
 use crate::urn::Urn;
 
 /// How long a pop waits for a request.
@@ -287,7 +288,7 @@ impl Popper {
 impl super::Outlet {
     fn responder(
         self: Arc<Self>,
-        origin: crate::envelope::Origin,
+        origin: crate::responder::Origin,
         wanted: bool,
         deadline: Instant,
     ) -> Responder {

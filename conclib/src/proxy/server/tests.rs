@@ -8,10 +8,11 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 
 use super::*;
-use crate::envelope::{Attributes, ClientId, Origin};
+use crate::envelope::Attributes;
 use crate::error::AskError;
 use crate::proxy::frame::{Kind, decode_reply};
 use crate::proxy::transport::BusTime;
+use crate::responder::{ClientId, Origin};
 
 const MS: Duration = Duration::from_millis(1);
 

@@ -20,8 +20,8 @@ use super::{
     Acquired, BusTime, ClientEnd, Enqueued, Epoch, LEASE, Lease, ServerTransport, TransportError,
     open_client, open_server,
 };
-use crate::envelope::ClientId;
 use crate::proxy::config::Config;
+use crate::responder::ClientId;
 #[cfg(feature = "redis")]
 use redis_server::RedisServer;
 

@@ -18,7 +18,7 @@ use super::{
     Acquired, BusTime, ClientEnd, ClientTransport, Config, Enqueued, Epoch, LEASE, Lease, Names,
     ServerTransport, TransportError,
 };
-use crate::envelope::ClientId;
+use crate::responder::ClientId;
 
 /// How many bytes one inbox holds; more are refused, as Redis does when it is out of memory.
 const MAX_INBOX_BYTES: usize = 256 * 1024 * 1024;

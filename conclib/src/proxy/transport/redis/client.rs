@@ -12,11 +12,11 @@ use tokio::sync::mpsc;
 use super::connection::{Connection, command};
 use super::settings::{Duty, Settings};
 use super::{COMMAND, accepted, failure, into_array, into_bytes, reason, unexpected};
-use crate::envelope::ClientId;
 use crate::proxy::config::{Config, RedisAddress};
 use crate::proxy::transport::{
     BusTime, ClientEnd, ClientTransport, Enqueued, Epoch, Lease, Names, OpenError, TransportError,
 };
+use crate::responder::ClientId;
 
 /// More replies than this never wait, however many asks are in flight: the library allocates its
 /// room in advance, about 600 bytes each.

@@ -16,11 +16,11 @@ use super::settings::{Duty, Settings};
 use super::{
     COMMAND, LEASE_COMMAND, accepted, failure, into_array, into_bytes, into_u64, unexpected,
 };
-use crate::envelope::ClientId;
 use crate::proxy::config::{Config, RedisAddress};
 use crate::proxy::transport::{
     Acquired, BusTime, Epoch, LEASE, Lease, Names, OpenError, ServerTransport, TransportError,
 };
+use crate::responder::ClientId;
 
 /// How much longer than it may block a pop may take before its connection is given up. What a
 /// connection that is given up too early had popped is lost; after this time the lease is.

@@ -1,0 +1,195 @@
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Wake;
+
+use super::*;
+
+/// A send as the futures above do it.
+async fn send(mailbox: Arc<Mailbox<u32>>, message: u32) -> Result<(), Option<u32>> {
+    let (mut ticket, mut item) = (None, Some(message));
+    poll_fn(|cx| mailbox.poll_push(cx, &mut ticket, &mut item))
+        .await
+        .map_err(|Closed| item)
+}
+
+async fn receive(mailbox: &Mailbox<u32>, batch: &mut VecDeque<u32>) -> Option<u32> {
+    if batch.is_empty() && poll_fn(|cx| mailbox.poll_refill(cx, batch)).await == Refill::Closed {
+        return None;
+    }
+    let mut item = None;
+    mailbox.take(batch, &mut item).then_some(())?;
+    item
+}
+
+#[tokio::test]
+async fn messages_come_in_order() {
+    let mailbox = Mailbox::new(10);
+    let mut batch = VecDeque::new();
+    for n in 0..10 {
+        mailbox.try_push(n).unwrap();
+    }
+    assert!(matches!(mailbox.try_push(10), Err(Rejected::Full(10))));
+    for n in 0..10 {
+        assert_eq!(receive(&mailbox, &mut batch).await, Some(n));
+    }
+}
+
+#[tokio::test]
+async fn capacity_counts_the_batch_in_hand() {
+    let mailbox = Mailbox::new(2);
+    let mut batch = VecDeque::new();
+    mailbox.try_push(1).unwrap();
+    mailbox.try_push(2).unwrap();
+    assert_eq!(receive(&mailbox, &mut batch).await, Some(1));
+    assert_eq!(mailbox.len(), 1);
+    mailbox.try_push(3).unwrap();
+    assert!(matches!(mailbox.try_push(4), Err(Rejected::Full(4))));
+}
+
+#[tokio::test]
+async fn senders_wait_in_line_and_nobody_barges_in() {
+    let mailbox = Arc::new(Mailbox::new(1));
+    let mut batch = VecDeque::new();
+    mailbox.try_push(0).unwrap();
+    let waiting: Vec<_> = (1..=3)
+        .map(|n| tokio::spawn(send(mailbox.clone(), n)))
+        .collect();
+    while mailbox.lock().line.len() < 3 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(receive(&mailbox, &mut batch).await, Some(0));
+    // There is room for one, and it belongs to the first in line.
+    assert!(matches!(mailbox.try_push(9), Err(Rejected::Full(9))));
+    for n in 1..=3 {
+        assert_eq!(receive(&mailbox, &mut batch).await, Some(n));
+    }
+    for sender in waiting {
+        sender.await.unwrap().unwrap();
+    }
+    mailbox.try_push(9).unwrap();
+}
+
+#[tokio::test]
+async fn closing_gives_waiting_messages_back_and_keeps_queued_ones() {
+    let mailbox = Arc::new(Mailbox::new(1));
+    let mut batch = VecDeque::new();
+    mailbox.try_push(0).unwrap();
+    let waiting = tokio::spawn(send(mailbox.clone(), 1));
+    while mailbox.lock().line.is_empty() {
+        tokio::task::yield_now().await;
+    }
+    mailbox.close();
+    assert_eq!(waiting.await.unwrap(), Err(Some(1)));
+    assert!(matches!(mailbox.try_push(2), Err(Rejected::Closed(2))));
+    assert_eq!(receive(&mailbox, &mut batch).await, Some(0));
+    assert_eq!(receive(&mailbox, &mut batch).await, None);
+}
+
+#[tokio::test]
+async fn a_dropped_wait_leaves_the_line() {
+    let mailbox = Arc::new(Mailbox::new(1));
+    mailbox.try_push(0).unwrap();
+    let (mut ticket, mut item) = (None, Some(1));
+    let first = poll_fn(|cx| Poll::Ready(mailbox.poll_push(cx, &mut ticket, &mut item))).await;
+    assert!(first.is_pending());
+    assert_eq!(mailbox.withdraw(ticket.unwrap()), Some(1));
+    assert_eq!(mailbox.withdraw(ticket.unwrap()), None);
+    let mut batch = VecDeque::new();
+    assert_eq!(receive(&mailbox, &mut batch).await, Some(0));
+    mailbox.try_push(2).unwrap();
+}
+
+#[tokio::test]
+async fn the_line_shrinks_when_it_has_gone() {
+    let mailbox = Mailbox::new(1);
+    let mut batch = VecDeque::new();
+    let mut items: Vec<_> = (0..10_000).map(|n| (None, Some(n))).collect();
+    for (ticket, item) in &mut items {
+        let pushed = poll_fn(|cx| Poll::Ready(mailbox.poll_push(cx, ticket, item))).await;
+        assert!(pushed.is_pending() || mailbox.len() == 1);
+    }
+    while mailbox.len() > 0 {
+        receive(&mailbox, &mut batch).await;
+    }
+    let idle = poll_fn(|cx| Poll::Ready(mailbox.poll_refill(cx, &mut batch))).await;
+    assert!(idle.is_pending());
+    let state = mailbox.lock();
+    assert!(state.line.capacity() * size_of::<Waiting<u32>>() <= KEPT_BYTES * 2);
+}
+
+/// A waker that, when it is dropped, looks whether the mailbox is locked.
+struct Looks {
+    mailbox: Arc<Mailbox<u32>>,
+    seen_locked: Arc<AtomicBool>,
+}
+
+impl Wake for Looks {
+    fn wake(self: Arc<Self>) {}
+}
+
+impl Drop for Looks {
+    fn drop(&mut self) {
+        let locked = self.mailbox.state.try_lock().is_err();
+        self.seen_locked.fetch_or(locked, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn wakers_are_dropped_outside_the_lock() {
+    let mailbox = Arc::new(Mailbox::new(1));
+    mailbox.try_push(0).unwrap();
+    let seen_locked = Arc::new(AtomicBool::new(false));
+    let (mut ticket, mut item) = (None, Some(1));
+    let mut poll = || {
+        let waker = Waker::from(Arc::new(Looks {
+            mailbox: mailbox.clone(),
+            seen_locked: seen_locked.clone(),
+        }));
+        mailbox.poll_push(&mut Context::from_waker(&waker), &mut ticket, &mut item)
+    };
+    assert!(poll().is_pending());
+    assert!(poll().is_pending());
+    mailbox.close();
+    assert_eq!(poll(), Poll::Ready(Err(Closed)));
+    assert!(!seen_locked.load(Ordering::Relaxed));
+}
+
+#[tokio::test]
+async fn buffers_shrink_when_they_are_drained() {
+    let mailbox = Mailbox::new(usize::MAX);
+    let mut batch = VecDeque::new();
+    for n in 0..100_000 {
+        mailbox.try_push(n).unwrap();
+    }
+    while mailbox.len() > 0 {
+        receive(&mailbox, &mut batch).await;
+    }
+    let idle = poll_fn(|cx| Poll::Ready(mailbox.poll_refill(cx, &mut batch))).await;
+    assert!(idle.is_pending());
+    assert!(batch.capacity() * size_of::<u32>() <= KEPT_BYTES * 2);
+    assert!(mailbox.lock().queue.capacity() * size_of::<u32>() <= KEPT_BYTES * 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_senders_lose_nothing_and_keep_their_order() {
+    const SENDERS: u32 = 8;
+    const EACH: u32 = 5_000;
+    let mailbox = Arc::new(Mailbox::new(7));
+    for sender in 0..SENDERS {
+        let mailbox = mailbox.clone();
+        tokio::spawn(async move {
+            for n in 0..EACH {
+                send(mailbox.clone(), sender * EACH + n).await.unwrap();
+            }
+        });
+    }
+    let mut next = [0; SENDERS as usize];
+    let mut batch = VecDeque::new();
+    for _ in 0..SENDERS * EACH {
+        let message = receive(&mailbox, &mut batch).await.unwrap();
+        let sender = (message / EACH) as usize;
+        assert_eq!(message % EACH, next[sender]);
+        next[sender] += 1;
+        assert!(mailbox.len() <= 7);
+    }
+}

@@ -1,0 +1,161 @@
+use super::*;
+
+fn request<'a>(attributes: &'a Attributes, contents: &'a [u8]) -> Request<'a> {
+    Request {
+        kind: Kind::Ask,
+        origin: Origin {
+            client: ClientId([7; 16]),
+            id: u64::MAX,
+        },
+        urn: "user/42",
+        message: "Double",
+        deadline: BusTime(1_900_000_000_000),
+        attributes,
+        contents,
+    }
+}
+
+#[test]
+fn a_request_survives_the_way() {
+    let attributes = Attributes::from([("trace".to_owned(), "abc".to_owned())]);
+    let received = Received::decode(&request(&attributes, &[0, 255, 1]).encode()).unwrap();
+    assert_eq!(received.kind, Kind::Ask);
+    assert_eq!(
+        received.origin,
+        Origin {
+            client: ClientId([7; 16]),
+            id: u64::MAX
+        }
+    );
+    assert_eq!((&*received.urn, &*received.message), ("user/42", "Double"));
+    assert_eq!(received.deadline, BusTime(1_900_000_000_000));
+    assert_eq!(received.attributes, attributes);
+    assert_eq!(&*received.contents, [0, 255, 1]);
+}
+
+#[test]
+fn elements_at_the_end_are_ignored() {
+    let longer = pack(&((VERSION, 0_u8, 1_u64), "not this one"));
+    assert!(Received::decode(&longer).is_err());
+    let longer = pack(&(
+        VERSION,
+        1_u8,
+        9_u64,
+        serde_bytes::Bytes::new(&[1; 16]),
+        "urn",
+        "Message",
+        5_u64,
+        Attributes::new(),
+        serde_bytes::Bytes::new(&[1, 2]),
+        "from the future",
+        vec![Some(1), None],
+    ));
+    let received = Received::decode(&longer).unwrap();
+    assert_eq!((received.kind, received.origin.id), (Kind::Tell, 9));
+    assert_eq!(&*received.contents, [1, 2]);
+}
+
+#[test]
+fn whoever_sent_an_unreadable_request_is_known_if_its_head_reads() {
+    let head = |version: u8, kind: u8| {
+        pack(&(
+            version,
+            kind,
+            3_u64,
+            serde_bytes::Bytes::new(&[5; 16]),
+            "urn",
+            17_u8,
+        ))
+    };
+    let origin = Some(Origin {
+        client: ClientId([5; 16]),
+        id: 3,
+    });
+    let future = Received::decode(&head(9, 0)).unwrap_err();
+    assert_eq!(
+        future,
+        Unreadable {
+            origin,
+            problem: Problem::Version(9)
+        }
+    );
+    assert!(matches!(
+        future.as_ask_error(),
+        AskError::Incompatible { .. }
+    ));
+    let unknown = Received::decode(&head(VERSION, 77)).unwrap_err();
+    assert_eq!(
+        unknown,
+        Unreadable {
+            origin,
+            problem: Problem::Kind(77)
+        }
+    );
+    let malformed = Received::decode(&head(VERSION, 0)).unwrap_err();
+    assert_eq!(malformed.origin, origin);
+    assert!(matches!(malformed.problem, Problem::Malformed(_)));
+}
+
+#[test]
+fn no_frame_can_panic_a_reader() {
+    let whole = request(&Attributes::new(), &[1; 40]).encode();
+    for cut in 0..whole.len() {
+        let unreadable = Received::decode(&whole.slice(..cut)).unwrap_err();
+        // Array, version, kind, id and client.
+        let head = 1 + 1 + 1 + 9 + 18;
+        assert_eq!(unreadable.origin.is_some(), cut >= head, "{cut}");
+    }
+    for seed in 0..20_000 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let mut frame = whole.to_vec();
+        for _ in 0..random.usize(1..6) {
+            let place = random.usize(..frame.len());
+            frame[place] = random.u8(..);
+        }
+        let frame = Bytes::from(frame);
+        drop(Received::decode(&frame));
+        drop(decode_reply(&frame));
+        drop(Lease::decode(&frame));
+    }
+}
+
+#[test]
+fn nesting_without_end_is_malformed() {
+    let whole = request(&Attributes::new(), &[1; 40]).encode();
+    let deep = [0x91; 10_000];
+    for beginning in [&[][..], &[0x9a], &whole] {
+        let frame = Bytes::from([beginning, &deep].concat());
+        drop(Received::decode(&frame));
+        drop(decode_reply(&frame));
+        drop(Lease::decode(&frame));
+    }
+    let ten = Bytes::from([&[0x9a], &whole[1..], &deep[..]].concat());
+    let unreadable = Received::decode(&ten).unwrap_err();
+    assert!(matches!(unreadable.problem, Problem::Malformed(_)));
+}
+
+#[test]
+fn a_lease_may_say_more_but_not_less() {
+    let lease = Lease {
+        epoch: Epoch(1 << 50),
+        versions: (1, 3),
+        max_frame: 1000,
+    };
+    let more = pack(&(lease.epoch.0, (1, 3, "x"), (1000, 5), [1, 2], "y"));
+    assert_eq!(Lease::decode(&more), Ok(lease.clone()));
+    assert!(lease.check_version().is_ok());
+    let future = Lease {
+        versions: (2, 3),
+        ..lease
+    };
+    assert!(future.check_version().is_err());
+    for less in [
+        &pack(&(1, (1, 2)))[..],
+        &pack(&(1, (1, 256), (1,))),
+        b"",
+        b"text",
+        &[0x93],
+    ] {
+        assert!(Lease::decode(less).is_err(), "{less:?}");
+    }
+}

@@ -1,0 +1,111 @@
+//! Raw handlers, and how requests are decoded.
+
+use super::forms::Forms;
+use super::*;
+
+#[derive(Actor, Default)]
+struct Raw {
+    seen: Vec<String>,
+}
+
+#[handlers]
+impl Raw {
+    #[handler]
+    async fn note(&mut self, _: Note) {
+        self.seen.push("typed".to_owned());
+    }
+
+    #[handler]
+    async fn anything(
+        &mut self,
+        envelope: RequestEnvelope,
+        _ctx: &mut Context<Self>,
+    ) -> Result<(), UnexpectedMessage> {
+        self.seen.push(envelope.message().to_owned());
+        if envelope.matches::<Double>() {
+            let message = envelope.extract::<Double>()?;
+            envelope.respond(message.n * 2);
+            return Ok(());
+        }
+        Err(envelope.unexpected())
+    }
+}
+
+/// What the runner does with a request from the bus.
+async fn deliver<A: Actor, M: conclib::RemoteMessage>(
+    actor: &mut A,
+    message: M,
+) -> Result<M::Response, AskError> {
+    let (envelope, answer) = RequestEnvelope::channel(&message);
+    let mut inbox = Some(A::frame(Box::new(envelope)));
+    let envelope = A::unframe(&mut inbox).expect("a frame");
+    assert!(inbox.is_none());
+    inbox = A::decode(envelope);
+    if inbox.is_some() {
+        drop(actor.dispatch(&mut inbox, &mut Context::test()).await);
+    }
+    answer.await
+}
+
+#[tokio::test]
+async fn a_raw_handler_gets_what_no_other_handler_takes() {
+    let mut raw = Raw::default();
+    assert_eq!(deliver(&mut raw, Double { n: 4 }).await, Ok(8));
+    assert_eq!(deliver(&mut raw, Note(String::new())).await, Ok(()));
+    let unknown = deliver(&mut raw, Beat).await;
+    assert!(
+        matches!(unknown, Err(AskError::Unhandled { .. })),
+        "{unknown:?}"
+    );
+    assert_eq!(raw.seen, ["Double", "typed", "Beat"]);
+
+    let (envelope, answer) = RequestEnvelope::channel(&Double { n: 1 });
+    raw.anything(envelope, &mut Context::test())
+        .await
+        .expect("it is known");
+    assert_eq!(answer.await, Ok(2));
+}
+
+#[tokio::test]
+async fn requests_are_decoded_by_name() {
+    let mut forms = Forms::default();
+    assert_eq!(deliver(&mut forms, Double { n: 4 }).await, Ok(8));
+    assert_eq!(deliver(&mut forms, Notes).await, Ok(vec![]));
+    let unknown = deliver(&mut forms, Beat).await;
+    assert!(
+        matches!(unknown, Err(AskError::Unhandled { .. })),
+        "{unknown:?}"
+    );
+
+    let malformed = deliver(
+        &mut forms,
+        NotDouble {
+            n: "four".to_owned(),
+        },
+    )
+    .await;
+    assert!(
+        matches!(malformed, Err(AskError::BadRequest { .. })),
+        "{malformed:?}"
+    );
+}
+
+#[derive(ActorMessage, Serialize, Deserialize)]
+#[message(name = "Double", response = u32)]
+struct NotDouble {
+    n: String,
+}
+
+// A message that stays in the process cannot be reached from outside, whatever it is called.
+#[derive(ActorMessage, Serialize, Deserialize)]
+#[message(name = "Alias", response = u32)]
+struct NotAlias(bool);
+
+#[tokio::test]
+async fn a_local_message_is_not_reached_from_outside() {
+    let refused = deliver(&mut Forms::default(), NotAlias(true)).await;
+    assert!(
+        matches!(refused, Err(AskError::Unhandled { .. })),
+        "{refused:?}"
+    );
+}

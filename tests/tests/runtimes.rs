@@ -1,0 +1,152 @@
+//! Runtimes that end before their actors do.
+
+use std::sync::{Arc, Mutex};
+
+use conclib::SpawnError;
+use conclib::prelude::*;
+use conclib_tests::{Gate, Log, LogsDrop, PanicsOnDrop, TestResult, gate, poll_once, within};
+use tokio::runtime::{Builder, Runtime};
+
+#[derive(ActorMessage, Serialize, Deserialize)]
+#[message(response = u32)]
+struct Ping;
+
+#[derive(ActorMessage)]
+#[message(local, response = u32)]
+struct Pass(Gate);
+
+/// Lives on the runtime that stays.
+#[derive(Actor)]
+struct Next;
+
+#[handlers]
+impl Next {
+    #[handler]
+    fn ping(&mut self, _: Ping) -> u32 {
+        1
+    }
+}
+
+/// Says when its state is dropped, and whether it counts as stopped then.
+#[derive(Actor)]
+#[actor(urn = "watched")]
+struct Watched {
+    log: Log,
+    own: Arc<Mutex<Option<ActorRef<Self>>>>,
+    _held: PanicsOnDrop,
+}
+
+#[handlers]
+impl Watched {
+    fn on_stop(&mut self) {
+        self.log.add("on_stop");
+    }
+
+    #[handler]
+    async fn pass(&mut self, Pass(gate): Pass) -> u32 {
+        let _held = LogsDrop(self.log.clone(), "handler dropped");
+        gate.pass().await;
+        2
+    }
+
+    #[handler]
+    fn ping(&mut self, _: Ping) -> u32 {
+        1
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        let own = self.own.lock().ok().and_then(|mut own| own.take());
+        let stopped = own.is_some_and(|own| own.is_stopped());
+        self.log.add(format!("state dropped, stopped: {stopped}"));
+    }
+}
+
+/// Drops a runtime on which an actor is busy, others ask it, and one has just been spawned.
+fn drop_runtime(runtime: Runtime, drop: impl FnOnce(Runtime)) -> TestResult {
+    let observer = Builder::new_current_thread().enable_all().build()?;
+    let system = ActorSystem::new();
+    let log = Log::default();
+    let own = Arc::new(Mutex::new(None));
+    let state = Watched {
+        log: log.clone(),
+        own: own.clone(),
+        _held: PanicsOnDrop,
+    };
+    let (gate, mut keeper) = gate();
+    let (watched, in_hand, queued) = runtime.block_on(async {
+        let watched = within(system.spawn(state))
+            .await
+            .map_err(|_| "not spawned")?;
+        let mut in_hand = watched.ask(Pass(gate));
+        assert!(poll_once(&mut in_hand).await.is_pending());
+        keeper.reached().await;
+        let mut queued = watched.ask(Ping);
+        assert!(poll_once(&mut queued).await.is_pending());
+        Ok::<_, &str>((watched, in_hand, queued))
+    })?;
+    *own.lock().map_err(|_| "poisoned")? = Some(watched.clone());
+    drop(runtime);
+
+    observer.block_on(async {
+        assert!(matches!(
+            within(watched.wait_stopped()).await,
+            StopReason::Killed
+        ));
+        assert_eq!(
+            log.entries(),
+            ["handler dropped", "state dropped, stopped: false"]
+        );
+        assert_eq!(within(in_hand).await, Err(AskError::ActorStopped));
+        assert_eq!(within(queued).await, Err(AskError::ActorStopped));
+        assert_eq!(watched.ask(Ping).await, Err(AskError::ActorStopped));
+        assert!(system.is_empty());
+        let next = within(system.spawn(Next).urn("watched")).await?; // its URN is free
+        assert_eq!(next.ask(Ping).await?, 1);
+        assert!(within(system.shutdown()).await.is_clean());
+        Ok(())
+    })
+}
+
+#[test]
+fn the_end_of_a_runtime_ends_its_actors() -> TestResult {
+    drop_runtime(Builder::new_current_thread().enable_all().build()?, drop)?;
+    drop_runtime(
+        Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()?,
+        drop,
+    )
+}
+
+#[test]
+fn the_end_of_a_runtime_in_the_background_ends_its_actors() -> TestResult {
+    drop_runtime(
+        Builder::new_current_thread().enable_all().build()?,
+        Runtime::shutdown_background,
+    )?;
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
+    drop_runtime(runtime, Runtime::shutdown_background)
+}
+
+#[test]
+fn a_spawn_on_a_runtime_that_ends_is_an_error() -> TestResult {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let system = ActorSystem::new();
+    let mut spawn = system.spawn(Next);
+    runtime.block_on(async { assert!(poll_once(&mut spawn).await.is_pending()) });
+    drop(runtime);
+    let observer = Builder::new_current_thread().enable_all().build()?;
+    let spawned = observer.block_on(within(spawn));
+    assert!(
+        matches!(spawned, Err(SpawnError::Killed { .. })),
+        "{spawned:?}"
+    );
+    assert!(system.is_empty());
+    Ok(())
+}
