@@ -3,7 +3,6 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use conclib::Ticker;
 use conclib::prelude::*;
 
 #[derive(ActorMessage, Serialize, Deserialize)]

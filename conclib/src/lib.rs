@@ -160,8 +160,8 @@ pub mod prelude {
     pub use serde::{Deserialize, Serialize};
 
     pub use crate::{
-        Actor, ActorMessage, ActorRef, ActorSystem, AskError, Config, Context, Failure,
-        PeriodicActor, ProxyClient, Recipient, Reply, RequestEnvelope, StopReason,
+        Actor, ActorMessage, ActorRef, ActorSystem, AskError, Config, Context, Failure, First,
+        Missed, PeriodicActor, ProxyClient, Recipient, Reply, RequestEnvelope, StopReason, Ticker,
         UnexpectedMessage, handler, handlers, start_proxy,
     };
     #[cfg(all(unix, feature = "daemon"))]
