@@ -213,6 +213,10 @@ impl Unreadable {
 
 impl Lease {
     /// The transports write leases, Redis in part by a script.
+    #[cfg_attr(
+        not(feature = "redis"),
+        allow(dead_code, reason = "a bus in memory needs none")
+    )]
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Problem> {
         type Elements = (u64, Prefix<(u8, u8)>, Prefix<(u64,)>);
         let (epoch, Prefix(versions), Prefix((max_frame,))) = unpack::<Elements>(bytes)?;

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::SetOnce;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -260,48 +260,46 @@ impl Shared {
     }
 }
 
-/// Renews the lease until the proxy is to stop, then gives it back.
+/// Keeps the lease until the proxy is to stop or the lease is lost, then gives it back.
 async fn keep(shared: Arc<Shared>, fence: Arc<popper::Fence>) {
+    let lost = renew(&shared, &fence).await;
+    if let Some(reason) = &lost {
+        error!(node = %shared.node, %reason, "the lease is lost: proxy stops");
+        fence.lose();
+    }
+    // Also if it is lost: a renewal that nobody waited for any more may have come through, and
+    // would keep others away.
+    let released = shared.transport.release(shared.epoch, Request::wake());
+    match released.await {
+        Ok(()) if lost.is_none() => fence.stay_open(),
+        Ok(()) => {}
+        Err(reason) => {
+            warn!(node = %shared.node, %reason, "the lease could not be given back; it runs out");
+            fence.lose();
+        }
+    }
+}
+
+/// Renews the lease until the proxy is to stop; why it could not, if so.
+async fn renew(shared: &Shared, fence: &popper::Fence) -> Option<String> {
     let mut pause = RENEW;
-    while shared
-        .stop
-        .run_until_cancelled(sleep(pause))
-        .await
-        .is_some()
-    {
+    loop {
+        shared.stop.run_until_cancelled(sleep(pause)).await?;
         let sent = Instant::now();
-        pause = match shared.transport.renew(shared.epoch).await {
-            Ok(Some(now)) => {
+        let end = fence.end() + MARGIN;
+        pause = match timeout_at(end, shared.transport.renew(shared.epoch)).await {
+            Ok(Ok(Some(now))) => {
                 shared.clock.learn(sent, Instant::now(), now);
-                if !fence.extend(sent + LEASE - MARGIN) {
-                    error!(node = %shared.node, "the lease was renewed too late: proxy stops");
-                    break;
-                }
+                fence.extend(sent + LEASE - MARGIN);
                 RENEW
             }
-            Ok(None) => {
-                error!(node = %shared.node, "the lease was lost: proxy stops");
-                fence.lose();
-                return;
-            }
-            Err(reason) if fence.is_open() => {
+            Ok(Ok(None)) => return Some("it is not this system's any more".to_owned()),
+            Ok(Err(reason)) if Instant::now() < end => {
                 warn!(node = %shared.node, %reason, "the lease could not be renewed");
                 RENEW / 8
             }
-            Err(reason) => {
-                // A renewal that was given up may yet arrive, and keep others away: it is undone.
-                error!(node = %shared.node, %reason, "the lease has run out: proxy stops");
-                break;
-            }
+            Ok(Err(_)) | Err(_) => return Some("it has run out".to_owned()),
         };
-    }
-    if let Err(reason) = shared
-        .transport
-        .release(shared.epoch, Request::wake())
-        .await
-    {
-        warn!(node = %shared.node, %reason, "the lease could not be given back; it runs out");
-        fence.lose();
     }
 }
 

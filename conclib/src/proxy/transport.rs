@@ -51,6 +51,10 @@ pub(crate) enum TransportError {
     #[error("{0}")]
     NotDone(String),
     /// It was given to the connection, and nothing came back.
+    #[cfg_attr(
+        not(feature = "redis"),
+        allow(dead_code, reason = "a bus in memory needs none")
+    )]
     #[error("{0}")]
     Unknown(String),
 }
@@ -202,10 +206,18 @@ impl Names {
     }
 
     /// The last epoch that was given out, so that the next is greater and finds its inbox.
+    #[cfg_attr(
+        not(feature = "redis"),
+        allow(dead_code, reason = "a bus in memory needs none")
+    )]
     pub(crate) fn last_epoch(&self) -> String {
         format!("{}:{{n:{}}}:epoch", self.namespace, self.node)
     }
 
+    #[cfg_attr(
+        not(feature = "redis"),
+        allow(dead_code, reason = "a bus in memory needs none")
+    )]
     pub(crate) fn inbox(&self, epoch: Epoch) -> String {
         format!("{}:{{n:{}}}:inbox:{}", self.namespace, self.node, epoch.0)
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep};
 use tracing::warn;
 
 use super::{ProxyEnd, Shared};
@@ -46,45 +46,59 @@ const RETRY_AFTER: Duration = Duration::from_millis(50);
 /// The latest deadline that a peer can set: what it writes beyond is cut.
 const HORIZON: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Until when requests may be executed.
+/// Until when requests may be executed. Between its end and the keeper's verdict, nothing is.
 pub(super) struct Fence {
-    /// `None` once the lease is lost.
-    until: watch::Sender<Option<Instant>>,
+    state: watch::Sender<State>,
+}
+
+#[derive(Clone, Copy)]
+struct State {
+    end: Instant,
+    /// The lease is lost for good.
+    lost: bool,
 }
 
 impl Fence {
-    fn new(until: Instant) -> Self {
+    fn new(end: Instant) -> Self {
         Self {
-            until: watch::Sender::new(Some(until)),
+            state: watch::Sender::new(State { end, lost: false }),
         }
     }
 
-    /// Moves the end; false if it had come before. Then the popper has left, or is about to, and
-    /// the fence stays closed.
-    pub(super) fn extend(&self, until: Instant) -> bool {
-        let in_time = self.is_open();
-        self.until.send_replace(in_time.then_some(until));
-        in_time
+    /// Moves the end, which may have come already; what is lost stays lost.
+    pub(super) fn extend(&self, end: Instant) {
+        self.state.send_modify(|state| state.end = end);
+    }
+
+    /// The lease was given back, not lost: what comes before the wake is executed, however long
+    /// that takes, and nothing that comes after.
+    pub(super) fn stay_open(&self) {
+        self.extend(Instant::now() + HORIZON);
     }
 
     pub(super) fn lose(&self) {
-        self.until.send_replace(None);
+        self.state.send_modify(|state| state.lost = true);
     }
 
-    pub(super) fn is_open(&self) -> bool {
-        self.until
-            .borrow()
-            .is_some_and(|until| Instant::now() < until)
+    pub(super) fn end(&self) -> Instant {
+        self.state.borrow().end
     }
 
-    /// Waits until it closes.
-    pub(super) async fn closed(&self) {
-        let mut changes = self.until.subscribe();
-        while self.is_open() {
-            let until = *changes.borrow_and_update();
-            // Whether the time is over or the end has moved, the loop looks again.
-            drop(timeout_at(until.unwrap_or_else(Instant::now), changes.changed()).await);
+    /// Waits until it is open; false if it will never be.
+    async fn opens(&self) -> bool {
+        let is_open = |state: &State| !state.lost && Instant::now() < state.end;
+        if is_open(&self.state.borrow()) {
+            return true;
         }
+        let mut changes = self.state.subscribe();
+        let settled = changes.wait_for(|state| state.lost || is_open(state)).await;
+        settled.is_ok_and(|state| !state.lost)
+    }
+
+    /// Waits until it is lost.
+    async fn lost(&self) {
+        // The sender lives as long as this.
+        drop(self.state.subscribe().wait_for(|state| state.lost).await);
     }
 }
 
@@ -135,8 +149,8 @@ impl Popper {
         let mut next = Next::Serve;
         let mut failures = 0_u32;
         let fence = self.fence.clone();
-        let mut closed = pin!(fence.closed());
-        while self.fence.is_open() {
+        let mut lost = pin!(fence.lost());
+        while fence.opens().await {
             let block = match next {
                 Next::Serve => BLOCK,
                 Next::Refuse => LINGER,
@@ -148,11 +162,16 @@ impl Popper {
                 biased;
                 popped = transport.pop(*epoch, self.mean.frames(), block) => popped,
                 // What that pop may yet take is not executed any more.
-                () = &mut closed => break,
+                () = &mut lost => break,
             };
             match popped {
                 Ok(frames) if frames.is_empty() && next == Next::Refuse => {
                     return ProxyEnd::Stopped;
+                }
+                // The fence may have closed meanwhile, and Redis have let another in.
+                Ok(frames) if !fence.opens().await => {
+                    self.noise
+                        .hear("requests after the lease had run out", &frames.len());
                 }
                 Ok(frames) => {
                     failures = 0;
@@ -185,14 +204,6 @@ impl Popper {
     }
 
     fn handle_all(&mut self, frames: Vec<Bytes>, mut next: Next) -> Next {
-        // A pop may have been under way while the fence closed: Redis may have let another in.
-        if !self.fence.is_open() {
-            if !frames.is_empty() {
-                self.noise
-                    .hear("requests after the lease had run out", &frames.len());
-            }
-            return next;
-        }
         for frame in frames {
             self.mean.learn(frame.len());
             if self.handle(&frame, &next) == Next::Refuse {
@@ -338,28 +349,27 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_fence_closes_by_itself_and_stays_closed() {
-        let soon = Instant::now() + Duration::from_secs(1);
-        let fence = Fence::new(soon);
-        assert!(fence.is_open());
-        let later = soon + Duration::from_secs(5);
-        assert!(fence.extend(later));
-        fence.closed().await;
-        assert_eq!(Instant::now(), later);
-        assert!(!fence.is_open());
-        assert!(!fence.extend(later + Duration::from_secs(9)));
-        assert!(!fence.is_open());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn who_waits_for_a_fence_hears_of_its_loss() {
+    async fn a_fence_closes_by_itself_and_opens_again_unless_it_is_lost() {
+        const SECOND: Duration = Duration::from_secs(1);
         let start = Instant::now();
-        let fence = Fence::new(start + Duration::from_secs(5));
-        tokio::join!(fence.closed(), async {
-            sleep(Duration::from_secs(1)).await;
+        let fence = Fence::new(start + SECOND);
+        assert!(fence.opens().await);
+        sleep(SECOND).await;
+        let verdict = async {
+            sleep(SECOND).await;
+            fence.extend(start + 3 * SECOND);
+        };
+        assert_eq!(tokio::join!(fence.opens(), verdict), (true, ()));
+        assert_eq!(start.elapsed(), 2 * SECOND);
+
+        let verdict = async {
+            sleep(2 * SECOND).await;
             fence.lose();
-        });
-        assert_eq!(start.elapsed(), Duration::from_secs(1));
-        assert!(!fence.extend(Instant::now() + Duration::from_secs(1)));
+        };
+        assert!(fence.opens().await);
+        tokio::join!(fence.lost(), verdict);
+        assert!(!fence.opens().await);
+        fence.extend(Instant::now() + SECOND);
+        assert!(!fence.opens().await);
     }
 }

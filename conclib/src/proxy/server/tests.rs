@@ -23,6 +23,8 @@ struct Bus {
     start: Instant,
     /// How long a renewal takes.
     renewal: Duration,
+    /// Renewals fail at once.
+    fails_to_renew: bool,
     /// Until when nothing can be published.
     outage: Duration,
     /// Pops fail from the release on.
@@ -43,6 +45,7 @@ impl Bus {
         Self {
             start: Instant::now(),
             renewal: Duration::ZERO,
+            fails_to_renew: false,
             outage: Duration::ZERO,
             fails_after_release: false,
             straggler: None,
@@ -106,6 +109,9 @@ impl ServerTransport for Bus {
     }
 
     async fn renew(&self, _: Epoch) -> Result<Option<BusTime>, TransportError> {
+        if self.fails_to_renew {
+            return Err(broken());
+        }
         sleep(self.renewal).await;
         Ok(Some(self.now()))
     }
@@ -170,20 +176,53 @@ impl ServerTransport for Bus {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lease_that_is_renewed_too_late_is_given_back() {
+async fn nothing_is_executed_between_the_end_of_the_fence_and_a_late_renewal() {
     let bus = Bus {
-        renewal: Duration::from_secs(4), // sent after 2 s, when 3.5 s are left
+        renewal: 3_800 * MS, // the first is sent after 2 s and comes back after 5.8 s
+        ..Bus::new()
+    };
+    let (bus, _system, proxy) = bus.serve().await;
+    sleep(5_600 * MS).await;
+    bus.push(ask(1, 7));
+    sleep(100 * MS).await;
+    assert!(lock(&bus.published).is_empty());
+    sleep(200 * MS).await;
+    assert_eq!(lock(&bus.published).len(), 1);
+    assert!(!bus.released.load(SeqCst));
+    proxy.shutdown().await;
+    assert!(bus.released.load(SeqCst) && bus.closed.load(SeqCst));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_has_run_out_is_given_back() {
+    let bus = Bus {
+        renewal: Duration::from_secs(60),
+        ..Bus::new()
+    };
+    let (bus, _system, proxy) = bus.serve().await;
+    sleep(5_600 * MS).await;
+    bus.push(ask(1, 7));
+    assert_eq!(proxy.stopped().await, ProxyEnd::LeaseLost);
+    assert_eq!(bus.start.elapsed(), LEASE);
+    sleep(MS).await;
+    assert!(
+        bus.released.load(SeqCst),
+        "a late renewal would keep others away"
+    );
+    assert!(bus.closed.load(SeqCst));
+    assert!(lock(&bus.published).is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_is_lost_although_nobody_says_so() {
+    let bus = Bus {
+        fails_to_renew: true,
         ..Bus::new()
     };
     let (bus, _system, proxy) = bus.serve().await;
     assert_eq!(proxy.stopped().await, ProxyEnd::LeaseLost);
-    assert_eq!(bus.start.elapsed() + MARGIN, LEASE);
-    sleep(Duration::from_secs(1)).await;
-    assert!(
-        bus.released.load(SeqCst),
-        "nobody serves, and nobody else can"
-    );
-    assert!(bus.closed.load(SeqCst));
+    let took = bus.start.elapsed();
+    assert!(took >= LEASE && took < LEASE + RENEW, "{took:?}");
 }
 
 #[tokio::test(start_paused = true)]
