@@ -2,11 +2,15 @@
 //! and why; and stays until it is killed.
 
 use conclib::{Config, start_redis};
+use tokio::signal::unix::{SignalKind, signal};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
     let url = std::env::args().nth(1).expect("usage: redis_owner <url>");
     let config = Config::new(&url).expect("a valid URL");
+    // As Ctrl-C ends a program: at once, and nothing is dropped. It has a handler so that it is so
+    // also where the signal is ignored from the start, as in the background of a shell.
+    let mut interrupt = signal(SignalKind::interrupt()).expect("signals can be handled");
     match start_redis(&config).await {
         Err(error) => println!("failed: {error}"),
         Ok(redis) => {
@@ -14,7 +18,8 @@ async fn main() {
                 "ready {}",
                 redis.config().port().expect("a Redis has a port")
             );
-            std::future::pending::<()>().await;
+            interrupt.recv().await;
+            std::process::exit(130);
         }
     }
 }

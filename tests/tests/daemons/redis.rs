@@ -83,7 +83,7 @@ async fn redis_is_gone_if_its_owner_is_killed() {
 async fn redis_is_gone_if_its_owner_is_interrupted() {
     let (mut owner, port) = own_redis("").await;
     signal("INT", owner.id().unwrap()).await;
-    owner.wait().await.unwrap();
+    timeout(BOUND, owner.wait()).await.unwrap().unwrap();
     eventually("the Redis is gone", || is_closed(port)).await;
 }
 
