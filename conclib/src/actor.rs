@@ -108,20 +108,29 @@ use std::future::{Future, ready};
 
 use crate::envelope::RequestEnvelope;
 use crate::error::Failure;
-use crate::message::ActorMessage;
+use crate::message::{ActorMessage, WireCodec};
 use crate::reply::Reply;
 use crate::schedule::Tick;
+use crate::urn::Urn;
 
 pub use actor_ref::{ActorRef, WeakActorRef};
-pub use context::Context;
+pub use context::{Context, Task};
 pub use recipient::{Recipient, Wanted};
 pub use send::{Ask, Tell};
+pub use timers::Timer;
+pub use vitals::Phase;
 
 mod actor_ref;
+pub(crate) mod belongings;
 pub(crate) mod cell;
 mod context;
+pub(crate) mod control;
+pub(crate) mod current;
 mod recipient;
+pub(crate) mod relations;
 mod send;
+mod timers;
+pub(crate) mod vitals;
 
 /// How many messages wait in front of an actor that does not say: 1024.
 pub const DEFAULT_MAILBOX: usize = 1024;
@@ -192,6 +201,16 @@ pub trait Handlers: Sized + Send + 'static {
     /// Turns a request into the message that it names. `None` if it names none of this actor's
     /// messages or does not decode: its asker then has the answer.
     fn decode(envelope: Box<RequestEnvelope>) -> Option<Self::Inbox>;
+
+    /// The number of the handler that takes this message, for those who look from outside.
+    fn which(_inbox: &Self::Inbox) -> u16 {
+        0
+    }
+
+    /// The name of the handler with that number.
+    fn handler_name(_number: u16) -> &'static str {
+        "handler"
+    }
 
     /// Offers a [`Recipient`] for each message to somebody who looks for one.
     fn recipient(actor: &ActorRef<Self>, wanted: &mut Wanted<'_>);
@@ -286,7 +305,55 @@ impl<R> Reply<R> {
     }
 }
 
-/// Why an actor has stopped.
+/// What makes an actor: the actor itself, or a `Result` of it and an error.
+///
+/// It is what the factory of [`ActorSystem::supervise`](crate::ActorSystem::supervise) returns.
+#[diagnostic::on_unimplemented(
+    message = "a factory cannot return `{Self}`",
+    label = "returns `{Self}`",
+    note = "return an actor, or `Result` of an actor and an error"
+)]
+pub trait IntoActor {
+    /// The actor.
+    type Actor: Actor;
+
+    /// The actor, or why there is none.
+    fn into_actor(self) -> Result<Self::Actor, Failure>;
+}
+
+impl<A: Actor> IntoActor for A {
+    type Actor = A;
+
+    fn into_actor(self) -> Result<A, Failure> {
+        Ok(self)
+    }
+}
+
+impl<A: Actor, E: Into<Failure>> IntoActor for Result<A, E> {
+    type Actor = A;
+
+    fn into_actor(self) -> Result<A, Failure> {
+        self.map_err(Into::into)
+    }
+}
+
+/// An actor has ended: what [watching](Context::watch) it brings.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Terminated {
+    /// The actor that was watched. Its URN may be another's by now.
+    pub urn: Urn,
+    /// Why it ended.
+    pub reason: StopReason,
+}
+
+impl ActorMessage for Terminated {
+    type Response = ();
+    const NAME: &'static str = "Terminated";
+    const WIRE: Option<WireCodec<Self>> = None;
+}
+
+/// Why an actor has stopped, or why one of its lives has ended.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum StopReason {
@@ -297,16 +364,31 @@ pub enum StopReason {
     Unreferenced,
     /// Its system was shut down or dropped.
     Shutdown,
+    /// The actor that spawned it stops, or starts again.
+    ParentStopped,
     /// It was killed: the hooks did not run.
     Killed,
-    /// A handler or `on_start` panicked or returned a failure.
+    /// A handler or `on_start` panicked or returned a failure, or a child escalated one.
     Failed(Failure),
+    /// It failed once more than its budget of restarts allows; the last failure.
+    Exhausted(Failure),
+    /// The life ends because a sibling has failed, and another follows; see
+    /// [`Supervisor`](crate::Supervisor). No actor stops for this.
+    Restarted,
 }
 
 impl StopReason {
     /// True if it stopped because something went wrong in it.
     pub fn is_failure(&self) -> bool {
-        matches!(self, Self::Failed(_))
+        self.failure().is_some()
+    }
+
+    /// What went wrong in it, if that is why it stopped.
+    pub fn failure(&self) -> Option<&Failure> {
+        match self {
+            Self::Failed(failure) | Self::Exhausted(failure) => Some(failure),
+            _ => None,
+        }
     }
 }
 
@@ -316,7 +398,10 @@ impl std::fmt::Display for StopReason {
             Self::Requested => f.write_str("stop was requested"),
             Self::Unreferenced => f.write_str("nobody referred to it any more"),
             Self::Shutdown => f.write_str("its system was shut down"),
+            Self::ParentStopped => f.write_str("its parent stopped"),
             Self::Killed => f.write_str("it was killed"),
+            Self::Exhausted(failure) => write!(f, "it failed too often; the last time: {failure}"),
+            Self::Restarted => f.write_str("its group starts again"),
             Self::Failed(failure) => write!(f, "it failed: {failure}"),
         }
     }

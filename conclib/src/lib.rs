@@ -95,6 +95,7 @@
 extern crate self as conclib;
 
 // ---- words everyone shares
+mod clock;
 mod deadline;
 mod error;
 mod message;
@@ -111,6 +112,7 @@ mod schedule;
 mod actor;
 mod registry;
 mod runner;
+mod supervision;
 mod system;
 
 // ---- regular work
@@ -126,8 +128,8 @@ mod proxy;
 mod macro_support;
 
 pub use actor::{
-    Actor, ActorRef, Ask, Context, DEFAULT_MAILBOX, Handler, Handlers, Outcome, Recipient,
-    StopReason, Tell, Wanted, WeakActorRef,
+    Actor, ActorRef, Ask, Context, DEFAULT_MAILBOX, Handler, Handlers, IntoActor, Outcome, Phase,
+    Recipient, StopReason, Task, Tell, Terminated, Timer, Wanted, WeakActorRef,
 };
 pub use conclib_macros::{Actor, ActorMessage, handler, handlers};
 #[cfg(all(unix, feature = "daemon"))]
@@ -145,7 +147,10 @@ pub use proxy::{
 };
 pub use reply::{Reply, ReplyReceiver};
 pub use schedule::{First, Missed, Schedule, Tick};
-pub use system::{ActorSystem, LookupError, Shutdown, ShutdownReport, Spawn, SpawnError};
+pub use supervision::{Backoff, Restart};
+pub use system::{
+    ActorSystem, LookupError, Once, Shutdown, ShutdownReport, Source, Spawn, SpawnError, Supervised,
+};
 pub use ticker::{Ticker, TickerBuilder};
 pub use urn::{MAX_URN_BYTES, Urn, UrnError};
 

@@ -99,8 +99,14 @@ impl Schedule {
     }
 }
 
+impl From<Duration> for Schedule {
+    fn from(interval: Duration) -> Self {
+        Self::every(interval)
+    }
+}
+
 /// `moment + by`, or so far ahead that it never comes.
-fn later(moment: Instant, by: Duration) -> Instant {
+pub(crate) fn later(moment: Instant, by: Duration) -> Instant {
     const NEVER: Duration = Duration::from_secs(60 * 60 * 24 * 365 * 30);
     moment.checked_add(by).unwrap_or_else(|| moment + NEVER)
 }

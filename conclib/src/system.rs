@@ -7,17 +7,20 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use async_trait::async_trait;
 
-use crate::actor::cell::{ActorCell, AnyActor, StopCause};
-use crate::actor::{Actor, ActorRef, Ask, Recipient, Tell, Wanted};
+use crate::actor::cell::{ActorCell, AnyActor};
+use crate::actor::control::StopCause;
+use crate::actor::{Actor, ActorRef, Ask, IntoActor, Recipient, Tell, Wanted};
 use crate::error::AskError;
 use crate::message::ActorMessage;
 use crate::registry::Registry;
 use crate::urn::Urn;
 
 pub use shutdown::{Shutdown, ShutdownReport};
+pub use source::{Once, Source, Supervised};
 pub use spawn::{Spawn, SpawnError};
 
 mod shutdown;
+pub(crate) mod source;
 mod spawn;
 
 /// A set of actors and their registry. A value, not a global: a process may have many.
@@ -132,7 +135,69 @@ impl ActorSystem {
     /// Dropped before it is polled, it has started nothing; after that the actor goes on, and is
     /// the system's.
     pub fn spawn<A: Actor>(&self, actor: A) -> Spawn<A> {
-        Spawn::new(self.clone(), actor)
+        Spawn::value(Some(self.clone()), None, actor)
+    }
+
+    /// Starts an actor that starts again when it fails: a factory makes its state, for each of its
+    /// lives. Otherwise like [`spawn`](Self::spawn).
+    ///
+    /// A restart keeps the URN, every reference, and the messages that wait. The message that
+    /// failed is not run again, and its asker hears [`AskError::Failed`]. Timers, tasks and children
+    /// end with the life that set them up.
+    ///
+    /// Unless changed, an actor starts again after each failure of a handler, of `on_start` or of
+    /// the factory, the first ones included, as long as that makes no more than 3 restarts within
+    /// 5 s, and after a short wait ([`Backoff`](crate::Backoff)). Then it stops as
+    /// [`Exhausted`](crate::StopReason::Exhausted). Who stops or kills it from outside ends it for
+    /// good.
+    ///
+    /// ```
+    /// use conclib::{Backoff, Restart, prelude::*};
+    /// use std::time::Duration;
+    ///
+    /// #[derive(ActorMessage, Serialize, Deserialize)]
+    /// #[message(response = u32)]
+    /// struct Parse(String);
+    ///
+    /// #[derive(Actor)]
+    /// struct Parser;
+    ///
+    /// #[handlers]
+    /// impl Parser {
+    ///     #[handler]
+    ///     fn parse(&mut self, Parse(text): Parse) -> Result<u32, Failure> { Ok(text.parse()?) }
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let system = ActorSystem::new();
+    /// let parser = system
+    ///     .supervise(|| async { Parser })          // may fail, and be slow: `Parser::connect().await`
+    ///     .restart(Restart::OnFailure)
+    ///     .budget(10, Duration::from_secs(60))
+    ///     .backoff(Backoff::starting_at(Duration::from_millis(20)))
+    ///     .await?;
+    /// assert_eq!(parser.ask(Parse("x".into())).await, Err(AskError::Failed));
+    /// assert_eq!(parser.ask(Parse("7".into())).await, Ok(7));
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`SpawnError`]: the URN is taken or wrong, the budget was spent before it had started, it
+    /// was stopped meanwhile, or the system shuts down.
+    ///
+    /// # Panics
+    ///
+    /// When awaited outside a tokio runtime.
+    pub fn supervise<F, Fut>(
+        &self,
+        factory: F,
+    ) -> Spawn<<Fut::Output as IntoActor>::Actor, Supervised<F>>
+    where
+        F: FnMut() -> Fut + Send + 'static,
+        Fut: Future<Output: IntoActor> + Send + 'static,
+    {
+        Spawn::factory(Some(self.clone()), None, factory)
     }
 
     /// The actor at a URN, if it is an `A`.
@@ -243,8 +308,11 @@ impl Drop for SystemHandle {
         for service in self.core.take_services() {
             service.abort();
         }
+        // Children are their parents' affair.
         for actor in self.core.registry.newest_first() {
-            actor.stop(StopCause::Shutdown);
+            if actor.parent().is_none() {
+                actor.stop(StopCause::Shutdown);
+            }
         }
     }
 }

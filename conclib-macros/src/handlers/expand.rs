@@ -6,6 +6,7 @@
 use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
 use syn::ItemImpl;
+use syn::ext::IdentExt;
 
 use super::Block;
 use super::method::{Answer, Handler, Hook, HookKind, RawHandler};
@@ -99,6 +100,7 @@ impl Block {
             quote!(#(#cfgs)* wanted.offer::<Self, #message>(actor);)
         });
         let hooks = self.hooks.iter().map(Hook::expand);
+        let numbers = self.expand_numbers(target);
         quote! {
             #[doc(hidden)]
             #[automatically_derived]
@@ -132,6 +134,8 @@ impl Block {
                 }
 
                 #decode
+
+                #numbers
 
                 fn recipient(
                     actor: &::conclib::ActorRef<Self>,
@@ -213,6 +217,37 @@ impl Block {
                 #(#raw)*
                 envelope.refuse_unhandled();
                 ::core::option::Option::None
+            }
+        }
+    }
+}
+
+impl Block {
+    /// What a snapshot calls the handlers: by a number, since it is written for each message.
+    fn expand_numbers(&self, target: &Target<'_>) -> TokenStream {
+        let ty_generics = &target.ty_generics;
+        let numbered = || self.handlers.iter().zip(0_u16..);
+        let numbers = numbered().map(|(Handler { cfgs, name, .. }, number)| {
+            quote!(#(#cfgs)* __ConclibKind::#name(..) => #number,)
+        });
+        let names = numbered().map(|(Handler { name, .. }, number)| {
+            let name = name.unraw().to_string();
+            quote!(#number => #name,)
+        });
+        let raw = self.raw.first().map_or_else(String::new, |raw| raw.name.unraw().to_string());
+        quote! {
+            fn which(inbox: &__ConclibInbox #ty_generics) -> ::core::primitive::u16 {
+                match &inbox.0 {
+                    #(#numbers)*
+                    _ => ::core::primitive::u16::MAX - 1,
+                }
+            }
+
+            fn handler_name(number: ::core::primitive::u16) -> &'static ::core::primitive::str {
+                match number {
+                    #(#names)*
+                    _ => #raw,
+                }
             }
         }
     }

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::sync::{Arc, Weak};
 
-use super::cell::{ActorCell, StopCause};
+use super::cell::ActorCell;
+use super::control::StopCause;
 use super::{Ask, Handler, Handlers, Recipient, StopReason, Tell};
 use crate::message::ActorMessage;
 use crate::urn::Urn;
@@ -47,7 +48,6 @@ impl<A: Handlers> ActorRef<A> {
         Self { cell }
     }
 
-    #[cfg(test)]
     pub(crate) fn cell(&self) -> &Arc<ActorCell<A>> {
         &self.cell
     }

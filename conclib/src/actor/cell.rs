@@ -1,17 +1,21 @@
 //! What is shared between an actor's task and everybody who refers to it.
 
 use std::any::Any;
-use std::cell::Cell as ThreadCell;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll};
 
 use tokio::sync::SetOnce;
 
-use super::{ActorRef, Handler, Handlers, StopReason, Wanted};
+use super::control::{Control, StopCause};
+use super::current::Current;
+use super::relations::Relations;
+use super::vitals::Vitals;
+use super::{ActorRef, Handler, Handlers, StopReason, Terminated, Wanted};
 use crate::envelope::RequestEnvelope;
+use crate::error::Failure;
 use crate::mailbox::{Closed, Mailbox, Rejected, Ticket};
 use crate::message::ActorMessage;
 use crate::reply::Reply;
@@ -26,19 +30,45 @@ pub(crate) struct ActorCell<A: Handlers> {
     pub(crate) control: Control,
     /// Set when the task has ended and the URN is free.
     pub(crate) stopped: SetOnce<StopReason>,
+    pub(crate) relations: Relations,
+    pub(crate) vitals: Vitals,
     /// Counts references if the actor lives only while somebody refers to it.
     references: Option<AtomicUsize>,
+    /// The actor that spawned it, and stops after it.
+    parent: Option<Weak<dyn AnyActor>>,
+    kind: Kind,
+}
+
+/// How an actor is spawned, beyond its URN.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Kind {
+    /// It stops when nobody refers to it.
+    pub(crate) while_referenced: bool,
+    /// Its failure is its parent's.
+    pub(crate) escalates: bool,
+    /// When it stops itself, another life follows.
+    pub(crate) lives_again: bool,
 }
 
 impl<A: Handlers> ActorCell<A> {
-    pub(crate) fn new(urn: Urn, sequence: u64, capacity: usize, while_referenced: bool) -> Self {
+    pub(crate) fn new(
+        urn: Urn,
+        sequence: u64,
+        capacity: usize,
+        parent: Option<Weak<dyn AnyActor>>,
+        kind: Kind,
+    ) -> Self {
         Self {
             urn,
             sequence,
             mailbox: Mailbox::new(capacity),
             control: Control::default(),
             stopped: SetOnce::new(),
-            references: while_referenced.then(AtomicUsize::default),
+            relations: Relations::default(),
+            vitals: Vitals::default(),
+            references: kind.while_referenced.then(AtomicUsize::default),
+            parent,
+            kind,
         }
     }
 
@@ -46,6 +76,52 @@ impl<A: Handlers> ActorCell<A> {
     pub(crate) fn stop(&self, cause: StopCause) {
         self.control.note(cause);
         self.mailbox.close();
+        self.control.wake(); // it may wait to start again
+    }
+
+    /// The actor stops itself.
+    pub(crate) fn stop_itself(&self) {
+        if self.kind.lives_again {
+            self.control.end_life();
+        } else {
+            self.stop(StopCause::Requested);
+        }
+    }
+
+    /// Sends a message past the bound, if the actor still takes any.
+    pub(crate) fn push<M: ActorMessage>(&self, message: M)
+    where
+        A: Handler<M>,
+    {
+        let mut item = Some(A::wrap(message, Reply::nobody()));
+        // Closed: nobody wants it any more.
+        let _ = self.mailbox.push_past_bound(&mut item);
+    }
+
+    pub(crate) fn parent(&self) -> Option<Arc<dyn AnyActor>> {
+        self.parent.as_ref().and_then(Weak::upgrade)
+    }
+
+    /// The actor has ended, its URN is free: who is to hear of it does.
+    pub(crate) fn end(&self, reason: StopReason) {
+        if let Some(parent) = self.parent() {
+            if self.kind.escalates
+                && let Some(failure) = reason.failure()
+            {
+                let urn = &self.urn;
+                let failure = Failure::msg(format!("its child `{urn}` failed: {failure}"));
+                parent.control().escalate(failure);
+            }
+            parent.relations().disown(self.sequence);
+        }
+        // Set once: nobody else does.
+        drop(self.stopped.set(reason.clone()));
+        for watcher in self.relations.end() {
+            (watcher.tell)(Terminated {
+                urn: self.urn.clone(),
+                reason: reason.clone(),
+            });
+        }
     }
 
     /// Ends the running handler at its next await, and the actor with it.
@@ -133,6 +209,10 @@ pub(crate) trait AnyActor: Send + Sync {
     fn id(&self) -> ActorId;
     fn stop(&self, cause: StopCause);
     fn kill(&self);
+    fn control(&self) -> &Control;
+    fn relations(&self) -> &Relations;
+    /// The actor that spawned it, if that is another's child and its parent lives.
+    fn parent(&self) -> Option<Arc<dyn AnyActor>>;
     /// Set when it has stopped.
     fn stopped(&self) -> &SetOnce<StopReason>;
     /// Puts a request from the bus into the mailbox.
@@ -172,6 +252,18 @@ impl<A: Handlers> AnyActor for ActorCell<A> {
         ActorCell::kill(self);
     }
 
+    fn control(&self) -> &Control {
+        &self.control
+    }
+
+    fn relations(&self) -> &Relations {
+        &self.relations
+    }
+
+    fn parent(&self) -> Option<Arc<dyn AnyActor>> {
+        ActorCell::parent(self)
+    }
+
     fn stopped(&self) -> &SetOnce<StopReason> {
         &self.stopped
     }
@@ -203,106 +295,9 @@ impl<A: Handlers> AnyActor for ActorCell<A> {
     }
 }
 
-/// What others tell a running actor, past its mailbox: looked at between messages and polls, so
-/// that a full mailbox never delays it.
-#[derive(Default)]
-pub(crate) struct Control {
-    killed: AtomicBool,
-    /// The first [`StopCause`] that was given, or 0.
-    cause: AtomicU8,
-    /// Wakes the actor's task wherever it waits.
-    task: Mutex<Option<Waker>>,
-}
-
-/// Why an orderly stop was asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum StopCause {
-    Requested = 1,
-    Unreferenced = 2,
-    Shutdown = 3,
-}
-
-impl Control {
-    fn note(&self, cause: StopCause) {
-        // The first cause counts.
-        let _ = self
-            .cause
-            .compare_exchange(0, cause as u8, Ordering::AcqRel, Ordering::Relaxed);
-    }
-
-    pub(crate) fn cause(&self) -> StopReason {
-        match self.cause.load(Ordering::Acquire) {
-            cause if cause == StopCause::Unreferenced as u8 => StopReason::Unreferenced,
-            cause if cause == StopCause::Shutdown as u8 => StopReason::Shutdown,
-            _ => StopReason::Requested,
-        }
-    }
-
-    fn kill(&self) {
-        self.killed.store(true, Ordering::Release);
-        let task = self.lock().take();
-        if let Some(task) = task {
-            task.wake();
-        }
-    }
-
-    pub(crate) fn is_killed(&self) -> bool {
-        self.killed.load(Ordering::Acquire)
-    }
-
-    /// Says whom to wake. `known` is the caller's memory of the last one, so that this costs a
-    /// comparison per poll; a kill that came before is seen by the look at the flag that follows.
-    pub(crate) fn register(&self, waker: &Waker, known: &mut Option<Waker>) {
-        if known.as_ref().is_some_and(|known| known.will_wake(waker)) {
-            return;
-        }
-        *known = Some(waker.clone());
-        *self.lock() = Some(waker.clone());
-    }
-
-    /// When the task ends: its waker would keep the task's memory for as long as anybody refers to
-    /// the actor.
-    pub(crate) fn forget_task(&self) {
-        let task = self.lock().take();
-        drop(task);
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Waker>> {
-        self.task.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 /// The identity of an actor while it lives: where its cell is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ActorId(usize);
-
-thread_local! {
-    static CURRENT: ThreadCell<Option<ActorId>> = const { ThreadCell::new(None) };
-}
-
-/// Marks which actor's code runs on this thread, for as long as it lives.
-pub(crate) struct Current {
-    before: Option<ActorId>,
-}
-
-impl Current {
-    pub(crate) fn enter(id: ActorId) -> Self {
-        Self {
-            before: CURRENT.replace(Some(id)),
-        }
-    }
-
-    /// True within a handler or hook of that actor.
-    pub(crate) fn is(id: ActorId) -> bool {
-        CURRENT.get() == Some(id)
-    }
-}
-
-impl Drop for Current {
-    fn drop(&mut self) {
-        CURRENT.set(self.before);
-    }
-}
 
 impl<A: Handler<M>, M: ActorMessage> super::recipient::Receives<M> for ActorCell<A> {
     fn urn(&self) -> &Urn {
@@ -345,7 +340,7 @@ mod tests {
     async fn a_stopped_actor_does_not_keep_its_task() -> Result<(), crate::SpawnError> {
         let idle = ActorSystem::new().spawn(Idle).await?;
         idle.wait_stopped().await; // its system is gone
-        assert!(idle.cell().control.lock().is_none());
+        assert!(!idle.cell().control.knows_task());
         Ok(())
     }
 }

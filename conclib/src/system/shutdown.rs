@@ -10,7 +10,9 @@ use tokio::time::{Instant, timeout_at};
 use tracing::{debug, warn};
 
 use super::{Service, SystemCore, spawn_task};
-use crate::actor::cell::{AnyActor, Current, StopCause};
+use crate::actor::cell::AnyActor;
+use crate::actor::control::StopCause;
+use crate::actor::current::Current;
 use crate::urn::Urn;
 
 /// How long a shutdown takes at most, unless it is told otherwise.
@@ -54,35 +56,40 @@ impl Shutdown {
                 service.abort();
             }
         }
-        // An actor that shuts its own system down cannot wait for itself.
-        let (own, others): (Vec<_>, Vec<_>) = core
-            .registry
-            .newest_first()
-            .into_iter()
-            .partition(|actor| Current::is(actor.id()));
-        let report = stop_all(&others, deadline).await;
+        // An actor that shuts its own system down cannot wait for itself, nor for the tree it is in.
+        let own = Current::actor().map(root_of);
+        let mut actors = core.registry.newest_first();
+        if let Some(own) = &own {
+            actors.retain(|actor| root_of(actor.clone()).id() != own.id());
+        }
+        let report = stop_all(&actors, deadline).await;
         let grace = deadline.max(Instant::now() + GRACE);
-        if own.is_empty() {
-            finish(&services, grace).await;
-        } else {
+        match own {
+            None => finish(&services, grace).await,
             // It goes on with the handler that called, which may have an answer to give.
-            for actor in &own {
-                actor.stop(StopCause::Shutdown);
+            Some(own) => {
+                own.stop(StopCause::Shutdown);
+                spawn_task(async move {
+                    drop(timeout_at(grace, own.stopped().wait()).await);
+                    finish(&services, grace).await;
+                });
             }
-            spawn_task(async move {
-                for actor in &own {
-                    drop(timeout_at(grace, actor.stopped().wait()).await);
-                }
-                finish(&services, grace).await;
-            });
         }
         debug!(
-            actors = others.len(),
+            actors = actors.len(),
             ?report,
             "the actor system has shut down"
         );
         report
     }
+}
+
+/// The actor that has no parent, at the top of the tree that this one is in.
+fn root_of(mut actor: Arc<dyn AnyActor>) -> Arc<dyn AnyActor> {
+    while let Some(parent) = actor.parent() {
+        actor = parent;
+    }
+    actor
 }
 
 /// Lets services send what the actors answered.
@@ -95,19 +102,18 @@ async fn finish(services: &[Arc<dyn Service>], deadline: Instant) {
     }
 }
 
-/// Stops actors one after another until the deadline, and kills the rest.
+/// Stops actors one after another until the deadline, and kills the rest. Children are stopped by
+/// their parents, so that these can still handle what is queued.
 async fn stop_all(actors: &[Arc<dyn AnyActor>], deadline: Instant) -> ShutdownReport {
-    let mut left = actors.iter();
-    let mut overran = Vec::new();
-    for actor in left.by_ref() {
+    for actor in actors.iter().filter(|actor| actor.parent().is_none()) {
         actor.stop(StopCause::Shutdown);
         if timeout_at(deadline, actor.stopped().wait()).await.is_err() {
-            overran.push(actor);
             break;
         }
     }
     // Some may have ended on their own.
-    overran.extend(left.filter(|actor| !actor.stopped().initialized()));
+    let overran = actors.iter().filter(|actor| !actor.stopped().initialized());
+    let overran: Vec<_> = overran.collect();
     for actor in &overran {
         actor.kill();
     }

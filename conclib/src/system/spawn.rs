@@ -5,14 +5,17 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, ready};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use super::source::{Once, Source, Supervised};
 use super::{ActorSystem, spawn_task};
-use crate::actor::cell::ActorCell;
-use crate::actor::{Actor, ActorRef, Context, StopReason};
+use crate::actor::cell::{ActorCell, AnyActor, Kind};
+use crate::actor::{Actor, ActorRef, Context, IntoActor, StopReason};
 use crate::error::Failure;
 use crate::runner::{self, Tenancy};
+use crate::supervision::{Backoff, Budget, Restart};
 use crate::urn::{Urn, UrnError};
 
 /// An actor about to start: configured by its methods, started when awaited.
@@ -22,26 +25,93 @@ use crate::urn::{Urn, UrnError};
 /// Dropped before it is polled, it has started nothing; after that the actor goes on, and is the
 /// system's.
 #[must_use = "an actor is started when its spawn is awaited"]
-pub struct Spawn<A: Actor> {
-    stage: Stage<A>,
+pub struct Spawn<A: Actor, S = Once> {
+    stage: Stage<A, S>,
+    /// `None` if there is no system any more.
+    system: Option<ActorSystem>,
+    /// Whose child it will be.
+    parent: Option<Arc<dyn AnyActor>>,
     urn: Result<Option<Urn>, UrnError>,
     mailbox: usize,
-    while_referenced: bool,
+    kind: Kind,
 }
 
-enum Stage<A: Actor> {
-    New(ActorSystem, A),
-    Starting(ActorRef<A>, oneshot::Receiver<Result<(), StopReason>>),
+enum Stage<A: Actor, S> {
+    /// The state, if it is there already, and where others come from.
+    New(Option<A>, S),
+    Starting(ActorRef<A>, Starting),
     Over,
 }
 
-impl<A: Actor> Spawn<A> {
-    pub(super) fn new(system: ActorSystem, actor: A) -> Self {
+/// Hears how the start went.
+type Starting = oneshot::Receiver<Result<(), StopReason>>;
+
+impl<A: Actor> Spawn<A, Once> {
+    /// Of an actor as it is.
+    pub(crate) fn value(
+        system: Option<ActorSystem>,
+        parent: Option<Arc<dyn AnyActor>>,
+        actor: A,
+    ) -> Self {
+        Self::new(system, parent, Some(actor), Once)
+    }
+}
+
+impl<A: Actor, F> Spawn<A, Supervised<F>> {
+    /// Of what a factory makes.
+    pub(crate) fn factory<Fut>(
+        system: Option<ActorSystem>,
+        parent: Option<Arc<dyn AnyActor>>,
+        factory: F,
+    ) -> Self
+    where
+        F: FnMut() -> Fut,
+        Fut: Future<Output: IntoActor<Actor = A>>,
+    {
+        Self::new(system, parent, None, Supervised::new(factory))
+    }
+
+    /// After which ends it starts again: after failures, unless changed.
+    pub fn restart(mut self, restart: Restart) -> Self {
+        self.kind.lives_again = restart == Restart::Always;
+        if let Stage::New(_, source) = &mut self.stage {
+            source.restart = restart;
+        }
+        self
+    }
+
+    /// How many restarts within how long are allowed: 3 within 5 s, unless changed. One failure
+    /// more, and it stops as [`Exhausted`](StopReason::Exhausted).
+    pub fn budget(mut self, restarts: u32, within: Duration) -> Self {
+        if let Stage::New(_, source) = &mut self.stage {
+            source.budget = Budget { restarts, within };
+        }
+        self
+    }
+
+    /// How long it waits before it starts again.
+    pub fn backoff(mut self, backoff: Backoff) -> Self {
+        if let Stage::New(_, source) = &mut self.stage {
+            source.backoff = backoff;
+        }
+        self
+    }
+}
+
+impl<A: Actor, S> Spawn<A, S> {
+    pub(crate) fn new(
+        system: Option<ActorSystem>,
+        parent: Option<Arc<dyn AnyActor>>,
+        actor: Option<A>,
+        source: S,
+    ) -> Self {
         Self {
-            stage: Stage::New(system, actor),
+            stage: Stage::New(actor, source),
+            system,
+            parent,
             urn: A::URN.map(Urn::new).transpose(),
             mailbox: A::MAILBOX,
-            while_referenced: false,
+            kind: Kind::default(),
         }
     }
 
@@ -65,23 +135,36 @@ impl<A: Actor> Spawn<A> {
     /// The actor stops when the last [`ActorRef`] or [`Recipient`](crate::Recipient) to it is
     /// dropped, instead of living as long as its system.
     pub fn while_referenced(mut self) -> Self {
-        self.while_referenced = true;
+        self.kind.while_referenced = true;
+        self
+    }
+
+    /// When the actor has failed for good, its parent fails as well, after the message in hand.
+    /// Does nothing for an actor that is nobody's child.
+    pub fn escalate(mut self) -> Self {
+        self.kind.escalates = true;
         self
     }
 
     /// Takes the URN and starts the task.
-    fn begin(&self, system: &ActorSystem, actor: A) -> Result<Stage<A>, SpawnError> {
+    fn begin(&self, actor: Option<A>, source: S) -> Result<Stage<A, S>, SpawnError>
+    where
+        S: Source<A>,
+    {
+        let Some(system) = &self.system else {
+            return Err(SpawnError::SystemClosed);
+        };
         let core = system.core();
         if core.is_closing() {
             return Err(SpawnError::SystemClosed);
         }
         let urn = self.urn.clone()?.unwrap_or_else(Urn::generate);
-        let sequence = core.next_sequence();
         let cell = Arc::new(ActorCell::new(
             urn.clone(),
-            sequence,
+            core.next_sequence(),
             self.mailbox,
-            self.while_referenced,
+            self.parent.as_ref().map(Arc::downgrade),
+            self.kind,
         ));
         // Before anybody finds the actor: another's reference that comes and goes meanwhile must not
         // be its last.
@@ -95,24 +178,30 @@ impl<A: Actor> Spawn<A> {
         if core.is_closing() {
             return Err(SpawnError::SystemClosed);
         }
+        if let Some(parent) = &self.parent
+            && !parent.relations().adopt(cell.clone())
+        {
+            let parent = parent.urn().clone();
+            return Err(SpawnError::ParentStopped { parent });
+        }
         let context = Context::new(cell, system.downgrade());
         let (started, starting) = oneshot::channel();
-        spawn_task(runner::run(started, tenancy, context));
+        spawn_task(runner::run(started, tenancy, context, source));
         Ok(Stage::Starting(reference, starting))
     }
 }
 
 // Nothing in it is ever pinned.
-impl<A: Actor> Unpin for Spawn<A> {}
+impl<A: Actor, S> Unpin for Spawn<A, S> {}
 
-impl<A: Actor> Future for Spawn<A> {
+impl<A: Actor, S: Source<A>> Future for Spawn<A, S> {
     type Output = Result<ActorRef<A>, SpawnError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
         if let Stage::New(..) = self.stage
-            && let Stage::New(system, actor) = std::mem::replace(&mut self.stage, Stage::Over)
+            && let Stage::New(actor, source) = std::mem::replace(&mut self.stage, Stage::Over)
         {
-            self.stage = self.begin(&system, actor)?;
+            self.stage = self.begin(actor, source)?;
         }
         let Stage::Starting(_, starting) = &mut self.stage else {
             return Poll::Pending; // polled after completion
@@ -121,21 +210,16 @@ impl<A: Actor> Future for Spawn<A> {
         let Stage::Starting(actor, _) = std::mem::replace(&mut self.stage, Stage::Over) else {
             return Poll::Pending;
         };
-        Poll::Ready(match started {
-            Ok(Ok(())) => Ok(actor),
-            Ok(Err(StopReason::Failed(failure))) => Err(SpawnError::StartFailed {
-                urn: actor.urn().clone(),
-                failure,
-            }),
-            // Killed, or the runtime was shut down.
-            Ok(Err(_)) | Err(_) => Err(SpawnError::Killed {
-                urn: actor.urn().clone(),
-            }),
-        })
+        let end = match started {
+            Ok(Ok(())) => return Poll::Ready(Ok(actor)),
+            Ok(Err(end)) => end,
+            Err(_) => StopReason::Killed, // the runtime was shut down
+        };
+        Poll::Ready(Err(SpawnError::of_end(actor.urn().clone(), end)))
     }
 }
 
-impl<A: Actor> fmt::Debug for Spawn<A> {
+impl<A: Actor, S> fmt::Debug for Spawn<A, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Spawn")
             .field("urn", &self.urn)
@@ -156,7 +240,8 @@ pub enum SpawnError {
     /// The text that was to be its URN is none.
     #[error(transparent)]
     InvalidUrn(#[from] UrnError),
-    /// `on_start` panicked or returned a failure.
+    /// Its factory or `on_start` panicked or returned a failure. That of a supervised actor did so
+    /// more often than its budget of restarts allows.
     #[error("the actor `{urn}` did not start: {failure}")]
     StartFailed {
         /// Its URN, which is free again.
@@ -170,7 +255,34 @@ pub enum SpawnError {
         /// Its URN, which is free again.
         urn: Urn,
     },
-    /// The system is shutting down.
+    /// It was asked to stop before it had a state.
+    #[error("the actor `{urn}` was stopped before it had started: {reason}")]
+    Stopped {
+        /// Its URN, which is free again.
+        urn: Urn,
+        /// Why it stopped.
+        reason: StopReason,
+    },
+    /// The actor whose child it was to be is ending.
+    #[error("its parent `{parent}` is ending")]
+    ParentStopped {
+        /// The parent's URN.
+        parent: Urn,
+    },
+    /// The system is shutting down, or is gone.
     #[error("the actor system is shutting down")]
     SystemClosed,
+}
+
+impl SpawnError {
+    /// Of an actor that ended before it had started.
+    fn of_end(urn: Urn, end: StopReason) -> Self {
+        match end {
+            StopReason::Failed(failure) | StopReason::Exhausted(failure) => {
+                Self::StartFailed { urn, failure }
+            }
+            StopReason::Killed => Self::Killed { urn },
+            reason => Self::Stopped { urn, reason },
+        }
+    }
 }

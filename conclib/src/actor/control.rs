@@ -1,0 +1,162 @@
+//! What others tell a running actor, past its mailbox.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+
+use super::StopReason;
+use crate::error::Failure;
+
+/// It ends at its next poll.
+const KILLED: u8 = 1;
+/// Its life ends at its next poll; another follows.
+const CUT: u8 = 1 << 1;
+/// Its life ends after the message in hand; another may follow.
+const OVER: u8 = 1 << 2;
+/// A child or a task of it failed: so does it, after the message in hand.
+const ESCALATED: u8 = 1 << 3;
+/// Its life ends after the message in hand, for the sake of its group; another follows.
+const REGROUPED: u8 = 1 << 4;
+
+/// Looked at between messages and polls, so that a full mailbox never delays it.
+#[derive(Default)]
+pub(crate) struct Control {
+    /// The bits above.
+    signals: AtomicU8,
+    /// The first [`StopCause`] that was given, or 0.
+    cause: AtomicU8,
+    /// Wakes the actor's task wherever it waits, and what a signal brings along.
+    cold: Mutex<Cold>,
+}
+
+#[derive(Default)]
+struct Cold {
+    task: Option<Waker>,
+    /// The first failure that was escalated.
+    escalated: Option<Failure>,
+}
+
+/// Why an orderly stop was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StopCause {
+    Requested = 1,
+    Unreferenced = 2,
+    Shutdown = 3,
+    ParentStopped = 4,
+}
+
+impl Control {
+    /// Says why the actor is to stop; the first cause counts.
+    pub(super) fn note(&self, cause: StopCause) {
+        let _ = self
+            .cause
+            .compare_exchange(0, cause as u8, Ordering::AcqRel, Ordering::Relaxed);
+    }
+
+    pub(crate) fn cause(&self) -> StopReason {
+        match self.cause.load(Ordering::Acquire) {
+            cause if cause == StopCause::Unreferenced as u8 => StopReason::Unreferenced,
+            cause if cause == StopCause::Shutdown as u8 => StopReason::Shutdown,
+            cause if cause == StopCause::ParentStopped as u8 => StopReason::ParentStopped,
+            _ => StopReason::Requested,
+        }
+    }
+
+    pub(super) fn kill(&self) {
+        self.signal(KILLED);
+    }
+
+    pub(crate) fn is_killed(&self) -> bool {
+        self.has(KILLED)
+    }
+
+    /// Ends the life at its next poll.
+    pub(crate) fn cut_life(&self) {
+        self.signal(CUT);
+    }
+
+    pub(crate) fn is_cut(&self) -> bool {
+        self.has(KILLED | CUT)
+    }
+
+    /// Ends the life after the message in hand; the actor does so itself.
+    pub(super) fn end_life(&self) {
+        self.signal(OVER);
+    }
+
+    /// Ends the life after the message in hand, for the sake of its group.
+    pub(crate) fn regroup(&self) {
+        self.signal(REGROUPED);
+    }
+
+    pub(crate) fn is_regrouped(&self) -> bool {
+        self.has(REGROUPED)
+    }
+
+    /// The actor fails as well, after the message in hand.
+    pub(crate) fn escalate(&self, failure: Failure) {
+        self.lock().escalated.get_or_insert(failure);
+        self.signal(ESCALATED);
+    }
+
+    /// True if the life is not to go on; looked at after each message.
+    pub(crate) fn is_interrupted(&self) -> bool {
+        self.signals.load(Ordering::Acquire) != 0
+    }
+
+    /// What was escalated.
+    pub(crate) fn take_escalated(&self) -> Option<Failure> {
+        self.lock().escalated.take()
+    }
+
+    /// A new life begins: what was meant for the one before is forgotten.
+    pub(crate) fn begin_life(&self) {
+        let escalated = self.take_escalated();
+        self.signals.fetch_and(KILLED, Ordering::AcqRel);
+        drop(escalated);
+    }
+
+    /// Says whom to wake. `known` is the caller's memory of the last one, so that this costs a
+    /// comparison per poll; a signal that came before is seen by the look that follows.
+    pub(crate) fn register(&self, waker: &Waker, known: &mut Option<Waker>) {
+        if known.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            return;
+        }
+        *known = Some(waker.clone());
+        let before = self.lock().task.replace(waker.clone());
+        drop(before);
+    }
+
+    /// When the task ends: its waker would keep the task's memory for as long as anybody refers to
+    /// the actor.
+    pub(crate) fn forget_task(&self) {
+        let task = self.lock().task.take();
+        drop(task);
+    }
+
+    #[cfg(test)]
+    pub(super) fn knows_task(&self) -> bool {
+        self.lock().task.is_some()
+    }
+
+    /// Wakes the task, so that it looks.
+    pub(super) fn wake(&self) {
+        let task = self.lock().task.clone();
+        if let Some(task) = task {
+            task.wake();
+        }
+    }
+
+    fn signal(&self, bit: u8) {
+        self.signals.fetch_or(bit, Ordering::AcqRel);
+        self.wake();
+    }
+
+    fn has(&self, bits: u8) -> bool {
+        self.signals.load(Ordering::Acquire) & bits != 0
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Cold> {
+        self.cold.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

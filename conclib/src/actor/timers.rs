@@ -1,0 +1,128 @@
+//! The messages that an actor has ordered for later.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::time::{Instant, Sleep};
+
+use super::Handlers;
+use crate::schedule::{Due, Schedule};
+
+/// A message that was ordered with [`Context::after`](crate::Context::after) or
+/// [`Context::every`](crate::Context::every), to be cancelled with
+/// [`Context::cancel`](crate::Context::cancel). Dropping it cancels nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Timer(pub(super) u64);
+
+/// With one timer of the runtime for all.
+pub(crate) struct Timers<A: Handlers> {
+    entries: HashMap<Timer, Entry<A>>,
+    /// When each is due, and which; those that were cancelled meanwhile are passed over.
+    queue: BinaryHeap<Reverse<(Instant, u64)>>,
+    /// Fires at the earliest, or before it.
+    alarm: Option<Pin<Box<Sleep>>>,
+}
+
+enum Entry<A: Handlers> {
+    Once(A::Inbox),
+    Every {
+        schedule: Schedule,
+        due: Due,
+        message: Box<dyn FnMut() -> A::Inbox + Send>,
+    },
+}
+
+impl<A: Handlers> Timers<A> {
+    pub(super) fn after(&mut self, timer: Timer, at: Instant, message: A::Inbox) {
+        self.insert(timer, at, Entry::Once(message));
+    }
+
+    pub(super) fn every(
+        &mut self,
+        timer: Timer,
+        schedule: Schedule,
+        message: Box<dyn FnMut() -> A::Inbox + Send>,
+    ) {
+        let due = schedule.start(Instant::now());
+        let entry = Entry::Every {
+            schedule,
+            due,
+            message,
+        };
+        self.insert(timer, due.at, entry);
+    }
+
+    pub(super) fn cancel(&mut self, timer: Timer) -> bool {
+        let cancelled = self.entries.remove(&timer).is_some();
+        // What was cancelled stays in the queue until its time; never more of it than of the rest.
+        if self.queue.len() > 2 * self.entries.len() + 8 {
+            let entries = &self.entries;
+            self.queue
+                .retain(|Reverse((_, id))| entries.contains_key(&Timer(*id)));
+        }
+        cancelled
+    }
+
+    /// The message that has been due longest, if one is.
+    pub(crate) fn due(&mut self, now: Instant) -> Option<A::Inbox> {
+        loop {
+            let Reverse((at, id)) = *self.queue.peek()?;
+            if now < at {
+                return None;
+            }
+            self.queue.pop();
+            let timer = Timer(id);
+            match self.entries.remove(&timer) {
+                None => {} // cancelled
+                Some(Entry::Once(message)) => return Some(message),
+                Some(Entry::Every {
+                    schedule,
+                    due,
+                    mut message,
+                }) => {
+                    let inbox = message();
+                    let due = schedule.next(due, now);
+                    let entry = Entry::Every {
+                        schedule,
+                        due,
+                        message,
+                    };
+                    self.insert(timer, due.at, entry);
+                    return Some(inbox);
+                }
+            }
+        }
+    }
+
+    /// Ready when it is worth to look what is due.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(Reverse((earliest, _))) = self.queue.peek() else {
+            return Poll::Pending;
+        };
+        let alarm = self
+            .alarm
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(*earliest)));
+        if alarm.deadline() != *earliest {
+            alarm.as_mut().reset(*earliest);
+        }
+        alarm.as_mut().poll(cx)
+    }
+
+    fn insert(&mut self, timer: Timer, at: Instant, entry: Entry<A>) {
+        self.entries.insert(timer, entry);
+        self.queue.push(Reverse((at, timer.0)));
+    }
+}
+
+impl<A: Handlers> Default for Timers<A> {
+    fn default() -> Self {
+        Self {
+            entries: HashMap::new(),
+            queue: BinaryHeap::new(),
+            alarm: None,
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! What an actor is doing, for those who look from outside.
+
+use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::clock::Moment;
+
+/// No handler runs.
+const IDLE: u16 = u16::MAX;
+
+/// So often the clock is read while messages follow each other without a pause.
+const STAMP_EVERY: u64 = 16;
+
+/// Only the actor's own task writes, so that plain stores do: they cost as much as ordinary
+/// counters.
+pub(crate) struct Vitals {
+    phase: AtomicU8,
+    /// The handler that runs, as the macro numbered it.
+    handler: AtomicU16,
+    restarts: AtomicU32,
+    handled: AtomicU64,
+    failed: AtomicU64,
+    /// When it began, or a little before: the messages of one batch share a look at the clock.
+    since: AtomicU64,
+}
+
+/// What an actor does with its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Phase {
+    /// Its state is made, or `on_start` runs.
+    Starting,
+    /// It handles messages, or waits for some.
+    Running,
+    /// A life has ended, and it waits to start again.
+    Restarting,
+    /// It waits for its children to stop, or its last hook runs.
+    Stopping,
+}
+
+impl Vitals {
+    pub(crate) fn enter(&self, phase: Phase) {
+        self.phase.store(phase as u8, Ordering::Relaxed);
+    }
+
+    /// The task is polled: what it begins now began now.
+    pub(crate) fn polled(&self) {
+        if self.handler.load(Ordering::Relaxed) == IDLE {
+            self.stamp();
+        }
+    }
+
+    pub(crate) fn begin(&self, handler: u16) {
+        if self.handled.load(Ordering::Relaxed) % STAMP_EVERY == STAMP_EVERY - 1 {
+            self.stamp();
+        }
+        self.handler.store(handler, Ordering::Relaxed);
+    }
+
+    pub(crate) fn handled(&self) {
+        self.handler.store(IDLE, Ordering::Relaxed);
+        bump(&self.handled);
+    }
+
+    /// A handler or a hook failed, or was interrupted.
+    pub(crate) fn failed(&self) {
+        bump(&self.failed);
+        self.idle();
+    }
+
+    pub(crate) fn idle(&self) {
+        self.handler.store(IDLE, Ordering::Relaxed);
+    }
+
+    pub(crate) fn restarted(&self) {
+        let restarts = self.restarts.load(Ordering::Relaxed);
+        self.restarts
+            .store(restarts.saturating_add(1), Ordering::Relaxed);
+    }
+
+    // ---- for those who look
+
+    pub(crate) fn phase(&self) -> Phase {
+        match self.phase.load(Ordering::Relaxed) {
+            1 => Phase::Running,
+            2 => Phase::Restarting,
+            3 => Phase::Stopping,
+            _ => Phase::Starting,
+        }
+    }
+
+    /// The handler that runs, and for how long.
+    pub(crate) fn running(&self) -> Option<(u16, Duration)> {
+        let handler = self.handler.load(Ordering::Relaxed);
+        let since = Moment::from_bits(self.since.load(Ordering::Relaxed));
+        (handler != IDLE).then(|| (handler, since.elapsed()))
+    }
+
+    pub(crate) fn counts(&self) -> (u64, u64, u32) {
+        (
+            self.handled.load(Ordering::Relaxed),
+            self.failed.load(Ordering::Relaxed),
+            self.restarts.load(Ordering::Relaxed),
+        )
+    }
+
+    fn stamp(&self) {
+        self.since.store(Moment::now().to_bits(), Ordering::Relaxed);
+    }
+}
+
+impl Default for Vitals {
+    fn default() -> Self {
+        Self {
+            phase: AtomicU8::new(Phase::Starting as u8),
+            handler: AtomicU16::new(IDLE),
+            restarts: AtomicU32::new(0),
+            handled: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            since: AtomicU64::new(0),
+        }
+    }
+}
+
+fn bump(counter: &AtomicU64) {
+    counter.store(counter.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+}

@@ -1,0 +1,150 @@
+//! Where an actor's next message comes from: its batch, its ticks and timers, its mailbox.
+
+use std::collections::VecDeque;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::task::{self, Poll};
+
+use tokio::time::{Instant, Sleep};
+
+use crate::actor::cell::ActorCell;
+use crate::actor::{Actor, Context, Handlers};
+use crate::mailbox::Refill;
+use crate::schedule::{Due, Tick};
+
+pub(super) struct Events<'a, A: Actor> {
+    cell: &'a ActorCell<A>,
+    /// What was swapped out of the mailbox and is not handled yet.
+    batch: &'a mut VecDeque<A::Inbox>,
+    /// `None` for an actor without ticks.
+    ticks: Option<Ticks<A>>,
+    /// The last event was a tick or a timer, so that a message has its turn if there is one.
+    ticked: bool,
+}
+
+/// What the wait for a message brought.
+enum Wake {
+    Messages,
+    Tick,
+    Interrupted,
+    Closed,
+}
+
+impl<'a, A: Actor> Events<'a, A> {
+    pub(super) fn new(cell: &'a ActorCell<A>, batch: &'a mut VecDeque<A::Inbox>) -> Self {
+        Self {
+            cell,
+            batch,
+            ticks: Ticks::new(A::ticks()),
+            ticked: false,
+        }
+    }
+
+    /// Puts the next message into `inbox`; false when there is none any more, or when the life is
+    /// interrupted.
+    pub(super) async fn next(
+        &mut self,
+        ctx: &mut Context<A>,
+        inbox: &mut Option<A::Inbox>,
+    ) -> bool {
+        loop {
+            if self.cell.control.is_interrupted() {
+                return false;
+            }
+            if !self.ticked && self.due(ctx, inbox) {
+                self.ticked = true;
+                return true;
+            }
+            if self.cell.mailbox.take(self.batch, inbox) {
+                self.ticked = false;
+                return true;
+            }
+            match self.wait(ctx).await {
+                Wake::Messages => {}
+                Wake::Tick => self.ticked = false,
+                Wake::Interrupted | Wake::Closed => return false,
+            }
+        }
+    }
+
+    /// Ticks and timers end when the actor is asked to stop; messages that wait are still handled.
+    fn due(&mut self, ctx: &mut Context<A>, inbox: &mut Option<A::Inbox>) -> bool {
+        let timers = ctx.belongings_mut().map(|belongings| &mut belongings.timers);
+        if self.ticks.is_none() && timers.is_none() {
+            return false; // nearly all actors never look at a clock
+        }
+        let now = Instant::now();
+        let mut due = self.ticks.as_mut().and_then(|ticks| ticks.due(now));
+        if due.is_none() {
+            due = timers.and_then(|timers| timers.due(now));
+        }
+        if due.is_some() && self.cell.mailbox.is_closed() {
+            self.ticks = None;
+            return false;
+        }
+        *inbox = due;
+        inbox.is_some()
+    }
+
+    fn wait(&mut self, ctx: &mut Context<A>) -> impl Future<Output = Wake> {
+        poll_fn(move |cx| {
+            if self.cell.control.is_interrupted() {
+                return Poll::Ready(Wake::Interrupted);
+            }
+            match self.cell.mailbox.poll_refill(cx, self.batch) {
+                Poll::Ready(Refill::Ready) => return Poll::Ready(Wake::Messages),
+                Poll::Ready(Refill::Closed) => return Poll::Ready(Wake::Closed),
+                Poll::Pending => {}
+            }
+            let ticks = self.ticks.as_mut();
+            let mut fired = ticks.is_some_and(|ticks| ticks.poll(cx).is_ready());
+            if let Some(belongings) = ctx.belongings_mut() {
+                fired |= belongings.timers.poll(cx).is_ready();
+            }
+            if fired {
+                Poll::Ready(Wake::Tick)
+            } else {
+                Poll::Pending
+            }
+        })
+    }
+}
+
+/// The ticks of one actor, with one timer for all.
+struct Ticks<A: Handlers> {
+    table: &'static [Tick<A>],
+    /// When each entry is due next.
+    due: Box<[Due]>,
+    /// Fires at the earliest of them.
+    timer: Pin<Box<Sleep>>,
+}
+
+impl<A: Handlers> Ticks<A> {
+    fn new(table: &'static [Tick<A>]) -> Option<Self> {
+        let now = Instant::now();
+        let due: Box<[Due]> = table.iter().map(|tick| tick.schedule.start(now)).collect();
+        let earliest = due.iter().map(|due| due.at).min()?;
+        Some(Self {
+            table,
+            due,
+            timer: Box::pin(tokio::time::sleep_until(earliest)),
+        })
+    }
+
+    /// The message of the entry that has been due longest, if one is due.
+    fn due(&mut self, now: Instant) -> Option<A::Inbox> {
+        if now < self.timer.deadline() {
+            return None;
+        }
+        let (entry, due) = self.due.iter().enumerate().min_by_key(|(_, due)| due.at)?;
+        let tick = &self.table[entry];
+        self.due[entry] = tick.schedule.next(*due, now);
+        let earliest = self.due.iter().map(|due| due.at).min()?;
+        self.timer.as_mut().reset(earliest);
+        Some((tick.message)())
+    }
+
+    fn poll(&mut self, cx: &mut task::Context<'_>) -> Poll<()> {
+        self.timer.as_mut().poll(cx)
+    }
+}

@@ -1,0 +1,241 @@
+//! Whether a failed actor starts again, and when: decisions without a clock of their own.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::actor::StopReason;
+
+/// After which ends an actor starts again.
+///
+/// Who stops or kills it from outside means it: those ends are final under every policy, and so is
+/// the end of its parent or its system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Restart {
+    /// After each failure, and after it has stopped itself with
+    /// [`Context::stop`](crate::Context::stop).
+    Always,
+    /// After each failure: a panic, or an `Err` of its factory, of `on_start` or of a handler.
+    #[default]
+    OnFailure,
+    /// Never.
+    Never,
+}
+
+impl Restart {
+    /// True if a life that ended so is followed by another, as far as this policy goes.
+    pub(crate) fn follows(self, end: &StopReason) -> bool {
+        match self {
+            Self::Always => true,
+            Self::OnFailure => end.is_failure(),
+            Self::Never => false,
+        }
+    }
+}
+
+/// How many restarts within how long are taken for bad luck. One more, and the actor (or the group)
+/// is given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Budget {
+    pub(crate) restarts: u32,
+    pub(crate) within: Duration,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self {
+            restarts: 3,
+            within: Duration::from_secs(5),
+        }
+    }
+}
+
+/// How long an actor waits before it starts again: each time twice as long as before, until it has
+/// lived for as long as its budget's window without another failure.
+///
+/// Each wait is shortened by a random part of up to one half, so that actors that failed together
+/// do not come back together.
+///
+/// ```
+/// use conclib::Backoff;
+/// use std::time::Duration;
+///
+/// let patient = Backoff::from_secs(1).up_to(Duration::from_secs(60));
+/// assert_ne!(patient, Backoff::default());    // 100 ms, up to 10 s
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Backoff {
+    first: Duration,
+    most: Duration,
+}
+
+impl Backoff {
+    /// The first wait; the longest is 10 s, or this if it is longer.
+    pub const fn starting_at(first: Duration) -> Self {
+        const MOST: Duration = Duration::from_secs(10);
+        let most = if first.as_nanos() > MOST.as_nanos() {
+            first
+        } else {
+            MOST
+        };
+        Self { first, most }
+    }
+
+    /// [`starting_at`](Self::starting_at) so many seconds.
+    pub const fn from_secs(first: u64) -> Self {
+        Self::starting_at(Duration::from_secs(first))
+    }
+
+    /// The longest wait.
+    pub const fn up_to(mut self, most: Duration) -> Self {
+        self.most = most;
+        self
+    }
+
+    /// Starts again at once.
+    pub const fn none() -> Self {
+        Self {
+            first: Duration::ZERO,
+            most: Duration::ZERO,
+        }
+    }
+
+    /// The wait before the restart that follows `streak` others; `luck` is in `0.0..1.0`.
+    fn wait(&self, streak: u32, luck: f64) -> Duration {
+        let doubled = 2_u32.saturating_pow(streak);
+        let wait = self.first.saturating_mul(doubled).min(self.most);
+        wait.mul_f64(1.0 - luck / 2.0)
+    }
+}
+
+impl Default for Backoff {
+    /// 100 ms at first, 10 s at most.
+    fn default() -> Self {
+        Self::starting_at(Duration::from_millis(100))
+    }
+}
+
+/// What becomes of an actor, or of a group, whose life has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It starts again, after this long.
+    Restart(Duration),
+    /// It has failed more often than its budget allows.
+    Exhausted,
+}
+
+/// The restarts so far.
+#[derive(Debug, Default)]
+pub(crate) struct History {
+    /// When they were, as far as they are within the window.
+    restarts: VecDeque<Instant>,
+    /// How many followed each other without a long life in between.
+    streak: u32,
+}
+
+impl History {
+    /// Judges a life that ended at `now` after it had `lived` so long.
+    pub(crate) fn judge(
+        &mut self,
+        budget: Budget,
+        backoff: Backoff,
+        lived: Duration,
+        now: Instant,
+        luck: f64,
+    ) -> Verdict {
+        let is_old = |at: &Instant| now.duration_since(*at) >= budget.within;
+        while self.restarts.front().is_some_and(is_old) {
+            self.restarts.pop_front();
+        }
+        if self.restarts.len() >= budget.restarts as usize {
+            return Verdict::Exhausted;
+        }
+        if lived >= budget.within {
+            self.streak = 0;
+        }
+        let wait = backoff.wait(self.streak, luck);
+        self.restarts.push_back(now);
+        self.streak = self.streak.saturating_add(1);
+        Verdict::Restart(wait)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// What is said of lives that end at these moments, each after it had lived since the last.
+    fn verdicts(budget: Budget, backoff: Backoff, ends: &[f64]) -> Vec<Verdict> {
+        let start = Instant::now();
+        let mut history = History::default();
+        let mut before = start;
+        ends.iter()
+            .map(|end| {
+                let now = start + Duration::from_secs_f64(*end);
+                let lived = now - before;
+                before = now;
+                history.judge(budget, backoff, lived, now, 0.0)
+            })
+            .collect()
+    }
+
+    fn restart(seconds: f64) -> Verdict {
+        Verdict::Restart(Duration::from_secs_f64(seconds))
+    }
+
+    #[test]
+    fn three_restarts_in_five_seconds_are_allowed() {
+        let seen = verdicts(Budget::default(), Backoff::none(), &[0.0, 1.0, 2.0, 3.0]);
+        assert_eq!(seen[..3], [restart(0.0); 3]);
+        assert_eq!(seen[3], Verdict::Exhausted);
+    }
+
+    #[test]
+    fn a_restart_leaves_the_window_when_that_has_passed() {
+        let seen = verdicts(Budget::default(), Backoff::none(), &[0.0, 1.0, 2.0, 5.0]);
+        assert_eq!(seen, [restart(0.0); 4]);
+        let seen = verdicts(Budget::default(), Backoff::none(), &[0.0, 1.0, 2.0, 4.9]);
+        assert_eq!(seen[3], Verdict::Exhausted);
+    }
+
+    #[test]
+    fn no_restarts_means_none() {
+        let budget = Budget {
+            restarts: 0,
+            within: SECOND,
+        };
+        assert_eq!(
+            verdicts(budget, Backoff::none(), &[0.0]),
+            [Verdict::Exhausted]
+        );
+    }
+
+    #[test]
+    fn waits_double_up_to_the_most_and_begin_anew_after_a_long_life() {
+        let budget = Budget {
+            restarts: 100,
+            within: 10 * SECOND,
+        };
+        let backoff = Backoff::from_secs(1).up_to(5 * SECOND);
+        let seen = verdicts(budget, backoff, &[0.0, 1.0, 2.0, 3.0, 4.0, 14.0, 15.0]);
+        assert_eq!(seen, [1.0, 2.0, 4.0, 5.0, 5.0, 1.0, 2.0].map(restart));
+    }
+
+    #[test]
+    fn waits_are_shortened_by_half_at_most() {
+        let backoff = Backoff::from_secs(1);
+        assert_eq!(backoff.wait(0, 0.0), SECOND);
+        assert_eq!(backoff.wait(0, 0.5), SECOND * 3 / 4);
+        assert!(backoff.wait(0, 0.999) > SECOND / 2);
+    }
+
+    #[test]
+    fn a_long_streak_does_not_overflow() {
+        let backoff = Backoff::starting_at(Duration::MAX / 2).up_to(Duration::MAX);
+        assert!(backoff.wait(u32::MAX, 0.5) > SECOND);
+    }
+}
