@@ -113,6 +113,7 @@ mod actor;
 mod registry;
 mod runner;
 mod supervision;
+mod supervisor;
 mod system;
 
 // ---- regular work
@@ -148,8 +149,10 @@ pub use proxy::{
 pub use reply::{Reply, ReplyReceiver};
 pub use schedule::{First, Missed, Schedule, Tick};
 pub use supervision::{Backoff, Restart};
+pub use supervisor::{Children, GroupMember, Strategy, Supervisor};
 pub use system::{
-    ActorSystem, LookupError, Once, Shutdown, ShutdownReport, Source, Spawn, SpawnError, Supervised,
+    ActorSnapshot, ActorSystem, LookupError, Once, RunningHandler, Shutdown, ShutdownReport,
+    Snapshot, Source, Spawn, SpawnError, Supervised,
 };
 pub use ticker::{Ticker, TickerBuilder};
 pub use urn::{MAX_URN_BYTES, Urn, UrnError};

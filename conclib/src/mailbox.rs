@@ -10,9 +10,12 @@
 
 use std::collections::VecDeque;
 use std::mem;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use crate::clock::Moment;
 
 /// Drained buffers keep at most this many bytes.
 const KEPT_BYTES: usize = 4096;
@@ -25,6 +28,8 @@ pub(crate) struct Mailbox<T> {
     state: Mutex<State<T>>,
     /// How many messages of the receiver's batch are not handled yet. Only the receiver writes.
     in_hand: AtomicUsize,
+    /// When the first message of the batch came in. Only the receiver writes.
+    in_hand_since: AtomicU64,
     /// True while senders wait. Written under the lock; the receiver looks without it.
     crowded: AtomicBool,
     /// How many messages may wait.
@@ -34,6 +39,8 @@ pub(crate) struct Mailbox<T> {
 struct State<T> {
     /// What has been sent since the receiver last swapped.
     queue: VecDeque<T>,
+    /// When the first of these came: the one look at the clock that a batch costs.
+    since: Moment,
     /// Senders that wait for room, in order of their tickets.
     line: VecDeque<Waiting<T>>,
     /// The ticket of the next sender that waits.
@@ -66,6 +73,18 @@ pub(crate) enum Rejected<T> {
     Closed(T),
 }
 
+/// How full a mailbox is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Load {
+    /// Messages that wait, those of the batch included.
+    pub(crate) depth: usize,
+    pub(crate) capacity: usize,
+    /// Senders that wait for room.
+    pub(crate) senders: usize,
+    /// The age of the oldest message, or a little more: that of the first of its batch.
+    pub(crate) oldest: Option<Duration>,
+}
+
 /// What the receiver finds.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Refill {
@@ -81,12 +100,14 @@ impl<T> Mailbox<T> {
         Self {
             state: Mutex::new(State {
                 queue: VecDeque::new(),
+                since: Moment::default(),
                 line: VecDeque::new(),
                 next_ticket: 0,
                 receiver: None,
                 closed: false,
             }),
             in_hand: AtomicUsize::new(0),
+            in_hand_since: AtomicU64::new(0),
             crowded: AtomicBool::new(false),
             capacity: capacity.max(1),
         }
@@ -101,7 +122,7 @@ impl<T> Mailbox<T> {
         if !self.has_room(&state) {
             return Err(Rejected::Full(item));
         }
-        state.queue.push_back(item);
+        state.put(item);
         wake_receiver(state);
         Ok(())
     }
@@ -113,7 +134,9 @@ impl<T> Mailbox<T> {
         if state.closed {
             return Err(Closed);
         }
-        state.queue.extend(item.take());
+        if let Some(item) = item.take() {
+            state.put(item);
+        }
         wake_receiver(state);
         Ok(())
     }
@@ -144,7 +167,7 @@ impl<T> Mailbox<T> {
             return Poll::Ready(Ok(()));
         };
         if has_room {
-            state.queue.push_back(message);
+            state.put(message);
             wake_receiver(state);
             return Poll::Ready(Ok(()));
         }
@@ -219,11 +242,22 @@ impl<T> Mailbox<T> {
         self.lock().closed
     }
 
-    /// How many messages wait, those of the batch included.
-    #[cfg(test)]
-    fn len(&self) -> usize {
-        let queued = self.lock().queue.len();
-        queued + self.in_hand.load(Ordering::Relaxed)
+    /// What waits, for those who look from outside.
+    pub(crate) fn load(&self) -> Load {
+        let state = self.lock();
+        let in_hand = self.in_hand.load(Ordering::Acquire);
+        let since = if in_hand > 0 {
+            Moment::from_bits(self.in_hand_since.load(Ordering::Relaxed))
+        } else {
+            state.since
+        };
+        let depth = state.queue.len() + in_hand;
+        Load {
+            depth,
+            capacity: self.capacity,
+            senders: state.line.len(),
+            oldest: (depth > 0).then(|| since.elapsed()),
+        }
     }
 
     // ---- the receiver's side: one task, with one batch
@@ -257,6 +291,8 @@ impl<T> Mailbox<T> {
         };
         let found = if !state.queue.is_empty() {
             mem::swap(&mut state.queue, batch);
+            let since = state.since.to_bits();
+            self.in_hand_since.store(since, Ordering::Relaxed);
             self.in_hand.store(batch.len(), Ordering::Release);
             Poll::Ready(Refill::Ready)
         } else if state.closed {
@@ -327,7 +363,7 @@ impl<T> Mailbox<T> {
             let Some(waiting) = state.line.pop_front() else {
                 break;
             };
-            state.queue.push_back(waiting.item);
+            state.put(waiting.item);
             admitted.push(waiting.waker);
         }
         self.note_crowd(state);
@@ -341,6 +377,13 @@ impl<T> Mailbox<T> {
 }
 
 impl<T> State<T> {
+    fn put(&mut self, item: T) {
+        if self.queue.is_empty() {
+            self.since = Moment::now();
+        }
+        self.queue.push_back(item);
+    }
+
     fn place_of(&self, ticket: Ticket) -> Option<usize> {
         self.line
             .binary_search_by_key(&ticket, |waiting| waiting.ticket)

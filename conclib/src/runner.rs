@@ -95,6 +95,7 @@ async fn live<A: Actor, S: Source<A>>(
         return end;
     }
     cell.vitals.enter(Phase::Running);
+    source.started();
     if let Some(started) = started.take() {
         drop(started.send(Ok(()))); // nobody listens if the spawn was dropped
     }
@@ -252,11 +253,7 @@ pub(crate) struct Tenancy<A: Actor> {
 }
 
 impl<A: Actor> Tenancy<A> {
-    pub(crate) fn new(
-        cell: Arc<ActorCell<A>>,
-        registry: Arc<Registry>,
-        actor: Option<A>,
-    ) -> Self {
+    pub(crate) fn new(cell: Arc<ActorCell<A>>, registry: Arc<Registry>, actor: Option<A>) -> Self {
         Self {
             cell,
             registry,
@@ -279,6 +276,7 @@ impl<A: Actor> Drop for Tenancy<A> {
         }
         self.registry.release(&self.cell.urn, self.cell.id());
         self.cell.control.forget_task();
-        self.cell.end(self.reason.take().unwrap_or(StopReason::Killed));
+        self.cell
+            .end(self.reason.take().unwrap_or(StopReason::Killed));
     }
 }

@@ -16,10 +16,12 @@ use crate::registry::Registry;
 use crate::urn::Urn;
 
 pub use shutdown::{Shutdown, ShutdownReport};
+pub use snapshot::{ActorSnapshot, RunningHandler, Snapshot};
 pub use source::{Once, Source, Supervised};
 pub use spawn::{Spawn, SpawnError};
 
 mod shutdown;
+mod snapshot;
 pub(crate) mod source;
 mod spawn;
 

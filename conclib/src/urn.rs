@@ -1,6 +1,7 @@
 //! URNs: the addresses of actors.
 
 use std::borrow::Borrow;
+use std::convert::Infallible;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -128,6 +129,12 @@ impl PartialEq<&str> for Urn {
     }
 }
 
+impl serde::Serialize for Urn {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
 impl fmt::Display for Urn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -146,4 +153,11 @@ impl fmt::Debug for Urn {
 pub struct UrnError {
     text: String,
     problem: String,
+}
+
+// So that a `Urn` goes where a text does.
+impl From<Infallible> for UrnError {
+    fn from(never: Infallible) -> Self {
+        match never {}
+    }
 }

@@ -234,7 +234,10 @@ impl Block {
             let name = name.unraw().to_string();
             quote!(#number => #name,)
         });
-        let raw = self.raw.first().map_or_else(String::new, |raw| raw.name.unraw().to_string());
+        let raw = self
+            .raw
+            .first()
+            .map_or_else(String::new, |raw| raw.name.unraw().to_string());
         quote! {
             fn which(inbox: &__ConclibInbox #ty_generics) -> ::core::primitive::u16 {
                 match &inbox.0 {

@@ -19,6 +19,7 @@ use crate::error::Failure;
 use crate::mailbox::{Closed, Mailbox, Rejected, Ticket};
 use crate::message::ActorMessage;
 use crate::reply::Reply;
+use crate::system::{ActorSnapshot, RunningHandler};
 use crate::urn::Urn;
 
 /// An actor, seen from outside its task.
@@ -223,6 +224,8 @@ pub(crate) trait AnyActor: Send + Sync {
     fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
     /// The actor's type, for errors.
     fn type_name(&self) -> &'static str;
+    /// What it is doing.
+    fn snapshot(&self) -> ActorSnapshot;
 }
 
 /// A request that did not get into the mailbox.
@@ -292,6 +295,28 @@ impl<A: Handlers> AnyActor for ActorCell<A> {
 
     fn type_name(&self) -> &'static str {
         std::any::type_name::<A>()
+    }
+
+    fn snapshot(&self) -> ActorSnapshot {
+        let load = self.mailbox.load();
+        let vitals = self.vitals.read();
+        ActorSnapshot {
+            urn: self.urn.clone(),
+            actor_type: std::any::type_name::<A>(),
+            parent: self.parent().map(|parent| parent.urn().clone()),
+            phase: vitals.phase,
+            running: vitals.running.map(|(handler, elapsed)| RunningHandler {
+                name: A::handler_name(handler),
+                elapsed,
+            }),
+            depth: load.depth,
+            capacity: load.capacity,
+            senders: load.senders,
+            oldest: load.oldest,
+            handled: vitals.handled,
+            failed: vitals.failed,
+            restarts: vitals.restarts,
+        }
     }
 }
 

@@ -160,6 +160,11 @@ impl<A: Handlers> Context<A> {
         Spawn::factory(self.system(), Some(self.cell.clone()), factory)
     }
 
+    /// A child whose states come from somewhere else.
+    pub(crate) fn child<B: Actor, S>(&self, actor: Option<B>, source: S) -> Spawn<B, S> {
+        Spawn::new(self.system(), Some(self.cell.clone()), actor, source)
+    }
+
     /// From now on this actor hears of another's end: it is sent [`Terminated`], exactly once, and
     /// at once if the other has ended already. To watch twice is to watch once.
     ///
@@ -418,15 +423,17 @@ impl<A: Handlers> Context<A> {
         A: Handler<M>,
     {
         let running = tokio::task::spawn_blocking(closure);
-        self.attach(futures_util::stream::once(running).filter_map(|joined| async {
-            joined.map_or_else(
-                |error| match error.try_into_panic() {
-                    Ok(panic) => std::panic::resume_unwind(panic),
-                    Err(_) => None, // the runtime shuts down
-                },
-                Some,
-            )
-        }))
+        self.attach(
+            futures_util::stream::once(running).filter_map(|joined| async {
+                joined.map_or_else(
+                    |error| match error.try_into_panic() {
+                        Ok(panic) => std::panic::resume_unwind(panic),
+                        Err(_) => None, // the runtime shuts down
+                    },
+                    Some,
+                )
+            }),
+        )
     }
 
     /// Runs a task that ends with the actor.

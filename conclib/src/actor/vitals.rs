@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
+use serde::Serialize;
+
 use crate::clock::Moment;
 
 /// No handler runs.
@@ -25,7 +27,7 @@ pub(crate) struct Vitals {
 }
 
 /// What an actor does with its life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub enum Phase {
     /// Its state is made, or `on_start` runs.
@@ -36,6 +38,16 @@ pub enum Phase {
     Restarting,
     /// It waits for its children to stop, or its last hook runs.
     Stopping,
+}
+
+/// What was read at one moment.
+pub(crate) struct Reading {
+    pub(crate) phase: Phase,
+    /// The handler that runs, and for how long.
+    pub(crate) running: Option<(u16, Duration)>,
+    pub(crate) handled: u64,
+    pub(crate) failed: u64,
+    pub(crate) restarts: u32,
 }
 
 impl Vitals {
@@ -80,28 +92,21 @@ impl Vitals {
 
     // ---- for those who look
 
-    pub(crate) fn phase(&self) -> Phase {
-        match self.phase.load(Ordering::Relaxed) {
-            1 => Phase::Running,
-            2 => Phase::Restarting,
-            3 => Phase::Stopping,
-            _ => Phase::Starting,
-        }
-    }
-
-    /// The handler that runs, and for how long.
-    pub(crate) fn running(&self) -> Option<(u16, Duration)> {
+    pub(crate) fn read(&self) -> Reading {
         let handler = self.handler.load(Ordering::Relaxed);
         let since = Moment::from_bits(self.since.load(Ordering::Relaxed));
-        (handler != IDLE).then(|| (handler, since.elapsed()))
-    }
-
-    pub(crate) fn counts(&self) -> (u64, u64, u32) {
-        (
-            self.handled.load(Ordering::Relaxed),
-            self.failed.load(Ordering::Relaxed),
-            self.restarts.load(Ordering::Relaxed),
-        )
+        Reading {
+            phase: match self.phase.load(Ordering::Relaxed) {
+                1 => Phase::Running,
+                2 => Phase::Restarting,
+                3 => Phase::Stopping,
+                _ => Phase::Starting,
+            },
+            running: (handler != IDLE).then(|| (handler, since.elapsed())),
+            handled: self.handled.load(Ordering::Relaxed),
+            failed: self.failed.load(Ordering::Relaxed),
+            restarts: self.restarts.load(Ordering::Relaxed),
+        }
     }
 
     fn stamp(&self) {

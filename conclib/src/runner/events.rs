@@ -69,7 +69,9 @@ impl<'a, A: Actor> Events<'a, A> {
 
     /// Ticks and timers end when the actor is asked to stop; messages that wait are still handled.
     fn due(&mut self, ctx: &mut Context<A>, inbox: &mut Option<A::Inbox>) -> bool {
-        let timers = ctx.belongings_mut().map(|belongings| &mut belongings.timers);
+        let timers = ctx
+            .belongings_mut()
+            .map(|belongings| &mut belongings.timers);
         if self.ticks.is_none() && timers.is_none() {
             return false; // nearly all actors never look at a clock
         }

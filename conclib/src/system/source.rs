@@ -26,6 +26,9 @@ pub(crate) mod sealed {
         /// Makes the state of the next life.
         fn make(&mut self) -> impl Future<Output = Result<A, Failure>> + Send;
 
+        /// `on_start` has run.
+        fn started(&mut self) {}
+
         /// After a life that lasted so long: waits until the next one may begin, or says why there
         /// is none.
         fn next(

@@ -146,8 +146,26 @@ impl<A: Actor, S> Spawn<A, S> {
         self
     }
 
+    /// When the actor stops itself, another life follows.
+    pub(crate) fn lives_again(mut self) -> Self {
+        self.kind.lives_again = true;
+        self
+    }
+
+    /// Starts it without waiting for `on_start`.
+    pub(crate) fn begin_now(mut self) -> Result<ActorRef<A>, SpawnError>
+    where
+        S: Source<A>,
+    {
+        let Stage::New(actor, source) = std::mem::replace(&mut self.stage, Stage::Over) else {
+            return Err(SpawnError::SystemClosed); // not reached: it is new
+        };
+        let (actor, _starting) = self.begin(actor, source)?;
+        Ok(actor)
+    }
+
     /// Takes the URN and starts the task.
-    fn begin(&self, actor: Option<A>, source: S) -> Result<Stage<A, S>, SpawnError>
+    fn begin(&self, actor: Option<A>, source: S) -> Result<(ActorRef<A>, Starting), SpawnError>
     where
         S: Source<A>,
     {
@@ -187,7 +205,7 @@ impl<A: Actor, S> Spawn<A, S> {
         let context = Context::new(cell, system.downgrade());
         let (started, starting) = oneshot::channel();
         spawn_task(runner::run(started, tenancy, context, source));
-        Ok(Stage::Starting(reference, starting))
+        Ok((reference, starting))
     }
 }
 
@@ -201,7 +219,8 @@ impl<A: Actor, S: Source<A>> Future for Spawn<A, S> {
         if let Stage::New(..) = self.stage
             && let Stage::New(actor, source) = std::mem::replace(&mut self.stage, Stage::Over)
         {
-            self.stage = self.begin(actor, source)?;
+            let (actor, starting) = self.begin(actor, source)?;
+            self.stage = Stage::Starting(actor, starting);
         }
         let Stage::Starting(_, starting) = &mut self.stage else {
             return Poll::Pending; // polled after completion

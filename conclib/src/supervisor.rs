@@ -1,0 +1,244 @@
+//! Groups of actors that start and stop together.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::stream::unfold;
+use tokio::sync::mpsc;
+
+use crate::actor::cell::AnyActor;
+use crate::actor::{Actor, Context, IntoActor};
+use crate::error::Failure;
+use crate::supervision::{Backoff, Budget, Restart};
+use crate::system::{ActorSnapshot, Spawn, SpawnError};
+use crate::urn::{Urn, UrnError};
+use conclib_macros::{Actor, ActorMessage, handlers};
+
+use group::{Event, Group};
+use member::{Link, Member};
+
+mod group;
+mod member;
+
+/// Who else starts again when a member of a group has failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Strategy {
+    /// Nobody: the members do not depend on each other.
+    OneForOne,
+    /// All: they depend on each other.
+    OneForAll,
+    /// Those that were started after it: each depends on those before it.
+    RestForOne,
+}
+
+/// An actor that starts a group of others in order, stops them in reverse, and has them start again
+/// when one of them fails.
+///
+/// A restart keeps URNs, references and waiting messages, as with
+/// [`ActorSystem::supervise`](crate::ActorSystem::supervise). Those that a [`Strategy`] adds are
+/// ended in reverse, each after the message in hand (after 5 s its handler is dropped), with
+/// [`StopReason::Restarted`](crate::StopReason::Restarted); then all start again in order, each when
+/// the one before it has. Meanwhile the supervisor goes on to answer its own messages.
+///
+/// The members share one budget of restarts: 3 within 5 s, unless changed. When it is spent, the
+/// supervisor fails, and with it the group. A supervisor may be a member of another's group, or
+/// [escalate](Spawn::escalate) to its parent.
+///
+/// ```
+/// use conclib::{Children, GroupMember, Strategy, Supervisor, prelude::*};
+///
+/// #[derive(Actor)]
+/// #[actor(urn = "db")]
+/// struct Db;
+///
+/// #[handlers]
+/// impl Db {}
+///
+/// #[derive(Actor)]
+/// struct Cache { db: ActorRef<Db> }
+///
+/// #[handlers]
+/// impl Cache {}
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let system = ActorSystem::new();
+/// let found = system.clone();
+/// let group = Supervisor::new(Strategy::RestForOne)
+///     .member(GroupMember::new(|| async { Db }))
+///     .member(GroupMember::new(move || {
+///         let db = found.actor("db");
+///         async move { Ok::<_, conclib::LookupError>(Cache { db: db? }) }
+///     }).urn("cache"));
+/// let group = system.spawn(group).urn("storage").await?;      // all have started
+///
+/// let members = group.ask(Children).await?;
+/// assert_eq!(members.iter().map(|member| member.urn.as_str()).collect::<Vec<_>>(), ["db", "cache"]);
+/// # drop(system.shutdown().await);
+/// # Ok(()) }
+/// ```
+#[derive(Actor)]
+pub struct Supervisor {
+    group: Group,
+    /// What the members report; the actor takes it over when it has started.
+    events: Option<mpsc::UnboundedReceiver<Event>>,
+}
+
+/// Asks a [`Supervisor`] what its members are doing, in the order of their start.
+#[derive(Debug, Clone, Copy, ActorMessage)]
+#[message(local, response = Vec<ActorSnapshot>)]
+pub struct Children;
+
+impl Supervisor {
+    /// A group without members.
+    pub fn new(strategy: Strategy) -> Self {
+        let (sender, events) = mpsc::unbounded_channel();
+        Self {
+            group: Group::new(strategy, sender),
+            events: Some(events),
+        }
+    }
+
+    /// Adds a member: it starts after those that were added before.
+    pub fn member<A, F, Fut>(mut self, member: GroupMember<F>) -> Self
+    where
+        A: Actor,
+        F: FnMut() -> Fut + Send + 'static,
+        Fut: Future<Output: IntoActor<Actor = A>> + Send + 'static,
+    {
+        self.group.add(Box::new(member));
+        self
+    }
+
+    /// How many restarts within how long are allowed to the group.
+    pub fn budget(mut self, restarts: u32, within: Duration) -> Self {
+        self.group.budget = Budget { restarts, within };
+        self
+    }
+
+    /// How long those that failed wait before they start again.
+    pub fn backoff(mut self, backoff: Backoff) -> Self {
+        self.group.backoff = backoff;
+        self
+    }
+}
+
+#[handlers]
+impl Supervisor {
+    async fn on_start(&mut self, ctx: &mut Context<Self>) -> Result<(), Failure> {
+        let Some(mut events) = self.events.take() else {
+            return Ok(()); // not reached: it starts once
+        };
+        self.group.advance(ctx)?;
+        while !self.group.has_started() {
+            let Some(event) = events.recv().await else {
+                break; // not reached: the group holds a sender
+            };
+            self.group.on_event(event, ctx)?;
+        }
+        ctx.attach(unfold(events, async |mut events| {
+            events.recv().await.map(|event| (event, events))
+        }));
+        Ok(())
+    }
+
+    #[handler]
+    fn event(&mut self, event: Event, ctx: &mut Context<Self>) -> Result<(), Failure> {
+        self.group.on_event(event, ctx)
+    }
+
+    #[handler]
+    fn children(&mut self, _: Children) -> Vec<ActorSnapshot> {
+        self.group.snapshot()
+    }
+}
+
+impl fmt::Debug for Supervisor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Supervisor")
+            .field("group", &self.group)
+            .finish_non_exhaustive()
+    }
+}
+
+/// An actor of a group, made by a factory for each of its lives.
+#[derive(Debug)]
+#[must_use = "a member does nothing until it is added to a `Supervisor`"]
+pub struct GroupMember<F> {
+    factory: F,
+    urn: Option<Result<Urn, UrnError>>,
+    mailbox: Option<usize>,
+    restart: Restart,
+}
+
+impl<F> GroupMember<F> {
+    /// Made by this factory: `GroupMember::new(|| async { Db::connect().await })`.
+    pub fn new(factory: F) -> Self {
+        Self {
+            factory,
+            urn: None,
+            mailbox: None,
+            restart: Restart::default(),
+        }
+    }
+
+    /// The actor's URN, instead of its type's.
+    pub fn urn<U>(mut self, urn: U) -> Self
+    where
+        U: TryInto<Urn>,
+        U::Error: Into<UrnError>,
+    {
+        self.urn = Some(urn.try_into().map_err(Into::into));
+        self
+    }
+
+    /// How many messages may wait in the actor's mailbox, instead of what its type says.
+    pub fn mailbox(mut self, messages: usize) -> Self {
+        self.mailbox = Some(messages);
+        self
+    }
+
+    /// After which of its ends the group has it start again: after failures, unless changed. It
+    /// starts again with the others in any case.
+    pub fn restart(mut self, restart: Restart) -> Self {
+        self.restart = restart;
+        self
+    }
+}
+
+/// A member that has not been started, whatever its type.
+trait Unborn: Send {
+    fn start(
+        self: Box<Self>,
+        ctx: &Context<Supervisor>,
+        link: Link,
+    ) -> Result<Arc<dyn AnyActor>, SpawnError>;
+}
+
+impl<A, F, Fut> Unborn for GroupMember<F>
+where
+    A: Actor,
+    F: FnMut() -> Fut + Send + 'static,
+    Fut: Future<Output: IntoActor<Actor = A>> + Send + 'static,
+{
+    fn start(
+        self: Box<Self>,
+        ctx: &Context<Supervisor>,
+        link: Link,
+    ) -> Result<Arc<dyn AnyActor>, SpawnError> {
+        let source = Member::new(self.factory, self.restart, link);
+        let mut spawn: Spawn<A, Member<F>> = ctx.child(None, source);
+        if self.restart == Restart::Always {
+            spawn = spawn.lives_again();
+        }
+        if let Some(urn) = self.urn {
+            spawn = spawn.urn(urn?);
+        }
+        if let Some(mailbox) = self.mailbox {
+            spawn = spawn.mailbox(mailbox);
+        }
+        Ok(spawn.begin_now()?.cell().clone())
+    }
+}

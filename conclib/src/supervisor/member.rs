@@ -1,0 +1,81 @@
+//! The end of a group that is in its member: it reports, and waits for permission.
+
+use std::future::Future;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::group::{Event, Permit};
+use crate::actor::{Actor, IntoActor, StopReason};
+use crate::error::Failure;
+use crate::supervision::Restart;
+use crate::system::source::sealed::Source;
+
+/// How a member reaches its group.
+pub(super) struct Link {
+    pub(super) place: usize,
+    pub(super) events: mpsc::UnboundedSender<Event>,
+}
+
+impl Link {
+    fn report(&self, event: Event) {
+        drop(self.events.send(event)); // nobody listens if the supervisor has ended
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.report(Event::Gone(self.place));
+    }
+}
+
+/// Where the states of a member come from.
+pub(super) struct Member<F> {
+    factory: F,
+    restart: Restart,
+    link: Link,
+}
+
+impl<F> Member<F> {
+    pub(super) fn new(factory: F, restart: Restart, link: Link) -> Self {
+        Self {
+            factory,
+            restart,
+            link,
+        }
+    }
+}
+
+impl<A, F, Fut> Source<A> for Member<F>
+where
+    A: Actor,
+    F: FnMut() -> Fut + Send + 'static,
+    Fut: Future<Output: IntoActor<Actor = A>> + Send + 'static,
+{
+    const ONCE: bool = false;
+
+    fn make(&mut self) -> impl Future<Output = Result<A, Failure>> + Send {
+        let making = (self.factory)();
+        async move { making.await.into_actor() }
+    }
+
+    fn started(&mut self) {
+        self.link.report(Event::Up(self.link.place));
+    }
+
+    async fn next(&mut self, end: StopReason, lived: Duration) -> Result<(), StopReason> {
+        let told = matches!(end, StopReason::Restarted);
+        if !told && !self.restart.follows(&end) {
+            return Err(end);
+        }
+        let (permit, permitted) = oneshot::channel();
+        self.link.report(Event::Down {
+            place: self.link.place,
+            end: end.clone(),
+            lived,
+            permit: Permit(permit),
+        });
+        // Dropped: the supervisor has ended.
+        permitted.await.unwrap_or(Err(end))
+    }
+}
