@@ -74,8 +74,8 @@
 //!         None
 //!     }
 //!
-//!     fn recipient(actor: &ActorRef<Self>, wanted: &mut Wanted<'_>) {
-//!         wanted.offer::<Self, Double>(actor);
+//!     fn recipient(wanted: &mut Wanted<'_>) {
+//!         wanted.offer::<Self, Double>();
 //!     }
 //! }
 //!
@@ -89,12 +89,19 @@
 //!             Inbox(Kind::Frame(_)) => None,
 //!         }
 //!     }
+//!     fn peek(inbox: &Inbox) -> Option<&Double> {
+//!         match inbox {
+//!             Inbox(Kind::Double(message, _)) => Some(message),
+//!             Inbox(Kind::Frame(_)) => None,
+//!         }
+//!     }
 //! }
 //!
 //! // So that inference does not guess for an actor with a single handler.
 //! impl Handler<NoMessage> for Doubler {
 //!     fn wrap(message: NoMessage, _: Reply<()>) -> Inbox { match message {} }
 //!     fn unwrap(_: Inbox) -> Option<(NoMessage, Reply<()>)> { None }
+//!     fn peek(_: &Inbox) -> Option<&NoMessage> { None }
 //! }
 //!
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -131,6 +138,7 @@ pub(crate) mod relations;
 mod send;
 mod timers;
 pub(crate) mod vitals;
+pub(crate) mod waiting;
 
 /// How many messages wait in front of an actor that does not say: 1024.
 pub const DEFAULT_MAILBOX: usize = 1024;
@@ -213,7 +221,7 @@ pub trait Handlers: Sized + Send + 'static {
     }
 
     /// Offers a [`Recipient`] for each message to somebody who looks for one.
-    fn recipient(actor: &ActorRef<Self>, wanted: &mut Wanted<'_>);
+    fn recipient(wanted: &mut Wanted<'_>);
 
     /// Runs before the first message. Messages that arrive meanwhile wait.
     ///
@@ -259,6 +267,9 @@ pub trait Handler<M: ActorMessage>: Handlers {
 
     /// Takes it back out of an entry that did not get in; `None` if the entry is another message.
     fn unwrap(inbox: Self::Inbox) -> Option<(M, Reply<M::Response>)>;
+
+    /// Looks at it; `None` if the entry is another message.
+    fn peek(inbox: &Self::Inbox) -> Option<&M>;
 }
 
 /// What a handler may return: the response, or `Result` of it and a [`Failure`].

@@ -110,6 +110,7 @@ mod schedule;
 
 // ---- actors and their systems
 mod actor;
+mod pool;
 mod registry;
 mod runner;
 mod supervision;
@@ -142,6 +143,7 @@ pub use envelope::{Attributes, RawCall, RawOutcome, RequestEnvelope, UnexpectedM
 pub use error::{AskError, Delivered, Failure, TellError};
 pub use message::{ActorMessage, CodecError, NoMessage, RemoteMessage, WireCodec};
 pub use periodic::PeriodicActor;
+pub use pool::{Pool, Route};
 pub use proxy::{
     Config, ConfigError, ConnectError, OpenError, Proxy, ProxyClient, ProxyEnd, RemoteAsk,
     RemoteTell, StartProxyError, start_proxy,

@@ -242,6 +242,18 @@ impl<T> Mailbox<T> {
         self.lock().closed
     }
 
+    /// True while the sender with this ticket waits in line.
+    pub(crate) fn is_in_line(&self, ticket: Ticket) -> bool {
+        let state = self.lock();
+        !state.closed && state.place_of(ticket).is_some()
+    }
+
+    /// How many messages wait.
+    pub(crate) fn depth(&self) -> usize {
+        let queued = self.lock().queue.len();
+        queued + self.in_hand.load(Ordering::Acquire)
+    }
+
     /// What waits, for those who look from outside.
     pub(crate) fn load(&self) -> Load {
         let state = self.lock();

@@ -11,6 +11,7 @@ use tracing::{debug, error};
 use crate::actor::cell::{ActorCell, AnyActor, drop_quietly};
 use crate::actor::control::StopCause;
 use crate::actor::vitals::Phase;
+use crate::actor::waiting::{self, Edge, Until};
 use crate::actor::{Actor, Context, StopReason};
 use crate::error::Failure;
 use crate::registry::Registry;
@@ -105,9 +106,17 @@ async fn live<A: Actor, S: Source<A>>(
         Err(interrupted) => interruption(cell, interrupted),
     };
     if S::ONCE {
-        cell.mailbox.close();
+        refuse(cell, batch);
     }
     last_hook(cell, actor, ctx, end).await
+}
+
+/// Ends what waits in the mailbox of an actor that does not live again: nobody should wait for the
+/// end of its children and its last hook. Each on its own: a message whose drop panics takes no
+/// other with it.
+fn refuse<A: Actor>(cell: &ActorCell<A>, batch: &mut VecDeque<A::Inbox>) {
+    let waiting = cell.mailbox.close_and_drain();
+    batch.drain(..).chain(waiting).for_each(drop_quietly);
 }
 
 fn begin<A: Actor>(cell: &ActorCell<A>) {
@@ -215,7 +224,13 @@ async fn wind_down<A: Actor>(cell: &Arc<ActorCell<A>>, ctx: &mut Context<A>) {
     let orderly = guarded(cell, async {
         ctx.end_life().await;
         while let Some(child) = cell.relations.newest_child_or_close() {
-            child.stop(StopCause::ParentStopped);
+            let edge = Edge::new(child.clone(), Until::Stopped);
+            let waiting = waiting::begin_for(cell.clone(), edge);
+            match &waiting {
+                Ok(_) => child.stop(StopCause::ParentStopped),
+                // It waits for an answer that this actor would give in its next life only.
+                Err(_) => child.kill(),
+            }
             end_of(&*child, cell).await;
         }
     });
@@ -266,10 +281,9 @@ impl<A: Actor> Tenancy<A> {
 
 impl<A: Actor> Drop for Tenancy<A> {
     fn drop(&mut self) {
-        let waiting = self.cell.mailbox.close_and_drain();
+        self.cell.mailbox.close();
         drop_quietly(self.actor.take());
-        // Each on its own: a message whose drop panics takes no other with it.
-        self.batch.drain(..).chain(waiting).for_each(drop_quietly);
+        refuse(&self.cell, &mut self.batch);
         // Only if the runtime dropped the task: otherwise they have stopped.
         for child in self.cell.relations.children() {
             child.kill();

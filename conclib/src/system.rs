@@ -233,7 +233,7 @@ impl ActorSystem {
         let actor = self.find(urn.as_ref())?;
         let urn = actor.urn().clone();
         let mut found = None;
-        actor.recipient(&mut Wanted::new(&mut found));
+        actor.recipient(&mut Wanted::new(&mut found, actor.clone().as_any()));
         found.ok_or(LookupError::Unhandled {
             urn,
             message: std::any::type_name::<M>(),

@@ -97,7 +97,7 @@ impl Block {
         let decode = self.expand_decode(target);
         let offers = self.handlers.iter().map(|handler| {
             let Handler { cfgs, message, .. } = handler;
-            quote!(#(#cfgs)* wanted.offer::<Self, #message>(actor);)
+            quote!(#(#cfgs)* wanted.offer::<Self, #message>();)
         });
         let hooks = self.hooks.iter().map(Hook::expand);
         let numbers = self.expand_numbers(target);
@@ -137,10 +137,7 @@ impl Block {
 
                 #numbers
 
-                fn recipient(
-                    actor: &::conclib::ActorRef<Self>,
-                    wanted: &mut ::conclib::Wanted<'_>,
-                ) {
+                fn recipient(wanted: &mut ::conclib::Wanted<'_>) {
                     #(#offers)*
                 }
 
@@ -323,6 +320,17 @@ impl Handler {
                         _ => ::core::option::Option::None,
                     }
                 }
+
+                fn peek(
+                    inbox: &__ConclibInbox #ty_generics,
+                ) -> ::core::option::Option<&#message> {
+                    match &inbox.0 {
+                        __ConclibKind::#name(message, _) => {
+                            ::core::option::Option::Some(message)
+                        }
+                        _ => ::core::option::Option::None,
+                    }
+                }
             }
         }
     }
@@ -410,6 +418,12 @@ fn expand_no_message(target: &Target<'_>) -> TokenStream {
             fn unwrap(
                 _: __ConclibInbox #ty_generics,
             ) -> ::core::option::Option<(::conclib::NoMessage, ::conclib::Reply<()>)> {
+                ::core::option::Option::None
+            }
+
+            fn peek(
+                _: &__ConclibInbox #ty_generics,
+            ) -> ::core::option::Option<&::conclib::NoMessage> {
                 ::core::option::Option::None
             }
         }

@@ -12,8 +12,8 @@ use tokio::sync::SetOnce;
 use super::control::{Control, StopCause};
 use super::current::Current;
 use super::relations::Relations;
-use super::vitals::Vitals;
-use super::{ActorRef, Handler, Handlers, StopReason, Terminated, Wanted};
+use super::vitals::{Phase, Vitals};
+use super::{Handler, Handlers, StopReason, Terminated, Wanted};
 use crate::envelope::RequestEnvelope;
 use crate::error::Failure;
 use crate::mailbox::{Closed, Mailbox, Rejected, Ticket};
@@ -216,10 +216,14 @@ pub(crate) trait AnyActor: Send + Sync {
     fn parent(&self) -> Option<Arc<dyn AnyActor>>;
     /// Set when it has stopped.
     fn stopped(&self) -> &SetOnce<StopReason>;
+    /// True while `on_start` has not run yet, in this life.
+    fn is_starting(&self) -> bool;
+    /// True while the sender with this place waits for room.
+    fn is_in_line(&self, ticket: Ticket) -> bool;
     /// Puts a request from the bus into the mailbox.
     fn deliver(&self, envelope: Box<RequestEnvelope>) -> Result<(), Undelivered>;
     /// Fills in a recipient for the wanted message, if the actor handles it.
-    fn recipient(self: Arc<Self>, wanted: &mut Wanted<'_>);
+    fn recipient(&self, wanted: &mut Wanted<'_>);
     /// For a typed lookup.
     fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
     /// The actor's type, for errors.
@@ -271,6 +275,14 @@ impl<A: Handlers> AnyActor for ActorCell<A> {
         &self.stopped
     }
 
+    fn is_starting(&self) -> bool {
+        matches!(self.vitals.phase(), Phase::Starting | Phase::Restarting)
+    }
+
+    fn is_in_line(&self, ticket: Ticket) -> bool {
+        self.mailbox.is_in_line(ticket)
+    }
+
     fn deliver(&self, envelope: Box<RequestEnvelope>) -> Result<(), Undelivered> {
         let (mut item, full) = match self.mailbox.try_push(A::frame(envelope)) {
             Ok(()) => return Ok(()),
@@ -285,8 +297,8 @@ impl<A: Handlers> AnyActor for ActorCell<A> {
         }
     }
 
-    fn recipient(self: Arc<Self>, wanted: &mut Wanted<'_>) {
-        A::recipient(&ActorRef::new(self), wanted);
+    fn recipient(&self, wanted: &mut Wanted<'_>) {
+        A::recipient(wanted);
     }
 
     fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
@@ -321,7 +333,7 @@ impl<A: Handlers> AnyActor for ActorCell<A> {
 }
 
 /// The identity of an actor while it lives: where its cell is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct ActorId(usize);
 
 impl<A: Handler<M>, M: ActorMessage> super::recipient::Receives<M> for ActorCell<A> {

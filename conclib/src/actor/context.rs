@@ -3,7 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use futures_util::{FutureExt, Stream, StreamExt};
@@ -32,8 +32,9 @@ pub struct Context<A: Handlers> {
     cell: Arc<ActorCell<A>>,
     /// Weak: an actor does not keep its system alive.
     system: Weak<SystemHandle>,
-    /// Timers, tasks, watches; nothing until there is one.
-    belongings: Option<Box<Belongings<A>>>,
+    /// Timers, tasks, watches; nothing until there is one. The mutex is never locked: it makes
+    /// `&Context` one that a future may hold across an await.
+    belongings: Mutex<Option<Box<Belongings<A>>>>,
     /// The next timer's number: not used again by the actor's next life.
     next_timer: u64,
 }
@@ -43,7 +44,7 @@ impl<A: Handlers> Context<A> {
         Self {
             cell,
             system,
-            belongings: None,
+            belongings: Mutex::new(None),
             next_timer: 0,
         }
     }
@@ -244,7 +245,7 @@ impl<A: Handlers> Context<A> {
     pub fn unwatch<B: Handlers>(&mut self, actor: &ActorRef<B>) {
         let id = actor.cell().id();
         actor.cell().relations.unwatch(self.cell.id());
-        if let Some(belongings) = &mut self.belongings {
+        if let Some(belongings) = self.belongings_mut() {
             belongings.watched.retain(|(watched, _)| *watched != id);
         }
     }
@@ -348,7 +349,7 @@ impl<A: Handlers> Context<A> {
 
     /// Cancels a message that was ordered; false if it has come already, or was cancelled.
     pub fn cancel(&mut self, timer: Timer) -> bool {
-        match &mut self.belongings {
+        match self.belongings_mut() {
             Some(belongings) => belongings.timers.cancel(timer),
             None => false,
         }
@@ -456,12 +457,12 @@ impl<A: Handlers> Context<A> {
 
     /// What the actor has set up, to be looked at between messages.
     pub(crate) fn belongings_mut(&mut self) -> Option<&mut Belongings<A>> {
-        self.belongings.as_deref_mut()
+        self.place().as_deref_mut()
     }
 
     /// Ends what belongs to a life, children apart.
     pub(crate) async fn end_life(&mut self) {
-        let Some(mut belongings) = self.belongings.take() else {
+        let Some(mut belongings) = self.place().take() else {
             return;
         };
         for (_, watched) in belongings.watched.drain(..) {
@@ -473,7 +474,12 @@ impl<A: Handlers> Context<A> {
     }
 
     fn belongings(&mut self) -> &mut Belongings<A> {
-        self.belongings.get_or_insert_default()
+        self.place().get_or_insert_default()
+    }
+
+    fn place(&mut self) -> &mut Option<Box<Belongings<A>>> {
+        let place = self.belongings.get_mut();
+        place.unwrap_or_else(PoisonError::into_inner)
     }
 }
 

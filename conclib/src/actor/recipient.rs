@@ -5,10 +5,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use super::cell::Parcel;
-use super::{ActorRef, Ask, Handler, Tell};
+use super::cell::{ActorCell, Parcel};
+use super::{Ask, Handler, Tell};
 use crate::mailbox::{Closed, Ticket};
 use crate::message::ActorMessage;
+use crate::pool::Pool;
 use crate::urn::Urn;
 
 /// Where to send messages of type `M`, whatever actor handles them.
@@ -106,18 +107,32 @@ impl<M: ActorMessage> fmt::Debug for Recipient<M> {
 pub struct Wanted<'a> {
     /// An `Option<Recipient<M>>` of the `M` that is wanted.
     slot: &'a mut dyn Any,
+    /// The cell of the actor that was found: an `Arc<ActorCell<_>>`.
+    found: Arc<dyn Any + Send + Sync>,
 }
 
 impl<'a> Wanted<'a> {
-    pub(crate) fn new<M: ActorMessage>(slot: &'a mut Option<Recipient<M>>) -> Self {
-        Self { slot }
+    pub(crate) fn new<M: ActorMessage>(
+        slot: &'a mut Option<Recipient<M>>,
+        found: Arc<dyn Any + Send + Sync>,
+    ) -> Self {
+        Self { slot, found }
     }
 
-    /// Offers a recipient of `M`.
-    pub fn offer<A: Handler<M>, M: ActorMessage>(&mut self, actor: &ActorRef<A>) {
-        if let Some(slot) = self.slot.downcast_mut::<Option<Recipient<M>>>() {
-            *slot = Some(actor.recipient());
-        }
+    /// Offers the actor that was found as a recipient of `M`: an `A`, or a
+    /// [`Pool`](crate::Pool) of `A`.
+    pub fn offer<A: Handler<M>, M: ActorMessage>(&mut self) {
+        let Some(slot) = self.slot.downcast_mut::<Option<Recipient<M>>>() else {
+            return;
+        };
+        let found = self.found.clone();
+        *slot = match found.downcast::<ActorCell<A>>() {
+            Ok(actor) => Some(Recipient::new(actor)),
+            Err(found) => {
+                let pool = found.downcast::<ActorCell<Pool<A>>>().ok();
+                pool.map(|pool| Recipient::new(pool))
+            }
+        };
     }
 }
 

@@ -1,10 +1,12 @@
-//! Who belongs to an actor: its children, and those who want to hear of its end.
+//! Who an actor has to do with: its children, those who want to hear of its end, and those it waits
+//! for.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Terminated;
 use super::cell::{ActorId, AnyActor};
+use super::waiting::Edge;
 
 /// Under one lock, and without memory for the many actors that have none of it.
 #[derive(Default)]
@@ -21,6 +23,10 @@ struct Ties {
     /// By their place in the order of spawning.
     children: Option<Box<BTreeMap<u64, Arc<dyn AnyActor>>>>,
     watchers: Vec<Watcher>,
+    /// Whom its own code waits for at this moment; seldom more than one.
+    waits: Vec<(u64, Edge)>,
+    /// The next wait's number.
+    next_wait: u64,
 }
 
 /// Somebody who wants to hear of the end.
@@ -109,6 +115,30 @@ impl Relations {
         let mut ties = self.lock();
         ties.ended = true;
         std::mem::take(&mut ties.watchers)
+    }
+
+    // ---- whom it waits for
+
+    /// Records a wait; its number ends it.
+    pub(crate) fn begin_wait(&self, edge: Edge) -> u64 {
+        let mut ties = self.lock();
+        let number = ties.next_wait;
+        ties.next_wait += 1;
+        ties.waits.push((number, edge));
+        number
+    }
+
+    pub(crate) fn end_wait(&self, number: u64) {
+        let mut ties = self.lock();
+        let place = ties.waits.iter().position(|(other, _)| *other == number);
+        let edge = place.map(|place| ties.waits.swap_remove(place));
+        drop(ties);
+        drop(edge);
+    }
+
+    pub(crate) fn waits(&self) -> Vec<Edge> {
+        let ties = self.lock();
+        ties.waits.iter().map(|(_, edge)| edge.clone()).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, Ties> {

@@ -52,7 +52,7 @@ pub(crate) struct Reading {
 
 impl Vitals {
     pub(crate) fn enter(&self, phase: Phase) {
-        self.phase.store(phase as u8, Ordering::Relaxed);
+        self.phase.store(phase as u8, Ordering::Release);
     }
 
     /// The task is polled: what it begins now began now.
@@ -96,17 +96,26 @@ impl Vitals {
         let handler = self.handler.load(Ordering::Relaxed);
         let since = Moment::from_bits(self.since.load(Ordering::Relaxed));
         Reading {
-            phase: match self.phase.load(Ordering::Relaxed) {
-                1 => Phase::Running,
-                2 => Phase::Restarting,
-                3 => Phase::Stopping,
-                _ => Phase::Starting,
-            },
+            phase: self.phase(),
             running: (handler != IDLE).then(|| (handler, since.elapsed())),
             handled: self.handled.load(Ordering::Relaxed),
             failed: self.failed.load(Ordering::Relaxed),
             restarts: self.restarts.load(Ordering::Relaxed),
         }
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        match self.phase.load(Ordering::Acquire) {
+            1 => Phase::Running,
+            2 => Phase::Restarting,
+            3 => Phase::Stopping,
+            _ => Phase::Starting,
+        }
+    }
+
+    /// True while a handler runs.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.handler.load(Ordering::Relaxed) != IDLE
     }
 
     fn stamp(&self) {

@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 use super::source::{Once, Source, Supervised};
 use super::{ActorSystem, spawn_task};
 use crate::actor::cell::{ActorCell, AnyActor, Kind};
+use crate::actor::waiting::{self, Edge, Until, Waiting};
 use crate::actor::{Actor, ActorRef, Context, IntoActor, StopReason};
 use crate::error::Failure;
 use crate::runner::{self, Tenancy};
@@ -43,8 +44,14 @@ enum Stage<A: Actor, S> {
     Over,
 }
 
-/// Hears how the start went.
-type Starting = oneshot::Receiver<Result<(), StopReason>>;
+/// The start of an actor under way.
+struct Starting {
+    /// Hears how it went.
+    heard: oneshot::Receiver<Result<(), StopReason>>,
+    /// Says that the spawner waits for the actor, if that is an actor too. Since it did so before
+    /// the other started, it never closes a circle.
+    _waiting: Option<Waiting>,
+}
 
 impl<A: Actor> Spawn<A, Once> {
     /// Of an actor as it is.
@@ -202,9 +209,14 @@ impl<A: Actor, S> Spawn<A, S> {
             let parent = parent.urn().clone();
             return Err(SpawnError::ParentStopped { parent });
         }
-        let context = Context::new(cell, system.downgrade());
-        let (started, starting) = oneshot::channel();
+        let context = Context::new(cell.clone(), system.downgrade());
+        let (started, heard) = oneshot::channel();
+        let waiting = waiting::begin(|| Edge::new(cell, Until::Started));
         spawn_task(runner::run(started, tenancy, context, source));
+        let starting = Starting {
+            heard,
+            _waiting: waiting.ok().flatten(),
+        };
         Ok((reference, starting))
     }
 }
@@ -225,7 +237,7 @@ impl<A: Actor, S: Source<A>> Future for Spawn<A, S> {
         let Stage::Starting(_, starting) = &mut self.stage else {
             return Poll::Pending; // polled after completion
         };
-        let started = ready!(Pin::new(starting).poll(cx));
+        let started = ready!(Pin::new(&mut starting.heard).poll(cx));
         let Stage::Starting(actor, _) = std::mem::replace(&mut self.stage, Stage::Over) else {
             return Poll::Pending;
         };

@@ -1,0 +1,469 @@
+//! Several identical actors behind one URN.
+
+use std::fmt;
+use std::future::Future;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll};
+use std::time::Duration;
+
+use crate::actor::cell::{ActorCell, AnyActor};
+use crate::actor::waiting::{self, Edge, Until, Waiting};
+use crate::actor::{Actor, ActorRef, Context, Handler, Handlers, IntoActor, Wanted};
+use crate::envelope::RequestEnvelope;
+use crate::error::{AskError, Failure};
+use crate::mailbox::{Closed, Ticket};
+use crate::message::ActorMessage;
+use crate::reply::Reply;
+use crate::supervision::{Backoff, Budget};
+use crate::system::SpawnError;
+use crate::urn::Urn;
+
+/// Which worker of a [`Pool`] a message goes to, if it has no key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Route {
+    /// One after the other.
+    #[default]
+    RoundRobin,
+    /// The one with the fewest messages waiting and running.
+    LeastLoaded,
+}
+
+/// An actor that hands each message on to one of several identical workers.
+///
+/// It handles whatever its workers handle, so that everything that takes an actor takes a pool:
+/// ask, tell, forward, lookups by URN, requests from other processes. The worker answers the asker
+/// itself. While the chosen worker's mailbox is full, the pool waits with its next message, and so
+/// do those who send to it.
+///
+/// The workers are its children, at `<urn>/1`, `<urn>/2`, …. One that fails starts again, while the
+/// others go on ([`budget`](Self::budget) and [`backoff`](Self::backoff) as with
+/// [`ActorSystem::supervise`](crate::ActorSystem::supervise)); what waits for it is not lost. One
+/// that has spent its budget fails the pool. One that somebody has stopped is replaced.
+///
+/// ```
+/// use conclib::{Pool, Route, prelude::*};
+///
+/// #[derive(ActorMessage, Serialize, Deserialize)]
+/// #[message(response = u64)]
+/// struct Charge { account: u64, cents: u64 }
+///
+/// #[derive(Actor)]
+/// struct Till { charged: u64 }
+///
+/// #[handlers]
+/// impl Till {
+///     #[handler]
+///     fn charge(&mut self, message: Charge) -> u64 {
+///         self.charged += message.cents;
+///         self.charged
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let system = ActorSystem::new();
+/// let tills = Pool::new(4, || async { Till { charged: 0 } })
+///     .route(Route::LeastLoaded)
+///     .by_key(|message: &Charge| message.account);   // an account always meets the same till
+/// let tills = system.spawn(tills).urn("tills").await?;
+///
+/// assert_eq!(tills.ask(Charge { account: 7, cents: 5 }).await?, 5);
+/// assert_eq!(system.ask("tills", Charge { account: 7, cents: 5 }).await?, 10);
+///
+/// tills.resize(8).await?;
+/// # drop(system.shutdown().await);
+/// # Ok(()) }
+/// ```
+pub struct Pool<W: Handlers> {
+    /// Spawns a worker.
+    hire: Hire<W>,
+    size: usize,
+    route: Route,
+    keys: Vec<Key<W>>,
+    terms: Terms,
+    workers: Vec<Worker<W>>,
+    /// The next worker's number.
+    next_number: u64,
+    /// Whose turn it is.
+    turn: usize,
+}
+
+/// Spawns a worker with these terms, as a child of the pool, at this URN.
+type Hire<W> = Box<dyn Fn(&Context<Pool<W>>, Urn, Terms) -> Hiring<W> + Send>;
+type Hiring<W> = Pin<Box<dyn Future<Output = Result<ActorRef<W>, SpawnError>> + Send>>;
+
+/// How often, and when, a worker starts again.
+#[derive(Debug, Clone, Copy, Default)]
+struct Terms {
+    budget: Budget,
+    backoff: Backoff,
+}
+
+/// The hash of a message's key, if it is of the type that the key is for.
+type Key<W> = Box<dyn Fn(&<W as Handlers>::Inbox) -> Option<u64> + Send>;
+
+struct Worker<W: Handlers> {
+    number: u64,
+    actor: ActorRef<W>,
+}
+
+impl<W: Actor> Pool<W> {
+    /// So many workers (at least one), made by a factory that may fail.
+    pub fn new<F, Fut>(size: usize, factory: F) -> Self
+    where
+        F: Fn() -> Fut + Send + Sync + 'static,
+        Fut: Future<Output: IntoActor<Actor = W>> + Send + 'static,
+    {
+        let factory = Arc::new(factory);
+        let hire = move |ctx: &Context<Self>, urn, terms: Terms| -> Hiring<W> {
+            let factory = factory.clone();
+            let worker = ctx
+                .supervise(move || factory())
+                .urn::<Urn>(urn)
+                .budget(terms.budget.restarts, terms.budget.within)
+                .backoff(terms.backoff)
+                .escalate();
+            Box::pin(worker)
+        };
+        Self {
+            hire: Box::new(hire),
+            size: size.max(1),
+            route: Route::default(),
+            keys: Vec::new(),
+            terms: Terms::default(),
+            workers: Vec::new(),
+            next_number: 1,
+            turn: 0,
+        }
+    }
+
+    /// Where messages go that have no key: round-robin, unless changed.
+    pub fn route(mut self, route: Route) -> Self {
+        self.route = route;
+        self
+    }
+
+    /// Messages of type `M` with equal keys go to the same worker; when the pool is resized, few
+    /// keys move (rendezvous hashing, Thaler and Ravishankar 1998).
+    ///
+    /// Once a pool has keys it decodes what comes from the bus itself, instead of its workers.
+    pub fn by_key<M: ActorMessage, K: Hash>(
+        mut self,
+        key: impl Fn(&M) -> K + Send + 'static,
+    ) -> Self
+    where
+        W: Handler<M>,
+    {
+        self.keys
+            .push(Box::new(move |inbox| W::peek(inbox).map(|m| hash(&key(m)))));
+        self
+    }
+
+    /// How many restarts within how long are allowed to each worker: 3 within 5 s, unless changed.
+    pub fn budget(mut self, restarts: u32, within: Duration) -> Self {
+        self.terms.budget = Budget { restarts, within };
+        self
+    }
+
+    /// How long a worker that failed waits before it starts again.
+    pub fn backoff(mut self, backoff: Backoff) -> Self {
+        self.terms.backoff = backoff;
+        self
+    }
+}
+
+impl<W: Handlers> Pool<W> {
+    /// Spawns or stops workers until there are as many as there should be.
+    async fn adjust(&mut self, ctx: &Context<Self>) -> Result<(), Failure> {
+        for surplus in self.workers.drain(self.size.min(self.workers.len())..) {
+            surplus.actor.stop(); // after what it has queued
+        }
+        while self.workers.len() < self.size {
+            let worker = self.hire(ctx).await?;
+            self.workers.push(worker);
+        }
+        Ok(())
+    }
+
+    async fn hire(&mut self, ctx: &Context<Self>) -> Result<Worker<W>, Failure> {
+        let number = self.next_number;
+        self.next_number += 1;
+        // A long URN of the pool leaves no room for a number.
+        let urn = Urn::new(format!("{}/{number}", ctx.urn())).unwrap_or_else(|_| Urn::generate());
+        let actor = (self.hire)(ctx, urn, self.terms).await?;
+        Ok(Worker { number, actor })
+    }
+
+    /// Hands a message to a worker. Waits while that one's mailbox is full.
+    async fn hand_on(&mut self, inbox: W::Inbox, ctx: &Context<Self>) -> Result<(), Failure> {
+        let Some(inbox) = self.decoded(inbox) else {
+            return Ok(()); // its asker has the answer
+        };
+        let mut inbox = Some(inbox);
+        while let Some(message) = inbox.take() {
+            let place = self.choose(&message);
+            let cell = self.workers[place].actor.cell().clone();
+            inbox = HandOn::new(cell, message).await;
+            if inbox.is_some() {
+                // Somebody has stopped it.
+                self.workers[place] = self.hire(ctx).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A pool with keys has to look at what comes from the bus.
+    fn decoded(&self, inbox: W::Inbox) -> Option<W::Inbox> {
+        if self.keys.is_empty() {
+            return Some(inbox);
+        }
+        let mut inbox = Some(inbox);
+        match W::unframe(&mut inbox) {
+            Some(envelope) => W::decode(envelope),
+            None => inbox,
+        }
+    }
+
+    /// The place of the worker that a message goes to. There is one at least.
+    fn choose(&mut self, inbox: &W::Inbox) -> usize {
+        let places = 0..self.workers.len();
+        if let Some(key) = self.keys.iter().find_map(|key| key(inbox)) {
+            let weight = |place: &usize| hash(&(key, self.workers[*place].number));
+            return places.max_by_key(weight).unwrap_or_default();
+        }
+        let first = self.turn % self.workers.len().max(1);
+        self.turn = first + 1;
+        match self.route {
+            Route::RoundRobin => first,
+            Route::LeastLoaded => places
+                .map(|step| (first + step) % self.workers.len())
+                .min_by_key(|place| load(self.workers[*place].actor.cell()))
+                .unwrap_or_default(),
+        }
+    }
+}
+
+fn load<W: Handlers>(worker: &ActorCell<W>) -> usize {
+    worker.mailbox.depth() + usize::from(worker.vitals.is_busy())
+}
+
+fn hash(value: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
+}
+
+impl<W: Actor> ActorRef<Pool<W>> {
+    /// Changes how many workers there are (at least one). New ones have started when this returns;
+    /// those that are too many stop after what they have queued.
+    ///
+    /// # Errors
+    ///
+    /// [`AskError`]: the pool has stopped, or a new worker did not start, which fails the pool.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped after its first poll, it changes the size all the same.
+    pub async fn resize(&self, size: usize) -> Result<(), AskError> {
+        let (reply, resized) = Reply::local();
+        let mut order = Some(PoolInbox(Kind::Resize(size.max(1), reply)));
+        if self.cell().mailbox.push_past_bound(&mut order).is_err() {
+            return Err(AskError::ActorStopped);
+        }
+        resized.await
+    }
+}
+
+/// What a snapshot calls the pool's own message by.
+const RESIZE: u16 = u16::MAX - 2;
+
+/// What waits in the mailbox of a pool.
+#[doc(hidden)]
+pub struct PoolInbox<W: Handlers>(Kind<W>);
+
+enum Kind<W: Handlers> {
+    Work(W::Inbox),
+    Resize(usize, Reply<()>),
+}
+
+impl<W: Handlers> fmt::Debug for PoolInbox<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PoolInbox")
+    }
+}
+
+impl<W: Actor> Actor for Pool<W> {
+    const MAILBOX: usize = W::MAILBOX;
+}
+
+// For all `Handlers`, and not only for actors, so that whoever offers a worker can offer its pool.
+impl<W: Handlers> Handlers for Pool<W> {
+    type Inbox = PoolInbox<W>;
+
+    async fn dispatch(
+        &mut self,
+        inbox: &mut Option<PoolInbox<W>>,
+        ctx: &mut Context<Self>,
+    ) -> Result<(), Failure> {
+        match inbox.take() {
+            Some(PoolInbox(Kind::Work(inbox))) => self.hand_on(inbox, ctx).await,
+            Some(PoolInbox(Kind::Resize(size, reply))) => {
+                self.size = size;
+                let outcome = self.adjust(ctx).await;
+                reply.finish(outcome)
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn frame(envelope: Box<RequestEnvelope>) -> PoolInbox<W> {
+        PoolInbox(Kind::Work(W::frame(envelope)))
+    }
+
+    fn unframe(inbox: &mut Option<PoolInbox<W>>) -> Option<Box<RequestEnvelope>> {
+        match inbox.take() {
+            Some(PoolInbox(Kind::Work(work))) => {
+                let mut work = Some(work);
+                let envelope = W::unframe(&mut work);
+                *inbox = work.map(|work| PoolInbox(Kind::Work(work)));
+                envelope
+            }
+            other => {
+                *inbox = other;
+                None
+            }
+        }
+    }
+
+    /// Workers decode, so that they do it side by side.
+    fn decode(envelope: Box<RequestEnvelope>) -> Option<PoolInbox<W>> {
+        Some(Self::frame(envelope))
+    }
+
+    fn which(inbox: &PoolInbox<W>) -> u16 {
+        match &inbox.0 {
+            Kind::Work(inbox) => W::which(inbox),
+            Kind::Resize(..) => RESIZE,
+        }
+    }
+
+    fn handler_name(number: u16) -> &'static str {
+        match number {
+            RESIZE => "resize",
+            number => W::handler_name(number),
+        }
+    }
+
+    fn recipient(wanted: &mut Wanted<'_>) {
+        W::recipient(wanted);
+    }
+
+    async fn on_start(&mut self, ctx: &mut Context<Self>) -> Result<(), Failure> {
+        self.adjust(ctx).await
+    }
+}
+
+impl<W: Handlers, M: ActorMessage> Handler<M> for Pool<W>
+where
+    W: Handler<M>,
+{
+    fn wrap(message: M, reply: Reply<M::Response>) -> PoolInbox<W> {
+        PoolInbox(Kind::Work(W::wrap(message, reply)))
+    }
+
+    fn unwrap(inbox: PoolInbox<W>) -> Option<(M, Reply<M::Response>)> {
+        match inbox.0 {
+            Kind::Work(inbox) => W::unwrap(inbox),
+            Kind::Resize(..) => None,
+        }
+    }
+
+    fn peek(inbox: &PoolInbox<W>) -> Option<&M> {
+        match &inbox.0 {
+            Kind::Work(inbox) => W::peek(inbox),
+            Kind::Resize(..) => None,
+        }
+    }
+}
+
+/// A message on its way into a worker's mailbox; it comes back if the worker has stopped.
+struct HandOn<W: Handlers> {
+    worker: Arc<ActorCell<W>>,
+    message: Option<W::Inbox>,
+    /// The place in the waiting line.
+    ticket: Option<Ticket>,
+    /// Says that the pool waits for the worker, while it does.
+    waiting: Option<Waiting>,
+}
+
+impl<W: Handlers> HandOn<W> {
+    fn new(worker: Arc<ActorCell<W>>, message: W::Inbox) -> Self {
+        Self {
+            worker,
+            message: Some(message),
+            ticket: None,
+            waiting: None,
+        }
+    }
+
+    /// The worker's mailbox is full: waits, unless that worker waits for the pool.
+    fn wait(&mut self) -> Poll<Option<W::Inbox>> {
+        let (Some(ticket), None) = (self.ticket, &self.waiting) else {
+            return Poll::Pending;
+        };
+        let worker: Arc<dyn AnyActor> = self.worker.clone();
+        match waiting::begin(|| Edge::new(worker, Until::Room(ticket))) {
+            Ok(waiting) => {
+                self.waiting = waiting;
+                Poll::Pending
+            }
+            // One message past the bound, so that both go on.
+            Err(_chain) => {
+                let mut message = self.worker.mailbox.withdraw(ticket);
+                self.ticket = None;
+                let _ = self.worker.mailbox.push_past_bound(&mut message);
+                Poll::Ready(message)
+            }
+        }
+    }
+}
+
+// Nothing in it is ever pinned.
+impl<W: Handlers> Unpin for HandOn<W> {}
+
+impl<W: Handlers> Future for HandOn<W> {
+    type Output = Option<W::Inbox>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let pushed = this
+            .worker
+            .mailbox
+            .poll_push(cx, &mut this.ticket, &mut this.message);
+        match pushed {
+            Poll::Ready(Ok(())) => Poll::Ready(None),
+            Poll::Ready(Err(Closed)) => Poll::Ready(this.message.take()),
+            Poll::Pending => this.wait(),
+        }
+    }
+}
+
+impl<W: Handlers> Drop for HandOn<W> {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket.take() {
+            // Its asker hears of it by the drop of the reply.
+            drop(self.worker.mailbox.withdraw(ticket));
+        }
+    }
+}
+
+impl<W: Handlers> fmt::Debug for Pool<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool")
+            .field("size", &self.size)
+            .field("route", &self.route)
+            .finish_non_exhaustive()
+    }
+}
