@@ -78,6 +78,7 @@
 //! ticker periodic                    regular work
 //! proxy                              the bus: config, frames, transports, server, client
 //! daemon                             start_redis, start_api
+//! test_kit                           what tests of programs with actors need
 //! ```
 //!
 //! # Features
@@ -86,6 +87,7 @@
 //! |---|---|---|
 //! | `redis` | yes | the Redis transport; without it there is the bus in memory |
 //! | `daemon` | yes | `start_redis` and `start_api` (Unix) |
+//! | `test` | no | the module `conclib::test`, for your own tests: a bus with faults, failures that fail the test, paused time, probes |
 
 // The macros' expansions name the crate, also when it is this one.
 #[allow(
@@ -126,6 +128,10 @@ mod ticker;
 mod daemon;
 mod proxy;
 
+// ---- what users test with
+#[cfg(feature = "test")]
+mod test_kit;
+
 // ---- what the macros' expansions call
 mod macro_support;
 
@@ -163,6 +169,62 @@ pub use urn::{MAX_URN_BYTES, Urn, UrnError};
 #[doc(hidden)]
 pub mod __private {
     pub use crate::macro_support::*;
+}
+
+/// For tests of programs with actors: a bus with faults, failures that fail the test, paused time,
+/// and probes. Needs the feature `test`.
+///
+/// ```toml
+/// [dev-dependencies]
+/// conclib = { version = "0.1", features = ["test"] }
+/// tokio = { version = "1", features = ["macros", "rt", "test-util"] }
+/// ```
+///
+/// | you want | look at |
+/// |---|---|
+/// | a test to fail when an actor of it fails | [`TestSystem`](test::TestSystem) |
+/// | to see what an actor sends, and answer it | [`Probe`](test::Probe) |
+/// | hours to pass at once, one timer after another | [`advance`](test::advance) |
+/// | a bus that is late, loses and repeats | [`Faults`](test::Faults), [`Config::faults`] |
+///
+/// ```
+/// use conclib::prelude::*;
+/// use conclib::test::{Probe, TestSystem};
+///
+/// #[derive(ActorMessage, Debug, PartialEq)]
+/// #[message(local)]
+/// struct Note(String);
+///
+/// #[derive(ActorMessage, Serialize, Deserialize)]
+/// struct Visit { name: String }
+///
+/// /// What is to be tested: it writes down who comes.
+/// #[derive(Actor)]
+/// struct Porter { log: Recipient<Note> }
+///
+/// #[handlers]
+/// impl Porter {
+///     #[handler]
+///     async fn visit(&mut self, Visit { name }: Visit) -> Result<(), Failure> {
+///         Ok(self.log.tell(Note(format!("{name} came"))).await?)
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// // In a `#[tokio::test(start_paused = true)]`:
+/// let system = TestSystem::new();
+/// let log = Probe::<Note>::spawn(&system).await?;
+/// let porter = system.spawn(Porter { log: log.recipient() }).await?;
+/// porter.tell(Visit { name: "Ada".into() }).await?;
+/// assert_eq!(log.expect().await, Note("Ada came".into()));
+/// system.finish().await; // panics if an actor failed
+/// # Ok(()) }
+/// ```
+#[cfg(feature = "test")]
+pub mod test {
+    pub use crate::proxy::Faults;
+    pub use crate::test_kit::{Probe, SpawnProbe, TestSystem, advance};
 }
 
 /// What nearly every program with actors needs: `use conclib::prelude::*;`.

@@ -3,6 +3,8 @@
 mod client;
 mod clock;
 pub(crate) mod config;
+#[cfg(feature = "test")]
+mod faults;
 mod frame;
 mod in_flight;
 mod noise;
@@ -11,5 +13,7 @@ pub(crate) mod transport;
 
 pub use client::{ConnectError, ProxyClient, RemoteAsk, RemoteTell};
 pub use config::{Config, ConfigError};
+#[cfg(feature = "test")]
+pub use faults::Faults;
 pub use server::{Proxy, ProxyEnd, StartProxyError, start_proxy};
 pub use transport::OpenError;

@@ -81,15 +81,15 @@ async fn live<A: Actor, S: Source<A>>(
         Some(actor) => actor,
         None => match until_stopped(cell, source.make()).await {
             Ok(Some(Ok(made))) => actor.insert(made),
-            Ok(Some(Err(failure))) => return failed(cell, failure),
+            Ok(Some(Err(failure))) => return failed(cell, ctx, failure),
             Ok(None) => return cell.control.cause(),
-            Err(interrupted) => return interruption(cell, interrupted),
+            Err(interrupted) => return interruption(cell, ctx, interrupted),
         },
     };
     let end = match guarded(cell, async { actor.on_start(ctx).await }).await {
         Ok(Ok(())) => None,
-        Ok(Err(failure)) => Some(failed(cell, failure)),
-        Err(interrupted) => Some(interruption(cell, interrupted)),
+        Ok(Err(failure)) => Some(failed(cell, ctx, failure)),
+        Err(interrupted) => Some(interruption(cell, ctx, interrupted)),
     };
     if let Some(end) = end {
         wind_down(cell, ctx).await;
@@ -101,9 +101,9 @@ async fn live<A: Actor, S: Source<A>>(
         drop(started.send(Ok(()))); // nobody listens if the spawn was dropped
     }
     let end = match guarded(cell, serve(cell, actor, ctx, batch)).await {
-        Ok(Ok(())) => end_of_service(cell),
-        Ok(Err(failure)) => failed(cell, failure),
-        Err(interrupted) => interruption(cell, interrupted),
+        Ok(Ok(())) => end_of_service(cell, ctx),
+        Ok(Err(failure)) => failed(cell, ctx, failure),
+        Err(interrupted) => interruption(cell, ctx, interrupted),
     };
     if S::ONCE {
         refuse(cell, batch);
@@ -156,27 +156,28 @@ async fn serve<A: Actor>(
 }
 
 /// Why an actor that has not failed handles no more messages.
-fn end_of_service<A: Actor>(cell: &ActorCell<A>) -> StopReason {
+fn end_of_service<A: Actor>(cell: &ActorCell<A>, ctx: &Context<A>) -> StopReason {
     if cell.control.is_cut() {
-        return interruption(cell, Interrupted::Cut);
+        return interruption(cell, ctx, Interrupted::Cut);
     }
     match cell.control.take_escalated() {
-        Some(failure) => failed(cell, failure),
+        Some(failure) => failed(cell, ctx, failure),
         None if cell.control.is_regrouped() => StopReason::Restarted,
         None => cell.control.cause(),
     }
 }
 
-fn failed<A: Actor>(cell: &ActorCell<A>, failure: Failure) -> StopReason {
+fn failed<A: Actor>(cell: &ActorCell<A>, ctx: &Context<A>, failure: Failure) -> StopReason {
     error!(urn = %cell.urn, %failure, "actor failed");
+    ctx.failed(&failure);
     cell.vitals.failed();
     StopReason::Failed(failure)
 }
 
-fn interruption<A: Actor>(cell: &ActorCell<A>, interrupted: Interrupted) -> StopReason {
+fn interruption<A: Actor>(cell: &ActorCell<A>, ctx: &Context<A>, interrupted: Interrupted) -> StopReason {
     cell.vitals.idle();
     match interrupted {
-        Interrupted::Panicked(failure) => failed(cell, failure),
+        Interrupted::Panicked(failure) => failed(cell, ctx, failure),
         Interrupted::Cut if cell.control.is_killed() => {
             debug!(urn = %cell.urn, "actor was killed");
             StopReason::Killed
@@ -196,7 +197,7 @@ async fn last_hook<A: Actor>(
     cell.vitals.enter(Phase::Stopping);
     wind_down(cell, ctx).await;
     if cell.control.is_cut() {
-        return interruption(cell, Interrupted::Cut);
+        return interruption(cell, ctx, Interrupted::Cut);
     }
     let hook = match &end {
         StopReason::Failed(failure) => {
@@ -211,9 +212,10 @@ async fn last_hook<A: Actor>(
     wind_down(cell, ctx).await;
     match hook {
         Ok(()) => end,
-        Err(Interrupted::Cut) => interruption(cell, Interrupted::Cut),
+        Err(Interrupted::Cut) => interruption(cell, ctx, Interrupted::Cut),
         Err(Interrupted::Panicked(failure)) => {
             error!(%urn, %failure, "the last hook of an actor failed");
+            ctx.failed(&failure);
             end
         }
     }

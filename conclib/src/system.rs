@@ -3,14 +3,14 @@
 use std::fmt;
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use async_trait::async_trait;
 
 use crate::actor::cell::{ActorCell, AnyActor};
 use crate::actor::control::StopCause;
 use crate::actor::{Actor, ActorRef, Ask, IntoActor, Recipient, Tell, Wanted};
-use crate::error::AskError;
+use crate::error::{AskError, Failure};
 use crate::message::ActorMessage;
 use crate::registry::Registry;
 use crate::urn::Urn;
@@ -78,7 +78,12 @@ pub(crate) struct SystemCore {
     closing: AtomicBool,
     /// What is stopped before the actors: proxies.
     services: Mutex<Vec<Arc<dyn Service>>>,
+    /// Who hears of each actor that fails; nobody in a system that is not under test.
+    failures: OnceLock<FailureObserver>,
 }
+
+/// Hears which actor failed, and how. Called in the actor's task: it must not block or panic.
+pub(crate) type FailureObserver = Box<dyn Fn(&Urn, &Failure) + Send + Sync>;
 
 /// Something that serves a system from outside and stops before its actors.
 #[async_trait]
@@ -101,6 +106,7 @@ impl ActorSystem {
             sequence: AtomicU64::new(0),
             closing: AtomicBool::new(false),
             services: Mutex::default(),
+            failures: OnceLock::new(),
         };
         Self::from_handle(Arc::new(SystemHandle {
             core: Arc::new(core),
@@ -319,7 +325,22 @@ impl Drop for SystemHandle {
     }
 }
 
+impl SystemHandle {
+    /// An actor has failed.
+    pub(crate) fn failed(&self, urn: &Urn, failure: &Failure) {
+        if let Some(observer) = self.core.failures.get() {
+            observer(urn, failure);
+        }
+    }
+}
+
 impl SystemCore {
+    /// Says who hears of each actor that fails, from now on. The first one stays.
+    #[cfg(feature = "test")]
+    pub(crate) fn observe_failures(&self, observer: FailureObserver) {
+        drop(self.failures.set(observer));
+    }
+
     pub(crate) fn next_sequence(&self) -> u64 {
         self.sequence.fetch_add(1, Ordering::Relaxed)
     }

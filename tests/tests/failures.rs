@@ -387,7 +387,7 @@ impl Handlers for Eager {
         None
     }
 
-    fn recipient(_: &ActorRef<Self>, _: &mut Wanted<'_>) {}
+    fn recipient(_: &mut Wanted<'_>) {}
 
     fn on_start(
         &mut self,

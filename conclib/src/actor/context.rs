@@ -455,6 +455,13 @@ impl<A: Handlers> Context<A> {
 
     // ---- for the runner
 
+    /// Tells who observes the system's failures of one of this actor.
+    pub(crate) fn failed(&self, failure: &Failure) {
+        if let Some(system) = self.system.upgrade() {
+            system.failed(self.urn(), failure);
+        }
+    }
+
     /// What the actor has set up, to be looked at between messages.
     pub(crate) fn belongings_mut(&mut self) -> Option<&mut Belongings<A>> {
         self.place().as_deref_mut()

@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(feature = "test")]
+use super::faults::Faults;
 use super::transport::memory::MemoryBus;
 
 pub(crate) use address::RedisAddress;
@@ -49,6 +51,9 @@ pub struct Config {
     pub(crate) node: String,
     pub(crate) timeout: Duration,
     pub(crate) max_frame: usize,
+    /// What goes wrong on the memory bus, on purpose.
+    #[cfg(feature = "test")]
+    pub(crate) faults: Option<Faults>,
     /// The first wrong value; whoever uses the config reports it.
     invalid: Option<ConfigError>,
 }
@@ -120,6 +125,30 @@ impl Config {
         self
     }
 
+    /// What is to go wrong on the bus in memory, for tests of programs that must bear it. Needs the
+    /// feature `test`.
+    ///
+    /// On a Redis it is a wrong setting, reported by whatever uses the config first. The actor
+    /// process and its clients use the same config: requests go wrong where the one takes them,
+    /// responses where the other does.
+    ///
+    /// ```
+    /// use conclib::Config;
+    /// use conclib::test::Faults;
+    ///
+    /// let config = Config::memory().faults(Faults::seeded(7).lose(0.1));
+    /// # let _ = config;
+    /// ```
+    #[cfg(feature = "test")]
+    #[must_use]
+    pub fn faults(mut self, faults: Faults) -> Self {
+        if let Bus::Redis(_) = self.bus {
+            self.reject("the bus", "faults need the one in memory, not a Redis");
+        }
+        self.faults = Some(faults);
+        self
+    }
+
     /// The `CONCLIB_*` variables that give another process this config, for a child that is started
     /// with [`Command::envs`](std::process::Command::envs). They hold the password, if there is
     /// one. For the memory bus there are none: no other process can reach it.
@@ -178,6 +207,8 @@ impl Config {
             node: "main".to_owned(),
             timeout: Duration::from_secs(5),
             max_frame: 4 * 1024 * 1024,
+            #[cfg(feature = "test")]
+            faults: None,
             invalid: None,
         }
     }
@@ -244,8 +275,10 @@ impl fmt::Debug for Config {
         out.field("namespace", &self.namespace)
             .field("node", &self.node)
             .field("timeout", &self.timeout)
-            .field("max_frame", &self.max_frame)
-            .finish_non_exhaustive()
+            .field("max_frame", &self.max_frame);
+        #[cfg(feature = "test")]
+        out.field("faults", &self.faults);
+        out.finish_non_exhaustive()
     }
 }
 

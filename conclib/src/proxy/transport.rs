@@ -13,6 +13,8 @@ use tokio::sync::mpsc;
 use super::config::{Bus, Config, ConfigError};
 use crate::responder::ClientId;
 
+#[cfg(feature = "test")]
+mod faulty;
 pub(crate) mod memory;
 #[cfg(feature = "redis")]
 pub(crate) mod redis;
@@ -140,7 +142,14 @@ pub(crate) type ClientEnd = (Arc<dyn ClientTransport>, mpsc::Receiver<Bytes>);
 pub(crate) async fn open_server(config: &Config) -> Result<Arc<dyn ServerTransport>, OpenError> {
     config.check()?;
     match &config.bus {
-        Bus::Memory(bus) => Ok(Arc::new(memory::Server::new(bus.clone(), config))),
+        Bus::Memory(bus) => {
+            let server = Arc::new(memory::Server::new(bus.clone(), config));
+            #[cfg(feature = "test")]
+            if let Some(faults) = &config.faults {
+                return Ok(Arc::new(faulty::Server::new(server, faults)));
+            }
+            Ok(server)
+        }
         #[cfg(feature = "redis")]
         Bus::Redis(address) => Ok(Arc::new(redis::Server::connect(address, config).await?)),
         #[cfg(not(feature = "redis"))]
@@ -156,7 +165,14 @@ pub(crate) async fn open_client(
 ) -> Result<ClientEnd, OpenError> {
     config.check()?;
     match &config.bus {
-        Bus::Memory(bus) => Ok(memory::Client::open(bus.clone(), config, client, in_flight)),
+        Bus::Memory(bus) => {
+            let end = memory::Client::open(bus.clone(), config, client, in_flight);
+            #[cfg(feature = "test")]
+            if let Some(faults) = &config.faults {
+                return Ok(faulty::Client::open(end, faults, client, in_flight));
+            }
+            Ok(end)
+        }
         #[cfg(feature = "redis")]
         Bus::Redis(address) => redis::Client::connect(address, config, client, in_flight).await,
         #[cfg(not(feature = "redis"))]

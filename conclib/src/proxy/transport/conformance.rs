@@ -77,6 +77,16 @@ macro_rules! for_each_bus {
             })*)*
         }
 
+        // What injects faults changes nothing as long as it injects none.
+        #[cfg(feature = "test")]
+        mod faulty {
+            $($(#[tokio::test(start_paused = true)]
+            async fn $case() {
+                let config = super::Config::memory().faults(crate::test::Faults::seeded(7));
+                super::$area::$case(&super::InMemory(config)).await;
+            })*)*
+        }
+
         #[cfg(feature = "redis")]
         mod redis {
             $($(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,0 +1,318 @@
+//! A bus that is late, loses and repeats.
+
+use std::time::Duration;
+
+use conclib::prelude::*;
+use conclib::test::{Faults, Probe, TestSystem, advance};
+use conclib::{ConnectError, Delivered, Proxy, ProxyEnd, StartProxyError};
+use conclib_tests::TestResult;
+use conclib_tests::messages::{Double, Record};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::panic_of;
+
+const MS: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+
+const LOST: AskError = AskError::Timeout {
+    delivered: Delivered::Accepted,
+};
+
+/// A system on a faulty bus, with a probe for each message, and a client.
+struct Stage {
+    system: TestSystem,
+    proxy: Proxy,
+    doubler: Probe<Double>,
+    log: Probe<Record>,
+    client: ProxyClient,
+    config: Config,
+}
+
+async fn stage(faults: &Faults) -> Stage {
+    let config = Config::memory().faults(faults.clone());
+    let system = TestSystem::new();
+    let proxy = start_proxy(&system, &config).await.unwrap();
+    let doubler = Probe::answering(&system, |asked: &Double| asked.n * 2);
+    let doubler = doubler.urn("doubler").await.unwrap();
+    let log = Probe::spawn(&system).urn("log").await.unwrap();
+    let client = ProxyClient::connect(&config).await.unwrap();
+    Stage {
+        system,
+        proxy,
+        doubler,
+        log,
+        client,
+        config,
+    }
+}
+
+fn numbers(log: &Probe<Record>) -> Vec<u32> {
+    log.received().into_iter().map(|record| record.n).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_request_was_accepted_and_never_arrives() -> TestResult {
+    let stage = stage(&Faults::seeded(1).lose(1.0)).await;
+    let start = Instant::now();
+    let lost = stage.client.ask("doubler", Double { n: 1 }).timeout(SECOND);
+    assert_eq!(lost.await, Err(LOST));
+    assert_eq!(start.elapsed(), SECOND);
+    stage.client.tell("log", Record { n: 1 }).await?;
+    stage.log.expect_none(60 * SECOND).await;
+    assert!(stage.doubler.received().is_empty());
+    stage.system.finish().await;
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_and_responses_are_lost_each_on_its_own() {
+    let stage = stage(&Faults::seeded(2).lose(0.3)).await;
+    // Together, so that many travel in one batch.
+    let asks = (0..200).map(|n| stage.client.ask("doubler", Double { n }));
+    let ended = futures_util::future::join_all(asks).await;
+    let mut answered = 0;
+    for (n, ended) in (0..).zip(&ended) {
+        match ended {
+            Ok(answer) => {
+                assert_eq!(*answer, n * 2);
+                answered += 1;
+            }
+            Err(error) => assert_eq!(*error, LOST),
+        }
+    }
+    let executed = stage.doubler.received().len();
+    // About 140 of 200, and about 98 of those.
+    assert!((110..170).contains(&executed), "{executed} were executed");
+    assert!(
+        (70..executed).contains(&answered),
+        "{answered} of {executed}"
+    );
+    assert_eq!(stage.client.in_flight(), 0);
+    stage.system.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_duplicated_request_is_handled_twice_and_a_duplicated_response_heard_once() -> TestResult
+{
+    let stage = stage(&Faults::seeded(3).duplicate(1.0)).await;
+    for n in 0..50 {
+        assert_eq!(stage.client.ask("doubler", Double { n }).await, Ok(n * 2));
+    }
+    stage.client.tell("log", Record { n: 7 }).await?;
+    stage.client.tell("log", Record { n: 8 }).await?;
+    advance(SECOND).await;
+    assert_eq!(stage.doubler.received().len(), 100);
+    assert_eq!(numbers(&stage.log), [7, 7, 8, 8]);
+    assert_eq!(stage.client.in_flight(), 0);
+    stage.system.finish().await;
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_and_responses_are_delayed() {
+    let stage = stage(&Faults::seeded(4).delay(200 * MS..200 * MS)).await;
+    let start = Instant::now();
+    assert_eq!(stage.client.ask("doubler", Double { n: 1 }).await, Ok(2));
+    let took = start.elapsed();
+    assert!((400 * MS..405 * MS).contains(&took), "it took {took:?}");
+    stage.system.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delay_keeps_the_order_of_each_sender() {
+    let stage = stage(&Faults::seeded(5).delay(MS..50 * MS).duplicate(0.3)).await;
+    let other = ProxyClient::connect(&stage.config).await.unwrap();
+    let start = Instant::now();
+    for n in 0..200 {
+        stage.client.tell("log", Record { n }).await.unwrap();
+        other.tell("log", Record { n: 1000 + n }).await.unwrap();
+    }
+    advance(100 * MS).await;
+    let mut all = numbers(&stage.log);
+    assert!(all.len() > 450, "{} with the duplicates", all.len());
+    let overtakes = all.windows(2).any(|pair| pair[0] >= 1000 && pair[1] < 1000);
+    assert!(overtakes, "the clients do not wait for each other: {all:?}");
+    let mut theirs = all.extract_if(.., |n| *n >= 1000).collect::<Vec<_>>();
+    assert!(all.is_sorted() && theirs.is_sorted());
+    all.dedup();
+    theirs.dedup();
+    assert!(all.into_iter().eq(0..200) && theirs.into_iter().eq(1000..1200));
+    assert!(start.elapsed() < SECOND);
+    stage.system.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_is_delayed_past_its_deadline_is_not_executed() {
+    let stage = stage(&Faults::seeded(6).delay(2 * SECOND..3 * SECOND)).await;
+    let late = stage.client.ask("doubler", Double { n: 1 }).timeout(SECOND);
+    assert_eq!(late.await, Err(LOST));
+    stage.doubler.expect_none(60 * SECOND).await;
+    stage.system.finish().await;
+}
+
+/// How each of some asks ends, and when.
+async fn run(seed: u64) -> Vec<(Result<u32, AskError>, Duration)> {
+    let faults = Faults::seeded(seed)
+        .delay(5 * MS..50 * MS)
+        .lose(0.1)
+        .duplicate(0.05);
+    let stage = stage(&faults).await;
+    let other = ProxyClient::connect(&stage.config).await.unwrap();
+    let start = Instant::now();
+    let mut ends = Vec::new();
+    for n in 0..50 {
+        for client in [&stage.client, &other] {
+            let ask = client.ask("doubler", Double { n }).timeout(SECOND).await;
+            ends.push((ask, start.elapsed()));
+        }
+    }
+    stage.system.finish().await;
+    ends
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_seed_repeats_a_run() {
+    let first = run(7).await;
+    assert!(first.iter().any(|(end, _)| end.is_err()));
+    assert_eq!(first, run(7).await);
+    assert_ne!(first, run(8).await);
+    let faults = Faults::seeded(7);
+    assert_eq!(faults.seed(), 7);
+    assert!(format!("{faults:?}").contains("seed: 7"), "{faults:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bus_may_be_cut_for_a_while() -> TestResult {
+    let faults = Faults::seeded(8).delay(500 * MS..500 * MS);
+    let stage = stage(&faults).await;
+    // One request on its way, and one response.
+    let response = tokio::spawn(stage.client.ask("doubler", Double { n: 1 }));
+    advance(600 * MS).await;
+    stage.client.tell("log", Record { n: 2 }).await?;
+    advance(100 * MS).await;
+    assert_eq!(stage.doubler.received().len(), 1);
+
+    faults.cut();
+    let start = Instant::now();
+    let away = stage.client.ask("doubler", Double { n: 3 }).await;
+    assert!(
+        matches!(away, Err(AskError::Unavailable { .. })),
+        "{away:?}"
+    );
+    assert_eq!(start.elapsed(), Duration::ZERO);
+    let away = ProxyClient::connect(&stage.config).await;
+    assert!(
+        matches!(away, Err(ConnectError::Unavailable(_))),
+        "{away:?}"
+    );
+    stage.log.expect_none(3 * SECOND).await;
+
+    faults.resume();
+    assert_eq!(stage.log.expect().await.n, 2);
+    assert_eq!(response.await?, Err(LOST));
+    assert_eq!(stage.client.ask("doubler", Double { n: 3 }).await, Ok(6));
+    stage.system.finish().await;
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_proxy_loses_its_lease_in_a_long_outage() -> TestResult {
+    let faults = Faults::seeded(9);
+    let stage = stage(&faults).await;
+    faults.cut();
+    let start = Instant::now();
+    assert_eq!(stage.proxy.stopped().await, ProxyEnd::LeaseLost);
+    assert!(start.elapsed() <= 6 * SECOND, "{:?}", start.elapsed());
+    faults.calm();
+    let nobody = stage.client.ask("doubler", Double { n: 1 }).await;
+    assert_eq!(nobody, Err(AskError::NoResponder));
+    start_proxy(&stage.system, &stage.config).await?;
+    assert_eq!(stage.client.ask("doubler", Double { n: 1 }).await, Ok(2));
+    stage.system.finish().await;
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_goes_wrong_while_the_bus_is_calm() -> TestResult {
+    let faults = Faults::seeded(10).lose(1.0);
+    let stage = stage(&faults).await;
+    let ask = || stage.client.ask("doubler", Double { n: 1 }).timeout(SECOND);
+    faults.calm();
+    assert_eq!(ask().await, Ok(2));
+    faults.resume();
+    assert_eq!(ask().await, Err(LOST));
+    stage.system.finish().await;
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_a_proxy_delivers_what_is_delayed() -> TestResult {
+    let hour = 3600 * SECOND;
+    let config = Config::memory().timeout(24 * hour);
+    let config = config.faults(Faults::seeded(11).delay(hour..2 * hour));
+    let system = TestSystem::new();
+    start_proxy(&system, &config).await?;
+    let log = Probe::<Record>::spawn(&system).urn("log").await?;
+    let clients = [
+        ProxyClient::connect(&config).await?,
+        ProxyClient::connect(&config).await?,
+    ];
+    for n in 0..2000 {
+        for client in &clients {
+            client.tell("log", Record { n }).await?;
+        }
+    }
+    advance(SECOND).await;
+    assert!(numbers(&log).is_empty());
+    let start = Instant::now();
+    system.finish().await;
+    assert!(start.elapsed() < SECOND);
+    assert_eq!(numbers(&log).len(), 4000);
+    Ok(())
+}
+
+#[tokio::test]
+async fn faults_need_the_bus_in_memory() -> TestResult {
+    let config = Config::new("redis://127.0.0.1:1")?.faults(Faults::seeded(1));
+    let problem = "the bus is wrong: faults need the one in memory, not a Redis";
+    let refused = start_proxy(&ActorSystem::new(), &config).await;
+    let refused = refused.err().ok_or("it is refused")?;
+    assert!(matches!(refused, StartProxyError::Open(_)), "{refused:?}");
+    assert_eq!(refused.to_string(), problem);
+    let refused = ProxyClient::connect(&config).await.err();
+    assert_eq!(refused.ok_or("it is refused")?.to_string(), problem);
+    Ok(())
+}
+
+#[test]
+fn wrong_values_are_refused() {
+    let faults = || Faults::seeded(1);
+    for probability in [-0.1, 1.1, f64::NAN] {
+        let lose = panic_of(|| faults().lose(probability));
+        let text = format!("the probability of loss must be from 0 to 1, not {probability}");
+        assert_eq!(lose, text);
+        let duplicate = panic_of(|| faults().duplicate(probability));
+        assert_eq!(duplicate, text.replace("loss", "duplication"));
+    }
+    let delay = panic_of(|| faults().delay(50 * MS..5 * MS));
+    assert_eq!(delay, "a delay from 50ms to 5ms ends before it starts");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_threads_use_a_faulty_bus() {
+    let stage = stage(&Faults::seeded(12).delay(MS..5 * MS).duplicate(0.5)).await;
+    let mut callers = JoinSet::new();
+    for caller in 0..16 {
+        let client = stage.client.clone();
+        callers.spawn(async move {
+            for n in caller * 100..caller * 100 + 20 {
+                let ask = client.ask("doubler", Double { n });
+                assert_eq!(ask.timeout(60 * SECOND).await, Ok(n * 2));
+            }
+        });
+    }
+    callers.join_all().await;
+    assert_eq!(stage.client.in_flight(), 0);
+    stage.system.finish().await;
+}
