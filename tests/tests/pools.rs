@@ -1,0 +1,344 @@
+//! Pools: several identical actors behind one URN.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use conclib::prelude::*;
+use conclib::{Backoff, LookupError, Pool, Route, SpawnError};
+use conclib_tests::{Log, TestResult, poll_once, within};
+use futures_util::future::join_all;
+use tokio::sync::Semaphore;
+
+/// Answers with the number of the worker.
+#[derive(ActorMessage, Serialize, Deserialize)]
+#[message(response = usize)]
+struct Who {
+    key: u32,
+}
+
+#[derive(ActorMessage, Serialize, Deserialize)]
+#[message(response = usize)]
+struct Slow;
+
+#[derive(ActorMessage, Serialize, Deserialize)]
+#[message(response = usize)]
+struct Explode;
+
+#[derive(ActorMessage)]
+#[message(local)]
+struct Note(u32);
+
+/// Each knows how many were made before it.
+#[derive(Actor)]
+#[actor(mailbox = 4)]
+struct Worker {
+    number: usize,
+    shop: Shop,
+}
+
+/// What workers and test share.
+#[derive(Clone, Default)]
+struct Shop {
+    made: Arc<AtomicUsize>,
+    log: Log,
+    gate: Arc<Option<Semaphore>>,
+}
+
+impl Shop {
+    /// Where slow messages wait until the test lets them pass.
+    fn with_gate() -> Self {
+        Self {
+            gate: Arc::new(Some(Semaphore::new(0))),
+            ..Self::default()
+        }
+    }
+
+    fn let_pass(&self, count: usize) {
+        if let Some(gate) = &*self.gate {
+            gate.add_permits(count);
+        }
+    }
+
+    fn pool(&self, size: usize) -> Pool<Worker> {
+        let shop = self.clone();
+        let pool = Pool::new(size, move || {
+            let shop = shop.clone();
+            let number = shop.made.fetch_add(1, Ordering::SeqCst);
+            async move { Worker { number, shop } }
+        });
+        pool.backoff(Backoff::none())
+    }
+
+    fn made(&self) -> usize {
+        self.made.load(Ordering::SeqCst)
+    }
+}
+
+#[handlers]
+impl Worker {
+    #[handler]
+    fn who(&mut self, _: Who) -> usize {
+        self.number
+    }
+
+    #[handler]
+    async fn slow(&mut self, _: Slow) -> Result<usize, Failure> {
+        self.shop.log.add("slow");
+        if let Some(gate) = &*self.shop.gate {
+            gate.acquire().await?.forget();
+        }
+        Ok(self.number)
+    }
+
+    #[handler]
+    fn explode(&mut self, _: Explode) -> usize {
+        panic!("on purpose");
+    }
+
+    #[handler]
+    fn note(&mut self, Note(n): Note) {
+        self.shop.log.add(format!("{n}"));
+    }
+}
+
+async fn who(pool: &ActorRef<Pool<Worker>>, key: u32) -> usize {
+    within(pool.ask(Who { key })).await.expect("an answer")
+}
+
+#[tokio::test]
+async fn workers_take_turns() -> TestResult {
+    let system = ActorSystem::new();
+    let pool = system.spawn(Shop::default().pool(3)).await?;
+    let mut seen = Vec::new();
+    for _ in 0..6 {
+        seen.push(who(&pool, 0).await);
+    }
+    assert_eq!(seen, [0, 1, 2, 0, 1, 2]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_least_loaded_worker_is_chosen() -> TestResult {
+    let shop = Shop::with_gate();
+    let system = ActorSystem::new();
+    let pool = system.spawn(shop.pool(2).route(Route::LeastLoaded)).await?;
+    let mut slow = pool.ask(Slow);
+    assert!(poll_once(&mut slow).await.is_pending());
+    let busy = shop.clone();
+    within(async {
+        while busy.log.count() == 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let idle = who(&pool, 0).await;
+    for _ in 0..5 {
+        assert_eq!(who(&pool, 0).await, idle);
+    }
+    shop.let_pass(1);
+    assert_ne!(within(slow).await?, idle);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_key_meets_the_same_worker_and_few_keys_move() -> TestResult {
+    let system = ActorSystem::new();
+    let shop = Shop::default();
+    let pool = shop.pool(4).by_key(|message: &Who| message.key);
+    let pool = system.spawn(pool).await?;
+    let mut before = HashMap::new();
+    for key in 0..200 {
+        before.insert(key, who(&pool, key).await);
+    }
+    for key in 0..200 {
+        assert_eq!(before[&key], who(&pool, key).await);
+    }
+    let used: std::collections::HashSet<_> = before.values().collect();
+    assert_eq!(used.len(), 4, "all workers have keys");
+    within(pool.resize(5)).await?;
+    let mut moved = 0;
+    for key in 0..200 {
+        let now = who(&pool, key).await;
+        if now != before[&key] {
+            assert_eq!(now, 4, "keys move to the new worker only");
+            moved += 1;
+        }
+    }
+    assert!((10..=90).contains(&moved), "{moved} of 200 moved");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_pool_is_found_by_its_urn_and_by_its_messages() -> TestResult {
+    let system = ActorSystem::new();
+    let pool = system.spawn(Shop::default().pool(2)).urn("workers").await?;
+    assert_eq!(within(system.ask("workers", Who { key: 1 })).await, Ok(0));
+    let recipient: Recipient<Who> = system.recipient("workers")?;
+    assert_eq!(recipient.ask(Who { key: 1 }).await, Ok(1));
+    assert_eq!(system.actor::<Pool<Worker>>("workers")?, pool);
+    assert!(system.actor::<Worker>("workers/1").is_ok());
+    assert!(matches!(
+        system.actor::<Worker>("workers"),
+        Err(LookupError::WrongType { .. })
+    ));
+    assert!(matches!(
+        system.recipient::<conclib_tests::messages::Double>("workers"),
+        Err(LookupError::Unhandled { .. })
+    ));
+    Ok(())
+}
+
+#[tokio::test]
+async fn other_processes_ask_a_pool_with_and_without_keys() -> TestResult {
+    let config = Config::memory();
+    let system = ActorSystem::new();
+    start_proxy(&system, &config).await?;
+    system.spawn(Shop::default().pool(3)).urn("turns").await?;
+    let keyed = Shop::default().pool(3).by_key(|message: &Who| message.key);
+    system.spawn(keyed).urn("keys").await?;
+    let client = ProxyClient::connect(&config).await?;
+    let mut turns = Vec::new();
+    for _ in 0..3 {
+        turns.push(within(client.ask("turns", Who { key: 7 })).await?);
+    }
+    assert_eq!(turns, [0, 1, 2]);
+    let first = within(client.ask("keys", Who { key: 7 })).await?;
+    for _ in 0..5 {
+        assert_eq!(within(client.ask("keys", Who { key: 7 })).await?, first);
+    }
+    assert!(within(system.shutdown()).await.is_clean());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_worker_that_fails_starts_again_and_the_others_go_on() -> TestResult {
+    let shop = Shop::default();
+    let system = ActorSystem::new();
+    let pool = system.spawn(shop.pool(2)).await?;
+    assert_eq!(within(pool.ask(Explode)).await, Err(AskError::Failed));
+    let answers = [who(&pool, 0).await, who(&pool, 0).await];
+    assert_eq!(answers, [1, 2], "the second, and the successor of the first");
+    assert_eq!(shop.made(), 3);
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_waits_for_a_worker_that_fails_is_not_lost() -> TestResult {
+    let shop = Shop::default();
+    let system = ActorSystem::new();
+    let pool = system.spawn(shop.pool(1)).await?;
+    let explode = pool.ask(Explode);
+    let notes = (0..8).map(|n| pool.tell(Note(n)));
+    let (exploded, told) = within(async { tokio::join!(explode, join_all(notes)) }).await;
+    assert_eq!(exploded, Err(AskError::Failed));
+    assert!(told.iter().all(Result::is_ok));
+    assert_eq!(who(&pool, 0).await, 1);
+    let expected: Vec<_> = (0..8).map(|n| n.to_string()).collect();
+    assert_eq!(shop.log.entries(), expected);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_spent_budget_fails_the_pool() -> TestResult {
+    let shop = Shop::default();
+    let system = ActorSystem::new();
+    let pool = shop.pool(2).budget(1, Duration::from_secs(60));
+    let pool = system.spawn(pool).urn("workers").await?;
+    for _ in 0..4 {
+        let _ = within(pool.ask(Explode)).await;
+    }
+    let reason = within(pool.wait_stopped()).await;
+    let failure = reason.failure().expect("a failure").to_string();
+    assert!(failure.contains("`workers/"), "{failure}");
+    assert!(system.is_empty(), "its workers are gone as well");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_worker_that_somebody_stopped_is_replaced() -> TestResult {
+    let shop = Shop::default();
+    let system = ActorSystem::new();
+    let pool = system.spawn(shop.pool(2)).urn("workers").await?;
+    let first = system.actor::<Worker>("workers/1")?;
+    first.stop();
+    within(first.wait_stopped()).await;
+    let mut answers = [who(&pool, 0).await, who(&pool, 0).await];
+    answers.sort_unstable();
+    assert_eq!(answers, [1, 2]);
+    assert!(system.actor::<Worker>("workers/3").is_ok());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_pool_grows_and_shrinks_after_what_is_queued() -> TestResult {
+    let shop = Shop::with_gate();
+    let system = ActorSystem::new();
+    let pool = system.spawn(shop.pool(1)).await?;
+    within(pool.resize(3)).await?;
+    assert_eq!(shop.made(), 3);
+    let slow: Vec<_> = (0..3).map(|_| tokio::spawn(pool.ask(Slow))).collect();
+    within(async {
+        while shop.log.count() < 3 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    within(pool.resize(0)).await?; // one at least
+    shop.let_pass(3);
+    for answer in slow {
+        assert!(within(answer).await??.lt(&3));
+    }
+    for _ in 0..3 {
+        assert_eq!(who(&pool, 0).await, 0);
+    }
+    assert!(within(system.shutdown()).await.is_clean());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_full_pool_makes_its_senders_wait() -> TestResult {
+    let shop = Shop::with_gate();
+    let system = ActorSystem::new();
+    let pool = system.spawn(shop.pool(2)).mailbox(1).await?;
+    // Two run, eight wait with their workers, one with the pool itself, one in its mailbox.
+    let mut asks: Vec<_> = (0..12).map(|_| tokio::spawn(pool.ask(Slow))).collect();
+    within(async {
+        while system.snapshot().depth() < 9 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let mut thirteenth = pool.tell(Note(1));
+    assert!(poll_once(&mut thirteenth).await.is_pending());
+    shop.let_pass(12);
+    within(thirteenth).await?;
+    for ask in asks.drain(..) {
+        within(ask).await??;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_pool_that_stops_handles_what_is_queued() -> TestResult {
+    let shop = Shop::default();
+    let system = ActorSystem::new();
+    let pool = system.spawn(shop.pool(3)).await?;
+    let told = join_all((0..50).map(|n| pool.tell(Note(n))));
+    assert!(within(told).await.iter().all(Result::is_ok));
+    assert!(within(system.shutdown()).await.is_clean());
+    assert_eq!(shop.log.count(), 50);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_pool_whose_workers_do_not_start_does_not_start() {
+    let pool = Pool::new(2, || async { Err::<Worker, _>(Failure::msg("no worker today")) })
+        .backoff(Backoff::none());
+    let failed = within(ActorSystem::new().spawn(pool)).await;
+    let Err(SpawnError::StartFailed { failure, .. }) = failed else {
+        panic!("{failed:?}");
+    };
+    assert!(failure.to_string().contains("no worker today"), "{failure}");
+}
