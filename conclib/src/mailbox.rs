@@ -248,6 +248,19 @@ impl<T> Mailbox<T> {
         !state.closed && state.place_of(ticket).is_some()
     }
 
+    /// Lets the sender with this ticket in, past the bound and past those before it.
+    pub(crate) fn let_in(&self, ticket: Ticket) {
+        let mut state = self.lock();
+        let place = state.place_of(ticket).filter(|_| !state.closed);
+        let Some(waiting) = place.and_then(|place| state.line.remove(place)) else {
+            return;
+        };
+        self.note_crowd(&state);
+        state.put(waiting.item);
+        wake_receiver(state);
+        waiting.waker.wake();
+    }
+
     /// How many messages wait.
     pub(crate) fn depth(&self) -> usize {
         let queued = self.lock().queue.len();

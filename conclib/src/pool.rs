@@ -9,7 +9,7 @@ use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
 use crate::actor::cell::{ActorCell, AnyActor};
-use crate::actor::waiting::{self, Edge, Until, Waiting};
+use crate::actor::waiting::{Edge, Until, Waiting};
 use crate::actor::{Actor, ActorRef, Context, Handler, Handlers, IntoActor, Wanted};
 use crate::envelope::RequestEnvelope;
 use crate::error::{AskError, Failure};
@@ -409,23 +409,15 @@ impl<W: Handlers> HandOn<W> {
     }
 
     /// The worker's mailbox is full: waits, unless that worker waits for the pool.
-    fn wait(&mut self) -> Poll<Option<W::Inbox>> {
+    fn wait(&mut self) {
         let (Some(ticket), None) = (self.ticket, &self.waiting) else {
-            return Poll::Pending;
+            return;
         };
         let worker: Arc<dyn AnyActor> = self.worker.clone();
-        match waiting::begin(|| Edge::new(worker, Until::Room(ticket))) {
-            Ok(waiting) => {
-                self.waiting = waiting;
-                Poll::Pending
-            }
+        match Waiting::begin(|| Edge::new(worker, Until::Room(ticket))) {
+            Ok(waiting) => self.waiting = waiting,
             // One message past the bound, so that both go on.
-            Err(_chain) => {
-                let mut message = self.worker.mailbox.withdraw(ticket);
-                self.ticket = None;
-                let _ = self.worker.mailbox.push_past_bound(&mut message);
-                Poll::Ready(message)
-            }
+            Err(_circle) => self.worker.mailbox.let_in(ticket),
         }
     }
 }
@@ -445,7 +437,10 @@ impl<W: Handlers> Future for HandOn<W> {
         match pushed {
             Poll::Ready(Ok(())) => Poll::Ready(None),
             Poll::Ready(Err(Closed)) => Poll::Ready(this.message.take()),
-            Poll::Pending => this.wait(),
+            Poll::Pending => {
+                this.wait();
+                Poll::Pending
+            }
         }
     }
 }

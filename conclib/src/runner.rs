@@ -11,7 +11,7 @@ use tracing::{debug, error};
 use crate::actor::cell::{ActorCell, AnyActor, drop_quietly};
 use crate::actor::control::StopCause;
 use crate::actor::vitals::Phase;
-use crate::actor::waiting::{self, Edge, Until};
+use crate::actor::waiting::{Edge, Until, Waiting};
 use crate::actor::{Actor, Context, StopReason};
 use crate::error::Failure;
 use crate::registry::Registry;
@@ -227,11 +227,11 @@ async fn wind_down<A: Actor>(cell: &Arc<ActorCell<A>>, ctx: &mut Context<A>) {
         ctx.end_life().await;
         while let Some(child) = cell.relations.newest_child_or_close() {
             let edge = Edge::new(child.clone(), Until::Stopped);
-            let waiting = waiting::begin_for(cell.clone(), edge);
-            match &waiting {
-                Ok(_) => child.stop(StopCause::ParentStopped),
-                // It waits for an answer that this actor would give in its next life only.
-                Err(_) => child.kill(),
+            let (_waiting, circle) = Waiting::of(cell.clone(), edge);
+            child.stop(StopCause::ParentStopped);
+            // It may wait for an answer that this actor would give in its next life only.
+            if circle.is_some_and(|circle| !circle.break_up()) {
+                child.kill();
             }
             end_of(&*child, cell).await;
         }

@@ -220,6 +220,8 @@ pub(crate) trait AnyActor: Send + Sync {
     fn is_starting(&self) -> bool;
     /// True while the sender with this place waits for room.
     fn is_in_line(&self, ticket: Ticket) -> bool;
+    /// Lets that sender in, past the bound.
+    fn let_in(&self, ticket: Ticket);
     /// Puts a request from the bus into the mailbox.
     fn deliver(&self, envelope: Box<RequestEnvelope>) -> Result<(), Undelivered>;
     /// Fills in a recipient for the wanted message, if the actor handles it.
@@ -281,6 +283,10 @@ impl<A: Handlers> AnyActor for ActorCell<A> {
 
     fn is_in_line(&self, ticket: Ticket) -> bool {
         self.mailbox.is_in_line(ticket)
+    }
+
+    fn let_in(&self, ticket: Ticket) {
+        self.mailbox.let_in(ticket);
     }
 
     fn deliver(&self, envelope: Box<RequestEnvelope>) -> Result<(), Undelivered> {

@@ -8,8 +8,10 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use super::StopReason;
 use super::cell::AnyActor;
 use super::current::Current;
+use crate::error::AskError;
 use crate::mailbox::Ticket;
 use crate::urn::Urn;
 
@@ -37,6 +39,7 @@ pub(crate) enum Until {
 pub(crate) trait Unanswered: Send + Sync {
     /// True while the one who was asked owes the answer.
     fn is_open(&self) -> bool;
+    fn refuse(&self, error: AskError);
 }
 
 impl Edge {
@@ -63,68 +66,124 @@ pub(crate) struct Waiting {
     number: u64,
 }
 
+impl Waiting {
+    /// Records that an actor waits; and the circle, if it waits for itself.
+    pub(crate) fn of(actor: Arc<dyn AnyActor>, edge: Edge) -> (Self, Option<Circle>) {
+        let number = actor.relations().begin_wait(edge.clone());
+        let circle = Circle::find(&actor, edge);
+        (Self { actor, number }, circle)
+    }
+
+    /// Records that the actor whose code runs here waits; `None` if it is no actor's code.
+    ///
+    /// # Errors
+    ///
+    /// Those who wait for each other, if the actor would wait for itself.
+    pub(crate) fn begin(edge: impl FnOnce() -> Edge) -> Result<Option<Self>, Circle> {
+        let Some(actor) = Current::actor() else {
+            return Ok(None);
+        };
+        match Self::of(actor, edge()) {
+            (waiting, None) => Ok(Some(waiting)),
+            (_, Some(circle)) => Err(circle),
+        }
+    }
+}
+
 impl Drop for Waiting {
     fn drop(&mut self) {
         self.actor.relations().end_wait(self.number);
     }
 }
 
-/// Records that the actor whose code runs here waits; `None` if it is no actor's code. The edge is
-/// made only if it is needed.
+/// Waits until an actor has stopped, and says why.
 ///
-/// # Errors
+/// One who waits for this actor in turn goes on: an ask hears [`AskError::AskCycle`], a tell is let
+/// in.
 ///
-/// The chain of those who wait for each other, if the actor would wait for itself.
-pub(crate) fn begin(edge: impl FnOnce() -> Edge) -> Result<Option<Waiting>, Vec<Urn>> {
-    match Current::actor() {
-        Some(actor) => begin_for(actor, edge()).map(Some),
-        None => Ok(None),
+/// # Panics
+///
+/// If nobody can go on: the actor whose code this is waits for its own end.
+pub(crate) async fn stopped(actor: Arc<dyn AnyActor>) -> StopReason {
+    if let Some(reason) = actor.stopped().get() {
+        return reason.clone();
     }
-}
-
-/// Records that this actor waits.
-pub(crate) fn begin_for(actor: Arc<dyn AnyActor>, edge: Edge) -> Result<Waiting, Vec<Urn>> {
-    let target = edge.target.clone();
-    let number = actor.relations().begin_wait(edge);
-    let waiting = Waiting { actor, number };
-    match chain(&waiting.actor, target) {
-        Some(chain) => Err(chain),
-        None => Ok(waiting),
-    }
-}
-
-/// The way from an actor over `first` back to itself, if there is one.
-fn chain(actor: &Arc<dyn AnyActor>, first: Arc<dyn AnyActor>) -> Option<Vec<Urn>> {
-    // Each with the place of the one that waits for it; not a recursion, since the way may be long.
-    let mut reached = vec![(first, None)];
-    let mut known = HashSet::new();
-    let mut next = 0;
-    while let Some((waits, _)) = reached.get(next) {
-        if waits.id() == actor.id() {
-            return Some(way(actor, &reached, next));
+    let _waiting = Current::actor().map(|own| {
+        let edge = Edge::new(actor.clone(), Until::Stopped);
+        let (waiting, circle) = Waiting::of(own, edge);
+        if let Some(circle) = circle {
+            let chain = circle.error();
+            assert!(circle.break_up(), "waiting for an end: {chain}");
         }
-        for edge in waits.relations().waits() {
-            if edge.holds() && known.insert(edge.target.id()) {
-                reached.push((edge.target, Some(next)));
+        waiting
+    });
+    actor.stopped().wait().await.clone()
+}
+
+/// Actors that wait for each other, each with the edge to the next, and the last to the first.
+pub(crate) struct Circle {
+    first: Urn,
+    edges: Vec<Edge>,
+}
+
+impl Circle {
+    /// The way from an actor over an edge back to itself, if there is one.
+    fn find(actor: &Arc<dyn AnyActor>, edge: Edge) -> Option<Self> {
+        // Each with the place of the one before it; not a recursion, since the way may be long.
+        let mut reached = vec![(edge, None)];
+        let mut known = HashSet::new();
+        let mut next = 0;
+        while let Some((edge, _)) = reached.get(next) {
+            if edge.target.id() == actor.id() {
+                return Some(Self::from_way(actor, &reached, next));
             }
+            for edge in edge.target.relations().waits() {
+                if edge.holds() && known.insert(edge.target.id()) {
+                    reached.push((edge, Some(next)));
+                }
+            }
+            next += 1;
         }
-        next += 1;
+        None
     }
-    None
-}
 
-fn way(
-    actor: &Arc<dyn AnyActor>,
-    reached: &[(Arc<dyn AnyActor>, Option<usize>)],
-    end: usize,
-) -> Vec<Urn> {
-    let mut way = Vec::new();
-    let mut place = Some(end);
-    while let Some((actor, before)) = place.and_then(|place| reached.get(place)) {
-        way.push(actor.urn().clone());
-        place = *before;
+    fn from_way(
+        actor: &Arc<dyn AnyActor>,
+        reached: &[(Edge, Option<usize>)],
+        end: usize,
+    ) -> Self {
+        let mut edges = Vec::new();
+        let mut place = Some(end);
+        while let Some((edge, before)) = place.and_then(|place| reached.get(place)) {
+            edges.push(edge.clone());
+            place = *before;
+        }
+        edges.reverse();
+        Self {
+            first: actor.urn().clone(),
+            edges,
+        }
     }
-    way.push(actor.urn().clone());
-    way.reverse();
-    way
+
+    pub(crate) fn error(&self) -> AskError {
+        let others = self.edges.iter().map(|edge| edge.target.urn().clone());
+        let chain = std::iter::once(self.first.clone()).chain(others).collect();
+        AskError::AskCycle { chain }
+    }
+
+    /// Ends one of the waits: whoever asks hears of the circle, whoever waits for room gets in.
+    /// False if all of them wait for each other's start or end.
+    pub(crate) fn break_up(&self) -> bool {
+        self.edges.iter().any(|edge| match &edge.until {
+            Until::Answered(question) => {
+                question.refuse(self.error());
+                true
+            }
+            Until::Room(ticket) => {
+                edge.target.let_in(*ticket);
+                true
+            }
+            Until::Started | Until::Stopped => false,
+        })
+    }
 }

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use super::source::{Once, Source, Supervised};
 use super::{ActorSystem, spawn_task};
 use crate::actor::cell::{ActorCell, AnyActor, Kind};
-use crate::actor::waiting::{self, Edge, Until, Waiting};
+use crate::actor::waiting::{Edge, Until, Waiting};
 use crate::actor::{Actor, ActorRef, Context, IntoActor, StopReason};
 use crate::error::Failure;
 use crate::runner::{self, Tenancy};
@@ -211,7 +211,7 @@ impl<A: Actor, S> Spawn<A, S> {
         }
         let context = Context::new(cell.clone(), system.downgrade());
         let (started, heard) = oneshot::channel();
-        let waiting = waiting::begin(|| Edge::new(cell, Until::Started));
+        let waiting = Waiting::begin(|| Edge::new(cell, Until::Started));
         spawn_task(runner::run(started, tenancy, context, source));
         let starting = Starting {
             heard,
