@@ -57,7 +57,7 @@ impl Collector {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     for tick in Collector::TICKS {
-        println!("{} every {:?}", tick.name, tick.schedule.every);
+        println!("{}: {:?}", tick.name, tick.schedule.when);
     }
     let system = ActorSystem::new();
     system

@@ -103,6 +103,23 @@ pub(crate) fn duration(literal: &LitStr) -> syn::Result<Duration> {
     })
 }
 
+/// Checks the cron expression in a literal, as `Schedule::cron` does when a program runs.
+pub(crate) fn cron(literal: &LitStr) -> syn::Result<()> {
+    let wrong = |problem: &str| {
+        let problem = problem.trim_end_matches('.');
+        let problem =
+            format!("not a cron schedule: {problem}; write for example \"0 */5 * * * *\"");
+        syn::Error::new_spanned(literal, problem)
+    };
+    literal
+        .value()
+        .parse::<croner::Cron>()
+        .map_err(|error| wrong(&error.to_string()))?
+        .find_next_occurrence(&chrono::DateTime::UNIX_EPOCH, false)
+        .map_err(|_| wrong("no such moment ever comes"))?;
+    Ok(())
+}
+
 /// The last part of a type's path: `Reply<R>` of `conclib::Reply<R>`.
 pub(crate) fn last_segment(ty: &Type) -> Option<&PathSegment> {
     match ty {

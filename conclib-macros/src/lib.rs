@@ -43,8 +43,9 @@ pub fn actor_message(input: TokenStream) -> TokenStream {
 /// | `urn = "…"` | the URN of every actor of this type | the spawner's, or generated |
 /// | `mailbox = 256` | how many messages may wait | 1024 |
 ///
-/// Each `#[periodic(tick = Beat, every = "500ms")]` adds a message that the actor is sent at a
-/// regular interval; with one or more, the actor implements
+/// Each `#[periodic(tick = Beat, every = "500ms")]` adds a message that the actor is sent
+/// regularly, at an interval or, with `cron = "0 */5 * * * *"` instead of `every`, at moments of the
+/// calendar; with one or more, the actor implements
 /// [`PeriodicActor`](https://docs.rs/conclib/latest/conclib/trait.PeriodicActor.html), which lists
 /// the options.
 #[proc_macro_derive(Actor, attributes(actor, periodic))]

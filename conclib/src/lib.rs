@@ -155,7 +155,7 @@ pub use proxy::{
     RemoteTell, StartProxyError, start_proxy,
 };
 pub use reply::{Reply, ReplyReceiver};
-pub use schedule::{First, Missed, Schedule, Tick};
+pub use schedule::{Cron, CronError, First, Missed, Schedule, Tick, When};
 pub use supervision::{Backoff, Restart};
 pub use supervisor::{Children, GroupMember, Strategy, Supervisor};
 pub use system::{
@@ -233,8 +233,8 @@ pub mod prelude {
 
     pub use crate::{
         Actor, ActorMessage, ActorRef, ActorSystem, AskError, Config, Context, Failure, First,
-        Missed, PeriodicActor, ProxyClient, Recipient, Reply, RequestEnvelope, StopReason, Ticker,
-        UnexpectedMessage, handler, handlers, start_proxy,
+        Missed, PeriodicActor, ProxyClient, Recipient, Reply, RequestEnvelope, Schedule,
+        StopReason, Ticker, UnexpectedMessage, handler, handlers, start_proxy,
     };
     #[cfg(all(unix, feature = "daemon"))]
     pub use crate::{start_api, start_redis};

@@ -1,4 +1,4 @@
-//! Actors that are sent messages at regular intervals.
+//! Actors that are sent messages regularly.
 
 use crate::actor::Actor;
 use crate::schedule::Tick;
@@ -13,29 +13,39 @@ use crate::schedule::Tick;
 /// |---|---|---|
 /// | `tick` | a unit struct, a struct literal or a tuple call | |
 /// | `every` | a duration: `"500ms"`, `"1m 30s"` | |
-/// | `first` | `"now"`, `"after"` one interval | `"now"` |
+/// | `cron` | instead of `every`: a [cron expression](crate::Cron), in UTC | |
+/// | `first` | `"now"`, `"after"` one interval; not with `cron` | `"now"` |
 /// | `missed` | `"skip"`, `"burst"`, `"delay"` (see [`Missed`](crate::Missed)) | `"skip"` |
 /// | `jitter` | a duration: each tick is late by a random part of it | `"0s"` |
 ///
 /// ```
 /// use conclib::prelude::*;
+/// use conclib::{Cron, When};
 /// use std::time::Duration;
 ///
 /// #[derive(ActorMessage, Serialize, Deserialize)]
 /// struct Beat;
 ///
+/// #[derive(ActorMessage, Serialize, Deserialize)]
+/// struct Report;
+///
 /// #[derive(Actor)]
 /// #[actor(urn = "heart")]
 /// #[periodic(tick = Beat, every = "500ms")]
+/// #[periodic(tick = Report, cron = "0 0 3 * * *")] // at 3 o'clock
 /// struct Heart { beats: u64 }
 ///
 /// #[handlers]
 /// impl Heart {
 ///     #[handler]
 ///     fn beat(&mut self, _: Beat) { self.beats += 1; }
+///
+///     #[handler]
+///     fn report(&mut self, _: Report) { println!("{} beats", self.beats); }
 /// }
 ///
-/// assert_eq!(Heart::TICKS[0].schedule.every, Duration::from_millis(500));
+/// assert_eq!(Heart::TICKS[0].schedule.when, When::Every(Duration::from_millis(500)));
+/// assert_eq!(Heart::TICKS[1].schedule.when, When::Cron(Cron::from_static("0 0 3 * * *")));
 /// ```
 pub trait PeriodicActor: Actor {
     /// The messages and when they are due.

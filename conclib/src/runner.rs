@@ -174,7 +174,11 @@ fn failed<A: Actor>(cell: &ActorCell<A>, ctx: &Context<A>, failure: Failure) -> 
     StopReason::Failed(failure)
 }
 
-fn interruption<A: Actor>(cell: &ActorCell<A>, ctx: &Context<A>, interrupted: Interrupted) -> StopReason {
+fn interruption<A: Actor>(
+    cell: &ActorCell<A>,
+    ctx: &Context<A>,
+    interrupted: Interrupted,
+) -> StopReason {
     cell.vitals.idle();
     match interrupted {
         Interrupted::Panicked(failure) => failed(cell, ctx, failure),

@@ -1,4 +1,4 @@
-//! Calling something at a regular interval, without an actor.
+//! Calling something regularly, without an actor.
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -7,15 +7,15 @@ use std::task::Poll;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::sleep_until;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::error;
 
 use crate::actor::cell::drop_quietly;
 use crate::error::Failure;
-use crate::schedule::{First, Missed, Schedule};
+use crate::schedule::{First, Missed, Moment, Schedule, Verdict, When};
 
-/// Something that is called at a regular interval until it is stopped or dropped.
+/// Something that is called regularly until it is stopped or dropped.
 ///
 /// One call at a time; ticks do not drift. A call that panics is logged, and the ticker goes on.
 /// An actor that wants regular messages has them simpler: see
@@ -54,19 +54,30 @@ pub struct Ticker {
 }
 
 impl Ticker {
-    /// A ticker to be configured and [started](TickerBuilder::start).
+    /// A ticker to be configured and [started](TickerBuilder::start). It takes an interval or a
+    /// whole [`Schedule`].
+    ///
+    /// ```
+    /// use conclib::{CronError, Schedule, Ticker, TickerBuilder};
+    ///
+    /// fn nightly(cron: &str) -> Result<TickerBuilder, CronError> {
+    ///     Ok(Ticker::every(Schedule::cron(cron)?).named("nightly"))
+    /// }
+    /// assert!(nightly("0 0 3 * * *").is_ok());
+    /// ```
     ///
     /// # Panics
     ///
     /// If the interval is zero.
-    pub fn every(interval: Duration) -> TickerBuilder {
+    pub fn every(schedule: impl Into<Schedule>) -> TickerBuilder {
+        let schedule = schedule.into();
         assert!(
-            !interval.is_zero(),
+            schedule.when != When::Every(Duration::ZERO),
             "a ticker's interval must be longer than 0"
         );
         TickerBuilder {
             name: "ticker".to_owned(),
-            schedule: Schedule::every(interval),
+            schedule,
         }
     }
 
@@ -111,7 +122,7 @@ impl TickerBuilder {
         self
     }
 
-    /// When the first call is due: at once, unless changed.
+    /// When the first call is due: at once, unless changed. A cron expression says it itself.
     pub fn first(mut self, first: First) -> Self {
         self.schedule.first = first;
         self
@@ -161,7 +172,7 @@ where
     C: FnMut() -> F + Send,
     F: Future<Output = ()> + Send,
 {
-    let mut due = schedule.start(Instant::now());
+    let mut due = schedule.start(Moment::now());
     while stop
         .run_until_cancelled(sleep_until(due.at))
         .await
@@ -171,7 +182,11 @@ where
             return; // at the moment at which the tick was due
         }
         // Judged when a tick runs, as in an actor: what passes during the call runs late, once.
-        due = schedule.next(due, Instant::now());
+        let Verdict { runs, next } = schedule.judge(&due, Moment::now());
+        due = next;
+        if !runs {
+            continue;
+        }
         match catch_unwind(AssertUnwindSafe(&mut call)) {
             Ok(running) => run(&name, running).await,
             Err(panic) => report(&name, panic),

@@ -84,7 +84,10 @@ impl Node {
             }
             SpawnAsker => {
                 let log = Log::default();
-                let child = Asker { parent: ctx.actor_ref(), log: log.clone() };
+                let child = Asker {
+                    parent: ctx.actor_ref(),
+                    log: log.clone(),
+                };
                 let spawned = ctx.spawn(child).await;
                 assert!(spawned.is_ok(), "{spawned:?}");
                 assert_eq!(log.count(), 1);
@@ -122,14 +125,18 @@ struct Asker {
 impl Asker {
     async fn on_start(&mut self) {
         let heard = self.parent.ask(Nothing).await;
-        self.log.add(heard.map_or_else(|error| error.to_string(), |_| "answered".to_owned()));
+        self.log
+            .add(heard.map_or_else(|error| error.to_string(), |_| "answered".to_owned()));
     }
 }
 
 async fn nodes(urns: &[&'static str]) -> Result<ActorSystem, conclib::SpawnError> {
     let system = ActorSystem::new();
     for urn in urns {
-        let node = Node { system: system.clone(), last_words: None };
+        let node = Node {
+            system: system.clone(),
+            last_words: None,
+        };
         system.spawn(node).urn(*urn).await?;
     }
     Ok(system)
@@ -140,7 +147,10 @@ fn ask(urn: &'static str, then: Do) -> Do {
 }
 
 fn cycle(chain: &[&str]) -> Heard {
-    let chain = chain.iter().map(|urn| urn.parse().expect("a URN")).collect();
+    let chain = chain
+        .iter()
+        .map(|urn| urn.parse().expect("a URN"))
+        .collect();
     Err(AskError::AskCycle { chain })
 }
 
@@ -153,7 +163,11 @@ async fn an_actor_that_asks_itself_hears_so() -> TestResult {
         heard.unwrap_err().to_string(),
         "asking would wait for itself: a -> a"
     );
-    assert_eq!(within(system.ask("a", Nothing)).await, Ok(Ok(1)), "it goes on");
+    assert_eq!(
+        within(system.ask("a", Nothing)).await,
+        Ok(Ok(1)),
+        "it goes on"
+    );
     Ok(())
 }
 
@@ -172,7 +186,10 @@ async fn the_chain_names_all_who_wait() -> TestResult {
 async fn a_timeout_does_not_wait_for_a_circle() -> TestResult {
     let system = nodes(&["a", "b"]).await?;
     let round = ask("b", AskWithin(Duration::from_secs(3600), "a"));
-    assert_eq!(within(system.ask("a", round)).await?, cycle(&["b", "a", "b"]));
+    assert_eq!(
+        within(system.ask("a", round)).await?,
+        cycle(&["b", "a", "b"])
+    );
     Ok(())
 }
 
@@ -227,7 +244,10 @@ async fn many_who_ask_one_after_another_are_no_circle() -> TestResult {
 async fn a_reply_that_is_kept_for_later_ends_the_edge() -> TestResult {
     let system = nodes(&["a", "b"]).await?;
     // `a` waits for `b`, whose task asks `c`, and `b` itself may ask `a` meanwhile.
-    let c = Node { system: system.clone(), last_words: None };
+    let c = Node {
+        system: system.clone(),
+        last_words: None,
+    };
     system.spawn(c).urn("c").await?;
     assert_eq!(within(system.ask("a", AskLater("b", "c"))).await?, Ok(1));
     Ok(())
@@ -245,7 +265,10 @@ async fn one_that_is_waited_for_asks_as_it_stops() -> TestResult {
     let system = nodes(&["a"]).await?;
     let log = Log::default();
     let last_words = Some(("a", log.clone()));
-    let node = Node { system: system.clone(), last_words };
+    let node = Node {
+        system: system.clone(),
+        last_words,
+    };
     system.spawn(node).urn("b").await?;
     assert_eq!(within(system.ask("a", StopAndWait("b"))).await, Ok(Ok(1)));
     assert!(log.entries()[0].contains("AskCycle"), "{log:?}");
@@ -310,7 +333,13 @@ async fn a_worker_that_floods_its_own_pool_does_not_stop_it() -> TestResult {
     let (inner, written) = (system.clone(), log.clone());
     let pool = Pool::new(1, move || {
         let (system, log) = (inner.clone(), written.clone());
-        async move { Flooder { pool: "pool", system, log } }
+        async move {
+            Flooder {
+                pool: "pool",
+                system,
+                log,
+            }
+        }
     });
     let pool = system.spawn(pool).urn("pool").mailbox(1).await?;
     pool.tell(Flood(50)).await?;
@@ -320,7 +349,11 @@ async fn a_worker_that_floods_its_own_pool_does_not_stop_it() -> TestResult {
         }
     })
     .await;
-    let handled = log.entries().iter().filter(|entry| *entry == "handled").count();
+    let handled = log
+        .entries()
+        .iter()
+        .filter(|entry| *entry == "handled")
+        .count();
     let refused = log.count() - handled;
     assert_eq!(handled + refused, 51, "each was handled, or came back");
     Ok(())
@@ -332,7 +365,9 @@ async fn an_ask_that_is_given_up_is_no_edge_any_more() -> TestResult {
     let busy = Arc::new(Barrier::new(2));
     let held = tokio::spawn(system.ask("b", Meet(busy.clone(), Box::new(Nothing))));
     let given_up = system.ask("a", AskWithin(Duration::from_millis(5), "b"));
-    let timeout = Err(AskError::Timeout { delivered: Delivered::Accepted });
+    let timeout = Err(AskError::Timeout {
+        delivered: Delivered::Accepted,
+    });
     assert_eq!(within(given_up).await?, timeout);
     busy.wait().await;
     within(held).await??.ok();

@@ -219,7 +219,11 @@ async fn a_worker_that_fails_starts_again_and_the_others_go_on() -> TestResult {
     let pool = system.spawn(shop.pool(2)).await?;
     assert_eq!(within(pool.ask(Explode)).await, Err(AskError::Failed));
     let answers = [who(&pool, 0).await, who(&pool, 0).await];
-    assert_eq!(answers, [1, 2], "the second, and the successor of the first");
+    assert_eq!(
+        answers,
+        [1, 2],
+        "the second, and the successor of the first"
+    );
     assert_eq!(shop.made(), 3);
     Ok(())
 }
@@ -334,8 +338,10 @@ async fn a_pool_that_stops_handles_what_is_queued() -> TestResult {
 
 #[tokio::test]
 async fn a_pool_whose_workers_do_not_start_does_not_start() {
-    let pool = Pool::new(2, || async { Err::<Worker, _>(Failure::msg("no worker today")) })
-        .backoff(Backoff::none());
+    let pool = Pool::new(2, || async {
+        Err::<Worker, _>(Failure::msg("no worker today"))
+    })
+    .backoff(Backoff::none());
     let failed = within(ActorSystem::new().spawn(pool)).await;
     let Err(SpawnError::StartFailed { failure, .. }) = failed else {
         panic!("{failed:?}");

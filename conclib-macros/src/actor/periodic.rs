@@ -6,12 +6,15 @@ use proc_macro2::{Ident, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 use syn::{Attribute, Expr, LitStr, Path};
 
-use crate::attr::{duration, place, read_options, value};
+use crate::attr::{cron, duration, place, read_options, value};
 
-const OPTIONS: &[&str] = &["tick", "every", "first", "missed", "jitter"];
+const OPTIONS: &[&str] = &["tick", "every", "cron", "first", "missed", "jitter"];
 
 const FIRST: &[&str] = &["now", "after"];
 const MISSED: &[&str] = &["skip", "burst", "delay"];
+
+const EXAMPLES: &str = "`#[periodic(tick = Beat, every = \"500ms\")]` or \
+                        `#[periodic(tick = Beat, cron = \"0 */5 * * * *\")]`";
 
 const FORMS: &str = "a tick is a struct that is written out: `Beat`, `Flush { all: true }` or \
                      `Wait(3)`";
@@ -22,7 +25,7 @@ pub(super) struct Periodic {
     tick: Expr,
     /// The message's type, read off the expression.
     message: Path,
-    every: LitStr,
+    when: When,
     /// The variant of `First`.
     first: Ident,
     /// The variant of `Missed`.
@@ -30,47 +33,55 @@ pub(super) struct Periodic {
     jitter: Option<LitStr>,
 }
 
+/// Which moments: the variants of conclib's `When`.
+enum When {
+    Every(LitStr),
+    Cron(LitStr),
+}
+
 impl Periodic {
     pub(super) fn parse(attribute: &Attribute) -> syn::Result<Self> {
-        let (mut tick, mut every, mut jitter) = (None::<Expr>, None, None);
-        let mut first = format_ident!("Now");
+        let (mut tick, mut every, mut cron) = (None::<Expr>, None, None);
+        let (mut first, mut jitter) = (None, None);
         let mut missed = format_ident!("Skip");
         read_options(attribute, OPTIONS, &mut Vec::new(), |option, meta| {
             match option {
                 "tick" => tick = Some(value(meta, "tick = Beat")?),
                 "every" => every = Some(value(meta, "every = \"500ms\"")?),
-                "first" => first = variant(&value(meta, "first = \"after\"")?, FIRST)?,
+                "cron" => cron = Some(value(meta, "cron = \"0 */5 * * * *\"")?),
+                "first" => first = Some(value(meta, "first = \"after\"")?),
                 "missed" => missed = variant(&value(meta, "missed = \"skip\"")?, MISSED)?,
                 _ => jitter = Some(value(meta, "jitter = \"5s\"")?),
             }
             Ok(())
         })?;
         let missing = |option: &str| {
-            let problem = format!(
-                "`{option}` is missing: \
-                 write for example `#[periodic(tick = Beat, every = \"500ms\")]`"
-            );
+            let problem = format!("{option} is missing: write for example {EXAMPLES}");
             syn::Error::new_spanned(attribute.path(), problem)
         };
-        let tick = tick.ok_or_else(|| missing("tick"))?;
-        let every = every.ok_or_else(|| missing("every"))?;
+        let tick = tick.ok_or_else(|| missing("`tick`"))?;
+        let when = When::one_of(every, cron)?.ok_or_else(|| missing("`every` or `cron`"))?;
         let message = type_of(&tick)?;
         Ok(Self {
             tick,
             message,
-            every,
-            first,
+            first: when.first(first.as_ref())?,
+            when,
             missed,
             jitter,
         })
     }
 
     pub(super) fn validate(&self) -> syn::Result<()> {
-        if duration(&self.every)?.is_zero() {
-            return Err(syn::Error::new_spanned(
-                &self.every,
-                "an interval is longer than 0: write for example \"500ms\"",
-            ));
+        match &self.when {
+            When::Every(every) if duration(every)?.is_zero() => {
+                return Err(syn::Error::new_spanned(
+                    every,
+                    "an interval is longer than 0: write for example \"500ms\"",
+                ));
+            }
+            When::Every(_) => {}
+            When::Cron(expression) => cron(expression)?,
         }
         self.jitter.as_ref().map(duration).transpose()?;
         Ok(())
@@ -89,7 +100,7 @@ impl Periodic {
             missed,
             ..
         } = self;
-        let every = duration_tokens(duration(&self.every).unwrap_or_default());
+        let when = self.when.expand();
         let jitter = self
             .jitter
             .as_ref()
@@ -101,13 +112,48 @@ impl Periodic {
             ::conclib::Tick {
                 name: <#message as ::conclib::ActorMessage>::NAME,
                 schedule: ::conclib::Schedule {
-                    every: #every,
+                    when: ::conclib::When::#when,
                     first: ::conclib::First::#first,
                     missed: ::conclib::Missed::#missed,
                     jitter: #jitter,
                 },
                 message: || #wrap(#tick),
             }
+        }
+    }
+}
+
+impl When {
+    fn one_of(every: Option<LitStr>, cron: Option<LitStr>) -> syn::Result<Option<Self>> {
+        match (every, cron) {
+            (Some(_), Some(cron)) => Err(syn::Error::new_spanned(
+                cron,
+                "a tick has an interval or a cron expression: write either `every` or `cron`",
+            )),
+            (every, cron) => Ok(every.map(Self::Every).or(cron.map(Self::Cron))),
+        }
+    }
+
+    /// The variant of `First`.
+    fn first(&self, first: Option<&LitStr>) -> syn::Result<Ident> {
+        match (self, first) {
+            (_, None) => Ok(format_ident!("Now")),
+            (Self::Every(_), Some(first)) => variant(first, FIRST),
+            (Self::Cron(_), Some(first)) => Err(syn::Error::new_spanned(
+                first,
+                "a cron expression says itself when the first tick is due: \
+                 leave `first` out, or write `every` instead of `cron`",
+            )),
+        }
+    }
+
+    fn expand(&self) -> TokenStream {
+        match self {
+            Self::Every(every) => {
+                let every = duration_tokens(duration(every).unwrap_or_default());
+                quote!(Every(#every))
+            }
+            Self::Cron(expression) => quote!(Cron(::conclib::Cron::from_static(#expression))),
         }
     }
 }

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use tokio::time::{Instant, Sleep};
 
 use super::Handlers;
-use crate::schedule::{Due, Schedule};
+use crate::schedule::{Due, Moment, Schedule, Verdict};
 
 /// A message that was ordered with [`Context::after`](crate::Context::after) or
 /// [`Context::every`](crate::Context::every), to be cancelled with
@@ -46,13 +46,8 @@ impl<A: Handlers> Timers<A> {
         schedule: Schedule,
         message: Box<dyn FnMut() -> A::Inbox + Send>,
     ) {
-        let due = schedule.start(Instant::now());
-        let entry = Entry::Every {
-            schedule,
-            due,
-            message,
-        };
-        self.insert(timer, due.at, entry);
+        let due = schedule.start(Moment::now());
+        self.insert_series(timer, schedule, due, message);
     }
 
     pub(super) fn cancel(&mut self, timer: Timer) -> bool {
@@ -83,15 +78,12 @@ impl<A: Handlers> Timers<A> {
                     due,
                     mut message,
                 }) => {
-                    let inbox = message();
-                    let due = schedule.next(due, now);
-                    let entry = Entry::Every {
-                        schedule,
-                        due,
-                        message,
-                    };
-                    self.insert(timer, due.at, entry);
-                    return Some(inbox);
+                    let Verdict { runs, next } = schedule.judge(&due, Moment::now());
+                    let inbox = runs.then(&mut message);
+                    self.insert_series(timer, schedule, next, message);
+                    if inbox.is_some() {
+                        return inbox;
+                    }
                 }
             }
         }
@@ -109,6 +101,22 @@ impl<A: Handlers> Timers<A> {
             alarm.as_mut().reset(*earliest);
         }
         alarm.as_mut().poll(cx)
+    }
+
+    fn insert_series(
+        &mut self,
+        timer: Timer,
+        schedule: Schedule,
+        due: Due,
+        message: Box<dyn FnMut() -> A::Inbox + Send>,
+    ) {
+        let at = due.at;
+        let entry = Entry::Every {
+            schedule,
+            due,
+            message,
+        };
+        self.insert(timer, at, entry);
     }
 
     fn insert(&mut self, timer: Timer, at: Instant, entry: Entry<A>) {

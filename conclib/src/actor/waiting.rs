@@ -147,11 +147,7 @@ impl Circle {
         None
     }
 
-    fn from_way(
-        actor: &Arc<dyn AnyActor>,
-        reached: &[(Edge, Option<usize>)],
-        end: usize,
-    ) -> Self {
+    fn from_way(actor: &Arc<dyn AnyActor>, reached: &[(Edge, Option<usize>)], end: usize) -> Self {
         let mut edges = Vec::new();
         let mut place = Some(end);
         while let Some((edge, before)) = place.and_then(|place| reached.get(place)) {

@@ -10,7 +10,7 @@ use tokio::time::{Instant, Sleep};
 use crate::actor::cell::ActorCell;
 use crate::actor::{Actor, Context, Handlers};
 use crate::mailbox::Refill;
-use crate::schedule::{Due, Tick};
+use crate::schedule::{Due, Moment, Tick, Verdict};
 
 pub(super) struct Events<'a, A: Actor> {
     cell: &'a ActorCell<A>,
@@ -123,7 +123,10 @@ struct Ticks<A: Handlers> {
 
 impl<A: Handlers> Ticks<A> {
     fn new(table: &'static [Tick<A>]) -> Option<Self> {
-        let now = Instant::now();
+        if table.is_empty() {
+            return None;
+        }
+        let now = Moment::now();
         let due: Box<[Due]> = table.iter().map(|tick| tick.schedule.start(now)).collect();
         let earliest = due.iter().map(|due| due.at).min()?;
         Some(Self {
@@ -140,10 +143,11 @@ impl<A: Handlers> Ticks<A> {
         }
         let (entry, due) = self.due.iter().enumerate().min_by_key(|(_, due)| due.at)?;
         let tick = &self.table[entry];
-        self.due[entry] = tick.schedule.next(*due, now);
+        let Verdict { runs, next } = tick.schedule.judge(due, Moment::now());
+        self.due[entry] = next;
         let earliest = self.due.iter().map(|due| due.at).min()?;
         self.timer.as_mut().reset(earliest);
-        Some((tick.message)())
+        runs.then(|| (tick.message)())
     }
 
     fn poll(&mut self, cx: &mut task::Context<'_>) -> Poll<()> {

@@ -1,5 +1,7 @@
 //! Periodic actors.
 
+use conclib::{Schedule, When};
+
 use super::forms::Forms;
 use super::*;
 
@@ -61,11 +63,8 @@ fn ticks_are_a_table() {
     let [beat, wait, flush] = Heart::TICKS else {
         panic!("three ticks")
     };
-    assert_eq!(
-        beat.schedule,
-        conclib::Schedule::every(Duration::from_millis(500))
-    );
-    assert_eq!(wait.schedule.every, Duration::from_secs(90));
+    assert_eq!(beat.schedule, Schedule::every(Duration::from_millis(500)));
+    assert_eq!(wait.schedule.when, When::Every(Duration::from_secs(90)));
     assert_eq!(wait.schedule.first, First::After);
     assert_eq!(wait.schedule.missed, Missed::Burst);
     assert_eq!(flush.schedule.missed, Missed::Delay);
@@ -123,5 +122,26 @@ async fn a_periodic_actor_may_be_generic() -> TestResult {
     tokio::time::sleep(Duration::from_millis(3500)).await;
     assert_eq!(counter.ask(Len).await?, 3);
     assert_eq!(Counter::<u32>::TICKS[0].name, "Beat");
+    Ok(())
+}
+
+#[derive(Actor)]
+#[periodic(tick = Beat, cron = "0 0 3 * * *", missed = "burst", jitter = "5m")]
+struct Nightly;
+
+#[handlers]
+impl Nightly {
+    #[handler]
+    fn beat(&mut self, _: Beat) {}
+}
+
+#[test]
+fn a_tick_may_be_a_moment_of_the_calendar() -> TestResult {
+    let expected = Schedule {
+        missed: Missed::Burst,
+        jitter: Duration::from_secs(300),
+        ..Schedule::cron("0 0 3 * * *")?
+    };
+    assert_eq!(Nightly::TICKS[0].schedule, expected);
     Ok(())
 }
