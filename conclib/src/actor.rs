@@ -122,13 +122,14 @@ use crate::urn::Urn;
 
 pub use actor_ref::{ActorRef, WeakActorRef};
 pub use context::{Context, Task};
-pub use recipient::{Recipient, Wanted};
+pub use recipient::{Recipient, Wanted, WeakRecipient};
 pub use send::{Ask, Tell};
 pub use timers::Timer;
 pub use vitals::Phase;
 
 mod actor_ref;
 pub(crate) mod belongings;
+mod blocking;
 pub(crate) mod cell;
 mod context;
 pub(crate) mod control;

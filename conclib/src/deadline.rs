@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::time::{Instant, Sleep};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 /// A moment, and a timer that is armed only once somebody really waits for it.
 #[derive(Default)]
@@ -31,8 +31,46 @@ impl Deadline {
             return Poll::Pending;
         };
         self.timer
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)))
+            .get_or_insert_with(|| Box::pin(sleep_until(at)))
             .as_mut()
             .poll(cx)
+    }
+}
+
+/// How long somebody is ready to wait. Smaller than a [`Deadline`], for what mostly does not wait:
+/// until it does, no clock is read.
+#[derive(Default)]
+pub(crate) enum Patience {
+    #[default]
+    Endless,
+    /// So long, from the first wait.
+    For(Duration),
+    /// The wait has begun.
+    Until(Pin<Box<Sleep>>),
+}
+
+impl Patience {
+    /// Ready when it has run out; the first call starts the count.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Self::For(timeout) = *self {
+            // A moment too late to be counted never comes.
+            *self = Instant::now()
+                .checked_add(timeout)
+                .map_or(Self::Endless, |end| Self::Until(Box::pin(sleep_until(end))));
+        }
+        match self {
+            Self::Until(timer) => timer.as_mut().poll(cx),
+            Self::Endless | Self::For(_) => Poll::Pending,
+        }
+    }
+
+    /// When it runs out, if the wait begins now: by the system's clock, for those who wait
+    /// without a runtime.
+    pub(crate) fn end(&self) -> Option<std::time::Instant> {
+        match self {
+            Self::Endless => None,
+            Self::For(timeout) => std::time::Instant::now().checked_add(*timeout),
+            Self::Until(timer) => Some(timer.deadline().into_std()),
+        }
     }
 }

@@ -7,6 +7,9 @@ use std::time::Duration;
 
 use crate::urn::Urn;
 
+/// When it is worth trying again after a mailbox was full.
+const RETRY_AFTER: Duration = Duration::from_millis(50);
+
 /// Why an ask ended without a value.
 ///
 /// One type serves local and remote asks. Those that can only happen on the bus say so.
@@ -115,6 +118,13 @@ pub enum AskError {
 }
 
 impl AskError {
+    /// An actor's mailbox is full, and whoever sends does not wait.
+    pub(crate) const fn overloaded() -> Self {
+        Self::Overloaded {
+            retry_after: RETRY_AFTER,
+        }
+    }
+
     /// True if the request was certainly not executed and may succeed when it is repeated.
     pub fn is_retryable(&self) -> bool {
         match self {

@@ -44,6 +44,7 @@
 //! | define an actor | [`Actor`](trait@Actor), [`#[handlers]`](macro@handlers), [`Context`] |
 //! | answer later | [`Reply`] |
 //! | start, find and stop actors | [`ActorSystem`], [`ActorRef`], [`Recipient`] |
+//! | tell many actors at once | [`Topic`] |
 //! | do something regularly | [`PeriodicActor`], [`Ticker`] |
 //! | be asked from other processes | [`start_proxy`], [`Config`] |
 //! | ask actors of other processes | [`ProxyClient`], [`AskError`] |
@@ -75,6 +76,7 @@
 //! mailbox schedule                   queues, and when something is due
 //! actor                              traits and references
 //! registry runner system             URN to actor; the event loop; spawn, look up, shut down
+//! topic                              one message for many actors
 //! ticker periodic                    regular work
 //! proxy                              the bus: config, frames, transports, server, client
 //! daemon                             start_redis, start_api
@@ -118,6 +120,7 @@ mod runner;
 mod supervision;
 mod supervisor;
 mod system;
+mod topic;
 
 // ---- regular work
 mod periodic;
@@ -137,7 +140,7 @@ mod macro_support;
 
 pub use actor::{
     Actor, ActorRef, Ask, Context, DEFAULT_MAILBOX, Handler, Handlers, IntoActor, Outcome, Phase,
-    Recipient, StopReason, Task, Tell, Terminated, Timer, Wanted, WeakActorRef,
+    Recipient, StopReason, Task, Tell, Terminated, Timer, Wanted, WeakActorRef, WeakRecipient,
 };
 pub use conclib_macros::{Actor, ActorMessage, handler, handlers};
 #[cfg(all(unix, feature = "daemon"))]
@@ -163,6 +166,7 @@ pub use system::{
     Snapshot, Source, Spawn, SpawnError, Supervised,
 };
 pub use ticker::{Ticker, TickerBuilder};
+pub use topic::{Published, Topic};
 pub use urn::{MAX_URN_BYTES, Urn, UrnError};
 
 /// For the macros' expansions only.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::mem;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -14,8 +15,8 @@ use crate::responder::{Responder, verdict_of_drop};
 /// The right and the duty to answer one message.
 ///
 /// A handler that takes a `Reply<R>` returns `()` and answers later, from anywhere: it may keep
-/// the reply in its state, or move it into a task. The same handler serves tells, for which
-/// answering does nothing.
+/// the reply in its state, move it into a task, or [`forward`](crate::ActorRef::forward) it to
+/// another actor. The same handler serves tells, for which answering does nothing.
 ///
 /// Silence is never an answer: a reply that is dropped tells its asker
 /// [`Failed`](AskError::Failed) while unwinding from a panic, [`NoReply`](AskError::NoReply)
@@ -92,6 +93,7 @@ impl<R> Reply<R> {
     pub(crate) fn local() -> (Self, ReplyReceiver<R>) {
         let slot = Arc::new(Slot {
             state: Mutex::new(SlotState::Empty),
+            kept: AtomicBool::new(false),
         });
         let receiver = ReplyReceiver { slot: slot.clone() };
         let to = To::Local { slot, taken: false };
@@ -113,8 +115,22 @@ impl<R> Reply<R> {
     pub fn take_over(mut self) -> Self {
         match &mut self.to {
             To::Nobody => {}
-            To::Local { taken, .. } => *taken = true,
+            To::Local { slot, taken } => {
+                *taken = true;
+                slot.kept.store(true, Ordering::Release);
+            }
             To::Remote { responder, .. } => responder.take_over(),
+        }
+        self
+    }
+
+    /// Marks that the reply is on its way to another handler: until that has it, dropping it means
+    /// `ActorStopped`.
+    pub(crate) fn hand_on(mut self) -> Self {
+        match &mut self.to {
+            To::Nobody => {}
+            To::Local { taken, .. } => *taken = false,
+            To::Remote { responder, .. } => responder.hand_on(),
         }
         self
     }
@@ -184,9 +200,36 @@ impl<R> fmt::Debug for ReplyReceiver<R> {
     }
 }
 
+impl<R: Send + 'static> ReplyReceiver<R> {
+    /// For those who look who waits for whom.
+    pub(crate) fn question(&self) -> Arc<dyn Unanswered> {
+        self.slot.clone()
+    }
+}
+
 /// The one allocation of a local ask.
 struct Slot<R> {
     state: Mutex<SlotState<R>>,
+    /// A handler has kept the reply for later: nobody knows who will answer.
+    kept: AtomicBool,
+}
+
+/// A question that waits for its answer.
+pub(crate) trait Unanswered: Send + Sync {
+    /// True while the one who was asked owes the answer.
+    fn is_open(&self) -> bool;
+    /// Ends the ask with an error.
+    fn refuse(&self, error: AskError);
+}
+
+impl<R: Send> Unanswered for Slot<R> {
+    fn is_open(&self) -> bool {
+        !self.kept.load(Ordering::Acquire) && self.is_wanted()
+    }
+
+    fn refuse(&self, error: AskError) {
+        self.fill(Err(error));
+    }
 }
 
 enum SlotState<R> {

@@ -68,6 +68,10 @@ impl Responder {
         self.taken.store(true, Ordering::Relaxed);
     }
 
+    pub(crate) fn hand_on(&self) {
+        self.taken.store(false, Ordering::Relaxed);
+    }
+
     pub(crate) fn is_wanted(&self) -> bool {
         !self.done.load(Ordering::Relaxed)
             && self

@@ -5,8 +5,10 @@ use std::sync::{Arc, Weak};
 
 use super::cell::ActorCell;
 use super::control::StopCause;
-use super::{Ask, Handler, Handlers, Recipient, StopReason, Tell};
+use super::{Ask, Handler, Handlers, Recipient, StopReason, Tell, waiting};
+use crate::error::TellError;
 use crate::message::ActorMessage;
+use crate::reply::Reply;
 use crate::urn::Urn;
 
 /// Where to send messages to an actor of type `A`.
@@ -58,13 +60,14 @@ impl<A: Handlers> ActorRef<A> {
     }
 
     /// Sends a message and waits for room in the mailbox, not for an answer. An actor that sends to
-    /// itself does not wait.
+    /// itself does not wait. [`timeout`](Tell::timeout) bounds the wait, and
+    /// [`try_tell`](Self::try_tell) does without.
     ///
     /// Messages of one sender arrive in the order in which it sent them.
     ///
     /// # Errors
     ///
-    /// [`TellError`](crate::TellError) with the message, if the actor has stopped.
+    /// [`TellError`] with the message, if the actor has stopped.
     ///
     /// # Cancel safety
     ///
@@ -75,6 +78,100 @@ impl<A: Handlers> ActorRef<A> {
         A: Handler<M>,
     {
         Tell::new(self.recipient(), message)
+    }
+
+    /// Sends a message if there is room for it now and nobody waits in line. An actor that sends to
+    /// itself needs no room.
+    ///
+    /// # Errors
+    ///
+    /// [`TellError`] with the message: [`Overloaded`](crate::AskError::Overloaded) if the mailbox is
+    /// full, [`ActorStopped`](crate::AskError::ActorStopped) if the actor has stopped.
+    ///
+    /// ```
+    /// use conclib::prelude::*;
+    ///
+    /// #[derive(ActorMessage, Serialize, Deserialize)]
+    /// struct Sample(f64);
+    ///
+    /// # #[derive(Actor)]
+    /// # struct Meter;
+    /// # #[handlers]
+    /// # impl Meter {
+    /// #     #[handler]
+    /// #     fn sample(&mut self, _: Sample) {}
+    /// # }
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let system = ActorSystem::new();
+    /// let meter = system.spawn(Meter).mailbox(1).await?;
+    /// assert!(meter.try_tell(Sample(0.5)).is_ok());
+    /// let full = meter.try_tell(Sample(0.7)).unwrap_err();
+    /// assert!(matches!(full.reason, AskError::Overloaded { .. }));
+    /// assert_eq!(full.message.0, 0.7);
+    /// # Ok(()) }
+    /// ```
+    pub fn try_tell<M: ActorMessage>(&self, message: M) -> Result<(), TellError<M>>
+    where
+        A: Handler<M>,
+    {
+        self.cell.try_tell(message)
+    }
+
+    /// Hands a message on, together with the reply that somebody waits for: the asker gets its
+    /// answer from this actor. Awaited, it waits for room like [`tell`](Self::tell), not for the
+    /// answer.
+    ///
+    /// # Errors
+    ///
+    /// [`TellError`] with the message, if the actor has stopped, or a [`timeout`](Tell::timeout) has
+    /// passed; the asker then hears [`ActorStopped`](crate::AskError::ActorStopped) or
+    /// [`Timeout`](crate::AskError::Timeout).
+    ///
+    /// # Cancel safety
+    ///
+    /// Like that of [`tell`](Self::tell). The asker of what was not sent hears
+    /// [`NoReply`](crate::AskError::NoReply).
+    ///
+    /// ```
+    /// use conclib::prelude::*;
+    ///
+    /// #[derive(ActorMessage, Serialize, Deserialize)]
+    /// #[message(response = u32)]
+    /// struct Double { n: u32 }
+    ///
+    /// # #[derive(Actor)]
+    /// # struct Worker;
+    /// # #[handlers]
+    /// # impl Worker {
+    /// #     #[handler]
+    /// #     fn double(&mut self, message: Double) -> u32 { message.n * 2 }
+    /// # }
+    /// /// Gives each message to the next worker.
+    /// #[derive(Actor)]
+    /// struct Router { workers: Vec<ActorRef<Worker>>, next: usize }
+    ///
+    /// #[handlers]
+    /// impl Router {
+    ///     #[handler]
+    ///     async fn double(&mut self, message: Double, reply: Reply<u32>) -> Result<(), Failure> {
+    ///         self.next = (self.next + 1) % self.workers.len();
+    ///         self.workers[self.next].forward(message, reply).await?;
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let system = ActorSystem::new();
+    /// let workers = vec![system.spawn(Worker).await?, system.spawn(Worker).await?];
+    /// let router = system.spawn(Router { workers, next: 0 }).await?;
+    /// assert_eq!(router.ask(Double { n: 21 }).await?, 42);
+    /// # Ok(()) }
+    /// ```
+    pub fn forward<M: ActorMessage>(&self, message: M, reply: Reply<M::Response>) -> Tell<M>
+    where
+        A: Handler<M>,
+    {
+        Tell::forward(self.recipient(), message, reply)
     }
 
     /// Sends a message and waits for its answer, without a deadline unless
@@ -121,7 +218,7 @@ impl<A: Handlers> ActorRef<A> {
     ///
     /// It may be dropped and called again.
     pub async fn wait_stopped(&self) -> StopReason {
-        self.cell.stopped.wait().await.clone()
+        waiting::stopped(self.cell.clone()).await
     }
 
     /// True if the actor has stopped.

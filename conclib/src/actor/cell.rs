@@ -15,7 +15,7 @@ use super::relations::Relations;
 use super::vitals::{Phase, Vitals};
 use super::{Handler, Handlers, StopReason, Terminated, Wanted};
 use crate::envelope::RequestEnvelope;
-use crate::error::Failure;
+use crate::error::{AskError, Failure, TellError};
 use crate::mailbox::{Closed, Mailbox, Rejected, Ticket};
 use crate::message::ActorMessage;
 use crate::reply::Reply;
@@ -172,6 +172,34 @@ impl<A: Handlers> ActorCell<A> {
             *parcel = item.and_then(A::unwrap);
         }
         sent
+    }
+
+    /// Sends if nobody has to wait for it; an actor that sends to itself needs no room.
+    pub(crate) fn try_tell<M: ActorMessage>(&self, message: M) -> Result<(), TellError<M>>
+    where
+        A: Handler<M>,
+    {
+        let (item, reason) = match self.push_now(A::wrap(message, Reply::nobody())) {
+            Ok(()) => return Ok(()),
+            Err(Rejected::Full(item)) => (item, AskError::overloaded()),
+            Err(Rejected::Closed(item)) => (item, AskError::ActorStopped),
+        };
+        match A::unwrap(item) {
+            Some((message, _nobody)) => Err(TellError::new(message, reason)),
+            // Only a hand-written `unwrap` that does not know what `wrap` made.
+            None => Ok(()),
+        }
+    }
+
+    fn push_now(&self, item: A::Inbox) -> Result<(), Rejected<A::Inbox>> {
+        if !Current::is(self.id()) {
+            return self.mailbox.try_push(item);
+        }
+        let mut item = Some(item);
+        match (self.mailbox.push_past_bound(&mut item), item) {
+            (Err(Closed), Some(item)) => Err(Rejected::Closed(item)),
+            _ => Ok(()),
+        }
     }
 
     pub(crate) fn withdraw<M: ActorMessage>(&self, ticket: Ticket) -> Option<Parcel<M>>
@@ -347,6 +375,10 @@ impl<A: Handler<M>, M: ActorMessage> super::recipient::Receives<M> for ActorCell
         &self.urn
     }
 
+    fn actor(self: Arc<Self>) -> Arc<dyn AnyActor> {
+        self
+    }
+
     fn poll_send(
         &self,
         cx: &mut Context<'_>,
@@ -358,6 +390,14 @@ impl<A: Handler<M>, M: ActorMessage> super::recipient::Receives<M> for ActorCell
 
     fn withdraw(&self, ticket: Ticket) -> Option<Parcel<M>> {
         ActorCell::withdraw(self, ticket)
+    }
+
+    fn try_tell(&self, message: M) -> Result<(), TellError<M>> {
+        ActorCell::try_tell(self, message)
+    }
+
+    fn stopped(&self) -> &SetOnce<StopReason> {
+        &self.stopped
     }
 
     fn add_reference(&self) {

@@ -2,14 +2,18 @@
 
 use std::any::Any;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 
-use super::cell::{ActorCell, Parcel};
-use super::{Ask, Handler, Tell};
+use tokio::sync::SetOnce;
+
+use super::cell::{ActorCell, AnyActor, Parcel};
+use super::{Ask, Handler, StopReason, Tell, waiting};
+use crate::error::TellError;
 use crate::mailbox::{Closed, Ticket};
 use crate::message::ActorMessage;
 use crate::pool::Pool;
+use crate::reply::Reply;
 use crate::urn::Urn;
 
 /// Where to send messages of type `M`, whatever actor handles them.
@@ -44,6 +48,8 @@ pub struct Recipient<M: ActorMessage> {
 /// What a [`Recipient`] needs of the actor behind it.
 pub(crate) trait Receives<M: ActorMessage>: Send + Sync {
     fn urn(&self) -> &Urn;
+    /// The actor, whatever it handles.
+    fn actor(self: Arc<Self>) -> Arc<dyn AnyActor>;
     /// Sends the parcel, or waits for room; on `Closed` the parcel is back in its place.
     fn poll_send(
         &self,
@@ -53,6 +59,10 @@ pub(crate) trait Receives<M: ActorMessage>: Send + Sync {
     ) -> Poll<Result<(), Closed>>;
     /// Stops waiting for room.
     fn withdraw(&self, ticket: Ticket) -> Option<Parcel<M>>;
+    /// Sends if nobody has to wait for it.
+    fn try_tell(&self, message: M) -> Result<(), TellError<M>>;
+    /// Set when it has stopped.
+    fn stopped(&self) -> &SetOnce<StopReason>;
     fn add_reference(&self);
     fn drop_reference(&self);
 }
@@ -78,6 +88,124 @@ impl<M: ActorMessage> Recipient<M> {
         Ask::new(self.clone(), message)
     }
 
+    /// Sends a message if there is room for it now; like [`ActorRef::try_tell`].
+    ///
+    /// # Errors
+    ///
+    /// [`TellError`] with the message, if the mailbox is full or the actor has stopped.
+    ///
+    /// ```
+    /// # use conclib::prelude::*;
+    /// # #[derive(ActorMessage, Serialize, Deserialize)]
+    /// # struct Note(String);
+    /// # #[derive(Actor)]
+    /// # #[actor(urn = "log")]
+    /// # struct Log;
+    /// # #[handlers]
+    /// # impl Log {
+    /// #     #[handler]
+    /// #     fn note(&mut self, _: Note) {}
+    /// # }
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let system = ActorSystem::new();
+    /// # system.spawn(Log).await?;
+    /// let log: Recipient<Note> = system.recipient("log")?;
+    /// if let Err(back) = log.try_tell(Note("hello".to_owned())) {
+    ///     eprintln!("{}: {}", back.reason, back.message.0);
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub fn try_tell(&self, message: M) -> Result<(), TellError<M>> {
+        self.target.try_tell(message)
+    }
+
+    /// Hands a message on, together with the reply that somebody waits for; like
+    /// [`ActorRef::forward`].
+    ///
+    /// ```
+    /// use conclib::prelude::*;
+    ///
+    /// #[derive(ActorMessage, Serialize, Deserialize)]
+    /// #[message(response = String)]
+    /// struct Translate(String);
+    ///
+    /// /// Does not care who translates.
+    /// #[derive(Actor)]
+    /// struct FrontDesk { translator: Recipient<Translate> }
+    ///
+    /// #[handlers]
+    /// impl FrontDesk {
+    ///     #[handler]
+    ///     async fn translate(&mut self, message: Translate, reply: Reply<String>) -> Result<(), Failure> {
+    ///         self.translator.forward(message, reply).await?;
+    ///         Ok(())
+    ///     }
+    /// }
+    /// # #[derive(Actor)]
+    /// # struct Translator;
+    /// # #[handlers]
+    /// # impl Translator {
+    /// #     #[handler]
+    /// #     fn translate(&mut self, Translate(text): Translate) -> String { text.to_uppercase() }
+    /// # }
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let system = ActorSystem::new();
+    /// let translator = system.spawn(Translator).await?.recipient();
+    /// let desk = system.spawn(FrontDesk { translator }).await?;
+    /// assert_eq!(desk.ask(Translate("hello".to_owned())).await?, "HELLO");
+    /// # Ok(()) }
+    /// ```
+    pub fn forward(&self, message: M, reply: Reply<M::Response>) -> Tell<M> {
+        Tell::forward(self.clone(), message, reply)
+    }
+
+    /// Waits until the actor has stopped, and says why; like [`ActorRef::wait_stopped`].
+    ///
+    /// # Cancel safety
+    ///
+    /// It may be dropped and called again.
+    ///
+    /// ```
+    /// # use conclib::prelude::*;
+    /// # #[derive(ActorMessage, Serialize, Deserialize)]
+    /// # struct Note(String);
+    /// # #[derive(Actor)]
+    /// # struct Log;
+    /// # #[handlers]
+    /// # impl Log {
+    /// #     #[handler]
+    /// #     fn note(&mut self, _: Note) {}
+    /// # }
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let system = ActorSystem::new();
+    /// let actor = system.spawn(Log).await?;
+    /// let log: Recipient<Note> = actor.recipient();
+    /// actor.stop();
+    /// assert!(matches!(log.wait_stopped().await, StopReason::Requested));
+    /// assert!(log.is_stopped());
+    /// # Ok(()) }
+    /// ```
+    pub async fn wait_stopped(&self) -> StopReason {
+        waiting::stopped(self.actor()).await
+    }
+
+    /// True if the actor has stopped.
+    pub fn is_stopped(&self) -> bool {
+        self.target.stopped().initialized()
+    }
+
+    /// A recipient that does not count for an actor that lives
+    /// [while it is referenced](crate::Spawn::while_referenced).
+    pub fn downgrade(&self) -> WeakRecipient<M> {
+        WeakRecipient {
+            target: Arc::downgrade(&self.target),
+        }
+    }
+
+    pub(super) fn actor(&self) -> Arc<dyn AnyActor> {
+        self.target.clone().actor()
+    }
+
     pub(super) fn target(&self) -> &dyn Receives<M> {
         &*self.target
     }
@@ -95,9 +223,78 @@ impl<M: ActorMessage> Drop for Recipient<M> {
     }
 }
 
+impl<M: ActorMessage> PartialEq for Recipient<M> {
+    /// True if both refer to the same actor.
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.target, &other.target)
+    }
+}
+
+impl<M: ActorMessage> Eq for Recipient<M> {}
+
 impl<M: ActorMessage> fmt::Debug for Recipient<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Recipient").field(self.urn()).finish()
+    }
+}
+
+/// A [`Recipient`] that keeps nothing alive.
+///
+/// ```
+/// use conclib::WeakRecipient;
+/// use conclib::prelude::*;
+///
+/// # #[derive(ActorMessage, Serialize, Deserialize)]
+/// # struct Note(String);
+/// # #[derive(Actor)]
+/// # struct Log;
+/// # #[handlers]
+/// # impl Log {
+/// #     #[handler]
+/// #     fn note(&mut self, _: Note) {}
+/// # }
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let system = ActorSystem::new();
+/// let actor = system.spawn(Log).await?;
+/// let log: WeakRecipient<Note> = actor.recipient().downgrade();
+/// assert!(log.upgrade().is_some());
+///
+/// actor.stop();
+/// actor.wait_stopped().await;
+/// assert!(log.upgrade().is_none());
+/// # Ok(()) }
+/// ```
+pub struct WeakRecipient<M: ActorMessage> {
+    target: Weak<dyn Receives<M>>,
+}
+
+impl<M: ActorMessage> WeakRecipient<M> {
+    /// The recipient, unless the actor has stopped.
+    pub fn upgrade(&self) -> Option<Recipient<M>> {
+        self.target
+            .upgrade()
+            .filter(|target| !target.stopped().initialized())
+            .map(Recipient::new)
+    }
+
+    /// True if it leads to the same actor.
+    pub(crate) fn leads_to(&self, recipient: &Recipient<M>) -> bool {
+        std::ptr::addr_eq(self.target.as_ptr(), Arc::as_ptr(&recipient.target))
+    }
+}
+
+impl<M: ActorMessage> Clone for WeakRecipient<M> {
+    fn clone(&self) -> Self {
+        Self {
+            target: self.target.clone(),
+        }
+    }
+}
+
+impl<M: ActorMessage> fmt::Debug for WeakRecipient<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let urn = self.target.upgrade().map(|target| target.urn().clone());
+        f.debug_tuple("WeakRecipient").field(&urn).finish()
     }
 }
 

@@ -8,8 +8,10 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use super::Recipient;
+use super::blocking::block_on;
 use super::cell::Parcel;
-use crate::deadline::Deadline;
+use super::waiting::{Edge, Until, Waiting};
+use crate::deadline::Patience;
 use crate::error::{AskError, Delivered, TellError};
 use crate::mailbox::{Closed, Ticket};
 use crate::message::ActorMessage;
@@ -25,6 +27,14 @@ struct Sending<M: ActorMessage> {
 }
 
 impl<M: ActorMessage> Sending<M> {
+    fn new(to: Recipient<M>, message: M, reply: Reply<M::Response>) -> Self {
+        Self {
+            to,
+            parcel: Some((message, reply)),
+            ticket: None,
+        }
+    }
+
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
         self.to
             .target()
@@ -46,14 +56,14 @@ impl<M: ActorMessage> Drop for Sending<M> {
         if self.parcel.is_none() && self.ticket.is_none() {
             return; // as nearly always: it has got in
         }
-        // Nobody waits for the answer of what never got in, so its reply need not speak.
+        // A reply that was to be handed on is dropped by whoever had taken it: it says `NoReply`.
         if let Some((_message, reply)) = self.take_back() {
-            reply.forget();
+            drop(reply.take_over());
         }
     }
 }
 
-/// A tell under way: made by `tell`, sent when awaited.
+/// A tell under way: made by `tell` or `forward`, sent when awaited.
 ///
 /// # Cancel safety
 ///
@@ -62,6 +72,10 @@ impl<M: ActorMessage> Drop for Sending<M> {
 #[must_use = "a tell is sent when it is awaited"]
 pub struct Tell<M: ActorMessage> {
     state: TellState<M>,
+    /// How long it waits for room.
+    patience: Patience,
+    /// Says that an actor waits for room, while it does.
+    waiting: Option<Waiting>,
 }
 
 enum TellState<M: ActorMessage> {
@@ -72,19 +86,175 @@ enum TellState<M: ActorMessage> {
 
 impl<M: ActorMessage> Tell<M> {
     pub(crate) fn new(to: Recipient<M>, message: M) -> Self {
+        Self::from_state(TellState::Sending(Sending::new(
+            to,
+            message,
+            Reply::nobody(),
+        )))
+    }
+
+    pub(crate) fn forward(to: Recipient<M>, message: M, reply: Reply<M::Response>) -> Self {
+        Self::from_state(TellState::Sending(Sending::new(
+            to,
+            message,
+            reply.hand_on(),
+        )))
+    }
+
+    pub(crate) fn refused(message: M, reason: AskError) -> Self {
+        Self::from_state(TellState::Refused(Some(TellError::new(message, reason))))
+    }
+
+    fn from_state(state: TellState<M>) -> Self {
         Self {
-            state: TellState::Sending(Sending {
-                to,
-                parcel: Some((message, Reply::nobody())),
-                ticket: None,
+            state,
+            patience: Patience::default(),
+            waiting: None,
+        }
+    }
+
+    /// Ends the wait for room with [`AskError::Timeout`] when it has taken this long, counted from
+    /// when it is first awaited. The message comes back.
+    ///
+    /// # Panics
+    ///
+    /// The tell does, if it has to wait outside a tokio runtime with a timer. There,
+    /// [`blocking`](Self::blocking) waits without one.
+    ///
+    /// ```
+    /// # use conclib::prelude::*;
+    /// use conclib::Delivered;
+    /// use std::time::Duration;
+    ///
+    /// # #[derive(ActorMessage, Serialize, Deserialize, Debug, PartialEq)]
+    /// # struct Job(u32);
+    /// # #[derive(ActorMessage, Serialize, Deserialize)]
+    /// # struct Nap;
+    /// # #[derive(Actor)]
+    /// # struct Worker;
+    /// # #[handlers]
+    /// # impl Worker {
+    /// #     #[handler]
+    /// #     fn job(&mut self, _: Job) {}
+    /// #     #[handler]
+    /// #     async fn nap(&mut self, _: Nap) { std::future::pending().await }
+    /// # }
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let system = ActorSystem::new();
+    /// let worker = system.spawn(Worker).mailbox(1).await?;
+    /// # worker.tell(Nap).await?;
+    /// # tokio::task::yield_now().await;
+    /// worker.tell(Job(1)).await?;
+    /// // The worker is busy, and its mailbox is full.
+    /// let back = worker.tell(Job(2)).timeout(Duration::from_millis(10)).await.unwrap_err();
+    /// assert_eq!(back.message, Job(2));
+    /// assert_eq!(back.reason, AskError::Timeout { delivered: Delivered::No });
+    /// # worker.kill();
+    /// # Ok(()) }
+    /// ```
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.patience = Patience::For(timeout);
+        self
+    }
+
+    /// Sends on a thread that is not tokio's, which sleeps while the mailbox is full. A
+    /// [`timeout`](Self::timeout) holds, and no runtime is needed.
+    ///
+    /// # Errors
+    ///
+    /// Those of the tell.
+    ///
+    /// # Panics
+    ///
+    /// On a thread that runs asynchronous tasks, so within handlers too: like
+    /// [`blocking_send`](tokio::sync::mpsc::Sender::blocking_send). In
+    /// [`spawn_blocking`](tokio::task::spawn_blocking) it is at home.
+    ///
+    /// ```
+    /// # use conclib::prelude::*;
+    /// # #[derive(ActorMessage, Serialize, Deserialize)]
+    /// # struct Line(String);
+    /// # #[derive(Actor)]
+    /// # struct Log;
+    /// # #[handlers]
+    /// # impl Log {
+    /// #     #[handler]
+    /// #     fn line(&mut self, _: Line) {}
+    /// # }
+    /// # #[tokio::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let system = ActorSystem::new();
+    /// # let log = system.spawn(Log).await?;
+    /// let thread = std::thread::spawn(move || log.tell(Line("hello".to_owned())).blocking());
+    /// assert!(thread.join().unwrap().is_ok());
+    /// # Ok(()) }
+    /// ```
+    #[track_caller]
+    pub fn blocking(mut self) -> Result<(), TellError<M>> {
+        let end = self.patience.end();
+        let ended = block_on(end, |cx| self.step(cx));
+        ended.unwrap_or_else(|| self.give_up())
+    }
+
+    /// One step into the mailbox.
+    fn step(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), TellError<M>>> {
+        match &mut self.state {
+            TellState::Sending(sending) => match sending.poll(cx) {
+                Poll::Ready(Ok(())) => Poll::Ready(Ok(())),
+                Poll::Ready(Err(Closed)) => match sending.take_back() {
+                    Some((message, reply)) => {
+                        reply.refuse(AskError::ActorStopped);
+                        Poll::Ready(Err(TellError::new(message, AskError::ActorStopped)))
+                    }
+                    None => Poll::Pending, // polled after completion
+                },
+                Poll::Pending => self.wait_for_room(),
+            },
+            TellState::Refused(error) => error
+                .take()
+                .map_or(Poll::Pending, |error| Poll::Ready(Err(error))),
+        }
+    }
+
+    /// The mailbox is full: waits, unless the actor there waits for the one whose code this is.
+    fn wait_for_room(&mut self) -> Poll<Result<(), TellError<M>>> {
+        let TellState::Sending(sending) = &mut self.state else {
+            return Poll::Pending;
+        };
+        let (Some(ticket), None) = (sending.ticket, &self.waiting) else {
+            return Poll::Pending;
+        };
+        match Waiting::begin(|| Edge::new(sending.to.actor(), Until::Room(ticket))) {
+            Ok(waiting) => {
+                self.waiting = waiting;
+                Poll::Pending
+            }
+            Err(circle) => Poll::Ready(match sending.take_back() {
+                Some((message, reply)) => {
+                    reply.refuse(circle.error());
+                    Err(TellError::new(message, circle.error()))
+                }
+                None => Ok(()), // it was let in since we looked
             }),
         }
     }
 
-    pub(crate) fn refused(message: M, reason: AskError) -> Self {
-        Self {
-            state: TellState::Refused(Some(TellError::new(message, reason))),
-        }
+    /// Leaves the waiting line, unless the message was let in since we looked.
+    fn give_up(&mut self) -> Result<(), TellError<M>> {
+        let waiting = match &mut self.state {
+            TellState::Sending(sending) => sending.take_back(),
+            TellState::Refused(_) => None, // not reached: it never waits
+        };
+        let Some((message, reply)) = waiting else {
+            return Ok(());
+        };
+        // Whoever hands a reply on had accepted the ask.
+        reply.refuse(AskError::Timeout {
+            delivered: Delivered::Accepted,
+        });
+        let reason = AskError::Timeout {
+            delivered: Delivered::No,
+        };
+        Err(TellError::new(message, reason))
     }
 }
 
@@ -95,21 +265,11 @@ impl<M: ActorMessage> Future for Tell<M> {
     type Output = Result<(), TellError<M>>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match &mut self.state {
-            TellState::Sending(sending) => match ready!(sending.poll(cx)) {
-                Ok(()) => Poll::Ready(Ok(())),
-                Err(Closed) => match sending.take_back() {
-                    Some((message, reply)) => {
-                        reply.forget();
-                        Poll::Ready(Err(TellError::new(message, AskError::ActorStopped)))
-                    }
-                    None => Poll::Pending, // polled after completion
-                },
-            },
-            TellState::Refused(error) => error
-                .take()
-                .map_or(Poll::Pending, |error| Poll::Ready(Err(error))),
+        if let Poll::Ready(sent) = self.step(cx) {
+            return Poll::Ready(sent);
         }
+        ready!(self.patience.poll(cx));
+        Poll::Ready(self.give_up())
     }
 }
 
@@ -128,8 +288,10 @@ impl<M: ActorMessage> fmt::Debug for Tell<M> {
 #[must_use = "an ask is sent when it is awaited"]
 pub struct Ask<M: ActorMessage> {
     state: AskState<M>,
-    timeout: Option<Duration>,
-    deadline: Deadline,
+    /// How long it waits for its answer.
+    patience: Patience,
+    /// Says that an actor waits for the answer, while it does.
+    waiting: Option<Waiting>,
 }
 
 enum AskState<M: ActorMessage> {
@@ -145,24 +307,91 @@ impl<M: ActorMessage> Ask<M> {
     pub(crate) fn new(to: Recipient<M>, message: M) -> Self {
         Self {
             state: AskState::New(Some((to, message))),
-            timeout: None,
-            deadline: Deadline::default(),
+            patience: Patience::default(),
+            waiting: None,
         }
     }
 
     pub(crate) fn refused(error: AskError) -> Self {
         Self {
             state: AskState::Refused(error),
-            timeout: None,
-            deadline: Deadline::default(),
+            patience: Patience::default(),
+            waiting: None,
         }
     }
 
     /// Ends the ask with [`AskError::Timeout`] when it has taken this long, counted from when it is
     /// first awaited.
+    ///
+    /// # Panics
+    ///
+    /// The ask does, if it has to wait outside a tokio runtime with a timer. There,
+    /// [`blocking`](Self::blocking) waits without one.
+    ///
+    /// ```
+    /// # use conclib::prelude::*;
+    /// use conclib::Delivered;
+    /// use std::time::Duration;
+    ///
+    /// # #[derive(ActorMessage, Serialize, Deserialize)]
+    /// # struct Nap;
+    /// # #[derive(Actor)]
+    /// # struct Worker;
+    /// # #[handlers]
+    /// # impl Worker {
+    /// #     #[handler]
+    /// #     async fn nap(&mut self, _: Nap) { std::future::pending().await }
+    /// # }
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let system = ActorSystem::new();
+    /// # let worker = system.spawn(Worker).await?;
+    /// let late = worker.ask(Nap).timeout(Duration::from_millis(10)).await;
+    /// assert_eq!(late, Err(AskError::Timeout { delivered: Delivered::Accepted }));
+    /// # worker.kill();
+    /// # Ok(()) }
+    /// ```
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = Some(timeout);
+        self.patience = Patience::For(timeout);
         self
+    }
+
+    /// Asks on a thread that is not tokio's, which sleeps until the answer is there. A
+    /// [`timeout`](Self::timeout) holds, and no runtime is needed.
+    ///
+    /// # Errors
+    ///
+    /// Those of the ask.
+    ///
+    /// # Panics
+    ///
+    /// On a thread that runs asynchronous tasks, so within handlers too: like
+    /// [`blocking_recv`](tokio::sync::oneshot::Receiver::blocking_recv). In
+    /// [`spawn_blocking`](tokio::task::spawn_blocking) it is at home.
+    ///
+    /// ```
+    /// # use conclib::prelude::*;
+    /// # #[derive(ActorMessage, Serialize, Deserialize)]
+    /// # #[message(response = u32)]
+    /// # struct Double { n: u32 }
+    /// # #[derive(Actor)]
+    /// # struct Doubler;
+    /// # #[handlers]
+    /// # impl Doubler {
+    /// #     #[handler]
+    /// #     fn double(&mut self, message: Double) -> u32 { message.n * 2 }
+    /// # }
+    /// # #[tokio::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let system = ActorSystem::new();
+    /// # let doubler = system.spawn(Doubler).await?;
+    /// let answer = tokio::task::spawn_blocking(move || doubler.ask(Double { n: 21 }).blocking());
+    /// assert_eq!(answer.await?, Ok(42));
+    /// # Ok(()) }
+    /// ```
+    #[track_caller]
+    pub fn blocking(mut self) -> Result<M::Response, AskError> {
+        let end = self.patience.end();
+        let ended = block_on(end, |cx| self.step(cx));
+        ended.unwrap_or_else(|| self.give_up())
     }
 
     /// One step towards the answer.
@@ -173,22 +402,29 @@ impl<M: ActorMessage> Ask<M> {
                     let Some((to, message)) = start.take() else {
                         return Poll::Pending; // polled after completion
                     };
-                    self.deadline.start(self.timeout);
                     let (reply, receiver) = Reply::local();
-                    let parcel = Some((message, reply));
-                    let sending = Sending {
-                        to,
-                        parcel,
-                        ticket: None,
-                    };
+                    let edge = || Edge::new(to.actor(), Until::Answered(receiver.question()));
+                    match Waiting::begin(edge) {
+                        Ok(waiting) => self.waiting = waiting,
+                        Err(circle) => {
+                            reply.forget();
+                            return Poll::Ready(Err(circle.error()));
+                        }
+                    }
+                    let sending = Sending::new(to, message, reply);
                     self.state = AskState::Sending(sending, Some(receiver));
                 }
-                AskState::Sending(sending, receiver) => match ready!(sending.poll(cx)) {
-                    Err(Closed) => return Poll::Ready(Err(AskError::ActorStopped)),
-                    Ok(()) => match receiver.take() {
+                AskState::Sending(sending, receiver) => match (sending.poll(cx), receiver) {
+                    (Poll::Ready(Err(Closed)), _) => {
+                        return Poll::Ready(Err(AskError::ActorStopped));
+                    }
+                    (Poll::Ready(Ok(())), receiver) => match receiver.take() {
                         Some(receiver) => self.state = AskState::Waiting(receiver),
                         None => return Poll::Pending, // not reached: taken only here
                     },
+                    // An end may come while it waits for room: that of a circle.
+                    (Poll::Pending, Some(receiver)) => return Pin::new(receiver).poll(cx),
+                    (Poll::Pending, None) => return Poll::Pending, // not reached either
                 },
                 AskState::Waiting(receiver) => return Pin::new(receiver).poll(cx),
                 AskState::Refused(error) => return Poll::Ready(Err(error.clone())),
@@ -196,9 +432,9 @@ impl<M: ActorMessage> Ask<M> {
         }
     }
 
-    /// Leaves the waiting line and gives the answer up; how far the message has come.
-    fn give_up(&mut self) -> Delivered {
-        match mem::replace(&mut self.state, AskState::New(None)) {
+    /// Leaves the waiting line and gives the answer up; says how far the message has come.
+    fn give_up(&mut self) -> Result<M::Response, AskError> {
+        let delivered = match mem::replace(&mut self.state, AskState::New(None)) {
             AskState::New(_) | AskState::Refused(_) => Delivered::No,
             AskState::Sending(mut sending, _) => match sending.take_back() {
                 Some((_message, reply)) => {
@@ -209,7 +445,8 @@ impl<M: ActorMessage> Ask<M> {
                 None => Delivered::Accepted,
             },
             AskState::Waiting(_) => Delivered::Accepted,
-        }
+        };
+        Err(AskError::Timeout { delivered })
     }
 }
 
@@ -223,9 +460,8 @@ impl<M: ActorMessage> Future for Ask<M> {
         if let Poll::Ready(answer) = self.step(cx) {
             return Poll::Ready(answer);
         }
-        ready!(self.deadline.poll(cx));
-        let delivered = self.give_up();
-        Poll::Ready(Err(AskError::Timeout { delivered }))
+        ready!(self.patience.poll(cx));
+        Poll::Ready(self.give_up())
     }
 }
 
@@ -236,61 +472,4 @@ impl<M: ActorMessage> fmt::Debug for Ask<M> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::sync::Arc;
-
-    use crate::actor::recipient::Receives;
-    use crate::message::WireCodec;
-    use crate::urn::Urn;
-
-    struct Question;
-
-    impl ActorMessage for Question {
-        type Response = ();
-        const NAME: &'static str = "Question";
-        const WIRE: Option<WireCodec<Self>> = None;
-    }
-
-    /// A mailbox without room, that lets the message in between the last look and the timeout.
-    struct LetsInLate(Urn);
-
-    impl Receives<Question> for LetsInLate {
-        fn urn(&self) -> &Urn {
-            &self.0
-        }
-
-        fn poll_send(
-            &self,
-            _: &mut Context<'_>,
-            ticket: &mut Option<Ticket>,
-            parcel: &mut Option<Parcel<Question>>,
-        ) -> Poll<Result<(), Closed>> {
-            *ticket = Some(Ticket::default());
-            if let Some((_message, reply)) = parcel.take() {
-                reply.forget();
-            }
-            Poll::Pending
-        }
-
-        fn withdraw(&self, _: Ticket) -> Option<Parcel<Question>> {
-            None
-        }
-
-        fn add_reference(&self) {}
-
-        fn drop_reference(&self) {}
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_message_that_was_let_in_at_the_last_moment_counts_as_accepted() {
-        let ask = Ask::new(
-            Recipient::new(Arc::new(LetsInLate(Urn::generate()))),
-            Question,
-        );
-        let timeout = AskError::Timeout {
-            delivered: Delivered::Accepted,
-        };
-        assert_eq!(ask.timeout(Duration::from_secs(1)).await, Err(timeout));
-    }
-}
+mod tests;

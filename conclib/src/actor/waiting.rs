@@ -13,6 +13,7 @@ use super::cell::AnyActor;
 use super::current::Current;
 use crate::error::AskError;
 use crate::mailbox::Ticket;
+use crate::reply::Unanswered;
 use crate::urn::Urn;
 
 /// That an actor waits for another.
@@ -33,13 +34,6 @@ pub(crate) enum Until {
     Started,
     /// The target has stopped.
     Stopped,
-}
-
-/// A question that waits for its answer.
-pub(crate) trait Unanswered: Send + Sync {
-    /// True while the one who was asked owes the answer.
-    fn is_open(&self) -> bool;
-    fn refuse(&self, error: AskError);
 }
 
 impl Edge {

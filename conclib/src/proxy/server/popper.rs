@@ -40,9 +40,6 @@ const POP_FRAMES: usize = 512;
 /// How many bytes of requests may wait in mailboxes.
 const UNDELIVERED_BYTES: usize = 64 * 1024 * 1024;
 
-/// When it is worth trying again after a queue was full.
-const RETRY_AFTER: Duration = Duration::from_millis(50);
-
 /// The latest deadline that a peer can set: what it writes beyond is cut.
 const HORIZON: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -259,9 +256,7 @@ impl Popper {
             let urn = Urn::unchecked(&request.urn);
             return refuse(&responder, AskError::ActorNotFound { urn });
         };
-        let overloaded = AskError::Overloaded {
-            retry_after: RETRY_AFTER,
-        };
+        let overloaded = AskError::overloaded();
         let held = HeldBytes::take(&self.undelivered, size, UNDELIVERED_BYTES);
         if held.is_none() {
             return refuse(&responder, overloaded);

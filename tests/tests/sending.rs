@@ -1,0 +1,460 @@
+//! Sending in other ways than awaiting a tell: at once or not at all, for a time, from a thread,
+//! with somebody else's reply; and recipients as references.
+
+use std::thread;
+use std::time::Duration;
+
+use conclib::prelude::*;
+use conclib::{Delivered, WeakRecipient};
+use conclib_tests::bus::{Bus, eventually};
+use conclib_tests::{Gate, Keeper, Log, TestResult, gate, poll_once, within};
+use tokio::runtime::Runtime;
+use tokio::task::spawn_blocking;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// For blocking waits, whose clock cannot be paused.
+const SHORT: Duration = Duration::from_millis(5);
+
+#[derive(ActorMessage, Serialize, Deserialize, Debug, PartialEq)]
+#[message(response = u32)]
+struct Double(u32);
+
+#[derive(ActorMessage, Serialize, Deserialize, Debug)]
+struct Note(String);
+
+fn note(text: impl Into<String>) -> Note {
+    Note(text.into())
+}
+
+/// Keeps the actor busy until the test opens the gate.
+#[derive(ActorMessage)]
+#[message(local)]
+struct Pass(Gate);
+
+/// The handler lets its reply go.
+#[derive(ActorMessage, Serialize, Deserialize)]
+struct Forget;
+
+/// The handler tries to tell itself so often; how often that went well.
+#[derive(ActorMessage)]
+#[message(local, response = usize)]
+struct TryMyself(usize);
+
+/// The handler blocks.
+#[derive(ActorMessage)]
+#[message(local)]
+struct Block(Recipient<Double>);
+
+#[derive(Actor)]
+#[actor(urn = "worker", mailbox = 1)]
+struct Worker(Log);
+
+#[handlers]
+impl Worker {
+    #[handler]
+    fn double(&mut self, Double(n): Double) -> u32 {
+        n * 2
+    }
+
+    #[handler]
+    fn note(&mut self, Note(text): Note) {
+        self.0.add(text);
+    }
+
+    #[handler]
+    async fn pass(&mut self, Pass(gate): Pass) {
+        gate.pass().await;
+    }
+
+    #[handler]
+    fn forget(&mut self, _: Forget, reply: Reply<()>) {
+        drop(reply);
+    }
+
+    #[handler]
+    fn try_myself(&mut self, TryMyself(times): TryMyself, ctx: &mut Context<Self>) -> usize {
+        let told = (0..times).map(|n| ctx.actor_ref().try_tell(note(n.to_string())));
+        told.flatten().count()
+    }
+
+    #[handler]
+    fn block(&mut self, Block(other): Block) -> Result<(), Failure> {
+        other.ask(Double(1)).blocking()?;
+        Ok(())
+    }
+}
+
+/// A worker that is busy, and has room for one message.
+async fn busy_worker(
+    system: &ActorSystem,
+    log: &Log,
+) -> Result<(ActorRef<Worker>, Keeper), Box<dyn std::error::Error>> {
+    let worker = system.spawn(Worker(log.clone())).await?;
+    let (gate, mut keeper) = gate();
+    worker.tell(Pass(gate)).await?;
+    keeper.reached().await;
+    Ok((worker, keeper))
+}
+
+// ---- at once or not at all
+
+#[tokio::test(start_paused = true)]
+async fn try_tell_gives_back_what_has_no_room() -> TestResult {
+    let system = ActorSystem::new();
+    let log = Log::default();
+    let (worker, keeper) = busy_worker(&system, &log).await?;
+    assert!(worker.try_tell(note("in")).is_ok());
+
+    let back = worker.try_tell(note("full")).unwrap_err();
+    assert_eq!(back.message.0, "full");
+    assert!(matches!(back.reason, AskError::Overloaded { retry_after } if !retry_after.is_zero()));
+    assert!(back.reason.is_retryable());
+    let back = worker.recipient().try_tell(note("full as well"));
+    assert!(back.is_err_and(|back| matches!(back.reason, AskError::Overloaded { .. })));
+
+    keeper.open();
+    within(worker.ask(Double(0))).await?;
+    assert!(worker.recipient().try_tell(note("room again")).is_ok());
+    worker.stop();
+    let back = worker.try_tell(note("stopped")).unwrap_err();
+    assert_eq!(
+        (back.message.0.as_str(), back.reason),
+        ("stopped", AskError::ActorStopped)
+    );
+    within(worker.wait_stopped()).await;
+    assert_eq!(log.entries(), ["in", "room again"]);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_actor_always_has_room_for_itself() -> TestResult {
+    let system = ActorSystem::new();
+    let log = Log::default();
+    let worker = system.spawn(Worker(log.clone())).await?;
+    assert_eq!(worker.ask(TryMyself(3)).await?, 3);
+    worker.ask(Double(0)).await?;
+    assert_eq!(log.entries(), ["0", "1", "2"]);
+    Ok(())
+}
+
+// ---- for a time
+
+#[tokio::test(start_paused = true)]
+async fn a_tell_waits_so_long_and_gives_its_message_back() -> TestResult {
+    let system = ActorSystem::new();
+    let log = Log::default();
+    let (worker, keeper) = busy_worker(&system, &log).await?;
+    worker.tell(note("in")).timeout(SECOND).await?;
+
+    let begin = tokio::time::Instant::now();
+    let mut patient = worker.tell(note("patient")).timeout(3 * SECOND);
+    tokio::time::advance(SECOND).await; // not awaited yet: this does not count
+    assert!(poll_once(&mut patient).await.is_pending());
+    let back = worker.tell(note("late")).timeout(SECOND).await.unwrap_err();
+    assert_eq!(back.message.0, "late");
+    let delivered = Delivered::No;
+    assert_eq!(back.reason, AskError::Timeout { delivered });
+    assert!(begin.elapsed() >= 2 * SECOND);
+    let mut endless = worker.tell(note("endless")).timeout(Duration::MAX);
+    assert!(poll_once(&mut endless).await.is_pending());
+
+    tokio::time::advance(SECOND).await;
+    assert!(poll_once(&mut patient).await.is_pending());
+    keeper.open();
+    within(patient).await?;
+    within(endless).await?;
+    within(worker.ask(Double(0))).await?;
+    assert_eq!(log.entries(), ["in", "patient", "endless"]);
+
+    worker.stop();
+    let back = worker.tell(note("stopped")).timeout(SECOND).await;
+    assert!(back.is_err_and(|back| back.reason == AskError::ActorStopped));
+    let back = system.tell("nobody", note("lost")).timeout(SECOND).await;
+    assert!(back.is_err_and(|back| matches!(back.reason, AskError::ActorNotFound { .. })));
+    Ok(())
+}
+
+// ---- from a thread
+
+#[test]
+fn threads_without_a_runtime_tell_and_ask() -> TestResult {
+    let runtime = Runtime::new()?;
+    let system = ActorSystem::new();
+    let log = Log::default();
+    let (worker, keeper) = runtime
+        .block_on(busy_worker(&system, &log))
+        .map_err(|error| error.to_string())?;
+
+    worker.tell(note("in")).blocking()?;
+    let back = worker.tell(note("late")).timeout(SHORT).blocking();
+    let back = back.unwrap_err();
+    let delivered = Delivered::No;
+    assert_eq!(
+        (back.message.0.as_str(), back.reason),
+        ("late", AskError::Timeout { delivered })
+    );
+    let late = worker.ask(Double(1)).timeout(SHORT).blocking();
+    assert_eq!(late, Err(AskError::Timeout { delivered }));
+
+    // Both wait: for room, and then for the answer.
+    let teller = worker.clone();
+    let telling = thread::spawn(move || teller.tell(note("told")).timeout(60 * SECOND).blocking());
+    let asker = worker.clone();
+    let asking = thread::spawn(move || asker.ask(Double(21)).blocking());
+    keeper.open();
+    telling.join().map_err(|_| "it panicked")??;
+    assert_eq!(asking.join().map_err(|_| "it panicked")?, Ok(42));
+    worker.ask(Double(0)).blocking()?;
+    assert_eq!(log.entries(), ["in", "told"]);
+
+    // What was begun as a future keeps its deadline.
+    let (gate, mut keeper) = gate();
+    let mut ask = worker.ask(Pass(gate)).timeout(SHORT);
+    runtime.block_on(async {
+        assert!(poll_once(&mut ask).await.is_pending());
+        keeper.reached().await;
+    });
+    let delivered = Delivered::Accepted;
+    assert_eq!(ask.blocking(), Err(AskError::Timeout { delivered }));
+    keeper.open();
+
+    // Who waits when a runtime ends hears of it.
+    let (gate, mut keeper) = conclib_tests::gate();
+    let asker = worker.clone();
+    let waiting = thread::spawn(move || asker.ask(Pass(gate)).blocking());
+    runtime.block_on(keeper.reached());
+    drop(runtime);
+    let ended = waiting.join().map_err(|_| "it panicked")?;
+    assert_eq!(ended, Err(AskError::ActorStopped));
+    assert_eq!(
+        worker.ask(Double(1)).blocking(),
+        Err(AskError::ActorStopped)
+    );
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn blocking_is_at_home_where_tokio_says_so() -> TestResult {
+    let system = ActorSystem::new();
+    let log = Log::default();
+    let worker = system.spawn(Worker(log.clone())).await?;
+    let asker = worker.clone();
+    let answer = spawn_blocking(move || asker.ask(Double(2)).blocking());
+    assert_eq!(within(answer).await?, Ok(4));
+
+    let (gate, mut keeper) = gate();
+    worker.tell(Pass(gate)).await?;
+    keeper.reached().await;
+    let asker = worker.clone();
+    // By the real clock: the paused one stands still meanwhile.
+    let late = spawn_blocking(move || asker.ask(Double(2)).timeout(SHORT).blocking());
+    let delivered = Delivered::Accepted;
+    assert_eq!(late.await?, Err(AskError::Timeout { delivered }));
+    keeper.open();
+    Ok(())
+}
+
+#[tokio::test]
+async fn blocking_where_tasks_run_is_a_panic() -> TestResult {
+    let system = ActorSystem::new();
+    let log = Log::default();
+    let worker = system.spawn(Worker(log.clone())).await?;
+    // Also where it would not have to wait.
+    let teller = worker.clone();
+    let told = tokio::spawn(async move { teller.tell(note("never told")).blocking() });
+    assert!(within(told).await.is_err_and(|error| error.is_panic()));
+
+    let other = system.spawn(Worker(log.clone())).urn("other").await?;
+    let blocked = within(other.ask(Block(worker.recipient()))).await;
+    assert_eq!(blocked, Err(AskError::Failed));
+    assert_eq!(worker.ask(Double(1)).await, Ok(2));
+    assert_eq!(log.count(), 0);
+    Ok(())
+}
+
+// ---- with somebody else's reply
+
+#[tokio::test(start_paused = true)]
+async fn a_forwarded_message_is_answered_by_who_gets_it() -> TestResult {
+    let system = ActorSystem::new();
+    let log = Log::default();
+    let (worker, keeper) = busy_worker(&system, &log).await?;
+    let (reply, answer) = Reply::channel();
+    worker.forward(Double(1), reply).await?;
+    let (reply, second) = Reply::channel();
+    let mut forward = worker.recipient().forward(Double(2), reply);
+    assert!(poll_once(&mut forward).await.is_pending()); // it waits for room
+    keeper.open();
+    within(forward).await?;
+    assert_eq!(within(answer).await, Ok(2));
+    assert_eq!(within(second).await, Ok(4));
+
+    let (reply, answer) = Reply::channel();
+    worker.forward(Forget, reply).await?;
+    assert_eq!(within(answer).await, Err(AskError::NoReply));
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_asker_of_what_is_not_forwarded_hears_why() -> TestResult {
+    let system = ActorSystem::new();
+    let log = Log::default();
+    let (worker, _keeper) = busy_worker(&system, &log).await?;
+
+    let (reply, unpolled) = Reply::channel();
+    drop(worker.forward(Double(1), reply));
+    assert_eq!(within(unpolled).await, Err(AskError::NoReply));
+
+    let (reply, in_mailbox) = Reply::channel();
+    worker.forward(Double(2), reply).await?;
+    let (reply, mut in_line) = Reply::channel();
+    let mut forward = worker.forward(Double(3), reply);
+    assert!(poll_once(&mut forward).await.is_pending());
+    assert!(poll_once(&mut in_line).await.is_pending());
+    drop(forward);
+    assert_eq!(within(in_line).await, Err(AskError::NoReply));
+
+    let (reply, late) = Reply::channel();
+    let back = worker.forward(Double(4), reply).timeout(SECOND).await;
+    let back = back.unwrap_err();
+    let delivered = Delivered::No;
+    assert_eq!(
+        (back.message, back.reason),
+        (Double(4), AskError::Timeout { delivered })
+    );
+    let delivered = Delivered::Accepted; // once, by who wanted to hand it on
+    assert_eq!(within(late).await, Err(AskError::Timeout { delivered }));
+
+    let (reply, at_stop) = Reply::channel();
+    let mut forward = worker.forward(Double(5), reply);
+    assert!(poll_once(&mut forward).await.is_pending());
+    worker.kill();
+    let back = within(forward).await.unwrap_err();
+    assert_eq!(
+        (back.message, back.reason),
+        (Double(5), AskError::ActorStopped)
+    );
+    assert_eq!(within(at_stop).await, Err(AskError::ActorStopped));
+    // It had got in, but no handler had taken it.
+    assert_eq!(within(in_mailbox).await, Err(AskError::ActorStopped));
+
+    let (reply, after_stop) = Reply::channel();
+    let back = worker.forward(Double(6), reply).await.unwrap_err();
+    assert_eq!(
+        (back.message, back.reason),
+        (Double(6), AskError::ActorStopped)
+    );
+    assert_eq!(within(after_stop).await, Err(AskError::ActorStopped));
+    Ok(())
+}
+
+/// Hands on what it gets.
+#[derive(Actor)]
+#[actor(urn = "desk")]
+struct Desk {
+    to: ActorRef<Worker>,
+    log: Log,
+}
+
+#[handlers]
+impl Desk {
+    #[handler]
+    async fn double(&mut self, message: Double, reply: Reply<u32>) {
+        let forwarded = self.to.forward(message, reply).await;
+        self.log.add(format!("forwarded: {}", forwarded.is_ok()));
+    }
+
+    #[handler]
+    async fn raw(&mut self, envelope: RequestEnvelope) -> Result<(), UnexpectedMessage> {
+        let message = envelope.extract::<Note>()?;
+        let forwarded = self.to.forward(message, envelope.into_reply::<Note>());
+        self.log
+            .add(format!("forwarded: {}", forwarded.await.is_ok()));
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn what_comes_over_the_bus_is_forwarded_as_well() -> TestResult {
+    let bus = Bus::memory();
+    let (system, _proxy) = bus.system().await;
+    let (log, forwarded) = (Log::default(), Log::default());
+    let worker = system.spawn(Worker(log.clone())).await?;
+    let desk = Desk {
+        to: worker.clone(),
+        log: forwarded.clone(),
+    };
+    system.spawn(desk).await?;
+    let client = bus.client().await;
+    assert_eq!(client.ask("desk", Double(21)).await, Ok(42));
+    assert_eq!(client.ask("desk", note("raw")).await, Ok(()));
+    assert_eq!(log.entries(), ["raw"]);
+
+    // The worker ends before it comes to what waits, and then it is gone.
+    let (gate, mut keeper) = gate();
+    worker.tell(Pass(gate)).await?;
+    keeper.reached().await;
+    let waiting = tokio::spawn(client.ask("desk", Double(1)));
+    eventually("it is forwarded", async || forwarded.count() == 3).await;
+    worker.kill();
+    assert_eq!(within(waiting).await?, Err(AskError::ActorStopped));
+    let late = within(client.ask("desk", note("late"))).await;
+    assert_eq!(late, Err(AskError::ActorStopped));
+    let late = within(client.ask("desk", Double(1))).await;
+    assert_eq!(late, Err(AskError::ActorStopped));
+    let entries = forwarded.entries();
+    assert_eq!(entries[..3], ["forwarded: true"; 3]);
+    assert_eq!(entries[3..], ["forwarded: false"; 2]);
+    Ok(())
+}
+
+// ---- recipients as references
+
+#[tokio::test(start_paused = true)]
+async fn recipients_are_equal_if_they_lead_to_the_same_actor() -> TestResult {
+    let system = ActorSystem::new();
+    let worker = system.spawn(Worker(Log::default())).await?;
+    let other = system.spawn(Worker(Log::default())).urn("other").await?;
+    let recipient: Recipient<Double> = worker.recipient();
+    assert_eq!(recipient, system.recipient("worker")?);
+    assert_ne!(recipient, other.recipient());
+
+    assert!(!recipient.is_stopped());
+    worker.kill();
+    assert!(matches!(
+        within(recipient.wait_stopped()).await,
+        StopReason::Killed
+    ));
+    assert!(recipient.is_stopped() && !other.is_stopped());
+    assert_eq!(recipient, worker.recipient()); // still
+    let next = within(system.spawn(Worker(Log::default()))).await?;
+    assert_ne!(recipient, next.recipient()); // at the same URN
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_weak_recipient_keeps_no_actor_alive() -> TestResult {
+    let system = ActorSystem::new();
+    let log = Log::default();
+    let worker = system.spawn(Worker(log.clone())).while_referenced().await?;
+    let weak: WeakRecipient<Note> = worker.recipient().downgrade();
+    let strong = weak.upgrade().ok_or("it lives")?;
+    assert_eq!(strong, worker.recipient());
+    drop(worker);
+    strong.ask(note("a recipient counts")).await?;
+    let stopped = {
+        let system = system.clone();
+        drop(strong);
+        async move {
+            while !system.is_empty() {
+                tokio::task::yield_now().await;
+            }
+        }
+    };
+    within(stopped).await;
+    assert!(weak.upgrade().is_none() && weak.clone().upgrade().is_none());
+    assert_eq!(format!("{weak:?}"), "WeakRecipient(None)");
+    assert_eq!(log.entries(), ["a recipient counts"]);
+    Ok(())
+}
