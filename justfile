@@ -8,6 +8,11 @@ demo:
 test *arguments:
     ./scripts/test {{arguments}}
 
+# The mailbox and the stop protocol in all orders; LOOM_MAX_PREEMPTIONS=3 looks further.
+loom:
+    CARGO_TARGET_DIR=target/loom RUSTFLAGS="--cfg conclib_loom" \
+        cargo test -p conclib --lib --no-default-features --profile loom loom
+
 # Format and lints, as strict as the CI.
 lint:
     cargo fmt --all --check

@@ -103,6 +103,7 @@ mod clock;
 mod deadline;
 mod error;
 mod message;
+mod sync;
 mod urn;
 
 // ---- requests, answers, queues, when something is due

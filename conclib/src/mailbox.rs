@@ -10,12 +10,13 @@
 
 use std::collections::VecDeque;
 use std::mem;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use crate::clock::Moment;
+use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
+use crate::sync::{Mutex, MutexGuard};
 
 /// Drained buffers keep at most this many bytes.
 const KEPT_BYTES: usize = 4096;
@@ -433,3 +434,6 @@ fn shrink<T>(buffer: &mut VecDeque<T>) {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(all(test, conclib_loom))]
+mod loom_tests;

@@ -1,11 +1,12 @@
 //! What others tell a running actor, past its mailbox.
 
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 use std::task::Waker;
 
 use super::StopReason;
 use crate::error::Failure;
+use crate::sync::atomic::{AtomicU8, Ordering};
+use crate::sync::{Mutex, MutexGuard};
 
 /// It ends at its next poll.
 const KILLED: u8 = 1;
@@ -160,3 +161,6 @@ impl Control {
         self.cold.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(all(test, conclib_loom))]
+mod loom_tests;

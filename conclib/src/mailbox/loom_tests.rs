@@ -1,0 +1,340 @@
+//! The mailbox under loom: each test holds in every order of its threads' steps, and with every
+//! stale value that the memory model lets them read. A thread that sleeps for ever fails it.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+
+use loom::thread;
+
+use super::*;
+use crate::sync::model::{block_on, explore};
+
+/// A send under way, as the futures do it.
+struct Sending {
+    ticket: Option<Ticket>,
+    item: Option<u32>,
+}
+
+impl Sending {
+    fn new(message: u32) -> Self {
+        Self {
+            ticket: None,
+            item: Some(message),
+        }
+    }
+
+    fn poll(&mut self, mailbox: &Mailbox<u32>, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
+        mailbox.poll_push(cx, &mut self.ticket, &mut self.item)
+    }
+
+    /// Waits until it has got in; what came back, if the mailbox was closed.
+    fn finish(mut self, mailbox: &Mailbox<u32>) -> Result<(), Option<u32>> {
+        let sent = block_on(poll_fn(|cx| self.poll(mailbox, cx)));
+        sent.map_err(|Closed| self.item)
+    }
+}
+
+fn send(mailbox: &Mailbox<u32>, message: u32) -> Result<(), Option<u32>> {
+    Sending::new(message).finish(mailbox)
+}
+
+/// A poll by somebody who will not be woken.
+fn idle() -> Context<'static> {
+    Context::from_waker(Waker::noop())
+}
+
+/// The receiver's end, with its batch. It checks the bound whenever it holds messages.
+struct Receiver {
+    mailbox: Arc<Mailbox<u32>>,
+    batch: VecDeque<u32>,
+}
+
+impl Receiver {
+    /// A mailbox whose receiver has these messages in hand, and that has room for no more.
+    fn full(messages: impl IntoIterator<Item = u32>) -> Self {
+        let batch = VecDeque::from_iter(messages);
+        let mailbox = Mailbox::new(batch.len());
+        mailbox.in_hand.store(batch.len(), Ordering::Release);
+        Self {
+            mailbox: Arc::new(mailbox),
+            batch,
+        }
+    }
+
+    fn empty(capacity: usize) -> Self {
+        Self {
+            mailbox: Arc::new(Mailbox::new(capacity)),
+            batch: VecDeque::new(),
+        }
+    }
+
+    fn send(&self, message: u32) -> thread::JoinHandle<Result<(), Option<u32>>> {
+        let mailbox = self.mailbox.clone();
+        thread::spawn(move || send(&mailbox, message))
+    }
+
+    fn take(&mut self) -> Option<u32> {
+        let mut item = None;
+        self.mailbox.take(&mut self.batch, &mut item);
+        item
+    }
+
+    /// The next message, or `None` when the mailbox is closed and empty; waits for it.
+    fn next(&mut self) -> Option<u32> {
+        if let Some(message) = self.take() {
+            return Some(message);
+        }
+        let Self { mailbox, batch } = self;
+        if block_on(poll_fn(|cx| mailbox.poll_refill(cx, batch))) == Refill::Closed {
+            return None;
+        }
+        let waiting = batch.len() + mailbox.lock().queue.len();
+        assert!(waiting <= mailbox.capacity, "more than may wait");
+        self.take()
+    }
+
+    /// What comes until the mailbox is closed and empty.
+    fn rest(&mut self) -> Vec<u32> {
+        std::iter::from_fn(|| self.next()).collect()
+    }
+}
+
+/// Every message arrives once, those of one sender in their order, never more than fit in, and
+/// nobody sleeps for ever.
+#[test]
+fn two_senders_and_one_place() {
+    explore(|| {
+        let mut receiver = Receiver::empty(1);
+        let mailbox = receiver.mailbox.clone();
+        let first = thread::spawn(move || {
+            send(&mailbox, 10).unwrap();
+            send(&mailbox, 11).unwrap();
+        });
+        let second = receiver.send(20);
+        let mut arrived: Vec<_> = (0..3).map(|_| receiver.next().unwrap()).collect();
+        first.join().unwrap();
+        second.join().unwrap().unwrap();
+        let at = |message| arrived.iter().position(|&arrived| arrived == message);
+        assert!(at(10) < at(11));
+        arrived.sort_unstable();
+        assert_eq!(arrived, [10, 11, 20]);
+    });
+}
+
+/// A handler that waits for the sender in the line, after the last message or amid its batch: the
+/// sender sees the room, or the receiver sees the sender.
+#[test]
+fn a_handler_waits_for_a_sender_that_waits_for_room() {
+    for batch in [1, 2] {
+        explore(move || {
+            let mut receiver = Receiver::full(0..batch);
+            let sender = receiver.send(9);
+            assert_eq!(receiver.take(), Some(0));
+            receiver.mailbox.admit_before_waiting();
+            sender.join().unwrap().unwrap();
+        });
+    }
+}
+
+/// Senders in the line are let in by a receiver that goes to sleep and by one that is woken, and
+/// leave nobody behind.
+#[test]
+fn senders_in_the_line_while_the_receiver_goes_to_sleep() {
+    explore(|| {
+        let mut receiver = Receiver::full([0]);
+        let senders = [receiver.send(1), receiver.send(2)];
+        let mut arrived: Vec<_> = (0..3).map(|_| receiver.next().unwrap()).collect();
+        for sender in senders {
+            sender.join().unwrap().unwrap();
+        }
+        arrived.sort_unstable();
+        assert_eq!(arrived, [0, 1, 2]);
+    });
+}
+
+/// Room belongs to the head of the line, also at the moment when it comes to be.
+#[test]
+fn nobody_barges_in() {
+    explore(|| {
+        let mut receiver = Receiver::full([0]);
+        let mailbox = receiver.mailbox.clone();
+        let first = &mut Sending::new(1);
+        assert!(first.poll(&mailbox, &mut idle()).is_pending());
+        let second = receiver.send(2);
+        assert_eq!(receiver.next(), Some(0));
+        assert_eq!(receiver.next(), Some(1));
+        assert_eq!(receiver.next(), Some(2));
+        second.join().unwrap().unwrap();
+    });
+}
+
+/// A receiver that goes to sleep while a message comes wakes, however the message comes.
+#[test]
+fn a_receiver_that_goes_to_sleep_hears_of_a_message() {
+    let pushes: [fn(&Mailbox<u32>); 3] = [
+        |mailbox| mailbox.try_push(1).unwrap(),
+        |mailbox| mailbox.push_past_bound(&mut Some(1)).unwrap(),
+        |mailbox| send(mailbox, 1).unwrap(),
+    ];
+    for push in pushes {
+        explore(move || {
+            let mut receiver = Receiver::empty(1);
+            let mailbox = receiver.mailbox.clone();
+            let sender = thread::spawn(move || push(&mailbox));
+            assert_eq!(receiver.next(), Some(1));
+            sender.join().unwrap();
+        });
+    }
+}
+
+/// A receiver that goes to sleep while the mailbox is closed wakes.
+#[test]
+fn a_receiver_that_goes_to_sleep_hears_of_the_stop() {
+    explore(|| {
+        let mut receiver = Receiver::empty(1);
+        let mailbox = receiver.mailbox.clone();
+        let stop = thread::spawn(move || mailbox.close());
+        assert_eq!(receiver.next(), None);
+        stop.join().unwrap();
+    });
+}
+
+/// A sender in the line, and a receiver asleep, that were polled with another waker before are
+/// woken by their last one.
+#[test]
+fn the_last_waker_counts() {
+    explore(|| {
+        let mut receiver = Receiver::full([0]);
+        let mailbox = receiver.mailbox.clone();
+        let sender = thread::spawn(move || {
+            let mut sending = Sending::new(1);
+            if sending.poll(&mailbox, &mut idle()).is_pending() {
+                sending.finish(&mailbox).unwrap();
+            }
+        });
+        assert_eq!(receiver.next(), Some(0));
+        let Receiver { mailbox, batch } = &mut receiver;
+        let refilled = mailbox.poll_refill(&mut idle(), batch);
+        assert_ne!(refilled, Poll::Ready(Refill::Closed));
+        assert_eq!(receiver.next(), Some(1));
+        sender.join().unwrap();
+    });
+}
+
+/// A message sent while the mailbox is closed is received or comes back: never both, never neither.
+#[test]
+fn close_against_a_push() {
+    explore(|| {
+        let mut receiver = Receiver::empty(1);
+        let sender = receiver.send(1);
+        receiver.mailbox.close();
+        let arrived = receiver.rest();
+        match sender.join().unwrap() {
+            Ok(()) => assert_eq!(arrived, [1]),
+            Err(returned) => assert_eq!((returned, arrived), (Some(1), vec![])),
+        }
+    });
+}
+
+/// The same for what an actor sends itself.
+#[test]
+fn close_against_a_push_past_the_bound() {
+    explore(|| {
+        let mut receiver = Receiver::full([0]);
+        let mailbox = receiver.mailbox.clone();
+        let sender = thread::spawn(move || {
+            let mut item = Some(1);
+            mailbox.push_past_bound(&mut item).map_err(|Closed| item)
+        });
+        receiver.mailbox.close();
+        let arrived = receiver.rest();
+        match sender.join().unwrap() {
+            Ok(()) => assert_eq!(arrived, [0, 1]),
+            Err(returned) => assert_eq!((returned, arrived), (Some(1), vec![0])),
+        }
+    });
+}
+
+/// The same for a sender in the line, while the receiver makes room: it hears of its end too.
+#[test]
+fn close_against_a_sender_in_the_line() {
+    explore(|| {
+        let mut receiver = Receiver::full([0]);
+        let sender = receiver.send(1);
+        let mailbox = receiver.mailbox.clone();
+        let stop = thread::spawn(move || mailbox.close());
+        let arrived = receiver.rest();
+        match sender.join().unwrap() {
+            Ok(()) => assert_eq!(arrived, [0, 1]),
+            Err(returned) => assert_eq!((returned, arrived), (Some(1), vec![0])),
+        }
+        stop.join().unwrap();
+    });
+}
+
+/// A sender that was in the line before the mailbox was closed gets its message back, although the
+/// receiver makes room afterwards.
+#[test]
+fn nobody_gets_in_after_the_close() {
+    explore(|| {
+        let mut receiver = Receiver::full([0]);
+        let mailbox = receiver.mailbox.clone();
+        let mut sending = Sending::new(1);
+        assert!(sending.poll(&mailbox, &mut idle()).is_pending());
+        mailbox.close();
+        let receiver = thread::spawn(move || receiver.rest());
+        assert_eq!(sending.finish(&mailbox), Err(Some(1)));
+        assert_eq!(receiver.join().unwrap(), [0]);
+    });
+}
+
+/// The same as for a close, for an actor that ends at once: what waits is taken out once, and nothing gets in
+/// behind its back.
+#[test]
+fn close_and_drain_against_senders() {
+    explore(|| {
+        let mut receiver = Receiver::full([0]);
+        let first = receiver.send(1);
+        let second = receiver.send(2);
+        assert_eq!(receiver.take(), Some(0));
+        let drained = receiver.mailbox.close_and_drain();
+        let mut seen = Vec::from(drained);
+        for (message, sender) in [(1, first), (2, second)] {
+            if let Err(returned) = sender.join().unwrap() {
+                assert_eq!(returned, Some(message));
+                seen.push(message);
+            }
+        }
+        seen.sort_unstable();
+        assert_eq!(seen, [1, 2]);
+        let state = receiver.mailbox.lock();
+        assert!(state.queue.is_empty() && state.line.is_empty());
+    });
+}
+
+/// A send that is dropped while it waits takes its message back or has sent it, and the one behind
+/// it in the line is not forgotten.
+#[test]
+fn a_dropped_send_against_its_admission() {
+    explore(|| {
+        let mut receiver = Receiver::full([0]);
+        let mailbox = receiver.mailbox.clone();
+        let dropped = thread::spawn(move || {
+            let mut sending = Sending::new(1);
+            let sent = sending.poll(&mailbox, &mut idle());
+            sent.is_pending()
+                .then(|| mailbox.withdraw(sending.ticket.unwrap()))
+        });
+        let behind = receiver.send(2);
+        let mut seen = Vec::new();
+        while seen.last() != Some(&2) {
+            seen.extend(receiver.next());
+        }
+        behind.join().unwrap().unwrap();
+        seen.extend(dropped.join().unwrap().flatten());
+        receiver.mailbox.close();
+        seen.extend(receiver.rest());
+        seen.sort_unstable();
+        assert_eq!(seen, [0, 1, 2]);
+    });
+}
