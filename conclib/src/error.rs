@@ -67,7 +67,7 @@ pub enum AskError {
     /// The handler took the [`Reply`](crate::Reply) and dropped it without an answer.
     #[error("the handler gave no answer")]
     NoReply,
-    /// The ask would have waited for itself; the actors on the way, in the order they wait.
+    /// The ask (or the tell that waits for room) would have waited for itself; it was not executed.
     #[error("asking would wait for itself: {}", Chain(chain))]
     AskCycle {
         /// Who waits for whom, the asker first.

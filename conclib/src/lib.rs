@@ -42,10 +42,26 @@
 //! |---|---|
 //! | define a message | [`ActorMessage`] |
 //! | define an actor | [`Actor`](trait@Actor), [`#[handlers]`](macro@handlers), [`Context`] |
-//! | answer later | [`Reply`] |
-//! | start, find and stop actors | [`ActorSystem`], [`ActorRef`], [`Recipient`] |
+//! | start actors, find them by URN, shut all down | [`ActorSystem`], [`Spawn`] |
+//! | tell, ask, stop and kill an actor | [`ActorRef`]; known only by a message: [`Recipient`] |
+//! | wait for room, or not, or only so long | [`tell`](ActorRef::tell), [`try_tell`](ActorRef::try_tell), [`Tell::timeout`] |
+//! | wait for an answer only so long | [`Ask::timeout`] |
+//! | send from a thread outside tokio | [`Tell::blocking`], [`Ask::blocking`] |
+//! | answer later, from anywhere | [`Reply`] |
+//! | hand a message on, with its asker | [`forward`](ActorRef::forward) |
+//! | refer to an actor without counting | [`WeakActorRef`], [`WeakRecipient`], [`Spawn::while_referenced`] |
+//! | start again after failures | [`ActorSystem::supervise`], [`Restart`], [`Backoff`] |
+//! | actors that belong to an actor | [`Context::spawn`], [`Context::supervise`], [`Spawn::escalate`] |
+//! | groups that start and stop together | [`Supervisor`], [`Strategy`] |
+//! | hear of an actor's end | [`Context::watch`], [`Terminated`], [`ActorRef::wait_stopped`] |
+//! | do something later, or regularly | [`Context::after`], [`Context::every`], [`PeriodicActor`], [`Ticker`] |
+//! | at intervals, or by the calendar | [`Schedule`], [`Missed`], [`Schedule::cron`] |
+//! | make messages of a stream | [`Context::attach`] |
+//! | do slow I/O or compute without blocking the mailbox | [`Context::pipe`], [`Context::blocking`] |
+//! | several actors behind one URN | [`Pool`], [`Route`] |
 //! | tell many actors at once | [`Topic`] |
-//! | do something regularly | [`PeriodicActor`], [`Ticker`] |
+//! | see what all actors are doing | [`ActorSystem::snapshot`] |
+//! | test your actors | `conclib::test` (feature `test`), [`Context::test`], [`Reply::channel`] |
 //! | be asked from other processes | [`start_proxy`], [`Config`] |
 //! | ask actors of other processes | [`ProxyClient`], [`AskError`] |
 //! | take messages as they come | [`RequestEnvelope`] |
@@ -64,7 +80,17 @@
 //! - **A failure** (a panic, or an `Err` of [`Failure`]) ends that actor alone: its asker hears
 //!   [`AskError::Failed`], `on_failure` runs instead of `on_stop`, the state is dropped. A build
 //!   with `panic = "abort"` has no such isolation: a panic ends the process.
-//! - **First in, first out**, for each sender. What an actor tells itself never waits for room.
+//! - **A restart** keeps the URN, every reference and the messages that wait. The message that
+//!   failed is not run again. What a life has set up ends with it: timers, tasks, watches, children.
+//! - **Children stop before their parent**, the newest first, and after it has handled what was
+//!   queued, so that it can still use them.
+//! - **First in, first out**, for each sender, across restarts. What an actor tells itself never
+//!   waits for room.
+//! - **Deadlocks are answers.** An actor that would wait for itself, over however many others, hears
+//!   [`AskError::AskCycle`] with the chain, and its request was not executed. This holds for asks,
+//!   for tells that wait for room, and for the start and the end of actors that are waited for
+//!   within handlers and hooks. It ends where a handler keeps its [`Reply`] for later, and at tasks
+//!   and processes of their own: there the deadline is the guard.
 //! - **Every ask ends** with a value or an [`AskError`] that says what is known. Remote asks end
 //!   by their deadline, 5 s unless set; local ones have none unless set.
 //!
@@ -74,9 +100,10 @@
 //! error urn message deadline         words everyone shares
 //! responder reply envelope           the duty to answer, and what is to be answered
 //! mailbox schedule                   queues, and when something is due
-//! actor                              traits and references
+//! supervision                        who starts again, and when
+//! actor                              traits, references, context; who waits for whom
 //! registry runner system             URN to actor; the event loop; spawn, look up, shut down
-//! topic                              one message for many actors
+//! supervisor pool topic              groups; workers behind one URN; one message for many actors
 //! ticker periodic                    regular work
 //! proxy                              the bus: config, frames, transports, server, client
 //! daemon                             start_redis, start_api

@@ -76,6 +76,7 @@ pub enum Route {
 /// # drop(system.shutdown().await);
 /// # Ok(()) }
 /// ```
+#[must_use = "a pool does nothing until it is spawned"]
 pub struct Pool<W: Handlers> {
     /// Spawns a worker.
     hire: Hire<W>,

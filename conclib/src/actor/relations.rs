@@ -20,8 +20,14 @@ struct Ties {
     childless: bool,
     /// It has ended, and the watchers have been told.
     ended: bool,
+    /// Nothing until there is somebody.
+    people: Option<Box<People>>,
+}
+
+#[derive(Default)]
+struct People {
     /// By their place in the order of spawning.
-    children: Option<Box<BTreeMap<u64, Arc<dyn AnyActor>>>>,
+    children: BTreeMap<u64, Arc<dyn AnyActor>>,
     watchers: Vec<Watcher>,
     /// Whom its own code waits for at this moment; seldom more than one.
     waits: Vec<(u64, Edge)>,
@@ -45,32 +51,24 @@ impl Relations {
         if ties.childless || ties.ended {
             return false;
         }
-        let children = ties.children.get_or_insert_default();
-        children.insert(child.sequence(), child);
+        let people = ties.people.get_or_insert_default();
+        people.children.insert(child.sequence(), child);
         true
     }
 
     /// A child has ended.
     pub(crate) fn disown(&self, sequence: u64) {
-        let mut ties = self.lock();
-        let Some(children) = &mut ties.children else {
-            return;
-        };
-        let child = children.remove(&sequence);
-        if children.is_empty() {
-            ties.children = None;
-        }
-        drop(ties);
-        drop(child);
+        let child = self.of_people(|people| people.children.remove(&sequence));
+        drop(child); // outside the lock
     }
 
     /// The newest child; without one, none is taken in any more.
     pub(crate) fn newest_child_or_close(&self) -> Option<Arc<dyn AnyActor>> {
         let mut ties = self.lock();
         let newest = ties
-            .children
+            .people
             .as_ref()
-            .and_then(|children| children.last_key_value())
+            .and_then(|people| people.children.last_key_value())
             .map(|(_, child)| child.clone());
         ties.childless = newest.is_none();
         newest
@@ -78,9 +76,8 @@ impl Relations {
 
     /// Everybody, newest first.
     pub(crate) fn children(&self) -> Vec<Arc<dyn AnyActor>> {
-        let ties = self.lock();
-        let children = ties.children.iter().flat_map(|children| children.values());
-        children.rev().cloned().collect()
+        let newest_first = |people: &mut People| people.children.values().rev().cloned().collect();
+        self.of_people(newest_first)
     }
 
     /// Another life begins.
@@ -96,25 +93,28 @@ impl Relations {
         if ties.ended {
             return Err(watcher);
         }
-        if ties.watchers.iter().all(|other| other.id != watcher.id) {
-            ties.watchers.push(watcher);
+        let watchers = &mut ties.people.get_or_insert_default().watchers;
+        if watchers.iter().all(|other| other.id != watcher.id) {
+            watchers.push(watcher);
         }
         Ok(())
     }
 
     pub(crate) fn unwatch(&self, id: ActorId) {
-        let mut ties = self.lock();
-        let place = ties.watchers.iter().position(|watcher| watcher.id == id);
-        let watcher = place.map(|place| ties.watchers.swap_remove(place));
-        drop(ties);
-        drop(watcher);
+        let watcher = self.of_people(|people| {
+            let watchers = &mut people.watchers;
+            let place = watchers.iter().position(|watcher| watcher.id == id)?;
+            Some(watchers.swap_remove(place))
+        });
+        drop(watcher); // outside the lock
     }
 
     /// The actor has ended: who is to hear of it, once.
     pub(crate) fn end(&self) -> Vec<Watcher> {
         let mut ties = self.lock();
         ties.ended = true;
-        std::mem::take(&mut ties.watchers)
+        let people = ties.people.as_mut();
+        people.map_or_else(Vec::new, |people| std::mem::take(&mut people.watchers))
     }
 
     // ---- whom it waits for
@@ -122,23 +122,32 @@ impl Relations {
     /// Records a wait; its number ends it.
     pub(crate) fn begin_wait(&self, edge: Edge) -> u64 {
         let mut ties = self.lock();
-        let number = ties.next_wait;
-        ties.next_wait += 1;
-        ties.waits.push((number, edge));
+        let people = ties.people.get_or_insert_default();
+        let number = people.next_wait;
+        people.next_wait += 1;
+        people.waits.push((number, edge));
         number
     }
 
     pub(crate) fn end_wait(&self, number: u64) {
-        let mut ties = self.lock();
-        let place = ties.waits.iter().position(|(other, _)| *other == number);
-        let edge = place.map(|place| ties.waits.swap_remove(place));
-        drop(ties);
-        drop(edge);
+        let edge = self.of_people(|people| {
+            let waits = &mut people.waits;
+            let place = waits.iter().position(|(other, _)| *other == number)?;
+            Some(waits.swap_remove(place))
+        });
+        drop(edge); // outside the lock
     }
 
     pub(crate) fn waits(&self) -> Vec<Edge> {
-        let ties = self.lock();
-        ties.waits.iter().map(|(_, edge)| edge.clone()).collect()
+        self.of_people(|people| people.waits.iter().map(|(_, edge)| edge.clone()).collect())
+    }
+
+    /// What is found among the people, or nothing if there are none.
+    fn of_people<T: Default>(&self, find: impl FnOnce(&mut People) -> T) -> T {
+        let mut ties = self.lock();
+        ties.people
+            .as_mut()
+            .map_or_else(T::default, |people| find(people))
     }
 
     fn lock(&self) -> MutexGuard<'_, Ties> {

@@ -193,3 +193,24 @@ async fn many_senders_lose_nothing_and_keep_their_order() {
         assert!(mailbox.load().depth <= 7);
     }
 }
+
+#[test]
+fn a_sender_may_be_let_in_past_the_bound_and_past_others() {
+    let mailbox = Mailbox::new(1);
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut tickets = [None; 3];
+    for (n, ticket) in tickets.iter_mut().enumerate() {
+        let _ = mailbox.poll_push(&mut cx, ticket, &mut Some(n));
+    }
+    let last = tickets[2].expect("it waits");
+    assert!(mailbox.is_in_line(last));
+    mailbox.let_in(last);
+    assert!(!mailbox.is_in_line(last));
+    assert_eq!(mailbox.load().depth, 2);
+    assert_eq!(mailbox.load().senders, 1);
+    mailbox.let_in(last); // once
+    assert_eq!(mailbox.load().depth, 2);
+    let mut batch = VecDeque::new();
+    assert!(mailbox.poll_refill(&mut cx, &mut batch).is_ready());
+    assert_eq!(batch, [0, 2]);
+}
