@@ -78,17 +78,17 @@ impl<M: ActorMessage> Recipient<M> {
         self.target.urn()
     }
 
-    /// Sends a message; like [`ActorRef::tell`].
+    /// Sends a message; like [`ActorRef::tell`](crate::ActorRef::tell).
     pub fn tell(&self, message: M) -> Tell<M> {
         Tell::new(self.clone(), message)
     }
 
-    /// Sends a message and waits for its answer; like [`ActorRef::ask`].
+    /// Sends a message and waits for its answer; like [`ActorRef::ask`](crate::ActorRef::ask).
     pub fn ask(&self, message: M) -> Ask<M> {
         Ask::new(self.clone(), message)
     }
 
-    /// Sends a message if there is room for it now; like [`ActorRef::try_tell`].
+    /// Sends a message if there is room for it now; like [`ActorRef::try_tell`](crate::ActorRef::try_tell).
     ///
     /// # Errors
     ///
@@ -120,7 +120,7 @@ impl<M: ActorMessage> Recipient<M> {
     }
 
     /// Hands a message on, together with the reply that somebody waits for; like
-    /// [`ActorRef::forward`].
+    /// [`ActorRef::forward`](crate::ActorRef::forward).
     ///
     /// ```
     /// use conclib::prelude::*;
@@ -159,7 +159,7 @@ impl<M: ActorMessage> Recipient<M> {
         Tell::forward(self.clone(), message, reply)
     }
 
-    /// Waits until the actor has stopped, and says why; like [`ActorRef::wait_stopped`].
+    /// Waits until the actor has stopped, and says why; like [`ActorRef::wait_stopped`](crate::ActorRef::wait_stopped).
     ///
     /// # Cancel safety
     ///
