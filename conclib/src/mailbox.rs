@@ -310,7 +310,7 @@ impl<T> Mailbox<T> {
     ) -> Poll<Refill> {
         debug_assert!(batch.is_empty());
         let mut state = self.lock();
-        let admitted = if state.queue.is_empty() {
+        let mut admitted = if state.queue.is_empty() {
             self.admit_into_queue(&mut state)
         } else {
             Vec::new()
@@ -320,6 +320,10 @@ impl<T> Mailbox<T> {
             let since = state.since.to_bits();
             self.in_hand_since.store(since, Ordering::Relaxed);
             self.in_hand.store(batch.len(), Ordering::Release);
+            // What an actor tells itself passes the bound, and must not shut out others for ever.
+            if batch.len() > self.capacity {
+                admitted.extend(self.admit_one(&mut state));
+            }
             Poll::Ready(Refill::Ready)
         } else if state.closed {
             Poll::Ready(Refill::Closed)
@@ -385,15 +389,24 @@ impl<T> Mailbox<T> {
     /// Moves the head of the line into the queue while there is space; whom to wake.
     fn admit_into_queue(&self, state: &mut State<T>) -> Vec<Waker> {
         let mut admitted = Vec::new();
-        while !state.closed && self.has_space(state) {
-            let Some(waiting) = state.line.pop_front() else {
+        while self.has_space(state) {
+            let Some(waker) = self.admit_one(state) else {
                 break;
             };
-            state.put(waiting.item);
-            admitted.push(waiting.waker);
+            admitted.push(waker);
         }
-        self.note_crowd(state);
         admitted
+    }
+
+    /// Moves the head of the line into the queue; whom to wake.
+    fn admit_one(&self, state: &mut State<T>) -> Option<Waker> {
+        if state.closed {
+            return None; // they take theirs back
+        }
+        let waiting = state.line.pop_front()?;
+        state.put(waiting.item);
+        self.note_crowd(state);
+        Some(waiting.waker)
     }
 
     fn note_crowd(&self, state: &State<T>) {

@@ -214,3 +214,29 @@ fn a_sender_may_be_let_in_past_the_bound_and_past_others() {
     assert!(mailbox.poll_refill(&mut cx, &mut batch).is_ready());
     assert_eq!(batch, [0, 2]);
 }
+
+#[test]
+fn one_that_tells_itself_more_than_the_bound_shuts_nobody_out() {
+    let mailbox = Mailbox::new(1);
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut ticket = None;
+    let _ = mailbox.push_past_bound(&mut Some(0));
+    let _ = mailbox.push_past_bound(&mut Some(0));
+    assert!(
+        mailbox
+            .poll_push(&mut cx, &mut ticket, &mut Some(1))
+            .is_pending()
+    );
+    let (mut batch, mut item) = (VecDeque::new(), None);
+    for _ in 0..8 {
+        if batch.is_empty() {
+            assert!(mailbox.poll_refill(&mut cx, &mut batch).is_ready());
+        }
+        assert!(mailbox.take(&mut batch, &mut item));
+        if item == Some(1) {
+            return;
+        }
+        let _ = mailbox.push_past_bound(&mut Some(0)); // as its handler does
+    }
+    panic!("the sender is still in the line");
+}
