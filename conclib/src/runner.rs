@@ -18,7 +18,7 @@ use crate::registry::Registry;
 use crate::system::source::sealed::Source;
 
 use events::Events;
-use guard::{Interrupted, guarded, until_stopped};
+use guard::{Interrupted, between_lives, guarded, until_stopped};
 
 mod events;
 mod guard;
@@ -26,20 +26,15 @@ mod guard;
 /// Whom the spawn has to hear from: how the start went.
 type Started = oneshot::Sender<Result<(), StopReason>>;
 
-/// Runs an actor to its end. `started` hears how its start went.
-///
-/// The runtime may drop this midway, the last parameter first: the tenancy ends before the spawn
-/// hears of it.
+/// Runs an actor to its end.
 pub(crate) async fn run<A: Actor, S: Source<A>>(
-    started: Started,
     mut tenancy: Tenancy<A>,
     mut ctx: Context<A>,
     mut source: S,
 ) {
-    let mut started = Some(started);
     let end = loop {
         let born = (!S::ONCE).then(Instant::now);
-        let end = live(&mut tenancy, &mut ctx, &mut source, &mut started).await;
+        let end = live(&mut tenancy, &mut ctx, &mut source).await;
         let Some(born) = born else {
             break end;
         };
@@ -47,22 +42,29 @@ pub(crate) async fn run<A: Actor, S: Source<A>>(
         let cell = &tenancy.cell;
         // Who stops or kills an actor from outside means it.
         if cell.control.is_killed() || cell.mailbox.is_closed() {
-            break end;
+            break match end {
+                StopReason::Restarted => no_life_follows(cell),
+                end => end,
+            };
         }
         cell.vitals.enter(Phase::Restarting);
         let next = source.next(end.clone(), born.elapsed());
-        match until_stopped(cell, next).await {
-            Ok(Some(Ok(()))) => cell.vitals.restarted(),
-            Ok(Some(Err(end))) => break end,
-            Ok(None) => break cell.control.cause(),
-            Err(Interrupted::Cut) => break StopReason::Killed,
-            Err(Interrupted::Panicked(failure)) => break StopReason::Failed(failure),
+        match between_lives(cell, next).await {
+            Ok(Ok(())) => cell.vitals.restarted(),
+            Ok(Err(end)) => break end,
+            Err(interrupted) => break interruption(cell, &ctx, interrupted),
         }
     };
-    tenancy.reason = Some(end.clone());
-    drop(tenancy); // the URN is free when the spawn returns
-    if let Some(started) = started {
-        drop(started.send(Err(end))); // nobody listens if the spawn was dropped
+    tenancy.reason = Some(end);
+    drop(tenancy); // and then the source: its group hears of it when the URN is free
+}
+
+/// Why an actor ends whose life was to be followed by another.
+fn no_life_follows<A: Actor>(cell: &ActorCell<A>) -> StopReason {
+    if cell.control.is_killed() {
+        StopReason::Killed
+    } else {
+        cell.control.cause()
     }
 }
 
@@ -71,18 +73,21 @@ async fn live<A: Actor, S: Source<A>>(
     tenancy: &mut Tenancy<A>,
     ctx: &mut Context<A>,
     source: &mut S,
-    started: &mut Option<Started>,
 ) -> StopReason {
     let Tenancy {
-        cell, actor, batch, ..
+        cell,
+        actor,
+        batch,
+        started,
+        ..
     } = tenancy;
     begin(cell);
     let actor = match actor {
         Some(actor) => actor,
-        None => match until_stopped(cell, source.make()).await {
-            Ok(Some(Ok(made))) => actor.insert(made),
-            Ok(Some(Err(failure))) => return failed(cell, ctx, failure),
-            Ok(None) => return cell.control.cause(),
+        // `make` is called within: also what it does before there is a future may panic.
+        None => match until_stopped(cell, async { source.make().await }).await {
+            Ok(Ok(made)) => actor.insert(made),
+            Ok(Err(failure)) => return failed(cell, ctx, failure),
             Err(interrupted) => return interruption(cell, ctx, interrupted),
         },
     };
@@ -162,7 +167,8 @@ fn end_of_service<A: Actor>(cell: &ActorCell<A>, ctx: &Context<A>) -> StopReason
     }
     match cell.control.take_escalated() {
         Some(failure) => failed(cell, ctx, failure),
-        None if cell.control.is_regrouped() => StopReason::Restarted,
+        // Unless it is stopped for good meanwhile.
+        None if cell.control.is_regrouped() && !cell.mailbox.is_closed() => StopReason::Restarted,
         None => cell.control.cause(),
     }
 }
@@ -187,6 +193,7 @@ fn interruption<A: Actor>(
             StopReason::Killed
         }
         Interrupted::Cut => StopReason::Restarted,
+        Interrupted::Stopped => cell.control.cause(),
     }
 }
 
@@ -198,7 +205,6 @@ async fn last_hook<A: Actor>(
     end: StopReason,
 ) -> StopReason {
     let urn = &cell.urn;
-    cell.vitals.enter(Phase::Stopping);
     wind_down(cell, ctx).await;
     if cell.control.is_cut() {
         return interruption(cell, ctx, Interrupted::Cut);
@@ -216,17 +222,18 @@ async fn last_hook<A: Actor>(
     wind_down(cell, ctx).await;
     match hook {
         Ok(()) => end,
-        Err(Interrupted::Cut) => interruption(cell, ctx, Interrupted::Cut),
         Err(Interrupted::Panicked(failure)) => {
             error!(%urn, %failure, "the last hook of an actor failed");
             ctx.failed(&failure);
             end
         }
+        Err(interrupted) => interruption(cell, ctx, interrupted),
     }
 }
 
 /// Ends what belongs to the life: timers and tasks, then children, the newest first.
 async fn wind_down<A: Actor>(cell: &Arc<ActorCell<A>>, ctx: &mut Context<A>) {
+    cell.vitals.enter(Phase::Stopping);
     let orderly = guarded(cell, async {
         ctx.end_life().await;
         while let Some(child) = cell.relations.newest_child_or_close() {
@@ -247,6 +254,7 @@ async fn wind_down<A: Actor>(cell: &Arc<ActorCell<A>>, ctx: &mut Context<A>) {
     for child in cell.relations.children() {
         child.kill();
     }
+    ctx.end_life().await;
     while let Some(child) = cell.relations.newest_child_or_close() {
         child.kill();
         end_of(&*child, cell).await;
@@ -260,7 +268,7 @@ async fn end_of<A: Actor>(child: &dyn AnyActor, parent: &ActorCell<A>) {
 
 /// An actor's stay in its system. When it ends, whatever ended it (the runtime may just drop the
 /// task), the mailbox is closed, the state is dropped, what waits is refused, the URN is free, and
-/// those who wait for the stop hear of it, in this order.
+/// those who wait for the stop or the start hear of it, in this order.
 pub(crate) struct Tenancy<A: Actor> {
     cell: Arc<ActorCell<A>>,
     registry: Arc<Registry>,
@@ -269,17 +277,26 @@ pub(crate) struct Tenancy<A: Actor> {
     /// The messages in hand that are not handled yet. Here, so that a panic fails no other
     /// message than the one that is being handled.
     batch: VecDeque<A::Inbox>,
+    /// Who waits for the start, until that has gone well or the actor has ended.
+    started: Option<Started>,
     /// Why the actor stopped, once that is known.
     reason: Option<StopReason>,
 }
 
 impl<A: Actor> Tenancy<A> {
-    pub(crate) fn new(cell: Arc<ActorCell<A>>, registry: Arc<Registry>, actor: Option<A>) -> Self {
+    /// `started` hears how the start went.
+    pub(crate) fn new(
+        cell: Arc<ActorCell<A>>,
+        registry: Arc<Registry>,
+        actor: Option<A>,
+        started: Started,
+    ) -> Self {
         Self {
             cell,
             registry,
             actor,
             batch: VecDeque::new(),
+            started: Some(started),
             reason: None,
         }
     }
@@ -296,7 +313,10 @@ impl<A: Actor> Drop for Tenancy<A> {
         }
         self.registry.release(&self.cell.urn, self.cell.id());
         self.cell.control.forget_task();
-        self.cell
-            .end(self.reason.take().unwrap_or(StopReason::Killed));
+        let reason = self.reason.take().unwrap_or(StopReason::Killed);
+        self.cell.end(reason.clone());
+        if let Some(started) = self.started.take() {
+            drop(started.send(Err(reason))); // nobody listens if the spawn was dropped
+        }
     }
 }

@@ -106,7 +106,8 @@ impl Backoff {
     fn wait(&self, streak: u32, luck: f64) -> Duration {
         let doubled = 2_u32.saturating_pow(streak);
         let wait = self.first.saturating_mul(doubled).min(self.most);
-        wait.mul_f64(1.0 - luck / 2.0)
+        // Not a product with what is left: that of the longest duration is too long for one.
+        wait.saturating_sub(wait.mul_f64(luck / 2.0))
     }
 }
 
@@ -236,6 +237,7 @@ mod tests {
     #[test]
     fn a_long_streak_does_not_overflow() {
         let backoff = Backoff::starting_at(Duration::MAX / 2).up_to(Duration::MAX);
-        assert!(backoff.wait(u32::MAX, 0.5) > SECOND);
+        assert_eq!(backoff.wait(u32::MAX, 0.0), Duration::MAX);
+        assert!(backoff.wait(u32::MAX, 0.999) > SECOND);
     }
 }

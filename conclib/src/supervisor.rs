@@ -1,8 +1,9 @@
 //! Groups of actors that start and stop together.
 
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::stream::unfold;
@@ -41,7 +42,8 @@ pub enum Strategy {
 /// [`ActorSystem::supervise`](crate::ActorSystem::supervise). Those that a [`Strategy`] adds are
 /// ended in reverse, each after the message in hand (after 5 s its handler is dropped), with
 /// [`StopReason::Restarted`](crate::StopReason::Restarted); then all start again in order, each when
-/// the one before it has. Meanwhile the supervisor goes on to answer its own messages.
+/// the one before it has. Meanwhile the supervisor goes on to answer its own messages. A member that
+/// somebody else stops or kills is gone for good, and the others go on without it.
 ///
 /// The members share one budget of restarts: 3 within 5 s, unless changed. When it is spent, the
 /// supervisor fails, and with it the group. A supervisor may be a member of another's group, or
@@ -133,8 +135,15 @@ impl Supervisor {
         };
         self.group.advance(ctx)?;
         while !self.group.has_started() {
-            let Some(event) = events.recv().await else {
-                break; // not reached: the group holds a sender
+            let next = poll_fn(|cx| {
+                // A member may take long to start; a stop does not wait for that.
+                if ctx.is_stopping() {
+                    return Poll::Ready(None);
+                }
+                events.poll_recv(cx)
+            });
+            let Some(event) = next.await else {
+                return Ok(());
             };
             self.group.on_event(event, ctx)?;
         }

@@ -4,7 +4,9 @@
 pub mod actors;
 pub mod bus;
 pub mod messages;
+pub mod probe;
 pub mod process;
+pub mod random;
 
 use std::error::Error;
 use std::future::{Future, IntoFuture, poll_fn};

@@ -1,6 +1,9 @@
 //! Runtimes that end before their actors do.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::task::{Wake, Waker};
 
 use conclib::SpawnError;
 use conclib::prelude::*;
@@ -24,6 +27,19 @@ impl Next {
     #[handler]
     fn ping(&mut self, _: Ping) -> u32 {
         1
+    }
+}
+
+/// Waits at a gate before it has started.
+#[derive(Actor)]
+struct Starts(Option<Gate>);
+
+#[handlers]
+impl Starts {
+    async fn on_start(&mut self) {
+        if let Some(gate) = self.0.take() {
+            gate.pass().await;
+        }
     }
 }
 
@@ -148,5 +164,36 @@ fn a_spawn_on_a_runtime_that_ends_is_an_error() -> TestResult {
         "{spawned:?}"
     );
     assert!(system.is_empty());
+    Ok(())
+}
+
+/// When it wakes, it looks how many actors a system has.
+struct Counts(ActorSystem, Log);
+
+impl Wake for Counts {
+    fn wake(self: Arc<Self>) {
+        self.1.add(format!("woken, {} left", self.0.len()));
+    }
+}
+
+#[test]
+fn a_spawn_hears_of_the_end_of_its_runtime_when_the_urn_is_free() -> TestResult {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let (system, log) = (ActorSystem::new(), Log::default());
+    let (hold, mut keeper) = gate();
+    let state = Starts(Some(hold));
+    let mut spawn = system.spawn(state);
+    let waker = Waker::from(Arc::new(Counts(system.clone(), log.clone())));
+    runtime.block_on(async {
+        let spawn = Pin::new(&mut spawn);
+        assert!(
+            spawn
+                .poll(&mut std::task::Context::from_waker(&waker))
+                .is_pending()
+        );
+        keeper.reached().await;
+    });
+    drop(runtime);
+    assert_eq!(log.entries(), ["woken, 0 left"]);
     Ok(())
 }

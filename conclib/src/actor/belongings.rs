@@ -13,16 +13,61 @@ pub(crate) struct Belongings<A: Handlers> {
     pub(crate) timers: Timers<A>,
     /// Streams, futures and closures whose results come as messages. Dropping the set aborts them.
     pub(crate) tasks: JoinSet<()>,
-    /// Whom it watches.
-    pub(crate) watched: Vec<(ActorId, Weak<dyn AnyActor>)>,
+    pub(crate) watches: Watches,
 }
 
-impl<A: Handlers> Default for Belongings<A> {
-    fn default() -> Self {
+impl<A: Handlers> Belongings<A> {
+    /// Of the actor with this identity.
+    pub(super) fn new(me: ActorId) -> Self {
         Self {
             timers: Timers::default(),
             tasks: JoinSet::new(),
-            watched: Vec::new(),
+            watches: Watches {
+                me,
+                watched: Vec::new(),
+            },
         }
     }
+}
+
+/// Whom an actor watches. Dropping it ends that.
+pub(crate) struct Watches {
+    me: ActorId,
+    watched: Vec<(ActorId, Weak<dyn AnyActor>)>,
+}
+
+impl Watches {
+    pub(super) fn add(&mut self, id: ActorId, actor: Weak<dyn AnyActor>) {
+        // So that the list does not grow with those that are gone.
+        if self.watched.len() == self.watched.capacity() {
+            self.watched.retain(|(_, watched)| is_alive(watched));
+        }
+        if self.watched.iter().all(|(other, _)| *other != id) {
+            self.watched.push((id, actor));
+        }
+    }
+
+    pub(super) fn remove(&mut self, id: ActorId) {
+        self.watched.retain(|(watched, _)| *watched != id);
+    }
+
+    /// Watches nobody any more.
+    pub(super) fn clear(&mut self) {
+        for (_, watched) in self.watched.drain(..) {
+            if let Some(watched) = watched.upgrade() {
+                watched.relations().unwatch(self.me);
+            }
+        }
+    }
+}
+
+impl Drop for Watches {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+fn is_alive(actor: &Weak<dyn AnyActor>) -> bool {
+    let actor = actor.upgrade();
+    actor.is_some_and(|actor| !actor.stopped().initialized())
 }

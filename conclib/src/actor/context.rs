@@ -29,12 +29,13 @@ use crate::urn::Urn;
 ///
 /// Handlers and hooks that want it take `ctx: &mut Context<Self>`.
 pub struct Context<A: Handlers> {
+    /// Timers, tasks, watches; nothing until there is one. Dropped before the cell, by whose place
+    /// those that are watched know the actor. Never locked: it makes a `&Context` something that a
+    /// handler may hold while it waits, whatever the messages in it are.
+    belongings: Mutex<Option<Box<Belongings<A>>>>,
     cell: Arc<ActorCell<A>>,
     /// Weak: an actor does not keep its system alive.
     system: Weak<SystemHandle>,
-    /// Timers, tasks, watches; nothing until there is one. The mutex is never locked: it makes
-    /// `&Context` one that a future may hold across an await.
-    belongings: Mutex<Option<Box<Belongings<A>>>>,
     /// The next timer's number: not used again by the actor's next life.
     next_timer: u64,
 }
@@ -42,9 +43,9 @@ pub struct Context<A: Handlers> {
 impl<A: Handlers> Context<A> {
     pub(crate) fn new(cell: Arc<ActorCell<A>>, system: Weak<SystemHandle>) -> Self {
         Self {
+            belongings: Mutex::default(),
             cell,
             system,
-            belongings: Mutex::new(None),
             next_timer: 0,
         }
     }
@@ -222,14 +223,7 @@ impl<A: Handlers> Context<A> {
             Ok(()) => {
                 let id = watched.id();
                 let weak: Weak<ActorCell<B>> = Arc::downgrade(watched);
-                let watches = &mut self.belongings().watched;
-                // So that the list does not grow with those that are gone.
-                if watches.len() == watches.capacity() {
-                    watches.retain(|(_, watched)| watched.strong_count() > 0);
-                }
-                if watches.iter().all(|(other, _)| *other != id) {
-                    watches.push((id, weak));
-                }
+                self.belongings().watches.add(id, weak);
             }
             Err(watcher) => {
                 let reason = watched.stopped.get().cloned();
@@ -246,7 +240,7 @@ impl<A: Handlers> Context<A> {
         let id = actor.cell().id();
         actor.cell().relations.unwatch(self.cell.id());
         if let Some(belongings) = self.belongings_mut() {
-            belongings.watched.retain(|(watched, _)| *watched != id);
+            belongings.watches.remove(id);
         }
     }
 
@@ -575,21 +569,22 @@ impl<A: Handlers> Context<A> {
         self.place().as_deref_mut()
     }
 
-    /// Ends what belongs to a life, children apart.
+    /// Ends what belongs to a life, children apart. It does not unwind, and may be dropped midway
+    /// and called again.
     pub(crate) async fn end_life(&mut self) {
-        let Some(mut belongings) = self.place().take() else {
+        let Some(belongings) = self.belongings_mut() else {
             return;
         };
-        for (_, watched) in belongings.watched.drain(..) {
-            if let Some(watched) = watched.upgrade() {
-                watched.relations().unwatch(self.cell.id());
-            }
-        }
+        belongings.watches.clear();
+        belongings.timers.clear();
         belongings.tasks.shutdown().await;
+        *self.place() = None;
     }
 
     fn belongings(&mut self) -> &mut Belongings<A> {
-        self.place().get_or_insert_default()
+        let me = self.cell.id();
+        self.place()
+            .get_or_insert_with(|| Box::new(Belongings::new(me)))
     }
 
     fn place(&mut self) -> &mut Option<Box<Belongings<A>>> {

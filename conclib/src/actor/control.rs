@@ -96,13 +96,27 @@ impl Control {
 
     /// The actor fails as well, after the message in hand.
     pub(crate) fn escalate(&self, failure: Failure) {
-        self.lock().escalated.get_or_insert(failure);
+        let mut cold = self.lock();
+        let is_first = cold.escalated.is_none();
+        let other = if is_first {
+            cold.escalated.replace(failure)
+        } else {
+            Some(failure)
+        };
+        drop(cold);
+        drop(other); // outside the lock: it may hold an error with a drop of its own
         self.signal(ESCALATED);
     }
 
     /// True if the life is not to go on; looked at after each message.
     pub(crate) fn is_interrupted(&self) -> bool {
         self.signals.load(Ordering::Acquire) != 0
+    }
+
+    /// True if it is to end only so that another may follow.
+    pub(crate) fn makes_way(&self) -> bool {
+        let signals = self.signals.load(Ordering::Acquire);
+        signals & !(OVER | REGROUPED) == 0
     }
 
     /// What was escalated.

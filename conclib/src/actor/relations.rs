@@ -150,6 +150,11 @@ impl Relations {
             .map_or_else(T::default, |people| find(people))
     }
 
+    #[cfg(test)]
+    pub(super) fn watchers(&self) -> usize {
+        self.lock().watchers.len()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Ties> {
         self.ties.lock().unwrap_or_else(PoisonError::into_inner)
     }

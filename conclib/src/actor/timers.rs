@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use tokio::time::{Instant, Sleep};
 
 use super::Handlers;
+use super::cell::drop_quietly;
 use crate::schedule::{Due, Moment, Schedule, Verdict};
 
 /// A message that was ordered with [`Context::after`](crate::Context::after) or
@@ -61,6 +62,18 @@ impl<A: Handlers> Timers<A> {
         cancelled
     }
 
+    /// Cancels all. What panics when it is dropped takes no other with it.
+    pub(super) fn clear(&mut self) {
+        self.entries.drain().for_each(drop_quietly);
+        self.queue.clear();
+        self.alarm = None;
+    }
+
+    /// When it is worth to look what is due.
+    pub(crate) fn earliest(&self) -> Option<Instant> {
+        self.queue.peek().map(|Reverse((at, _))| *at)
+    }
+
     /// The message that has been due longest, if one is.
     pub(crate) fn due(&mut self, now: Instant) -> Option<A::Inbox> {
         loop {
@@ -91,14 +104,14 @@ impl<A: Handlers> Timers<A> {
 
     /// Ready when it is worth to look what is due.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(Reverse((earliest, _))) = self.queue.peek() else {
+        let Some(earliest) = self.earliest() else {
             return Poll::Pending;
         };
         let alarm = self
             .alarm
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(*earliest)));
-        if alarm.deadline() != *earliest {
-            alarm.as_mut().reset(*earliest);
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(earliest)));
+        if alarm.deadline() != earliest {
+            alarm.as_mut().reset(earliest);
         }
         alarm.as_mut().poll(cx)
     }
@@ -132,5 +145,42 @@ impl<A: Handlers> Default for Timers<A> {
             queue: BinaryHeap::new(),
             alarm: None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::actor::Handler;
+    use crate::prelude::*;
+
+    #[derive(ActorMessage)]
+    #[message(local)]
+    struct Late;
+
+    #[derive(Actor)]
+    struct Sleepy;
+
+    #[handlers]
+    impl Sleepy {
+        #[handler]
+        fn late(&mut self, _: Late) {}
+    }
+
+    #[test]
+    fn timers_that_were_cancelled_do_not_pile_up() {
+        let now = Instant::now();
+        let mut timers = Timers::<Sleepy>::default();
+        for id in 0..10_000 {
+            let message = Sleepy::wrap(Late, Reply::nobody());
+            timers.after(Timer(id), now, message);
+            if id >= 10 {
+                assert!(timers.cancel(Timer(id)));
+            }
+            assert!(timers.queue.len() <= 2 * timers.entries.len() + 9);
+        }
+        let due = std::iter::from_fn(|| timers.due(now));
+        assert_eq!(due.count(), 10);
+        assert!(timers.queue.is_empty() && timers.entries.is_empty());
     }
 }

@@ -1,6 +1,6 @@
 //! What an actor is doing, for those who look from outside.
 
-use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -22,8 +22,11 @@ pub(crate) struct Vitals {
     restarts: AtomicU32,
     handled: AtomicU64,
     failed: AtomicU64,
-    /// When it began, or a little before: the messages of one batch share a look at the clock.
+    /// When it began, or a little before: messages that follow each other without a pause share a
+    /// look at the clock.
     since: AtomicU64,
+    /// The handler that runs has waited: the next one does not share its look.
+    paused: AtomicBool,
 }
 
 /// What an actor does with its life.
@@ -59,11 +62,14 @@ impl Vitals {
     pub(crate) fn polled(&self) {
         if self.handler.load(Ordering::Relaxed) == IDLE {
             self.stamp();
+        } else {
+            self.paused.store(true, Ordering::Relaxed);
         }
     }
 
     pub(crate) fn begin(&self, handler: u16) {
-        if self.handled.load(Ordering::Relaxed) % STAMP_EVERY == STAMP_EVERY - 1 {
+        let many = self.handled.load(Ordering::Relaxed) % STAMP_EVERY == STAMP_EVERY - 1;
+        if many || self.paused.load(Ordering::Relaxed) {
             self.stamp();
         }
         self.handler.store(handler, Ordering::Relaxed);
@@ -120,6 +126,7 @@ impl Vitals {
 
     fn stamp(&self) {
         self.since.store(Moment::now().to_bits(), Ordering::Relaxed);
+        self.paused.store(false, Ordering::Relaxed);
     }
 }
 
@@ -132,6 +139,7 @@ impl Default for Vitals {
             handled: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             since: AtomicU64::new(0),
+            paused: AtomicBool::new(false),
         }
     }
 }

@@ -48,7 +48,7 @@ impl<'a, A: Actor> Events<'a, A> {
         inbox: &mut Option<A::Inbox>,
     ) -> bool {
         loop {
-            if self.cell.control.is_interrupted() {
+            if self.is_interrupted() {
                 return false;
             }
             if !self.ticked && self.due(ctx, inbox) {
@@ -67,7 +67,17 @@ impl<'a, A: Actor> Events<'a, A> {
         }
     }
 
-    /// Ticks and timers end when the actor is asked to stop; messages that wait are still handled.
+    /// A life that is to make way for another goes on if there is none: who was asked to stop
+    /// handles what is queued.
+    fn is_interrupted(&self) -> bool {
+        let control = &self.cell.control;
+        control.is_interrupted() && !(control.makes_way() && self.cell.mailbox.is_closed())
+    }
+
+    /// Puts a tick or a timer's message that is due into `inbox`: the one that has been due
+    /// longest, so that ticks that are always late keep no timer waiting.
+    ///
+    /// They end when the actor is asked to stop; messages that wait are still handled.
     fn due(&mut self, ctx: &mut Context<A>, inbox: &mut Option<A::Inbox>) -> bool {
         let timers = ctx
             .belongings_mut()
@@ -76,21 +86,29 @@ impl<'a, A: Actor> Events<'a, A> {
             return false; // nearly all actors never look at a clock
         }
         let now = Instant::now();
-        let mut due = self.ticks.as_mut().and_then(|ticks| ticks.due(now));
-        if due.is_none() {
-            due = timers.and_then(|timers| timers.due(now));
+        let is_due = |at: &Instant| *at <= now;
+        let tick = self.ticks.as_ref().map(Ticks::earliest).filter(is_due);
+        let timer = timers.as_ref().and_then(|timers| timers.earliest());
+        let timer = timer.filter(is_due);
+        if tick.is_none() && timer.is_none() {
+            return false;
         }
-        if due.is_some() && self.cell.mailbox.is_closed() {
+        if self.cell.mailbox.is_closed() {
             self.ticks = None;
             return false;
         }
-        *inbox = due;
+        let tick_first = tick.is_some_and(|tick| timer.is_none_or(|timer| tick <= timer));
+        *inbox = if tick_first {
+            self.ticks.as_mut().and_then(Ticks::due)
+        } else {
+            timers.and_then(|timers| timers.due(now))
+        };
         inbox.is_some()
     }
 
     fn wait(&mut self, ctx: &mut Context<A>) -> impl Future<Output = Wake> {
         poll_fn(move |cx| {
-            if self.cell.control.is_interrupted() {
+            if self.is_interrupted() {
                 return Poll::Ready(Wake::Interrupted);
             }
             match self.cell.mailbox.poll_refill(cx, self.batch) {
@@ -136,11 +154,13 @@ impl<A: Handlers> Ticks<A> {
         })
     }
 
-    /// The message of the entry that has been due longest, if one is due.
-    fn due(&mut self, now: Instant) -> Option<A::Inbox> {
-        if now < self.timer.deadline() {
-            return None;
-        }
+    /// When the first of them is due.
+    fn earliest(&self) -> Instant {
+        self.timer.deadline()
+    }
+
+    /// The message of the entry that has been due longest, if it is due by its own clock as well.
+    fn due(&mut self) -> Option<A::Inbox> {
         let (entry, due) = self.due.iter().enumerate().min_by_key(|(_, due)| due.at)?;
         let tick = &self.table[entry];
         let Verdict { runs, next } = tick.schedule.judge(due, Moment::now());

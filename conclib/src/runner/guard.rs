@@ -17,6 +17,8 @@ use crate::error::Failure;
 pub(super) enum Interrupted {
     /// The actor was killed, or its life was cut short.
     Cut,
+    /// The actor was asked to stop, and the code is not worth to wait for.
+    Stopped,
     Panicked(Failure),
 }
 
@@ -26,13 +28,47 @@ pub(super) async fn guarded<A: Handlers, F: Future>(
     cell: &Arc<ActorCell<A>>,
     code: F,
 ) -> Result<F::Output, Interrupted> {
+    let cut = || cell.control.is_cut().then_some(Interrupted::Cut);
+    guarded_unless(cell, cut, code).await
+}
+
+/// Like [`guarded`], but given up when the actor is asked to stop.
+pub(super) async fn until_stopped<A: Handlers, F: Future>(
+    cell: &Arc<ActorCell<A>>,
+    code: F,
+) -> Result<F::Output, Interrupted> {
+    let cut_or_stopped = || match cell.control.is_cut() {
+        true => Some(Interrupted::Cut),
+        false => cell.mailbox.is_closed().then_some(Interrupted::Stopped),
+    };
+    guarded_unless(cell, cut_or_stopped, code).await
+}
+
+/// Like [`until_stopped`], between two lives: there is none to be cut short, and a signal that was
+/// meant for the last one means nothing any more.
+pub(super) async fn between_lives<A: Handlers, F: Future>(
+    cell: &Arc<ActorCell<A>>,
+    code: F,
+) -> Result<F::Output, Interrupted> {
+    let killed_or_stopped = || match cell.control.is_killed() {
+        true => Some(Interrupted::Cut),
+        false => cell.mailbox.is_closed().then_some(Interrupted::Stopped),
+    };
+    guarded_unless(cell, killed_or_stopped, code).await
+}
+
+async fn guarded_unless<A: Handlers, F: Future>(
+    cell: &Arc<ActorCell<A>>,
+    interrupted: impl Fn() -> Option<Interrupted>,
+    code: F,
+) -> Result<F::Output, Interrupted> {
     let mut code = pin!(Some(code));
     let mut waker = None;
     let mut me: Option<Arc<dyn AnyActor>> = Some(cell.clone());
     let outcome = poll_fn(|cx| {
         cell.control.register(cx.waker(), &mut waker);
-        if cell.control.is_cut() {
-            return Poll::Ready(Err(Interrupted::Cut));
+        if let Some(interrupted) = interrupted() {
+            return Poll::Ready(Err(interrupted));
         }
         let Some(running) = code.as_mut().as_pin_mut() else {
             return Poll::Pending;
@@ -54,21 +90,6 @@ pub(super) async fn guarded<A: Handlers, F: Future>(
         error!(urn = %cell.urn, failure = %caught(panic), "dropping a handler panicked");
     }
     outcome
-}
-
-/// Like [`guarded`], and given up when the actor is asked to stop: `None`.
-pub(super) async fn until_stopped<A: Handlers, F: Future>(
-    cell: &Arc<ActorCell<A>>,
-    code: F,
-) -> Result<Option<F::Output>, Interrupted> {
-    let mut code = pin!(code);
-    let unless_stopped = poll_fn(|cx| {
-        if cell.mailbox.is_closed() {
-            return Poll::Ready(None);
-        }
-        code.as_mut().poll(cx).map(Some)
-    });
-    guarded(cell, unless_stopped).await
 }
 
 fn caught(panic: Box<dyn std::any::Any + Send>) -> Failure {

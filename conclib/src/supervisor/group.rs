@@ -1,5 +1,6 @@
 //! What becomes of the members of a group: a state machine that events drive.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,6 +62,8 @@ pub(super) struct Group {
     events: mpsc::UnboundedSender<Event>,
     /// Send [`Event::Time`]. They end with the group.
     alarms: JoinSet<()>,
+    /// The moments for which there is one.
+    ringing: BTreeSet<Instant>,
 }
 
 /// One member.
@@ -92,6 +95,7 @@ impl Group {
             ending_from: None,
             events,
             alarms: JoinSet::new(),
+            ringing: BTreeSet::new(),
         }
     }
 
@@ -189,7 +193,9 @@ impl Group {
     ///
     /// A member that cannot be spawned.
     pub(super) fn advance(&mut self, ctx: &Context<Supervisor>) -> Result<(), Failure> {
-        while self.alarms.try_join_next().is_some() {} // the set holds those that have not rung
+        // Both hold those that have not rung.
+        while self.alarms.try_join_next().is_some() {}
+        self.ringing = self.ringing.split_off(&Instant::now());
         if let Some(from) = self.ending_from {
             if self.end_last(from) {
                 return Ok(());
@@ -215,8 +221,11 @@ impl Group {
         };
         let now = Instant::now();
         match last.status {
-            Status::Up => {
-                actor.control().regroup();
+            Status::Up | Status::Starting => {
+                // Who is starting is told when it reports that it has, unless it takes too long.
+                if matches!(last.status, Status::Up) {
+                    actor.control().regroup();
+                }
                 let until = now + PATIENCE;
                 last.status = Status::Ending(until);
                 self.ring(until);
@@ -273,7 +282,11 @@ impl Group {
         Ok(())
     }
 
+    /// Has the group look again at that moment.
     fn ring(&mut self, at: Instant) {
+        if !self.ringing.insert(at) {
+            return;
+        }
         let events = self.events.clone();
         self.alarms.spawn(async move {
             tokio::time::sleep_until(at).await;

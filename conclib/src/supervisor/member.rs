@@ -75,7 +75,10 @@ where
             lived,
             permit: Permit(permit),
         });
-        // Dropped: the supervisor has ended.
-        permitted.await.unwrap_or(Err(end))
+        // Dropped: the supervisor is ending.
+        permitted.await.unwrap_or(Err(match end {
+            StopReason::Restarted => StopReason::ParentStopped,
+            end => end,
+        }))
     }
 }

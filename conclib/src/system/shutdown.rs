@@ -18,7 +18,7 @@ use crate::urn::Urn;
 /// How long a shutdown takes at most, unless it is told otherwise.
 const BOUND: Duration = Duration::from_secs(10);
 
-/// After a kill, how long a handler has to come to its next await.
+/// After a kill, or for whoever called the shutdown from a handler, how long a handler has to come to its next await.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// A shutdown about to begin: awaited, it stops everything.
@@ -70,7 +70,10 @@ impl Shutdown {
             Some(own) => {
                 own.stop(StopCause::Shutdown);
                 spawn_task(async move {
-                    drop(timeout_at(grace, own.stopped().wait()).await);
+                    if timeout_at(grace, own.stopped().wait()).await.is_err() {
+                        warn!(urn = %own.urn(), "the actor that shut its system down is killed");
+                        own.kill();
+                    }
                     finish(&services, grace).await;
                 });
             }

@@ -146,8 +146,8 @@ impl<A: Actor, S> Spawn<A, S> {
         self
     }
 
-    /// When the actor has failed for good, its parent fails as well, after the message in hand.
-    /// Does nothing for an actor that is nobody's child.
+    /// When the actor has failed for good, also while it starts, its parent fails as well, after
+    /// the message in hand. Does nothing for an actor that is nobody's child.
     pub fn escalate(mut self) -> Self {
         self.kind.escalates = true;
         self
@@ -198,7 +198,8 @@ impl<A: Actor, S> Spawn<A, S> {
             return Err(SpawnError::UrnTaken { urn });
         }
         // From here on the tenancy frees the URN, whatever happens.
-        let tenancy = Tenancy::new(cell.clone(), core.registry.clone(), actor);
+        let (started, heard) = oneshot::channel();
+        let tenancy = Tenancy::new(cell.clone(), core.registry.clone(), actor, started);
         // A shutdown that began meanwhile either sees the actor or is seen here.
         if core.is_closing() {
             return Err(SpawnError::SystemClosed);
@@ -210,9 +211,8 @@ impl<A: Actor, S> Spawn<A, S> {
             return Err(SpawnError::ParentStopped { parent });
         }
         let context = Context::new(cell.clone(), system.downgrade());
-        let (started, heard) = oneshot::channel();
         let waiting = Waiting::begin(|| Edge::new(cell, Until::Started));
-        spawn_task(runner::run(started, tenancy, context, source));
+        spawn_task(runner::run(tenancy, context, source));
         let starting = Starting {
             heard,
             _waiting: waiting.ok().flatten(),

@@ -1,0 +1,175 @@
+//! Starts that fail, budgets that are spent, and groups in groups.
+
+use std::future::ready;
+
+use conclib::prelude::*;
+use conclib::{Backoff, GroupMember, SpawnError, Strategy, Supervisor};
+use conclib_tests::probe::{Probe, act_async, fail, settle};
+use conclib_tests::{Log, TestResult, within};
+
+use super::{A_AGAIN, B_FAILS, C_AGAIN, Member, News, SECOND, member, spawn, started, three};
+
+#[tokio::test(start_paused = true)]
+async fn a_spent_budget_ends_the_group() -> TestResult {
+    let (system, group, mut news) = started(Strategy::OneForOne).await?;
+    let b = system.actor::<Probe>("b")?;
+    for name in ["a", "b", "c"] {
+        within(system.ask(name, fail())).await.unwrap_err();
+        settle().await;
+    }
+    news.get();
+    within(system.ask("b", fail())).await.unwrap_err();
+    let StopReason::Failed(failure) = within(group.wait_stopped()).await else {
+        return Err("it has not failed".into());
+    };
+    let says = "its member `b` ended once more than 3 times within 5s: \
+                it failed: panicked: on purpose";
+    assert_eq!(failure.to_string(), says);
+    assert!(matches!(b.wait_stopped().await, StopReason::Exhausted(_)));
+    let stops = |name: &str| format!("{name} stops: its parent stopped");
+    assert_eq!(news.get(), [B_FAILS.to_owned(), stops("c"), stops("a")]);
+    assert!(system.is_empty());
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_that_are_ended_for_others_cost_nothing() -> TestResult {
+    let (system, _group, _news) = started(Strategy::OneForAll).await?;
+    for _ in 0..3 {
+        within(system.ask("b", fail())).await.unwrap_err();
+        settle().await;
+    }
+    assert_eq!(system.len(), 4);
+    tokio::time::sleep(5 * SECOND).await;
+    within(system.ask("b", fail())).await.unwrap_err();
+    settle().await;
+    assert_eq!(system.len(), 4);
+    Ok(())
+}
+
+/// A member whose first starts fail.
+fn unlucky(
+    log: &Log,
+    failures: u32,
+) -> Member<impl FnMut() -> std::future::Ready<Probe> + Send + use<>> {
+    let log = log.clone();
+    let mut lives = 0;
+    let factory = move || {
+        lives += 1;
+        let fails = lives <= failures;
+        ready(Probe::new("b", &log).starting(move |_| {
+            Box::pin(ready(if fails {
+                Err(Failure::msg("no luck"))
+            } else {
+                Ok(())
+            }))
+        }))
+    };
+    GroupMember::new(factory).urn("b")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_member_whose_start_fails_starts_again_with_those_before_it() -> TestResult {
+    let (system, log) = (ActorSystem::new(), Log::default());
+    let group = Supervisor::new(Strategy::OneForAll)
+        .backoff(Backoff::none())
+        .member(member("a", &log))
+        .member(unlucky(&log, 1))
+        .member(member("c", &log));
+    spawn(&system, group).await?;
+    let expected = [
+        "a starts", "b starts", A_AGAIN, "a starts", "b starts", "c starts",
+    ];
+    assert_eq!(log.entries(), expected);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_whose_start_fails_too_often_is_gone_again() -> TestResult {
+    for strategy in [Strategy::OneForOne, Strategy::RestForOne] {
+        let (system, log) = (ActorSystem::new(), Log::default());
+        let group = Supervisor::new(strategy)
+            .backoff(Backoff::none())
+            .member(member("a", &log))
+            .member(unlucky(&log, 9))
+            .member(member("c", &log));
+        let error = spawn(&system, group).await.unwrap_err();
+        assert!(matches!(error, SpawnError::StartFailed { .. }), "{error}");
+        assert!(error.to_string().contains("no luck"), "{error}");
+        let b = "b starts";
+        let expected = ["a starts", b, b, b, b, "a stops: its parent stopped"];
+        assert_eq!(log.entries(), expected);
+        assert!(system.is_empty());
+    }
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_with_a_name_that_is_taken_does_not_start() -> TestResult {
+    let (system, log) = (ActorSystem::new(), Log::default());
+    within(system.spawn(Probe::new("first", &Log::default())).urn("c")).await?;
+    let error = spawn(&system, three(Strategy::OneForAll, &log))
+        .await
+        .unwrap_err();
+    assert!(error.to_string().contains("`c` is taken"), "{error}");
+    assert_eq!(log.count(), 4, "a and b have started and stopped");
+    assert_eq!(system.len(), 1);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_that_gives_up_starts_again_as_a_member_of_another() -> TestResult {
+    let (system, log) = (ActorSystem::new(), Log::default());
+    let written = log.clone();
+    let inner = GroupMember::new(move || {
+        let group = Supervisor::new(Strategy::OneForOne).budget(1, 5 * SECOND);
+        let group = group.backoff(Backoff::none());
+        ready(
+            group
+                .member(member("x", &written))
+                .member(member("y", &written)),
+        )
+    });
+    let outer = Supervisor::new(Strategy::RestForOne)
+        .backoff(Backoff::none())
+        .member(member("a", &log))
+        .member(inner.urn("inner"))
+        .member(member("c", &log));
+    spawn(&system, outer).await?;
+    let mut news = News(log, 0);
+    assert_eq!(news.get(), ["a starts", "x starts", "y starts", "c starts"]);
+    within(system.ask("x", fail())).await.unwrap_err();
+    settle().await;
+    let fails = "x fails: panicked: on purpose";
+    assert_eq!(news.get(), [fails, "x starts"]);
+    within(system.ask("x", fail())).await.unwrap_err();
+    settle().await;
+    let y = "y stops: its parent stopped";
+    let again = ["x starts", "y starts", "c starts"];
+    assert_eq!(news.get(), [&[fails, y, C_AGAIN], &again[..]].concat());
+    assert_eq!(system.len(), 6);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_that_gives_up_may_fail_its_parent() -> TestResult {
+    let (system, log) = (ActorSystem::new(), Log::default());
+    let parent = within(system.spawn(Probe::new("top", &log))).await?;
+    let group = three(Strategy::OneForOne, &log).budget(0, SECOND);
+    let spawning = act_async(move |ctx| {
+        let spawn = ctx.spawn(group).urn("group").escalate();
+        Box::pin(async {
+            spawn.await?;
+            Ok(())
+        })
+    });
+    within(parent.ask(spawning)).await?;
+    within(system.ask("a", fail())).await.unwrap_err();
+    let reason = within(parent.wait_stopped()).await;
+    assert!(
+        reason.to_string().contains("its child `group` failed"),
+        "{reason}"
+    );
+    assert!(system.is_empty());
+    Ok(())
+}

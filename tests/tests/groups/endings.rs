@@ -1,0 +1,89 @@
+//! Members that end for good, and those that come back.
+
+use conclib::prelude::*;
+use conclib::{Backoff, Children, Restart, Strategy, Supervisor};
+use conclib_tests::probe::{Probe, act, fail, note, settle};
+use conclib_tests::{Log, TestResult, within};
+
+use super::{A_AGAIN, B_FAILS, C_AGAIN, News, member, spawn, started};
+
+#[tokio::test(start_paused = true)]
+async fn a_member_that_is_stopped_or_killed_from_outside_does_not_come_back() -> TestResult {
+    for kill in [false, true] {
+        let (system, group, mut news) = started(Strategy::OneForAll).await?;
+        let a = system.actor::<Probe>("a")?;
+        if kill {
+            a.kill()
+        } else {
+            a.stop()
+        }
+        within(a.wait_stopped()).await;
+        settle().await;
+        assert_eq!(news.get().len(), usize::from(!kill), "the others live on");
+        within(system.ask("b", fail())).await.unwrap_err();
+        settle().await;
+        assert_eq!(news.get(), [B_FAILS, C_AGAIN, "b starts", "c starts"]);
+        assert_eq!(within(group.ask(Children)).await?.len(), 3);
+    }
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn policies_hold_in_groups() -> TestResult {
+    let (system, log) = (ActorSystem::new(), Log::default());
+    let group = Supervisor::new(Strategy::OneForOne)
+        .backoff(Backoff::none())
+        .member(member("always", &log).restart(Restart::Always))
+        .member(member("never", &log).restart(Restart::Never))
+        .member(member("failure", &log));
+    spawn(&system, group).await?;
+    let mut news = News(log, 3);
+    for name in ["always", "failure"] {
+        within(system.ask(name, act(|ctx| ctx.stop()))).await?;
+        settle().await;
+    }
+    within(system.ask("never", fail())).await.unwrap_err();
+    settle().await;
+    let stops = |name: &str| format!("{name} stops: stop was requested");
+    let never = "never fails: panicked: on purpose".to_owned();
+    let always = [stops("always"), "always starts".to_owned()];
+    assert_eq!(
+        news.get(),
+        [&always, &[stops("failure"), never][..]].concat()
+    );
+    assert_eq!(
+        system.len(),
+        2,
+        "the group and the one that always comes back"
+    );
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_never_starts_again_for_himself_does_so_with_the_others() -> TestResult {
+    let (system, log) = (ActorSystem::new(), Log::default());
+    let group = Supervisor::new(Strategy::OneForAll)
+        .backoff(Backoff::none())
+        .member(member("a", &log).restart(Restart::Never))
+        .member(member("b", &log));
+    spawn(&system, group).await?;
+    let mut news = News(log, 2);
+    within(system.ask("b", fail())).await.unwrap_err();
+    settle().await;
+    assert_eq!(news.get(), [B_FAILS, A_AGAIN, "a starts", "b starts"]);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn members_are_children_of_the_group_and_keep_their_references() -> TestResult {
+    let (system, group, _news) = started(Strategy::OneForAll).await?;
+    let a = system.actor::<Probe>("a")?;
+    within(system.ask("b", fail())).await.unwrap_err();
+    within(a.ask(note("x"))).await?;
+    assert_eq!(system.actor::<Probe>("a")?, a);
+    for member in within(group.ask(Children)).await? {
+        assert_eq!(member.parent.as_ref().map(AsRef::as_ref), Some("group"));
+        assert_eq!(member.restarts, 1);
+    }
+    Ok(())
+}

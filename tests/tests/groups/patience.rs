@@ -1,0 +1,209 @@
+//! Members that take their time, and ends that come in the middle of something.
+
+use std::future::{pending, ready};
+use std::time::Duration;
+
+use conclib::prelude::*;
+use conclib::{Backoff, Children, GroupMember, Phase, Strategy, Supervisor};
+use conclib_tests::probe::{Making, Pass, Probe, act_async, fail, note, settle};
+use conclib_tests::{Gate, Log, TestResult, gate, poll_once, within};
+use tokio::time::Instant;
+
+use super::{B_FAILS, C_AGAIN, Member, News, SECOND, member, spawn, started, three};
+
+#[tokio::test(start_paused = true)]
+async fn a_member_that_hangs_loses_its_handler_after_five_seconds() -> TestResult {
+    let (system, group, mut news) = started(Strategy::OneForAll).await?;
+    let began = Instant::now();
+    let setting_up = act_async(|ctx| {
+        ctx.after(SECOND, note("a timer of the old life"));
+        Box::pin(pending())
+    });
+    let mut in_hand = system.ask("a", setting_up);
+    assert!(poll_once(&mut in_hand).await.is_pending());
+    system.tell("a", note("waits")).await?;
+    system.tell("b", fail()).await?;
+    tokio::time::sleep(4 * SECOND).await;
+    assert_eq!(news.get(), [B_FAILS, C_AGAIN]);
+    // Meanwhile it answers.
+    let phases = within(group.ask(Children)).await?;
+    let phases: Vec<_> = phases.iter().map(|member| member.phase).collect();
+    assert_eq!(
+        phases,
+        [Phase::Running, Phase::Restarting, Phase::Restarting]
+    );
+    assert!(within(in_hand).await.is_err());
+    assert_eq!(began.elapsed(), 5 * SECOND);
+    tokio::time::sleep(5 * SECOND).await;
+    let mut seen = news.get();
+    seen.sort();
+    assert_eq!(seen, ["a starts", "a waits", "b starts", "c starts"]);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_member_that_hangs_in_its_last_hook_is_cut_off_too() -> TestResult {
+    let (system, log) = (ActorSystem::new(), Log::default());
+    let written = log.clone();
+    let hangs = GroupMember::new(move || {
+        ready(Probe::new("c", &written).stopping(|_| Box::pin(pending())))
+    });
+    let group = Supervisor::new(Strategy::OneForAll)
+        .backoff(Backoff::none())
+        .member(member("b", &log))
+        .member(hangs.urn("c"));
+    spawn(&system, group).await?;
+    let mut news = News(log, 2);
+    system.tell("b", fail()).await?;
+    tokio::time::sleep(6 * SECOND).await;
+    assert_eq!(news.get(), [B_FAILS, C_AGAIN, "b starts", "c starts"]);
+    Ok(())
+}
+
+/// A factory whose states come when a gate opens; without one, at once.
+fn slow(
+    name: &'static str,
+    log: &Log,
+    gates: Vec<Option<Gate>>,
+) -> Member<impl FnMut() -> Making + Send + use<>> {
+    let log = log.clone();
+    let mut gates = gates.into_iter();
+    let factory = move || -> Making {
+        let (probe, gate) = (Probe::new(name, &log), gates.next().flatten());
+        Box::pin(async {
+            if let Some(gate) = gate {
+                gate.pass().await;
+            }
+            probe
+        })
+    };
+    GroupMember::new(factory).urn(name)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_member_that_hangs_while_it_starts_does_not_hold_the_group_up() -> TestResult {
+    let (system, log) = (ActorSystem::new(), Log::default());
+    let (hold, mut keeper) = gate();
+    let group = Supervisor::new(Strategy::OneForAll)
+        .backoff(Backoff::none())
+        .member(member("b", &log))
+        .member(slow("c", &log, vec![None, Some(hold)]));
+    spawn(&system, group).await?;
+    let mut news = News(log, 2);
+    system.tell("b", fail()).await?;
+    keeper.reached().await;
+    assert_eq!(news.get(), [B_FAILS, C_AGAIN, "b starts"]);
+    system.tell("b", fail()).await?;
+    tokio::time::sleep(6 * SECOND).await;
+    assert_eq!(news.get(), [B_FAILS, "b starts", "c starts"]);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_that_is_starting_may_be_stopped() -> TestResult {
+    let (system, log) = (ActorSystem::new(), Log::default());
+    let (hold, mut keeper) = gate();
+    let group = Supervisor::new(Strategy::OneForAll)
+        .member(member("a", &log))
+        .member(slow("b", &log, vec![Some(hold)]))
+        .member(member("c", &log));
+    let mut spawn = system.spawn(group).urn("group");
+    assert!(poll_once(&mut spawn).await.is_pending());
+    keeper.reached().await;
+    let group = system.actor::<Supervisor>("group")?;
+    group.stop();
+    let reason = tokio::time::timeout(SECOND, group.wait_stopped()).await;
+    assert!(matches!(reason, Ok(StopReason::Requested)), "{reason:?}");
+    assert_eq!(log.entries(), ["a starts", "a stops: its parent stopped"]);
+    assert!(system.is_empty());
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_may_be_stopped_or_killed_in_the_middle_of_a_restart() -> TestResult {
+    for kill in [false, true] {
+        let (system, log) = (ActorSystem::new(), Log::default());
+        let group = three(Strategy::OneForAll, &log).backoff(Backoff::from_secs(10));
+        let group = spawn(&system, group).await?;
+        let (a, b) = (system.actor::<Probe>("a")?, system.actor::<Probe>("b")?);
+        system.tell("b", fail()).await?;
+        settle().await;
+        let began = Instant::now();
+        if kill {
+            group.kill()
+        } else {
+            group.stop()
+        }
+        within(group.wait_stopped()).await;
+        assert_eq!(began.elapsed(), Duration::ZERO);
+        for member in [a, b] {
+            let reason = member.wait_stopped().await;
+            assert_eq!(matches!(reason, StopReason::Killed), kill, "{reason}");
+            assert_eq!(
+                matches!(reason, StopReason::ParentStopped),
+                !kill,
+                "{reason}"
+            );
+        }
+        assert!(system.is_empty());
+    }
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_stopped_while_he_is_ended_for_others_handles_what_is_queued() -> TestResult {
+    let (system, group, mut news) = started(Strategy::OneForAll).await?;
+    let c = system.actor::<Probe>("c")?;
+    let (hold, mut keeper) = gate();
+    c.tell(Pass(hold)).await?;
+    keeper.reached().await;
+    c.tell(note("queued")).await?;
+    system.tell("b", fail()).await?;
+    settle().await; // c is to end its life after the message in hand
+    group.stop();
+    settle().await; // and now it is to stop
+    keeper.open();
+    let reason = within(c.wait_stopped()).await;
+    assert!(matches!(reason, StopReason::ParentStopped), "{reason}");
+    within(group.wait_stopped()).await;
+    let c = ["c queued", "c stops: its parent stopped"];
+    assert_eq!(
+        news.get(),
+        [&[B_FAILS], &c[..], &["a stops: its parent stopped"]].concat()
+    );
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_stopped_in_the_hook_for_others_does_not_start_again() -> TestResult {
+    let (system, log) = (ActorSystem::new(), Log::default());
+    let (hold, mut keeper) = gate();
+    let (mut hold, written) = (Some(hold), log.clone());
+    let slow_end = GroupMember::new(move || {
+        let (probe, hold) = (Probe::new("c", &written), hold.take());
+        ready(probe.stopping(move |_| {
+            Box::pin(async {
+                if let Some(hold) = hold {
+                    hold.pass().await;
+                }
+                Ok(())
+            })
+        }))
+    });
+    let group = Supervisor::new(Strategy::OneForAll)
+        .backoff(Backoff::none())
+        .member(member("b", &log))
+        .member(slow_end.urn("c"));
+    spawn(&system, group).await?;
+    let mut news = News(log, 2);
+    let c = system.actor::<Probe>("c")?;
+    system.tell("b", fail()).await?;
+    keeper.reached().await;
+    c.stop();
+    keeper.open();
+    let reason = within(c.wait_stopped()).await;
+    assert!(matches!(reason, StopReason::Requested), "{reason}");
+    settle().await;
+    assert_eq!(news.get(), [B_FAILS, C_AGAIN, "b starts"]);
+    Ok(())
+}

@@ -1,0 +1,368 @@
+//! Actors that start again: policy, budget, backoff, starts that fail.
+
+use std::future::ready;
+use std::time::Duration;
+
+use conclib::prelude::*;
+use conclib::{Backoff, Restart, SpawnError};
+use conclib_tests::probe::{Pass, Probe, act, act_async, fail, lives, note, settle};
+use conclib_tests::{Log, PanicsOnDrop, TestResult, gate, poll_once, within};
+use tokio::time::Instant;
+
+const SECOND: Duration = Duration::from_secs(1);
+const MS: Duration = Duration::from_millis(1);
+
+/// A supervised probe that starts again at once, and what it writes.
+async fn probe(restart: Restart) -> Result<(ActorSystem, ActorRef<Probe>, Log), SpawnError> {
+    let (system, log) = (ActorSystem::new(), Log::default());
+    let spawn = system.supervise(lives("a", &log)).restart(restart);
+    let probe = within(spawn.urn("a").backoff(Backoff::none())).await?;
+    Ok((system, probe, log))
+}
+
+fn restarts(system: &ActorSystem) -> Option<u32> {
+    Some(system.snapshot().actor("a")?.restarts)
+}
+
+// ---- a restart
+
+#[tokio::test(start_paused = true)]
+async fn a_restart_keeps_the_urn_the_references_and_what_waits() -> TestResult {
+    let (system, a, log) = probe(Restart::OnFailure).await?;
+    let (hold, mut keeper) = gate();
+    a.tell(Pass(hold)).await?;
+    keeper.reached().await;
+    a.tell(note("1")).await?;
+    let mut failing = a.ask(fail());
+    assert!(poll_once(&mut failing).await.is_pending());
+    a.tell(note("2")).await?;
+    let mut asked = a.ask(note("3"));
+    assert!(poll_once(&mut asked).await.is_pending());
+    keeper.open();
+
+    assert_eq!(within(failing).await, Err(AskError::Failed));
+    assert_eq!(within(asked).await, Ok(()));
+    let failed = "a fails: panicked: on purpose";
+    assert_eq!(
+        log.entries(),
+        ["a starts", "a 1", failed, "a starts", "a 2", "a 3"]
+    );
+    assert_eq!(system.actor::<Probe>("a")?, a);
+    assert_eq!(restarts(&system), Some(1));
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_is_a_failure_like_a_panic() -> TestResult {
+    let (system, a, _log) = probe(Restart::OnFailure).await?;
+    let failing = act_async(|_| Box::pin(async { Err(Failure::msg("no")) }));
+    assert_eq!(within(a.ask(failing)).await, Err(AskError::Failed));
+    assert_eq!(within(a.ask(note("x"))).await, Ok(()));
+    assert_eq!(restarts(&system), Some(1));
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn hooks_and_drops_that_panic_are_followed_by_a_life_all_the_same() -> TestResult {
+    let (system, log) = (ActorSystem::new(), Log::default());
+    let written = log.clone();
+    // What a hook would do that does not run holds the bomb until the state is dropped.
+    let factory = move || {
+        let (probe, bomb) = (Probe::new("a", &written), PanicsOnDrop);
+        let holds = |bomb: PanicsOnDrop| ready(Err(Failure::msg(format!("{bomb:?}"))));
+        ready(if written.count() == 0 {
+            let probe = probe.failing(|_| panic!("on_failure"));
+            probe.stopping(move |_| Box::pin(holds(bomb)))
+        } else {
+            let probe = probe.stopping(|_| panic!("on_stop"));
+            probe.failing(move |_| Box::pin(holds(bomb)))
+        })
+    };
+    let spawn = system.supervise(factory).restart(Restart::Always);
+    let a = within(spawn.urn("a").backoff(Backoff::none())).await?;
+    assert_eq!(within(a.ask(fail())).await, Err(AskError::Failed));
+    within(a.ask(act(|ctx| ctx.stop()))).await?;
+    within(a.ask(note("lives"))).await?;
+    assert_eq!(restarts(&system), Some(2));
+    assert_eq!(log.entries().last().map(String::as_str), Some("a lives"));
+    Ok(())
+}
+
+#[derive(ActorMessage, Serialize, Deserialize)]
+struct Beat;
+
+#[derive(ActorMessage, Serialize, Deserialize)]
+struct Break;
+
+#[derive(Actor)]
+#[periodic(tick = Beat, every = "10s", first = "after")]
+struct Heart(Log, Instant);
+
+#[handlers]
+impl Heart {
+    #[handler]
+    fn beat(&mut self, _: Beat) {
+        self.0.add(self.1.elapsed().as_secs().to_string());
+    }
+
+    #[handler]
+    fn fail(&mut self, _: Break) -> Result<(), Failure> {
+        Err(Failure::msg("on purpose"))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn tickers_start_afresh() -> TestResult {
+    let (system, log, began) = (ActorSystem::new(), Log::default(), Instant::now());
+    let written = log.clone();
+    let spawn = system.supervise(move || ready(Heart(written.clone(), began)));
+    let heart = within(spawn.backoff(Backoff::none())).await?;
+    tokio::time::sleep(12 * SECOND).await;
+    heart.tell(Break).await?;
+    tokio::time::sleep(11 * SECOND).await;
+    assert_eq!(log.entries(), ["10", "22"]);
+    Ok(())
+}
+
+// ---- policies
+
+#[tokio::test(start_paused = true)]
+async fn never_means_never() -> TestResult {
+    let (system, a, _log) = probe(Restart::Never).await?;
+    assert_eq!(within(a.ask(fail())).await, Err(AskError::Failed));
+    let reason = within(a.wait_stopped()).await;
+    assert!(matches!(reason, StopReason::Failed(_)), "{reason}");
+    assert!(system.is_empty());
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn on_failure_leaves_alone_who_stops_himself() -> TestResult {
+    let (_system, a, log) = probe(Restart::OnFailure).await?;
+    within(a.ask(act(|ctx| ctx.stop()))).await?;
+    let reason = within(a.wait_stopped()).await;
+    assert!(matches!(reason, StopReason::Requested), "{reason}");
+    assert_eq!(log.entries(), ["a starts", "a stops: stop was requested"]);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn always_has_him_live_again_and_keeps_what_waits() -> TestResult {
+    let (_system, a, log) = probe(Restart::Always).await?;
+    let mut stopping = a.ask(act(|ctx| {
+        ctx.stop();
+        assert!(!ctx.is_stopping());
+    }));
+    assert!(poll_once(&mut stopping).await.is_pending());
+    a.tell(note("1")).await?;
+    within(stopping).await?;
+    within(a.ask(note("2"))).await?;
+    let stops = "a stops: stop was requested";
+    assert_eq!(log.entries(), ["a starts", stops, "a starts", "a 1", "a 2"]);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_from_outside_is_final_under_every_policy() -> TestResult {
+    for policy in [Restart::Always, Restart::OnFailure, Restart::Never] {
+        let (_system, a, log) = probe(policy).await?;
+        a.tell(note("1")).await?;
+        a.stop();
+        let reason = within(a.wait_stopped()).await;
+        assert!(matches!(reason, StopReason::Requested), "{reason}");
+        let stops = "a stops: stop was requested";
+        assert_eq!(log.entries(), ["a starts", "a 1", stops]);
+
+        let (_system, a, _log) = probe(policy).await?;
+        a.kill();
+        let reason = within(a.wait_stopped()).await;
+        assert!(matches!(reason, StopReason::Killed), "{reason}");
+    }
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_stops_himself_and_is_stopped_handles_what_is_queued() -> TestResult {
+    let (_system, a, log) = probe(Restart::Always).await?;
+    let (hold, mut keeper) = gate();
+    a.tell(act_async(move |ctx| {
+        ctx.stop();
+        Box::pin(async {
+            hold.pass().await;
+            Ok(())
+        })
+    }))
+    .await?;
+    keeper.reached().await;
+    a.tell(note("queued")).await?;
+    a.stop();
+    keeper.open();
+    let reason = within(a.wait_stopped()).await;
+    assert!(matches!(reason, StopReason::Requested), "{reason}");
+    let stops = "a stops: stop was requested";
+    assert_eq!(log.entries(), ["a starts", "a queued", stops]);
+    Ok(())
+}
+
+// ---- budget and backoff
+
+#[tokio::test(start_paused = true)]
+async fn the_fourth_failure_within_five_seconds_is_the_last() -> TestResult {
+    let (system, a, _log) = probe(Restart::OnFailure).await?;
+    for _ in 0..3 {
+        assert_eq!(within(a.ask(fail())).await, Err(AskError::Failed));
+        within(a.ask(note("lives"))).await?;
+    }
+    let mut last = a.ask(fail());
+    assert!(poll_once(&mut last).await.is_pending());
+    let mut behind = a.ask(note("too late"));
+    assert!(poll_once(&mut behind).await.is_pending());
+    assert_eq!(within(last).await, Err(AskError::Failed));
+    assert_eq!(within(behind).await, Err(AskError::ActorStopped));
+    let reason = within(a.wait_stopped()).await;
+    let StopReason::Exhausted(failure) = reason else {
+        return Err(format!("{reason}").into());
+    };
+    assert_eq!(failure.to_string(), "panicked: on purpose");
+    assert!(system.is_empty());
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn failures_that_are_long_ago_are_forgiven() -> TestResult {
+    let (system, a, _log) = probe(Restart::OnFailure).await?;
+    for _ in 0..12 {
+        assert_eq!(within(a.ask(fail())).await, Err(AskError::Failed));
+        tokio::time::sleep(5 * SECOND / 3 + MS).await;
+    }
+    assert_eq!(restarts(&system), Some(12));
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn waits_grow_and_are_shortened_by_half_at_most() -> TestResult {
+    let (system, log, began) = (ActorSystem::new(), Log::default(), Instant::now());
+    let written = log.clone();
+    let factory = move || {
+        written.add(began.elapsed().as_millis().to_string());
+        let mortal = Probe::new("a", &Log::default());
+        ready(mortal.starting(|_| Box::pin(ready(Err(Failure::msg("again"))))))
+    };
+    let spawn = system.supervise(factory).budget(4, 100 * SECOND);
+    let spawn = spawn.backoff(Backoff::from_secs(1).up_to(3 * SECOND));
+    let error = within(spawn).await.unwrap_err();
+    assert!(matches!(error, SpawnError::StartFailed { .. }), "{error}");
+    let at: Vec<u64> = log.entries().iter().flat_map(|at| at.parse()).collect();
+    let waits: Vec<u64> = at.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    let most = [1000, 2000, 3000, 3000];
+    assert_eq!(waits.len(), most.len());
+    for (wait, most) in waits.iter().zip(most) {
+        assert!((most / 2..=most + 1).contains(wait), "{waits:?}");
+    }
+    Ok(())
+}
+
+// ---- starts that fail
+
+/// How a state is not made.
+#[derive(Debug, Clone, Copy)]
+enum Trouble {
+    OnStart,
+    OnStartPanics,
+    FactoryErr,
+    FactoryPanics,
+    /// Before there is a future.
+    ClosurePanics,
+}
+
+use Trouble::{ClosurePanics, FactoryErr, FactoryPanics, OnStart, OnStartPanics};
+
+/// Spawns what fails to start so often, and then starts.
+async fn start(
+    system: &ActorSystem,
+    trouble: Trouble,
+    failures: u32,
+) -> Result<ActorRef<Probe>, SpawnError> {
+    let mut lives = 0;
+    let factory = move || {
+        lives += 1;
+        let fails = lives <= failures;
+        if fails && matches!(trouble, ClosurePanics) {
+            panic!("the closure");
+        }
+        async move {
+            match trouble {
+                FactoryErr if fails => return Err(Failure::msg("no connection")),
+                FactoryPanics if fails => panic!("no connection"),
+                _ => {}
+            }
+            let probe = Probe::new("a", &Log::default());
+            Ok(probe.starting(move |_| {
+                Box::pin(async move {
+                    match trouble {
+                        OnStart if fails => Err(Failure::msg("no start")),
+                        OnStartPanics if fails => panic!("no start"),
+                        _ => Ok(()),
+                    }
+                })
+            }))
+        }
+    };
+    within(system.supervise(factory).urn("a")).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_failed_start_counts_against_the_budget() -> TestResult {
+    let troubles = [
+        OnStart,
+        OnStartPanics,
+        FactoryErr,
+        FactoryPanics,
+        ClosurePanics,
+    ];
+    for trouble in troubles {
+        let system = ActorSystem::new();
+        let a = start(&system, trouble, 3).await;
+        let a = a.map_err(|error| format!("{trouble:?}: {error}"))?;
+        within(a.ask(note("lives"))).await?;
+        assert_eq!(restarts(&system), Some(3), "{trouble:?}");
+
+        let system = ActorSystem::new();
+        let error = start(&system, trouble, 4).await.unwrap_err();
+        assert!(
+            matches!(error, SpawnError::StartFailed { .. }),
+            "{trouble:?}: {error}"
+        );
+        assert!(system.is_empty());
+        within(system.spawn(Probe::new("next", &Log::default())).urn("a")).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn messages_wait_for_the_start_that_succeeds() -> TestResult {
+    let (system, log) = (ActorSystem::new(), Log::default());
+    let written = log.clone();
+    let mut lives = 0;
+    let factory = move || {
+        lives += 1;
+        let fails = lives < 3;
+        ready(Probe::new("a", &written).starting(move |_| {
+            Box::pin(ready(if fails {
+                Err(Failure::msg("no"))
+            } else {
+                Ok(())
+            }))
+        }))
+    };
+    let mut spawn = system.supervise(factory).urn("a");
+    assert!(poll_once(&mut spawn).await.is_pending());
+    system.tell("a", note("early")).await?;
+    within(spawn).await?;
+    settle().await;
+    assert_eq!(
+        log.entries(),
+        ["a starts", "a starts", "a starts", "a early"]
+    );
+    Ok(())
+}

@@ -1,0 +1,271 @@
+//! Messages that an actor orders for later.
+
+use std::time::Duration;
+
+use conclib::prelude::*;
+use conclib::{Backoff, First, Missed, Schedule, SpawnError, Timer};
+use conclib_tests::probe::{Note, Pass, Probe, act, act_async, fail, lives, note, settle};
+use conclib_tests::{Log, TestResult, gate, poll_once, within};
+use futures_util::FutureExt;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep};
+
+const SECOND: Duration = Duration::from_secs(1);
+const MS: Duration = Duration::from_millis(1);
+
+async fn probe() -> Result<(ActorSystem, ActorRef<Probe>, Log), SpawnError> {
+    let (system, log) = (ActorSystem::new(), Log::default());
+    let spawn = system.supervise(lives("a", &log)).urn("a");
+    let probe = within(spawn.backoff(Backoff::none())).await?;
+    Ok((system, probe, log))
+}
+
+/// Orders a note and hands the timer back.
+async fn order(
+    probe: &ActorRef<Probe>,
+    time: Duration,
+    text: &'static str,
+) -> Result<Timer, Box<dyn std::error::Error>> {
+    let (send, timer) = oneshot::channel();
+    let ordering = act(move |ctx| {
+        let _ = send.send(ctx.after(time, note(text)));
+    });
+    within(probe.ask(ordering)).await?;
+    Ok(timer.await?)
+}
+
+async fn cancel(probe: &ActorRef<Probe>, timer: Timer) -> Result<bool, Box<dyn std::error::Error>> {
+    let (send, cancelled) = oneshot::channel();
+    let cancelling = act(move |ctx| {
+        let _ = send.send(ctx.cancel(timer));
+    });
+    within(probe.ask(cancelling)).await?;
+    Ok(cancelled.await?)
+}
+
+#[tokio::test(start_paused = true)]
+async fn messages_come_when_they_are_due_in_order_and_equals_as_ordered() -> TestResult {
+    let (_system, a, log) = probe().await?;
+    for (time, text) in [(3, "3"), (1, "1"), (2, "2"), (1, "1 too"), (0, "now")] {
+        order(&a, time * SECOND, text).await?;
+    }
+    settle().await;
+    assert_eq!(log.entries()[1..], ["a now"]);
+    sleep(SECOND).await;
+    assert_eq!(log.entries()[2..], ["a 1", "a 1 too"]);
+    sleep(2 * SECOND).await;
+    assert_eq!(log.entries()[4..], ["a 2", "a 3"]);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_timer_may_be_cancelled_until_its_message_comes() -> TestResult {
+    let (_system, a, log) = probe().await?;
+    let one = order(&a, SECOND, "1").await?;
+    let two = order(&a, 2 * SECOND, "2").await?;
+    assert!(cancel(&a, one).await?);
+    assert!(!cancel(&a, one).await?);
+    sleep(3 * SECOND).await;
+    assert!(!cancel(&a, two).await?);
+    assert_eq!(log.entries(), ["a starts", "a 2"]);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_timer_that_is_due_may_still_be_cancelled_by_the_message_in_hand() -> TestResult {
+    let (_system, a, log) = probe().await?;
+    let timer = order(&a, SECOND, "late").await?;
+    let (hold, mut keeper) = gate();
+    a.tell(Pass(hold)).await?;
+    keeper.reached().await;
+    let mut cancelling = a.ask(act(move |ctx| assert!(ctx.cancel(timer))));
+    assert!(poll_once(&mut cancelling).await.is_pending());
+    // A due timer has its turn before the next message, so that only the handler itself may.
+    sleep(SECOND / 2).await;
+    keeper.open();
+    within(cancelling).await?;
+    sleep(SECOND).await;
+    assert_eq!(log.entries(), ["a starts"]);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn timers_end_with_the_life_and_their_numbers_are_not_used_again() -> TestResult {
+    let (_system, a, log) = probe().await?;
+    let old = order(&a, SECOND, "old").await?;
+    let every = act(|ctx| {
+        ctx.every(SECOND, || note("every"));
+    });
+    within(a.ask(every)).await?;
+    settle().await;
+    within(a.ask(fail())).await.unwrap_err();
+    let new = order(&a, SECOND, "new").await?;
+    assert_ne!(old, new);
+    assert!(!cancel(&a, old).await?);
+    sleep(5 * SECOND).await;
+    let fails = "a fails: panicked: on purpose";
+    let starts = "a starts";
+    assert_eq!(log.entries(), [starts, "a every", fails, starts, "a new"]);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_leaves_timers_out_and_handles_messages() -> TestResult {
+    let (system, a, log) = probe().await?;
+    order(&a, SECOND, "timer").await?;
+    let setting_up = act(|ctx| {
+        let burst = Schedule {
+            missed: Missed::Burst,
+            ..Schedule::every(SECOND / 10)
+        };
+        ctx.every(burst, || -> Note {
+            panic!("a closure that is not to be called")
+        });
+        ctx.stop();
+    });
+    let (hold, mut keeper) = gate();
+    a.tell(Pass(hold)).await?;
+    keeper.reached().await;
+    a.tell(setting_up).await?;
+    a.tell(note("message")).await?;
+    keeper.open();
+    sleep(2 * SECOND).await;
+    assert!(system.is_empty());
+    let stops = "a stops: stop was requested";
+    assert_eq!(log.entries(), ["a starts", "a message", stops]);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_regular_message_waits_for_the_slow_one_before_it() -> TestResult {
+    let (_system, a, log) = probe().await?;
+    let began = Instant::now();
+    let written = log.clone();
+    let setting_up = act(move |ctx| {
+        let mut count = 0;
+        let schedule = Schedule {
+            first: First::After,
+            ..Schedule::every(SECOND)
+        };
+        ctx.every(schedule, move || {
+            count += 1;
+            let (count, written) = (count, written.clone());
+            act_async(move |_| {
+                Box::pin(async move {
+                    written.add(format!("{count} at {}", began.elapsed().as_secs_f32()));
+                    if count == 2 {
+                        sleep(3500 * MS).await;
+                    }
+                    Ok(())
+                })
+            })
+        });
+    });
+    within(a.ask(setting_up)).await?;
+    sleep(7 * SECOND + 100 * MS).await;
+    let seen = ["1 at 1", "2 at 2", "3 at 5.5", "4 at 6", "5 at 7"];
+    assert_eq!(log.entries()[1..], seen);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flood_of_messages_does_not_delay_timers_nor_they_it() -> TestResult {
+    let (_system, a, log) = probe().await?;
+    // Always one more message, and always one more that is due.
+    fn flood(ctx: &mut Context<Probe>, left: u32, log: Log) {
+        log.add("message");
+        if left > 0 {
+            let next = act(move |ctx| flood(ctx, left - 1, log));
+            let sent = ctx.actor_ref().tell(next);
+            assert!(sent.now_or_never().is_some_and(|sent| sent.is_ok()));
+        } else {
+            ctx.stop();
+        }
+    }
+    let written = log.clone();
+    let setting_up = act(move |ctx| {
+        let called = written.clone();
+        ctx.every(Duration::ZERO, move || {
+            let called = called.clone();
+            assert!(called.count() < 1000, "messages have no turn");
+            act(move |_| called.add("timer"))
+        });
+        flood(ctx, 10, written);
+    });
+    a.tell(setting_up).await?;
+    within(a.wait_stopped()).await;
+    let entries = log.entries();
+    let turns = &entries[1..entries.len() - 1];
+    assert_eq!(turns.len(), 21, "{turns:?}");
+    assert!(turns.windows(2).all(|pair| pair[0] != pair[1]), "{turns:?}");
+    Ok(())
+}
+
+#[derive(ActorMessage, Serialize, Deserialize)]
+struct Beat;
+
+#[derive(ActorMessage)]
+#[message(local)]
+struct Once;
+
+/// Its ticks take longer than there is time between them.
+#[derive(Actor)]
+#[periodic(tick = Beat, every = "1s", missed = "burst")]
+struct Late(Log, Instant);
+
+#[handlers]
+impl Late {
+    fn on_start(&mut self, ctx: &mut Context<Self>) {
+        ctx.after(5 * SECOND / 2, Once);
+    }
+
+    #[handler]
+    async fn beat(&mut self, _: Beat) {
+        sleep(2 * SECOND).await;
+    }
+
+    #[handler]
+    fn once(&mut self, _: Once, ctx: &mut Context<Self>) {
+        self.0.add(self.1.elapsed().as_secs().to_string());
+        ctx.stop();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn ticks_that_are_always_late_do_not_keep_timers_waiting() -> TestResult {
+    let (system, log) = (ActorSystem::new(), Log::default());
+    let late = within(system.spawn(Late(log.clone(), Instant::now()))).await?;
+    let end = tokio::time::timeout(30 * SECOND, late.wait_stopped()).await;
+    assert!(end.is_ok(), "the timer's turn never comes");
+    assert_eq!(
+        log.entries(),
+        ["6"],
+        "after the ticks of seconds 0, 1 and 2"
+    );
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_closure_that_panics_fails_the_actor() -> TestResult {
+    let (_system, a, log) = probe().await?;
+    let setting_up = act(|ctx| {
+        ctx.every(SECOND, || -> Note { panic!("the closure") });
+    });
+    within(a.ask(setting_up)).await?;
+    settle().await;
+    let fails = "a fails: panicked: the closure";
+    assert_eq!(log.entries(), ["a starts", fails, "a starts"]);
+    sleep(5 * SECOND).await;
+    assert_eq!(log.count(), 3, "it has ended with the life");
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_time_without_end_never_comes() -> TestResult {
+    let (_system, a, log) = probe().await?;
+    order(&a, Duration::MAX, "never").await?;
+    order(&a, SECOND, "1").await?;
+    sleep(1000 * SECOND).await;
+    assert_eq!(log.entries(), ["a starts", "a 1"]);
+    Ok(())
+}

@@ -1,0 +1,486 @@
+//! Parents and children: who stops when, what a failure of one means to the other, and shutdowns.
+
+use std::future::{pending, ready};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use conclib::prelude::*;
+use conclib::{Backoff, SpawnError, StopReason};
+use conclib_tests::probe::{Pass, Probe, act, act_async, fail, lives, note, settle};
+use conclib_tests::{Log, PanicsOnDrop, TestResult, gate, poll_once, within};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Spawns probes as children of another, in order.
+async fn children(
+    parent: &ActorRef<Probe>,
+    names: &[&'static str],
+    log: &Log,
+) -> Result<(), AskError> {
+    for name in names.iter().copied() {
+        let child = Probe::new(name, log);
+        let spawning = act_async(move |ctx| {
+            let spawn = ctx.spawn(child).urn(name);
+            Box::pin(async {
+                spawn.await?;
+                Ok(())
+            })
+        });
+        within(parent.ask(spawning)).await?;
+    }
+    Ok(())
+}
+
+/// A tree: `top`, its children `a` and `b`, and `b`'s children `x` and `y`.
+async fn tree() -> Result<(ActorSystem, ActorRef<Probe>, Log), Box<dyn std::error::Error>> {
+    let (system, log) = (ActorSystem::new(), Log::default());
+    let silent = Log::default();
+    let top = within(system.spawn(Probe::new("top", &log)).urn("top")).await?;
+    children(&top, &["a", "b"], &log).await?;
+    children(&system.actor("b")?, &["x", "y"], &silent).await?;
+    Ok((system, top, log))
+}
+
+/// The entries that say who stopped, in order.
+fn stops(log: &Log) -> Vec<String> {
+    let entries = log.entries().into_iter();
+    entries.filter(|entry| entry.contains(" stops: ")).collect()
+}
+
+// ---- ends
+
+#[tokio::test(start_paused = true)]
+async fn children_stop_before_their_parent_the_newest_first() -> TestResult {
+    let (system, log) = (ActorSystem::new(), Log::default());
+    let top = within(system.spawn(Probe::new("top", &log))).await?;
+    children(&top, &["a", "b"], &log).await?;
+    children(&system.actor("b")?, &["x", "y"], &log).await?;
+    top.stop();
+    within(top.wait_stopped()).await;
+    let parent = |name: &str| format!("{name} stops: its parent stopped");
+    let top = "top stops: stop was requested".to_owned();
+    assert_eq!(
+        stops(&log),
+        [parent("y"), parent("x"), parent("b"), parent("a"), top]
+    );
+    assert!(system.is_empty());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn when_a_parent_has_stopped_its_children_count_as_stopped() -> TestResult {
+    let (system, log) = (ActorSystem::new(), Log::default());
+    for _ in 0..500 {
+        let top = within(system.spawn(Probe::new("top", &log))).await?;
+        children(&top, &["a"], &log).await?;
+        let a = system.actor::<Probe>("a")?;
+        top.stop();
+        a.stop();
+        within(top.wait_stopped()).await;
+        assert!(a.is_stopped());
+    }
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kill_takes_the_whole_tree_and_runs_no_hook() -> TestResult {
+    let (system, top, log) = tree().await?;
+    let leaves = [system.actor::<Probe>("x")?, system.actor("a")?];
+    let before = log.count();
+    top.kill();
+    let reason = within(top.wait_stopped()).await;
+    assert!(matches!(reason, StopReason::Killed), "{reason}");
+    assert!(system.is_empty());
+    for leaf in leaves {
+        let reason = leaf.wait_stopped().await;
+        assert!(matches!(reason, StopReason::Killed), "{reason}");
+    }
+    assert_eq!(log.count(), before);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kill_ends_children_that_are_being_stopped() -> TestResult {
+    let (system, top, _log) = tree().await?;
+    let x = system.actor::<Probe>("x")?;
+    x.tell(act_async(|_| Box::pin(pending()))).await?;
+    top.stop();
+    settle().await;
+    assert!(!top.is_stopped());
+    top.kill();
+    within(top.wait_stopped()).await;
+    assert!(system.is_empty());
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_a_child_is_its_own_affair() -> TestResult {
+    let (system, top, log) = tree().await?;
+    within(system.ask("a", fail())).await.unwrap_err();
+    settle().await;
+    assert!(system.actor::<Probe>("a").is_err());
+    within(top.ask(note("lives"))).await?;
+    let b = system.actor::<Probe>("b")?;
+    b.stop();
+    within(b.wait_stopped()).await;
+    assert_eq!(system.len(), 1);
+    top.stop();
+    within(top.wait_stopped()).await;
+    assert_eq!(stops(&log).len(), 2, "b and top");
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_that_fails_stops_the_children_it_has_begun() -> TestResult {
+    let (system, log) = (ActorSystem::new(), Log::default());
+    let child = Probe::new("a", &log);
+    let top = Probe::new("top", &log).starting(|ctx| {
+        let spawn = ctx.spawn(child).urn("a");
+        Box::pin(async {
+            spawn.await?;
+            Err(Failure::msg("no"))
+        })
+    });
+    let error = within(system.spawn(top)).await.unwrap_err();
+    assert!(matches!(error, SpawnError::StartFailed { .. }), "{error}");
+    let a = "a stops: its parent stopped";
+    assert_eq!(log.entries(), ["top starts", "a starts", a]);
+    assert!(system.is_empty());
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_ending_takes_no_children() -> TestResult {
+    let (system, log) = (ActorSystem::new(), Log::default());
+    let (child, written) = (Probe::new("a", &log), log.clone());
+    let top = Probe::new("top", &log).stopping(move |ctx| {
+        let spawn = ctx.spawn(child);
+        Box::pin(async move {
+            let refused = spawn.await.map(drop);
+            written.add(format!("{refused:?}"));
+            Ok(())
+        })
+    });
+    let top = within(system.spawn(top).urn("top")).await?;
+    top.stop();
+    within(top.wait_stopped()).await;
+    let entries = log.entries();
+    let refused = entries.last().map(String::as_str).unwrap_or_default();
+    assert!(refused.contains("ParentStopped"), "{entries:?}");
+    assert!(system.is_empty());
+    Ok(())
+}
+
+/// A message whose drop panics, waiting for its time.
+#[tokio::test(start_paused = true)]
+async fn what_panics_when_a_life_ends_does_not_cost_the_children_their_last_hook() -> TestResult {
+    let (_system, top, log) = tree().await?;
+    let setting_up = act(|ctx| {
+        let bomb = PanicsOnDrop;
+        ctx.after(SECOND, act(move |_| drop(bomb)));
+        let bomb = PanicsOnDrop;
+        ctx.pipe(async move {
+            pending::<()>().await;
+            act(move |_| drop(bomb))
+        });
+    });
+    within(top.ask(setting_up)).await?;
+    top.stop();
+    let reason = within(top.wait_stopped()).await;
+    assert!(matches!(reason, StopReason::Requested), "{reason}");
+    assert_eq!(stops(&log).len(), 3, "a, b and top");
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_context_may_be_shared_with_what_a_handler_waits_for() -> TestResult {
+    let (system, top, _log) = tree().await?;
+    let sharing = act_async(|ctx| {
+        Box::pin(async {
+            let shared: &Context<Probe> = ctx;
+            settle().await;
+            shared.spawn(Probe::new("c", &Log::default())).await?;
+            Ok(())
+        })
+    });
+    within(top.ask(sharing)).await?;
+    assert_eq!(system.len(), 6);
+    Ok(())
+}
+
+// ---- failures
+
+#[tokio::test(start_paused = true)]
+async fn a_child_that_escalates_fails_its_parent_too() -> TestResult {
+    let (system, log) = (ActorSystem::new(), Log::default());
+    let top = within(system.spawn(Probe::new("top", &log))).await?;
+    let (middle, leaf) = (Probe::new("middle", &log), lives("leaf", &log));
+    let spawning = act_async(|ctx| {
+        let spawn = ctx.spawn(middle).urn("middle").escalate();
+        Box::pin(async {
+            spawn.await?;
+            Ok(())
+        })
+    });
+    within(top.ask(spawning)).await?;
+    let spawning = act_async(|ctx| {
+        let spawn = ctx.supervise(leaf).urn("leaf").budget(1, SECOND);
+        let spawn = spawn.backoff(Backoff::none()).escalate();
+        Box::pin(async {
+            spawn.await?;
+            Ok(())
+        })
+    });
+    within(system.ask("middle", spawning)).await?;
+    // The first failure is within the budget.
+    within(system.ask("leaf", fail())).await.unwrap_err();
+    within(system.ask("leaf", note("lives"))).await?;
+    within(system.ask("leaf", fail())).await.unwrap_err();
+    let reason = within(top.wait_stopped()).await;
+    let failure = reason.failure().ok_or("no failure")?.to_string();
+    let says = "its child `middle` failed: its child `leaf` failed: panicked: on purpose";
+    assert_eq!(failure, says);
+    assert!(system.is_empty());
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_parent_fails_after_the_message_in_hand() -> TestResult {
+    let (system, log) = (ActorSystem::new(), Log::default());
+    let top = within(system.spawn(Probe::new("top", &log))).await?;
+    let child = Probe::new("a", &log);
+    let spawning = act_async(|ctx| {
+        let spawn = ctx.spawn(child).urn("a").escalate();
+        Box::pin(async {
+            spawn.await?;
+            Ok(())
+        })
+    });
+    within(top.ask(spawning)).await?;
+    let (hold, mut keeper) = gate();
+    let mut in_hand = top.ask(Pass(hold));
+    assert!(poll_once(&mut in_hand).await.is_pending());
+    keeper.reached().await;
+    within(system.ask("a", fail())).await.unwrap_err();
+    settle().await;
+    assert!(!top.is_stopped());
+    keeper.open();
+    assert_eq!(within(in_hand).await, Ok(()));
+    let reason = within(top.wait_stopped()).await;
+    assert!(matches!(reason, StopReason::Failed(_)), "{reason}");
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn children_of_the_old_life_have_stopped_before_the_new_one_begins() -> TestResult {
+    let (system, log) = (ActorSystem::new(), Log::default());
+    let written = log.clone();
+    let factory = move || {
+        let (child, grandchild) = (Probe::new("a", &written), Probe::new("x", &written));
+        let child = child.starting(|ctx| {
+            let spawn = ctx.spawn(grandchild).urn("x");
+            Box::pin(async {
+                spawn.await?;
+                Ok(())
+            })
+        });
+        ready(Probe::new("top", &written).starting(|ctx| {
+            let spawn = ctx.spawn(child).urn("a");
+            Box::pin(async {
+                spawn.await?;
+                Ok(())
+            })
+        }))
+    };
+    let top = within(system.supervise(factory).backoff(Backoff::none())).await?;
+    within(top.ask(fail())).await.unwrap_err();
+    within(top.ask(note("lives"))).await?;
+    let life = ["top starts", "a starts", "x starts"];
+    let end = [
+        "x stops: its parent stopped",
+        "a stops: its parent stopped",
+        "top fails: panicked: on purpose",
+    ];
+    let expected = [&life[..], &end, &life, &["top lives"]].concat();
+    assert_eq!(log.entries(), expected);
+    assert_eq!(system.len(), 3);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_parent_does_not_wait_for_the_restart_of_a_child() -> TestResult {
+    for kill in [false, true] {
+        let (system, top, log) = tree().await?;
+        let child = lives("c", &log);
+        let spawning = act_async(|ctx| {
+            let spawn = ctx.supervise(child).urn("c");
+            let spawn = spawn.backoff(Backoff::from_secs(10));
+            Box::pin(async {
+                spawn.await?;
+                Ok(())
+            })
+        });
+        within(top.ask(spawning)).await?;
+        let c = system.actor::<Probe>("c")?;
+        within(c.ask(fail())).await.unwrap_err();
+        settle().await;
+        let began = Instant::now();
+        if kill {
+            top.kill()
+        } else {
+            top.stop()
+        }
+        within(top.wait_stopped()).await;
+        assert_eq!(began.elapsed(), Duration::ZERO);
+        let reason = c.wait_stopped().await;
+        assert_eq!(matches!(reason, StopReason::Killed), kill, "{reason}");
+        assert_eq!(
+            matches!(reason, StopReason::ParentStopped),
+            !kill,
+            "{reason}"
+        );
+        assert!(system.is_empty());
+    }
+    Ok(())
+}
+
+// ---- shutdowns
+
+#[tokio::test(start_paused = true)]
+async fn children_serve_their_parent_until_it_has_handled_what_was_queued() -> TestResult {
+    let (system, top, log) = tree().await?;
+    let (hold, mut keeper) = gate();
+    top.tell(Pass(hold)).await?;
+    keeper.reached().await;
+    let a = system.actor::<Probe>("a")?;
+    let asking = act_async(|_| {
+        Box::pin(async move {
+            a.ask(note("serves")).await?;
+            Ok(())
+        })
+    });
+    let mut asking = top.ask(asking);
+    assert!(poll_once(&mut asking).await.is_pending());
+    let shutdown = tokio::spawn(system.shutdown().into_future());
+    settle().await;
+    keeper.open();
+    assert!(within(shutdown).await?.is_clean());
+    assert_eq!(asking.await, Ok(()));
+    let entries = log.entries();
+    assert_eq!(
+        entries[3..],
+        [
+            "a serves",
+            "b stops: its parent stopped",
+            "a stops: its parent stopped",
+            "top stops: its system was shut down",
+        ]
+    );
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_child_may_shut_the_system_down() -> TestResult {
+    let (system, top, log) = tree().await?;
+    within(system.spawn(Probe::new("other", &log)).urn("other")).await?;
+    let written = log.clone();
+    let shutting_down = act_async(move |ctx| {
+        let system = ctx.system();
+        Box::pin(async move {
+            if let Some(system) = system {
+                let report = system.shutdown().await;
+                written.add(format!("clean: {}", report.is_clean()));
+            }
+            Ok(())
+        })
+    });
+    within(system.ask("a", shutting_down)).await?;
+    within(top.wait_stopped()).await;
+    let entries = log.entries();
+    assert_eq!(
+        entries[4..],
+        [
+            "other stops: its system was shut down",
+            "clean: true",
+            "b stops: its parent stopped",
+            "a stops: its parent stopped",
+            "top stops: its system was shut down",
+        ]
+    );
+    assert!(system.is_empty());
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_tree_that_shuts_the_system_down_is_killed_after_the_bound() -> TestResult {
+    let (system, top, _log) = tree().await?;
+    system.tell("x", act_async(|_| Box::pin(pending()))).await?;
+    let began = Instant::now();
+    let shutting_down = act_async(|ctx| {
+        let system = ctx.system();
+        Box::pin(async move {
+            if let Some(system) = system {
+                system.shutdown().timeout(5 * SECOND).await;
+            }
+            Ok(())
+        })
+    });
+    within(system.ask("a", shutting_down)).await?;
+    assert_eq!(began.elapsed(), Duration::ZERO);
+    let reason = within(top.wait_stopped()).await;
+    assert!(matches!(reason, StopReason::Killed), "{reason}");
+    assert!(began.elapsed() <= 5 * SECOND, "{:?}", began.elapsed());
+    assert!(system.is_empty());
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_kills_the_tree_that_overruns_its_bound() -> TestResult {
+    let (system, _top, _log) = tree().await?;
+    system.tell("x", act_async(|_| Box::pin(pending()))).await?;
+    let report = within(system.shutdown().timeout(5 * SECOND)).await;
+    assert_eq!(report.killed, ["x", "b", "a", "top"]); // y has stopped
+    assert_eq!(report.stuck, Vec::<conclib::Urn>::new());
+    assert!(system.is_empty());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_child_that_blocks_a_thread_is_reported_with_its_parent() -> TestResult {
+    let (system, log) = (ActorSystem::new(), Log::default());
+    let top = within(system.spawn(Probe::new("top", &log)).urn("top")).await?;
+    children(&top, &["a", "b"], &log).await?;
+    let (release, released) = mpsc::channel::<()>();
+    let (began, begins) = oneshot::channel();
+    let blocking = act(move |_| {
+        let _ = began.send(());
+        let _ = released.recv();
+    });
+    system.tell("a", blocking).await?;
+    within(begins).await?;
+    let report = within(system.shutdown().timeout(Duration::from_millis(10))).await;
+    assert_eq!(report.stuck, ["a", "top"]);
+    assert_eq!(report.killed, Vec::<conclib::Urn>::new());
+    drop(release);
+    within(top.wait_stopped()).await;
+    assert!(system.is_empty());
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn dropping_the_system_stops_trees_from_their_leaves() -> TestResult {
+    let (system, top, log) = tree().await?;
+    drop(system);
+    within(top.wait_stopped()).await;
+    assert_eq!(
+        log.entries()[3..],
+        [
+            "b stops: its parent stopped",
+            "a stops: its parent stopped",
+            "top stops: its system was shut down",
+        ]
+    );
+    Ok(())
+}

@@ -1,0 +1,231 @@
+//! Watching: who hears of an end, and how often.
+
+use std::future::ready;
+
+use conclib::prelude::*;
+use conclib::{Backoff, SpawnError};
+use conclib_tests::probe::{Pass, Probe, act, act_async, fail, lives, note, settle, until};
+use conclib_tests::{Log, TestResult, gate, within};
+
+/// A watcher, one who is watched, and what the watcher hears.
+async fn pair() -> Result<(ActorSystem, ActorRef<Probe>, ActorRef<Probe>, Log), SpawnError> {
+    let (system, log) = (ActorSystem::new(), Log::default());
+    let watcher = within(system.spawn(Probe::new("w", &log)).urn("w")).await?;
+    let silent = Log::default();
+    let spawn = system.supervise(lives("a", &silent)).urn("a");
+    let watched = within(spawn.backoff(Backoff::none())).await?;
+    Ok((system, watcher, watched, log))
+}
+
+async fn watch(watcher: &ActorRef<Probe>, watched: &ActorRef<Probe>) -> Result<(), AskError> {
+    let watched = watched.clone();
+    within(watcher.ask(act(move |ctx| ctx.watch(&watched)))).await
+}
+
+async fn unwatch(watcher: &ActorRef<Probe>, watched: &ActorRef<Probe>) -> Result<(), AskError> {
+    let watched = watched.clone();
+    within(watcher.ask(act(move |ctx| ctx.unwatch(&watched)))).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_is_heard_of_once_with_its_reason() -> TestResult {
+    let stop: fn(&ActorRef<Probe>) = ActorRef::stop;
+    for (end, reason) in [
+        (stop, "stop was requested"),
+        (ActorRef::kill, "it was killed"),
+    ] {
+        let (_system, w, a, log) = pair().await?;
+        watch(&w, &a).await?;
+        watch(&w, &a).await?;
+        end(&a);
+        settle().await;
+        assert_eq!(
+            log.entries(),
+            ["w starts", &format!("w hears of a: {reason}")]
+        );
+    }
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_has_ended_already_is_heard_of_at_once() -> TestResult {
+    let (system, w, a, log) = pair().await?;
+    a.stop();
+    within(a.wait_stopped()).await;
+    let spawn = system.spawn(Probe::new("next", &Log::default()));
+    within(spawn.urn("a")).await?; // it has a successor
+    watch(&w, &a).await?;
+    settle().await;
+    assert_eq!(
+        log.entries(),
+        ["w starts", "w hears of a: stop was requested"]
+    );
+    assert_eq!(system.len(), 2);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn restarts_are_no_end_and_a_spent_budget_is() -> TestResult {
+    let (_system, w, a, log) = pair().await?;
+    watch(&w, &a).await?;
+    for _ in 0..3 {
+        within(a.ask(fail())).await.unwrap_err();
+        within(a.ask(note("lives"))).await?;
+    }
+    assert_eq!(log.entries(), ["w starts"]);
+    within(a.ask(fail())).await.unwrap_err();
+    settle().await;
+    let hears = "w hears of a: it failed too often; the last time: panicked: on purpose";
+    assert_eq!(log.entries(), ["w starts", hears]);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_does_not_watch_any_more_hears_nothing() -> TestResult {
+    let (_system, w, a, log) = pair().await?;
+    watch(&w, &a).await?;
+    unwatch(&w, &a).await?;
+    unwatch(&w, &a).await?;
+    a.stop();
+    settle().await;
+    assert_eq!(log.entries(), ["w starts"]);
+    unwatch(&w, &a).await?;
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_may_watch_again() -> TestResult {
+    let (_system, w, a, log) = pair().await?;
+    watch(&w, &a).await?;
+    unwatch(&w, &a).await?;
+    watch(&w, &a).await?;
+    a.stop();
+    settle().await;
+    assert_eq!(log.count(), 2);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn watching_oneself_brings_nothing_and_hurts_nobody() -> TestResult {
+    let (_system, w, _a, log) = pair().await?;
+    watch(&w, &w).await?;
+    w.stop();
+    within(w.wait_stopped()).await;
+    assert_eq!(log.entries(), ["w starts", "w stops: stop was requested"]);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_may_watch_each_other() -> TestResult {
+    let (system, w, a, log) = pair().await?;
+    watch(&w, &a).await?;
+    watch(&a, &w).await?;
+    assert!(within(system.shutdown()).await.is_clean());
+    assert_eq!(log.entries()[1], "w hears of a: its system was shut down");
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_news_takes_no_room_and_comes_after_what_was_sent_before() -> TestResult {
+    let (system, log) = (ActorSystem::new(), Log::default());
+    let w = within(system.spawn(Probe::new("w", &log)).urn("w").mailbox(1)).await?;
+    let a = within(system.spawn(Probe::new("a", &Log::default())).urn("a")).await?;
+    watch(&w, &a).await?;
+    let (hold, mut keeper) = gate();
+    w.tell(Pass(hold)).await?;
+    keeper.reached().await;
+    let to = w.clone();
+    let telling = act_async(move |ctx| {
+        ctx.stop();
+        Box::pin(async move {
+            to.tell(note("hears a")).await?;
+            Ok(())
+        })
+    });
+    within(a.ask(telling)).await?; // the mailbox is full now
+    within(a.wait_stopped()).await;
+    keeper.open();
+    settle().await;
+    let news = "w hears of a: stop was requested";
+    assert_eq!(log.entries(), ["w starts", "w hears a", news]);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn watches_end_with_the_life_of_the_watcher() -> TestResult {
+    let (system, log) = (ActorSystem::new(), Log::default());
+    let written = log.clone();
+    let w = system.supervise(move || ready(Probe::new("w", &written)));
+    let w = within(w.backoff(Backoff::none())).await?;
+    let a = within(system.spawn(Probe::new("a", &Log::default()))).await?;
+    watch(&w, &a).await?;
+    within(w.ask(fail())).await.unwrap_err();
+    within(w.ask(note("lives"))).await?;
+    a.stop();
+    within(a.wait_stopped()).await;
+    settle().await;
+    assert_eq!(log.entries().last().map(String::as_str), Some("w lives"));
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_actor_that_does_not_start_is_heard_of_too() -> TestResult {
+    let (system, w, _a, log) = pair().await?;
+    let (hold, keeper) = gate();
+    let unlucky = Probe::new("b", &Log::default()).starting(|_| {
+        Box::pin(async {
+            hold.pass().await;
+            Err(Failure::msg("no luck"))
+        })
+    });
+    let mut spawn = system.spawn(unlucky).urn("b");
+    assert!(conclib_tests::poll_once(&mut spawn).await.is_pending());
+    watch(&w, &system.actor("b")?).await?;
+    keeper.open();
+    within(spawn).await.unwrap_err();
+    settle().await;
+    assert_eq!(
+        log.entries(),
+        ["w starts", "w hears of b: it failed: no luck"]
+    );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watch_that_races_the_end_brings_the_news_exactly_once() -> TestResult {
+    let (system, log) = (ActorSystem::new(), Log::default());
+    let w = within(system.spawn(Probe::new("w", &log)).mailbox(100_000)).await?;
+    const ROUNDS: usize = 2000;
+    for round in 0..ROUNDS {
+        let a = within(system.spawn(Probe::new("a", &Log::default()))).await?;
+        let watched = a.clone();
+        w.tell(act(move |ctx| ctx.watch(&watched))).await?;
+        if round % 3 == 0 {
+            tokio::task::yield_now().await;
+        }
+        if round % 2 == 0 { a.stop() } else { a.kill() }
+    }
+    // The last of them may still be ending.
+    until(|| system.len() == 1).await;
+    within(w.ask(note("all"))).await?;
+    let heard = log.entries();
+    let heard = heard.iter().filter(|entry| entry.contains("hears of"));
+    assert_eq!(heard.count(), ROUNDS);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_name_is_free_when_its_end_is_known() -> TestResult {
+    let (system, log) = (ActorSystem::new(), Log::default());
+    for round in 0..500 {
+        let spawn = system.supervise(lives("a", &log)).urn("a");
+        let a = within(spawn.backoff(Backoff::none())).await?;
+        match round % 3 {
+            0 => a.stop(),
+            1 => a.kill(),
+            _ => a.tell(act(|ctx| ctx.stop())).await?,
+        }
+        within(a.wait_stopped()).await;
+    }
+    Ok(())
+}
