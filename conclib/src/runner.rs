@@ -314,7 +314,7 @@ impl<A: Actor> Drop for Tenancy<A> {
         self.registry.release(&self.cell.urn, self.cell.id());
         self.cell.control.forget_task();
         let reason = self.reason.take().unwrap_or(StopReason::Killed);
-        self.cell.end(reason.clone());
+        self.cell.end(&reason);
         if let Some(started) = self.started.take() {
             drop(started.send(Err(reason))); // nobody listens if the spawn was dropped
         }

@@ -89,6 +89,7 @@ impl Backoff {
     }
 
     /// The longest wait.
+    #[must_use]
     pub const fn up_to(mut self, most: Duration) -> Self {
         self.most = most;
         self

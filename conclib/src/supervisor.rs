@@ -82,6 +82,7 @@ pub enum Strategy {
 /// # Ok(()) }
 /// ```
 #[derive(Actor)]
+#[must_use = "a supervisor does nothing until it is spawned"]
 pub struct Supervisor {
     group: Group,
     /// What the members report; the actor takes it over when it has started.

@@ -104,7 +104,7 @@ impl<A: Handlers> ActorCell<A> {
     }
 
     /// The actor has ended, its URN is free: who is to hear of it does.
-    pub(crate) fn end(&self, reason: StopReason) {
+    pub(crate) fn end(&self, reason: &StopReason) {
         let parent = self.parent();
         if self.kind.escalates
             && let Some(parent) = &parent
@@ -465,11 +465,11 @@ mod tests {
             watcher.wait_stopped().await;
             assert_eq!(watchers(), 0);
         }
-        let watched = idle.clone();
-        let watcher = system.supervise(move || ready(Watcher(watched.clone())));
-        let watcher = watcher.backoff(Backoff::none()).await?;
+        let target = idle.clone();
+        let again = system.supervise(move || ready(Watcher(target.clone())));
+        let again = again.backoff(Backoff::none()).await?;
         for _ in 0..3 {
-            assert_eq!(watcher.ask(Fail).await, Err(AskError::Failed));
+            assert_eq!(again.ask(Fail).await, Err(AskError::Failed));
             assert!(watchers() <= 1);
         }
         Ok(())

@@ -218,17 +218,16 @@ impl<A: Handlers> Context<A> {
                 }
             }),
         };
-        let watched = actor.cell();
-        match watched.relations.watch(watcher) {
+        let other = actor.cell();
+        match other.relations.watch(watcher) {
             Ok(()) => {
-                let id = watched.id();
-                let weak: Weak<ActorCell<B>> = Arc::downgrade(watched);
-                self.belongings().watches.add(id, weak);
+                let weak: Weak<ActorCell<B>> = Arc::downgrade(other);
+                self.belongings().watches.add(other.id(), weak);
             }
             Err(watcher) => {
-                let reason = watched.stopped.get().cloned();
+                let reason = other.stopped.get().cloned();
                 (watcher.tell)(Terminated {
-                    urn: watched.urn.clone(),
+                    urn: other.urn.clone(),
                     reason: reason.unwrap_or(StopReason::Killed),
                 });
             }

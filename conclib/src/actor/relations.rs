@@ -152,7 +152,7 @@ impl Relations {
 
     #[cfg(test)]
     pub(super) fn watchers(&self) -> usize {
-        self.lock().watchers.len()
+        self.of_people(|people| people.watchers.len())
     }
 
     fn lock(&self) -> MutexGuard<'_, Ties> {

@@ -37,10 +37,9 @@ pub(super) async fn until_stopped<A: Handlers, F: Future>(
     cell: &Arc<ActorCell<A>>,
     code: F,
 ) -> Result<F::Output, Interrupted> {
-    let cut_or_stopped = || match cell.control.is_cut() {
-        true => Some(Interrupted::Cut),
-        false => cell.mailbox.is_closed().then_some(Interrupted::Stopped),
-    };
+    let stopped = || cell.mailbox.is_closed().then_some(Interrupted::Stopped);
+    let cut = || cell.control.is_cut().then_some(Interrupted::Cut);
+    let cut_or_stopped = || cut().or_else(stopped);
     guarded_unless(cell, cut_or_stopped, code).await
 }
 
@@ -50,10 +49,9 @@ pub(super) async fn between_lives<A: Handlers, F: Future>(
     cell: &Arc<ActorCell<A>>,
     code: F,
 ) -> Result<F::Output, Interrupted> {
-    let killed_or_stopped = || match cell.control.is_killed() {
-        true => Some(Interrupted::Cut),
-        false => cell.mailbox.is_closed().then_some(Interrupted::Stopped),
-    };
+    let stopped = || cell.mailbox.is_closed().then_some(Interrupted::Stopped);
+    let killed = || cell.control.is_killed().then_some(Interrupted::Cut);
+    let killed_or_stopped = || killed().or_else(stopped);
     guarded_unless(cell, killed_or_stopped, code).await
 }
 

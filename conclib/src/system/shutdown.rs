@@ -1,9 +1,10 @@
 //! Shutting a system down, in order and within a bound.
 
 use std::fmt;
-use std::future::{Future, IntoFuture};
+use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
@@ -30,11 +31,17 @@ const GRACE: Duration = Duration::from_secs(1);
 pub struct Shutdown {
     core: Arc<SystemCore>,
     bound: Duration,
+    /// Nothing until it is polled.
+    running: Option<Pin<Box<dyn Future<Output = ShutdownReport> + Send>>>,
 }
 
 impl Shutdown {
     pub(super) fn new(core: Arc<SystemCore>) -> Self {
-        Self { core, bound: BOUND }
+        Self {
+            core,
+            bound: BOUND,
+            running: None,
+        }
     }
 
     /// How long an orderly stop may take: 10 s unless changed. Then what is left is killed.
@@ -43,8 +50,7 @@ impl Shutdown {
         self
     }
 
-    async fn run(self) -> ShutdownReport {
-        let Self { core, bound } = self;
+    async fn run(core: Arc<SystemCore>, bound: Duration) -> ShutdownReport {
         let now = Instant::now();
         let deadline = now
             .checked_add(bound)
@@ -133,12 +139,15 @@ async fn stop_all(actors: &[Arc<dyn AnyActor>], deadline: Instant) -> ShutdownRe
     report
 }
 
-impl IntoFuture for Shutdown {
+impl Future for Shutdown {
     type Output = ShutdownReport;
-    type IntoFuture = Pin<Box<dyn Future<Output = ShutdownReport> + Send>>;
 
-    fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.run())
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let (core, bound) = (self.core.clone(), self.bound);
+        self.running
+            .get_or_insert_with(|| Box::pin(Self::run(core, bound)))
+            .as_mut()
+            .poll(cx)
     }
 }
 
