@@ -25,6 +25,7 @@ impl Connection {
     async fn open() -> Result<Self, Failure> {
         static OPENED: AtomicU32 = AtomicU32::new(0);
         let number = OPENED.fetch_add(1, Ordering::Relaxed) + 1;
+        tokio::time::sleep(Duration::from_millis(5)).await; // what connecting takes
         println!("connection {number} opens");
         Ok(Self { number })
     }

@@ -62,9 +62,12 @@ pub fn act_async(
     Act(Box::new(step))
 }
 
-/// Makes the actor fail.
+/// Makes the actor fail: it panics.
 pub fn fail() -> Act {
-    act(|_| panic!("on purpose"))
+    fn panics(_: &mut Context<Probe>) {
+        panic!("on purpose")
+    }
+    act(panics)
 }
 
 impl Probe {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use conclib::prelude::*;
-use conclib::{Backoff, Phase, Restart, SpawnError};
+use conclib::{Backoff, Restart, SpawnError};
 use conclib_tests::probe::{Making, Probe, fail, lives, note, settle};
 use conclib_tests::{Gate, Log, LogsDrop, PanicsOnDrop, TestResult, gate, poll_once, within};
 use tokio::time::Instant;
@@ -40,9 +40,9 @@ async fn a_stop_or_kill_during_the_factory_ends_it_at_once() -> TestResult {
         let mut waits = a.ask(note("waits"));
         assert!(poll_once(&mut waits).await.is_pending());
         if kill {
-            a.kill()
+            a.kill();
         } else {
-            a.stop()
+            a.stop();
         }
         let error = within(spawn).await.unwrap_err();
         match error {
@@ -96,9 +96,9 @@ async fn a_stop_or_kill_during_the_second_factory_ends_it_at_once() -> TestResul
         a.tell(fail()).await?;
         keeper.reached().await;
         if kill {
-            a.kill()
+            a.kill();
         } else {
-            a.stop()
+            a.stop();
         }
         let reason = within(a.wait_stopped()).await;
         assert_eq!(matches!(reason, StopReason::Killed), kill, "{reason}");
@@ -119,9 +119,9 @@ async fn a_stop_or_kill_during_the_wait_for_a_restart_ends_it_at_once() -> TestR
         settle().await;
         let began = Instant::now();
         if kill {
-            a.kill()
+            a.kill();
         } else {
-            a.stop()
+            a.stop();
         }
         let reason = within(a.wait_stopped()).await;
         assert_eq!(began.elapsed(), Duration::ZERO);

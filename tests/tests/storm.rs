@@ -206,7 +206,7 @@ async fn a_storm_of_restarts_loses_nothing_that_waits_and_keeps_its_order() -> T
     let mut ledgers = Vec::new();
     for place in 0..ACTORS {
         let ledger = Shared::default();
-        let (shared, mut luck) = (ledger.clone(), Random::new(random.next()));
+        let (shared, mut luck) = (ledger.clone(), Random::new(random.any()));
         let worker = system.supervise(move || {
             ready(Worker {
                 ledger: shared.clone(),
@@ -225,7 +225,7 @@ async fn a_storm_of_restarts_loses_nothing_that_waits_and_keeps_its_order() -> T
     let end = Instant::now() + Duration::from_secs_f64(seconds);
     let senders: Vec<_> = (0..SENDERS)
         .map(|sender| {
-            let random = Random::new(random.next());
+            let random = Random::new(random.any());
             tokio::spawn(send(sender, actors.clone(), random, end))
         })
         .collect();

@@ -287,9 +287,7 @@ async fn start(
     let factory = move || {
         lives += 1;
         let fails = lives <= failures;
-        if fails && matches!(trouble, ClosurePanics) {
-            panic!("the closure");
-        }
+        assert!(!(fails && matches!(trouble, ClosurePanics)), "the closure");
         async move {
             match trouble {
                 FactoryErr if fails => return Err(Failure::msg("no connection")),

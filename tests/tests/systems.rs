@@ -190,7 +190,7 @@ async fn a_shutdown_dropped_midway_may_be_called_again() -> TestResult {
     let log = Log::default();
     let (system, members) = members(&log, &["a", "hangs", "c"]).await;
     members[1].tell(Hang).await?;
-    let midway = tokio::time::timeout(SECOND, system.shutdown().into_future()).await;
+    let midway = tokio::time::timeout(SECOND, system.shutdown()).await;
     assert!(midway.is_err());
     assert_eq!(members[0].ask(Ping).await, Ok(1), "the rest runs on");
     members[1].kill();

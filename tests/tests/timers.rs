@@ -5,7 +5,7 @@ use std::time::Duration;
 use conclib::prelude::*;
 use conclib::{Backoff, First, Missed, Schedule, SpawnError, Timer};
 use conclib_tests::probe::{Note, Pass, Probe, act, act_async, fail, lives, note, settle};
-use conclib_tests::{Log, TestResult, gate, poll_once, within};
+use conclib_tests::{Log, TestResult, gate, within};
 use futures_util::FutureExt;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
@@ -75,15 +75,14 @@ async fn a_timer_may_be_cancelled_until_its_message_comes() -> TestResult {
 async fn a_timer_that_is_due_may_still_be_cancelled_by_the_message_in_hand() -> TestResult {
     let (_system, a, log) = probe().await?;
     let timer = order(&a, SECOND, "late").await?;
-    let (hold, mut keeper) = gate();
-    a.tell(Pass(hold)).await?;
-    keeper.reached().await;
-    let mut cancelling = a.ask(act(move |ctx| assert!(ctx.cancel(timer))));
-    assert!(poll_once(&mut cancelling).await.is_pending());
-    // A due timer has its turn before the next message, so that only the handler itself may.
-    sleep(SECOND / 2).await;
-    keeper.open();
-    within(cancelling).await?;
+    let cancelling = act_async(move |ctx| {
+        Box::pin(async move {
+            sleep(2 * SECOND).await;
+            assert!(ctx.cancel(timer));
+            Ok(())
+        })
+    });
+    within(a.ask(cancelling)).await?;
     sleep(SECOND).await;
     assert_eq!(log.entries(), ["a starts"]);
     Ok(())
@@ -168,20 +167,21 @@ async fn a_regular_message_waits_for_the_slow_one_before_it() -> TestResult {
     Ok(())
 }
 
+/// A message that sends another, so often.
+fn flood(ctx: &mut Context<Probe>, left: u32, log: Log) {
+    log.add("message");
+    if left > 0 {
+        let next = act(move |ctx| flood(ctx, left - 1, log));
+        let sent = ctx.actor_ref().tell(next);
+        assert!(sent.now_or_never().is_some_and(|sent| sent.is_ok()));
+    } else {
+        ctx.stop();
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_flood_of_messages_does_not_delay_timers_nor_they_it() -> TestResult {
     let (_system, a, log) = probe().await?;
-    // Always one more message, and always one more that is due.
-    fn flood(ctx: &mut Context<Probe>, left: u32, log: Log) {
-        log.add("message");
-        if left > 0 {
-            let next = act(move |ctx| flood(ctx, left - 1, log));
-            let sent = ctx.actor_ref().tell(next);
-            assert!(sent.now_or_never().is_some_and(|sent| sent.is_ok()));
-        } else {
-            ctx.stop();
-        }
-    }
     let written = log.clone();
     let setting_up = act(move |ctx| {
         let called = written.clone();

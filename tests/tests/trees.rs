@@ -328,9 +328,9 @@ async fn a_parent_does_not_wait_for_the_restart_of_a_child() -> TestResult {
         settle().await;
         let began = Instant::now();
         if kill {
-            top.kill()
+            top.kill();
         } else {
-            top.stop()
+            top.stop();
         }
         within(top.wait_stopped()).await;
         assert_eq!(began.elapsed(), Duration::ZERO);
@@ -363,7 +363,7 @@ async fn children_serve_their_parent_until_it_has_handled_what_was_queued() -> T
     });
     let mut asking = top.ask(asking);
     assert!(poll_once(&mut asking).await.is_pending());
-    let shutdown = tokio::spawn(system.shutdown().into_future());
+    let shutdown = tokio::spawn(system.shutdown());
     settle().await;
     keeper.open();
     assert!(within(shutdown).await?.is_clean());

@@ -13,18 +13,18 @@ async fn pair() -> Result<(ActorSystem, ActorRef<Probe>, ActorRef<Probe>, Log), 
     let watcher = within(system.spawn(Probe::new("w", &log)).urn("w")).await?;
     let silent = Log::default();
     let spawn = system.supervise(lives("a", &silent)).urn("a");
-    let watched = within(spawn.backoff(Backoff::none())).await?;
-    Ok((system, watcher, watched, log))
+    let other = within(spawn.backoff(Backoff::none())).await?;
+    Ok((system, watcher, other, log))
 }
 
-async fn watch(watcher: &ActorRef<Probe>, watched: &ActorRef<Probe>) -> Result<(), AskError> {
-    let watched = watched.clone();
-    within(watcher.ask(act(move |ctx| ctx.watch(&watched)))).await
+async fn watch(watcher: &ActorRef<Probe>, other: &ActorRef<Probe>) -> Result<(), AskError> {
+    let other = other.clone();
+    within(watcher.ask(act(move |ctx| ctx.watch(&other)))).await
 }
 
-async fn unwatch(watcher: &ActorRef<Probe>, watched: &ActorRef<Probe>) -> Result<(), AskError> {
-    let watched = watched.clone();
-    within(watcher.ask(act(move |ctx| ctx.unwatch(&watched)))).await
+async fn unwatch(watcher: &ActorRef<Probe>, other: &ActorRef<Probe>) -> Result<(), AskError> {
+    let other = other.clone();
+    within(watcher.ask(act(move |ctx| ctx.unwatch(&other)))).await
 }
 
 #[tokio::test(start_paused = true)]
@@ -191,15 +191,17 @@ async fn an_actor_that_does_not_start_is_heard_of_too() -> TestResult {
     Ok(())
 }
 
+/// How often a watch races an end.
+const ROUNDS: usize = 2000;
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_watch_that_races_the_end_brings_the_news_exactly_once() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
     let w = within(system.spawn(Probe::new("w", &log)).mailbox(100_000)).await?;
-    const ROUNDS: usize = 2000;
     for round in 0..ROUNDS {
         let a = within(system.spawn(Probe::new("a", &Log::default()))).await?;
-        let watched = a.clone();
-        w.tell(act(move |ctx| ctx.watch(&watched))).await?;
+        let other = a.clone();
+        w.tell(act(move |ctx| ctx.watch(&other))).await?;
         if round % 3 == 0 {
             tokio::task::yield_now().await;
         }

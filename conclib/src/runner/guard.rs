@@ -37,9 +37,10 @@ pub(super) async fn until_stopped<A: Handlers, F: Future>(
     cell: &Arc<ActorCell<A>>,
     code: F,
 ) -> Result<F::Output, Interrupted> {
-    let stopped = || cell.mailbox.is_closed().then_some(Interrupted::Stopped);
-    let cut = || cell.control.is_cut().then_some(Interrupted::Cut);
-    let cut_or_stopped = || cut().or_else(stopped);
+    let cut_or_stopped = || {
+        let cut = cell.control.is_cut().then_some(Interrupted::Cut);
+        cut.or_else(|| stopped(cell))
+    };
     guarded_unless(cell, cut_or_stopped, code).await
 }
 
@@ -49,10 +50,16 @@ pub(super) async fn between_lives<A: Handlers, F: Future>(
     cell: &Arc<ActorCell<A>>,
     code: F,
 ) -> Result<F::Output, Interrupted> {
-    let stopped = || cell.mailbox.is_closed().then_some(Interrupted::Stopped);
-    let killed = || cell.control.is_killed().then_some(Interrupted::Cut);
-    let killed_or_stopped = || killed().or_else(stopped);
+    let killed_or_stopped = || {
+        let killed = cell.control.is_killed().then_some(Interrupted::Cut);
+        killed.or_else(|| stopped(cell))
+    };
     guarded_unless(cell, killed_or_stopped, code).await
+}
+
+fn stopped<A: Handlers>(cell: &ActorCell<A>) -> Option<Interrupted> {
+    let is_closed = cell.mailbox.is_closed();
+    is_closed.then_some(Interrupted::Stopped)
 }
 
 async fn guarded_unless<A: Handlers, F: Future>(

@@ -82,3 +82,27 @@ where
         }))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::ready;
+
+    use super::*;
+    use crate::prelude::*;
+
+    #[derive(Actor)]
+    struct Idle;
+
+    #[handlers]
+    impl Idle {}
+
+    #[tokio::test]
+    async fn a_member_whose_supervisor_ends_meanwhile_stops_for_that() {
+        let (events, mut reports) = mpsc::unbounded_channel();
+        let link = Link { place: 0, events };
+        let mut member = Member::new(|| ready(Idle), Restart::default(), link);
+        let next = Source::<Idle>::next(&mut member, StopReason::Restarted, Duration::ZERO);
+        let (next, ()) = tokio::join!(next, async { drop(reports.recv().await) });
+        assert!(matches!(next, Err(StopReason::ParentStopped)), "{next:?}");
+    }
+}

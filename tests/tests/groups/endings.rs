@@ -13,9 +13,9 @@ async fn a_member_that_is_stopped_or_killed_from_outside_does_not_come_back() ->
         let (system, group, mut news) = started(Strategy::OneForAll).await?;
         let a = system.actor::<Probe>("a")?;
         if kill {
-            a.kill()
+            a.kill();
         } else {
-            a.stop()
+            a.stop();
         }
         within(a.wait_stopped()).await;
         settle().await;

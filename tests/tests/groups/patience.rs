@@ -130,9 +130,9 @@ async fn a_group_may_be_stopped_or_killed_in_the_middle_of_a_restart() -> TestRe
         settle().await;
         let began = Instant::now();
         if kill {
-            group.kill()
+            group.kill();
         } else {
-            group.stop()
+            group.stop();
         }
         within(group.wait_stopped()).await;
         assert_eq!(began.elapsed(), Duration::ZERO);

@@ -45,7 +45,7 @@ async fn torment(seed: u64) -> TestResult {
     let mut group = Supervisor::new(Strategy::OneForAll).budget(u32::MAX, SECOND);
     group = group.backoff(Backoff::starting_at(Duration::from_millis(10)));
     for (place, name) in NAMES.into_iter().enumerate() {
-        let (order, mut luck) = (order.clone(), Random::new(random.next()));
+        let (order, mut luck) = (order.clone(), Random::new(random.any()));
         let factory = move || {
             let (order, unlucky, slow) = (order.clone(), luck.one_in(5), luck.one_in(3));
             let probe = Probe::new(name, &Log::default()).starting(move |_| {
