@@ -157,6 +157,19 @@ impl RequestEnvelope {
         }
     }
 
+    /// The same request to look at: whatever becomes of it, nobody is answered.
+    pub(crate) fn to_look_at(&self) -> Self {
+        Self {
+            urn: self.urn.clone(),
+            message: self.message.clone(),
+            contents: self.contents.clone(),
+            attributes: self.attributes.clone(),
+            deadline: self.deadline,
+            responder: Arc::new(self.responder.muted()),
+            held: None,
+        }
+    }
+
     /// True, and answered so, if its deadline has passed.
     pub(crate) fn has_expired(&self) -> bool {
         let expired = self

@@ -67,7 +67,8 @@ pub enum AskError {
     /// The handler took the [`Reply`](crate::Reply) and dropped it without an answer.
     #[error("the handler gave no answer")]
     NoReply,
-    /// The ask (or the tell that waits for room) would have waited for itself; it was not executed.
+    /// The ask (or the tell that waits for room) would have waited for itself. It was not executed,
+    /// unless the circle was closed later, by one who waits for the asker's end.
     #[error("asking would wait for itself: {}", Chain(chain))]
     AskCycle {
         /// Who waits for whom, the asker first.

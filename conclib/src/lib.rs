@@ -88,9 +88,12 @@
 //!   waits for room.
 //! - **Deadlocks are answers.** An actor that would wait for itself, over however many others, hears
 //!   [`AskError::AskCycle`] with the chain, and its request was not executed. This holds for asks,
-//!   for tells that wait for room, and for the start and the end of actors that are waited for
-//!   within handlers and hooks. It ends where a handler keeps its [`Reply`] for later, and at tasks
-//!   and processes of their own: there the deadline is the guard.
+//!   also those that are forwarded or that a [`Pool`] hands on, for tells that wait for room, and for
+//!   the start and the end of actors that are waited for within handlers and hooks. (One that hears
+//!   it because the other has begun to wait for its end had asked before: that request is still
+//!   handled.) Who waits for several at once waits for each of them. It ends where a handler keeps
+//!   its [`Reply`] for later, at a [`Reply::channel`], and at tasks and processes of their own: there
+//!   the deadline is the guard.
 //! - **Every ask ends** with a value or an [`AskError`] that says what is known. Remote asks end
 //!   by their deadline, 5 s unless set; local ones have none unless set.
 //!

@@ -1,7 +1,7 @@
 //! Several identical actors behind one URN.
 
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -9,13 +9,13 @@ use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
 use crate::actor::cell::{ActorCell, AnyActor};
-use crate::actor::waiting::{Edge, Until, Waiting};
+use crate::actor::waiting::{Circle, Edge, Until, Wait, hand_to, poll_answer, question_for};
 use crate::actor::{Actor, ActorRef, Context, Handler, Handlers, IntoActor, Wanted};
 use crate::envelope::RequestEnvelope;
 use crate::error::{AskError, Failure};
 use crate::mailbox::{Closed, Ticket};
 use crate::message::ActorMessage;
-use crate::reply::Reply;
+use crate::reply::{Reply, Unanswered};
 use crate::supervision::{Backoff, Budget};
 use crate::system::SpawnError;
 use crate::urn::Urn;
@@ -37,6 +37,13 @@ pub enum Route {
 /// ask, tell, forward, lookups by URN, requests from other processes. The worker answers the asker
 /// itself. While the chosen worker's mailbox is full, the pool waits with its next message, and so
 /// do those who send to it.
+///
+/// A worker may ask its own pool: without a key, the question goes to one that does not wait for
+/// the answer. If all of them do, or the key's does, the asker hears
+/// [`AskCycle`](AskError::AskCycle).
+///
+/// A pool's workers may be pools; such a one is not found by
+/// [`recipient`](crate::ActorSystem::recipient), nor asked by its URN within the process.
 ///
 /// The workers are its children, at `<urn>/1`, `<urn>/2`, …. One that fails starts again, while the
 /// others go on ([`budget`](Self::budget) and [`backoff`](Self::backoff) as with
@@ -84,7 +91,7 @@ pub struct Pool<W: Handlers> {
     route: Route,
     keys: Vec<Key<W>>,
     terms: Terms,
-    workers: Vec<Worker<W>>,
+    workers: Vec<ActorRef<W>>,
     /// The next worker's number.
     next_number: u64,
     /// Whose turn it is.
@@ -105,11 +112,6 @@ struct Terms {
 /// The hash of a message's key, if it is of the type that the key is for.
 type Key<W> = Box<dyn Fn(&<W as Handlers>::Inbox) -> Option<u64> + Send>;
 
-struct Worker<W: Handlers> {
-    number: u64,
-    actor: ActorRef<W>,
-}
-
 impl<W: Actor> Pool<W> {
     /// So many workers (at least one), made by a factory that may fail.
     pub fn new<F, Fut>(size: usize, factory: F) -> Self
@@ -125,7 +127,7 @@ impl<W: Actor> Pool<W> {
                 .urn::<Urn>(urn)
                 .budget(terms.budget.restarts, terms.budget.within)
                 .backoff(terms.backoff)
-                .escalate();
+                .escalate_until_stopped();
             Box::pin(worker)
         };
         Self {
@@ -149,7 +151,7 @@ impl<W: Actor> Pool<W> {
     /// Messages of type `M` with equal keys go to the same worker; when the pool is resized, few
     /// keys move (rendezvous hashing, Thaler and Ravishankar 1998).
     ///
-    /// Once a pool has keys it decodes what comes from the bus itself, instead of its workers.
+    /// What comes from the bus, a pool with keys decodes as well, and not its workers alone.
     pub fn by_key<M: ActorMessage, K: Hash>(
         mut self,
         key: impl Fn(&M) -> K + Send + 'static,
@@ -179,7 +181,7 @@ impl<W: Handlers> Pool<W> {
     /// Spawns or stops workers until there are as many as there should be.
     async fn adjust(&mut self, ctx: &Context<Self>) -> Result<(), Failure> {
         for surplus in self.workers.drain(self.size.min(self.workers.len())..) {
-            surplus.actor.stop(); // after what it has queued
+            surplus.stop(); // after what it has queued
         }
         while self.workers.len() < self.size {
             let worker = self.hire(ctx).await?;
@@ -188,24 +190,38 @@ impl<W: Handlers> Pool<W> {
         Ok(())
     }
 
-    async fn hire(&mut self, ctx: &Context<Self>) -> Result<Worker<W>, Failure> {
-        let number = self.next_number;
-        self.next_number += 1;
-        // A long URN of the pool leaves no room for a number.
-        let urn = Urn::new(format!("{}/{number}", ctx.urn())).unwrap_or_else(|_| Urn::generate());
-        let actor = (self.hire)(ctx, urn, self.terms).await?;
-        Ok(Worker { number, actor })
+    async fn hire(&mut self, ctx: &Context<Self>) -> Result<ActorRef<W>, Failure> {
+        loop {
+            let number = self.next_number;
+            self.next_number += 1;
+            // A long URN of the pool leaves no room for a number.
+            let urn = Urn::new(format!("{}/{number}", ctx.urn()));
+            let urn = urn.unwrap_or_else(|_| Urn::generate());
+            match (self.hire)(ctx, urn, self.terms).await {
+                // Somebody else has it: that is no reason to fail.
+                Err(SpawnError::UrnTaken { .. }) => {}
+                hired => return Ok(hired?),
+            }
+        }
     }
 
     /// Hands a message to a worker. Waits while that one's mailbox is full.
-    async fn hand_on(&mut self, inbox: W::Inbox, ctx: &Context<Self>) -> Result<(), Failure> {
-        let Some(inbox) = self.decoded(inbox) else {
-            return Ok(()); // its asker has the answer
-        };
+    async fn hand_on(&mut self, work: Work<W>, ctx: &Context<Self>) -> Result<(), Failure> {
+        let Work { inbox, question } = work;
         let mut inbox = Some(inbox);
+        let key = self.key(&mut inbox);
         while let Some(message) = inbox.take() {
-            let place = self.choose(&message);
-            let cell = self.workers[place].actor.cell().clone();
+            let place = match (self.choose(key), &question) {
+                (choice, None) => choice.place,
+                (choice, Some(question)) => match self.hand_question(choice, question) {
+                    Ok(place) => place,
+                    Err(circle) => {
+                        question.refuse(circle.error());
+                        return Ok(());
+                    }
+                },
+            };
+            let cell = self.workers[place].cell().clone();
             inbox = HandOn::new(cell, message).await;
             if inbox.is_some() {
                 // Somebody has stopped it.
@@ -215,39 +231,79 @@ impl<W: Handlers> Pool<W> {
         Ok(())
     }
 
-    /// A pool with keys has to look at what comes from the bus.
-    fn decoded(&self, inbox: W::Inbox) -> Option<W::Inbox> {
+    /// The hash of a message's key, if it has one.
+    fn key(&self, inbox: &mut Option<W::Inbox>) -> Option<u64> {
         if self.keys.is_empty() {
-            return Some(inbox);
+            return None;
         }
-        let mut inbox = Some(inbox);
-        match W::unframe(&mut inbox) {
-            Some(envelope) => W::decode(envelope),
-            None => inbox,
-        }
+        let find = |inbox: &W::Inbox| self.keys.iter().find_map(|key| key(inbox));
+        let Some(envelope) = W::unframe(inbox) else {
+            return inbox.as_ref().and_then(find);
+        };
+        // The worker gets it undecoded: it may expire while it waits, and takes its share of the
+        // bytes that may wait.
+        let decoded = W::decode(Box::new(envelope.to_look_at()));
+        *inbox = Some(W::frame(envelope));
+        decoded.as_ref().and_then(find)
     }
 
-    /// The place of the worker that a message goes to. There is one at least.
-    fn choose(&mut self, inbox: &W::Inbox) -> usize {
+    /// The worker that a message with this key, or without, goes to. There is one at least.
+    fn choose(&mut self, key: Option<u64>) -> Choice {
         let places = 0..self.workers.len();
-        if let Some(key) = self.keys.iter().find_map(|key| key(inbox)) {
-            let weight = |place: &usize| hash(&(key, self.workers[*place].number));
-            return places.max_by_key(weight).unwrap_or_default();
+        if let Some(key) = key {
+            // The place counts, and not who has it: one who replaces another gets its keys.
+            let weight = |place: &usize| hash(&(key, *place));
+            let place = places.max_by_key(weight).unwrap_or_default();
+            let keyed = true;
+            return Choice { place, keyed };
         }
         let first = self.turn % self.workers.len().max(1);
         self.turn = first + 1;
-        match self.route {
+        let place = match self.route {
             Route::RoundRobin => first,
             Route::LeastLoaded => places
                 .map(|step| (first + step) % self.workers.len())
-                .min_by_key(|place| load(self.workers[*place].actor.cell()))
+                .min_by_key(|place| load(self.workers[*place].cell()))
                 .unwrap_or_default(),
-        }
+        };
+        let keyed = false;
+        Choice { place, keyed }
+    }
+
+    /// From now on a worker owes the answer: the one that was chosen, or the next that does not wait
+    /// for this answer itself, if any will do. The circle of the first, if there is none.
+    fn hand_question(
+        &self,
+        choice: Choice,
+        question: &Arc<dyn Unanswered>,
+    ) -> Result<usize, Circle> {
+        let hand_to = |place: usize| {
+            let worker: Arc<dyn AnyActor> = self.workers[place].cell().clone();
+            hand_to(&worker, question).map(|()| place)
+        };
+        hand_to(choice.place).or_else(|circle| {
+            let count = self.workers.len();
+            let others = if choice.keyed { 0..0 } else { 1..count };
+            others
+                .map(|step| (choice.place + step) % count)
+                .find_map(|place| hand_to(place).ok())
+                .ok_or(circle)
+        })
     }
 }
 
-fn load<W: Handlers>(worker: &ActorCell<W>) -> usize {
-    worker.mailbox.depth() + usize::from(worker.vitals.is_busy())
+/// Which worker a message goes to.
+#[derive(Clone, Copy)]
+struct Choice {
+    place: usize,
+    /// Its key says so: no other will do.
+    keyed: bool,
+}
+
+/// How much there is to do. One that is about to start (again) comes last: nobody knows when it will.
+fn load<W: Handlers>(worker: &ActorCell<W>) -> (bool, usize) {
+    let messages = worker.mailbox.depth() + usize::from(worker.vitals.is_busy());
+    (worker.is_starting(), messages)
 }
 
 fn hash(value: &impl Hash) -> u64 {
@@ -262,18 +318,24 @@ impl<W: Actor> ActorRef<Pool<W>> {
     ///
     /// # Errors
     ///
-    /// [`AskError`]: the pool has stopped, or a new worker did not start, which fails the pool.
+    /// [`AskError`]: the pool has stopped, or a new worker did not start, which fails the pool; or
+    /// the pool waits for the actor whose code this is.
     ///
     /// # Cancel safety
     ///
     /// Dropped after its first poll, it changes the size all the same.
     pub async fn resize(&self, size: usize) -> Result<(), AskError> {
-        let (reply, resized) = Reply::local();
+        let (reply, mut resized) = question_for(|| self.cell().clone());
+        let mut wait = Wait::default();
+        if let Some(circle) = wait.for_answer(&resized) {
+            reply.forget();
+            return Err(circle.error());
+        }
         let mut order = Some(PoolInbox(Kind::Resize(size.max(1), reply)));
         if self.cell().mailbox.push_past_bound(&mut order).is_err() {
             return Err(AskError::ActorStopped);
         }
-        resized.await
+        poll_fn(|cx| poll_answer(&mut resized, &mut wait, cx)).await
     }
 }
 
@@ -285,8 +347,23 @@ const RESIZE: u16 = u16::MAX - 2;
 pub struct PoolInbox<W: Handlers>(Kind<W>);
 
 enum Kind<W: Handlers> {
-    Work(W::Inbox),
+    Work(Work<W>),
     Resize(usize, Reply<()>),
+}
+
+struct Work<W: Handlers> {
+    inbox: W::Inbox,
+    /// What an actor waits for, so that it can be seen who owes it the answer.
+    question: Option<Arc<dyn Unanswered>>,
+}
+
+impl<W: Handlers> Work<W> {
+    fn frame(envelope: Box<RequestEnvelope>) -> Self {
+        Self {
+            inbox: W::frame(envelope),
+            question: None, // asked from another process
+        }
+    }
 }
 
 impl<W: Handlers> fmt::Debug for PoolInbox<W> {
@@ -309,7 +386,7 @@ impl<W: Handlers> Handlers for Pool<W> {
         ctx: &mut Context<Self>,
     ) -> Result<(), Failure> {
         match inbox.take() {
-            Some(PoolInbox(Kind::Work(inbox))) => self.hand_on(inbox, ctx).await,
+            Some(PoolInbox(Kind::Work(work))) => self.hand_on(work, ctx).await,
             Some(PoolInbox(Kind::Resize(size, reply))) => {
                 self.size = size;
                 let outcome = self.adjust(ctx).await;
@@ -320,15 +397,18 @@ impl<W: Handlers> Handlers for Pool<W> {
     }
 
     fn frame(envelope: Box<RequestEnvelope>) -> PoolInbox<W> {
-        PoolInbox(Kind::Work(W::frame(envelope)))
+        PoolInbox(Kind::Work(Work::frame(envelope)))
     }
 
     fn unframe(inbox: &mut Option<PoolInbox<W>>) -> Option<Box<RequestEnvelope>> {
         match inbox.take() {
-            Some(PoolInbox(Kind::Work(work))) => {
+            Some(PoolInbox(Kind::Work(Work {
+                inbox: work,
+                question,
+            }))) => {
                 let mut work = Some(work);
                 let envelope = W::unframe(&mut work);
-                *inbox = work.map(|work| PoolInbox(Kind::Work(work)));
+                *inbox = work.map(|inbox| PoolInbox(Kind::Work(Work { inbox, question })));
                 envelope
             }
             other => {
@@ -345,7 +425,7 @@ impl<W: Handlers> Handlers for Pool<W> {
 
     fn which(inbox: &PoolInbox<W>) -> u16 {
         match &inbox.0 {
-            Kind::Work(inbox) => W::which(inbox),
+            Kind::Work(work) => W::which(&work.inbox),
             Kind::Resize(..) => RESIZE,
         }
     }
@@ -371,19 +451,21 @@ where
     W: Handler<M>,
 {
     fn wrap(message: M, reply: Reply<M::Response>) -> PoolInbox<W> {
-        PoolInbox(Kind::Work(W::wrap(message, reply)))
+        let question = reply.question();
+        let inbox = W::wrap(message, reply);
+        PoolInbox(Kind::Work(Work { inbox, question }))
     }
 
     fn unwrap(inbox: PoolInbox<W>) -> Option<(M, Reply<M::Response>)> {
         match inbox.0 {
-            Kind::Work(inbox) => W::unwrap(inbox),
+            Kind::Work(work) => W::unwrap(work.inbox),
             Kind::Resize(..) => None,
         }
     }
 
     fn peek(inbox: &PoolInbox<W>) -> Option<&M> {
         match &inbox.0 {
-            Kind::Work(inbox) => W::peek(inbox),
+            Kind::Work(work) => W::peek(&work.inbox),
             Kind::Resize(..) => None,
         }
     }
@@ -396,7 +478,7 @@ struct HandOn<W: Handlers> {
     /// The place in the waiting line.
     ticket: Option<Ticket>,
     /// Says that the pool waits for the worker, while it does.
-    waiting: Option<Waiting>,
+    wait: Wait,
 }
 
 impl<W: Handlers> HandOn<W> {
@@ -405,21 +487,19 @@ impl<W: Handlers> HandOn<W> {
             worker,
             message: Some(message),
             ticket: None,
-            waiting: None,
+            wait: Wait::default(),
         }
     }
 
     /// The worker's mailbox is full: waits, unless that worker waits for the pool.
-    fn wait(&mut self) {
-        let (Some(ticket), None) = (self.ticket, &self.waiting) else {
-            return;
+    fn wait_for_room(&mut self) {
+        let Some(ticket) = self.ticket else {
+            return; // polled after completion
         };
-        let worker: Arc<dyn AnyActor> = self.worker.clone();
-        match Waiting::begin(|| Edge::new(worker, Until::Room(ticket))) {
-            Ok(waiting) => self.waiting = waiting,
-            // One message past the bound, so that both go on.
-            Err(_circle) => self.worker.mailbox.let_in(ticket),
-        }
+        let worker = &self.worker;
+        let edge = || Edge::new(worker.clone(), Until::Passage(ticket));
+        // A circle has let it in by now: one message past the bound, so that all go on.
+        self.wait.here(edge);
     }
 }
 
@@ -439,7 +519,7 @@ impl<W: Handlers> Future for HandOn<W> {
             Poll::Ready(Ok(())) => Poll::Ready(None),
             Poll::Ready(Err(Closed)) => Poll::Ready(this.message.take()),
             Poll::Pending => {
-                this.wait();
+                this.wait_for_room();
                 Poll::Pending
             }
         }

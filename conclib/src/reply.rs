@@ -4,10 +4,10 @@ use std::fmt;
 use std::future::Future;
 use std::mem;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 
+use crate::actor::cell::AnyActor;
 use crate::error::AskError;
 use crate::message::CodecError;
 use crate::responder::{Responder, verdict_of_drop};
@@ -91,9 +91,18 @@ impl<R> Reply<R> {
 
     /// The reply of an ask in this process, before a handler has it.
     pub(crate) fn local() -> (Self, ReplyReceiver<R>) {
+        Self::with_debtor(None)
+    }
+
+    /// The same, of an ask by an actor: it can be seen who owes the answer.
+    pub(crate) fn owed_by(actor: &Arc<dyn AnyActor>) -> (Self, ReplyReceiver<R>) {
+        Self::with_debtor(Some(Mutex::new(Some(Arc::downgrade(actor)))))
+    }
+
+    fn with_debtor(debtor: Option<Debtor>) -> (Self, ReplyReceiver<R>) {
         let slot = Arc::new(Slot {
             state: Mutex::new(SlotState::Empty),
-            kept: AtomicBool::new(false),
+            debtor,
         });
         let receiver = ReplyReceiver { slot: slot.clone() };
         let to = To::Local { slot, taken: false };
@@ -117,7 +126,7 @@ impl<R> Reply<R> {
             To::Nobody => {}
             To::Local { slot, taken } => {
                 *taken = true;
-                slot.kept.store(true, Ordering::Release);
+                slot.set_debtor(None);
             }
             To::Remote { responder, .. } => responder.take_over(),
         }
@@ -133,6 +142,17 @@ impl<R> Reply<R> {
             To::Remote { responder, .. } => responder.hand_on(),
         }
         self
+    }
+
+    /// For those who hand it on while an actor waits for the answer.
+    pub(crate) fn question(&self) -> Option<Arc<dyn Unanswered>>
+    where
+        R: Send + 'static,
+    {
+        match &self.to {
+            To::Local { slot, .. } => Slot::question(slot),
+            To::Nobody | To::Remote { .. } => None,
+        }
     }
 
     /// Ends the ask with an error.
@@ -201,30 +221,42 @@ impl<R> fmt::Debug for ReplyReceiver<R> {
 }
 
 impl<R: Send + 'static> ReplyReceiver<R> {
-    /// For those who look who waits for whom.
-    pub(crate) fn question(&self) -> Arc<dyn Unanswered> {
-        self.slot.clone()
+    /// For those who look who waits for whom; `None` if the asker is no actor.
+    pub(crate) fn question(&self) -> Option<Arc<dyn Unanswered>> {
+        Slot::question(&self.slot)
     }
 }
 
 /// The one allocation of a local ask.
 struct Slot<R> {
     state: Mutex<SlotState<R>>,
-    /// A handler has kept the reply for later: nobody knows who will answer.
-    kept: AtomicBool,
+    /// Who owes the answer, if the asker is an actor.
+    debtor: Option<Debtor>,
 }
+
+/// The one who is to answer; `None` once a handler has kept the reply for later, since nobody knows
+/// where it is then. Weak: a question in a mailbox must not keep that mailbox alive.
+type Debtor = Mutex<Option<Weak<dyn AnyActor>>>;
 
 /// A question that waits for its answer.
 pub(crate) trait Unanswered: Send + Sync {
-    /// True while the one who was asked owes the answer.
-    fn is_open(&self) -> bool;
+    /// Who owes the answer; nobody once it is there, or if that is not known.
+    fn debtor(&self) -> Option<Arc<dyn AnyActor>>;
+    /// From now on this one owes it.
+    fn pass_to(&self, actor: &Arc<dyn AnyActor>);
     /// Ends the ask with an error.
     fn refuse(&self, error: AskError);
 }
 
 impl<R: Send> Unanswered for Slot<R> {
-    fn is_open(&self) -> bool {
-        !self.kept.load(Ordering::Acquire) && self.is_wanted()
+    fn debtor(&self) -> Option<Arc<dyn AnyActor>> {
+        let debtor = self.debtor.as_ref()?;
+        let debtor = lock(debtor).as_ref().and_then(Weak::upgrade);
+        debtor.filter(|_| self.is_wanted())
+    }
+
+    fn pass_to(&self, actor: &Arc<dyn AnyActor>) {
+        self.set_debtor(Some(Arc::downgrade(actor)));
     }
 
     fn refuse(&self, error: AskError) {
@@ -245,8 +277,22 @@ enum SlotState<R> {
 
 impl<R> Slot<R> {
     fn lock(&self) -> std::sync::MutexGuard<'_, SlotState<R>> {
-        // Nothing panics while it holds this lock; a poisoned one is as good as any.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
+    }
+
+    fn question(slot: &Arc<Self>) -> Option<Arc<dyn Unanswered>>
+    where
+        R: Send + 'static,
+    {
+        slot.debtor.as_ref()?;
+        Some(slot.clone())
+    }
+
+    fn set_debtor(&self, actor: Option<Weak<dyn AnyActor>>) {
+        if let Some(debtor) = &self.debtor {
+            let before = mem::replace(&mut *lock(debtor), actor);
+            drop(before); // outside the lock
+        }
     }
 
     fn is_wanted(&self) -> bool {
@@ -285,6 +331,11 @@ impl<R> Slot<R> {
             SlotState::Over => Poll::Pending,
         }
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    // Nothing panics while it holds one of these locks; a poisoned one is as good as any.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -64,6 +64,11 @@ impl Responder {
         }
     }
 
+    /// One for the same request that never answers.
+    pub(crate) fn muted(&self) -> Self {
+        Self::new(self.sink.clone(), self.origin, false, self.deadline)
+    }
+
     pub(crate) fn take_over(&self) {
         self.taken.store(true, Ordering::Relaxed);
     }

@@ -348,3 +348,232 @@ async fn a_pool_whose_workers_do_not_start_does_not_start() {
     };
     assert!(failure.to_string().contains("no worker today"), "{failure}");
 }
+
+#[tokio::test]
+async fn who_replaces_a_worker_gets_its_keys_and_no_others() -> TestResult {
+    let (system, shop) = (ActorSystem::new(), Shop::default());
+    let pool = shop.pool(4).by_key(|message: &Who| message.key);
+    let pool = system.spawn(pool).urn("workers").await?;
+    let mut before = HashMap::new();
+    for key in 0..100 {
+        before.insert(key, who(&pool, key).await);
+    }
+    let second = system.actor::<Worker>("workers/2")?;
+    second.stop();
+    within(second.wait_stopped()).await;
+    for (key, worker) in before {
+        let now = if worker == 1 { 4 } else { worker };
+        assert_eq!(who(&pool, key).await, now);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_urn_that_somebody_else_has_taken_is_passed_over() -> TestResult {
+    let (system, shop) = (ActorSystem::new(), Shop::default());
+    let stranger = system.spawn(conclib_tests::actors::Raw);
+    let _stranger = stranger.urn("workers/2").await?;
+    let pool = system.spawn(shop.pool(2)).urn("workers").await?;
+    assert!(system.actor::<Worker>("workers/3").is_ok());
+    assert_eq!([who(&pool, 0).await, who(&pool, 0).await], [0, 1]);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_waits_to_start_again_is_not_the_least_loaded() -> TestResult {
+    let (system, shop) = (ActorSystem::new(), Shop::with_gate());
+    let pool = shop.pool(2).route(Route::LeastLoaded);
+    let pool = system.spawn(pool.backoff(Backoff::from_secs(30))).await?;
+    assert_eq!(within(pool.ask(Explode)).await, Err(AskError::Failed));
+    let begun = tokio::time::Instant::now();
+    let slow = tokio::spawn(pool.ask(Slow));
+    within(async {
+        while shop.log.count() == 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let waits = pool.ask(Who { key: 0 });
+    let waits = tokio::spawn(waits);
+    tokio::task::yield_now().await;
+    shop.let_pass(1);
+    assert_eq!(within(slow).await??, 1);
+    assert_eq!(within(waits).await??, 1);
+    assert!(
+        begun.elapsed() < Duration::from_secs(30),
+        "nobody waited for the first"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_worker_too_many_that_fails_does_not_fail_its_pool() -> TestResult {
+    let (system, shop) = (ActorSystem::new(), Shop::with_gate());
+    let pool = system.spawn(shop.pool(2)).urn("workers").await?;
+    let slow = [tokio::spawn(pool.ask(Slow)), tokio::spawn(pool.ask(Slow))];
+    within(async {
+        while shop.log.count() < 2 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    pool.tell(Note(1)).await?;
+    let fails = tokio::spawn(pool.ask(Explode));
+    within(async {
+        while system.snapshot().depth() < 2 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let second = system.actor::<Worker>("workers/2")?;
+    within(pool.resize(1)).await?;
+    shop.let_pass(2);
+    for slow in slow {
+        within(slow).await??;
+    }
+    assert_eq!(within(fails).await?, Err(AskError::Failed));
+    within(second.wait_stopped()).await;
+    assert_eq!(who(&pool, 0).await, 0);
+    assert!(!pool.is_stopped());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_supervised_pool_keeps_what_waits_for_it() -> TestResult {
+    let (system, shop) = (ActorSystem::new(), Shop::with_gate());
+    let makes = shop.clone();
+    let pool = system.supervise(move || {
+        let pool = makes.pool(1).budget(0, Duration::from_secs(60));
+        async move { pool }
+    });
+    let pool = pool.backoff(Backoff::none()).urn("workers").await?;
+    let slow = tokio::spawn(pool.ask(Slow));
+    within(async {
+        while shop.log.count() == 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let fails = tokio::spawn(pool.ask(Explode));
+    // Four wait with the worker, the one that explodes first, and four with the pool.
+    let mut notes = Vec::new();
+    for n in 0..10 {
+        notes.push(tokio::spawn(pool.tell(Note(n))));
+    }
+    within(async {
+        while system.snapshot().depth() < 8 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    shop.let_pass(1);
+    assert_eq!(within(slow).await??, 0);
+    assert_eq!(within(fails).await?, Err(AskError::Failed));
+    for note in notes {
+        within(note).await??;
+    }
+    assert!(who(&pool, 0).await > 0, "by a worker of the next life");
+    let last = shop.log.entries().pop();
+    assert_eq!(last.as_deref(), Some("9"), "{:?}", shop.log);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_pool_is_killed_while_it_waits_for_room() -> TestResult {
+    let (system, shop) = (ActorSystem::new(), Shop::with_gate());
+    let pool = system.spawn(shop.pool(1)).mailbox(1).await?;
+    let asks: Vec<_> = (0..7).map(|_| tokio::spawn(pool.ask(Slow))).collect();
+    within(async {
+        while system.snapshot().depth() < 5 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    pool.kill();
+    for ask in asks {
+        assert_eq!(within(ask).await?, Err(AskError::ActorStopped));
+    }
+    within(pool.wait_stopped()).await;
+    assert!(system.is_empty());
+    Ok(())
+}
+
+#[tokio::test]
+async fn workers_take_what_comes_undecoded_from_other_processes() -> TestResult {
+    let config = Config::memory();
+    let system = ActorSystem::new();
+    start_proxy(&system, &config).await?;
+    let pool = Pool::new(2, || async { conclib_tests::actors::Raw });
+    system.spawn(pool).urn("raws").await?;
+    let client = ProxyClient::connect(&config).await?;
+    for n in 0..4 {
+        let double = conclib_tests::messages::Double { n };
+        assert_eq!(within(client.ask("raws", double)).await, Ok(n * 2));
+    }
+    let stranger = within(client.ask("raws", conclib_tests::messages::Stranger)).await;
+    let unhandled = matches!(&stranger, Err(AskError::Unhandled { urn, .. }) if urn == "raws");
+    assert!(unhandled, "{stranger:?}");
+    assert!(within(system.shutdown()).await.is_clean());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_pool_changes_its_size_while_messages_flow_and_workers_fail() -> TestResult {
+    let (system, shop) = (ActorSystem::new(), Shop::default());
+    let pool = shop.pool(3).budget(u32::MAX, Duration::from_secs(60));
+    let pool = system
+        .spawn(pool.route(Route::LeastLoaded))
+        .mailbox(2)
+        .await?;
+    let askers = (0..4_u32).map(|asker| {
+        let pool = pool.clone();
+        tokio::spawn(async move {
+            for n in 0..500 {
+                let answer = if n % 50 == asker {
+                    pool.ask(Explode).await
+                } else {
+                    pool.ask(Who { key: n }).await
+                };
+                // What waits with a worker that fails while it stops is refused.
+                let known = matches!(
+                    answer,
+                    Ok(_) | Err(AskError::Failed | AskError::ActorStopped)
+                );
+                assert!(known, "{answer:?}");
+            }
+        })
+    });
+    let changed = pool.clone();
+    let resizer = tokio::spawn(async move {
+        for n in 0..100 {
+            changed.resize(n * 7 % 5).await?;
+        }
+        Ok::<_, AskError>(())
+    });
+    let askers: Vec<_> = askers.collect();
+    for asker in within(join_all(askers)).await {
+        asker?;
+    }
+    within(resizer).await??;
+    assert!(!pool.is_stopped());
+    assert!(within(system.shutdown()).await.is_clean());
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_expires_while_it_waits_with_a_worker() -> TestResult {
+    let config = Config::memory();
+    let (system, shop) = (ActorSystem::new(), Shop::with_gate());
+    start_proxy(&system, &config).await?;
+    let pool = shop.pool(1).by_key(|message: &Who| message.key);
+    let pool = system.spawn(pool).urn("keyed").await?;
+    let client = ProxyClient::connect(&config).await?;
+    let slow = tokio::spawn(pool.ask(Slow));
+    let late = client.ask("keyed", Slow).timeout(Duration::from_secs(1));
+    assert!(matches!(within(late).await, Err(AskError::Timeout { .. })));
+    shop.let_pass(2);
+    within(slow).await??;
+    assert_eq!(who(&pool, 0).await, 0);
+    assert_eq!(shop.log.count(), 1, "nobody waited for the second");
+    Ok(())
+}

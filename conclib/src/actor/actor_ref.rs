@@ -123,9 +123,10 @@ impl<A: Handlers> ActorRef<A> {
     ///
     /// # Errors
     ///
-    /// [`TellError`] with the message, if the actor has stopped, or a [`timeout`](Tell::timeout) has
-    /// passed; the asker then hears [`ActorStopped`](crate::AskError::ActorStopped) or
-    /// [`Timeout`](crate::AskError::Timeout).
+    /// [`TellError`] with the message, if the actor has stopped, if a [`timeout`](Tell::timeout) has
+    /// passed, or if the actor waits for the asker; the asker then hears
+    /// [`ActorStopped`](crate::AskError::ActorStopped), [`Timeout`](crate::AskError::Timeout) or
+    /// [`AskCycle`](crate::AskError::AskCycle).
     ///
     /// # Cancel safety
     ///

@@ -12,7 +12,7 @@ use tokio::sync::SetOnce;
 use super::control::{Control, StopCause};
 use super::current::Current;
 use super::relations::Relations;
-use super::vitals::{Phase, Vitals};
+use super::vitals::{Phase, Turn, Vitals};
 use super::{Handler, Handlers, StopReason, Terminated, Wanted};
 use crate::envelope::RequestEnvelope;
 use crate::error::{AskError, Failure, TellError};
@@ -45,10 +45,20 @@ pub(crate) struct ActorCell<A: Handlers> {
 pub(crate) struct Kind {
     /// It stops when nobody refers to it.
     pub(crate) while_referenced: bool,
-    /// Its failure is its parent's.
-    pub(crate) escalates: bool,
+    /// When its failure is its parent's.
+    pub(crate) escalation: Escalation,
     /// When it stops itself, another life follows.
     pub(crate) lives_again: bool,
+}
+
+/// When an actor's failure is its parent's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Escalation {
+    #[default]
+    Never,
+    /// Then another takes its place.
+    UntilAskedToStop,
+    Always,
 }
 
 impl<A: Handlers> ActorCell<A> {
@@ -103,10 +113,18 @@ impl<A: Handlers> ActorCell<A> {
         self.parent.as_ref().and_then(Weak::upgrade)
     }
 
+    fn escalates(&self) -> bool {
+        match self.kind.escalation {
+            Escalation::Never => false,
+            Escalation::UntilAskedToStop => !self.control.is_asked_to_stop(),
+            Escalation::Always => true,
+        }
+    }
+
     /// The actor has ended, its URN is free: who is to hear of it does.
     pub(crate) fn end(&self, reason: &StopReason) {
         let parent = self.parent();
-        if self.kind.escalates
+        if self.escalates()
             && let Some(parent) = &parent
             && let Some(failure) = reason.failure()
         {
@@ -249,6 +267,8 @@ pub(crate) trait AnyActor: Send + Sync {
     fn stopped(&self) -> &SetOnce<StopReason>;
     /// True while `on_start` has not run yet, in this life.
     fn is_starting(&self) -> bool;
+    /// Which of its handlers or hooks runs.
+    fn turn(&self) -> Turn;
     /// True while the sender with this place waits for room.
     fn is_in_line(&self, ticket: Ticket) -> bool;
     /// Lets that sender in, past the bound.
@@ -310,6 +330,10 @@ impl<A: Handlers> AnyActor for ActorCell<A> {
 
     fn is_starting(&self) -> bool {
         matches!(self.vitals.phase(), Phase::Starting | Phase::Restarting)
+    }
+
+    fn turn(&self) -> Turn {
+        self.vitals.turn()
     }
 
     fn is_in_line(&self, ticket: Ticket) -> bool {

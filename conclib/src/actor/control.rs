@@ -54,6 +54,10 @@ impl Control {
             .compare_exchange(0, cause as u8, Ordering::AcqRel, Ordering::Relaxed);
     }
 
+    pub(super) fn is_asked_to_stop(&self) -> bool {
+        self.cause.load(Ordering::Acquire) != 0
+    }
+
     pub(crate) fn cause(&self) -> StopReason {
         match self.cause.load(Ordering::Acquire) {
             cause if cause == StopCause::Unreferenced as u8 => StopReason::Unreferenced,

@@ -33,6 +33,11 @@ impl<'a> Current<'a> {
         ID.get() == Some(id)
     }
 
+    /// Which actor's handler or hook this is, if it is one's.
+    pub(crate) fn id() -> Option<ActorId> {
+        ID.get()
+    }
+
     /// The actor whose handler or hook this is.
     pub(crate) fn actor() -> Option<Arc<dyn AnyActor>> {
         // Not to be had while a thread ends: nobody waits there.

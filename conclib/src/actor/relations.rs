@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Terminated;
 use super::cell::{ActorId, AnyActor};
+use super::vitals::Turn;
 use super::waiting::Edge;
 
 /// Under one lock, and without memory for the many actors that have none of it.
@@ -29,8 +30,8 @@ struct People {
     /// By their place in the order of spawning.
     children: BTreeMap<u64, Arc<dyn AnyActor>>,
     watchers: Vec<Watcher>,
-    /// Whom its own code waits for at this moment; seldom more than one.
-    waits: Vec<(u64, Edge)>,
+    /// What its own code waits for, and since which turn; seldom more than one. Each has a number.
+    waits: Vec<(u64, Turn, Edge)>,
     /// The next wait's number.
     next_wait: u64,
 }
@@ -117,29 +118,29 @@ impl Relations {
         people.map_or_else(Vec::new, |people| std::mem::take(&mut people.watchers))
     }
 
-    // ---- whom it waits for
+    // ---- what it waits for
 
     /// Records a wait; its number ends it.
-    pub(crate) fn begin_wait(&self, edge: Edge) -> u64 {
+    pub(crate) fn begin_wait(&self, turn: Turn, edge: Edge) -> u64 {
         let mut ties = self.lock();
         let people = ties.people.get_or_insert_default();
         let number = people.next_wait;
         people.next_wait += 1;
-        people.waits.push((number, edge));
+        people.waits.push((number, turn, edge));
         number
     }
 
     pub(crate) fn end_wait(&self, number: u64) {
         let edge = self.of_people(|people| {
             let waits = &mut people.waits;
-            let place = waits.iter().position(|(other, _)| *other == number)?;
+            let place = waits.iter().position(|(other, ..)| *other == number)?;
             Some(waits.swap_remove(place))
         });
         drop(edge); // outside the lock
     }
 
-    pub(crate) fn waits(&self) -> Vec<Edge> {
-        self.of_people(|people| people.waits.iter().map(|(_, edge)| edge.clone()).collect())
+    pub(crate) fn waits(&self) -> Vec<(u64, Turn, Edge)> {
+        self.of_people(|people| people.waits.clone())
     }
 
     /// What is found among the people, or nothing if there are none.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::Recipient;
 use super::blocking::block_on;
 use super::cell::Parcel;
-use super::waiting::{Edge, Until, Waiting};
+use super::waiting::{Circle, Edge, Until, Wait, hand_to, poll_answer, question_for};
 use crate::deadline::Patience;
 use crate::error::{AskError, Delivered, TellError};
 use crate::mailbox::{Closed, Ticket};
@@ -39,6 +39,15 @@ impl<M: ActorMessage> Sending<M> {
         self.to
             .target()
             .poll_send(cx, &mut self.ticket, &mut self.parcel)
+    }
+
+    /// From now on the actor there owes the answer.
+    fn hand_over(&self) -> Result<(), Circle> {
+        let reply = self.parcel.as_ref().map(|(_, reply)| reply);
+        match reply.and_then(Reply::question) {
+            Some(question) => hand_to(&self.to.actor(), &question),
+            None => Ok(()),
+        }
     }
 
     /// The parcel, if it has not got in.
@@ -75,10 +84,12 @@ pub struct Tell<M: ActorMessage> {
     /// How long it waits for room.
     patience: Patience,
     /// Says that an actor waits for room, while it does.
-    waiting: Option<Waiting>,
+    wait: Wait,
 }
 
 enum TellState<M: ActorMessage> {
+    /// With a reply that is to be handed on. Not polled yet.
+    Forward(Option<Sending<M>>),
     Sending(Sending<M>),
     /// It failed before it began.
     Refused(Option<TellError<M>>),
@@ -94,11 +105,8 @@ impl<M: ActorMessage> Tell<M> {
     }
 
     pub(crate) fn forward(to: Recipient<M>, message: M, reply: Reply<M::Response>) -> Self {
-        Self::from_state(TellState::Sending(Sending::new(
-            to,
-            message,
-            reply.hand_on(),
-        )))
+        let sending = Sending::new(to, message, reply.hand_on());
+        Self::from_state(TellState::Forward(Some(sending)))
     }
 
     pub(crate) fn refused(message: M, reason: AskError) -> Self {
@@ -109,7 +117,7 @@ impl<M: ActorMessage> Tell<M> {
         Self {
             state,
             patience: Patience::default(),
-            waiting: None,
+            wait: Wait::default(),
         }
     }
 
@@ -197,6 +205,16 @@ impl<M: ActorMessage> Tell<M> {
 
     /// One step into the mailbox.
     fn step(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), TellError<M>>> {
+        if let TellState::Forward(sending) = &mut self.state {
+            let Some(sending) = sending.take() else {
+                return Poll::Pending; // not reached: taken only here
+            };
+            let handed_over = sending.hand_over();
+            self.state = TellState::Sending(sending);
+            if let Err(circle) = handed_over {
+                return Poll::Ready(self.refuse(&circle));
+            }
+        }
         match &mut self.state {
             TellState::Sending(sending) => match sending.poll(cx) {
                 Poll::Ready(Ok(())) => Poll::Ready(Ok(())),
@@ -212,39 +230,44 @@ impl<M: ActorMessage> Tell<M> {
             TellState::Refused(error) => error
                 .take()
                 .map_or(Poll::Pending, |error| Poll::Ready(Err(error))),
+            TellState::Forward(_) => Poll::Pending, // not reached
         }
     }
 
     /// The mailbox is full: waits, unless the actor there waits for the one whose code this is.
     fn wait_for_room(&mut self) -> Poll<Result<(), TellError<M>>> {
-        let TellState::Sending(sending) = &mut self.state else {
-            return Poll::Pending;
+        let TellState::Sending(sending) = &self.state else {
+            return Poll::Pending; // not reached
         };
-        let (Some(ticket), None) = (sending.ticket, &self.waiting) else {
-            return Poll::Pending;
+        let Some(ticket) = sending.ticket else {
+            return Poll::Pending; // polled after completion
         };
-        match Waiting::begin(|| Edge::new(sending.to.actor(), Until::Room(ticket))) {
-            Ok(waiting) => {
-                self.waiting = waiting;
-                Poll::Pending
-            }
-            Err(circle) => Poll::Ready(match sending.take_back() {
-                Some((message, reply)) => {
-                    reply.refuse(circle.error());
-                    Err(TellError::new(message, circle.error()))
-                }
-                None => Ok(()), // it was let in since we looked
-            }),
+        match (self.wait).here(|| Edge::new(sending.to.actor(), Until::Room(ticket))) {
+            Some(circle) => Poll::Ready(self.refuse(&circle)),
+            None => Poll::Pending,
+        }
+    }
+
+    /// Would wait for itself. The message comes back, unless it was let in since we looked.
+    fn refuse(&mut self, circle: &Circle) -> Result<(), TellError<M>> {
+        let Some((message, reply)) = self.take_back() else {
+            return Ok(());
+        };
+        reply.refuse(circle.error());
+        Err(TellError::new(message, circle.error()))
+    }
+
+    fn take_back(&mut self) -> Option<Parcel<M>> {
+        self.wait.end();
+        match &mut self.state {
+            TellState::Sending(sending) => sending.take_back(),
+            TellState::Forward(_) | TellState::Refused(_) => None, // not reached: they do not wait
         }
     }
 
     /// Leaves the waiting line, unless the message was let in since we looked.
     fn give_up(&mut self) -> Result<(), TellError<M>> {
-        let waiting = match &mut self.state {
-            TellState::Sending(sending) => sending.take_back(),
-            TellState::Refused(_) => None, // not reached: it never waits
-        };
-        let Some((message, reply)) = waiting else {
+        let Some((message, reply)) = self.take_back() else {
             return Ok(());
         };
         // Whoever hands a reply on had accepted the ask.
@@ -291,7 +314,7 @@ pub struct Ask<M: ActorMessage> {
     /// How long it waits for its answer.
     patience: Patience,
     /// Says that an actor waits for the answer, while it does.
-    waiting: Option<Waiting>,
+    wait: Wait,
 }
 
 enum AskState<M: ActorMessage> {
@@ -308,7 +331,7 @@ impl<M: ActorMessage> Ask<M> {
         Self {
             state: AskState::New(Some((to, message))),
             patience: Patience::default(),
-            waiting: None,
+            wait: Wait::default(),
         }
     }
 
@@ -316,7 +339,7 @@ impl<M: ActorMessage> Ask<M> {
         Self {
             state: AskState::Refused(error),
             patience: Patience::default(),
-            waiting: None,
+            wait: Wait::default(),
         }
     }
 
@@ -402,14 +425,10 @@ impl<M: ActorMessage> Ask<M> {
                     let Some((to, message)) = start.take() else {
                         return Poll::Pending; // polled after completion
                     };
-                    let (reply, receiver) = Reply::local();
-                    let edge = || Edge::new(to.actor(), Until::Answered(receiver.question()));
-                    match Waiting::begin(edge) {
-                        Ok(waiting) => self.waiting = waiting,
-                        Err(circle) => {
-                            reply.forget();
-                            return Poll::Ready(Err(circle.error()));
-                        }
+                    let (reply, receiver) = question_for(|| to.actor());
+                    if let Some(circle) = self.wait.for_answer(&receiver) {
+                        reply.forget();
+                        return Poll::Ready(Err(circle.error()));
                     }
                     let sending = Sending::new(to, message, reply);
                     self.state = AskState::Sending(sending, Some(receiver));
@@ -423,10 +442,12 @@ impl<M: ActorMessage> Ask<M> {
                         None => return Poll::Pending, // not reached: taken only here
                     },
                     // An end may come while it waits for room: that of a circle.
-                    (Poll::Pending, Some(receiver)) => return Pin::new(receiver).poll(cx),
+                    (Poll::Pending, Some(receiver)) => {
+                        return poll_answer(receiver, &mut self.wait, cx);
+                    }
                     (Poll::Pending, None) => return Poll::Pending, // not reached either
                 },
-                AskState::Waiting(receiver) => return Pin::new(receiver).poll(cx),
+                AskState::Waiting(receiver) => return poll_answer(receiver, &mut self.wait, cx),
                 AskState::Refused(error) => return Poll::Ready(Err(error.clone())),
             }
         }

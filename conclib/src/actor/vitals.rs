@@ -43,6 +43,14 @@ pub enum Phase {
     Stopping,
 }
 
+/// One handler's or hook's call, among those of an actor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Turn {
+    phase: Phase,
+    /// How many messages were handled before.
+    handled: u64,
+}
+
 /// What was read at one moment.
 pub(crate) struct Reading {
     pub(crate) phase: Phase,
@@ -116,6 +124,14 @@ impl Vitals {
             2 => Phase::Restarting,
             3 => Phase::Stopping,
             _ => Phase::Starting,
+        }
+    }
+
+    /// Whose turn it is: another, as soon as a handler or a hook has returned.
+    pub(crate) fn turn(&self) -> Turn {
+        Turn {
+            phase: self.phase(),
+            handled: self.handled.load(Ordering::Relaxed),
         }
     }
 

@@ -1,55 +1,77 @@
 //! Who waits for whom: an actor that would wait for itself gets an answer instead.
 //!
 //! Whoever waits within a handler or a hook records it as an *edge* of its own actor, first, and then
-//! walks the edges of the one it waits for. Of two that begin to wait for each other at the same
-//! moment, one at least sees the other's edge. An edge counts only for as long as what it waits for
-//! has not come, so that an actor that has its answer and has not looked at it yet holds up nobody.
+//! walks the edges of the one it waits for. Of those that begin to wait for each other at the same
+//! moment, the last to record its edge sees all the others. Whoever hands a question on, as a pool
+//! does, moves the asker's edge and walks as well.
+//!
+//! An edge counts only for as long as what it waits for has not come, so that an actor that has its
+//! answer and has not looked at it yet holds up nobody. It is the actor's whose code polls, in the
+//! turn in which it polls: a future that is kept for later, or moved elsewhere, holds up nobody
+//! either.
 
 use std::collections::HashSet;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use super::StopReason;
-use super::cell::AnyActor;
+use super::cell::{ActorId, AnyActor};
 use super::current::Current;
+use super::vitals::Turn;
 use crate::error::AskError;
 use crate::mailbox::Ticket;
-use crate::reply::Unanswered;
-use crate::urn::Urn;
+use crate::reply::{Reply, ReplyReceiver, Unanswered};
 
-/// That an actor waits for another.
+/// What an actor waits for.
 #[derive(Clone)]
-pub(crate) struct Edge {
-    target: Arc<dyn AnyActor>,
-    until: Until,
+pub(crate) enum Edge {
+    /// An answer, by whoever owes it: that changes when the question is handed on.
+    Answer(Arc<dyn Unanswered>),
+    /// That an actor has come so far.
+    Actor(Arc<dyn AnyActor>, Until),
 }
 
-/// What ends a wait.
-#[derive(Clone)]
+/// How far an actor is to come.
+#[derive(Clone, Copy)]
 pub(crate) enum Until {
-    /// An answer, by the target itself: a handler that keeps its reply for later ends the edge too.
-    Answered(Arc<dyn Unanswered>),
-    /// Room in the target's mailbox.
+    /// It has room in its mailbox.
     Room(Ticket),
-    /// The target has started.
+    /// It has room, or all would wait for each other. For those who hand on what others have sent.
+    Passage(Ticket),
+    /// It has started.
     Started,
-    /// The target has stopped.
+    /// It has stopped.
     Stopped,
 }
 
 impl Edge {
-    pub(crate) fn new(target: Arc<dyn AnyActor>, until: Until) -> Self {
-        Self { target, until }
+    pub(crate) fn new(actor: Arc<dyn AnyActor>, until: Until) -> Self {
+        Self::Actor(actor, until)
     }
 
-    fn holds(&self) -> bool {
-        if self.target.stopped().initialized() {
-            return false;
-        }
-        match &self.until {
-            Until::Answered(question) => question.is_open(),
-            Until::Room(ticket) => self.target.is_in_line(*ticket),
-            Until::Started => self.target.is_starting(),
-            Until::Stopped => true,
+    /// Whom it leads to; nobody once what it waits for has come.
+    fn target(&self) -> Option<Arc<dyn AnyActor>> {
+        let target = match self {
+            Self::Answer(question) => question.debtor()?,
+            Self::Actor(actor, until) if until.is_ahead_of(&**actor) => actor.clone(),
+            Self::Actor(..) => return None,
+        };
+        (!target.stopped().initialized()).then_some(target)
+    }
+
+    fn waits_for(&self, question: &Arc<dyn Unanswered>) -> bool {
+        matches!(self, Self::Answer(own) if std::ptr::addr_eq(Arc::as_ptr(own), Arc::as_ptr(question)))
+    }
+}
+
+impl Until {
+    fn is_ahead_of(self, actor: &dyn AnyActor) -> bool {
+        match self {
+            Self::Room(ticket) | Self::Passage(ticket) => actor.is_in_line(ticket),
+            Self::Started => actor.is_starting(),
+            Self::Stopped => true,
         }
     }
 }
@@ -58,29 +80,33 @@ impl Edge {
 pub(crate) struct Waiting {
     actor: Arc<dyn AnyActor>,
     number: u64,
+    /// The turn in which it began. In another the actor does not wait for this.
+    turn: Turn,
 }
 
 impl Waiting {
     /// Records that an actor waits; and the circle, if it waits for itself.
     pub(crate) fn of(actor: Arc<dyn AnyActor>, edge: Edge) -> (Self, Option<Circle>) {
-        let number = actor.relations().begin_wait(edge.clone());
-        let circle = Circle::find(&actor, edge);
-        (Self { actor, number }, circle)
+        let turn = actor.turn();
+        let recorded = edge.clone();
+        let number = actor.relations().begin_wait(turn, edge);
+        let waiting = Self {
+            actor,
+            number,
+            turn,
+        };
+        let first = recorded.target();
+        let circle = first.and_then(|first| Circle::find(&first, |step| waiting.is_step(step)));
+        (waiting, circle)
     }
 
-    /// Records that the actor whose code runs here waits; `None` if it is no actor's code.
-    ///
-    /// # Errors
-    ///
-    /// Those who wait for each other, if the actor would wait for itself.
-    pub(crate) fn begin(edge: impl FnOnce() -> Edge) -> Result<Option<Self>, Circle> {
-        let Some(actor) = Current::actor() else {
-            return Ok(None);
-        };
-        match Self::of(actor, edge()) {
-            (waiting, None) => Ok(Some(waiting)),
-            (_, Some(circle)) => Err(circle),
-        }
+    /// True in the turn in which it began, of that actor.
+    fn is_now_of(&self, id: ActorId) -> bool {
+        self.actor.id() == id && self.actor.turn() == self.turn
+    }
+
+    fn is_step(&self, step: &Step) -> bool {
+        step.number == self.number && step.from.id() == self.actor.id()
     }
 }
 
@@ -90,50 +116,175 @@ impl Drop for Waiting {
     }
 }
 
+/// The wait of a future, which may be polled in one place and in another. In a box, for those many
+/// that never wait.
+#[derive(Default)]
+pub(crate) struct Wait(Option<Box<Waiting>>);
+
+impl Wait {
+    /// For each poll that finds it has to wait: from now on it is the wait of the actor whose code
+    /// this is, if it is one's. Gives the circle, if that one waits for itself by it.
+    pub(crate) fn here(&mut self, edge: impl FnOnce() -> Edge) -> Option<Circle> {
+        match (&self.0, Current::id()) {
+            (None, None) => return None,
+            (Some(waiting), Some(id)) if waiting.is_now_of(id) => return None,
+            _ => self.end(),
+        }
+        let (waiting, circle) = Waiting::of(Current::actor()?, edge());
+        self.0 = Some(Box::new(waiting));
+        circle
+    }
+
+    /// Like [`here`](Self::here), for an answer.
+    pub(crate) fn for_answer<R: Send + 'static>(
+        &mut self,
+        answer: &ReplyReceiver<R>,
+    ) -> Option<Circle> {
+        let question = answer.question()?;
+        self.here(|| Edge::Answer(question))
+    }
+
+    pub(crate) fn end(&mut self) {
+        self.0 = None;
+    }
+}
+
+/// A reply and the place where its answer arrives; followed wherever it goes if an actor asks.
+pub(crate) fn question_for<R: Send + 'static>(
+    asked: impl FnOnce() -> Arc<dyn AnyActor>,
+) -> (Reply<R>, ReplyReceiver<R>) {
+    if Current::id().is_some() {
+        Reply::owed_by(&asked())
+    } else {
+        Reply::local()
+    }
+}
+
+/// From now on another actor owes an answer.
+///
+/// # Errors
+///
+/// Those who wait for each other, if it waits for the asker.
+pub(crate) fn hand_to(
+    actor: &Arc<dyn AnyActor>,
+    question: &Arc<dyn Unanswered>,
+) -> Result<(), Circle> {
+    question.pass_to(actor);
+    match Circle::find(actor, |step| step.edge.waits_for(question)) {
+        Some(circle) => Err(circle),
+        None => Ok(()),
+    }
+}
+
 /// Waits until an actor has stopped, and says why.
 ///
-/// One who waits for this actor in turn goes on: an ask hears [`AskError::AskCycle`], a tell is let
-/// in.
+/// One who waits for this actor in turn goes on: a tell is let in, an ask hears
+/// [`AskError::AskCycle`].
 ///
 /// # Panics
 ///
 /// If nobody can go on: the actor whose code this is waits for its own end.
 pub(crate) async fn stopped(actor: Arc<dyn AnyActor>) -> StopReason {
-    if let Some(reason) = actor.stopped().get() {
-        return reason.clone();
-    }
-    let _waiting = Current::actor().map(|own| {
-        let edge = Edge::new(actor.clone(), Until::Stopped);
-        let (waiting, circle) = Waiting::of(own, edge);
-        if let Some(circle) = circle {
+    let mut wait = Wait::default();
+    let mut end = pin!(actor.stopped().wait());
+    poll_fn(|cx| {
+        if let Poll::Ready(reason) = end.as_mut().poll(cx) {
+            return Poll::Ready(reason.clone());
+        }
+        if let Some(circle) = wait.here(|| Edge::new(actor.clone(), Until::Stopped)) {
             let chain = circle.error();
             assert!(circle.break_up(), "waiting for an end: {chain}");
         }
-        waiting
-    });
-    actor.stopped().wait().await.clone()
+        Poll::Pending
+    })
+    .await
 }
 
-/// Actors that wait for each other, each with the edge to the next, and the last to the first.
-pub(crate) struct Circle {
-    first: Urn,
-    edges: Vec<Edge>,
+/// Waits for an answer.
+pub(crate) fn poll_answer<R: Send + 'static>(
+    answer: &mut ReplyReceiver<R>,
+    wait: &mut Wait,
+    cx: &mut Context<'_>,
+) -> Poll<Result<R, AskError>> {
+    if let Poll::Ready(answer) = Pin::new(&mut *answer).poll(cx) {
+        return Poll::Ready(answer);
+    }
+    match wait.for_answer(answer) {
+        Some(circle) => Poll::Ready(Err(circle.error())),
+        None => Poll::Pending,
+    }
 }
+
+/// One who waits, and for whom.
+#[derive(Clone)]
+struct Step {
+    from: Arc<dyn AnyActor>,
+    /// The number of the wait.
+    number: u64,
+    edge: Edge,
+    to: Arc<dyn AnyActor>,
+}
+
+impl Step {
+    /// The steps that lead on from an actor in the turn that it takes now.
+    fn all_from(from: &Arc<dyn AnyActor>) -> impl Iterator<Item = Self> {
+        let waits = from.relations().waits();
+        // After the waits were read: what began in an earlier turn than this is no wait any more.
+        let now = (!waits.is_empty()).then(|| from.turn());
+        waits.into_iter().filter_map(move |(number, turn, edge)| {
+            let to = edge.target().filter(|_| Some(turn) == now)?;
+            let from = from.clone();
+            Some(Self {
+                from,
+                number,
+                edge,
+                to,
+            })
+        })
+    }
+
+    fn still_holds(&self) -> bool {
+        Self::all_from(&self.from)
+            .any(|step| step.number == self.number && step.to.id() == self.to.id())
+    }
+}
+
+/// Actors that wait for each other: each step begins where the one before it ends, and the first
+/// where the last ends.
+pub(crate) struct Circle(Vec<Step>);
 
 impl Circle {
-    /// The way from an actor over an edge back to itself, if there is one.
-    fn find(actor: &Arc<dyn AnyActor>, edge: Edge) -> Option<Self> {
-        // Each with the place of the one before it; not a recursion, since the way may be long.
-        let mut reached = vec![(edge, None)];
+    /// The circle that a step to this actor closes, if there is one.
+    ///
+    /// The steps were seen one after another. Those that are there still when all have been seen
+    /// were there all at once, since none that has ended comes again.
+    fn find(first: &Arc<dyn AnyActor>, closes: impl Fn(&Step) -> bool) -> Option<Self> {
+        loop {
+            let circle = Self::look(first, &closes)?;
+            if !circle.0.iter().all(Step::still_holds) {
+                continue; // somebody has gone on meanwhile
+            }
+            if !circle.let_pass() {
+                return Some(circle);
+            }
+        }
+    }
+
+    fn look(first: &Arc<dyn AnyActor>, closes: impl Fn(&Step) -> bool) -> Option<Self> {
+        // The actors in question, and by which of the ways each was reached. Not a recursion, since
+        // a way may be long.
+        let mut actors = vec![(first.clone(), None)];
+        let mut ways: Vec<(Step, Option<usize>)> = Vec::new();
         let mut known = HashSet::new();
         let mut next = 0;
-        while let Some((edge, _)) = reached.get(next) {
-            if edge.target.id() == actor.id() {
-                return Some(Self::from_way(actor, &reached, next));
-            }
-            for edge in edge.target.relations().waits() {
-                if edge.holds() && known.insert(edge.target.id()) {
-                    reached.push((edge, Some(next)));
+        while let Some((actor, way)) = actors.get(next).cloned() {
+            for step in Step::all_from(&actor) {
+                if closes(&step) {
+                    return Some(Self::closed_by(step, &ways, way));
+                }
+                if known.insert(step.to.id()) {
+                    actors.push((step.to.clone(), Some(ways.len())));
+                    ways.push((step, way));
                 }
             }
             next += 1;
@@ -141,39 +292,61 @@ impl Circle {
         None
     }
 
-    fn from_way(actor: &Arc<dyn AnyActor>, reached: &[(Edge, Option<usize>)], end: usize) -> Self {
-        let mut edges = Vec::new();
-        let mut place = Some(end);
-        while let Some((edge, before)) = place.and_then(|place| reached.get(place)) {
-            edges.push(edge.clone());
-            place = *before;
+    fn closed_by(step: Step, ways: &[(Step, Option<usize>)], mut way: Option<usize>) -> Self {
+        let mut steps = Vec::new();
+        while let Some((step, before)) = way.and_then(|way| ways.get(way)) {
+            steps.push(step.clone());
+            way = *before;
         }
-        edges.reverse();
-        Self {
-            first: actor.urn().clone(),
-            edges,
-        }
+        steps.push(step);
+        steps.reverse();
+        Self(steps)
     }
 
     pub(crate) fn error(&self) -> AskError {
-        let others = self.edges.iter().map(|edge| edge.target.urn().clone());
-        let chain = std::iter::once(self.first.clone()).chain(others).collect();
+        let first = self.0.first().map(|step| step.from.urn().clone());
+        let others = self.0.iter().map(|step| step.to.urn().clone());
+        let chain = first.into_iter().chain(others).collect();
         AskError::AskCycle { chain }
     }
 
-    /// Ends one of the waits: whoever asks hears of the circle, whoever waits for room gets in.
-    /// False if all of them wait for each other's start or end.
+    /// Lets one in who only hands on; false if there is none.
+    fn let_pass(&self) -> bool {
+        self.0.iter().any(|step| match &step.edge {
+            Edge::Actor(actor, Until::Passage(ticket)) => {
+                actor.let_in(*ticket);
+                true
+            }
+            _ => false,
+        })
+    }
+
+    /// Ends one of the waits: whoever waits for room gets in, or else whoever asks hears of the
+    /// circle. False if all of them wait for each other's start or end.
     pub(crate) fn break_up(&self) -> bool {
-        self.edges.iter().any(|edge| match &edge.until {
-            Until::Answered(question) => {
+        self.let_in() || self.refuse()
+    }
+
+    fn let_in(&self) -> bool {
+        self.0.iter().any(|step| match &step.edge {
+            Edge::Actor(actor, Until::Room(ticket)) => {
+                actor.let_in(*ticket);
+                true
+            }
+            _ => false,
+        })
+    }
+
+    fn refuse(&self) -> bool {
+        self.0.iter().any(|step| match &step.edge {
+            Edge::Answer(question) => {
                 question.refuse(self.error());
                 true
             }
-            Until::Room(ticket) => {
-                edge.target.let_in(*ticket);
-                true
-            }
-            Until::Started | Until::Stopped => false,
+            Edge::Actor(..) => false,
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,8 +11,8 @@ use tokio::sync::oneshot;
 
 use super::source::{Once, Source, Supervised};
 use super::{ActorSystem, spawn_task};
-use crate::actor::cell::{ActorCell, AnyActor, Kind};
-use crate::actor::waiting::{Edge, Until, Waiting};
+use crate::actor::cell::{ActorCell, AnyActor, Escalation, Kind};
+use crate::actor::waiting::{Edge, Until, Wait};
 use crate::actor::{Actor, ActorRef, Context, IntoActor, StopReason};
 use crate::error::Failure;
 use crate::runner::{self, Tenancy};
@@ -48,9 +48,26 @@ enum Stage<A: Actor, S> {
 struct Starting {
     /// Hears how it went.
     heard: oneshot::Receiver<Result<(), StopReason>>,
-    /// Says that the spawner waits for the actor, if that is an actor too. Since it did so before
-    /// the other started, it never closes a circle.
-    _waiting: Option<Waiting>,
+    /// Says that the spawner waits for the actor, if that is an actor too.
+    wait: Wait,
+}
+
+impl Starting {
+    fn poll<A: Actor>(
+        &mut self,
+        actor: &ActorRef<A>,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<Result<Result<(), StopReason>, oneshot::error::RecvError>> {
+        let heard = Pin::new(&mut self.heard).poll(cx);
+        let edge = || Edge::new(actor.cell().clone(), Until::Started);
+        // Only one that began to wait elsewhere may close a circle here.
+        if heard.is_pending()
+            && let Some(circle) = self.wait.here(edge)
+        {
+            circle.break_up();
+        }
+        heard
+    }
 }
 
 impl<A: Actor> Spawn<A, Once> {
@@ -149,7 +166,13 @@ impl<A: Actor, S> Spawn<A, S> {
     /// When the actor has failed for good, also while it starts, its parent fails as well, after
     /// the message in hand. Does nothing for an actor that is nobody's child.
     pub fn escalate(mut self) -> Self {
-        self.kind.escalates = true;
+        self.kind.escalation = Escalation::Always;
+        self
+    }
+
+    /// Like [`escalate`](Self::escalate), unless it has been asked to stop.
+    pub(crate) fn escalate_until_stopped(mut self) -> Self {
+        self.kind.escalation = Escalation::UntilAskedToStop;
         self
     }
 
@@ -211,12 +234,11 @@ impl<A: Actor, S> Spawn<A, S> {
             return Err(SpawnError::ParentStopped { parent });
         }
         let context = Context::new(cell.clone(), system.downgrade());
-        let waiting = Waiting::begin(|| Edge::new(cell, Until::Started));
+        let mut wait = Wait::default();
+        // Before it starts, so that this closes no circle.
+        wait.here(|| Edge::new(cell, Until::Started));
         spawn_task(runner::run(tenancy, context, source));
-        let starting = Starting {
-            heard,
-            _waiting: waiting.ok().flatten(),
-        };
+        let starting = Starting { heard, wait };
         Ok((reference, starting))
     }
 }
@@ -234,10 +256,10 @@ impl<A: Actor, S: Source<A>> Future for Spawn<A, S> {
             let (actor, starting) = self.begin(actor, source)?;
             self.stage = Stage::Starting(actor, starting);
         }
-        let Stage::Starting(_, starting) = &mut self.stage else {
+        let Stage::Starting(actor, starting) = &mut self.stage else {
             return Poll::Pending; // polled after completion
         };
-        let started = ready!(Pin::new(&mut starting.heard).poll(cx));
+        let started = ready!(starting.poll(actor, cx));
         let Stage::Starting(actor, _) = std::mem::replace(&mut self.stage, Stage::Over) else {
             return Poll::Pending;
         };

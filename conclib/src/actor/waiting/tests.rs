@@ -1,0 +1,87 @@
+//! What waiting leaves behind: nothing.
+
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use crate::Pool;
+use crate::actor::cell::AnyActor;
+use crate::prelude::*;
+
+type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+#[derive(ActorMessage)]
+#[message(local)]
+struct Run(Work);
+
+#[derive(Actor)]
+#[actor(mailbox = 1)]
+struct Node;
+
+#[handlers]
+impl Node {
+    #[handler]
+    async fn run(&mut self, Run(work): Run) {
+        work.await;
+    }
+}
+
+fn run(work: impl Future<Output = ()> + Send + 'static) -> Run {
+    Run(Box::pin(work))
+}
+
+/// Polls once and lets go.
+async fn begin(mut future: impl Future + Unpin) {
+    poll_fn(|cx| Poll::Ready(Pin::new(&mut future).poll(cx).is_ready())).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn waits_that_are_over_are_forgotten_and_keep_no_actor() -> Result<(), crate::SpawnError> {
+    let system = ActorSystem::new();
+    let (a, b) = (system.spawn(Node).await?, system.spawn(Node).await?);
+    let pool = system.spawn(Pool::new(1, || async { Node })).await?;
+    let (asked, both) = (b.clone(), pool.clone());
+    let waits = a.ask(run(async move {
+        let busy = asked.ask(run(std::future::pending()));
+        let late = busy.timeout(Duration::from_secs(1)).await;
+        assert!(late.is_err(), "{late:?}");
+        begin(asked.ask(run(async {}))).await;
+        for _ in 0..3 {
+            begin(asked.tell(run(async {}))).await;
+            begin(Box::pin(asked.wait_stopped())).await;
+        }
+        assert_eq!(both.ask(run(async {})).await, Ok(()));
+    }));
+    assert_eq!(waits.await, Ok(()));
+    assert_eq!(a.cell().relations.waits().len(), 0);
+
+    let cells = [a.cell(), b.cell()].map(std::sync::Arc::downgrade);
+    let pooled = std::sync::Arc::downgrade(pool.cell());
+    for actor in [&a, &b] {
+        actor.kill();
+        actor.wait_stopped().await;
+    }
+    pool.stop();
+    pool.wait_stopped().await;
+    drop((a, b, pool, system));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(cells.iter().all(|cell| cell.strong_count() == 0));
+    assert_eq!(pooled.strong_count(), 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_question_keeps_no_mailbox_alive_that_it_waits_in() {
+    // Its mailbox is emptied by nobody.
+    let ctx = crate::Context::<Node>::test();
+    let asked = ctx.actor_ref();
+    let cell = std::sync::Arc::downgrade(asked.cell());
+    let actor: std::sync::Arc<dyn AnyActor> = asked.cell().clone();
+    let (reply, _answer) = crate::Reply::owed_by(&actor);
+    drop(actor);
+    let inbox = <Node as crate::Handler<Run>>::wrap(run(async {}), reply);
+    assert!(asked.cell().mailbox.try_push(inbox).is_ok());
+    drop((ctx, asked));
+    assert_eq!(cell.strong_count(), 0);
+}
