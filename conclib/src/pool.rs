@@ -5,20 +5,22 @@ use std::future::{Future, poll_fn};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
 use crate::actor::cell::{ActorCell, AnyActor};
-use crate::actor::waiting::{Circle, Edge, Until, Wait, hand_to, poll_answer, question_for};
+use crate::actor::waiting::{Circle, Wait, hand_to, poll_answer, question_for};
 use crate::actor::{Actor, ActorRef, Context, Handler, Handlers, IntoActor, Wanted};
 use crate::envelope::RequestEnvelope;
 use crate::error::{AskError, Failure};
-use crate::mailbox::{Closed, Ticket};
 use crate::message::ActorMessage;
 use crate::reply::{Reply, Unanswered};
 use crate::supervision::{Backoff, Budget};
 use crate::system::SpawnError;
 use crate::urn::Urn;
+
+use hand_on::HandOn;
+
+mod hand_on;
 
 /// Which worker of a [`Pool`] a message goes to, if it has no key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -467,70 +469,6 @@ where
         match &inbox.0 {
             Kind::Work(work) => W::peek(&work.inbox),
             Kind::Resize(..) => None,
-        }
-    }
-}
-
-/// A message on its way into a worker's mailbox; it comes back if the worker has stopped.
-struct HandOn<W: Handlers> {
-    worker: Arc<ActorCell<W>>,
-    message: Option<W::Inbox>,
-    /// The place in the waiting line.
-    ticket: Option<Ticket>,
-    /// Says that the pool waits for the worker, while it does.
-    wait: Wait,
-}
-
-impl<W: Handlers> HandOn<W> {
-    fn new(worker: Arc<ActorCell<W>>, message: W::Inbox) -> Self {
-        Self {
-            worker,
-            message: Some(message),
-            ticket: None,
-            wait: Wait::default(),
-        }
-    }
-
-    /// The worker's mailbox is full: waits, unless that worker waits for the pool.
-    fn wait_for_room(&mut self) {
-        let Some(ticket) = self.ticket else {
-            return; // polled after completion
-        };
-        let worker = &self.worker;
-        let edge = || Edge::new(worker.clone(), Until::Passage(ticket));
-        // A circle has let it in by now: one message past the bound, so that all go on.
-        self.wait.here(edge);
-    }
-}
-
-// Nothing in it is ever pinned.
-impl<W: Handlers> Unpin for HandOn<W> {}
-
-impl<W: Handlers> Future for HandOn<W> {
-    type Output = Option<W::Inbox>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
-        let this = &mut *self;
-        let pushed = this
-            .worker
-            .mailbox
-            .poll_push(cx, &mut this.ticket, &mut this.message);
-        match pushed {
-            Poll::Ready(Ok(())) => Poll::Ready(None),
-            Poll::Ready(Err(Closed)) => Poll::Ready(this.message.take()),
-            Poll::Pending => {
-                this.wait_for_room();
-                Poll::Pending
-            }
-        }
-    }
-}
-
-impl<W: Handlers> Drop for HandOn<W> {
-    fn drop(&mut self) {
-        if let Some(ticket) = self.ticket.take() {
-            // Its asker hears of it by the drop of the reply.
-            drop(self.worker.mailbox.withdraw(ticket));
         }
     }
 }

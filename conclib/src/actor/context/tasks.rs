@@ -1,0 +1,231 @@
+//! Streams, futures and closures whose results come as messages.
+
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures_util::{FutureExt, Stream, StreamExt};
+use tokio::task::AbortHandle;
+
+use super::Context;
+use crate::actor::cell::drop_quietly;
+use crate::actor::{Handler, Handlers};
+use crate::error::Failure;
+use crate::message::ActorMessage;
+
+impl<A: Handlers> Context<A> {
+    /// Makes messages of what comes from a stream. While the mailbox is full, the stream waits.
+    ///
+    /// ```
+    /// use conclib::prelude::*;
+    /// use futures_util::{StreamExt, stream};
+    ///
+    /// #[derive(ActorMessage)]
+    /// #[message(local)]
+    /// enum Reading { Value(u32), End }
+    ///
+    /// #[derive(Actor)]
+    /// struct Meter { sum: u32 }
+    ///
+    /// #[handlers]
+    /// impl Meter {
+    ///     fn on_start(&mut self, ctx: &mut Context<Self>) {
+    ///         let readings = stream::iter([1, 2, 3]).map(Reading::Value);
+    ///         ctx.attach(readings.chain(stream::iter([Reading::End])));
+    ///     }
+    ///
+    ///     #[handler]
+    ///     fn reading(&mut self, reading: Reading, ctx: &mut Context<Self>) {
+    ///         match reading {
+    ///             Reading::Value(value) => self.sum += value,
+    ///             Reading::End => ctx.stop(),
+    ///         }
+    ///     }
+    ///
+    ///     fn on_stop(&mut self) { assert_eq!(self.sum, 6); }
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let system = ActorSystem::new();
+    /// system.spawn(Meter { sum: 0 }).await?.wait_stopped().await;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// A stream that panics fails the actor.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime.
+    pub fn attach<M: ActorMessage>(
+        &mut self,
+        stream: impl Stream<Item = M> + Send + 'static,
+    ) -> Task
+    where
+        A: Handler<M>,
+    {
+        let me = self.actor_ref().downgrade();
+        self.start(async move {
+            let mut stream = std::pin::pin!(stream);
+            while let Some(message) = stream.next().await {
+                let Some(me) = me.upgrade() else { return };
+                if me.tell(message).await.is_err() {
+                    return;
+                }
+            }
+        })
+    }
+
+    /// Makes a message of the result of a future, while the actor goes on with others: slow I/O
+    /// does not block its mailbox.
+    ///
+    /// ```
+    /// use conclib::prelude::*;
+    ///
+    /// #[derive(ActorMessage, Serialize, Deserialize)]
+    /// #[message(response = String)]
+    /// struct Fetch { page: u32 }
+    ///
+    /// /// What was fetched, and who waits for it.
+    /// #[derive(ActorMessage)]
+    /// #[message(local)]
+    /// struct Fetched { text: String, reply: Reply<String> }
+    ///
+    /// #[derive(Actor)]
+    /// struct Library { fetched: u32 }
+    ///
+    /// #[handlers]
+    /// impl Library {
+    ///     #[handler]
+    ///     fn fetch(&mut self, message: Fetch, reply: Reply<String>, ctx: &mut Context<Self>) {
+    ///         ctx.pipe(async move {
+    ///             let text = slow_request(message.page).await;
+    ///             Fetched { text, reply }
+    ///         });
+    ///     }
+    ///
+    ///     #[handler]
+    ///     fn done(&mut self, Fetched { text, reply }: Fetched) {
+    ///         self.fetched += 1;
+    ///         reply.send(text);
+    ///     }
+    /// }
+    ///
+    /// async fn slow_request(page: u32) -> String { format!("page {page}") }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let system = ActorSystem::new();
+    /// let library = system.spawn(Library { fetched: 0 }).await?;
+    /// assert_eq!(library.ask(Fetch { page: 7 }).await?, "page 7");
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// A future that panics fails the actor.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime.
+    pub fn pipe<M: ActorMessage>(
+        &mut self,
+        future: impl Future<Output = M> + Send + 'static,
+    ) -> Task
+    where
+        A: Handler<M>,
+    {
+        self.attach(futures_util::stream::once(future))
+    }
+
+    /// Makes a message of the result of a closure that computes for long or blocks: it runs on a
+    /// thread of its own (see [`tokio::task::spawn_blocking`]).
+    ///
+    /// ```
+    /// use conclib::prelude::*;
+    ///
+    /// #[derive(ActorMessage)]
+    /// #[message(local)]
+    /// struct Primes { count: usize }
+    ///
+    /// #[derive(Actor)]
+    /// struct Mathematician;
+    ///
+    /// #[handlers]
+    /// impl Mathematician {
+    ///     fn on_start(&mut self, ctx: &mut Context<Self>) {
+    ///         ctx.blocking(|| {
+    ///             let is_prime = |n: &u32| (2..*n).all(|d| n % d != 0);
+    ///             Primes { count: (2..100).filter(is_prime).count() }
+    ///         });
+    ///     }
+    ///
+    ///     #[handler]
+    ///     fn primes(&mut self, message: Primes, ctx: &mut Context<Self>) {
+    ///         assert_eq!(message.count, 25);
+    ///         ctx.stop();
+    ///     }
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let system = ActorSystem::new();
+    /// system.spawn(Mathematician).await?.wait_stopped().await;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// Once it runs it cannot be stopped; its result is dropped if the actor has ended. A closure
+    /// that panics fails the actor.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime.
+    pub fn blocking<M: ActorMessage>(
+        &mut self,
+        closure: impl FnOnce() -> M + Send + 'static,
+    ) -> Task
+    where
+        A: Handler<M>,
+    {
+        let running = tokio::task::spawn_blocking(closure);
+        self.attach(
+            futures_util::stream::once(running).filter_map(|joined| async {
+                joined.map_or_else(
+                    |error| match error.try_into_panic() {
+                        Ok(panic) => std::panic::resume_unwind(panic),
+                        Err(_) => None, // the runtime shuts down
+                    },
+                    Some,
+                )
+            }),
+        )
+    }
+
+    /// Runs a task that ends with the actor.
+    fn start(&mut self, task: impl Future<Output = ()> + Send + 'static) -> Task {
+        let cell = Arc::downgrade(&self.cell);
+        let tasks = &mut self.belongings().tasks;
+        while tasks.try_join_next().is_some() {} // the set holds those that run
+        let running = tasks.spawn(async move {
+            if let Err(panic) = AssertUnwindSafe(task).catch_unwind().await
+                && let Some(cell) = cell.upgrade()
+            {
+                cell.control.escalate(Failure::from_panic(&*panic));
+                drop_quietly(panic);
+            }
+        });
+        Task(running)
+    }
+}
+
+/// Work that an actor has started with [`Context::attach`], [`Context::pipe`] or
+/// [`Context::blocking`]. It ends with the actor; dropping this ends nothing.
+#[derive(Debug, Clone)]
+pub struct Task(AbortHandle);
+
+impl Task {
+    /// Ends it at its next await. What it had not sent does not come.
+    pub fn abort(&self) {
+        self.0.abort();
+    }
+
+    /// True if it has ended.
+    pub fn is_finished(&self) -> bool {
+        self.0.is_finished()
+    }
+}

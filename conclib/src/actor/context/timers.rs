@@ -1,0 +1,122 @@
+//! What an actor orders for later.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Context;
+use crate::actor::{Handler, Handlers, Timer};
+use crate::message::ActorMessage;
+use crate::reply::Reply;
+use crate::schedule::{Schedule, later};
+
+impl<A: Handlers> Context<A> {
+    /// Sends this actor a message after some time. It takes no room in the mailbox.
+    ///
+    /// ```
+    /// use conclib::{Timer, prelude::*};
+    /// use std::time::Duration;
+    ///
+    /// #[derive(ActorMessage)]
+    /// #[message(local)]
+    /// struct IdleTooLong;
+    ///
+    /// #[derive(ActorMessage, Serialize, Deserialize)]
+    /// struct Touch;
+    ///
+    /// #[derive(Actor, Default)]
+    /// struct Session { timer: Option<Timer> }
+    ///
+    /// #[handlers]
+    /// impl Session {
+    ///     #[handler]
+    ///     fn touch(&mut self, _: Touch, ctx: &mut Context<Self>) {
+    ///         self.timer.take().map(|timer| ctx.cancel(timer));
+    ///         self.timer = Some(ctx.after(Duration::from_secs(30), IdleTooLong));
+    ///     }
+    ///
+    ///     #[handler]
+    ///     fn idle(&mut self, _: IdleTooLong, ctx: &mut Context<Self>) { ctx.stop(); }
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let session = ActorSystem::new().spawn(Session::default()).await?;
+    /// # let system = ActorSystem::new();
+    /// # let session = system.spawn(Session::default()).await?;
+    /// session.tell(Touch).await?;
+    /// session.wait_stopped().await;
+    /// # Ok(()) }
+    /// ```
+    pub fn after<M: ActorMessage>(&mut self, time: Duration, message: M) -> Timer
+    where
+        A: Handler<M>,
+    {
+        let timer = self.new_timer();
+        let at = later(Instant::now(), time);
+        let message = A::wrap(message, Reply::nobody());
+        self.belongings().timers.after(timer, at, message);
+        timer
+    }
+
+    /// Sends this actor messages at regular intervals, or on another [`Schedule`]. Like the ticks
+    /// of a [`PeriodicActor`](crate::PeriodicActor), at most one is pending.
+    ///
+    /// ```
+    /// use conclib::{First, Schedule, prelude::*};
+    /// use std::time::Duration;
+    ///
+    /// #[derive(ActorMessage)]
+    /// #[message(local)]
+    /// struct Beat { n: u32 }
+    ///
+    /// #[derive(Actor)]
+    /// struct Heart;
+    ///
+    /// #[handlers]
+    /// impl Heart {
+    ///     fn on_start(&mut self, ctx: &mut Context<Self>) {
+    ///         let mut n = 0;
+    ///         ctx.every(Duration::from_millis(500), move || { n += 1; Beat { n } });
+    ///     }
+    ///
+    ///     #[handler]
+    ///     fn beat(&mut self, message: Beat, ctx: &mut Context<Self>) {
+    ///         if message.n == 3 { ctx.stop(); }
+    ///     }
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let system = ActorSystem::new();
+    /// let heart = system.spawn(Heart).await?;
+    /// heart.wait_stopped().await;
+    /// # Ok(()) }
+    /// ```
+    pub fn every<M: ActorMessage>(
+        &mut self,
+        schedule: impl Into<Schedule>,
+        mut message: impl FnMut() -> M + Send + 'static,
+    ) -> Timer
+    where
+        A: Handler<M>,
+    {
+        let timer = self.new_timer();
+        let message = Box::new(move || A::wrap(message(), Reply::nobody()));
+        let timers = &mut self.belongings().timers;
+        timers.every(timer, schedule.into(), message);
+        timer
+    }
+
+    /// Cancels a message that was ordered; false if it has come already, or was cancelled.
+    pub fn cancel(&mut self, timer: Timer) -> bool {
+        match self.belongings_mut() {
+            Some(belongings) => belongings.timers.cancel(timer),
+            None => false,
+        }
+    }
+
+    fn new_timer(&mut self) -> Timer {
+        let timer = Timer(self.next_timer);
+        self.next_timer += 1;
+        timer
+    }
+}
