@@ -210,6 +210,20 @@ impl ActorSystem {
 
     /// The actor at a URN, if it is an `A`.
     ///
+    /// ```
+    /// # use conclib::prelude::*;
+    /// # #[derive(Actor)]
+    /// # struct Worker;
+    /// # #[handlers]
+    /// # impl Worker {}
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let system = ActorSystem::new();
+    /// let worker = system.spawn(Worker).urn("worker/7").await?;
+    /// assert_eq!(system.actor::<Worker>("worker/7")?, worker);
+    /// assert!(system.actor::<Worker>("worker/8").is_err());
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`LookupError`]: nobody lives there, or an actor of another type.
@@ -277,6 +291,17 @@ impl ActorSystem {
     /// killed. The report says what that was.
     ///
     /// Called from a handler, it stops that actor last and does not wait for it.
+    ///
+    /// ```
+    /// # use conclib::prelude::*;
+    /// use std::time::Duration;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// let system = ActorSystem::new();
+    /// let report = system.shutdown().timeout(Duration::from_secs(3)).await;
+    /// assert!(report.is_clean(), "killed: {:?}, stuck: {:?}", report.killed, report.stuck);
+    /// # }
+    /// ```
     ///
     /// # Cancel safety
     ///

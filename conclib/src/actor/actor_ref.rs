@@ -209,6 +209,20 @@ impl<A: Handlers> ActorRef<A> {
 
     /// Ends the actor: its running handler is dropped at its next await, what is queued is
     /// refused, and no hook runs. Does not wait.
+    ///
+    /// ```
+    /// # use conclib::prelude::*;
+    /// # #[derive(Actor)]
+    /// # struct Worker;
+    /// # #[handlers]
+    /// # impl Worker {}
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let system = ActorSystem::new();
+    /// let worker = system.spawn(Worker).await?;
+    /// worker.kill();
+    /// assert!(matches!(worker.wait_stopped().await, StopReason::Killed));
+    /// # Ok(()) }
+    /// ```
     pub fn kill(&self) {
         self.cell.kill();
     }
@@ -264,6 +278,25 @@ impl<A: Handlers> fmt::Debug for ActorRef<A> {
 }
 
 /// A reference that keeps nothing alive.
+///
+/// ```
+/// # use conclib::prelude::*;
+/// # #[derive(Actor)]
+/// # struct Worker;
+/// # #[handlers]
+/// # impl Worker {}
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let system = ActorSystem::new();
+/// let worker = system.spawn(Worker).while_referenced().await?;
+/// let weak = worker.downgrade();
+/// assert!(weak.upgrade().is_some());
+///
+/// let last = worker.clone();
+/// drop(worker);
+/// drop(last);                                        // and so it stops
+/// while weak.upgrade().is_some() { tokio::task::yield_now().await; }
+/// # Ok(()) }
+/// ```
 pub struct WeakActorRef<A: Handlers> {
     cell: Weak<ActorCell<A>>,
 }
