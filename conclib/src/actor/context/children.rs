@@ -11,7 +11,7 @@ use crate::system::{Once, Spawn, Supervised};
 
 impl<A: Handlers> Context<A> {
     /// Starts an actor that is a child of this one: it stops before its parent does, the newest
-    /// child first. Otherwise like [`ActorSystem::spawn`].
+    /// child first. Otherwise like [`ActorSystem::spawn`](crate::ActorSystem::spawn).
     ///
     /// A child's end is its own affair, unless its parent [watches](Self::watch) it or the child
     /// [escalates](Spawn::escalate).
@@ -50,7 +50,7 @@ impl<A: Handlers> Context<A> {
         Spawn::value(self.system(), Some(self.cell.clone()), actor)
     }
 
-    /// Starts a child that starts again when it fails. Otherwise like [`ActorSystem::supervise`].
+    /// Starts a child that starts again when it fails. Otherwise like [`ActorSystem::supervise`](crate::ActorSystem::supervise).
     pub fn supervise<F, Fut>(
         &self,
         factory: F,
