@@ -40,9 +40,8 @@ impl<A: Handlers> Context<A> {
     /// }
     ///
     /// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let session = ActorSystem::new().spawn(Session::default()).await?;
-    /// # let system = ActorSystem::new();
-    /// # let session = system.spawn(Session::default()).await?;
+    /// let system = ActorSystem::new();
+    /// let session = system.spawn(Session::default()).await?;
     /// session.tell(Touch).await?;
     /// session.wait_stopped().await;
     /// # Ok(()) }
