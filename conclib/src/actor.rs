@@ -303,6 +303,7 @@ impl<R> Reply<R> {
     /// # Errors
     ///
     /// The [`Failure`] that the handler returned.
+    #[inline]
     pub fn finish(self, outcome: impl Outcome<R>) -> Result<(), Failure> {
         match outcome.into_result() {
             Ok(response) => {

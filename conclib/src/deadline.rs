@@ -51,7 +51,15 @@ pub(crate) enum Patience {
 
 impl Patience {
     /// Ready when it has run out; the first call starts the count.
+    #[inline]
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self {
+            Self::Endless => Poll::Pending,
+            Self::For(_) | Self::Until(_) => self.poll_timer(cx),
+        }
+    }
+
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let Self::For(timeout) = *self {
             // A moment too late to be counted never comes.
             *self = Instant::now()

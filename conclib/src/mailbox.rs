@@ -27,21 +27,30 @@ const ADMIT_EVERY: usize = 32;
 
 pub(crate) struct Mailbox<T> {
     state: Mutex<State<T>>,
-    /// How many messages of the receiver's batch are not handled yet. Only the receiver writes.
-    in_hand: AtomicUsize,
-    /// When the first message of the batch came in. Only the receiver writes.
-    in_hand_since: AtomicU64,
     /// True while senders wait. Written under the lock; the receiver looks without it.
     crowded: AtomicBool,
     /// How many messages may wait.
     capacity: usize,
+    hand: Hand,
+}
+
+/// What only the receiver writes, for each message: on a cache line that the senders seldom read.
+#[repr(align(64))]
+struct Hand {
+    /// How many messages of the receiver's batch are not handled yet.
+    in_hand: AtomicUsize,
+    /// When the first message of the batch came in.
+    since: AtomicU64,
 }
 
 struct State<T> {
-    /// What has been sent since the receiver last swapped.
-    queue: VecDeque<T>,
+    /// What has been sent since the receiver last swapped. Each is there: they are `Option`s
+    /// because the receiver takes them out of their places.
+    queue: VecDeque<Option<T>>,
     /// When the first of these came: the one look at the clock that a batch costs.
     since: Moment,
+    /// The batch in hand is no greater than this: what it was when somebody last looked.
+    at_most_in_hand: usize,
     /// Senders that wait for room, in order of their tickets.
     line: VecDeque<Waiting<T>>,
     /// The ticket of the next sender that waits.
@@ -50,6 +59,13 @@ struct State<T> {
     receiver: Option<Waker>,
     /// No more sends.
     closed: bool,
+}
+
+/// What the receiver has in hand. A message is handled where it lies, since each move counts.
+pub(crate) struct Batch<T> {
+    messages: VecDeque<Option<T>>,
+    /// The first of them is being handled, or has been.
+    begun: bool,
 }
 
 struct Waiting<T> {
@@ -67,11 +83,11 @@ pub(crate) struct Ticket(u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Closed;
 
-/// Why a message did not get in; it comes back.
-#[derive(Debug)]
-pub(crate) enum Rejected<T> {
-    Full(T),
-    Closed(T),
+/// Why a message did not get in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refused {
+    Full,
+    Closed,
 }
 
 /// How full a mailbox is.
@@ -102,42 +118,47 @@ impl<T> Mailbox<T> {
             state: Mutex::new(State {
                 queue: VecDeque::new(),
                 since: Moment::default(),
+                at_most_in_hand: 0,
                 line: VecDeque::new(),
                 next_ticket: 0,
                 receiver: None,
                 closed: false,
             }),
-            in_hand: AtomicUsize::new(0),
-            in_hand_since: AtomicU64::new(0),
             crowded: AtomicBool::new(false),
             capacity: capacity.max(1),
+            hand: Hand {
+                in_hand: AtomicUsize::new(0),
+                since: AtomicU64::new(0),
+            },
         }
     }
 
     /// Puts a message in if there is room and nobody waits for it.
-    pub(crate) fn try_push(&self, item: T) -> Result<(), Rejected<T>> {
+    ///
+    /// `make` runs under the lock, and only if the message gets in: it is made in its place, since
+    /// each move counts. It must do nothing else.
+    #[inline(always)]
+    pub(crate) fn try_push(&self, make: impl FnOnce() -> Option<T>) -> Result<(), Refused> {
         let mut state = self.lock();
         if state.closed {
-            return Err(Rejected::Closed(item));
+            return Err(Refused::Closed);
         }
-        if !self.has_room(&state) {
-            return Err(Rejected::Full(item));
+        if !self.has_room(&mut state) {
+            return Err(Refused::Full);
         }
-        state.put(item);
+        state.put(make);
         wake_receiver(state);
         Ok(())
     }
 
-    /// Puts a message in whether there is room or not: what an actor sends itself. On [`Closed`]
-    /// the item stays where it is.
-    pub(crate) fn push_past_bound(&self, item: &mut Option<T>) -> Result<(), Closed> {
+    /// Puts a message in whether there is room or not: what an actor sends itself. Like
+    /// [`try_push`](Self::try_push) otherwise.
+    pub(crate) fn push_past_bound(&self, make: impl FnOnce() -> Option<T>) -> Result<(), Refused> {
         let mut state = self.lock();
         if state.closed {
-            return Err(Closed);
+            return Err(Refused::Closed);
         }
-        if let Some(item) = item.take() {
-            state.put(item);
-        }
+        state.put(make);
         wake_receiver(state);
         Ok(())
     }
@@ -162,32 +183,38 @@ impl<T> Mailbox<T> {
         if state.closed {
             return Poll::Ready(Err(Closed));
         }
-        let has_room = self.has_room(&state);
+        let has_room = self.has_room(&mut state);
         // Moved from its place straight into the queue: each move counts.
         let Some(message) = item.take() else {
             return Poll::Ready(Ok(()));
         };
         if has_room {
-            state.put(message);
+            state.put(|| Some(message));
             wake_receiver(state);
             return Poll::Ready(Ok(()));
         }
-        let place = Ticket(state.next_ticket);
+        *ticket = Some(self.join_line(state, cx.waker(), message));
+        Poll::Pending
+    }
+
+    /// Puts a message into the waiting line.
+    #[cold]
+    fn join_line(&self, mut state: MutexGuard<'_, State<T>>, sender: &Waker, item: T) -> Ticket {
+        let ticket = Ticket(state.next_ticket);
         state.next_ticket += 1;
         state.line.push_back(Waiting {
-            ticket: place,
-            item: message,
-            waker: cx.waker().clone(),
+            ticket,
+            item,
+            waker: sender.clone(),
         });
         self.crowded.store(true, Ordering::Release);
-        *ticket = Some(place);
         // The receiver may have made room after we looked, and looked for a crowd before there was
         // one. With this fence, and its own, one of us sees the other.
         fence(Ordering::SeqCst);
         let admitted = self.admit_into_queue(&mut state);
         drop(state);
         admitted.into_iter().for_each(Waker::wake);
-        Poll::Pending
+        ticket
     }
 
     /// How a sender in the waiting line fares.
@@ -257,7 +284,7 @@ impl<T> Mailbox<T> {
             return;
         };
         self.note_crowd(&state);
-        state.put(waiting.item);
+        state.put(|| Some(waiting.item));
         wake_receiver(state);
         waiting.waker.wake();
     }
@@ -265,15 +292,15 @@ impl<T> Mailbox<T> {
     /// How many messages wait.
     pub(crate) fn depth(&self) -> usize {
         let queued = self.lock().queue.len();
-        queued + self.in_hand.load(Ordering::Acquire)
+        queued + self.hand.in_hand.load(Ordering::Acquire)
     }
 
     /// What waits, for those who look from outside.
     pub(crate) fn load(&self) -> Load {
         let state = self.lock();
-        let in_hand = self.in_hand.load(Ordering::Acquire);
+        let in_hand = self.hand.in_hand.load(Ordering::Acquire);
         let since = if in_hand > 0 {
-            Moment::from_bits(self.in_hand_since.load(Ordering::Relaxed))
+            Moment::from_bits(self.hand.since.load(Ordering::Relaxed))
         } else {
             state.since
         };
@@ -288,29 +315,31 @@ impl<T> Mailbox<T> {
 
     // ---- the receiver's side: one task, with one batch
 
-    /// Takes a message of the batch, and keeps the count; false if there is none.
-    pub(crate) fn take(&self, batch: &mut VecDeque<T>, item: &mut Option<T>) -> bool {
-        *item = batch.pop_front();
-        if item.is_none() {
-            return false;
+    /// The next message of the batch, in the place where it is to be handled; the one before it is
+    /// over. Keeps the count.
+    #[inline]
+    pub(crate) fn next_in<'a>(&self, batch: &'a mut Batch<T>) -> Option<&'a mut Option<T>> {
+        if mem::replace(&mut batch.begun, true) {
+            batch.messages.pop_front();
         }
+        let Some(left) = batch.messages.len().checked_sub(1) else {
+            batch.begun = false;
+            return None;
+        };
         // Release: a sender that reads the lower count finds the line in order.
-        self.in_hand.store(batch.len(), Ordering::Release);
-        if batch.len().is_multiple_of(ADMIT_EVERY) {
+        self.hand.in_hand.store(left, Ordering::Release);
+        if left.is_multiple_of(ADMIT_EVERY) {
             self.admit();
         }
-        true
+        batch.messages.front_mut()
     }
 
     /// Swaps the queue for the empty `batch`, or arranges to be woken.
-    pub(crate) fn poll_refill(
-        &self,
-        cx: &mut Context<'_>,
-        batch: &mut VecDeque<T>,
-    ) -> Poll<Refill> {
+    pub(crate) fn poll_refill(&self, cx: &mut Context<'_>, batch: &mut Batch<T>) -> Poll<Refill> {
+        let batch = &mut batch.messages;
         debug_assert!(batch.is_empty());
         let mut state = self.lock();
-        let mut admitted = if state.queue.is_empty() {
+        let mut admitted = if state.queue.is_empty() && !state.line.is_empty() {
             self.admit_into_queue(&mut state)
         } else {
             Vec::new()
@@ -318,8 +347,9 @@ impl<T> Mailbox<T> {
         let found = if !state.queue.is_empty() {
             mem::swap(&mut state.queue, batch);
             let since = state.since.to_bits();
-            self.in_hand_since.store(since, Ordering::Relaxed);
-            self.in_hand.store(batch.len(), Ordering::Release);
+            self.hand.since.store(since, Ordering::Relaxed);
+            self.hand.in_hand.store(batch.len(), Ordering::Release);
+            state.at_most_in_hand = batch.len();
             // What an actor tells itself passes the bound, and must not shut out others for ever.
             if batch.len() > self.capacity {
                 admitted.extend(self.admit_one(&mut state));
@@ -328,9 +358,11 @@ impl<T> Mailbox<T> {
         } else if state.closed {
             Poll::Ready(Refill::Closed)
         } else {
-            shrink(&mut state.queue);
-            shrink(&mut state.line);
-            shrink(batch);
+            if is_large(&state.queue) || is_large(&state.line) || is_large(batch) {
+                shrink(&mut state.queue);
+                shrink(&mut state.line);
+                shrink(batch);
+            }
             let sleeps = state
                 .receiver
                 .as_ref()
@@ -353,22 +385,30 @@ impl<T> Mailbox<T> {
     }
 
     /// Lets senders in that wait, as far as there is room.
+    #[inline]
     fn admit(&self) {
-        if !self.crowded.load(Ordering::Acquire) {
-            return;
+        if self.crowded.load(Ordering::Acquire) {
+            self.admit_crowd();
         }
+    }
+
+    fn admit_crowd(&self) {
         let mut state = self.lock();
         let admitted = self.admit_into_queue(&mut state);
         drop(state);
         admitted.into_iter().for_each(Waker::wake);
     }
 
-    /// Closes, and takes out all that waits, so that it is dropped outside the lock.
-    pub(crate) fn close_and_drain(&self) -> VecDeque<T> {
+    /// Closes, and takes out all that waits, with what is left of the batch: to be dropped outside
+    /// the lock.
+    pub(crate) fn close_and_drain(&self, batch: &mut Batch<T>) -> impl Iterator<Item = T> + use<T> {
         self.close();
         let mut state = self.lock();
-        self.in_hand.store(0, Ordering::Release);
-        mem::take(&mut state.queue)
+        self.hand.in_hand.store(0, Ordering::Release);
+        let queue = mem::take(&mut state.queue);
+        drop(state);
+        let Batch { messages, .. } = mem::take(batch);
+        messages.into_iter().chain(queue).flatten()
     }
 
     // ---- under the lock
@@ -378,12 +418,20 @@ impl<T> Mailbox<T> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn has_room(&self, state: &State<T>) -> bool {
+    #[inline]
+    fn has_room(&self, state: &mut State<T>) -> bool {
         state.line.is_empty() && self.has_space(state)
     }
 
-    fn has_space(&self, state: &State<T>) -> bool {
-        state.queue.len() + self.in_hand.load(Ordering::Acquire) < self.capacity
+    #[inline]
+    fn has_space(&self, state: &mut State<T>) -> bool {
+        // The receiver writes its count for each message. Whoever reads it takes its cache line
+        // away, and so only who has to does.
+        if state.queue.len() + state.at_most_in_hand < self.capacity {
+            return true;
+        }
+        state.at_most_in_hand = self.hand.in_hand.load(Ordering::Acquire);
+        state.queue.len() + state.at_most_in_hand < self.capacity
     }
 
     /// Moves the head of the line into the queue while there is space; whom to wake.
@@ -404,7 +452,7 @@ impl<T> Mailbox<T> {
             return None; // they take theirs back
         }
         let waiting = state.line.pop_front()?;
-        state.put(waiting.item);
+        state.put(|| Some(waiting.item));
         self.note_crowd(state);
         Some(waiting.waker)
     }
@@ -415,12 +463,27 @@ impl<T> Mailbox<T> {
     }
 }
 
+impl<T> Default for Batch<T> {
+    fn default() -> Self {
+        Self {
+            messages: VecDeque::new(),
+            begun: false,
+        }
+    }
+}
+
 impl<T> State<T> {
-    fn put(&mut self, item: T) {
+    #[inline(always)]
+    fn put(&mut self, make: impl FnOnce() -> Option<T>) {
         if self.queue.is_empty() {
             self.since = Moment::now();
         }
-        self.queue.push_back(item);
+        // The place first, so that nothing that could fail lies between it and the message. There
+        // is nothing in it that would have to be dropped.
+        self.queue.push_back(None);
+        if let Some(place) = self.queue.back_mut() {
+            mem::forget(mem::replace(place, make()));
+        }
     }
 
     fn place_of(&self, ticket: Ticket) -> Option<usize> {
@@ -431,6 +494,7 @@ impl<T> State<T> {
 }
 
 /// After a push: outside the lock, which this ends.
+#[inline]
 fn wake_receiver<T>(mut state: MutexGuard<'_, State<T>>) {
     let receiver = state.receiver.take();
     drop(state);
@@ -439,10 +503,23 @@ fn wake_receiver<T>(mut state: MutexGuard<'_, State<T>>) {
     }
 }
 
+fn is_large<T>(buffer: &VecDeque<T>) -> bool {
+    buffer.capacity() > kept::<T>()
+}
+
+#[cold]
 fn shrink<T>(buffer: &mut VecDeque<T>) {
-    if buffer.capacity().saturating_mul(size_of::<T>()) > KEPT_BYTES {
-        buffer.shrink_to(KEPT_BYTES / size_of::<T>().max(1));
-    }
+    buffer.shrink_to(kept::<T>());
+}
+
+/// For how many items a drained buffer keeps room.
+const fn kept<T>() -> usize {
+    KEPT_BYTES
+        / if size_of::<T>() == 0 {
+            1
+        } else {
+            size_of::<T>()
+        }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::future::{Future, poll_fn};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::Duration;
 
 use crate::actor::cell::{ActorCell, AnyActor};
@@ -327,14 +328,14 @@ impl<W: Actor> ActorRef<Pool<W>> {
     ///
     /// Dropped after its first poll, it changes the size all the same.
     pub async fn resize(&self, size: usize) -> Result<(), AskError> {
-        let (reply, mut resized) = question_for(|| self.cell().clone());
+        let (reply, mut resized) = question_for(|| self.cell().clone(), Waker::noop());
         let mut wait = Wait::default();
         if let Some(circle) = wait.for_answer(&resized) {
             reply.forget();
             return Err(circle.error());
         }
-        let mut order = Some(PoolInbox(Kind::Resize(size.max(1), reply)));
-        if self.cell().mailbox.push_past_bound(&mut order).is_err() {
+        let order = || Some(PoolInbox(Kind::Resize(size.max(1), reply)));
+        if self.cell().mailbox.push_past_bound(order).is_err() {
             return Err(AskError::ActorStopped);
         }
         poll_fn(|cx| poll_answer(&mut resized, &mut wait, cx)).await

@@ -44,16 +44,20 @@ enum To<R> {
     /// A tell, or a reply that has been used up.
     Nobody,
     /// An ask in this process.
-    Local {
-        slot: Arc<Slot<R>>,
-        /// A handler has taken the reply over.
-        taken: bool,
-    },
+    Local(Asker<R>),
     /// An ask across the bus, and how to write its answer.
     Remote {
         responder: Arc<Responder>,
         encode: fn(&R) -> Result<Vec<u8>, CodecError>,
     },
+}
+
+/// The right and the duty to fill a slot.
+struct Asker<R> {
+    /// Until it has spoken.
+    slot: Option<Arc<Slot<R>>>,
+    /// A handler has taken the reply over.
+    taken: bool,
 }
 
 impl<R> Reply<R> {
@@ -65,10 +69,11 @@ impl<R> Reply<R> {
     }
 
     /// Answers. Does nothing if nobody waits any more.
-    pub fn send(mut self, response: R) {
-        match mem::replace(&mut self.to, To::Nobody) {
+    #[inline]
+    pub fn send(self, response: R) {
+        match self.to {
             To::Nobody => {}
-            To::Local { slot, .. } => slot.fill(Ok(response)),
+            To::Local(asker) => asker.answer(Ok(response)),
             To::Remote { responder, encode } => responder.respond(encode(&response)),
         }
     }
@@ -79,7 +84,7 @@ impl<R> Reply<R> {
     pub fn is_wanted(&self) -> bool {
         match &self.to {
             To::Nobody => false,
-            To::Local { slot, .. } => slot.is_wanted(),
+            To::Local(asker) => asker.slot().is_some_and(Slot::is_wanted),
             To::Remote { responder, .. } => responder.is_wanted(),
         }
     }
@@ -91,21 +96,30 @@ impl<R> Reply<R> {
 
     /// The reply of an ask in this process, before a handler has it.
     pub(crate) fn local() -> (Self, ReplyReceiver<R>) {
-        Self::with_debtor(None)
+        Self::with_slot(Slot::new(None, None))
     }
 
-    /// The same, of an ask by an actor: it can be seen who owes the answer.
-    pub(crate) fn owed_by(actor: &Arc<dyn AnyActor>) -> (Self, ReplyReceiver<R>) {
-        Self::with_debtor(Some(Mutex::new(Some(Arc::downgrade(actor)))))
+    /// The same for an asker who waits from now on: nobody has to poll for its waker's sake.
+    pub(crate) fn awaited(asker: &Waker) -> (Self, ReplyReceiver<R>) {
+        Self::with_slot(Slot::new(Some(asker.clone()), None))
     }
 
-    fn with_debtor(debtor: Option<Debtor>) -> (Self, ReplyReceiver<R>) {
-        let slot = Arc::new(Slot {
-            state: Mutex::new(SlotState::Empty),
-            debtor,
-        });
-        let receiver = ReplyReceiver { slot: slot.clone() };
-        let to = To::Local { slot, taken: false };
+    /// The same for an asker who is an actor: it can be seen who owes the answer.
+    pub(crate) fn owed_by(actor: &Arc<dyn AnyActor>, asker: &Waker) -> (Self, ReplyReceiver<R>) {
+        let debtor = Mutex::new(Some(Arc::downgrade(actor)));
+        Self::with_slot(Slot::new(Some(asker.clone()), Some(debtor)))
+    }
+
+    fn with_slot(slot: Slot<R>) -> (Self, ReplyReceiver<R>) {
+        let slot = Arc::new(slot);
+        let receiver = ReplyReceiver {
+            slot: Some(slot.clone()),
+        };
+        let asker = Asker {
+            slot: Some(slot),
+            taken: false,
+        };
+        let to = To::Local(asker);
         (Self { to }, receiver)
     }
 
@@ -124,9 +138,11 @@ impl<R> Reply<R> {
     pub fn take_over(mut self) -> Self {
         match &mut self.to {
             To::Nobody => {}
-            To::Local { slot, taken } => {
-                *taken = true;
-                slot.set_debtor(None);
+            To::Local(asker) => {
+                asker.taken = true;
+                if let Some(slot) = &asker.slot {
+                    slot.set_debtor(None);
+                }
             }
             To::Remote { responder, .. } => responder.take_over(),
         }
@@ -138,7 +154,7 @@ impl<R> Reply<R> {
     pub(crate) fn hand_on(mut self) -> Self {
         match &mut self.to {
             To::Nobody => {}
-            To::Local { taken, .. } => *taken = false,
+            To::Local(asker) => asker.taken = false,
             To::Remote { responder, .. } => responder.hand_on(),
         }
         self
@@ -150,31 +166,53 @@ impl<R> Reply<R> {
         R: Send + 'static,
     {
         match &self.to {
-            To::Local { slot, .. } => Slot::question(slot),
+            To::Local(asker) => Slot::question(asker.slot.as_ref()?),
             To::Nobody | To::Remote { .. } => None,
         }
     }
 
     /// Ends the ask with an error.
-    pub(crate) fn refuse(mut self, error: AskError) {
-        match mem::replace(&mut self.to, To::Nobody) {
+    pub(crate) fn refuse(self, error: AskError) {
+        match self.to {
             To::Nobody => {}
-            To::Local { slot, .. } => slot.fill(Err(error)),
+            To::Local(asker) => asker.answer(Err(error)),
             To::Remote { responder, .. } => responder.refuse(error),
         }
     }
 
     /// Lets go of the reply without a word to the asker, who still owns the ask.
-    pub(crate) fn forget(mut self) {
-        self.to = To::Nobody;
+    pub(crate) fn forget(self) {
+        if let To::Local(mut asker) = self.to {
+            asker.slot = None;
+        }
     }
 }
 
-impl<R> Drop for Reply<R> {
+impl<R> Asker<R> {
+    fn slot(&self) -> Option<&Slot<R>> {
+        self.slot.as_deref()
+    }
+
+    #[inline]
+    fn answer(mut self, answer: Result<R, AskError>) {
+        let Some(slot) = self.slot.take() else {
+            return;
+        };
+        let asker = slot.settle(answer);
+        // First of all, so that the asker finds itself alone with its answer.
+        drop(slot);
+        if let Some(asker) = asker {
+            asker.wake();
+        }
+    }
+}
+
+impl<R> Drop for Asker<R> {
+    #[inline]
     fn drop(&mut self) {
-        // A remote reply needs nothing: its responder has the same duty, and its own drop.
-        if let To::Local { slot, taken } = &self.to {
-            slot.fill(Err(verdict_of_drop(*taken)));
+        // A remote reply needs nothing like this: its responder has the same duty, and its own drop.
+        if let Some(slot) = &self.slot {
+            slot.fill(Err(verdict_of_drop(self.taken)));
         }
     }
 }
@@ -183,7 +221,7 @@ impl<R> fmt::Debug for Reply<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.to {
             To::Nobody => "Reply(nobody)",
-            To::Local { .. } => "Reply(local)",
+            To::Local(_) => "Reply(local)",
             To::Remote { .. } => "Reply(remote)",
         })
     }
@@ -196,21 +234,37 @@ impl<R> fmt::Debug for Reply<R> {
 /// Dropping it gives the answer up; [`Reply::is_wanted`] says so.
 #[must_use = "futures do nothing unless they are awaited"]
 pub struct ReplyReceiver<R> {
-    slot: Arc<Slot<R>>,
+    /// Until the answer has been taken.
+    slot: Option<Arc<Slot<R>>>,
 }
 
 impl<R> Future for ReplyReceiver<R> {
     type Output = Result<R, AskError>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.slot.poll(cx)
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some(slot) = self.slot.take() else {
+            return Poll::Pending; // polled after completion
+        };
+        match Slot::take(slot, cx) {
+            Ok(answer) => Poll::Ready(answer),
+            Err(slot) => {
+                self.slot = slot;
+                Poll::Pending
+            }
+        }
     }
 }
 
 impl<R> Drop for ReplyReceiver<R> {
     fn drop(&mut self) {
-        let abandoned = mem::replace(&mut *self.slot.lock(), SlotState::Over);
-        drop(abandoned); // outside the lock: it may hold a value with a drop of its own
+        if let Some(slot) = &self.slot {
+            let mut place = slot.lock();
+            let abandoned = mem::replace(&mut place.answer, Answer::Over);
+            let asker = place.asker.take();
+            drop(place);
+            drop((abandoned, asker)); // outside the lock: either may have a drop of its own
+        }
     }
 }
 
@@ -223,15 +277,31 @@ impl<R> fmt::Debug for ReplyReceiver<R> {
 impl<R: Send + 'static> ReplyReceiver<R> {
     /// For those who look who waits for whom; `None` if the asker is no actor.
     pub(crate) fn question(&self) -> Option<Arc<dyn Unanswered>> {
-        Slot::question(&self.slot)
+        Slot::question(self.slot.as_ref()?)
     }
 }
 
 /// The one allocation of a local ask.
 struct Slot<R> {
-    state: Mutex<SlotState<R>>,
+    place: Mutex<Place<R>>,
     /// Who owes the answer, if the asker is an actor.
     debtor: Option<Debtor>,
+}
+
+/// Where an answer is put, and by whom it is taken. Two fields, so that neither has to be moved
+/// for the other's sake.
+struct Place<R> {
+    /// Whom to wake, once somebody polls.
+    asker: Option<Waker>,
+    answer: Answer<R>,
+}
+
+enum Answer<R> {
+    Awaited,
+    /// There, and not yet taken.
+    Given(Result<R, AskError>),
+    /// Taken, or the asker has gone.
+    Over,
 }
 
 /// The one who is to answer; `None` once a handler has kept the reply for later, since nobody knows
@@ -264,20 +334,18 @@ impl<R: Send> Unanswered for Slot<R> {
     }
 }
 
-enum SlotState<R> {
-    /// Not answered, and nobody polls yet.
-    Empty,
-    /// Not answered; the asker's waker.
-    Waiting(Waker),
-    /// Answered, not yet taken.
-    Answered(Result<R, AskError>),
-    /// The answer was taken, or the asker has gone.
-    Over,
-}
-
 impl<R> Slot<R> {
-    fn lock(&self) -> std::sync::MutexGuard<'_, SlotState<R>> {
-        lock(&self.state)
+    /// For an asker who polls later, or for one who waits from now on.
+    fn new(asker: Option<Waker>, debtor: Option<Debtor>) -> Self {
+        let answer = Answer::Awaited;
+        Self {
+            place: Mutex::new(Place { asker, answer }),
+            debtor,
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Place<R>> {
+        lock(&self.place)
     }
 
     fn question(slot: &Arc<Self>) -> Option<Arc<dyn Unanswered>>
@@ -296,40 +364,65 @@ impl<R> Slot<R> {
     }
 
     fn is_wanted(&self) -> bool {
-        matches!(*self.lock(), SlotState::Empty | SlotState::Waiting(_))
+        matches!(self.lock().answer, Answer::Awaited)
     }
 
     /// Puts the answer in and wakes the asker; the first answer counts.
     fn fill(&self, answer: Result<R, AskError>) {
-        let mut state = self.lock();
-        if !matches!(*state, SlotState::Empty | SlotState::Waiting(_)) {
-            drop(state);
-            return; // `answer` is dropped outside the lock
-        }
-        let before = mem::replace(&mut *state, SlotState::Answered(answer));
-        drop(state);
-        if let SlotState::Waiting(waker) = before {
-            waker.wake();
+        if let Some(asker) = self.settle(answer) {
+            asker.wake();
         }
     }
 
-    fn poll(&self, cx: &mut Context<'_>) -> Poll<Result<R, AskError>> {
-        let mut state = self.lock();
-        match mem::replace(&mut *state, SlotState::Over) {
-            SlotState::Answered(answer) => Poll::Ready(answer),
-            SlotState::Waiting(waker) if waker.will_wake(cx.waker()) => {
-                *state = SlotState::Waiting(waker);
-                Poll::Pending
-            }
-            before @ (SlotState::Empty | SlotState::Waiting(_)) => {
-                *state = SlotState::Waiting(cx.waker().clone());
-                drop(state);
-                drop(before); // outside the lock: a waker is others' code
-                Poll::Pending
-            }
-            // Polled after completion: like every future, it has nothing more to say.
-            SlotState::Over => Poll::Pending,
+    /// Puts the answer in; whom to wake.
+    #[inline(always)]
+    fn settle(&self, answer: Result<R, AskError>) -> Option<Waker> {
+        let mut place = self.lock();
+        if !matches!(place.answer, Answer::Awaited) {
+            drop(place);
+            return None; // `answer` is dropped outside the lock
         }
+        place.answer = Answer::Given(answer);
+        place.asker.take()
+    }
+
+    /// The answer; or the slot again, if it is still to come.
+    #[inline]
+    fn take(
+        mut slot: Arc<Self>,
+        cx: &Context<'_>,
+    ) -> Result<Result<R, AskError>, Option<Arc<Self>>> {
+        // As nearly always when the answer is there: nobody else has the slot, and so no lock is
+        // needed.
+        let Some(alone) = Arc::get_mut(&mut slot) else {
+            return slot.take_shared(cx).ok_or(Some(slot));
+        };
+        let place = alone.place.get_mut();
+        let place = place.unwrap_or_else(PoisonError::into_inner);
+        match mem::replace(&mut place.answer, Answer::Over) {
+            Answer::Given(answer) => Ok(answer),
+            // Nobody is left who could answer.
+            Answer::Awaited | Answer::Over => Err(None),
+        }
+    }
+
+    fn take_shared(&self, cx: &Context<'_>) -> Option<Result<R, AskError>> {
+        let mut place = self.lock();
+        if let Answer::Given(_) = place.answer
+            && let Answer::Given(answer) = mem::replace(&mut place.answer, Answer::Over)
+        {
+            return Some(answer);
+        }
+        let knows_us = place
+            .asker
+            .as_ref()
+            .is_some_and(|asker| asker.will_wake(cx.waker()));
+        if !knows_us {
+            let before = place.asker.replace(cx.waker().clone());
+            drop(place);
+            drop(before); // outside the lock: a waker is others' code
+        }
+        None
     }
 }
 
@@ -380,7 +473,7 @@ mod tests {
 
     impl Drop for Looks {
         fn drop(&mut self) {
-            let locked = self.slot.state.try_lock().is_err();
+            let locked = self.slot.place.try_lock().is_err();
             self.seen_locked.fetch_or(locked, Ordering::Relaxed);
         }
     }
@@ -391,7 +484,7 @@ mod tests {
         let seen_locked = Arc::new(AtomicBool::new(false));
         for _ in 0..2 {
             let waker = Waker::from(Arc::new(Looks {
-                slot: receiver.slot.clone(),
+                slot: receiver.slot.clone().unwrap(),
                 seen_locked: seen_locked.clone(),
             }));
             let polled = Pin::new(&mut receiver).poll(&mut Context::from_waker(&waker));

@@ -1,7 +1,6 @@
 //! The event loop of an actor: one life after another, each from `on_start` to its last hook. The
 //! only place that runs handlers and catches their panics.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
@@ -14,10 +13,11 @@ use crate::actor::vitals::Phase;
 use crate::actor::waiting::{Edge, Until, Waiting};
 use crate::actor::{Actor, Context, StopReason};
 use crate::error::Failure;
+use crate::mailbox::Batch;
 use crate::registry::Registry;
 use crate::system::source::sealed::Source;
 
-use events::Events;
+use events::{Events, Next};
 use guard::{Interrupted, between_lives, guarded, until_stopped};
 
 mod events;
@@ -119,9 +119,9 @@ async fn live<A: Actor, S: Source<A>>(
 /// Ends what waits in the mailbox of an actor that does not live again: nobody should wait for the
 /// end of its children and its last hook. Each on its own: a message whose drop panics takes no
 /// other with it.
-fn refuse<A: Actor>(cell: &ActorCell<A>, batch: &mut VecDeque<A::Inbox>) {
-    let waiting = cell.mailbox.close_and_drain();
-    batch.drain(..).chain(waiting).for_each(drop_quietly);
+fn refuse<A: Actor>(cell: &ActorCell<A>, batch: &mut Batch<A::Inbox>) {
+    let waiting = cell.mailbox.close_and_drain(batch);
+    waiting.for_each(drop_quietly);
 }
 
 fn begin<A: Actor>(cell: &ActorCell<A>) {
@@ -136,28 +136,33 @@ async fn serve<A: Actor>(
     cell: &ActorCell<A>,
     actor: &mut A,
     ctx: &mut Context<A>,
-    batch: &mut VecDeque<A::Inbox>,
+    batch: &mut Batch<A::Inbox>,
 ) -> Result<(), Failure> {
     let mut events = Events::new(cell, batch);
-    // Messages come straight into this place and are handled from there: each move counts.
-    let mut inbox = None;
-    while events.next(ctx, &mut inbox).await {
-        if let Some(envelope) = A::unframe(&mut inbox) {
-            inbox = if envelope.has_expired() {
+    loop {
+        let inbox = match events.next(ctx) {
+            Next::Message(inbox) => inbox,
+            Next::Nothing => {
+                events.wait(ctx).await;
+                continue;
+            }
+            Next::End => return Ok(()),
+        };
+        if let Some(envelope) = A::unframe(inbox) {
+            *inbox = if envelope.has_expired() {
                 None
             } else {
                 A::decode(envelope)
             };
         }
-        if let Some(message) = &inbox {
+        if let Some(message) = inbox {
             cell.vitals.begin(A::which(message));
-            actor.dispatch(&mut inbox, ctx).await?;
+            actor.dispatch(inbox, ctx).await?;
             cell.vitals.handled();
         }
         // A handler that never waits would keep the thread to itself.
         tokio::task::coop::consume_budget().await;
     }
-    Ok(())
 }
 
 /// Why an actor that has not failed handles no more messages.
@@ -276,7 +281,7 @@ pub(crate) struct Tenancy<A: Actor> {
     actor: Option<A>,
     /// The messages in hand that are not handled yet. Here, so that a panic fails no other
     /// message than the one that is being handled.
-    batch: VecDeque<A::Inbox>,
+    batch: Batch<A::Inbox>,
     /// Who waits for the start, until that has gone well or the actor has ended.
     started: Option<Started>,
     /// Why the actor stopped, once that is known.
@@ -295,7 +300,7 @@ impl<A: Actor> Tenancy<A> {
             cell,
             registry,
             actor,
-            batch: VecDeque::new(),
+            batch: Batch::default(),
             started: Some(started),
             reason: None,
         }

@@ -16,7 +16,7 @@ use super::vitals::{Phase, Turn, Vitals};
 use super::{Handler, Handlers, StopReason, Terminated, Wanted};
 use crate::envelope::RequestEnvelope;
 use crate::error::{AskError, Failure, TellError};
-use crate::mailbox::{Closed, Mailbox, Rejected, Ticket};
+use crate::mailbox::{Closed, Mailbox, Refused, Ticket};
 use crate::message::ActorMessage;
 use crate::reply::Reply;
 use crate::system::{ActorSnapshot, RunningHandler};
@@ -104,9 +104,9 @@ impl<A: Handlers> ActorCell<A> {
     where
         A: Handler<M>,
     {
-        let mut item = Some(A::wrap(message, Reply::nobody()));
+        let make = || Some(A::wrap(message, Reply::nobody()));
         // Closed: nobody wants it any more.
-        let _ = self.mailbox.push_past_bound(&mut item);
+        let _ = self.mailbox.push_past_bound(make);
     }
 
     pub(crate) fn parent(&self) -> Option<Arc<dyn AnyActor>> {
@@ -181,14 +181,31 @@ impl<A: Handlers> ActorCell<A> {
     where
         A: Handler<M>,
     {
+        if ticket.is_none() {
+            match self.push_now(parcel) {
+                Ok(()) => return Poll::Ready(Ok(())),
+                Err(Refused::Closed) => return Poll::Ready(Err(Closed)),
+                Err(Refused::Full) => {}
+            }
+        }
+        self.poll_in_line(cx, ticket, parcel)
+    }
+
+    /// Joins the waiting line, or waits on in it.
+    #[cold]
+    fn poll_in_line<M: ActorMessage>(
+        &self,
+        cx: &mut Context<'_>,
+        ticket: &mut Option<Ticket>,
+        parcel: &mut Option<Parcel<M>>,
+    ) -> Poll<Result<(), Closed>>
+    where
+        A: Handler<M>,
+    {
         let mut item = parcel
             .take()
             .map(|(message, reply)| A::wrap(message, reply));
-        let sent = if ticket.is_none() && Current::is(self.id()) {
-            Poll::Ready(self.mailbox.push_past_bound(&mut item))
-        } else {
-            self.mailbox.poll_push(cx, ticket, &mut item)
-        };
+        let sent = self.mailbox.poll_push(cx, ticket, &mut item);
         if let Poll::Ready(Err(Closed)) = sent {
             *parcel = item.and_then(A::unwrap);
         }
@@ -200,26 +217,35 @@ impl<A: Handlers> ActorCell<A> {
     where
         A: Handler<M>,
     {
-        let (item, reason) = match self.push_now(A::wrap(message, Reply::nobody())) {
+        let mut parcel = Some((message, Reply::nobody()));
+        let reason = match self.push_now(&mut parcel) {
             Ok(()) => return Ok(()),
-            Err(Rejected::Full(item)) => (item, AskError::overloaded()),
-            Err(Rejected::Closed(item)) => (item, AskError::ActorStopped),
+            Err(Refused::Full) => AskError::overloaded(),
+            Err(Refused::Closed) => AskError::ActorStopped,
         };
-        match A::unwrap(item) {
+        match parcel {
             Some((message, _nobody)) => Err(TellError::new(message, reason)),
-            // Only a hand-written `unwrap` that does not know what `wrap` made.
-            None => Ok(()),
+            None => Ok(()), // not reached: it was not taken
         }
     }
 
-    fn push_now(&self, item: A::Inbox) -> Result<(), Rejected<A::Inbox>> {
-        if !Current::is(self.id()) {
-            return self.mailbox.try_push(item);
+    /// Sends if nobody has to wait for it, and takes the parcel then.
+    #[inline(always)]
+    fn push_now<M: ActorMessage>(&self, parcel: &mut Option<Parcel<M>>) -> Result<(), Refused>
+    where
+        A: Handler<M>,
+    {
+        if parcel.is_none() {
+            return Ok(()); // it was sent before
         }
-        let mut item = Some(item);
-        match (self.mailbox.push_past_bound(&mut item), item) {
-            (Err(Closed), Some(item)) => Err(Rejected::Closed(item)),
-            _ => Ok(()),
+        let make = || {
+            let (message, reply) = parcel.take()?;
+            Some(A::wrap(message, reply))
+        };
+        if Current::is(self.id()) {
+            self.mailbox.push_past_bound(make)
+        } else {
+            self.mailbox.try_push(make)
         }
     }
 
@@ -345,16 +371,12 @@ impl<A: Handlers> AnyActor for ActorCell<A> {
     }
 
     fn deliver(&self, envelope: Box<RequestEnvelope>) -> Result<(), Undelivered> {
-        let (mut item, full) = match self.mailbox.try_push(A::frame(envelope)) {
-            Ok(()) => return Ok(()),
-            Err(Rejected::Full(item)) => (Some(item), true),
-            Err(Rejected::Closed(item)) => (Some(item), false),
-        };
-        match A::unframe(&mut item) {
-            Some(envelope) if full => Err(Undelivered::Full(envelope)),
-            Some(envelope) => Err(Undelivered::Stopped(envelope)),
-            // Only a hand-written `unframe` that forgets its own frames: dropping the item answers.
-            None => Ok(()),
+        let mut envelope = Some(envelope);
+        let pushed = self.mailbox.try_push(|| envelope.take().map(A::frame));
+        match (pushed, envelope) {
+            (Err(Refused::Full), Some(envelope)) => Err(Undelivered::Full(envelope)),
+            (Err(Refused::Closed), Some(envelope)) => Err(Undelivered::Stopped(envelope)),
+            _ => Ok(()),
         }
     }
 

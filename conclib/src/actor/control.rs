@@ -71,6 +71,7 @@ impl Control {
         self.signal(KILLED);
     }
 
+    #[inline]
     pub(crate) fn is_killed(&self) -> bool {
         self.has(KILLED)
     }
@@ -80,6 +81,7 @@ impl Control {
         self.signal(CUT);
     }
 
+    #[inline]
     pub(crate) fn is_cut(&self) -> bool {
         self.has(KILLED | CUT)
     }
@@ -113,6 +115,7 @@ impl Control {
     }
 
     /// True if the life is not to go on; looked at after each message.
+    #[inline]
     pub(crate) fn is_interrupted(&self) -> bool {
         self.signals.load(Ordering::Acquire) != 0
     }
@@ -137,12 +140,17 @@ impl Control {
 
     /// Says whom to wake. `known` is the caller's memory of the last one, so that this costs a
     /// comparison per poll; a signal that came before is seen by the look that follows.
+    #[inline]
     pub(crate) fn register(&self, waker: &Waker, known: &mut Option<Waker>) {
-        if known.as_ref().is_some_and(|known| known.will_wake(waker)) {
-            return;
+        if !known.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            *known = Some(waker.clone());
+            self.replace_task(waker.clone());
         }
-        *known = Some(waker.clone());
-        let before = self.lock().task.replace(waker.clone());
+    }
+
+    #[cold]
+    fn replace_task(&self, task: Waker) {
+        let before = self.lock().task.replace(task);
         drop(before);
     }
 
@@ -171,6 +179,7 @@ impl Control {
         self.wake();
     }
 
+    #[inline]
     fn has(&self, bits: u8) -> bool {
         self.signals.load(Ordering::Acquire) & bits != 0
     }

@@ -20,6 +20,7 @@ pub(crate) struct Current<'a> {
 }
 
 impl<'a> Current<'a> {
+    #[inline]
     pub(crate) fn enter(id: ActorId, lent: &'a mut Option<Arc<dyn AnyActor>>) -> Self {
         swap(lent);
         Self {
@@ -29,11 +30,13 @@ impl<'a> Current<'a> {
     }
 
     /// True within a handler or hook of that actor.
+    #[inline]
     pub(crate) fn is(id: ActorId) -> bool {
         ID.get() == Some(id)
     }
 
     /// Which actor's handler or hook this is, if it is one's.
+    #[inline]
     pub(crate) fn id() -> Option<ActorId> {
         ID.get()
     }
@@ -46,12 +49,14 @@ impl<'a> Current<'a> {
 }
 
 impl Drop for Current<'_> {
+    #[inline]
     fn drop(&mut self) {
         ID.set(self.before);
         swap(self.lent);
     }
 }
 
+#[inline]
 fn swap(lent: &mut Option<Arc<dyn AnyActor>>) {
     // While a thread ends there is no place for it.
     let _ = ACTOR.try_with(|actor| std::mem::swap(&mut *actor.borrow_mut(), lent));

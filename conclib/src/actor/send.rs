@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::future::Future;
-use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
+
+use tokio::task::coop::poll_proceed;
 
 use super::Recipient;
 use super::blocking::block_on;
@@ -35,10 +36,22 @@ impl<M: ActorMessage> Sending<M> {
         }
     }
 
+    #[inline]
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
         self.to
             .target()
             .poll_send(cx, &mut self.ticket, &mut self.parcel)
+    }
+
+    /// True before it has been given to the mailbox.
+    #[inline]
+    fn is_new(&self) -> bool {
+        self.ticket.is_none() && self.parcel.is_some()
+    }
+
+    #[inline]
+    fn is_in_line(&self) -> bool {
+        self.ticket.is_some()
     }
 
     /// From now on the actor there owes the answer.
@@ -203,6 +216,17 @@ impl<M: ActorMessage> Tell<M> {
         ended.unwrap_or_else(|| self.give_up())
     }
 
+    /// What is not done at once. The error is in a box, so that the place of those that are is no
+    /// larger than they need.
+    #[cold]
+    fn poll_on(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Box<TellError<M>>>> {
+        if let Poll::Ready(sent) = self.step(cx) {
+            return Poll::Ready(sent.map_err(Box::new));
+        }
+        ready!(self.patience.poll(cx));
+        Poll::Ready(self.give_up().map_err(Box::new))
+    }
+
     /// One step into the mailbox.
     fn step(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), TellError<M>>> {
         if let TellState::Forward(sending) = &mut self.state {
@@ -287,12 +311,22 @@ impl<M: ActorMessage> Unpin for Tell<M> {}
 impl<M: ActorMessage> Future for Tell<M> {
     type Output = Result<(), TellError<M>>;
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        if let Poll::Ready(sent) = self.step(cx) {
-            return Poll::Ready(sent);
+        // A task that tells and tells would keep the thread to itself.
+        let budget = ready!(poll_proceed(cx));
+        let sent = match &mut self.state {
+            // As nearly always: at once, and then no result has to be moved.
+            TellState::Sending(sending) if sending.is_new() => sending.poll(cx),
+            _ => Poll::Pending,
+        };
+        if sent == Poll::Ready(Ok(())) {
+            budget.made_progress();
+            return Poll::Ready(Ok(()));
         }
-        ready!(self.patience.poll(cx));
-        Poll::Ready(self.give_up())
+        let sent = ready!(self.poll_on(cx));
+        budget.made_progress();
+        Poll::Ready(sent.map_err(|error| *error))
     }
 }
 
@@ -318,10 +352,8 @@ pub struct Ask<M: ActorMessage> {
 }
 
 enum AskState<M: ActorMessage> {
-    /// Not polled yet.
-    New(Option<(Recipient<M>, M)>),
-    Sending(Sending<M>, Option<ReplyReceiver<M::Response>>),
-    Waiting(ReplyReceiver<M::Response>),
+    /// Not polled yet, in the waiting line, or delivered.
+    Asking(Sending<M>, Option<ReplyReceiver<M::Response>>),
     /// It failed before it began.
     Refused(AskError),
 }
@@ -329,7 +361,8 @@ enum AskState<M: ActorMessage> {
 impl<M: ActorMessage> Ask<M> {
     pub(crate) fn new(to: Recipient<M>, message: M) -> Self {
         Self {
-            state: AskState::New(Some((to, message))),
+            // Where its answer goes is not known before somebody waits for it.
+            state: AskState::Asking(Sending::new(to, message, Reply::nobody()), None),
             patience: Patience::default(),
             wait: Wait::default(),
         }
@@ -418,54 +451,55 @@ impl<M: ActorMessage> Ask<M> {
     }
 
     /// One step towards the answer.
+    #[inline]
     fn step(&mut self, cx: &mut Context<'_>) -> Poll<Result<M::Response, AskError>> {
-        loop {
-            match &mut self.state {
-                AskState::New(start) => {
-                    let Some((to, message)) = start.take() else {
-                        return Poll::Pending; // polled after completion
-                    };
-                    let (reply, receiver) = question_for(|| to.actor());
-                    if let Some(circle) = self.wait.for_answer(&receiver) {
-                        reply.forget();
-                        return Poll::Ready(Err(circle.error()));
-                    }
-                    let sending = Sending::new(to, message, reply);
-                    self.state = AskState::Sending(sending, Some(receiver));
+        match &mut self.state {
+            AskState::Asking(sending, Some(answer)) => {
+                if sending.is_in_line() && sending.poll(cx) == Poll::Ready(Err(Closed)) {
+                    return Poll::Ready(Err(AskError::ActorStopped));
                 }
-                AskState::Sending(sending, receiver) => match (sending.poll(cx), receiver) {
-                    (Poll::Ready(Err(Closed)), _) => {
-                        return Poll::Ready(Err(AskError::ActorStopped));
-                    }
-                    (Poll::Ready(Ok(())), receiver) => match receiver.take() {
-                        Some(receiver) => self.state = AskState::Waiting(receiver),
-                        None => return Poll::Pending, // not reached: taken only here
-                    },
-                    // An end may come while it waits for room: that of a circle.
-                    (Poll::Pending, Some(receiver)) => {
-                        return poll_answer(receiver, &mut self.wait, cx);
-                    }
-                    (Poll::Pending, None) => return Poll::Pending, // not reached either
-                },
-                AskState::Waiting(receiver) => return poll_answer(receiver, &mut self.wait, cx),
-                AskState::Refused(error) => return Poll::Ready(Err(error.clone())),
+                // An end may come in the line as well: that of a circle.
+                poll_answer(answer, &mut self.wait, cx)
             }
+            AskState::Asking(..) => self.begin(cx),
+            AskState::Refused(error) => Poll::Ready(Err(error.clone())),
+        }
+    }
+
+    /// Sends the message. The answer will wake us: the asker's waker is in its place already.
+    fn begin(&mut self, cx: &mut Context<'_>) -> Poll<Result<M::Response, AskError>> {
+        let AskState::Asking(sending, place) = &mut self.state else {
+            return Poll::Pending; // not reached: the only caller has looked
+        };
+        let Some((_, to)) = &mut sending.parcel else {
+            return Poll::Pending; // polled after completion
+        };
+        let (reply, answer) = question_for(|| sending.to.actor(), cx.waker());
+        if let Some(circle) = self.wait.for_answer(&answer) {
+            reply.forget();
+            sending.parcel = None;
+            return Poll::Ready(Err(circle.error()));
+        }
+        *to = reply;
+        *place = Some(answer);
+        match sending.poll(cx) {
+            Poll::Ready(Err(Closed)) => Poll::Ready(Err(AskError::ActorStopped)),
+            Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
         }
     }
 
     /// Leaves the waiting line and gives the answer up; says how far the message has come.
     fn give_up(&mut self) -> Result<M::Response, AskError> {
-        let delivered = match mem::replace(&mut self.state, AskState::New(None)) {
-            AskState::New(_) | AskState::Refused(_) => Delivered::No,
-            AskState::Sending(mut sending, _) => match sending.take_back() {
+        let delivered = match &mut self.state {
+            AskState::Asking(sending, _) => match sending.take_back() {
                 Some((_message, reply)) => {
                     reply.forget();
                     Delivered::No
                 }
-                // It was let in since we looked: it will be handled.
+                // It is in the mailbox, or was let in since we looked: it will be handled.
                 None => Delivered::Accepted,
             },
-            AskState::Waiting(_) => Delivered::Accepted,
+            AskState::Refused(_) => Delivered::No,
         };
         Err(AskError::Timeout { delivered })
     }

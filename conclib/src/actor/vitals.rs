@@ -15,6 +15,7 @@ const STAMP_EVERY: u64 = 16;
 
 /// Only the actor's own task writes, so that plain stores do: they cost as much as ordinary
 /// counters.
+#[repr(align(64))]
 pub(crate) struct Vitals {
     phase: AtomicU8,
     /// The handler that runs, as the macro numbered it.
@@ -67,6 +68,7 @@ impl Vitals {
     }
 
     /// The task is polled: what it begins now began now.
+    #[inline]
     pub(crate) fn polled(&self) {
         if self.handler.load(Ordering::Relaxed) == IDLE {
             self.stamp();
@@ -75,6 +77,7 @@ impl Vitals {
         }
     }
 
+    #[inline]
     pub(crate) fn begin(&self, handler: u16) {
         let many = self.handled.load(Ordering::Relaxed) % STAMP_EVERY == STAMP_EVERY - 1;
         if many || self.paused.load(Ordering::Relaxed) {
@@ -83,6 +86,7 @@ impl Vitals {
         self.handler.store(handler, Ordering::Relaxed);
     }
 
+    #[inline]
     pub(crate) fn handled(&self) {
         self.handler.store(IDLE, Ordering::Relaxed);
         bump(&self.handled);
@@ -136,6 +140,7 @@ impl Vitals {
     }
 
     /// True while a handler runs.
+    #[inline]
     pub(crate) fn is_busy(&self) -> bool {
         self.handler.load(Ordering::Relaxed) != IDLE
     }
@@ -160,6 +165,7 @@ impl Default for Vitals {
     }
 }
 
+#[inline]
 fn bump(counter: &AtomicU64) {
     counter.store(counter.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
 }

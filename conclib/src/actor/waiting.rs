@@ -14,7 +14,7 @@ use std::collections::HashSet;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use super::StopReason;
 use super::cell::{ActorId, AnyActor};
@@ -136,6 +136,7 @@ impl Wait {
     }
 
     /// Like [`here`](Self::here), for an answer.
+    #[inline]
     pub(crate) fn for_answer<R: Send + 'static>(
         &mut self,
         answer: &ReplyReceiver<R>,
@@ -149,14 +150,16 @@ impl Wait {
     }
 }
 
-/// A reply and the place where its answer arrives; followed wherever it goes if an actor asks.
+/// A reply and the place where its answer arrives, for an asker who waits from now on; followed
+/// wherever it goes if an actor asks.
 pub(crate) fn question_for<R: Send + 'static>(
     asked: impl FnOnce() -> Arc<dyn AnyActor>,
+    waker: &Waker,
 ) -> (Reply<R>, ReplyReceiver<R>) {
     if Current::id().is_some() {
-        Reply::owed_by(&asked())
+        Reply::owed_by(&asked(), waker)
     } else {
-        Reply::local()
+        Reply::awaited(waker)
     }
 }
 
@@ -201,6 +204,7 @@ pub(crate) async fn stopped(actor: Arc<dyn AnyActor>) -> StopReason {
 }
 
 /// Waits for an answer.
+#[inline]
 pub(crate) fn poll_answer<R: Send + 'static>(
     answer: &mut ReplyReceiver<R>,
     wait: &mut Wait,

@@ -46,25 +46,32 @@ fn idle() -> Context<'static> {
 /// The receiver's end, with its batch. It checks the bound whenever it holds messages.
 struct Receiver {
     mailbox: Arc<Mailbox<u32>>,
-    batch: VecDeque<u32>,
+    batch: Batch<u32>,
 }
 
 impl Receiver {
     /// A mailbox whose receiver has these messages in hand, and that has room for no more.
     fn full(messages: impl IntoIterator<Item = u32>) -> Self {
-        let batch = VecDeque::from_iter(messages);
-        let mailbox = Mailbox::new(batch.len());
-        mailbox.in_hand.store(batch.len(), Ordering::Release);
+        let messages = VecDeque::from_iter(messages.into_iter().map(Some));
+        let mailbox = Mailbox::new(messages.len());
+        mailbox
+            .hand
+            .in_hand
+            .store(messages.len(), Ordering::Release);
+        mailbox.lock().at_most_in_hand = messages.len();
         Self {
             mailbox: Arc::new(mailbox),
-            batch,
+            batch: Batch {
+                messages,
+                begun: false,
+            },
         }
     }
 
     fn empty(capacity: usize) -> Self {
         Self {
             mailbox: Arc::new(Mailbox::new(capacity)),
-            batch: VecDeque::new(),
+            batch: Batch::default(),
         }
     }
 
@@ -74,9 +81,7 @@ impl Receiver {
     }
 
     fn take(&mut self) -> Option<u32> {
-        let mut item = None;
-        self.mailbox.take(&mut self.batch, &mut item);
-        item
+        self.mailbox.next_in(&mut self.batch)?.take()
     }
 
     /// The next message, or `None` when the mailbox is closed and empty; waits for it.
@@ -88,7 +93,7 @@ impl Receiver {
         if block_on(poll_fn(|cx| mailbox.poll_refill(cx, batch))) == Refill::Closed {
             return None;
         }
-        let waiting = batch.len() + mailbox.lock().queue.len();
+        let waiting = batch.messages.len() + mailbox.lock().queue.len();
         assert!(waiting <= mailbox.capacity, "more than may wait");
         self.take()
     }
@@ -172,8 +177,8 @@ fn nobody_barges_in() {
 #[test]
 fn a_receiver_that_goes_to_sleep_hears_of_a_message() {
     let pushes: [fn(&Mailbox<u32>); 3] = [
-        |mailbox| mailbox.try_push(1).unwrap(),
-        |mailbox| mailbox.push_past_bound(&mut Some(1)).unwrap(),
+        |mailbox| mailbox.try_push(|| Some(1)).unwrap(),
+        |mailbox| mailbox.push_past_bound(|| Some(1)).unwrap(),
         |mailbox| send(mailbox, 1).unwrap(),
     ];
     for push in pushes {
@@ -213,6 +218,7 @@ fn the_last_waker_counts() {
             }
         });
         assert_eq!(receiver.next(), Some(0));
+        assert_eq!(receiver.take(), None);
         let Receiver { mailbox, batch } = &mut receiver;
         let refilled = mailbox.poll_refill(&mut idle(), batch);
         assert_ne!(refilled, Poll::Ready(Refill::Closed));
@@ -244,7 +250,8 @@ fn close_against_a_push_past_the_bound() {
         let mailbox = receiver.mailbox.clone();
         let sender = thread::spawn(move || {
             let mut item = Some(1);
-            mailbox.push_past_bound(&mut item).map_err(|Closed| item)
+            let pushed = mailbox.push_past_bound(|| item.take());
+            pushed.map_err(|_closed| item)
         });
         receiver.mailbox.close();
         let arrived = receiver.rest();
@@ -297,8 +304,8 @@ fn close_and_drain_against_senders() {
         let first = receiver.send(1);
         let second = receiver.send(2);
         assert_eq!(receiver.take(), Some(0));
-        let drained = receiver.mailbox.close_and_drain();
-        let mut seen = Vec::from(drained);
+        let drained = receiver.mailbox.close_and_drain(&mut Batch::default());
+        let mut seen = Vec::from_iter(drained);
         for (message, sender) in [(1, first), (2, second)] {
             if let Err(returned) = sender.join().unwrap() {
                 assert_eq!(returned, Some(message));

@@ -12,23 +12,25 @@ async fn send(mailbox: Arc<Mailbox<u32>>, message: u32) -> Result<(), Option<u32
         .map_err(|Closed| item)
 }
 
-async fn receive(mailbox: &Mailbox<u32>, batch: &mut VecDeque<u32>) -> Option<u32> {
-    if batch.is_empty() && poll_fn(|cx| mailbox.poll_refill(cx, batch)).await == Refill::Closed {
-        return None;
+async fn receive(mailbox: &Mailbox<u32>, batch: &mut Batch<u32>) -> Option<u32> {
+    loop {
+        if let Some(message) = mailbox.next_in(batch) {
+            return message.take();
+        }
+        if poll_fn(|cx| mailbox.poll_refill(cx, batch)).await == Refill::Closed {
+            return None;
+        }
     }
-    let mut item = None;
-    mailbox.take(batch, &mut item).then_some(())?;
-    item
 }
 
 #[tokio::test]
 async fn messages_come_in_order() {
     let mailbox = Mailbox::new(10);
-    let mut batch = VecDeque::new();
+    let mut batch = Batch::default();
     for n in 0..10 {
-        mailbox.try_push(n).unwrap();
+        mailbox.try_push(|| Some(n)).unwrap();
     }
-    assert!(matches!(mailbox.try_push(10), Err(Rejected::Full(10))));
+    assert!(matches!(mailbox.try_push(|| Some(10)), Err(Refused::Full)));
     for n in 0..10 {
         assert_eq!(receive(&mailbox, &mut batch).await, Some(n));
     }
@@ -37,20 +39,20 @@ async fn messages_come_in_order() {
 #[tokio::test]
 async fn capacity_counts_the_batch_in_hand() {
     let mailbox = Mailbox::new(2);
-    let mut batch = VecDeque::new();
-    mailbox.try_push(1).unwrap();
-    mailbox.try_push(2).unwrap();
+    let mut batch = Batch::default();
+    mailbox.try_push(|| Some(1)).unwrap();
+    mailbox.try_push(|| Some(2)).unwrap();
     assert_eq!(receive(&mailbox, &mut batch).await, Some(1));
     assert_eq!(mailbox.load().depth, 1);
-    mailbox.try_push(3).unwrap();
-    assert!(matches!(mailbox.try_push(4), Err(Rejected::Full(4))));
+    mailbox.try_push(|| Some(3)).unwrap();
+    assert!(matches!(mailbox.try_push(|| Some(4)), Err(Refused::Full)));
 }
 
 #[tokio::test]
 async fn senders_wait_in_line_and_nobody_barges_in() {
     let mailbox = Arc::new(Mailbox::new(1));
-    let mut batch = VecDeque::new();
-    mailbox.try_push(0).unwrap();
+    let mut batch = Batch::default();
+    mailbox.try_push(|| Some(0)).unwrap();
     let waiting: Vec<_> = (1..=3)
         .map(|n| tokio::spawn(send(mailbox.clone(), n)))
         .collect();
@@ -59,28 +61,28 @@ async fn senders_wait_in_line_and_nobody_barges_in() {
     }
     assert_eq!(receive(&mailbox, &mut batch).await, Some(0));
     // There is room for one, and it belongs to the first in line.
-    assert!(matches!(mailbox.try_push(9), Err(Rejected::Full(9))));
+    assert!(matches!(mailbox.try_push(|| Some(9)), Err(Refused::Full)));
     for n in 1..=3 {
         assert_eq!(receive(&mailbox, &mut batch).await, Some(n));
     }
     for sender in waiting {
         sender.await.unwrap().unwrap();
     }
-    mailbox.try_push(9).unwrap();
+    mailbox.try_push(|| Some(9)).unwrap();
 }
 
 #[tokio::test]
 async fn closing_gives_waiting_messages_back_and_keeps_queued_ones() {
     let mailbox = Arc::new(Mailbox::new(1));
-    let mut batch = VecDeque::new();
-    mailbox.try_push(0).unwrap();
+    let mut batch = Batch::default();
+    mailbox.try_push(|| Some(0)).unwrap();
     let waiting = tokio::spawn(send(mailbox.clone(), 1));
     while mailbox.lock().line.is_empty() {
         tokio::task::yield_now().await;
     }
     mailbox.close();
     assert_eq!(waiting.await.unwrap(), Err(Some(1)));
-    assert!(matches!(mailbox.try_push(2), Err(Rejected::Closed(2))));
+    assert!(matches!(mailbox.try_push(|| Some(2)), Err(Refused::Closed)));
     assert_eq!(receive(&mailbox, &mut batch).await, Some(0));
     assert_eq!(receive(&mailbox, &mut batch).await, None);
 }
@@ -88,21 +90,21 @@ async fn closing_gives_waiting_messages_back_and_keeps_queued_ones() {
 #[tokio::test]
 async fn a_dropped_wait_leaves_the_line() {
     let mailbox = Arc::new(Mailbox::new(1));
-    mailbox.try_push(0).unwrap();
+    mailbox.try_push(|| Some(0)).unwrap();
     let (mut ticket, mut item) = (None, Some(1));
     let first = poll_fn(|cx| Poll::Ready(mailbox.poll_push(cx, &mut ticket, &mut item))).await;
     assert!(first.is_pending());
     assert_eq!(mailbox.withdraw(ticket.unwrap()), Some(1));
     assert_eq!(mailbox.withdraw(ticket.unwrap()), None);
-    let mut batch = VecDeque::new();
+    let mut batch = Batch::default();
     assert_eq!(receive(&mailbox, &mut batch).await, Some(0));
-    mailbox.try_push(2).unwrap();
+    mailbox.try_push(|| Some(2)).unwrap();
 }
 
 #[tokio::test]
 async fn the_line_shrinks_when_it_has_gone() {
     let mailbox = Mailbox::new(1);
-    let mut batch = VecDeque::new();
+    let mut batch = Batch::default();
     let mut items: Vec<_> = (0..10_000).map(|n| (None, Some(n))).collect();
     for (ticket, item) in &mut items {
         let pushed = poll_fn(|cx| Poll::Ready(mailbox.poll_push(cx, ticket, item))).await;
@@ -111,6 +113,7 @@ async fn the_line_shrinks_when_it_has_gone() {
     while mailbox.load().depth > 0 {
         receive(&mailbox, &mut batch).await;
     }
+    assert!(mailbox.next_in(&mut batch).is_none());
     let idle = poll_fn(|cx| Poll::Ready(mailbox.poll_refill(cx, &mut batch))).await;
     assert!(idle.is_pending());
     let state = mailbox.lock();
@@ -137,7 +140,7 @@ impl Drop for Looks {
 #[test]
 fn wakers_are_dropped_outside_the_lock() {
     let mailbox = Arc::new(Mailbox::new(1));
-    mailbox.try_push(0).unwrap();
+    mailbox.try_push(|| Some(0)).unwrap();
     let seen_locked = Arc::new(AtomicBool::new(false));
     let (mut ticket, mut item) = (None, Some(1));
     let mut poll = || {
@@ -157,16 +160,17 @@ fn wakers_are_dropped_outside_the_lock() {
 #[tokio::test]
 async fn buffers_shrink_when_they_are_drained() {
     let mailbox = Mailbox::new(usize::MAX);
-    let mut batch = VecDeque::new();
+    let mut batch = Batch::default();
     for n in 0..100_000 {
-        mailbox.try_push(n).unwrap();
+        mailbox.try_push(|| Some(n)).unwrap();
     }
     while mailbox.load().depth > 0 {
         receive(&mailbox, &mut batch).await;
     }
+    assert!(mailbox.next_in(&mut batch).is_none());
     let idle = poll_fn(|cx| Poll::Ready(mailbox.poll_refill(cx, &mut batch))).await;
     assert!(idle.is_pending());
-    assert!(batch.capacity() * size_of::<u32>() <= KEPT_BYTES * 2);
+    assert!(batch.messages.capacity() * size_of::<u32>() <= KEPT_BYTES * 2);
     assert!(mailbox.lock().queue.capacity() * size_of::<u32>() <= KEPT_BYTES * 2);
 }
 
@@ -184,7 +188,7 @@ async fn many_senders_lose_nothing_and_keep_their_order() {
         });
     }
     let mut next = [0; SENDERS as usize];
-    let mut batch = VecDeque::new();
+    let mut batch = Batch::default();
     for _ in 0..SENDERS * EACH {
         let message = receive(&mailbox, &mut batch).await.unwrap();
         let sender = (message / EACH) as usize;
@@ -210,9 +214,9 @@ fn a_sender_may_be_let_in_past_the_bound_and_past_others() {
     assert_eq!(mailbox.load().senders, 1);
     mailbox.let_in(last); // once
     assert_eq!(mailbox.load().depth, 2);
-    let mut batch = VecDeque::new();
+    let mut batch = Batch::default();
     assert!(mailbox.poll_refill(&mut cx, &mut batch).is_ready());
-    assert_eq!(batch, [0, 2]);
+    assert_eq!(batch.messages, [Some(0), Some(2)]);
 }
 
 #[test]
@@ -220,23 +224,25 @@ fn one_that_tells_itself_more_than_the_bound_shuts_nobody_out() {
     let mailbox = Mailbox::new(1);
     let mut cx = Context::from_waker(Waker::noop());
     let mut ticket = None;
-    let _ = mailbox.push_past_bound(&mut Some(0));
-    let _ = mailbox.push_past_bound(&mut Some(0));
+    let _ = mailbox.push_past_bound(|| Some(0));
+    let _ = mailbox.push_past_bound(|| Some(0));
     assert!(
         mailbox
             .poll_push(&mut cx, &mut ticket, &mut Some(1))
             .is_pending()
     );
-    let (mut batch, mut item) = (VecDeque::new(), None);
+    let mut batch = Batch::default();
     for _ in 0..8 {
-        if batch.is_empty() {
-            assert!(mailbox.poll_refill(&mut cx, &mut batch).is_ready());
-        }
-        assert!(mailbox.take(&mut batch, &mut item));
-        if item == Some(1) {
+        let message = loop {
+            match mailbox.next_in(&mut batch) {
+                Some(message) => break message.take(),
+                None => assert!(mailbox.poll_refill(&mut cx, &mut batch).is_ready()),
+            }
+        };
+        if message == Some(1) {
             return;
         }
-        let _ = mailbox.push_past_bound(&mut Some(0)); // as its handler does
+        let _ = mailbox.push_past_bound(|| Some(0)); // as its handler does
     }
     panic!("the sender is still in the line");
 }

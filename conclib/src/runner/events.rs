@@ -1,6 +1,5 @@
 //! Where an actor's next message comes from: its batch, its ticks and timers, its mailbox.
 
-use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::{self, Poll};
@@ -9,82 +8,88 @@ use tokio::time::{Instant, Sleep};
 
 use crate::actor::cell::ActorCell;
 use crate::actor::{Actor, Context, Handlers};
-use crate::mailbox::Refill;
+use crate::mailbox::{Batch, Refill};
 use crate::schedule::{Due, Moment, Tick, Verdict};
 
 pub(super) struct Events<'a, A: Actor> {
     cell: &'a ActorCell<A>,
     /// What was swapped out of the mailbox and is not handled yet.
-    batch: &'a mut VecDeque<A::Inbox>,
+    batch: &'a mut Batch<A::Inbox>,
     /// `None` for an actor without ticks.
     ticks: Option<Ticks<A>>,
+    /// The message of a tick or a timer, while it is handled.
+    tick: Option<A::Inbox>,
     /// The last event was a tick or a timer, so that a message has its turn if there is one.
     ticked: bool,
+    /// The mailbox is closed and empty.
+    closed: bool,
 }
 
-/// What the wait for a message brought.
-enum Wake {
-    Messages,
-    Tick,
-    Interrupted,
-    Closed,
+/// What there is to do next.
+pub(super) enum Next<'a, T> {
+    /// To handle the message in this place.
+    Message(&'a mut Option<T>),
+    /// To wait for one.
+    Nothing,
+    /// Nothing any more: the actor is to stop and has handled what was queued, or the life is
+    /// interrupted.
+    End,
 }
 
 impl<'a, A: Actor> Events<'a, A> {
-    pub(super) fn new(cell: &'a ActorCell<A>, batch: &'a mut VecDeque<A::Inbox>) -> Self {
+    pub(super) fn new(cell: &'a ActorCell<A>, batch: &'a mut Batch<A::Inbox>) -> Self {
         Self {
             cell,
             batch,
             ticks: Ticks::new(A::ticks()),
+            tick: None,
             ticked: false,
+            closed: false,
         }
     }
 
-    /// Puts the next message into `inbox`; false when there is none any more, or when the life is
-    /// interrupted.
-    pub(super) async fn next(
-        &mut self,
-        ctx: &mut Context<A>,
-        inbox: &mut Option<A::Inbox>,
-    ) -> bool {
-        loop {
-            if self.is_interrupted() {
-                return false;
-            }
-            if !self.ticked && self.due(ctx, inbox) {
-                self.ticked = true;
-                return true;
-            }
-            if self.cell.mailbox.take(self.batch, inbox) {
+    /// The next message, if there is one.
+    #[inline]
+    pub(super) fn next(&mut self, ctx: &mut Context<A>) -> Next<'_, A::Inbox> {
+        if self.closed || self.is_interrupted() {
+            return Next::End;
+        }
+        if !self.ticked && self.due(ctx) {
+            self.ticked = true;
+            return Next::Message(&mut self.tick);
+        }
+        match self.cell.mailbox.next_in(self.batch) {
+            Some(message) => {
                 self.ticked = false;
-                return true;
+                Next::Message(message)
             }
-            match self.wait(ctx).await {
-                Wake::Messages => {}
-                Wake::Tick => self.ticked = false,
-                Wake::Interrupted | Wake::Closed => return false,
-            }
+            None => Next::Nothing,
         }
     }
 
     /// A life that is to make way for another goes on if there is none: who was asked to stop
     /// handles what is queued.
+    #[inline]
     fn is_interrupted(&self) -> bool {
         let control = &self.cell.control;
         control.is_interrupted() && !(control.makes_way() && self.cell.mailbox.is_closed())
     }
 
-    /// Puts a tick or a timer's message that is due into `inbox`: the one that has been due
+    /// Puts a tick or a timer's message that is due into its place: the one that has been due
     /// longest, so that ticks that are always late keep no timer waiting.
     ///
     /// They end when the actor is asked to stop; messages that wait are still handled.
-    fn due(&mut self, ctx: &mut Context<A>, inbox: &mut Option<A::Inbox>) -> bool {
+    #[inline]
+    fn due(&mut self, ctx: &mut Context<A>) -> bool {
+        // Nearly all actors have neither, and never look at a clock.
+        let has_some = self.ticks.is_some() || ctx.belongings_mut().is_some();
+        has_some && self.take_due(ctx)
+    }
+
+    fn take_due(&mut self, ctx: &mut Context<A>) -> bool {
         let timers = ctx
             .belongings_mut()
             .map(|belongings| &mut belongings.timers);
-        if self.ticks.is_none() && timers.is_none() {
-            return false; // nearly all actors never look at a clock
-        }
         let now = Instant::now();
         let is_due = |at: &Instant| *at <= now;
         let tick = self.ticks.as_ref().map(Ticks::earliest).filter(is_due);
@@ -98,22 +103,26 @@ impl<'a, A: Actor> Events<'a, A> {
             return false;
         }
         let tick_first = tick.is_some_and(|tick| timer.is_none_or(|timer| tick <= timer));
-        *inbox = if tick_first {
+        self.tick = if tick_first {
             self.ticks.as_mut().and_then(Ticks::due)
         } else {
             timers.and_then(|timers| timers.due(now))
         };
-        inbox.is_some()
+        self.tick.is_some()
     }
 
-    fn wait(&mut self, ctx: &mut Context<A>) -> impl Future<Output = Wake> {
+    /// Waits until there may be something to do.
+    pub(super) fn wait(&mut self, ctx: &mut Context<A>) -> impl Future<Output = ()> {
         poll_fn(move |cx| {
             if self.is_interrupted() {
-                return Poll::Ready(Wake::Interrupted);
+                return Poll::Ready(());
             }
             match self.cell.mailbox.poll_refill(cx, self.batch) {
-                Poll::Ready(Refill::Ready) => return Poll::Ready(Wake::Messages),
-                Poll::Ready(Refill::Closed) => return Poll::Ready(Wake::Closed),
+                Poll::Ready(Refill::Ready) => return Poll::Ready(()),
+                Poll::Ready(Refill::Closed) => {
+                    self.closed = true;
+                    return Poll::Ready(());
+                }
                 Poll::Pending => {}
             }
             let ticks = self.ticks.as_mut();
@@ -122,7 +131,8 @@ impl<'a, A: Actor> Events<'a, A> {
                 fired |= belongings.timers.poll(cx).is_ready();
             }
             if fired {
-                Poll::Ready(Wake::Tick)
+                self.ticked = false; // there is no message whose turn it could be
+                Poll::Ready(())
             } else {
                 Poll::Pending
             }

@@ -83,7 +83,10 @@ async fn guarded_unless<A: Handlers, F: Future>(
         match catch_unwind(AssertUnwindSafe(|| running.poll(cx))) {
             Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
             Ok(Poll::Pending) => {
-                cell.mailbox.admit_before_waiting();
+                // Without a message in hand it has looked after those who wait itself.
+                if cell.vitals.is_busy() {
+                    cell.mailbox.admit_before_waiting();
+                }
                 Poll::Pending
             }
             Err(panic) => Poll::Ready(Err(Interrupted::Panicked(caught(panic)))),

@@ -1,7 +1,6 @@
 //! The control word, and an actor's life with its mailbox, under loom: each test holds in every
 //! order of its threads' steps. A task that sleeps for ever fails it.
 
-use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -9,7 +8,7 @@ use std::task::{Context, Poll};
 use loom::thread;
 
 use super::*;
-use crate::mailbox::{Mailbox, Refill};
+use crate::mailbox::{Batch, Mailbox, Refill};
 use crate::sync::model::{block_on, explore};
 
 /// Waits for the kill as the runner does: says whom to wake, then looks.
@@ -88,7 +87,7 @@ enum End {
 struct Life {
     mailbox: Arc<Mailbox<u32>>,
     control: Arc<Control>,
-    batch: VecDeque<u32>,
+    batch: Batch<u32>,
     handled: Vec<u32>,
 }
 
@@ -97,7 +96,7 @@ impl Life {
         Self {
             mailbox: Arc::new(Mailbox::new(capacity)),
             control: Arc::new(Control::default()),
-            batch: VecDeque::new(),
+            batch: Batch::default(),
             handled: Vec::new(),
         }
     }
@@ -123,9 +122,8 @@ impl Life {
         let mut left = fails_after;
         self.guarded(|life, cx| {
             loop {
-                let mut item = None;
-                if life.mailbox.take(&mut life.batch, &mut item) {
-                    life.handled.extend(item);
+                if let Some(message) = life.mailbox.next_in(&mut life.batch) {
+                    life.handled.extend(message.take());
                     left -= 1;
                     if left == 0 {
                         return Poll::Ready(End::Failed);
@@ -143,8 +141,7 @@ impl Life {
 
     /// The end of the task: what was not handled.
     fn end(&mut self) -> Vec<u32> {
-        let waiting = self.mailbox.close_and_drain();
-        let refused = self.batch.drain(..).chain(waiting).collect();
+        let refused = self.mailbox.close_and_drain(&mut self.batch).collect();
         self.control.forget_task();
         refused
     }
