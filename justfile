@@ -16,12 +16,22 @@ loom:
 # Format and lints, as strict as the CI.
 lint:
     cargo fmt --all --check
-    cargo clippy --workspace --all-targets --all-features -- -D warnings
+    cargo clippy --all-targets --all-features -- -D warnings
 
 # The documentation, in target/doc.
 doc:
-    cargo doc --workspace --no-deps --all-features
+    cargo doc --no-deps --all-features
 
 # How many messages per second, on this machine.
 bench:
     cargo run --release -p conclib-examples --example throughput
+
+# conclib beside other actor frameworks, as a table; with `--charts docs`, the charts of growth.
+[positional-arguments]
+bench-runtime *arguments:
+    cargo run --release -p conclib-benches --bin runtime -- "$@"
+
+# The bus beside NATS and simpler ways over Redis, as a table.
+[positional-arguments]
+bench-bus *arguments:
+    cargo run --release -p conclib-benches --bin bus -- "$@"

@@ -1,0 +1,131 @@
+//! What the bus must be able to do.
+
+use conclib_benches::report::Limit;
+
+use crate::peers::Peer;
+use crate::plan::Row;
+use crate::results::{Metric, Results};
+
+/// What conclib is compared with.
+#[derive(Debug, Clone, Copy)]
+enum Against {
+    /// This peer in the same row.
+    Peer(Peer),
+    /// conclib itself in another row.
+    Row(&'static str, &'static str),
+}
+
+/// conclib's value divided by the other one is at most, or at least, the bound: as it is better.
+#[derive(Debug)]
+struct Promise {
+    row: &'static str,
+    metric: Metric,
+    against: Against,
+    bound: f64,
+}
+
+const PROMISES: [Promise; 7] = [
+    promise("1", Metric::P50, Against::Peer(Peer::Nats), 1.2),
+    promise("1", Metric::P50, Against::Peer(Peer::RawSockets), 1.7),
+    promise("64", Metric::Throughput, Against::Peer(Peer::Nats), 1.3),
+    promise(
+        "64",
+        Metric::Throughput,
+        Against::Peer(Peer::NaiveLoop),
+        20.0,
+    ),
+    promise("512", Metric::Throughput, Against::Peer(Peer::Nats), 2.0),
+    promise("4096", Metric::Throughput, Against::Peer(Peer::Nats), 2.0),
+    promise(
+        "4096",
+        Metric::Throughput,
+        Against::Row("512", "conclib with 512 callers"),
+        1.0,
+    ),
+];
+
+const fn promise(row: &'static str, metric: Metric, against: Against, bound: f64) -> Promise {
+    Promise {
+        row,
+        metric,
+        against,
+        bound,
+    }
+}
+
+/// The limits of a line, of those whose both sides were measured.
+pub(crate) fn judge(results: &Results, row: &Row, metric: Metric) -> Vec<Limit> {
+    let here = PROMISES
+        .iter()
+        .filter(|promise| promise.row == row.id && promise.metric == metric);
+    here.filter_map(|promise| promise.judge(results)).collect()
+}
+
+impl Promise {
+    fn judge(&self, results: &Results) -> Option<Limit> {
+        let (against, other) = match self.against {
+            Against::Peer(peer) => (peer.name(), (self.row, peer)),
+            Against::Row(row, name) => (name, (row, Peer::Conclib)),
+        };
+        let measured = results.ratio(self.metric, (self.row, Peer::Conclib), other)?;
+        Some(Limit::new(
+            against,
+            self.bound,
+            measured,
+            self.metric.better(),
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::call::Sample;
+    use crate::plan::ROWS;
+
+    fn add(results: &mut Results, row: &str, peer: Peer, asks: u64, p50: f64) {
+        let row = ROWS.iter().find(|known| known.id == row).expect("a row");
+        let sample = Sample {
+            asks,
+            seconds: 1.0,
+            p50,
+            ..Sample::default()
+        };
+        results.add(row, peer, 0, sample);
+    }
+
+    fn verdicts(results: &Results, row: usize, metric: Metric) -> Vec<bool> {
+        judge(results, &ROWS[row], metric)
+            .iter()
+            .map(|limit| limit.holds)
+            .collect()
+    }
+
+    #[test]
+    fn times_are_at_most_and_throughput_is_at_least() {
+        let mut results = Results::default();
+        add(&mut results, "1", Peer::Conclib, 1, 150.0);
+        add(&mut results, "1", Peer::Nats, 1, 130.0);
+        add(&mut results, "1", Peer::RawSockets, 1, 80.0);
+        assert_eq!(verdicts(&results, 0, Metric::P50), [true, false]);
+        add(&mut results, "512", Peer::Conclib, 410, 1.0);
+        add(&mut results, "512", Peer::Nats, 200, 1.0);
+        add(&mut results, "4096", Peer::Conclib, 400, 1.0);
+        assert_eq!(verdicts(&results, 3, Metric::Throughput), [true]);
+        assert_eq!(
+            verdicts(&results, 4, Metric::Throughput),
+            [false],
+            "slower than with 512"
+        );
+    }
+
+    #[test]
+    fn each_limit_names_a_row_that_there_is() {
+        for promise in &PROMISES {
+            assert!(ROWS.iter().any(|row| row.id == promise.row));
+            if let Against::Row(id, _) = promise.against {
+                assert!(ROWS.iter().any(|row| row.id == id));
+            }
+        }
+    }
+}

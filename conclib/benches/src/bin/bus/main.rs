@@ -1,0 +1,65 @@
+//! How fast the bus is: conclib beside NATS, beside the simple way over Redis, and beside what
+//! bare sockets need.
+//!
+//! ```text
+//! cargo run --release -p conclib-benches --bin bus -- [options]
+//! ```
+//!
+//! Servers, responders and callers are processes of their own on this machine. Round after round
+//! each row is measured with one peer after another, and ratios are taken within a round: what
+//! disturbs the machine for long disturbs all of them.
+//!
+//! | module | what |
+//! |---|---|
+//! | `options`, `plan`, `peers` | what is measured: rows, and who answers them |
+//! | `respond`, `call`, `relay`, `keep` | the processes: the same executable, with another first word |
+//! | `load`, `histogram`, `payload` | within a caller: tasks that ask, times, and what is checked |
+//! | `servers`, `children` | starting and ending processes |
+//! | `run`, `results`, `limits` | round after round; what came out; whether it is enough |
+
+use std::error::Error;
+use std::process::ExitCode;
+
+mod call;
+mod children;
+mod histogram;
+mod keep;
+mod limits;
+mod load;
+mod options;
+mod payload;
+mod peers;
+mod plan;
+mod relay;
+mod respond;
+mod results;
+mod run;
+mod servers;
+mod words;
+
+/// What went wrong, for whoever reads the terminal.
+type Problem = Box<dyn Error + Send + Sync>;
+
+/// A count or a size as a number to calculate with. All of them are far below 2^53.
+#[allow(clippy::cast_precision_loss, reason = "see above")]
+fn float(count: u64) -> f64 {
+    count as f64
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let outcome = match arguments.split_first() {
+        Some((first, rest)) if first == "respond" => respond::main(rest),
+        Some((first, rest)) if first == "call" => call::main(rest),
+        Some((first, rest)) if first == "relay" => relay::main(rest),
+        Some((first, rest)) if first == "keep" => keep::main(rest),
+        _ => run::main(&arguments),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            eprintln!("{problem}");
+            ExitCode::FAILURE
+        }
+    }
+}

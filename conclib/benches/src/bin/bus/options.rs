@@ -1,0 +1,162 @@
+//! The command line.
+
+use std::time::Duration;
+
+use crate::Problem;
+use crate::peers::Peer;
+use crate::plan::{ROWS, Row, Spans};
+use crate::words::Words;
+
+const USAGE: &str = "\
+options of the benchmark `bus`:
+  --rounds <n>     how often each row is measured (5)
+  --row <id>       only this row; may be repeated: 1, 16, 64, 512, 4096, 64x16KiB
+  --peer <name>    only this peer; may be repeated: conclib, nats, naive, raw
+  --seconds <s>    how long each measurement takes (1)
+  --quick          one short round, to see that everything runs
+  --delay <time>   conclib alone, at 64, 512 and 4096 callers, to a Redis that is this far away
+                   each way, such as 500us";
+
+/// Rows of a run with a delay.
+const FAR_ROWS: [&str; 3] = ["64", "512", "4096"];
+
+/// What a run is asked to do.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Options {
+    /// How often each row is measured.
+    pub(crate) rounds: usize,
+    pub(crate) rows: Vec<&'static Row>,
+    pub(crate) peers: Vec<Peer>,
+    /// How long each measurement takes.
+    pub(crate) spans: Spans,
+    /// How far away Redis is, each way.
+    pub(crate) delay: Option<Duration>,
+}
+
+impl Options {
+    pub(crate) fn parse(arguments: &[String]) -> Result<Self, Problem> {
+        Self::read(arguments).map_err(|problem| format!("{problem}\n\n{USAGE}").into())
+    }
+
+    fn read(arguments: &[String]) -> Result<Self, Problem> {
+        let mut words = Words::new(arguments);
+        let (mut rows, mut peers) = (Vec::new(), Vec::new());
+        let (mut rounds, mut delay) = (5, None);
+        let mut spans = Spans {
+            warm_up: Duration::from_millis(400),
+            measured: Duration::from_secs(1),
+        };
+        while let Some(option) = words.next() {
+            match option {
+                "--rounds" => rounds = words.take::<usize>("number of rounds")?.max(1),
+                "--row" => rows.push(find_row(&words.take::<String>("row")?)?),
+                "--peer" => peers.push(words.take::<Peer>("peer")?),
+                "--seconds" => spans.measured = seconds(words.take("number of seconds")?)?,
+                "--quick" => {
+                    rounds = 1;
+                    spans.warm_up = Duration::from_millis(100);
+                    spans.measured = Duration::from_millis(200);
+                }
+                "--delay" => delay = Some(time(&words.take::<String>("delay")?)?),
+                other => return Err(format!("there is no option `{other}`").into()),
+            }
+        }
+        if delay.is_some() {
+            if peers.iter().any(|peer| *peer != Peer::Conclib) {
+                return Err("with a delay conclib alone is measured".into());
+            }
+            peers = vec![Peer::Conclib];
+            if rows.is_empty() {
+                rows = ROWS
+                    .iter()
+                    .filter(|row| FAR_ROWS.contains(&row.id))
+                    .collect();
+            }
+        }
+        if rows.is_empty() {
+            rows = ROWS.iter().collect();
+        }
+        if peers.is_empty() {
+            peers = Peer::ALL.to_vec();
+        }
+        Ok(Self {
+            rounds,
+            rows,
+            peers,
+            spans,
+            delay,
+        })
+    }
+}
+
+fn find_row(id: &str) -> Result<&'static Row, Problem> {
+    let found = ROWS.iter().find(|row| row.id == id);
+    found.ok_or_else(|| format!("there is no row `{id}`").into())
+}
+
+fn seconds(number: f64) -> Result<Duration, Problem> {
+    match Duration::try_from_secs_f64(number) {
+        Ok(time) if !time.is_zero() => Ok(time),
+        _ => Err(format!("`{number}` is no time to measure").into()),
+    }
+}
+
+fn time(word: &str) -> Result<Duration, Problem> {
+    humantime::parse_duration(word).map_err(|error| format!("`{word}`: {error}").into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Options, String> {
+        let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        Options::parse(&words).map_err(|problem| problem.to_string())
+    }
+
+    #[test]
+    fn everything_is_measured_unless_said() {
+        let options = parse("").expect("no options");
+        assert_eq!(options.rounds, 5);
+        assert_eq!(options.rows.len(), ROWS.len());
+        assert_eq!(options.peers, Peer::ALL);
+        assert_eq!(options.delay, None);
+    }
+
+    #[test]
+    fn rows_and_peers_are_chosen() {
+        let options =
+            parse("--row 64 --row 4096 --peer conclib --peer nats --rounds 3 --seconds 0.5")
+                .expect("options");
+        let rows: Vec<_> = options.rows.iter().map(|row| row.id).collect();
+        assert_eq!(rows, ["64", "4096"]);
+        assert_eq!(options.peers, [Peer::Conclib, Peer::Nats]);
+        assert_eq!(options.rounds, 3);
+        assert_eq!(options.spans.measured, Duration::from_millis(500));
+    }
+
+    #[test]
+    fn a_delay_is_for_conclib_with_many_callers() {
+        let options = parse("--delay 500us").expect("options");
+        assert_eq!(options.delay, Some(Duration::from_micros(500)));
+        assert_eq!(options.peers, [Peer::Conclib]);
+        assert_eq!(options.rows.len(), 3);
+        assert!(parse("--delay 500us --peer nats").is_err());
+    }
+
+    #[test]
+    fn a_wrong_option_tells_what_is_allowed() {
+        for line in [
+            "--rows 5",
+            "--row 5",
+            "--peer zmq",
+            "--rounds x",
+            "--rounds",
+            "--seconds 0",
+            "--delay x",
+        ] {
+            let problem = parse(line).expect_err(line);
+            assert!(problem.contains("options of the benchmark"), "{problem}");
+        }
+    }
+}

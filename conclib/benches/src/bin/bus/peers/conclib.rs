@@ -1,0 +1,75 @@
+//! conclib: a typed message, its actor, and a client.
+
+use std::future::Future;
+
+use conclib::prelude::*;
+use conclib::{Config, ProxyClient, start_proxy};
+use serde_bytes::ByteBuf;
+
+use crate::Problem;
+use crate::load::Ask;
+
+const URN: &str = "echo";
+
+/// The answer is the payload.
+#[derive(ActorMessage, Serialize, Deserialize, Debug)]
+#[message(response = ByteBuf)]
+struct Echo {
+    #[serde(with = "serde_bytes")]
+    payload: Vec<u8>,
+}
+
+/// Its mailbox has room for one question of each of 4,096 callers.
+#[derive(Actor)]
+#[actor(urn = "echo", mailbox = 8192)]
+struct Echoer;
+
+#[handlers]
+impl Echoer {
+    #[handler]
+    fn echo(&mut self, message: Echo) -> ByteBuf {
+        ByteBuf::from(message.payload)
+    }
+}
+
+fn config(port: u16) -> Result<Config, Problem> {
+    Ok(Config::new(&format!("redis://127.0.0.1:{port}"))?)
+}
+
+/// Serves until `stop` comes; the lease is released then.
+pub(crate) async fn respond(
+    port: u16,
+    ready: impl FnOnce(),
+    stop: impl Future<Output = ()>,
+) -> Result<(), Problem> {
+    let system = ActorSystem::new();
+    let proxy = start_proxy(&system, &config(port)?).await?;
+    system.spawn(Echoer).await?;
+    ready();
+    tokio::select! {
+        () = stop => { system.shutdown().await; }
+        _ = proxy.stopped() => return Err("the proxy has stopped".into()),
+    }
+    Ok(())
+}
+
+/// The asking end.
+#[derive(Clone)]
+pub(crate) struct Caller {
+    client: ProxyClient,
+}
+
+impl Caller {
+    pub(crate) async fn connect(port: u16) -> Result<Self, Problem> {
+        let client = ProxyClient::connect(&config(port)?).await?;
+        Ok(Self { client })
+    }
+}
+
+impl Ask for Caller {
+    type Answer = ByteBuf;
+
+    async fn ask(&self, payload: Vec<u8>) -> Result<ByteBuf, Problem> {
+        Ok(self.client.ask(URN, Echo { payload }).await?)
+    }
+}

@@ -1,0 +1,136 @@
+//! The simple way over Redis: a list for questions, a channel for the answers of a client, and one
+//! command after another.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use fred::clients::Client;
+use fred::interfaces::{ClientLike, EventInterface, ListInterface, PubsubInterface};
+use fred::types::config::Config;
+use fred::types::{Builder, Value};
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use crate::Problem;
+use crate::load::Ask;
+
+const QUESTIONS: &str = "naive:questions";
+
+/// How long an answer may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Answers that may wait to be received: beyond, fred loses them. Its default is 32.
+const ANSWERS: usize = 8192;
+
+/// What is pushed, and what is published.
+#[derive(Serialize, Deserialize)]
+struct Frame {
+    id: u64,
+    /// The channel of whoever asks.
+    reply_to: String,
+    payload: ByteBuf,
+}
+
+async fn connect(port: u16) -> Result<Client, Problem> {
+    let config = Config::from_url(&format!("redis://127.0.0.1:{port}"))?;
+    let client = Builder::from_config(config)
+        .with_connection_config(|connection| connection.tcp.nodelay = Some(true))
+        .with_performance_config(|performance| performance.broadcast_channel_capacity = ANSWERS)
+        .build()?;
+    client.init().await?;
+    Ok(client)
+}
+
+/// Serves as long as the server does.
+pub(crate) async fn respond(port: u16, ready: impl FnOnce()) -> Result<(), Problem> {
+    let client = connect(port).await?;
+    ready();
+    loop {
+        let (_, bytes): (String, Bytes) = client.blpop(QUESTIONS, 0.0).await?;
+        let question: Frame = rmp_serde::from_slice(&bytes)?;
+        let answer = rmp_serde::to_vec(&question)?;
+        let _: i64 = client.publish(question.reply_to, answer.as_slice()).await?;
+    }
+}
+
+/// Those who wait, by the ids of their questions.
+type Pending = Arc<Mutex<HashMap<u64, oneshot::Sender<ByteBuf>>>>;
+
+/// The asking end.
+#[derive(Clone)]
+pub(crate) struct Caller {
+    /// Pushes the questions.
+    client: Client,
+    /// Where the answers come; kept so that the subscription lives.
+    _subscriber: Client,
+    /// The name of that channel.
+    channel: Arc<str>,
+    pending: Pending,
+    next: Arc<AtomicU64>,
+}
+
+impl Caller {
+    pub(crate) async fn connect(port: u16) -> Result<Self, Problem> {
+        let client = connect(port).await?;
+        let subscriber = connect(port).await?;
+        let channel: Arc<str> = format!("naive:answers:{}", std::process::id()).into();
+        let pending = Pending::default();
+        tokio::spawn(receive(subscriber.clone(), pending.clone()));
+        subscriber.subscribe(&*channel).await?;
+        // The subscription is there when this is answered.
+        let _: Value = subscriber.ping(None).await?;
+        Ok(Self {
+            client,
+            _subscriber: subscriber,
+            channel,
+            pending,
+            next: Arc::default(),
+        })
+    }
+}
+
+/// Gives each answer to whoever waits for it.
+async fn receive(subscriber: Client, pending: Pending) {
+    let mut messages = subscriber.message_rx();
+    while let Ok(message) = messages.recv().await {
+        let Some(bytes) = message.value.as_bytes() else {
+            continue;
+        };
+        let Ok(answer) = rmp_serde::from_slice::<Frame>(bytes) else {
+            continue;
+        };
+        let asker = pending
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&answer.id);
+        if let Some(asker) = asker {
+            // Whoever asked may have given up.
+            let _ = asker.send(answer.payload);
+        }
+    }
+}
+
+impl Ask for Caller {
+    type Answer = ByteBuf;
+
+    async fn ask(&self, payload: Vec<u8>) -> Result<ByteBuf, Problem> {
+        let question = Frame {
+            id: self.next.fetch_add(1, Relaxed),
+            reply_to: (*self.channel).to_owned(),
+            payload: ByteBuf::from(payload),
+        };
+        let bytes = rmp_serde::to_vec(&question)?;
+        let (sender, answer) = oneshot::channel();
+        self.pending
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(question.id, sender);
+        let _: i64 = self.client.rpush(QUESTIONS, bytes.as_slice()).await?;
+        Ok(timeout(PATIENCE, answer).await??)
+    }
+}

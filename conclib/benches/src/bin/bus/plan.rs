@@ -1,0 +1,58 @@
+//! What is measured.
+
+use std::time::Duration;
+
+use crate::peers::Peer;
+
+/// Some callers, and how much each of them sends.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Row {
+    /// What the option `--row` calls it.
+    pub(crate) id: &'static str,
+    /// What the table calls it.
+    pub(crate) name: &'static str,
+    /// Tasks that ask, each one question after another.
+    pub(crate) callers: usize,
+    /// Bytes of a question and of its answer.
+    pub(crate) payload: usize,
+}
+
+/// All rows, in the order of the table.
+pub(crate) const ROWS: [Row; 6] = [
+    row("1", "1 caller", 1, 64),
+    row("16", "16 callers", 16, 64),
+    row("64", "64 callers", 64, 64),
+    row("512", "512 callers", 512, 64),
+    row("4096", "4,096 callers", 4096, 64),
+    row("64x16KiB", "64 callers, 16 KiB", 64, 16 * 1024),
+];
+
+const fn row(id: &'static str, name: &'static str, callers: usize, payload: usize) -> Row {
+    Row {
+        id,
+        name,
+        callers,
+        payload,
+    }
+}
+
+impl Row {
+    /// Whether this peer is measured in this row: bare sockets carry one caller, and one pop after
+    /// another says at 64 callers all that it has to say.
+    pub(crate) fn suits(&self, peer: Peer) -> bool {
+        match peer {
+            Peer::Conclib | Peer::Nats => true,
+            Peer::NaiveLoop => self.callers <= 64,
+            Peer::RawSockets => self.callers == 1,
+        }
+    }
+}
+
+/// How long each measurement takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Spans {
+    /// Asking before anything counts.
+    pub(crate) warm_up: Duration,
+    /// Asking that counts.
+    pub(crate) measured: Duration,
+}

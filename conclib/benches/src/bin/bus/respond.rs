@@ -1,0 +1,55 @@
+//! The process that answers: `bus respond <peer> <port>`.
+//!
+//! It prints `ready` when it can be asked, and ends when its standard input does: so none is left
+//! behind by a parent that was killed.
+
+use std::io::{Read, Write};
+
+use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
+
+use crate::Problem;
+use crate::children::READY;
+use crate::peers::{Peer, conclib, naive, nats, raw};
+use crate::words::Words;
+
+pub(crate) fn main(words: &[String]) -> Result<(), Problem> {
+    let mut words = Words::new(words);
+    let peer: Peer = words.take("peer")?;
+    let port: u16 = words.take("port")?;
+    match peer {
+        Peer::Conclib => Runtime::new()?.block_on(async {
+            let (sender, stop) = oneshot::channel::<()>();
+            when_input_ends(move || drop(sender));
+            let stop = async { drop(stop.await) };
+            conclib::respond(port, say_ready, stop).await
+        }),
+        Peer::Nats => {
+            when_input_ends(|| std::process::exit(0));
+            Runtime::new()?.block_on(nats::respond(port, say_ready))
+        }
+        Peer::NaiveLoop => {
+            when_input_ends(|| std::process::exit(0));
+            Runtime::new()?.block_on(naive::respond(port, say_ready))
+        }
+        Peer::RawSockets => {
+            when_input_ends(|| std::process::exit(0));
+            raw::respond(port, say_ready)
+        }
+    }
+}
+
+fn say_ready() {
+    println!("{READY}");
+    // A parent that is gone shows at the input.
+    let _ = std::io::stdout().flush();
+}
+
+/// Calls `then` from a thread of its own.
+pub(crate) fn when_input_ends(then: impl FnOnce() + Send + 'static) {
+    std::thread::spawn(move || {
+        // However it ends, it has ended.
+        let _ = std::io::stdin().read_to_end(&mut Vec::new());
+        then();
+    });
+}

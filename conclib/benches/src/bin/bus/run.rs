@@ -1,0 +1,252 @@
+//! A run: servers, then round after round, then the table.
+
+use std::fmt::Write as _;
+
+use conclib_benches::report::{Machine, Peer as Column, Report, locked_version, now};
+
+use crate::call::Sample;
+use crate::children::{self, Running};
+use crate::options::Options;
+use crate::peers::Peer;
+use crate::plan::{Row, Spans};
+use crate::results::Results;
+use crate::servers::{Kind, Server};
+use crate::{Problem, float};
+
+pub(crate) fn main(arguments: &[String]) -> Result<(), Problem> {
+    let options = Options::parse(arguments)?;
+    let (machine, date) = (Machine::here(), now());
+    let servers = Servers::start(&options)?;
+    let mut outcome = Outcome::default();
+    for round in 0..options.rounds {
+        outcome.add_round(round, &options, &servers);
+    }
+    let Outcome { results, failures } = outcome;
+    let columns = columns(&options);
+    let report = Report {
+        title: title(&options),
+        machine,
+        date,
+        rounds: options.rounds,
+        peers: columns
+            .iter()
+            .map(|peer| servers.column(*peer, options.peers.contains(peer)))
+            .collect(),
+        rows: results.lines(&options.rows, &columns),
+        notes: notes(&options, &failures),
+    };
+    println!("{}", report.markdown());
+    let file = report.write_json(name(&options))?;
+    eprintln!("written: {}", file.display());
+    match failures.len() {
+        0 => Ok(()),
+        number => Err(format!("{number} measurements FAILED:\n{}", failures.join("\n")).into()),
+    }
+}
+
+/// What came of the rounds.
+#[derive(Default)]
+struct Outcome {
+    results: Results,
+    /// Which measurements failed, and why.
+    failures: Vec<String>,
+}
+
+impl Outcome {
+    /// Measures each row with one peer after another.
+    fn add_round(&mut self, round: usize, options: &Options, servers: &Servers) {
+        for row in &options.rows {
+            for peer in options
+                .peers
+                .iter()
+                .copied()
+                .filter(|peer| row.suits(*peer))
+            {
+                let Some(address) = servers.address(peer) else {
+                    continue;
+                };
+                let what = format!("round {}: {}: {}", round + 1, row.name, peer.name());
+                match measure(peer, address, row, options.spans) {
+                    Ok(sample) => {
+                        eprintln!("{what}: {}", summary(&sample));
+                        self.results.add(row, peer, round, sample);
+                    }
+                    Err(problem) => {
+                        eprintln!("{what}: FAILED: {problem}");
+                        self.failures.push(format!("{what}: {problem}"));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A responder and a caller of their own for each measurement.
+fn measure(
+    peer: Peer,
+    (port, server): (u16, u32),
+    row: &Row,
+    spans: Spans,
+) -> Result<Sample, Problem> {
+    let responder = children::responder(peer, port)?;
+    let sample = children::call(peer, port, row, spans, [responder.pid(), server])?;
+    check(sample)
+}
+
+/// A measurement in which one question had no answer, or a wrong one, does not count.
+fn check(sample: Sample) -> Result<Sample, Problem> {
+    let Sample {
+        asks, lost, wrong, ..
+    } = sample;
+    if lost + wrong > 0 {
+        let why = sample.problem.unwrap_or_default();
+        return Err(format!("{asks} answered, {lost} LOST, {wrong} WRONG {why}").into());
+    }
+    match asks {
+        0 => Err("nothing was answered in time".into()),
+        _ => Ok(sample),
+    }
+}
+
+fn summary(sample: &Sample) -> String {
+    let Sample { p50, p99, .. } = sample;
+    let throughput = float(sample.asks) / sample.seconds;
+    format!("{throughput:.0} asks/s, p50 {p50:.0} µs, p99 {p99:.0} µs")
+}
+
+/// What runs from the first round to the last.
+struct Servers {
+    redis: Option<Server>,
+    nats: Option<Server>,
+    /// The longer way to Redis, and its port.
+    relay: Option<(Running, u16)>,
+}
+
+impl Servers {
+    /// Those that the chosen peers need.
+    fn start(options: &Options) -> Result<Self, Problem> {
+        let start = |kind| {
+            if options.peers.iter().any(|peer| peer.server() == kind) {
+                Server::start(kind)
+            } else {
+                Ok(None)
+            }
+        };
+        let (redis, nats) = (start(Kind::Redis)?, start(Kind::Nats)?);
+        let relay = match (&redis, options.delay) {
+            (Some(redis), Some(delay)) => Some(children::relay(redis.port, delay)?),
+            _ => None,
+        };
+        Ok(Self { redis, nats, relay })
+    }
+
+    fn of(&self, kind: Kind) -> Option<&Server> {
+        match kind {
+            Kind::Redis => self.redis.as_ref(),
+            Kind::Nats => self.nats.as_ref(),
+        }
+    }
+
+    /// The port that leads to the server of a peer, and the server's process; nothing if it is not
+    /// installed.
+    fn address(&self, peer: Peer) -> Option<(u16, u32)> {
+        let server = self.of(peer.server())?;
+        let port = match &self.relay {
+            Some((_, port)) => *port,
+            None => server.port,
+        };
+        Some((port, server.pid))
+    }
+
+    /// How the report presents a peer.
+    fn column(&self, peer: Peer, chosen: bool) -> Column {
+        let (library, kind) = (peer.library(), peer.server());
+        let server = self.of(kind);
+        let mut version = format!("({library}");
+        if let Some(locked) = locked_version(library) {
+            let _ = write!(version, " {locked}");
+        }
+        if let Some(server) = server {
+            let _ = write!(version, ", {} {}", kind.name(), server.version);
+        }
+        version.push(')');
+        Column {
+            name: peer.name().to_owned(),
+            version,
+            skipped: match (chosen, server) {
+                (false, _) => Some("it was not asked for".to_owned()),
+                (true, None) => Some(format!("{} is not installed", kind.name())),
+                (true, Some(_)) => None,
+            },
+        }
+    }
+}
+
+/// conclib comes first, also when it was not asked for.
+fn columns(options: &Options) -> Vec<Peer> {
+    let others = options.peers.iter().filter(|peer| **peer != Peer::Conclib);
+    [Peer::Conclib].into_iter().chain(others.copied()).collect()
+}
+
+/// The report of a run with a delay leaves the other one where it is.
+fn name(options: &Options) -> &'static str {
+    match options.delay {
+        None => "bus",
+        Some(_) => "bus-far",
+    }
+}
+
+fn title(options: &Options) -> String {
+    match options.delay {
+        None => "The bus on one machine".to_owned(),
+        Some(delay) => format!("The bus with {delay:?} each way to Redis"),
+    }
+}
+
+fn notes(options: &Options, failures: &[String]) -> Vec<String> {
+    let Spans { warm_up, measured } = options.spans;
+    let mut notes = vec![format!(
+        "Each measurement takes {measured:?} after {warm_up:?} of warm-up, with a caller process and \
+         a responder process of its own. Payloads have 64 bytes unless said; every answer is checked."
+    )];
+    match options.delay {
+        None => {
+            notes.push("The naive loop has at most 64 callers, raw sockets have one.".to_owned());
+        }
+        Some(_) => {
+            notes.push(
+                "Between everyone and Redis is a relay, a process of this machine.".to_owned(),
+            );
+        }
+    }
+    notes.extend(
+        failures
+            .iter()
+            .map(|failure| format!("**FAILED**: {failure}")),
+    );
+    notes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_measurement_with_a_lost_or_wrong_answer_fails() {
+        let good = Sample {
+            asks: 5,
+            seconds: 1.0,
+            ..Sample::default()
+        };
+        assert!(check(good.clone()).is_ok());
+        let lost = Sample {
+            lost: 1,
+            problem: Some("gone".to_owned()),
+            ..good.clone()
+        };
+        let text = check(lost).map_err(|problem| problem.to_string());
+        assert_eq!(text, Err("5 answered, 1 LOST, 0 WRONG gone".to_owned()));
+        assert!(check(Sample { wrong: 1, ..good }).is_err());
+        assert!(check(Sample::default()).is_err(), "no answer at all");
+    }
+}

@@ -1,0 +1,127 @@
+//! A measurement is a process of its own: nothing of one framework stays in the next.
+
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use crate::peer::{Counting, Peer};
+use crate::peers::{Actix, Conclib, Kameo, Ractor, TokioActors, TokioMpsc, Xtra};
+use crate::rows::{Kind, PEERS};
+use crate::work::{self, Scale};
+
+/// How often a measurement may go wrong before its peer has no figure: a machine that does other work
+/// as well may be late with ticks.
+const ATTEMPTS: usize = 3;
+
+/// What this executable is called with to be a measurement.
+pub(crate) const COMMAND: &str = "measure";
+
+/// Measures in a process of its own; again if something went wrong.
+///
+/// # Errors
+///
+/// What went wrong in the last attempt.
+pub(crate) fn measure(peer: &str, kind: Kind, scale: Scale) -> Result<f64, String> {
+    let mut result = attempt(peer, kind, scale);
+    for _ in 1..ATTEMPTS {
+        if let Err(error) = &result {
+            eprintln!("{}: {peer}, again: {error}", kind.name());
+            result = attempt(peer, kind, scale);
+        }
+    }
+    result
+}
+
+fn attempt(peer: &str, kind: Kind, scale: Scale) -> Result<f64, String> {
+    let program = std::env::current_exe().map_err(|error| error.to_string())?;
+    let output = Command::new(program)
+        .args([COMMAND, peer, kind.name()])
+        .arg(scale.size.to_string())
+        .arg(scale.time.as_millis().to_string())
+        .env("RUST_BACKTRACE", "0")
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| error.to_string())?;
+    let figure = String::from_utf8_lossy(&output.stdout);
+    match figure.trim().parse() {
+        Ok(figure) if output.status.success() => Ok(figure),
+        _ => {
+            let said = String::from_utf8_lossy(&output.stderr);
+            Err(reason(&said).unwrap_or_else(|| output.status.to_string()))
+        }
+    }
+}
+
+/// What a panic says, which stands below where it was.
+fn reason(said: &str) -> Option<String> {
+    let mut lines = said.lines().filter(|line| !line.trim().is_empty());
+    let reason = lines.find(|line| !line.contains("panicked at"))?;
+    Some(reason.to_owned())
+}
+
+/// Is a measurement, with the arguments behind [`COMMAND`].
+///
+/// # Errors
+///
+/// The arguments are not those of [`measure`].
+pub(crate) fn run(arguments: &[String]) -> Result<f64, String> {
+    let [peer, row, size, milliseconds] = arguments else {
+        return Err(format!("{COMMAND} <peer> <row> <size> <milliseconds>"));
+    };
+    let kind = Kind::find(row).ok_or_else(|| format!("no row is called {row}"))?;
+    let scale = Scale {
+        size: size.parse().map_err(|error| format!("{size}: {error}"))?,
+        time: milliseconds
+            .parse()
+            .map(Duration::from_millis)
+            .map_err(|error| format!("{milliseconds}: {error}"))?,
+    };
+    match (peer.as_str(), kind) {
+        ("conclib", Kind::Urns) => Ok(Conclib::run(work::ask_by_urn(scale))),
+        ("conclib", Kind::Live) => Ok(growth::<Conclib>(scale)),
+        ("tokio mpsc", Kind::Live) => Ok(growth::<TokioMpsc>(scale)),
+        ("kameo", Kind::Live) => Ok(growth::<Kameo>(scale)),
+        (_, Kind::Urns | Kind::Live) => Err(format!("{peer} is not measured in {row}")),
+        ("conclib", _) => Ok(row_of::<Conclib>(kind, scale)),
+        ("tokio mpsc", _) => Ok(row_of::<TokioMpsc>(kind, scale)),
+        ("kameo", _) => Ok(row_of::<Kameo>(kind, scale)),
+        ("ractor", _) => Ok(row_of::<Ractor>(kind, scale)),
+        ("xtra", _) => Ok(row_of::<Xtra>(kind, scale)),
+        ("actix", _) => Ok(row_of::<Actix>(kind, scale)),
+        ("tokio-actors", _) => Ok(row_of::<TokioActors>(kind, scale)),
+        _ => Err(format!("no peer is called {peer}; there are {PEERS:?}")),
+    }
+}
+
+fn growth<P: Counting>(scale: Scale) -> f64 {
+    P::run(work::tell_many::<P>(scale))
+}
+
+fn row_of<P: Peer>(kind: Kind, scale: Scale) -> f64 {
+    match kind {
+        Kind::Tell => P::run(work::tell::<P>(scale)),
+        Kind::TellAtOnce => P::run(work::tell_at_once::<P>(scale, 4)),
+        Kind::Ask => P::run(work::ask::<P>(scale)),
+        Kind::AskAtOnce => P::run(work::ask_at_once::<P>(scale, 64)),
+        Kind::Spawn => P::run(work::spawn::<P>(scale)),
+        Kind::Idle => P::run(work::idle::<P>(scale)),
+        Kind::Periodic => P::run(work::periodic::<P>(scale)),
+        Kind::Ring => P::run(work::ring::<P>(scale)),
+        Kind::Live | Kind::Urns => f64::NAN,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_the_first_line_of_a_panic() {
+        let said = "\nthread 'main' (7) panicked at work.rs:41:9:\n12 ticks came\nnote: run with\n";
+        assert_eq!(reason(said).as_deref(), Some("12 ticks came"));
+        assert_eq!(
+            reason("no peer is called x\n").as_deref(),
+            Some("no peer is called x")
+        );
+        assert_eq!(reason(""), None);
+    }
+}

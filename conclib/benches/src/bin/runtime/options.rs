@@ -1,0 +1,167 @@
+//! What the command line says. Pure.
+
+use std::path::PathBuf;
+
+use crate::rows::{Kind, PEERS};
+
+/// How often a figure is taken unless it is said.
+const ROUNDS: usize = 5;
+
+/// What is measured, and how often.
+#[derive(PartialEq, Debug)]
+pub(crate) struct Options {
+    /// How often each figure is taken. Odd, so that a median is a sample.
+    pub(crate) rounds: usize,
+    /// Which rows, in the order of the table.
+    pub(crate) rows: Vec<Kind>,
+    /// Which peers, in the order of the table; conclib is always there.
+    pub(crate) peers: Vec<&'static str>,
+    /// Whether figures count, or only that everything works.
+    pub(crate) pace: Pace,
+    /// Where charts of growth are written, instead of a table being made.
+    pub(crate) charts: Option<PathBuf>,
+}
+
+/// How long a measurement takes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Pace {
+    /// Long enough for a figure.
+    Full,
+    /// Once, with tiny counts.
+    Quick,
+}
+
+/// What is allowed.
+fn usage() -> String {
+    let rows: Vec<_> = Kind::TABLE.iter().map(|kind| kind.name()).collect();
+    format!(
+        "Options:\n  --rounds <odd number>  how often each figure is taken ({ROUNDS})\n  \
+         --row <name>           only this row; repeatable: {}\n  \
+         --peer <name>          only conclib and this peer; repeatable: {}\n  \
+         --quick                tiny counts, one round: does everything work?\n  \
+         --charts <folder>      measures growth instead, and writes charts",
+        rows.join("; "),
+        PEERS.join("; ")
+    )
+}
+
+/// Reads the arguments of the program, without its name.
+///
+/// # Errors
+///
+/// What is wrong, and what is allowed.
+pub(crate) fn parse(arguments: &[String]) -> Result<Options, String> {
+    read(arguments).map_err(|wrong| format!("{wrong}\n\n{}", usage()))
+}
+
+fn read(arguments: &[String]) -> Result<Options, String> {
+    let (mut rounds, mut pace, mut charts) = (None, Pace::Full, None);
+    let (mut rows, mut peers) = (Vec::new(), Vec::new());
+    let mut arguments = arguments.iter();
+    while let Some(option) = arguments.next() {
+        if option == "--quick" {
+            pace = Pace::Quick;
+            continue;
+        }
+        if !["--rounds", "--row", "--peer", "--charts"].contains(&option.as_str()) {
+            return Err(format!("There is no option {option}."));
+        }
+        let value = arguments
+            .next()
+            .ok_or_else(|| format!("{option} needs a value."))?;
+        match option.as_str() {
+            "--rounds" => rounds = Some(odd(value)?),
+            "--row" => rows.push(row(value)?),
+            "--peer" => peers.push(peer(value)?),
+            _ => charts = Some(PathBuf::from(value)),
+        }
+    }
+    let unless_quick = if pace == Pace::Quick { 1 } else { ROUNDS };
+    Ok(Options {
+        rounds: rounds.unwrap_or(unless_quick),
+        rows: chosen(&Kind::TABLE, |kind| rows.is_empty() || rows.contains(kind)),
+        peers: chosen(&PEERS, |name| {
+            *name == PEERS[0] || peers.is_empty() || peers.contains(name)
+        }),
+        pace,
+        charts,
+    })
+}
+
+fn chosen<T: Copy>(all: &[T], is_chosen: impl Fn(&T) -> bool) -> Vec<T> {
+    all.iter().copied().filter(|one| is_chosen(one)).collect()
+}
+
+fn odd(value: &str) -> Result<usize, String> {
+    match value.parse() {
+        Ok(rounds) if rounds % 2 == 1 => Ok(rounds),
+        _ => Err(format!("--rounds {value}: not an odd number.")),
+    }
+}
+
+fn row(value: &str) -> Result<Kind, String> {
+    Kind::find(value)
+        .filter(|kind| Kind::TABLE.contains(kind))
+        .ok_or_else(|| format!("--row {value}: there is no such row."))
+}
+
+fn peer(value: &str) -> Result<&'static str, String> {
+    let found = PEERS.into_iter().find(|name| *name == value);
+    found.ok_or_else(|| format!("--peer {value}: there is no such peer."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &[&str]) -> Result<Options, String> {
+        let arguments: Vec<_> = text.iter().map(ToString::to_string).collect();
+        parse(&arguments)
+    }
+
+    #[test]
+    fn everything_is_measured_unless_something_is_chosen() {
+        let options = parsed(&[]).expect("nothing is wrong");
+        assert_eq!(options.rounds, ROUNDS);
+        assert_eq!(options.rows, Kind::TABLE);
+        assert_eq!(options.peers, PEERS);
+        let options = parsed(&["--quick"]).expect("nothing is wrong");
+        assert_eq!((options.rounds, options.pace), (1, Pace::Quick));
+    }
+
+    #[test]
+    fn what_is_chosen_comes_in_the_order_of_the_table() {
+        let options = parsed(&[
+            "--row",
+            "spawn",
+            "--peer",
+            "xtra",
+            "--row",
+            "64 askers",
+            "--peer",
+            "kameo",
+            "--rounds",
+            "7",
+        ]);
+        let options = options.expect("nothing is wrong");
+        assert_eq!(options.rows, [Kind::AskAtOnce, Kind::Spawn]);
+        assert_eq!(options.peers, ["conclib", "kameo", "xtra"]);
+        assert_eq!(options.rounds, 7);
+    }
+
+    #[test]
+    fn a_mistake_is_told_with_what_is_allowed() {
+        for (mistake, says) in [
+            (&["--fast"][..], "no option --fast"),
+            (&["--row"], "needs a value"),
+            (&["--row", "tells"], "no such row"),
+            (&["--row", "live actors"], "no such row"),
+            (&["--peer", "akka"], "no such peer"),
+            (&["--rounds", "4"], "not an odd number"),
+        ] {
+            let wrong = parsed(mistake).expect_err("it is a mistake");
+            assert!(wrong.contains(says), "{wrong}");
+            assert!(wrong.contains("tell, 1 sender; tell, 4 senders"), "{wrong}");
+        }
+    }
+}

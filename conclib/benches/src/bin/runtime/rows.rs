@@ -1,0 +1,135 @@
+//! The rows of the table, and what the design asks of them.
+
+use std::time::Duration;
+
+use crate::work::Scale;
+
+/// What is compared; conclib comes first.
+pub(crate) const PEERS: [&str; 7] = [
+    "conclib",
+    "tokio mpsc",
+    "kameo",
+    "ractor",
+    "xtra",
+    "actix",
+    "tokio-actors",
+];
+
+/// The peer that is no framework: what one writes by hand.
+pub(crate) const BY_HAND: &str = "tokio mpsc";
+
+/// What is measured.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Kind {
+    Tell,
+    TellAtOnce,
+    Ask,
+    AskAtOnce,
+    Spawn,
+    Idle,
+    Periodic,
+    Ring,
+    /// For a chart: tells to one of many live actors.
+    Live,
+    /// For a chart: questions to one of many URNs.
+    Urns,
+}
+
+/// Whom or what conclib is held against.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Bound {
+    /// So many times what the actor written by hand takes.
+    ByHand(f64),
+    /// So many times what the fastest published framework takes.
+    BestPeer(f64),
+    /// So many bytes.
+    Bytes(f64),
+}
+
+impl Kind {
+    /// The rows of the table, in order.
+    pub(crate) const TABLE: [Self; 8] = [
+        Self::Tell,
+        Self::TellAtOnce,
+        Self::Ask,
+        Self::AskAtOnce,
+        Self::Spawn,
+        Self::Idle,
+        Self::Periodic,
+        Self::Ring,
+    ];
+
+    /// As the row is headed, and as it is chosen.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Tell => "tell, 1 sender",
+            Self::TellAtOnce => "tell, 4 senders",
+            Self::Ask => "ask, one after another",
+            Self::AskAtOnce => "64 askers",
+            Self::Spawn => "spawn",
+            Self::Idle => "idle actor",
+            Self::Periodic => "10,000 periodic actors at 10 Hz",
+            Self::Ring => "ring of 1,000 actors",
+            Self::Live => "live actors",
+            Self::Urns => "registered URNs",
+        }
+    }
+
+    /// The row of that name.
+    pub(crate) fn find(name: &str) -> Option<Self> {
+        let charts = [Self::Live, Self::Urns];
+        let mut all = Self::TABLE.into_iter().chain(charts);
+        all.find(|kind| kind.name() == name)
+    }
+
+    /// What a figure is in.
+    pub(crate) fn unit(self) -> &'static str {
+        match self {
+            Self::Idle => "B",
+            Self::Periodic => "CPU s",
+            _ => "ns",
+        }
+    }
+
+    /// What the design asks of conclib.
+    pub(crate) fn bounds(self) -> &'static [Bound] {
+        match self {
+            Self::Tell | Self::TellAtOnce => &[Bound::ByHand(0.6), Bound::BestPeer(0.3)],
+            Self::Ask => &[Bound::ByHand(1.0), Bound::BestPeer(0.7)],
+            Self::AskAtOnce => &[Bound::ByHand(1.0), Bound::BestPeer(0.65)],
+            Self::Spawn => &[Bound::BestPeer(1.0)],
+            Self::Idle => &[Bound::Bytes(1024.0)],
+            Self::Periodic | Self::Ring | Self::Live | Self::Urns => &[],
+        }
+    }
+
+    /// What is measured for the table.
+    pub(crate) fn full(self) -> Scale {
+        let (size, milliseconds) = match self {
+            Self::Tell | Self::TellAtOnce => (100_000, 400),
+            Self::Ask => (10_000, 400),
+            Self::AskAtOnce => (64_000, 400),
+            Self::Spawn | Self::Ring => (1_000, 400),
+            Self::Idle => (100_000, 0),
+            Self::Periodic => (10_000, 5_000),
+            Self::Live | Self::Urns => (1, 400),
+        };
+        Scale {
+            size,
+            time: Duration::from_millis(milliseconds),
+        }
+    }
+
+    /// Just enough to see that everything works.
+    pub(crate) fn quick(self) -> Scale {
+        let (size, milliseconds) = match self {
+            Self::Periodic => (20, 500),
+            Self::Ring | Self::Spawn | Self::Live | Self::Urns => (10, 0),
+            _ => (256, 0),
+        };
+        Scale {
+            size,
+            time: Duration::from_millis(milliseconds),
+        }
+    }
+}
