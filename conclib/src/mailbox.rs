@@ -463,6 +463,22 @@ impl<T> Mailbox<T> {
     }
 }
 
+impl<T> Batch<T> {
+    /// The place of the message that is handled next, or now.
+    pub(crate) fn first(&mut self) -> Option<&mut Option<T>> {
+        self.messages.front_mut()
+    }
+
+    /// Puts a message before those that wait, which is handled next and counts as begun; the one
+    /// before it is over.
+    pub(crate) fn put_first(&mut self, message: T) {
+        if mem::replace(&mut self.begun, true) {
+            self.messages.pop_front();
+        }
+        self.messages.push_front(Some(message));
+    }
+}
+
 impl<T> Default for Batch<T> {
     fn default() -> Self {
         Self {

@@ -1,10 +1,10 @@
 //! The event loop of an actor: one life after another, each from `on_start` to its last hook. The
 //! only place that runs handlers and catches their panics.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
-use tokio::time::Instant;
 use tracing::{debug, error};
 
 use crate::actor::cell::{ActorCell, AnyActor, drop_quietly};
@@ -27,36 +27,41 @@ mod guard;
 type Started = oneshot::Sender<Result<(), StopReason>>;
 
 /// Runs an actor to its end.
-pub(crate) async fn run<A: Actor, S: Source<A>>(
+///
+/// A block and no `async fn`, as what it calls: such a function has room for each of its arguments
+/// twice, and so every actor would.
+pub(crate) fn run<A: Actor, S: Source<A>>(
     mut tenancy: Tenancy<A>,
     mut ctx: Context<A>,
     mut source: S,
-) {
-    let end = loop {
-        let born = (!S::ONCE).then(Instant::now);
-        let end = live(&mut tenancy, &mut ctx, &mut source).await;
-        let Some(born) = born else {
-            break end;
+) -> impl Future<Output = ()> + Send {
+    async move {
+        let end = loop {
+            source.begin();
+            let end = live(&mut tenancy, &mut ctx, &mut source).await;
+            if S::ONCE {
+                break end;
+            }
+            drop_quietly(tenancy.actor.take());
+            let cell = &tenancy.cell;
+            // Who stops or kills an actor from outside means it.
+            if cell.control.is_killed() || cell.mailbox.is_closed() {
+                break match end {
+                    StopReason::Restarted => no_life_follows(cell),
+                    end => end,
+                };
+            }
+            cell.vitals.enter(Phase::Restarting);
+            let next = pin!(Some(source.next(end.clone())));
+            match between_lives(cell, next).await {
+                Ok(Ok(())) => cell.vitals.restarted(),
+                Ok(Err(end)) => break end,
+                Err(interrupted) => break interruption(cell, &ctx, interrupted),
+            }
         };
-        drop_quietly(tenancy.actor.take());
-        let cell = &tenancy.cell;
-        // Who stops or kills an actor from outside means it.
-        if cell.control.is_killed() || cell.mailbox.is_closed() {
-            break match end {
-                StopReason::Restarted => no_life_follows(cell),
-                end => end,
-            };
-        }
-        cell.vitals.enter(Phase::Restarting);
-        let next = source.next(end.clone(), born.elapsed());
-        match between_lives(cell, next).await {
-            Ok(Ok(())) => cell.vitals.restarted(),
-            Ok(Err(end)) => break end,
-            Err(interrupted) => break interruption(cell, &ctx, interrupted),
-        }
-    };
-    tenancy.reason = Some(end);
-    drop(tenancy); // and then the source: its group hears of it when the URN is free
+        tenancy.reason = Some(end);
+        drop(tenancy); // and then the source: its group hears of it when the URN is free
+    }
 }
 
 /// Why an actor ends whose life was to be followed by another.
@@ -69,51 +74,70 @@ fn no_life_follows<A: Actor>(cell: &ActorCell<A>) -> StopReason {
 }
 
 /// One life: its state, `on_start`, messages, its last hook. Why it ended.
-async fn live<A: Actor, S: Source<A>>(
+///
+/// What comes once, at its end, is in boxes: every actor that waits for a message would have room
+/// for it.
+fn live<A: Actor, S: Source<A>>(
     tenancy: &mut Tenancy<A>,
     ctx: &mut Context<A>,
     source: &mut S,
-) -> StopReason {
-    let Tenancy {
-        cell,
-        actor,
-        batch,
-        started,
-        ..
-    } = tenancy;
-    begin(cell);
-    let actor = match actor {
-        Some(actor) => actor,
-        // `make` is called within: also what it does before there is a future may panic.
-        None => match until_stopped(cell, async { source.make().await }).await {
-            Ok(Ok(made)) => actor.insert(made),
-            Ok(Err(failure)) => return failed(cell, ctx, failure),
-            Err(interrupted) => return interruption(cell, ctx, interrupted),
-        },
-    };
-    let end = match guarded(cell, async { actor.on_start(ctx).await }).await {
-        Ok(Ok(())) => None,
-        Ok(Err(failure)) => Some(failed(cell, ctx, failure)),
-        Err(interrupted) => Some(interruption(cell, ctx, interrupted)),
-    };
-    if let Some(end) = end {
-        wind_down(cell, ctx).await;
-        return end;
+) -> impl Future<Output = StopReason> + Send {
+    async move {
+        begin(&tenancy.cell);
+        if let Err(end) = start(tenancy, ctx, source).await {
+            return end;
+        }
+        let Some(actor) = &mut tenancy.actor else {
+            return tenancy.cell.control.cause(); // not reached: it has started
+        };
+        let events = Events::new(&tenancy.cell, &mut tenancy.batch);
+        let service = serve(events, actor, ctx);
+        let served = guarded(&tenancy.cell, pin!(Some(service))).await;
+        let end = match served {
+            Ok(Ok(())) => end_of_service(&tenancy.cell, ctx),
+            Ok(Err(failure)) => failed(&tenancy.cell, ctx, failure),
+            Err(interrupted) => interruption(&tenancy.cell, ctx, interrupted),
+        };
+        if S::ONCE {
+            refuse(&tenancy.cell, &mut tenancy.batch);
+        }
+        Box::pin(last_hook(tenancy, ctx, end)).await
     }
-    cell.vitals.enter(Phase::Running);
-    source.started();
-    if let Some(started) = started.take() {
-        drop(started.send(Ok(()))); // nobody listens if the spawn was dropped
+}
+
+/// The state, if it has to be made, and `on_start`; or why there is no life.
+fn start<A: Actor, S: Source<A>>(
+    tenancy: &mut Tenancy<A>,
+    ctx: &mut Context<A>,
+    source: &mut S,
+) -> impl Future<Output = Result<(), StopReason>> + Send {
+    async move {
+        let cell = &tenancy.cell;
+        let actor = match &mut tenancy.actor {
+            Some(actor) => actor,
+            // `make` is called within: also what it does before there is a future may panic.
+            place => match until_stopped(cell, pin!(Some(async { source.make().await }))).await {
+                Ok(Ok(made)) => place.insert(made),
+                Ok(Err(failure)) => return Err(failed(cell, ctx, failure)),
+                Err(interrupted) => return Err(interruption(cell, ctx, interrupted)),
+            },
+        };
+        let started = guarded(cell, pin!(Some(async { actor.on_start(ctx).await }))).await;
+        let end = match started {
+            Ok(Ok(())) => {
+                cell.vitals.enter(Phase::Running);
+                source.started();
+                if let Some(started) = tenancy.started.take() {
+                    drop(started.send(Ok(()))); // nobody listens if the spawn was dropped
+                }
+                return Ok(());
+            }
+            Ok(Err(failure)) => failed(cell, ctx, failure),
+            Err(interrupted) => interruption(cell, ctx, interrupted),
+        };
+        Box::pin(wind_down(cell, ctx)).await;
+        Err(end)
     }
-    let end = match guarded(cell, serve(cell, actor, ctx, batch)).await {
-        Ok(Ok(())) => end_of_service(cell, ctx),
-        Ok(Err(failure)) => failed(cell, ctx, failure),
-        Err(interrupted) => interruption(cell, ctx, interrupted),
-    };
-    if S::ONCE {
-        refuse(cell, batch);
-    }
-    last_hook(cell, actor, ctx, end).await
 }
 
 /// Ends what waits in the mailbox of an actor that does not live again: nobody should wait for the
@@ -132,36 +156,37 @@ fn begin<A: Actor>(cell: &ActorCell<A>) {
 
 /// Handles messages and ticks until there are none any more, a handler fails, or the life is
 /// interrupted.
-async fn serve<A: Actor>(
-    cell: &ActorCell<A>,
+fn serve<A: Actor>(
+    mut events: Events<'_, A>,
     actor: &mut A,
     ctx: &mut Context<A>,
-    batch: &mut Batch<A::Inbox>,
-) -> Result<(), Failure> {
-    let mut events = Events::new(cell, batch);
-    loop {
-        let inbox = match events.next(ctx) {
-            Next::Message(inbox) => inbox,
-            Next::Nothing => {
-                events.wait(ctx).await;
-                continue;
-            }
-            Next::End => return Ok(()),
-        };
-        if let Some(envelope) = A::unframe(inbox) {
-            *inbox = if envelope.has_expired() {
-                None
-            } else {
-                A::decode(envelope)
+) -> impl Future<Output = Result<(), Failure>> + Send {
+    async move {
+        let vitals = events.vitals();
+        loop {
+            let inbox = match events.next(ctx) {
+                Next::Message(inbox) => inbox,
+                Next::Nothing => {
+                    events.wait(ctx).await;
+                    continue;
+                }
+                Next::End => return Ok(()),
             };
+            if let Some(envelope) = A::unframe(inbox) {
+                *inbox = if envelope.has_expired() {
+                    None
+                } else {
+                    A::decode(envelope)
+                };
+            }
+            if let Some(message) = inbox {
+                vitals.begin(A::which(message));
+                actor.dispatch(inbox, ctx).await?;
+                vitals.handled();
+            }
+            // A handler that never waits would keep the thread to itself.
+            tokio::task::coop::consume_budget().await;
         }
-        if let Some(message) = inbox {
-            cell.vitals.begin(A::which(message));
-            actor.dispatch(inbox, ctx).await?;
-            cell.vitals.handled();
-        }
-        // A handler that never waits would keep the thread to itself.
-        tokio::task::coop::consume_budget().await;
     }
 }
 
@@ -204,23 +229,30 @@ fn interruption<A: Actor>(
 
 /// Ends what belongs to the life, runs the hook that fits how it ended, and says why it did.
 async fn last_hook<A: Actor>(
-    cell: &Arc<ActorCell<A>>,
-    actor: &mut A,
+    tenancy: &mut Tenancy<A>,
     ctx: &mut Context<A>,
     end: StopReason,
 ) -> StopReason {
+    let cell = &tenancy.cell;
     let urn = &cell.urn;
     wind_down(cell, ctx).await;
     if cell.control.is_cut() {
         return interruption(cell, ctx, Interrupted::Cut);
     }
+    let Some(actor) = &mut tenancy.actor else {
+        return end; // not reached: it has lived
+    };
     let hook = match &end {
         StopReason::Failed(failure) => {
-            guarded(cell, async { actor.on_failure(ctx, failure).await }).await
+            guarded(
+                cell,
+                pin!(Some(async { actor.on_failure(ctx, failure).await })),
+            )
+            .await
         }
         reason => {
             debug!(%urn, %reason, "actor stops");
-            guarded(cell, async { actor.on_stop(ctx, reason).await }).await
+            guarded(cell, pin!(Some(async { actor.on_stop(ctx, reason).await }))).await
         }
     };
     // What the hook has set up.
@@ -239,7 +271,7 @@ async fn last_hook<A: Actor>(
 /// Ends what belongs to the life: timers and tasks, then children, the newest first.
 async fn wind_down<A: Actor>(cell: &Arc<ActorCell<A>>, ctx: &mut Context<A>) {
     cell.vitals.enter(Phase::Stopping);
-    let orderly = guarded(cell, async {
+    let orderly = async {
         ctx.end_life().await;
         while let Some(child) = cell.relations.newest_child_or_close() {
             let edge = Edge::new(child.clone(), Until::Stopped);
@@ -251,8 +283,9 @@ async fn wind_down<A: Actor>(cell: &Arc<ActorCell<A>>, ctx: &mut Context<A>) {
             }
             end_of(&*child, cell).await;
         }
-    });
-    if orderly.await.is_ok() {
+    };
+    let orderly = guarded(cell, pin!(Some(orderly))).await;
+    if orderly.is_ok() {
         return;
     }
     // Killed: so are they, all at once.

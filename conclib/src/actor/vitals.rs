@@ -15,7 +15,6 @@ const STAMP_EVERY: u64 = 16;
 
 /// Only the actor's own task writes, so that plain stores do: they cost as much as ordinary
 /// counters.
-#[repr(align(64))]
 pub(crate) struct Vitals {
     phase: AtomicU8,
     /// The handler that runs, as the macro numbered it.

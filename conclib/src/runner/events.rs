@@ -7,6 +7,7 @@ use std::task::{self, Poll};
 use tokio::time::{Instant, Sleep};
 
 use crate::actor::cell::ActorCell;
+use crate::actor::vitals::Vitals;
 use crate::actor::{Actor, Context, Handlers};
 use crate::mailbox::{Batch, Refill};
 use crate::schedule::{Due, Moment, Tick, Verdict};
@@ -16,9 +17,7 @@ pub(super) struct Events<'a, A: Actor> {
     /// What was swapped out of the mailbox and is not handled yet.
     batch: &'a mut Batch<A::Inbox>,
     /// `None` for an actor without ticks.
-    ticks: Option<Ticks<A>>,
-    /// The message of a tick or a timer, while it is handled.
-    tick: Option<A::Inbox>,
+    ticks: Option<Box<Ticks<A>>>,
     /// The last event was a tick or a timer, so that a message has its turn if there is one.
     ticked: bool,
     /// The mailbox is closed and empty.
@@ -41,11 +40,15 @@ impl<'a, A: Actor> Events<'a, A> {
         Self {
             cell,
             batch,
-            ticks: Ticks::new(A::ticks()),
-            tick: None,
+            ticks: Ticks::new(A::ticks()).map(Box::new),
             ticked: false,
             closed: false,
         }
+    }
+
+    /// What is counted of the actor.
+    pub(super) fn vitals(&self) -> &'a Vitals {
+        &self.cell.vitals
     }
 
     /// The next message, if there is one.
@@ -54,9 +57,9 @@ impl<'a, A: Actor> Events<'a, A> {
         if self.closed || self.is_interrupted() {
             return Next::End;
         }
-        if !self.ticked && self.due(ctx) {
+        if !self.ticked && self.has_timers(ctx) && self.put_due_first(ctx) {
             self.ticked = true;
-            return Next::Message(&mut self.tick);
+            return self.batch.first().map_or(Next::Nothing, Next::Message);
         }
         match self.cell.mailbox.next_in(self.batch) {
             Some(message) => {
@@ -75,24 +78,25 @@ impl<'a, A: Actor> Events<'a, A> {
         control.is_interrupted() && !(control.makes_way() && self.cell.mailbox.is_closed())
     }
 
-    /// Puts a tick or a timer's message that is due into its place: the one that has been due
-    /// longest, so that ticks that are always late keep no timer waiting.
-    ///
-    /// They end when the actor is asked to stop; messages that wait are still handled.
+    /// Nearly all actors have neither ticks nor timers, and never look at a clock.
     #[inline]
-    fn due(&mut self, ctx: &mut Context<A>) -> bool {
-        // Nearly all actors have neither, and never look at a clock.
-        let has_some = self.ticks.is_some() || ctx.belongings_mut().is_some();
-        has_some && self.take_due(ctx)
+    fn has_timers(&self, ctx: &mut Context<A>) -> bool {
+        self.ticks.is_some() || ctx.belongings_mut().is_some()
     }
 
-    fn take_due(&mut self, ctx: &mut Context<A>) -> bool {
+    /// Puts a tick or a timer's message that is due before the batch, and says whether there was
+    /// one: the one that has been due longest, so that ticks that are always late keep no timer
+    /// waiting.
+    ///
+    /// They end when the actor is asked to stop; messages that wait are still handled.
+    fn put_due_first(&mut self, ctx: &mut Context<A>) -> bool {
         let timers = ctx
             .belongings_mut()
             .map(|belongings| &mut belongings.timers);
         let now = Instant::now();
         let is_due = |at: &Instant| *at <= now;
-        let tick = self.ticks.as_ref().map(Ticks::earliest).filter(is_due);
+        let tick = self.ticks.as_ref().map(|ticks| ticks.earliest());
+        let tick = tick.filter(is_due);
         let timer = timers.as_ref().and_then(|timers| timers.earliest());
         let timer = timer.filter(is_due);
         if tick.is_none() && timer.is_none() {
@@ -103,12 +107,16 @@ impl<'a, A: Actor> Events<'a, A> {
             return false;
         }
         let tick_first = tick.is_some_and(|tick| timer.is_none_or(|timer| tick <= timer));
-        self.tick = if tick_first {
-            self.ticks.as_mut().and_then(Ticks::due)
+        let message = if tick_first {
+            self.ticks.as_mut().and_then(|ticks| ticks.due())
         } else {
             timers.and_then(|timers| timers.due(now))
         };
-        self.tick.is_some()
+        let Some(message) = message else {
+            return false;
+        };
+        self.batch.put_first(message);
+        true
     }
 
     /// Waits until there may be something to do.

@@ -2,7 +2,7 @@
 
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 
@@ -22,39 +22,42 @@ pub(super) enum Interrupted {
     Panicked(Failure),
 }
 
+/// An actor's code, in its place: dropped there once it is over, whatever its future's size.
+pub(super) type Code<'a, F> = Pin<&'a mut Option<F>>;
+
 /// Runs an actor's code: with the actor marked as the current one, stopped by a kill between two
 /// polls, its panics caught. A handler that waits lets senders in meanwhile.
-pub(super) async fn guarded<A: Handlers, F: Future>(
+pub(super) fn guarded<A: Handlers, F: Future>(
     cell: &Arc<ActorCell<A>>,
-    code: F,
-) -> Result<F::Output, Interrupted> {
-    let cut = || cell.control.is_cut().then_some(Interrupted::Cut);
-    guarded_unless(cell, cut, code).await
+    code: Code<'_, F>,
+) -> impl Future<Output = Result<F::Output, Interrupted>> {
+    let cut = |cell: &ActorCell<A>| cell.control.is_cut().then_some(Interrupted::Cut);
+    guarded_unless(cell, cut, code)
 }
 
 /// Like [`guarded`], but given up when the actor is asked to stop.
-pub(super) async fn until_stopped<A: Handlers, F: Future>(
+pub(super) fn until_stopped<A: Handlers, F: Future>(
     cell: &Arc<ActorCell<A>>,
-    code: F,
-) -> Result<F::Output, Interrupted> {
-    let cut_or_stopped = || {
+    code: Code<'_, F>,
+) -> impl Future<Output = Result<F::Output, Interrupted>> {
+    let cut_or_stopped = |cell: &ActorCell<A>| {
         let cut = cell.control.is_cut().then_some(Interrupted::Cut);
         cut.or_else(|| stopped(cell))
     };
-    guarded_unless(cell, cut_or_stopped, code).await
+    guarded_unless(cell, cut_or_stopped, code)
 }
 
 /// Like [`until_stopped`], between two lives: there is none to be cut short, and a signal that was
 /// meant for the last one means nothing any more.
-pub(super) async fn between_lives<A: Handlers, F: Future>(
+pub(super) fn between_lives<A: Handlers, F: Future>(
     cell: &Arc<ActorCell<A>>,
-    code: F,
-) -> Result<F::Output, Interrupted> {
-    let killed_or_stopped = || {
+    code: Code<'_, F>,
+) -> impl Future<Output = Result<F::Output, Interrupted>> {
+    let killed_or_stopped = |cell: &ActorCell<A>| {
         let killed = cell.control.is_killed().then_some(Interrupted::Cut);
         killed.or_else(|| stopped(cell))
     };
-    guarded_unless(cell, killed_or_stopped, code).await
+    guarded_unless(cell, killed_or_stopped, code)
 }
 
 fn stopped<A: Handlers>(cell: &ActorCell<A>) -> Option<Interrupted> {
@@ -62,42 +65,41 @@ fn stopped<A: Handlers>(cell: &ActorCell<A>) -> Option<Interrupted> {
     is_closed.then_some(Interrupted::Stopped)
 }
 
-async fn guarded_unless<A: Handlers, F: Future>(
+/// A closure and no `async fn`: that would have room for each of its arguments twice.
+fn guarded_unless<A: Handlers, F: Future>(
     cell: &Arc<ActorCell<A>>,
-    interrupted: impl Fn() -> Option<Interrupted>,
-    code: F,
-) -> Result<F::Output, Interrupted> {
-    let mut code = pin!(Some(code));
+    interrupted: impl Fn(&ActorCell<A>) -> Option<Interrupted>,
+    mut code: Code<'_, F>,
+) -> impl Future<Output = Result<F::Output, Interrupted>> {
     let mut waker = None;
     let mut me: Option<Arc<dyn AnyActor>> = Some(cell.clone());
-    let outcome = poll_fn(|cx| {
+    poll_fn(move |cx| {
         cell.control.register(cx.waker(), &mut waker);
-        if let Some(interrupted) = interrupted() {
-            return Poll::Ready(Err(interrupted));
-        }
-        let Some(running) = code.as_mut().as_pin_mut() else {
-            return Poll::Pending;
-        };
-        cell.vitals.polled();
-        let _current = Current::enter(cell.id(), &mut me);
-        match catch_unwind(AssertUnwindSafe(|| running.poll(cx))) {
-            Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
-            Ok(Poll::Pending) => {
-                // Without a message in hand it has looked after those who wait itself.
-                if cell.vitals.is_busy() {
-                    cell.mailbox.admit_before_waiting();
+        let ended = match (interrupted(cell), code.as_mut().as_pin_mut()) {
+            (Some(interrupted), _) => Err(interrupted),
+            (None, None) => return Poll::Pending, // polled after completion
+            (None, Some(running)) => {
+                cell.vitals.polled();
+                let _current = Current::enter(cell.id(), &mut me);
+                match catch_unwind(AssertUnwindSafe(|| running.poll(cx))) {
+                    Ok(Poll::Ready(output)) => Ok(output),
+                    Ok(Poll::Pending) => {
+                        // Without a message in hand it has looked after those who wait itself.
+                        if cell.vitals.is_busy() {
+                            cell.mailbox.admit_before_waiting();
+                        }
+                        return Poll::Pending;
+                    }
+                    Err(panic) => Err(Interrupted::Panicked(caught(panic))),
                 }
-                Poll::Pending
             }
-            Err(panic) => Poll::Ready(Err(Interrupted::Panicked(caught(panic)))),
+        };
+        // What a killed handler held is dropped now, and may panic as well.
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| code.set(None))) {
+            error!(urn = %cell.urn, failure = %caught(panic), "dropping a handler panicked");
         }
+        Poll::Ready(ended)
     })
-    .await;
-    // What a killed handler held is dropped now, and may panic as well.
-    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| code.set(None))) {
-        error!(urn = %cell.urn, failure = %caught(panic), "dropping a handler panicked");
-    }
-    outcome
 }
 
 fn caught(panic: Box<dyn std::any::Any + Send>) -> Failure {

@@ -1,14 +1,15 @@
 //! The end of a group that is in its member: it reports, and waits for permission.
 
 use std::future::Future;
-use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 use super::group::{Event, Permit};
 use crate::actor::{Actor, IntoActor, StopReason};
 use crate::error::Failure;
 use crate::supervision::Restart;
+use crate::system::source::lived_since;
 use crate::system::source::sealed::Source;
 
 /// How a member reaches its group.
@@ -34,6 +35,8 @@ pub(super) struct Member<F> {
     factory: F,
     restart: Restart,
     link: Link,
+    /// When the last life began.
+    born: Option<Instant>,
 }
 
 impl<F> Member<F> {
@@ -42,6 +45,7 @@ impl<F> Member<F> {
             factory,
             restart,
             link,
+            born: None,
         }
     }
 }
@@ -63,7 +67,11 @@ where
         self.link.report(Event::Up(self.link.place));
     }
 
-    async fn next(&mut self, end: StopReason, lived: Duration) -> Result<(), StopReason> {
+    fn begin(&mut self) {
+        self.born = Some(Instant::now());
+    }
+
+    async fn next(&mut self, end: StopReason) -> Result<(), StopReason> {
         let told = matches!(end, StopReason::Restarted);
         if !told && !self.restart.follows(&end) {
             return Err(end);
@@ -72,7 +80,7 @@ where
         self.link.report(Event::Down {
             place: self.link.place,
             end: end.clone(),
-            lived,
+            lived: lived_since(self.born),
             permit: Permit(permit),
         });
         // Dropped: the supervisor is ending.
@@ -101,7 +109,7 @@ mod tests {
         let (events, mut reports) = mpsc::unbounded_channel();
         let link = Link { place: 0, events };
         let mut member = Member::new(|| ready(Idle), Restart::default(), link);
-        let next = Source::<Idle>::next(&mut member, StopReason::Restarted, Duration::ZERO);
+        let next = Source::<Idle>::next(&mut member, StopReason::Restarted);
         let (next, ()) = tokio::join!(next, async { drop(reports.recv().await) });
         assert!(matches!(next, Err(StopReason::ParentStopped)), "{next:?}");
     }

@@ -17,7 +17,7 @@ pub trait Source<A: Actor>: Send + 'static + sealed::Source<A> {}
 impl<A: Actor, S: sealed::Source<A>> Source<A> for S {}
 
 pub(crate) mod sealed {
-    use super::{Actor, Duration, Failure, Future, StopReason};
+    use super::{Actor, Failure, Future, StopReason};
 
     pub trait Source<A: Actor>: Send + 'static {
         /// There is one life, and its state is there already.
@@ -29,13 +29,11 @@ pub(crate) mod sealed {
         /// `on_start` has run.
         fn started(&mut self) {}
 
-        /// After a life that lasted so long: waits until the next one may begin, or says why there
-        /// is none.
-        fn next(
-            &mut self,
-            end: StopReason,
-            lived: Duration,
-        ) -> impl Future<Output = Result<(), StopReason>> + Send;
+        /// A life begins.
+        fn begin(&mut self) {}
+
+        /// After a life: waits until the next one may begin, or says why there is none.
+        fn next(&mut self, end: StopReason) -> impl Future<Output = Result<(), StopReason>> + Send;
     }
 }
 
@@ -50,7 +48,7 @@ impl<A: Actor> sealed::Source<A> for Once {
         Err(Failure::msg("its state is gone")) // not reached: it was there before
     }
 
-    async fn next(&mut self, end: StopReason, _: Duration) -> Result<(), StopReason> {
+    async fn next(&mut self, end: StopReason) -> Result<(), StopReason> {
         Err(end)
     }
 }
@@ -63,6 +61,8 @@ pub struct Supervised<F> {
     pub(super) budget: Budget,
     pub(super) backoff: Backoff,
     history: History,
+    /// When the last life began.
+    born: Option<Instant>,
 }
 
 impl<F> Supervised<F> {
@@ -73,6 +73,7 @@ impl<F> Supervised<F> {
             budget: Budget::default(),
             backoff: Backoff::default(),
             history: History::default(),
+            born: None,
         }
     }
 }
@@ -91,11 +92,16 @@ where
         async move { making.await.into_actor() }
     }
 
-    async fn next(&mut self, end: StopReason, lived: Duration) -> Result<(), StopReason> {
+    fn begin(&mut self) {
+        self.born = Some(Instant::now());
+    }
+
+    async fn next(&mut self, end: StopReason) -> Result<(), StopReason> {
         if !self.restart.follows(&end) {
             return Err(end);
         }
         let (budget, backoff) = (self.budget, self.backoff);
+        let lived = lived_since(self.born);
         let luck = fastrand::f64();
         match self
             .history
@@ -109,6 +115,11 @@ where
             Verdict::Exhausted => Err(exhausted(&end)),
         }
     }
+}
+
+/// How long a life has lasted.
+pub(crate) fn lived_since(born: Option<Instant>) -> Duration {
+    born.map_or(Duration::ZERO, |born| born.elapsed())
 }
 
 /// The end of one that has failed once too often.
