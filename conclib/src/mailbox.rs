@@ -15,8 +15,12 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use crate::clock::Moment;
-use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
+use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
 use crate::sync::{Mutex, MutexGuard};
+
+pub(crate) use line::Ticket;
+
+use line::Line;
 
 /// Drained buffers keep at most this many bytes.
 const KEPT_BYTES: usize = 4096;
@@ -25,38 +29,42 @@ const KEPT_BYTES: usize = 4096;
 /// enough that a line moves, and rarely enough that a fast handler is not stopped by each of them.
 const ADMIT_EVERY: usize = 32;
 
+/// In this order, so that what senders write for each message and what the receiver writes for each
+/// are never on one cache line, which they would take from each other.
+#[repr(C)]
 pub(crate) struct Mailbox<T> {
     state: Mutex<State<T>>,
-    /// True while senders wait. Written under the lock; the receiver looks without it.
-    crowded: AtomicBool,
     /// How many messages may wait.
     capacity: usize,
+    /// With what is before it and seldom written, as much as a cache line.
+    _apart: [u64; 2],
     hand: Hand,
 }
 
-/// What only the receiver writes, for each message: on a cache line that the senders seldom read.
-#[repr(align(64))]
+/// What the receiver looks at or writes for each message.
 struct Hand {
-    /// How many messages of the receiver's batch are not handled yet.
-    in_hand: AtomicUsize,
-    /// When the first message of the batch came in.
+    /// How many messages of the receiver's batch are not handled yet. Only the receiver writes.
+    count: AtomicU32,
+    /// When the first message of the batch came in. Only the receiver writes.
     since: AtomicU64,
+    /// True while senders wait. Written under the lock; the receiver looks without it.
+    crowded: AtomicBool,
 }
 
+/// In this order: what is written for each message first.
+#[repr(C)]
 struct State<T> {
     /// What has been sent since the receiver last swapped. Each is there: they are `Option`s
     /// because the receiver takes them out of their places.
     queue: VecDeque<Option<T>>,
-    /// When the first of these came: the one look at the clock that a batch costs.
-    since: Moment,
-    /// The batch in hand is no greater than this: what it was when somebody last looked.
-    at_most_in_hand: usize,
-    /// Senders that wait for room, in order of their tickets.
-    line: VecDeque<Waiting<T>>,
-    /// The ticket of the next sender that waits.
-    next_ticket: u64,
     /// The receiver, if it sleeps.
     receiver: Option<Waker>,
+    /// The batch in hand is no greater than this: what it was when somebody last looked.
+    at_most_in_hand: u32,
+    /// When the first of the queue came: the one look at the clock that a batch costs.
+    since: Moment,
+    /// Senders that wait for room.
+    line: Line<T>,
     /// No more sends.
     closed: bool,
 }
@@ -67,17 +75,6 @@ pub(crate) struct Batch<T> {
     /// The first of them is being handled, or has been.
     begun: bool,
 }
-
-struct Waiting<T> {
-    ticket: Ticket,
-    item: T,
-    waker: Waker,
-}
-
-/// A place in the waiting line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-#[cfg_attr(test, derive(Default))]
-pub(crate) struct Ticket(u64);
 
 /// The mailbox does not take messages any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,16 +116,16 @@ impl<T> Mailbox<T> {
                 queue: VecDeque::new(),
                 since: Moment::default(),
                 at_most_in_hand: 0,
-                line: VecDeque::new(),
-                next_ticket: 0,
+                line: Line::new(),
                 receiver: None,
                 closed: false,
             }),
-            crowded: AtomicBool::new(false),
             capacity: capacity.max(1),
+            _apart: [0; 2],
             hand: Hand {
-                in_hand: AtomicUsize::new(0),
+                count: AtomicU32::new(0),
                 since: AtomicU64::new(0),
+                crowded: AtomicBool::new(false),
             },
         }
     }
@@ -200,14 +197,8 @@ impl<T> Mailbox<T> {
     /// Puts a message into the waiting line.
     #[cold]
     fn join_line(&self, mut state: MutexGuard<'_, State<T>>, sender: &Waker, item: T) -> Ticket {
-        let ticket = Ticket(state.next_ticket);
-        state.next_ticket += 1;
-        state.line.push_back(Waiting {
-            ticket,
-            item,
-            waker: sender.clone(),
-        });
-        self.crowded.store(true, Ordering::Release);
+        let ticket = state.line.join(item, sender.clone());
+        self.hand.crowded.store(true, Ordering::Release);
         // The receiver may have made room after we looked, and looked for a crowd before there was
         // one. With this fence, and its own, one of us sees the other.
         fence(Ordering::SeqCst);
@@ -225,17 +216,18 @@ impl<T> Mailbox<T> {
         item: &mut Option<T>,
     ) -> Poll<Result<(), Closed>> {
         let mut state = self.lock();
-        let Some(place) = state.place_of(ticket) else {
+        if state.closed {
+            let Some(waiting) = state.line.leave(ticket) else {
+                return Poll::Ready(Ok(())); // admitted before
+            };
+            drop(state);
+            *item = Some(waiting.item);
+            return Poll::Ready(Err(Closed)); // the waker is dropped here, outside the lock
+        }
+        let Some(waker) = state.line.waker_mut(ticket) else {
             return Poll::Ready(Ok(())); // admitted
         };
         // Wakers are others' code: they are dropped outside the lock.
-        if state.closed {
-            let waiting = state.line.remove(place);
-            drop(state);
-            *item = waiting.map(|waiting| waiting.item);
-            return Poll::Ready(Err(Closed));
-        }
-        let waker = &mut state.line[place].waker;
         if !waker.will_wake(cx.waker()) {
             let before = mem::replace(waker, cx.waker().clone());
             drop(state);
@@ -247,8 +239,7 @@ impl<T> Mailbox<T> {
     /// Leaves the waiting line; the message, unless it was admitted before.
     pub(crate) fn withdraw(&self, ticket: Ticket) -> Option<T> {
         let mut state = self.lock();
-        let place = state.place_of(ticket)?;
-        let waiting = state.line.remove(place)?;
+        let waiting = state.line.leave(ticket)?;
         self.note_crowd(&state);
         drop(state);
         Some(waiting.item) // the waker is dropped here, outside the lock
@@ -261,7 +252,7 @@ impl<T> Mailbox<T> {
             return;
         }
         let receiver = state.receiver.take();
-        let waiting: Vec<Waker> = state.line.iter().map(|w| w.waker.clone()).collect();
+        let waiting = state.line.wakers();
         drop(state);
         receiver.into_iter().chain(waiting).for_each(Waker::wake);
     }
@@ -273,14 +264,16 @@ impl<T> Mailbox<T> {
     /// True while the sender with this ticket waits in line.
     pub(crate) fn is_in_line(&self, ticket: Ticket) -> bool {
         let state = self.lock();
-        !state.closed && state.place_of(ticket).is_some()
+        !state.closed && state.line.has(ticket)
     }
 
     /// Lets the sender with this ticket in, past the bound and past those before it.
     pub(crate) fn let_in(&self, ticket: Ticket) {
         let mut state = self.lock();
-        let place = state.place_of(ticket).filter(|_| !state.closed);
-        let Some(waiting) = place.and_then(|place| state.line.remove(place)) else {
+        if state.closed {
+            return; // it takes its message back
+        }
+        let Some(waiting) = state.line.leave(ticket) else {
             return;
         };
         self.note_crowd(&state);
@@ -292,13 +285,13 @@ impl<T> Mailbox<T> {
     /// How many messages wait.
     pub(crate) fn depth(&self) -> usize {
         let queued = self.lock().queue.len();
-        queued + self.hand.in_hand.load(Ordering::Acquire)
+        queued + self.hand.len()
     }
 
     /// What waits, for those who look from outside.
     pub(crate) fn load(&self) -> Load {
         let state = self.lock();
-        let in_hand = self.hand.in_hand.load(Ordering::Acquire);
+        let in_hand = self.hand.len();
         let since = if in_hand > 0 {
             Moment::from_bits(self.hand.since.load(Ordering::Relaxed))
         } else {
@@ -327,7 +320,7 @@ impl<T> Mailbox<T> {
             return None;
         };
         // Release: a sender that reads the lower count finds the line in order.
-        self.hand.in_hand.store(left, Ordering::Release);
+        self.hand.count.store(counted(left), Ordering::Release);
         if left.is_multiple_of(ADMIT_EVERY) {
             self.admit();
         }
@@ -348,8 +341,9 @@ impl<T> Mailbox<T> {
             mem::swap(&mut state.queue, batch);
             let since = state.since.to_bits();
             self.hand.since.store(since, Ordering::Relaxed);
-            self.hand.in_hand.store(batch.len(), Ordering::Release);
-            state.at_most_in_hand = batch.len();
+            let count = counted(batch.len());
+            self.hand.count.store(count, Ordering::Release);
+            state.at_most_in_hand = count;
             // What an actor tells itself passes the bound, and must not shut out others for ever.
             if batch.len() > self.capacity {
                 admitted.extend(self.admit_one(&mut state));
@@ -358,11 +352,11 @@ impl<T> Mailbox<T> {
         } else if state.closed {
             Poll::Ready(Refill::Closed)
         } else {
-            if is_large(&state.queue) || is_large(&state.line) || is_large(batch) {
+            if is_large(&state.queue) || is_large(batch) {
                 shrink(&mut state.queue);
-                shrink(&mut state.line);
                 shrink(batch);
             }
+            state.line.shrink();
             let sleeps = state
                 .receiver
                 .as_ref()
@@ -387,7 +381,7 @@ impl<T> Mailbox<T> {
     /// Lets senders in that wait, as far as there is room.
     #[inline]
     fn admit(&self) {
-        if self.crowded.load(Ordering::Acquire) {
+        if self.hand.crowded.load(Ordering::Acquire) {
             self.admit_crowd();
         }
     }
@@ -404,7 +398,7 @@ impl<T> Mailbox<T> {
     pub(crate) fn close_and_drain(&self, batch: &mut Batch<T>) -> impl Iterator<Item = T> + use<T> {
         self.close();
         let mut state = self.lock();
-        self.hand.in_hand.store(0, Ordering::Release);
+        self.hand.count.store(0, Ordering::Release);
         let queue = mem::take(&mut state.queue);
         drop(state);
         let Batch { messages, .. } = mem::take(batch);
@@ -427,11 +421,11 @@ impl<T> Mailbox<T> {
     fn has_space(&self, state: &mut State<T>) -> bool {
         // The receiver writes its count for each message. Whoever reads it takes its cache line
         // away, and so only who has to does.
-        if state.queue.len() + state.at_most_in_hand < self.capacity {
+        if state.at_most() < self.capacity {
             return true;
         }
-        state.at_most_in_hand = self.hand.in_hand.load(Ordering::Acquire);
-        state.queue.len() + state.at_most_in_hand < self.capacity
+        state.at_most_in_hand = self.hand.count.load(Ordering::Acquire);
+        state.at_most() < self.capacity
     }
 
     /// Moves the head of the line into the queue while there is space; whom to wake.
@@ -458,7 +452,8 @@ impl<T> Mailbox<T> {
     }
 
     fn note_crowd(&self, state: &State<T>) {
-        self.crowded
+        self.hand
+            .crowded
             .store(!state.line.is_empty(), Ordering::Release);
     }
 }
@@ -488,11 +483,27 @@ impl<T> Default for Batch<T> {
     }
 }
 
+impl Hand {
+    fn len(&self) -> usize {
+        self.count.load(Ordering::Acquire) as usize
+    }
+}
+
 impl<T> State<T> {
+    /// Not more messages than this wait.
+    #[inline]
+    fn at_most(&self) -> usize {
+        self.queue.len() + self.at_most_in_hand as usize
+    }
+
     #[inline(always)]
     fn put(&mut self, make: impl FnOnce() -> Option<T>) {
         if self.queue.is_empty() {
             self.since = Moment::now();
+            if self.queue.capacity() == 0 {
+                // Many an actor never has more than one; whoever does grows as usual.
+                self.queue.reserve_exact(1);
+            }
         }
         // The place first, so that nothing that could fail lies between it and the message. There
         // is nothing in it that would have to be dropped.
@@ -500,12 +511,6 @@ impl<T> State<T> {
         if let Some(place) = self.queue.back_mut() {
             mem::forget(mem::replace(place, make()));
         }
-    }
-
-    fn place_of(&self, ticket: Ticket) -> Option<usize> {
-        self.line
-            .binary_search_by_key(&ticket, |waiting| waiting.ticket)
-            .ok()
     }
 }
 
@@ -517,6 +522,12 @@ fn wake_receiver<T>(mut state: MutexGuard<'_, State<T>>) {
     if let Some(receiver) = receiver {
         receiver.wake();
     }
+}
+
+/// More than can be counted are more than fit into memory.
+#[inline]
+fn counted(messages: usize) -> u32 {
+    u32::try_from(messages).unwrap_or(u32::MAX)
 }
 
 fn is_large<T>(buffer: &VecDeque<T>) -> bool {
@@ -537,6 +548,8 @@ const fn kept<T>() -> usize {
             size_of::<T>()
         }
 }
+
+mod line;
 
 #[cfg(test)]
 mod tests;

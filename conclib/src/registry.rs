@@ -1,41 +1,67 @@
 //! URN to actor.
 
+use std::borrow::Borrow;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 
 use crate::actor::cell::{ActorId, AnyActor};
-use crate::urn::Urn;
 
 /// Who lives where. One per system.
 #[derive(Default)]
 pub(crate) struct Registry {
-    actors: DashMap<Urn, Arc<dyn AnyActor>>,
+    /// An actor is its own key: it knows its URN, and a million actors need no second word for it.
+    actors: DashMap<Resident, ()>,
 }
+
+/// An actor, known by its URN.
+struct Resident(Arc<dyn AnyActor>);
+
+impl Borrow<str> for Resident {
+    fn borrow(&self) -> &str {
+        self.0.urn().as_str()
+    }
+}
+
+// Like a `str`, as `Borrow` demands.
+impl Hash for Resident {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.urn().as_str().hash(state);
+    }
+}
+
+impl PartialEq for Resident {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.urn() == other.0.urn()
+    }
+}
+
+impl Eq for Resident {}
 
 impl Registry {
     /// Takes a URN for an actor; false if somebody has it.
     pub(crate) fn claim(&self, actor: Arc<dyn AnyActor>) -> bool {
-        match self.actors.entry(actor.urn().clone()) {
+        match self.actors.entry(Resident(actor)) {
             Entry::Occupied(_) => false,
             Entry::Vacant(place) => {
-                place.insert(actor);
+                place.insert(());
                 true
             }
         }
     }
 
     /// Frees the URN of an actor, if it is still that actor's.
-    pub(crate) fn release(&self, urn: &Urn, id: ActorId) {
+    pub(crate) fn release(&self, urn: &str, id: ActorId) {
         // The actor is dropped here, after the map's lock.
         let _released = self
             .actors
-            .remove_if(urn.as_str(), |_, actor| actor.id() == id);
+            .remove_if(urn, |Resident(actor), ()| actor.id() == id);
     }
 
     pub(crate) fn get(&self, urn: &str) -> Option<Arc<dyn AnyActor>> {
-        self.actors.get(urn).map(|actor| actor.clone())
+        self.actors.get(urn).map(|entry| entry.key().0.clone())
     }
 
     /// Everybody, newest first.
@@ -43,7 +69,7 @@ impl Registry {
         let mut actors: Vec<_> = self
             .actors
             .iter()
-            .map(|entry| entry.value().clone())
+            .map(|entry| entry.key().0.clone())
             .collect();
         actors.sort_unstable_by_key(|actor| std::cmp::Reverse(actor.sequence()));
         actors

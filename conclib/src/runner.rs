@@ -195,7 +195,7 @@ fn end_of_service<A: Actor>(cell: &ActorCell<A>, ctx: &Context<A>) -> StopReason
     if cell.control.is_cut() {
         return interruption(cell, ctx, Interrupted::Cut);
     }
-    match cell.control.take_escalated() {
+    match cell.relations.take_escalated() {
         Some(failure) => failed(cell, ctx, failure),
         // Unless it is stopped for good meanwhile.
         None if cell.control.is_regrouped() && !cell.mailbox.is_closed() => StopReason::Restarted,
@@ -300,7 +300,7 @@ async fn wind_down<A: Actor>(cell: &Arc<ActorCell<A>>, ctx: &mut Context<A>) {
 }
 
 async fn end_of<A: Actor>(child: &dyn AnyActor, parent: &ActorCell<A>) {
-    child.stopped().wait().await;
+    child.relations().ended().await;
     parent.relations.disown(child.sequence()); // it did so itself, unless it had another parent
 }
 
@@ -349,7 +349,8 @@ impl<A: Actor> Drop for Tenancy<A> {
         for child in self.cell.relations.children() {
             child.kill();
         }
-        self.registry.release(&self.cell.urn, self.cell.id());
+        self.registry
+            .release(self.cell.urn.as_str(), self.cell.id());
         self.cell.control.forget_task();
         let reason = self.reason.take().unwrap_or(StopReason::Killed);
         self.cell.end(&reason);

@@ -238,7 +238,7 @@ impl<A: Handlers> ActorRef<A> {
 
     /// True if the actor has stopped.
     pub fn is_stopped(&self) -> bool {
-        self.cell.stopped.initialized()
+        self.cell.relations.has_ended()
     }
 
     /// A reference that does not count for an actor that lives
@@ -306,7 +306,7 @@ impl<A: Handlers> WeakActorRef<A> {
     pub fn upgrade(&self) -> Option<ActorRef<A>> {
         self.cell
             .upgrade()
-            .filter(|cell| !cell.stopped.initialized())
+            .filter(|cell| !cell.relations.has_ended())
             .map(ActorRef::new)
     }
 }

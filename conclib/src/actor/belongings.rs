@@ -69,5 +69,5 @@ impl Drop for Watches {
 
 fn is_alive(actor: &Weak<dyn AnyActor>) -> bool {
     let actor = actor.upgrade();
-    actor.is_some_and(|actor| !actor.stopped().initialized())
+    actor.is_some_and(|actor| !actor.relations().has_ended())
 }

@@ -7,8 +7,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 
-use tokio::sync::SetOnce;
-
 use super::control::{Control, StopCause};
 use super::current::Current;
 use super::relations::Relations;
@@ -23,16 +21,24 @@ use crate::system::{ActorSnapshot, RunningHandler};
 use crate::urn::Urn;
 
 /// An actor, seen from outside its task.
+///
+/// In this order, so that what its own task writes for each message comes together, and that apart
+/// from what senders write.
+#[repr(C)]
 pub(crate) struct ActorCell<A: Handlers> {
+    pub(crate) mailbox: Mailbox<A::Inbox>,
+    pub(crate) vitals: Vitals,
+    pub(crate) control: Control,
     pub(crate) urn: Urn,
     /// Its place in the order of spawning.
     pub(crate) sequence: u64,
-    pub(crate) mailbox: Mailbox<A::Inbox>,
-    pub(crate) control: Control,
-    /// Set when the task has ended and the URN is free.
-    pub(crate) stopped: SetOnce<StopReason>,
     pub(crate) relations: Relations,
-    pub(crate) vitals: Vitals,
+    /// Nothing for an actor that is nobody's child and spawned as most are.
+    special: Option<Box<Special>>,
+}
+
+/// What few actors have.
+struct Special {
     /// Counts references if the actor lives only while somebody refers to it.
     references: Option<AtomicUsize>,
     /// The actor that spawned it, and stops after it.
@@ -69,17 +75,23 @@ impl<A: Handlers> ActorCell<A> {
         parent: Option<Weak<dyn AnyActor>>,
         kind: Kind,
     ) -> Self {
+        let is_special = parent.is_some() || kind != Kind::default();
+        let special = is_special.then(|| {
+            let references = kind.while_referenced.then(AtomicUsize::default);
+            Box::new(Special {
+                references,
+                parent,
+                kind,
+            })
+        });
         Self {
+            mailbox: Mailbox::new(capacity),
+            vitals: Vitals::default(),
+            control: Control::default(),
             urn,
             sequence,
-            mailbox: Mailbox::new(capacity),
-            control: Control::default(),
-            stopped: SetOnce::new(),
             relations: Relations::default(),
-            vitals: Vitals::default(),
-            references: kind.while_referenced.then(AtomicUsize::default),
-            parent,
-            kind,
+            special,
         }
     }
 
@@ -92,7 +104,7 @@ impl<A: Handlers> ActorCell<A> {
 
     /// The actor stops itself.
     pub(crate) fn stop_itself(&self) {
-        if self.kind.lives_again {
+        if self.kind().lives_again {
             self.control.end_life();
         } else {
             self.stop(StopCause::Requested);
@@ -110,11 +122,21 @@ impl<A: Handlers> ActorCell<A> {
     }
 
     pub(crate) fn parent(&self) -> Option<Arc<dyn AnyActor>> {
-        self.parent.as_ref().and_then(Weak::upgrade)
+        let parent = self.special.as_ref()?.parent.as_ref();
+        parent.and_then(Weak::upgrade)
+    }
+
+    fn kind(&self) -> Kind {
+        let special = self.special.as_ref();
+        special.map_or_else(Kind::default, |special| special.kind)
+    }
+
+    fn references(&self) -> Option<&AtomicUsize> {
+        self.special.as_ref()?.references.as_ref()
     }
 
     fn escalates(&self) -> bool {
-        match self.kind.escalation {
+        match self.kind().escalation {
             Escalation::Never => false,
             Escalation::UntilAskedToStop => !self.control.is_asked_to_stop(),
             Escalation::Always => true,
@@ -130,11 +152,10 @@ impl<A: Handlers> ActorCell<A> {
         {
             let urn = &self.urn;
             let failure = Failure::msg(format!("its child `{urn}` failed: {failure}"));
-            parent.control().escalate(failure);
+            parent.relations().escalate(failure);
+            parent.control().escalate();
         }
-        // Set once: nobody else does.
-        drop(self.stopped.set(reason.clone()));
-        for watcher in self.relations.end() {
+        for watcher in self.relations.end(reason) {
             (watcher.tell)(Terminated {
                 urn: self.urn.clone(),
                 reason: reason.clone(),
@@ -153,13 +174,13 @@ impl<A: Handlers> ActorCell<A> {
     }
 
     pub(crate) fn add_reference(&self) {
-        if let Some(references) = &self.references {
+        if let Some(references) = self.references() {
             references.fetch_add(1, Ordering::Relaxed);
         }
     }
 
     pub(crate) fn drop_reference(&self) {
-        if let Some(references) = &self.references
+        if let Some(references) = self.references()
             && references.fetch_sub(1, Ordering::AcqRel) == 1
         {
             self.stop(StopCause::Unreferenced);
@@ -289,8 +310,6 @@ pub(crate) trait AnyActor: Send + Sync {
     fn relations(&self) -> &Relations;
     /// The actor that spawned it, if that is another's child and its parent lives.
     fn parent(&self) -> Option<Arc<dyn AnyActor>>;
-    /// Set when it has stopped.
-    fn stopped(&self) -> &SetOnce<StopReason>;
     /// True while `on_start` has not run yet, in this life.
     fn is_starting(&self) -> bool;
     /// Which of its handlers or hooks runs.
@@ -348,10 +367,6 @@ impl<A: Handlers> AnyActor for ActorCell<A> {
 
     fn parent(&self) -> Option<Arc<dyn AnyActor>> {
         ActorCell::parent(self)
-    }
-
-    fn stopped(&self) -> &SetOnce<StopReason> {
-        &self.stopped
     }
 
     fn is_starting(&self) -> bool {
@@ -445,8 +460,8 @@ impl<A: Handler<M>, M: ActorMessage> super::recipient::Receives<M> for ActorCell
         ActorCell::try_tell(self, message)
     }
 
-    fn stopped(&self) -> &SetOnce<StopReason> {
-        &self.stopped
+    fn has_ended(&self) -> bool {
+        self.relations.has_ended()
     }
 
     fn add_reference(&self) {

@@ -4,7 +4,6 @@ use std::sync::PoisonError;
 use std::task::Waker;
 
 use super::StopReason;
-use crate::error::Failure;
 use crate::sync::atomic::{AtomicU8, Ordering};
 use crate::sync::{Mutex, MutexGuard};
 
@@ -26,15 +25,8 @@ pub(crate) struct Control {
     signals: AtomicU8,
     /// The first [`StopCause`] that was given, or 0.
     cause: AtomicU8,
-    /// Wakes the actor's task wherever it waits, and what a signal brings along.
-    cold: Mutex<Cold>,
-}
-
-#[derive(Default)]
-struct Cold {
-    task: Option<Waker>,
-    /// The first failure that was escalated.
-    escalated: Option<Failure>,
+    /// Wakes the actor's task wherever it waits.
+    task: Mutex<Option<Waker>>,
 }
 
 /// Why an orderly stop was asked for.
@@ -100,17 +92,8 @@ impl Control {
         self.has(REGROUPED)
     }
 
-    /// The actor fails as well, after the message in hand.
-    pub(crate) fn escalate(&self, failure: Failure) {
-        let mut cold = self.lock();
-        let is_first = cold.escalated.is_none();
-        let other = if is_first {
-            cold.escalated.replace(failure)
-        } else {
-            Some(failure)
-        };
-        drop(cold);
-        drop(other); // outside the lock: it may hold an error with a drop of its own
+    /// The actor fails as well, after the message in hand. What went wrong is among its relations.
+    pub(super) fn escalate(&self) {
         self.signal(ESCALATED);
     }
 
@@ -126,16 +109,9 @@ impl Control {
         signals & !(OVER | REGROUPED) == 0
     }
 
-    /// What was escalated.
-    pub(crate) fn take_escalated(&self) -> Option<Failure> {
-        self.lock().escalated.take()
-    }
-
     /// A new life begins: what was meant for the one before is forgotten.
     pub(crate) fn begin_life(&self) {
-        let escalated = self.take_escalated();
         self.signals.fetch_and(KILLED, Ordering::AcqRel);
-        drop(escalated);
     }
 
     /// Says whom to wake. `known` is the caller's memory of the last one, so that this costs a
@@ -150,25 +126,25 @@ impl Control {
 
     #[cold]
     fn replace_task(&self, task: Waker) {
-        let before = self.lock().task.replace(task);
+        let before = self.lock().replace(task);
         drop(before);
     }
 
     /// When the task ends: its waker would keep the task's memory for as long as anybody refers to
     /// the actor.
     pub(crate) fn forget_task(&self) {
-        let task = self.lock().task.take();
+        let task = self.lock().take();
         drop(task);
     }
 
     #[cfg(test)]
     pub(super) fn knows_task(&self) -> bool {
-        self.lock().task.is_some()
+        self.lock().is_some()
     }
 
     /// Wakes the task, so that it looks.
     pub(super) fn wake(&self) {
-        let task = self.lock().task.clone();
+        let task = self.lock().clone();
         if let Some(task) = task {
             task.wake();
         }
@@ -184,8 +160,8 @@ impl Control {
         self.signals.load(Ordering::Acquire) & bits != 0
     }
 
-    fn lock(&self) -> MutexGuard<'_, Cold> {
-        self.cold.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Option<Waker>> {
+        self.task.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -5,8 +5,6 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 
-use tokio::sync::SetOnce;
-
 use super::cell::{ActorCell, AnyActor, Parcel};
 use super::{Ask, Handler, StopReason, Tell, waiting};
 use crate::error::TellError;
@@ -61,8 +59,7 @@ pub(crate) trait Receives<M: ActorMessage>: Send + Sync {
     fn withdraw(&self, ticket: Ticket) -> Option<Parcel<M>>;
     /// Sends if nobody has to wait for it.
     fn try_tell(&self, message: M) -> Result<(), TellError<M>>;
-    /// Set when it has stopped.
-    fn stopped(&self) -> &SetOnce<StopReason>;
+    fn has_ended(&self) -> bool;
     fn add_reference(&self);
     fn drop_reference(&self);
 }
@@ -191,7 +188,7 @@ impl<M: ActorMessage> Recipient<M> {
 
     /// True if the actor has stopped.
     pub fn is_stopped(&self) -> bool {
-        self.target.stopped().initialized()
+        self.target.has_ended()
     }
 
     /// A recipient that does not count for an actor that lives
@@ -273,7 +270,7 @@ impl<M: ActorMessage> WeakRecipient<M> {
     pub fn upgrade(&self) -> Option<Recipient<M>> {
         self.target
             .upgrade()
-            .filter(|target| !target.stopped().initialized())
+            .filter(|target| !target.has_ended())
             .map(Recipient::new)
     }
 

@@ -2,17 +2,22 @@
 //! for.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use super::Terminated;
+use tokio::sync::Notify;
+
 use super::cell::{ActorId, AnyActor};
 use super::vitals::Turn;
 use super::waiting::Edge;
+use super::{StopReason, Terminated};
+use crate::error::Failure;
 
 /// Under one lock, and without memory for the many actors that have none of it.
 #[derive(Default)]
 pub(crate) struct Relations {
     ties: Mutex<Ties>,
+    /// Why the actor has ended, once the URN is free.
+    reason: OnceLock<StopReason>,
 }
 
 #[derive(Default)]
@@ -30,10 +35,14 @@ struct People {
     /// By their place in the order of spawning.
     children: BTreeMap<u64, Arc<dyn AnyActor>>,
     watchers: Vec<Watcher>,
+    /// For those who wait for the end, if somebody does.
+    end: Option<Arc<Notify>>,
     /// What its own code waits for, and since which turn; seldom more than one. Each has a number.
     waits: Vec<(u64, Turn, Edge)>,
     /// The next wait's number.
     next_wait: u64,
+    /// What went wrong first with a child that escalates, or with a task: the actor fails with it.
+    escalated: Option<Failure>,
 }
 
 /// Somebody who wants to hear of the end.
@@ -81,9 +90,31 @@ impl Relations {
         self.of_people(newest_first)
     }
 
-    /// Another life begins.
+    /// Another life begins: what was to end the one before is forgotten.
     pub(crate) fn open(&self) {
-        self.lock().childless = false;
+        let mut ties = self.lock();
+        ties.childless = false;
+        let people = ties.people.as_mut();
+        let escalated = people.and_then(|people| people.escalated.take());
+        drop(ties);
+        drop(escalated); // outside the lock: it may hold an error with a drop of its own
+    }
+
+    /// Notes a failure that is to be the actor's as well; the first counts.
+    pub(super) fn escalate(&self, failure: Failure) {
+        let mut ties = self.lock();
+        let escalated = &mut ties.people.get_or_insert_default().escalated;
+        let other = if escalated.is_none() {
+            escalated.replace(failure)
+        } else {
+            Some(failure)
+        };
+        drop(ties);
+        drop(other); // outside the lock, as above
+    }
+
+    pub(crate) fn take_escalated(&self) -> Option<Failure> {
+        self.of_people(|people| people.escalated.take())
     }
 
     // ---- watchers
@@ -110,12 +141,50 @@ impl Relations {
         drop(watcher); // outside the lock
     }
 
-    /// The actor has ended: who is to hear of it, once.
-    pub(crate) fn end(&self) -> Vec<Watcher> {
+    // ---- its end
+
+    /// The actor has ended: those who wait for that go on. Who else is to hear of it, once.
+    pub(crate) fn end(&self, reason: &StopReason) -> Vec<Watcher> {
+        let _ = self.reason.set(reason.clone()); // the first counts; there is one
         let mut ties = self.lock();
         ties.ended = true;
         let people = ties.people.as_mut();
-        people.map_or_else(Vec::new, |people| std::mem::take(&mut people.watchers))
+        let (watchers, end) = people.map_or_else(Default::default, |people| {
+            (std::mem::take(&mut people.watchers), people.end.take())
+        });
+        drop(ties);
+        if let Some(end) = end {
+            end.notify_waiters();
+        }
+        watchers
+    }
+
+    /// Why the actor has ended, if it has.
+    pub(crate) fn reason(&self) -> Option<&StopReason> {
+        self.reason.get()
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.reason.get().is_some()
+    }
+
+    /// Waits until the actor has ended, and says why. It may be dropped and called again.
+    pub(crate) async fn ended(&self) -> &StopReason {
+        loop {
+            if let Some(reason) = self.reason.get() {
+                return reason;
+            }
+            let end = {
+                let mut ties = self.lock();
+                let people = ties.people.get_or_insert_default();
+                people.end.get_or_insert_default().clone()
+            };
+            // From here on a notice is heard, and what came before is seen.
+            let notified = end.notified();
+            if !self.has_ended() {
+                notified.await;
+            }
+        }
     }
 
     // ---- what it waits for

@@ -58,7 +58,7 @@ impl Edge {
             Self::Actor(actor, until) if until.is_ahead_of(&**actor) => actor.clone(),
             Self::Actor(..) => return None,
         };
-        (!target.stopped().initialized()).then_some(target)
+        (!target.relations().has_ended()).then_some(target)
     }
 
     fn waits_for(&self, question: &Arc<dyn Unanswered>) -> bool {
@@ -189,7 +189,7 @@ pub(crate) fn hand_to(
 /// If nobody can go on: the actor whose code this is waits for its own end.
 pub(crate) async fn stopped(actor: Arc<dyn AnyActor>) -> StopReason {
     let mut wait = Wait::default();
-    let mut end = pin!(actor.stopped().wait());
+    let mut end = pin!(actor.relations().ended());
     poll_fn(|cx| {
         if let Poll::Ready(reason) = end.as_mut().poll(cx) {
             return Poll::Ready(reason.clone());

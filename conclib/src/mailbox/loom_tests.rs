@@ -56,9 +56,9 @@ impl Receiver {
         let mailbox = Mailbox::new(messages.len());
         mailbox
             .hand
-            .in_hand
-            .store(messages.len(), Ordering::Release);
-        mailbox.lock().at_most_in_hand = messages.len();
+            .count
+            .store(counted(messages.len()), Ordering::Release);
+        mailbox.lock().at_most_in_hand = counted(messages.len());
         Self {
             mailbox: Arc::new(mailbox),
             batch: Batch {

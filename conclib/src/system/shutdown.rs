@@ -76,7 +76,7 @@ impl Shutdown {
             Some(own) => {
                 own.stop(StopCause::Shutdown);
                 spawn_task(async move {
-                    if timeout_at(grace, own.stopped().wait()).await.is_err() {
+                    if timeout_at(grace, own.relations().ended()).await.is_err() {
                         warn!(urn = %own.urn(), "the actor that shut its system down is killed");
                         own.kill();
                     }
@@ -116,12 +116,15 @@ async fn finish(services: &[Arc<dyn Service>], deadline: Instant) {
 async fn stop_all(actors: &[Arc<dyn AnyActor>], deadline: Instant) -> ShutdownReport {
     for actor in actors.iter().filter(|actor| actor.parent().is_none()) {
         actor.stop(StopCause::Shutdown);
-        if timeout_at(deadline, actor.stopped().wait()).await.is_err() {
+        if timeout_at(deadline, actor.relations().ended())
+            .await
+            .is_err()
+        {
             break;
         }
     }
     // Some may have ended on their own.
-    let overran = actors.iter().filter(|actor| !actor.stopped().initialized());
+    let overran = actors.iter().filter(|actor| !actor.relations().has_ended());
     let overran: Vec<_> = overran.collect();
     for actor in &overran {
         actor.kill();
@@ -129,7 +132,7 @@ async fn stop_all(actors: &[Arc<dyn AnyActor>], deadline: Instant) -> ShutdownRe
     let grace = Instant::now() + GRACE;
     let mut report = ShutdownReport::default();
     for actor in overran {
-        let list = match timeout_at(grace, actor.stopped().wait()).await {
+        let list = match timeout_at(grace, actor.relations().ended()).await {
             Ok(_) => &mut report.killed,
             Err(_) => &mut report.stuck,
         };

@@ -125,7 +125,7 @@ impl<A: Handlers> Context<A> {
                 self.belongings().watches.add(other.id(), weak);
             }
             Err(watcher) => {
-                let reason = other.stopped.get().cloned();
+                let reason = other.relations.reason().cloned();
                 (watcher.tell)(Terminated {
                     urn: other.urn.clone(),
                     reason: reason.unwrap_or(StopReason::Killed),

@@ -205,7 +205,8 @@ impl<A: Handlers> Context<A> {
             if let Err(panic) = AssertUnwindSafe(task).catch_unwind().await
                 && let Some(cell) = cell.upgrade()
             {
-                cell.control.escalate(Failure::from_panic(&*panic));
+                cell.relations.escalate(Failure::from_panic(&*panic));
+                cell.control.escalate();
                 drop_quietly(panic);
             }
         });

@@ -2,10 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::SetOnce;
-
 use super::*;
-use crate::actor::StopReason;
 use crate::actor::cell::AnyActor;
 use crate::actor::recipient::Receives;
 use crate::message::WireCodec;
@@ -22,14 +19,11 @@ impl ActorMessage for Question {
 /// A mailbox without room, that lets the message in between the last look and the timeout.
 struct LetsInLate {
     urn: Urn,
-    /// Never set.
-    stopped: SetOnce<StopReason>,
 }
 
 fn lets_in_late() -> Recipient<Question> {
     Recipient::new(Arc::new(LetsInLate {
         urn: Urn::generate(),
-        stopped: SetOnce::new(),
     }))
 }
 
@@ -63,8 +57,8 @@ impl Receives<Question> for LetsInLate {
         Err(TellError::new(message, AskError::overloaded()))
     }
 
-    fn stopped(&self) -> &SetOnce<StopReason> {
-        &self.stopped
+    fn has_ended(&self) -> bool {
+        false
     }
 
     fn add_reference(&self) {}
