@@ -190,6 +190,10 @@ pub trait Handlers: Sized + Send + 'static {
     /// Its messages: an enum with a variant per handler.
     type Inbox: Send + 'static;
 
+    /// True if there is no [`on_start`](Self::on_start), so that nobody has to wait for it.
+    /// `#[handlers]` sets it.
+    const STARTS_AT_ONCE: bool = false;
+
     /// Runs the handler of the message in `inbox`, and takes it out.
     ///
     /// # Errors

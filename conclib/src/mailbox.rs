@@ -102,8 +102,8 @@ pub(crate) struct Load {
 /// What the receiver finds.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Refill {
-    /// The batch has messages.
-    Ready,
+    /// The batch has messages; the first of them came then.
+    Ready { since: Moment },
     /// There are none, and there will be none.
     Closed,
 }
@@ -329,46 +329,71 @@ impl<T> Mailbox<T> {
 
     /// Swaps the queue for the empty `batch`, or arranges to be woken.
     pub(crate) fn poll_refill(&self, cx: &mut Context<'_>, batch: &mut Batch<T>) -> Poll<Refill> {
+        let mut state = self.lock();
+        if state.queue.is_empty() {
+            return self.poll_sleep(state, cx.waker(), batch);
+        }
+        let admitted = self.swap(&mut state, batch);
+        let since = state.since;
+        drop(state);
+        if let Some(admitted) = admitted {
+            admitted.wake();
+        }
+        Poll::Ready(Refill::Ready { since })
+    }
+
+    /// Takes what is queued; whom to wake.
+    #[inline]
+    fn swap(&self, state: &mut State<T>, batch: &mut Batch<T>) -> Option<Waker> {
         let batch = &mut batch.messages;
         debug_assert!(batch.is_empty());
-        let mut state = self.lock();
-        let mut admitted = if state.queue.is_empty() && !state.line.is_empty() {
-            self.admit_into_queue(&mut state)
+        mem::swap(&mut state.queue, batch);
+        let since = state.since.to_bits();
+        self.hand.since.store(since, Ordering::Relaxed);
+        let count = counted(batch.len());
+        self.hand.count.store(count, Ordering::Release);
+        state.at_most_in_hand = count;
+        // What an actor tells itself passes the bound, and must not shut out others for ever.
+        if batch.len() > self.capacity {
+            self.admit_one(state)
         } else {
-            Vec::new()
-        };
-        let found = if !state.queue.is_empty() {
-            mem::swap(&mut state.queue, batch);
-            let since = state.since.to_bits();
-            self.hand.since.store(since, Ordering::Relaxed);
-            let count = counted(batch.len());
-            self.hand.count.store(count, Ordering::Release);
-            state.at_most_in_hand = count;
-            // What an actor tells itself passes the bound, and must not shut out others for ever.
-            if batch.len() > self.capacity {
-                admitted.extend(self.admit_one(&mut state));
+            None
+        }
+    }
+
+    /// The queue is empty: lets those in who wait, or goes to sleep.
+    fn poll_sleep(
+        &self,
+        mut state: MutexGuard<'_, State<T>>,
+        waker: &Waker,
+        batch: &mut Batch<T>,
+    ) -> Poll<Refill> {
+        if !state.line.is_empty() {
+            let mut admitted = self.admit_into_queue(&mut state);
+            if !state.queue.is_empty() {
+                admitted.extend(self.swap(&mut state, batch));
+                let since = state.since;
+                drop(state);
+                admitted.into_iter().for_each(Waker::wake);
+                return Poll::Ready(Refill::Ready { since });
             }
-            Poll::Ready(Refill::Ready)
-        } else if state.closed {
-            Poll::Ready(Refill::Closed)
-        } else {
-            if is_large(&state.queue) || is_large(batch) {
-                shrink(&mut state.queue);
-                shrink(batch);
-            }
-            state.line.shrink();
-            let sleeps = state
-                .receiver
-                .as_ref()
-                .is_some_and(|w| w.will_wake(cx.waker()));
-            if !sleeps {
-                state.receiver = Some(cx.waker().clone());
-            }
-            Poll::Pending
-        };
-        drop(state);
-        admitted.into_iter().for_each(Waker::wake);
-        found
+        }
+        if state.closed {
+            return Poll::Ready(Refill::Closed);
+        }
+        let batch = &mut batch.messages;
+        if is_large(&state.queue) || is_large(batch) {
+            shrink(&mut state.queue);
+            shrink(batch);
+        }
+        state.line.shrink();
+        let known = state.receiver.as_ref();
+        if !known.is_some_and(|known| known.will_wake(waker)) {
+            let before = state.receiver.replace(waker.clone());
+            drop(state);
+            drop(before); // outside the lock: a waker is others' code
+        }
+        Poll::Pending
     }
 
     /// Lets senders in that wait, before the receiver waits itself: for nobody knows how long, so

@@ -7,9 +7,11 @@ pub(crate) mod config;
 mod faults;
 mod frame;
 mod in_flight;
+mod in_order;
 mod noise;
 mod server;
 pub(crate) mod transport;
+mod windows;
 
 pub use client::{ConnectError, ProxyClient, RemoteAsk, RemoteTell};
 pub use config::{Config, ConfigError};

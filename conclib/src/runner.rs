@@ -151,7 +151,10 @@ fn refuse<A: Actor>(cell: &ActorCell<A>, batch: &mut Batch<A::Inbox>) {
 fn begin<A: Actor>(cell: &ActorCell<A>) {
     cell.control.begin_life();
     cell.relations.open();
-    cell.vitals.enter(Phase::Starting);
+    // One that starts at once is running already.
+    if cell.vitals.phase() != Phase::Running {
+        cell.vitals.enter(Phase::Starting);
+    }
 }
 
 /// Handles messages and ticks until there are none any more, a handler fails, or the life is
@@ -322,19 +325,19 @@ pub(crate) struct Tenancy<A: Actor> {
 }
 
 impl<A: Actor> Tenancy<A> {
-    /// `started` hears how the start went.
+    /// `started` hears how the start went, if somebody waits for it.
     pub(crate) fn new(
         cell: Arc<ActorCell<A>>,
         registry: Arc<Registry>,
         actor: Option<A>,
-        started: Started,
+        started: Option<Started>,
     ) -> Self {
         Self {
             cell,
             registry,
             actor,
             batch: Batch::default(),
-            started: Some(started),
+            started,
             reason: None,
         }
     }

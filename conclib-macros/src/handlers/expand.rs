@@ -100,12 +100,16 @@ impl Block {
             quote!(#(#cfgs)* wanted.offer::<Self, #message>();)
         });
         let hooks = self.hooks.iter().map(Hook::expand);
+        // One that may be compiled out counts as there.
+        let starts_at_once = !self.hooks.iter().any(Hook::is_start);
         let numbers = self.expand_numbers(target);
         quote! {
             #[doc(hidden)]
             #[automatically_derived]
             impl #impl_generics ::conclib::Handlers for #self_ty #where_clause {
                 type Inbox = __ConclibInbox #ty_generics;
+
+                const STARTS_AT_ONCE: ::core::primitive::bool = #starts_at_once;
 
                 #dispatch
 
@@ -358,6 +362,10 @@ impl RawHandler {
 }
 
 impl Hook {
+    fn is_start(&self) -> bool {
+        matches!(self.kind, HookKind::Start)
+    }
+
     fn expand(&self) -> TokenStream {
         let cfgs = &self.cfgs;
         let call = self.call.expand();

@@ -22,8 +22,8 @@ pub(crate) struct Vitals {
     restarts: AtomicU32,
     handled: AtomicU64,
     failed: AtomicU64,
-    /// When it began, or a little before: messages that follow each other without a pause share a
-    /// look at the clock.
+    /// When it began, or a little before: at first when the batch came, by its sender's look at the
+    /// clock, and messages that follow each other without a pause share one.
     since: AtomicU64,
     /// The handler that runs has waited: the next one does not share its look.
     paused: AtomicBool,
@@ -66,14 +66,19 @@ impl Vitals {
         self.phase.store(phase as u8, Ordering::Release);
     }
 
-    /// The task is polled: what it begins now began now.
+    /// The task is polled.
     #[inline]
     pub(crate) fn polled(&self) {
-        if self.handler.load(Ordering::Relaxed) == IDLE {
-            self.stamp();
-        } else {
+        if self.is_busy() {
             self.paused.store(true, Ordering::Relaxed);
         }
+    }
+
+    /// The first of the messages that are handled next came then: the sender has looked at the
+    /// clock.
+    #[inline]
+    pub(crate) fn begin_batch(&self, since: Moment) {
+        self.since.store(since.to_bits(), Ordering::Relaxed);
     }
 
     #[inline]

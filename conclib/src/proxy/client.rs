@@ -5,29 +5,30 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::mpsc;
+use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::debug;
 
 use super::clock::BusClock;
 use super::config::Config;
 use super::frame::{self, Kind, Request, decode_reply};
-use super::in_flight::{InFlight, MAX_REQUESTS};
+use super::in_flight::InFlight;
 use super::noise::Noise;
-use super::transport::{BusTime, ClientEnd, ClientTransport, Lease, OpenError, open_client};
+use super::transport::{BusTime, ClientTransport, Lease, OpenError, ReplySink, open_client};
 use crate::envelope::Attributes;
 use crate::error::AskError;
 use crate::message::RemoteMessage;
-use crate::reply::ReplyReceiver;
 use crate::responder::{ClientId, Origin};
 use crate::system::spawn_task;
 
+use call::Sent;
 pub use call::{RemoteAsk, RemoteTell};
 use outbox::Outbox;
+use sending::{EndsWithRuntime, Sending};
 
 mod call;
 mod outbox;
+mod sending;
 #[cfg(test)]
 mod tests;
 
@@ -82,6 +83,45 @@ struct ClientHandle {
     shared: Arc<Shared>,
 }
 
+/// The requests under way; the connection hands their replies to it.
+struct Book {
+    in_flight: Mutex<InFlight>,
+    noise: Noise,
+}
+
+impl Book {
+    fn new(first_id: u64) -> Self {
+        Self {
+            in_flight: Mutex::new(InFlight::new(first_id)),
+            noise: Noise::default(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, InFlight> {
+        self.in_flight
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ReplySink for Book {
+    /// Completes requests with their answers.
+    fn receive(&self, frame: Bytes) {
+        let (epoch, answers) = match decode_reply(&frame) {
+            Ok(answers) => answers,
+            Err(problem) => return self.noise.hear("an unreadable reply", &problem),
+        };
+        let answered = self.lock().answered(answers, epoch);
+        // Outside the lock: whoever is woken may ask again at once.
+        for (reply, outcome) in answered {
+            match outcome {
+                Ok(contents) => reply.send(contents),
+                Err(error) => reply.refuse(error),
+            }
+        }
+    }
+}
+
 /// What the client's tasks use.
 pub(super) struct Shared {
     transport: Arc<dyn ClientTransport>,
@@ -89,8 +129,10 @@ pub(super) struct Shared {
     /// The deadline of a request that sets none.
     timeout: Duration,
     max_frame: usize,
-    in_flight: Mutex<InFlight>,
+    book: Arc<Book>,
     outbox: Outbox,
+    /// Where the client's tasks run.
+    runtime: Handle,
     clock: BusClock,
     /// Who serves, as far as is known.
     lease: Mutex<Option<Lease>>,
@@ -110,24 +152,26 @@ impl ProxyClient {
         getrandom::fill(&mut id.0)
             .and_then(|()| getrandom::fill(&mut first_id))
             .map_err(|error| ConnectError::Random(error.to_string()))?;
-        let end = open_client(config, id, MAX_REQUESTS).await?;
-        Self::over(end, config, id, u64::from_le_bytes(first_id)).await
+        let book = Arc::new(Book::new(u64::from_le_bytes(first_id)));
+        let transport = open_client(config, id, book.clone()).await?;
+        Self::over(transport, config, id, book).await
     }
 
     /// A client over a connection.
     async fn over(
-        (transport, replies): ClientEnd,
+        transport: Arc<dyn ClientTransport>,
         config: &Config,
         id: ClientId,
-        first_id: u64,
+        book: Arc<Book>,
     ) -> Result<Self, ConnectError> {
         let shared = Arc::new(Shared {
             transport,
             id,
             timeout: config.timeout,
             max_frame: config.max_frame,
-            in_flight: Mutex::new(InFlight::new(first_id)),
+            book,
             outbox: Outbox::default(),
+            runtime: Handle::current(),
             clock: BusClock::default(),
             lease: Mutex::default(),
             closed: CancellationToken::new(),
@@ -140,8 +184,7 @@ impl ProxyClient {
         let handle = Arc::new(ClientHandle {
             shared: shared.clone(),
         });
-        spawn_task(receive(shared.clone(), replies));
-        spawn_task(outbox::drive(shared));
+        spawn_task(sending::drive(EndsWithRuntime(shared)));
         Ok(Self { handle })
     }
 
@@ -207,7 +250,7 @@ impl Drop for ClientHandle {
 }
 
 /// A request that is on its way, ready to be written.
-pub(super) struct Outgoing<'a> {
+struct Outgoing<'a> {
     pub(super) kind: Kind,
     pub(super) urn: &'a str,
     pub(super) message: &'static str,
@@ -218,10 +261,7 @@ pub(super) struct Outgoing<'a> {
 
 impl Shared {
     /// Enters a request into the book and the outbox.
-    pub(super) fn send(
-        &self,
-        request: &Outgoing<'_>,
-    ) -> Result<(u64, ReplyReceiver<Bytes>), AskError> {
+    fn send(self: &Arc<Self>, request: &Outgoing<'_>) -> Result<Sent, AskError> {
         let Outgoing {
             kind,
             urn,
@@ -251,20 +291,27 @@ impl Shared {
         let mut book = self.in_flight();
         frame.origin.id = book.check(size)?;
         // Written under the lock, so that the outbox has requests in the order of their ids.
-        let encoded = frame.encode();
+        let encoded = frame.encode_into(book.pieces());
         let receiver = book.insert(frame.origin.id, encoded, size, kind == Kind::Tell);
-        self.outbox.push(frame.origin.id, &book);
-        Ok((frame.origin.id, receiver))
+        let own = self.outbox.push(frame.origin.id, &book);
+        drop(book);
+        Ok(Sent {
+            id: frame.origin.id,
+            receiver,
+            sending: own.map(|batch| Sending::new(self, batch)),
+        })
     }
 
     pub(super) fn in_flight(&self) -> MutexGuard<'_, InFlight> {
-        self.in_flight
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.book.lock()
     }
 
     pub(super) fn lease(&self) -> MutexGuard<'_, Option<Lease>> {
         self.lease.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn know_lease(&self, lease: Option<Lease>) {
+        *self.lease() = lease;
     }
 
     fn known_limit(&self) -> usize {
@@ -282,7 +329,7 @@ impl Shared {
         let sent = Instant::now();
         let (lease, now) = self.transport.lease().await?;
         self.clock.learn(sent, Instant::now(), now);
-        self.lease().clone_from(&lease);
+        self.know_lease(lease.clone());
         Ok(lease)
     }
 
@@ -292,32 +339,6 @@ impl Shared {
         let waiting = self.in_flight().close();
         for reply in waiting {
             reply.refuse(AskError::Closed);
-        }
-    }
-}
-
-/// Completes requests as their answers come in.
-async fn receive(shared: Arc<Shared>, mut replies: mpsc::Receiver<Bytes>) {
-    let noise = Noise::default();
-    while let Some(Some(frame)) = shared.closed.run_until_cancelled(replies.recv()).await {
-        let (epoch, answers) = match decode_reply(&frame) {
-            Ok(answers) => answers,
-            Err(problem) => {
-                noise.hear("an unreadable reply", &problem);
-                continue;
-            }
-        };
-        for (id, outcome) in answers {
-            // An answer that nobody waits for came after its deadline, or twice, or from an owner
-            // that has been succeeded.
-            let Some(reply) = shared.in_flight().answered(id, epoch) else {
-                debug!(id, "an answer that nobody waits for");
-                continue;
-            };
-            match outcome {
-                Ok(contents) => reply.send(contents),
-                Err(error) => reply.refuse(error),
-            }
         }
     }
 }

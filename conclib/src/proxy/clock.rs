@@ -25,7 +25,14 @@ const LONGEST: Duration = Duration::from_millis(50);
 
 #[derive(Default)]
 pub(crate) struct BusClock {
-    samples: Mutex<VecDeque<Sample>>,
+    samples: Mutex<Samples>,
+}
+
+#[derive(Default)]
+struct Samples {
+    all: VecDeque<Sample>,
+    /// The one that counts: looked at for each request, and found when a sample comes.
+    best: Option<Sample>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -47,15 +54,17 @@ impl BusClock {
             there,
         };
         let mut samples = self.lock();
-        match best(&samples) {
-            Some(best) if best.contradicts(sample) => samples.clear(),
+        match samples.best {
+            Some(best) if best.contradicts(sample) => samples.all.clear(),
             Some(_) if round_trip > LONGEST => return,
             _ => {}
         }
-        if samples.len() == SAMPLES {
-            samples.pop_front();
+        if samples.all.len() == SAMPLES {
+            samples.all.pop_front();
         }
-        samples.push_back(sample);
+        samples.all.push_back(sample);
+        let shortest = samples.all.iter().min_by_key(|sample| sample.round_trip);
+        samples.best = shortest.copied();
     }
 
     /// That moment on the bus' clock; `None` before the first sample.
@@ -81,17 +90,12 @@ impl BusClock {
     }
 
     fn best(&self) -> Option<Sample> {
-        best(&self.lock())
+        self.lock().best
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<Sample>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Samples> {
         self.samples.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn best(samples: &VecDeque<Sample>) -> Option<Sample> {
-    let shortest = samples.iter().min_by_key(|sample| sample.round_trip);
-    shortest.copied()
 }
 
 impl Sample {

@@ -13,9 +13,10 @@
 //! details.
 
 use std::fmt;
+use std::io;
 use std::marker::PhantomData;
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes, BytesMut};
 use serde::Serialize;
 use serde::de::value::SeqAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, SeqAccess, Visitor};
@@ -76,9 +77,42 @@ pub(crate) fn size(contents: &[u8], attributes: &Attributes) -> usize {
     contents.len() + texts.sum::<usize>()
 }
 
+/// Up to this size frames are written into a shared piece of memory …
+const SMALL: usize = 1024;
+
+/// … of this size. One that waits keeps all of it, so that it must not be large.
+const PIECE: usize = 8 * 1024;
+
 impl Request<'_> {
+    /// Writes it to the end of `pieces`, and takes it from there: what many small frames share is
+    /// allocated once, and cloned without allocating.
+    pub(crate) fn encode_into(&self, pieces: &mut BytesMut) -> Bytes {
+        let estimate = self.urn.len() + self.message.len() + size(self.contents, self.attributes);
+        let mut alone = BytesMut::new();
+        // Beyond the estimate: numbers and lengths.
+        let room = estimate + 128;
+        let buffer = if estimate > SMALL {
+            alone.reserve(room);
+            &mut alone
+        } else {
+            if pieces.capacity() < room {
+                pieces.reserve(PIECE);
+            }
+            pieces
+        };
+        self.write(&mut buffer.writer());
+        buffer.split().freeze()
+    }
+
     pub(crate) fn encode(&self) -> Bytes {
-        pack(&(
+        let mut bytes = Vec::with_capacity(128);
+        self.write(&mut bytes);
+        bytes.into()
+    }
+
+    /// What is written is of types that can always be written, into memory.
+    fn write(&self, to: &mut impl io::Write) {
+        let elements = (
             VERSION,
             self.kind as u8,
             self.origin.id,
@@ -88,7 +122,9 @@ impl Request<'_> {
             self.deadline.0,
             self.attributes,
             serde_bytes::Bytes::new(self.contents),
-        ))
+        );
+        // Writing to memory cannot fail.
+        drop(rmp_serde::encode::write(to, &elements));
     }
 
     /// What [`Kind::Wake`] looks like.
@@ -108,11 +144,11 @@ impl Request<'_> {
 
 /// A request, as it came.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Received {
+pub(crate) struct Received<'a> {
     pub(crate) kind: Kind,
     pub(crate) origin: Origin,
-    pub(crate) urn: String,
-    pub(crate) message: String,
+    pub(crate) urn: &'a str,
+    pub(crate) message: &'a str,
     pub(crate) deadline: BusTime,
     pub(crate) attributes: Attributes,
     pub(crate) contents: Bytes,
@@ -153,8 +189,8 @@ type Whole<'a> = (
     &'a serde_bytes::Bytes,
 );
 
-impl Received {
-    pub(crate) fn decode(frame: &Bytes) -> Result<Self, Unreadable> {
+impl<'a> Received<'a> {
+    pub(crate) fn decode(frame: &'a Bytes) -> Result<Self, Unreadable> {
         let whole = match unpack::<Whole<'_>>(frame) {
             Ok(whole) if whole.0 == VERSION => whole,
             other => return Err(Unreadable::judge(frame, other.err())),
@@ -171,8 +207,8 @@ impl Received {
         Ok(Self {
             kind,
             origin,
-            urn: urn.to_owned(),
-            message: message.to_owned(),
+            urn,
+            message,
             deadline: BusTime(deadline),
             attributes,
             contents: frame.slice_ref(contents),
@@ -261,9 +297,15 @@ fn head(frame: &[u8]) -> Result<Head, Problem> {
 
 /// Writes an array. What is written here is ours, and of types that can always be written.
 fn pack<T: Serialize>(elements: &T) -> Bytes {
-    rmp_serde::to_vec(elements)
-        .map(Bytes::from)
-        .unwrap_or_default()
+    pack_into(Vec::new(), elements)
+}
+
+/// The same, into memory that was allocated before.
+fn pack_into<T: Serialize>(mut bytes: Vec<u8>, elements: &T) -> Bytes {
+    match rmp_serde::encode::write(&mut bytes, elements) {
+        Ok(()) => bytes.into(),
+        Err(_) => Bytes::new(),
+    }
 }
 
 /// Reads an array of at least the elements of `T`.

@@ -1,9 +1,12 @@
 //! A client's book of its requests that have no answer yet. No I/O.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry::Occupied;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use tracing::debug;
 
 use super::transport::Epoch;
 use crate::error::{AskError, Delivered};
@@ -20,8 +23,10 @@ const RETRY_AFTER: Duration = Duration::from_millis(50);
 
 /// The book.
 pub(crate) struct InFlight {
-    requests: HashMap<u64, Entry>,
+    requests: HashMap<u64, Entry, BuildHasherDefault<IdHasher>>,
     bytes: usize,
+    /// Where frames are written.
+    pieces: BytesMut,
     /// Starts at random, so that the ids of two clients have nothing to do with each other.
     next_id: u64,
     closed: bool,
@@ -42,8 +47,9 @@ struct Entry {
 impl InFlight {
     pub(crate) fn new(first_id: u64) -> Self {
         Self {
-            requests: HashMap::new(),
+            requests: HashMap::default(),
             bytes: 0,
+            pieces: BytesMut::new(),
             next_id: first_id,
             closed: false,
         }
@@ -64,6 +70,11 @@ impl InFlight {
         let id = self.next_id;
         self.next_id = self.next_id.wrapping_add(1);
         Ok(id)
+    }
+
+    /// For writing the next frame.
+    pub(crate) fn pieces(&mut self) -> &mut BytesMut {
+        &mut self.pieces
     }
 
     /// Enters a request; where its answer will arrive.
@@ -123,13 +134,33 @@ impl InFlight {
         self.remove(id).map(|entry| entry.reply)
     }
 
-    /// Takes a request out that was answered in that epoch. The owner of an earlier one may refuse
-    /// what the owner of this one executes.
-    pub(crate) fn answered(&mut self, id: u64, epoch: Epoch) -> Option<Reply<Bytes>> {
-        if self.requests.get(&id)?.epoch != Some(epoch) {
-            return None;
+    /// Takes those out, to end them.
+    pub(crate) fn end_all(&mut self, ids: &[u64]) -> Vec<Reply<Bytes>> {
+        ids.iter().filter_map(|id| self.end(*id)).collect()
+    }
+
+    /// Takes the requests out that were answered in that epoch: the owner of an earlier one may
+    /// refuse what the owner of this one executes. Their replies come back with what they are to
+    /// say, outside the lock.
+    pub(crate) fn answered<T>(
+        &mut self,
+        answers: Vec<(u64, T)>,
+        epoch: Epoch,
+    ) -> Vec<(Reply<Bytes>, T)> {
+        let mut ended = Vec::with_capacity(answers.len());
+        for (id, answer) in answers {
+            match self.requests.entry(id) {
+                Occupied(entry) if entry.get().epoch == Some(epoch) => {
+                    let entry = entry.remove();
+                    self.bytes -= entry.bytes;
+                    ended.push((entry.reply, answer));
+                }
+                // Nobody waits for it: it came after its deadline, or twice, or from an owner that
+                // has been succeeded.
+                _ => debug!(id, "an answer that nobody waits for"),
+            }
         }
-        self.end(id)
+        ended
     }
 
     /// Takes a request out that its asker gave up; how far it had come.
@@ -162,6 +193,30 @@ impl InFlight {
     }
 }
 
+/// Ids are counted by ourselves, so that nobody chooses them to collide. Those that follow each
+/// other shall lie beside each other in the table: batches are gathered, accepted and answered in
+/// that order, and so find most of it in the cache.
+#[derive(Default)]
+struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(self.0 ^ u64::from(*byte));
+        }
+    }
+
+    fn write_u64(&mut self, id: u64) {
+        // The table takes the place from the lower bits, and tells neighbours apart by the upper
+        // seven.
+        self.0 = (id << 57) | (id & (u64::MAX >> 7));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -180,9 +235,12 @@ mod tests {
         }
         assert_eq!(told.await, Ok(Bytes::new()));
         assert_eq!(book.len(), 1);
-        assert!(book.answered(ask, Epoch(6)).is_none());
-        let reply = book.answered(ask, EPOCH).unwrap();
-        reply.send(Bytes::from_static(b"x"));
+        assert!(book.answered(vec![(ask, ())], Epoch(6)).is_empty());
+        let answers = vec![(ask, Bytes::from_static(b"x")), (tell, Bytes::new())];
+        let mut answered = book.answered(answers, EPOCH);
+        let (reply, answer) = answered.pop().unwrap();
+        assert!(answered.is_empty());
+        reply.send(answer);
         assert_eq!(asked.await, Ok(Bytes::from_static(b"x")));
         assert!(book.end(ask).is_none());
     }

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use tokio::sync::mpsc;
 
 use super::config::{Bus, Config, ConfigError};
 use crate::responder::ClientId;
@@ -78,7 +77,8 @@ pub(crate) struct Enqueued {
     pub(crate) lease: Option<Lease>,
     /// How many requests wait in the inbox, this batch included.
     pub(crate) length: u64,
-    pub(crate) now: BusTime,
+    /// The time, if the bus was asked for it: a transport does now and then.
+    pub(crate) now: Option<BusTime>,
 }
 
 /// The bus as the actor system's end sees it.
@@ -97,12 +97,16 @@ pub(crate) trait ServerTransport: Send + Sync {
     /// [`pop`](Self::pop) returns.
     async fn release(&self, epoch: Epoch, wake: Bytes) -> Result<(), TransportError>;
 
+    /// Appends `wake` to the inbox, so that one more blocked [`pop`](Self::pop) returns.
+    async fn wake(&self, epoch: Epoch, wake: Bytes) -> Result<(), TransportError>;
+
     /// Takes up to `count` frames off the inbox, waiting up to `block` for the first one; none if
     /// none came. A `block` of zero does not wait.
     ///
     /// # Cancel safety
     ///
-    /// None: a dropped call may still pop. Run it to its end.
+    /// None: a dropped call may still pop. Run it to its end. Several may be under way: they end in
+    /// the order in which they were first polled.
     async fn pop(
         &self,
         epoch: Epoch,
@@ -124,8 +128,8 @@ pub(crate) trait ClientTransport: Send + Sync {
     /// The lease of the node, if any, and the time.
     async fn lease(&self) -> Result<(Option<Lease>, BusTime), TransportError>;
 
-    /// Appends a batch to the inbox of `epoch`, in order, and reads the lease before it and the
-    /// time after it. Never doubles the batch, whatever happens to the connection. Not done while
+    /// Appends a batch to the inbox of `epoch`, in order, and reads the lease before it. Given to
+    /// the connection when it is first polled, so that batches stay in order. Never doubles the batch, whatever happens to the connection. Not done while
     /// replies could not come in.
     async fn enqueue(&self, epoch: Epoch, frames: Vec<Bytes>) -> Result<Enqueued, TransportError>;
 
@@ -133,10 +137,12 @@ pub(crate) trait ClientTransport: Send + Sync {
     async fn close(&self);
 }
 
-/// A client's connection, and where its replies come in, subscribed and proven so before it is
-/// returned. The channel is as large as `in_flight`, ends when the connection is closed, and
-/// counts as lossy: replies that find it full are dropped and logged.
-pub(crate) type ClientEnd = (Arc<dyn ClientTransport>, mpsc::Receiver<Bytes>);
+/// Takes a client's replies as they come in. A call instead of a channel and a task behind it: each
+/// step between the socket and the asker costs a caller who is alone several microseconds.
+pub(crate) trait ReplySink: Send + Sync {
+    /// Must neither wait nor take long: replies that come in too fast are lost.
+    fn receive(&self, frame: Bytes);
+}
 
 /// Opens the actor system's end of the configured bus.
 pub(crate) async fn open_server(config: &Config) -> Result<Arc<dyn ServerTransport>, OpenError> {
@@ -157,24 +163,25 @@ pub(crate) async fn open_server(config: &Config) -> Result<Arc<dyn ServerTranspo
     }
 }
 
-/// Opens a client's end of the configured bus.
+/// Opens a client's end of the configured bus. Its replies go to `replies` until it is closed: it
+/// is subscribed, and proven so, before it is returned.
 pub(crate) async fn open_client(
     config: &Config,
     client: ClientId,
-    in_flight: usize,
-) -> Result<ClientEnd, OpenError> {
+    replies: Arc<dyn ReplySink>,
+) -> Result<Arc<dyn ClientTransport>, OpenError> {
     config.check()?;
     match &config.bus {
         Bus::Memory(bus) => {
-            let end = memory::Client::open(bus.clone(), config, client, in_flight);
+            let open = |replies| memory::Client::open(bus.clone(), config, client, replies);
             #[cfg(feature = "test")]
             if let Some(faults) = &config.faults {
-                return Ok(faulty::Client::open(end, faults, client, in_flight));
+                return Ok(faulty::Client::open(open, faults, client, replies));
             }
-            Ok(end)
+            Ok(open(replies))
         }
         #[cfg(feature = "redis")]
-        Bus::Redis(address) => redis::Client::connect(address, config, client, in_flight).await,
+        Bus::Redis(address) => redis::Client::connect(address, config, client, replies).await,
         #[cfg(not(feature = "redis"))]
         Bus::Redis(_) => Err(without_redis().into()),
     }

@@ -9,6 +9,7 @@ use tokio::time::{Instant, Sleep};
 use crate::actor::cell::ActorCell;
 use crate::actor::vitals::Vitals;
 use crate::actor::{Actor, Context, Handlers};
+use crate::clock;
 use crate::mailbox::{Batch, Refill};
 use crate::schedule::{Due, Moment, Tick, Verdict};
 
@@ -116,6 +117,7 @@ impl<'a, A: Actor> Events<'a, A> {
             return false;
         };
         self.batch.put_first(message);
+        self.cell.vitals.begin_batch(clock::Moment::now());
         true
     }
 
@@ -126,7 +128,10 @@ impl<'a, A: Actor> Events<'a, A> {
                 return Poll::Ready(());
             }
             match self.cell.mailbox.poll_refill(cx, self.batch) {
-                Poll::Ready(Refill::Ready) => return Poll::Ready(()),
+                Poll::Ready(Refill::Ready { since }) => {
+                    self.cell.vitals.begin_batch(since);
+                    return Poll::Ready(());
+                }
                 Poll::Ready(Refill::Closed) => {
                     self.closed = true;
                     return Poll::Ready(());

@@ -8,10 +8,12 @@ use std::task::{Context as TaskContext, Poll, ready};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tokio::task::coop::poll_proceed;
 
 use super::source::{Once, Source, Supervised};
 use super::{ActorSystem, spawn_task};
 use crate::actor::cell::{ActorCell, AnyActor, Escalation, Kind};
+use crate::actor::vitals::Phase;
 use crate::actor::waiting::{Edge, Until, Wait};
 use crate::actor::{Actor, ActorRef, Context, IntoActor, StopReason};
 use crate::error::Failure;
@@ -190,12 +192,16 @@ impl<A: Actor, S> Spawn<A, S> {
         let Stage::New(actor, source) = std::mem::replace(&mut self.stage, Stage::Over) else {
             return Err(SpawnError::SystemClosed); // not reached: it is new
         };
-        let (actor, _starting) = self.begin(actor, source)?;
-        Ok(actor)
+        Ok(self.begin(actor, source)?.0)
     }
 
-    /// Takes the URN and starts the task.
-    fn begin(&self, actor: Option<A>, source: S) -> Result<(ActorRef<A>, Starting), SpawnError>
+    /// Takes the URN and starts the task. With nothing to wait for if there is no `on_start`: but
+    /// ticks are counted from when the task is there.
+    fn begin(
+        &self,
+        actor: Option<A>,
+        source: S,
+    ) -> Result<(ActorRef<A>, Option<Starting>), SpawnError>
     where
         S: Source<A>,
     {
@@ -221,7 +227,13 @@ impl<A: Actor, S> Spawn<A, S> {
             return Err(SpawnError::UrnTaken { urn });
         }
         // From here on the tenancy frees the URN, whatever happens.
-        let (started, heard) = oneshot::channel();
+        let at_once = S::ONCE && A::STARTS_AT_ONCE && A::ticks().is_empty();
+        let (started, heard) = if at_once {
+            (None, None)
+        } else {
+            let (started, heard) = oneshot::channel();
+            (Some(started), Some(heard))
+        };
         let tenancy = Tenancy::new(cell.clone(), core.registry.clone(), actor, started);
         // A shutdown that began meanwhile either sees the actor or is seen here.
         if core.is_closing() {
@@ -234,11 +246,16 @@ impl<A: Actor, S> Spawn<A, S> {
             return Err(SpawnError::ParentStopped { parent });
         }
         let context = Context::new(cell.clone(), system.downgrade());
-        let mut wait = Wait::default();
-        // Before it starts, so that this closes no circle.
-        wait.here(|| Edge::new(cell, Until::Started));
+        let starting = heard.map(|heard| {
+            let mut wait = Wait::default();
+            // Before it starts, so that this closes no circle.
+            wait.here(|| Edge::new(cell.clone(), Until::Started));
+            Starting { heard, wait }
+        });
+        if at_once {
+            cell.vitals.enter(Phase::Running);
+        }
         spawn_task(runner::run(tenancy, context, source));
-        let starting = Starting { heard, wait };
         Ok((reference, starting))
     }
 }
@@ -250,11 +267,17 @@ impl<A: Actor, S: Source<A>> Future for Spawn<A, S> {
     type Output = Result<ActorRef<A>, SpawnError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
-        if let Stage::New(..) = self.stage
-            && let Stage::New(actor, source) = std::mem::replace(&mut self.stage, Stage::Over)
-        {
-            let (actor, starting) = self.begin(actor, source)?;
-            self.stage = Stage::Starting(actor, starting);
+        if let Stage::New(..) = self.stage {
+            // A task that spawns and spawns would keep the thread to itself.
+            let budget = ready!(poll_proceed(cx));
+            budget.made_progress();
+            if let Stage::New(actor, source) = std::mem::replace(&mut self.stage, Stage::Over) {
+                let (actor, starting) = self.begin(actor, source)?;
+                match starting {
+                    None => return Poll::Ready(Ok(actor)),
+                    Some(starting) => self.stage = Stage::Starting(actor, starting),
+                }
+            }
         }
         let Stage::Starting(actor, starting) = &mut self.stage else {
             return Poll::Pending; // polled after completion

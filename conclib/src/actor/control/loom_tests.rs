@@ -131,7 +131,7 @@ impl Life {
                     continue;
                 }
                 match life.mailbox.poll_refill(cx, &mut life.batch) {
-                    Poll::Ready(Refill::Ready) => {}
+                    Poll::Ready(Refill::Ready { .. }) => {}
                     Poll::Ready(Refill::Closed) => return Poll::Ready(End::Stopped),
                     Poll::Pending => return Poll::Pending,
                 }

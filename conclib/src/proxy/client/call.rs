@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 
+use super::sending::Sending;
 use super::{Outgoing, ProxyClient};
 use crate::deadline::Deadline;
 use crate::envelope::Attributes;
@@ -125,6 +126,14 @@ impl<M: RemoteMessage> fmt::Debug for RemoteTell<M> {
     }
 }
 
+/// A request in the client's book.
+pub(super) struct Sent {
+    pub(super) id: u64,
+    pub(super) receiver: ReplyReceiver<Bytes>,
+    /// Its way to the bus, if its asker sends it.
+    pub(super) sending: Option<Sending>,
+}
+
 /// One request and the wait for its end.
 struct Call<M> {
     client: ProxyClient,
@@ -134,8 +143,8 @@ struct Call<M> {
     timeout: Duration,
     attributes: Attributes,
     deadline: Deadline,
-    /// Its entry in the client's book, once it is sent.
-    sent: Option<(u64, ReplyReceiver<Bytes>)>,
+    /// Where it stands, once it is in the client's book.
+    sent: Option<Sent>,
 }
 
 impl<M: RemoteMessage> Call<M> {
@@ -159,23 +168,28 @@ impl<M: RemoteMessage> Call<M> {
                 Err(error) => return Poll::Ready(Err(error)),
             }
         }
-        let Some((id, receiver)) = &mut self.sent else {
+        let Some(sent) = &mut self.sent else {
             return Poll::Pending;
         };
-        if let Poll::Ready(outcome) = Pin::new(&mut *receiver).poll(cx) {
+        if let Some(sending) = &mut sent.sending
+            && sending.poll(cx).is_ready()
+        {
+            sent.sending = None;
+        }
+        if let Poll::Ready(outcome) = Pin::new(&mut sent.receiver).poll(cx) {
             self.sent = None;
             return Poll::Ready(outcome);
         }
         ready!(self.deadline.poll(cx));
         // The answer may have come between the two lines above: then it is no timeout.
-        let Some(delivered) = self.client.shared().in_flight().give_up(*id) else {
-            return Pin::new(receiver).poll(cx);
+        let Some(delivered) = self.client.shared().in_flight().give_up(sent.id) else {
+            return Pin::new(&mut sent.receiver).poll(cx);
         };
         self.sent = None;
         Poll::Ready(Err(AskError::Timeout { delivered }))
     }
 
-    fn send(&mut self, kind: Kind) -> Result<Option<(u64, ReplyReceiver<Bytes>)>, AskError> {
+    fn send(&mut self, kind: Kind) -> Result<Option<Sent>, AskError> {
         let Some(message) = &self.message else {
             return Ok(None);
         };
@@ -210,8 +224,8 @@ impl<M: RemoteMessage> Call<M> {
 
 impl<M> Drop for Call<M> {
     fn drop(&mut self) {
-        if let Some((id, _)) = &self.sent {
-            self.client.shared().in_flight().give_up(*id);
+        if let Some(sent) = &self.sent {
+            self.client.shared().in_flight().give_up(sent.id);
         }
     }
 }

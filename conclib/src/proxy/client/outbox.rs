@@ -1,16 +1,17 @@
-//! Requests on their way to the bus: gathered while a batch is under way, then sent as the next.
+//! Requests that wait to be sent: gathered while a batch is under way, then sent as the next.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::Shared;
-use crate::error::{AskError, Delivered};
 use crate::proxy::in_flight::{InFlight, MAX_REQUESTS};
-use crate::proxy::transport::{Epoch, TransportError};
+use crate::proxy::windows::Windows;
 
 /// A batch holds at most this many frames …
 const BATCH_FRAMES: usize = 512;
@@ -24,147 +25,146 @@ const SORT_OUT: usize = 2 * MAX_REQUESTS;
 
 #[derive(Default)]
 pub(super) struct Outbox {
+    state: Mutex<State>,
+    /// Says to the driver that there is something to send, or that the way is free again.
+    ready: Notify,
+}
+
+#[derive(Default)]
+struct State {
     /// The ids of what is to be sent; the book has the frames, so that those that were given up do
     /// not wait here.
-    queue: Mutex<VecDeque<u64>>,
-    /// Says that the queue is not empty any more.
-    filled: Notify,
+    queue: VecDeque<u64>,
+    /// How many batches are under way.
+    under_way: usize,
+    /// The one under way is sent by an asker. Until it is done nobody sends another: so batches
+    /// never have to be kept in order between the askers and the driver.
+    asker: Option<Shift>,
+    /// How many batches may be under way.
+    windows: Windows,
+}
+
+/// A batch on its way, and whoever holds this may go on with it: the asker or, when others wait, the
+/// driver, since nobody knows whether an asker is polled again. Empty when it has ended, or another
+/// has it.
+pub(super) type Shift = Arc<Mutex<Option<Pin<Box<dyn Future<Output = ()> + Send>>>>>;
+
+/// Requests that go together.
+#[derive(Default)]
+pub(super) struct Batch {
+    pub(super) ids: Vec<u64>,
+    pub(super) frames: Vec<Bytes>,
 }
 
 impl Outbox {
-    pub(super) fn push(&self, id: u64, book: &InFlight) {
-        let mut queue = self.lock();
-        let first = queue.is_empty();
-        if queue.len() >= SORT_OUT {
-            queue.retain(|id| book.frame(*id).is_some());
+    /// Queues a request that was just entered into the book. If it is the only one under way, and
+    /// nothing is being sent, it comes back as a batch: its asker sends it, which is quicker than
+    /// to wake the driver.
+    pub(super) fn push(&self, id: u64, book: &InFlight) -> Option<(Batch, Shift)> {
+        let mut state = self.lock();
+        let was_empty = state.queue.is_empty();
+        if state.queue.len() >= SORT_OUT {
+            state.queue.retain(|id| book.frame(*id).is_some());
         }
-        queue.push_back(id);
-        drop(queue);
-        if first {
-            self.filled.notify_one();
+        state.queue.push_back(id);
+        if book.len() == 1 && state.under_way == 0 && state.windows.is_near() {
+            state.under_way = 1;
+            let shift = Shift::default();
+            state.asker = Some(shift.clone());
+            return Some((gather(&mut state.queue, book), shift));
+        }
+        drop(state);
+        if was_empty {
+            self.ready.notify_one();
+        }
+        None
+    }
+
+    /// The next batch for the driver, without what nobody waits for any more; `None` if there is
+    /// nothing, or enough is under way. Not more than `most` batches are.
+    pub(super) fn next(&self, book: &InFlight, most: usize) -> Option<Batch> {
+        let mut state = self.lock();
+        let allowed = state.windows.allowed().min(most);
+        if state.asker.is_some() || state.under_way >= allowed {
+            return None;
+        }
+        let batch = gather(&mut state.queue, book);
+        if batch.ids.is_empty() {
+            return None;
+        }
+        state.under_way += 1;
+        Some(batch)
+    }
+
+    /// A batch is not under way any more. If it was an asker's, the driver hears of it when there
+    /// is something to send, or in its `end`.
+    pub(super) fn done(&self, end: bool) {
+        let mut state = self.lock();
+        state.under_way = state.under_way.saturating_sub(1);
+        let was_asker = state.asker.take().is_some();
+        let wakes = was_asker && (end || !state.queue.is_empty());
+        drop(state);
+        if wakes {
+            self.ready.notify_one();
         }
     }
 
-    /// The next batch, without what nobody waits for any more; empty if there is nothing.
-    fn gather(&self, book: &InFlight) -> Batch {
-        let mut queue = self.lock();
-        let mut batch = Batch::default();
-        let mut bytes = 0;
-        while batch.ids.len() < BATCH_FRAMES
-            && let Some(&id) = queue.front()
-        {
-            if let Some(frame) = book.frame(id) {
-                bytes += frame.len();
-                if bytes > BATCH_BYTES && !batch.ids.is_empty() {
-                    break;
-                }
-                batch.ids.push(id);
-                batch.frames.push(frame.clone());
-            }
-            queue.pop_front();
-        }
-        batch
+    /// The batch that an asker has under way, to go on with it.
+    pub(super) fn take_over(&self) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
+        let shift = self.lock().asker.clone()?;
+        let mut shift = shift.lock().unwrap_or_else(PoisonError::into_inner);
+        shift.take()
+    }
+
+    /// True if there are requests to send.
+    pub(super) fn is_waited_for(&self) -> bool {
+        !self.lock().queue.is_empty()
+    }
+
+    /// Has the driver look.
+    pub(super) fn look(&self) {
+        self.ready.notify_one();
+    }
+
+    /// Learns how far the bus is.
+    pub(super) fn learn(&self, now: Instant, round_trip: Duration) {
+        self.lock().windows.learn(now, round_trip);
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.lock().under_way == 0
+    }
+
+    /// Waits until there may be something to do.
+    pub(super) async fn ready(&self) {
+        self.ready.notified().await;
     }
 
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
-        self.lock().len()
+        self.lock().queue.len()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<u64>> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Requests that go together.
-#[derive(Default)]
-struct Batch {
-    ids: Vec<u64>,
-    frames: Vec<Bytes>,
-}
-
-/// Sends batch after batch, one at a time, until the client is closed.
-pub(super) async fn drive(shared: Arc<Shared>) {
-    loop {
-        let batch = shared.outbox.gather(&shared.in_flight());
-        if !batch.ids.is_empty() {
-            send(&shared, batch).await;
-            continue;
-        }
-        let filled = shared.outbox.filled.notified();
-        if shared.closed.run_until_cancelled(filled).await.is_none() {
-            break;
-        }
-    }
-    shared.transport.close().await;
-}
-
-/// Sends one batch; every request in it is accepted or ended.
-async fn send(shared: &Shared, batch: Batch) {
-    let outcome = enqueue(shared, &batch).await;
-    let mut book = shared.in_flight();
-    match outcome {
-        Ok(()) => {
-            let told = book.accepted(&batch.ids);
-            drop(book);
-            for reply in told {
-                reply.send(Bytes::new());
+fn gather(queue: &mut VecDeque<u64>, book: &InFlight) -> Batch {
+    let mut batch = Batch::default();
+    let mut bytes = 0;
+    while batch.ids.len() < BATCH_FRAMES
+        && let Some(&id) = queue.front()
+    {
+        if let Some(frame) = book.frame(id) {
+            bytes += frame.len();
+            if bytes > BATCH_BYTES && !batch.ids.is_empty() {
+                break;
             }
+            batch.ids.push(id);
+            batch.frames.push(frame.clone());
         }
-        Err(error) => {
-            let ended: Vec<_> = batch.ids.iter().filter_map(|id| book.end(*id)).collect();
-            drop(book);
-            for reply in ended {
-                reply.refuse(error.clone());
-            }
-        }
+        queue.pop_front();
     }
-}
-
-/// Puts a batch into the inbox of whoever serves now.
-async fn enqueue(shared: &Shared, batch: &Batch) -> Result<(), AskError> {
-    let known = shared.lease().clone();
-    let lease = match known {
-        Some(lease) => Some(lease),
-        None => shared
-            .look_for_lease()
-            .await
-            .map_err(|error| AskError::Unavailable {
-                reason: error.to_string(),
-            })?,
-    };
-    let mut lease = lease.ok_or(AskError::NoResponder)?;
-    // A second try, if another epoch has begun since we last looked: what went to the old one is
-    // never executed.
-    for _ in 0..2 {
-        lease.check_version()?;
-        let sent = Instant::now();
-        let now = enqueue_once(shared, lease.epoch, batch).await?;
-        shared.clock.learn(sent, Instant::now(), now.now);
-        shared.lease().clone_from(&now.lease);
-        match now.lease {
-            Some(now) if now.epoch == lease.epoch => return Ok(()),
-            Some(now) => lease = now,
-            None => return Err(AskError::NoResponder),
-        }
-    }
-    Err(AskError::NoResponder)
-}
-
-async fn enqueue_once(
-    shared: &Shared,
-    epoch: Epoch,
-    batch: &Batch,
-) -> Result<crate::proxy::transport::Enqueued, AskError> {
-    shared.in_flight().given(&batch.ids, epoch);
-    shared
-        .transport
-        .enqueue(epoch, batch.frames.clone())
-        .await
-        .map_err(|error| match error {
-            TransportError::NotDone(reason) => AskError::Unavailable { reason },
-            TransportError::Unknown(_) => AskError::Disconnected {
-                delivered: Delivered::Unknown,
-            },
-        })
+    batch
 }

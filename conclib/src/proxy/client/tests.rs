@@ -2,13 +2,101 @@
 
 use std::future::{Future, pending};
 use std::pin::pin;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::task::{Context, Poll, Waker};
 
 use async_trait::async_trait;
 
+use futures_util::future::join_all;
+use tokio::time::sleep;
+
 use super::*;
 use crate::message::{ActorMessage, WireCodec};
+use crate::proxy::frame::Received;
+use crate::proxy::in_flight::MAX_REQUESTS;
 use crate::proxy::transport::{Enqueued, Epoch, TransportError};
+
+const MS: Duration = Duration::from_millis(1);
+
+/// The id of a client's first request; they wrap around.
+const FIRST: u64 = u64::MAX - 5;
+
+fn lease(epoch: u64) -> Lease {
+    Lease {
+        epoch: Epoch(epoch),
+        versions: (1, 1),
+        max_frame: 1 << 20,
+    }
+}
+
+/// Takes batches, each of which is on its way for a while.
+struct Far {
+    /// How long a batch takes to arrive, and again to be confirmed.
+    way: Duration,
+    /// The epoch of the moment.
+    epoch: AtomicU64,
+    /// What has arrived in time, as numbers from 0 on.
+    taken: Mutex<Vec<u64>>,
+    under_way: AtomicUsize,
+    most_under_way: AtomicUsize,
+}
+
+impl Far {
+    fn new(way: Duration) -> Arc<Self> {
+        Arc::new(Self {
+            way,
+            epoch: AtomicU64::new(1),
+            taken: Mutex::default(),
+            under_way: AtomicUsize::new(0),
+            most_under_way: AtomicUsize::new(0),
+        })
+    }
+
+    async fn travel(&self) {
+        if self.way.is_zero() {
+            tokio::task::yield_now().await; // a timer would take a millisecond
+        } else {
+            sleep(self.way).await;
+        }
+    }
+
+    fn taken(&self) -> Vec<u64> {
+        let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        taken.clone()
+    }
+}
+
+#[async_trait]
+impl ClientTransport for Far {
+    async fn lease(&self) -> Result<(Option<Lease>, BusTime), TransportError> {
+        Ok((Some(lease(self.epoch.load(SeqCst))), BusTime(1)))
+    }
+
+    async fn enqueue(&self, epoch: Epoch, frames: Vec<Bytes>) -> Result<Enqueued, TransportError> {
+        let now = self.under_way.fetch_add(1, SeqCst) + 1;
+        self.most_under_way.fetch_max(now, SeqCst);
+        self.travel().await;
+        let lease = lease(self.epoch.load(SeqCst));
+        if epoch == lease.epoch {
+            let ids = frames.iter().map(|frame| {
+                let request = Received::decode(frame).unwrap();
+                request.origin.id.wrapping_sub(FIRST)
+            });
+            let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+            taken.extend(ids);
+        }
+        self.travel().await;
+        self.under_way.fetch_sub(1, SeqCst);
+        Ok(Enqueued {
+            lease: Some(lease),
+            length: 1,
+            now: None,
+        })
+    }
+
+    async fn close(&self) {}
+}
 
 /// Takes a batch, and never says that it has.
 struct Stalled;
@@ -16,12 +104,7 @@ struct Stalled;
 #[async_trait]
 impl ClientTransport for Stalled {
     async fn lease(&self) -> Result<(Option<Lease>, BusTime), TransportError> {
-        let lease = Lease {
-            epoch: Epoch(1),
-            versions: (1, 1),
-            max_frame: 1 << 20,
-        };
-        Ok((Some(lease), BusTime(1)))
+        Ok((Some(lease(1)), BusTime(1)))
     }
 
     async fn enqueue(&self, _: Epoch, _: Vec<Bytes>) -> Result<Enqueued, TransportError> {
@@ -29,6 +112,13 @@ impl ClientTransport for Stalled {
     }
 
     async fn close(&self) {}
+}
+
+async fn over(transport: Arc<dyn ClientTransport>) -> ProxyClient {
+    let book = Arc::new(Book::new(FIRST));
+    ProxyClient::over(transport, &Config::memory(), ClientId([1; 16]), book)
+        .await
+        .unwrap()
 }
 
 struct Nothing;
@@ -50,12 +140,7 @@ impl RemoteMessage for Nothing {
 
 #[tokio::test]
 async fn impatient_askers_do_not_fill_the_outbox_of_a_slow_bus() {
-    let (_sender, replies) = mpsc::channel(1);
-    let end: ClientEnd = (Arc::new(Stalled), replies);
-    let config = Config::memory();
-    let client = ProxyClient::over(end, &config, ClientId([1; 16]), u64::MAX - 5)
-        .await
-        .unwrap();
+    let client = over(Arc::new(Stalled)).await;
     let mut first = pin!(client.ask("somebody", Nothing));
     let mut cx = Context::from_waker(Waker::noop());
     assert!(first.as_mut().poll(&mut cx).is_pending());
@@ -71,4 +156,106 @@ async fn impatient_askers_do_not_fill_the_outbox_of_a_slow_bus() {
         first.as_mut().poll(&mut cx),
         Poll::Ready(Err(AskError::Closed))
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_asker_that_gives_up_while_it_sends_does_not_take_its_batch_along() {
+    let bus = Far::new(5 * MS);
+    let client = over(bus.clone()).await;
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut alone = Box::pin(client.ask("somebody", Nothing));
+    assert!(alone.as_mut().poll(&mut cx).is_pending());
+    // It is given to the connection by now, without any task of the client's.
+    assert_eq!(bus.under_way.load(SeqCst), 1);
+    let mut behind = Box::pin(client.tell("somebody", Nothing));
+    assert!(behind.as_mut().poll(&mut cx).is_pending());
+    drop(alone);
+    assert!(behind.await.is_ok());
+    assert_eq!(bus.taken(), [0, 1]);
+    assert_eq!(bus.most_under_way.load(SeqCst), 1);
+    assert_eq!(client.in_flight(), 0);
+    // The way is free again for the next who is alone.
+    assert!(client.tell("somebody", Nothing).await.is_ok());
+    assert_eq!(bus.taken(), [0, 1, 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_asker_that_is_not_polled_again_holds_nobody_up() {
+    let bus = Far::new(5 * MS);
+    let client = over(bus.clone()).await;
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut alone = Box::pin(client.tell("somebody", Nothing));
+    assert!(alone.as_mut().poll(&mut cx).is_pending());
+    let patience = client.tell("somebody", Nothing).timeout(100 * MS);
+    assert!(patience.await.is_ok());
+    assert_eq!(bus.taken(), [0, 1]);
+    assert!(alone.await.is_ok());
+    // Nor does it keep the client from its end.
+    let mut last = Box::pin(client.ask("somebody", Nothing));
+    assert!(last.as_mut().poll(&mut cx).is_pending());
+    client.shutdown().await;
+    sleep(20 * MS).await;
+    assert!(client.shared().outbox.is_idle());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_asker_that_is_answered_before_its_batch_is_confirmed_leaves_it_to_end() {
+    let bus = Far::new(5 * MS);
+    let client = over(bus.clone()).await;
+    let ask = client.ask("somebody", Nothing).timeout(7 * MS);
+    assert!(matches!(ask.await, Err(AskError::Timeout { .. })));
+    assert_eq!(bus.under_way.load(SeqCst), 1);
+    sleep(4 * MS).await;
+    assert_eq!(bus.under_way.load(SeqCst), 0);
+    assert!(client.shared().outbox.is_idle());
+}
+
+/// Sends many batches at once; whether all were accepted.
+async fn tell_many(client: &ProxyClient, count: u64) -> bool {
+    let tells = (0..count).map(|_| client.tell("somebody", Nothing).into_future());
+    join_all(tells).await.iter().all(Result::is_ok)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_near_bus_gets_one_batch_at_a_time_and_a_far_one_four() {
+    for (way, most) in [(Duration::ZERO, 1), (MS, 4)] {
+        let bus = Far::new(way);
+        let client = over(bus.clone()).await;
+        // The first batch says how far it is.
+        assert!(client.tell("somebody", Nothing).await.is_ok());
+        assert!(tell_many(&client, 5_000).await);
+        assert_eq!(bus.most_under_way.load(SeqCst), most, "{way:?}");
+        assert!(bus.taken().into_iter().eq(0..=5_000));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_stay_in_order_when_another_epoch_begins_while_several_batches_are_under_way() {
+    let bus = Far::new(2 * MS);
+    let client = over(bus.clone()).await;
+    assert!(client.tell("somebody", Nothing).await.is_ok());
+    let change = async {
+        // Some of them have arrived then, some are on their way, and some wait.
+        sleep(5 * MS).await;
+        bus.epoch.store(2, SeqCst);
+    };
+    let (all, ()) = tokio::join!(tell_many(&client, 8_000), change);
+    assert!(all);
+    assert!(bus.taken().into_iter().eq(0..=8_000));
+}
+
+#[test]
+fn a_client_ends_with_its_runtime() {
+    let runtime = || tokio::runtime::Runtime::new().unwrap();
+    let (own, other) = (runtime(), runtime());
+    let client = own.block_on(over(Arc::new(Stalled)));
+    let asker = client.clone();
+    let ask = other.spawn(async move { asker.ask("somebody", Nothing).await });
+    while client.in_flight() == 0 {
+        std::thread::yield_now();
+    }
+    drop(own);
+    assert_eq!(other.block_on(ask).unwrap(), Err(AskError::Closed));
+    let late = other.block_on(async { client.ask("somebody", Nothing).await });
+    assert_eq!(late, Err(AskError::Closed));
 }

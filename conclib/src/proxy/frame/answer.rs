@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use serde::{Serialize, Serializer};
 
-use super::{Prefix, Problem, VERSION, cut, pack, unpack};
+use super::{Prefix, Problem, VERSION, cut, pack, pack_into, unpack};
 use crate::envelope::Attributes;
 use crate::error::{AskError, Delivered};
 use crate::proxy::transport::Epoch;
@@ -39,17 +40,18 @@ impl Answer {
     }
 }
 
+impl Serialize for Answer {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let nothing = Attributes::new();
+        let contents = serde_bytes::Bytes::new(&self.contents);
+        (self.id, self.status as u8, "", &nothing, contents).serialize(serializer)
+    }
+}
+
 /// Writes answers for one client.
 pub(crate) fn encode_reply(epoch: Epoch, answers: &[Answer]) -> Bytes {
-    let nothing = Attributes::new();
-    let encoded: Vec<_> = answers
-        .iter()
-        .map(|answer| {
-            let contents = serde_bytes::Bytes::new(&answer.contents);
-            (answer.id, answer.status as u8, "", &nothing, contents)
-        })
-        .collect();
-    pack(&(VERSION, epoch.0, encoded))
+    let size = answers.iter().map(Answer::size).sum::<usize>();
+    pack_into(Vec::with_capacity(32 + size), &(VERSION, epoch.0, answers))
 }
 
 /// An answer, as it came: its id, and the encoded response or the error.
@@ -58,11 +60,17 @@ pub(crate) type Heard = (u64, Result<Bytes, AskError>);
 /// Reads answers, and in which epoch they were given. The contents share the frame's bytes.
 pub(crate) fn decode_reply(frame: &Bytes) -> Result<(Epoch, Vec<Heard>), Problem> {
     type One<'a> = Prefix<(u64, u8, &'a str, Attributes, &'a serde_bytes::Bytes)>;
-    let (version, _) = unpack::<(u8, u64)>(frame)?;
-    if version != VERSION {
-        return Err(Problem::Version(version));
-    }
-    let (_, epoch, answers) = unpack::<(u8, u64, Vec<One<'_>>)>(frame)?;
+    let (epoch, answers) = match unpack::<(u8, u64, Vec<One<'_>>)>(frame) {
+        Ok((VERSION, epoch, answers)) => (epoch, answers),
+        other => {
+            // What another version writes behind its number need not be readable.
+            let (version, _) = unpack::<(u8, u64)>(frame)?;
+            return Err(match other {
+                Err(problem) if version == VERSION => problem,
+                _ => Problem::Version(version),
+            });
+        }
+    };
     let read = |Prefix((id, status, _, _, contents)): One<'_>| {
         let outcome = match Status::from_number(status) {
             Some(Status::Done) => Ok(frame.slice_ref(contents)),

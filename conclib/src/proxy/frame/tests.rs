@@ -18,7 +18,8 @@ fn request<'a>(attributes: &'a Attributes, contents: &'a [u8]) -> Request<'a> {
 #[test]
 fn a_request_survives_the_way() {
     let attributes = Attributes::from([("trace".to_owned(), "abc".to_owned())]);
-    let received = Received::decode(&request(&attributes, &[0, 255, 1]).encode()).unwrap();
+    let frame = request(&attributes, &[0, 255, 1]).encode();
+    let received = Received::decode(&frame).unwrap();
     assert_eq!(received.kind, Kind::Ask);
     assert_eq!(
         received.origin,
@@ -27,10 +28,26 @@ fn a_request_survives_the_way() {
             id: u64::MAX
         }
     );
-    assert_eq!((&*received.urn, &*received.message), ("user/42", "Double"));
+    assert_eq!((received.urn, received.message), ("user/42", "Double"));
     assert_eq!(received.deadline, BusTime(1_900_000_000_000));
     assert_eq!(received.attributes, attributes);
     assert_eq!(&*received.contents, [0, 255, 1]);
+}
+
+#[test]
+fn frames_that_share_memory_are_the_same() {
+    let attributes = Attributes::new();
+    let mut pieces = BytesMut::new();
+    let sizes = [1, 40, 900, SMALL, 2 * SMALL, 3 * PIECE];
+    let written: Vec<_> = (0..20)
+        .flat_map(|_| sizes)
+        .map(|size| {
+            let contents = vec![7; size];
+            let frame = request(&attributes, &contents);
+            (frame.encode_into(&mut pieces), frame.encode())
+        })
+        .collect();
+    assert!(written.iter().all(|(shared, alone)| shared == alone));
 }
 
 #[test]

@@ -2,8 +2,11 @@
 //! published together.
 
 use std::collections::HashMap;
+use std::future::{Future, poll_fn};
 use std::mem;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,6 +19,7 @@ use crate::error::AskError;
 use crate::proxy::frame::{Answer, encode_reply};
 use crate::proxy::noise::Noise;
 use crate::proxy::transport::{Epoch, ServerTransport, TransportError};
+use crate::proxy::windows::Windows;
 use crate::responder::{ClientId, Origin, Outcome, ResponseSink};
 use crate::system::spawn_task;
 
@@ -69,8 +73,10 @@ struct State {
     bytes: usize,
     /// How many asks have no answer yet.
     expected: usize,
-    /// Frames are being published.
-    publishing: bool,
+    /// How many rounds of frames are being published.
+    publishing: usize,
+    /// How many may be.
+    windows: Windows,
     closed: bool,
 }
 
@@ -123,6 +129,11 @@ impl Outlet {
         }
     }
 
+    /// How many things of a kind are worth having under way at a time on this bus.
+    pub(super) fn windows(&self) -> usize {
+        self.lock().windows.allowed()
+    }
+
     /// Publishes nothing any more.
     pub(super) fn close(&self) {
         self.lock().closed = true;
@@ -137,10 +148,10 @@ impl Outlet {
         }
         let waiting = mem::take(&mut state.waiting);
         state.bytes = 0;
-        state.publishing = !waiting.is_empty();
-        if state.is_idle() {
-            self.emptied.notify_waiters();
+        if waiting.is_empty() {
+            return Some(Vec::new());
         }
+        state.publishing += 1;
         drop(state);
         let frames = waiting
             .into_iter()
@@ -186,7 +197,7 @@ impl Outlet {
 
 impl State {
     fn is_idle(&self) -> bool {
-        self.expected == 0 && self.waiting.is_empty() && !self.publishing
+        self.expected == 0 && self.waiting.is_empty() && self.publishing == 0
     }
 }
 
@@ -199,10 +210,10 @@ impl ResponseSink for Outlet {
             let size = contents.len();
             outcome = Err(AskError::TooLarge { size, limit });
         }
-        let now = Instant::now();
-        let deadline = deadline.unwrap_or(now + PATIENCE);
+        let deadline = deadline.unwrap_or_else(|| Instant::now() + PATIENCE);
         let answer = Answer::new(origin.id, outcome);
         let size = answer.size();
+        let mut wakes = false;
         let mut state = self.lock();
         state.expected = state.expected.saturating_sub(1);
         let refused = if state.closed {
@@ -210,6 +221,7 @@ impl ResponseSink for Outlet {
         } else if state.bytes > 0 && state.bytes + size > WAITING_BYTES {
             Some("more answers than the bus takes")
         } else {
+            wakes = state.waiting.is_empty();
             state.bytes += size;
             let waiting = state.waiting.entry(origin.client).or_default();
             waiting.push(Waiting { answer, deadline });
@@ -217,7 +229,9 @@ impl ResponseSink for Outlet {
         };
         drop(state);
         match refused {
-            None => self.filled.notify_one(),
+            // Whoever put the first in has woken the publisher.
+            None if wakes => self.filled.notify_one(),
+            None => {}
             Some(kind) => {
                 self.noise.hear(kind, &size);
                 self.emptied.notify_waiters();
@@ -226,16 +240,60 @@ impl ResponseSink for Outlet {
     }
 }
 
-/// Publishes answers, one round at a time, until the outlet is closed.
+/// Publishes answers, round after round, until the outlet is closed.
 pub(super) async fn publish(outlet: Arc<Outlet>) {
-    while let Some(frames) = outlet.gather() {
-        if frames.is_empty() {
-            outlet.filled.notified().await;
-        } else {
-            stream::iter(frames)
-                .for_each_concurrent(AT_ONCE, |frame| publish_frame(&outlet, frame))
-                .await;
+    let mut rounds: Vec<Pin<Box<dyn Future<Output = ()> + Send>>> = Vec::new();
+    loop {
+        let allowed = outlet.windows();
+        if rounds.len() < allowed {
+            match outlet.gather() {
+                None => break,
+                Some(frames) if frames.is_empty() => {}
+                Some(frames) => rounds.push(Box::pin(publish_round(outlet.clone(), frames))),
+            }
         }
+        let has_room = rounds.len() < allowed;
+        tokio::select! {
+            biased;
+            () = one_ends(&mut rounds) => {}
+            () = outlet.filled.notified(), if has_room => {}
+        }
+    }
+    while !rounds.is_empty() {
+        one_ends(&mut rounds).await;
+    }
+}
+
+/// Polls all, until one of them has ended; never ends if there is none. (A `FuturesUnordered` would
+/// wake its own task after each poll, and the runtime then another thread.)
+async fn one_ends(rounds: &mut Vec<Pin<Box<dyn Future<Output = ()> + Send>>>) {
+    poll_fn(|cx| {
+        let before = rounds.len();
+        rounds.retain_mut(|round| round.as_mut().poll(cx).is_pending());
+        if rounds.len() < before {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    })
+    .await;
+}
+
+/// Publishes frames side by side.
+async fn publish_round(outlet: Arc<Outlet>, mut frames: Vec<Frame>) {
+    if frames.len() == 1
+        && let Some(frame) = frames.pop()
+    {
+        publish_frame(&outlet, frame).await;
+    } else {
+        stream::iter(frames)
+            .for_each_concurrent(AT_ONCE, |frame| publish_frame(&outlet, frame))
+            .await;
+    }
+    let mut state = outlet.lock();
+    state.publishing -= 1;
+    if state.is_idle() {
+        outlet.emptied.notify_waiters();
     }
 }
 
@@ -284,9 +342,15 @@ impl Outlet {
 
     /// True if somebody received it, as far as the bus can tell.
     async fn try_publish(&self, frame: &Frame) -> Result<bool, TransportError> {
+        let sent = Instant::now();
         let published = self.transport.publish(frame.client, frame.bytes.clone());
         match published.await {
-            Ok(receivers) => Ok(receivers != Some(0)),
+            Ok(receivers) => {
+                let now = Instant::now();
+                let mut state = self.lock();
+                state.windows.learn(now, now.duration_since(sent));
+                Ok(receivers != Some(0))
+            }
             Err(error) => {
                 self.noise.hear("no way to publish answers", &error);
                 Err(error)

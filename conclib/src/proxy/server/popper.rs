@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::watch;
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep};
 use tracing::warn;
 
@@ -15,8 +16,10 @@ use crate::actor::cell::Undelivered;
 use crate::envelope::RequestEnvelope;
 use crate::error::{AskError, Delivered};
 use crate::proxy::config::Config;
-use crate::proxy::frame::{self, Kind, Received};
+use crate::proxy::frame::{self, Kind, Received, Request};
+use crate::proxy::in_order::InOrder;
 use crate::proxy::noise::Noise;
+use crate::proxy::transport::TransportError;
 use crate::registry::Registry;
 use crate::responder::{HeldBytes, Responder};
 use crate::urn::Urn;
@@ -147,22 +150,30 @@ impl Popper {
         let mut failures = 0_u32;
         let fence = self.fence.clone();
         let mut lost = pin!(fence.lost());
+        let shared = self.shared.clone();
+        let mut pops = InOrder::new();
         while fence.opens().await {
-            let block = match next {
-                Next::Serve => BLOCK,
-                Next::Refuse => LINGER,
-            };
-            let Shared {
-                transport, epoch, ..
-            } = &*self.shared;
+            match next {
+                // What makes a pop fail makes them all fail.
+                Next::Serve if failures > 0 => self.begin(&shared, &mut pops, 1, BLOCK).await,
+                Next::Serve => {
+                    let most = shared.outlet.windows();
+                    self.begin(&shared, &mut pops, most, BLOCK).await;
+                }
+                Next::Refuse if pops.len() > 0 => {
+                    // Begun before: they must not wait to their end. If a wake is lost, one does.
+                    drop(shared.transport.wake(shared.epoch, Request::wake()).await);
+                }
+                Next::Refuse => self.begin(&shared, &mut pops, 1, LINGER).await,
+            }
             let popped = tokio::select! {
                 biased;
-                popped = transport.pop(*epoch, self.mean.frames(), block) => popped,
-                // What that pop may yet take is not executed any more.
+                Some(popped) = pops.oldest() => popped,
+                // What the pops may yet take is not executed any more.
                 () = &mut lost => break,
             };
             match popped {
-                Ok(frames) if frames.is_empty() && next == Next::Refuse => {
+                Ok(frames) if frames.is_empty() && next == Next::Refuse && pops.len() == 0 => {
                     return ProxyEnd::Stopped;
                 }
                 // The fence may have closed meanwhile, and Redis have let another in.
@@ -174,8 +185,8 @@ impl Popper {
                     failures = 0;
                     next = self.handle_all(frames, next);
                     // Lets actors run before the next pop: their answers then travel together.
-                    tokio::task::yield_now().await;
-                    tokio::task::yield_now().await;
+                    yield_now().await;
+                    yield_now().await;
                 }
                 Err(_) if next == Next::Refuse && failures >= MAX_FAILURES => {
                     return ProxyEnd::Stopped;
@@ -185,9 +196,12 @@ impl Popper {
                         // What wakes it up may have gone with the connection.
                         next = Next::Refuse;
                     }
-                    failures += 1;
-                    if failures == 1 {
+                    if failures == 0 {
                         warn!(node = %self.shared.node, %reason, "requests cannot be popped");
+                    }
+                    failures += 1;
+                    if pops.len() > 0 {
+                        continue; // they have failed too
                     }
                     sleep(Duration::from_millis(u64::from(failures.min(10)) * 50)).await;
                 }
@@ -200,17 +214,34 @@ impl Popper {
         }
     }
 
+    /// Begins pops until `most` are under way: far from the bus the next are on their way while one
+    /// comes back.
+    async fn begin<'a>(
+        &self,
+        shared: &'a Shared,
+        pops: &mut InOrder<'a, Result<Vec<Bytes>, TransportError>>,
+        most: usize,
+        block: Duration,
+    ) {
+        while pops.len() < most {
+            let count = self.mean.frames();
+            pops.begin(shared.transport.pop(shared.epoch, count, block))
+                .await;
+        }
+    }
+
     fn handle_all(&mut self, frames: Vec<Bytes>, mut next: Next) -> Next {
+        let now = Instant::now();
         for frame in frames {
             self.mean.learn(frame.len());
-            if self.handle(&frame, &next) == Next::Refuse {
+            if self.handle(&frame, &next, now) == Next::Refuse {
                 next = Next::Refuse;
             }
         }
         next
     }
 
-    fn handle(&self, frame: &Bytes, mode: &Next) -> Next {
+    fn handle(&self, frame: &Bytes, mode: &Next, now: Instant) -> Next {
         let request = match Received::decode(frame) {
             Ok(request) => request,
             Err(unreadable) => {
@@ -226,14 +257,13 @@ impl Popper {
             // Anybody can write one; it counts only when we are to stop.
             Kind::Wake if self.shared.stop.is_cancelled() => return Next::Refuse,
             Kind::Wake | Kind::Cancel => {}
-            Kind::Ask | Kind::Tell => self.deliver(frame.len(), request, mode),
+            Kind::Ask | Kind::Tell => self.deliver(frame.len(), request, mode, now),
         }
         Next::Serve
     }
 
     /// Hands a request to its actor, or says why not.
-    fn deliver(&self, size: usize, request: Received, mode: &Next) {
-        let now = Instant::now();
+    fn deliver(&self, size: usize, request: Received<'_>, mode: &Next, now: Instant) {
         let deadline = self.shared.clock.to_local(request.deadline, now, HORIZON);
         let wanted = request.kind == Kind::Ask;
         let outlet = self.shared.outlet.clone();
@@ -252,8 +282,8 @@ impl Popper {
         if let Some(refusal) = refusal {
             return refuse(&responder, refusal);
         }
-        let Some(actor) = self.registry.get(&request.urn) else {
-            let urn = Urn::unchecked(&request.urn);
+        let Some(actor) = self.registry.get(request.urn) else {
+            let urn = Urn::unchecked(request.urn);
             return refuse(&responder, AskError::ActorNotFound { urn });
         };
         let overloaded = AskError::overloaded();
@@ -263,7 +293,7 @@ impl Popper {
         }
         let envelope = RequestEnvelope {
             urn: actor.urn().clone(),
-            message: request.message,
+            message: request.message.to_owned(),
             contents: request.contents,
             attributes: request.attributes,
             deadline: Some(deadline),
@@ -280,7 +310,7 @@ impl Popper {
     }
 
     /// Why a request is not for any actor, if so.
-    fn judge(&self, request: &Received, expired: bool) -> Option<AskError> {
+    fn judge(&self, request: &Received<'_>, expired: bool) -> Option<AskError> {
         if expired {
             let delivered = Delivered::No;
             return Some(AskError::Timeout { delivered });

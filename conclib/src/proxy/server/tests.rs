@@ -33,6 +33,8 @@ struct Bus {
     straggler: Option<(Duration, Bytes)>,
     inbox: Mutex<VecDeque<Bytes>>,
     filled: Notify,
+    popping: AtomicUsize,
+    most_popping: AtomicUsize,
     publishing: AtomicUsize,
     most_publishing: AtomicUsize,
     published: Mutex<Vec<Published>>,
@@ -51,6 +53,8 @@ impl Bus {
             straggler: None,
             inbox: Mutex::default(),
             filled: Notify::new(),
+            popping: AtomicUsize::new(0),
+            most_popping: AtomicUsize::new(0),
             publishing: AtomicUsize::new(0),
             most_publishing: AtomicUsize::new(0),
             published: Mutex::default(),
@@ -82,6 +86,15 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 fn broken() -> TransportError {
     TransportError::NotDone("on purpose".to_owned())
+}
+
+/// Counts down when it is dropped.
+struct Counted<'a>(&'a AtomicUsize);
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, SeqCst);
+    }
 }
 
 /// An ask for somebody who does not exist.
@@ -130,12 +143,20 @@ impl ServerTransport for Bus {
         Ok(())
     }
 
+    async fn wake(&self, _: Epoch, wake: Bytes) -> Result<(), TransportError> {
+        self.push(wake);
+        Ok(())
+    }
+
     async fn pop(
         &self,
         _: Epoch,
         count: u32,
         block: Duration,
     ) -> Result<Vec<Bytes>, TransportError> {
+        let now = self.popping.fetch_add(1, SeqCst) + 1;
+        self.most_popping.fetch_max(now, SeqCst);
+        let _counted = Counted(&self.popping);
         let count = usize::try_from(count).unwrap();
         let end = Instant::now() + block;
         loop {
@@ -279,6 +300,20 @@ async fn what_comes_just_after_the_lease_was_given_back_is_refused() {
         panic!("{published:?}")
     };
     assert!(bus.start.elapsed() < Duration::from_secs(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_proxy_far_from_its_bus_has_several_pops_under_way_and_stops_at_once_all_the_same() {
+    let (bus, system, _proxy) = Bus::new().serve().await;
+    for id in 0..3 {
+        bus.push(ask(1, id));
+        sleep(5 * MS).await; // to publish the answer takes a millisecond: that is far
+    }
+    assert_eq!(bus.most_popping.load(SeqCst), 4);
+    let began = Instant::now();
+    assert!(system.shutdown().await.is_clean());
+    assert!(began.elapsed() < 200 * MS, "{:?}", began.elapsed());
+    assert_eq!(lock(&bus.published).len(), 3);
 }
 
 #[tokio::test(start_paused = true)]

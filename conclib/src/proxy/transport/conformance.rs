@@ -13,12 +13,12 @@ use std::time::{Duration, Instant as WallInstant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use tokio::sync::mpsc::Receiver;
+use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{
-    Acquired, BusTime, ClientEnd, Enqueued, Epoch, LEASE, Lease, ServerTransport, TransportError,
-    open_client, open_server,
+    Acquired, BusTime, ClientTransport, Enqueued, Epoch, LEASE, Lease, OpenError, ReplySink,
+    ServerTransport, TransportError, open_server,
 };
 use crate::proxy::config::Config;
 use crate::responder::ClientId;
@@ -137,6 +137,25 @@ fn lease() -> Lease {
 
 async fn server(bus: &dyn TestBus) -> Arc<dyn ServerTransport> {
     open_server(&bus.config()).await.unwrap()
+}
+
+/// A client, and where its replies come in: as many wait there as it says, and the others are lost.
+type ClientEnd = (Arc<dyn ClientTransport>, Receiver<Bytes>);
+
+impl ReplySink for Sender<Bytes> {
+    fn receive(&self, frame: Bytes) {
+        drop(self.try_send(frame));
+    }
+}
+
+async fn open_client(
+    config: &Config,
+    client: ClientId,
+    room: usize,
+) -> Result<ClientEnd, OpenError> {
+    let (sender, receiver) = channel(room);
+    let client = super::open_client(config, client, Arc::new(sender)).await?;
+    Ok((client, receiver))
 }
 
 async fn client(bus: &dyn TestBus) -> ClientEnd {

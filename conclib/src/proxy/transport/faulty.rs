@@ -13,13 +13,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Mutex, mpsc};
 use tokio::time::{Instant, sleep_until};
-use tracing::{debug, warn};
+use tracing::debug;
 
 use super::{
-    Acquired, BusTime, ClientEnd, ClientTransport, Enqueued, Epoch, Lease, ServerTransport,
+    Acquired, BusTime, ClientTransport, Enqueued, Epoch, Lease, ReplySink, ServerTransport,
     TransportError,
 };
 use crate::proxy::faults::{Direction, Faults};
@@ -76,6 +75,11 @@ impl ServerTransport for Server {
         self.inner.release(epoch, wake).await
     }
 
+    async fn wake(&self, epoch: Epoch, wake: Bytes) -> Result<(), TransportError> {
+        check(&self.faults)?;
+        self.inner.wake(epoch, wake).await
+    }
+
     async fn pop(
         &self,
         epoch: Epoch,
@@ -121,17 +125,19 @@ pub(super) struct Client {
 }
 
 impl Client {
+    /// `open` opens the end on the bus itself.
     pub(super) fn open(
-        (inner, replies): ClientEnd,
+        open: impl FnOnce(Arc<dyn ReplySink>) -> Arc<dyn ClientTransport>,
         faults: &Faults,
         client: ClientId,
-        in_flight: usize,
-    ) -> ClientEnd {
+        replies: Arc<dyn ReplySink>,
+    ) -> Arc<dyn ClientTransport> {
         faults.meet(client);
-        let (sender, receiver) = mpsc::channel(in_flight.max(1));
-        spawn_task(carry(client, replies, sender, faults.clone()));
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let inner = open(Arc::new(Wire(sender)));
+        spawn_task(carry(client, receiver, replies, faults.clone()));
         let faults = faults.clone();
-        (Arc::new(Self { inner, faults }), receiver)
+        Arc::new(Self { inner, faults })
     }
 }
 
@@ -152,11 +158,21 @@ impl ClientTransport for Client {
     }
 }
 
+/// The bus' end of the way of a client's replies.
+struct Wire(mpsc::UnboundedSender<Bytes>);
+
+impl ReplySink for Wire {
+    fn receive(&self, frame: Bytes) {
+        // Without a receiver the client is gone.
+        drop(self.0.send(frame));
+    }
+}
+
 /// Brings a client's replies from the bus, until the connection is closed.
 async fn carry(
     client: ClientId,
-    mut replies: mpsc::Receiver<Bytes>,
-    to: mpsc::Sender<Bytes>,
+    mut replies: mpsc::UnboundedReceiver<Bytes>,
+    to: Arc<dyn ReplySink>,
     faults: Faults,
 ) {
     let mut way = Way::new(&faults);
@@ -167,8 +183,8 @@ async fn carry(
                 for frame in way.take(now, usize::MAX) {
                     if faults.is_cut() {
                         debug!("a response is lost: the bus is cut");
-                    } else if let Err(TrySendError::Full(_)) = to.try_send(frame) {
-                        warn!(?client, "a reply was lost: too many wait to be read");
+                    } else {
+                        to.receive(frame);
                     }
                 }
             }

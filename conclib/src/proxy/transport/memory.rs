@@ -10,12 +10,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::{
-    Acquired, BusTime, ClientEnd, ClientTransport, Config, Enqueued, Epoch, LEASE, Lease, Names,
+    Acquired, BusTime, ClientTransport, Config, Enqueued, Epoch, LEASE, Lease, Names, ReplySink,
     ServerTransport, TransportError,
 };
 use crate::responder::ClientId;
@@ -36,7 +35,7 @@ struct Keys {
     /// By the name of the lease's key.
     nodes: HashMap<String, Node>,
     /// By the name of the channel.
-    clients: HashMap<String, mpsc::Sender<Bytes>>,
+    clients: HashMap<String, Arc<dyn ReplySink>>,
 }
 
 #[derive(Default)]
@@ -222,6 +221,14 @@ impl ServerTransport for Server {
         })
     }
 
+    async fn wake(&self, epoch: Epoch, wake: Bytes) -> Result<(), TransportError> {
+        self.with_node(|node| {
+            if let Some(inbox) = node.inbox(epoch) {
+                inbox.push(vec![wake]);
+            }
+        })
+    }
+
     async fn pop(
         &self,
         epoch: Epoch,
@@ -239,21 +246,12 @@ impl ServerTransport for Server {
     async fn publish(&self, client: ClientId, frame: Bytes) -> Result<Option<u64>, TransportError> {
         check_open(&self.closed)?;
         let channel = self.names.reply(client);
-        let mut keys = self.bus.keys();
-        let Some(sender) = keys.clients.get(&channel) else {
+        let subscriber = self.bus.keys().clients.get(&channel).cloned();
+        let Some(subscriber) = subscriber else {
             return Ok(Some(0));
         };
-        match sender.try_send(frame) {
-            Ok(()) => Ok(Some(1)),
-            Err(TrySendError::Full(_)) => {
-                tracing::warn!(?client, "a reply was lost: too many wait to be read");
-                Ok(Some(1))
-            }
-            Err(TrySendError::Closed(_)) => {
-                keys.clients.remove(&channel);
-                Ok(Some(0))
-            }
-        }
+        subscriber.receive(frame); // outside the lock
+        Ok(Some(1))
     }
 
     async fn close(&self) {
@@ -275,19 +273,17 @@ impl Client {
         bus: Arc<MemoryBus>,
         config: &Config,
         client: ClientId,
-        in_flight: usize,
-    ) -> ClientEnd {
+        replies: Arc<dyn ReplySink>,
+    ) -> Arc<dyn ClientTransport> {
         let names = Names::new(config);
         let channel = names.reply(client);
-        let (sender, receiver) = mpsc::channel(in_flight.max(1));
-        bus.keys().clients.insert(channel.clone(), sender);
-        let client = Self {
+        bus.keys().clients.insert(channel.clone(), replies);
+        Arc::new(Self {
             bus,
             names,
             channel,
             closed: AtomicBool::new(false),
-        };
-        (Arc::new(client), receiver)
+        })
     }
 
     fn unsubscribe(&self) {
@@ -332,7 +328,7 @@ impl ClientTransport for Client {
         Ok(Enqueued {
             lease,
             length: u64::try_from(length).unwrap_or(u64::MAX),
-            now,
+            now: Some(now),
         })
     }
 

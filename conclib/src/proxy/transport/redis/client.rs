@@ -1,33 +1,37 @@
 //! A client's end.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use fred::error::{Error, ErrorKind};
-use fred::interfaces::{ClientLike, KeysInterface, ListInterface};
+use fred::interfaces::{ClientLike, KeysInterface};
 use fred::types::{Resp3Frame, Value};
-use tokio::sync::mpsc;
 
 use super::connection::{Connection, command};
 use super::settings::{Duty, Settings};
-use super::{COMMAND, accepted, failure, into_array, into_bytes, reason, unexpected};
+use super::{COMMAND, accepted, failure, into_array, into_bytes, into_u64, reason, unexpected};
+use crate::clock::Moment;
 use crate::proxy::config::{Config, RedisAddress};
 use crate::proxy::transport::{
-    BusTime, ClientEnd, ClientTransport, Enqueued, Epoch, Lease, Names, OpenError, TransportError,
+    BusTime, ClientTransport, Enqueued, Epoch, Lease, Names, OpenError, ReplySink, TransportError,
 };
 use crate::responder::ClientId;
 
-/// More replies than this never wait, however many asks are in flight: the library allocates its
-/// room in advance, about 600 bytes each.
-const MAX_WAITING: usize = 16_384;
+/// How often the bus' time is asked for along with a batch. Clocks drift apart by less than a
+/// millisecond meanwhile, and a clock that was set is noticed soon enough.
+const TIME_EVERY: Duration = Duration::from_millis(250);
 
 /// A client's end of Redis.
 pub(crate) struct Client {
     names: Names,
     requests: Connection,
-    /// Its payloads go straight to the receiver that came with the client.
+    /// Its payloads go straight to whoever opened the client.
     replies: Connection,
+    /// When the bus' time was last asked for, as the bits of a [`Moment`]; zero for never.
+    time_asked: AtomicU64,
 }
 
 impl Client {
@@ -35,13 +39,12 @@ impl Client {
         address: &RedisAddress,
         config: &Config,
         client: ClientId,
-        in_flight: usize,
-    ) -> Result<ClientEnd, OpenError> {
+        replies: Arc<dyn ReplySink>,
+    ) -> Result<Arc<dyn ClientTransport>, OpenError> {
         let names = Names::new(config);
-        let (sender, receiver) = mpsc::channel(in_flight.clamp(1, MAX_WAITING));
         let subscription = Duty::Replies {
             channel: names.reply(client),
-            replies: sender,
+            replies,
         };
         let open = |duty| Connection::open(Settings::new(address, config, duty));
         let (requests, replies) = tokio::try_join!(open(Duty::Commands), open(subscription))?;
@@ -49,8 +52,9 @@ impl Client {
             names,
             requests,
             replies,
+            time_asked: AtomicU64::new(0),
         };
-        Ok((Arc::new(client), receiver))
+        Ok(Arc::new(client))
     }
 }
 
@@ -78,22 +82,34 @@ impl ClientTransport for Client {
         self.replies.link()?;
         let link = self.requests.link()?;
         let given = link.within(COMMAND);
-        // Three commands rather than a pipeline, which would be written in three parts: of these,
-        // the last one alone makes the library write. Each is given to it in its turn.
+        let mut arguments = Vec::with_capacity(1 + frames.len());
+        arguments.push(Value::from(self.names.inbox(epoch)));
+        arguments.extend(frames.into_iter().map(Value::Bytes));
+        let asks_time = self.asks_time();
+        // Single commands rather than a pipeline, which would be written in parts: of these, the
+        // last one alone makes the library write. Each is given to it in its turn.
         let batch = async {
             tokio::join!(
                 biased;
                 given.get::<Option<Bytes>, _>(self.names.lease()),
-                given.rpush::<u64, _, _>(self.names.inbox(epoch), frames),
-                given.custom_raw(command("TIME"), Vec::<Value>::new()),
+                given.custom_raw(command("RPUSH"), arguments),
+                async {
+                    if asks_time {
+                        let time = given.custom_raw(command("TIME"), Vec::<Value>::new());
+                        Some(time.await)
+                    } else {
+                        None
+                    }
+                },
             )
         };
         let (lease, length, time) = link.run(Box::pin(batch)).await?;
-        let length = length.map_err(|error| refused(&error, time.is_ok()))?;
+        let length = length.map_err(|error| unanswered(&error))?;
+        let length = into_u64(&accepted(length)?).ok_or_else(unexpected)?;
         Ok(Enqueued {
             lease: read_lease(lease)?,
             length,
-            now: read_time(time)?,
+            now: time.map(read_time).transpose()?,
         })
     }
 
@@ -103,15 +119,25 @@ impl ClientTransport for Client {
     }
 }
 
-/// What a failed push means. Replies come in order: if there was one to the command after it,
-/// this was one too (or the push was never written). Only a timeout says nothing.
-fn refused(error: &Error, next_was_answered: bool) -> TransportError {
+impl Client {
+    /// Whether it is time to ask for the bus' time again.
+    fn asks_time(&self) -> bool {
+        let last = Moment::from_bits(self.time_asked.load(Ordering::Relaxed));
+        let asks = last == Moment::default() || last.elapsed() >= TIME_EVERY;
+        if asks {
+            self.time_asked
+                .store(Moment::now().to_bits(), Ordering::Relaxed);
+        }
+        asks
+    }
+}
+
+/// What it means that there was no reply to a push, not even an error.
+fn unanswered(error: &Error) -> TransportError {
     match error.kind() {
-        ErrorKind::Timeout => failure(error),
         // The library ends the connection when it reads that the cluster is down; everything
         // behind that reply met the same.
         ErrorKind::Cluster => TransportError::NotDone(reason(error)),
-        _ if next_was_answered => TransportError::NotDone(reason(error)),
         _ => failure(error),
     }
 }

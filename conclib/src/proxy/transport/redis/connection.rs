@@ -11,14 +11,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use fred::clients::{Client, WithOptions};
 use fred::error::Error;
 use fred::interfaces::{ClientLike, EventInterface, PubsubInterface};
 use fred::types::{ClusterHash, CustomCommand, Message, Resp3Frame, Value};
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{Notify, broadcast, mpsc, watch};
+use tokio::sync::{Notify, broadcast, watch};
 use tokio::task::JoinError;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
@@ -26,7 +24,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::settings::{Duty, Settings, once};
 use super::{COMMAND, accepted, failure, reason};
-use crate::proxy::transport::{OpenError, TransportError};
+use crate::proxy::transport::{OpenError, ReplySink, TransportError};
 
 /// How often an idle connection is asked whether it lives.
 const HEARTBEAT: Duration = Duration::from_secs(2);
@@ -161,7 +159,7 @@ impl Session {
         let replies = match &settings.duty {
             Duty::Replies { replies, .. } => Some(Replies {
                 messages: client.message_rx(),
-                sender: replies.clone(),
+                sink: replies.clone(),
                 lost: 0,
             }),
             Duty::Commands | Duty::Pops => None,
@@ -324,12 +322,12 @@ async fn heartbeat(link: &Link, duty: &Duty) -> String {
 /// What comes in on the subscribed channel, and where it goes.
 struct Replies {
     messages: broadcast::Receiver<Message>,
-    sender: mpsc::Sender<Bytes>,
-    /// How many found no room.
+    sink: Arc<dyn ReplySink>,
+    /// How many came in too fast.
     lost: u64,
 }
 
-/// Passes on what comes in. Must do nothing else: who reads slowly loses messages.
+/// Passes on what comes in, and does little else: who reads slowly loses messages.
 async fn forward(replies: &mut Option<Replies>) -> Infallible {
     let Some(replies) = replies else {
         return future::pending().await;
@@ -345,15 +343,13 @@ async fn forward(replies: &mut Option<Replies>) -> Infallible {
 }
 
 impl Replies {
-    fn pass(&mut self, message: Message) {
+    fn pass(&self, message: Message) {
         let payload = match message.value {
             Value::Bytes(bytes) => bytes,
             Value::String(text) => text.into_inner(),
             _ => return,
         };
-        if let Err(TrySendError::Full(_)) = self.sender.try_send(payload) {
-            self.lose(1);
-        }
+        self.sink.receive(payload);
     }
 
     fn drain(&mut self) {

@@ -238,6 +238,12 @@ impl ServerTransport for Server {
         self.script(RELEASE, keys, arguments).await.map(|_| ())
     }
 
+    async fn wake(&self, epoch: Epoch, wake: Bytes) -> Result<(), TransportError> {
+        let arguments = vec![self.names.inbox(epoch).into(), Value::Bytes(wake)];
+        let link = self.commands.link()?;
+        link.request("RPUSH", arguments, COMMAND).await.map(|_| ())
+    }
+
     async fn pop(
         &self,
         epoch: Epoch,

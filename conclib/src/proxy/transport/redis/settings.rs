@@ -1,8 +1,8 @@
 //! How a connection to Redis is set up.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use fred::clients::Client;
 use fred::error::Error;
 use fred::socket2::TcpKeepalive;
@@ -10,10 +10,10 @@ use fred::types::Builder;
 use fred::types::config::{
     Config as FredConfig, ConnectionConfig, Options, ServerConfig, TcpConfig,
 };
-use tokio::sync::mpsc;
 
 use crate::proxy::config::{Config, RedisAddress};
-use crate::proxy::transport::OpenError;
+use crate::proxy::in_flight::MAX_REQUESTS;
+use crate::proxy::transport::{OpenError, ReplySink};
 
 /// How long connecting may take, and then how long logging in may take.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -32,7 +32,7 @@ pub(super) enum Duty {
     Replies {
         channel: String,
         /// Where the payloads go.
-        replies: mpsc::Sender<Bytes>,
+        replies: Arc<dyn ReplySink>,
     },
 }
 
@@ -78,9 +78,9 @@ impl Settings {
         Builder::from_config(config)
             .with_connection_config(tune)
             .with_performance_config(|performance| {
-                if let Duty::Replies { replies, .. } = &self.duty {
+                if let Duty::Replies { .. } = &self.duty {
                     // The library loses messages beyond its capacity, which is 32 by default.
-                    performance.broadcast_channel_capacity = replies.max_capacity().max(32);
+                    performance.broadcast_channel_capacity = MAX_REQUESTS;
                 }
             })
             .build()
