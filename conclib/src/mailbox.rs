@@ -10,7 +10,6 @@
 
 use std::collections::VecDeque;
 use std::mem;
-use std::sync::PoisonError;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -433,8 +432,7 @@ impl<T> Mailbox<T> {
     // ---- under the lock
 
     fn lock(&self) -> MutexGuard<'_, State<T>> {
-        // Nothing runs user code under this lock, so that a poisoned one is as good as any.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     #[inline]

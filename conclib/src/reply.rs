@@ -4,8 +4,10 @@ use std::fmt;
 use std::future::Future;
 use std::mem;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
+
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::actor::cell::AnyActor;
 use crate::error::AskError;
@@ -321,7 +323,7 @@ pub(crate) trait Unanswered: Send + Sync {
 impl<R: Send> Unanswered for Slot<R> {
     fn debtor(&self) -> Option<Arc<dyn AnyActor>> {
         let debtor = self.debtor.as_ref()?;
-        let debtor = lock(debtor).as_ref().and_then(Weak::upgrade);
+        let debtor = debtor.lock().as_ref().and_then(Weak::upgrade);
         debtor.filter(|_| self.is_wanted())
     }
 
@@ -344,8 +346,8 @@ impl<R> Slot<R> {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Place<R>> {
-        lock(&self.place)
+    fn lock(&self) -> MutexGuard<'_, Place<R>> {
+        self.place.lock()
     }
 
     fn question(slot: &Arc<Self>) -> Option<Arc<dyn Unanswered>>
@@ -358,7 +360,7 @@ impl<R> Slot<R> {
 
     fn set_debtor(&self, actor: Option<Weak<dyn AnyActor>>) {
         if let Some(debtor) = &self.debtor {
-            let before = mem::replace(&mut *lock(debtor), actor);
+            let before = mem::replace(&mut *debtor.lock(), actor);
             drop(before); // outside the lock
         }
     }
@@ -398,7 +400,6 @@ impl<R> Slot<R> {
             return slot.take_shared(cx).ok_or(Some(slot));
         };
         let place = alone.place.get_mut();
-        let place = place.unwrap_or_else(PoisonError::into_inner);
         match mem::replace(&mut place.answer, Answer::Over) {
             Answer::Given(answer) => Ok(answer),
             // Nobody is left who could answer.
@@ -424,11 +425,6 @@ impl<R> Slot<R> {
         }
         None
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    // Nothing panics while it holds one of these locks; a poisoned one is as good as any.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -473,7 +469,7 @@ mod tests {
 
     impl Drop for Looks {
         fn drop(&mut self) {
-            let locked = self.slot.place.try_lock().is_err();
+            let locked = self.slot.place.try_lock().is_none();
             self.seen_locked.fetch_or(locked, Ordering::Relaxed);
         }
     }

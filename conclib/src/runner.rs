@@ -1,6 +1,11 @@
 //! The event loop of an actor: one life after another, each from `on_start` to its last hook. The
 //! only place that runs handlers and catches their panics.
 
+#![expect(
+    clippy::manual_async_fn,
+    reason = "an `async fn` has room for each of its arguments twice, and so would every actor"
+)]
+
 use std::pin::pin;
 use std::sync::Arc;
 
@@ -27,9 +32,6 @@ mod guard;
 type Started = oneshot::Sender<Result<(), StopReason>>;
 
 /// Runs an actor to its end.
-///
-/// A block and no `async fn`, as what it calls: such a function has room for each of its arguments
-/// twice, and so every actor would.
 pub(crate) fn run<A: Actor, S: Source<A>>(
     mut tenancy: Tenancy<A>,
     mut ctx: Context<A>,

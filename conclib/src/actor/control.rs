@@ -1,6 +1,5 @@
 //! What others tell a running actor, past its mailbox.
 
-use std::sync::PoisonError;
 use std::task::Waker;
 
 use super::StopReason;
@@ -161,7 +160,7 @@ impl Control {
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Waker>> {
-        self.task.lock().unwrap_or_else(PoisonError::into_inner)
+        self.task.lock()
     }
 }
 

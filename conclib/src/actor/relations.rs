@@ -2,8 +2,9 @@
 //! for.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 use super::cell::{ActorId, AnyActor};
@@ -226,6 +227,6 @@ impl Relations {
     }
 
     fn lock(&self) -> MutexGuard<'_, Ties> {
-        self.ties.lock().unwrap_or_else(PoisonError::into_inner)
+        self.ties.lock()
     }
 }

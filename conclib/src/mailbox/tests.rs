@@ -132,7 +132,7 @@ impl Wake for Looks {
 
 impl Drop for Looks {
     fn drop(&mut self) {
-        let locked = self.mailbox.state.try_lock().is_err();
+        let locked = self.mailbox.state.try_lock().is_none();
         self.seen_locked.fetch_or(locked, Ordering::Relaxed);
     }
 }

@@ -2,11 +2,29 @@
 
 use std::future::Future;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
 use loom::model::Builder;
-use loom::sync::Notify;
+use loom::sync::{MutexGuard, Notify};
+
+/// A lock that, like `parking_lot`'s, knows nothing of panics.
+#[derive(Default)]
+pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);
+
+impl<T> Mutex<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Self(loom::sync::Mutex::new(value))
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+        self.0.try_lock().ok()
+    }
+}
 
 /// How often threads may be interrupted within one order, unless `LOOM_MAX_PREEMPTIONS` says
 /// otherwise. Each mistake that was put in to try the tests shows with this many; one more makes
