@@ -267,7 +267,8 @@ pub trait Handlers: Sized + Send + 'static {
     note = "write `#[handler] async fn …(&mut self, message: {M})` in the `#[handlers]` block of `{Self}`"
 )]
 pub trait Handler<M: ActorMessage>: Handlers {
-    /// Makes it an entry of the actor's mailbox.
+    /// Makes it an entry of the actor's mailbox, in its place there: it runs under the mailbox's
+    /// lock, and must do nothing else.
     fn wrap(message: M, reply: Reply<M::Response>) -> Self::Inbox;
 
     /// Takes it back out of an entry that did not get in; `None` if the entry is another message.

@@ -364,6 +364,17 @@ async fn an_ask_that_is_given_up_is_no_edge_any_more() -> TestResult {
     let system = nodes(&["a", "b"]).await?;
     let busy = Arc::new(Barrier::new(2));
     let held = tokio::spawn(system.ask("b", Meet(busy.clone(), Box::new(Nothing))));
+    within(async {
+        while system
+            .snapshot()
+            .actors
+            .iter()
+            .all(|actor| actor.running.is_none())
+        {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
     let given_up = system.ask("a", AskWithin(Duration::from_millis(5), "b"));
     let timeout = Err(AskError::Timeout {
         delivered: Delivered::Accepted,

@@ -3,10 +3,10 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
-use std::task::{Wake, Waker};
+use std::task::{Poll, Wake, Waker};
 
-use conclib::SpawnError;
 use conclib::prelude::*;
+use conclib::{Phase, SpawnError};
 use conclib_tests::{Gate, Log, LogsDrop, PanicsOnDrop, TestResult, gate, poll_once, within};
 use tokio::runtime::{Builder, Runtime};
 
@@ -154,7 +154,8 @@ fn the_end_of_a_runtime_in_the_background_ends_its_actors() -> TestResult {
 fn a_spawn_on_a_runtime_that_ends_is_an_error() -> TestResult {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let system = ActorSystem::new();
-    let mut spawn = system.spawn(Next);
+    // There is something to wait for: the factory.
+    let mut spawn = system.supervise(|| async { Next });
     runtime.block_on(async { assert!(poll_once(&mut spawn).await.is_pending()) });
     drop(runtime);
     let observer = Builder::new_current_thread().enable_all().build()?;
@@ -163,6 +164,19 @@ fn a_spawn_on_a_runtime_that_ends_is_an_error() -> TestResult {
         matches!(spawned, Err(SpawnError::Killed { .. })),
         "{spawned:?}"
     );
+    assert!(system.is_empty());
+    Ok(())
+}
+
+#[test]
+fn an_actor_without_on_start_has_started_at_once_and_ends_with_its_runtime() -> TestResult {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let system = ActorSystem::new();
+    let mut spawn = system.spawn(Next);
+    let spawned = runtime.block_on(poll_once(&mut spawn));
+    assert!(matches!(&spawned, Poll::Ready(Ok(_))), "{spawned:?}");
+    assert_eq!(system.snapshot().actors[0].phase, Phase::Running);
+    drop(runtime);
     assert!(system.is_empty());
     Ok(())
 }

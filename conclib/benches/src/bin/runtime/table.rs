@@ -21,8 +21,7 @@ const NOTES: [&str; 8] = [
      question goes to another thread and back.",
     "kameo is built without `tracing`, ractor without `message_span_propogation`. conclib has no such \
      switch: counters, deadlines, cycle detection and snapshots are on.",
-    "Spawn: until the framework says that the actor has started; tokio mpsc, xtra and actix say \
-     nothing, and are asked once.",
+    "Spawn: until the new actor has answered a first question, one actor after another.",
     "Periodic: `#[periodic]`, actix' `run_interval`, ractor's `send_interval`, tokio-actors' `every`, \
      an interval within the loop of tokio mpsc; kameo and xtra have nothing of the kind, and get a task \
      with an interval for each actor. CPU seconds over 5 s, for 500,000 ticks.",

@@ -123,8 +123,8 @@ pub(crate) async fn ask_at_once<P: Peer>(scale: Scale, askers: u64) -> f64 {
     stint.nanoseconds()
 }
 
-/// Nanoseconds for each actor until it is known to have started, one after another. They stop
-/// outside the measured time.
+/// Nanoseconds for each actor until its first answer, one after another. They stop outside the
+/// measured time.
 pub(crate) async fn spawn<P: Peer>(scale: Scale) -> f64 {
     let peer = P::new();
     let mut stint = Stint::new(scale.time);
@@ -132,12 +132,11 @@ pub(crate) async fn spawn<P: Peer>(scale: Scale) -> f64 {
         let mut actors = Vec::new();
         let began = Instant::now();
         for _ in 0..scale.size {
-            actors.push(peer.spawn().await);
+            let actor = peer.spawn().await;
+            assert_eq!(peer.ask(&actor, 7).await, 7, "each answers");
+            actors.push(actor);
         }
         stint.add(scale.size, began.elapsed());
-        for actor in &actors {
-            assert_eq!(peer.ask(actor, 7).await, 7, "each can be asked");
-        }
         peer.stop(actors).await;
     }
     stint.nanoseconds()

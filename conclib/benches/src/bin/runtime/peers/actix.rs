@@ -116,10 +116,7 @@ impl Peer for Actix {
     }
 
     async fn spawn(&self) -> Self::Actor {
-        let actor = Sum::start_in_arbiter(&self.0, |_| Sum(0));
-        // Nothing says that it has started, but an answer.
-        self.ask(&actor, 0).await;
-        actor
+        Sum::start_in_arbiter(&self.0, |_| Sum(0))
     }
 
     async fn tell(&self, actor: &Self::Actor, n: u64) {

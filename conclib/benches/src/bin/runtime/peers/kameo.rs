@@ -74,9 +74,7 @@ impl Peer for Kameo {
     }
 
     async fn spawn(&self) -> Self::Actor {
-        let actor = Sum::spawn_with_mailbox(Sum(0), bounded(MAILBOX));
-        actor.wait_for_startup().await;
-        actor
+        Sum::spawn_with_mailbox(Sum(0), bounded(MAILBOX))
     }
 
     async fn tell(&self, actor: &Self::Actor, n: u64) {

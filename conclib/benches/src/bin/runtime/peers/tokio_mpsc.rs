@@ -65,8 +65,6 @@ impl Peer for TokioMpsc {
     async fn spawn(&self) -> Self::Actor {
         let (actor, mailbox) = mpsc::channel(MAILBOX);
         tokio::spawn(sum(mailbox));
-        // Nothing says that a task has started, but an answer.
-        self.ask(&actor, 0).await;
         actor
     }
 

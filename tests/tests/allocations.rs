@@ -1,0 +1,62 @@
+//! What a message costs in memory: a tell nothing, an ask its reply slot.
+
+use conclib::prelude::*;
+use dhat::HeapStats;
+
+#[global_allocator]
+static ALLOCATOR: dhat::Alloc = dhat::Alloc;
+
+#[derive(ActorMessage)]
+#[message(local)]
+struct Add(u64);
+
+#[derive(ActorMessage)]
+#[message(local, response = u64)]
+struct Sum;
+
+#[derive(Actor)]
+struct Adder(u64);
+
+#[handlers]
+impl Adder {
+    #[handler]
+    fn add(&mut self, Add(n): Add) {
+        self.0 += n;
+    }
+
+    #[handler]
+    async fn sum(&mut self, _: Sum) -> u64 {
+        tokio::task::yield_now().await;
+        self.0
+    }
+}
+
+/// So many tells come before an ask: less than a drained mailbox keeps room for.
+const BURST: u64 = 50;
+
+async fn burst(adder: &ActorRef<Adder>) -> u64 {
+    for n in 0..BURST {
+        adder.tell(Add(n)).await.unwrap();
+    }
+    adder.ask(Sum).await.unwrap()
+}
+
+// The only test here: the counts are those of the process.
+#[tokio::test(flavor = "current_thread")]
+async fn a_tell_allocates_nothing_and_an_ask_its_reply_slot() {
+    let _counting = dhat::Profiler::builder().testing().build();
+    let system = ActorSystem::new();
+    let adder = system.spawn(Adder(0)).await.unwrap();
+    for _ in 0..10 {
+        burst(&adder).await; // until the buffers have their size
+    }
+
+    let before = HeapStats::get();
+    for _ in 0..100 {
+        burst(&adder).await;
+    }
+    let after = HeapStats::get();
+    assert_eq!(after.total_blocks - before.total_blocks, 100, "one per ask");
+    assert_eq!(after.curr_blocks, before.curr_blocks, "nothing stays");
+    assert_eq!(burst(&adder).await, 111 * (0..BURST).sum::<u64>());
+}
