@@ -10,6 +10,7 @@
 
 use std::collections::VecDeque;
 use std::mem;
+use std::ops::Range;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -27,6 +28,10 @@ const KEPT_BYTES: usize = 4096;
 /// While senders wait, the receiver looks after the line at least this often, in messages: often
 /// enough that a line moves, and rarely enough that a fast handler is not stopped by each of them.
 const ADMIT_EVERY: usize = 32;
+
+/// Batches of so many messages come from askers that were answered together. Larger ones are
+/// floods, and need no help to stay large.
+const SEVERAL: Range<usize> = 4..256;
 
 /// In this order, so that what senders write for each message and what the receiver writes for each
 /// are never on one cache line, which they would take from each other.
@@ -73,6 +78,8 @@ pub(crate) struct Batch<T> {
     messages: VecDeque<Option<T>>,
     /// The first of them is being handled, or has been.
     begun: bool,
+    /// There were [several](SEVERAL) of them, and nobody has been told.
+    several: bool,
 }
 
 /// The mailbox does not take messages any more.
@@ -344,6 +351,7 @@ impl<T> Mailbox<T> {
     /// Takes what is queued; whom to wake.
     #[inline]
     fn swap(&self, state: &mut State<T>, batch: &mut Batch<T>) -> Option<Waker> {
+        batch.several = SEVERAL.contains(&state.queue.len());
         let batch = &mut batch.messages;
         debug_assert!(batch.is_empty());
         mem::swap(&mut state.queue, batch);
@@ -482,6 +490,11 @@ impl<T> Mailbox<T> {
 }
 
 impl<T> Batch<T> {
+    /// True once after a batch that probably came from several askers, who will soon ask again.
+    pub(crate) fn were_several(&mut self) -> bool {
+        mem::replace(&mut self.several, false)
+    }
+
     /// The place of the message that is handled next, or now.
     pub(crate) fn first(&mut self) -> Option<&mut Option<T>> {
         self.messages.front_mut()
@@ -502,6 +515,7 @@ impl<T> Default for Batch<T> {
         Self {
             messages: VecDeque::new(),
             begun: false,
+            several: false,
         }
     }
 }

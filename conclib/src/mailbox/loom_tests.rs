@@ -64,6 +64,7 @@ impl Receiver {
             batch: Batch {
                 messages,
                 begun: false,
+                several: false,
             },
         }
     }
