@@ -2,6 +2,7 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Wake;
 
+use super::receiver::KEPT_BYTES;
 use super::*;
 
 /// A send as the futures above do it.
