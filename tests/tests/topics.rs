@@ -113,6 +113,10 @@ async fn each_subscriber_gets_one_copy_in_the_order_of_subscription() -> TestRes
         topic.clone().subscribe(&subscriber.recipient());
     }
     assert_eq!(topic.subscribers(), 3);
+    // Until each waits for messages: then they have their turns as these come.
+    for reader in [&a, &b, &c] {
+        within(reader.ask(Settle)).await?;
+    }
     let first = news("first");
     let copies = first.copies.clone();
     let published = topic.publish(first);
