@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use loom::thread;
 
+use super::receiver::counted;
 use super::*;
 use crate::sync::model::{block_on, explore};
 
