@@ -185,8 +185,8 @@ pub use message::{ActorMessage, CodecError, NoMessage, RemoteMessage, WireCodec}
 pub use periodic::PeriodicActor;
 pub use pool::{Pool, Route};
 pub use proxy::{
-    Config, ConfigError, ConnectError, OpenError, Proxy, ProxyClient, ProxyEnd, RemoteAsk,
-    RemoteTell, StartProxyError, start_proxy,
+    Config, ConfigError, ConnectError, ConnectionState, OpenError, Proxy, ProxyClient, ProxyEnd,
+    RemoteAsk, RemoteTell, StartProxyError, start_proxy,
 };
 pub use reply::{Reply, ReplyReceiver};
 pub use schedule::{Cron, CronError, First, Missed, Schedule, Tick, When};

@@ -1,11 +1,13 @@
 //! The bus: how actors are asked from other processes.
 
+mod backoff;
 mod client;
 mod clock;
 pub(crate) mod config;
 #[cfg(feature = "test")]
 mod faults;
 mod frame;
+mod health;
 mod in_flight;
 mod in_order;
 mod noise;
@@ -17,5 +19,6 @@ pub use client::{ConnectError, ProxyClient, RemoteAsk, RemoteTell};
 pub use config::{Config, ConfigError};
 #[cfg(feature = "test")]
 pub use faults::Faults;
+pub use health::ConnectionState;
 pub use server::{Proxy, ProxyEnd, StartProxyError, start_proxy};
 pub use transport::OpenError;

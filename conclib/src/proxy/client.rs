@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::runtime::Handle;
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::clock::BusClock;
 use super::config::Config;
 use super::frame::{self, Kind, Request, decode_reply};
+use super::health::{ConnectionState, Health};
 use super::in_flight::InFlight;
 use super::noise::Noise;
 use super::transport::{BusTime, ClientTransport, Lease, OpenError, ReplySink, open_client};
@@ -136,11 +138,14 @@ pub(super) struct Shared {
     clock: BusClock,
     /// Who serves, as far as is known.
     lease: Mutex<Option<Lease>>,
+    /// What the public sees of the connections.
+    health: Arc<Health>,
     closed: CancellationToken,
 }
 
 impl ProxyClient {
-    /// Connects. The connection, once made, is kept up: when it breaks it is made anew.
+    /// Connects. The connection, once made, is kept up: when it breaks it is made anew, and what was
+    /// under way then is sent once more if it may be lost. (The actor system drops what it has seen.)
     ///
     /// # Errors
     ///
@@ -153,8 +158,9 @@ impl ProxyClient {
             .and_then(|()| getrandom::fill(&mut first_id))
             .map_err(|error| ConnectError::Random(error.to_string()))?;
         let book = Arc::new(Book::new(u64::from_le_bytes(first_id)));
-        let transport = open_client(config, id, book.clone()).await?;
-        Self::over(transport, config, id, book).await
+        let health = Arc::default();
+        let transport = open_client(config, id, book.clone(), &health).await?;
+        Self::over(transport, config, id, book, health).await
     }
 
     /// A client over a connection.
@@ -163,6 +169,7 @@ impl ProxyClient {
         config: &Config,
         id: ClientId,
         book: Arc<Book>,
+        health: Arc<Health>,
     ) -> Result<Self, ConnectError> {
         let shared = Arc::new(Shared {
             transport,
@@ -174,6 +181,7 @@ impl ProxyClient {
             runtime: Handle::current(),
             clock: BusClock::default(),
             lease: Mutex::default(),
+            health,
             closed: CancellationToken::new(),
         });
         // Deadlines need the bus' clock before the first request.
@@ -221,6 +229,12 @@ impl ProxyClient {
     /// How many requests wait for their answer.
     pub fn in_flight(&self) -> usize {
         self.shared().in_flight().len()
+    }
+
+    /// Whether the bus can be used now, to be looked at or waited for. It does not say whether an
+    /// actor system listens: an ask does.
+    pub fn connection_state(&self) -> watch::Receiver<ConnectionState> {
+        self.shared().health.watch()
     }
 
     /// Ends the connection. What is under way ends with [`AskError::Closed`], and so does what
@@ -290,6 +304,9 @@ impl Shared {
         }
         let mut book = self.in_flight();
         frame.origin.id = book.check(size)?;
+        if let Some(reason) = self.health.trouble() {
+            return Err(AskError::Unavailable { reason });
+        }
         // Written under the lock, so that the outbox has requests in the order of their ids.
         let encoded = frame.encode_into(book.pieces());
         let receiver = book.insert(frame.origin.id, encoded, size, kind == Kind::Tell);
@@ -335,6 +352,7 @@ impl Shared {
 
     /// Ends everything under way; idempotent.
     fn close(&self) {
+        self.health.close();
         self.closed.cancel();
         let waiting = self.in_flight().close();
         for reply in waiting {

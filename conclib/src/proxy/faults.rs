@@ -15,7 +15,7 @@ use crate::responder::ClientId;
 ///
 /// A request or response that is **lost** was accepted and never arrives: its asker ends with
 /// [`Timeout`](crate::AskError::Timeout). A **duplicated** request arrives twice and is handled
-/// twice; a duplicated response is heard once. What is **delayed** stays in order behind what the
+/// once, and a duplicated response is heard once. What is **delayed** stays in order behind what the
 /// same client sent, or is sent, before. Delays are in tokio's time, so they cost nothing while that is
 /// paused. The end of a proxy delivers what is still delayed.
 ///
@@ -184,7 +184,7 @@ impl Faults {
 
     /// Cuts the bus, as an outage of Redis would: asks end with
     /// [`Unavailable`](crate::AskError::Unavailable), and a proxy that cannot renew its lease for
-    /// 6 s ends. A request on its way waits for the end of the outage; a response that would arrive
+    /// 6 s loses it, and takes it again after the outage. A request on its way waits for the end of the outage; a response that would arrive
     /// meanwhile is lost.
     pub fn cut(&self) {
         self.state().weather = Weather::Cut;

@@ -32,9 +32,16 @@ pub(crate) struct InFlight {
     closed: bool,
 }
 
+/// Requests that go together.
+#[derive(Default)]
+pub(crate) struct Batch {
+    pub(crate) ids: Vec<u64>,
+    pub(crate) frames: Vec<Bytes>,
+}
+
 struct Entry {
     reply: Reply<Bytes>,
-    /// As it is to be written; empty once it was given to the connection.
+    /// As it is to be written; empty once the bus has accepted it.
     frame: Bytes,
     bytes: usize,
     /// Whose inbox it was last given to: nobody else's answer counts.
@@ -104,11 +111,25 @@ impl InFlight {
         self.requests.get(&id).map(|entry| &entry.frame)
     }
 
+    /// Those of them that somebody still waits for, and that the bus has not accepted: what is to be
+    /// written for them once more.
+    pub(crate) fn batch(&self, ids: &[u64]) -> Batch {
+        let mut batch = Batch::default();
+        for id in ids {
+            if let Some(entry) = self.requests.get(id)
+                && entry.delivered != Delivered::Accepted
+            {
+                batch.ids.push(*id);
+                batch.frames.push(entry.frame.clone());
+            }
+        }
+        batch
+    }
+
     /// They are given to the connection, for that inbox: from now on their fate may be unknown.
     pub(crate) fn given(&mut self, ids: &[u64], epoch: Epoch) {
         for id in ids {
             if let Some(entry) = self.requests.get_mut(id) {
-                entry.frame = Bytes::new();
                 entry.epoch = Some(epoch);
                 entry.delivered = Delivered::Unknown;
             }
@@ -122,7 +143,10 @@ impl InFlight {
         for id in ids {
             match self.requests.get_mut(id) {
                 Some(entry) if entry.ends_when_accepted => done.extend(self.end(*id)),
-                Some(entry) => entry.delivered = Delivered::Accepted,
+                Some(entry) => {
+                    entry.delivered = Delivered::Accepted;
+                    entry.frame = Bytes::new();
+                }
                 None => {}
             }
         }

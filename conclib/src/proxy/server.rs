@@ -1,38 +1,50 @@
 //! The actor system's end of the bus: takes requests off the inbox and hands them to actors, as
 //! long as it holds the lease of its node.
 //!
-//! Three tasks: the *keeper* renews the lease and gives it back; the *popper* takes requests, and
-//! closes the connections in the end; the *publisher* sends answers. The popper never waits for an
-//! actor: a request that cannot be put into a mailbox at once is answered so.
+//! A [`Reign`] is the time in which this system holds one lease. Three tasks serve it: the *keeper*
+//! renews the lease and gives it back; the *popper* takes requests; the *publisher* sends answers.
+//! The popper never waits for an actor: a request that cannot be put into a mailbox at once is
+//! answered so. A lease that is lost is taken again, unless another system has it: that is the next
+//! reign, with an inbox of its own.
 //!
 //! Everything is fenced by the lease. Requests are popped and executed only while the moment of
 //! the last renewal, as it was sent, plus the length of the lease, less a margin, lies ahead. So
-//! this process has stopped before Redis lets another in, and a client that finds no lease knows
-//! that its request was not executed.
+//! this process has stopped before Redis lets another in. And what was popped is executed only if
+//! the lease was still there afterwards: a Redis that lost its data, or was replaced by one that
+//! lags behind, has given no promise. So a client that finds no lease knows that its request was not
+//! executed.
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::sync::SetOnce;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::sync::{SetOnce, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
+use super::backoff::pause;
 use super::clock::BusClock;
 use super::config::Config;
 use super::frame::{Request, VERSION};
+use super::health::{ConnectionState, Health};
 use super::transport::{
-    Acquired, Epoch, LEASE, Lease, OpenError, RENEW, ServerTransport, TransportError, open_server,
+    Acquired, Epoch, LEASE, Lease, OpenError, ServerTransport, TransportError, open_server,
 };
+use crate::registry::Registry;
 use crate::system::{ActorSystem, Service, spawn_task};
 
 use outlet::Outlet;
-use popper::Popper;
+use reign::{Reign, ReignEnd};
 
+mod fence;
 mod outlet;
 mod popper;
+mod reign;
+mod repeats;
 #[cfg(test)]
 mod tests;
 
@@ -43,11 +55,24 @@ const MARGIN: Duration = Duration::from_millis(500);
 /// How long answers to what was taken may be on their way when nobody waits for the proxy's end.
 const FINISH: Duration = Duration::from_secs(10);
 
+/// A lease that another has held for this long is being renewed.
+const HELD: Duration = LEASE.saturating_add(Duration::from_secs(1));
+
+/// How long to wait before looking again whether a lease is free.
+const BETWEEN: Duration = Duration::from_millis(200);
+
+/// What the lease is called in a [`ConnectionState`].
+const LEASE_PART: &str = "the lease";
+
 /// Connects a system's actors to the bus: from when this returns they can be asked from other
 /// processes.
 ///
 /// One system serves a node of a namespace at a time. If another holds its lease, this waits until
 /// the lease must have ended if nobody renews it (7 s).
+///
+/// From then on the proxy lives through what happens to the bus: connections are made again, and a
+/// lease that was lost is taken again; [`Proxy::connection_state`] tells. It ends when it is told to,
+/// or when another system serves the node: [`Proxy::stopped`].
 ///
 /// The proxy is the system's: dropping the [`Proxy`] stops nothing, and
 /// [`shutdown`](ActorSystem::shutdown) stops it first.
@@ -61,91 +86,104 @@ const FINISH: Duration = Duration::from_secs(10);
 ///
 /// Dropped before it is ready, it may have taken the lease: that ends by itself after 6 s.
 pub async fn start_proxy(system: &ActorSystem, config: &Config) -> Result<Proxy, StartProxyError> {
-    serve(system, config, open_server(config).await?).await
+    let health = Arc::default();
+    let transport = open_server(config, &health).await?;
+    serve(system, config, transport, health).await
 }
 
 async fn serve(
     system: &ActorSystem,
     config: &Config,
     transport: Arc<dyn ServerTransport>,
+    health: Arc<Health>,
 ) -> Result<Proxy, StartProxyError> {
-    let clock = BusClock::default();
-    let lease = Lease {
-        epoch: Epoch(0),
-        versions: (VERSION, VERSION),
-        max_frame: config.max_frame as u64,
-    };
-    let (epoch, valid_until) = match acquire(&*transport, &lease, &clock).await {
-        Ok(acquired) => acquired,
-        Err(error) => {
-            transport.close().await;
-            return Err(error);
-        }
-    };
-    info!(namespace = %config.namespace, node = %config.node, epoch = epoch.0, "proxy serves");
-    let outlet = Arc::new(Outlet::new(transport.clone(), epoch, config.max_frame));
     let shared = Arc::new(Shared {
         node: config.node.clone(),
+        max_frame: config.max_frame,
+        registry: system.core().registry.clone(),
         transport,
-        clock,
-        epoch,
-        outlet: outlet.clone(),
+        clock: BusClock::default(),
+        undelivered: Arc::default(),
+        health,
         stop: CancellationToken::new(),
         abandoned: CancellationToken::new(),
         popped: SetOnce::new(),
         ended: SetOnce::new(),
     });
+    let granted = match shared.acquire().await {
+        Ok(granted) => granted,
+        Err(error) => {
+            shared.transport.close().await;
+            return Err(error);
+        }
+    };
+    info!(namespace = %config.namespace, node = %config.node, epoch = granted.epoch.0, "proxy serves");
     let proxy = Proxy {
         shared: shared.clone(),
     };
     if !system.core().attach(Arc::new(proxy.clone())) {
-        drop(shared.transport.release(epoch, Request::wake()).await);
+        shared.release(granted.epoch).await;
         shared.transport.close().await;
         return Err(StartProxyError::SystemClosed);
     }
-    let popper = Popper::new(
-        shared.clone(),
-        system.core().registry.clone(),
-        config,
-        valid_until,
-    );
-    let fence = popper.fence();
-    spawn_task(outlet::publish(outlet));
-    let keeper = tokio::spawn(keep(shared.clone(), fence));
-    spawn_task(async move {
-        let end = popper.run().await;
-        // Set once: nobody else does.
-        drop(shared.popped.set(end));
-        // It may have the lease to give back, and needs the connection for that.
-        drop(keeper.await);
-        shared.see_out().await;
-    });
+    spawn_task(govern(Ends(shared), granted));
     Ok(proxy)
 }
 
-/// Takes the lease, waiting for one that nobody renews to end.
-async fn acquire(
-    transport: &dyn ServerTransport,
-    lease: &Lease,
-    clock: &BusClock,
-) -> Result<(Epoch, Instant), StartProxyError> {
-    let patience = Instant::now() + LEASE + Duration::from_secs(1);
-    loop {
-        let sent = Instant::now();
-        match transport.acquire(lease).await {
-            Ok(Acquired::Granted { epoch, now }) => {
-                clock.learn(sent, Instant::now(), now);
-                return Ok((epoch, sent + LEASE - MARGIN));
-            }
-            Ok(Acquired::Held { holder }) if Instant::now() >= patience => {
-                return Err(StartProxyError::NamespaceTaken {
-                    holder: holder.epoch.0,
-                });
-            }
-            Ok(Acquired::Held { .. }) => sleep(Duration::from_millis(200)).await,
-            Err(error) => return Err(StartProxyError::Unavailable(error.to_string())),
+/// Serves, reign after reign, until the proxy is to stop or another system serves.
+async fn govern(ends: Ends, mut granted: Granted) {
+    let shared = &ends.0;
+    // Answers of a reign that is over go on while the next one serves.
+    let mut leaving = JoinSet::new();
+    let end = loop {
+        let reign = Reign::begin(shared, granted);
+        let ended = reign.serve().await;
+        while leaving.try_join_next().is_some() {}
+        let (shared, outlet) = (shared.clone(), reign.into_outlet());
+        leaving.spawn(async move { shared.see_out(&outlet).await });
+        match ended {
+            ReignEnd::Released => break ProxyEnd::Stopped,
+            ReignEnd::Lost(why) => ends.0.health.lose(LEASE_PART, &why),
         }
+        granted = match ends.0.regain().await {
+            Ok(granted) => granted,
+            Err(end) => break end,
+        };
+        info!(node = %ends.0.node, epoch = granted.epoch.0, "proxy serves again");
+        ends.0.health.regain(LEASE_PART);
+    };
+    shared.health.close();
+    // Set once: nobody else does.
+    drop(shared.popped.set(end));
+    leaving.join_all().await;
+    shared.transport.close().await;
+}
+
+/// Says that the proxy has ended, at the latest when its runtime ends.
+struct Ends(Arc<Shared>);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        self.0.health.close();
+        // Fails if it has been said already.
+        drop(self.0.popped.set(ProxyEnd::Stopped));
+        drop(self.0.ended.set(()));
     }
+}
+
+/// A lease that was taken.
+#[derive(Clone, Copy)]
+struct Granted {
+    epoch: Epoch,
+    /// Until when it is safe to execute requests, if it is not renewed.
+    until: Instant,
+}
+
+/// What became of an attempt to take the lease.
+enum Attempt {
+    Granted(Granted),
+    Held { holder: Epoch },
+    Failed(TransportError),
 }
 
 /// The end of an actor system that other processes reach; made by [`start_proxy`].
@@ -156,14 +194,18 @@ pub struct Proxy {
     shared: Arc<Shared>,
 }
 
-/// What the proxy's tasks share.
+/// What the proxy's tasks share, in all its reigns.
 struct Shared {
     node: String,
+    /// The largest request or response, in bytes.
+    max_frame: usize,
+    registry: Arc<Registry>,
     transport: Arc<dyn ServerTransport>,
     clock: BusClock,
-    epoch: Epoch,
-    /// Where answers go.
-    outlet: Arc<Outlet>,
+    /// How many bytes of requests wait in mailboxes.
+    undelivered: Arc<AtomicUsize>,
+    /// What the public sees of connections and lease.
+    health: Arc<Health>,
     /// Cancelled when it is to stop in good order.
     stop: CancellationToken,
     /// Cancelled when nobody waits for its end any more.
@@ -180,8 +222,8 @@ struct Shared {
 pub enum ProxyEnd {
     /// It was shut down.
     Stopped,
-    /// It could not renew its lease in time: the bus was away for too long, or another system has
-    /// taken the node over.
+    /// It had lost its lease, and another system serves the node now. (A lease that nobody else has
+    /// is taken again, as soon as the bus can be reached.)
     LeaseLost,
 }
 
@@ -194,6 +236,12 @@ impl Proxy {
     /// It may be dropped and called again.
     pub async fn stopped(&self) -> ProxyEnd {
         *self.shared.popped.wait().await
+    }
+
+    /// Whether other processes can reach the actors now, to be looked at or waited for: that the
+    /// connections live, and the lease is held.
+    pub fn connection_state(&self) -> watch::Receiver<ConnectionState> {
+        self.shared.health.watch()
     }
 
     /// Stops in good order: other processes hear at once that nobody serves; what was taken before
@@ -213,7 +261,7 @@ impl fmt::Debug for Proxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Proxy")
             .field("node", &self.shared.node)
-            .field("epoch", &self.shared.epoch.0)
+            .field("state", &*self.connection_state().borrow())
             .finish_non_exhaustive()
     }
 }
@@ -242,64 +290,95 @@ impl Service for Proxy {
 }
 
 impl Shared {
-    /// After the last request was taken: publishes answers until all are given, but not for ever
-    /// if nobody waits for that, and closes the connections.
-    async fn see_out(&self) {
+    /// Takes the lease, waiting for one that nobody renews to end.
+    async fn acquire(&self) -> Result<Granted, StartProxyError> {
+        let patience = Instant::now() + HELD;
+        loop {
+            match self.try_acquire().await {
+                Attempt::Granted(granted) => return Ok(granted),
+                Attempt::Held { holder } if Instant::now() >= patience => {
+                    return Err(StartProxyError::NamespaceTaken { holder: holder.0 });
+                }
+                Attempt::Held { .. } => sleep(BETWEEN).await,
+                Attempt::Failed(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Takes the lease again after it was lost, however long the bus is away. Not if another system
+    /// has it, and goes on having it.
+    async fn regain(&self) -> Result<Granted, ProxyEnd> {
+        let mut attempt = 0;
+        let mut held_since = None;
+        loop {
+            if self.stop.is_cancelled() {
+                return Err(ProxyEnd::Stopped);
+            }
+            let wait = match self.try_acquire().await {
+                Attempt::Granted(granted) => return Ok(granted),
+                Attempt::Held { holder } => {
+                    let since = *held_since.get_or_insert_with(Instant::now);
+                    if since.elapsed() >= HELD {
+                        error!(node = %self.node, holder = holder.0, "another system serves: proxy stops");
+                        return Err(ProxyEnd::LeaseLost);
+                    }
+                    BETWEEN
+                }
+                Attempt::Failed(reason) => {
+                    debug!(node = %self.node, %reason, "the lease cannot be taken yet");
+                    held_since = None;
+                    attempt += 1;
+                    pause(attempt, fastrand::f64())
+                }
+            };
+            // If it is to stop, it does so above.
+            let _ = self.stop.run_until_cancelled(sleep(wait)).await;
+        }
+    }
+
+    async fn try_acquire(&self) -> Attempt {
+        let lease = Lease {
+            epoch: Epoch(0),
+            versions: (VERSION, VERSION),
+            max_frame: self.max_frame as u64,
+        };
+        let sent = Instant::now();
+        match self.transport.acquire(&lease).await {
+            Ok(Acquired::Granted { epoch, now }) => {
+                self.clock.learn(sent, Instant::now(), now);
+                let until = sent + LEASE - MARGIN;
+                Attempt::Granted(Granted { epoch, until })
+            }
+            Ok(Acquired::Held { holder }) => Attempt::Held {
+                holder: holder.epoch,
+            },
+            Err(error) => Attempt::Failed(error),
+        }
+    }
+
+    /// Gives the lease back, which ends the reign at once; false if that is not certain.
+    async fn release(&self, epoch: Epoch) -> bool {
+        match self.transport.release(epoch, Request::wake()).await {
+            Ok(()) => true,
+            Err(reason) => {
+                warn!(node = %self.node, %reason, "the lease could not be given back; it runs out");
+                false
+            }
+        }
+    }
+
+    /// After the last request of a reign was taken: publishes answers until all are given, but not
+    /// for ever if nobody waits for that.
+    async fn see_out(&self, outlet: &Outlet) {
         let patience = async {
             self.abandoned.cancelled().await;
             sleep(FINISH).await;
         };
         tokio::select! {
-            () = self.outlet.drained() => {}
+            () = outlet.drained() => {}
             () = patience => warn!(node = %self.node, "some requests were not answered in time"),
         }
-        self.outlet.close();
-        self.transport.close().await;
-        // Set once: nobody else does.
-        drop(self.ended.set(()));
-    }
-}
-
-/// Keeps the lease until the proxy is to stop or the lease is lost, then gives it back.
-async fn keep(shared: Arc<Shared>, fence: Arc<popper::Fence>) {
-    let lost = renew(&shared, &fence).await;
-    if let Some(reason) = &lost {
-        error!(node = %shared.node, %reason, "the lease is lost: proxy stops");
-        fence.lose();
-    }
-    // Also if it is lost: a renewal that nobody waited for any more may have come through, and
-    // would keep others away.
-    let released = shared.transport.release(shared.epoch, Request::wake());
-    match released.await {
-        Ok(()) if lost.is_none() => fence.stay_open(),
-        Ok(()) => {}
-        Err(reason) => {
-            warn!(node = %shared.node, %reason, "the lease could not be given back; it runs out");
-            fence.lose();
-        }
-    }
-}
-
-/// Renews the lease until the proxy is to stop; why it could not, if so.
-async fn renew(shared: &Shared, fence: &popper::Fence) -> Option<String> {
-    let mut pause = RENEW;
-    loop {
-        shared.stop.run_until_cancelled(sleep(pause)).await?;
-        let sent = Instant::now();
-        let end = fence.end() + MARGIN;
-        pause = match timeout_at(end, shared.transport.renew(shared.epoch)).await {
-            Ok(Ok(Some(now))) => {
-                shared.clock.learn(sent, Instant::now(), now);
-                fence.extend(sent + LEASE - MARGIN);
-                RENEW
-            }
-            Ok(Ok(None)) => return Some("it is not this system's any more".to_owned()),
-            Ok(Err(reason)) if Instant::now() < end => {
-                warn!(node = %shared.node, %reason, "the lease could not be renewed");
-                RENEW / 8
-            }
-            Ok(Err(_)) | Err(_) => return Some("it has run out".to_owned()),
-        };
+        outlet.close();
     }
 }
 

@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::config::{Bus, Config, ConfigError};
+use super::health::Health;
 use crate::responder::ClientId;
 
 #[cfg(feature = "test")]
@@ -81,6 +82,15 @@ pub(crate) struct Enqueued {
     pub(crate) now: Option<BusTime>,
 }
 
+/// What was taken off an inbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Popped {
+    pub(crate) frames: Vec<Bytes>,
+    /// Whose lease it was afterwards. Only if it was still that of the inbox may the frames be
+    /// executed: clients that found it gone, or another's, take theirs for not done.
+    pub(crate) owner: Result<Option<Epoch>, TransportError>,
+}
+
 /// The bus as the actor system's end sees it.
 #[async_trait]
 pub(crate) trait ServerTransport: Send + Sync {
@@ -101,7 +111,7 @@ pub(crate) trait ServerTransport: Send + Sync {
     async fn wake(&self, epoch: Epoch, wake: Bytes) -> Result<(), TransportError>;
 
     /// Takes up to `count` frames off the inbox, waiting up to `block` for the first one; none if
-    /// none came. A `block` of zero does not wait.
+    /// none came. A `block` of zero does not wait. Then looks whose lease it is.
     ///
     /// # Cancel safety
     ///
@@ -112,7 +122,7 @@ pub(crate) trait ServerTransport: Send + Sync {
         epoch: Epoch,
         count: u32,
         block: Duration,
-    ) -> Result<Vec<Bytes>, TransportError>;
+    ) -> Result<Popped, TransportError>;
 
     /// Sends a frame to a client's reply channel; the number of receivers, `None` where the bus
     /// cannot tell.
@@ -145,7 +155,16 @@ pub(crate) trait ReplySink: Send + Sync {
 }
 
 /// Opens the actor system's end of the configured bus.
-pub(crate) async fn open_server(config: &Config) -> Result<Arc<dyn ServerTransport>, OpenError> {
+///
+/// It tells `health` of connections that are lost and made again.
+pub(crate) async fn open_server(
+    config: &Config,
+    #[cfg_attr(
+        not(feature = "redis"),
+        expect(unused, reason = "a bus in memory is never lost")
+    )]
+    health: &Arc<Health>,
+) -> Result<Arc<dyn ServerTransport>, OpenError> {
     config.check()?;
     match &config.bus {
         Bus::Memory(bus) => {
@@ -157,7 +176,9 @@ pub(crate) async fn open_server(config: &Config) -> Result<Arc<dyn ServerTranspo
             Ok(server)
         }
         #[cfg(feature = "redis")]
-        Bus::Redis(address) => Ok(Arc::new(redis::Server::connect(address, config).await?)),
+        Bus::Redis(address) => Ok(Arc::new(
+            redis::Server::connect(address, config, health).await?,
+        )),
         #[cfg(not(feature = "redis"))]
         Bus::Redis(_) => Err(without_redis().into()),
     }
@@ -165,10 +186,17 @@ pub(crate) async fn open_server(config: &Config) -> Result<Arc<dyn ServerTranspo
 
 /// Opens a client's end of the configured bus. Its replies go to `replies` until it is closed: it
 /// is subscribed, and proven so, before it is returned.
+///
+/// It tells `health` of connections that are lost and made again.
 pub(crate) async fn open_client(
     config: &Config,
     client: ClientId,
     replies: Arc<dyn ReplySink>,
+    #[cfg_attr(
+        not(feature = "redis"),
+        expect(unused, reason = "a bus in memory is never lost")
+    )]
+    health: &Arc<Health>,
 ) -> Result<Arc<dyn ClientTransport>, OpenError> {
     config.check()?;
     match &config.bus {
@@ -181,7 +209,9 @@ pub(crate) async fn open_client(
             Ok(open(replies))
         }
         #[cfg(feature = "redis")]
-        Bus::Redis(address) => redis::Client::connect(address, config, client, replies).await,
+        Bus::Redis(address) => {
+            redis::Client::connect(address, config, client, replies, health).await
+        }
         #[cfg(not(feature = "redis"))]
         Bus::Redis(_) => Err(without_redis().into()),
     }

@@ -1,5 +1,5 @@
 //! An actor process: `actor_process <redis url>` serves the test actors until SIGTERM. It says
-//! `ready`, and `stopped <why>` when its proxy takes no more requests.
+//! `ready`, and in the end `stopped <why> passed <messages that its gate has seen>`.
 
 use std::error::Error;
 
@@ -23,9 +23,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
     println!("ready");
     tokio::select! {
         _ = terminate.recv() => {}
-        end = proxy.stopped() => println!("stopped {end:?} passed {}", watch.entered()),
+        _ = proxy.stopped() => {}
     }
     let report = system.shutdown().await;
+    let end = proxy.stopped().await;
+    println!("stopped {end:?} passed {}", watch.entered());
     if report.is_clean() {
         Ok(())
     } else {

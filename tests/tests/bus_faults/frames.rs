@@ -69,7 +69,8 @@ async fn garbage_in_the_inbox_harms_nobody() {
 async fn whoever_can_be_known_is_answered() {
     let (stage, peer, inbox) = stage().await;
     let mut answers = Answers::of(&CLIENT, &stage.bus.config).await;
-    let good = Request::double(1, 21);
+    let mut ids = 1..; // what is not newer is a repeat
+    let mut good = || Request::double(ids.next().unwrap(), 21);
     let after = |head: &[u8]| [head, &[0xc0]].concat();
     // An array of five, and its first four elements.
     let head = |version: u8, kind: u8, id: u8| {
@@ -77,7 +78,7 @@ async fn whoever_can_be_known_is_answered() {
     };
     let deep = nested(&head(VERSION, 0, 9)[..22]);
     let requests = [
-        (good.frame(), DONE),
+        (good().frame(), DONE),
         (head(VERSION, 0, 2), BAD_REQUEST),
         (head(9, 0, 2), INCOMPATIBLE),
         (head(VERSION, 77, 2), BAD_REQUEST),
@@ -85,7 +86,7 @@ async fn whoever_can_be_known_is_answered() {
         (
             Request {
                 version: 2,
-                ..good.clone()
+                ..good()
             }
             .frame(),
             INCOMPATIBLE,
@@ -93,7 +94,7 @@ async fn whoever_can_be_known_is_answered() {
         (
             Request {
                 kind: 200,
-                ..good.clone()
+                ..good()
             }
             .frame(),
             BAD_REQUEST,
@@ -101,7 +102,7 @@ async fn whoever_can_be_known_is_answered() {
         (
             Request {
                 urn: "x y".repeat(1000),
-                ..good.clone()
+                ..good()
             }
             .frame(),
             ACTOR_NOT_FOUND,
@@ -109,7 +110,7 @@ async fn whoever_can_be_known_is_answered() {
         (
             Request {
                 message: "?".repeat(100_000),
-                ..good.clone()
+                ..good()
             }
             .frame(),
             UNHANDLED,
@@ -117,7 +118,7 @@ async fn whoever_can_be_known_is_answered() {
         (
             Request {
                 deadline: 5,
-                ..good.clone()
+                ..good()
             }
             .frame(),
             EXPIRED,
@@ -125,7 +126,7 @@ async fn whoever_can_be_known_is_answered() {
         (
             Request {
                 contents: vec![0; 5_000_000].into(),
-                ..good.clone()
+                ..good()
             }
             .frame(),
             TOO_LARGE,
@@ -133,7 +134,7 @@ async fn whoever_can_be_known_is_answered() {
         (
             Request {
                 attributes: [("a".to_owned(), "b".repeat(5_000_000))].into(),
-                ..good.clone()
+                ..good()
             }
             .frame(),
             TOO_LARGE,

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use conclib::{ActorSystem, AskError, ProxyClient, ProxyEnd, StartProxyError, start_proxy};
+use conclib::{
+    ActorSystem, AskError, ConnectionState, Proxy, ProxyClient, ProxyEnd, StartProxyError,
+    start_proxy,
+};
 use conclib_tests::actors::{Gate, Worker};
 use conclib_tests::bus::{BOUND, Bus, eventually};
 use conclib_tests::messages::{Double, Pass};
@@ -130,6 +133,18 @@ async fn systems_come_and_go_and_no_ask_runs_into_its_deadline() {
     assert_eq!(client.in_flight(), 0);
 }
 
+/// Takes the lease away, and waits until the proxy has another.
+async fn lose_lease(peer: &Peer, proxy: &Proxy) {
+    let before = peer.inbox().await;
+    peer.command(&["DEL", "conclib:{n:main}:lease"]).await;
+    eventually("there is another lease", async || {
+        peer.has_lease().await && peer.inbox().await != before
+    })
+    .await;
+    let mut state = proxy.connection_state();
+    drop(state.wait_for(ConnectionState::is_connected).await);
+}
+
 /// How many connections a Redis has, but for the one that asks.
 async fn connections(peer: &Peer) -> usize {
     let list = peer.command(&["CLIENT", "LIST"]).await;
@@ -160,15 +175,14 @@ async fn nothing_is_left_of_what_has_ended() {
     let (system, proxy) = bus.system().await;
     proxy.shutdown().await;
     idle("the proxy's connections are closed").await;
-    // One whose lease is taken away.
+    // One that loses its lease again and again.
     let proxy = start_proxy(&system, &bus.config).await.unwrap();
-    peer.command(&["DEL", "conclib:{n:main}:lease"]).await;
-    assert_eq!(
-        timeout(BOUND, proxy.stopped()).await.unwrap(),
-        ProxyEnd::LeaseLost
-    );
-    idle("the connections of the lost lease are closed").await;
+    for _ in 0..3 {
+        lose_lease(&peer, &proxy).await;
+        assert_eq!(connections(&peer).await, 2);
+    }
     assert!(timeout(BOUND, system.shutdown()).await.unwrap().is_clean());
+    idle("the connections of the lost lease are closed").await;
     // No key is left but the one that counts epochs.
     let keys = peer.command(&[
         "EVAL",
@@ -186,17 +200,15 @@ async fn what_was_taken_before_a_lease_was_lost_is_answered() {
     stage.system.spawn(gate).await.unwrap();
     let ask = tokio::spawn(stage.client.ask("gate", Pass { n: 5 }));
     eventually("it is in its handler", async || watch.entered() == 1).await;
-    peer.command(&["DEL", "conclib:{n:main}:lease"]).await;
-    let end = timeout(BOUND, stage.proxy.stopped()).await;
-    assert_eq!(end.unwrap(), ProxyEnd::LeaseLost);
+    lose_lease(&peer, &stage.proxy).await;
     let asked = stage.client.ask("worker", Double { n: 1 }).await;
-    assert_eq!(asked, Err(AskError::NoResponder));
+    assert_eq!(asked, Ok(2));
     watch.let_pass(1);
     assert_eq!(timeout(BOUND, ask).await.unwrap().unwrap(), Ok(5));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_suspended_process_executes_nothing_once_its_lease_has_run_out() {
+async fn a_suspended_process_executes_nothing_that_came_before_its_next_lease() {
     let bus = Bus::redis().await;
     let url = format!("redis://127.0.0.1:{}", bus.config.port().unwrap());
     let mut actors = Program::start(env!("CARGO_BIN_EXE_actor_process"), &[&url]);
@@ -214,9 +226,36 @@ async fn a_suspended_process_executes_nothing_once_its_lease_has_run_out() {
         .await;
     assert_eq!(asked, Err(AskError::NoResponder));
     actors.signal("CONT").await;
-    // It says so by itself, and how many messages its gate has seen.
-    assert_eq!(actors.line("stopped ").await, "LeaseLost passed 0");
-    assert!(actors.ended().await);
     let asked = ask.await.unwrap();
-    assert!(matches!(asked, Err(AskError::Timeout { .. })), "{asked:?}");
+    assert!(
+        matches!(asked, Err(AskError::NoResponder | AskError::Timeout { .. })),
+        "{asked:?}"
+    );
+    eventually("it serves again", async || {
+        client.ask("worker", Double { n: 1 }).await == Ok(2)
+    })
+    .await;
+    actors.signal("TERM").await;
+    assert_eq!(actors.line("stopped ").await, "Stopped passed 0");
+    assert!(actors.ended().await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_suspended_process_gives_way_to_the_one_that_took_over() {
+    let bus = Bus::redis().await;
+    let url = format!("redis://127.0.0.1:{}", bus.config.port().unwrap());
+    let mut first = Program::start(env!("CARGO_BIN_EXE_actor_process"), &[&url]);
+    first.line("ready").await;
+    first.suspend().await;
+    // It is started as soon as the lease of the other has run out.
+    let (second, proxy) = bus.system().await;
+    second.spawn(Worker::default()).await.unwrap();
+    first.signal("CONT").await;
+    assert_eq!(first.line("stopped ").await, "LeaseLost passed 0");
+    assert!(first.ended().await);
+    let client = bus.client().await;
+    assert_eq!(client.ask("worker", Double { n: 1 }).await, Ok(2));
+    assert!(proxy.connection_state().borrow().is_connected());
+    assert!(second.shutdown().await.is_clean());
+    assert_eq!(proxy.stopped().await, ProxyEnd::Stopped);
 }

@@ -52,6 +52,11 @@ impl Peer {
         line.unwrap().trim().to_owned()
     }
 
+    /// Whether somebody serves.
+    pub(crate) async fn has_lease(&self) -> bool {
+        self.command(&["EXISTS", "conclib:{n:main}:lease"]).await == "1"
+    }
+
     /// The inbox of whoever serves.
     pub(crate) async fn inbox(&self) -> String {
         let key = "conclib:{n:main}:lease";

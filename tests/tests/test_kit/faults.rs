@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use conclib::prelude::*;
 use conclib::test::{Faults, Probe, TestSystem, advance};
-use conclib::{ConnectError, Delivered, Proxy, ProxyEnd, StartProxyError};
+use conclib::{ConnectError, ConnectionState, Delivered, Proxy, StartProxyError};
 use conclib_tests::TestResult;
 use conclib_tests::messages::{Double, Record};
 use tokio::task::JoinSet;
@@ -93,8 +93,7 @@ async fn requests_and_responses_are_lost_each_on_its_own() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_duplicated_request_is_handled_twice_and_a_duplicated_response_heard_once() -> TestResult
-{
+async fn what_is_duplicated_is_handled_once_and_heard_once() -> TestResult {
     let stage = stage(&Faults::seeded(3).duplicate(1.0)).await;
     for n in 0..50 {
         assert_eq!(stage.client.ask("doubler", Double { n }).await, Ok(n * 2));
@@ -102,8 +101,8 @@ async fn a_duplicated_request_is_handled_twice_and_a_duplicated_response_heard_o
     stage.client.tell("log", Record { n: 7 }).await?;
     stage.client.tell("log", Record { n: 8 }).await?;
     advance(SECOND).await;
-    assert_eq!(stage.doubler.received().len(), 100);
-    assert_eq!(numbers(&stage.log), [7, 7, 8, 8]);
+    assert_eq!(stage.doubler.received().len(), 50);
+    assert_eq!(numbers(&stage.log), [7, 8]);
     assert_eq!(stage.client.in_flight(), 0);
     stage.system.finish().await;
     Ok(())
@@ -130,13 +129,10 @@ async fn a_delay_keeps_the_order_of_each_sender() {
     }
     advance(100 * MS).await;
     let mut all = numbers(&stage.log);
-    assert!(all.len() > 450, "{} with the duplicates", all.len());
     let overtakes = all.windows(2).any(|pair| pair[0] >= 1000 && pair[1] < 1000);
     assert!(overtakes, "the clients do not wait for each other: {all:?}");
-    let mut theirs = all.extract_if(.., |n| *n >= 1000).collect::<Vec<_>>();
+    let theirs = all.extract_if(.., |n| *n >= 1000).collect::<Vec<_>>();
     assert!(all.is_sorted() && theirs.is_sorted());
-    all.dedup();
-    theirs.dedup();
     assert!(all.into_iter().eq(0..200) && theirs.into_iter().eq(1000..1200));
     assert!(start.elapsed() < SECOND);
     stage.system.finish().await;
@@ -217,17 +213,18 @@ async fn a_bus_may_be_cut_for_a_while() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_proxy_loses_its_lease_in_a_long_outage() -> TestResult {
+async fn a_proxy_loses_its_lease_in_a_long_outage_and_takes_it_again() -> TestResult {
     let faults = Faults::seeded(9);
     let stage = stage(&faults).await;
     faults.cut();
     let start = Instant::now();
-    assert_eq!(stage.proxy.stopped().await, ProxyEnd::LeaseLost);
+    let mut proxy = stage.proxy.connection_state();
+    proxy.wait_for(|state| !state.is_connected()).await?;
     assert!(start.elapsed() <= 6 * SECOND, "{:?}", start.elapsed());
     faults.calm();
     let nobody = stage.client.ask("doubler", Double { n: 1 }).await;
     assert_eq!(nobody, Err(AskError::NoResponder));
-    start_proxy(&stage.system, &stage.config).await?;
+    proxy.wait_for(ConnectionState::is_connected).await?;
     assert_eq!(stage.client.ask("doubler", Double { n: 1 }).await, Ok(2));
     stage.system.finish().await;
     Ok(())

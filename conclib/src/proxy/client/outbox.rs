@@ -6,11 +6,10 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::proxy::in_flight::{InFlight, MAX_REQUESTS};
+use crate::proxy::in_flight::{Batch, InFlight, MAX_REQUESTS};
 use crate::proxy::windows::Windows;
 
 /// A batch holds at most this many frames …
@@ -48,13 +47,6 @@ struct State {
 /// driver, since nobody knows whether an asker is polled again. Empty when it has ended, or another
 /// has it.
 pub(super) type Shift = Arc<Mutex<Option<Pin<Box<dyn Future<Output = ()> + Send>>>>>;
-
-/// Requests that go together.
-#[derive(Default)]
-pub(super) struct Batch {
-    pub(super) ids: Vec<u64>,
-    pub(super) frames: Vec<Bytes>,
-}
 
 impl Outbox {
     /// Queues a request that was just entered into the book. If it is the only one under way, and

@@ -5,21 +5,30 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
+use tracing::debug;
 
 use super::Shared;
-use super::outbox::{Batch, Shift};
+use super::outbox::Shift;
 use crate::error::{AskError, Delivered};
+use crate::proxy::backoff::pause;
+use crate::proxy::in_flight::Batch;
 use crate::proxy::in_order::InOrder;
-use crate::proxy::transport::{Epoch, Lease, TransportError};
+use crate::proxy::transport::{Lease, TransportError};
+
+/// How long to wait for another connection before what was lost with the last one is given up.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What became of an attempt to send a batch.
 enum Verdict {
     Accepted,
     /// It went to an epoch that is over, and nobody will take it from there. This is the lease now.
     TooLate(Lease),
+    /// It was given to the connection for this lease's epoch, and nobody knows what became of it.
+    Lost(Lease),
     Failed(AskError),
 }
 
@@ -182,10 +191,10 @@ async fn try_first(turn: Turn, batch: Batch) -> Tried {
     }
 }
 
-/// Ends an attempt. If it was for an epoch that is over, those behind it were too: they are waited
-/// for, and then all are sent once more in their order.
+/// Ends an attempt. If it was for an epoch that is over, or on a connection that broke, so were those
+/// behind it: they are waited for, and then all are sent once more in their order.
 async fn settle_in_order(first: Tried, under_way: &mut InOrder<'_, Tried>) {
-    if !matches!(first.verdict, Verdict::TooLate(_)) {
+    if !matches!(first.verdict, Verdict::TooLate(_) | Verdict::Lost(_)) {
         return settle(first).await;
     }
     let mut all = vec![first];
@@ -198,7 +207,7 @@ async fn settle_in_order(first: Tried, under_way: &mut InOrder<'_, Tried>) {
 }
 
 /// Books the end of an attempt, after a second one if another epoch has begun since we last
-/// looked. Every request in the batch is accepted or ended.
+/// looked, or the connection broke. Every request in the batch is accepted or ended.
 async fn settle(tried: Tried) {
     let Tried {
         batch,
@@ -210,6 +219,9 @@ async fn settle(tried: Tried) {
         // Not known before, lest what follows is sent there first.
         shared.know_lease(Some(lease.clone()));
         verdict = enqueue(shared, &lease, &batch).await;
+    }
+    if let Verdict::Lost(lease) = verdict {
+        verdict = send_again(shared, &lease, &batch).await;
     }
     let error = match verdict {
         Verdict::Accepted => {
@@ -223,11 +235,57 @@ async fn settle(tried: Tried) {
             shared.know_lease(Some(lease));
             AskError::NoResponder
         }
+        Verdict::Lost(_) => UNKNOWN,
         Verdict::Failed(error) => error,
     };
     let ended = shared.in_flight().end_all(&batch.ids);
     for reply in ended {
         reply.refuse(error.clone());
+    }
+}
+
+/// Whether it was executed is not known.
+const UNKNOWN: AskError = AskError::Disconnected {
+    delivered: Delivered::Unknown,
+};
+
+/// Sends again what may have been lost with its connection, until the bus has it: to the same
+/// epoch only, whose owner knows what it has seen.
+async fn send_again(shared: &Shared, lease: &Lease, batch: &Batch) -> Verdict {
+    let attempts = async {
+        for attempt in 0.. {
+            shared.health.is_back().await;
+            if let Some(verdict) = try_again(shared, lease, batch).await {
+                return verdict;
+            }
+            sleep(pause(attempt, fastrand::f64())).await;
+        }
+        Verdict::Failed(UNKNOWN)
+    };
+    tokio::select! {
+        verdict = attempts => verdict,
+        () = sleep(PATIENCE) => Verdict::Failed(UNKNOWN),
+        () = shared.closed.cancelled() => Verdict::Failed(UNKNOWN),
+    }
+}
+
+/// `None` if it is worth another attempt.
+async fn try_again(shared: &Shared, lease: &Lease, batch: &Batch) -> Option<Verdict> {
+    let rest = shared.in_flight().batch(&batch.ids);
+    if rest.ids.is_empty() {
+        return Some(Verdict::Accepted); // nobody waits any more
+    }
+    let now = shared.look_for_lease().await.ok()?;
+    if now.is_none_or(|now| now.epoch != lease.epoch) {
+        return Some(Verdict::Failed(UNKNOWN));
+    }
+    match enqueue(shared, lease, &rest).await {
+        Verdict::Accepted => Some(Verdict::Accepted),
+        // It went where nobody takes it from; but the first time it may not have.
+        Verdict::TooLate(_) | Verdict::Failed(AskError::NoResponder) => {
+            Some(Verdict::Failed(UNKNOWN))
+        }
+        Verdict::Lost(_) | Verdict::Failed(_) => None,
     }
 }
 
@@ -237,9 +295,17 @@ async fn enqueue(shared: &Shared, lease: &Lease, batch: &Batch) -> Verdict {
         return Verdict::Failed(error);
     }
     let sent = Instant::now();
-    let enqueued = match enqueue_once(shared, lease.epoch, batch).await {
+    shared.in_flight().given(&batch.ids, lease.epoch);
+    let enqueued = shared.transport.enqueue(lease.epoch, batch.frames.clone());
+    let enqueued = match enqueued.await {
         Ok(enqueued) => enqueued,
-        Err(error) => return Verdict::Failed(error),
+        Err(TransportError::NotDone(reason)) => {
+            return Verdict::Failed(AskError::Unavailable { reason });
+        }
+        Err(TransportError::Unknown(reason)) => {
+            debug!(reason, "what became of a batch is not known");
+            return Verdict::Lost(lease.clone());
+        }
     };
     let received = Instant::now();
     shared.outbox.learn(received, received.duration_since(sent));
@@ -254,22 +320,4 @@ async fn enqueue(shared: &Shared, lease: &Lease, batch: &Batch) -> Verdict {
             Verdict::Failed(AskError::NoResponder)
         }
     }
-}
-
-async fn enqueue_once(
-    shared: &Shared,
-    epoch: Epoch,
-    batch: &Batch,
-) -> Result<crate::proxy::transport::Enqueued, AskError> {
-    shared.in_flight().given(&batch.ids, epoch);
-    shared
-        .transport
-        .enqueue(epoch, batch.frames.clone())
-        .await
-        .map_err(|error| match error {
-            TransportError::NotDone(reason) => AskError::Unavailable { reason },
-            TransportError::Unknown(_) => AskError::Disconnected {
-                delivered: Delivered::Unknown,
-            },
-        })
 }

@@ -116,7 +116,8 @@ impl ClientTransport for Stalled {
 
 async fn over(transport: Arc<dyn ClientTransport>) -> ProxyClient {
     let book = Arc::new(Book::new(FIRST));
-    ProxyClient::over(transport, &Config::memory(), ClientId([1; 16]), book)
+    let (config, id) = (Config::memory(), ClientId([1; 16]));
+    ProxyClient::over(transport, &config, id, book, Arc::default())
         .await
         .unwrap()
 }

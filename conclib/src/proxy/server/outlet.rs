@@ -16,6 +16,7 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::time::{Instant, sleep};
 
 use crate::error::AskError;
+use crate::proxy::backoff::pause;
 use crate::proxy::frame::{Answer, encode_reply};
 use crate::proxy::noise::Noise;
 use crate::proxy::transport::{Epoch, ServerTransport, TransportError};
@@ -33,17 +34,13 @@ const WAITING_BYTES: usize = 64 * 1024 * 1024;
 const AT_ONCE: usize = 256;
 
 /// How long to go on when the bus does not take answers: a connection comes back sooner.
-const OUTAGE: Duration = Duration::from_secs(2);
+const OUTAGE: Duration = Duration::from_secs(10);
 
 /// How long to wait then between two attempts. Further answers gather meanwhile.
 const PAUSE: Duration = Duration::from_millis(25);
 
-/// When to publish again what nobody received: the client may be reconnecting.
-const AGAIN: [Duration; 3] = [
-    Duration::from_millis(50),
-    Duration::from_millis(100),
-    Duration::from_millis(200),
-];
+/// How long to publish again what nobody received: a client that connects again takes less.
+const AGAIN: Duration = Duration::from_secs(10);
 
 /// How many frames may wait to be published again.
 const MAX_AGAIN: usize = 64;
@@ -297,8 +294,8 @@ async fn publish_round(outlet: Arc<Outlet>, mut frames: Vec<Frame>) {
     }
 }
 
-/// Publishes a frame; if nobody received it, it is tried again by the side, so that the other
-/// clients do not wait. Doing it twice does no harm: a client takes one answer per request.
+/// Publishes a frame; if nobody received it, the client may be connecting again: it is tried again
+/// by the side, so that the other clients do not wait. Doing it twice does no harm: a client takes one answer per request.
 async fn publish_frame(outlet: &Arc<Outlet>, frame: Frame) {
     if outlet.publish_through_outage(&frame).await {
         return;
@@ -310,18 +307,20 @@ async fn publish_frame(outlet: &Arc<Outlet>, frame: Frame) {
         return;
     };
     let outlet = outlet.clone();
+    let end = frame.deadline.min(Instant::now() + AGAIN);
     spawn_task(async move {
-        for pause in AGAIN {
-            sleep(pause).await;
-            let over = outlet.lock().closed || frame.deadline <= Instant::now();
-            if over || outlet.try_publish(&frame).await == Ok(true) {
-                drop(permit);
-                return;
+        for attempt in 0.. {
+            sleep(pause(attempt, fastrand::f64())).await;
+            if outlet.lock().closed || end <= Instant::now() {
+                let bytes = frame.bytes.len();
+                outlet.noise.hear("answers that nobody received", &bytes);
+                break;
+            }
+            if outlet.try_publish(&frame).await == Ok(true) {
+                break;
             }
         }
-        outlet
-            .noise
-            .hear("answers that nobody received", &frame.bytes.len());
+        drop(permit);
     });
 }
 

@@ -2,25 +2,25 @@
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::watch;
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep};
-use tracing::warn;
+use tracing::{debug, warn};
 
-use super::{ProxyEnd, Shared};
+use super::Shared;
+use super::fence::Fence;
+use super::outlet::Outlet;
+use super::reign::Reign;
+use super::repeats::Repeats;
 use crate::actor::cell::Undelivered;
 use crate::envelope::RequestEnvelope;
 use crate::error::{AskError, Delivered};
-use crate::proxy::config::Config;
 use crate::proxy::frame::{self, Kind, Received, Request};
 use crate::proxy::in_order::InOrder;
 use crate::proxy::noise::Noise;
-use crate::proxy::transport::TransportError;
-use crate::registry::Registry;
+use crate::proxy::transport::{Epoch, Popped, TransportError};
 use crate::responder::{HeldBytes, Responder};
 use crate::urn::Urn;
 
@@ -46,158 +46,87 @@ const UNDELIVERED_BYTES: usize = 64 * 1024 * 1024;
 /// The latest deadline that a peer can set: what it writes beyond is cut.
 const HORIZON: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Until when requests may be executed. Between its end and the keeper's verdict, nothing is.
-pub(super) struct Fence {
-    state: watch::Sender<State>,
-}
-
-#[derive(Clone, Copy)]
-struct State {
-    end: Instant,
-    /// The lease is lost for good.
-    lost: bool,
-}
-
-impl Fence {
-    fn new(end: Instant) -> Self {
-        Self {
-            state: watch::Sender::new(State { end, lost: false }),
-        }
-    }
-
-    /// Moves the end, which may have come already; what is lost stays lost.
-    pub(super) fn extend(&self, end: Instant) {
-        self.state.send_modify(|state| state.end = end);
-    }
-
-    /// The lease was given back, not lost: what comes before the wake is executed, however long
-    /// that takes, and nothing that comes after.
-    pub(super) fn stay_open(&self) {
-        self.extend(Instant::now() + HORIZON);
-    }
-
-    pub(super) fn lose(&self) {
-        self.state.send_modify(|state| state.lost = true);
-    }
-
-    pub(super) fn end(&self) -> Instant {
-        self.state.borrow().end
-    }
-
-    /// Waits until it is open; false if it will never be.
-    async fn opens(&self) -> bool {
-        let is_open = |state: &State| !state.lost && Instant::now() < state.end;
-        if is_open(&self.state.borrow()) {
-            return true;
-        }
-        let mut changes = self.state.subscribe();
-        let settled = changes.wait_for(|state| state.lost || is_open(state)).await;
-        settled.is_ok_and(|state| !state.lost)
-    }
-
-    /// Waits until it is lost.
-    async fn lost(&self) {
-        // The sender lives as long as this.
-        drop(self.state.subscribe().wait_for(|state| state.lost).await);
-    }
-}
-
 pub(super) struct Popper {
     shared: Arc<Shared>,
-    registry: Arc<Registry>,
+    epoch: Epoch,
+    outlet: Arc<Outlet>,
     fence: Arc<Fence>,
-    /// How many bytes of requests wait in mailboxes.
-    undelivered: Arc<AtomicUsize>,
-    max_frame: usize,
+    /// What has come, so that nothing is executed twice.
+    repeats: Repeats,
     noise: Noise,
     /// The mean size of a frame, to pop by bytes where Redis counts frames.
     mean: MeanSize,
 }
 
 /// What a frame means for those that follow.
-#[derive(PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Next {
     Serve,
     /// The lease has been given back: what comes now is not executed.
     Refuse,
 }
 
+type Pops<'a> = InOrder<'a, Result<Popped, TransportError>>;
+
 impl Popper {
-    pub(super) fn new(
-        shared: Arc<Shared>,
-        registry: Arc<Registry>,
-        config: &Config,
-        valid_until: Instant,
-    ) -> Self {
+    pub(super) fn new(reign: &Reign) -> Self {
         Self {
-            shared,
-            registry,
-            fence: Arc::new(Fence::new(valid_until)),
-            undelivered: Arc::default(),
-            max_frame: config.max_frame,
+            shared: reign.shared.clone(),
+            epoch: reign.epoch,
+            outlet: reign.outlet.clone(),
+            fence: reign.fence.clone(),
+            repeats: Repeats::default(),
             noise: Noise::default(),
             mean: MeanSize::default(),
         }
     }
 
-    pub(super) fn fence(&self) -> Arc<Fence> {
-        self.fence.clone()
-    }
-
     /// Serves until the lease is given back or lost.
-    pub(super) async fn run(mut self) -> ProxyEnd {
+    pub(super) async fn run(mut self) {
         let mut next = Next::Serve;
         let mut failures = 0_u32;
-        let fence = self.fence.clone();
+        let (shared, fence) = (self.shared.clone(), self.fence.clone());
         let mut lost = pin!(fence.lost());
-        let shared = self.shared.clone();
         let mut pops = InOrder::new();
         while fence.opens().await {
             match next {
                 // What makes a pop fail makes them all fail.
                 Next::Serve if failures > 0 => self.begin(&shared, &mut pops, 1, BLOCK).await,
                 Next::Serve => {
-                    let most = shared.outlet.windows();
+                    let most = self.outlet.windows();
                     self.begin(&shared, &mut pops, most, BLOCK).await;
                 }
-                Next::Refuse if pops.len() > 0 => {
-                    // Begun before: they must not wait to their end. If a wake is lost, one does.
-                    drop(shared.transport.wake(shared.epoch, Request::wake()).await);
-                }
+                // Begun before: they must not wait to their end. If a wake is lost, one does.
+                Next::Refuse if pops.len() > 0 => self.wake().await,
                 Next::Refuse => self.begin(&shared, &mut pops, 1, LINGER).await,
             }
             let popped = tokio::select! {
                 biased;
                 Some(popped) = pops.oldest() => popped,
                 // What the pops may yet take is not executed any more.
-                () = &mut lost => break,
+                _ = &mut lost => break,
             };
             match popped {
-                Ok(frames) if frames.is_empty() && next == Next::Refuse && pops.len() == 0 => {
-                    return ProxyEnd::Stopped;
+                Ok(popped)
+                    if popped.frames.is_empty() && next == Next::Refuse && pops.len() == 0 =>
+                {
+                    return;
                 }
-                // The fence may have closed meanwhile, and Redis have let another in.
-                Ok(frames) if !fence.opens().await => {
-                    self.noise
-                        .hear("requests after the lease had run out", &frames.len());
-                }
-                Ok(frames) => {
+                Ok(popped) => {
                     failures = 0;
-                    next = self.handle_all(frames, next);
+                    next = self.take(popped, next).await;
                     // Lets actors run before the next pop: their answers then travel together.
                     yield_now().await;
                     yield_now().await;
                 }
-                Err(_) if next == Next::Refuse && failures >= MAX_FAILURES => {
-                    return ProxyEnd::Stopped;
-                }
+                Err(_) if next == Next::Refuse && failures >= MAX_FAILURES => return,
                 Err(reason) => {
-                    if self.shared.stop.is_cancelled() {
+                    if shared.stop.is_cancelled() {
                         // What wakes it up may have gone with the connection.
                         next = Next::Refuse;
                     }
                     if failures == 0 {
-                        warn!(node = %self.shared.node, %reason, "requests cannot be popped");
+                        warn!(node = %shared.node, %reason, "requests cannot be popped");
                     }
                     failures += 1;
                     if pops.len() > 0 {
@@ -207,10 +136,63 @@ impl Popper {
                 }
             }
         }
-        if self.shared.stop.is_cancelled() {
-            ProxyEnd::Stopped
-        } else {
-            ProxyEnd::LeaseLost
+        self.leave(pops).await;
+    }
+
+    /// Ends pops that are under way, lest the next reign's wait behind them.
+    async fn leave(&mut self, mut pops: Pops<'_>) {
+        while pops.len() > 0 && !self.shared.stop.is_cancelled() {
+            self.wake().await;
+            let popped = tokio::select! {
+                Some(popped) = pops.oldest() => popped,
+                () = self.shared.stop.cancelled() => return,
+            };
+            if let Ok(popped) = popped {
+                self.handle_all(popped.frames, Next::Refuse);
+            }
+        }
+    }
+
+    async fn wake(&self) {
+        let woken = self.shared.transport.wake(self.epoch, Request::wake());
+        if let Err(reason) = woken.await {
+            debug!(%reason, "a pop was not woken, and waits to its end");
+        }
+    }
+
+    /// Hands over what was popped, if it may be executed.
+    async fn take(&mut self, popped: Popped, next: Next) -> Next {
+        let Popped { frames, owner } = popped;
+        let mode = match next {
+            Next::Serve if !self.may_execute(owner).await => Next::Refuse,
+            known => known,
+        };
+        // Those that may not be executed are refused, and only those: if the lease is lost for
+        // good, the fence says so.
+        match self.handle_all(frames, mode) {
+            _ if mode != next => next,
+            after => after,
+        }
+    }
+
+    /// Whether what was popped may be executed, going by whose lease it was afterwards.
+    async fn may_execute(&self, owner: Result<Option<Epoch>, TransportError>) -> bool {
+        match owner {
+            Ok(Some(owner)) if owner == self.epoch => self.fence.opens().await,
+            // Most likely it was given back just now, and this came before the wake.
+            Ok(_) if self.shared.stop.is_cancelled() => self.fence.is_released().await,
+            Ok(None) => {
+                self.fence.lose("the bus does not know it any more");
+                false
+            }
+            Ok(Some(_)) => {
+                self.fence.lose("another has it");
+                false
+            }
+            Err(reason) => {
+                self.noise.hear("requests without a lease", &reason);
+                false
+            }
         }
     }
 
@@ -219,13 +201,13 @@ impl Popper {
     async fn begin<'a>(
         &self,
         shared: &'a Shared,
-        pops: &mut InOrder<'a, Result<Vec<Bytes>, TransportError>>,
+        pops: &mut Pops<'a>,
         most: usize,
         block: Duration,
     ) {
         while pops.len() < most {
             let count = self.mean.frames();
-            pops.begin(shared.transport.pop(shared.epoch, count, block))
+            pops.begin(shared.transport.pop(self.epoch, count, block))
                 .await;
         }
     }
@@ -234,21 +216,21 @@ impl Popper {
         let now = Instant::now();
         for frame in frames {
             self.mean.learn(frame.len());
-            if self.handle(&frame, &next, now) == Next::Refuse {
+            if self.handle(&frame, next, now) == Next::Refuse {
                 next = Next::Refuse;
             }
         }
         next
     }
 
-    fn handle(&self, frame: &Bytes, mode: &Next, now: Instant) -> Next {
+    fn handle(&mut self, frame: &Bytes, mode: Next, now: Instant) -> Next {
         let request = match Received::decode(frame) {
             Ok(request) => request,
             Err(unreadable) => {
                 self.noise
                     .hear("an unreadable request", &unreadable.problem);
                 if let Some(origin) = unreadable.origin {
-                    self.shared.outlet.refuse(origin, unreadable.as_ask_error());
+                    self.outlet.refuse(origin, unreadable.as_ask_error());
                 }
                 return Next::Serve;
             }
@@ -263,31 +245,38 @@ impl Popper {
     }
 
     /// Hands a request to its actor, or says why not.
-    fn deliver(&self, size: usize, request: Received<'_>, mode: &Next, now: Instant) {
+    fn deliver(&mut self, size: usize, request: Received<'_>, mode: Next, now: Instant) {
+        if self.repeats.has_seen(request.origin) {
+            // It has its answer, or will have it.
+            return self
+                .noise
+                .hear("a request that came twice", &request.message);
+        }
         let deadline = self.shared.clock.to_local(request.deadline, now, HORIZON);
         let wanted = request.kind == Kind::Ask;
-        let outlet = self.shared.outlet.clone();
-        let responder = outlet.responder(request.origin, wanted, deadline);
+        let responder = self
+            .outlet
+            .clone()
+            .responder(request.origin, wanted, deadline);
         let refuse = |responder: &Responder, error: AskError| {
             if !wanted {
                 self.noise.hear("a tell that is not delivered", &error);
             }
             responder.refuse(error);
         };
-        let refusal = if *mode == Next::Refuse {
-            Some(AskError::NoResponder)
-        } else {
-            self.judge(&request, deadline <= now)
-        };
-        if let Some(refusal) = refusal {
+        if mode == Next::Refuse {
+            return refuse(&responder, AskError::NoResponder);
+        }
+        self.repeats.remember(request.origin, deadline, now);
+        if let Some(refusal) = self.judge(&request, deadline <= now) {
             return refuse(&responder, refusal);
         }
-        let Some(actor) = self.registry.get(request.urn) else {
+        let Some(actor) = self.shared.registry.get(request.urn) else {
             let urn = Urn::unchecked(request.urn);
             return refuse(&responder, AskError::ActorNotFound { urn });
         };
         let overloaded = AskError::overloaded();
-        let held = HeldBytes::take(&self.undelivered, size, UNDELIVERED_BYTES);
+        let held = HeldBytes::take(&self.shared.undelivered, size, UNDELIVERED_BYTES);
         if held.is_none() {
             return refuse(&responder, overloaded);
         }
@@ -315,7 +304,7 @@ impl Popper {
             let delivered = Delivered::No;
             return Some(AskError::Timeout { delivered });
         }
-        let limit = self.max_frame;
+        let limit = self.shared.max_frame;
         let size = frame::size(&request.contents, &request.attributes);
         (size > limit).then_some(AskError::TooLarge { size, limit })
     }
@@ -371,30 +360,5 @@ mod tests {
         assert_eq!(mean.frames(), 1);
         (0..2000).for_each(|_| mean.learn(0));
         assert_eq!(mean.frames(), 512);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_fence_closes_by_itself_and_opens_again_unless_it_is_lost() {
-        const SECOND: Duration = Duration::from_secs(1);
-        let start = Instant::now();
-        let fence = Fence::new(start + SECOND);
-        assert!(fence.opens().await);
-        sleep(SECOND).await;
-        let verdict = async {
-            sleep(SECOND).await;
-            fence.extend(start + 3 * SECOND);
-        };
-        assert_eq!(tokio::join!(fence.opens(), verdict), (true, ()));
-        assert_eq!(start.elapsed(), 2 * SECOND);
-
-        let verdict = async {
-            sleep(2 * SECOND).await;
-            fence.lose();
-        };
-        assert!(fence.opens().await);
-        tokio::join!(fence.lost(), verdict);
-        assert!(!fence.opens().await);
-        fence.extend(Instant::now() + SECOND);
-        assert!(!fence.opens().await);
     }
 }

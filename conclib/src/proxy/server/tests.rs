@@ -1,7 +1,7 @@
 //! A proxy over a bus that does what a test says. Time is paused.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -11,7 +11,7 @@ use super::*;
 use crate::envelope::Attributes;
 use crate::error::AskError;
 use crate::proxy::frame::{Kind, decode_reply};
-use crate::proxy::transport::BusTime;
+use crate::proxy::transport::{BusTime, Popped, RENEW};
 use crate::responder::{ClientId, Origin};
 
 const MS: Duration = Duration::from_millis(1);
@@ -19,12 +19,23 @@ const MS: Duration = Duration::from_millis(1);
 /// To whom, and the end of which of its asks.
 type Published = (ClientId, u64, Result<Bytes, AskError>);
 
+/// Whose lease it is.
+#[derive(Clone, Copy)]
+enum Holder {
+    LastGranted,
+    Nobody,
+    Another(Epoch),
+}
+
 struct Bus {
     start: Instant,
     /// How long a renewal takes.
     renewal: Duration,
     /// Renewals fail at once.
     fails_to_renew: bool,
+    /// The epoch that was given out last.
+    epoch: AtomicU64,
+    holder: Mutex<Holder>,
     /// Until when nothing can be published.
     outage: Duration,
     /// Pops fail from the release on.
@@ -48,6 +59,8 @@ impl Bus {
             start: Instant::now(),
             renewal: Duration::ZERO,
             fails_to_renew: false,
+            epoch: AtomicU64::new(0),
+            holder: Mutex::new(Holder::LastGranted),
             outage: Duration::ZERO,
             fails_after_release: false,
             straggler: None,
@@ -66,7 +79,7 @@ impl Bus {
     async fn serve(self) -> (Arc<Self>, ActorSystem, Proxy) {
         let bus = Arc::new(self);
         let system = ActorSystem::new();
-        let proxy = serve(&system, &Config::memory(), bus.clone()).await;
+        let proxy = serve(&system, &Config::memory(), bus.clone(), Arc::default()).await;
         (bus, system, proxy.unwrap())
     }
 
@@ -117,7 +130,21 @@ fn ask(client: u16, id: u64) -> Bytes {
 #[async_trait]
 impl ServerTransport for Bus {
     async fn acquire(&self, _: &Lease) -> Result<Acquired, TransportError> {
-        let (epoch, now) = (Epoch(1), self.now());
+        if self.epoch.load(SeqCst) > 0 {
+            sleep(MS).await; // so that others see that it was lost
+        }
+        if let Holder::Another(epoch) = *lock(&self.holder) {
+            let (versions, max_frame) = ((1, 1), 1);
+            let holder = Lease {
+                epoch,
+                versions,
+                max_frame,
+            };
+            return Ok(Acquired::Held { holder });
+        }
+        *lock(&self.holder) = Holder::LastGranted;
+        let epoch = Epoch(self.epoch.fetch_add(1, SeqCst) + 1);
+        let now = self.now();
         Ok(Acquired::Granted { epoch, now })
     }
 
@@ -150,10 +177,10 @@ impl ServerTransport for Bus {
 
     async fn pop(
         &self,
-        _: Epoch,
+        epoch: Epoch,
         count: u32,
         block: Duration,
-    ) -> Result<Vec<Bytes>, TransportError> {
+    ) -> Result<Popped, TransportError> {
         let now = self.popping.fetch_add(1, SeqCst) + 1;
         self.most_popping.fetch_max(now, SeqCst);
         let _counted = Counted(&self.popping);
@@ -163,13 +190,18 @@ impl ServerTransport for Bus {
             if self.fails_after_release && self.released.load(SeqCst) {
                 return Err(broken());
             }
-            let popped: Vec<_> = {
+            let frames: Vec<_> = {
                 let mut inbox = lock(&self.inbox);
                 let count = count.min(inbox.len());
                 inbox.drain(..count).collect()
             };
-            if !popped.is_empty() || Instant::now() >= end {
-                return Ok(popped);
+            if !frames.is_empty() || Instant::now() >= end {
+                let owner = Ok(match *lock(&self.holder) {
+                    Holder::LastGranted => Some(epoch),
+                    Holder::Nobody => None,
+                    Holder::Another(epoch) => Some(epoch),
+                });
+                return Ok(Popped { frames, owner });
             }
             drop(tokio::time::timeout_at(end, self.filled.notified()).await);
         }
@@ -223,15 +255,79 @@ async fn a_lease_that_has_run_out_is_given_back() {
     let (bus, _system, proxy) = bus.serve().await;
     sleep(5_600 * MS).await;
     bus.push(ask(1, 7));
-    assert_eq!(proxy.stopped().await, ProxyEnd::LeaseLost);
+    let mut state = proxy.connection_state();
+    let lost = state.wait_for(|state| !state.is_connected()).await;
+    let reason = "the lease: it has run out".to_owned();
+    assert_eq!(*lost.unwrap(), ConnectionState::Reconnecting { reason });
     assert_eq!(bus.start.elapsed(), LEASE);
-    sleep(MS).await;
     assert!(
         bus.released.load(SeqCst),
         "a late renewal would keep others away"
     );
+    // Nobody else has it, so it is taken again; what came between is not executed.
+    let back = state.wait_for(ConnectionState::is_connected).await;
+    back.unwrap();
+    assert_eq!(bus.epoch.load(SeqCst), 2);
+    let published = lock(&bus.published).clone();
+    let [(_, 7, Err(AskError::NoResponder))] = &published[..] else {
+        panic!("{published:?}")
+    };
+    bus.push(ask(1, 8));
+    sleep(10 * MS).await;
+    assert_eq!(lock(&bus.published).len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_proxy_ends_when_another_system_serves() {
+    let (bus, _system, proxy) = Bus::new().serve().await;
+    *lock(&bus.holder) = Holder::Another(Epoch(9));
+    bus.push(ask(1, 7));
+    assert_eq!(proxy.stopped().await, ProxyEnd::LeaseLost);
+    // It is given as long as a lease lasts that nobody renews.
+    let took = bus.start.elapsed();
+    assert!(took >= HELD && took < HELD + 2 * BETWEEN, "{took:?}");
+    let published = lock(&bus.published).clone();
+    let [(_, 7, Err(AskError::NoResponder))] = &published[..] else {
+        panic!("{published:?}")
+    };
+    assert_eq!(*proxy.connection_state().borrow(), ConnectionState::Closed);
+    sleep(MS).await;
     assert!(bus.closed.load(SeqCst));
-    assert!(lock(&bus.published).is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_popped_after_the_bus_had_lost_the_lease_is_refused() {
+    let (bus, system, proxy) = Bus::new().serve().await;
+    *lock(&bus.holder) = Holder::Nobody; // it came back without its data
+    bus.push(ask(1, 7));
+    let mut state = proxy.connection_state();
+    drop(state.wait_for(|state| !state.is_connected()).await);
+    drop(state.wait_for(ConnectionState::is_connected).await);
+    bus.push(ask(1, 8));
+    sleep(10 * MS).await;
+    let published = lock(&bus.published).clone();
+    let [
+        (_, 7, Err(AskError::NoResponder)),
+        (_, 8, Err(AskError::ActorNotFound { .. })),
+    ] = &published[..]
+    else {
+        panic!("{published:?}")
+    };
+    assert!(bus.start.elapsed() < Duration::from_secs(1));
+    assert!(system.shutdown().await.is_clean());
+    assert_eq!(proxy.stopped().await, ProxyEnd::Stopped);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_comes_twice_is_taken_once() {
+    let (bus, _system, _proxy) = Bus::new().serve().await;
+    for id in [5, 6, 5, 6, 7] {
+        bus.push(ask(1, id));
+    }
+    bus.push(ask(2, 5));
+    sleep(10 * MS).await;
+    let ids: Vec<_> = lock(&bus.published).iter().map(|(_, id, _)| *id).collect();
+    assert_eq!(ids.len(), 4, "{ids:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -241,7 +337,8 @@ async fn a_lease_is_lost_although_nobody_says_so() {
         ..Bus::new()
     };
     let (bus, _system, proxy) = bus.serve().await;
-    assert_eq!(proxy.stopped().await, ProxyEnd::LeaseLost);
+    let mut state = proxy.connection_state();
+    drop(state.wait_for(|state| !state.is_connected()).await);
     let took = bus.start.elapsed();
     assert!(took >= LEASE && took < LEASE + RENEW, "{took:?}");
 }
@@ -332,10 +429,11 @@ async fn a_proxy_stops_although_its_wake_is_lost() {
 
 #[tokio::test(start_paused = true)]
 async fn a_system_forgets_the_proxies_that_have_ended() {
-    let system = ActorSystem::new();
+    let (system, config) = (ActorSystem::new(), Config::memory());
     for _ in 0..10 {
         let bus = Arc::new(Bus::new());
-        let proxy = serve(&system, &Config::memory(), bus).await.unwrap();
+        let proxy = serve(&system, &config, bus, Arc::default()).await;
+        let proxy = proxy.unwrap();
         proxy.shutdown().await;
     }
     assert_eq!(system.core().services(), 1);

@@ -17,8 +17,8 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{
-    Acquired, BusTime, ClientTransport, Enqueued, Epoch, LEASE, Lease, OpenError, ReplySink,
-    ServerTransport, TransportError, open_server,
+    Acquired, BusTime, ClientTransport, Enqueued, Epoch, LEASE, Lease, OpenError, Popped,
+    ReplySink, ServerTransport, TransportError, open_server,
 };
 use crate::proxy::config::Config;
 use crate::responder::ClientId;
@@ -104,6 +104,7 @@ for_each_bus! {
         a_renewal_prolongs_the_lease
         only_the_holder_renews_and_releases
         an_earlier_inbox_lives_until_the_first_renewal
+        a_pop_says_whose_lease_it_was
         a_release_wakes_a_blocked_pop
         namespaces_and_nodes_do_not_meet
     }
@@ -136,7 +137,7 @@ fn lease() -> Lease {
 }
 
 async fn server(bus: &dyn TestBus) -> Arc<dyn ServerTransport> {
-    open_server(&bus.config()).await.unwrap()
+    open_server(&bus.config(), &Arc::default()).await.unwrap()
 }
 
 /// A client, and where its replies come in: as many wait there as it says, and the others are lost.
@@ -154,7 +155,7 @@ async fn open_client(
     room: usize,
 ) -> Result<ClientEnd, OpenError> {
     let (sender, receiver) = channel(room);
-    let client = super::open_client(config, client, Arc::new(sender)).await?;
+    let client = super::open_client(config, client, Arc::new(sender), &Arc::default()).await?;
     Ok((client, receiver))
 }
 
@@ -180,8 +181,21 @@ fn batch(texts: &[&str]) -> Vec<Bytes> {
         .collect()
 }
 
+/// Pops without a look at whose lease it is.
+async fn pop_within(
+    server: &dyn ServerTransport,
+    epoch: Epoch,
+    count: u32,
+    block: Duration,
+) -> Result<Vec<Bytes>, TransportError> {
+    let popped = server.pop(epoch, count, block).await?;
+    Ok(popped.frames)
+}
+
 async fn pop(server: &dyn ServerTransport, epoch: Epoch, count: u32) -> Vec<Bytes> {
-    server.pop(epoch, count, Duration::ZERO).await.unwrap()
+    pop_within(server, epoch, count, Duration::ZERO)
+        .await
+        .unwrap()
 }
 
 async fn reply(replies: &mut Receiver<Bytes>) -> Option<Bytes> {

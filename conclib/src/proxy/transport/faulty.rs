@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep_until};
 use tracing::debug;
 
 use super::{
-    Acquired, BusTime, ClientTransport, Enqueued, Epoch, Lease, ReplySink, ServerTransport,
+    Acquired, BusTime, ClientTransport, Enqueued, Epoch, Lease, Popped, ReplySink, ServerTransport,
     TransportError,
 };
 use crate::proxy::faults::{Direction, Faults};
@@ -52,6 +52,8 @@ impl Server {
         let now = Instant::now();
         if self.released.load(Ordering::Acquire) {
             way.hurry(now);
+        } else {
+            way.hurried = false;
         }
         Ok(now)
     }
@@ -61,6 +63,7 @@ impl Server {
 impl ServerTransport for Server {
     async fn acquire(&self, lease: &Lease) -> Result<Acquired, TransportError> {
         check(&self.faults)?;
+        self.released.store(false, Ordering::Release);
         self.inner.acquire(lease).await
     }
 
@@ -85,7 +88,7 @@ impl ServerTransport for Server {
         epoch: Epoch,
         count: u32,
         block: Duration,
-    ) -> Result<Vec<Bytes>, TransportError> {
+    ) -> Result<Popped, TransportError> {
         let mut way = self.way.lock().await;
         let end = Instant::now() + block;
         let most = usize::try_from(count.max(1)).unwrap_or(usize::MAX);
@@ -93,17 +96,17 @@ impl ServerTransport for Server {
             let now = self.look(&mut way)?;
             let until = way.next().map_or(end, |next| next.min(end));
             let wait = until.saturating_duration_since(now);
-            let popped = self.inner.pop(epoch, count, wait).await?;
+            let Popped { frames, owner } = self.inner.pop(epoch, count, wait).await?;
             // A cut keeps what came before it on its way.
             let looked = self.look(&mut way);
             let now = Instant::now();
-            for frame in popped {
+            for frame in frames {
                 way.send_request(frame, now);
             }
             looked?;
-            let arrived = way.take(now, most);
-            if !arrived.is_empty() || now >= end {
-                return Ok(arrived);
+            let frames = way.take(now, most);
+            if !frames.is_empty() || now >= end {
+                return Ok(Popped { frames, owner });
             }
         }
     }

@@ -14,8 +14,8 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::{
-    Acquired, BusTime, ClientTransport, Config, Enqueued, Epoch, LEASE, Lease, Names, ReplySink,
-    ServerTransport, TransportError,
+    Acquired, BusTime, ClientTransport, Config, Enqueued, Epoch, LEASE, Lease, Names, Popped,
+    ReplySink, ServerTransport, TransportError,
 };
 use crate::responder::ClientId;
 
@@ -234,13 +234,17 @@ impl ServerTransport for Server {
         epoch: Epoch,
         count: u32,
         block: Duration,
-    ) -> Result<Vec<Bytes>, TransportError> {
+    ) -> Result<Popped, TransportError> {
         let count = usize::try_from(count.max(1)).unwrap_or(usize::MAX);
-        if let Some(inbox) = self.with_node(|node| node.inbox(epoch))? {
-            return Ok(inbox.pop(count, block).await);
-        }
-        tokio::time::sleep(block).await;
-        Ok(Vec::new())
+        let inbox = self.with_node(|node| node.inbox(epoch))?;
+        let frames = if let Some(inbox) = inbox {
+            inbox.pop(count, block).await
+        } else {
+            tokio::time::sleep(block).await;
+            Vec::new()
+        };
+        let owner = self.with_node(|node| node.lease().map(|(lease, _)| lease.epoch));
+        Ok(Popped { frames, owner })
     }
 
     async fn publish(&self, client: ClientId, frame: Bytes) -> Result<Option<u64>, TransportError> {

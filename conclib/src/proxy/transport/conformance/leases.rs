@@ -104,6 +104,28 @@ pub(super) async fn an_earlier_inbox_lives_until_the_first_renewal(bus: &dyn Tes
     assert!(pop(&*server, after, 9).await.is_empty());
 }
 
+pub(super) async fn a_pop_says_whose_lease_it_was(bus: &dyn TestBus) {
+    let server = server(bus).await;
+    let (client, _replies) = client(bus).await;
+    let epoch = granted(&*server).await;
+    client.enqueue(epoch, batch(&["a"])).await.unwrap();
+    let frames = batch(&["a"]);
+    let owner = Ok(Some(epoch));
+    let popped = server.pop(epoch, 9, LONG).await;
+    assert_eq!(popped, Ok(Popped { frames, owner }));
+    server
+        .release(epoch, Bytes::from_static(b"wake"))
+        .await
+        .unwrap();
+    let (frames, owner) = (batch(&["wake"]), Ok(None));
+    let popped = server.pop(epoch, 9, LONG).await;
+    assert_eq!(popped, Ok(Popped { frames, owner }));
+    let next = granted(&*server).await;
+    let (frames, owner) = (Vec::new(), Ok(Some(next)));
+    let popped = server.pop(epoch, 9, Duration::ZERO).await;
+    assert_eq!(popped, Ok(Popped { frames, owner }));
+}
+
 pub(super) async fn a_release_wakes_a_blocked_pop(bus: &dyn TestBus) {
     let server = server(bus).await;
     let epoch = granted(&*server).await;
@@ -115,7 +137,7 @@ pub(super) async fn a_release_wakes_a_blocked_pop(bus: &dyn TestBus) {
             .unwrap();
     };
     let start = Instant::now();
-    let (popped, ()) = tokio::join!(server.pop(epoch, 9, LONG), released);
+    let (popped, ()) = tokio::join!(pop_within(&*server, epoch, 9, LONG), released);
     assert_eq!(popped.unwrap(), batch(&["wake"]));
     assert!(start.elapsed() < LONG / 2);
 
@@ -134,7 +156,7 @@ pub(super) async fn namespaces_and_nodes_do_not_meet(bus: &dyn TestBus) {
     ];
     let mut ends = Vec::new();
     for config in &configs {
-        let server = open_server(config).await.unwrap();
+        let server = open_server(config, &Arc::default()).await.unwrap();
         let client = open_client(config, id(1), 8).await.unwrap();
         let epoch = granted(&*server).await;
         ends.push((server, client, epoch));

@@ -65,7 +65,7 @@ async fn nobody_listening_is_known_at_once() {
     redis.kill();
     let start = Instant::now();
     let errors = [
-        open_server(&redis.config()).await.err(),
+        open_server(&redis.config(), &Arc::default()).await.err(),
         open_client(&redis.config(), id(1), 8).await.err(),
     ];
     assert!(start.elapsed() < PROMPT);
@@ -82,7 +82,9 @@ async fn nobody_listening_is_known_at_once() {
 #[tokio::test]
 async fn a_wrong_password_is_known_and_not_shown() {
     let redis = RedisServer::start(&["--requirepass", "right-one"]);
-    open_server(&redis.config_as(":right-one@")).await.unwrap();
+    open_server(&redis.config_as(":right-one@"), &Arc::default())
+        .await
+        .unwrap();
     for who in [":wrong-one@", "user:wrong-one@", ""] {
         let Err(error) = open_client(&redis.config_as(who), id(1), 8).await else {
             panic!("it was let in");
@@ -176,7 +178,7 @@ async fn a_killed_redis_is_known_at_once_and_found_again() {
 
         let blocked = tokio::spawn({
             let server = server.clone();
-            async move { server.pop(epoch, 9, LONG).await }
+            async move { pop_within(&*server, epoch, 9, LONG).await }
         });
         sleep(SHORT).await;
         redis.0.kill();
@@ -221,7 +223,9 @@ async fn found_again(server: &dyn ServerTransport, client: &dyn ClientTransport)
     while start.elapsed() < LONG {
         let there = [
             server.renew(Epoch(1)).await.is_ok(),
-            server.pop(Epoch(1), 1, Duration::ZERO).await.is_ok(),
+            pop_within(server, Epoch(1), 1, Duration::ZERO)
+                .await
+                .is_ok(),
             client.enqueue(Epoch(1), batch(&["probe"])).await.is_ok(),
         ];
         if there == [true; 3] {
@@ -254,7 +258,7 @@ async fn closing_does_not_wait_for_a_blocked_pop() {
     let epoch = granted(&*server).await;
     let blocked = tokio::spawn({
         let server = server.clone();
-        async move { server.pop(epoch, 9, LONG).await }
+        async move { pop_within(&*server, epoch, 9, LONG).await }
     });
     sleep(SHORT).await;
     let start = Instant::now();

@@ -62,7 +62,7 @@ pub(super) async fn bytes_arrive_as_they_are(bus: &dyn TestBus) {
         vec![0; 300_000].into(),
     ];
     client.enqueue(epoch, frames.clone()).await.unwrap();
-    assert_eq!(server.pop(epoch, 99, LONG).await.unwrap(), frames);
+    assert_eq!(pop_within(&*server, epoch, 99, LONG).await.unwrap(), frames);
     for frame in frames {
         client.enqueue(epoch, vec![frame.clone()]).await.unwrap();
         assert_eq!(pop(&*server, epoch, 99).await, std::slice::from_ref(&frame));

@@ -70,13 +70,16 @@ pub(super) async fn a_pop_takes_no_more_than_asked_for(bus: &dyn TestBus) {
         .await
         .unwrap();
     assert_eq!(
-        server.pop(epoch, 2, LONG).await.unwrap(),
+        pop_within(&*server, epoch, 2, LONG).await.unwrap(),
         batch(&["a", "b"])
     );
-    assert_eq!(server.pop(epoch, 1, LONG).await.unwrap(), batch(&["c"]));
+    assert_eq!(
+        pop_within(&*server, epoch, 1, LONG).await.unwrap(),
+        batch(&["c"])
+    );
     assert_eq!(pop(&*server, epoch, 1).await, batch(&["d"]));
     assert_eq!(
-        server.pop(epoch, 512, LONG).await.unwrap(),
+        pop_within(&*server, epoch, 512, LONG).await.unwrap(),
         batch(&["e", "f"])
     );
     assert!(pop(&*server, epoch, 512).await.is_empty());
@@ -87,7 +90,7 @@ pub(super) async fn a_pop_waits_for_the_first(bus: &dyn TestBus) {
     let (client, _replies) = client(bus).await;
     let epoch = granted(&*server).await;
     for round in 0..3 {
-        let popped = server.pop(epoch, 9, LONG);
+        let popped = pop_within(&*server, epoch, 9, LONG);
         let sent = async {
             sleep(SHORT * round).await;
             client.enqueue(epoch, batch(&["a", "b"])).await.unwrap();
@@ -104,19 +107,22 @@ pub(super) async fn a_pop_ends_empty_handed(bus: &dyn TestBus) {
     let epoch = granted(&*server).await;
     for _ in 0..2 {
         let start = Instant::now();
-        assert!(server.pop(epoch, 9, 3 * SHORT).await.unwrap().is_empty());
+        assert!(
+            pop_within(&*server, epoch, 9, 3 * SHORT)
+                .await
+                .unwrap()
+                .is_empty()
+        );
         assert!(start.elapsed() >= 3 * SHORT);
         let start = Instant::now();
         assert!(
-            server
-                .pop(epoch, 9, Duration::from_nanos(1))
+            pop_within(&*server, epoch, 9, Duration::from_nanos(1))
                 .await
                 .unwrap()
                 .is_empty()
         );
         assert!(
-            server
-                .pop(Epoch(epoch.0 + 1), 9, Duration::from_millis(1))
+            pop_within(&*server, Epoch(epoch.0 + 1), 9, Duration::from_millis(1))
                 .await
                 .unwrap()
                 .is_empty()
@@ -139,8 +145,8 @@ pub(super) async fn pops_take_turns(bus: &dyn TestBus) {
     };
     let (first, second, ()) = tokio::join!(
         biased;
-        server.pop(epoch, 2, LONG),
-        server.pop(epoch, 2, LONG),
+        pop_within(&*server, epoch, 2, LONG),
+        pop_within(&*server, epoch, 2, LONG),
         sent,
     );
     assert_eq!(first.unwrap(), batch(&["a", "b"]));
@@ -156,7 +162,7 @@ pub(super) async fn a_closed_server_does_nothing(bus: &dyn TestBus) {
         server.acquire(&lease()).await.err(),
         server.renew(epoch).await.err(),
         server.release(epoch, Bytes::new()).await.err(),
-        server.pop(epoch, 1, LONG).await.err(),
+        pop_within(&*server, epoch, 1, LONG).await.err(),
         server.publish(id(1), Bytes::new()).await.err(),
     ];
     assert!(

@@ -11,10 +11,12 @@ use fred::interfaces::{ClientLike, KeysInterface};
 use fred::types::{Resp3Frame, Value};
 
 use super::connection::{Connection, command};
+use super::lease;
 use super::settings::{Duty, Settings};
 use super::{COMMAND, accepted, failure, into_array, into_bytes, into_u64, reason, unexpected};
 use crate::clock::Moment;
 use crate::proxy::config::{Config, RedisAddress};
+use crate::proxy::health::Health;
 use crate::proxy::transport::{
     BusTime, ClientTransport, Enqueued, Epoch, Lease, Names, OpenError, ReplySink, TransportError,
 };
@@ -40,13 +42,14 @@ impl Client {
         config: &Config,
         client: ClientId,
         replies: Arc<dyn ReplySink>,
+        health: &Arc<Health>,
     ) -> Result<Arc<dyn ClientTransport>, OpenError> {
         let names = Names::new(config);
         let subscription = Duty::Replies {
             channel: names.reply(client),
             replies,
         };
-        let open = |duty| Connection::open(Settings::new(address, config, duty));
+        let open = |duty| Connection::open(Settings::new(address, config, duty), health.clone());
         let (requests, replies) = tokio::try_join!(open(Duty::Commands), open(subscription))?;
         let client = Self {
             names,
@@ -71,7 +74,7 @@ impl ClientTransport for Client {
             )
         };
         let (lease, time) = link.run(Box::pin(both)).await?;
-        Ok((read_lease(lease)?, read_time(time)?))
+        Ok((lease::read(lease)?, read_time(time)?))
     }
 
     async fn enqueue(&self, epoch: Epoch, frames: Vec<Bytes>) -> Result<Enqueued, TransportError> {
@@ -107,7 +110,7 @@ impl ClientTransport for Client {
         let length = length.map_err(|error| unanswered(&error))?;
         let length = into_u64(&accepted(length)?).ok_or_else(unexpected)?;
         Ok(Enqueued {
-            lease: read_lease(lease)?,
+            lease: lease::read(lease)?,
             length,
             now: time.map(read_time).transpose()?,
         })
@@ -143,19 +146,6 @@ fn unanswered(error: &Error) -> TransportError {
 }
 
 /// By now the batch may have been done, so that nothing here is certain to be not done.
-fn read_lease(reply: Result<Option<Bytes>, Error>) -> Result<Option<Lease>, TransportError> {
-    let Some(bytes) = reply.map_err(|error| TransportError::Unknown(reason(&error)))? else {
-        return Ok(None);
-    };
-    match Lease::decode(&bytes) {
-        Ok(lease) => Ok(Some(lease)),
-        Err(error) => {
-            tracing::warn!(%error, "the lease cannot be read: treated as none");
-            Ok(None)
-        }
-    }
-}
-
 fn read_time(reply: Result<Resp3Frame, Error>) -> Result<BusTime, TransportError> {
     let reply = reply.map_err(|error| TransportError::Unknown(reason(&error)))?;
     let reply = accepted(reply).map_err(|error| TransportError::Unknown(error.to_string()))?;

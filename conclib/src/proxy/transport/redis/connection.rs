@@ -23,11 +23,16 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::settings::{Duty, Settings, once};
-use super::{COMMAND, accepted, failure, reason};
+use super::{COMMAND, accepted, failure, into_bytes, reason};
+use crate::proxy::backoff::pause;
+use crate::proxy::health::Health;
 use crate::proxy::transport::{OpenError, ReplySink, TransportError};
 
-/// How often an idle connection is asked whether it lives.
+/// How often an idle connection is asked whether it lives, …
 const HEARTBEAT: Duration = Duration::from_secs(2);
+
+/// … and how long it may take to say so. A Redis that is paused for 3 s keeps its connections.
+const SILENCE: Duration = Duration::from_secs(4);
 
 /// A connection that lived this long is a success; the next attempt need not be careful.
 const STEADY: Duration = Duration::from_secs(5);
@@ -42,7 +47,7 @@ pub(super) struct Connection {
 
 impl Connection {
     /// Opens it; the first attempt must succeed, later ones go on until they do.
-    pub(super) async fn open(settings: Settings) -> Result<Self, OpenError> {
+    pub(super) async fn open(settings: Settings, health: Arc<Health>) -> Result<Self, OpenError> {
         let closing = CancellationToken::new();
         // Opening may be abandoned halfway: then everything that was started ends.
         let abandoned = closing.clone().drop_guard();
@@ -53,7 +58,7 @@ impl Connection {
         let (sender, current) = watch::channel(Some(session.link.clone()));
         let kept = closing.clone();
         tokio::spawn(async move {
-            kept.run_until_cancelled(keep(settings, session, sender, &kept))
+            kept.run_until_cancelled(keep(settings, session, sender, &kept, &health))
                 .await;
         });
         abandoned.disarm();
@@ -179,8 +184,9 @@ impl Session {
         Ok(session)
     }
 
-    /// Names the connection and subscribes. The `PING` is a fence: its answer proves that the
-    /// subscription, which says nothing by itself, has reached Redis before it.
+    /// Names the connection and subscribes. The `PING` is a fence: its answer, which repeats a
+    /// number that nobody else knows, proves that the subscription, which says nothing by itself,
+    /// has reached Redis before it.
     async fn prepare(&self, settings: &Settings) -> Result<(), String> {
         let client = self.link.within(COMMAND);
         let name = vec![Value::from(settings.name.as_str())];
@@ -190,12 +196,13 @@ impl Session {
                 Duty::Commands | Duty::Pops => Ok(()),
             }
         };
+        let nonce = fastrand::u64(..).to_string();
         let prepared = async {
             tokio::join!(
                 biased;
                 client.custom_raw(command("CLIENT SETNAME"), name),
                 subscribe,
-                client.custom_raw(command("PING"), Vec::<Value>::new()),
+                client.custom_raw(command("PING"), vec![Value::from(nonce.as_str())]),
             )
         };
         // Whether it may name itself is of no matter, but a lost connection shows in the others.
@@ -206,8 +213,12 @@ impl Session {
             .map_err(|e| e.to_string())?;
         subscribed.map_err(|error| reason(&error))?;
         let fence = fence.map_err(|error| reason(&error))?;
-        accepted(fence).map_err(|refused| refused.to_string())?;
-        Ok(())
+        let fence = accepted(fence).map_err(|refused| refused.to_string())?;
+        if repeats(fence, nonce.as_bytes()) {
+            Ok(())
+        } else {
+            Err("a PING was not answered as it should be".to_owned())
+        }
     }
 
     /// Lives until the link is lost; says why it was.
@@ -239,11 +250,13 @@ async fn keep(
     mut session: Session,
     current: watch::Sender<Option<Link>>,
     closing: &CancellationToken,
+    health: &Health,
 ) {
     let mut attempt = 0;
     loop {
         let opened = Instant::now();
         let why = session.live(&settings.duty).await;
+        health.lose(settings.duty.name(), &why);
         drop(session);
         current.send_replace(None);
         tracing::warn!(
@@ -256,6 +269,7 @@ async fn keep(
         }
         session = reopen(&settings, closing, &mut attempt).await;
         current.send_replace(Some(session.link.clone()));
+        health.regain(settings.duty.name());
         tracing::info!(connection = settings.name, "connected to Redis again");
     }
 }
@@ -269,13 +283,6 @@ async fn reopen(settings: &Settings, closing: &CancellationToken, attempt: &mut 
             Err(why) => tracing::debug!(connection = settings.name, why, "no connection to Redis"),
         }
     }
-}
-
-/// How long to wait before an attempt: from 50 ms, doubling up to 1.6 s, and up to half less by
-/// `luck` (0 to 1), so that not all who lost the same Redis come back at the same moment.
-fn pause(attempt: u32, luck: f64) -> Duration {
-    let longest = Duration::from_millis(50 << attempt.min(5));
-    longest.mul_f64(1.0 - luck / 2.0)
 }
 
 /// Connects. The library's own `init` would leave its task behind when it is dropped halfway.
@@ -292,6 +299,16 @@ async fn connect(client: &Client) -> Result<AbortOnDropHandle<Result<(), Error>>
     connected.and_then(|()| router.ok_or_else(|| "not connected".to_owned()))
 }
 
+/// True if this answers a `PING` with that text: alone or, on a connection that is subscribed, as
+/// the second of two.
+fn repeats(pong: Resp3Frame, text: &[u8]) -> bool {
+    let said = match pong {
+        Resp3Frame::Array { mut data, .. } => data.pop(),
+        alone => Some(alone),
+    };
+    said.and_then(into_bytes).is_some_and(|bytes| bytes == text)
+}
+
 /// Why the library's task ended.
 fn epitaph(ended: Result<Result<(), Error>, JoinError>) -> String {
     match ended {
@@ -306,7 +323,7 @@ async fn heartbeat(link: &Link, duty: &Duty) -> String {
     if let Duty::Pops = duty {
         return future::pending().await;
     }
-    let client = link.within(COMMAND);
+    let client = link.within(SILENCE);
     let mut beats = tokio::time::interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
     beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -365,18 +382,5 @@ impl Replies {
         if before == 0 || before.ilog2() < self.lost.ilog2() {
             tracing::warn!(lost = self.lost, "replies were lost: they came in too fast");
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn attempts_become_rarer_but_never_rare() {
-        assert_eq!(pause(0, 0.0), Duration::from_millis(50));
-        assert_eq!(pause(0, 1.0), Duration::from_millis(25));
-        assert_eq!(pause(3, 0.0), Duration::from_millis(400));
-        assert_eq!(pause(u32::MAX, 0.0), Duration::from_millis(1600));
     }
 }

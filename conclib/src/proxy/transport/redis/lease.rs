@@ -5,7 +5,11 @@
 //! The scripts are sent whole: they run once in 2 s, and so there is nothing that a restart of
 //! Redis or a `SCRIPT FLUSH` could take away.
 
-use crate::proxy::transport::Lease;
+use bytes::Bytes;
+use fred::error::Error;
+
+use super::reason;
+use crate::proxy::transport::{Lease, TransportError};
 
 /// Keys: lease, last epoch. Arguments: what precedes and what follows the epoch in the lease, and
 /// how long it lasts in ms. Returns `[0, lease]`, or `[1, epoch, last epoch, now]`.
@@ -49,6 +53,21 @@ pub(super) fn tail(lease: &Lease) -> Result<Vec<u8>, rmp_serde::encode::Error> {
     let mut bytes = rmp_serde::to_vec(&lease.versions)?;
     rmp_serde::encode::write(&mut bytes, &(lease.max_frame,))?;
     Ok(bytes)
+}
+
+/// The lease in a reply. What was given to the connection along with it may have been done, so that
+/// nothing here is certain to be not done.
+pub(super) fn read(reply: Result<Option<Bytes>, Error>) -> Result<Option<Lease>, TransportError> {
+    let Some(bytes) = reply.map_err(|error| TransportError::Unknown(reason(&error)))? else {
+        return Ok(None);
+    };
+    match Lease::decode(&bytes) {
+        Ok(lease) => Ok(Some(lease)),
+        Err(error) => {
+            tracing::warn!(%error, "the lease cannot be read: treated as none");
+            Ok(None)
+        }
+    }
 }
 
 #[cfg(test)]

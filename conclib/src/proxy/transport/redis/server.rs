@@ -1,12 +1,13 @@
 //! The actor system's end.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use fred::error::ErrorKind;
-use fred::interfaces::{ClientLike, PubsubInterface};
+use fred::interfaces::{ClientLike, KeysInterface, PubsubInterface};
 use fred::types::{ClusterHash, CustomCommand, Resp3Frame, Value};
 use tokio::sync::Mutex;
 
@@ -17,14 +18,20 @@ use super::{
     COMMAND, LEASE_COMMAND, accepted, failure, into_array, into_bytes, into_u64, unexpected,
 };
 use crate::proxy::config::{Config, RedisAddress};
+use crate::proxy::health::Health;
 use crate::proxy::transport::{
-    Acquired, BusTime, Epoch, LEASE, Lease, Names, OpenError, ServerTransport, TransportError,
+    Acquired, BusTime, Epoch, LEASE, Lease, Names, OpenError, Popped, ServerTransport,
+    TransportError,
 };
 use crate::responder::ClientId;
 
 /// How much longer than it may block a pop may take before its connection is given up. What a
-/// connection that is given up too early had popped is lost; after this time the lease is.
-const PATIENCE: Duration = LEASE;
+/// connection that is given up too early had popped is lost; one that is given up too late takes
+/// no requests meanwhile.
+const PATIENCE: Duration = Duration::from_secs(4);
+
+/// How long what is left of the epoch before may lie there if nobody deletes it.
+const LEFTOVERS: Duration = Duration::from_secs(60);
 
 /// The actor system's end of Redis.
 pub(crate) struct Server {
@@ -47,8 +54,9 @@ impl Server {
     pub(crate) async fn connect(
         address: &RedisAddress,
         config: &Config,
+        health: &Arc<Health>,
     ) -> Result<Self, OpenError> {
-        let open = |duty| Connection::open(Settings::new(address, config, duty));
+        let open = |duty| Connection::open(Settings::new(address, config, duty), health.clone());
         let (pops, commands) = tokio::try_join!(open(Duty::Pops), open(Duty::Commands))?;
         Ok(Self {
             names: Names::new(config),
@@ -71,10 +79,13 @@ impl Server {
         let mut all = vec![Value::from_static_str(script), count.into()];
         all.extend(keys.into_iter().map(Value::from));
         all.extend(arguments);
-        self.commands
-            .link()?
-            .request("EVAL", all, LEASE_COMMAND)
-            .await
+        let link = self.commands.link()?;
+        let reply = link.request("EVAL", all, LEASE_COMMAND).await;
+        if let Err(TransportError::Unknown(_)) = reply {
+            // The next attempt has to come through before the lease runs out.
+            link.give_up();
+        }
+        reply
     }
 
     /// Deletes what clients sent to the epoch before ours; nobody will ever take it. Not before the
@@ -94,6 +105,34 @@ impl Server {
         if let Err(error) = cleared.await {
             tracing::debug!(%error, "the inbox of the epoch before was not deleted");
         }
+    }
+
+    /// Sees to it that what is left of the epoch before ends, should we end before our first
+    /// renewal.
+    async fn limit_leftovers(&self, previous: u64) {
+        if previous == 0 {
+            return;
+        }
+        let arguments = vec![
+            self.names.inbox(Epoch(previous)).into(),
+            duration(LEFTOVERS),
+        ];
+        let limited = async {
+            let link = self.commands.link()?;
+            link.request("PEXPIRE", arguments, LEASE_COMMAND).await
+        };
+        if let Err(error) = limited.await {
+            tracing::debug!(%error, "the inbox of the epoch before got no end");
+        }
+    }
+
+    /// Whose lease it is, asked on the connection for pops: so it is the answer of the Redis that
+    /// the frames before it came from, at a moment after they were popped.
+    async fn owner(&self, link: &Link) -> Result<Option<Epoch>, TransportError> {
+        let share = Share::take(&self.blocking, 0);
+        let client = link.within(share.total + PATIENCE);
+        let lease = link.run(Box::pin(client.get(self.names.lease()))).await?;
+        Ok(lease::read(lease)?.map(|lease| lease.epoch))
     }
 
     /// A command on the connection for pops, where it waits until those before it have ended. If
@@ -213,6 +252,7 @@ impl ServerTransport for Server {
             return Err(unexpected());
         };
         self.previous.store(*previous, Ordering::Relaxed);
+        self.limit_leftovers(*previous).await;
         Ok(Acquired::Granted {
             epoch: Epoch(*epoch),
             now: BusTime(*now),
@@ -249,23 +289,28 @@ impl ServerTransport for Server {
         epoch: Epoch,
         count: u32,
         block: Duration,
-    ) -> Result<Vec<Bytes>, TransportError> {
+    ) -> Result<Popped, TransportError> {
         let link = self.pops.link()?;
         let key = self.names.inbox(epoch);
         let count = count.max(1);
-        if block.is_zero() {
-            return self.pop_now(&link, &key, count).await;
-        }
-        if !self.lacks_blmpop.load(Ordering::Relaxed) {
-            match self.pop_many(&link, &key, count, block).await {
-                Err(TransportError::NotDone(reply)) if is_unknown_command(&reply) => {
+        if !block.is_zero() && !self.lacks_blmpop.load(Ordering::Relaxed) {
+            // Given to the connection together; Redis answers the second right after the first.
+            let pop = self.pop_many(&link, &key, count, block);
+            match tokio::join!(biased; pop, self.owner(&link)) {
+                (Err(TransportError::NotDone(reply)), _) if is_unknown_command(&reply) => {
                     self.lacks_blmpop.store(true, Ordering::Relaxed);
                     tracing::info!("this Redis does not know BLMPOP; using BLPOP and LPOP");
                 }
-                popped => return popped,
+                (frames, owner) => return frames.map(|frames| Popped { frames, owner }),
             }
         }
-        self.pop_one_and_more(&link, &key, count, block).await
+        let frames = if block.is_zero() {
+            self.pop_now(&link, &key, count).await?
+        } else {
+            self.pop_one_and_more(&link, &key, count, block).await?
+        };
+        let owner = self.owner(&link).await;
+        Ok(Popped { frames, owner })
     }
 
     async fn publish(&self, client: ClientId, frame: Bytes) -> Result<Option<u64>, TransportError> {

@@ -36,6 +36,17 @@ pub(super) enum Duty {
     },
 }
 
+impl Duty {
+    /// What it is called where people look.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Commands => "commands",
+            Self::Pops => "pops",
+            Self::Replies { .. } => "replies",
+        }
+    }
+}
+
 /// How to open one connection, again and again.
 pub(super) struct Settings {
     address: RedisAddress,
@@ -46,11 +57,7 @@ pub(super) struct Settings {
 
 impl Settings {
     pub(super) fn new(address: &RedisAddress, config: &Config, duty: Duty) -> Self {
-        let what = match duty {
-            Duty::Commands => "commands",
-            Duty::Pops => "pops",
-            Duty::Replies { .. } => "replies",
-        };
+        let what = duty.name();
         Self {
             address: address.clone(),
             name: format!("conclib:{}:{}:{what}", config.namespace, config.node),
