@@ -1,6 +1,7 @@
 //! A clock that is cheap enough to be read for nearly every message: a few nanoseconds, and exact to
 //! a few milliseconds. It is never paused.
 
+use std::ops::Add;
 use std::time::Duration;
 
 /// Nanoseconds since some moment.
@@ -27,7 +28,12 @@ impl Moment {
     }
 
     pub(crate) fn elapsed(self) -> Duration {
-        Duration::from_nanos(Self::now().0.saturating_sub(self.0))
+        Self::now().since(self)
+    }
+
+    /// How much later it is than that; zero if it is not.
+    pub(crate) fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 
     pub(crate) fn to_bits(self) -> u64 {
@@ -36,5 +42,14 @@ impl Moment {
 
     pub(crate) fn from_bits(bits: u64) -> Self {
         Self(bits)
+    }
+}
+
+impl Add<Duration> for Moment {
+    type Output = Self;
+
+    fn add(self, span: Duration) -> Self {
+        let nanos = u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
+        Self(self.0.saturating_add(nanos))
     }
 }

@@ -80,13 +80,14 @@ pub enum AskError {
         /// Which type, and why.
         reason: String,
     },
-    /// Bus: the answer did not encode or decode as the response type.
+    /// Bus: the answer did not encode or decode as the response type, or is larger than the bus
+    /// takes. The request was executed.
     #[error("the response was rejected: {reason}")]
     BadResponse {
         /// Which type, and why.
         reason: String,
     },
-    /// Bus: an encoded message or response is larger than the bus takes.
+    /// Bus: the encoded message is larger than the bus takes; it was not executed.
     #[error("{size} bytes are more than the limit of {limit} bytes")]
     TooLarge {
         /// Encoded size in bytes.
@@ -123,6 +124,32 @@ impl AskError {
     pub(crate) const fn overloaded() -> Self {
         Self::Overloaded {
             retry_after: RETRY_AFTER,
+        }
+    }
+
+    /// How far the request had come: whether it may have been executed.
+    ///
+    /// ```
+    /// use conclib::{AskError, Delivered};
+    ///
+    /// assert_eq!(AskError::NoResponder.delivered(), Delivered::No);
+    /// assert_eq!(AskError::Failed.delivered(), Delivered::Accepted);
+    /// ```
+    pub fn delivered(&self) -> Delivered {
+        match self {
+            Self::NoResponder
+            | Self::ActorNotFound { .. }
+            | Self::Unhandled { .. }
+            | Self::Overloaded { .. }
+            | Self::BadRequest { .. }
+            | Self::TooLarge { .. }
+            | Self::Unavailable { .. }
+            | Self::Incompatible { .. } => Delivered::No,
+            Self::Timeout { delivered } | Self::Disconnected { delivered } => *delivered,
+            Self::Failed | Self::NoReply | Self::BadResponse { .. } => Delivered::Accepted,
+            // An actor may be killed amid a handler, a circle closed by one who came later, and a
+            // client closed at any moment.
+            Self::ActorStopped | Self::AskCycle { .. } | Self::Closed => Delivered::Unknown,
         }
     }
 

@@ -328,6 +328,8 @@ pub(crate) trait AnyActor: Send + Sync {
     fn type_name(&self) -> &'static str;
     /// What it is doing.
     fn snapshot(&self) -> ActorSnapshot;
+    /// How many messages it has handled, and how many its mailbox holds.
+    fn pace(&self) -> (u64, usize);
 }
 
 /// A request that did not get into the mailbox.
@@ -428,11 +430,22 @@ impl<A: Handlers> AnyActor for ActorCell<A> {
             restarts: vitals.restarts,
         }
     }
+
+    fn pace(&self) -> (u64, usize) {
+        (self.vitals.read().handled, self.mailbox.load().capacity)
+    }
 }
 
 /// The identity of an actor while it lives: where its cell is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct ActorId(usize);
+
+#[cfg(test)]
+impl ActorId {
+    pub(crate) fn for_test(number: usize) -> Self {
+        Self(number)
+    }
+}
 
 impl<A: Handler<M>, M: ActorMessage> super::recipient::Receives<M> for ActorCell<A> {
     fn urn(&self) -> &Urn {

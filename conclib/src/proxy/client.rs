@@ -25,10 +25,12 @@ use crate::system::spawn_task;
 
 use call::Sent;
 pub use call::{RemoteAsk, RemoteTell};
+use crowd::Crowd;
 use outbox::Outbox;
 use sending::{EndsWithRuntime, Sending};
 
 mod call;
+mod crowd;
 mod outbox;
 mod sending;
 #[cfg(test)]
@@ -133,6 +135,8 @@ pub(super) struct Shared {
     max_frame: usize,
     book: Arc<Book>,
     outbox: Outbox,
+    /// Whether the actor system keeps up.
+    crowd: Crowd,
     /// Where the client's tasks run.
     runtime: Handle,
     clock: BusClock,
@@ -178,6 +182,7 @@ impl ProxyClient {
             max_frame: config.max_frame,
             book,
             outbox: Outbox::default(),
+            crowd: Crowd::default(),
             runtime: Handle::current(),
             clock: BusClock::default(),
             lease: Mutex::default(),
@@ -306,6 +311,9 @@ impl Shared {
         frame.origin.id = book.check(size)?;
         if let Some(reason) = self.health.trouble() {
             return Err(AskError::Unavailable { reason });
+        }
+        if let Some(retry_after) = self.crowd.retry_after() {
+            return Err(AskError::Overloaded { retry_after });
         }
         // Written under the lock, so that the outbox has requests in the order of their ids.
         let encoded = frame.encode_into(book.pieces());

@@ -42,6 +42,7 @@ use reign::{Reign, ReignEnd};
 
 mod fence;
 mod outlet;
+mod pace;
 mod popper;
 mod reign;
 mod repeats;

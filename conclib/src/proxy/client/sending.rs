@@ -308,6 +308,7 @@ async fn enqueue(shared: &Shared, lease: &Lease, batch: &Batch) -> Verdict {
         }
     };
     let received = Instant::now();
+    shared.crowd.learn(enqueued.length);
     shared.outbox.learn(received, received.duration_since(sent));
     if let Some(now) = enqueued.now {
         shared.clock.learn(sent, received, now);

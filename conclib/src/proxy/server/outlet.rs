@@ -205,7 +205,8 @@ impl ResponseSink for Outlet {
             && contents.len() > limit
         {
             let size = contents.len();
-            outcome = Err(AskError::TooLarge { size, limit });
+            let reason = format!("{size} bytes are more than the limit of {limit} bytes");
+            outcome = Err(AskError::BadResponse { reason });
         }
         let deadline = deadline.unwrap_or_else(|| Instant::now() + PATIENCE);
         let answer = Answer::new(origin.id, outcome);

@@ -12,6 +12,7 @@ use tracing::{debug, warn};
 use super::Shared;
 use super::fence::Fence;
 use super::outlet::Outlet;
+use super::pace::Pace;
 use super::reign::Reign;
 use super::repeats::Repeats;
 use crate::actor::cell::Undelivered;
@@ -53,6 +54,8 @@ pub(super) struct Popper {
     fence: Arc<Fence>,
     /// What has come, so that nothing is executed twice.
     repeats: Repeats,
+    /// How fast those actors work that have no room.
+    pace: Pace,
     noise: Noise,
     /// The mean size of a frame, to pop by bytes where Redis counts frames.
     mean: MeanSize,
@@ -76,6 +79,7 @@ impl Popper {
             outlet: reign.outlet.clone(),
             fence: reign.fence.clone(),
             repeats: Repeats::default(),
+            pace: Pace::default(),
             noise: Noise::default(),
             mean: MeanSize::default(),
         }
@@ -275,10 +279,9 @@ impl Popper {
             let urn = Urn::unchecked(request.urn);
             return refuse(&responder, AskError::ActorNotFound { urn });
         };
-        let overloaded = AskError::overloaded();
         let held = HeldBytes::take(&self.shared.undelivered, size, UNDELIVERED_BYTES);
         if held.is_none() {
-            return refuse(&responder, overloaded);
+            return refuse(&responder, AskError::overloaded());
         }
         let envelope = RequestEnvelope {
             urn: actor.urn().clone(),
@@ -291,7 +294,10 @@ impl Popper {
         };
         match actor.deliver(Box::new(envelope)) {
             Ok(()) => {}
-            Err(Undelivered::Full(envelope)) => refuse(&envelope.responder, overloaded),
+            Err(Undelivered::Full(envelope)) => {
+                let retry_after = self.pace.retry_after(&*actor, now);
+                refuse(&envelope.responder, AskError::Overloaded { retry_after });
+            }
             Err(Undelivered::Stopped(envelope)) => {
                 refuse(&envelope.responder, AskError::ActorStopped);
             }

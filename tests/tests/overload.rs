@@ -1,0 +1,156 @@
+//! More load than the actors can take.
+
+use std::time::Duration;
+
+use conclib::prelude::*;
+use conclib::start_proxy;
+use conclib_tests::bus::{BOUND, Bus};
+use conclib_tests::messages::{Double, Pass};
+use conclib_tests::process::Program;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, interval, sleep, timeout};
+
+const MS: Duration = Duration::from_millis(1);
+
+/// How long there is too much: 2 s, or what `CONCLIB_OVERLOAD_SECONDS` says.
+fn length() -> Duration {
+    let seconds = std::env::var("CONCLIB_OVERLOAD_SECONDS");
+    let seconds = seconds.ok().and_then(|text| text.parse().ok());
+    Duration::from_secs(seconds.unwrap_or(2))
+}
+
+/// Takes a few milliseconds for each message: some 400 in a second.
+#[derive(Actor)]
+#[actor(urn = "slow", mailbox = 50)]
+struct Slow;
+
+#[handlers]
+impl Slow {
+    #[handler]
+    async fn pass(&mut self, message: Pass) -> u32 {
+        sleep(MS).await;
+        message.n
+    }
+}
+
+/// What this process has in memory, in KiB.
+fn memory() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let number = line.and_then(|line| line.split_whitespace().next());
+    number.and_then(|number| number.parse().ok()).unwrap_or(0)
+}
+
+#[derive(Default)]
+struct Tally {
+    /// How long it took until an answer came.
+    answered: Vec<Duration>,
+    refused: usize,
+    /// The hints, when to come back.
+    longest_hint: Duration,
+}
+
+impl Tally {
+    fn add(&mut self, took: Duration, ask: Result<u32, AskError>) {
+        match ask {
+            Ok(_) => self.answered.push(took),
+            Err(AskError::Overloaded { retry_after }) => {
+                assert!(!retry_after.is_zero());
+                self.refused += 1;
+                self.longest_hint = self.longest_hint.max(retry_after);
+            }
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_times_the_load_does_not_make_the_rest_slow() {
+    let bus = Bus::redis().await;
+    let (system, _proxy) = bus.system().await;
+    system.spawn(Slow).await.unwrap();
+    let client = bus.client().await;
+    let (mut asks, mut tally) = (JoinSet::new(), Tally::default());
+    let start = Instant::now();
+    let mut beat = interval(5 * MS);
+    let mut warm = None;
+    while start.elapsed() < length() {
+        beat.tick().await;
+        for n in 0..20 {
+            let ask = client.ask("slow", Pass { n });
+            asks.spawn(async move {
+                let start = Instant::now();
+                let asked = ask.await;
+                (start.elapsed(), asked)
+            });
+        }
+        while let Some(asked) = asks.try_join_next() {
+            let (took, asked) = asked.unwrap();
+            tally.add(took, asked);
+        }
+        if start.elapsed() > length() / 2 && warm.is_none() {
+            warm = Some(memory());
+        }
+    }
+    let grown = memory().saturating_sub(warm.unwrap_or(0));
+    while let Some(asked) = asks.join_next().await {
+        let (took, asked) = asked.unwrap();
+        tally.add(took, asked);
+    }
+    // The load is gone: at once there is room.
+    let recovery = Instant::now();
+    assert_eq!(client.ask("slow", Pass { n: 7 }).await, Ok(7));
+    let recovery = recovery.elapsed();
+
+    tally.answered.sort_unstable();
+    let count = tally.answered.len();
+    let p99 = tally.answered[count * 99 / 100];
+    println!(
+        "{count} answered, p99 {p99:?}; {} refused, the longest hint {:?}; \
+         memory grew by {grown} KiB; after it an ask took {recovery:?}",
+        tally.refused, tally.longest_hint,
+    );
+    assert!(tally.refused > 2 * count, "it was not too much");
+    assert!(p99 < 2 * Duration::from_secs(1), "{p99:?}");
+    assert!(grown < 32 * 1024, "{grown} KiB");
+    assert!(recovery < Duration::from_secs(1), "{recovery:?}");
+    assert_eq!(client.in_flight(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_inbox_that_nobody_empties_is_not_filled_without_end() {
+    let bus = Bus::redis().await;
+    let url = format!("redis://127.0.0.1:{}", bus.config.port().unwrap());
+    let mut actors = Program::start(env!("CARGO_BIN_EXE_actor_process"), &[&url]);
+    actors.line("ready").await;
+    let client = bus.client().await;
+    assert_eq!(client.ask("worker", Double { n: 1 }).await, Ok(2));
+    actors.suspend().await;
+    let fill = async {
+        let mut accepted = 0;
+        loop {
+            let tells = (0..2_000).map(|n| client.tell("worker", Double { n }).into_future());
+            for told in futures_util::future::join_all(tells).await {
+                match told.map_err(|error| error.reason) {
+                    Ok(()) => accepted += 1,
+                    Err(AskError::Overloaded { retry_after }) => return (accepted, retry_after),
+                    Err(error) => panic!("after {accepted}: {error:?}"),
+                }
+            }
+        }
+    };
+    let (accepted, retry_after) = timeout(BOUND, fill).await.unwrap();
+    assert!((60_000..70_000).contains(&accepted), "{accepted}");
+    assert!(retry_after <= 100 * MS, "{retry_after:?}");
+    actors.signal("CONT").await;
+    conclib_tests::bus::eventually("there is room again", async || {
+        client.ask("worker", Double { n: 1 }).await == Ok(2)
+    })
+    .await;
+    actors.signal("TERM").await;
+    assert!(actors.ended().await);
+    // Nothing of it is left for the next one.
+    let system = ActorSystem::new();
+    start_proxy(&system, &bus.config).await.unwrap();
+    assert!(system.shutdown().await.is_clean());
+}
