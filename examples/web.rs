@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! curl localhost:3000/double/21
+//! curl localhost:3000/health
 //! curl -X POST localhost:3000/account/1/withdraw/500
 //! ```
 
@@ -13,6 +14,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use conclib::ConnectionState;
 use conclib::prelude::*;
 use messages::{Double, Withdraw};
 
@@ -21,7 +23,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     tracing_subscriber::fmt::init();
     let client = ProxyClient::connect(&Config::from_env()?).await?;
     let app = Router::new()
-        .route("/health", get(|| async { "ok" }))
+        .route("/health", get(health))
         .route("/double/{n}", get(double))
         .route("/account/{id}/withdraw/{cents}", post(withdraw))
         .with_state(client);
@@ -30,6 +32,17 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("web serves at http://{}", listener.local_addr()?);
     axum::serve(listener, app).await?;
     Ok(())
+}
+
+/// Whether this process can ask at all; whether anybody answers is another question.
+async fn health(State(client): State<ProxyClient>) -> (StatusCode, String) {
+    match &*client.connection_state().borrow() {
+        ConnectionState::Connected => (StatusCode::OK, "ok".to_owned()),
+        ConnectionState::Reconnecting { reason } => {
+            (StatusCode::SERVICE_UNAVAILABLE, reason.clone())
+        }
+        _ => (StatusCode::SERVICE_UNAVAILABLE, "closed".to_owned()),
+    }
 }
 
 async fn double(
