@@ -357,10 +357,10 @@ impl Shared {
         }
     }
 
-    /// Gives the lease back, which ends the reign at once; false if that is not certain.
+    /// Gives the lease back, which ends the reign at once; false if it may not have been ours.
     async fn release(&self, epoch: Epoch) -> bool {
         match self.transport.release(epoch, Request::wake()).await {
-            Ok(()) => true,
+            Ok(was_ours) => was_ours,
             Err(reason) => {
                 warn!(node = %self.node, %reason, "the lease could not be given back; it runs out");
                 false

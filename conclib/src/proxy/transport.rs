@@ -103,9 +103,9 @@ pub(crate) trait ServerTransport: Send + Sync {
     /// it may still have been answering.
     async fn renew(&self, epoch: Epoch) -> Result<Option<BusTime>, TransportError>;
 
-    /// Gives the lease back if it is ours, and appends `wake` to the inbox, so that a blocked
+    /// Gives the lease back if it is ours (false: it is not), and appends `wake` to the inbox, so that a blocked
     /// [`pop`](Self::pop) returns.
-    async fn release(&self, epoch: Epoch, wake: Bytes) -> Result<(), TransportError>;
+    async fn release(&self, epoch: Epoch, wake: Bytes) -> Result<bool, TransportError>;
 
     /// Appends `wake` to the inbox, so that one more blocked [`pop`](Self::pop) returns.
     async fn wake(&self, epoch: Epoch, wake: Bytes) -> Result<(), TransportError>;

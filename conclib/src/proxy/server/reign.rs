@@ -105,7 +105,7 @@ impl Keeper {
         if self.shared.release(self.epoch).await {
             self.fence.release();
         } else {
-            self.fence.lose("it could not be given back");
+            self.fence.lose("it could not be given back"); // if no other reason is known
         }
     }
 

@@ -156,7 +156,7 @@ impl ServerTransport for Bus {
         Ok(Some(self.now()))
     }
 
-    async fn release(&self, _: Epoch, wake: Bytes) -> Result<(), TransportError> {
+    async fn release(&self, _: Epoch, wake: Bytes) -> Result<bool, TransportError> {
         self.released.store(true, SeqCst);
         if self.fails_after_release {
             self.filled.notify_one();
@@ -167,7 +167,7 @@ impl ServerTransport for Bus {
             sleep(delay).await;
             self.push(frame);
         }
-        Ok(())
+        Ok(matches!(*lock(&self.holder), Holder::LastGranted))
     }
 
     async fn wake(&self, _: Epoch, wake: Bytes) -> Result<(), TransportError> {
@@ -316,6 +316,20 @@ async fn what_was_popped_after_the_bus_had_lost_the_lease_is_refused() {
     assert!(bus.start.elapsed() < Duration::from_secs(1));
     assert!(system.shutdown().await.is_clean());
     assert_eq!(proxy.stopped().await, ProxyEnd::Stopped);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_while_a_lost_lease_is_given_back_is_not_executed() {
+    let (bus, system, _proxy) = Bus::new().serve().await;
+    *lock(&bus.holder) = Holder::Nobody;
+    let (stopped, ()) = tokio::join!(system.shutdown(), async {
+        tokio::task::yield_now().await;
+        bus.push(ask(1, 7));
+    });
+    assert!(stopped.is_clean());
+    let published = lock(&bus.published).clone();
+    let is_refused = |(_, _, end): &Published| *end == Err(AskError::NoResponder);
+    assert!(published.iter().all(is_refused), "{published:?}");
 }
 
 #[tokio::test(start_paused = true)]

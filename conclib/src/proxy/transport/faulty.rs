@@ -72,7 +72,7 @@ impl ServerTransport for Server {
         self.inner.renew(epoch).await
     }
 
-    async fn release(&self, epoch: Epoch, wake: Bytes) -> Result<(), TransportError> {
+    async fn release(&self, epoch: Epoch, wake: Bytes) -> Result<bool, TransportError> {
         check(&self.faults)?;
         self.released.store(true, Ordering::Release);
         self.inner.release(epoch, wake).await

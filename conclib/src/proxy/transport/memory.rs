@@ -211,13 +211,15 @@ impl ServerTransport for Server {
         Ok(renewed.then(|| self.bus.now()))
     }
 
-    async fn release(&self, epoch: Epoch, wake: Bytes) -> Result<(), TransportError> {
+    async fn release(&self, epoch: Epoch, wake: Bytes) -> Result<bool, TransportError> {
         self.with_node(|node| {
-            if node.lease().is_some_and(|(lease, _)| lease.epoch == epoch) {
+            let is_ours = node.lease().is_some_and(|(lease, _)| lease.epoch == epoch);
+            if is_ours {
                 node.lease = None;
                 // If it is full, a pop does not wait anyway.
                 node.inbox.push(vec![wake]);
             }
+            is_ours
         })
     }
 

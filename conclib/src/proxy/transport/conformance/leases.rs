@@ -67,21 +67,17 @@ pub(super) async fn only_the_holder_renews_and_releases(bus: &dyn TestBus) {
     let epoch = granted(&*ours).await;
     for stranger in [Epoch(epoch.0 - 1), Epoch(epoch.0 + 1), Epoch(1), Epoch(0)] {
         assert_eq!(theirs.renew(stranger).await.unwrap(), None);
-        theirs
-            .release(stranger, Bytes::from_static(b"wake"))
-            .await
-            .unwrap();
+        let released = theirs.release(stranger, Bytes::from_static(b"wake")).await;
+        assert_eq!(released, Ok(false));
     }
     assert!(ours.renew(epoch).await.unwrap().is_some());
     assert!(pop(&*ours, epoch, 1).await.is_empty());
 
-    ours.release(epoch, Bytes::from_static(b"wake"))
-        .await
-        .unwrap();
+    let released = ours.release(epoch, Bytes::from_static(b"wake")).await;
+    assert_eq!(released, Ok(true));
     assert_eq!(ours.renew(epoch).await.unwrap(), None);
-    ours.release(epoch, Bytes::from_static(b"again"))
-        .await
-        .unwrap();
+    let released = ours.release(epoch, Bytes::from_static(b"again")).await;
+    assert_eq!(released, Ok(false));
     assert_eq!(pop(&*ours, epoch, 9).await, batch(&["wake"]));
 }
 

@@ -272,10 +272,11 @@ impl ServerTransport for Server {
         }
     }
 
-    async fn release(&self, epoch: Epoch, wake: Bytes) -> Result<(), TransportError> {
+    async fn release(&self, epoch: Epoch, wake: Bytes) -> Result<bool, TransportError> {
         let keys = vec![self.names.lease(), self.names.inbox(epoch)];
         let arguments = vec![bytes(HEAD), epoch.0.to_string().into(), Value::Bytes(wake)];
-        self.script(RELEASE, keys, arguments).await.map(|_| ())
+        let released = self.script(RELEASE, keys, arguments).await?;
+        Ok(into_u64(&released) == Some(1))
     }
 
     async fn wake(&self, epoch: Epoch, wake: Bytes) -> Result<(), TransportError> {
