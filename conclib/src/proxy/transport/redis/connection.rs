@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::settings::{Duty, Settings, once};
-use super::{COMMAND, accepted, failure, into_bytes, reason};
+use super::{accepted, failure, into_bytes, reason};
 use crate::proxy::backoff::pause;
 use crate::proxy::health::Health;
 use crate::proxy::transport::{OpenError, ReplySink, TransportError};
@@ -188,7 +188,7 @@ impl Session {
     /// number that nobody else knows, proves that the subscription, which says nothing by itself,
     /// has reached Redis before it.
     async fn prepare(&self, settings: &Settings) -> Result<(), String> {
-        let client = self.link.within(COMMAND);
+        let client = self.link.within(SILENCE);
         let name = vec![Value::from(settings.name.as_str())];
         let subscribe = async {
             match &settings.duty {

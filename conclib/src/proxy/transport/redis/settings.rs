@@ -16,7 +16,7 @@ use crate::proxy::in_flight::MAX_REQUESTS;
 use crate::proxy::transport::{OpenError, ReplySink};
 
 /// How long connecting may take, and then how long logging in may take.
-const CONNECT: Duration = Duration::from_secs(5);
+const CONNECT: Duration = Duration::from_secs(3);
 
 /// How many commands may wait to be written. The windows above keep far below it; it is there so
 /// that a stalled connection cannot collect without end.
