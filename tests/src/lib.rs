@@ -3,10 +3,12 @@
 
 pub mod actors;
 pub mod bus;
+pub mod chaos;
 pub mod messages;
 pub mod probe;
 pub mod process;
 pub mod random;
+pub mod relay;
 
 use std::error::Error;
 use std::future::{Future, IntoFuture, poll_fn};

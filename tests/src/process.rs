@@ -2,8 +2,8 @@
 
 use std::process::Stdio;
 
-use tokio::io::{AsyncBufReadExt, BufReader, Lines};
-use tokio::process::{Child, ChildStdout, Command};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 use crate::bus::{BOUND, eventually};
 
@@ -11,6 +11,8 @@ use crate::bus::{BOUND, eventually};
 #[derive(Debug)]
 pub struct Program {
     child: Child,
+    /// What it is told.
+    input: ChildStdin,
     lines: Lines<BufReader<ChildStdout>>,
 }
 
@@ -23,15 +25,29 @@ impl Program {
     pub fn start(program: &str, arguments: &[&str]) -> Self {
         let mut child = Command::new(program)
             .args(arguments)
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
             .expect("the program starts");
         let output = child.stdout.take().expect("its output is piped");
+        let input = child.stdin.take().expect("its input is piped");
         Self {
             child,
+            input,
             lines: BufReader::new(output).lines(),
         }
+    }
+
+    /// Says a line to it.
+    ///
+    /// # Panics
+    ///
+    /// If it has ended.
+    pub async fn say(&mut self, line: &str) {
+        let line = format!("{line}\n");
+        let said = self.input.write_all(line.as_bytes()).await;
+        said.expect("it listens");
     }
 
     /// Waits for a line that begins so; the rest of it.

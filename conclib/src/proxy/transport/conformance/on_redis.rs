@@ -30,6 +30,22 @@ async fn out_of_memory_is_not_done() {
 }
 
 #[tokio::test]
+async fn what_was_sent_to_an_epoch_that_redis_forgot_is_deleted() {
+    let redis = OnRedis(RedisServer::start(&[]));
+    let server = server(&redis).await;
+    let (client, _replies) = client(&redis).await;
+    let mut epoch = granted(&*server).await;
+    for _ in 0..3 {
+        redis.0.command(&["FLUSHALL"]);
+        client.enqueue(epoch, batch(&["late"])).await.unwrap();
+        epoch = granted(&*server).await;
+    }
+    server.renew(epoch).await.unwrap();
+    let left = redis.0.command(&["KEYS", "*inbox*"]);
+    assert!(!left.contains("inbox"), "{left}");
+}
+
+#[tokio::test]
 async fn a_redis_without_blmpop_will_do() {
     let redis = OnRedis(RedisServer::start(&["--rename-command", "BLMPOP", ""]));
     for case in 0..2 {

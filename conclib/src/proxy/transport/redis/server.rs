@@ -1,7 +1,7 @@
 //! The actor system's end.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -46,8 +46,9 @@ pub(crate) struct Server {
     lacks_blmpop: AtomicBool,
     /// Held by a pop that takes two commands, so that no other pop comes between them.
     turn: Mutex<()>,
-    /// The epoch before ours, 0 if there is none; clients that are late may still send to it.
-    previous: AtomicU64,
+    /// The epochs before ours, as far as they are known; clients that are late may still send to
+    /// them.
+    former: Former,
 }
 
 impl Server {
@@ -65,7 +66,7 @@ impl Server {
             blocking: AtomicU64::new(0),
             lacks_blmpop: AtomicBool::new(false),
             turn: Mutex::new(()),
-            previous: AtomicU64::new(0),
+            former: Former::default(),
         })
     }
 
@@ -88,22 +89,22 @@ impl Server {
         reply
     }
 
-    /// Deletes what clients sent to the epoch before ours; nobody will ever take it. Not before the
-    /// first renewal: its owner may have released the lease just now, and be answering what is left.
-    async fn clear_previous(&self) {
-        let previous = self.previous.load(Ordering::Relaxed);
-        if previous == 0 {
+    /// Deletes what clients sent to the epochs before ours; nobody will ever take it. Not before the
+    /// first renewal: an owner may have released the lease just now, and be answering what is left.
+    async fn clear_former(&self) {
+        let epochs = self.former.epochs();
+        if epochs.is_empty() {
             return;
         }
-        let key = Value::from(self.names.inbox(Epoch(previous)));
+        let keys = epochs
+            .into_iter()
+            .map(|epoch| self.names.inbox(epoch).into());
         let cleared = async {
-            self.commands
-                .link()?
-                .request("UNLINK", vec![key], LEASE_COMMAND)
-                .await
+            let link = self.commands.link()?;
+            link.request("UNLINK", keys.collect(), LEASE_COMMAND).await
         };
         if let Err(error) = cleared.await {
-            tracing::debug!(%error, "the inbox of the epoch before was not deleted");
+            tracing::debug!(%error, "the inboxes of the epochs before were not deleted");
         }
     }
 
@@ -251,7 +252,7 @@ impl ServerTransport for Server {
         let Some([1, epoch, previous, now]) = numbers.as_deref() else {
             return Err(unexpected());
         };
-        self.previous.store(*previous, Ordering::Relaxed);
+        self.former.succeed(Epoch(*previous), Epoch(*epoch));
         self.limit_leftovers(*previous).await;
         Ok(Acquired::Granted {
             epoch: Epoch(*epoch),
@@ -262,7 +263,7 @@ impl ServerTransport for Server {
     async fn renew(&self, epoch: Epoch) -> Result<Option<BusTime>, TransportError> {
         let arguments = vec![bytes(HEAD), epoch.0.to_string().into(), duration(LEASE)];
         let renewed = self.script(RENEW, vec![self.names.lease()], arguments);
-        let (renewed, ()) = tokio::join!(renewed, self.clear_previous());
+        let (renewed, ()) = tokio::join!(renewed, self.clear_former());
         match renewed? {
             Resp3Frame::Null => Ok(None),
             time => into_u64(&time)
@@ -325,6 +326,35 @@ impl ServerTransport for Server {
     async fn close(&self) {
         self.pops.close();
         self.commands.close();
+    }
+}
+
+/// How many epochs are kept in mind whose inboxes may have to be deleted.
+const FORMER: usize = 8;
+
+/// The epochs before ours: the last one that the bus knows of and, since a bus that lost its data
+/// knows of none, our own.
+#[derive(Default)]
+struct Former(std::sync::Mutex<Vec<Epoch>>);
+
+impl Former {
+    /// Another epoch of ours begins.
+    fn succeed(&self, previous: Epoch, ours: Epoch) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|epoch| *epoch != previous);
+        if previous != Epoch(0) {
+            all.push(previous);
+        }
+        all.push(ours);
+        let surplus = all.len().saturating_sub(FORMER + 1);
+        all.drain(..surplus);
+    }
+
+    /// All but ours.
+    fn epochs(&self) -> Vec<Epoch> {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.split_last()
+            .map_or(Vec::new(), |(_, former)| former.to_vec())
     }
 }
 

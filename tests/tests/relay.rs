@@ -1,0 +1,103 @@
+//! The proxy that the fault suite puts between its programs and Redis.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use conclib_tests::bus::eventually;
+use conclib_tests::relay::{Mode, Relay, Way};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{Instant, timeout};
+
+const MS: Duration = Duration::from_millis(1);
+
+/// A server that says everything again, and a line to it.
+async fn stage() -> (Relay, TcpStream) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut bytes = [0; 1024];
+                while let Ok(count @ 1..) = stream.read(&mut bytes).await {
+                    if stream.write_all(&bytes[..count]).await.is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    let relay = Relay::start(address).await.unwrap();
+    let stream = connect(&relay).await;
+    (relay, stream)
+}
+
+async fn connect(relay: &Relay) -> TcpStream {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, relay.port()));
+    TcpStream::connect(address).await.unwrap()
+}
+
+/// Says something; true if it comes back.
+async fn echoes(stream: &mut TcpStream, text: &str) -> bool {
+    if stream.write_all(text.as_bytes()).await.is_err() {
+        return false;
+    }
+    let mut bytes = vec![0; text.len()];
+    let read = timeout(200 * MS, stream.read_exact(&mut bytes)).await;
+    matches!(read, Ok(Ok(_))) && bytes == text.as_bytes()
+}
+
+#[tokio::test]
+async fn it_carries() {
+    let (relay, mut stream) = stage().await;
+    assert!(echoes(&mut stream, "hello").await);
+    assert_eq!(relay.open(), 1);
+    drop(stream);
+    eventually("it is closed", async || relay.open() == 0).await;
+}
+
+#[tokio::test]
+async fn it_knows_a_line_by_its_name() {
+    let (relay, mut stream) = stage().await;
+    let mut other = connect(&relay).await;
+    let name = "$7\r\nSETNAME\r\n$20\r\nconclib:ns:main:pops\r\n";
+    assert!(echoes(&mut stream, name).await && echoes(&mut other, "x").await);
+    assert_eq!(relay.cut("replies"), 0);
+    assert_eq!(relay.cut("pops"), 1);
+    assert!(!echoes(&mut stream, "y").await);
+    assert!(echoes(&mut other, "y").await);
+}
+
+#[tokio::test]
+async fn it_is_late_stalls_and_swallows() {
+    let (relay, mut stream) = stage().await;
+    assert!(echoes(&mut stream, "a").await);
+    relay.set("", Way::ToRedis, Mode::Late(50 * MS));
+    let start = Instant::now();
+    assert!(echoes(&mut stream, "b").await);
+    assert!(start.elapsed() >= 50 * MS);
+
+    relay.set("", Way::ToRedis, Mode::Stalled);
+    assert!(!echoes(&mut stream, "c").await);
+    relay.set("", Way::ToRedis, Mode::Open);
+    assert_eq!(stream.read_u8().await.unwrap(), b'c');
+
+    relay.set("", Way::FromRedis, Mode::Swallowing);
+    assert!(!echoes(&mut stream, "d").await);
+    relay.set("", Way::FromRedis, Mode::Open);
+    assert!(echoes(&mut stream, "e").await);
+}
+
+#[tokio::test]
+async fn it_cuts_with_a_reset_and_refuses() {
+    let (relay, mut stream) = stage().await;
+    assert!(echoes(&mut stream, "a").await);
+    relay.cut("");
+    let error = stream.read_u8().await.unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+    relay.refuse(true);
+    let mut refused = connect(&relay).await;
+    assert!(!echoes(&mut refused, "b").await);
+    relay.refuse(false);
+    assert!(echoes(&mut connect(&relay).await, "c").await);
+}
