@@ -10,7 +10,7 @@
 //!
 //! ```
 //! use conclib::prelude::*;
-//! use conclib::{Handler, Handlers, NoMessage, Outcome, Wanted};
+//! use conclib::{Handler, Handlers, Limit, NoMessage, Outcome, Wanted};
 //!
 //! #[derive(ActorMessage, Serialize, Deserialize)]
 //! #[message(response = u32)]
@@ -74,6 +74,13 @@
 //!         None
 //!     }
 //!
+//!     fn limit(inbox: &Inbox) -> Option<Limit<'_>> {
+//!         match &inbox.0 {
+//!             Kind::Double(_, reply) => reply.limit(),
+//!             Kind::Frame(_) => None, // the runner looks at its deadline itself
+//!         }
+//!     }
+//!
 //!     fn recipient(wanted: &mut Wanted<'_>) {
 //!         wanted.offer::<Self, Double>();
 //!     }
@@ -116,7 +123,7 @@ use std::future::{Future, ready};
 use crate::envelope::RequestEnvelope;
 use crate::error::Failure;
 use crate::message::{ActorMessage, WireCodec};
-use crate::reply::Reply;
+use crate::reply::{Limit, Reply};
 use crate::schedule::Tick;
 use crate::urn::Urn;
 
@@ -224,6 +231,13 @@ pub trait Handlers: Sized + Send + 'static {
     fn handler_name(_number: u16) -> &'static str {
         "handler"
     }
+
+    /// The deadline of the message, if somebody waits until one for its answer: what
+    /// [`Reply::limit`] says. The runner looks before it dispatches: a message that is too late is
+    /// not handled. (An asker whose message it does not hear of here is told
+    /// [`Delivered::No`](crate::Delivered::No) at its deadline, as if nobody had begun.) Frames have
+    /// theirs with them.
+    fn limit(inbox: &Self::Inbox) -> Option<Limit<'_>>;
 
     /// Offers a [`Recipient`] for each message to somebody who looks for one.
     fn recipient(wanted: &mut Wanted<'_>);

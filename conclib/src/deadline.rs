@@ -15,6 +15,18 @@ pub(crate) struct Deadline {
 }
 
 impl Deadline {
+    /// That moment, or none.
+    pub(crate) fn until(at: Option<Instant>) -> Self {
+        Self { at, timer: None }
+    }
+
+    /// Comes at that moment if it came later.
+    pub(crate) fn cut(&mut self, latest: Option<Instant>) {
+        if let Some(latest) = latest {
+            self.at = Some(self.at.map_or(latest, |at| at.min(latest)));
+        }
+    }
+
     /// Counts from now. No timeout, or one too long to be counted, means no deadline.
     pub(crate) fn start(&mut self, timeout: Option<Duration>) {
         self.at = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
@@ -45,30 +57,55 @@ pub(crate) enum Patience {
     Endless,
     /// So long, from the first wait.
     For(Duration),
+    /// The wait has begun, and nobody has waited for its end yet.
+    By(Instant),
     /// The wait has begun.
     Until(Pin<Box<Sleep>>),
 }
 
 impl Patience {
+    /// The wait begins now, and lasts until `latest` at most; when it ends, if it does.
+    #[inline]
+    pub(crate) fn begin(&mut self, latest: Option<Instant>) -> Option<Instant> {
+        if matches!(self, Self::Endless) && latest.is_none() {
+            return None; // as nearly always
+        }
+        self.count_from_now(latest)
+    }
+
+    fn count_from_now(&mut self, latest: Option<Instant>) -> Option<Instant> {
+        let own = match self {
+            Self::Endless => None,
+            // A moment too late to be counted never comes.
+            Self::For(timeout) => Instant::now().checked_add(*timeout),
+            Self::By(end) => Some(*end),
+            Self::Until(timer) => return Some(timer.deadline()),
+        };
+        let end = match (own, latest) {
+            (Some(own), Some(latest)) => Some(own.min(latest)),
+            (own, latest) => own.or(latest),
+        };
+        *self = end.map_or(Self::Endless, Self::By);
+        end
+    }
+
     /// Ready when it has run out; the first call starts the count.
     #[inline]
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match self {
             Self::Endless => Poll::Pending,
-            Self::For(_) | Self::Until(_) => self.poll_timer(cx),
+            Self::For(_) | Self::By(_) | Self::Until(_) => self.poll_timer(cx),
         }
     }
 
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if let Self::For(timeout) = *self {
-            // A moment too late to be counted never comes.
-            *self = Instant::now()
-                .checked_add(timeout)
-                .map_or(Self::Endless, |end| Self::Until(Box::pin(sleep_until(end))));
+        self.begin(None);
+        if let Self::By(end) = *self {
+            *self = Self::Until(Box::pin(sleep_until(end)));
         }
         match self {
             Self::Until(timer) => timer.as_mut().poll(cx),
-            Self::Endless | Self::For(_) => Poll::Pending,
+            Self::Endless | Self::For(_) | Self::By(_) => Poll::Pending,
         }
     }
 
@@ -78,6 +115,7 @@ impl Patience {
         match self {
             Self::Endless => None,
             Self::For(timeout) => std::time::Instant::now().checked_add(*timeout),
+            Self::By(end) => Some((*end).into_std()),
             Self::Until(timer) => Some(timer.deadline().into_std()),
         }
     }

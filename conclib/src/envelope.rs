@@ -8,7 +8,8 @@ use bytes::Bytes;
 use serde::Serialize;
 use tokio::time::Instant;
 
-use crate::error::{AskError, Delivered, Failure};
+use crate::cancelled::Awaited;
+use crate::error::{AskError, Failure};
 use crate::message::{ActorMessage, CodecError, RemoteMessage, encode};
 use crate::reply::{Reply, ReplyReceiver};
 use crate::responder::{HeldBytes, Origin, Outcome, Responder, ResponseSink};
@@ -170,17 +171,10 @@ impl RequestEnvelope {
         }
     }
 
-    /// True, and answered so, if its deadline has passed.
-    pub(crate) fn has_expired(&self) -> bool {
-        let expired = self
-            .deadline
-            .is_some_and(|deadline| deadline <= Instant::now());
-        if expired {
-            self.responder.refuse(AskError::Timeout {
-                delivered: Delivered::No,
-            });
-        }
-        expired
+    /// True if it is not to be handled any more: its deadline has passed, and it is answered so, or
+    /// its asker has given it up.
+    pub(crate) fn is_too_late(&self) -> bool {
+        self.responder.is_too_late()
     }
 
     /// Takes it apart for the typed handler of `M`. `None` if it does not decode: the asker then
@@ -300,6 +294,11 @@ impl RawCall {
             urn: envelope.urn.clone(),
             responder: envelope.responder.clone(),
         }
+    }
+
+    /// Nobody's, for a tell.
+    pub(crate) fn question_of_asker(&self) -> Option<Arc<dyn Awaited>> {
+        self.responder.as_question()
     }
 
     /// After the handler has returned. What it does not know is no failure of the actor.

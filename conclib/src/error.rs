@@ -169,7 +169,7 @@ impl AskError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Delivered {
-    /// It never left: it was not and will not be executed.
+    /// It never left, or nobody had begun with it: it was not and will not be executed.
     No,
     /// It was accepted (by the mailbox, or by the bus): it may have been executed.
     Accepted,

@@ -46,6 +46,7 @@
 //! | tell, ask, stop and kill an actor | [`ActorRef`]; known only by a message: [`Recipient`] |
 //! | wait for room, or not, or only so long | [`tell`](ActorRef::tell), [`try_tell`](ActorRef::try_tell), [`Tell::timeout`] |
 //! | wait for an answer only so long | [`Ask::timeout`] |
+//! | stop work that nobody waits for any more | [`Context::cancelled`], [`Reply::cancelled`] |
 //! | send from a thread outside tokio | [`Tell::blocking`], [`Ask::blocking`] |
 //! | answer later, from anywhere | [`Reply`] |
 //! | hand a message on, with its asker | [`forward`](ActorRef::forward) |
@@ -96,12 +97,15 @@
 //!   the deadline is the guard.
 //! - **Every ask ends** with a value or an [`AskError`] that says what is known. Remote asks end
 //!   by their deadline, 5 s unless set; local ones have none unless set.
+//! - **A deadline goes along.** What a handler asks ends by the deadline of the message in hand, also
+//!   across the bus, and a message past its deadline is not handled. An asker that goes away cancels
+//!   its ask: a handler may [stop early](Context::cancelled) then.
 //!
 //! # Layers, from bottom to top
 //!
 //! ```text
 //! error urn message deadline         words everyone shares
-//! responder reply envelope           the duty to answer, and what is to be answered
+//! cancelled responder reply envelope the duty to answer, and what is to be answered
 //! mailbox schedule                   queues, and when something is due
 //! supervision                        who starts again, and when
 //! actor                              traits, references, context; who waits for whom
@@ -137,6 +141,7 @@ mod sync;
 mod urn;
 
 // ---- requests, answers, queues, when something is due
+mod cancelled;
 mod envelope;
 mod mailbox;
 mod reply;
@@ -173,6 +178,7 @@ pub use actor::{
     Actor, ActorRef, Ask, Context, DEFAULT_MAILBOX, Handler, Handlers, IntoActor, Outcome, Phase,
     Recipient, StopReason, Task, Tell, Terminated, Timer, Wanted, WeakActorRef, WeakRecipient,
 };
+pub use cancelled::Cancelled;
 pub use conclib_macros::{Actor, ActorMessage, handler, handlers};
 #[cfg(all(unix, feature = "daemon"))]
 pub use daemon::{
@@ -188,7 +194,7 @@ pub use proxy::{
     Config, ConfigError, ConnectError, ConnectionState, OpenError, Proxy, ProxyClient, ProxyEnd,
     RemoteAsk, RemoteTell, StartProxyError, start_proxy,
 };
-pub use reply::{Reply, ReplyReceiver};
+pub use reply::{Limit, Reply, ReplyReceiver};
 pub use schedule::{Cron, CronError, First, Missed, Schedule, Tick, When};
 pub use supervision::{Backoff, Restart};
 pub use supervisor::{Children, GroupMember, Strategy, Supervisor};

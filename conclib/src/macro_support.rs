@@ -5,7 +5,8 @@ use std::future::Future;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::actor::Handler;
+use crate::actor::{Context, Handler, Handlers};
+use crate::envelope::RawCall;
 use crate::error::Failure;
 use crate::message::{ActorMessage, WireCodec};
 use crate::reply::Reply;
@@ -21,6 +22,24 @@ pub fn send<F: Future + Send>(future: F) -> impl Future<Output = F::Output> + Se
 /// The entry of a tick in the mailbox of `A`.
 pub fn tick<A: Handler<M>, M: ActorMessage>(message: M) -> A::Inbox {
     A::wrap(message, Reply::nobody())
+}
+
+/// Before a handler that takes a [`Context`] is called: whose answer it is to give.
+#[inline]
+pub fn begin<A: Handlers, R: Send + 'static>(ctx: &mut Context<A>, reply: &Reply<R>) {
+    ctx.has_in_hand(reply.question_of_asker());
+}
+
+/// The same for a raw handler.
+pub fn begin_raw<A: Handlers>(ctx: &mut Context<A>, call: &RawCall) {
+    ctx.has_in_hand(call.question_of_asker());
+}
+
+/// After the handler has returned, and before it is answered: so the asker finds itself alone with
+/// its answer.
+#[inline]
+pub fn end<A: Handlers>(ctx: &mut Context<A>) {
+    ctx.has_in_hand(None);
 }
 
 /// The codec of a message that derives serde's traits. The response is named a second time, so

@@ -14,7 +14,7 @@ use crate::actor::{Actor, ActorRef, Context, Handler, Handlers, IntoActor, Wante
 use crate::envelope::RequestEnvelope;
 use crate::error::{AskError, Failure};
 use crate::message::ActorMessage;
-use crate::reply::{Reply, Unanswered};
+use crate::reply::{Limit, Reply, Unanswered};
 use crate::supervision::{Backoff, Budget};
 use crate::system::SpawnError;
 use crate::urn::Urn;
@@ -328,7 +328,7 @@ impl<W: Actor> ActorRef<Pool<W>> {
     ///
     /// Dropped after its first poll, it changes the size all the same.
     pub async fn resize(&self, size: usize) -> Result<(), AskError> {
-        let (reply, mut resized) = question_for(|| self.cell().clone(), Waker::noop());
+        let (reply, mut resized) = question_for(|| self.cell().clone(), Waker::noop(), None);
         let mut wait = Wait::default();
         if let Some(circle) = wait.for_answer(&resized) {
             reply.forget();
@@ -424,6 +424,11 @@ impl<W: Handlers> Handlers for Pool<W> {
     /// Workers decode, so that they do it side by side.
     fn decode(envelope: Box<RequestEnvelope>) -> Option<PoolInbox<W>> {
         Some(Self::frame(envelope))
+    }
+
+    /// The worker looks: only with that one a message is begun.
+    fn limit(_: &PoolInbox<W>) -> Option<Limit<'_>> {
+        None
     }
 
     fn which(inbox: &PoolInbox<W>) -> u16 {

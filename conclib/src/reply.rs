@@ -8,11 +8,17 @@ use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
 
 use parking_lot::{Mutex, MutexGuard};
+use tokio::time::Instant;
 
 use crate::actor::cell::AnyActor;
-use crate::error::AskError;
+use crate::cancelled::Watchers;
+use crate::error::{AskError, Delivered};
 use crate::message::CodecError;
 use crate::responder::{Responder, verdict_of_drop};
+
+pub use limit::Limit;
+
+mod limit;
 
 /// The right and the duty to answer one message.
 ///
@@ -60,6 +66,8 @@ struct Asker<R> {
     slot: Option<Arc<Slot<R>>>,
     /// A handler has taken the reply over.
     taken: bool,
+    /// The slot has a deadline. Here as well, so that nobody looks there who finds none.
+    limited: bool,
 }
 
 impl<R> Reply<R> {
@@ -82,7 +90,8 @@ impl<R> Reply<R> {
 
     /// True while somebody waits for the answer: not for a tell, and not after the asker gave up.
     ///
-    /// Across the bus an asker that gave up is noticed at its deadline.
+    /// Across the bus an asker that gave up is noticed a moment later; if its word is lost, at its
+    /// deadline. To be told instead of asking, see [`cancelled`](Self::cancelled).
     pub fn is_wanted(&self) -> bool {
         match &self.to {
             To::Nobody => false,
@@ -98,21 +107,26 @@ impl<R> Reply<R> {
 
     /// The reply of an ask in this process, before a handler has it.
     pub(crate) fn local() -> (Self, ReplyReceiver<R>) {
-        Self::with_slot(Slot::new(None, None))
+        Self::with_slot(Slot::new(None, None, None))
     }
 
     /// The same for an asker who waits from now on: nobody has to poll for its waker's sake.
-    pub(crate) fn awaited(asker: &Waker) -> (Self, ReplyReceiver<R>) {
-        Self::with_slot(Slot::new(Some(asker.clone()), None))
+    pub(crate) fn awaited(asker: &Waker, deadline: Option<Instant>) -> (Self, ReplyReceiver<R>) {
+        Self::with_slot(Slot::new(Some(asker.clone()), deadline, None))
     }
 
     /// The same for an asker who is an actor: it can be seen who owes the answer.
-    pub(crate) fn owed_by(actor: &Arc<dyn AnyActor>, asker: &Waker) -> (Self, ReplyReceiver<R>) {
+    pub(crate) fn owed_by(
+        actor: &Arc<dyn AnyActor>,
+        asker: &Waker,
+        deadline: Option<Instant>,
+    ) -> (Self, ReplyReceiver<R>) {
         let debtor = Mutex::new(Some(Arc::downgrade(actor)));
-        Self::with_slot(Slot::new(Some(asker.clone()), Some(debtor)))
+        Self::with_slot(Slot::new(Some(asker.clone()), deadline, Some(debtor)))
     }
 
     fn with_slot(slot: Slot<R>) -> (Self, ReplyReceiver<R>) {
+        let limited = slot.deadline.is_some();
         let slot = Arc::new(slot);
         let receiver = ReplyReceiver {
             slot: Some(slot.clone()),
@@ -120,6 +134,7 @@ impl<R> Reply<R> {
         let asker = Asker {
             slot: Some(slot),
             taken: false,
+            limited,
         };
         let to = To::Local(asker);
         (Self { to }, receiver)
@@ -200,11 +215,11 @@ impl<R> Asker<R> {
         let Some(slot) = self.slot.take() else {
             return;
         };
-        let asker = slot.settle(answer);
+        let heard_by = slot.settle(answer);
         // First of all, so that the asker finds itself alone with its answer.
         drop(slot);
-        if let Some(asker) = asker {
-            asker.wake();
+        if let Some((asker, watchers)) = heard_by {
+            wake(asker, watchers);
         }
     }
 }
@@ -258,14 +273,24 @@ impl<R> Future for ReplyReceiver<R> {
     }
 }
 
+impl<R> ReplyReceiver<R> {
+    /// The asker waits no longer.
+    ///
+    /// # Errors
+    ///
+    /// How far its message has come, if there is no answer yet.
+    pub(crate) fn give_up(&mut self) -> Result<Result<R, AskError>, Delivered> {
+        match self.slot.take() {
+            Some(slot) => slot.give_up(),
+            None => Err(Delivered::Accepted), // nobody is left who could answer
+        }
+    }
+}
+
 impl<R> Drop for ReplyReceiver<R> {
     fn drop(&mut self) {
         if let Some(slot) = &self.slot {
-            let mut place = slot.lock();
-            let abandoned = mem::replace(&mut place.answer, Answer::Over);
-            let asker = place.asker.take();
-            drop(place);
-            drop((abandoned, asker)); // outside the lock: either may have a drop of its own
+            drop(slot.give_up());
         }
     }
 }
@@ -286,6 +311,8 @@ impl<R: Send + 'static> ReplyReceiver<R> {
 /// The one allocation of a local ask.
 struct Slot<R> {
     place: Mutex<Place<R>>,
+    /// Until when the asker waits.
+    deadline: Option<Instant>,
     /// Who owes the answer, if the asker is an actor.
     debtor: Option<Debtor>,
 }
@@ -296,6 +323,10 @@ struct Place<R> {
     /// Whom to wake, once somebody polls.
     asker: Option<Waker>,
     answer: Answer<R>,
+    /// A handler has begun with the message; known of those with a deadline.
+    begun: bool,
+    /// Those who want to hear that nobody waits any more.
+    watchers: Watchers,
 }
 
 enum Answer<R> {
@@ -304,6 +335,14 @@ enum Answer<R> {
     Given(Result<R, AskError>),
     /// Taken, or the asker has gone.
     Over,
+}
+
+#[inline(always)]
+fn wake(asker: Option<Waker>, watchers: Watchers) {
+    if let Some(asker) = asker {
+        asker.wake();
+    }
+    watchers.wake();
 }
 
 /// The one who is to answer; `None` once a handler has kept the reply for later, since nobody knows
@@ -338,10 +377,15 @@ impl<R: Send> Unanswered for Slot<R> {
 
 impl<R> Slot<R> {
     /// For an asker who polls later, or for one who waits from now on.
-    fn new(asker: Option<Waker>, debtor: Option<Debtor>) -> Self {
-        let answer = Answer::Awaited;
+    fn new(asker: Option<Waker>, deadline: Option<Instant>, debtor: Option<Debtor>) -> Self {
         Self {
-            place: Mutex::new(Place { asker, answer }),
+            place: Mutex::new(Place {
+                asker,
+                answer: Answer::Awaited,
+                begun: false,
+                watchers: Watchers::default(),
+            }),
+            deadline,
             debtor,
         }
     }
@@ -371,21 +415,39 @@ impl<R> Slot<R> {
 
     /// Puts the answer in and wakes the asker; the first answer counts.
     fn fill(&self, answer: Result<R, AskError>) {
-        if let Some(asker) = self.settle(answer) {
-            asker.wake();
+        if let Some((asker, watchers)) = self.settle(answer) {
+            wake(asker, watchers);
+        }
+    }
+
+    /// Nobody waits any more: the answer, if it has come, or how far the message has.
+    fn give_up(&self) -> Result<Result<R, AskError>, Delivered> {
+        let mut place = self.lock();
+        let answer = mem::replace(&mut place.answer, Answer::Over);
+        let begun = place.begun;
+        let asker = place.asker.take();
+        let watchers = place.watchers.take();
+        drop(place);
+        // Outside the lock: all of them are others' code.
+        drop(asker);
+        watchers.wake();
+        match answer {
+            Answer::Given(answer) => Ok(answer),
+            Answer::Awaited | Answer::Over if begun => Err(Delivered::Accepted),
+            Answer::Awaited | Answer::Over => Err(Delivered::No),
         }
     }
 
     /// Puts the answer in; whom to wake.
     #[inline(always)]
-    fn settle(&self, answer: Result<R, AskError>) -> Option<Waker> {
+    fn settle(&self, answer: Result<R, AskError>) -> Option<(Option<Waker>, Watchers)> {
         let mut place = self.lock();
         if !matches!(place.answer, Answer::Awaited) {
             drop(place);
             return None; // `answer` is dropped outside the lock
         }
         place.answer = Answer::Given(answer);
-        place.asker.take()
+        Some((place.asker.take(), place.watchers.take()))
     }
 
     /// The answer; or the slot again, if it is still to come.
@@ -437,6 +499,13 @@ mod tests {
     #[test]
     fn a_reply_stays_small() {
         assert!(size_of::<Reply<[u64; 64]>>() <= 24);
+    }
+
+    /// A deadline and a place for watchers, beside what an answer takes.
+    #[test]
+    fn a_slot_stays_small() {
+        let size = size_of::<Slot<u64>>();
+        assert!(size <= 128, "{size}");
     }
 
     #[tokio::test]

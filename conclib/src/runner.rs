@@ -10,10 +10,12 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 use tracing::{debug, error};
 
 use crate::actor::cell::{ActorCell, AnyActor, drop_quietly};
 use crate::actor::control::StopCause;
+use crate::actor::current::Current;
 use crate::actor::vitals::Phase;
 use crate::actor::waiting::{Edge, Until, Waiting};
 use crate::actor::{Actor, Context, StopReason};
@@ -95,6 +97,7 @@ fn live<A: Actor, S: Source<A>>(
         let events = Events::new(&tenancy.cell, &mut tenancy.batch);
         let service = serve(events, actor, ctx);
         let served = guarded(&tenancy.cell, pin!(Some(service))).await;
+        ctx.has_in_hand(None); // a handler may not have returned
         let end = match served {
             Ok(Ok(())) => end_of_service(&tenancy.cell, ctx),
             Ok(Err(failure)) => failed(&tenancy.cell, ctx, failure),
@@ -177,22 +180,42 @@ fn serve<A: Actor>(
                 }
                 Next::End => return Ok(()),
             };
-            if let Some(envelope) = A::unframe(inbox) {
-                *inbox = if envelope.has_expired() {
-                    None
-                } else {
-                    A::decode(envelope)
-                };
-            }
+            let deadline = open::<A>(inbox);
             if let Some(message) = inbox {
                 vitals.begin(A::which(message));
+                let limited = deadline.is_some();
+                if limited {
+                    Current::set_deadline(deadline);
+                }
                 actor.dispatch(inbox, ctx).await?;
+                if limited {
+                    Current::set_deadline(None);
+                }
                 vitals.handled();
             }
             // A handler that never waits would keep the thread to itself.
             tokio::task::coop::consume_budget().await;
         }
     }
+}
+
+/// Makes a message of what is in hand, or nothing if nobody wants it any more; until when its asker
+/// waits.
+fn open<A: Actor>(inbox: &mut Option<A::Inbox>) -> Option<Instant> {
+    if let Some(envelope) = A::unframe(inbox) {
+        if envelope.is_too_late() {
+            return None;
+        }
+        let deadline = envelope.responder.awaited_until();
+        *inbox = A::decode(envelope);
+        return deadline;
+    }
+    let limit = inbox.as_ref().and_then(A::limit)?;
+    let deadline = limit.begin();
+    if deadline.is_none() {
+        *inbox = None;
+    }
+    deadline
 }
 
 /// Why an actor that has not failed handles no more messages.

@@ -377,7 +377,7 @@ async fn an_ask_that_is_given_up_is_no_edge_any_more() -> TestResult {
     .await;
     let given_up = system.ask("a", AskWithin(Duration::from_millis(5), "b"));
     let timeout = Err(AskError::Timeout {
-        delivered: Delivered::Accepted,
+        delivered: Delivered::No,
     });
     assert_eq!(within(given_up).await?, timeout);
     busy.wait().await;

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use conclib::prelude::*;
-use conclib::{Handlers, SpawnError, Wanted};
+use conclib::{Handlers, Limit, SpawnError, Wanted};
 use conclib_tests::{Gate, Log, LogsDrop, PanicsOnDrop, TestResult, gate, poll_once, within};
 
 #[derive(ActorMessage, Serialize, Deserialize)]
@@ -384,6 +384,10 @@ impl Handlers for Eager {
     }
 
     fn decode(_: Box<RequestEnvelope>) -> Option<()> {
+        None
+    }
+
+    fn limit((): &()) -> Option<Limit<'_>> {
         None
     }
 

@@ -249,7 +249,7 @@ async fn blocking_is_at_home_where_tokio_says_so() -> TestResult {
     let asker = worker.clone();
     // By the real clock: the paused one stands still meanwhile.
     let late = spawn_blocking(move || asker.ask(Double(2)).timeout(SHORT).blocking());
-    let delivered = Delivered::Accepted;
+    let delivered = Delivered::No;
     assert_eq!(late.await?, Err(AskError::Timeout { delivered }));
     keeper.open();
     Ok(())

@@ -40,6 +40,11 @@ impl Call {
         }
     }
 
+    pub(super) fn takes_context(&self) -> bool {
+        let mut arguments = self.arguments.iter();
+        arguments.any(|(argument, _)| *argument == Argument::Context)
+    }
+
     /// The call, awaited if the method is async. As a path and not as a method: it finds the
     /// inherent one, whatever traits are in scope.
     pub(super) fn expand(&self) -> TokenStream {

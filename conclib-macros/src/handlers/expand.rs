@@ -102,6 +102,7 @@ impl Block {
         let hooks = self.hooks.iter().map(Hook::expand);
         // One that may be compiled out counts as there.
         let starts_at_once = !self.hooks.iter().any(Hook::is_start);
+        let limit = self.expand_limit(target);
         let numbers = self.expand_numbers(target);
         quote! {
             #[doc(hidden)]
@@ -138,6 +139,8 @@ impl Block {
                 }
 
                 #decode
+
+                #limit
 
                 #numbers
 
@@ -224,6 +227,23 @@ impl Block {
 }
 
 impl Block {
+    fn expand_limit(&self, target: &Target<'_>) -> TokenStream {
+        let ty_generics = &target.ty_generics;
+        let limits = self.handlers.iter().map(|Handler { cfgs, name, .. }| {
+            quote!(#(#cfgs)* __ConclibKind::#name(_, reply) => reply.limit(),)
+        });
+        quote! {
+            fn limit(
+                inbox: &__ConclibInbox #ty_generics,
+            ) -> ::core::option::Option<::conclib::Limit<'_>> {
+                match &inbox.0 {
+                    #(#limits)*
+                    _ => ::core::option::Option::None,
+                }
+            }
+        }
+    }
+
     /// What a snapshot calls the handlers: by a number, since it is written for each message.
     fn expand_numbers(&self, target: &Target<'_>) -> TokenStream {
         let ty_generics = &target.ty_generics;
@@ -269,6 +289,15 @@ impl Handler {
     fn expand_arm(&self) -> TokenStream {
         let Self { cfgs, name, .. } = self;
         let call = self.call.expand();
+        // Only those that see their context can look whether they are cancelled.
+        let (begin, end) = if self.call.takes_context() {
+            (
+                quote!(::conclib::__private::begin(ctx, &reply);),
+                quote!(::conclib::__private::end(ctx);),
+            )
+        } else {
+            Default::default()
+        };
         let answer = match self.answer {
             Answer::Return => quote_spanned!(self.call.output=> reply.finish(outcome)),
             Answer::Reply => {
@@ -284,7 +313,9 @@ impl Handler {
                 else {
                     return ::core::result::Result::Ok(());
                 };
+                #begin
                 let outcome = #call;
+                #end
                 #answer
             }
         }
@@ -344,6 +375,14 @@ impl RawHandler {
     fn expand_arm(&self) -> TokenStream {
         let cfgs = &self.cfgs;
         let call = self.call.expand();
+        let (begin, end) = if self.call.takes_context() {
+            (
+                quote!(::conclib::__private::begin_raw(ctx, &raw);),
+                quote!(::conclib::__private::end(ctx);),
+            )
+        } else {
+            Default::default()
+        };
         let finish = quote_spanned!(self.call.output=> raw.finish(outcome));
         quote! {
             #(#cfgs)*
@@ -354,7 +393,9 @@ impl RawHandler {
                     return ::core::result::Result::Ok(());
                 };
                 let raw = ::conclib::RawCall::begin(&envelope);
+                #begin
                 let outcome = #call;
+                #end
                 #finish
             }
         }

@@ -176,7 +176,8 @@ impl<A: Handlers> ActorRef<A> {
     }
 
     /// Sends a message and waits for its answer, without a deadline unless
-    /// [`timeout`](Ask::timeout) sets one.
+    /// [`timeout`](Ask::timeout) sets one, or the asker of the message in hand has one: what a
+    /// handler asks takes no longer than its own asker waits.
     ///
     /// # Errors
     ///
@@ -184,8 +185,7 @@ impl<A: Handlers> ActorRef<A> {
     ///
     /// # Cancel safety
     ///
-    /// A future that is dropped gives the answer up. The message is handled all the same if the
-    /// mailbox had taken it.
+    /// A future that is dropped gives the answer up; what becomes of the message then, [`Ask`] says.
     pub fn ask<M: ActorMessage>(&self, message: M) -> Ask<M>
     where
         A: Handler<M>,

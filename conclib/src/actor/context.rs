@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use super::belongings::Belongings;
 use super::cell::{ActorCell, Kind};
 use super::{ActorRef, Handlers};
+use crate::cancelled::{Awaited, Cancelled};
 use crate::error::Failure;
 use crate::system::{ActorSystem, SystemHandle};
 use crate::urn::Urn;
@@ -32,6 +33,8 @@ pub struct Context<A: Handlers> {
     system: Weak<SystemHandle>,
     /// The next timer's number: not used again by the actor's next life.
     next_timer: u64,
+    /// The message in hand, if somebody waits for its answer.
+    question: Option<Arc<dyn Awaited>>,
 }
 
 impl<A: Handlers> Context<A> {
@@ -41,12 +44,14 @@ impl<A: Handlers> Context<A> {
             cell,
             system,
             next_timer: 0,
+            question: None,
         }
     }
 
     /// A context without a system or a running actor, for unit tests of handlers.
     ///
-    /// What the actor sends to itself stays in a mailbox that nobody empties; timers never fire.
+    /// What the actor sends to itself stays in a mailbox that nobody empties; timers never fire;
+    /// nobody waits for an answer, so [`cancelled`](Self::cancelled) never completes.
     ///
     /// ```
     /// use conclib::prelude::*;
@@ -87,6 +92,59 @@ impl<A: Handlers> Context<A> {
         self.system.upgrade().map(ActorSystem::from_handle)
     }
 
+    // ---- the message in hand
+
+    /// Completes when nobody waits any more for the answer of the message in hand: its asker has
+    /// gone (the future was dropped, or an HTTP client disconnected from the server that asked), or
+    /// its deadline has passed. It is of the message that is in hand when this is called, borrows
+    /// nothing, and may be moved into a task. It completes as well when the answer has been given.
+    ///
+    /// It never completes for a tell, a tick or within a hook, since nobody ever waits then, nor where
+    /// [`dispatch`](Handlers::dispatch) was written by hand. An asker in another process sends word
+    /// that it has gone; if that is lost, the deadline counts.
+    ///
+    /// A handler that does not use it runs to its end, and its answer is dropped.
+    ///
+    /// ```
+    /// use conclib::prelude::*;
+    /// # async fn long_work() -> u64 { std::future::pending().await }
+    ///
+    /// #[derive(ActorMessage, Serialize, Deserialize)]
+    /// #[message(response = Option<u64>)]
+    /// struct Report;
+    ///
+    /// #[derive(Actor)]
+    /// struct Reporter { given_up: u32 }
+    ///
+    /// #[handlers]
+    /// impl Reporter {
+    ///     #[handler]
+    ///     async fn report(&mut self, _: Report, ctx: &mut Context<Self>) -> Option<u64> {
+    ///         tokio::select! {
+    ///             report = long_work() => Some(report),
+    ///             () = ctx.cancelled() => {
+    ///                 self.given_up += 1;
+    ///                 ctx.stop();
+    ///                 None // nobody hears it
+    ///             }
+    ///         }
+    ///     }
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let system = ActorSystem::new();
+    /// let reporter = system.spawn(Reporter { given_up: 0 }).await?;
+    /// let asker = tokio::spawn(reporter.ask(Report));
+    /// # tokio::task::yield_now().await;
+    /// # tokio::task::yield_now().await;
+    /// asker.abort();
+    /// reporter.wait_stopped().await;
+    /// # Ok(()) }
+    /// ```
+    pub fn cancelled(&self) -> Cancelled {
+        Cancelled::new(self.question.clone())
+    }
+
     // ---- its end
 
     /// Stops the actor after what is queued: like [`ActorRef::stop`].
@@ -102,7 +160,13 @@ impl<A: Handlers> Context<A> {
         self.cell.mailbox.is_closed()
     }
 
-    // ---- for the runner
+    // ---- for dispatch and the runner
+
+    /// A message is in hand, or none.
+    #[inline]
+    pub(crate) fn has_in_hand(&mut self, question: Option<Arc<dyn Awaited>>) {
+        self.question = question;
+    }
 
     /// Tells who observes the system's failures of one of this actor.
     pub(crate) fn failed(&self, failure: &Failure) {

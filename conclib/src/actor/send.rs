@@ -11,6 +11,7 @@ use tokio::task::coop::poll_proceed;
 use super::Recipient;
 use super::blocking::block_on;
 use super::cell::Parcel;
+use super::current::Current;
 use super::waiting::{Circle, Edge, Until, Wait, hand_to, poll_answer, question_for};
 use crate::deadline::Patience;
 use crate::error::{AskError, Delivered, TellError};
@@ -135,7 +136,8 @@ impl<M: ActorMessage> Tell<M> {
     }
 
     /// Ends the wait for room with [`AskError::Timeout`] when it has taken this long, counted from
-    /// when it is first awaited. The message comes back.
+    /// when it is first awaited. The message comes back. Within a handler it is not longer than the
+    /// asker of the message in hand waits, whether this is called or not.
     ///
     /// # Panics
     ///
@@ -223,6 +225,7 @@ impl<M: ActorMessage> Tell<M> {
         if let Poll::Ready(sent) = self.step(cx) {
             return Poll::Ready(sent.map_err(Box::new));
         }
+        self.patience.begin(Current::deadline());
         ready!(self.patience.poll(cx));
         Poll::Ready(self.give_up().map_err(Box::new))
     }
@@ -341,7 +344,8 @@ impl<M: ActorMessage> fmt::Debug for Tell<M> {
 /// # Cancel safety
 ///
 /// Dropped before it is ready, it gives the answer up. If the mailbox had taken the message, it is
-/// handled all the same.
+/// handled all the same; one with a deadline only if its handler had begun. A handler that is at
+/// it hears so by [`Context::cancelled`](crate::Context::cancelled).
 #[must_use = "an ask is sent when it is awaited"]
 pub struct Ask<M: ActorMessage> {
     state: AskState<M>,
@@ -377,7 +381,14 @@ impl<M: ActorMessage> Ask<M> {
     }
 
     /// Ends the ask with [`AskError::Timeout`] when it has taken this long, counted from when it is
-    /// first awaited.
+    /// first awaited. A message that nobody has begun to handle by then is taken back, which
+    /// [`Delivered::No`] says.
+    ///
+    /// Within a handler an ask takes no longer than the asker of the message in hand waits, whether
+    /// this is called or not: a shorter time counts, a longer one is cut. The asks of that ask's
+    /// handler do so in turn, so that a chain of them ends by the first deadline. It is so in the
+    /// handler's own task, until the handler returns: what it spawns, [pipes](crate::Context::pipe)
+    /// or [attaches](crate::Context::attach) has no deadline but its own.
     ///
     /// # Panics
     ///
@@ -474,7 +485,8 @@ impl<M: ActorMessage> Ask<M> {
         let Some((_, to)) = &mut sending.parcel else {
             return Poll::Pending; // polled after completion
         };
-        let (reply, answer) = question_for(|| sending.to.actor(), cx.waker());
+        let deadline = self.patience.begin(Current::deadline());
+        let (reply, answer) = question_for(|| sending.to.actor(), cx.waker(), deadline);
         if let Some(circle) = self.wait.for_answer(&answer) {
             reply.forget();
             sending.parcel = None;
@@ -491,13 +503,18 @@ impl<M: ActorMessage> Ask<M> {
     /// Leaves the waiting line and gives the answer up; says how far the message has come.
     fn give_up(&mut self) -> Result<M::Response, AskError> {
         let delivered = match &mut self.state {
-            AskState::Asking(sending, _) => match sending.take_back() {
-                Some((_message, reply)) => {
+            AskState::Asking(sending, answer) => match (sending.take_back(), answer) {
+                (Some((_message, reply)), _) => {
                     reply.forget();
                     Delivered::No
                 }
-                // It is in the mailbox, or was let in since we looked: it will be handled.
-                None => Delivered::Accepted,
+                // It is in the mailbox, or was let in since we looked: there it is passed over if
+                // nobody has begun with it. The answer may have come meanwhile.
+                (None, Some(answer)) => match answer.give_up() {
+                    Ok(answer) => return answer,
+                    Err(delivered) => delivered,
+                },
+                (None, None) => Delivered::No, // not reached: it waits
             },
             AskState::Refused(_) => Delivered::No,
         };

@@ -16,6 +16,8 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
+use tokio::time::Instant;
+
 use super::StopReason;
 use super::cell::{ActorId, AnyActor};
 use super::current::Current;
@@ -151,15 +153,16 @@ impl Wait {
 }
 
 /// A reply and the place where its answer arrives, for an asker who waits from now on; followed
-/// wherever it goes if an actor asks.
+/// wherever it goes if an actor asks. The deadline goes with it.
 pub(crate) fn question_for<R: Send + 'static>(
     asked: impl FnOnce() -> Arc<dyn AnyActor>,
     waker: &Waker,
+    deadline: Option<Instant>,
 ) -> (Reply<R>, ReplyReceiver<R>) {
     if Current::id().is_some() {
-        Reply::owed_by(&asked(), waker)
+        Reply::owed_by(&asked(), waker, deadline)
     } else {
-        Reply::awaited(waker)
+        Reply::awaited(waker, deadline)
     }
 }
 

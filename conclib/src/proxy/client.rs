@@ -202,7 +202,8 @@ impl ProxyClient {
     }
 
     /// Asks an actor and waits for its answer, for 5 s unless the config or
-    /// [`timeout`](RemoteAsk::timeout) say otherwise.
+    /// [`timeout`](RemoteAsk::timeout) say otherwise; in a handler, not longer than the asker of its
+    /// message waits.
     ///
     /// # Errors
     ///
@@ -211,8 +212,8 @@ impl ProxyClient {
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it is ready, it gives the answer up. If it had been sent, it is handled all
-    /// the same.
+    /// Dropped before it is ready, it gives the answer up, and the actor hears so: see
+    /// [`RemoteAsk`].
     pub fn ask<M: RemoteMessage>(&self, urn: impl AsRef<str>, message: M) -> RemoteAsk<M> {
         RemoteAsk::new(self.clone(), urn.as_ref(), message)
     }
@@ -325,6 +326,27 @@ impl Shared {
             receiver,
             sending: own.map(|batch| Sending::new(self, batch)),
         })
+    }
+
+    /// The asker of a request has gone: if the bus may have the request, its actor is to hear so.
+    fn abandon(&self, id: u64, deadline: Instant) {
+        let mut book = self.in_flight();
+        if !book.abandon(id) {
+            return;
+        }
+        let client = self.id;
+        let cancel = Request {
+            kind: Kind::Cancel,
+            origin: Origin { client, id },
+            urn: "",
+            message: "",
+            deadline: self.clock.to_bus(deadline).unwrap_or(BusTime(u64::MAX)),
+            attributes: &Attributes::new(),
+            contents: &[],
+        };
+        // Under the lock, so that what is said of two requests is in the order in which they went.
+        let frame = cancel.encode_into(book.pieces());
+        self.outbox.push_cancel(frame);
     }
 
     pub(super) fn in_flight(&self) -> MutexGuard<'_, InFlight> {

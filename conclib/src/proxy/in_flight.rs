@@ -36,6 +36,7 @@ pub(crate) struct InFlight {
 #[derive(Default)]
 pub(crate) struct Batch {
     pub(crate) ids: Vec<u64>,
+    /// Cancels, and behind them those of the requests.
     pub(crate) frames: Vec<Bytes>,
 }
 
@@ -193,6 +194,17 @@ impl InFlight {
             entry.reply.forget();
             entry.delivered
         })
+    }
+
+    /// Takes a request out whose asker has gone; true if that is worth telling: it is an ask, and
+    /// was given to the connection.
+    pub(crate) fn abandon(&mut self, id: u64) -> bool {
+        let Some(entry) = self.remove(id) else {
+            return false;
+        };
+        let asks = !entry.ends_when_accepted;
+        entry.reply.forget();
+        asks && entry.delivered != Delivered::No
     }
 
     /// Takes all out, and takes no more.

@@ -40,6 +40,7 @@ use crate::system::{ActorSystem, Service, spawn_task};
 use outlet::Outlet;
 use reign::{Reign, ReignEnd};
 
+mod cancelled;
 mod fence;
 mod outlet;
 mod pace;

@@ -9,8 +9,8 @@ use std::task::Poll;
 use tracing::error;
 
 use crate::actor::Handlers;
-use crate::actor::cell::{ActorCell, AnyActor, drop_quietly};
-use crate::actor::current::Current;
+use crate::actor::cell::{ActorCell, drop_quietly};
+use crate::actor::current::{Current, Lent};
 use crate::error::Failure;
 
 /// What ended an actor's code before it returned.
@@ -72,7 +72,7 @@ fn guarded_unless<A: Handlers, F: Future>(
     mut code: Code<'_, F>,
 ) -> impl Future<Output = Result<F::Output, Interrupted>> {
     let mut waker = None;
-    let mut me: Option<Arc<dyn AnyActor>> = Some(cell.clone());
+    let mut me = Lent::by(cell.clone());
     poll_fn(move |cx| {
         cell.control.register(cx.waker(), &mut waker);
         let ended = match (interrupted(cell), code.as_mut().as_pin_mut()) {

@@ -17,7 +17,7 @@ use crate::actor::{Actor, Context, Handler, Handlers, Recipient, Wanted};
 use crate::envelope::RequestEnvelope;
 use crate::error::Failure;
 use crate::message::ActorMessage;
-use crate::reply::Reply;
+use crate::reply::{Limit, Reply};
 use crate::system::{ActorSystem, Spawn, SpawnError};
 use crate::urn::{Urn, UrnError};
 
@@ -321,6 +321,13 @@ impl<M: ActorMessage> Handlers for Recorder<M> {
         }
         envelope.refuse_unhandled();
         None
+    }
+
+    fn limit(inbox: &Inbox<M>) -> Option<Limit<'_>> {
+        match inbox {
+            Inbox::Message(_, reply) => reply.limit(),
+            Inbox::Frame(_) => None,
+        }
     }
 
     fn recipient(wanted: &mut Wanted<'_>) {

@@ -3,6 +3,7 @@
 
 mod answers;
 mod bounds;
+mod cancels;
 mod endings;
 mod refusals;
 
@@ -75,6 +76,14 @@ for_each_bus! {
         a_system_is_dropped
         a_proxy_is_shut_down_alone
         who_asks_for_a_shutdown_is_answered
+    }
+    cancels {
+        a_handler_hears_that_its_asker_has_gone
+        a_handler_hears_that_its_deadline_has_passed
+        a_tell_is_never_cancelled
+        a_cancelled_request_that_waits_is_not_executed
+        a_cancel_of_what_has_ended_does_nothing
+        a_chain_over_two_buses_ends_by_the_first_deadline
     }
     bounds {
         ten_thousand_asks_at_once

@@ -78,7 +78,7 @@ async fn a_question_keeps_no_mailbox_alive_that_it_waits_in() {
     let asked = ctx.actor_ref();
     let cell = std::sync::Arc::downgrade(asked.cell());
     let actor: std::sync::Arc<dyn AnyActor> = asked.cell().clone();
-    let (reply, _answer) = crate::Reply::owed_by(&actor, std::task::Waker::noop());
+    let (reply, _answer) = crate::Reply::owed_by(&actor, std::task::Waker::noop(), None);
     drop(actor);
     let inbox = <Node as crate::Handler<Run>>::wrap(run(async {}), reply);
     assert!(asked.cell().mailbox.try_push(|| Some(inbox)).is_ok());

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::sending::Sending;
 use super::{Outgoing, ProxyClient};
+use crate::actor::current::Current;
 use crate::deadline::Deadline;
 use crate::envelope::Attributes;
 use crate::error::{AskError, Delivered, TellError};
@@ -23,8 +24,10 @@ use crate::urn::{Urn, UrnError};
 ///
 /// # Cancel safety
 ///
-/// Dropped before it is ready, it gives the answer up. If it had been sent, it is handled all the
-/// same.
+/// Dropped before it is ready, it gives the answer up, and the actor hears so: a request that it has
+/// not begun with is not handled, and the handler of one that it has may stop, by
+/// [`Context::cancelled`](crate::Context::cancelled). That is said once and not repeated; if it is
+/// lost, the request is handled within its deadline.
 #[must_use = "an ask is sent when it is awaited"]
 pub struct RemoteAsk<M: RemoteMessage> {
     call: Call<M>,
@@ -37,7 +40,8 @@ impl<M: RemoteMessage> RemoteAsk<M> {
         }
     }
 
-    /// How long to wait for the answer, counted from when the ask is first awaited.
+    /// How long to wait for the answer, counted from when the ask is first awaited. In a handler,
+    /// not longer than the asker of its message waits.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.call.timeout = timeout;
         self
@@ -91,7 +95,8 @@ impl<M: RemoteMessage> RemoteTell<M> {
         }
     }
 
-    /// How long to wait until the bus has accepted it; past this the actor does not handle it.
+    /// How long to wait until the bus has accepted it; past this the actor does not handle it. In a
+    /// handler, not longer than the asker of its message waits.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.call.timeout = timeout;
         self
@@ -200,6 +205,7 @@ impl<M: RemoteMessage> Call<M> {
             reason: error.to_string(),
         })?;
         self.deadline.start(Some(self.timeout));
+        self.deadline.cut(Current::deadline());
         let Some(deadline) = self.deadline.at() else {
             return Err(AskError::BadRequest {
                 reason: format!("{:?} is too long for a timeout", self.timeout),
@@ -224,8 +230,8 @@ impl<M: RemoteMessage> Call<M> {
 
 impl<M> Drop for Call<M> {
     fn drop(&mut self) {
-        if let Some(sent) = &self.sent {
-            self.client.shared().in_flight().give_up(sent.id);
+        if let (Some(sent), Some(deadline)) = (&self.sent, self.deadline.at()) {
+            self.client.shared().abandon(sent.id, deadline);
         }
     }
 }

@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -22,6 +23,10 @@ const BATCH_BYTES: usize = 256 * 1024;
 /// the bus is slow and askers are impatient.
 const SORT_OUT: usize = 2 * MAX_REQUESTS;
 
+/// So many words that a request was given up may wait. Beyond it they are not said: its deadline
+/// ends the request as well.
+const MAX_CANCELS: usize = MAX_REQUESTS;
+
 #[derive(Default)]
 pub(super) struct Outbox {
     state: Mutex<State>,
@@ -34,6 +39,9 @@ struct State {
     /// The ids of what is to be sent; the book has the frames, so that those that were given up do
     /// not wait here.
     queue: VecDeque<u64>,
+    /// What is to be said of requests that were given to the connection and then given up. Nobody
+    /// waits for what becomes of that.
+    cancels: VecDeque<Bytes>,
     /// How many batches are under way.
     under_way: usize,
     /// The one under way is sent by an asker. Until it is done nobody sends another: so batches
@@ -54,7 +62,7 @@ impl Outbox {
     /// to wake the driver.
     pub(super) fn push(&self, id: u64, book: &InFlight) -> Option<(Batch, Shift)> {
         let mut state = self.lock();
-        let was_empty = state.queue.is_empty();
+        let was_empty = state.is_empty();
         if state.queue.len() >= SORT_OUT {
             state.queue.retain(|id| book.frame(*id).is_some());
         }
@@ -63,13 +71,26 @@ impl Outbox {
             state.under_way = 1;
             let shift = Shift::default();
             state.asker = Some(shift.clone());
-            return Some((gather(&mut state.queue, book), shift));
+            return Some((state.gather(book), shift));
         }
         drop(state);
         if was_empty {
             self.ready.notify_one();
         }
         None
+    }
+
+    /// Queues the word that a request was given up.
+    pub(super) fn push_cancel(&self, frame: Bytes) {
+        let mut state = self.lock();
+        let was_empty = state.is_empty();
+        if state.cancels.len() < MAX_CANCELS {
+            state.cancels.push_back(frame);
+        }
+        drop(state);
+        if was_empty {
+            self.ready.notify_one();
+        }
     }
 
     /// The next batch for the driver, without what nobody waits for any more; `None` if there is
@@ -80,8 +101,8 @@ impl Outbox {
         if state.asker.is_some() || state.under_way >= allowed {
             return None;
         }
-        let batch = gather(&mut state.queue, book);
-        if batch.ids.is_empty() {
+        let batch = state.gather(book);
+        if batch.frames.is_empty() {
             return None;
         }
         state.under_way += 1;
@@ -94,7 +115,7 @@ impl Outbox {
         let mut state = self.lock();
         state.under_way = state.under_way.saturating_sub(1);
         let was_asker = state.asker.take().is_some();
-        let wakes = was_asker && (end || !state.queue.is_empty());
+        let wakes = was_asker && (end || !state.is_empty());
         drop(state);
         if wakes {
             self.ready.notify_one();
@@ -110,7 +131,7 @@ impl Outbox {
 
     /// True if there are requests to send.
     pub(super) fn is_waited_for(&self) -> bool {
-        !self.lock().queue.is_empty()
+        !self.lock().is_empty()
     }
 
     /// Has the driver look.
@@ -137,26 +158,42 @@ impl Outbox {
         self.lock().queue.len()
     }
 
+    #[cfg(test)]
+    pub(super) fn cancels(&self) -> usize {
+        self.lock().cancels.len()
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn gather(queue: &mut VecDeque<u64>, book: &InFlight) -> Batch {
-    let mut batch = Batch::default();
-    let mut bytes = 0;
-    while batch.ids.len() < BATCH_FRAMES
-        && let Some(&id) = queue.front()
-    {
-        if let Some(frame) = book.frame(id) {
-            bytes += frame.len();
-            if bytes > BATCH_BYTES && !batch.ids.is_empty() {
-                break;
-            }
-            batch.ids.push(id);
-            batch.frames.push(frame.clone());
-        }
-        queue.pop_front();
+impl State {
+    fn is_empty(&self) -> bool {
+        self.queue.is_empty() && self.cancels.is_empty()
     }
-    batch
+
+    /// A batch of what waits. Cancels come first: the requests they are about went before.
+    fn gather(&mut self, book: &InFlight) -> Batch {
+        let cancels = self.cancels.len().min(BATCH_FRAMES);
+        let mut batch = Batch {
+            ids: Vec::new(),
+            frames: self.cancels.drain(..cancels).collect(),
+        };
+        let mut bytes = 0;
+        while batch.frames.len() < BATCH_FRAMES
+            && let Some(&id) = self.queue.front()
+        {
+            if let Some(frame) = book.frame(id) {
+                bytes += frame.len();
+                if bytes > BATCH_BYTES && !batch.ids.is_empty() {
+                    break;
+                }
+                batch.ids.push(id);
+                batch.frames.push(frame.clone());
+            }
+            self.queue.pop_front();
+        }
+        batch
+    }
 }

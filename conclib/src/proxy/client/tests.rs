@@ -1,7 +1,7 @@
 //! A client over a bus that does what a test says.
 
 use std::future::{Future, pending};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::task::{Context, Poll, Waker};
@@ -38,6 +38,8 @@ struct Far {
     epoch: AtomicU64,
     /// What has arrived in time, as numbers from 0 on.
     taken: Mutex<Vec<u64>>,
+    /// What of that was given up, in the same numbers.
+    cancelled: Mutex<Vec<u64>>,
     under_way: AtomicUsize,
     most_under_way: AtomicUsize,
 }
@@ -48,6 +50,7 @@ impl Far {
             way,
             epoch: AtomicU64::new(1),
             taken: Mutex::default(),
+            cancelled: Mutex::default(),
             under_way: AtomicUsize::new(0),
             most_under_way: AtomicUsize::new(0),
         })
@@ -65,6 +68,11 @@ impl Far {
         let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         taken.clone()
     }
+
+    fn cancelled(&self) -> Vec<u64> {
+        let cancelled = self.cancelled.lock();
+        cancelled.unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 #[async_trait]
@@ -79,12 +87,15 @@ impl ClientTransport for Far {
         self.travel().await;
         let lease = lease(self.epoch.load(SeqCst));
         if epoch == lease.epoch {
-            let ids = frames.iter().map(|frame| {
+            for frame in &frames {
                 let request = Received::decode(frame).unwrap();
-                request.origin.id.wrapping_sub(FIRST)
-            });
-            let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-            taken.extend(ids);
+                let place = match request.kind {
+                    Kind::Cancel => &self.cancelled,
+                    _ => &self.taken,
+                };
+                let mut place = place.lock().unwrap_or_else(PoisonError::into_inner);
+                place.push(request.origin.id.wrapping_sub(FIRST));
+            }
         }
         self.travel().await;
         self.under_way.fetch_sub(1, SeqCst);
@@ -259,4 +270,84 @@ fn a_client_ends_with_its_runtime() {
     assert_eq!(other.block_on(ask).unwrap(), Err(AskError::Closed));
     let late = other.block_on(async { client.ask("somebody", Nothing).await });
     assert_eq!(late, Err(AskError::Closed));
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_an_ask_that_was_sent_and_has_not_ended_is_cancelled() {
+    let bus = Far::new(5 * MS);
+    let client = over(bus.clone()).await;
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut begun = |mut ask: Pin<Box<RemoteAsk<Nothing>>>| {
+        assert!(ask.as_mut().poll(&mut cx).is_pending());
+        ask
+    };
+    let ask = || Box::pin(client.ask("somebody", Nothing));
+    let sent = begun(ask()); // 0, alone
+    let waiting = begun(ask()); // 1, while that is under way
+    drop(waiting); // never given to the connection
+    let patience = 15 * MS;
+    let late = client.ask("somebody", Nothing).timeout(patience); // 2, sent after 10 ms
+    assert!(matches!(late.await, Err(AskError::Timeout { .. })));
+    assert_eq!(bus.under_way.load(SeqCst), 1);
+    let mut told = Box::pin(client.tell("somebody", Nothing)); // 3
+    let patience = tokio::time::timeout(10 * MS, told.as_mut());
+    assert!(patience.await.is_err());
+    assert_eq!(bus.under_way.load(SeqCst), 1);
+    drop(told); // given to the connection
+    drop(sent);
+    drop(ask()); // never polled
+    sleep(50 * MS).await;
+    assert_eq!(bus.taken(), [0, 2, 3]);
+    assert_eq!(bus.cancelled(), [0]);
+    assert_eq!(client.in_flight(), 0);
+    assert!(client.shared().outbox.is_idle());
+}
+
+#[tokio::test(start_paused = true)]
+async fn cancels_of_many_travel_together_and_behind_their_asks() {
+    let bus = Far::new(MS);
+    let client = over(bus.clone()).await;
+    assert!(client.tell("somebody", Nothing).await.is_ok()); // says how far it is
+    let asks: Vec<_> = (0..1_000)
+        .map(|_| tokio::spawn(client.ask("somebody", Nothing)))
+        .collect();
+    sleep(20 * MS).await;
+    assert_eq!(bus.taken().len(), 1_001);
+    asks.iter().for_each(tokio::task::JoinHandle::abort);
+    let next = client.tell("somebody", Nothing);
+    assert!(next.await.is_ok());
+    sleep(20 * MS).await;
+    let mut cancelled = bus.cancelled();
+    cancelled.sort_unstable();
+    assert!(cancelled.into_iter().eq(1..=1_000));
+}
+
+#[tokio::test]
+async fn what_was_given_up_does_not_fill_the_outbox_of_a_stalled_bus_nor_wake_a_closed_client() {
+    let client = over(Arc::new(Stalled)).await;
+    let shared = client.shared();
+    for _ in 0..5 {
+        let book = || shared.in_flight();
+        let ids: Vec<u64> = (0..MAX_REQUESTS)
+            .map(|_| {
+                let id = book().check(1).unwrap();
+                drop(book().insert(id, Bytes::new(), 1, false));
+                id
+            })
+            .collect();
+        book().given(&ids, Epoch(1));
+        for id in ids {
+            shared.abandon(id, Instant::now() + MS);
+        }
+    }
+    assert_eq!(client.in_flight(), 0);
+    assert_eq!(shared.outbox.cancels(), MAX_REQUESTS);
+
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut ask = Box::pin(client.ask("somebody", Nothing));
+    assert!(ask.as_mut().poll(&mut cx).is_pending());
+    client.shutdown().await;
+    let before = shared.outbox.cancels();
+    drop(ask);
+    assert_eq!(shared.outbox.cancels(), before);
 }

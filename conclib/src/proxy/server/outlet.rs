@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::future::{Future, poll_fn};
 use std::mem;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -21,8 +21,10 @@ use crate::proxy::frame::{Answer, encode_reply};
 use crate::proxy::noise::Noise;
 use crate::proxy::transport::{Epoch, ServerTransport, TransportError};
 use crate::proxy::windows::Windows;
-use crate::responder::{ClientId, Origin, Outcome, ResponseSink};
+use crate::responder::{ClientId, Origin, Outcome, Responder, ResponseSink};
 use crate::system::spawn_task;
+
+use super::cancelled::GivenUp;
 
 /// A published frame holds about this many bytes; a larger answer goes alone.
 const PUBLISH_BYTES: usize = 256 * 1024;
@@ -60,6 +62,8 @@ pub(super) struct Outlet {
     emptied: Notify,
     /// Room for frames that are published again.
     again: Arc<Semaphore>,
+    /// The requests whose answers nobody waits for any more.
+    given_up: GivenUp,
     noise: Noise,
 }
 
@@ -100,6 +104,7 @@ impl Outlet {
             filled: Notify::new(),
             emptied: Notify::new(),
             again: Arc::new(Semaphore::new(MAX_AGAIN)),
+            given_up: GivenUp::default(),
             noise: Noise::default(),
         }
     }
@@ -113,6 +118,22 @@ impl Outlet {
     pub(super) fn refuse(&self, origin: Origin, error: AskError) {
         self.expect();
         self.respond(origin, None, Err(error));
+    }
+
+    /// A client has given a request up.
+    pub(super) fn give_up(&self, origin: Origin, deadline: Instant, now: Instant) {
+        if let Some(responder) = self.given_up.insert(origin, deadline, now) {
+            responder.give_up(); // outside the lock: it wakes a handler
+        }
+    }
+
+    /// An ask that was taken gets no answer.
+    fn expect_no_more(&self) {
+        let mut state = self.lock();
+        state.expected = state.expected.saturating_sub(1);
+        if state.is_idle() {
+            self.emptied.notify_waiters();
+        }
     }
 
     /// Waits until every ask that was taken is answered and every answer is published.
@@ -199,7 +220,27 @@ impl State {
 }
 
 impl ResponseSink for Outlet {
+    fn is_given_up(&self, origin: Origin) -> bool {
+        self.given_up.contains(origin)
+    }
+
+    fn forget(&self, origin: Origin) {
+        self.given_up.remove(origin);
+        self.expect_no_more();
+    }
+
+    fn watch(&self, origin: Origin, responder: Weak<Responder>) {
+        self.given_up.watch(origin, responder);
+    }
+
+    fn unwatch(&self, origin: Origin) {
+        self.given_up.unwatch(origin);
+    }
+
     fn respond(&self, origin: Origin, deadline: Option<Instant>, mut outcome: Outcome) {
+        if self.given_up.remove(origin) {
+            return self.expect_no_more();
+        }
         let limit = self.limit;
         if let Ok(contents) = &outcome
             && contents.len() > limit

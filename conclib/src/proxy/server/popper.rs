@@ -242,7 +242,11 @@ impl Popper {
         match request.kind {
             // Anybody can write one; it counts only when we are to stop.
             Kind::Wake if self.shared.stop.is_cancelled() => return Next::Refuse,
-            Kind::Wake | Kind::Cancel => {}
+            Kind::Wake => {}
+            Kind::Cancel => {
+                let deadline = self.shared.clock.to_local(request.deadline, now, HORIZON);
+                self.outlet.give_up(request.origin, deadline, now);
+            }
             Kind::Ask | Kind::Tell => self.deliver(frame.len(), request, mode, now),
         }
         Next::Serve

@@ -108,22 +108,18 @@ impl Server {
         }
     }
 
-    /// Sees to it that what is left of the epoch before ends, should we end before our first
+    /// Sees to it that what is left of the epochs before ends, should we end before our first
     /// renewal.
-    async fn limit_leftovers(&self, previous: u64) {
-        if previous == 0 {
-            return;
-        }
-        let arguments = vec![
-            self.names.inbox(Epoch(previous)).into(),
-            duration(LEFTOVERS),
-        ];
-        let limited = async {
-            let link = self.commands.link()?;
-            link.request("PEXPIRE", arguments, LEASE_COMMAND).await
-        };
-        if let Err(error) = limited.await {
-            tracing::debug!(%error, "the inbox of the epoch before got no end");
+    async fn limit_leftovers(&self) {
+        for epoch in self.former.epochs() {
+            let arguments = vec![self.names.inbox(epoch).into(), duration(LEFTOVERS)];
+            let limited = async {
+                let link = self.commands.link()?;
+                link.request("PEXPIRE", arguments, LEASE_COMMAND).await
+            };
+            if let Err(error) = limited.await {
+                return tracing::debug!(%error, "the inbox of an epoch before got no end");
+            }
         }
     }
 
@@ -253,7 +249,7 @@ impl ServerTransport for Server {
             return Err(unexpected());
         };
         self.former.succeed(Epoch(*previous), Epoch(*epoch));
-        self.limit_leftovers(*previous).await;
+        self.limit_leftovers().await;
         Ok(Acquired::Granted {
             epoch: Epoch(*epoch),
             now: BusTime(*now),

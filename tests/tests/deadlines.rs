@@ -1,0 +1,429 @@
+//! The deadline of the message in hand is that of what its handler asks, and what is past it is not
+//! handled. Time is paused.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::time::Duration;
+
+use conclib::prelude::*;
+use conclib::test::Probe;
+use conclib::{Delivered, Pool, Restart};
+use conclib_tests::{TestResult, within};
+use tokio::time::{Instant, sleep};
+
+const MS: Duration = Duration::from_millis(1);
+
+/// What an ask within a handler came to, and how long that took.
+type Ended = (Result<u32, AskError>, Duration);
+
+fn late(delivered: Delivered) -> AskError {
+    AskError::Timeout { delivered }
+}
+
+#[derive(ActorMessage, Clone)]
+#[message(local, response = u32)]
+struct Work(Duration);
+
+/// Works for as long as it is told, and counts what it began with.
+#[derive(Actor)]
+#[actor(mailbox = 2)]
+struct Worker(Arc<AtomicUsize>);
+
+#[handlers]
+impl Worker {
+    #[handler]
+    async fn work(&mut self, Work(time): Work) -> u32 {
+        self.0.fetch_add(1, SeqCst);
+        sleep(time).await;
+        7
+    }
+}
+
+async fn worker(system: &ActorSystem) -> (ActorRef<Worker>, Arc<AtomicUsize>) {
+    let begun = Arc::new(AtomicUsize::new(0));
+    let worker = system.spawn(Worker(begun.clone())).await;
+    (worker.unwrap(), begun)
+}
+
+const LONG: Work = Work(Duration::from_secs(3600));
+
+/// Works for a while, then asks for work with the patience of its own.
+#[derive(ActorMessage, Clone)]
+#[message(local, response = Ended)]
+struct PassOn {
+    first: Duration,
+    patience: Option<Duration>,
+    work: Work,
+}
+
+/// Hears what became of that, whoever else does.
+#[derive(ActorMessage)]
+#[message(local)]
+struct Heard(Ended);
+
+#[derive(Actor)]
+struct Middle {
+    to: Recipient<Work>,
+    log: Recipient<Heard>,
+}
+
+#[handlers]
+impl Middle {
+    #[handler]
+    async fn pass_on(&mut self, message: PassOn) -> Ended {
+        sleep(message.first).await;
+        let start = Instant::now();
+        let ask = self.to.ask(message.work);
+        let answer = match message.patience {
+            Some(patience) => ask.timeout(patience).await,
+            None => ask.await,
+        };
+        let ended = (answer, start.elapsed());
+        // Past the deadline as well: there is room.
+        self.log.tell(Heard(ended.clone())).await.unwrap();
+        ended
+    }
+}
+
+/// A middle over a worker, and what it hears.
+async fn middle(
+    system: &ActorSystem,
+    to: Recipient<Work>,
+) -> Result<(ActorRef<Middle>, Probe<Heard>), Box<dyn std::error::Error>> {
+    let heard = Probe::<Heard>::spawn(system)
+        .timeout(Duration::from_secs(10_000))
+        .await?;
+    let log = heard.recipient();
+    let middle = system.spawn(Middle { to, log }).await?;
+    Ok((middle, heard))
+}
+
+fn at_once(patience: Option<Duration>, work: Work) -> PassOn {
+    PassOn {
+        first: Duration::ZERO,
+        patience,
+        work,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_handler_asks_takes_no_longer_than_its_asker_waits() -> TestResult {
+    let own = [
+        (None, 100),
+        (Some(3600 * 1000), 100), // cut
+        (Some(40), 40),           // shorter, it wins
+    ];
+    for (patience, takes) in own {
+        let system = ActorSystem::new();
+        let (worker, _) = worker(&system).await;
+        let (middle, heard) = middle(&system, worker.recipient()).await?;
+        let message = at_once(patience.map(|ms| ms * MS), LONG);
+        let asked = middle.ask(message).timeout(100 * MS).await;
+        let Heard((inner, took)) = heard.expect().await;
+        assert_eq!(inner, Err(late(Delivered::Accepted)), "{patience:?}");
+        assert_eq!(took, takes * MS, "{patience:?}");
+        // The timers of both fire at once.
+        match asked {
+            Ok((inner, _)) => assert!(takes < 100 && inner.is_err()),
+            Err(error) => assert_eq!((error, takes), (late(Delivered::Accepted), 100)),
+        }
+        worker.kill();
+    }
+    Ok(())
+}
+
+/// Asks a middle, as a middle asks a worker.
+#[derive(ActorMessage)]
+#[message(local, response = ())]
+struct Begin(PassOn);
+
+#[derive(Actor)]
+struct Top(ActorRef<Middle>);
+
+#[handlers]
+impl Top {
+    #[handler]
+    async fn begin(&mut self, Begin(message): Begin) -> Result<(), Failure> {
+        let (answer, _took) = self.0.ask(message).timeout(1000 * MS).await?;
+        answer?;
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_chain_ends_by_the_first_deadline() -> TestResult {
+    let system = ActorSystem::new();
+    let (worker, begun) = worker(&system).await;
+    let (middle, heard) = middle(&system, worker.recipient()).await?;
+    let top = system.spawn(Top(middle)).await?;
+    let message = PassOn {
+        first: 30 * MS,
+        patience: None,
+        work: LONG,
+    };
+    let start = Instant::now();
+    let asked = top.ask(Begin(message)).timeout(100 * MS).await;
+    assert!(asked.is_err());
+    assert_eq!(start.elapsed(), 100 * MS);
+    let Heard((inner, took)) = heard.expect().await;
+    assert_eq!(inner, Err(late(Delivered::Accepted)));
+    assert_eq!((took, start.elapsed()), (70 * MS, 100 * MS));
+    assert_eq!(begun.load(SeqCst), 1);
+    worker.kill();
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_nothing_is_left_nothing_is_asked() -> TestResult {
+    let system = ActorSystem::new();
+    let (worker, begun) = worker(&system).await;
+    let (middle, heard) = middle(&system, worker.recipient()).await?;
+    let message = PassOn {
+        first: 100 * MS,
+        patience: Some(MS),
+        work: Work(MS),
+    };
+    let asked = middle.ask(message).timeout(50 * MS).await;
+    assert_eq!(asked, Err(late(Delivered::Accepted)));
+    let Heard(inner) = heard.expect().await;
+    assert_eq!(inner, (Err(late(Delivered::No)), Duration::ZERO));
+    assert_eq!(begun.load(SeqCst), 0);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_without_a_deadline_inherits_none_from_another() -> TestResult {
+    let system = ActorSystem::new();
+    let (worker_one, _) = worker(&system).await;
+    let (worker_two, _) = worker(&system).await;
+    let (one, heard) = middle(&system, worker_one.recipient()).await?;
+    let (two, _heard) = middle(&system, worker_two.recipient()).await?;
+    // They run on the same thread, by turns, and begin to ask when the other is in its handler.
+    let message = |first: u32, work: u32| PassOn {
+        first: first * MS,
+        patience: None,
+        work: Work(work * MS),
+    };
+    let limited = one.ask(message(10, 1000)).timeout(50 * MS);
+    let (limited, free) = tokio::join!(limited, two.ask(message(20, 1000)));
+    assert!(limited.is_err());
+    assert_eq!(heard.expect().await.0.1, 40 * MS);
+    assert_eq!(free, Ok((Ok(7), 1000 * MS)));
+    // Nor does the next message of the same actor.
+    let free = one.ask(message(0, 1000)).await?;
+    assert_eq!(free.0, Ok(7));
+    Ok(())
+}
+
+#[derive(ActorMessage)]
+#[message(local)]
+struct Explode;
+
+#[derive(Actor)]
+struct Fragile(Recipient<Work>);
+
+#[handlers]
+impl Fragile {
+    #[handler]
+    async fn explode(&mut self, _: Explode) {
+        sleep(MS).await;
+        panic!("on purpose");
+    }
+
+    #[handler]
+    async fn work(&mut self, message: Work) -> Result<u32, Failure> {
+        Ok(self.0.ask(message).await?)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_ends_with_the_life_in_which_it_was_in_hand() -> TestResult {
+    let system = ActorSystem::new();
+    let (worker, _) = worker(&system).await;
+    let to = worker.recipient();
+    let fragile = system
+        .supervise(move || std::future::ready(Fragile(to.clone())))
+        .restart(Restart::OnFailure)
+        .await?;
+    let asked = fragile.ask(Explode).timeout(100 * MS).await;
+    assert_eq!(asked, Err(AskError::Failed));
+    assert_eq!(fragile.ask(Work(1000 * MS)).await, Ok(7));
+    Ok(())
+}
+
+/// Asks from a task of its own.
+#[derive(ActorMessage)]
+#[message(local, response = u32)]
+struct Detach(Work);
+
+/// Tells until it has to wait for room, and says how the last tell ended.
+#[derive(ActorMessage)]
+#[message(local, response = ())]
+struct Flood;
+
+#[derive(Actor)]
+struct Detached {
+    to: Recipient<Work>,
+    log: Recipient<Heard>,
+}
+
+#[handlers]
+impl Detached {
+    #[handler]
+    fn detach(&mut self, Detach(work): Detach, reply: Reply<u32>) {
+        let (ask, log) = (self.to.ask(work), self.log.clone());
+        tokio::spawn(async move {
+            let start = Instant::now();
+            let answer = ask.await;
+            let _nobody_need_hear = log.tell(Heard((answer, start.elapsed()))).await;
+            reply.send(1);
+        });
+    }
+
+    #[handler]
+    async fn flood(&mut self, _: Flood) {
+        let start = Instant::now();
+        loop {
+            if let Err(back) = self.to.tell(LONG).await {
+                assert_eq!(back.message.0, LONG.0);
+                let heard = Heard((Err(back.reason), start.elapsed()));
+                return self.log.tell(heard).await.unwrap();
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn tasks_of_its_own_inherit_nothing() -> TestResult {
+    let system = ActorSystem::new();
+    let (worker, _) = worker(&system).await;
+    let (_, heard) = middle(&system, worker.recipient()).await?;
+    let (to, log) = (worker.recipient(), heard.recipient());
+    let detached = system.spawn(Detached { to, log }).await?;
+    let asked = detached
+        .ask(Detach(Work(1000 * MS)))
+        .timeout(100 * MS)
+        .await;
+    assert_eq!(asked, Err(late(Delivered::Accepted)));
+    assert_eq!(heard.expect().await.0, (Ok(7), 1000 * MS));
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tell_that_waits_for_room_waits_no_longer_either() -> TestResult {
+    let system = ActorSystem::new();
+    let (worker, _) = worker(&system).await;
+    let (_, heard) = middle(&system, worker.recipient()).await?;
+    let (to, log) = (worker.recipient(), heard.recipient());
+    let detached = system.spawn(Detached { to, log }).await?;
+    let asked = detached.ask(Flood).timeout(100 * MS).await;
+    assert_eq!(asked, Err(late(Delivered::Accepted)));
+    let ended = heard.expect().await.0;
+    assert_eq!(ended, (Err(late(Delivered::No)), 100 * MS));
+    worker.kill();
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_past_its_deadline_is_not_handled_and_its_asker_knows() -> TestResult {
+    let system = ActorSystem::new();
+    let (worker, begun) = worker(&system).await;
+    let first = tokio::spawn(worker.ask(Work(100 * MS)));
+    tokio::task::yield_now().await;
+    let second = worker.ask(Work(MS)).timeout(50 * MS).await;
+    assert_eq!(second, Err(late(Delivered::No)), "nobody had begun");
+    assert_eq!(within(first).await?, Ok(7));
+    let third = worker.ask(Work(100 * MS)).timeout(50 * MS).await;
+    assert_eq!(third, Err(late(Delivered::Accepted)), "it was in hand");
+    assert_eq!(worker.ask(Work(MS)).await, Ok(7));
+    assert_eq!(begun.load(SeqCst), 3);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_goes_before_the_deadline_takes_the_message_back() -> TestResult {
+    let system = ActorSystem::new();
+    let (worker, begun) = worker(&system).await;
+    let first = tokio::spawn(worker.ask(Work(100 * MS)));
+    tokio::task::yield_now().await;
+    let with = tokio::spawn(worker.ask(Work(MS)).timeout(5000 * MS));
+    let without = tokio::spawn(worker.ask(Work(MS)));
+    tokio::task::yield_now().await;
+    with.abort();
+    without.abort();
+    assert_eq!(within(first).await?, Ok(7));
+    assert_eq!(worker.ask(Work(MS)).await, Ok(7));
+    // The one without a deadline is handled all the same.
+    assert_eq!(begun.load(SeqCst), 3);
+    Ok(())
+}
+
+/// Hands its work on.
+#[derive(Actor)]
+struct Desk(ActorRef<Worker>);
+
+#[handlers]
+impl Desk {
+    #[handler]
+    async fn work(&mut self, message: Work, reply: Reply<u32>) -> Result<(), Failure> {
+        self.0.forward(message, reply).await?;
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_goes_along_where_a_message_is_handed_on() -> TestResult {
+    let system = ActorSystem::new();
+    let (worker, begun) = worker(&system).await;
+    let desk = system.spawn(Desk(worker.clone())).await?;
+    let first = tokio::spawn(worker.ask(Work(100 * MS)));
+    tokio::task::yield_now().await;
+    let asked = desk.ask(Work(MS)).timeout(50 * MS).await;
+    assert_eq!(
+        asked,
+        Err(late(Delivered::Accepted)),
+        "the desk had it in hand"
+    );
+    assert_eq!(within(first).await?, Ok(7));
+    assert_eq!(worker.ask(Work(MS)).await, Ok(7));
+    assert_eq!(begun.load(SeqCst), 2);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pool_hands_on_and_its_workers_look_at_the_deadline() -> TestResult {
+    let system = ActorSystem::new();
+    let begun = Arc::new(AtomicUsize::new(0));
+    let counter = begun.clone();
+    let make = move || std::future::ready(Worker(counter.clone()));
+    let pool = system.spawn(Pool::new(1, make)).await?;
+    let first = tokio::spawn(pool.ask(Work(100 * MS)));
+    tokio::task::yield_now().await;
+    let second = pool.ask(Work(MS)).timeout(50 * MS).await;
+    assert_eq!(second, Err(late(Delivered::No)));
+    assert_eq!(within(first).await?, Ok(7));
+    let third = pool.ask(Work(100 * MS)).timeout(50 * MS).await;
+    assert_eq!(third, Err(late(Delivered::Accepted)));
+    assert_eq!(pool.ask(Work(MS)).await, Ok(7));
+    assert_eq!(begun.load(SeqCst), 3);
+    Ok(())
+}
+
+#[test]
+fn a_thread_that_waits_takes_its_message_back_too() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let system = ActorSystem::new();
+    let (worker, begun, first) = runtime.block_on(async {
+        let (worker, begun) = worker(&system).await;
+        let first = tokio::spawn(worker.ask(LONG));
+        while begun.load(SeqCst) == 0 {
+            tokio::task::yield_now().await;
+        }
+        (worker, begun, first)
+    });
+    let asked = worker.ask(Work(MS)).timeout(10 * MS).blocking();
+    assert_eq!(asked, Err(late(Delivered::No)));
+    assert_eq!(begun.load(SeqCst), 1);
+    worker.kill();
+    assert!(runtime.block_on(first).unwrap().is_err());
+}
