@@ -6,7 +6,7 @@ use conclib_tests::random::Random;
 use conclib_tests::relay::{Mode, Way};
 use tokio::time::sleep;
 
-use crate::stage::Stage;
+use crate::stage::{Stage, Start};
 
 /// What goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -14,6 +14,8 @@ pub(crate) enum Fault {
     RedisRestarted,
     RedisKilled,
     RedisRestartedEmpty,
+    /// It comes back with data of a moment before: requests that were taken are there again.
+    RedisSetBack,
     RedisPaused,
     ConnectionKilled,
     ConnectionCut,
@@ -35,10 +37,11 @@ pub(crate) enum Fault {
 use Fault::*;
 
 impl Fault {
-    pub(crate) const ALL: [Self; 19] = [
+    pub(crate) const ALL: [Self; 20] = [
         RedisRestarted,
         RedisKilled,
         RedisRestartedEmpty,
+        RedisSetBack,
         RedisPaused,
         ConnectionKilled,
         ConnectionCut,
@@ -56,11 +59,6 @@ impl Fault {
         ActorsSuspended,
         ClientSuspended,
     ];
-
-    /// Redis has forgotten what it had.
-    pub(crate) fn loses_data(self) -> bool {
-        matches!(self, RedisRestartedEmpty | AllFlushed)
-    }
 }
 
 /// The kinds of connections, by their names.
@@ -80,14 +78,24 @@ fn millis(chance: &mut Random, from: u32, to: u32) -> Duration {
 }
 
 impl Stage {
-    /// Lets something go wrong, until it is over.
+    /// Lets something go wrong, until it is over. These are with Redis itself.
     pub(crate) async fn inject(&mut self, fault: Fault, chance: &mut Random) {
         match fault {
             RedisRestarted => self.redis.restart("TERM", millis(chance, 1, 800)).await,
             RedisKilled => self.redis.restart("KILL", millis(chance, 1, 800)).await,
             RedisRestartedEmpty => {
-                self.redis.forgets = true;
+                self.redis.next = Start::Empty;
                 self.redis.restart("KILL", millis(chance, 1, 400)).await;
+            }
+            RedisSetBack => {
+                // Requests wait in the inbox when the copy is made, and are taken after it.
+                self.actors.suspend().await;
+                sleep(millis(chance, 50, 300)).await;
+                self.redis.copy();
+                self.actors.signal("CONT").await;
+                sleep(millis(chance, 50, 500)).await;
+                self.redis.next = Start::FromCopy;
+                self.redis.restart("KILL", Duration::from_millis(1)).await;
             }
             RedisPaused => {
                 let pause = if chance.one_in(2) {
@@ -97,6 +105,13 @@ impl Stage {
                 };
                 self.redis.suspend(pause).await;
             }
+            _ => self.with_a_line(fault, chance).await,
+        }
+    }
+
+    /// With the connections.
+    async fn with_a_line(&mut self, fault: Fault, chance: &mut Random) {
+        match fault {
             ConnectionKilled => {
                 let kind = chance.of(&KINDS);
                 self.redis.kill_connections(kind).await;
@@ -145,6 +160,13 @@ impl Stage {
                 self.relay.refuse(false);
             }
             SlowSubscriber => self.slow_subscriber(chance).await,
+            _ => self.with_the_data(fault, chance).await,
+        }
+    }
+
+    /// With what Redis holds.
+    async fn with_the_data(&mut self, fault: Fault, chance: &mut Random) {
+        match fault {
             OutOfMemory => {
                 self.redis
                     .command(&["CONFIG", "SET", "maxmemory", "1"])
@@ -158,6 +180,13 @@ impl Stage {
             LeaseDeleted => drop(self.redis.command(&["DEL", "conclib:{n:main}:lease"]).await),
             LeaseTaken => self.redis.take_lease(millis(chance, 200, 3_000)).await,
             AllFlushed => drop(self.redis.command(&["FLUSHALL"]).await),
+            _ => self.with_a_process(fault, chance).await,
+        }
+    }
+
+    /// With the other processes.
+    async fn with_a_process(&mut self, fault: Fault, chance: &mut Random) {
+        match fault {
             ActorsKilled => self.restart_actors().await,
             ActorsSuspended => {
                 let time = millis(chance, 200, 9_000);
@@ -172,6 +201,7 @@ impl Stage {
                 sleep(millis(chance, 200, 4_000)).await;
                 client.signal("CONT").await;
             }
+            _ => unreachable!("{fault:?}"),
         }
     }
 

@@ -182,8 +182,19 @@ pub(crate) struct Redis {
     pub(crate) address: SocketAddr,
     folder: PathBuf,
     process: Child,
-    /// The next restart begins without data.
-    pub(crate) forgets: bool,
+    /// With which data it starts the next time.
+    pub(crate) next: Start,
+}
+
+/// With which data a Redis starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Start {
+    /// Its own.
+    #[default]
+    AsItWas,
+    Empty,
+    /// Those of the last copy.
+    FromCopy,
 }
 
 impl Redis {
@@ -197,7 +208,7 @@ impl Redis {
             address,
             folder,
             process,
-            forgets: false,
+            next: Start::AsItWas,
         };
         redis.is_up().await;
         redis
@@ -215,12 +226,34 @@ impl Redis {
     pub(crate) async fn restart(&mut self, how: &str, gap: Duration) {
         self.signal(how).await;
         self.process.wait().await.unwrap();
-        if std::mem::take(&mut self.forgets) {
+        let start = std::mem::take(&mut self.next);
+        if start != Start::AsItWas {
             std::fs::remove_dir_all(&self.folder).unwrap();
+        }
+        if start == Start::FromCopy {
+            std::fs::rename(self.copied(), &self.folder).unwrap();
         }
         sleep(gap).await;
         self.process = spawn(self.address, &self.folder);
         self.is_up().await;
+    }
+
+    /// Copies what it has on disk.
+    pub(crate) fn copy(&self) {
+        let (from, to) = (
+            self.folder.join("appendonlydir"),
+            self.copied().join("appendonlydir"),
+        );
+        drop(std::fs::remove_dir_all(self.copied()));
+        std::fs::create_dir_all(&to).unwrap();
+        for file in std::fs::read_dir(from).unwrap() {
+            let file = file.unwrap();
+            std::fs::copy(file.path(), to.join(file.file_name())).unwrap();
+        }
+    }
+
+    fn copied(&self) -> PathBuf {
+        self.folder.with_extension("copy")
     }
 
     pub(crate) async fn suspend(&self, time: Duration) {

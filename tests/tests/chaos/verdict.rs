@@ -156,7 +156,11 @@ impl Verdict {
 
 /// True if a process was suspended in that time: it can neither end an ask nor look at a clock.
 fn was_suspended(injected: &[Injected], from: u64, to: u64) -> bool {
-    let suspends = [Fault::ClientSuspended, Fault::ActorsSuspended];
+    let suspends = [
+        Fault::ClientSuspended,
+        Fault::ActorsSuspended,
+        Fault::RedisSetBack,
+    ];
     injected
         .iter()
         .any(|fault| suspends.contains(&fault.fault) && fault.from <= to && from <= fault.to + 50)
