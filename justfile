@@ -19,6 +19,10 @@ chaos seconds="120":
     CONCLIB_CHAOS_SECONDS={{seconds}} \
         cargo test -p conclib-tests --all-features --test chaos -- --nocapture
 
+# What nobody would write, for everything that reads: each target for so many seconds.
+fuzz seconds="60":
+    CONCLIB_FUZZ_SECONDS={{seconds}} cargo test -p conclib --all-features --lib fuzz -- --nocapture
+
 # Format and lints, as strict as the CI.
 lint:
     cargo fmt --all --check

@@ -4,12 +4,12 @@ use proc_macro2::TokenStream;
 use quote::quote;
 use syn::{Attribute, DeriveInput, Generics, LitInt, LitStr, parse_quote};
 
-use crate::attr::{Errors, problem_of_name, read_options, value};
+use crate::attr::{Errors, flag, problem_of_name, read_options, value};
 use periodic::Periodic;
 
 mod periodic;
 
-const OPTIONS: &[&str] = &["urn", "mailbox"];
+const OPTIONS: &[&str] = &["urn", "mailbox", "private"];
 
 /// The longest URN, as in `conclib::MAX_URN_BYTES`.
 const MAX_URN_BYTES: usize = 255;
@@ -28,6 +28,8 @@ struct Actor<'a> {
     input: &'a DeriveInput,
     urn: Option<LitStr>,
     mailbox: Option<LitInt>,
+    /// Other processes do not find it.
+    private: bool,
     ticks: Vec<Periodic>,
 }
 
@@ -37,6 +39,7 @@ impl<'a> Actor<'a> {
             input,
             urn: None,
             mailbox: None,
+            private: false,
             ticks: Vec::new(),
         };
         let mut seen = Vec::new();
@@ -58,7 +61,8 @@ impl<'a> Actor<'a> {
         read_options(attribute, OPTIONS, seen, |option, meta| {
             match option {
                 "urn" => self.urn = Some(value(meta, "urn = \"user/42\"")?),
-                _ => self.mailbox = Some(value(meta, "mailbox = 256")?),
+                "mailbox" => self.mailbox = Some(value(meta, "mailbox = 256")?),
+                _ => self.private = flag(meta, "private")?,
             }
             Ok(())
         })
@@ -107,6 +111,11 @@ impl<'a> Actor<'a> {
             .mailbox
             .as_ref()
             .map(|mailbox| quote!(const MAILBOX: ::core::primitive::usize = #mailbox;));
+        let private = self.private.then(|| {
+            quote!(
+                const PRIVATE: ::core::primitive::bool = true;
+            )
+        });
         let ticks_fn = (!self.ticks.is_empty()).then(|| {
             quote! {
                 fn ticks() -> &'static [::conclib::Tick<Self>] {
@@ -128,6 +137,7 @@ impl<'a> Actor<'a> {
             impl #impl_generics ::conclib::Actor for #ident #ty_generics #where_clause {
                 #urn
                 #mailbox
+                #private
                 #ticks_fn
             }
             #periodic

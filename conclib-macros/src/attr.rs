@@ -3,11 +3,11 @@
 use std::fmt::Display;
 use std::time::Duration;
 
-use proc_macro2::{Span, TokenStream};
+use proc_macro2::{Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote};
 use syn::meta::ParseNestedMeta;
 use syn::parse::{Parse, ParseBuffer};
-use syn::{Attribute, GenericArgument, LitStr, PathArguments, PathSegment, Type};
+use syn::{Attribute, GenericArgument, LitStr, PathArguments, PathSegment, Token, Type};
 
 /// The mistakes found so far.
 #[derive(Default)]
@@ -72,6 +72,27 @@ pub(crate) fn value<T: Parse>(meta: &ParseNestedMeta<'_>, example: &str) -> syn:
     meta.value()
         .and_then(ParseBuffer::parse)
         .map_err(|error| syn::Error::new(error.span(), format!("write for example `{example}`")))
+}
+
+/// An option that is there or not: nothing may follow it.
+pub(crate) fn flag(meta: &ParseNestedMeta<'_>, name: &str) -> syn::Result<bool> {
+    if meta.input.is_empty() || meta.input.peek(Token![,]) {
+        return Ok(true);
+    }
+    let problem = format!("`{name}` has no value: write `{name}`, or leave it out");
+    let rest = meta.input.cursor();
+    let rest = rest.token_stream();
+    let wrong: TokenStream = rest
+        .into_iter()
+        .take_while(|token| !is_comma(token))
+        .collect();
+    // The rest of the attribute says nothing about this mistake.
+    meta.input.parse::<TokenStream>()?;
+    Err(syn::Error::new_spanned(wrong, problem))
+}
+
+fn is_comma(token: &TokenTree) -> bool {
+    matches!(token, TokenTree::Punct(mark) if mark.as_char() == ',')
 }
 
 /// "`a`, `b` and `c`".

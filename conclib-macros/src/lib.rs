@@ -42,6 +42,10 @@ pub fn actor_message(input: TokenStream) -> TokenStream {
 /// |---|---|---|
 /// | `urn = "…"` | the URN of every actor of this type | the spawner's, or generated |
 /// | `mailbox = 256` | how many messages may wait | 1024 |
+/// | `private` | other processes do not find it | they do, if there is a proxy |
+///
+/// A *private* actor is one for its own process alone: whoever asks for it over the bus hears
+/// `ActorNotFound`, as if nobody lived at its URN. A `Pool` of private workers is private itself.
 ///
 /// Each `#[periodic(tick = Beat, every = "500ms")]` adds a message that the actor is sent
 /// regularly, at an interval or, with `cron = "0 */5 * * * *"` instead of `every`, at moments of the

@@ -11,6 +11,9 @@ use crate::attr::{
 
 const OPTIONS: &[&str] = &["response", "name", "local"];
 
+/// The longest name on the wire: a longer one is not sent.
+const MAX_NAME_BYTES: usize = 255;
+
 pub(crate) fn derive(input: &DeriveInput) -> TokenStream {
     let mut errors = Errors::default();
     let mut message = Message::parse(input, &mut errors);
@@ -79,7 +82,10 @@ impl<'a> Message<'a> {
             self.response = response;
         }
         if let Some(name) = &self.name {
-            if let Some(problem) = problem_of_name(&name.value()) {
+            let text = name.value();
+            let too_long = (text.len() > MAX_NAME_BYTES)
+                .then(|| format!("{} bytes are more than {MAX_NAME_BYTES}", text.len()));
+            if let Some(problem) = problem_of_name(&text).or(too_long) {
                 errors.at(
                     name,
                     format!(

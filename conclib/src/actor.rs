@@ -180,6 +180,11 @@ pub trait Actor: Handlers {
     /// How many messages may wait in its mailbox.
     const MAILBOX: usize = DEFAULT_MAILBOX;
 
+    /// True if other processes do not find it: over the bus they hear
+    /// [`ActorNotFound`](crate::AskError::ActorNotFound), as if nobody lived at its URN. Within the
+    /// process it is an actor like any other. `#[actor(private)]` sets it.
+    const PRIVATE: bool = false;
+
     /// The messages that it is sent at regular intervals; see
     /// [`PeriodicActor`](crate::PeriodicActor).
     fn ticks() -> &'static [Tick<Self>] {

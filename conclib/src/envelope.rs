@@ -15,7 +15,14 @@ use crate::reply::{Reply, ReplyReceiver};
 use crate::responder::{HeldBytes, Origin, Outcome, Responder, ResponseSink};
 use crate::urn::Urn;
 
-/// Free-form text that travels with a request, such as a trace id.
+/// How many attributes a request can have.
+pub const MAX_ATTRIBUTES: usize = 64;
+
+/// How many bytes the names and values of a request's attributes can have, together.
+pub const MAX_ATTRIBUTE_BYTES: usize = 16 * 1024;
+
+/// Free-form text that travels with a request, such as a trace id: at most [`MAX_ATTRIBUTES`] pairs,
+/// and [`MAX_ATTRIBUTE_BYTES`].
 pub type Attributes = BTreeMap<String, String>;
 
 /// A request from another process, undecoded.

@@ -66,6 +66,7 @@
 //! | be asked from other processes | [`start_proxy`], [`Config`] |
 //! | ask actors of other processes | [`ProxyClient`], [`AskError`] |
 //! | take messages as they come | [`RequestEnvelope`] |
+//! | let in who may, to what they may | [`Config::acl`], `rediss://`, `#[actor(private)]`; `docs/security.md` |
 //! | start Redis or a web server | `start_redis`, `start_api` |
 //!
 //! # What is promised
@@ -122,6 +123,7 @@
 //! | feature | default | brings |
 //! |---|---|---|
 //! | `redis` | yes | the Redis transport; without it there is the bus in memory |
+//! | `tls` | no | Redis over TLS, `rediss://`, with rustls: see [`Config`] |
 //! | `daemon` | yes | `start_redis` and `start_api` (Unix) |
 //! | `test` | no | the module `conclib::test`, for your own tests: a bus with faults, failures that fail the test, paused time, probes |
 
@@ -174,6 +176,9 @@ mod test_kit;
 // ---- what the macros' expansions call
 mod macro_support;
 
+#[cfg(all(test, not(conclib_loom)))]
+mod fuzz;
+
 pub use actor::{
     Actor, ActorRef, Ask, Context, DEFAULT_MAILBOX, Handler, Handlers, IntoActor, Outcome, Phase,
     Recipient, StopReason, Task, Tell, Terminated, Timer, Wanted, WeakActorRef, WeakRecipient,
@@ -185,14 +190,17 @@ pub use daemon::{
     ApiDaemon, LastLines, RedisDaemon, StartApi, StartApiError, StartRedisError, StopDaemonError,
     start_api, start_redis,
 };
-pub use envelope::{Attributes, RawCall, RawOutcome, RequestEnvelope, UnexpectedMessage};
+pub use envelope::{
+    Attributes, MAX_ATTRIBUTE_BYTES, MAX_ATTRIBUTES, RawCall, RawOutcome, RequestEnvelope,
+    UnexpectedMessage,
+};
 pub use error::{AskError, Delivered, Failure, TellError};
 pub use message::{ActorMessage, CodecError, NoMessage, RemoteMessage, WireCodec};
 pub use periodic::PeriodicActor;
 pub use pool::{Pool, Route};
 pub use proxy::{
     Config, ConfigError, ConnectError, ConnectionState, OpenError, Proxy, ProxyClient, ProxyEnd,
-    RemoteAsk, RemoteTell, StartProxyError, start_proxy,
+    RemoteAsk, RemoteTell, Role, StartProxyError, start_proxy,
 };
 pub use reply::{Limit, Reply, ReplyReceiver};
 pub use schedule::{Cron, CronError, First, Missed, Schedule, Tick, When};
@@ -285,3 +293,8 @@ pub mod prelude {
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;
+
+/// And that of the page for those who deploy.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/security.md")]
+struct Security;

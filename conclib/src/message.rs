@@ -5,6 +5,8 @@ use std::fmt;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+mod claims;
+
 /// How deep arrays and maps may lie within each other in what comes from a peer. Each level takes
 /// stack, and a stack that overflows ends the process.
 const MAX_DEPTH: usize = 128;
@@ -107,6 +109,9 @@ pub(crate) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, CodecError> {
 
 /// Reads a value that [`encode`] wrote.
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
+    if !claims::are_kept(bytes) {
+        return Err(CodecError::new::<T>("read", "it holds less than it claims"));
+    }
     read(bytes).map_err(|error| CodecError::new::<T>("read", error))
 }
 

@@ -377,6 +377,9 @@ impl<W: Handlers> fmt::Debug for PoolInbox<W> {
 
 impl<W: Actor> Actor for Pool<W> {
     const MAILBOX: usize = W::MAILBOX;
+
+    /// Whoever may not reach a worker may not reach it through its pool.
+    const PRIVATE: bool = W::PRIVATE;
 }
 
 // For all `Handlers`, and not only for actors, so that whoever offers a worker can offer its pool.

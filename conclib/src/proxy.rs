@@ -6,7 +6,7 @@ mod clock;
 pub(crate) mod config;
 #[cfg(feature = "test")]
 mod faults;
-mod frame;
+pub(crate) mod frame;
 mod health;
 mod in_flight;
 mod in_order;
@@ -16,7 +16,7 @@ pub(crate) mod transport;
 mod windows;
 
 pub use client::{ConnectError, ProxyClient, RemoteAsk, RemoteTell};
-pub use config::{Config, ConfigError};
+pub use config::{Config, ConfigError, Role};
 #[cfg(feature = "test")]
 pub use faults::Faults;
 pub use health::ConnectionState;

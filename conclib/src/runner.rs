@@ -10,7 +10,6 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
-use tokio::time::Instant;
 use tracing::{debug, error};
 
 use crate::actor::cell::{ActorCell, AnyActor, drop_quietly};
@@ -180,15 +179,12 @@ fn serve<A: Actor>(
                 }
                 Next::End => return Ok(()),
             };
-            let deadline = open::<A>(inbox);
+            open::<A>(inbox);
             if let Some(message) = inbox {
                 vitals.begin(A::which(message));
-                let limited = deadline.is_some();
-                if limited {
-                    Current::set_deadline(deadline);
-                }
                 actor.dispatch(inbox, ctx).await?;
-                if limited {
+                // Nothing of it is kept in the task while the handler runs: each byte counts there.
+                if Current::deadline().is_some() {
                     Current::set_deadline(None);
                 }
                 vitals.handled();
@@ -199,23 +195,23 @@ fn serve<A: Actor>(
     }
 }
 
-/// Makes a message of what is in hand, or nothing if nobody wants it any more; until when its asker
-/// waits.
-fn open<A: Actor>(inbox: &mut Option<A::Inbox>) -> Option<Instant> {
+/// Makes a message of what is in hand, or nothing if nobody wants it any more, and says to the thread
+/// until when its asker waits, if that is limited.
+fn open<A: Actor>(inbox: &mut Option<A::Inbox>) {
     if let Some(envelope) = A::unframe(inbox) {
-        if envelope.is_too_late() {
-            return None;
+        if !envelope.is_too_late() {
+            let deadline = envelope.responder.awaited_until();
+            *inbox = A::decode(envelope);
+            if inbox.is_some() && deadline.is_some() {
+                Current::set_deadline(deadline);
+            }
         }
-        let deadline = envelope.responder.awaited_until();
-        *inbox = A::decode(envelope);
-        return deadline;
+    } else if let Some(limit) = inbox.as_ref().and_then(A::limit) {
+        match limit.begin() {
+            None => *inbox = None,
+            deadline => Current::set_deadline(deadline),
+        }
     }
-    let limit = inbox.as_ref().and_then(A::limit)?;
-    let deadline = limit.begin();
-    if deadline.is_none() {
-        *inbox = None;
-    }
-    deadline
 }
 
 /// Why an actor that has not failed handles no more messages.

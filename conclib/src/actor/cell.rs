@@ -55,6 +55,8 @@ pub(crate) struct Kind {
     pub(crate) escalation: Escalation,
     /// When it stops itself, another life follows.
     pub(crate) lives_again: bool,
+    /// Nobody finds it over the bus.
+    pub(crate) private: bool,
 }
 
 /// When an actor's failure is its parent's.
@@ -318,6 +320,8 @@ pub(crate) trait AnyActor: Send + Sync {
     fn is_in_line(&self, ticket: Ticket) -> bool;
     /// Lets that sender in, past the bound.
     fn let_in(&self, ticket: Ticket);
+    /// True if it is not there for whoever asks over the bus.
+    fn is_private(&self) -> bool;
     /// Puts a request from the bus into the mailbox.
     fn deliver(&self, envelope: Box<RequestEnvelope>) -> Result<(), Undelivered>;
     /// Fills in a recipient for the wanted message, if the actor handles it.
@@ -385,6 +389,10 @@ impl<A: Handlers> AnyActor for ActorCell<A> {
 
     fn let_in(&self, ticket: Ticket) {
         self.mailbox.let_in(ticket);
+    }
+
+    fn is_private(&self) -> bool {
+        self.kind().private
     }
 
     fn deliver(&self, envelope: Box<RequestEnvelope>) -> Result<(), Undelivered> {

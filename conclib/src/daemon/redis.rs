@@ -76,7 +76,14 @@ pub fn start_redis(
     async move {
         config.check()?;
         let address = match &config.bus {
-            Bus::Redis(address) => address.clone(),
+            Bus::Redis(address) if address.tls => {
+                let problem = "`start_redis` starts one without TLS: write `redis://`";
+                return Err(ConfigError::unsupported(problem).into());
+            }
+            Bus::Redis(address) => {
+                let secrets = config.access.with_secrets(address);
+                secrets.map_err(ConfigError::unsupported)?
+            }
             Bus::Memory(_) => return Err(StartRedisError::MemoryBus),
         };
         let process = match address.port {

@@ -250,6 +250,12 @@ impl ProxyClient {
         self.shared().transport.close().await;
     }
 
+    /// Whose channel its replies come on.
+    #[cfg(all(test, not(conclib_loom)))]
+    pub(crate) fn id(&self) -> ClientId {
+        self.shared().id
+    }
+
     fn shared(&self) -> &Arc<Shared> {
         &self.handle.shared
     }
@@ -303,6 +309,7 @@ impl Shared {
             attributes,
             contents,
         };
+        frame::check(message, attributes)?;
         let limit = self.max_frame.min(self.known_limit());
         let size = frame::size(contents, attributes);
         if size > limit {

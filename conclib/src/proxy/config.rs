@@ -8,8 +8,17 @@ use std::time::Duration;
 use super::faults::Faults;
 use super::transport::memory::MemoryBus;
 
+#[cfg(feature = "redis")]
+pub(crate) use access::Access;
+pub use acl::Role;
 pub(crate) use address::RedisAddress;
 
+#[cfg_attr(
+    not(feature = "redis"),
+    allow(dead_code, reason = "a bus in memory needs none")
+)]
+mod access;
+mod acl;
 mod address;
 
 /// The Redis that is used when nothing else is said.
@@ -29,7 +38,11 @@ const VARIABLES: [&str; 4] = [
 ///
 /// | environment variable | means | default |
 /// |---|---|---|
-/// | `CONCLIB_REDIS_URL` | `redis://[user:password@]host[:port][/db]` | `redis://localhost:6379` |
+/// | `CONCLIB_REDIS_URL` | `redis://[user:password@]host[:port][/db]`, `rediss://` with TLS | `redis://localhost:6379` |
+/// | `CONCLIB_REDIS_USER_FILE` | a file that holds the user's name, instead of the URL | |
+/// | `CONCLIB_REDIS_PASSWORD_FILE` | a file that holds the password, instead of the URL | |
+/// | `CONCLIB_REDIS_CA` | the certificates to trust (PEM), for `rediss://` | the system's |
+/// | `CONCLIB_REDIS_CERT`, `CONCLIB_REDIS_KEY` | the certificate to show and its key (PEM), for `rediss://` | none |
 /// | `CONCLIB_NAMESPACE` | prefix of every key and channel | `conclib` |
 /// | `CONCLIB_NODE` | which actor system of the namespace | `main` |
 /// | `CONCLIB_TIMEOUT` | deadline of an ask, such as `500ms` or `5s` | `5s` |
@@ -51,6 +64,8 @@ pub struct Config {
     pub(crate) node: String,
     pub(crate) timeout: Duration,
     pub(crate) max_frame: usize,
+    /// How to get in, beyond what the URL says.
+    pub(crate) access: access::Access,
     /// What goes wrong on the memory bus, on purpose.
     #[cfg(feature = "test")]
     pub(crate) faults: Option<Faults>,
@@ -68,7 +83,7 @@ pub(crate) enum Bus {
 
 impl Config {
     /// A Redis by its URL: `redis://[user:password@]host[:port][/db]`. The port 0 asks
-    /// `start_redis` for a free one.
+    /// `start_redis` for a free one. With `rediss://` and the feature `tls`, it is reached over TLS.
     ///
     /// # Errors
     ///
@@ -167,7 +182,7 @@ impl Config {
             return Vec::new();
         };
         let [url, namespace, node, timeout] = VARIABLES;
-        vec![
+        let mut variables = vec![
             (url, address.to_url()),
             (namespace, self.namespace.clone()),
             (node, self.node.clone()),
@@ -175,7 +190,9 @@ impl Config {
                 timeout,
                 humantime::format_duration(self.timeout).to_string(),
             ),
-        ]
+        ];
+        variables.extend(self.access.variables());
+        variables
     }
 
     /// The port of the Redis; `None` for the memory bus.
@@ -183,6 +200,13 @@ impl Config {
         match &self.bus {
             Bus::Redis(address) => Some(address.port),
             Bus::Memory(_) => None,
+        }
+    }
+
+    fn database(&self) -> u8 {
+        match &self.bus {
+            Bus::Redis(address) => address.database,
+            Bus::Memory(_) => 0,
         }
     }
 
@@ -197,7 +221,11 @@ impl Config {
 
     /// Whoever uses the config asks this first.
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
-        self.invalid.clone().map_or(Ok(()), Err)
+        self.invalid.clone().map_or(Ok(()), Err)?;
+        match &self.bus {
+            Bus::Redis(address) => self.access.check(address),
+            Bus::Memory(_) => Ok(()),
+        }
     }
 
     fn with_bus(bus: Bus) -> Self {
@@ -207,6 +235,7 @@ impl Config {
             node: "main".to_owned(),
             timeout: Duration::from_secs(5),
             max_frame: 4 * 1024 * 1024,
+            access: access::Access::default(),
             #[cfg(feature = "test")]
             faults: None,
             invalid: None,
@@ -222,6 +251,7 @@ impl Config {
         };
         let mut config = Self::with_bus(Bus::Redis(address));
         config.invalid = problem.map(|problem| ConfigError::new(url.0, problem));
+        config.access = access::Access::from_variables(&variable);
         if let (name, Some(value)) = namespace {
             config.check_name(name, &value);
             config.namespace = value;
@@ -275,7 +305,8 @@ impl fmt::Debug for Config {
         out.field("namespace", &self.namespace)
             .field("node", &self.node)
             .field("timeout", &self.timeout)
-            .field("max_frame", &self.max_frame);
+            .field("max_frame", &self.max_frame)
+            .field("access", &self.access);
         #[cfg(feature = "test")]
         out.field("faults", &self.faults);
         out.finish_non_exhaustive()
@@ -359,8 +390,12 @@ mod tests {
             "redis://:secret@[::1]:1/0",
             "redis://user@host.internal",
         ] {
-            let config = Config::new(url)
-                .unwrap()
+            let config = Config::new(url).unwrap();
+            let config = match url {
+                "redis://user@host.internal" => config.password_file("/run/secrets/redis"),
+                _ => config,
+            };
+            let config = config
                 .namespace("shop")
                 .node("eu-1")
                 .timeout(Duration::from_millis(1250));
@@ -373,8 +408,36 @@ mod tests {
             assert_eq!(*address(&read), *address(&config));
             assert_eq!((read.namespace, read.node), (config.namespace, config.node));
             assert_eq!(read.timeout, config.timeout);
+            assert_eq!(read.access, config.access);
         }
         assert!(Config::memory().variables().is_empty());
+    }
+
+    #[cfg(feature = "tls")]
+    #[test]
+    fn tls_is_asked_for_in_the_url() {
+        let config = Config::new("rediss://u:p@host/1").unwrap();
+        let config = config
+            .ca_file("ca.pem")
+            .client_certificate("c.pem", "k.pem");
+        let variables = config.variables();
+        let read = Config::from_variables(|name| {
+            let variable = variables.iter().find(|(key, _)| *key == name)?;
+            Some(variable.1.clone())
+        });
+        assert!(read.check().is_ok());
+        assert!(address(&read).tls);
+        assert_eq!(*address(&read), *address(&config));
+        // The other process may run elsewhere.
+        assert!(read.access.ca.unwrap().is_absolute());
+        assert!(format!("{config:?}").contains("rediss://"));
+    }
+
+    #[cfg(not(feature = "tls"))]
+    #[test]
+    fn tls_needs_its_feature() {
+        let error = Config::new("rediss://host").unwrap_err().to_string();
+        assert!(error.contains("feature `tls`"), "{error}");
     }
 
     #[test]
@@ -397,7 +460,13 @@ mod tests {
     fn no_secret_is_printed() {
         let config = Config::new("redis://me:hunter2@localhost:1").unwrap();
         assert!(!format!("{config:?}").contains("hunter2"));
-        let error = Config::new("redis://me:hunter2@localhost:port").unwrap_err();
-        assert!(!error.to_string().contains("hunter2"), "{error}");
+        for url in [
+            "redis://me:hunter2@localhost:port",
+            "hunter2:me@localhost",
+            "me:hunter2@localhost",
+        ] {
+            let error = Config::new(url).unwrap_err();
+            assert!(!error.to_string().contains("hunter2"), "{error}");
+        }
     }
 }

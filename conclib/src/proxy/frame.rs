@@ -22,14 +22,17 @@ use serde::de::value::SeqAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, SeqAccess, Visitor};
 
 use super::transport::{BusTime, Epoch, Lease};
-use crate::envelope::Attributes;
+use crate::envelope::{Attributes, MAX_ATTRIBUTE_BYTES, MAX_ATTRIBUTES};
 use crate::error::AskError;
 use crate::message::read;
 use crate::responder::{ClientId, Origin};
 
 pub(crate) use answer::{Answer, decode_reply, encode_reply};
+pub(crate) use limits::check;
+use limits::{SomeAttributes, check_received};
 
 mod answer;
+mod limits;
 
 /// The version of the protocol that this library writes, and the only one that it reads.
 pub(crate) const VERSION: u8 = 1;
@@ -171,6 +174,16 @@ pub(crate) enum Problem {
     Kind(u8),
     #[error("the frame cannot be read: {0}")]
     Malformed(String),
+    #[error("the {what} has {bytes} bytes, more than {limit}")]
+    TooLong {
+        what: &'static str,
+        bytes: usize,
+        limit: usize,
+    },
+    #[error("{0} attributes are more than {MAX_ATTRIBUTES}")]
+    Attributes(usize),
+    #[error("attributes of {0} bytes are more than {MAX_ATTRIBUTE_BYTES} bytes")]
+    AttributeBytes(usize),
 }
 
 /// The elements of a request that never change their meaning.
@@ -185,7 +198,7 @@ type Whole<'a> = (
     &'a str,
     &'a str,
     u64,
-    Attributes,
+    SomeAttributes,
     &'a serde_bytes::Bytes,
 );
 
@@ -204,13 +217,17 @@ impl<'a> Received<'a> {
             origin: Some(origin),
             problem: Problem::Kind(kind),
         })?;
+        check_received(urn, message, &attributes).map_err(|problem| Unreadable {
+            origin: Some(origin),
+            problem,
+        })?;
         Ok(Self {
             kind,
             origin,
             urn,
             message,
             deadline: BusTime(deadline),
-            attributes,
+            attributes: attributes.kept,
             contents: frame.slice_ref(contents),
         })
     }
@@ -239,10 +256,23 @@ impl Unreadable {
 
     /// What the sender hears.
     pub(crate) fn as_ask_error(&self) -> AskError {
-        let reason = self.problem.to_string();
-        match self.problem {
-            Problem::Version(_) => AskError::Incompatible { reason },
-            Problem::Kind(_) | Problem::Malformed(_) => AskError::BadRequest { reason },
+        self.problem.as_ask_error()
+    }
+}
+
+impl Problem {
+    /// What the sender of such a request hears.
+    fn as_ask_error(&self) -> AskError {
+        let reason = self.to_string();
+        match *self {
+            Self::Version(_) => AskError::Incompatible { reason },
+            Self::AttributeBytes(size) => AskError::TooLarge {
+                size,
+                limit: MAX_ATTRIBUTE_BYTES,
+            },
+            Self::Kind(_) | Self::Malformed(_) | Self::TooLong { .. } | Self::Attributes(_) => {
+                AskError::BadRequest { reason }
+            }
         }
     }
 }

@@ -22,7 +22,25 @@ impl Noise {
         let first = *count == 1;
         drop(heard);
         if first {
+            let detail = printable(&detail.to_string());
             warn!(%detail, "the bus brought {kind}; more of these are counted and not logged");
         }
+    }
+}
+
+/// A peer's text for the log: a line break in it must not look like another entry, nor may it move
+/// the cursor of a terminal.
+fn printable(text: &str) -> String {
+    text.replace(char::is_control, "\u{fffd}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::printable;
+
+    #[test]
+    fn a_peers_text_stays_within_its_entry() {
+        let text = printable("no `a\nWARN all is well\u{1b}[2J`, grüße");
+        assert_eq!(text, "no `a\u{fffd}WARN all is well\u{fffd}[2J`, grüße");
     }
 }

@@ -255,16 +255,27 @@ impl Names {
     }
 
     pub(crate) fn lease(&self) -> String {
-        format!("{}:{{n:{}}}:lease", self.namespace, self.node)
+        self.of_node("lease")
+    }
+
+    /// A key of the node.
+    pub(crate) fn of_node(&self, what: &str) -> String {
+        format!("{}:{{n:{}}}:{what}", self.namespace, self.node)
+    }
+
+    /// The pattern of every inbox, for the rules of who may do what.
+    pub(crate) fn inboxes(&self) -> String {
+        self.of_node("inbox:*")
+    }
+
+    /// The pattern of every client's reply channel.
+    pub(crate) fn replies(&self) -> String {
+        format!("{}:{{c:*}}:reply", self.namespace)
     }
 
     /// The last epoch that was given out, so that the next is greater and finds its inbox.
-    #[cfg_attr(
-        not(feature = "redis"),
-        allow(dead_code, reason = "a bus in memory needs none")
-    )]
     pub(crate) fn last_epoch(&self) -> String {
-        format!("{}:{{n:{}}}:epoch", self.namespace, self.node)
+        self.of_node("epoch")
     }
 
     #[cfg_attr(

@@ -137,7 +137,10 @@ impl<A: Actor, S> Spawn<A, S> {
             parent,
             urn: A::URN.map(Urn::new).transpose(),
             mailbox: A::MAILBOX,
-            kind: Kind::default(),
+            kind: Kind {
+                private: A::PRIVATE,
+                ..Kind::default()
+            },
         }
     }
 

@@ -57,6 +57,8 @@ for_each_bus! {
         a_local_message_cannot_be_reached
         a_request_is_too_large
         attributes_count_as_size
+        attributes_are_too_many
+        a_private_actor_is_not_found
         a_response_is_too_large
         a_mailbox_is_full
         a_handler_panics

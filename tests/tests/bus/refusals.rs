@@ -167,6 +167,89 @@ pub(crate) async fn attributes_count_as_size(stage: Stage) {
     is_too_large(&ask("x".repeat(1000)).await, 1000);
 }
 
+pub(crate) async fn attributes_are_too_many(stage: Stage) {
+    let client = &stage.client;
+    let ask = |count: usize, bytes: usize| {
+        let ask = client.ask("raw", conclib_tests::messages::Trace);
+        (0..count).fold(ask, |ask, n| {
+            ask.attribute(format!("{n:04}"), "x".repeat(bytes - 4))
+        })
+    };
+    // With an `=` each, and commas between.
+    let heard = ask(64, 256).await.map(|text| text.len());
+    assert_eq!(heard, Ok(64 * 258 - 1));
+    match ask(65, 5).await {
+        Err(AskError::BadRequest { reason }) => {
+            assert_eq!(reason, "65 attributes are more than 64");
+        }
+        other => panic!("{other:?}"),
+    }
+    let (size, limit) = (64 * 257, 16 * 1024);
+    let refused = ask(64, 257).await;
+    assert_eq!(refused, Err(AskError::TooLarge { size, limit }));
+    let tell = client.tell("raw", Forget).attribute("a", "x".repeat(limit));
+    let told = tell.await.unwrap_err();
+    assert!(matches!(told.reason, AskError::TooLarge { .. }));
+    assert_eq!(client.in_flight(), 0);
+}
+
+/// For its own process alone.
+#[derive(Actor)]
+#[actor(private)]
+struct Hermit {
+    /// What it was brought.
+    kept: u32,
+}
+
+#[handlers]
+impl Hermit {
+    #[handler]
+    fn double(&mut self, message: Double) -> u32 {
+        self.kept += 1;
+        message.n * 2
+    }
+
+    #[handler]
+    fn seen(&mut self, _: conclib_tests::messages::Fill) -> ByteBuf {
+        ByteBuf::from(vec![0; self.kept as usize])
+    }
+}
+
+pub(crate) async fn a_private_actor_is_not_found(stage: Stage) {
+    let Stage { system, client, .. } = &stage;
+    let hermit = system.spawn(Hermit { kept: 0 }).urn("hermit").mailbox(1);
+    let hermit = hermit.await.unwrap();
+    let again = || async { Hermit { kept: 0 } };
+    system.supervise(again).urn("heir").await.unwrap();
+    let pool = conclib::Pool::new(2, again);
+    system.spawn(pool).urn("hermits").await.unwrap();
+    for urn in ["hermit", "heir", "hermits", "hermits/1"] {
+        // Also a message that it does not know, and one that does not fit.
+        let stranger = client.ask(urn, Stranger).await;
+        let misfit = client.ask(urn, other::DoubleToText { n: 1 }).await;
+        let large = other::Double {
+            text: "x".repeat(100_000),
+        };
+        let large = client.ask(urn, large).await;
+        let outcomes = [
+            client.ask(urn, Double { n: 1 }).await.map(drop),
+            stranger.map(drop),
+            misfit.map(drop),
+            large.map(drop),
+        ];
+        let not_found = || AskError::ActorNotFound {
+            urn: urn.try_into().unwrap(),
+        };
+        assert_eq!(outcomes, std::array::from_fn(|_| Err(not_found())));
+        client.tell(urn, Double { n: 1 }).await.unwrap();
+        // Within the process it is there.
+        assert_eq!(system.ask(urn, Double { n: 2 }).await, Ok(4));
+    }
+    let seen = hermit.ask(Fill { bytes: 0 }).await.unwrap();
+    assert_eq!(seen.len(), 1);
+    assert_eq!(client.ask("worker", Double { n: 1 }).await, Ok(2));
+}
+
 pub(crate) async fn a_response_is_too_large(stage: Stage) {
     let (_system, client) = narrow(&stage, 1000, 1_000_000).await;
     let fill = |bytes| client.ask("worker", Fill { bytes });

@@ -31,6 +31,12 @@ fn nested(beginning: &[u8]) -> Vec<u8> {
     [beginning, &vec![0x91; 100_000]].concat()
 }
 
+/// A request, but for this.
+fn changed(mut request: Request, change: impl FnOnce(&mut Request)) -> Vec<u8> {
+    change(&mut request);
+    request.frame()
+}
+
 async fn lives_on(client: &ProxyClient) {
     let asked = timeout(BOUND, client.ask("worker", Double { n: 4 })).await;
     assert_eq!(asked.unwrap(), Ok(8));
@@ -77,6 +83,7 @@ async fn whoever_can_be_known_is_answered() {
         after(&[&[0x95, version, kind, id, 0xc4, 16][..], &CLIENT].concat())
     };
     let deep = nested(&head(VERSION, 0, 9)[..22]);
+    let many = (0..500_000).map(|n| (n.to_string(), String::new()));
     let requests = [
         (good().frame(), DONE),
         (head(VERSION, 0, 2), BAD_REQUEST),
@@ -100,20 +107,24 @@ async fn whoever_can_be_known_is_answered() {
             BAD_REQUEST,
         ),
         (
-            Request {
-                urn: "x y".repeat(1000),
-                ..good()
-            }
-            .frame(),
+            changed(good(), |it| it.urn = "x y".repeat(80)),
             ACTOR_NOT_FOUND,
         ),
         (
-            Request {
-                message: "?".repeat(100_000),
-                ..good()
-            }
-            .frame(),
+            changed(good(), |it| it.urn = "x y".repeat(1000)),
+            BAD_REQUEST,
+        ),
+        (
+            changed(good(), |it| it.message = "?".repeat(200)),
             UNHANDLED,
+        ),
+        (
+            changed(good(), |it| it.message = "?".repeat(100_000)),
+            BAD_REQUEST,
+        ),
+        (
+            changed(good(), |it| it.attributes = many.collect()),
+            BAD_REQUEST,
         ),
         (
             Request {

@@ -41,7 +41,7 @@ struct Double(u32);
 struct Local<T>(T);
 
 #[derive(Actor)]
-#[actor(urn = "hygiene", mailbox = 4)]
+#[actor(urn = "hygiene", mailbox = 4, private)]
 #[periodic(tick = Double(1), every = "1s", jitter = "1s")]
 struct Unit;
 

@@ -49,6 +49,10 @@ impl<M: RemoteMessage> RemoteAsk<M> {
 
     /// Sends a text along, such as a trace id; the actor sees it in
     /// [`RequestEnvelope::attributes`](crate::RequestEnvelope::attributes).
+    ///
+    /// More than [`MAX_ATTRIBUTES`](crate::MAX_ATTRIBUTES) of them, or more than
+    /// [`MAX_ATTRIBUTE_BYTES`](crate::MAX_ATTRIBUTE_BYTES), are not sent: the ask ends with
+    /// [`BadRequest`](AskError::BadRequest) or [`TooLarge`](AskError::TooLarge).
     pub fn attribute(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.call.attributes.insert(name.into(), value.into());
         self
@@ -102,7 +106,8 @@ impl<M: RemoteMessage> RemoteTell<M> {
         self
     }
 
-    /// Sends a text along, such as a trace id.
+    /// Sends a text along, such as a trace id; within the same limits as
+    /// [`RemoteAsk::attribute`].
     pub fn attribute(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.call.attributes.insert(name.into(), value.into());
         self

@@ -7,6 +7,8 @@ use url::{Host, Url};
 /// Where Redis listens, and how to get in.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct RedisAddress {
+    /// It is reached over TLS.
+    pub(crate) tls: bool,
     pub(crate) host: String,
     /// 0 asks `start_redis` for a free port.
     pub(crate) port: u16,
@@ -18,6 +20,7 @@ pub(crate) struct RedisAddress {
 impl RedisAddress {
     pub(super) fn local() -> Self {
         Self {
+            tls: false,
             host: "localhost".to_owned(),
             port: 6379,
             username: None,
@@ -27,15 +30,23 @@ impl RedisAddress {
     }
 
     /// The problem in words on failure; never with the URL in it, which may hold a password.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let url = Url::parse(text).map_err(|error| {
             format!("it must read `redis://[user:password@]host[:port][/db]` ({error})")
         })?;
-        match url.scheme() {
-            "redis" => {}
-            "rediss" => return Err("TLS (`rediss://`) is not supported yet".to_owned()),
-            other => return Err(format!("the scheme must be `redis`, not `{other}`")),
-        }
+        let tls = match url.scheme() {
+            "redis" => false,
+            "rediss" if cfg!(feature = "tls") => true,
+            "rediss" => {
+                return Err(
+                    "TLS (`rediss://`) needs conclib's feature `tls`, which this program was built \
+                     without: write `features = [\"tls\"]` where it depends on conclib"
+                        .to_owned(),
+                );
+            }
+            // Not what it is: whoever left the scheme out may have begun with a secret.
+            _ => return Err("the scheme must be `redis` or `rediss`".to_owned()),
+        };
         let host = match url.host() {
             Some(Host::Domain(host)) if !host.is_empty() => host.to_owned(),
             Some(Host::Ipv4(address)) => address.to_string(),
@@ -54,6 +65,7 @@ impl RedisAddress {
                 .map(|(text, _)| text.into_owned())
         };
         Ok(Self {
+            tls,
             host,
             port: url.port().unwrap_or(6379),
             username: decode(url.username()),
@@ -64,8 +76,12 @@ impl RedisAddress {
 }
 
 impl RedisAddress {
+    fn scheme(&self) -> &'static str {
+        if self.tls { "rediss" } else { "redis" }
+    }
+
     /// What [`parse`](Self::parse) reads.
-    pub(super) fn to_url(&self) -> String {
+    pub(crate) fn to_url(&self) -> String {
         let encode = |text: &str| -> String {
             url::form_urlencoded::byte_serialize(text.as_bytes())
                 .map(|part| if part == "+" { "%20" } else { part })
@@ -93,7 +109,8 @@ impl RedisAddress {
             database,
             ..
         } = self;
-        format!("redis://{login}{open}{host}{close}:{port}/{database}")
+        let scheme = self.scheme();
+        format!("{scheme}://{login}{open}{host}{close}:{port}/{database}")
     }
 }
 
@@ -106,6 +123,7 @@ impl fmt::Debug for RedisAddress {
             database,
             ..
         } = self;
-        write!(f, "redis://{secret}{host}:{port}/{database}")
+        let scheme = self.scheme();
+        write!(f, "{scheme}://{secret}{host}:{port}/{database}")
     }
 }

@@ -3,14 +3,20 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use serde::de::IgnoredAny;
 use serde::{Serialize, Serializer};
 
+use super::limits::AtMost;
 use super::{Prefix, Problem, VERSION, cut, pack, pack_into, unpack};
 use crate::envelope::Attributes;
 use crate::error::{AskError, Delivered};
+use crate::proxy::in_flight::MAX_REQUESTS;
 use crate::proxy::transport::Epoch;
 use crate::responder::Outcome;
 use crate::urn::Urn;
+
+/// How much of a circle is told: a longer one is cut.
+const MAX_CHAIN: usize = 64;
 
 /// The end of one ask, as it crosses the bus.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,11 +63,14 @@ pub(crate) fn encode_reply(epoch: Epoch, answers: &[Answer]) -> Bytes {
 /// An answer, as it came: its id, and the encoded response or the error.
 pub(crate) type Heard = (u64, Result<Bytes, AskError>);
 
-/// Reads answers, and in which epoch they were given. The contents share the frame's bytes.
+/// Reads answers, and in which epoch they were given. The contents share the frame's bytes. There
+/// are not more of them than a client has asks under way.
 pub(crate) fn decode_reply(frame: &Bytes) -> Result<(Epoch, Vec<Heard>), Problem> {
-    type One<'a> = Prefix<(u64, u8, &'a str, Attributes, &'a serde_bytes::Bytes)>;
-    let (epoch, answers) = match unpack::<(u8, u64, Vec<One<'_>>)>(frame) {
-        Ok((VERSION, epoch, answers)) => (epoch, answers),
+    // Nobody looks at a response's attributes.
+    type One<'a> = Prefix<(u64, u8, &'a str, IgnoredAny, &'a serde_bytes::Bytes)>;
+    type All<'a> = AtMost<MAX_REQUESTS, One<'a>>;
+    let (epoch, answers) = match unpack::<(u8, u64, All<'_>)>(frame) {
+        Ok((VERSION, epoch, AtMost(answers))) => (epoch, answers),
         other => {
             // What another version writes behind its number need not be readable.
             let (version, _) = unpack::<(u8, u64)>(frame)?;
@@ -143,7 +152,8 @@ impl Status {
             AskError::Failed => (Self::Failed, Bytes::new()),
             AskError::ActorStopped => (Self::ActorStopped, Bytes::new()),
             AskError::AskCycle { chain } => {
-                let chain: Vec<_> = chain.iter().map(Urn::as_str).collect();
+                let told = chain.iter().take(MAX_CHAIN);
+                let chain: Vec<_> = told.map(|urn| cut(urn.as_str())).collect();
                 (Self::AskCycle, pack(&(chain,)))
             }
             AskError::BadRequest { reason } => (Self::BadRequest, pack(&(cut(reason),))),
@@ -162,17 +172,18 @@ impl Status {
     /// The error of a status. Details that do not read leave their places empty: that something
     /// went wrong is certain, and counts.
     fn into_error(self, details: &[u8]) -> AskError {
-        let text = || unpack::<(String,)>(details).map_or_else(|_| String::new(), |(text,)| text);
+        let text = || unpack::<(&str,)>(details).map_or_else(|_| "", |(text,)| cut(text));
+        let owned = || text().to_owned();
         match self {
             Self::NoResponder => AskError::NoResponder,
             Self::ActorNotFound => AskError::ActorNotFound {
-                urn: Urn::unchecked(&text()),
+                urn: Urn::unchecked(text()),
             },
             Self::Unhandled => {
-                let (urn, message) = unpack::<(String, String)>(details).unwrap_or_default();
+                let (urn, message) = unpack::<(&str, &str)>(details).unwrap_or_default();
                 AskError::Unhandled {
-                    urn: Urn::unchecked(&urn),
-                    message,
+                    urn: Urn::unchecked(cut(urn)),
+                    message: cut(message).to_owned(),
                 }
             }
             Self::Overloaded => {
@@ -188,18 +199,19 @@ impl Status {
             Self::ActorStopped => AskError::ActorStopped,
             Self::NoReply => AskError::NoReply,
             Self::AskCycle => {
-                let (chain,) = unpack::<(Vec<String>,)>(details).unwrap_or_default();
+                let chain = unpack::<(AtMost<MAX_CHAIN, &str>,)>(details);
+                let chain = chain.map_or_else(|_| Vec::new(), |(AtMost(chain),)| chain);
                 AskError::AskCycle {
-                    chain: chain.iter().map(|urn| Urn::unchecked(urn)).collect(),
+                    chain: chain.iter().map(|urn| Urn::unchecked(cut(urn))).collect(),
                 }
             }
-            Self::BadRequest => AskError::BadRequest { reason: text() },
-            Self::Done | Self::BadResponse => AskError::BadResponse { reason: text() },
+            Self::BadRequest => AskError::BadRequest { reason: owned() },
+            Self::Done | Self::BadResponse => AskError::BadResponse { reason: owned() },
             Self::TooLarge => {
                 let (size, limit) = unpack::<(usize, usize)>(details).unwrap_or_default();
                 AskError::TooLarge { size, limit }
             }
-            Self::Incompatible => AskError::Incompatible { reason: text() },
+            Self::Incompatible => AskError::Incompatible { reason: owned() },
         }
     }
 }
@@ -279,6 +291,39 @@ mod tests {
         );
         let (_, read) = decode_reply(&pack(&(VERSION, 1_u64, [answer], "more"))).unwrap();
         assert!(matches!(read[..], [(1, Err(AskError::BadResponse { .. }))]));
+    }
+
+    #[test]
+    fn a_circle_is_cut() {
+        let chain = vec![Urn::new("x".repeat(255)).unwrap(); 10_000];
+        let answer = Answer::new(1, Err(AskError::AskCycle { chain }));
+        let (_, read) = decode_reply(&encode_reply(Epoch(1), &[answer])).unwrap();
+        let [(1, Err(AskError::AskCycle { chain }))] = &read[..] else {
+            panic!("{read:?}")
+        };
+        assert_eq!(chain.len(), MAX_CHAIN);
+    }
+
+    #[test]
+    fn a_peer_cannot_have_much_kept_by_saying_little() {
+        // A circle of a million actors without names.
+        let chain = (vec![""; 1_000_000],);
+        let details = serde_bytes::ByteBuf::from(pack(&chain).to_vec());
+        let nothing = Attributes::new();
+        let answer = (1_u64, Status::AskCycle as u8, "", &nothing, &details);
+        let (_, read) = decode_reply(&pack(&(VERSION, 1_u64, [answer]))).unwrap();
+        assert_eq!(read, [(1, Err(AskError::AskCycle { chain: Vec::new() }))]);
+
+        let answers = |count: u64| {
+            let nothing = serde_bytes::Bytes::new(&[]);
+            let one = |id| (id, 0_u8, "", Attributes::new(), nothing);
+            let all: Vec<_> = (0..count).map(one).collect();
+            pack(&(VERSION, 1_u64, all))
+        };
+        let most = MAX_REQUESTS as u64;
+        assert_eq!(decode_reply(&answers(most)).unwrap().1.len(), MAX_REQUESTS);
+        let problem = decode_reply(&answers(most + 1)).unwrap_err();
+        assert!(problem.to_string().contains("16385"), "{problem}");
     }
 
     #[test]

@@ -176,3 +176,66 @@ fn a_lease_may_say_more_but_not_less() {
         assert!(Lease::decode(less).is_err(), "{less:?}");
     }
 }
+
+#[test]
+fn what_is_too_much_is_not_kept_and_its_sender_hears_so() {
+    let refusal = |urn: &str, message: &str, attributes: &Attributes| {
+        let nothing = Attributes::new();
+        let frame = Request {
+            urn,
+            message,
+            attributes,
+            ..request(&nothing, &[1])
+        };
+        let frame = frame.encode();
+        let received = Received::decode(&frame).map(|received| received.attributes);
+        // Both ends judge alike, apart from the URN, which the asker's end has as one.
+        if urn.len() <= 255 {
+            let sent = check(message, attributes);
+            assert_eq!(
+                sent.err(),
+                received.as_ref().err().map(Unreadable::as_ask_error)
+            );
+        }
+        match received {
+            Ok(kept) => {
+                assert_eq!(kept, *attributes);
+                None
+            }
+            Err(unreadable) => {
+                assert!(unreadable.origin.is_some());
+                Some(unreadable.as_ask_error().to_string())
+            }
+        }
+    };
+    let some = |count: usize, bytes: usize| -> Attributes {
+        let name = |number| (format!("{number:04}"), "x".repeat(bytes - 4));
+        (0..count).map(name).collect()
+    };
+    let text = |length: usize| "x".repeat(length);
+    let none = Attributes::new();
+    assert_eq!(refusal(&text(255), &text(255), &some(64, 256)), None);
+    for (refused, why) in [
+        (refusal(&text(256), "m", &none), "the URN has 256 bytes"),
+        (
+            refusal("urn", &text(256), &none),
+            "the name of the message has 256 bytes",
+        ),
+        (
+            refusal("urn", "m", &some(65, 5)),
+            "65 attributes are more than 64",
+        ),
+        (refusal("urn", "m", &some(100_000, 5)), "100000 attributes"),
+        (
+            refusal("urn", "m", &some(64, 257)),
+            "16448 bytes are more than the limit of 16384",
+        ),
+        (
+            refusal("urn", "m", &some(1, 4_000_000)),
+            "4000000 bytes are more",
+        ),
+    ] {
+        let text = refused.expect(why);
+        assert!(text.contains(why), "{text}");
+    }
+}

@@ -279,7 +279,8 @@ impl Popper {
         if let Some(refusal) = self.judge(&request, deadline <= now) {
             return refuse(&responder, refusal);
         }
-        let Some(actor) = self.shared.registry.get(request.urn) else {
+        let actor = self.shared.registry.get(request.urn);
+        let Some(actor) = actor.filter(|actor| !actor.is_private()) else {
             let urn = Urn::unchecked(request.urn);
             return refuse(&responder, AskError::ActorNotFound { urn });
         };

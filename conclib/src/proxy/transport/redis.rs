@@ -1,7 +1,7 @@
 //! The bus over Redis. Nothing outside this folder knows which Redis library is used.
 //!
 //! - [`connection`]: one TCP connection that comes back after it was lost
-//! - [`settings`]: how such a connection is set up
+//! - [`settings`]: how such a connection is set up, and `tls`, whom it trusts
 //! - [`lease`]: what the key of a lease holds, and the scripts around it
 //! - [`server`], [`client`]: the two ends
 
@@ -10,6 +10,8 @@ mod connection;
 mod lease;
 mod server;
 mod settings;
+#[cfg(feature = "tls")]
+mod tls;
 
 pub(crate) use client::Client;
 pub(crate) use server::Server;
@@ -32,6 +34,11 @@ const LEASE_COMMAND: Duration = Duration::from_secs(2);
 /// An error in words, for logs and users.
 fn reason(error: &Error) -> String {
     let details = error.details();
+    #[cfg(feature = "tls")]
+    if let (ErrorKind::IO | ErrorKind::Tls, Some(explained)) = (error.kind(), tls::explain(details))
+    {
+        return explained;
+    }
     // I/O errors come in their debug form; what a reader wants of it is the message in quotes.
     let quoted = details
         .split_once('"')

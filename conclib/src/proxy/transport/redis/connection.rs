@@ -160,7 +160,7 @@ struct Session {
 
 impl Session {
     async fn open(settings: &Settings, closing: &CancellationToken) -> Result<Self, String> {
-        let client = settings.client().map_err(|error| reason(&error))?;
+        let client = settings.client().await?;
         let replies = match &settings.duty {
             Duty::Replies { replies, .. } => Some(Replies {
                 messages: client.message_rx(),

@@ -4,14 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fred::clients::Client;
-use fred::error::Error;
 use fred::socket2::TcpKeepalive;
 use fred::types::Builder;
 use fred::types::config::{
     Config as FredConfig, ConnectionConfig, Options, ServerConfig, TcpConfig,
 };
 
-use crate::proxy::config::{Config, RedisAddress};
+use super::reason;
+#[cfg(feature = "tls")]
+use super::tls;
+use crate::proxy::config::{Access, Config, RedisAddress};
 use crate::proxy::in_flight::MAX_REQUESTS;
 use crate::proxy::transport::{OpenError, ReplySink};
 
@@ -50,6 +52,8 @@ impl Duty {
 /// How to open one connection, again and again.
 pub(super) struct Settings {
     address: RedisAddress,
+    /// The files with what the address does not say.
+    access: Access,
     /// What `CLIENT LIST` shows.
     pub(super) name: String,
     pub(super) duty: Duty,
@@ -60,6 +64,7 @@ impl Settings {
         let what = duty.name();
         Self {
             address: address.clone(),
+            access: config.access.clone(),
             name: format!("conclib:{}:{}:{what}", config.namespace, config.node),
             duty,
         }
@@ -67,21 +72,15 @@ impl Settings {
 
     /// A connection that is not yet open, without a way to come back: what was given to it must
     /// never be replayed on its successor.
-    pub(super) fn client(&self) -> Result<Client, Error> {
-        let RedisAddress {
-            host,
-            port,
-            username,
-            password,
-            database,
-        } = &self.address;
-        let config = FredConfig {
-            username: username.clone(),
-            password: password.clone(),
-            server: ServerConfig::new_centralized(host.as_str(), *port),
-            database: Some(*database).filter(|database| *database != 0),
-            ..FredConfig::default()
-        };
+    pub(super) async fn client(&self) -> Result<Client, String> {
+        let config = if self.access.is_empty() && !self.address.tls {
+            library_config(&self.address, &self.access)
+        } else {
+            // Disks are slow on some days.
+            let (address, access) = (self.address.clone(), self.access.clone());
+            let read = tokio::task::spawn_blocking(move || library_config(&address, &access));
+            read.await.unwrap_or_else(|error| Err(error.to_string()))
+        }?;
         Builder::from_config(config)
             .with_connection_config(tune)
             .with_performance_config(|performance| {
@@ -91,6 +90,7 @@ impl Settings {
                 }
             })
             .build()
+            .map_err(|error| reason(&error))
     }
 
     pub(super) fn unreachable(&self, reason: String) -> OpenError {
@@ -99,6 +99,31 @@ impl Settings {
             reason,
         }
     }
+}
+
+/// Where to connect and how to get in, with all that lies in files.
+fn library_config(address: &RedisAddress, access: &Access) -> Result<FredConfig, String> {
+    let RedisAddress {
+        host,
+        port,
+        username,
+        password,
+        database,
+        tls: _,
+    } = access.with_secrets(address)?;
+    Ok(FredConfig {
+        username,
+        password,
+        server: ServerConfig::new_centralized(host, port),
+        database: Some(database).filter(|database| *database != 0),
+        #[cfg(feature = "tls")]
+        tls: if address.tls {
+            Some(tls::connector(access)?.into())
+        } else {
+            None
+        },
+        ..FredConfig::default()
+    })
 }
 
 /// One attempt within `timeout`. The timeout is the library's own: around it, an outer one would

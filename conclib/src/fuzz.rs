@@ -1,0 +1,44 @@
+//! What reads a peer's bytes, or a user's texts, is given what nobody would write: valid ones with
+//! bits turned, ends cut off, pieces of others, and lengths that lie. None may panic, hang, or take
+//! what it says of itself for true.
+//!
+//! Each target runs for 2 s, or for as long as `CONCLIB_FUZZ_SECONDS` says. `bolero` finds the
+//! inputs: at random in `cargo test`, with the help of a fuzzer's engine under `cargo bolero`.
+
+use std::time::Duration;
+
+mod bus;
+mod decoders;
+mod mutate;
+mod texts;
+
+/// How long each target runs.
+fn time() -> Duration {
+    let seconds = std::env::var("CONCLIB_FUZZ_SECONDS").ok();
+    let seconds = seconds.and_then(|seconds| seconds.parse().ok());
+    Duration::from_secs(seconds.unwrap_or(2))
+}
+
+/// A test that gives mutations of the seeds to a check, and says how many it were.
+macro_rules! target {
+    ($name:ident, $seeds:expr, $check:expr) => {
+        #[test]
+        fn $name() {
+            let seeds: Vec<Vec<u8>> = $seeds;
+            let check = std::panic::AssertUnwindSafe($check);
+            let cases = std::sync::atomic::AtomicU64::new(0);
+            for seed in &seeds {
+                check(seed.clone());
+            }
+            bolero::check!()
+                .with_iterations(usize::MAX)
+                .with_test_time($crate::fuzz::time())
+                .for_each(|input: &[u8]| {
+                    cases.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                    check($crate::fuzz::mutate::mutate(&seeds, input));
+                });
+            println!("{}: {} cases", stringify!($name), cases.into_inner());
+        }
+    };
+}
+use target;

@@ -1,0 +1,118 @@
+//! The whole way: whatever lies in an inbox or is published for a client, the next who asks is
+//! answered.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::runtime::{Builder, Runtime};
+
+use super::decoders::{Rich, replies, requests};
+use super::target;
+use crate::prelude::*;
+use crate::proxy::config::Bus;
+use crate::proxy::transport::memory::Server;
+use crate::proxy::transport::{ClientTransport, Epoch, ReplySink, ServerTransport, open_client};
+use crate::responder::ClientId;
+use crate::{ProxyClient, start_proxy};
+
+/// Longer than any answer takes.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+#[derive(ActorMessage, Serialize, Deserialize)]
+#[message(name = "Rich", response = u32)]
+struct Ask(Rich);
+
+#[derive(Actor)]
+#[actor(urn = "rich")]
+struct Answerer;
+
+#[handlers]
+impl Answerer {
+    #[handler]
+    fn ask(&mut self, Ask(rich): Ask) -> u32 {
+        rich.number.wrapping_mul(2)
+    }
+}
+
+/// A bus with both ends, and the raw ends of somebody else.
+struct Stage {
+    runtime: Runtime,
+    _system: ActorSystem,
+    client: ProxyClient,
+    raw_client: Arc<dyn ClientTransport>,
+    raw_server: Server,
+    epoch: Epoch,
+}
+
+/// Nobody listens.
+struct Deaf;
+
+impl ReplySink for Deaf {
+    fn receive(&self, _: Bytes) {}
+}
+
+impl Stage {
+    fn new() -> Self {
+        let runtime = Builder::new_current_thread().enable_time().build();
+        let runtime = runtime.expect("a runtime");
+        let config = Config::memory();
+        let opened = runtime.block_on(async {
+            let system = ActorSystem::new();
+            start_proxy(&system, &config).await.expect("it serves");
+            system.spawn(Answerer).await.expect("it starts");
+            let client = ProxyClient::connect(&config).await.expect("it connects");
+            // As the seeds have it.
+            let (id, health) = (ClientId([7; 16]), Arc::default());
+            let raw = open_client(&config, id, Arc::new(Deaf), &health).await;
+            let raw = raw.expect("it connects");
+            let (lease, _) = raw.lease().await.expect("a lease");
+            (system, client, raw, lease.expect("it is served").epoch)
+        });
+        let Bus::Memory(bus) = &config.bus else {
+            unreachable!("it is the one in memory");
+        };
+        Self {
+            raw_server: Server::new(bus.clone(), &config),
+            runtime,
+            _system: opened.0,
+            client: opened.1,
+            raw_client: opened.2,
+            epoch: opened.3,
+        }
+    }
+
+    async fn is_alive(&self) {
+        let ask = self.client.ask("rich", Ask(Rich::example()));
+        assert_eq!(ask.timeout(PATIENCE).await, Ok(42));
+        assert_eq!(self.client.in_flight(), 0);
+    }
+
+    fn push(&self, frame: Vec<u8>) {
+        self.runtime.block_on(async {
+            let frames = vec![Bytes::from(frame)];
+            let pushed = self.raw_client.enqueue(self.epoch, frames).await;
+            pushed.expect("it is pushed");
+            self.is_alive().await;
+        });
+    }
+
+    fn publish(&self, frame: Vec<u8>) {
+        self.runtime.block_on(async {
+            let frame = Bytes::from(frame);
+            let published = self.raw_server.publish(self.client.id(), frame).await;
+            assert_eq!(published, Ok(Some(1)));
+            self.is_alive().await;
+        });
+    }
+}
+
+target!(inboxes_with_anything, requests(), {
+    let stage = Stage::new();
+    move |frame| stage.push(frame)
+});
+
+target!(channels_with_anything, replies(), {
+    let stage = Stage::new();
+    move |frame| stage.publish(frame)
+});

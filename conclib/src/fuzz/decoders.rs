@@ -1,0 +1,190 @@
+//! Frames and messages.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
+
+use super::target;
+use crate::envelope::{Attributes, MAX_ATTRIBUTE_BYTES, MAX_ATTRIBUTES};
+use crate::error::AskError;
+use crate::message::{decode, encode, read};
+use crate::proxy::frame::{Answer, Kind, Received, Request, decode_reply, encode_reply};
+use crate::proxy::transport::{BusTime, Epoch, Lease};
+use crate::responder::{ClientId, Origin};
+use crate::urn::{MAX_URN_BYTES, Urn};
+
+/// Requests of every kind, small and large.
+pub(super) fn requests() -> Vec<Vec<u8>> {
+    let many = (0..MAX_ATTRIBUTES).map(|n| (n.to_string(), "x".repeat(200)));
+    let few = [("trace".to_owned(), "ä".to_owned())];
+    let contents = encode(&Rich::example()).unwrap_or_default();
+    let mut frames = Vec::new();
+    for attributes in [Attributes::new(), few.into(), many.collect()] {
+        for kind in [Kind::Ask, Kind::Tell, Kind::Cancel, Kind::Wake] {
+            let request = Request {
+                kind,
+                origin: Origin {
+                    client: ClientId([7; 16]),
+                    id: 1 << 40,
+                },
+                urn: "rich",
+                message: "Rich",
+                deadline: BusTime(u64::MAX),
+                attributes: &attributes,
+                contents: &contents,
+            };
+            frames.push(request.encode().to_vec());
+        }
+    }
+    frames
+}
+
+/// Replies with every way in which an ask can end.
+pub(super) fn replies() -> Vec<Vec<u8>> {
+    let urn = Urn::unchecked("rich");
+    let errors = [
+        AskError::NoResponder,
+        AskError::ActorNotFound { urn: urn.clone() },
+        AskError::Unhandled {
+            urn: urn.clone(),
+            message: "Rich".to_owned(),
+        },
+        AskError::Overloaded {
+            retry_after: Duration::from_millis(50),
+        },
+        AskError::AskCycle {
+            chain: vec![urn.clone(), urn],
+        },
+        AskError::BadRequest {
+            reason: "why".to_owned(),
+        },
+        AskError::TooLarge { size: 5, limit: 4 },
+    ];
+    let mut answers = vec![Answer::new(1 << 40, Ok(vec![7; 40]))];
+    answers.extend(
+        (1..)
+            .zip(errors)
+            .map(|(id, error)| Answer::new(id, Err(error))),
+    );
+    let one_by_one = answers.chunks(1).map(|one| encode_reply(Epoch(3), one));
+    let all = encode_reply(Epoch(u64::MAX), &answers);
+    one_by_one
+        .chain([all])
+        .map(|frame| frame.to_vec())
+        .collect()
+}
+
+/// A message with something of everything.
+#[derive(Serialize, Deserialize, Debug, Clone, PartialEq)]
+pub(super) struct Rich {
+    pub(super) number: u32,
+    signed: i64,
+    real: f64,
+    text: String,
+    bytes: serde_bytes::ByteBuf,
+    maybe: Option<Box<Rich>>,
+    list: Vec<Rich>,
+    map: BTreeMap<String, Vec<u64>>,
+    choice: Vec<Choice>,
+    tuple: (u8, char, bool),
+}
+
+#[derive(Serialize, Deserialize, Debug, Clone, PartialEq)]
+enum Choice {
+    Nothing,
+    One(i8),
+    Named { x: u16, y: Option<u16> },
+}
+
+impl Rich {
+    pub(super) fn example() -> Self {
+        let leaf = Self {
+            number: 21,
+            signed: i64::MIN,
+            real: 0.5,
+            text: "grüße".to_owned(),
+            bytes: vec![1; 300].into(),
+            maybe: None,
+            list: Vec::new(),
+            map: BTreeMap::from([("a".to_owned(), vec![u64::MAX; 20])]),
+            choice: vec![
+                Choice::Nothing,
+                Choice::One(-3),
+                Choice::Named { x: 7, y: None },
+            ],
+            tuple: (1, 'ä', true),
+        };
+        Self {
+            maybe: Some(Box::new(leaf.clone())),
+            list: vec![leaf.clone(); 3],
+            ..leaf
+        }
+    }
+}
+
+target!(requests_that_are_none, requests(), |bytes: Vec<u8>| {
+    let frame = Bytes::from(bytes);
+    match Received::decode(&frame) {
+        Ok(request) => {
+            assert!(request.urn.len() <= MAX_URN_BYTES && request.message.len() <= 255);
+            assert!(request.attributes.len() <= MAX_ATTRIBUTES);
+            let texts = request.attributes.iter();
+            let bytes: usize = texts.map(|(name, value)| name.len() + value.len()).sum();
+            assert!(bytes <= MAX_ATTRIBUTE_BYTES);
+            assert!(request.contents.len() <= frame.len());
+        }
+        Err(unreadable) => assert!(unreadable.as_ask_error().to_string().len() < 1000),
+    }
+});
+
+target!(replies_that_are_none, replies(), |bytes: Vec<u8>| {
+    let frame = Bytes::from(bytes);
+    match decode_reply(&frame) {
+        Ok((_, answers)) => {
+            assert!(answers.len() <= frame.len());
+            for (_, outcome) in answers {
+                if let Err(error) = outcome {
+                    // A chain may have 64 texts of up to 512 bytes.
+                    assert!(error.to_string().len() < 64 * 600);
+                }
+            }
+        }
+        Err(problem) => assert!(problem.to_string().len() < 1000),
+    }
+});
+
+target!(
+    leases_that_are_none,
+    vec![
+        rmp_serde::to_vec(&(1_u64 << 50, (1, 3), (4_u64 << 20,))).unwrap_or_default(),
+        rmp_serde::to_vec(&(5_u64, (1, 3, "x"), (1000, 5), [1, 2], "y")).unwrap_or_default(),
+    ],
+    |bytes: Vec<u8>| {
+        if let Ok(lease) = Lease::decode(&bytes) {
+            drop(lease.check_version());
+        }
+    }
+);
+
+target!(
+    messages_that_are_none,
+    vec![
+        encode(&Rich::example()).unwrap_or_default(),
+        rmp_serde::to_vec(&Rich::example()).unwrap_or_default(),
+        encode(&vec![vec![0_u32; 20]; 20]).unwrap_or_default(),
+    ],
+    |bytes: Vec<u8>| {
+        if let Ok(message) = decode::<Rich>(&bytes) {
+            let again = encode(&message).expect("what was read can be written");
+            assert!(decode::<Rich>(&again).is_ok());
+        }
+        drop(decode::<Vec<Vec<u32>>>(&bytes));
+        // Checking what it claims refuses nothing that is right.
+        if read::<IgnoredAny>(&bytes).is_ok() {
+            assert!(decode::<IgnoredAny>(&bytes).is_ok(), "{bytes:02x?}");
+        }
+    }
+);
