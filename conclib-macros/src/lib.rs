@@ -22,6 +22,7 @@ mod message;
 /// | `response = Type` | what answers it | `()` |
 /// | `name = "…"` | its name on the wire | the type's identifier |
 /// | `local` | it never leaves the process: serde is not needed | it may cross the bus |
+/// | `durable` | clients send it so that the bus keeps it until it is handled, at least once | at most once |
 ///
 /// A message that may cross the bus also implements
 /// [`RemoteMessage`](https://docs.rs/conclib/latest/conclib/trait.RemoteMessage.html); it derives

@@ -9,7 +9,7 @@ use crate::attr::{
     Errors, is_named, place, problem_of_name, read_options, type_arguments, value, written,
 };
 
-const OPTIONS: &[&str] = &["response", "name", "local"];
+const OPTIONS: &[&str] = &["response", "name", "local", "durable"];
 
 /// The longest name on the wire: a longer one is not sent.
 const MAX_NAME_BYTES: usize = 255;
@@ -18,6 +18,7 @@ pub(crate) fn derive(input: &DeriveInput) -> TokenStream {
     let mut errors = Errors::default();
     let mut message = Message::parse(input, &mut errors);
     message.validate(&mut errors);
+    message.validate_durable(&mut errors);
     let expansion = message.expand();
     let errors = errors.into_tokens();
     quote!(#expansion #errors)
@@ -31,6 +32,8 @@ struct Message<'a> {
     name: Option<LitStr>,
     /// The word `local`.
     local: Option<syn::Path>,
+    /// The word `durable`.
+    durable: Option<syn::Path>,
 }
 
 impl<'a> Message<'a> {
@@ -40,6 +43,7 @@ impl<'a> Message<'a> {
             response: parse_quote!(()),
             name: None,
             local: None,
+            durable: None,
         };
         let mut seen = Vec::new();
         for attribute in input
@@ -61,7 +65,8 @@ impl<'a> Message<'a> {
             match option {
                 "response" => self.response = value(meta, "response = Receipt")?,
                 "name" => self.name = Some(value(meta, "name = \"billing.Charge\"")?),
-                _ => self.local = Some(meta.path.clone()),
+                "local" => self.local = Some(meta.path.clone()),
+                _ => self.durable = Some(meta.path.clone()),
             }
             Ok(())
         })
@@ -101,6 +106,14 @@ impl<'a> Message<'a> {
         }
     }
 
+    fn validate_durable(&self, errors: &mut Errors) {
+        if let (Some(durable), Some(_)) = (&self.durable, &self.local) {
+            let problem = "a `local` message never leaves the process, and the bus cannot keep it: \
+                           remove `local` or `durable`";
+            errors.at(durable, problem);
+        }
+    }
+
     fn expand(&self) -> TokenStream {
         let ident = &self.input.ident;
         let response = &self.response;
@@ -116,6 +129,11 @@ impl<'a> Message<'a> {
         } else {
             quote!(Some(<Self as ::conclib::RemoteMessage>::CODEC))
         };
+        let durable = self.durable.is_some().then(|| {
+            quote!(
+                const DURABLE: ::core::primitive::bool = true;
+            )
+        });
         // The error about a missing serde derive points at the type's name, or at the response.
         let codec = quote_spanned!(place(ident)=> ::conclib::__private::codec::<Self, #response>());
         let remote = self.local.is_none().then(|| {
@@ -133,6 +151,7 @@ impl<'a> Message<'a> {
                 const NAME: &'static ::core::primitive::str = #name;
                 const WIRE: ::core::option::Option<::conclib::WireCodec<Self>> =
                     ::core::option::Option::#wire;
+                #durable
             }
             #remote
         }

@@ -65,6 +65,8 @@
 //! | test your actors | `conclib::test` (feature `test`), [`Context::test`], [`Reply::channel`] |
 //! | be asked from other processes | [`start_proxy`], [`Config`] |
 //! | ask actors of other processes | [`ProxyClient`], [`AskError`] |
+//! | have a message kept until it is handled | `#[message(durable)]`, [`RemoteTell::durable`], [`RemoteTell::idempotency_key`] |
+//! | look after what nobody could handle | [`DeadLetters`] |
 //! | take messages as they come | [`RequestEnvelope`] |
 //! | let in who may, to what they may | [`Config::acl`], `rediss://`, `#[actor(private)]`; `docs/security.md` |
 //! | start Redis or a web server | `start_redis`, `start_api` |
@@ -96,6 +98,8 @@
 //!   handled.) Who waits for several at once waits for each of them. It ends where a handler keeps
 //!   its [`Reply`] for later, at a [`Reply::channel`], and at tasks and processes of their own: there
 //!   the deadline is the guard.
+//! - **A durable message is handled at least once**, whoever dies meanwhile, as long as Redis keeps its
+//!   data; any other message from outside at most once. `docs/reliability.md` has the table.
 //! - **Every ask ends** with a value or an [`AskError`] that says what is known. Remote asks end
 //!   by their deadline, 5 s unless set; local ones have none unless set.
 //! - **A deadline goes along.** What a handler asks ends by the deadline of the message in hand, also
@@ -113,7 +117,7 @@
 //! registry runner system             URN to actor; the event loop; spawn, look up, shut down
 //! supervisor pool topic              groups; workers behind one URN; one message for many actors
 //! ticker periodic                    regular work
-//! proxy                              the bus: config, frames, transports, server, client
+//! proxy                              the bus: config, frames, durable messages, transports, server, client
 //! daemon                             start_redis, start_api
 //! test_kit                           what tests of programs with actors need
 //! ```
@@ -199,8 +203,9 @@ pub use message::{ActorMessage, CodecError, NoMessage, RemoteMessage, WireCodec}
 pub use periodic::PeriodicActor;
 pub use pool::{Pool, Route};
 pub use proxy::{
-    Config, ConfigError, ConnectError, ConnectionState, OpenError, Proxy, ProxyClient, ProxyEnd,
-    RemoteAsk, RemoteTell, Role, StartProxyError, start_proxy,
+    Config, ConfigError, ConnectError, ConnectionState, DeadLetter, DeadLetterError, DeadLetters,
+    ListDeadLetters, OpenError, Proxy, ProxyClient, ProxyEnd, RemoteAsk, RemoteTell, Role,
+    StartProxyError, start_proxy,
 };
 pub use reply::{Limit, Reply, ReplyReceiver};
 pub use schedule::{Cron, CronError, First, Missed, Schedule, Tick, When};

@@ -24,6 +24,11 @@ const MAX_DEPTH: usize = 128;
 /// #[message(local)]                      // stays in the process: no serde needed
 /// struct Socket(std::net::TcpStream);
 ///
+/// #[derive(ActorMessage, Serialize, Deserialize)]
+/// #[message(durable)]                    // kept by the bus until it is handled
+/// struct Charge { cents: u64 }
+///
+/// assert!(Charge::DURABLE && !Add::DURABLE);
 /// assert_eq!(Add::NAME, "Add");
 /// assert!(Socket::WIRE.is_none());
 /// ```
@@ -41,6 +46,10 @@ pub trait ActorMessage: Sized + Send + 'static {
 
     /// How it crosses the bus; `None` for a message that stays in the process.
     const WIRE: Option<WireCodec<Self>>;
+
+    /// True if every [`ProxyClient`](crate::ProxyClient) sends it as a durable message:
+    /// `#[message(durable)]`. Within the process this changes nothing.
+    const DURABLE: bool = false;
 }
 
 /// A message that may cross the bus: every `#[derive(ActorMessage)]` without `#[message(local)]`.

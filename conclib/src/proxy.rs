@@ -4,6 +4,7 @@ mod backoff;
 mod client;
 mod clock;
 pub(crate) mod config;
+mod durable;
 #[cfg(feature = "test")]
 mod faults;
 pub(crate) mod frame;
@@ -17,6 +18,7 @@ mod windows;
 
 pub use client::{ConnectError, ProxyClient, RemoteAsk, RemoteTell};
 pub use config::{Config, ConfigError, Role};
+pub use durable::dead_letters::{DeadLetter, DeadLetterError, DeadLetters, ListDeadLetters};
 #[cfg(feature = "test")]
 pub use faults::Faults;
 pub use health::ConnectionState;

@@ -159,6 +159,11 @@ impl Responder {
         self.finish(|| Err(error));
     }
 
+    /// No answer is due any more: the request did not get to its actor, and whoever sent it knows.
+    pub(crate) fn forget(&self) {
+        self.done.store(true, Ordering::Release);
+    }
+
     fn finish(&self, outcome: impl FnOnce() -> Outcome) {
         if self.end() {
             self.sink.respond(self.origin, self.deadline, outcome());

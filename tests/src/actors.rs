@@ -121,6 +121,23 @@ impl Gate {
         };
         (gate, watch)
     }
+
+    /// Another with the same watch.
+    pub fn behind(watch: &Watch) -> Self {
+        let watch = watch.clone();
+        Self { watch }
+    }
+
+    /// Waits until one may pass.
+    ///
+    /// # Errors
+    ///
+    /// If nobody can let it pass any more.
+    pub async fn wait(&self) -> Result<(), Failure> {
+        self.watch.entered.fetch_add(1, Ordering::SeqCst);
+        self.watch.permits.acquire().await?.forget();
+        Ok(())
+    }
 }
 
 impl Watch {
@@ -139,8 +156,7 @@ impl Watch {
 impl Gate {
     #[handler]
     async fn pass(&mut self, message: Pass) -> Result<u32, Failure> {
-        self.watch.entered.fetch_add(1, Ordering::SeqCst);
-        self.watch.permits.acquire().await?.forget();
+        self.wait().await?;
         Ok(message.n)
     }
 }

@@ -4,6 +4,7 @@
 pub mod actors;
 pub mod bus;
 pub mod chaos;
+pub mod durable;
 pub mod messages;
 pub mod probe;
 pub mod process;

@@ -26,11 +26,13 @@ use crate::system::spawn_task;
 use call::Sent;
 pub use call::{RemoteAsk, RemoteTell};
 use crowd::Crowd;
+use durable::Keeping;
 use outbox::Outbox;
 use sending::{EndsWithRuntime, Sending};
 
 mod call;
 mod crowd;
+mod durable;
 mod outbox;
 mod sending;
 #[cfg(test)]
@@ -137,6 +139,9 @@ pub(super) struct Shared {
     outbox: Outbox,
     /// Whether the actor system keeps up.
     crowd: Crowd,
+    /// The durable messages to be stored, and how many the bus may have.
+    keeping: Keeping,
+    max_kept: u64,
     /// Where the client's tasks run.
     runtime: Handle,
     clock: BusClock,
@@ -183,6 +188,8 @@ impl ProxyClient {
             book,
             outbox: Outbox::default(),
             crowd: Crowd::default(),
+            keeping: Keeping::default(),
+            max_kept: config.max_kept,
             runtime: Handle::current(),
             clock: BusClock::default(),
             lease: Mutex::default(),
@@ -288,33 +295,8 @@ struct Outgoing<'a> {
 impl Shared {
     /// Enters a request into the book and the outbox.
     fn send(self: &Arc<Self>, request: &Outgoing<'_>) -> Result<Sent, AskError> {
-        let Outgoing {
-            kind,
-            urn,
-            message,
-            deadline,
-            attributes,
-            contents,
-        } = *request;
-        let mut frame = Request {
-            kind,
-            origin: Origin {
-                client: self.id,
-                id: 0,
-            },
-            urn,
-            message,
-            // The clock is set since the client was connected.
-            deadline: self.clock.to_bus(deadline).unwrap_or(BusTime(u64::MAX)),
-            attributes,
-            contents,
-        };
-        frame::check(message, attributes)?;
-        let limit = self.max_frame.min(self.known_limit());
-        let size = frame::size(contents, attributes);
-        if size > limit {
-            return Err(AskError::TooLarge { size, limit });
-        }
+        let kind = request.kind;
+        let (mut frame, size) = self.frame(request)?;
         let mut book = self.in_flight();
         frame.origin.id = book.check(size)?;
         if let Some(reason) = self.health.trouble() {
@@ -333,6 +315,38 @@ impl Shared {
             receiver,
             sending: own.map(|batch| Sending::new(self, batch)),
         })
+    }
+
+    /// A request as it is to be written, but for its id, and its size.
+    fn frame<'a>(&self, request: &Outgoing<'a>) -> Result<(Request<'a>, usize), AskError> {
+        let Outgoing {
+            kind,
+            urn,
+            message,
+            deadline,
+            attributes,
+            contents,
+        } = *request;
+        let frame = Request {
+            kind,
+            origin: Origin {
+                client: self.id,
+                id: 0,
+            },
+            urn,
+            message,
+            // The clock is set since the client was connected.
+            deadline: self.clock.to_bus(deadline).unwrap_or(BusTime(u64::MAX)),
+            attributes,
+            contents,
+        };
+        frame::check(message, attributes)?;
+        let limit = self.max_frame.min(self.known_limit());
+        let size = frame::size(contents, attributes);
+        if size > limit {
+            return Err(AskError::TooLarge { size, limit });
+        }
+        Ok((frame, size))
     }
 
     /// The asker of a request has gone: if the bus may have the request, its actor is to hear so.

@@ -24,6 +24,8 @@ mod address;
 /// The Redis that is used when nothing else is said.
 const DEFAULT_URL: &str = "redis://localhost:6379";
 
+const HOUR: Duration = Duration::from_secs(60 * 60);
+
 /// The environment variables that [`Config::default`] and [`Config::from_env`] read.
 const VARIABLES: [&str; 4] = [
     "CONCLIB_REDIS_URL",
@@ -66,6 +68,14 @@ pub struct Config {
     pub(crate) max_frame: usize,
     /// How to get in, beyond what the URL says.
     pub(crate) access: access::Access,
+    /// How long after its last sign of life a proxy's durable messages are taken over.
+    pub(crate) visibility: Duration,
+    /// How often a durable message is delivered before it is a dead letter.
+    pub(crate) max_deliveries: u32,
+    /// How long the answers of durable messages are remembered.
+    pub(crate) keep_replies: Duration,
+    /// How many durable messages may be kept.
+    pub(crate) max_kept: u64,
     /// What goes wrong on the memory bus, on purpose.
     #[cfg(feature = "test")]
     pub(crate) faults: Option<Faults>,
@@ -137,6 +147,60 @@ impl Config {
     #[must_use]
     pub fn max_frame(mut self, bytes: usize) -> Self {
         self.max_frame = bytes;
+        self
+    }
+
+    /// How long after its last sign of life the durable messages of a proxy are taken over, and how
+    /// long a message that has failed waits for its next delivery: 30 s unless changed, 100 ms to
+    /// 24 h.
+    ///
+    /// A handler may take longer: a proxy that lives gives signs of life for what its actors have.
+    /// A message whose actor is missing for so long has failed.
+    #[must_use]
+    pub fn visibility(mut self, visibility: Duration) -> Self {
+        if !(Duration::from_millis(100)..=24 * HOUR).contains(&visibility) {
+            self.reject("the visibility", "it must be 100 ms to 24 h");
+        }
+        self.visibility = visibility;
+        self
+    }
+
+    /// How often a durable message is delivered, before it becomes a [dead
+    /// letter](crate::DeadLetters): 5 times unless changed, at least once.
+    #[must_use]
+    pub fn max_deliveries(mut self, deliveries: u32) -> Self {
+        if deliveries == 0 {
+            self.reject("the number of deliveries", "it must be at least 1");
+        }
+        self.max_deliveries = deliveries;
+        self
+    }
+
+    /// How long the answer of a durable message is remembered, so that who repeats it with the same
+    /// idempotency key hears that answer and has nothing done twice: 1 h unless changed, 1 s to
+    /// 30 days.
+    ///
+    /// Every message costs Redis the memory of its answer for so long: at a thousand messages per
+    /// second, an hour is some 3.6 million small keys, and a day would be 86 million. An hour is
+    /// far longer than a client repeats a message by itself.
+    #[must_use]
+    pub fn keep_replies(mut self, keep: Duration) -> Self {
+        if !(Duration::from_secs(1)..=30 * 24 * HOUR).contains(&keep) {
+            self.reject("how long to keep replies", "it must be 1 s to 30 days");
+        }
+        self.keep_replies = keep;
+        self
+    }
+
+    /// How many durable messages may wait to be handled: 1,000,000 unless changed. A client that
+    /// finds more is answered [`Overloaded`](crate::AskError::Overloaded) until there are fewer.
+    /// Those that are under way at that moment come on top.
+    #[must_use]
+    pub fn max_kept(mut self, messages: u64) -> Self {
+        if messages == 0 {
+            self.reject("how many messages to keep", "it must be at least 1");
+        }
+        self.max_kept = messages;
         self
     }
 
@@ -236,6 +300,10 @@ impl Config {
             timeout: Duration::from_secs(5),
             max_frame: 4 * 1024 * 1024,
             access: access::Access::default(),
+            visibility: Duration::from_secs(30),
+            max_deliveries: 5,
+            keep_replies: HOUR,
+            max_kept: 1_000_000,
             #[cfg(feature = "test")]
             faults: None,
             invalid: None,
@@ -306,7 +374,11 @@ impl fmt::Debug for Config {
             .field("node", &self.node)
             .field("timeout", &self.timeout)
             .field("max_frame", &self.max_frame)
-            .field("access", &self.access);
+            .field("access", &self.access)
+            .field("visibility", &self.visibility)
+            .field("max_deliveries", &self.max_deliveries)
+            .field("keep_replies", &self.keep_replies)
+            .field("max_kept", &self.max_kept);
         #[cfg(feature = "test")]
         out.field("faults", &self.faults);
         out.finish_non_exhaustive()
@@ -454,6 +526,27 @@ mod tests {
             let error = from(&[(name, value)]).check().unwrap_err();
             assert!(error.to_string().starts_with(name), "{error}");
         }
+    }
+
+    #[test]
+    fn bounds_of_durable_messages_are_checked() {
+        let config = Config::memory;
+        for wrong in [
+            config().visibility(Duration::from_millis(99)),
+            config().visibility(25 * HOUR),
+            config().max_deliveries(0),
+            config().keep_replies(Duration::from_millis(999)),
+            config().keep_replies(31 * 24 * HOUR),
+            config().max_kept(0),
+        ] {
+            assert!(wrong.check().is_err(), "{wrong:?}");
+        }
+        let right = config()
+            .visibility(Duration::from_millis(100))
+            .max_deliveries(1)
+            .keep_replies(Duration::from_secs(1))
+            .max_kept(1);
+        assert!(right.check().is_ok());
     }
 
     #[test]

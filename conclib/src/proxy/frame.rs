@@ -6,6 +6,7 @@
 //! | request | version, kind, id, client, URN, message, deadline, attributes, contents |
 //! | reply | version, epoch, array of answers |
 //! | answer | id, status, message, attributes, contents |
+//! | record | status, contents |
 //! | lease | epoch, `[lowest, highest]` version, `[largest frame]` |
 //!
 //! The first four elements of a request never change their meaning: whoever can read them can
@@ -27,7 +28,7 @@ use crate::error::AskError;
 use crate::message::read;
 use crate::responder::{ClientId, Origin};
 
-pub(crate) use answer::{Answer, decode_reply, encode_reply};
+pub(crate) use answer::{Answer, decode_record, decode_reply, encode_record, encode_reply};
 pub(crate) use limits::check;
 use limits::{SomeAttributes, check_received};
 

@@ -50,6 +50,8 @@ struct Entry {
     delivered: Delivered,
     /// A tell ends when the bus has accepted it.
     ends_when_accepted: bool,
+    /// It is in nobody's inbox, but kept until it is handled: whoever serves then may answer.
+    is_durable: bool,
 }
 
 impl InFlight {
@@ -101,9 +103,25 @@ impl InFlight {
             epoch: None,
             delivered: Delivered::No,
             ends_when_accepted,
+            is_durable: false,
         };
         self.bytes += bytes;
         self.requests.insert(id, entry);
+        receiver
+    }
+
+    /// The same for a durable request.
+    pub(crate) fn insert_durable(
+        &mut self,
+        id: u64,
+        frame: Bytes,
+        bytes: usize,
+        ends_when_accepted: bool,
+    ) -> ReplyReceiver<Bytes> {
+        let receiver = self.insert(id, frame, bytes, ends_when_accepted);
+        if let Some(entry) = self.requests.get_mut(&id) {
+            entry.is_durable = true;
+        }
         receiver
     }
 
@@ -133,6 +151,24 @@ impl InFlight {
             if let Some(entry) = self.requests.get_mut(id) {
                 entry.epoch = Some(epoch);
                 entry.delivered = Delivered::Unknown;
+            }
+        }
+    }
+
+    /// They are given to the connection, to be kept.
+    pub(crate) fn given_to_keep(&mut self, ids: &[u64]) {
+        self.mark(ids, Delivered::Unknown);
+    }
+
+    /// They are certainly not kept.
+    pub(crate) fn not_given(&mut self, ids: &[u64]) {
+        self.mark(ids, Delivered::No);
+    }
+
+    fn mark(&mut self, ids: &[u64], delivered: Delivered) {
+        for id in ids {
+            if let Some(entry) = self.requests.get_mut(id) {
+                entry.delivered = delivered;
             }
         }
     }
@@ -175,7 +211,7 @@ impl InFlight {
         let mut ended = Vec::with_capacity(answers.len());
         for (id, answer) in answers {
             match self.requests.entry(id) {
-                Occupied(entry) if entry.get().epoch == Some(epoch) => {
+                Occupied(entry) if entry.get().epoch == Some(epoch) || entry.get().is_durable => {
                     let entry = entry.remove();
                     self.bytes -= entry.bytes;
                     ended.push((entry.reply, answer));
@@ -296,6 +332,28 @@ mod tests {
         assert_eq!(book.give_up(b), Some(Delivered::Unknown));
         assert_eq!(book.give_up(c), Some(Delivered::Accepted));
         assert_eq!(book.give_up(c), None);
+    }
+
+    #[tokio::test]
+    async fn a_durable_request_is_answered_by_whoever_serves() {
+        let mut book = InFlight::new(0);
+        let id = book.check(1).unwrap();
+        let asked = book.insert_durable(id, Bytes::from_static(b"f"), 1, false);
+        book.given_to_keep(&[id]);
+        book.not_given(&[id]);
+        book.given_to_keep(&[id]);
+        assert!(book.frame(id).is_some());
+        assert!(book.accepted(&[id]).is_empty());
+        let answers = vec![(id, Bytes::from_static(b"x"))];
+        let (reply, answer) = book.answered(answers, EPOCH).pop().unwrap();
+        reply.send(answer);
+        assert_eq!(asked.await, Ok(Bytes::from_static(b"x")));
+
+        let id = book.check(1).unwrap();
+        drop(book.insert_durable(id, Bytes::new(), 1, false));
+        book.given_to_keep(&[id]);
+        book.not_given(&[id]);
+        assert_eq!(book.give_up(id), Some(Delivered::No));
     }
 
     #[test]

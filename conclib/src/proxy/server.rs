@@ -1,8 +1,9 @@
 //! The actor system's end of the bus: takes requests off the inbox and hands them to actors, as
 //! long as it holds the lease of its node.
 //!
-//! A [`Reign`] is the time in which this system holds one lease. Three tasks serve it: the *keeper*
-//! renews the lease and gives it back; the *popper* takes requests; the *publisher* sends answers.
+//! A [`Reign`] is the time in which this system holds one lease. Four tasks serve it: the *keeper*
+//! renews the lease and gives it back; the *popper* takes requests; the *publisher* sends answers; the
+//! *consumer* takes durable messages.
 //! The popper never waits for an actor: a request that cannot be put into a mailbox at once is
 //! answered so. A lease that is lost is taken again, unless another system has it: that is the next
 //! reign, with an inbox of its own.
@@ -15,6 +16,7 @@
 //! executed.
 
 use std::fmt;
+use std::future::{Future, ready};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
@@ -24,11 +26,13 @@ use tokio::sync::{SetOnce, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, error, info, warn};
 
 use super::backoff::pause;
 use super::clock::BusClock;
 use super::config::Config;
+use super::durable::dead_letters::DeadLetters;
 use super::frame::{Request, VERSION};
 use super::health::{ConnectionState, Health};
 use super::transport::{
@@ -37,10 +41,12 @@ use super::transport::{
 use crate::registry::Registry;
 use crate::system::{ActorSystem, Service, spawn_task};
 
+use fence::Fence;
 use outlet::Outlet;
 use reign::{Reign, ReignEnd};
 
 mod cancelled;
+mod consumer;
 mod fence;
 mod outlet;
 mod pace;
@@ -101,11 +107,12 @@ async fn serve(
 ) -> Result<Proxy, StartProxyError> {
     let shared = Arc::new(Shared {
         node: config.node.clone(),
-        max_frame: config.max_frame,
+        config: config.clone(),
         registry: system.core().registry.clone(),
         transport,
         clock: BusClock::default(),
         undelivered: Arc::default(),
+        reigning: watch::Sender::new(None),
         health,
         stop: CancellationToken::new(),
         abandoned: CancellationToken::new(),
@@ -135,28 +142,30 @@ async fn serve(
 /// Serves, reign after reign, until the proxy is to stop or another system serves.
 async fn govern(ends: Ends, mut granted: Granted) {
     let shared = &ends.0;
+    let consumer = AbortOnDropHandle::new(tokio::spawn(consumer::consume(shared.clone())));
     // Answers of a reign that is over go on while the next one serves.
     let mut leaving = JoinSet::new();
-    let end = loop {
-        let reign = Reign::begin(shared, granted);
-        let ended = reign.serve().await;
-        while leaving.try_join_next().is_some() {}
-        let (shared, outlet) = (shared.clone(), reign.into_outlet());
-        leaving.spawn(async move { shared.see_out(&outlet).await });
+    let (end, outlet) = loop {
+        let (ended, outlet) = Reign::begin(shared, granted).serve().await;
         match ended {
-            ReignEnd::Released => break ProxyEnd::Stopped,
-            ReignEnd::Lost(why) => ends.0.health.lose(LEASE_PART, &why),
+            ReignEnd::Released => break (ProxyEnd::Stopped, outlet),
+            ReignEnd::Lost(why) => shared.health.lose(LEASE_PART, &why),
         }
-        granted = match ends.0.regain().await {
+        granted = match shared.regain().await {
             Ok(granted) => granted,
-            Err(end) => break end,
+            Err(end) => break (end, outlet),
         };
-        info!(node = %ends.0.node, epoch = granted.epoch.0, "proxy serves again");
-        ends.0.health.regain(LEASE_PART);
+        info!(node = %shared.node, epoch = granted.epoch.0, "proxy serves again");
+        shared.health.regain(LEASE_PART);
+        while leaving.try_join_next().is_some() {}
+        let shared = shared.clone();
+        leaving.spawn(async move { shared.see_out(outlet, ready(())).await });
     };
     shared.health.close();
     // Set once: nobody else does.
     drop(shared.popped.set(end));
+    // It answers too.
+    shared.see_out(outlet, async { drop(consumer.await) }).await;
     leaving.join_all().await;
     shared.transport.close().await;
 }
@@ -199,13 +208,14 @@ pub struct Proxy {
 /// What the proxy's tasks share, in all its reigns.
 struct Shared {
     node: String,
-    /// The largest request or response, in bytes.
-    max_frame: usize,
+    config: Config,
     registry: Arc<Registry>,
     transport: Arc<dyn ServerTransport>,
     clock: BusClock,
     /// How many bytes of requests wait in mailboxes.
     undelivered: Arc<AtomicUsize>,
+    /// The fence and the outlet of the reign of the moment, or of the last one.
+    reigning: watch::Sender<Option<(Arc<Fence>, Arc<Outlet>)>>,
     /// What the public sees of connections and lease.
     health: Arc<Health>,
     /// Cancelled when it is to stop in good order.
@@ -244,6 +254,11 @@ impl Proxy {
     /// connections live, and the lease is held.
     pub fn connection_state(&self) -> watch::Receiver<ConnectionState> {
         self.shared.health.watch()
+    }
+
+    /// The durable messages for this node that nobody could handle.
+    pub fn dead_letters(&self) -> DeadLetters {
+        DeadLetters::over(self.shared.transport.dead_letters())
     }
 
     /// Stops in good order: other processes hear at once that nobody serves; what was taken before
@@ -342,7 +357,7 @@ impl Shared {
         let lease = Lease {
             epoch: Epoch(0),
             versions: (VERSION, VERSION),
-            max_frame: self.max_frame as u64,
+            max_frame: self.config.max_frame as u64,
         };
         let sent = Instant::now();
         match self.transport.acquire(&lease).await {
@@ -369,18 +384,53 @@ impl Shared {
         }
     }
 
-    /// After the last request of a reign was taken: publishes answers until all are given, but not
-    /// for ever if nobody waits for that.
-    async fn see_out(&self, outlet: &Outlet) {
+    /// After the last request of a reign was taken: publishes answers until all are given, and
+    /// whoever else gives some has ended; but not for ever if nobody waits for that.
+    async fn see_out(&self, outlet: Arc<Outlet>, others: impl Future<Output = ()>) {
+        let answers = async {
+            others.await;
+            outlet.drained().await;
+        };
         let patience = async {
             self.abandoned.cancelled().await;
             sleep(FINISH).await;
         };
         tokio::select! {
-            () = outlet.drained() => {}
+            () = answers => {}
             () = patience => warn!(node = %self.node, "some requests were not answered in time"),
         }
         outlet.close();
+    }
+
+    // ---- for who lives longer than a reign
+
+    /// True while requests may be executed.
+    fn is_reigning(&self) -> bool {
+        let reigning = self.reigning.borrow();
+        reigning.as_ref().is_some_and(|(fence, _)| fence.is_open())
+    }
+
+    /// Waits until requests may be executed; false if that will never be.
+    async fn reigns(&self) -> bool {
+        let mut changes = self.reigning.subscribe();
+        loop {
+            let reigning = changes.borrow_and_update().clone();
+            if let Some((fence, _)) = reigning
+                && fence.opens().await
+            {
+                return !self.popped.initialized();
+            }
+            tokio::select! {
+                _ = changes.changed() => {}
+                _ = self.popped.wait() => return false,
+            }
+        }
+    }
+
+    /// Where answers go that do not depend on a reign.
+    fn outlet(&self) -> Option<Arc<Outlet>> {
+        let reigning = self.reigning.borrow();
+        reigning.as_ref().map(|(_, outlet)| outlet.clone())
     }
 }
 

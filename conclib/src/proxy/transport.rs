@@ -13,6 +13,9 @@ use super::config::{Bus, Config, ConfigError};
 use super::health::Health;
 use crate::responder::ClientId;
 
+use durable::{ConsumeTransport, DeadTransport, KeepTransport};
+
+pub(crate) mod durable;
 #[cfg(feature = "test")]
 mod faulty;
 pub(crate) mod memory;
@@ -128,13 +131,23 @@ pub(crate) trait ServerTransport: Send + Sync {
     /// cannot tell.
     async fn publish(&self, client: ClientId, frame: Bytes) -> Result<Option<u64>, TransportError>;
 
+    /// Opens a consumer of the node's durable messages, over a connection more.
+    async fn consumer(&self) -> Result<Arc<dyn ConsumeTransport>, TransportError> {
+        Err(durable::keeps_nothing())
+    }
+
+    /// The node's dead letters.
+    fn dead_letters(&self) -> Arc<dyn DeadTransport> {
+        Arc::new(durable::Nowhere)
+    }
+
     /// Ends the connections. Nothing may be under way.
     async fn close(&self);
 }
 
 /// The bus as a client sees it.
 #[async_trait]
-pub(crate) trait ClientTransport: Send + Sync {
+pub(crate) trait ClientTransport: KeepTransport {
     /// The lease of the node, if any, and the time.
     async fn lease(&self) -> Result<(Option<Lease>, BusTime), TransportError>;
 
@@ -284,6 +297,33 @@ impl Names {
     )]
     pub(crate) fn inbox(&self, epoch: Epoch) -> String {
         format!("{}:{{n:{}}}:inbox:{}", self.namespace, self.node, epoch.0)
+    }
+
+    /// The stream of durable messages.
+    #[cfg_attr(
+        not(feature = "redis"),
+        allow(dead_code, reason = "a bus in memory needs none")
+    )]
+    pub(crate) fn durable(&self) -> String {
+        format!("{}:{{n:{}}}:durable", self.namespace, self.node)
+    }
+
+    /// The durable messages that nobody could handle.
+    #[cfg_attr(
+        not(feature = "redis"),
+        allow(dead_code, reason = "a bus in memory needs none")
+    )]
+    pub(crate) fn dead(&self) -> String {
+        format!("{}:{{n:{}}}:dead", self.namespace, self.node)
+    }
+
+    /// What is remembered of a durable message that is over.
+    #[cfg_attr(
+        not(feature = "redis"),
+        allow(dead_code, reason = "a bus in memory needs none")
+    )]
+    pub(crate) fn done(&self, scope: &str) -> String {
+        format!("{}:{{n:{}}}:done:{scope}", self.namespace, self.node)
     }
 
     pub(crate) fn reply(&self, client: ClientId) -> String {

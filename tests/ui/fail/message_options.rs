@@ -25,4 +25,16 @@ struct Bare;
 #[message(response)]
 struct NoValue;
 
+#[derive(ActorMessage)]
+#[message(local, durable)]
+struct LocalAndDurable;
+
+#[derive(ActorMessage, Serialize, Deserialize)]
+#[message(durable, durable)]
+struct TwiceDurable;
+
+#[derive(ActorMessage, Serialize, Deserialize)]
+#[message(durable = true)]
+struct DurableWithValue;
+
 fn main() {}

@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 
+use super::durable::IdempotencyKey;
 use super::sending::Sending;
 use super::{Outgoing, ProxyClient};
 use crate::actor::current::Current;
@@ -57,6 +58,27 @@ impl<M: RemoteMessage> RemoteAsk<M> {
         self.call.attributes.insert(name.into(), value.into());
         self
     }
+
+    /// Has the bus keep the message until it is handled, at least once: also if no actor system
+    /// serves now, or the one that does ends on the way. [`#[message(durable)]`](crate::ActorMessage)
+    /// does this for every message of a type.
+    ///
+    /// The timeout bounds the waiting, and not the handling: after
+    /// [`Timeout`](AskError::Timeout) the message may still be handled. Asked again with the same
+    /// [`idempotency_key`](Self::idempotency_key), it has the first answer.
+    pub fn durable(mut self) -> Self {
+        self.call.key.get_or_insert(IdempotencyKey::Generated);
+        self
+    }
+
+    /// Makes the message durable, and names it: 1 to 128 bytes. Among the messages of one type for
+    /// one actor it is handled once, however often it is sent with this key, as long as its answer
+    /// is remembered ([`Config::keep_replies`](crate::Config::keep_replies), 1 h unless set). Without
+    /// a key each call has one of its own.
+    pub fn idempotency_key(mut self, key: impl Into<String>) -> Self {
+        self.call.key = Some(IdempotencyKey::Given(key.into()));
+        self
+    }
 }
 
 // Nothing in it is ever pinned.
@@ -99,8 +121,8 @@ impl<M: RemoteMessage> RemoteTell<M> {
         }
     }
 
-    /// How long to wait until the bus has accepted it; past this the actor does not handle it. In a
-    /// handler, not longer than the asker of its message waits.
+    /// How long to wait until the bus has accepted it; past this the actor does not handle it, unless it
+    /// is durable. In a handler, not longer than the asker of its message waits.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.call.timeout = timeout;
         self
@@ -110,6 +132,64 @@ impl<M: RemoteMessage> RemoteTell<M> {
     /// [`RemoteAsk::attribute`].
     pub fn attribute(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.call.attributes.insert(name.into(), value.into());
+        self
+    }
+
+    /// Has the bus keep the message until it is handled, at least once: also if no actor system
+    /// serves now, or the one that does ends on the way. [`#[message(durable)]`](crate::ActorMessage)
+    /// does this for every message of a type.
+    ///
+    /// ```
+    /// use conclib::prelude::*;
+    /// use conclib::{Config, ProxyClient, start_proxy};
+    ///
+    /// #[derive(ActorMessage, Serialize, Deserialize)]
+    /// #[message(response = u32)]
+    /// struct Deposit { cents: u32 }
+    ///
+    /// #[derive(Actor)]
+    /// #[actor(urn = "account")]
+    /// struct Account { cents: u32 }
+    ///
+    /// #[handlers]
+    /// impl Account {
+    ///     #[handler]
+    ///     fn deposit(&mut self, message: Deposit) -> u32 {
+    ///         self.cents += message.cents;
+    ///         self.cents
+    ///     }
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let config = Config::memory();
+    /// let client = ProxyClient::connect(&config).await?;
+    /// // Nobody is there yet, and it is kept.
+    /// client.tell("account", Deposit { cents: 5 }).idempotency_key("transfer-1").await?;
+    ///
+    /// let system = ActorSystem::new();
+    /// start_proxy(&system, &config).await?;
+    /// system.spawn(Account { cents: 0 }).await?;
+    /// // The same transfer again, however often: it is not booked twice.
+    /// let booked = client.ask("account", Deposit { cents: 5 }).idempotency_key("transfer-1");
+    /// assert_eq!(booked.await?, 5);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// The tell is ready when the bus has stored the message. Until its timeout it is stored again
+    /// by itself where that has failed, or may have, and is handled once all the same. An error says
+    /// what is known in the end; after `Timeout` or `Disconnected` with
+    /// [`Unknown`](crate::Delivered::Unknown) it may have been stored.
+    pub fn durable(mut self) -> Self {
+        self.call.key.get_or_insert(IdempotencyKey::Generated);
+        self
+    }
+
+    /// Makes the message durable, and names it: 1 to 128 bytes. Among the messages of one type for
+    /// one actor it is handled once, however often it is sent with this key, as long as its answer
+    /// is remembered ([`Config::keep_replies`](crate::Config::keep_replies), 1 h unless set). Without
+    /// a key each call has one of its own.
+    pub fn idempotency_key(mut self, key: impl Into<String>) -> Self {
+        self.call.key = Some(IdempotencyKey::Given(key.into()));
         self
     }
 }
@@ -152,6 +232,8 @@ struct Call<M> {
     message: Option<M>,
     timeout: Duration,
     attributes: Attributes,
+    /// By what the bus keeps it, if its caller has said that it is to.
+    key: Option<IdempotencyKey>,
     deadline: Deadline,
     /// Where it stands, once it is in the client's book.
     sent: Option<Sent>,
@@ -165,6 +247,7 @@ impl<M: RemoteMessage> Call<M> {
             urn: Urn::new(urn),
             message: Some(message),
             attributes: Attributes::new(),
+            key: M::DURABLE.then_some(IdempotencyKey::Generated),
             deadline: Deadline::default(),
             sent: None,
         }
@@ -229,7 +312,12 @@ impl<M: RemoteMessage> Call<M> {
             attributes: &self.attributes,
             contents: &contents,
         };
-        self.client.shared().send(&request).map(Some)
+        let shared = self.client.shared();
+        let sent = match &self.key {
+            None => shared.send(&request),
+            Some(key) => shared.send_durable(&request, key.text()?),
+        };
+        sent.map(Some)
     }
 }
 

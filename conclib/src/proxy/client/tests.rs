@@ -15,6 +15,7 @@ use super::*;
 use crate::message::{ActorMessage, WireCodec};
 use crate::proxy::frame::Received;
 use crate::proxy::in_flight::MAX_REQUESTS;
+use crate::proxy::transport::durable::KeepTransport;
 use crate::proxy::transport::{Enqueued, Epoch, TransportError};
 
 const MS: Duration = Duration::from_millis(1);
@@ -109,6 +110,8 @@ impl ClientTransport for Far {
     async fn close(&self) {}
 }
 
+impl KeepTransport for Far {}
+
 /// Takes a batch, and never says that it has.
 struct Stalled;
 
@@ -124,6 +127,8 @@ impl ClientTransport for Stalled {
 
     async fn close(&self) {}
 }
+
+impl KeepTransport for Stalled {}
 
 async fn over(transport: Arc<dyn ClientTransport>) -> ProxyClient {
     let book = Arc::new(Book::new(FIRST));

@@ -60,6 +60,20 @@ pub(crate) fn encode_reply(epoch: Epoch, answers: &[Answer]) -> Bytes {
     pack_into(Vec::with_capacity(32 + size), &(VERSION, epoch.0, answers))
 }
 
+/// What is remembered of a durable message that ended with this response.
+pub(crate) fn encode_record(response: &[u8]) -> Bytes {
+    pack(&(Status::Done as u8, serde_bytes::Bytes::new(response)))
+}
+
+/// The response that is remembered. Nothing else is.
+pub(crate) fn decode_record(record: &Bytes) -> Result<Bytes, Problem> {
+    let (status, contents) = unpack::<(u8, &serde_bytes::Bytes)>(record)?;
+    match Status::from_number(status) {
+        Some(Status::Done) => Ok(record.slice_ref(contents)),
+        _ => Err(Problem::Malformed(format!("a record of status {status}"))),
+    }
+}
+
 /// An answer, as it came: its id, and the encoded response or the error.
 pub(crate) type Heard = (u64, Result<Bytes, AskError>);
 

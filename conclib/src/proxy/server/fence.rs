@@ -76,6 +76,11 @@ impl Fence {
         self.state.borrow().end
     }
 
+    /// True while requests may be executed.
+    pub(super) fn is_open(&self) -> bool {
+        self.state.borrow().is_open() == Some(true)
+    }
+
     /// Waits until it is open; false if it will never be.
     pub(super) async fn opens(&self) -> bool {
         if let Some(is_open) = self.state.borrow().is_open() {

@@ -45,7 +45,7 @@ const POP_FRAMES: usize = 512;
 const UNDELIVERED_BYTES: usize = 64 * 1024 * 1024;
 
 /// The latest deadline that a peer can set: what it writes beyond is cut.
-const HORIZON: Duration = Duration::from_secs(24 * 60 * 60);
+pub(super) const HORIZON: Duration = Duration::from_secs(24 * 60 * 60);
 
 pub(super) struct Popper {
     shared: Arc<Shared>,
@@ -315,13 +315,13 @@ impl Popper {
             let delivered = Delivered::No;
             return Some(AskError::Timeout { delivered });
         }
-        let limit = self.shared.max_frame;
+        let limit = self.shared.config.max_frame;
         let size = frame::size(&request.contents, &request.attributes);
         (size > limit).then_some(AskError::TooLarge { size, limit })
     }
 }
 
-impl super::Outlet {
+impl Outlet {
     fn responder(
         self: Arc<Self>,
         origin: crate::responder::Origin,

@@ -32,21 +32,26 @@ pub(super) enum ReignEnd {
 impl Reign {
     pub(super) fn begin(shared: &Arc<Shared>, granted: Granted) -> Self {
         let Granted { epoch, until } = granted;
-        let outlet = Outlet::new(shared.transport.clone(), epoch, shared.max_frame);
+        let outlet = Outlet::new(shared.transport.clone(), epoch, shared.config.max_frame);
         let outlet = Arc::new(outlet);
         spawn_task(outlet::publish(outlet.clone()));
+        let fence = Arc::new(Fence::new(until));
+        let reigning = (fence.clone(), outlet.clone());
+        shared.reigning.send_replace(Some(reigning));
         Self {
             shared: shared.clone(),
             epoch,
             outlet,
-            fence: Arc::new(Fence::new(until)),
+            fence,
         }
     }
 
     /// Serves until the lease is given back or lost.
-    pub(super) async fn serve(&self) -> ReignEnd {
-        let keeper = tokio::spawn(Keeper::of(self).keep());
-        let popper = Popper::new(self);
+    ///
+    /// What is to be published still is left.
+    pub(super) async fn serve(self) -> (ReignEnd, Arc<Outlet>) {
+        let keeper = tokio::spawn(Keeper::of(&self).keep());
+        let popper = Popper::new(&self);
         let served = tokio::spawn(popper.run());
         // Neither ends with a panic; if one does, nothing more is executed.
         if served.await.is_err() {
@@ -54,16 +59,12 @@ impl Reign {
         }
         // It may have the lease to give back, and needs the connection for that.
         drop(keeper.await);
-        if self.shared.stop.is_cancelled() || self.fence.is_released().await {
+        let end = if self.shared.stop.is_cancelled() || self.fence.is_released().await {
             ReignEnd::Released
         } else {
             ReignEnd::Lost(self.fence.lost().await)
-        }
-    }
-
-    /// What is to be published still.
-    pub(super) fn into_outlet(self) -> Arc<Outlet> {
-        self.outlet
+        };
+        (end, self.outlet)
     }
 }
 

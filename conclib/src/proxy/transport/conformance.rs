@@ -1,5 +1,6 @@
 //! One suite, run for each bus: what the layers above may rely on.
 
+mod durable;
 mod leases;
 #[cfg(feature = "redis")]
 mod on_redis;
@@ -125,6 +126,16 @@ for_each_bus! {
         bytes_arrive_as_they_are
         too_many_replies_are_dropped
         a_closed_client_ends_its_replies
+    }
+    durable {
+        messages_wait_for_a_consumer_in_their_order
+        a_read_waits_for_the_first
+        what_a_consumer_does_not_end_is_due
+        what_is_laid_aside_counts_as_told
+        what_is_finished_is_gone_and_remembered
+        the_dead_are_listed_replayed_and_deleted
+        nodes_keep_their_own
+        who_stops_reading_can_still_end_what_was_read
     }
 }
 

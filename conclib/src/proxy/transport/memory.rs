@@ -13,11 +13,16 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::durable::{ConsumeTransport, DeadTransport, KeepTransport, ToKeep};
 use super::{
     Acquired, BusTime, ClientTransport, Config, Enqueued, Epoch, LEASE, Lease, Names, Popped,
     ReplySink, ServerTransport, TransportError,
 };
 use crate::responder::ClientId;
+
+pub(crate) use durable::DeadLetters;
+
+mod durable;
 
 /// How many bytes one inbox holds; more are refused, as Redis does when it is out of memory.
 const MAX_INBOX_BYTES: usize = 256 * 1024 * 1024;
@@ -36,6 +41,8 @@ struct Keys {
     nodes: HashMap<String, Node>,
     /// By the name of the channel.
     clients: HashMap<String, Arc<dyn ReplySink>>,
+    /// What nodes keep for durable messages, by the name of the lease's key.
+    stores: HashMap<String, Arc<durable::Store>>,
 }
 
 #[derive(Default)]
@@ -70,6 +77,12 @@ struct Queue {
 impl MemoryBus {
     fn keys(&self) -> MutexGuard<'_, Keys> {
         lock(&self.keys)
+    }
+
+    /// What a node keeps.
+    fn store(&self, names: &Names) -> Arc<durable::Store> {
+        let mut keys = self.keys();
+        keys.stores.entry(names.lease()).or_default().clone()
     }
 
     fn now(&self) -> BusTime {
@@ -260,6 +273,18 @@ impl ServerTransport for Server {
         Ok(Some(1))
     }
 
+    async fn consumer(&self) -> Result<Arc<dyn ConsumeTransport>, TransportError> {
+        check_open(&self.closed)?;
+        Ok(Arc::new(durable::Consumer::new(
+            self.bus.clone(),
+            &self.names,
+        )))
+    }
+
+    fn dead_letters(&self) -> Arc<dyn DeadTransport> {
+        Arc::new(DeadLetters::named(self.bus.clone(), &self.names))
+    }
+
     async fn close(&self) {
         self.closed.store(true, Ordering::Relaxed);
     }
@@ -340,6 +365,19 @@ impl ClientTransport for Client {
 
     async fn close(&self) {
         self.unsubscribe();
+    }
+}
+
+#[async_trait]
+impl KeepTransport for Client {
+    async fn keep(&self, messages: Vec<ToKeep>) -> Result<u64, TransportError> {
+        check_open(&self.closed)?;
+        self.bus.store(&self.names).keep(messages, self.bus.now())
+    }
+
+    async fn kept(&self) -> Result<u64, TransportError> {
+        check_open(&self.closed)?;
+        Ok(self.bus.store(&self.names).kept())
     }
 }
 

@@ -4,9 +4,11 @@
 //! - [`settings`]: how such a connection is set up, and `tls`, whom it trusts
 //! - [`lease`]: what the key of a lease holds, and the scripts around it
 //! - [`server`], [`client`]: the two ends
+//! - [`durable`]: the stream of durable messages
 
 mod client;
 mod connection;
+mod durable;
 mod lease;
 mod server;
 mod settings;
@@ -14,6 +16,7 @@ mod settings;
 mod tls;
 
 pub(crate) use client::Client;
+pub(crate) use durable::DeadLetters;
 pub(crate) use server::Server;
 
 use std::time::Duration;

@@ -28,8 +28,8 @@ const TIME_EVERY: Duration = Duration::from_millis(250);
 
 /// A client's end of Redis.
 pub(crate) struct Client {
-    names: Names,
-    requests: Connection,
+    pub(super) names: Names,
+    pub(super) requests: Connection,
     /// Its payloads go straight to whoever opened the client.
     replies: Connection,
     /// When the bus' time was last asked for, as the bits of a [`Moment`]; zero for never.

@@ -55,6 +55,8 @@ impl Connection {
             Ok(session) => session,
             Err(reason) => return Err(settings.unreachable(reason)),
         };
+        // One of that name may have been lost, and given up.
+        health.regain(settings.duty.name());
         let (sender, current) = watch::channel(Some(session.link.clone()));
         let kept = closing.clone();
         tokio::spawn(async move {
@@ -167,7 +169,7 @@ impl Session {
                 sink: replies.clone(),
                 lost: 0,
             }),
-            Duty::Commands | Duty::Pops => None,
+            Duty::Commands | Duty::Pops | Duty::Reads => None,
         };
         let router = connect(&client).await?;
         let link = Link {
@@ -193,7 +195,7 @@ impl Session {
         let subscribe = async {
             match &settings.duty {
                 Duty::Replies { channel, .. } => client.subscribe(channel.as_str()).await,
-                Duty::Commands | Duty::Pops => Ok(()),
+                Duty::Commands | Duty::Pops | Duty::Reads => Ok(()),
             }
         };
         let nonce = fastrand::u64(..).to_string();
@@ -320,7 +322,7 @@ fn epitaph(ended: Result<Result<(), Error>, JoinError>) -> String {
 
 /// Asks the peer for a sign of life until none comes; says what came instead.
 async fn heartbeat(link: &Link, duty: &Duty) -> String {
-    if let Duty::Pops = duty {
+    if let Duty::Pops | Duty::Reads = duty {
         return future::pending().await;
     }
     let client = link.within(SILENCE);

@@ -12,6 +12,7 @@ use fred::types::{ClusterHash, CustomCommand, Resp3Frame, Value};
 use tokio::sync::Mutex;
 
 use super::connection::{Connection, Link};
+use super::durable::{Consumer, DeadLetters};
 use super::lease::{self, ACQUIRE, HEAD, RELEASE, RENEW};
 use super::settings::{Duty, Settings};
 use super::{
@@ -19,6 +20,7 @@ use super::{
 };
 use crate::proxy::config::{Config, RedisAddress};
 use crate::proxy::health::Health;
+use crate::proxy::transport::durable::{ConsumeTransport, DeadTransport};
 use crate::proxy::transport::{
     Acquired, BusTime, Epoch, LEASE, Lease, Names, OpenError, Popped, ServerTransport,
     TransportError,
@@ -39,7 +41,11 @@ pub(crate) struct Server {
     /// For pops alone, because nothing else is answered while one blocks.
     pops: Connection,
     /// For everything else.
-    commands: Connection,
+    commands: Arc<Connection>,
+    /// How to open a connection for reads of durable messages.
+    reads: Settings,
+    /// Hears of connections that are lost.
+    health: Arc<Health>,
     /// How long the pops under way may block in all, in ms: they wait for each other.
     blocking: AtomicU64,
     /// Redis is older than 7 and does not know `BLMPOP`.
@@ -62,7 +68,9 @@ impl Server {
         Ok(Self {
             names: Names::new(config),
             pops,
-            commands,
+            commands: Arc::new(commands),
+            reads: Settings::new(address, config, Duty::Reads),
+            health: health.clone(),
             blocking: AtomicU64::new(0),
             lacks_blmpop: AtomicBool::new(false),
             turn: Mutex::new(()),
@@ -317,6 +325,20 @@ impl ServerTransport for Server {
         let published = given.publish(self.names.reply(client), frame);
         let receivers: Result<u64, _> = link.run(Box::pin(published)).await?;
         receivers.map(Some).map_err(|error| failure(&error))
+    }
+
+    async fn consumer(&self) -> Result<Arc<dyn ConsumeTransport>, TransportError> {
+        let reads = Connection::open(self.reads.clone(), self.health.clone()).await;
+        let reads = reads.map_err(|error| TransportError::NotDone(error.to_string()))?;
+        Ok(Arc::new(Consumer::new(
+            self.names.clone(),
+            reads,
+            self.commands.clone(),
+        )))
+    }
+
+    fn dead_letters(&self) -> Arc<dyn DeadTransport> {
+        Arc::new(DeadLetters::over(self.names.clone(), self.commands.clone()))
     }
 
     async fn close(&self) {

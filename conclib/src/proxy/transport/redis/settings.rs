@@ -25,11 +25,14 @@ const CONNECT: Duration = Duration::from_secs(3);
 const QUEUE: usize = 4096;
 
 /// What a connection is for.
+#[derive(Clone)]
 pub(super) enum Duty {
     /// Commands that are answered at once.
     Commands,
     /// Pops, which block: no heartbeat, for it would wait behind them.
     Pops,
+    /// Reads of durable messages, which block as pops do.
+    Reads,
     /// One subscription.
     Replies {
         channel: String,
@@ -44,12 +47,14 @@ impl Duty {
         match self {
             Self::Commands => "commands",
             Self::Pops => "pops",
+            Self::Reads => "durable",
             Self::Replies { .. } => "replies",
         }
     }
 }
 
 /// How to open one connection, again and again.
+#[derive(Clone)]
 pub(super) struct Settings {
     address: RedisAddress,
     /// The files with what the address does not say.

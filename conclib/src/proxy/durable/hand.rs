@@ -1,0 +1,462 @@
+//! Which durable messages a consumer has in hand, and which wait behind them. No I/O.
+//!
+//! A message in hand is with its actor, or waits in the *lane* of its actor because the mailbox is
+//! full or the actor is not there. A lane takes no more than the room that is left: so an actor
+//! that is slow, or stuck, holds at most half of what there is, two hold a third each, and there
+//! is always room for the others. What comes for a lane that has no room is *parked*: only its
+//! place in the stream is kept, and the bus is asked for it when its turn comes. So each lane keeps
+//! its order.
+
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use super::verdict::pause;
+use crate::proxy::transport::durable::EntryId;
+use crate::responder::Origin;
+
+/// About how many messages are in hand …
+const MESSAGES: usize = 256;
+
+/// … and how many bytes.
+const BYTES: usize = 16 * 1024 * 1024;
+
+/// A lane that has nothing in hand takes one message even if there is no room, until this many
+/// times as much is in hand: then more than a thousand actors are stuck.
+const PRESSED: usize = 4;
+
+/// How many parked messages are asked for at a time.
+const UNPARK: usize = 128;
+
+/// A lane in which more wait is left alone: each question to the bus is to bring many.
+const LOW: usize = 32;
+
+/// How many lanes are looked at for that.
+const LANES: usize = 64;
+
+/// Who waits for the answer to a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::proxy) struct Asker {
+    pub(in crate::proxy) origin: Origin,
+    /// After this moment nobody does.
+    pub(in crate::proxy) deadline: Instant,
+}
+
+/// A message as it was taken from the stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::proxy) struct Taken {
+    pub(in crate::proxy) id: EntryId,
+    pub(in crate::proxy) key: String,
+    pub(in crate::proxy) frame: Bytes,
+    /// How often it was delivered, this time included.
+    pub(in crate::proxy) deliveries: u32,
+    pub(in crate::proxy) urn: String,
+    pub(in crate::proxy) scope: String,
+    pub(in crate::proxy) asker: Option<Asker>,
+}
+
+/// A message in hand.
+#[derive(Debug)]
+pub(in crate::proxy) struct Card {
+    pub(in crate::proxy) message: Taken,
+    /// Since when.
+    pub(in crate::proxy) since: Instant,
+    /// The same message, sent more than once: what becomes of the first becomes of these.
+    pub(in crate::proxy) joined: Vec<Joined>,
+}
+
+/// A repetition of a message in hand.
+#[derive(Debug)]
+pub(in crate::proxy) struct Joined {
+    id: EntryId,
+    deliveries: u32,
+    asker: Option<Asker>,
+}
+
+impl Card {
+    /// The places of the message and its repetitions in the stream.
+    pub(in crate::proxy) fn ids(&self) -> Vec<EntryId> {
+        let joined = self.joined.iter().map(|joined| joined.id);
+        [self.message.id].into_iter().chain(joined).collect()
+    }
+
+    /// Everybody who waits for the answer.
+    pub(in crate::proxy) fn askers(&self) -> Vec<Asker> {
+        let joined = self.joined.iter().map(|joined| joined.asker);
+        let all = [self.message.asker].into_iter().chain(joined);
+        all.flatten().collect()
+    }
+
+    /// The places, and how often each was delivered.
+    pub(in crate::proxy) fn deliveries(&self) -> Vec<(EntryId, u32)> {
+        let joined = self
+            .joined
+            .iter()
+            .map(|joined| (joined.id, joined.deliveries));
+        let first = (self.message.id, self.message.deliveries);
+        [first].into_iter().chain(joined).collect()
+    }
+}
+
+/// A message of which only the place is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::proxy) struct Parked {
+    pub(in crate::proxy) id: EntryId,
+    /// How often it was delivered, as the bus has it.
+    pub(in crate::proxy) deliveries: u32,
+    bytes: usize,
+}
+
+/// Where a message comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::proxy) enum From {
+    /// The stream: it goes behind those that wait.
+    Stream,
+    /// It was parked, and its turn has come.
+    Parked,
+}
+
+/// Where a message went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::proxy) enum Place {
+    /// Into the lane of its actor, under this number.
+    Lane(u64),
+    /// To the same message, which is in hand.
+    Joined,
+    /// There is no room.
+    Parked,
+}
+
+#[derive(Default)]
+pub(in crate::proxy) struct Hand {
+    cards: HashMap<u64, Card>,
+    /// The number of the last card.
+    last: u64,
+    /// What the frames of all cards come to.
+    bytes: usize,
+    /// The cards by scope.
+    scopes: HashMap<String, u64>,
+    /// By the actor's URN.
+    lanes: HashMap<String, Lane>,
+    /// Those in which something waits.
+    waiting: BTreeSet<String>,
+    /// Those that have parked messages, the one whose turn it is first.
+    parking: VecDeque<String>,
+    /// What is parked.
+    parked: HashSet<EntryId>,
+    /// What is not to be taken from this consumer: the cards, and what is about to be removed from
+    /// the stream.
+    held: HashSet<EntryId>,
+}
+
+#[derive(Default)]
+struct Lane {
+    /// Its cards, those with the actor included.
+    load: Load,
+    /// What the actor is to be offered, in order.
+    waiting: VecDeque<u64>,
+    /// How often the actor has not taken the first of them.
+    attempt: u32,
+    /// When it is offered again; now, if that is over.
+    again: Option<Instant>,
+    parked: VecDeque<Parked>,
+}
+
+/// How much is in hand.
+#[derive(Debug, Clone, Copy, Default)]
+struct Load {
+    cards: usize,
+    /// What their frames come to.
+    bytes: usize,
+}
+
+impl Load {
+    fn add(&mut self, bytes: usize) {
+        self.cards += 1;
+        self.bytes += bytes;
+    }
+}
+
+impl Lane {
+    fn is_empty(&self) -> bool {
+        self.load.cards == 0 && self.parked.is_empty()
+    }
+}
+
+impl Hand {
+    /// Takes a message in.
+    pub(in crate::proxy) fn admit(&mut self, message: Taken, from: From, now: Instant) -> Place {
+        if let Some(card) = self
+            .scopes
+            .get(&message.scope)
+            .and_then(|ticket| self.cards.get_mut(ticket))
+        {
+            self.held.insert(message.id);
+            card.joined.push(Joined {
+                id: message.id,
+                deliveries: message.deliveries,
+                asker: message.asker,
+            });
+            return Place::Joined;
+        }
+        let size = message.frame.len();
+        let all = Load {
+            cards: self.cards.len(),
+            bytes: self.bytes,
+        };
+        let lane = self.lanes.entry(message.urn.clone()).or_default();
+        let waits = lane.parked.is_empty() && has_room(lane.load, size, all);
+        if from == From::Stream && !waits {
+            let parked = Parked {
+                id: message.id,
+                deliveries: message.deliveries.saturating_sub(1),
+                bytes: size,
+            };
+            self.park(&message.urn, parked, VecDeque::push_back);
+            return Place::Parked;
+        }
+        self.last += 1;
+        lane.load.add(size);
+        lane.waiting.push_back(self.last);
+        self.waiting.insert(message.urn.clone());
+        self.bytes += size;
+        self.held.insert(message.id);
+        self.scopes.insert(message.scope.clone(), self.last);
+        let card = Card {
+            message,
+            since: now,
+            joined: Vec::new(),
+        };
+        self.cards.insert(self.last, card);
+        Place::Lane(self.last)
+    }
+
+    fn park(&mut self, urn: &str, parked: Parked, put: impl FnOnce(&mut VecDeque<Parked>, Parked)) {
+        let lane = self.lanes.entry(urn.to_owned()).or_default();
+        if lane.parked.is_empty() {
+            self.parking.push_back(urn.to_owned());
+        }
+        put(&mut lane.parked, parked);
+        self.parked.insert(parked.id);
+    }
+
+    /// The parked messages for which there is room now. The bus is asked for them, and those that
+    /// are still there are admitted.
+    pub(in crate::proxy) fn unpark(&mut self) -> Vec<Parked> {
+        let mut wanted = Vec::new();
+        // What is asked for counts as if it were there.
+        let mut all = Load {
+            cards: self.cards.len(),
+            bytes: self.bytes,
+        };
+        for _ in 0..LANES.min(self.parking.len()) {
+            let Some(urn) = self.parking.pop_front() else {
+                break;
+            };
+            let Some(lane) = self.lanes.get_mut(&urn) else {
+                continue;
+            };
+            let mut own = lane.load;
+            let is_low = lane.waiting.len() <= LOW;
+            while is_low
+                && wanted.len() < UNPARK
+                && let Some(first) = lane.parked.front()
+                && has_room(own, first.bytes, all)
+            {
+                own.add(first.bytes);
+                all.add(first.bytes);
+                wanted.extend(lane.parked.pop_front());
+            }
+            if lane.parked.is_empty() {
+                self.drop_lane_if_empty(&urn);
+            } else {
+                self.parking.push_back(urn);
+            }
+        }
+        for parked in &wanted {
+            self.parked.remove(&parked.id);
+        }
+        wanted
+    }
+
+    /// Cards that are not with their actors go back to the front of what is parked: what was known
+    /// of them may not be so any more. The bus still counts this delivery.
+    pub(in crate::proxy) fn park_again(&mut self, tickets: &[u64]) {
+        for ticket in tickets.iter().rev() {
+            let Some(card) = self.settle(*ticket) else {
+                continue;
+            };
+            self.release(&card.ids());
+            let parked = Parked {
+                id: card.message.id,
+                deliveries: card.message.deliveries,
+                bytes: card.message.frame.len(),
+            };
+            self.park(&card.message.urn, parked, VecDeque::push_front);
+        }
+    }
+
+    /// The same for all of them.
+    pub(in crate::proxy) fn park_all_that_waits(&mut self) {
+        let lanes = self.waiting.iter().filter_map(|urn| self.lanes.get(urn));
+        let tickets: Vec<_> = lanes.flat_map(|lane| &lane.waiting).copied().collect();
+        self.park_again(&tickets);
+    }
+
+    /// The lanes whose first message is to be offered now.
+    pub(in crate::proxy) fn due(&self, now: Instant) -> Vec<String> {
+        let is_due = |urn: &&String| {
+            let lane = self.lanes.get(*urn);
+            lane.is_some_and(|lane| lane.again.is_none_or(|again| again <= now))
+        };
+        self.waiting.iter().filter(is_due).cloned().collect()
+    }
+
+    /// When the next lane is due.
+    pub(in crate::proxy) fn next_due(&self, now: Instant) -> Option<Instant> {
+        let lanes = self.waiting.iter().filter_map(|urn| self.lanes.get(urn));
+        lanes.map(|lane| lane.again.unwrap_or(now)).min()
+    }
+
+    /// The first message that waits in a lane.
+    pub(in crate::proxy) fn first(&self, urn: &str) -> Option<(u64, &Card)> {
+        let ticket = *self.lanes.get(urn)?.waiting.front()?;
+        Some((ticket, self.cards.get(&ticket)?))
+    }
+
+    /// The actor has taken the first.
+    pub(in crate::proxy) fn delivered(&mut self, urn: &str) {
+        if let Some(lane) = self.lanes.get_mut(urn) {
+            lane.waiting.pop_front();
+            lane.attempt = 0;
+            lane.again = None;
+            if lane.waiting.is_empty() {
+                self.waiting.remove(urn);
+            }
+        }
+    }
+
+    /// The actor has not taken it.
+    pub(in crate::proxy) fn refused(&mut self, urn: &str, now: Instant) {
+        if let Some(lane) = self.lanes.get_mut(urn) {
+            lane.again = Some(now + pause(lane.attempt));
+            lane.attempt = lane.attempt.saturating_add(1);
+        }
+    }
+
+    /// How often a message in hand was delivered.
+    pub(in crate::proxy) fn deliveries(&self, ticket: u64) -> Option<u32> {
+        let card = self.cards.get(&ticket)?;
+        Some(card.message.deliveries)
+    }
+
+    /// Takes a card out. Its places stay held until they are released.
+    pub(in crate::proxy) fn settle(&mut self, ticket: u64) -> Option<Card> {
+        let card = self.cards.remove(&ticket)?;
+        let Taken {
+            urn, scope, frame, ..
+        } = &card.message;
+        self.scopes.remove(scope);
+        self.bytes -= frame.len();
+        if let Some(lane) = self.lanes.get_mut(urn) {
+            lane.load.cards -= 1;
+            lane.load.bytes -= frame.len();
+            let waited = lane.waiting.len();
+            lane.waiting.retain(|waiting| *waiting != ticket);
+            if lane.waiting.len() == waited {
+                // The actor had it: there is room in its mailbox now.
+                lane.attempt = 0;
+                lane.again = None;
+            }
+            if lane.waiting.is_empty() {
+                self.waiting.remove(urn);
+            }
+        }
+        self.drop_lane_if_empty(urn);
+        Some(card)
+    }
+
+    fn drop_lane_if_empty(&mut self, urn: &str) {
+        if self.lanes.get(urn).is_some_and(Lane::is_empty) {
+            self.lanes.remove(urn);
+        }
+    }
+
+    /// Holds a place that is about to be removed from the stream.
+    pub(in crate::proxy) fn hold(&mut self, id: EntryId) {
+        self.held.insert(id);
+    }
+
+    /// Lets go of places.
+    pub(in crate::proxy) fn release(&mut self, ids: &[EntryId]) {
+        for id in ids {
+            self.held.remove(id);
+        }
+    }
+
+    /// True if it is held or parked.
+    pub(in crate::proxy) fn knows(&self, id: EntryId) -> bool {
+        self.held.contains(&id) || self.parked.contains(&id)
+    }
+
+    /// What is held.
+    pub(in crate::proxy) fn held(&self) -> Vec<EntryId> {
+        self.held.iter().copied().collect()
+    }
+
+    /// How many are parked.
+    pub(in crate::proxy) fn parked(&self) -> usize {
+        self.parked.len()
+    }
+
+    /// True if no card is left.
+    pub(in crate::proxy) fn is_empty(&self) -> bool {
+        self.cards.is_empty()
+    }
+
+    /// Takes everything out that is not with its actor; how often it was delivered without that.
+    pub(in crate::proxy) fn give_back(&mut self) -> Vec<(EntryId, u32)> {
+        let lanes = self.waiting.iter().filter_map(|urn| self.lanes.get(urn));
+        let tickets: Vec<_> = lanes.flat_map(|lane| &lane.waiting).copied().collect();
+        let mut back = Vec::new();
+        for ticket in tickets {
+            let Some(card) = self.settle(ticket) else {
+                continue;
+            };
+            self.release(&card.ids());
+            let deliveries = card.deliveries().into_iter();
+            back.extend(deliveries.map(|(id, deliveries)| (id, deliveries.saturating_sub(1))));
+        }
+        for urn in std::mem::take(&mut self.parking) {
+            if let Some(lane) = self.lanes.get_mut(&urn) {
+                let parked = std::mem::take(&mut lane.parked);
+                back.extend(
+                    parked
+                        .into_iter()
+                        .map(|parked| (parked.id, parked.deliveries)),
+                );
+            }
+            self.drop_lane_if_empty(&urn);
+        }
+        self.parked.clear();
+        back
+    }
+
+    /// The messages with their actors, and how often they were delivered; they are forgotten.
+    pub(in crate::proxy) fn abandon(&mut self) -> Vec<(EntryId, u32)> {
+        let cards = std::mem::take(self).cards.into_values();
+        cards.flat_map(|card| card.deliveries()).collect()
+    }
+}
+
+/// Whether a lane takes one more: it may have as much as is left for all.
+fn has_room(lane: Load, size: usize, all: Load) -> bool {
+    let is_fair = lane.cards < MESSAGES.saturating_sub(all.cards)
+        && lane.bytes + size <= BYTES.saturating_sub(all.bytes);
+    let is_first = lane.cards == 0 && all.cards < PRESSED * MESSAGES && all.bytes < PRESSED * BYTES;
+    is_fair || is_first
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,41 @@
+//! An actor process for durable messages: `durable_process <redis url> <visibility in ms>` opens a
+//! shop until SIGTERM. It says `ready`, and what the shop handles.
+
+use std::error::Error;
+use std::time::Duration;
+
+use conclib::{ActorSystem, Config, start_proxy};
+use conclib_tests::Log;
+use conclib_tests::durable::open_shop;
+use tokio::signal::unix::{SignalKind, signal};
+
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let url = arguments
+        .next()
+        .ok_or("usage: durable_process <url> <ms>")?;
+    let visibility = arguments.next().ok_or("how long?")?.parse()?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let config = Config::new(&url)?.visibility(Duration::from_millis(visibility));
+    let system = ActorSystem::new();
+    let log = Log::default();
+    let _watch = open_shop(&system, "shop", &log).await;
+    let _proxy = start_proxy(&system, &config).await?;
+    println!("ready");
+    let mut said = 0;
+    loop {
+        let look = tokio::time::sleep(Duration::from_millis(2));
+        tokio::select! {
+            _ = terminate.recv() => break,
+            () = look => {}
+        }
+        for entry in log.entries().iter().skip(said) {
+            println!("shop {entry}");
+            said += 1;
+        }
+    }
+    let report = system.shutdown().await;
+    println!("stopped {report:?}");
+    Ok(())
+}

@@ -1,0 +1,100 @@
+//! Durable messages, and an actor that handles them and writes down which.
+
+use std::future::ready;
+use std::time::Duration;
+
+use conclib::prelude::*;
+use conclib::{ActorSystem, Backoff};
+
+use crate::actors::Watch;
+use crate::{Log, actors};
+
+/// Adds up; says what it has come to.
+#[derive(ActorMessage, Serialize, Deserialize, Debug, Clone, Copy)]
+#[message(durable, response = u32)]
+pub struct Order {
+    /// The number.
+    pub n: u32,
+}
+
+/// The handler waits until it is let go on.
+#[derive(ActorMessage, Serialize, Deserialize, Debug, Clone, Copy)]
+#[message(durable, response = u32)]
+pub struct Wait {
+    /// Comes back.
+    pub n: u32,
+}
+
+/// The handler panics.
+#[derive(ActorMessage, Serialize, Deserialize, Debug, Clone, Copy)]
+#[message(durable)]
+pub struct Poison;
+
+/// Comes under the name of an order, and is none.
+#[derive(ActorMessage, Serialize, Deserialize, Debug, Clone, Copy)]
+#[message(durable, name = "Order")]
+pub struct NoOrder;
+
+/// The response is too large for the bus of a test.
+#[derive(ActorMessage, Serialize, Deserialize, Debug, Clone, Copy)]
+#[message(durable, response = Vec<u8>)]
+pub struct Large;
+
+/// Writes down what it handles.
+#[derive(Actor, Debug)]
+#[actor(mailbox = 8)]
+pub struct Shop {
+    log: Log,
+    sum: u32,
+    gate: actors::Gate,
+}
+
+#[handlers]
+impl Shop {
+    #[handler]
+    fn order(&mut self, message: Order) -> u32 {
+        self.log.add(message.n.to_string());
+        self.sum += message.n;
+        self.sum
+    }
+
+    #[handler]
+    async fn wait(&mut self, message: Wait) -> Result<u32, Failure> {
+        self.log.add(format!("waits {}", message.n));
+        self.gate.wait().await?;
+        Ok(message.n)
+    }
+
+    #[handler]
+    fn poison(&mut self, _: Poison) {
+        self.log.add("poison");
+        panic!("on purpose");
+    }
+
+    #[handler]
+    fn large(&mut self, _: Large) -> Vec<u8> {
+        vec![7; 100_000]
+    }
+}
+
+/// Starts a shop that starts again when it fails.
+///
+/// # Panics
+///
+/// If it does not start.
+pub async fn open_shop(system: &ActorSystem, urn: &str, log: &Log) -> Watch {
+    let (gate, watch) = actors::Gate::closed();
+    drop(gate);
+    let (log, shared) = (log.clone(), watch.clone());
+    let factory = move || {
+        ready(Shop {
+            log: log.clone(),
+            sum: 0,
+            gate: actors::Gate::behind(&shared),
+        })
+    };
+    let shop = system.supervise(factory).urn(urn).backoff(Backoff::none());
+    let shop = shop.budget(1000, Duration::from_secs(1)).await;
+    shop.expect("the shop opens");
+    watch
+}

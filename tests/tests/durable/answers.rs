@@ -1,0 +1,165 @@
+//! Who is told and asked, when, and how often.
+
+use std::time::Duration;
+
+use conclib::{AskError, Config, Delivered};
+use conclib_tests::Log;
+use conclib_tests::actors::{Raw, Worker};
+use conclib_tests::bus::eventually;
+use conclib_tests::durable::{Order, Wait, open_shop};
+use conclib_tests::messages::{Declined, Double, Record, Recorded, Trace, Withdraw};
+use futures_util::future::join_all;
+
+use crate::{Server, connect};
+
+pub(crate) async fn told_before_anybody_serves(config: Config) {
+    let (client, log) = (connect(&config).await, Log::default());
+    client.tell("shop", Order { n: 1 }).await.unwrap();
+    // A plain one is refused.
+    let plain = client.tell("worker", Record { n: 2 }).await.unwrap_err();
+    assert_eq!(plain.reason, AskError::NoResponder);
+    client.tell("shop", Order { n: 3 }).await.unwrap();
+    drop(client);
+    let server = Server::start(&config, &log).await;
+    eventually("they are handled", async || log.count() == 2).await;
+    assert_eq!(log.entries(), ["1", "3"]);
+    server.stop().await;
+}
+
+pub(crate) async fn a_durable_ask_is_answered(config: Config) {
+    let log = Log::default();
+    let server = Server::start(&config, &log).await;
+    let client = connect(&config).await;
+    for (n, sum) in [(1, 1), (2, 3), (3, 6)] {
+        assert_eq!(client.ask("shop", Order { n }).await, Ok(sum));
+    }
+    assert_eq!(client.in_flight(), 0);
+    server.stop().await;
+}
+
+pub(crate) async fn plain_messages_can_be_made_durable(config: Config) {
+    let client = connect(&config).await;
+    client
+        .tell("worker", Record { n: 7 })
+        .durable()
+        .await
+        .unwrap();
+    let server = Server::start(&config, &Log::default()).await;
+    server.system.spawn(Worker::default()).await.unwrap();
+    server.system.spawn(Raw).await.unwrap();
+    assert_eq!(client.ask("worker", Recorded).durable().await, Ok(vec![7]));
+    // A business error is an answer.
+    let declined = client
+        .ask("worker", Withdraw { cents: 130 })
+        .durable()
+        .await;
+    assert_eq!(declined, Ok(Err(Declined { missing: 30 })));
+    let trace = client.ask("raw", Trace).attribute("trace", "abc").durable();
+    assert_eq!(trace.await.as_deref(), Ok("trace=abc"));
+    server.stop().await;
+}
+
+pub(crate) async fn the_same_key_is_handled_once(config: Config) {
+    let log = Log::default();
+    let server = Server::start(&config, &log).await;
+    let client = connect(&config).await;
+    let ask = || {
+        client
+            .ask("shop", Order { n: 5 })
+            .idempotency_key("order-17")
+    };
+    assert_eq!(ask().await, Ok(5));
+    assert_eq!(ask().await, Ok(5));
+    let tell = client.tell("shop", Order { n: 5 });
+    tell.idempotency_key("order-17").await.unwrap();
+    server.stop().await;
+
+    // The next actor system knows it as well.
+    let server = Server::start(&config, &log).await;
+    let other = connect(&config).await;
+    let again = other.ask("shop", Order { n: 5 });
+    assert_eq!(again.idempotency_key("order-17").await, Ok(5));
+    assert_eq!(ask().await, Ok(5));
+    assert_eq!(log.entries(), ["5"]);
+    server.stop().await;
+}
+
+pub(crate) async fn the_same_key_at_the_same_time(config: Config) {
+    let log = Log::default();
+    let server = Server::start(&config, &log).await;
+    let clients = [connect(&config).await, connect(&config).await];
+    let asks = (0..20).map(|number| {
+        let wait = Wait { n: number };
+        let ask = clients[number as usize % 2].ask("shop", wait);
+        tokio::spawn(ask.idempotency_key("one"))
+    });
+    let asks: Vec<_> = asks.collect();
+    eventually("one is handled", async || server.watch.entered() == 1).await;
+    let first = log.entries();
+    // Those that come when it is over find the answer.
+    server.watch.let_pass(1);
+    let answers = join_all(asks).await.into_iter().map(Result::unwrap);
+    for answer in answers {
+        let answer = answer.unwrap();
+        assert_eq!(first, [format!("waits {answer}")]);
+    }
+    assert_eq!(log.count(), 1);
+    server.stop().await;
+}
+
+pub(crate) async fn a_key_counts_for_one_message_of_one_actor(config: Config) {
+    let log = Log::default();
+    let server = Server::start(&config, &log).await;
+    open_shop(&server.system, "shop2", &log).await;
+    server.system.spawn(Worker::default()).await.unwrap();
+    let client = connect(&config).await;
+    let order = |urn, n| client.ask(urn, Order { n }).idempotency_key("k");
+    assert_eq!(order("shop", 1).await, Ok(1));
+    assert_eq!(order("shop2", 2).await, Ok(2));
+    let double = client.ask("worker", Double { n: 3 });
+    assert_eq!(double.idempotency_key("k").await, Ok(6));
+    assert_eq!(order("shop", 9).await, Ok(1));
+    server.stop().await;
+}
+
+pub(crate) async fn a_key_has_a_length(config: Config) {
+    let log = Log::default();
+    let server = Server::start(&config, &log).await;
+    let client = connect(&config).await;
+    for key in [String::new(), "k".repeat(129)] {
+        let asked = client.ask("shop", Order { n: 1 });
+        let asked = asked.idempotency_key(key.clone()).await;
+        assert!(
+            matches!(asked, Err(AskError::BadRequest { .. })),
+            "{asked:?}"
+        );
+        let told = client.tell("shop", Order { n: 1 });
+        let told = told.idempotency_key(key).await.unwrap_err();
+        assert!(matches!(told.reason, AskError::BadRequest { .. }));
+    }
+    let longest = client.ask("shop", Order { n: 1 });
+    assert_eq!(longest.idempotency_key("k".repeat(128)).await, Ok(1));
+    assert_eq!(client.in_flight(), 0);
+    server.stop().await;
+}
+
+pub(crate) async fn an_ask_is_asked_again_after_its_timeout(config: Config) {
+    let log = Log::default();
+    let server = Server::start(&config, &log).await;
+    let client = connect(&config).await;
+    let ask = || client.ask("shop", Wait { n: 4 }).idempotency_key("once");
+    let patience = Duration::from_millis(200);
+    let late = ask().timeout(patience).await;
+    let accepted = AskError::Timeout {
+        delivered: Delivered::Accepted,
+    };
+    assert_eq!(late, Err(accepted));
+    // It joins the one under way.
+    let joins = tokio::spawn(ask());
+    eventually("it is handled", async || server.watch.entered() == 1).await;
+    server.watch.let_pass(1);
+    assert_eq!(joins.await.unwrap(), Ok(4));
+    assert_eq!(ask().await, Ok(4));
+    assert_eq!(log.entries(), ["waits 4"]);
+    server.stop().await;
+}

@@ -1,0 +1,155 @@
+//! A bus that is away for a while.
+
+use std::time::Duration;
+
+use conclib::test::Faults;
+use conclib::{AskError, Config, ConnectionState, Delivered};
+use conclib_tests::Log;
+use conclib_tests::durable::{Order, Wait};
+use tokio::time::{Instant, sleep};
+
+use crate::{Server, VISIBILITY, connect};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn faulty() -> (Config, Faults) {
+    let faults = Faults::seeded(3);
+    let config = Config::memory().faults(faults.clone());
+    (config.visibility(VISIBILITY), faults)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tell_is_stored_as_soon_as_it_can_be() {
+    let (config, faults) = faulty();
+    let client = connect(&config).await;
+    faults.cut();
+    let told = (0..300).map(|n| client.tell("shop", Order { n }));
+    let told = tokio::spawn(futures_util::future::join_all(told));
+    sleep(2 * SECOND).await;
+    assert!(!told.is_finished());
+    faults.calm();
+    assert!(told.await.unwrap().iter().all(Result::is_ok));
+    let log = Log::default();
+    let server = Server::start(&config, &log).await;
+    while log.count() < 300 {
+        sleep(SECOND / 100).await;
+    }
+    let expected: Vec<_> = (0..300).map(|n| n.to_string()).collect();
+    assert_eq!(log.entries(), expected);
+    server.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_is_told_by_the_deadline() {
+    let (config, faults) = faulty();
+    let client = connect(&config).await;
+    faults.cut();
+    for patience in [SECOND / 50, SECOND / 2, 3 * SECOND] {
+        let start = Instant::now();
+        let told = client.tell("shop", Order { n: 1 }).timeout(patience).await;
+        let reason = told.unwrap_err().reason;
+        assert!(matches!(reason, AskError::Unavailable { .. }), "{reason:?}");
+        assert!(reason.is_retryable());
+        // It waits as long as another attempt fits in; these are a second apart at most.
+        assert!(start.elapsed() <= patience && start.elapsed() + SECOND >= patience);
+    }
+    let asked = client.ask("shop", Order { n: 1 }).timeout(SECOND).await;
+    assert!(
+        matches!(asked, Err(AskError::Unavailable { .. })),
+        "{asked:?}"
+    );
+    assert_eq!(client.in_flight(), 0);
+    let none = client.tell("shop", Order { n: 1 }).timeout(Duration::ZERO);
+    let delivered = Delivered::No;
+    let none = none.await.unwrap_err().reason;
+    assert_eq!(none, AskError::Timeout { delivered });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_is_shut_down_while_it_tries() {
+    let (config, faults) = faulty();
+    let client = connect(&config).await;
+    faults.cut();
+    let told = tokio::spawn(client.tell("shop", Order { n: 1 }));
+    sleep(SECOND / 10).await;
+    client.shutdown().await;
+    assert_eq!(told.await.unwrap().unwrap_err().reason, AskError::Closed);
+    let later = client.tell("shop", Order { n: 2 }).await.unwrap_err();
+    assert_eq!(later.reason, AskError::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_handled_in_an_outage_is_not_handled_again() {
+    let (config, faults) = faulty();
+    let log = Log::default();
+    let server = Server::start(&config, &log).await;
+    let client = connect(&config).await;
+    let ask = tokio::spawn(client.ask("shop", Wait { n: 1 }).timeout(60 * SECOND));
+    while server.watch.entered() == 0 {
+        sleep(SECOND / 100).await;
+    }
+    client.tell("shop", Wait { n: 2 }).await.unwrap();
+    sleep(SECOND / 10).await;
+    // Shorter than the lease, and far longer than the visibility time.
+    faults.cut();
+    server.watch.let_pass(2);
+    sleep(3 * SECOND).await;
+    assert_eq!(log.count(), 2);
+    faults.calm();
+    assert_eq!(ask.await.unwrap(), Ok(1));
+    sleep(10 * SECOND).await;
+    assert_eq!(log.entries(), ["waits 1", "waits 2"]);
+    server.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_proxy_that_loses_its_lease_goes_on_with_its_messages_under_the_next() {
+    let (config, faults) = faulty();
+    let log = Log::default();
+    let server = Server::start(&config, &log).await;
+    let client = connect(&config).await;
+    for n in 0..20 {
+        client.tell("shop", Wait { n }).await.unwrap();
+    }
+    while server.watch.entered() == 0 {
+        sleep(SECOND / 100).await;
+    }
+    let mut state = server.proxy.connection_state();
+    faults.cut();
+    drop(state.wait_for(|state| !state.is_connected()).await);
+    faults.calm();
+    drop(state.wait_for(ConnectionState::is_connected).await);
+    server.watch.let_pass(100);
+    while log.count() < 20 {
+        sleep(SECOND / 100).await;
+    }
+    sleep(60 * SECOND).await; // nothing is delivered again
+    let expected: Vec<_> = (0..20).map(|n| format!("waits {n}")).collect();
+    let mut handled = log.entries();
+    handled.sort_by_key(|entry| expected.iter().position(|e| e == entry));
+    assert_eq!(handled, expected);
+    server.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_counts_before_the_bus_has_taken_it() {
+    for outage in 10..40 {
+        let (config, faults) = faulty();
+        let log = Log::default();
+        let server = Server::start(&config, &log).await;
+        let client = connect(&config).await;
+        let ask = || client.ask("shop", Wait { n: 1 }).idempotency_key("k");
+        let first = tokio::spawn(ask().timeout(60 * SECOND));
+        while server.watch.entered() == 0 {
+            sleep(SECOND / 100).await;
+        }
+        faults.cut();
+        server.watch.let_pass(9);
+        sleep(outage * SECOND / 10).await;
+        faults.calm();
+        assert_eq!(ask().timeout(60 * SECOND).await, Ok(1));
+        assert_eq!(first.await.unwrap(), Ok(1));
+        assert_eq!(log.count(), 1);
+        server.stop().await;
+    }
+}

@@ -1,0 +1,183 @@
+//! Many messages, slow actors, and none.
+
+use std::time::Duration;
+
+use conclib::{AskError, Config};
+use conclib_tests::Log;
+use conclib_tests::bus::eventually;
+use conclib_tests::durable::{Order, Wait, open_shop};
+use futures_util::future::join_all;
+use tokio::time::{Instant, sleep};
+
+use crate::{Server, VISIBILITY, connect};
+
+pub(crate) async fn ten_thousand_tells_are_handled_once_in_order(config: Config) {
+    const COUNT: u32 = 10_000;
+    let log = Log::default();
+    let server = Server::start(&config, &log).await;
+    let client = connect(&config).await;
+    let tells = (0..COUNT).map(|n| client.tell("shop", Order { n }));
+    for told in join_all(tells).await {
+        told.unwrap();
+    }
+    all_handled(&log, COUNT as usize).await;
+    // Nothing comes again, neither at once nor in the visibility time.
+    sleep(2 * VISIBILITY).await;
+    let expected: Vec<_> = (0..COUNT).map(|n| n.to_string()).collect();
+    assert_eq!(log.entries(), expected);
+    server.stop().await;
+}
+
+/// Waits until there are so many entries, as long as more come.
+async fn all_handled(log: &Log, count: usize) {
+    let mut before = 0;
+    while log.count() < count {
+        let more = format!("more than {before}");
+        eventually(&more, async || log.count() > before).await;
+        before = log.count();
+    }
+}
+
+pub(crate) async fn a_full_mailbox_waits_and_others_go_on(config: Config) {
+    let (stuck, others) = (Log::default(), Log::default());
+    let server = Server::start(&config, &stuck).await;
+    for urn in ["a", "b"] {
+        open_shop(&server.system, urn, &others).await;
+    }
+    let client = connect(&config).await;
+    // More than fits into the mailbox, and into the hand.
+    let count = 1000;
+    let stuff = |n| client.tell("shop", Wait { n });
+    for told in join_all((0..count).map(stuff)).await {
+        told.unwrap();
+    }
+    for n in 0..50 {
+        assert!(client.ask("a", Order { n }).await.is_ok());
+        assert!(client.ask("b", Order { n }).await.is_ok());
+    }
+    assert_eq!(stuck.count(), 1);
+    // For as long as the actor is stuck, nothing of it counts as failed.
+    sleep(3 * VISIBILITY).await;
+    server.watch.let_pass(count as usize);
+    eventually("all is handled", async || stuck.count() == count as usize).await;
+    let expected: Vec<_> = (0..count).map(|n| format!("waits {n}")).collect();
+    assert_eq!(stuck.entries(), expected);
+    assert!(server.proxy.dead_letters().list().await.unwrap().is_empty());
+    server.stop().await;
+}
+
+pub(crate) async fn a_long_handler_is_not_disturbed(config: Config) {
+    let log = Log::default();
+    let server = Server::start(&config, &log).await;
+    let client = connect(&config).await;
+    let ask = tokio::spawn(client.ask("shop", Wait { n: 3 }));
+    eventually("it is handled", async || server.watch.entered() == 1).await;
+    // Nor is what lies behind it in the mailbox.
+    client.tell("shop", Order { n: 4 }).await.unwrap();
+    sleep(5 * VISIBILITY).await;
+    server.watch.let_pass(9);
+    assert_eq!(ask.await.unwrap(), Ok(3));
+    eventually("both are handled", async || log.count() == 2).await;
+    sleep(2 * VISIBILITY).await;
+    assert_eq!(log.entries(), ["waits 3", "4"]);
+    server.stop().await;
+}
+
+pub(crate) async fn an_actor_that_comes_late(config: Config) {
+    let log = Log::default();
+    let server = Server::start(&config, &Log::default()).await;
+    let client = connect(&config).await;
+    let told = join_all((1..4).map(|n| client.tell("late", Order { n }))).await;
+    assert!(told.iter().all(Result::is_ok));
+    let ask = tokio::spawn(client.ask("late", Order { n: 4 }));
+    // What comes for others is not delayed.
+    assert_eq!(client.ask("shop", Order { n: 8 }).await, Ok(8));
+    sleep(VISIBILITY / 3).await;
+    open_shop(&server.system, "late", &log).await;
+    assert_eq!(ask.await.unwrap(), Ok(10));
+    eventually("all are handled", async || log.count() == 4).await;
+    assert_eq!(log.entries(), ["1", "2", "3", "4"]);
+    server.stop().await;
+}
+
+pub(crate) async fn a_proxy_that_stops_gives_back_what_waits(config: Config) {
+    // Nothing is taken over before its time: what is handled soon was given back.
+    let config = config.visibility(Duration::from_secs(3600));
+    let log = Log::default();
+    let server = Server::start(&config, &log).await;
+    let client = connect(&config).await;
+    client.tell("shop", Wait { n: 0 }).await.unwrap();
+    let count = 300;
+    let told = join_all((1..=count).map(|n| client.tell("shop", Order { n }))).await;
+    assert!(told.iter().all(Result::is_ok));
+    eventually("it is handled", async || server.watch.entered() == 1).await;
+    let stopped = tokio::spawn(async move {
+        let watch = server.watch.clone();
+        let stop = server.proxy.shutdown();
+        let let_pass = async {
+            sleep(Duration::from_millis(50)).await;
+            watch.let_pass(1);
+        };
+        tokio::join!(stop, let_pass);
+        server.stop().await;
+    });
+    stopped.await.unwrap();
+    // What was in the mailbox is handled by the first.
+    let first = log.count();
+    assert!(first < 20, "{first}");
+    let start = Instant::now();
+    let server = Server::start(&config, &log).await;
+    eventually("the rest is handled", async || log.count() > count as usize).await;
+    assert!(start.elapsed() < Duration::from_secs(20));
+    let mut handled: Vec<u32> = log.entries()[1..].iter().flat_map(|n| n.parse()).collect();
+    handled.sort_unstable();
+    assert_eq!(handled, (1..=count).collect::<Vec<_>>());
+    server.stop().await;
+}
+
+pub(crate) async fn what_a_stopping_proxy_still_handles_is_left_to_it(config: Config) {
+    let (log, other) = (Log::default(), Log::default());
+    let first = Server::start(&config, &log).await;
+    let client = connect(&config).await;
+    let ask = tokio::spawn(client.ask("shop", Wait { n: 7 }));
+    eventually("it is handled", async || first.watch.entered() == 1).await;
+    let proxy = first.proxy.clone();
+    let stopping = tokio::spawn(async move { proxy.shutdown().await });
+    // The next serves meanwhile, for longer than the visibility time.
+    let next = Server::start(&config, &other).await;
+    let told = client.ask("shop", Order { n: 1 }).await;
+    assert_eq!(told, Ok(1));
+    sleep(4 * VISIBILITY).await;
+    assert!(!stopping.is_finished());
+    first.watch.let_pass(1);
+    assert_eq!(ask.await.unwrap(), Ok(7));
+    stopping.await.unwrap();
+    assert_eq!(
+        (log.entries(), other.entries()),
+        (vec!["waits 7".to_owned()], vec!["1".to_owned()])
+    );
+    first.stop().await;
+    next.stop().await;
+}
+
+pub(crate) async fn too_many_messages_are_refused(config: Config) {
+    let config = config.max_kept(10);
+    let client = connect(&config).await;
+    for n in 0..10 {
+        client.tell("shop", Order { n }).await.unwrap();
+    }
+    for _ in 0..2 {
+        let told = client.tell("shop", Order { n: 10 }).await.unwrap_err();
+        assert!(matches!(told.reason, AskError::Overloaded { .. }));
+        assert!(told.reason.is_retryable());
+    }
+    let log = Log::default();
+    let server = Server::start(&config, &log).await;
+    eventually("there is room again", async || {
+        client.tell("shop", Order { n: 11 }).await.is_ok()
+    })
+    .await;
+    eventually("all are handled", async || log.count() >= 11).await;
+    assert!(!log.entries().contains(&"10".to_owned()));
+    server.stop().await;
+}

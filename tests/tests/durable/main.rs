@@ -1,0 +1,109 @@
+//! Durable messages: every case that can do without a real Redis runs on each bus there is.
+#![cfg(unix)]
+
+mod answers;
+mod dead_letters;
+mod faults;
+mod flow;
+mod processes;
+mod redis;
+
+use std::future::Future;
+use std::time::Duration;
+
+use conclib::{ActorSystem, Config, Proxy, ProxyClient, start_proxy};
+use conclib_tests::Log;
+use conclib_tests::actors::Watch;
+use conclib_tests::bus::{BOUND, Bus};
+use conclib_tests::durable::open_shop;
+use tokio::time::timeout;
+
+/// Short, so that a test sees the next delivery.
+const VISIBILITY: Duration = Duration::from_millis(300);
+
+/// A bus on which messages are delivered three times.
+fn config(bus: &Bus) -> Config {
+    let config = bus.config.clone().visibility(VISIBILITY);
+    config.max_deliveries(3)
+}
+
+/// An actor system with a shop.
+struct Server {
+    system: ActorSystem,
+    proxy: Proxy,
+    watch: Watch,
+}
+
+impl Server {
+    async fn start(config: &Config, log: &Log) -> Self {
+        let system = ActorSystem::new();
+        let watch = open_shop(&system, "shop", log).await;
+        let proxy = start_proxy(&system, config).await.unwrap();
+        Self {
+            system,
+            proxy,
+            watch,
+        }
+    }
+
+    async fn stop(self) {
+        assert!(self.system.shutdown().await.is_clean());
+    }
+}
+
+async fn connect(config: &Config) -> ProxyClient {
+    ProxyClient::connect(config).await.unwrap()
+}
+
+async fn run<F: Future<Output = ()>>(bus: Bus, case: impl FnOnce(Config) -> F) {
+    let played = timeout(BOUND, case(config(&bus))).await;
+    played.expect("it ends in time");
+}
+
+macro_rules! for_each_bus {
+    ($($area:ident { $($case:ident)* })*) => {
+        mod on_memory {
+            $($(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $case() {
+                super::run(super::Bus::memory(), super::$area::$case).await;
+            })*)*
+        }
+
+        mod on_redis {
+            $($(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $case() {
+                super::run(super::Bus::redis().await, super::$area::$case).await;
+            })*)*
+        }
+    };
+}
+
+for_each_bus! {
+    answers {
+        told_before_anybody_serves
+        a_durable_ask_is_answered
+        plain_messages_can_be_made_durable
+        the_same_key_is_handled_once
+        the_same_key_at_the_same_time
+        a_key_counts_for_one_message_of_one_actor
+        a_key_has_a_length
+        an_ask_is_asked_again_after_its_timeout
+    }
+    flow {
+        ten_thousand_tells_are_handled_once_in_order
+        a_full_mailbox_waits_and_others_go_on
+        a_long_handler_is_not_disturbed
+        an_actor_that_comes_late
+        a_proxy_that_stops_gives_back_what_waits
+        what_a_stopping_proxy_still_handles_is_left_to_it
+        too_many_messages_are_refused
+    }
+    dead_letters {
+        what_fails_too_often_is_dead
+        what_cannot_succeed_is_dead_at_once
+        an_actor_that_never_comes
+        a_response_that_is_too_large
+        the_dead_are_replayed
+        the_dead_are_deleted
+    }
+}

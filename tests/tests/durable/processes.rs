@@ -1,0 +1,116 @@
+//! Actor processes that end in the middle of it.
+
+use std::time::Duration;
+
+use conclib::{DeadLetters, ProxyClient};
+use conclib_tests::bus::{BOUND, Bus, eventually};
+use conclib_tests::durable::{Order, Wait};
+use conclib_tests::process::Program;
+use tokio::time::{Instant, timeout};
+
+use crate::connect;
+
+async fn shop(url: &str, visibility: &str) -> Program {
+    let program = env!("CARGO_BIN_EXE_durable_process");
+    let mut shop = Program::start(program, &[url, visibility]);
+    shop.line("ready").await;
+    shop
+}
+
+async fn stage() -> (Bus, String, ProxyClient) {
+    let bus = Bus::redis().await;
+    let url = format!("redis://127.0.0.1:{}", bus.config.port().unwrap());
+    let client = connect(&bus.config).await;
+    (bus, url, client)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_is_killed_while_it_handles() {
+    let (_bus, url, client) = stage().await;
+    let mut first = shop(&url, "300").await;
+    client.tell("shop", Wait { n: 1 }).await.unwrap();
+    let ask = tokio::spawn(client.ask("shop", Order { n: 2 }));
+    assert_eq!(first.line("shop").await, "waits 1");
+    first.kill().await;
+    // Told while nobody serves.
+    client.tell("shop", Order { n: 3 }).await.unwrap();
+    let mut second = shop(&url, "300").await;
+    let mut handled = vec![second.line("shop").await];
+    // Nobody lets the shop go on: what lies behind is handled by a third.
+    assert_eq!(handled.pop().unwrap(), "waits 1");
+    second.kill().await;
+    let mut third = shop(&url, "300").await;
+    assert_eq!(third.line("shop").await, "waits 1");
+    assert!(!ask.is_finished());
+    third.kill().await;
+    drop(ask);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_kills_its_process_every_time_becomes_a_dead_letter() {
+    let (bus, url, client) = stage().await;
+    client.tell("shop", Wait { n: 1 }).await.unwrap();
+    for _ in 0..5 {
+        let mut process = shop(&url, "300").await;
+        assert_eq!(process.line("shop").await, "waits 1");
+        process.kill().await;
+    }
+    client.tell("shop", Order { n: 2 }).await.unwrap();
+    let mut last = shop(&url, "300").await;
+    assert_eq!(last.line("shop").await, "2");
+    let dead = DeadLetters::connect(&bus.config).await.unwrap();
+    eventually("it is dead", async || {
+        let letters = dead.list().await.unwrap();
+        letters.len() == 1 && letters[0].message == "Wait" && letters[0].deliveries == 6
+    })
+    .await;
+    last.signal("TERM").await;
+    assert!(last.ended().await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_is_stopped_in_good_order_and_the_next_goes_on() {
+    let (_bus, url, client) = stage().await;
+    // So long that nothing is taken over in time unless it was given back.
+    let mut first = shop(&url, "3600000").await;
+    let count = 2_000;
+    let tells = (1..=count).map(|n| client.tell("shop", Order { n }));
+    let told = tokio::spawn(futures_util::future::join_all(tells));
+    let mut handled = vec![first.line("shop").await];
+    first.signal("TERM").await;
+    let until_it_ends = async {
+        loop {
+            let line = first.line("s").await;
+            match line.strip_prefix("hop ") {
+                Some(entry) => handled.push(entry.to_owned()),
+                None => break,
+            }
+        }
+    };
+    timeout(BOUND, until_it_ends).await.unwrap();
+    assert!(first.ended().await);
+    assert!(told.await.unwrap().iter().all(Result::is_ok));
+    let start = Instant::now();
+    let mut second = shop(&url, "3600000").await;
+    // The last few may not have been said.
+    let last = count.to_string();
+    let mut seen = handled.contains(&last);
+    while !seen {
+        seen = second.line("shop").await == last;
+    }
+    assert!(start.elapsed() < Duration::from_secs(30));
+    second.signal("TERM").await;
+    assert!(second.ended().await);
+    // All that the bus has kept is over.
+    let sum = shop_sum(&url, &client).await;
+    assert!(sum.is_ok());
+}
+
+/// Asks another shop, to see that nothing is left before it.
+async fn shop_sum(url: &str, client: &ProxyClient) -> Result<u32, conclib::AskError> {
+    let mut process = shop(url, "3600000").await;
+    let sum = client.ask("shop", Order { n: 1 }).await;
+    process.signal("TERM").await;
+    assert!(process.ended().await);
+    sum
+}

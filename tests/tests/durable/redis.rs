@@ -1,0 +1,323 @@
+//! What can only go wrong with a real Redis.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use conclib::{AskError, Config, start_redis};
+use conclib_tests::Log;
+use conclib_tests::bus::{BOUND, Bus, eventually};
+use conclib_tests::durable::{Order, Wait};
+use conclib_tests::messages::{Double, Record};
+use fred::clients::Client;
+use fred::interfaces::{ClientLike, KeysInterface};
+use fred::types::config::Config as FredConfig;
+use fred::types::{Builder, ClusterHash, CustomCommand, Value};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::process::{Child, Command};
+use tokio::time::{sleep, timeout};
+
+use crate::{Server, VISIBILITY, config, connect};
+
+const STREAM: &str = "conclib:{n:main}:durable";
+const DEAD: &str = "conclib:{n:main}:dead";
+
+/// A connection without manners.
+struct Peer(Client);
+
+impl Peer {
+    async fn connect(config: &Config) -> Self {
+        let url = format!("redis://127.0.0.1:{}", config.port().unwrap());
+        let client = Builder::from_config(FredConfig::from_url(&url).unwrap())
+            .build()
+            .unwrap();
+        timeout(BOUND, client.init()).await.unwrap().unwrap();
+        Self(client)
+    }
+
+    async fn command(&self, words: &[&str]) -> Value {
+        let command = CustomCommand::new(words[0], ClusterHash::FirstKey, false);
+        let rest: Vec<String> = words[1..].iter().map(|&word| word.to_owned()).collect();
+        self.0.custom(command, rest).await.unwrap()
+    }
+
+    async fn number(&self, words: &[&str]) -> u64 {
+        self.command(words).await.as_u64().unwrap_or_default()
+    }
+}
+
+/// A Redis that writes down everything at once, and can be started again.
+struct Persistent {
+    process: Child,
+    port: u16,
+    directory: std::path::PathBuf,
+}
+
+impl Persistent {
+    async fn start() -> Self {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        drop(listener);
+        let name = format!("conclib-durable-{}-{port}", std::process::id());
+        let directory = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&directory).unwrap();
+        let process = run(port, &directory);
+        let redis = Self {
+            process,
+            port,
+            directory,
+        };
+        redis.answers().await;
+        redis
+    }
+
+    async fn answers(&self) {
+        eventually("Redis answers", async || {
+            ping(self.port)
+                .await
+                .is_ok_and(|reply| &reply == b"+PONG\r\n")
+        })
+        .await;
+    }
+
+    async fn restart(&mut self) {
+        self.process.kill().await.unwrap();
+        self.process = run(self.port, &self.directory);
+        self.answers().await;
+    }
+
+    fn config(&self) -> Config {
+        let url = format!("redis://127.0.0.1:{}", self.port);
+        Config::new(&url).unwrap().timeout(Duration::from_secs(30))
+    }
+}
+
+impl Drop for Persistent {
+    fn drop(&mut self) {
+        drop(self.process.start_kill());
+        drop(std::fs::remove_dir_all(&self.directory));
+    }
+}
+
+/// The first bytes of what it says: it may also be loading.
+async fn ping(port: u16) -> std::io::Result<[u8; 7]> {
+    let address = (std::net::Ipv4Addr::LOCALHOST, port);
+    let mut stream = tokio::net::TcpStream::connect(address).await?;
+    stream.write_all(b"PING\r\n").await?;
+    let mut reply = [0; 7];
+    stream.read_exact(&mut reply).await?;
+    Ok(reply)
+}
+
+fn run(port: u16, directory: &std::path::Path) -> Child {
+    Command::new("redis-server")
+        .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
+        .args(["--save", "", "--appendonly", "yes"])
+        .args(["--appendfsync", "always", "--dir"])
+        .arg(directory)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("redis-server must be installed to run these tests")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_that_persists_starts_again_before_it_is_handled() {
+    let mut redis = Persistent::start().await;
+    let config = redis.config().visibility(VISIBILITY);
+    let client = connect(&config).await;
+    for n in 0..100 {
+        client.tell("shop", Order { n }).await.unwrap();
+    }
+    redis.restart().await;
+    let log = Log::default();
+    let server = Server::start(&config, &log).await;
+    eventually("all are handled", async || log.count() == 100).await;
+    let key = || client.ask("shop", Order { n: 1 }).idempotency_key("k");
+    let sum = key().await.unwrap();
+    // What was handled is known, too.
+    server.stop().await;
+    redis.restart().await;
+    let server = Server::start(&config, &log).await;
+    assert_eq!(key().await, Ok(sum));
+    assert_eq!(log.count(), 101);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_that_persists_starts_again_while_it_is_handled() {
+    let mut redis = Persistent::start().await;
+    let config = redis.config().visibility(VISIBILITY);
+    let log = Log::default();
+    let server = Server::start(&config, &log).await;
+    let client = connect(&config).await;
+    let ask = tokio::spawn(client.ask("shop", Wait { n: 1 }));
+    eventually("it is handled", async || server.watch.entered() == 1).await;
+    let tells = (0..500).map(|n| client.tell("shop", Order { n }));
+    let tells = tokio::spawn(futures_util::future::join_all(tells));
+    sleep(Duration::from_millis(5)).await;
+    redis.restart().await;
+    server.watch.let_pass(100);
+    // The answer may have been published before its client was connected again; its record is
+    // there.
+    drop(ask);
+    for told in tells.await.unwrap() {
+        told.unwrap();
+    }
+    eventually("all are handled", async || log.count() >= 501).await;
+    sleep(3 * VISIBILITY).await;
+    let mut handled = log.entries();
+    handled.sort();
+    let mut expected: Vec<_> = (0..500).map(|n| n.to_string()).collect();
+    expected.push("waits 1".to_owned());
+    expected.sort();
+    assert_eq!(handled, expected);
+    let peer = Peer::connect(&config).await;
+    assert_eq!(peer.number(&["XLEN", STREAM]).await, 0);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_that_lost_its_data_is_used_again() {
+    let bus = Bus::redis().await;
+    let config = config(&bus);
+    let log = Log::default();
+    let server = Server::start(&config, &log).await;
+    let client = connect(&config).await;
+    assert_eq!(client.ask("shop", Order { n: 1 }).await, Ok(1));
+    let peer = Peer::connect(&config).await;
+    // All but the lease, which is the proxy's own affair.
+    peer.command(&["DEL", STREAM]).await;
+    assert_eq!(client.ask("shop", Order { n: 2 }).await, Ok(3));
+    assert_eq!(log.entries(), ["1", "2"]);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_repeats_until_redis_is_there_again() {
+    let mut bus = Bus::redis().await;
+    let client = connect(&bus.config).await;
+    client.tell("shop", Order { n: 1 }).await.unwrap();
+    drop(bus.redis.take()); // kills it
+    let told = tokio::spawn(client.tell("shop", Order { n: 2 }));
+    let late = client.tell("shop", Order { n: 3 });
+    let late = late.timeout(Duration::from_millis(300)).await.unwrap_err();
+    let is_truth = matches!(
+        late.reason,
+        AskError::Unavailable { .. } | AskError::Disconnected { .. } | AskError::Timeout { .. }
+    );
+    assert!(is_truth, "{:?}", late.reason);
+    let mut redis = None;
+    eventually("it starts", async || {
+        redis = start_redis(&bus.config).await.ok();
+        redis.is_some()
+    })
+    .await;
+    bus.redis = redis;
+    timeout(BOUND, told).await.unwrap().unwrap().unwrap();
+    let log = Log::default();
+    let server = Server::start(&bus.config, &log).await;
+    eventually("it is handled", async || log.entries() == ["2"]).await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn out_of_memory_loses_nothing() {
+    let bus = Bus::redis().await;
+    let config = config(&bus);
+    let log = Log::default();
+    let server = Server::start(&config, &log).await;
+    let client = connect(&config).await;
+    let peer = Peer::connect(&config).await;
+    let waits = client.ask("shop", Wait { n: 1 }).idempotency_key("k");
+    let waits = tokio::spawn(waits);
+    eventually("it is handled", async || server.watch.entered() == 1).await;
+    peer.command(&["CONFIG", "SET", "maxmemory", "1"]).await;
+    let told = client.tell("shop", Order { n: 2 });
+    let told = told.timeout(Duration::from_millis(200)).await.unwrap_err();
+    match told.reason {
+        AskError::Unavailable { reason } => assert!(reason.starts_with("OOM"), "{reason}"),
+        other => panic!("{other:?}"),
+    }
+    // It is over although its answer cannot be remembered; and is not handled again.
+    server.watch.let_pass(1);
+    assert_eq!(waits.await.unwrap(), Ok(1));
+    sleep(2 * VISIBILITY).await;
+    assert_eq!(log.entries(), ["waits 1"]);
+    assert_eq!(peer.number(&["XLEN", STREAM]).await, 0);
+    peer.command(&["CONFIG", "SET", "maxmemory", "0"]).await;
+    assert_eq!(client.ask("shop", Order { n: 3 }).await, Ok(3));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rubbish_in_the_stream_becomes_dead_letters() {
+    let bus = Bus::redis().await;
+    let config = config(&bus);
+    let peer = Peer::connect(&config).await;
+    peer.command(&["XADD", STREAM, "*", "f", "rubbish", "k", "key"])
+        .await;
+    peer.command(&["XADD", STREAM, "*", "other", "fields"])
+        .await;
+    let log = Log::default();
+    let server = Server::start(&config, &log).await;
+    let client = connect(&config).await;
+    assert_eq!(client.ask("shop", Order { n: 1 }).await, Ok(1));
+    let dead = server.proxy.dead_letters();
+    eventually("both are dead", async || {
+        dead.list().await.unwrap().len() == 2
+    })
+    .await;
+    let letters = dead.list().await.unwrap();
+    let rubbish = letters.iter().find(|letter| letter.key == "key").unwrap();
+    assert_eq!(&rubbish.contents[..], b"rubbish");
+    assert_eq!((&*rubbish.urn, rubbish.deliveries), ("", 1));
+    assert_eq!(peer.number(&["XLEN", STREAM]).await, 0);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_proxy_without_the_permission_serves_the_rest() {
+    let bus = Bus::redis().await;
+    let peer = Peer::connect(&bus.config).await;
+    let acl = "ACL SETUSER plain on >pw +@all ~* &* -xgroup -xreadgroup -xclaim";
+    let words: Vec<_> = acl.split_whitespace().collect();
+    peer.command(&words).await;
+    let url = format!("redis://plain:pw@127.0.0.1:{}", bus.config.port().unwrap());
+    let log = Log::default();
+    let server = Server::start(&Config::new(&url).unwrap(), &log).await;
+    let worker = conclib_tests::actors::Worker::default();
+    server.system.spawn(worker).await.unwrap();
+    let client = connect(&bus.config).await;
+    client.tell("shop", Order { n: 1 }).await.unwrap();
+    client.tell("worker", Record { n: 1 }).await.unwrap();
+    assert_eq!(client.ask("worker", Double { n: 4 }).await, Ok(8));
+    assert_eq!(log.count(), 0);
+    // And the others as soon as it may.
+    peer.command(&["ACL", "SETUSER", "plain", "+@all"]).await;
+    eventually("it is handled", async || log.count() == 1).await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_over_leaves_nothing_but_records_that_end() {
+    let bus = Bus::redis().await;
+    let config = config(&bus).keep_replies(Duration::from_secs(60));
+    let log = Log::default();
+    let server = Server::start(&config, &log).await;
+    let client = connect(&config).await;
+    for n in 0..50 {
+        client
+            .ask("shop", Order { n })
+            .idempotency_key(format!("{n}"))
+            .await
+            .unwrap();
+    }
+    let peer = Peer::connect(&config).await;
+    assert_eq!(peer.number(&["XLEN", STREAM]).await, 0);
+    assert_eq!(peer.number(&["XLEN", DEAD]).await, 0);
+    let record = "conclib:{n:main}:done:4:shop5:Order7";
+    let left: i64 = peer.0.pttl(record).await.unwrap();
+    assert!((1..=60_000).contains(&left), "{left}");
+    server.stop().await;
+}
