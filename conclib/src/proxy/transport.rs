@@ -97,7 +97,8 @@ pub(crate) struct Popped {
 /// The bus as the actor system's end sees it.
 #[async_trait]
 pub(crate) trait ServerTransport: Send + Sync {
-    /// Takes the lease of the node if nobody holds it. The epoch of the lease that is written is
+    /// Takes the lease of the node if nobody holds it, or an earlier call of ours does that got no
+    /// answer. The epoch of the lease that is written is
     /// chosen by the bus, greater than any before; the one in `lease` is ignored.
     async fn acquire(&self, lease: &Lease) -> Result<Acquired, TransportError>;
 

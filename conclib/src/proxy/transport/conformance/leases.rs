@@ -14,7 +14,6 @@ pub(super) async fn a_lease_has_one_holder(bus: &dyn TestBus) {
         holder: holder.clone(),
     };
     assert_eq!(theirs.acquire(&lease()).await.unwrap(), held);
-    assert_eq!(ours.acquire(&lease()).await.unwrap(), held);
     let (client, _replies) = client(bus).await;
     let (seen, now) = client.lease().await.unwrap();
     assert_eq!(seen, Some(holder));

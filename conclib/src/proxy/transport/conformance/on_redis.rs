@@ -30,6 +30,21 @@ async fn out_of_memory_is_not_done() {
 }
 
 #[tokio::test]
+async fn a_lease_that_was_taken_by_an_attempt_without_an_answer_is_taken_again() {
+    let redis = OnRedis(RedisServer::start(&[]));
+    let (ours, theirs) = (server(&redis).await, server(&redis).await);
+    let unheard = granted(&*ours).await;
+    let held = theirs.acquire(&lease()).await.unwrap();
+    assert!(matches!(held, Acquired::Held { holder } if holder.epoch == unheard));
+    let epoch = granted(&*ours).await;
+    assert!(epoch > unheard);
+    assert_eq!(ours.renew(unheard).await.unwrap(), None);
+    assert!(ours.renew(epoch).await.unwrap().is_some());
+    let held = theirs.acquire(&lease()).await.unwrap();
+    assert!(matches!(held, Acquired::Held { holder } if holder.epoch == epoch));
+}
+
+#[tokio::test]
 async fn what_was_sent_to_an_epoch_that_redis_forgot_is_deleted() {
     let redis = OnRedis(RedisServer::start(&[]));
     let server = server(&redis).await;

@@ -13,9 +13,16 @@ use crate::proxy::transport::{Lease, TransportError};
 
 /// Keys: lease, last epoch. Arguments: what precedes and what follows the epoch in the lease, and
 /// how long it lasts in ms. Returns `[0, lease]`, or `[1, epoch, last epoch, now]`.
+///
+/// An attempt whose answer was lost may have taken the lease, or take it yet: a later one of the same
+/// process takes it from there, and an earlier one never does. Their numbers are the last four bytes.
 pub(super) const ACQUIRE: &str = "\
 local held = redis.call('GET', KEYS[1])
-if held then return {0, held} end
+if held then
+  if string.sub(held, -#ARGV[2], -5) ~= string.sub(ARGV[2], 1, -5) then return {0, held} end
+  local before = struct.unpack('>I4', string.sub(held, -4))
+  if before >= struct.unpack('>I4', string.sub(ARGV[2], -4)) then return {0, held} end
+end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local last = tonumber(redis.call('GET', KEYS[2]) or 0) or 0
@@ -48,10 +55,28 @@ return 1";
 /// What precedes the epoch: an array of three.
 pub(super) const HEAD: &[u8] = &[0x93];
 
+/// Which process takes a lease, and with which attempt.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Attempt {
+    /// Another for each process, and for each proxy in it.
+    pub(super) process: u64,
+    pub(super) number: u32,
+}
+
+impl Attempt {
+    fn to_bytes(self) -> [u8; 12] {
+        let mut bytes = [0; 12];
+        bytes[..8].copy_from_slice(&self.process.to_be_bytes());
+        bytes[8..].copy_from_slice(&self.number.to_be_bytes());
+        bytes
+    }
+}
+
 /// What follows the epoch.
-pub(super) fn tail(lease: &Lease) -> Result<Vec<u8>, rmp_serde::encode::Error> {
+pub(super) fn tail(lease: &Lease, by: Attempt) -> Result<Vec<u8>, rmp_serde::encode::Error> {
     let mut bytes = rmp_serde::to_vec(&lease.versions)?;
-    rmp_serde::encode::write(&mut bytes, &(lease.max_frame,))?;
+    let attempt = serde_bytes::ByteArray::new(by.to_bytes());
+    rmp_serde::encode::write(&mut bytes, &(lease.max_frame, attempt))?;
     Ok(bytes)
 }
 
@@ -86,7 +111,10 @@ mod tests {
     #[test]
     fn what_is_written_is_read() {
         let epoch = rmp_serde::to_vec(&lease().epoch.0).unwrap();
-        let bytes = [HEAD, &epoch, &tail(&lease()).unwrap()].concat();
+        let (process, number) = (7, 0x0102_0304);
+        let tail = tail(&lease(), Attempt { process, number }).unwrap();
+        assert!(tail.ends_with(&[0, 0, 0, 7, 1, 2, 3, 4]));
+        let bytes = [HEAD, &epoch, &tail].concat();
         assert_eq!(Lease::decode(&bytes).unwrap(), lease());
     }
 }

@@ -1,6 +1,6 @@
 //! The actor system's end.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use tokio::sync::Mutex;
 
 use super::connection::{Connection, Link};
 use super::durable::{Consumer, DeadLetters};
-use super::lease::{self, ACQUIRE, HEAD, RELEASE, RENEW};
+use super::lease::{self, ACQUIRE, Attempt, HEAD, RELEASE, RENEW};
 use super::settings::{Duty, Settings};
 use super::{
     COMMAND, LEASE_COMMAND, accepted, failure, into_array, into_bytes, into_u64, unexpected,
@@ -52,6 +52,9 @@ pub(crate) struct Server {
     lacks_blmpop: AtomicBool,
     /// Held by a pop that takes two commands, so that no other pop comes between them.
     turn: Mutex<()>,
+    /// Who we are where leases are taken, and how often we have tried.
+    process: u64,
+    attempts: AtomicU32,
     /// The epochs before ours, as far as they are known; clients that are late may still send to
     /// them.
     former: Former,
@@ -74,6 +77,8 @@ impl Server {
             blocking: AtomicU64::new(0),
             lacks_blmpop: AtomicBool::new(false),
             turn: Mutex::new(()),
+            process: fastrand::u64(..),
+            attempts: AtomicU32::new(0),
             former: Former::default(),
         })
     }
@@ -237,7 +242,11 @@ impl Server {
 #[async_trait]
 impl ServerTransport for Server {
     async fn acquire(&self, lease: &Lease) -> Result<Acquired, TransportError> {
-        let tail = lease::tail(lease).map_err(|e| TransportError::NotDone(e.to_string()))?;
+        let by = Attempt {
+            process: self.process,
+            number: self.attempts.fetch_add(1, Ordering::Relaxed),
+        };
+        let tail = lease::tail(lease, by).map_err(|e| TransportError::NotDone(e.to_string()))?;
         let keys = vec![self.names.lease(), self.names.last_epoch()];
         let arguments = vec![bytes(HEAD), bytes(&tail), duration(LEASE)];
         let reply = self.script(ACQUIRE, keys, arguments).await?;
