@@ -65,7 +65,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         let worker = worker.budget(u32::MAX, Duration::from_secs(1));
         worker.backoff(Backoff::none()).urn(urn).await?;
     }
-    let config = Config::new(&url)?;
+    // Killed and suspended so often, a message may need many deliveries.
+    let config = Config::new(&url)?
+        .visibility(Duration::from_secs(1))
+        .max_deliveries(1_000);
     // Right after a kill the lease of the one before may still be there, and Redis may be away.
     let proxy = loop {
         match start_proxy(&system, &config).await {

@@ -133,6 +133,11 @@ async fn ask_once(shared: &Shared, chance: &mut Random) -> Option<Asked> {
                     .map_err(|error| error.reason),
             )
         }
+        95.. => {
+            let told = shared.client.tell(urn, work).timeout(limit).durable();
+            let told = told.await.map(|()| Work::answer(number));
+            (Manner::Durable, told.map_err(|error| error.reason))
+        }
         90..95 => {
             // Somebody who goes away.
             let ask = shared.client.ask(urn, work).timeout(limit);

@@ -61,8 +61,15 @@ impl Fault {
     ];
 }
 
+impl Fault {
+    /// Redis forgets what it had, or some of it.
+    pub(crate) fn loses_data(self) -> bool {
+        matches!(self, RedisRestartedEmpty | RedisSetBack | AllFlushed)
+    }
+}
+
 /// The kinds of connections, by their names.
-const KINDS: [&str; 3] = ["commands", "pops", "replies"];
+const KINDS: [&str; 4] = ["commands", "pops", "replies", "durable"];
 
 /// The next fault: each kind comes once before one comes again.
 pub(crate) fn draw(deck: &mut Vec<Fault>, chance: &mut Random) -> Fault {

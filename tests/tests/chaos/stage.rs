@@ -41,6 +41,8 @@ pub(crate) struct Snapshot {
     pub(crate) connections: usize,
     /// Channels that somebody listens to.
     pub(crate) channels: usize,
+    /// Durable messages that are not handled yet.
+    pub(crate) kept: usize,
 }
 
 impl Stage {
@@ -99,6 +101,11 @@ impl Stage {
         snapshot.connections = list.matches("name=conclib:").count();
         let channels = self.redis.command(&["PUBSUB", "CHANNELS"]).await;
         snapshot.channels = channels.lines().count();
+        let kept = self
+            .redis
+            .command(&["XLEN", "conclib:{n:main}:durable"])
+            .await;
+        snapshot.kept = kept.parse().unwrap();
         snapshot
     }
 
@@ -130,6 +137,10 @@ impl Stage {
             if length != "0" && ends.starts_with('-') {
                 complaints.push(format!("{length} requests are left in {key}"));
             }
+        }
+        let dead = self.redis.command(&["XLEN", "conclib:{n:main}:dead"]).await;
+        if dead != "0" {
+            complaints.push(format!("{dead} durable messages are dead"));
         }
         complaints
     }

@@ -7,7 +7,7 @@ use conclib_tests::chaos::{Asked, Begun, Manner};
 
 use crate::Injected;
 use crate::stage::Snapshot;
-use crate::verdict::Verdict;
+use crate::verdict::{Durable, Verdict};
 
 /// What happened, as tables.
 pub(crate) fn of(
@@ -36,19 +36,37 @@ pub(crate) fn of(
         writeln!(text, "| {fault:?} | {times} | {times_ms} |").unwrap();
     }
     writeln!(text, "| all | {} | |", injected.len()).unwrap();
-    text.push_str("\n| end | delivered | asks | tells |\n|---|---|---:|---:|\n");
-    let mut ends: BTreeMap<_, (u32, u32)> = BTreeMap::new();
+    text.push_str(
+        "\n| end | delivered | asks | tells | durable tells |\n|---|---|---:|---:|---:|\n",
+    );
+    let mut ends: BTreeMap<_, (u32, u32, u32)> = BTreeMap::new();
     for asked in asked {
         let count = ends.entry((&*asked.end, &*asked.delivered)).or_default();
         match asked.manner {
             Manner::Ask => count.0 += 1,
             Manner::Tell => count.1 += 1,
-            Manner::Durable => {}
+            Manner::Durable => count.2 += 1,
         }
     }
-    for ((end, delivered), (asks, tells)) in ends {
-        writeln!(text, "| {end} | {delivered} | {asks} | {tells} |").unwrap();
+    for ((end, delivered), (asks, tells, durable)) in ends {
+        writeln!(
+            text,
+            "| {end} | {delivered} | {asks} | {tells} | {durable} |"
+        )
+        .unwrap();
     }
+    let Durable {
+        kept,
+        handled,
+        doubled,
+        lost_by_redis,
+    } = verdict.durable;
+    writeln!(
+        text,
+        "\ndurable messages: {kept} kept, {handled} handled, {doubled} of them more than once, \
+         {lost_by_redis} lost with Redis' data"
+    )
+    .unwrap();
     let memory = |snapshot: &Snapshot| -> Vec<_> {
         let all = snapshot.clients.iter().chain([&snapshot.actors]);
         all.map(|holdings| holdings.memory / 1024).collect()

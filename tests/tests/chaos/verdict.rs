@@ -1,6 +1,6 @@
 //! Whether everything was as it is promised. No I/O.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use conclib_tests::chaos::{Asked, Begun, Holdings, Manner};
 
@@ -26,15 +26,35 @@ pub(crate) struct Verdict {
     pub(crate) latest_begin: u64,
     /// How long after each fault somebody was answered again, in ms.
     pub(crate) recoveries: BTreeMap<Fault, Vec<u64>>,
+    /// What became of durable messages.
+    pub(crate) durable: Durable,
+}
+
+/// What became of durable messages.
+#[derive(Debug, Default)]
+pub(crate) struct Durable {
+    /// Those whose tell was told that they are kept.
+    pub(crate) kept: u32,
+    /// Those of them that were handled.
+    pub(crate) handled: u32,
+    /// Those that were handled more than once.
+    pub(crate) doubled: u32,
+    /// Those that Redis lost with its data.
+    pub(crate) lost_by_redis: u32,
 }
 
 /// Judges what was asked and what was begun, with the faults, the last of which ended at `end`.
 pub(crate) fn judge(asked: &[Asked], begun: &[Begun], injected: &[Injected], end: u64) -> Verdict {
     let mut verdict = Verdict::default();
     let mut times: HashMap<u64, u32> = HashMap::new();
+    let durable = asked.iter().filter(|asked| asked.manner == Manner::Durable);
+    let durable: HashSet<_> = durable.map(|asked| asked.number).collect();
     for begun in begun {
         *times.entry(begun.number).or_default() += 1;
-        verdict.check_begin(begun, injected);
+        // A durable message has a deadline for its storing, and none for its handling.
+        if !durable.contains(&begun.number) {
+            verdict.check_begin(begun, injected);
+        }
     }
     for asked in asked {
         verdict.check_end(asked, injected);
@@ -42,9 +62,9 @@ pub(crate) fn judge(asked: &[Asked], begun: &[Begun], injected: &[Injected], end
         verdict.check_times(asked, times, injected);
     }
     // Also of those that were given up.
-    let plain = |number: &u64| asked.iter().all(|asked| asked.number != *number);
+    let recorded: HashSet<_> = asked.iter().map(|asked| asked.number).collect();
     for (number, times) in times.iter().filter(|(_, times)| **times > 1) {
-        if plain(number) {
+        if !recorded.contains(number) {
             verdict.complain(
                 &format!("{number:x} was given up and begun {times} times"),
                 0,
@@ -106,6 +126,8 @@ impl Verdict {
     /// What was answered was done once, what was not delivered never, and nothing twice.
     fn check_times(&mut self, asked: &Asked, times: u32, injected: &[Injected]) {
         let (least, most) = match (asked.manner, &*asked.end, &*asked.delivered) {
+            (Manner::Durable, "Ok", _) => return self.check_durable(asked, times, injected),
+            (Manner::Durable, _, "No") => (0, 0),
             (Manner::Durable, ..) => return,
             (Manner::Ask, "Ok", _) | (_, "Failed", _) => (1, 1),
             (_, _, "No") => (0, 0),
@@ -114,6 +136,23 @@ impl Verdict {
         if times < least || times > most {
             let what = format!("begun {times} times, not {least} to {most}: {asked}");
             self.complain(&what, asked.start, injected);
+        }
+    }
+
+    /// What was kept is handled, unless Redis has lost it.
+    fn check_durable(&mut self, asked: &Asked, times: u32, injected: &[Injected]) {
+        self.durable.kept += 1;
+        self.durable.handled += u32::from(times > 0);
+        self.durable.doubled += u32::from(times > 1);
+        let is_lost = |fault: &Injected| fault.fault.loses_data() && fault.to >= asked.start;
+        if times == 0 && injected.iter().any(is_lost) {
+            self.durable.lost_by_redis += 1;
+        } else if times == 0 {
+            self.complain(
+                &format!("kept, and never handled: {asked}"),
+                asked.start,
+                injected,
+            );
         }
     }
 
@@ -178,6 +217,9 @@ pub(crate) fn compare(before: &Snapshot, after: &Snapshot) -> Vec<String> {
     compare("the actors", before.actors, after.actors);
     for (before, after) in before.clients.iter().zip(&after.clients) {
         compare("a client", *before, *after);
+    }
+    if after.kept > 0 {
+        complaints.push(format!("{} durable messages are not handled", after.kept));
     }
     if (before.connections, before.channels) != (after.connections, after.channels) {
         complaints.push(format!(
