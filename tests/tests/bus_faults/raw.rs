@@ -61,7 +61,7 @@ impl Peer {
     pub(crate) async fn inbox(&self) -> String {
         let key = "conclib:{n:main}:lease";
         let lease: ByteBuf = ByteBuf::from(self.redis.get::<Vec<u8>, _>(key).await.unwrap());
-        let (epoch, _, _): (u64, (u8, u8), (u64,)) = rmp_serde::from_slice(&lease).unwrap();
+        let (epoch, _, _): (u64, (u8, u8), (u64, ByteBuf)) = rmp_serde::from_slice(&lease).unwrap();
         inbox(epoch)
     }
 

@@ -92,7 +92,10 @@ pub(crate) async fn a_response_that_is_too_large(config: Config) {
     let server = Server::start(&small, &Log::default()).await;
     let client = connect(&config).await;
     let asked = client.ask("shop", Large).await;
-    assert!(matches!(asked, Err(AskError::TooLarge { .. })), "{asked:?}");
+    assert!(
+        matches!(asked, Err(AskError::BadResponse { .. })),
+        "{asked:?}"
+    );
     let letters = letters(&config, 1).await;
     assert_eq!((&*letters[0].message, letters[0].deliveries), ("Large", 1));
     server.stop().await;

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, info, warn};
 
-use super::{FINISH, Shared};
+use super::{FINISH, Shared, outlet};
 use crate::actor::cell::Undelivered;
 use crate::envelope::RequestEnvelope;
 use crate::error::AskError;
@@ -304,10 +304,7 @@ impl Consumer {
         };
         let limit = self.bounds.max_frame;
         let error = match outcome {
-            Ok(answer) if answer.len() > limit => AskError::TooLarge {
-                size: answer.len(),
-                limit,
-            },
+            Ok(answer) if answer.len() > limit => outlet::too_large(answer.len(), limit),
             Ok(answer) => return self.endings.handled(&card, answer),
             Err(error) => error,
         };

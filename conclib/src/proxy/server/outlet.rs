@@ -245,9 +245,7 @@ impl ResponseSink for Outlet {
         if let Ok(contents) = &outcome
             && contents.len() > limit
         {
-            let size = contents.len();
-            let reason = format!("{size} bytes are more than the limit of {limit} bytes");
-            outcome = Err(AskError::BadResponse { reason });
+            outcome = Err(too_large(contents.len(), limit));
         }
         let deadline = deadline.unwrap_or_else(|| Instant::now() + PATIENCE);
         let answer = Answer::new(origin.id, outcome);
@@ -276,6 +274,13 @@ impl ResponseSink for Outlet {
                 self.emptied.notify_waiters();
             }
         }
+    }
+}
+
+/// What an asker hears whose answer is too large: its request was executed.
+pub(super) fn too_large(size: usize, limit: usize) -> AskError {
+    AskError::BadResponse {
+        reason: format!("{size} bytes are more than the limit of {limit} bytes"),
     }
 }
 
