@@ -34,6 +34,9 @@ impl Adder {
 /// So many tells come before an ask: less than a drained mailbox keeps room for.
 const BURST: u64 = 50;
 
+/// How often is counted.
+const ROUNDS: u64 = 5;
+
 async fn burst(adder: &ActorRef<Adder>) -> u64 {
     for n in 0..BURST {
         adder.tell(Add(n)).await.unwrap();
@@ -41,7 +44,7 @@ async fn burst(adder: &ActorRef<Adder>) -> u64 {
     adder.ask(Sum).await.unwrap()
 }
 
-// The only test here: the counts are those of the process.
+// The only test here.
 #[tokio::test(flavor = "current_thread")]
 async fn a_tell_allocates_nothing_and_an_ask_its_reply_slot() {
     let _counting = dhat::Profiler::builder().testing().build();
@@ -51,12 +54,20 @@ async fn a_tell_allocates_nothing_and_an_ask_its_reply_slot() {
         burst(&adder).await; // until the buffers have their size
     }
 
-    let before = HeapStats::get();
-    for _ in 0..100 {
-        burst(&adder).await;
+    // The counts are those of the process, and the thread of the test runner may allocate
+    // meanwhile: the smallest of a few counts is ours alone.
+    let mut smallest = (u64::MAX, usize::MAX);
+    for _ in 0..ROUNDS {
+        let before = HeapStats::get();
+        for _ in 0..100 {
+            burst(&adder).await;
+        }
+        let after = HeapStats::get();
+        let blocks = after.total_blocks - before.total_blocks;
+        let stays = after.curr_blocks.saturating_sub(before.curr_blocks);
+        smallest = smallest.min((blocks, stays));
     }
-    let after = HeapStats::get();
-    assert_eq!(after.total_blocks - before.total_blocks, 100, "one per ask");
-    assert_eq!(after.curr_blocks, before.curr_blocks, "nothing stays");
-    assert_eq!(burst(&adder).await, 111 * (0..BURST).sum::<u64>());
+    assert_eq!(smallest, (100, 0), "one per ask, and nothing stays");
+    let bursts = 10 + 100 * ROUNDS + 1;
+    assert_eq!(burst(&adder).await, bursts * (0..BURST).sum::<u64>());
 }
