@@ -61,7 +61,8 @@ pub enum AskError {
     /// The actor failed (it panicked or returned a [`Failure`]) while handling this message.
     #[error("the actor failed while handling the message")]
     Failed,
-    /// The actor stopped before it handled this message.
+    /// The actor stopped before it had answered: mostly before it handled the message, but a kill or the end
+    /// of its process may have come amid that.
     #[error("the actor has stopped")]
     ActorStopped,
     /// The handler took the [`Reply`](crate::Reply) and dropped it without an answer.

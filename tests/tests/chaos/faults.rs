@@ -37,6 +37,7 @@ pub(crate) enum Fault {
 use Fault::*;
 
 impl Fault {
+    /// Every kind.
     pub(crate) const ALL: [Self; 20] = [
         RedisRestarted,
         RedisKilled,
@@ -59,9 +60,7 @@ impl Fault {
         ActorsSuspended,
         ClientSuspended,
     ];
-}
 
-impl Fault {
     /// Redis forgets what it had, or some of it.
     pub(crate) fn loses_data(self) -> bool {
         matches!(self, RedisRestartedEmpty | RedisSetBack | AllFlushed)
