@@ -61,6 +61,22 @@ async fn what_was_sent_to_an_epoch_that_redis_forgot_is_deleted() {
 }
 
 #[tokio::test]
+async fn what_was_sent_to_another_owner_that_redis_forgot_is_deleted() {
+    let redis = OnRedis(RedisServer::start(&[]));
+    let (ours, theirs) = (server(&redis).await, server(&redis).await);
+    let (client, _replies) = client(&redis).await;
+    let before = granted(&*theirs).await;
+    let held = ours.acquire(&lease()).await.unwrap();
+    assert!(matches!(held, Acquired::Held { .. }));
+    redis.0.command(&["FLUSHALL"]);
+    client.enqueue(before, batch(&["late"])).await.unwrap();
+    let epoch = granted(&*ours).await;
+    ours.renew(epoch).await.unwrap();
+    let left = redis.0.command(&["KEYS", "*inbox*"]);
+    assert!(!left.contains("inbox"), "{left}");
+}
+
+#[tokio::test]
 async fn a_redis_without_blmpop_will_do() {
     let redis = OnRedis(RedisServer::start(&["--rename-command", "BLMPOP", ""]));
     for case in 0..2 {

@@ -55,9 +55,8 @@ pub(crate) struct Server {
     /// Who we are where leases are taken, and how often we have tried.
     process: u64,
     attempts: AtomicU32,
-    /// The epochs before ours, as far as they are known; clients that are late may still send to
-    /// them.
-    former: Former,
+    /// Clients that are late may still send to those before ours.
+    known: KnownEpochs,
 }
 
 impl Server {
@@ -79,7 +78,7 @@ impl Server {
             turn: Mutex::new(()),
             process: fastrand::u64(..),
             attempts: AtomicU32::new(0),
-            former: Former::default(),
+            known: KnownEpochs::default(),
         })
     }
 
@@ -104,8 +103,8 @@ impl Server {
 
     /// Deletes what clients sent to the epochs before ours; nobody will ever take it. Not before the
     /// first renewal: an owner may have released the lease just now, and be answering what is left.
-    async fn clear_former(&self) {
-        let epochs = self.former.epochs();
+    async fn clear_former(&self, ours: Epoch) {
+        let epochs = self.known.all_but(ours);
         if epochs.is_empty() {
             return;
         }
@@ -123,8 +122,8 @@ impl Server {
 
     /// Sees to it that what is left of the epochs before ends, should we end before our first
     /// renewal.
-    async fn limit_leftovers(&self) {
-        for epoch in self.former.epochs() {
+    async fn limit_leftovers(&self, ours: Epoch) {
+        for epoch in self.known.all_but(ours) {
             let arguments = vec![self.names.inbox(epoch).into(), duration(LEFTOVERS)];
             let limited = async {
                 let link = self.commands.link()?;
@@ -259,16 +258,19 @@ impl ServerTransport for Server {
             let holder = Lease::decode(data).map_err(|error| {
                 TransportError::NotDone(format!("the lease that is held cannot be read: {error}"))
             })?;
+            self.known.add(holder.epoch);
             return Ok(Acquired::Held { holder });
         }
         let numbers: Option<Vec<u64>> = reply.iter().map(into_u64).collect();
         let Some([1, epoch, previous, now]) = numbers.as_deref() else {
             return Err(unexpected());
         };
-        self.former.succeed(Epoch(*previous), Epoch(*epoch));
-        self.limit_leftovers().await;
+        let epoch = Epoch(*epoch);
+        self.known.add(Epoch(*previous));
+        self.known.add(epoch);
+        self.limit_leftovers(epoch).await;
         Ok(Acquired::Granted {
-            epoch: Epoch(*epoch),
+            epoch,
             now: BusTime(*now),
         })
     }
@@ -276,7 +278,7 @@ impl ServerTransport for Server {
     async fn renew(&self, epoch: Epoch) -> Result<Option<BusTime>, TransportError> {
         let arguments = vec![bytes(HEAD), epoch.0.to_string().into(), duration(LEASE)];
         let renewed = self.script(RENEW, vec![self.names.lease()], arguments);
-        let (renewed, ()) = tokio::join!(renewed, self.clear_former());
+        let (renewed, ()) = tokio::join!(renewed, self.clear_former(epoch));
         match renewed? {
             Resp3Frame::Null => Ok(None),
             time => into_u64(&time)
@@ -356,32 +358,28 @@ impl ServerTransport for Server {
     }
 }
 
-/// How many epochs are kept in mind whose inboxes may have to be deleted.
-const FORMER: usize = 8;
+/// How many epochs are kept in mind.
+const KNOWN: usize = 9;
 
-/// The epochs before ours: the last one that the bus knows of and, since a bus that lost its data
-/// knows of none, our own.
+/// The last epochs that we have heard of. Our own are among them, and those of others who had the
+/// lease: a bus that lost its data knows of none.
 #[derive(Default)]
-struct Former(std::sync::Mutex<Vec<Epoch>>);
+struct KnownEpochs(std::sync::Mutex<Vec<Epoch>>);
 
-impl Former {
-    /// Another epoch of ours begins.
-    fn succeed(&self, previous: Epoch, ours: Epoch) {
+impl KnownEpochs {
+    fn add(&self, epoch: Epoch) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.retain(|epoch| *epoch != previous);
-        if previous != Epoch(0) {
-            all.push(previous);
+        all.retain(|known| *known != epoch);
+        if epoch != Epoch(0) {
+            all.push(epoch);
         }
-        all.push(ours);
-        let surplus = all.len().saturating_sub(FORMER + 1);
+        let surplus = all.len().saturating_sub(KNOWN);
         all.drain(..surplus);
     }
 
-    /// All but ours.
-    fn epochs(&self) -> Vec<Epoch> {
+    fn all_but(&self, ours: Epoch) -> Vec<Epoch> {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.split_last()
-            .map_or(Vec::new(), |(_, former)| former.to_vec())
+        all.iter().copied().filter(|known| *known != ours).collect()
     }
 }
 
