@@ -1,6 +1,7 @@
 //! The asking end of the bus.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -16,7 +17,8 @@ use super::frame::{self, Kind, Request, decode_reply};
 use super::health::{ConnectionState, Health};
 use super::in_flight::InFlight;
 use super::noise::Noise;
-use super::transport::{BusTime, ClientTransport, Lease, OpenError, ReplySink, open_client};
+use super::transport::{BusTime, ClientTransport, LEASE, Lease, OpenError, ReplySink, open_client};
+use crate::clock::Moment;
 use crate::envelope::Attributes;
 use crate::error::AskError;
 use crate::message::RemoteMessage;
@@ -147,6 +149,8 @@ pub(super) struct Shared {
     clock: BusClock,
     /// Who serves, as far as is known.
     lease: Mutex<Option<Lease>>,
+    /// When the lease was last seen, as the bits of a [`Moment`].
+    lease_seen: AtomicU64,
     /// What the public sees of the connections.
     health: Arc<Health>,
     closed: CancellationToken,
@@ -193,6 +197,7 @@ impl ProxyClient {
             runtime: Handle::current(),
             clock: BusClock::default(),
             lease: Mutex::default(),
+            lease_seen: AtomicU64::new(0),
             health,
             closed: CancellationToken::new(),
         });
@@ -374,12 +379,26 @@ impl Shared {
         self.book.lock()
     }
 
-    pub(super) fn lease(&self) -> MutexGuard<'_, Option<Lease>> {
+    fn lease(&self) -> MutexGuard<'_, Option<Lease>> {
         self.lease.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Who serves, unless that was seen so long ago that it may be another by now: then requests could
+    /// go to an inbox that nobody looks after any more.
+    pub(super) fn known_lease(&self) -> Option<Lease> {
+        let seen = Moment::from_bits(self.lease_seen.load(Ordering::Relaxed));
+        self.lease().clone().filter(|_| seen.elapsed() < LEASE)
     }
 
     pub(super) fn know_lease(&self, lease: Option<Lease>) {
         *self.lease() = lease;
+        self.see_lease();
+    }
+
+    /// The lease is what it was.
+    pub(super) fn see_lease(&self) {
+        let now = Moment::now().to_bits();
+        self.lease_seen.store(now, Ordering::Relaxed);
     }
 
     fn known_limit(&self) -> usize {

@@ -145,13 +145,29 @@ impl InFlight {
         batch
     }
 
-    /// They are given to the connection, for that inbox: from now on their fate may be unknown.
-    pub(crate) fn given(&mut self, ids: &[u64], epoch: Epoch) {
-        for id in ids {
-            if let Some(entry) = self.requests.get_mut(id) {
-                entry.epoch = Some(epoch);
-                entry.delivered = Delivered::Unknown;
+    /// They are given to the connection, for that inbox: from now on their fate may be unknown. Those
+    /// that have ended meanwhile leave the batch: their askers were told that nothing was done.
+    pub(crate) fn give(&mut self, batch: &mut Batch, epoch: Epoch) {
+        let mut have_ended = false;
+        for id in &batch.ids {
+            match self.requests.get_mut(id) {
+                Some(entry) => {
+                    entry.epoch = Some(epoch);
+                    entry.delivered = Delivered::Unknown;
+                }
+                None => have_ended = true,
             }
+        }
+        if have_ended {
+            let cancels = batch.frames.len() - batch.ids.len();
+            let mut ids = batch.ids.iter();
+            let mut place = 0;
+            batch.frames.retain(|_| {
+                place += 1;
+                let id = if place > cancels { ids.next() } else { None };
+                id.is_none_or(|id| self.requests.contains_key(id))
+            });
+            batch.ids.retain(|id| self.requests.contains_key(id));
         }
     }
 
@@ -291,9 +307,37 @@ impl Hasher for IdHasher {
 
 #[cfg(test)]
 mod tests {
+    use std::iter;
+
     use super::*;
 
     const EPOCH: Epoch = Epoch(7);
+
+    /// Those requests, with their ids as frames, behind a cancel.
+    fn batch(ids: &[u64]) -> Batch {
+        let frame = |id: &u64| Bytes::copy_from_slice(&id.to_be_bytes());
+        let frames = iter::once(Bytes::new()).chain(ids.iter().map(frame));
+        Batch {
+            ids: ids.to_vec(),
+            frames: frames.collect(),
+        }
+    }
+
+    #[test]
+    fn what_has_ended_is_not_given() {
+        let mut book = InFlight::new(0);
+        for _ in 0..4 {
+            let id = book.check(1).unwrap();
+            drop(book.insert(id, Bytes::new(), 1, false));
+        }
+        let mut given = batch(&[0, 1, 2, 3]);
+        book.give(&mut given, EPOCH);
+        assert_eq!(given.frames, batch(&[0, 1, 2, 3]).frames);
+        drop(book.end_all(&[1, 3]));
+        book.give(&mut given, EPOCH);
+        assert_eq!(given.ids, [0, 2]);
+        assert_eq!(given.frames, batch(&[0, 2]).frames);
+    }
 
     #[tokio::test]
     async fn a_tell_ends_when_it_is_accepted_and_an_ask_when_it_is_answered() {
@@ -301,7 +345,7 @@ mod tests {
         let (ask, tell) = (book.check(1).unwrap(), book.check(1).unwrap());
         let asked = book.insert(ask, Bytes::new(), 1, false);
         let told = book.insert(tell, Bytes::new(), 1, true);
-        book.given(&[ask, tell], EPOCH);
+        book.give(&mut batch(&[ask, tell]), EPOCH);
         for reply in book.accepted(&[ask, tell]) {
             reply.send(Bytes::new());
         }
@@ -326,7 +370,7 @@ mod tests {
             id
         };
         let (a, b, c) = (enter(&mut book), enter(&mut book), enter(&mut book));
-        book.given(&[b, c], EPOCH);
+        book.give(&mut batch(&[b, c]), EPOCH);
         assert!(book.accepted(&[c]).is_empty());
         assert_eq!(book.give_up(a), Some(Delivered::No));
         assert_eq!(book.give_up(b), Some(Delivered::Unknown));

@@ -65,8 +65,9 @@ impl Sending {
         let turn = Turn {
             shared: shared.clone(),
         };
+        let lease = shared.known_lease();
         let future = async move {
-            let tried = try_first(turn, batch).await;
+            let tried = try_first(turn, lease, batch).await;
             settle(tried).await;
         };
         *lock(&shift) = Some(Box::pin(future));
@@ -129,17 +130,16 @@ pub(super) async fn drive(client: EndsWithRuntime) {
         // Askers that were woken together ask again together: this lets them.
         tokio::task::yield_now().await;
         // To find out where to send to, nothing may be under way: it could come behind.
-        let most = if shared.lease().is_some() {
-            usize::MAX
-        } else {
-            1
-        };
+        let lease = shared.known_lease();
+        let most = if lease.is_some() { usize::MAX } else { 1 };
         let batch = shared.outbox.next(&shared.in_flight(), most);
         if let Some(batch) = batch {
             let turn = Turn {
                 shared: shared.clone(),
             };
-            under_way.begin(Box::pin(try_first(turn, batch))).await;
+            under_way
+                .begin(Box::pin(try_first(turn, lease, batch)))
+                .await;
             continue;
         }
         if shared.outbox.is_waited_for()
@@ -168,9 +168,8 @@ pub(super) async fn drive(client: EndsWithRuntime) {
 }
 
 /// The first attempt to send a batch, to whoever serves as far as is known.
-async fn try_first(turn: Turn, batch: Batch) -> Tried {
+async fn try_first(turn: Turn, known: Option<Lease>, mut batch: Batch) -> Tried {
     let shared = &turn.shared;
-    let known = shared.lease().clone();
     let lease = match known {
         Some(lease) => Ok(Some(lease)),
         None => shared
@@ -181,7 +180,7 @@ async fn try_first(turn: Turn, batch: Batch) -> Tried {
             }),
     };
     let verdict = match lease.and_then(|lease| lease.ok_or(AskError::NoResponder)) {
-        Ok(lease) => enqueue(shared, &lease, &batch).await,
+        Ok(lease) => enqueue(shared, &lease, &mut batch).await,
         Err(error) => Verdict::Failed(error),
     };
     Tried {
@@ -210,7 +209,7 @@ async fn settle_in_order(first: Tried, under_way: &mut InOrder<'_, Tried>) {
 /// looked, or the connection broke. Every request in the batch is accepted or ended.
 async fn settle(tried: Tried) {
     let Tried {
-        batch,
+        mut batch,
         mut verdict,
         turn,
     } = tried;
@@ -218,7 +217,7 @@ async fn settle(tried: Tried) {
     if let Verdict::TooLate(lease) = verdict {
         // Not known before, lest what follows is sent there first.
         shared.know_lease(Some(lease.clone()));
-        verdict = enqueue(shared, &lease, &batch).await;
+        verdict = enqueue(shared, &lease, &mut batch).await;
     }
     if let Verdict::Lost(lease) = verdict {
         verdict = send_again(shared, &lease, &batch).await;
@@ -271,7 +270,7 @@ async fn send_again(shared: &Shared, lease: &Lease, batch: &Batch) -> Verdict {
 
 /// `None` if it is worth another attempt.
 async fn try_again(shared: &Shared, lease: &Lease, batch: &Batch) -> Option<Verdict> {
-    let rest = shared.in_flight().batch(&batch.ids);
+    let mut rest = shared.in_flight().batch(&batch.ids);
     if rest.ids.is_empty() {
         return Some(Verdict::Accepted); // nobody waits any more
     }
@@ -279,7 +278,7 @@ async fn try_again(shared: &Shared, lease: &Lease, batch: &Batch) -> Option<Verd
     if now.is_none_or(|now| now.epoch != lease.epoch) {
         return Some(Verdict::Failed(UNKNOWN));
     }
-    match enqueue(shared, lease, &rest).await {
+    match enqueue(shared, lease, &mut rest).await {
         Verdict::Accepted => Some(Verdict::Accepted),
         // It went where nobody takes it from; but the first time it may not have.
         Verdict::TooLate(_) | Verdict::Failed(AskError::NoResponder) => {
@@ -289,13 +288,16 @@ async fn try_again(shared: &Shared, lease: &Lease, batch: &Batch) -> Option<Verd
     }
 }
 
-/// Puts a batch into the inbox of that lease's epoch.
-async fn enqueue(shared: &Shared, lease: &Lease, batch: &Batch) -> Verdict {
+/// Puts those of a batch that are still waited for into the inbox of that lease's epoch.
+async fn enqueue(shared: &Shared, lease: &Lease, batch: &mut Batch) -> Verdict {
     if let Err(error) = lease.check_version() {
         return Verdict::Failed(error);
     }
     let sent = Instant::now();
-    shared.in_flight().given(&batch.ids, lease.epoch);
+    shared.in_flight().give(batch, lease.epoch);
+    if batch.frames.is_empty() {
+        return Verdict::Accepted;
+    }
     let enqueued = shared.transport.enqueue(lease.epoch, batch.frames.clone());
     let enqueued = match enqueued.await {
         Ok(enqueued) => enqueued,
@@ -314,7 +316,10 @@ async fn enqueue(shared: &Shared, lease: &Lease, batch: &Batch) -> Verdict {
         shared.clock.learn(sent, received, now);
     }
     match enqueued.lease {
-        Some(now) if now.epoch == lease.epoch => Verdict::Accepted,
+        Some(now) if now.epoch == lease.epoch => {
+            shared.see_lease();
+            Verdict::Accepted
+        }
         Some(now) => Verdict::TooLate(now),
         None => {
             shared.know_lease(None);

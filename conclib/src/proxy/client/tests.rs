@@ -7,14 +7,13 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::task::{Context, Poll, Waker};
 
 use async_trait::async_trait;
-
 use futures_util::future::join_all;
 use tokio::time::sleep;
 
 use super::*;
 use crate::message::{ActorMessage, WireCodec};
-use crate::proxy::frame::Received;
-use crate::proxy::in_flight::MAX_REQUESTS;
+use crate::proxy::frame::{Answer, Received, encode_reply};
+use crate::proxy::in_flight::{Batch, MAX_REQUESTS};
 use crate::proxy::transport::durable::KeepTransport;
 use crate::proxy::transport::{Enqueued, Epoch, TransportError};
 
@@ -340,8 +339,10 @@ async fn what_was_given_up_does_not_fill_the_outbox_of_a_stalled_bus_nor_wake_a_
                 id
             })
             .collect();
-        book().given(&ids, Epoch(1));
-        for id in ids {
+        let frames = vec![Bytes::new(); ids.len()];
+        let mut batch = Batch { ids, frames };
+        book().give(&mut batch, Epoch(1));
+        for id in batch.ids {
             shared.abandon(id, Instant::now() + MS);
         }
     }
@@ -355,4 +356,54 @@ async fn what_was_given_up_does_not_fill_the_outbox_of_a_stalled_bus_nor_wake_a_
     let before = shared.outbox.cancels();
     drop(ask);
     assert_eq!(shared.outbox.cancels(), before);
+}
+
+/// An owner that is being succeeded refuses what comes, before the sender hears of the successor.
+struct Succeeded {
+    book: Arc<Book>,
+    taken: AtomicUsize,
+}
+
+#[async_trait]
+impl ClientTransport for Succeeded {
+    async fn lease(&self) -> Result<(Option<Lease>, BusTime), TransportError> {
+        Ok((Some(lease(1)), BusTime(1)))
+    }
+
+    async fn enqueue(&self, epoch: Epoch, frames: Vec<Bytes>) -> Result<Enqueued, TransportError> {
+        if epoch == Epoch(1) {
+            let refused = Answer::new(FIRST, Err(AskError::NoResponder));
+            self.book.receive(encode_reply(epoch, &[refused]));
+        } else {
+            self.taken.fetch_add(frames.len(), SeqCst);
+        }
+        let lease = Some(lease(2));
+        Ok(Enqueued {
+            lease,
+            length: 1,
+            now: None,
+        })
+    }
+
+    async fn close(&self) {}
+}
+
+impl KeepTransport for Succeeded {}
+
+#[tokio::test]
+async fn what_the_owner_before_refused_is_not_sent_to_the_next() {
+    let book = Arc::new(Book::new(FIRST));
+    let bus = Arc::new(Succeeded {
+        book: book.clone(),
+        taken: AtomicUsize::new(0),
+    });
+    let (config, id) = (Config::memory(), ClientId([1; 16]));
+    let client = ProxyClient::over(bus.clone(), &config, id, book, Arc::default());
+    let client = client.await.unwrap();
+    let first = client.ask("somebody", Nothing);
+    let second = client.tell("somebody", Nothing);
+    let (first, second) = tokio::join!(first, second);
+    assert_eq!(first, Err(AskError::NoResponder));
+    assert!(second.is_ok());
+    assert_eq!(bus.taken.load(SeqCst), 1);
 }
