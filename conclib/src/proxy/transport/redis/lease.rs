@@ -11,8 +11,10 @@ use fred::error::Error;
 use super::reason;
 use crate::proxy::transport::{Lease, TransportError};
 
-/// Keys: lease, last epoch. Arguments: what precedes and what follows the epoch in the lease, and
-/// how long it lasts in ms. Returns `[0, lease]`, or `[1, epoch, last epoch, now]`.
+/// Keys: lease, last epochs. Arguments: what precedes and what follows the epoch in the lease, and
+/// how long it lasts in ms. Returns `[0, lease]`, or `[1, epoch, now, last epochs]`.
+///
+/// The last epochs are written as numbers with spaces between them, the newest first.
 ///
 /// An attempt whose answer was lost may have taken the lease, or take it yet: a later one of the same
 /// process takes it from there, and an earlier one never does. Their numbers are the last four bytes.
@@ -25,11 +27,12 @@ if held then
 end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local last = tonumber(redis.call('GET', KEYS[2]) or 0) or 0
-local epoch = math.max(last + 1, now)
-redis.call('SET', KEYS[2], string.format('%.0f', epoch))
+local last = redis.call('GET', KEYS[2]) or ''
+local epoch = math.max((tonumber(string.match(last, '^%d+')) or 0) + 1, now)
+local all = string.format('%.0f %s', epoch, last)
+redis.call('SET', KEYS[2], string.match(all, '^' .. string.rep('%d+ ', 8)) or all)
 redis.call('SET', KEYS[1], ARGV[1] .. cmsgpack.pack(epoch) .. ARGV[2], 'PX', ARGV[3])
-return {1, epoch, last, now}";
+return {1, epoch, now, last}";
 
 /// Keys: lease. Arguments: what precedes the epoch, the epoch, and how long the lease is to last
 /// in ms. Returns the time in ms, or nil if the lease is another's.

@@ -135,6 +135,22 @@ impl Server {
         }
     }
 
+    /// Fails if the connection for pops is dead, and nobody has noticed because nothing was popped: a
+    /// lease would be held in vain.
+    async fn can_pop(&self) -> Result<(), TransportError> {
+        let link = self.pops.link()?;
+        if self.blocking.load(Ordering::Relaxed) > 0 {
+            return Ok(()); // those pops will notice
+        }
+        let pong = link.request("PING", Vec::new(), LEASE_COMMAND).await;
+        pong.map(drop).map_err(|error| {
+            if let TransportError::Unknown(_) = error {
+                link.give_up();
+            }
+            TransportError::NotDone(format!("requests cannot be popped: {error}"))
+        })
+    }
+
     /// Whose lease it is, asked on the connection for pops: so it is the answer of the Redis that
     /// the frames before it came from, at a moment after they were popped.
     async fn owner(&self, link: &Link) -> Result<Option<Epoch>, TransportError> {
@@ -241,6 +257,7 @@ impl Server {
 #[async_trait]
 impl ServerTransport for Server {
     async fn acquire(&self, lease: &Lease) -> Result<Acquired, TransportError> {
+        self.can_pop().await?;
         let by = Attempt {
             process: self.process,
             number: self.attempts.fetch_add(1, Ordering::Relaxed),
@@ -258,20 +275,26 @@ impl ServerTransport for Server {
             let holder = Lease::decode(data).map_err(|error| {
                 TransportError::NotDone(format!("the lease that is held cannot be read: {error}"))
             })?;
-            self.known.add(holder.epoch);
+            self.known.add(vec![holder.epoch]);
             return Ok(Acquired::Held { holder });
         }
-        let numbers: Option<Vec<u64>> = reply.iter().map(into_u64).collect();
-        let Some([1, epoch, previous, now]) = numbers.as_deref() else {
+        let [one, epoch, now, last] = &reply[..] else {
             return Err(unexpected());
         };
-        let epoch = Epoch(*epoch);
-        self.known.add(Epoch(*previous));
-        self.known.add(epoch);
+        let numbers = [one, epoch, now].map(into_u64);
+        let ([Some(1), Some(epoch), Some(now)], Some(last)) = (numbers, into_bytes(last.clone()))
+        else {
+            return Err(unexpected());
+        };
+        let epoch = Epoch(epoch);
+        let last = String::from_utf8_lossy(&last);
+        let last = last.split(' ').filter_map(|number| number.parse().ok());
+        self.known.add(last.map(Epoch).collect());
+        self.known.add(vec![epoch]);
         self.limit_leftovers(epoch).await;
         Ok(Acquired::Granted {
             epoch,
-            now: BusTime(*now),
+            now: BusTime(now),
         })
     }
 
@@ -361,20 +384,18 @@ impl ServerTransport for Server {
 /// How many epochs are kept in mind.
 const KNOWN: usize = 9;
 
-/// The last epochs that we have heard of. Our own are among them, and those of others who had the
-/// lease: a bus that lost its data knows of none.
+/// The last epochs that we have heard of, the newest first. Our own are among them, and those of others
+/// who had the lease: a bus that lost its data knows of none.
 #[derive(Default)]
 struct KnownEpochs(std::sync::Mutex<Vec<Epoch>>);
 
 impl KnownEpochs {
-    fn add(&self, epoch: Epoch) {
+    /// Newer ones, the newest first.
+    fn add(&self, newer: Vec<Epoch>) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.retain(|known| *known != epoch);
-        if epoch != Epoch(0) {
-            all.push(epoch);
-        }
-        let surplus = all.len().saturating_sub(KNOWN);
-        all.drain(..surplus);
+        all.retain(|epoch| !newer.contains(epoch));
+        all.splice(..0, newer);
+        all.truncate(KNOWN);
     }
 
     fn all_but(&self, ours: Epoch) -> Vec<Epoch> {
