@@ -8,6 +8,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use conclib::prelude::*;
 
+/// How often a durable message is delivered.
+pub const DELIVERIES: u32 = 5;
+
 /// Milliseconds on the clock of the wall, which all processes share.
 pub fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
@@ -26,7 +29,7 @@ pub struct Work {
     pub deadline: u64,
     /// How long it takes, in ms.
     pub nap: u64,
-    /// The actor fails.
+    /// The actor fails: with an error, or with a panic if its number is odd.
     pub fails: bool,
 }
 
@@ -54,6 +57,8 @@ pub enum Manner {
     Tell,
     /// A tell that is to survive.
     Durable,
+    /// The same, and its handler always fails.
+    Poison,
 }
 
 /// What a client writes down of a request, as a line.
@@ -107,6 +112,7 @@ impl FromStr for Asked {
             manner: match manner {
                 "Ask" => Manner::Ask,
                 "Tell" => Manner::Tell,
+                "Poison" => Manner::Poison,
                 _ => Manner::Durable,
             },
             start: parse(start)?,

@@ -1,15 +1,21 @@
-//! The actors of the fault suite: `chaos_actors <redis url> <log>` serves until SIGTERM. It says
-//! `ready`; for each line `look` that it reads, `looked` and what it has.
+//! The actors of the fault suite: `chaos_actors <redis url> <log>` serves until SIGTERM, or stands by
+//! while another process serves. It says `ready`; for each line `look` that it reads, `looked`,
+//! whether it serves, and what it has.
 
 use std::fs::{File, OpenOptions};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use conclib::prelude::*;
-use conclib::{Backoff, Restart, start_proxy};
-use conclib_tests::chaos::{Begun, Bulk, Holdings, Work, now};
+use conclib::{Backoff, ConnectionState, Restart, start_proxy};
+use conclib_tests::chaos::{Begun, Bulk, DELIVERIES, Holdings, Work, now};
 use tokio::io::{AsyncBufReadExt, BufReader, stdin};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+/// Why an actor failed.
+const ON_PURPOSE: &str = "on purpose";
 
 /// Does what it is told, and writes down that it has begun.
 #[derive(Actor)]
@@ -32,10 +38,13 @@ impl Worker {
         }
         .write(&self.log)?;
         if message.nap > 0 {
-            tokio::time::sleep(Duration::from_millis(message.nap)).await;
+            sleep(Duration::from_millis(message.nap)).await;
+        }
+        if message.fails && number % 2 == 1 {
+            std::panic::panic_any(ON_PURPOSE);
         }
         if message.fails {
-            return Err(Failure::msg("on purpose"));
+            return Err(Failure::msg(ON_PURPOSE));
         }
         Ok(Work::answer(number))
     }
@@ -52,6 +61,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (Some(url), Some(log)) = (arguments.next(), arguments.next()) else {
         return Err("usage: chaos_actors <redis url> <log>".into());
     };
+    expect_panics();
     let mut terminate = signal(SignalKind::terminate())?;
     let log = Arc::new(OpenOptions::new().create(true).append(true).open(log)?);
     let system = ActorSystem::new();
@@ -65,34 +75,58 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         let worker = worker.budget(u32::MAX, Duration::from_secs(1));
         worker.backoff(Backoff::none()).urn(urn).await?;
     }
-    // Killed and suspended so often, a message may need many deliveries.
     let config = Config::new(&url)?
         .visibility(Duration::from_secs(1))
-        .max_deliveries(1_000);
-    // Right after a kill the lease of the one before may still be there, and Redis may be away.
-    let proxy = loop {
-        match start_proxy(&system, &config).await {
-            Ok(proxy) => break proxy,
-            Err(error) => eprintln!("not yet: {error}"),
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    };
+        .max_deliveries(DELIVERIES);
+    let state = Arc::new(Mutex::new(None));
+    let serving = tokio::spawn(serve(system.clone(), config, state.clone()));
     println!("ready");
     let mut lines = BufReader::new(stdin()).lines();
     loop {
         tokio::select! {
             _ = terminate.recv() => break,
-            end = proxy.stopped() => {
-                println!("ended {end:?}");
-                break;
-            }
             line = lines.next_line() => match line? {
-                Some(_) => println!("looked {}", Holdings::now(0)),
+                Some(_) => {
+                    let state = state.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                    let serves = state.is_some_and(|state| state.borrow().is_connected());
+                    println!("looked {serves} {}", Holdings::now(0));
+                }
                 None => break,
             }
         }
     }
+    serving.abort();
     system.shutdown().await;
     // A thread may be waiting for a line, and the runtime would wait for that thread.
     std::process::exit(0)
+}
+
+/// How the proxy of the moment is, if there is one.
+type State = Arc<Mutex<Option<watch::Receiver<ConnectionState>>>>;
+
+/// Serves whenever no other process does.
+async fn serve(system: ActorSystem, config: Config, state: State) {
+    let set = |new| *state.lock().unwrap_or_else(PoisonError::into_inner) = new;
+    loop {
+        match start_proxy(&system, &config).await {
+            Ok(proxy) => {
+                set(Some(proxy.connection_state()));
+                let end = proxy.stopped().await;
+                set(None);
+                println!("ended {end:?}");
+            }
+            Err(error) => println!("not yet: {error}"),
+        }
+        sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// Says of no panic that is on purpose.
+fn expect_panics() {
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if panic.payload().downcast_ref() != Some(&ON_PURPOSE) {
+            hook(panic);
+        }
+    }));
 }

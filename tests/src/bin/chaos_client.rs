@@ -1,9 +1,9 @@
 //! A client of the fault suite: `chaos_client <redis url> <number> <seed> <records>` asks the actors
-//! from several tasks. Lines that it reads: `go`, `pause` (it says `paused` and what it has, once
-//! nothing is under way), `bulk` (asks for many large answers), `end` (writes its records).
+//! from several tasks. Lines that it reads: `go`, `go poison` (some durable messages fail for good),
+//! `pause` (it says `paused` and what it has, once nothing is under way), `bulk` (asks for many large answers), `end` (writes its records).
 
 use std::fmt::Write;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -26,6 +26,8 @@ struct Shared {
     records: Mutex<Vec<Asked>>,
     /// Whether to ask.
     goes: watch::Sender<bool>,
+    /// Whether some durable messages are to fail for good.
+    poisons: AtomicBool,
     /// How many are not asking.
     idle: watch::Sender<u64>,
 }
@@ -42,6 +44,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         next: AtomicU64::new(number << 40),
         records: Mutex::default(),
         goes: watch::Sender::new(false),
+        poisons: AtomicBool::new(false),
         idle: watch::Sender::new(ASKERS),
     });
     for asker in 0..ASKERS {
@@ -53,7 +56,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut bulks = JoinSet::new();
     while let Some(line) = lines.next_line().await? {
         match &*line {
-            "go" => drop(shared.goes.send_replace(true)),
+            "go" | "go poison" => {
+                let poisons = line.ends_with("poison");
+                shared.poisons.store(poisons, Ordering::Relaxed);
+                shared.goes.send_replace(true);
+            }
             "pause" => {
                 shared.goes.send_replace(false);
                 shared
@@ -111,10 +118,13 @@ async fn ask_once(shared: &Shared, chance: &mut Random) -> Option<Asked> {
     let number = shared.next.fetch_add(1, Ordering::Relaxed);
     let patience = u64::from(50 + chance.below(2_950));
     let (start, began) = (now(), Instant::now());
-    let kind = chance.below(100);
+    let kind = match chance.below(100) {
+        99 if !shared.poisons.load(Ordering::Relaxed) => 98,
+        kind => kind,
+    };
     let (urn, nap, fails) = match kind {
         0..10 => ("slow", u64::from(chance.below(40)), false),
-        10..13 => ("frail", 0, true),
+        10..13 | 99 => ("frail", 0, true),
         _ => ("quick", 0, false),
     };
     let work = Work {
@@ -134,9 +144,19 @@ async fn ask_once(shared: &Shared, chance: &mut Random) -> Option<Asked> {
             )
         }
         95.. => {
-            let told = shared.client.tell(urn, work).timeout(limit).durable();
-            let told = told.await.map(|()| Work::answer(number));
-            (Manner::Durable, told.map_err(|error| error.reason))
+            let manner = if fails {
+                Manner::Poison
+            } else {
+                Manner::Durable
+            };
+            let told = shared.client.tell(urn, work).timeout(limit);
+            // By this key it will be known among the dead.
+            let told = match manner {
+                Manner::Poison => told.idempotency_key(number.to_string()).await,
+                _ => told.durable().await,
+            };
+            let told = told.map(|()| Work::answer(number));
+            (manner, told.map_err(|error| error.reason))
         }
         90..95 => {
             // Somebody who goes away.

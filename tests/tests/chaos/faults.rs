@@ -6,7 +6,8 @@ use conclib_tests::random::Random;
 use conclib_tests::relay::{Mode, Way};
 use tokio::time::sleep;
 
-use crate::stage::{Stage, Start};
+use crate::redis::Start;
+use crate::stage::Stage;
 
 /// What goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -29,6 +30,8 @@ pub(crate) enum Fault {
     LeaseDeleted,
     LeaseTaken,
     AllFlushed,
+    /// In good order.
+    ActorsStopped,
     ActorsKilled,
     ActorsSuspended,
     ClientSuspended,
@@ -38,7 +41,7 @@ use Fault::*;
 
 impl Fault {
     /// Every kind.
-    pub(crate) const ALL: [Self; 20] = [
+    pub(crate) const ALL: [Self; 21] = [
         RedisRestarted,
         RedisKilled,
         RedisRestartedEmpty,
@@ -56,6 +59,7 @@ impl Fault {
         LeaseDeleted,
         LeaseTaken,
         AllFlushed,
+        ActorsStopped,
         ActorsKilled,
         ActorsSuspended,
         ClientSuspended,
@@ -70,10 +74,20 @@ impl Fault {
 /// The kinds of connections, by their names.
 const KINDS: [&str; 4] = ["commands", "pops", "replies", "durable"];
 
+/// Every kind, or those that `CONCLIB_CHAOS_ONLY` names.
+pub(crate) fn kinds() -> Vec<Fault> {
+    let only = std::env::var("CONCLIB_CHAOS_ONLY").unwrap_or_default();
+    let names: Vec<_> = only.split(',').filter(|name| !name.is_empty()).collect();
+    let is_wanted = |fault: &Fault| names.is_empty() || names.contains(&&*format!("{fault:?}"));
+    let kinds: Vec<_> = Fault::ALL.into_iter().filter(is_wanted).collect();
+    assert!(!kinds.is_empty(), "there are: {:?}", Fault::ALL);
+    kinds
+}
+
 /// The next fault: each kind comes once before one comes again.
-pub(crate) fn draw(deck: &mut Vec<Fault>, chance: &mut Random) -> Fault {
+pub(crate) fn draw(kinds: &[Fault], deck: &mut Vec<Fault>, chance: &mut Random) -> Fault {
     if deck.is_empty() {
-        deck.extend(Fault::ALL);
+        deck.extend(kinds);
     }
     let place = chance.below(u32::try_from(deck.len()).unwrap_or(1));
     deck.swap_remove(place as usize)
@@ -95,10 +109,14 @@ impl Stage {
             }
             RedisSetBack => {
                 // Requests wait in the inbox when the copy is made, and are taken after it.
-                self.actors.suspend().await;
+                for actors in &self.actors {
+                    actors.suspend().await;
+                }
                 sleep(millis(chance, 50, 300)).await;
                 self.redis.copy();
-                self.actors.signal("CONT").await;
+                for actors in &self.actors {
+                    actors.signal("CONT").await;
+                }
                 sleep(millis(chance, 50, 500)).await;
                 self.redis.next = Start::FromCopy;
                 self.redis.restart("KILL", Duration::from_millis(1)).await;
@@ -193,12 +211,14 @@ impl Stage {
     /// With the other processes.
     async fn with_a_process(&mut self, fault: Fault, chance: &mut Random) {
         match fault {
-            ActorsKilled => self.restart_actors().await,
+            ActorsStopped => self.restart_actors("TERM").await,
+            ActorsKilled => self.restart_actors("KILL").await,
             ActorsSuspended => {
                 let time = millis(chance, 200, 9_000);
-                self.actors.suspend().await;
+                let actors = self.serving().await;
+                actors.suspend().await;
                 sleep(time).await;
-                self.actors.signal("CONT").await;
+                actors.signal("CONT").await;
             }
             ClientSuspended => {
                 let client = chance.below(u32::try_from(self.clients.len()).unwrap_or(1));

@@ -45,7 +45,7 @@ pub(crate) fn of(
         match asked.manner {
             Manner::Ask => count.0 += 1,
             Manner::Tell => count.1 += 1,
-            Manner::Durable => count.2 += 1,
+            Manner::Durable | Manner::Poison => count.2 += 1,
         }
     }
     for ((end, delivered), (asks, tells, durable)) in ends {
@@ -60,15 +60,19 @@ pub(crate) fn of(
         handled,
         doubled,
         lost_by_redis,
+        poison,
+        dead,
+        poison_lost,
     } = verdict.durable;
     writeln!(
         text,
         "\ndurable messages: {kept} kept, {handled} handled, {doubled} of them more than once, \
-         {lost_by_redis} lost with Redis' data"
+         {lost_by_redis} lost with Redis' data; of {poison} more that always fail, {dead} became dead \
+         letters, {poison_lost} were lost with Redis' data"
     )
     .unwrap();
     let memory = |snapshot: &Snapshot| -> Vec<_> {
-        let all = snapshot.clients.iter().chain([&snapshot.actors]);
+        let all = snapshot.clients.iter().chain(&snapshot.actors);
         all.map(|holdings| holdings.memory / 1024).collect()
     };
     write!(

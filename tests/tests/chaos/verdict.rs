@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use conclib_tests::chaos::{Asked, Begun, Holdings, Manner};
+use conclib_tests::chaos::{Asked, Begun, DELIVERIES, Holdings, Manner};
 
 use crate::Injected;
 use crate::faults::Fault;
-use crate::stage::Snapshot;
+use crate::stage::{Dead, Snapshot};
 
 /// By how much an ask may miss its deadline, in ms.
 const OVERRUN: u64 = 1_000;
@@ -41,14 +41,26 @@ pub(crate) struct Durable {
     pub(crate) doubled: u32,
     /// Those that Redis lost with its data.
     pub(crate) lost_by_redis: u32,
+    /// Those that always fail, and whose tell was told that they are kept.
+    pub(crate) poison: u32,
+    /// Those of them that became dead letters.
+    pub(crate) dead: u32,
+    /// Those of them that Redis lost with its data.
+    pub(crate) poison_lost: u32,
 }
 
-/// Judges what was asked and what was begun, with the faults, the last of which ended at `end`.
-pub(crate) fn judge(asked: &[Asked], begun: &[Begun], injected: &[Injected], end: u64) -> Verdict {
+/// Judges what was asked, begun and given up, with the faults, the last of which ended at `end`.
+pub(crate) fn judge(
+    asked: &[Asked],
+    begun: &[Begun],
+    dead: &[Dead],
+    injected: &[Injected],
+    end: u64,
+) -> Verdict {
     let mut verdict = Verdict::default();
     let mut times: HashMap<u64, u32> = HashMap::new();
-    let durable = asked.iter().filter(|asked| asked.manner == Manner::Durable);
-    let durable: HashSet<_> = durable.map(|asked| asked.number).collect();
+    let survives = |asked: &&Asked| matches!(asked.manner, Manner::Durable | Manner::Poison);
+    let durable: HashSet<_> = asked.iter().filter(survives).map(|a| a.number).collect();
     for begun in begun {
         *times.entry(begun.number).or_default() += 1;
         // A durable message has a deadline for its storing, and none for its handling.
@@ -56,6 +68,7 @@ pub(crate) fn judge(asked: &[Asked], begun: &[Begun], injected: &[Injected], end
             verdict.check_begin(begun, injected);
         }
     }
+    verdict.check_dead(asked, dead, injected);
     for asked in asked {
         verdict.check_end(asked, injected);
         let times = times.get(&asked.number).copied().unwrap_or(0);
@@ -127,8 +140,8 @@ impl Verdict {
     fn check_times(&mut self, asked: &Asked, times: u32, injected: &[Injected]) {
         let (least, most) = match (asked.manner, &*asked.end, &*asked.delivered) {
             (Manner::Durable, "Ok", _) => return self.check_durable(asked, times, injected),
-            (Manner::Durable, _, "No") => (0, 0),
-            (Manner::Durable, ..) => return,
+            (Manner::Durable | Manner::Poison, _, "No") => (0, 0),
+            (Manner::Durable | Manner::Poison, ..) => return,
             (Manner::Ask, "Ok", _) | (_, "Failed", _) => (1, 1),
             (_, _, "No") => (0, 0),
             _ => (0, 1),
@@ -139,13 +152,36 @@ impl Verdict {
         }
     }
 
+    /// What always fails becomes a dead letter after its deliveries, unless Redis has lost it, and
+    /// nothing else does.
+    fn check_dead(&mut self, asked: &[Asked], dead: &[Dead], injected: &[Injected]) {
+        let poison = asked.iter().filter(|asked| asked.manner == Manner::Poison);
+        let poison: HashMap<_, _> = poison.map(|asked| (asked.number, asked)).collect();
+        for dead in dead {
+            if !poison.contains_key(&dead.number) || dead.deliveries != DELIVERIES {
+                self.complain(&format!("{dead:?} is dead"), 0, injected);
+            }
+        }
+        let dead: HashSet<_> = dead.iter().map(|dead| dead.number).collect();
+        for asked in poison.values().filter(|asked| asked.end == "Ok") {
+            let is_dead = dead.contains(&asked.number);
+            let is_lost = !is_dead && may_be_lost(asked, injected);
+            self.durable.poison += 1;
+            self.durable.dead += u32::from(is_dead);
+            self.durable.poison_lost += u32::from(is_lost);
+            if !is_dead && !is_lost {
+                let what = format!("kept, always failed, and is not dead: {asked}");
+                self.complain(&what, asked.start, injected);
+            }
+        }
+    }
+
     /// What was kept is handled, unless Redis has lost it.
     fn check_durable(&mut self, asked: &Asked, times: u32, injected: &[Injected]) {
         self.durable.kept += 1;
         self.durable.handled += u32::from(times > 0);
         self.durable.doubled += u32::from(times > 1);
-        let is_lost = |fault: &Injected| fault.fault.loses_data() && fault.to >= asked.start;
-        if times == 0 && injected.iter().any(is_lost) {
+        if times == 0 && may_be_lost(asked, injected) {
             self.durable.lost_by_redis += 1;
         } else if times == 0 {
             self.complain(
@@ -193,6 +229,12 @@ impl Verdict {
     }
 }
 
+/// True if Redis lost data after that.
+fn may_be_lost(asked: &Asked, injected: &[Injected]) -> bool {
+    let is_lost = |fault: &Injected| fault.fault.loses_data() && fault.to >= asked.start;
+    injected.iter().any(is_lost)
+}
+
 /// True if a process was suspended in that time: it can neither end an ask nor look at a clock.
 fn was_suspended(injected: &[Injected], from: u64, to: u64) -> bool {
     let suspends = [
@@ -214,7 +256,11 @@ pub(crate) fn compare(before: &Snapshot, after: &Snapshot) -> Vec<String> {
             complaints.push(format!("{who} had {before:?} and has {after:?}"));
         }
     };
-    compare("the actors", before.actors, after.actors);
+    // Whoever stood by may serve now.
+    let serving = before.actors.iter().max_by_key(|actors| actors.tasks);
+    for after in &after.actors {
+        compare("actors", serving.copied().unwrap_or_default(), *after);
+    }
     for (before, after) in before.clients.iter().zip(&after.clients) {
         compare("a client", *before, *after);
     }

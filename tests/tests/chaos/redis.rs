@@ -1,0 +1,209 @@
+//! A Redis that ends and comes back, with its data or without.
+
+use std::fs::File;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use conclib_tests::bus::eventually;
+use conclib_tests::chaos::now;
+use conclib_tests::process::signal;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::process::{Child, Command};
+use tokio::time::{sleep, timeout};
+
+/// A Redis whose data survives, if it is to.
+pub(crate) struct Redis {
+    pub(crate) address: SocketAddr,
+    folder: PathBuf,
+    process: Child,
+    /// With which data it starts the next time.
+    pub(crate) next: Start,
+}
+
+/// With which data a Redis starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Start {
+    /// Its own.
+    #[default]
+    AsItWas,
+    Empty,
+    /// Those of the last copy.
+    FromCopy,
+}
+
+impl Redis {
+    pub(crate) async fn start(folder: &Path) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        drop(listener);
+        let folder = folder.join("redis");
+        let process = spawn(address, &folder);
+        let redis = Self {
+            address,
+            folder,
+            process,
+            next: Start::AsItWas,
+        };
+        redis.is_up().await;
+        redis
+    }
+
+    async fn is_up(&self) {
+        eventually(
+            "Redis serves",
+            async || matches!(self.try_command(&["PING"]).await, Ok(pong) if pong == "PONG"),
+        )
+        .await;
+    }
+
+    /// Ends it, and starts it again a little later.
+    pub(crate) async fn restart(&mut self, how: &str, gap: Duration) {
+        self.signal(how).await;
+        self.process.wait().await.unwrap();
+        let start = std::mem::take(&mut self.next);
+        if start != Start::AsItWas {
+            std::fs::remove_dir_all(&self.folder).unwrap();
+        }
+        if start == Start::FromCopy {
+            std::fs::rename(self.copied(), &self.folder).unwrap();
+        }
+        sleep(gap).await;
+        self.process = spawn(self.address, &self.folder);
+        self.is_up().await;
+    }
+
+    /// Copies what it has on disk.
+    pub(crate) fn copy(&self) {
+        let (from, to) = (
+            self.folder.join("appendonlydir"),
+            self.copied().join("appendonlydir"),
+        );
+        drop(std::fs::remove_dir_all(self.copied()));
+        std::fs::create_dir_all(&to).unwrap();
+        for file in std::fs::read_dir(from).unwrap() {
+            let file = file.unwrap();
+            std::fs::copy(file.path(), to.join(file.file_name())).unwrap();
+        }
+    }
+
+    fn copied(&self) -> PathBuf {
+        self.folder.with_extension("copy")
+    }
+
+    pub(crate) async fn suspend(&self, time: Duration) {
+        self.signal("STOP").await;
+        sleep(time).await;
+        self.signal("CONT").await;
+    }
+
+    pub(crate) async fn kill_connections(&self, kind: &str) {
+        let list = self.command(&["CLIENT", "LIST"]).await;
+        for line in list.lines() {
+            let mut fields = line.split(' ');
+            let is_it = line.contains("name=conclib:") && line.contains(&format!(":{kind} "));
+            if let Some(id) = fields.find_map(|field| field.strip_prefix("id="))
+                && is_it
+            {
+                self.command(&["CLIENT", "KILL", "ID", id]).await;
+            }
+        }
+    }
+
+    /// Somebody else holds the lease for that time.
+    pub(crate) async fn take_lease(&self, time: Duration) {
+        let epoch = now() + 1;
+        let lease = rmp_serde::to_vec(&(epoch, (1_u8, 1_u8), (1_000_000_u64,))).unwrap();
+        let millis = time.as_millis().to_string();
+        self.command(&["SET", "conclib:{n:main}:epoch", &epoch.to_string()])
+            .await;
+        let lease = [
+            b"SET",
+            &b"conclib:{n:main}:lease"[..],
+            &lease,
+            b"PX",
+            millis.as_bytes(),
+        ];
+        self.send(&lease).await.unwrap();
+        sleep(time).await;
+    }
+
+    /// A command, and its reply as text: an array as lines.
+    pub(crate) async fn command(&self, words: &[&str]) -> String {
+        let reply = self.try_command(words).await;
+        reply.unwrap_or_else(|error| panic!("{words:?}: {error}"))
+    }
+
+    async fn try_command(&self, words: &[&str]) -> io::Result<String> {
+        let words: Vec<_> = words.iter().map(|word| word.as_bytes()).collect();
+        self.send(&words).await
+    }
+
+    /// Each on a connection of its own: none survives what happens here.
+    async fn send(&self, words: &[&[u8]]) -> io::Result<String> {
+        let talk = async {
+            let mut stream = TcpStream::connect(self.address).await?;
+            let mut request = format!("*{}\r\n", words.len()).into_bytes();
+            for word in words {
+                request.extend(format!("${}\r\n", word.len()).bytes());
+                request.extend(*word);
+                request.extend(b"\r\n");
+            }
+            request.extend(b"QUIT\r\n");
+            stream.write_all(&request).await?;
+            let mut reply = Vec::new();
+            stream.read_to_end(&mut reply).await?;
+            Ok::<_, io::Error>(reply)
+        };
+        let reply = timeout(Duration::from_secs(10), talk).await??;
+        plain(&String::from_utf8_lossy(&reply))
+    }
+
+    async fn signal(&self, name: &str) {
+        let process = self.process.id().expect("Redis runs").to_string();
+        signal(name, &process).await;
+    }
+}
+
+fn spawn(address: SocketAddr, folder: &Path) -> Child {
+    std::fs::create_dir_all(folder).unwrap();
+    let log = File::options()
+        .create(true)
+        .append(true)
+        .open(folder.with_extension("log"));
+    Command::new("redis-server")
+        .args([
+            "--port",
+            &address.port().to_string(),
+            "--bind",
+            "127.0.0.1",
+            "--save",
+            "",
+        ])
+        .args(["--appendonly", "yes", "--appendfsync", "always"])
+        .arg("--dir")
+        .arg(folder)
+        .stdin(Stdio::null())
+        .stdout(log.unwrap())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("redis-server starts")
+}
+
+/// What the words of a reply say, without what tells their types; an error is one.
+fn plain(reply: &str) -> io::Result<String> {
+    let reply = reply.strip_suffix("+OK\r\n").unwrap_or(reply); // to the QUIT
+    if let Some(error) = reply.strip_prefix('-') {
+        return Err(io::Error::other(error.trim().to_owned()));
+    }
+    let is_length = |line: &&str| !(line.starts_with(['*', '$']) && line.len() > 1);
+    let lines: Vec<_> = reply
+        .split("\r\n")
+        .filter(is_length)
+        .map(|line| line.trim_start_matches(['+', ':']))
+        .collect();
+    Ok(lines.join("\n").trim().to_owned())
+}
