@@ -65,6 +65,8 @@ pub(crate) struct Responder {
     done: AtomicBool,
     /// A handler has taken the duty over.
     taken: AtomicBool,
+    /// So has one before, which may have handed it on.
+    begun: AtomicBool,
     /// Somebody wants to hear of the end.
     is_watched: AtomicBool,
     /// Those who do.
@@ -85,6 +87,7 @@ impl Responder {
             is_ask: wanted,
             done: AtomicBool::new(!wanted),
             taken: AtomicBool::new(false),
+            begun: AtomicBool::new(false),
             is_watched: AtomicBool::new(false),
             watchers: Mutex::default(),
         }
@@ -97,6 +100,7 @@ impl Responder {
 
     pub(crate) fn take_over(&self) {
         self.taken.store(true, Ordering::Relaxed);
+        self.begun.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn hand_on(&self) {
@@ -117,12 +121,16 @@ impl Responder {
         self.deadline.filter(|_| self.is_ask)
     }
 
-    /// True if the request, which nobody has begun to handle, is not to be handled any more: its
-    /// deadline has passed, which is the answer then, or its asker has given it up.
+    /// True if the request is not to be handled any more: its deadline has passed, which is the
+    /// answer then, or its asker has given it up.
     pub(crate) fn is_too_late(&self) -> bool {
         if self.has_expired() {
-            let delivered = Delivered::No;
-            self.refuse(AskError::Timeout { delivered });
+            if self.begun.load(Ordering::Relaxed) {
+                self.give_up(); // its asker says so by itself, and that it may have been executed
+            } else {
+                let delivered = Delivered::No;
+                self.refuse(AskError::Timeout { delivered });
+            }
             return true;
         }
         if self.is_ask && self.sink.is_given_up(self.origin) {
@@ -361,5 +369,13 @@ mod tests {
             assert!(responder.is_too_late());
             assert_eq!(said.all(), [answers, 0, 0]);
         }
+
+        // A handler has had it, and handed it on.
+        let (said, responder) = asked(true);
+        responder.take_over();
+        responder.hand_on();
+        advance(SECOND).await;
+        assert!(responder.is_too_late());
+        assert_eq!(said.all(), [0, 1, 0]);
     }
 }

@@ -1,5 +1,6 @@
 //! Where the bus is, and within which bounds it is used.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -116,7 +117,7 @@ impl Config {
     ///
     /// [`ConfigError`] naming the variable that has a wrong value.
     pub fn from_env() -> Result<Self, ConfigError> {
-        let config = Self::from_variables(|name| std::env::var(name).ok());
+        let config = Self::from_variables(|name| std::env::var_os(name));
         config.check().map(|()| config)
     }
 
@@ -310,8 +311,13 @@ impl Config {
         }
     }
 
-    fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Self {
-        let [url, namespace, node, timeout] = VARIABLES.map(|name| (name, variable(name)));
+    fn from_variables(variable: impl Fn(&str) -> Option<OsString>) -> Self {
+        let mut unreadable = None;
+        let [url, namespace, node, timeout] = VARIABLES.map(|name| {
+            let text = variable(name).map(OsString::into_string);
+            let text = text.and_then(|text| text.map_err(|_| unreadable = Some(name)).ok());
+            (name, text)
+        });
         let address = RedisAddress::parse(url.1.as_deref().unwrap_or(DEFAULT_URL));
         let (address, problem) = match address {
             Ok(address) => (address, None),
@@ -319,6 +325,9 @@ impl Config {
         };
         let mut config = Self::with_bus(Bus::Redis(address));
         config.invalid = problem.map(|problem| ConfigError::new(url.0, problem));
+        if let Some(name) = unreadable {
+            config.reject(name, "it must be valid UTF-8");
+        }
         config.access = access::Access::from_variables(&variable);
         if let (name, Some(value)) = namespace {
             config.check_name(name, &value);
@@ -359,7 +368,7 @@ impl Config {
 /// once use [`Config::from_env`].
 impl Default for Config {
     fn default() -> Self {
-        Self::from_variables(|name| std::env::var(name).ok())
+        Self::from_variables(|name| std::env::var_os(name))
     }
 }
 
@@ -417,7 +426,7 @@ mod tests {
             variables
                 .iter()
                 .find(|(key, _)| *key == name)
-                .map(|(_, value)| (*value).to_owned())
+                .map(|(_, value)| (*value).into())
         })
     }
 
@@ -474,7 +483,7 @@ mod tests {
             let variables = config.variables();
             let read = Config::from_variables(|name| {
                 let variable = variables.iter().find(|(key, _)| *key == name)?;
-                Some(variable.1.clone())
+                Some(variable.1.clone().into())
             });
             assert!(read.check().is_ok());
             assert_eq!(*address(&read), *address(&config));
@@ -495,7 +504,7 @@ mod tests {
         let variables = config.variables();
         let read = Config::from_variables(|name| {
             let variable = variables.iter().find(|(key, _)| *key == name)?;
-            Some(variable.1.clone())
+            Some(variable.1.clone().into())
         });
         assert!(read.check().is_ok());
         assert!(address(&read).tls);
@@ -503,6 +512,23 @@ mod tests {
         // The other process may run elsewhere.
         assert!(read.access.ca.unwrap().is_absolute());
         assert!(format!("{config:?}").contains("rediss://"));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_cannot_be_read_is_no_absence() {
+        use std::os::unix::ffi::OsStringExt;
+
+        for wrong in [
+            "CONCLIB_REDIS_URL",
+            "CONCLIB_NAMESPACE",
+            "CONCLIB_REDIS_PASSWORD_FILE",
+        ] {
+            let latin = || OsString::from_vec(b"/etc/caf\xe9".to_vec());
+            let read = Config::from_variables(|name| (name == wrong).then(latin));
+            let error = read.check().unwrap_err().to_string();
+            assert!(error.ends_with("must be valid UTF-8"), "{error}");
+        }
     }
 
     #[cfg(not(feature = "tls"))]

@@ -36,7 +36,7 @@ pub enum ConnectionState {
     /// It was lost and is being made again, for as long as that takes. A client refuses
     /// requests at once with [`Unavailable`](crate::AskError::Unavailable) meanwhile.
     Reconnecting {
-        /// What was lost first, and why.
+        /// One of the parts that are lost, and why it is.
         reason: String,
     },
     /// It was shut down; or, of a proxy, another system serves its node.

@@ -1,9 +1,9 @@
 //! The actor system's end of the bus: takes requests off the inbox and hands them to actors, as
 //! long as it holds the lease of its node.
 //!
-//! A [`Reign`] is the time in which this system holds one lease. Four tasks serve it: the *keeper*
-//! renews the lease and gives it back; the *popper* takes requests; the *publisher* sends answers; the
-//! *consumer* takes durable messages.
+//! A [`Reign`] is the time in which this system holds one lease. Three tasks serve it: the *keeper*
+//! renews the lease and gives it back; the *popper* takes requests; the *publisher* sends answers. A
+//! fourth, the *consumer*, takes durable messages in all reigns.
 //! The popper never waits for an actor: a request that cannot be put into a mailbox at once is
 //! answered so. A lease that is lost is taken again, unless another system has it: that is the next
 //! reign, with an inbox of its own.
@@ -116,7 +116,7 @@ async fn serve(
         health,
         stop: CancellationToken::new(),
         abandoned: CancellationToken::new(),
-        popped: SetOnce::new(),
+        stopped: SetOnce::new(),
         ended: SetOnce::new(),
     });
     let granted = match shared.acquire().await {
@@ -163,7 +163,7 @@ async fn govern(ends: Ends, mut granted: Granted) {
     };
     shared.health.close();
     // Set once: nobody else does.
-    drop(shared.popped.set(end));
+    drop(shared.stopped.set(end));
     // It answers too.
     shared.see_out(outlet, async { drop(consumer.await) }).await;
     leaving.join_all().await;
@@ -177,7 +177,7 @@ impl Drop for Ends {
     fn drop(&mut self) {
         self.0.health.close();
         // Fails if it has been said already.
-        drop(self.0.popped.set(ProxyEnd::Stopped));
+        drop(self.0.stopped.set(ProxyEnd::Stopped));
         drop(self.0.ended.set(()));
     }
 }
@@ -223,7 +223,7 @@ struct Shared {
     /// Cancelled when nobody waits for its end any more.
     abandoned: CancellationToken,
     /// Set when no more requests are taken, with the reason.
-    popped: SetOnce<ProxyEnd>,
+    stopped: SetOnce<ProxyEnd>,
     /// Set when the connections are closed.
     ended: SetOnce<()>,
 }
@@ -247,7 +247,7 @@ impl Proxy {
     ///
     /// It may be dropped and called again.
     pub async fn stopped(&self) -> ProxyEnd {
-        *self.shared.popped.wait().await
+        *self.shared.stopped.wait().await
     }
 
     /// Whether other processes can reach the actors now, to be looked at or waited for: that the
@@ -287,7 +287,7 @@ impl fmt::Debug for Proxy {
 impl Service for Proxy {
     async fn stop(&self) {
         self.shared.stop.cancel();
-        self.shared.popped.wait().await;
+        self.shared.stopped.wait().await;
     }
 
     async fn finish(&self) {
@@ -295,7 +295,7 @@ impl Service for Proxy {
     }
 
     fn abort(&self) {
-        // The keeper gives the lease back, the popper leaves and sees the answers out, all on
+        // The keeper gives the lease back, the popper leaves, and the answers are seen out, all on
         // their own.
         self.shared.abandoned.cancel();
         self.shared.stop.cancel();
@@ -418,11 +418,11 @@ impl Shared {
             if let Some((fence, _)) = reigning
                 && fence.opens().await
             {
-                return !self.popped.initialized();
+                return !self.stopped.initialized();
             }
             tokio::select! {
                 _ = changes.changed() => {}
-                _ = self.popped.wait() => return false,
+                _ = self.stopped.wait() => return false,
             }
         }
     }

@@ -113,13 +113,19 @@ impl Responder {
 impl<R> Limited for Slot<R> {
     fn begin(&self) -> Option<Instant> {
         let deadline = self.deadline?;
-        if deadline <= Instant::now() {
-            let delivered = Delivered::No;
-            self.fill(Err(AskError::Timeout { delivered }));
-            return None;
-        }
         let mut place = self.lock();
         if !matches!(place.answer, Answer::Awaited) {
+            return None;
+        }
+        if deadline <= Instant::now() {
+            // One that had it before may have handed it on.
+            let delivered = if place.begun {
+                Delivered::Accepted
+            } else {
+                Delivered::No
+            };
+            drop(place);
+            self.fill(Err(AskError::Timeout { delivered }));
             return None;
         }
         // From here on, an asker that gives up has to say that it may have been executed.

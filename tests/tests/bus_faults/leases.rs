@@ -1,16 +1,18 @@
 //! Who serves, and what happens when that changes.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use conclib::{
-    ActorSystem, AskError, ConnectionState, Proxy, ProxyClient, ProxyEnd, StartProxyError,
+    ActorSystem, AskError, Config, ConnectionState, Proxy, ProxyClient, ProxyEnd, StartProxyError,
     start_proxy,
 };
 use conclib_tests::actors::{Gate, Worker};
 use conclib_tests::bus::{BOUND, Bus, eventually};
 use conclib_tests::messages::{Double, Pass};
 use conclib_tests::process::Program;
+use conclib_tests::relay::{Mode, Relay, Way};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -91,6 +93,28 @@ async fn a_waiting_system_takes_over_and_no_ask_is_left_behind() {
     for caller in callers {
         timeout(BOUND, caller).await.unwrap().unwrap();
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_cannot_pop_takes_no_lease() {
+    let stage = Bus::redis().await.stage().await;
+    let peer = Peer::connect(&stage.bus.config).await;
+    let port = stage.bus.config.port().unwrap();
+    let relay = Relay::start((Ipv4Addr::LOCALHOST, port).into())
+        .await
+        .unwrap();
+    let config = Config::new(&format!("redis://127.0.0.1:{}", relay.port())).unwrap();
+    let waiting = tokio::spawn(async move { start_proxy(&ActorSystem::new(), &config).await });
+    eventually("it waits for the lease", async || {
+        relay.set("pops", Way::FromRedis, Mode::Swallowing) == 1
+    })
+    .await;
+    assert!(stage.system.shutdown().await.is_clean());
+    match timeout(BOUND, waiting).await.unwrap().unwrap() {
+        Err(error) => assert!(error.to_string().contains("cannot be popped"), "{error}"),
+        Ok(proxy) => panic!("{proxy:?}"),
+    }
+    assert!(!peer.has_lease().await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

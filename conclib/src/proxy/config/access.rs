@@ -1,5 +1,6 @@
 //! How to get in beyond what the URL says: secrets in files, and certificates.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -83,7 +84,7 @@ impl Config {
 }
 
 impl Access {
-    pub(super) fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Self {
+    pub(super) fn from_variables(variable: impl Fn(&str) -> Option<OsString>) -> Self {
         let path = |name| variable(name).map(PathBuf::from);
         let [user, password, ca, certificate, key] = VARIABLES.map(path);
         Self {

@@ -230,7 +230,7 @@ impl Consumer {
         tokio::select! {
             biased;
             () = self.shared.stop.cancelled() => {}
-            _ = self.shared.popped.wait() => {}
+            _ = self.shared.stopped.wait() => {}
             // First, since answers may come without end.
             read = reading => {
                 self.reading = None;

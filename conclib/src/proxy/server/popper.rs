@@ -171,11 +171,11 @@ impl Popper {
             Next::Serve if !self.may_execute(owner).await => Next::Refuse,
             known => known,
         };
-        // Those that may not be executed are refused, and only those: if the lease is lost for
-        // good, the fence says so.
-        match self.handle_all(frames, mode) {
-            _ if mode != next => next,
-            after => after,
+        // If the lease is lost for good, the fence says so: else the doubt was about these alone.
+        if self.handle_all(frames, mode) {
+            Next::Refuse
+        } else {
+            next
         }
     }
 
@@ -216,18 +216,22 @@ impl Popper {
         }
     }
 
-    fn handle_all(&mut self, frames: Vec<Bytes>, mut next: Next) -> Next {
+    /// True if the lease has been given back, as one of them says: those behind it are refused.
+    fn handle_all(&mut self, frames: Vec<Bytes>, mut mode: Next) -> bool {
         let now = Instant::now();
+        let mut is_over = false;
         for frame in frames {
             self.mean.learn(frame.len());
-            if self.handle(&frame, next, now) == Next::Refuse {
-                next = Next::Refuse;
+            if self.handle(&frame, mode, now) {
+                is_over = true;
+                mode = Next::Refuse;
             }
         }
-        next
+        is_over
     }
 
-    fn handle(&mut self, frame: &Bytes, mode: Next, now: Instant) -> Next {
+    /// True if it says that the lease has been given back.
+    fn handle(&mut self, frame: &Bytes, mode: Next, now: Instant) -> bool {
         let request = match Received::decode(frame) {
             Ok(request) => request,
             Err(unreadable) => {
@@ -236,20 +240,19 @@ impl Popper {
                 if let Some(origin) = unreadable.origin {
                     self.outlet.refuse(origin, unreadable.as_ask_error());
                 }
-                return Next::Serve;
+                return false;
             }
         };
         match request.kind {
             // Anybody can write one; it counts only when we are to stop.
-            Kind::Wake if self.shared.stop.is_cancelled() => return Next::Refuse,
-            Kind::Wake => {}
+            Kind::Wake => return self.shared.stop.is_cancelled(),
             Kind::Cancel => {
                 let deadline = self.shared.clock.to_local(request.deadline, now, HORIZON);
                 self.outlet.give_up(request.origin, deadline, now);
             }
             Kind::Ask | Kind::Tell => self.deliver(frame.len(), request, mode, now),
         }
-        Next::Serve
+        false
     }
 
     /// Hands a request to its actor, or says why not.
@@ -272,10 +275,11 @@ impl Popper {
             }
             responder.refuse(error);
         };
+        // Also of what is refused: sent again, it would be executed after all.
+        self.repeats.remember(request.origin, deadline, now);
         if mode == Next::Refuse {
             return refuse(&responder, AskError::NoResponder);
         }
-        self.repeats.remember(request.origin, deadline, now);
         if let Some(refusal) = self.judge(&request, deadline <= now) {
             return refuse(&responder, refusal);
         }

@@ -25,6 +25,8 @@ enum Holder {
     LastGranted,
     Nobody,
     Another(Epoch),
+    /// The look at it fails.
+    Unknown,
 }
 
 struct Bus {
@@ -167,7 +169,10 @@ impl ServerTransport for Bus {
             sleep(delay).await;
             self.push(frame);
         }
-        Ok(matches!(*lock(&self.holder), Holder::LastGranted))
+        Ok(matches!(
+            *lock(&self.holder),
+            Holder::LastGranted | Holder::Unknown
+        ))
     }
 
     async fn wake(&self, _: Epoch, wake: Bytes) -> Result<(), TransportError> {
@@ -196,11 +201,12 @@ impl ServerTransport for Bus {
                 inbox.drain(..count).collect()
             };
             if !frames.is_empty() || Instant::now() >= end {
-                let owner = Ok(match *lock(&self.holder) {
-                    Holder::LastGranted => Some(epoch),
-                    Holder::Nobody => None,
-                    Holder::Another(epoch) => Some(epoch),
-                });
+                let owner = match *lock(&self.holder) {
+                    Holder::LastGranted => Ok(Some(epoch)),
+                    Holder::Nobody => Ok(None),
+                    Holder::Another(epoch) => Ok(Some(epoch)),
+                    Holder::Unknown => Err(broken()),
+                };
                 return Ok(Popped { frames, owner });
             }
             drop(tokio::time::timeout_at(end, self.filled.notified()).await);
@@ -342,6 +348,31 @@ async fn a_request_that_comes_twice_is_taken_once() {
     sleep(10 * MS).await;
     let ids: Vec<_> = lock(&bus.published).iter().map(|(_, id, _)| *id).collect();
     assert_eq!(ids.len(), 4, "{ids:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_refused_in_doubt_is_not_executed_when_it_comes_again() {
+    let (bus, _system, _proxy) = Bus::new().serve().await;
+    sleep(MS).await; // it waits for requests
+    *lock(&bus.holder) = Holder::Unknown;
+    bus.push(ask(1, 7));
+    sleep(10 * MS).await;
+    *lock(&bus.holder) = Holder::LastGranted;
+    bus.push(ask(1, 7));
+    sleep(10 * MS).await;
+    let published = lock(&bus.published).clone();
+    let [(_, 7, Err(AskError::NoResponder))] = &published[..] else {
+        panic!("{published:?}")
+    };
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_proxy_stops_although_its_wake_comes_with_a_doubt() {
+    let (bus, system, _proxy) = Bus::new().serve().await;
+    sleep(MS).await;
+    *lock(&bus.holder) = Holder::Unknown;
+    let stopped = tokio::time::timeout(FINISH, system.shutdown()).await;
+    assert!(stopped.is_ok_and(|report| report.is_clean()));
 }
 
 #[tokio::test(start_paused = true)]

@@ -24,6 +24,8 @@ async fn out_of_memory_is_not_done() {
         .await
         .unwrap();
     assert_eq!(pop(&*server, epoch, 9).await, batch(&["wake"]));
+    // And another can serve: else what fills Redis would never be taken from it.
+    let epoch = granted(&*server).await;
 
     redis.0.command(&["CONFIG", "SET", "maxmemory", "0"]);
     client.enqueue(epoch, batch(&["a"])).await.unwrap();

@@ -23,7 +23,7 @@ use crate::proxy::transport::{
 use crate::responder::ClientId;
 
 /// How often the bus' time is asked for along with a batch. Clocks drift apart by less than a
-/// millisecond meanwhile, and a clock that was set is noticed soon enough.
+/// millisecond meanwhile. A clock that was set while nothing was sent is noticed with the first batch.
 const TIME_EVERY: Duration = Duration::from_millis(250);
 
 /// A client's end of Redis.

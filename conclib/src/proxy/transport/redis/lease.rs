@@ -14,7 +14,8 @@ use crate::proxy::transport::{Lease, TransportError};
 /// Keys: lease, last epochs. Arguments: what precedes and what follows the epoch in the lease, and
 /// how long it lasts in ms. Returns `[0, lease]`, or `[1, epoch, now, last epochs]`.
 ///
-/// The last epochs are written as numbers with spaces between them, the newest first.
+/// The last epochs are written as numbers with spaces between them, the newest first. Deleting comes
+/// first: it is allowed when Redis is out of memory, and what follows then is so too.
 ///
 /// An attempt whose answer was lost may have taken the lease, or take it yet: a later one of the same
 /// process takes it from there, and an earlier one never does. Their numbers are the last four bytes.
@@ -30,6 +31,7 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local last = redis.call('GET', KEYS[2]) or ''
 local epoch = math.max((tonumber(string.match(last, '^%d+')) or 0) + 1, now)
 local all = string.format('%.0f %s', epoch, last)
+redis.call('DEL', KEYS[1])
 redis.call('SET', KEYS[2], string.match(all, '^' .. string.rep('%d+ ', 8)) or all)
 redis.call('SET', KEYS[1], ARGV[1] .. cmsgpack.pack(epoch) .. ARGV[2], 'PX', ARGV[3])
 return {1, epoch, now, last}";
@@ -45,8 +47,7 @@ local time = redis.call('TIME')
 return time[1] * 1000 + math.floor(time[2] / 1000)";
 
 /// Keys: lease, inbox. Arguments: what precedes the epoch, the epoch, and what to append to the
-/// inbox. Deleting comes first: it is allowed when Redis is out of memory, and what follows then
-/// is so too.
+/// inbox. Here too, deleting comes first.
 pub(super) const RELEASE: &str = "\
 local ours = ARGV[1] .. cmsgpack.pack(tonumber(ARGV[2]))
 local lease = redis.call('GET', KEYS[1])
