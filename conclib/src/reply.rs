@@ -493,6 +493,9 @@ impl<R> Slot<R> {
 mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::task::Wake;
+    use std::time::Duration;
+
+    use tokio::time::advance;
 
     use super::*;
 
@@ -567,5 +570,20 @@ mod tests {
         drop(receiver);
         assert!(!reply.is_wanted());
         reply.send(1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_begun_and_handed_on_may_have_been_executed() {
+        const SECOND: Duration = Duration::from_secs(1);
+        for (is_begun, delivered) in [(false, Delivered::No), (true, Delivered::Accepted)] {
+            let deadline = Instant::now() + SECOND;
+            let (reply, receiver) = Reply::<u32>::awaited(Waker::noop(), Some(deadline));
+            if is_begun {
+                assert_eq!(reply.limit().unwrap().begin(), Some(deadline));
+            }
+            advance(SECOND).await;
+            assert_eq!(reply.limit().unwrap().begin(), None);
+            assert_eq!(receiver.await, Err(AskError::Timeout { delivered }));
+        }
     }
 }

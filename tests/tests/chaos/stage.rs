@@ -14,11 +14,11 @@ use crate::redis::Redis;
 use crate::verdict::compare;
 
 /// How many client processes ask.
-const CLIENTS: u64 = 3;
+const CLIENTS: usize = 3;
 
 /// How many connections all have: two of each client, three of the actors that serve, and two of
 /// those that wait for the lease.
-const CONNECTIONS: usize = 2 * CLIENTS as usize + 3 + 2;
+const CONNECTIONS: usize = 2 * CLIENTS + 3 + 2;
 
 /// All that takes part.
 pub(crate) struct Stage {
@@ -66,7 +66,7 @@ impl Stage {
             start_actors(&relay, &folder).await,
         ];
         let mut clients = Vec::new();
-        for number in 1..=CLIENTS {
+        for number in (1..).take(CLIENTS) {
             let records = records(&folder, number).display().to_string();
             let (number, seed) = (number.to_string(), seed.wrapping_add(number).to_string());
             let program = env!("CARGO_BIN_EXE_chaos_client");
