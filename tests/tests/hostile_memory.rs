@@ -94,7 +94,8 @@ async fn a_frame_is_not_taken_at_its_word() {
     system.spawn(Counter).await.unwrap();
     let client = bus.client().await;
     let epoch = command(redis, &[b"GET", b"conclib:{n:main}:epoch"]).await;
-    let inbox = format!("conclib:{{n:main}}:inbox:{}", epoch.lines().nth(1).unwrap());
+    let epoch = epoch.lines().nth(1).unwrap().trim_end();
+    let inbox = format!("conclib:{{n:main}}:inbox:{epoch}");
     let channel = command(redis, &[b"PUBSUB", b"CHANNELS"]).await;
     let channel = channel.lines().nth(2).unwrap().to_owned();
 

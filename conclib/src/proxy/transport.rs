@@ -153,9 +153,13 @@ pub(crate) trait ClientTransport: KeepTransport {
     async fn lease(&self) -> Result<(Option<Lease>, BusTime), TransportError>;
 
     /// Appends a batch to the inbox of `epoch`, in order, and reads the lease before it. Given to
-    /// the connection when it is first polled, so that batches stay in order. Never doubles the batch, whatever happens to the connection. Not done while
-    /// replies could not come in.
+    /// the connection when it is first polled, so that batches stay in order. Never doubles the batch,
+    /// whatever happens to the connection. Not done while replies could not come in.
     async fn enqueue(&self, epoch: Epoch, frames: Vec<Bytes>) -> Result<Enqueued, TransportError>;
+
+    /// Takes a batch out of the inbox of an epoch that is over, as well as it can: nobody else may know
+    /// of that inbox any more.
+    async fn take_back(&self, _epoch: Epoch, _frames: Vec<Bytes>) {}
 
     /// Ends the connections.
     async fn close(&self);

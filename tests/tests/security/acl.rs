@@ -114,8 +114,9 @@ async fn a_whole_life_under_the_rules() {
     assert!(system.shutdown().await.is_clean());
     let asked = client.ask("worker", Double { n: 1 }).await;
     assert_eq!(asked, Err(AskError::NoResponder));
-    let epoch = locked.admin.says("GET shop:{n:till}:epoch").await;
-    let epoch = epoch.lines().last().unwrap().to_owned();
+    let epochs = locked.admin.says("GET shop:{n:till}:epoch").await;
+    let last = epochs.lines().last().unwrap();
+    let epoch = last.split(' ').next().unwrap();
     let left = format!("shop:{{n:till}}:inbox:{epoch}");
     locked.admin.says(&format!("RPUSH {left} late")).await;
     let system = serve(locked.actors).await;
@@ -201,7 +202,7 @@ async fn who_has_the_clients_password_can_ask_and_nothing_else() {
     let system = serve(locked.actors).await;
     let client = ProxyClient::connect(&config_of(locked.web)).await.unwrap();
     let epoch = locked.admin.says("GET shop:{n:till}:epoch").await;
-    let epoch = epoch.lines().last().unwrap();
+    let epoch = epoch.lines().last().unwrap().trim_end();
     let (lease, inbox) = (
         "shop:{n:till}:lease",
         format!("shop:{{n:till}}:inbox:{epoch}"),

@@ -17,7 +17,7 @@ use crate::error::{AskError, Delivered};
 use crate::proxy::backoff::pause;
 use crate::proxy::in_flight::Batch;
 use crate::proxy::in_order::InOrder;
-use crate::proxy::transport::{Lease, TransportError};
+use crate::proxy::transport::{Epoch, Lease, TransportError};
 
 /// How long to wait for another connection before what was lost with the last one is given up.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -276,6 +276,7 @@ async fn try_again(shared: &Shared, lease: &Lease, batch: &Batch) -> Option<Verd
     }
     let now = shared.look_for_lease().await.ok()?;
     if now.is_none_or(|now| now.epoch != lease.epoch) {
+        take_back(shared, lease.epoch, &rest);
         return Some(Verdict::Failed(UNKNOWN));
     }
     match enqueue(shared, lease, &mut rest).await {
@@ -320,10 +321,20 @@ async fn enqueue(shared: &Shared, lease: &Lease, batch: &mut Batch) -> Verdict {
             shared.see_lease();
             Verdict::Accepted
         }
-        Some(now) => Verdict::TooLate(now),
-        None => {
-            shared.know_lease(None);
-            Verdict::Failed(AskError::NoResponder)
+        other => {
+            take_back(shared, lease.epoch, batch);
+            let Some(now) = other else {
+                shared.know_lease(None);
+                return Verdict::Failed(AskError::NoResponder);
+            };
+            Verdict::TooLate(now)
         }
     }
+}
+
+/// Has a batch taken out of an inbox that nobody takes it from. Nobody waits for that.
+fn take_back(shared: &Shared, epoch: Epoch, batch: &Batch) {
+    let (transport, frames) = (shared.transport.clone(), batch.frames.clone());
+    let taken_back = async move { transport.take_back(epoch, frames).await };
+    drop(shared.runtime.spawn(taken_back));
 }

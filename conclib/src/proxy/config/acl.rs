@@ -45,7 +45,8 @@ impl Config {
     }
 }
 
-/// Reads the lease, appends to inboxes, and hears its own channel, whose name nobody guesses. In
+/// Reads the lease, appends to inboxes, takes out of them what it can write down byte for byte (its own
+/// requests), and hears its own channel, whose name nobody guesses. In
 /// parentheses, so that what is good for one key is not for another: who may append to a list at
 /// the key of the durable messages could bar them.
 fn client(names: &Names) -> String {
@@ -53,7 +54,7 @@ fn client(names: &Names) -> String {
     let durable = names.of_node("durable");
     let replies = names.replies();
     format!(
-        "+time +subscribe +unsubscribe &{replies} (+get %R~{lease}) (+rpush %W~{inboxes}) \
+        "+time +subscribe +unsubscribe &{replies} (+get %R~{lease}) (+rpush +lrem %W~{inboxes}) \
          (+xadd +xlen %W~{durable})"
     )
 }

@@ -79,6 +79,22 @@ async fn what_was_sent_to_another_owner_that_redis_forgot_is_deleted() {
 }
 
 #[tokio::test]
+async fn what_was_sent_in_vain_is_taken_back_and_only_that() {
+    let redis = OnRedis(RedisServer::start(&[]));
+    let (client, _replies) = client(&redis).await;
+    let epoch = Epoch(5);
+    client
+        .enqueue(epoch, batch(&["a", "b", "c"]))
+        .await
+        .unwrap();
+    client.take_back(epoch, batch(&["c", "a"])).await;
+    let inbox = Names::new(&redis.config()).inbox(epoch);
+    assert_eq!(redis.0.command(&["LLEN", &inbox]), ":1");
+    client.take_back(epoch, batch(&["b"])).await;
+    assert_eq!(redis.0.command(&["EXISTS", &inbox]), ":0");
+}
+
+#[tokio::test]
 async fn a_redis_without_blmpop_will_do() {
     let redis = OnRedis(RedisServer::start(&["--rename-command", "BLMPOP", ""]));
     for case in 0..2 {

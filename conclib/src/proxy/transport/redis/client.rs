@@ -11,6 +11,7 @@ use fred::interfaces::{ClientLike, KeysInterface};
 use fred::types::{Resp3Frame, Value};
 
 use super::connection::{Connection, command};
+use super::durable::pipeline;
 use super::lease;
 use super::settings::{Duty, Settings};
 use super::{COMMAND, accepted, failure, into_array, into_bytes, into_u64, reason, unexpected};
@@ -114,6 +115,17 @@ impl ClientTransport for Client {
             length,
             now: time.map(read_time).transpose()?,
         })
+    }
+
+    async fn take_back(&self, epoch: Epoch, frames: Vec<Bytes>) {
+        let inbox = || Value::from(self.names.inbox(epoch));
+        let commands = frames
+            .into_iter()
+            .map(|frame| ("LREM", vec![inbox(), 1.into(), Value::Bytes(frame)]));
+        let removed = async { pipeline(&self.requests.link()?, commands.collect()).await };
+        if let Err(error) = removed.await {
+            tracing::debug!(%error, "what was sent in vain was not taken back");
+        }
     }
 
     async fn close(&self) {

@@ -396,7 +396,7 @@ fn entry(stream: &str, key: String, frame: Bytes) -> Vec<Value> {
 }
 
 /// Gives commands to a connection together; their replies, in order, each for itself.
-async fn pipeline(
+pub(super) async fn pipeline(
     link: &Link,
     commands: Vec<(&'static str, Vec<Value>)>,
 ) -> Result<Vec<Result<Value, Error>>, TransportError> {
