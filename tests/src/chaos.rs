@@ -8,6 +8,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use conclib::prelude::*;
 
+use crate::process::memory;
+
 /// How often a durable message is delivered.
 pub const DELIVERIES: u32 = 5;
 
@@ -181,15 +183,12 @@ pub struct Holdings {
 impl Holdings {
     /// Of this process.
     pub fn now(in_flight: usize) -> Self {
-        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let number = line.and_then(|line| line.split_whitespace().next());
         Self {
             in_flight,
             tasks: tokio::runtime::Handle::current()
                 .metrics()
                 .num_alive_tasks(),
-            memory: number.and_then(|number| number.parse().ok()).unwrap_or(0),
+            memory: memory(),
         }
     }
 }

@@ -126,6 +126,14 @@ pub async fn signal(name: &str, process: &str) {
     assert!(status.is_ok_and(|status| status.success()));
 }
 
+/// What this process has in memory, in KiB; 0 where `/proc` does not tell.
+pub fn memory() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let number = line.and_then(|line| line.split_whitespace().next());
+    number.and_then(|number| number.parse().ok()).unwrap_or(0)
+}
+
 /// The letter for what a process is doing: `T` is stopped.
 async fn state(process: &str) -> Option<u8> {
     if cfg!(target_os = "linux") {

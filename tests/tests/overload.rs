@@ -6,7 +6,7 @@ use conclib::prelude::*;
 use conclib::start_proxy;
 use conclib_tests::bus::{BOUND, Bus};
 use conclib_tests::messages::{Double, Pass};
-use conclib_tests::process::Program;
+use conclib_tests::process::{Program, memory};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, sleep, timeout};
 
@@ -31,14 +31,6 @@ impl Slow {
         sleep(MS).await;
         message.n
     }
-}
-
-/// What this process has in memory, in KiB.
-fn memory() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let number = line.and_then(|line| line.split_whitespace().next());
-    number.and_then(|number| number.parse().ok()).unwrap_or(0)
 }
 
 #[derive(Default)]

@@ -9,9 +9,22 @@ use tokio::time::sleep;
 use crate::redis::Start;
 use crate::stage::Stage;
 
-/// What goes wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) enum Fault {
+macro_rules! faults {
+    ($($(#[$doc:meta])* $kind:ident,)*) => {
+        /// What goes wrong.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub(crate) enum Fault {
+            $($(#[$doc])* $kind,)*
+        }
+
+        impl Fault {
+            /// Every kind.
+            const ALL: &[Self] = &[$(Self::$kind),*];
+        }
+    };
+}
+
+faults! {
     RedisRestarted,
     RedisKilled,
     RedisRestartedEmpty,
@@ -40,31 +53,6 @@ pub(crate) enum Fault {
 use Fault::*;
 
 impl Fault {
-    /// Every kind.
-    pub(crate) const ALL: [Self; 21] = [
-        RedisRestarted,
-        RedisKilled,
-        RedisRestartedEmpty,
-        RedisSetBack,
-        RedisPaused,
-        ConnectionKilled,
-        ConnectionCut,
-        ConnectionHalfOpen,
-        ConnectionStalled,
-        ConnectionsLate,
-        ConnectionsRefused,
-        SlowSubscriber,
-        OutOfMemory,
-        ScriptsFlushed,
-        LeaseDeleted,
-        LeaseTaken,
-        AllFlushed,
-        ActorsStopped,
-        ActorsKilled,
-        ActorsSuspended,
-        ClientSuspended,
-    ];
-
     /// Redis forgets what it had, or some of it.
     pub(crate) fn loses_data(self) -> bool {
         matches!(self, RedisRestartedEmpty | RedisSetBack | AllFlushed)
@@ -79,7 +67,7 @@ pub(crate) fn kinds() -> Vec<Fault> {
     let only = std::env::var("CONCLIB_CHAOS_ONLY").unwrap_or_default();
     let names: Vec<_> = only.split(',').filter(|name| !name.is_empty()).collect();
     let is_wanted = |fault: &Fault| names.is_empty() || names.contains(&&*format!("{fault:?}"));
-    let kinds: Vec<_> = Fault::ALL.into_iter().filter(is_wanted).collect();
+    let kinds: Vec<_> = Fault::ALL.iter().copied().filter(is_wanted).collect();
     assert!(!kinds.is_empty(), "there are: {:?}", Fault::ALL);
     kinds
 }
