@@ -97,19 +97,20 @@ async fn a_waiting_system_takes_over_and_no_ask_is_left_behind() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_cannot_pop_takes_no_lease() {
-    let stage = Bus::redis().await.stage().await;
-    let peer = Peer::connect(&stage.bus.config).await;
-    let port = stage.bus.config.port().unwrap();
-    let relay = Relay::start((Ipv4Addr::LOCALHOST, port).into())
-        .await
-        .unwrap();
+    let bus = Bus::redis().await;
+    let peer = Peer::connect(&bus.config).await;
+    let lease = rmp_serde::to_vec(&(7_u64, (1_u8, 1_u8), (1_000_u64,))).unwrap();
+    peer.lease(lease).await;
+    let redis = (Ipv4Addr::LOCALHOST, bus.config.port().unwrap());
+    let relay = Relay::start(redis.into()).await.unwrap();
     let config = Config::new(&format!("redis://127.0.0.1:{}", relay.port())).unwrap();
     let waiting = tokio::spawn(async move { start_proxy(&ActorSystem::new(), &config).await });
     eventually("it waits for the lease", async || {
-        relay.set("pops", Way::FromRedis, Mode::Swallowing) == 1
+        peer.command(&["CLIENT", "LIST"]).await.contains("cmd=eval")
     })
     .await;
-    assert!(stage.system.shutdown().await.is_clean());
+    assert_eq!(relay.set("pops", Way::FromRedis, Mode::Swallowing), 1);
+    peer.command(&["DEL", "conclib:{n:main}:lease"]).await;
     match timeout(BOUND, waiting).await.unwrap().unwrap() {
         Err(error) => assert!(error.to_string().contains("cannot be popped"), "{error}"),
         Ok(proxy) => panic!("{proxy:?}"),

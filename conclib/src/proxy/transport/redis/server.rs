@@ -314,8 +314,9 @@ impl ServerTransport for Server {
     async fn release(&self, epoch: Epoch, wake: Bytes) -> Result<bool, TransportError> {
         let keys = vec![self.names.lease(), self.names.inbox(epoch)];
         let arguments = vec![bytes(HEAD), epoch.0.to_string().into(), Value::Bytes(wake)];
-        let released = self.script(RELEASE, keys, arguments).await?;
-        Ok(into_u64(&released) == Some(1))
+        let released = self.script(RELEASE, keys, arguments);
+        let (released, ()) = tokio::join!(released, self.clear_former(epoch));
+        Ok(into_u64(&released?) == Some(1))
     }
 
     async fn wake(&self, epoch: Epoch, wake: Bytes) -> Result<(), TransportError> {
@@ -426,10 +427,10 @@ fn is_unknown_command(reply: &str) -> bool {
         .starts_with("err unknown command")
 }
 
-/// A time to block, as Redis takes it. Some versions cut it to whole milliseconds, and 0 means
-/// for ever, so it is never less than one.
+/// A time to block, as Redis takes it. Redis 6.2 cuts what it makes of it to whole milliseconds, so
+/// that 0.001 becomes 0, which means for ever.
 fn seconds(block: Duration) -> Value {
-    let millis = millis(block);
+    let millis = millis(block).max(2);
     format!("{}.{:03}", millis / 1000, millis % 1000).into()
 }
 
