@@ -158,7 +158,8 @@ impl Verdict {
         let poison = asked.iter().filter(|asked| asked.manner == Manner::Poison);
         let poison: HashMap<_, _> = poison.map(|asked| (asked.number, asked)).collect();
         for dead in dead {
-            if !poison.contains_key(&dead.number) || dead.deliveries != DELIVERIES {
+            // One that nobody heard of counts too.
+            if !poison.contains_key(&dead.number) || dead.deliveries < DELIVERIES {
                 self.complain(&format!("{dead:?} is dead"), 0, injected);
             }
         }
