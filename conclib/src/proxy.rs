@@ -11,6 +11,7 @@ pub(crate) mod frame;
 mod health;
 mod in_flight;
 mod in_order;
+mod mean_size;
 mod noise;
 mod server;
 pub(crate) mod transport;

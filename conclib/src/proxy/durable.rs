@@ -9,11 +9,15 @@
 //! - [`hand`]: which messages the consumer has in hand, and which wait behind them (pure)
 //! - [`verdict`]: what becomes of a message that was not answered with a value (pure)
 //! - [`record`]: what is remembered of a message that is over, and by which name (pure)
+//! - [`elsewhere`]: which messages other consumers still have, and what waits for them (pure)
+//! - [`retry`]: when to try again what the bus has not done (pure)
 //! - [`dead_letters`]: those that nobody could handle, for users
 
 pub(super) mod dead_letters;
+pub(super) mod elsewhere;
 pub(super) mod hand;
 pub(super) mod record;
+pub(super) mod retry;
 pub(super) mod verdict;
 
 /// The longest idempotency key, in bytes.

@@ -153,3 +153,67 @@ async fn an_answer_counts_before_the_bus_has_taken_it() {
         server.stop().await;
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_repetition_waits_for_who_has_lost_the_lease_to_another() {
+    let (_, faults) = faulty();
+    let config = Config::memory().visibility(60 * SECOND);
+    let cut_off = config.clone().faults(faults.clone());
+    let logs = [Log::default(), Log::default()];
+    let first = Server::start(&cut_off, &logs[0]).await;
+    let client = connect(&config).await;
+    let ask = || {
+        let ask = client.ask("shop", Wait { n: 1 }).idempotency_key("k");
+        ask.timeout(50 * SECOND)
+    };
+    let asked = tokio::spawn(ask());
+    while first.watch.entered() == 0 {
+        sleep(SECOND / 100).await;
+    }
+    faults.cut();
+    let next = Server::start(&config, &logs[1]).await;
+    let again = tokio::spawn(ask());
+    assert_eq!(client.ask("shop", Order { n: 2 }).await, Ok(2));
+    sleep(10 * SECOND).await;
+    assert_eq!(logs[1].entries(), ["2"]);
+    faults.calm();
+    first.watch.let_pass(1);
+    assert_eq!(again.await.unwrap(), Ok(1));
+    assert_eq!(asked.await.unwrap(), Ok(1));
+    assert_eq!(logs[1].entries(), ["2"]);
+    first.stop().await;
+    next.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_repetition_does_not_wait_for_the_dead() {
+    let (_, faults) = faulty();
+    let config = Config::memory().visibility(20 * SECOND);
+    let cut_off = config.clone().faults(faults.clone());
+    let logs = [Log::default(), Log::default()];
+    let first = Server::start(&cut_off, &logs[0]).await;
+    let client = connect(&config).await;
+    let ask = || {
+        let ask = client.ask("shop", Wait { n: 1 }).idempotency_key("k");
+        ask.timeout(90 * SECOND)
+    };
+    let asked = tokio::spawn(ask());
+    while first.watch.entered() == 0 {
+        sleep(SECOND / 100).await;
+    }
+    let start = Instant::now();
+    faults.cut(); // for ever
+    let next = Server::start(&config, &logs[1]).await;
+    let again = tokio::spawn(ask());
+    while next.watch.entered() == 0 {
+        sleep(SECOND / 100).await;
+    }
+    // As long as the visibility time, from the last sign of life; a beat is a third of it.
+    let took = start.elapsed();
+    assert!(took > 13 * SECOND && took < 28 * SECOND, "{took:?}");
+    next.watch.let_pass(1);
+    assert_eq!(again.await.unwrap(), Ok(1));
+    assert_eq!(asked.await.unwrap(), Ok(1));
+    assert_eq!(logs[1].entries(), ["waits 1"]);
+    next.stop().await;
+}

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use conclib::{AskError, Config};
+use conclib::{AskError, Config, RemoteAsk};
 use conclib_tests::Log;
 use conclib_tests::bus::eventually;
-use conclib_tests::durable::{Order, Wait, open_shop};
+use conclib_tests::durable::{Order, Shop, Wait, open_shop};
 use futures_util::future::join_all;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
 use crate::{Server, VISIBILITY, connect};
@@ -180,4 +181,69 @@ pub(crate) async fn too_many_messages_are_refused(config: Config) {
     eventually("all are handled", async || log.count() >= 11).await;
     assert!(!log.entries().contains(&"10".to_owned()));
     server.stop().await;
+}
+
+/// A shop that is stopping while it handles the `Wait` of that ask, and another that serves
+/// meanwhile.
+async fn two_shops(
+    config: &Config,
+    logs: [&Log; 2],
+    ask: impl Fn() -> RemoteAsk<Wait>,
+) -> (
+    [Server; 2],
+    JoinHandle<()>,
+    JoinHandle<Result<u32, AskError>>,
+) {
+    let first = Server::start(config, logs[0]).await;
+    let asked = tokio::spawn(ask());
+    eventually("it is handled", async || first.watch.entered() == 1).await;
+    let proxy = first.proxy.clone();
+    let stopping = tokio::spawn(async move { proxy.shutdown().await });
+    let next = Server::start(config, logs[1]).await;
+    ([first, next], stopping, asked)
+}
+
+pub(crate) async fn a_repetition_waits_for_the_proxy_that_stops(config: Config) {
+    let logs = [Log::default(), Log::default()];
+    let client = connect(&config).await;
+    let ask = || client.ask("shop", Wait { n: 7 }).idempotency_key("k");
+    let ([first, next], stopping, asked) = two_shops(&config, [&logs[0], &logs[1]], ask).await;
+    let again = [tokio::spawn(ask()), tokio::spawn(ask())];
+    // It keeps nobody else waiting.
+    assert_eq!(client.ask("shop", Order { n: 1 }).await, Ok(1));
+    sleep(4 * VISIBILITY).await;
+    assert!(!stopping.is_finished() && again.iter().all(|ask| !ask.is_finished()));
+    first.watch.let_pass(1);
+    assert_eq!(asked.await.unwrap(), Ok(7));
+    for again in again {
+        assert_eq!(again.await.unwrap(), Ok(7));
+    }
+    stopping.await.unwrap();
+    assert_eq!(ask().await, Ok(7));
+    assert_eq!(
+        logs.map(|log| log.entries()),
+        [["waits 7".to_owned()], ["1".to_owned()]]
+    );
+    first.stop().await;
+    next.stop().await;
+}
+
+pub(crate) async fn a_repetition_is_handled_when_the_proxy_that_stops_has_failed(config: Config) {
+    let logs = [Log::default(), Log::default()];
+    let client = connect(&config).await;
+    let ask = || client.ask("shop", Wait { n: 7 }).idempotency_key("k");
+    let ([first, next], stopping, asked) = two_shops(&config, [&logs[0], &logs[1]], ask).await;
+    let again = tokio::spawn(ask());
+    sleep(VISIBILITY).await;
+    assert_eq!(logs[1].count(), 0);
+    let shop = first.system.actor::<Shop>("shop").unwrap();
+    shop.kill();
+    // Whichever comes first is handled, and the other hears its answer.
+    next.watch.let_pass(1);
+    assert_eq!(again.await.unwrap(), Ok(7));
+    assert_eq!(asked.await.unwrap(), Ok(7));
+    stopping.await.unwrap();
+    assert_eq!(logs.map(|log| log.entries()), [["waits 7"], ["waits 7"]]);
+    first.stop().await;
+    next.stop().await;
 }

@@ -96,6 +96,8 @@ for_each_bus! {
         an_actor_that_comes_late
         a_proxy_that_stops_gives_back_what_waits
         what_a_stopping_proxy_still_handles_is_left_to_it
+        a_repetition_waits_for_the_proxy_that_stops
+        a_repetition_is_handled_when_the_proxy_that_stops_has_failed
         too_many_messages_are_refused
     }
     dead_letters {

@@ -1,5 +1,6 @@
 //! Actor processes that end in the middle of it.
 
+use std::future::IntoFuture;
 use std::time::Duration;
 
 use conclib::{DeadLetters, ProxyClient};
@@ -113,4 +114,25 @@ async fn shop_sum(url: &str, client: &ProxyClient) -> Result<u32, conclib::AskEr
     process.signal("TERM").await;
     assert!(process.ended().await);
     sum
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_that_stops_is_not_overtaken_by_the_same_key() {
+    let (_bus, url, client) = stage().await;
+    let mut first = shop(&url, "300").await;
+    let ask = || client.ask("shop", Wait { n: 1 }).idempotency_key("k");
+    let asked = tokio::spawn(ask().into_future());
+    assert_eq!(first.line("shop").await, "waits 1");
+    first.signal("TERM").await;
+    let start = Instant::now();
+    let mut second = shop(&url, "300").await;
+    let again = tokio::spawn(ask().into_future());
+    assert_eq!(client.ask("shop", Order { n: 2 }).await, Ok(2));
+    assert_eq!(second.line("shop").await, "2");
+    // Nobody lets the first go on: it gives up after a while, and then the other may begin.
+    assert_eq!(second.line("shop").await, "waits 1");
+    assert!(start.elapsed() > Duration::from_secs(5));
+    timeout(BOUND, first.ended()).await.unwrap();
+    assert!(!asked.is_finished() && !again.is_finished());
+    second.kill().await;
 }

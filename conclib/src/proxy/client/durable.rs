@@ -15,8 +15,9 @@ use super::call::Sent;
 use super::{Outgoing, Shared};
 use crate::error::{AskError, Delivered};
 use crate::proxy::durable::MAX_KEY;
-use crate::proxy::durable::verdict::pause_after;
+use crate::proxy::durable::verdict::pause_after_failure;
 use crate::proxy::frame::Kind;
+use crate::proxy::in_flight::{InFlight, MAX_BYTES, MAX_REQUESTS};
 use crate::proxy::transport::TransportError;
 use crate::proxy::transport::durable::ToKeep;
 
@@ -25,6 +26,10 @@ const BATCH: usize = 128;
 
 /// … and this many bytes; a larger message goes alone.
 const BATCH_BYTES: usize = 256 * 1024;
+
+/// What nobody waits for any more is dropped when the messages come to so many times the bounds of
+/// the book: before, it goes when its turn comes.
+const SWEEP: usize = 2;
 
 /// The longest pause between two attempts.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -64,6 +69,8 @@ pub(super) struct Keeping {
 #[derive(Default)]
 struct State {
     queue: VecDeque<Item>,
+    /// What their frames come to.
+    bytes: usize,
     /// The task runs.
     is_driven: bool,
     /// The bus has more messages than it should.
@@ -94,12 +101,36 @@ impl Keeping {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    /// True if the task has to be started.
-    fn push(&self, item: Item) -> bool {
-        let mut state = self.lock();
-        state.queue.push_back(item);
-        !std::mem::replace(&mut state.is_driven, true)
+impl State {
+    fn push_back(&mut self, item: Item) {
+        self.bytes += item.message.frame.len();
+        self.queue.push_back(item);
+    }
+
+    fn push_front(&mut self, item: Item) {
+        self.bytes += item.message.frame.len();
+        self.queue.push_front(item);
+    }
+
+    fn pop_front(&mut self) -> Option<Item> {
+        let item = self.queue.pop_front()?;
+        self.bytes -= item.message.frame.len();
+        Some(item)
+    }
+
+    /// True if there must be many that nobody waits for any more: the book has bounds, and it
+    /// holds the others.
+    fn needs_sweeping(&self) -> bool {
+        self.queue.len() > SWEEP * MAX_REQUESTS || self.bytes > SWEEP * MAX_BYTES
+    }
+
+    /// Drops those that nobody waits for any more.
+    fn sweep(&mut self, book: &InFlight) {
+        self.queue.retain(|item| book.frame(item.id).is_some());
+        let sizes = self.queue.iter().map(|item| item.message.frame.len());
+        self.bytes = sizes.sum();
     }
 }
 
@@ -118,7 +149,8 @@ impl Shared {
         let id = frame.origin.id;
         let receiver = book.insert_durable(id, Bytes::new(), size, is_tell);
         drop(book);
-        let starts = self.keeping.push(Item {
+        let mut state = self.keeping.lock();
+        state.push_back(Item {
             id,
             message: ToKeep {
                 key,
@@ -127,6 +159,11 @@ impl Shared {
             deadline: request.deadline,
             is_doubtful: false,
         });
+        if state.needs_sweeping() {
+            state.sweep(&self.in_flight());
+        }
+        let starts = !std::mem::replace(&mut state.is_driven, true);
+        drop(state);
         if starts {
             drop(self.runtime.spawn(drive(self.clone())));
         }
@@ -145,14 +182,14 @@ impl Shared {
         let mut batch = Vec::new();
         let mut bytes = 0;
         while batch.len() < BATCH
-            && let Some(item) = state.queue.pop_front()
+            && let Some(item) = state.pop_front()
         {
             if book.frame(item.id).is_none() {
                 continue;
             }
             bytes += item.message.frame.len();
             if bytes > BATCH_BYTES && !batch.is_empty() {
-                state.queue.push_front(item);
+                state.push_front(item);
                 break;
             }
             batch.push(item);
@@ -204,7 +241,7 @@ impl Shared {
         self.end_durable(&ids, |place| late[place].error(error));
         let mut state = self.keeping.lock();
         for item in again.into_iter().rev() {
-            state.queue.push_front(item);
+            state.push_front(item);
         }
     }
 
@@ -231,7 +268,7 @@ impl Shared {
 async fn drive(shared: Arc<Shared>) {
     let mut failures = 0_u32;
     while let Some(batch) = shared.next_to_keep() {
-        let pause = pause_after(failures).min(PAUSE);
+        let pause = pause_after_failure(failures).min(PAUSE);
         if shared.keep_once(batch, pause).await.is_ok() {
             failures = 0;
             continue;
@@ -244,3 +281,6 @@ async fn drive(shared: Arc<Shared>) {
         }
     }
 }
+
+#[cfg(all(test, feature = "test"))]
+mod tests;

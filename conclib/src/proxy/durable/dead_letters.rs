@@ -11,11 +11,18 @@ use bytes::Bytes;
 use crate::envelope::Attributes;
 use crate::proxy::config::Config;
 use crate::proxy::frame::Received;
+use crate::proxy::mean_size::MeanSize;
 use crate::proxy::transport::durable::{Dead, DeadTransport, EntryId, open_dead};
 use crate::proxy::transport::{OpenError, TransportError};
 
 /// How many are listed unless said otherwise, and at most.
 const LIMITS: (u32, u32) = (100, 1000);
+
+/// About how many bytes of them are asked for at a time …
+const PAGE_BYTES: usize = 1024 * 1024;
+
+/// … and how large they are taken to be before any has come.
+const EXPECTED: usize = 64 * 1024;
 
 /// The dead letters of a node: durable messages that failed at every delivery, or that could not be
 /// handled at all.
@@ -176,10 +183,35 @@ impl IntoFuture for ListDeadLetters {
         Box::pin(async move {
             // Behind an id that is none, there is what there is behind the beginning.
             let after: EntryId = self.after.parse().unwrap_or_default();
-            let dead = self.transport.list(after, self.limit).await?;
-            Ok(dead.into_iter().map(DeadLetter::from).collect())
+            let limit = usize::try_from(self.limit).unwrap_or(usize::MAX);
+            Ok(list(&*self.transport, after, limit).await?)
         })
     }
+}
+
+/// Page by page, since a hundred large ones would keep the connection from everything else.
+async fn list(
+    transport: &dyn DeadTransport,
+    mut after: EntryId,
+    limit: usize,
+) -> Result<Vec<DeadLetter>, TransportError> {
+    let mut mean = MeanSize::expecting(EXPECTED);
+    let mut letters = Vec::new();
+    while letters.len() < limit {
+        let count = mean.frames(PAGE_BYTES, limit - letters.len());
+        let page = transport.list(after, u32::try_from(count).unwrap_or(u32::MAX));
+        let page = page.await?;
+        let is_last = page.len() < count;
+        for dead in page {
+            after = dead.id;
+            mean.learn(dead.frame.len());
+            letters.push(DeadLetter::from(dead));
+        }
+        if is_last {
+            break;
+        }
+    }
+    Ok(letters)
 }
 
 impl fmt::Debug for ListDeadLetters {
@@ -235,5 +267,65 @@ impl From<TransportError> for DeadLetterError {
             TransportError::NotDone(reason) => Self::Unavailable(reason),
             TransportError::Unknown(reason) => Self::Disconnected(reason),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    /// So many of one size, and how many were asked for at a time.
+    struct Many(u64, usize, Mutex<Vec<u32>>);
+
+    #[async_trait::async_trait]
+    impl DeadTransport for Many {
+        async fn list(&self, after: EntryId, count: u32) -> Result<Vec<Dead>, TransportError> {
+            self.2.lock().unwrap().push(count);
+            let numbers = (after.0 + 1..=self.0).take(count as usize);
+            let dead = numbers.map(|number| Dead {
+                id: EntryId(number, 0),
+                key: String::new(),
+                frame: vec![0; self.1].into(),
+                deliveries: 1,
+                reason: String::new(),
+            });
+            Ok(dead.collect())
+        }
+
+        async fn replay(&self, _: EntryId) -> Result<bool, TransportError> {
+            Ok(false)
+        }
+
+        async fn delete(&self, _: EntryId) -> Result<bool, TransportError> {
+            Ok(false)
+        }
+    }
+
+    async fn listed(many: &Many, limit: u32) -> Vec<u64> {
+        let letters = list(many, EntryId::default(), limit as usize).await;
+        let ids = letters.unwrap().into_iter().map(|letter| letter.id);
+        let ids = ids.map(|id| id.parse::<EntryId>().unwrap());
+        ids.map(|id| id.0).collect()
+    }
+
+    #[tokio::test]
+    async fn large_ones_are_asked_for_a_few_at_a_time() {
+        for (there, limit, expected) in [(100, 100, 100), (100, 60, 60), (60, 100, 60)] {
+            let large = Many(there, 256 * 1024, Mutex::default());
+            let expected: Vec<_> = (1..=expected).collect();
+            assert_eq!(listed(&large, limit).await, expected);
+            let asked = large.2.into_inner().unwrap();
+            assert!(
+                asked[0] <= 16 && asked[1..].iter().all(|count| *count <= 8),
+                "{asked:?}"
+            );
+        }
+        let small = Many(1000, 100, Mutex::default());
+        assert_eq!(listed(&small, 1000).await.len(), 1000);
+        let asked = small.2.into_inner().unwrap();
+        assert!(asked.len() < 10, "{asked:?}");
+        assert!(listed(&Many(0, 0, Mutex::default()), 9).await.is_empty());
     }
 }

@@ -12,7 +12,9 @@ use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::verdict::pause;
+use parking::Parked;
+
+use super::verdict::pause_between_offers;
 use crate::proxy::transport::durable::EntryId;
 use crate::responder::Origin;
 
@@ -25,15 +27,6 @@ const BYTES: usize = 16 * 1024 * 1024;
 /// A lane that has nothing in hand takes one message even if there is no room, until this many
 /// times as much is in hand: then more than a thousand actors are stuck.
 const PRESSED: usize = 4;
-
-/// How many parked messages are asked for at a time.
-const UNPARK: usize = 128;
-
-/// A lane in which more wait is left alone: each question to the bus is to bring many.
-const LOW: usize = 32;
-
-/// How many lanes are looked at for that.
-const LANES: usize = 64;
 
 /// Who waits for the answer to a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,27 +92,18 @@ impl Card {
     }
 }
 
-/// A message of which only the place is kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::proxy) struct Parked {
-    pub(in crate::proxy) id: EntryId,
-    /// How often it was delivered, as the bus has it.
-    pub(in crate::proxy) deliveries: u32,
-    bytes: usize,
-}
-
 /// Where a message comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::proxy) enum From {
+pub(in crate::proxy) enum Source {
     /// The stream: it goes behind those that wait.
     Stream,
     /// It was parked, and its turn has come.
     Parked,
 }
 
-/// Where a message went.
+/// How a message was taken in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::proxy) enum Place {
+pub(in crate::proxy) enum Admitted {
     /// Into the lane of its actor, under this number.
     Lane(u64),
     /// To the same message, which is in hand.
@@ -141,10 +125,13 @@ pub(in crate::proxy) struct Hand {
     lanes: HashMap<String, Lane>,
     /// Those in which something waits.
     waiting: BTreeSet<String>,
-    /// Those that have parked messages, the one whose turn it is first.
+    /// Those that have parked messages, or had some a moment ago, the one whose turn it is first.
     parking: VecDeque<String>,
     /// What is parked.
     parked: HashSet<EntryId>,
+    /// How often actors had what rests until it is due again, for all that is known here: the bus
+    /// may count more.
+    resting: HashMap<EntryId, u32>,
     /// What is not to be taken from this consumer: the cards, and what is about to be removed from
     /// the stream.
     held: HashSet<EntryId>,
@@ -161,6 +148,8 @@ struct Lane {
     /// When it is offered again; now, if that is over.
     again: Option<Instant>,
     parked: VecDeque<Parked>,
+    /// It has a turn when parked messages are asked for.
+    has_turn: bool,
 }
 
 /// How much is in hand.
@@ -180,13 +169,19 @@ impl Load {
 
 impl Lane {
     fn is_empty(&self) -> bool {
-        self.load.cards == 0 && self.parked.is_empty()
+        self.load.cards == 0 && self.parked.is_empty() && !self.has_turn
     }
 }
 
 impl Hand {
     /// Takes a message in.
-    pub(in crate::proxy) fn admit(&mut self, message: Taken, from: From, now: Instant) -> Place {
+    pub(in crate::proxy) fn admit(
+        &mut self,
+        message: Taken,
+        source: Source,
+        now: Instant,
+    ) -> Admitted {
+        self.resting.remove(&message.id);
         if let Some(card) = self
             .scopes
             .get(&message.scope)
@@ -198,7 +193,7 @@ impl Hand {
                 deliveries: message.deliveries,
                 asker: message.asker,
             });
-            return Place::Joined;
+            return Admitted::Joined;
         }
         let size = message.frame.len();
         let all = Load {
@@ -207,14 +202,10 @@ impl Hand {
         };
         let lane = self.lanes.entry(message.urn.clone()).or_default();
         let waits = lane.parked.is_empty() && has_room(lane.load, size, all);
-        if from == From::Stream && !waits {
-            let parked = Parked {
-                id: message.id,
-                deliveries: message.deliveries.saturating_sub(1),
-                bytes: size,
-            };
+        if source == Source::Stream && !waits {
+            let parked = Parked::of(&message);
             self.park(&message.urn, parked, VecDeque::push_back);
-            return Place::Parked;
+            return Admitted::Parked;
         }
         self.last += 1;
         lane.load.add(size);
@@ -229,79 +220,7 @@ impl Hand {
             joined: Vec::new(),
         };
         self.cards.insert(self.last, card);
-        Place::Lane(self.last)
-    }
-
-    fn park(&mut self, urn: &str, parked: Parked, put: impl FnOnce(&mut VecDeque<Parked>, Parked)) {
-        let lane = self.lanes.entry(urn.to_owned()).or_default();
-        if lane.parked.is_empty() {
-            self.parking.push_back(urn.to_owned());
-        }
-        put(&mut lane.parked, parked);
-        self.parked.insert(parked.id);
-    }
-
-    /// The parked messages for which there is room now. The bus is asked for them, and those that
-    /// are still there are admitted.
-    pub(in crate::proxy) fn unpark(&mut self) -> Vec<Parked> {
-        let mut wanted = Vec::new();
-        // What is asked for counts as if it were there.
-        let mut all = Load {
-            cards: self.cards.len(),
-            bytes: self.bytes,
-        };
-        for _ in 0..LANES.min(self.parking.len()) {
-            let Some(urn) = self.parking.pop_front() else {
-                break;
-            };
-            let Some(lane) = self.lanes.get_mut(&urn) else {
-                continue;
-            };
-            let mut own = lane.load;
-            let is_low = lane.waiting.len() <= LOW;
-            while is_low
-                && wanted.len() < UNPARK
-                && let Some(first) = lane.parked.front()
-                && has_room(own, first.bytes, all)
-            {
-                own.add(first.bytes);
-                all.add(first.bytes);
-                wanted.extend(lane.parked.pop_front());
-            }
-            if lane.parked.is_empty() {
-                self.drop_lane_if_empty(&urn);
-            } else {
-                self.parking.push_back(urn);
-            }
-        }
-        for parked in &wanted {
-            self.parked.remove(&parked.id);
-        }
-        wanted
-    }
-
-    /// Cards that are not with their actors go back to the front of what is parked: what was known
-    /// of them may not be so any more. The bus still counts this delivery.
-    pub(in crate::proxy) fn park_again(&mut self, tickets: &[u64]) {
-        for ticket in tickets.iter().rev() {
-            let Some(card) = self.settle(*ticket) else {
-                continue;
-            };
-            self.release(&card.ids());
-            let parked = Parked {
-                id: card.message.id,
-                deliveries: card.message.deliveries,
-                bytes: card.message.frame.len(),
-            };
-            self.park(&card.message.urn, parked, VecDeque::push_front);
-        }
-    }
-
-    /// The same for all of them.
-    pub(in crate::proxy) fn park_all_that_waits(&mut self) {
-        let lanes = self.waiting.iter().filter_map(|urn| self.lanes.get(urn));
-        let tickets: Vec<_> = lanes.flat_map(|lane| &lane.waiting).copied().collect();
-        self.park_again(&tickets);
+        Admitted::Lane(self.last)
     }
 
     /// The lanes whose first message is to be offered now.
@@ -340,7 +259,7 @@ impl Hand {
     /// The actor has not taken it.
     pub(in crate::proxy) fn refused(&mut self, urn: &str, now: Instant) {
         if let Some(lane) = self.lanes.get_mut(urn) {
-            lane.again = Some(now + pause(lane.attempt));
+            lane.again = Some(now + pause_between_offers(lane.attempt));
             lane.attempt = lane.attempt.saturating_add(1);
         }
     }
@@ -385,6 +304,7 @@ impl Hand {
 
     /// Holds a place that is about to be removed from the stream.
     pub(in crate::proxy) fn hold(&mut self, id: EntryId) {
+        self.resting.remove(&id);
         self.held.insert(id);
     }
 
@@ -393,6 +313,28 @@ impl Hand {
         for id in ids {
             self.held.remove(id);
         }
+    }
+
+    /// A message that actors had so often, and that is to be delivered again when it is due.
+    pub(in crate::proxy) fn rest(&mut self, id: EntryId, deliveries: u32) {
+        self.resting.insert(id, deliveries);
+    }
+
+    /// How often actors had a message that rests.
+    pub(in crate::proxy) fn rested(&self, id: EntryId) -> Option<u32> {
+        self.resting.get(&id).copied()
+    }
+
+    /// These do not rest any more: they were asked for.
+    pub(in crate::proxy) fn wake(&mut self, ids: &[EntryId]) {
+        for id in ids {
+            self.resting.remove(id);
+        }
+    }
+
+    /// Another may have had it meanwhile, whatever rests.
+    pub(in crate::proxy) fn forget_what_rests(&mut self) {
+        self.resting.clear();
     }
 
     /// True if it is held or parked.
@@ -406,41 +348,24 @@ impl Hand {
     }
 
     /// How many are parked.
+    #[cfg(test)]
     pub(in crate::proxy) fn parked(&self) -> usize {
         self.parked.len()
+    }
+
+    /// How many are held or parked.
+    pub(in crate::proxy) fn known(&self) -> usize {
+        self.held.len() + self.parked.len()
+    }
+
+    /// How many rest.
+    pub(in crate::proxy) fn resting(&self) -> usize {
+        self.resting.len()
     }
 
     /// True if no card is left.
     pub(in crate::proxy) fn is_empty(&self) -> bool {
         self.cards.is_empty()
-    }
-
-    /// Takes everything out that is not with its actor; how often it was delivered without that.
-    pub(in crate::proxy) fn give_back(&mut self) -> Vec<(EntryId, u32)> {
-        let lanes = self.waiting.iter().filter_map(|urn| self.lanes.get(urn));
-        let tickets: Vec<_> = lanes.flat_map(|lane| &lane.waiting).copied().collect();
-        let mut back = Vec::new();
-        for ticket in tickets {
-            let Some(card) = self.settle(ticket) else {
-                continue;
-            };
-            self.release(&card.ids());
-            let deliveries = card.deliveries().into_iter();
-            back.extend(deliveries.map(|(id, deliveries)| (id, deliveries.saturating_sub(1))));
-        }
-        for urn in std::mem::take(&mut self.parking) {
-            if let Some(lane) = self.lanes.get_mut(&urn) {
-                let parked = std::mem::take(&mut lane.parked);
-                back.extend(
-                    parked
-                        .into_iter()
-                        .map(|parked| (parked.id, parked.deliveries)),
-                );
-            }
-            self.drop_lane_if_empty(&urn);
-        }
-        self.parked.clear();
-        back
     }
 
     /// The messages with their actors, and how often they were delivered; they are forgotten.
@@ -458,5 +383,6 @@ fn has_room(lane: Load, size: usize, all: Load) -> bool {
     is_fair || is_first
 }
 
+mod parking;
 #[cfg(test)]
 mod tests;

@@ -34,18 +34,18 @@ pub(in crate::proxy) fn judge(error: &AskError, deliveries: u32, most: u32) -> V
     }
 }
 
-/// How long to wait before an actor that did not take a message is offered it for the
-/// `attempt`-th time again.
-pub(in crate::proxy) fn pause(attempt: u32) -> Duration {
+/// How long to wait before an actor is offered a message again that it has not taken this time, nor
+/// the `before` times before.
+pub(in crate::proxy) fn pause_between_offers(before: u32) -> Duration {
     let (shortest, longest) = PAUSES;
-    shortest.saturating_mul(1 << attempt.min(16)).min(longest)
+    shortest.saturating_mul(1 << before.min(16)).min(longest)
 }
 
-/// How long to wait after the bus has failed for the `failures`-th time in a row.
-pub(in crate::proxy) fn pause_after(failures: u32) -> Duration {
+/// How long to wait when the bus has failed, after it had failed `before` times in a row.
+pub(in crate::proxy) fn pause_after_failure(before: u32) -> Duration {
     let shortest = Duration::from_millis(25);
     let longest = Duration::from_secs(5);
-    shortest.saturating_mul(1 << failures.min(16)).min(longest)
+    shortest.saturating_mul(1 << before.min(16)).min(longest)
 }
 
 #[cfg(test)]
@@ -79,10 +79,10 @@ mod tests {
 
     #[test]
     fn pauses_grow_and_end() {
-        assert_eq!(pause(0), PAUSES.0);
-        assert_eq!(pause(3), 8 * PAUSES.0);
-        assert_eq!(pause(u32::MAX), PAUSES.1);
-        assert_eq!(pause_after(0), Duration::from_millis(25));
-        assert_eq!(pause_after(u32::MAX), Duration::from_secs(5));
+        assert_eq!(pause_between_offers(0), PAUSES.0);
+        assert_eq!(pause_between_offers(3), 8 * PAUSES.0);
+        assert_eq!(pause_between_offers(u32::MAX), PAUSES.1);
+        assert_eq!(pause_after_failure(0), Duration::from_millis(25));
+        assert_eq!(pause_after_failure(u32::MAX), Duration::from_secs(5));
     }
 }

@@ -13,34 +13,46 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, info, warn};
 
+use super::fence::Fence;
 use super::{FINISH, Shared, outlet};
-use crate::actor::cell::Undelivered;
-use crate::envelope::RequestEnvelope;
 use crate::error::AskError;
 use crate::proxy::config::Config;
-use crate::proxy::durable::hand::{Card, From, Hand};
-use crate::proxy::durable::verdict::{Verdict, judge, pause_after};
-use crate::proxy::frame::Received;
+use crate::proxy::durable::elsewhere::Elsewhere;
+use crate::proxy::durable::hand::{Card, Hand, Source};
+use crate::proxy::durable::retry::Retry;
+use crate::proxy::durable::verdict::{Verdict, judge, pause_after_failure};
+use crate::proxy::mean_size::MeanSize;
 use crate::proxy::noise::Noise;
 use crate::proxy::transport::TransportError;
 use crate::proxy::transport::durable::{ConsumeTransport, EntryId, Kept};
-use crate::registry::Registry;
-use crate::responder::{Origin, Outcome, Responder, ResponseSink};
-use crate::urn::Urn;
+use crate::responder::{Origin, Outcome, ResponseSink};
 
 use ending::Endings;
 
+mod elsewhere;
 mod ending;
+mod leaving;
+mod offering;
 mod taking;
 
 /// How long a read waits for a message.
 const BLOCK: Duration = Duration::from_secs(2);
 
 /// How many messages a read takes.
-const READ: u32 = 128;
+const READ: usize = 128;
+
+/// About how many bytes of messages or answers travel at a time: the lease is renewed on the same
+/// connection, and must not wait long.
+const BYTES: usize = 1024 * 1024;
+
+/// How large messages are taken to be before any has come: none of the first batches is to be huge.
+const EXPECTED: usize = 64 * 1024;
 
 /// How many messages are asked about, or touched, at a time.
 const PAGE: usize = 512;
+
+/// More than there is ever in hand without repetitions.
+const IN_HAND: u64 = 1024;
 
 /// For messages that anybody may take over at once.
 const LONG_AGO: Duration = Duration::from_secs(24 * 60 * 60);
@@ -52,8 +64,8 @@ struct Bounds {
     max_deliveries: u32,
     keep_replies: Duration,
     max_frame: usize,
-    /// How many messages may be parked.
-    max_parked: usize,
+    /// How many messages may be kept in mind: all that a stream is to hold, and what is in hand.
+    max_known: usize,
 }
 
 impl Bounds {
@@ -63,7 +75,8 @@ impl Bounds {
             max_deliveries: config.max_deliveries,
             keep_replies: config.keep_replies,
             max_frame: config.max_frame,
-            max_parked: usize::try_from(config.max_kept).unwrap_or(usize::MAX),
+            max_known: usize::try_from(config.max_kept.saturating_add(IN_HAND))
+                .unwrap_or(usize::MAX),
         }
     }
 
@@ -79,7 +92,10 @@ struct Consumer {
     shared: Arc<Shared>,
     transport: Arc<dyn ConsumeTransport>,
     bounds: Bounds,
+    /// That of the reign in which it serves; none before it knows what others still have.
+    fence: Option<Arc<Fence>>,
     hand: Hand,
+    elsewhere: Elsewhere,
     /// Where actors' answers go, under the numbers of their cards …
     desk: Arc<Desk>,
     /// … and come from.
@@ -88,9 +104,14 @@ struct Consumer {
     endings: Endings,
     /// The read under way.
     reading: Option<Reading>,
-    /// When to read again after the bus has failed, and how often it has.
-    read_again: Option<Instant>,
-    failures: u32,
+    /// When to read again after the bus has failed.
+    rereading: Retry,
+    /// When to ask for parked messages again after that.
+    unparking: Retry,
+    /// How large messages are.
+    mean: MeanSize,
+    /// How many messages are taken over at a time, at most: fewer after that has failed.
+    claim: usize,
     /// When to touch and look for what is due.
     beat: Instant,
     /// Where to look next for what is due.
@@ -141,7 +162,7 @@ async fn open(shared: &Shared) -> Option<Arc<dyn ConsumeTransport>> {
             if failures == 0 {
                 warn!(node = %shared.node, %why, "no durable messages can be taken yet");
             }
-            sleep(pause_after(failures)).await;
+            sleep(pause_after_failure(failures)).await;
             failures += 1;
         }
         None
@@ -160,13 +181,17 @@ impl Consumer {
             bounds: Bounds::new(&shared.config),
             shared,
             transport,
+            fence: None,
             hand: Hand::default(),
+            elsewhere: Elsewhere::default(),
             desk: Arc::new(Desk(desk)),
             answers,
             endings: Endings::default(),
             reading: None,
-            read_again: None,
-            failures: 0,
+            rereading: Retry::default(),
+            unparking: Retry::default(),
+            mean: MeanSize::expecting(EXPECTED),
+            claim: PAGE,
             beat: Instant::now(),
             cursor: EntryId::default(),
             has_more_due: false,
@@ -178,12 +203,12 @@ impl Consumer {
     async fn serve(&mut self) {
         let stop = self.shared.stop.clone();
         while !stop.is_cancelled() {
-            if !self.shared.is_reigning() {
+            if !self.is_serving() {
                 // Another may serve meanwhile. What is with actors goes on; the rest is asked for
                 // again.
                 self.hand.park_all_that_waits();
-                let opened = stop.run_until_cancelled(self.shared.reigns()).await;
-                if opened != Some(true) {
+                let begun = stop.run_until_cancelled(self.begin_to_serve()).await;
+                if begun != Some(true) {
                     return;
                 }
             }
@@ -198,12 +223,15 @@ impl Consumer {
         if now >= self.beat {
             self.beat = now + self.bounds.beat();
             self.touch().await;
+            let theirs = self.elsewhere.all();
+            self.forget_what_others_have_not(&theirs).await;
             self.take_due().await;
         } else if self.has_more_due {
             self.take_due().await;
         }
         self.end().await;
         if !self.endings.is_full() {
+            self.look_whether_others_are_done().await;
             self.unpark().await;
             self.offer();
         }
@@ -213,14 +241,7 @@ impl Consumer {
     /// Until there is something to do again.
     async fn wait(&mut self) {
         let now = Instant::now();
-        let next = [
-            Some(self.beat),
-            self.hand.next_due(now),
-            self.endings.next_attempt(),
-            self.read_again,
-            self.has_more_due.then_some(now),
-        ];
-        let next = next.into_iter().flatten().min().unwrap_or(self.beat);
+        let next = self.wakes_at(now);
         let reading = async {
             match &mut self.reading {
                 Some(reading) => reading.await,
@@ -241,59 +262,57 @@ impl Consumer {
         }
     }
 
+    /// When there is something to do, whatever happens.
+    fn wakes_at(&self, now: Instant) -> Instant {
+        // What has to wait until there is room for endings must not wake it before.
+        let next_due = self.hand.next_due(now).filter(|_| !self.endings.is_full());
+        let next = [
+            Some(self.beat),
+            next_due,
+            self.endings.next_attempt(),
+            self.rereading.next(),
+            self.unparking.next().filter(|_| !self.endings.is_full()),
+            self.elsewhere.next().filter(|_| !self.endings.is_full()),
+            self.has_more_due.then_some(now),
+        ];
+        next.into_iter().flatten().min().unwrap_or(self.beat)
+    }
+
+    /// False while there is no room for more.
+    fn may_take(&self) -> bool {
+        self.hand.known() < self.bounds.max_known && !self.endings.is_full()
+    }
+
     fn begin_to_read(&mut self, now: Instant) {
-        let may_read = self.hand.parked() < self.bounds.max_parked && !self.endings.is_full();
-        if self.read_again.is_some_and(|again| again <= now) {
-            self.read_again = None;
-        }
-        if self.reading.is_none() && may_read && self.read_again.is_none() {
+        // What rests is taken again in any case, and counts only here.
+        let is_room = self.hand.known() + self.hand.resting() < self.bounds.max_known;
+        let may_read = self.rereading.begins(now) && self.may_take() && is_room;
+        if self.reading.is_none() && may_read {
             let transport = self.transport.clone();
-            self.reading = Some(Box::pin(async move { transport.read(READ, BLOCK).await }));
+            let count = u32::try_from(self.mean.frames(BYTES, READ)).unwrap_or(1);
+            self.reading = Some(Box::pin(async move { transport.read(count, BLOCK).await }));
         }
     }
 
     async fn have_read(&mut self, read: Result<Vec<Kept>, TransportError>) {
         let why = match read {
             Ok(messages) => {
-                if std::mem::take(&mut self.failures) > 0 {
+                if self.rereading.has_succeeded() {
                     info!(node = %self.shared.node, "durable messages are taken again");
                 }
                 let messages = messages.into_iter().map(|message| (message, 1));
-                return self.admit(messages.collect(), From::Stream).await;
+                let _ = self.admit(messages.collect(), Source::Stream).await;
+                return;
             }
             Err(why) => why,
         };
-        if self.failures == 0 {
+        if !self.rereading.is_failing() {
             warn!(node = %self.shared.node, %why, "durable messages cannot be taken");
         }
-        self.read_again = Some(Instant::now() + pause_after(self.failures));
-        self.failures = self.failures.saturating_add(1);
+        self.rereading.has_failed(Instant::now());
         // A bus that has lost its data has lost the group as well.
         if let Err(why) = self.transport.prepare().await {
             debug!(%why, "the stream cannot be made");
-        }
-    }
-
-    /// Offers actors what waits for them.
-    fn offer(&mut self) {
-        let now = Instant::now();
-        for urn in self.hand.due(now) {
-            while self.shared.is_reigning()
-                && let Some((ticket, card)) = self.hand.first(&urn)
-            {
-                match deliver(&self.shared.registry, &self.desk, ticket, card) {
-                    Ok(()) => self.hand.delivered(&urn),
-                    // It may be about to start, but not for ever.
-                    Err(Refused::Missing) if card.since + self.bounds.visibility <= now => {
-                        let urn = Urn::unchecked(&urn);
-                        self.answered(ticket, Err(AskError::ActorNotFound { urn }));
-                    }
-                    Err(_) => {
-                        self.hand.refused(&urn, now);
-                        break;
-                    }
-                }
-            }
         }
     }
 
@@ -319,7 +338,10 @@ impl Consumer {
                 debug!(urn = card.message.urn, %error, "a durable message will be tried again");
                 self.hand.release(&card.ids());
                 if self.is_leaving {
-                    self.endings.given_back(card.deliveries());
+                    return self.endings.given_back(card.deliveries());
+                }
+                for (id, deliveries) in card.deliveries() {
+                    self.hand.rest(id, deliveries);
                 }
             }
         }
@@ -332,86 +354,7 @@ impl Consumer {
         }
         self.end_all().await;
     }
-
-    /// Gives back what no actor has, and waits for the rest; not for ever, if nobody waits for that.
-    async fn leave(&mut self) {
-        self.is_leaving = true;
-        self.transport.stop_reading().await; // one may be blocked
-        let back = self.hand.give_back();
-        self.lay_aside(back, LONG_AGO).await;
-        if self.reading.take().is_some() {
-            self.give_back_what_was_not_heard_of().await;
-        }
-        let abandoned = self.shared.abandoned.clone();
-        let patience = async move {
-            abandoned.cancelled().await;
-            // Others have to come to their end as well.
-            sleep(FINISH.mul_f64(0.9)).await;
-        };
-        tokio::pin!(patience);
-        loop {
-            self.end().await;
-            if self.hand.is_empty() && self.endings.is_empty() {
-                return;
-            }
-            if Instant::now() >= self.beat {
-                self.beat = Instant::now() + self.bounds.beat();
-                self.touch().await;
-            }
-            let next = self.endings.next_attempt().unwrap_or(self.beat);
-            tokio::select! {
-                biased;
-                () = &mut patience => break,
-                Some((ticket, outcome)) = self.answers.recv() => self.answered(ticket, outcome),
-                () = sleep_until(next.min(self.beat)) => {}
-            }
-        }
-        let rest = self.hand.abandon();
-        warn!(
-            count = rest.len(),
-            "durable messages were not handled in time; others take them over"
-        );
-        self.lay_aside(rest, LONG_AGO).await;
-    }
 }
 
-/// Why an actor has not taken a message.
-enum Refused {
-    Full,
-    Missing,
-}
-
-/// Puts a message into its actor's mailbox.
-fn deliver(registry: &Registry, desk: &Arc<Desk>, ticket: u64, card: &Card) -> Result<(), Refused> {
-    let message = &card.message;
-    let actor = registry.get(&message.urn);
-    let actor = actor.filter(|actor| !actor.is_private());
-    let actor = actor.ok_or(Refused::Missing)?;
-    let Ok(request) = Received::decode(&message.frame) else {
-        return Err(Refused::Full); // it was read when it was taken
-    };
-    let origin = Origin {
-        id: ticket,
-        ..Origin::default()
-    };
-    let envelope = RequestEnvelope {
-        urn: actor.urn().clone(),
-        message: request.message.to_owned(),
-        contents: request.contents,
-        attributes: request.attributes,
-        deadline: None,
-        responder: Arc::new(Responder::new(desk.clone(), origin, true, None)),
-        held: None,
-    };
-    match actor.deliver(Box::new(envelope)) {
-        Ok(()) => Ok(()),
-        Err(Undelivered::Full(envelope)) => {
-            envelope.responder.forget();
-            Err(Refused::Full)
-        }
-        Err(Undelivered::Stopped(envelope)) => {
-            envelope.responder.forget();
-            Err(Refused::Missing)
-        }
-    }
-}
+#[cfg(test)]
+mod tests;

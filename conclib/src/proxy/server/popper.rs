@@ -20,6 +20,7 @@ use crate::envelope::RequestEnvelope;
 use crate::error::{AskError, Delivered};
 use crate::proxy::frame::{self, Kind, Received, Request};
 use crate::proxy::in_order::InOrder;
+use crate::proxy::mean_size::MeanSize;
 use crate::proxy::noise::Noise;
 use crate::proxy::transport::{Epoch, Popped, TransportError};
 use crate::responder::{HeldBytes, Responder};
@@ -81,7 +82,7 @@ impl Popper {
             repeats: Repeats::default(),
             pace: Pace::default(),
             noise: Noise::default(),
-            mean: MeanSize::default(),
+            mean: MeanSize::expecting(POP_BYTES / POP_FRAMES),
         }
     }
 
@@ -210,7 +211,8 @@ impl Popper {
         block: Duration,
     ) {
         while pops.len() < most {
-            let count = self.mean.frames();
+            let count = self.mean.frames(POP_BYTES, POP_FRAMES);
+            let count = u32::try_from(count).unwrap_or(1);
             pops.begin(shared.transport.pop(self.epoch, count, block))
                 .await;
         }
@@ -336,44 +338,5 @@ impl Outlet {
             self.expect();
         }
         Responder::new(self, origin, wanted, Some(deadline))
-    }
-}
-
-/// The mean size of the frames that came, the newer ones weighing more.
-struct MeanSize(usize);
-
-impl Default for MeanSize {
-    /// Before anything has come, frames are taken for small ones.
-    fn default() -> Self {
-        Self(POP_BYTES / POP_FRAMES)
-    }
-}
-
-impl MeanSize {
-    fn learn(&mut self, size: usize) {
-        self.0 = (self.0 * 15 + size) / 16;
-    }
-
-    /// How many frames make a pop.
-    fn frames(&self) -> u32 {
-        let frames = (POP_BYTES / self.0.max(1)).clamp(1, POP_FRAMES);
-        u32::try_from(frames).unwrap_or(1)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn small_frames_are_popped_by_number_and_large_ones_by_bytes() {
-        let mut mean = MeanSize::default();
-        assert_eq!(mean.frames(), 512);
-        (0..200).for_each(|_| mean.learn(16 * 1024));
-        assert!((16..=17).contains(&mean.frames()));
-        (0..200).for_each(|_| mean.learn(4 * 1024 * 1024));
-        assert_eq!(mean.frames(), 1);
-        (0..2000).for_each(|_| mean.learn(0));
-        assert_eq!(mean.frames(), 512);
     }
 }

@@ -131,6 +131,8 @@ for_each_bus! {
         messages_wait_for_a_consumer_in_their_order
         a_read_waits_for_the_first
         what_a_consumer_does_not_end_is_due
+        what_others_have_is_seen_and_left_to_them
+        what_is_taken_counts_as_told
         what_is_laid_aside_counts_as_told
         what_is_finished_is_gone_and_remembered
         the_dead_are_listed_replayed_and_deleted

@@ -56,12 +56,20 @@ pub(crate) struct Kept {
     pub(crate) frame: Bytes,
 }
 
-/// A message that was given to a consumer which has shown no sign of life for it.
+/// A message that was given to a consumer and is not over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Due {
+pub(crate) struct Pending {
     pub(crate) id: EntryId,
     /// How often it was given to one so far.
     pub(crate) deliveries: u32,
+}
+
+/// What other consumers have, as far as it was looked through.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Others {
+    pub(crate) pending: Vec<Pending>,
+    /// Behind which message to go on; none if that was all.
+    pub(crate) next: Option<EntryId>,
 }
 
 /// A message that is over.
@@ -119,14 +127,38 @@ pub(crate) trait ConsumeTransport: Send + Sync {
         after: EntryId,
         idle: Duration,
         count: u32,
-    ) -> Result<Vec<Due>, TransportError>;
+    ) -> Result<Vec<Pending>, TransportError>;
 
     /// Up to `count` messages behind `after` that are this consumer's own.
-    async fn own(&self, after: EntryId, count: u32) -> Result<Vec<Due>, TransportError>;
+    async fn own(&self, after: EntryId, count: u32) -> Result<Vec<Pending>, TransportError>;
 
-    /// Takes those of them over that have been without a sign of life for `idle`; each counts as
-    /// delivered once more. What is over is not among them.
-    async fn take(&self, ids: &[EntryId], idle: Duration) -> Result<Vec<Kept>, TransportError>;
+    /// Looks through up to `count` given messages behind `after` for those that are other consumers',
+    /// with a sign of life within `alive`.
+    async fn others(
+        &self,
+        after: EntryId,
+        alive: Duration,
+        count: u32,
+    ) -> Result<Others, TransportError>;
+
+    /// Those of them that are still other consumers', with a sign of life within `alive`.
+    async fn still_others(
+        &self,
+        ids: &[EntryId],
+        alive: Duration,
+    ) -> Result<Vec<EntryId>, TransportError>;
+
+    /// Reads messages, whoever has them, and leaves them there. What is over is not among them.
+    async fn look(&self, ids: &[EntryId]) -> Result<Vec<Kept>, TransportError>;
+
+    /// Takes those of them over that have been without a sign of life for `idle`; from then on each
+    /// counts as delivered so often. What is over is not among them.
+    async fn take(
+        &self,
+        ids: &[EntryId],
+        deliveries: u32,
+        idle: Duration,
+    ) -> Result<Vec<Kept>, TransportError>;
 
     /// Gives a sign of life for messages that are in hand.
     async fn touch(&self, ids: &[EntryId]) -> Result<(), TransportError>;

@@ -17,9 +17,7 @@ use tokio::sync::{Mutex, mpsc};
 use tokio::time::{Instant, sleep_until};
 use tracing::debug;
 
-use super::durable::{
-    ConsumeTransport, Dead, DeadTransport, Due, EntryId, Finished, KeepTransport, Kept, ToKeep,
-};
+use super::durable::{ConsumeTransport, DeadTransport, KeepTransport, ToKeep};
 use super::{
     Acquired, BusTime, ClientTransport, Enqueued, Epoch, Lease, Popped, ReplySink, ServerTransport,
     TransportError,
@@ -28,6 +26,10 @@ use crate::proxy::faults::{Direction, Faults};
 use crate::proxy::frame::{Answer, Kind, Received, decode_reply, encode_reply};
 use crate::responder::ClientId;
 use crate::system::spawn_task;
+
+use durable::Consumer;
+
+mod durable;
 
 /// The actor system's end.
 pub(super) struct Server {
@@ -132,87 +134,6 @@ impl ServerTransport for Server {
 
     async fn close(&self) {
         self.inner.close().await;
-    }
-}
-
-/// The actor system's end of the stream of durable messages, which a cut bus does not reach.
-/// Nothing else goes wrong on it: what is lost or doubled on the way is stored again, or is known
-/// by its key.
-struct Consumer {
-    inner: Arc<dyn ConsumeTransport>,
-    faults: Faults,
-}
-
-#[async_trait]
-impl ConsumeTransport for Consumer {
-    async fn prepare(&self) -> Result<(), TransportError> {
-        check(&self.faults)?;
-        self.inner.prepare().await
-    }
-
-    async fn read(&self, count: u32, block: Duration) -> Result<Vec<Kept>, TransportError> {
-        check(&self.faults)?;
-        let read = self.inner.read(count, block).await;
-        check(&self.faults)?;
-        read
-    }
-
-    async fn due(
-        &self,
-        after: EntryId,
-        idle: Duration,
-        count: u32,
-    ) -> Result<Vec<Due>, TransportError> {
-        check(&self.faults)?;
-        self.inner.due(after, idle, count).await
-    }
-
-    async fn own(&self, after: EntryId, count: u32) -> Result<Vec<Due>, TransportError> {
-        check(&self.faults)?;
-        self.inner.own(after, count).await
-    }
-
-    async fn take(&self, ids: &[EntryId], idle: Duration) -> Result<Vec<Kept>, TransportError> {
-        check(&self.faults)?;
-        self.inner.take(ids, idle).await
-    }
-
-    async fn touch(&self, ids: &[EntryId]) -> Result<(), TransportError> {
-        check(&self.faults)?;
-        self.inner.touch(ids).await
-    }
-
-    async fn lay_aside(
-        &self,
-        ids: &[EntryId],
-        deliveries: u32,
-        idle: Duration,
-    ) -> Result<(), TransportError> {
-        check(&self.faults)?;
-        self.inner.lay_aside(ids, deliveries, idle).await
-    }
-
-    async fn records(&self, names: Vec<String>) -> Result<Vec<Option<Bytes>>, TransportError> {
-        check(&self.faults)?;
-        self.inner.records(names).await
-    }
-
-    async fn finish(
-        &self,
-        finished: Vec<Finished>,
-        keep: Duration,
-    ) -> Result<usize, TransportError> {
-        check(&self.faults)?;
-        self.inner.finish(finished, keep).await
-    }
-
-    async fn bury(&self, dead: Dead) -> Result<u64, TransportError> {
-        check(&self.faults)?;
-        self.inner.bury(dead).await
-    }
-
-    async fn stop_reading(&self) {
-        self.inner.stop_reading().await;
     }
 }
 

@@ -14,9 +14,9 @@ fn message(number: u64, urn: &str) -> Taken {
     }
 }
 
-fn ticket(place: Place) -> u64 {
-    match place {
-        Place::Lane(ticket) => ticket,
+fn ticket(admitted: Admitted) -> u64 {
+    match admitted {
+        Admitted::Lane(ticket) => ticket,
         other => panic!("{other:?}"),
     }
 }
@@ -24,12 +24,18 @@ fn ticket(place: Place) -> u64 {
 /// Admits from the stream until something is parked; how many were not.
 fn fill(hand: &mut Hand, urn: &str, first: u64, now: Instant) -> usize {
     (first..first + 1000)
-        .position(|number| hand.admit(message(number, urn), From::Stream, now) == Place::Parked)
+        .position(|number| {
+            hand.admit(message(number, urn), Source::Stream, now) == Admitted::Parked
+        })
         .unwrap()
 }
 
 fn wanted(hand: &mut Hand) -> Vec<u64> {
-    hand.unpark().iter().map(|parked| parked.id.0).collect()
+    let wanted = hand.wanted();
+    for one in &wanted {
+        hand.unparked(one);
+    }
+    wanted.iter().map(|one| one.id.0).collect()
 }
 
 #[test]
@@ -40,12 +46,12 @@ fn slow_actors_leave_room_for_others() {
     // However many are stuck, the next has its message in hand.
     for number in 0..2 * MESSAGES as u64 {
         let urn = format!("c{number}");
-        let place = hand.admit(message(10_000 + number, &urn), From::Stream, now);
-        assert!(matches!(place, Place::Lane(_)));
+        let place = hand.admit(message(10_000 + number, &urn), Source::Stream, now);
+        assert!(matches!(place, Admitted::Lane(_)));
     }
     for number in 0.. {
         let urn = format!("d{number}");
-        if hand.admit(message(20_000 + number, &urn), From::Stream, now) == Place::Parked {
+        if hand.admit(message(20_000 + number, &urn), Source::Stream, now) == Admitted::Parked {
             break;
         }
     }
@@ -60,7 +66,7 @@ fn large_messages_count_by_their_bytes() {
         ..message(number, urn)
     };
     let in_hand = (0..100)
-        .position(|number| hand.admit(large(number, "a"), From::Stream, now) == Place::Parked);
+        .position(|number| hand.admit(large(number, "a"), Source::Stream, now) == Admitted::Parked);
     assert_eq!(in_hand, Some(4));
     assert_eq!(fill(&mut hand, "b", 1000, now), (MESSAGES - 4) / 2);
 }
@@ -70,10 +76,10 @@ fn a_lane_keeps_its_order_through_parking() {
     let (mut hand, now) = (Hand::default(), Instant::now());
     let count = fill(&mut hand, "a", 0, now) as u64;
     // There would be room for a smaller one, but it has to wait for its turn.
-    hand.admit(message(count + 1, "a"), From::Stream, now);
+    hand.admit(message(count + 1, "a"), Source::Stream, now);
     assert_eq!(hand.parked(), 2);
     assert!(hand.knows(EntryId(count, 0)));
-    assert!(hand.unpark().is_empty());
+    assert!(hand.wanted().is_empty());
     for number in 0..count {
         let (ticket, card) = hand.first("a").unwrap();
         assert_eq!(card.message.id, EntryId(number, 0));
@@ -84,10 +90,10 @@ fn a_lane_keeps_its_order_through_parking() {
         assert!(!hand.knows(card.message.id));
     }
     assert_eq!(wanted(&mut hand), [count, count + 1]);
-    hand.admit(message(count, "a"), From::Parked, now);
-    hand.admit(message(count + 1, "a"), From::Parked, now);
+    hand.admit(message(count, "a"), Source::Parked, now);
+    hand.admit(message(count + 1, "a"), Source::Parked, now);
     assert_eq!(hand.first("a").unwrap().1.message.id, EntryId(count, 0));
-    assert!(hand.unpark().is_empty());
+    assert!(hand.wanted().is_empty());
 }
 
 #[test]
@@ -99,6 +105,7 @@ fn a_message_without_a_parked_copy_leaves_no_lane_behind() {
     }
     // The bus does not have it any more.
     assert_eq!(wanted(&mut hand), [count]);
+    assert!(hand.wanted().is_empty());
     assert!(hand.lanes.is_empty() && hand.parking.is_empty() && hand.waiting.is_empty());
     assert!(hand.is_empty() && hand.parked() == 0 && hand.bytes == 0);
 }
@@ -135,8 +142,8 @@ fn the_same_message_is_in_hand_once() {
         asker: asker(2),
         ..first.clone()
     };
-    let number = ticket(hand.admit(first.clone(), From::Stream, now));
-    assert_eq!(hand.admit(again, From::Stream, now), Place::Joined);
+    let number = ticket(hand.admit(first.clone(), Source::Stream, now));
+    assert_eq!(hand.admit(again, Source::Stream, now), Admitted::Joined);
     assert!(hand.knows(EntryId(2, 0)));
     let card = hand.settle(number).unwrap();
     assert_eq!(card.ids(), [EntryId(1, 0), EntryId(2, 0)]);
@@ -144,16 +151,16 @@ fn the_same_message_is_in_hand_once() {
     assert_eq!(askers.collect::<Vec<_>>(), [1, 2]);
     // It is over: the next is a new one.
     assert!(matches!(
-        hand.admit(first, From::Stream, now),
-        Place::Lane(_)
+        hand.admit(first, Source::Stream, now),
+        Admitted::Lane(_)
     ));
 }
 
 #[test]
 fn an_actor_that_takes_nothing_is_offered_it_more_and_more_rarely() {
     let (mut hand, now) = (Hand::default(), Instant::now());
-    hand.admit(message(1, "a"), From::Stream, now);
-    hand.admit(message(2, "a"), From::Stream, now);
+    hand.admit(message(1, "a"), Source::Stream, now);
+    hand.admit(message(2, "a"), Source::Stream, now);
     assert_eq!(hand.due(now), ["a"]);
     hand.refused("a", now);
     let first = hand.next_due(now).unwrap();
@@ -171,8 +178,8 @@ fn an_actor_that_takes_nothing_is_offered_it_more_and_more_rarely() {
 #[test]
 fn an_actor_that_has_handled_one_is_offered_the_next_at_once() {
     let (mut hand, now) = (Hand::default(), Instant::now());
-    let first = ticket(hand.admit(message(1, "a"), From::Stream, now));
-    hand.admit(message(2, "a"), From::Stream, now);
+    let first = ticket(hand.admit(message(1, "a"), Source::Stream, now));
+    hand.admit(message(2, "a"), Source::Stream, now);
     hand.delivered("a");
     hand.refused("a", now);
     assert!(hand.due(now).is_empty());
@@ -207,4 +214,66 @@ fn what_waits_is_parked_in_front() {
     assert_eq!(hand.parked() as u64, count);
     let asked_for = wanted(&mut hand);
     assert_eq!(asked_for, (1..count).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_cannot_be_asked_for_stays_in_front() {
+    let (mut hand, now) = (Hand::default(), Instant::now());
+    let count = fill(&mut hand, "a", 0, now) as u64;
+    for number in count + 1..count + 4 {
+        hand.admit(message(number, "a"), Source::Stream, now);
+    }
+    (1..=count).for_each(|ticket| drop(hand.settle(ticket)));
+    let asked = |hand: &mut Hand| hand.wanted();
+    let first = asked(&mut hand);
+    assert_eq!(first.len(), 4);
+    // Nothing has come of it: what comes now lies behind.
+    let later = message(count + 4, "a");
+    assert_eq!(hand.admit(later, Source::Stream, now), Admitted::Parked);
+    assert_eq!(asked(&mut hand)[..4], first);
+    // The bus has given two of them out.
+    for one in &first[..2] {
+        hand.unparked(one);
+        hand.admit(message(one.id.0, "a"), Source::Parked, now);
+    }
+    let rest: Vec<_> = asked(&mut hand).iter().map(|one| one.id.0).collect();
+    assert_eq!(rest, [count + 2, count + 3, count + 4]);
+    assert_eq!(hand.parked(), 3);
+}
+
+#[test]
+fn what_no_actor_was_offered_was_not_delivered() {
+    let (mut hand, now) = (Hand::default(), Instant::now());
+    hand.admit(message(1, "a"), Source::Stream, now);
+    for _ in 0..5 {
+        hand.park_all_that_waits();
+        let one = hand.wanted().remove(0);
+        assert_eq!(one.deliveries, 0);
+        hand.unparked(&one);
+        let again = Taken {
+            deliveries: one.deliveries + 1,
+            ..message(1, "a")
+        };
+        hand.admit(again, Source::Parked, now);
+    }
+    assert_eq!(hand.give_back(), [(EntryId(1, 0), 0)]);
+}
+
+#[test]
+fn what_rests_is_known_by_its_number_until_it_is_taken() {
+    let (mut hand, now) = (Hand::default(), Instant::now());
+    let number = ticket(hand.admit(message(1, "a"), Source::Stream, now));
+    let again = Taken {
+        id: EntryId(2, 0),
+        ..message(1, "a")
+    };
+    hand.admit(again, Source::Stream, now);
+    // The repetition is not parked with the first.
+    hand.park_again(&[number]);
+    assert!(!hand.knows(EntryId(2, 0)));
+    assert_eq!(hand.rested(EntryId(2, 0)), Some(0));
+    assert_eq!((hand.known(), hand.resting()), (1, 1));
+    let again = message(2, "a");
+    hand.admit(again, Source::Stream, now);
+    assert_eq!(hand.rested(EntryId(2, 0)), None);
 }

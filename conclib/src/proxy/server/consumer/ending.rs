@@ -1,17 +1,18 @@
 //! How messages leave the hand: their answers are remembered, or they are buried; then they are
 //! removed from the stream, and then whoever waits for the answer hears it.
 
+use std::iter::repeat;
 use std::mem;
 
 use bytes::Bytes;
 use tokio::time::Instant;
 use tracing::{error, warn};
 
-use super::{Consumer, LONG_AGO};
+use super::{BYTES, Consumer, LONG_AGO, PAGE};
 use crate::error::AskError;
 use crate::proxy::durable::hand::{Asker, Card};
 use crate::proxy::durable::record;
-use crate::proxy::durable::verdict::pause_after;
+use crate::proxy::durable::retry::Retry;
 use crate::proxy::frame::Received;
 use crate::proxy::transport::TransportError;
 use crate::proxy::transport::durable::{Dead, EntryId, Finished, Kept};
@@ -33,9 +34,10 @@ pub(super) struct Endings {
     dead: Vec<(Dead, Over)>,
     /// Messages that another may take at once.
     back: Vec<(EntryId, u32)>,
-    /// When to try again after the bus has failed, and how often it has.
-    again: Option<Instant>,
-    failures: u32,
+    /// When to try again to finish, after the bus has failed …
+    finishing: Retry,
+    /// … and to bury: a bus without memory does the one, and not the other.
+    burying: Retry,
 }
 
 /// A message that is over.
@@ -99,7 +101,8 @@ impl Endings {
             deliveries: card.message.deliveries,
             reason: error.to_string(),
         };
-        self.bury(dead, over);
+        warn!(id = %dead.id, reason = dead.reason, "a durable message becomes a dead letter");
+        self.dead.push((dead, over));
     }
 
     /// The same for one that cannot be read as a message.
@@ -125,11 +128,6 @@ impl Endings {
             deliveries,
             reason,
         };
-        self.bury(dead, over);
-    }
-
-    fn bury(&mut self, dead: Dead, over: Over) {
-        warn!(id = %dead.id, reason = dead.reason, "a durable message becomes a dead letter");
         self.dead.push((dead, over));
     }
 
@@ -148,87 +146,102 @@ impl Endings {
 
     /// When to try again after the bus has failed.
     pub(super) fn next_attempt(&self) -> Option<Instant> {
-        self.again
+        let attempts = [self.finishing.next(), self.burying.next()];
+        attempts.into_iter().flatten().min()
+    }
+
+    /// How many of those that are finished go together: the first, and more if they are small.
+    fn batch(&self) -> usize {
+        let (mut ids, mut bytes) = (0, 0);
+        let fits = self.finished.iter().take_while(|over| {
+            ids += over.ids.len();
+            bytes += over.record.as_ref().map_or(0, |(_, record)| record.len());
+            ids <= PAGE && bytes <= BYTES
+        });
+        fits.count().max(1).min(self.finished.len())
+    }
+}
+
+impl Over {
+    /// What is to be removed and remembered.
+    fn finished(&self) -> impl Iterator<Item = Finished> {
+        let records = [self.record.clone()].into_iter();
+        let ids = self.ids.iter().zip(records.chain(repeat(None)));
+        ids.map(|(id, record)| Finished { id: *id, record })
     }
 }
 
 impl Consumer {
     /// Ends what is over, as far as the bus takes it.
     pub(super) async fn end_all(&mut self) {
-        let now = Instant::now();
-        if self.endings.again.is_some_and(|again| now < again) {
-            return;
-        }
         let back = mem::take(&mut self.endings.back);
         self.lay_aside(back, LONG_AGO).await;
-        let (finished, buried) = (self.finish().await, self.bury().await);
-        self.endings.again = match finished.and(buried) {
-            Ok(()) => {
-                self.endings.failures = 0;
-                None
+        if self.endings.finishing.begins(Instant::now()) {
+            match self.finish().await {
+                Ok(()) => drop(self.endings.finishing.has_succeeded()),
+                Err(why) => {
+                    self.noise.hear("no way to end durable messages", &why);
+                    self.endings.finishing.has_failed(Instant::now());
+                }
             }
-            Err(why) => {
-                self.noise.hear("no way to end durable messages", &why);
-                let pause = pause_after(self.endings.failures);
-                self.endings.failures = self.endings.failures.saturating_add(1);
-                Some(Instant::now() + pause)
+        }
+        if self.endings.burying.begins(Instant::now()) {
+            match self.bury().await {
+                Ok(()) => drop(self.endings.burying.has_succeeded()),
+                Err(why) => {
+                    self.noise.hear("no way to bury durable messages", &why);
+                    self.endings.burying.has_failed(Instant::now());
+                }
             }
-        };
+        }
     }
 
     async fn finish(&mut self) -> Result<(), TransportError> {
-        if self.endings.finished.is_empty() {
-            return Ok(());
+        while !self.endings.finished.is_empty() {
+            let count = self.endings.batch();
+            let batch = self.endings.finished[..count].iter();
+            let finished = batch.flat_map(Over::finished).collect();
+            self.remove(finished).await?;
+            for over in self.endings.finished.drain(..count).collect::<Vec<_>>() {
+                self.endings.bytes -= over.outcome.as_ref().map_or(0, Vec::len);
+                self.answer(over);
+            }
         }
-        let finished = self.endings.finished.iter().flat_map(|over| {
-            let records = [over.record.clone()]
-                .into_iter()
-                .chain(std::iter::repeat(None));
-            let ids = over.ids.iter().zip(records);
-            ids.map(|(id, record)| Finished { id: *id, record })
-        });
+        Ok(())
+    }
+
+    /// Removes messages, after writing what is to be remembered of them.
+    async fn remove(&mut self, finished: Vec<Finished>) -> Result<(), TransportError> {
         let keep = self.bounds.keep_replies;
-        let forgotten = self.transport.finish(finished.collect(), keep).await?;
-        if forgotten > 0 {
-            // It was handled, and would be again if it stayed: a Redis without memory must not make
-            // that worse. Only a repetition with the same key is handled once more.
-            self.noise.hear(
-                "no room to remember the answers of durable messages",
-                &forgotten,
-            );
-        }
-        self.endings.bytes = 0;
-        for over in mem::take(&mut self.endings.finished) {
-            self.answer(over);
+        for some in finished.chunks(PAGE) {
+            let forgotten = self.transport.finish(some.to_vec(), keep).await?;
+            if forgotten > 0 {
+                // It was handled, and would be again if it stayed: a Redis without memory must not
+                // make that worse. Only a repetition with the same key is handled once more.
+                self.noise.hear(
+                    "no room to remember the answers of durable messages",
+                    &forgotten,
+                );
+            }
         }
         Ok(())
     }
 
     async fn bury(&mut self) -> Result<(), TransportError> {
-        while let Some((dead, over)) = self.endings.dead.last() {
+        while let Some((dead, _)) = self.endings.dead.last() {
             let dropped = self.transport.bury(dead.clone()).await?;
             if dropped > 0 {
                 error!(node = %self.shared.node, dropped, "too many dead letters: the oldest are lost");
             }
+            let Some((_, over)) = self.endings.dead.pop() else {
+                break; // not reached
+            };
             // The repetitions; the message itself is gone.
-            let ids = over.ids.iter().skip(1);
-            let joined: Vec<_> = ids
-                .map(|id| Finished {
-                    id: *id,
-                    record: None,
-                })
-                .collect();
-            let over = self.endings.dead.pop();
-            if !joined.is_empty() {
-                let keep = self.bounds.keep_replies;
-                if let Err(why) = self.transport.finish(joined, keep).await {
-                    // They are given out again, and fail as this one has.
-                    self.noise.hear("no way to end durable messages", &why);
-                }
+            if let Err(why) = self.remove(over.finished().skip(1).collect()).await {
+                // They are given out again, and fail as this one has.
+                self.noise.hear("no way to end durable messages", &why);
             }
-            if let Some((_, over)) = over {
-                self.answer(over);
-            }
+            self.answer(over);
         }
         Ok(())
     }

@@ -7,10 +7,10 @@ use bytes::Bytes;
 use tokio::time::Instant;
 use tracing::debug;
 
-use super::{Consumer, LONG_AGO, PAGE};
+use super::{BYTES, Consumer, PAGE};
 use crate::error::AskError;
 use crate::proxy::durable::MAX_KEY;
-use crate::proxy::durable::hand::{Asker, From, Place, Taken};
+use crate::proxy::durable::hand::{Admitted, Asker, Source, Taken};
 use crate::proxy::durable::record;
 use crate::proxy::frame::{self, Kind, Received};
 use crate::proxy::server::popper::HORIZON;
@@ -21,29 +21,40 @@ use crate::proxy::transport::durable::{EntryId, Kept};
 const SHARE: u32 = 10;
 
 impl Consumer {
-    /// Takes messages in, and looks up which of them are over already.
-    pub(super) async fn admit(&mut self, messages: Vec<(Kept, u32)>, from: From) {
+    /// Takes messages in, and looks up which of them are over already. False if that cannot be
+    /// looked up: then they are parked.
+    pub(super) async fn admit(&mut self, messages: Vec<(Kept, u32)>, source: Source) -> bool {
         let now = Instant::now();
         let mut fresh = Vec::new();
         let mut aside = Vec::new();
         for (message, deliveries) in messages {
+            self.mean.learn(message.frame.len());
+            self.elsewhere.forget(message.id);
             let taken = match self.read(&message, deliveries, now) {
                 Ok(taken) => taken,
                 Err(error) => {
+                    self.noise.hear("an unreadable durable message", &error);
                     self.hand.hold(message.id);
                     self.endings.unreadable(message, deliveries, &error);
                     continue;
                 }
             };
             let (id, scope) = (taken.id, taken.scope.clone());
-            match self.hand.admit(taken, from, now) {
-                Place::Lane(ticket) => fresh.push((ticket, scope)),
-                Place::Joined => {}
-                Place::Parked => aside.push((id, deliveries.saturating_sub(1))),
+            match self.hand.admit(taken, source, now) {
+                Admitted::Lane(ticket) => fresh.push((ticket, scope)),
+                Admitted::Joined => {}
+                Admitted::Parked => aside.push((id, deliveries.saturating_sub(1))),
             }
         }
-        self.look_up(fresh).await;
+        let (here, elsewhere): (Vec<_>, Vec<_>) = fresh
+            .into_iter()
+            .partition(|(_, scope)| !self.elsewhere.has(scope));
+        for (ticket, _) in elsewhere {
+            aside.extend(self.withhold(ticket, now));
+        }
+        let is_known = self.look_up(here).await;
         self.lay_aside(aside, Duration::ZERO).await;
+        is_known
     }
 
     /// What a message says, or why it cannot be handled.
@@ -81,10 +92,7 @@ impl Consumer {
 
     /// Ends those that are over, and those that were delivered too often: whoever had them has died
     /// of them.
-    async fn look_up(&mut self, fresh: Vec<(u64, String)>) {
-        if fresh.is_empty() {
-            return;
-        }
+    async fn look_up(&mut self, fresh: Vec<(u64, String)>) -> bool {
         let mut unknown = Vec::new();
         for (ticket, scope) in fresh {
             match self.endings.answer_of(&scope) {
@@ -92,12 +100,17 @@ impl Consumer {
                 None => unknown.push((ticket, scope)),
             }
         }
+        if unknown.is_empty() {
+            return true;
+        }
         let (tickets, scopes): (Vec<_>, Vec<_>) = unknown.into_iter().unzip();
         let records = match self.transport.records(scopes).await {
             Ok(records) => records,
             Err(why) => {
                 debug!(%why, "what is over cannot be looked up");
-                return self.hand.park_again(&tickets);
+                self.hand.park_again(&tickets);
+                self.unparking.has_failed(Instant::now());
+                return false;
             }
         };
         for (ticket, found) in tickets.into_iter().zip(records) {
@@ -119,6 +132,7 @@ impl Consumer {
                 self.endings.dead(card, &AskError::NoReply);
             }
         }
+        true
     }
 
     fn known(&mut self, ticket: u64, answer: &Bytes) {
@@ -134,7 +148,7 @@ impl Consumer {
         let end = Instant::now() + self.bounds.beat() / SHARE;
         loop {
             self.has_more_due = false;
-            if self.hand.parked() >= self.bounds.max_parked || self.endings.is_full() {
+            if !self.may_take() {
                 return;
             }
             let due = match self.transport.due(self.cursor, idle, page).await {
@@ -147,13 +161,17 @@ impl Consumer {
                 return;
             };
             self.cursor = if is_last { EntryId::default() } else { last.id };
-            let unknown: BTreeMap<_, _> = due
-                .iter()
-                .filter(|due| !self.hand.knows(due.id))
-                .map(|due| (due.id, due.deliveries))
+            let unknown = due.iter().filter(|due| !self.hand.knows(due.id));
+            let unknown: Vec<_> = unknown
+                .map(|due| {
+                    let deliveries = self.hand.rested(due.id).unwrap_or(due.deliveries);
+                    (due.id, deliveries)
+                })
                 .collect();
             let is_fruitful = !unknown.is_empty();
-            self.take(unknown, idle, From::Stream).await;
+            if self.take(&unknown, idle, Source::Stream).await < unknown.len() {
+                return;
+            }
             if is_last {
                 return;
             }
@@ -166,47 +184,97 @@ impl Consumer {
 
     /// Asks the bus for parked messages whose turn has come.
     pub(super) async fn unpark(&mut self) {
-        let wanted = self.hand.unpark();
-        let wanted = wanted
-            .into_iter()
-            .map(|parked| (parked.id, parked.deliveries));
-        self.take(wanted.collect(), Duration::ZERO, From::Parked)
-            .await;
-    }
-
-    /// Takes messages that were delivered so often.
-    async fn take(&mut self, wanted: BTreeMap<EntryId, u32>, idle: Duration, from: From) {
-        if wanted.is_empty() {
+        if !self.unparking.begins(Instant::now()) {
             return;
         }
-        let ids: Vec<_> = wanted.keys().copied().collect();
-        match self.transport.take(&ids, idle).await {
-            Ok(taken) => {
-                let deliveries = |id| wanted.get(&id).map_or(1, |before| before.saturating_add(1));
-                let taken = taken.into_iter().map(|kept| (deliveries(kept.id), kept));
-                let taken = taken.map(|(deliveries, kept)| (kept, deliveries));
-                self.admit(taken.collect(), from).await;
+        let mut wanted = self.hand.wanted();
+        wanted.retain(|one| {
+            let is_here = !self.elsewhere.has_message(one.id);
+            if !is_here {
+                self.hand.unparked(one); // it comes when nobody else gives signs of life for it
             }
-            // What was parked is due in the visibility time.
-            Err(why) => debug!(%why, "messages cannot be taken"),
+            is_here
+        });
+        let mut rest = &wanted[..];
+        while !rest.is_empty() {
+            let places: Vec<_> = rest.iter().map(|one| (one.id, one.deliveries)).collect();
+            let some = self.some_of(&places);
+            // What is not taken stays where it is, in front of what comes later.
+            let Some(taken) = self.claim(some, Duration::ZERO).await else {
+                return self.unparking.has_failed(Instant::now());
+            };
+            let (asked, behind) = rest.split_at(some.len());
+            for one in asked {
+                self.hand.unparked(one);
+            }
+            if !self.admit(taken, Source::Parked).await {
+                return;
+            }
+            self.unparking.has_succeeded();
+            rest = behind;
         }
     }
 
-    /// Gives back what a read may have taken whose reply has not come in. What waits for its next
-    /// delivery is given back as well.
-    pub(super) async fn give_back_what_was_not_heard_of(&mut self) {
-        let mut after = EntryId::default();
-        let page = u32::try_from(PAGE).unwrap_or(u32::MAX);
-        loop {
-            let own = match self.transport.own(after, page).await {
-                Ok(own) => own,
-                Err(why) => return debug!(%why, "what was read last cannot be found"),
+    /// Takes messages that were delivered so often before; how many of them were dealt with.
+    pub(super) async fn take(
+        &mut self,
+        wanted: &[(EntryId, u32)],
+        idle: Duration,
+        source: Source,
+    ) -> usize {
+        let mut done = 0;
+        while done < wanted.len() {
+            let some = self.some_of(&wanted[done..]);
+            let Some(taken) = self.claim(some, idle).await else {
+                // If it was done all the same, the bus counts deliveries that were none.
+                let unknown = some.iter().filter(|(id, _)| !self.hand.knows(*id));
+                let unknown: Vec<_> = unknown.copied().collect();
+                for (id, deliveries) in unknown {
+                    self.hand.rest(id, deliveries);
+                }
+                return done;
             };
-            let Some(last) = own.last() else { return };
-            after = last.id;
-            let unknown = own.iter().filter(|due| !self.hand.knows(due.id));
-            let unknown = unknown.map(|due| (due.id, due.deliveries)).collect();
-            self.lay_aside(unknown, LONG_AGO).await;
+            done += some.len();
+            let ids: Vec<_> = some.iter().map(|(id, _)| *id).collect();
+            self.hand.release(&ids);
+            self.hand.wake(&ids);
+            if !self.admit(taken, source).await {
+                return done;
+            }
+        }
+        done
+    }
+
+    /// As many of the first as are to be taken at a time: about a megabyte, and all delivered
+    /// equally often.
+    fn some_of<'a>(&self, wanted: &'a [(EntryId, u32)]) -> &'a [(EntryId, u32)] {
+        let most = self.mean.frames(BYTES, self.claim);
+        let first = wanted.first().map(|(_, deliveries)| *deliveries);
+        let alike = wanted.iter().take(most);
+        let alike = alike.take_while(|(_, deliveries)| Some(*deliveries) == first);
+        &wanted[..alike.count()]
+    }
+
+    /// Takes messages over that were all delivered equally often; none if the bus has not answered.
+    async fn claim(
+        &mut self,
+        places: &[(EntryId, u32)],
+        idle: Duration,
+    ) -> Option<Vec<(Kept, u32)>> {
+        let deliveries = places.first().map_or(0, |(_, before)| *before);
+        let deliveries = deliveries.saturating_add(1);
+        let ids: Vec<_> = places.iter().map(|(id, _)| *id).collect();
+        match self.transport.take(&ids, deliveries, idle).await {
+            Ok(taken) => {
+                self.claim = (self.claim + self.claim / 4 + 1).min(PAGE);
+                Some(taken.into_iter().map(|kept| (kept, deliveries)).collect())
+            }
+            Err(why) => {
+                debug!(%why, "messages cannot be taken");
+                // They may be larger than those that came last.
+                self.claim = (ids.len() / 2).max(1);
+                None
+            }
         }
     }
 

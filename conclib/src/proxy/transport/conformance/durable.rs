@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::proxy::transport::durable::{
-    ConsumeTransport, Dead, Due, EntryId, Finished, Kept, ToKeep,
+    ConsumeTransport, Dead, EntryId, Finished, Kept, Others, Pending, ToKeep,
 };
 
 /// Long enough for a slow machine to do something else meanwhile.
@@ -48,7 +48,7 @@ async fn read(consumer: &dyn ConsumeTransport, count: u32) -> Vec<Kept> {
 }
 
 /// All that was given out and not touched for so long.
-async fn due(consumer: &dyn ConsumeTransport, idle: Duration) -> Vec<Due> {
+async fn due(consumer: &dyn ConsumeTransport, idle: Duration) -> Vec<Pending> {
     consumer.due(EntryId::default(), idle, 100).await.unwrap()
 }
 
@@ -97,7 +97,7 @@ pub(super) async fn what_a_consumer_does_not_end_is_due(bus: &dyn TestBus) {
     sleep(2 * IDLE).await;
     dead.touch(&given[1..2]).await.unwrap();
     let expected: Vec<_> = [given[0], given[2]]
-        .map(|id| Due { id, deliveries: 1 })
+        .map(|id| Pending { id, deliveries: 1 })
         .to_vec();
     assert_eq!(due(&*next, IDLE).await, expected);
     // Page by page.
@@ -107,17 +107,62 @@ pub(super) async fn what_a_consumer_does_not_end_is_due(bus: &dyn TestBus) {
     // Nothing is the next one's own before it has taken it.
     assert!(next.own(EntryId::default(), 9).await.unwrap().is_empty());
     // One that was touched is not taken.
-    let taken = next.take(&given, IDLE).await.unwrap();
+    let taken = next.take(&given, 2, IDLE).await.unwrap();
     assert_eq!(texts(&taken), ["a", "c"]);
     let own = next.own(given[0], 9).await.unwrap();
     let id = given[2];
-    assert_eq!(own, [Due { id, deliveries: 2 }]);
+    assert_eq!(own, [Pending { id, deliveries: 2 }]);
     assert!(due(&*next, IDLE).await.is_empty());
     sleep(2 * IDLE).await;
     let deliveries = due(&*next, IDLE).await;
     let deliveries = deliveries.iter().map(|due| due.deliveries);
     assert_eq!(deliveries.collect::<Vec<_>>(), [2, 1, 2]);
-    assert!(next.take(&[], IDLE).await.unwrap().is_empty());
+    assert!(next.take(&[], 1, IDLE).await.unwrap().is_empty());
+}
+
+pub(super) async fn what_others_have_is_seen_and_left_to_them(bus: &dyn TestBus) {
+    let (client, _replies) = client(bus).await;
+    client.keep(messages(&["a", "b", "c", "d"])).await.unwrap();
+    let (other, own) = (consumer(bus).await, consumer(bus).await);
+    let given = ids(&read(&*other, 3).await);
+    read(&*own, 1).await;
+    other.lay_aside(&given[1..2], 0, LONG).await.unwrap();
+    let page = own.others(EntryId::default(), LONG, 3).await.unwrap();
+    let theirs = page.pending.iter().map(|one| (one.id, one.deliveries));
+    assert_eq!(
+        theirs.collect::<Vec<_>>(),
+        [(given[0], 1), (given[2], 1)],
+        "neither one's own nor what was given back"
+    );
+    assert_eq!(page.next, Some(given[2]));
+    let rest = own.others(given[2], LONG, 3).await.unwrap();
+    assert_eq!(rest, Others::default());
+    assert_eq!(texts(&own.look(&given).await.unwrap()), ["a", "b", "c"]);
+    // Looking is no sign of life, nor is it a delivery.
+    let still = own.still_others(&given, LONG).await.unwrap();
+    assert_eq!(still, [given[0], given[2]]);
+    sleep(2 * IDLE).await;
+    other.touch(&given[..1]).await.unwrap();
+    let still = own.still_others(&given, IDLE).await.unwrap();
+    assert_eq!(still, given[..1]);
+    other.finish(done(&given[..1]), LONG).await.unwrap();
+    assert!(own.still_others(&given, IDLE).await.unwrap().is_empty());
+    assert_eq!(texts(&own.look(&given[..2]).await.unwrap()), ["b"]);
+    assert!(own.look(&[]).await.unwrap().is_empty());
+}
+
+pub(super) async fn what_is_taken_counts_as_told(bus: &dyn TestBus) {
+    let (client, _replies) = client(bus).await;
+    client.keep(messages(&["a", "b"])).await.unwrap();
+    let consumer = consumer(bus).await;
+    let given = ids(&read(&*consumer, 9).await);
+    for deliveries in [7, 7, 1] {
+        let taken = consumer.take(&given[..1], deliveries, Duration::ZERO);
+        assert_eq!(texts(&taken.await.unwrap()), ["a"]);
+        let counted = due(&*consumer, Duration::ZERO).await;
+        assert_eq!(counted[0].deliveries, deliveries);
+        assert_eq!(counted[1].deliveries, 1);
+    }
 }
 
 pub(super) async fn what_is_laid_aside_counts_as_told(bus: &dyn TestBus) {
@@ -127,12 +172,12 @@ pub(super) async fn what_is_laid_aside_counts_as_told(bus: &dyn TestBus) {
     let given = ids(&read(&*consumer, 9).await);
     consumer.lay_aside(&given[..1], 0, LONG).await.unwrap();
     consumer.lay_aside(&[], 0, LONG).await.unwrap();
-    let expected = Due {
+    let expected = Pending {
         id: given[0],
         deliveries: 0,
     };
     assert_eq!(due(&*consumer, LONG).await, [expected]);
-    let taken = consumer.take(&given, LONG).await.unwrap();
+    let taken = consumer.take(&given, 1, LONG).await.unwrap();
     assert_eq!(texts(&taken), ["a"]);
     let deliveries = due(&*consumer, Duration::ZERO).await;
     assert_eq!(deliveries[0].deliveries, 1);
@@ -153,7 +198,7 @@ pub(super) async fn what_is_finished_is_gone_and_remembered(bus: &dyn TestBus) {
     // Who has died meanwhile finds nothing to take, nor does it bring anything back.
     assert!(
         consumer
-            .take(&given[..2], Duration::ZERO)
+            .take(&given[..2], 1, Duration::ZERO)
             .await
             .unwrap()
             .is_empty()

@@ -32,6 +32,19 @@ async fn out_of_memory_is_not_done() {
 }
 
 #[tokio::test]
+async fn who_finds_the_group_needs_no_memory() {
+    let redis = OnRedis(RedisServer::start(&[]));
+    let consumer = server(&redis).await.consumer().await.unwrap();
+    redis.0.command(&["CONFIG", "SET", "maxmemory", "1"]);
+    let prepared = consumer.prepare().await;
+    assert!(matches!(prepared, Err(TransportError::NotDone(why)) if why.starts_with("OOM")));
+    redis.0.command(&["CONFIG", "SET", "maxmemory", "0"]);
+    consumer.prepare().await.unwrap();
+    redis.0.command(&["CONFIG", "SET", "maxmemory", "1"]);
+    consumer.prepare().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_lease_that_was_taken_by_an_attempt_without_an_answer_is_taken_again() {
     let redis = OnRedis(RedisServer::start(&[]));
     let (ours, theirs) = (server(&redis).await, server(&redis).await);

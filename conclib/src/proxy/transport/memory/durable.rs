@@ -12,11 +12,14 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::{MemoryBus, Names, check_open, lock};
-use crate::proxy::config::Config;
 use crate::proxy::transport::durable::{
-    ConsumeTransport, Dead, DeadTransport, Due, EntryId, Finished, Kept, MAX_DEAD, ToKeep,
+    ConsumeTransport, Dead, EntryId, Finished, Kept, MAX_DEAD, Others, Pending, ToKeep,
 };
 use crate::proxy::transport::{BusTime, TransportError};
+
+pub(crate) use dead_letters::DeadLetters;
+
+mod dead_letters;
 
 /// How many bytes one stream holds; more are refused, as Redis does when it is out of memory.
 const MAX_STREAM_BYTES: usize = 256 * 1024 * 1024;
@@ -39,14 +42,14 @@ struct State {
     /// The last message that was given to a consumer.
     read: EntryId,
     /// What was given to a consumer and is not over.
-    pending: BTreeMap<EntryId, Pending>,
+    pending: BTreeMap<EntryId, Given>,
     records: HashMap<String, (Bytes, Instant)>,
     /// The names of the records, in the order in which they end if all are kept equally long.
     names: VecDeque<(Instant, String)>,
     dead: BTreeMap<EntryId, Dead>,
 }
 
-struct Pending {
+struct Given {
     /// Which consumer has it.
     consumer: u64,
     /// The last sign of life. It may be counted as if it had come earlier.
@@ -117,7 +120,7 @@ impl State {
         let taken: Vec<_> = behind.map(|(id, _)| *id).collect();
         for id in &taken {
             self.read = *id;
-            self.pending.insert(*id, Pending::new(consumer, 1));
+            self.pending.insert(*id, Given::new(consumer, 1));
         }
         taken.iter().filter_map(|id| self.kept(*id)).collect()
     }
@@ -140,7 +143,7 @@ impl State {
     }
 }
 
-impl Pending {
+impl Given {
     fn new(consumer: u64, deliveries: u32) -> Self {
         Self {
             consumer,
@@ -150,9 +153,9 @@ impl Pending {
         }
     }
 
-    fn due(&self, id: EntryId) -> Due {
+    fn listed(&self, id: EntryId) -> Pending {
         let deliveries = self.deliveries;
-        Due { id, deliveries }
+        Pending { id, deliveries }
     }
 
     fn idle(&self) -> Duration {
@@ -179,6 +182,11 @@ impl Consumer {
             number: COUNT.fetch_add(1, Ordering::Relaxed),
             closed: AtomicBool::new(false),
         }
+    }
+
+    /// Whether that is another consumer's, with a sign of life within `alive`.
+    fn is_others(&self, given: &Given, alive: Duration) -> bool {
+        given.consumer != self.number && given.idle() < alive
     }
 
     #[expect(clippy::unnecessary_wraps, reason = "what a transport returns")]
@@ -216,36 +224,77 @@ impl ConsumeTransport for Consumer {
         after: EntryId,
         idle: Duration,
         count: u32,
-    ) -> Result<Vec<Due>, TransportError> {
+    ) -> Result<Vec<Pending>, TransportError> {
         let count = usize::try_from(count).unwrap_or(usize::MAX);
         self.with(|state| {
             let behind = state.pending.range((Excluded(after), Unbounded));
             let due = behind.filter(|(_, pending)| pending.idle() >= idle);
             due.take(count)
-                .map(|(id, pending)| pending.due(*id))
+                .map(|(id, pending)| pending.listed(*id))
                 .collect()
         })
     }
 
-    async fn own(&self, after: EntryId, count: u32) -> Result<Vec<Due>, TransportError> {
+    async fn own(&self, after: EntryId, count: u32) -> Result<Vec<Pending>, TransportError> {
         let count = usize::try_from(count).unwrap_or(usize::MAX);
         self.with(|state| {
             let behind = state.pending.range((Excluded(after), Unbounded));
             let own = behind.filter(|(_, pending)| pending.consumer == self.number);
             own.take(count)
-                .map(|(id, pending)| pending.due(*id))
+                .map(|(id, pending)| pending.listed(*id))
                 .collect()
         })
     }
 
-    async fn take(&self, ids: &[EntryId], idle: Duration) -> Result<Vec<Kept>, TransportError> {
+    async fn others(
+        &self,
+        after: EntryId,
+        alive: Duration,
+        count: u32,
+    ) -> Result<Others, TransportError> {
+        let count = usize::try_from(count).unwrap_or(usize::MAX);
+        self.with(|state| {
+            let behind = state.pending.range((Excluded(after), Unbounded));
+            let page: Vec<_> = behind.take(count).collect();
+            let last = page.last().map(|(id, _)| **id);
+            let others = page
+                .iter()
+                .filter(|(_, given)| self.is_others(given, alive));
+            Others {
+                pending: others.map(|(id, given)| given.listed(**id)).collect(),
+                next: last.filter(|_| page.len() == count),
+            }
+        })
+    }
+
+    async fn still_others(
+        &self,
+        ids: &[EntryId],
+        alive: Duration,
+    ) -> Result<Vec<EntryId>, TransportError> {
+        self.with(|state| {
+            let given = |id: &&EntryId| state.pending.get(id);
+            let is_others = |id: &&EntryId| given(id).is_some_and(|one| self.is_others(one, alive));
+            ids.iter().filter(is_others).copied().collect()
+        })
+    }
+
+    async fn look(&self, ids: &[EntryId]) -> Result<Vec<Kept>, TransportError> {
+        self.with(|state| ids.iter().filter_map(|id| state.kept(*id)).collect())
+    }
+
+    async fn take(
+        &self,
+        ids: &[EntryId],
+        deliveries: u32,
+        idle: Duration,
+    ) -> Result<Vec<Kept>, TransportError> {
         self.with(|state| {
             let mut taken = Vec::new();
             for id in ids {
                 let pending = state.pending.get_mut(id);
                 if let Some(pending) = pending.filter(|pending| pending.idle() >= idle) {
-                    let deliveries = pending.deliveries.saturating_add(1);
-                    *pending = Pending::new(self.number, deliveries);
+                    *pending = Given::new(self.number, deliveries);
                     taken.extend(state.kept(*id));
                 }
             }
@@ -257,7 +306,7 @@ impl ConsumeTransport for Consumer {
         self.with(|state| {
             for id in ids {
                 if let Some(pending) = state.pending.get_mut(id) {
-                    *pending = Pending::new(self.number, pending.deliveries);
+                    *pending = Given::new(self.number, pending.deliveries);
                 }
             }
         })
@@ -272,9 +321,9 @@ impl ConsumeTransport for Consumer {
         self.with(|state| {
             for id in ids {
                 if let Some(pending) = state.pending.get_mut(id) {
-                    *pending = Pending {
+                    *pending = Given {
                         aged: idle,
-                        ..Pending::new(self.number, deliveries)
+                        ..Given::new(self.number, deliveries)
                     };
                 }
             }
@@ -329,57 +378,5 @@ impl ConsumeTransport for Consumer {
     async fn stop_reading(&self) {
         self.closed.store(true, Ordering::Relaxed);
         self.store.filled.notify_one();
-    }
-}
-
-/// The dead letters.
-pub(crate) struct DeadLetters {
-    store: Arc<Store>,
-    bus: Arc<MemoryBus>,
-}
-
-impl DeadLetters {
-    pub(crate) fn new(bus: Arc<MemoryBus>, config: &Config) -> Self {
-        Self::named(bus, &Names::new(config))
-    }
-
-    pub(super) fn named(bus: Arc<MemoryBus>, names: &Names) -> Self {
-        Self {
-            store: bus.store(names),
-            bus,
-        }
-    }
-}
-
-#[async_trait]
-impl DeadTransport for DeadLetters {
-    async fn list(&self, after: EntryId, count: u32) -> Result<Vec<Dead>, TransportError> {
-        let count = usize::try_from(count).unwrap_or(usize::MAX);
-        Ok(self.store.with(|state| {
-            let behind = state.dead.range((Excluded(after), Unbounded));
-            behind.take(count).map(|(_, dead)| dead.clone()).collect()
-        }))
-    }
-
-    async fn replay(&self, id: EntryId) -> Result<bool, TransportError> {
-        let now = self.bus.now();
-        let found = self.store.with(|state| {
-            let dead = state.dead.remove(&id)?;
-            let id = state.next_id(now);
-            state.put(
-                id,
-                ToKeep {
-                    key: dead.key,
-                    frame: dead.frame,
-                },
-            );
-            Some(())
-        });
-        self.store.filled.notify_one();
-        Ok(found.is_some())
-    }
-
-    async fn delete(&self, id: EntryId) -> Result<bool, TransportError> {
-        Ok(self.store.with(|state| state.dead.remove(&id).is_some()))
     }
 }

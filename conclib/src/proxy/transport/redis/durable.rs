@@ -3,7 +3,6 @@
 //! An entry of the stream holds the idempotency key (`k`) and the request frame (`f`); one of the
 //! dead also how often it was delivered (`d`) and why it is dead (`r`).
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,18 +12,22 @@ use fred::clients::Pipeline;
 use fred::error::{Error, ErrorKind};
 use fred::interfaces::ClientLike;
 use fred::types::{ClusterHash, CustomCommand, Resp3Frame, Value};
+use futures_util::future::try_join_all;
 use tracing::debug;
 
-use super::client::Client;
 use super::connection::{Connection, Link, command};
-use super::settings::{Duty, Settings};
 use super::{COMMAND, accepted, failure, into_array, into_bytes, into_u64, reason, unexpected};
-use crate::proxy::config::{Config, RedisAddress};
 use crate::proxy::transport::durable::{
-    ConsumeTransport, Dead, DeadTransport, Due, EntryId, Finished, KeepTransport, Kept, MAX_DEAD,
-    ToKeep,
+    ConsumeTransport, Dead, EntryId, Finished, Kept, MAX_DEAD, Others, Pending,
 };
-use crate::proxy::transport::{LEASE, Names, OpenError, TransportError};
+use crate::proxy::transport::{LEASE, Names, TransportError};
+
+pub(crate) use dead_letters::DeadLetters;
+use entries::Given;
+
+mod dead_letters;
+mod entries;
+mod keeping;
 
 /// The group of consumers.
 const GROUP: &str = "conclib";
@@ -32,37 +35,6 @@ const GROUP: &str = "conclib";
 /// A consumer that has not been heard of for so long, and holds nothing, is forgotten: each proxy
 /// that ever served was one.
 const LONG_GONE: u64 = 24 * 60 * 60 * 1000;
-
-#[async_trait]
-impl KeepTransport for Client {
-    async fn keep(&self, messages: Vec<ToKeep>) -> Result<u64, TransportError> {
-        let stream = self.names.durable();
-        let mut commands: Vec<_> = messages
-            .into_iter()
-            .map(|ToKeep { key, frame }| ("XADD", entry(&stream, key, frame)))
-            .collect();
-        commands.push(("XLEN", vec![stream.into()]));
-        let mut replies = pipeline(&self.requests.link()?, commands).await?;
-        let length = replies.pop().ok_or_else(unexpected)?;
-        let refused = replies.iter().filter_map(|reply| reply.as_ref().err());
-        if let Some(first) = refused.clone().next() {
-            return Err(if refused.count() == replies.len() {
-                TransportError::NotDone(reason(first))
-            } else {
-                TransportError::Unknown(reason(first))
-            });
-        }
-        // Kept is kept, also for one who may not ask how much there is.
-        Ok(length.ok().and_then(|length| length.as_u64()).unwrap_or(0))
-    }
-
-    async fn kept(&self) -> Result<u64, TransportError> {
-        let stream = vec![self.names.durable().into()];
-        let link = self.requests.link()?;
-        let length = link.request("XLEN", stream, COMMAND).await?;
-        into_u64(&length).ok_or_else(unexpected)
-    }
-}
 
 /// A consumer's end.
 pub(super) struct Consumer {
@@ -114,12 +86,38 @@ impl Consumer {
         self.request("XCLAIM", arguments).await
     }
 
+    /// A command about the stream and each of these messages, given together; their replies.
+    async fn ask_of_each(
+        &self,
+        name: &'static str,
+        ids: &[EntryId],
+        arguments: impl Fn(Value) -> Vec<Value>,
+    ) -> Result<Vec<Resp3Frame>, TransportError> {
+        let link = self.commands.link()?;
+        let asked = ids.iter().map(|id| {
+            let mut all = vec![self.stream.as_str().into()];
+            all.extend(arguments(id.to_string().into()));
+            link.request(name, all, COMMAND)
+        });
+        try_join_all(asked.collect::<Vec<_>>()).await
+    }
+
+    /// Whether that is another consumer's, with a sign of life within `alive`.
+    fn is_others(&self, given: &Given, alive: Duration) -> bool {
+        given.consumer != self.name && given.idle < alive
+    }
+
+    /// True if the group is there.
+    async fn has_group(&self) -> bool {
+        self.request("XPENDING", Vec::new()).await.is_ok()
+    }
+
     /// Removes consumers that are long gone from the group. Only who serves reads from it, so that
     /// none of them comes back meanwhile.
     async fn forget_the_gone(&self) -> Result<(), TransportError> {
         let consumers = self.request("XINFO CONSUMERS", Vec::new()).await?;
         for consumer in into_array(consumers).ok_or_else(unexpected)? {
-            let mut facts = pairs(consumer).unwrap_or_default();
+            let mut facts = entries::pairs(consumer).unwrap_or_default();
             let number = |fact: Option<&Resp3Frame>| fact.and_then(into_u64);
             let holds = number(facts.get("pending")).unwrap_or(u64::MAX);
             let idle = number(facts.get("idle")).unwrap_or(0);
@@ -141,6 +139,8 @@ impl ConsumeTransport for Consumer {
         let arguments = vec!["0".into(), "MKSTREAM".into()];
         match self.request("XGROUP CREATE", arguments).await {
             Err(TransportError::NotDone(why)) if why.starts_with("BUSYGROUP") => {}
+            // One without memory does not look whether it is there.
+            Err(TransportError::NotDone(_)) if self.has_group().await => {}
             made => drop(made?),
         }
         if let Err(error) = self.forget_the_gone().await {
@@ -181,7 +181,7 @@ impl ConsumeTransport for Consumer {
                 let entries = stream
                     .and_then(into_array)
                     .and_then(|mut parts| parts.pop());
-                entries.and_then(kept).ok_or_else(unexpected)
+                entries.and_then(entries::kept).ok_or_else(unexpected)
             }
         }
     }
@@ -191,7 +191,7 @@ impl ConsumeTransport for Consumer {
         after: EntryId,
         idle: Duration,
         count: u32,
-    ) -> Result<Vec<Due>, TransportError> {
+    ) -> Result<Vec<Pending>, TransportError> {
         let arguments = vec![
             "IDLE".into(),
             millis(idle),
@@ -200,10 +200,10 @@ impl ConsumeTransport for Consumer {
             i64::from(count).into(),
         ];
         let pending = self.request("XPENDING", arguments).await?;
-        due(pending).ok_or_else(unexpected)
+        pending_of(pending)
     }
 
-    async fn own(&self, after: EntryId, count: u32) -> Result<Vec<Due>, TransportError> {
+    async fn own(&self, after: EntryId, count: u32) -> Result<Vec<Pending>, TransportError> {
         let arguments = vec![
             format!("({after}").into(),
             "+".into(),
@@ -211,13 +211,64 @@ impl ConsumeTransport for Consumer {
             self.name.as_str().into(),
         ];
         let pending = self.request("XPENDING", arguments).await?;
-        due(pending).ok_or_else(unexpected)
+        pending_of(pending)
     }
 
-    async fn take(&self, ids: &[EntryId], idle: Duration) -> Result<Vec<Kept>, TransportError> {
-        match self.claim(ids, idle, Vec::new()).await? {
+    async fn others(
+        &self,
+        after: EntryId,
+        alive: Duration,
+        count: u32,
+    ) -> Result<Others, TransportError> {
+        let count = i64::from(count);
+        let arguments = vec![format!("({after}").into(), "+".into(), count.into()];
+        let listed = self.request("XPENDING", arguments).await?;
+        let listed = entries::given(listed).ok_or_else(unexpected)?;
+        let last = listed.last().map(|given| given.pending.id);
+        let is_page = i64::try_from(listed.len()).is_ok_and(|length| length >= count);
+        let others = listed.iter().filter(|given| self.is_others(given, alive));
+        Ok(Others {
+            pending: others.map(|given| given.pending).collect(),
+            next: last.filter(|_| is_page),
+        })
+    }
+
+    async fn still_others(
+        &self,
+        ids: &[EntryId],
+        alive: Duration,
+    ) -> Result<Vec<EntryId>, TransportError> {
+        let mut still = Vec::new();
+        let one = |id: Value| vec![GROUP.into(), id.clone(), id, 1.into()];
+        for listed in self.ask_of_each("XPENDING", ids, one).await? {
+            let listed = entries::given(listed).ok_or_else(unexpected)?;
+            let others = listed.iter().filter(|given| self.is_others(given, alive));
+            still.extend(others.map(|given| given.pending.id));
+        }
+        Ok(still)
+    }
+
+    async fn look(&self, ids: &[EntryId]) -> Result<Vec<Kept>, TransportError> {
+        let mut found = Vec::new();
+        for range in self
+            .ask_of_each("XRANGE", ids, |id| vec![id.clone(), id])
+            .await?
+        {
+            found.extend(entries::kept(range).ok_or_else(unexpected)?);
+        }
+        Ok(found)
+    }
+
+    async fn take(
+        &self,
+        ids: &[EntryId],
+        deliveries: u32,
+        idle: Duration,
+    ) -> Result<Vec<Kept>, TransportError> {
+        let options = vec!["RETRYCOUNT".into(), i64::from(deliveries).into()];
+        match self.claim(ids, idle, options).await? {
             Resp3Frame::Null => Ok(Vec::new()),
-            taken => kept(taken).ok_or_else(unexpected),
+            taken => entries::kept(taken).ok_or_else(unexpected),
         }
     }
 
@@ -324,70 +375,6 @@ impl Consumer {
     }
 }
 
-/// The dead letters.
-pub(crate) struct DeadLetters {
-    names: Names,
-    commands: Arc<Connection>,
-}
-
-impl DeadLetters {
-    /// Over a connection of its own.
-    pub(crate) async fn connect(
-        address: &RedisAddress,
-        config: &Config,
-    ) -> Result<Self, OpenError> {
-        let settings = Settings::new(address, config, Duty::Commands);
-        let commands = Connection::open(settings, Arc::default()).await?;
-        Ok(Self::over(Names::new(config), Arc::new(commands)))
-    }
-
-    pub(super) fn over(names: Names, commands: Arc<Connection>) -> Self {
-        Self { names, commands }
-    }
-
-    async fn range(
-        &self,
-        from: String,
-        to: String,
-        count: u32,
-    ) -> Result<Vec<Dead>, TransportError> {
-        let count = i64::from(count).into();
-        let key = self.names.dead().into();
-        let arguments = vec![key, from.into(), to.into(), "COUNT".into(), count];
-        let link = self.commands.link()?;
-        let reply = link.request("XRANGE", arguments, COMMAND).await?;
-        let entries = into_array(reply).ok_or_else(unexpected)?;
-        let dead: Option<_> = entries.into_iter().map(dead).collect();
-        dead.ok_or_else(unexpected)
-    }
-}
-
-#[async_trait]
-impl DeadTransport for DeadLetters {
-    async fn list(&self, after: EntryId, count: u32) -> Result<Vec<Dead>, TransportError> {
-        self.range(format!("({after}"), "+".to_owned(), count).await
-    }
-
-    async fn replay(&self, id: EntryId) -> Result<bool, TransportError> {
-        let found = self.range(id.to_string(), id.to_string(), 1).await?.pop();
-        let Some(Dead { key, frame, .. }) = found else {
-            return Ok(false);
-        };
-        // Twice in the stream does no harm, since the key is the same; nowhere would.
-        let arguments = entry(&self.names.durable(), key, frame);
-        let link = self.commands.link()?;
-        link.request("XADD", arguments, COMMAND).await?;
-        self.delete(id).await
-    }
-
-    async fn delete(&self, id: EntryId) -> Result<bool, TransportError> {
-        let arguments = vec![self.names.dead().into(), id.to_string().into()];
-        let link = self.commands.link()?;
-        let deleted = link.request("XDEL", arguments, COMMAND).await?;
-        Ok(into_u64(&deleted).ok_or_else(unexpected)? > 0)
-    }
-}
-
 /// What `XADD` takes for an entry.
 fn entry(stream: &str, key: String, frame: Bytes) -> Vec<Value> {
     let head = [stream.into(), "*".into(), "k".into(), key.into()];
@@ -416,69 +403,9 @@ pub(super) async fn pipeline(
     Err(error.map_or_else(unexpected, |error| failure(&error)))
 }
 
-/// Entries of a stream; those that were deleted meanwhile come as nulls from an older Redis.
-fn kept(entries: Resp3Frame) -> Option<Vec<Kept>> {
-    let entries = into_array(entries)?.into_iter();
-    let entries = entries.filter(|entry| !matches!(entry, Resp3Frame::Null));
-    let read = |entry| {
-        let (id, mut fields) = fields(entry)?;
-        Some(Kept {
-            id,
-            key: text(fields.remove("k")),
-            frame: fields.remove("f").and_then(into_bytes).unwrap_or_default(),
-        })
-    };
-    entries.map(read).collect()
-}
-
-/// What `XPENDING` lists: id, consumer, how long it is idle, how often it was delivered.
-fn due(pending: Resp3Frame) -> Option<Vec<Due>> {
-    let read = |message| {
-        let mut parts = into_array(message)?.into_iter();
-        let id = parts.next().and_then(id)?;
-        let deliveries = parts.nth(2).as_ref().and_then(into_u64)?;
-        let deliveries = u32::try_from(deliveries).unwrap_or(u32::MAX);
-        Some(Due { id, deliveries })
-    };
-    into_array(pending)?.into_iter().map(read).collect()
-}
-
-fn dead(entry: Resp3Frame) -> Option<Dead> {
-    let (id, mut fields) = fields(entry)?;
-    Some(Dead {
-        id,
-        key: text(fields.remove("k")),
-        frame: fields.remove("f").and_then(into_bytes).unwrap_or_default(),
-        deliveries: text(fields.remove("d")).parse().unwrap_or(0),
-        reason: text(fields.remove("r")),
-    })
-}
-
-/// An entry's id and its fields; none if it was deleted meanwhile.
-fn fields(entry: Resp3Frame) -> Option<(EntryId, HashMap<String, Resp3Frame>)> {
-    let mut parts = into_array(entry)?.into_iter();
-    let id = parts.next().and_then(id)?;
-    let fields = parts.next().and_then(pairs).unwrap_or_default();
-    Some((id, fields))
-}
-
-/// Names and values that follow each other.
-fn pairs(list: Resp3Frame) -> Option<HashMap<String, Resp3Frame>> {
-    let mut list = into_array(list)?.into_iter();
-    let mut pairs = HashMap::new();
-    while let (Some(name), Some(value)) = (list.next(), list.next()) {
-        pairs.insert(text(Some(name)), value);
-    }
-    Some(pairs)
-}
-
-fn id(frame: Resp3Frame) -> Option<EntryId> {
-    std::str::from_utf8(&into_bytes(frame)?).ok()?.parse().ok()
-}
-
-fn text(frame: Option<Resp3Frame>) -> String {
-    let bytes = frame.and_then(into_bytes).unwrap_or_default();
-    String::from_utf8_lossy(&bytes).into_owned()
+fn pending_of(listed: Resp3Frame) -> Result<Vec<Pending>, TransportError> {
+    let listed = entries::given(listed).ok_or_else(unexpected)?;
+    Ok(listed.into_iter().map(|given| given.pending).collect())
 }
 
 fn millis(duration: Duration) -> Value {
