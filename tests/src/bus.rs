@@ -12,6 +12,27 @@ pub const BOUND: Duration = Duration::from_secs(50);
 /// Longer than any ask here takes that is answered.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Makes tests of cases, each on the bus in memory and on a Redis. The file that has the cases in modules
+/// says in `run` how one is run.
+#[macro_export]
+macro_rules! for_each_bus {
+    ($($area:ident { $($case:ident)* })*) => {
+        mod on_memory {
+            $($(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $case() {
+                super::run($crate::bus::Bus::memory(), super::$area::$case).await;
+            })*)*
+        }
+
+        mod on_redis {
+            $($(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $case() {
+                super::run($crate::bus::Bus::redis().await, super::$area::$case).await;
+            })*)*
+        }
+    };
+}
+
 /// A bus of one's own.
 #[derive(Debug)]
 pub struct Bus {

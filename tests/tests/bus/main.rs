@@ -10,30 +10,13 @@ mod refusals;
 use std::future::Future;
 
 use conclib_tests::bus::{BOUND, Bus, Stage};
+use conclib_tests::for_each_bus;
 use tokio::time::timeout;
 
 /// Runs a case on a stage of its own, and within a bound.
 async fn run<F: Future<Output = ()>>(bus: Bus, case: impl FnOnce(Stage) -> F) {
     let played = async { case(bus.stage().await).await };
     timeout(BOUND, played).await.expect("it ends in time");
-}
-
-macro_rules! for_each_bus {
-    ($($area:ident { $($case:ident)* })*) => {
-        mod memory {
-            $($(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $case() {
-                super::run(super::Bus::memory(), super::$area::$case).await;
-            })*)*
-        }
-
-        mod redis {
-            $($(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $case() {
-                super::run(super::Bus::redis().await, super::$area::$case).await;
-            })*)*
-        }
-    };
 }
 
 for_each_bus! {

@@ -16,6 +16,7 @@ use conclib_tests::Log;
 use conclib_tests::actors::Watch;
 use conclib_tests::bus::{BOUND, Bus};
 use conclib_tests::durable::open_shop;
+use conclib_tests::for_each_bus;
 use tokio::time::timeout;
 
 /// Short, so that a test sees the next delivery.
@@ -58,24 +59,6 @@ async fn connect(config: &Config) -> ProxyClient {
 async fn run<F: Future<Output = ()>>(bus: Bus, case: impl FnOnce(Config) -> F) {
     let played = timeout(BOUND, case(config(&bus))).await;
     played.expect("it ends in time");
-}
-
-macro_rules! for_each_bus {
-    ($($area:ident { $($case:ident)* })*) => {
-        mod on_memory {
-            $($(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $case() {
-                super::run(super::Bus::memory(), super::$area::$case).await;
-            })*)*
-        }
-
-        mod on_redis {
-            $($(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $case() {
-                super::run(super::Bus::redis().await, super::$area::$case).await;
-            })*)*
-        }
-    };
 }
 
 for_each_bus! {

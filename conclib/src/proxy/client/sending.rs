@@ -270,21 +270,20 @@ async fn send_again(shared: &Shared, lease: &Lease, batch: &Batch) -> Verdict {
 
 /// `None` if it is worth another attempt.
 async fn try_again(shared: &Shared, lease: &Lease, batch: &Batch) -> Option<Verdict> {
-    let mut rest = shared.in_flight().batch(&batch.ids);
-    if rest.ids.is_empty() {
-        return Some(Verdict::Accepted); // nobody waits any more
-    }
+    let is_over = || {
+        // Also what nobody waits for any more.
+        take_back(shared, lease.epoch, batch);
+        Some(Verdict::Failed(UNKNOWN))
+    };
     let now = shared.look_for_lease().await.ok()?;
     if now.is_none_or(|now| now.epoch != lease.epoch) {
-        take_back(shared, lease.epoch, &rest);
-        return Some(Verdict::Failed(UNKNOWN));
+        return is_over();
     }
+    let mut rest = shared.in_flight().batch(&batch.ids);
     match enqueue(shared, lease, &mut rest).await {
         Verdict::Accepted => Some(Verdict::Accepted),
         // It went where nobody takes it from; but the first time it may not have.
-        Verdict::TooLate(_) | Verdict::Failed(AskError::NoResponder) => {
-            Some(Verdict::Failed(UNKNOWN))
-        }
+        Verdict::TooLate(_) | Verdict::Failed(AskError::NoResponder) => is_over(),
         Verdict::Lost(_) | Verdict::Failed(_) => None,
     }
 }

@@ -11,6 +11,7 @@ use futures_util::future::join_all;
 use tokio::time::sleep;
 
 use super::*;
+use crate::error::Delivered;
 use crate::message::{ActorMessage, WireCodec};
 use crate::proxy::frame::{Answer, Received, encode_reply};
 use crate::proxy::in_flight::{Batch, MAX_REQUESTS};
@@ -406,4 +407,48 @@ async fn what_the_owner_before_refused_is_not_sent_to_the_next() {
     assert_eq!(first, Err(AskError::NoResponder));
     assert!(second.is_ok());
     assert_eq!(bus.taken.load(SeqCst), 1);
+}
+
+/// Loses its connection with each batch, and its owner meanwhile.
+#[derive(Default)]
+struct Forgetful {
+    epoch: AtomicU64,
+    taken_back: Mutex<Vec<(Epoch, usize)>>,
+}
+
+#[async_trait]
+impl ClientTransport for Forgetful {
+    async fn lease(&self) -> Result<(Option<Lease>, BusTime), TransportError> {
+        Ok((Some(lease(self.epoch.load(SeqCst))), BusTime(1)))
+    }
+
+    async fn enqueue(&self, _: Epoch, _: Vec<Bytes>) -> Result<Enqueued, TransportError> {
+        sleep(10 * MS).await;
+        self.epoch.fetch_add(1, SeqCst);
+        Err(TransportError::Unknown("lost".to_owned()))
+    }
+
+    async fn take_back(&self, epoch: Epoch, frames: Vec<Bytes>) {
+        let mut taken_back = self.taken_back.lock().unwrap();
+        taken_back.push((epoch, frames.len()));
+    }
+
+    async fn close(&self) {}
+}
+
+impl KeepTransport for Forgetful {}
+
+#[tokio::test(start_paused = true)]
+async fn what_may_lie_with_an_owner_that_is_gone_is_taken_back_also_if_nobody_waits() {
+    let bus = Arc::new(Forgetful::default());
+    let client = over(bus.clone()).await;
+    let impatient = client.ask("somebody", Nothing).timeout(MS).await;
+    let delivered = Delivered::Unknown;
+    assert_eq!(impatient, Err(AskError::Timeout { delivered }));
+    sleep(20 * MS).await;
+    let patient = client.ask("somebody", Nothing).await;
+    assert_eq!(patient, Err(AskError::Disconnected { delivered }));
+    tokio::task::yield_now().await;
+    let taken_back = bus.taken_back.lock().unwrap().clone();
+    assert_eq!(taken_back, [(Epoch(0), 1), (Epoch(1), 1)]);
 }

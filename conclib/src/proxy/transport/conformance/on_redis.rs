@@ -97,7 +97,7 @@ async fn what_was_sent_in_vain_is_taken_back_and_only_that() {
     let (client, _replies) = client(&redis).await;
     let epoch = Epoch(5);
     client
-        .enqueue(epoch, batch(&["a", "b", "c"]))
+        .enqueue(epoch, batch(&["a", "b", "c", "a"]))
         .await
         .unwrap();
     client.take_back(epoch, batch(&["c", "a"])).await;

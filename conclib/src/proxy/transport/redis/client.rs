@@ -119,9 +119,10 @@ impl ClientTransport for Client {
 
     async fn take_back(&self, epoch: Epoch, frames: Vec<Bytes>) {
         let inbox = || Value::from(self.names.inbox(epoch));
+        // All there are: it may have been sent twice.
         let commands = frames
             .into_iter()
-            .map(|frame| ("LREM", vec![inbox(), 1.into(), Value::Bytes(frame)]));
+            .map(|frame| ("LREM", vec![inbox(), 0.into(), Value::Bytes(frame)]));
         let removed = async { pipeline(&self.requests.link()?, commands.collect()).await };
         if let Err(error) = removed.await {
             tracing::debug!(%error, "what was sent in vain was not taken back");
