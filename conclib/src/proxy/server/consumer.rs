@@ -310,7 +310,11 @@ impl Consumer {
             warn!(node = %self.shared.node, %why, "durable messages cannot be taken");
         }
         self.rereading.has_failed(Instant::now());
-        // A bus that has lost its data has lost the group as well.
+        self.make_the_stream().await;
+    }
+
+    /// A bus that has lost its data has lost the stream and its group as well.
+    async fn make_the_stream(&mut self) {
         if let Err(why) = self.transport.prepare().await {
             debug!(%why, "the stream cannot be made");
         }

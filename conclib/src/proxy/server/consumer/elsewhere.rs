@@ -47,6 +47,7 @@ impl Consumer {
                 }
                 Err(why) => {
                     debug!(%why, "what others still have cannot be seen yet");
+                    self.make_the_stream().await;
                     sleep(pause_after_failure(failures)).await;
                     failures += 1;
                     continue;

@@ -196,6 +196,15 @@ async fn what_waits_for_room_is_not_counted_when_the_lease_is_lost() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_bus_that_has_lost_the_group_with_the_lease_is_served_again() {
+    let stage = Stage::set(Config::memory()).await;
+    *lock(&stage.script.lacks_group) = true;
+    stage.lose_the_lease().await;
+    stage.tell(0..3, 0).await;
+    assert_eq!(stage.let_pass(3).await, [0, 1, 2]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn takes_that_are_too_large_become_smaller() {
     let stage = Stage::set(Config::memory().max_deliveries(2)).await;
     stage.tell(0..600, 0).await;

@@ -24,6 +24,8 @@ pub(super) struct Script {
     pub(super) failing: Mutex<HashMap<&'static str, usize>>,
     /// Takes of more messages than this are done, and their replies do not come in.
     pub(super) most_taken: Mutex<Option<usize>>,
+    /// The group is gone, until it is made.
+    pub(super) lacks_group: Mutex<bool>,
     /// What reads bring does not come in.
     pub(super) swallows_reads: Mutex<bool>,
     /// The calls, and how many messages each was about.
@@ -121,6 +123,7 @@ struct Stream {
 #[async_trait]
 impl ConsumeTransport for Stream {
     async fn prepare(&self) -> Result<(), TransportError> {
+        *lock(&self.script.lacks_group) = false;
         self.inner.prepare().await
     }
 
@@ -152,6 +155,9 @@ impl ConsumeTransport for Stream {
         alive: Duration,
         count: u32,
     ) -> Result<Others, TransportError> {
+        if *lock(&self.script.lacks_group) {
+            return Err(TransportError::NotDone("NOGROUP".to_owned()));
+        }
         self.inner.others(after, alive, count).await
     }
 
