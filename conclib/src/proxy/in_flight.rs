@@ -125,7 +125,8 @@ impl InFlight {
         receiver
     }
 
-    /// What is to be written for it, if somebody still waits for it.
+    /// What is to be written for it, if somebody still waits for it. (Of a durable one that is nothing:
+    /// its frame waits to be kept.)
     pub(crate) fn frame(&self, id: u64) -> Option<&Bytes> {
         self.requests.get(&id).map(|entry| &entry.frame)
     }

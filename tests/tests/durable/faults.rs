@@ -5,6 +5,7 @@ use std::time::Duration;
 use conclib::test::Faults;
 use conclib::{AskError, Config, ConnectionState, Delivered};
 use conclib_tests::Log;
+use conclib_tests::bus::eventually;
 use conclib_tests::durable::{Order, Wait};
 use tokio::time::{Instant, sleep};
 
@@ -16,6 +17,11 @@ fn faulty() -> (Config, Faults) {
     let faults = Faults::seeded(3);
     let config = Config::memory().faults(faults.clone());
     (config.visibility(VISIBILITY), faults)
+}
+
+/// Waits until a handler of that server has begun.
+async fn begins(server: &Server) {
+    eventually("a handler begins", async || server.watch.entered() > 0).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -85,9 +91,7 @@ async fn what_was_handled_in_an_outage_is_not_handled_again() {
     let server = Server::start(&config, &log).await;
     let client = connect(&config).await;
     let ask = tokio::spawn(client.ask("shop", Wait { n: 1 }).timeout(60 * SECOND));
-    while server.watch.entered() == 0 {
-        sleep(SECOND / 100).await;
-    }
+    begins(&server).await;
     client.tell("shop", Wait { n: 2 }).await.unwrap();
     sleep(SECOND / 10).await;
     // Shorter than the lease, and far longer than the visibility time.
@@ -111,9 +115,7 @@ async fn a_proxy_that_loses_its_lease_goes_on_with_its_messages_under_the_next()
     for n in 0..20 {
         client.tell("shop", Wait { n }).await.unwrap();
     }
-    while server.watch.entered() == 0 {
-        sleep(SECOND / 100).await;
-    }
+    begins(&server).await;
     let mut state = server.proxy.connection_state();
     faults.cut();
     drop(state.wait_for(|state| !state.is_connected()).await);
@@ -140,9 +142,7 @@ async fn an_answer_counts_before_the_bus_has_taken_it() {
         let client = connect(&config).await;
         let ask = || client.ask("shop", Wait { n: 1 }).idempotency_key("k");
         let first = tokio::spawn(ask().timeout(60 * SECOND));
-        while server.watch.entered() == 0 {
-            sleep(SECOND / 100).await;
-        }
+        begins(&server).await;
         faults.cut();
         server.watch.let_pass(9);
         sleep(outage * SECOND / 10).await;
@@ -167,9 +167,7 @@ async fn a_repetition_waits_for_who_has_lost_the_lease_to_another() {
         ask.timeout(50 * SECOND)
     };
     let asked = tokio::spawn(ask());
-    while first.watch.entered() == 0 {
-        sleep(SECOND / 100).await;
-    }
+    begins(&first).await;
     faults.cut();
     let next = Server::start(&config, &logs[1]).await;
     let again = tokio::spawn(ask());
@@ -198,16 +196,12 @@ async fn a_repetition_does_not_wait_for_the_dead() {
         ask.timeout(90 * SECOND)
     };
     let asked = tokio::spawn(ask());
-    while first.watch.entered() == 0 {
-        sleep(SECOND / 100).await;
-    }
+    begins(&first).await;
     let start = Instant::now();
     faults.cut(); // for ever
     let next = Server::start(&config, &logs[1]).await;
     let again = tokio::spawn(ask());
-    while next.watch.entered() == 0 {
-        sleep(SECOND / 100).await;
-    }
+    begins(&next).await;
     // As long as the visibility time, from the last sign of life; a beat is a third of it.
     let took = start.elapsed();
     assert!(took > 13 * SECOND && took < 28 * SECOND, "{took:?}");
