@@ -101,8 +101,9 @@ impl Server {
         reply
     }
 
-    /// Deletes what clients sent to the epochs before ours; nobody will ever take it. Not before the
-    /// first renewal: an owner may have released the lease just now, and be answering what is left.
+    /// Deletes what clients sent to the epochs before ours; nobody will ever take it. With renewals and
+    /// the release, and not when the lease is taken: an owner may have released it just now, and be
+    /// answering what is left.
     async fn clear_former(&self, ours: Epoch) {
         let epochs = self.known.all_but(ours);
         if epochs.is_empty() {
