@@ -239,6 +239,7 @@ pub mod __private {
 /// | a test to fail when an actor of it fails | [`TestSystem`](test::TestSystem) |
 /// | to see what an actor sends, and answer it | [`Probe`](test::Probe) |
 /// | hours to pass at once, one timer after another | [`advance`](test::advance) |
+/// | to be sure that a message arrives as it was sent | [`round_trips`](test::round_trips) |
 /// | a bus that is late, loses and repeats | [`Faults`](test::Faults), [`Config::faults`] |
 ///
 /// ```
@@ -278,7 +279,9 @@ pub mod __private {
 #[cfg(feature = "test")]
 pub mod test {
     pub use crate::proxy::Faults;
-    pub use crate::test_kit::{Probe, SpawnProbe, TestSystem, advance};
+    pub use crate::test_kit::{
+        Probe, RoundTripError, SpawnProbe, TestSystem, advance, round_trips,
+    };
 }
 
 /// What nearly every program with actors needs: `use conclib::prelude::*;`.

@@ -53,6 +53,29 @@ pub trait ActorMessage: Sized + Send + 'static {
 }
 
 /// A message that may cross the bus: every `#[derive(ActorMessage)]` without `#[message(local)]`.
+///
+/// It is written as MessagePack in serde's human-readable mode: an `IpAddr`, a UUID or a date is its
+/// text, on the bus and for a program in another language.
+///
+/// # Values that do not survive the bus
+///
+/// A local ask hands the value itself over. The bus carries what serde makes of it, and these come
+/// out as another value, without an error:
+///
+/// | sent | received |
+/// |---|---|
+/// | `Some(None)` of an `Option<Option<T>>` | `None` |
+/// | `Some(())` of an `Option<()>`, `Some` of anything that writes itself as `()` | `None` |
+/// | a variant of an `#[serde(untagged)]` enum that reads like an earlier one | the earlier one |
+/// | an `i128` or `u128` in an `#[serde(untagged)]` enum | a variant that takes bytes, or an error |
+/// | a field with `#[serde(skip)]` | its default |
+///
+/// These fail with [`BadRequest`](crate::AskError::BadRequest) or
+/// [`BadResponse`](crate::AskError::BadResponse), the response after its handler has run: an `i128` or
+/// `u128` under `#[serde(flatten)]` or in a tagged enum, a value that is nested deeper than
+/// 128 levels, a field that is left out by `skip_serializing_if` and has no `#[serde(default)]`.
+///
+/// A test that calls `conclib::test::round_trips` (feature `test`) is sure of a message.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot cross the bus",
     label = "not a `RemoteMessage`",
@@ -111,9 +134,18 @@ impl<M: ActorMessage> fmt::Debug for WireCodec<M> {
     }
 }
 
-/// Writes a value as MessagePack with field names.
+/// Writes a value as MessagePack with field names, in serde's human-readable mode: a type that
+/// writes itself in two ways writes its text. `#[serde(flatten)]`, tagged and untagged enums read
+/// through a buffer that always calls itself human-readable, so that nothing else survives them.
 pub(crate) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, CodecError> {
-    rmp_serde::to_vec_named(value).map_err(|error| CodecError::new::<T>("write", error))
+    let mut bytes = Vec::with_capacity(128);
+    let mut serializer = rmp_serde::Serializer::new(&mut bytes)
+        .with_struct_map()
+        .with_human_readable();
+    match value.serialize(&mut serializer) {
+        Ok(()) => Ok(bytes),
+        Err(error) => Err(CodecError::new::<T>("write", error)),
+    }
 }
 
 /// Reads a value that [`encode`] wrote.
@@ -128,7 +160,7 @@ pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError>
 pub(crate) fn read<'de, T: Deserialize<'de>>(
     bytes: &'de [u8],
 ) -> Result<T, rmp_serde::decode::Error> {
-    let mut deserializer = rmp_serde::Deserializer::from_read_ref(bytes);
+    let mut deserializer = rmp_serde::Deserializer::from_read_ref(bytes).with_human_readable();
     deserializer.set_max_depth(MAX_DEPTH);
     T::deserialize(&mut deserializer)
 }

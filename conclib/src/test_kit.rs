@@ -1,9 +1,11 @@
 //! What tests of programs with actors need: the module `conclib::test`.
 
 pub use probe::{Probe, SpawnProbe};
+pub use round_trips::{RoundTripError, round_trips};
 pub use system::TestSystem;
 pub use time::advance;
 
 mod probe;
+mod round_trips;
 mod system;
 mod time;
