@@ -36,7 +36,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
                     .duration_since(UNIX_EPOCH)
                     .unwrap_or_default();
                 if let Err(error) = actor.tell(PrintTime { since_1970 }).await {
-                    eprintln!("{error}: {}", error.reason);
+                    eprintln!("{error}: {}", error.reason());
                 }
             }
         });

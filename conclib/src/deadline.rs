@@ -27,6 +27,15 @@ impl Deadline {
         }
     }
 
+    /// Comes so long from now, if it would come later.
+    pub(crate) fn shorten(&mut self, timeout: Duration) {
+        if let Some(end) = Instant::now().checked_add(timeout)
+            && self.at.is_none_or(|at| end < at)
+        {
+            *self = Self::until(Some(end));
+        }
+    }
+
     /// Counts from now. No timeout, or one too long to be counted, means no deadline.
     pub(crate) fn start(&mut self, timeout: Option<Duration>) {
         self.at = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
@@ -87,6 +96,21 @@ impl Patience {
         };
         *self = end.map_or(Self::Endless, Self::By);
         end
+    }
+
+    /// So long, from the first wait; from now if that has begun, and then it can only become less.
+    pub(crate) fn limit(&mut self, timeout: Duration) {
+        let end = match self {
+            Self::Endless | Self::For(_) => None,
+            Self::By(end) => Some(*end),
+            Self::Until(timer) => Some(timer.deadline()),
+        };
+        let new = match (end, Instant::now().checked_add(timeout)) {
+            (None, _) => Self::For(timeout),
+            (Some(end), Some(new)) if new < end => Self::By(new),
+            (Some(_), _) => return,
+        };
+        *self = new;
     }
 
     /// Ready when it has run out; the first call starts the count.

@@ -5,6 +5,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
+
 use crate::urn::Urn;
 
 /// When it is worth trying again after a mailbox was full.
@@ -206,19 +208,55 @@ impl fmt::Display for Chain<'_> {
 /// A tell that was not delivered: the message comes back, with the reason.
 ///
 /// The reason is an [`AskError`], so that one vocabulary serves both.
+///
+/// ```
+/// use conclib::{AskError, TellError};
+///
+/// fn again(error: TellError<String>) -> Result<String, AskError> {
+///     if error.reason().is_retryable() {
+///         return Ok(error.into_message());
+///     }
+///     Err(error.into())
+/// }
+/// ```
 #[derive(thiserror::Error)]
 #[error("the message was not delivered")]
 pub struct TellError<M> {
-    /// The message, unhandled.
-    pub message: M,
-    /// Why it was not delivered.
+    /// The message, unhandled. Never locked: the lock makes the error `Sync` also where the message
+    /// is not, so that `?` makes a [`Failure`] of it.
+    message: Mutex<M>,
     #[source]
-    pub reason: AskError,
+    reason: AskError,
 }
 
 impl<M> TellError<M> {
     pub(crate) fn new(message: M, reason: AskError) -> Self {
-        Self { message, reason }
+        Self {
+            message: Mutex::new(message),
+            reason,
+        }
+    }
+
+    /// Why the message was not delivered.
+    pub fn reason(&self) -> &AskError {
+        &self.reason
+    }
+
+    /// The message, unhandled.
+    pub fn into_message(self) -> M {
+        self.message.into_inner()
+    }
+
+    /// The message, unhandled, and why it was not delivered.
+    pub fn into_parts(self) -> (M, AskError) {
+        (self.message.into_inner(), self.reason)
+    }
+}
+
+impl<M> From<TellError<M>> for AskError {
+    /// The reason; the message is dropped.
+    fn from(error: TellError<M>) -> Self {
+        error.reason
     }
 }
 
@@ -234,7 +272,8 @@ impl<M> fmt::Debug for TellError<M> {
 /// Why an actor failed: an error that a handler or a hook returned, or a panic.
 ///
 /// Any error converts into it, so `?` works in handlers. Like `anyhow::Error` it is therefore not
-/// an [`Error`] itself.
+/// an [`Error`] itself. Its `Display` tells the error and the errors behind it, from the outermost
+/// to the first cause.
 ///
 /// ```
 /// use conclib::Failure;
@@ -299,7 +338,7 @@ impl<E: Error + Send + Sync + 'static> From<E> for Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &*self.0 {
-            Cause::Error(error) => error.fmt(f),
+            Cause::Error(error) => f.write_str(&with_causes(&**error)),
             Cause::Message(text) => f.write_str(text),
             Cause::Panic(text) => write!(f, "panicked: {text}"),
         }
@@ -313,4 +352,19 @@ impl fmt::Debug for Failure {
             _ => f.debug_tuple("Failure").field(&self.to_string()).finish(),
         }
     }
+}
+
+/// The text of an error and of the errors behind it, each once: many repeat their source.
+fn with_causes(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        if !text.contains(&next) {
+            text.push_str(": ");
+            text.push_str(&next);
+        }
+        cause = error.source();
+    }
+    text
 }

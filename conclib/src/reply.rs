@@ -424,7 +424,8 @@ impl<R> Slot<R> {
     fn give_up(&self) -> Result<Result<R, AskError>, Delivered> {
         let mut place = self.lock();
         let answer = mem::replace(&mut place.answer, Answer::Over);
-        let begun = place.begun;
+        // Without a deadline the runner does not look here before it dispatches: the handler may run.
+        let begun = place.begun || self.deadline.is_none();
         let asker = place.asker.take();
         let watchers = place.watchers.take();
         drop(place);

@@ -309,7 +309,7 @@ impl<M: ActorMessage> Subscriber<M> {
         let Some(recipient) = self.recipient.upgrade() else {
             return Fate::Gone;
         };
-        match recipient.try_tell(copy()).map_err(|back| back.reason) {
+        match recipient.try_tell(copy()).map_err(AskError::from) {
             Ok(()) => Fate::Delivered,
             Err(AskError::Overloaded { .. }) => Fate::Dropped,
             Err(_) => Fate::Gone,

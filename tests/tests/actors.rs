@@ -13,7 +13,7 @@ const SECOND: Duration = Duration::from_secs(1);
 #[message(response = u32)]
 struct Double(u32);
 
-#[derive(ActorMessage, Serialize, Deserialize, Debug)]
+#[derive(ActorMessage, Serialize, Deserialize, Debug, PartialEq)]
 struct Note(String);
 
 fn note(text: impl Into<String>) -> Note {
@@ -162,15 +162,9 @@ async fn a_stop_gives_back_what_has_not_got_in() -> TestResult {
 
     // At once: the actor is still busy.
     let back = within(waiting).await.unwrap_err();
-    assert_eq!(
-        (back.message.0.as_str(), back.reason),
-        ("waiting", AskError::ActorStopped)
-    );
+    assert_eq!(back.into_parts(), (note("waiting"), AskError::ActorStopped));
     let back = within(late).await.unwrap_err();
-    assert_eq!(
-        (back.message.0.as_str(), back.reason),
-        ("late", AskError::ActorStopped)
-    );
+    assert_eq!(back.into_parts(), (note("late"), AskError::ActorStopped));
     assert_eq!(within(asking).await, Err(AskError::ActorStopped));
 
     keeper.open();
@@ -282,8 +276,8 @@ async fn actors_are_found_by_urn() -> TestResult {
         "{absent:?}"
     );
     let absent = system.tell("nobody", Double(7)).await.unwrap_err();
-    assert_eq!(absent.message, Double(7));
-    assert!(matches!(absent.reason, AskError::ActorNotFound { urn } if urn == "nobody"));
+    assert!(matches!(absent.reason(), AskError::ActorNotFound { urn } if urn == "nobody"));
+    assert_eq!(absent.into_message(), Double(7));
     Ok(())
 }
 

@@ -71,7 +71,7 @@ impl Node {
             Tell(count, urn) => {
                 for _ in 0..count {
                     let told = self.system.tell(urn, Note).await;
-                    told.map_err(|error| error.reason)?;
+                    told?;
                 }
                 Ok(count)
             }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use conclib::prelude::*;
 use conclib::test::Probe;
 use conclib::{Delivered, Pool, Restart};
-use conclib_tests::{TestResult, within};
+use conclib_tests::{TestResult, poll_once, within};
 use tokio::time::{Instant, sleep};
 
 const MS: Duration = Duration::from_millis(1);
@@ -37,7 +37,15 @@ impl Worker {
         sleep(time).await;
         7
     }
+
+    #[handler]
+    fn errand(&mut self, _: Errand) {
+        self.0.fetch_add(1, SeqCst);
+    }
 }
+
+#[derive(ActorMessage, Serialize, Deserialize)]
+struct Errand;
 
 async fn worker(system: &ActorSystem) -> (ActorRef<Worker>, Arc<AtomicUsize>) {
     let begun = Arc::new(AtomicUsize::new(0));
@@ -285,8 +293,9 @@ impl Detached {
         let start = Instant::now();
         loop {
             if let Err(back) = self.to.tell(LONG).await {
-                assert_eq!(back.message.0, LONG.0);
-                let heard = Heard((Err(back.reason), start.elapsed()));
+                let (message, reason) = back.into_parts();
+                assert_eq!(message.0, LONG.0);
+                let heard = Heard((Err(reason), start.elapsed()));
                 return self.log.tell(heard).await.unwrap();
             }
         }
@@ -426,4 +435,65 @@ fn a_thread_that_waits_takes_its_message_back_too() {
     assert_eq!(begun.load(SeqCst), 1);
     worker.kill();
     assert!(runtime.block_on(first).unwrap().is_err());
+}
+
+// ---- a timeout that is set on an ask under way
+
+/// A second worker's handler runs while the first asker learns what became of its message.
+#[tokio::test(start_paused = true)]
+async fn late_timeout_of_an_ask_without_a_deadline_says_that_its_handler_may_run() -> TestResult {
+    let system = ActorSystem::new();
+    let (worker, begun) = worker(&system).await;
+    let mut ask = worker.ask(Work(1000 * MS));
+    tokio::select! {
+        answer = &mut ask => panic!("{answer:?}"),
+        () = sleep(100 * MS) => {}
+    }
+    assert_eq!(begun.load(SeqCst), 1);
+    assert_eq!(ask.timeout(100 * MS).await, Err(late(Delivered::Accepted)));
+
+    // Nor is it certain of one that waits in the mailbox: it is handled.
+    let mut waits = worker.ask(Work(0 * MS));
+    assert!(poll_once(&mut waits).await.is_pending());
+    assert_eq!(
+        waits.timeout(100 * MS).await,
+        Err(late(Delivered::Accepted))
+    );
+    within(worker.ask(Work(0 * MS))).await?;
+    assert_eq!(begun.load(SeqCst), 3);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn late_timeout_only_shortens_the_wait() -> TestResult {
+    let system = ActorSystem::new();
+    let config = Config::memory();
+    start_proxy(&system, &config).await?;
+    let begun = Arc::new(AtomicUsize::new(0));
+    let worker = system
+        .spawn(Worker(begun.clone()))
+        .urn("worker")
+        .mailbox(8)
+        .await?;
+    let client = ProxyClient::connect(&config).await?;
+    let _busy = tokio::spawn(worker.ask(Work(3600 * 1000 * MS)).into_future());
+    sleep(100 * MS).await;
+
+    // Set to a second, then to less, and to more: a message that was not begun is taken back.
+    for (later, expected) in [(200 * MS, 300 * MS), (5000 * MS, 1000 * MS)] {
+        let start = Instant::now();
+        let mut local = worker.ask(Work(0 * MS)).timeout(1000 * MS);
+        let mut remote = client.ask("worker", Errand).timeout(1000 * MS);
+        assert!(poll_once(&mut local).await.is_pending());
+        assert!(poll_once(&mut remote).await.is_pending());
+        sleep(100 * MS).await;
+        let (local, remote) = (local.timeout(later), remote.timeout(later));
+        assert_eq!(local.await, Err(late(Delivered::No)));
+        assert_eq!(start.elapsed(), expected);
+        let heard = remote.await;
+        assert!(matches!(heard, Err(AskError::Timeout { .. })), "{heard:?}");
+        assert_eq!(start.elapsed(), expected);
+    }
+    assert_eq!(begun.load(SeqCst), 1);
+    Ok(())
 }

@@ -20,7 +20,7 @@ const SHORT: Duration = Duration::from_millis(5);
 #[message(response = u32)]
 struct Double(u32);
 
-#[derive(ActorMessage, Serialize, Deserialize, Debug)]
+#[derive(ActorMessage, Serialize, Deserialize, Debug, PartialEq)]
 struct Note(String);
 
 fn note(text: impl Into<String>) -> Note {
@@ -107,21 +107,20 @@ async fn try_tell_gives_back_what_has_no_room() -> TestResult {
     assert!(worker.try_tell(note("in")).is_ok());
 
     let back = worker.try_tell(note("full")).unwrap_err();
-    assert_eq!(back.message.0, "full");
-    assert!(matches!(back.reason, AskError::Overloaded { retry_after } if !retry_after.is_zero()));
-    assert!(back.reason.is_retryable());
+    assert!(
+        matches!(back.reason(), AskError::Overloaded { retry_after } if !retry_after.is_zero())
+    );
+    assert!(back.reason().is_retryable());
+    assert_eq!(back.into_message().0, "full");
     let back = worker.recipient().try_tell(note("full as well"));
-    assert!(back.is_err_and(|back| matches!(back.reason, AskError::Overloaded { .. })));
+    assert!(back.is_err_and(|back| matches!(back.reason(), AskError::Overloaded { .. })));
 
     keeper.open();
     within(worker.ask(Double(0))).await?;
     assert!(worker.recipient().try_tell(note("room again")).is_ok());
     worker.stop();
     let back = worker.try_tell(note("stopped")).unwrap_err();
-    assert_eq!(
-        (back.message.0.as_str(), back.reason),
-        ("stopped", AskError::ActorStopped)
-    );
+    assert_eq!(back.into_parts(), (note("stopped"), AskError::ActorStopped));
     within(worker.wait_stopped()).await;
     assert_eq!(log.entries(), ["in", "room again"]);
     Ok(())
@@ -152,9 +151,11 @@ async fn a_tell_waits_so_long_and_gives_its_message_back() -> TestResult {
     tokio::time::advance(SECOND).await; // not awaited yet: this does not count
     assert!(poll_once(&mut patient).await.is_pending());
     let back = worker.tell(note("late")).timeout(SECOND).await.unwrap_err();
-    assert_eq!(back.message.0, "late");
     let delivered = Delivered::No;
-    assert_eq!(back.reason, AskError::Timeout { delivered });
+    assert_eq!(
+        back.into_parts(),
+        (note("late"), AskError::Timeout { delivered })
+    );
     assert!(begin.elapsed() >= 2 * SECOND);
     let mut endless = worker.tell(note("endless")).timeout(Duration::MAX);
     assert!(poll_once(&mut endless).await.is_pending());
@@ -169,9 +170,9 @@ async fn a_tell_waits_so_long_and_gives_its_message_back() -> TestResult {
 
     worker.stop();
     let back = worker.tell(note("stopped")).timeout(SECOND).await;
-    assert!(back.is_err_and(|back| back.reason == AskError::ActorStopped));
+    assert!(back.is_err_and(|back| back.reason() == &AskError::ActorStopped));
     let back = system.tell("nobody", note("lost")).timeout(SECOND).await;
-    assert!(back.is_err_and(|back| matches!(back.reason, AskError::ActorNotFound { .. })));
+    assert!(back.is_err_and(|back| matches!(back.reason(), AskError::ActorNotFound { .. })));
     Ok(())
 }
 
@@ -191,8 +192,8 @@ fn threads_without_a_runtime_tell_and_ask() -> TestResult {
     let back = back.unwrap_err();
     let delivered = Delivered::No;
     assert_eq!(
-        (back.message.0.as_str(), back.reason),
-        ("late", AskError::Timeout { delivered })
+        back.into_parts(),
+        (note("late"), AskError::Timeout { delivered })
     );
     let late = worker.ask(Double(1)).timeout(SHORT).blocking();
     assert_eq!(late, Err(AskError::Timeout { delivered }));
@@ -320,7 +321,7 @@ async fn the_asker_of_what_is_not_forwarded_hears_why() -> TestResult {
     let back = back.unwrap_err();
     let delivered = Delivered::No;
     assert_eq!(
-        (back.message, back.reason),
+        back.into_parts(),
         (Double(4), AskError::Timeout { delivered })
     );
     let delivered = Delivered::Accepted; // once, by who wanted to hand it on
@@ -331,20 +332,14 @@ async fn the_asker_of_what_is_not_forwarded_hears_why() -> TestResult {
     assert!(poll_once(&mut forward).await.is_pending());
     worker.kill();
     let back = within(forward).await.unwrap_err();
-    assert_eq!(
-        (back.message, back.reason),
-        (Double(5), AskError::ActorStopped)
-    );
+    assert_eq!(back.into_parts(), (Double(5), AskError::ActorStopped));
     assert_eq!(within(at_stop).await, Err(AskError::ActorStopped));
     // It had got in, but no handler had taken it.
     assert_eq!(within(in_mailbox).await, Err(AskError::ActorStopped));
 
     let (reply, after_stop) = Reply::channel();
     let back = worker.forward(Double(6), reply).await.unwrap_err();
-    assert_eq!(
-        (back.message, back.reason),
-        (Double(6), AskError::ActorStopped)
-    );
+    assert_eq!(back.into_parts(), (Double(6), AskError::ActorStopped));
     assert_eq!(within(after_stop).await, Err(AskError::ActorStopped));
     Ok(())
 }
@@ -456,5 +451,72 @@ async fn a_weak_recipient_keeps_no_actor_alive() -> TestResult {
     assert!(weak.upgrade().is_none() && weak.clone().upgrade().is_none());
     assert_eq!(format!("{weak:?}"), "WeakRecipient(None)");
     assert_eq!(log.entries(), ["a recipient counts"]);
+    Ok(())
+}
+
+// ---- errors in `?`
+
+/// May be sent to another thread, and not be looked at from two.
+#[derive(ActorMessage)]
+#[message(local)]
+struct Single(std::cell::Cell<u32>);
+
+#[derive(Actor)]
+struct Shelf;
+
+#[handlers]
+impl Shelf {
+    #[handler]
+    fn single(&mut self, _: Single) {}
+}
+
+/// Hands a `Single` to the shelf, and fails if that does not take it.
+#[derive(Actor)]
+struct Carrier {
+    to: Recipient<Single>,
+}
+
+#[handlers]
+impl Carrier {
+    #[handler]
+    async fn double(&mut self, Double(n): Double) -> Result<u32, Failure> {
+        self.to.tell(Single(n.into())).await?;
+        self.to.try_tell(Single(n.into()))?;
+        Ok(2 * n)
+    }
+}
+
+#[tokio::test]
+async fn messages_that_are_not_sync_are_told_with_a_question_mark() -> TestResult {
+    let system = ActorSystem::new();
+    let shelf = system.spawn(Shelf).await?;
+    let to = shelf.recipient();
+    let carrier = system.spawn(Carrier { to: to.clone() }).await?;
+    assert_eq!(carrier.ask(Double(2)).await, Ok(4));
+    shelf.stop();
+    let back = to.tell(Single(7.into())).await.unwrap_err();
+    assert_eq!(back.into_message().0.get(), 7);
+    Ok(())
+}
+
+/// The one conversion that an error of a web server needs.
+#[derive(Debug, PartialEq)]
+struct WebError(AskError);
+
+impl From<AskError> for WebError {
+    fn from(error: AskError) -> Self {
+        Self(error)
+    }
+}
+
+#[tokio::test]
+async fn remote_tells_and_asks_share_one_error() -> TestResult {
+    async fn handler(client: &ProxyClient) -> Result<(), WebError> {
+        client.tell("nobody", note("told")).await?;
+        client.ask("nobody", note("asked")).await?;
+        Ok(())
+    }
+    let client = ProxyClient::connect(&Config::memory()).await?;
+    assert_eq!(handler(&client).await, Err(WebError(AskError::NoResponder)));
     Ok(())
 }

@@ -174,7 +174,7 @@ async fn a_kill_drops_the_running_handler_and_refuses_the_rest() -> TestResult {
     ));
     assert_eq!(in_hand.await, Err(AskError::ActorStopped));
     assert_eq!(queued.await, Err(AskError::ActorStopped));
-    assert_eq!(waiting.await.unwrap_err().message.0, "waiting");
+    assert_eq!(waiting.await.unwrap_err().into_message().0, "waiting");
     assert_eq!(log.entries(), ["started", "handler dropped"]);
     system.spawn(Worker::new(&log)).await?; // its URN is free
     Ok(())

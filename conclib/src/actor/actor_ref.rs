@@ -36,8 +36,8 @@ use crate::urn::Urn;
 /// actor.stop();
 /// actor.wait_stopped().await;
 /// let back = actor.tell(Double { n: 1 }).await.unwrap_err();
-/// assert_eq!(back.message.n, 1);
-/// assert_eq!(back.reason, AskError::ActorStopped);
+/// assert_eq!(back.reason(), &AskError::ActorStopped);
+/// assert_eq!(back.into_message().n, 1);
 /// # Ok(()) }
 /// ```
 pub struct ActorRef<A: Handlers> {
@@ -106,8 +106,8 @@ impl<A: Handlers> ActorRef<A> {
     /// let meter = system.spawn(Meter).mailbox(1).await?;
     /// assert!(meter.try_tell(Sample(0.5)).is_ok());
     /// let full = meter.try_tell(Sample(0.7)).unwrap_err();
-    /// assert!(matches!(full.reason, AskError::Overloaded { .. }));
-    /// assert_eq!(full.message.0, 0.7);
+    /// assert!(matches!(full.reason(), AskError::Overloaded { .. }));
+    /// assert_eq!(full.into_message().0, 0.7);
     /// # Ok(()) }
     /// ```
     pub fn try_tell<M: ActorMessage>(&self, message: M) -> Result<(), TellError<M>>

@@ -108,7 +108,7 @@ impl<M: ActorMessage> Recipient<M> {
     /// # system.spawn(Log).await?;
     /// let log: Recipient<Note> = system.recipient("log")?;
     /// if let Err(back) = log.try_tell(Note("hello".to_owned())) {
-    ///     eprintln!("{}: {}", back.reason, back.message.0);
+    ///     eprintln!("{}: {}", back.reason(), back.into_message().0);
     /// }
     /// # Ok(()) }
     /// ```

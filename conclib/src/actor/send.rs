@@ -136,7 +136,8 @@ impl<M: ActorMessage> Tell<M> {
     }
 
     /// Ends the wait for room with [`AskError::Timeout`] when it has taken this long, counted from
-    /// when it is first awaited. The message comes back. Within a handler it is not longer than the
+    /// when it is first awaited. The message comes back. Called on a tell that waits already, it
+    /// counts from the call, and only shortens the wait. Within a handler it is not longer than the
     /// asker of the message in hand waits, whether this is called or not.
     ///
     /// # Panics
@@ -170,13 +171,13 @@ impl<M: ActorMessage> Tell<M> {
     /// worker.tell(Job(1)).await?;
     /// // The worker is busy, and its mailbox is full.
     /// let back = worker.tell(Job(2)).timeout(Duration::from_millis(10)).await.unwrap_err();
-    /// assert_eq!(back.message, Job(2));
-    /// assert_eq!(back.reason, AskError::Timeout { delivered: Delivered::No });
+    /// assert_eq!(back.reason(), &AskError::Timeout { delivered: Delivered::No });
+    /// assert_eq!(back.into_message(), Job(2));
     /// # worker.kill();
     /// # Ok(()) }
     /// ```
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.patience = Patience::For(timeout);
+        self.patience.limit(timeout);
         self
     }
 
@@ -384,6 +385,10 @@ impl<M: ActorMessage> Ask<M> {
     /// first awaited. A message that nobody has begun to handle by then is taken back, which
     /// [`Delivered::No`] says.
     ///
+    /// Called on an ask that is under way (it was polled in a `select!`, say), it counts from the
+    /// call, and only shortens the wait. If the ask had no deadline until then, its message stays in
+    /// the mailbox and is handled, which [`Delivered::Accepted`] says.
+    ///
     /// Within a handler an ask takes no longer than the asker of the message in hand waits, whether
     /// this is called or not: a shorter time counts, a longer one is cut. The asks of that ask's
     /// handler do so in turn, so that a chain of them ends by the first deadline. It is so in the
@@ -418,7 +423,7 @@ impl<M: ActorMessage> Ask<M> {
     /// # Ok(()) }
     /// ```
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.patience = Patience::For(timeout);
+        self.patience.limit(timeout);
         self
     }
 

@@ -235,7 +235,7 @@ impl ProxyClient {
     ///
     /// # Errors
     ///
-    /// [`TellError`](crate::TellError) with the message and why it was not accepted.
+    /// [`AskError`]: why the bus has not accepted it.
     ///
     /// # Cancel safety
     ///

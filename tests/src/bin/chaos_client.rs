@@ -137,11 +137,7 @@ async fn ask_once(shared: &Shared, chance: &mut Random) -> Option<Asked> {
     let (manner, end) = match kind {
         80..90 => {
             let told = shared.client.tell(urn, work).timeout(limit).await;
-            (
-                Manner::Tell,
-                told.map(|()| Work::answer(number))
-                    .map_err(|error| error.reason),
-            )
+            (Manner::Tell, told.map(|()| Work::answer(number)))
         }
         95.. => {
             let manner = if fails {
@@ -156,7 +152,7 @@ async fn ask_once(shared: &Shared, chance: &mut Random) -> Option<Asked> {
                 _ => told.durable().await,
             };
             let told = told.map(|()| Work::answer(number));
-            (manner, told.map_err(|error| error.reason))
+            (manner, told)
         }
         90..95 => {
             // Somebody who goes away.

@@ -55,8 +55,7 @@ pub(crate) async fn a_urn_that_is_none(stage: Stage) {
             other => panic!("{other:?}"),
         }
         let error = stage.client.tell(urn, Double { n: 7 }).await.unwrap_err();
-        assert_eq!(error.message.n, 7);
-        assert!(matches!(error.reason, AskError::BadRequest { .. }));
+        assert!(matches!(error, AskError::BadRequest { .. }));
     }
 }
 
@@ -149,8 +148,7 @@ pub(crate) async fn a_request_is_too_large(stage: Stage) {
         );
         is_too_large(&client.ask("worker", carry(1001)).await, 1001);
         let told = client.tell("worker", carry(1001)).await.unwrap_err();
-        assert_eq!(told.message.bytes.len(), 1001);
-        is_too_large::<()>(&Err(told.reason), 1001);
+        is_too_large::<()>(&Err(told), 1001);
         assert_eq!(client.in_flight(), 0);
         system.shutdown().await;
     }
@@ -189,7 +187,7 @@ pub(crate) async fn attributes_are_too_many(stage: Stage) {
     assert_eq!(refused, Err(AskError::TooLarge { size, limit }));
     let tell = client.tell("raw", Forget).attribute("a", "x".repeat(limit));
     let told = tell.await.unwrap_err();
-    assert!(matches!(told.reason, AskError::TooLarge { .. }));
+    assert!(matches!(told, AskError::TooLarge { .. }));
     assert_eq!(client.in_flight(), 0);
 }
 

@@ -15,7 +15,7 @@ use super::{Outgoing, ProxyClient};
 use crate::actor::current::Current;
 use crate::deadline::Deadline;
 use crate::envelope::Attributes;
-use crate::error::{AskError, Delivered, TellError};
+use crate::error::{AskError, Delivered};
 use crate::message::RemoteMessage;
 use crate::proxy::frame::Kind;
 use crate::reply::ReplyReceiver;
@@ -42,9 +42,10 @@ impl<M: RemoteMessage> RemoteAsk<M> {
     }
 
     /// How long to wait for the answer, counted from when the ask is first awaited. In a handler,
-    /// not longer than the asker of its message waits.
+    /// not longer than the asker of its message waits. Called on an ask that is under way, it counts
+    /// from the call, and only shortens the wait: the actor knows of the deadline that was sent.
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.call.timeout = timeout;
+        self.call.limit(timeout);
         self
     }
 
@@ -89,7 +90,6 @@ impl<M: RemoteMessage> Future for RemoteAsk<M> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let outcome = ready!(self.call.poll(cx, Kind::Ask));
-        self.call.message = None;
         Poll::Ready(outcome.and_then(|contents| {
             (M::CODEC.decode_response)(&contents).map_err(|error| AskError::BadResponse {
                 reason: error.to_string(),
@@ -122,9 +122,10 @@ impl<M: RemoteMessage> RemoteTell<M> {
     }
 
     /// How long to wait until the bus has accepted it; past this the actor does not handle it, unless it
-    /// is durable. In a handler, not longer than the asker of its message waits.
+    /// is durable. In a handler, not longer than the asker of its message waits. Called on a tell that
+    /// is under way, it counts from the call, and only shortens the wait.
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.call.timeout = timeout;
+        self.call.limit(timeout);
         self
     }
 
@@ -198,15 +199,10 @@ impl<M: RemoteMessage> RemoteTell<M> {
 impl<M: RemoteMessage> Unpin for RemoteTell<M> {}
 
 impl<M: RemoteMessage> Future for RemoteTell<M> {
-    type Output = Result<(), TellError<M>>;
+    type Output = Result<(), AskError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let outcome = ready!(self.call.poll(cx, Kind::Tell));
-        match (outcome, self.call.message.take()) {
-            (Ok(_), _) => Poll::Ready(Ok(())),
-            (Err(reason), Some(message)) => Poll::Ready(Err(TellError::new(message, reason))),
-            (Err(_), None) => Poll::Pending, // polled after completion
-        }
+        self.call.poll(cx, Kind::Tell).map_ok(drop)
     }
 }
 
@@ -228,7 +224,7 @@ pub(super) struct Sent {
 struct Call<M> {
     client: ProxyClient,
     urn: Result<Urn, UrnError>,
-    /// Until the call is over: a tell that fails gives it back.
+    /// Until it has been written.
     message: Option<M>,
     timeout: Duration,
     attributes: Attributes,
@@ -250,6 +246,14 @@ impl<M: RemoteMessage> Call<M> {
             key: M::DURABLE.then_some(IdempotencyKey::Generated),
             deadline: Deadline::default(),
             sent: None,
+        }
+    }
+
+    /// How long it waits; once it is under way, at most so long from now.
+    fn limit(&mut self, timeout: Duration) {
+        self.timeout = timeout;
+        if self.sent.is_some() {
+            self.deadline.shorten(timeout);
         }
     }
 
@@ -283,13 +287,13 @@ impl<M: RemoteMessage> Call<M> {
     }
 
     fn send(&mut self, kind: Kind) -> Result<Option<Sent>, AskError> {
-        let Some(message) = &self.message else {
+        let Some(message) = self.message.take() else {
             return Ok(None);
         };
         let urn = self.urn.as_ref().map_err(|error| AskError::BadRequest {
             reason: error.to_string(),
         })?;
-        let contents = (M::CODEC.encode)(message).map_err(|error| AskError::BadRequest {
+        let contents = (M::CODEC.encode)(&message).map_err(|error| AskError::BadRequest {
             reason: error.to_string(),
         })?;
         self.deadline.start(Some(self.timeout));
