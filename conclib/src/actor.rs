@@ -141,6 +141,7 @@ pub(crate) mod cell;
 mod context;
 pub(crate) mod control;
 pub(crate) mod current;
+pub(crate) mod dropped_replies;
 mod recipient;
 pub(crate) mod relations;
 mod send;
@@ -320,7 +321,7 @@ impl<R> Outcome<R> for Result<R, Failure> {
     }
 }
 
-impl<R> Reply<R> {
+impl<R: Send + 'static> Reply<R> {
     /// Answers with what a handler returned; a failure goes on to the runner, and the asker hears
     /// [`Failed`](crate::AskError::Failed).
     ///
@@ -335,7 +336,7 @@ impl<R> Reply<R> {
                 Ok(())
             }
             Err(failure) => {
-                self.refuse(crate::AskError::Failed);
+                self.refuse(dropped_replies::failed_here(&failure));
                 Err(failure)
             }
         }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use tokio::time::Instant;
 
+use crate::actor::dropped_replies::failed_here;
 use crate::cancelled::Awaited;
 use crate::error::{AskError, Failure};
 use crate::message::{ActorMessage, CodecError, RemoteMessage, encode};
@@ -321,7 +322,7 @@ impl RawCall {
             self.responder.refuse(unexpected.as_ask_error(&self.urn));
             return Ok(());
         }
-        self.responder.refuse(AskError::Failed);
+        self.responder.refuse(failed_here(&failure));
         Err(failure)
     }
 }

@@ -61,8 +61,12 @@ pub enum AskError {
         delivered: Delivered,
     },
     /// The actor failed (it panicked or returned a [`Failure`]) while handling this message.
-    #[error("the actor failed while handling the message")]
-    Failed,
+    #[error("{}", FailedText(cause.as_ref()))]
+    Failed {
+        /// The actor's URN and the text of its failure. `None` where they are not known: from another
+        /// process only [`Config::expose_failures`](crate::Config::expose_failures) sends them.
+        cause: Option<FailureCause>,
+    },
     /// The actor stopped before it had answered: mostly before it handled the message, but a kill or the end
     /// of its process may have come amid that.
     #[error("the actor has stopped")]
@@ -136,7 +140,7 @@ impl AskError {
     /// use conclib::{AskError, Delivered};
     ///
     /// assert_eq!(AskError::NoResponder.delivered(), Delivered::No);
-    /// assert_eq!(AskError::Failed.delivered(), Delivered::Accepted);
+    /// assert_eq!(AskError::Failed { cause: None }.delivered(), Delivered::Accepted);
     /// ```
     pub fn delivered(&self) -> Delivered {
         match self {
@@ -149,7 +153,7 @@ impl AskError {
             | Self::Unavailable { .. }
             | Self::Incompatible { .. } => Delivered::No,
             Self::Timeout { delivered } | Self::Disconnected { delivered } => *delivered,
-            Self::Failed | Self::NoReply | Self::BadResponse { .. } => Delivered::Accepted,
+            Self::Failed { .. } | Self::NoReply | Self::BadResponse { .. } => Delivered::Accepted,
             // An actor may be killed amid a handler, a circle closed by one who came later, and a
             // client closed at any moment.
             Self::ActorStopped | Self::AskCycle { .. } | Self::Closed => Delivered::Unknown,
@@ -188,6 +192,87 @@ impl fmt::Display for Delivered {
             Self::Unknown => "whether the request was delivered is unknown",
         })
     }
+}
+
+/// The longest text of a [`FailureCause`], in bytes: it may tell one failure after another.
+const MAX_CAUSE: usize = 1024;
+
+/// Which actor failed, and the text of its [`Failure`].
+///
+/// An actor that fails by the failure of another, such as by `?` on an ask, tells that one's cause
+/// in its own text.
+///
+/// ```
+/// use conclib::prelude::*;
+///
+/// #[derive(ActorMessage)]
+/// #[message(local, response = u32)]
+/// struct Read(&'static str);
+///
+/// #[derive(Actor)]
+/// #[actor(urn = "reader")]
+/// struct Reader;
+///
+/// #[handlers]
+/// impl Reader {
+///     #[handler]
+///     fn read(&mut self, Read(text): Read) -> Result<u32, Failure> { Ok(text.parse()?) }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let system = ActorSystem::new();
+/// # let reader = system.spawn(Reader).await?;
+/// let Err(AskError::Failed { cause: Some(cause) }) = reader.ask(Read("x")).await else { panic!() };
+/// assert_eq!(cause.urn(), "reader");
+/// assert_eq!(cause.text(), "invalid digit found in string");
+/// # Ok(()) }
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FailureCause {
+    urn: Urn,
+    text: Arc<str>,
+}
+
+impl FailureCause {
+    pub(crate) fn new(urn: Urn, text: &str) -> Self {
+        Self {
+            urn,
+            text: cut(text, MAX_CAUSE).into(),
+        }
+    }
+
+    /// The actor that failed.
+    pub fn urn(&self) -> &Urn {
+        &self.urn
+    }
+
+    /// Why it failed: at most 1024 bytes of its failure's text.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+}
+
+struct FailedText<'a>(Option<&'a FailureCause>);
+
+impl fmt::Display for FailedText<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            None => f.write_str("the actor failed while handling the message"),
+            Some(FailureCause { urn, text }) => {
+                write!(
+                    f,
+                    "the actor `{urn}` failed while handling the message: {text}"
+                )
+            }
+        }
+    }
+}
+
+/// The beginning of a text, of so many bytes at most.
+pub(crate) fn cut(text: &str, bytes: usize) -> &str {
+    let end = (0..=bytes.min(text.len())).rev();
+    let end = end.into_iter().find(|end| text.is_char_boundary(*end));
+    &text[..end.unwrap_or(0)]
 }
 
 /// Prints a chain of actors as `a -> b -> a`.

@@ -198,7 +198,7 @@ pub use envelope::{
     Attributes, MAX_ATTRIBUTE_BYTES, MAX_ATTRIBUTES, RawCall, RawOutcome, RequestEnvelope,
     UnexpectedMessage,
 };
-pub use error::{AskError, Delivered, Failure, TellError};
+pub use error::{AskError, Delivered, Failure, FailureCause, TellError};
 pub use message::{ActorMessage, CodecError, NoMessage, RemoteMessage, WireCodec};
 pub use periodic::PeriodicActor;
 pub use pool::{Pool, Route};

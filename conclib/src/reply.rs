@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
-use std::mem;
+use std::mem::{self, needs_drop};
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
@@ -10,11 +10,12 @@ use std::task::{Context, Poll, Waker};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
-use crate::actor::cell::AnyActor;
+use crate::actor::cell::{AnyActor, drop_quietly};
+use crate::actor::dropped_replies::{self, Refuse};
 use crate::cancelled::Watchers;
 use crate::error::{AskError, Delivered};
 use crate::message::CodecError;
-use crate::responder::{Responder, verdict_of_drop};
+use crate::responder::{Responder, error_of_drop};
 
 pub use limit::Limit;
 
@@ -27,8 +28,9 @@ mod limit;
 /// another actor. The same handler serves tells, for which answering does nothing.
 ///
 /// Silence is never an answer: a reply that is dropped tells its asker
-/// [`Failed`](AskError::Failed) while unwinding from a panic, [`NoReply`](AskError::NoReply)
-/// after a handler took it, and [`ActorStopped`](AskError::ActorStopped) otherwise.
+/// [`Failed`](AskError::Failed) if its handler panics or returns a failure,
+/// [`NoReply`](AskError::NoReply) if the handler goes on or ends well, and
+/// [`ActorStopped`](AskError::ActorStopped) before a handler has it.
 ///
 /// ```
 /// use conclib::{AskError, Reply};
@@ -64,27 +66,43 @@ enum To<R> {
 struct Asker<R> {
     /// Until it has spoken.
     slot: Option<Arc<Slot<R>>>,
-    /// A handler has taken the reply over.
-    taken: bool,
+    owner: Owner,
+    /// Makes the end of the ask a closure, whatever type of answer it waits for.
+    refuse_later: fn(Arc<Slot<R>>) -> Refuse,
     /// The slot has a deadline. Here as well, so that nobody looks there who finds none.
     limited: bool,
 }
 
-impl<R> Reply<R> {
+/// Whose a reply is: an asker whose reply is dropped hears it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Owner {
+    /// No handler's: its message waits for one.
+    Mailbox,
+    /// A handler's that was given it with its message.
+    Handler,
+    /// Another's, who made it.
+    Other,
+}
+
+impl<R: Send + 'static> Reply<R> {
     /// A reply and the place where its answer arrives: for unit tests of handlers that take a
     /// `Reply`, and for bridging to code that is not an actor.
     pub fn channel() -> (Self, ReplyReceiver<R>) {
-        let (reply, receiver) = Self::local();
-        (reply.take_over(), receiver)
+        Self::with_slot(Slot::new(None, None, None), Owner::Other)
     }
 
     /// Answers. Does nothing if nobody waits any more.
     #[inline]
     pub fn send(self, response: R) {
         match self.to {
+            // Whether an asker waits for a value whose drop panics must not matter to the handler.
+            To::Nobody if needs_drop::<R>() => drop_quietly(response),
             To::Nobody => {}
             To::Local(asker) => asker.answer(Ok(response)),
-            To::Remote { responder, encode } => responder.respond(encode(&response)),
+            To::Remote { responder, encode } => {
+                responder.respond(encode(&response));
+                drop_quietly(response);
+            }
         }
     }
 
@@ -107,12 +125,13 @@ impl<R> Reply<R> {
 
     /// The reply of an ask in this process, before a handler has it.
     pub(crate) fn local() -> (Self, ReplyReceiver<R>) {
-        Self::with_slot(Slot::new(None, None, None))
+        Self::with_slot(Slot::new(None, None, None), Owner::Mailbox)
     }
 
     /// The same for an asker who waits from now on: nobody has to poll for its waker's sake.
     pub(crate) fn awaited(asker: &Waker, deadline: Option<Instant>) -> (Self, ReplyReceiver<R>) {
-        Self::with_slot(Slot::new(Some(asker.clone()), deadline, None))
+        let slot = Slot::new(Some(asker.clone()), deadline, None);
+        Self::with_slot(slot, Owner::Mailbox)
     }
 
     /// The same for an asker who is an actor: it can be seen who owes the answer.
@@ -122,10 +141,11 @@ impl<R> Reply<R> {
         deadline: Option<Instant>,
     ) -> (Self, ReplyReceiver<R>) {
         let debtor = Mutex::new(Some(Arc::downgrade(actor)));
-        Self::with_slot(Slot::new(Some(asker.clone()), deadline, Some(debtor)))
+        let slot = Slot::new(Some(asker.clone()), deadline, Some(debtor));
+        Self::with_slot(slot, Owner::Mailbox)
     }
 
-    fn with_slot(slot: Slot<R>) -> (Self, ReplyReceiver<R>) {
+    fn with_slot(slot: Slot<R>, owner: Owner) -> (Self, ReplyReceiver<R>) {
         let limited = slot.deadline.is_some();
         let slot = Arc::new(slot);
         let receiver = ReplyReceiver {
@@ -133,7 +153,8 @@ impl<R> Reply<R> {
         };
         let asker = Asker {
             slot: Some(slot),
-            taken: false,
+            owner,
+            refuse_later: |slot| Box::new(move |error| slot.fill(Err(error))),
             limited,
         };
         let to = To::Local(asker);
@@ -156,7 +177,7 @@ impl<R> Reply<R> {
         match &mut self.to {
             To::Nobody => {}
             To::Local(asker) => {
-                asker.taken = true;
+                asker.owner = Owner::Handler;
                 if let Some(slot) = &asker.slot {
                     slot.set_debtor(None);
                 }
@@ -171,7 +192,7 @@ impl<R> Reply<R> {
     pub(crate) fn hand_on(mut self) -> Self {
         match &mut self.to {
             To::Nobody => {}
-            To::Local(asker) => asker.taken = false,
+            To::Local(asker) => asker.owner = Owner::Mailbox,
             To::Remote { responder, .. } => responder.hand_on(),
         }
         self
@@ -210,6 +231,16 @@ impl<R> Asker<R> {
         self.slot.as_deref()
     }
 
+    #[cold]
+    fn dropped(&self, slot: Arc<Slot<R>>) {
+        let ends_with_handler = self.owner == Owner::Handler || std::thread::panicking();
+        if ends_with_handler && dropped_replies::are_noted() {
+            dropped_replies::note((self.refuse_later)(slot));
+        } else {
+            slot.fill(Err(error_of_drop(self.owner != Owner::Mailbox)));
+        }
+    }
+
     #[inline]
     fn answer(mut self, answer: Result<R, AskError>) {
         let Some(slot) = self.slot.take() else {
@@ -228,8 +259,8 @@ impl<R> Drop for Asker<R> {
     #[inline]
     fn drop(&mut self) {
         // A remote reply needs nothing like this: its responder has the same duty, and its own drop.
-        if let Some(slot) = &self.slot {
-            slot.fill(Err(verdict_of_drop(self.taken)));
+        if let Some(slot) = self.slot.take() {
+            self.dropped(slot);
         }
     }
 }
@@ -289,8 +320,10 @@ impl<R> ReplyReceiver<R> {
 
 impl<R> Drop for ReplyReceiver<R> {
     fn drop(&mut self) {
-        if let Some(slot) = &self.slot {
-            drop(slot.give_up());
+        if let Some(slot) = &self.slot
+            && let Ok(answer) = slot.give_up()
+        {
+            drop_quietly(answer);
         }
     }
 }
@@ -445,7 +478,8 @@ impl<R> Slot<R> {
         let mut place = self.lock();
         if !matches!(place.answer, Answer::Awaited) {
             drop(place);
-            return None; // `answer` is dropped outside the lock
+            drop_quietly(answer); // outside the lock
+            return None;
         }
         place.answer = Answer::Given(answer);
         Some((place.asker.take(), place.watchers.take()))
@@ -527,7 +561,7 @@ mod tests {
             panic!("on purpose");
         });
         assert!(task.await.is_err());
-        assert_eq!(receiver.await, Err(AskError::Failed));
+        assert_eq!(receiver.await, Err(AskError::Failed { cause: None }));
     }
 
     /// A waker that, when it is dropped, looks whether the slot is locked.

@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use crate::actor::dropped_replies;
 use crate::cancelled::{Awaited, Key, Watchers};
 use crate::error::{AskError, Delivered};
 use crate::message::CodecError;
@@ -238,7 +239,16 @@ impl fmt::Debug for Responder {
 impl Drop for Responder {
     fn drop(&mut self) {
         let taken = *self.taken.get_mut();
-        self.finish(|| Err(verdict_of_drop(taken)));
+        let ends_with_handler = taken || std::thread::panicking();
+        if !(ends_with_handler && dropped_replies::are_noted()) {
+            return self.finish(|| Err(error_of_drop(taken)));
+        }
+        if self.end() {
+            let (sink, origin, deadline) = (self.sink.clone(), self.origin, self.deadline);
+            dropped_replies::note(Box::new(move |error| {
+                sink.respond(origin, deadline, Err(error));
+            }));
+        }
     }
 }
 
@@ -270,9 +280,9 @@ impl Drop for HeldBytes {
 }
 
 /// What an asker hears when its reply is dropped unanswered.
-pub(crate) fn verdict_of_drop(taken: bool) -> AskError {
+pub(crate) fn error_of_drop(taken: bool) -> AskError {
     if std::thread::panicking() {
-        AskError::Failed
+        AskError::Failed { cause: None }
     } else if taken {
         AskError::NoReply
     } else {

@@ -254,7 +254,7 @@ async fn a_deadline_ends_with_the_life_in_which_it_was_in_hand() -> TestResult {
         .restart(Restart::OnFailure)
         .await?;
     let asked = fragile.ask(Explode).timeout(100 * MS).await;
-    assert_eq!(asked, Err(AskError::Failed));
+    assert!(matches!(asked, Err(AskError::Failed { .. })));
     assert_eq!(fragile.ask(Work(1000 * MS)).await, Ok(7));
     Ok(())
 }
@@ -453,13 +453,13 @@ async fn late_timeout_of_an_ask_without_a_deadline_says_that_its_handler_may_run
     assert_eq!(ask.timeout(100 * MS).await, Err(late(Delivered::Accepted)));
 
     // Nor is it certain of one that waits in the mailbox: it is handled.
-    let mut waits = worker.ask(Work(0 * MS));
+    let mut waits = worker.ask(Work(Duration::ZERO));
     assert!(poll_once(&mut waits).await.is_pending());
     assert_eq!(
         waits.timeout(100 * MS).await,
         Err(late(Delivered::Accepted))
     );
-    within(worker.ask(Work(0 * MS))).await?;
+    within(worker.ask(Work(Duration::ZERO))).await?;
     assert_eq!(begun.load(SeqCst), 3);
     Ok(())
 }
@@ -482,7 +482,7 @@ async fn late_timeout_only_shortens_the_wait() -> TestResult {
     // Set to a second, then to less, and to more: a message that was not begun is taken back.
     for (later, expected) in [(200 * MS, 300 * MS), (5000 * MS, 1000 * MS)] {
         let start = Instant::now();
-        let mut local = worker.ask(Work(0 * MS)).timeout(1000 * MS);
+        let mut local = worker.ask(Work(Duration::ZERO)).timeout(1000 * MS);
         let mut remote = client.ask("worker", Errand).timeout(1000 * MS);
         assert!(poll_once(&mut local).await.is_pending());
         assert!(poll_once(&mut remote).await.is_pending());

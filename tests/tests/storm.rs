@@ -128,7 +128,7 @@ type Asked = Pin<Box<dyn Future<Output = Option<String>> + Send>>;
 async fn asked(ask: conclib::Ask<Work>, number: u64, fate: Fate) -> Option<String> {
     let expected = match fate {
         Fate::Handled => Ok(number),
-        _ => Err(AskError::Failed),
+        _ => Err(AskError::Failed { cause: None }),
     };
     let answer = ask.await;
     (answer != expected).then(|| format!("{fate:?} {number}: {answer:?}"))

@@ -77,6 +77,8 @@ pub struct Config {
     pub(crate) keep_replies: Duration,
     /// How many durable messages may be kept.
     pub(crate) max_kept: u64,
+    /// Whether clients hear why an actor failed.
+    pub(crate) exposes_failures: bool,
     /// What goes wrong on the memory bus, on purpose.
     #[cfg(feature = "test")]
     pub(crate) faults: Option<Faults>,
@@ -205,6 +207,16 @@ impl Config {
         self
     }
 
+    /// Sends clients the URN and the text of a failure with
+    /// [`AskError::Failed`](crate::AskError::Failed): off unless changed, since the text of an error
+    /// may hold what clients must not see. It is the actor process whose config counts. Within a
+    /// process, and among the [dead letters](crate::DeadLetters), the cause is always told.
+    #[must_use]
+    pub fn expose_failures(mut self, exposes: bool) -> Self {
+        self.exposes_failures = exposes;
+        self
+    }
+
     /// What is to go wrong on the bus in memory, for tests of programs that must bear it. Needs the
     /// feature `test`.
     ///
@@ -305,6 +317,7 @@ impl Config {
             max_deliveries: 5,
             keep_replies: HOUR,
             max_kept: 1_000_000,
+            exposes_failures: false,
             #[cfg(feature = "test")]
             faults: None,
             invalid: None,

@@ -377,9 +377,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Prefix<T> {
 
 /// A text, but not more of it than [`MAX_TEXT`].
 fn cut(text: &str) -> &str {
-    let end = (0..=MAX_TEXT.min(text.len())).rev();
-    let end = end.into_iter().find(|end| text.is_char_boundary(*end));
-    &text[..end.unwrap_or(0)]
+    crate::error::cut(text, MAX_TEXT)
 }
 
 #[cfg(test)]

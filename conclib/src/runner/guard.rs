@@ -8,9 +8,9 @@ use std::task::Poll;
 
 use tracing::error;
 
-use crate::actor::Handlers;
 use crate::actor::cell::{ActorCell, drop_quietly};
 use crate::actor::current::{Current, Lent};
+use crate::actor::{Handlers, StopReason, dropped_replies};
 use crate::error::Failure;
 
 /// What ended an actor's code before it returned.
@@ -22,12 +22,36 @@ pub(super) enum Interrupted {
     Panicked(Failure),
 }
 
+/// What an actor's code ends with.
+pub(super) trait Output {
+    /// The failure that it returned.
+    fn failure(&self) -> Option<&Failure>;
+}
+
+impl<T> Output for Result<T, Failure> {
+    fn failure(&self) -> Option<&Failure> {
+        self.as_ref().err()
+    }
+}
+
+impl Output for Result<(), StopReason> {
+    fn failure(&self) -> Option<&Failure> {
+        self.as_ref().err()?.failure()
+    }
+}
+
+impl Output for () {
+    fn failure(&self) -> Option<&Failure> {
+        None
+    }
+}
+
 /// An actor's code, in its place: dropped there once it is over, whatever its future's size.
 pub(super) type Code<'a, F> = Pin<&'a mut Option<F>>;
 
 /// Runs an actor's code: with the actor marked as the current one, stopped by a kill between two
 /// polls, its panics caught. A handler that waits lets senders in meanwhile.
-pub(super) fn guarded<A: Handlers, F: Future>(
+pub(super) fn guarded<A: Handlers, F: Future<Output: Output>>(
     cell: &Arc<ActorCell<A>>,
     code: Code<'_, F>,
 ) -> impl Future<Output = Result<F::Output, Interrupted>> {
@@ -36,7 +60,7 @@ pub(super) fn guarded<A: Handlers, F: Future>(
 }
 
 /// Like [`guarded`], but given up when the actor is asked to stop.
-pub(super) fn until_stopped<A: Handlers, F: Future>(
+pub(super) fn until_stopped<A: Handlers, F: Future<Output: Output>>(
     cell: &Arc<ActorCell<A>>,
     code: Code<'_, F>,
 ) -> impl Future<Output = Result<F::Output, Interrupted>> {
@@ -49,7 +73,7 @@ pub(super) fn until_stopped<A: Handlers, F: Future>(
 
 /// Like [`until_stopped`], between two lives: there is none to be cut short, and a signal that was
 /// meant for the last one means nothing any more.
-pub(super) fn between_lives<A: Handlers, F: Future>(
+pub(super) fn between_lives<A: Handlers, F: Future<Output: Output>>(
     cell: &Arc<ActorCell<A>>,
     code: Code<'_, F>,
 ) -> impl Future<Output = Result<F::Output, Interrupted>> {
@@ -66,7 +90,7 @@ fn stopped<A: Handlers>(cell: &ActorCell<A>) -> Option<Interrupted> {
 }
 
 /// A closure and no `async fn`: that would have room for each of its arguments twice.
-fn guarded_unless<A: Handlers, F: Future>(
+fn guarded_unless<A: Handlers, F: Future<Output: Output>>(
     cell: &Arc<ActorCell<A>>,
     interrupted: impl Fn(&ActorCell<A>) -> Option<Interrupted>,
     mut code: Code<'_, F>,
@@ -82,15 +106,23 @@ fn guarded_unless<A: Handlers, F: Future>(
                 cell.vitals.polled();
                 let _current = Current::enter(cell.id(), &mut me);
                 match catch_unwind(AssertUnwindSafe(|| running.poll(cx))) {
-                    Ok(Poll::Ready(output)) => Ok(output),
+                    Ok(Poll::Ready(output)) => {
+                        dropped_replies::settle(&**cell, output.failure());
+                        Ok(output)
+                    }
                     Ok(Poll::Pending) => {
+                        dropped_replies::settle(&**cell, None);
                         // Without a message in hand it has looked after those who wait itself.
                         if cell.vitals.is_busy() {
                             cell.mailbox.admit_before_waiting();
                         }
                         return Poll::Pending;
                     }
-                    Err(panic) => Err(Interrupted::Panicked(caught(panic))),
+                    Err(panic) => {
+                        let failure = caught(panic);
+                        dropped_replies::settle(&**cell, Some(&failure));
+                        Err(Interrupted::Panicked(failure))
+                    }
                 }
             }
         };

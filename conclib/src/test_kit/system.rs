@@ -35,7 +35,7 @@ use crate::urn::Urn;
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let system = TestSystem::new();
 /// let wet = system.spawn(Match).await?;
-/// assert_eq!(wet.ask(Burn).await, Err(AskError::Failed));
+/// assert!(matches!(wet.ask(Burn).await, Err(AskError::Failed { .. })));
 ///
 /// system.expect_failure("match/*"); // without this, the next line panics
 /// system.finish().await;

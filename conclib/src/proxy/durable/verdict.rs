@@ -54,7 +54,8 @@ mod tests {
 
     #[test]
     fn what_may_succeed_is_tried_until_the_last_delivery() {
-        for error in [AskError::Failed, AskError::NoReply, AskError::ActorStopped] {
+        let failed = AskError::Failed { cause: None };
+        for error in [failed, AskError::NoReply, AskError::ActorStopped] {
             assert_eq!(judge(&error, 1, 3), Verdict::Again);
             assert_eq!(judge(&error, 2, 3), Verdict::Again);
             assert_eq!(judge(&error, 3, 3), Verdict::Bury);

@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer};
 use super::limits::AtMost;
 use super::{Prefix, Problem, VERSION, cut, pack, pack_into, unpack};
 use crate::envelope::Attributes;
-use crate::error::{AskError, Delivered};
+use crate::error::{AskError, Delivered, FailureCause};
 use crate::proxy::in_flight::MAX_REQUESTS;
 use crate::proxy::transport::Epoch;
 use crate::responder::Outcome;
@@ -163,7 +163,11 @@ impl Status {
                 (Self::Overloaded, pack(&(millis,)))
             }
             AskError::Timeout { .. } => (Self::Expired, Bytes::new()),
-            AskError::Failed => (Self::Failed, Bytes::new()),
+            AskError::Failed { cause: None } => (Self::Failed, Bytes::new()),
+            AskError::Failed { cause: Some(cause) } => {
+                let (urn, text) = (cut(cause.urn().as_str()), cut(cause.text()));
+                (Self::Failed, pack(&(urn, text)))
+            }
             AskError::ActorStopped => (Self::ActorStopped, Bytes::new()),
             AskError::AskCycle { chain } => {
                 let told = chain.iter().take(MAX_CHAIN);
@@ -209,7 +213,12 @@ impl Status {
             Self::Expired => AskError::Timeout {
                 delivered: Delivered::No,
             },
-            Self::Failed => AskError::Failed,
+            Self::Failed => {
+                let details = unpack::<(&str, &str)>(details).ok();
+                let cause = details
+                    .map(|(urn, text)| FailureCause::new(Urn::unchecked(cut(urn)), cut(text)));
+                AskError::Failed { cause }
+            }
             Self::ActorStopped => AskError::ActorStopped,
             Self::NoReply => AskError::NoReply,
             Self::AskCycle => {
@@ -252,7 +261,10 @@ mod tests {
             Err(AskError::Timeout {
                 delivered: Delivered::No,
             }),
-            Err(AskError::Failed),
+            Err(AskError::Failed { cause: None }),
+            Err(AskError::Failed {
+                cause: Some(FailureCause::new(urn.clone(), "on purpose")),
+            }),
             Err(AskError::ActorStopped),
             Err(AskError::NoReply),
             Err(AskError::AskCycle {

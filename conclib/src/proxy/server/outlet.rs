@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::error::AskError;
 use crate::proxy::backoff::pause;
+use crate::proxy::config::Config;
 use crate::proxy::frame::{Answer, encode_reply};
 use crate::proxy::noise::Noise;
 use crate::proxy::transport::{Epoch, ServerTransport, TransportError};
@@ -55,6 +56,8 @@ pub(super) struct Outlet {
     epoch: Epoch,
     /// The largest answer, in bytes.
     limit: usize,
+    /// Whether clients hear why an actor failed.
+    exposes_failures: bool,
     state: Mutex<State>,
     /// Says that there is something to publish.
     filled: Notify,
@@ -95,11 +98,12 @@ struct Frame {
 }
 
 impl Outlet {
-    pub(super) fn new(transport: Arc<dyn ServerTransport>, epoch: Epoch, limit: usize) -> Self {
+    pub(super) fn new(transport: Arc<dyn ServerTransport>, epoch: Epoch, config: &Config) -> Self {
         Self {
             transport,
             epoch,
-            limit,
+            limit: config.max_frame,
+            exposes_failures: config.exposes_failures,
             state: Mutex::default(),
             filled: Notify::new(),
             emptied: Notify::new(),
@@ -246,6 +250,11 @@ impl ResponseSink for Outlet {
             && contents.len() > limit
         {
             outcome = Err(too_large(contents.len(), limit));
+        }
+        if let Err(AskError::Failed { cause }) = &mut outcome
+            && !self.exposes_failures
+        {
+            *cause = None;
         }
         let deadline = deadline.unwrap_or_else(|| Instant::now() + PATIENCE);
         let answer = Answer::new(origin.id, outcome);

@@ -32,7 +32,7 @@ pub(super) enum ReignEnd {
 impl Reign {
     pub(super) fn begin(shared: &Arc<Shared>, granted: Granted) -> Self {
         let Granted { epoch, until } = granted;
-        let outlet = Outlet::new(shared.transport.clone(), epoch, shared.config.max_frame);
+        let outlet = Outlet::new(shared.transport.clone(), epoch, &shared.config);
         let outlet = Arc::new(outlet);
         spawn_task(outlet::publish(outlet.clone()));
         let fence = Arc::new(Fence::new(until));
