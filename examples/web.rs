@@ -80,9 +80,12 @@ impl From<AskError> for WebError {
 impl IntoResponse for WebError {
     fn into_response(self) -> Response {
         let status = match &self.0 {
-            AskError::ActorNotFound { .. } | AskError::Unhandled { .. } => StatusCode::NOT_FOUND,
-            AskError::Timeout { .. } => StatusCode::GATEWAY_TIMEOUT,
+            // Their process is starting or being replaced: the page exists, and will answer soon.
+            AskError::ActorNotFound { .. } => StatusCode::SERVICE_UNAVAILABLE,
             error if error.is_retryable() => StatusCode::SERVICE_UNAVAILABLE,
+            AskError::Timeout { .. } => StatusCode::GATEWAY_TIMEOUT,
+            // The actor process is of another version than this one.
+            AskError::Unhandled { .. } => StatusCode::NOT_IMPLEMENTED,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
         (status, self.0.to_string()).into_response()

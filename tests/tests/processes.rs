@@ -67,10 +67,10 @@ async fn http_says_how_an_ask_has_ended() {
 
     assert_eq!(web.get("/double/worker/21").await, (200, "42".to_owned()));
     let (status, text) = web.get("/double/nobody/21").await;
-    assert_eq!(status, 404, "{text}");
+    assert_eq!(status, 503, "{text}");
     assert_eq!(text, "no actor has the URN `nobody`");
     let (status, text) = web.get("/double/keeper/21").await;
-    assert_eq!(status, 404, "{text}");
+    assert_eq!(status, 501, "{text}");
     assert_eq!(text, "the actor `keeper` has no handler for `Double`");
     let start = Instant::now();
     let (status, text) = web.get("/hold").await;
@@ -91,7 +91,7 @@ async fn http_says_how_an_ask_has_ended() {
     assert_eq!(status, 500, "{text}");
     assert_eq!(text, "the actor failed while handling the message");
     eventually("it is gone", async || {
-        web.get("/double/worker/1").await.0 == 404
+        web.get("/double/worker/1").await.0 == 503
     })
     .await;
     assert_eq!(web.get("/double/raw/1").await, (200, "2".to_owned()));
