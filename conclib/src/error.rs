@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use crate::panics;
 use crate::urn::Urn;
 
 /// When it is worth trying again after a mailbox was full.
@@ -420,10 +421,14 @@ impl<E: Error + Send + Sync + 'static> From<E> for Failure {
     }
 }
 
+/// Does not panic where the text of the error does: failures are shown where actors end.
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &*self.0 {
-            Cause::Error(error) => f.write_str(&with_causes(&**error)),
+            Cause::Error(error) => match panics::catch(|| with_causes(&**error)) {
+                Ok(text) => f.write_str(&text),
+                Err(panic) => write!(f, "an error whose text {panic}"),
+            },
             Cause::Message(text) => f.write_str(text),
             Cause::Panic(text) => write!(f, "panicked: {text}"),
         }

@@ -150,6 +150,7 @@ mod urn;
 mod cancelled;
 mod envelope;
 mod mailbox;
+mod panics;
 mod reply;
 mod responder;
 mod schedule;

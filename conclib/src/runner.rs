@@ -63,7 +63,8 @@ pub(crate) fn run<A: Actor, S: Source<A>>(
             }
         };
         tenancy.reason = Some(end);
-        drop(tenancy); // and then the source: its group hears of it when the URN is free
+        drop(tenancy);
+        drop_quietly(source); // its group hears of it, when the URN is free
     }
 }
 
@@ -169,6 +170,7 @@ fn serve<A: Actor>(
     ctx: &mut Context<A>,
 ) -> impl Future<Output = Result<(), Failure>> + Send {
     async move {
+        events.start_ticks(); // here, where its panics are the actor's
         let vitals = events.vitals();
         loop {
             let inbox = match events.next(ctx) {

@@ -20,6 +20,7 @@ pub use snapshot::{ActorSnapshot, RunningHandler, Snapshot};
 pub use source::{Once, Source, Supervised};
 pub use spawn::{Spawn, SpawnError};
 
+mod bound;
 mod shutdown;
 mod snapshot;
 pub(crate) mod source;
@@ -291,6 +292,10 @@ impl ActorSystem {
     /// killed. The report says what that was.
     ///
     /// Called from a handler, it stops that actor last and does not wait for it.
+    ///
+    /// On a runtime without timers a thread keeps the bound, and the panic by which tokio says that
+    /// there are none is printed. (What else needs timers there, such as ticks and timeouts, panics:
+    /// in an actor, that is its failure.)
     ///
     /// ```
     /// # use conclib::prelude::*;

@@ -1,12 +1,14 @@
 //! Runtimes that end before their actors do.
 
-use std::future::Future;
+use std::future::{Future, pending, ready};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Poll, Wake, Waker};
+use std::time::Duration;
 
 use conclib::prelude::*;
-use conclib::{Phase, SpawnError};
+use conclib::{Backoff, GroupMember, Phase, SpawnError, Strategy, Supervisor};
+use conclib_tests::probe::{Probe, act_async, fail, lives, note};
 use conclib_tests::{Gate, Log, LogsDrop, PanicsOnDrop, TestResult, gate, poll_once, within};
 use tokio::runtime::{Builder, Runtime};
 
@@ -210,4 +212,87 @@ fn a_spawn_hears_of_the_end_of_its_runtime_when_the_urn_is_free() -> TestResult 
     drop(runtime);
     assert_eq!(log.entries(), ["woken, 0 left"]);
     Ok(())
+}
+
+// ---- runtimes without timers
+
+/// Runs a test on a runtime without timers.
+fn without_timers<T>(test: impl Future<Output = T>) -> Result<T, std::io::Error> {
+    let runtime = Builder::new_current_thread().build()?;
+    Ok(runtime.block_on(test))
+}
+
+/// Lets others run until something is so.
+async fn until(mut is_so: impl FnMut() -> bool) {
+    while !is_so() {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[test]
+fn actors_live_without_timers() -> TestResult {
+    without_timers(async {
+        let (system, log) = (ActorSystem::new(), Log::default());
+        let plain = system.spawn(Probe::new("plain", &log)).urn("plain").await?;
+        plain.tell(note("1")).await?;
+        plain.ask(note("2")).await?;
+        system.ask("plain", note("3")).await?;
+        plain.stop();
+        assert!(matches!(plain.wait_stopped().await, StopReason::Requested));
+
+        let again = system
+            .supervise(lives("again", &log))
+            .backoff(Backoff::none());
+        let again = again.await?;
+        assert_eq!(again.ask(fail()).await, Err(AskError::Failed));
+        again.ask(note("lives")).await?;
+
+        let member = |name| GroupMember::new(lives(name, &log)).urn(name);
+        let group = Supervisor::new(Strategy::RestForOne).backoff(Backoff::none());
+        let group = group.member(member("a")).member(member("b"));
+        system.spawn(group).urn("group").await?;
+        assert_eq!(system.ask("a", fail()).await, Err(AskError::Failed));
+        system.ask("a", note("lives")).await?;
+        let restarts = |urn: &str| {
+            let snapshot = system.snapshot();
+            snapshot.actor(urn).map(|actor| actor.restarts)
+        };
+        until(|| restarts("b") == Some(1)).await;
+
+        assert!(system.shutdown().await.is_clean());
+        assert!(system.is_empty());
+        Ok(())
+    })?
+}
+
+#[test]
+fn a_shutdown_keeps_its_bound_without_timers() -> TestResult {
+    without_timers(async {
+        let (system, log) = (ActorSystem::new(), Log::default());
+        let hangs = system.spawn(Probe::new("hangs", &log)).urn("hangs").await?;
+        hangs.tell(act_async(|_| Box::pin(pending()))).await?;
+        let shutdown = system.shutdown().timeout(Duration::from_millis(20));
+        let report = shutdown.await;
+        assert_eq!(report.killed, ["hangs"]);
+        assert!(hangs.is_stopped());
+        Ok(())
+    })?
+}
+
+#[test]
+fn a_restart_that_has_to_wait_without_timers_is_a_failure() -> TestResult {
+    without_timers(async {
+        let system = ActorSystem::new();
+        let actor = system.supervise(|| ready(Probe::new("a", &Log::default())));
+        let actor = actor.await?;
+        assert_eq!(actor.ask(fail()).await, Err(AskError::Failed));
+        let StopReason::Failed(failure) = actor.wait_stopped().await else {
+            return Err("it has not failed".into());
+        };
+        assert!(
+            failure.to_string().contains("timers are disabled"),
+            "{failure}"
+        );
+        Ok(())
+    })?
 }

@@ -246,6 +246,45 @@ async fn a_child_that_escalates_fails_its_parent_too() -> TestResult {
     Ok(())
 }
 
+/// An error whose text cannot be had.
+#[derive(Debug)]
+struct Mute;
+
+impl std::fmt::Display for Mute {
+    fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        panic!("mute")
+    }
+}
+
+impl std::error::Error for Mute {}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_whose_text_panics_is_a_failure_like_others() -> TestResult {
+    let (system, log) = (ActorSystem::new(), Log::default());
+    let top = within(system.spawn(Probe::new("top", &log))).await?;
+    let child = Probe::new("a", &log);
+    let spawning = act_async(|ctx| {
+        let spawn = ctx.spawn(child).urn("a").escalate();
+        Box::pin(async {
+            spawn.await?;
+            Ok(())
+        })
+    });
+    within(top.ask(spawning)).await?;
+    let a = system.actor::<Probe>("a")?;
+    let failing = act_async(|_| Box::pin(async { Err(Mute.into()) }));
+    within(a.ask(failing)).await.unwrap_err();
+    let reason = within(a.wait_stopped()).await;
+    assert!(reason.is_failure(), "{reason:?}");
+    let reason = within(top.wait_stopped()).await;
+    let failure = reason.failure().ok_or("no failure")?.to_string();
+    assert_eq!(
+        failure,
+        "its child `a` failed: an error whose text panicked: mute"
+    );
+    Ok(())
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_parent_fails_after_the_message_in_hand() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());

@@ -16,6 +16,7 @@ use crate::envelope::RequestEnvelope;
 use crate::error::{AskError, Failure, TellError};
 use crate::mailbox::{Closed, Mailbox, Refused, Ticket};
 use crate::message::ActorMessage;
+use crate::panics;
 use crate::reply::Reply;
 use crate::system::{ActorSnapshot, RunningHandler};
 use crate::urn::Urn;
@@ -120,7 +121,15 @@ impl<A: Handlers> ActorCell<A> {
     {
         let make = || Some(A::wrap(message, Reply::nobody()));
         // Closed: nobody wants it any more.
-        let _ = self.mailbox.push_past_bound(make);
+        if let Err(failure) = panics::catch(|| self.mailbox.push_past_bound(make)) {
+            self.fail(failure);
+        }
+    }
+
+    /// The actor fails after the message in hand: code of it has panicked outside of its task.
+    pub(super) fn fail(&self, failure: Failure) {
+        self.relations.escalate(failure);
+        self.control.escalate();
     }
 
     pub(crate) fn parent(&self) -> Option<Arc<dyn AnyActor>> {
@@ -397,11 +406,17 @@ impl<A: Handlers> AnyActor for ActorCell<A> {
 
     fn deliver(&self, envelope: Box<RequestEnvelope>) -> Result<(), Undelivered> {
         let mut envelope = Some(envelope);
-        let pushed = self.mailbox.try_push(|| envelope.take().map(A::frame));
+        let frame = || envelope.take().map(A::frame);
+        let pushed = panics::catch(|| self.mailbox.try_push(frame));
         match (pushed, envelope) {
-            (Err(Refused::Full), Some(envelope)) => Err(Undelivered::Full(envelope)),
-            (Err(Refused::Closed), Some(envelope)) => Err(Undelivered::Stopped(envelope)),
-            _ => Ok(()),
+            (Ok(Err(Refused::Full)), Some(envelope)) => Err(Undelivered::Full(envelope)),
+            (Ok(Err(Refused::Closed)), Some(envelope)) => Err(Undelivered::Stopped(envelope)),
+            (Ok(_), _) => Ok(()),
+            // The asker has heard of it by the drop of the envelope.
+            (Err(failure), _) => {
+                self.fail(failure);
+                Ok(())
+            }
         }
     }
 
@@ -426,7 +441,7 @@ impl<A: Handlers> AnyActor for ActorCell<A> {
             parent: self.parent().map(|parent| parent.urn().clone()),
             phase: vitals.phase,
             running: vitals.running.map(|(handler, elapsed)| RunningHandler {
-                name: A::handler_name(handler),
+                name: panics::catch(|| A::handler_name(handler)).unwrap_or("handler"),
                 elapsed,
             }),
             depth: load.depth,

@@ -37,14 +37,20 @@ pub(super) enum Next<'a, T> {
 }
 
 impl<'a, A: Actor> Events<'a, A> {
+    /// Without ticks, until [`start_ticks`](Self::start_ticks).
     pub(super) fn new(cell: &'a ActorCell<A>, batch: &'a mut Batch<A::Inbox>) -> Self {
         Self {
             cell,
             batch,
-            ticks: Ticks::new(A::ticks()).map(Box::new),
+            ticks: None,
             ticked: false,
             closed: false,
         }
+    }
+
+    /// Starts the ticks. Runs the actor's code, and a runtime without timers panics here.
+    pub(super) fn start_ticks(&mut self) {
+        self.ticks = Ticks::new(A::ticks()).map(Box::new);
     }
 
     /// What is counted of the actor.

@@ -8,10 +8,11 @@ use std::task::Poll;
 
 use tracing::error;
 
-use crate::actor::cell::{ActorCell, drop_quietly};
+use crate::actor::cell::ActorCell;
 use crate::actor::current::{Current, Lent};
 use crate::actor::{Handlers, StopReason, dropped_replies};
 use crate::error::Failure;
+use crate::panics::{self, into_failure};
 
 /// What ended an actor's code before it returned.
 pub(super) enum Interrupted {
@@ -119,7 +120,7 @@ fn guarded_unless<A: Handlers, F: Future<Output: Output>>(
                         return Poll::Pending;
                     }
                     Err(panic) => {
-                        let failure = caught(panic);
+                        let failure = into_failure(panic);
                         dropped_replies::settle(&**cell, Some(&failure));
                         Err(Interrupted::Panicked(failure))
                     }
@@ -127,15 +128,9 @@ fn guarded_unless<A: Handlers, F: Future<Output: Output>>(
             }
         };
         // What a killed handler held is dropped now, and may panic as well.
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| code.set(None))) {
-            error!(urn = %cell.urn, failure = %caught(panic), "dropping a handler panicked");
+        if let Err(failure) = panics::catch(|| code.set(None)) {
+            error!(urn = %cell.urn, %failure, "dropping a handler panicked");
         }
         Poll::Ready(ended)
     })
-}
-
-fn caught(panic: Box<dyn std::any::Any + Send>) -> Failure {
-    let failure = Failure::from_panic(&*panic);
-    drop_quietly(panic);
-    failure
 }

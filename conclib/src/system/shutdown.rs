@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 use tracing::{debug, warn};
 
+use super::bound::{Bound, Clock};
 use super::{Service, SystemCore, spawn_task};
 use crate::actor::cell::AnyActor;
 use crate::actor::control::StopCause;
@@ -56,9 +57,11 @@ impl Shutdown {
             .checked_add(bound)
             .unwrap_or(now + Duration::from_secs(u32::MAX.into()));
         core.close();
+        let clock = Clock::of_runtime();
+        let deadline = Bound::at(deadline, clock);
         let services = core.take_services();
         for service in &services {
-            if timeout_at(deadline, service.stop()).await.is_err() {
+            if deadline.wait_for(service.stop()).await.is_none() {
                 service.abort();
             }
         }
@@ -68,19 +71,20 @@ impl Shutdown {
         if let Some(own) = &own {
             actors.retain(|actor| root_of(actor.clone()).id() != own.id());
         }
-        let report = stop_all(&actors, deadline).await;
-        let grace = deadline.max(Instant::now() + GRACE);
+        let report = stop_all(&actors, &deadline, clock).await;
+        let grace = deadline.moment().max(Instant::now() + GRACE);
         match own {
-            None => finish(&services, grace).await,
+            None => finish(&services, &Bound::at(grace, clock)).await,
             // It goes on with the handler that called, which may have an answer to give.
             Some(own) => {
                 own.stop(StopCause::Shutdown);
                 spawn_task(async move {
-                    if timeout_at(grace, own.relations().ended()).await.is_err() {
+                    let grace = Bound::at(grace, clock);
+                    if grace.wait_for(own.relations().ended()).await.is_none() {
                         warn!(urn = %own.urn(), "the actor that shut its system down is killed");
                         own.kill();
                     }
-                    finish(&services, grace).await;
+                    finish(&services, &grace).await;
                 });
             }
         }
@@ -102,9 +106,9 @@ fn root_of(mut actor: Arc<dyn AnyActor>) -> Arc<dyn AnyActor> {
 }
 
 /// Lets services send what the actors answered.
-async fn finish(services: &[Arc<dyn Service>], deadline: Instant) {
+async fn finish(services: &[Arc<dyn Service>], deadline: &Bound) {
     for service in services {
-        if timeout_at(deadline, service.finish()).await.is_err() {
+        if deadline.wait_for(service.finish()).await.is_none() {
             warn!("some answers were not sent in time");
             service.abort();
         }
@@ -113,28 +117,28 @@ async fn finish(services: &[Arc<dyn Service>], deadline: Instant) {
 
 /// Stops actors one after another until the deadline, and kills the rest. Children are stopped by
 /// their parents, so that these can still handle what is queued.
-async fn stop_all(actors: &[Arc<dyn AnyActor>], deadline: Instant) -> ShutdownReport {
+async fn stop_all(actors: &[Arc<dyn AnyActor>], deadline: &Bound, clock: Clock) -> ShutdownReport {
     for actor in actors.iter().filter(|actor| actor.parent().is_none()) {
         actor.stop(StopCause::Shutdown);
-        if timeout_at(deadline, actor.relations().ended())
-            .await
-            .is_err()
-        {
+        if deadline.wait_for(actor.relations().ended()).await.is_none() {
             break;
         }
     }
     // Some may have ended on their own.
     let overran = actors.iter().filter(|actor| !actor.relations().has_ended());
     let overran: Vec<_> = overran.collect();
+    let mut report = ShutdownReport::default();
+    if overran.is_empty() {
+        return report;
+    }
     for actor in &overran {
         actor.kill();
     }
-    let grace = Instant::now() + GRACE;
-    let mut report = ShutdownReport::default();
+    let grace = Bound::at(Instant::now() + GRACE, clock);
     for actor in overran {
-        let list = match timeout_at(grace, actor.relations().ended()).await {
-            Ok(_) => &mut report.killed,
-            Err(_) => &mut report.stuck,
+        let list = match grace.wait_for(actor.relations().ended()).await {
+            Some(_) => &mut report.killed,
+            None => &mut report.stuck,
         };
         warn!(urn = %actor.urn(), "an actor did not stop in time");
         list.push(actor.urn().clone());

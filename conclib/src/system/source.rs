@@ -109,7 +109,12 @@ where
         {
             Verdict::Restart(wait) => {
                 warn!(reason = %end, ?wait, "an actor starts again");
-                tokio::time::sleep(wait).await;
+                // What need not wait needs no timer: a runtime may have none.
+                if wait.is_zero() {
+                    tokio::task::yield_now().await;
+                } else {
+                    tokio::time::sleep(wait).await;
+                }
                 Ok(())
             }
             Verdict::Exhausted => Err(exhausted(&end)),

@@ -17,6 +17,7 @@ use crate::actor::vitals::Phase;
 use crate::actor::waiting::{Edge, Until, Wait};
 use crate::actor::{Actor, ActorRef, Context, IntoActor, StopReason};
 use crate::error::Failure;
+use crate::panics;
 use crate::runner::{self, Tenancy};
 use crate::supervision::{Backoff, Budget, Restart};
 use crate::urn::{Urn, UrnError};
@@ -216,6 +217,7 @@ impl<A: Actor, S> Spawn<A, S> {
             return Err(SpawnError::SystemClosed);
         }
         let urn = self.urn.clone()?.unwrap_or_else(Urn::generate);
+        let at_once = S::ONCE && A::STARTS_AT_ONCE && has_no_ticks::<A>();
         let cell = Arc::new(ActorCell::new(
             urn.clone(),
             core.next_sequence(),
@@ -230,7 +232,6 @@ impl<A: Actor, S> Spawn<A, S> {
             return Err(SpawnError::UrnTaken { urn });
         }
         // From here on the tenancy frees the URN, whatever happens.
-        let at_once = S::ONCE && A::STARTS_AT_ONCE && A::ticks().is_empty();
         let (started, heard) = if at_once {
             (None, None)
         } else {
@@ -261,6 +262,11 @@ impl<A: Actor, S> Spawn<A, S> {
         spawn_task(runner::run(tenancy, context, source));
         Ok((reference, starting))
     }
+}
+
+/// False also if the actor's code for it panics: the runner calls it again, and has the actor fail.
+fn has_no_ticks<A: Actor>() -> bool {
+    panics::catch(A::ticks).is_ok_and(<[_]>::is_empty)
 }
 
 // Nothing in it is ever pinned.

@@ -8,10 +8,9 @@ use futures_util::{FutureExt, Stream, StreamExt};
 use tokio::task::AbortHandle;
 
 use super::Context;
-use crate::actor::cell::drop_quietly;
 use crate::actor::{Handler, Handlers};
-use crate::error::Failure;
 use crate::message::ActorMessage;
+use crate::panics::into_failure;
 
 impl<A: Handlers> Context<A> {
     /// Makes messages of what comes from a stream. While the mailbox is full, the stream waits.
@@ -205,9 +204,7 @@ impl<A: Handlers> Context<A> {
             if let Err(panic) = AssertUnwindSafe(task).catch_unwind().await
                 && let Some(cell) = cell.upgrade()
             {
-                cell.relations.escalate(Failure::from_panic(&*panic));
-                cell.control.escalate();
-                drop_quietly(panic);
+                cell.fail(into_failure(panic));
             }
         });
         Task(running)

@@ -1,0 +1,23 @@
+//! Panics of an actor's code, as failures.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::actor::cell::drop_quietly;
+use crate::error::Failure;
+
+/// Runs an actor's code where a panic must not go further.
+///
+/// # Errors
+///
+/// The panic.
+pub(crate) fn catch<T>(code: impl FnOnce() -> T) -> Result<T, Failure> {
+    catch_unwind(AssertUnwindSafe(code)).map_err(into_failure)
+}
+
+/// A panic that was caught.
+pub(crate) fn into_failure(panic: Box<dyn Any + Send>) -> Failure {
+    let failure = Failure::from_panic(&*panic);
+    drop_quietly(panic);
+    failure
+}
