@@ -69,7 +69,9 @@ pub fn actor(input: TokenStream) -> TokenStream {
 /// ```
 ///
 /// A handler returns the message's response, or `Result` of it and a `Failure`, which fails the
-/// actor. With a `Reply<R>` it returns `()` or `Result<(), Failure>`, and answers when it likes.
+/// actor: what is wrong with a message belongs into its response type, and `?` is for what the actor
+/// cannot go on with. (With `text.parse()?` on what came from outside, a few bad requests end an
+/// actor for good.) With a `Reply<R>` it returns `()` or `Result<(), Failure>`, and answers when it likes.
 /// A *raw handler* takes a
 /// [`RequestEnvelope`](https://docs.rs/conclib/latest/conclib/struct.RequestEnvelope.html) instead
 /// of a message, and gets everything from other processes that has no handler of its own.

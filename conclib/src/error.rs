@@ -41,6 +41,14 @@ pub enum AskError {
         /// The URN that was asked for.
         urn: Urn,
     },
+    /// The actor had failed before, too often or without being supervised, and will not start again;
+    /// the request was not executed. (One that fails while it handles this message is
+    /// [`Failed`](Self::Failed).)
+    #[error("the actor `{urn}` failed and will not start again")]
+    ActorFailed {
+        /// The URN that was asked for.
+        urn: Urn,
+    },
     /// The actor has no handler for this type of message.
     #[error("the actor `{urn}` has no handler for `{message}`")]
     Unhandled {
@@ -147,6 +155,7 @@ impl AskError {
         match self {
             Self::NoResponder
             | Self::ActorNotFound { .. }
+            | Self::ActorFailed { .. }
             | Self::Unhandled { .. }
             | Self::Overloaded { .. }
             | Self::BadRequest { .. }
@@ -360,6 +369,12 @@ impl<M> fmt::Debug for TellError<M> {
 /// Any error converts into it, so `?` works in handlers. Like `anyhow::Error` it is therefore not
 /// an [`Error`] itself. Its `Display` tells the error and the errors behind it, from the outermost
 /// to the first cause.
+///
+/// It ends the actor, or the life of a supervised one. So it is not for what is wrong with a
+/// *message*: with `text.parse()?` on what came from outside, one bad request ends an actor, and
+/// four within 5 s a supervised one, for good. Make that part of the response type instead, as in
+/// `#[message(response = Result<u32, Declined>)]`, and keep `?` for what the actor cannot go on
+/// with.
 ///
 /// ```
 /// use conclib::Failure;

@@ -213,8 +213,8 @@ pub use schedule::{Cron, CronError, First, Missed, Schedule, Tick, When};
 pub use supervision::{Backoff, Restart};
 pub use supervisor::{Children, GroupMember, Strategy, Supervisor};
 pub use system::{
-    ActorSnapshot, ActorSystem, LookupError, Once, RunningHandler, Shutdown, ShutdownReport,
-    Snapshot, Source, Spawn, SpawnError, Supervised,
+    ActorFailure, ActorSnapshot, ActorSystem, FailedActor, LookupError, Once, RunningHandler,
+    Shutdown, ShutdownReport, Snapshot, Source, Spawn, SpawnError, Supervised,
 };
 pub use ticker::{Ticker, TickerBuilder};
 pub use topic::{Published, Topic};

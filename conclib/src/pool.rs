@@ -336,7 +336,7 @@ impl<W: Actor> ActorRef<Pool<W>> {
         }
         let order = || Some(PoolInbox(Kind::Resize(size.max(1), reply)));
         if self.cell().mailbox.push_past_bound(order).is_err() {
-            return Err(AskError::ActorStopped);
+            return Err(self.cell().refusal());
         }
         poll_fn(|cx| poll_answer(&mut resized, &mut wait, cx)).await
     }

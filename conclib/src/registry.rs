@@ -8,12 +8,20 @@ use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 
 use crate::actor::cell::{ActorId, AnyActor};
+use crate::system::{FailedActor, LookupError};
+use crate::urn::Urn;
+
+use failed::FailedActors;
+
+mod failed;
 
 /// Who lives where. One per system.
 #[derive(Default)]
 pub(crate) struct Registry {
     /// An actor is its own key: it knows its URN, and a million actors need no second word for it.
     actors: DashMap<Resident, ()>,
+    /// Those that will not start again.
+    failed: FailedActors,
 }
 
 /// An actor, known by its URN.
@@ -46,7 +54,9 @@ impl Registry {
         match self.actors.entry(Resident(actor)) {
             Entry::Occupied(_) => false,
             Entry::Vacant(place) => {
-                place.insert(());
+                let entry = place.insert(());
+                let Resident(actor) = entry.key();
+                self.failed.forget(actor.urn().as_str());
                 true
             }
         }
@@ -64,6 +74,27 @@ impl Registry {
         self.actors.get(urn).map(|entry| entry.key().0.clone())
     }
 
+    /// Notes that an actor failed and will not start again, before its URN is free. One that is
+    /// private is not named to the bus.
+    pub(crate) fn note_failed(&self, actor: FailedActor, private: bool) {
+        self.failed.add(actor, private);
+    }
+
+    /// Those that failed and whose URNs are free since, the oldest first.
+    pub(crate) fn failed(&self) -> Vec<FailedActor> {
+        self.failed.all()
+    }
+
+    /// The reason that no actor is there, for lookups within the process.
+    pub(crate) fn absence(&self, urn: &str) -> LookupError {
+        absence(urn, self.failed.has(urn))
+    }
+
+    /// The reason that no actor is there, for requests from the bus.
+    pub(crate) fn absence_on_bus(&self, urn: &str) -> LookupError {
+        absence(urn, self.failed.has_public(urn))
+    }
+
     /// Everybody, newest first.
     pub(crate) fn newest_first(&self) -> Vec<Arc<dyn AnyActor>> {
         let mut actors: Vec<_> = self
@@ -77,5 +108,14 @@ impl Registry {
 
     pub(crate) fn len(&self) -> usize {
         self.actors.len()
+    }
+}
+
+fn absence(urn: &str, failed: bool) -> LookupError {
+    let urn = Urn::unchecked(urn);
+    if failed {
+        LookupError::Failed { urn }
+    } else {
+        LookupError::NotFound { urn }
     }
 }

@@ -20,8 +20,9 @@ use crate::actor::waiting::{Edge, Until, Waiting};
 use crate::actor::{Actor, Context, StopReason};
 use crate::error::Failure;
 use crate::mailbox::Batch;
-use crate::registry::Registry;
+use crate::supervision::log_last_failure;
 use crate::system::source::sealed::Source;
+use crate::system::{FailedActor, SystemCore};
 
 use events::{Events, Next};
 use guard::{Interrupted, between_lives, guarded, until_stopped};
@@ -55,11 +56,17 @@ pub(crate) fn run<A: Actor, S: Source<A>>(
                 };
             }
             cell.vitals.enter(Phase::Restarting);
-            let next = pin!(Some(source.next(end.clone())));
+            let next = pin!(Some(source.next(&cell.urn, end.clone())));
             match between_lives(cell, next).await {
                 Ok(Ok(())) => cell.vitals.restarted(),
                 Ok(Err(end)) => break end,
-                Err(interrupted) => break interruption(cell, &ctx, interrupted),
+                Err(interrupted) => {
+                    let end = interruption::<A, S>(cell, &ctx, interrupted);
+                    if end.is_failure() {
+                        log_last_failure(&cell.urn, &end, "it could not wait for its restart");
+                    }
+                    break end;
+                }
             }
         };
         tenancy.reason = Some(end);
@@ -99,14 +106,14 @@ fn live<A: Actor, S: Source<A>>(
         let served = guarded(&tenancy.cell, pin!(Some(service))).await;
         ctx.has_in_hand(None); // a handler may not have returned
         let end = match served {
-            Ok(Ok(())) => end_of_service(&tenancy.cell, ctx),
-            Ok(Err(failure)) => failed(&tenancy.cell, ctx, failure),
-            Err(interrupted) => interruption(&tenancy.cell, ctx, interrupted),
+            Ok(Ok(())) => end_of_service::<A, S>(&tenancy.cell, ctx),
+            Ok(Err(failure)) => failed::<A, S>(&tenancy.cell, ctx, failure),
+            Err(interrupted) => interruption::<A, S>(&tenancy.cell, ctx, interrupted),
         };
         if S::ONCE {
             refuse(&tenancy.cell, &mut tenancy.batch);
         }
-        Box::pin(last_hook(tenancy, ctx, end)).await
+        Box::pin(last_hook::<A, S>(tenancy, ctx, end)).await
     }
 }
 
@@ -123,8 +130,8 @@ fn start<A: Actor, S: Source<A>>(
             // `make` is called within: also what it does before there is a future may panic.
             place => match until_stopped(cell, pin!(Some(async { source.make().await }))).await {
                 Ok(Ok(made)) => place.insert(made),
-                Ok(Err(failure)) => return Err(failed(cell, ctx, failure)),
-                Err(interrupted) => return Err(interruption(cell, ctx, interrupted)),
+                Ok(Err(failure)) => return Err(failed::<A, S>(cell, ctx, failure)),
+                Err(interrupted) => return Err(interruption::<A, S>(cell, ctx, interrupted)),
             },
         };
         let started = guarded(cell, pin!(Some(async { actor.on_start(ctx).await }))).await;
@@ -137,8 +144,8 @@ fn start<A: Actor, S: Source<A>>(
                 }
                 return Ok(());
             }
-            Ok(Err(failure)) => failed(cell, ctx, failure),
-            Err(interrupted) => interruption(cell, ctx, interrupted),
+            Ok(Err(failure)) => failed::<A, S>(cell, ctx, failure),
+            Err(interrupted) => interruption::<A, S>(cell, ctx, interrupted),
         };
         Box::pin(wind_down(cell, ctx)).await;
         Err(end)
@@ -217,33 +224,42 @@ fn open<A: Actor>(inbox: &mut Option<A::Inbox>) {
 }
 
 /// Why an actor that has not failed handles no more messages.
-fn end_of_service<A: Actor>(cell: &ActorCell<A>, ctx: &Context<A>) -> StopReason {
+fn end_of_service<A: Actor, S: Source<A>>(cell: &ActorCell<A>, ctx: &Context<A>) -> StopReason {
     if cell.control.is_cut() {
-        return interruption(cell, ctx, Interrupted::Cut);
+        return interruption::<A, S>(cell, ctx, Interrupted::Cut);
     }
     match cell.relations.take_escalated() {
-        Some(failure) => failed(cell, ctx, failure),
+        Some(failure) => failed::<A, S>(cell, ctx, failure),
         // Unless it is stopped for good meanwhile.
         None if cell.control.is_regrouped() && !cell.mailbox.is_closed() => StopReason::Restarted,
         None => cell.control.cause(),
     }
 }
 
-fn failed<A: Actor>(cell: &ActorCell<A>, ctx: &Context<A>, failure: Failure) -> StopReason {
-    error!(urn = %cell.urn, %failure, "actor failed");
+fn failed<A: Actor, S: Source<A>>(
+    cell: &ActorCell<A>,
+    ctx: &Context<A>,
+    failure: Failure,
+) -> StopReason {
+    let urn = &cell.urn;
+    if S::ONCE {
+        error!(%urn, %failure, "`{urn}` failed and will not start again: it is not supervised");
+    } else {
+        error!(%urn, %failure, "actor failed"); // its source says what follows
+    }
     ctx.failed(&failure);
     cell.vitals.failed();
     StopReason::Failed(failure)
 }
 
-fn interruption<A: Actor>(
+fn interruption<A: Actor, S: Source<A>>(
     cell: &ActorCell<A>,
     ctx: &Context<A>,
     interrupted: Interrupted,
 ) -> StopReason {
     cell.vitals.idle();
     match interrupted {
-        Interrupted::Panicked(failure) => failed(cell, ctx, failure),
+        Interrupted::Panicked(failure) => failed::<A, S>(cell, ctx, failure),
         Interrupted::Cut if cell.control.is_killed() => {
             debug!(urn = %cell.urn, "actor was killed");
             StopReason::Killed
@@ -254,7 +270,7 @@ fn interruption<A: Actor>(
 }
 
 /// Ends what belongs to the life, runs the hook that fits how it ended, and says why it did.
-async fn last_hook<A: Actor>(
+async fn last_hook<A: Actor, S: Source<A>>(
     tenancy: &mut Tenancy<A>,
     ctx: &mut Context<A>,
     end: StopReason,
@@ -263,7 +279,7 @@ async fn last_hook<A: Actor>(
     let urn = &cell.urn;
     wind_down(cell, ctx).await;
     if cell.control.is_cut() {
-        return interruption(cell, ctx, Interrupted::Cut);
+        return interruption::<A, S>(cell, ctx, Interrupted::Cut);
     }
     let Some(actor) = &mut tenancy.actor else {
         return end; // not reached: it has lived
@@ -290,7 +306,7 @@ async fn last_hook<A: Actor>(
             ctx.failed(&failure);
             end
         }
-        Err(interrupted) => interruption(cell, ctx, interrupted),
+        Err(interrupted) => interruption::<A, S>(cell, ctx, interrupted),
     }
 }
 
@@ -335,7 +351,7 @@ async fn end_of<A: Actor>(child: &dyn AnyActor, parent: &ActorCell<A>) {
 /// those who wait for the stop or the start hear of it, in this order.
 pub(crate) struct Tenancy<A: Actor> {
     cell: Arc<ActorCell<A>>,
-    registry: Arc<Registry>,
+    system: Arc<SystemCore>,
     /// The state. Here, and not in the code that may unwind, so that it is dropped on its own.
     actor: Option<A>,
     /// The messages in hand that are not handled yet. Here, so that a panic fails no other
@@ -351,13 +367,13 @@ impl<A: Actor> Tenancy<A> {
     /// `started` hears how the start went, if somebody waits for it.
     pub(crate) fn new(
         cell: Arc<ActorCell<A>>,
-        registry: Arc<Registry>,
+        system: Arc<SystemCore>,
         actor: Option<A>,
         started: Option<Started>,
     ) -> Self {
         Self {
             cell,
-            registry,
+            system,
             actor,
             batch: Batch::default(),
             started,
@@ -375,11 +391,19 @@ impl<A: Actor> Drop for Tenancy<A> {
         for child in self.cell.relations.children() {
             child.kill();
         }
-        self.registry
-            .release(self.cell.urn.as_str(), self.cell.id());
-        self.cell.control.forget_task();
+        let (cell, system) = (&self.cell, &self.system);
         let reason = self.reason.take().unwrap_or(StopReason::Killed);
-        self.cell.end(&reason);
+        let gave_up = cell.gave_up(&reason);
+        if gave_up {
+            let actor = FailedActor::new(cell.snapshot(), &reason);
+            system.registry.note_failed(actor, cell.is_private());
+        }
+        system.registry.release(cell.urn.as_str(), cell.id());
+        cell.control.forget_task();
+        if gave_up && cell.escalates_to_system() {
+            system.escalate(cell.urn.clone(), reason.clone());
+        }
+        cell.end(&reason);
         if let Some(started) = self.started.take() {
             drop(started.send(Err(reason))); // nobody listens if the spawn was dropped
         }

@@ -4,13 +4,21 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use tokio::time::Instant;
+use tracing::error;
 
 use crate::actor::StopReason;
+use crate::error::Failure;
+use crate::urn::Urn;
 
 /// After which ends an actor starts again.
 ///
 /// Who stops or kills it from outside means it: those ends are final under every policy, and so is
 /// the end of its parent or its system.
+///
+/// Restarts are for faults that pass. A message that makes its handler fail does so again in the next
+/// life, and too many of them spend the budget: see [`Failure`](crate::Failure) for what is to be a
+/// response instead, and [`ActorSystem::supervise`](crate::ActorSystem::supervise) for what happens
+/// then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Restart {
@@ -33,6 +41,21 @@ impl Restart {
             Self::Never => false,
         }
     }
+
+    /// Logs that no life follows a failure under this policy.
+    pub(crate) fn log_last_failure(self, urn: &Urn, end: &StopReason) {
+        if end.is_failure() {
+            log_last_failure(urn, end, &format!("its policy is Restart::{self:?}"));
+        }
+    }
+}
+
+/// Logs that an actor will not start again, and why.
+pub(crate) fn log_last_failure(urn: &Urn, end: &StopReason, why: &str) {
+    let last = end
+        .failure()
+        .map_or_else(|| end.to_string(), Failure::to_string);
+    error!(%urn, failure = %last, "`{urn}` will not start again: {why}");
 }
 
 /// How many restarts within how long are taken for bad luck. One more, and the actor (or the group)
@@ -41,6 +64,17 @@ impl Restart {
 pub(crate) struct Budget {
     pub(crate) restarts: u32,
     pub(crate) within: Duration,
+}
+
+impl Budget {
+    /// The ends that have spent it, this one last: `4 failures within 5 s`.
+    pub(crate) fn spent_by(self, end: &StopReason) -> String {
+        let count = u64::from(self.restarts) + 1;
+        let what = if end.is_failure() { "failure" } else { "end" };
+        let plural = if count == 1 { "" } else { "s" };
+        let seconds = self.within.as_secs_f64();
+        format!("{count} {what}{plural} within {seconds} s")
+    }
 }
 
 impl Default for Budget {

@@ -15,12 +15,16 @@ use crate::message::ActorMessage;
 use crate::registry::Registry;
 use crate::urn::Urn;
 
+pub use escalations::ActorFailure;
 pub use shutdown::{Shutdown, ShutdownReport};
-pub use snapshot::{ActorSnapshot, RunningHandler, Snapshot};
+pub use snapshot::{ActorSnapshot, FailedActor, RunningHandler, Snapshot};
 pub use source::{Once, Source, Supervised};
 pub use spawn::{Spawn, SpawnError};
 
+use escalations::Escalations;
+
 mod bound;
+mod escalations;
 mod shutdown;
 mod snapshot;
 pub(crate) mod source;
@@ -81,6 +85,8 @@ pub(crate) struct SystemCore {
     services: Mutex<Vec<Arc<dyn Service>>>,
     /// Who hears of each actor that fails; nobody in a system that is not under test.
     failures: OnceLock<FailureObserver>,
+    /// Failures of root actors that the program has not heard of yet.
+    escalations: Escalations,
 }
 
 /// Hears which actor failed, and how. Called in the actor's task: it must not block or panic.
@@ -108,6 +114,7 @@ impl ActorSystem {
             closing: AtomicBool::new(false),
             services: Mutex::default(),
             failures: OnceLock::new(),
+            escalations: Escalations::default(),
         };
         Self::from_handle(Arc::new(SystemHandle {
             core: Arc::new(core),
@@ -157,8 +164,15 @@ impl ActorSystem {
     /// Unless changed, an actor starts again after each failure of a handler, of `on_start` or of
     /// the factory, the first ones included, as long as that makes no more than 3 restarts within
     /// 5 s, and after a short wait ([`Backoff`](crate::Backoff)). Then it stops as
-    /// [`Exhausted`](crate::StopReason::Exhausted). Who stops or kills it from outside ends it for
-    /// good.
+    /// [`Exhausted`](crate::StopReason::Exhausted), and **will not start again**: one error line says
+    /// so, [`snapshot`](Self::snapshot) shows it, its askers hear [`AskError::ActorFailed`], and with
+    /// [`escalate`](Spawn::escalate) its parent fails as well, or [`failed`](Self::failed) tells the
+    /// program. Who stops or kills it from outside ends it for good.
+    ///
+    /// A failure is for what is wrong with the actor: a broken connection, a bug. What is wrong with
+    /// a *message* belongs into its response (`response = Result<u32, Declined>`): an actor whose
+    /// handlers use `?` on what came from outside is ended by four bad requests within 5 s. The
+    /// actor below does so, to have something to recover from.
     ///
     /// ```
     /// use conclib::{Backoff, Restart, prelude::*};
@@ -227,7 +241,8 @@ impl ActorSystem {
     ///
     /// # Errors
     ///
-    /// [`LookupError`]: nobody lives there, or an actor of another type.
+    /// [`LookupError`]: nobody lives there, or an actor of another type, or the one that lived there
+    /// failed for good.
     pub fn actor<A: Actor>(&self, urn: impl AsRef<str>) -> Result<ActorRef<A>, LookupError> {
         let actor = self.find(urn.as_ref())?;
         let found = actor.type_name();
@@ -246,7 +261,8 @@ impl ActorSystem {
     ///
     /// # Errors
     ///
-    /// [`LookupError`]: nobody lives there, or it has no handler for `M`.
+    /// [`LookupError`]: nobody lives there, or it has no handler for `M`, or the one that lived there
+    /// failed for good.
     pub fn recipient<M: ActorMessage>(
         &self,
         urn: impl AsRef<str>,
@@ -320,9 +336,7 @@ impl ActorSystem {
         self.core()
             .registry
             .get(urn)
-            .ok_or_else(|| LookupError::NotFound {
-                urn: Urn::unchecked(urn),
-            })
+            .ok_or_else(|| self.core().registry.absence(urn))
     }
 }
 
@@ -417,6 +431,13 @@ pub enum LookupError {
         /// The URN that was looked up.
         urn: Urn,
     },
+    /// The actor there failed and will not start again; see [`Snapshot::failed`]. Another may be
+    /// spawned at its URN.
+    #[error("the actor `{urn}` failed and will not start again")]
+    Failed {
+        /// The URN that was looked up.
+        urn: Urn,
+    },
     /// An actor of another type lives there.
     #[error("the actor `{urn}` is a `{found}`, not a `{expected}`")]
     WrongType {
@@ -441,6 +462,7 @@ impl From<LookupError> for AskError {
     fn from(error: LookupError) -> Self {
         match error {
             LookupError::NotFound { urn } => Self::ActorNotFound { urn },
+            LookupError::Failed { urn } => Self::ActorFailed { urn },
             LookupError::WrongType { urn, expected, .. } => Self::Unhandled {
                 urn,
                 message: expected.to_owned(),

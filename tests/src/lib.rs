@@ -4,7 +4,9 @@
 pub mod actors;
 pub mod bus;
 pub mod chaos;
+pub mod desk;
 pub mod durable;
+pub mod logs;
 pub mod messages;
 pub mod probe;
 pub mod process;

@@ -5,8 +5,10 @@
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::time::Duration;
 
-use conclib::{ApiDaemon, start_api};
+use conclib::{ApiDaemon, AskError, Delivered, ProxyClient, start_api};
 use conclib_tests::bus::{BOUND, Bus, eventually};
+use conclib_tests::desk::Parse;
+use conclib_tests::messages::Double;
 use conclib_tests::process::Program;
 use tokio::process::Command;
 use tokio::time::{Instant, timeout};
@@ -91,7 +93,8 @@ async fn http_says_how_an_ask_has_ended() {
     assert_eq!(status, 500, "{text}");
     assert_eq!(text, "the actor failed while handling the message");
     eventually("it is gone", async || {
-        web.get("/double/worker/1").await.0 == 503
+        let gone = "the actor `worker` failed and will not start again";
+        web.get("/double/worker/1").await == (500, gone.to_owned())
     })
     .await;
     assert_eq!(web.get("/double/raw/1").await, (200, "2".to_owned()));
@@ -100,6 +103,46 @@ async fn http_says_how_an_ask_has_ended() {
     assert!(process.ended().await);
     web.api.shutdown().await.unwrap();
     assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, web.port)).is_err());
+}
+
+/// A service whose desk has had one bad request too many, and a client of it.
+async fn broken_desk(redis: &Bus, url: &str, then: &str) -> (Program, ProxyClient) {
+    let mut process = Program::start(env!("CARGO_BIN_EXE_desk_process"), &[url, then]);
+    process.line("ready").await;
+    let client = redis.client().await;
+    let ask = |text: &str| client.ask("desk", Parse(text.to_owned()));
+    assert_eq!(ask("7").await, Ok(7));
+    for _ in 0..4 {
+        let failed = ask("seven").await.unwrap_err();
+        assert_eq!(failed.delivered(), Delivered::Accepted, "{failed}");
+    }
+    assert_eq!(process.line("failed").await, "desk");
+    (process, client)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_may_end_with_an_actor_that_failed_for_good() {
+    let (redis, url) = redis().await;
+    let (mut process, client) = broken_desk(&redis, &url, "end").await;
+    process.line("stopped").await;
+    assert!(!process.ended().await);
+    let asked = client.ask("desk", Parse("7".to_owned())).await;
+    assert_eq!(asked, Err(AskError::NoResponder));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_may_go_on_without_an_actor_that_failed_for_good() {
+    let (redis, url) = redis().await;
+    let (mut process, client) = broken_desk(&redis, &url, "serve").await;
+    let asked = client.ask("desk", Parse("7".to_owned())).await;
+    assert!(
+        matches!(&asked, Err(AskError::ActorFailed { urn }) if urn == "desk"),
+        "{asked:?}"
+    );
+    assert_eq!(client.ask("worker", Double { n: 4 }).await, Ok(8));
+    process.signal("TERM").await;
+    process.line("stopped").await;
+    assert!(process.ended().await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -154,6 +154,29 @@ impl<A: Handlers> ActorCell<A> {
         }
     }
 
+    /// True if this end is a failure of an actor that was not asked to stop: it will not start again.
+    pub(crate) fn gave_up(&self, reason: &StopReason) -> bool {
+        reason.is_failure() && !self.control.is_asked_to_stop()
+    }
+
+    /// True if it has no parent, and its failure is its system's.
+    pub(crate) fn escalates_to_system(&self) -> bool {
+        let special = self.special.as_ref();
+        special.is_some_and(|special| {
+            special.parent.is_none() && special.kind.escalation != Escalation::Never
+        })
+    }
+
+    /// The error for a message that its closed mailbox does not take.
+    pub(crate) fn refusal(&self) -> AskError {
+        match self.relations.reason() {
+            Some(reason) if self.gave_up(reason) => AskError::ActorFailed {
+                urn: self.urn.clone(),
+            },
+            _ => AskError::ActorStopped,
+        }
+    }
+
     /// The actor has ended, its URN is free: who is to hear of it does.
     pub(crate) fn end(&self, reason: &StopReason) {
         let parent = self.parent();
@@ -253,7 +276,7 @@ impl<A: Handlers> ActorCell<A> {
         let reason = match self.push_now(&mut parcel) {
             Ok(()) => return Ok(()),
             Err(Refused::Full) => AskError::overloaded(),
-            Err(Refused::Closed) => AskError::ActorStopped,
+            Err(Refused::Closed) => self.refusal(),
         };
         match parcel {
             Some((message, _nobody)) => Err(TellError::new(message, reason)),
@@ -494,6 +517,10 @@ impl<A: Handler<M>, M: ActorMessage> super::recipient::Receives<M> for ActorCell
 
     fn try_tell(&self, message: M) -> Result<(), TellError<M>> {
         ActorCell::try_tell(self, message)
+    }
+
+    fn refusal(&self) -> AskError {
+        ActorCell::refusal(self)
     }
 
     fn has_ended(&self) -> bool {

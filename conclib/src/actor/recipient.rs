@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use super::cell::{ActorCell, AnyActor, Parcel};
 use super::{Ask, Handler, StopReason, Tell, waiting};
-use crate::error::TellError;
+use crate::error::{AskError, TellError};
 use crate::mailbox::{Closed, Ticket};
 use crate::message::ActorMessage;
 use crate::pool::Pool;
@@ -59,6 +59,8 @@ pub(crate) trait Receives<M: ActorMessage>: Send + Sync {
     fn withdraw(&self, ticket: Ticket) -> Option<Parcel<M>>;
     /// Sends if nobody has to wait for it.
     fn try_tell(&self, message: M) -> Result<(), TellError<M>>;
+    /// The error for a message that its closed mailbox does not take.
+    fn refusal(&self) -> AskError;
     fn has_ended(&self) -> bool;
     fn add_reference(&self);
     fn drop_reference(&self);

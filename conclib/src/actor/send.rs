@@ -248,8 +248,9 @@ impl<M: ActorMessage> Tell<M> {
                 Poll::Ready(Ok(())) => Poll::Ready(Ok(())),
                 Poll::Ready(Err(Closed)) => match sending.take_back() {
                     Some((message, reply)) => {
-                        reply.refuse(AskError::ActorStopped);
-                        Poll::Ready(Err(TellError::new(message, AskError::ActorStopped)))
+                        let reason = sending.to.target().refusal();
+                        reply.refuse(reason.clone());
+                        Poll::Ready(Err(TellError::new(message, reason)))
                     }
                     None => Poll::Pending, // polled after completion
                 },
@@ -472,7 +473,7 @@ impl<M: ActorMessage> Ask<M> {
         match &mut self.state {
             AskState::Asking(sending, Some(answer)) => {
                 if sending.is_in_line() && sending.poll(cx) == Poll::Ready(Err(Closed)) {
-                    return Poll::Ready(Err(AskError::ActorStopped));
+                    return Poll::Ready(Err(sending.to.target().refusal()));
                 }
                 // An end may come in the line as well: that of a circle.
                 poll_answer(answer, &mut self.wait, cx)
@@ -500,7 +501,7 @@ impl<M: ActorMessage> Ask<M> {
         *to = reply;
         *place = Some(answer);
         match sending.poll(cx) {
-            Poll::Ready(Err(Closed)) => Poll::Ready(Err(AskError::ActorStopped)),
+            Poll::Ready(Err(Closed)) => Poll::Ready(Err(sending.to.target().refusal())),
             Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
         }
     }

@@ -48,6 +48,7 @@ pub(super) fn replies() -> Vec<Vec<u8>> {
     let errors = [
         AskError::NoResponder,
         AskError::ActorNotFound { urn: urn.clone() },
+        AskError::ActorFailed { urn: urn.clone() },
         AskError::Unhandled {
             urn: urn.clone(),
             message: "Rich".to_owned(),

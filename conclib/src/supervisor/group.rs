@@ -16,7 +16,7 @@ use super::{Strategy, Supervisor, Unborn};
 use crate::actor::cell::AnyActor;
 use crate::actor::{Context, StopReason};
 use crate::error::Failure;
-use crate::supervision::{Backoff, Budget, History, Verdict};
+use crate::supervision::{Backoff, Budget, History, Verdict, log_last_failure};
 use crate::system::ActorSnapshot;
 use crate::system::source::exhausted;
 
@@ -162,8 +162,12 @@ impl Group {
             .judge(self.budget, self.backoff, lived, now, luck)
         {
             Verdict::Exhausted => {
-                let urn = member.actor.as_ref().map(|actor| actor.urn().to_string());
-                let urn = urn.unwrap_or_default();
+                let Some(actor) = &member.actor else {
+                    return Ok(()); // not reached: it has lived
+                };
+                let urn = actor.urn();
+                let why = format!("{} in its group", self.budget.spent_by(end));
+                log_last_failure(urn, end, &why);
                 permit.give(Err(exhausted(end)));
                 let Budget { restarts, within } = self.budget;
                 let failure = format!(

@@ -11,6 +11,7 @@ use crate::error::Failure;
 use crate::supervision::Restart;
 use crate::system::source::lived_since;
 use crate::system::source::sealed::Source;
+use crate::urn::Urn;
 
 /// How a member reaches its group.
 pub(super) struct Link {
@@ -71,9 +72,10 @@ where
         self.born = Some(Instant::now());
     }
 
-    async fn next(&mut self, end: StopReason) -> Result<(), StopReason> {
+    async fn next(&mut self, urn: &Urn, end: StopReason) -> Result<(), StopReason> {
         let told = matches!(end, StopReason::Restarted);
         if !told && !self.restart.follows(&end) {
+            self.restart.log_last_failure(urn, &end);
             return Err(end);
         }
         let (permit, permitted) = oneshot::channel();
@@ -109,7 +111,8 @@ mod tests {
         let (events, mut reports) = mpsc::unbounded_channel();
         let link = Link { place: 0, events };
         let mut member = Member::new(|| ready(Idle), Restart::default(), link);
-        let next = Source::<Idle>::next(&mut member, StopReason::Restarted);
+        let urn = Urn::generate();
+        let next = Source::<Idle>::next(&mut member, &urn, StopReason::Restarted);
         let (next, ()) = tokio::join!(next, async { drop(reports.recv().await) });
         assert!(matches!(next, Err(StopReason::ParentStopped)), "{next:?}");
     }

@@ -1,4 +1,4 @@
-//! How long a shutdown waits, also on a runtime without timers.
+//! Bounds of a shutdown, on runtimes without timers too.
 
 use std::future::Future;
 use std::thread;
@@ -16,7 +16,7 @@ pub(super) struct Bound {
     rung: Option<CancellationToken>,
 }
 
-/// What rings at the moment of a [`Bound`].
+/// The clock by which a [`Bound`] ends.
 #[derive(Clone, Copy)]
 pub(super) enum Clock {
     /// The timers of the runtime.
@@ -26,7 +26,7 @@ pub(super) enum Clock {
 }
 
 impl Clock {
-    /// The one of this runtime. Without timers, the panic that tells so is printed.
+    /// The clock of this runtime. Without timers, the panic that tells so is printed.
     pub(super) fn of_runtime() -> Self {
         match panics::catch(|| drop(sleep(Duration::ZERO))) {
             Ok(()) => Self::Timers,

@@ -1,12 +1,12 @@
 //! Looking into a running system.
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
 use super::ActorSystem;
-use crate::actor::Phase;
+use crate::actor::{Phase, StopReason};
 use crate::urn::Urn;
 
 impl ActorSystem {
@@ -46,6 +46,7 @@ impl ActorSystem {
         actors.reverse();
         Snapshot {
             actors: actors.iter().map(|actor| actor.snapshot()).collect(),
+            failed: self.core().registry.failed(),
         }
     }
 }
@@ -56,6 +57,48 @@ impl ActorSystem {
 pub struct Snapshot {
     /// In the order in which they were spawned.
     pub actors: Vec<ActorSnapshot>,
+    /// Actors that failed and will not start again, the newest 64 of them, until an actor is spawned
+    /// at their URN. Those that were asked to stop, or were killed, are not among them.
+    pub failed: Vec<FailedActor>,
+}
+
+/// An actor that failed and will not start again.
+#[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
+pub struct FailedActor {
+    /// Its address, at which no actor lives now.
+    pub urn: Urn,
+    /// Its Rust type.
+    pub actor_type: &'static str,
+    /// The actor that spawned it, if one did and still lived.
+    pub parent: Option<Urn>,
+    /// Why it ended, with the text of its last failure; of a long one the first 512 bytes.
+    pub reason: String,
+    /// When it ended.
+    pub at: SystemTime,
+    /// How often it had failed, in all its lives.
+    pub failures: u64,
+}
+
+impl FailedActor {
+    /// The longest text that is kept, in bytes.
+    const MAX_REASON: usize = 512;
+
+    pub(crate) fn new(last: ActorSnapshot, reason: &StopReason) -> Self {
+        let mut reason = reason.to_string();
+        let ends = (0..=Self::MAX_REASON.min(reason.len())).rev();
+        let end = ends.into_iter().find(|end| reason.is_char_boundary(*end));
+        reason.truncate(end.unwrap_or(0));
+        reason.shrink_to_fit();
+        Self {
+            urn: last.urn,
+            actor_type: last.actor_type,
+            parent: last.parent,
+            reason,
+            at: SystemTime::now(),
+            failures: last.failed,
+        }
+    }
 }
 
 /// What one actor is doing.
@@ -106,6 +149,27 @@ impl Snapshot {
         self.actors.iter().find(|actor| actor.urn == urn)
     }
 
+    /// Those that will not start again, in a table of their own.
+    fn show_failed(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.failed.is_empty() {
+            return Ok(());
+        }
+        let urns = self.failed.iter().map(|actor| actor.urn.as_str().len());
+        let width = urns.max().unwrap_or_default().max("URN".len());
+        writeln!(f, "\nfailed, and will not start again:")?;
+        writeln!(
+            f,
+            "{:width$}  {:20}  {:>8}  reason",
+            "URN", "at", "failures"
+        )?;
+        for actor in &self.failed {
+            let at = humantime::format_rfc3339_seconds(actor.at).to_string();
+            let (urn, failures, reason) = (actor.urn.as_str(), actor.failures, &actor.reason);
+            writeln!(f, "{urn:width$}  {at:20}  {failures:>8}  {reason}")?;
+        }
+        Ok(())
+    }
+
     /// How many messages wait in all mailboxes.
     pub fn depth(&self) -> usize {
         self.actors.iter().map(|actor| actor.depth).sum()
@@ -142,7 +206,7 @@ impl fmt::Display for Snapshot {
                 None => writeln!(f)?,
             }
         }
-        Ok(())
+        self.show_failed(f)
     }
 }
 

@@ -8,7 +8,8 @@ use tracing::warn;
 
 use crate::actor::{Actor, IntoActor, StopReason};
 use crate::error::Failure;
-use crate::supervision::{Backoff, Budget, History, Restart, Verdict};
+use crate::supervision::{Backoff, Budget, History, Restart, Verdict, log_last_failure};
+use crate::urn::Urn;
 
 /// Where an actor's states come from. Implemented by [`Once`] and [`Supervised`]; what is in it is
 /// between the library and them.
@@ -17,7 +18,7 @@ pub trait Source<A: Actor>: Send + 'static + sealed::Source<A> {}
 impl<A: Actor, S: sealed::Source<A>> Source<A> for S {}
 
 pub(crate) mod sealed {
-    use super::{Actor, Failure, Future, StopReason};
+    use super::{Actor, Failure, Future, StopReason, Urn};
 
     pub trait Source<A: Actor>: Send + 'static {
         /// There is one life, and its state is there already.
@@ -32,8 +33,13 @@ pub(crate) mod sealed {
         /// A life begins.
         fn begin(&mut self) {}
 
-        /// After a life: waits until the next one may begin, or says why there is none.
-        fn next(&mut self, end: StopReason) -> impl Future<Output = Result<(), StopReason>> + Send;
+        /// After a life of the actor with this URN: waits until the next one may begin, or says why
+        /// there is none.
+        fn next(
+            &mut self,
+            urn: &Urn,
+            end: StopReason,
+        ) -> impl Future<Output = Result<(), StopReason>> + Send;
     }
 }
 
@@ -48,7 +54,7 @@ impl<A: Actor> sealed::Source<A> for Once {
         Err(Failure::msg("its state is gone")) // not reached: it was there before
     }
 
-    async fn next(&mut self, end: StopReason) -> Result<(), StopReason> {
+    async fn next(&mut self, _: &Urn, end: StopReason) -> Result<(), StopReason> {
         Err(end)
     }
 }
@@ -96,8 +102,9 @@ where
         self.born = Some(Instant::now());
     }
 
-    async fn next(&mut self, end: StopReason) -> Result<(), StopReason> {
+    async fn next(&mut self, urn: &Urn, end: StopReason) -> Result<(), StopReason> {
         if !self.restart.follows(&end) {
+            self.restart.log_last_failure(urn, &end);
             return Err(end);
         }
         let (budget, backoff) = (self.budget, self.backoff);
@@ -108,7 +115,7 @@ where
             .judge(budget, backoff, lived, Instant::now(), luck)
         {
             Verdict::Restart(wait) => {
-                warn!(reason = %end, ?wait, "an actor starts again");
+                warn!(%urn, reason = %end, ?wait, "an actor starts again");
                 // What need not wait needs no timer: a runtime may have none.
                 if wait.is_zero() {
                     tokio::task::yield_now().await;
@@ -117,7 +124,10 @@ where
                 }
                 Ok(())
             }
-            Verdict::Exhausted => Err(exhausted(&end)),
+            Verdict::Exhausted => {
+                log_last_failure(urn, &end, &budget.spent_by(&end));
+                Err(exhausted(&end))
+            }
         }
     }
 }

@@ -170,7 +170,8 @@ impl<A: Actor, S> Spawn<A, S> {
     }
 
     /// When the actor has failed for good, also while it starts, its parent fails as well, after
-    /// the message in hand. Does nothing for an actor that is nobody's child.
+    /// the message in hand. The failure of an actor without a parent goes to
+    /// [`ActorSystem::failed`], unless the actor was asked to stop.
     pub fn escalate(mut self) -> Self {
         self.kind.escalation = Escalation::Always;
         self
@@ -238,7 +239,7 @@ impl<A: Actor, S> Spawn<A, S> {
             let (started, heard) = oneshot::channel();
             (Some(started), Some(heard))
         };
-        let tenancy = Tenancy::new(cell.clone(), core.registry.clone(), actor, started);
+        let tenancy = Tenancy::new(cell.clone(), core.clone(), actor, started);
         // A shutdown that began meanwhile either sees the actor or is seen here.
         if core.is_closing() {
             return Err(SpawnError::SystemClosed);

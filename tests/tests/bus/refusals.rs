@@ -211,6 +211,11 @@ impl Hermit {
     fn seen(&mut self, _: conclib_tests::messages::Fill) -> ByteBuf {
         ByteBuf::from(vec![0; self.kept as usize])
     }
+
+    #[handler]
+    fn explode(&mut self, _: Explode) {
+        panic!("on purpose");
+    }
 }
 
 pub(crate) async fn a_private_actor_is_not_found(stage: Stage) {
@@ -245,6 +250,13 @@ pub(crate) async fn a_private_actor_is_not_found(stage: Stage) {
     }
     let seen = hermit.ask(Fill { bytes: 0 }).await.unwrap();
     assert_eq!(seen.len(), 1);
+    // Nor can be heard that it was there and failed.
+    assert!(hermit.ask(Explode).await.is_err());
+    hermit.wait_stopped().await;
+    let within = system.ask("hermit", Double { n: 1 }).await;
+    assert!(matches!(within, Err(AskError::ActorFailed { .. })));
+    let outside = client.ask("hermit", Double { n: 1 }).await;
+    assert!(matches!(outside, Err(AskError::ActorNotFound { .. })));
     assert_eq!(client.ask("worker", Double { n: 1 }).await, Ok(2));
 }
 
@@ -299,7 +311,7 @@ pub(crate) async fn a_handler_panics(stage: Stage) {
     ));
     eventually("its URN is free", async || {
         let asked = client.ask("other", Double { n: 1 }).await;
-        matches!(asked, Err(AskError::ActorNotFound { .. }))
+        matches!(asked, Err(AskError::ActorFailed { urn }) if urn == "other")
     })
     .await;
     lives_on(&stage).await;

@@ -1,16 +1,13 @@
 //! What the tests of both need.
 
-use std::cell::RefCell;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
-use std::sync::Once;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tracing_subscriber::filter::LevelFilter;
 
 /// More than anything here takes, even on a busy machine.
 pub(crate) const BOUND: Duration = Duration::from_secs(20);
@@ -57,44 +54,4 @@ pub(crate) fn is_alive(process: u32) -> bool {
 }
 
 pub(crate) use conclib_tests::bus::eventually;
-
-/// Starts to collect what is logged on this test's thread, which is where its runtime runs.
-pub(crate) fn capture_log() {
-    collect_logs();
-    LOG.with_borrow_mut(Vec::clear);
-}
-
-/// What has been logged on this test's thread since [`capture_log`].
-pub(crate) fn logged() -> String {
-    LOG.with_borrow(|log| String::from_utf8_lossy(log).into_owned())
-}
-
-/// One subscriber for all tests, set before the first event: an event that is met first while a
-/// subscriber is being set may stay silent for the whole run.
-pub(crate) fn collect_logs() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        tracing_subscriber::fmt()
-            .with_max_level(LevelFilter::TRACE)
-            .with_ansi(false)
-            .with_writer(|| ThreadLog)
-            .init();
-    });
-}
-
-thread_local! {
-    static LOG: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-}
-
-struct ThreadLog;
-
-impl io::Write for ThreadLog {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        LOG.with_borrow_mut(|log| log.extend_from_slice(bytes));
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
+pub(crate) use conclib_tests::logs::{capture as capture_log, collect as collect_logs, logged};

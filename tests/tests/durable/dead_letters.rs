@@ -5,6 +5,7 @@ use std::time::Duration;
 use conclib::{AskError, Config, DeadLetter, DeadLetters};
 use conclib_tests::Log;
 use conclib_tests::bus::eventually;
+use conclib_tests::desk::{Desk, Parse};
 use conclib_tests::durable::{Large, NoOrder, Order, Poison, open_shop};
 use conclib_tests::messages::Stranger;
 use tokio::time::{Instant, sleep};
@@ -90,6 +91,26 @@ pub(crate) async fn an_actor_that_never_comes(config: Config) {
     assert!(start.elapsed() >= 2 * VISIBILITY);
     let letters = letters(&config, 1).await;
     assert_eq!((&*letters[0].urn, letters[0].deliveries), ("nobody", 2));
+    server.stop().await;
+}
+
+pub(crate) async fn an_actor_that_failed_for_good(config: Config) {
+    let config = config.max_deliveries(2);
+    let server = Server::start(&config, &Log::default()).await;
+    server.system.spawn(Desk).await.unwrap();
+    let client = connect(&config).await;
+    let bad = client.ask("desk", Parse("seven".to_owned())).await;
+    assert!(bad.is_err());
+    let asked = client.ask("desk", Parse("7".to_owned())).durable().await;
+    assert!(
+        matches!(asked, Err(AskError::ActorFailed { .. })),
+        "{asked:?}"
+    );
+    let letter = letters(&config, 1).await.remove(0);
+    assert_eq!(
+        letter.reason,
+        "the actor `desk` failed and will not start again"
+    );
     server.stop().await;
 }
 

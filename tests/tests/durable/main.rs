@@ -87,6 +87,7 @@ for_each_bus! {
         what_fails_too_often_is_dead
         what_cannot_succeed_is_dead_at_once
         an_actor_that_never_comes
+        an_actor_that_failed_for_good
         a_response_that_is_too_large
         the_dead_are_replayed
         the_dead_are_deleted

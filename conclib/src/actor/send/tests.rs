@@ -57,6 +57,10 @@ impl Receives<Question> for LetsInLate {
         Err(TellError::new(message, AskError::overloaded()))
     }
 
+    fn refusal(&self) -> AskError {
+        AskError::ActorStopped
+    }
+
     fn has_ended(&self) -> bool {
         false
     }

@@ -18,6 +18,9 @@ use crate::urn::Urn;
 /// How much of a circle is told: a longer one is cut.
 const MAX_CHAIN: usize = 64;
 
+/// Follows the URN of an actor that is not there because it failed.
+const HAS_FAILED: bool = true;
+
 /// The end of one ask, as it crosses the bus.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Answer {
@@ -155,6 +158,10 @@ impl Status {
         let (status, details) = match error {
             AskError::NoResponder => (Self::NoResponder, Bytes::new()),
             AskError::ActorNotFound { urn } => (Self::ActorNotFound, pack(&(cut(urn.as_str()),))),
+            // A client that knows no more hears that there is no such actor, which is true as well.
+            AskError::ActorFailed { urn } => {
+                (Self::ActorNotFound, pack(&(cut(urn.as_str()), HAS_FAILED)))
+            }
             AskError::Unhandled { urn, message } => {
                 (Self::Unhandled, pack(&(cut(urn.as_str()), cut(message))))
             }
@@ -194,9 +201,13 @@ impl Status {
         let owned = || text().to_owned();
         match self {
             Self::NoResponder => AskError::NoResponder,
-            Self::ActorNotFound => AskError::ActorNotFound {
-                urn: Urn::unchecked(text()),
-            },
+            Self::ActorNotFound => {
+                let urn = Urn::unchecked(text());
+                match unpack::<(IgnoredAny, bool)>(details) {
+                    Ok((_, HAS_FAILED)) => AskError::ActorFailed { urn },
+                    _ => AskError::ActorNotFound { urn },
+                }
+            }
             Self::Unhandled => {
                 let (urn, message) = unpack::<(&str, &str)>(details).unwrap_or_default();
                 AskError::Unhandled {
@@ -251,6 +262,7 @@ mod tests {
             Ok(vec![1, 2, 3]),
             Err(AskError::NoResponder),
             Err(AskError::ActorNotFound { urn: urn.clone() }),
+            Err(AskError::ActorFailed { urn: urn.clone() }),
             Err(AskError::Unhandled {
                 urn: urn.clone(),
                 message: "M".to_owned(),
@@ -317,6 +329,14 @@ mod tests {
         );
         let (_, read) = decode_reply(&pack(&(VERSION, 1_u64, [answer], "more"))).unwrap();
         assert!(matches!(read[..], [(1, Err(AskError::BadResponse { .. }))]));
+    }
+
+    #[test]
+    fn a_client_that_knows_no_failed_actors_hears_that_there_is_none() {
+        let urn = Urn::new("a").unwrap();
+        let (status, details) = Status::of_error(&AskError::ActorFailed { urn });
+        assert_eq!(status as u8, 2);
+        assert_eq!(unpack::<(&str,)>(&details).unwrap(), ("a",));
     }
 
     #[test]

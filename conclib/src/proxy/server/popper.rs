@@ -24,7 +24,6 @@ use crate::proxy::mean_size::MeanSize;
 use crate::proxy::noise::Noise;
 use crate::proxy::transport::{Epoch, Popped, TransportError};
 use crate::responder::{HeldBytes, Responder};
-use crate::urn::Urn;
 
 /// How long a pop waits for a request.
 const BLOCK: Duration = Duration::from_secs(2);
@@ -287,8 +286,8 @@ impl Popper {
         }
         let actor = self.shared.registry.get(request.urn);
         let Some(actor) = actor.filter(|actor| !actor.is_private()) else {
-            let urn = Urn::unchecked(request.urn);
-            return refuse(&responder, AskError::ActorNotFound { urn });
+            let absence = self.shared.registry.absence_on_bus(request.urn);
+            return refuse(&responder, absence.into());
         };
         let held = HeldBytes::take(&self.shared.undelivered, size, UNDELIVERED_BYTES);
         if held.is_none() {

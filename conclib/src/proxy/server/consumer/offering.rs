@@ -7,12 +7,10 @@ use tokio::time::Instant;
 use super::{Consumer, Desk};
 use crate::actor::cell::Undelivered;
 use crate::envelope::RequestEnvelope;
-use crate::error::AskError;
 use crate::proxy::durable::hand::Card;
 use crate::proxy::frame::Received;
 use crate::registry::Registry;
 use crate::responder::{Origin, Responder};
-use crate::urn::Urn;
 
 impl Consumer {
     /// Offers actors what waits for them.
@@ -26,8 +24,8 @@ impl Consumer {
                     Ok(()) => self.hand.delivered(&urn),
                     // It may be about to start, but not for ever.
                     Err(Refused::Missing) if card.since + self.bounds.visibility <= now => {
-                        let urn = Urn::unchecked(&urn);
-                        self.answered(ticket, Err(AskError::ActorNotFound { urn }));
+                        let absence = self.shared.registry.absence_on_bus(&urn);
+                        self.answered(ticket, Err(absence.into()));
                     }
                     Err(_) => {
                         self.hand.refused(&urn, now);

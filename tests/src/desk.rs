@@ -1,0 +1,21 @@
+//! A service that makes the mistake of failing on bad requests.
+
+use conclib::prelude::*;
+
+/// Asks for the number that a text says.
+#[derive(ActorMessage, Serialize, Deserialize, Debug, Clone)]
+#[message(response = u32)]
+pub struct Parse(pub String);
+
+/// Fails with each text that is no number.
+#[derive(Actor, Debug)]
+#[actor(urn = "desk")]
+pub struct Desk;
+
+#[handlers]
+impl Desk {
+    #[handler]
+    fn parse(&mut self, Parse(text): Parse) -> Result<u32, Failure> {
+        Ok(text.parse()?)
+    }
+}

@@ -1,0 +1,417 @@
+//! Actors that fail and do not start again: who says so, and to whom.
+
+use std::future::ready;
+use std::time::Duration;
+
+use conclib::prelude::*;
+use conclib::{
+    ActorFailure, Backoff, Delivered, FailedActor, GroupMember, LookupError, Restart, SpawnError,
+    Strategy, Supervisor, Urn,
+};
+use conclib_tests::logs;
+use conclib_tests::probe::{Pass, Probe, act, act_async, fail, lives, note, settle};
+use conclib_tests::{Log, TestResult, gate, poll_once, within};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A supervised actor that has failed once more than its budget allows.
+async fn spent(system: &ActorSystem, urn: &str) -> Result<ActorRef<Probe>, SpawnError> {
+    let spawn = system.supervise(lives("it", &Log::default()));
+    let actor = within(spawn.urn(urn).backoff(Backoff::none())).await?;
+    for _ in 0..4 {
+        let _ = within(actor.ask(fail())).await;
+    }
+    within(actor.wait_stopped()).await;
+    Ok(actor)
+}
+
+fn failed(system: &ActorSystem) -> Vec<FailedActor> {
+    system.snapshot().failed
+}
+
+fn urns(system: &ActorSystem) -> Vec<String> {
+    let failed = failed(system).into_iter();
+    failed.map(|actor| actor.urn.to_string()).collect()
+}
+
+// ---- the snapshot
+
+#[tokio::test(start_paused = true)]
+async fn a_snapshot_shows_who_failed_until_the_urn_lives_again() -> TestResult {
+    let system = ActorSystem::new();
+    let began = std::time::SystemTime::now();
+    spent(&system, "desk").await?;
+    let snapshot = system.snapshot();
+    assert!(snapshot.actors.is_empty());
+    let [desk] = &snapshot.failed[..] else {
+        return Err(format!("{snapshot:?}").into());
+    };
+    assert_eq!(desk.urn, "desk");
+    assert_eq!(desk.actor_type, std::any::type_name::<Probe>());
+    assert_eq!(desk.failures, 4);
+    assert_eq!(
+        desk.reason,
+        "it failed too often; the last time: panicked: on purpose"
+    );
+    assert!(desk.parent.is_none() && desk.at >= began);
+
+    let table = snapshot.to_string();
+    let last = table.lines().last().ok_or("no table")?;
+    assert!(last.starts_with("desk "), "{table}");
+    assert!(
+        last.ends_with(&desk.reason) && last.contains("  4  "),
+        "{table}"
+    );
+    let json = serde_json::to_value(&snapshot)?;
+    assert_eq!(json["failed"][0]["urn"], "desk");
+
+    within(system.spawn(Probe::new("a", &Log::default())).urn("desk")).await?;
+    assert!(failed(&system).is_empty());
+    assert!(!system.snapshot().to_string().contains("on purpose"));
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_actor_that_failed_for_good_is_shown() -> TestResult {
+    let (system, log) = (ActorSystem::new(), Log::default());
+    // One that lives once, and one that is not to start again.
+    for policy in [None, Some(Restart::Never)] {
+        let actor = match policy {
+            None => system.spawn(Probe::new("a", &log)).urn("once").await?,
+            Some(policy) => {
+                let spawn = system.supervise(lives("a", &log)).urn("never");
+                spawn.restart(policy).await?
+            }
+        };
+        within(actor.ask(fail())).await.unwrap_err();
+        within(actor.wait_stopped()).await;
+    }
+    // One that does not start.
+    let mortal = Probe::new("a", &log).starting(|_| Box::pin(ready(Err(Failure::msg("no")))));
+    within(system.spawn(mortal).urn("start")).await.unwrap_err();
+    // A group, and its member.
+    let group = Supervisor::new(Strategy::OneForAll).budget(0, SECOND);
+    let group = group.member(GroupMember::new(lives("a", &log)).urn("member"));
+    let group = within(system.spawn(group).urn("group")).await?;
+    within(system.ask("member", fail())).await.unwrap_err();
+    within(group.wait_stopped()).await;
+    // A child, and the parent that fails with it.
+    let parent = within(system.spawn(Probe::new("a", &log)).urn("parent")).await?;
+    let child = Probe::new("a", &log);
+    let spawning = act_async(|ctx| {
+        let spawn = ctx.spawn(child).urn("child").escalate();
+        Box::pin(async {
+            spawn.await?;
+            Ok(())
+        })
+    });
+    within(parent.ask(spawning)).await?;
+    within(system.ask("child", fail())).await.unwrap_err();
+    within(parent.wait_stopped()).await;
+
+    assert_eq!(
+        urns(&system),
+        [
+            "once", "never", "start", "member", "group", "child", "parent"
+        ]
+    );
+    let child = &failed(&system)[5];
+    assert_eq!(child.parent.as_ref().map(Urn::as_str), Some("parent"));
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_was_asked_to_stop_is_not_shown() -> TestResult {
+    let (system, log) = (ActorSystem::new(), Log::default());
+    let stopped = system.spawn(Probe::new("a", &log)).await?;
+    let (hold, mut keeper) = gate();
+    stopped.tell(Pass(hold)).await?;
+    keeper.reached().await;
+    stopped.tell(fail()).await?;
+    stopped.stop();
+    keeper.open();
+    assert!(within(stopped.wait_stopped()).await.is_failure());
+    let killed = system.spawn(Probe::new("a", &log)).await?;
+    killed.kill();
+    within(killed.wait_stopped()).await;
+    assert!(failed(&system).is_empty());
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_newest_64_are_kept() -> TestResult {
+    let system = ActorSystem::new();
+    for number in 0..70 {
+        let spawn = system.spawn(Probe::new("a", &Log::default()));
+        let actor = within(spawn.urn(format!("user/{number}"))).await?;
+        // Its text is cut.
+        let failing = act_async(|_| Box::pin(ready(Err(Failure::msg("ä".repeat(10_000))))));
+        within(actor.ask(failing)).await.unwrap_err();
+        within(actor.wait_stopped()).await;
+    }
+    let kept = urns(&system);
+    assert_eq!(kept.len(), 64);
+    assert_eq!((&*kept[0], &*kept[63]), ("user/6", "user/69"));
+    assert!(
+        failed(&system)
+            .iter()
+            .all(|actor| actor.reason.len() <= 512)
+    );
+    let forgotten = within(system.ask("user/5", note("x"))).await;
+    assert!(matches!(forgotten, Err(AskError::ActorNotFound { .. })));
+    Ok(())
+}
+
+// ---- who asks for it
+
+#[tokio::test(start_paused = true)]
+async fn who_asks_for_it_hears_that_it_failed() -> TestResult {
+    let system = ActorSystem::new();
+    let actor = spent(&system, "desk").await?;
+    let urn = actor.urn().clone();
+    let says = AskError::ActorFailed { urn: urn.clone() };
+    assert_eq!(
+        says.to_string(),
+        "the actor `desk` failed and will not start again"
+    );
+    assert_eq!(says.delivered(), Delivered::No);
+    assert!(!says.is_retryable());
+
+    assert_eq!(
+        within(system.ask("desk", note("1"))).await,
+        Err(says.clone())
+    );
+    let back = within(system.tell("desk", note("2"))).await.unwrap_err();
+    assert_eq!(back.reason, says);
+    let absent = LookupError::Failed { urn };
+    assert_eq!(system.actor::<Probe>("desk"), Err(absent.clone()));
+    let sought = system.recipient::<conclib_tests::probe::Note>("desk");
+    assert_eq!(sought, Err(absent.clone()));
+    assert_eq!(AskError::from(absent), says);
+
+    // Also by a reference.
+    assert_eq!(within(actor.ask(note("3"))).await, Err(says.clone()));
+    let back = within(actor.tell(note("4"))).await.unwrap_err();
+    assert_eq!(back.reason, says);
+    assert_eq!(actor.try_tell(note("5")).unwrap_err().reason, says);
+    let blocking = actor.ask(note("6"));
+    let blocking = tokio::task::spawn_blocking(move || blocking.blocking());
+    assert_eq!(blocking.await?, Err(says));
+
+    // Another at that URN is another actor.
+    within(system.spawn(Probe::new("a", &Log::default())).urn("desk")).await?;
+    assert_eq!(within(system.ask("desk", note("7"))).await, Ok(()));
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_asks_for_one_that_just_stopped_hears_that_it_stopped() -> TestResult {
+    let system = ActorSystem::new();
+    let spawn = system.spawn(Probe::new("a", &Log::default()));
+    let actor = within(spawn.urn("desk")).await?;
+    actor.stop();
+    within(actor.wait_stopped()).await;
+    assert_eq!(actor.ask(note("1")).await, Err(AskError::ActorStopped));
+    let absent = system.ask("desk", note("2")).await;
+    assert!(matches!(absent, Err(AskError::ActorNotFound { .. })));
+    Ok(())
+}
+
+// ---- the log
+
+/// The lines with an error in them.
+fn errors() -> Vec<String> {
+    let log = logs::logged();
+    let lines = log.lines().filter(|line| line.contains("ERROR"));
+    lines.map(str::to_owned).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_line_says_that_an_actor_will_not_start_again() -> TestResult {
+    let system = ActorSystem::new();
+    logs::capture();
+    spent(&system, "desk").await?;
+    let errors = errors();
+    let last = errors.last().ok_or("no errors")?;
+    assert!(
+        last.contains("`desk` will not start again: 4 failures within 5 s"),
+        "{last}"
+    );
+    assert!(
+        last.contains("urn=desk") && last.contains("failure=panicked: on purpose"),
+        "{last}"
+    );
+    let says = |line: &&String| line.contains("will not start again");
+    assert_eq!(errors.iter().filter(says).count(), 1);
+    assert_eq!(errors.len(), 5, "{errors:?}"); // and one for each failure
+    let again = |line: &&str| line.contains("starts again") && line.contains("urn=desk");
+    assert_eq!(logs::logged().lines().filter(again).count(), 3);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_line_of_an_actor_that_lives_once_says_what_follows() -> TestResult {
+    let (system, log) = (ActorSystem::new(), Log::default());
+    logs::capture();
+    let once = within(system.spawn(Probe::new("a", &log)).urn("once")).await?;
+    within(once.ask(fail())).await.unwrap_err();
+    within(once.wait_stopped()).await;
+    let says = "`once` failed and will not start again: it is not supervised";
+    let lines = errors();
+    assert!(lines.len() == 1 && lines[0].contains(says), "{lines:?}");
+    assert!(
+        lines[0].contains("failure=panicked: on purpose"),
+        "{lines:?}"
+    );
+
+    logs::capture();
+    let never = system.supervise(lives("a", &log)).urn("never");
+    let never = within(never.restart(Restart::Never)).await?;
+    within(never.ask(fail())).await.unwrap_err();
+    within(never.wait_stopped()).await;
+    let says = "`never` will not start again: its policy is Restart::Never";
+    assert!(
+        errors().iter().any(|line| line.contains(says)),
+        "{:?}",
+        errors()
+    );
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_that_gives_up_says_so_with_its_member() -> TestResult {
+    let (system, log) = (ActorSystem::new(), Log::default());
+    let group = Supervisor::new(Strategy::OneForOne).budget(0, SECOND / 2);
+    let group = group.member(GroupMember::new(lives("a", &log)).urn("member"));
+    let group = within(system.spawn(group).urn("group")).await?;
+    logs::capture();
+    within(system.ask("member", fail())).await.unwrap_err();
+    within(group.wait_stopped()).await;
+    let lines = errors();
+    let says = [
+        "`member` will not start again: 1 failure within 0.5 s in its group",
+        "`group` failed and will not start again: it is not supervised",
+    ];
+    for says in says {
+        assert!(lines.iter().any(|line| line.contains(says)), "{lines:?}");
+    }
+    Ok(())
+}
+
+// ---- the system hears of it
+
+#[tokio::test(start_paused = true)]
+async fn a_root_that_escalates_fails_to_its_system() -> TestResult {
+    let (system, log) = (ActorSystem::new(), Log::default());
+    {
+        let mut nothing = Box::pin(system.failed());
+        assert!(poll_once(&mut nothing).await.is_pending());
+    }
+    for urn in ["one", "two", "quiet"] {
+        let spawn = system.supervise(lives("a", &log)).urn(urn);
+        let spawn = spawn.restart(Restart::Never);
+        let actor = match urn {
+            "quiet" => within(spawn).await?,
+            _ => within(spawn.escalate()).await?,
+        };
+        within(actor.ask(fail())).await.unwrap_err();
+        within(actor.wait_stopped()).await;
+    }
+    // Both, although nobody has waited yet.
+    let failure: ActorFailure = within(system.failed()).await;
+    assert_eq!(failure.urn, "one");
+    assert!(matches!(failure.reason, StopReason::Failed(_)));
+    assert_eq!(
+        failure.to_string(),
+        "the actor `one` failed and will not start again: it failed: panicked: on purpose"
+    );
+    assert_eq!(within(system.failed()).await.urn, "two");
+    let mut nothing = Box::pin(system.failed());
+    assert!(poll_once(&mut nothing).await.is_pending());
+    drop(nothing);
+
+    // Who waits is woken.
+    let waits = system.clone();
+    let waits = tokio::spawn(async move { waits.failed().await });
+    settle().await;
+    let three = within(system.spawn(Probe::new("a", &log)).urn("three").escalate()).await?;
+    within(three.ask(fail())).await.unwrap_err();
+    assert_eq!(within(waits).await?.urn, "three");
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_failure_is_heard_once_and_a_dropped_wait_takes_none() -> TestResult {
+    let (system, log) = (ActorSystem::new(), Log::default());
+    let mut waits: Vec<_> = (0..3).map(|_| Box::pin(system.failed())).collect();
+    for wait in &mut waits {
+        assert!(poll_once(wait).await.is_pending());
+    }
+    for urn in ["one", "two"] {
+        let spawn = system.spawn(Probe::new("a", &log)).urn(urn).escalate();
+        let actor = within(spawn).await?;
+        within(actor.ask(fail())).await.unwrap_err();
+        within(actor.wait_stopped()).await;
+    }
+    // The first has been woken, and is dropped before it looks.
+    drop(waits.remove(0));
+    let mut heard = Vec::new();
+    for wait in waits {
+        heard.push(within(wait).await.urn.to_string());
+    }
+    assert_eq!(heard, ["one", "two"]);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_that_was_asked_for_is_no_failure_for_the_system() -> TestResult {
+    let (system, log) = (ActorSystem::new(), Log::default());
+    let ends: [fn(&ActorRef<Probe>); 2] = [ActorRef::stop, ActorRef::kill];
+    for end in ends {
+        let spawn = system.supervise(lives("a", &log)).escalate();
+        let actor = within(spawn).await?;
+        end(&actor);
+        within(actor.wait_stopped()).await;
+    }
+    let spawn = system.spawn(Probe::new("a", &log)).escalate();
+    let actor = within(spawn).await?;
+    within(actor.ask(act(|ctx| ctx.stop()))).await?;
+    within(actor.wait_stopped()).await;
+    let mut nothing = Box::pin(system.failed());
+    assert!(poll_once(&mut nothing).await.is_pending());
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_child_escalates_to_its_parent_and_that_to_the_system() -> TestResult {
+    let (system, log) = (ActorSystem::new(), Log::default());
+    let top = system.spawn(Probe::new("top", &log)).urn("top").escalate();
+    let top = within(top).await?;
+    let child = Probe::new("a", &log);
+    let spawning = act_async(|ctx| {
+        let spawn = ctx.spawn(child).urn("child").escalate();
+        Box::pin(async {
+            spawn.await?;
+            Ok(())
+        })
+    });
+    within(top.ask(spawning)).await?;
+    within(system.ask("child", fail())).await.unwrap_err();
+    let failure = within(system.failed()).await;
+    assert_eq!(failure.urn, "top");
+    let text = failure.reason.to_string();
+    assert!(text.contains("its child `child` failed"), "{text}");
+    let mut nothing = Box::pin(system.failed());
+    assert!(poll_once(&mut nothing).await.is_pending());
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_that_fails_is_heard_by_the_system_too() -> TestResult {
+    let (system, log) = (ActorSystem::new(), Log::default());
+    let mortal = Probe::new("a", &log).starting(|_| Box::pin(ready(Err(Failure::msg("no disk")))));
+    let failed = within(system.spawn(mortal).urn("a").escalate()).await;
+    assert!(matches!(failed, Err(SpawnError::StartFailed { .. })));
+    assert_eq!(within(system.failed()).await.urn, "a");
+    Ok(())
+}
