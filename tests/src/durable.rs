@@ -30,6 +30,23 @@ pub struct Wait {
 #[message(durable)]
 pub struct Poison;
 
+/// Ends the process of its handler at once, as a stack overflow or the kernel's killer would.
+#[derive(ActorMessage, Serialize, Deserialize, Debug, Clone, Copy)]
+#[message(durable, response = u32)]
+pub struct Abort;
+
+/// The same, but the bus does not keep it.
+#[derive(ActorMessage, Serialize, Deserialize, Debug, Clone, Copy)]
+pub struct PlainAbort;
+
+/// The handler takes 5 ms, and says the number before its process can end.
+#[derive(ActorMessage, Serialize, Deserialize, Debug, Clone, Copy)]
+#[message(durable)]
+pub struct Nap {
+    /// The number.
+    pub n: u32,
+}
+
 /// Comes under the name of an order, and is none.
 #[derive(ActorMessage, Serialize, Deserialize, Debug, Clone, Copy)]
 #[message(durable, name = "Order")]
@@ -69,6 +86,22 @@ impl Shop {
     fn poison(&mut self, _: Poison) {
         self.log.add("poison");
         panic!("on purpose");
+    }
+
+    #[handler]
+    fn abort(&mut self, _: Abort) -> u32 {
+        std::process::abort()
+    }
+
+    #[handler]
+    fn plain_abort(&mut self, _: PlainAbort) {
+        std::process::abort()
+    }
+
+    #[handler]
+    async fn nap(&mut self, message: Nap) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        println!("shop {}", message.n);
     }
 
     #[handler]

@@ -72,6 +72,15 @@ impl Program {
         waited.unwrap_or_else(|_| panic!("no line with `{beginning}`"))
     }
 
+    /// Waits for a line; none if it has ended.
+    ///
+    /// # Panics
+    ///
+    /// If it says what is no text.
+    pub async fn next_line(&mut self) -> Option<String> {
+        self.lines.next_line().await.expect("lines of text")
+    }
+
     /// Sends a signal, such as `TERM`.
     ///
     /// # Panics

@@ -170,6 +170,10 @@ impl Config {
 
     /// How often a durable message is delivered, before it becomes a [dead
     /// letter](crate::DeadLetters): 5 times unless changed, at least once.
+    ///
+    /// A process that ends amid its work counts one delivery for all that it had taken. The last
+    /// delivery is made alone then, so that a message that ends its process takes no other one along;
+    /// with 1 the first delivery is the last, and that cannot be.
     #[must_use]
     pub fn max_deliveries(mut self, deliveries: u32) -> Self {
         if deliveries == 0 {

@@ -10,12 +10,14 @@
 //! - [`verdict`]: what becomes of a message that was not answered with a value (pure)
 //! - [`record`]: what is remembered of a message that is over, and by which name (pure)
 //! - [`elsewhere`]: which messages other consumers still have, and what waits for them (pure)
+//! - [`quarantine`]: which messages are delivered one at a time, since they may end processes (pure)
 //! - [`retry`]: when to try again what the bus has not done (pure)
 //! - [`dead_letters`]: those that nobody could handle, for users
 
 pub(super) mod dead_letters;
 pub(super) mod elsewhere;
 pub(super) mod hand;
+pub(super) mod quarantine;
 pub(super) mod record;
 pub(super) mod retry;
 pub(super) mod verdict;

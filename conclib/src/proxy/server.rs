@@ -410,6 +410,12 @@ impl Shared {
         reigning.as_ref().is_some_and(|(fence, _)| fence.is_open())
     }
 
+    /// True if an actor that others may ask has this URN.
+    fn has_actor(&self, urn: &str) -> bool {
+        let actor = self.registry.get(urn);
+        actor.is_some_and(|actor| !actor.is_private())
+    }
+
     /// Waits until requests may be executed; false if that will never be.
     async fn reigns(&self) -> bool {
         let mut changes = self.reigning.subscribe();

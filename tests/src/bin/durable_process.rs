@@ -1,5 +1,6 @@
-//! An actor process for durable messages: `durable_process <redis url> <visibility in ms>` opens a
-//! shop until SIGTERM. It says `ready`, and what the shop handles.
+//! An actor process for durable messages: `durable_process <redis url> <visibility in ms>
+//! [<deliveries> <urn>…]` opens a shop, and one under each of the other URNs, until SIGTERM. It says
+//! `ready`, and what the shops handle.
 
 use std::error::Error;
 use std::time::Duration;
@@ -16,11 +17,16 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .next()
         .ok_or("usage: durable_process <url> <ms>")?;
     let visibility = arguments.next().ok_or("how long?")?.parse()?;
+    let deliveries = arguments.next().unwrap_or("5".to_owned()).parse()?;
     let mut terminate = signal(SignalKind::terminate())?;
     let config = Config::new(&url)?.visibility(Duration::from_millis(visibility));
+    let config = config.max_deliveries(deliveries);
     let system = ActorSystem::new();
     let log = Log::default();
-    let _watch = open_shop(&system, "shop", &log).await;
+    let mut shops = Vec::new();
+    for urn in ["shop".to_owned()].into_iter().chain(arguments) {
+        shops.push(open_shop(&system, &urn, &log).await);
+    }
     let _proxy = start_proxy(&system, &config).await?;
     println!("ready");
     let mut said = 0;

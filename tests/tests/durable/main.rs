@@ -2,6 +2,7 @@
 #![cfg(unix)]
 
 mod answers;
+mod crashes;
 mod dead_letters;
 mod faults;
 mod flow;

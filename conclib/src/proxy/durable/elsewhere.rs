@@ -9,14 +9,14 @@ use std::collections::{HashMap, HashSet};
 
 use tokio::time::Instant;
 
-use crate::proxy::transport::durable::EntryId;
+use crate::proxy::transport::durable::{Attempts, EntryId};
 
 /// A repetition of a message that another consumer has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::proxy) struct Waiting {
     pub(in crate::proxy) id: EntryId,
     /// How often it was delivered before.
-    pub(in crate::proxy) deliveries: u32,
+    pub(in crate::proxy) attempts: Attempts,
     pub(in crate::proxy) scope: String,
 }
 
@@ -115,7 +115,7 @@ mod tests {
     fn waiting(id: u64, scope: &str) -> Waiting {
         Waiting {
             id: EntryId(id, 0),
-            deliveries: 0,
+            attempts: Attempts::default(),
             scope: scope.to_owned(),
         }
     }

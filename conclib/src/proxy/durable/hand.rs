@@ -9,14 +9,14 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
-use bytes::Bytes;
 use tokio::time::Instant;
 
+use card::Joined;
+pub(in crate::proxy) use card::{Asker, Card, Taken};
 use parking::Parked;
 
 use super::verdict::pause_between_offers;
-use crate::proxy::transport::durable::EntryId;
-use crate::responder::Origin;
+use crate::proxy::transport::durable::{Attempts, EntryId};
 
 /// About how many messages are in hand …
 const MESSAGES: usize = 256;
@@ -28,70 +28,6 @@ const BYTES: usize = 16 * 1024 * 1024;
 /// times as much is in hand: then more than a thousand actors are stuck.
 const PRESSED: usize = 4;
 
-/// Who waits for the answer to a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::proxy) struct Asker {
-    pub(in crate::proxy) origin: Origin,
-    /// After this moment nobody does.
-    pub(in crate::proxy) deadline: Instant,
-}
-
-/// A message as it was taken from the stream.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::proxy) struct Taken {
-    pub(in crate::proxy) id: EntryId,
-    pub(in crate::proxy) key: String,
-    pub(in crate::proxy) frame: Bytes,
-    /// How often it was delivered, this time included.
-    pub(in crate::proxy) deliveries: u32,
-    pub(in crate::proxy) urn: String,
-    pub(in crate::proxy) scope: String,
-    pub(in crate::proxy) asker: Option<Asker>,
-}
-
-/// A message in hand.
-#[derive(Debug)]
-pub(in crate::proxy) struct Card {
-    pub(in crate::proxy) message: Taken,
-    /// Since when.
-    pub(in crate::proxy) since: Instant,
-    /// The same message, sent more than once: what becomes of the first becomes of these.
-    pub(in crate::proxy) joined: Vec<Joined>,
-}
-
-/// A repetition of a message in hand.
-#[derive(Debug)]
-pub(in crate::proxy) struct Joined {
-    id: EntryId,
-    deliveries: u32,
-    asker: Option<Asker>,
-}
-
-impl Card {
-    /// The places of the message and its repetitions in the stream.
-    pub(in crate::proxy) fn ids(&self) -> Vec<EntryId> {
-        let joined = self.joined.iter().map(|joined| joined.id);
-        [self.message.id].into_iter().chain(joined).collect()
-    }
-
-    /// Everybody who waits for the answer.
-    pub(in crate::proxy) fn askers(&self) -> Vec<Asker> {
-        let joined = self.joined.iter().map(|joined| joined.asker);
-        let all = [self.message.asker].into_iter().chain(joined);
-        all.flatten().collect()
-    }
-
-    /// The places, and how often each was delivered.
-    pub(in crate::proxy) fn deliveries(&self) -> Vec<(EntryId, u32)> {
-        let joined = self
-            .joined
-            .iter()
-            .map(|joined| (joined.id, joined.deliveries));
-        let first = (self.message.id, self.message.deliveries);
-        [first].into_iter().chain(joined).collect()
-    }
-}
-
 /// Where a message comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::proxy) enum Source {
@@ -99,10 +35,12 @@ pub(in crate::proxy) enum Source {
     Stream,
     /// It was parked, and its turn has come.
     Parked,
+    /// It is for its actor at once, and does not wait in the lane.
+    Alone,
 }
 
 /// How a message was taken in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::proxy) enum Admitted {
     /// Into the lane of its actor, under this number.
     Lane(u64),
@@ -131,7 +69,7 @@ pub(in crate::proxy) struct Hand {
     parked: HashSet<EntryId>,
     /// How often actors had what rests until it is due again, for all that is known here: the bus
     /// may count more.
-    resting: HashMap<EntryId, u32>,
+    resting: HashMap<EntryId, Attempts>,
     /// What is not to be taken from this consumer: the cards, and what is about to be removed from
     /// the stream.
     held: HashSet<EntryId>,
@@ -188,11 +126,7 @@ impl Hand {
             .and_then(|ticket| self.cards.get_mut(ticket))
         {
             self.held.insert(message.id);
-            card.joined.push(Joined {
-                id: message.id,
-                deliveries: message.deliveries,
-                asker: message.asker,
-            });
+            card.joined.push(Joined::of(&message));
             return Admitted::Joined;
         }
         let size = message.frame.len();
@@ -209,18 +143,40 @@ impl Hand {
         }
         self.last += 1;
         lane.load.add(size);
-        lane.waiting.push_back(self.last);
-        self.waiting.insert(message.urn.clone());
+        if source != Source::Alone {
+            lane.waiting.push_back(self.last);
+            self.waiting.insert(message.urn.clone());
+        }
         self.bytes += size;
         self.held.insert(message.id);
         self.scopes.insert(message.scope.clone(), self.last);
-        let card = Card {
-            message,
-            since: now,
-            joined: Vec::new(),
-        };
-        self.cards.insert(self.last, card);
+        self.cards.insert(self.last, Card::new(message, now));
         Admitted::Lane(self.last)
+    }
+
+    /// True if a message of this scope is in hand.
+    pub(in crate::proxy) fn has(&self, scope: &str) -> bool {
+        self.scopes.contains_key(scope)
+    }
+
+    /// A message in hand.
+    pub(in crate::proxy) fn card(&self, ticket: u64) -> Option<&Card> {
+        self.cards.get(&ticket)
+    }
+
+    /// The numbers of the messages that wait in no lane: actors have them.
+    pub(in crate::proxy) fn with_actors(&self) -> HashSet<u64> {
+        let mut tickets: HashSet<_> = self.cards.keys().copied().collect();
+        let lanes = self.waiting.iter().filter_map(|urn| self.lanes.get(urn));
+        for ticket in lanes.flat_map(|lane| &lane.waiting) {
+            tickets.remove(ticket);
+        }
+        tickets
+    }
+
+    /// True if something waits for an actor, or for room.
+    pub(in crate::proxy) fn has_waiting(&self) -> bool {
+        !self.waiting.is_empty() || !self.parked.is_empty()
     }
 
     /// The lanes whose first message is to be offered now.
@@ -262,12 +218,6 @@ impl Hand {
             lane.again = Some(now + pause_between_offers(lane.attempt));
             lane.attempt = lane.attempt.saturating_add(1);
         }
-    }
-
-    /// How often a message in hand was delivered.
-    pub(in crate::proxy) fn deliveries(&self, ticket: u64) -> Option<u32> {
-        let card = self.cards.get(&ticket)?;
-        Some(card.message.deliveries)
     }
 
     /// Takes a card out. Its places stay held until they are released.
@@ -316,12 +266,12 @@ impl Hand {
     }
 
     /// A message that actors had so often, and that is to be delivered again when it is due.
-    pub(in crate::proxy) fn rest(&mut self, id: EntryId, deliveries: u32) {
-        self.resting.insert(id, deliveries);
+    pub(in crate::proxy) fn rest(&mut self, id: EntryId, attempts: Attempts) {
+        self.resting.insert(id, attempts);
     }
 
     /// How often actors had a message that rests.
-    pub(in crate::proxy) fn rested(&self, id: EntryId) -> Option<u32> {
+    pub(in crate::proxy) fn rested(&self, id: EntryId) -> Option<Attempts> {
         self.resting.get(&id).copied()
     }
 
@@ -369,9 +319,9 @@ impl Hand {
     }
 
     /// The messages with their actors, and how often they were delivered; they are forgotten.
-    pub(in crate::proxy) fn abandon(&mut self) -> Vec<(EntryId, u32)> {
+    pub(in crate::proxy) fn abandon(&mut self) -> Vec<(EntryId, Attempts)> {
         let cards = std::mem::take(self).cards.into_values();
-        cards.flat_map(|card| card.deliveries()).collect()
+        cards.flat_map(|card| card.attempts()).collect()
     }
 }
 
@@ -383,6 +333,7 @@ fn has_room(lane: Load, size: usize, all: Load) -> bool {
     is_fair || is_first
 }
 
+mod card;
 mod parking;
 #[cfg(test)]
 mod tests;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::error::AskError;
+use crate::proxy::transport::durable::{Attempts, Pending};
 
 /// The shortest and the longest pause before a message is offered again to an actor that does not
 /// take it.
@@ -34,6 +35,68 @@ pub(in crate::proxy) fn judge(error: &AskError, deliveries: u32, most: u32) -> V
     }
 }
 
+/// What becomes of a message that was given to a consumer and has shown no sign of life since.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::proxy) enum Course {
+    /// It is delivered again. It counts as delivered so often before.
+    Deliver(Attempts),
+    /// The same, but with no other message beside it: it is its last delivery, and processes have
+    /// ended while they had it. If one more does, this message was the only one that an actor had.
+    DeliverAlone(Attempts),
+    /// It was delivered as often as is allowed, and no process has lived to say how that ended: it
+    /// becomes a dead letter.
+    Bury(Attempts),
+}
+
+/// Judges a message that is due again. `rested` is what this process knows of a delivery that ended
+/// in an error.
+pub(in crate::proxy) fn course(pending: &Pending, rested: Option<Attempts>, most: u32) -> Course {
+    if let Some(attempts) = rested {
+        return Course::Deliver(attempts);
+    }
+    if pending.is_own {
+        return Course::Deliver(unheard_of(pending.attempts));
+    }
+    let attempts = pending.attempts;
+    if attempts.deliveries >= most {
+        Course::Bury(attempts)
+    } else if attempts.without_end() > 0 && attempts.next().deliveries == most {
+        Course::DeliverAlone(attempts)
+    } else {
+        Course::Deliver(attempts)
+    }
+}
+
+/// How often a message was delivered that a consumer has, according to the bus, and does not know.
+/// The reply that would have brought it is lost, so that no actor had it; unless its last delivery
+/// has ended in an error.
+pub(in crate::proxy) fn unheard_of(attempts: Attempts) -> Attempts {
+    if attempts.without_end() > 0 {
+        attempts.before()
+    } else {
+        attempts
+    }
+}
+
+/// Why a message is dead whose last delivery has not ended.
+pub(in crate::proxy) fn reason_of_process_ends(attempts: Attempts) -> String {
+    let ends = format!(
+        "its process ended {} before it was handled",
+        times(attempts.without_end())
+    );
+    match attempts.failures {
+        0 => ends,
+        failures => format!("its delivery failed {}, and {ends}", times(failures)),
+    }
+}
+
+fn times(count: u32) -> String {
+    match count {
+        1 => "once".to_owned(),
+        count => format!("{count} times"),
+    }
+}
+
 /// How long to wait before an actor is offered a message again that it has not taken this time, nor
 /// the `before` times before.
 pub(in crate::proxy) fn pause_between_offers(before: u32) -> Duration {
@@ -51,6 +114,7 @@ pub(in crate::proxy) fn pause_after_failure(before: u32) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proxy::transport::durable::EntryId;
 
     #[test]
     fn what_may_succeed_is_tried_until_the_last_delivery() {
@@ -76,6 +140,70 @@ mod tests {
         for error in hopeless {
             assert_eq!(judge(&error, 1, 3), Verdict::Bury);
         }
+    }
+
+    fn due(deliveries: u32, failures: u32) -> Pending {
+        Pending {
+            id: EntryId::default(),
+            attempts: Attempts {
+                deliveries,
+                failures,
+            },
+            is_own: false,
+        }
+    }
+
+    #[test]
+    fn last_delivery_after_process_ends_is_alone() {
+        let judged = |deliveries, failures| course(&due(deliveries, failures), None, 3);
+        let attempts = |deliveries, failures| due(deliveries, failures).attempts;
+        assert_eq!(judged(0, 0), Course::Deliver(attempts(0, 0)));
+        assert_eq!(judged(1, 0), Course::Deliver(attempts(1, 0)));
+        assert_eq!(judged(2, 0), Course::DeliverAlone(attempts(2, 0)));
+        assert_eq!(judged(2, 1), Course::DeliverAlone(attempts(2, 1)));
+        // No process has ended with it.
+        assert_eq!(judged(2, 2), Course::Deliver(attempts(2, 2)));
+        for (deliveries, failures) in [(3, 0), (3, 2), (4, 0)] {
+            let expected = Course::Bury(attempts(deliveries, failures));
+            assert_eq!(judged(deliveries, failures), expected);
+        }
+        assert_eq!(course(&due(0, 0), None, 1), Course::Deliver(attempts(0, 0)));
+        assert_eq!(course(&due(1, 0), None, 1), Course::Bury(attempts(1, 0)));
+    }
+
+    #[test]
+    fn what_this_process_had_ended_no_process() {
+        let rested = Attempts {
+            deliveries: 2,
+            failures: 2,
+        };
+        let judged = course(&due(2, 0), Some(rested), 3);
+        assert_eq!(judged, Course::Deliver(rested));
+        let own = |deliveries, failures| Pending {
+            is_own: true,
+            ..due(deliveries, failures)
+        };
+        for (deliveries, before) in [(1, 0), (2, 1), (3, 2)] {
+            let judged = course(&own(deliveries, 0), None, 3);
+            assert_eq!(judged, Course::Deliver(Attempts::new(before)));
+        }
+        let failed = own(2, 2);
+        assert_eq!(course(&failed, None, 3), Course::Deliver(failed.attempts));
+    }
+
+    #[test]
+    fn reason_tells_ends_from_failures() {
+        let reason =
+            |deliveries, failures| reason_of_process_ends(due(deliveries, failures).attempts);
+        assert_eq!(
+            reason(3, 0),
+            "its process ended 3 times before it was handled"
+        );
+        assert_eq!(reason(1, 0), "its process ended once before it was handled");
+        assert_eq!(
+            reason(5, 2),
+            "its delivery failed 2 times, and its process ended 3 times before it was handled"
+        );
     }
 
     #[test]

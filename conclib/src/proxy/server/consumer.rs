@@ -19,12 +19,13 @@ use crate::error::AskError;
 use crate::proxy::config::Config;
 use crate::proxy::durable::elsewhere::Elsewhere;
 use crate::proxy::durable::hand::{Card, Hand, Source};
+use crate::proxy::durable::quarantine::Quarantine;
 use crate::proxy::durable::retry::Retry;
 use crate::proxy::durable::verdict::{Verdict, judge, pause_after_failure};
 use crate::proxy::mean_size::MeanSize;
 use crate::proxy::noise::Noise;
 use crate::proxy::transport::TransportError;
-use crate::proxy::transport::durable::{ConsumeTransport, EntryId, Kept};
+use crate::proxy::transport::durable::{Attempts, ConsumeTransport, EntryId, Kept};
 use crate::responder::{Origin, Outcome, ResponseSink};
 
 use ending::Endings;
@@ -33,6 +34,7 @@ mod elsewhere;
 mod ending;
 mod leaving;
 mod offering;
+mod quarantine;
 mod taking;
 
 /// How long a read waits for a message.
@@ -95,6 +97,8 @@ struct Consumer {
     /// That of the reign in which it serves; none before it knows what others still have.
     fence: Option<Arc<Fence>>,
     hand: Hand,
+    /// What is delivered one at a time, since it may end the process.
+    quarantine: Quarantine,
     elsewhere: Elsewhere,
     /// Where actors' answers go, under the numbers of their cards …
     desk: Arc<Desk>,
@@ -183,6 +187,7 @@ impl Consumer {
             transport,
             fence: None,
             hand: Hand::default(),
+            quarantine: Quarantine::new(Instant::now()),
             elsewhere: Elsewhere::default(),
             desk: Arc::new(Desk(desk)),
             answers,
@@ -225,6 +230,7 @@ impl Consumer {
             self.touch().await;
             let theirs = self.elsewhere.all();
             self.forget_what_others_have_not(&theirs).await;
+            self.give_up_missing_actors().await;
             self.take_due().await;
         } else if self.has_more_due {
             self.take_due().await;
@@ -232,8 +238,11 @@ impl Consumer {
         self.end().await;
         if !self.endings.is_full() {
             self.look_whether_others_are_done().await;
-            self.unpark().await;
-            self.offer();
+            self.deliver_alone().await;
+            if self.quarantine.admits_others() {
+                self.unpark().await;
+                self.offer();
+            }
         }
         self.begin_to_read(now);
     }
@@ -264,15 +273,19 @@ impl Consumer {
 
     /// When there is something to do, whatever happens.
     fn wakes_at(&self, now: Instant) -> Instant {
-        // What has to wait until there is room for endings must not wake it before.
-        let next_due = self.hand.next_due(now).filter(|_| !self.endings.is_full());
+        // What has to wait until there is room for endings, or until a message was delivered alone,
+        // must not wake it before.
+        let has_room = !self.endings.is_full();
+        let may_offer = has_room && self.quarantine.admits_others();
+        let quarantined = self.quarantine.wakes_at(self.bounds.visibility);
         let next = [
             Some(self.beat),
-            next_due,
+            self.hand.next_due(now).filter(|_| may_offer),
             self.endings.next_attempt(),
             self.rereading.next(),
-            self.unparking.next().filter(|_| !self.endings.is_full()),
-            self.elsewhere.next().filter(|_| !self.endings.is_full()),
+            self.unparking.next().filter(|_| may_offer),
+            quarantined.filter(|_| has_room),
+            self.elsewhere.next().filter(|_| has_room),
             self.has_more_due.then_some(now),
         ];
         next.into_iter().flatten().min().unwrap_or(self.beat)
@@ -300,7 +313,8 @@ impl Consumer {
                 if self.rereading.has_succeeded() {
                     info!(node = %self.shared.node, "durable messages are taken again");
                 }
-                let messages = messages.into_iter().map(|message| (message, 1));
+                let messages = messages.into_iter();
+                let messages = messages.map(|message| (message, Attempts::new(1)));
                 let _ = self.admit(messages.collect(), Source::Stream).await;
                 return;
             }
@@ -336,17 +350,20 @@ impl Consumer {
 
     fn failed(&mut self, card: Card, error: &AskError) {
         let Bounds { max_deliveries, .. } = self.bounds;
-        match judge(error, card.message.deliveries, max_deliveries) {
-            Verdict::Bury => self.endings.dead(card, error),
+        match judge(error, card.message.attempts.deliveries, max_deliveries) {
+            Verdict::Bury => self.endings.dead(card, error, error.to_string()),
             Verdict::Again => {
                 debug!(urn = card.message.urn, %error, "a durable message will be tried again");
                 self.hand.release(&card.ids());
+                let attempts = card.attempts().into_iter();
+                let attempts: Vec<_> = attempts.map(|(id, one)| (id, one.failed())).collect();
                 if self.is_leaving {
-                    return self.endings.given_back(card.deliveries());
+                    return self.endings.given_back(attempts);
                 }
-                for (id, deliveries) in card.deliveries() {
-                    self.hand.rest(id, deliveries);
+                for (id, attempts) in &attempts {
+                    self.hand.rest(*id, *attempts);
                 }
+                self.endings.failed(attempts);
             }
         }
     }

@@ -56,12 +56,62 @@ pub(crate) struct Kept {
     pub(crate) frame: Bytes,
 }
 
+/// How often a message was delivered. A bus keeps both numbers with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(crate) struct Attempts {
+    pub(crate) deliveries: u32,
+    /// How many of them have ended in an error. Processes have ended amid the rest, but for one that
+    /// may be under way.
+    pub(crate) failures: u32,
+}
+
+impl Attempts {
+    /// Deliveries of which none has ended in an error.
+    pub(crate) const fn new(deliveries: u32) -> Self {
+        Self {
+            deliveries,
+            failures: 0,
+        }
+    }
+
+    /// One delivery more.
+    pub(crate) const fn next(self) -> Self {
+        Self {
+            deliveries: self.deliveries.saturating_add(1),
+            ..self
+        }
+    }
+
+    /// The last delivery was none: no actor was given the message.
+    pub(crate) const fn before(self) -> Self {
+        Self {
+            deliveries: self.deliveries.saturating_sub(1),
+            ..self
+        }
+    }
+
+    /// The last delivery has ended in an error.
+    pub(crate) const fn failed(self) -> Self {
+        Self {
+            failures: self.failures.saturating_add(1),
+            ..self
+        }
+    }
+
+    /// How many deliveries have not ended in an error.
+    pub(crate) const fn without_end(self) -> u32 {
+        self.deliveries.saturating_sub(self.failures)
+    }
+}
+
 /// A message that was given to a consumer and is not over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Pending {
     pub(crate) id: EntryId,
     /// How often it was given to one so far.
-    pub(crate) deliveries: u32,
+    pub(crate) attempts: Attempts,
+    /// It was given to the consumer that asks.
+    pub(crate) is_own: bool,
 }
 
 /// What other consumers have, as far as it was looked through.
@@ -156,7 +206,7 @@ pub(crate) trait ConsumeTransport: Send + Sync {
     async fn take(
         &self,
         ids: &[EntryId],
-        deliveries: u32,
+        attempts: Attempts,
         idle: Duration,
     ) -> Result<Vec<Kept>, TransportError>;
 
@@ -168,7 +218,7 @@ pub(crate) trait ConsumeTransport: Send + Sync {
     async fn lay_aside(
         &self,
         ids: &[EntryId],
-        deliveries: u32,
+        attempts: Attempts,
         idle: Duration,
     ) -> Result<(), TransportError>;
 

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::{Hand, Load, Taken, has_room};
-use crate::proxy::transport::durable::EntryId;
+use crate::proxy::transport::durable::{Attempts, EntryId};
 
 /// How many parked messages are asked for at a time.
 const UNPARK: usize = 128;
@@ -19,7 +19,7 @@ const LANES: usize = 64;
 pub(super) struct Parked {
     id: EntryId,
     /// How often it was delivered before.
-    deliveries: u32,
+    attempts: Attempts,
     bytes: usize,
 }
 
@@ -28,7 +28,7 @@ impl Parked {
     pub(super) fn of(message: &Taken) -> Self {
         Self {
             id: message.id,
-            deliveries: message.deliveries.saturating_sub(1),
+            attempts: message.attempts.before(),
             bytes: message.frame.len(),
         }
     }
@@ -40,7 +40,7 @@ pub(in crate::proxy) struct Wanted {
     pub(in crate::proxy) urn: String,
     pub(in crate::proxy) id: EntryId,
     /// How often it was delivered before.
-    pub(in crate::proxy) deliveries: u32,
+    pub(in crate::proxy) attempts: Attempts,
 }
 
 impl Hand {
@@ -90,7 +90,7 @@ impl Hand {
                 wanted.push(Wanted {
                     urn: urn.clone(),
                     id: parked.id,
-                    deliveries: parked.deliveries,
+                    attempts: parked.attempts,
                 });
             }
             self.parking.push_back(urn);
@@ -117,8 +117,8 @@ impl Hand {
             };
             // The repetitions come again when they are due.
             self.release(&card.ids());
-            for (id, deliveries) in card.deliveries().into_iter().skip(1) {
-                self.rest(id, deliveries.saturating_sub(1));
+            for (id, attempts) in card.attempts().into_iter().skip(1) {
+                self.rest(id, attempts.before());
             }
             let parked = Parked::of(&card.message);
             self.park(&card.message.urn, parked, VecDeque::push_front);
@@ -133,7 +133,7 @@ impl Hand {
     }
 
     /// Takes everything out that is not with its actor; how often it was delivered without that.
-    pub(in crate::proxy) fn give_back(&mut self) -> Vec<(EntryId, u32)> {
+    pub(in crate::proxy) fn give_back(&mut self) -> Vec<(EntryId, Attempts)> {
         let lanes = self.waiting.iter().filter_map(|urn| self.lanes.get(urn));
         let tickets: Vec<_> = lanes.flat_map(|lane| &lane.waiting).copied().collect();
         let mut back = Vec::new();
@@ -142,14 +142,14 @@ impl Hand {
                 continue;
             };
             self.release(&card.ids());
-            let deliveries = card.deliveries().into_iter();
-            back.extend(deliveries.map(|(id, deliveries)| (id, deliveries.saturating_sub(1))));
+            let attempts = card.attempts().into_iter();
+            back.extend(attempts.map(|(id, attempts)| (id, attempts.before())));
         }
         for urn in std::mem::take(&mut self.parking) {
             if let Some(lane) = self.lanes.get_mut(&urn) {
                 lane.has_turn = false;
                 let parked = std::mem::take(&mut lane.parked).into_iter();
-                back.extend(parked.map(|parked| (parked.id, parked.deliveries)));
+                back.extend(parked.map(|parked| (parked.id, parked.attempts)));
             }
             self.drop_lane_if_empty(&urn);
         }

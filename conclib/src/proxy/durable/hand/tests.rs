@@ -1,13 +1,16 @@
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::*;
+use crate::responder::Origin;
 
 fn message(number: u64, urn: &str) -> Taken {
     Taken {
         id: EntryId(number, 0),
         key: number.to_string(),
         frame: Bytes::from_static(&[0; 100]),
-        deliveries: 1,
+        attempts: Attempts::new(1),
         urn: urn.to_owned(),
         scope: format!("{urn} {number}"),
         asker: None,
@@ -195,12 +198,14 @@ fn what_no_actor_has_is_given_back_uncounted() {
     hand.delivered("a");
     let mut back = hand.give_back();
     back.sort();
-    let expected: Vec<_> = (2..=count).map(|number| (EntryId(number, 0), 0)).collect();
+    let expected = (2..=count).map(|number| (EntryId(number, 0), Attempts::default()));
+    let expected: Vec<_> = expected.collect();
     assert_eq!(back, expected);
     assert!(!hand.is_empty() && hand.parked() == 0);
     let mut with_actors = hand.abandon();
     with_actors.sort();
-    assert_eq!(with_actors, [(EntryId(0, 0), 1), (EntryId(1, 0), 1)]);
+    let once = Attempts::new(1);
+    assert_eq!(with_actors, [(EntryId(0, 0), once), (EntryId(1, 0), once)]);
     assert!(hand.is_empty() && hand.held().is_empty());
 }
 
@@ -248,15 +253,15 @@ fn what_no_actor_was_offered_was_not_delivered() {
     for _ in 0..5 {
         hand.park_all_that_waits();
         let one = hand.wanted().remove(0);
-        assert_eq!(one.deliveries, 0);
+        assert_eq!(one.attempts, Attempts::default());
         hand.unparked(&one);
         let again = Taken {
-            deliveries: one.deliveries + 1,
+            attempts: one.attempts.next(),
             ..message(1, "a")
         };
         hand.admit(again, Source::Parked, now);
     }
-    assert_eq!(hand.give_back(), [(EntryId(1, 0), 0)]);
+    assert_eq!(hand.give_back(), [(EntryId(1, 0), Attempts::default())]);
 }
 
 #[test]
@@ -271,9 +276,24 @@ fn what_rests_is_known_by_its_number_until_it_is_taken() {
     // The repetition is not parked with the first.
     hand.park_again(&[number]);
     assert!(!hand.knows(EntryId(2, 0)));
-    assert_eq!(hand.rested(EntryId(2, 0)), Some(0));
+    assert_eq!(hand.rested(EntryId(2, 0)), Some(Attempts::default()));
     assert_eq!((hand.known(), hand.resting()), (1, 1));
     let again = message(2, "a");
     hand.admit(again, Source::Stream, now);
     assert_eq!(hand.rested(EntryId(2, 0)), None);
+}
+
+#[test]
+fn what_is_delivered_alone_waits_in_no_lane() {
+    let (mut hand, now) = (Hand::default(), Instant::now());
+    let first = ticket(hand.admit(message(1, "a"), Source::Stream, now));
+    let alone = ticket(hand.admit(message(2, "a"), Source::Alone, now));
+    assert_eq!(hand.with_actors(), HashSet::from([alone]));
+    assert!(hand.has_waiting() && hand.has("a 2") && !hand.has("a 3"));
+    assert_eq!(hand.first("a").map(|(ticket, _)| ticket), Some(first));
+    hand.delivered("a");
+    assert_eq!(hand.with_actors(), HashSet::from([first, alone]));
+    assert!(!hand.has_waiting());
+    assert_eq!(hand.settle(alone).unwrap().message.id, EntryId(2, 0));
+    assert!(hand.card(alone).is_none() && hand.card(first).is_some());
 }

@@ -13,7 +13,7 @@ use crate::proxy::durable::record;
 use crate::proxy::durable::verdict::pause_after_failure;
 use crate::proxy::frame::Received;
 use crate::proxy::transport::TransportError;
-use crate::proxy::transport::durable::{EntryId, Kept};
+use crate::proxy::transport::durable::{Attempts, EntryId, Kept};
 
 /// How often to look whether others have ended what is waited for.
 const LOOK: Duration = Duration::from_millis(100);
@@ -56,6 +56,7 @@ impl Consumer {
             let before = self.fence.replace(fence.clone());
             if before.is_none_or(|before| !Arc::ptr_eq(&before, &fence)) {
                 self.hand.forget_what_rests(); // others may have had it
+                self.quarantine.clear(Instant::now());
             }
             return true;
         }
@@ -88,7 +89,8 @@ impl Consumer {
             && ids.len() < MOST
         {
             let others = self.transport.others(after, alive, PEEK).await?;
-            let delivered = others.pending.iter().filter(|one| one.deliveries > 0);
+            let pending = others.pending.iter();
+            let delivered = pending.filter(|one| one.attempts.deliveries > 0);
             ids.extend(delivered.map(|one| one.id));
             next = others.next;
         }
@@ -113,7 +115,7 @@ impl Consumer {
         let awaited = self.elsewhere.awaited();
         self.forget_what_others_have_not(&awaited).await;
         let free = self.elsewhere.free();
-        let wanted: Vec<_> = free.iter().map(|one| (one.id, one.deliveries)).collect();
+        let wanted: Vec<_> = free.iter().map(|one| (one.id, one.attempts)).collect();
         let done = self
             .take(&wanted, Duration::ZERO, Source::Stream)
             .await
@@ -143,18 +145,18 @@ impl Consumer {
 
     /// Has a message wait until others have ended the same one, which they have. Its places are
     /// held meanwhile; returns them, with how often each was delivered before.
-    pub(super) fn withhold(&mut self, ticket: u64, now: Instant) -> Vec<(EntryId, u32)> {
+    pub(super) fn withhold(&mut self, ticket: u64, now: Instant) -> Vec<(EntryId, Attempts)> {
         let Some(card) = self.hand.settle(ticket) else {
             return Vec::new();
         };
-        let places = card.deliveries().into_iter();
+        let places = card.attempts().into_iter();
         let places: Vec<_> = places
-            .map(|(id, deliveries)| (id, deliveries.saturating_sub(1)))
+            .map(|(id, attempts)| (id, attempts.before()))
             .collect();
-        for (id, deliveries) in &places {
+        for (id, attempts) in &places {
             let waiting = Waiting {
                 id: *id,
-                deliveries: *deliveries,
+                attempts: *attempts,
                 scope: card.message.scope.clone(),
             };
             self.elsewhere.wait(waiting, now);

@@ -3,6 +3,7 @@
 
 use std::iter::repeat;
 use std::mem;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::Instant;
@@ -15,7 +16,7 @@ use crate::proxy::durable::record;
 use crate::proxy::durable::retry::Retry;
 use crate::proxy::frame::Received;
 use crate::proxy::transport::TransportError;
-use crate::proxy::transport::durable::{Dead, EntryId, Finished, Kept};
+use crate::proxy::transport::durable::{Attempts, Dead, EntryId, Finished, Kept};
 use crate::responder::{Outcome, ResponseSink};
 
 /// How many messages that are over may wait for a bus that does not take their ends. Beyond it no
@@ -33,7 +34,9 @@ pub(super) struct Endings {
     bytes: usize,
     dead: Vec<(Dead, Over)>,
     /// Messages that another may take at once.
-    back: Vec<(EntryId, u32)>,
+    back: Vec<(EntryId, Attempts)>,
+    /// Messages that are delivered again when they are due, and how often they have failed.
+    failed: Vec<(EntryId, Attempts)>,
     /// When to try again to finish, after the bus has failed …
     finishing: Retry,
     /// … and to bury: a bus without memory does the one, and not the other.
@@ -87,7 +90,7 @@ impl Endings {
     }
 
     /// It becomes a dead letter, and its repetitions with it.
-    pub(super) fn dead(&mut self, card: Card, error: &AskError) {
+    pub(super) fn dead(&mut self, card: Card, error: &AskError, reason: String) {
         let over = Over {
             ids: card.ids(),
             record: None,
@@ -98,15 +101,15 @@ impl Endings {
             id: card.message.id,
             key: card.message.key,
             frame: card.message.frame,
-            deliveries: card.message.deliveries,
-            reason: error.to_string(),
+            deliveries: card.message.attempts.deliveries,
+            reason,
         };
         warn!(id = %dead.id, reason = dead.reason, "a durable message becomes a dead letter");
         self.dead.push((dead, over));
     }
 
     /// The same for one that cannot be read as a message.
-    pub(super) fn unreadable(&mut self, kept: Kept, deliveries: u32, error: &AskError) {
+    pub(super) fn unreadable(&mut self, kept: Kept, attempts: Attempts, error: &AskError) {
         let origin = match Received::decode(&kept.frame) {
             Ok(request) => Some(request.origin),
             Err(unreadable) => unreadable.origin,
@@ -125,15 +128,20 @@ impl Endings {
             id,
             key,
             frame,
-            deliveries,
+            deliveries: attempts.deliveries,
             reason,
         };
         self.dead.push((dead, over));
     }
 
     /// It was not handled, and this consumer leaves.
-    pub(super) fn given_back(&mut self, deliveries: Vec<(EntryId, u32)>) {
-        self.back.extend(deliveries);
+    pub(super) fn given_back(&mut self, attempts: Vec<(EntryId, Attempts)>) {
+        self.back.extend(attempts);
+    }
+
+    /// It was handled in vain. The bus is told so, since this process may not live to count it.
+    pub(super) fn failed(&mut self, attempts: Vec<(EntryId, Attempts)>) {
+        self.failed.extend(attempts);
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -176,6 +184,8 @@ impl Consumer {
     pub(super) async fn end_all(&mut self) {
         let back = mem::take(&mut self.endings.back);
         self.lay_aside(back, LONG_AGO).await;
+        let failed = mem::take(&mut self.endings.failed);
+        self.lay_aside(failed, Duration::ZERO).await;
         if self.endings.finishing.begins(Instant::now()) {
             match self.finish().await {
                 Ok(()) => drop(self.endings.finishing.has_succeeded()),

@@ -4,7 +4,8 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, warn};
 
 use super::{Consumer, FINISH, LONG_AGO, PAGE};
-use crate::proxy::transport::durable::{EntryId, Pending};
+use crate::proxy::durable::verdict::unheard_of;
+use crate::proxy::transport::durable::EntryId;
 
 impl Consumer {
     /// Gives back what no actor has, and waits for the rest; not for ever, if nobody waits for that.
@@ -17,7 +18,7 @@ impl Consumer {
         let mut back = self.hand.give_back();
         for waiting in self.elsewhere.give_back() {
             self.hand.release(&[waiting.id]);
-            back.push((waiting.id, waiting.deliveries));
+            back.push((waiting.id, waiting.attempts));
         }
         self.lay_aside(back, LONG_AGO).await;
         let abandoned = self.shared.abandoned.clone();
@@ -65,9 +66,9 @@ impl Consumer {
             let Some(last) = own.last() else { return };
             after = last.id;
             let unknown = own.iter().filter(|own| !self.hand.knows(own.id));
-            let unknown = unknown.map(|Pending { id, deliveries }| {
-                let unheard = deliveries.saturating_sub(1);
-                (*id, self.hand.rested(*id).unwrap_or(unheard))
+            let unknown = unknown.map(|own| {
+                let rested = self.hand.rested(own.id);
+                (own.id, rested.unwrap_or_else(|| unheard_of(own.attempts)))
             });
             let unknown = unknown.collect();
             self.lay_aside(unknown, LONG_AGO).await;

@@ -38,19 +38,24 @@ impl Consumer {
 
     /// Not when it is to stop, although the fence stays open then: the next owner may have looked
     /// already what this one has.
-    fn may_offer(&self) -> bool {
+    pub(super) fn may_offer(&self) -> bool {
         self.is_serving() && !self.shared.stop.is_cancelled()
     }
 }
 
 /// Why an actor has not taken a message.
-enum Refused {
+pub(super) enum Refused {
     Full,
     Missing,
 }
 
 /// Puts a message into its actor's mailbox.
-fn deliver(registry: &Registry, desk: &Arc<Desk>, ticket: u64, card: &Card) -> Result<(), Refused> {
+pub(super) fn deliver(
+    registry: &Registry,
+    desk: &Arc<Desk>,
+    ticket: u64,
+    card: &Card,
+) -> Result<(), Refused> {
     let message = &card.message;
     let actor = registry.get(&message.urn);
     let actor = actor.filter(|actor| !actor.is_private());

@@ -7,43 +7,53 @@ use bytes::Bytes;
 use tokio::time::Instant;
 use tracing::debug;
 
+use super::quarantine::quarantined;
 use super::{BYTES, Consumer, PAGE};
 use crate::error::AskError;
 use crate::proxy::durable::MAX_KEY;
 use crate::proxy::durable::hand::{Admitted, Asker, Source, Taken};
 use crate::proxy::durable::record;
+use crate::proxy::durable::verdict::{Course, course};
 use crate::proxy::frame::{self, Kind, Received};
 use crate::proxy::server::popper::HORIZON;
-use crate::proxy::transport::durable::{EntryId, Kept};
+use crate::proxy::transport::durable::{Attempts, EntryId, Kept, Pending};
 
 /// Which share of the time is for looking for what is due: there may be many messages that are only
 /// parked here, and those have to be passed by.
 const SHARE: u32 = 10;
 
+/// What becomes of messages that are due, and how often each was delivered before.
+#[derive(Default)]
+struct Due {
+    again: Vec<(EntryId, Attempts)>,
+    alone: Vec<(EntryId, Attempts)>,
+    dead: Vec<(EntryId, Attempts)>,
+}
+
 impl Consumer {
     /// Takes messages in, and looks up which of them are over already. False if that cannot be
     /// looked up: then they are parked.
-    pub(super) async fn admit(&mut self, messages: Vec<(Kept, u32)>, source: Source) -> bool {
+    pub(super) async fn admit(&mut self, messages: Vec<(Kept, Attempts)>, source: Source) -> bool {
         let now = Instant::now();
         let mut fresh = Vec::new();
         let mut aside = Vec::new();
-        for (message, deliveries) in messages {
+        for (message, attempts) in messages {
             self.mean.learn(message.frame.len());
             self.elsewhere.forget(message.id);
-            let taken = match self.read(&message, deliveries, now) {
-                Ok(taken) => taken,
-                Err(error) => {
-                    self.noise.hear("an unreadable durable message", &error);
-                    self.hand.hold(message.id);
-                    self.endings.unreadable(message, deliveries, &error);
-                    continue;
-                }
+            let Some(taken) = self.read_or_bury(message, attempts, now) else {
+                continue;
             };
             let (id, scope) = (taken.id, taken.scope.clone());
+            if source != Source::Alone && self.quarantine.has(&scope) {
+                let waiting = quarantined(&taken, now);
+                aside.push((id, waiting.attempts));
+                self.quarantine.add(waiting);
+                continue;
+            }
             match self.hand.admit(taken, source, now) {
                 Admitted::Lane(ticket) => fresh.push((ticket, scope)),
                 Admitted::Joined => {}
-                Admitted::Parked => aside.push((id, deliveries.saturating_sub(1))),
+                Admitted::Parked => aside.push((id, attempts.before())),
             }
         }
         let (here, elsewhere): (Vec<_>, Vec<_>) = fresh
@@ -52,13 +62,41 @@ impl Consumer {
         for (ticket, _) in elsewhere {
             aside.extend(self.withhold(ticket, now));
         }
+        let tickets: Vec<_> = here.iter().map(|(ticket, _)| *ticket).collect();
         let is_known = self.look_up(here).await;
+        if !is_known {
+            self.hand.park_again(&tickets);
+            self.unparking.has_failed(Instant::now());
+        }
         self.lay_aside(aside, Duration::ZERO).await;
         is_known
     }
 
+    /// What a message says. One that cannot be handled becomes a dead letter.
+    pub(super) fn read_or_bury(
+        &mut self,
+        kept: Kept,
+        attempts: Attempts,
+        now: Instant,
+    ) -> Option<Taken> {
+        match self.read(&kept, attempts, now) {
+            Ok(taken) => Some(taken),
+            Err(error) => {
+                self.noise.hear("an unreadable durable message", &error);
+                self.hand.hold(kept.id);
+                self.endings.unreadable(kept, attempts, &error);
+                None
+            }
+        }
+    }
+
     /// What a message says, or why it cannot be handled.
-    fn read(&self, kept: &Kept, deliveries: u32, now: Instant) -> Result<Taken, AskError> {
+    pub(super) fn read(
+        &self,
+        kept: &Kept,
+        attempts: Attempts,
+        now: Instant,
+    ) -> Result<Taken, AskError> {
         let rejected = |reason: &str| AskError::BadRequest {
             reason: reason.to_owned(),
         };
@@ -83,16 +121,15 @@ impl Consumer {
             id: kept.id,
             key: kept.key.clone(),
             frame: kept.frame.clone(),
-            deliveries,
+            attempts,
             urn: request.urn.to_owned(),
             scope: record::scope(request.urn, request.message, &kept.key),
             asker,
         })
     }
 
-    /// Ends those that are over, and those that were delivered too often: whoever had them has died
-    /// of them.
-    async fn look_up(&mut self, fresh: Vec<(u64, String)>) -> bool {
+    /// Ends those that are over; false if that cannot be looked up.
+    pub(super) async fn look_up(&mut self, fresh: Vec<(u64, String)>) -> bool {
         let mut unknown = Vec::new();
         for (ticket, scope) in fresh {
             match self.endings.answer_of(&scope) {
@@ -108,8 +145,6 @@ impl Consumer {
             Ok(records) => records,
             Err(why) => {
                 debug!(%why, "what is over cannot be looked up");
-                self.hand.park_again(&tickets);
-                self.unparking.has_failed(Instant::now());
                 return false;
             }
         };
@@ -123,13 +158,6 @@ impl Consumer {
             });
             if let Some(answer) = answer {
                 self.known(ticket, &answer);
-                continue;
-            }
-            let deliveries = self.hand.deliveries(ticket);
-            if deliveries.is_some_and(|deliveries| deliveries > self.bounds.max_deliveries)
-                && let Some(card) = self.hand.settle(ticket)
-            {
-                self.endings.dead(card, &AskError::NoReply);
             }
         }
         true
@@ -161,15 +189,11 @@ impl Consumer {
                 return;
             };
             self.cursor = if is_last { EntryId::default() } else { last.id };
-            let unknown = due.iter().filter(|due| !self.hand.knows(due.id));
-            let unknown: Vec<_> = unknown
-                .map(|due| {
-                    let deliveries = self.hand.rested(due.id).unwrap_or(due.deliveries);
-                    (due.id, deliveries)
-                })
-                .collect();
-            let is_fruitful = !unknown.is_empty();
-            if self.take(&unknown, idle, Source::Stream).await < unknown.len() {
+            let Due { again, alone, dead } = self.judge(&due);
+            let is_fruitful = !again.is_empty() || !dead.is_empty();
+            self.put_into_quarantine(alone).await;
+            self.bury_what_ended_processes(dead).await;
+            if self.take(&again, idle, Source::Stream).await < again.len() {
                 return;
             }
             if is_last {
@@ -180,6 +204,22 @@ impl Consumer {
                 return;
             }
         }
+    }
+
+    /// What becomes of messages that are due and not known here.
+    fn judge(&self, due: &[Pending]) -> Due {
+        let mut judged = Due::default();
+        let is_known = |id| self.hand.knows(id) || self.quarantine.knows(id);
+        for pending in due.iter().filter(|due| !is_known(due.id)) {
+            let rested = self.hand.rested(pending.id);
+            let id = pending.id;
+            match course(pending, rested, self.bounds.max_deliveries) {
+                Course::Deliver(attempts) => judged.again.push((id, attempts)),
+                Course::DeliverAlone(attempts) => judged.alone.push((id, attempts)),
+                Course::Bury(attempts) => judged.dead.push((id, attempts)),
+            }
+        }
+        judged
     }
 
     /// Asks the bus for parked messages whose turn has come.
@@ -197,10 +237,10 @@ impl Consumer {
         });
         let mut rest = &wanted[..];
         while !rest.is_empty() {
-            let places: Vec<_> = rest.iter().map(|one| (one.id, one.deliveries)).collect();
+            let places: Vec<_> = rest.iter().map(|one| (one.id, one.attempts)).collect();
             let some = self.some_of(&places);
             // What is not taken stays where it is, in front of what comes later.
-            let Some(taken) = self.claim(some, Duration::ZERO).await else {
+            let Some(taken) = self.claim(some, Duration::ZERO, Attempts::next).await else {
                 return self.unparking.has_failed(Instant::now());
             };
             let (asked, behind) = rest.split_at(some.len());
@@ -218,19 +258,19 @@ impl Consumer {
     /// Takes messages that were delivered so often before; how many of them were dealt with.
     pub(super) async fn take(
         &mut self,
-        wanted: &[(EntryId, u32)],
+        wanted: &[(EntryId, Attempts)],
         idle: Duration,
         source: Source,
     ) -> usize {
         let mut done = 0;
         while done < wanted.len() {
             let some = self.some_of(&wanted[done..]);
-            let Some(taken) = self.claim(some, idle).await else {
+            let Some(taken) = self.claim(some, idle, Attempts::next).await else {
                 // If it was done all the same, the bus counts deliveries that were none.
                 let unknown = some.iter().filter(|(id, _)| !self.hand.knows(*id));
                 let unknown: Vec<_> = unknown.copied().collect();
-                for (id, deliveries) in unknown {
-                    self.hand.rest(id, deliveries);
+                for (id, attempts) in unknown {
+                    self.hand.rest(id, attempts);
                 }
                 return done;
             };
@@ -247,27 +287,32 @@ impl Consumer {
 
     /// As many of the first as are to be taken at a time: about a megabyte, and all delivered
     /// equally often.
-    fn some_of<'a>(&self, wanted: &'a [(EntryId, u32)]) -> &'a [(EntryId, u32)] {
+    pub(super) fn some_of<'a>(
+        &self,
+        wanted: &'a [(EntryId, Attempts)],
+    ) -> &'a [(EntryId, Attempts)] {
         let most = self.mean.frames(BYTES, self.claim);
-        let first = wanted.first().map(|(_, deliveries)| *deliveries);
+        let first = wanted.first().map(|(_, attempts)| *attempts);
         let alike = wanted.iter().take(most);
-        let alike = alike.take_while(|(_, deliveries)| Some(*deliveries) == first);
+        let alike = alike.take_while(|(_, attempts)| Some(*attempts) == first);
         &wanted[..alike.count()]
     }
 
-    /// Takes messages over that were all delivered equally often; none if the bus has not answered.
-    async fn claim(
+    /// Takes messages over that were all delivered equally often, and has the bus count what
+    /// `count` makes of that; none if the bus has not answered.
+    pub(super) async fn claim(
         &mut self,
-        places: &[(EntryId, u32)],
+        places: &[(EntryId, Attempts)],
         idle: Duration,
-    ) -> Option<Vec<(Kept, u32)>> {
-        let deliveries = places.first().map_or(0, |(_, before)| *before);
-        let deliveries = deliveries.saturating_add(1);
+        count: impl Fn(Attempts) -> Attempts,
+    ) -> Option<Vec<(Kept, Attempts)>> {
+        let attempts = places.first().map_or(Attempts::default(), |(_, one)| *one);
+        let attempts = count(attempts);
         let ids: Vec<_> = places.iter().map(|(id, _)| *id).collect();
-        match self.transport.take(&ids, deliveries, idle).await {
+        match self.transport.take(&ids, attempts, idle).await {
             Ok(taken) => {
                 self.claim = (self.claim + self.claim / 4 + 1).min(PAGE);
-                Some(taken.into_iter().map(|kept| (kept, deliveries)).collect())
+                Some(taken.into_iter().map(|kept| (kept, attempts)).collect())
             }
             Err(why) => {
                 debug!(%why, "messages cannot be taken");
@@ -291,17 +336,26 @@ impl Consumer {
     }
 
     /// Lays messages aside with so many deliveries each.
-    pub(super) async fn lay_aside(&mut self, messages: Vec<(EntryId, u32)>, idle: Duration) {
+    pub(super) async fn lay_aside(&mut self, messages: Vec<(EntryId, Attempts)>, idle: Duration) {
         if !self.shared.is_reigning() {
             return; // they may be another's now
         }
-        let mut by_deliveries = BTreeMap::<u32, Vec<EntryId>>::new();
-        for (id, deliveries) in messages {
-            by_deliveries.entry(deliveries).or_default().push(id);
+        self.lay_aside_own(messages, idle).await;
+    }
+
+    /// The same for messages that are certainly this consumer's.
+    pub(super) async fn lay_aside_own(
+        &mut self,
+        messages: Vec<(EntryId, Attempts)>,
+        idle: Duration,
+    ) {
+        let mut by_attempts = BTreeMap::<Attempts, Vec<EntryId>>::new();
+        for (id, attempts) in messages {
+            by_attempts.entry(attempts).or_default().push(id);
         }
-        for (deliveries, ids) in by_deliveries {
+        for (attempts, ids) in by_attempts {
             for ids in ids.chunks(PAGE) {
-                if let Err(why) = self.transport.lay_aside(ids, deliveries, idle).await {
+                if let Err(why) = self.transport.lay_aside(ids, attempts, idle).await {
                     return debug!(%why, "messages cannot be laid aside");
                 }
             }

@@ -19,6 +19,7 @@ use crate::{ActorSystem, ProxyClient};
 use bus::{Bus, Script, lock};
 
 mod bus;
+mod crashes;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -92,11 +93,12 @@ impl Stage {
         let system = ActorSystem::new();
         let passed = Arc::<Mutex<Vec<u32>>>::default();
         let permits = Arc::new(Semaphore::new(0));
-        let gate = Gate {
+        let gate = || Gate {
             passed: passed.clone(),
             permits: permits.clone(),
         };
-        system.spawn(gate).await.unwrap();
+        system.spawn(gate()).await.unwrap();
+        system.spawn(gate()).urn("other-gate").await.unwrap();
         let proxy = serve(&system, &config, Arc::new(bus), Arc::default()).await;
         Self {
             client: ProxyClient::connect(&config).await.unwrap(),
@@ -141,7 +143,7 @@ impl Stage {
         let consumer = server.consumer().await.unwrap();
         let left = consumer.due(EntryId::default(), Duration::ZERO, 10_000);
         let left = left.await.unwrap().into_iter();
-        left.map(|pending| pending.deliveries).collect()
+        left.map(|pending| pending.attempts.deliveries).collect()
     }
 
     async fn dead(&self) -> usize {
@@ -359,7 +361,7 @@ async fn nothing_is_offered_in_vain_while_there_is_no_room_for_its_end() {
         id: kept.id,
         key: kept.key.clone(),
         frame: Bytes::new(),
-        deliveries: 1,
+        attempts: Attempts::new(1),
         urn: "gate".to_owned(),
         scope: "s".to_owned(),
         asker: None,
@@ -369,7 +371,7 @@ async fn nothing_is_offered_in_vain_while_there_is_no_room_for_its_end() {
     while !consumer.endings.is_full() {
         consumer
             .endings
-            .unreadable(kept.clone(), 1, &AskError::NoReply);
+            .unreadable(kept.clone(), Attempts::new(1), &AskError::NoReply);
     }
     assert!(consumer.wakes_at(now) > now);
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::proxy::transport::durable::{
-    ConsumeTransport, Dead, EntryId, Finished, Kept, Others, Pending, ToKeep,
+    Attempts, ConsumeTransport, Dead, EntryId, Finished, Kept, Others, Pending, ToKeep,
 };
 
 /// Long enough for a slow machine to do something else meanwhile.
@@ -97,7 +97,11 @@ pub(super) async fn what_a_consumer_does_not_end_is_due(bus: &dyn TestBus) {
     sleep(2 * IDLE).await;
     dead.touch(&given[1..2]).await.unwrap();
     let expected: Vec<_> = [given[0], given[2]]
-        .map(|id| Pending { id, deliveries: 1 })
+        .map(|id| Pending {
+            id,
+            attempts: Attempts::new(1),
+            is_own: false,
+        })
         .to_vec();
     assert_eq!(due(&*next, IDLE).await, expected);
     // Page by page.
@@ -107,17 +111,27 @@ pub(super) async fn what_a_consumer_does_not_end_is_due(bus: &dyn TestBus) {
     // Nothing is the next one's own before it has taken it.
     assert!(next.own(EntryId::default(), 9).await.unwrap().is_empty());
     // One that was touched is not taken.
-    let taken = next.take(&given, 2, IDLE).await.unwrap();
+    let taken = next.take(&given, Attempts::new(2), IDLE).await.unwrap();
     assert_eq!(texts(&taken), ["a", "c"]);
     let own = next.own(given[0], 9).await.unwrap();
     let id = given[2];
-    assert_eq!(own, [Pending { id, deliveries: 2 }]);
+    let expected = Pending {
+        id,
+        attempts: Attempts::new(2),
+        is_own: true,
+    };
+    assert_eq!(own, [expected]);
     assert!(due(&*next, IDLE).await.is_empty());
     sleep(2 * IDLE).await;
     let deliveries = due(&*next, IDLE).await;
-    let deliveries = deliveries.iter().map(|due| due.deliveries);
+    let deliveries = deliveries.iter().map(|due| due.attempts.deliveries);
     assert_eq!(deliveries.collect::<Vec<_>>(), [2, 1, 2]);
-    assert!(next.take(&[], 1, IDLE).await.unwrap().is_empty());
+    assert!(
+        next.take(&[], Attempts::new(1), IDLE)
+            .await
+            .unwrap()
+            .is_empty()
+    );
 }
 
 pub(super) async fn what_others_have_is_seen_and_left_to_them(bus: &dyn TestBus) {
@@ -126,9 +140,15 @@ pub(super) async fn what_others_have_is_seen_and_left_to_them(bus: &dyn TestBus)
     let (other, own) = (consumer(bus).await, consumer(bus).await);
     let given = ids(&read(&*other, 3).await);
     read(&*own, 1).await;
-    other.lay_aside(&given[1..2], 0, LONG).await.unwrap();
+    other
+        .lay_aside(&given[1..2], Attempts::default(), LONG)
+        .await
+        .unwrap();
     let page = own.others(EntryId::default(), LONG, 3).await.unwrap();
-    let theirs = page.pending.iter().map(|one| (one.id, one.deliveries));
+    let theirs = page
+        .pending
+        .iter()
+        .map(|one| (one.id, one.attempts.deliveries));
     assert_eq!(
         theirs.collect::<Vec<_>>(),
         [(given[0], 1), (given[2], 1)],
@@ -156,12 +176,18 @@ pub(super) async fn what_is_taken_counts_as_told(bus: &dyn TestBus) {
     client.keep(messages(&["a", "b"])).await.unwrap();
     let consumer = consumer(bus).await;
     let given = ids(&read(&*consumer, 9).await);
-    for deliveries in [7, 7, 1] {
-        let taken = consumer.take(&given[..1], deliveries, Duration::ZERO);
+    let failed = Attempts {
+        deliveries: 3,
+        failures: 2,
+    };
+    for attempts in [Attempts::new(7), Attempts::new(7), failed] {
+        let taken = consumer.take(&given[..1], attempts, Duration::ZERO);
         assert_eq!(texts(&taken.await.unwrap()), ["a"]);
         let counted = due(&*consumer, Duration::ZERO).await;
-        assert_eq!(counted[0].deliveries, deliveries);
-        assert_eq!(counted[1].deliveries, 1);
+        assert_eq!(counted[0].attempts, attempts);
+        assert_eq!(counted[1].attempts, Attempts::new(1));
+        // A sign of life changes nothing.
+        consumer.touch(&given).await.unwrap();
     }
 }
 
@@ -170,17 +196,22 @@ pub(super) async fn what_is_laid_aside_counts_as_told(bus: &dyn TestBus) {
     client.keep(messages(&["a", "b"])).await.unwrap();
     let consumer = consumer(bus).await;
     let given = ids(&read(&*consumer, 9).await);
-    consumer.lay_aside(&given[..1], 0, LONG).await.unwrap();
-    consumer.lay_aside(&[], 0, LONG).await.unwrap();
+    let failed = Attempts {
+        deliveries: 1,
+        failures: 1,
+    };
+    consumer.lay_aside(&given[..1], failed, LONG).await.unwrap();
+    consumer.lay_aside(&[], failed, LONG).await.unwrap();
     let expected = Pending {
         id: given[0],
-        deliveries: 0,
+        attempts: failed,
+        is_own: true,
     };
     assert_eq!(due(&*consumer, LONG).await, [expected]);
-    let taken = consumer.take(&given, 1, LONG).await.unwrap();
+    let taken = consumer.take(&given, failed.next(), LONG).await.unwrap();
     assert_eq!(texts(&taken), ["a"]);
     let deliveries = due(&*consumer, Duration::ZERO).await;
-    assert_eq!(deliveries[0].deliveries, 1);
+    assert_eq!(deliveries[0].attempts, failed.next());
 }
 
 pub(super) async fn what_is_finished_is_gone_and_remembered(bus: &dyn TestBus) {
@@ -198,13 +229,16 @@ pub(super) async fn what_is_finished_is_gone_and_remembered(bus: &dyn TestBus) {
     // Who has died meanwhile finds nothing to take, nor does it bring anything back.
     assert!(
         consumer
-            .take(&given[..2], 1, Duration::ZERO)
+            .take(&given[..2], Attempts::new(1), Duration::ZERO)
             .await
             .unwrap()
             .is_empty()
     );
     consumer.touch(&given).await.unwrap();
-    consumer.lay_aside(&given[..2], 1, LONG).await.unwrap();
+    consumer
+        .lay_aside(&given[..2], Attempts::new(1), LONG)
+        .await
+        .unwrap();
     assert_eq!(due(&*consumer, Duration::ZERO).await.len(), 1);
 
     let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
@@ -256,7 +290,10 @@ pub(super) async fn the_dead_are_listed_replayed_and_deleted(bus: &dyn TestBus) 
     assert!(!letters.replay(all[1].id).await.unwrap());
     assert_eq!(letters.list(EntryId::default(), 9).await.unwrap(), all[2..]);
     assert_eq!(texts(&read(&*consumer, 9).await), ["b"]);
-    assert_eq!(due(&*consumer, Duration::ZERO).await[0].deliveries, 1);
+    assert_eq!(
+        due(&*consumer, Duration::ZERO).await[0].attempts,
+        Attempts::new(1)
+    );
 }
 
 pub(super) async fn nodes_keep_their_own(bus: &dyn TestBus) {

@@ -10,7 +10,7 @@ use super::check;
 use crate::proxy::faults::Faults;
 use crate::proxy::transport::TransportError;
 use crate::proxy::transport::durable::{
-    ConsumeTransport, Dead, EntryId, Finished, Kept, Others, Pending,
+    Attempts, ConsumeTransport, Dead, EntryId, Finished, Kept, Others, Pending,
 };
 
 /// The actor system's end of the stream of durable messages, which a cut bus does not reach.
@@ -77,11 +77,11 @@ impl ConsumeTransport for Consumer {
     async fn take(
         &self,
         ids: &[EntryId],
-        deliveries: u32,
+        attempts: Attempts,
         idle: Duration,
     ) -> Result<Vec<Kept>, TransportError> {
         check(&self.faults)?;
-        self.inner.take(ids, deliveries, idle).await
+        self.inner.take(ids, attempts, idle).await
     }
 
     async fn touch(&self, ids: &[EntryId]) -> Result<(), TransportError> {
@@ -92,11 +92,11 @@ impl ConsumeTransport for Consumer {
     async fn lay_aside(
         &self,
         ids: &[EntryId],
-        deliveries: u32,
+        attempts: Attempts,
         idle: Duration,
     ) -> Result<(), TransportError> {
         check(&self.faults)?;
-        self.inner.lay_aside(ids, deliveries, idle).await
+        self.inner.lay_aside(ids, attempts, idle).await
     }
 
     async fn records(&self, names: Vec<String>) -> Result<Vec<Option<Bytes>>, TransportError> {

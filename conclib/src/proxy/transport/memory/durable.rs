@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::{MemoryBus, Names, check_open, lock};
 use crate::proxy::transport::durable::{
-    ConsumeTransport, Dead, EntryId, Finished, Kept, MAX_DEAD, Others, Pending, ToKeep,
+    Attempts, ConsumeTransport, Dead, EntryId, Finished, Kept, MAX_DEAD, Others, Pending, ToKeep,
 };
 use crate::proxy::transport::{BusTime, TransportError};
 
@@ -56,7 +56,7 @@ struct Given {
     touched: Instant,
     /// How much earlier.
     aged: Duration,
-    deliveries: u32,
+    attempts: Attempts,
 }
 
 impl Store {
@@ -120,7 +120,8 @@ impl State {
         let taken: Vec<_> = behind.map(|(id, _)| *id).collect();
         for id in &taken {
             self.read = *id;
-            self.pending.insert(*id, Given::new(consumer, 1));
+            self.pending
+                .insert(*id, Given::new(consumer, Attempts::new(1)));
         }
         taken.iter().filter_map(|id| self.kept(*id)).collect()
     }
@@ -144,18 +145,21 @@ impl State {
 }
 
 impl Given {
-    fn new(consumer: u64, deliveries: u32) -> Self {
+    fn new(consumer: u64, attempts: Attempts) -> Self {
         Self {
             consumer,
             touched: Instant::now(),
             aged: Duration::ZERO,
-            deliveries,
+            attempts,
         }
     }
 
-    fn listed(&self, id: EntryId) -> Pending {
-        let deliveries = self.deliveries;
-        Pending { id, deliveries }
+    fn listed(&self, id: EntryId, consumer: u64) -> Pending {
+        Pending {
+            id,
+            attempts: self.attempts,
+            is_own: self.consumer == consumer,
+        }
     }
 
     fn idle(&self) -> Duration {
@@ -230,7 +234,7 @@ impl ConsumeTransport for Consumer {
             let behind = state.pending.range((Excluded(after), Unbounded));
             let due = behind.filter(|(_, pending)| pending.idle() >= idle);
             due.take(count)
-                .map(|(id, pending)| pending.listed(*id))
+                .map(|(id, pending)| pending.listed(*id, self.number))
                 .collect()
         })
     }
@@ -241,7 +245,7 @@ impl ConsumeTransport for Consumer {
             let behind = state.pending.range((Excluded(after), Unbounded));
             let own = behind.filter(|(_, pending)| pending.consumer == self.number);
             own.take(count)
-                .map(|(id, pending)| pending.listed(*id))
+                .map(|(id, pending)| pending.listed(*id, self.number))
                 .collect()
         })
     }
@@ -261,7 +265,9 @@ impl ConsumeTransport for Consumer {
                 .iter()
                 .filter(|(_, given)| self.is_others(given, alive));
             Others {
-                pending: others.map(|(id, given)| given.listed(**id)).collect(),
+                pending: others
+                    .map(|(id, given)| given.listed(**id, self.number))
+                    .collect(),
                 next: last.filter(|_| page.len() == count),
             }
         })
@@ -286,7 +292,7 @@ impl ConsumeTransport for Consumer {
     async fn take(
         &self,
         ids: &[EntryId],
-        deliveries: u32,
+        attempts: Attempts,
         idle: Duration,
     ) -> Result<Vec<Kept>, TransportError> {
         self.with(|state| {
@@ -294,7 +300,7 @@ impl ConsumeTransport for Consumer {
             for id in ids {
                 let pending = state.pending.get_mut(id);
                 if let Some(pending) = pending.filter(|pending| pending.idle() >= idle) {
-                    *pending = Given::new(self.number, deliveries);
+                    *pending = Given::new(self.number, attempts);
                     taken.extend(state.kept(*id));
                 }
             }
@@ -306,7 +312,7 @@ impl ConsumeTransport for Consumer {
         self.with(|state| {
             for id in ids {
                 if let Some(pending) = state.pending.get_mut(id) {
-                    *pending = Given::new(self.number, pending.deliveries);
+                    *pending = Given::new(self.number, pending.attempts);
                 }
             }
         })
@@ -315,7 +321,7 @@ impl ConsumeTransport for Consumer {
     async fn lay_aside(
         &self,
         ids: &[EntryId],
-        deliveries: u32,
+        attempts: Attempts,
         idle: Duration,
     ) -> Result<(), TransportError> {
         self.with(|state| {
@@ -323,7 +329,7 @@ impl ConsumeTransport for Consumer {
                 if let Some(pending) = state.pending.get_mut(id) {
                     *pending = Given {
                         aged: idle,
-                        ..Given::new(self.number, deliveries)
+                        ..Given::new(self.number, attempts)
                     };
                 }
             }

@@ -18,7 +18,7 @@ use tracing::debug;
 use super::connection::{Connection, Link, command};
 use super::{COMMAND, accepted, failure, into_array, into_bytes, into_u64, reason, unexpected};
 use crate::proxy::transport::durable::{
-    ConsumeTransport, Dead, EntryId, Finished, Kept, MAX_DEAD, Others, Pending,
+    Attempts, ConsumeTransport, Dead, EntryId, Finished, Kept, MAX_DEAD, Others, Pending,
 };
 use crate::proxy::transport::{LEASE, Names, TransportError};
 
@@ -105,6 +105,15 @@ impl Consumer {
     /// Whether that is another consumer's, with a sign of life within `alive`.
     fn is_others(&self, given: &Given, alive: Duration) -> bool {
         given.consumer != self.name && given.idle < alive
+    }
+
+    /// What `XPENDING` lists, as this consumer sees it.
+    fn pending_of(&self, listed: Resp3Frame) -> Result<Vec<Pending>, TransportError> {
+        let listed = entries::given(listed).ok_or_else(unexpected)?;
+        Ok(listed
+            .iter()
+            .map(|given| given.seen_by(&self.name))
+            .collect())
     }
 
     /// True if the group is there.
@@ -200,7 +209,7 @@ impl ConsumeTransport for Consumer {
             i64::from(count).into(),
         ];
         let pending = self.request("XPENDING", arguments).await?;
-        pending_of(pending)
+        self.pending_of(pending)
     }
 
     async fn own(&self, after: EntryId, count: u32) -> Result<Vec<Pending>, TransportError> {
@@ -211,7 +220,7 @@ impl ConsumeTransport for Consumer {
             self.name.as_str().into(),
         ];
         let pending = self.request("XPENDING", arguments).await?;
-        pending_of(pending)
+        self.pending_of(pending)
     }
 
     async fn others(
@@ -224,11 +233,11 @@ impl ConsumeTransport for Consumer {
         let arguments = vec![format!("({after}").into(), "+".into(), count.into()];
         let listed = self.request("XPENDING", arguments).await?;
         let listed = entries::given(listed).ok_or_else(unexpected)?;
-        let last = listed.last().map(|given| given.pending.id);
+        let last = listed.last().map(|given| given.id);
         let is_page = i64::try_from(listed.len()).is_ok_and(|length| length >= count);
         let others = listed.iter().filter(|given| self.is_others(given, alive));
         Ok(Others {
-            pending: others.map(|given| given.pending).collect(),
+            pending: others.map(|given| given.seen_by(&self.name)).collect(),
             next: last.filter(|_| is_page),
         })
     }
@@ -243,7 +252,7 @@ impl ConsumeTransport for Consumer {
         for listed in self.ask_of_each("XPENDING", ids, one).await? {
             let listed = entries::given(listed).ok_or_else(unexpected)?;
             let others = listed.iter().filter(|given| self.is_others(given, alive));
-            still.extend(others.map(|given| given.pending.id));
+            still.extend(others.map(|given| given.id));
         }
         Ok(still)
     }
@@ -262,10 +271,10 @@ impl ConsumeTransport for Consumer {
     async fn take(
         &self,
         ids: &[EntryId],
-        deliveries: u32,
+        attempts: Attempts,
         idle: Duration,
     ) -> Result<Vec<Kept>, TransportError> {
-        let options = vec!["RETRYCOUNT".into(), i64::from(deliveries).into()];
+        let options = vec!["RETRYCOUNT".into(), entries::count_of(attempts).into()];
         match self.claim(ids, idle, options).await? {
             Resp3Frame::Null => Ok(Vec::new()),
             taken => entries::kept(taken).ok_or_else(unexpected),
@@ -280,14 +289,14 @@ impl ConsumeTransport for Consumer {
     async fn lay_aside(
         &self,
         ids: &[EntryId],
-        deliveries: u32,
+        attempts: Attempts,
         idle: Duration,
     ) -> Result<(), TransportError> {
         let options = vec![
             "IDLE".into(),
             millis(idle),
             "RETRYCOUNT".into(),
-            i64::from(deliveries).into(),
+            entries::count_of(attempts).into(),
             "JUSTID".into(),
         ];
         self.claim(ids, Duration::ZERO, options).await.map(drop)
@@ -401,11 +410,6 @@ pub(super) async fn pipeline(
     // One error for them all.
     let error = replies.into_iter().find_map(Result::err);
     Err(error.map_or_else(unexpected, |error| failure(&error)))
-}
-
-fn pending_of(listed: Resp3Frame) -> Result<Vec<Pending>, TransportError> {
-    let listed = entries::given(listed).ok_or_else(unexpected)?;
-    Ok(listed.into_iter().map(|given| given.pending).collect())
 }
 
 fn millis(duration: Duration) -> Value {

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tokio::time::sleep;
 
 use crate::proxy::transport::durable::{
-    ConsumeTransport, Dead, DeadTransport, EntryId, Finished, Kept, Others, Pending,
+    Attempts, ConsumeTransport, Dead, DeadTransport, EntryId, Finished, Kept, Others, Pending,
 };
 use crate::proxy::transport::{
     Acquired, BusTime, Epoch, Lease, Popped, ServerTransport, TransportError,
@@ -176,11 +176,11 @@ impl ConsumeTransport for Stream {
     async fn take(
         &self,
         ids: &[EntryId],
-        deliveries: u32,
+        attempts: Attempts,
         idle: Duration,
     ) -> Result<Vec<Kept>, TransportError> {
         self.script.call("take", ids.len())?;
-        let taken = self.inner.take(ids, deliveries, idle).await?;
+        let taken = self.inner.take(ids, attempts, idle).await?;
         let most = *lock(&self.script.most_taken);
         if most.is_some_and(|most| ids.len() > most) {
             return Err(TransportError::Unknown("on purpose".to_owned()));
@@ -195,10 +195,10 @@ impl ConsumeTransport for Stream {
     async fn lay_aside(
         &self,
         ids: &[EntryId],
-        deliveries: u32,
+        attempts: Attempts,
         idle: Duration,
     ) -> Result<(), TransportError> {
-        self.inner.lay_aside(ids, deliveries, idle).await
+        self.inner.lay_aside(ids, attempts, idle).await
     }
 
     async fn records(&self, names: Vec<String>) -> Result<Vec<Option<Bytes>>, TransportError> {

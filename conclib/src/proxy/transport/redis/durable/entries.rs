@@ -6,7 +6,7 @@ use std::time::Duration;
 use fred::types::Resp3Frame;
 
 use super::super::{into_array, into_bytes, into_u64};
-use crate::proxy::transport::durable::{Dead, EntryId, Kept, Pending};
+use crate::proxy::transport::durable::{Attempts, Dead, EntryId, Kept, Pending};
 
 /// Entries of a stream; those that were deleted meanwhile come as nulls from an older Redis.
 pub(super) fn kept(entries: Resp3Frame) -> Option<Vec<Kept>> {
@@ -25,10 +25,41 @@ pub(super) fn kept(entries: Resp3Frame) -> Option<Vec<Kept>> {
 
 /// A message that was given to a consumer.
 pub(super) struct Given {
-    pub(super) pending: Pending,
+    pub(super) id: EntryId,
+    attempts: Attempts,
     pub(super) consumer: String,
     /// How long ago there was the last sign of life.
     pub(super) idle: Duration,
+}
+
+impl Given {
+    /// The same for the consumer of that name.
+    pub(super) fn seen_by(&self, consumer: &str) -> Pending {
+        Pending {
+            id: self.id,
+            attempts: self.attempts,
+            is_own: self.consumer == consumer,
+        }
+    }
+}
+
+/// Redis keeps one number: the deliveries, and this much for each that has ended in an error.
+const FAILURE: u64 = 1_000_000;
+
+/// What Redis is to count.
+pub(super) fn count_of(attempts: Attempts) -> i64 {
+    let deliveries = u64::from(attempts.deliveries).min(FAILURE - 1);
+    let count = u64::from(attempts.failures) * FAILURE + deliveries;
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+/// What Redis has counted.
+fn attempts(count: u64) -> Attempts {
+    let number = |number| u32::try_from(number).unwrap_or(u32::MAX);
+    Attempts {
+        deliveries: number(count % FAILURE),
+        failures: number(count / FAILURE),
+    }
 }
 
 /// What `XPENDING` lists.
@@ -38,10 +69,10 @@ pub(super) fn given(listed: Resp3Frame) -> Option<Vec<Given>> {
         let id = parts.next().and_then(id)?;
         let consumer = text(parts.next());
         let idle = parts.next().as_ref().and_then(into_u64)?;
-        let deliveries = parts.next().as_ref().and_then(into_u64)?;
-        let deliveries = u32::try_from(deliveries).unwrap_or(u32::MAX);
+        let count = parts.next().as_ref().and_then(into_u64)?;
         Some(Given {
-            pending: Pending { id, deliveries },
+            id,
+            attempts: attempts(count),
             consumer,
             idle: Duration::from_millis(idle),
         })
@@ -85,4 +116,28 @@ fn id(frame: Resp3Frame) -> Option<EntryId> {
 pub(super) fn text(frame: Option<Resp3Frame>) -> String {
     let bytes = frame.and_then(into_bytes).unwrap_or_default();
     String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_number_keeps_deliveries_and_failures() {
+        for (deliveries, failures, count) in [(1, 0, 1), (0, 0, 0), (3, 2, 2_000_003)] {
+            let both = Attempts {
+                deliveries,
+                failures,
+            };
+            assert_eq!(count_of(both), count);
+            assert_eq!(attempts(u64::try_from(count).unwrap()), both);
+        }
+        let most = Attempts {
+            deliveries: u32::MAX,
+            failures: u32::MAX,
+        };
+        let kept = attempts(u64::try_from(count_of(most)).unwrap());
+        assert_eq!((kept.deliveries, kept.failures), (999_999, u32::MAX));
+        assert_eq!(attempts(u64::MAX).failures, u32::MAX);
+    }
 }
