@@ -90,7 +90,8 @@ pub enum AskError {
         /// Who waits for whom, the asker first.
         chain: Vec<Urn>,
     },
-    /// Bus: the message did not decode as the type it is named after; it was not executed.
+    /// Bus: the message did not decode as the type it is named after, or its idempotency key was used
+    /// before with other contents; it was not executed.
     #[error("the request was rejected: {reason}")]
     BadRequest {
         /// Which type, and why.

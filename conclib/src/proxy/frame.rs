@@ -6,7 +6,7 @@
 //! | request | version, kind, id, client, URN, message, deadline, attributes, contents |
 //! | reply | version, epoch, array of answers |
 //! | answer | id, status, message, attributes, contents |
-//! | record | status, contents |
+//! | record | status, contents, fingerprint of the message |
 //! | lease | epoch, `[lowest, highest]` version, `[largest frame]` |
 //!
 //! The first four elements of a request never change their meaning: whoever can read them can

@@ -89,21 +89,17 @@ pub(crate) async fn the_same_key_at_the_same_time(config: Config) {
     let server = Server::start(&config, &log).await;
     let clients = [connect(&config).await, connect(&config).await];
     let asks = (0..20).map(|number| {
-        let wait = Wait { n: number };
-        let ask = clients[number as usize % 2].ask("shop", wait);
+        let ask = clients[number % 2].ask("shop", Wait { n: 7 });
         tokio::spawn(ask.idempotency_key("one"))
     });
     let asks: Vec<_> = asks.collect();
     eventually("one is handled", async || server.watch.entered() == 1).await;
-    let first = log.entries();
     // Those that come when it is over find the answer.
     server.watch.let_pass(1);
-    let answers = join_all(asks).await.into_iter().map(Result::unwrap);
-    for answer in answers {
-        let answer = answer.unwrap();
-        assert_eq!(first, [format!("waits {answer}")]);
+    for answer in join_all(asks).await {
+        assert_eq!(answer.unwrap(), Ok(7));
     }
-    assert_eq!(log.count(), 1);
+    assert_eq!(log.entries(), ["waits 7"]);
     server.stop().await;
 }
 
@@ -118,7 +114,73 @@ pub(crate) async fn a_key_counts_for_one_message_of_one_actor(config: Config) {
     assert_eq!(order("shop2", 2).await, Ok(2));
     let double = client.ask("worker", Double { n: 3 });
     assert_eq!(double.idempotency_key("k").await, Ok(6));
-    assert_eq!(order("shop", 9).await, Ok(1));
+    assert_eq!(order("shop", 1).await, Ok(1));
+    server.stop().await;
+}
+
+/// What an asker hears whose key was used before.
+fn used(key: &str) -> AskError {
+    AskError::BadRequest {
+        reason: format!(
+            "the idempotency key `{key}` was used before with other contents; use another key"
+        ),
+    }
+}
+
+pub(crate) async fn key_with_other_contents_is_refused(config: Config) {
+    let log = Log::default();
+    let server = Server::start(&config, &log).await;
+    let client = connect(&config).await;
+    let order = |n| client.ask("shop", Order { n }).idempotency_key("order-17");
+    assert_eq!(order(5).await, Ok(5));
+    assert_eq!(order(6).await, Err(used("order-17")));
+    assert!(!used("order-17").is_retryable());
+    // What travels beside the contents makes no difference.
+    let again = order(5).attribute("trace", "2");
+    assert_eq!(again.timeout(Duration::from_secs(20)).await, Ok(5));
+    server.stop().await;
+    // The next actor system knows it as well.
+    let server = Server::start(&config, &log).await;
+    assert_eq!(order(6).await, Err(used("order-17")));
+    assert_eq!(order(5).await, Ok(5));
+    assert_eq!(log.entries(), ["5"]);
+    // Each asker has heard of it, so that there is nothing to look after.
+    assert!(server.proxy.dead_letters().list().await.unwrap().is_empty());
+    assert_eq!(client.in_flight(), 0);
+    server.stop().await;
+}
+
+pub(crate) async fn key_with_other_contents_is_refused_while_the_first_is_handled(config: Config) {
+    let log = Log::default();
+    let server = Server::start(&config, &log).await;
+    let client = connect(&config).await;
+    let wait = |n| client.ask("shop", Wait { n }).idempotency_key("k");
+    let first = tokio::spawn(wait(1));
+    eventually("it is handled", async || server.watch.entered() == 1).await;
+    let same = tokio::spawn(wait(1));
+    assert_eq!(wait(2).await, Err(used("k")));
+    server.watch.let_pass(1);
+    assert_eq!(first.await.unwrap(), Ok(1));
+    assert_eq!(same.await.unwrap(), Ok(1));
+    assert_eq!(log.entries(), ["waits 1"]);
+    server.stop().await;
+}
+
+pub(crate) async fn tell_with_the_key_of_another_is_a_dead_letter(config: Config) {
+    let log = Log::default();
+    let server = Server::start(&config, &log).await;
+    let client = connect(&config).await;
+    let tell = |n| client.tell("shop", Order { n }).idempotency_key("k");
+    tell(1).await.unwrap();
+    eventually("it is handled", async || log.count() == 1).await;
+    tell(2).await.unwrap();
+    tell(1).await.unwrap();
+    let dead = server.proxy.dead_letters();
+    eventually("it is dead", async || dead.list().await.unwrap().len() == 1).await;
+    let letter = dead.list().await.unwrap().remove(0);
+    assert_eq!((&*letter.key, letter.deliveries), ("k", 1));
+    assert_eq!(letter.reason, used("k").to_string());
+    assert_eq!(log.entries(), ["1"]);
     server.stop().await;
 }
 

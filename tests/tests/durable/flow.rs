@@ -247,3 +247,27 @@ pub(crate) async fn a_repetition_is_handled_when_the_proxy_that_stops_has_failed
     first.stop().await;
     next.stop().await;
 }
+
+pub(crate) async fn other_contents_are_refused_when_the_proxy_that_stops_has_ended_the_first(
+    config: Config,
+) {
+    let logs = [Log::default(), Log::default()];
+    let client = connect(&config).await;
+    let ask = |n| client.ask("shop", Wait { n }).idempotency_key("k");
+    let ([first, next], stopping, asked) =
+        two_shops(&config, [&logs[0], &logs[1]], || ask(7)).await;
+    let other = tokio::spawn(ask(8));
+    sleep(VISIBILITY).await;
+    assert!(!other.is_finished());
+    first.watch.let_pass(1);
+    assert_eq!(asked.await.unwrap(), Ok(7));
+    let refused = other.await.unwrap();
+    assert!(
+        matches!(&refused, Err(AskError::BadRequest { reason }) if reason.contains("`k`")),
+        "{refused:?}"
+    );
+    stopping.await.unwrap();
+    assert_eq!((logs[0].count(), logs[1].count()), (1, 0));
+    first.stop().await;
+    next.stop().await;
+}

@@ -70,6 +70,9 @@ for_each_bus! {
         the_same_key_is_handled_once
         the_same_key_at_the_same_time
         a_key_counts_for_one_message_of_one_actor
+        key_with_other_contents_is_refused
+        key_with_other_contents_is_refused_while_the_first_is_handled
+        tell_with_the_key_of_another_is_a_dead_letter
         a_key_has_a_length
         an_ask_is_asked_again_after_its_timeout
     }
@@ -81,6 +84,7 @@ for_each_bus! {
         a_proxy_that_stops_gives_back_what_waits
         what_a_stopping_proxy_still_handles_is_left_to_it
         a_repetition_waits_for_the_proxy_that_stops
+        other_contents_are_refused_when_the_proxy_that_stops_has_ended_the_first
         a_repetition_is_handled_when_the_proxy_that_stops_has_failed
         too_many_messages_are_refused
     }

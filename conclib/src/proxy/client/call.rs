@@ -76,6 +76,11 @@ impl<M: RemoteMessage> RemoteAsk<M> {
     /// one actor it is handled once, however often it is sent with this key, as long as its answer
     /// is remembered ([`Config::keep_replies`](crate::Config::keep_replies), 1 h unless set). Without
     /// a key each call has one of its own.
+    ///
+    /// A key stands for the contents that it was first used with. Asked with other contents, the ask
+    /// ends with [`BadRequest`](AskError::BadRequest), and nothing is executed. Contents are compared
+    /// as they are encoded: a `HashMap` or `HashSet` in a message has no order of its own, so that a
+    /// `BTreeMap` or `BTreeSet` is what a message with a key needs.
     pub fn idempotency_key(mut self, key: impl Into<String>) -> Self {
         self.call.key = Some(IdempotencyKey::Given(key.into()));
         self
@@ -189,6 +194,13 @@ impl<M: RemoteMessage> RemoteTell<M> {
     /// one actor it is handled once, however often it is sent with this key, as long as its answer
     /// is remembered ([`Config::keep_replies`](crate::Config::keep_replies), 1 h unless set). Without
     /// a key each call has one of its own.
+    ///
+    /// A key stands for the contents that it was first used with. A tell with other contents is
+    /// stored, since no client can know, but not executed: it becomes a dead letter
+    /// ([`DeadLetters`](crate::DeadLetters)).
+    ///
+    /// Contents are compared as they are encoded: a `HashMap` or `HashSet` in a message has no
+    /// order of its own, so that a `BTreeMap` or `BTreeSet` is what a message with a key needs.
     pub fn idempotency_key(mut self, key: impl Into<String>) -> Self {
         self.call.key = Some(IdempotencyKey::Given(key.into()));
         self

@@ -48,6 +48,8 @@ pub(in crate::proxy) enum Admitted {
     Joined,
     /// There is no room.
     Parked,
+    /// It was not: another message of the same scope is in hand, with other contents.
+    Conflicts(Box<Taken>),
 }
 
 #[derive(Default)]
@@ -126,6 +128,9 @@ impl Hand {
             .and_then(|ticket| self.cards.get_mut(ticket))
         {
             self.held.insert(message.id);
+            if card.message.fingerprint != message.fingerprint {
+                return Admitted::Conflicts(Box::new(message));
+            }
             card.joined.push(Joined::of(&message));
             return Admitted::Joined;
         }

@@ -2,6 +2,7 @@
 //! hears that instead of having it handled again.
 
 use bytes::Bytes;
+use uuid::Uuid;
 
 use crate::proxy::frame::{Problem, decode_record, encode_record};
 
@@ -11,14 +12,47 @@ pub(in crate::proxy) fn scope(urn: &str, message: &str, key: &str) -> String {
     format!("{}:{urn}{}:{message}{key}", urn.len(), message.len())
 }
 
-/// A record of an answer. Only values are remembered: an error is not the end of a message.
-pub(in crate::proxy) fn write(answer: &[u8]) -> Bytes {
-    encode_record(answer)
+/// Tells a repetition of a message from another one with the same scope: 16 bytes that follow from
+/// the contents, in every version and process alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::proxy) struct Fingerprint([u8; 16]);
+
+impl Fingerprint {
+    /// That of a message with these contents. Its name is part of the scope.
+    pub(in crate::proxy) fn of(contents: &[u8]) -> Self {
+        Self(Uuid::new_v5(&Uuid::nil(), contents).into_bytes())
+    }
 }
 
-/// The answer in a record.
-pub(in crate::proxy) fn read(record: &Bytes) -> Result<Bytes, Problem> {
-    decode_record(record)
+/// What is remembered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::proxy) struct Record {
+    /// Only values are remembered: an error is not the end of a message.
+    pub(in crate::proxy) answer: Bytes,
+    /// Of the message that was answered, if it can be read.
+    fingerprint: Option<Fingerprint>,
+}
+
+impl Record {
+    /// True if it is about a message with this fingerprint, as far as is known.
+    pub(in crate::proxy) fn is_of(&self, fingerprint: Fingerprint) -> bool {
+        self.fingerprint.is_none_or(|own| own == fingerprint)
+    }
+}
+
+/// A record of the answer to a message.
+pub(in crate::proxy) fn write(answer: &[u8], fingerprint: Fingerprint) -> Bytes {
+    encode_record(answer, &fingerprint.0)
+}
+
+/// What a record says.
+pub(in crate::proxy) fn read(record: &Bytes) -> Result<Record, Problem> {
+    let (answer, fingerprint) = decode_record(record)?;
+    let fingerprint = fingerprint.and_then(|bytes| bytes[..].try_into().ok());
+    Ok(Record {
+        answer,
+        fingerprint: fingerprint.map(Fingerprint),
+    })
 }
 
 #[cfg(test)]
@@ -44,14 +78,34 @@ mod tests {
     }
 
     #[test]
+    fn fingerprint_stays_what_it_is() {
+        let hex = |contents: &[u8]| {
+            let Fingerprint(bytes) = Fingerprint::of(contents);
+            bytes.map(|byte| format!("{byte:02x}")).concat()
+        };
+        assert_eq!(hex(b"contents"), "947443dc45d75b85b557ee4aac0e7b0e");
+        assert_eq!(hex(b""), "e129f27c51035c5c844bcdf0a15e160d");
+    }
+
+    #[test]
     fn what_is_written_is_read() {
-        assert_eq!(read(&write(b"answer")), Ok(Bytes::from_static(b"answer")));
-        assert_eq!(read(&write(b"")), Ok(Bytes::new()));
-        // A later version may remember more, and other ends.
-        assert_eq!(
-            read(&Bytes::from_static(b"\x93\x00\xc4\x01a\xc0")),
-            Ok(Bytes::from_static(b"a"))
-        );
+        let (own, other) = (Fingerprint::of(b"a"), Fingerprint::of(b"b"));
+        for answer in ["answer", ""] {
+            let record = read(&write(answer.as_bytes(), own)).unwrap();
+            assert_eq!(record.answer, answer);
+            assert!(record.is_of(own) && !record.is_of(other));
+        }
+        // An earlier version has no fingerprint, and a later one may remember more.
+        for odd in [
+            &b"\x92\x00\xc4\x01a"[..],
+            b"\x93\x00\xc4\x01a\xc0",
+            b"\x93\x00\xc4\x01a\xc4\x01b",
+            b"\x94\x00\xc4\x01a\xc0\xc0",
+        ] {
+            let record = read(&Bytes::from_static(odd)).unwrap();
+            assert_eq!(record.answer, "a");
+            assert!(record.is_of(own) && record.is_of(other));
+        }
         for odd in ["", "x", "\u{12}"] {
             assert!(read(&Bytes::from(odd)).is_err(), "{odd}");
         }

@@ -64,15 +64,27 @@ pub(crate) fn encode_reply(epoch: Epoch, answers: &[Answer]) -> Bytes {
 }
 
 /// What is remembered of a durable message that ended with this response.
-pub(crate) fn encode_record(response: &[u8]) -> Bytes {
-    pack(&(Status::Done as u8, serde_bytes::Bytes::new(response)))
+pub(crate) fn encode_record(response: &[u8], fingerprint: &[u8]) -> Bytes {
+    let contents = serde_bytes::Bytes::new(response);
+    let fingerprint = serde_bytes::Bytes::new(fingerprint);
+    pack(&(Status::Done as u8, contents, fingerprint))
 }
 
-/// The response that is remembered. Nothing else is.
-pub(crate) fn decode_record(record: &Bytes) -> Result<Bytes, Problem> {
-    let (status, contents) = unpack::<(u8, &serde_bytes::Bytes)>(record)?;
+/// The response that is remembered, and the fingerprint of the message if there is one. Nothing else
+/// is remembered.
+pub(crate) fn decode_record(record: &Bytes) -> Result<(Bytes, Option<Bytes>), Problem> {
+    type All<'a> = (u8, &'a serde_bytes::Bytes, &'a serde_bytes::Bytes);
+    let (status, contents, fingerprint) = if let Ok(all) = unpack::<All<'_>>(record) {
+        (all.0, all.1, Some(all.2))
+    } else {
+        let (status, contents) = unpack::<(u8, &serde_bytes::Bytes)>(record)?;
+        (status, contents, None)
+    };
     match Status::from_number(status) {
-        Some(Status::Done) => Ok(record.slice_ref(contents)),
+        Some(Status::Done) => {
+            let fingerprint = fingerprint.map(|bytes| record.slice_ref(bytes));
+            Ok((record.slice_ref(contents), fingerprint))
+        }
         _ => Err(Problem::Malformed(format!("a record of status {status}"))),
     }
 }

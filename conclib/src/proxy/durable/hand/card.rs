@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use tokio::time::Instant;
 
+use crate::proxy::durable::record::Fingerprint;
 use crate::proxy::transport::durable::{Attempts, EntryId};
 use crate::responder::Origin;
 
@@ -24,6 +25,8 @@ pub(in crate::proxy) struct Taken {
     pub(in crate::proxy) attempts: Attempts,
     pub(in crate::proxy) urn: String,
     pub(in crate::proxy) scope: String,
+    /// Tells it from another message of the same scope.
+    pub(in crate::proxy) fingerprint: Fingerprint,
     pub(in crate::proxy) asker: Option<Asker>,
 }
 

@@ -3,6 +3,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::*;
+use crate::proxy::durable::record::Fingerprint;
 use crate::responder::Origin;
 
 fn message(number: u64, urn: &str) -> Taken {
@@ -13,6 +14,7 @@ fn message(number: u64, urn: &str) -> Taken {
         attempts: Attempts::new(1),
         urn: urn.to_owned(),
         scope: format!("{urn} {number}"),
+        fingerprint: Fingerprint::of(b""),
         asker: None,
     }
 }
@@ -296,4 +298,20 @@ fn what_is_delivered_alone_waits_in_no_lane() {
     assert!(!hand.has_waiting());
     assert_eq!(hand.settle(alone).unwrap().message.id, EntryId(2, 0));
     assert!(hand.card(alone).is_none() && hand.card(first).is_some());
+}
+
+#[test]
+fn message_with_other_contents_does_not_join() {
+    let (mut hand, now) = (Hand::default(), Instant::now());
+    let number = ticket(hand.admit(message(1, "a"), Source::Stream, now));
+    let other = Taken {
+        id: EntryId(2, 0),
+        fingerprint: Fingerprint::of(b"other"),
+        ..message(1, "a")
+    };
+    let conflicts = hand.admit(other.clone(), Source::Stream, now);
+    assert_eq!(conflicts, Admitted::Conflicts(Box::new(other)));
+    // It is not to be taken again before it is removed.
+    assert!(hand.knows(EntryId(2, 0)));
+    assert!(hand.settle(number).unwrap().joined.is_empty());
 }

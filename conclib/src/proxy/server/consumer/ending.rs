@@ -12,7 +12,7 @@ use tracing::{error, warn};
 use super::{BYTES, Consumer, LONG_AGO, PAGE};
 use crate::error::AskError;
 use crate::proxy::durable::hand::{Asker, Card};
-use crate::proxy::durable::record;
+use crate::proxy::durable::record::{self, Record};
 use crate::proxy::durable::retry::Retry;
 use crate::proxy::frame::Received;
 use crate::proxy::transport::TransportError;
@@ -59,7 +59,10 @@ impl Endings {
         self.bytes += answer.len();
         self.finished.push(Over {
             ids: card.ids(),
-            record: Some((card.message.scope.clone(), record::write(&answer))),
+            record: Some((
+                card.message.scope.clone(),
+                record::write(&answer, card.message.fingerprint),
+            )),
             askers: card.askers(),
             outcome: Ok(answer),
         });
@@ -76,17 +79,34 @@ impl Endings {
         });
     }
 
-    /// The answer of one that is over, while the bus has not taken its record.
-    pub(super) fn answer_of(&self, scope: &str) -> Option<Bytes> {
-        let is_it = |over: &&Over| {
-            let record = over.record.as_ref();
-            record.is_some_and(|(name, _)| name == scope)
+    /// The record of one that is over, while the bus has not taken it.
+    pub(super) fn record_of(&self, scope: &str) -> Option<Record> {
+        let records = self.finished.iter().filter_map(|over| over.record.as_ref());
+        let (_, bytes) = records.clone().find(|(name, _)| name == scope)?;
+        record::read(bytes).ok()
+    }
+
+    /// It has the key of a message with other contents. An asker that waits hears so; without one,
+    /// it becomes a dead letter.
+    pub(super) fn refused(&mut self, card: Card) {
+        let now = Instant::now();
+        let key = &card.message.key;
+        let error = AskError::BadRequest {
+            reason: format!(
+                "the idempotency key `{key}` was used before with other contents; use another key"
+            ),
         };
-        let over = self.finished.iter().find(is_it)?;
-        over.outcome
-            .as_ref()
-            .ok()
-            .map(|answer| answer.clone().into())
+        if card.askers().iter().any(|asker| asker.deadline > now) {
+            self.finished.push(Over {
+                ids: card.ids(),
+                record: None,
+                askers: card.askers(),
+                outcome: Err(error),
+            });
+        } else {
+            let reason = error.to_string();
+            self.dead(card, &error, reason);
+        }
     }
 
     /// It becomes a dead letter, and its repetitions with it.

@@ -187,8 +187,10 @@ impl Consumer {
                 continue;
             };
             let scope = message.scope.clone();
-            if let Admitted::Lane(ticket) = self.hand.admit(message, Source::Alone, now) {
-                fresh.push((ticket, scope));
+            match self.hand.admit(message, Source::Alone, now) {
+                Admitted::Lane(ticket) => fresh.push((ticket, scope)),
+                Admitted::Conflicts(message) => self.endings.refused(Card::new(*message, now)),
+                Admitted::Joined | Admitted::Parked => {}
             }
         }
         fresh

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::time::Instant;
 use tracing::debug;
 
@@ -11,8 +10,8 @@ use super::quarantine::quarantined;
 use super::{BYTES, Consumer, PAGE};
 use crate::error::AskError;
 use crate::proxy::durable::MAX_KEY;
-use crate::proxy::durable::hand::{Admitted, Asker, Source, Taken};
-use crate::proxy::durable::record;
+use crate::proxy::durable::hand::{Admitted, Asker, Card, Source, Taken};
+use crate::proxy::durable::record::{self, Fingerprint, Record};
 use crate::proxy::durable::verdict::{Course, course};
 use crate::proxy::frame::{self, Kind, Received};
 use crate::proxy::server::popper::HORIZON;
@@ -53,6 +52,7 @@ impl Consumer {
             match self.hand.admit(taken, source, now) {
                 Admitted::Lane(ticket) => fresh.push((ticket, scope)),
                 Admitted::Joined => {}
+                Admitted::Conflicts(taken) => self.endings.refused(Card::new(*taken, now)),
                 Admitted::Parked => aside.push((id, attempts.before())),
             }
         }
@@ -124,6 +124,7 @@ impl Consumer {
             attempts,
             urn: request.urn.to_owned(),
             scope: record::scope(request.urn, request.message, &kept.key),
+            fingerprint: Fingerprint::of(&request.contents),
             asker,
         })
     }
@@ -132,8 +133,8 @@ impl Consumer {
     pub(super) async fn look_up(&mut self, fresh: Vec<(u64, String)>) -> bool {
         let mut unknown = Vec::new();
         for (ticket, scope) in fresh {
-            match self.endings.answer_of(&scope) {
-                Some(answer) => self.known(ticket, &answer),
+            match self.endings.record_of(&scope) {
+                Some(record) => self.known(ticket, &record),
                 None => unknown.push((ticket, scope)),
             }
         }
@@ -149,23 +150,28 @@ impl Consumer {
             }
         };
         for (ticket, found) in tickets.into_iter().zip(records) {
-            let answer = found.and_then(|found| match record::read(&found) {
-                Ok(answer) => Some(answer),
+            let record = found.and_then(|found| match record::read(&found) {
+                Ok(record) => Some(record),
                 Err(problem) => {
                     self.noise.hear("an unreadable record", &problem);
                     None
                 }
             });
-            if let Some(answer) = answer {
-                self.known(ticket, &answer);
+            if let Some(record) = record {
+                self.known(ticket, &record);
             }
         }
         true
     }
 
-    fn known(&mut self, ticket: u64, answer: &Bytes) {
-        if let Some(card) = self.hand.settle(ticket) {
-            self.endings.known(&card, answer);
+    /// Ends a message whose scope has a record: it is a repetition, or uses the key of another.
+    fn known(&mut self, ticket: u64, record: &Record) {
+        match self.hand.settle(ticket) {
+            Some(card) if record.is_of(card.message.fingerprint) => {
+                self.endings.known(&card, &record.answer);
+            }
+            Some(card) => self.endings.refused(card),
+            None => {}
         }
     }
 

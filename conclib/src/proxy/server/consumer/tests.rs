@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 use super::*;
 use crate::prelude::*;
 use crate::proxy::durable::hand::Taken;
+use crate::proxy::durable::record::Fingerprint;
 use crate::proxy::health::ConnectionState;
 use crate::proxy::server::{Proxy, serve};
 use crate::proxy::transport::durable::{EntryId, Kept};
@@ -364,6 +365,7 @@ async fn nothing_is_offered_in_vain_while_there_is_no_room_for_its_end() {
         attempts: Attempts::new(1),
         urn: "gate".to_owned(),
         scope: "s".to_owned(),
+        fingerprint: Fingerprint::of(b""),
         asker: None,
     };
     consumer.hand.admit(message, Source::Stream, now);
