@@ -13,6 +13,7 @@ mod in_flight;
 mod in_order;
 mod mean_size;
 mod noise;
+mod outage;
 mod server;
 pub(crate) mod transport;
 mod windows;

@@ -11,6 +11,7 @@ pub mod messages;
 pub mod probe;
 pub mod process;
 pub mod random;
+pub mod redis;
 pub mod relay;
 
 use std::error::Error;

@@ -131,7 +131,9 @@ async fn serve(
         shared: shared.clone(),
     };
     if !system.core().attach(Arc::new(proxy.clone())) {
-        shared.release(granted.epoch).await;
+        if let Err(reason) = shared.try_release(granted.epoch).await {
+            shared.warn_of_release(&reason);
+        }
         shared.transport.close().await;
         return Err(StartProxyError::SystemClosed);
     }
@@ -373,15 +375,13 @@ impl Shared {
         }
     }
 
-    /// Gives the lease back, which ends the reign at once; false if it may not have been ours.
-    async fn release(&self, epoch: Epoch) -> bool {
-        match self.transport.release(epoch, Request::wake()).await {
-            Ok(was_ours) => was_ours,
-            Err(reason) => {
-                warn!(node = %self.node, %reason, "the lease could not be given back; it runs out");
-                false
-            }
-        }
+    /// Gives the lease back, which ends the reign at once; false if it was not ours.
+    async fn try_release(&self, epoch: Epoch) -> Result<bool, TransportError> {
+        self.transport.release(epoch, Request::wake()).await
+    }
+
+    fn warn_of_release(&self, reason: &TransportError) {
+        warn!(node = %self.node, %reason, "the lease could not be given back; it runs out");
     }
 
     /// After the last request of a reign was taken: publishes answers until all are given, and

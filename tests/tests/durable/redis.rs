@@ -1,6 +1,5 @@
 //! What can only go wrong with a real Redis.
 
-use std::process::Stdio;
 use std::time::Duration;
 
 use conclib::{AskError, Config, start_redis};
@@ -8,12 +7,11 @@ use conclib_tests::Log;
 use conclib_tests::bus::{BOUND, Bus, eventually};
 use conclib_tests::durable::{Order, Wait};
 use conclib_tests::messages::{Double, Record};
+use conclib_tests::redis::Persistent;
 use fred::clients::Client;
 use fred::interfaces::{ClientLike, KeysInterface};
 use fred::types::config::Config as FredConfig;
 use fred::types::{Builder, ClusterHash, CustomCommand, Value};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 
 use crate::{Server, VISIBILITY, config, connect};
@@ -43,82 +41,6 @@ impl Peer {
     async fn number(&self, words: &[&str]) -> u64 {
         self.command(words).await.as_u64().unwrap_or_default()
     }
-}
-
-/// A Redis that writes down everything at once, and can be started again.
-struct Persistent {
-    process: Child,
-    port: u16,
-    directory: std::path::PathBuf,
-}
-
-impl Persistent {
-    async fn start() -> Self {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        drop(listener);
-        let name = format!("conclib-durable-{}-{port}", std::process::id());
-        let directory = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&directory).unwrap();
-        let process = run(port, &directory);
-        let redis = Self {
-            process,
-            port,
-            directory,
-        };
-        redis.answers().await;
-        redis
-    }
-
-    async fn answers(&self) {
-        eventually("Redis answers", async || {
-            ping(self.port)
-                .await
-                .is_ok_and(|reply| &reply == b"+PONG\r\n")
-        })
-        .await;
-    }
-
-    async fn restart(&mut self) {
-        self.process.kill().await.unwrap();
-        self.process = run(self.port, &self.directory);
-        self.answers().await;
-    }
-
-    fn config(&self) -> Config {
-        let url = format!("redis://127.0.0.1:{}", self.port);
-        Config::new(&url).unwrap().timeout(Duration::from_secs(30))
-    }
-}
-
-impl Drop for Persistent {
-    fn drop(&mut self) {
-        drop(self.process.start_kill());
-        drop(std::fs::remove_dir_all(&self.directory));
-    }
-}
-
-/// The first bytes of what it says: it may also be loading.
-async fn ping(port: u16) -> std::io::Result<[u8; 7]> {
-    let address = (std::net::Ipv4Addr::LOCALHOST, port);
-    let mut stream = tokio::net::TcpStream::connect(address).await?;
-    stream.write_all(b"PING\r\n").await?;
-    let mut reply = [0; 7];
-    stream.read_exact(&mut reply).await?;
-    Ok(reply)
-}
-
-fn run(port: u16, directory: &std::path::Path) -> Child {
-    Command::new("redis-server")
-        .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
-        .args(["--save", "", "--appendonly", "yes"])
-        .args(["--appendfsync", "always", "--dir"])
-        .arg(directory)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()
-        .expect("redis-server must be installed to run these tests")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -155,7 +155,12 @@ async fn open(shared: &Shared) -> Option<Arc<dyn ConsumeTransport>> {
         while shared.reigns().await {
             let why = match shared.transport.consumer().await {
                 Ok(transport) => match transport.prepare().await {
-                    Ok(()) => return Some(transport),
+                    Ok(()) => {
+                        if failures > 0 {
+                            info!(node = %shared.node, "durable messages are taken");
+                        }
+                        return Some(transport);
+                    }
                     Err(why) => {
                         transport.stop_reading().await;
                         why
@@ -164,7 +169,7 @@ async fn open(shared: &Shared) -> Option<Arc<dyn ConsumeTransport>> {
                 Err(why) => why,
             };
             if failures == 0 {
-                warn!(node = %shared.node, %why, "no durable messages can be taken yet");
+                warn!(node = %shared.node, %why, "durable messages cannot be taken yet: they wait on the bus");
             }
             sleep(pause_after_failure(failures)).await;
             failures += 1;
@@ -321,7 +326,7 @@ impl Consumer {
             Err(why) => why,
         };
         if !self.rereading.is_failing() {
-            warn!(node = %self.shared.node, %why, "durable messages cannot be taken");
+            warn!(node = %self.shared.node, %why, "durable messages cannot be taken: they wait on the bus");
         }
         self.rereading.has_failed(Instant::now());
         self.make_the_stream().await;

@@ -14,12 +14,14 @@ use futures_util::StreamExt;
 use futures_util::stream;
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::{Instant, sleep};
+use tracing::{info, warn};
 
 use crate::error::AskError;
 use crate::proxy::backoff::pause;
 use crate::proxy::config::Config;
 use crate::proxy::frame::{Answer, encode_reply};
 use crate::proxy::noise::Noise;
+use crate::proxy::outage::Outage;
 use crate::proxy::transport::{Epoch, ServerTransport, TransportError};
 use crate::proxy::windows::Windows;
 use crate::responder::{ClientId, Origin, Outcome, Responder, ResponseSink};
@@ -68,6 +70,8 @@ pub(super) struct Outlet {
     /// The requests whose answers nobody waits for any more.
     given_up: GivenUp,
     noise: Noise,
+    /// The bus does not take answers.
+    outage: Outage,
 }
 
 #[derive(Default)]
@@ -110,6 +114,7 @@ impl Outlet {
             again: Arc::new(Semaphore::new(MAX_AGAIN)),
             given_up: GivenUp::default(),
             noise: Noise::default(),
+            outage: Outage::default(),
         }
     }
 
@@ -404,10 +409,16 @@ impl Outlet {
                 let now = Instant::now();
                 let mut state = self.lock();
                 state.windows.learn(now, now.duration_since(sent));
+                drop(state);
+                if self.outage.ends() {
+                    info!("answers are published again");
+                }
                 Ok(receivers != Some(0))
             }
             Err(error) => {
-                self.noise.hear("no way to publish answers", &error);
+                if self.outage.begins() {
+                    warn!(%error, "answers cannot be published: they wait until their askers do not");
+                }
                 Err(error)
             }
         }

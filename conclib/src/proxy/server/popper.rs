@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep};
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use super::Shared;
 use super::fence::Fence;
@@ -117,6 +117,9 @@ impl Popper {
                     return;
                 }
                 Ok(popped) => {
+                    if failures > 0 {
+                        info!(node = %shared.node, "requests are taken again");
+                    }
                     failures = 0;
                     next = self.take(popped, next).await;
                     // Lets actors run before the next pop: their answers then travel together.
@@ -130,7 +133,7 @@ impl Popper {
                         next = Next::Refuse;
                     }
                     if failures == 0 {
-                        warn!(node = %shared.node, %reason, "requests cannot be popped");
+                        warn!(node = %shared.node, %reason, "requests cannot be taken: they wait on the bus");
                     }
                     failures += 1;
                     if pops.len() > 0 {

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use tokio::time::{Instant, sleep, timeout_at};
-use tracing::{error, warn};
+use tracing::{debug, error, info, warn};
 
 use super::fence::Fence;
 use super::outlet::{self, Outlet};
 use super::popper::Popper;
 use super::{Granted, MARGIN, Shared};
+use crate::proxy::outage::Outage;
 use crate::proxy::transport::{Epoch, LEASE, RENEW};
 use crate::system::spawn_task;
 
@@ -103,16 +104,20 @@ impl Keeper {
         }
         // Also if it is lost: a renewal that nobody waited for any more may have come through, and
         // would keep others away.
-        if self.shared.release(self.epoch).await {
-            self.fence.release();
-        } else {
-            self.fence.lose("it could not be given back"); // if no other reason is known
+        match self.shared.try_release(self.epoch).await {
+            Ok(true) => return self.fence.release(),
+            Ok(false) => {}
+            Err(reason) if lost.is_some() => debug!(%reason, "a lost lease is not given back"),
+            Err(reason) => self.shared.warn_of_release(&reason),
         }
+        self.fence.lose("it could not be given back"); // if no other reason is known
     }
 
     /// Renews the lease until the proxy is to stop; why it could not, if so.
     async fn renew(&self) -> Option<String> {
         let mut pause = RENEW;
+        let outage = Outage::default();
+        let node = &*self.shared.node;
         loop {
             self.shared.stop.run_until_cancelled(sleep(pause)).await?;
             let sent = Instant::now();
@@ -121,11 +126,18 @@ impl Keeper {
                 Ok(Ok(Some(now))) => {
                     self.shared.clock.learn(sent, Instant::now(), now);
                     self.fence.extend(sent + LEASE - MARGIN);
+                    if outage.ends() {
+                        info!(node, "the lease is renewed again");
+                    }
                     RENEW
                 }
                 Ok(Ok(None)) => return Some("it is not this system's any more".to_owned()),
                 Ok(Err(reason)) if Instant::now() < end => {
-                    warn!(node = %self.shared.node, %reason, "the lease could not be renewed");
+                    if outage.begins() {
+                        let left = end.saturating_duration_since(Instant::now());
+                        warn!(node, %reason, ?left, "the lease cannot be renewed: it is tried again \
+                            until it runs out, and then nothing is served");
+                    }
                     RENEW / 8
                 }
                 Ok(Err(_)) | Err(_) => return Some("it has run out".to_owned()),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::Instant;
-use tracing::{error, warn};
+use tracing::{debug, error, info, warn};
 
 use super::{BYTES, Consumer, LONG_AGO, PAGE};
 use crate::error::AskError;
@@ -208,18 +208,36 @@ impl Consumer {
         self.lay_aside(failed, Duration::ZERO).await;
         if self.endings.finishing.begins(Instant::now()) {
             match self.finish().await {
-                Ok(()) => drop(self.endings.finishing.has_succeeded()),
+                Ok(()) => {
+                    if self.endings.finishing.has_succeeded() {
+                        info!(node = %self.shared.node, "handled durable messages are removed again");
+                    }
+                }
                 Err(why) => {
-                    self.noise.hear("no way to end durable messages", &why);
+                    if !self.endings.finishing.is_failing() {
+                        warn!(
+                            node = %self.shared.node, %why,
+                            "handled durable messages cannot be removed: their askers wait"
+                        );
+                    }
                     self.endings.finishing.has_failed(Instant::now());
                 }
             }
         }
         if self.endings.burying.begins(Instant::now()) {
             match self.bury().await {
-                Ok(()) => drop(self.endings.burying.has_succeeded()),
+                Ok(()) => {
+                    if self.endings.burying.has_succeeded() {
+                        info!(node = %self.shared.node, "dead letters are written again");
+                    }
+                }
                 Err(why) => {
-                    self.noise.hear("no way to bury durable messages", &why);
+                    if !self.endings.burying.is_failing() {
+                        warn!(
+                            node = %self.shared.node, %why,
+                            "dead letters cannot be written: they stay in the stream"
+                        );
+                    }
                     self.endings.burying.has_failed(Instant::now());
                 }
             }
@@ -269,7 +287,7 @@ impl Consumer {
             // The repetitions; the message itself is gone.
             if let Err(why) = self.remove(over.finished().skip(1).collect()).await {
                 // They are given out again, and fail as this one has.
-                self.noise.hear("no way to end durable messages", &why);
+                debug!(%why, "repetitions of a dead letter cannot be removed");
             }
             self.answer(over);
         }

@@ -1,0 +1,124 @@
+//! A Redis that a test kills and starts again.
+
+use std::io;
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use conclib::Config;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::process::{Child, Command};
+
+use crate::bus::eventually;
+
+/// A Redis that writes down everything at once, and can be started again with its data.
+#[derive(Debug)]
+pub struct Persistent {
+    process: Child,
+    port: u16,
+    directory: PathBuf,
+}
+
+impl Persistent {
+    /// Starts it.
+    ///
+    /// # Panics
+    ///
+    /// If it does not start.
+    pub async fn start() -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        let port = listener.local_addr().expect("a port").port();
+        drop(listener);
+        let name = format!("conclib-durable-{}-{port}", std::process::id());
+        let directory = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&directory).expect("a directory");
+        let process = run(port, &directory);
+        let redis = Self {
+            process,
+            port,
+            directory,
+        };
+        redis.answers().await;
+        redis
+    }
+
+    /// Kills it and starts it again.
+    ///
+    /// # Panics
+    ///
+    /// If it does not start.
+    pub async fn restart(&mut self) {
+        self.kill().await;
+        self.start_again().await;
+    }
+
+    /// Kills it: connections are refused.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be killed.
+    pub async fn kill(&mut self) {
+        self.process.kill().await.expect("it is killed");
+    }
+
+    /// Starts it after it was killed.
+    ///
+    /// # Panics
+    ///
+    /// If it does not start.
+    pub async fn start_again(&mut self) {
+        self.process = run(self.port, &self.directory);
+        self.answers().await;
+    }
+
+    /// How to reach it.
+    ///
+    /// # Panics
+    ///
+    /// Never: the URL is valid.
+    pub fn config(&self) -> Config {
+        let url = format!("redis://127.0.0.1:{}", self.port);
+        let config = Config::new(&url).expect("a valid URL");
+        config.timeout(Duration::from_secs(30))
+    }
+
+    async fn answers(&self) {
+        eventually("Redis answers", async || {
+            ping(self.port)
+                .await
+                .is_ok_and(|reply| &reply == b"+PONG\r\n")
+        })
+        .await;
+    }
+}
+
+impl Drop for Persistent {
+    fn drop(&mut self) {
+        drop(self.process.start_kill());
+        drop(std::fs::remove_dir_all(&self.directory));
+    }
+}
+
+/// The first bytes of what it says: it may also be loading.
+async fn ping(port: u16) -> io::Result<[u8; 7]> {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
+    stream.write_all(b"PING\r\n").await?;
+    let mut reply = [0; 7];
+    stream.read_exact(&mut reply).await?;
+    Ok(reply)
+}
+
+fn run(port: u16, directory: &Path) -> Child {
+    Command::new("redis-server")
+        .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
+        .args(["--save", "", "--appendonly", "yes"])
+        .args(["--appendfsync", "always", "--dir"])
+        .arg(directory)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("redis-server must be installed to run these tests")
+}
