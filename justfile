@@ -45,3 +45,8 @@ bench-runtime *arguments:
 [positional-arguments]
 bench-bus *arguments:
     cargo run --release -p conclib-benches --bin bus -- "$@"
+
+# conclib in this tree and in another commit, by turns: the ratio of each figure.
+[positional-arguments]
+bench-against commit *arguments:
+    ./scripts/bench-against "$@"

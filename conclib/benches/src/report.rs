@@ -158,21 +158,6 @@ impl Report {
         }
         text
     }
-
-    /// Writes the report to `target/bench/<name>.json` of the workspace, and says where that is.
-    ///
-    /// # Errors
-    ///
-    /// The folder or the file cannot be written.
-    pub fn write_json(&self, name: &str) -> io::Result<PathBuf> {
-        let folder = workspace().join("target/bench");
-        std::fs::create_dir_all(&folder)?;
-        let path = folder.join(name).with_extension("json");
-        let mut text = serde_json::to_string_pretty(self)?;
-        text.push('\n');
-        std::fs::write(&path, text)?;
-        Ok(path)
-    }
 }
 
 impl Row {
@@ -212,12 +197,27 @@ impl Row {
 }
 
 /// Three digits at least, and no more behind the point than one can believe.
-fn figure(value: f64) -> String {
+pub(crate) fn figure(value: f64) -> String {
     match value.abs() {
         size if size >= 100.0 => format!("{value:.0}"),
         size if size >= 10.0 => format!("{value:.1}"),
         _ => format!("{value:.2}"),
     }
+}
+
+/// Writes a report to `target/bench/<name>.json` of the workspace, and says where that is.
+///
+/// # Errors
+///
+/// The folder or the file cannot be written.
+pub fn write_json(report: &impl Serialize, name: &str) -> io::Result<PathBuf> {
+    let folder = workspace().join("target/bench");
+    std::fs::create_dir_all(&folder)?;
+    let path = folder.join(name).with_extension("json");
+    let mut text = serde_json::to_string_pretty(report)?;
+    text.push('\n');
+    std::fs::write(&path, text)?;
+    Ok(path)
 }
 
 /// The root of the workspace that this package belongs to.

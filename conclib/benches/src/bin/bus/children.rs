@@ -2,14 +2,15 @@
 
 use std::env;
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use crate::Problem;
 use crate::call::Sample;
+use crate::measurement::Measurement;
 use crate::peers::Peer;
-use crate::plan::{Row, Spans};
 
 /// What a responder says when it can be asked.
 pub(crate) const READY: &str = "ready";
@@ -64,9 +65,14 @@ impl Drop for Running {
 
 /// This executable with these words.
 fn myself(words: &[&str]) -> Result<Command, Problem> {
-    let mut command = Command::new(env::current_exe()?);
+    Ok(started_as(&env::current_exe()?, words))
+}
+
+/// That build of this benchmark with these words.
+fn started_as(program: &Path, words: &[&str]) -> Command {
+    let mut command = Command::new(program);
     command.args(words).stdout(Stdio::piped());
-    Ok(command)
+    command
 }
 
 /// A server that ends with this run, and the process id of the server itself.
@@ -82,9 +88,9 @@ pub(crate) fn keep(program: &str, arguments: &[String]) -> Result<(Running, u32)
 }
 
 /// A responder that can be asked.
-pub(crate) fn responder(peer: Peer, port: u16) -> Result<Running, Problem> {
-    let mut command = myself(&["respond", peer.id(), &port.to_string()])?;
-    let mut running = Running::start(&mut command)?;
+pub(crate) fn responder(program: &Path, peer: Peer, port: u16) -> Result<Running, Problem> {
+    let words = ["respond", peer.id(), &port.to_string()];
+    let mut running = Running::start(&mut started_as(program, &words))?;
     match running.first_line()?.as_str() {
         READY => Ok(running),
         _ => Err(format!("the responder of {} did not start", peer.name()).into()),
@@ -100,29 +106,28 @@ pub(crate) fn relay(port: u16, delay: Duration) -> Result<(Running, u16), Proble
     Ok((running, own))
 }
 
-/// Lets a caller process ask, and waits for what it found.
-pub(crate) fn call(
-    peer: Peer,
-    port: u16,
-    row: &Row,
-    spans: Spans,
-    [responder, server]: [u32; 2],
-) -> Result<Sample, Problem> {
+/// Lets a caller process ask that responder, and waits for what it found.
+pub(crate) fn call(order: &Measurement<'_>, responder: u32) -> Result<Sample, Problem> {
+    let Measurement { row, spans, .. } = order;
+    let name = order.peer.name();
     let words = [
         "call".to_owned(),
-        peer.id().to_owned(),
-        port.to_string(),
+        order.peer.id().to_owned(),
+        order.port.to_string(),
         row.callers.to_string(),
         row.payload.to_string(),
         spans.measured.as_secs_f64().to_string(),
         spans.warm_up.as_secs_f64().to_string(),
         responder.to_string(),
-        server.to_string(),
+        order.server.to_string(),
     ];
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let output = myself(&words)?.stderr(Stdio::inherit()).output()?;
+    let output = started_as(order.program, &words)
+        .stderr(Stdio::inherit())
+        .output()?;
     if !output.status.success() {
-        return Err(format!("the caller of {} failed: {}", peer.name(), output.status).into());
+        return Err(format!("the caller of {name} failed: {}", output.status).into());
     }
-    Ok(serde_json::from_slice(&output.stdout)?)
+    serde_json::from_slice(&output.stdout)
+        .map_err(|error| format!("the caller of {name} printed no sample: {error}").into())
 }

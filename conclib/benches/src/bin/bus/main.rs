@@ -15,17 +15,21 @@
 //! | `respond`, `call`, `relay`, `keep` | the processes: the same executable, with another first word |
 //! | `load`, `histogram`, `payload` | within a caller: tasks that ask, times, and what is checked |
 //! | `servers`, `children` | starting and ending processes |
+//! | `measurement` | one responder and one caller |
 //! | `run`, `results`, `limits` | round after round; what came out; whether it is enough |
+//! | `against` | this tree and another commit by turns |
 
 use std::error::Error;
 use std::process::ExitCode;
 
+mod against;
 mod call;
 mod children;
 mod histogram;
 mod keep;
 mod limits;
 mod load;
+mod measurement;
 mod options;
 mod payload;
 mod peers;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use conclib_benches::against::{self, Other};
+
 use crate::Problem;
 use crate::peers::Peer;
 use crate::plan::{ROWS, Row, Spans};
@@ -9,13 +11,18 @@ use crate::words::Words;
 
 const USAGE: &str = "\
 options of the benchmark `bus`:
-  --rounds <n>     how often each row is measured (5)
+  --rounds <n>     how often each row is measured (5; 9 with --against)
   --row <id>       only this row; may be repeated: 1, 16, 64, 512, 4096, 64x16KiB
   --peer <name>    only this peer; may be repeated: conclib, nats, naive, raw
   --seconds <s>    how long each measurement takes (1)
   --quick          one short round, to see that everything runs
   --delay <time>   conclib alone, at 64, 512 and 4096 callers, to a Redis that is this far away
-                   each way, such as 500us";
+                   each way, such as 500us
+  --against <name>=<executable>
+                   conclib alone, by turns with another commit's build of this benchmark";
+
+/// How often each row is measured unless it is said.
+const ROUNDS: usize = 5;
 
 /// Rows of a run with a delay.
 const FAR_ROWS: [&str; 3] = ["64", "512", "4096"];
@@ -31,6 +38,8 @@ pub(crate) struct Options {
     pub(crate) spans: Spans,
     /// How far away Redis is, each way.
     pub(crate) delay: Option<Duration>,
+    /// The build of another commit that conclib is compared with, instead of its peers.
+    pub(crate) against: Option<Other>,
 }
 
 impl Options {
@@ -41,50 +50,50 @@ impl Options {
     fn read(arguments: &[String]) -> Result<Self, Problem> {
         let mut words = Words::new(arguments);
         let (mut rows, mut peers) = (Vec::new(), Vec::new());
-        let (mut rounds, mut delay) = (5, None);
+        let (mut rounds, mut delay, mut against) = (None, None, None);
         let mut spans = Spans {
             warm_up: Duration::from_millis(400),
             measured: Duration::from_secs(1),
         };
         while let Some(option) = words.next() {
             match option {
-                "--rounds" => rounds = words.take::<usize>("number of rounds")?.max(1),
+                "--rounds" => rounds = Some(words.take::<usize>("number of rounds")?.max(1)),
                 "--row" => rows.push(find_row(&words.take::<String>("row")?)?),
                 "--peer" => peers.push(words.take::<Peer>("peer")?),
                 "--seconds" => spans.measured = seconds(words.take("number of seconds")?)?,
                 "--quick" => {
-                    rounds = 1;
+                    rounds = Some(1);
                     spans.warm_up = Duration::from_millis(100);
                     spans.measured = Duration::from_millis(200);
                 }
                 "--delay" => delay = Some(time(&words.take::<String>("delay")?)?),
+                "--against" => against = Some(words.take("<name>=<executable>")?),
                 other => return Err(format!("there is no option `{other}`").into()),
             }
         }
-        if delay.is_some() {
+        if delay.is_some() || against.is_some() {
             if peers.iter().any(|peer| *peer != Peer::Conclib) {
-                return Err("with a delay conclib alone is measured".into());
+                return Err(
+                    "with a delay, and against another build, conclib alone is measured".into(),
+                );
             }
             peers = vec![Peer::Conclib];
-            if rows.is_empty() {
-                rows = ROWS
-                    .iter()
-                    .filter(|row| FAR_ROWS.contains(&row.id))
-                    .collect();
-            }
         }
         if rows.is_empty() {
-            rows = ROWS.iter().collect();
+            let is_chosen = |row: &&Row| delay.is_none() || FAR_ROWS.contains(&row.id);
+            rows = ROWS.iter().filter(is_chosen).collect();
         }
         if peers.is_empty() {
             peers = Peer::ALL.to_vec();
         }
+        let unless_said = against.as_ref().map_or(ROUNDS, |_| against::ROUNDS);
         Ok(Self {
-            rounds,
+            rounds: rounds.unwrap_or(unless_said),
             rows,
             peers,
             spans,
             delay,
+            against,
         })
     }
 }
@@ -145,6 +154,18 @@ mod tests {
     }
 
     #[test]
+    fn another_build_is_compared_with_conclib_alone() {
+        let options = parse("--against 4ca0ee8=target/bus").expect("options");
+        let other = options.against.expect("it is said");
+        assert_eq!(other.name, "4ca0ee8");
+        assert_eq!(options.peers, [Peer::Conclib]);
+        assert_eq!(options.rounds, against::ROUNDS);
+        assert_eq!(options.rows.len(), ROWS.len());
+        assert!(parse("--against a=b --delay 500us --rounds 3").is_ok());
+        assert!(parse("--against a=b --peer nats").is_err());
+    }
+
+    #[test]
     fn a_wrong_option_tells_what_is_allowed() {
         for line in [
             "--rows 5",
@@ -154,6 +175,8 @@ mod tests {
             "--rounds",
             "--seconds 0",
             "--delay x",
+            "--against",
+            "--against 4ca0ee8",
         ] {
             let problem = parse(line).expect_err(line);
             assert!(problem.contains("options of the benchmark"), "{problem}");

@@ -38,7 +38,7 @@ impl Metric {
         Self::ResponderMemory,
     ];
 
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Throughput => "throughput",
             Self::P50 => "p50",
@@ -52,7 +52,7 @@ impl Metric {
         }
     }
 
-    fn unit(self) -> &'static str {
+    pub(crate) fn unit(self) -> &'static str {
         match self {
             Self::Throughput => "asks/s",
             Self::P50 | Self::P99 => "µs",
@@ -69,7 +69,7 @@ impl Metric {
     }
 
     /// What a sample says of it.
-    fn of(self, sample: &Sample) -> Option<f64> {
+    pub(crate) fn of(self, sample: &Sample) -> Option<f64> {
         let asks = float(sample.asks);
         let per_million = |cpu: Option<f64>| cpu.map(|seconds| seconds / asks * 1e6);
         let mebibytes = |bytes: Option<u64>| bytes.map(|bytes| float(bytes) / 1024.0 / 1024.0);

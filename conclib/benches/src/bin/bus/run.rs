@@ -1,25 +1,32 @@
 //! A run: servers, then round after round, then the table.
 
 use std::fmt::Write as _;
+use std::path::Path;
 
-use conclib_benches::report::{Machine, Peer as Column, Report, locked_version, now};
+use conclib_benches::report::{Machine, Peer as Column, Report, locked_version, now, write_json};
 
+use crate::against;
 use crate::call::Sample;
 use crate::children::{self, Running};
+use crate::measurement::Measurement;
 use crate::options::Options;
 use crate::peers::Peer;
-use crate::plan::{Row, Spans};
+use crate::plan::Spans;
 use crate::results::Results;
 use crate::servers::{Kind, Server};
 use crate::{Problem, float};
 
 pub(crate) fn main(arguments: &[String]) -> Result<(), Problem> {
     let options = Options::parse(arguments)?;
+    if let Some(other) = &options.against {
+        return against::run(&options, other);
+    }
+    let program = std::env::current_exe()?;
     let (machine, date) = (Machine::here(), now());
     let servers = Servers::start(&options)?;
     let mut outcome = Outcome::default();
     for round in 0..options.rounds {
-        outcome.add_round(round, &options, &servers);
+        outcome.add_round(round, &program, &options, &servers);
     }
     let Outcome { results, failures } = outcome;
     let columns = columns(&options);
@@ -36,7 +43,7 @@ pub(crate) fn main(arguments: &[String]) -> Result<(), Problem> {
         notes: notes(&options, &failures),
     };
     println!("{}", report.markdown());
-    let file = report.write_json(name(&options))?;
+    let file = write_json(&report, name(&options))?;
     eprintln!("written: {}", file.display());
     match failures.len() {
         0 => Ok(()),
@@ -54,7 +61,7 @@ struct Outcome {
 
 impl Outcome {
     /// Measures each row with one peer after another.
-    fn add_round(&mut self, round: usize, options: &Options, servers: &Servers) {
+    fn add_round(&mut self, round: usize, program: &Path, options: &Options, servers: &Servers) {
         for row in &options.rows {
             for peer in options
                 .peers
@@ -62,11 +69,19 @@ impl Outcome {
                 .copied()
                 .filter(|peer| row.suits(*peer))
             {
-                let Some(address) = servers.address(peer) else {
+                let Some((port, server)) = servers.address(peer) else {
                     continue;
                 };
                 let what = format!("round {}: {}: {}", round + 1, row.name, peer.name());
-                match measure(peer, address, row, options.spans) {
+                let measurement = Measurement {
+                    program,
+                    peer,
+                    port,
+                    server,
+                    row,
+                    spans: options.spans,
+                };
+                match measurement.take() {
                     Ok(sample) => {
                         eprintln!("{what}: {}", summary(&sample));
                         self.results.add(row, peer, round, sample);
@@ -81,41 +96,15 @@ impl Outcome {
     }
 }
 
-/// A responder and a caller of their own for each measurement.
-fn measure(
-    peer: Peer,
-    (port, server): (u16, u32),
-    row: &Row,
-    spans: Spans,
-) -> Result<Sample, Problem> {
-    let responder = children::responder(peer, port)?;
-    let sample = children::call(peer, port, row, spans, [responder.pid(), server])?;
-    check(sample)
-}
-
-/// A measurement in which one question had no answer, or a wrong one, does not count.
-fn check(sample: Sample) -> Result<Sample, Problem> {
-    let Sample {
-        asks, lost, wrong, ..
-    } = sample;
-    if lost + wrong > 0 {
-        let why = sample.problem.unwrap_or_default();
-        return Err(format!("{asks} answered, {lost} LOST, {wrong} WRONG {why}").into());
-    }
-    match asks {
-        0 => Err("nothing was answered in time".into()),
-        _ => Ok(sample),
-    }
-}
-
-fn summary(sample: &Sample) -> String {
+/// The figures of a sample that tell how a run goes.
+pub(crate) fn summary(sample: &Sample) -> String {
     let Sample { p50, p99, .. } = sample;
     let throughput = float(sample.asks) / sample.seconds;
     format!("{throughput:.0} asks/s, p50 {p50:.0} µs, p99 {p99:.0} µs")
 }
 
 /// What runs from the first round to the last.
-struct Servers {
+pub(crate) struct Servers {
     redis: Option<Server>,
     nats: Option<Server>,
     /// The longer way to Redis, and its port.
@@ -124,7 +113,7 @@ struct Servers {
 
 impl Servers {
     /// Those that the chosen peers need.
-    fn start(options: &Options) -> Result<Self, Problem> {
+    pub(crate) fn start(options: &Options) -> Result<Self, Problem> {
         let start = |kind| {
             if options.peers.iter().any(|peer| peer.server() == kind) {
                 Server::start(kind)
@@ -149,7 +138,7 @@ impl Servers {
 
     /// The port that leads to the server of a peer, and the server's process; nothing if it is not
     /// installed.
-    fn address(&self, peer: Peer) -> Option<(u16, u32)> {
+    pub(crate) fn address(&self, peer: Peer) -> Option<(u16, u32)> {
         let server = self.of(peer.server())?;
         let port = match &self.relay {
             Some((_, port)) => *port,
@@ -196,7 +185,8 @@ fn name(options: &Options) -> &'static str {
     }
 }
 
-fn title(options: &Options) -> String {
+/// The heading of a report.
+pub(crate) fn title(options: &Options) -> String {
     match options.delay {
         None => "The bus on one machine".to_owned(),
         Some(delay) => format!("The bus with {delay:?} each way to Redis"),
@@ -225,28 +215,4 @@ fn notes(options: &Options, failures: &[String]) -> Vec<String> {
             .map(|failure| format!("**FAILED**: {failure}")),
     );
     notes
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_measurement_with_a_lost_or_wrong_answer_fails() {
-        let good = Sample {
-            asks: 5,
-            seconds: 1.0,
-            ..Sample::default()
-        };
-        assert!(check(good.clone()).is_ok());
-        let lost = Sample {
-            lost: 1,
-            problem: Some("gone".to_owned()),
-            ..good.clone()
-        };
-        let text = check(lost).map_err(|problem| problem.to_string());
-        assert_eq!(text, Err("5 answered, 1 LOST, 0 WRONG gone".to_owned()));
-        assert!(check(Sample { wrong: 1, ..good }).is_err());
-        assert!(check(Sample::default()).is_err(), "no answer at all");
-    }
 }

@@ -1,5 +1,6 @@
 //! A measurement is a process of its own: nothing of one framework stays in the next.
 
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -21,18 +22,45 @@ pub(crate) const COMMAND: &str = "measure";
 ///
 /// What went wrong in the last attempt.
 pub(crate) fn measure(peer: &str, kind: Kind, scale: Scale) -> Result<f64, String> {
-    let mut result = attempt(peer, kind, scale);
+    measure_with(&myself()?, peer, kind, scale)
+}
+
+/// Measures as [`measure`] does, with that build of this benchmark.
+///
+/// # Errors
+///
+/// The error of the last attempt.
+pub(crate) fn measure_with(
+    program: &Path,
+    peer: &str,
+    kind: Kind,
+    scale: Scale,
+) -> Result<f64, String> {
+    let mut result = attempt(program, peer, kind, scale);
     for _ in 1..ATTEMPTS {
         if let Err(error) = &result {
             eprintln!("{}: {peer}, again: {error}", kind.name());
-            result = attempt(peer, kind, scale);
+            result = attempt(program, peer, kind, scale);
         }
     }
     result
 }
 
-fn attempt(peer: &str, kind: Kind, scale: Scale) -> Result<f64, String> {
-    let program = std::env::current_exe().map_err(|error| error.to_string())?;
+/// This executable.
+///
+/// # Errors
+///
+/// The system does not know where it lies.
+pub(crate) fn myself() -> Result<PathBuf, String> {
+    std::env::current_exe().map_err(|error| error.to_string())
+}
+
+/// Measures once, with that build of this benchmark.
+///
+/// # Errors
+///
+/// The process does not start, does not end well, or does not print a figure.
+pub(crate) fn attempt(program: &Path, peer: &str, kind: Kind, scale: Scale) -> Result<f64, String> {
     let output = Command::new(program)
         .args([COMMAND, peer, kind.name()])
         .arg(scale.size.to_string())
@@ -41,14 +69,15 @@ fn attempt(peer: &str, kind: Kind, scale: Scale) -> Result<f64, String> {
         .stdin(Stdio::null())
         .output()
         .map_err(|error| error.to_string())?;
-    let figure = String::from_utf8_lossy(&output.stdout);
-    match figure.trim().parse() {
-        Ok(figure) if output.status.success() => Ok(figure),
-        _ => {
-            let said = String::from_utf8_lossy(&output.stderr);
-            Err(reason(&said).unwrap_or_else(|| output.status.to_string()))
-        }
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        return Err(reason(&said).unwrap_or_else(|| output.status.to_string()));
     }
+    let figure = String::from_utf8_lossy(&output.stdout);
+    figure
+        .trim()
+        .parse()
+        .map_err(|_| format!("`{}` is no figure", figure.trim()))
 }
 
 /// What a panic says, which stands below where it was.

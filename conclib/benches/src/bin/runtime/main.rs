@@ -5,6 +5,7 @@
 //! cargo run --release -p conclib-benches --bin runtime -- --row spawn --peer kameo
 //! ```
 
+mod against;
 mod child;
 mod growth;
 mod options;
@@ -16,6 +17,11 @@ mod table;
 mod work;
 
 use std::process::ExitCode;
+
+use conclib_benches::report;
+use serde::Serialize;
+
+use crate::options::Pace;
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
@@ -40,14 +46,22 @@ fn run(options: &options::Options) -> Result<(), String> {
     if let Some(folder) = &options.charts {
         return growth::write(options, folder);
     }
+    if let Some(other) = &options.against {
+        return against::run(options, other);
+    }
     let report = table::measure(options);
     println!("{}", report.markdown());
-    // A quick run does not replace figures that count.
-    let path = report.write_json(match options.pace {
-        options::Pace::Full => "runtime",
-        options::Pace::Quick => "runtime-quick",
-    });
+    write(&report, "runtime", options.pace)?;
+    table::complete(&report)
+}
+
+/// A quick run does not replace figures that count.
+fn write(report: &impl Serialize, name: &str, pace: Pace) -> Result<(), String> {
+    let path = match pace {
+        Pace::Full => report::write_json(report, name),
+        Pace::Quick => report::write_json(report, &format!("{name}-quick")),
+    };
     let path = path.map_err(|error| format!("The report cannot be written: {error}"))?;
     eprintln!("written: {}", path.display());
-    table::complete(&report)
+    Ok(())
 }

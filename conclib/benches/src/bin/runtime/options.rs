@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
+use conclib_benches::against::{self, Other};
+
 use crate::rows::{Kind, PEERS};
+use crate::work::Scale;
 
 /// How often a figure is taken unless it is said.
 const ROUNDS: usize = 5;
@@ -20,6 +23,18 @@ pub(crate) struct Options {
     pub(crate) pace: Pace,
     /// Where charts of growth are written, instead of a table being made.
     pub(crate) charts: Option<PathBuf>,
+    /// The build of another commit that conclib is compared with, instead of its peers.
+    pub(crate) against: Option<Other>,
+}
+
+impl Options {
+    /// How much of a row's work is done.
+    pub(crate) fn scale(&self, kind: Kind) -> Scale {
+        match self.pace {
+            Pace::Full => kind.full(),
+            Pace::Quick => kind.quick(),
+        }
+    }
 }
 
 /// How long a measurement takes.
@@ -35,11 +50,15 @@ pub(crate) enum Pace {
 fn usage() -> String {
     let rows: Vec<_> = Kind::TABLE.iter().map(|kind| kind.name()).collect();
     format!(
-        "Options:\n  --rounds <odd number>  how often each figure is taken ({ROUNDS})\n  \
+        "Options:\n  --rounds <odd number>  how often each figure is taken ({ROUNDS}; {} with \
+         --against)\n  \
          --row <name>           only this row; repeatable: {}\n  \
          --peer <name>          only conclib and this peer; repeatable: {}\n  \
          --quick                tiny counts, one round: does everything work?\n  \
-         --charts <folder>      measures growth instead, and writes charts",
+         --charts <folder>      measures growth instead, and writes charts\n  \
+         --against <name>=<executable>\n                         \
+         conclib alone, by turns with another commit's build of this benchmark",
+        against::ROUNDS,
         rows.join("; "),
         PEERS.join("; ")
     )
@@ -55,7 +74,7 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Options, String> {
 }
 
 fn read(arguments: &[String]) -> Result<Options, String> {
-    let (mut rounds, mut pace, mut charts) = (None, Pace::Full, None);
+    let (mut rounds, mut pace, mut charts, mut against) = (None, Pace::Full, None, None);
     let (mut rows, mut peers) = (Vec::new(), Vec::new());
     let mut arguments = arguments.iter();
     while let Some(option) = arguments.next() {
@@ -63,7 +82,7 @@ fn read(arguments: &[String]) -> Result<Options, String> {
             pace = Pace::Quick;
             continue;
         }
-        if !["--rounds", "--row", "--peer", "--charts"].contains(&option.as_str()) {
+        if !["--rounds", "--row", "--peer", "--charts", "--against"].contains(&option.as_str()) {
             return Err(format!("There is no option {option}."));
         }
         let value = arguments
@@ -73,18 +92,32 @@ fn read(arguments: &[String]) -> Result<Options, String> {
             "--rounds" => rounds = Some(odd(value)?),
             "--row" => rows.push(row(value)?),
             "--peer" => peers.push(peer(value)?),
+            "--against" => against = Some(other(value)?),
             _ => charts = Some(PathBuf::from(value)),
         }
     }
-    let unless_quick = if pace == Pace::Quick { 1 } else { ROUNDS };
+    if against.is_some() {
+        if charts.is_some() || !peers.is_empty() {
+            return Err(
+                "--against measures conclib alone, without --peer and --charts.".to_owned(),
+            );
+        }
+        peers.push(PEERS[0]);
+    }
+    let unless_said = match (pace, &against) {
+        (Pace::Quick, _) => 1,
+        (Pace::Full, Some(_)) => against::ROUNDS,
+        (Pace::Full, None) => ROUNDS,
+    };
     Ok(Options {
-        rounds: rounds.unwrap_or(unless_quick),
+        rounds: rounds.unwrap_or(unless_said),
         rows: chosen(&Kind::TABLE, |kind| rows.is_empty() || rows.contains(kind)),
         peers: chosen(&PEERS, |name| {
             *name == PEERS[0] || peers.is_empty() || peers.contains(name)
         }),
         pace,
         charts,
+        against,
     })
 }
 
@@ -108,6 +141,10 @@ fn row(value: &str) -> Result<Kind, String> {
 fn peer(value: &str) -> Result<&'static str, String> {
     let found = PEERS.into_iter().find(|name| *name == value);
     found.ok_or_else(|| format!("--peer {value}: there is no such peer."))
+}
+
+fn other(value: &str) -> Result<Other, String> {
+    value.parse().map_err(|error| format!("--against {error}."))
 }
 
 #[cfg(test)]
@@ -150,6 +187,19 @@ mod tests {
     }
 
     #[test]
+    fn another_build_is_compared_with_conclib_alone() {
+        let options = parsed(&["--against", "4ca0ee8=target/runtime"]).expect("nothing is wrong");
+        let other = options.against.expect("it is said");
+        assert_eq!(other.name, "4ca0ee8");
+        assert_eq!(other.program, PathBuf::from("target/runtime"));
+        assert_eq!(options.peers, ["conclib"]);
+        assert_eq!(options.rounds, against::ROUNDS);
+        let options = parsed(&["--quick", "--against", "x=y", "--row", "64 askers"]);
+        let options = options.expect("nothing is wrong");
+        assert_eq!((options.rounds, options.rows), (1, vec![Kind::AskAtOnce]));
+    }
+
+    #[test]
     fn a_mistake_is_told_with_what_is_allowed() {
         for (mistake, says) in [
             (&["--fast"][..], "no option --fast"),
@@ -158,6 +208,10 @@ mod tests {
             (&["--row", "live actors"], "no such row"),
             (&["--peer", "akka"], "no such peer"),
             (&["--rounds", "4"], "not an odd number"),
+            (&["--against"], "needs a value"),
+            (&["--against", "4ca0ee8"], "<name>=<executable>"),
+            (&["--against", "a=b", "--peer", "kameo"], "conclib alone"),
+            (&["--against", "a=b", "--charts", "docs"], "conclib alone"),
         ] {
             let wrong = parsed(mistake).expect_err("it is a mistake");
             assert!(wrong.contains(says), "{wrong}");

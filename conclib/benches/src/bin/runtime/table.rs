@@ -71,10 +71,7 @@ pub(crate) fn complete(report: &Report) -> Result<(), String> {
 
 /// The samples of each peer. One of whom a round fails has none, and a note says why.
 fn sample(kind: Kind, options: &Options, notes: &mut Vec<String>) -> Vec<Option<Vec<f64>>> {
-    let scale = match options.pace {
-        Pace::Full => kind.full(),
-        Pace::Quick => kind.quick(),
-    };
+    let scale = options.scale(kind);
     let mut samples = vec![Some(Vec::new()); options.peers.len()];
     for round in 1..=options.rounds {
         eprintln!("{}: round {round} of {}", kind.name(), options.rounds);

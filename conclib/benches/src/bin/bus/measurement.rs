@@ -1,0 +1,75 @@
+//! One measurement: a responder and a caller of their own.
+
+use std::path::Path;
+
+use crate::Problem;
+use crate::call::Sample;
+use crate::children;
+use crate::peers::Peer;
+use crate::plan::{Row, Spans};
+
+/// A measurement of one peer in one row.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Measurement<'a> {
+    /// The build of this benchmark that responds and calls: both, since what they write to each
+    /// other may differ from build to build.
+    pub(crate) program: &'a Path,
+    pub(crate) peer: Peer,
+    /// Leads to the server.
+    pub(crate) port: u16,
+    /// The process of the server.
+    pub(crate) server: u32,
+    pub(crate) row: &'a Row,
+    pub(crate) spans: Spans,
+}
+
+impl Measurement<'_> {
+    /// Starts the two processes, and returns what the caller found.
+    ///
+    /// # Errors
+    ///
+    /// A process does not start or does not end well, or a question had no answer or a wrong one.
+    pub(crate) fn take(&self) -> Result<Sample, Problem> {
+        let responder = children::responder(self.program, self.peer, self.port)?;
+        check(children::call(self, responder.pid())?)
+    }
+}
+
+/// A measurement in which one question had no answer, or a wrong one, does not count.
+fn check(sample: Sample) -> Result<Sample, Problem> {
+    let Sample {
+        asks, lost, wrong, ..
+    } = sample;
+    if lost + wrong > 0 {
+        let why = sample.problem.unwrap_or_default();
+        return Err(format!("{asks} answered, {lost} LOST, {wrong} WRONG {why}").into());
+    }
+    match asks {
+        0 => Err("nothing was answered in time".into()),
+        _ => Ok(sample),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_measurement_with_a_lost_or_wrong_answer_fails() {
+        let good = Sample {
+            asks: 5,
+            seconds: 1.0,
+            ..Sample::default()
+        };
+        assert!(check(good.clone()).is_ok());
+        let lost = Sample {
+            lost: 1,
+            problem: Some("gone".to_owned()),
+            ..good.clone()
+        };
+        let text = check(lost).map_err(|problem| problem.to_string());
+        assert_eq!(text, Err("5 answered, 1 LOST, 0 WRONG gone".to_owned()));
+        assert!(check(Sample { wrong: 1, ..good }).is_err());
+        assert!(check(Sample::default()).is_err(), "no answer at all");
+    }
+}
