@@ -96,6 +96,17 @@ pub struct Limit {
     pub holds: bool,
 }
 
+impl Better {
+    /// The best of the figures; `None` of none.
+    pub fn best(self, figures: &[f64]) -> Option<f64> {
+        let in_order = sorted(figures);
+        match self {
+            Self::Lower => in_order.first().copied(),
+            Self::Higher => in_order.last().copied(),
+        }
+    }
+}
+
 impl Cell {
     /// The figures of `samples`, which `first` had in the same rounds. `None` without a sample.
     pub fn new(samples: Vec<f64>, first: &[f64]) -> Option<Self> {

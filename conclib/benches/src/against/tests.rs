@@ -106,6 +106,14 @@ fn ratio_is_that_of_the_medians() {
 }
 
 #[test]
+fn best_figures_are_the_lowest_costs_and_the_highest_throughputs() {
+    let rounds = [(10.0, 20.0), (30.0, 60.0), (20.0, 40.0), (50.0, 40.0)];
+    let best = |better| difference(&rounds, better).best;
+    assert!((best(Better::Lower) - 10.0 / 20.0).abs() < 1e-9);
+    assert!((best(Better::Higher) - 50.0 / 60.0).abs() < 1e-9);
+}
+
+#[test]
 fn figures_that_cannot_be_divided_are_left_out() {
     assert_eq!(Difference::new(&[], Better::Lower), None);
     assert_eq!(Difference::new(&[(0.0, 0.0)], Better::Lower), None);
@@ -145,10 +153,10 @@ fn table_marks_the_ratios_outside() {
     let text = comparison.markdown();
     for part in [
         "### Within a process: abc-dirty against 4ca0ee8\n",
-        "| | abc-dirty | 4ca0ee8 | ratio | range | |\n",
-        "| tell | 101 ns | 100 ns | 1.010 | 1.010 – 1.010 |  |\n",
-        "| ask | 125 ns | 100 ns | 1.250 | 1.250 – 1.250 | **worse** |\n",
-        "| spawn | – | – | – | – | no ratio |\n",
+        "| | abc-dirty | 4ca0ee8 | ratio | range | best | |\n",
+        "| tell | 101 ns | 100 ns | 1.010 | 1.010 – 1.010 | 1.010 |  |\n",
+        "| ask | 125 ns | 100 ns | 1.250 | 1.250 – 1.250 | 1.250 | **worse** |\n",
+        "| spawn | – | – | – | – | – | no ratio |\n",
         "\n- 1 of 2 ratios lie outside of 0.97 to 1.03.\n- A note.\n",
     ] {
         assert!(text.contains(part), "{part}\nis not in\n{text}");

@@ -163,9 +163,11 @@ impl Samples {
     }
 }
 
-/// The report of a run with a delay leaves the other one where it is.
+/// A run with a delay leaves the report of one without it where it is, and a quick run all reports of
+/// figures that count.
 fn file_name(options: &Options) -> &'static str {
     match options.delay {
+        _ if options.quick => "bus-against-quick",
         None => "bus-against",
         Some(_) => "bus-far-against",
     }

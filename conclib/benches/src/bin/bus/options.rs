@@ -36,6 +36,8 @@ pub(crate) struct Options {
     pub(crate) peers: Vec<Peer>,
     /// How long each measurement takes.
     pub(crate) spans: Spans,
+    /// Only a look at whether everything runs: the figures mean nothing.
+    pub(crate) quick: bool,
     /// How far away Redis is, each way.
     pub(crate) delay: Option<Duration>,
     /// The build of another commit that conclib is compared with, instead of its peers.
@@ -50,7 +52,7 @@ impl Options {
     fn read(arguments: &[String]) -> Result<Self, Problem> {
         let mut words = Words::new(arguments);
         let (mut rows, mut peers) = (Vec::new(), Vec::new());
-        let (mut rounds, mut delay, mut against) = (None, None, None);
+        let (mut rounds, mut delay, mut against, mut quick) = (None, None, None, false);
         let mut spans = Spans {
             warm_up: Duration::from_millis(400),
             measured: Duration::from_secs(1),
@@ -62,6 +64,7 @@ impl Options {
                 "--peer" => peers.push(words.take::<Peer>("peer")?),
                 "--seconds" => spans.measured = seconds(words.take("number of seconds")?)?,
                 "--quick" => {
+                    quick = true;
                     rounds = Some(1);
                     spans.warm_up = Duration::from_millis(100);
                     spans.measured = Duration::from_millis(200);
@@ -92,6 +95,7 @@ impl Options {
             rows,
             peers,
             spans,
+            quick,
             delay,
             against,
         })
@@ -161,6 +165,8 @@ mod tests {
         assert_eq!(options.peers, [Peer::Conclib]);
         assert_eq!(options.rounds, against::ROUNDS);
         assert_eq!(options.rows.len(), ROWS.len());
+        assert!(!options.quick);
+        assert!(parse("--against a=b --quick").is_ok_and(|options| options.quick));
         assert!(parse("--against a=b --delay 500us --rounds 3").is_ok());
         assert!(parse("--against a=b --peer nats").is_err());
     }
