@@ -182,7 +182,7 @@ async fn who_asks_for_it_hears_that_it_failed() -> TestResult {
         Err(says.clone())
     );
     let back = within(system.tell("desk", note("2"))).await.unwrap_err();
-    assert_eq!(back.reason, says);
+    assert_eq!(back.reason(), &says);
     let absent = LookupError::Failed { urn };
     assert_eq!(system.actor::<Probe>("desk"), Err(absent.clone()));
     let sought = system.recipient::<conclib_tests::probe::Note>("desk");
@@ -192,8 +192,8 @@ async fn who_asks_for_it_hears_that_it_failed() -> TestResult {
     // Also by a reference.
     assert_eq!(within(actor.ask(note("3"))).await, Err(says.clone()));
     let back = within(actor.tell(note("4"))).await.unwrap_err();
-    assert_eq!(back.reason, says);
-    assert_eq!(actor.try_tell(note("5")).unwrap_err().reason, says);
+    assert_eq!(back.reason(), &says);
+    assert_eq!(actor.try_tell(note("5")).unwrap_err().reason(), &says);
     let blocking = actor.ask(note("6"));
     let blocking = tokio::task::spawn_blocking(move || blocking.blocking());
     assert_eq!(blocking.await?, Err(says));
