@@ -1,4 +1,4 @@
-//! Runtimes that end before their actors do.
+//! Runtimes that end before their actors do, runtimes without timers, and runtimes within a handler.
 
 use std::future::{Future, pending, ready};
 use std::pin::Pin;
@@ -10,7 +10,11 @@ use conclib::prelude::*;
 use conclib::{Backoff, GroupMember, Phase, SpawnError, Strategy, Supervisor};
 use conclib_tests::probe::{Probe, act_async, fail, lives, note};
 use conclib_tests::{Gate, Log, LogsDrop, PanicsOnDrop, TestResult, gate, poll_once, within};
-use tokio::runtime::{Builder, Runtime};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::sync::oneshot;
+use tokio::task::{LocalSet, spawn_blocking, spawn_local};
 
 #[derive(ActorMessage, Serialize, Deserialize)]
 #[message(response = u32)]
@@ -295,4 +299,178 @@ fn a_restart_that_has_to_wait_without_timers_is_a_failure() -> TestResult {
         );
         Ok(())
     })?
+}
+
+// ---- runtimes within a handler
+
+type Within = Box<dyn FnOnce(&ActorRef<Host>) + Send>;
+
+/// Runs blocking code in its handler.
+#[derive(Actor)]
+#[actor(mailbox = 1)]
+struct Host;
+
+#[derive(ActorMessage)]
+#[message(local)]
+struct Block(Within);
+
+#[handlers]
+impl Host {
+    #[handler]
+    async fn block(&mut self, Block(code): Block, ctx: &mut Context<Self>) {
+        let own = ctx.actor_ref();
+        tokio::task::block_in_place(|| code(&own));
+    }
+
+    #[handler]
+    fn ping(&mut self, _: Ping) -> u32 {
+        1
+    }
+
+    #[handler]
+    async fn pass(&mut self, Pass(gate): Pass) -> u32 {
+        gate.pass().await;
+        2
+    }
+}
+
+fn block(code: impl FnOnce(&ActorRef<Host>) + Send + 'static) -> Block {
+    Block(Box::new(code))
+}
+
+fn private() -> Runtime {
+    let runtime = Builder::new_current_thread().enable_all().build();
+    runtime.expect("a runtime")
+}
+
+/// Lets the tasks of this runtime go on until they wait.
+async fn let_others_run() {
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+}
+
+fn is_cycle(heard: &Result<u32, AskError>) -> bool {
+    matches!(heard, Err(AskError::AskCycle { .. }))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_task_of_a_runtime_within_a_handler_is_no_part_of_it() -> TestResult {
+    let system = ActorSystem::new();
+    let host = system.spawn(Host).await?;
+    let (sender, receiver) = oneshot::channel();
+    let asks = block(move |own| {
+        let (runtime, own) = (private(), own.clone());
+        let asked = runtime.block_on(async {
+            let asked = tokio::spawn(async move { own.ask(Ping).await });
+            let_others_run().await;
+            asked
+        });
+        let _ = sender.send((runtime, asked));
+    });
+    within(host.ask(asks)).await?;
+    let (runtime, asked) = within(receiver).await?;
+    // It goes on when the handler has returned.
+    let heard = spawn_blocking(move || runtime.block_on(asked));
+    assert_eq!(within(heard).await??, Ok(1));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_task_of_a_local_set_within_a_handler_is_no_part_of_it() -> TestResult {
+    let system = ActorSystem::new();
+    let host = system.spawn(Host).await?;
+    let (sender, receiver) = oneshot::channel();
+    let asks = block(move |own| {
+        let (local, own) = (LocalSet::new(), own.clone());
+        let heard = local.block_on(&private(), async {
+            let mut asked = spawn_local(async move { own.ask(Ping).await });
+            let_others_run().await;
+            poll_once(&mut asked).await.is_ready()
+        });
+        let _ = sender.send(heard);
+    });
+    within(host.ask(asks)).await?;
+    assert!(!within(receiver).await?, "it waits");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_task_of_a_runtime_within_a_handler_has_no_deadline_but_its_own() -> TestResult {
+    const HOUR: Duration = Duration::from_secs(3600);
+    let system = ActorSystem::new();
+    let host = system.spawn(Host).await?;
+    let other = system.spawn(Host).urn("other").await?;
+    let (hold, keeper) = gate();
+    let (sender, receiver) = oneshot::channel();
+    let asks = block(move |_| {
+        // Its clock stands still, and goes on when all wait.
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .start_paused(true)
+            .build()
+            .expect("a runtime");
+        let heard = runtime.block_on(async {
+            let asked = tokio::spawn(async move { other.ask(Pass(hold)).await });
+            tokio::time::sleep(2 * HOUR).await;
+            let early = asked.is_finished();
+            keeper.open();
+            (early, asked.await.expect("no panic"))
+        });
+        let _ = sender.send(heard);
+    });
+    within(host.ask(asks).timeout(HOUR)).await?;
+    assert_eq!(within(receiver).await?, (false, Ok(2)));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_task_of_a_runtime_within_a_handler_needs_room_like_others() -> TestResult {
+    let system = ActorSystem::new();
+    let host = system.spawn(Host).await?;
+    let (sender, receiver) = oneshot::channel();
+    let tells = block(move |own| {
+        let (tells, own) = (own.clone(), own.clone());
+        let told = private().block_on(async {
+            let in_task = tokio::spawn(async move {
+                let filled = tells.try_tell(Ping);
+                (filled.is_ok(), tells.try_tell(Ping).map_err(AskError::from))
+            });
+            (in_task.await.expect("no panic"), own.try_tell(Ping).is_ok())
+        });
+        let _ = sender.send(told);
+    });
+    within(host.ask(tells)).await?;
+    let ((filled, refused), own) = within(receiver).await?;
+    assert!(filled && own, "its own code needs no room");
+    assert!(
+        matches!(refused, Err(AskError::Overloaded { .. })),
+        "{refused:?}"
+    );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_blocks_a_handler_by_its_own_future_is_part_of_it() -> TestResult {
+    let system = ActorSystem::new();
+    let host = system.spawn(Host).await?;
+    let (sender, receiver) = oneshot::channel();
+    let asks = block(move |own| {
+        let handle = Handle::current();
+        let heard = [
+            handle.block_on(async { own.ask(Ping).await }),
+            private().block_on(async { own.ask(Ping).await }),
+            LocalSet::new().block_on(&private(), async { own.ask(Ping).await }),
+            handle.block_on(async {
+                let mut several: FuturesUnordered<_> = [own.ask(Ping)].into_iter().collect();
+                several.next().await.expect("one")
+            }),
+        ];
+        let _ = sender.send(heard);
+    });
+    within(host.ask(asks)).await?;
+    let heard = within(receiver).await?;
+    assert!(heard.iter().all(is_cycle), "{heard:?}");
+    assert_eq!(within(host.ask(Ping)).await, Ok(1));
+    Ok(())
 }

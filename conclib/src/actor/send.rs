@@ -394,7 +394,9 @@ impl<M: ActorMessage> Ask<M> {
     /// this is called or not: a shorter time counts, a longer one is cut. The asks of that ask's
     /// handler do so in turn, so that a chain of them ends by the first deadline. It is so in the
     /// handler's own task, until the handler returns: what it spawns, [pipes](crate::Context::pipe)
-    /// or [attaches](crate::Context::attach) has no deadline but its own.
+    /// or [attaches](crate::Context::attach) has no deadline but its own, on whatever runtime that
+    /// is. A future that the handler blocks on (`Handle::block_on` within
+    /// [`block_in_place`](tokio::task::block_in_place)) runs in the handler's task, and ends with it.
     ///
     /// # Panics
     ///
