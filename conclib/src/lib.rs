@@ -77,7 +77,8 @@
 //!   [`ActorSystem`] stops all.
 //! - **A URN is taken the moment spawning begins.** Messages that arrive wait for `on_start`; if
 //!   that fails they are refused. The URN is free again when
-//!   [`wait_stopped`](ActorRef::wait_stopped) returns, whatever happened.
+//!   [`wait_stopped`](ActorRef::wait_stopped) returns, whatever happened, unless that is called by
+//!   one of those that the actor itself waits for.
 //! - **Stop** closes the mailbox: senders that wait and senders that come get the message back,
 //!   what was queued is handled, then `on_stop` runs. **Kill** drops the running handler at its
 //!   next await and skips the hooks. A full mailbox delays neither.
@@ -92,12 +93,14 @@
 //!   waits for room.
 //! - **Deadlocks are answers.** An actor that would wait for itself, over however many others, hears
 //!   [`AskError::AskCycle`] with the chain, and its request was not executed. This holds for asks,
-//!   also those that are forwarded or that a [`Pool`] hands on, for tells that wait for room, and for
-//!   the start and the end of actors that are waited for within handlers and hooks. (One that hears
-//!   it because the other has begun to wait for its end had asked before: that request is still
-//!   handled.) Who waits for several at once waits for each of them. It ends where a handler keeps
-//!   its [`Reply`] for later, at a [`Reply::channel`], and at tasks and processes of their own: there
-//!   the deadline is the guard.
+//!   also those that are forwarded or that a [`Pool`] hands on, and for tells that wait for room.
+//!   The start and the end of an actor that is waited for within a handler or a hook count as well:
+//!   an ask or a tell in such a circle ends. (Its request is still handled, if it had been sent
+//!   before the other began to wait.) If all of them wait for ends, one of those waits
+//!   [ends early](ActorRef::wait_stopped), once the actor that it waits for is about to stop. Who
+//!   waits for several at once waits for each of them. It ends where a handler keeps its [`Reply`]
+//!   for later, at a [`Reply::channel`], and at tasks and processes of their own: there the deadline
+//!   is the guard.
 //! - **A durable message is handled at least once**, whoever dies meanwhile, as long as Redis keeps its
 //!   data; any other message from outside at most once. `docs/reliability.md` has the table.
 //! - **Every ask ends** with a value or an [`AskError`] that says what is known. Remote asks end

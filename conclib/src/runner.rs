@@ -16,7 +16,7 @@ use crate::actor::cell::{ActorCell, AnyActor, drop_quietly};
 use crate::actor::control::StopCause;
 use crate::actor::current::Current;
 use crate::actor::vitals::Phase;
-use crate::actor::waiting::{Edge, Until, Waiting};
+use crate::actor::waiting::stopped_first;
 use crate::actor::{Actor, Context, StopReason};
 use crate::error::Failure;
 use crate::mailbox::Batch;
@@ -147,6 +147,7 @@ fn start<A: Actor, S: Source<A>>(
             Ok(Err(failure)) => failed::<A, S>(cell, ctx, failure),
             Err(interrupted) => interruption::<A, S>(cell, ctx, interrupted),
         };
+        cell.relations.note_ending(&end);
         Box::pin(wind_down(cell, ctx)).await;
         Err(end)
     }
@@ -277,6 +278,7 @@ async fn last_hook<A: Actor, S: Source<A>>(
 ) -> StopReason {
     let cell = &tenancy.cell;
     let urn = &cell.urn;
+    cell.relations.note_ending(&end);
     wind_down(cell, ctx).await;
     if cell.control.is_cut() {
         return interruption::<A, S>(cell, ctx, Interrupted::Cut);
@@ -316,14 +318,11 @@ async fn wind_down<A: Actor>(cell: &Arc<ActorCell<A>>, ctx: &mut Context<A>) {
     let orderly = async {
         ctx.end_life().await;
         while let Some(child) = cell.relations.newest_child_or_close() {
-            let edge = Edge::new(child.clone(), Until::Stopped);
-            let (_waiting, circle) = Waiting::of(cell.clone(), edge);
             child.stop(StopCause::ParentStopped);
-            // It may wait for an answer that this actor would give in its next life only.
-            if circle.is_some_and(|circle| !circle.break_up()) {
-                child.kill();
-            }
-            end_of(&*child, cell).await;
+            // It may wait for this actor: for an answer that comes in the next life only, or for
+            // the end.
+            stopped_first(child.clone()).await;
+            disown(&*child, cell);
         }
     };
     let orderly = guarded(cell, pin!(Some(orderly))).await;
@@ -337,13 +336,14 @@ async fn wind_down<A: Actor>(cell: &Arc<ActorCell<A>>, ctx: &mut Context<A>) {
     ctx.end_life().await;
     while let Some(child) = cell.relations.newest_child_or_close() {
         child.kill();
-        end_of(&*child, cell).await;
+        child.relations().ended().await;
+        disown(&*child, cell);
     }
 }
 
-async fn end_of<A: Actor>(child: &dyn AnyActor, parent: &ActorCell<A>) {
-    child.relations().ended().await;
-    parent.relations.disown(child.sequence()); // it did so itself, unless it had another parent
+/// It did so itself, unless it had another parent.
+fn disown<A: Actor>(child: &dyn AnyActor, parent: &ActorCell<A>) {
+    parent.relations.disown(child.sequence());
 }
 
 /// An actor's stay in its system. When it ends, whatever ended it (the runtime may just drop the

@@ -10,6 +10,7 @@ use futures_util::stream::unfold;
 use tokio::sync::mpsc;
 
 use crate::actor::cell::AnyActor;
+use crate::actor::waiting::{Edge, Until, Wait};
 use crate::actor::{Actor, Context, IntoActor};
 use crate::error::Failure;
 use crate::supervision::{Backoff, Budget, Restart};
@@ -136,12 +137,19 @@ impl Supervisor {
         };
         self.group.advance(ctx)?;
         while !self.group.has_started() {
+            // A member that waits for its supervisor is to hear so.
+            let starting = self.group.starting();
+            let mut waits: Vec<_> = starting.map(|member| (member, Wait::default())).collect();
             let next = poll_fn(|cx| {
                 // A member may take long to start; a stop does not wait for that.
                 if ctx.is_stopping() {
                     return Poll::Ready(None);
                 }
-                events.poll_recv(cx)
+                let event = events.poll_recv(cx);
+                if event.is_pending() {
+                    wait_for_starts(&mut waits);
+                }
+                event
             });
             let Some(event) = next.await else {
                 return Ok(());
@@ -162,6 +170,16 @@ impl Supervisor {
     #[handler]
     fn children(&mut self, _: Children) -> Vec<ActorSnapshot> {
         self.group.snapshot()
+    }
+}
+
+/// The supervisor waits for these members.
+fn wait_for_starts(members: &mut [(Arc<dyn AnyActor>, Wait)]) {
+    for (member, wait) in members {
+        let edge = || Edge::new(member.clone(), Until::Started);
+        if let Some(circle) = wait.here(edge) {
+            circle.break_up();
+        }
     }
 }
 

@@ -288,17 +288,6 @@ async fn one_that_asks_is_answered_when_its_end_is_waited_for() -> TestResult {
     Ok(())
 }
 
-#[tokio::test]
-async fn one_that_waits_for_its_own_end_fails() -> TestResult {
-    let system = nodes(&["a"]).await?;
-    let actor = system.actor::<Node>("a")?;
-    let heard = within(actor.ask(StopAndWait("a"))).await;
-    assert!(matches!(heard, Err(AskError::Failed { .. })));
-    let reason = within(actor.wait_stopped()).await;
-    assert!(reason.to_string().contains("a -> a"), "{reason}");
-    Ok(())
-}
-
 /// Tells its own pool something, so often.
 #[derive(ActorMessage)]
 #[message(local)]

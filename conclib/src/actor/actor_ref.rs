@@ -229,9 +229,65 @@ impl<A: Handlers> ActorRef<A> {
 
     /// Waits until the actor has stopped, and says why. Its URN is free then.
     ///
+    /// Bound the wait with [`tokio::time::timeout`]. An actor that nothing has asked to stop may
+    /// live for ever.
+    ///
+    /// # Within handlers and hooks
+    ///
+    /// An actor that stops waits for its handler, and for its children. A handler or a hook that
+    /// waits for the end of such an actor would wait for itself: for its own end, for that of its
+    /// parent, or for that of one which waits for its. No wait hangs for that. As soon as the other
+    /// is about to stop, and waits (perhaps over others) for the actor whose code this is, the wait
+    /// ends early, with the reason why the other is about to stop. The other stops when this code
+    /// has returned; until then [`is_stopped`](Self::is_stopped) is false, and its URN is taken.
+    ///
+    /// If the other waits by an ask or by a tell, that ends instead, with
+    /// [`AskCycle`](crate::AskError::AskCycle), or goes past the bound of the mailbox. Waits for
+    /// ends that nothing has asked for last until something does; a circle of them is logged as a
+    /// warning.
+    ///
     /// # Cancel safety
     ///
     /// It may be dropped and called again.
+    ///
+    /// ```
+    /// # use conclib::prelude::*;
+    /// #[derive(ActorMessage)]
+    /// #[message(local)]
+    /// struct CloseAll;
+    ///
+    /// /// One of several connections of a session, which is their parent.
+    /// #[derive(Actor)]
+    /// struct Connection { session: ActorRef<Session> }
+    ///
+    /// #[handlers]
+    /// impl Connection {
+    ///     #[handler]
+    ///     async fn close_all(&mut self, _: CloseAll) {
+    ///         self.session.stop();
+    ///         // Returns when the session has nothing left to wait for but this connection.
+    ///         let reason = self.session.wait_stopped().await;
+    ///         assert!(matches!(reason, StopReason::Requested));
+    ///         // Both run their `on_stop` when this handler has returned.
+    ///     }
+    /// }
+    /// # #[derive(Actor)]
+    /// # #[actor(urn = "session")]
+    /// # struct Session;
+    /// # #[handlers]
+    /// # impl Session {
+    /// #     async fn on_start(&mut self, ctx: &mut Context<Self>) -> Result<(), Failure> {
+    /// #         ctx.spawn(Connection { session: ctx.actor_ref() }).urn("connection").await?;
+    /// #         Ok(())
+    /// #     }
+    /// # }
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let system = ActorSystem::new();
+    /// # let session = system.spawn(Session).await?;
+    /// # system.ask("connection", CloseAll).await?;
+    /// # assert!(matches!(session.wait_stopped().await, StopReason::Requested));
+    /// # Ok(()) }
+    /// ```
     pub async fn wait_stopped(&self) -> StopReason {
         waiting::stopped(self.cell.clone()).await
     }

@@ -103,12 +103,14 @@ impl<A: Handlers> ActorCell<A> {
         self.control.note(cause);
         self.mailbox.close();
         self.control.wake(); // it may wait to start again
+        self.relations.look_again();
     }
 
     /// The actor stops itself.
     pub(crate) fn stop_itself(&self) {
         if self.kind().lives_again {
             self.control.end_life();
+            self.relations.look_again();
         } else {
             self.stop(StopCause::Requested);
         }
@@ -344,6 +346,10 @@ pub(crate) trait AnyActor: Send + Sync {
     fn relations(&self) -> &Relations;
     /// The actor that spawned it, if that is another's child and its parent lives.
     fn parent(&self) -> Option<Arc<dyn AnyActor>>;
+    /// Why it is about to stop, or to begin another life; nothing while it is not.
+    fn stops_for(&self) -> Option<StopReason>;
+    /// Has its life end after the message in hand, for the sake of its group.
+    fn regroup(&self);
     /// True while `on_start` has not run yet, in this life.
     fn is_starting(&self) -> bool;
     /// Which of its handlers or hooks runs.
@@ -405,6 +411,15 @@ impl<A: Handlers> AnyActor for ActorCell<A> {
 
     fn parent(&self) -> Option<Arc<dyn AnyActor>> {
         ActorCell::parent(self)
+    }
+
+    fn stops_for(&self) -> Option<StopReason> {
+        self.relations.ending().or_else(|| self.control.stops_for())
+    }
+
+    fn regroup(&self) {
+        self.control.regroup();
+        self.relations.look_again();
     }
 
     fn is_starting(&self) -> bool {

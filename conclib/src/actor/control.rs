@@ -58,6 +58,17 @@ impl Control {
         }
     }
 
+    /// Why the life is to end after the message in hand, if it was told to.
+    pub(super) fn stops_for(&self) -> Option<StopReason> {
+        if self.has(KILLED) {
+            Some(StopReason::Killed)
+        } else if self.is_asked_to_stop() || self.has(OVER) {
+            Some(self.cause())
+        } else {
+            self.has(CUT | REGROUPED).then_some(StopReason::Restarted)
+        }
+    }
+
     pub(super) fn kill(&self) {
         self.signal(KILLED);
     }

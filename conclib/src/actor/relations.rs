@@ -44,6 +44,8 @@ struct People {
     next_wait: u64,
     /// What went wrong first with a child that escalates, or with a task: the actor fails with it.
     escalated: Option<Failure>,
+    /// Why the life ends, once its last hook is near.
+    ending: Option<StopReason>,
 }
 
 /// Somebody who wants to hear of the end.
@@ -95,10 +97,12 @@ impl Relations {
     pub(crate) fn open(&self) {
         let mut ties = self.lock();
         ties.childless = false;
-        let people = ties.people.as_mut();
-        let escalated = people.and_then(|people| people.escalated.take());
+        let before = ties.people.as_mut().map(|people| {
+            let (escalated, ending) = (people.escalated.take(), people.ending.take());
+            (escalated, ending)
+        });
         drop(ties);
-        drop(escalated); // outside the lock: it may hold an error with a drop of its own
+        drop(before); // outside the lock: it may hold an error with a drop of its own
     }
 
     /// Notes a failure that is to be the actor's as well; the first counts.
@@ -112,6 +116,7 @@ impl Relations {
         };
         drop(ties);
         drop(other); // outside the lock, as above
+        self.look_again();
     }
 
     pub(crate) fn take_escalated(&self) -> Option<Failure> {
@@ -143,6 +148,35 @@ impl Relations {
     }
 
     // ---- its end
+
+    /// Notes why the life ends. Only what cannot be told from how the actor was stopped takes
+    /// memory.
+    pub(crate) fn note_ending(&self, reason: &StopReason) {
+        let mut ties = self.lock();
+        if reason.is_failure() {
+            ties.people.get_or_insert_default();
+        }
+        let people = ties.people.as_mut();
+        let before = people.and_then(|people| people.ending.replace(reason.clone()));
+        drop(ties);
+        drop(before); // outside the lock, as above
+    }
+
+    /// Why the life ends, or is to end after the message in hand, as far as that is known here.
+    pub(super) fn ending(&self) -> Option<StopReason> {
+        self.of_people(|people| {
+            let escalated = || people.escalated.clone().map(StopReason::Failed);
+            people.ending.clone().or_else(escalated)
+        })
+    }
+
+    /// Has those that wait for the end look again: they may go on before, if the actor waits for
+    /// them.
+    pub(crate) fn look_again(&self) {
+        if let Some(end) = self.of_people(|people| people.end.clone()) {
+            end.notify_waiters();
+        }
+    }
 
     /// The actor has ended: those who wait for that go on. Who else is to hear of it, once.
     pub(crate) fn end(&self, reason: &StopReason) -> Vec<Watcher> {

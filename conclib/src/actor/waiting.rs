@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use tokio::time::Instant;
+use tracing::warn;
 
 use super::StopReason;
 use super::cell::{ActorId, AnyActor};
@@ -44,8 +45,10 @@ pub(crate) enum Until {
     Passage(Ticket),
     /// It has started.
     Started,
-    /// It has stopped.
+    /// It has stopped, or is about to and waits for the one who waits.
     Stopped,
+    /// It has stopped, before the one who waits does so as well.
+    StoppedFirst,
 }
 
 impl Edge {
@@ -73,7 +76,7 @@ impl Until {
         match self {
             Self::Room(ticket) | Self::Passage(ticket) => actor.is_in_line(ticket),
             Self::Started => actor.is_starting(),
-            Self::Stopped => true,
+            Self::Stopped | Self::StoppedFirst => true,
         }
     }
 }
@@ -98,8 +101,13 @@ impl Waiting {
             turn,
         };
         let first = recorded.target();
-        let circle = first.and_then(|first| Circle::find(&first, |step| waiting.is_step(step)));
+        let circle = first.and_then(|first| waiting.circle_over(&first));
         (waiting, circle)
+    }
+
+    /// The circle that it closes now, if the actor that it leads to waits for this one.
+    fn circle_over(&self, first: &Arc<dyn AnyActor>) -> Option<Circle> {
+        Circle::find(first, |step| self.is_step(step))
     }
 
     /// True in the turn in which it began, of that actor.
@@ -147,6 +155,11 @@ impl Wait {
         self.here(|| Edge::Answer(question))
     }
 
+    /// The circle by now, for one that leads to this actor and goes on.
+    fn circle_over(&self, first: &Arc<dyn AnyActor>) -> Option<Circle> {
+        self.0.as_ref()?.circle_over(first)
+    }
+
     pub(crate) fn end(&mut self) {
         self.0 = None;
     }
@@ -184,26 +197,44 @@ pub(crate) fn hand_to(
 
 /// Waits until an actor has stopped, and says why.
 ///
-/// One who waits for this actor in turn goes on: a tell is let in, an ask hears
-/// [`AskError::AskCycle`].
-///
-/// # Panics
-///
-/// If nobody can go on: the actor whose code this is waits for its own end.
+/// In a circle another wait ends, if one can: a tell is let in, an ask hears
+/// [`AskError::AskCycle`], a wait for an actor that is about to stop ends. Otherwise this one does,
+/// as soon as the actor is about to stop.
 pub(crate) async fn stopped(actor: Arc<dyn AnyActor>) -> StopReason {
     let mut wait = Wait::default();
     let mut end = pin!(actor.relations().ended());
     poll_fn(|cx| {
+        // Before the edge: from there on the one that closes a circle can wake this task.
         if let Poll::Ready(reason) = end.as_mut().poll(cx) {
             return Poll::Ready(reason.clone());
         }
-        if let Some(circle) = wait.here(|| Edge::new(actor.clone(), Until::Stopped)) {
-            let chain = circle.error();
-            assert!(circle.break_up(), "waiting for an end: {chain}");
+        let reason = match wait.here(|| Edge::new(actor.clone(), Until::Stopped)) {
+            Some(circle) => circle.ends_early(&actor),
+            None => wait
+                .circle_over(&actor)
+                .and_then(|circle| circle.end_of(&actor)),
+        };
+        reason.map_or(Poll::Pending, Poll::Ready)
+    })
+    .await
+}
+
+/// Waits until an actor has stopped, for one that stops after it.
+///
+/// In a circle another wait ends, as with [`stopped`]; this one does not.
+pub(crate) async fn stopped_first(actor: Arc<dyn AnyActor>) {
+    let mut wait = Wait::default();
+    let mut end = pin!(actor.relations().ended());
+    poll_fn(|cx| {
+        if end.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        if let Some(circle) = wait.here(|| Edge::new(actor.clone(), Until::StoppedFirst)) {
+            circle.break_up();
         }
         Poll::Pending
     })
-    .await
+    .await;
 }
 
 /// Waits for an answer.
@@ -328,10 +359,61 @@ impl Circle {
         })
     }
 
-    /// Ends one of the waits: whoever waits for room gets in, or else whoever asks hears of the
-    /// circle. False if all of them wait for each other's start or end.
+    /// Ends a wait: that for room, or else that for an answer, or else that for an end, of another
+    /// than the one that has closed the circle. False if there is none.
     pub(crate) fn break_up(&self) -> bool {
-        self.let_in() || self.refuse()
+        self.let_in() || self.refuse() || self.let_go()
+    }
+
+    /// For a wait for the end of `actor` that has just closed the circle: why it ends now, unless
+    /// another does, or none can.
+    fn ends_early(&self, actor: &Arc<dyn AnyActor>) -> Option<StopReason> {
+        if self.break_up() {
+            return None;
+        }
+        let reason = self.end_of(actor);
+        if reason.is_none() {
+            let cycle = self.error();
+            warn!(%cycle, "actors wait for each other's end; they go on when one is asked to stop");
+        }
+        reason
+    }
+
+    /// Why the wait for the end of this actor ends early: the actor is about to stop, and all that
+    /// keeps it are waits for ends and starts.
+    fn end_of(&self, actor: &Arc<dyn AnyActor>) -> Option<StopReason> {
+        let another_ends = |step: &Step| {
+            let waits_for_end = matches!(
+                step.edge,
+                Edge::Actor(_, Until::Started | Until::Stopped | Until::StoppedFirst)
+            );
+            !waits_for_end
+        };
+        if self.0.iter().any(another_ends) {
+            return None;
+        }
+        // One that stops all others first does so for a shutdown, if nothing else is known.
+        let stops_after_others = |step: &Step| {
+            let first = matches!(step.edge, Edge::Actor(_, Until::StoppedFirst));
+            first && step.from.id() == actor.id()
+        };
+        let shuts_down = || self.0.iter().any(stops_after_others);
+        actor
+            .stops_for()
+            .or_else(|| shuts_down().then_some(StopReason::Shutdown))
+    }
+
+    /// Has a wait for an end look again, which ends early then. The first step is that of whoever
+    /// has closed the circle.
+    fn let_go(&self) -> bool {
+        let others = self.0.split_first().map_or(&[][..], |(_, others)| others);
+        others.iter().any(|step| match &step.edge {
+            Edge::Actor(actor, Until::Stopped) if self.end_of(actor).is_some() => {
+                actor.relations().look_again();
+                true
+            }
+            _ => false,
+        })
     }
 
     fn let_in(&self) -> bool {

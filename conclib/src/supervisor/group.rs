@@ -113,6 +113,13 @@ impl Group {
         self.members.iter().all(started)
     }
 
+    /// The members whose start is under way.
+    pub(super) fn starting(&self) -> impl Iterator<Item = Arc<dyn AnyActor>> + '_ {
+        let starting = |place: &&Place| matches!(place.status, Status::Starting);
+        let starting = self.members.iter().filter(starting);
+        starting.filter_map(|place| place.actor.clone())
+    }
+
     pub(super) fn snapshot(&self) -> Vec<ActorSnapshot> {
         let actors = self.members.iter().filter_map(|place| place.actor.as_ref());
         actors.map(|actor| actor.snapshot()).collect()
@@ -228,7 +235,7 @@ impl Group {
             Status::Up | Status::Starting => {
                 // Who is starting is told when it reports that it has, unless it takes too long.
                 if matches!(last.status, Status::Up) {
-                    actor.control().regroup();
+                    actor.regroup();
                 }
                 let until = now + PATIENCE;
                 last.status = Status::Ending(until);

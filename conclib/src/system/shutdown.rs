@@ -15,6 +15,7 @@ use super::{Service, SystemCore, spawn_task};
 use crate::actor::cell::AnyActor;
 use crate::actor::control::StopCause;
 use crate::actor::current::Current;
+use crate::actor::waiting::stopped_first;
 use crate::urn::Urn;
 
 /// How long a shutdown takes at most, unless it is told otherwise.
@@ -120,7 +121,9 @@ async fn finish(services: &[Arc<dyn Service>], deadline: &Bound) {
 async fn stop_all(actors: &[Arc<dyn AnyActor>], deadline: &Bound, clock: Clock) -> ShutdownReport {
     for actor in actors.iter().filter(|actor| actor.parent().is_none()) {
         actor.stop(StopCause::Shutdown);
-        if deadline.wait_for(actor.relations().ended()).await.is_none() {
+        // Within a handler it may wait for the actor that this is.
+        let stopped = stopped_first(actor.clone());
+        if deadline.wait_for(stopped).await.is_none() {
             break;
         }
     }
