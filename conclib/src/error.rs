@@ -83,11 +83,16 @@ pub enum AskError {
     /// The handler took the [`Reply`](crate::Reply) and dropped it without an answer.
     #[error("the handler gave no answer")]
     NoReply,
-    /// The ask (or the tell that waits for room) would have waited for itself. It was not executed,
-    /// unless the circle was closed later, by one who waits for the asker's end.
-    #[error("asking would wait for itself: {}", Chain(chain))]
+    /// A deadlock: the actor that asks, tells or forwards would wait for itself, for an answer or
+    /// for room in a mailbox. The request was not executed, unless the circle was closed later, by one
+    /// that waits for the asker's end.
+    ///
+    /// Asks that go in a circle are a fault of the design: tell one of them, or answer it later with
+    /// a [`Reply`](crate::Reply) that the handler keeps. Tells that do so come of load; what to do
+    /// about them, [`tell`](crate::ActorRef::tell) says.
+    #[error("{}", CycleText(chain))]
     AskCycle {
-        /// Who waits for whom, the asker first.
+        /// The actors, each of which waits for the next; the one that asks or tells first.
         chain: Vec<Urn>,
     },
     /// Bus: the message did not decode as the type it is named after, or its idempotency key was used
@@ -286,18 +291,19 @@ pub(crate) fn cut(text: &str, bytes: usize) -> &str {
     &text[..end.unwrap_or(0)]
 }
 
-/// Prints a chain of actors as `a -> b -> a`.
-struct Chain<'a>(&'a [Urn]);
+/// Tells of a chain of actors, with the chain as `a -> b -> a`.
+struct CycleText<'a>(&'a [Urn]);
 
-impl fmt::Display for Chain<'_> {
+impl fmt::Display for CycleText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, urn) in self.0.iter().enumerate() {
-            if index > 0 {
-                f.write_str(" -> ")?;
-            }
-            write!(f, "{urn}")?;
+        let Some((first, others)) = self.0.split_first() else {
+            return f.write_str("deadlock: the actor would wait for itself");
+        };
+        write!(f, "deadlock: `{first}` would wait for itself ({first}")?;
+        for urn in others {
+            write!(f, " -> {urn}")?;
         }
-        Ok(())
+        f.write_str(")")
     }
 }
 

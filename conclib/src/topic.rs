@@ -16,7 +16,8 @@ use crate::urn::Urn;
 ///
 /// [`publish`](Self::publish) never waits, and a topic queues nothing. Each subscriber's own
 /// mailbox is the bound: who has no room misses the message, and the publisher hears of it. Where
-/// none may be missed, `tell` each recipient, which waits for room.
+/// none may be missed, `tell` each recipient, which waits for room; what that means for actors that tell
+/// each other, [`tell`](crate::ActorRef::tell) says.
 ///
 /// What one publisher publishes arrives at each subscriber in that order.
 ///

@@ -161,8 +161,11 @@ async fn an_actor_that_asks_itself_hears_so() -> TestResult {
     assert_eq!(heard, cycle(&["a", "a"]));
     assert_eq!(
         heard.unwrap_err().to_string(),
-        "asking would wait for itself: a -> a"
+        "deadlock: `a` would wait for itself (a -> a)"
     );
+    let unknown = AskError::AskCycle { chain: Vec::new() };
+    let text = "deadlock: the actor would wait for itself";
+    assert_eq!(unknown.to_string(), text);
     assert_eq!(
         within(system.ask("a", Nothing)).await,
         Ok(Ok(1)),
@@ -222,6 +225,17 @@ async fn two_whose_mailboxes_are_full_and_who_tell_each_other() -> TestResult {
     let cycles = [&a, &b].map(|heard| matches!(heard, Err(AskError::AskCycle { .. })));
     assert!(cycles.contains(&true), "{a:?} {b:?}");
     assert!(cycles.contains(&false), "the other goes on: {a:?} {b:?}");
+    let texts = [a, b].map(|heard| heard.map_or_else(|error| error.to_string(), |_| String::new()));
+    let expected = [
+        "deadlock: `a` would wait for itself (a -> b -> a)",
+        "deadlock: `b` would wait for itself (b -> a -> b)",
+    ];
+    assert!(
+        expected
+            .iter()
+            .any(|text| texts.contains(&(*text).to_owned())),
+        "{texts:?}"
+    );
     Ok(())
 }
 

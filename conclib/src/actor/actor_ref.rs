@@ -65,9 +65,83 @@ impl<A: Handlers> ActorRef<A> {
     ///
     /// Messages of one sender arrive in the order in which it sent them.
     ///
+    /// # Actors that tell each other
+    ///
+    /// Two actors whose mailboxes are both full, each with a handler that tells the other, would wait
+    /// for ever. The last that begins to wait hears [`AskCycle`](crate::AskError::AskCycle), and has
+    /// its message back; so it may with longer circles, and where the other waits by an ask. It
+    /// happens under load only: with `?` a handler that went well in every test fails there. Where
+    /// messages go both ways, handle the error. A larger mailbox makes it rarer. A `try_tell`, and
+    /// what it gives back kept for later, waits for nothing:
+    ///
+    /// ```
+    /// use conclib::prelude::*;
+    /// use std::collections::VecDeque;
+    /// use std::time::Duration;
+    ///
+    /// #[derive(ActorMessage, Serialize, Deserialize)]
+    /// struct Work(u32);
+    ///
+    /// #[derive(ActorMessage)]
+    /// #[message(local)]
+    /// struct Retry;
+    ///
+    /// /// Hands work to a peer that hands back what it has done.
+    /// #[derive(Actor)]
+    /// struct Stage { peer: Recipient<Work>, kept: VecDeque<Work> }
+    ///
+    /// #[handlers]
+    /// impl Stage {
+    ///     #[handler]
+    ///     fn work(&mut self, work: Work, ctx: &mut Context<Self>) {
+    ///         self.kept.push_back(work);
+    ///         if self.kept.len() == 1 {
+    ///             self.retry(Retry, ctx);       // else one is under way
+    ///         }
+    ///     }
+    ///
+    ///     /// Sends what there is room for, in order, and comes back to the rest.
+    ///     #[handler]
+    ///     fn retry(&mut self, _: Retry, ctx: &mut Context<Self>) {
+    ///         while let Some(work) = self.kept.pop_front() {
+    ///             let Err(back) = self.peer.try_tell(work) else { continue };
+    ///             if matches!(back.reason(), AskError::Overloaded { .. }) {
+    ///                 self.kept.push_front(back.into_message());
+    ///                 ctx.after(Duration::from_millis(10), Retry);
+    ///                 return;
+    ///             }
+    ///         }
+    ///     }
+    /// }
+    /// # #[derive(ActorMessage)]
+    /// # #[message(local, response = u32)]
+    /// # struct Sum;
+    /// # #[derive(Actor)]
+    /// # #[actor(mailbox = 1)]
+    /// # struct Peer(u32);
+    /// # #[handlers]
+    /// # impl Peer {
+    /// #     #[handler]
+    /// #     fn work(&mut self, Work(n): Work) { self.0 += n; }
+    /// #     #[handler]
+    /// #     fn sum(&mut self, _: Sum) -> u32 { self.0 }
+    /// # }
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let system = ActorSystem::new();
+    /// # let peer = system.spawn(Peer(0)).await?;
+    /// # let stage = Stage { peer: peer.recipient(), kept: VecDeque::new() };
+    /// # let stage = system.spawn(stage).await?;
+    /// for n in 1..=4 {
+    ///     stage.tell(Work(n)).await?;
+    /// }
+    /// # while peer.ask(Sum).await? < 10 { tokio::time::sleep(Duration::from_millis(5)).await; }
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     ///
-    /// [`TellError`] with the message, if the actor has stopped.
+    /// [`TellError`] with the message, if the actor has stopped, or if the wait for room would never
+    /// end.
     ///
     /// # Cancel safety
     ///

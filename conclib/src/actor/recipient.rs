@@ -77,7 +77,8 @@ impl<M: ActorMessage> Recipient<M> {
         self.target.urn()
     }
 
-    /// Sends a message; like [`ActorRef::tell`](crate::ActorRef::tell).
+    /// Sends a message; like [`ActorRef::tell`](crate::ActorRef::tell), also where actors that tell
+    /// each other have no room.
     pub fn tell(&self, message: M) -> Tell<M> {
         Tell::new(self.clone(), message)
     }
