@@ -130,7 +130,7 @@ use crate::urn::Urn;
 pub use actor_ref::{ActorRef, WeakActorRef};
 pub use context::{Context, Task};
 pub use recipient::{Recipient, Wanted, WeakRecipient};
-pub use send::{Ask, Tell};
+pub use send::{Ask, Forward, ForwardError, Tell};
 pub use timers::Timer;
 pub use vitals::Phase;
 

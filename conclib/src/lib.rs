@@ -188,8 +188,9 @@ mod macro_support;
 mod fuzz;
 
 pub use actor::{
-    Actor, ActorRef, Ask, Context, DEFAULT_MAILBOX, Handler, Handlers, IntoActor, Outcome, Phase,
-    Recipient, StopReason, Task, Tell, Terminated, Timer, Wanted, WeakActorRef, WeakRecipient,
+    Actor, ActorRef, Ask, Context, DEFAULT_MAILBOX, Forward, ForwardError, Handler, Handlers,
+    IntoActor, Outcome, Phase, Recipient, StopReason, Task, Tell, Terminated, Timer, Wanted,
+    WeakActorRef, WeakRecipient,
 };
 pub use cancelled::Cancelled;
 pub use conclib_macros::{Actor, ActorMessage, handler, handlers};

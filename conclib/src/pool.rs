@@ -193,7 +193,7 @@ impl<W: Handlers> Pool<W> {
         Ok(())
     }
 
-    async fn hire(&mut self, ctx: &Context<Self>) -> Result<ActorRef<W>, Failure> {
+    async fn hire(&mut self, ctx: &Context<Self>) -> Result<ActorRef<W>, SpawnError> {
         loop {
             let number = self.next_number;
             self.next_number += 1;
@@ -203,9 +203,22 @@ impl<W: Handlers> Pool<W> {
             match (self.hire)(ctx, urn, self.terms).await {
                 // Somebody else has it: that is no reason to fail.
                 Err(SpawnError::UrnTaken { .. }) => {}
-                hired => return Ok(hired?),
+                hired => return hired,
             }
         }
+    }
+
+    /// Another worker takes the place of one that has stopped. While the system shuts down there is
+    /// none: the others go on alone.
+    async fn replace(&mut self, place: usize, ctx: &Context<Self>) -> Result<(), Failure> {
+        match self.hire(ctx).await {
+            Ok(worker) => self.workers[place] = worker,
+            Err(SpawnError::SystemClosed | SpawnError::ParentStopped { .. }) => {
+                self.workers.remove(place);
+            }
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
     }
 
     /// Hands a message to a worker. Waits while that one's mailbox is full.
@@ -214,6 +227,9 @@ impl<W: Handlers> Pool<W> {
         let mut inbox = Some(inbox);
         let key = self.key(&mut inbox);
         while let Some(message) = inbox.take() {
+            if self.workers.is_empty() {
+                return Ok(()); // the system shuts down: its asker hears that the actor has stopped
+            }
             let place = match (self.choose(key), &question) {
                 (choice, None) => choice.place,
                 (choice, Some(question)) => match self.hand_question(choice, question) {
@@ -227,8 +243,8 @@ impl<W: Handlers> Pool<W> {
             let cell = self.workers[place].cell().clone();
             inbox = HandOn::new(cell, message).await;
             if inbox.is_some() {
-                // Somebody has stopped it.
-                self.workers[place] = self.hire(ctx).await?;
+                // It has stopped, or was stopped.
+                self.replace(place, ctx).await?;
             }
         }
         Ok(())
@@ -250,7 +266,7 @@ impl<W: Handlers> Pool<W> {
         decoded.as_ref().and_then(find)
     }
 
-    /// The worker that a message with this key, or without, goes to. There is one at least.
+    /// The worker that a message with this key, or without, goes to. There has to be one at least.
     fn choose(&mut self, key: Option<u64>) -> Choice {
         let places = 0..self.workers.len();
         if let Some(key) = key {

@@ -583,3 +583,61 @@ async fn a_request_expires_while_it_waits_with_a_worker() -> TestResult {
     assert_eq!(shop.log.count(), 1, "nobody waited for the second");
     Ok(())
 }
+
+#[derive(ActorMessage, Serialize, Deserialize)]
+#[message(response = u32)]
+struct LastOne;
+
+/// Stops after each message.
+#[derive(Actor)]
+struct Mayfly;
+
+#[handlers]
+impl Mayfly {
+    #[handler]
+    fn last_one(&mut self, _: LastOne, ctx: &mut Context<Self>) -> u32 {
+        ctx.stop();
+        1
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn workers_that_just_stop_cost_no_reply() -> TestResult {
+    let system = ActorSystem::new();
+    let pool = system.spawn(Pool::new(2, || async { Mayfly })).await?;
+    let asks = (0..500).map(|_| tokio::spawn(pool.ask(LastOne)));
+    for asked in within(join_all(asks)).await {
+        assert_eq!(asked?, Ok(1));
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_pool_that_shuts_down_goes_on_without_a_worker_that_has_stopped() -> TestResult {
+    let (system, shop) = (ActorSystem::new(), Shop::default());
+    let pool = system.spawn(shop.pool(2)).urn("pool").await?;
+    let mut asks: Vec<_> = (0..4).map(|key| pool.ask(Who { key })).collect();
+    for ask in &mut asks {
+        assert!(poll_once(ask).await.is_pending());
+    }
+    system.actor::<Worker>("pool/1")?.stop();
+    let report = within(system.shutdown()).await;
+    assert!(report.is_clean());
+    for ask in asks {
+        assert_eq!(within(ask).await, Ok(1), "by the other");
+    }
+    let reason = pool.wait_stopped().await;
+    assert!(matches!(reason, conclib::StopReason::Shutdown), "{reason}");
+
+    // Without any, what is left is refused.
+    let system = ActorSystem::new();
+    let pool = system.spawn(shop.pool(1)).urn("pool").await?;
+    let mut ask = pool.ask(Who { key: 1 });
+    assert!(poll_once(&mut ask).await.is_pending());
+    system.actor::<Worker>("pool/1")?.stop();
+    assert!(within(system.shutdown()).await.is_clean());
+    assert_eq!(within(ask).await, Err(AskError::ActorStopped));
+    let reason = pool.wait_stopped().await;
+    assert!(matches!(reason, conclib::StopReason::Shutdown), "{reason}");
+    Ok(())
+}

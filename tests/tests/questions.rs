@@ -66,6 +66,15 @@ impl Node {
         // Who asked hears what became of it.
         let _ = to.forward(Run(work), reply).await;
     }
+
+    #[handler]
+    async fn via_either(&mut self, ViaEither(to, or, work): ViaEither, reply: Reply<Heard>) {
+        if let Err(back) = to.forward(Run(work), reply).await {
+            assert!(matches!(back.reason(), AskError::AskCycle { .. }));
+            let (run, reply) = back.into_parts();
+            let _ = or.forward(run, reply).await;
+        }
+    }
 }
 
 fn run(work: impl Future<Output = Heard> + Send + 'static) -> Run {
@@ -158,6 +167,36 @@ async fn a_question_that_is_forwarded_to_one_who_waits_for_its_asker_ends() -> T
     assert_eq!(within(waits).await?, Ok(1), "the other goes on");
     assert_eq!(within(ask(c, answer())).await, Ok(1));
     assert_eq!(log.count(), 0, "what ended so was not executed");
+    Ok(())
+}
+
+/// Has the actor forward work to another, and to a third if that waits for the asker.
+#[derive(ActorMessage)]
+#[message(local, response = Heard)]
+struct ViaEither(ActorRef<Node>, ActorRef<Node>, Work);
+
+#[tokio::test]
+async fn a_forward_that_would_close_a_circle_gives_message_and_reply_back() -> TestResult {
+    let system = ActorSystem::new();
+    let (a, b, c, d) = (
+        node(&system, "a").await?,
+        node(&system, "b").await?,
+        node(&system, "c").await?,
+        node(&system, "d").await?,
+    );
+    let (gate, mut keeper) = gate();
+    let to = c.clone();
+    let asks = tokio::spawn(ask(a.clone(), async move {
+        gate.pass().await;
+        let via = ViaEither(to, d, Box::pin(answer()));
+        b.ask(via).await.unwrap_or_else(Err)
+    }));
+    keeper.reached().await;
+    let waits = tokio::spawn(ask(c, ask(a, answer())));
+    depth(&system, "a", 1).await;
+    keeper.open();
+    assert_eq!(within(asks).await?, Ok(1), "by the third");
+    assert_eq!(within(waits).await?, Ok(1));
     Ok(())
 }
 

@@ -282,17 +282,23 @@ async fn a_forwarded_message_is_answered_by_who_gets_it() -> TestResult {
     let log = Log::default();
     let (worker, keeper) = busy_worker(&system, &log).await?;
     let (reply, answer) = Reply::channel();
-    worker.forward(Double(1), reply).await?;
+    worker
+        .forward(Double(1), reply)
+        .await
+        .map_err(AskError::from)?;
     let (reply, second) = Reply::channel();
     let mut forward = worker.recipient().forward(Double(2), reply);
     assert!(poll_once(&mut forward).await.is_pending()); // it waits for room
     keeper.open();
-    within(forward).await?;
+    within(forward).await.map_err(AskError::from)?;
     assert_eq!(within(answer).await, Ok(2));
     assert_eq!(within(second).await, Ok(4));
 
     let (reply, answer) = Reply::channel();
-    worker.forward(Forget, reply).await?;
+    worker
+        .forward(Forget, reply)
+        .await
+        .map_err(AskError::from)?;
     assert_eq!(within(answer).await, Err(AskError::NoReply));
     Ok(())
 }
@@ -308,7 +314,10 @@ async fn the_asker_of_what_is_not_forwarded_hears_why() -> TestResult {
     assert_eq!(within(unpolled).await, Err(AskError::NoReply));
 
     let (reply, in_mailbox) = Reply::channel();
-    worker.forward(Double(2), reply).await?;
+    worker
+        .forward(Double(2), reply)
+        .await
+        .map_err(AskError::from)?;
     let (reply, mut in_line) = Reply::channel();
     let mut forward = worker.forward(Double(3), reply);
     assert!(poll_once(&mut forward).await.is_pending());
@@ -320,10 +329,8 @@ async fn the_asker_of_what_is_not_forwarded_hears_why() -> TestResult {
     let back = worker.forward(Double(4), reply).timeout(SECOND).await;
     let back = back.unwrap_err();
     let delivered = Delivered::No;
-    assert_eq!(
-        back.into_parts(),
-        (Double(4), AskError::Timeout { delivered })
-    );
+    assert_eq!(back.reason(), &AskError::Timeout { delivered });
+    drop(back);
     let delivered = Delivered::Accepted; // once, by who wanted to hand it on
     assert_eq!(within(late).await, Err(AskError::Timeout { delivered }));
 
@@ -332,15 +339,109 @@ async fn the_asker_of_what_is_not_forwarded_hears_why() -> TestResult {
     assert!(poll_once(&mut forward).await.is_pending());
     worker.kill();
     let back = within(forward).await.unwrap_err();
-    assert_eq!(back.into_parts(), (Double(5), AskError::ActorStopped));
+    assert_eq!(AskError::from(back), AskError::ActorStopped);
     assert_eq!(within(at_stop).await, Err(AskError::ActorStopped));
     // It had got in, but no handler had taken it.
     assert_eq!(within(in_mailbox).await, Err(AskError::ActorStopped));
 
     let (reply, after_stop) = Reply::channel();
     let back = worker.forward(Double(6), reply).await.unwrap_err();
-    assert_eq!(back.into_parts(), (Double(6), AskError::ActorStopped));
+    assert_eq!(AskError::from(back), AskError::ActorStopped);
     assert_eq!(within(after_stop).await, Err(AskError::ActorStopped));
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_forwarded_comes_back_with_its_reply() -> TestResult {
+    let system = ActorSystem::new();
+    let log = Log::default();
+    let (worker, _keeper) = busy_worker(&system, &log).await?;
+    let other = system.spawn(Worker(log.clone())).urn("other").await?;
+    worker.tell(note("fills the mailbox")).await?;
+
+    let (reply, answer) = Reply::channel();
+    let late = worker.forward(Double(1), reply).timeout(SECOND).await;
+    let (message, reply) = late.unwrap_err().into_parts();
+    assert!(message == Double(1) && reply.is_wanted());
+    worker.kill();
+    let back = worker.forward(message, reply).await.unwrap_err();
+    assert_eq!(back.reason(), &AskError::ActorStopped);
+    let text = "the message was not forwarded: the actor has stopped";
+    assert_eq!(back.to_string(), text);
+    let (message, reply) = back.into_parts();
+    other
+        .forward(message, reply)
+        .await
+        .map_err(AskError::from)?;
+    assert_eq!(within(answer).await, Ok(2));
+
+    let (reply, dropped) = Reply::channel();
+    let back = worker.forward(Double(2), reply).await.unwrap_err();
+    drop(back.into_parts());
+    assert_eq!(within(dropped).await, Err(AskError::NoReply));
+    Ok(())
+}
+
+/// Forwards to one that has stopped, and then to another.
+#[derive(Actor)]
+#[actor(urn = "switch")]
+struct Switch {
+    stopped: ActorRef<Worker>,
+    then: Option<ActorRef<Worker>>,
+}
+
+#[handlers]
+impl Switch {
+    #[handler]
+    async fn double(&mut self, message: Double, reply: Reply<u32>) -> Result<(), Failure> {
+        let Some(then) = &self.then else {
+            self.stopped.forward(message, reply).await?;
+            return Ok(());
+        };
+        if let Err(back) = self.stopped.forward(message, reply).await {
+            let (message, reply) = back.into_parts();
+            then.forward(message, reply).await?;
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_forward_to_an_actor_that_has_stopped_costs_no_reply() -> TestResult {
+    let bus = Bus::memory();
+    let (system, _proxy) = bus.system().await;
+    let stopped = system.spawn(Worker(Log::default())).urn("stopped").await?;
+    stopped.kill();
+    within(stopped.wait_stopped()).await;
+    let then = Some(system.spawn(Worker(Log::default())).await?);
+    let switch = system.spawn(Switch { stopped, then }).await?;
+    assert_eq!(within(switch.ask(Double(2))).await, Ok(4));
+    let client = bus.client().await;
+    assert_eq!(within(client.ask("switch", Double(3))).await, Ok(6));
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_asker_of_a_handler_that_fails_by_a_forward_hears_of_both() -> TestResult {
+    let system = ActorSystem::new();
+    let stopped = system.spawn(Worker(Log::default())).await?;
+    stopped.kill();
+    within(stopped.wait_stopped()).await;
+    let switch = system
+        .spawn(Switch {
+            stopped,
+            then: None,
+        })
+        .await?;
+    let heard = within(switch.ask(Double(2))).await;
+    let Err(AskError::Failed { cause: Some(cause) }) = heard else {
+        return Err(format!("{heard:?}").into());
+    };
+    assert_eq!(cause.urn(), "switch");
+    let text = "the message was not forwarded: the actor has stopped";
+    assert_eq!(cause.text(), text);
+    let reason = within(switch.wait_stopped()).await;
+    assert_eq!(reason.failure().ok_or("no failure")?.to_string(), text);
     Ok(())
 }
 

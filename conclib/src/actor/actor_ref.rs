@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 
 use super::cell::ActorCell;
 use super::control::StopCause;
-use super::{Ask, Handler, Handlers, Recipient, StopReason, Tell, waiting};
+use super::{Ask, Forward, Handler, Handlers, Recipient, StopReason, Tell, waiting};
 use crate::error::TellError;
 use crate::message::ActorMessage;
 use crate::reply::Reply;
@@ -191,16 +191,16 @@ impl<A: Handlers> ActorRef<A> {
         self.cell.try_tell(message)
     }
 
-    /// Hands a message on, together with the reply that somebody waits for: the asker gets its
+    /// Hands a message on, together with the reply that its asker waits for: the asker gets its
     /// answer from this actor. Awaited, it waits for room like [`tell`](Self::tell), not for the
     /// answer.
     ///
     /// # Errors
     ///
-    /// [`TellError`] with the message, if the actor has stopped, if a [`timeout`](Tell::timeout) has
-    /// passed, or if the actor waits for the asker; the asker then hears
-    /// [`ActorStopped`](crate::AskError::ActorStopped), [`Timeout`](crate::AskError::Timeout) or
-    /// [`AskCycle`](crate::AskError::AskCycle).
+    /// [`ForwardError`](crate::ForwardError) with message and reply, if the actor has stopped, if a
+    /// [`timeout`](Forward::timeout) has passed, or if the actor waits for the asker
+    /// ([`AskCycle`](crate::AskError::AskCycle)). The asker still waits: the message may go to
+    /// another, or the reply be sent. If the error is dropped, the asker hears its reason.
     ///
     /// # Cancel safety
     ///
@@ -221,32 +221,43 @@ impl<A: Handlers> ActorRef<A> {
     /// #     #[handler]
     /// #     fn double(&mut self, message: Double) -> u32 { message.n * 2 }
     /// # }
-    /// /// Gives each message to the next worker.
+    /// /// Gives each message to the next worker that takes it.
     /// #[derive(Actor)]
     /// struct Router { workers: Vec<ActorRef<Worker>>, next: usize }
     ///
     /// #[handlers]
     /// impl Router {
     ///     #[handler]
-    ///     async fn double(&mut self, message: Double, reply: Reply<u32>) -> Result<(), Failure> {
-    ///         self.next = (self.next + 1) % self.workers.len();
-    ///         self.workers[self.next].forward(message, reply).await?;
-    ///         Ok(())
+    ///     async fn double(&mut self, mut message: Double, mut reply: Reply<u32>) {
+    ///         for _ in 0..self.workers.len() {
+    ///             self.next = (self.next + 1) % self.workers.len();
+    ///             match self.workers[self.next].forward(message, reply).await {
+    ///                 Ok(()) => return,
+    ///                 // It has stopped: the next one.
+    ///                 Err(back) => (message, reply) = back.into_parts(),
+    ///             }
+    ///         }
+    ///         // The reply is dropped: the asker hears `NoReply`.
     ///     }
     /// }
     ///
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let system = ActorSystem::new();
     /// let workers = vec![system.spawn(Worker).await?, system.spawn(Worker).await?];
-    /// let router = system.spawn(Router { workers, next: 0 }).await?;
+    /// let router = system.spawn(Router { workers: workers.clone(), next: 0 }).await?;
     /// assert_eq!(router.ask(Double { n: 21 }).await?, 42);
+    ///
+    /// workers[0].stop();
+    /// assert_eq!(router.ask(Double { n: 1 }).await?, 2);
+    /// workers[1].stop();
+    /// assert_eq!(router.ask(Double { n: 1 }).await, Err(AskError::NoReply));
     /// # Ok(()) }
     /// ```
-    pub fn forward<M: ActorMessage>(&self, message: M, reply: Reply<M::Response>) -> Tell<M>
+    pub fn forward<M: ActorMessage>(&self, message: M, reply: Reply<M::Response>) -> Forward<M>
     where
         A: Handler<M>,
     {
-        Tell::forward(self.recipient(), message, reply)
+        Forward::new(self.recipient(), message, reply)
     }
 
     /// Sends a message and waits for its answer, without a deadline unless

@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 
 use super::cell::{ActorCell, AnyActor, Parcel};
-use super::{Ask, Handler, StopReason, Tell, waiting};
+use super::{Ask, Forward, Handler, StopReason, Tell, waiting};
 use crate::error::{AskError, TellError};
 use crate::mailbox::{Closed, Ticket};
 use crate::message::ActorMessage;
@@ -136,9 +136,12 @@ impl<M: ActorMessage> Recipient<M> {
     /// #[handlers]
     /// impl FrontDesk {
     ///     #[handler]
-    ///     async fn translate(&mut self, message: Translate, reply: Reply<String>) -> Result<(), Failure> {
-    ///         self.translator.forward(message, reply).await?;
-    ///         Ok(())
+    ///     async fn translate(&mut self, message: Translate, reply: Reply<String>) {
+    ///         if let Err(back) = self.translator.forward(message, reply).await {
+    ///             // The asker may have it as it is.
+    ///             let (Translate(text), reply) = back.into_parts();
+    ///             reply.send(text);
+    ///         }
     ///     }
     /// }
     /// # #[derive(Actor)]
@@ -155,11 +158,12 @@ impl<M: ActorMessage> Recipient<M> {
     /// assert_eq!(desk.ask(Translate("hello".to_owned())).await?, "HELLO");
     /// # Ok(()) }
     /// ```
-    pub fn forward(&self, message: M, reply: Reply<M::Response>) -> Tell<M> {
-        Tell::forward(self.clone(), message, reply)
+    pub fn forward(&self, message: M, reply: Reply<M::Response>) -> Forward<M> {
+        Forward::new(self.clone(), message, reply)
     }
 
-    /// Waits until the actor has stopped, and says why; like [`ActorRef::wait_stopped`](crate::ActorRef::wait_stopped).
+    /// Waits until the actor has stopped, and says why; like
+    /// [`ActorRef::wait_stopped`](crate::ActorRef::wait_stopped), also within handlers and hooks.
     ///
     /// # Cancel safety
     ///

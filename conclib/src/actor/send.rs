@@ -12,12 +12,16 @@ use super::Recipient;
 use super::blocking::block_on;
 use super::cell::Parcel;
 use super::current::Current;
-use super::waiting::{Circle, Edge, Until, Wait, hand_to, poll_answer, question_for};
+use super::waiting::{Circle, Edge, Until, Wait, poll_answer, question_for};
 use crate::deadline::Patience;
 use crate::error::{AskError, Delivered, TellError};
 use crate::mailbox::{Closed, Ticket};
 use crate::message::ActorMessage;
 use crate::reply::{Reply, ReplyReceiver};
+
+pub use forward::{Forward, ForwardError};
+
+mod forward;
 
 /// A message on its way into a mailbox, with the duty to leave the waiting line when dropped.
 struct Sending<M: ActorMessage> {
@@ -55,15 +59,6 @@ impl<M: ActorMessage> Sending<M> {
         self.ticket.is_some()
     }
 
-    /// From now on the actor there owes the answer.
-    fn hand_over(&self) -> Result<(), Circle> {
-        let reply = self.parcel.as_ref().map(|(_, reply)| reply);
-        match reply.and_then(Reply::question) {
-            Some(question) => hand_to(&self.to.actor(), &question),
-            None => Ok(()),
-        }
-    }
-
     /// The parcel, if it has not got in.
     fn take_back(&mut self) -> Option<Parcel<M>> {
         let waiting = self
@@ -86,7 +81,7 @@ impl<M: ActorMessage> Drop for Sending<M> {
     }
 }
 
-/// A tell under way: made by `tell` or `forward`, sent when awaited.
+/// A tell under way: made by `tell`, sent when awaited.
 ///
 /// # Cancel safety
 ///
@@ -102,8 +97,6 @@ pub struct Tell<M: ActorMessage> {
 }
 
 enum TellState<M: ActorMessage> {
-    /// With a reply that is to be handed on. Not polled yet.
-    Forward(Option<Sending<M>>),
     Sending(Sending<M>),
     /// It failed before it began.
     Refused(Option<TellError<M>>),
@@ -116,11 +109,6 @@ impl<M: ActorMessage> Tell<M> {
             message,
             Reply::nobody(),
         )))
-    }
-
-    pub(crate) fn forward(to: Recipient<M>, message: M, reply: Reply<M::Response>) -> Self {
-        let sending = Sending::new(to, message, reply.hand_on());
-        Self::from_state(TellState::Forward(Some(sending)))
     }
 
     pub(crate) fn refused(message: M, reason: AskError) -> Self {
@@ -233,23 +221,12 @@ impl<M: ActorMessage> Tell<M> {
 
     /// One step into the mailbox.
     fn step(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), TellError<M>>> {
-        if let TellState::Forward(sending) = &mut self.state {
-            let Some(sending) = sending.take() else {
-                return Poll::Pending; // not reached: taken only here
-            };
-            let handed_over = sending.hand_over();
-            self.state = TellState::Sending(sending);
-            if let Err(circle) = handed_over {
-                return Poll::Ready(self.refuse(&circle));
-            }
-        }
         match &mut self.state {
             TellState::Sending(sending) => match sending.poll(cx) {
                 Poll::Ready(Ok(())) => Poll::Ready(Ok(())),
                 Poll::Ready(Err(Closed)) => match sending.take_back() {
-                    Some((message, reply)) => {
+                    Some((message, _nobody)) => {
                         let reason = sending.to.target().refusal();
-                        reply.refuse(reason.clone());
                         Poll::Ready(Err(TellError::new(message, reason)))
                     }
                     None => Poll::Pending, // polled after completion
@@ -259,7 +236,6 @@ impl<M: ActorMessage> Tell<M> {
             TellState::Refused(error) => error
                 .take()
                 .map_or(Poll::Pending, |error| Poll::Ready(Err(error))),
-            TellState::Forward(_) => Poll::Pending, // not reached
         }
     }
 
@@ -279,10 +255,9 @@ impl<M: ActorMessage> Tell<M> {
 
     /// Would wait for itself. The message comes back, unless it was let in since we looked.
     fn refuse(&mut self, circle: &Circle) -> Result<(), TellError<M>> {
-        let Some((message, reply)) = self.take_back() else {
+        let Some((message, _nobody)) = self.take_back() else {
             return Ok(());
         };
-        reply.refuse(circle.error());
         Err(TellError::new(message, circle.error()))
     }
 
@@ -290,19 +265,15 @@ impl<M: ActorMessage> Tell<M> {
         self.wait.end();
         match &mut self.state {
             TellState::Sending(sending) => sending.take_back(),
-            TellState::Forward(_) | TellState::Refused(_) => None, // not reached: they do not wait
+            TellState::Refused(_) => None, // not reached: it does not wait
         }
     }
 
     /// Leaves the waiting line, unless the message was let in since we looked.
     fn give_up(&mut self) -> Result<(), TellError<M>> {
-        let Some((message, reply)) = self.take_back() else {
+        let Some((message, _nobody)) = self.take_back() else {
             return Ok(());
         };
-        // Whoever hands a reply on had accepted the ask.
-        reply.refuse(AskError::Timeout {
-            delivered: Delivered::Accepted,
-        });
         let reason = AskError::Timeout {
             delivered: Delivered::No,
         };
