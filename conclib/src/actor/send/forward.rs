@@ -88,7 +88,10 @@ impl<M: ActorMessage> Forward<M> {
                 self.wait.end();
                 Poll::Ready(Ok(()))
             }
-            Poll::Ready(Err(Closed)) => Poll::Ready(self.give_back(|| AskError::ActorStopped)),
+            Poll::Ready(Err(Closed)) => {
+                let to = self.sending.to.clone();
+                Poll::Ready(self.give_back(|| to.target().refusal()))
+            }
             Poll::Pending => self.wait_for_room(),
         }
     }
