@@ -126,12 +126,13 @@ fn silence_bad_luck() {
 type Asked = Pin<Box<dyn Future<Output = Option<String>> + Send>>;
 
 async fn asked(ask: conclib::Ask<Work>, number: u64, fate: Fate) -> Option<String> {
-    let expected = match fate {
-        Fate::Handled => Ok(number),
-        _ => Err(AskError::Failed { cause: None }),
-    };
     let answer = ask.await;
-    (answer != expected).then(|| format!("{fate:?} {number}: {answer:?}"))
+    let expected = match (fate, &answer) {
+        (Fate::Handled, answer) => *answer == Ok(number),
+        (_, Err(AskError::Failed { cause })) => cause.is_some(),
+        _ => false,
+    };
+    (!expected).then(|| format!("{fate:?} {number}: {answer:?}"))
 }
 
 /// Tells and asks until the end; how much was sent to each actor, and the complaints.
