@@ -49,7 +49,7 @@
 //! | stop work that nobody waits for any more | [`Context::cancelled`], [`Reply::cancelled`] |
 //! | send from a thread outside tokio | [`Tell::blocking`], [`Ask::blocking`] |
 //! | answer later, from anywhere | [`Reply`] |
-//! | hand a message on, with its asker | [`forward`](ActorRef::forward) |
+//! | hand a message on, with its asker | [`forward`](ActorRef::forward), [`ForwardError`] |
 //! | refer to an actor without counting | [`WeakActorRef`], [`WeakRecipient`], [`Spawn::while_referenced`] |
 //! | start again after failures | [`ActorSystem::supervise`], [`Restart`], [`Backoff`] |
 //! | actors that belong to an actor | [`Context::spawn`], [`Context::supervise`], [`Spawn::escalate`] |

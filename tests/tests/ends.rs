@@ -476,20 +476,20 @@ async fn a_wait_that_holds_up_nobody_ends_with_the_end() -> TestResult {
         probe(&system, "b", &log).await?,
     );
     let (hold, mut keeper) = gate();
-    let held = b.ask(act_async(move |_| {
+    let busy = b.ask(act_async(move |_| {
         Box::pin(async move {
             hold.pass().await;
             Ok(())
         })
     }));
-    let held = tokio::spawn(held);
+    let busy = tokio::spawn(busy);
     keeper.reached().await;
     let mut waits = a.ask(stop_and_wait(&b, &log));
     assert!(poll_once(&mut waits).await.is_pending());
     settle().await;
     assert!(poll_once(&mut waits).await.is_pending(), "it runs still");
     keeper.open();
-    assert_eq!(within(held).await?, Ok(()));
+    assert_eq!(within(busy).await?, Ok(()));
     assert_eq!(within(waits).await, Ok(()));
     assert!(b.is_stopped());
     a.tell(act_async(|_| Box::pin(pending()))).await?;
