@@ -1,0 +1,63 @@
+//! One actor system serves a node after another: how long the one that stops still handles what it
+//! has, as README and `docs/reliability.md` say it.
+
+use std::time::Duration;
+
+use conclib::prelude::*;
+use conclib_tests::TestResult;
+use tokio::time::{Instant, sleep, timeout};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Takes so many seconds.
+#[derive(ActorMessage, Serialize, Deserialize)]
+#[message(response = u32)]
+struct Work {
+    seconds: u32,
+}
+
+#[derive(Actor)]
+#[actor(urn = "worker")]
+struct Worker {
+    number: u32,
+}
+
+#[handlers]
+impl Worker {
+    #[handler]
+    async fn work(&mut self, work: Work) -> u32 {
+        sleep(work.seconds * SECOND).await;
+        self.number
+    }
+}
+
+async fn serve(config: &Config, number: u32) -> Result<ActorSystem, Box<dyn std::error::Error>> {
+    let system = ActorSystem::new();
+    system.spawn(Worker { number }).await?;
+    start_proxy(&system, config).await?;
+    Ok(system)
+}
+
+#[tokio::test(start_paused = true)]
+async fn system_that_stops_handles_beside_the_next_one_for_ten_seconds_at_most() -> TestResult {
+    let config = Config::memory().timeout(100 * SECOND);
+    let client = ProxyClient::connect(&config).await?;
+    let first = serve(&config, 1).await?;
+    let short = tokio::spawn(client.ask("worker", Work { seconds: 5 }).into_future());
+    let long = tokio::spawn(client.ask("worker", Work { seconds: 60 }).into_future());
+    sleep(SECOND).await;
+
+    let start = Instant::now();
+    let stopping = tokio::spawn(async move { first.shutdown().await });
+    let _next = timeout(SECOND, serve(&config, 2)).await??;
+    assert_eq!(client.ask("worker", Work { seconds: 0 }).await, Ok(2));
+    // The first one's handler runs on meanwhile, and its answer is heard.
+    assert!(!short.is_finished());
+    assert_eq!(short.await?, Ok(1));
+    // What does not end within 10 s is killed.
+    let report = stopping.await?;
+    assert_eq!(report.killed, ["worker"]);
+    assert!(start.elapsed() <= 11 * SECOND, "{:?}", start.elapsed());
+    assert_eq!(long.await?, Err(AskError::ActorStopped));
+    Ok(())
+}
