@@ -4,12 +4,14 @@ use proc_macro2::TokenStream;
 use quote::quote;
 use syn::{Attribute, DeriveInput, Generics, LitInt, LitStr, parse_quote};
 
-use crate::attr::{Errors, flag, problem_of_name, read_options, value};
+use crate::attr::{
+    Crate, Errors, flag, located_in_expansion, problem_of_name, read_options, value,
+};
 use periodic::Periodic;
 
 mod periodic;
 
-const OPTIONS: &[&str] = &["urn", "mailbox", "private"];
+const OPTIONS: &[&str] = &["urn", "mailbox", "private", "crate"];
 
 /// The longest URN, as in `conclib::MAX_URN_BYTES`.
 const MAX_URN_BYTES: usize = 255;
@@ -30,6 +32,7 @@ struct Actor<'a> {
     mailbox: Option<LitInt>,
     /// Other processes do not find it.
     private: bool,
+    krate: Crate,
     ticks: Vec<Periodic>,
 }
 
@@ -40,6 +43,7 @@ impl<'a> Actor<'a> {
             urn: None,
             mailbox: None,
             private: false,
+            krate: Crate::default(),
             ticks: Vec::new(),
         };
         let mut seen = Vec::new();
@@ -62,6 +66,7 @@ impl<'a> Actor<'a> {
             match option {
                 "urn" => self.urn = Some(value(meta, "urn = \"user/42\"")?),
                 "mailbox" => self.mailbox = Some(value(meta, "mailbox = 256")?),
+                "crate" => self.krate = Crate::parse(meta)?,
                 _ => self.private = flag(meta, "private")?,
             }
             Ok(())
@@ -97,10 +102,12 @@ impl<'a> Actor<'a> {
     }
 
     fn expand(&self) -> TokenStream {
-        let ident = &self.input.ident;
+        let Self { input, krate, .. } = self;
+        // Ours, at the user's place: a deprecated type is not used by being what it is.
+        let ident = located_in_expansion(&input.ident);
         let generics = self.generics();
         let (impl_generics, _, where_clause) = generics.split_for_impl();
-        let (_, ty_generics, _) = self.input.generics.split_for_impl();
+        let (_, ty_generics, _) = input.generics.split_for_impl();
         let urn = self.urn.as_ref().map(|urn| {
             quote! {
                 const URN: ::core::option::Option<&'static ::core::primitive::str> =
@@ -118,23 +125,23 @@ impl<'a> Actor<'a> {
         });
         let ticks_fn = (!self.ticks.is_empty()).then(|| {
             quote! {
-                fn ticks() -> &'static [::conclib::Tick<Self>] {
-                    <Self as ::conclib::PeriodicActor>::TICKS
+                fn ticks() -> &'static [#krate::Tick<Self>] {
+                    <Self as #krate::PeriodicActor>::TICKS
                 }
             }
         });
-        let ticks = self.ticks.iter().map(Periodic::expand);
+        let ticks = self.ticks.iter().map(|tick| tick.expand(krate));
         let periodic = (!self.ticks.is_empty()).then(|| {
             quote! {
                 #[automatically_derived]
-                impl #impl_generics ::conclib::PeriodicActor for #ident #ty_generics #where_clause {
-                    const TICKS: &'static [::conclib::Tick<Self>] = &[#(#ticks),*];
+                impl #impl_generics #krate::PeriodicActor for #ident #ty_generics #where_clause {
+                    const TICKS: &'static [#krate::Tick<Self>] = &[#(#ticks),*];
                 }
             }
         });
         quote! {
             #[automatically_derived]
-            impl #impl_generics ::conclib::Actor for #ident #ty_generics #where_clause {
+            impl #impl_generics #krate::Actor for #ident #ty_generics #where_clause {
                 #urn
                 #mailbox
                 #private
@@ -147,15 +154,16 @@ impl<'a> Actor<'a> {
     /// The type's generics. If it has any, the bounds of its handlers are on their `impl`, and
     /// need not be repeated on the type.
     fn generics(&self) -> Generics {
+        let krate = &self.krate;
         let mut generics = self.input.generics.clone();
         if generics.params.is_empty() {
             return generics;
         }
         let predicates = &mut generics.make_where_clause().predicates;
-        predicates.push(parse_quote!(Self: ::conclib::Handlers));
+        predicates.push(parse_quote!(Self: #krate::Handlers));
         for tick in &self.ticks {
             let message = tick.message_type();
-            predicates.push(parse_quote!(Self: ::conclib::Handler<#message>));
+            predicates.push(parse_quote!(Self: #krate::Handler<#message>));
         }
         generics
     }

@@ -3,15 +3,22 @@
 use std::fmt::Display;
 use std::time::Duration;
 
-use proc_macro2::{Span, TokenStream, TokenTree};
+use proc_macro2::{Delimiter, Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote};
 use syn::meta::ParseNestedMeta;
-use syn::parse::{Parse, ParseBuffer};
-use syn::{Attribute, GenericArgument, LitStr, PathArguments, PathSegment, Token, Type};
+use syn::parse::{Parse, ParseBuffer, Parser};
+use syn::{
+    Attribute, GenericArgument, GenericParam, Generics, LitStr, Path, PathArguments, PathSegment,
+    Token, Type,
+};
 
 /// The mistakes found so far.
 #[derive(Default)]
-pub(crate) struct Errors(Option<syn::Error>);
+pub(crate) struct Errors {
+    found: Option<syn::Error>,
+    /// Mistakes that are none unless a condition holds.
+    conditional: TokenStream,
+}
 
 impl Errors {
     /// Adds a mistake that the user made at `tokens`.
@@ -20,9 +27,20 @@ impl Errors {
     }
 
     pub(crate) fn push(&mut self, error: syn::Error) {
-        match &mut self.0 {
+        match &mut self.found {
             Some(errors) => errors.combine(error),
-            None => self.0 = Some(error),
+            None => self.found = Some(error),
+        }
+    }
+
+    /// Adds a mistake that is one only under the conditions, written as `#[cfg(…)]`.
+    pub(crate) fn push_if(&mut self, cfgs: &[Attribute], error: syn::Error) {
+        if cfgs.is_empty() {
+            return self.push(error);
+        }
+        for error in error {
+            let error = error.into_compile_error();
+            self.conditional.extend(quote!(#(#cfgs)* #error));
         }
     }
 
@@ -33,9 +51,60 @@ impl Errors {
 
     /// Tokens that report them.
     pub(crate) fn into_tokens(self) -> TokenStream {
-        self.0
-            .map_or_else(TokenStream::new, syn::Error::into_compile_error)
+        let found = self.found.map(syn::Error::into_compile_error);
+        let conditional = self.conditional;
+        quote!(#found #conditional)
     }
+}
+
+/// The path of conclib where the expansion stands: `::conclib`, or what `crate = …` says.
+pub(crate) struct Crate(TokenStream);
+
+impl Default for Crate {
+    fn default() -> Self {
+        Self(quote!(::conclib))
+    }
+}
+
+impl Crate {
+    /// Reads the value of `crate = path`.
+    pub(crate) fn parse(meta: &ParseNestedMeta<'_>) -> syn::Result<Self> {
+        const EXAMPLE: &str = "crate = my_framework::conclib";
+        let example = |error: syn::Error| {
+            syn::Error::new(error.span(), format!("write for example `{EXAMPLE}`"))
+        };
+        let input = meta.value().map_err(example)?;
+        if input.peek(LitStr) {
+            let problem = format!("write the path without quotes, for example `{EXAMPLE}`");
+            return Err(input.error(problem));
+        }
+        let path = Path::parse_mod_style(input).map_err(example)?;
+        Ok(Self(path.into_token_stream()))
+    }
+
+    /// The path for tokens at a place in the user's code: errors about them point there.
+    pub(crate) fn at(&self, place: Span) -> TokenStream {
+        located_at(&self.0, place)
+    }
+}
+
+impl ToTokens for Crate {
+    fn to_tokens(&self, tokens: &mut TokenStream) {
+        self.0.to_tokens(tokens);
+    }
+}
+
+/// The same tokens at another place; names in them resolve as before.
+pub(crate) fn located_at(tokens: impl ToTokens, place: Span) -> TokenStream {
+    let moved = tokens.into_token_stream().into_iter().map(|mut token| {
+        if let TokenTree::Group(group) = &token {
+            let stream = located_at(group.stream(), place);
+            token = proc_macro2::Group::new(group.delimiter(), stream).into();
+        }
+        token.set_span(token.span().located_at(place));
+        token
+    });
+    moved.collect()
 }
 
 /// Reads the options of `#[attribute(option = value, …)]`: knows their names, and that each is
@@ -44,13 +113,36 @@ pub(crate) fn read_options(
     attribute: &Attribute,
     known: &[&'static str],
     seen: &mut Vec<&'static str>,
-    mut read: impl FnMut(&'static str, &ParseNestedMeta<'_>) -> syn::Result<()>,
+    read: impl FnMut(&'static str, &ParseNestedMeta<'_>) -> syn::Result<()>,
 ) -> syn::Result<()> {
-    attribute.parse_nested_meta(|meta| {
+    attribute.parse_nested_meta(option_reader(known, seen, read))
+}
+
+/// The same for `arguments` of an attribute macro.
+pub(crate) fn read_arguments(
+    arguments: TokenStream,
+    known: &[&'static str],
+    read: impl FnMut(&'static str, &ParseNestedMeta<'_>) -> syn::Result<()>,
+) -> syn::Result<()> {
+    let mut seen = Vec::new();
+    syn::meta::parser(option_reader(known, &mut seen, read)).parse2(arguments)
+}
+
+fn option_reader(
+    known: &[&'static str],
+    seen: &mut Vec<&'static str>,
+    mut read: impl FnMut(&'static str, &ParseNestedMeta<'_>) -> syn::Result<()>,
+) -> impl FnMut(ParseNestedMeta<'_>) -> syn::Result<()> {
+    move |meta| {
         let Some(name) = known.iter().copied().find(|name| meta.path.is_ident(name)) else {
             let path = &meta.path;
+            let are = if known.len() == 1 {
+                "option is"
+            } else {
+                "options are"
+            };
             let problem = format!(
-                "unknown option `{}`; the options are {}",
+                "unknown option `{}`; the {are} {}",
                 quote!(#path),
                 listed(known)
             );
@@ -64,7 +156,7 @@ pub(crate) fn read_options(
         }
         seen.push(name);
         read(name, &meta)
-    })
+    }
 }
 
 /// The value of `option = value`; the example shows how it is written.
@@ -172,6 +264,62 @@ pub(crate) fn type_arguments(ty: &Type) -> impl Iterator<Item = &Type> {
         })
 }
 
+/// True if the name occurs among the tokens.
+pub(crate) fn occurs(name: &Ident, tokens: TokenStream) -> bool {
+    tokens.into_iter().any(|token| match token {
+        TokenTree::Ident(ident) => ident == *name,
+        TokenTree::Group(group) => occurs(name, group.stream()),
+        _ => false,
+    })
+}
+
+/// True if one of the parameters occurs among the tokens.
+pub(crate) fn mentions(generics: &Generics, tokens: impl ToTokens) -> bool {
+    let tokens = tokens.into_token_stream();
+    let mut names = generics.params.iter().map(name_of);
+    names.any(|name| occurs(name, tokens.clone()))
+}
+
+/// What a parameter is called.
+pub(crate) fn name_of(parameter: &GenericParam) -> &Ident {
+    match parameter {
+        GenericParam::Type(parameter) => &parameter.ident,
+        GenericParam::Const(parameter) => &parameter.ident,
+        GenericParam::Lifetime(parameter) => &parameter.lifetime.ident,
+    }
+}
+
+/// A lifetime in a type that `is_short`, or that of a `&` without one. What stands in parentheses may
+/// be the signature of a function, which has lifetimes of its own.
+pub(crate) fn short_lifetime(
+    tokens: TokenStream,
+    is_short: &dyn Fn(&Ident) -> bool,
+) -> Option<TokenStream> {
+    let starts_lifetime =
+        |token: &TokenTree| matches!(token, TokenTree::Punct(mark) if mark.as_char() == '\'');
+    let mut tokens = tokens.into_iter().peekable();
+    while let Some(token) = tokens.next() {
+        let found = match token {
+            token if starts_lifetime(&token) => match tokens.next() {
+                Some(TokenTree::Ident(name)) if is_short(&name) => Some(quote!(#token #name)),
+                _ => None,
+            },
+            TokenTree::Punct(mark) if mark.as_char() == '&' => {
+                let is_elided = !tokens.peek().is_some_and(starts_lifetime);
+                is_elided.then(|| quote!(#mark))
+            }
+            TokenTree::Group(group) if group.delimiter() != Delimiter::Parenthesis => {
+                short_lifetime(group.stream(), is_short)
+            }
+            _ => None,
+        };
+        if found.is_some() {
+            return found;
+        }
+    }
+    None
+}
+
 /// How a type is written, for error texts.
 pub(crate) fn written(tokens: impl ToTokens) -> String {
     let text = tokens.to_token_stream().to_string();
@@ -179,10 +327,23 @@ pub(crate) fn written(tokens: impl ToTokens) -> String {
         .replace(" :: ", "::")
         .replace(" < ", "<")
         .replace(" , ", ", ");
-    for (loose, close) in [(" >", ">"), (":: <", "::<"), ("& ", "&"), ("( )", "()")] {
+    for (loose, close) in [
+        (" >", ">"),
+        (":: <", "::<"),
+        ("& ", "&"),
+        ("( )", "()"),
+        (" : ", ": "),
+    ] {
         tight = tight.replace(loose, close);
     }
     tight
+}
+
+/// A name of the user's as the macro's own: lints about what the user writes pass over it.
+pub(crate) fn located_in_expansion(name: &Ident) -> Ident {
+    let mut name = name.clone();
+    name.set_span(place(&name));
+    name
 }
 
 /// The place of the tokens in the user's code, for tokens that are ours: errors point there, names

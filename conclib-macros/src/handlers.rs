@@ -1,29 +1,39 @@
 //! `#[handlers]`.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, quote};
-use syn::{Attribute, ImplItem, ImplItemFn, Item, ItemImpl, parse_quote};
+use syn::{Attribute, Generics, ImplItem, ImplItemFn, Item, ItemImpl, Type, Visibility};
 
-use crate::attr::{Errors, written};
+use crate::attr::{Crate, Errors, read_arguments, written};
+use conditions::{Mark, Reading, readings, take_marks};
 use method::{Handler, Hook, HookKind, RawHandler};
+use target::Target;
 
 mod call;
+mod conditions;
 mod expand;
 mod method;
 mod target;
 mod wire_names;
 
-pub(crate) fn attribute(arguments: &TokenStream, item: TokenStream) -> TokenStream {
+const OPTIONS: &[&str] = &["crate"];
+
+pub(crate) fn attribute(arguments: TokenStream, item: TokenStream) -> TokenStream {
     let mut errors = Errors::default();
-    if !arguments.is_empty() {
-        errors.at(arguments, "`#[handlers]` takes no arguments");
-    }
+    let mut krate = Crate::default();
+    errors.keep(read_arguments(arguments, OPTIONS, |_, meta| {
+        krate = Crate::parse(meta)?;
+        Ok(())
+    }));
     let expansion = match syn::parse2(item) {
         Ok(Item::Impl(mut item)) => match &item.trait_ {
             None => {
                 let mut block = Block::parse(&mut item, &mut errors);
                 block.validate(&mut errors);
-                let expansion = block.expand(&item);
+                let expansion = errors.keep(Target::new(&item, &krate)).map(|target| {
+                    let lints = lints_of(&item);
+                    block.expand(&target, &lints)
+                });
                 quote!(#item #expansion)
             }
             Some((_, path, _)) => {
@@ -56,8 +66,10 @@ pub(crate) fn attribute(arguments: &TokenStream, item: TokenStream) -> TokenStre
 pub(crate) fn stray_handler(item: &TokenStream) -> TokenStream {
     let mut errors = Errors::default();
     let problem = "a handler stands in a `#[handlers]` block: \
-                   write `#[handlers]` above the `impl` of the actor";
-    errors.push(syn::Error::new(proc_macro2::Span::call_site(), problem));
+                   write `#[handlers]` above the `impl` of the actor. The block finds its handlers \
+                   by the word: write `#[handler]` if this is another name for it, and let a macro \
+                   that makes handlers make the whole block";
+    errors.push(syn::Error::new(Span::call_site(), problem));
     let errors = errors.into_tokens();
     quote!(#errors #item)
 }
@@ -68,48 +80,72 @@ struct Block {
     handlers: Vec<Handler>,
     raw: Vec<RawHandler>,
     hooks: Vec<Hook>,
+    /// The `handler` of a `#[handler]` without a path.
+    imported: Option<Ident>,
 }
 
 impl Block {
     /// Reads the methods, and makes the block an ordinary one.
     fn parse(item: &mut ItemImpl, errors: &mut Errors) -> Self {
         let mut block = Self::default();
-        let self_ty = item.self_ty.clone();
         for member in &mut item.items {
             let ImplItem::Fn(method) = member else {
                 continue;
             };
-            let attributes = take_handler_attributes(method);
-            let hook = HookKind::of(method);
-            match (attributes.as_slice(), hook) {
-                ([], None) => errors
-                    .keep(method::check_helper(method))
-                    .unwrap_or_default(),
-                ([], Some(kind)) => {
-                    block.hooks.extend(errors.keep(Hook::parse(kind, method)));
-                    allow_lints(method);
-                }
-                ([attribute, ..], Some(_)) => {
-                    let problem = "this is a hook, not a handler: \
-                                   remove `#[handler]`, or give the method another name";
-                    errors.at(attribute, problem);
-                }
-                ([attribute, more @ ..], None) => {
-                    method::check_attributes(attribute, more, errors);
-                    let handler = if method::is_raw(method) {
-                        let raw = RawHandler::parse(method);
-                        errors.keep(raw.map(|raw| block.raw.push(raw)))
-                    } else {
-                        let handler = Handler::parse(method, &self_ty);
-                        errors.keep(handler.map(|handler| block.handlers.push(handler)))
-                    };
-                    if handler.is_some() {
-                        allow_lints(method);
-                    }
+            let marks = take_marks(method);
+            let hook = HookKind::of(&method.sig);
+            if let ([], None) = (marks.as_slice(), hook) {
+                errors
+                    .keep(method::check_helper(&method.sig))
+                    .unwrap_or_default();
+                continue;
+            }
+            if let ([mark, ..], Some(_)) = (marks.as_slice(), hook) {
+                let problem = "this is a hook, not a handler: \
+                               remove `#[handler]`, or give the method another name";
+                errors.at(&mark.meta, problem);
+                continue;
+            }
+            if let [mark, more @ ..] = marks.as_slice() {
+                method::check_marks(mark, more, errors);
+                block.remember_import(mark);
+            }
+            let Some(readings) = errors.keep(readings(method, marks.first())) else {
+                continue;
+            };
+            for reading in &readings {
+                let read = block.read(reading, hook, &item.self_ty, &item.generics);
+                if let Err(error) = read {
+                    errors.push_if(&reading.cfgs, error);
                 }
             }
+            exempt_from_lints(method);
         }
         block
+    }
+
+    fn read(
+        &mut self,
+        reading: &Reading,
+        hook: Option<HookKind>,
+        self_ty: &Type,
+        generics: &Generics,
+    ) -> syn::Result<()> {
+        if let Some(kind) = hook {
+            self.hooks.push(Hook::parse(kind, reading, generics)?);
+        } else if method::is_raw(&reading.sig) {
+            self.raw.push(RawHandler::parse(reading, generics)?);
+        } else {
+            let handler = Handler::parse(reading, self_ty, generics)?;
+            self.handlers.push(handler);
+        }
+        Ok(())
+    }
+
+    fn remember_import(&mut self, mark: &Mark) {
+        if let Some(handler) = mark.path().get_ident() {
+            self.imported.get_or_insert_with(|| handler.clone());
+        }
     }
 
     fn validate(&mut self, errors: &mut Errors) {
@@ -125,7 +161,7 @@ impl Block {
                 errors.at(&handler.message, problem);
                 return false;
             }
-            seen.push((message, handler.name.to_string()));
+            seen.push((message, handler.variant.to_string()));
             true
         });
         let mut unconditional = false;
@@ -145,35 +181,47 @@ impl Block {
     }
 }
 
-/// Takes `#[handler]` away from a method.
-fn take_handler_attributes(method: &mut ImplItemFn) -> Vec<Attribute> {
-    let (taken, kept) = method
-        .attrs
-        .drain(..)
-        .partition(|attribute| attribute.path().is_ident("handler"));
-    method.attrs = kept;
-    taken
+/// What the framework asks of a method's signature is no fault of the method: with its first words
+/// made ours, lints about signatures take it for what a macro wrote. (An `#[allow]` would not do: a
+/// user may forbid them.)
+fn exempt_from_lints(method: &mut ImplItemFn) {
+    let ours = |span: Span| Span::call_site().located_at(span);
+    match &mut method.vis {
+        Visibility::Public(word) => word.span = ours(word.span),
+        Visibility::Restricted(restricted) => {
+            restricted.pub_token.span = ours(restricted.pub_token.span);
+        }
+        Visibility::Inherited => {}
+    }
+    if let Some(word) = &mut method.sig.asyncness {
+        word.span = ours(word.span);
+    }
+    method.sig.fn_token.span = ours(method.sig.fn_token.span);
 }
 
-/// What the framework asks of a method's signature is no fault of the method.
-fn allow_lints(method: &mut ImplItemFn) {
-    method.attrs.push(parse_quote! {
-        #[allow(
-            clippy::missing_const_for_fn,
-            clippy::needless_pass_by_ref_mut,
-            clippy::needless_pass_by_value,
-            clippy::unnecessary_wraps,
-            clippy::unused_async,
-            clippy::unused_self,
-        )]
+/// What the user allows in the block is allowed in its expansion, which names the same types.
+fn lints_of(item: &ItemImpl) -> Vec<Attribute> {
+    let methods = item.items.iter().filter_map(|member| match member {
+        ImplItem::Fn(method) => Some(&method.attrs),
+        _ => None,
     });
+    let attributes = item.attrs.iter().chain(methods.flatten());
+    attributes
+        .filter_map(|attribute| {
+            let path = attribute.path();
+            let list = attribute.meta.require_list().ok()?;
+            let lints = &list.tokens;
+            (path.is_ident("allow") || path.is_ident("expect"))
+                .then(|| syn::parse_quote!(#[allow(#lints)]))
+        })
+        .collect()
 }
 
 /// For a block that cannot be expanded: no second error about an unknown attribute.
 fn strip_attributes(item: &mut ItemImpl) {
     for member in &mut item.items {
         if let ImplItem::Fn(method) = member {
-            take_handler_attributes(method);
+            take_marks(method);
         }
     }
 }

@@ -20,9 +20,10 @@ mod message;
 /// | `#[message(…)]` | says | default |
 /// |---|---|---|
 /// | `response = Type` | what answers it | `()` |
-/// | `name = "…"` | its name on the wire | the type's identifier |
+/// | `name = "…"` | its name on the wire; `{T}` stands for the name of a parameter | the type's identifier |
 /// | `local` | it never leaves the process: serde is not needed | it may cross the bus |
 /// | `durable` | clients send it so that the bus keeps it until it is handled, at least once | at most once |
+/// | `crate = path` | where conclib is: see [`handlers`] | `::conclib` |
 ///
 /// A message that may cross the bus also implements
 /// [`RemoteMessage`](https://docs.rs/conclib/latest/conclib/trait.RemoteMessage.html); it derives
@@ -30,6 +31,10 @@ mod message;
 ///
 /// A business error is part of the response (`response = Result<Receipt, Declined>`). conclib's
 /// `Failure` is not: a handler that returns one fails its actor.
+///
+/// The name of a generic message is the same whatever stands for its parameters. For an actor that
+/// handles `Set<u32>` and `Set<String>` it must say more: `name = "Set<{T}>"`, with
+/// [`WireName`](https://docs.rs/conclib/latest/conclib/trait.WireName.html) for the names of types.
 #[proc_macro_derive(ActorMessage, attributes(message))]
 pub fn actor_message(input: TokenStream) -> TokenStream {
     message::derive(&parse_macro_input!(input as DeriveInput)).into()
@@ -44,6 +49,7 @@ pub fn actor_message(input: TokenStream) -> TokenStream {
 /// | `urn = "…"` | the URN of every actor of this type | the spawner's, or generated |
 /// | `mailbox = 256` | how many messages may wait | 1024 |
 /// | `private` | other processes do not find it | they do, if there is a proxy |
+/// | `crate = path` | where conclib is: see [`handlers`] | `::conclib` |
 ///
 /// A *private* actor is one for its own process alone: whoever asks for it over the bus hears
 /// `ActorNotFound`, as if nobody lived at its URN. A `Pool` of private workers is private itself.
@@ -89,12 +95,66 @@ pub fn actor(input: TokenStream) -> TokenStream {
 /// may stand beside them, unless they are called `on_…`: a mistyped hook is an error.
 ///
 /// The module `actor` of conclib shows an expansion.
+///
+/// # Generic actors
+///
+/// Bounds stand on the block, and not on its methods. A message may be a parameter, as in a logger,
+/// a batcher or a retrier:
+///
+/// ```text
+/// #[handlers]
+/// impl<M: ActorMessage<Response = ()>> Batcher<M> {
+///     #[handler]
+///     fn any(&mut self, message: M) { … }
+///
+///     #[handler]
+///     fn flush(&mut self, _: Flush<M>) { … }
+/// }
+/// ```
+///
+/// A message of the actor's own has the parameter then, as `Flush<M>` here. A plain `Flush` could be
+/// the `M` of some batcher, which would have two handlers for it; it will do where a bound or the
+/// response says that it is no `M`.
+///
+/// # Conditions and other names
+///
+/// `#[cfg]` and `#[cfg_attr]` may stand on handlers, hooks and their parameters, and
+/// `#[cfg_attr(…, handler)]` makes a handler under a condition. The block knows a handler by the word
+/// `handler`, also at the end of a path (`#[conclib::handler]`). What a macro within the block makes
+/// comes too late: let such a macro make the whole block.
+///
+/// A handler is a raw one if its first parameter's type is called `RequestEnvelope`; a message of
+/// that name is imported under another. Other parameters may have other names, by `use … as …` or an
+/// alias.
+///
+/// # Where conclib is
+///
+/// The expansions of the macros say `::conclib`. In a crate that knows conclib by another name, or
+/// through a framework that re-exports it, each of them is told so; a framework's own macro says
+/// `crate = $crate::conclib`:
+///
+/// ```text
+/// #[derive(ActorMessage, Serialize, Deserialize)]
+/// #[message(crate = my_framework::conclib)]
+/// struct Beat;
+///
+/// #[derive(Actor)]
+/// #[actor(crate = my_framework::conclib)]
+/// struct Heart;
+///
+/// #[handlers(crate = my_framework::conclib)]
+/// impl Heart { … }
+/// ```
+///
+/// Where only the name differs, one line at the root of the crate does for all:
+/// `extern crate cl as conclib;`.
 #[proc_macro_attribute]
 pub fn handlers(arguments: TokenStream, item: TokenStream) -> TokenStream {
-    handlers::attribute(&arguments.into(), item.into()).into()
+    handlers::attribute(arguments.into(), item.into()).into()
 }
 
-/// Marks a method of a [`handlers`] block as the handler of the message that it takes.
+/// Marks a method of a [`handlers`] block as the handler of the message that it takes. The block
+/// knows it by its name, so it keeps that name when it is imported.
 ///
 /// The block reads it and takes it away, so that it is never expanded; where it is, the block is
 /// missing, and the error says so.

@@ -1,25 +1,24 @@
 //! `#[derive(ActorMessage)]`.
 
 use proc_macro2::TokenStream;
-use quote::{quote, quote_spanned};
-use syn::ext::IdentExt;
+use quote::quote;
 use syn::{Attribute, Data, DeriveInput, Generics, LitStr, Type, parse_quote};
 
-use crate::attr::{
-    Errors, is_named, place, problem_of_name, read_options, type_arguments, value, written,
-};
+use crate::attr::{Crate, Errors, located_in_expansion, place, read_options, value};
+use name::Name;
 
-const OPTIONS: &[&str] = &["response", "name", "local", "durable"];
+mod name;
+mod response;
 
-/// The longest name on the wire: a longer one is not sent.
-const MAX_NAME_BYTES: usize = 255;
+const OPTIONS: &[&str] = &["response", "name", "local", "durable", "crate"];
 
 pub(crate) fn derive(input: &DeriveInput) -> TokenStream {
     let mut errors = Errors::default();
     let mut message = Message::parse(input, &mut errors);
     message.validate(&mut errors);
     message.validate_durable(&mut errors);
-    let expansion = message.expand();
+    let name = message.name(&mut errors);
+    let expansion = message.expand(&name);
     let errors = errors.into_tokens();
     quote!(#expansion #errors)
 }
@@ -34,6 +33,7 @@ struct Message<'a> {
     local: Option<syn::Path>,
     /// The word `durable`.
     durable: Option<syn::Path>,
+    krate: Crate,
 }
 
 impl<'a> Message<'a> {
@@ -44,6 +44,7 @@ impl<'a> Message<'a> {
             name: None,
             local: None,
             durable: None,
+            krate: Crate::default(),
         };
         let mut seen = Vec::new();
         for attribute in input
@@ -66,6 +67,7 @@ impl<'a> Message<'a> {
                 "response" => self.response = value(meta, "response = Receipt")?,
                 "name" => self.name = Some(value(meta, "name = \"billing.Charge\"")?),
                 "local" => self.local = Some(meta.path.clone()),
+                "crate" => self.krate = Crate::parse(meta)?,
                 _ => self.durable = Some(meta.path.clone()),
             }
             Ok(())
@@ -76,33 +78,10 @@ impl<'a> Message<'a> {
         if let Data::Union(union) = &self.input.data {
             errors.at(union.union_token, "a message is a struct or an enum");
         }
-        if let Some(response) = without_failure(&self.response) {
-            let response = response.clone();
-            let problem = format!(
-                "a `Failure` fails the actor and is not a response: write `response = {0}`, and \
-                 let the handler return `Result<{0}, Failure>`",
-                written(&response)
-            );
-            errors.at(&self.response, problem);
-            self.response = response;
-        }
-        if let Some(name) = &self.name {
-            let text = name.value();
-            let too_long = (text.len() > MAX_NAME_BYTES)
-                .then(|| format!("{} bytes are more than {MAX_NAME_BYTES}", text.len()));
-            if let Some(problem) = problem_of_name(&text).or(too_long) {
-                errors.at(
-                    name,
-                    format!(
-                        "not a name for the wire: {problem}; write for example \"billing.Charge\""
-                    ),
-                );
-            }
-            if let Some(local) = &self.local {
-                let problem = "a `local` message never leaves the process and has no name on the \
-                               wire: remove `local` or `name`";
-                errors.at(local, problem);
-            }
+        if let (Some(_), Some(local)) = (&self.name, &self.local) {
+            let problem = "a `local` message never leaves the process and has no name on the \
+                           wire: remove `local` or `name`";
+            errors.at(local, problem);
         }
     }
 
@@ -114,72 +93,84 @@ impl<'a> Message<'a> {
         }
     }
 
-    fn expand(&self) -> TokenStream {
-        let ident = &self.input.ident;
-        let response = &self.response;
-        let generics = self.generics();
+    fn name(&self, errors: &mut Errors) -> Name {
+        let input = self.input;
+        let written = self.name.as_ref();
+        written
+            .and_then(|name| errors.keep(Name::parse(name, &input.generics)))
+            .unwrap_or_else(|| Name::of_type(&input.ident))
+    }
+
+    fn expand(&self, name: &Name) -> TokenStream {
+        let Self {
+            input,
+            response,
+            krate,
+            ..
+        } = self;
+        // Ours, at the user's place: a deprecated type is not used by being what it is.
+        let ident = located_in_expansion(&input.ident);
+        let generics = self.generics(name);
         let (impl_generics, _, where_clause) = generics.split_for_impl();
-        let (_, ty_generics, _) = self.input.generics.split_for_impl();
-        let name = match &self.name {
-            Some(name) => name.value(),
-            None => ident.unraw().to_string(),
-        };
+        let (_, ty_generics, _) = input.generics.split_for_impl();
+        let name = name.expand(krate);
         let wire = if self.local.is_some() {
             quote!(None)
         } else {
-            quote!(Some(<Self as ::conclib::RemoteMessage>::CODEC))
+            quote!(Some(<Self as #krate::RemoteMessage>::CODEC))
         };
         let durable = self.durable.is_some().then(|| {
             quote!(
                 const DURABLE: ::core::primitive::bool = true;
             )
         });
-        // The error about a missing serde derive points at the type's name, or at the response.
-        let codec = quote_spanned!(place(ident)=> ::conclib::__private::codec::<Self, #response>());
-        let remote = self.local.is_none().then(|| {
+        let is_remote = self.local.is_none();
+        let remote = is_remote.then(|| {
+            // The error about a missing serde derive points at the type's name, or at the response.
+            let codec = response::codec(krate, response, place(&ident));
             quote! {
                 #[automatically_derived]
-                impl #impl_generics ::conclib::RemoteMessage for #ident #ty_generics #where_clause {
-                    const CODEC: ::conclib::WireCodec<Self> = #codec;
+                impl #impl_generics #krate::RemoteMessage for #ident #ty_generics #where_clause {
+                    const CODEC: #krate::WireCodec<Self> = #codec;
                 }
             }
         });
+        let check = response::check(krate, response, &input.generics, is_remote);
         quote! {
             #[automatically_derived]
-            impl #impl_generics ::conclib::ActorMessage for #ident #ty_generics #where_clause {
+            impl #impl_generics #krate::ActorMessage for #ident #ty_generics #where_clause {
                 type Response = #response;
                 const NAME: &'static ::core::primitive::str = #name;
-                const WIRE: ::core::option::Option<::conclib::WireCodec<Self>> =
+                const WIRE: ::core::option::Option<#krate::WireCodec<Self>> =
                     ::core::option::Option::#wire;
                 #durable
             }
             #remote
+            #check
         }
     }
 
     /// The type's generics. If it has any, whether it can be sent or written depends on them.
-    fn generics(&self) -> Generics {
+    fn generics(&self, name: &Name) -> Generics {
         let mut generics = self.input.generics.clone();
         if generics.params.is_empty() {
             return generics;
         }
-        let response = &self.response;
+        let Self {
+            response, krate, ..
+        } = self;
         let predicates = &mut generics.make_where_clause().predicates;
         predicates.push(parse_quote!(Self: ::core::marker::Send + 'static));
         predicates.push(parse_quote!(#response: ::core::marker::Send + 'static));
         if self.local.is_none() {
-            let serde = quote!(::conclib::__private::serde);
+            let serde = quote!(#krate::__private::serde);
             let both = quote!(#serde::Serialize + #serde::de::DeserializeOwned);
             predicates.push(parse_quote!(Self: #both));
             predicates.push(parse_quote!(#response: #both));
         }
+        for parameter in name.types() {
+            predicates.push(parse_quote!(#parameter: #krate::WireName));
+        }
         generics
     }
-}
-
-/// `T`, if the type is `Result<T, Failure>`.
-fn without_failure(ty: &Type) -> Option<&Type> {
-    let mut arguments = type_arguments(ty);
-    let (value, error) = (arguments.next()?, arguments.next()?);
-    (is_named(ty, "Result") && is_named(error, "Failure")).then_some(value)
 }

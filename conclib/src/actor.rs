@@ -105,10 +105,10 @@
 //! }
 //!
 //! // So that inference does not guess for an actor with a single handler.
-//! impl Handler<NoMessage> for Doubler {
-//!     fn wrap(message: NoMessage, _: Reply<()>) -> Inbox { match message {} }
-//!     fn unwrap(_: Inbox) -> Option<(NoMessage, Reply<()>)> { None }
-//!     fn peek(_: &Inbox) -> Option<&NoMessage> { None }
+//! impl Handler<NoMessage<Doubler>> for Doubler {
+//!     fn wrap(message: NoMessage<Doubler>, _: Reply<()>) -> Inbox { match message {} }
+//!     fn unwrap(_: Inbox) -> Option<(NoMessage<Doubler>, Reply<()>)> { None }
+//!     fn peek(_: &Inbox) -> Option<&NoMessage<Doubler>> { None }
 //! }
 //!
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -204,7 +204,7 @@ pub use envelope::{
     UnexpectedMessage,
 };
 pub use error::{AskError, Delivered, Failure, FailureCause, TellError};
-pub use message::{ActorMessage, CodecError, NoMessage, RemoteMessage, WireCodec};
+pub use message::{ActorMessage, CodecError, NoMessage, RemoteMessage, WireCodec, WireName};
 pub use periodic::PeriodicActor;
 pub use pool::{Pool, Route};
 pub use proxy::{

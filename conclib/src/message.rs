@@ -1,11 +1,16 @@
 //! Messages: what they are called, what answers them, and how they cross the bus.
 
+use std::convert::Infallible;
 use std::fmt;
+use std::marker::PhantomData;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+pub use wire_name::{ComposedName, WireName};
+
 mod claims;
+mod wire_name;
 
 /// How deep arrays and maps may lie within each other in what comes from a peer. Each level takes
 /// stack, and a stack that overflows ends the process.
@@ -28,10 +33,24 @@ const MAX_DEPTH: usize = 128;
 /// #[message(durable)]                    // kept by the bus until it is handled
 /// struct Charge { cents: u64 }
 ///
+/// #[derive(ActorMessage, Serialize, Deserialize)]
+/// #[message(name = "Set<{T}>")]          // so that an actor may handle several of them
+/// struct Set<T> { to: T }
+///
 /// assert!(Charge::DURABLE && !Add::DURABLE);
 /// assert_eq!(Add::NAME, "Add");
+/// assert_eq!(Set::<u32>::NAME, "Set<u32>");
 /// assert!(Socket::WIRE.is_none());
 /// ```
+///
+/// # The name of a generic message
+///
+/// The name is that of the type alone, `Set`, whatever stands for its parameters. So an actor
+/// handles one `Set`, and a second is an error. With `name = "Set<{T}>"` the name says what the
+/// parameters are: `{T}` is the [`WireName`] of the type that stands for `T`, and `{N}` the value of
+/// an integer parameter `N`. Peers written in other languages use the same name, `"Set<u32>"`.
+/// Adding it changes the name that other processes know: deploy both sides together, as with any
+/// renamed message.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a message",
     label = "not an `ActorMessage`",
@@ -41,7 +60,8 @@ pub trait ActorMessage: Sized + Send + 'static {
     /// What answers it; `()` if nothing is to be said but "done".
     type Response: Send + 'static;
 
-    /// Its name on the wire: the type's identifier, or `#[message(name = "…")]`.
+    /// Its name on the wire: the type's identifier, or `#[message(name = "…")]`. It stands in what
+    /// waits in queues and streams as well: a message that has another name is another message.
     const NAME: &'static str;
 
     /// How it crosses the bus; `None` for a message that stays in the process.
@@ -79,7 +99,8 @@ pub trait ActorMessage: Sized + Send + 'static {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot cross the bus",
     label = "not a `RemoteMessage`",
-    note = "a message with `#[message(local)]` stays in its process; remove `local` and derive `Serialize` and `Deserialize`"
+    note = "a message with `#[message(local)]` stays in its process; remove `local` and derive `Serialize` and `Deserialize`",
+    note = "a type that is no message needs `#[derive(ActorMessage, Serialize, Deserialize)]`"
 )]
 pub trait RemoteMessage: ActorMessage {
     /// The codec that [`ActorMessage::WIRE`] holds.
@@ -184,15 +205,26 @@ impl CodecError {
     }
 }
 
-/// A message that nobody can make.
+/// A message that nobody can make, for actors of type `A`.
 ///
-/// Every actor handles it, so that an actor with one handler does not let type inference guess
-/// that any argument is that handler's message: a wrong one is reported as what it is.
-#[derive(Debug, Clone, Copy)]
-pub enum NoMessage {}
+/// Every actor handles its own, so that an actor with one handler does not let type inference guess
+/// that any argument is that handler's message: a wrong one is reported as what it is. It names the
+/// actor, and so differs from every message that the actor may be generic over.
+pub enum NoMessage<A: ?Sized> {
+    #[doc(hidden)]
+    Of(PhantomData<fn() -> A>, Infallible),
+}
 
-impl ActorMessage for NoMessage {
+impl<A: ?Sized + 'static> ActorMessage for NoMessage<A> {
     type Response = ();
     const NAME: &'static str = "";
     const WIRE: Option<WireCodec<Self>> = None;
+}
+
+impl<A: ?Sized> fmt::Debug for NoMessage<A> {
+    fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Of(_, never) => match never {},
+        }
+    }
 }

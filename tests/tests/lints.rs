@@ -4,6 +4,7 @@
     clippy::all,
     clippy::pedantic,
     clippy::nursery,
+    clippy::same_name_method,
     missing_docs,
     missing_debug_implementations,
     missing_copy_implementations,

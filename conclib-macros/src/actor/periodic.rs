@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use proc_macro2::{Ident, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
+use syn::ext::IdentExt;
 use syn::{Attribute, Expr, LitStr, Path};
 
-use crate::attr::{cron, duration, place, read_options, value};
+use crate::attr::{Crate, cron, duration, place, read_options, value};
 
 const OPTIONS: &[&str] = &["tick", "every", "cron", "first", "missed", "jitter"];
 
@@ -92,7 +93,7 @@ impl Periodic {
     }
 
     /// The entry of `PeriodicActor::TICKS`.
-    pub(super) fn expand(&self) -> TokenStream {
+    pub(super) fn expand(&self, krate: &Crate) -> TokenStream {
         let Self {
             tick,
             message,
@@ -100,21 +101,23 @@ impl Periodic {
             missed,
             ..
         } = self;
-        let when = self.when.expand();
+        let when = self.when.expand(krate);
         let jitter = self
             .jitter
             .as_ref()
             .and_then(|jitter| duration(jitter).ok());
         let jitter = duration_tokens(jitter.unwrap_or_default());
         // The error about a missing handler points at the message.
-        let wrap = quote_spanned!(place(message)=> ::conclib::__private::tick::<Self, #message>);
+        let place = place(message);
+        let at = krate.at(place);
+        let wrap = quote_spanned!(place=> #at::__private::tick::<Self, #message>);
         quote! {
-            ::conclib::Tick {
-                name: <#message as ::conclib::ActorMessage>::NAME,
-                schedule: ::conclib::Schedule {
-                    when: ::conclib::When::#when,
-                    first: ::conclib::First::#first,
-                    missed: ::conclib::Missed::#missed,
+            #krate::Tick {
+                name: <#message as #krate::ActorMessage>::NAME,
+                schedule: #krate::Schedule {
+                    when: #krate::When::#when,
+                    first: #krate::First::#first,
+                    missed: #krate::Missed::#missed,
                     jitter: #jitter,
                 },
                 message: || #wrap(#tick),
@@ -147,13 +150,13 @@ impl When {
         }
     }
 
-    fn expand(&self) -> TokenStream {
+    fn expand(&self, krate: &Crate) -> TokenStream {
         match self {
             Self::Every(every) => {
                 let every = duration_tokens(duration(every).unwrap_or_default());
                 quote!(Every(#every))
             }
-            Self::Cron(expression) => quote!(Cron(::conclib::Cron::from_static(#expression))),
+            Self::Cron(expression) => quote!(Cron(#krate::Cron::from_static(#expression))),
         }
     }
 }
@@ -191,7 +194,7 @@ fn type_of(tick: &Expr) -> syn::Result<Path> {
         .segments
         .iter()
         .rev()
-        .map(|segment| segment.ident.to_string());
+        .map(|segment| segment.ident.unraw().to_string());
     let is_type = |name: &String| name.starts_with(char::is_uppercase);
     // `Beat::new()` and `Job::Sweep` end in a function and in a variant.
     if names.next().is_some_and(|name| is_type(&name))

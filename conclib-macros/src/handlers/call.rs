@@ -4,7 +4,7 @@ use proc_macro2::{Ident, Span, TokenStream};
 use quote::quote_spanned;
 use syn::{Error, PatType, ReturnType, Signature, Type};
 
-use crate::attr::{is_named, place, type_arguments};
+use crate::attr::{Crate, is_named, located_in_expansion, place};
 
 /// How a method is called.
 pub(super) struct Call {
@@ -47,18 +47,18 @@ impl Call {
 
     /// The call, awaited if the method is async. As a path and not as a method: it finds the
     /// inherent one, whatever traits are in scope.
-    pub(super) fn expand(&self) -> TokenStream {
+    pub(super) fn expand(&self, krate: &Crate) -> TokenStream {
         let name = &self.name;
         let arguments = self
             .arguments
             .iter()
-            .map(|(argument, place)| argument.expand(*place));
+            .map(|(argument, place)| argument.expand(krate, *place));
         let place = place(name);
-        let mut method = name.clone();
-        method.set_span(place);
+        let method = located_in_expansion(name);
         let call = quote_spanned!(place=> Self::#method(self, #(#arguments),*));
         if self.is_async {
-            quote_spanned!(place=> ::conclib::__private::send(#call).await)
+            let krate = krate.at(place);
+            quote_spanned!(place=> #krate::__private::send(#call).await)
         } else {
             call
         }
@@ -66,32 +66,52 @@ impl Call {
 }
 
 impl Argument {
-    /// What a parameter of this type takes, apart from messages.
-    pub(super) fn of(ty: &Type) -> Option<Self> {
+    /// What a parameter of this type takes, if it is called like one of conclib's.
+    pub(super) fn called(ty: &Type) -> Option<Self> {
         match ty {
             Type::Reference(reference) => match &*reference.elem {
                 ty if is_named(ty, "Context") && reference.mutability.is_some() => {
                     Some(Self::Context)
                 }
+                ty if is_named(ty, "Context") => None,
                 ty if is_named(ty, "StopReason") => Some(Self::Reason),
                 ty if is_named(ty, "Failure") => Some(Self::Failure),
                 _ => None,
             },
-            Type::Group(group) => Self::of(&group.elem),
-            // A message may be called `Reply` as well; ours says of what.
-            ty if is_named(ty, "Reply") && type_arguments(ty).next().is_some() => Some(Self::Reply),
+            Type::Group(group) => Self::called(&group.elem),
+            ty if is_named(ty, "Reply") => Some(Self::Reply),
             _ => None,
         }
     }
 
-    fn expand(self, place: Span) -> TokenStream {
+    /// What a parameter of this type takes, of what is `known`: by its name, or else, since it may
+    /// be an alias, by its form. Whether it is of the right type the compiler says.
+    fn of(ty: &Type, known: &[Self]) -> Option<Self> {
+        let by_form = |form: &[Self]| known.iter().copied().find(|known| form.contains(known));
+        let is_context = |ty: &Type| is_named(ty, "Context");
+        match (Self::called(ty), ty) {
+            (Some(called), _) => known.contains(&called).then_some(called),
+            (None, Type::Group(group)) => Self::of(&group.elem, known),
+            (None, Type::Reference(reference)) if reference.mutability.is_some() => {
+                by_form(&[Self::Context])
+            }
+            (None, Type::Reference(reference)) if !is_context(&reference.elem) => {
+                by_form(&[Self::Reason, Self::Failure])
+            }
+            (None, Type::Path(_)) => by_form(&[Self::Reply]),
+            _ => None,
+        }
+    }
+
+    fn expand(self, krate: &Crate, place: Span) -> TokenStream {
+        let krate = krate.at(place);
         match self {
-            Self::Message => quote_spanned!(place=> message),
-            Self::Context => quote_spanned!(place=> ctx),
-            Self::Reply => quote_spanned!(place=> reply.take_over()),
-            Self::Envelope => quote_spanned!(place=> *envelope),
-            Self::Reason => quote_spanned!(place=> reason),
-            Self::Failure => quote_spanned!(place=> failure),
+            Self::Message => quote_spanned!(place=> __message),
+            Self::Context => quote_spanned!(place=> __ctx),
+            Self::Reply => quote_spanned!(place=> #krate::__private::reply(__reply)),
+            Self::Envelope => quote_spanned!(place=> #krate::__private::envelope(*__envelope)),
+            Self::Reason => quote_spanned!(place=> __reason),
+            Self::Failure => quote_spanned!(place=> __failure),
         }
     }
 }
@@ -105,9 +125,8 @@ pub(super) fn extra_arguments<'a>(
 ) -> syn::Result<Vec<(Argument, Span)>> {
     let mut arguments: Vec<(Argument, Span)> = Vec::new();
     for parameter in parameters {
-        let argument = Argument::of(&parameter.ty).filter(|argument| {
-            known.contains(argument) && arguments.iter().all(|(other, _)| other != argument)
-        });
+        let argument = Argument::of(&parameter.ty, known)
+            .filter(|argument| arguments.iter().all(|(other, _)| other != argument));
         let Some(argument) = argument else {
             let problem = format!("{what} takes at most `{signature}`");
             return Err(Error::new_spanned(parameter, problem));

@@ -1,13 +1,19 @@
 //! One method of a `#[handlers]` block: a handler, a raw handler, or a hook.
 
-use proc_macro2::{Ident, Span, TokenStream, TokenTree};
+use proc_macro2::{Ident, Span};
 use quote::{ToTokens, quote};
 use syn::{
-    Attribute, Error, FnArg, GenericParam, ImplItemFn, Meta, PatType, ReturnType, Signature, Type,
+    Attribute, Error, FnArg, GenericParam, Generics, Meta, PatType, Path, ReturnType, Signature,
+    Type,
 };
 
 use super::call::{Argument, Call, extra_arguments};
-use crate::attr::{Errors, is_named, listed, place, type_arguments, written};
+use super::conditions::{Mark, Reading};
+use super::target::without_self;
+use crate::attr::{
+    Errors, is_named, listed, located_in_expansion, mentions, occurs, place, short_lifetime,
+    type_arguments, written,
+};
 
 const HANDLER: &str = "(&mut self, message: M, ctx: &mut Context<Self>, reply: Reply<R>)";
 
@@ -15,7 +21,8 @@ const HANDLER: &str = "(&mut self, message: M, ctx: &mut Context<Self>, reply: R
 pub(super) struct Handler {
     pub(super) call: Call,
     pub(super) cfgs: Vec<Attribute>,
-    pub(super) name: Ident,
+    /// The variant of the inbox, called like the method.
+    pub(super) variant: Ident,
     pub(super) message: Type,
     pub(super) answer: Answer,
 }
@@ -44,9 +51,14 @@ pub(super) struct Hook {
 }
 
 impl Handler {
-    pub(super) fn parse(method: &ImplItemFn, self_ty: &Type) -> syn::Result<Self> {
-        let sig = &method.sig;
+    pub(super) fn parse(
+        reading: &Reading,
+        self_ty: &Type,
+        generics: &Generics,
+    ) -> syn::Result<Self> {
+        let sig = &reading.sig;
         check_signature(sig, "handler")?;
+        check_bounds(sig, generics)?;
         let mut parameters = typed_parameters(sig);
         let Some(message) = parameters.next() else {
             let problem = format!(
@@ -56,17 +68,19 @@ impl Handler {
             );
             return Err(Error::new_spanned(&sig.ident, problem));
         };
-        check_message_type(&message.ty)?;
+        check_message_type(sig, &message.ty)?;
+        check_lifetimes(sig, &message.ty)?;
         let mut arguments = vec![(Argument::Message, place(&message.ty))];
         let known = [Argument::Context, Argument::Reply];
         arguments.extend(extra_arguments(parameters, &known, "a handler", HANDLER)?);
+        let variant = located_in_expansion(&sig.ident);
         let takes_reply = arguments
             .iter()
             .any(|(argument, _)| *argument == Argument::Reply);
         Ok(Self {
             call: Call::new(sig, arguments),
-            cfgs: cfgs(method),
-            name: sig.ident.clone(),
+            cfgs: reading.cfgs.clone(),
+            variant,
             message: syn::parse2(without_self(message.ty.to_token_stream(), self_ty))?,
             answer: if takes_reply {
                 Answer::Reply
@@ -78,10 +92,11 @@ impl Handler {
 }
 
 impl RawHandler {
-    pub(super) fn parse(method: &ImplItemFn) -> syn::Result<Self> {
+    pub(super) fn parse(reading: &Reading, generics: &Generics) -> syn::Result<Self> {
         const RAW: &str = "(&mut self, envelope: RequestEnvelope, ctx: &mut Context<Self>)";
-        let sig = &method.sig;
+        let sig = &reading.sig;
         check_signature(sig, "handler")?;
+        check_bounds(sig, generics)?;
         let mut parameters = typed_parameters(sig);
         let envelope = parameters
             .next()
@@ -95,16 +110,21 @@ impl RawHandler {
         )?);
         Ok(Self {
             call: Call::new(sig, arguments),
-            cfgs: cfgs(method),
+            cfgs: reading.cfgs.clone(),
             name: sig.ident.clone(),
         })
     }
 }
 
 impl Hook {
-    pub(super) fn parse(kind: HookKind, method: &ImplItemFn) -> syn::Result<Self> {
-        let sig = &method.sig;
+    pub(super) fn parse(
+        kind: HookKind,
+        reading: &Reading,
+        generics: &Generics,
+    ) -> syn::Result<Self> {
+        let sig = &reading.sig;
         check_signature(sig, "hook")?;
+        check_bounds(sig, generics)?;
         let what = format!("`{}`", kind.name());
         let arguments = extra_arguments(
             typed_parameters(sig),
@@ -127,7 +147,7 @@ impl Hook {
         }
         Ok(Self {
             call: Call::new(sig, arguments),
-            cfgs: cfgs(method),
+            cfgs: reading.cfgs.clone(),
             kind,
         })
     }
@@ -145,10 +165,8 @@ impl HookKind {
     const ALL: [Self; 3] = [Self::Start, Self::Stop, Self::Failure];
 
     /// A hook is known by its name.
-    pub(super) fn of(method: &ImplItemFn) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|kind| method.sig.ident == kind.name())
+    pub(super) fn of(sig: &Signature) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| sig.ident == kind.name())
     }
 
     fn name(self) -> &'static str {
@@ -177,15 +195,15 @@ impl HookKind {
 }
 
 /// True if the method is marked as a handler and takes an envelope instead of a message.
-pub(super) fn is_raw(method: &ImplItemFn) -> bool {
-    typed_parameters(&method.sig)
+pub(super) fn is_raw(sig: &Signature) -> bool {
+    typed_parameters(sig)
         .next()
         .is_some_and(|parameter| is_named(&parameter.ty, "RequestEnvelope"))
 }
 
 /// A method that is neither a handler nor a hook may be anything but a mistyped hook.
-pub(super) fn check_helper(method: &ImplItemFn) -> syn::Result<()> {
-    let name = &method.sig.ident;
+pub(super) fn check_helper(sig: &Signature) -> syn::Result<()> {
+    let name = &sig.ident;
     if !name.to_string().starts_with("on_") {
         return Ok(());
     }
@@ -198,14 +216,14 @@ pub(super) fn check_helper(method: &ImplItemFn) -> syn::Result<()> {
 }
 
 /// `#[handler]` is given once, and alone.
-pub(super) fn check_attributes(attribute: &Attribute, more: &[Attribute], errors: &mut Errors) {
-    match &attribute.meta {
+pub(super) fn check_marks(mark: &Mark, more: &[Mark], errors: &mut Errors) {
+    match &mark.meta {
         Meta::Path(_) => {}
         Meta::List(list) => errors.at(list, "`#[handler]` takes no arguments"),
         Meta::NameValue(value) => errors.at(value, "`#[handler]` takes no arguments"),
     }
     if let Some(second) = more.first() {
-        errors.at(second, "`#[handler]` is given twice");
+        errors.at(&second.meta, "`#[handler]` is given twice");
     }
 }
 
@@ -249,15 +267,32 @@ fn check_signature(sig: &Signature, what: &str) -> syn::Result<()> {
     Ok(())
 }
 
-fn check_message_type(ty: &Type) -> syn::Result<()> {
+/// The bounds of a handler or hook: what calls it knows those of the block alone.
+fn check_bounds(sig: &Signature, generics: &Generics) -> syn::Result<()> {
+    let predicates = sig.generics.where_clause.iter();
+    for predicate in predicates.flat_map(|clause| &clause.predicates) {
+        let names_self = occurs(&Ident::new("Self", Span::call_site()), quote!(#predicate));
+        let is_generic = !generics.params.is_empty();
+        if mentions(generics, predicate) || (names_self && is_generic) {
+            let problem = format!(
+                "the actor handles its messages whatever its parameters are: \
+                 write `where {}` on the `impl` block",
+                written(predicate)
+            );
+            return Err(Error::new_spanned(predicate, problem));
+        }
+    }
+    Ok(())
+}
+
+fn check_message_type(sig: &Signature, ty: &Type) -> syn::Result<()> {
+    const FIRST: &str = "the message comes first, before `ctx` and `reply`";
     let problem = match ty {
         Type::ImplTrait(_) => {
             "a handler takes one type of message: write a type that derives `ActorMessage`"
                 .to_owned()
         }
-        Type::Reference(_) if Argument::of(ty).is_some() => {
-            "the message comes first, before `ctx` and `reply`".to_owned()
-        }
+        Type::Reference(_) if Argument::called(ty).is_some() => FIRST.to_owned(),
         Type::Reference(reference) => {
             let message = written(&reference.elem);
             format!("a handler owns its message: write `{message}`, without `&`")
@@ -265,12 +300,45 @@ fn check_message_type(ty: &Type) -> syn::Result<()> {
         ty if type_arguments(ty).any(|inner| is_named(inner, "RequestEnvelope")) => {
             "a raw handler owns its envelope: write `RequestEnvelope`".to_owned()
         }
-        ty if Argument::of(ty).is_some() => {
-            "the message comes first, before `ctx` and `reply`".to_owned()
+        ty if is_conclibs_reply(sig, ty) => {
+            let reply = written(ty);
+            format!("{FIRST}; a message of that name is written with its module: `chat::{reply}`")
         }
         _ => return Ok(()),
     };
     Err(Error::new_spanned(ty, problem))
+}
+
+/// True if a `Reply<R>` in the place of the message is a reply: written without the module of a
+/// message, and not beside another reply.
+fn is_conclibs_reply(sig: &Signature, ty: &Type) -> bool {
+    let written_alone = |path: &Path| match path.segments.first() {
+        Some(first) => path.segments.len() == 1 || first.ident == "conclib",
+        None => false,
+    };
+    let Type::Path(reply) = ty else { return false };
+    let is_reply = |ty: &Type| Argument::called(ty) == Some(Argument::Reply);
+    let other_replies = typed_parameters(sig)
+        .skip(1)
+        .filter(|other| is_reply(&other.ty));
+    is_reply(ty)
+        && type_arguments(ty).next().is_some()
+        && written_alone(&reply.path)
+        && other_replies.count() == 0
+}
+
+/// A message waits in the mailbox while the call that sent it returns.
+fn check_lifetimes(sig: &Signature, ty: &Type) -> syn::Result<()> {
+    let of_the_call = |name: &Ident| {
+        let mut own = sig.generics.lifetimes();
+        name == "_" || own.any(|own| own.lifetime.ident == *name)
+    };
+    let Some(short) = short_lifetime(ty.to_token_stream(), &of_the_call) else {
+        return Ok(());
+    };
+    let problem = "a message borrows nothing, since it waits in the mailbox: write `'static`, or \
+                   let it own what it holds";
+    Err(Error::new_spanned(short, problem))
 }
 
 fn typed_parameters(sig: &Signature) -> impl Iterator<Item = &PatType> {
@@ -278,31 +346,4 @@ fn typed_parameters(sig: &Signature) -> impl Iterator<Item = &PatType> {
         FnArg::Typed(parameter) => Some(parameter),
         FnArg::Receiver(_) => None,
     })
-}
-
-/// The conditions under which a method exists, for all that the macro makes of it.
-fn cfgs(method: &ImplItemFn) -> Vec<Attribute> {
-    method
-        .attrs
-        .iter()
-        .filter(|attribute| attribute.path().is_ident("cfg"))
-        .cloned()
-        .collect()
-}
-
-/// The tokens with `Self` written out, for places where it would mean another type.
-fn without_self(tokens: TokenStream, self_ty: &Type) -> TokenStream {
-    tokens
-        .into_iter()
-        .flat_map(|token| match token {
-            TokenTree::Ident(ident) if ident == "Self" => quote!(#self_ty),
-            TokenTree::Group(group) => {
-                let stream = without_self(group.stream(), self_ty);
-                let mut written_out = proc_macro2::Group::new(group.delimiter(), stream);
-                written_out.set_span(group.span());
-                TokenTree::Group(written_out).into_token_stream()
-            }
-            token => token.into_token_stream(),
-        })
-        .collect()
 }

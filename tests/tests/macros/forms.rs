@@ -91,7 +91,9 @@ impl Forms {
         reply: Reply<u32>,
         ctx: &mut Context<Self>,
     ) -> Result<(), Failure> {
-        assert!(!ctx.is_stopping());
+        if ctx.is_stopping() {
+            return Err(Failure::msg("too late"));
+        }
         self.waiting.push(reply);
         Ok(())
     }

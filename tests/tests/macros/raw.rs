@@ -109,3 +109,75 @@ async fn a_local_message_is_not_reached_from_outside() {
         "{refused:?}"
     );
 }
+
+// The name of a generic message says of what it is, so one actor handles several.
+#[derive(ActorMessage, Serialize, Deserialize)]
+#[message(name = "Set<{T}>", response = String)]
+struct Set<T>(T);
+
+#[derive(Actor)]
+struct Store;
+
+#[handlers]
+impl Store {
+    #[handler]
+    fn number(&mut self, message: Set<u32>) -> String {
+        format!("number {}", message.0)
+    }
+
+    #[handler]
+    fn text(&mut self, message: Set<String>) -> String {
+        format!("text {}", message.0)
+    }
+}
+
+#[tokio::test]
+async fn instances_of_a_generic_message_are_told_apart() {
+    assert_eq!(Set::<u32>::NAME, "Set<u32>");
+    let number = deliver(&mut Store, Set(1_u32)).await;
+    assert_eq!(number.as_deref(), Ok("number 1"));
+    let text = deliver(&mut Store, Set("a".to_owned())).await;
+    assert_eq!(text.as_deref(), Ok("text a"));
+    let unknown = deliver(&mut Store, Set(true)).await;
+    assert!(
+        matches!(&unknown, Err(AskError::Unhandled { message, .. }) if message == "Set<bool>"),
+        "{unknown:?}"
+    );
+}
+
+// An actor that is generic over its message handles it from outside as well.
+#[derive(Actor)]
+struct Logger<M>(Vec<M>);
+
+#[handlers]
+impl<M: ActorMessage<Response = ()>> Logger<M> {
+    #[handler]
+    fn any(&mut self, message: M) {
+        self.0.push(message);
+    }
+
+    #[handler]
+    fn len(&mut self, _: Len) -> usize {
+        self.0.len()
+    }
+}
+
+#[tokio::test]
+async fn a_message_that_is_a_parameter_is_handled() -> TestResult {
+    let mut logger = Logger(Vec::new());
+    assert_eq!(deliver(&mut logger, Note("a".to_owned())).await, Ok(()));
+    assert_eq!(deliver(&mut logger, Len).await, Ok(1));
+    let unknown = deliver(&mut logger, Beat).await;
+    assert!(
+        matches!(unknown, Err(AskError::Unhandled { .. })),
+        "{unknown:?}"
+    );
+
+    let system = ActorSystem::new();
+    let logger = system.spawn(logger).urn("logger").await?;
+    logger.ask(Note("b".to_owned())).await?;
+    let notes: Recipient<Note> = system.recipient("logger")?;
+    notes.ask(Note("c".to_owned())).await?;
+    assert_eq!(logger.ask(Len).await?, 3);
+    Ok(())
+}

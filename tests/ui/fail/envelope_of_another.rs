@@ -1,0 +1,16 @@
+use conclib::{Actor, ActorMessage, handlers};
+
+#[derive(ActorMessage)]
+#[message(local)]
+struct RequestEnvelope;
+
+#[derive(Actor)]
+struct ExampleActor;
+
+#[handlers]
+impl ExampleActor {
+    #[handler]
+    fn letter(&mut self, _: RequestEnvelope) {}
+}
+
+fn main() {}
