@@ -361,11 +361,8 @@ async fn a_task_of_a_runtime_within_a_handler_is_no_part_of_it() -> TestResult {
     let (sender, receiver) = oneshot::channel();
     let asks = block(move |own| {
         let (runtime, own) = (private(), own.clone());
-        let asked = runtime.block_on(async {
-            let asked = tokio::spawn(async move { own.ask(Ping).await });
-            let_others_run().await;
-            asked
-        });
+        let asked = runtime.spawn(async move { own.ask(Ping).await });
+        runtime.block_on(let_others_run());
         let _ = sender.send((runtime, asked));
     });
     within(host.ask(asks)).await?;
