@@ -111,7 +111,8 @@ impl<M: ActorMessage> Recipient<M> {
     /// # system.spawn(Log).await?;
     /// let log: Recipient<Note> = system.recipient("log")?;
     /// if let Err(back) = log.try_tell(Note("hello".to_owned())) {
-    ///     eprintln!("{}: {}", back.reason(), back.into_message().0);
+    ///     let (message, reason) = back.into_parts();
+    ///     eprintln!("{reason}: {}", message.0);
     /// }
     /// # Ok(()) }
     /// ```
