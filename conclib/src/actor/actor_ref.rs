@@ -134,7 +134,8 @@ impl<A: Handlers> ActorRef<A> {
     /// for n in 1..=4 {
     ///     stage.tell(Work(n)).await?;
     /// }
-    /// # while peer.ask(Sum).await? < 10 { tokio::time::sleep(Duration::from_millis(5)).await; }
+    /// # tokio::time::sleep(Duration::from_secs(1)).await;
+    /// # assert_eq!(peer.ask(Sum).await?, 10);
     /// # Ok(()) }
     /// ```
     ///
