@@ -252,8 +252,13 @@ async fn a_refusal_of_an_earlier_epoch_ends_nothing() {
     peer.pretend_to_serve(5).await;
     let client = bus.client().await; // it knows of epoch 5
     peer.pretend_to_serve(6).await;
+    // The client takes the request out of the inbox of epoch 5 as soon as it hears of epoch 6: the
+    // pop must wait there already.
+    let of_the_first = Peer::connect(&bus.config).await;
+    let first = tokio::spawn(async move { of_the_first.pop(&inbox(5)).await });
+    peer.waits_for_a_pop().await;
     let ask = tokio::spawn(client.ask("worker", Double { n: 1 }));
-    let first = peer.pop(&inbox(5)).await;
+    let first = timeout(BOUND, first).await.unwrap().unwrap();
     let second = peer.pop(&inbox(6)).await;
     assert_eq!(first.id, second.id);
     let id = first.client.into_array();

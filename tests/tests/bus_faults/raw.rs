@@ -76,6 +76,15 @@ impl Peer {
         rmp_serde::from_slice(&popped.1).unwrap()
     }
 
+    /// Waits until a connection of this Redis is blocked in a pop.
+    pub(crate) async fn waits_for_a_pop(&self) {
+        eventually("a connection waits in a pop", async || {
+            let info = self.command(&["INFO", "clients"]).await;
+            info.contains("\nblocked_clients:1\r")
+        })
+        .await;
+    }
+
     /// Waits until everything in the inbox has been taken.
     pub(crate) async fn drained(&self, key: &str) {
         eventually("the inbox is empty", async || {
