@@ -113,21 +113,27 @@ impl Redis {
         }
     }
 
-    /// Somebody else holds the lease for that time.
+    /// Another system holds the lease for that time. It keeps the list of the last epochs, as every
+    /// system does: the next one deletes by it the requests that are left.
     pub(crate) async fn take_lease(&self, time: Duration) {
+        const TAKE: &str = "\
+            local last = redis.call('GET', KEYS[2]) or ''\n\
+            redis.call('SET', KEYS[2], ARGV[1] .. ' ' .. last)\n\
+            redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])";
         let epoch = now() + 1;
         let lease = rmp_serde::to_vec(&(epoch, (1_u8, 1_u8), (1_000_000_u64,))).unwrap();
-        let millis = time.as_millis().to_string();
-        self.command(&["SET", "conclib:{n:main}:epoch", &epoch.to_string()])
-            .await;
-        let lease = [
-            b"SET",
-            &b"conclib:{n:main}:lease"[..],
+        let (number, millis) = (epoch.to_string(), time.as_millis().to_string());
+        let words: [&[u8]; 8] = [
+            b"EVAL",
+            TAKE.as_bytes(),
+            b"2",
+            b"conclib:{n:main}:lease",
+            b"conclib:{n:main}:epoch",
+            number.as_bytes(),
             &lease,
-            b"PX",
             millis.as_bytes(),
         ];
-        self.send(&lease).await.unwrap();
+        self.send(&words).await.unwrap();
         sleep(time).await;
     }
 

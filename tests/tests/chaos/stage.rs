@@ -154,7 +154,10 @@ impl Stage {
             let ends = self.redis.command(&["PTTL", key]).await;
             // What was sent to an epoch that was over at once ends by itself.
             if length != "0" && ends.starts_with('-') {
-                complaints.push(format!("{length} requests are left in {key}"));
+                let epochs = self.redis.command(&["GET", "conclib:{n:main}:epoch"]).await;
+                complaints.push(format!(
+                    "{length} requests are left in {key}; the last epochs are {epochs}"
+                ));
             }
         }
         complaints
