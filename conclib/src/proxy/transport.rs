@@ -111,7 +111,9 @@ pub(crate) trait ServerTransport: Send + Sync {
     /// [`pop`](Self::pop) returns.
     async fn release(&self, epoch: Epoch, wake: Bytes) -> Result<bool, TransportError>;
 
-    /// Appends `wake` to the inbox, so that one more blocked [`pop`](Self::pop) returns.
+    /// Appends `wake` to the inbox of an epoch that is over, so that one more blocked
+    /// [`pop`](Self::pop) returns. A wake that no pop takes does not remain: the system may end before
+    /// it could delete the inbox, and the bus may have lost the list of epochs by which others would.
     async fn wake(&self, epoch: Epoch, wake: Bytes) -> Result<(), TransportError>;
 
     /// Takes up to `count` frames off the inbox, waiting up to `block` for the first one; none if

@@ -155,8 +155,10 @@ impl Stage {
             // What was sent to an epoch that was over at once ends by itself.
             if length != "0" && ends.starts_with('-') {
                 let epochs = self.redis.command(&["GET", "conclib:{n:main}:epoch"]).await;
+                let first = self.redis.command(&["LINDEX", key, "0"]).await;
                 complaints.push(format!(
-                    "{length} requests are left in {key}; the last epochs are {epochs}"
+                    "{length} requests are left in {key}, the first is {first:?}; the last epochs \
+                     are {epochs}"
                 ));
             }
         }

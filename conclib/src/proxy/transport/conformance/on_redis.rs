@@ -92,6 +92,22 @@ async fn what_was_sent_to_another_owner_that_redis_forgot_is_deleted() {
 }
 
 #[tokio::test]
+async fn wake_that_no_pop_takes_ends_by_itself() {
+    let redis = OnRedis(RedisServer::start(&[]));
+    let server = server(&redis).await;
+    let epoch = granted(&*server).await;
+    redis.0.command(&["FLUSHALL"]);
+    server
+        .wake(epoch, Bytes::from_static(b"wake"))
+        .await
+        .unwrap();
+    let inbox = Names::new(&redis.config()).inbox(epoch);
+    let left = redis.0.command(&["PTTL", &inbox]);
+    let left: i64 = left.trim_start_matches(':').parse().unwrap();
+    assert!((1..=60_000).contains(&left), "{left}");
+}
+
+#[tokio::test]
 async fn what_was_sent_in_vain_is_taken_back_and_only_that() {
     let redis = OnRedis(RedisServer::start(&[]));
     let (client, _replies) = client(&redis).await;

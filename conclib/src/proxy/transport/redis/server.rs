@@ -32,7 +32,7 @@ use crate::responder::ClientId;
 /// no requests meanwhile.
 const PATIENCE: Duration = Duration::from_secs(4);
 
-/// How long what is left of the epoch before may lie there if nobody deletes it.
+/// How long the inbox of an epoch that is over remains if no owner of the lease deletes it.
 const LEFTOVERS: Duration = Duration::from_secs(60);
 
 /// The actor system's end of Redis.
@@ -321,9 +321,16 @@ impl ServerTransport for Server {
     }
 
     async fn wake(&self, epoch: Epoch, wake: Bytes) -> Result<(), TransportError> {
-        let arguments = vec![self.names.inbox(epoch).into(), Value::Bytes(wake)];
+        let inbox = self.names.inbox(epoch);
         let link = self.commands.link()?;
-        link.request("RPUSH", arguments, COMMAND).await.map(|_| ())
+        let pushed = vec![inbox.clone().into(), Value::Bytes(wake)];
+        let limited = vec![inbox.into(), duration(LEFTOVERS)];
+        let (pushed, limited) = tokio::join!(
+            biased;
+            link.request("RPUSH", pushed, COMMAND),
+            link.request("PEXPIRE", limited, COMMAND),
+        );
+        pushed.and(limited).map(drop)
     }
 
     async fn pop(
