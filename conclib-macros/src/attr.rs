@@ -280,7 +280,7 @@ pub(crate) fn mentions(generics: &Generics, tokens: impl ToTokens) -> bool {
     names.any(|name| occurs(name, tokens.clone()))
 }
 
-/// What a parameter is called.
+/// The name of a parameter.
 pub(crate) fn name_of(parameter: &GenericParam) -> &Ident {
     match parameter {
         GenericParam::Type(parameter) => &parameter.ident,

@@ -181,7 +181,7 @@ impl Block {
     }
 }
 
-/// What the framework asks of a method's signature is no fault of the method: with its first words
+/// Takes lints about signatures off a method, whose signature conclib prescribes: with its first words
 /// made ours, lints about signatures take it for what a macro wrote. (An `#[allow]` would not do: a
 /// user may forbid them.)
 fn exempt_from_lints(method: &mut ImplItemFn) {
@@ -199,7 +199,7 @@ fn exempt_from_lints(method: &mut ImplItemFn) {
     method.sig.fn_token.span = ours(method.sig.fn_token.span);
 }
 
-/// What the user allows in the block is allowed in its expansion, which names the same types.
+/// The lint levels of the block's methods, for the expansion, which names the same types.
 fn lints_of(item: &ItemImpl) -> Vec<Attribute> {
     let methods = item.items.iter().filter_map(|member| match member {
         ImplItem::Fn(method) => Some(&method.attrs),

@@ -213,7 +213,7 @@ impl fmt::Display for Delivered {
 /// The longest text of a [`FailureCause`], in bytes: it may tell one failure after another.
 const MAX_CAUSE: usize = 1024;
 
-/// Which actor failed, and the text of its [`Failure`].
+/// The actor that failed, and the text of its [`Failure`].
 ///
 /// An actor that fails by the failure of another, such as by `?` on an ask, tells that one's cause
 /// in its own text.
@@ -262,7 +262,7 @@ impl FailureCause {
         &self.urn
     }
 
-    /// Why it failed: at most 1024 bytes of its failure's text.
+    /// The text of its failure, at most 1024 bytes of it.
     pub fn text(&self) -> &str {
         &self.text
     }
@@ -339,7 +339,7 @@ impl<M> TellError<M> {
         }
     }
 
-    /// Why the message was not delivered.
+    /// The reason for which the message was not delivered.
     pub fn reason(&self) -> &AskError {
         &self.reason
     }

@@ -75,7 +75,7 @@ pub trait Wire: Serialize + DeserializeOwned {}
 #[diagnostic::do_not_recommend]
 impl<M: Serialize + DeserializeOwned> Wire for M {}
 
-/// What a response needs to cross the bus.
+/// A response that can cross the bus.
 #[diagnostic::on_unimplemented(
     message = "the response `{Self}` cannot cross the bus without serde",
     label = "does not implement `Serialize` and `Deserialize`",
@@ -86,7 +86,7 @@ pub trait WireResponse: Serialize + DeserializeOwned {}
 #[diagnostic::do_not_recommend]
 impl<R: Serialize + DeserializeOwned> WireResponse for R {}
 
-/// What a response that is written as `Result<T, Failure>` needs to cross the bus.
+/// A response written as `Result<T, Failure>` that can cross the bus.
 #[diagnostic::on_unimplemented(
     message = "a `Failure` fails the actor and is not a response",
     label = "write `response = {T}`",

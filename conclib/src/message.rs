@@ -205,7 +205,7 @@ impl CodecError {
     }
 }
 
-/// A message that nobody can make, for actors of type `A`.
+/// A message without values, for actors of type `A`.
 ///
 /// Every actor handles its own, so that an actor with one handler does not let type inference guess
 /// that any argument is that handler's message: a wrong one is reported as what it is. It names the

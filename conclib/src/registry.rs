@@ -20,7 +20,7 @@ mod failed;
 pub(crate) struct Registry {
     /// An actor is its own key: it knows its URN, and a million actors need no second word for it.
     actors: DashMap<Resident, ()>,
-    /// Those that will not start again.
+    /// Actors that will not start again.
     failed: FailedActors,
 }
 
@@ -80,7 +80,7 @@ impl Registry {
         self.failed.add(actor, private);
     }
 
-    /// Those that failed and whose URNs are free since, the oldest first.
+    /// Actors that failed, and whose URNs are free since, the oldest first.
     pub(crate) fn failed(&self) -> Vec<FailedActor> {
         self.failed.all()
     }

@@ -73,7 +73,7 @@ struct Asker<R> {
     limited: bool,
 }
 
-/// Whose a reply is: an asker whose reply is dropped hears it.
+/// The owner of a reply: an asker whose reply is dropped hears it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Owner {
     /// No handler's: its message waits for one.
@@ -95,7 +95,7 @@ impl<R: Send + 'static> Reply<R> {
     #[inline]
     pub fn send(self, response: R) {
         match self.to {
-            // Whether an asker waits for a value whose drop panics must not matter to the handler.
+            // A value whose drop panics must not matter to the handler, with an asker or without.
             To::Nobody if needs_drop::<R>() => drop_quietly(response),
             To::Nobody => {}
             To::Local(asker) => asker.answer(Ok(response)),

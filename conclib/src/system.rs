@@ -241,7 +241,7 @@ impl ActorSystem {
     ///
     /// # Errors
     ///
-    /// [`LookupError`]: nobody lives there, or an actor of another type, or the one that lived there
+    /// [`LookupError`]: no actor lives there, or one of another type, or the one that lived there
     /// failed for good.
     pub fn actor<A: Actor>(&self, urn: impl AsRef<str>) -> Result<ActorRef<A>, LookupError> {
         let actor = self.find(urn.as_ref())?;
@@ -261,7 +261,7 @@ impl ActorSystem {
     ///
     /// # Errors
     ///
-    /// [`LookupError`]: nobody lives there, or it has no handler for `M`, or the one that lived there
+    /// [`LookupError`]: no actor lives there, or it has no handler for `M`, or the one that lived there
     /// failed for good.
     pub fn recipient<M: ActorMessage>(
         &self,

@@ -1,4 +1,4 @@
-//! A framework that is built on conclib: whoever uses it depends on it alone.
+//! A framework that is built on conclib: its users depend on it alone.
 
 pub use conclib::{Actor, ActorMessage, handler, handlers};
 pub use {conclib, serde, tokio};

@@ -1,4 +1,4 @@
-//! What is logged on a test's thread, which is where its runtime runs.
+//! The log of a test's thread, which is where its runtime runs.
 
 use std::cell::RefCell;
 use std::io;
@@ -12,7 +12,7 @@ pub fn capture() {
     LOG.with_borrow_mut(Vec::clear);
 }
 
-/// What has been logged on this thread since [`capture`].
+/// The log of this thread since [`capture`].
 pub fn logged() -> String {
     LOG.with_borrow(|log| String::from_utf8_lossy(log).into_owned())
 }

@@ -73,7 +73,7 @@ impl Persistent {
         self.answers().await;
     }
 
-    /// How to reach it.
+    /// The config to reach it.
     ///
     /// # Panics
     ///

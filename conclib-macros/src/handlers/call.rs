@@ -66,7 +66,7 @@ impl Call {
 }
 
 impl Argument {
-    /// What a parameter of this type takes, if it is called like one of conclib's.
+    /// The parameter that a type stands for, by its name, if that is one of conclib's.
     pub(super) fn called(ty: &Type) -> Option<Self> {
         match ty {
             Type::Reference(reference) => match &*reference.elem {
@@ -84,7 +84,7 @@ impl Argument {
         }
     }
 
-    /// What a parameter of this type takes, of what is `known`: by its name, or else, since it may
+    /// The parameter among the `known` ones that a type stands for: by its name, or else, since it may
     /// be an alias, by its form. Whether it is of the right type the compiler says.
     fn of(ty: &Type, known: &[Self]) -> Option<Self> {
         let by_form = |form: &[Self]| known.iter().copied().find(|known| form.contains(known));

@@ -196,7 +196,7 @@ impl Block {
         }
     }
 
-    /// What becomes of a request that no typed handler takes: the raw handler's, if there is one.
+    /// Hands a request that no typed handler takes to the raw handler, if there is one.
     fn expand_rest(&self, krate: &crate::attr::Crate) -> TokenStream {
         let raw = quote! {
             ::core::option::Option::Some(__ConclibInbox(__ConclibKind::__ConclibFrame(__envelope)))

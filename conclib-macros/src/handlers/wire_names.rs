@@ -57,7 +57,7 @@ fn expand_wire_names_differ(first: &Handler, second: &Handler, target: &Target<'
     quote!(#(#first_cfgs)* #(#second_cfgs)* #check;)
 }
 
-/// What makes the names differ. `Set<u32>` and `Set<String>` are one type as declared.
+/// The advice that makes the names differ. `Set<u32>` and `Set<String>` are one type as declared.
 fn remedy(first: &Type, second: &Type) -> String {
     match (last_segment(first), last_segment(second)) {
         (Some(first), Some(other))

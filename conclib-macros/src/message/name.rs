@@ -86,7 +86,7 @@ fn check(literal: &LitStr, text: &str) -> syn::Result<()> {
     Err(Error::new_spanned(literal, problem))
 }
 
-/// What stands before, in and after the first pair of braces.
+/// The text before, in and after the first pair of braces.
 fn next_parameter(text: &str) -> Option<(&str, &str, &str)> {
     let (before, rest) = text.split_once('{')?;
     let (parameter, after) = rest.split_once('}')?;

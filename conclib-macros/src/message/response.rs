@@ -1,4 +1,4 @@
-//! What answers a message. A handler's `Failure` is no response: the type decides whether one is
+//! The response of a message. A handler's `Failure` is no response: the type decides whether one is
 //! meant, and its last word only chooses how the error reads.
 
 use proc_macro2::TokenStream;

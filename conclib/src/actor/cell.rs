@@ -346,7 +346,7 @@ pub(crate) trait AnyActor: Send + Sync {
     fn relations(&self) -> &Relations;
     /// The actor that spawned it, if that is another's child and its parent lives.
     fn parent(&self) -> Option<Arc<dyn AnyActor>>;
-    /// Why it is about to stop, or to begin another life; nothing while it is not.
+    /// The reason for which it is about to stop, or to begin another life; nothing while it is not.
     fn stops_for(&self) -> Option<StopReason>;
     /// Has its life end after the message in hand, for the sake of its group.
     fn regroup(&self);

@@ -58,7 +58,7 @@ impl Control {
         }
     }
 
-    /// Why the life is to end after the message in hand, if it was told to.
+    /// The reason for which the life ends after the current message, if it was told to.
     pub(super) fn stops_for(&self) -> Option<StopReason> {
         if self.has(KILLED) {
             Some(StopReason::Killed)

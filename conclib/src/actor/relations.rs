@@ -44,7 +44,7 @@ struct People {
     next_wait: u64,
     /// What went wrong first with a child that escalates, or with a task: the actor fails with it.
     escalated: Option<Failure>,
-    /// Why the life ends, once its last hook is near.
+    /// The reason for which the life ends, once its last hook is near.
     ending: Option<StopReason>,
 }
 
@@ -162,7 +162,7 @@ impl Relations {
         drop(before); // outside the lock, as above
     }
 
-    /// Why the life ends, or is to end after the message in hand, as far as that is known here.
+    /// The reason for which the life ends, or is to end after the current message, if known here.
     pub(super) fn ending(&self) -> Option<StopReason> {
         self.of_people(|people| {
             let escalated = || people.escalated.clone().map(StopReason::Failed);

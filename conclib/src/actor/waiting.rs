@@ -379,8 +379,8 @@ impl Circle {
         reason
     }
 
-    /// Why the wait for the end of this actor ends early: the actor is about to stop, and all that
-    /// keeps it are waits for ends and starts.
+    /// The reason for which the wait for the end of this actor ends early: it is about to stop, and
+    /// only waits for ends and starts keep it.
     fn end_of(&self, actor: &Arc<dyn AnyActor>) -> Option<StopReason> {
         let another_ends = |step: &Step| {
             let waits_for_end = matches!(
@@ -403,8 +403,8 @@ impl Circle {
             .or_else(|| shuts_down().then_some(StopReason::Shutdown))
     }
 
-    /// Has a wait for an end look again, which ends early then. The first step is that of whoever
-    /// has closed the circle.
+    /// Has a wait for an end look again, which ends early then. The first step is that of the actor
+    /// that has closed the circle.
     fn let_go(&self) -> bool {
         let others = self.0.split_first().map_or(&[][..], |(_, others)| others);
         others.iter().any(|step| match &step.edge {

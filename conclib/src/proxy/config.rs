@@ -77,7 +77,7 @@ pub struct Config {
     pub(crate) keep_replies: Duration,
     /// How many durable messages may be kept.
     pub(crate) max_kept: u64,
-    /// Whether clients hear why an actor failed.
+    /// True if clients hear the cause of an actor's failure.
     pub(crate) exposes_failures: bool,
     /// What goes wrong on the memory bus, on purpose.
     #[cfg(feature = "test")]

@@ -1,8 +1,8 @@
-//! What is logged when something fails for a while: that it begins, and that it is over. No I/O.
+//! Logging once that something begins to fail, and once that it is over. No I/O.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Whether something has failed that is tried again and again.
+/// True while something fails that is tried again and again.
 #[derive(Debug, Default)]
 pub(crate) struct Outage(AtomicBool);
 

@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 
 use crate::system::FailedActor;
 
-/// How many are kept: the newest.
+/// Number of failed actors that are kept: the newest.
 const KEPT: usize = 64;
 
 /// They cost a living actor nothing, and a spawn the look at one flag.

@@ -23,7 +23,7 @@ pub(super) enum Interrupted {
     Panicked(Failure),
 }
 
-/// What an actor's code ends with.
+/// The result of an actor's code.
 pub(super) trait Output {
     /// The failure that it returned.
     fn failure(&self) -> Option<&Failure>;

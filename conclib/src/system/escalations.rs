@@ -21,7 +21,7 @@ const KEPT: usize = 64;
 pub struct ActorFailure {
     /// Its URN, which is free again.
     pub urn: Urn,
-    /// Why it stopped: [`Failed`](StopReason::Failed) or [`Exhausted`](StopReason::Exhausted).
+    /// The reason for its end: [`Failed`](StopReason::Failed) or [`Exhausted`](StopReason::Exhausted).
     pub reason: StopReason,
 }
 

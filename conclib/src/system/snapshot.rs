@@ -72,11 +72,11 @@ pub struct FailedActor {
     pub actor_type: &'static str,
     /// The actor that spawned it, if one did and still lived.
     pub parent: Option<Urn>,
-    /// Why it ended, with the text of its last failure; of a long one the first 512 bytes.
+    /// The reason for its end, with the text of its last failure; of a long one the first 512 bytes.
     pub reason: String,
-    /// When it ended.
+    /// The moment of its end.
     pub at: SystemTime,
-    /// How often it had failed, in all its lives.
+    /// The number of its failures, in all its lives.
     pub failures: u64,
 }
 
@@ -149,7 +149,7 @@ impl Snapshot {
         self.actors.iter().find(|actor| actor.urn == urn)
     }
 
-    /// Those that will not start again, in a table of their own.
+    /// Writes the actors that will not start again, in a table of their own.
     fn show_failed(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.failed.is_empty() {
             return Ok(());

@@ -116,7 +116,7 @@ where
         {
             Verdict::Restart(wait) => {
                 warn!(%urn, reason = %end, ?wait, "an actor starts again");
-                // What need not wait needs no timer: a runtime may have none.
+                // A start without a wait needs no timer: a runtime may have none.
                 if wait.is_zero() {
                     tokio::task::yield_now().await;
                 } else {

@@ -43,7 +43,7 @@ where
     })
 }
 
-/// Why a value does not survive the bus; see [`round_trips`].
+/// The reason for which a value does not survive the bus; see [`round_trips`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RoundTripError {

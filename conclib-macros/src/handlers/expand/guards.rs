@@ -1,4 +1,4 @@
-//! What stands beside the handlers: for type inference, for messages that may be the same one, and
+//! Items beside the handlers: for type inference, for messages that may be the same one, and
 //! for the import of `handler`.
 
 use proc_macro2::TokenStream;
@@ -112,7 +112,7 @@ fn expand_overlap(generic: &Handler, other: &Handler, target: &Target<'_>) -> Op
     })
 }
 
-/// What a parameter must be, if it depends on no other.
+/// The bounds of a parameter, if it depends on no other.
 fn bounds_of(parameter: &TypeParam, target: &Target<'_>) -> Option<Vec<WherePredicate>> {
     let mut bounds: Vec<WherePredicate> = Vec::new();
     let name = &parameter.ident;

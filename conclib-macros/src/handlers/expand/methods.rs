@@ -1,4 +1,4 @@
-//! What becomes of each method: an arm of `dispatch`, a `Handler<M>`, a hook.
+//! The expansion of each method: an arm of `dispatch`, a `Handler<M>`, a hook.
 
 use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
@@ -8,7 +8,7 @@ use super::super::target::Target;
 use crate::attr::{Crate, located_at, place};
 
 impl Handler {
-    /// What answers it. An error about what is no message points at the parameter's type.
+    /// The response of its message. An error about a type that is no message points at the parameter.
     pub(super) fn reply_type(&self, krate: &Crate) -> TokenStream {
         let message = &self.message;
         let place = place(message);

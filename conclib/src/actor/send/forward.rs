@@ -32,7 +32,7 @@ pub struct Forward<M: ActorMessage> {
     sending: Sending<M>,
     /// The actor there owes the answer.
     handed_over: bool,
-    /// How long it waits for room.
+    /// Its limit on waiting for room.
     patience: Patience,
     /// Says that an actor waits for room, while it does.
     wait: Wait,
@@ -213,13 +213,13 @@ impl<M: ActorMessage> fmt::Debug for Forward<M> {
 /// ```
 #[must_use = "an asker waits for the answer"]
 pub struct ForwardError<M: ActorMessage> {
-    /// Until it is taken out.
+    /// Present until it is taken out.
     parcel: Option<Parcel<M>>,
     reason: AskError,
 }
 
 impl<M: ActorMessage> ForwardError<M> {
-    /// Why the message was not forwarded: [`ActorStopped`](AskError::ActorStopped),
+    /// The reason: [`ActorStopped`](AskError::ActorStopped),
     /// [`Timeout`](AskError::Timeout) or [`AskCycle`](AskError::AskCycle).
     pub fn reason(&self) -> &AskError {
         &self.reason
@@ -256,7 +256,7 @@ impl<M: ActorMessage> From<ForwardError<M>> for AskError {
     }
 }
 
-/// What a failure keeps of it.
+/// The part of it that a failure keeps.
 #[derive(Debug, thiserror::Error)]
 #[error("the message was not forwarded")]
 struct NotForwarded(#[source] AskError);

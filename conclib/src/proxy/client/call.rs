@@ -224,7 +224,7 @@ impl<M: ActorMessage> fmt::Debug for RemoteTell<M> {
     }
 }
 
-/// How the message crosses the bus. [`ProxyClient::ask`] takes only those that do. To ask for no more
+/// The codec of a message. [`ProxyClient::ask`] takes only those that have one. To ask for no more
 /// than a message here, and for nothing in the types, keeps the compiler from reporting a wrong one
 /// at each step of a call.
 fn codec<M: ActorMessage>() -> Result<WireCodec<M>, AskError> {
@@ -245,7 +245,7 @@ pub(super) struct Sent {
 struct Call<M> {
     client: ProxyClient,
     urn: Result<Urn, UrnError>,
-    /// Until it has been written.
+    /// Present until it has been written.
     message: Option<M>,
     timeout: Duration,
     attributes: Attributes,
@@ -270,7 +270,7 @@ impl<M: ActorMessage> Call<M> {
         }
     }
 
-    /// How long it waits; once it is under way, at most so long from now.
+    /// Limits the wait; once the request is under way, it is only shortened, to so long from now.
     fn limit(&mut self, timeout: Duration) {
         self.timeout = timeout;
         if self.sent.is_some() {

@@ -16,13 +16,13 @@ use tokio::time::Instant;
 
 use crate::proxy::transport::durable::{Attempts, EntryId};
 
-/// How many messages wait here at most; more stay in the stream, and are found later.
+/// Most messages that wait here; more stay in the stream, and are found later.
 const MOST: usize = 1024;
 
-/// How long to wait before looking again, if none of them can be delivered now.
+/// Pause before the next look, if none of them can be delivered now.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// How long to wait before a message is tried again that its actor had no room for, or that the bus
+/// Pause before a message is tried again that its actor had no room for, or that the bus
 /// has not given out.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -30,7 +30,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::proxy) struct Quarantined {
     pub(in crate::proxy) id: EntryId,
-    /// How often it was delivered before.
+    /// Its deliveries before this one.
     pub(in crate::proxy) attempts: Attempts,
     pub(in crate::proxy) urn: String,
     pub(in crate::proxy) scope: String,
@@ -48,7 +48,7 @@ impl Quarantined {
     }
 }
 
-/// What actors and lanes hold at a moment.
+/// The messages that actors and lanes hold at a moment.
 pub(in crate::proxy) struct Load<'a> {
     /// The numbers of the messages that actors have.
     pub(in crate::proxy) with_actors: &'a HashSet<u64>,
@@ -56,14 +56,14 @@ pub(in crate::proxy) struct Load<'a> {
     pub(in crate::proxy) others_wait: bool,
 }
 
-/// Whose turn it is.
+/// The messages that may be delivered now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// The others', until then.
+    /// All others, until then.
     Others { until: Instant },
-    /// That of a message here, as soon as actors have nothing else.
+    /// One from here, as soon as actors have nothing else.
     Draining { since: Instant },
-    /// That of the message with this number.
+    /// The one with this number.
     Alone {
         ticket: u64,
         from: Instant,
@@ -76,7 +76,7 @@ pub(in crate::proxy) struct Quarantine {
     /// In the order in which they are tried.
     waiting: VecDeque<Quarantined>,
     ids: HashSet<EntryId>,
-    /// How many there are of each scope.
+    /// The number of messages in each scope.
     scopes: HashMap<String, usize>,
     phase: Phase,
     /// Messages with actors that are waited for no longer.
@@ -117,7 +117,7 @@ impl Quarantine {
         self.waiting.is_empty() && self.admits_others()
     }
 
-    /// How many more there is room for.
+    /// The number of messages for which there is room.
     pub(in crate::proxy) fn room(&self) -> usize {
         MOST - self.waiting.len()
     }
@@ -158,7 +158,7 @@ impl Quarantine {
         matches!(self.phase, Phase::Others { .. })
     }
 
-    /// What is to be delivered alone now: a message and its repetitions. `may` says which of them
+    /// The messages to be delivered alone now: one and its repetitions. `may` says which of them
     /// can be; `bound` is how long the others wait for one message at most.
     pub(in crate::proxy) fn next(
         &mut self,
@@ -208,7 +208,7 @@ impl Quarantine {
         Some(self.remove(&scope))
     }
 
-    /// What [`next`](Self::next) has given out is with its actor under this number.
+    /// Notes that the message that [`next`](Self::next) gave out is with its actor under this number.
     pub(in crate::proxy) fn has_begun(&mut self, ticket: u64, now: Instant) {
         if let Phase::Draining { since } = self.phase {
             self.phase = Phase::Alone {
@@ -227,7 +227,7 @@ impl Quarantine {
         }
     }
 
-    /// When there is something to do, whatever happens.
+    /// The moment at which there is something to do, whatever happens.
     pub(in crate::proxy) fn wakes_at(&self, bound: Duration) -> Option<Instant> {
         match self.phase {
             Phase::Others { until } => (!self.waiting.is_empty()).then_some(until),
@@ -264,7 +264,7 @@ mod tests {
         (quarantine, now)
     }
 
-    /// What is given out while actors have these, and others wait.
+    /// Gives out the next while actors have these, and others wait.
     fn next(quarantine: &mut Quarantine, now: Instant, with_actors: &[u64]) -> Vec<u64> {
         let load = Load {
             with_actors: &with_actors.iter().copied().collect(),

@@ -18,13 +18,13 @@ pub(in crate::proxy) fn scope(urn: &str, message: &str, key: &str) -> String {
 pub(in crate::proxy) struct Fingerprint([u8; 16]);
 
 impl Fingerprint {
-    /// That of a message with these contents. Its name is part of the scope.
+    /// The fingerprint of a message with these contents. Its name is part of the scope.
     pub(in crate::proxy) fn of(contents: &[u8]) -> Self {
         Self(Uuid::new_v5(&Uuid::nil(), contents).into_bytes())
     }
 }
 
-/// What is remembered.
+/// A remembered answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::proxy) struct Record {
     /// Only values are remembered: an error is not the end of a message.
@@ -45,7 +45,7 @@ pub(in crate::proxy) fn write(answer: &[u8], fingerprint: Fingerprint) -> Bytes 
     encode_record(answer, &fingerprint.0)
 }
 
-/// What a record says.
+/// Reads a record.
 pub(in crate::proxy) fn read(record: &Bytes) -> Result<Record, Problem> {
     let (answer, fingerprint) = decode_record(record)?;
     let fingerprint = fingerprint.and_then(|bytes| bytes[..].try_into().ok());

@@ -35,7 +35,7 @@ pub(in crate::proxy) fn judge(error: &AskError, deliveries: u32, most: u32) -> V
     }
 }
 
-/// What becomes of a message that was given to a consumer and has shown no sign of life since.
+/// The course of a message that was given to a consumer and has shown no sign of life since.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::proxy) enum Course {
     /// It is delivered again. It counts as delivered so often before.
@@ -67,7 +67,7 @@ pub(in crate::proxy) fn course(pending: &Pending, rested: Option<Attempts>, most
     }
 }
 
-/// How often a message was delivered that a consumer has, according to the bus, and does not know.
+/// The deliveries of a message that a consumer has, according to the bus, and does not know.
 /// The reply that would have brought it is lost, so that no actor had it; unless its last delivery
 /// has ended in an error.
 pub(in crate::proxy) fn unheard_of(attempts: Attempts) -> Attempts {
@@ -78,7 +78,7 @@ pub(in crate::proxy) fn unheard_of(attempts: Attempts) -> Attempts {
     }
 }
 
-/// Why a message is dead whose last delivery has not ended.
+/// The reason of a dead letter whose last delivery has not ended.
 pub(in crate::proxy) fn reason_of_process_ends(attempts: Attempts) -> String {
     let ends = format!(
         "its process ended {} before it was handled",

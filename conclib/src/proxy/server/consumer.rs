@@ -97,7 +97,7 @@ struct Consumer {
     /// That of the reign in which it serves; none before it knows what others still have.
     fence: Option<Arc<Fence>>,
     hand: Hand,
-    /// What is delivered one at a time, since it may end the process.
+    /// Messages that are delivered one at a time, since they may end the process.
     quarantine: Quarantine,
     elsewhere: Elsewhere,
     /// Where actors' answers go, under the numbers of their cards …
@@ -278,7 +278,7 @@ impl Consumer {
 
     /// When there is something to do, whatever happens.
     fn wakes_at(&self, now: Instant) -> Instant {
-        // What has to wait until there is room for endings, or until a message was delivered alone,
+        // Messages that wait until there is room for endings, or until one was delivered alone,
         // must not wake it before.
         let has_room = !self.endings.is_full();
         let may_offer = has_room && self.quarantine.admits_others();

@@ -58,7 +58,7 @@ pub(super) struct Outlet {
     epoch: Epoch,
     /// The largest answer, in bytes.
     limit: usize,
-    /// Whether clients hear why an actor failed.
+    /// True if clients hear the cause of an actor's failure.
     exposes_failures: bool,
     state: Mutex<State>,
     /// Says that there is something to publish.

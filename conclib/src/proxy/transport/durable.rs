@@ -56,11 +56,11 @@ pub(crate) struct Kept {
     pub(crate) frame: Bytes,
 }
 
-/// How often a message was delivered. A bus keeps both numbers with it.
+/// The deliveries of a message. A bus keeps both numbers with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(crate) struct Attempts {
     pub(crate) deliveries: u32,
-    /// How many of them have ended in an error. Processes have ended amid the rest, but for one that
+    /// The deliveries that have ended in an error. Processes have ended amid the rest, but for one that
     /// may be under way.
     pub(crate) failures: u32,
 }
@@ -98,7 +98,7 @@ impl Attempts {
         }
     }
 
-    /// How many deliveries have not ended in an error.
+    /// The number of deliveries that have not ended in an error.
     pub(crate) const fn without_end(self) -> u32 {
         self.deliveries.saturating_sub(self.failures)
     }

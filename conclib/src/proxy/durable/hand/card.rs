@@ -7,11 +7,11 @@ use crate::proxy::durable::record::Fingerprint;
 use crate::proxy::transport::durable::{Attempts, EntryId};
 use crate::responder::Origin;
 
-/// Who waits for the answer to a message.
+/// A caller that waits for the answer to a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::proxy) struct Asker {
     pub(in crate::proxy) origin: Origin,
-    /// After this moment nobody does.
+    /// It waits no longer than until this moment.
     pub(in crate::proxy) deadline: Instant,
 }
 
@@ -21,7 +21,7 @@ pub(in crate::proxy) struct Taken {
     pub(in crate::proxy) id: EntryId,
     pub(in crate::proxy) key: String,
     pub(in crate::proxy) frame: Bytes,
-    /// How often it was delivered, this time included.
+    /// Its deliveries, this one included.
     pub(in crate::proxy) attempts: Attempts,
     pub(in crate::proxy) urn: String,
     pub(in crate::proxy) scope: String,
@@ -73,7 +73,7 @@ impl Card {
         [self.message.id].into_iter().chain(joined).collect()
     }
 
-    /// Everybody who waits for the answer.
+    /// All callers that wait for the answer.
     pub(in crate::proxy) fn askers(&self) -> Vec<Asker> {
         let joined = self.joined.iter().map(|joined| joined.asker);
         let all = [self.message.asker].into_iter().chain(joined);

@@ -21,7 +21,7 @@ use crate::proxy::transport::durable::{Attempts, EntryId, Kept, Pending};
 /// parked here, and those have to be passed by.
 const SHARE: u32 = 10;
 
-/// What becomes of messages that are due, and how often each was delivered before.
+/// Messages that are due, by their course, with their deliveries so far.
 #[derive(Default)]
 struct Due {
     again: Vec<(EntryId, Attempts)>,
@@ -72,7 +72,7 @@ impl Consumer {
         is_known
     }
 
-    /// What a message says. One that cannot be handled becomes a dead letter.
+    /// Reads a message. One that cannot be handled becomes a dead letter.
     pub(super) fn read_or_bury(
         &mut self,
         kept: Kept,
@@ -212,7 +212,7 @@ impl Consumer {
         }
     }
 
-    /// What becomes of messages that are due and not known here.
+    /// Decides the course of messages that are due and not known here.
     fn judge(&self, due: &[Pending]) -> Due {
         let mut judged = Due::default();
         let is_known = |id| self.hand.knows(id) || self.quarantine.knows(id);

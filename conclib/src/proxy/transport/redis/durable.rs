@@ -107,7 +107,7 @@ impl Consumer {
         given.consumer != self.name && given.idle < alive
     }
 
-    /// What `XPENDING` lists, as this consumer sees it.
+    /// Reads the list of `XPENDING`, as this consumer sees it.
     fn pending_of(&self, listed: Resp3Frame) -> Result<Vec<Pending>, TransportError> {
         let listed = entries::given(listed).ok_or_else(unexpected)?;
         Ok(listed

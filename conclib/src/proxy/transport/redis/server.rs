@@ -32,7 +32,7 @@ use crate::responder::ClientId;
 /// no requests meanwhile.
 const PATIENCE: Duration = Duration::from_secs(4);
 
-/// How long the inbox of an epoch that is over remains if no owner of the lease deletes it.
+/// Time that the inbox of an epoch that is over remains if no owner of the lease deletes it.
 const LEFTOVERS: Duration = Duration::from_secs(60);
 
 /// The actor system's end of Redis.

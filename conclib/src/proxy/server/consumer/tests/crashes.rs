@@ -113,7 +113,7 @@ async fn stuck_last_delivery_holds_others_up_for_the_visibility_time() {
     let big = stage.client.ask("other-gate", Big).timeout(2 * visibility);
     assert!(big.await.is_ok());
     assert!(start.elapsed() <= visibility);
-    // Those that are stuck are not waited for again.
+    // Messages that are stuck are not waited for again.
     let start = Instant::now();
     assert!(stage.client.ask("other-gate", Big).await.is_ok());
     assert!(start.elapsed() < SECOND);

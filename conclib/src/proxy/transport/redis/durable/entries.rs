@@ -46,14 +46,14 @@ impl Given {
 /// Redis keeps one number: the deliveries, and this much for each that has ended in an error.
 const FAILURE: u64 = 1_000_000;
 
-/// What Redis is to count.
+/// The count that Redis keeps for these.
 pub(super) fn count_of(attempts: Attempts) -> i64 {
     let deliveries = u64::from(attempts.deliveries).min(FAILURE - 1);
     let count = u64::from(attempts.failures) * FAILURE + deliveries;
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
-/// What Redis has counted.
+/// Reads a count of Redis.
 fn attempts(count: u64) -> Attempts {
     let number = |number| u32::try_from(number).unwrap_or(u32::MAX);
     Attempts {
