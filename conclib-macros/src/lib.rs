@@ -146,7 +146,7 @@ pub fn actor(input: TokenStream) -> TokenStream {
 /// impl Heart { … }
 /// ```
 ///
-/// Where only the name differs, one line at the root of the crate does for all:
+/// A crate that only knows it by another name needs one line at its root instead:
 /// `extern crate cl as conclib;`.
 #[proc_macro_attribute]
 pub fn handlers(arguments: TokenStream, item: TokenStream) -> TokenStream {

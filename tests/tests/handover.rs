@@ -54,7 +54,7 @@ async fn system_that_stops_handles_beside_the_next_one_for_ten_seconds_at_most()
     // The first one's handler runs on meanwhile, and its answer is heard.
     assert!(!short.is_finished());
     assert_eq!(short.await?, Ok(1));
-    // What does not end within 10 s is killed.
+    // Handlers that do not end within 10 s are killed.
     let report = stopping.await?;
     assert_eq!(report.killed, ["worker"]);
     assert!(start.elapsed() <= 11 * SECOND, "{:?}", start.elapsed());

@@ -137,7 +137,7 @@ impl<T: Copy + Send + 'static> Generic<T> {
     }
 }
 
-/// One that nobody else sees.
+/// A private actor.
 #[derive(Actor, Debug, Clone, Copy)]
 struct Private;
 
