@@ -184,6 +184,21 @@ pub(crate) async fn tell_with_the_key_of_another_is_a_dead_letter(config: Config
     server.stop().await;
 }
 
+pub(crate) async fn conflict_is_judged_by_the_first_message_of_a_key(config: Config) {
+    let log = Log::default();
+    let server = Server::start(&config, &log).await;
+    let client = connect(&config).await;
+    let ask = |n| client.ask("shop", Order { n }).idempotency_key("k");
+    assert_eq!(ask(1).await, Ok(1));
+    // All of these arrive together, the conflicting one first.
+    for _ in 0..20 {
+        let (other, same) = tokio::join!(ask(2), ask(1));
+        assert_eq!((other, same), (Err(used("k")), Ok(1)));
+    }
+    assert_eq!(log.entries(), ["1"]);
+    server.stop().await;
+}
+
 pub(crate) async fn a_key_has_a_length(config: Config) {
     let log = Log::default();
     let server = Server::start(&config, &log).await;

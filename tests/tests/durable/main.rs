@@ -73,6 +73,7 @@ for_each_bus! {
         key_with_other_contents_is_refused
         key_with_other_contents_is_refused_while_the_first_is_handled
         tell_with_the_key_of_another_is_a_dead_letter
+        conflict_is_judged_by_the_first_message_of_a_key
         a_key_has_a_length
         an_ask_is_asked_again_after_its_timeout
     }

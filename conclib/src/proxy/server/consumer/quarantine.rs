@@ -97,8 +97,14 @@ impl Consumer {
             .claim_all(&places, Duration::ZERO, Attempts::next)
             .await;
         if let Some(taken) = taken {
-            let fresh = self.take_in(taken);
-            if self.look_up(fresh.clone()).await {
+            let (fresh, conflicts) = self.take_in(taken);
+            let records = self.look_up(fresh.clone()).await;
+            let undecided = self.judge_conflicts(conflicts, records.as_ref(), Instant::now());
+            if records.is_some() {
+                let undecided = undecided.iter();
+                let undecided = undecided.map(|taken| (taken.id, taken.attempts.before()));
+                self.lay_aside_own(undecided.collect(), Duration::ZERO)
+                    .await;
                 let mut tickets = fresh.into_iter().map(|(ticket, _)| ticket);
                 return tickets.find(|ticket| self.hand.card(*ticket).is_some());
             }
@@ -157,13 +163,14 @@ impl Consumer {
         }
         let repetitions = self.claim_all(&repetitions, idle, |attempts| attempts);
         taken.extend(repetitions.await.unwrap_or_default());
-        let fresh = self.take_in(taken);
-        let is_known = self.look_up(fresh.clone()).await;
+        let (fresh, conflicts) = self.take_in(taken);
+        let records = self.look_up(fresh.clone()).await;
+        self.judge_conflicts(conflicts, records.as_ref(), Instant::now());
         for (ticket, scope) in fresh {
             let Some(card) = self.hand.settle(ticket) else {
                 continue; // it is over
             };
-            if is_known && !self.elsewhere.has(&scope) {
+            if records.is_some() && !self.elsewhere.has(&scope) {
                 self.bury_card(card);
             } else {
                 self.hand.release(&card.ids()); // they are due again
@@ -176,11 +183,11 @@ impl Consumer {
         self.endings.dead(card, &AskError::ActorStopped, reason);
     }
 
-    /// Takes messages into the hand, beside the lanes; the numbers of those that are not repetitions
-    /// of others, and their scopes.
-    fn take_in(&mut self, taken: Vec<(Kept, Attempts)>) -> Vec<(u64, String)> {
+    /// Takes messages into the hand, beside the lanes. Returns the numbers and scopes of those that
+    /// are not repetitions of others, and the messages that conflict with others.
+    fn take_in(&mut self, taken: Vec<(Kept, Attempts)>) -> (Vec<(u64, String)>, Vec<Taken>) {
         let now = Instant::now();
-        let mut fresh = Vec::new();
+        let (mut fresh, mut conflicts) = (Vec::new(), Vec::new());
         for (kept, attempts) in taken {
             self.elsewhere.forget(kept.id);
             let Some(message) = self.read_or_bury(kept, attempts, now) else {
@@ -189,11 +196,11 @@ impl Consumer {
             let scope = message.scope.clone();
             match self.hand.admit(message, Source::Alone, now) {
                 Admitted::Lane(ticket) => fresh.push((ticket, scope)),
-                Admitted::Conflicts(message) => self.endings.refused(Card::new(*message, now)),
+                Admitted::Conflicts(message) => conflicts.push(*message),
                 Admitted::Joined | Admitted::Parked => {}
             }
         }
-        fresh
+        (fresh, conflicts)
     }
 
     /// Takes messages over; none if the bus has not answered.

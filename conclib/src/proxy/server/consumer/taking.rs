@@ -1,6 +1,6 @@
 //! How messages come into the hand.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -21,6 +21,9 @@ use crate::proxy::transport::durable::{Attempts, EntryId, Kept, Pending};
 /// parked here, and those have to be passed by.
 const SHARE: u32 = 10;
 
+/// Records of messages that are over, by their scopes.
+pub(super) type Records = HashMap<String, Record>;
+
 /// Messages that are due, by their course, with their deliveries so far.
 #[derive(Default)]
 struct Due {
@@ -36,6 +39,7 @@ impl Consumer {
         let now = Instant::now();
         let mut fresh = Vec::new();
         let mut aside = Vec::new();
+        let mut conflicts = Vec::new();
         for (message, attempts) in messages {
             self.mean.learn(message.frame.len());
             self.elsewhere.forget(message.id);
@@ -52,7 +56,7 @@ impl Consumer {
             match self.hand.admit(taken, source, now) {
                 Admitted::Lane(ticket) => fresh.push((ticket, scope)),
                 Admitted::Joined => {}
-                Admitted::Conflicts(taken) => self.endings.refused(Card::new(*taken, now)),
+                Admitted::Conflicts(taken) => conflicts.push(*taken),
                 Admitted::Parked => aside.push((id, attempts.before())),
             }
         }
@@ -63,13 +67,43 @@ impl Consumer {
             aside.extend(self.withhold(ticket, now));
         }
         let tickets: Vec<_> = here.iter().map(|(ticket, _)| *ticket).collect();
-        let is_known = self.look_up(here).await;
+        let records = self.look_up(here).await;
+        for taken in self.judge_conflicts(conflicts, records.as_ref(), now) {
+            let before = taken.attempts.before();
+            self.hand.rest(taken.id, before);
+            aside.push((taken.id, before));
+        }
+        let is_known = records.is_some();
         if !is_known {
             self.hand.park_again(&tickets);
             self.unparking.has_failed(Instant::now());
         }
         self.lay_aside(aside, Duration::ZERO).await;
         is_known
+    }
+
+    /// Judges messages with the scope of one in hand and other contents. The one in hand was there
+    /// first, unless both came together and a record shows that the scope belongs to a third. Returns
+    /// the messages that cannot be judged yet: they are due again.
+    pub(super) fn judge_conflicts(
+        &mut self,
+        conflicts: Vec<Taken>,
+        records: Option<&Records>,
+        now: Instant,
+    ) -> Vec<Taken> {
+        let mut undecided = Vec::new();
+        for taken in conflicts {
+            let record = records.and_then(|records| records.get(&taken.scope));
+            if let Some(record) = record {
+                self.over(Card::new(taken, now), record);
+            } else if records.is_some() && !self.elsewhere.has(&taken.scope) {
+                self.endings.refused(Card::new(taken, now));
+            } else {
+                self.hand.release(&[taken.id]);
+                undecided.push(taken);
+            }
+        }
+        undecided
     }
 
     /// Reads a message. One that cannot be handled becomes a dead letter.
@@ -129,27 +163,32 @@ impl Consumer {
         })
     }
 
-    /// Ends those that are over; false if that cannot be looked up.
-    pub(super) async fn look_up(&mut self, fresh: Vec<(u64, String)>) -> bool {
+    /// Ends messages that are over, and returns the records that say so; none if the bus has not
+    /// answered.
+    pub(super) async fn look_up(&mut self, fresh: Vec<(u64, String)>) -> Option<Records> {
+        let mut known = Records::new();
         let mut unknown = Vec::new();
         for (ticket, scope) in fresh {
             match self.endings.record_of(&scope) {
-                Some(record) => self.known(ticket, &record),
+                Some(record) => {
+                    self.known(ticket, &record);
+                    known.insert(scope, record);
+                }
                 None => unknown.push((ticket, scope)),
             }
         }
         if unknown.is_empty() {
-            return true;
+            return Some(known);
         }
-        let (tickets, scopes): (Vec<_>, Vec<_>) = unknown.into_iter().unzip();
+        let scopes = unknown.iter().map(|(_, scope)| scope.clone()).collect();
         let records = match self.transport.records(scopes).await {
             Ok(records) => records,
             Err(why) => {
-                debug!(%why, "what is over cannot be looked up");
-                return false;
+                debug!(%why, "records of handled messages cannot be read");
+                return None;
             }
         };
-        for (ticket, found) in tickets.into_iter().zip(records) {
+        for ((ticket, scope), found) in unknown.into_iter().zip(records) {
             let record = found.and_then(|found| match record::read(&found) {
                 Ok(record) => Some(record),
                 Err(problem) => {
@@ -159,19 +198,24 @@ impl Consumer {
             });
             if let Some(record) = record {
                 self.known(ticket, &record);
+                known.insert(scope, record);
             }
         }
-        true
+        Some(known)
+    }
+
+    fn known(&mut self, ticket: u64, record: &Record) {
+        if let Some(card) = self.hand.settle(ticket) {
+            self.over(card, record);
+        }
     }
 
     /// Ends a message whose scope has a record: it is a repetition, or uses the key of another.
-    fn known(&mut self, ticket: u64, record: &Record) {
-        match self.hand.settle(ticket) {
-            Some(card) if record.is_of(card.message.fingerprint) => {
-                self.endings.known(&card, &record.answer);
-            }
-            Some(card) => self.endings.refused(card),
-            None => {}
+    fn over(&mut self, card: Card, record: &Record) {
+        if record.is_of(card.message.fingerprint) {
+            self.endings.known(&card, &record.answer);
+        } else {
+            self.endings.refused(card);
         }
     }
 
