@@ -124,30 +124,27 @@ use crate::envelope::RequestEnvelope;
 use crate::error::Failure;
 use crate::message::{ActorMessage, WireCodec};
 use crate::reply::{Limit, Reply};
-use crate::schedule::Tick;
+use crate::time::schedule::Tick;
 use crate::urn::Urn;
 
 pub use actor_ref::{ActorRef, WeakActorRef};
 pub use context::{Context, Task};
 pub use recipient::{Recipient, Wanted, WeakRecipient};
 pub use send::{Ask, Forward, ForwardError, Tell};
+pub use stats::Phase;
 pub use timers::Timer;
-pub use vitals::Phase;
 
 mod actor_ref;
-pub(crate) mod belongings;
 mod blocking;
 pub(crate) mod cell;
-mod context;
+pub(crate) mod context;
 pub(crate) mod control;
-pub(crate) mod current;
-pub(crate) mod dropped_replies;
+pub(crate) mod links;
 mod recipient;
-pub(crate) mod relations;
+pub(crate) mod resources;
 mod send;
+pub(crate) mod stats;
 mod timers;
-pub(crate) mod vitals;
-pub(crate) mod waiting;
 
 /// How many messages wait in front of an actor that does not say: 1024.
 pub const DEFAULT_MAILBOX: usize = 1024;
@@ -336,7 +333,7 @@ impl<R: Send + 'static> Reply<R> {
                 Ok(())
             }
             Err(failure) => {
-                self.refuse(dropped_replies::failed_here(&failure));
+                self.refuse(crate::reply::dropped::failed_here(&failure));
                 Err(failure)
             }
         }

@@ -8,12 +8,12 @@ use bytes::Bytes;
 use serde::Serialize;
 use tokio::time::Instant;
 
-use crate::actor::dropped_replies::failed_here;
-use crate::cancelled::Awaited;
 use crate::error::{AskError, Failure};
 use crate::message::{ActorMessage, CodecError, RemoteMessage, encode};
+use crate::reply::cancelled::Awaited;
+use crate::reply::dropped::failed_here;
+use crate::reply::remote::{HeldBytes, Origin, Outcome, Responder, ResponseSink};
 use crate::reply::{Reply, ReplyReceiver};
-use crate::responder::{HeldBytes, Origin, Outcome, Responder, ResponseSink};
 use crate::urn::Urn;
 
 /// How many attributes a request can have.

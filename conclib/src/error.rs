@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use crate::panics;
 use crate::urn::Urn;
+
+pub(crate) mod panics;
 
 /// When it is worth trying again after a mailbox was full.
 const RETRY_AFTER: Duration = Duration::from_millis(50);

@@ -142,47 +142,44 @@
 extern crate self as conclib;
 
 // ---- words everyone shares
-mod clock;
-mod deadline;
 mod error;
 mod message;
 mod sync;
+mod time;
 mod urn;
 
-// ---- requests, answers, queues, when something is due
-mod cancelled;
+// ---- queues, waits, requests and replies
+mod deadlock;
 mod envelope;
 mod mailbox;
-mod panics;
 mod reply;
-mod responder;
-mod schedule;
 
 // ---- actors and their systems
 mod actor;
-mod pool;
-mod registry;
+mod core;
 mod runner;
 mod supervision;
-mod supervisor;
 mod system;
+
+// ---- built on them
+mod periodic;
+mod pool;
+mod supervisor;
+mod ticker;
 mod topic;
 
-// ---- regular work
-mod periodic;
-mod ticker;
-
 // ---- other processes
+mod bus;
 #[cfg(all(unix, feature = "daemon"))]
 mod daemon;
-mod proxy;
 
-// ---- what users test with
+// ---- for users' tests
 #[cfg(feature = "test")]
-mod test_kit;
+mod test_util;
 
-// ---- what the macros' expansions call
-mod macro_support;
+// ---- for the expansions of the macros
+#[doc(hidden)]
+pub mod __private;
 
 #[cfg(all(test, not(conclib_loom)))]
 mod fuzz;
@@ -192,7 +189,11 @@ pub use actor::{
     IntoActor, Outcome, Phase, Recipient, StopReason, Task, Tell, Terminated, Timer, Wanted,
     WeakActorRef, WeakRecipient,
 };
-pub use cancelled::Cancelled;
+pub use bus::{
+    Config, ConfigError, ConnectError, ConnectionState, DeadLetter, DeadLetterError, DeadLetters,
+    ListDeadLetters, OpenError, Proxy, ProxyClient, ProxyEnd, RemoteAsk, RemoteTell, Role,
+    StartProxyError, start_proxy,
+};
 pub use conclib_macros::{Actor, ActorMessage, handler, handlers};
 #[cfg(all(unix, feature = "daemon"))]
 pub use daemon::{
@@ -207,13 +208,8 @@ pub use error::{AskError, Delivered, Failure, FailureCause, TellError};
 pub use message::{ActorMessage, CodecError, NoMessage, RemoteMessage, WireCodec, WireName};
 pub use periodic::PeriodicActor;
 pub use pool::{Pool, Route};
-pub use proxy::{
-    Config, ConfigError, ConnectError, ConnectionState, DeadLetter, DeadLetterError, DeadLetters,
-    ListDeadLetters, OpenError, Proxy, ProxyClient, ProxyEnd, RemoteAsk, RemoteTell, Role,
-    StartProxyError, start_proxy,
-};
+pub use reply::cancelled::Cancelled;
 pub use reply::{Limit, Reply, ReplyReceiver};
-pub use schedule::{Cron, CronError, First, Missed, Schedule, Tick, When};
 pub use supervision::{Backoff, Restart};
 pub use supervisor::{Children, GroupMember, Strategy, Supervisor};
 pub use system::{
@@ -221,14 +217,9 @@ pub use system::{
     Shutdown, ShutdownReport, Snapshot, Source, Spawn, SpawnError, Supervised,
 };
 pub use ticker::{Ticker, TickerBuilder};
+pub use time::schedule::{Cron, CronError, First, Missed, Schedule, Tick, When};
 pub use topic::{Published, Topic};
 pub use urn::{MAX_URN_BYTES, Urn, UrnError};
-
-/// For the macros' expansions only.
-#[doc(hidden)]
-pub mod __private {
-    pub use crate::macro_support::*;
-}
 
 /// For tests of programs with actors: a bus with faults, failures that fail the test, paused time,
 /// and probes. Needs the feature `test`.
@@ -283,8 +274,8 @@ pub mod __private {
 /// ```
 #[cfg(feature = "test")]
 pub mod test {
-    pub use crate::proxy::Faults;
-    pub use crate::test_kit::{
+    pub use crate::bus::Faults;
+    pub use crate::test_util::{
         Probe, RoundTripError, SpawnProbe, TestSystem, advance, round_trips,
     };
 }

@@ -13,9 +13,9 @@ use std::mem;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use crate::clock::Moment;
 use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
 use crate::sync::{Mutex, MutexGuard};
+use crate::time::coarse::Moment;
 
 pub(crate) use line::Ticket;
 pub(crate) use receiver::{Batch, Refill};

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 pub use wire_name::{ComposedName, WireName};
 
-mod claims;
+mod length_check;
 mod wire_name;
 
 /// How deep arrays and maps may lie within each other in what comes from a peer. Each level takes
@@ -171,7 +171,7 @@ pub(crate) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, CodecError> {
 
 /// Reads a value that [`encode`] wrote.
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
-    if !claims::are_kept(bytes) {
+    if !length_check::are_kept(bytes) {
         return Err(CodecError::new::<T>("read", "it holds less than it claims"));
     }
     read(bytes).map_err(|error| CodecError::new::<T>("read", error))

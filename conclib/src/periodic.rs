@@ -1,7 +1,7 @@
 //! Actors that are sent messages regularly.
 
 use crate::actor::Actor;
-use crate::schedule::Tick;
+use crate::time::schedule::Tick;
 
 /// An actor with a table of ticks. Write `#[periodic(…)]` beside `#[derive(Actor)]`.
 ///

@@ -9,8 +9,8 @@ use std::task::Waker;
 use std::time::Duration;
 
 use crate::actor::cell::{ActorCell, AnyActor};
-use crate::actor::waiting::{Circle, Wait, hand_to, poll_answer, question_for};
 use crate::actor::{Actor, ActorRef, Context, Handler, Handlers, IntoActor, Wanted};
+use crate::deadlock::{Circle, Wait, hand_to, poll_answer, question_for};
 use crate::envelope::RequestEnvelope;
 use crate::error::{AskError, Failure};
 use crate::message::ActorMessage;
@@ -19,9 +19,9 @@ use crate::supervision::{Backoff, Budget};
 use crate::system::SpawnError;
 use crate::urn::Urn;
 
-use hand_on::HandOn;
+use forwarding::HandOn;
 
-mod hand_on;
+mod forwarding;
 
 /// Which worker of a [`Pool`] a message goes to, if it has no key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

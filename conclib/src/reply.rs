@@ -11,15 +11,19 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
 use crate::actor::cell::{AnyActor, drop_quietly};
-use crate::actor::dropped_replies::{self, Refuse};
-use crate::cancelled::Watchers;
 use crate::error::{AskError, Delivered};
 use crate::message::CodecError;
-use crate::responder::{Responder, error_of_drop};
+use crate::reply::dropped as dropped_replies;
+use cancelled::Watchers;
+use dropped::Refuse;
+use remote::{Responder, error_of_drop};
 
 pub use limit::Limit;
 
+pub(crate) mod cancelled;
+pub(crate) mod dropped;
 mod limit;
+pub(crate) mod remote;
 
 /// The right and the duty to answer one message.
 ///

@@ -14,14 +14,14 @@ use tracing::{debug, error};
 
 use crate::actor::cell::{ActorCell, AnyActor, drop_quietly};
 use crate::actor::control::StopCause;
-use crate::actor::current::Current;
-use crate::actor::vitals::Phase;
-use crate::actor::waiting::stopped_first;
+use crate::actor::stats::Phase;
 use crate::actor::{Actor, Context, StopReason};
+use crate::deadlock::current::Current;
+use crate::deadlock::stopped_first;
 use crate::error::Failure;
 use crate::mailbox::Batch;
+use crate::supervision::lifecycle::sealed::Source;
 use crate::supervision::log_last_failure;
-use crate::system::source::sealed::Source;
 use crate::system::{FailedActor, SystemCore};
 
 use events::{Events, Next};

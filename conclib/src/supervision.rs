@@ -10,6 +10,8 @@ use crate::actor::StopReason;
 use crate::error::Failure;
 use crate::urn::Urn;
 
+pub(crate) mod lifecycle;
+
 /// After which ends an actor starts again.
 ///
 /// Who stops or kills it from outside means it: those ends are final under every policy, and so is

@@ -10,8 +10,8 @@ use futures_util::stream::unfold;
 use tokio::sync::mpsc;
 
 use crate::actor::cell::AnyActor;
-use crate::actor::waiting::{Edge, Until, Wait};
 use crate::actor::{Actor, Context, IntoActor};
+use crate::deadlock::{Edge, Until, Wait};
 use crate::error::Failure;
 use crate::supervision::{Backoff, Budget, Restart};
 use crate::system::{ActorSnapshot, Spawn, SpawnError};

@@ -10,24 +10,23 @@ use async_trait::async_trait;
 use crate::actor::cell::{ActorCell, AnyActor};
 use crate::actor::control::StopCause;
 use crate::actor::{Actor, ActorRef, Ask, IntoActor, Recipient, Tell, Wanted};
+use crate::core::registry::Registry;
 use crate::error::{AskError, Failure};
 use crate::message::ActorMessage;
-use crate::registry::Registry;
 use crate::urn::Urn;
 
-pub use escalations::ActorFailure;
+pub use crate::core::escalations::ActorFailure;
+pub use crate::supervision::lifecycle::{Once, Source, Supervised};
 pub use shutdown::{Shutdown, ShutdownReport};
 pub use snapshot::{ActorSnapshot, FailedActor, RunningHandler, Snapshot};
-pub use source::{Once, Source, Supervised};
 pub use spawn::{Spawn, SpawnError};
 
-use escalations::Escalations;
+use crate::core::escalations::Escalations;
 
 mod bound;
-mod escalations;
+pub(crate) mod children;
 mod shutdown;
 mod snapshot;
-pub(crate) mod source;
 mod spawn;
 
 /// A set of actors and their registry. A value, not a global: a process may have many.
@@ -86,7 +85,7 @@ pub(crate) struct SystemCore {
     /// Who hears of each actor that fails; nobody in a system that is not under test.
     failures: OnceLock<FailureObserver>,
     /// Failures of root actors that the program has not heard of yet.
-    escalations: Escalations,
+    pub(crate) escalations: Escalations,
 }
 
 /// Hears which actor failed, and how. Called in the actor's task: it must not block or panic.

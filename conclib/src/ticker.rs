@@ -13,7 +13,7 @@ use tracing::error;
 
 use crate::actor::cell::drop_quietly;
 use crate::error::Failure;
-use crate::schedule::{First, Missed, Moment, Schedule, Verdict, When};
+use crate::time::schedule::{First, Missed, Moment, Schedule, Verdict, When};
 
 /// Something that is called regularly until it is stopped or dropped.
 ///

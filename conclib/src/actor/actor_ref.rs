@@ -3,9 +3,10 @@
 use std::fmt;
 use std::sync::{Arc, Weak};
 
-use super::cell::ActorCell;
-use super::control::StopCause;
-use super::{Ask, Forward, Handler, Handlers, Recipient, StopReason, Tell, waiting};
+use crate::actor::cell::ActorCell;
+use crate::actor::control::StopCause;
+use crate::actor::{Ask, Forward, Handler, Handlers, Recipient, StopReason, Tell};
+use crate::deadlock as waiting;
 use crate::error::TellError;
 use crate::message::ActorMessage;
 use crate::reply::Reply;

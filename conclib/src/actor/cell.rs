@@ -7,16 +7,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 
-use super::control::{Control, StopCause};
-use super::current::Current;
-use super::relations::Relations;
-use super::vitals::{Phase, Turn, Vitals};
-use super::{Handler, Handlers, StopReason, Terminated, Wanted};
+use crate::actor::control::{Control, StopCause};
+use crate::actor::links::Relations;
+use crate::actor::stats::{Phase, Turn, Vitals};
+use crate::actor::{Handler, Handlers, StopReason, Terminated, Wanted};
+use crate::deadlock::current::Current;
 use crate::envelope::RequestEnvelope;
+use crate::error::panics;
 use crate::error::{AskError, Failure, TellError};
 use crate::mailbox::{Closed, Mailbox, Refused, Ticket};
 use crate::message::ActorMessage;
-use crate::panics;
 use crate::reply::Reply;
 use crate::system::{ActorSnapshot, RunningHandler};
 use crate::urn::Urn;
@@ -508,7 +508,7 @@ impl ActorId {
     }
 }
 
-impl<A: Handler<M>, M: ActorMessage> super::recipient::Receives<M> for ActorCell<A> {
+impl<A: Handler<M>, M: ActorMessage> crate::actor::recipient::Receives<M> for ActorCell<A> {
     fn urn(&self) -> &Urn {
         &self.urn
     }

@@ -3,17 +3,16 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use super::belongings::Belongings;
-use super::cell::{ActorCell, Kind};
-use super::{ActorRef, Handlers};
-use crate::cancelled::{Awaited, Cancelled};
+use crate::actor::cell::{ActorCell, Kind};
+use crate::actor::resources::Belongings;
+use crate::actor::{ActorRef, Handlers};
 use crate::error::Failure;
+use crate::reply::cancelled::{Awaited, Cancelled};
 use crate::system::{ActorSystem, SystemHandle};
 use crate::urn::Urn;
 
 pub use tasks::Task;
 
-mod children;
 mod tasks;
 mod timers;
 
@@ -28,7 +27,7 @@ pub struct Context<A: Handlers> {
     /// those that are watched know the actor. Never locked: it makes a `&Context` something that a
     /// handler may hold while it waits, whatever the messages in it are.
     belongings: Mutex<Option<Box<Belongings<A>>>>,
-    cell: Arc<ActorCell<A>>,
+    pub(crate) cell: Arc<ActorCell<A>>,
     /// Weak: an actor does not keep its system alive.
     system: Weak<SystemHandle>,
     /// The next timer's number: not used again by the actor's next life.
@@ -192,7 +191,7 @@ impl<A: Handlers> Context<A> {
         *self.place() = None;
     }
 
-    fn belongings(&mut self) -> &mut Belongings<A> {
+    pub(crate) fn belongings(&mut self) -> &mut Belongings<A> {
         let me = self.cell.id();
         self.place()
             .get_or_insert_with(|| Box::new(Belongings::new(me)))

@@ -5,8 +5,9 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 
-use super::cell::{ActorCell, AnyActor, Parcel};
-use super::{Ask, Forward, Handler, StopReason, Tell, waiting};
+use crate::actor::cell::{ActorCell, AnyActor, Parcel};
+use crate::actor::{Ask, Forward, Handler, StopReason, Tell};
+use crate::deadlock as waiting;
 use crate::error::{AskError, TellError};
 use crate::mailbox::{Closed, Ticket};
 use crate::message::ActorMessage;

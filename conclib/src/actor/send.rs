@@ -8,16 +8,16 @@ use std::time::Duration;
 
 use tokio::task::coop::poll_proceed;
 
-use super::Recipient;
-use super::blocking::block_on;
-use super::cell::Parcel;
-use super::current::Current;
-use super::waiting::{Circle, Edge, Until, Wait, poll_answer, question_for};
-use crate::deadline::Patience;
+use crate::actor::Recipient;
+use crate::actor::blocking::block_on;
+use crate::actor::cell::Parcel;
+use crate::deadlock::current::Current;
+use crate::deadlock::{Circle, Edge, Until, Wait, poll_answer, question_for};
 use crate::error::{AskError, Delivered, TellError};
 use crate::mailbox::{Closed, Ticket};
 use crate::message::ActorMessage;
 use crate::reply::{Reply, ReplyReceiver};
+use crate::time::deadline::Patience;
 
 pub use forward::{Forward, ForwardError};
 

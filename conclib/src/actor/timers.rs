@@ -8,9 +8,9 @@ use std::task::{Context, Poll};
 
 use tokio::time::{Instant, Sleep};
 
-use super::Handlers;
-use super::cell::drop_quietly;
-use crate::schedule::{Due, Moment, Schedule, Verdict};
+use crate::actor::Handlers;
+use crate::actor::cell::drop_quietly;
+use crate::time::schedule::{Due, Moment, Schedule, Verdict};
 
 /// A message that was ordered with [`Context::after`](crate::Context::after) or
 /// [`Context::every`](crate::Context::every), to be cancelled with

@@ -11,8 +11,8 @@ use std::time::Duration;
 use tokio::process::Command;
 use tokio::time::{sleep, timeout};
 
-use super::output::LastLines;
-use super::process::{Launch, Process, StopDaemonError};
+use crate::daemon::output::LastLines;
+use crate::daemon::process::{Launch, Process, StopDaemonError};
 use health::HealthUrl;
 
 mod health;

@@ -29,8 +29,8 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::output::{LastLines, Tail, forward};
-use super::temp_dir::TempDir;
+use crate::daemon::output::{LastLines, Tail, forward};
+use crate::daemon::temp_dir::TempDir;
 
 /// What the guard does. `$1` is a directory to remove, or empty.
 const GUARD: &str = r#"trap '' HUP INT QUIT TERM

@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
-use super::output::LastLines;
-use super::process::{Launch, Process, StopDaemonError};
-use super::temp_dir::TempDir;
-use crate::proxy::config::{Bus, Config, ConfigError, RedisAddress};
+use crate::bus::config::{Bus, Config, ConfigError, RedisAddress};
+use crate::daemon::output::LastLines;
+use crate::daemon::process::{Launch, Process, StopDaemonError};
+use crate::daemon::temp_dir::TempDir;
 
 mod log;
 mod probe;

@@ -7,13 +7,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::runtime::{Builder, Runtime};
 
-use super::decoders::{Rich, replies, requests};
-use super::target;
+use crate::bus::config::Bus;
+use crate::bus::memory::Server;
+use crate::bus::transport::{ClientTransport, Epoch, ReplySink, ServerTransport, open_client};
+use crate::fuzz::decoders::{Rich, replies, requests};
+use crate::fuzz::target;
 use crate::prelude::*;
-use crate::proxy::config::Bus;
-use crate::proxy::transport::memory::Server;
-use crate::proxy::transport::{ClientTransport, Epoch, ReplySink, ServerTransport, open_client};
-use crate::responder::ClientId;
+use crate::reply::remote::ClientId;
 use crate::{ProxyClient, start_proxy};
 
 /// Longer than any answer takes.

@@ -7,13 +7,13 @@ use bytes::Bytes;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
-use super::target;
+use crate::bus::protocol::{Answer, Kind, Received, Request, decode_reply, encode_reply};
+use crate::bus::transport::{BusTime, Epoch, Lease};
 use crate::envelope::{Attributes, MAX_ATTRIBUTE_BYTES, MAX_ATTRIBUTES};
 use crate::error::AskError;
+use crate::fuzz::target;
 use crate::message::{decode, encode, read};
-use crate::proxy::frame::{Answer, Kind, Received, Request, decode_reply, encode_reply};
-use crate::proxy::transport::{BusTime, Epoch, Lease};
-use crate::responder::{ClientId, Origin};
+use crate::reply::remote::{ClientId, Origin};
 use crate::urn::{MAX_URN_BYTES, Urn};
 
 /// Requests of every kind, small and large.

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::target;
-use crate::proxy::config::RedisAddress;
-use crate::schedule::Schedule;
+use crate::bus::config::RedisAddress;
+use crate::fuzz::target;
+use crate::time::schedule::Schedule;
 use crate::urn::{MAX_URN_BYTES, Urn};
 
 fn texts(texts: &[&str]) -> Vec<Vec<u8>> {

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::task::Waker;
 
-use super::receiver::{is_large, shrink};
+use crate::mailbox::receiver::{is_large, shrink};
 
 /// The waiting line. Most mailboxes never have one, and then it takes a word.
 pub(super) struct Line<T>(Option<Box<Places<T>>>);

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use loom::thread;
 
-use super::receiver::counted;
 use super::*;
+use crate::mailbox::receiver::counted;
 use crate::sync::model::{block_on, explore};
 
 /// A send under way, as the futures do it.

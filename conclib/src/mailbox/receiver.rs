@@ -5,10 +5,10 @@ use std::mem;
 use std::ops::Range;
 use std::task::{Context, Poll, Waker};
 
-use super::{Mailbox, State};
-use crate::clock::Moment;
+use crate::mailbox::{Mailbox, State};
 use crate::sync::MutexGuard;
 use crate::sync::atomic::{Ordering, fence};
+use crate::time::coarse::Moment;
 
 /// Drained buffers keep at most this many bytes.
 pub(super) const KEPT_BYTES: usize = 4096;

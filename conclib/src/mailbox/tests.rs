@@ -2,8 +2,8 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Wake;
 
-use super::receiver::KEPT_BYTES;
 use super::*;
+use crate::mailbox::receiver::KEPT_BYTES;
 
 /// A send as the futures above do it.
 async fn send(mailbox: Arc<Mailbox<u32>>, message: u32) -> Result<(), Option<u32>> {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
-use super::ActorMessage;
+use crate::message::ActorMessage;
 
 /// A type whose name may be part of the name of a generic message on the wire, as in
 /// `#[message(name = "Set<{T}>")]`.

@@ -6,10 +6,10 @@ use std::task::{Context, Poll};
 
 use tokio::time::Instant;
 
-use super::{Answer, Reply, Slot, To};
-use crate::cancelled::{Awaited, Cancelled, Key};
 use crate::error::{AskError, Delivered};
-use crate::responder::Responder;
+use crate::reply::cancelled::{Awaited, Cancelled, Key};
+use crate::reply::remote::Responder;
+use crate::reply::{Answer, Reply, Slot, To};
 
 /// A message's deadline, and the asker that waits until then: what
 /// [`Handlers::limit`](crate::Handlers::limit) finds in the mailbox.

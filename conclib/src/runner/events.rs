@@ -7,11 +7,11 @@ use std::task::{self, Poll};
 use tokio::time::{Instant, Sleep};
 
 use crate::actor::cell::ActorCell;
-use crate::actor::vitals::Vitals;
+use crate::actor::stats::Vitals;
 use crate::actor::{Actor, Context, Handlers};
-use crate::clock;
 use crate::mailbox::{Batch, Refill};
-use crate::schedule::{Due, Moment, Tick, Verdict};
+use crate::time::coarse as clock;
+use crate::time::schedule::{Due, Moment, Tick, Verdict};
 
 pub(super) struct Events<'a, A: Actor> {
     cell: &'a ActorCell<A>,

@@ -9,10 +9,12 @@ use std::task::Poll;
 use tracing::error;
 
 use crate::actor::cell::ActorCell;
-use crate::actor::current::{Current, Lent};
-use crate::actor::{Handlers, StopReason, dropped_replies};
+use crate::actor::{Handlers, StopReason};
+use crate::deadlock::current::{Current, Lent};
 use crate::error::Failure;
-use crate::panics::{self, into_failure};
+use crate::error::panics;
+use crate::error::panics::into_failure;
+use crate::reply::dropped as dropped_replies;
 
 /// What ended an actor's code before it returned.
 pub(super) enum Interrupted {

@@ -11,14 +11,14 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::member::Link;
-use super::{Strategy, Supervisor, Unborn};
 use crate::actor::cell::AnyActor;
 use crate::actor::{Context, StopReason};
 use crate::error::Failure;
+use crate::supervision::lifecycle::exhausted;
 use crate::supervision::{Backoff, Budget, History, Verdict, log_last_failure};
+use crate::supervisor::member::Link;
+use crate::supervisor::{Strategy, Supervisor, Unborn};
 use crate::system::ActorSnapshot;
-use crate::system::source::exhausted;
 
 /// How long a member may take to end its life for the others' sake; then its handler is dropped.
 const PATIENCE: Duration = Duration::from_secs(5);

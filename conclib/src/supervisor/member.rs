@@ -5,12 +5,12 @@ use std::future::Future;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use super::group::{Event, Permit};
 use crate::actor::{Actor, IntoActor, StopReason};
 use crate::error::Failure;
 use crate::supervision::Restart;
-use crate::system::source::lived_since;
-use crate::system::source::sealed::Source;
+use crate::supervision::lifecycle::lived_since;
+use crate::supervision::lifecycle::sealed::Source;
+use crate::supervisor::group::{Event, Permit};
 use crate::urn::Urn;
 
 /// How a member reaches its group.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use crate::panics;
+use crate::error::panics;
 
 /// A moment up to which things are waited for.
 pub(super) struct Bound {

@@ -10,12 +10,12 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
-use super::bound::{Bound, Clock};
-use super::{Service, SystemCore, spawn_task};
 use crate::actor::cell::AnyActor;
 use crate::actor::control::StopCause;
-use crate::actor::current::Current;
-use crate::actor::waiting::stopped_first;
+use crate::deadlock::current::Current;
+use crate::deadlock::stopped_first;
+use crate::system::bound::{Bound, Clock};
+use crate::system::{Service, SystemCore, spawn_task};
 use crate::urn::Urn;
 
 /// How long a shutdown takes at most, unless it is told otherwise.

@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
-use super::ActorSystem;
 use crate::actor::{Phase, StopReason};
+use crate::system::ActorSystem;
 use crate::urn::Urn;
 
 impl ActorSystem {

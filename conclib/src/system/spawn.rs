@@ -10,16 +10,17 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::task::coop::poll_proceed;
 
-use super::source::{Once, Source, Supervised};
-use super::{ActorSystem, spawn_task};
 use crate::actor::cell::{ActorCell, AnyActor, Escalation, Kind};
-use crate::actor::vitals::Phase;
-use crate::actor::waiting::{Edge, Until, Wait};
+use crate::actor::stats::Phase;
 use crate::actor::{Actor, ActorRef, Context, IntoActor, StopReason};
+use crate::deadlock::{Edge, Until, Wait};
 use crate::error::Failure;
-use crate::panics;
-use crate::runner::{self, Tenancy};
+use crate::error::panics;
+use crate::runner;
+use crate::runner::Tenancy;
+use crate::supervision::lifecycle::{Once, Source, Supervised};
 use crate::supervision::{Backoff, Budget, Restart};
+use crate::system::{ActorSystem, spawn_task};
 use crate::urn::{Urn, UrnError};
 
 /// An actor about to start: configured by its methods, started when awaited.

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use futures_util::{FutureExt, Stream, StreamExt};
 use tokio::task::AbortHandle;
 
-use super::Context;
+use crate::actor::context::Context;
 use crate::actor::{Handler, Handlers};
+use crate::error::panics::into_failure;
 use crate::message::ActorMessage;
-use crate::panics::into_failure;
 
 impl<A: Handlers> Context<A> {
     /// Makes messages of what comes from a stream. While the mailbox is full, the stream waits.

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::Context;
+use crate::actor::context::Context;
 use crate::actor::{Handler, Handlers, Timer};
 use crate::message::ActorMessage;
 use crate::reply::Reply;
-use crate::schedule::{Schedule, later};
+use crate::time::schedule::{Schedule, later};
 
 impl<A: Handlers> Context<A> {
     /// Sends this actor a message after some time. It takes no room in the mailbox.

@@ -8,17 +8,17 @@ use std::time::Duration;
 
 use tokio::task::coop::poll_proceed;
 
-use super::Sending;
 use crate::actor::Recipient;
 use crate::actor::blocking::block_on;
 use crate::actor::cell::Parcel;
-use crate::actor::current::Current;
-use crate::actor::waiting::{Circle, Edge, Until, Wait, hand_to};
-use crate::deadline::Patience;
+use crate::actor::send::Sending;
+use crate::deadlock::current::Current;
+use crate::deadlock::{Circle, Edge, Until, Wait, hand_to};
 use crate::error::{AskError, Delivered, Failure};
 use crate::mailbox::Closed;
 use crate::message::ActorMessage;
 use crate::reply::Reply;
+use crate::time::deadline::Patience;
 
 /// A message on its way to another actor, with the reply that its asker waits for: made by
 /// [`forward`](crate::ActorRef::forward), sent when awaited.

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::proxy::config::RedisAddress;
+use crate::bus::config::RedisAddress;
 
 /// More than any answer to what is asked.
 const LONGEST_ANSWER: u64 = 16 * 1024;

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use crate::proxy::config::{ConfigError, RedisAddress};
+use crate::bus::config::{ConfigError, RedisAddress};
 
 /// How many databases there are unless the config names a higher one.
 const DATABASES: u16 = 16;
@@ -83,7 +83,7 @@ fn quoted(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proxy::config::{Bus, Config};
+    use crate::bus::config::{Bus, Config};
 
     fn written(url: &str) -> Result<String, ConfigError> {
         let Bus::Redis(address) = Config::new(url)?.bus else {

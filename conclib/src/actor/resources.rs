@@ -1,0 +1,73 @@
+//! What an actor has set up for itself, and what ends with its life.
+
+use std::sync::Weak;
+
+use tokio::task::JoinSet;
+
+use crate::actor::Handlers;
+use crate::actor::cell::{ActorId, AnyActor};
+use crate::actor::timers::Timers;
+
+/// Nearly all actors have none of it, or little.
+pub(crate) struct Belongings<A: Handlers> {
+    pub(crate) timers: Timers<A>,
+    /// Streams, futures and closures whose results come as messages. Dropping the set aborts them.
+    pub(crate) tasks: JoinSet<()>,
+    pub(crate) watches: Watches,
+}
+
+impl<A: Handlers> Belongings<A> {
+    /// Of the actor with this identity.
+    pub(super) fn new(me: ActorId) -> Self {
+        Self {
+            timers: Timers::default(),
+            tasks: JoinSet::new(),
+            watches: Watches {
+                me,
+                watched: Vec::new(),
+            },
+        }
+    }
+}
+
+/// Whom an actor watches. Dropping it ends that.
+pub(crate) struct Watches {
+    me: ActorId,
+    watched: Vec<(ActorId, Weak<dyn AnyActor>)>,
+}
+
+impl Watches {
+    pub(crate) fn add(&mut self, id: ActorId, actor: Weak<dyn AnyActor>) {
+        // So that the list does not grow with those that are gone.
+        if self.watched.len() == self.watched.capacity() {
+            self.watched.retain(|(_, watched)| is_alive(watched));
+        }
+        if self.watched.iter().all(|(other, _)| *other != id) {
+            self.watched.push((id, actor));
+        }
+    }
+
+    pub(crate) fn remove(&mut self, id: ActorId) {
+        self.watched.retain(|(watched, _)| *watched != id);
+    }
+
+    /// Watches nobody any more.
+    pub(super) fn clear(&mut self) {
+        for (_, watched) in self.watched.drain(..) {
+            if let Some(watched) = watched.upgrade() {
+                watched.relations().unwatch(self.me);
+            }
+        }
+    }
+}
+
+impl Drop for Watches {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+fn is_alive(actor: &Weak<dyn AnyActor>) -> bool {
+    let actor = actor.upgrade();
+    actor.is_some_and(|actor| !actor.relations().has_ended())
+}

@@ -1,0 +1,264 @@
+//! How to get in beyond what the URL says: secrets in files, and certificates.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use crate::bus::config::{Config, ConfigError, RedisAddress};
+
+/// The environment variables with paths, in the order of [`Access::paths`].
+const VARIABLES: [&str; 5] = [
+    "CONCLIB_REDIS_USER_FILE",
+    "CONCLIB_REDIS_PASSWORD_FILE",
+    "CONCLIB_REDIS_CA",
+    "CONCLIB_REDIS_CERT",
+    "CONCLIB_REDIS_KEY",
+];
+
+/// The longest secret in a file, in bytes: what is longer is another file.
+const MAX_SECRET: u64 = 64 * 1024;
+
+/// The files that are read for each connection, so that what was replaced counts for the next.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Access {
+    /// Holds the name of the user.
+    user: Option<PathBuf>,
+    /// Holds the password.
+    password: Option<PathBuf>,
+    /// The certificates that are trusted, instead of the system's.
+    pub(crate) ca: Option<PathBuf>,
+    /// The certificate that this end shows, and those that it was signed with.
+    pub(crate) certificate: Option<PathBuf>,
+    /// The key of that certificate.
+    pub(crate) key: Option<PathBuf>,
+}
+
+impl Config {
+    /// The user's name is what this file holds, instead of what the URL says. It is read for each
+    /// connection; a newline at its end does not count.
+    ///
+    /// This and the following do nothing for the bus in memory.
+    #[must_use]
+    pub fn user_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.access.user = Some(path.into());
+        self
+    }
+
+    /// The password is what this file holds, as a container's secret does, instead of what the URL
+    /// says. It is read for each connection, so that the next one after a change uses the new
+    /// password; a newline at its end does not count.
+    ///
+    /// ```
+    /// use conclib::Config;
+    ///
+    /// let config = Config::new("redis://web@cache.internal")?.password_file("/run/secrets/redis");
+    /// # Ok::<(), conclib::ConfigError>(())
+    /// ```
+    #[must_use]
+    pub fn password_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.access.password = Some(path.into());
+        self
+    }
+
+    /// Redis' certificate must be signed by one of those in this file (PEM), instead of by one that
+    /// the system trusts. Needs a `rediss://` URL.
+    #[must_use]
+    pub fn ca_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.access.ca = Some(path.into());
+        self
+    }
+
+    /// The certificate that this process shows to Redis, with those that it was signed with, and
+    /// its private key (both PEM). Needs a `rediss://` URL.
+    #[must_use]
+    pub fn client_certificate(
+        mut self,
+        certificate: impl Into<PathBuf>,
+        key: impl Into<PathBuf>,
+    ) -> Self {
+        self.access.certificate = Some(certificate.into());
+        self.access.key = Some(key.into());
+        self
+    }
+}
+
+impl Access {
+    pub(super) fn from_variables(variable: impl Fn(&str) -> Option<OsString>) -> Self {
+        let path = |name| variable(name).map(PathBuf::from);
+        let [user, password, ca, certificate, key] = VARIABLES.map(path);
+        Self {
+            user,
+            password,
+            ca,
+            certificate,
+            key,
+        }
+    }
+
+    /// The variables that give another process the same, wherever it runs.
+    pub(super) fn variables(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let named = VARIABLES.into_iter().zip(self.paths());
+        named.filter_map(|(name, path)| {
+            let path = path.as_deref()?;
+            let absolute = std::path::absolute(path);
+            let path = absolute.as_deref().unwrap_or(path);
+            Some((name, path.to_str()?.to_owned()))
+        })
+    }
+
+    fn paths(&self) -> [&Option<PathBuf>; 5] {
+        let Self {
+            user,
+            password,
+            ca,
+            certificate,
+            key,
+        } = self;
+        [user, password, ca, certificate, key]
+    }
+
+    /// Whether it fits the URL. A certificate must not make anybody believe in TLS that is not there.
+    pub(super) fn check(&self, address: &RedisAddress) -> Result<(), ConfigError> {
+        let wrong = |what, problem: &str| Err(ConfigError::new(what, problem));
+        let twice = "it is given in the URL and in a file: leave one of them out";
+        if self.password.is_some() && address.password.is_some() {
+            return wrong("the password", twice);
+        }
+        if self.user.is_some() && address.username.is_some() {
+            return wrong("the user", twice);
+        }
+        if self.certificate.is_some() != self.key.is_some() {
+            let problem = "it takes two files: the certificate (`CONCLIB_REDIS_CERT`) and its key \
+                           (`CONCLIB_REDIS_KEY`)";
+            return wrong("the client certificate", problem);
+        }
+        let certificates = self.ca.is_some() || self.certificate.is_some();
+        if certificates && !address.tls {
+            let problem = "certificates are for TLS, which a `redis://` URL does not use: write \
+                           `rediss://`";
+            return wrong("the URL", problem);
+        }
+        let readable = |path: &Option<PathBuf>| path.as_ref().is_none_or(|p| p.to_str().is_some());
+        if !self.paths().into_iter().all(readable) {
+            return wrong("a path", "it must be valid UTF-8");
+        }
+        Ok(())
+    }
+
+    /// True if there is nothing to read.
+    pub(crate) fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The address with the secrets that lie in files. Reads them, and blocks meanwhile; the
+    /// problem in words on failure, without any secret.
+    pub(crate) fn with_secrets(&self, address: &RedisAddress) -> Result<RedisAddress, String> {
+        let mut address = address.clone();
+        if let Some(path) = &self.user {
+            address.username = Some(secret("user", path)?);
+        }
+        if let Some(path) = &self.password {
+            address.password = Some(secret("password", path)?);
+        }
+        Ok(address)
+    }
+}
+
+fn secret(what: &str, path: &Path) -> Result<String, String> {
+    let problem = |problem: &str| format!("the {what} file `{}` {problem}", path.display());
+    let mut text = String::new();
+    let read =
+        File::open(path).and_then(|file| file.take(MAX_SECRET + 1).read_to_string(&mut text));
+    let length = read.map_err(|error| problem(&format!("cannot be read: {error}")))?;
+    if length as u64 > MAX_SECRET {
+        return Err(problem(&format!("is longer than {MAX_SECRET} bytes")));
+    }
+    let text = text.strip_suffix('\n').unwrap_or(&text);
+    let text = text.strip_suffix('\r').unwrap_or(text);
+    if text.is_empty() {
+        return Err(problem("is empty"));
+    }
+    Ok(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(url: &str) -> RedisAddress {
+        RedisAddress::parse(url).unwrap()
+    }
+
+    #[test]
+    fn what_does_not_fit_the_url_is_said() {
+        let with = |set: fn(Config) -> Config, url: &str| {
+            let config = set(Config::new(url).unwrap());
+            config.check().err().map(|error| error.to_string())
+        };
+        let password: fn(Config) -> Config = |config| config.password_file("/p");
+        assert_eq!(with(password, "redis://user@host"), None);
+        let twice = with(password, "redis://user:secret@host").unwrap();
+        assert!(
+            twice.contains("the password") && !twice.contains("secret"),
+            "{twice}"
+        );
+        let user: fn(Config) -> Config = |config| config.user_file("/u");
+        assert_eq!(with(user, "redis://:secret@host"), None);
+        assert!(
+            with(user, "redis://user@host")
+                .unwrap()
+                .contains("the user")
+        );
+        let ca: fn(Config) -> Config = |config| config.ca_file("/ca");
+        assert!(
+            with(ca, "redis://host")
+                .unwrap()
+                .contains("write `rediss://`")
+        );
+        let half = Access {
+            key: Some("/key".into()),
+            ..Access::default()
+        };
+        assert!(half.check(&address("redis://host")).is_err());
+    }
+
+    #[test]
+    fn a_secret_in_a_file_is_read_anew_and_never_told() {
+        let path = std::env::temp_dir().join(format!("conclib-secret-{}", std::process::id()));
+        let config = Config::new("redis://host").unwrap();
+        let config = config.user_file(&path).password_file(&path);
+        for (text, secret) in [
+            ("one", Some("one")),
+            ("two\n", Some("two")),
+            ("three\r\n", Some("three")),
+            (" four \n\n", Some(" four \n")),
+            ("\n", None),
+            ("", None),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            let read = config.access.with_secrets(&address("redis://host"));
+            assert_eq!(
+                read.clone().ok().and_then(|read| read.password).as_deref(),
+                secret
+            );
+            if let Err(problem) = read {
+                assert!(problem.contains("is empty"), "{problem}");
+            }
+        }
+        std::fs::write(&path, "x".repeat(70_000)).unwrap();
+        let problem = config.access.with_secrets(&address("redis://host"));
+        let problem = problem.unwrap_err();
+        assert!(
+            problem.len() < 300 && problem.contains("longer"),
+            "{problem}"
+        );
+        std::fs::remove_file(&path).unwrap();
+        let problem = config.access.with_secrets(&address("redis://host"));
+        assert!(
+            problem
+                .unwrap_err()
+                .contains("cannot be read: No such file")
+        );
+    }
+}

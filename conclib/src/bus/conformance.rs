@@ -1,0 +1,227 @@
+//! One suite, run for each bus: what the layers above may rely on.
+
+mod durable;
+mod leases;
+#[cfg(feature = "redis")]
+mod on_redis;
+#[cfg(feature = "redis")]
+mod redis_server;
+mod replies;
+mod requests;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant as WallInstant};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::bus::config::Config;
+use crate::bus::transport::{
+    Acquired, BusTime, ClientTransport, Enqueued, Epoch, LEASE, Lease, OpenError, Popped,
+    ReplySink, ServerTransport, TransportError, open_server,
+};
+use crate::reply::remote::ClientId;
+#[cfg(feature = "redis")]
+use redis_server::RedisServer;
+
+const SHORT: Duration = Duration::from_millis(50);
+const LONG: Duration = Duration::from_secs(5);
+
+/// A bus that nobody else uses.
+#[async_trait]
+trait TestBus {
+    fn config(&self) -> Config;
+
+    /// Lets time pass, or does something like it, until the lease has but `left`.
+    async fn age_lease(&self, left: Duration);
+}
+
+/// Its time is paused: it passes while everybody waits.
+struct InMemory(Config);
+
+#[cfg(feature = "redis")]
+struct OnRedis(RedisServer);
+
+#[async_trait]
+impl TestBus for InMemory {
+    fn config(&self) -> Config {
+        self.0.clone()
+    }
+
+    async fn age_lease(&self, left: Duration) {
+        sleep(LEASE.saturating_sub(left)).await;
+    }
+}
+
+#[cfg(feature = "redis")]
+#[async_trait]
+impl TestBus for OnRedis {
+    fn config(&self) -> Config {
+        self.0.config()
+    }
+
+    async fn age_lease(&self, left: Duration) {
+        let lease = crate::bus::transport::Names::new(&self.config()).lease();
+        let left = left.as_millis().to_string();
+        assert_eq!(self.0.command(&["PEXPIRE", &lease, &left]), ":1");
+    }
+}
+
+macro_rules! for_each_bus {
+    ($($area:ident { $($case:ident)* })*) => {
+        mod memory {
+            $($(#[tokio::test(start_paused = true)]
+            async fn $case() {
+                super::$area::$case(&super::InMemory(super::Config::memory())).await;
+            })*)*
+        }
+
+        // What injects faults changes nothing as long as it injects none.
+        #[cfg(feature = "test")]
+        mod faulty {
+            $($(#[tokio::test(start_paused = true)]
+            async fn $case() {
+                let config = super::Config::memory().faults(crate::test::Faults::seeded(7));
+                super::$area::$case(&super::InMemory(config)).await;
+            })*)*
+        }
+
+        #[cfg(feature = "redis")]
+        mod redis {
+            $($(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $case() {
+                super::$area::$case(&super::OnRedis(super::RedisServer::start(&[]))).await;
+            })*)*
+        }
+    };
+}
+
+for_each_bus! {
+    leases {
+        a_lease_has_one_holder
+        a_lease_expires_and_epochs_rise
+        a_renewal_prolongs_the_lease
+        only_the_holder_renews_and_releases
+        an_earlier_inbox_lives_until_the_first_renewal
+        a_pop_says_whose_lease_it_was
+        a_release_wakes_a_blocked_pop
+        namespaces_and_nodes_do_not_meet
+    }
+    requests {
+        batches_keep_their_order
+        a_batch_reports_length_lease_and_time
+        a_batch_without_a_lease_says_so
+        a_pop_takes_no_more_than_asked_for
+        a_pop_waits_for_the_first
+        a_pop_ends_empty_handed
+        pops_take_turns
+        a_closed_server_does_nothing
+    }
+    replies {
+        a_publish_counts_its_receivers
+        a_reply_right_after_opening_arrives
+        ten_megabytes_of_replies_arrive
+        bytes_arrive_as_they_are
+        too_many_replies_are_dropped
+        a_closed_client_ends_its_replies
+    }
+    durable {
+        messages_wait_for_a_consumer_in_their_order
+        a_read_waits_for_the_first
+        what_a_consumer_does_not_end_is_due
+        what_others_have_is_seen_and_left_to_them
+        what_is_taken_counts_as_told
+        what_is_laid_aside_counts_as_told
+        what_is_finished_is_gone_and_remembered
+        the_dead_are_listed_replayed_and_deleted
+        nodes_keep_their_own
+        who_stops_reading_can_still_end_what_was_read
+    }
+}
+
+fn lease() -> Lease {
+    Lease {
+        epoch: Epoch(0),
+        versions: (1, 2),
+        max_frame: 4 << 20,
+    }
+}
+
+async fn server(bus: &dyn TestBus) -> Arc<dyn ServerTransport> {
+    open_server(&bus.config(), &Arc::default()).await.unwrap()
+}
+
+/// A client, and where its replies come in: as many wait there as it says, and the others are lost.
+type ClientEnd = (Arc<dyn ClientTransport>, Receiver<Bytes>);
+
+impl ReplySink for Sender<Bytes> {
+    fn receive(&self, frame: Bytes) {
+        drop(self.try_send(frame));
+    }
+}
+
+async fn open_client(
+    config: &Config,
+    client: ClientId,
+    room: usize,
+) -> Result<ClientEnd, OpenError> {
+    let (sender, receiver) = channel(room);
+    let client =
+        crate::bus::transport::open_client(config, client, Arc::new(sender), &Arc::default())
+            .await?;
+    Ok((client, receiver))
+}
+
+async fn client(bus: &dyn TestBus) -> ClientEnd {
+    open_client(&bus.config(), id(1), 64).await.unwrap()
+}
+
+fn id(number: u8) -> ClientId {
+    ClientId([number; 16])
+}
+
+async fn granted(server: &dyn ServerTransport) -> Epoch {
+    match server.acquire(&lease()).await.unwrap() {
+        Acquired::Granted { epoch, .. } => epoch,
+        held @ Acquired::Held { .. } => panic!("{held:?}"),
+    }
+}
+
+fn batch(texts: &[&str]) -> Vec<Bytes> {
+    texts
+        .iter()
+        .map(|text| Bytes::copy_from_slice(text.as_bytes()))
+        .collect()
+}
+
+/// Pops without a look at whose lease it is.
+async fn pop_within(
+    server: &dyn ServerTransport,
+    epoch: Epoch,
+    count: u32,
+    block: Duration,
+) -> Result<Vec<Bytes>, TransportError> {
+    let popped = server.pop(epoch, count, block).await?;
+    Ok(popped.frames)
+}
+
+async fn pop(server: &dyn ServerTransport, epoch: Epoch, count: u32) -> Vec<Bytes> {
+    pop_within(server, epoch, count, Duration::ZERO)
+        .await
+        .unwrap()
+}
+
+async fn reply(replies: &mut Receiver<Bytes>) -> Option<Bytes> {
+    timeout(LONG, replies.recv())
+        .await
+        .expect("a reply, or the end")
+}
+
+fn is_near(now: BusTime) -> bool {
+    let wall = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap();
+    u128::from(now.0).abs_diff(wall.as_millis()) < 60_000
+}

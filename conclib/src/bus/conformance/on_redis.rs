@@ -1,0 +1,369 @@
+//! What can only go wrong with a real Redis.
+
+use super::*;
+use crate::bus::transport::{ClientTransport, Names, OpenError};
+
+/// Within this time a failure must be known.
+const PROMPT: Duration = Duration::from_secs(1);
+
+#[tokio::test]
+async fn out_of_memory_is_not_done() {
+    let redis = OnRedis(RedisServer::start(&[]));
+    let server = server(&redis).await;
+    let (client, _replies) = client(&redis).await;
+    let epoch = granted(&*server).await;
+    redis.0.command(&["CONFIG", "SET", "maxmemory", "1"]);
+    match client.enqueue(epoch, batch(&["a"])).await {
+        Err(TransportError::NotDone(why)) => assert!(why.starts_with("OOM"), "{why}"),
+        other => panic!("{other:?}"),
+    }
+    // An actor system keeps and gives back its lease even so.
+    assert!(server.renew(epoch).await.unwrap().is_some());
+    server
+        .release(epoch, Bytes::from_static(b"wake"))
+        .await
+        .unwrap();
+    assert_eq!(pop(&*server, epoch, 9).await, batch(&["wake"]));
+    // And another can serve: else what fills Redis would never be taken from it.
+    let epoch = granted(&*server).await;
+
+    redis.0.command(&["CONFIG", "SET", "maxmemory", "0"]);
+    client.enqueue(epoch, batch(&["a"])).await.unwrap();
+}
+
+#[tokio::test]
+async fn who_finds_the_group_needs_no_memory() {
+    let redis = OnRedis(RedisServer::start(&[]));
+    let consumer = server(&redis).await.consumer().await.unwrap();
+    redis.0.command(&["CONFIG", "SET", "maxmemory", "1"]);
+    let prepared = consumer.prepare().await;
+    assert!(matches!(prepared, Err(TransportError::NotDone(why)) if why.starts_with("OOM")));
+    redis.0.command(&["CONFIG", "SET", "maxmemory", "0"]);
+    consumer.prepare().await.unwrap();
+    redis.0.command(&["CONFIG", "SET", "maxmemory", "1"]);
+    consumer.prepare().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_lease_that_was_taken_by_an_attempt_without_an_answer_is_taken_again() {
+    let redis = OnRedis(RedisServer::start(&[]));
+    let (ours, theirs) = (server(&redis).await, server(&redis).await);
+    let unheard = granted(&*ours).await;
+    let held = theirs.acquire(&lease()).await.unwrap();
+    assert!(matches!(held, Acquired::Held { holder } if holder.epoch == unheard));
+    let epoch = granted(&*ours).await;
+    assert!(epoch > unheard);
+    assert_eq!(ours.renew(unheard).await.unwrap(), None);
+    assert!(ours.renew(epoch).await.unwrap().is_some());
+    let held = theirs.acquire(&lease()).await.unwrap();
+    assert!(matches!(held, Acquired::Held { holder } if holder.epoch == epoch));
+}
+
+#[tokio::test]
+async fn what_was_sent_to_an_epoch_that_redis_forgot_is_deleted() {
+    let redis = OnRedis(RedisServer::start(&[]));
+    let server = server(&redis).await;
+    let (client, _replies) = client(&redis).await;
+    let mut epoch = granted(&*server).await;
+    for _ in 0..3 {
+        redis.0.command(&["FLUSHALL"]);
+        client.enqueue(epoch, batch(&["late"])).await.unwrap();
+        epoch = granted(&*server).await;
+    }
+    server.renew(epoch).await.unwrap();
+    let left = redis.0.command(&["KEYS", "*inbox*"]);
+    assert!(!left.contains("inbox"), "{left}");
+}
+
+#[tokio::test]
+async fn what_was_sent_to_another_owner_that_redis_forgot_is_deleted() {
+    let redis = OnRedis(RedisServer::start(&[]));
+    let (ours, theirs) = (server(&redis).await, server(&redis).await);
+    let (client, _replies) = client(&redis).await;
+    let before = granted(&*theirs).await;
+    let held = ours.acquire(&lease()).await.unwrap();
+    assert!(matches!(held, Acquired::Held { .. }));
+    redis.0.command(&["FLUSHALL"]);
+    client.enqueue(before, batch(&["late"])).await.unwrap();
+    let epoch = granted(&*ours).await;
+    ours.renew(epoch).await.unwrap();
+    let left = redis.0.command(&["KEYS", "*inbox*"]);
+    assert!(!left.contains("inbox"), "{left}");
+}
+
+#[tokio::test]
+async fn wake_that_no_pop_takes_ends_by_itself() {
+    let redis = OnRedis(RedisServer::start(&[]));
+    let server = server(&redis).await;
+    let epoch = granted(&*server).await;
+    redis.0.command(&["FLUSHALL"]);
+    server
+        .wake(epoch, Bytes::from_static(b"wake"))
+        .await
+        .unwrap();
+    let inbox = Names::new(&redis.config()).inbox(epoch);
+    let left = redis.0.command(&["PTTL", &inbox]);
+    let left: i64 = left.trim_start_matches(':').parse().unwrap();
+    assert!((1..=60_000).contains(&left), "{left}");
+}
+
+#[tokio::test]
+async fn what_was_sent_in_vain_is_taken_back_and_only_that() {
+    let redis = OnRedis(RedisServer::start(&[]));
+    let (client, _replies) = client(&redis).await;
+    let epoch = Epoch(5);
+    client
+        .enqueue(epoch, batch(&["a", "b", "c", "a"]))
+        .await
+        .unwrap();
+    client.take_back(epoch, batch(&["c", "a"])).await;
+    let inbox = Names::new(&redis.config()).inbox(epoch);
+    assert_eq!(redis.0.command(&["LLEN", &inbox]), ":1");
+    client.take_back(epoch, batch(&["b"])).await;
+    assert_eq!(redis.0.command(&["EXISTS", &inbox]), ":0");
+}
+
+#[tokio::test]
+async fn a_redis_without_blmpop_will_do() {
+    let redis = OnRedis(RedisServer::start(&["--rename-command", "BLMPOP", ""]));
+    for case in 0..2 {
+        requests::a_pop_waits_for_the_first(&redis).await;
+        redis.0.command(&["FLUSHALL"]);
+        match case {
+            0 => requests::a_pop_takes_no_more_than_asked_for(&redis).await,
+            _ => requests::pops_take_turns(&redis).await,
+        }
+        redis.0.command(&["FLUSHALL"]);
+    }
+    requests::a_pop_ends_empty_handed(&redis).await;
+}
+
+#[tokio::test]
+async fn scripts_may_be_forgotten() {
+    let redis = OnRedis(RedisServer::start(&[]));
+    let server = server(&redis).await;
+    let mut epoch = granted(&*server).await;
+    for _ in 0..2 {
+        redis.0.command(&["SCRIPT", "FLUSH"]);
+        assert!(server.renew(epoch).await.unwrap().is_some());
+        redis.0.command(&["SCRIPT", "FLUSH"]);
+        server.release(epoch, Bytes::new()).await.unwrap();
+        redis.0.command(&["SCRIPT", "FLUSH"]);
+        epoch = granted(&*server).await;
+    }
+}
+
+#[tokio::test]
+async fn nobody_listening_is_known_at_once() {
+    let mut redis = RedisServer::start(&[]);
+    redis.kill();
+    let start = Instant::now();
+    let errors = [
+        open_server(&redis.config(), &Arc::default()).await.err(),
+        open_client(&redis.config(), id(1), 8).await.err(),
+    ];
+    assert!(start.elapsed() < PROMPT);
+    for error in errors {
+        let text = error.unwrap().to_string();
+        assert!(
+            text.starts_with("cannot reach Redis at 127.0.0.1:"),
+            "{text}"
+        );
+        assert!(text.ends_with(": Connection refused"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_known_and_not_shown() {
+    let redis = RedisServer::start(&["--requirepass", "right-one"]);
+    open_server(&redis.config_as(":right-one@"), &Arc::default())
+        .await
+        .unwrap();
+    for who in [":wrong-one@", "user:wrong-one@", ""] {
+        let Err(error) = open_client(&redis.config_as(who), id(1), 8).await else {
+            panic!("it was let in");
+        };
+        assert!(matches!(error, OpenError::Unreachable { .. }));
+        let text = format!("{error} {error:?}");
+        assert!(
+            text.contains("WRONGPASS") || text.contains("NOAUTH"),
+            "{text}"
+        );
+        assert!(!text.contains("wrong-one"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_needs_few_permissions() {
+    let redis = OnRedis(RedisServer::start(&[]));
+    let names = Names::new(&redis.config());
+    let (lease, inbox) = (names.lease(), names.inbox(Epoch(0)));
+    let inbox = inbox.trim_end_matches('0');
+    let grant = |who: &str, rights: &str| {
+        let rights = rights.split_whitespace();
+        let rule: Vec<_> = ["ACL", "SETUSER", who, "on", ">pw", "-@all"]
+            .into_iter()
+            .chain(rights)
+            .collect();
+        assert_eq!(redis.0.command(&rule), "+OK");
+    };
+    let basic = "+hello +ping +client|setname +client|id +time +subscribe +unsubscribe";
+    grant(
+        "web",
+        &format!("{basic} +get %R~{lease} +rpush %W~{inbox}* &conclib:{{c:*}}:reply"),
+    );
+    grant(
+        "mute",
+        &format!("{basic} +get %R~{lease} &conclib:{{c:*}}:reply"),
+    );
+    grant(
+        "deaf",
+        &format!("{basic} +get %R~{lease} +rpush %W~{inbox}*"),
+    );
+
+    let server = server(&redis).await;
+    let epoch = granted(&*server).await;
+    let (web, mut replies) = open_client(&redis.0.config_as("web:pw@"), id(1), 8)
+        .await
+        .unwrap();
+    let enqueued = web.enqueue(epoch, batch(&["a"])).await.unwrap();
+    assert_eq!(enqueued.lease.unwrap().epoch, epoch);
+    server
+        .publish(id(1), Bytes::from_static(b"b"))
+        .await
+        .unwrap();
+    assert_eq!(reply(&mut replies).await, Some(Bytes::from_static(b"b")));
+
+    let (mute, _replies) = open_client(&redis.0.config_as("mute:pw@"), id(2), 8)
+        .await
+        .unwrap();
+    match mute.enqueue(epoch, batch(&["a"])).await {
+        Err(TransportError::NotDone(why)) => assert!(why.starts_with("NOPERM"), "{why}"),
+        other => panic!("{other:?}"),
+    }
+    let deaf = open_client(&redis.0.config_as("deaf:pw@"), id(3), 8)
+        .await
+        .err()
+        .unwrap();
+    assert!(deaf.to_string().contains("NOPERM"), "{deaf}");
+}
+
+#[tokio::test]
+async fn connections_have_names() {
+    let redis = OnRedis(RedisServer::start(&[]));
+    let _server = server(&redis).await;
+    let _client = client(&redis).await;
+    let list = redis.0.command(&["CLIENT", "LIST"]);
+    for (what, count) in [("pops", 1), ("commands", 2), ("replies", 1)] {
+        let name = format!(" name=conclib:conclib:main:{what} ");
+        assert_eq!(list.matches(&name).count(), count, "{list}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_redis_is_known_at_once_and_found_again() {
+    let mut redis = OnRedis(RedisServer::start(&[]));
+    let server = server(&redis).await;
+    let (client, mut replies) = client(&redis).await;
+    for _ in 0..3 {
+        let epoch = granted(&*server).await;
+        client.enqueue(epoch, batch(&["a"])).await.unwrap();
+        assert_eq!(pop(&*server, epoch, 9).await, batch(&["a"]));
+
+        let blocked = tokio::spawn({
+            let server = server.clone();
+            async move { pop_within(&*server, epoch, 9, LONG).await }
+        });
+        sleep(SHORT).await;
+        redis.0.kill();
+        for _ in 0..20 {
+            let start = Instant::now();
+            client.enqueue(epoch, batch(&["b"])).await.unwrap_err();
+            server.publish(id(1), Bytes::new()).await.unwrap_err();
+            assert!(start.elapsed() < PROMPT);
+        }
+        let start = Instant::now();
+        blocked.await.unwrap().unwrap_err();
+        assert!(start.elapsed() < PROMPT);
+        sleep(SHORT).await;
+        for refused in [
+            client.enqueue(epoch, batch(&["b"])).await.map(|_| ()),
+            server.renew(epoch).await.map(|_| ()),
+        ] {
+            assert!(
+                matches!(refused, Err(TransportError::NotDone(_))),
+                "{refused:?}"
+            );
+        }
+
+        redis.0.start_again();
+        found_again(&*server, &*client).await;
+        assert_eq!(
+            server
+                .publish(id(1), Bytes::from_static(b"c"))
+                .await
+                .unwrap(),
+            Some(1)
+        );
+        assert_eq!(reply(&mut replies).await, Some(Bytes::from_static(b"c")));
+        // Nothing that failed was done later.
+        assert!(pop(&*server, epoch, 9).await.is_empty());
+    }
+}
+
+/// Until both ends are connected again.
+async fn found_again(server: &dyn ServerTransport, client: &dyn ClientTransport) {
+    let start = Instant::now();
+    while start.elapsed() < LONG {
+        let there = [
+            server.renew(Epoch(1)).await.is_ok(),
+            pop_within(server, Epoch(1), 1, Duration::ZERO)
+                .await
+                .is_ok(),
+            client.enqueue(Epoch(1), batch(&["probe"])).await.is_ok(),
+        ];
+        if there == [true; 3] {
+            return;
+        }
+        sleep(SHORT / 5).await;
+    }
+    panic!("not connected again");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cut_connection_comes_back_subscribed() {
+    let redis = OnRedis(RedisServer::start(&[]));
+    let server = server(&redis).await;
+    let (client, mut replies) = client(&redis).await;
+    for number in 0..5 {
+        redis.0.command(&["CLIENT", "KILL", "TYPE", "pubsub"]);
+        redis.0.command(&["CLIENT", "KILL", "TYPE", "normal"]);
+        found_again(&*server, &*client).await;
+        let frame = Bytes::from(vec![number]);
+        assert_eq!(server.publish(id(1), frame.clone()).await.unwrap(), Some(1));
+        assert_eq!(reply(&mut replies).await, Some(frame));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn closing_does_not_wait_for_a_blocked_pop() {
+    let redis = OnRedis(RedisServer::start(&[]));
+    let server = server(&redis).await;
+    let epoch = granted(&*server).await;
+    let blocked = tokio::spawn({
+        let server = server.clone();
+        async move { pop_within(&*server, epoch, 9, LONG).await }
+    });
+    sleep(SHORT).await;
+    let start = Instant::now();
+    server.close().await;
+    assert!(blocked.await.unwrap().is_err());
+    assert!(start.elapsed() < PROMPT);
+    // Redis sees both connections go.
+    let gone = async {
+        while redis.0.command(&["CLIENT", "LIST"]).contains("conclib:") {
+            sleep(SHORT / 5).await;
+        }
+    };
+    timeout(PROMPT, gone).await.unwrap();
+}

@@ -1,0 +1,379 @@
+//! A consumer on a bus that does what a test says. Time is paused.
+
+use std::sync::Mutex;
+
+use bytes::Bytes;
+use futures_util::future::join_all;
+use serde_bytes::ByteBuf;
+use tokio::sync::Semaphore;
+
+use super::*;
+use crate::bus::durable::prefetch::Taken;
+use crate::bus::durable::result_cache::Fingerprint;
+use crate::bus::link::health::ConnectionState;
+use crate::bus::server::{Proxy, serve};
+use crate::bus::transport::open_server;
+use crate::bus::transport::stream::{EntryId, Kept};
+use crate::prelude::*;
+use crate::{ActorSystem, ProxyClient};
+
+use bus::{Bus, Script, lock};
+
+mod bus;
+mod crashes;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Its handler waits until it is let go on.
+#[derive(ActorMessage, Serialize, Deserialize)]
+#[message(durable, response = u32)]
+struct Pass {
+    n: u32,
+    load: ByteBuf,
+}
+
+/// Comes back with a load.
+#[derive(ActorMessage, Serialize, Deserialize)]
+#[message(durable, response = ByteBuf)]
+struct Big;
+
+/// Its handler fails.
+#[derive(ActorMessage, Serialize, Deserialize)]
+#[message(durable)]
+struct Fail;
+
+/// Nobody has a handler for it.
+#[derive(ActorMessage, Serialize, Deserialize)]
+#[message(durable)]
+struct Stranger;
+
+#[derive(Actor)]
+#[actor(urn = "gate", mailbox = 4)]
+struct Gate {
+    passed: Arc<Mutex<Vec<u32>>>,
+    permits: Arc<Semaphore>,
+}
+
+#[handlers]
+impl Gate {
+    #[handler]
+    async fn pass(&mut self, message: Pass) -> Result<u32, Failure> {
+        self.permits.acquire().await?.forget();
+        lock(&self.passed).push(message.n);
+        Ok(message.n)
+    }
+
+    #[handler]
+    fn big(&mut self, _: Big) -> ByteBuf {
+        ByteBuf::from(vec![7; BYTES / 3])
+    }
+
+    #[handler]
+    fn fail(&mut self, _: Fail, reply: Reply<()>) {
+        drop(reply);
+    }
+}
+
+struct Stage {
+    config: Config,
+    script: Arc<Script>,
+    system: ActorSystem,
+    proxy: Proxy,
+    client: ProxyClient,
+    passed: Arc<Mutex<Vec<u32>>>,
+    permits: Arc<Semaphore>,
+}
+
+impl Stage {
+    async fn set(config: Config) -> Self {
+        let script = Arc::<Script>::default();
+        let bus = Bus {
+            inner: open_server(&config, &Arc::default()).await.unwrap(),
+            script: script.clone(),
+        };
+        let system = ActorSystem::new();
+        let passed = Arc::<Mutex<Vec<u32>>>::default();
+        let permits = Arc::new(Semaphore::new(0));
+        let gate = || Gate {
+            passed: passed.clone(),
+            permits: permits.clone(),
+        };
+        system.spawn(gate()).await.unwrap();
+        system.spawn(gate()).urn("other-gate").await.unwrap();
+        let proxy = serve(&system, &config, Arc::new(bus), Arc::default()).await;
+        Self {
+            client: ProxyClient::connect(&config).await.unwrap(),
+            config,
+            script,
+            system,
+            proxy: proxy.unwrap(),
+            passed,
+            permits,
+        }
+    }
+
+    async fn tell(&self, numbers: std::ops::Range<u32>, load: usize) {
+        let load = ByteBuf::from(vec![7; load]);
+        let message = |n| Pass {
+            n,
+            load: load.clone(),
+        };
+        let told = numbers.map(|n| self.client.tell("gate", message(n)));
+        for told in join_all(told).await {
+            told.unwrap();
+        }
+        sleep(SECOND / 10).await;
+    }
+
+    /// Lets all pass, and waits for so many.
+    async fn let_pass(&self, count: usize) -> Vec<u32> {
+        self.permits.add_permits(100_000);
+        for _ in 0..600 {
+            if lock(&self.passed).len() >= count {
+                break;
+            }
+            sleep(SECOND / 10).await;
+        }
+        sleep(SECOND).await;
+        lock(&self.passed).clone()
+    }
+
+    /// How often the messages that are left were delivered.
+    async fn left(&self) -> Vec<u32> {
+        let server = open_server(&self.config, &Arc::default()).await.unwrap();
+        let consumer = server.consumer().await.unwrap();
+        let left = consumer.due(EntryId::default(), Duration::ZERO, 10_000);
+        let left = left.await.unwrap().into_iter();
+        left.map(|pending| pending.attempts.deliveries).collect()
+    }
+
+    async fn dead(&self) -> usize {
+        self.proxy.dead_letters().list().await.unwrap().len()
+    }
+
+    async fn lose_the_lease(&self) {
+        let mut state = self.proxy.connection_state();
+        self.script.fail("renew", 1);
+        drop(state.wait_for(|state| !state.is_connected()).await);
+        drop(state.wait_for(ConnectionState::is_connected).await);
+        sleep(SECOND / 10).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_taken_now_keeps_its_turn() {
+    let stage = Stage::set(Config::memory()).await;
+    stage.tell(0..600, 0).await;
+    stage.script.fail("take", 3);
+    stage.permits.add_permits(150);
+    stage.tell(600..700, 0).await;
+    let expected: Vec<_> = (0..700).collect();
+    assert_eq!(stage.let_pass(700).await, expected);
+    assert_eq!(lock(&stage.script.failing)["take"], 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_looked_up_is_neither_counted_nor_hurried() {
+    let stage = Stage::set(Config::memory().max_deliveries(2)).await;
+    stage.script.fail("records", 8);
+    stage.tell(0..3, 0).await;
+    // With pauses, which become longer.
+    assert!(stage.script.counts("records").len() < 5);
+    let start = Instant::now();
+    assert_eq!(stage.let_pass(3).await, [0, 1, 2]);
+    assert!(start.elapsed() < 9 * SECOND);
+    assert_eq!(lock(&stage.script.failing)["records"], 0);
+    assert_eq!(stage.dead().await, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_room_is_not_counted_when_the_lease_is_lost() {
+    let stage = Stage::set(Config::memory().max_deliveries(2)).await;
+    stage.tell(0..20, 0).await;
+    for _ in 0..5 {
+        stage.lose_the_lease().await;
+    }
+    let expected: Vec<_> = (0..20).collect();
+    assert_eq!(stage.let_pass(20).await, expected);
+    assert_eq!(stage.dead().await, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bus_that_has_lost_the_group_with_the_lease_is_served_again() {
+    let stage = Stage::set(Config::memory()).await;
+    *lock(&stage.script.lacks_group) = true;
+    stage.lose_the_lease().await;
+    stage.tell(0..3, 0).await;
+    assert_eq!(stage.let_pass(3).await, [0, 1, 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn takes_that_are_too_large_become_smaller() {
+    let stage = Stage::set(Config::memory().max_deliveries(2)).await;
+    stage.tell(0..600, 0).await;
+    *lock(&stage.script.most_taken) = Some(4);
+    let expected: Vec<_> = (0..600).collect();
+    assert_eq!(stage.let_pass(600).await, expected);
+    assert_eq!(stage.dead().await, 0);
+    let counts = stage.script.counts("take");
+    assert!(counts.iter().any(|count| *count > 4), "{counts:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn large_messages_are_taken_a_few_at_a_time() {
+    const LOAD: usize = 256 * 1024;
+    let stage = Stage::set(Config::memory()).await;
+    for first in [0, 100] {
+        stage.tell(first..first + 100, LOAD).await;
+    }
+    let expected: Vec<_> = (0..200).collect();
+    assert_eq!(stage.let_pass(200).await, expected);
+    let taken = stage.script.counts("take");
+    assert!(!taken.is_empty() && taken.iter().all(|count| count * LOAD <= 2 * BYTES));
+    let read = stage.script.counts("read");
+    assert!(read.iter().all(|count| *count <= BYTES / EXPECTED));
+    let of_first = read.iter().sum::<usize>();
+    assert!(of_first >= 200 && *read.iter().rev().find(|count| **count > 0).unwrap() <= 8);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_dead_had_is_taken_a_few_at_a_time() {
+    const LOAD: usize = 256 * 1024;
+    let stage = Stage::set(Config::memory()).await;
+    assert!(stage.system.shutdown().await.is_clean());
+    stage.tell(0..100, LOAD).await;
+    let server = open_server(&stage.config, &Arc::default()).await.unwrap();
+    let dead = server.consumer().await.unwrap();
+    assert_eq!(dead.read(100, Duration::ZERO).await.unwrap().len(), 100);
+    let next = Stage::set(stage.config.clone()).await;
+    let expected: Vec<_> = (0..100).collect();
+    assert_eq!(next.let_pass(100).await, expected);
+    let taken = next.script.counts("take");
+    assert!(
+        taken.iter().all(|count| *count <= BYTES / EXPECTED),
+        "{taken:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn repetitions_are_bounded() {
+    let config = Config::memory();
+    let stage = Stage::set(config.clone().max_kept(10)).await;
+    let message = || Pass {
+        n: 1,
+        load: ByteBuf::new(),
+    };
+    let clients = ProxyClient::connect(&config).await.unwrap();
+    let told = (0..3000).map(|_| clients.tell("gate", message()).idempotency_key("k"));
+    assert!(join_all(told).await.iter().all(Result::is_ok));
+    sleep(10 * SECOND).await;
+    let read = stage.script.counts("read").iter().sum::<usize>();
+    assert!((1034..1034 + READ).contains(&read), "{read}");
+    assert_eq!(stage.let_pass(1).await, [1]);
+    assert!(stage.left().await.is_empty());
+    let finished = stage.script.counts("finish");
+    assert_eq!(finished.iter().sum::<usize>(), 3000);
+    assert!(finished.iter().all(|count| *count <= PAGE), "{finished:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_rests_keeps_nothing_from_being_delivered_again() {
+    let config = Config::memory();
+    let stage = Stage::set(config.clone().max_kept(10).max_deliveries(2)).await;
+    let client = ProxyClient::connect(&config).await.unwrap();
+    let told = (0..1500).map(|_| client.tell("gate", Fail));
+    assert!(join_all(told).await.iter().all(Result::is_ok));
+    sleep(20 * SECOND).await;
+    // No more is read than may be kept in mind.
+    let read = stage.script.counts("read").iter().sum::<usize>();
+    assert!((1034..1034 + READ).contains(&read), "{read}");
+    sleep(200 * SECOND).await;
+    assert!(stage.left().await.is_empty());
+    assert_eq!(stage.script.counts("bury").len(), 1500);
+}
+
+#[tokio::test(start_paused = true)]
+async fn large_answers_are_written_a_few_at_a_time() {
+    let stage = Stage::set(Config::memory()).await;
+    stage.script.fail("finish", 5);
+    let asked = (0..20).map(|_| stage.client.ask("gate", Big));
+    for answer in join_all(asked).await {
+        assert_eq!(answer.map(|load| load.len()), Ok(BYTES / 3));
+    }
+    let finished = stage.script.counts("finish");
+    // In the end there were more at once.
+    assert!(finished.contains(&2), "{finished:?}");
+    assert!(finished.iter().all(|count| *count <= 2), "{finished:?}");
+    assert!(stage.left().await.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_do_not_wait_for_the_dead() {
+    let stage = Stage::set(Config::memory()).await;
+    stage.script.fail("bury", usize::MAX);
+    let stranger = tokio::spawn(stage.client.ask("gate", Stranger).timeout(60 * SECOND));
+    sleep(30 * SECOND).await; // its pauses are long by now
+    stage.permits.add_permits(100);
+    let start = Instant::now();
+    for n in 0..20 {
+        let load = ByteBuf::new();
+        assert_eq!(stage.client.ask("gate", Pass { n, load }).await, Ok(n));
+    }
+    assert!(start.elapsed() < SECOND, "{:?}", start.elapsed());
+    stage.script.fail("bury", 0);
+    let asked = stranger.await.unwrap();
+    assert!(
+        matches!(asked, Err(AskError::Unhandled { .. })),
+        "{asked:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_in_good_order_counts_only_what_actors_had() {
+    let stage = Stage::set(Config::memory()).await;
+    for _ in 0..2 {
+        stage.client.tell("gate", Fail).await.unwrap();
+    }
+    sleep(SECOND / 10).await;
+    *lock(&stage.script.swallows_reads) = true;
+    sleep(3 * SECOND).await; // the read that was under way has ended
+    stage.tell(0..3, 0).await;
+    assert!(stage.system.shutdown().await.is_clean());
+    assert_eq!(stage.left().await, [1, 1, 0, 0, 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_offered_in_vain_while_there_is_no_room_for_its_end() {
+    let stage = Stage::set(Config::memory()).await;
+    let shared = stage.proxy.shared.clone();
+    let transport = shared.transport.consumer().await.unwrap();
+    let mut consumer = Consumer::new(shared, transport);
+    consumer.beat = Instant::now() + SECOND;
+    stage.tell(0..100, 0).await;
+    let read = stage.script.counts("read").iter().sum::<usize>();
+    assert_eq!(read, 100);
+    let now = Instant::now();
+    let kept = Kept {
+        id: EntryId(1, 1),
+        key: "k".to_owned(),
+        frame: Bytes::new(),
+    };
+    let message = Taken {
+        id: kept.id,
+        key: kept.key.clone(),
+        frame: Bytes::new(),
+        attempts: Attempts::new(1),
+        urn: "gate".to_owned(),
+        scope: "s".to_owned(),
+        fingerprint: Fingerprint::of(b""),
+        asker: None,
+    };
+    consumer.hand.admit(message, Source::Stream, now);
+    assert_eq!(consumer.wakes_at(now), now);
+    while !consumer.endings.is_full() {
+        consumer
+            .endings
+            .unreadable(kept.clone(), Attempts::new(1), &AskError::NoReply);
+    }
+    assert!(consumer.wakes_at(now) > now);
+}

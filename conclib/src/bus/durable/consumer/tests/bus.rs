@@ -1,0 +1,226 @@
+//! A bus that does what a test says.
+
+use std::collections::HashMap;
+use std::future::pending;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::time::sleep;
+
+use crate::bus::transport::stream::{
+    Attempts, ConsumeTransport, Dead, DeadTransport, EntryId, Finished, Kept, Others, Pending,
+};
+use crate::bus::transport::{
+    Acquired, BusTime, Epoch, Lease, Popped, ServerTransport, TransportError,
+};
+use crate::reply::remote::ClientId;
+
+/// What a test says, and what the consumer has done.
+#[derive(Default)]
+pub(super) struct Script {
+    /// How often each of these calls fails yet.
+    pub(super) failing: Mutex<HashMap<&'static str, usize>>,
+    /// Takes of more messages than this are done, and their replies do not come in.
+    pub(super) most_taken: Mutex<Option<usize>>,
+    /// The group is gone, until it is made.
+    pub(super) lacks_group: Mutex<bool>,
+    /// What reads bring does not come in.
+    pub(super) swallows_reads: Mutex<bool>,
+    /// The calls, and how many messages each was about.
+    calls: Mutex<Vec<(&'static str, usize)>>,
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Script {
+    pub(super) fn fail(&self, call: &'static str, times: usize) {
+        lock(&self.failing).insert(call, times);
+    }
+
+    fn call(&self, call: &'static str, count: usize) -> Result<(), TransportError> {
+        lock(&self.calls).push((call, count));
+        match lock(&self.failing).get_mut(call) {
+            Some(times) if *times > 0 => {
+                *times -= 1;
+                Err(TransportError::NotDone("on purpose".to_owned()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// How many messages each of these calls was about.
+    pub(super) fn counts(&self, call: &str) -> Vec<usize> {
+        let calls = lock(&self.calls);
+        let of_it = calls.iter().filter(|(name, _)| *name == call);
+        of_it.map(|(_, count)| *count).collect()
+    }
+}
+
+pub(super) struct Bus {
+    pub(super) inner: Arc<dyn ServerTransport>,
+    pub(super) script: Arc<Script>,
+}
+
+#[async_trait]
+impl ServerTransport for Bus {
+    async fn acquire(&self, lease: &Lease) -> Result<Acquired, TransportError> {
+        sleep(Duration::from_millis(10)).await; // so that others see that it was lost
+        self.inner.acquire(lease).await
+    }
+
+    async fn renew(&self, epoch: Epoch) -> Result<Option<BusTime>, TransportError> {
+        match self.script.call("renew", 1) {
+            Ok(()) => self.inner.renew(epoch).await,
+            Err(_) => Ok(None), // it is lost
+        }
+    }
+
+    async fn release(&self, epoch: Epoch, wake: Bytes) -> Result<bool, TransportError> {
+        self.inner.release(epoch, wake).await
+    }
+
+    async fn wake(&self, epoch: Epoch, wake: Bytes) -> Result<(), TransportError> {
+        self.inner.wake(epoch, wake).await
+    }
+
+    async fn pop(
+        &self,
+        epoch: Epoch,
+        count: u32,
+        block: Duration,
+    ) -> Result<Popped, TransportError> {
+        self.inner.pop(epoch, count, block).await
+    }
+
+    async fn publish(&self, client: ClientId, frame: Bytes) -> Result<Option<u64>, TransportError> {
+        self.inner.publish(client, frame).await
+    }
+
+    async fn consumer(&self) -> Result<Arc<dyn ConsumeTransport>, TransportError> {
+        let inner = self.inner.consumer().await?;
+        let script = self.script.clone();
+        Ok(Arc::new(Stream { inner, script }))
+    }
+
+    fn dead_letters(&self) -> Arc<dyn DeadTransport> {
+        self.inner.dead_letters()
+    }
+
+    async fn close(&self) {
+        self.inner.close().await;
+    }
+}
+
+struct Stream {
+    inner: Arc<dyn ConsumeTransport>,
+    script: Arc<Script>,
+}
+
+#[async_trait]
+impl ConsumeTransport for Stream {
+    async fn prepare(&self) -> Result<(), TransportError> {
+        *lock(&self.script.lacks_group) = false;
+        self.inner.prepare().await
+    }
+
+    async fn read(&self, count: u32, block: Duration) -> Result<Vec<Kept>, TransportError> {
+        let read = self.inner.read(count, block).await?;
+        self.script.call("read", read.len())?;
+        if *lock(&self.script.swallows_reads) && !read.is_empty() {
+            return pending().await;
+        }
+        Ok(read)
+    }
+
+    async fn due(
+        &self,
+        after: EntryId,
+        idle: Duration,
+        count: u32,
+    ) -> Result<Vec<Pending>, TransportError> {
+        self.inner.due(after, idle, count).await
+    }
+
+    async fn own(&self, after: EntryId, count: u32) -> Result<Vec<Pending>, TransportError> {
+        self.inner.own(after, count).await
+    }
+
+    async fn others(
+        &self,
+        after: EntryId,
+        alive: Duration,
+        count: u32,
+    ) -> Result<Others, TransportError> {
+        if *lock(&self.script.lacks_group) {
+            return Err(TransportError::NotDone("NOGROUP".to_owned()));
+        }
+        self.inner.others(after, alive, count).await
+    }
+
+    async fn still_others(
+        &self,
+        ids: &[EntryId],
+        alive: Duration,
+    ) -> Result<Vec<EntryId>, TransportError> {
+        self.inner.still_others(ids, alive).await
+    }
+
+    async fn look(&self, ids: &[EntryId]) -> Result<Vec<Kept>, TransportError> {
+        self.inner.look(ids).await
+    }
+
+    async fn take(
+        &self,
+        ids: &[EntryId],
+        attempts: Attempts,
+        idle: Duration,
+    ) -> Result<Vec<Kept>, TransportError> {
+        self.script.call("take", ids.len())?;
+        let taken = self.inner.take(ids, attempts, idle).await?;
+        let most = *lock(&self.script.most_taken);
+        if most.is_some_and(|most| ids.len() > most) {
+            return Err(TransportError::Unknown("on purpose".to_owned()));
+        }
+        Ok(taken)
+    }
+
+    async fn touch(&self, ids: &[EntryId]) -> Result<(), TransportError> {
+        self.inner.touch(ids).await
+    }
+
+    async fn lay_aside(
+        &self,
+        ids: &[EntryId],
+        attempts: Attempts,
+        idle: Duration,
+    ) -> Result<(), TransportError> {
+        self.inner.lay_aside(ids, attempts, idle).await
+    }
+
+    async fn records(&self, names: Vec<String>) -> Result<Vec<Option<Bytes>>, TransportError> {
+        self.script.call("records", names.len())?;
+        self.inner.records(names).await
+    }
+
+    async fn finish(
+        &self,
+        finished: Vec<Finished>,
+        keep: Duration,
+    ) -> Result<usize, TransportError> {
+        self.script.call("finish", finished.len())?;
+        self.inner.finish(finished, keep).await
+    }
+
+    async fn bury(&self, dead: Dead) -> Result<u64, TransportError> {
+        self.script.call("bury", 1)?;
+        self.inner.bury(dead).await
+    }
+
+    async fn stop_reading(&self) {
+        self.inner.stop_reading().await;
+    }
+}

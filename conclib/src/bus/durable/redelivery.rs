@@ -1,0 +1,217 @@
+//! What becomes of a durable message that was not answered with a value.
+
+use std::time::Duration;
+
+use crate::bus::transport::stream::{Attempts, Pending};
+use crate::error::AskError;
+
+/// The shortest and the longest pause before a message is offered again to an actor that does not
+/// take it.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(500));
+
+/// What becomes of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It is given to the actor again when the visibility time is over.
+    Again,
+    /// It becomes a dead letter.
+    Bury,
+}
+
+/// Judges a message that ended in an error when it was delivered for the `deliveries`-th time.
+pub(crate) fn judge(error: &AskError, deliveries: u32, most: u32) -> Verdict {
+    let is_hopeless = matches!(
+        error,
+        AskError::BadRequest { .. }
+            | AskError::BadResponse { .. }
+            | AskError::Unhandled { .. }
+            | AskError::TooLarge { .. }
+            | AskError::Incompatible { .. }
+    );
+    if is_hopeless || deliveries >= most {
+        Verdict::Bury
+    } else {
+        Verdict::Again
+    }
+}
+
+/// The course of a message that was given to a consumer and has shown no sign of life since.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Course {
+    /// It is delivered again. It counts as delivered so often before.
+    Deliver(Attempts),
+    /// The same, but with no other message beside it: it is its last delivery, and processes have
+    /// ended while they had it. If one more does, this message was the only one that an actor had.
+    DeliverAlone(Attempts),
+    /// It was delivered as often as is allowed, and no process has lived to say how that ended: it
+    /// becomes a dead letter.
+    Bury(Attempts),
+}
+
+/// Judges a message that is due again. `rested` is what this process knows of a delivery that ended
+/// in an error.
+pub(crate) fn course(pending: &Pending, rested: Option<Attempts>, most: u32) -> Course {
+    if let Some(attempts) = rested {
+        return Course::Deliver(attempts);
+    }
+    if pending.is_own {
+        return Course::Deliver(unheard_of(pending.attempts));
+    }
+    let attempts = pending.attempts;
+    if attempts.deliveries >= most {
+        Course::Bury(attempts)
+    } else if attempts.without_end() > 0 && attempts.next().deliveries == most {
+        Course::DeliverAlone(attempts)
+    } else {
+        Course::Deliver(attempts)
+    }
+}
+
+/// The deliveries of a message that a consumer has, according to the bus, and does not know.
+/// The reply that would have brought it is lost, so that no actor had it; unless its last delivery
+/// has ended in an error.
+pub(crate) fn unheard_of(attempts: Attempts) -> Attempts {
+    if attempts.without_end() > 0 {
+        attempts.before()
+    } else {
+        attempts
+    }
+}
+
+/// The reason of a dead letter whose last delivery has not ended.
+pub(crate) fn reason_of_process_ends(attempts: Attempts) -> String {
+    let ends = format!(
+        "its process ended {} before it was handled",
+        times(attempts.without_end())
+    );
+    match attempts.failures {
+        0 => ends,
+        failures => format!("its delivery failed {}, and {ends}", times(failures)),
+    }
+}
+
+fn times(count: u32) -> String {
+    match count {
+        1 => "once".to_owned(),
+        count => format!("{count} times"),
+    }
+}
+
+/// How long to wait before an actor is offered a message again that it has not taken this time, nor
+/// the `before` times before.
+pub(crate) fn pause_between_offers(before: u32) -> Duration {
+    let (shortest, longest) = PAUSES;
+    shortest.saturating_mul(1 << before.min(16)).min(longest)
+}
+
+/// How long to wait when the bus has failed, after it had failed `before` times in a row.
+pub(crate) fn pause_after_failure(before: u32) -> Duration {
+    let shortest = Duration::from_millis(25);
+    let longest = Duration::from_secs(5);
+    shortest.saturating_mul(1 << before.min(16)).min(longest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bus::transport::stream::EntryId;
+
+    #[test]
+    fn what_may_succeed_is_tried_until_the_last_delivery() {
+        let failed = AskError::Failed { cause: None };
+        for error in [failed, AskError::NoReply, AskError::ActorStopped] {
+            assert_eq!(judge(&error, 1, 3), Verdict::Again);
+            assert_eq!(judge(&error, 2, 3), Verdict::Again);
+            assert_eq!(judge(&error, 3, 3), Verdict::Bury);
+            assert_eq!(judge(&error, 4, 3), Verdict::Bury);
+        }
+    }
+
+    #[test]
+    fn what_cannot_succeed_is_not_tried_again() {
+        let reason = String::new();
+        let hopeless = [
+            AskError::BadRequest {
+                reason: reason.clone(),
+            },
+            AskError::BadResponse { reason },
+            AskError::TooLarge { size: 2, limit: 1 },
+        ];
+        for error in hopeless {
+            assert_eq!(judge(&error, 1, 3), Verdict::Bury);
+        }
+    }
+
+    fn due(deliveries: u32, failures: u32) -> Pending {
+        Pending {
+            id: EntryId::default(),
+            attempts: Attempts {
+                deliveries,
+                failures,
+            },
+            is_own: false,
+        }
+    }
+
+    #[test]
+    fn last_delivery_after_process_ends_is_alone() {
+        let judged = |deliveries, failures| course(&due(deliveries, failures), None, 3);
+        let attempts = |deliveries, failures| due(deliveries, failures).attempts;
+        assert_eq!(judged(0, 0), Course::Deliver(attempts(0, 0)));
+        assert_eq!(judged(1, 0), Course::Deliver(attempts(1, 0)));
+        assert_eq!(judged(2, 0), Course::DeliverAlone(attempts(2, 0)));
+        assert_eq!(judged(2, 1), Course::DeliverAlone(attempts(2, 1)));
+        // No process has ended with it.
+        assert_eq!(judged(2, 2), Course::Deliver(attempts(2, 2)));
+        for (deliveries, failures) in [(3, 0), (3, 2), (4, 0)] {
+            let expected = Course::Bury(attempts(deliveries, failures));
+            assert_eq!(judged(deliveries, failures), expected);
+        }
+        assert_eq!(course(&due(0, 0), None, 1), Course::Deliver(attempts(0, 0)));
+        assert_eq!(course(&due(1, 0), None, 1), Course::Bury(attempts(1, 0)));
+    }
+
+    #[test]
+    fn what_this_process_had_ended_no_process() {
+        let rested = Attempts {
+            deliveries: 2,
+            failures: 2,
+        };
+        let judged = course(&due(2, 0), Some(rested), 3);
+        assert_eq!(judged, Course::Deliver(rested));
+        let own = |deliveries, failures| Pending {
+            is_own: true,
+            ..due(deliveries, failures)
+        };
+        for (deliveries, before) in [(1, 0), (2, 1), (3, 2)] {
+            let judged = course(&own(deliveries, 0), None, 3);
+            assert_eq!(judged, Course::Deliver(Attempts::new(before)));
+        }
+        let failed = own(2, 2);
+        assert_eq!(course(&failed, None, 3), Course::Deliver(failed.attempts));
+    }
+
+    #[test]
+    fn reason_tells_ends_from_failures() {
+        let reason =
+            |deliveries, failures| reason_of_process_ends(due(deliveries, failures).attempts);
+        assert_eq!(
+            reason(3, 0),
+            "its process ended 3 times before it was handled"
+        );
+        assert_eq!(reason(1, 0), "its process ended once before it was handled");
+        assert_eq!(
+            reason(5, 2),
+            "its delivery failed 2 times, and its process ended 3 times before it was handled"
+        );
+    }
+
+    #[test]
+    fn pauses_grow_and_end() {
+        assert_eq!(pause_between_offers(0), PAUSES.0);
+        assert_eq!(pause_between_offers(3), 8 * PAUSES.0);
+        assert_eq!(pause_between_offers(u32::MAX), PAUSES.1);
+        assert_eq!(pause_after_failure(0), Duration::from_millis(25));
+        assert_eq!(pause_after_failure(u32::MAX), Duration::from_secs(5));
+    }
+}

@@ -1,0 +1,77 @@
+//! The dead letters in Redis.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::bus::config::{Config, RedisAddress};
+use crate::bus::redis::connection::Connection;
+use crate::bus::redis::settings::{Duty, Settings};
+use crate::bus::redis::stream::{entries, entry};
+use crate::bus::redis::{COMMAND, into_array, into_u64, unexpected};
+use crate::bus::transport::stream::{Dead, DeadTransport, EntryId};
+use crate::bus::transport::{Names, OpenError, TransportError};
+
+/// The dead letters.
+pub(crate) struct DeadLetters {
+    names: Names,
+    commands: Arc<Connection>,
+}
+
+impl DeadLetters {
+    /// Over a connection of its own.
+    pub(crate) async fn connect(
+        address: &RedisAddress,
+        config: &Config,
+    ) -> Result<Self, OpenError> {
+        let settings = Settings::new(address, config, Duty::Commands);
+        let commands = Connection::open(settings, Arc::default()).await?;
+        Ok(Self::over(Names::new(config), Arc::new(commands)))
+    }
+
+    pub(crate) fn over(names: Names, commands: Arc<Connection>) -> Self {
+        Self { names, commands }
+    }
+
+    async fn range(
+        &self,
+        from: String,
+        to: String,
+        count: u32,
+    ) -> Result<Vec<Dead>, TransportError> {
+        let count = i64::from(count).into();
+        let key = self.names.dead().into();
+        let arguments = vec![key, from.into(), to.into(), "COUNT".into(), count];
+        let link = self.commands.link()?;
+        let reply = link.request("XRANGE", arguments, COMMAND).await?;
+        let listed = into_array(reply).ok_or_else(unexpected)?;
+        let dead: Option<_> = listed.into_iter().map(entries::dead).collect();
+        dead.ok_or_else(unexpected)
+    }
+}
+
+#[async_trait]
+impl DeadTransport for DeadLetters {
+    async fn list(&self, after: EntryId, count: u32) -> Result<Vec<Dead>, TransportError> {
+        self.range(format!("({after}"), "+".to_owned(), count).await
+    }
+
+    async fn replay(&self, id: EntryId) -> Result<bool, TransportError> {
+        let found = self.range(id.to_string(), id.to_string(), 1).await?.pop();
+        let Some(Dead { key, frame, .. }) = found else {
+            return Ok(false);
+        };
+        // Twice in the stream does no harm, since the key is the same; nowhere would.
+        let arguments = entry(&self.names.durable(), key, frame);
+        let link = self.commands.link()?;
+        link.request("XADD", arguments, COMMAND).await?;
+        self.delete(id).await
+    }
+
+    async fn delete(&self, id: EntryId) -> Result<bool, TransportError> {
+        let arguments = vec![self.names.dead().into(), id.to_string().into()];
+        let link = self.commands.link()?;
+        let deleted = link.request("XDEL", arguments, COMMAND).await?;
+        Ok(into_u64(&deleted).ok_or_else(unexpected)? > 0)
+    }
+}

@@ -1,0 +1,143 @@
+//! What Redis says about the entries of a stream.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use fred::types::Resp3Frame;
+
+use crate::bus::redis::{into_array, into_bytes, into_u64};
+use crate::bus::transport::stream::{Attempts, Dead, EntryId, Kept, Pending};
+
+/// Entries of a stream; those that were deleted meanwhile come as nulls from an older Redis.
+pub(super) fn kept(entries: Resp3Frame) -> Option<Vec<Kept>> {
+    let entries = into_array(entries)?.into_iter();
+    let entries = entries.filter(|entry| !matches!(entry, Resp3Frame::Null));
+    let read = |entry| {
+        let (id, mut fields) = fields(entry)?;
+        Some(Kept {
+            id,
+            key: text(fields.remove("k")),
+            frame: fields.remove("f").and_then(into_bytes).unwrap_or_default(),
+        })
+    };
+    entries.map(read).collect()
+}
+
+/// A message that was given to a consumer.
+pub(super) struct Given {
+    pub(super) id: EntryId,
+    attempts: Attempts,
+    pub(super) consumer: String,
+    /// How long ago there was the last sign of life.
+    pub(super) idle: Duration,
+}
+
+impl Given {
+    /// The same for the consumer of that name.
+    pub(super) fn seen_by(&self, consumer: &str) -> Pending {
+        Pending {
+            id: self.id,
+            attempts: self.attempts,
+            is_own: self.consumer == consumer,
+        }
+    }
+}
+
+/// Redis keeps one number: the deliveries, and this much for each that has ended in an error.
+const FAILURE: u64 = 1_000_000;
+
+/// The count that Redis keeps for these.
+pub(super) fn count_of(attempts: Attempts) -> i64 {
+    let deliveries = u64::from(attempts.deliveries).min(FAILURE - 1);
+    let count = u64::from(attempts.failures) * FAILURE + deliveries;
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+/// Reads a count of Redis.
+fn attempts(count: u64) -> Attempts {
+    let number = |number| u32::try_from(number).unwrap_or(u32::MAX);
+    Attempts {
+        deliveries: number(count % FAILURE),
+        failures: number(count / FAILURE),
+    }
+}
+
+/// What `XPENDING` lists.
+pub(super) fn given(listed: Resp3Frame) -> Option<Vec<Given>> {
+    let read = |message| {
+        let mut parts = into_array(message)?.into_iter();
+        let id = parts.next().and_then(id)?;
+        let consumer = text(parts.next());
+        let idle = parts.next().as_ref().and_then(into_u64)?;
+        let count = parts.next().as_ref().and_then(into_u64)?;
+        Some(Given {
+            id,
+            attempts: attempts(count),
+            consumer,
+            idle: Duration::from_millis(idle),
+        })
+    };
+    into_array(listed)?.into_iter().map(read).collect()
+}
+
+pub(crate) fn dead(entry: Resp3Frame) -> Option<Dead> {
+    let (id, mut fields) = fields(entry)?;
+    Some(Dead {
+        id,
+        key: text(fields.remove("k")),
+        frame: fields.remove("f").and_then(into_bytes).unwrap_or_default(),
+        deliveries: text(fields.remove("d")).parse().unwrap_or(0),
+        reason: text(fields.remove("r")),
+    })
+}
+
+/// An entry's id and its fields; none if it was deleted meanwhile.
+fn fields(entry: Resp3Frame) -> Option<(EntryId, HashMap<String, Resp3Frame>)> {
+    let mut parts = into_array(entry)?.into_iter();
+    let id = parts.next().and_then(id)?;
+    let fields = parts.next().and_then(pairs).unwrap_or_default();
+    Some((id, fields))
+}
+
+/// Names and values that follow each other.
+pub(super) fn pairs(list: Resp3Frame) -> Option<HashMap<String, Resp3Frame>> {
+    let mut list = into_array(list)?.into_iter();
+    let mut pairs = HashMap::new();
+    while let (Some(name), Some(value)) = (list.next(), list.next()) {
+        pairs.insert(text(Some(name)), value);
+    }
+    Some(pairs)
+}
+
+fn id(frame: Resp3Frame) -> Option<EntryId> {
+    std::str::from_utf8(&into_bytes(frame)?).ok()?.parse().ok()
+}
+
+pub(super) fn text(frame: Option<Resp3Frame>) -> String {
+    let bytes = frame.and_then(into_bytes).unwrap_or_default();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_number_keeps_deliveries_and_failures() {
+        for (deliveries, failures, count) in [(1, 0, 1), (0, 0, 0), (3, 2, 2_000_003)] {
+            let both = Attempts {
+                deliveries,
+                failures,
+            };
+            assert_eq!(count_of(both), count);
+            assert_eq!(attempts(u64::try_from(count).unwrap()), both);
+        }
+        let most = Attempts {
+            deliveries: u32::MAX,
+            failures: u32::MAX,
+        };
+        let kept = attempts(u64::try_from(count_of(most)).unwrap());
+        assert_eq!((kept.deliveries, kept.failures), (999_999, u32::MAX));
+        assert_eq!(attempts(u64::MAX).failures, u32::MAX);
+    }
+}

@@ -1,0 +1,40 @@
+//! What a client appends to the stream.
+
+use async_trait::async_trait;
+
+use crate::bus::redis::client::Client;
+use crate::bus::redis::stream::{entry, pipeline};
+use crate::bus::redis::{COMMAND, into_u64, reason, unexpected};
+use crate::bus::transport::TransportError;
+use crate::bus::transport::stream::{KeepTransport, ToKeep};
+
+#[async_trait]
+impl KeepTransport for Client {
+    async fn keep(&self, messages: Vec<ToKeep>) -> Result<u64, TransportError> {
+        let stream = self.names.durable();
+        let mut commands: Vec<_> = messages
+            .into_iter()
+            .map(|ToKeep { key, frame }| ("XADD", entry(&stream, key, frame)))
+            .collect();
+        commands.push(("XLEN", vec![stream.into()]));
+        let mut replies = pipeline(&self.requests.link()?, commands).await?;
+        let length = replies.pop().ok_or_else(unexpected)?;
+        let refused = replies.iter().filter_map(|reply| reply.as_ref().err());
+        if let Some(first) = refused.clone().next() {
+            return Err(if refused.count() == replies.len() {
+                TransportError::NotDone(reason(first))
+            } else {
+                TransportError::Unknown(reason(first))
+            });
+        }
+        // Kept is kept, also for one who may not ask how much there is.
+        Ok(length.ok().and_then(|length| length.as_u64()).unwrap_or(0))
+    }
+
+    async fn kept(&self) -> Result<u64, TransportError> {
+        let stream = vec![self.names.durable().into()];
+        let link = self.requests.link()?;
+        let length = link.request("XLEN", stream, COMMAND).await?;
+        into_u64(&length).ok_or_else(unexpected)
+    }
+}

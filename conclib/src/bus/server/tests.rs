@@ -1,0 +1,485 @@
+//! A proxy over a bus that does what a test says. Time is paused.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+
+use super::*;
+use crate::bus::protocol::{Kind, decode_reply};
+use crate::bus::transport::{BusTime, Popped, RENEW};
+use crate::envelope::Attributes;
+use crate::error::AskError;
+use crate::reply::remote::{ClientId, Origin};
+
+const MS: Duration = Duration::from_millis(1);
+
+/// To whom, and the end of which of its asks.
+type Published = (ClientId, u64, Result<Bytes, AskError>);
+
+/// Whose lease it is.
+#[derive(Clone, Copy)]
+enum Holder {
+    LastGranted,
+    Nobody,
+    Another(Epoch),
+    /// The look at it fails.
+    Unknown,
+}
+
+struct Bus {
+    start: Instant,
+    /// How long a renewal takes.
+    renewal: Duration,
+    /// Renewals fail at once.
+    fails_to_renew: bool,
+    /// The epoch that was given out last.
+    epoch: AtomicU64,
+    holder: Mutex<Holder>,
+    /// Until when nothing can be published.
+    outage: Duration,
+    /// Pops fail from the release on.
+    fails_after_release: bool,
+    /// What comes in when the lease has been given back.
+    straggler: Option<(Duration, Bytes)>,
+    inbox: Mutex<VecDeque<Bytes>>,
+    filled: Notify,
+    popping: AtomicUsize,
+    most_popping: AtomicUsize,
+    publishing: AtomicUsize,
+    most_publishing: AtomicUsize,
+    published: Mutex<Vec<Published>>,
+    released: AtomicBool,
+    closed: AtomicBool,
+}
+
+impl Bus {
+    fn new() -> Self {
+        Self {
+            start: Instant::now(),
+            renewal: Duration::ZERO,
+            fails_to_renew: false,
+            epoch: AtomicU64::new(0),
+            holder: Mutex::new(Holder::LastGranted),
+            outage: Duration::ZERO,
+            fails_after_release: false,
+            straggler: None,
+            inbox: Mutex::default(),
+            filled: Notify::new(),
+            popping: AtomicUsize::new(0),
+            most_popping: AtomicUsize::new(0),
+            publishing: AtomicUsize::new(0),
+            most_publishing: AtomicUsize::new(0),
+            published: Mutex::default(),
+            released: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+        }
+    }
+
+    async fn serve(self) -> (Arc<Self>, ActorSystem, Proxy) {
+        let bus = Arc::new(self);
+        let system = ActorSystem::new();
+        let proxy = serve(&system, &Config::memory(), bus.clone(), Arc::default()).await;
+        (bus, system, proxy.unwrap())
+    }
+
+    fn push(&self, frame: Bytes) {
+        lock(&self.inbox).push_back(frame);
+        self.filled.notify_one();
+    }
+
+    fn now(&self) -> BusTime {
+        BusTime(u64::try_from(self.start.elapsed().as_millis()).unwrap())
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn broken() -> TransportError {
+    TransportError::NotDone("on purpose".to_owned())
+}
+
+/// Counts down when it is dropped.
+struct Counted<'a>(&'a AtomicUsize);
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, SeqCst);
+    }
+}
+
+/// An ask for somebody who does not exist.
+fn ask(client: u16, id: u64) -> Bytes {
+    let mut bytes = [0; 16];
+    bytes[..2].copy_from_slice(&client.to_le_bytes());
+    let client = ClientId(bytes);
+    Request {
+        kind: Kind::Ask,
+        origin: Origin { client, id },
+        urn: "nobody",
+        message: "M",
+        deadline: BusTime(u64::MAX),
+        attributes: &Attributes::new(),
+        contents: &[],
+    }
+    .encode()
+}
+
+#[async_trait]
+impl ServerTransport for Bus {
+    async fn acquire(&self, _: &Lease) -> Result<Acquired, TransportError> {
+        if self.epoch.load(SeqCst) > 0 {
+            sleep(MS).await; // so that others see that it was lost
+        }
+        if let Holder::Another(epoch) = *lock(&self.holder) {
+            let (versions, max_frame) = ((1, 1), 1);
+            let holder = Lease {
+                epoch,
+                versions,
+                max_frame,
+            };
+            return Ok(Acquired::Held { holder });
+        }
+        *lock(&self.holder) = Holder::LastGranted;
+        let epoch = Epoch(self.epoch.fetch_add(1, SeqCst) + 1);
+        let now = self.now();
+        Ok(Acquired::Granted { epoch, now })
+    }
+
+    async fn renew(&self, _: Epoch) -> Result<Option<BusTime>, TransportError> {
+        if self.fails_to_renew {
+            return Err(broken());
+        }
+        sleep(self.renewal).await;
+        Ok(Some(self.now()))
+    }
+
+    async fn release(&self, _: Epoch, wake: Bytes) -> Result<bool, TransportError> {
+        self.released.store(true, SeqCst);
+        if self.fails_after_release {
+            self.filled.notify_one();
+        } else {
+            self.push(wake);
+        }
+        if let Some((delay, frame)) = self.straggler.clone() {
+            sleep(delay).await;
+            self.push(frame);
+        }
+        Ok(matches!(
+            *lock(&self.holder),
+            Holder::LastGranted | Holder::Unknown
+        ))
+    }
+
+    async fn wake(&self, _: Epoch, wake: Bytes) -> Result<(), TransportError> {
+        self.push(wake);
+        Ok(())
+    }
+
+    async fn pop(
+        &self,
+        epoch: Epoch,
+        count: u32,
+        block: Duration,
+    ) -> Result<Popped, TransportError> {
+        let now = self.popping.fetch_add(1, SeqCst) + 1;
+        self.most_popping.fetch_max(now, SeqCst);
+        let _counted = Counted(&self.popping);
+        let count = usize::try_from(count).unwrap();
+        let end = Instant::now() + block;
+        loop {
+            if self.fails_after_release && self.released.load(SeqCst) {
+                return Err(broken());
+            }
+            let frames: Vec<_> = {
+                let mut inbox = lock(&self.inbox);
+                let count = count.min(inbox.len());
+                inbox.drain(..count).collect()
+            };
+            if !frames.is_empty() || Instant::now() >= end {
+                let owner = match *lock(&self.holder) {
+                    Holder::LastGranted => Ok(Some(epoch)),
+                    Holder::Nobody => Ok(None),
+                    Holder::Another(epoch) => Ok(Some(epoch)),
+                    Holder::Unknown => Err(broken()),
+                };
+                return Ok(Popped { frames, owner });
+            }
+            drop(tokio::time::timeout_at(end, self.filled.notified()).await);
+        }
+    }
+
+    async fn publish(&self, client: ClientId, frame: Bytes) -> Result<Option<u64>, TransportError> {
+        let now = self.publishing.fetch_add(1, SeqCst) + 1;
+        self.most_publishing.fetch_max(now, SeqCst);
+        sleep(MS).await;
+        self.publishing.fetch_sub(1, SeqCst);
+        if self.start.elapsed() < self.outage {
+            return Err(broken());
+        }
+        let (_, answers) = decode_reply(&frame).unwrap();
+        let answers = answers
+            .into_iter()
+            .map(|(id, outcome)| (client, id, outcome));
+        lock(&self.published).extend(answers);
+        Ok(Some(1))
+    }
+
+    async fn close(&self) {
+        self.closed.store(true, SeqCst);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_executed_between_the_end_of_the_fence_and_a_late_renewal() {
+    let bus = Bus {
+        renewal: 3_800 * MS, // the first is sent after 2 s and comes back after 5.8 s
+        ..Bus::new()
+    };
+    let (bus, _system, proxy) = bus.serve().await;
+    sleep(5_600 * MS).await;
+    bus.push(ask(1, 7));
+    sleep(100 * MS).await;
+    assert!(lock(&bus.published).is_empty());
+    sleep(200 * MS).await;
+    assert_eq!(lock(&bus.published).len(), 1);
+    assert!(!bus.released.load(SeqCst));
+    proxy.shutdown().await;
+    assert!(bus.released.load(SeqCst) && bus.closed.load(SeqCst));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_has_run_out_is_given_back() {
+    let bus = Bus {
+        renewal: Duration::from_secs(60),
+        ..Bus::new()
+    };
+    let (bus, _system, proxy) = bus.serve().await;
+    sleep(5_600 * MS).await;
+    bus.push(ask(1, 7));
+    let mut state = proxy.connection_state();
+    let lost = state.wait_for(|state| !state.is_connected()).await;
+    let reason = "the lease: it has run out".to_owned();
+    assert_eq!(*lost.unwrap(), ConnectionState::Reconnecting { reason });
+    assert_eq!(bus.start.elapsed(), LEASE);
+    assert!(
+        bus.released.load(SeqCst),
+        "a late renewal would keep others away"
+    );
+    // Nobody else has it, so it is taken again; what came between is not executed.
+    let back = state.wait_for(ConnectionState::is_connected).await;
+    back.unwrap();
+    assert_eq!(bus.epoch.load(SeqCst), 2);
+    let published = lock(&bus.published).clone();
+    let [(_, 7, Err(AskError::NoResponder))] = &published[..] else {
+        panic!("{published:?}")
+    };
+    bus.push(ask(1, 8));
+    sleep(10 * MS).await;
+    assert_eq!(lock(&bus.published).len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_proxy_ends_when_another_system_serves() {
+    let (bus, _system, proxy) = Bus::new().serve().await;
+    *lock(&bus.holder) = Holder::Another(Epoch(9));
+    bus.push(ask(1, 7));
+    assert_eq!(proxy.stopped().await, ProxyEnd::LeaseLost);
+    // It is given as long as a lease lasts that nobody renews.
+    let took = bus.start.elapsed();
+    assert!(took >= HELD && took < HELD + 2 * BETWEEN, "{took:?}");
+    let published = lock(&bus.published).clone();
+    let [(_, 7, Err(AskError::NoResponder))] = &published[..] else {
+        panic!("{published:?}")
+    };
+    assert_eq!(*proxy.connection_state().borrow(), ConnectionState::Closed);
+    sleep(MS).await;
+    assert!(bus.closed.load(SeqCst));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_popped_after_the_bus_had_lost_the_lease_is_refused() {
+    let (bus, system, proxy) = Bus::new().serve().await;
+    *lock(&bus.holder) = Holder::Nobody; // it came back without its data
+    bus.push(ask(1, 7));
+    let mut state = proxy.connection_state();
+    drop(state.wait_for(|state| !state.is_connected()).await);
+    drop(state.wait_for(ConnectionState::is_connected).await);
+    bus.push(ask(1, 8));
+    sleep(10 * MS).await;
+    let published = lock(&bus.published).clone();
+    let [
+        (_, 7, Err(AskError::NoResponder)),
+        (_, 8, Err(AskError::ActorNotFound { .. })),
+    ] = &published[..]
+    else {
+        panic!("{published:?}")
+    };
+    assert!(bus.start.elapsed() < Duration::from_secs(1));
+    assert!(system.shutdown().await.is_clean());
+    assert_eq!(proxy.stopped().await, ProxyEnd::Stopped);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_while_a_lost_lease_is_given_back_is_not_executed() {
+    let (bus, system, _proxy) = Bus::new().serve().await;
+    sleep(MS).await; // it waits for requests
+    *lock(&bus.holder) = Holder::Nobody;
+    bus.push(ask(1, 7));
+    // Nothing runs before it is to stop.
+    assert!(system.shutdown().await.is_clean());
+    let published = lock(&bus.published).clone();
+    let [(_, 7, Err(AskError::NoResponder))] = &published[..] else {
+        panic!("{published:?}")
+    };
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_comes_twice_is_taken_once() {
+    let (bus, _system, _proxy) = Bus::new().serve().await;
+    for id in [5, 6, 5, 6, 7] {
+        bus.push(ask(1, id));
+    }
+    bus.push(ask(2, 5));
+    sleep(10 * MS).await;
+    let ids: Vec<_> = lock(&bus.published).iter().map(|(_, id, _)| *id).collect();
+    assert_eq!(ids.len(), 4, "{ids:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_refused_in_doubt_is_not_executed_when_it_comes_again() {
+    let (bus, _system, _proxy) = Bus::new().serve().await;
+    sleep(MS).await; // it waits for requests
+    *lock(&bus.holder) = Holder::Unknown;
+    bus.push(ask(1, 7));
+    sleep(10 * MS).await;
+    *lock(&bus.holder) = Holder::LastGranted;
+    bus.push(ask(1, 7));
+    sleep(10 * MS).await;
+    let published = lock(&bus.published).clone();
+    let [(_, 7, Err(AskError::NoResponder))] = &published[..] else {
+        panic!("{published:?}")
+    };
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_proxy_stops_although_its_wake_comes_with_a_doubt() {
+    let (bus, system, _proxy) = Bus::new().serve().await;
+    sleep(MS).await;
+    *lock(&bus.holder) = Holder::Unknown;
+    let stopped = tokio::time::timeout(FINISH, system.shutdown()).await;
+    assert!(stopped.is_ok_and(|report| report.is_clean()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_is_lost_although_nobody_says_so() {
+    let bus = Bus {
+        fails_to_renew: true,
+        ..Bus::new()
+    };
+    let (bus, _system, proxy) = bus.serve().await;
+    let mut state = proxy.connection_state();
+    drop(state.wait_for(|state| !state.is_connected()).await);
+    let took = bus.start.elapsed();
+    assert!(took >= LEASE && took < LEASE + RENEW, "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_is_kept_as_long_as_it_is_renewed_in_time() {
+    let bus = Bus {
+        renewal: 1_500 * MS,
+        ..Bus::new()
+    };
+    let (bus, system, proxy) = bus.serve().await;
+    drop(tokio::time::timeout(Duration::from_secs(600), proxy.stopped()).await);
+    assert!(!bus.released.load(SeqCst));
+    assert!(system.shutdown().await.is_clean());
+    assert_eq!(proxy.stopped().await, ProxyEnd::Stopped);
+    assert!(bus.released.load(SeqCst) && bus.closed.load(SeqCst));
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_wait_for_a_bus_that_comes_back() {
+    let bus = Bus {
+        outage: Duration::from_secs(1),
+        ..Bus::new()
+    };
+    let (bus, _system, _proxy) = bus.serve().await;
+    for id in 0..500 {
+        bus.push(ask(1, id));
+        sleep(MS).await;
+    }
+    sleep(Duration::from_secs(2)).await;
+    let mut ids: Vec<_> = lock(&bus.published).iter().map(|(_, id, _)| *id).collect();
+    ids.sort_unstable();
+    assert!(ids.into_iter().eq(0..500));
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_clients_are_answered_a_few_at_a_time() {
+    let (bus, _system, proxy) = Bus::new().serve().await;
+    (0..5_000).for_each(|client| bus.push(ask(client, 1)));
+    sleep(Duration::from_secs(1)).await;
+    proxy.shutdown().await;
+    assert_eq!(lock(&bus.published).len(), 5_000);
+    assert!(bus.most_publishing.load(SeqCst) <= 256);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_just_after_the_lease_was_given_back_is_refused() {
+    let bus = Bus {
+        straggler: Some((5 * MS, ask(1, 7))),
+        ..Bus::new()
+    };
+    let (bus, system, _proxy) = bus.serve().await;
+    assert!(system.shutdown().await.is_clean());
+    let published = lock(&bus.published).clone();
+    let [(_, 7, Err(AskError::NoResponder))] = &published[..] else {
+        panic!("{published:?}")
+    };
+    assert!(bus.start.elapsed() < Duration::from_secs(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_proxy_far_from_its_bus_has_several_pops_under_way_and_stops_at_once_all_the_same() {
+    let (bus, system, _proxy) = Bus::new().serve().await;
+    for id in 0..3 {
+        bus.push(ask(1, id));
+        sleep(5 * MS).await; // to publish the answer takes a millisecond: that is far
+    }
+    assert_eq!(bus.most_popping.load(SeqCst), 4);
+    let began = Instant::now();
+    assert!(system.shutdown().await.is_clean());
+    assert!(began.elapsed() < 200 * MS, "{:?}", began.elapsed());
+    assert_eq!(lock(&bus.published).len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_proxy_stops_although_its_wake_is_lost() {
+    let bus = Bus {
+        fails_after_release: true,
+        ..Bus::new()
+    };
+    let (bus, system, proxy) = bus.serve().await;
+    sleep(MS).await;
+    assert!(system.shutdown().await.is_clean());
+    assert_eq!(proxy.stopped().await, ProxyEnd::Stopped);
+    assert!(bus.start.elapsed() < Duration::from_secs(2));
+    assert!(bus.closed.load(SeqCst));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_system_forgets_the_proxies_that_have_ended() {
+    let (system, config) = (ActorSystem::new(), Config::memory());
+    for _ in 0..10 {
+        let bus = Arc::new(Bus::new());
+        let proxy = serve(&system, &config, bus, Arc::default()).await;
+        let proxy = proxy.unwrap();
+        proxy.shutdown().await;
+    }
+    assert_eq!(system.core().services(), 1);
+}

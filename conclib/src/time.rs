@@ -1,0 +1,6 @@
+//! Moments, deadlines, retries and schedules. Nothing here knows actors.
+
+pub(crate) mod backoff;
+pub(crate) mod coarse;
+pub(crate) mod deadline;
+pub(crate) mod schedule;

@@ -1,0 +1,368 @@
+//! When regular work is due: decisions without a clock of their own.
+
+use std::fmt;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tracing::error;
+
+use crate::actor::Handlers;
+pub use cron::{Cron, CronError};
+pub(crate) use wall::Moment;
+
+mod cron;
+mod wall;
+
+/// Which moments a series has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum When {
+    /// Moments at an interval.
+    Every(Duration),
+    /// Moments of the calendar.
+    Cron(Cron),
+}
+
+/// When the first tick of an interval is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum First {
+    /// At once.
+    #[default]
+    Now,
+    /// After one interval.
+    After,
+}
+
+/// What happens when ticks are late: their time passed while something else was running.
+///
+/// The first late one runs as soon as it can, always. This says when the one after it is due, as
+/// with tokio's `MissedTickBehavior`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Missed {
+    /// At the series' next moment; what lies between is left out.
+    #[default]
+    Skip,
+    /// At once, until the series has caught up.
+    Burst,
+    /// One interval after the late one: the series starts anew. Moments of the calendar stay where
+    /// they are, so that there this is as [`Missed::Skip`].
+    Delay,
+}
+
+/// A series of moments: at a regular interval, or of the calendar.
+///
+/// An interval does not drift: moments are counted from the first one, not from when a tick
+/// happened to run (unless [`Missed::Delay`] says so).
+///
+/// A cron expression follows the system's clock, in UTC, also when that is set: a tick comes within
+/// a minute of its new time, and no moment comes twice. Only if the clock is set by more than three
+/// hours, because it was wrong, the series starts anew.
+///
+/// ```
+/// use conclib::{Missed, Schedule};
+/// use std::time::Duration;
+///
+/// let often = Schedule::every(Duration::from_millis(500));
+/// let nightly = Schedule {
+///     jitter: Duration::from_secs(600),
+///     ..Schedule::cron("0 0 3 * * *")?
+/// };
+/// assert_eq!(nightly.missed, Missed::Skip);
+/// # Ok::<(), conclib::CronError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Schedule {
+    /// Which moments.
+    pub when: When,
+    /// When the first of an interval is due; a cron expression says it itself.
+    pub first: First,
+    /// What happens to missed ones.
+    pub missed: Missed,
+    /// Each tick is late by a random part of this, so that many actors do not tick in step.
+    pub jitter: Duration,
+}
+
+impl Schedule {
+    /// A series that starts at once, skips what it missed, and has no jitter.
+    pub const fn every(interval: Duration) -> Self {
+        Self::new(When::Every(interval))
+    }
+
+    /// The moments of a [cron expression](Cron), in UTC. What is missed is skipped, and there is
+    /// no jitter.
+    ///
+    /// ```
+    /// use conclib::Schedule;
+    ///
+    /// assert!(Schedule::cron("0 */5 * * * *").is_ok());
+    /// let error = Schedule::cron("0 0 0 30 2 *").unwrap_err(); // 30 February
+    /// assert!(error.to_string().contains("no such moment ever comes"));
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If the text is no cron expression, or describes moments that never come.
+    pub fn cron(expression: &str) -> Result<Self, CronError> {
+        Cron::read(expression).map(|cron| Self::new(When::Cron(cron)))
+    }
+
+    const fn new(when: When) -> Self {
+        Self {
+            when,
+            first: First::Now,
+            missed: Missed::Skip,
+            jitter: Duration::ZERO,
+        }
+    }
+
+    /// What is due first in a series that begins at `now`.
+    pub(crate) fn start(&self, now: Moment) -> Due {
+        match &self.when {
+            When::Every(interval) => {
+                let grid = match self.first {
+                    First::Now => now.instant,
+                    First::After => later(now.instant, *interval),
+                };
+                self.regular(*interval, grid)
+            }
+            When::Cron(cron) => {
+                let series = cron.start(self, now).unwrap_or_else(|error| {
+                    error!(%error, "a tick never comes");
+                    None
+                });
+                Due::of_calendar(series, now)
+            }
+        }
+    }
+
+    /// What is to be done at `due.at`, if that is reached at `now`.
+    pub(crate) fn judge(&self, due: &Due, now: Moment) -> Verdict {
+        match &due.series {
+            Series::Regular { interval, grid } => Verdict {
+                runs: true,
+                next: self.regular(*interval, self.next(*interval, *grid, now.instant)),
+            },
+            Series::Calendar(series) => {
+                let (runs, series) = series.judge(self, now);
+                Verdict {
+                    runs,
+                    next: Due::of_calendar(series, now),
+                }
+            }
+            Series::Over => Verdict {
+                runs: false,
+                next: Due::of_calendar(None, now),
+            },
+        }
+    }
+
+    /// The moment after `last`, if `last` is run at `now`.
+    fn next(&self, interval: Duration, last: Instant, now: Instant) -> Instant {
+        let next = later(last, interval);
+        match self.missed {
+            _ if next > now => next, // not late
+            Missed::Burst => next,
+            Missed::Delay => later(now, interval),
+            Missed::Skip => {
+                // The first multiple of the interval after `now`.
+                let behind = now.duration_since(next).as_nanos();
+                let steps = behind / interval.as_nanos().max(1) + 1;
+                let ahead = interval.as_nanos().saturating_mul(steps);
+                let ahead = u64::try_from(ahead).unwrap_or(u64::MAX);
+                later(next, Duration::from_nanos(ahead))
+            }
+        }
+    }
+
+    fn regular(&self, interval: Duration, grid: Instant) -> Due {
+        Due {
+            series: Series::Regular { interval, grid },
+            at: later(grid, self.delay()),
+        }
+    }
+
+    /// By how much one tick is late.
+    fn delay(&self) -> Duration {
+        if self.jitter.is_zero() {
+            Duration::ZERO
+        } else {
+            self.jitter.mul_f64(fastrand::f64())
+        }
+    }
+}
+
+impl From<Duration> for Schedule {
+    fn from(interval: Duration) -> Self {
+        Self::every(interval)
+    }
+}
+
+/// `moment + by`, or so far ahead that it never comes.
+pub(crate) fn later(moment: Instant, by: Duration) -> Instant {
+    const NEVER: Duration = Duration::from_secs(60 * 60 * 24 * 365 * 30);
+    moment.checked_add(by).unwrap_or_else(|| moment + NEVER)
+}
+
+/// Where a series is, and when it is to be judged.
+#[derive(Debug, Clone)]
+pub(crate) struct Due {
+    /// What the next is counted from.
+    series: Series,
+    /// When to judge: at the tick with its jitter, or earlier, to look at the system's clock.
+    pub(crate) at: Instant,
+}
+
+#[derive(Debug, Clone)]
+enum Series {
+    /// At an interval: the moment, without its jitter, that the next is counted from.
+    Regular { interval: Duration, grid: Instant },
+    /// Of the calendar.
+    Calendar(cron::Series),
+    /// No further tick comes.
+    Over,
+}
+
+impl Due {
+    fn of_calendar(series: Option<cron::Series>, now: Moment) -> Self {
+        match series {
+            Some(series) => Self {
+                at: series.look(),
+                series: Series::Calendar(series),
+            },
+            None => Self {
+                at: later(now.instant, Duration::MAX),
+                series: Series::Over,
+            },
+        }
+    }
+}
+
+/// What is to be done at a moment that was waited for.
+#[derive(Debug)]
+pub(crate) struct Verdict {
+    /// The tick runs. If not, it has not come yet by the system's clock.
+    pub(crate) runs: bool,
+    /// What is due after that.
+    pub(crate) next: Due,
+}
+
+/// One entry of [`PeriodicActor::TICKS`](crate::PeriodicActor::TICKS): a message that an actor is
+/// sent regularly.
+pub struct Tick<A: Handlers> {
+    /// What it is called in logs: the message's name.
+    pub name: &'static str,
+    /// When it is due.
+    pub schedule: Schedule,
+    /// Makes the message.
+    pub message: fn() -> A::Inbox,
+}
+
+impl<A: Handlers> fmt::Debug for Tick<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tick")
+            .field("name", &self.name)
+            .field("schedule", &self.schedule)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// An interval asks one clock only.
+    fn moment(instant: Instant) -> Moment {
+        Moment {
+            instant,
+            wall: SystemTime::UNIX_EPOCH,
+        }
+    }
+
+    fn offsets(schedule: &Schedule, start: Instant, runs: &[f64]) -> Vec<f64> {
+        let mut due = schedule.start(moment(start));
+        let mut out = vec![(due.at - start).as_secs_f64()];
+        for run in runs {
+            let now = start + Duration::from_secs_f64(*run);
+            let Verdict { runs, next } = schedule.judge(&due, moment(now));
+            assert!(runs);
+            due = next;
+            out.push((due.at - start).as_secs_f64());
+        }
+        out
+    }
+
+    #[test]
+    fn it_does_not_drift() {
+        let schedule = Schedule::every(SECOND);
+        let seen = offsets(&schedule, Instant::now(), &[0.1, 1.2, 2.3, 3.4]);
+        assert_eq!(seen, [0.0, 1.0, 2.0, 3.0, 4.0]);
+    }
+
+    #[test]
+    fn first_after_one_interval() {
+        let schedule = Schedule {
+            first: First::After,
+            ..Schedule::every(SECOND)
+        };
+        assert_eq!(offsets(&schedule, Instant::now(), &[]), [1.0]);
+    }
+
+    #[test]
+    fn missed_ticks_are_skipped_caught_up_or_delayed() {
+        let start = Instant::now();
+        let with = |missed| Schedule {
+            missed,
+            ..Schedule::every(SECOND)
+        };
+        // The tick of second 1 runs at 3.5.
+        assert_eq!(
+            offsets(&with(Missed::Skip), start, &[0.0, 3.5]),
+            [0.0, 1.0, 4.0]
+        );
+        assert_eq!(
+            offsets(&with(Missed::Burst), start, &[0.0, 3.5, 3.5, 3.5]),
+            [0.0, 1.0, 2.0, 3.0, 4.0]
+        );
+        assert_eq!(
+            offsets(&with(Missed::Delay), start, &[0.0, 3.5]),
+            [0.0, 1.0, 4.5]
+        );
+    }
+
+    #[test]
+    fn a_tick_that_runs_exactly_when_the_next_is_due_skips_to_the_one_after() {
+        let schedule = Schedule::every(SECOND);
+        assert_eq!(offsets(&schedule, Instant::now(), &[1.0]), [0.0, 2.0]);
+    }
+
+    #[test]
+    fn jitter_delays_but_does_not_accumulate() {
+        let schedule = Schedule {
+            jitter: SECOND / 2,
+            ..Schedule::every(SECOND)
+        };
+        let start = Instant::now();
+        let mut due = schedule.start(moment(start));
+        for n in 0..100_u32 {
+            let offset = due.at - start;
+            assert!(offset >= SECOND * n && offset <= SECOND * n + SECOND / 2);
+            due = schedule.judge(&due, moment(due.at)).next;
+        }
+    }
+
+    #[test]
+    fn an_interval_without_end_never_comes() {
+        let schedule = Schedule {
+            first: First::After,
+            ..Schedule::every(Duration::MAX)
+        };
+        let now = Instant::now();
+        assert!(schedule.start(moment(now)).at > now + SECOND * 1_000_000);
+    }
+}
