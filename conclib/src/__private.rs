@@ -23,18 +23,18 @@ pub fn send<F: Future + Send>(future: F) -> impl Future<Output = F::Output> + Se
 
 /// The entry of a tick in the mailbox of `A`.
 pub fn tick<A: Handler<M>, M: ActorMessage>(message: M) -> A::Inbox {
-    A::wrap(message, Reply::nobody())
+    A::wrap(message, Reply::for_tell())
 }
 
 /// Before a handler that takes a [`Context`] is called: whose answer it is to give.
 #[inline]
 pub fn begin<A: Handlers, R: Send + 'static>(ctx: &mut Context<A>, reply: &Reply<R>) {
-    ctx.has_in_hand(reply.question_of_asker());
+    ctx.has_in_hand(reply.pending());
 }
 
 /// The same for a raw handler.
 pub fn begin_raw<A: Handlers>(ctx: &mut Context<A>, call: &RawCall) {
-    ctx.has_in_hand(call.question_of_asker());
+    ctx.has_in_hand(call.pending());
 }
 
 /// After the handler has returned, and before it is answered: so the asker finds itself alone with
@@ -183,7 +183,7 @@ impl<R> ReplyParameter<R> for Reply<R> {
 /// The reply for a handler that answers itself.
 #[inline]
 pub fn reply<R: Send + 'static, P: ReplyParameter<R>>(reply: Reply<R>) -> P {
-    P::from_reply(reply.take_over())
+    P::from_reply(reply.attach_handler())
 }
 
 /// The parameter of a raw handler: its name has chosen it, and its type confirms it.

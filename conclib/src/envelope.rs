@@ -8,9 +8,9 @@ use bytes::Bytes;
 use serde::Serialize;
 use tokio::time::Instant;
 
+use crate::deadlock::PendingReply;
 use crate::error::{AskError, Failure};
 use crate::message::{ActorMessage, CodecError, RemoteMessage, encode};
-use crate::reply::cancelled::Awaited;
 use crate::reply::dropped::failed_here;
 use crate::reply::remote::{HeldBytes, Origin, Outcome, Responder, ResponseSink};
 use crate::reply::{Reply, ReplyReceiver};
@@ -98,7 +98,7 @@ impl RequestEnvelope {
             responder: Arc::new(Responder::new(sink, Origin::default(), true, None)),
             held: None,
         };
-        envelope.responder.take_over();
+        envelope.responder.attach_handler();
         (envelope, receiver)
     }
 
@@ -297,7 +297,7 @@ pub struct RawCall {
 impl RawCall {
     /// Before the handler gets the envelope.
     pub fn begin(envelope: &RequestEnvelope) -> Self {
-        envelope.responder.take_over();
+        envelope.responder.attach_handler();
         Self {
             urn: envelope.urn.clone(),
             responder: envelope.responder.clone(),
@@ -305,8 +305,8 @@ impl RawCall {
     }
 
     /// Nobody's, for a tell.
-    pub(crate) fn question_of_asker(&self) -> Option<Arc<dyn Awaited>> {
-        self.responder.as_question()
+    pub(crate) fn pending(&self) -> Option<Arc<dyn PendingReply>> {
+        self.responder.pending()
     }
 
     /// After the handler has returned. What it does not know is no failure of the actor.

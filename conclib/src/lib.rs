@@ -144,6 +144,7 @@ extern crate self as conclib;
 // ---- words everyone shares
 mod error;
 mod message;
+mod stop_reason;
 mod sync;
 mod time;
 mod urn;
@@ -185,9 +186,9 @@ pub mod __private;
 mod fuzz;
 
 pub use actor::{
-    Actor, ActorRef, Ask, Context, DEFAULT_MAILBOX, Forward, ForwardError, Handler, Handlers,
-    IntoActor, Outcome, Phase, Recipient, StopReason, Task, Tell, Terminated, Timer, Wanted,
-    WeakActorRef, WeakRecipient,
+    Actor, ActorRef, ActorSnapshot, Ask, Context, DEFAULT_MAILBOX, FailedActor, Forward,
+    ForwardError, Handler, Handlers, IntoActor, Outcome, Phase, Recipient, RunningHandler, Task,
+    Tell, Tick, Timer, Wanted, WeakActorRef, WeakRecipient,
 };
 pub use bus::{
     Config, ConfigError, ConnectError, ConnectionState, DeadLetter, DeadLetterError, DeadLetters,
@@ -210,14 +211,15 @@ pub use periodic::PeriodicActor;
 pub use pool::{Pool, Route};
 pub use reply::cancelled::Cancelled;
 pub use reply::{Limit, Reply, ReplyReceiver};
+pub use stop_reason::{StopReason, Terminated};
 pub use supervision::{Backoff, Restart};
 pub use supervisor::{Children, GroupMember, Strategy, Supervisor};
 pub use system::{
-    ActorFailure, ActorSnapshot, ActorSystem, FailedActor, LookupError, Once, RunningHandler,
-    Shutdown, ShutdownReport, Snapshot, Source, Spawn, SpawnError, Supervised,
+    ActorFailure, ActorSystem, LookupError, Once, Shutdown, ShutdownReport, Snapshot, Source,
+    Spawn, SpawnError, Supervised,
 };
 pub use ticker::{Ticker, TickerBuilder};
-pub use time::schedule::{Cron, CronError, First, Missed, Schedule, Tick, When};
+pub use time::schedule::{Cron, CronError, First, Missed, Schedule, When};
 pub use topic::{Published, Topic};
 pub use urn::{MAX_URN_BYTES, Urn, UrnError};
 

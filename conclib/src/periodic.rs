@@ -1,7 +1,7 @@
 //! Actors that are sent messages regularly.
 
 use crate::actor::Actor;
-use crate::time::schedule::Tick;
+use crate::actor::Tick;
 
 /// An actor with a table of ticks. Write `#[periodic(…)]` beside `#[derive(Actor)]`.
 ///

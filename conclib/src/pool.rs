@@ -8,13 +8,13 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
-use crate::actor::cell::{ActorCell, AnyActor};
+use crate::actor::cell::ActorCell;
 use crate::actor::{Actor, ActorRef, Context, Handler, Handlers, IntoActor, Wanted};
-use crate::deadlock::{Circle, Wait, hand_to, poll_answer, question_for};
+use crate::deadlock::{Cycle, Participant, PendingReply, Wait, assign_reply};
 use crate::envelope::RequestEnvelope;
 use crate::error::{AskError, Failure};
 use crate::message::ActorMessage;
-use crate::reply::{Limit, Reply, Unanswered};
+use crate::reply::{Limit, Reply};
 use crate::supervision::{Backoff, Budget};
 use crate::system::SpawnError;
 use crate::urn::Urn;
@@ -22,6 +22,7 @@ use crate::urn::Urn;
 use forwarding::HandOn;
 
 mod forwarding;
+mod lookup;
 
 /// Which worker of a [`Pool`] a message goes to, if it has no key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -223,19 +224,19 @@ impl<W: Handlers> Pool<W> {
 
     /// Hands a message to a worker. Waits while that one's mailbox is full.
     async fn hand_on(&mut self, work: Work<W>, ctx: &Context<Self>) -> Result<(), Failure> {
-        let Work { inbox, question } = work;
+        let Work { inbox, pending } = work;
         let mut inbox = Some(inbox);
         let key = self.key(&mut inbox);
         while let Some(message) = inbox.take() {
             if self.workers.is_empty() {
                 return Ok(()); // the system shuts down: its asker hears that the actor has stopped
             }
-            let place = match (self.choose(key), &question) {
+            let place = match (self.choose(key), &pending) {
                 (choice, None) => choice.place,
-                (choice, Some(question)) => match self.hand_question(choice, question) {
+                (choice, Some(pending)) => match self.assign_worker(choice, pending) {
                     Ok(place) => place,
-                    Err(circle) => {
-                        question.refuse(circle.error());
+                    Err(cycle) => {
+                        pending.refuse(cycle.error());
                         return Ok(());
                     }
                 },
@@ -289,24 +290,28 @@ impl<W: Handlers> Pool<W> {
         Choice { place, keyed }
     }
 
-    /// From now on a worker owes the answer: the one that was chosen, or the next that does not wait
-    /// for this answer itself, if any will do. The circle of the first, if there is none.
-    fn hand_question(
+    /// Makes a worker the one that is to reply: the worker that was chosen, or else the next that does
+    /// not wait for this reply itself, if the choice is free.
+    ///
+    /// # Errors
+    ///
+    /// The cycle of the chosen worker, if no worker will do.
+    fn assign_worker(
         &self,
         choice: Choice,
-        question: &Arc<dyn Unanswered>,
-    ) -> Result<usize, Circle> {
-        let hand_to = |place: usize| {
-            let worker: Arc<dyn AnyActor> = self.workers[place].cell().clone();
-            hand_to(&worker, question).map(|()| place)
+        pending: &Arc<dyn PendingReply>,
+    ) -> Result<usize, Cycle> {
+        let assign = |place: usize| {
+            let worker: Arc<dyn Participant> = self.workers[place].cell().clone();
+            assign_reply(&worker, pending).map(|()| place)
         };
-        hand_to(choice.place).or_else(|circle| {
+        assign(choice.place).or_else(|cycle| {
             let count = self.workers.len();
             let others = if choice.keyed { 0..0 } else { 1..count };
             others
                 .map(|step| (choice.place + step) % count)
-                .find_map(|place| hand_to(place).ok())
-                .ok_or(circle)
+                .find_map(|place| assign(place).ok())
+                .ok_or(cycle)
         })
     }
 }
@@ -344,17 +349,17 @@ impl<W: Actor> ActorRef<Pool<W>> {
     ///
     /// Dropped after its first poll, it changes the size all the same.
     pub async fn resize(&self, size: usize) -> Result<(), AskError> {
-        let (reply, mut resized) = question_for(|| self.cell().clone(), Waker::noop(), None);
+        let (reply, mut resized) = Reply::for_ask(|| self.cell().clone(), Waker::noop(), None);
         let mut wait = Wait::default();
-        if let Some(circle) = wait.for_answer(&resized) {
+        if let Some(cycle) = resized.record_wait(&mut wait) {
             reply.forget();
-            return Err(circle.error());
+            return Err(cycle.error());
         }
         let order = || Some(PoolInbox(Kind::Resize(size.max(1), reply)));
         if self.cell().mailbox.push_past_bound(order).is_err() {
             return Err(self.cell().refusal());
         }
-        poll_fn(|cx| poll_answer(&mut resized, &mut wait, cx)).await
+        poll_fn(|cx| resized.poll_or_cycle(&mut wait, cx)).await
     }
 }
 
@@ -373,14 +378,14 @@ enum Kind<W: Handlers> {
 struct Work<W: Handlers> {
     inbox: W::Inbox,
     /// What an actor waits for, so that it can be seen who owes it the answer.
-    question: Option<Arc<dyn Unanswered>>,
+    pending: Option<Arc<dyn PendingReply>>,
 }
 
 impl<W: Handlers> Work<W> {
     fn frame(envelope: Box<RequestEnvelope>) -> Self {
         Self {
             inbox: W::frame(envelope),
-            question: None, // asked from another process
+            pending: None, // asked from another process
         }
     }
 }
@@ -426,11 +431,11 @@ impl<W: Handlers> Handlers for Pool<W> {
         match inbox.take() {
             Some(PoolInbox(Kind::Work(Work {
                 inbox: work,
-                question,
+                pending,
             }))) => {
                 let mut work = Some(work);
                 let envelope = W::unframe(&mut work);
-                *inbox = work.map(|inbox| PoolInbox(Kind::Work(Work { inbox, question })));
+                *inbox = work.map(|inbox| PoolInbox(Kind::Work(Work { inbox, pending })));
                 envelope
             }
             other => {
@@ -478,9 +483,9 @@ where
     W: Handler<M>,
 {
     fn wrap(message: M, reply: Reply<M::Response>) -> PoolInbox<W> {
-        let question = reply.question();
+        let pending = reply.tracked();
         let inbox = W::wrap(message, reply);
-        PoolInbox(Kind::Work(Work { inbox, question }))
+        PoolInbox(Kind::Work(Work { inbox, pending }))
     }
 
     fn unwrap(inbox: PoolInbox<W>) -> Option<(M, Reply<M::Response>)> {

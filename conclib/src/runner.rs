@@ -12,17 +12,21 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 use tracing::{debug, error};
 
-use crate::actor::cell::{ActorCell, AnyActor, drop_quietly};
+use crate::actor::FailedActor;
+use crate::actor::any::AnyActor;
+use crate::actor::cell::ActorCell;
 use crate::actor::control::StopCause;
 use crate::actor::stats::Phase;
-use crate::actor::{Actor, Context, StopReason};
+use crate::actor::wait_stopped::{ended, stopped_first};
+use crate::actor::{Actor, Context};
+use crate::core::SystemCore;
 use crate::deadlock::current::Current;
-use crate::deadlock::stopped_first;
 use crate::error::Failure;
+use crate::error::panics::drop_quietly;
 use crate::mailbox::Batch;
+use crate::stop_reason::StopReason;
 use crate::supervision::lifecycle::sealed::Source;
 use crate::supervision::log_last_failure;
-use crate::system::{FailedActor, SystemCore};
 
 use events::{Events, Next};
 use guard::{Interrupted, between_lives, guarded, until_stopped};
@@ -217,7 +221,7 @@ fn open<A: Actor>(inbox: &mut Option<A::Inbox>) {
             }
         }
     } else if let Some(limit) = inbox.as_ref().and_then(A::limit) {
-        match limit.begin() {
+        match limit.start() {
             None => *inbox = None,
             deadline => Current::set_deadline(deadline),
         }
@@ -336,7 +340,7 @@ async fn wind_down<A: Actor>(cell: &Arc<ActorCell<A>>, ctx: &mut Context<A>) {
     ctx.end_life().await;
     while let Some(child) = cell.relations.newest_child_or_close() {
         child.kill();
-        child.relations().ended().await;
+        ended(&*child).await;
         disown(&*child, cell);
     }
 }

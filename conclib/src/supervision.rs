@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::error;
 
-use crate::actor::StopReason;
 use crate::error::Failure;
+use crate::stop_reason::StopReason;
 use crate::urn::Urn;
 
 pub(crate) mod lifecycle;

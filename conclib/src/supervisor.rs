@@ -9,12 +9,13 @@ use std::time::Duration;
 use futures_util::stream::unfold;
 use tokio::sync::mpsc;
 
-use crate::actor::cell::AnyActor;
+use crate::actor::ActorSnapshot;
+use crate::actor::any::AnyActor;
 use crate::actor::{Actor, Context, IntoActor};
-use crate::deadlock::{Edge, Until, Wait};
+use crate::deadlock::{Edge, Wait, WaitFor};
 use crate::error::Failure;
 use crate::supervision::{Backoff, Budget, Restart};
-use crate::system::{ActorSnapshot, Spawn, SpawnError};
+use crate::system::{Spawn, SpawnError};
 use crate::urn::{Urn, UrnError};
 use conclib_macros::{Actor, ActorMessage, handlers};
 
@@ -176,9 +177,9 @@ impl Supervisor {
 /// The supervisor waits for these members.
 fn wait_for_starts(members: &mut [(Arc<dyn AnyActor>, Wait)]) {
     for (member, wait) in members {
-        let edge = || Edge::new(member.clone(), Until::Started);
-        if let Some(circle) = wait.here(edge) {
-            circle.break_up();
+        let edge = || Edge::new(member.clone(), WaitFor::Started);
+        if let Some(cycle) = wait.record(edge) {
+            cycle.break_up();
         }
     }
 }

@@ -17,3 +17,4 @@ pub(crate) use model::Mutex;
 
 #[cfg(all(test, conclib_loom))]
 pub(crate) mod model;
+pub(crate) mod wakers;

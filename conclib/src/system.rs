@@ -2,26 +2,20 @@
 
 use std::fmt;
 use std::future::Future;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::Arc;
 
-use async_trait::async_trait;
-
-use crate::actor::cell::{ActorCell, AnyActor};
-use crate::actor::control::StopCause;
+use crate::actor::any::AnyActor;
+use crate::actor::cell::ActorCell;
+use crate::actor::host::SystemLink;
 use crate::actor::{Actor, ActorRef, Ask, IntoActor, Recipient, Tell, Wanted};
-use crate::core::registry::Registry;
-use crate::error::{AskError, Failure};
+use crate::core::{SystemCore, SystemHandle};
 use crate::message::ActorMessage;
-use crate::urn::Urn;
 
-pub use crate::core::escalations::ActorFailure;
+pub use crate::core::{ActorFailure, LookupError};
 pub use crate::supervision::lifecycle::{Once, Source, Supervised};
 pub use shutdown::{Shutdown, ShutdownReport};
-pub use snapshot::{ActorSnapshot, FailedActor, RunningHandler, Snapshot};
+pub use snapshot::Snapshot;
 pub use spawn::{Spawn, SpawnError};
-
-use crate::core::escalations::Escalations;
 
 mod bound;
 pub(crate) mod children;
@@ -68,56 +62,10 @@ pub struct ActorSystem {
     handle: Arc<SystemHandle>,
 }
 
-/// What the clones of a system share; when the last is dropped, everything stops.
-pub(crate) struct SystemHandle {
-    core: Arc<SystemCore>,
-}
-
-/// What outlives the system for as long as an actor of it runs.
-pub(crate) struct SystemCore {
-    pub(crate) registry: Arc<Registry>,
-    /// The next actor's place in the order of spawning.
-    sequence: AtomicU64,
-    /// No more spawns.
-    closing: AtomicBool,
-    /// What is stopped before the actors: proxies.
-    services: Mutex<Vec<Arc<dyn Service>>>,
-    /// Who hears of each actor that fails; nobody in a system that is not under test.
-    failures: OnceLock<FailureObserver>,
-    /// Failures of root actors that the program has not heard of yet.
-    pub(crate) escalations: Escalations,
-}
-
-/// Hears which actor failed, and how. Called in the actor's task: it must not block or panic.
-pub(crate) type FailureObserver = Box<dyn Fn(&Urn, &Failure) + Send + Sync>;
-
-/// Something that serves a system from outside and stops before its actors.
-#[async_trait]
-pub(crate) trait Service: Send + Sync {
-    /// Stops taking requests, in good order.
-    async fn stop(&self);
-    /// After the actors have stopped: sends what they answered, and ends.
-    async fn finish(&self);
-    /// Stops by itself; nobody waits for it.
-    fn abort(&self);
-    /// True once it has ended.
-    fn is_over(&self) -> bool;
-}
-
 impl ActorSystem {
     /// An empty system.
     pub fn new() -> Self {
-        let core = SystemCore {
-            registry: Arc::default(),
-            sequence: AtomicU64::new(0),
-            closing: AtomicBool::new(false),
-            services: Mutex::default(),
-            failures: OnceLock::new(),
-            escalations: Escalations::default(),
-        };
-        Self::from_handle(Arc::new(SystemHandle {
-            core: Arc::new(core),
-        }))
+        Self::from_handle(SystemHandle::new())
     }
 
     pub(crate) fn from_handle(handle: Arc<SystemHandle>) -> Self {
@@ -125,11 +73,12 @@ impl ActorSystem {
     }
 
     pub(crate) fn core(&self) -> &Arc<SystemCore> {
-        &self.handle.core
+        self.handle.core()
     }
 
-    pub(crate) fn downgrade(&self) -> Weak<SystemHandle> {
-        Arc::downgrade(&self.handle)
+    /// The link by which the system's actors know it.
+    pub(crate) fn link(&self) -> Arc<SystemLink> {
+        self.handle.link()
     }
 
     /// Starts an actor. Awaiting it returns when `on_start` has run:
@@ -331,6 +280,57 @@ impl ActorSystem {
         Shutdown::new(self.core().clone())
     }
 
+    /// Waits until a root actor has failed for good, and says which: one that was spawned or
+    /// supervised with [`escalate`](crate::Spawn::escalate) and will not start again. (A child
+    /// escalates to its parent, which may be such a root.)
+    ///
+    /// A program decides here what becomes of it: it may end, spawn the actor anew, or go on
+    /// without it.
+    ///
+    /// Each failure is returned once, in the order in which they came, also one from before this was
+    /// called; up to 64 are kept for the next call, and later ones are only logged. An actor that was
+    /// asked to stop, or was killed, has not failed. A shutdown does not end the wait.
+    ///
+    /// ```
+    /// use conclib::prelude::*;
+    ///
+    /// #[derive(ActorMessage, Serialize, Deserialize)]
+    /// #[message(response = u32)]
+    /// struct Parse(String);
+    ///
+    /// #[derive(Actor)]
+    /// #[actor(urn = "desk")]
+    /// struct Desk;
+    ///
+    /// #[handlers]
+    /// impl Desk {
+    ///     #[handler]
+    ///     fn parse(&mut self, Parse(text): Parse) -> Result<u32, Failure> { Ok(text.parse()?) }
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let system = ActorSystem::new();
+    /// let desk = system.supervise(|| async { Desk }).escalate().await?;
+    /// # for _ in 0..4 { drop(desk.ask(Parse("x".to_owned())).await); }
+    ///
+    /// let ended = tokio::select! {
+    ///     _ = tokio::signal::ctrl_c() => Ok(()),
+    ///     failure = system.failed() => Err(failure),
+    /// };
+    /// system.shutdown().await;
+    /// # assert_eq!(ended.as_ref().unwrap_err().urn, "desk");
+    /// # let ended: Result<(), conclib::ActorFailure> = Ok(());
+    /// ended?;                                  // the process ends with an exit code that says so
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it is ready, it has taken nothing.
+    pub async fn failed(&self) -> ActorFailure {
+        self.core().next_escalation().await
+    }
+
     fn find(&self, urn: &str) -> Result<Arc<dyn AnyActor>, LookupError> {
         self.core()
             .registry
@@ -351,130 +351,4 @@ impl fmt::Debug for ActorSystem {
             .field("actors", &self.len())
             .finish_non_exhaustive()
     }
-}
-
-impl Drop for SystemHandle {
-    fn drop(&mut self) {
-        self.core.close();
-        for service in self.core.take_services() {
-            service.abort();
-        }
-        // Children are their parents' affair.
-        for actor in self.core.registry.newest_first() {
-            if actor.parent().is_none() {
-                actor.stop(StopCause::Shutdown);
-            }
-        }
-    }
-}
-
-impl SystemHandle {
-    /// An actor has failed.
-    pub(crate) fn failed(&self, urn: &Urn, failure: &Failure) {
-        if let Some(observer) = self.core.failures.get() {
-            observer(urn, failure);
-        }
-    }
-}
-
-impl SystemCore {
-    /// Says who hears of each actor that fails, from now on. The first one stays.
-    #[cfg(feature = "test")]
-    pub(crate) fn observe_failures(&self, observer: FailureObserver) {
-        drop(self.failures.set(observer));
-    }
-
-    pub(crate) fn next_sequence(&self) -> u64 {
-        self.sequence.fetch_add(1, Ordering::Relaxed)
-    }
-
-    /// Refuses spawns from now on.
-    fn close(&self) {
-        self.closing.store(true, Ordering::SeqCst);
-    }
-
-    pub(crate) fn is_closing(&self) -> bool {
-        self.closing.load(Ordering::SeqCst)
-    }
-
-    /// Adds what is to be stopped before the actors; false if it is too late for that.
-    pub(crate) fn attach(&self, service: Arc<dyn Service>) -> bool {
-        let mut services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.is_closing() {
-            return false;
-        }
-        services.retain(|service| !service.is_over());
-        services.push(service);
-        true
-    }
-
-    #[cfg(test)]
-    pub(crate) fn services(&self) -> usize {
-        let services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
-        services.len()
-    }
-
-    fn take_services(&self) -> Vec<Arc<dyn Service>> {
-        let mut services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::take(&mut services)
-    }
-}
-
-/// Why a lookup found nothing.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum LookupError {
-    /// No actor lives there.
-    #[error("no actor has the URN `{urn}`")]
-    NotFound {
-        /// The URN that was looked up.
-        urn: Urn,
-    },
-    /// The actor there failed and will not start again; see [`Snapshot::failed`]. Another may be
-    /// spawned at its URN.
-    #[error("the actor `{urn}` failed and will not start again")]
-    Failed {
-        /// The URN that was looked up.
-        urn: Urn,
-    },
-    /// An actor of another type lives there.
-    #[error("the actor `{urn}` is a `{found}`, not a `{expected}`")]
-    WrongType {
-        /// The URN that was looked up.
-        urn: Urn,
-        /// The type that was wanted.
-        expected: &'static str,
-        /// The type that lives there.
-        found: &'static str,
-    },
-    /// The actor there has no handler for the message.
-    #[error("the actor `{urn}` has no handler for `{message}`")]
-    Unhandled {
-        /// The URN that was looked up.
-        urn: Urn,
-        /// The message's Rust type.
-        message: &'static str,
-    },
-}
-
-impl From<LookupError> for AskError {
-    fn from(error: LookupError) -> Self {
-        match error {
-            LookupError::NotFound { urn } => Self::ActorNotFound { urn },
-            LookupError::Failed { urn } => Self::ActorFailed { urn },
-            LookupError::WrongType { urn, expected, .. } => Self::Unhandled {
-                urn,
-                message: expected.to_owned(),
-            },
-            LookupError::Unhandled { urn, message } => Self::Unhandled {
-                urn,
-                message: message.to_owned(),
-            },
-        }
-    }
-}
-
-/// Spawns a task of the library itself.
-pub(crate) fn spawn_task(task: impl Future<Output = ()> + Send + 'static) {
-    drop(tokio::spawn(task)); // it reports its own end
 }

@@ -11,8 +11,8 @@ use tokio::time::sleep_until;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::error;
 
-use crate::actor::cell::drop_quietly;
 use crate::error::Failure;
+use crate::error::panics::drop_quietly;
 use crate::time::schedule::{First, Missed, Moment, Schedule, Verdict, When};
 
 /// Something that is called regularly until it is stopped or dropped.

@@ -5,11 +5,12 @@ use std::sync::{Arc, Weak};
 
 use crate::actor::cell::ActorCell;
 use crate::actor::control::StopCause;
-use crate::actor::{Ask, Forward, Handler, Handlers, Recipient, StopReason, Tell};
-use crate::deadlock as waiting;
+use crate::actor::wait_stopped;
+use crate::actor::{Ask, Forward, Handler, Handlers, Recipient, Tell};
 use crate::error::TellError;
 use crate::message::ActorMessage;
 use crate::reply::Reply;
+use crate::stop_reason::StopReason;
 use crate::urn::Urn;
 
 /// Where to send messages to an actor of type `A`.
@@ -330,7 +331,7 @@ impl<A: Handlers> ActorRef<A> {
     ///
     /// If the other waits by an ask or by a tell, that ends instead, with
     /// [`AskCycle`](crate::AskError::AskCycle), or goes past the bound of the mailbox. Waits for
-    /// ends that nothing has asked for last until something does; a circle of them is logged as a
+    /// ends that nothing has asked for last until something does; a cycle of them is logged as a
     /// warning.
     ///
     /// # Cancel safety
@@ -376,7 +377,7 @@ impl<A: Handlers> ActorRef<A> {
     /// # Ok(()) }
     /// ```
     pub async fn wait_stopped(&self) -> StopReason {
-        waiting::stopped(self.cell.clone()).await
+        wait_stopped::stopped(self.cell.clone()).await
     }
 
     /// True if the actor has stopped.

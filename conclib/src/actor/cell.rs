@@ -1,24 +1,23 @@
 //! What is shared between an actor's task and everybody who refers to it.
 
-use std::any::Any;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 
+use crate::actor::any::AnyActor;
 use crate::actor::control::{Control, StopCause};
 use crate::actor::links::Relations;
-use crate::actor::stats::{Phase, Turn, Vitals};
-use crate::actor::{Handler, Handlers, StopReason, Terminated, Wanted};
+use crate::actor::stats::Vitals;
+use crate::actor::{Handler, Handlers};
+use crate::deadlock::ActorId;
 use crate::deadlock::current::Current;
-use crate::envelope::RequestEnvelope;
 use crate::error::panics;
 use crate::error::{AskError, Failure, TellError};
 use crate::mailbox::{Closed, Mailbox, Refused, Ticket};
 use crate::message::ActorMessage;
 use crate::reply::Reply;
-use crate::system::{ActorSnapshot, RunningHandler};
+use crate::stop_reason::{StopReason, Terminated};
 use crate::urn::Urn;
 
 /// An actor, seen from outside its task.
@@ -121,7 +120,7 @@ impl<A: Handlers> ActorCell<A> {
     where
         A: Handler<M>,
     {
-        let make = || Some(A::wrap(message, Reply::nobody()));
+        let make = || Some(A::wrap(message, Reply::for_tell()));
         // Closed: nobody wants it any more.
         if let Err(failure) = panics::catch(|| self.mailbox.push_past_bound(make)) {
             self.fail(failure);
@@ -139,7 +138,7 @@ impl<A: Handlers> ActorCell<A> {
         parent.and_then(Weak::upgrade)
     }
 
-    fn kind(&self) -> Kind {
+    pub(super) fn kind(&self) -> Kind {
         let special = self.special.as_ref();
         special.map_or_else(Kind::default, |special| special.kind)
     }
@@ -188,8 +187,7 @@ impl<A: Handlers> ActorCell<A> {
         {
             let urn = &self.urn;
             let failure = Failure::msg(format!("its child `{urn}` failed: {failure}"));
-            parent.relations().escalate(failure);
-            parent.control().escalate();
+            parent.child_failed(failure);
         }
         for watcher in self.relations.end(reason) {
             (watcher.tell)(Terminated {
@@ -199,7 +197,7 @@ impl<A: Handlers> ActorCell<A> {
         }
         // At last: a parent stops when it has no children, and they are to count as stopped then.
         if let Some(parent) = parent {
-            parent.relations().disown(self.sequence);
+            parent.remove_child(self.sequence);
         }
     }
 
@@ -223,7 +221,6 @@ impl<A: Handlers> ActorCell<A> {
         }
     }
 
-    /// The identity of a living actor, for [`Current`].
     pub(crate) fn id(&self) -> ActorId {
         ActorId(std::ptr::from_ref(self).addr())
     }
@@ -274,7 +271,7 @@ impl<A: Handlers> ActorCell<A> {
     where
         A: Handler<M>,
     {
-        let mut parcel = Some((message, Reply::nobody()));
+        let mut parcel = Some((message, Reply::for_tell()));
         let reason = match self.push_now(&mut parcel) {
             Ok(()) => return Ok(()),
             Err(Refused::Full) => AskError::overloaded(),
@@ -324,189 +321,6 @@ impl<A: Handlers> fmt::Debug for ActorCell<A> {
 
 /// A message on its way, with where its answer goes.
 pub(crate) type Parcel<M> = (M, Reply<<M as ActorMessage>::Response>);
-
-/// Drops a value; a panic of its drop is logged and goes no further.
-pub(crate) fn drop_quietly<T>(value: T) {
-    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(value))) {
-        let failure = crate::Failure::from_panic(&*panic);
-        tracing::error!(%failure, "dropping a {} panicked", std::any::type_name::<T>());
-        // The payload's own drop may panic as well: it is not worth a third attempt.
-        std::mem::forget(panic);
-    }
-}
-
-/// An actor of any type, as the registry and the proxy see it.
-pub(crate) trait AnyActor: Send + Sync {
-    fn urn(&self) -> &Urn;
-    fn sequence(&self) -> u64;
-    fn id(&self) -> ActorId;
-    fn stop(&self, cause: StopCause);
-    fn kill(&self);
-    fn control(&self) -> &Control;
-    fn relations(&self) -> &Relations;
-    /// The actor that spawned it, if that is another's child and its parent lives.
-    fn parent(&self) -> Option<Arc<dyn AnyActor>>;
-    /// The reason for which it is about to stop, or to begin another life; nothing while it is not.
-    fn stops_for(&self) -> Option<StopReason>;
-    /// Has its life end after the message in hand, for the sake of its group.
-    fn regroup(&self);
-    /// True while `on_start` has not run yet, in this life.
-    fn is_starting(&self) -> bool;
-    /// Which of its handlers or hooks runs.
-    fn turn(&self) -> Turn;
-    /// True while the sender with this place waits for room.
-    fn is_in_line(&self, ticket: Ticket) -> bool;
-    /// Lets that sender in, past the bound.
-    fn let_in(&self, ticket: Ticket);
-    /// True if it is not there for whoever asks over the bus.
-    fn is_private(&self) -> bool;
-    /// Puts a request from the bus into the mailbox.
-    fn deliver(&self, envelope: Box<RequestEnvelope>) -> Result<(), Undelivered>;
-    /// Fills in a recipient for the wanted message, if the actor handles it.
-    fn recipient(&self, wanted: &mut Wanted<'_>);
-    /// For a typed lookup.
-    fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
-    /// The actor's type, for errors.
-    fn type_name(&self) -> &'static str;
-    /// What it is doing.
-    fn snapshot(&self) -> ActorSnapshot;
-    /// How many messages it has handled, and how many its mailbox holds.
-    fn pace(&self) -> (u64, usize);
-}
-
-/// A request that did not get into the mailbox.
-pub(crate) enum Undelivered {
-    Full(Box<RequestEnvelope>),
-    Stopped(Box<RequestEnvelope>),
-}
-
-impl<A: Handlers> AnyActor for ActorCell<A> {
-    fn urn(&self) -> &Urn {
-        &self.urn
-    }
-
-    fn sequence(&self) -> u64 {
-        self.sequence
-    }
-
-    fn id(&self) -> ActorId {
-        ActorCell::id(self)
-    }
-
-    fn stop(&self, cause: StopCause) {
-        ActorCell::stop(self, cause);
-    }
-
-    fn kill(&self) {
-        ActorCell::kill(self);
-    }
-
-    fn control(&self) -> &Control {
-        &self.control
-    }
-
-    fn relations(&self) -> &Relations {
-        &self.relations
-    }
-
-    fn parent(&self) -> Option<Arc<dyn AnyActor>> {
-        ActorCell::parent(self)
-    }
-
-    fn stops_for(&self) -> Option<StopReason> {
-        self.relations.ending().or_else(|| self.control.stops_for())
-    }
-
-    fn regroup(&self) {
-        self.control.regroup();
-        self.relations.look_again();
-    }
-
-    fn is_starting(&self) -> bool {
-        matches!(self.vitals.phase(), Phase::Starting | Phase::Restarting)
-    }
-
-    fn turn(&self) -> Turn {
-        self.vitals.turn()
-    }
-
-    fn is_in_line(&self, ticket: Ticket) -> bool {
-        self.mailbox.is_in_line(ticket)
-    }
-
-    fn let_in(&self, ticket: Ticket) {
-        self.mailbox.let_in(ticket);
-    }
-
-    fn is_private(&self) -> bool {
-        self.kind().private
-    }
-
-    fn deliver(&self, envelope: Box<RequestEnvelope>) -> Result<(), Undelivered> {
-        let mut envelope = Some(envelope);
-        let frame = || envelope.take().map(A::frame);
-        let pushed = panics::catch(|| self.mailbox.try_push(frame));
-        match (pushed, envelope) {
-            (Ok(Err(Refused::Full)), Some(envelope)) => Err(Undelivered::Full(envelope)),
-            (Ok(Err(Refused::Closed)), Some(envelope)) => Err(Undelivered::Stopped(envelope)),
-            (Ok(_), _) => Ok(()),
-            // The asker has heard of it by the drop of the envelope.
-            (Err(failure), _) => {
-                self.fail(failure);
-                Ok(())
-            }
-        }
-    }
-
-    fn recipient(&self, wanted: &mut Wanted<'_>) {
-        A::recipient(wanted);
-    }
-
-    fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
-        self
-    }
-
-    fn type_name(&self) -> &'static str {
-        std::any::type_name::<A>()
-    }
-
-    fn snapshot(&self) -> ActorSnapshot {
-        let load = self.mailbox.load();
-        let vitals = self.vitals.read();
-        ActorSnapshot {
-            urn: self.urn.clone(),
-            actor_type: std::any::type_name::<A>(),
-            parent: self.parent().map(|parent| parent.urn().clone()),
-            phase: vitals.phase,
-            running: vitals.running.map(|(handler, elapsed)| RunningHandler {
-                name: panics::catch(|| A::handler_name(handler)).unwrap_or("handler"),
-                elapsed,
-            }),
-            depth: load.depth,
-            capacity: load.capacity,
-            senders: load.senders,
-            oldest: load.oldest,
-            handled: vitals.handled,
-            failed: vitals.failed,
-            restarts: vitals.restarts,
-        }
-    }
-
-    fn pace(&self) -> (u64, usize) {
-        (self.vitals.read().handled, self.mailbox.load().capacity)
-    }
-}
-
-/// The identity of an actor while it lives: where its cell is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct ActorId(usize);
-
-#[cfg(test)]
-impl ActorId {
-    pub(crate) fn for_test(number: usize) -> Self {
-        Self(number)
-    }
-}
 
 impl<A: Handler<M>, M: ActorMessage> crate::actor::recipient::Receives<M> for ActorCell<A> {
     fn urn(&self) -> &Urn {

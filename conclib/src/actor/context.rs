@@ -1,20 +1,22 @@
 //! What a handler may know and do about its own actor.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::actor::cell::{ActorCell, Kind};
+use crate::actor::host::SystemLink;
 use crate::actor::resources::Belongings;
 use crate::actor::{ActorRef, Handlers};
+use crate::deadlock::PendingReply;
 use crate::error::Failure;
-use crate::reply::cancelled::{Awaited, Cancelled};
-use crate::system::{ActorSystem, SystemHandle};
+use crate::reply::cancelled::Cancelled;
 use crate::urn::Urn;
 
 pub use tasks::Task;
 
 mod tasks;
 mod timers;
+mod watching;
 
 /// An actor's view of itself: its URN, a reference to itself, its system, how to stop; and what
 /// belongs to it: children, timers, streams and tasks.
@@ -28,22 +30,21 @@ pub struct Context<A: Handlers> {
     /// handler may hold while it waits, whatever the messages in it are.
     belongings: Mutex<Option<Box<Belongings<A>>>>,
     pub(crate) cell: Arc<ActorCell<A>>,
-    /// Weak: an actor does not keep its system alive.
-    system: Weak<SystemHandle>,
+    system: Arc<SystemLink>,
     /// The next timer's number: not used again by the actor's next life.
     next_timer: u64,
     /// The message in hand, if somebody waits for its answer.
-    question: Option<Arc<dyn Awaited>>,
+    pending: Option<Arc<dyn PendingReply>>,
 }
 
 impl<A: Handlers> Context<A> {
-    pub(crate) fn new(cell: Arc<ActorCell<A>>, system: Weak<SystemHandle>) -> Self {
+    pub(crate) fn new(cell: Arc<ActorCell<A>>, system: Arc<SystemLink>) -> Self {
         Self {
             belongings: Mutex::default(),
             cell,
             system,
             next_timer: 0,
-            question: None,
+            pending: None,
         }
     }
 
@@ -73,7 +74,7 @@ impl<A: Handlers> Context<A> {
     /// ```
     pub fn test() -> Self {
         let cell = ActorCell::new(Urn::generate(), 0, usize::MAX, None, Kind::default());
-        Self::new(Arc::new(cell), Weak::new())
+        Self::new(Arc::new(cell), Arc::default())
     }
 
     /// The actor's address.
@@ -84,11 +85,6 @@ impl<A: Handlers> Context<A> {
     /// A reference to the actor itself.
     pub fn actor_ref(&self) -> ActorRef<A> {
         ActorRef::new(self.cell.clone())
-    }
-
-    /// The system that the actor lives in; `None` once that is dropped, and in tests.
-    pub fn system(&self) -> Option<ActorSystem> {
-        self.system.upgrade().map(ActorSystem::from_handle)
     }
 
     // ---- the message in hand
@@ -141,7 +137,7 @@ impl<A: Handlers> Context<A> {
     /// # Ok(()) }
     /// ```
     pub fn cancelled(&self) -> Cancelled {
-        Cancelled::new(self.question.clone())
+        Cancelled::new(self.pending.clone())
     }
 
     // ---- its end
@@ -159,19 +155,26 @@ impl<A: Handlers> Context<A> {
         self.cell.mailbox.is_closed()
     }
 
-    // ---- for dispatch and the runner
+    // ---- for the system, dispatch and the runner
+
+    /// The system that the actor lives in.
+    pub(crate) fn system_link(&self) -> &SystemLink {
+        &self.system
+    }
+
+    pub(crate) fn cell(&self) -> &Arc<ActorCell<A>> {
+        &self.cell
+    }
 
     /// A message is in hand, or none.
     #[inline]
-    pub(crate) fn has_in_hand(&mut self, question: Option<Arc<dyn Awaited>>) {
-        self.question = question;
+    pub(crate) fn has_in_hand(&mut self, pending: Option<Arc<dyn PendingReply>>) {
+        self.pending = pending;
     }
 
     /// Tells who observes the system's failures of one of this actor.
     pub(crate) fn failed(&self, failure: &Failure) {
-        if let Some(system) = self.system.upgrade() {
-            system.failed(self.urn(), failure);
-        }
+        self.system.actor_failed(self.urn(), failure);
     }
 
     /// What the actor has set up, to be looked at between messages.

@@ -2,7 +2,7 @@
 
 use std::task::Waker;
 
-use crate::actor::StopReason;
+use crate::stop_reason::StopReason;
 use crate::sync::atomic::{AtomicU8, Ordering};
 use crate::sync::{Mutex, MutexGuard};
 

@@ -7,11 +7,10 @@ use std::sync::{Arc, OnceLock};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
-use crate::actor::cell::{ActorId, AnyActor};
-use crate::actor::stats::Turn;
-use crate::actor::{StopReason, Terminated};
-use crate::deadlock::Edge;
+use crate::actor::any::AnyActor;
+use crate::deadlock::{ActiveWait, ActorId, Edge, Execution};
 use crate::error::Failure;
+use crate::stop_reason::{StopReason, Terminated};
 
 /// Under one lock, and without memory for the many actors that have none of it.
 #[derive(Default)]
@@ -38,8 +37,8 @@ struct People {
     watchers: Vec<Watcher>,
     /// For those who wait for the end, if somebody does.
     end: Option<Arc<Notify>>,
-    /// What its own code waits for, and since which turn; seldom more than one. Each has a number.
-    waits: Vec<(u64, Turn, Edge)>,
+    /// The waits of the actor's own code; seldom more than one.
+    waits: Vec<ActiveWait>,
     /// The next wait's number.
     next_wait: u64,
     /// What went wrong first with a child that escalates, or with a task: the actor fails with it.
@@ -203,47 +202,39 @@ impl Relations {
         self.reason.get().is_some()
     }
 
-    /// Waits until the actor has ended, and says why. It may be dropped and called again.
-    pub(crate) async fn ended(&self) -> &StopReason {
-        loop {
-            if let Some(reason) = self.reason.get() {
-                return reason;
-            }
-            let end = {
-                let mut ties = self.lock();
-                let people = ties.people.get_or_insert_default();
-                people.end.get_or_insert_default().clone()
-            };
-            // From here on a notice is heard, and what came before is seen.
-            let notified = end.notified();
-            if !self.has_ended() {
-                notified.await;
-            }
-        }
+    /// Notified at the end; also when tasks that wait for it are to check for cycles.
+    pub(crate) fn end_notify(&self) -> Arc<Notify> {
+        let mut ties = self.lock();
+        let people = ties.people.get_or_insert_default();
+        people.end.get_or_insert_default().clone()
     }
 
     // ---- what it waits for
 
     /// Records a wait; its number ends it.
-    pub(crate) fn begin_wait(&self, turn: Turn, edge: Edge) -> u64 {
+    pub(crate) fn begin_wait(&self, execution: Execution, edge: Edge) -> u64 {
         let mut ties = self.lock();
         let people = ties.people.get_or_insert_default();
         let number = people.next_wait;
         people.next_wait += 1;
-        people.waits.push((number, turn, edge));
+        people.waits.push(ActiveWait {
+            number,
+            execution,
+            edge,
+        });
         number
     }
 
     pub(crate) fn end_wait(&self, number: u64) {
-        let edge = self.of_people(|people| {
+        let wait = self.of_people(|people| {
             let waits = &mut people.waits;
-            let place = waits.iter().position(|(other, ..)| *other == number)?;
+            let place = waits.iter().position(|wait| wait.number == number)?;
             Some(waits.swap_remove(place))
         });
-        drop(edge); // outside the lock
+        drop(wait); // outside the lock
     }
 
-    pub(crate) fn waits(&self) -> Vec<(u64, Turn, Edge)> {
+    pub(crate) fn active_waits(&self) -> Vec<ActiveWait> {
         self.of_people(|people| people.waits.clone())
     }
 

@@ -5,14 +5,15 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 
-use crate::actor::cell::{ActorCell, AnyActor, Parcel};
-use crate::actor::{Ask, Forward, Handler, StopReason, Tell};
-use crate::deadlock as waiting;
+use crate::actor::any::AnyActor;
+use crate::actor::cell::Parcel;
+use crate::actor::wait_stopped;
+use crate::actor::{Ask, Forward, Tell};
 use crate::error::{AskError, TellError};
 use crate::mailbox::{Closed, Ticket};
 use crate::message::ActorMessage;
-use crate::pool::Pool;
 use crate::reply::Reply;
+use crate::stop_reason::StopReason;
 use crate::urn::Urn;
 
 /// Where to send messages of type `M`, whatever actor handles them.
@@ -192,7 +193,7 @@ impl<M: ActorMessage> Recipient<M> {
     /// # Ok(()) }
     /// ```
     pub async fn wait_stopped(&self) -> StopReason {
-        waiting::stopped(self.actor()).await
+        wait_stopped::stopped(self.actor()).await
     }
 
     /// True if the actor has stopped.
@@ -322,20 +323,14 @@ impl<'a> Wanted<'a> {
         Self { slot, found }
     }
 
-    /// Offers the actor that was found as a recipient of `M`: an `A`, or a
-    /// [`Pool`](crate::Pool) of `A`.
-    pub fn offer<A: Handler<M>, M: ActorMessage>(&mut self) {
-        let Some(slot) = self.slot.downcast_mut::<Option<Recipient<M>>>() else {
-            return;
-        };
-        let found = self.found.clone();
-        *slot = match found.downcast::<ActorCell<A>>() {
-            Ok(actor) => Some(Recipient::new(actor)),
-            Err(found) => {
-                let pool = found.downcast::<ActorCell<Pool<A>>>().ok();
-                pool.map(|pool| Recipient::new(pool))
-            }
-        };
+    /// The place for the recipient, if `M` is wanted.
+    pub(crate) fn slot<M: ActorMessage>(&mut self) -> Option<&mut Option<Recipient<M>>> {
+        self.slot.downcast_mut()
+    }
+
+    /// The cell of the actor that was found.
+    pub(crate) fn found(&self) -> Arc<dyn Any + Send + Sync> {
+        self.found.clone()
     }
 }
 

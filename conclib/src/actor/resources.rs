@@ -5,8 +5,9 @@ use std::sync::Weak;
 use tokio::task::JoinSet;
 
 use crate::actor::Handlers;
-use crate::actor::cell::{ActorId, AnyActor};
+use crate::actor::any::AnyActor;
 use crate::actor::timers::Timers;
+use crate::deadlock::ActorId;
 
 /// Nearly all actors have none of it, or little.
 pub(crate) struct Belongings<A: Handlers> {
@@ -55,7 +56,7 @@ impl Watches {
     pub(super) fn clear(&mut self) {
         for (_, watched) in self.watched.drain(..) {
             if let Some(watched) = watched.upgrade() {
-                watched.relations().unwatch(self.me);
+                watched.unwatch(self.me);
             }
         }
     }
@@ -69,5 +70,5 @@ impl Drop for Watches {
 
 fn is_alive(actor: &Weak<dyn AnyActor>) -> bool {
     let actor = actor.upgrade();
-    actor.is_some_and(|actor| !actor.relations().has_ended())
+    actor.is_some_and(|actor| !actor.has_ended())
 }

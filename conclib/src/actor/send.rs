@@ -12,7 +12,7 @@ use crate::actor::Recipient;
 use crate::actor::blocking::block_on;
 use crate::actor::cell::Parcel;
 use crate::deadlock::current::Current;
-use crate::deadlock::{Circle, Edge, Until, Wait, poll_answer, question_for};
+use crate::deadlock::{Cycle, Edge, Wait, WaitFor};
 use crate::error::{AskError, Delivered, TellError};
 use crate::mailbox::{Closed, Ticket};
 use crate::message::ActorMessage;
@@ -76,7 +76,7 @@ impl<M: ActorMessage> Drop for Sending<M> {
         }
         // A reply that was to be handed on is dropped by whoever had taken it: it says `NoReply`.
         if let Some((_message, reply)) = self.take_back() {
-            drop(reply.take_over());
+            drop(reply.attach_handler());
         }
     }
 }
@@ -107,7 +107,7 @@ impl<M: ActorMessage> Tell<M> {
         Self::from_state(TellState::Sending(Sending::new(
             to,
             message,
-            Reply::nobody(),
+            Reply::for_tell(),
         )))
     }
 
@@ -247,18 +247,18 @@ impl<M: ActorMessage> Tell<M> {
         let Some(ticket) = sending.ticket else {
             return Poll::Pending; // polled after completion
         };
-        match (self.wait).here(|| Edge::new(sending.to.actor(), Until::Room(ticket))) {
-            Some(circle) => Poll::Ready(self.refuse(&circle)),
+        match (self.wait).record(|| Edge::new(sending.to.actor(), WaitFor::Capacity(ticket))) {
+            Some(cycle) => Poll::Ready(self.refuse(&cycle)),
             None => Poll::Pending,
         }
     }
 
     /// Would wait for itself. The message comes back, unless it was let in since we looked.
-    fn refuse(&mut self, circle: &Circle) -> Result<(), TellError<M>> {
+    fn refuse(&mut self, cycle: &Cycle) -> Result<(), TellError<M>> {
         let Some((message, _nobody)) = self.take_back() else {
             return Ok(());
         };
-        Err(TellError::new(message, circle.error()))
+        Err(TellError::new(message, cycle.error()))
     }
 
     fn take_back(&mut self) -> Option<Parcel<M>> {
@@ -339,7 +339,7 @@ impl<M: ActorMessage> Ask<M> {
     pub(crate) fn new(to: Recipient<M>, message: M) -> Self {
         Self {
             // Where its answer goes is not known before somebody waits for it.
-            state: AskState::Asking(Sending::new(to, message, Reply::nobody()), None),
+            state: AskState::Asking(Sending::new(to, message, Reply::for_tell()), None),
             patience: Patience::default(),
             wait: Wait::default(),
         }
@@ -448,8 +448,8 @@ impl<M: ActorMessage> Ask<M> {
                 if sending.is_in_line() && sending.poll(cx) == Poll::Ready(Err(Closed)) {
                     return Poll::Ready(Err(sending.to.target().refusal()));
                 }
-                // An end may come in the line as well: that of a circle.
-                poll_answer(answer, &mut self.wait, cx)
+                // An end may come in the line as well: that of a cycle.
+                answer.poll_or_cycle(&mut self.wait, cx)
             }
             AskState::Asking(..) => self.begin(cx),
             AskState::Refused(error) => Poll::Ready(Err(error.clone())),
@@ -465,11 +465,11 @@ impl<M: ActorMessage> Ask<M> {
             return Poll::Pending; // polled after completion
         };
         let deadline = self.patience.begin(Current::deadline());
-        let (reply, answer) = question_for(|| sending.to.actor(), cx.waker(), deadline);
-        if let Some(circle) = self.wait.for_answer(&answer) {
+        let (reply, answer) = Reply::for_ask(|| sending.to.actor(), cx.waker(), deadline);
+        if let Some(cycle) = answer.record_wait(&mut self.wait) {
             reply.forget();
             sending.parcel = None;
-            return Poll::Ready(Err(circle.error()));
+            return Poll::Ready(Err(cycle.error()));
         }
         *to = reply;
         *place = Some(answer);

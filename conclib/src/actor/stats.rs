@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::deadlock::Execution;
 use crate::time::coarse::Moment;
 
 /// No handler runs.
@@ -41,14 +42,6 @@ pub enum Phase {
     Restarting,
     /// It waits for its children to stop, or its last hook runs.
     Stopping,
-}
-
-/// One handler's or hook's call, among those of an actor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Turn {
-    phase: Phase,
-    /// How many messages were handled before.
-    handled: u64,
 }
 
 /// What was read at one moment.
@@ -136,9 +129,9 @@ impl Vitals {
     }
 
     /// Whose turn it is: another, as soon as a handler or a hook has returned.
-    pub(crate) fn turn(&self) -> Turn {
-        Turn {
-            phase: self.phase(),
+    pub(crate) fn execution(&self) -> Execution {
+        Execution {
+            phase: self.phase() as u8,
             handled: self.handled.load(Ordering::Relaxed),
         }
     }

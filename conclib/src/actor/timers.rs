@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use tokio::time::{Instant, Sleep};
 
 use crate::actor::Handlers;
-use crate::actor::cell::drop_quietly;
+use crate::error::panics::drop_quietly;
 use crate::time::schedule::{Due, Moment, Schedule, Verdict};
 
 /// A message that was ordered with [`Context::after`](crate::Context::after) or
@@ -172,7 +172,7 @@ mod tests {
         let now = Instant::now();
         let mut timers = Timers::<Sleepy>::default();
         for id in 0..10_000 {
-            let message = Sleepy::wrap(Late, Reply::nobody());
+            let message = Sleepy::wrap(Late, Reply::for_tell());
             timers.after(Timer(id), now, message);
             if id >= 10 {
                 assert!(timers.cancel(Timer(id)));

@@ -20,11 +20,11 @@ use crate::bus::protocol::{Kind, Request, decode_reply};
 use crate::bus::transport::{
     BusTime, ClientTransport, LEASE, Lease, OpenError, ReplySink, open_client,
 };
+use crate::core::spawn_task;
 use crate::envelope::Attributes;
 use crate::error::AskError;
 use crate::message::RemoteMessage;
 use crate::reply::remote::{ClientId, Origin};
-use crate::system::spawn_task;
 use crate::time::coarse::Moment;
 use pending::InFlight;
 

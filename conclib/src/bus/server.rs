@@ -38,7 +38,8 @@ use crate::bus::transport::{
     Acquired, Epoch, LEASE, Lease, OpenError, ServerTransport, TransportError, open_server,
 };
 use crate::core::registry::Registry;
-use crate::system::{ActorSystem, Service, spawn_task};
+use crate::core::{Service, spawn_task};
+use crate::system::ActorSystem;
 use crate::time::backoff::pause;
 
 use fence::Fence;

@@ -7,8 +7,10 @@ use std::sync::Arc;
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 
-use crate::actor::cell::{ActorId, AnyActor};
-use crate::system::{FailedActor, LookupError};
+use crate::actor::FailedActor;
+use crate::actor::any::AnyActor;
+use crate::core::LookupError;
+use crate::deadlock::ActorId;
 use crate::urn::Urn;
 
 use failed::FailedActors;

@@ -1,4 +1,4 @@
-//! Which actor's code runs on this thread.
+//! The actor whose code runs on this thread.
 //!
 //! Code counts as an actor's only in the actor's own task: also what that polls itself, as
 //! `FuturesUnordered` does, or blocks on, as `Handle::block_on` does. A runtime that a handler
@@ -11,29 +11,29 @@ use std::sync::Arc;
 use tokio::task;
 use tokio::time::Instant;
 
-use crate::actor::cell::{ActorId, AnyActor};
+use super::{ActorId, Participant};
 
 thread_local! {
     /// For the comparison on the way of every message.
     static ID: Cell<Option<ActorId>> = const { Cell::new(None) };
-    /// In which task. Looked at only where the actor's code may run: elsewhere it costs nothing.
+    /// The actor's task. Read only where the actor's code may run: elsewhere it costs nothing.
     static TASK: Cell<Option<task::Id>> = const { Cell::new(None) };
-    /// For the few who need more.
-    static ACTOR: RefCell<Option<Arc<dyn AnyActor>>> = const { RefCell::new(None) };
-    /// Until when the asker of the message in hand waits.
+    /// The actor itself, for the rare callers that need more than its identity.
+    static ACTOR: RefCell<Option<Arc<dyn Participant>>> = const { RefCell::new(None) };
+    /// The deadline of the message that is handled.
     static DEADLINE: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 
-/// What an actor lends to the thread that runs its code, and has back between two polls.
-pub(crate) struct Lent {
-    actor: Option<Arc<dyn AnyActor>>,
-    /// Of the message in hand.
+/// The state that an actor puts into the thread that runs its code, and takes back after each poll.
+pub(crate) struct TaskContext {
+    actor: Option<Arc<dyn Participant>>,
+    /// The deadline of the message that is handled.
     deadline: Option<Instant>,
 }
 
-impl Lent {
-    /// Of an actor without a message in hand.
-    pub(crate) fn by(actor: Arc<dyn AnyActor>) -> Self {
+impl TaskContext {
+    /// The context of an actor that handles no message.
+    pub(crate) fn of(actor: Arc<dyn Participant>) -> Self {
         Self {
             actor: Some(actor),
             deadline: None,
@@ -41,22 +41,22 @@ impl Lent {
     }
 }
 
-/// Marks which actor's code runs on this thread, for as long as it lives.
+/// Marks, for as long as it lives, the actor whose code runs on this thread.
 pub(crate) struct Current<'a> {
     before: Option<ActorId>,
     task_before: Option<task::Id>,
-    /// Lent to the thread meanwhile; holds what was lent before.
-    lent: &'a mut Lent,
+    /// In the thread meanwhile; holds the thread's context from before.
+    context: &'a mut TaskContext,
 }
 
 impl<'a> Current<'a> {
     #[inline]
-    pub(crate) fn enter(id: ActorId, lent: &'a mut Lent) -> Self {
-        swap(lent);
+    pub(crate) fn enter(id: ActorId, context: &'a mut TaskContext) -> Self {
+        swap(context);
         Self {
             before: ID.replace(Some(id)),
             task_before: TASK.replace(task::try_id()),
-            lent,
+            context,
         }
     }
 
@@ -66,29 +66,28 @@ impl<'a> Current<'a> {
         ID.get() == Some(id) && is_own_task()
     }
 
-    /// Which actor's handler or hook this is, if it is one's.
+    /// The identity of the actor whose handler or hook this is; `None` outside of actors.
     #[inline]
     pub(crate) fn id() -> Option<ActorId> {
         ID.get().filter(|_| is_own_task())
     }
 
-    /// Until when the asker of the message in hand waits: what the handler asks in turn may not
-    /// take longer.
+    /// The deadline of the message that is handled: asks of its handler may not take longer.
     #[inline]
     pub(crate) fn deadline() -> Option<Instant> {
         DEADLINE.get().filter(|_| is_own_task())
     }
 
-    /// Another message is in hand, or none.
+    /// Sets the deadline of the message that is handled next; `None` after it.
     #[inline]
     pub(crate) fn set_deadline(deadline: Option<Instant>) {
         DEADLINE.set(deadline);
     }
 
     /// The actor whose handler or hook this is.
-    pub(crate) fn actor() -> Option<Arc<dyn AnyActor>> {
+    pub(crate) fn actor() -> Option<Arc<dyn Participant>> {
         Self::id()?;
-        // Not to be had while a thread ends: nobody waits there.
+        // Gone while a thread ends; no code waits there.
         ACTOR.try_with(|actor| actor.borrow().clone()).ok()?
     }
 }
@@ -98,15 +97,15 @@ impl Drop for Current<'_> {
     fn drop(&mut self) {
         ID.set(self.before);
         TASK.set(self.task_before);
-        swap(self.lent);
+        swap(self.context);
     }
 }
 
 #[inline]
-fn swap(lent: &mut Lent) {
-    lent.deadline = DEADLINE.replace(lent.deadline);
-    // While a thread ends there is no place for it.
-    let _ = ACTOR.try_with(|actor| std::mem::swap(&mut *actor.borrow_mut(), &mut lent.actor));
+fn swap(context: &mut TaskContext) {
+    context.deadline = DEADLINE.replace(context.deadline);
+    // Gone while a thread ends.
+    let _ = ACTOR.try_with(|actor| std::mem::swap(&mut *actor.borrow_mut(), &mut context.actor));
 }
 
 /// True unless another task runs within the actor's code.

@@ -1,4 +1,4 @@
-//! What waiting leaves behind: nothing.
+//! Waits leave nothing behind.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -6,7 +6,8 @@ use std::task::Poll;
 use std::time::Duration;
 
 use crate::Pool;
-use crate::actor::cell::AnyActor;
+use crate::deadlock::Participant;
+use crate::deadlock::current::{Current, TaskContext};
 use crate::prelude::*;
 
 type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -54,7 +55,7 @@ async fn waits_that_are_over_are_forgotten_and_keep_no_actor() -> Result<(), cra
         assert_eq!(both.ask(run(async {})).await, Ok(()));
     }));
     assert_eq!(waits.await, Ok(()));
-    assert_eq!(a.cell().relations.waits().len(), 0);
+    assert_eq!(a.cell().relations.active_waits().len(), 0);
 
     let cells = [a.cell(), b.cell()].map(std::sync::Arc::downgrade);
     let pooled = std::sync::Arc::downgrade(pool.cell());
@@ -72,14 +73,18 @@ async fn waits_that_are_over_are_forgotten_and_keep_no_actor() -> Result<(), cra
 }
 
 #[tokio::test]
-async fn a_question_keeps_no_mailbox_alive_that_it_waits_in() {
-    // Its mailbox is emptied by nobody.
+async fn pending_reply_keeps_no_mailbox_alive() {
+    // No task empties its mailbox.
     let ctx = crate::Context::<Node>::test();
     let asked = ctx.actor_ref();
     let cell = std::sync::Arc::downgrade(asked.cell());
-    let actor: std::sync::Arc<dyn AnyActor> = asked.cell().clone();
-    let (reply, _answer) = crate::Reply::owed_by(&actor, std::task::Waker::noop(), None);
-    drop(actor);
+    let actor: std::sync::Arc<dyn Participant> = asked.cell().clone();
+    let mut context = TaskContext::of(actor.clone());
+    let current = Current::enter(actor.id(), &mut context);
+    let (reply, _answer) = crate::Reply::for_ask(|| actor, std::task::Waker::noop(), None);
+    assert!(reply.tracked().is_some());
+    drop(current);
+    drop(context);
     let inbox = <Node as crate::Handler<Run>>::wrap(run(async {}), reply);
     assert!(asked.cell().mailbox.try_push(|| Some(inbox)).is_ok());
     drop((ctx, asked));

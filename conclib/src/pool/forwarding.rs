@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use crate::actor::Handlers;
 use crate::actor::cell::ActorCell;
-use crate::deadlock::{Edge, Until, Wait};
+use crate::deadlock::{Edge, Wait, WaitFor};
 use crate::mailbox::{Closed, Ticket};
 
 /// A message on its way into a worker's mailbox; it comes back if the worker has stopped.
@@ -36,9 +36,9 @@ impl<W: Handlers> HandOn<W> {
             return; // polled after completion
         };
         let worker = &self.worker;
-        let edge = || Edge::new(worker.clone(), Until::Passage(ticket));
-        // A circle has let it in by now: one message past the bound, so that all go on.
-        self.wait.here(edge);
+        let edge = || Edge::new(worker.clone(), WaitFor::ForwardCapacity(ticket));
+        // A cycle has let it in by now: one message past the bound, so that all go on.
+        self.wait.record(edge);
     }
 }
 

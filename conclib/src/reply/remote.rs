@@ -1,4 +1,4 @@
-//! The duty to answer a request from the bus, and where it came from.
+//! Replies to requests from the bus, and the origin of a request.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -8,70 +8,71 @@ use std::task::{Context, Poll};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use super::dropped;
+use crate::deadlock::{Participant, PendingReply};
 use crate::error::{AskError, Delivered};
 use crate::message::CodecError;
-use crate::reply::cancelled::{Awaited, Key, Watchers};
-use crate::reply::dropped as dropped_replies;
+use crate::sync::wakers::{WakerKey, WakerSet};
 
-/// Which client sent a request: 16 random bytes, so that nobody guesses where its replies go.
+/// The client that sent a request: 16 random bytes, since knowing them is the right to read its replies.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub(crate) struct ClientId(pub(crate) [u8; 16]);
 
-// Whoever knows the whole id could read or forge replies: logs show only its first bytes.
+// With the whole id, replies can be read and forged: logs show only its first bytes.
 impl fmt::Debug for ClientId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:02x}{:02x}…", self.0[0], self.0[1])
     }
 }
 
-/// Where a request came from.
+/// The client and number of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub(crate) struct Origin {
     pub(crate) client: ClientId,
     pub(crate) id: u64,
 }
 
-/// How a request ended: the encoded response, or the error.
+/// The end of a request: its encoded response, or the error.
 pub(crate) type Outcome = Result<Vec<u8>, AskError>;
 
-/// Takes answers back to where the requests came from.
+/// Takes replies back to the clients of their requests.
 pub(crate) trait ResponseSink: Send + Sync {
     /// Must not block; called from handlers and from drops.
     fn respond(&self, origin: Origin, deadline: Option<Instant>, outcome: Outcome);
 
-    /// True if the asker has given the request up, as far as is known.
+    /// True if the asker is known to have given the request up.
     fn is_given_up(&self, _origin: Origin) -> bool {
         false
     }
 
-    /// No answer will come: its asker has given the request up.
+    /// Ends the request without a reply: its asker has given it up.
     fn forget(&self, _origin: Origin) {}
 
-    /// From now on that responder hears when the asker gives the request up, unless it has; until
+    /// Tells that responder when the asker gives the request up, from now on and until
     /// [`unwatch`](Self::unwatch).
     fn watch(&self, _origin: Origin, _responder: Weak<Responder>) {}
 
     fn unwatch(&self, _origin: Origin) {}
 }
 
-/// The duty to answer one request from the bus, fulfilled at most once and at the latest on drop.
+/// The duty to reply to one request from the bus, fulfilled at most once and at the latest on drop.
 pub(crate) struct Responder {
     sink: Arc<dyn ResponseSink>,
     origin: Origin,
-    /// After this moment an answer is not wanted.
+    /// The moment after which the asker no longer waits.
     deadline: Option<Instant>,
-    /// An answer was wanted in the beginning: it is no tell.
+    /// False for a tell.
     is_ask: bool,
-    /// An answer was given, or none is wanted.
+    /// A reply was given, or none is wanted.
     done: AtomicBool,
-    /// A handler has taken the duty over.
-    taken: AtomicBool,
-    /// So has one before, which may have handed it on.
-    begun: AtomicBool,
-    /// Somebody wants to hear of the end.
+    /// A handler owns the reply.
+    has_handler: AtomicBool,
+    /// A handler has started on the request, even if it forwarded it since.
+    started: AtomicBool,
+    /// Tasks wait for the end of the ask.
     is_watched: AtomicBool,
-    /// Those who do.
-    watchers: Mutex<Watchers>,
+    /// Their wakers.
+    wakers: Mutex<WakerSet>,
 }
 
 impl Responder {
@@ -87,47 +88,56 @@ impl Responder {
             deadline,
             is_ask: wanted,
             done: AtomicBool::new(!wanted),
-            taken: AtomicBool::new(false),
-            begun: AtomicBool::new(false),
+            has_handler: AtomicBool::new(false),
+            started: AtomicBool::new(false),
             is_watched: AtomicBool::new(false),
-            watchers: Mutex::default(),
+            wakers: Mutex::default(),
         }
     }
 
-    /// One for the same request that never answers.
+    /// A responder for the same request that never replies.
     pub(crate) fn muted(&self) -> Self {
         Self::new(self.sink.clone(), self.origin, false, self.deadline)
     }
 
-    pub(crate) fn take_over(&self) {
-        self.taken.store(true, Ordering::Relaxed);
-        self.begun.store(true, Ordering::Relaxed);
+    pub(crate) fn attach_handler(&self) {
+        self.has_handler.store(true, Ordering::Relaxed);
+        self.started.store(true, Ordering::Relaxed);
     }
 
-    pub(crate) fn hand_on(&self) {
-        self.taken.store(false, Ordering::Relaxed);
+    pub(crate) fn detach(&self) {
+        self.has_handler.store(false, Ordering::Relaxed);
     }
 
     pub(crate) fn is_wanted(&self) -> bool {
         self.is_awaited() && !self.has_expired() && !self.sink.is_given_up(self.origin)
     }
 
-    /// True for an ask, whatever has become of it.
+    /// The ask; `None` for a tell.
+    pub(crate) fn pending(self: &Arc<Self>) -> Option<Arc<dyn PendingReply>> {
+        if self.is_ask() {
+            Some(self.clone())
+        } else {
+            None
+        }
+    }
+
+    /// True for an ask, also after its end.
     pub(crate) fn is_ask(&self) -> bool {
         self.is_ask
     }
 
-    /// Until when the asker waits; `None` for a tell.
+    /// The moment up to which the asker waits; `None` for a tell.
     pub(crate) fn awaited_until(&self) -> Option<Instant> {
         self.deadline.filter(|_| self.is_ask)
     }
 
-    /// True if the request is not to be handled any more: its deadline has passed, which is the
-    /// answer then, or its asker has given it up.
+    /// True if the request is not to be handled: its deadline has passed, which is the reply then, or
+    /// its asker has given it up.
     pub(crate) fn is_too_late(&self) -> bool {
         if self.has_expired() {
-            if self.begun.load(Ordering::Relaxed) {
-                self.give_up(); // its asker says so by itself, and that it may have been executed
+            if self.started.load(Ordering::Relaxed) {
+                self.give_up(); // its asker notices by itself, and knows that the request may have been executed
             } else {
                 let delivered = Delivered::No;
                 self.refuse(AskError::Timeout { delivered });
@@ -149,7 +159,7 @@ impl Responder {
             .is_some_and(|deadline| deadline <= Instant::now())
     }
 
-    /// The asker has gone: an answer is not wanted any more.
+    /// Ends the ask: its asker is gone.
     pub(crate) fn give_up(&self) {
         if self.end() {
             self.sink.forget(self.origin);
@@ -168,7 +178,7 @@ impl Responder {
         self.finish(|| Err(error));
     }
 
-    /// No answer is due any more: the request did not get to its actor, and whoever sent it knows.
+    /// Ends the duty without a reply: the request did not reach its actor, and its sender knows.
     pub(crate) fn forget(&self) {
         self.done.store(true, Ordering::Release);
     }
@@ -179,32 +189,43 @@ impl Responder {
         }
     }
 
-    /// The duty is over; false if it was before. Who watches hears of it.
+    /// Ends the duty and wakes the tasks that wait for that; false if it had ended before.
     fn end(&self) -> bool {
         if self.done.swap(true, Ordering::SeqCst) {
             return false;
         }
-        // Who has begun to watch is seen here, or sees there that it is over: both sides write
-        // first and then look.
+        // A task that begins to wait is seen here, or sees there that the ask has ended: both sides
+        // write first and then look.
         if self.is_watched.load(Ordering::SeqCst) {
             self.sink.unwatch(self.origin);
-            let watchers = self.watchers.lock().take();
-            watchers.wake(); // outside the lock
+            let wakers = self.wakers.lock().take();
+            wakers.wake(); // outside the lock
         }
         true
     }
 }
 
-impl Awaited for Responder {
-    fn poll_over(self: Arc<Self>, key: &mut Option<Key>, cx: &Context<'_>) -> Poll<()> {
+impl PendingReply for Responder {
+    // Deadlock detection ends at the borders of processes.
+    fn responder(&self) -> Option<Arc<dyn Participant>> {
+        None
+    }
+
+    fn assign_to(&self, _actor: &Arc<dyn Participant>) {}
+
+    fn refuse(&self, error: AskError) {
+        Self::refuse(self, error);
+    }
+
+    fn poll_ended(self: Arc<Self>, key: &mut Option<WakerKey>, cx: &Context<'_>) -> Poll<()> {
         if !self.is_awaited() {
             return Poll::Ready(());
         }
-        let before = self.watchers.lock().keep(key, cx.waker());
+        let before = self.wakers.lock().insert(key, cx.waker());
         drop(before); // outside the lock
         if !self.is_watched.swap(true, Ordering::SeqCst) {
             self.sink.watch(self.origin, Arc::downgrade(&self));
-            // After that: who gives it up now sees us.
+            // After that: an asker that gives it up now sees this responder.
             if self.sink.is_given_up(self.origin) {
                 self.give_up();
             }
@@ -212,12 +233,12 @@ impl Awaited for Responder {
         if !self.done.load(Ordering::SeqCst) {
             return Poll::Pending;
         }
-        self.sink.unwatch(self.origin); // it may have ended before we watched
+        self.sink.unwatch(self.origin); // the ask may have ended before that
         Poll::Ready(())
     }
 
-    fn unwatch(&self, key: Key) {
-        let waker = self.watchers.lock().remove(key);
+    fn remove_waker(&self, key: WakerKey) {
+        let waker = self.wakers.lock().remove(key);
         drop(waker); // outside the lock
     }
 
@@ -238,14 +259,14 @@ impl fmt::Debug for Responder {
 
 impl Drop for Responder {
     fn drop(&mut self) {
-        let taken = *self.taken.get_mut();
-        let ends_with_handler = taken || std::thread::panicking();
-        if !(ends_with_handler && dropped_replies::are_noted()) {
-            return self.finish(|| Err(error_of_drop(taken)));
+        let has_handler = *self.has_handler.get_mut();
+        let ends_with_handler = has_handler || std::thread::panicking();
+        if !(ends_with_handler && dropped::are_deferred()) {
+            return self.finish(|| Err(error_of_drop(has_handler)));
         }
         if self.end() {
             let (sink, origin, deadline) = (self.sink.clone(), self.origin, self.deadline);
-            dropped_replies::note(Box::new(move |error| {
+            dropped::defer(Box::new(move |error| {
                 sink.respond(origin, deadline, Err(error));
             }));
         }
@@ -279,11 +300,11 @@ impl Drop for HeldBytes {
     }
 }
 
-/// What an asker hears when its reply is dropped unanswered.
-pub(crate) fn error_of_drop(taken: bool) -> AskError {
+/// The error of an ask whose reply is dropped.
+pub(super) fn error_of_drop(has_handler: bool) -> AskError {
     if std::thread::panicking() {
         AskError::Failed { cause: None }
-    } else if taken {
+    } else if has_handler {
         AskError::NoReply
     } else {
         AskError::ActorStopped
@@ -301,7 +322,7 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// What a responder has said.
+    /// The calls that a responder has made.
     #[derive(Default)]
     struct Said {
         answers: AtomicUsize,
@@ -342,18 +363,18 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn whoever_was_told_of_the_deadline_is_not_heard_by_an_asker_with_a_slower_clock() {
+    async fn reply_after_an_observed_deadline_is_dropped() {
         let (said, responder) = asked(true);
-        Cancelled::new(responder.as_question()).await;
+        Cancelled::new(responder.pending()).await;
         responder.respond(Ok(Vec::new()));
         drop(responder);
         assert_eq!(said.all(), [0, 1, 0]);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn it_is_watched_from_the_first_look_to_its_end() {
+    async fn sink_is_watched_from_the_first_poll_to_the_end() {
         let (said, responder) = asked(true);
-        let mut cancelled = Box::pin(Cancelled::new(responder.as_question()));
+        let mut cancelled = Box::pin(Cancelled::new(responder.pending()));
         assert_eq!(said.all(), [0, 0, 0]);
         for _ in 0..3 {
             assert!(futures_util::poll!(cancelled.as_mut()).is_pending());
@@ -365,7 +386,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_given_up_or_too_late_is_not_begun() {
+    async fn cancelled_and_late_requests_are_not_started() {
         let (said, responder) = asked(true);
         assert!(!responder.is_too_late());
         responder.give_up();
@@ -380,10 +401,10 @@ mod tests {
             assert_eq!(said.all(), [answers, 0, 0]);
         }
 
-        // A handler has had it, and handed it on.
+        // A handler has forwarded it.
         let (said, responder) = asked(true);
-        responder.take_over();
-        responder.hand_on();
+        responder.attach_handler();
+        responder.detach();
         advance(SECOND).await;
         assert!(responder.is_too_late());
         assert_eq!(said.all(), [0, 1, 0]);

@@ -6,12 +6,13 @@ use std::task::{self, Poll};
 
 use tokio::time::{Instant, Sleep};
 
+use crate::actor::Tick;
 use crate::actor::cell::ActorCell;
 use crate::actor::stats::Vitals;
 use crate::actor::{Actor, Context, Handlers};
 use crate::mailbox::{Batch, Refill};
 use crate::time::coarse as clock;
-use crate::time::schedule::{Due, Moment, Tick, Verdict};
+use crate::time::schedule::{Due, Moment, Verdict};
 
 pub(super) struct Events<'a, A: Actor> {
     cell: &'a ActorCell<A>,

@@ -8,13 +8,15 @@ use std::task::Poll;
 
 use tracing::error;
 
+use crate::actor::Handlers;
 use crate::actor::cell::ActorCell;
-use crate::actor::{Handlers, StopReason};
-use crate::deadlock::current::{Current, Lent};
+use crate::deadlock::current::Current;
+use crate::deadlock::current::TaskContext;
 use crate::error::Failure;
 use crate::error::panics;
 use crate::error::panics::into_failure;
-use crate::reply::dropped as dropped_replies;
+use crate::reply::dropped;
+use crate::stop_reason::StopReason;
 
 /// What ended an actor's code before it returned.
 pub(super) enum Interrupted {
@@ -99,7 +101,7 @@ fn guarded_unless<A: Handlers, F: Future<Output: Output>>(
     mut code: Code<'_, F>,
 ) -> impl Future<Output = Result<F::Output, Interrupted>> {
     let mut waker = None;
-    let mut me = Lent::by(cell.clone());
+    let mut me = TaskContext::of(cell.clone());
     poll_fn(move |cx| {
         cell.control.register(cx.waker(), &mut waker);
         let ended = match (interrupted(cell), code.as_mut().as_pin_mut()) {
@@ -110,11 +112,11 @@ fn guarded_unless<A: Handlers, F: Future<Output: Output>>(
                 let _current = Current::enter(cell.id(), &mut me);
                 match catch_unwind(AssertUnwindSafe(|| running.poll(cx))) {
                     Ok(Poll::Ready(output)) => {
-                        dropped_replies::settle(&**cell, output.failure());
+                        dropped::resolve(&**cell, output.failure());
                         Ok(output)
                     }
                     Ok(Poll::Pending) => {
-                        dropped_replies::settle(&**cell, None);
+                        dropped::resolve(&**cell, None);
                         // Without a message in hand it has looked after those who wait itself.
                         if cell.vitals.is_busy() {
                             cell.mailbox.admit_before_waiting();
@@ -123,7 +125,7 @@ fn guarded_unless<A: Handlers, F: Future<Output: Output>>(
                     }
                     Err(panic) => {
                         let failure = into_failure(panic);
-                        dropped_replies::settle(&**cell, Some(&failure));
+                        dropped::resolve(&**cell, Some(&failure));
                         Err(Interrupted::Panicked(failure))
                     }
                 }

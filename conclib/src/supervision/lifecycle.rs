@@ -6,8 +6,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::warn;
 
-use crate::actor::{Actor, IntoActor, StopReason};
+use crate::actor::{Actor, IntoActor};
 use crate::error::Failure;
+use crate::stop_reason::StopReason;
 use crate::supervision::{Backoff, Budget, History, Restart, Verdict, log_last_failure};
 use crate::urn::Urn;
 

@@ -11,14 +11,15 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::warn;
 
-use crate::actor::cell::AnyActor;
-use crate::actor::{Context, StopReason};
+use crate::actor::ActorSnapshot;
+use crate::actor::Context;
+use crate::actor::any::AnyActor;
 use crate::error::Failure;
+use crate::stop_reason::StopReason;
 use crate::supervision::lifecycle::exhausted;
 use crate::supervision::{Backoff, Budget, History, Verdict, log_last_failure};
 use crate::supervisor::member::Link;
 use crate::supervisor::{Strategy, Supervisor, Unborn};
-use crate::system::ActorSnapshot;
 
 /// How long a member may take to end its life for the others' sake; then its handler is dropped.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -243,7 +244,7 @@ impl Group {
             }
             Status::Ending(until) if until <= now => {
                 warn!(urn = %actor.urn(), "a member does not end its life; its handler is dropped");
-                actor.control().cut_life();
+                actor.cut_life();
             }
             // It is on its way, and reports when it has started or ended.
             _ => {}

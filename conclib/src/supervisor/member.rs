@@ -5,8 +5,9 @@ use std::future::Future;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use crate::actor::{Actor, IntoActor, StopReason};
+use crate::actor::{Actor, IntoActor};
 use crate::error::Failure;
+use crate::stop_reason::StopReason;
 use crate::supervision::Restart;
 use crate::supervision::lifecycle::lived_since;
 use crate::supervision::lifecycle::sealed::Source;

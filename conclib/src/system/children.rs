@@ -1,15 +1,17 @@
-//! Whom an actor spawns and whom it watches.
+//! The system and the children of an actor, by its context.
 
 use std::future::Future;
-use std::sync::{Arc, Weak};
 
-use crate::actor::cell::ActorCell;
-use crate::actor::context::Context;
-use crate::actor::links::Watcher;
-use crate::actor::{Actor, ActorRef, Handler, Handlers, IntoActor, StopReason, Terminated};
-use crate::system::{Once, Spawn, Supervised};
+use super::{ActorSystem, Once, Spawn, Supervised};
+use crate::actor::{Actor, Context, Handlers, IntoActor};
 
 impl<A: Handlers> Context<A> {
+    /// The system that the actor lives in; `None` once that is dropped, and in tests.
+    pub fn system(&self) -> Option<ActorSystem> {
+        let handle = self.system_link().upgrade();
+        handle.map(ActorSystem::from_handle)
+    }
+
     /// Starts an actor that is a child of this one: it stops before its parent does, the newest
     /// child first. Otherwise like [`ActorSystem::spawn`](crate::ActorSystem::spawn).
     ///
@@ -47,7 +49,7 @@ impl<A: Handlers> Context<A> {
     /// # Ok(()) }
     /// ```
     pub fn spawn<B: Actor>(&self, actor: B) -> Spawn<B, Once> {
-        Spawn::value(self.system(), Some(self.cell.clone()), actor)
+        Spawn::value(self.system(), Some(self.cell().clone()), actor)
     }
 
     /// Starts a child that starts again when it fails. Otherwise like [`ActorSystem::supervise`](crate::ActorSystem::supervise).
@@ -59,87 +61,11 @@ impl<A: Handlers> Context<A> {
         F: FnMut() -> Fut + Send + 'static,
         Fut: Future<Output: IntoActor> + Send + 'static,
     {
-        Spawn::factory(self.system(), Some(self.cell.clone()), factory)
+        Spawn::factory(self.system(), Some(self.cell().clone()), factory)
     }
 
     /// A child whose states come from somewhere else.
     pub(crate) fn child<B: Actor, S>(&self, actor: Option<B>, source: S) -> Spawn<B, S> {
-        Spawn::new(self.system(), Some(self.cell.clone()), actor, source)
-    }
-
-    /// From now on this actor hears of another's end: it is sent [`Terminated`], exactly once, and
-    /// at once if the other has ended already. To watch twice is to watch once.
-    ///
-    /// The message comes after those that the other had sent before, and takes no room in the
-    /// mailbox. Restarts are no end. Watching keeps nobody alive.
-    ///
-    /// ```
-    /// use conclib::prelude::*;
-    /// use conclib::Terminated;
-    ///
-    /// #[derive(Actor)]
-    /// struct Worker;
-    ///
-    /// #[handlers]
-    /// impl Worker {}
-    ///
-    /// #[derive(Actor)]
-    /// struct Manager { worker: ActorRef<Worker> }
-    ///
-    /// #[handlers]
-    /// impl Manager {
-    ///     fn on_start(&mut self, ctx: &mut Context<Self>) { ctx.watch(&self.worker); }
-    ///
-    ///     #[handler]
-    ///     fn terminated(&mut self, message: Terminated, ctx: &mut Context<Self>) {
-    ///         println!("{} ended: {}", message.urn, message.reason);
-    ///         ctx.stop();
-    ///     }
-    /// }
-    ///
-    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let system = ActorSystem::new();
-    /// let worker = system.spawn(Worker).await?;
-    /// let manager = system.spawn(Manager { worker: worker.clone() }).await?;
-    /// worker.stop();
-    /// manager.wait_stopped().await;
-    /// # Ok(()) }
-    /// ```
-    pub fn watch<B: Handlers>(&mut self, actor: &ActorRef<B>)
-    where
-        A: Handler<Terminated>,
-    {
-        let me = Arc::downgrade(&self.cell);
-        let watcher = Watcher {
-            id: self.cell.id(),
-            tell: Box::new(move |terminated| {
-                if let Some(me) = me.upgrade() {
-                    me.push(terminated);
-                }
-            }),
-        };
-        let other = actor.cell();
-        match other.relations.watch(watcher) {
-            Ok(()) => {
-                let weak: Weak<ActorCell<B>> = Arc::downgrade(other);
-                self.belongings().watches.add(other.id(), weak);
-            }
-            Err(watcher) => {
-                let reason = other.relations.reason().cloned();
-                (watcher.tell)(Terminated {
-                    urn: other.urn.clone(),
-                    reason: reason.unwrap_or(StopReason::Killed),
-                });
-            }
-        }
-    }
-
-    /// Ends a [`watch`](Self::watch). A [`Terminated`] that is in the mailbox already still comes.
-    pub fn unwatch<B: Handlers>(&mut self, actor: &ActorRef<B>) {
-        let id = actor.cell().id();
-        actor.cell().relations.unwatch(self.cell.id());
-        if let Some(belongings) = self.belongings_mut() {
-            belongings.watches.remove(id);
-        }
+        Spawn::new(self.system(), Some(self.cell().clone()), actor, source)
     }
 }

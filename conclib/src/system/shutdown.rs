@@ -10,12 +10,12 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
-use crate::actor::cell::AnyActor;
+use crate::actor::any::AnyActor;
 use crate::actor::control::StopCause;
+use crate::actor::wait_stopped::{ended, stopped_first};
+use crate::core::{Service, SystemCore, spawn_task};
 use crate::deadlock::current::Current;
-use crate::deadlock::stopped_first;
 use crate::system::bound::{Bound, Clock};
-use crate::system::{Service, SystemCore, spawn_task};
 use crate::urn::Urn;
 
 /// How long a shutdown takes at most, unless it is told otherwise.
@@ -66,9 +66,10 @@ impl Shutdown {
                 service.abort();
             }
         }
-        // An actor that shuts its own system down cannot wait for itself, nor for the tree it is in.
-        let own = Current::actor().map(root_of);
         let mut actors = core.registry.newest_first();
+        // An actor that shuts its own system down cannot wait for itself, nor for the tree it is in.
+        let own = Current::id().and_then(|id| actors.iter().find(|actor| actor.id() == id));
+        let own = own.cloned().map(root_of);
         if let Some(own) = &own {
             actors.retain(|actor| root_of(actor.clone()).id() != own.id());
         }
@@ -81,7 +82,7 @@ impl Shutdown {
                 own.stop(StopCause::Shutdown);
                 spawn_task(async move {
                     let grace = Bound::at(grace, clock);
-                    if grace.wait_for(own.relations().ended()).await.is_none() {
+                    if grace.wait_for(ended(&*own)).await.is_none() {
                         warn!(urn = %own.urn(), "the actor that shut its system down is killed");
                         own.kill();
                     }
@@ -128,7 +129,7 @@ async fn stop_all(actors: &[Arc<dyn AnyActor>], deadline: &Bound, clock: Clock) 
         }
     }
     // Some may have ended on their own.
-    let overran = actors.iter().filter(|actor| !actor.relations().has_ended());
+    let overran = actors.iter().filter(|actor| !actor.has_ended());
     let overran: Vec<_> = overran.collect();
     let mut report = ShutdownReport::default();
     if overran.is_empty() {
@@ -139,7 +140,7 @@ async fn stop_all(actors: &[Arc<dyn AnyActor>], deadline: &Bound, clock: Clock) 
     }
     let grace = Bound::at(Instant::now() + GRACE, clock);
     for actor in overran {
-        let list = match grace.wait_for(actor.relations().ended()).await {
+        let list = match grace.wait_for(ended(&**actor)).await {
             Some(_) => &mut report.killed,
             None => &mut report.stuck,
         };

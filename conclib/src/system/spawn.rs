@@ -10,17 +10,20 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::task::coop::poll_proceed;
 
-use crate::actor::cell::{ActorCell, AnyActor, Escalation, Kind};
+use crate::actor::any::AnyActor;
+use crate::actor::cell::{ActorCell, Escalation, Kind};
 use crate::actor::stats::Phase;
-use crate::actor::{Actor, ActorRef, Context, IntoActor, StopReason};
-use crate::deadlock::{Edge, Until, Wait};
+use crate::actor::{Actor, ActorRef, Context, IntoActor};
+use crate::core::spawn_task;
+use crate::deadlock::{Edge, Wait, WaitFor};
 use crate::error::Failure;
 use crate::error::panics;
 use crate::runner;
 use crate::runner::Tenancy;
+use crate::stop_reason::StopReason;
 use crate::supervision::lifecycle::{Once, Source, Supervised};
 use crate::supervision::{Backoff, Budget, Restart};
-use crate::system::{ActorSystem, spawn_task};
+use crate::system::ActorSystem;
 use crate::urn::{Urn, UrnError};
 
 /// An actor about to start: configured by its methods, started when awaited.
@@ -63,12 +66,12 @@ impl Starting {
         cx: &mut TaskContext<'_>,
     ) -> Poll<Result<Result<(), StopReason>, oneshot::error::RecvError>> {
         let heard = Pin::new(&mut self.heard).poll(cx);
-        let edge = || Edge::new(actor.cell().clone(), Until::Started);
-        // Only one that began to wait elsewhere may close a circle here.
+        let edge = || Edge::new(actor.cell().clone(), WaitFor::Started);
+        // Only one that began to wait elsewhere may close a cycle here.
         if heard.is_pending()
-            && let Some(circle) = self.wait.here(edge)
+            && let Some(cycle) = self.wait.record(edge)
         {
-            circle.break_up();
+            cycle.break_up();
         }
         heard
     }
@@ -246,16 +249,16 @@ impl<A: Actor, S> Spawn<A, S> {
             return Err(SpawnError::SystemClosed);
         }
         if let Some(parent) = &self.parent
-            && !parent.relations().adopt(cell.clone())
+            && !parent.add_child(cell.clone())
         {
             let parent = parent.urn().clone();
             return Err(SpawnError::ParentStopped { parent });
         }
-        let context = Context::new(cell.clone(), system.downgrade());
+        let context = Context::new(cell.clone(), system.link());
         let starting = heard.map(|heard| {
             let mut wait = Wait::default();
-            // Before it starts, so that this closes no circle.
-            wait.here(|| Edge::new(cell.clone(), Until::Started));
+            // Before it starts, so that this closes no cycle.
+            wait.record(|| Edge::new(cell.clone(), WaitFor::Started));
             Starting { heard, wait }
         });
         if at_once {

@@ -1,12 +1,10 @@
 //! When regular work is due: decisions without a clock of their own.
 
-use std::fmt;
 use std::time::Duration;
 
 use tokio::time::Instant;
 use tracing::error;
 
-use crate::actor::Handlers;
 pub use cron::{Cron, CronError};
 pub(crate) use wall::Moment;
 
@@ -246,26 +244,6 @@ pub(crate) struct Verdict {
     pub(crate) runs: bool,
     /// What is due after that.
     pub(crate) next: Due,
-}
-
-/// One entry of [`PeriodicActor::TICKS`](crate::PeriodicActor::TICKS): a message that an actor is
-/// sent regularly.
-pub struct Tick<A: Handlers> {
-    /// What it is called in logs: the message's name.
-    pub name: &'static str,
-    /// When it is due.
-    pub schedule: Schedule,
-    /// Makes the message.
-    pub message: fn() -> A::Inbox,
-}
-
-impl<A: Handlers> fmt::Debug for Tick<A> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tick")
-            .field("name", &self.name)
-            .field("schedule", &self.schedule)
-            .finish_non_exhaustive()
-    }
 }
 
 #[cfg(test)]

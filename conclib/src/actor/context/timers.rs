@@ -52,7 +52,7 @@ impl<A: Handlers> Context<A> {
     {
         let timer = self.new_timer();
         let at = later(Instant::now(), time);
-        let message = A::wrap(message, Reply::nobody());
+        let message = A::wrap(message, Reply::for_tell());
         self.belongings().timers.after(timer, at, message);
         timer
     }
@@ -99,7 +99,7 @@ impl<A: Handlers> Context<A> {
         A: Handler<M>,
     {
         let timer = self.new_timer();
-        let message = Box::new(move || A::wrap(message(), Reply::nobody()));
+        let message = Box::new(move || A::wrap(message(), Reply::for_tell()));
         let timers = &mut self.belongings().timers;
         timers.every(timer, schedule.into(), message);
         timer

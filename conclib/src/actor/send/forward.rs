@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use crate::actor::blocking::block_on;
 use crate::actor::cell::Parcel;
 use crate::actor::send::Sending;
 use crate::deadlock::current::Current;
-use crate::deadlock::{Circle, Edge, Until, Wait, hand_to};
+use crate::deadlock::{Cycle, Edge, Participant, Wait, WaitFor, assign_reply};
 use crate::error::{AskError, Delivered, Failure};
 use crate::mailbox::Closed;
 use crate::message::ActorMessage;
@@ -31,7 +32,7 @@ use crate::time::deadline::Patience;
 pub struct Forward<M: ActorMessage> {
     sending: Sending<M>,
     /// The actor there owes the answer.
-    handed_over: bool,
+    assigned: bool,
     /// Its limit on waiting for room.
     patience: Patience,
     /// Says that an actor waits for room, while it does.
@@ -41,8 +42,8 @@ pub struct Forward<M: ActorMessage> {
 impl<M: ActorMessage> Forward<M> {
     pub(crate) fn new(to: Recipient<M>, message: M, reply: Reply<M::Response>) -> Self {
         Self {
-            sending: Sending::new(to, message, reply.hand_on()),
-            handed_over: false,
+            sending: Sending::new(to, message, reply.detach()),
+            assigned: false,
             patience: Patience::default(),
             wait: Wait::default(),
         }
@@ -77,10 +78,10 @@ impl<M: ActorMessage> Forward<M> {
 
     /// One step into the mailbox.
     fn step(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ForwardError<M>>> {
-        if !self.handed_over {
-            self.handed_over = true;
-            if let Err(circle) = self.hand_over() {
-                return Poll::Ready(self.give_back(|| circle.error()));
+        if !self.assigned {
+            self.assigned = true;
+            if let Err(cycle) = self.assign_reply() {
+                return Poll::Ready(self.give_back(|| cycle.error()));
             }
         }
         match self.sending.poll(cx) {
@@ -97,12 +98,13 @@ impl<M: ActorMessage> Forward<M> {
     }
 
     /// From now on the actor there owes the answer.
-    fn hand_over(&self) -> Result<(), Circle> {
+    fn assign_reply(&self) -> Result<(), Cycle> {
         let reply = self.sending.parcel.as_ref().map(|(_, reply)| reply);
-        match reply.and_then(Reply::question) {
-            Some(question) => hand_to(&self.sending.to.actor(), &question),
-            None => Ok(()),
-        }
+        let Some(pending) = reply.and_then(Reply::tracked) else {
+            return Ok(());
+        };
+        let actor: Arc<dyn Participant> = self.sending.to.actor();
+        assign_reply(&actor, &pending)
     }
 
     /// The mailbox is full: waits, unless the actor there waits for the one whose code this is.
@@ -111,8 +113,8 @@ impl<M: ActorMessage> Forward<M> {
             return Poll::Pending; // polled after completion
         };
         let to = &self.sending.to;
-        match (self.wait).here(|| Edge::new(to.actor(), Until::Room(ticket))) {
-            Some(circle) => Poll::Ready(self.give_back(|| circle.error())),
+        match (self.wait).record(|| Edge::new(to.actor(), WaitFor::Capacity(ticket))) {
+            Some(cycle) => Poll::Ready(self.give_back(|| cycle.error())),
             None => Poll::Pending,
         }
     }
@@ -130,7 +132,7 @@ impl<M: ActorMessage> Forward<M> {
             return Ok(());
         };
         // The handler owns it again.
-        let parcel = Some((message, reply.take_over()));
+        let parcel = Some((message, reply.attach_handler()));
         let reason = reason();
         Err(ForwardError { parcel, reason })
     }

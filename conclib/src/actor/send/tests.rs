@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::actor::cell::AnyActor;
+use crate::actor::any::AnyActor;
 use crate::actor::recipient::Receives;
 use crate::message::WireCodec;
 use crate::urn::Urn;
@@ -44,7 +44,8 @@ impl Receives<Question> for LetsInLate {
     ) -> Poll<Result<(), Closed>> {
         *ticket = Some(Ticket::default());
         if let Some((_message, reply)) = parcel.take() {
-            reply.forget();
+            assert!(reply.limit().is_none_or(|limit| limit.start().is_some()));
+            std::mem::forget(reply); // its handler keeps it
         }
         Poll::Pending
     }

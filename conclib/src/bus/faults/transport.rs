@@ -24,8 +24,8 @@ use crate::bus::transport::{
     Acquired, BusTime, ClientTransport, Enqueued, Epoch, Lease, Popped, ReplySink, ServerTransport,
     TransportError,
 };
+use crate::core::spawn_task;
 use crate::reply::remote::ClientId;
-use crate::system::spawn_task;
 
 use crate::bus::faults::stream::Consumer;
 

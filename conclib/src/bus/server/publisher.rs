@@ -22,9 +22,9 @@ use crate::bus::link::log_once::Noise;
 use crate::bus::link::outage::Outage;
 use crate::bus::protocol::{Answer, encode_reply};
 use crate::bus::transport::{Epoch, ServerTransport, TransportError};
+use crate::core::spawn_task;
 use crate::error::AskError;
 use crate::reply::remote::{ClientId, Origin, Outcome, Responder, ResponseSink};
-use crate::system::spawn_task;
 use crate::time::backoff::pause;
 
 use crate::bus::server::cancellations::GivenUp;

@@ -9,7 +9,7 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, sleep};
 use tracing::{debug, info, warn};
 
-use crate::actor::cell::Undelivered;
+use crate::actor::any::Undelivered;
 use crate::bus::link::ewma::MeanSize;
 use crate::bus::link::log_once::Noise;
 use crate::bus::link::ordered::InOrder;

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::actor::cell::{ActorId, AnyActor};
+use crate::actor::any::AnyActor;
+use crate::deadlock::ActorId;
 
 /// How long a look at an actor is good for.
 const SPAN: Duration = Duration::from_millis(100);
@@ -95,7 +96,7 @@ mod tests {
     fn an_actor_is_looked_at_now_and_then() {
         let mut pace = Pace::default();
         let start = Instant::now();
-        let id = ActorId::for_test(1);
+        let id = ActorId(1);
         let mut advice = |handled, after| pace.advice(id, handled, 100, start + after);
         assert_eq!(advice(0, Duration::ZERO), FIRST);
         assert_eq!(advice(50, 50 * MS), FIRST);
@@ -108,7 +109,7 @@ mod tests {
     fn it_does_not_grow_without_bound() {
         let mut pace = Pace::default();
         for number in 0..3 * MAX_ACTORS {
-            pace.advice(ActorId::for_test(number), 0, 1, Instant::now());
+            pace.advice(ActorId(number), 0, 1, Instant::now());
         }
         assert!(pace.actors.len() <= MAX_ACTORS);
     }

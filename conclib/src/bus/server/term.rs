@@ -12,7 +12,7 @@ use crate::bus::server::publisher::Outlet;
 use crate::bus::server::receiver::Popper;
 use crate::bus::server::{Granted, MARGIN, Shared};
 use crate::bus::transport::{Epoch, LEASE, RENEW};
-use crate::system::spawn_task;
+use crate::core::spawn_task;
 
 /// The time in which a system holds one lease: an epoch, with an inbox of its own.
 pub(super) struct Reign {

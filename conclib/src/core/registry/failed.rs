@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 
-use crate::system::FailedActor;
+use crate::actor::FailedActor;
 
 /// Number of failed actors that are kept: the newest.
 const KEPT: usize = 64;

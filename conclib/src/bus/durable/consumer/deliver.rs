@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use crate::actor::cell::Undelivered;
+use crate::actor::any::Undelivered;
 use crate::bus::durable::consumer::{Consumer, Desk};
 use crate::bus::durable::prefetch::Card;
 use crate::bus::protocol::Received;

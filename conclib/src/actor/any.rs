@@ -1,0 +1,224 @@
+//! An actor of any type, as registries, supervisors and the bus know it.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+
+use super::cell::ActorCell;
+use super::control::StopCause;
+use super::snapshot::{ActorSnapshot, RunningHandler};
+use super::stats::Phase;
+use super::{Handlers, Wanted};
+use crate::deadlock::{ActiveWait, ActorId, Edge, Execution, Participant};
+use crate::envelope::RequestEnvelope;
+use crate::error::Failure;
+use crate::error::panics;
+use crate::mailbox::{Refused, Ticket};
+use crate::stop_reason::StopReason;
+use crate::urn::Urn;
+
+/// An actor of any type, as the registry and the proxy see it.
+pub(crate) trait AnyActor: Participant {
+    fn sequence(&self) -> u64;
+    fn stop(&self, cause: StopCause);
+    fn kill(&self);
+    /// Adds a child; false if the actor is ending.
+    fn add_child(&self, child: Arc<dyn AnyActor>) -> bool;
+    /// Removes a child that has ended.
+    fn remove_child(&self, sequence: u64);
+    /// Has the actor fail with a child that escalates its failure.
+    fn child_failed(&self, failure: Failure);
+    /// Removes a watcher of the actor's end.
+    fn unwatch(&self, watcher: ActorId);
+    /// The reason for which the actor has stopped, if it has.
+    fn stop_reason(&self) -> Option<&StopReason>;
+    /// Notified when the actor stops, and when tasks that wait for that are to check for cycles.
+    fn end_notify(&self) -> Arc<Notify>;
+    /// Interrupts the current incarnation at its next await.
+    fn cut_life(&self);
+    /// The actor that spawned it, if that is another's child and its parent lives.
+    fn parent(&self) -> Option<Arc<dyn AnyActor>>;
+    /// Has its life end after the message in hand, for the sake of its group.
+    fn regroup(&self);
+    /// True if it is not there for whoever asks over the bus.
+    fn is_private(&self) -> bool;
+    /// Puts a request from the bus into the mailbox.
+    fn deliver(&self, envelope: Box<RequestEnvelope>) -> Result<(), Undelivered>;
+    /// Fills in a recipient for the wanted message, if the actor handles it.
+    fn recipient(&self, wanted: &mut Wanted<'_>);
+    /// For a typed lookup.
+    fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
+    /// The actor's type, for errors.
+    fn type_name(&self) -> &'static str;
+    /// What it is doing.
+    fn snapshot(&self) -> ActorSnapshot;
+    /// How many messages it has handled, and how many its mailbox holds.
+    fn pace(&self) -> (u64, usize);
+}
+
+/// A request that did not get into the mailbox.
+pub(crate) enum Undelivered {
+    Full(Box<RequestEnvelope>),
+    Stopped(Box<RequestEnvelope>),
+}
+
+impl<A: Handlers> Participant for ActorCell<A> {
+    fn urn(&self) -> &Urn {
+        &self.urn
+    }
+
+    fn id(&self) -> ActorId {
+        ActorCell::id(self)
+    }
+
+    fn stops_for(&self) -> Option<StopReason> {
+        self.relations.ending().or_else(|| self.control.stops_for())
+    }
+
+    fn is_starting(&self) -> bool {
+        matches!(self.vitals.phase(), Phase::Starting | Phase::Restarting)
+    }
+
+    fn execution(&self) -> Execution {
+        self.vitals.execution()
+    }
+
+    fn is_in_line(&self, ticket: Ticket) -> bool {
+        self.mailbox.is_in_line(ticket)
+    }
+
+    fn admit(&self, ticket: Ticket) {
+        self.mailbox.let_in(ticket);
+    }
+
+    fn begin_wait(&self, execution: Execution, edge: Edge) -> u64 {
+        self.relations.begin_wait(execution, edge)
+    }
+
+    fn end_wait(&self, number: u64) {
+        self.relations.end_wait(number);
+    }
+
+    fn active_waits(&self) -> Vec<ActiveWait> {
+        self.relations.active_waits()
+    }
+
+    fn has_ended(&self) -> bool {
+        self.relations.has_ended()
+    }
+
+    fn wake_stop_waiters(&self) {
+        self.relations.look_again();
+    }
+}
+
+impl<A: Handlers> AnyActor for ActorCell<A> {
+    fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    fn stop(&self, cause: StopCause) {
+        ActorCell::stop(self, cause);
+    }
+
+    fn kill(&self) {
+        ActorCell::kill(self);
+    }
+
+    fn add_child(&self, child: Arc<dyn AnyActor>) -> bool {
+        self.relations.adopt(child)
+    }
+
+    fn remove_child(&self, sequence: u64) {
+        self.relations.disown(sequence);
+    }
+
+    fn child_failed(&self, failure: Failure) {
+        self.relations.escalate(failure);
+        self.control.escalate();
+    }
+
+    fn unwatch(&self, watcher: ActorId) {
+        self.relations.unwatch(watcher);
+    }
+
+    fn stop_reason(&self) -> Option<&StopReason> {
+        self.relations.reason()
+    }
+
+    fn end_notify(&self) -> Arc<Notify> {
+        self.relations.end_notify()
+    }
+
+    fn cut_life(&self) {
+        self.control.cut_life();
+    }
+
+    fn parent(&self) -> Option<Arc<dyn AnyActor>> {
+        ActorCell::parent(self)
+    }
+
+    fn regroup(&self) {
+        self.control.regroup();
+        self.relations.look_again();
+    }
+
+    fn is_private(&self) -> bool {
+        self.kind().private
+    }
+
+    fn deliver(&self, envelope: Box<RequestEnvelope>) -> Result<(), Undelivered> {
+        let mut envelope = Some(envelope);
+        let frame = || envelope.take().map(A::frame);
+        let pushed = panics::catch(|| self.mailbox.try_push(frame));
+        match (pushed, envelope) {
+            (Ok(Err(Refused::Full)), Some(envelope)) => Err(Undelivered::Full(envelope)),
+            (Ok(Err(Refused::Closed)), Some(envelope)) => Err(Undelivered::Stopped(envelope)),
+            (Ok(_), _) => Ok(()),
+            // The asker has heard of it by the drop of the envelope.
+            (Err(failure), _) => {
+                self.fail(failure);
+                Ok(())
+            }
+        }
+    }
+
+    fn recipient(&self, wanted: &mut Wanted<'_>) {
+        A::recipient(wanted);
+    }
+
+    fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
+        self
+    }
+
+    fn type_name(&self) -> &'static str {
+        std::any::type_name::<A>()
+    }
+
+    fn snapshot(&self) -> ActorSnapshot {
+        let load = self.mailbox.load();
+        let vitals = self.vitals.read();
+        ActorSnapshot {
+            urn: self.urn.clone(),
+            actor_type: std::any::type_name::<A>(),
+            parent: self.parent().map(|parent| parent.urn().clone()),
+            phase: vitals.phase,
+            running: vitals.running.map(|(handler, elapsed)| RunningHandler {
+                name: panics::catch(|| A::handler_name(handler)).unwrap_or("handler"),
+                elapsed,
+            }),
+            depth: load.depth,
+            capacity: load.capacity,
+            senders: load.senders,
+            oldest: load.oldest,
+            handled: vitals.handled,
+            failed: vitals.failed,
+            restarts: vitals.restarts,
+        }
+    }
+
+    fn pace(&self) -> (u64, usize) {
+        (self.vitals.read().handled, self.mailbox.load().capacity)
+    }
+}

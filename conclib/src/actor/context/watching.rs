@@ -1,0 +1,87 @@
+//! Watching the end of other actors.
+
+use std::sync::{Arc, Weak};
+
+use super::Context;
+use crate::actor::cell::ActorCell;
+use crate::actor::links::Watcher;
+use crate::actor::{ActorRef, Handler, Handlers};
+use crate::stop_reason::{StopReason, Terminated};
+
+impl<A: Handlers> Context<A> {
+    /// From now on this actor hears of another's end: it is sent [`Terminated`], exactly once, and
+    /// at once if the other has ended already. To watch twice is to watch once.
+    ///
+    /// The message comes after those that the other had sent before, and takes no room in the
+    /// mailbox. Restarts are no end. Watching keeps nobody alive.
+    ///
+    /// ```
+    /// use conclib::prelude::*;
+    /// use conclib::Terminated;
+    ///
+    /// #[derive(Actor)]
+    /// struct Worker;
+    ///
+    /// #[handlers]
+    /// impl Worker {}
+    ///
+    /// #[derive(Actor)]
+    /// struct Manager { worker: ActorRef<Worker> }
+    ///
+    /// #[handlers]
+    /// impl Manager {
+    ///     fn on_start(&mut self, ctx: &mut Context<Self>) { ctx.watch(&self.worker); }
+    ///
+    ///     #[handler]
+    ///     fn terminated(&mut self, message: Terminated, ctx: &mut Context<Self>) {
+    ///         println!("{} ended: {}", message.urn, message.reason);
+    ///         ctx.stop();
+    ///     }
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let system = ActorSystem::new();
+    /// let worker = system.spawn(Worker).await?;
+    /// let manager = system.spawn(Manager { worker: worker.clone() }).await?;
+    /// worker.stop();
+    /// manager.wait_stopped().await;
+    /// # Ok(()) }
+    /// ```
+    pub fn watch<B: Handlers>(&mut self, actor: &ActorRef<B>)
+    where
+        A: Handler<Terminated>,
+    {
+        let me = Arc::downgrade(&self.cell);
+        let watcher = Watcher {
+            id: self.cell.id(),
+            tell: Box::new(move |terminated| {
+                if let Some(me) = me.upgrade() {
+                    me.push(terminated);
+                }
+            }),
+        };
+        let other = actor.cell();
+        match other.relations.watch(watcher) {
+            Ok(()) => {
+                let weak: Weak<ActorCell<B>> = Arc::downgrade(other);
+                self.belongings().watches.add(other.id(), weak);
+            }
+            Err(watcher) => {
+                let reason = other.relations.reason().cloned();
+                (watcher.tell)(Terminated {
+                    urn: other.urn.clone(),
+                    reason: reason.unwrap_or(StopReason::Killed),
+                });
+            }
+        }
+    }
+
+    /// Ends a [`watch`](Self::watch). A [`Terminated`] that is in the mailbox already still comes.
+    pub fn unwatch<B: Handlers>(&mut self, actor: &ActorRef<B>) {
+        let id = actor.cell().id();
+        actor.cell().relations.unwatch(self.cell.id());
+        if let Some(belongings) = self.belongings_mut() {
+            belongings.watches.remove(id);
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! The system of an actor, as the actor itself knows it.
+
+use std::any::Any;
+use std::sync::{Arc, Weak};
+
+use crate::error::Failure;
+use crate::urn::Urn;
+
+/// A system that actors live in.
+pub(crate) trait Host: Any + Send + Sync {
+    /// Reports that an actor has failed.
+    fn actor_failed(&self, urn: &Urn, failure: &Failure);
+    fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
+}
+
+/// An actor's link to its system: weak, so that no actor keeps its system alive. The default leads to
+/// none, for unit tests of handlers.
+pub(crate) struct SystemLink(Weak<dyn Host>);
+
+impl SystemLink {
+    pub(crate) fn new(host: Weak<dyn Host>) -> Self {
+        Self(host)
+    }
+
+    /// The system, if it still exists and is an `H`.
+    pub(crate) fn upgrade<H: Host>(&self) -> Option<Arc<H>> {
+        self.0.upgrade()?.as_any().downcast().ok()
+    }
+
+    pub(crate) fn actor_failed(&self, urn: &Urn, failure: &Failure) {
+        if let Some(host) = self.0.upgrade() {
+            host.actor_failed(urn, failure);
+        }
+    }
+}
+
+impl Default for SystemLink {
+    fn default() -> Self {
+        Self(Weak::<NoHost>::new())
+    }
+}
+
+/// The type of a system that never exists.
+struct NoHost;
+
+impl Host for NoHost {
+    fn actor_failed(&self, _urn: &Urn, _failure: &Failure) {}
+
+    fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
+        self
+    }
+}

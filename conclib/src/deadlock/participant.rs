@@ -1,0 +1,79 @@
+//! The parts of actors and asks that deadlock detection needs.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tokio::time::Instant;
+
+use crate::deadlock::Edge;
+use crate::error::AskError;
+use crate::mailbox::Ticket;
+use crate::stop_reason::StopReason;
+use crate::sync::wakers::WakerKey;
+use crate::urn::Urn;
+
+/// The identity of an actor while it lives: the address of its cell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct ActorId(pub(crate) usize);
+
+/// One call of a handler or hook, among those of an actor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Execution {
+    /// The actor's phase, as a number.
+    pub(crate) phase: u8,
+    /// The number of messages that were handled before.
+    pub(crate) handled: u64,
+}
+
+/// A wait that an actor's own code has begun and not ended.
+#[derive(Clone)]
+pub(crate) struct ActiveWait {
+    /// The wait's number; each of an actor's waits has its own.
+    pub(crate) number: u64,
+    /// The call that waits. In another the actor does not wait for this.
+    pub(crate) execution: Execution,
+    pub(crate) edge: Edge,
+}
+
+/// An actor, as a node of the graph of waits.
+pub(crate) trait Participant: Send + Sync {
+    fn id(&self) -> ActorId;
+    fn urn(&self) -> &Urn;
+    /// The handler or hook that runs.
+    fn execution(&self) -> Execution;
+    /// Records a wait of the actor's own code; its number ends it.
+    fn begin_wait(&self, execution: Execution, edge: Edge) -> u64;
+    fn end_wait(&self, number: u64);
+    fn active_waits(&self) -> Vec<ActiveWait>;
+    /// True while `on_start` of this incarnation has not returned.
+    fn is_starting(&self) -> bool;
+    fn has_ended(&self) -> bool;
+    /// The reason for which the actor is about to stop or to restart; `None` while it is not.
+    fn stops_for(&self) -> Option<StopReason>;
+    /// Wakes the tasks that wait for the actor's end, so that they check for cycles again.
+    fn wake_stop_waiters(&self);
+    /// True while the sender with this ticket waits for capacity.
+    fn is_in_line(&self, ticket: Ticket) -> bool;
+    /// Admits that sender's message, past the mailbox's capacity.
+    fn admit(&self, ticket: Ticket);
+}
+
+/// An ask without a reply.
+pub(crate) trait PendingReply: Send + Sync {
+    /// The actor that is to reply; `None` once the reply is there, and where that actor is not known.
+    fn responder(&self) -> Option<Arc<dyn Participant>>;
+    /// Makes another actor the one that is to reply.
+    fn assign_to(&self, actor: &Arc<dyn Participant>);
+    /// Ends the ask with an error.
+    fn refuse(&self, error: AskError);
+    /// The moment up to which the asker waits.
+    fn deadline(&self) -> Option<Instant>;
+    /// Ready once the ask has ended: with a reply, or since the asker is gone. Until then the waker is
+    /// kept under `key`.
+    fn poll_ended(self: Arc<Self>, key: &mut Option<WakerKey>, cx: &Context<'_>) -> Poll<()>;
+    /// Removes the waker under that key.
+    fn remove_waker(&self, key: WakerKey);
+    /// Ends the ask after its deadline has passed here. The asker's clock may be slower: a reply that
+    /// comes later is not heard there either.
+    fn expire(&self);
+}

@@ -1,0 +1,289 @@
+//! The slot that a reply in this process is put into.
+
+use std::mem;
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll, Waker};
+
+use parking_lot::{Mutex, MutexGuard};
+use tokio::time::Instant;
+
+use crate::deadlock::{Participant, PendingReply};
+use crate::error::panics::drop_quietly;
+use crate::error::{AskError, Delivered};
+use crate::sync::wakers::{WakerKey, WakerSet};
+
+/// The one allocation of a local ask.
+pub(super) struct Slot<R> {
+    state: Mutex<SlotState<R>>,
+    /// The moment up to which the asker waits.
+    deadline: Option<Instant>,
+    /// The actor that is to reply, if the asker is an actor; `None` within once a handler has kept the
+    /// reply for later, since it may be anywhere then. Weak: an ask in a mailbox must not keep that
+    /// mailbox alive.
+    responder: Option<Mutex<Option<Weak<dyn Participant>>>>,
+}
+
+/// Two fields for the asker and its answer, so that neither is moved for the other's sake.
+struct SlotState<R> {
+    /// The asker's waker, once it has polled.
+    asker: Option<Waker>,
+    value: Value<R>,
+    /// A handler has started on the message; known only of asks with a deadline.
+    started: bool,
+    /// The wakers of tasks that wait for the end of the ask.
+    ended: WakerSet,
+}
+
+enum Value<R> {
+    Empty,
+    /// Present, and not yet taken.
+    Filled(Result<R, AskError>),
+    /// Taken, or the asker is gone.
+    Taken,
+}
+
+/// The result of a look for the answer.
+pub(super) enum Taken<R> {
+    Answer(Result<R, AskError>),
+    Pending(Arc<Slot<R>>),
+}
+
+/// Wakers to be woken outside the lock.
+pub(super) struct Wakers {
+    asker: Option<Waker>,
+    ended: WakerSet,
+}
+
+impl Wakers {
+    #[inline(always)]
+    pub(super) fn wake(self) {
+        if let Some(asker) = self.asker {
+            asker.wake();
+        }
+        self.ended.wake();
+    }
+}
+
+impl<R> Default for Slot<R> {
+    /// A slot without a deadline, whose asker polls later.
+    fn default() -> Self {
+        Self::of(None, None, None)
+    }
+}
+
+impl<R> Slot<R> {
+    /// A slot whose asker waits from now on.
+    pub(super) fn new(
+        asker: Waker,
+        deadline: Option<Instant>,
+        responder: Option<&Arc<dyn Participant>>,
+    ) -> Self {
+        Self::of(Some(asker), deadline, responder.map(Arc::downgrade))
+    }
+
+    #[inline]
+    fn of(
+        asker: Option<Waker>,
+        deadline: Option<Instant>,
+        responder: Option<Weak<dyn Participant>>,
+    ) -> Self {
+        Self {
+            state: Mutex::new(SlotState {
+                asker,
+                value: Value::Empty,
+                started: false,
+                ended: WakerSet::default(),
+            }),
+            deadline,
+            responder: responder.map(|responder| Mutex::new(Some(responder))),
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// The ask, for deadlock detection; `None` if the asker is no actor.
+    pub(super) fn tracked(slot: &Arc<Self>) -> Option<Arc<dyn PendingReply>>
+    where
+        R: Send + 'static,
+    {
+        slot.responder.as_ref()?;
+        Some(slot.clone())
+    }
+
+    pub(super) fn set_responder(&self, actor: Option<Weak<dyn Participant>>) {
+        if let Some(responder) = &self.responder {
+            let before = mem::replace(&mut *responder.lock(), actor);
+            drop(before); // outside the lock
+        }
+    }
+
+    pub(super) fn is_wanted(&self) -> bool {
+        matches!(self.lock().value, Value::Empty)
+    }
+
+    /// Puts the answer in and wakes the asker; the first answer counts.
+    pub(super) fn fill(&self, answer: Result<R, AskError>) {
+        if let Some(wakers) = self.put(answer) {
+            wakers.wake();
+        }
+    }
+
+    /// Puts the answer in, and returns the wakers to be woken; the first answer counts.
+    #[inline(always)]
+    pub(super) fn put(&self, answer: Result<R, AskError>) -> Option<Wakers> {
+        let mut state = self.lock();
+        if !matches!(state.value, Value::Empty) {
+            drop(state);
+            drop_quietly(answer); // outside the lock
+            return None;
+        }
+        state.value = Value::Filled(answer);
+        Some(Wakers {
+            asker: state.asker.take(),
+            ended: state.ended.take(),
+        })
+    }
+
+    /// Ends the ask. Returns the answer if it has come, or else the progress of the message.
+    pub(super) fn give_up(&self) -> Result<Result<R, AskError>, Delivered> {
+        let mut state = self.lock();
+        let value = mem::replace(&mut state.value, Value::Taken);
+        // Without a deadline the runner does not look here before it dispatches: the handler may run.
+        let started = state.started || self.deadline.is_none();
+        let asker = state.asker.take();
+        let ended = state.ended.take();
+        drop(state);
+        // Outside the lock: wakers are foreign code.
+        drop(asker);
+        ended.wake();
+        match value {
+            Value::Filled(answer) => Ok(answer),
+            Value::Empty | Value::Taken if started => Err(Delivered::Accepted),
+            Value::Empty | Value::Taken => Err(Delivered::No),
+        }
+    }
+
+    /// Takes the answer, or keeps the asker's waker.
+    #[inline]
+    pub(super) fn take(mut slot: Arc<Self>, cx: &Context<'_>) -> Taken<R> {
+        // As nearly always when the answer is there: no other code has the slot, and so no lock is
+        // needed.
+        let Some(alone) = Arc::get_mut(&mut slot) else {
+            return match slot.take_shared(cx) {
+                Some(answer) => Taken::Answer(answer),
+                None => Taken::Pending(slot),
+            };
+        };
+        match mem::replace(&mut alone.state.get_mut().value, Value::Taken) {
+            Value::Filled(answer) => Taken::Answer(answer),
+            // The reply was dropped without an error, which its asker alone has done.
+            Value::Empty | Value::Taken => Taken::Answer(Err(AskError::NoReply)),
+        }
+    }
+
+    fn take_shared(&self, cx: &Context<'_>) -> Option<Result<R, AskError>> {
+        let mut state = self.lock();
+        if let Value::Filled(_) = state.value
+            && let Value::Filled(answer) = mem::replace(&mut state.value, Value::Taken)
+        {
+            return Some(answer);
+        }
+        let is_known = state
+            .asker
+            .as_ref()
+            .is_some_and(|asker| asker.will_wake(cx.waker()));
+        if !is_known {
+            let before = state.asker.replace(cx.waker().clone());
+            drop(state);
+            drop(before); // outside the lock: a waker is foreign code
+        }
+        None
+    }
+
+    /// Starts the handler of an ask with a deadline, which is returned; `None` if the message is not to
+    /// be handled, since its asker is gone or its deadline has passed.
+    pub(super) fn start(&self) -> Option<Instant> {
+        let deadline = self.deadline?;
+        let mut state = self.lock();
+        if !matches!(state.value, Value::Empty) {
+            return None;
+        }
+        if deadline <= Instant::now() {
+            // A handler that had the message before may have forwarded it.
+            let delivered = if state.started {
+                Delivered::Accepted
+            } else {
+                Delivered::No
+            };
+            drop(state);
+            self.fill(Err(AskError::Timeout { delivered }));
+            return None;
+        }
+        // From here on, an asker that gives up must say that its message may have been executed.
+        state.started = true;
+        Some(deadline)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, SlotState<R>> {
+        self.state.lock()
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_locked(&self) -> bool {
+        self.state.is_locked()
+    }
+}
+
+impl<R: Send + 'static> PendingReply for Slot<R> {
+    fn responder(&self) -> Option<Arc<dyn Participant>> {
+        let responder = self.responder.as_ref()?;
+        let responder = responder.lock().as_ref().and_then(Weak::upgrade);
+        responder.filter(|_| self.is_wanted())
+    }
+
+    fn assign_to(&self, actor: &Arc<dyn Participant>) {
+        self.set_responder(Some(Arc::downgrade(actor)));
+    }
+
+    fn refuse(&self, error: AskError) {
+        self.fill(Err(error));
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    fn poll_ended(self: Arc<Self>, key: &mut Option<WakerKey>, cx: &Context<'_>) -> Poll<()> {
+        let mut state = self.lock();
+        if !matches!(state.value, Value::Empty) {
+            return Poll::Ready(());
+        }
+        let before = state.ended.insert(key, cx.waker());
+        drop(state);
+        drop(before); // outside the lock
+        Poll::Pending
+    }
+
+    fn remove_waker(&self, key: WakerKey) {
+        let waker = self.lock().ended.remove(key);
+        drop(waker); // outside the lock
+    }
+
+    fn expire(&self) {
+        let delivered = Delivered::Accepted;
+        self.fill(Err(AskError::Timeout { delivered }));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slot_stays_small() {
+        let size = size_of::<Slot<u64>>();
+        assert!(size <= 128, "{size}");
+    }
+}
