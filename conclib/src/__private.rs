@@ -29,19 +29,19 @@ pub fn tick<A: Handler<M>, M: ActorMessage>(message: M) -> A::Inbox {
 /// Before a handler that takes a [`Context`] is called: whose answer it is to give.
 #[inline]
 pub fn begin<A: Handlers, R: Send + 'static>(ctx: &mut Context<A>, reply: &Reply<R>) {
-    ctx.has_in_hand(reply.pending());
+    ctx.set_pending(reply.pending());
 }
 
 /// The same for a raw handler.
 pub fn begin_raw<A: Handlers>(ctx: &mut Context<A>, call: &RawCall) {
-    ctx.has_in_hand(call.pending());
+    ctx.set_pending(call.pending());
 }
 
 /// After the handler has returned, and before it is answered: so the asker finds itself alone with
 /// its answer.
 #[inline]
 pub fn end<A: Handlers>(ctx: &mut Context<A>) {
-    ctx.has_in_hand(None);
+    ctx.set_pending(None);
 }
 
 /// The codec of a message that derives serde's traits. The response is named a second time, so

@@ -19,7 +19,7 @@ use crate::supervision::{Backoff, Budget};
 use crate::system::SpawnError;
 use crate::urn::Urn;
 
-use forwarding::HandOn;
+use forwarding::ForwardToWorker;
 
 mod forwarding;
 mod lookup;
@@ -90,25 +90,26 @@ pub enum Route {
 #[must_use = "a pool does nothing until it is spawned"]
 pub struct Pool<W: Handlers> {
     /// Spawns a worker.
-    hire: Hire<W>,
+    spawn_worker: SpawnWorker<W>,
     size: usize,
     route: Route,
     keys: Vec<Key<W>>,
-    terms: Terms,
+    restart_settings: RestartSettings,
     workers: Vec<ActorRef<W>>,
     /// The next worker's number.
     next_number: u64,
     /// Whose turn it is.
-    turn: usize,
+    next_worker: usize,
 }
 
 /// Spawns a worker with these terms, as a child of the pool, at this URN.
-type Hire<W> = Box<dyn Fn(&Context<Pool<W>>, Urn, Terms) -> Hiring<W> + Send>;
-type Hiring<W> = Pin<Box<dyn Future<Output = Result<ActorRef<W>, SpawnError>> + Send>>;
+type SpawnWorker<W> =
+    Box<dyn Fn(&Context<Pool<W>>, Urn, RestartSettings) -> SpawningWorker<W> + Send>;
+type SpawningWorker<W> = Pin<Box<dyn Future<Output = Result<ActorRef<W>, SpawnError>> + Send>>;
 
 /// How often, and when, a worker starts again.
 #[derive(Debug, Clone, Copy, Default)]
-struct Terms {
+struct RestartSettings {
     budget: Budget,
     backoff: Backoff,
 }
@@ -124,25 +125,31 @@ impl<W: Actor> Pool<W> {
         Fut: Future<Output: IntoActor<Actor = W>> + Send + 'static,
     {
         let factory = Arc::new(factory);
-        let hire = move |ctx: &Context<Self>, urn, terms: Terms| -> Hiring<W> {
+        let spawn_worker = move |ctx: &Context<Self>,
+                                 urn,
+                                 restart_settings: RestartSettings|
+              -> SpawningWorker<W> {
             let factory = factory.clone();
             let worker = ctx
                 .supervise(move || factory())
                 .urn::<Urn>(urn)
-                .budget(terms.budget.restarts, terms.budget.within)
-                .backoff(terms.backoff)
+                .budget(
+                    restart_settings.budget.restarts,
+                    restart_settings.budget.within,
+                )
+                .backoff(restart_settings.backoff)
                 .escalate_until_stopped();
             Box::pin(worker)
         };
         Self {
-            hire: Box::new(hire),
+            spawn_worker: Box::new(spawn_worker),
             size: size.max(1),
             route: Route::default(),
             keys: Vec::new(),
-            terms: Terms::default(),
+            restart_settings: RestartSettings::default(),
             workers: Vec::new(),
             next_number: 1,
-            turn: 0,
+            next_worker: 0,
         }
     }
 
@@ -170,13 +177,13 @@ impl<W: Actor> Pool<W> {
 
     /// How many restarts within how long are allowed to each worker: 3 within 5 s, unless changed.
     pub fn budget(mut self, restarts: u32, within: Duration) -> Self {
-        self.terms.budget = Budget { restarts, within };
+        self.restart_settings.budget = Budget { restarts, within };
         self
     }
 
     /// How long a worker that failed waits before it starts again.
     pub fn backoff(mut self, backoff: Backoff) -> Self {
-        self.terms.backoff = backoff;
+        self.restart_settings.backoff = backoff;
         self
     }
 }
@@ -188,23 +195,23 @@ impl<W: Handlers> Pool<W> {
             surplus.stop(); // after what it has queued
         }
         while self.workers.len() < self.size {
-            let worker = self.hire(ctx).await?;
+            let worker = self.spawn_worker(ctx).await?;
             self.workers.push(worker);
         }
         Ok(())
     }
 
-    async fn hire(&mut self, ctx: &Context<Self>) -> Result<ActorRef<W>, SpawnError> {
+    async fn spawn_worker(&mut self, ctx: &Context<Self>) -> Result<ActorRef<W>, SpawnError> {
         loop {
             let number = self.next_number;
             self.next_number += 1;
             // A long URN of the pool leaves no room for a number.
             let urn = Urn::new(format!("{}/{number}", ctx.urn()));
             let urn = urn.unwrap_or_else(|_| Urn::generate());
-            match (self.hire)(ctx, urn, self.terms).await {
+            match (self.spawn_worker)(ctx, urn, self.restart_settings).await {
                 // Somebody else has it: that is no reason to fail.
                 Err(SpawnError::UrnTaken { .. }) => {}
-                hired => return hired,
+                spawned => return spawned,
             }
         }
     }
@@ -212,7 +219,7 @@ impl<W: Handlers> Pool<W> {
     /// Another worker takes the place of one that has stopped. While the system shuts down there is
     /// none: the others go on alone.
     async fn replace(&mut self, place: usize, ctx: &Context<Self>) -> Result<(), Failure> {
-        match self.hire(ctx).await {
+        match self.spawn_worker(ctx).await {
             Ok(worker) => self.workers[place] = worker,
             Err(SpawnError::SystemClosed | SpawnError::ParentStopped { .. }) => {
                 self.workers.remove(place);
@@ -223,7 +230,7 @@ impl<W: Handlers> Pool<W> {
     }
 
     /// Hands a message to a worker. Waits while that one's mailbox is full.
-    async fn hand_on(&mut self, work: Work<W>, ctx: &Context<Self>) -> Result<(), Failure> {
+    async fn forward(&mut self, work: Work<W>, ctx: &Context<Self>) -> Result<(), Failure> {
         let Work { inbox, pending } = work;
         let mut inbox = Some(inbox);
         let key = self.key(&mut inbox);
@@ -242,7 +249,7 @@ impl<W: Handlers> Pool<W> {
                 },
             };
             let cell = self.workers[place].cell().clone();
-            inbox = HandOn::new(cell, message).await;
+            inbox = ForwardToWorker::new(cell, message).await;
             if inbox.is_some() {
                 // It has stopped, or was stopped.
                 self.replace(place, ctx).await?;
@@ -277,8 +284,8 @@ impl<W: Handlers> Pool<W> {
             let keyed = true;
             return Choice { place, keyed };
         }
-        let first = self.turn % self.workers.len().max(1);
-        self.turn = first + 1;
+        let first = self.next_worker % self.workers.len().max(1);
+        self.next_worker = first + 1;
         let place = match self.route {
             Route::RoundRobin => first,
             Route::LeastLoaded => places
@@ -326,7 +333,7 @@ struct Choice {
 
 /// How much there is to do. One that is about to start (again) comes last: nobody knows when it will.
 fn load<W: Handlers>(worker: &ActorCell<W>) -> (bool, usize) {
-    let messages = worker.mailbox.depth() + usize::from(worker.vitals.is_busy());
+    let messages = worker.mailbox.depth() + usize::from(worker.stats.is_busy());
     (worker.is_starting(), messages)
 }
 
@@ -413,7 +420,7 @@ impl<W: Handlers> Handlers for Pool<W> {
         ctx: &mut Context<Self>,
     ) -> Result<(), Failure> {
         match inbox.take() {
-            Some(PoolInbox(Kind::Work(work))) => self.hand_on(work, ctx).await,
+            Some(PoolInbox(Kind::Work(work))) => self.forward(work, ctx).await,
             Some(PoolInbox(Kind::Resize(size, reply))) => {
                 self.size = size;
                 let outcome = self.adjust(ctx).await;

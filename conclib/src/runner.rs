@@ -29,7 +29,7 @@ use crate::supervision::lifecycle::sealed::Source;
 use crate::supervision::log_last_failure;
 
 use events::{Events, Next};
-use guard::{Interrupted, between_lives, guarded, until_stopped};
+use guard::{Interrupted, between_incarnations, guarded, until_stopped};
 
 mod events;
 mod guard;
@@ -39,30 +39,30 @@ type Started = oneshot::Sender<Result<(), StopReason>>;
 
 /// Runs an actor to its end.
 pub(crate) fn run<A: Actor, S: Source<A>>(
-    mut tenancy: Tenancy<A>,
+    mut guard: ActorGuard<A>,
     mut ctx: Context<A>,
     mut source: S,
 ) -> impl Future<Output = ()> + Send {
     async move {
         let end = loop {
             source.begin();
-            let end = live(&mut tenancy, &mut ctx, &mut source).await;
-            if S::ONCE {
+            let end = run_incarnation(&mut guard, &mut ctx, &mut source).await;
+            if S::RUNS_ONCE {
                 break end;
             }
-            drop_quietly(tenancy.actor.take());
-            let cell = &tenancy.cell;
+            drop_quietly(guard.actor.take());
+            let cell = &guard.cell;
             // Who stops or kills an actor from outside means it.
             if cell.control.is_killed() || cell.mailbox.is_closed() {
                 break match end {
-                    StopReason::Restarted => no_life_follows(cell),
+                    StopReason::Restarted => no_restart_follows(cell),
                     end => end,
                 };
             }
-            cell.vitals.enter(Phase::Restarting);
+            cell.stats.enter(Phase::Restarting);
             let next = pin!(Some(source.next(&cell.urn, end.clone())));
-            match between_lives(cell, next).await {
-                Ok(Ok(())) => cell.vitals.restarted(),
+            match between_incarnations(cell, next).await {
+                Ok(Ok(())) => cell.stats.restarted(),
                 Ok(Err(end)) => break end,
                 Err(interrupted) => {
                     let end = interruption::<A, S>(cell, &ctx, interrupted);
@@ -73,14 +73,14 @@ pub(crate) fn run<A: Actor, S: Source<A>>(
                 }
             }
         };
-        tenancy.reason = Some(end);
-        drop(tenancy);
+        guard.reason = Some(end);
+        drop(guard);
         drop_quietly(source); // its group hears of it, when the URN is free
     }
 }
 
 /// Why an actor ends whose life was to be followed by another.
-fn no_life_follows<A: Actor>(cell: &ActorCell<A>) -> StopReason {
+fn no_restart_follows<A: Actor>(cell: &ActorCell<A>) -> StopReason {
     if cell.control.is_killed() {
         StopReason::Killed
     } else {
@@ -92,44 +92,44 @@ fn no_life_follows<A: Actor>(cell: &ActorCell<A>) -> StopReason {
 ///
 /// What comes once, at its end, is in boxes: every actor that waits for a message would have room
 /// for it.
-fn live<A: Actor, S: Source<A>>(
-    tenancy: &mut Tenancy<A>,
+fn run_incarnation<A: Actor, S: Source<A>>(
+    guard: &mut ActorGuard<A>,
     ctx: &mut Context<A>,
     source: &mut S,
 ) -> impl Future<Output = StopReason> + Send {
     async move {
-        begin(&tenancy.cell);
-        if let Err(end) = start(tenancy, ctx, source).await {
+        begin(&guard.cell);
+        if let Err(end) = start(guard, ctx, source).await {
             return end;
         }
-        let Some(actor) = &mut tenancy.actor else {
-            return tenancy.cell.control.cause(); // not reached: it has started
+        let Some(actor) = &mut guard.actor else {
+            return guard.cell.control.cause(); // not reached: it has started
         };
-        let events = Events::new(&tenancy.cell, &mut tenancy.batch);
+        let events = Events::new(&guard.cell, &mut guard.batch);
         let service = serve(events, actor, ctx);
-        let served = guarded(&tenancy.cell, pin!(Some(service))).await;
-        ctx.has_in_hand(None); // a handler may not have returned
+        let served = guarded(&guard.cell, pin!(Some(service))).await;
+        ctx.set_pending(None); // a handler may not have returned
         let end = match served {
-            Ok(Ok(())) => end_of_service::<A, S>(&tenancy.cell, ctx),
-            Ok(Err(failure)) => failed::<A, S>(&tenancy.cell, ctx, failure),
-            Err(interrupted) => interruption::<A, S>(&tenancy.cell, ctx, interrupted),
+            Ok(Ok(())) => end_of_service::<A, S>(&guard.cell, ctx),
+            Ok(Err(failure)) => failed::<A, S>(&guard.cell, ctx, failure),
+            Err(interrupted) => interruption::<A, S>(&guard.cell, ctx, interrupted),
         };
-        if S::ONCE {
-            refuse(&tenancy.cell, &mut tenancy.batch);
+        if S::RUNS_ONCE {
+            refuse(&guard.cell, &mut guard.batch);
         }
-        Box::pin(last_hook::<A, S>(tenancy, ctx, end)).await
+        Box::pin(last_hook::<A, S>(guard, ctx, end)).await
     }
 }
 
 /// The state, if it has to be made, and `on_start`; or why there is no life.
 fn start<A: Actor, S: Source<A>>(
-    tenancy: &mut Tenancy<A>,
+    guard: &mut ActorGuard<A>,
     ctx: &mut Context<A>,
     source: &mut S,
 ) -> impl Future<Output = Result<(), StopReason>> + Send {
     async move {
-        let cell = &tenancy.cell;
-        let actor = match &mut tenancy.actor {
+        let cell = &guard.cell;
+        let actor = match &mut guard.actor {
             Some(actor) => actor,
             // `make` is called within: also what it does before there is a future may panic.
             place => match until_stopped(cell, pin!(Some(async { source.make().await }))).await {
@@ -141,9 +141,9 @@ fn start<A: Actor, S: Source<A>>(
         let started = guarded(cell, pin!(Some(async { actor.on_start(ctx).await }))).await;
         let end = match started {
             Ok(Ok(())) => {
-                cell.vitals.enter(Phase::Running);
+                cell.stats.enter(Phase::Running);
                 source.started();
-                if let Some(started) = tenancy.started.take() {
+                if let Some(started) = guard.started.take() {
                     drop(started.send(Ok(()))); // nobody listens if the spawn was dropped
                 }
                 return Ok(());
@@ -151,7 +151,7 @@ fn start<A: Actor, S: Source<A>>(
             Ok(Err(failure)) => failed::<A, S>(cell, ctx, failure),
             Err(interrupted) => interruption::<A, S>(cell, ctx, interrupted),
         };
-        cell.relations.note_ending(&end);
+        cell.links.note_ending(&end);
         Box::pin(wind_down(cell, ctx)).await;
         Err(end)
     }
@@ -166,11 +166,11 @@ fn refuse<A: Actor>(cell: &ActorCell<A>, batch: &mut Batch<A::Inbox>) {
 }
 
 fn begin<A: Actor>(cell: &ActorCell<A>) {
-    cell.control.begin_life();
-    cell.relations.open();
+    cell.control.begin_incarnation();
+    cell.links.open();
     // One that starts at once is running already.
-    if cell.vitals.phase() != Phase::Running {
-        cell.vitals.enter(Phase::Starting);
+    if cell.stats.phase() != Phase::Running {
+        cell.stats.enter(Phase::Starting);
     }
 }
 
@@ -183,7 +183,7 @@ fn serve<A: Actor>(
 ) -> impl Future<Output = Result<(), Failure>> + Send {
     async move {
         events.start_ticks(); // here, where its panics are the actor's
-        let vitals = events.vitals();
+        let stats = events.stats();
         loop {
             let inbox = match events.next(ctx) {
                 Next::Message(inbox) => inbox,
@@ -195,13 +195,13 @@ fn serve<A: Actor>(
             };
             open::<A>(inbox);
             if let Some(message) = inbox {
-                vitals.begin(A::which(message));
+                stats.begin(A::which(message));
                 actor.dispatch(inbox, ctx).await?;
                 // Nothing of it is kept in the task while the handler runs: each byte counts there.
                 if Current::deadline().is_some() {
                     Current::set_deadline(None);
                 }
-                vitals.handled();
+                stats.handled();
             }
             // A handler that never waits would keep the thread to itself.
             tokio::task::coop::consume_budget().await;
@@ -230,13 +230,15 @@ fn open<A: Actor>(inbox: &mut Option<A::Inbox>) {
 
 /// Why an actor that has not failed handles no more messages.
 fn end_of_service<A: Actor, S: Source<A>>(cell: &ActorCell<A>, ctx: &Context<A>) -> StopReason {
-    if cell.control.is_cut() {
-        return interruption::<A, S>(cell, ctx, Interrupted::Cut);
+    if cell.control.is_interrupted() {
+        return interruption::<A, S>(cell, ctx, Interrupted::Aborted);
     }
-    match cell.relations.take_escalated() {
+    match cell.links.take_escalated() {
         Some(failure) => failed::<A, S>(cell, ctx, failure),
         // Unless it is stopped for good meanwhile.
-        None if cell.control.is_regrouped() && !cell.mailbox.is_closed() => StopReason::Restarted,
+        None if cell.control.restarts_with_group() && !cell.mailbox.is_closed() => {
+            StopReason::Restarted
+        }
         None => cell.control.cause(),
     }
 }
@@ -247,13 +249,13 @@ fn failed<A: Actor, S: Source<A>>(
     failure: Failure,
 ) -> StopReason {
     let urn = &cell.urn;
-    if S::ONCE {
+    if S::RUNS_ONCE {
         error!(%urn, %failure, "`{urn}` failed and will not start again: it is not supervised");
     } else {
         error!(%urn, %failure, "actor failed"); // its source says what follows
     }
     ctx.failed(&failure);
-    cell.vitals.failed();
+    cell.stats.failed();
     StopReason::Failed(failure)
 }
 
@@ -262,32 +264,32 @@ fn interruption<A: Actor, S: Source<A>>(
     ctx: &Context<A>,
     interrupted: Interrupted,
 ) -> StopReason {
-    cell.vitals.idle();
+    cell.stats.idle();
     match interrupted {
         Interrupted::Panicked(failure) => failed::<A, S>(cell, ctx, failure),
-        Interrupted::Cut if cell.control.is_killed() => {
+        Interrupted::Aborted if cell.control.is_killed() => {
             debug!(urn = %cell.urn, "actor was killed");
             StopReason::Killed
         }
-        Interrupted::Cut => StopReason::Restarted,
+        Interrupted::Aborted => StopReason::Restarted,
         Interrupted::Stopped => cell.control.cause(),
     }
 }
 
 /// Ends what belongs to the life, runs the hook that fits how it ended, and says why it did.
 async fn last_hook<A: Actor, S: Source<A>>(
-    tenancy: &mut Tenancy<A>,
+    guard: &mut ActorGuard<A>,
     ctx: &mut Context<A>,
     end: StopReason,
 ) -> StopReason {
-    let cell = &tenancy.cell;
+    let cell = &guard.cell;
     let urn = &cell.urn;
-    cell.relations.note_ending(&end);
+    cell.links.note_ending(&end);
     wind_down(cell, ctx).await;
-    if cell.control.is_cut() {
-        return interruption::<A, S>(cell, ctx, Interrupted::Cut);
+    if cell.control.is_interrupted() {
+        return interruption::<A, S>(cell, ctx, Interrupted::Aborted);
     }
-    let Some(actor) = &mut tenancy.actor else {
+    let Some(actor) = &mut guard.actor else {
         return end; // not reached: it has lived
     };
     let hook = match &end {
@@ -318,15 +320,15 @@ async fn last_hook<A: Actor, S: Source<A>>(
 
 /// Ends what belongs to the life: timers and tasks, then children, the newest first.
 async fn wind_down<A: Actor>(cell: &Arc<ActorCell<A>>, ctx: &mut Context<A>) {
-    cell.vitals.enter(Phase::Stopping);
+    cell.stats.enter(Phase::Stopping);
     let orderly = async {
-        ctx.end_life().await;
-        while let Some(child) = cell.relations.newest_child_or_close() {
+        ctx.end_incarnation().await;
+        while let Some(child) = cell.links.newest_child_or_close() {
             child.stop(StopCause::ParentStopped);
             // It may wait for this actor: for an answer that comes in the next life only, or for
             // the end.
             stopped_first(child.clone()).await;
-            disown(&*child, cell);
+            remove_child(&*child, cell);
         }
     };
     let orderly = guarded(cell, pin!(Some(orderly))).await;
@@ -334,26 +336,26 @@ async fn wind_down<A: Actor>(cell: &Arc<ActorCell<A>>, ctx: &mut Context<A>) {
         return;
     }
     // Killed: so are they, all at once.
-    for child in cell.relations.children() {
+    for child in cell.links.children() {
         child.kill();
     }
-    ctx.end_life().await;
-    while let Some(child) = cell.relations.newest_child_or_close() {
+    ctx.end_incarnation().await;
+    while let Some(child) = cell.links.newest_child_or_close() {
         child.kill();
         ended(&*child).await;
-        disown(&*child, cell);
+        remove_child(&*child, cell);
     }
 }
 
 /// It did so itself, unless it had another parent.
-fn disown<A: Actor>(child: &dyn AnyActor, parent: &ActorCell<A>) {
-    parent.relations.disown(child.sequence());
+fn remove_child<A: Actor>(child: &dyn AnyActor, parent: &ActorCell<A>) {
+    parent.links.remove_child(child.sequence());
 }
 
 /// An actor's stay in its system. When it ends, whatever ended it (the runtime may just drop the
 /// task), the mailbox is closed, the state is dropped, what waits is refused, the URN is free, and
 /// those who wait for the stop or the start hear of it, in this order.
-pub(crate) struct Tenancy<A: Actor> {
+pub(crate) struct ActorGuard<A: Actor> {
     cell: Arc<ActorCell<A>>,
     system: Arc<SystemCore>,
     /// The state. Here, and not in the code that may unwind, so that it is dropped on its own.
@@ -367,7 +369,7 @@ pub(crate) struct Tenancy<A: Actor> {
     reason: Option<StopReason>,
 }
 
-impl<A: Actor> Tenancy<A> {
+impl<A: Actor> ActorGuard<A> {
     /// `started` hears how the start went, if somebody waits for it.
     pub(crate) fn new(
         cell: Arc<ActorCell<A>>,
@@ -386,13 +388,13 @@ impl<A: Actor> Tenancy<A> {
     }
 }
 
-impl<A: Actor> Drop for Tenancy<A> {
+impl<A: Actor> Drop for ActorGuard<A> {
     fn drop(&mut self) {
         self.cell.mailbox.close();
         drop_quietly(self.actor.take());
         refuse(&self.cell, &mut self.batch);
         // Only if the runtime dropped the task: otherwise they have stopped.
-        for child in self.cell.relations.children() {
+        for child in self.cell.links.children() {
             child.kill();
         }
         let (cell, system) = (&self.cell, &self.system);

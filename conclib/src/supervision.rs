@@ -140,11 +140,11 @@ impl Backoff {
     }
 
     /// The wait before the restart that follows `streak` others; `luck` is in `0.0..1.0`.
-    fn wait(&self, streak: u32, luck: f64) -> Duration {
+    fn wait(&self, streak: u32, jitter: f64) -> Duration {
         let doubled = 2_u32.saturating_pow(streak);
         let wait = self.first.saturating_mul(doubled).min(self.most);
         // Not a product with what is left: that of the longest duration is too long for one.
-        wait.saturating_sub(wait.mul_f64(luck / 2.0))
+        wait.saturating_sub(wait.mul_f64(jitter / 2.0))
     }
 }
 
@@ -179,9 +179,9 @@ impl History {
         &mut self,
         budget: Budget,
         backoff: Backoff,
-        lived: Duration,
+        uptime: Duration,
         now: Instant,
-        luck: f64,
+        jitter: f64,
     ) -> Verdict {
         let is_old = |at: &Instant| now.duration_since(*at) >= budget.within;
         while self.restarts.front().is_some_and(is_old) {
@@ -190,10 +190,10 @@ impl History {
         if self.restarts.len() >= budget.restarts as usize {
             return Verdict::Exhausted;
         }
-        if lived >= budget.within {
+        if uptime >= budget.within {
             self.streak = 0;
         }
-        let wait = backoff.wait(self.streak, luck);
+        let wait = backoff.wait(self.streak, jitter);
         self.restarts.push_back(now);
         self.streak = self.streak.saturating_add(1);
         Verdict::Restart(wait)
@@ -214,9 +214,9 @@ mod tests {
         ends.iter()
             .map(|end| {
                 let now = start + Duration::from_secs_f64(*end);
-                let lived = now - before;
+                let uptime = now - before;
                 before = now;
-                history.judge(budget, backoff, lived, now, 0.0)
+                history.judge(budget, backoff, uptime, now, 0.0)
             })
             .collect()
     }

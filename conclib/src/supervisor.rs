@@ -238,7 +238,7 @@ impl<F> GroupMember<F> {
 }
 
 /// A member that has not been started, whatever its type.
-trait Unborn: Send {
+trait PendingChild: Send {
     fn start(
         self: Box<Self>,
         ctx: &Context<Supervisor>,
@@ -246,7 +246,7 @@ trait Unborn: Send {
     ) -> Result<Arc<dyn AnyActor>, SpawnError>;
 }
 
-impl<A, F, Fut> Unborn for GroupMember<F>
+impl<A, F, Fut> PendingChild for GroupMember<F>
 where
     A: Actor,
     F: FnMut() -> Fut + Send + 'static,
@@ -260,7 +260,7 @@ where
         let source = Member::new(self.factory, self.restart, link);
         let mut spawn: Spawn<A, Member<F>> = ctx.child(None, source);
         if self.restart == Restart::Always {
-            spawn = spawn.lives_again();
+            spawn = spawn.restarts_itself();
         }
         if let Some(urn) = self.urn {
             spawn = spawn.urn(urn?);

@@ -382,7 +382,7 @@ impl<A: Handlers> ActorRef<A> {
 
     /// True if the actor has stopped.
     pub fn is_stopped(&self) -> bool {
-        self.cell.relations.has_ended()
+        self.cell.links.has_ended()
     }
 
     /// A reference that does not count for an actor that lives
@@ -450,7 +450,7 @@ impl<A: Handlers> WeakActorRef<A> {
     pub fn upgrade(&self) -> Option<ActorRef<A>> {
         self.cell
             .upgrade()
-            .filter(|cell| !cell.relations.has_ended())
+            .filter(|cell| !cell.links.has_ended())
             .map(ActorRef::new)
     }
 }

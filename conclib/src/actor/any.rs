@@ -36,11 +36,11 @@ pub(crate) trait AnyActor: Participant {
     /// Notified when the actor stops, and when tasks that wait for that are to check for cycles.
     fn end_notify(&self) -> Arc<Notify>;
     /// Interrupts the current incarnation at its next await.
-    fn cut_life(&self);
+    fn interrupt(&self);
     /// The actor that spawned it, if that is another's child and its parent lives.
     fn parent(&self) -> Option<Arc<dyn AnyActor>>;
     /// Has its life end after the message in hand, for the sake of its group.
-    fn regroup(&self);
+    fn restart_with_group(&self);
     /// True if it is not there for whoever asks over the bus.
     fn is_private(&self) -> bool;
     /// Puts a request from the bus into the mailbox.
@@ -73,15 +73,15 @@ impl<A: Handlers> Participant for ActorCell<A> {
     }
 
     fn stops_for(&self) -> Option<StopReason> {
-        self.relations.ending().or_else(|| self.control.stops_for())
+        self.links.ending().or_else(|| self.control.stops_for())
     }
 
     fn is_starting(&self) -> bool {
-        matches!(self.vitals.phase(), Phase::Starting | Phase::Restarting)
+        matches!(self.stats.phase(), Phase::Starting | Phase::Restarting)
     }
 
     fn execution(&self) -> Execution {
-        self.vitals.execution()
+        self.stats.execution()
     }
 
     fn is_in_line(&self, ticket: Ticket) -> bool {
@@ -93,23 +93,23 @@ impl<A: Handlers> Participant for ActorCell<A> {
     }
 
     fn begin_wait(&self, execution: Execution, edge: Edge) -> u64 {
-        self.relations.begin_wait(execution, edge)
+        self.links.begin_wait(execution, edge)
     }
 
     fn end_wait(&self, number: u64) {
-        self.relations.end_wait(number);
+        self.links.end_wait(number);
     }
 
     fn active_waits(&self) -> Vec<ActiveWait> {
-        self.relations.active_waits()
+        self.links.active_waits()
     }
 
     fn has_ended(&self) -> bool {
-        self.relations.has_ended()
+        self.links.has_ended()
     }
 
     fn wake_stop_waiters(&self) {
-        self.relations.look_again();
+        self.links.wake_stop_waiters();
     }
 }
 
@@ -127,41 +127,41 @@ impl<A: Handlers> AnyActor for ActorCell<A> {
     }
 
     fn add_child(&self, child: Arc<dyn AnyActor>) -> bool {
-        self.relations.adopt(child)
+        self.links.add_child(child)
     }
 
     fn remove_child(&self, sequence: u64) {
-        self.relations.disown(sequence);
+        self.links.remove_child(sequence);
     }
 
     fn child_failed(&self, failure: Failure) {
-        self.relations.escalate(failure);
+        self.links.escalate(failure);
         self.control.escalate();
     }
 
     fn unwatch(&self, watcher: ActorId) {
-        self.relations.unwatch(watcher);
+        self.links.unwatch(watcher);
     }
 
     fn stop_reason(&self) -> Option<&StopReason> {
-        self.relations.reason()
+        self.links.reason()
     }
 
     fn end_notify(&self) -> Arc<Notify> {
-        self.relations.end_notify()
+        self.links.end_notify()
     }
 
-    fn cut_life(&self) {
-        self.control.cut_life();
+    fn interrupt(&self) {
+        self.control.interrupt();
     }
 
     fn parent(&self) -> Option<Arc<dyn AnyActor>> {
         ActorCell::parent(self)
     }
 
-    fn regroup(&self) {
-        self.control.regroup();
-        self.relations.look_again();
+    fn restart_with_group(&self) {
+        self.control.restart_with_group();
+        self.links.wake_stop_waiters();
     }
 
     fn is_private(&self) -> bool {
@@ -198,13 +198,13 @@ impl<A: Handlers> AnyActor for ActorCell<A> {
 
     fn snapshot(&self) -> ActorSnapshot {
         let load = self.mailbox.load();
-        let vitals = self.vitals.read();
+        let stats = self.stats.read();
         ActorSnapshot {
             urn: self.urn.clone(),
             actor_type: std::any::type_name::<A>(),
             parent: self.parent().map(|parent| parent.urn().clone()),
-            phase: vitals.phase,
-            running: vitals.running.map(|(handler, elapsed)| RunningHandler {
+            phase: stats.phase,
+            running: stats.running.map(|(handler, elapsed)| RunningHandler {
                 name: panics::catch(|| A::handler_name(handler)).unwrap_or("handler"),
                 elapsed,
             }),
@@ -212,13 +212,13 @@ impl<A: Handlers> AnyActor for ActorCell<A> {
             capacity: load.capacity,
             senders: load.senders,
             oldest: load.oldest,
-            handled: vitals.handled,
-            failed: vitals.failed,
-            restarts: vitals.restarts,
+            handled: stats.handled,
+            failed: stats.failed,
+            restarts: stats.restarts,
         }
     }
 
     fn pace(&self) -> (u64, usize) {
-        (self.vitals.read().handled, self.mailbox.load().capacity)
+        (self.stats.read().handled, self.mailbox.load().capacity)
     }
 }

@@ -7,8 +7,8 @@ use std::task::{Context, Poll};
 
 use crate::actor::any::AnyActor;
 use crate::actor::control::{Control, StopCause};
-use crate::actor::links::Relations;
-use crate::actor::stats::Vitals;
+use crate::actor::links::Links;
+use crate::actor::stats::Stats;
 use crate::actor::{Handler, Handlers};
 use crate::deadlock::ActorId;
 use crate::deadlock::current::Current;
@@ -27,12 +27,12 @@ use crate::urn::Urn;
 #[repr(C)]
 pub(crate) struct ActorCell<A: Handlers> {
     pub(crate) mailbox: Mailbox<A::Inbox>,
-    pub(crate) vitals: Vitals,
+    pub(crate) stats: Stats,
     pub(crate) control: Control,
     pub(crate) urn: Urn,
     /// Its place in the order of spawning.
     pub(crate) sequence: u64,
-    pub(crate) relations: Relations,
+    pub(crate) links: Links,
     /// Nothing for an actor that is nobody's child and spawned as most are.
     special: Option<Box<Special>>,
 }
@@ -54,7 +54,7 @@ pub(crate) struct Kind {
     /// When its failure is its parent's.
     pub(crate) escalation: Escalation,
     /// When it stops itself, another life follows.
-    pub(crate) lives_again: bool,
+    pub(crate) restarts_itself: bool,
     /// Nobody finds it over the bus.
     pub(crate) private: bool,
 }
@@ -88,28 +88,28 @@ impl<A: Handlers> ActorCell<A> {
         });
         Self {
             mailbox: Mailbox::new(capacity),
-            vitals: Vitals::default(),
+            stats: Stats::default(),
             control: Control::default(),
             urn,
             sequence,
-            relations: Relations::default(),
+            links: Links::default(),
             special,
         }
     }
 
     /// Closes the mailbox: what is queued is handled, then the actor stops.
     pub(crate) fn stop(&self, cause: StopCause) {
-        self.control.note(cause);
+        self.control.note_cause(cause);
         self.mailbox.close();
         self.control.wake(); // it may wait to start again
-        self.relations.look_again();
+        self.links.wake_stop_waiters();
     }
 
     /// The actor stops itself.
     pub(crate) fn stop_itself(&self) {
-        if self.kind().lives_again {
-            self.control.end_life();
-            self.relations.look_again();
+        if self.kind().restarts_itself {
+            self.control.end_incarnation();
+            self.links.wake_stop_waiters();
         } else {
             self.stop(StopCause::Requested);
         }
@@ -129,7 +129,7 @@ impl<A: Handlers> ActorCell<A> {
 
     /// The actor fails after the message in hand: code of it has panicked outside of its task.
     pub(super) fn fail(&self, failure: Failure) {
-        self.relations.escalate(failure);
+        self.links.escalate(failure);
         self.control.escalate();
     }
 
@@ -170,7 +170,7 @@ impl<A: Handlers> ActorCell<A> {
 
     /// The error for a message that its closed mailbox does not take.
     pub(crate) fn refusal(&self) -> AskError {
-        match self.relations.reason() {
+        match self.links.reason() {
             Some(reason) if self.gave_up(reason) => AskError::ActorFailed {
                 urn: self.urn.clone(),
             },
@@ -189,7 +189,7 @@ impl<A: Handlers> ActorCell<A> {
             let failure = Failure::msg(format!("its child `{urn}` failed: {failure}"));
             parent.child_failed(failure);
         }
-        for watcher in self.relations.end(reason) {
+        for watcher in self.links.end(reason) {
             (watcher.tell)(Terminated {
                 urn: self.urn.clone(),
                 reason: reason.clone(),
@@ -230,19 +230,19 @@ impl<A: Handlers> ActorCell<A> {
         &self,
         cx: &mut Context<'_>,
         ticket: &mut Option<Ticket>,
-        parcel: &mut Option<Parcel<M>>,
+        envelope: &mut Option<Envelope<M>>,
     ) -> Poll<Result<(), Closed>>
     where
         A: Handler<M>,
     {
         if ticket.is_none() {
-            match self.push_now(parcel) {
+            match self.push_now(envelope) {
                 Ok(()) => return Poll::Ready(Ok(())),
                 Err(Refused::Closed) => return Poll::Ready(Err(Closed)),
                 Err(Refused::Full) => {}
             }
         }
-        self.poll_in_line(cx, ticket, parcel)
+        self.poll_in_line(cx, ticket, envelope)
     }
 
     /// Joins the waiting line, or waits on in it.
@@ -251,17 +251,17 @@ impl<A: Handlers> ActorCell<A> {
         &self,
         cx: &mut Context<'_>,
         ticket: &mut Option<Ticket>,
-        parcel: &mut Option<Parcel<M>>,
+        envelope: &mut Option<Envelope<M>>,
     ) -> Poll<Result<(), Closed>>
     where
         A: Handler<M>,
     {
-        let mut item = parcel
+        let mut item = envelope
             .take()
             .map(|(message, reply)| A::wrap(message, reply));
         let sent = self.mailbox.poll_push(cx, ticket, &mut item);
         if let Poll::Ready(Err(Closed)) = sent {
-            *parcel = item.and_then(A::unwrap);
+            *envelope = item.and_then(A::unwrap);
         }
         sent
     }
@@ -271,13 +271,13 @@ impl<A: Handlers> ActorCell<A> {
     where
         A: Handler<M>,
     {
-        let mut parcel = Some((message, Reply::for_tell()));
-        let reason = match self.push_now(&mut parcel) {
+        let mut envelope = Some((message, Reply::for_tell()));
+        let reason = match self.push_now(&mut envelope) {
             Ok(()) => return Ok(()),
             Err(Refused::Full) => AskError::overloaded(),
             Err(Refused::Closed) => self.refusal(),
         };
-        match parcel {
+        match envelope {
             Some((message, _nobody)) => Err(TellError::new(message, reason)),
             None => Ok(()), // not reached: it was not taken
         }
@@ -285,15 +285,15 @@ impl<A: Handlers> ActorCell<A> {
 
     /// Sends if nobody has to wait for it, and takes the parcel then.
     #[inline(always)]
-    fn push_now<M: ActorMessage>(&self, parcel: &mut Option<Parcel<M>>) -> Result<(), Refused>
+    fn push_now<M: ActorMessage>(&self, envelope: &mut Option<Envelope<M>>) -> Result<(), Refused>
     where
         A: Handler<M>,
     {
-        if parcel.is_none() {
+        if envelope.is_none() {
             return Ok(()); // it was sent before
         }
         let make = || {
-            let (message, reply) = parcel.take()?;
+            let (message, reply) = envelope.take()?;
             Some(A::wrap(message, reply))
         };
         if Current::is(self.id()) {
@@ -303,7 +303,7 @@ impl<A: Handlers> ActorCell<A> {
         }
     }
 
-    pub(crate) fn withdraw<M: ActorMessage>(&self, ticket: Ticket) -> Option<Parcel<M>>
+    pub(crate) fn withdraw<M: ActorMessage>(&self, ticket: Ticket) -> Option<Envelope<M>>
     where
         A: Handler<M>,
     {
@@ -320,7 +320,7 @@ impl<A: Handlers> fmt::Debug for ActorCell<A> {
 }
 
 /// A message on its way, with where its answer goes.
-pub(crate) type Parcel<M> = (M, Reply<<M as ActorMessage>::Response>);
+pub(crate) type Envelope<M> = (M, Reply<<M as ActorMessage>::Response>);
 
 impl<A: Handler<M>, M: ActorMessage> crate::actor::recipient::Receives<M> for ActorCell<A> {
     fn urn(&self) -> &Urn {
@@ -335,12 +335,12 @@ impl<A: Handler<M>, M: ActorMessage> crate::actor::recipient::Receives<M> for Ac
         &self,
         cx: &mut Context<'_>,
         ticket: &mut Option<Ticket>,
-        parcel: &mut Option<Parcel<M>>,
+        envelope: &mut Option<Envelope<M>>,
     ) -> Poll<Result<(), Closed>> {
-        ActorCell::poll_send(self, cx, ticket, parcel)
+        ActorCell::poll_send(self, cx, ticket, envelope)
     }
 
-    fn withdraw(&self, ticket: Ticket) -> Option<Parcel<M>> {
+    fn withdraw(&self, ticket: Ticket) -> Option<Envelope<M>> {
         ActorCell::withdraw(self, ticket)
     }
 
@@ -353,7 +353,7 @@ impl<A: Handler<M>, M: ActorMessage> crate::actor::recipient::Receives<M> for Ac
     }
 
     fn has_ended(&self) -> bool {
-        self.relations.has_ended()
+        self.links.has_ended()
     }
 
     fn add_reference(&self) {

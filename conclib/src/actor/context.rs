@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::actor::cell::{ActorCell, Kind};
 use crate::actor::host::SystemLink;
-use crate::actor::resources::Belongings;
+use crate::actor::resources::ActorResources;
 use crate::actor::{ActorRef, Handlers};
 use crate::deadlock::PendingReply;
 use crate::error::Failure;
@@ -28,7 +28,7 @@ pub struct Context<A: Handlers> {
     /// Timers, tasks, watches; nothing until there is one. Dropped before the cell, by whose place
     /// those that are watched know the actor. Never locked: it makes a `&Context` something that a
     /// handler may hold while it waits, whatever the messages in it are.
-    belongings: Mutex<Option<Box<Belongings<A>>>>,
+    resources: Mutex<Option<Box<ActorResources<A>>>>,
     pub(crate) cell: Arc<ActorCell<A>>,
     system: Arc<SystemLink>,
     /// The next timer's number: not used again by the actor's next life.
@@ -40,7 +40,7 @@ pub struct Context<A: Handlers> {
 impl<A: Handlers> Context<A> {
     pub(crate) fn new(cell: Arc<ActorCell<A>>, system: Arc<SystemLink>) -> Self {
         Self {
-            belongings: Mutex::default(),
+            resources: Mutex::default(),
             cell,
             system,
             next_timer: 0,
@@ -168,7 +168,7 @@ impl<A: Handlers> Context<A> {
 
     /// A message is in hand, or none.
     #[inline]
-    pub(crate) fn has_in_hand(&mut self, pending: Option<Arc<dyn PendingReply>>) {
+    pub(crate) fn set_pending(&mut self, pending: Option<Arc<dyn PendingReply>>) {
         self.pending = pending;
     }
 
@@ -178,30 +178,30 @@ impl<A: Handlers> Context<A> {
     }
 
     /// What the actor has set up, to be looked at between messages.
-    pub(crate) fn belongings_mut(&mut self) -> Option<&mut Belongings<A>> {
+    pub(crate) fn resources_mut(&mut self) -> Option<&mut ActorResources<A>> {
         self.place().as_deref_mut()
     }
 
     /// Ends what belongs to a life, children apart. It does not unwind, and may be dropped midway
     /// and called again.
-    pub(crate) async fn end_life(&mut self) {
-        let Some(belongings) = self.belongings_mut() else {
+    pub(crate) async fn end_incarnation(&mut self) {
+        let Some(resources) = self.resources_mut() else {
             return;
         };
-        belongings.watches.clear();
-        belongings.timers.clear();
-        belongings.tasks.shutdown().await;
+        resources.watches.clear();
+        resources.timers.clear();
+        resources.tasks.shutdown().await;
         *self.place() = None;
     }
 
-    pub(crate) fn belongings(&mut self) -> &mut Belongings<A> {
+    pub(crate) fn resources(&mut self) -> &mut ActorResources<A> {
         let me = self.cell.id();
         self.place()
-            .get_or_insert_with(|| Box::new(Belongings::new(me)))
+            .get_or_insert_with(|| Box::new(ActorResources::new(me)))
     }
 
-    fn place(&mut self) -> &mut Option<Box<Belongings<A>>> {
-        let place = self.belongings.get_mut();
+    fn place(&mut self) -> &mut Option<Box<ActorResources<A>>> {
+        let place = self.resources.get_mut();
         place.unwrap_or_else(PoisonError::into_inner)
     }
 }

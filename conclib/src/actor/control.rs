@@ -9,13 +9,13 @@ use crate::sync::{Mutex, MutexGuard};
 /// It ends at its next poll.
 const KILLED: u8 = 1;
 /// Its life ends at its next poll; another follows.
-const CUT: u8 = 1 << 1;
+const INTERRUPTED: u8 = 1 << 1;
 /// Its life ends after the message in hand; another may follow.
-const OVER: u8 = 1 << 2;
+const ENDED: u8 = 1 << 2;
 /// A child or a task of it failed: so does it, after the message in hand.
 const ESCALATED: u8 = 1 << 3;
 /// Its life ends after the message in hand, for the sake of its group; another follows.
-const REGROUPED: u8 = 1 << 4;
+const GROUP_RESTARTS: u8 = 1 << 4;
 
 /// Looked at between messages and polls, so that a full mailbox never delays it.
 #[derive(Default)]
@@ -39,7 +39,7 @@ pub(crate) enum StopCause {
 
 impl Control {
     /// Says why the actor is to stop; the first cause counts.
-    pub(super) fn note(&self, cause: StopCause) {
+    pub(super) fn note_cause(&self, cause: StopCause) {
         let _ = self
             .cause
             .compare_exchange(0, cause as u8, Ordering::AcqRel, Ordering::Relaxed);
@@ -62,10 +62,11 @@ impl Control {
     pub(super) fn stops_for(&self) -> Option<StopReason> {
         if self.has(KILLED) {
             Some(StopReason::Killed)
-        } else if self.is_asked_to_stop() || self.has(OVER) {
+        } else if self.is_asked_to_stop() || self.has(ENDED) {
             Some(self.cause())
         } else {
-            self.has(CUT | REGROUPED).then_some(StopReason::Restarted)
+            self.has(INTERRUPTED | GROUP_RESTARTS)
+                .then_some(StopReason::Restarted)
         }
     }
 
@@ -79,27 +80,27 @@ impl Control {
     }
 
     /// Ends the life at its next poll.
-    pub(crate) fn cut_life(&self) {
-        self.signal(CUT);
+    pub(crate) fn interrupt(&self) {
+        self.signal(INTERRUPTED);
     }
 
     #[inline]
-    pub(crate) fn is_cut(&self) -> bool {
-        self.has(KILLED | CUT)
+    pub(crate) fn is_interrupted(&self) -> bool {
+        self.has(KILLED | INTERRUPTED)
     }
 
     /// Ends the life after the message in hand; the actor does so itself.
-    pub(super) fn end_life(&self) {
-        self.signal(OVER);
+    pub(super) fn end_incarnation(&self) {
+        self.signal(ENDED);
     }
 
     /// Ends the life after the message in hand, for the sake of its group.
-    pub(crate) fn regroup(&self) {
-        self.signal(REGROUPED);
+    pub(crate) fn restart_with_group(&self) {
+        self.signal(GROUP_RESTARTS);
     }
 
-    pub(crate) fn is_regrouped(&self) -> bool {
-        self.has(REGROUPED)
+    pub(crate) fn restarts_with_group(&self) -> bool {
+        self.has(GROUP_RESTARTS)
     }
 
     /// The actor fails as well, after the message in hand. What went wrong is among its relations.
@@ -109,18 +110,18 @@ impl Control {
 
     /// True if the life is not to go on; looked at after each message.
     #[inline]
-    pub(crate) fn is_interrupted(&self) -> bool {
+    pub(crate) fn has_signal(&self) -> bool {
         self.signals.load(Ordering::Acquire) != 0
     }
 
     /// True if it is to end only so that another may follow.
-    pub(crate) fn makes_way(&self) -> bool {
+    pub(crate) fn ends_to_restart(&self) -> bool {
         let signals = self.signals.load(Ordering::Acquire);
-        signals & !(OVER | REGROUPED) == 0
+        signals & !(ENDED | GROUP_RESTARTS) == 0
     }
 
     /// A new life begins: what was meant for the one before is forgotten.
-    pub(crate) fn begin_life(&self) {
+    pub(crate) fn begin_incarnation(&self) {
         self.signals.fetch_and(KILLED, Ordering::AcqRel);
     }
 

@@ -14,24 +14,24 @@ use crate::stop_reason::{StopReason, Terminated};
 
 /// Under one lock, and without memory for the many actors that have none of it.
 #[derive(Default)]
-pub(crate) struct Relations {
-    ties: Mutex<Ties>,
+pub(crate) struct Links {
+    state: Mutex<LinksState>,
     /// Why the actor has ended, once the URN is free.
     reason: OnceLock<StopReason>,
 }
 
 #[derive(Default)]
-struct Ties {
+struct LinksState {
     /// Nobody is taken in any more, until another life begins.
-    childless: bool,
+    closed_to_children: bool,
     /// It has ended, and the watchers have been told.
     ended: bool,
     /// Nothing until there is somebody.
-    people: Option<Box<People>>,
+    tables: Option<Box<LinkTables>>,
 }
 
 #[derive(Default)]
-struct People {
+struct LinkTables {
     /// By their place in the order of spawning.
     children: BTreeMap<u64, Arc<dyn AnyActor>>,
     watchers: Vec<Watcher>,
@@ -54,83 +54,84 @@ pub(crate) struct Watcher {
     pub(crate) tell: Box<dyn FnOnce(Terminated) + Send>,
 }
 
-impl Relations {
+impl Links {
     // ---- children
 
     /// Takes a child in; false if this actor is ending.
-    pub(crate) fn adopt(&self, child: Arc<dyn AnyActor>) -> bool {
-        let mut ties = self.lock();
-        if ties.childless || ties.ended {
+    pub(crate) fn add_child(&self, child: Arc<dyn AnyActor>) -> bool {
+        let mut state = self.lock();
+        if state.closed_to_children || state.ended {
             return false;
         }
-        let people = ties.people.get_or_insert_default();
-        people.children.insert(child.sequence(), child);
+        let tables = state.tables.get_or_insert_default();
+        tables.children.insert(child.sequence(), child);
         true
     }
 
     /// A child has ended.
-    pub(crate) fn disown(&self, sequence: u64) {
-        let child = self.of_people(|people| people.children.remove(&sequence));
+    pub(crate) fn remove_child(&self, sequence: u64) {
+        let child = self.with_tables(|tables| tables.children.remove(&sequence));
         drop(child); // outside the lock
     }
 
     /// The newest child; without one, none is taken in any more.
     pub(crate) fn newest_child_or_close(&self) -> Option<Arc<dyn AnyActor>> {
-        let mut ties = self.lock();
-        let newest = ties
-            .people
+        let mut state = self.lock();
+        let newest = state
+            .tables
             .as_ref()
-            .and_then(|people| people.children.last_key_value())
+            .and_then(|tables| tables.children.last_key_value())
             .map(|(_, child)| child.clone());
-        ties.childless = newest.is_none();
+        state.closed_to_children = newest.is_none();
         newest
     }
 
     /// Everybody, newest first.
     pub(crate) fn children(&self) -> Vec<Arc<dyn AnyActor>> {
-        let newest_first = |people: &mut People| people.children.values().rev().cloned().collect();
-        self.of_people(newest_first)
+        let newest_first =
+            |tables: &mut LinkTables| tables.children.values().rev().cloned().collect();
+        self.with_tables(newest_first)
     }
 
     /// Another life begins: what was to end the one before is forgotten.
     pub(crate) fn open(&self) {
-        let mut ties = self.lock();
-        ties.childless = false;
-        let before = ties.people.as_mut().map(|people| {
-            let (escalated, ending) = (people.escalated.take(), people.ending.take());
+        let mut state = self.lock();
+        state.closed_to_children = false;
+        let before = state.tables.as_mut().map(|tables| {
+            let (escalated, ending) = (tables.escalated.take(), tables.ending.take());
             (escalated, ending)
         });
-        drop(ties);
+        drop(state);
         drop(before); // outside the lock: it may hold an error with a drop of its own
     }
 
     /// Notes a failure that is to be the actor's as well; the first counts.
     pub(super) fn escalate(&self, failure: Failure) {
-        let mut ties = self.lock();
-        let escalated = &mut ties.people.get_or_insert_default().escalated;
+        let mut state = self.lock();
+        let escalated = &mut state.tables.get_or_insert_default().escalated;
         let other = if escalated.is_none() {
             escalated.replace(failure)
         } else {
             Some(failure)
         };
-        drop(ties);
+        drop(state);
         drop(other); // outside the lock, as above
-        self.look_again();
+        self.wake_stop_waiters();
     }
 
     pub(crate) fn take_escalated(&self) -> Option<Failure> {
-        self.of_people(|people| people.escalated.take())
+        self.with_tables(|tables| tables.escalated.take())
     }
 
     // ---- watchers
 
     /// Adds a watcher, unless it is one already; gives it back if the actor has ended.
     pub(crate) fn watch(&self, watcher: Watcher) -> Result<(), Watcher> {
-        let mut ties = self.lock();
-        if ties.ended {
+        let mut state = self.lock();
+        if state.ended {
             return Err(watcher);
         }
-        let watchers = &mut ties.people.get_or_insert_default().watchers;
+        let watchers = &mut state.tables.get_or_insert_default().watchers;
         if watchers.iter().all(|other| other.id != watcher.id) {
             watchers.push(watcher);
         }
@@ -138,8 +139,8 @@ impl Relations {
     }
 
     pub(crate) fn unwatch(&self, id: ActorId) {
-        let watcher = self.of_people(|people| {
-            let watchers = &mut people.watchers;
+        let watcher = self.with_tables(|tables| {
+            let watchers = &mut tables.watchers;
             let place = watchers.iter().position(|watcher| watcher.id == id)?;
             Some(watchers.swap_remove(place))
         });
@@ -151,28 +152,28 @@ impl Relations {
     /// Notes why the life ends. Only what cannot be told from how the actor was stopped takes
     /// memory.
     pub(crate) fn note_ending(&self, reason: &StopReason) {
-        let mut ties = self.lock();
+        let mut state = self.lock();
         if reason.is_failure() {
-            ties.people.get_or_insert_default();
+            state.tables.get_or_insert_default();
         }
-        let people = ties.people.as_mut();
-        let before = people.and_then(|people| people.ending.replace(reason.clone()));
-        drop(ties);
+        let tables = state.tables.as_mut();
+        let before = tables.and_then(|tables| tables.ending.replace(reason.clone()));
+        drop(state);
         drop(before); // outside the lock, as above
     }
 
     /// The reason for which the life ends, or is to end after the current message, if known here.
     pub(super) fn ending(&self) -> Option<StopReason> {
-        self.of_people(|people| {
-            let escalated = || people.escalated.clone().map(StopReason::Failed);
-            people.ending.clone().or_else(escalated)
+        self.with_tables(|tables| {
+            let escalated = || tables.escalated.clone().map(StopReason::Failed);
+            tables.ending.clone().or_else(escalated)
         })
     }
 
     /// Has those that wait for the end look again: they may go on before, if the actor waits for
     /// them.
-    pub(crate) fn look_again(&self) {
-        if let Some(end) = self.of_people(|people| people.end.clone()) {
+    pub(crate) fn wake_stop_waiters(&self) {
+        if let Some(end) = self.with_tables(|tables| tables.end.clone()) {
             end.notify_waiters();
         }
     }
@@ -180,13 +181,13 @@ impl Relations {
     /// The actor has ended: those who wait for that go on. Who else is to hear of it, once.
     pub(crate) fn end(&self, reason: &StopReason) -> Vec<Watcher> {
         let _ = self.reason.set(reason.clone()); // the first counts; there is one
-        let mut ties = self.lock();
-        ties.ended = true;
-        let people = ties.people.as_mut();
-        let (watchers, end) = people.map_or_else(Default::default, |people| {
-            (std::mem::take(&mut people.watchers), people.end.take())
+        let mut state = self.lock();
+        state.ended = true;
+        let tables = state.tables.as_mut();
+        let (watchers, end) = tables.map_or_else(Default::default, |tables| {
+            (std::mem::take(&mut tables.watchers), tables.end.take())
         });
-        drop(ties);
+        drop(state);
         if let Some(end) = end {
             end.notify_waiters();
         }
@@ -204,20 +205,20 @@ impl Relations {
 
     /// Notified at the end; also when tasks that wait for it are to check for cycles.
     pub(crate) fn end_notify(&self) -> Arc<Notify> {
-        let mut ties = self.lock();
-        let people = ties.people.get_or_insert_default();
-        people.end.get_or_insert_default().clone()
+        let mut state = self.lock();
+        let tables = state.tables.get_or_insert_default();
+        tables.end.get_or_insert_default().clone()
     }
 
     // ---- what it waits for
 
     /// Records a wait; its number ends it.
     pub(crate) fn begin_wait(&self, execution: Execution, edge: Edge) -> u64 {
-        let mut ties = self.lock();
-        let people = ties.people.get_or_insert_default();
-        let number = people.next_wait;
-        people.next_wait += 1;
-        people.waits.push(ActiveWait {
+        let mut state = self.lock();
+        let tables = state.tables.get_or_insert_default();
+        let number = tables.next_wait;
+        tables.next_wait += 1;
+        tables.waits.push(ActiveWait {
             number,
             execution,
             edge,
@@ -226,8 +227,8 @@ impl Relations {
     }
 
     pub(crate) fn end_wait(&self, number: u64) {
-        let wait = self.of_people(|people| {
-            let waits = &mut people.waits;
+        let wait = self.with_tables(|tables| {
+            let waits = &mut tables.waits;
             let place = waits.iter().position(|wait| wait.number == number)?;
             Some(waits.swap_remove(place))
         });
@@ -235,23 +236,24 @@ impl Relations {
     }
 
     pub(crate) fn active_waits(&self) -> Vec<ActiveWait> {
-        self.of_people(|people| people.waits.clone())
+        self.with_tables(|tables| tables.waits.clone())
     }
 
     /// What is found among the people, or nothing if there are none.
-    fn of_people<T: Default>(&self, find: impl FnOnce(&mut People) -> T) -> T {
-        let mut ties = self.lock();
-        ties.people
+    fn with_tables<T: Default>(&self, find: impl FnOnce(&mut LinkTables) -> T) -> T {
+        let mut state = self.lock();
+        state
+            .tables
             .as_mut()
-            .map_or_else(T::default, |people| find(people))
+            .map_or_else(T::default, |tables| find(tables))
     }
 
     #[cfg(test)]
     pub(super) fn watchers(&self) -> usize {
-        self.of_people(|people| people.watchers.len())
+        self.with_tables(|tables| tables.watchers.len())
     }
 
-    fn lock(&self) -> MutexGuard<'_, Ties> {
-        self.ties.lock()
+    fn lock(&self) -> MutexGuard<'_, LinksState> {
+        self.state.lock()
     }
 }

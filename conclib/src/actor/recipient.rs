@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 
 use crate::actor::any::AnyActor;
-use crate::actor::cell::Parcel;
+use crate::actor::cell::Envelope;
 use crate::actor::wait_stopped;
 use crate::actor::{Ask, Forward, Tell};
 use crate::error::{AskError, TellError};
@@ -55,10 +55,10 @@ pub(crate) trait Receives<M: ActorMessage>: Send + Sync {
         &self,
         cx: &mut Context<'_>,
         ticket: &mut Option<Ticket>,
-        parcel: &mut Option<Parcel<M>>,
+        envelope: &mut Option<Envelope<M>>,
     ) -> Poll<Result<(), Closed>>;
     /// Stops waiting for room.
-    fn withdraw(&self, ticket: Ticket) -> Option<Parcel<M>>;
+    fn withdraw(&self, ticket: Ticket) -> Option<Envelope<M>>;
     /// Sends if nobody has to wait for it.
     fn try_tell(&self, message: M) -> Result<(), TellError<M>>;
     /// The error for a message that its closed mailbox does not take.

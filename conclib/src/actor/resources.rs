@@ -10,14 +10,14 @@ use crate::actor::timers::Timers;
 use crate::deadlock::ActorId;
 
 /// Nearly all actors have none of it, or little.
-pub(crate) struct Belongings<A: Handlers> {
+pub(crate) struct ActorResources<A: Handlers> {
     pub(crate) timers: Timers<A>,
     /// Streams, futures and closures whose results come as messages. Dropping the set aborts them.
     pub(crate) tasks: JoinSet<()>,
     pub(crate) watches: Watches,
 }
 
-impl<A: Handlers> Belongings<A> {
+impl<A: Handlers> ActorResources<A> {
     /// Of the actor with this identity.
     pub(super) fn new(me: ActorId) -> Self {
         Self {

@@ -10,7 +10,7 @@ use tokio::task::coop::poll_proceed;
 
 use crate::actor::Recipient;
 use crate::actor::blocking::block_on;
-use crate::actor::cell::Parcel;
+use crate::actor::cell::Envelope;
 use crate::deadlock::current::Current;
 use crate::deadlock::{Cycle, Edge, Wait, WaitFor};
 use crate::error::{AskError, Delivered, TellError};
@@ -27,7 +27,7 @@ mod forward;
 struct Sending<M: ActorMessage> {
     to: Recipient<M>,
     /// The message until it is in the mailbox or in the waiting line.
-    parcel: Option<Parcel<M>>,
+    envelope: Option<Envelope<M>>,
     /// The place in the waiting line.
     ticket: Option<Ticket>,
 }
@@ -36,7 +36,7 @@ impl<M: ActorMessage> Sending<M> {
     fn new(to: Recipient<M>, message: M, reply: Reply<M::Response>) -> Self {
         Self {
             to,
-            parcel: Some((message, reply)),
+            envelope: Some((message, reply)),
             ticket: None,
         }
     }
@@ -45,13 +45,13 @@ impl<M: ActorMessage> Sending<M> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
         self.to
             .target()
-            .poll_send(cx, &mut self.ticket, &mut self.parcel)
+            .poll_send(cx, &mut self.ticket, &mut self.envelope)
     }
 
     /// True before it has been given to the mailbox.
     #[inline]
     fn is_new(&self) -> bool {
-        self.ticket.is_none() && self.parcel.is_some()
+        self.ticket.is_none() && self.envelope.is_some()
     }
 
     #[inline]
@@ -60,18 +60,18 @@ impl<M: ActorMessage> Sending<M> {
     }
 
     /// The parcel, if it has not got in.
-    fn take_back(&mut self) -> Option<Parcel<M>> {
+    fn take_back(&mut self) -> Option<Envelope<M>> {
         let waiting = self
             .ticket
             .take()
             .and_then(|ticket| self.to.target().withdraw(ticket));
-        self.parcel.take().or(waiting)
+        self.envelope.take().or(waiting)
     }
 }
 
 impl<M: ActorMessage> Drop for Sending<M> {
     fn drop(&mut self) {
-        if self.parcel.is_none() && self.ticket.is_none() {
+        if self.envelope.is_none() && self.ticket.is_none() {
             return; // as nearly always: it has got in
         }
         // A reply that was to be handed on is dropped by whoever had taken it: it says `NoReply`.
@@ -261,7 +261,7 @@ impl<M: ActorMessage> Tell<M> {
         Err(TellError::new(message, cycle.error()))
     }
 
-    fn take_back(&mut self) -> Option<Parcel<M>> {
+    fn take_back(&mut self) -> Option<Envelope<M>> {
         self.wait.end();
         match &mut self.state {
             TellState::Sending(sending) => sending.take_back(),
@@ -461,14 +461,14 @@ impl<M: ActorMessage> Ask<M> {
         let AskState::Asking(sending, place) = &mut self.state else {
             return Poll::Pending; // not reached: the only caller has looked
         };
-        let Some((_, to)) = &mut sending.parcel else {
+        let Some((_, to)) = &mut sending.envelope else {
             return Poll::Pending; // polled after completion
         };
         let deadline = self.patience.begin(Current::deadline());
         let (reply, answer) = Reply::for_ask(|| sending.to.actor(), cx.waker(), deadline);
         if let Some(cycle) = answer.record_wait(&mut self.wait) {
             reply.forget();
-            sending.parcel = None;
+            sending.envelope = None;
             return Poll::Ready(Err(cycle.error()));
         }
         *to = reply;

@@ -16,7 +16,7 @@ const STAMP_EVERY: u64 = 16;
 
 /// Only the actor's own task writes, so that plain stores do: they cost as much as ordinary
 /// counters.
-pub(crate) struct Vitals {
+pub(crate) struct Stats {
     phase: AtomicU8,
     /// The handler that runs, as the macro numbered it.
     handler: AtomicU16,
@@ -45,7 +45,7 @@ pub enum Phase {
 }
 
 /// What was read at one moment.
-pub(crate) struct Reading {
+pub(crate) struct StatsSnapshot {
     pub(crate) phase: Phase,
     /// The handler that runs, and for how long.
     pub(crate) running: Option<(u16, Duration)>,
@@ -54,7 +54,7 @@ pub(crate) struct Reading {
     pub(crate) restarts: u32,
 }
 
-impl Vitals {
+impl Stats {
     pub(crate) fn enter(&self, phase: Phase) {
         self.phase.store(phase as u8, Ordering::Release);
     }
@@ -107,10 +107,10 @@ impl Vitals {
 
     // ---- for those who look
 
-    pub(crate) fn read(&self) -> Reading {
+    pub(crate) fn read(&self) -> StatsSnapshot {
         let handler = self.handler.load(Ordering::Relaxed);
         let since = Moment::from_bits(self.since.load(Ordering::Relaxed));
-        Reading {
+        StatsSnapshot {
             phase: self.phase(),
             running: (handler != IDLE).then(|| (handler, since.elapsed())),
             handled: self.handled.load(Ordering::Relaxed),
@@ -148,7 +148,7 @@ impl Vitals {
     }
 }
 
-impl Default for Vitals {
+impl Default for Stats {
     fn default() -> Self {
         Self {
             phase: AtomicU8::new(Phase::Starting as u8),

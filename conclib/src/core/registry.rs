@@ -21,43 +21,43 @@ mod failed;
 #[derive(Default)]
 pub(crate) struct Registry {
     /// An actor is its own key: it knows its URN, and a million actors need no second word for it.
-    actors: DashMap<Resident, ()>,
+    actors: DashMap<RegistryKey, ()>,
     /// Actors that will not start again.
     failed: FailedActors,
 }
 
 /// An actor, known by its URN.
-struct Resident(Arc<dyn AnyActor>);
+struct RegistryKey(Arc<dyn AnyActor>);
 
-impl Borrow<str> for Resident {
+impl Borrow<str> for RegistryKey {
     fn borrow(&self) -> &str {
         self.0.urn().as_str()
     }
 }
 
 // Like a `str`, as `Borrow` demands.
-impl Hash for Resident {
+impl Hash for RegistryKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.0.urn().as_str().hash(state);
     }
 }
 
-impl PartialEq for Resident {
+impl PartialEq for RegistryKey {
     fn eq(&self, other: &Self) -> bool {
         self.0.urn() == other.0.urn()
     }
 }
 
-impl Eq for Resident {}
+impl Eq for RegistryKey {}
 
 impl Registry {
     /// Takes a URN for an actor; false if somebody has it.
     pub(crate) fn claim(&self, actor: Arc<dyn AnyActor>) -> bool {
-        match self.actors.entry(Resident(actor)) {
+        match self.actors.entry(RegistryKey(actor)) {
             Entry::Occupied(_) => false,
             Entry::Vacant(place) => {
                 let entry = place.insert(());
-                let Resident(actor) = entry.key();
+                let RegistryKey(actor) = entry.key();
                 self.failed.forget(actor.urn().as_str());
                 true
             }
@@ -69,7 +69,7 @@ impl Registry {
         // The actor is dropped here, after the map's lock.
         let _released = self
             .actors
-            .remove_if(urn, |Resident(actor), ()| actor.id() == id);
+            .remove_if(urn, |RegistryKey(actor), ()| actor.id() == id);
     }
 
     pub(crate) fn get(&self, urn: &str) -> Option<Arc<dyn AnyActor>> {

@@ -55,7 +55,7 @@ async fn waits_that_are_over_are_forgotten_and_keep_no_actor() -> Result<(), cra
         assert_eq!(both.ask(run(async {})).await, Ok(()));
     }));
     assert_eq!(waits.await, Ok(()));
-    assert_eq!(a.cell().relations.active_waits().len(), 0);
+    assert_eq!(a.cell().links.active_waits().len(), 0);
 
     let cells = [a.cell(), b.cell()].map(std::sync::Arc::downgrade);
     let pooled = std::sync::Arc::downgrade(pool.cell());

@@ -11,7 +11,7 @@ use crate::deadlock::{Edge, Wait, WaitFor};
 use crate::mailbox::{Closed, Ticket};
 
 /// A message on its way into a worker's mailbox; it comes back if the worker has stopped.
-pub(super) struct HandOn<W: Handlers> {
+pub(super) struct ForwardToWorker<W: Handlers> {
     worker: Arc<ActorCell<W>>,
     message: Option<W::Inbox>,
     /// The place in the waiting line.
@@ -20,7 +20,7 @@ pub(super) struct HandOn<W: Handlers> {
     wait: Wait,
 }
 
-impl<W: Handlers> HandOn<W> {
+impl<W: Handlers> ForwardToWorker<W> {
     pub(super) fn new(worker: Arc<ActorCell<W>>, message: W::Inbox) -> Self {
         Self {
             worker,
@@ -43,9 +43,9 @@ impl<W: Handlers> HandOn<W> {
 }
 
 // Nothing in it is ever pinned.
-impl<W: Handlers> Unpin for HandOn<W> {}
+impl<W: Handlers> Unpin for ForwardToWorker<W> {}
 
-impl<W: Handlers> Future for HandOn<W> {
+impl<W: Handlers> Future for ForwardToWorker<W> {
     type Output = Option<W::Inbox>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -65,7 +65,7 @@ impl<W: Handlers> Future for HandOn<W> {
     }
 }
 
-impl<W: Handlers> Drop for HandOn<W> {
+impl<W: Handlers> Drop for ForwardToWorker<W> {
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket.take() {
             // Its asker hears of it by the drop of the reply.

@@ -8,7 +8,7 @@ use tokio::time::{Instant, Sleep};
 
 use crate::actor::Tick;
 use crate::actor::cell::ActorCell;
-use crate::actor::stats::Vitals;
+use crate::actor::stats::Stats;
 use crate::actor::{Actor, Context, Handlers};
 use crate::mailbox::{Batch, Refill};
 use crate::time::coarse as clock;
@@ -55,14 +55,14 @@ impl<'a, A: Actor> Events<'a, A> {
     }
 
     /// What is counted of the actor.
-    pub(super) fn vitals(&self) -> &'a Vitals {
-        &self.cell.vitals
+    pub(super) fn stats(&self) -> &'a Stats {
+        &self.cell.stats
     }
 
     /// The next message, if there is one.
     #[inline]
     pub(super) fn next(&mut self, ctx: &mut Context<A>) -> Next<'_, A::Inbox> {
-        if self.closed || self.is_interrupted() {
+        if self.closed || self.has_signal() {
             return Next::End;
         }
         if !self.ticked && self.has_timers(ctx) && self.put_due_first(ctx) {
@@ -81,15 +81,15 @@ impl<'a, A: Actor> Events<'a, A> {
     /// A life that is to make way for another goes on if there is none: who was asked to stop
     /// handles what is queued.
     #[inline]
-    fn is_interrupted(&self) -> bool {
+    fn has_signal(&self) -> bool {
         let control = &self.cell.control;
-        control.is_interrupted() && !(control.makes_way() && self.cell.mailbox.is_closed())
+        control.has_signal() && !(control.ends_to_restart() && self.cell.mailbox.is_closed())
     }
 
     /// Nearly all actors have neither ticks nor timers, and never look at a clock.
     #[inline]
     fn has_timers(&self, ctx: &mut Context<A>) -> bool {
-        self.ticks.is_some() || ctx.belongings_mut().is_some()
+        self.ticks.is_some() || ctx.resources_mut().is_some()
     }
 
     /// Puts a tick or a timer's message that is due before the batch, and says whether there was
@@ -98,9 +98,7 @@ impl<'a, A: Actor> Events<'a, A> {
     ///
     /// They end when the actor is asked to stop; messages that wait are still handled.
     fn put_due_first(&mut self, ctx: &mut Context<A>) -> bool {
-        let timers = ctx
-            .belongings_mut()
-            .map(|belongings| &mut belongings.timers);
+        let timers = ctx.resources_mut().map(|resources| &mut resources.timers);
         let now = Instant::now();
         let is_due = |at: &Instant| *at <= now;
         let tick = self.ticks.as_ref().map(|ticks| ticks.earliest());
@@ -124,7 +122,7 @@ impl<'a, A: Actor> Events<'a, A> {
             return false;
         };
         self.batch.put_first(message);
-        self.cell.vitals.begin_batch(clock::Moment::now());
+        self.cell.stats.begin_batch(clock::Moment::now());
         true
     }
 
@@ -137,12 +135,12 @@ impl<'a, A: Actor> Events<'a, A> {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            if self.is_interrupted() {
+            if self.has_signal() {
                 return Poll::Ready(());
             }
             match self.cell.mailbox.poll_refill(cx, self.batch) {
                 Poll::Ready(Refill::Ready { since }) => {
-                    self.cell.vitals.begin_batch(since);
+                    self.cell.stats.begin_batch(since);
                     return Poll::Ready(());
                 }
                 Poll::Ready(Refill::Closed) => {
@@ -153,8 +151,8 @@ impl<'a, A: Actor> Events<'a, A> {
             }
             let ticks = self.ticks.as_mut();
             let mut fired = ticks.is_some_and(|ticks| ticks.poll(cx).is_ready());
-            if let Some(belongings) = ctx.belongings_mut() {
-                fired |= belongings.timers.poll(cx).is_ready();
+            if let Some(resources) = ctx.resources_mut() {
+                fired |= resources.timers.poll(cx).is_ready();
             }
             if fired {
                 self.ticked = false; // there is no message whose turn it could be

@@ -21,7 +21,7 @@ use crate::stop_reason::StopReason;
 /// What ended an actor's code before it returned.
 pub(super) enum Interrupted {
     /// The actor was killed, or its life was cut short.
-    Cut,
+    Aborted,
     /// The actor was asked to stop, and the code is not worth to wait for.
     Stopped,
     Panicked(Failure),
@@ -60,7 +60,11 @@ pub(super) fn guarded<A: Handlers, F: Future<Output: Output>>(
     cell: &Arc<ActorCell<A>>,
     code: Code<'_, F>,
 ) -> impl Future<Output = Result<F::Output, Interrupted>> {
-    let cut = |cell: &ActorCell<A>| cell.control.is_cut().then_some(Interrupted::Cut);
+    let cut = |cell: &ActorCell<A>| {
+        cell.control
+            .is_interrupted()
+            .then_some(Interrupted::Aborted)
+    };
     guarded_unless(cell, cut, code)
 }
 
@@ -70,7 +74,10 @@ pub(super) fn until_stopped<A: Handlers, F: Future<Output: Output>>(
     code: Code<'_, F>,
 ) -> impl Future<Output = Result<F::Output, Interrupted>> {
     let cut_or_stopped = |cell: &ActorCell<A>| {
-        let cut = cell.control.is_cut().then_some(Interrupted::Cut);
+        let cut = cell
+            .control
+            .is_interrupted()
+            .then_some(Interrupted::Aborted);
         cut.or_else(|| stopped(cell))
     };
     guarded_unless(cell, cut_or_stopped, code)
@@ -78,12 +85,12 @@ pub(super) fn until_stopped<A: Handlers, F: Future<Output: Output>>(
 
 /// Like [`until_stopped`], between two lives: there is none to be cut short, and a signal that was
 /// meant for the last one means nothing any more.
-pub(super) fn between_lives<A: Handlers, F: Future<Output: Output>>(
+pub(super) fn between_incarnations<A: Handlers, F: Future<Output: Output>>(
     cell: &Arc<ActorCell<A>>,
     code: Code<'_, F>,
 ) -> impl Future<Output = Result<F::Output, Interrupted>> {
     let killed_or_stopped = |cell: &ActorCell<A>| {
-        let killed = cell.control.is_killed().then_some(Interrupted::Cut);
+        let killed = cell.control.is_killed().then_some(Interrupted::Aborted);
         killed.or_else(|| stopped(cell))
     };
     guarded_unless(cell, killed_or_stopped, code)
@@ -108,7 +115,7 @@ fn guarded_unless<A: Handlers, F: Future<Output: Output>>(
             (Some(interrupted), _) => Err(interrupted),
             (None, None) => return Poll::Pending, // polled after completion
             (None, Some(running)) => {
-                cell.vitals.polled();
+                cell.stats.polled();
                 let _current = Current::enter(cell.id(), &mut me);
                 match catch_unwind(AssertUnwindSafe(|| running.poll(cx))) {
                     Ok(Poll::Ready(output)) => {
@@ -118,7 +125,7 @@ fn guarded_unless<A: Handlers, F: Future<Output: Output>>(
                     Ok(Poll::Pending) => {
                         dropped::resolve(&**cell, None);
                         // Without a message in hand it has looked after those who wait itself.
-                        if cell.vitals.is_busy() {
+                        if cell.stats.is_busy() {
                             cell.mailbox.admit_before_waiting();
                         }
                         return Poll::Pending;

@@ -27,7 +27,7 @@ pub(crate) mod sealed {
 
     pub trait Source<A: Actor>: Send + 'static {
         /// There is one life, and its state is there already.
-        const ONCE: bool;
+        const RUNS_ONCE: bool;
 
         /// Makes the state of the next life.
         fn make(&mut self) -> impl Future<Output = Result<A, Failure>> + Send;
@@ -53,7 +53,7 @@ pub(crate) mod sealed {
 pub struct Once;
 
 impl<A: Actor> sealed::Source<A> for Once {
-    const ONCE: bool = true;
+    const RUNS_ONCE: bool = true;
 
     async fn make(&mut self) -> Result<A, Failure> {
         Err(Failure::msg("its state is gone")) // not reached: it was there before
@@ -73,7 +73,7 @@ pub struct Supervised<F> {
     pub(crate) backoff: Backoff,
     history: History,
     /// When the last life began.
-    born: Option<Instant>,
+    started_at: Option<Instant>,
 }
 
 impl<F> Supervised<F> {
@@ -84,7 +84,7 @@ impl<F> Supervised<F> {
             budget: Budget::default(),
             backoff: Backoff::default(),
             history: History::default(),
-            born: None,
+            started_at: None,
         }
     }
 }
@@ -95,7 +95,7 @@ where
     F: FnMut() -> Fut + Send + 'static,
     Fut: Future<Output: IntoActor<Actor = A>> + Send + 'static,
 {
-    const ONCE: bool = false;
+    const RUNS_ONCE: bool = false;
 
     // Not `async fn`: what the factory returns need not be `Send` by itself.
     fn make(&mut self) -> impl Future<Output = Result<A, Failure>> + Send {
@@ -104,7 +104,7 @@ where
     }
 
     fn begin(&mut self) {
-        self.born = Some(Instant::now());
+        self.started_at = Some(Instant::now());
     }
 
     async fn next(&mut self, urn: &Urn, end: StopReason) -> Result<(), StopReason> {
@@ -113,11 +113,11 @@ where
             return Err(end);
         }
         let (budget, backoff) = (self.budget, self.backoff);
-        let lived = lived_since(self.born);
-        let luck = fastrand::f64();
+        let uptime = uptime_since(self.started_at);
+        let jitter = fastrand::f64();
         match self
             .history
-            .judge(budget, backoff, lived, Instant::now(), luck)
+            .judge(budget, backoff, uptime, Instant::now(), jitter)
         {
             Verdict::Restart(wait) => {
                 warn!(%urn, reason = %end, ?wait, "an actor starts again");
@@ -138,8 +138,8 @@ where
 }
 
 /// How long a life has lasted.
-pub(crate) fn lived_since(born: Option<Instant>) -> Duration {
-    born.map_or(Duration::ZERO, |born| born.elapsed())
+pub(crate) fn uptime_since(started_at: Option<Instant>) -> Duration {
+    started_at.map_or(Duration::ZERO, |started_at| started_at.elapsed())
 }
 
 /// The end of one that has failed once too often.

@@ -19,7 +19,7 @@ use crate::stop_reason::StopReason;
 use crate::supervision::lifecycle::exhausted;
 use crate::supervision::{Backoff, Budget, History, Verdict, log_last_failure};
 use crate::supervisor::member::Link;
-use crate::supervisor::{Strategy, Supervisor, Unborn};
+use crate::supervisor::{PendingChild, Strategy, Supervisor};
 
 /// How long a member may take to end its life for the others' sake; then its handler is dropped.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -34,7 +34,7 @@ pub(super) enum Event {
     Down {
         place: usize,
         end: StopReason,
-        lived: Duration,
+        uptime: Duration,
         permit: Permit,
     },
     /// It has ended for good.
@@ -76,7 +76,7 @@ struct Place {
 }
 
 enum Status {
-    Unborn(Box<dyn Unborn>),
+    PendingChild(Box<dyn PendingChild>),
     Starting,
     Up,
     /// It was told to end its life, until when that is to be done.
@@ -100,10 +100,10 @@ impl Group {
         }
     }
 
-    pub(super) fn add(&mut self, member: Box<dyn Unborn>) {
+    pub(super) fn add(&mut self, member: Box<dyn PendingChild>) {
         self.members.push(Place {
             actor: None,
-            status: Status::Unborn(member),
+            status: Status::PendingChild(member),
             not_before: Instant::now(),
         });
     }
@@ -143,9 +143,9 @@ impl Group {
             Event::Down {
                 place,
                 end,
-                lived,
+                uptime,
                 permit,
-            } => self.on_down(place, &end, lived, permit)?,
+            } => self.on_down(place, &end, uptime, permit)?,
         }
         self.advance(ctx)
     }
@@ -154,7 +154,7 @@ impl Group {
         &mut self,
         place: usize,
         end: &StopReason,
-        lived: Duration,
+        uptime: Duration,
         permit: Permit,
     ) -> Result<(), Failure> {
         let member = &mut self.members[place];
@@ -164,10 +164,10 @@ impl Group {
             return Ok(()); // whatever happened to it on the way
         }
         let now = Instant::now();
-        let luck = fastrand::f64();
+        let jitter = fastrand::f64();
         match self
             .history
-            .judge(self.budget, self.backoff, lived, now, luck)
+            .judge(self.budget, self.backoff, uptime, now, jitter)
         {
             Verdict::Exhausted => {
                 let Some(actor) = &member.actor else {
@@ -236,7 +236,7 @@ impl Group {
             Status::Up | Status::Starting => {
                 // Who is starting is told when it reports that it has, unless it takes too long.
                 if matches!(last.status, Status::Up) {
-                    actor.regroup();
+                    actor.restart_with_group();
                 }
                 let until = now + PATIENCE;
                 last.status = Status::Ending(until);
@@ -244,7 +244,7 @@ impl Group {
             }
             Status::Ending(until) if until <= now => {
                 warn!(urn = %actor.urn(), "a member does not end its life; its handler is dropped");
-                actor.cut_life();
+                actor.interrupt();
             }
             // It is on its way, and reports when it has started or ended.
             _ => {}
@@ -268,12 +268,12 @@ impl Group {
                 Status::Down(permit) if due => {
                     permit.give(Ok(()));
                 }
-                Status::Unborn(unborn) => {
+                Status::PendingChild(pending) => {
                     let link = Link {
                         place: index,
                         events: self.events.clone(),
                     };
-                    place.actor = Some(unborn.start(ctx, link)?);
+                    place.actor = Some(pending.start(ctx, link)?);
                 }
                 Status::Down(permit) => {
                     place.status = Status::Down(permit);
@@ -282,12 +282,12 @@ impl Group {
                 other => place.status = other,
             }
             let place = &self.members[index];
-            let unborn_follows = self
+            let pending_follows = self
                 .members
                 .get(index + 1)
-                .is_some_and(|next| matches!(next.status, Status::Unborn(_)));
+                .is_some_and(|next| matches!(next.status, Status::PendingChild(_)));
             let is_up = matches!(place.status, Status::Up | Status::Gone);
-            if !is_up && (!alone || unborn_follows) {
+            if !is_up && (!alone || pending_follows) {
                 return Ok(());
             }
         }

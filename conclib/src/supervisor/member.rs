@@ -9,8 +9,8 @@ use crate::actor::{Actor, IntoActor};
 use crate::error::Failure;
 use crate::stop_reason::StopReason;
 use crate::supervision::Restart;
-use crate::supervision::lifecycle::lived_since;
 use crate::supervision::lifecycle::sealed::Source;
+use crate::supervision::lifecycle::uptime_since;
 use crate::supervisor::group::{Event, Permit};
 use crate::urn::Urn;
 
@@ -38,7 +38,7 @@ pub(super) struct Member<F> {
     restart: Restart,
     link: Link,
     /// When the last life began.
-    born: Option<Instant>,
+    started_at: Option<Instant>,
 }
 
 impl<F> Member<F> {
@@ -47,7 +47,7 @@ impl<F> Member<F> {
             factory,
             restart,
             link,
-            born: None,
+            started_at: None,
         }
     }
 }
@@ -58,7 +58,7 @@ where
     F: FnMut() -> Fut + Send + 'static,
     Fut: Future<Output: IntoActor<Actor = A>> + Send + 'static,
 {
-    const ONCE: bool = false;
+    const RUNS_ONCE: bool = false;
 
     fn make(&mut self) -> impl Future<Output = Result<A, Failure>> + Send {
         let making = (self.factory)();
@@ -70,7 +70,7 @@ where
     }
 
     fn begin(&mut self) {
-        self.born = Some(Instant::now());
+        self.started_at = Some(Instant::now());
     }
 
     async fn next(&mut self, urn: &Urn, end: StopReason) -> Result<(), StopReason> {
@@ -83,7 +83,7 @@ where
         self.link.report(Event::Down {
             place: self.link.place,
             end: end.clone(),
-            lived: lived_since(self.born),
+            uptime: uptime_since(self.started_at),
             permit: Permit(permit),
         });
         // Dropped: the supervisor is ending.

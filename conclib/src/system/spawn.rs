@@ -19,7 +19,7 @@ use crate::deadlock::{Edge, Wait, WaitFor};
 use crate::error::Failure;
 use crate::error::panics;
 use crate::runner;
-use crate::runner::Tenancy;
+use crate::runner::ActorGuard;
 use crate::stop_reason::StopReason;
 use crate::supervision::lifecycle::{Once, Source, Supervised};
 use crate::supervision::{Backoff, Budget, Restart};
@@ -104,7 +104,7 @@ impl<A: Actor, F> Spawn<A, Supervised<F>> {
 
     /// After which ends it starts again: after failures, unless changed.
     pub fn restart(mut self, restart: Restart) -> Self {
-        self.kind.lives_again = restart == Restart::Always;
+        self.kind.restarts_itself = restart == Restart::Always;
         if let Stage::New(_, source) = &mut self.stage {
             source.restart = restart;
         }
@@ -188,8 +188,8 @@ impl<A: Actor, S> Spawn<A, S> {
     }
 
     /// When the actor stops itself, another life follows.
-    pub(crate) fn lives_again(mut self) -> Self {
-        self.kind.lives_again = true;
+    pub(crate) fn restarts_itself(mut self) -> Self {
+        self.kind.restarts_itself = true;
         self
     }
 
@@ -222,7 +222,7 @@ impl<A: Actor, S> Spawn<A, S> {
             return Err(SpawnError::SystemClosed);
         }
         let urn = self.urn.clone()?.unwrap_or_else(Urn::generate);
-        let at_once = S::ONCE && A::STARTS_AT_ONCE && has_no_ticks::<A>();
+        let at_once = S::RUNS_ONCE && A::STARTS_AT_ONCE && has_no_ticks::<A>();
         let cell = Arc::new(ActorCell::new(
             urn.clone(),
             core.next_sequence(),
@@ -243,7 +243,7 @@ impl<A: Actor, S> Spawn<A, S> {
             let (started, heard) = oneshot::channel();
             (Some(started), Some(heard))
         };
-        let tenancy = Tenancy::new(cell.clone(), core.clone(), actor, started);
+        let guard = ActorGuard::new(cell.clone(), core.clone(), actor, started);
         // A shutdown that began meanwhile either sees the actor or is seen here.
         if core.is_closing() {
             return Err(SpawnError::SystemClosed);
@@ -262,9 +262,9 @@ impl<A: Actor, S> Spawn<A, S> {
             Starting { heard, wait }
         });
         if at_once {
-            cell.vitals.enter(Phase::Running);
+            cell.stats.enter(Phase::Running);
         }
-        spawn_task(runner::run(tenancy, context, source));
+        spawn_task(runner::run(guard, context, source));
         Ok((reference, starting))
     }
 }

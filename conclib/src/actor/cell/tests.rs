@@ -40,7 +40,7 @@ type TestResult = Result<(), Box<dyn std::error::Error>>;
 async fn whoever_ends_is_no_watcher_any_more() -> TestResult {
     let system = ActorSystem::new();
     let idle = system.spawn(Idle).await?;
-    let watchers = || idle.cell().relations.watchers();
+    let watchers = || idle.cell().links.watchers();
     let ends: [fn(&ActorRef<Watcher>); 2] = [ActorRef::stop, ActorRef::kill];
     for end in ends {
         let watcher = system.spawn(Watcher(idle.clone())).await?;
@@ -73,9 +73,9 @@ fn whoever_ends_with_its_runtime_is_no_watcher_any_more() -> TestResult {
     let system = ActorSystem::new();
     let idle = stays.block_on(system.spawn(Idle))?;
     ends.block_on(system.spawn(Watcher(idle.clone())))?;
-    assert_eq!(idle.cell().relations.watchers(), 1);
+    assert_eq!(idle.cell().links.watchers(), 1);
     drop(ends);
-    assert_eq!(idle.cell().relations.watchers(), 0);
+    assert_eq!(idle.cell().links.watchers(), 0);
     Ok(())
 }
 
@@ -96,7 +96,7 @@ struct Counts(ActorRef<Parent>, Mutex<Vec<usize>>);
 
 impl Wake for Counts {
     fn wake(self: Arc<Self>) {
-        let children = self.0.cell().relations.children().len();
+        let children = self.0.cell().links.children().len();
         if let Ok(mut seen) = self.1.lock() {
             seen.push(children);
         }

@@ -198,7 +198,7 @@ impl<A: Handlers> Context<A> {
     /// Runs a task that ends with the actor.
     fn start(&mut self, task: impl Future<Output = ()> + Send + 'static) -> Task {
         let cell = Arc::downgrade(&self.cell);
-        let tasks = &mut self.belongings().tasks;
+        let tasks = &mut self.resources().tasks;
         while tasks.try_join_next().is_some() {} // the set holds those that run
         let running = tasks.spawn(async move {
             if let Err(panic) = AssertUnwindSafe(task).catch_unwind().await

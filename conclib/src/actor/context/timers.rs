@@ -53,7 +53,7 @@ impl<A: Handlers> Context<A> {
         let timer = self.new_timer();
         let at = later(Instant::now(), time);
         let message = A::wrap(message, Reply::for_tell());
-        self.belongings().timers.after(timer, at, message);
+        self.resources().timers.after(timer, at, message);
         timer
     }
 
@@ -100,15 +100,15 @@ impl<A: Handlers> Context<A> {
     {
         let timer = self.new_timer();
         let message = Box::new(move || A::wrap(message(), Reply::for_tell()));
-        let timers = &mut self.belongings().timers;
+        let timers = &mut self.resources().timers;
         timers.every(timer, schedule.into(), message);
         timer
     }
 
     /// Cancels a message that was ordered; false if it has come already, or was cancelled.
     pub fn cancel(&mut self, timer: Timer) -> bool {
-        match self.belongings_mut() {
-            Some(belongings) => belongings.timers.cancel(timer),
+        match self.resources_mut() {
+            Some(resources) => resources.timers.cancel(timer),
             None => false,
         }
     }

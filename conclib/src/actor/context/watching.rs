@@ -61,13 +61,13 @@ impl<A: Handlers> Context<A> {
             }),
         };
         let other = actor.cell();
-        match other.relations.watch(watcher) {
+        match other.links.watch(watcher) {
             Ok(()) => {
                 let weak: Weak<ActorCell<B>> = Arc::downgrade(other);
-                self.belongings().watches.add(other.id(), weak);
+                self.resources().watches.add(other.id(), weak);
             }
             Err(watcher) => {
-                let reason = other.relations.reason().cloned();
+                let reason = other.links.reason().cloned();
                 (watcher.tell)(Terminated {
                     urn: other.urn.clone(),
                     reason: reason.unwrap_or(StopReason::Killed),
@@ -79,9 +79,9 @@ impl<A: Handlers> Context<A> {
     /// Ends a [`watch`](Self::watch). A [`Terminated`] that is in the mailbox already still comes.
     pub fn unwatch<B: Handlers>(&mut self, actor: &ActorRef<B>) {
         let id = actor.cell().id();
-        actor.cell().relations.unwatch(self.cell.id());
-        if let Some(belongings) = self.belongings_mut() {
-            belongings.watches.remove(id);
+        actor.cell().links.unwatch(self.cell.id());
+        if let Some(resources) = self.resources_mut() {
+            resources.watches.remove(id);
         }
     }
 }

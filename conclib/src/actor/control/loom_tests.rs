@@ -57,13 +57,13 @@ fn a_kill_after_another_signal() {
         let control = Arc::new(Control::default());
         let target = control.clone();
         let signals = thread::spawn(move || {
-            target.regroup();
+            target.restart_with_group();
             target.kill();
         });
         let mut known = None;
         block_on(poll_fn(|cx| {
             control.register(cx.waker(), &mut known);
-            if control.is_interrupted() && control.is_killed() {
+            if control.has_signal() && control.is_killed() {
                 Poll::Ready(())
             } else {
                 Poll::Pending

@@ -11,7 +11,7 @@ use tokio::task::coop::poll_proceed;
 
 use crate::actor::Recipient;
 use crate::actor::blocking::block_on;
-use crate::actor::cell::Parcel;
+use crate::actor::cell::Envelope;
 use crate::actor::send::Sending;
 use crate::deadlock::current::Current;
 use crate::deadlock::{Cycle, Edge, Participant, Wait, WaitFor, assign_reply};
@@ -99,7 +99,7 @@ impl<M: ActorMessage> Forward<M> {
 
     /// From now on the actor there owes the answer.
     fn assign_reply(&self) -> Result<(), Cycle> {
-        let reply = self.sending.parcel.as_ref().map(|(_, reply)| reply);
+        let reply = self.sending.envelope.as_ref().map(|(_, reply)| reply);
         let Some(pending) = reply.and_then(Reply::tracked) else {
             return Ok(());
         };
@@ -132,9 +132,9 @@ impl<M: ActorMessage> Forward<M> {
             return Ok(());
         };
         // The handler owns it again.
-        let parcel = Some((message, reply.attach_handler()));
+        let envelope = Some((message, reply.attach_handler()));
         let reason = reason();
-        Err(ForwardError { parcel, reason })
+        Err(ForwardError { envelope, reason })
     }
 }
 
@@ -216,7 +216,7 @@ impl<M: ActorMessage> fmt::Debug for Forward<M> {
 #[must_use = "an asker waits for the answer"]
 pub struct ForwardError<M: ActorMessage> {
     /// Present until it is taken out.
-    parcel: Option<Parcel<M>>,
+    envelope: Option<Envelope<M>>,
     reason: AskError,
 }
 
@@ -229,8 +229,8 @@ impl<M: ActorMessage> ForwardError<M> {
 
     /// The message, unhandled, and its reply.
     pub fn into_parts(mut self) -> (M, Reply<M::Response>) {
-        match self.parcel.take() {
-            Some(parcel) => parcel,
+        match self.envelope.take() {
+            Some(envelope) => envelope,
             None => unreachable!("only what consumes the error takes it"),
         }
     }
@@ -238,7 +238,7 @@ impl<M: ActorMessage> ForwardError<M> {
 
 impl<M: ActorMessage> Drop for ForwardError<M> {
     fn drop(&mut self) {
-        let Some((_message, reply)) = self.parcel.take() else {
+        let Some((_message, reply)) = self.envelope.take() else {
             return;
         };
         reply.refuse(match &self.reason {
@@ -266,7 +266,7 @@ struct NotForwarded(#[source] AskError);
 impl<M: ActorMessage> From<ForwardError<M>> for Failure {
     /// Drops the reply: within a handler that fails by this, the asker hears so.
     fn from(mut error: ForwardError<M>) -> Self {
-        drop(error.parcel.take());
+        drop(error.envelope.take());
         NotForwarded(error.reason.clone()).into()
     }
 }

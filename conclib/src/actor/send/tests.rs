@@ -40,17 +40,17 @@ impl Receives<Question> for LetsInLate {
         &self,
         _: &mut Context<'_>,
         ticket: &mut Option<Ticket>,
-        parcel: &mut Option<Parcel<Question>>,
+        envelope: &mut Option<Envelope<Question>>,
     ) -> Poll<Result<(), Closed>> {
         *ticket = Some(Ticket::default());
-        if let Some((_message, reply)) = parcel.take() {
+        if let Some((_message, reply)) = envelope.take() {
             assert!(reply.limit().is_none_or(|limit| limit.start().is_some()));
             std::mem::forget(reply); // its handler keeps it
         }
         Poll::Pending
     }
 
-    fn withdraw(&self, _: Ticket) -> Option<Parcel<Question>> {
+    fn withdraw(&self, _: Ticket) -> Option<Envelope<Question>> {
         None
     }
 
