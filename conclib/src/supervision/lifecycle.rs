@@ -113,10 +113,10 @@ where
         }
         let (budget, backoff) = (self.budget, self.backoff);
         let lived = lived_since(self.born);
-        let luck = fastrand::f64();
+        let jitter = fastrand::f64();
         match self
             .history
-            .judge(budget, backoff, lived, Instant::now(), luck)
+            .judge(budget, backoff, lived, Instant::now(), jitter)
         {
             Verdict::Restart(wait) => {
                 warn!(%urn, reason = %end, ?wait, "an actor starts again");

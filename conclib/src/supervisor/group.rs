@@ -163,10 +163,10 @@ impl Group {
             return Ok(()); // whatever happened to it on the way
         }
         let now = Instant::now();
-        let luck = fastrand::f64();
+        let jitter = fastrand::f64();
         match self
             .history
-            .judge(self.budget, self.backoff, lived, now, luck)
+            .judge(self.budget, self.backoff, lived, now, jitter)
         {
             Verdict::Exhausted => {
                 let Some(actor) = &member.actor else {
