@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
 use crate::sync::{Mutex, MutexGuard};
-use crate::time::coarse::Moment;
+use crate::time::coarse::CoarseInstant;
 
 pub(crate) use line::Ticket;
 pub(crate) use receiver::{Batch, Refill};
@@ -55,7 +55,7 @@ struct State<T> {
     /// The batch in hand is no greater than this: what it was when somebody last looked.
     at_most_in_hand: u32,
     /// When the first of the queue came: the one look at the clock that a batch costs.
-    since: Moment,
+    since: CoarseInstant,
     /// Senders that wait for room.
     line: Line<T>,
     /// No more sends.
@@ -91,7 +91,7 @@ impl<T> Mailbox<T> {
         Self {
             state: Mutex::new(State {
                 queue: VecDeque::new(),
-                since: Moment::default(),
+                since: CoarseInstant::default(),
                 at_most_in_hand: 0,
                 line: Line::new(),
                 receiver: None,
@@ -270,7 +270,7 @@ impl<T> Mailbox<T> {
         let state = self.lock();
         let in_hand = self.hand.len();
         let since = if in_hand > 0 {
-            Moment::from_bits(self.hand.since.load(Ordering::Relaxed))
+            CoarseInstant::from_bits(self.hand.since.load(Ordering::Relaxed))
         } else {
             state.since
         };
@@ -351,7 +351,7 @@ impl<T> State<T> {
     #[inline(always)]
     fn put(&mut self, make: impl FnOnce() -> Option<T>) {
         if self.queue.is_empty() {
-            self.since = Moment::now();
+            self.since = CoarseInstant::now();
             if self.queue.capacity() == 0 {
                 // Many an actor never has more than one; whoever does grows as usual.
                 self.queue.reserve_exact(1);

@@ -171,8 +171,11 @@ pub(crate) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, CodecError> {
 
 /// Reads a value that [`encode`] wrote.
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
-    if !length_check::are_kept(bytes) {
-        return Err(CodecError::new::<T>("read", "it holds less than it claims"));
+    if !length_check::is_complete(bytes) {
+        return Err(CodecError::new::<T>(
+            "read",
+            "an array, map or string is longer than the input",
+        ));
     }
     read(bytes).map_err(|error| CodecError::new::<T>("read", error))
 }

@@ -13,7 +13,7 @@ use tracing::error;
 
 use crate::actor::cell::drop_quietly;
 use crate::error::Failure;
-use crate::time::schedule::{First, Missed, Moment, Schedule, Verdict, When};
+use crate::time::schedule::{First, Missed, Schedule, TickDecision, WallInstant, When};
 
 /// Something that is called regularly until it is stopped or dropped.
 ///
@@ -172,7 +172,7 @@ where
     C: FnMut() -> F + Send,
     F: Future<Output = ()> + Send,
 {
-    let mut due = schedule.start(Moment::now());
+    let mut due = schedule.start(WallInstant::now());
     while stop
         .run_until_cancelled(sleep_until(due.at))
         .await
@@ -182,7 +182,7 @@ where
             return; // at the moment at which the tick was due
         }
         // Judged when a tick runs, as in an actor: what passes during the call runs late, once.
-        let Verdict { runs, next } = schedule.judge(&due, Moment::now());
+        let TickDecision { runs, next } = schedule.decide(&due, WallInstant::now());
         due = next;
         if !runs {
             continue;

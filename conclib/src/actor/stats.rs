@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::time::coarse::Moment;
+use crate::time::coarse::CoarseInstant;
 
 /// No handler runs.
 const IDLE: u16 = u16::MAX;
@@ -77,7 +77,7 @@ impl Vitals {
     /// The first of the messages that are handled next came then: the sender has looked at the
     /// clock.
     #[inline]
-    pub(crate) fn begin_batch(&self, since: Moment) {
+    pub(crate) fn begin_batch(&self, since: CoarseInstant) {
         self.since.store(since.to_bits(), Ordering::Relaxed);
     }
 
@@ -116,7 +116,7 @@ impl Vitals {
 
     pub(crate) fn read(&self) -> Reading {
         let handler = self.handler.load(Ordering::Relaxed);
-        let since = Moment::from_bits(self.since.load(Ordering::Relaxed));
+        let since = CoarseInstant::from_bits(self.since.load(Ordering::Relaxed));
         Reading {
             phase: self.phase(),
             running: (handler != IDLE).then(|| (handler, since.elapsed())),
@@ -150,7 +150,8 @@ impl Vitals {
     }
 
     fn stamp(&self) {
-        self.since.store(Moment::now().to_bits(), Ordering::Relaxed);
+        self.since
+            .store(CoarseInstant::now().to_bits(), Ordering::Relaxed);
         self.paused.store(false, Ordering::Relaxed);
     }
 }

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 use crate::mailbox::{Mailbox, State};
 use crate::sync::MutexGuard;
 use crate::sync::atomic::{Ordering, fence};
-use crate::time::coarse::Moment;
+use crate::time::coarse::CoarseInstant;
 
 /// Drained buffers keep at most this many bytes.
 pub(super) const KEPT_BYTES: usize = 4096;
@@ -34,7 +34,7 @@ pub(crate) struct Batch<T> {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Refill {
     /// The batch has messages; the first of them came then.
-    Ready { since: Moment },
+    Ready { since: CoarseInstant },
     /// There are none, and there will be none.
     Closed,
 }

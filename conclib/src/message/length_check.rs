@@ -5,7 +5,7 @@
 //! elements. So the claims are checked first. It takes a few nanoseconds, and allocates nothing.
 
 /// True if everything is there that the value's arrays, maps and texts claim to hold.
-pub(super) fn are_kept(bytes: &[u8]) -> bool {
+pub(super) fn is_complete(bytes: &[u8]) -> bool {
     skim(bytes).is_some()
 }
 
@@ -121,14 +121,14 @@ mod tests {
     fn what_is_written_keeps_its_claims_and_what_is_cut_does_not() {
         for size in [0, 100, 400, 70_000] {
             let bytes = encode(&rich(size)).unwrap();
-            assert!(are_kept(&bytes));
+            assert!(is_complete(&bytes));
             assert_eq!(decode::<Rich>(&bytes).unwrap(), rich(size));
             for cut in (0..bytes.len()).step_by(1 + bytes.len() / 200) {
-                assert!(!are_kept(&bytes[..cut]), "{cut} of {}", bytes.len());
+                assert!(!is_complete(&bytes[..cut]), "{cut} of {}", bytes.len());
             }
         }
         let long = encode(&vec![1_u32; 70_000]).unwrap();
-        assert!(are_kept(&long) && !are_kept(&long[..long.len() - 1]));
+        assert!(is_complete(&long) && !is_complete(&long[..long.len() - 1]));
         for extension in [
             &[0xd4, 1, 0][..],
             &[0xd5, 1, 0, 0],
@@ -136,17 +136,17 @@ mod tests {
             &[0xc8, 0, 1, 1, 0],
             &[0xc9, 0, 0, 0, 0, 1],
         ] {
-            assert!(are_kept(extension), "{extension:?}");
-            assert!(!are_kept(&extension[..extension.len() - 1]));
+            assert!(is_complete(extension), "{extension:?}");
+            assert!(!is_complete(&extension[..extension.len() - 1]));
         }
     }
 
     #[test]
     fn arrays_that_claim_billions_are_not_read() {
         let many = [0xdd, 0xff, 0xff, 0xff, 0xff].repeat(100);
-        assert!(!are_kept(&many));
+        assert!(!is_complete(&many));
         assert!(decode::<Vec<Vec<u64>>>(&many).is_err());
         let map = [0xdf, 0xff, 0xff, 0xff, 0xff];
-        assert!(!are_kept(&map));
+        assert!(!is_complete(&map));
     }
 }

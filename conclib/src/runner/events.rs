@@ -11,7 +11,7 @@ use crate::actor::stats::Vitals;
 use crate::actor::{Actor, Context, Handlers};
 use crate::mailbox::{Batch, Refill};
 use crate::time::coarse as clock;
-use crate::time::schedule::{Due, Moment, Tick, Verdict};
+use crate::time::schedule::{Due, Tick, TickDecision, WallInstant};
 
 pub(super) struct Events<'a, A: Actor> {
     cell: &'a ActorCell<A>,
@@ -123,7 +123,7 @@ impl<'a, A: Actor> Events<'a, A> {
             return false;
         };
         self.batch.put_first(message);
-        self.cell.vitals.begin_batch(clock::Moment::now());
+        self.cell.vitals.begin_batch(clock::CoarseInstant::now());
         true
     }
 
@@ -179,7 +179,7 @@ impl<A: Handlers> Ticks<A> {
         if table.is_empty() {
             return None;
         }
-        let now = Moment::now();
+        let now = WallInstant::now();
         let due: Box<[Due]> = table.iter().map(|tick| tick.schedule.start(now)).collect();
         let earliest = due.iter().map(|due| due.at).min()?;
         Some(Self {
@@ -198,7 +198,7 @@ impl<A: Handlers> Ticks<A> {
     fn due(&mut self) -> Option<A::Inbox> {
         let (entry, due) = self.due.iter().enumerate().min_by_key(|(_, due)| due.at)?;
         let tick = &self.table[entry];
-        let Verdict { runs, next } = tick.schedule.judge(due, Moment::now());
+        let TickDecision { runs, next } = tick.schedule.decide(due, WallInstant::now());
         self.due[entry] = next;
         let earliest = self.due.iter().map(|due| due.at).min()?;
         self.timer.as_mut().reset(earliest);

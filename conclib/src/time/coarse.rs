@@ -6,9 +6,9 @@ use std::time::Duration;
 
 /// Nanoseconds since some moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub(crate) struct Moment(u64);
+pub(crate) struct CoarseInstant(u64);
 
-impl Moment {
+impl CoarseInstant {
     #[cfg(target_os = "linux")]
     pub(crate) fn now() -> Self {
         use rustix::time::{ClockId, clock_gettime};
@@ -45,7 +45,7 @@ impl Moment {
     }
 }
 
-impl Add<Duration> for Moment {
+impl Add<Duration> for CoarseInstant {
     type Output = Self;
 
     fn add(self, span: Duration) -> Self {

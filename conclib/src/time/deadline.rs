@@ -61,7 +61,7 @@ impl Deadline {
 /// How long somebody is ready to wait. Smaller than a [`Deadline`], for what mostly does not wait:
 /// until it does, no clock is read.
 #[derive(Default)]
-pub(crate) enum Patience {
+pub(crate) enum Timeout {
     #[default]
     Endless,
     /// So long, from the first wait.
@@ -72,7 +72,7 @@ pub(crate) enum Patience {
     Until(Pin<Box<Sleep>>),
 }
 
-impl Patience {
+impl Timeout {
     /// The wait begins now, and lasts until `latest` at most; when it ends, if it does.
     #[inline]
     pub(crate) fn begin(&mut self, latest: Option<Instant>) -> Option<Instant> {

@@ -8,7 +8,7 @@ use tracing::error;
 
 use crate::actor::Handlers;
 pub use cron::{Cron, CronError};
-pub(crate) use wall::Moment;
+pub(crate) use wall::WallInstant;
 
 mod cron;
 mod wall;
@@ -118,7 +118,7 @@ impl Schedule {
     }
 
     /// What is due first in a series that begins at `now`.
-    pub(crate) fn start(&self, now: Moment) -> Due {
+    pub(crate) fn start(&self, now: WallInstant) -> Due {
         match &self.when {
             When::Every(interval) => {
                 let grid = match self.first {
@@ -138,20 +138,20 @@ impl Schedule {
     }
 
     /// What is to be done at `due.at`, if that is reached at `now`.
-    pub(crate) fn judge(&self, due: &Due, now: Moment) -> Verdict {
+    pub(crate) fn decide(&self, due: &Due, now: WallInstant) -> TickDecision {
         match &due.series {
-            Series::Regular { interval, grid } => Verdict {
+            Series::Regular { interval, grid } => TickDecision {
                 runs: true,
                 next: self.regular(*interval, self.next(*interval, *grid, now.instant)),
             },
             Series::Calendar(series) => {
                 let (runs, series) = series.judge(self, now);
-                Verdict {
+                TickDecision {
                     runs,
                     next: Due::of_calendar(series, now),
                 }
             }
-            Series::Over => Verdict {
+            Series::Over => TickDecision {
                 runs: false,
                 next: Due::of_calendar(None, now),
             },
@@ -225,7 +225,7 @@ enum Series {
 }
 
 impl Due {
-    fn of_calendar(series: Option<cron::Series>, now: Moment) -> Self {
+    fn of_calendar(series: Option<cron::Series>, now: WallInstant) -> Self {
         match series {
             Some(series) => Self {
                 at: series.look(),
@@ -241,7 +241,7 @@ impl Due {
 
 /// What is to be done at a moment that was waited for.
 #[derive(Debug)]
-pub(crate) struct Verdict {
+pub(crate) struct TickDecision {
     /// The tick runs. If not, it has not come yet by the system's clock.
     pub(crate) runs: bool,
     /// What is due after that.
@@ -277,8 +277,8 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     /// An interval asks one clock only.
-    fn moment(instant: Instant) -> Moment {
-        Moment {
+    fn moment(instant: Instant) -> WallInstant {
+        WallInstant {
             instant,
             wall: SystemTime::UNIX_EPOCH,
         }
@@ -289,7 +289,7 @@ mod tests {
         let mut out = vec![(due.at - start).as_secs_f64()];
         for run in runs {
             let now = start + Duration::from_secs_f64(*run);
-            let Verdict { runs, next } = schedule.judge(&due, moment(now));
+            let TickDecision { runs, next } = schedule.decide(&due, moment(now));
             assert!(runs);
             due = next;
             out.push((due.at - start).as_secs_f64());
@@ -352,7 +352,7 @@ mod tests {
         for n in 0..100_u32 {
             let offset = due.at - start;
             assert!(offset >= SECOND * n && offset <= SECOND * n + SECOND / 2);
-            due = schedule.judge(&due, moment(due.at)).next;
+            due = schedule.decide(&due, moment(due.at)).next;
         }
     }
 

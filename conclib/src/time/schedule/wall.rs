@@ -7,14 +7,14 @@ use tokio::time::Instant;
 /// A moment, as the two clocks show it: intervals are measured with one, and the calendar is read
 /// off the other, which people and time servers adjust.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Moment {
+pub(crate) struct WallInstant {
     /// The clock that only goes on.
     pub(crate) instant: Instant,
     /// The system's clock.
     pub(crate) wall: SystemTime,
 }
 
-impl Moment {
+impl WallInstant {
     /// The present. Where tokio's time is paused, the system's clock stands and jumps with it.
     pub(crate) fn now() -> Self {
         let instant = Instant::now();
@@ -52,9 +52,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn both_clocks_follow_a_time_that_is_paused() {
-        let before = Moment::now();
+        let before = WallInstant::now();
         tokio::time::advance(10 * HOUR).await;
-        let after = Moment::now();
+        let after = WallInstant::now();
         assert_eq!(after.instant - before.instant, 10 * HOUR);
         assert!(after.clock_set_since(before) < HOUR);
     }
@@ -62,19 +62,19 @@ mod tests {
     #[test]
     fn without_a_pause_it_is_the_system_s_clock() {
         let before = SystemTime::now();
-        let now = Moment::now().wall;
+        let now = WallInstant::now().wall;
         assert!(now <= SystemTime::now());
         assert!(now + HOUR > before);
     }
 
     #[test]
     fn a_clock_that_is_set_is_noticed() {
-        let now = Moment::now();
-        let later = |passed, wall| Moment {
+        let now = WallInstant::now();
+        let later = |passed, wall| WallInstant {
             instant: now.instant + passed,
             wall,
         };
-        let set = |moment: Moment| moment.clock_set_since(now);
+        let set = |moment: WallInstant| moment.clock_set_since(now);
         assert_eq!(set(later(HOUR, now.wall + HOUR)), Duration::ZERO);
         assert_eq!(set(later(HOUR, now.wall + 3 * HOUR)), 2 * HOUR);
         assert_eq!(set(later(HOUR, now.wall - HOUR)), 2 * HOUR);
