@@ -431,11 +431,11 @@ impl<A: Handlers> AnyActor for ActorCell<A> {
     }
 
     fn is_in_line(&self, ticket: Ticket) -> bool {
-        self.mailbox.is_in_line(ticket)
+        self.mailbox.is_waiting(ticket)
     }
 
     fn let_in(&self, ticket: Ticket) {
-        self.mailbox.let_in(ticket);
+        self.mailbox.admit_past_bound(ticket);
     }
 
     fn is_private(&self) -> bool {

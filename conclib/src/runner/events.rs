@@ -130,7 +130,7 @@ impl<'a, A: Actor> Events<'a, A> {
     /// Waits until there may be something to do.
     pub(super) fn wait(&mut self, ctx: &mut Context<A>) -> impl Future<Output = ()> {
         poll_fn(move |cx| {
-            if self.batch.were_several() {
+            if self.batch.take_burst() {
                 // They have their answers and ask again, each as soon as it has its turn. After
                 // that there is one look at the mailbox for all of them, and not one for each.
                 cx.waker().wake_by_ref();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// How long an actor waits before it starts again: each time twice as long as before, until it has
+/// The waits before an actor starts again: each twice as long as the one before, until the actor has
 /// lived for as long as its budget's window without another failure.
 ///
 /// Each wait is shortened by a random part of up to one half, so that actors that failed together

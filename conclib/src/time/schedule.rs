@@ -1,4 +1,4 @@
-//! When regular work is due: decisions without a clock of their own.
+//! Times of regular work: decisions without a clock of their own.
 
 use std::fmt;
 use std::time::Duration;
@@ -13,7 +13,7 @@ pub(crate) use wall::WallInstant;
 mod cron;
 mod wall;
 
-/// Which moments a series has.
+/// The moments of a series.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum When {
@@ -23,7 +23,7 @@ pub enum When {
     Cron(Cron),
 }
 
-/// When the first tick of an interval is due.
+/// The time of an interval's first tick.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum First {
@@ -34,20 +34,20 @@ pub enum First {
     After,
 }
 
-/// What happens when ticks are late: their time passed while something else was running.
+/// The handling of late ticks, those whose time passed while something else was running.
 ///
-/// The first late one runs as soon as it can, always. This says when the one after it is due, as
-/// with tokio's `MissedTickBehavior`.
+/// The first late tick always runs as soon as it can. This says when the one after it is due, as
+/// tokio's `MissedTickBehavior` does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Missed {
-    /// At the series' next moment; what lies between is left out.
+    /// At the series' next moment; the ticks in between are left out.
     #[default]
     Skip,
     /// At once, until the series has caught up.
     Burst,
-    /// One interval after the late one: the series starts anew. Moments of the calendar stay where
-    /// they are, so that there this is as [`Missed::Skip`].
+    /// One interval after the late one: the series starts anew. Moments of the calendar do not move:
+    /// for them this is the same as [`Missed::Skip`].
     Delay,
 }
 
@@ -74,11 +74,11 @@ pub enum Missed {
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Schedule {
-    /// Which moments.
+    /// The moments.
     pub when: When,
-    /// When the first of an interval is due; a cron expression says it itself.
+    /// The time of an interval's first tick; a cron expression says its own.
     pub first: First,
-    /// What happens to missed ones.
+    /// The handling of late ticks.
     pub missed: Missed,
     /// Each tick is late by a random part of this, so that many actors do not tick in step.
     pub jitter: Duration,
@@ -90,8 +90,8 @@ impl Schedule {
         Self::new(When::Every(interval))
     }
 
-    /// The moments of a [cron expression](Cron), in UTC. What is missed is skipped, and there is
-    /// no jitter.
+    /// The moments of a [cron expression](Cron), in UTC. Missed ticks are skipped, and there is no
+    /// jitter.
     ///
     /// ```
     /// use conclib::Schedule;
@@ -117,7 +117,7 @@ impl Schedule {
         }
     }
 
-    /// What is due first in a series that begins at `now`.
+    /// The first tick of a series that begins at `now`.
     pub(crate) fn start(&self, now: WallInstant) -> Due {
         match &self.when {
             When::Every(interval) => {
@@ -137,21 +137,21 @@ impl Schedule {
         }
     }
 
-    /// What is to be done at `due.at`, if that is reached at `now`.
+    /// Decides on a tick whose `due.at` is reached at `now`.
     pub(crate) fn decide(&self, due: &Due, now: WallInstant) -> TickDecision {
         match &due.series {
-            Series::Regular { interval, grid } => TickDecision {
+            SeriesKind::Regular { interval, grid } => TickDecision {
                 runs: true,
                 next: self.regular(*interval, self.next(*interval, *grid, now.instant)),
             },
-            Series::Calendar(series) => {
+            SeriesKind::Calendar(series) => {
                 let (runs, series) = series.judge(self, now);
                 TickDecision {
                     runs,
                     next: Due::of_calendar(series, now),
                 }
             }
-            Series::Over => TickDecision {
+            SeriesKind::Over => TickDecision {
                 runs: false,
                 next: Due::of_calendar(None, now),
             },
@@ -178,12 +178,12 @@ impl Schedule {
 
     fn regular(&self, interval: Duration, grid: Instant) -> Due {
         Due {
-            series: Series::Regular { interval, grid },
+            series: SeriesKind::Regular { interval, grid },
             at: later(grid, self.delay()),
         }
     }
 
-    /// By how much one tick is late.
+    /// A random part of the jitter.
     fn delay(&self) -> Duration {
         if self.jitter.is_zero() {
             Duration::ZERO
@@ -205,18 +205,19 @@ pub(crate) fn later(moment: Instant, by: Duration) -> Instant {
     moment.checked_add(by).unwrap_or_else(|| moment + NEVER)
 }
 
-/// Where a series is, and when it is to be judged.
+/// The next tick of a series.
 #[derive(Debug, Clone)]
 pub(crate) struct Due {
-    /// What the next is counted from.
-    series: Series,
-    /// When to judge: at the tick with its jitter, or earlier, to look at the system's clock.
+    /// The base from which the tick after it is counted.
+    series: SeriesKind,
+    /// The time of the decision: that of the tick with its jitter, or earlier, to look at the
+    /// system's clock.
     pub(crate) at: Instant,
 }
 
 #[derive(Debug, Clone)]
-enum Series {
-    /// At an interval: the moment, without its jitter, that the next is counted from.
+enum SeriesKind {
+    /// At an interval: `grid` is the tick's moment without its jitter, from which the next is counted.
     Regular { interval: Duration, grid: Instant },
     /// Of the calendar.
     Calendar(cron::Series),
@@ -229,31 +230,31 @@ impl Due {
         match series {
             Some(series) => Self {
                 at: series.look(),
-                series: Series::Calendar(series),
+                series: SeriesKind::Calendar(series),
             },
             None => Self {
                 at: later(now.instant, Duration::MAX),
-                series: Series::Over,
+                series: SeriesKind::Over,
             },
         }
     }
 }
 
-/// What is to be done at a moment that was waited for.
+/// The decision at a moment that was waited for.
 #[derive(Debug)]
 pub(crate) struct TickDecision {
-    /// The tick runs. If not, it has not come yet by the system's clock.
+    /// True if the tick runs; false if its time has not come yet by the system's clock.
     pub(crate) runs: bool,
-    /// What is due after that.
+    /// The tick after it.
     pub(crate) next: Due,
 }
 
 /// One entry of [`PeriodicActor::TICKS`](crate::PeriodicActor::TICKS): a message that an actor is
 /// sent regularly.
 pub struct Tick<A: Handlers> {
-    /// What it is called in logs: the message's name.
+    /// The name in logs: that of the message.
     pub name: &'static str,
-    /// When it is due.
+    /// The times at which it is sent.
     pub schedule: Schedule,
     /// Makes the message.
     pub message: fn() -> A::Inbox,
@@ -276,7 +277,7 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// An interval asks one clock only.
+    /// An instant for intervals, which use the monotonic clock only.
     fn moment(instant: Instant) -> WallInstant {
         WallInstant {
             instant,
@@ -298,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn it_does_not_drift() {
+    fn intervals_do_not_drift() {
         let schedule = Schedule::every(SECOND);
         let seen = offsets(&schedule, Instant::now(), &[0.1, 1.2, 2.3, 3.4]);
         assert_eq!(seen, [0.0, 1.0, 2.0, 3.0, 4.0]);
@@ -336,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tick_that_runs_exactly_when_the_next_is_due_skips_to_the_one_after() {
+    fn tick_at_the_time_of_the_next_skips_to_the_one_after() {
         let schedule = Schedule::every(SECOND);
         assert_eq!(offsets(&schedule, Instant::now(), &[1.0]), [0.0, 2.0]);
     }
@@ -357,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn an_interval_without_end_never_comes() {
+    fn endless_interval_never_comes() {
         let schedule = Schedule {
             first: First::After,
             ..Schedule::every(Duration::MAX)
