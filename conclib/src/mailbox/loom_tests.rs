@@ -7,7 +7,7 @@ use std::sync::Arc;
 use loom::thread;
 
 use super::*;
-use crate::mailbox::receiver::counted;
+use crate::mailbox::receiver::saturate;
 use crate::sync::model::{block_on, explore};
 
 /// A send under way, as the futures do it.
