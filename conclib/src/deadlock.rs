@@ -74,7 +74,7 @@ impl Edge {
 impl WaitFor {
     fn is_ahead_of(self, actor: &dyn Participant) -> bool {
         match self {
-            Self::Capacity(ticket) | Self::ForwardCapacity(ticket) => actor.is_in_line(ticket),
+            Self::Capacity(ticket) | Self::ForwardCapacity(ticket) => actor.is_waiting(ticket),
             Self::Started => actor.is_starting(),
             Self::Stopped | Self::StoppedFirst => true,
         }

@@ -1,12 +1,12 @@
 //! The bounded queue in front of an actor.
 //!
 //! Senders push under one short lock. The receiver empties the queue by swapping it for its own
-//! empty buffer, and then handles that *batch* without touching the lock again; whoever sends
-//! wakes it only if it sleeps. Capacity and depth include what is left of the batch.
+//! empty buffer, and then handles that *batch* without touching the lock again; a sender wakes it
+//! only if it sleeps. Capacity and depth include the rest of the batch.
 //!
-//! A sender that finds the mailbox full leaves its message in a waiting line, with its waker. The
-//! receiver admits from the line, in order, and nobody barges in. When a mailbox closes, messages
-//! in the line stay where they are until their senders take them back.
+//! A sender that finds the mailbox full leaves its message in a wait queue, with its waker. The
+//! receiver admits from the wait queue in order, and no later sender overtakes it. When a mailbox
+//! closes, messages in the wait queue stay there until their senders take them back.
 
 use std::collections::VecDeque;
 use std::mem;
@@ -15,73 +15,75 @@ use std::time::Duration;
 
 use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
 use crate::sync::{Mutex, MutexGuard};
-use crate::time::coarse::Moment;
+use crate::time::coarse::CoarseInstant;
 
-pub(crate) use line::Ticket;
 pub(crate) use receiver::{Batch, Refill};
+pub(crate) use wait_queue::Ticket;
 
-use line::Line;
+use wait_queue::WaitQueue;
 
-/// In this order, so that what senders write for each message and what the receiver writes for each
-/// are never on one cache line, which they would take from each other.
+/// A bounded queue with one receiver.
+///
+/// The fields are in this order so that those written by senders for each message and those written
+/// by the receiver for each never share a cache line, which each would take from the other.
 #[repr(C)]
 pub(crate) struct Mailbox<T> {
     state: Mutex<State<T>>,
-    /// How many messages may wait.
+    /// The number of messages that may wait.
     capacity: usize,
-    /// With what is before it and seldom written, as much as a cache line.
+    /// Padding: with the seldom written fields before it, as much as a cache line.
     _apart: [u64; 2],
-    hand: Hand,
+    batch_status: BatchStatus,
 }
 
-/// What the receiver looks at or writes for each message.
-struct Hand {
-    /// How many messages of the receiver's batch are not handled yet. Only the receiver writes.
+/// The fields that the receiver reads or writes for each message.
+struct BatchStatus {
+    /// The number of messages left in the batch. Only the receiver writes.
     count: AtomicU32,
-    /// When the first message of the batch came in. Only the receiver writes.
+    /// The arrival of the first message of the batch. Only the receiver writes.
     since: AtomicU64,
-    /// True while senders wait. Written under the lock; the receiver looks without it.
-    crowded: AtomicBool,
+    /// True while senders wait. Written under the lock, read by the receiver without it.
+    has_waiting_senders: AtomicBool,
 }
 
-/// In this order: what is written for each message first.
+/// The part under the lock; fields written for each message come first.
 #[repr(C)]
 struct State<T> {
-    /// What has been sent since the receiver last swapped. Each is there: they are `Option`s
-    /// because the receiver takes them out of their places.
+    /// Messages sent since the receiver last swapped. All are `Some`: the receiver takes them out of
+    /// their places.
     queue: VecDeque<Option<T>>,
     /// The receiver, if it sleeps.
     receiver: Option<Waker>,
-    /// The batch in hand is no greater than this: what it was when somebody last looked.
-    at_most_in_hand: u32,
-    /// When the first of the queue came: the one look at the clock that a batch costs.
-    since: Moment,
+    /// An upper bound of the messages left in the batch: their count when a sender last read it.
+    batch_limit: u32,
+    /// The arrival of the first message of the queue: the only clock read per batch.
+    since: CoarseInstant,
     /// Senders that wait for room.
-    line: Line<T>,
+    waiters: WaitQueue<T>,
     /// No more sends.
     closed: bool,
 }
 
-/// The mailbox does not take messages any more.
+/// The mailbox takes no further messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Closed;
 
-/// Why a message did not get in.
+/// The reason for which a message was not queued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refused {
     Full,
     Closed,
 }
 
-/// How full a mailbox is.
+/// The number of messages and senders at a mailbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Load {
-    /// Messages that wait, those of the batch included.
+    /// Waiting messages, those of the batch included.
     pub(crate) depth: usize,
     pub(crate) capacity: usize,
     /// Senders that wait for room.
     pub(crate) senders: usize,
-    /// The age of the oldest message, or a little more: that of the first of its batch.
+    /// The age of the oldest message, or slightly more: that of the first one of its batch.
     pub(crate) oldest: Option<Duration>,
 }
 
@@ -91,25 +93,25 @@ impl<T> Mailbox<T> {
         Self {
             state: Mutex::new(State {
                 queue: VecDeque::new(),
-                since: Moment::default(),
-                at_most_in_hand: 0,
-                line: Line::new(),
+                since: CoarseInstant::default(),
+                batch_limit: 0,
+                waiters: WaitQueue::new(),
                 receiver: None,
                 closed: false,
             }),
             capacity: capacity.max(1),
             _apart: [0; 2],
-            hand: Hand {
+            batch_status: BatchStatus {
                 count: AtomicU32::new(0),
                 since: AtomicU64::new(0),
-                crowded: AtomicBool::new(false),
+                has_waiting_senders: AtomicBool::new(false),
             },
         }
     }
 
-    /// Puts a message in if there is room and nobody waits for it.
+    /// Queues a message if there is room and no sender waits for it.
     ///
-    /// `make` runs under the lock, and only if the message gets in: it is made in its place, since
+    /// `make` runs under the lock, and only if the message is queued: it is made in its place, since
     /// each move counts. It must do nothing else.
     #[inline(always)]
     pub(crate) fn try_push(&self, make: impl FnOnce() -> Option<T>) -> Result<(), Refused> {
@@ -120,24 +122,24 @@ impl<T> Mailbox<T> {
         if !self.has_room(&mut state) {
             return Err(Refused::Full);
         }
-        state.put(make);
+        state.push(make);
         wake_receiver(state);
         Ok(())
     }
 
-    /// Puts a message in whether there is room or not: what an actor sends itself. Like
+    /// Queues a message whether there is room or not: one that an actor sends to itself. Like
     /// [`try_push`](Self::try_push) otherwise.
     pub(crate) fn push_past_bound(&self, make: impl FnOnce() -> Option<T>) -> Result<(), Refused> {
         let mut state = self.lock();
         if state.closed {
             return Err(Refused::Closed);
         }
-        state.put(make);
+        state.push(make);
         wake_receiver(state);
         Ok(())
     }
 
-    /// Puts a message in, or into the waiting line.
+    /// Queues a message, or puts it into the wait queue.
     ///
     /// `item` is taken as soon as it is queued or waits. On [`Closed`] it is there (again).
     pub(crate) fn poll_push(
@@ -147,7 +149,7 @@ impl<T> Mailbox<T> {
         item: &mut Option<T>,
     ) -> Poll<Result<(), Closed>> {
         if let Some(held) = *ticket {
-            let held = self.poll_in_line(cx, held, item);
+            let held = self.poll_waiting(cx, held, item);
             if held.is_ready() {
                 *ticket = None;
             }
@@ -163,21 +165,28 @@ impl<T> Mailbox<T> {
             return Poll::Ready(Ok(()));
         };
         if has_room {
-            state.put(|| Some(message));
+            state.push(|| Some(message));
             wake_receiver(state);
             return Poll::Ready(Ok(()));
         }
-        *ticket = Some(self.join_line(state, cx.waker(), message));
+        *ticket = Some(self.wait_for_room(state, cx.waker(), message));
         Poll::Pending
     }
 
-    /// Puts a message into the waiting line.
+    /// Puts a message into the wait queue.
     #[cold]
-    fn join_line(&self, mut state: MutexGuard<'_, State<T>>, sender: &Waker, item: T) -> Ticket {
-        let ticket = state.line.join(item, sender.clone());
-        self.hand.crowded.store(true, Ordering::Release);
-        // The receiver may have made room after we looked, and looked for a crowd before there was
-        // one. With this fence, and its own, one of us sees the other.
+    fn wait_for_room(
+        &self,
+        mut state: MutexGuard<'_, State<T>>,
+        sender: &Waker,
+        item: T,
+    ) -> Ticket {
+        let ticket = state.waiters.push_back(item, sender.clone());
+        self.batch_status
+            .has_waiting_senders
+            .store(true, Ordering::Release);
+        // The receiver may have made room after this sender looked, and looked for senders before
+        // this one waited. With this fence and the receiver's, one of them sees the other.
         fence(Ordering::SeqCst);
         let admitted = self.admit_into_queue(&mut state);
         drop(state);
@@ -185,8 +194,8 @@ impl<T> Mailbox<T> {
         ticket
     }
 
-    /// How a sender in the waiting line fares.
-    fn poll_in_line(
+    /// Polls a sender in the wait queue: ready once its message is admitted or given back.
+    fn poll_waiting(
         &self,
         cx: &mut Context<'_>,
         ticket: Ticket,
@@ -194,17 +203,17 @@ impl<T> Mailbox<T> {
     ) -> Poll<Result<(), Closed>> {
         let mut state = self.lock();
         if state.closed {
-            let Some(waiting) = state.line.leave(ticket) else {
+            let Some(waiting) = state.waiters.remove(ticket) else {
                 return Poll::Ready(Ok(())); // admitted before
             };
             drop(state);
             *item = Some(waiting.item);
             return Poll::Ready(Err(Closed)); // the waker is dropped here, outside the lock
         }
-        let Some(waker) = state.line.waker_mut(ticket) else {
+        let Some(waker) = state.waiters.waker_mut(ticket) else {
             return Poll::Ready(Ok(())); // admitted
         };
-        // Wakers are others' code: they are dropped outside the lock.
+        // Wakers are foreign code: they are dropped outside the lock.
         if !waker.will_wake(cx.waker()) {
             let before = mem::replace(waker, cx.waker().clone());
             drop(state);
@@ -213,23 +222,23 @@ impl<T> Mailbox<T> {
         Poll::Pending
     }
 
-    /// Leaves the waiting line; the message, unless it was admitted before.
+    /// Leaves the wait queue; returns the message, unless it was admitted before.
     pub(crate) fn withdraw(&self, ticket: Ticket) -> Option<T> {
         let mut state = self.lock();
-        let waiting = state.line.leave(ticket)?;
-        self.note_crowd(&state);
+        let waiting = state.waiters.remove(ticket)?;
+        self.update_has_waiting_senders(&state);
         drop(state);
         Some(waiting.item) // the waker is dropped here, outside the lock
     }
 
-    /// Refuses sends from now on; what is queued stays. Senders that wait take theirs back.
+    /// Refuses sends from now on. Queued messages stay; waiting senders take theirs back.
     pub(crate) fn close(&self) {
         let mut state = self.lock();
         if mem::replace(&mut state.closed, true) {
             return;
         }
         let receiver = state.receiver.take();
-        let waiting = state.line.wakers();
+        let waiting = state.waiters.wakers();
         drop(state);
         receiver.into_iter().chain(waiting).for_each(Waker::wake);
     }
@@ -238,47 +247,47 @@ impl<T> Mailbox<T> {
         self.lock().closed
     }
 
-    /// True while the sender with this ticket waits in line.
-    pub(crate) fn is_in_line(&self, ticket: Ticket) -> bool {
+    /// True while the sender with this ticket waits for room.
+    pub(crate) fn is_waiting(&self, ticket: Ticket) -> bool {
         let state = self.lock();
-        !state.closed && state.line.has(ticket)
+        !state.closed && state.waiters.contains(ticket)
     }
 
-    /// Lets the sender with this ticket in, past the bound and past those before it.
-    pub(crate) fn let_in(&self, ticket: Ticket) {
+    /// Admits the sender with this ticket, past the bound and past the senders before it.
+    pub(crate) fn admit_past_bound(&self, ticket: Ticket) {
         let mut state = self.lock();
         if state.closed {
-            return; // it takes its message back
+            return; // the sender takes its message back
         }
-        let Some(waiting) = state.line.leave(ticket) else {
+        let Some(waiting) = state.waiters.remove(ticket) else {
             return;
         };
-        self.note_crowd(&state);
-        state.put(|| Some(waiting.item));
+        self.update_has_waiting_senders(&state);
+        state.push(|| Some(waiting.item));
         wake_receiver(state);
         waiting.waker.wake();
     }
 
-    /// How many messages wait.
+    /// The number of waiting messages.
     pub(crate) fn depth(&self) -> usize {
         let queued = self.lock().queue.len();
-        queued + self.hand.len()
+        queued + self.batch_status.len()
     }
 
-    /// What waits, for those who look from outside.
+    /// The load, for snapshots.
     pub(crate) fn load(&self) -> Load {
         let state = self.lock();
-        let in_hand = self.hand.len();
-        let since = if in_hand > 0 {
-            Moment::from_bits(self.hand.since.load(Ordering::Relaxed))
+        let in_batch = self.batch_status.len();
+        let since = if in_batch > 0 {
+            CoarseInstant::from_bits(self.batch_status.since.load(Ordering::Relaxed))
         } else {
             state.since
         };
-        let depth = state.queue.len() + in_hand;
+        let depth = state.queue.len() + in_batch;
         Load {
             depth,
             capacity: self.capacity,
-            senders: state.line.len(),
+            senders: state.waiters.len(),
             oldest: (depth > 0).then(|| since.elapsed()),
         }
     }
@@ -291,21 +300,21 @@ impl<T> Mailbox<T> {
 
     #[inline]
     fn has_room(&self, state: &mut State<T>) -> bool {
-        state.line.is_empty() && self.has_space(state)
+        state.waiters.is_empty() && self.has_space(state)
     }
 
     #[inline]
     fn has_space(&self, state: &mut State<T>) -> bool {
-        // The receiver writes its count for each message. Whoever reads it takes its cache line
-        // away, and so only who has to does.
-        if state.at_most() < self.capacity {
+        // The receiver writes its count for each message. A read takes the cache line away from it,
+        // and so happens only when the known bound does not suffice.
+        if state.depth_limit() < self.capacity {
             return true;
         }
-        state.at_most_in_hand = self.hand.count.load(Ordering::Acquire);
-        state.at_most() < self.capacity
+        state.batch_limit = self.batch_status.count.load(Ordering::Acquire);
+        state.depth_limit() < self.capacity
     }
 
-    /// Moves the head of the line into the queue while there is space; whom to wake.
+    /// Moves senders from the wait queue into the queue while there is space; returns their wakers.
     fn admit_into_queue(&self, state: &mut State<T>) -> Vec<Waker> {
         let mut admitted = Vec::new();
         while self.has_space(state) {
@@ -317,48 +326,48 @@ impl<T> Mailbox<T> {
         admitted
     }
 
-    /// Moves the head of the line into the queue; whom to wake.
+    /// Moves the first sender of the wait queue into the queue; returns its waker.
     fn admit_one(&self, state: &mut State<T>) -> Option<Waker> {
         if state.closed {
-            return None; // they take theirs back
+            return None; // senders take their messages back
         }
-        let waiting = state.line.pop_front()?;
-        state.put(|| Some(waiting.item));
-        self.note_crowd(state);
+        let waiting = state.waiters.pop_front()?;
+        state.push(|| Some(waiting.item));
+        self.update_has_waiting_senders(state);
         Some(waiting.waker)
     }
 
-    fn note_crowd(&self, state: &State<T>) {
-        self.hand
-            .crowded
-            .store(!state.line.is_empty(), Ordering::Release);
+    fn update_has_waiting_senders(&self, state: &State<T>) {
+        self.batch_status
+            .has_waiting_senders
+            .store(!state.waiters.is_empty(), Ordering::Release);
     }
 }
 
-impl Hand {
+impl BatchStatus {
     fn len(&self) -> usize {
         self.count.load(Ordering::Acquire) as usize
     }
 }
 
 impl<T> State<T> {
-    /// Not more messages than this wait.
+    /// An upper bound of the number of waiting messages.
     #[inline]
-    fn at_most(&self) -> usize {
-        self.queue.len() + self.at_most_in_hand as usize
+    fn depth_limit(&self) -> usize {
+        self.queue.len() + self.batch_limit as usize
     }
 
     #[inline(always)]
-    fn put(&mut self, make: impl FnOnce() -> Option<T>) {
+    fn push(&mut self, make: impl FnOnce() -> Option<T>) {
         if self.queue.is_empty() {
-            self.since = Moment::now();
+            self.since = CoarseInstant::now();
             if self.queue.capacity() == 0 {
-                // Many an actor never has more than one; whoever does grows as usual.
+                // Many actors never have more than one message; others grow as usual.
                 self.queue.reserve_exact(1);
             }
         }
-        // The place first, so that nothing that could fail lies between it and the message. There
-        // is nothing in it that would have to be dropped.
+        // The place comes first, so that nothing fallible lies between it and the message. It holds
+        // nothing that would have to be dropped.
         self.queue.push_back(None);
         if let Some(place) = self.queue.back_mut() {
             mem::forget(mem::replace(place, make()));
@@ -366,7 +375,7 @@ impl<T> State<T> {
     }
 }
 
-/// After a push: outside the lock, which this ends.
+/// Wakes the receiver after a push, outside the lock, which this function releases.
 #[inline]
 fn wake_receiver<T>(mut state: MutexGuard<'_, State<T>>) {
     let receiver = state.receiver.take();
@@ -376,8 +385,8 @@ fn wake_receiver<T>(mut state: MutexGuard<'_, State<T>>) {
     }
 }
 
-mod line;
 mod receiver;
+mod wait_queue;
 
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,4 @@
-//! Messages: what they are called, what answers them, and how they cross the bus.
+//! Messages: their names, their responses, and their form on the bus.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -12,8 +12,8 @@ pub use wire_name::{ComposedName, WireName};
 mod length_check;
 mod wire_name;
 
-/// How deep arrays and maps may lie within each other in what comes from a peer. Each level takes
-/// stack, and a stack that overflows ends the process.
+/// The deepest nesting of arrays and maps that is read from a peer. Each level takes stack, and a
+/// stack overflow ends the process.
 const MAX_DEPTH: usize = 128;
 
 /// A type that actors handle. Write `#[derive(ActorMessage)]`.
@@ -45,7 +45,7 @@ const MAX_DEPTH: usize = 128;
 ///
 /// # The name of a generic message
 ///
-/// The name is that of the type alone, `Set`, whatever stands for its parameters. So an actor
+/// The name is that of the type alone, `Set`, without its parameters. So an actor
 /// handles one `Set`, and a second is an error. With `name = "Set<{T}>"` the name says what the
 /// parameters are: `{T}` is the [`WireName`] of the type that stands for `T`, and `{N}` the value of
 /// an integer parameter `N`. Peers written in other languages use the same name, `"Set<u32>"`.
@@ -57,14 +57,14 @@ const MAX_DEPTH: usize = 128;
     note = "write `#[derive(ActorMessage, Serialize, Deserialize)]` on `{Self}`, or `#[message(local)]` beside `#[derive(ActorMessage)]` if it never leaves the process"
 )]
 pub trait ActorMessage: Sized + Send + 'static {
-    /// What answers it; `()` if nothing is to be said but "done".
+    /// The type of the response; `()` if it says nothing but "done".
     type Response: Send + 'static;
 
-    /// Its name on the wire: the type's identifier, or `#[message(name = "…")]`. It stands in what
-    /// waits in queues and streams as well: a message that has another name is another message.
+    /// Its name on the wire: the type's identifier, or `#[message(name = "…")]`. Messages that wait in
+    /// queues and streams carry it as well: one with another name is another message.
     const NAME: &'static str;
 
-    /// How it crosses the bus; `None` for a message that stays in the process.
+    /// Its codec for the bus; `None` for a message that stays in the process.
     const WIRE: Option<WireCodec<Self>>;
 
     /// True if every [`ProxyClient`](crate::ProxyClient) sends it as a durable message:
@@ -79,8 +79,8 @@ pub trait ActorMessage: Sized + Send + 'static {
 ///
 /// # Values that do not survive the bus
 ///
-/// A local ask hands the value itself over. The bus carries what serde makes of it, and these come
-/// out as another value, without an error:
+/// A local ask hands the value itself over. The bus carries its serialized form, and these come out
+/// as another value, without an error:
 ///
 /// | sent | received |
 /// |---|---|
@@ -107,8 +107,8 @@ pub trait RemoteMessage: ActorMessage {
     const CODEC: WireCodec<Self>;
 }
 
-/// How a message and its response are written and read: MessagePack, with field names, so that
-/// both sides may be deployed at different times.
+/// The functions that write and read a message and its response: MessagePack with field names, so
+/// that both sides may be deployed at different times.
 ///
 /// Values nested deeper than 128 levels are not read.
 ///
@@ -171,13 +171,16 @@ pub(crate) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, CodecError> {
 
 /// Reads a value that [`encode`] wrote.
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
-    if !length_check::are_kept(bytes) {
-        return Err(CodecError::new::<T>("read", "it holds less than it claims"));
+    if !length_check::is_complete(bytes) {
+        return Err(CodecError::new::<T>(
+            "read",
+            "an array, map or string is longer than the input",
+        ));
     }
     read(bytes).map_err(|error| CodecError::new::<T>("read", error))
 }
 
-/// Reads a value of MessagePack that a peer wrote, whatever it may be up to.
+/// Reads a MessagePack value from a peer, which is not trusted.
 pub(crate) fn read<'de, T: Deserialize<'de>>(
     bytes: &'de [u8],
 ) -> Result<T, rmp_serde::decode::Error> {
@@ -207,9 +210,9 @@ impl CodecError {
 
 /// A message without values, for actors of type `A`.
 ///
-/// Every actor handles its own, so that an actor with one handler does not let type inference guess
-/// that any argument is that handler's message: a wrong one is reported as what it is. It names the
-/// actor, and so differs from every message that the actor may be generic over.
+/// Every actor handles its own, so that for an actor with one handler type inference does not take
+/// any argument for that handler's message: a wrong argument is reported under its own type. It names
+/// the actor, and so differs from every message that the actor may be generic over.
 pub enum NoMessage<A: ?Sized> {
     #[doc(hidden)]
     Of(PhantomData<fn() -> A>, Infallible),

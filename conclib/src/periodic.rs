@@ -1,11 +1,11 @@
-//! Actors that are sent messages regularly.
+//! Actors with regular messages.
 
 use crate::actor::Actor;
 use crate::actor::Tick;
 
 /// An actor with a table of ticks. Write `#[periodic(…)]` beside `#[derive(Actor)]`.
 ///
-/// Ticks start after `on_start` and end with the actor, whatever ends it. They come from a timer
+/// Ticks start after `on_start` and end with the actor. They come from a timer
 /// within the actor's own task and take no room in the mailbox; at most one of each entry is
 /// pending, so a slow handler does not leave a heap of stale ticks behind it.
 ///
@@ -48,6 +48,6 @@ use crate::actor::Tick;
 /// assert_eq!(Heart::TICKS[1].schedule.when, When::Cron(Cron::from_static("0 0 3 * * *")));
 /// ```
 pub trait PeriodicActor: Actor {
-    /// The messages and when they are due.
+    /// The messages and their schedules.
     const TICKS: &'static [Tick<Self>];
 }

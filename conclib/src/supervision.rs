@@ -10,6 +10,8 @@ use crate::error::Failure;
 use crate::stop_reason::StopReason;
 use crate::urn::Urn;
 
+pub use crate::time::backoff::Backoff;
+
 pub(crate) mod lifecycle;
 
 /// After which ends an actor starts again.
@@ -88,73 +90,6 @@ impl Default for Budget {
     }
 }
 
-/// How long an actor waits before it starts again: each time twice as long as before, until it has
-/// lived for as long as its budget's window without another failure.
-///
-/// Each wait is shortened by a random part of up to one half, so that actors that failed together
-/// do not come back together.
-///
-/// ```
-/// use conclib::Backoff;
-/// use std::time::Duration;
-///
-/// let patient = Backoff::from_secs(1).up_to(Duration::from_secs(60));
-/// assert_ne!(patient, Backoff::default());    // 100 ms, up to 10 s
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Backoff {
-    first: Duration,
-    most: Duration,
-}
-
-impl Backoff {
-    /// The first wait; the longest is 10 s, or this if it is longer.
-    pub const fn starting_at(first: Duration) -> Self {
-        const MOST: Duration = Duration::from_secs(10);
-        let most = if first.as_nanos() > MOST.as_nanos() {
-            first
-        } else {
-            MOST
-        };
-        Self { first, most }
-    }
-
-    /// [`starting_at`](Self::starting_at) so many seconds.
-    pub const fn from_secs(first: u64) -> Self {
-        Self::starting_at(Duration::from_secs(first))
-    }
-
-    /// The longest wait.
-    #[must_use]
-    pub const fn up_to(mut self, most: Duration) -> Self {
-        self.most = most;
-        self
-    }
-
-    /// Starts again at once.
-    pub const fn none() -> Self {
-        Self {
-            first: Duration::ZERO,
-            most: Duration::ZERO,
-        }
-    }
-
-    /// The wait before the restart that follows `streak` others; `luck` is in `0.0..1.0`.
-    fn wait(&self, streak: u32, jitter: f64) -> Duration {
-        let doubled = 2_u32.saturating_pow(streak);
-        let wait = self.first.saturating_mul(doubled).min(self.most);
-        // Not a product with what is left: that of the longest duration is too long for one.
-        wait.saturating_sub(wait.mul_f64(jitter / 2.0))
-    }
-}
-
-impl Default for Backoff {
-    /// 100 ms at first, 10 s at most.
-    fn default() -> Self {
-        Self::starting_at(Duration::from_millis(100))
-    }
-}
-
 /// What becomes of an actor, or of a group, whose life has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
@@ -193,7 +128,7 @@ impl History {
         if uptime >= budget.within {
             self.streak = 0;
         }
-        let wait = backoff.wait(self.streak, jitter);
+        let wait = backoff.jittered_delay(self.streak, jitter);
         self.restarts.push_back(now);
         self.streak = self.streak.saturating_add(1);
         Verdict::Restart(wait)
@@ -261,20 +196,5 @@ mod tests {
         let backoff = Backoff::from_secs(1).up_to(5 * SECOND);
         let seen = verdicts(budget, backoff, &[0.0, 1.0, 2.0, 3.0, 4.0, 14.0, 15.0]);
         assert_eq!(seen, [1.0, 2.0, 4.0, 5.0, 5.0, 1.0, 2.0].map(restart));
-    }
-
-    #[test]
-    fn waits_are_shortened_by_half_at_most() {
-        let backoff = Backoff::from_secs(1);
-        assert_eq!(backoff.wait(0, 0.0), SECOND);
-        assert_eq!(backoff.wait(0, 0.5), SECOND * 3 / 4);
-        assert!(backoff.wait(0, 0.999) > SECOND / 2);
-    }
-
-    #[test]
-    fn a_long_streak_does_not_overflow() {
-        let backoff = Backoff::starting_at(Duration::MAX / 2).up_to(Duration::MAX);
-        assert_eq!(backoff.wait(u32::MAX, 0.0), Duration::MAX);
-        assert!(backoff.wait(u32::MAX, 0.999) > SECOND);
     }
 }

@@ -1,9 +1,8 @@
-//! The locks and atomics of what loom checks: the mailbox, and an actor's control word.
+//! Locks and atomics of the parts that loom checks: the mailbox, and an actor's control word.
 //!
 //! The locks are `parking_lot`'s: with senders on several threads a tell costs a fifth less than with
-//! those of `std`. In unit tests under `--cfg conclib_loom` both are loom's, which tries the orders in
-//! which threads can take their steps, and the stale values that they can read, one after another.
-//! `just loom` runs those tests.
+//! those of `std`. In unit tests under `--cfg conclib_loom` both are loom's, which tries every order of
+//! the threads' steps and every stale value that they can read. `just loom` runs those tests.
 
 #[cfg(not(all(test, conclib_loom)))]
 pub(crate) use parking_lot::{Mutex, MutexGuard};

@@ -1,4 +1,4 @@
-//! What tests of programs with actors need: the module `conclib::test`.
+//! Support for tests of programs with actors: the module `conclib::test`.
 
 pub use probe::{Probe, SpawnProbe};
 pub use round_trips::{RoundTripError, round_trips};

@@ -1,4 +1,4 @@
-//! Calling something regularly, without an actor.
+//! Regular calls of a closure, without an actor.
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,13 +13,12 @@ use tracing::error;
 
 use crate::error::Failure;
 use crate::error::panics::drop_quietly;
-use crate::time::schedule::{First, Missed, Moment, Schedule, Verdict, When};
+use crate::time::schedule::{First, Missed, Schedule, TickDecision, WallInstant, When};
 
-/// Something that is called regularly until it is stopped or dropped.
+/// Calls a closure regularly until it is stopped or dropped.
 ///
-/// One call at a time; ticks do not drift. A call that panics is logged, and the ticker goes on.
-/// An actor that wants regular messages has them simpler: see
-/// [`PeriodicActor`](crate::PeriodicActor).
+/// One call runs at a time, and ticks do not drift. A call that panics is logged, and the ticker goes
+/// on. For regular messages to an actor, [`PeriodicActor`](crate::PeriodicActor) is simpler.
 ///
 /// ```
 /// use conclib::{First, Ticker};
@@ -81,12 +80,12 @@ impl Ticker {
         }
     }
 
-    /// What it is called in logs.
+    /// The name in logs.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// True if no call will come any more.
+    /// True if no further call will come.
     pub fn is_stopped(&self) -> bool {
         self.task.is_finished()
     }
@@ -101,7 +100,7 @@ impl Ticker {
             stop, abort, task, ..
         } = self;
         stop.cancel();
-        // The task catches what its calls do; it can end otherwise only with the runtime.
+        // The task catches the panics of its calls: it ends early only with the runtime.
         drop(task.await);
         drop(abort);
     }
@@ -116,19 +115,19 @@ pub struct TickerBuilder {
 }
 
 impl TickerBuilder {
-    /// What it is called in logs.
+    /// Sets the name in logs; `ticker` unless changed.
     pub fn named(mut self, name: impl Into<String>) -> Self {
         self.name = name.into();
         self
     }
 
-    /// When the first call is due: at once, unless changed. A cron expression says it itself.
+    /// Sets the time of the first call: at once, unless changed. A cron expression says its own.
     pub fn first(mut self, first: First) -> Self {
         self.schedule.first = first;
         self
     }
 
-    /// What happens to ticks that pass while a call is running: they are skipped, unless changed.
+    /// Sets the handling of ticks that pass while a call is running: they are skipped, unless changed.
     pub fn missed(mut self, missed: Missed) -> Self {
         self.schedule.missed = missed;
         self
@@ -172,7 +171,7 @@ where
     C: FnMut() -> F + Send,
     F: Future<Output = ()> + Send,
 {
-    let mut due = schedule.start(Moment::now());
+    let mut due = schedule.start(WallInstant::now());
     while stop
         .run_until_cancelled(sleep_until(due.at))
         .await
@@ -181,8 +180,8 @@ where
         if stop.is_cancelled() {
             return; // at the moment at which the tick was due
         }
-        // Judged when a tick runs, as in an actor: what passes during the call runs late, once.
-        let Verdict { runs, next } = schedule.judge(&due, Moment::now());
+        // Decided when a tick runs, as in an actor: ticks that pass during the call run late, once.
+        let TickDecision { runs, next } = schedule.decide(&due, WallInstant::now());
         due = next;
         if !runs {
             continue;
@@ -194,7 +193,7 @@ where
     }
 }
 
-/// Runs one call; its panic is its own affair.
+/// Runs one call, whose panic does not end the ticker.
 async fn run(name: &str, call: impl Future<Output = ()>) {
     let mut call = pin!(call);
     std::future::poll_fn(|cx| {

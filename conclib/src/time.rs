@@ -1,4 +1,4 @@
-//! Moments, deadlines, retries and schedules. Nothing here knows actors.
+//! Instants, deadlines, backoff and schedules. Nothing here knows actors.
 
 pub(crate) mod backoff;
 pub(crate) mod coarse;

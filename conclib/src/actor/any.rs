@@ -84,12 +84,12 @@ impl<A: Handlers> Participant for ActorCell<A> {
         self.stats.execution()
     }
 
-    fn is_in_line(&self, ticket: Ticket) -> bool {
-        self.mailbox.is_in_line(ticket)
+    fn is_waiting(&self, ticket: Ticket) -> bool {
+        self.mailbox.is_waiting(ticket)
     }
 
     fn admit(&self, ticket: Ticket) {
-        self.mailbox.let_in(ticket);
+        self.mailbox.admit_past_bound(ticket);
     }
 
     fn begin_wait(&self, execution: Execution, edge: Edge) -> u64 {

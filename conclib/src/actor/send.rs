@@ -17,7 +17,7 @@ use crate::error::{AskError, Delivered, TellError};
 use crate::mailbox::{Closed, Ticket};
 use crate::message::ActorMessage;
 use crate::reply::{Reply, ReplyReceiver};
-use crate::time::deadline::Patience;
+use crate::time::deadline::Timeout;
 
 pub use forward::{Forward, ForwardError};
 
@@ -91,7 +91,7 @@ impl<M: ActorMessage> Drop for Sending<M> {
 pub struct Tell<M: ActorMessage> {
     state: TellState<M>,
     /// How long it waits for room.
-    patience: Patience,
+    patience: Timeout,
     /// Says that an actor waits for room, while it does.
     wait: Wait,
 }
@@ -118,7 +118,7 @@ impl<M: ActorMessage> Tell<M> {
     fn from_state(state: TellState<M>) -> Self {
         Self {
             state,
-            patience: Patience::default(),
+            patience: Timeout::default(),
             wait: Wait::default(),
         }
     }
@@ -323,7 +323,7 @@ impl<M: ActorMessage> fmt::Debug for Tell<M> {
 pub struct Ask<M: ActorMessage> {
     state: AskState<M>,
     /// How long it waits for its answer.
-    patience: Patience,
+    patience: Timeout,
     /// Says that an actor waits for the answer, while it does.
     wait: Wait,
 }
@@ -340,7 +340,7 @@ impl<M: ActorMessage> Ask<M> {
         Self {
             // Where its answer goes is not known before somebody waits for it.
             state: AskState::Asking(Sending::new(to, message, Reply::for_tell()), None),
-            patience: Patience::default(),
+            patience: Timeout::default(),
             wait: Wait::default(),
         }
     }
@@ -348,7 +348,7 @@ impl<M: ActorMessage> Ask<M> {
     pub(crate) fn refused(error: AskError) -> Self {
         Self {
             state: AskState::Refused(error),
-            patience: Patience::default(),
+            patience: Timeout::default(),
             wait: Wait::default(),
         }
     }

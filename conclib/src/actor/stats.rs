@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::deadlock::Execution;
-use crate::time::coarse::Moment;
+use crate::time::coarse::CoarseInstant;
 
 /// No handler runs.
 const IDLE: u16 = u16::MAX;
@@ -70,7 +70,7 @@ impl Stats {
     /// The first of the messages that are handled next came then: the sender has looked at the
     /// clock.
     #[inline]
-    pub(crate) fn begin_batch(&self, since: Moment) {
+    pub(crate) fn begin_batch(&self, since: CoarseInstant) {
         self.since.store(since.to_bits(), Ordering::Relaxed);
     }
 
@@ -109,7 +109,7 @@ impl Stats {
 
     pub(crate) fn read(&self) -> StatsSnapshot {
         let handler = self.handler.load(Ordering::Relaxed);
-        let since = Moment::from_bits(self.since.load(Ordering::Relaxed));
+        let since = CoarseInstant::from_bits(self.since.load(Ordering::Relaxed));
         StatsSnapshot {
             phase: self.phase(),
             running: (handler != IDLE).then(|| (handler, since.elapsed())),
@@ -143,7 +143,8 @@ impl Stats {
     }
 
     fn stamp(&self) {
-        self.since.store(Moment::now().to_bits(), Ordering::Relaxed);
+        self.since
+            .store(CoarseInstant::now().to_bits(), Ordering::Relaxed);
         self.paused.store(false, Ordering::Relaxed);
     }
 }

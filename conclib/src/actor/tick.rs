@@ -8,9 +8,9 @@ use crate::time::schedule::Schedule;
 /// One entry of [`PeriodicActor::TICKS`](crate::PeriodicActor::TICKS): a message that an actor is
 /// sent regularly.
 pub struct Tick<A: Handlers> {
-    /// What it is called in logs: the message's name.
+    /// The name in logs: that of the message.
     pub name: &'static str,
-    /// When it is due.
+    /// The times at which it is sent.
     pub schedule: Schedule,
     /// Makes the message.
     pub message: fn() -> A::Inbox,

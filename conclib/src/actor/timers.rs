@@ -10,7 +10,7 @@ use tokio::time::{Instant, Sleep};
 
 use crate::actor::Handlers;
 use crate::error::panics::drop_quietly;
-use crate::time::schedule::{Due, Moment, Schedule, Verdict};
+use crate::time::schedule::{Due, Schedule, TickDecision, WallInstant};
 
 /// A message that was ordered with [`Context::after`](crate::Context::after) or
 /// [`Context::every`](crate::Context::every), to be cancelled with
@@ -47,7 +47,7 @@ impl<A: Handlers> Timers<A> {
         schedule: Schedule,
         message: Box<dyn FnMut() -> A::Inbox + Send>,
     ) {
-        let due = schedule.start(Moment::now());
+        let due = schedule.start(WallInstant::now());
         self.insert_series(timer, schedule, due, message);
     }
 
@@ -91,7 +91,7 @@ impl<A: Handlers> Timers<A> {
                     due,
                     mut message,
                 }) => {
-                    let Verdict { runs, next } = schedule.judge(&due, Moment::now());
+                    let TickDecision { runs, next } = schedule.decide(&due, WallInstant::now());
                     let inbox = runs.then(&mut message);
                     self.insert_series(timer, schedule, next, message);
                     if inbox.is_some() {

@@ -25,7 +25,7 @@ use crate::envelope::Attributes;
 use crate::error::AskError;
 use crate::message::RemoteMessage;
 use crate::reply::remote::{ClientId, Origin};
-use crate::time::coarse::Moment;
+use crate::time::coarse::CoarseInstant;
 use pending::InFlight;
 
 use backpressure::Crowd;
@@ -153,7 +153,7 @@ pub(super) struct Shared {
     pub(crate) clock: BusClock,
     /// Who serves, as far as is known.
     lease: Mutex<Option<Lease>>,
-    /// When the lease was last seen, as the bits of a [`Moment`].
+    /// When the lease was last seen, as the bits of a [`CoarseInstant`].
     lease_seen: AtomicU64,
     /// What the public sees of the connections.
     health: Arc<Health>,
@@ -390,7 +390,7 @@ impl Shared {
     /// Who serves, unless that was seen so long ago that it may be another by now: then requests could
     /// go to an inbox that nobody looks after any more.
     pub(super) fn known_lease(&self) -> Option<Lease> {
-        let seen = Moment::from_bits(self.lease_seen.load(Ordering::Relaxed));
+        let seen = CoarseInstant::from_bits(self.lease_seen.load(Ordering::Relaxed));
         self.lease().clone().filter(|_| seen.elapsed() < LEASE)
     }
 
@@ -401,7 +401,7 @@ impl Shared {
 
     /// The lease is what it was.
     pub(super) fn see_lease(&self) {
-        let now = Moment::now().to_bits();
+        let now = CoarseInstant::now().to_bits();
         self.lease_seen.store(now, Ordering::Relaxed);
     }
 

@@ -1,5 +1,9 @@
 //! Parts that both ends of a connection to the bus are made of: clocks, windows, estimates, health and logs.
 
+use std::time::Duration;
+
+use crate::time::backoff::Backoff;
+
 pub(crate) mod concurrency;
 pub(crate) mod ewma;
 pub(crate) mod health;
@@ -7,3 +11,8 @@ pub(crate) mod log_once;
 pub(crate) mod ordered;
 pub(crate) mod outage;
 pub(crate) mod server_clock;
+
+/// Pauses before a connection, or what was lost with one, is tried again; with jitter, so that the
+/// clients of one Redis do not come back at the same moment.
+pub(crate) const RECONNECT_BACKOFF: Backoff =
+    Backoff::starting_at(Duration::from_millis(50)).up_to(Duration::from_millis(1600));

@@ -31,6 +31,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::bus::config::Config;
 use crate::bus::durable::dead_letters::DeadLetters;
+use crate::bus::link::RECONNECT_BACKOFF;
 use crate::bus::link::health::{ConnectionState, Health};
 use crate::bus::link::server_clock::BusClock;
 use crate::bus::protocol::{Request, VERSION};
@@ -40,7 +41,6 @@ use crate::bus::transport::{
 use crate::core::registry::Registry;
 use crate::core::{Service, spawn_task};
 use crate::system::ActorSystem;
-use crate::time::backoff::pause;
 
 use fence::Fence;
 use publisher::Outlet;
@@ -349,7 +349,7 @@ impl Shared {
                     debug!(node = %self.node, %reason, "the lease cannot be taken yet");
                     held_since = None;
                     attempt += 1;
-                    pause(attempt, fastrand::f64())
+                    RECONNECT_BACKOFF.jittered_delay(attempt, fastrand::f64())
                 }
             };
             // If it is to stop, it does so above.

@@ -53,7 +53,7 @@ pub(crate) trait Participant: Send + Sync {
     /// Wakes the tasks that wait for the actor's end, so that they check for cycles again.
     fn wake_stop_waiters(&self);
     /// True while the sender with this ticket waits for capacity.
-    fn is_in_line(&self, ticket: Ticket) -> bool;
+    fn is_waiting(&self, ticket: Ticket) -> bool;
     /// Admits that sender's message, past the mailbox's capacity.
     fn admit(&self, ticket: Ticket);
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use loom::thread;
 
 use super::*;
-use crate::mailbox::receiver::counted;
+use crate::mailbox::receiver::saturate;
 use crate::sync::model::{block_on, explore};
 
 /// A send under way, as the futures do it.
@@ -28,7 +28,7 @@ impl Sending {
         mailbox.poll_push(cx, &mut self.ticket, &mut self.item)
     }
 
-    /// Waits until it has got in; what came back, if the mailbox was closed.
+    /// Waits until the message is queued; the error holds it if the mailbox was closed.
     fn finish(mut self, mailbox: &Mailbox<u32>) -> Result<(), Option<u32>> {
         let sent = block_on(poll_fn(|cx| self.poll(mailbox, cx)));
         sent.map_err(|Closed| self.item)
@@ -39,7 +39,7 @@ fn send(mailbox: &Mailbox<u32>, message: u32) -> Result<(), Option<u32>> {
     Sending::new(message).finish(mailbox)
 }
 
-/// A poll by somebody who will not be woken.
+/// The context of a poll that need not be woken.
 fn idle() -> Context<'static> {
     Context::from_waker(Waker::noop())
 }
@@ -51,21 +51,21 @@ struct Receiver {
 }
 
 impl Receiver {
-    /// A mailbox whose receiver has these messages in hand, and that has room for no more.
+    /// A full mailbox whose receiver has these messages in its batch.
     fn full(messages: impl IntoIterator<Item = u32>) -> Self {
         let messages = VecDeque::from_iter(messages.into_iter().map(Some));
         let mailbox = Mailbox::new(messages.len());
         mailbox
-            .hand
+            .batch_status
             .count
-            .store(counted(messages.len()), Ordering::Release);
-        mailbox.lock().at_most_in_hand = counted(messages.len());
+            .store(saturate(messages.len()), Ordering::Release);
+        mailbox.lock().batch_limit = saturate(messages.len());
         Self {
             mailbox: Arc::new(mailbox),
             batch: Batch {
                 messages,
                 begun: false,
-                several: false,
+                is_burst: false,
             },
         }
     }
@@ -100,14 +100,14 @@ impl Receiver {
         self.take()
     }
 
-    /// What comes until the mailbox is closed and empty.
+    /// All messages until the mailbox is closed and empty.
     fn rest(&mut self) -> Vec<u32> {
         std::iter::from_fn(|| self.next()).collect()
     }
 }
 
 /// Every message arrives once, those of one sender in their order, never more than fit in, and
-/// nobody sleeps for ever.
+/// no thread sleeps for ever.
 #[test]
 fn two_senders_and_one_place() {
     explore(|| {
@@ -128,7 +128,7 @@ fn two_senders_and_one_place() {
     });
 }
 
-/// A handler that waits for the sender in the line, after the last message or amid its batch: the
+/// A handler that waits for a waiting sender, after the last message or amid its batch: the
 /// sender sees the room, or the receiver sees the sender.
 #[test]
 fn a_handler_waits_for_a_sender_that_waits_for_room() {
@@ -143,10 +143,10 @@ fn a_handler_waits_for_a_sender_that_waits_for_room() {
     }
 }
 
-/// Senders in the line are let in by a receiver that goes to sleep and by one that is woken, and
-/// leave nobody behind.
+/// Waiting senders are admitted by a receiver that goes to sleep and by one that is woken, and none
+/// is left behind.
 #[test]
-fn senders_in_the_line_while_the_receiver_goes_to_sleep() {
+fn senders_wait_while_the_receiver_goes_to_sleep() {
     explore(|| {
         let mut receiver = Receiver::full([0]);
         let senders = [receiver.send(1), receiver.send(2)];
@@ -159,9 +159,9 @@ fn senders_in_the_line_while_the_receiver_goes_to_sleep() {
     });
 }
 
-/// Room belongs to the head of the line, also at the moment when it comes to be.
+/// Room belongs to the first waiting sender, also at the moment when it comes to be.
 #[test]
-fn nobody_barges_in() {
+fn waiting_senders_are_not_overtaken() {
     explore(|| {
         let mut receiver = Receiver::full([0]);
         let mailbox = receiver.mailbox.clone();
@@ -206,7 +206,7 @@ fn a_receiver_that_goes_to_sleep_hears_of_the_stop() {
     });
 }
 
-/// A sender in the line, and a receiver asleep, that were polled with another waker before are
+/// A waiting sender, and a receiver asleep, that were polled with another waker before are
 /// woken by their last one.
 #[test]
 fn the_last_waker_counts() {
@@ -264,9 +264,9 @@ fn close_against_a_push_past_the_bound() {
     });
 }
 
-/// The same for a sender in the line, while the receiver makes room: it hears of its end too.
+/// The same for a waiting sender, while the receiver makes room: it hears of its end too.
 #[test]
-fn close_against_a_sender_in_the_line() {
+fn close_against_a_waiting_sender() {
     explore(|| {
         let mut receiver = Receiver::full([0]);
         let sender = receiver.send(1);
@@ -281,10 +281,10 @@ fn close_against_a_sender_in_the_line() {
     });
 }
 
-/// A sender that was in the line before the mailbox was closed gets its message back, although the
+/// A sender that waited before the mailbox was closed gets its message back, although the
 /// receiver makes room afterwards.
 #[test]
-fn nobody_gets_in_after_the_close() {
+fn no_message_is_queued_after_the_close() {
     explore(|| {
         let mut receiver = Receiver::full([0]);
         let mailbox = receiver.mailbox.clone();
@@ -297,8 +297,8 @@ fn nobody_gets_in_after_the_close() {
     });
 }
 
-/// The same as for a close, for an actor that ends at once: what waits is taken out once, and nothing gets in
-/// behind its back.
+/// The same as for a close, for an actor that ends at once: waiting messages are taken out once, and none
+/// is queued afterwards.
 #[test]
 fn close_and_drain_against_senders() {
     explore(|| {
@@ -317,12 +317,12 @@ fn close_and_drain_against_senders() {
         seen.sort_unstable();
         assert_eq!(seen, [1, 2]);
         let state = receiver.mailbox.lock();
-        assert!(state.queue.is_empty() && state.line.is_empty());
+        assert!(state.queue.is_empty() && state.waiters.is_empty());
     });
 }
 
 /// A send that is dropped while it waits takes its message back or has sent it, and the one behind
-/// it in the line is not forgotten.
+/// it in the wait queue is not forgotten.
 #[test]
 fn a_dropped_send_against_its_admission() {
     explore(|| {

@@ -8,40 +8,41 @@ use std::task::{Context, Poll, Waker};
 use crate::mailbox::{Mailbox, State};
 use crate::sync::MutexGuard;
 use crate::sync::atomic::{Ordering, fence};
-use crate::time::coarse::Moment;
+use crate::time::coarse::CoarseInstant;
 
 /// Drained buffers keep at most this many bytes.
-pub(super) const KEPT_BYTES: usize = 4096;
+pub(super) const RETAINED_BYTES: usize = 4096;
 
-/// While senders wait, the receiver looks after the line at least this often, in messages: often
-/// enough that a line moves, and rarely enough that a fast handler is not stopped by each of them.
+/// While senders wait, the receiver admits some at least once in this many messages: often enough
+/// that the wait queue moves, and rarely enough that a fast handler is not held up at each message.
 const ADMIT_EVERY: usize = 32;
 
-/// Batches of so many messages come from askers that were answered together. Larger ones are
-/// floods, and need no help to stay large.
-const SEVERAL: Range<usize> = 4..256;
+/// Batches of these sizes come from askers that were answered together. Larger ones are floods, and
+/// need no help to stay large.
+const BURST: Range<usize> = 4..256;
 
-/// What the receiver has in hand. A message is handled where it lies, since each move counts.
+/// The messages that the receiver took with its last swap. Each is handled in its place, since each
+/// move counts.
 pub(crate) struct Batch<T> {
     pub(super) messages: VecDeque<Option<T>>,
-    /// The first of them is being handled, or has been.
+    /// True once the handling of the first message has begun.
     pub(super) begun: bool,
-    /// There were [several](SEVERAL) of them, and nobody has been told.
-    pub(super) several: bool,
+    /// True for a [burst](BURST) that [`take_burst`](Self::take_burst) has not reported yet.
+    pub(super) is_burst: bool,
 }
 
-/// What the receiver finds.
+/// The result of a swap.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Refill {
-    /// The batch has messages; the first of them came then.
-    Ready { since: Moment },
-    /// There are none, and there will be none.
+    /// The batch has messages, the first of which arrived at `since`.
+    Ready { since: CoarseInstant },
+    /// There are no messages, and there will be none.
     Closed,
 }
 
 impl<T> Mailbox<T> {
-    /// The next message of the batch, in the place where it is to be handled; the one before it is
-    /// over. Keeps the count.
+    /// Ends the message before, and returns the place of the batch's next one, where it is to be
+    /// handled. Keeps the count.
     #[inline]
     pub(crate) fn next_in<'a>(&self, batch: &'a mut Batch<T>) -> Option<&'a mut Option<T>> {
         if mem::replace(&mut batch.begun, true) {
@@ -51,8 +52,10 @@ impl<T> Mailbox<T> {
             batch.begun = false;
             return None;
         };
-        // Release: a sender that reads the lower count finds the line in order.
-        self.hand.count.store(counted(left), Ordering::Release);
+        // Release: a sender that reads the lower count finds the wait queue in order.
+        self.batch_status
+            .count
+            .store(saturate(left), Ordering::Release);
         if left.is_multiple_of(ADMIT_EVERY) {
             self.admit();
         }
@@ -74,19 +77,19 @@ impl<T> Mailbox<T> {
         Poll::Ready(Refill::Ready { since })
     }
 
-    /// Takes what is queued; whom to wake.
+    /// Takes the queued messages; returns the waker of a sender that was admitted.
     #[inline]
     fn swap(&self, state: &mut State<T>, batch: &mut Batch<T>) -> Option<Waker> {
-        batch.several = SEVERAL.contains(&state.queue.len());
+        batch.is_burst = BURST.contains(&state.queue.len());
         let batch = &mut batch.messages;
         debug_assert!(batch.is_empty());
         mem::swap(&mut state.queue, batch);
         let since = state.since.to_bits();
-        self.hand.since.store(since, Ordering::Relaxed);
-        let count = counted(batch.len());
-        self.hand.count.store(count, Ordering::Release);
-        state.at_most_in_hand = count;
-        // What an actor tells itself passes the bound, and must not shut out others for ever.
+        self.batch_status.since.store(since, Ordering::Relaxed);
+        let count = saturate(batch.len());
+        self.batch_status.count.store(count, Ordering::Release);
+        state.batch_limit = count;
+        // An actor's messages to itself pass the bound, and must not shut out senders for ever.
         if batch.len() > self.capacity {
             self.admit_one(state)
         } else {
@@ -94,14 +97,14 @@ impl<T> Mailbox<T> {
         }
     }
 
-    /// The queue is empty: lets those in who wait, or goes to sleep.
+    /// Admits waiting senders into the empty queue, or goes to sleep.
     fn poll_sleep(
         &self,
         mut state: MutexGuard<'_, State<T>>,
         waker: &Waker,
         batch: &mut Batch<T>,
     ) -> Poll<Refill> {
-        if !state.line.is_empty() {
+        if !state.waiters.is_empty() {
             let mut admitted = self.admit_into_queue(&mut state);
             if !state.queue.is_empty() {
                 admitted.extend(self.swap(&mut state, batch));
@@ -119,44 +122,48 @@ impl<T> Mailbox<T> {
             shrink(&mut state.queue);
             shrink(batch);
         }
-        state.line.shrink();
+        state.waiters.shrink();
         let known = state.receiver.as_ref();
         if !known.is_some_and(|known| known.will_wake(waker)) {
             let before = state.receiver.replace(waker.clone());
             drop(state);
-            drop(before); // outside the lock: a waker is others' code
+            drop(before); // outside the lock: a waker is foreign code
         }
         Poll::Pending
     }
 
-    /// Lets senders in that wait, before the receiver waits itself: for nobody knows how long, so
-    /// that no sender may be overlooked.
+    /// Admits waiting senders before the receiver itself waits for an unknown time: no sender may be
+    /// overlooked then.
     pub(crate) fn admit_before_waiting(&self) {
-        fence(Ordering::SeqCst); // pairs with the one of a sender that joins the line
+        fence(Ordering::SeqCst); // pairs with the one of a sender that begins to wait
         self.admit();
     }
 
-    /// Lets senders in that wait, as far as there is room.
+    /// Admits waiting senders, as far as there is room.
     #[inline]
     fn admit(&self) {
-        if self.hand.crowded.load(Ordering::Acquire) {
-            self.admit_crowd();
+        if self
+            .batch_status
+            .has_waiting_senders
+            .load(Ordering::Acquire)
+        {
+            self.admit_waiting();
         }
     }
 
-    fn admit_crowd(&self) {
+    fn admit_waiting(&self) {
         let mut state = self.lock();
         let admitted = self.admit_into_queue(&mut state);
         drop(state);
         admitted.into_iter().for_each(Waker::wake);
     }
 
-    /// Closes, and takes out all that waits, with what is left of the batch: to be dropped outside
+    /// Closes, and takes out the rest of the batch and all queued messages, to be dropped outside
     /// the lock.
     pub(crate) fn close_and_drain(&self, batch: &mut Batch<T>) -> impl Iterator<Item = T> + use<T> {
         self.close();
         let mut state = self.lock();
-        self.hand.count.store(0, Ordering::Release);
+        self.batch_status.count.store(0, Ordering::Release);
         let queue = mem::take(&mut state.queue);
         drop(state);
         let Batch { messages, .. } = mem::take(batch);
@@ -165,9 +172,9 @@ impl<T> Mailbox<T> {
 }
 
 impl<T> Batch<T> {
-    /// True once after a batch that probably came from several askers, who will soon ask again.
-    pub(crate) fn were_several(&mut self) -> bool {
-        mem::replace(&mut self.several, false)
+    /// True once after a batch that probably came from several askers, which will soon ask again.
+    pub(crate) fn take_burst(&mut self) -> bool {
+        mem::replace(&mut self.is_burst, false)
     }
 
     /// The place of the message that is handled next, or now.
@@ -175,8 +182,7 @@ impl<T> Batch<T> {
         self.messages.front_mut()
     }
 
-    /// Puts a message before those that wait, which is handled next and counts as begun; the one
-    /// before it is over.
+    /// Ends the message before, and puts one in front, which is handled next and counts as begun.
     pub(crate) fn put_first(&mut self, message: T) {
         if mem::replace(&mut self.begun, true) {
             self.messages.pop_front();
@@ -190,29 +196,29 @@ impl<T> Default for Batch<T> {
         Self {
             messages: VecDeque::new(),
             begun: false,
-            several: false,
+            is_burst: false,
         }
     }
 }
 
-/// More than can be counted are more than fit into memory.
+/// A count of messages; more than a `u32` holds do not fit into memory.
 #[inline]
-pub(super) fn counted(messages: usize) -> u32 {
+pub(super) fn saturate(messages: usize) -> u32 {
     u32::try_from(messages).unwrap_or(u32::MAX)
 }
 
 pub(super) fn is_large<T>(buffer: &VecDeque<T>) -> bool {
-    buffer.capacity() > kept::<T>()
+    buffer.capacity() > retained_capacity::<T>()
 }
 
 #[cold]
 pub(super) fn shrink<T>(buffer: &mut VecDeque<T>) {
-    buffer.shrink_to(kept::<T>());
+    buffer.shrink_to(retained_capacity::<T>());
 }
 
-/// For how many items a drained buffer keeps room.
-const fn kept<T>() -> usize {
-    KEPT_BYTES
+/// The number of items for which a drained buffer keeps room.
+const fn retained_capacity<T>() -> usize {
+    RETAINED_BYTES
         / if size_of::<T>() == 0 {
             1
         } else {

@@ -3,9 +3,9 @@ use std::sync::Arc;
 use std::task::Wake;
 
 use super::*;
-use crate::mailbox::receiver::KEPT_BYTES;
+use crate::mailbox::receiver::RETAINED_BYTES;
 
-/// A send as the futures above do it.
+/// A send as the futures of `tell` and `ask` do it.
 async fn send(mailbox: Arc<Mailbox<u32>>, message: u32) -> Result<(), Option<u32>> {
     let (mut ticket, mut item) = (None, Some(message));
     poll_fn(|cx| mailbox.poll_push(cx, &mut ticket, &mut item))
@@ -38,7 +38,7 @@ async fn messages_come_in_order() {
 }
 
 #[tokio::test]
-async fn capacity_counts_the_batch_in_hand() {
+async fn capacity_counts_the_batch() {
     let mailbox = Mailbox::new(2);
     let mut batch = Batch::default();
     mailbox.try_push(|| Some(1)).unwrap();
@@ -50,18 +50,18 @@ async fn capacity_counts_the_batch_in_hand() {
 }
 
 #[tokio::test]
-async fn senders_wait_in_line_and_nobody_barges_in() {
+async fn senders_wait_in_order_and_are_not_overtaken() {
     let mailbox = Arc::new(Mailbox::new(1));
     let mut batch = Batch::default();
     mailbox.try_push(|| Some(0)).unwrap();
     let waiting: Vec<_> = (1..=3)
         .map(|n| tokio::spawn(send(mailbox.clone(), n)))
         .collect();
-    while mailbox.lock().line.len() < 3 {
+    while mailbox.lock().waiters.len() < 3 {
         tokio::task::yield_now().await;
     }
     assert_eq!(receive(&mailbox, &mut batch).await, Some(0));
-    // There is room for one, and it belongs to the first in line.
+    // There is room for one, and it belongs to the first in the wait queue.
     assert!(matches!(mailbox.try_push(|| Some(9)), Err(Refused::Full)));
     for n in 1..=3 {
         assert_eq!(receive(&mailbox, &mut batch).await, Some(n));
@@ -78,7 +78,7 @@ async fn closing_gives_waiting_messages_back_and_keeps_queued_ones() {
     let mut batch = Batch::default();
     mailbox.try_push(|| Some(0)).unwrap();
     let waiting = tokio::spawn(send(mailbox.clone(), 1));
-    while mailbox.lock().line.is_empty() {
+    while mailbox.lock().waiters.is_empty() {
         tokio::task::yield_now().await;
     }
     mailbox.close();
@@ -89,7 +89,7 @@ async fn closing_gives_waiting_messages_back_and_keeps_queued_ones() {
 }
 
 #[tokio::test]
-async fn a_dropped_wait_leaves_the_line() {
+async fn dropped_wait_leaves_the_wait_queue() {
     let mailbox = Arc::new(Mailbox::new(1));
     mailbox.try_push(|| Some(0)).unwrap();
     let (mut ticket, mut item) = (None, Some(1));
@@ -103,7 +103,7 @@ async fn a_dropped_wait_leaves_the_line() {
 }
 
 #[tokio::test]
-async fn the_line_shrinks_when_it_has_gone() {
+async fn wait_queue_shrinks_when_it_is_empty() {
     let mailbox = Mailbox::new(1);
     let mut batch = Batch::default();
     let mut items: Vec<_> = (0..10_000).map(|n| (None, Some(n))).collect();
@@ -118,20 +118,20 @@ async fn the_line_shrinks_when_it_has_gone() {
     let idle = poll_fn(|cx| Poll::Ready(mailbox.poll_refill(cx, &mut batch))).await;
     assert!(idle.is_pending());
     let state = mailbox.lock();
-    assert!(state.line.bytes() <= KEPT_BYTES * 2);
+    assert!(state.waiters.bytes() <= RETAINED_BYTES * 2);
 }
 
-/// A waker that, when it is dropped, looks whether the mailbox is locked.
-struct Looks {
+/// A waker whose drop checks if the mailbox is locked.
+struct ChecksLock {
     mailbox: Arc<Mailbox<u32>>,
     seen_locked: Arc<AtomicBool>,
 }
 
-impl Wake for Looks {
+impl Wake for ChecksLock {
     fn wake(self: Arc<Self>) {}
 }
 
-impl Drop for Looks {
+impl Drop for ChecksLock {
     fn drop(&mut self) {
         let locked = self.mailbox.state.try_lock().is_none();
         self.seen_locked.fetch_or(locked, Ordering::Relaxed);
@@ -145,7 +145,7 @@ fn wakers_are_dropped_outside_the_lock() {
     let seen_locked = Arc::new(AtomicBool::new(false));
     let (mut ticket, mut item) = (None, Some(1));
     let mut poll = || {
-        let waker = Waker::from(Arc::new(Looks {
+        let waker = Waker::from(Arc::new(ChecksLock {
             mailbox: mailbox.clone(),
             seen_locked: seen_locked.clone(),
         }));
@@ -171,8 +171,8 @@ async fn buffers_shrink_when_they_are_drained() {
     assert!(mailbox.next_in(&mut batch).is_none());
     let idle = poll_fn(|cx| Poll::Ready(mailbox.poll_refill(cx, &mut batch))).await;
     assert!(idle.is_pending());
-    assert!(batch.messages.capacity() * size_of::<u32>() <= KEPT_BYTES * 2);
-    assert!(mailbox.lock().queue.capacity() * size_of::<u32>() <= KEPT_BYTES * 2);
+    assert!(batch.messages.capacity() * size_of::<u32>() <= RETAINED_BYTES * 2);
+    assert!(mailbox.lock().queue.capacity() * size_of::<u32>() <= RETAINED_BYTES * 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -200,7 +200,7 @@ async fn many_senders_lose_nothing_and_keep_their_order() {
 }
 
 #[test]
-fn a_sender_may_be_let_in_past_the_bound_and_past_others() {
+fn sender_is_admitted_past_the_bound_and_past_others() {
     let mailbox = Mailbox::new(1);
     let mut cx = Context::from_waker(Waker::noop());
     let mut tickets = [None; 3];
@@ -208,12 +208,12 @@ fn a_sender_may_be_let_in_past_the_bound_and_past_others() {
         let _ = mailbox.poll_push(&mut cx, ticket, &mut Some(n));
     }
     let last = tickets[2].expect("it waits");
-    assert!(mailbox.is_in_line(last));
-    mailbox.let_in(last);
-    assert!(!mailbox.is_in_line(last));
+    assert!(mailbox.is_waiting(last));
+    mailbox.admit_past_bound(last);
+    assert!(!mailbox.is_waiting(last));
     assert_eq!(mailbox.load().depth, 2);
     assert_eq!(mailbox.load().senders, 1);
-    mailbox.let_in(last); // once
+    mailbox.admit_past_bound(last); // once
     assert_eq!(mailbox.load().depth, 2);
     let mut batch = Batch::default();
     assert!(mailbox.poll_refill(&mut cx, &mut batch).is_ready());
@@ -221,7 +221,7 @@ fn a_sender_may_be_let_in_past_the_bound_and_past_others() {
 }
 
 #[test]
-fn one_that_tells_itself_more_than_the_bound_shuts_nobody_out() {
+fn actor_that_tells_itself_more_than_the_bound_shuts_no_sender_out() {
     let mailbox = Mailbox::new(1);
     let mut cx = Context::from_waker(Waker::noop());
     let mut ticket = None;
@@ -245,5 +245,5 @@ fn one_that_tells_itself_more_than_the_bound_shuts_nobody_out() {
         }
         let _ = mailbox.push_past_bound(|| Some(0)); // as its handler does
     }
-    panic!("the sender is still in the line");
+    panic!("the sender still waits");
 }

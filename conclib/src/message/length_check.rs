@@ -1,15 +1,15 @@
-//! Whether a value of MessagePack holds as much as it says.
+//! A check that a MessagePack value is as long as its length fields say.
 //!
-//! An array says how long it is before its elements come, and whoever reads it makes room for them:
-//! up to a mebibyte for each of the arrays within each other, if ten bytes claim four billion
-//! elements. So the claims are checked first. It takes a few nanoseconds, and allocates nothing.
+//! An array states its length before its elements, and a decoder allocates for them: up to a mebibyte
+//! for each nested array, if ten bytes claim four billion elements. So the lengths are checked first.
+//! It takes a few nanoseconds, and allocates nothing.
 
-/// True if everything is there that the value's arrays, maps and texts claim to hold.
-pub(super) fn are_kept(bytes: &[u8]) -> bool {
+/// True if the input holds every element of the value's arrays, maps and strings.
+pub(super) fn is_complete(bytes: &[u8]) -> bool {
     skim(bytes).is_some()
 }
 
-/// Walks over one value. It needs no stack: what is missing is a number.
+/// Walks over one value. It needs no stack: the number of missing elements is enough.
 fn skim(mut rest: &[u8]) -> Option<()> {
     let mut missing = 1_usize;
     while missing > 0 {
@@ -21,7 +21,7 @@ fn skim(mut rest: &[u8]) -> Option<()> {
         } = Element::new(marker, tail)?;
         rest = tail.get(header..)?.get(payload..)?;
         missing = (missing - 1).checked_add(children)?;
-        // Each takes a byte at least.
+        // Each element takes at least a byte.
         if missing > rest.len() {
             return None;
         }
@@ -29,13 +29,13 @@ fn skim(mut rest: &[u8]) -> Option<()> {
     Some(())
 }
 
-/// What follows the first byte of a value.
+/// The parts of a value after its first byte.
 struct Element {
-    /// The bytes that say how long it is.
+    /// The length field, in bytes.
     header: usize,
-    /// The bytes that are neither.
+    /// The content that is not made of values, in bytes.
     payload: usize,
-    /// How many values it consists of.
+    /// The number of values that it consists of.
     children: usize,
 }
 
@@ -52,7 +52,7 @@ impl Element {
             0x80..=0x8f => (0, 0, 2 * low(0x0f)),
             0x90..=0x9f => (0, 0, low(0x0f)),
             0xa0..=0xbf => (0, low(0x1f), 0),
-            // Bytes, texts, and extensions with their type.
+            // Bytes, strings, and extensions with their type.
             0xc4 | 0xd9 => (1, length(1)?, 0),
             0xc5 | 0xda => (2, length(2)?, 0),
             0xc6 | 0xdb => (4, length(4)?, 0),
@@ -118,17 +118,17 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_keeps_its_claims_and_what_is_cut_does_not() {
+    fn written_values_are_complete_and_cut_ones_are_not() {
         for size in [0, 100, 400, 70_000] {
             let bytes = encode(&rich(size)).unwrap();
-            assert!(are_kept(&bytes));
+            assert!(is_complete(&bytes));
             assert_eq!(decode::<Rich>(&bytes).unwrap(), rich(size));
             for cut in (0..bytes.len()).step_by(1 + bytes.len() / 200) {
-                assert!(!are_kept(&bytes[..cut]), "{cut} of {}", bytes.len());
+                assert!(!is_complete(&bytes[..cut]), "{cut} of {}", bytes.len());
             }
         }
         let long = encode(&vec![1_u32; 70_000]).unwrap();
-        assert!(are_kept(&long) && !are_kept(&long[..long.len() - 1]));
+        assert!(is_complete(&long) && !is_complete(&long[..long.len() - 1]));
         for extension in [
             &[0xd4, 1, 0][..],
             &[0xd5, 1, 0, 0],
@@ -136,17 +136,17 @@ mod tests {
             &[0xc8, 0, 1, 1, 0],
             &[0xc9, 0, 0, 0, 0, 1],
         ] {
-            assert!(are_kept(extension), "{extension:?}");
-            assert!(!are_kept(&extension[..extension.len() - 1]));
+            assert!(is_complete(extension), "{extension:?}");
+            assert!(!is_complete(&extension[..extension.len() - 1]));
         }
     }
 
     #[test]
     fn arrays_that_claim_billions_are_not_read() {
         let many = [0xdd, 0xff, 0xff, 0xff, 0xff].repeat(100);
-        assert!(!are_kept(&many));
+        assert!(!is_complete(&many));
         assert!(decode::<Vec<Vec<u64>>>(&many).is_err());
         let map = [0xdf, 0xff, 0xff, 0xff, 0xff];
-        assert!(!are_kept(&map));
+        assert!(!is_complete(&map));
     }
 }

@@ -1,4 +1,4 @@
-//! The names of the types that stand for a generic message's parameters.
+//! Names of the type arguments of generic messages.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
@@ -28,8 +28,8 @@ use crate::message::ActorMessage;
 /// assert_eq!(Set::<Vec<u32>>::NAME, "Set<Vec<u32>>");
 /// ```
 ///
-/// Other processes know the message by this name. It is written here and not read off the type, so
-/// that a type may be renamed or moved without their noticing.
+/// Other processes know the message by this name. It is not derived from the type's path, so that the
+/// type may be renamed or moved without a change for them.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has no name for the wire",
     label = "does not implement `WireName`",
@@ -80,7 +80,7 @@ names_with_arguments! {
     BTreeSet<T>, HashSet<T> with S, BTreeMap<K, V>, HashMap<K, V> with S,
 }
 
-/// A name that is put together from others at compile time: for the macros' expansions.
+/// A name composed of others at compile time, for the macros' expansions.
 #[derive(Debug)]
 pub struct ComposedName {
     bytes: [u8; Self::MAX_BYTES],

@@ -12,7 +12,7 @@ use crate::actor::stats::Stats;
 use crate::actor::{Actor, Context, Handlers};
 use crate::mailbox::{Batch, Refill};
 use crate::time::coarse as clock;
-use crate::time::schedule::{Due, Moment, Verdict};
+use crate::time::schedule::{Due, TickDecision, WallInstant};
 
 pub(super) struct Events<'a, A: Actor> {
     cell: &'a ActorCell<A>,
@@ -122,14 +122,14 @@ impl<'a, A: Actor> Events<'a, A> {
             return false;
         };
         self.batch.put_first(message);
-        self.cell.stats.begin_batch(clock::Moment::now());
+        self.cell.stats.begin_batch(clock::CoarseInstant::now());
         true
     }
 
     /// Waits until there may be something to do.
     pub(super) fn wait(&mut self, ctx: &mut Context<A>) -> impl Future<Output = ()> {
         poll_fn(move |cx| {
-            if self.batch.were_several() {
+            if self.batch.take_burst() {
                 // They have their answers and ask again, each as soon as it has its turn. After
                 // that there is one look at the mailbox for all of them, and not one for each.
                 cx.waker().wake_by_ref();
@@ -178,7 +178,7 @@ impl<A: Handlers> Ticks<A> {
         if table.is_empty() {
             return None;
         }
-        let now = Moment::now();
+        let now = WallInstant::now();
         let due: Box<[Due]> = table.iter().map(|tick| tick.schedule.start(now)).collect();
         let earliest = due.iter().map(|due| due.at).min()?;
         Some(Self {
@@ -197,7 +197,7 @@ impl<A: Handlers> Ticks<A> {
     fn due(&mut self) -> Option<A::Inbox> {
         let (entry, due) = self.due.iter().enumerate().min_by_key(|(_, due)| due.at)?;
         let tick = &self.table[entry];
-        let Verdict { runs, next } = tick.schedule.judge(due, Moment::now());
+        let TickDecision { runs, next } = tick.schedule.decide(due, WallInstant::now());
         self.due[entry] = next;
         let earliest = self.due.iter().map(|due| due.at).min()?;
         self.timer.as_mut().reset(earliest);

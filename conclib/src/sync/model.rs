@@ -1,4 +1,4 @@
-//! What the tests under loom share: how far to look, and how a thread waits.
+//! Support for tests under loom: bounds of the search, and threads that wait.
 
 use std::future::Future;
 use std::pin::pin;
@@ -26,15 +26,15 @@ impl<T> Mutex<T> {
     }
 }
 
-/// How often threads may be interrupted within one order, unless `LOOM_MAX_PREEMPTIONS` says
-/// otherwise. Each mistake that was put in to try the tests shows with this many; one more makes
-/// ten times the orders.
+/// The number of preemptions within one order, unless `LOOM_MAX_PREEMPTIONS` says otherwise. Each
+/// mistake that was put in to try the tests shows with this many; one more makes ten times the
+/// orders.
 const PREEMPTIONS: usize = 2;
 
 /// Steps that one order may have: far above what a test needs, so that only a livelock has more.
 const STEPS: usize = 10_000;
 
-/// Runs a test's threads in every order. A thread that nobody would ever wake fails the test.
+/// Runs a test's threads in every order. A thread that is never woken fails the test.
 pub(crate) fn explore(test: impl Fn() + Send + Sync + 'static) {
     let mut builder = Builder::new();
     builder.preemption_bound.get_or_insert(PREEMPTIONS);

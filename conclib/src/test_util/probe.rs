@@ -1,4 +1,4 @@
-//! An actor that writes down what it is sent.
+//! An actor that records its messages for a test.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -11,7 +11,7 @@ use std::task::{Context as TaskContext, Poll, ready};
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::time::timeout;
+use tokio::time;
 
 use crate::actor::{Actor, Context, Handler, Handlers, Recipient, Wanted};
 use crate::envelope::RequestEnvelope;
@@ -21,17 +21,17 @@ use crate::reply::{Limit, Reply};
 use crate::system::{ActorSystem, Spawn, SpawnError};
 use crate::urn::{Urn, UrnError};
 
-/// How long to wait for a message, unless it is told otherwise.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// The longest wait for an expected message, unless it is set.
+const EXPECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// An actor that takes messages of one type, and lets a test expect them.
 ///
-/// It stands where the actor under test sends to: give that its [`recipient`](Self::recipient),
-/// or spawn it at the URN where another would live. It answers `()`, or what the test says
-/// (see [`answering`](Self::answering)). The messages need be neither `Clone` nor `Debug`, and may
-/// be local.
+/// It takes the place of an actor that the one under test sends to: pass its
+/// [`recipient`](Self::recipient), or spawn it at that actor's URN. It answers `()`, or the result of
+/// a function (see [`answering`](Self::answering)). The messages need be neither `Clone` nor `Debug`,
+/// and may be local.
 ///
-/// The actor is the system's: it lives on when its probe is dropped.
+/// The actor belongs to the system: it lives on when its probe is dropped.
 ///
 /// ```
 /// use conclib::prelude::*;
@@ -46,7 +46,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// let system = ActorSystem::new();
 /// let log = Probe::<Note>::spawn(&system).urn("log").await?;
 ///
-/// system.tell("log", Note("one".into())).await?; // what an actor under test would do
+/// system.tell("log", Note("one".into())).await?; // as an actor under test would
 /// log.recipient().tell(Note("two".into())).await?;
 /// assert_eq!(log.expect().await, Note("one".into()));
 /// assert_eq!(log.expect().await, Note("two".into()));
@@ -56,16 +56,16 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub struct Probe<M: ActorMessage> {
     recipient: Recipient<M>,
     /// Shared with the actor.
-    seen: Arc<Seen<M>>,
-    /// How long to wait for a message that is expected.
-    patience: Duration,
+    received: Arc<ReceivedQueue<M>>,
+    /// The longest wait for an expected message.
+    timeout: Duration,
 }
 
-/// The messages that the test has not taken yet.
-struct Seen<M> {
+/// Messages that the test has not taken yet.
+struct ReceivedQueue<M> {
     messages: Mutex<VecDeque<M>>,
-    /// Wakes all who expect one.
-    came: Notify,
+    /// Wakes all waits for a message.
+    arrived: Notify,
 }
 
 impl<M: ActorMessage<Response = ()>> Probe<M> {
@@ -77,7 +77,7 @@ impl<M: ActorMessage<Response = ()>> Probe<M> {
 }
 
 impl<M: ActorMessage> Probe<M> {
-    /// Starts a probe that answers each message with what the function says.
+    /// Starts a probe that answers each message with the function's result.
     ///
     /// ```
     /// use conclib::prelude::*;
@@ -98,27 +98,27 @@ impl<M: ActorMessage> Probe<M> {
     where
         F: FnMut(&M) -> M::Response + Send + 'static,
     {
-        let seen = Arc::new(Seen {
+        let received = Arc::new(ReceivedQueue {
             messages: Mutex::default(),
-            came: Notify::new(),
+            arrived: Notify::new(),
         });
         let recorder = Recorder {
-            seen: seen.clone(),
+            received: received.clone(),
             answer: Box::new(answer),
         };
         SpawnProbe {
             spawn: system.spawn(recorder),
-            seen,
-            patience: PATIENCE,
+            received,
+            timeout: EXPECT_TIMEOUT,
         }
     }
 
-    /// Where to send messages to the probe.
+    /// The address for messages to the probe.
     pub fn recipient(&self) -> Recipient<M> {
         self.recipient.clone()
     }
 
-    /// The probe's address.
+    /// The probe's URN.
     pub fn urn(&self) -> &Urn {
         self.recipient.urn()
     }
@@ -128,7 +128,7 @@ impl<M: ActorMessage> Probe<M> {
     ///
     /// # Panics
     ///
-    /// If none comes in time.
+    /// If no message arrives in time.
     ///
     /// # Cancel safety
     ///
@@ -137,28 +137,28 @@ impl<M: ActorMessage> Probe<M> {
     pub fn expect(&self) -> impl Future<Output = M> + Send {
         let caller = Location::caller();
         async move {
-            let message = timeout(self.patience, self.seen.next()).await.ok();
+            let message = time::timeout(self.timeout, self.received.next()).await.ok();
             message.unwrap_or_else(|| {
                 panic!(
                     "the probe `{}` got no `{}` within {:?} ({caller})",
                     self.urn(),
                     M::NAME,
-                    self.patience
+                    self.timeout
                 )
             })
         }
     }
 
-    /// Waits so long, in tokio's time, and sees that no message comes.
+    /// Waits for this time of tokio's clock, and checks that no message arrives.
     ///
     /// # Panics
     ///
-    /// If one comes, or has come and was not taken.
+    /// If a message arrives, or has arrived and was not taken.
     #[track_caller]
     pub fn expect_none(&self, duration: Duration) -> impl Future<Output = ()> + Send {
         let caller = Location::caller();
         async move {
-            let message = timeout(duration, self.seen.next()).await;
+            let message = time::timeout(duration, self.received.next()).await;
             assert!(
                 message.is_err(),
                 "the probe `{}` got a `{}` that was not expected ({caller})",
@@ -168,9 +168,9 @@ impl<M: ActorMessage> Probe<M> {
         }
     }
 
-    /// Takes all messages that have come and were not taken yet, in their order.
+    /// Takes all messages that have arrived and were not taken yet, in their order.
     pub fn received(&self) -> Vec<M> {
-        mem::take(&mut *self.seen.lock()).into()
+        mem::take(&mut *self.received.lock()).into()
     }
 }
 
@@ -178,26 +178,26 @@ impl<M: ActorMessage> fmt::Debug for Probe<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Probe")
             .field("urn", self.urn())
-            .field("waiting", &self.seen.lock().len())
+            .field("waiting", &self.received.lock().len())
             .finish_non_exhaustive()
     }
 }
 
-impl<M> Seen<M> {
+impl<M> ReceivedQueue<M> {
     async fn next(&self) -> M {
         loop {
-            // Before the look, so that what comes in between wakes it.
-            let came = self.came.notified();
+            // Before the look, so that a message that arrives in between wakes it.
+            let arrived = self.arrived.notified();
             if let Some(message) = self.lock().pop_front() {
                 return message;
             }
-            came.await;
+            arrived.await;
         }
     }
 
     fn add(&self, message: M) {
         self.lock().push_back(message);
-        self.came.notify_waiters();
+        self.arrived.notify_waiters();
     }
 
     fn lock(&self) -> MutexGuard<'_, VecDeque<M>> {
@@ -213,8 +213,8 @@ impl<M> Seen<M> {
 #[must_use = "a probe is started when its spawn is awaited"]
 pub struct SpawnProbe<M: ActorMessage> {
     spawn: Spawn<Recorder<M>>,
-    seen: Arc<Seen<M>>,
-    patience: Duration,
+    received: Arc<ReceivedQueue<M>>,
+    timeout: Duration,
 }
 
 impl<M: ActorMessage> SpawnProbe<M> {
@@ -228,9 +228,9 @@ impl<M: ActorMessage> SpawnProbe<M> {
         self
     }
 
-    /// How long [`expect`](Probe::expect) waits: 5 s unless changed.
+    /// Sets the longest wait of [`expect`](Probe::expect): 5 s unless changed.
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.patience = timeout;
+        self.timeout = timeout;
         self
     }
 }
@@ -242,8 +242,8 @@ impl<M: ActorMessage> Future for SpawnProbe<M> {
         let actor = ready!(Pin::new(&mut self.spawn).poll(cx))?;
         Poll::Ready(Ok(Probe {
             recipient: actor.recipient(),
-            seen: self.seen.clone(),
-            patience: self.patience,
+            received: self.received.clone(),
+            timeout: self.timeout,
         }))
     }
 }
@@ -252,35 +252,35 @@ impl<M: ActorMessage> fmt::Debug for SpawnProbe<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SpawnProbe")
             .field("spawn", &self.spawn)
-            .field("patience", &self.patience)
+            .field("timeout", &self.timeout)
             .finish_non_exhaustive()
     }
 }
 
 /// The actor behind a probe.
 struct Recorder<M: ActorMessage> {
-    seen: Arc<Seen<M>>,
+    received: Arc<ReceivedQueue<M>>,
     answer: Box<Answer<M>>,
 }
 
-/// What a test says to a message.
+/// The function that makes a probe's answers.
 type Answer<M> = dyn FnMut(&M) -> <M as ActorMessage>::Response + Send;
 
 impl<M: ActorMessage> Recorder<M> {
     fn record(&mut self, message: M, reply: Reply<M::Response>) {
         let response = (self.answer)(&message);
-        // Before the answer: whoever has that may look for the message.
-        self.seen.add(message);
+        // Before the answer: a test that has it may look for the message.
+        self.received.add(message);
         reply.send(response);
     }
 }
 
 impl<M: ActorMessage> Actor for Recorder<M> {
-    /// What a test sends to it is not refused because the probe is slow.
+    /// Unbounded, so that no message is refused because the probe is slow.
     const MAILBOX: usize = usize::MAX;
 }
 
-/// What waits for a [`Recorder`].
+/// The entries of a [`Recorder`]'s mailbox.
 enum Inbox<M: ActorMessage> {
     Message(M, Reply<M::Response>),
     Frame(Box<RequestEnvelope>),

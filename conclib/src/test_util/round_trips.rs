@@ -1,4 +1,4 @@
-//! Values that come back from the bus as they were sent.
+//! A check that a value does not change on the bus.
 
 use std::fmt;
 
@@ -7,8 +7,8 @@ use serde::de::DeserializeOwned;
 
 use crate::message::{CodecError, decode, encode};
 
-/// Writes a value as the bus writes it, reads it back, and compares the two: for a test that is to
-/// be sure of a message or a response.
+/// Writes a value as the bus writes it, reads it back, and compares the two: for tests of messages
+/// and responses.
 ///
 /// Some values change on the bus and not in a local ask; [`RemoteMessage`](crate::RemoteMessage)
 /// lists them.

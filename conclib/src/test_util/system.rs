@@ -1,4 +1,4 @@
-//! A system whose actors do not fail unnoticed.
+//! A system that fails the test if one of its actors fails.
 
 use std::fmt::{self, Write};
 use std::ops::Deref;
@@ -12,8 +12,8 @@ use crate::urn::Urn;
 /// panics or returns a [`Failure`], or when `on_stop` or `on_failure` panics.
 ///
 /// It may be used wherever a system is. [`finish`](Self::finish) shuts it down and panics with the
-/// list of failures; merely dropping it panics as well, but sees only what has failed by then: an
-/// actor that fails later, or on another thread at this very moment, is not waited for.
+/// list of failures; merely dropping it panics as well, but sees only earlier failures: it does not
+/// wait for an actor that fails later, or on another thread at this very moment.
 ///
 /// ```
 /// use conclib::prelude::*;
@@ -44,19 +44,19 @@ use crate::urn::Urn;
 ///
 /// # Panics
 ///
-/// When it is dropped, if an actor failed that was not [expected](Self::expect_failure) to, or did
-/// not fail that was; but not while the thread panics already: then it prints the list.
+/// On drop, if an actor failed that was not [expected](Self::expect_failure) to, or did not fail that
+/// was; but not while the thread panics already: then it prints the list.
 pub struct TestSystem {
     system: ActorSystem,
     /// Shared with the observer of the system's failures.
-    ledger: Arc<Mutex<Ledger>>,
-    /// The verdict has been given.
+    record: Arc<Mutex<FailureRecord>>,
+    /// The problems have been reported.
     finished: bool,
 }
 
-/// What has failed, and what was to.
+/// Failures, and the expected ones.
 #[derive(Default)]
-struct Ledger {
+struct FailureRecord {
     /// In the order in which they came.
     failures: Vec<(Urn, Failure)>,
     /// URNs, or patterns with `*`.
@@ -67,31 +67,31 @@ impl TestSystem {
     /// An empty system.
     pub fn new() -> Self {
         let system = ActorSystem::new();
-        let ledger = Arc::<Mutex<Ledger>>::default();
-        let heard = ledger.clone();
+        let record = Arc::<Mutex<FailureRecord>>::default();
+        let observed = record.clone();
         system
             .core()
             .observe_failures(Box::new(move |urn, failure| {
                 let failure = (urn.clone(), failure.clone());
-                lock(&heard).failures.push(failure);
+                lock(&observed).failures.push(failure);
             }));
         Self {
             system,
-            ledger,
+            record,
             finished: false,
         }
     }
 
-    /// Says that an actor is to fail in this test, at least once: a URN, or a pattern in which `*`
-    /// stands for any text, as in `user/*`. If none does, the test fails.
+    /// Expects an actor to fail in this test, at least once: a URN, or a pattern in which `*` stands for
+    /// any text, as in `user/*`. If no actor does, the test fails.
     ///
-    /// It may be said before or after the failure.
+    /// It may be called before or after the failure.
     pub fn expect_failure(&self, urn: impl Into<String>) {
-        lock(&self.ledger).expected.push(urn.into());
+        lock(&self.record).expected.push(urn.into());
     }
 
-    /// Shuts the system down (see [`ActorSystem::shutdown`]: what does not stop within 10 s is
-    /// killed) and gives the verdict.
+    /// Shuts the system down (see [`ActorSystem::shutdown`]: actors that do not stop within 10 s are
+    /// killed) and reports problems.
     ///
     /// # Panics
     ///
@@ -100,8 +100,8 @@ impl TestSystem {
     pub async fn finish(mut self) {
         let report = self.system.shutdown().await;
         self.finished = true;
-        let verdict = lock(&self.ledger).verdict(&report);
-        if let Some(problems) = verdict {
+        let problems = lock(&self.record).problems(&report);
+        if let Some(problems) = problems {
             panic!("{problems}");
         }
     }
@@ -126,10 +126,10 @@ impl Drop for TestSystem {
         if self.finished {
             return;
         }
-        let verdict = lock(&self.ledger).verdict(&ShutdownReport::default());
-        match verdict {
+        let problems = lock(&self.record).problems(&ShutdownReport::default());
+        match problems {
             None => {}
-            // What made the test panic is often one of these.
+            // The cause of the panic is often one of these.
             Some(problems) if std::thread::panicking() => eprintln!("{problems}"),
             Some(problems) => panic!("{problems}"),
         }
@@ -138,18 +138,18 @@ impl Drop for TestSystem {
 
 impl fmt::Debug for TestSystem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ledger = lock(&self.ledger);
+        let record = lock(&self.record);
         f.debug_struct("TestSystem")
             .field("system", &self.system)
-            .field("failures", &ledger.failures)
-            .field("expected", &ledger.expected)
+            .field("failures", &record.failures)
+            .field("expected", &record.expected)
             .finish_non_exhaustive()
     }
 }
 
-impl Ledger {
-    /// What is wrong, one line each; `None` if nothing is.
-    fn verdict(&self, report: &ShutdownReport) -> Option<String> {
+impl FailureRecord {
+    /// The problems, one line each; `None` if there are none.
+    fn problems(&self, report: &ShutdownReport) -> Option<String> {
         let mut problems = String::new();
         let mut list = |title: &str, lines: Vec<String>| {
             if !lines.is_empty() {
@@ -189,7 +189,7 @@ fn name(urns: &[Urn]) -> Vec<String> {
     urns.iter().map(|urn| format!("`{urn}`")).collect()
 }
 
-/// True if the text is as the pattern says, in which `*` stands for any text.
+/// True if the text matches the pattern, in which `*` stands for any text.
 fn matches(pattern: &str, text: &str) -> bool {
     let Some((start, rest)) = pattern.split_once('*') else {
         return pattern == text;
@@ -201,8 +201,8 @@ fn matches(pattern: &str, text: &str) -> bool {
     ends.any(|at| matches(rest, &text[at..]))
 }
 
-fn lock(ledger: &Mutex<Ledger>) -> MutexGuard<'_, Ledger> {
-    ledger.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(record: &Mutex<FailureRecord>) -> MutexGuard<'_, FailureRecord> {
+    record.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -235,23 +235,23 @@ mod tests {
     }
 
     #[test]
-    fn a_verdict_names_everything_that_is_wrong() {
+    fn every_problem_is_named() {
         let urn = |text: &str| Urn::new(text).unwrap();
-        let mut ledger = Ledger::default();
+        let mut record = FailureRecord::default();
         let mut report = ShutdownReport::default();
-        assert_eq!(ledger.verdict(&report), None);
+        assert_eq!(record.problems(&report), None);
 
         let failure = Failure::msg("no disk");
-        ledger.failures.push((urn("user/1"), failure.clone()));
-        ledger.failures.push((urn("log"), failure));
-        ledger.expected.push("user/*".to_owned());
-        ledger.expected.push("web".to_owned());
+        record.failures.push((urn("user/1"), failure.clone()));
+        record.failures.push((urn("log"), failure));
+        record.expected.push("user/*".to_owned());
+        record.expected.push("web".to_owned());
         report.killed.push(urn("slow"));
         report.stuck.push(urn("mad"));
         let problems = "actors failed:\n  `log`: no disk\n\
                         no actor failed, but was to:\n  `web`\n\
                         actors did not stop in time and were killed:\n  `slow`\n\
                         actors do not stop:\n  `mad`\n";
-        assert_eq!(ledger.verdict(&report).as_deref(), Some(problems));
+        assert_eq!(record.problems(&report).as_deref(), Some(problems));
     }
 }

@@ -6,17 +6,17 @@ use std::time::Duration;
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep};
 
-/// How often what became due at the very end has its turn. Tasks that wait for nothing but each
-/// other go on for dozens of steps in one turn.
+/// The number of turns for tasks that became due at the very end. Tasks that wait only for each other
+/// go on for dozens of steps in one turn.
 const TURNS: usize = 64;
 
-/// Lets paused time go forward, from one timer to the next: each fires in its order, and before
-/// the clock moves on everybody has done what there was to do.
+/// Moves paused time forward, from one timer to the next: each fires in its order, and every task has
+/// finished its work before the clock moves on.
 ///
-/// [`tokio::time::advance`] puts the clock to the end at once: whatever was due on the way fires
-/// together, all of it late, and what an actor starts then counts from the end. With this one, an
-/// actor that ticks every minute ticks sixty times in an hour, and each time it reads the minute.
-/// At the end, what has become due has had its turn as well.
+/// [`tokio::time::advance`] sets the clock to the end at once: timers that were due on the way fire
+/// together, all of them late, and timers that an actor starts then count from the end. With this
+/// function, an actor that ticks every minute ticks sixty times in an hour, and each time it reads the
+/// minute. Timers that are due at the end have fired and been handled as well.
 ///
 /// tokio's timers count in milliseconds; so does this.
 ///
@@ -60,7 +60,7 @@ const TURNS: usize = 64;
 ///
 /// # Cancel safety
 ///
-/// Dropped before it is ready, it leaves the clock on the way.
+/// Dropped before it is ready, it leaves the clock at the time that was reached.
 #[track_caller]
 pub fn advance(duration: Duration) -> impl Future<Output = ()> + Send {
     assert!(
@@ -69,7 +69,7 @@ pub fn advance(duration: Duration) -> impl Future<Output = ()> + Send {
          `tokio::time::pause()` first"
     );
     async move {
-        // The runtime moves a paused clock to the next timer when no task has anything to do.
+        // The runtime moves a paused clock to the next timer when every task is idle.
         sleep(duration).await;
         for _ in 0..TURNS {
             yield_now().await;
@@ -77,7 +77,7 @@ pub fn advance(duration: Duration) -> impl Future<Output = ()> + Send {
     }
 }
 
-/// True if tokio's clock stands still while another one runs.
+/// True if tokio's clock stands still while the one of `std` runs.
 fn is_paused() -> bool {
     let before = Instant::now();
     let start = std::time::Instant::now();

@@ -4,17 +4,17 @@
 use std::ops::Add;
 use std::time::Duration;
 
-/// Nanoseconds since some moment.
+/// A reading of the coarse clock: nanoseconds since some moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub(crate) struct Moment(u64);
+pub(crate) struct CoarseInstant(u64);
 
-impl Moment {
+impl CoarseInstant {
     #[cfg(target_os = "linux")]
     pub(crate) fn now() -> Self {
         use rustix::time::{ClockId, clock_gettime};
 
         let now = clock_gettime(ClockId::MonotonicCoarse);
-        // Neither is negative on a clock that counts from the start of the machine.
+        // Neither part is negative on a clock that counts from the start of the machine.
         Self(now.tv_sec.cast_unsigned() * 1_000_000_000 + now.tv_nsec.cast_unsigned())
     }
 
@@ -31,7 +31,7 @@ impl Moment {
         Self::now().since(self)
     }
 
-    /// How much later it is than that; zero if it is not.
+    /// The time since `earlier`; zero if that is not earlier.
     pub(crate) fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
@@ -45,7 +45,7 @@ impl Moment {
     }
 }
 
-impl Add<Duration> for Moment {
+impl Add<Duration> for CoarseInstant {
     type Output = Self;
 
     fn add(self, span: Duration) -> Self {

@@ -1,4 +1,4 @@
-//! The end of patience.
+//! Deadlines and timeouts whose timer is armed only when they are polled.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// A moment, and a timer that is armed only once somebody really waits for it.
+/// An instant, and a timer that is armed by the first poll.
 #[derive(Default)]
 pub(crate) struct Deadline {
     at: Option<Instant>,
@@ -15,19 +15,19 @@ pub(crate) struct Deadline {
 }
 
 impl Deadline {
-    /// That moment, or none.
+    /// A deadline at this instant, or none.
     pub(crate) fn until(at: Option<Instant>) -> Self {
         Self { at, timer: None }
     }
 
-    /// Comes at that moment if it came later.
+    /// Moves the deadline to `latest` if it is later.
     pub(crate) fn cut(&mut self, latest: Option<Instant>) {
         if let Some(latest) = latest {
             self.at = Some(self.at.map_or(latest, |at| at.min(latest)));
         }
     }
 
-    /// Comes so long from now, if it would come later.
+    /// Moves the deadline to `timeout` from now if it is later.
     pub(crate) fn shorten(&mut self, timeout: Duration) {
         if let Some(end) = Instant::now().checked_add(timeout)
             && self.at.is_none_or(|at| end < at)
@@ -36,17 +36,18 @@ impl Deadline {
         }
     }
 
-    /// Counts from now. No timeout, or one too long to be counted, means no deadline.
+    /// Sets the deadline to `timeout` from now. No timeout, or one past the end of the clock, means no
+    /// deadline.
     pub(crate) fn start(&mut self, timeout: Option<Duration>) {
         self.at = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     }
 
-    /// The moment, if there is one.
+    /// The instant, if there is a deadline.
     pub(crate) fn at(&self) -> Option<Instant> {
         self.at
     }
 
-    /// Ready when the moment has passed; never, if there is none.
+    /// Ready when the deadline has passed; never, if there is none.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(at) = self.at else {
             return Poll::Pending;
@@ -58,25 +59,25 @@ impl Deadline {
     }
 }
 
-/// How long somebody is ready to wait. Smaller than a [`Deadline`], for what mostly does not wait:
-/// until it does, no clock is read.
+/// The longest time to wait. Smaller than a [`Deadline`], for futures that mostly do not wait: until
+/// they do, no clock is read.
 #[derive(Default)]
-pub(crate) enum Patience {
+pub(crate) enum Timeout {
     #[default]
-    Endless,
-    /// So long, from the first wait.
-    For(Duration),
-    /// The wait has begun, and nobody has waited for its end yet.
-    By(Instant),
-    /// The wait has begun.
-    Until(Pin<Box<Sleep>>),
+    Never,
+    /// As long as this, from the first wait.
+    After(Duration),
+    /// The wait has begun and ends at this instant; no timer is armed yet.
+    At(Instant),
+    /// The wait has begun, and its timer is armed.
+    Armed(Pin<Box<Sleep>>),
 }
 
-impl Patience {
-    /// The wait begins now, and lasts until `latest` at most; when it ends, if it does.
+impl Timeout {
+    /// Begins the wait, which lasts until `latest` at most; returns its end, if it has one.
     #[inline]
     pub(crate) fn begin(&mut self, latest: Option<Instant>) -> Option<Instant> {
-        if matches!(self, Self::Endless) && latest.is_none() {
+        if matches!(self, Self::Never) && latest.is_none() {
             return None; // as nearly always
         }
         self.count_from_now(latest)
@@ -84,63 +85,63 @@ impl Patience {
 
     fn count_from_now(&mut self, latest: Option<Instant>) -> Option<Instant> {
         let own = match self {
-            Self::Endless => None,
-            // A moment too late to be counted never comes.
-            Self::For(timeout) => Instant::now().checked_add(*timeout),
-            Self::By(end) => Some(*end),
-            Self::Until(timer) => return Some(timer.deadline()),
+            Self::Never => None,
+            // An instant past the end of the clock never comes.
+            Self::After(timeout) => Instant::now().checked_add(*timeout),
+            Self::At(end) => Some(*end),
+            Self::Armed(timer) => return Some(timer.deadline()),
         };
         let end = match (own, latest) {
             (Some(own), Some(latest)) => Some(own.min(latest)),
             (own, latest) => own.or(latest),
         };
-        *self = end.map_or(Self::Endless, Self::By);
+        *self = end.map_or(Self::Never, Self::At);
         end
     }
 
-    /// So long, from the first wait; from now if that has begun, and then it can only become less.
+    /// Sets the timeout, from the first wait. If that has begun, it counts from now, and only shortens
+    /// the wait.
     pub(crate) fn limit(&mut self, timeout: Duration) {
         let end = match self {
-            Self::Endless | Self::For(_) => None,
-            Self::By(end) => Some(*end),
-            Self::Until(timer) => Some(timer.deadline()),
+            Self::Never | Self::After(_) => None,
+            Self::At(end) => Some(*end),
+            Self::Armed(timer) => Some(timer.deadline()),
         };
         let new = match (end, Instant::now().checked_add(timeout)) {
-            (None, _) => Self::For(timeout),
-            (Some(end), Some(new)) if new < end => Self::By(new),
+            (None, _) => Self::After(timeout),
+            (Some(end), Some(new)) if new < end => Self::At(new),
             (Some(_), _) => return,
         };
         *self = new;
     }
 
-    /// Ready when it has run out; the first call starts the count.
+    /// Ready when the time has run out; the first call begins the wait.
     #[inline]
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match self {
-            Self::Endless => Poll::Pending,
-            Self::For(_) | Self::By(_) | Self::Until(_) => self.poll_timer(cx),
+            Self::Never => Poll::Pending,
+            Self::After(_) | Self::At(_) | Self::Armed(_) => self.poll_timer(cx),
         }
     }
 
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.begin(None);
-        if let Self::By(end) = *self {
-            *self = Self::Until(Box::pin(sleep_until(end)));
+        if let Self::At(end) = *self {
+            *self = Self::Armed(Box::pin(sleep_until(end)));
         }
         match self {
-            Self::Until(timer) => timer.as_mut().poll(cx),
-            Self::Endless | Self::For(_) | Self::By(_) => Poll::Pending,
+            Self::Armed(timer) => timer.as_mut().poll(cx),
+            Self::Never | Self::After(_) | Self::At(_) => Poll::Pending,
         }
     }
 
-    /// When it runs out, if the wait begins now: by the system's clock, for those who wait
-    /// without a runtime.
+    /// The end of a wait that begins now, by the clock of `std`, for callers without a runtime.
     pub(crate) fn end(&self) -> Option<std::time::Instant> {
         match self {
-            Self::Endless => None,
-            Self::For(timeout) => std::time::Instant::now().checked_add(*timeout),
-            Self::By(end) => Some((*end).into_std()),
-            Self::Until(timer) => Some(timer.deadline().into_std()),
+            Self::Never => None,
+            Self::After(timeout) => std::time::Instant::now().checked_add(*timeout),
+            Self::At(end) => Some((*end).into_std()),
+            Self::Armed(timer) => Some(timer.deadline().into_std()),
         }
     }
 }

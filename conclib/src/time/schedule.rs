@@ -1,4 +1,4 @@
-//! When regular work is due: decisions without a clock of their own.
+//! Times of regular work: decisions without a clock of their own.
 
 use std::time::Duration;
 
@@ -6,12 +6,12 @@ use tokio::time::Instant;
 use tracing::error;
 
 pub use cron::{Cron, CronError};
-pub(crate) use wall::Moment;
+pub(crate) use wall::WallInstant;
 
 mod cron;
 mod wall;
 
-/// Which moments a series has.
+/// The moments of a series.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum When {
@@ -21,7 +21,7 @@ pub enum When {
     Cron(Cron),
 }
 
-/// When the first tick of an interval is due.
+/// The time of an interval's first tick.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum First {
@@ -32,20 +32,20 @@ pub enum First {
     After,
 }
 
-/// What happens when ticks are late: their time passed while something else was running.
+/// The handling of late ticks, those whose time passed while something else was running.
 ///
-/// The first late one runs as soon as it can, always. This says when the one after it is due, as
-/// with tokio's `MissedTickBehavior`.
+/// The first late tick always runs as soon as it can. This says when the one after it is due, as
+/// tokio's `MissedTickBehavior` does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Missed {
-    /// At the series' next moment; what lies between is left out.
+    /// At the series' next moment; the ticks in between are left out.
     #[default]
     Skip,
     /// At once, until the series has caught up.
     Burst,
-    /// One interval after the late one: the series starts anew. Moments of the calendar stay where
-    /// they are, so that there this is as [`Missed::Skip`].
+    /// One interval after the late one: the series starts anew. Moments of the calendar do not move:
+    /// for them this is the same as [`Missed::Skip`].
     Delay,
 }
 
@@ -72,11 +72,11 @@ pub enum Missed {
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Schedule {
-    /// Which moments.
+    /// The moments.
     pub when: When,
-    /// When the first of an interval is due; a cron expression says it itself.
+    /// The time of an interval's first tick; a cron expression says its own.
     pub first: First,
-    /// What happens to missed ones.
+    /// The handling of late ticks.
     pub missed: Missed,
     /// Each tick is late by a random part of this, so that many actors do not tick in step.
     pub jitter: Duration,
@@ -88,8 +88,8 @@ impl Schedule {
         Self::new(When::Every(interval))
     }
 
-    /// The moments of a [cron expression](Cron), in UTC. What is missed is skipped, and there is
-    /// no jitter.
+    /// The moments of a [cron expression](Cron), in UTC. Missed ticks are skipped, and there is no
+    /// jitter.
     ///
     /// ```
     /// use conclib::Schedule;
@@ -115,8 +115,8 @@ impl Schedule {
         }
     }
 
-    /// What is due first in a series that begins at `now`.
-    pub(crate) fn start(&self, now: Moment) -> Due {
+    /// The first tick of a series that begins at `now`.
+    pub(crate) fn start(&self, now: WallInstant) -> Due {
         match &self.when {
             When::Every(interval) => {
                 let grid = match self.first {
@@ -135,21 +135,21 @@ impl Schedule {
         }
     }
 
-    /// What is to be done at `due.at`, if that is reached at `now`.
-    pub(crate) fn judge(&self, due: &Due, now: Moment) -> Verdict {
+    /// Decides on a tick whose `due.at` is reached at `now`.
+    pub(crate) fn decide(&self, due: &Due, now: WallInstant) -> TickDecision {
         match &due.series {
-            Series::Regular { interval, grid } => Verdict {
+            SeriesKind::Regular { interval, grid } => TickDecision {
                 runs: true,
                 next: self.regular(*interval, self.next(*interval, *grid, now.instant)),
             },
-            Series::Calendar(series) => {
+            SeriesKind::Calendar(series) => {
                 let (runs, series) = series.judge(self, now);
-                Verdict {
+                TickDecision {
                     runs,
                     next: Due::of_calendar(series, now),
                 }
             }
-            Series::Over => Verdict {
+            SeriesKind::Over => TickDecision {
                 runs: false,
                 next: Due::of_calendar(None, now),
             },
@@ -176,12 +176,12 @@ impl Schedule {
 
     fn regular(&self, interval: Duration, grid: Instant) -> Due {
         Due {
-            series: Series::Regular { interval, grid },
+            series: SeriesKind::Regular { interval, grid },
             at: later(grid, self.delay()),
         }
     }
 
-    /// By how much one tick is late.
+    /// A random part of the jitter.
     fn delay(&self) -> Duration {
         if self.jitter.is_zero() {
             Duration::ZERO
@@ -203,18 +203,19 @@ pub(crate) fn later(moment: Instant, by: Duration) -> Instant {
     moment.checked_add(by).unwrap_or_else(|| moment + NEVER)
 }
 
-/// Where a series is, and when it is to be judged.
+/// The next tick of a series.
 #[derive(Debug, Clone)]
 pub(crate) struct Due {
-    /// What the next is counted from.
-    series: Series,
-    /// When to judge: at the tick with its jitter, or earlier, to look at the system's clock.
+    /// The base from which the tick after it is counted.
+    series: SeriesKind,
+    /// The time of the decision: that of the tick with its jitter, or earlier, to look at the
+    /// system's clock.
     pub(crate) at: Instant,
 }
 
 #[derive(Debug, Clone)]
-enum Series {
-    /// At an interval: the moment, without its jitter, that the next is counted from.
+enum SeriesKind {
+    /// At an interval: `grid` is the tick's moment without its jitter, from which the next is counted.
     Regular { interval: Duration, grid: Instant },
     /// Of the calendar.
     Calendar(cron::Series),
@@ -223,26 +224,26 @@ enum Series {
 }
 
 impl Due {
-    fn of_calendar(series: Option<cron::Series>, now: Moment) -> Self {
+    fn of_calendar(series: Option<cron::Series>, now: WallInstant) -> Self {
         match series {
             Some(series) => Self {
                 at: series.look(),
-                series: Series::Calendar(series),
+                series: SeriesKind::Calendar(series),
             },
             None => Self {
                 at: later(now.instant, Duration::MAX),
-                series: Series::Over,
+                series: SeriesKind::Over,
             },
         }
     }
 }
 
-/// What is to be done at a moment that was waited for.
+/// The decision at a moment that was waited for.
 #[derive(Debug)]
-pub(crate) struct Verdict {
-    /// The tick runs. If not, it has not come yet by the system's clock.
+pub(crate) struct TickDecision {
+    /// True if the tick runs; false if its time has not come yet by the system's clock.
     pub(crate) runs: bool,
-    /// What is due after that.
+    /// The tick after it.
     pub(crate) next: Due,
 }
 
@@ -254,9 +255,9 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// An interval asks one clock only.
-    fn moment(instant: Instant) -> Moment {
-        Moment {
+    /// An instant for intervals, which use the monotonic clock only.
+    fn moment(instant: Instant) -> WallInstant {
+        WallInstant {
             instant,
             wall: SystemTime::UNIX_EPOCH,
         }
@@ -267,7 +268,7 @@ mod tests {
         let mut out = vec![(due.at - start).as_secs_f64()];
         for run in runs {
             let now = start + Duration::from_secs_f64(*run);
-            let Verdict { runs, next } = schedule.judge(&due, moment(now));
+            let TickDecision { runs, next } = schedule.decide(&due, moment(now));
             assert!(runs);
             due = next;
             out.push((due.at - start).as_secs_f64());
@@ -276,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn it_does_not_drift() {
+    fn intervals_do_not_drift() {
         let schedule = Schedule::every(SECOND);
         let seen = offsets(&schedule, Instant::now(), &[0.1, 1.2, 2.3, 3.4]);
         assert_eq!(seen, [0.0, 1.0, 2.0, 3.0, 4.0]);
@@ -314,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tick_that_runs_exactly_when_the_next_is_due_skips_to_the_one_after() {
+    fn tick_at_the_time_of_the_next_skips_to_the_one_after() {
         let schedule = Schedule::every(SECOND);
         assert_eq!(offsets(&schedule, Instant::now(), &[1.0]), [0.0, 2.0]);
     }
@@ -330,12 +331,12 @@ mod tests {
         for n in 0..100_u32 {
             let offset = due.at - start;
             assert!(offset >= SECOND * n && offset <= SECOND * n + SECOND / 2);
-            due = schedule.judge(&due, moment(due.at)).next;
+            due = schedule.decide(&due, moment(due.at)).next;
         }
     }
 
     #[test]
-    fn an_interval_without_end_never_comes() {
+    fn endless_interval_never_comes() {
         let schedule = Schedule {
             first: First::After,
             ..Schedule::every(Duration::MAX)

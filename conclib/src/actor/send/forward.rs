@@ -19,7 +19,7 @@ use crate::error::{AskError, Delivered, Failure};
 use crate::mailbox::Closed;
 use crate::message::ActorMessage;
 use crate::reply::Reply;
-use crate::time::deadline::Patience;
+use crate::time::deadline::Timeout;
 
 /// A message on its way to another actor, with the reply that its asker waits for: made by
 /// [`forward`](crate::ActorRef::forward), sent when awaited.
@@ -34,7 +34,7 @@ pub struct Forward<M: ActorMessage> {
     /// The actor there owes the answer.
     assigned: bool,
     /// Its limit on waiting for room.
-    patience: Patience,
+    patience: Timeout,
     /// Says that an actor waits for room, while it does.
     wait: Wait,
 }
@@ -44,7 +44,7 @@ impl<M: ActorMessage> Forward<M> {
         Self {
             sending: Sending::new(to, message, reply.detach()),
             assigned: false,
-            patience: Patience::default(),
+            patience: Timeout::default(),
             wait: Wait::default(),
         }
     }

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::time::coarse::Moment;
+use crate::time::coarse::CoarseInstant;
 
 /// How many requests may wait in an inbox. An actor system that lives takes them at once, whatever its
 /// actors do: so many wait only if it is suspended, or far too slow.
@@ -15,7 +15,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Until when nothing is to be sent.
 #[derive(Default)]
 pub(super) struct Crowd {
-    /// The bits of a [`Moment`]; zero if the inbox was not full when it was last seen.
+    /// The bits of a [`CoarseInstant`]; zero if the inbox was not full when it was last seen.
     until: AtomicU64,
 }
 
@@ -23,7 +23,7 @@ impl Crowd {
     /// Learns how many wait.
     pub(super) fn learn(&self, waiting: u64) {
         let until = if waiting > MAX_WAITING {
-            (Moment::now() + PAUSE).to_bits()
+            (CoarseInstant::now() + PAUSE).to_bits()
         } else {
             0
         };
@@ -37,7 +37,7 @@ impl Crowd {
         if until == 0 {
             return None;
         }
-        let left = Moment::from_bits(until).since(Moment::now());
+        let left = CoarseInstant::from_bits(until).since(CoarseInstant::now());
         (!left.is_zero()).then_some(left)
     }
 }

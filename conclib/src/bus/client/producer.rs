@@ -15,7 +15,7 @@ use crate::bus::client::pending::{InFlight, MAX_BYTES, MAX_REQUESTS};
 use crate::bus::client::request::Sent;
 use crate::bus::client::{Outgoing, Shared};
 use crate::bus::durable::MAX_KEY;
-use crate::bus::durable::redelivery::pause_after_failure;
+use crate::bus::durable::redelivery::STREAM_BACKOFF;
 use crate::bus::protocol::Kind;
 use crate::bus::transport::TransportError;
 use crate::bus::transport::stream::ToKeep;
@@ -268,7 +268,7 @@ impl Shared {
 async fn drive(shared: Arc<Shared>) {
     let mut failures = 0_u32;
     while let Some(batch) = shared.next_to_keep() {
-        let pause = pause_after_failure(failures).min(PAUSE);
+        let pause = STREAM_BACKOFF.delay(failures).min(PAUSE);
         if shared.keep_once(batch, pause).await.is_ok() {
             failures = 0;
             continue;

@@ -14,10 +14,10 @@ use tracing::debug;
 use crate::bus::client::Shared;
 use crate::bus::client::pending::Batch;
 use crate::bus::client::send_queue::Shift;
+use crate::bus::link::RECONNECT_BACKOFF;
 use crate::bus::link::ordered::InOrder;
 use crate::bus::transport::{Epoch, Lease, TransportError};
 use crate::error::{AskError, Delivered};
-use crate::time::backoff::pause;
 
 /// How long to wait for another connection before what was lost with the last one is given up.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -257,7 +257,7 @@ async fn send_again(shared: &Shared, lease: &Lease, batch: &Batch) -> Verdict {
             if let Some(verdict) = try_again(shared, lease, batch).await {
                 return verdict;
             }
-            sleep(pause(attempt, fastrand::f64())).await;
+            sleep(RECONNECT_BACKOFF.jittered_delay(attempt, fastrand::f64())).await;
         }
         Verdict::Failed(UNKNOWN)
     };

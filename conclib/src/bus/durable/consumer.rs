@@ -17,7 +17,7 @@ use crate::bus::config::Config;
 use crate::bus::durable::foreign_claims::Elsewhere;
 use crate::bus::durable::prefetch::{Card, Hand, Source};
 use crate::bus::durable::quarantine::Quarantine;
-use crate::bus::durable::redelivery::{Verdict, judge, pause_after_failure};
+use crate::bus::durable::redelivery::{STREAM_BACKOFF, Verdict, judge};
 use crate::bus::durable::retry::Retry;
 use crate::bus::link::ewma::MeanSize;
 use crate::bus::link::log_once::Noise;
@@ -171,7 +171,7 @@ async fn open(shared: &Shared) -> Option<Arc<dyn ConsumeTransport>> {
             if failures == 0 {
                 warn!(node = %shared.node, %why, "durable messages cannot be taken yet: they wait on the bus");
             }
-            sleep(pause_after_failure(failures)).await;
+            sleep(STREAM_BACKOFF.delay(failures)).await;
             failures += 1;
         }
         None

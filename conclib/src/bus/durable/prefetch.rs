@@ -15,7 +15,7 @@ use deferred::Parked;
 use delivery::Joined;
 pub(crate) use delivery::{Asker, Card, Taken};
 
-use crate::bus::durable::redelivery::pause_between_offers;
+use crate::bus::durable::redelivery::OFFER_BACKOFF;
 use crate::bus::transport::stream::{Attempts, EntryId};
 
 /// About how many messages are in hand …
@@ -215,7 +215,7 @@ impl Hand {
     /// The actor has not taken it.
     pub(crate) fn refused(&mut self, urn: &str, now: Instant) {
         if let Some(lane) = self.lanes.get_mut(urn) {
-            lane.again = Some(now + pause_between_offers(lane.attempt));
+            lane.again = Some(now + OFFER_BACKOFF.delay(lane.attempt));
             lane.attempt = lane.attempt.saturating_add(1);
         }
     }

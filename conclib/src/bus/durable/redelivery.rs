@@ -4,10 +4,15 @@ use std::time::Duration;
 
 use crate::bus::transport::stream::{Attempts, Pending};
 use crate::error::AskError;
+use crate::time::backoff::Backoff;
 
-/// The shortest and the longest pause before a message is offered again to an actor that does not
-/// take it.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(500));
+/// Pauses before a message is offered again to an actor that has not taken it.
+pub(crate) const OFFER_BACKOFF: Backoff =
+    Backoff::starting_at(Duration::from_millis(2)).up_to(Duration::from_millis(500));
+
+/// Pauses before an operation on the stream is tried again after the bus has failed.
+pub(crate) const STREAM_BACKOFF: Backoff =
+    Backoff::starting_at(Duration::from_millis(25)).up_to(Duration::from_secs(5));
 
 /// What becomes of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,20 +100,6 @@ fn times(count: u32) -> String {
         1 => "once".to_owned(),
         count => format!("{count} times"),
     }
-}
-
-/// How long to wait before an actor is offered a message again that it has not taken this time, nor
-/// the `before` times before.
-pub(crate) fn pause_between_offers(before: u32) -> Duration {
-    let (shortest, longest) = PAUSES;
-    shortest.saturating_mul(1 << before.min(16)).min(longest)
-}
-
-/// How long to wait when the bus has failed, after it had failed `before` times in a row.
-pub(crate) fn pause_after_failure(before: u32) -> Duration {
-    let shortest = Duration::from_millis(25);
-    let longest = Duration::from_secs(5);
-    shortest.saturating_mul(1 << before.min(16)).min(longest)
 }
 
 #[cfg(test)]
@@ -204,14 +195,5 @@ mod tests {
             reason(5, 2),
             "its delivery failed 2 times, and its process ended 3 times before it was handled"
         );
-    }
-
-    #[test]
-    fn pauses_grow_and_end() {
-        assert_eq!(pause_between_offers(0), PAUSES.0);
-        assert_eq!(pause_between_offers(3), 8 * PAUSES.0);
-        assert_eq!(pause_between_offers(u32::MAX), PAUSES.1);
-        assert_eq!(pause_after_failure(0), Duration::from_millis(25));
-        assert_eq!(pause_after_failure(u32::MAX), Duration::from_secs(5));
     }
 }

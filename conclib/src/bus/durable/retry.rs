@@ -2,7 +2,7 @@
 
 use tokio::time::Instant;
 
-use crate::bus::durable::redelivery::pause_after_failure;
+use crate::bus::durable::redelivery::STREAM_BACKOFF;
 
 /// When to try again what the bus has not done.
 #[derive(Debug, Default)]
@@ -24,7 +24,7 @@ impl Retry {
     }
 
     pub(crate) fn has_failed(&mut self, now: Instant) {
-        self.again = Some(now + pause_after_failure(self.failures));
+        self.again = Some(now + STREAM_BACKOFF.delay(self.failures));
         self.failures = self.failures.saturating_add(1);
     }
 

@@ -23,7 +23,7 @@ use crate::bus::transport::{
     BusTime, ClientTransport, Enqueued, Epoch, Lease, Names, OpenError, ReplySink, TransportError,
 };
 use crate::reply::remote::ClientId;
-use crate::time::coarse::Moment;
+use crate::time::coarse::CoarseInstant;
 
 /// How often the bus' time is asked for along with a batch. Clocks drift apart by less than a
 /// millisecond meanwhile. A clock that was set while nothing was sent is noticed with the first batch.
@@ -35,7 +35,7 @@ pub(crate) struct Client {
     pub(super) requests: Connection,
     /// Its payloads go straight to whoever opened the client.
     replies: Connection,
-    /// When the bus' time was last asked for, as the bits of a [`Moment`]; zero for never.
+    /// When the bus' time was last asked for, as the bits of a [`CoarseInstant`]; zero for never.
     time_asked: AtomicU64,
 }
 
@@ -140,11 +140,11 @@ impl ClientTransport for Client {
 impl Client {
     /// Whether it is time to ask for the bus' time again.
     fn asks_time(&self) -> bool {
-        let last = Moment::from_bits(self.time_asked.load(Ordering::Relaxed));
-        let asks = last == Moment::default() || last.elapsed() >= TIME_EVERY;
+        let last = CoarseInstant::from_bits(self.time_asked.load(Ordering::Relaxed));
+        let asks = last == CoarseInstant::default() || last.elapsed() >= TIME_EVERY;
         if asks {
             self.time_asked
-                .store(Moment::now().to_bits(), Ordering::Relaxed);
+                .store(CoarseInstant::now().to_bits(), Ordering::Relaxed);
         }
         asks
     }

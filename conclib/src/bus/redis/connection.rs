@@ -22,11 +22,11 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::bus::link::RECONNECT_BACKOFF;
 use crate::bus::link::health::Health;
 use crate::bus::redis::settings::{Duty, Settings, once};
 use crate::bus::redis::{accepted, failure, into_bytes, reason};
 use crate::bus::transport::{OpenError, ReplySink, TransportError};
-use crate::time::backoff::pause;
 
 /// How often an idle connection is asked whether it lives, …
 const HEARTBEAT: Duration = Duration::from_secs(2);
@@ -278,7 +278,7 @@ async fn keep(
 
 async fn reopen(settings: &Settings, closing: &CancellationToken, attempt: &mut u32) -> Session {
     loop {
-        tokio::time::sleep(pause(*attempt, fastrand::f64())).await;
+        tokio::time::sleep(RECONNECT_BACKOFF.jittered_delay(*attempt, fastrand::f64())).await;
         *attempt = attempt.saturating_add(1);
         match Session::open(settings, closing).await {
             Ok(session) => return session,

@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
 use crate::bus::config::Config;
+use crate::bus::link::RECONNECT_BACKOFF;
 use crate::bus::link::concurrency::Windows;
 use crate::bus::link::log_once::Noise;
 use crate::bus::link::outage::Outage;
@@ -25,7 +26,6 @@ use crate::bus::transport::{Epoch, ServerTransport, TransportError};
 use crate::core::spawn_task;
 use crate::error::AskError;
 use crate::reply::remote::{ClientId, Origin, Outcome, Responder, ResponseSink};
-use crate::time::backoff::pause;
 
 use crate::bus::server::cancellations::GivenUp;
 
@@ -371,7 +371,7 @@ async fn publish_frame(outlet: &Arc<Outlet>, frame: Frame) {
     let end = frame.deadline.min(Instant::now() + AGAIN);
     spawn_task(async move {
         for attempt in 0.. {
-            sleep(pause(attempt, fastrand::f64())).await;
+            sleep(RECONNECT_BACKOFF.jittered_delay(attempt, fastrand::f64())).await;
             if outlet.lock().closed || end <= Instant::now() {
                 let bytes = frame.bytes.len();
                 outlet.noise.hear("answers that nobody received", &bytes);

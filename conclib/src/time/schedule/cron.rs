@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
-use crate::time::schedule::wall::Moment;
+use crate::time::schedule::wall::WallInstant;
 use crate::time::schedule::{Missed, Schedule, later};
 
 /// Wait no longer than this before looking at the system's clock again: it may have been set.
@@ -74,7 +74,7 @@ impl Cron {
     pub(super) fn start(
         &self,
         schedule: &Schedule,
-        now: Moment,
+        now: WallInstant,
     ) -> Result<Option<Series>, CronError> {
         let expression = match &self.0 {
             Source::Static(text) => Arc::new(Expression::read(text)?),
@@ -159,7 +159,7 @@ pub(super) struct Series {
     /// The moment with its jitter.
     target: SystemTime,
     /// The clocks when they were looked at last.
-    seen: Moment,
+    seen: WallInstant,
 }
 
 impl Series {
@@ -167,7 +167,7 @@ impl Series {
         expression: Arc<Expression>,
         after: SystemTime,
         schedule: &Schedule,
-        now: Moment,
+        now: WallInstant,
     ) -> Option<Self> {
         let moment = expression.after(after)?;
         Some(Self {
@@ -185,7 +185,7 @@ impl Series {
     }
 
     /// Whether the tick runs at `now`, and how the series goes on, if it does.
-    pub(super) fn judge(&self, schedule: &Schedule, now: Moment) -> (bool, Option<Self>) {
+    pub(super) fn judge(&self, schedule: &Schedule, now: WallInstant) -> (bool, Option<Self>) {
         let runs = now.wall >= self.target;
         let anew = now.clock_set_since(self.seen) > WRONG;
         let after = match schedule.missed {

@@ -1,25 +1,25 @@
-//! One moment on both clocks.
+//! One instant on both clocks: the monotonic one and the system's.
 
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-/// A moment, as the two clocks show it: intervals are measured with one, and the calendar is read
-/// off the other, which people and time servers adjust.
+/// An instant, as both clocks show it: intervals are measured with one, and the calendar is read off
+/// the other, which people and time servers adjust.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Moment {
-    /// The clock that only goes on.
+pub(crate) struct WallInstant {
+    /// The monotonic clock.
     pub(crate) instant: Instant,
     /// The system's clock.
     pub(crate) wall: SystemTime,
 }
 
-impl Moment {
+impl WallInstant {
     /// The present. Where tokio's time is paused, the system's clock stands and jumps with it.
     pub(crate) fn now() -> Self {
         let instant = Instant::now();
         let wall = SystemTime::now();
-        // Read last: what passes in between makes the result early. A tick may be late by that,
+        // Read last: time that passes in between makes the result early. A tick may be late by that,
         // but never comes before its time.
         let real = std::time::Instant::now();
         let virtual_now = instant.into_std();
@@ -33,7 +33,7 @@ impl Moment {
         }
     }
 
-    /// By how much the system's clock was set since then, in either direction.
+    /// The amount by which the system's clock was set since then, in either direction.
     pub(super) fn clock_set_since(self, earlier: Self) -> Duration {
         let passed = self.instant.duration_since(earlier.instant);
         let expected = earlier.wall.checked_add(passed).unwrap_or(self.wall);
@@ -51,30 +51,30 @@ mod tests {
     const HOUR: Duration = Duration::from_secs(60 * 60);
 
     #[tokio::test(start_paused = true)]
-    async fn both_clocks_follow_a_time_that_is_paused() {
-        let before = Moment::now();
+    async fn both_clocks_follow_paused_time() {
+        let before = WallInstant::now();
         tokio::time::advance(10 * HOUR).await;
-        let after = Moment::now();
+        let after = WallInstant::now();
         assert_eq!(after.instant - before.instant, 10 * HOUR);
         assert!(after.clock_set_since(before) < HOUR);
     }
 
     #[test]
-    fn without_a_pause_it_is_the_system_s_clock() {
+    fn wall_is_the_systems_clock_if_time_is_not_paused() {
         let before = SystemTime::now();
-        let now = Moment::now().wall;
+        let now = WallInstant::now().wall;
         assert!(now <= SystemTime::now());
         assert!(now + HOUR > before);
     }
 
     #[test]
-    fn a_clock_that_is_set_is_noticed() {
-        let now = Moment::now();
-        let later = |passed, wall| Moment {
+    fn setting_the_clock_is_noticed() {
+        let now = WallInstant::now();
+        let later = |passed, wall| WallInstant {
             instant: now.instant + passed,
             wall,
         };
-        let set = |moment: Moment| moment.clock_set_since(now);
+        let set = |at: WallInstant| at.clock_set_since(now);
         assert_eq!(set(later(HOUR, now.wall + HOUR)), Duration::ZERO);
         assert_eq!(set(later(HOUR, now.wall + 3 * HOUR)), 2 * HOUR);
         assert_eq!(set(later(HOUR, now.wall - HOUR)), 2 * HOUR);

@@ -9,7 +9,7 @@ use tracing::{debug, warn};
 use crate::bus::durable::consumer::{BYTES, Consumer, PAGE};
 use crate::bus::durable::foreign_claims::Waiting;
 use crate::bus::durable::prefetch::Source;
-use crate::bus::durable::redelivery::pause_after_failure;
+use crate::bus::durable::redelivery::STREAM_BACKOFF;
 use crate::bus::durable::result_cache as record;
 use crate::bus::protocol::Received;
 use crate::bus::transport::TransportError;
@@ -48,7 +48,7 @@ impl Consumer {
                 Err(why) => {
                     debug!(%why, "what others still have cannot be seen yet");
                     self.make_the_stream().await;
-                    sleep(pause_after_failure(failures)).await;
+                    sleep(STREAM_BACKOFF.delay(failures)).await;
                     failures += 1;
                     continue;
                 }

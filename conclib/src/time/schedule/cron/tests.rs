@@ -1,5 +1,5 @@
 use super::*;
-use crate::time::schedule::{Due, Verdict, When};
+use crate::time::schedule::{Due, TickDecision, When};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -20,13 +20,13 @@ fn cron(expression: &str) -> Schedule {
 /// A schedule in a world with two clocks that go on as told.
 struct World {
     schedule: Schedule,
-    now: Moment,
+    now: WallInstant,
     due: Due,
 }
 
 impl World {
     fn new(schedule: Schedule, start: &str) -> Self {
-        let now = Moment {
+        let now = WallInstant {
             instant: Instant::now(),
             wall: wall(start),
         };
@@ -42,7 +42,7 @@ impl World {
 
     /// Judges what is due now; true if a tick runs.
     fn judge(&mut self) -> bool {
-        let Verdict { runs, next } = self.schedule.judge(&self.due, self.now);
+        let TickDecision { runs, next } = self.schedule.decide(&self.due, self.now);
         self.due = next;
         runs
     }
