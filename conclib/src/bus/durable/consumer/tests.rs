@@ -11,7 +11,7 @@ use super::*;
 use crate::bus::durable::prefetch::ReceivedMessage;
 use crate::bus::durable::result_cache::Fingerprint;
 use crate::bus::link::health::ConnectionState;
-use crate::bus::server::{Proxy, serve};
+use crate::bus::proxy::{Proxy, serve};
 use crate::bus::transport::open_server;
 use crate::bus::transport::stream::{EntryId, StreamEntry};
 use crate::prelude::*;
