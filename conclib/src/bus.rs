@@ -10,6 +10,7 @@ mod faults;
 pub(crate) mod link;
 pub(crate) mod memory;
 pub(crate) mod protocol;
+mod proxy;
 #[cfg(feature = "redis")]
 pub(crate) mod redis;
 mod server;
@@ -21,5 +22,6 @@ pub use config::{Config, ConfigError, Role};
 pub use durable::dead_letters::{DeadLetter, DeadLetterError, DeadLetters, ListDeadLetters};
 #[cfg(feature = "test")]
 pub use faults::Faults;
-pub use server::{Proxy, ProxyEnd, StartProxyError, start_proxy};
+pub use proxy::{Proxy, start_proxy};
+pub use server::{ProxyEnd, StartProxyError};
 pub use transport::OpenError;

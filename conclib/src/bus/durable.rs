@@ -9,7 +9,7 @@
 //! - [`hand`]: which messages the consumer has in hand, and which wait behind them (pure)
 //! - [`verdict`]: what becomes of a message that was not answered with a value (pure)
 //! - [`record`]: what is remembered of a message that is over, and by which name (pure)
-//! - [`elsewhere`]: which messages other consumers still have, and what waits for them (pure)
+//! - [`foreign`]: which messages other consumers still have, and what waits for them (pure)
 //! - [`quarantine`]: which messages are delivered one at a time, since they may end processes (pure)
 //! - [`retry`]: when to try again what the bus has not done (pure)
 //! - [`dead_letters`]: those that nobody could handle, for users

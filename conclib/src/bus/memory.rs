@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::bus::config::Config;
-use crate::bus::transport::stream::{ConsumeTransport, DeadTransport, KeepTransport, ToKeep};
+use crate::bus::transport::stream::{DeadLetterStore, NewEntry, StreamConsumer, StreamProducer};
 use crate::bus::transport::{
     Acquired, BusTime, ClientTransport, Enqueued, Epoch, LEASE, Lease, Names, Popped, ReplySink,
     ServerTransport, TransportError,
@@ -275,7 +275,7 @@ impl ServerTransport for Server {
         Ok(Some(1))
     }
 
-    async fn consumer(&self) -> Result<Arc<dyn ConsumeTransport>, TransportError> {
+    async fn consumer(&self) -> Result<Arc<dyn StreamConsumer>, TransportError> {
         check_open(&self.closed)?;
         Ok(Arc::new(stream::Consumer::new(
             self.bus.clone(),
@@ -283,7 +283,7 @@ impl ServerTransport for Server {
         )))
     }
 
-    fn dead_letters(&self) -> Arc<dyn DeadTransport> {
+    fn dead_letters(&self) -> Arc<dyn DeadLetterStore> {
         Arc::new(DeadLetters::named(self.bus.clone(), &self.names))
     }
 
@@ -371,15 +371,15 @@ impl ClientTransport for Client {
 }
 
 #[async_trait]
-impl KeepTransport for Client {
-    async fn keep(&self, messages: Vec<ToKeep>) -> Result<u64, TransportError> {
+impl StreamProducer for Client {
+    async fn append(&self, messages: Vec<NewEntry>) -> Result<u64, TransportError> {
         check_open(&self.closed)?;
-        self.bus.store(&self.names).keep(messages, self.bus.now())
+        self.bus.store(&self.names).append(messages, self.bus.now())
     }
 
-    async fn kept(&self) -> Result<u64, TransportError> {
+    async fn len(&self) -> Result<u64, TransportError> {
         check_open(&self.closed)?;
-        Ok(self.bus.store(&self.names).kept())
+        Ok(self.bus.store(&self.names).len())
     }
 }
 

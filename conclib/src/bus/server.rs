@@ -2,8 +2,8 @@
 //! long as it holds the lease of its node.
 //!
 //! A [`Reign`] is the time in which this system holds one lease. Three tasks serve it: the *keeper*
-//! renews the lease and gives it back; the *popper* takes requests; the *publisher* sends answers. A
-//! fourth, the *consumer*, takes durable messages in all reigns.
+//! renews the lease and gives it back; the *popper* takes requests; the *publisher* sends answers.
+//!
 //! The popper never waits for an actor: a request that cannot be put into a mailbox at once is
 //! answered so. A lease that is lost is taken again, unless another system has it: that is the next
 //! reign, with an inbox of its own.
@@ -15,32 +15,26 @@
 //! lags behind, has given no promise. So a client that finds no lease knows that its request was not
 //! executed.
 
-use std::fmt;
 use std::future::{Future, ready};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use tokio::sync::{SetOnce, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, error, info, warn};
 
 use crate::bus::config::Config;
-use crate::bus::durable::dead_letters::DeadLetters;
 use crate::bus::link::RECONNECT_BACKOFF;
-use crate::bus::link::health::{ConnectionState, Health};
+use crate::bus::link::health::Health;
 use crate::bus::link::server_clock::BusClock;
 use crate::bus::protocol::{Request, VERSION};
 use crate::bus::transport::{
-    Acquired, Epoch, LEASE, Lease, OpenError, ServerTransport, TransportError, open_server,
+    Acquired, Epoch, LEASE, Lease, OpenError, ServerTransport, TransportError,
 };
 use crate::core::registry::Registry;
-use crate::core::{Service, spawn_task};
-use crate::system::ActorSystem;
 
 use fence::Fence;
 use publisher::Outlet;
@@ -69,84 +63,13 @@ const HELD: Duration = LEASE.saturating_add(Duration::from_secs(1));
 /// How long to wait before looking again whether a lease is free.
 const BETWEEN: Duration = Duration::from_millis(200);
 
-/// What the lease is called in a [`ConnectionState`].
+/// What the lease is called in a [`ConnectionState`](crate::ConnectionState).
 const LEASE_PART: &str = "the lease";
 
-/// Connects a system's actors to the bus: from when this returns they can be asked from other
-/// processes.
-///
-/// One system serves a node of a namespace at a time. If another holds its lease, this waits until
-/// the lease must have ended if nobody renews it (7 s).
-///
-/// From then on the proxy lives through what happens to the bus: connections are made again, and a
-/// lease that was lost is taken again; [`Proxy::connection_state`] tells. It ends when it is told to,
-/// or when another system serves the node: [`Proxy::stopped`].
-///
-/// The proxy is the system's: dropping the [`Proxy`] stops nothing, and
-/// [`shutdown`](ActorSystem::shutdown) stops it first.
-///
-/// # Errors
-///
-/// [`StartProxyError`]: a setting is wrong, the bus cannot be reached, another system serves, or
-/// this one is shutting down.
-///
-/// # Cancel safety
-///
-/// Dropped before it is ready, it may have taken the lease: that ends by itself after 6 s.
-pub async fn start_proxy(system: &ActorSystem, config: &Config) -> Result<Proxy, StartProxyError> {
-    let health = Arc::default();
-    let transport = open_server(config, &health).await?;
-    serve(system, config, transport, health).await
-}
-
-pub(crate) async fn serve(
-    system: &ActorSystem,
-    config: &Config,
-    transport: Arc<dyn ServerTransport>,
-    health: Arc<Health>,
-) -> Result<Proxy, StartProxyError> {
-    let shared = Arc::new(Shared {
-        node: config.node.clone(),
-        config: config.clone(),
-        registry: system.core().registry.clone(),
-        transport,
-        clock: BusClock::default(),
-        undelivered: Arc::default(),
-        reigning: watch::Sender::new(None),
-        health,
-        stop: CancellationToken::new(),
-        abandoned: CancellationToken::new(),
-        stopped: SetOnce::new(),
-        ended: SetOnce::new(),
-    });
-    let granted = match shared.acquire().await {
-        Ok(granted) => granted,
-        Err(error) => {
-            shared.transport.close().await;
-            return Err(error);
-        }
-    };
-    info!(namespace = %config.namespace, node = %config.node, epoch = granted.epoch.0, "proxy serves");
-    let proxy = Proxy {
-        shared: shared.clone(),
-    };
-    if !system.core().attach(Arc::new(proxy.clone())) {
-        if let Err(reason) = shared.try_release(granted.epoch).await {
-            shared.warn_of_release(&reason);
-        }
-        shared.transport.close().await;
-        return Err(StartProxyError::SystemClosed);
-    }
-    spawn_task(govern(Ends(shared), granted));
-    Ok(proxy)
-}
-
 /// Serves, reign after reign, until the proxy is to stop or another system serves.
-async fn govern(ends: Ends, mut granted: Granted) {
+/// At its end it waits for `consumer`, which publishes replies until it has ended.
+pub(crate) async fn govern(ends: Ends, mut granted: Granted, consumer: impl Future<Output = ()>) {
     let shared = &ends.0;
-    let consumer = AbortOnDropHandle::new(tokio::spawn(crate::bus::durable::consumer::consume(
-        shared.clone(),
-    )));
     // Answers of a reign that is over go on while the next one serves.
     let mut leaving = JoinSet::new();
     let (end, outlet) = loop {
@@ -168,14 +91,13 @@ async fn govern(ends: Ends, mut granted: Granted) {
     shared.health.close();
     // Set once: nobody else does.
     drop(shared.stopped.set(end));
-    // It answers too.
-    shared.see_out(outlet, async { drop(consumer.await) }).await;
+    shared.see_out(outlet, consumer).await;
     leaving.join_all().await;
     shared.transport.close().await;
 }
 
 /// Says that the proxy has ended, at the latest when its runtime ends.
-struct Ends(Arc<Shared>);
+pub(crate) struct Ends(pub(crate) Arc<Shared>);
 
 impl Drop for Ends {
     fn drop(&mut self) {
@@ -188,8 +110,8 @@ impl Drop for Ends {
 
 /// A lease that was taken.
 #[derive(Clone, Copy)]
-struct Granted {
-    epoch: Epoch,
+pub(crate) struct Granted {
+    pub(crate) epoch: Epoch,
     /// Until when it is safe to execute requests, if it is not renewed.
     until: Instant,
 }
@@ -199,14 +121,6 @@ enum Attempt {
     Granted(Granted),
     Held { holder: Epoch },
     Failed(TransportError),
-}
-
-/// The end of an actor system that other processes reach; made by [`start_proxy`].
-///
-/// Cheap to clone. Dropping it stops nothing.
-#[derive(Clone)]
-pub struct Proxy {
-    pub(crate) shared: Arc<Shared>,
 }
 
 /// What the proxy's tasks share, in all its reigns.
@@ -221,7 +135,7 @@ pub(crate) struct Shared {
     /// The fence and the outlet of the reign of the moment, or of the last one.
     pub(crate) reigning: watch::Sender<Option<(Arc<Fence>, Arc<Outlet>)>>,
     /// What the public sees of connections and lease.
-    health: Arc<Health>,
+    pub(crate) health: Arc<Health>,
     /// Cancelled when it is to stop in good order.
     pub(crate) stop: CancellationToken,
     /// Cancelled when nobody waits for its end any more.
@@ -229,7 +143,7 @@ pub(crate) struct Shared {
     /// Set when no more requests are taken, with the reason.
     pub(crate) stopped: SetOnce<ProxyEnd>,
     /// Set when the connections are closed.
-    ended: SetOnce<()>,
+    pub(crate) ended: SetOnce<()>,
 }
 
 /// Why a proxy takes no more requests.
@@ -243,76 +157,31 @@ pub enum ProxyEnd {
     LeaseLost,
 }
 
-impl Proxy {
-    /// Waits until the proxy takes no more requests, and says why. A program that cannot go on
-    /// without it ends here, or starts another.
-    ///
-    /// # Cancel safety
-    ///
-    /// It may be dropped and called again.
-    pub async fn stopped(&self) -> ProxyEnd {
-        *self.shared.stopped.wait().await
-    }
-
-    /// Whether other processes can reach the actors now, to be looked at or waited for: that the
-    /// connections live, and the lease is held.
-    pub fn connection_state(&self) -> watch::Receiver<ConnectionState> {
-        self.shared.health.watch()
-    }
-
-    /// The durable messages for this node that nobody could handle.
-    pub fn dead_letters(&self) -> DeadLetters {
-        DeadLetters::over(self.shared.transport.dead_letters())
-    }
-
-    /// Stops in good order: other processes hear at once that nobody serves; what was taken before
-    /// is answered, within 10 s. The actors live on.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropped before it is ready, it stops taking requests all the same; answers may be lost.
-    pub async fn shutdown(&self) {
-        self.stop().await;
-        self.shared.abandoned.cancel();
-        self.finish().await;
-    }
-}
-
-impl fmt::Debug for Proxy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Proxy")
-            .field("node", &self.shared.node)
-            .field("state", &*self.connection_state().borrow())
-            .finish_non_exhaustive()
-    }
-}
-
-#[async_trait]
-impl Service for Proxy {
-    async fn stop(&self) {
-        self.shared.stop.cancel();
-        self.shared.stopped.wait().await;
-    }
-
-    async fn finish(&self) {
-        self.shared.ended.wait().await;
-    }
-
-    fn abort(&self) {
-        // The keeper gives the lease back, the popper leaves, and the answers are seen out, all on
-        // their own.
-        self.shared.abandoned.cancel();
-        self.shared.stop.cancel();
-    }
-
-    fn is_over(&self) -> bool {
-        self.shared.ended.initialized()
-    }
-}
-
 impl Shared {
+    pub(crate) fn new(
+        config: &Config,
+        registry: Arc<Registry>,
+        transport: Arc<dyn ServerTransport>,
+        health: Arc<Health>,
+    ) -> Self {
+        Self {
+            node: config.node.clone(),
+            config: config.clone(),
+            registry,
+            transport,
+            clock: BusClock::default(),
+            undelivered: Arc::default(),
+            reigning: watch::Sender::new(None),
+            health,
+            stop: CancellationToken::new(),
+            abandoned: CancellationToken::new(),
+            stopped: SetOnce::new(),
+            ended: SetOnce::new(),
+        }
+    }
+
     /// Takes the lease, waiting for one that nobody renews to end.
-    async fn acquire(&self) -> Result<Granted, StartProxyError> {
+    pub(crate) async fn acquire(&self) -> Result<Granted, StartProxyError> {
         let patience = Instant::now() + HELD;
         loop {
             match self.try_acquire().await {
@@ -378,11 +247,11 @@ impl Shared {
     }
 
     /// Gives the lease back, which ends the reign at once; false if it was not ours.
-    async fn try_release(&self, epoch: Epoch) -> Result<bool, TransportError> {
+    pub(crate) async fn try_release(&self, epoch: Epoch) -> Result<bool, TransportError> {
         self.transport.release(epoch, Request::wake()).await
     }
 
-    fn warn_of_release(&self, reason: &TransportError) {
+    pub(crate) fn warn_of_release(&self, reason: &TransportError) {
         warn!(node = %self.node, %reason, "the lease could not be given back; it runs out");
     }
 

@@ -13,7 +13,7 @@ use crate::bus::config::{Bus, Config, ConfigError};
 use crate::bus::link::health::Health;
 use crate::reply::remote::ClientId;
 
-use stream::{ConsumeTransport, DeadTransport, KeepTransport};
+use stream::{DeadLetterStore, StreamConsumer, StreamProducer};
 
 pub(crate) mod stream;
 
@@ -127,13 +127,13 @@ pub(crate) trait ServerTransport: Send + Sync {
     async fn publish(&self, client: ClientId, frame: Bytes) -> Result<Option<u64>, TransportError>;
 
     /// Opens a consumer of the node's durable messages, over a connection more.
-    async fn consumer(&self) -> Result<Arc<dyn ConsumeTransport>, TransportError> {
-        Err(stream::keeps_nothing())
+    async fn consumer(&self) -> Result<Arc<dyn StreamConsumer>, TransportError> {
+        Err(stream::no_stream())
     }
 
     /// The node's dead letters.
-    fn dead_letters(&self) -> Arc<dyn DeadTransport> {
-        Arc::new(stream::Nowhere)
+    fn dead_letters(&self) -> Arc<dyn DeadLetterStore> {
+        Arc::new(stream::NoDeadLetters)
     }
 
     /// Ends the connections. Nothing may be under way.
@@ -142,7 +142,7 @@ pub(crate) trait ServerTransport: Send + Sync {
 
 /// The bus as a client sees it.
 #[async_trait]
-pub(crate) trait ClientTransport: KeepTransport {
+pub(crate) trait ClientTransport: StreamProducer {
     /// The lease of the node, if any, and the time.
     async fn lease(&self) -> Result<(Option<Lease>, BusTime), TransportError>;
 

@@ -18,7 +18,7 @@ use crate::bus::durable::MAX_KEY;
 use crate::bus::durable::redelivery::STREAM_BACKOFF;
 use crate::bus::protocol::Kind;
 use crate::bus::transport::TransportError;
-use crate::bus::transport::stream::ToKeep;
+use crate::bus::transport::stream::NewEntry;
 use crate::error::{AskError, Delivered};
 
 /// A batch holds at most this many messages …
@@ -79,7 +79,7 @@ struct State {
 
 struct Item {
     id: u64,
-    message: ToKeep,
+    message: NewEntry,
     deadline: Instant,
     /// An attempt has ended so that it may be stored.
     is_doubtful: bool,
@@ -152,7 +152,7 @@ impl Shared {
         let mut state = self.keeping.lock();
         state.push_back(Item {
             id,
-            message: ToKeep {
+            message: NewEntry {
                 key,
                 frame: encoded,
             },
@@ -210,7 +210,7 @@ impl Shared {
         }
         self.in_flight().given_to_keep(&ids);
         let messages = batch.iter().map(|item| item.message.clone()).collect();
-        let error = match self.transport.keep(messages).await {
+        let error = match self.transport.append(messages).await {
             Ok(kept) => {
                 self.keeping.lock().is_full = kept >= self.max_kept;
                 let told = self.in_flight().accepted(&ids);
@@ -246,7 +246,7 @@ impl Shared {
     }
 
     async fn is_still_full(&self) -> bool {
-        let kept = self.transport.kept().await;
+        let kept = self.transport.len().await;
         let is_full = kept.is_ok_and(|kept| kept >= self.max_kept);
         self.keeping.lock().is_full = is_full;
         is_full

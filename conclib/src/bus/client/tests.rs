@@ -13,7 +13,7 @@ use tokio::time::sleep;
 use super::*;
 use crate::bus::client::pending::{Batch, MAX_REQUESTS};
 use crate::bus::protocol::{Answer, Received, encode_reply};
-use crate::bus::transport::stream::KeepTransport;
+use crate::bus::transport::stream::StreamProducer;
 use crate::bus::transport::{Enqueued, Epoch, TransportError};
 use crate::error::Delivered;
 use crate::message::{ActorMessage, WireCodec};
@@ -110,7 +110,7 @@ impl ClientTransport for Far {
     async fn close(&self) {}
 }
 
-impl KeepTransport for Far {}
+impl StreamProducer for Far {}
 
 /// Takes a batch, and never says that it has.
 struct Stalled;
@@ -128,7 +128,7 @@ impl ClientTransport for Stalled {
     async fn close(&self) {}
 }
 
-impl KeepTransport for Stalled {}
+impl StreamProducer for Stalled {}
 
 async fn over(transport: Arc<dyn ClientTransport>) -> ProxyClient {
     let book = Arc::new(Book::new(FIRST));
@@ -389,7 +389,7 @@ impl ClientTransport for Succeeded {
     async fn close(&self) {}
 }
 
-impl KeepTransport for Succeeded {}
+impl StreamProducer for Succeeded {}
 
 #[tokio::test]
 async fn what_the_owner_before_refused_is_not_sent_to_the_next() {
@@ -436,7 +436,7 @@ impl ClientTransport for Forgetful {
     async fn close(&self) {}
 }
 
-impl KeepTransport for Forgetful {}
+impl StreamProducer for Forgetful {}
 
 #[tokio::test(start_paused = true)]
 async fn what_may_lie_with_an_owner_that_is_gone_is_taken_back_also_if_nobody_waits() {

@@ -2,22 +2,23 @@
 
 use super::*;
 use crate::bus::transport::stream::{
-    Attempts, ConsumeTransport, Dead, EntryId, Finished, Kept, Others, Pending, ToKeep,
+    Attempts, DeadLetterEntry, EntryAck, EntryId, ForeignPage, NewEntry, PendingEntry,
+    StreamConsumer, StreamEntry,
 };
 
 /// Long enough for a slow machine to do something else meanwhile.
 const IDLE: Duration = Duration::from_millis(200);
 
-fn messages(texts: &[&str]) -> Vec<ToKeep> {
-    let message = |text: &&str| ToKeep {
+fn messages(texts: &[&str]) -> Vec<NewEntry> {
+    let message = |text: &&str| NewEntry {
         key: format!("key of {text}"),
         frame: Bytes::copy_from_slice(text.as_bytes()),
     };
     texts.iter().map(message).collect()
 }
 
-fn texts(kept: &[Kept]) -> Vec<String> {
-    let text = |kept: &Kept| {
+fn texts(kept: &[StreamEntry]) -> Vec<String> {
+    let text = |kept: &StreamEntry| {
         let text = String::from_utf8(kept.frame.to_vec()).unwrap();
         assert_eq!(kept.key, format!("key of {text}"));
         text
@@ -25,48 +26,48 @@ fn texts(kept: &[Kept]) -> Vec<String> {
     kept.iter().map(text).collect()
 }
 
-fn ids(kept: &[Kept]) -> Vec<EntryId> {
+fn ids(kept: &[StreamEntry]) -> Vec<EntryId> {
     kept.iter().map(|kept| kept.id).collect()
 }
 
-fn done(ids: &[EntryId]) -> Vec<Finished> {
-    let finished = |id: &EntryId| Finished {
+fn done(ids: &[EntryId]) -> Vec<EntryAck> {
+    let finished = |id: &EntryId| EntryAck {
         id: *id,
         record: None,
     };
     ids.iter().map(finished).collect()
 }
 
-async fn consumer(bus: &dyn TestBus) -> Arc<dyn ConsumeTransport> {
+async fn consumer(bus: &dyn TestBus) -> Arc<dyn StreamConsumer> {
     let consumer = server(bus).await.consumer().await.unwrap();
-    consumer.prepare().await.unwrap();
+    consumer.create_group().await.unwrap();
     consumer
 }
 
-async fn read(consumer: &dyn ConsumeTransport, count: u32) -> Vec<Kept> {
+async fn read(consumer: &dyn StreamConsumer, count: u32) -> Vec<StreamEntry> {
     consumer.read(count, Duration::ZERO).await.unwrap()
 }
 
 /// All that was given out and not touched for so long.
-async fn due(consumer: &dyn ConsumeTransport, idle: Duration) -> Vec<Pending> {
+async fn due(consumer: &dyn StreamConsumer, idle: Duration) -> Vec<PendingEntry> {
     consumer.due(EntryId::default(), idle, 100).await.unwrap()
 }
 
 pub(super) async fn messages_wait_for_a_consumer_in_their_order(bus: &dyn TestBus) {
     let (client, _replies) = client(bus).await;
-    assert_eq!(client.kept().await.unwrap(), 0);
-    assert_eq!(client.keep(messages(&["a", "b"])).await.unwrap(), 2);
-    assert_eq!(client.keep(messages(&["c"])).await.unwrap(), 3);
+    assert_eq!(client.len().await.unwrap(), 0);
+    assert_eq!(client.append(messages(&["a", "b"])).await.unwrap(), 2);
+    assert_eq!(client.append(messages(&["c"])).await.unwrap(), 3);
     let consumer = consumer(bus).await;
     // It may be prepared as often as one likes.
-    consumer.prepare().await.unwrap();
+    consumer.create_group().await.unwrap();
     let first = read(&*consumer, 2).await;
     assert_eq!(texts(&first), ["a", "b"]);
     assert!(first[0].id < first[1].id);
     assert_eq!(texts(&read(&*consumer, 2).await), ["c"]);
     assert!(read(&*consumer, 2).await.is_empty());
     // What was given out is still there.
-    assert_eq!(client.kept().await.unwrap(), 3);
+    assert_eq!(client.len().await.unwrap(), 3);
 }
 
 pub(super) async fn a_read_waits_for_the_first(bus: &dyn TestBus) {
@@ -77,7 +78,7 @@ pub(super) async fn a_read_waits_for_the_first(bus: &dyn TestBus) {
     assert!(nothing.is_empty() && start.elapsed() >= 3 * SHORT);
     let keep = async {
         sleep(SHORT).await;
-        client.keep(messages(&["a", "b"])).await.unwrap();
+        client.append(messages(&["a", "b"])).await.unwrap();
     };
     let start = Instant::now();
     let (kept, ()) = tokio::join!(consumer.read(9, LONG), keep);
@@ -89,15 +90,15 @@ pub(super) async fn a_read_waits_for_the_first(bus: &dyn TestBus) {
 
 pub(super) async fn what_a_consumer_does_not_end_is_due(bus: &dyn TestBus) {
     let (client, _replies) = client(bus).await;
-    client.keep(messages(&["a", "b", "c"])).await.unwrap();
+    client.append(messages(&["a", "b", "c"])).await.unwrap();
     let dead = consumer(bus).await;
     let given = ids(&read(&*dead, 9).await);
     let next = consumer(bus).await;
     assert!(due(&*next, LONG).await.is_empty());
     sleep(2 * IDLE).await;
-    dead.touch(&given[1..2]).await.unwrap();
+    dead.extend_claims(&given[1..2]).await.unwrap();
     let expected: Vec<_> = [given[0], given[2]]
-        .map(|id| Pending {
+        .map(|id| PendingEntry {
             id,
             attempts: Attempts::new(1),
             is_own: false,
@@ -109,13 +110,18 @@ pub(super) async fn what_a_consumer_does_not_end_is_due(bus: &dyn TestBus) {
     assert_eq!(page, expected[1..]);
 
     // Nothing is the next one's own before it has taken it.
-    assert!(next.own(EntryId::default(), 9).await.unwrap().is_empty());
+    assert!(
+        next.own_claims(EntryId::default(), 9)
+            .await
+            .unwrap()
+            .is_empty()
+    );
     // One that was touched is not taken.
-    let taken = next.take(&given, Attempts::new(2), IDLE).await.unwrap();
+    let taken = next.claim(&given, Attempts::new(2), IDLE).await.unwrap();
     assert_eq!(texts(&taken), ["a", "c"]);
-    let own = next.own(given[0], 9).await.unwrap();
+    let own = next.own_claims(given[0], 9).await.unwrap();
     let id = given[2];
-    let expected = Pending {
+    let expected = PendingEntry {
         id,
         attempts: Attempts::new(2),
         is_own: true,
@@ -127,7 +133,7 @@ pub(super) async fn what_a_consumer_does_not_end_is_due(bus: &dyn TestBus) {
     let deliveries = deliveries.iter().map(|due| due.attempts.deliveries);
     assert_eq!(deliveries.collect::<Vec<_>>(), [2, 1, 2]);
     assert!(
-        next.take(&[], Attempts::new(1), IDLE)
+        next.claim(&[], Attempts::new(1), IDLE)
             .await
             .unwrap()
             .is_empty()
@@ -136,15 +142,21 @@ pub(super) async fn what_a_consumer_does_not_end_is_due(bus: &dyn TestBus) {
 
 pub(super) async fn what_others_have_is_seen_and_left_to_them(bus: &dyn TestBus) {
     let (client, _replies) = client(bus).await;
-    client.keep(messages(&["a", "b", "c", "d"])).await.unwrap();
+    client
+        .append(messages(&["a", "b", "c", "d"]))
+        .await
+        .unwrap();
     let (other, own) = (consumer(bus).await, consumer(bus).await);
     let given = ids(&read(&*other, 3).await);
     read(&*own, 1).await;
     other
-        .lay_aside(&given[1..2], Attempts::default(), LONG)
+        .release(&given[1..2], Attempts::default(), LONG)
         .await
         .unwrap();
-    let page = own.others(EntryId::default(), LONG, 3).await.unwrap();
+    let page = own
+        .foreign_claims(EntryId::default(), LONG, 3)
+        .await
+        .unwrap();
     let theirs = page
         .pending
         .iter()
@@ -155,25 +167,28 @@ pub(super) async fn what_others_have_is_seen_and_left_to_them(bus: &dyn TestBus)
         "neither one's own nor what was given back"
     );
     assert_eq!(page.next, Some(given[2]));
-    let rest = own.others(given[2], LONG, 3).await.unwrap();
-    assert_eq!(rest, Others::default());
-    assert_eq!(texts(&own.look(&given).await.unwrap()), ["a", "b", "c"]);
+    let rest = own.foreign_claims(given[2], LONG, 3).await.unwrap();
+    assert_eq!(rest, ForeignPage::default());
+    assert_eq!(
+        texts(&own.read_entries(&given).await.unwrap()),
+        ["a", "b", "c"]
+    );
     // Looking is no sign of life, nor is it a delivery.
-    let still = own.still_others(&given, LONG).await.unwrap();
+    let still = own.still_foreign(&given, LONG).await.unwrap();
     assert_eq!(still, [given[0], given[2]]);
     sleep(2 * IDLE).await;
-    other.touch(&given[..1]).await.unwrap();
-    let still = own.still_others(&given, IDLE).await.unwrap();
+    other.extend_claims(&given[..1]).await.unwrap();
+    let still = own.still_foreign(&given, IDLE).await.unwrap();
     assert_eq!(still, given[..1]);
-    other.finish(done(&given[..1]), LONG).await.unwrap();
-    assert!(own.still_others(&given, IDLE).await.unwrap().is_empty());
-    assert_eq!(texts(&own.look(&given[..2]).await.unwrap()), ["b"]);
-    assert!(own.look(&[]).await.unwrap().is_empty());
+    other.acknowledge(done(&given[..1]), LONG).await.unwrap();
+    assert!(own.still_foreign(&given, IDLE).await.unwrap().is_empty());
+    assert_eq!(texts(&own.read_entries(&given[..2]).await.unwrap()), ["b"]);
+    assert!(own.read_entries(&[]).await.unwrap().is_empty());
 }
 
 pub(super) async fn what_is_taken_counts_as_told(bus: &dyn TestBus) {
     let (client, _replies) = client(bus).await;
-    client.keep(messages(&["a", "b"])).await.unwrap();
+    client.append(messages(&["a", "b"])).await.unwrap();
     let consumer = consumer(bus).await;
     let given = ids(&read(&*consumer, 9).await);
     let failed = Attempts {
@@ -181,34 +196,34 @@ pub(super) async fn what_is_taken_counts_as_told(bus: &dyn TestBus) {
         failures: 2,
     };
     for attempts in [Attempts::new(7), Attempts::new(7), failed] {
-        let taken = consumer.take(&given[..1], attempts, Duration::ZERO);
+        let taken = consumer.claim(&given[..1], attempts, Duration::ZERO);
         assert_eq!(texts(&taken.await.unwrap()), ["a"]);
         let counted = due(&*consumer, Duration::ZERO).await;
         assert_eq!(counted[0].attempts, attempts);
         assert_eq!(counted[1].attempts, Attempts::new(1));
         // A sign of life changes nothing.
-        consumer.touch(&given).await.unwrap();
+        consumer.extend_claims(&given).await.unwrap();
     }
 }
 
 pub(super) async fn what_is_laid_aside_counts_as_told(bus: &dyn TestBus) {
     let (client, _replies) = client(bus).await;
-    client.keep(messages(&["a", "b"])).await.unwrap();
+    client.append(messages(&["a", "b"])).await.unwrap();
     let consumer = consumer(bus).await;
     let given = ids(&read(&*consumer, 9).await);
     let failed = Attempts {
         deliveries: 1,
         failures: 1,
     };
-    consumer.lay_aside(&given[..1], failed, LONG).await.unwrap();
-    consumer.lay_aside(&[], failed, LONG).await.unwrap();
-    let expected = Pending {
+    consumer.release(&given[..1], failed, LONG).await.unwrap();
+    consumer.release(&[], failed, LONG).await.unwrap();
+    let expected = PendingEntry {
         id: given[0],
         attempts: failed,
         is_own: true,
     };
     assert_eq!(due(&*consumer, LONG).await, [expected]);
-    let taken = consumer.take(&given, failed.next(), LONG).await.unwrap();
+    let taken = consumer.claim(&given, failed.next(), LONG).await.unwrap();
     assert_eq!(texts(&taken), ["a"]);
     let deliveries = due(&*consumer, Duration::ZERO).await;
     assert_eq!(deliveries[0].attempts, failed.next());
@@ -216,61 +231,73 @@ pub(super) async fn what_is_laid_aside_counts_as_told(bus: &dyn TestBus) {
 
 pub(super) async fn what_is_finished_is_gone_and_remembered(bus: &dyn TestBus) {
     let (client, _replies) = client(bus).await;
-    client.keep(messages(&["a", "b", "c"])).await.unwrap();
+    client.append(messages(&["a", "b", "c"])).await.unwrap();
     let consumer = consumer(bus).await;
     let given = ids(&read(&*consumer, 9).await);
     let record = Some(("of a {n:x}".to_owned(), Bytes::from_static(b"\x00answer")));
     let mut finished = done(&given[..2]);
     finished[0].record = record.clone();
-    assert_eq!(consumer.finish(finished.clone(), LONG).await.unwrap(), 0);
-    assert_eq!(client.kept().await.unwrap(), 1);
+    assert_eq!(
+        consumer.acknowledge(finished.clone(), LONG).await.unwrap(),
+        0
+    );
+    assert_eq!(client.len().await.unwrap(), 1);
     let left = due(&*consumer, Duration::ZERO).await;
     assert_eq!(left.len(), 1);
     // Who has died meanwhile finds nothing to take, nor does it bring anything back.
     assert!(
         consumer
-            .take(&given[..2], Attempts::new(1), Duration::ZERO)
+            .claim(&given[..2], Attempts::new(1), Duration::ZERO)
             .await
             .unwrap()
             .is_empty()
     );
-    consumer.touch(&given).await.unwrap();
+    consumer.extend_claims(&given).await.unwrap();
     consumer
-        .lay_aside(&given[..2], Attempts::new(1), LONG)
+        .release(&given[..2], Attempts::new(1), LONG)
         .await
         .unwrap();
     assert_eq!(due(&*consumer, Duration::ZERO).await.len(), 1);
 
     let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
     let records = consumer
-        .records(names(&["of b", "of a {n:x}"]))
+        .cached_results(names(&["of b", "of a {n:x}"]))
         .await
         .unwrap();
     assert_eq!(records, [None, record.map(|(_, bytes)| bytes)]);
-    assert!(consumer.records(Vec::new()).await.unwrap().is_empty());
+    assert!(
+        consumer
+            .cached_results(Vec::new())
+            .await
+            .unwrap()
+            .is_empty()
+    );
     // It may be done again, and does not last for ever.
-    consumer.finish(finished, SHORT).await.unwrap();
+    consumer.acknowledge(finished, SHORT).await.unwrap();
     sleep(2 * SHORT).await;
-    let records = consumer.records(names(&["of a {n:x}"])).await.unwrap();
+    let records = consumer
+        .cached_results(names(&["of a {n:x}"]))
+        .await
+        .unwrap();
     assert_eq!(records, [None]);
 }
 
 pub(super) async fn the_dead_are_listed_replayed_and_deleted(bus: &dyn TestBus) {
     let (client, _replies) = client(bus).await;
-    client.keep(messages(&["a", "b", "c"])).await.unwrap();
+    client.append(messages(&["a", "b", "c"])).await.unwrap();
     let server = server(bus).await;
     let consumer = consumer(bus).await;
-    for Kept { id, key, frame } in read(&*consumer, 9).await {
-        let dead = Dead {
+    for StreamEntry { id, key, frame } in read(&*consumer, 9).await {
+        let dead = DeadLetterEntry {
             id,
             key,
             frame,
             deliveries: 3,
             reason: "no reason".to_owned(),
         };
-        assert_eq!(consumer.bury(dead).await.unwrap(), 0);
+        assert_eq!(consumer.dead_letter(dead).await.unwrap(), 0);
     }
-    assert_eq!(client.kept().await.unwrap(), 0);
+    assert_eq!(client.len().await.unwrap(), 0);
     assert!(due(&*consumer, Duration::ZERO).await.is_empty());
 
     let letters = server.dead_letters();
@@ -298,11 +325,11 @@ pub(super) async fn the_dead_are_listed_replayed_and_deleted(bus: &dyn TestBus) 
 
 pub(super) async fn nodes_keep_their_own(bus: &dyn TestBus) {
     let (client, _replies) = client(bus).await;
-    client.keep(messages(&["a"])).await.unwrap();
+    client.append(messages(&["a"])).await.unwrap();
     for other in [bus.config().node("other"), bus.config().namespace("other")] {
         let server = open_server(&other, &Arc::default()).await.unwrap();
         let consumer = server.consumer().await.unwrap();
-        consumer.prepare().await.unwrap();
+        consumer.create_group().await.unwrap();
         assert!(read(&*consumer, 9).await.is_empty());
     }
     assert_eq!(texts(&read(&*consumer(bus).await, 9).await), ["a"]);
@@ -311,9 +338,9 @@ pub(super) async fn nodes_keep_their_own(bus: &dyn TestBus) {
 pub(super) async fn who_stops_reading_can_still_end_what_was_read(bus: &dyn TestBus) {
     let (client, _replies) = client(bus).await;
     let server = server(bus).await;
-    client.keep(messages(&["a"])).await.unwrap();
+    client.append(messages(&["a"])).await.unwrap();
     let consumer = server.consumer().await.unwrap();
-    consumer.prepare().await.unwrap();
+    consumer.create_group().await.unwrap();
     let kept = read(&*consumer, 9).await;
     let start = Instant::now();
     let stop = async {
@@ -324,6 +351,6 @@ pub(super) async fn who_stops_reading_can_still_end_what_was_read(bus: &dyn Test
     assert!(read.is_err() && start.elapsed() < LONG / 2, "{read:?}");
     let read = consumer.read(9, LONG).await;
     assert!(matches!(read, Err(TransportError::NotDone(_))), "{read:?}");
-    consumer.finish(done(&ids(&kept)), LONG).await.unwrap();
-    assert_eq!(client.kept().await.unwrap(), 0);
+    consumer.acknowledge(done(&ids(&kept)), LONG).await.unwrap();
+    assert_eq!(client.len().await.unwrap(), 0);
 }

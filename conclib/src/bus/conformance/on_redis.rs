@@ -36,12 +36,12 @@ async fn who_finds_the_group_needs_no_memory() {
     let redis = OnRedis(RedisServer::start(&[]));
     let consumer = server(&redis).await.consumer().await.unwrap();
     redis.0.command(&["CONFIG", "SET", "maxmemory", "1"]);
-    let prepared = consumer.prepare().await;
+    let prepared = consumer.create_group().await;
     assert!(matches!(prepared, Err(TransportError::NotDone(why)) if why.starts_with("OOM")));
     redis.0.command(&["CONFIG", "SET", "maxmemory", "0"]);
-    consumer.prepare().await.unwrap();
+    consumer.create_group().await.unwrap();
     redis.0.command(&["CONFIG", "SET", "maxmemory", "1"]);
-    consumer.prepare().await.unwrap();
+    consumer.create_group().await.unwrap();
 }
 
 #[tokio::test]

@@ -14,21 +14,21 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, info, warn};
 
 use crate::bus::config::Config;
-use crate::bus::durable::foreign_claims::Elsewhere;
-use crate::bus::durable::prefetch::{Card, Hand, Source};
+use crate::bus::durable::foreign_claims::ForeignClaims;
+use crate::bus::durable::prefetch::{Delivery, EntrySource, Prefetch};
 use crate::bus::durable::quarantine::Quarantine;
-use crate::bus::durable::redelivery::{STREAM_BACKOFF, Verdict, judge};
+use crate::bus::durable::redelivery::{RetryDecision, STREAM_BACKOFF, decide_retry};
 use crate::bus::durable::retry::Retry;
 use crate::bus::link::ewma::MeanSize;
 use crate::bus::link::log_once::Noise;
 use crate::bus::server::fence::Fence;
 use crate::bus::server::{FINISH, Shared, publisher as outlet};
 use crate::bus::transport::TransportError;
-use crate::bus::transport::stream::{Attempts, ConsumeTransport, EntryId, Kept};
+use crate::bus::transport::stream::{Attempts, EntryId, StreamConsumer, StreamEntry};
 use crate::error::AskError;
 use crate::reply::remote::{Origin, Outcome, ResponseSink};
 
-use ack::Endings;
+use ack::AckQueue;
 
 mod ack;
 mod deliver;
@@ -45,7 +45,7 @@ const READ: usize = 128;
 
 /// About how many bytes of messages or answers travel at a time: the lease is renewed on the same
 /// connection, and must not wait long.
-const BYTES: usize = 1024 * 1024;
+const BATCH_BYTES: usize = 1024 * 1024;
 
 /// How large messages are taken to be before any has come: none of the first batches is to be huge.
 const EXPECTED: usize = 64 * 1024;
@@ -59,9 +59,9 @@ const IN_HAND: u64 = 1024;
 /// For messages that anybody may take over at once.
 const LONG_AGO: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The bounds of a consumer.
+/// The limits of a consumer.
 #[derive(Debug, Clone, Copy)]
-struct Bounds {
+struct Limits {
     visibility: Duration,
     max_deliveries: u32,
     keep_replies: Duration,
@@ -70,7 +70,7 @@ struct Bounds {
     max_known: usize,
 }
 
-impl Bounds {
+impl Limits {
     fn new(config: &Config) -> Self {
         Self {
             visibility: config.visibility,
@@ -83,44 +83,44 @@ impl Bounds {
     }
 
     /// How often there is a sign of life for what is in hand.
-    fn beat(&self) -> Duration {
+    fn heartbeat(&self) -> Duration {
         self.visibility / 3
     }
 }
 
-type Reading = Pin<Box<dyn Future<Output = Result<Vec<Kept>, TransportError>> + Send>>;
+type Reading = Pin<Box<dyn Future<Output = Result<Vec<StreamEntry>, TransportError>> + Send>>;
 
 struct Consumer {
     shared: Arc<Shared>,
-    transport: Arc<dyn ConsumeTransport>,
-    bounds: Bounds,
+    transport: Arc<dyn StreamConsumer>,
+    limits: Limits,
     /// That of the reign in which it serves; none before it knows what others still have.
     fence: Option<Arc<Fence>>,
-    hand: Hand,
+    prefetch: Prefetch,
     /// Messages that are delivered one at a time, since they may end the process.
     quarantine: Quarantine,
-    elsewhere: Elsewhere,
+    foreign: ForeignClaims,
     /// Where actors' answers go, under the numbers of their cards …
-    desk: Arc<Desk>,
+    ack_channel: Arc<AckChannel>,
     /// … and come from.
     answers: mpsc::UnboundedReceiver<(u64, Outcome)>,
     /// What is over, and not yet removed from the stream.
-    endings: Endings,
+    acks: AckQueue,
     /// The read under way.
     reading: Option<Reading>,
     /// When to read again after the bus has failed.
     rereading: Retry,
     /// When to ask for parked messages again after that.
-    unparking: Retry,
+    resume_retry: Retry,
     /// How large messages are.
     mean: MeanSize,
     /// How many messages are taken over at a time, at most: fewer after that has failed.
     claim: usize,
     /// When to touch and look for what is due.
-    beat: Instant,
+    heartbeat: Instant,
     /// Where to look next for what is due.
     cursor: EntryId,
-    /// There is more there, and the next look is not to wait for the beat.
+    /// There is more there, and the next look is not to wait for the heartbeat.
     has_more_due: bool,
     /// No more is taken, and what fails is given back at once.
     is_leaving: bool,
@@ -128,9 +128,9 @@ struct Consumer {
 }
 
 /// Passes answers on to the consumer.
-struct Desk(mpsc::UnboundedSender<(u64, Outcome)>);
+struct AckChannel(mpsc::UnboundedSender<(u64, Outcome)>);
 
-impl ResponseSink for Desk {
+impl ResponseSink for AckChannel {
     fn respond(&self, origin: Origin, _: Option<Instant>, outcome: Outcome) {
         // Without a receiver the consumer has left, and the message is another's.
         drop(self.0.send((origin.id, outcome)));
@@ -149,12 +149,12 @@ pub(crate) async fn consume(shared: Arc<Shared>) {
 
 /// A consumer's end of the bus, with the stream made. A bus that does not let this proxy have one
 /// must not keep it from serving the rest.
-async fn open(shared: &Shared) -> Option<Arc<dyn ConsumeTransport>> {
+async fn open(shared: &Shared) -> Option<Arc<dyn StreamConsumer>> {
     let mut failures = 0;
     let attempts = async {
         while shared.reigns().await {
             let why = match shared.transport.consumer().await {
-                Ok(transport) => match transport.prepare().await {
+                Ok(transport) => match transport.create_group().await {
                     Ok(()) => {
                         if failures > 0 {
                             info!(node = %shared.node, "durable messages are taken");
@@ -184,25 +184,25 @@ async fn open(shared: &Shared) -> Option<Arc<dyn ConsumeTransport>> {
 }
 
 impl Consumer {
-    fn new(shared: Arc<Shared>, transport: Arc<dyn ConsumeTransport>) -> Self {
-        let (desk, answers) = mpsc::unbounded_channel();
+    fn new(shared: Arc<Shared>, transport: Arc<dyn StreamConsumer>) -> Self {
+        let (ack_channel, answers) = mpsc::unbounded_channel();
         Self {
-            bounds: Bounds::new(&shared.config),
+            limits: Limits::new(&shared.config),
             shared,
             transport,
             fence: None,
-            hand: Hand::default(),
+            prefetch: Prefetch::default(),
             quarantine: Quarantine::new(Instant::now()),
-            elsewhere: Elsewhere::default(),
-            desk: Arc::new(Desk(desk)),
+            foreign: ForeignClaims::default(),
+            ack_channel: Arc::new(AckChannel(ack_channel)),
             answers,
-            endings: Endings::default(),
+            acks: AckQueue::default(),
             reading: None,
             rereading: Retry::default(),
-            unparking: Retry::default(),
+            resume_retry: Retry::default(),
             mean: MeanSize::expecting(EXPECTED),
             claim: PAGE,
-            beat: Instant::now(),
+            heartbeat: Instant::now(),
             cursor: EntryId::default(),
             has_more_due: false,
             is_leaving: false,
@@ -216,7 +216,7 @@ impl Consumer {
             if !self.is_serving() {
                 // Another may serve meanwhile. What is with actors goes on; the rest is asked for
                 // again.
-                self.hand.park_all_that_waits();
+                self.prefetch.defer_all_waiting();
                 let begun = stop.run_until_cancelled(self.begin_to_serve()).await;
                 if begun != Some(true) {
                     return;
@@ -230,10 +230,10 @@ impl Consumer {
     /// All that can be done now.
     async fn work(&mut self) {
         let now = Instant::now();
-        if now >= self.beat {
-            self.beat = now + self.bounds.beat();
+        if now >= self.heartbeat {
+            self.heartbeat = now + self.limits.heartbeat();
             self.touch().await;
-            let theirs = self.elsewhere.all();
+            let theirs = self.foreign.all();
             self.forget_what_others_have_not(&theirs).await;
             self.give_up_missing_actors().await;
             self.take_due().await;
@@ -241,11 +241,11 @@ impl Consumer {
             self.take_due().await;
         }
         self.end().await;
-        if !self.endings.is_full() {
+        if !self.acks.is_full() {
             self.look_whether_others_are_done().await;
             self.deliver_alone().await;
             if self.quarantine.admits_others() {
-                self.unpark().await;
+                self.resume().await;
                 self.offer();
             }
         }
@@ -278,41 +278,41 @@ impl Consumer {
 
     /// When there is something to do, whatever happens.
     fn wakes_at(&self, now: Instant) -> Instant {
-        // Messages that wait until there is room for endings, or until one was delivered alone,
+        // Messages that wait until there is room for acks, or until one was delivered alone,
         // must not wake it before.
-        let has_room = !self.endings.is_full();
+        let has_room = !self.acks.is_full();
         let may_offer = has_room && self.quarantine.admits_others();
-        let quarantined = self.quarantine.wakes_at(self.bounds.visibility);
+        let quarantined = self.quarantine.wakes_at(self.limits.visibility);
         let next = [
-            Some(self.beat),
-            self.hand.next_due(now).filter(|_| may_offer),
-            self.endings.next_attempt(),
+            Some(self.heartbeat),
+            self.prefetch.next_due(now).filter(|_| may_offer),
+            self.acks.next_attempt(),
             self.rereading.next(),
-            self.unparking.next().filter(|_| may_offer),
+            self.resume_retry.next().filter(|_| may_offer),
             quarantined.filter(|_| has_room),
-            self.elsewhere.next().filter(|_| has_room),
+            self.foreign.next().filter(|_| has_room),
             self.has_more_due.then_some(now),
         ];
-        next.into_iter().flatten().min().unwrap_or(self.beat)
+        next.into_iter().flatten().min().unwrap_or(self.heartbeat)
     }
 
     /// False while there is no room for more.
     fn may_take(&self) -> bool {
-        self.hand.known() < self.bounds.max_known && !self.endings.is_full()
+        self.prefetch.known() < self.limits.max_known && !self.acks.is_full()
     }
 
     fn begin_to_read(&mut self, now: Instant) {
         // What rests is taken again in any case, and counts only here.
-        let is_room = self.hand.known() + self.hand.resting() < self.bounds.max_known;
+        let is_room = self.prefetch.known() + self.prefetch.resting() < self.limits.max_known;
         let may_read = self.rereading.begins(now) && self.may_take() && is_room;
         if self.reading.is_none() && may_read {
             let transport = self.transport.clone();
-            let count = u32::try_from(self.mean.frames(BYTES, READ)).unwrap_or(1);
+            let count = u32::try_from(self.mean.frames(BATCH_BYTES, READ)).unwrap_or(1);
             self.reading = Some(Box::pin(async move { transport.read(count, BLOCK).await }));
         }
     }
 
-    async fn have_read(&mut self, read: Result<Vec<Kept>, TransportError>) {
+    async fn have_read(&mut self, read: Result<Vec<StreamEntry>, TransportError>) {
         let why = match read {
             Ok(messages) => {
                 if self.rereading.has_succeeded() {
@@ -320,7 +320,7 @@ impl Consumer {
                 }
                 let messages = messages.into_iter();
                 let messages = messages.map(|message| (message, Attempts::new(1)));
-                let _ = self.admit(messages.collect(), Source::Stream).await;
+                let _ = self.admit(messages.collect(), EntrySource::Stream).await;
                 return;
             }
             Err(why) => why,
@@ -334,41 +334,41 @@ impl Consumer {
 
     /// A bus that has lost its data has lost the stream and its group as well.
     async fn make_the_stream(&mut self) {
-        if let Err(why) = self.transport.prepare().await {
+        if let Err(why) = self.transport.create_group().await {
             debug!(%why, "the stream cannot be made");
         }
     }
 
     /// Settles a message that is over.
     fn answered(&mut self, ticket: u64, outcome: Outcome) {
-        let Some(card) = self.hand.settle(ticket) else {
+        let Some(delivery) = self.prefetch.settle(ticket) else {
             return;
         };
-        let limit = self.bounds.max_frame;
+        let limit = self.limits.max_frame;
         let error = match outcome {
             Ok(answer) if answer.len() > limit => outlet::too_large(answer.len(), limit),
-            Ok(answer) => return self.endings.handled(&card, answer),
+            Ok(answer) => return self.acks.handled(&delivery, answer),
             Err(error) => error,
         };
-        self.failed(card, &error);
+        self.failed(delivery, &error);
     }
 
-    fn failed(&mut self, card: Card, error: &AskError) {
-        let Bounds { max_deliveries, .. } = self.bounds;
-        match judge(error, card.message.attempts.deliveries, max_deliveries) {
-            Verdict::Bury => self.endings.dead(card, error, error.to_string()),
-            Verdict::Again => {
-                debug!(urn = card.message.urn, %error, "a durable message will be tried again");
-                self.hand.release(&card.ids());
-                let attempts = card.attempts().into_iter();
+    fn failed(&mut self, delivery: Delivery, error: &AskError) {
+        let Limits { max_deliveries, .. } = self.limits;
+        match decide_retry(error, delivery.message.attempts.deliveries, max_deliveries) {
+            RetryDecision::DeadLetter => self.acks.dead(delivery, error, error.to_string()),
+            RetryDecision::Again => {
+                debug!(urn = delivery.message.urn, %error, "a durable message will be tried again");
+                self.prefetch.release(&delivery.ids());
+                let attempts = delivery.attempts().into_iter();
                 let attempts: Vec<_> = attempts.map(|(id, one)| (id, one.failed())).collect();
                 if self.is_leaving {
-                    return self.endings.given_back(attempts);
+                    return self.acks.given_back(attempts);
                 }
                 for (id, attempts) in &attempts {
-                    self.hand.rest(*id, *attempts);
+                    self.prefetch.rest(*id, *attempts);
                 }
-                self.endings.failed(attempts);
+                self.acks.failed(attempts);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Dead letters, for users: durable messages that nobody could handle.
+//! DeadLetterEntry letters, for users: durable messages that nobody could handle.
 
 use std::fmt;
 use std::future::{Future, IntoFuture};
@@ -11,7 +11,7 @@ use bytes::Bytes;
 use crate::bus::config::Config;
 use crate::bus::link::ewma::MeanSize;
 use crate::bus::protocol::Received;
-use crate::bus::transport::stream::{Dead, DeadTransport, EntryId, open_dead};
+use crate::bus::transport::stream::{DeadLetterEntry, DeadLetterStore, EntryId, open_dead_letters};
 use crate::bus::transport::{OpenError, TransportError};
 use crate::envelope::Attributes;
 
@@ -66,7 +66,7 @@ const EXPECTED: usize = 64 * 1024;
 /// ```
 #[derive(Clone)]
 pub struct DeadLetters {
-    transport: Arc<dyn DeadTransport>,
+    transport: Arc<dyn DeadLetterStore>,
 }
 
 /// A durable message that nobody could handle.
@@ -100,10 +100,10 @@ impl DeadLetters {
     ///
     /// [`OpenError`]: a setting is wrong, or there is no connection.
     pub async fn connect(config: &Config) -> Result<Self, OpenError> {
-        Ok(Self::over(open_dead(config).await?))
+        Ok(Self::over(open_dead_letters(config).await?))
     }
 
-    pub(crate) fn over(transport: Arc<dyn DeadTransport>) -> Self {
+    pub(crate) fn over(transport: Arc<dyn DeadLetterStore>) -> Self {
         Self { transport }
     }
 
@@ -156,7 +156,7 @@ impl fmt::Debug for DeadLetters {
 /// A list of dead letters under way: made by [`DeadLetters::list`], asked for when awaited.
 #[must_use = "a list is asked for when it is awaited"]
 pub struct ListDeadLetters {
-    transport: Arc<dyn DeadTransport>,
+    transport: Arc<dyn DeadLetterStore>,
     after: String,
     limit: u32,
 }
@@ -191,7 +191,7 @@ impl IntoFuture for ListDeadLetters {
 
 /// Page by page, since a hundred large ones would keep the connection from everything else.
 async fn list(
-    transport: &dyn DeadTransport,
+    transport: &dyn DeadLetterStore,
     mut after: EntryId,
     limit: usize,
 ) -> Result<Vec<DeadLetter>, TransportError> {
@@ -223,8 +223,8 @@ impl fmt::Debug for ListDeadLetters {
     }
 }
 
-impl From<Dead> for DeadLetter {
-    fn from(dead: Dead) -> Self {
+impl From<DeadLetterEntry> for DeadLetter {
+    fn from(dead: DeadLetterEntry) -> Self {
         let (urn, message, contents, attributes) = match Received::decode(&dead.frame) {
             Ok(request) => (
                 request.urn.to_owned(),
@@ -280,11 +280,15 @@ mod tests {
     struct Many(u64, usize, Mutex<Vec<u32>>);
 
     #[async_trait::async_trait]
-    impl DeadTransport for Many {
-        async fn list(&self, after: EntryId, count: u32) -> Result<Vec<Dead>, TransportError> {
+    impl DeadLetterStore for Many {
+        async fn list(
+            &self,
+            after: EntryId,
+            count: u32,
+        ) -> Result<Vec<DeadLetterEntry>, TransportError> {
             self.2.lock().unwrap().push(count);
             let numbers = (after.0 + 1..=self.0).take(count as usize);
-            let dead = numbers.map(|number| Dead {
+            let dead = numbers.map(|number| DeadLetterEntry {
                 id: EntryId(number, 0),
                 key: String::new(),
                 frame: vec![0; self.1].into(),

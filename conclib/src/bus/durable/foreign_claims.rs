@@ -13,38 +13,38 @@ use crate::bus::transport::stream::{Attempts, EntryId};
 
 /// A repetition of a message that another consumer has.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Waiting {
+pub(crate) struct HeldMessage {
     pub(crate) id: EntryId,
     /// How often it was delivered before.
     pub(crate) attempts: Attempts,
-    pub(crate) scope: String,
+    pub(crate) dedup_key: String,
 }
 
 #[derive(Debug, Default)]
-pub(crate) struct Elsewhere {
+pub(crate) struct ForeignClaims {
     /// What the others have, and the scope of each.
     messages: HashMap<EntryId, String>,
     /// How many of them there are of each scope.
-    scopes: HashMap<String, usize>,
+    dedup_keys: HashMap<String, usize>,
     /// What waits here, in order.
-    waiting: Vec<Waiting>,
+    waiting: Vec<HeldMessage>,
     /// When to look for what they wait for.
     again: Option<Instant>,
 }
 
-impl Elsewhere {
+impl ForeignClaims {
     /// The others have this, and nothing else.
     pub(crate) fn replace(&mut self, messages: Vec<(EntryId, String)>) {
-        self.scopes.clear();
-        for (_, scope) in &messages {
-            *self.scopes.entry(scope.clone()).or_default() += 1;
+        self.dedup_keys.clear();
+        for (_, dedup_key) in &messages {
+            *self.dedup_keys.entry(dedup_key.clone()).or_default() += 1;
         }
         self.messages = messages.into_iter().collect();
     }
 
     /// True if another has a message of this scope.
-    pub(crate) fn has(&self, scope: &str) -> bool {
-        self.scopes.contains_key(scope)
+    pub(crate) fn has(&self, dedup_key: &str) -> bool {
+        self.dedup_keys.contains_key(dedup_key)
     }
 
     /// True if another has this one.
@@ -54,18 +54,18 @@ impl Elsewhere {
 
     /// Nobody else has it any more.
     pub(crate) fn forget(&mut self, id: EntryId) {
-        if let Some(scope) = self.messages.remove(&id)
-            && let Some(count) = self.scopes.get_mut(&scope)
+        if let Some(dedup_key) = self.messages.remove(&id)
+            && let Some(count) = self.dedup_keys.get_mut(&dedup_key)
         {
             *count -= 1;
             if *count == 0 {
-                self.scopes.remove(&scope);
+                self.dedup_keys.remove(&dedup_key);
             }
         }
     }
 
     /// Has a repetition wait; what it waits for is looked for at once.
-    pub(crate) fn wait(&mut self, waiting: Waiting, now: Instant) {
+    pub(crate) fn wait(&mut self, waiting: HeldMessage, now: Instant) {
         self.waiting.push(waiting);
         self.again = Some(now);
     }
@@ -77,22 +77,24 @@ impl Elsewhere {
 
     /// What the others have, and something waits for here.
     pub(crate) fn awaited(&self) -> Vec<EntryId> {
-        let scopes: HashSet<_> = self.waiting.iter().map(|one| &one.scope).collect();
+        let dedup_keys: HashSet<_> = self.waiting.iter().map(|one| &one.dedup_key).collect();
         let messages = self.messages.iter();
-        let messages = messages.filter(|(_, scope)| scopes.contains(scope));
+        let messages = messages.filter(|(_, dedup_key)| dedup_keys.contains(dedup_key));
         messages.map(|(id, _)| *id).collect()
     }
 
     /// Takes out what need not wait any more.
-    pub(crate) fn free(&mut self) -> Vec<Waiting> {
+    pub(crate) fn free(&mut self) -> Vec<HeldMessage> {
         let waiting = std::mem::take(&mut self.waiting);
-        let (waits, free) = waiting.into_iter().partition(|one| self.has(&one.scope));
+        let (waits, free) = waiting
+            .into_iter()
+            .partition(|one| self.has(&one.dedup_key));
         self.waiting = waits;
         free
     }
 
     /// Takes out all that waits.
-    pub(crate) fn give_back(&mut self) -> Vec<Waiting> {
+    pub(crate) fn give_back(&mut self) -> Vec<HeldMessage> {
         self.again = None;
         std::mem::take(&mut self.waiting)
     }
@@ -112,36 +114,36 @@ impl Elsewhere {
 mod tests {
     use super::*;
 
-    fn waiting(id: u64, scope: &str) -> Waiting {
-        Waiting {
+    fn waiting(id: u64, dedup_key: &str) -> HeldMessage {
+        HeldMessage {
             id: EntryId(id, 0),
             attempts: Attempts::default(),
-            scope: scope.to_owned(),
+            dedup_key: dedup_key.to_owned(),
         }
     }
 
     #[test]
     fn a_repetition_waits_for_all_that_have_its_scope() {
-        let (mut elsewhere, now) = (Elsewhere::default(), Instant::now());
+        let (mut foreign, now) = (ForeignClaims::default(), Instant::now());
         let (first, second) = (EntryId(1, 0), EntryId(2, 0));
-        let message = |id, scope: &str| (id, scope.to_owned());
+        let message = |id, dedup_key: &str| (id, dedup_key.to_owned());
         let other = message(EntryId(3, 0), "b");
-        elsewhere.replace(vec![message(first, "a"), message(second, "a"), other]);
-        assert!(elsewhere.has("a") && elsewhere.has_message(first) && !elsewhere.has("c"));
-        assert_eq!(elsewhere.next(), None);
-        elsewhere.wait(waiting(7, "a"), now);
-        elsewhere.wait(waiting(8, "a"), now);
-        assert_eq!(elsewhere.next(), Some(now));
-        let mut awaited = elsewhere.awaited();
+        foreign.replace(vec![message(first, "a"), message(second, "a"), other]);
+        assert!(foreign.has("a") && foreign.has_message(first) && !foreign.has("c"));
+        assert_eq!(foreign.next(), None);
+        foreign.wait(waiting(7, "a"), now);
+        foreign.wait(waiting(8, "a"), now);
+        assert_eq!(foreign.next(), Some(now));
+        let mut awaited = foreign.awaited();
         awaited.sort();
-        assert_eq!((awaited, elsewhere.all().len()), (vec![first, second], 3));
-        elsewhere.forget(first);
-        elsewhere.forget(first);
-        assert!(elsewhere.free().is_empty() && elsewhere.has("a"));
-        elsewhere.forget(second);
-        assert_eq!(elsewhere.free(), [waiting(7, "a"), waiting(8, "a")]);
-        elsewhere.look_again(now);
-        assert_eq!(elsewhere.next(), None);
-        assert!(!elsewhere.has("a") && elsewhere.has("b"));
+        assert_eq!((awaited, foreign.all().len()), (vec![first, second], 3));
+        foreign.forget(first);
+        foreign.forget(first);
+        assert!(foreign.free().is_empty() && foreign.has("a"));
+        foreign.forget(second);
+        assert_eq!(foreign.free(), [waiting(7, "a"), waiting(8, "a")]);
+        foreign.look_again(now);
+        assert_eq!(foreign.next(), None);
+        assert!(!foreign.has("a") && foreign.has("b"));
     }
 }

@@ -11,9 +11,9 @@ use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
 use tokio::time::Instant;
 
-use deferred::Parked;
-use delivery::Joined;
-pub(crate) use delivery::{Asker, Card, Taken};
+use deferred::Deferred;
+use delivery::Duplicate;
+pub(crate) use delivery::{Caller, Delivery, ReceivedMessage};
 
 use crate::bus::durable::redelivery::OFFER_BACKOFF;
 use crate::bus::transport::stream::{Attempts, EntryId};
@@ -30,45 +30,45 @@ const PRESSED: usize = 4;
 
 /// Where a message comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Source {
+pub(crate) enum EntrySource {
     /// The stream: it goes behind those that wait.
     Stream,
     /// It was parked, and its turn has come.
-    Parked,
+    Deferred,
     /// It is for its actor at once, and does not wait in the lane.
     Alone,
 }
 
 /// How a message was taken in.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Admitted {
+pub(crate) enum Admission {
     /// Into the lane of its actor, under this number.
-    Lane(u64),
+    ActorQueue(u64),
     /// To the same message, which is in hand.
-    Joined,
+    Duplicate,
     /// There is no room.
-    Parked,
+    Deferred,
     /// It was not: another message of the same scope is in hand, with other contents.
-    Conflicts(Box<Taken>),
+    Conflicts(Box<ReceivedMessage>),
 }
 
 #[derive(Default)]
-pub(crate) struct Hand {
-    cards: HashMap<u64, Card>,
+pub(crate) struct Prefetch {
+    deliveries: HashMap<u64, Delivery>,
     /// The number of the last card.
     last: u64,
     /// What the frames of all cards come to.
     bytes: usize,
     /// The cards by scope.
-    scopes: HashMap<String, u64>,
+    dedup_keys: HashMap<String, u64>,
     /// By the actor's URN.
-    lanes: HashMap<String, Lane>,
+    queues: HashMap<String, ActorQueue>,
     /// Those in which something waits.
     waiting: BTreeSet<String>,
     /// Those that have parked messages, or had some a moment ago, the one whose turn it is first.
-    parking: VecDeque<String>,
+    rotation: VecDeque<String>,
     /// What is parked.
-    parked: HashSet<EntryId>,
+    deferred: HashSet<EntryId>,
     /// How often actors had what rests until it is due again, for all that is known here: the bus
     /// may count more.
     resting: HashMap<EntryId, Attempts>,
@@ -78,7 +78,7 @@ pub(crate) struct Hand {
 }
 
 #[derive(Default)]
-struct Lane {
+struct ActorQueue {
     /// Its cards, those with the actor included.
     load: Load,
     /// What the actor is to be offered, in order.
@@ -87,7 +87,7 @@ struct Lane {
     attempt: u32,
     /// When it is offered again; now, if that is over.
     again: Option<Instant>,
-    parked: VecDeque<Parked>,
+    deferred: VecDeque<Deferred>,
     /// It has a turn when parked messages are asked for.
     has_turn: bool,
 }
@@ -95,80 +95,86 @@ struct Lane {
 /// How much is in hand.
 #[derive(Debug, Clone, Copy, Default)]
 struct Load {
-    cards: usize,
+    deliveries: usize,
     /// What their frames come to.
     bytes: usize,
 }
 
 impl Load {
     fn add(&mut self, bytes: usize) {
-        self.cards += 1;
+        self.deliveries += 1;
         self.bytes += bytes;
     }
 }
 
-impl Lane {
+impl ActorQueue {
     fn is_empty(&self) -> bool {
-        self.load.cards == 0 && self.parked.is_empty() && !self.has_turn
+        self.load.deliveries == 0 && self.deferred.is_empty() && !self.has_turn
     }
 }
 
-impl Hand {
+impl Prefetch {
     /// Takes a message in.
-    pub(crate) fn admit(&mut self, message: Taken, source: Source, now: Instant) -> Admitted {
+    pub(crate) fn admit(
+        &mut self,
+        message: ReceivedMessage,
+        source: EntrySource,
+        now: Instant,
+    ) -> Admission {
         self.resting.remove(&message.id);
-        if let Some(card) = self
-            .scopes
-            .get(&message.scope)
-            .and_then(|ticket| self.cards.get_mut(ticket))
+        if let Some(delivery) = self
+            .dedup_keys
+            .get(&message.dedup_key)
+            .and_then(|ticket| self.deliveries.get_mut(ticket))
         {
             self.held.insert(message.id);
-            if card.message.fingerprint != message.fingerprint {
-                return Admitted::Conflicts(Box::new(message));
+            if delivery.message.fingerprint != message.fingerprint {
+                return Admission::Conflicts(Box::new(message));
             }
-            card.joined.push(Joined::of(&message));
-            return Admitted::Joined;
+            delivery.duplicates.push(Duplicate::of(&message));
+            return Admission::Duplicate;
         }
         let size = message.frame.len();
         let all = Load {
-            cards: self.cards.len(),
+            deliveries: self.deliveries.len(),
             bytes: self.bytes,
         };
-        let lane = self.lanes.entry(message.urn.clone()).or_default();
-        let waits = lane.parked.is_empty() && has_room(lane.load, size, all);
-        if source == Source::Stream && !waits {
-            let parked = Parked::of(&message);
-            self.park(&message.urn, parked, VecDeque::push_back);
-            return Admitted::Parked;
+        let queue = self.queues.entry(message.urn.clone()).or_default();
+        let waits = queue.deferred.is_empty() && has_room(queue.load, size, all);
+        if source == EntrySource::Stream && !waits {
+            let deferred = Deferred::of(&message);
+            self.defer(&message.urn, deferred, VecDeque::push_back);
+            return Admission::Deferred;
         }
         self.last += 1;
-        lane.load.add(size);
-        if source != Source::Alone {
-            lane.waiting.push_back(self.last);
+        queue.load.add(size);
+        if source != EntrySource::Alone {
+            queue.waiting.push_back(self.last);
             self.waiting.insert(message.urn.clone());
         }
         self.bytes += size;
         self.held.insert(message.id);
-        self.scopes.insert(message.scope.clone(), self.last);
-        self.cards.insert(self.last, Card::new(message, now));
-        Admitted::Lane(self.last)
+        self.dedup_keys.insert(message.dedup_key.clone(), self.last);
+        self.deliveries
+            .insert(self.last, Delivery::new(message, now));
+        Admission::ActorQueue(self.last)
     }
 
     /// True if a message of this scope is in hand.
-    pub(crate) fn has(&self, scope: &str) -> bool {
-        self.scopes.contains_key(scope)
+    pub(crate) fn has(&self, dedup_key: &str) -> bool {
+        self.dedup_keys.contains_key(dedup_key)
     }
 
     /// A message in hand.
-    pub(crate) fn card(&self, ticket: u64) -> Option<&Card> {
-        self.cards.get(&ticket)
+    pub(crate) fn delivery(&self, ticket: u64) -> Option<&Delivery> {
+        self.deliveries.get(&ticket)
     }
 
     /// The numbers of the messages that wait in no lane: actors have them.
-    pub(crate) fn with_actors(&self) -> HashSet<u64> {
-        let mut tickets: HashSet<_> = self.cards.keys().copied().collect();
-        let lanes = self.waiting.iter().filter_map(|urn| self.lanes.get(urn));
-        for ticket in lanes.flat_map(|lane| &lane.waiting) {
+    pub(crate) fn in_progress(&self) -> HashSet<u64> {
+        let mut tickets: HashSet<_> = self.deliveries.keys().copied().collect();
+        let queues = self.waiting.iter().filter_map(|urn| self.queues.get(urn));
+        for ticket in queues.flat_map(|queue| &queue.waiting) {
             tickets.remove(ticket);
         }
         tickets
@@ -176,37 +182,37 @@ impl Hand {
 
     /// True if something waits for an actor, or for room.
     pub(crate) fn has_waiting(&self) -> bool {
-        !self.waiting.is_empty() || !self.parked.is_empty()
+        !self.waiting.is_empty() || !self.deferred.is_empty()
     }
 
     /// The lanes whose first message is to be offered now.
     pub(crate) fn due(&self, now: Instant) -> Vec<String> {
         let is_due = |urn: &&String| {
-            let lane = self.lanes.get(*urn);
-            lane.is_some_and(|lane| lane.again.is_none_or(|again| again <= now))
+            let queue = self.queues.get(*urn);
+            queue.is_some_and(|queue| queue.again.is_none_or(|again| again <= now))
         };
         self.waiting.iter().filter(is_due).cloned().collect()
     }
 
     /// When the next lane is due.
     pub(crate) fn next_due(&self, now: Instant) -> Option<Instant> {
-        let lanes = self.waiting.iter().filter_map(|urn| self.lanes.get(urn));
-        lanes.map(|lane| lane.again.unwrap_or(now)).min()
+        let queues = self.waiting.iter().filter_map(|urn| self.queues.get(urn));
+        queues.map(|queue| queue.again.unwrap_or(now)).min()
     }
 
     /// The first message that waits in a lane.
-    pub(crate) fn first(&self, urn: &str) -> Option<(u64, &Card)> {
-        let ticket = *self.lanes.get(urn)?.waiting.front()?;
-        Some((ticket, self.cards.get(&ticket)?))
+    pub(crate) fn first(&self, urn: &str) -> Option<(u64, &Delivery)> {
+        let ticket = *self.queues.get(urn)?.waiting.front()?;
+        Some((ticket, self.deliveries.get(&ticket)?))
     }
 
     /// The actor has taken the first.
     pub(crate) fn delivered(&mut self, urn: &str) {
-        if let Some(lane) = self.lanes.get_mut(urn) {
-            lane.waiting.pop_front();
-            lane.attempt = 0;
-            lane.again = None;
-            if lane.waiting.is_empty() {
+        if let Some(queue) = self.queues.get_mut(urn) {
+            queue.waiting.pop_front();
+            queue.attempt = 0;
+            queue.again = None;
+            if queue.waiting.is_empty() {
                 self.waiting.remove(urn);
             }
         }
@@ -214,41 +220,44 @@ impl Hand {
 
     /// The actor has not taken it.
     pub(crate) fn refused(&mut self, urn: &str, now: Instant) {
-        if let Some(lane) = self.lanes.get_mut(urn) {
-            lane.again = Some(now + OFFER_BACKOFF.delay(lane.attempt));
-            lane.attempt = lane.attempt.saturating_add(1);
+        if let Some(queue) = self.queues.get_mut(urn) {
+            queue.again = Some(now + OFFER_BACKOFF.delay(queue.attempt));
+            queue.attempt = queue.attempt.saturating_add(1);
         }
     }
 
     /// Takes a card out. Its places stay held until they are released.
-    pub(crate) fn settle(&mut self, ticket: u64) -> Option<Card> {
-        let card = self.cards.remove(&ticket)?;
-        let Taken {
-            urn, scope, frame, ..
-        } = &card.message;
-        self.scopes.remove(scope);
+    pub(crate) fn settle(&mut self, ticket: u64) -> Option<Delivery> {
+        let delivery = self.deliveries.remove(&ticket)?;
+        let ReceivedMessage {
+            urn,
+            dedup_key,
+            frame,
+            ..
+        } = &delivery.message;
+        self.dedup_keys.remove(dedup_key);
         self.bytes -= frame.len();
-        if let Some(lane) = self.lanes.get_mut(urn) {
-            lane.load.cards -= 1;
-            lane.load.bytes -= frame.len();
-            let waited = lane.waiting.len();
-            lane.waiting.retain(|waiting| *waiting != ticket);
-            if lane.waiting.len() == waited {
+        if let Some(queue) = self.queues.get_mut(urn) {
+            queue.load.deliveries -= 1;
+            queue.load.bytes -= frame.len();
+            let waited = queue.waiting.len();
+            queue.waiting.retain(|waiting| *waiting != ticket);
+            if queue.waiting.len() == waited {
                 // The actor had it: there is room in its mailbox now.
-                lane.attempt = 0;
-                lane.again = None;
+                queue.attempt = 0;
+                queue.again = None;
             }
-            if lane.waiting.is_empty() {
+            if queue.waiting.is_empty() {
                 self.waiting.remove(urn);
             }
         }
         self.drop_lane_if_empty(urn);
-        Some(card)
+        Some(delivery)
     }
 
     fn drop_lane_if_empty(&mut self, urn: &str) {
-        if self.lanes.get(urn).is_some_and(Lane::is_empty) {
-            self.lanes.remove(urn);
+        if self.queues.get(urn).is_some_and(ActorQueue::is_empty) {
+            self.queues.remove(urn);
         }
     }
 
@@ -271,7 +280,7 @@ impl Hand {
     }
 
     /// How often actors had a message that rests.
-    pub(crate) fn rested(&self, id: EntryId) -> Option<Attempts> {
+    pub(crate) fn redelivery(&self, id: EntryId) -> Option<Attempts> {
         self.resting.get(&id).copied()
     }
 
@@ -289,7 +298,7 @@ impl Hand {
 
     /// True if it is held or parked.
     pub(crate) fn knows(&self, id: EntryId) -> bool {
-        self.held.contains(&id) || self.parked.contains(&id)
+        self.held.contains(&id) || self.deferred.contains(&id)
     }
 
     /// What is held.
@@ -299,13 +308,13 @@ impl Hand {
 
     /// How many are parked.
     #[cfg(test)]
-    pub(crate) fn parked(&self) -> usize {
-        self.parked.len()
+    pub(crate) fn deferred(&self) -> usize {
+        self.deferred.len()
     }
 
     /// How many are held or parked.
     pub(crate) fn known(&self) -> usize {
-        self.held.len() + self.parked.len()
+        self.held.len() + self.deferred.len()
     }
 
     /// How many rest.
@@ -315,21 +324,24 @@ impl Hand {
 
     /// True if no card is left.
     pub(crate) fn is_empty(&self) -> bool {
-        self.cards.is_empty()
+        self.deliveries.is_empty()
     }
 
     /// The messages with their actors, and how often they were delivered; they are forgotten.
     pub(crate) fn abandon(&mut self) -> Vec<(EntryId, Attempts)> {
-        let cards = std::mem::take(self).cards.into_values();
-        cards.flat_map(|card| card.attempts()).collect()
+        let deliveries = std::mem::take(self).deliveries.into_values();
+        deliveries
+            .flat_map(|delivery| delivery.attempts())
+            .collect()
     }
 }
 
 /// Whether a lane takes one more: it may have as much as is left for all.
-fn has_room(lane: Load, size: usize, all: Load) -> bool {
-    let is_fair = lane.cards < MESSAGES.saturating_sub(all.cards)
-        && lane.bytes + size <= BYTES.saturating_sub(all.bytes);
-    let is_first = lane.cards == 0 && all.cards < PRESSED * MESSAGES && all.bytes < PRESSED * BYTES;
+fn has_room(queue: Load, size: usize, all: Load) -> bool {
+    let is_fair = queue.deliveries < MESSAGES.saturating_sub(all.deliveries)
+        && queue.bytes + size <= BYTES.saturating_sub(all.bytes);
+    let is_first =
+        queue.deliveries == 0 && all.deliveries < PRESSED * MESSAGES && all.bytes < PRESSED * BYTES;
     is_fair || is_first
 }
 

@@ -33,7 +33,7 @@ pub(crate) struct Quarantined {
     /// Its deliveries before this one.
     pub(crate) attempts: Attempts,
     pub(crate) urn: String,
-    pub(crate) scope: String,
+    pub(crate) dedup_key: String,
     /// Since when it waits.
     pub(crate) since: Instant,
     /// It is not tried before.
@@ -51,7 +51,7 @@ impl Quarantined {
 /// The messages that actors and lanes hold at a moment.
 pub(crate) struct Load<'a> {
     /// The numbers of the messages that actors have.
-    pub(crate) with_actors: &'a HashSet<u64>,
+    pub(crate) in_progress: &'a HashSet<u64>,
     /// Others wait to be given to actors.
     pub(crate) others_wait: bool,
 }
@@ -77,7 +77,7 @@ pub(crate) struct Quarantine {
     waiting: VecDeque<Quarantined>,
     ids: HashSet<EntryId>,
     /// The number of messages in each scope.
-    scopes: HashMap<String, usize>,
+    dedup_keys: HashMap<String, usize>,
     phase: Phase,
     /// Messages with actors that are waited for no longer.
     outlasted: HashSet<u64>,
@@ -88,7 +88,7 @@ impl Quarantine {
         Self {
             waiting: VecDeque::new(),
             ids: HashSet::new(),
-            scopes: HashMap::new(),
+            dedup_keys: HashMap::new(),
             phase: Phase::Others { until: now },
             outlasted: HashSet::new(),
         }
@@ -97,7 +97,10 @@ impl Quarantine {
     /// Puts a message behind those that wait; not if it is there, or there is no room.
     pub(crate) fn add(&mut self, message: Quarantined) {
         if self.waiting.len() < MOST && self.ids.insert(message.id) {
-            *self.scopes.entry(message.scope.clone()).or_default() += 1;
+            *self
+                .dedup_keys
+                .entry(message.dedup_key.clone())
+                .or_default() += 1;
             self.waiting.push_back(message);
         }
     }
@@ -108,8 +111,8 @@ impl Quarantine {
     }
 
     /// True if a message of this scope waits here: a repetition has to wait with it.
-    pub(crate) fn has(&self, scope: &str) -> bool {
-        self.scopes.contains_key(scope)
+    pub(crate) fn has(&self, dedup_key: &str) -> bool {
+        self.dedup_keys.contains_key(dedup_key)
     }
 
     /// True if nothing waits here, nor is delivered alone.
@@ -128,12 +131,12 @@ impl Quarantine {
     }
 
     /// Takes the messages of this scope out.
-    pub(crate) fn remove(&mut self, scope: &str) -> Vec<Quarantined> {
-        if self.scopes.remove(scope).is_none() {
+    pub(crate) fn remove(&mut self, dedup_key: &str) -> Vec<Quarantined> {
+        if self.dedup_keys.remove(dedup_key).is_none() {
             return Vec::new();
         }
         let waiting = std::mem::take(&mut self.waiting).into_iter();
-        let (taken, rest): (Vec<_>, Vec<_>) = waiting.partition(|one| one.scope == scope);
+        let (taken, rest): (Vec<_>, Vec<_>) = waiting.partition(|one| one.dedup_key == dedup_key);
         self.waiting = rest.into();
         for one in &taken {
             self.ids.remove(&one.id);
@@ -149,8 +152,11 @@ impl Quarantine {
     ) -> Vec<Quarantined> {
         let waiting = self.waiting.iter();
         let missing = waiting.filter(|one| one.since <= then && is_missing(&one.urn));
-        let scopes: HashSet<_> = missing.map(|one| one.scope.clone()).collect();
-        scopes.iter().flat_map(|scope| self.remove(scope)).collect()
+        let dedup_keys: HashSet<_> = missing.map(|one| one.dedup_key.clone()).collect();
+        dedup_keys
+            .iter()
+            .flat_map(|dedup_key| self.remove(dedup_key))
+            .collect()
     }
 
     /// True while other messages may be given to actors.
@@ -173,7 +179,7 @@ impl Quarantine {
             since,
         } = self.phase
         {
-            let is_over = !load.with_actors.contains(&ticket);
+            let is_over = !load.in_progress.contains(&ticket);
             if !is_over && now < from + bound {
                 return None;
             }
@@ -192,20 +198,20 @@ impl Quarantine {
             self.phase = Phase::Draining { since: now };
         }
         let can = |one: &Quarantined| one.not_before <= now && may(one);
-        let Some(scope) = self.waiting.iter().find(|one| can(one)) else {
+        let Some(dedup_key) = self.waiting.iter().find(|one| can(one)) else {
             self.phase = Phase::Others { until: now + LOOK };
             return None;
         };
-        let scope = scope.scope.clone();
+        let dedup_key = dedup_key.dedup_key.clone();
         let Phase::Draining { since } = self.phase else {
             return None;
         };
-        self.outlasted.retain(|one| load.with_actors.contains(one));
-        if now < since + bound && load.with_actors.len() > self.outlasted.len() {
+        self.outlasted.retain(|one| load.in_progress.contains(one));
+        if now < since + bound && load.in_progress.len() > self.outlasted.len() {
             return None;
         }
-        self.outlasted.extend(load.with_actors);
-        Some(self.remove(&scope))
+        self.outlasted.extend(load.in_progress);
+        Some(self.remove(&dedup_key))
     }
 
     /// Notes that the message that [`next`](Self::next) gave out is with its actor under this number.
@@ -249,7 +255,7 @@ mod tests {
             id: EntryId(number, 0),
             attempts: Attempts::new(2),
             urn: urn.to_owned(),
-            scope: format!("scope of {urn}"),
+            dedup_key: format!("dedup_key of {urn}"),
             since: now,
             not_before: now,
         }
@@ -265,9 +271,9 @@ mod tests {
     }
 
     /// Gives out the next while actors have these, and others wait.
-    fn next(quarantine: &mut Quarantine, now: Instant, with_actors: &[u64]) -> Vec<u64> {
+    fn next(quarantine: &mut Quarantine, now: Instant, in_progress: &[u64]) -> Vec<u64> {
         let load = Load {
-            with_actors: &with_actors.iter().copied().collect(),
+            in_progress: &in_progress.iter().copied().collect(),
             others_wait: true,
         };
         let next = quarantine.next(now, &load, BOUND, |_| true);
@@ -319,9 +325,9 @@ mod tests {
     #[test]
     fn nothing_is_kept_waiting_for_what_cannot_be_delivered() {
         let (mut quarantine, now) = with(&["a", "b", "c"]);
-        let with_actors = HashSet::new();
+        let in_progress = HashSet::new();
         let load = Load {
-            with_actors: &with_actors,
+            in_progress: &in_progress,
             others_wait: false,
         };
         assert_eq!(quarantine.next(now, &load, BOUND, |_| false), None);
@@ -347,10 +353,10 @@ mod tests {
     fn repetitions_go_together() {
         let (mut quarantine, now) = with(&["a", "b", "a"]);
         quarantine.add(quarantined(3, "a", now)); // it is there already
-        assert!(quarantine.has("scope of a"));
+        assert!(quarantine.has("dedup_key of a"));
         assert_eq!(next(&mut quarantine, now, &[]), [1, 3]);
-        assert!(!quarantine.has("scope of a") && !quarantine.knows(EntryId(3, 0)));
-        assert!(quarantine.has("scope of b"));
+        assert!(!quarantine.has("dedup_key of a") && !quarantine.knows(EntryId(3, 0)));
+        assert!(quarantine.has("dedup_key of b"));
         quarantine.clear(now);
         assert!(quarantine.is_idle() && quarantine.room() == MOST);
     }
@@ -376,6 +382,6 @@ mod tests {
             quarantine.add(quarantined(number, &number.to_string(), now));
         }
         assert_eq!((quarantine.ids.len(), quarantine.room()), (MOST, 0));
-        assert_eq!(quarantine.scopes.len(), MOST);
+        assert_eq!(quarantine.dedup_keys.len(), MOST);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::bus::transport::stream::{Attempts, Pending};
+use crate::bus::transport::stream::{Attempts, PendingEntry};
 use crate::error::AskError;
 use crate::time::backoff::Backoff;
 
@@ -16,15 +16,15 @@ pub(crate) const STREAM_BACKOFF: Backoff =
 
 /// What becomes of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum RetryDecision {
     /// It is given to the actor again when the visibility time is over.
     Again,
     /// It becomes a dead letter.
-    Bury,
+    DeadLetter,
 }
 
 /// Judges a message that ended in an error when it was delivered for the `deliveries`-th time.
-pub(crate) fn judge(error: &AskError, deliveries: u32, most: u32) -> Verdict {
+pub(crate) fn decide_retry(error: &AskError, deliveries: u32, most: u32) -> RetryDecision {
     let is_hopeless = matches!(
         error,
         AskError::BadRequest { .. }
@@ -34,15 +34,15 @@ pub(crate) fn judge(error: &AskError, deliveries: u32, most: u32) -> Verdict {
             | AskError::Incompatible { .. }
     );
     if is_hopeless || deliveries >= most {
-        Verdict::Bury
+        RetryDecision::DeadLetter
     } else {
-        Verdict::Again
+        RetryDecision::Again
     }
 }
 
-/// The course of a message that was given to a consumer and has shown no sign of life since.
+/// The decide_redelivery of a message that was given to a consumer and has shown no sign of life since.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Course {
+pub(crate) enum Redelivery {
     /// It is delivered again. It counts as delivered so often before.
     Deliver(Attempts),
     /// The same, but with no other message beside it: it is its last delivery, and processes have
@@ -50,33 +50,37 @@ pub(crate) enum Course {
     DeliverAlone(Attempts),
     /// It was delivered as often as is allowed, and no process has lived to say how that ended: it
     /// becomes a dead letter.
-    Bury(Attempts),
+    DeadLetter(Attempts),
 }
 
-/// Judges a message that is due again. `rested` is what this process knows of a delivery that ended
+/// Judges a message that is due again. `redelivery` is what this process knows of a delivery that ended
 /// in an error.
-pub(crate) fn course(pending: &Pending, rested: Option<Attempts>, most: u32) -> Course {
-    if let Some(attempts) = rested {
-        return Course::Deliver(attempts);
+pub(crate) fn decide_redelivery(
+    pending: &PendingEntry,
+    redelivery: Option<Attempts>,
+    most: u32,
+) -> Redelivery {
+    if let Some(attempts) = redelivery {
+        return Redelivery::Deliver(attempts);
     }
     if pending.is_own {
-        return Course::Deliver(unheard_of(pending.attempts));
+        return Redelivery::Deliver(attempts_of_lost_read(pending.attempts));
     }
     let attempts = pending.attempts;
     if attempts.deliveries >= most {
-        Course::Bury(attempts)
-    } else if attempts.without_end() > 0 && attempts.next().deliveries == most {
-        Course::DeliverAlone(attempts)
+        Redelivery::DeadLetter(attempts)
+    } else if attempts.unfinished() > 0 && attempts.next().deliveries == most {
+        Redelivery::DeliverAlone(attempts)
     } else {
-        Course::Deliver(attempts)
+        Redelivery::Deliver(attempts)
     }
 }
 
 /// The deliveries of a message that a consumer has, according to the bus, and does not know.
 /// The reply that would have brought it is lost, so that no actor had it; unless its last delivery
 /// has ended in an error.
-pub(crate) fn unheard_of(attempts: Attempts) -> Attempts {
-    if attempts.without_end() > 0 {
+pub(crate) fn attempts_of_lost_read(attempts: Attempts) -> Attempts {
+    if attempts.unfinished() > 0 {
         attempts.before()
     } else {
         attempts
@@ -84,10 +88,10 @@ pub(crate) fn unheard_of(attempts: Attempts) -> Attempts {
 }
 
 /// The reason of a dead letter whose last delivery has not ended.
-pub(crate) fn reason_of_process_ends(attempts: Attempts) -> String {
+pub(crate) fn process_end_reason(attempts: Attempts) -> String {
     let ends = format!(
         "its process ended {} before it was handled",
-        times(attempts.without_end())
+        times(attempts.unfinished())
     );
     match attempts.failures {
         0 => ends,
@@ -111,10 +115,10 @@ mod tests {
     fn what_may_succeed_is_tried_until_the_last_delivery() {
         let failed = AskError::Failed { cause: None };
         for error in [failed, AskError::NoReply, AskError::ActorStopped] {
-            assert_eq!(judge(&error, 1, 3), Verdict::Again);
-            assert_eq!(judge(&error, 2, 3), Verdict::Again);
-            assert_eq!(judge(&error, 3, 3), Verdict::Bury);
-            assert_eq!(judge(&error, 4, 3), Verdict::Bury);
+            assert_eq!(decide_retry(&error, 1, 3), RetryDecision::Again);
+            assert_eq!(decide_retry(&error, 2, 3), RetryDecision::Again);
+            assert_eq!(decide_retry(&error, 3, 3), RetryDecision::DeadLetter);
+            assert_eq!(decide_retry(&error, 4, 3), RetryDecision::DeadLetter);
         }
     }
 
@@ -129,12 +133,12 @@ mod tests {
             AskError::TooLarge { size: 2, limit: 1 },
         ];
         for error in hopeless {
-            assert_eq!(judge(&error, 1, 3), Verdict::Bury);
+            assert_eq!(decide_retry(&error, 1, 3), RetryDecision::DeadLetter);
         }
     }
 
-    fn due(deliveries: u32, failures: u32) -> Pending {
-        Pending {
+    fn due(deliveries: u32, failures: u32) -> PendingEntry {
+        PendingEntry {
             id: EntryId::default(),
             attempts: Attempts {
                 deliveries,
@@ -146,46 +150,54 @@ mod tests {
 
     #[test]
     fn last_delivery_after_process_ends_is_alone() {
-        let judged = |deliveries, failures| course(&due(deliveries, failures), None, 3);
+        let judged = |deliveries, failures| decide_redelivery(&due(deliveries, failures), None, 3);
         let attempts = |deliveries, failures| due(deliveries, failures).attempts;
-        assert_eq!(judged(0, 0), Course::Deliver(attempts(0, 0)));
-        assert_eq!(judged(1, 0), Course::Deliver(attempts(1, 0)));
-        assert_eq!(judged(2, 0), Course::DeliverAlone(attempts(2, 0)));
-        assert_eq!(judged(2, 1), Course::DeliverAlone(attempts(2, 1)));
+        assert_eq!(judged(0, 0), Redelivery::Deliver(attempts(0, 0)));
+        assert_eq!(judged(1, 0), Redelivery::Deliver(attempts(1, 0)));
+        assert_eq!(judged(2, 0), Redelivery::DeliverAlone(attempts(2, 0)));
+        assert_eq!(judged(2, 1), Redelivery::DeliverAlone(attempts(2, 1)));
         // No process has ended with it.
-        assert_eq!(judged(2, 2), Course::Deliver(attempts(2, 2)));
+        assert_eq!(judged(2, 2), Redelivery::Deliver(attempts(2, 2)));
         for (deliveries, failures) in [(3, 0), (3, 2), (4, 0)] {
-            let expected = Course::Bury(attempts(deliveries, failures));
+            let expected = Redelivery::DeadLetter(attempts(deliveries, failures));
             assert_eq!(judged(deliveries, failures), expected);
         }
-        assert_eq!(course(&due(0, 0), None, 1), Course::Deliver(attempts(0, 0)));
-        assert_eq!(course(&due(1, 0), None, 1), Course::Bury(attempts(1, 0)));
+        assert_eq!(
+            decide_redelivery(&due(0, 0), None, 1),
+            Redelivery::Deliver(attempts(0, 0))
+        );
+        assert_eq!(
+            decide_redelivery(&due(1, 0), None, 1),
+            Redelivery::DeadLetter(attempts(1, 0))
+        );
     }
 
     #[test]
     fn what_this_process_had_ended_no_process() {
-        let rested = Attempts {
+        let redelivery = Attempts {
             deliveries: 2,
             failures: 2,
         };
-        let judged = course(&due(2, 0), Some(rested), 3);
-        assert_eq!(judged, Course::Deliver(rested));
-        let own = |deliveries, failures| Pending {
+        let judged = decide_redelivery(&due(2, 0), Some(redelivery), 3);
+        assert_eq!(judged, Redelivery::Deliver(redelivery));
+        let own = |deliveries, failures| PendingEntry {
             is_own: true,
             ..due(deliveries, failures)
         };
         for (deliveries, before) in [(1, 0), (2, 1), (3, 2)] {
-            let judged = course(&own(deliveries, 0), None, 3);
-            assert_eq!(judged, Course::Deliver(Attempts::new(before)));
+            let judged = decide_redelivery(&own(deliveries, 0), None, 3);
+            assert_eq!(judged, Redelivery::Deliver(Attempts::new(before)));
         }
         let failed = own(2, 2);
-        assert_eq!(course(&failed, None, 3), Course::Deliver(failed.attempts));
+        assert_eq!(
+            decide_redelivery(&failed, None, 3),
+            Redelivery::Deliver(failed.attempts)
+        );
     }
 
     #[test]
     fn reason_tells_ends_from_failures() {
-        let reason =
-            |deliveries, failures| reason_of_process_ends(due(deliveries, failures).attempts);
+        let reason = |deliveries, failures| process_end_reason(due(deliveries, failures).attempts);
         assert_eq!(
             reason(3, 0),
             "its process ended 3 times before it was handled"

@@ -8,7 +8,7 @@ use crate::bus::protocol::{Problem, decode_record, encode_record};
 
 /// The name of a record: whose message it was, which, and its key. The lengths before them make
 /// sure that no two have the same name.
-pub(crate) fn scope(urn: &str, message: &str, key: &str) -> String {
+pub(crate) fn dedup_key(urn: &str, message: &str, key: &str) -> String {
     format!("{}:{urn}{}:{message}{key}", urn.len(), message.len())
 }
 
@@ -26,14 +26,14 @@ impl Fingerprint {
 
 /// A remembered answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Record {
+pub(crate) struct CachedResult {
     /// Only values are remembered: an error is not the end of a message.
     pub(crate) answer: Bytes,
     /// Of the message that was answered, if it can be read.
     fingerprint: Option<Fingerprint>,
 }
 
-impl Record {
+impl CachedResult {
     /// True if it is about a message with this fingerprint, as far as is known.
     pub(crate) fn is_of(&self, fingerprint: Fingerprint) -> bool {
         self.fingerprint.is_none_or(|own| own == fingerprint)
@@ -46,10 +46,10 @@ pub(crate) fn write(answer: &[u8], fingerprint: Fingerprint) -> Bytes {
 }
 
 /// Reads a record.
-pub(crate) fn read(record: &Bytes) -> Result<Record, Problem> {
+pub(crate) fn read(record: &Bytes) -> Result<CachedResult, Problem> {
     let (answer, fingerprint) = decode_record(record)?;
     let fingerprint = fingerprint.and_then(|bytes| bytes[..].try_into().ok());
-    Ok(Record {
+    Ok(CachedResult {
         answer,
         fingerprint: fingerprint.map(Fingerprint),
     })
@@ -62,17 +62,18 @@ mod tests {
     #[test]
     fn no_two_messages_share_a_scope() {
         let texts = ["", "a", "aa", "1:a", ":", "a1:a", "11:a", "ab:"];
-        let mut scopes = std::collections::HashMap::new();
+        let mut dedup_keys = std::collections::HashMap::new();
         for urn in texts {
             for message in texts {
                 for key in texts {
-                    let before = scopes.insert(scope(urn, message, key), (urn, message, key));
+                    let before =
+                        dedup_keys.insert(dedup_key(urn, message, key), (urn, message, key));
                     assert_eq!(before, None, "{urn} {message} {key}");
                 }
             }
         }
         assert_eq!(
-            scope("orders", "Place", "order-17"),
+            dedup_key("orders", "Place", "order-17"),
             "6:orders5:Placeorder-17"
         );
     }

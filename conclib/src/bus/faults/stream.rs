@@ -10,25 +10,26 @@ use crate::bus::faults::Faults;
 use crate::bus::faults::transport::check;
 use crate::bus::transport::TransportError;
 use crate::bus::transport::stream::{
-    Attempts, ConsumeTransport, Dead, EntryId, Finished, Kept, Others, Pending,
+    Attempts, DeadLetterEntry, EntryAck, EntryId, ForeignPage, PendingEntry, StreamConsumer,
+    StreamEntry,
 };
 
 /// The actor system's end of the stream of durable messages, which a cut bus does not reach.
 /// Nothing else goes wrong on it: what is lost or doubled on the way is stored again, or is known
 /// by its key.
 pub(crate) struct Consumer {
-    pub(crate) inner: Arc<dyn ConsumeTransport>,
+    pub(crate) inner: Arc<dyn StreamConsumer>,
     pub(crate) faults: Faults,
 }
 
 #[async_trait]
-impl ConsumeTransport for Consumer {
-    async fn prepare(&self) -> Result<(), TransportError> {
+impl StreamConsumer for Consumer {
+    async fn create_group(&self) -> Result<(), TransportError> {
         check(&self.faults)?;
-        self.inner.prepare().await
+        self.inner.create_group().await
     }
 
-    async fn read(&self, count: u32, block: Duration) -> Result<Vec<Kept>, TransportError> {
+    async fn read(&self, count: u32, block: Duration) -> Result<Vec<StreamEntry>, TransportError> {
         check(&self.faults)?;
         let read = self.inner.read(count, block).await;
         check(&self.faults)?;
@@ -40,82 +41,89 @@ impl ConsumeTransport for Consumer {
         after: EntryId,
         idle: Duration,
         count: u32,
-    ) -> Result<Vec<Pending>, TransportError> {
+    ) -> Result<Vec<PendingEntry>, TransportError> {
         check(&self.faults)?;
         self.inner.due(after, idle, count).await
     }
 
-    async fn own(&self, after: EntryId, count: u32) -> Result<Vec<Pending>, TransportError> {
+    async fn own_claims(
+        &self,
+        after: EntryId,
+        count: u32,
+    ) -> Result<Vec<PendingEntry>, TransportError> {
         check(&self.faults)?;
-        self.inner.own(after, count).await
+        self.inner.own_claims(after, count).await
     }
 
-    async fn others(
+    async fn foreign_claims(
         &self,
         after: EntryId,
         alive: Duration,
         count: u32,
-    ) -> Result<Others, TransportError> {
+    ) -> Result<ForeignPage, TransportError> {
         check(&self.faults)?;
-        self.inner.others(after, alive, count).await
+        self.inner.foreign_claims(after, alive, count).await
     }
 
-    async fn still_others(
+    async fn still_foreign(
         &self,
         ids: &[EntryId],
         alive: Duration,
     ) -> Result<Vec<EntryId>, TransportError> {
         check(&self.faults)?;
-        self.inner.still_others(ids, alive).await
+        self.inner.still_foreign(ids, alive).await
     }
 
-    async fn look(&self, ids: &[EntryId]) -> Result<Vec<Kept>, TransportError> {
+    async fn read_entries(&self, ids: &[EntryId]) -> Result<Vec<StreamEntry>, TransportError> {
         check(&self.faults)?;
-        self.inner.look(ids).await
+        self.inner.read_entries(ids).await
     }
 
-    async fn take(
+    async fn claim(
         &self,
         ids: &[EntryId],
         attempts: Attempts,
         idle: Duration,
-    ) -> Result<Vec<Kept>, TransportError> {
+    ) -> Result<Vec<StreamEntry>, TransportError> {
         check(&self.faults)?;
-        self.inner.take(ids, attempts, idle).await
+        self.inner.claim(ids, attempts, idle).await
     }
 
-    async fn touch(&self, ids: &[EntryId]) -> Result<(), TransportError> {
+    async fn extend_claims(&self, ids: &[EntryId]) -> Result<(), TransportError> {
         check(&self.faults)?;
-        self.inner.touch(ids).await
+        self.inner.extend_claims(ids).await
     }
 
-    async fn lay_aside(
+    async fn release(
         &self,
         ids: &[EntryId],
         attempts: Attempts,
         idle: Duration,
     ) -> Result<(), TransportError> {
         check(&self.faults)?;
-        self.inner.lay_aside(ids, attempts, idle).await
+        self.inner.release(ids, attempts, idle).await
     }
 
-    async fn records(&self, names: Vec<String>) -> Result<Vec<Option<Bytes>>, TransportError> {
-        check(&self.faults)?;
-        self.inner.records(names).await
-    }
-
-    async fn finish(
+    async fn cached_results(
         &self,
-        finished: Vec<Finished>,
+        names: Vec<String>,
+    ) -> Result<Vec<Option<Bytes>>, TransportError> {
+        check(&self.faults)?;
+        self.inner.cached_results(names).await
+    }
+
+    async fn acknowledge(
+        &self,
+        finished: Vec<EntryAck>,
         keep: Duration,
     ) -> Result<usize, TransportError> {
         check(&self.faults)?;
-        self.inner.finish(finished, keep).await
+        self.inner.acknowledge(finished, keep).await
     }
 
-    async fn bury(&self, dead: Dead) -> Result<u64, TransportError> {
+    async fn dead_letter(&self, dead: DeadLetterEntry) -> Result<u64, TransportError> {
         check(&self.faults)?;
-        self.inner.bury(dead).await
+        self.inner.dead_letter(dead).await
     }
 
     async fn stop_reading(&self) {

@@ -19,7 +19,7 @@ use tracing::debug;
 
 use crate::bus::faults::{Direction, Faults};
 use crate::bus::protocol::{Answer, Kind, Received, decode_reply, encode_reply};
-use crate::bus::transport::stream::{ConsumeTransport, DeadTransport, KeepTransport, ToKeep};
+use crate::bus::transport::stream::{DeadLetterStore, NewEntry, StreamConsumer, StreamProducer};
 use crate::bus::transport::{
     Acquired, BusTime, ClientTransport, Enqueued, Epoch, Lease, Popped, ReplySink, ServerTransport,
     TransportError,
@@ -119,14 +119,14 @@ impl ServerTransport for Server {
         self.inner.publish(client, frame).await
     }
 
-    async fn consumer(&self) -> Result<Arc<dyn ConsumeTransport>, TransportError> {
+    async fn consumer(&self) -> Result<Arc<dyn StreamConsumer>, TransportError> {
         check(&self.faults)?;
         let inner = self.inner.consumer().await?;
         let faults = self.faults.clone();
         Ok(Arc::new(Consumer { inner, faults }))
     }
 
-    fn dead_letters(&self) -> Arc<dyn DeadTransport> {
+    fn dead_letters(&self) -> Arc<dyn DeadLetterStore> {
         self.inner.dead_letters()
     }
 
@@ -176,15 +176,15 @@ impl ClientTransport for Client {
 }
 
 #[async_trait]
-impl KeepTransport for Client {
-    async fn keep(&self, messages: Vec<ToKeep>) -> Result<u64, TransportError> {
+impl StreamProducer for Client {
+    async fn append(&self, messages: Vec<NewEntry>) -> Result<u64, TransportError> {
         check(&self.faults)?;
-        self.inner.keep(messages).await
+        self.inner.append(messages).await
     }
 
-    async fn kept(&self) -> Result<u64, TransportError> {
+    async fn len(&self) -> Result<u64, TransportError> {
         check(&self.faults)?;
-        self.inner.kept().await
+        self.inner.len().await
     }
 }
 

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use crate::bus::config::Config;
 use crate::bus::memory::MemoryBus;
 use crate::bus::memory::stream::Store;
-use crate::bus::transport::stream::{Dead, DeadTransport, EntryId, ToKeep};
+use crate::bus::transport::stream::{DeadLetterEntry, DeadLetterStore, EntryId, NewEntry};
 use crate::bus::transport::{Names, TransportError};
 
 /// The dead letters.
@@ -31,8 +31,12 @@ impl DeadLetters {
 }
 
 #[async_trait]
-impl DeadTransport for DeadLetters {
-    async fn list(&self, after: EntryId, count: u32) -> Result<Vec<Dead>, TransportError> {
+impl DeadLetterStore for DeadLetters {
+    async fn list(
+        &self,
+        after: EntryId,
+        count: u32,
+    ) -> Result<Vec<DeadLetterEntry>, TransportError> {
         let count = usize::try_from(count).unwrap_or(usize::MAX);
         Ok(self.store.with(|state| {
             let behind = state.dead.range((Excluded(after), Unbounded));
@@ -47,7 +51,7 @@ impl DeadTransport for DeadLetters {
             let id = state.next_id(now);
             state.put(
                 id,
-                ToKeep {
+                NewEntry {
                     key: dead.key,
                     frame: dead.frame,
                 },

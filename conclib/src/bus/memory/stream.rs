@@ -13,7 +13,8 @@ use tokio::time::Instant;
 
 use crate::bus::memory::{MemoryBus, Names, check_open, lock};
 use crate::bus::transport::stream::{
-    Attempts, ConsumeTransport, Dead, EntryId, Finished, Kept, MAX_DEAD, Others, Pending, ToKeep,
+    Attempts, DeadLetterEntry, EntryAck, EntryId, ForeignPage, MAX_DEAD_LETTERS, NewEntry,
+    PendingEntry, StreamConsumer, StreamEntry,
 };
 use crate::bus::transport::{BusTime, TransportError};
 
@@ -32,7 +33,7 @@ pub(super) struct Store {
 
 #[derive(Default)]
 pub(crate) struct State {
-    messages: BTreeMap<EntryId, ToKeep>,
+    messages: BTreeMap<EntryId, NewEntry>,
     /// What their frames come to.
     bytes: usize,
     /// The last id that was given out, of a message or of a dead one.
@@ -44,7 +45,7 @@ pub(crate) struct State {
     records: HashMap<String, (Bytes, Instant)>,
     /// The names of the records, in the order in which they end if all are kept equally long.
     names: VecDeque<(Instant, String)>,
-    pub(crate) dead: BTreeMap<EntryId, Dead>,
+    pub(crate) dead: BTreeMap<EntryId, DeadLetterEntry>,
 }
 
 struct Given {
@@ -63,7 +64,11 @@ impl Store {
     }
 
     /// Appends all or nothing.
-    pub(super) fn keep(&self, messages: Vec<ToKeep>, now: BusTime) -> Result<u64, TransportError> {
+    pub(super) fn append(
+        &self,
+        messages: Vec<NewEntry>,
+        now: BusTime,
+    ) -> Result<u64, TransportError> {
         let kept = self.with(|state| {
             let more: usize = messages.iter().map(|message| message.frame.len()).sum();
             if state.bytes + more > MAX_STREAM_BYTES {
@@ -80,7 +85,7 @@ impl Store {
         Ok(kept)
     }
 
-    pub(super) fn kept(&self) -> u64 {
+    pub(super) fn len(&self) -> u64 {
         self.with(|state| state.messages.len() as u64)
     }
 }
@@ -91,7 +96,7 @@ impl State {
         self.last
     }
 
-    pub(crate) fn put(&mut self, id: EntryId, message: ToKeep) {
+    pub(crate) fn put(&mut self, id: EntryId, message: NewEntry) {
         self.bytes += message.frame.len();
         self.messages.insert(id, message);
     }
@@ -103,16 +108,16 @@ impl State {
         }
     }
 
-    fn kept(&self, id: EntryId) -> Option<Kept> {
+    fn entry(&self, id: EntryId) -> Option<StreamEntry> {
         let message = self.messages.get(&id)?;
-        Some(Kept {
+        Some(StreamEntry {
             id,
             key: message.key.clone(),
             frame: message.frame.clone(),
         })
     }
 
-    fn read(&mut self, consumer: u64, count: usize) -> Vec<Kept> {
+    fn read(&mut self, consumer: u64, count: usize) -> Vec<StreamEntry> {
         let behind = (Excluded(self.read), Unbounded);
         let behind = self.messages.range(behind).take(count);
         let taken: Vec<_> = behind.map(|(id, _)| *id).collect();
@@ -121,7 +126,7 @@ impl State {
             self.pending
                 .insert(*id, Given::new(consumer, Attempts::new(1)));
         }
-        taken.iter().filter_map(|id| self.kept(*id)).collect()
+        taken.iter().filter_map(|id| self.entry(*id)).collect()
     }
 
     /// Removes records whose time is over.
@@ -152,8 +157,8 @@ impl Given {
         }
     }
 
-    fn listed(&self, id: EntryId, consumer: u64) -> Pending {
-        Pending {
+    fn listed(&self, id: EntryId, consumer: u64) -> PendingEntry {
+        PendingEntry {
             id,
             attempts: self.attempts,
             is_own: self.consumer == consumer,
@@ -198,12 +203,12 @@ impl Consumer {
 }
 
 #[async_trait]
-impl ConsumeTransport for Consumer {
-    async fn prepare(&self) -> Result<(), TransportError> {
+impl StreamConsumer for Consumer {
+    async fn create_group(&self) -> Result<(), TransportError> {
         Ok(())
     }
 
-    async fn read(&self, count: u32, block: Duration) -> Result<Vec<Kept>, TransportError> {
+    async fn read(&self, count: u32, block: Duration) -> Result<Vec<StreamEntry>, TransportError> {
         let count = usize::try_from(count.max(1)).unwrap_or(usize::MAX);
         let wait = tokio::time::sleep(block);
         tokio::pin!(wait);
@@ -226,7 +231,7 @@ impl ConsumeTransport for Consumer {
         after: EntryId,
         idle: Duration,
         count: u32,
-    ) -> Result<Vec<Pending>, TransportError> {
+    ) -> Result<Vec<PendingEntry>, TransportError> {
         let count = usize::try_from(count).unwrap_or(usize::MAX);
         self.with(|state| {
             let behind = state.pending.range((Excluded(after), Unbounded));
@@ -237,7 +242,11 @@ impl ConsumeTransport for Consumer {
         })
     }
 
-    async fn own(&self, after: EntryId, count: u32) -> Result<Vec<Pending>, TransportError> {
+    async fn own_claims(
+        &self,
+        after: EntryId,
+        count: u32,
+    ) -> Result<Vec<PendingEntry>, TransportError> {
         let count = usize::try_from(count).unwrap_or(usize::MAX);
         self.with(|state| {
             let behind = state.pending.range((Excluded(after), Unbounded));
@@ -248,12 +257,12 @@ impl ConsumeTransport for Consumer {
         })
     }
 
-    async fn others(
+    async fn foreign_claims(
         &self,
         after: EntryId,
         alive: Duration,
         count: u32,
-    ) -> Result<Others, TransportError> {
+    ) -> Result<ForeignPage, TransportError> {
         let count = usize::try_from(count).unwrap_or(usize::MAX);
         self.with(|state| {
             let behind = state.pending.range((Excluded(after), Unbounded));
@@ -262,7 +271,7 @@ impl ConsumeTransport for Consumer {
             let others = page
                 .iter()
                 .filter(|(_, given)| self.is_others(given, alive));
-            Others {
+            ForeignPage {
                 pending: others
                     .map(|(id, given)| given.listed(**id, self.number))
                     .collect(),
@@ -271,7 +280,7 @@ impl ConsumeTransport for Consumer {
         })
     }
 
-    async fn still_others(
+    async fn still_foreign(
         &self,
         ids: &[EntryId],
         alive: Duration,
@@ -283,30 +292,30 @@ impl ConsumeTransport for Consumer {
         })
     }
 
-    async fn look(&self, ids: &[EntryId]) -> Result<Vec<Kept>, TransportError> {
-        self.with(|state| ids.iter().filter_map(|id| state.kept(*id)).collect())
+    async fn read_entries(&self, ids: &[EntryId]) -> Result<Vec<StreamEntry>, TransportError> {
+        self.with(|state| ids.iter().filter_map(|id| state.entry(*id)).collect())
     }
 
-    async fn take(
+    async fn claim(
         &self,
         ids: &[EntryId],
         attempts: Attempts,
         idle: Duration,
-    ) -> Result<Vec<Kept>, TransportError> {
+    ) -> Result<Vec<StreamEntry>, TransportError> {
         self.with(|state| {
             let mut taken = Vec::new();
             for id in ids {
                 let pending = state.pending.get_mut(id);
                 if let Some(pending) = pending.filter(|pending| pending.idle() >= idle) {
                     *pending = Given::new(self.number, attempts);
-                    taken.extend(state.kept(*id));
+                    taken.extend(state.entry(*id));
                 }
             }
             taken
         })
     }
 
-    async fn touch(&self, ids: &[EntryId]) -> Result<(), TransportError> {
+    async fn extend_claims(&self, ids: &[EntryId]) -> Result<(), TransportError> {
         self.with(|state| {
             for id in ids {
                 if let Some(pending) = state.pending.get_mut(id) {
@@ -316,7 +325,7 @@ impl ConsumeTransport for Consumer {
         })
     }
 
-    async fn lay_aside(
+    async fn release(
         &self,
         ids: &[EntryId],
         attempts: Attempts,
@@ -334,7 +343,10 @@ impl ConsumeTransport for Consumer {
         })
     }
 
-    async fn records(&self, names: Vec<String>) -> Result<Vec<Option<Bytes>>, TransportError> {
+    async fn cached_results(
+        &self,
+        names: Vec<String>,
+    ) -> Result<Vec<Option<Bytes>>, TransportError> {
         self.with(|state| {
             let now = Instant::now();
             let record = |name| {
@@ -345,15 +357,15 @@ impl ConsumeTransport for Consumer {
         })
     }
 
-    async fn finish(
+    async fn acknowledge(
         &self,
-        finished: Vec<Finished>,
+        finished: Vec<EntryAck>,
         keep: Duration,
     ) -> Result<usize, TransportError> {
         self.with(|state| {
             let now = Instant::now();
             state.forget(now);
-            for Finished { id, record } in finished {
+            for EntryAck { id, record } in finished {
                 if let Some((name, bytes)) = record {
                     state.names.push_back((now + keep, name.clone()));
                     state.records.insert(name, (bytes, now + keep));
@@ -364,14 +376,14 @@ impl ConsumeTransport for Consumer {
         })
     }
 
-    async fn bury(&self, dead: Dead) -> Result<u64, TransportError> {
+    async fn dead_letter(&self, dead: DeadLetterEntry) -> Result<u64, TransportError> {
         let now = self.bus.now();
         self.with(|state| {
             state.remove(dead.id);
             let id = state.next_id(now);
-            state.dead.insert(id, Dead { id, ..dead });
+            state.dead.insert(id, DeadLetterEntry { id, ..dead });
             let mut dropped = 0;
-            while state.dead.len() as u64 > MAX_DEAD {
+            while state.dead.len() as u64 > MAX_DEAD_LETTERS {
                 state.dead.pop_first();
                 dropped += 1;
             }

@@ -9,7 +9,7 @@ use crate::bus::redis::connection::Connection;
 use crate::bus::redis::settings::{Duty, Settings};
 use crate::bus::redis::stream::{entries, entry};
 use crate::bus::redis::{COMMAND, into_array, into_u64, unexpected};
-use crate::bus::transport::stream::{Dead, DeadTransport, EntryId};
+use crate::bus::transport::stream::{DeadLetterEntry, DeadLetterStore, EntryId};
 use crate::bus::transport::{Names, OpenError, TransportError};
 
 /// The dead letters.
@@ -38,7 +38,7 @@ impl DeadLetters {
         from: String,
         to: String,
         count: u32,
-    ) -> Result<Vec<Dead>, TransportError> {
+    ) -> Result<Vec<DeadLetterEntry>, TransportError> {
         let count = i64::from(count).into();
         let key = self.names.dead().into();
         let arguments = vec![key, from.into(), to.into(), "COUNT".into(), count];
@@ -51,14 +51,18 @@ impl DeadLetters {
 }
 
 #[async_trait]
-impl DeadTransport for DeadLetters {
-    async fn list(&self, after: EntryId, count: u32) -> Result<Vec<Dead>, TransportError> {
+impl DeadLetterStore for DeadLetters {
+    async fn list(
+        &self,
+        after: EntryId,
+        count: u32,
+    ) -> Result<Vec<DeadLetterEntry>, TransportError> {
         self.range(format!("({after}"), "+".to_owned(), count).await
     }
 
     async fn replay(&self, id: EntryId) -> Result<bool, TransportError> {
         let found = self.range(id.to_string(), id.to_string(), 1).await?.pop();
-        let Some(Dead { key, frame, .. }) = found else {
+        let Some(DeadLetterEntry { key, frame, .. }) = found else {
             return Ok(false);
         };
         // Twice in the stream does no harm, since the key is the same; nowhere would.

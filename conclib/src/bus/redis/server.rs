@@ -21,7 +21,7 @@ use crate::bus::redis::stream::{Consumer, DeadLetters};
 use crate::bus::redis::{
     COMMAND, LEASE_COMMAND, accepted, failure, into_array, into_bytes, into_u64, unexpected,
 };
-use crate::bus::transport::stream::{ConsumeTransport, DeadTransport};
+use crate::bus::transport::stream::{DeadLetterStore, StreamConsumer};
 use crate::bus::transport::{
     Acquired, BusTime, Epoch, LEASE, Lease, Names, OpenError, Popped, ServerTransport,
     TransportError,
@@ -371,7 +371,7 @@ impl ServerTransport for Server {
         receivers.map(Some).map_err(|error| failure(&error))
     }
 
-    async fn consumer(&self) -> Result<Arc<dyn ConsumeTransport>, TransportError> {
+    async fn consumer(&self) -> Result<Arc<dyn StreamConsumer>, TransportError> {
         let reads = Connection::open(self.reads.clone(), self.health.clone()).await;
         let reads = reads.map_err(|error| TransportError::NotDone(error.to_string()))?;
         Ok(Arc::new(Consumer::new(
@@ -381,7 +381,7 @@ impl ServerTransport for Server {
         )))
     }
 
-    fn dead_letters(&self) -> Arc<dyn DeadTransport> {
+    fn dead_letters(&self) -> Arc<dyn DeadLetterStore> {
         Arc::new(DeadLetters::over(self.names.clone(), self.commands.clone()))
     }
 

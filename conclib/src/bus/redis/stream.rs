@@ -20,7 +20,8 @@ use crate::bus::redis::{
     COMMAND, accepted, failure, into_array, into_bytes, into_u64, reason, unexpected,
 };
 use crate::bus::transport::stream::{
-    Attempts, ConsumeTransport, Dead, EntryId, Finished, Kept, MAX_DEAD, Others, Pending,
+    Attempts, DeadLetterEntry, EntryAck, EntryId, ForeignPage, MAX_DEAD_LETTERS, PendingEntry,
+    StreamConsumer, StreamEntry,
 };
 use crate::bus::transport::{LEASE, Names, TransportError};
 
@@ -72,7 +73,7 @@ impl Consumer {
     }
 
     /// Claims messages for this consumer.
-    async fn claim(
+    async fn xclaim(
         &self,
         ids: &[EntryId],
         idle: Duration,
@@ -109,7 +110,7 @@ impl Consumer {
     }
 
     /// Reads the list of `XPENDING`, as this consumer sees it.
-    fn pending_of(&self, listed: Resp3Frame) -> Result<Vec<Pending>, TransportError> {
+    fn pending_of(&self, listed: Resp3Frame) -> Result<Vec<PendingEntry>, TransportError> {
         let listed = entries::given(listed).ok_or_else(unexpected)?;
         Ok(listed
             .iter()
@@ -144,8 +145,8 @@ impl Consumer {
 }
 
 #[async_trait]
-impl ConsumeTransport for Consumer {
-    async fn prepare(&self) -> Result<(), TransportError> {
+impl StreamConsumer for Consumer {
+    async fn create_group(&self) -> Result<(), TransportError> {
         let arguments = vec!["0".into(), "MKSTREAM".into()];
         match self.request("XGROUP CREATE", arguments).await {
             Err(TransportError::NotDone(why)) if why.starts_with("BUSYGROUP") => {}
@@ -159,7 +160,7 @@ impl ConsumeTransport for Consumer {
         Ok(())
     }
 
-    async fn read(&self, count: u32, block: Duration) -> Result<Vec<Kept>, TransportError> {
+    async fn read(&self, count: u32, block: Duration) -> Result<Vec<StreamEntry>, TransportError> {
         let link = self.reads.link()?;
         let mut arguments: Vec<Value> = vec![
             "GROUP".into(),
@@ -191,7 +192,9 @@ impl ConsumeTransport for Consumer {
                 let entries = stream
                     .and_then(into_array)
                     .and_then(|mut parts| parts.pop());
-                entries.and_then(entries::kept).ok_or_else(unexpected)
+                entries
+                    .and_then(entries::stream_entries)
+                    .ok_or_else(unexpected)
             }
         }
     }
@@ -201,7 +204,7 @@ impl ConsumeTransport for Consumer {
         after: EntryId,
         idle: Duration,
         count: u32,
-    ) -> Result<Vec<Pending>, TransportError> {
+    ) -> Result<Vec<PendingEntry>, TransportError> {
         let arguments = vec![
             "IDLE".into(),
             millis(idle),
@@ -213,7 +216,11 @@ impl ConsumeTransport for Consumer {
         self.pending_of(pending)
     }
 
-    async fn own(&self, after: EntryId, count: u32) -> Result<Vec<Pending>, TransportError> {
+    async fn own_claims(
+        &self,
+        after: EntryId,
+        count: u32,
+    ) -> Result<Vec<PendingEntry>, TransportError> {
         let arguments = vec![
             format!("({after}").into(),
             "+".into(),
@@ -224,12 +231,12 @@ impl ConsumeTransport for Consumer {
         self.pending_of(pending)
     }
 
-    async fn others(
+    async fn foreign_claims(
         &self,
         after: EntryId,
         alive: Duration,
         count: u32,
-    ) -> Result<Others, TransportError> {
+    ) -> Result<ForeignPage, TransportError> {
         let count = i64::from(count);
         let arguments = vec![format!("({after}").into(), "+".into(), count.into()];
         let listed = self.request("XPENDING", arguments).await?;
@@ -237,13 +244,13 @@ impl ConsumeTransport for Consumer {
         let last = listed.last().map(|given| given.id);
         let is_page = i64::try_from(listed.len()).is_ok_and(|length| length >= count);
         let others = listed.iter().filter(|given| self.is_others(given, alive));
-        Ok(Others {
+        Ok(ForeignPage {
             pending: others.map(|given| given.seen_by(&self.name)).collect(),
             next: last.filter(|_| is_page),
         })
     }
 
-    async fn still_others(
+    async fn still_foreign(
         &self,
         ids: &[EntryId],
         alive: Duration,
@@ -258,36 +265,36 @@ impl ConsumeTransport for Consumer {
         Ok(still)
     }
 
-    async fn look(&self, ids: &[EntryId]) -> Result<Vec<Kept>, TransportError> {
+    async fn read_entries(&self, ids: &[EntryId]) -> Result<Vec<StreamEntry>, TransportError> {
         let mut found = Vec::new();
         for range in self
             .ask_of_each("XRANGE", ids, |id| vec![id.clone(), id])
             .await?
         {
-            found.extend(entries::kept(range).ok_or_else(unexpected)?);
+            found.extend(entries::stream_entries(range).ok_or_else(unexpected)?);
         }
         Ok(found)
     }
 
-    async fn take(
+    async fn claim(
         &self,
         ids: &[EntryId],
         attempts: Attempts,
         idle: Duration,
-    ) -> Result<Vec<Kept>, TransportError> {
+    ) -> Result<Vec<StreamEntry>, TransportError> {
         let options = vec!["RETRYCOUNT".into(), entries::count_of(attempts).into()];
-        match self.claim(ids, idle, options).await? {
+        match self.xclaim(ids, idle, options).await? {
             Resp3Frame::Null => Ok(Vec::new()),
-            taken => entries::kept(taken).ok_or_else(unexpected),
+            taken => entries::stream_entries(taken).ok_or_else(unexpected),
         }
     }
 
-    async fn touch(&self, ids: &[EntryId]) -> Result<(), TransportError> {
+    async fn extend_claims(&self, ids: &[EntryId]) -> Result<(), TransportError> {
         let options = vec!["JUSTID".into()];
-        self.claim(ids, Duration::ZERO, options).await.map(drop)
+        self.xclaim(ids, Duration::ZERO, options).await.map(drop)
     }
 
-    async fn lay_aside(
+    async fn release(
         &self,
         ids: &[EntryId],
         attempts: Attempts,
@@ -300,10 +307,13 @@ impl ConsumeTransport for Consumer {
             entries::count_of(attempts).into(),
             "JUSTID".into(),
         ];
-        self.claim(ids, Duration::ZERO, options).await.map(drop)
+        self.xclaim(ids, Duration::ZERO, options).await.map(drop)
     }
 
-    async fn records(&self, names: Vec<String>) -> Result<Vec<Option<Bytes>>, TransportError> {
+    async fn cached_results(
+        &self,
+        names: Vec<String>,
+    ) -> Result<Vec<Option<Bytes>>, TransportError> {
         if names.is_empty() {
             return Ok(Vec::new());
         }
@@ -314,14 +324,14 @@ impl ConsumeTransport for Consumer {
         Ok(records.into_iter().map(into_bytes).collect())
     }
 
-    async fn finish(
+    async fn acknowledge(
         &self,
-        finished: Vec<Finished>,
+        finished: Vec<EntryAck>,
         keep: Duration,
     ) -> Result<usize, TransportError> {
         let (ids, records): (Vec<_>, Vec<_>) = finished
             .into_iter()
-            .map(|Finished { id, record }| (id, record))
+            .map(|EntryAck { id, record }| (id, record))
             .unzip();
         let mut commands: Vec<_> = records
             .into_iter()
@@ -342,8 +352,8 @@ impl ConsumeTransport for Consumer {
         Ok(records.iter().filter(|reply| reply.is_err()).count())
     }
 
-    async fn bury(&self, dead: Dead) -> Result<u64, TransportError> {
-        let Dead {
+    async fn dead_letter(&self, dead: DeadLetterEntry) -> Result<u64, TransportError> {
+        let DeadLetterEntry {
             id,
             key,
             frame,
@@ -357,7 +367,7 @@ impl ConsumeTransport for Consumer {
         // Nothing is removed before it certainly lies there.
         let link = self.commands.link()?;
         link.request("XADD", arguments, COMMAND).await?;
-        let most = MAX_DEAD.to_string().into();
+        let most = MAX_DEAD_LETTERS.to_string().into();
         let trim = vec![grave.into(), "MAXLEN".into(), "~".into(), most];
         let mut commands = vec![("XTRIM", trim)];
         commands.extend(self.removal(&[id]));

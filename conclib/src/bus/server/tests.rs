@@ -4,11 +4,15 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::Notify;
 
 use super::*;
+use crate::ActorSystem;
+use crate::bus::link::health::ConnectionState;
 use crate::bus::protocol::{Kind, decode_reply};
+use crate::bus::proxy::{Proxy, serve};
 use crate::bus::transport::{BusTime, Popped, RENEW};
 use crate::envelope::Attributes;
 use crate::error::AskError;

@@ -18,7 +18,7 @@ use crate::bus::memory;
 use crate::bus::transport::{Config, OpenError, TransportError};
 
 /// How many dead letters are kept: when there are more, the oldest are dropped, counted and logged.
-pub(crate) const MAX_DEAD: u64 = 100_000;
+pub(crate) const MAX_DEAD_LETTERS: u64 = 100_000;
 
 /// Where a message lies in a stream: the time of its arrival in ms, and its number within that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -44,14 +44,14 @@ impl FromStr for EntryId {
 
 /// A message to be kept: its idempotency key, and the request frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ToKeep {
+pub(crate) struct NewEntry {
     pub(crate) key: String,
     pub(crate) frame: Bytes,
 }
 
 /// A message that was kept. What somebody else wrote may lack key or frame: they are empty then.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Kept {
+pub(crate) struct StreamEntry {
     pub(crate) id: EntryId,
     pub(crate) key: String,
     pub(crate) frame: Bytes,
@@ -100,14 +100,14 @@ impl Attempts {
     }
 
     /// The number of deliveries that have not ended in an error.
-    pub(crate) const fn without_end(self) -> u32 {
+    pub(crate) const fn unfinished(self) -> u32 {
         self.deliveries.saturating_sub(self.failures)
     }
 }
 
 /// A message that was given to a consumer and is not over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Pending {
+pub(crate) struct PendingEntry {
     pub(crate) id: EntryId,
     /// How often it was given to one so far.
     pub(crate) attempts: Attempts,
@@ -117,15 +117,15 @@ pub(crate) struct Pending {
 
 /// What other consumers have, as far as it was looked through.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Others {
-    pub(crate) pending: Vec<Pending>,
+pub(crate) struct ForeignPage {
+    pub(crate) pending: Vec<PendingEntry>,
     /// Behind which message to go on; none if that was all.
     pub(crate) next: Option<EntryId>,
 }
 
 /// A message that is over.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Finished {
+pub(crate) struct EntryAck {
     pub(crate) id: EntryId,
     /// What is remembered of it, and by which name.
     pub(crate) record: Option<(String, Bytes)>,
@@ -133,7 +133,7 @@ pub(crate) struct Finished {
 
 /// A message that nobody could handle.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Dead {
+pub(crate) struct DeadLetterEntry {
     /// Where it lay in the stream; in what is read back, where it lies among the dead.
     pub(crate) id: EntryId,
     pub(crate) key: String,
@@ -144,24 +144,24 @@ pub(crate) struct Dead {
 
 /// The stream as a client sees it. A transport may do without.
 #[async_trait]
-pub(crate) trait KeepTransport: Send + Sync {
+pub(crate) trait StreamProducer: Send + Sync {
     /// Appends messages, in order; how many there are then. If this fails some of them may be kept
     /// all the same: [`NotDone`](TransportError::NotDone) says that none is.
-    async fn keep(&self, _messages: Vec<ToKeep>) -> Result<u64, TransportError> {
-        Err(keeps_nothing())
+    async fn append(&self, _messages: Vec<NewEntry>) -> Result<u64, TransportError> {
+        Err(no_stream())
     }
 
     /// How many there are.
-    async fn kept(&self) -> Result<u64, TransportError> {
-        Err(keeps_nothing())
+    async fn len(&self) -> Result<u64, TransportError> {
+        Err(no_stream())
     }
 }
 
 /// The stream as the actor system sees it: one consumer of its own, and only while it serves.
 #[async_trait]
-pub(crate) trait ConsumeTransport: Send + Sync {
+pub(crate) trait StreamConsumer: Send + Sync {
     /// Makes the stream and its group of consumers, where they are not there yet.
-    async fn prepare(&self) -> Result<(), TransportError>;
+    async fn create_group(&self) -> Result<(), TransportError>;
 
     /// Takes up to `count` messages that were given to nobody, waiting up to `block` for the first
     /// one. They count as delivered once.
@@ -169,7 +169,7 @@ pub(crate) trait ConsumeTransport: Send + Sync {
     /// # Cancel safety
     ///
     /// A dropped call may still take some; they become due as if this consumer had died.
-    async fn read(&self, count: u32, block: Duration) -> Result<Vec<Kept>, TransportError>;
+    async fn read(&self, count: u32, block: Duration) -> Result<Vec<StreamEntry>, TransportError>;
 
     /// Up to `count` messages behind `after` that were given to a consumer, this one too, without
     /// a sign of life for `idle`.
@@ -178,45 +178,49 @@ pub(crate) trait ConsumeTransport: Send + Sync {
         after: EntryId,
         idle: Duration,
         count: u32,
-    ) -> Result<Vec<Pending>, TransportError>;
+    ) -> Result<Vec<PendingEntry>, TransportError>;
 
     /// Up to `count` messages behind `after` that are this consumer's own.
-    async fn own(&self, after: EntryId, count: u32) -> Result<Vec<Pending>, TransportError>;
+    async fn own_claims(
+        &self,
+        after: EntryId,
+        count: u32,
+    ) -> Result<Vec<PendingEntry>, TransportError>;
 
     /// Looks through up to `count` given messages behind `after` for those that are other consumers',
     /// with a sign of life within `alive`.
-    async fn others(
+    async fn foreign_claims(
         &self,
         after: EntryId,
         alive: Duration,
         count: u32,
-    ) -> Result<Others, TransportError>;
+    ) -> Result<ForeignPage, TransportError>;
 
     /// Those of them that are still other consumers', with a sign of life within `alive`.
-    async fn still_others(
+    async fn still_foreign(
         &self,
         ids: &[EntryId],
         alive: Duration,
     ) -> Result<Vec<EntryId>, TransportError>;
 
     /// Reads messages, whoever has them, and leaves them there. What is over is not among them.
-    async fn look(&self, ids: &[EntryId]) -> Result<Vec<Kept>, TransportError>;
+    async fn read_entries(&self, ids: &[EntryId]) -> Result<Vec<StreamEntry>, TransportError>;
 
     /// Takes those of them over that have been without a sign of life for `idle`; from then on each
     /// counts as delivered so often. What is over is not among them.
-    async fn take(
+    async fn claim(
         &self,
         ids: &[EntryId],
         attempts: Attempts,
         idle: Duration,
-    ) -> Result<Vec<Kept>, TransportError>;
+    ) -> Result<Vec<StreamEntry>, TransportError>;
 
     /// Gives a sign of life for messages that are in hand.
-    async fn touch(&self, ids: &[EntryId]) -> Result<(), TransportError>;
+    async fn extend_claims(&self, ids: &[EntryId]) -> Result<(), TransportError>;
 
     /// Lays messages aside that were not given to an actor: they count as delivered so often, and
     /// as without a sign of life for `idle`.
-    async fn lay_aside(
+    async fn release(
         &self,
         ids: &[EntryId],
         attempts: Attempts,
@@ -224,19 +228,22 @@ pub(crate) trait ConsumeTransport: Send + Sync {
     ) -> Result<(), TransportError>;
 
     /// What is remembered by these names.
-    async fn records(&self, names: Vec<String>) -> Result<Vec<Option<Bytes>>, TransportError>;
+    async fn cached_results(
+        &self,
+        names: Vec<String>,
+    ) -> Result<Vec<Option<Bytes>>, TransportError>;
 
     /// Removes messages that are over, after writing what is to be remembered for `keep`; how many
     /// records could not be written.
-    async fn finish(
+    async fn acknowledge(
         &self,
-        finished: Vec<Finished>,
+        finished: Vec<EntryAck>,
         keep: Duration,
     ) -> Result<usize, TransportError>;
 
     /// Moves a message to the dead; how many of the oldest were dropped for that. If this fails it
     /// may lie in both places.
-    async fn bury(&self, dead: Dead) -> Result<u64, TransportError>;
+    async fn dead_letter(&self, dead: DeadLetterEntry) -> Result<u64, TransportError>;
 
     /// Ends the connection for reads: a read that waits ends, and none begins. The rest goes on as
     /// long as the server's end is open.
@@ -245,9 +252,13 @@ pub(crate) trait ConsumeTransport: Send + Sync {
 
 /// The dead letters of a node.
 #[async_trait]
-pub(crate) trait DeadTransport: Send + Sync {
+pub(crate) trait DeadLetterStore: Send + Sync {
     /// Up to `count` of them behind `after`, the oldest first.
-    async fn list(&self, after: EntryId, count: u32) -> Result<Vec<Dead>, TransportError>;
+    async fn list(
+        &self,
+        after: EntryId,
+        count: u32,
+    ) -> Result<Vec<DeadLetterEntry>, TransportError>;
 
     /// Puts one back into the stream, as a new message with the same key; false if it is not there.
     async fn replay(&self, id: EntryId) -> Result<bool, TransportError>;
@@ -257,30 +268,32 @@ pub(crate) trait DeadTransport: Send + Sync {
 }
 
 /// For a bus that keeps no messages.
-pub(super) fn keeps_nothing() -> TransportError {
+pub(super) fn no_stream() -> TransportError {
     TransportError::NotDone("this bus keeps no messages".to_owned())
 }
 
 /// No dead letters, since nothing is kept.
-pub(super) struct Nowhere;
+pub(super) struct NoDeadLetters;
 
 #[async_trait]
-impl DeadTransport for Nowhere {
-    async fn list(&self, _: EntryId, _: u32) -> Result<Vec<Dead>, TransportError> {
-        Err(keeps_nothing())
+impl DeadLetterStore for NoDeadLetters {
+    async fn list(&self, _: EntryId, _: u32) -> Result<Vec<DeadLetterEntry>, TransportError> {
+        Err(no_stream())
     }
 
     async fn replay(&self, _: EntryId) -> Result<bool, TransportError> {
-        Err(keeps_nothing())
+        Err(no_stream())
     }
 
     async fn delete(&self, _: EntryId) -> Result<bool, TransportError> {
-        Err(keeps_nothing())
+        Err(no_stream())
     }
 }
 
 /// Opens the dead letters of the configured bus.
-pub(crate) async fn open_dead(config: &Config) -> Result<Arc<dyn DeadTransport>, OpenError> {
+pub(crate) async fn open_dead_letters(
+    config: &Config,
+) -> Result<Arc<dyn DeadLetterStore>, OpenError> {
     config.check()?;
     match &config.bus {
         Bus::Memory(bus) => Ok(Arc::new(memory::DeadLetters::new(bus.clone(), config))),

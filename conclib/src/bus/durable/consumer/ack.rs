@@ -9,14 +9,14 @@ use bytes::Bytes;
 use tokio::time::Instant;
 use tracing::{debug, error, info, warn};
 
-use crate::bus::durable::consumer::{BYTES, Consumer, LONG_AGO, PAGE};
-use crate::bus::durable::prefetch::{Asker, Card};
+use crate::bus::durable::consumer::{BATCH_BYTES, Consumer, LONG_AGO, PAGE};
+use crate::bus::durable::prefetch::{Caller, Delivery};
 use crate::bus::durable::result_cache as record;
-use crate::bus::durable::result_cache::Record;
+use crate::bus::durable::result_cache::CachedResult;
 use crate::bus::durable::retry::Retry;
 use crate::bus::protocol::Received;
 use crate::bus::transport::TransportError;
-use crate::bus::transport::stream::{Attempts, Dead, EntryId, Finished, Kept};
+use crate::bus::transport::stream::{Attempts, DeadLetterEntry, EntryAck, EntryId, StreamEntry};
 use crate::error::AskError;
 use crate::reply::remote::{Outcome, ResponseSink};
 
@@ -29,11 +29,11 @@ const MOST_BYTES: usize = 16 * 1024 * 1024;
 
 /// What is over, and not yet removed from the stream.
 #[derive(Default)]
-pub(super) struct Endings {
-    finished: Vec<Over>,
+pub(super) struct AckQueue {
+    finished: Vec<Completed>,
     /// What their answers come to.
     bytes: usize,
-    dead: Vec<(Dead, Over)>,
+    dead: Vec<(DeadLetterEntry, Completed)>,
     /// Messages that another may take at once.
     back: Vec<(EntryId, Attempts)>,
     /// Messages that are delivered again when they are due, and how often they have failed.
@@ -45,84 +45,88 @@ pub(super) struct Endings {
 }
 
 /// A message that is over.
-struct Over {
+struct Completed {
     /// Its places in the stream.
     ids: Vec<EntryId>,
     /// What is to be remembered of it.
     record: Option<(String, Bytes)>,
-    askers: Vec<Asker>,
+    callers: Vec<Caller>,
     outcome: Outcome,
 }
 
-impl Endings {
+impl AckQueue {
     /// An actor has handled it.
-    pub(super) fn handled(&mut self, card: &Card, answer: Vec<u8>) {
+    pub(super) fn handled(&mut self, delivery: &Delivery, answer: Vec<u8>) {
         self.bytes += answer.len();
-        self.finished.push(Over {
-            ids: card.ids(),
+        self.finished.push(Completed {
+            ids: delivery.ids(),
             record: Some((
-                card.message.scope.clone(),
-                record::write(&answer, card.message.fingerprint),
+                delivery.message.dedup_key.clone(),
+                record::write(&answer, delivery.message.fingerprint),
             )),
-            askers: card.askers(),
+            callers: delivery.callers(),
             outcome: Ok(answer),
         });
     }
 
     /// It was handled before.
-    pub(super) fn known(&mut self, card: &Card, answer: &Bytes) {
+    pub(super) fn known(&mut self, delivery: &Delivery, answer: &Bytes) {
         self.bytes += answer.len();
-        self.finished.push(Over {
-            ids: card.ids(),
+        self.finished.push(Completed {
+            ids: delivery.ids(),
             record: None,
-            askers: card.askers(),
+            callers: delivery.callers(),
             outcome: Ok(answer.to_vec()),
         });
     }
 
     /// The record of one that is over, while the bus has not taken it.
-    pub(super) fn record_of(&self, scope: &str) -> Option<Record> {
+    pub(super) fn result_of(&self, dedup_key: &str) -> Option<CachedResult> {
         let records = self.finished.iter().filter_map(|over| over.record.as_ref());
-        let (_, bytes) = records.clone().find(|(name, _)| name == scope)?;
+        let (_, bytes) = records.clone().find(|(name, _)| name == dedup_key)?;
         record::read(bytes).ok()
     }
 
-    /// It has the key of a message with other contents. An asker that waits hears so; without one,
+    /// It has the key of a message with other contents. An caller that waits hears so; without one,
     /// it becomes a dead letter.
-    pub(super) fn refused(&mut self, card: Card) {
+    pub(super) fn refused(&mut self, delivery: Delivery) {
         let now = Instant::now();
-        let key = &card.message.key;
+        let key = &delivery.message.key;
         let error = AskError::BadRequest {
             reason: format!(
                 "the idempotency key `{key}` was used before with other contents; use another key"
             ),
         };
-        if card.askers().iter().any(|asker| asker.deadline > now) {
-            self.finished.push(Over {
-                ids: card.ids(),
+        if delivery
+            .callers()
+            .iter()
+            .any(|caller| caller.deadline > now)
+        {
+            self.finished.push(Completed {
+                ids: delivery.ids(),
                 record: None,
-                askers: card.askers(),
+                callers: delivery.callers(),
                 outcome: Err(error),
             });
         } else {
             let reason = error.to_string();
-            self.dead(card, &error, reason);
+            self.dead(delivery, &error, reason);
         }
     }
 
     /// It becomes a dead letter, and its repetitions with it.
-    pub(super) fn dead(&mut self, card: Card, error: &AskError, reason: String) {
-        let over = Over {
-            ids: card.ids(),
+    pub(super) fn dead(&mut self, delivery: Delivery, error: &AskError, reason: String) {
+        let over = Completed {
+            ids: delivery.ids(),
             record: None,
-            askers: card.askers(),
+            callers: delivery.callers(),
             outcome: Err(error.clone()),
         };
-        let dead = Dead {
-            id: card.message.id,
-            key: card.message.key,
-            frame: card.message.frame,
-            deliveries: card.message.attempts.deliveries,
+        let dead = DeadLetterEntry {
+            id: delivery.message.id,
+            key: delivery.message.key,
+            frame: delivery.message.frame,
+            deliveries: delivery.message.attempts.deliveries,
             reason,
         };
         warn!(id = %dead.id, reason = dead.reason, "a durable message becomes a dead letter");
@@ -130,22 +134,22 @@ impl Endings {
     }
 
     /// The same for one that cannot be read as a message.
-    pub(super) fn unreadable(&mut self, kept: Kept, attempts: Attempts, error: &AskError) {
+    pub(super) fn unreadable(&mut self, kept: StreamEntry, attempts: Attempts, error: &AskError) {
         let origin = match Received::decode(&kept.frame) {
             Ok(request) => Some(request.origin),
             Err(unreadable) => unreadable.origin,
         };
         let deadline = Instant::now() + super::BLOCK;
-        let asker = origin.map(|origin| Asker { origin, deadline });
-        let over = Over {
+        let caller = origin.map(|origin| Caller { origin, deadline });
+        let over = Completed {
             ids: vec![kept.id],
             record: None,
-            askers: asker.into_iter().collect(),
+            callers: caller.into_iter().collect(),
             outcome: Err(error.clone()),
         };
-        let Kept { id, key, frame } = kept;
+        let StreamEntry { id, key, frame } = kept;
         let reason = error.to_string();
-        let dead = Dead {
+        let dead = DeadLetterEntry {
             id,
             key,
             frame,
@@ -185,74 +189,74 @@ impl Endings {
         let fits = self.finished.iter().take_while(|over| {
             ids += over.ids.len();
             bytes += over.record.as_ref().map_or(0, |(_, record)| record.len());
-            ids <= PAGE && bytes <= BYTES
+            ids <= PAGE && bytes <= BATCH_BYTES
         });
         fits.count().max(1).min(self.finished.len())
     }
 }
 
-impl Over {
+impl Completed {
     /// What is to be removed and remembered.
-    fn finished(&self) -> impl Iterator<Item = Finished> {
+    fn finished(&self) -> impl Iterator<Item = EntryAck> {
         let records = [self.record.clone()].into_iter();
         let ids = self.ids.iter().zip(records.chain(repeat(None)));
-        ids.map(|(id, record)| Finished { id: *id, record })
+        ids.map(|(id, record)| EntryAck { id: *id, record })
     }
 }
 
 impl Consumer {
     /// Ends what is over, as far as the bus takes it.
     pub(super) async fn end_all(&mut self) {
-        let back = mem::take(&mut self.endings.back);
-        self.lay_aside(back, LONG_AGO).await;
-        let failed = mem::take(&mut self.endings.failed);
-        self.lay_aside(failed, Duration::ZERO).await;
-        if self.endings.finishing.begins(Instant::now()) {
+        let back = mem::take(&mut self.acks.back);
+        self.release(back, LONG_AGO).await;
+        let failed = mem::take(&mut self.acks.failed);
+        self.release(failed, Duration::ZERO).await;
+        if self.acks.finishing.begins(Instant::now()) {
             match self.finish().await {
                 Ok(()) => {
-                    if self.endings.finishing.has_succeeded() {
+                    if self.acks.finishing.has_succeeded() {
                         info!(node = %self.shared.node, "handled durable messages are removed again");
                     }
                 }
                 Err(why) => {
-                    if !self.endings.finishing.is_failing() {
+                    if !self.acks.finishing.is_failing() {
                         warn!(
                             node = %self.shared.node, %why,
-                            "handled durable messages cannot be removed: their askers wait"
+                            "handled durable messages cannot be removed: their callers wait"
                         );
                     }
-                    self.endings.finishing.has_failed(Instant::now());
+                    self.acks.finishing.has_failed(Instant::now());
                 }
             }
         }
-        if self.endings.burying.begins(Instant::now()) {
+        if self.acks.burying.begins(Instant::now()) {
             match self.bury().await {
                 Ok(()) => {
-                    if self.endings.burying.has_succeeded() {
+                    if self.acks.burying.has_succeeded() {
                         info!(node = %self.shared.node, "dead letters are written again");
                     }
                 }
                 Err(why) => {
-                    if !self.endings.burying.is_failing() {
+                    if !self.acks.burying.is_failing() {
                         warn!(
                             node = %self.shared.node, %why,
                             "dead letters cannot be written: they stay in the stream"
                         );
                     }
-                    self.endings.burying.has_failed(Instant::now());
+                    self.acks.burying.has_failed(Instant::now());
                 }
             }
         }
     }
 
     async fn finish(&mut self) -> Result<(), TransportError> {
-        while !self.endings.finished.is_empty() {
-            let count = self.endings.batch();
-            let batch = self.endings.finished[..count].iter();
-            let finished = batch.flat_map(Over::finished).collect();
+        while !self.acks.finished.is_empty() {
+            let count = self.acks.batch();
+            let batch = self.acks.finished[..count].iter();
+            let finished = batch.flat_map(Completed::finished).collect();
             self.remove(finished).await?;
-            for over in self.endings.finished.drain(..count).collect::<Vec<_>>() {
-                self.endings.bytes -= over.outcome.as_ref().map_or(0, Vec::len);
+            for over in self.acks.finished.drain(..count).collect::<Vec<_>>() {
+                self.acks.bytes -= over.outcome.as_ref().map_or(0, Vec::len);
                 self.answer(over);
             }
         }
@@ -260,10 +264,10 @@ impl Consumer {
     }
 
     /// Removes messages, after writing what is to be remembered of them.
-    async fn remove(&mut self, finished: Vec<Finished>) -> Result<(), TransportError> {
-        let keep = self.bounds.keep_replies;
+    async fn remove(&mut self, finished: Vec<EntryAck>) -> Result<(), TransportError> {
+        let keep = self.limits.keep_replies;
         for some in finished.chunks(PAGE) {
-            let forgotten = self.transport.finish(some.to_vec(), keep).await?;
+            let forgotten = self.transport.acknowledge(some.to_vec(), keep).await?;
             if forgotten > 0 {
                 // It was handled, and would be again if it stayed: a Redis without memory must not
                 // make that worse. Only a repetition with the same key is handled once more.
@@ -277,12 +281,12 @@ impl Consumer {
     }
 
     async fn bury(&mut self) -> Result<(), TransportError> {
-        while let Some((dead, _)) = self.endings.dead.last() {
-            let dropped = self.transport.bury(dead.clone()).await?;
+        while let Some((dead, _)) = self.acks.dead.last() {
+            let dropped = self.transport.dead_letter(dead.clone()).await?;
             if dropped > 0 {
                 error!(node = %self.shared.node, dropped, "too many dead letters: the oldest are lost");
             }
-            let Some((_, over)) = self.endings.dead.pop() else {
+            let Some((_, over)) = self.acks.dead.pop() else {
                 break; // not reached
             };
             // The repetitions; the message itself is gone.
@@ -296,10 +300,10 @@ impl Consumer {
     }
 
     /// Lets go of a message that is removed, and tells those who wait.
-    fn answer(&mut self, over: Over) {
-        self.hand.release(&over.ids);
+    fn answer(&mut self, over: Completed) {
+        self.prefetch.release(&over.ids);
         let now = Instant::now();
-        for Asker { origin, deadline } in over.askers {
+        for Caller { origin, deadline } in over.callers {
             if deadline > now {
                 let Some(outlet) = self.shared.outlet() else {
                     continue; // not reached: there was a reign

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use crate::actor::any::Undelivered;
-use crate::bus::durable::consumer::{Consumer, Desk};
-use crate::bus::durable::prefetch::Card;
+use crate::bus::durable::consumer::{AckChannel, Consumer};
+use crate::bus::durable::prefetch::Delivery;
 use crate::bus::protocol::Received;
 use crate::core::registry::Registry;
 use crate::envelope::RequestEnvelope;
@@ -16,19 +16,19 @@ impl Consumer {
     /// Offers actors what waits for them.
     pub(super) fn offer(&mut self) {
         let now = Instant::now();
-        for urn in self.hand.due(now) {
+        for urn in self.prefetch.due(now) {
             while self.may_offer()
-                && let Some((ticket, card)) = self.hand.first(&urn)
+                && let Some((ticket, delivery)) = self.prefetch.first(&urn)
             {
-                match deliver(&self.shared.registry, &self.desk, ticket, card) {
-                    Ok(()) => self.hand.delivered(&urn),
+                match deliver(&self.shared.registry, &self.ack_channel, ticket, delivery) {
+                    Ok(()) => self.prefetch.delivered(&urn),
                     // It may be about to start, but not for ever.
-                    Err(Refused::Missing) if card.since + self.bounds.visibility <= now => {
+                    Err(Refused::Missing) if delivery.since + self.limits.visibility <= now => {
                         let absence = self.shared.registry.absence_on_bus(&urn);
                         self.answered(ticket, Err(absence.into()));
                     }
                     Err(_) => {
-                        self.hand.refused(&urn, now);
+                        self.prefetch.refused(&urn, now);
                         break;
                     }
                 }
@@ -52,11 +52,11 @@ pub(super) enum Refused {
 /// Puts a message into its actor's mailbox.
 pub(super) fn deliver(
     registry: &Registry,
-    desk: &Arc<Desk>,
+    ack_channel: &Arc<AckChannel>,
     ticket: u64,
-    card: &Card,
+    delivery: &Delivery,
 ) -> Result<(), Refused> {
-    let message = &card.message;
+    let message = &delivery.message;
     let actor = registry.get(&message.urn);
     let actor = actor.filter(|actor| !actor.is_private());
     let actor = actor.ok_or(Refused::Missing)?;
@@ -73,7 +73,7 @@ pub(super) fn deliver(
         contents: request.contents,
         attributes: request.attributes,
         deadline: None,
-        responder: Arc::new(Responder::new(desk.clone(), origin, true, None)),
+        responder: Arc::new(Responder::new(ack_channel.clone(), origin, true, None)),
         held: None,
     };
     match actor.deliver(Box::new(envelope)) {

@@ -4,7 +4,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, warn};
 
 use crate::bus::durable::consumer::{Consumer, FINISH, LONG_AGO, PAGE};
-use crate::bus::durable::redelivery::unheard_of;
+use crate::bus::durable::redelivery::attempts_of_lost_read;
 use crate::bus::transport::stream::EntryId;
 
 impl Consumer {
@@ -15,42 +15,42 @@ impl Consumer {
         if self.reading.take().is_some() {
             self.give_back_what_was_not_heard_of().await;
         }
-        let mut back = self.hand.give_back();
-        for waiting in self.elsewhere.give_back() {
-            self.hand.release(&[waiting.id]);
+        let mut back = self.prefetch.give_back();
+        for waiting in self.foreign.give_back() {
+            self.prefetch.release(&[waiting.id]);
             back.push((waiting.id, waiting.attempts));
         }
-        self.lay_aside(back, LONG_AGO).await;
+        self.release(back, LONG_AGO).await;
         let abandoned = self.shared.abandoned.clone();
         let patience = async move {
             abandoned.cancelled().await;
-            // Others have to come to their end as well.
+            // ForeignPage have to come to their end as well.
             sleep(FINISH.mul_f64(0.9)).await;
         };
         tokio::pin!(patience);
         loop {
             self.end().await;
-            if self.hand.is_empty() && self.endings.is_empty() {
+            if self.prefetch.is_empty() && self.acks.is_empty() {
                 return;
             }
-            if Instant::now() >= self.beat {
-                self.beat = Instant::now() + self.bounds.beat();
+            if Instant::now() >= self.heartbeat {
+                self.heartbeat = Instant::now() + self.limits.heartbeat();
                 self.touch().await;
             }
-            let next = self.endings.next_attempt().unwrap_or(self.beat);
+            let next = self.acks.next_attempt().unwrap_or(self.heartbeat);
             tokio::select! {
                 biased;
                 () = &mut patience => break,
                 Some((ticket, outcome)) = self.answers.recv() => self.answered(ticket, outcome),
-                () = sleep_until(next.min(self.beat)) => {}
+                () = sleep_until(next.min(self.heartbeat)) => {}
             }
         }
-        let rest = self.hand.abandon();
+        let rest = self.prefetch.abandon();
         warn!(
             count = rest.len(),
             "durable messages were not handled in time; others take them over"
         );
-        self.lay_aside(rest, LONG_AGO).await;
+        self.release(rest, LONG_AGO).await;
     }
 
     /// Gives back what a read may have taken whose reply has not come in; no actor had it. What
@@ -59,19 +59,22 @@ impl Consumer {
         let mut after = EntryId::default();
         let page = u32::try_from(PAGE).unwrap_or(u32::MAX);
         loop {
-            let own = match self.transport.own(after, page).await {
+            let own = match self.transport.own_claims(after, page).await {
                 Ok(own) => own,
                 Err(why) => return debug!(%why, "what was read last cannot be found"),
             };
             let Some(last) = own.last() else { return };
             after = last.id;
-            let unknown = own.iter().filter(|own| !self.hand.knows(own.id));
+            let unknown = own.iter().filter(|own| !self.prefetch.knows(own.id));
             let unknown = unknown.map(|own| {
-                let rested = self.hand.rested(own.id);
-                (own.id, rested.unwrap_or_else(|| unheard_of(own.attempts)))
+                let redelivery = self.prefetch.redelivery(own.id);
+                (
+                    own.id,
+                    redelivery.unwrap_or_else(|| attempts_of_lost_read(own.attempts)),
+                )
             });
             let unknown = unknown.collect();
-            self.lay_aside(unknown, LONG_AGO).await;
+            self.release(unknown, LONG_AGO).await;
         }
     }
 }

@@ -8,15 +8,15 @@ use tracing::debug;
 
 use crate::bus::durable::MAX_KEY;
 use crate::bus::durable::consumer::last_delivery::quarantined;
-use crate::bus::durable::consumer::{BYTES, Consumer, PAGE};
-use crate::bus::durable::prefetch::{Admitted, Asker, Card, Source, Taken};
-use crate::bus::durable::redelivery::{Course, course};
+use crate::bus::durable::consumer::{BATCH_BYTES, Consumer, PAGE};
+use crate::bus::durable::prefetch::{Admission, Caller, Delivery, EntrySource, ReceivedMessage};
+use crate::bus::durable::redelivery::{Redelivery, decide_redelivery};
 use crate::bus::durable::result_cache as record;
-use crate::bus::durable::result_cache::{Fingerprint, Record};
+use crate::bus::durable::result_cache::{CachedResult, Fingerprint};
 use crate::bus::protocol as frame;
 use crate::bus::protocol::{Kind, Received};
 use crate::bus::server::receiver::HORIZON;
-use crate::bus::transport::stream::{Attempts, EntryId, Kept, Pending};
+use crate::bus::transport::stream::{Attempts, EntryId, PendingEntry, StreamEntry};
 use crate::error::AskError;
 
 /// Which share of the time is for looking for what is due: there may be many messages that are only
@@ -24,9 +24,9 @@ use crate::error::AskError;
 const SHARE: u32 = 10;
 
 /// Records of messages that are over, by their scopes.
-pub(super) type Records = HashMap<String, Record>;
+pub(super) type Records = HashMap<String, CachedResult>;
 
-/// Messages that are due, by their course, with their deliveries so far.
+/// Messages that are due, by their decide_redelivery, with their deliveries so far.
 #[derive(Default)]
 struct Due {
     again: Vec<(EntryId, Attempts)>,
@@ -37,50 +37,54 @@ struct Due {
 impl Consumer {
     /// Takes messages in, and looks up which of them are over already. False if that cannot be
     /// looked up: then they are parked.
-    pub(super) async fn admit(&mut self, messages: Vec<(Kept, Attempts)>, source: Source) -> bool {
+    pub(super) async fn admit(
+        &mut self,
+        messages: Vec<(StreamEntry, Attempts)>,
+        source: EntrySource,
+    ) -> bool {
         let now = Instant::now();
         let mut fresh = Vec::new();
         let mut aside = Vec::new();
         let mut conflicts = Vec::new();
         for (message, attempts) in messages {
             self.mean.learn(message.frame.len());
-            self.elsewhere.forget(message.id);
+            self.foreign.forget(message.id);
             let Some(taken) = self.read_or_bury(message, attempts, now) else {
                 continue;
             };
-            let (id, scope) = (taken.id, taken.scope.clone());
-            if source != Source::Alone && self.quarantine.has(&scope) {
+            let (id, dedup_key) = (taken.id, taken.dedup_key.clone());
+            if source != EntrySource::Alone && self.quarantine.has(&dedup_key) {
                 let waiting = quarantined(&taken, now);
                 aside.push((id, waiting.attempts));
                 self.quarantine.add(waiting);
                 continue;
             }
-            match self.hand.admit(taken, source, now) {
-                Admitted::Lane(ticket) => fresh.push((ticket, scope)),
-                Admitted::Joined => {}
-                Admitted::Conflicts(taken) => conflicts.push(*taken),
-                Admitted::Parked => aside.push((id, attempts.before())),
+            match self.prefetch.admit(taken, source, now) {
+                Admission::ActorQueue(ticket) => fresh.push((ticket, dedup_key)),
+                Admission::Duplicate => {}
+                Admission::Conflicts(taken) => conflicts.push(*taken),
+                Admission::Deferred => aside.push((id, attempts.before())),
             }
         }
-        let (here, elsewhere): (Vec<_>, Vec<_>) = fresh
+        let (here, foreign): (Vec<_>, Vec<_>) = fresh
             .into_iter()
-            .partition(|(_, scope)| !self.elsewhere.has(scope));
-        for (ticket, _) in elsewhere {
-            aside.extend(self.withhold(ticket, now));
+            .partition(|(_, dedup_key)| !self.foreign.has(dedup_key));
+        for (ticket, _) in foreign {
+            aside.extend(self.hold_for_other_consumer(ticket, now));
         }
         let tickets: Vec<_> = here.iter().map(|(ticket, _)| *ticket).collect();
         let records = self.look_up(here).await;
         for taken in self.judge_conflicts(conflicts, records.as_ref(), now) {
             let before = taken.attempts.before();
-            self.hand.rest(taken.id, before);
+            self.prefetch.rest(taken.id, before);
             aside.push((taken.id, before));
         }
         let is_known = records.is_some();
         if !is_known {
-            self.hand.park_again(&tickets);
-            self.unparking.has_failed(Instant::now());
+            self.prefetch.defer_again(&tickets);
+            self.resume_retry.has_failed(Instant::now());
         }
-        self.lay_aside(aside, Duration::ZERO).await;
+        self.release(aside, Duration::ZERO).await;
         is_known
     }
 
@@ -89,19 +93,19 @@ impl Consumer {
     /// the messages that cannot be judged yet: they are due again.
     pub(super) fn judge_conflicts(
         &mut self,
-        conflicts: Vec<Taken>,
+        conflicts: Vec<ReceivedMessage>,
         records: Option<&Records>,
         now: Instant,
-    ) -> Vec<Taken> {
+    ) -> Vec<ReceivedMessage> {
         let mut undecided = Vec::new();
         for taken in conflicts {
-            let record = records.and_then(|records| records.get(&taken.scope));
+            let record = records.and_then(|records| records.get(&taken.dedup_key));
             if let Some(record) = record {
-                self.over(Card::new(taken, now), record);
-            } else if records.is_some() && !self.elsewhere.has(&taken.scope) {
-                self.endings.refused(Card::new(taken, now));
+                self.over(Delivery::new(taken, now), record);
+            } else if records.is_some() && !self.foreign.has(&taken.dedup_key) {
+                self.acks.refused(Delivery::new(taken, now));
             } else {
-                self.hand.release(&[taken.id]);
+                self.prefetch.release(&[taken.id]);
                 undecided.push(taken);
             }
         }
@@ -111,16 +115,16 @@ impl Consumer {
     /// Reads a message. One that cannot be handled becomes a dead letter.
     pub(super) fn read_or_bury(
         &mut self,
-        kept: Kept,
+        kept: StreamEntry,
         attempts: Attempts,
         now: Instant,
-    ) -> Option<Taken> {
+    ) -> Option<ReceivedMessage> {
         match self.read(&kept, attempts, now) {
             Ok(taken) => Some(taken),
             Err(error) => {
                 self.noise.hear("an unreadable durable message", &error);
-                self.hand.hold(kept.id);
-                self.endings.unreadable(kept, attempts, &error);
+                self.prefetch.hold(kept.id);
+                self.acks.unreadable(kept, attempts, &error);
                 None
             }
         }
@@ -129,10 +133,10 @@ impl Consumer {
     /// What a message says, or why it cannot be handled.
     pub(super) fn read(
         &self,
-        kept: &Kept,
+        kept: &StreamEntry,
         attempts: Attempts,
         now: Instant,
-    ) -> Result<Taken, AskError> {
+    ) -> Result<ReceivedMessage, AskError> {
         let rejected = |reason: &str| AskError::BadRequest {
             reason: reason.to_owned(),
         };
@@ -141,27 +145,27 @@ impl Consumer {
             return Err(rejected("it has no idempotency key"));
         }
         let size = frame::size(&request.contents, &request.attributes);
-        let limit = self.bounds.max_frame;
+        let limit = self.limits.max_frame;
         if size > limit {
             return Err(AskError::TooLarge { size, limit });
         }
-        let asker = match request.kind {
+        let caller = match request.kind {
             Kind::Tell => None,
-            Kind::Ask => Some(Asker {
+            Kind::Ask => Some(Caller {
                 origin: request.origin,
                 deadline: self.shared.clock.to_local(request.deadline, now, HORIZON),
             }),
             Kind::Cancel | Kind::Wake => return Err(rejected("it is neither ask nor tell")),
         };
-        Ok(Taken {
+        Ok(ReceivedMessage {
             id: kept.id,
             key: kept.key.clone(),
             frame: kept.frame.clone(),
             attempts,
             urn: request.urn.to_owned(),
-            scope: record::scope(request.urn, request.message, &kept.key),
+            dedup_key: record::dedup_key(request.urn, request.message, &kept.key),
             fingerprint: Fingerprint::of(&request.contents),
-            asker,
+            caller,
         })
     }
 
@@ -170,27 +174,30 @@ impl Consumer {
     pub(super) async fn look_up(&mut self, fresh: Vec<(u64, String)>) -> Option<Records> {
         let mut known = Records::new();
         let mut unknown = Vec::new();
-        for (ticket, scope) in fresh {
-            match self.endings.record_of(&scope) {
+        for (ticket, dedup_key) in fresh {
+            match self.acks.result_of(&dedup_key) {
                 Some(record) => {
                     self.known(ticket, &record);
-                    known.insert(scope, record);
+                    known.insert(dedup_key, record);
                 }
-                None => unknown.push((ticket, scope)),
+                None => unknown.push((ticket, dedup_key)),
             }
         }
         if unknown.is_empty() {
             return Some(known);
         }
-        let scopes = unknown.iter().map(|(_, scope)| scope.clone()).collect();
-        let records = match self.transport.records(scopes).await {
+        let dedup_keys = unknown
+            .iter()
+            .map(|(_, dedup_key)| dedup_key.clone())
+            .collect();
+        let records = match self.transport.cached_results(dedup_keys).await {
             Ok(records) => records,
             Err(why) => {
                 debug!(%why, "records of handled messages cannot be read");
                 return None;
             }
         };
-        for ((ticket, scope), found) in unknown.into_iter().zip(records) {
+        for ((ticket, dedup_key), found) in unknown.into_iter().zip(records) {
             let record = found.and_then(|found| match record::read(&found) {
                 Ok(record) => Some(record),
                 Err(problem) => {
@@ -200,32 +207,32 @@ impl Consumer {
             });
             if let Some(record) = record {
                 self.known(ticket, &record);
-                known.insert(scope, record);
+                known.insert(dedup_key, record);
             }
         }
         Some(known)
     }
 
-    fn known(&mut self, ticket: u64, record: &Record) {
-        if let Some(card) = self.hand.settle(ticket) {
-            self.over(card, record);
+    fn known(&mut self, ticket: u64, record: &CachedResult) {
+        if let Some(delivery) = self.prefetch.settle(ticket) {
+            self.over(delivery, record);
         }
     }
 
     /// Ends a message whose scope has a record: it is a repetition, or uses the key of another.
-    fn over(&mut self, card: Card, record: &Record) {
-        if record.is_of(card.message.fingerprint) {
-            self.endings.known(&card, &record.answer);
+    fn over(&mut self, delivery: Delivery, record: &CachedResult) {
+        if record.is_of(delivery.message.fingerprint) {
+            self.acks.known(&delivery, &record.answer);
         } else {
-            self.endings.refused(card);
+            self.acks.refused(delivery);
         }
     }
 
     /// Takes over what nobody has shown a sign of life for.
     pub(super) async fn take_due(&mut self) {
-        let idle = self.bounds.visibility;
+        let idle = self.limits.visibility;
         let page = u32::try_from(PAGE).unwrap_or(u32::MAX);
-        let end = Instant::now() + self.bounds.beat() / SHARE;
+        let end = Instant::now() + self.limits.heartbeat() / SHARE;
         loop {
             self.has_more_due = false;
             if !self.may_take() {
@@ -241,11 +248,11 @@ impl Consumer {
                 return;
             };
             self.cursor = if is_last { EntryId::default() } else { last.id };
-            let Due { again, alone, dead } = self.judge(&due);
+            let Due { again, alone, dead } = self.decide_retry(&due);
             let is_fruitful = !again.is_empty() || !dead.is_empty();
             self.put_into_quarantine(alone).await;
             self.bury_what_ended_processes(dead).await;
-            if self.take(&again, idle, Source::Stream).await < again.len() {
+            if self.take(&again, idle, EntrySource::Stream).await < again.len() {
                 return;
             }
             if is_last {
@@ -258,51 +265,51 @@ impl Consumer {
         }
     }
 
-    /// Decides the course of messages that are due and not known here.
-    fn judge(&self, due: &[Pending]) -> Due {
+    /// Decides the decide_redelivery of messages that are due and not known here.
+    fn decide_retry(&self, due: &[PendingEntry]) -> Due {
         let mut judged = Due::default();
-        let is_known = |id| self.hand.knows(id) || self.quarantine.knows(id);
+        let is_known = |id| self.prefetch.knows(id) || self.quarantine.knows(id);
         for pending in due.iter().filter(|due| !is_known(due.id)) {
-            let rested = self.hand.rested(pending.id);
+            let redelivery = self.prefetch.redelivery(pending.id);
             let id = pending.id;
-            match course(pending, rested, self.bounds.max_deliveries) {
-                Course::Deliver(attempts) => judged.again.push((id, attempts)),
-                Course::DeliverAlone(attempts) => judged.alone.push((id, attempts)),
-                Course::Bury(attempts) => judged.dead.push((id, attempts)),
+            match decide_redelivery(pending, redelivery, self.limits.max_deliveries) {
+                Redelivery::Deliver(attempts) => judged.again.push((id, attempts)),
+                Redelivery::DeliverAlone(attempts) => judged.alone.push((id, attempts)),
+                Redelivery::DeadLetter(attempts) => judged.dead.push((id, attempts)),
             }
         }
         judged
     }
 
     /// Asks the bus for parked messages whose turn has come.
-    pub(super) async fn unpark(&mut self) {
-        if !self.unparking.begins(Instant::now()) {
+    pub(super) async fn resume(&mut self) {
+        if !self.resume_retry.begins(Instant::now()) {
             return;
         }
-        let mut wanted = self.hand.wanted();
-        wanted.retain(|one| {
-            let is_here = !self.elsewhere.has_message(one.id);
+        let mut resumable = self.prefetch.resumable();
+        resumable.retain(|one| {
+            let is_here = !self.foreign.has_message(one.id);
             if !is_here {
-                self.hand.unparked(one); // it comes when nobody else gives signs of life for it
+                self.prefetch.resumed(one); // it comes when nobody else gives signs of life for it
             }
             is_here
         });
-        let mut rest = &wanted[..];
+        let mut rest = &resumable[..];
         while !rest.is_empty() {
             let places: Vec<_> = rest.iter().map(|one| (one.id, one.attempts)).collect();
             let some = self.some_of(&places);
             // What is not taken stays where it is, in front of what comes later.
             let Some(taken) = self.claim(some, Duration::ZERO, Attempts::next).await else {
-                return self.unparking.has_failed(Instant::now());
+                return self.resume_retry.has_failed(Instant::now());
             };
             let (asked, behind) = rest.split_at(some.len());
             for one in asked {
-                self.hand.unparked(one);
+                self.prefetch.resumed(one);
             }
-            if !self.admit(taken, Source::Parked).await {
+            if !self.admit(taken, EntrySource::Deferred).await {
                 return;
             }
-            self.unparking.has_succeeded();
+            self.resume_retry.has_succeeded();
             rest = behind;
         }
     }
@@ -310,26 +317,26 @@ impl Consumer {
     /// Takes messages that were delivered so often before; how many of them were dealt with.
     pub(super) async fn take(
         &mut self,
-        wanted: &[(EntryId, Attempts)],
+        resumable: &[(EntryId, Attempts)],
         idle: Duration,
-        source: Source,
+        source: EntrySource,
     ) -> usize {
         let mut done = 0;
-        while done < wanted.len() {
-            let some = self.some_of(&wanted[done..]);
+        while done < resumable.len() {
+            let some = self.some_of(&resumable[done..]);
             let Some(taken) = self.claim(some, idle, Attempts::next).await else {
                 // If it was done all the same, the bus counts deliveries that were none.
-                let unknown = some.iter().filter(|(id, _)| !self.hand.knows(*id));
+                let unknown = some.iter().filter(|(id, _)| !self.prefetch.knows(*id));
                 let unknown: Vec<_> = unknown.copied().collect();
                 for (id, attempts) in unknown {
-                    self.hand.rest(id, attempts);
+                    self.prefetch.rest(id, attempts);
                 }
                 return done;
             };
             done += some.len();
             let ids: Vec<_> = some.iter().map(|(id, _)| *id).collect();
-            self.hand.release(&ids);
-            self.hand.wake(&ids);
+            self.prefetch.release(&ids);
+            self.prefetch.wake(&ids);
             if !self.admit(taken, source).await {
                 return done;
             }
@@ -341,13 +348,13 @@ impl Consumer {
     /// equally often.
     pub(super) fn some_of<'a>(
         &self,
-        wanted: &'a [(EntryId, Attempts)],
+        resumable: &'a [(EntryId, Attempts)],
     ) -> &'a [(EntryId, Attempts)] {
-        let most = self.mean.frames(BYTES, self.claim);
-        let first = wanted.first().map(|(_, attempts)| *attempts);
-        let alike = wanted.iter().take(most);
+        let most = self.mean.frames(BATCH_BYTES, self.claim);
+        let first = resumable.first().map(|(_, attempts)| *attempts);
+        let alike = resumable.iter().take(most);
         let alike = alike.take_while(|(_, attempts)| Some(*attempts) == first);
-        &wanted[..alike.count()]
+        &resumable[..alike.count()]
     }
 
     /// Takes messages over that were all delivered equally often, and has the bus count what
@@ -357,11 +364,11 @@ impl Consumer {
         places: &[(EntryId, Attempts)],
         idle: Duration,
         count: impl Fn(Attempts) -> Attempts,
-    ) -> Option<Vec<(Kept, Attempts)>> {
+    ) -> Option<Vec<(StreamEntry, Attempts)>> {
         let attempts = places.first().map_or(Attempts::default(), |(_, one)| *one);
         let attempts = count(attempts);
         let ids: Vec<_> = places.iter().map(|(id, _)| *id).collect();
-        match self.transport.take(&ids, attempts, idle).await {
+        match self.transport.claim(&ids, attempts, idle).await {
             Ok(taken) => {
                 self.claim = (self.claim + self.claim / 4 + 1).min(PAGE);
                 Some(taken.into_iter().map(|kept| (kept, attempts)).collect())
@@ -380,15 +387,15 @@ impl Consumer {
         if !self.shared.is_reigning() {
             return; // another may have it now
         }
-        for ids in self.hand.held().chunks(PAGE) {
-            if let Err(why) = self.transport.touch(ids).await {
+        for ids in self.prefetch.held().chunks(PAGE) {
+            if let Err(why) = self.transport.extend_claims(ids).await {
                 return debug!(%why, "no sign of life can be given");
             }
         }
     }
 
     /// Lays messages aside with so many deliveries each.
-    pub(super) async fn lay_aside(&mut self, messages: Vec<(EntryId, Attempts)>, idle: Duration) {
+    pub(super) async fn release(&mut self, messages: Vec<(EntryId, Attempts)>, idle: Duration) {
         if !self.shared.is_reigning() {
             return; // they may be another's now
         }
@@ -407,7 +414,7 @@ impl Consumer {
         }
         for (attempts, ids) in by_attempts {
             for ids in ids.chunks(PAGE) {
-                if let Err(why) = self.transport.lay_aside(ids, attempts, idle).await {
+                if let Err(why) = self.transport.release(ids, attempts, idle).await {
                     return debug!(%why, "messages cannot be laid aside");
                 }
             }

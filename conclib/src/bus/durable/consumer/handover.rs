@@ -6,14 +6,14 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use tracing::{debug, warn};
 
-use crate::bus::durable::consumer::{BYTES, Consumer, PAGE};
-use crate::bus::durable::foreign_claims::Waiting;
-use crate::bus::durable::prefetch::Source;
+use crate::bus::durable::consumer::{BATCH_BYTES, Consumer, PAGE};
+use crate::bus::durable::foreign_claims::HeldMessage;
+use crate::bus::durable::prefetch::EntrySource;
 use crate::bus::durable::redelivery::STREAM_BACKOFF;
 use crate::bus::durable::result_cache as record;
 use crate::bus::protocol::Received;
 use crate::bus::transport::TransportError;
-use crate::bus::transport::stream::{Attempts, EntryId, Kept};
+use crate::bus::transport::stream::{Attempts, EntryId, StreamEntry};
 
 /// How often to look whether others have ended what is waited for.
 const LOOK: Duration = Duration::from_millis(100);
@@ -43,7 +43,7 @@ impl Consumer {
                 Ok(()) => {}
                 Err(TransportError::NotDone(why)) if why.starts_with("NOPERM") => {
                     warn!(%why, "what others still have cannot be seen, and may be done twice");
-                    self.elsewhere.replace(Vec::new());
+                    self.foreign.replace(Vec::new());
                 }
                 Err(why) => {
                     debug!(%why, "what others still have cannot be seen yet");
@@ -55,7 +55,7 @@ impl Consumer {
             }
             let before = self.fence.replace(fence.clone());
             if before.is_none_or(|before| !Arc::ptr_eq(&before, &fence)) {
-                self.hand.forget_what_rests(); // others may have had it
+                self.prefetch.forget_what_rests(); // others may have had it
                 self.quarantine.clear(Instant::now());
             }
             return true;
@@ -68,27 +68,27 @@ impl Consumer {
         let mut theirs = Vec::new();
         let mut rest = &ids[..];
         while !rest.is_empty() {
-            let count = self.mean.frames(BYTES, rest.len());
+            let count = self.mean.frames(BATCH_BYTES, rest.len());
             let (some, behind) = rest.split_at(count);
-            for kept in self.transport.look(some).await? {
+            for kept in self.transport.read_entries(some).await? {
                 self.mean.learn(kept.frame.len());
-                theirs.extend(scope_of(&kept).map(|scope| (kept.id, scope)));
+                theirs.extend(scope_of(&kept).map(|dedup_key| (kept.id, dedup_key)));
             }
             rest = behind;
         }
-        self.elsewhere.replace(theirs);
+        self.foreign.replace(theirs);
         Ok(())
     }
 
     /// What actors of others may have. What was not delivered once is only parked there.
     async fn with_actors_elsewhere(&mut self) -> Result<Vec<EntryId>, TransportError> {
-        let alive = self.bounds.visibility;
+        let alive = self.limits.visibility;
         let mut ids = Vec::new();
         let mut next = Some(EntryId::default());
         while let Some(after) = next
             && ids.len() < MOST
         {
-            let others = self.transport.others(after, alive, PEEK).await?;
+            let others = self.transport.foreign_claims(after, alive, PEEK).await?;
             let pending = others.pending.iter();
             let delivered = pending.filter(|one| one.attempts.deliveries > 0);
             ids.extend(delivered.map(|one| one.id));
@@ -98,7 +98,7 @@ impl Consumer {
             ids.truncate(MOST);
             warn!(
                 MOST,
-                "others have more messages in hand than can be kept in mind"
+                "others have more messages in prefetch than can be kept in mind"
             );
         }
         Ok(ids)
@@ -108,22 +108,22 @@ impl Consumer {
     /// them.
     pub(super) async fn look_whether_others_are_done(&mut self) {
         let now = Instant::now();
-        if self.elsewhere.next().is_none_or(|next| now < next) {
+        if self.foreign.next().is_none_or(|next| now < next) {
             return;
         }
-        self.elsewhere.look_again(now + LOOK);
-        let awaited = self.elsewhere.awaited();
+        self.foreign.look_again(now + LOOK);
+        let awaited = self.foreign.awaited();
         self.forget_what_others_have_not(&awaited).await;
-        let free = self.elsewhere.free();
-        let wanted: Vec<_> = free.iter().map(|one| (one.id, one.attempts)).collect();
+        let free = self.foreign.free();
+        let resumable: Vec<_> = free.iter().map(|one| (one.id, one.attempts)).collect();
         let done = self
-            .take(&wanted, Duration::ZERO, Source::Stream)
+            .take(&resumable, Duration::ZERO, EntrySource::Stream)
             .await
             .min(free.len());
         for waiting in free.into_iter().skip(done) {
-            self.elsewhere.wait(waiting, now + LOOK);
+            self.foreign.wait(waiting, now + LOOK);
         }
-        self.elsewhere.look_again(now + LOOK);
+        self.foreign.look_again(now + LOOK);
     }
 
     /// Looks which of these others still have.
@@ -131,12 +131,12 @@ impl Consumer {
         for some in ids.chunks(PAGE) {
             match self
                 .transport
-                .still_others(some, self.bounds.visibility)
+                .still_foreign(some, self.limits.visibility)
                 .await
             {
                 Ok(still) => {
                     let gone = some.iter().filter(|id| !still.contains(id));
-                    gone.for_each(|id| self.elsewhere.forget(*id));
+                    gone.for_each(|id| self.foreign.forget(*id));
                 }
                 Err(why) => return debug!(%why, "what others still have cannot be seen"),
             }
@@ -145,28 +145,32 @@ impl Consumer {
 
     /// Has a message wait until others have ended the same one, which they have. Its places are
     /// held meanwhile; returns them, with how often each was delivered before.
-    pub(super) fn withhold(&mut self, ticket: u64, now: Instant) -> Vec<(EntryId, Attempts)> {
-        let Some(card) = self.hand.settle(ticket) else {
+    pub(super) fn hold_for_other_consumer(
+        &mut self,
+        ticket: u64,
+        now: Instant,
+    ) -> Vec<(EntryId, Attempts)> {
+        let Some(delivery) = self.prefetch.settle(ticket) else {
             return Vec::new();
         };
-        let places = card.attempts().into_iter();
+        let places = delivery.attempts().into_iter();
         let places: Vec<_> = places
             .map(|(id, attempts)| (id, attempts.before()))
             .collect();
         for (id, attempts) in &places {
-            let waiting = Waiting {
+            let waiting = HeldMessage {
                 id: *id,
                 attempts: *attempts,
-                scope: card.message.scope.clone(),
+                dedup_key: delivery.message.dedup_key.clone(),
             };
-            self.elsewhere.wait(waiting, now);
+            self.foreign.wait(waiting, now);
         }
         places
     }
 }
 
 /// The scope of a message that can be read as one.
-fn scope_of(kept: &Kept) -> Option<String> {
+fn scope_of(kept: &StreamEntry) -> Option<String> {
     let request = Received::decode(&kept.frame).ok()?;
-    Some(record::scope(request.urn, request.message, &kept.key))
+    Some(record::dedup_key(request.urn, request.message, &kept.key))
 }

@@ -6,11 +6,11 @@ use tokio::time::Instant;
 use tracing::debug;
 
 use crate::bus::durable::consumer::deliver::deliver;
-use crate::bus::durable::consumer::{BYTES, Consumer};
-use crate::bus::durable::prefetch::{Admitted, Card, Source, Taken};
+use crate::bus::durable::consumer::{BATCH_BYTES, Consumer};
+use crate::bus::durable::prefetch::{Admission, Delivery, EntrySource, ReceivedMessage};
 use crate::bus::durable::quarantine::{Load, Quarantined};
-use crate::bus::durable::redelivery::reason_of_process_ends;
-use crate::bus::transport::stream::{Attempts, EntryId, Kept};
+use crate::bus::durable::redelivery::process_end_reason;
+use crate::bus::transport::stream::{Attempts, EntryId, StreamEntry};
 use crate::error::AskError;
 use crate::urn::Urn;
 
@@ -21,10 +21,10 @@ impl Consumer {
         let mut unreadable = Vec::new();
         let mut rest = &places[..];
         while !rest.is_empty() {
-            let count = self.mean.frames(BYTES, rest.len());
+            let count = self.mean.frames(BATCH_BYTES, rest.len());
             let (some, behind) = rest.split_at(count);
             let ids: Vec<_> = some.iter().map(|(id, _)| *id).collect();
-            let found = match self.transport.look(&ids).await {
+            let found = match self.transport.read_entries(&ids).await {
                 Ok(found) => found,
                 Err(why) => return debug!(%why, "what is due cannot be read"),
             };
@@ -43,8 +43,8 @@ impl Consumer {
             rest = behind;
         }
         // No actor can have had them.
-        let idle = self.bounds.visibility;
-        self.take(&unreadable, idle, Source::Stream).await;
+        let idle = self.limits.visibility;
+        self.take(&unreadable, idle, EntrySource::Stream).await;
     }
 
     /// Gives the next message that is to be delivered alone to its actor, when it is its turn.
@@ -53,15 +53,15 @@ impl Consumer {
             return;
         }
         let load = Load {
-            with_actors: &self.hand.with_actors(),
-            others_wait: self.hand.has_waiting(),
+            in_progress: &self.prefetch.in_progress(),
+            others_wait: self.prefetch.has_waiting(),
         };
-        let (hand, elsewhere, shared) = (&self.hand, &self.elsewhere, &self.shared);
+        let (prefetch, foreign, shared) = (&self.prefetch, &self.foreign, &self.shared);
         let may = |one: &Quarantined| {
-            let is_free = !hand.has(&one.scope) && !elsewhere.has(&one.scope);
+            let is_free = !prefetch.has(&one.dedup_key) && !foreign.has(&one.dedup_key);
             is_free && shared.has_actor(&one.urn)
         };
-        let bound = self.bounds.visibility;
+        let bound = self.limits.visibility;
         let next = self.quarantine.next(Instant::now(), &load, bound, may);
         let Some(messages) = next else { return };
         let begun = match self.take_alone(messages).await {
@@ -76,7 +76,7 @@ impl Consumer {
 
     /// Ends the waiting of messages whose actors have not come within the visibility time.
     pub(super) async fn give_up_missing_actors(&mut self) {
-        let Some(then) = Instant::now().checked_sub(self.bounds.visibility) else {
+        let Some(then) = Instant::now().checked_sub(self.limits.visibility) else {
             return;
         };
         let shared = self.shared.clone();
@@ -106,11 +106,11 @@ impl Consumer {
                 self.lay_aside_own(undecided.collect(), Duration::ZERO)
                     .await;
                 let mut tickets = fresh.into_iter().map(|(ticket, _)| ticket);
-                return tickets.find(|ticket| self.hand.card(*ticket).is_some());
+                return tickets.find(|ticket| self.prefetch.delivery(*ticket).is_some());
             }
             for (ticket, _) in fresh {
-                if let Some(card) = self.hand.settle(ticket) {
-                    self.hand.release(&card.ids());
+                if let Some(delivery) = self.prefetch.settle(ticket) {
+                    self.prefetch.release(&delivery.ids());
                 }
             }
         }
@@ -125,17 +125,19 @@ impl Consumer {
 
     /// Offers a message that was taken to its actor. If that has no room, it waits for its next turn.
     async fn offer_alone(&mut self, ticket: u64) -> Option<u64> {
-        let card = self.hand.card(ticket)?;
-        if self.may_offer() && deliver(&self.shared.registry, &self.desk, ticket, card).is_ok() {
+        let delivery = self.prefetch.delivery(ticket)?;
+        if self.may_offer()
+            && deliver(&self.shared.registry, &self.ack_channel, ticket, delivery).is_ok()
+        {
             return Some(ticket);
         }
-        let card = self.hand.settle(ticket)?;
-        self.hand.release(&card.ids());
-        let places = card.attempts().into_iter();
+        let delivery = self.prefetch.settle(ticket)?;
+        self.prefetch.release(&delivery.ids());
+        let places = delivery.attempts().into_iter();
         let places: Vec<_> = places.map(|(id, one)| (id, one.before())).collect();
         self.lay_aside_own(places.clone(), Duration::ZERO).await;
         let now = Instant::now();
-        let message = quarantined(&card.message, now);
+        let message = quarantined(&delivery.message, now);
         for (id, attempts) in places {
             let one = Quarantined {
                 id,
@@ -150,14 +152,14 @@ impl Consumer {
     /// Buries messages that were delivered as often as is allowed, and whose processes have not lived
     /// to say how that ended; unless they are over, as their records say.
     pub(super) async fn bury_what_ended_processes(&mut self, places: Vec<(EntryId, Attempts)>) {
-        let idle = self.bounds.visibility;
+        let idle = self.limits.visibility;
         let Some(mut taken) = self.claim_all(&places, idle, |attempts| attempts).await else {
             return; // they are due again
         };
         let mut repetitions = Vec::new();
         for (kept, attempts) in &taken {
             if let Ok(message) = self.read(kept, *attempts, Instant::now()) {
-                let waiting = self.quarantine.remove(&message.scope).into_iter();
+                let waiting = self.quarantine.remove(&message.dedup_key).into_iter();
                 repetitions.extend(waiting.map(|one| (one.id, one.attempts)));
             }
         }
@@ -166,38 +168,41 @@ impl Consumer {
         let (fresh, conflicts) = self.take_in(taken);
         let records = self.look_up(fresh.clone()).await;
         self.judge_conflicts(conflicts, records.as_ref(), Instant::now());
-        for (ticket, scope) in fresh {
-            let Some(card) = self.hand.settle(ticket) else {
+        for (ticket, dedup_key) in fresh {
+            let Some(delivery) = self.prefetch.settle(ticket) else {
                 continue; // it is over
             };
-            if records.is_some() && !self.elsewhere.has(&scope) {
-                self.bury_card(card);
+            if records.is_some() && !self.foreign.has(&dedup_key) {
+                self.bury_card(delivery);
             } else {
-                self.hand.release(&card.ids()); // they are due again
+                self.prefetch.release(&delivery.ids()); // they are due again
             }
         }
     }
 
-    fn bury_card(&mut self, card: Card) {
-        let reason = reason_of_process_ends(card.message.attempts);
-        self.endings.dead(card, &AskError::ActorStopped, reason);
+    fn bury_card(&mut self, delivery: Delivery) {
+        let reason = process_end_reason(delivery.message.attempts);
+        self.acks.dead(delivery, &AskError::ActorStopped, reason);
     }
 
     /// Takes messages into the hand, beside the lanes. Returns the numbers and scopes of those that
     /// are not repetitions of others, and the messages that conflict with others.
-    fn take_in(&mut self, taken: Vec<(Kept, Attempts)>) -> (Vec<(u64, String)>, Vec<Taken>) {
+    fn take_in(
+        &mut self,
+        taken: Vec<(StreamEntry, Attempts)>,
+    ) -> (Vec<(u64, String)>, Vec<ReceivedMessage>) {
         let now = Instant::now();
         let (mut fresh, mut conflicts) = (Vec::new(), Vec::new());
         for (kept, attempts) in taken {
-            self.elsewhere.forget(kept.id);
+            self.foreign.forget(kept.id);
             let Some(message) = self.read_or_bury(kept, attempts, now) else {
                 continue;
             };
-            let scope = message.scope.clone();
-            match self.hand.admit(message, Source::Alone, now) {
-                Admitted::Lane(ticket) => fresh.push((ticket, scope)),
-                Admitted::Conflicts(message) => conflicts.push(*message),
-                Admitted::Joined | Admitted::Parked => {}
+            let dedup_key = message.dedup_key.clone();
+            match self.prefetch.admit(message, EntrySource::Alone, now) {
+                Admission::ActorQueue(ticket) => fresh.push((ticket, dedup_key)),
+                Admission::Conflicts(message) => conflicts.push(*message),
+                Admission::Duplicate | Admission::Deferred => {}
             }
         }
         (fresh, conflicts)
@@ -209,7 +214,7 @@ impl Consumer {
         places: &[(EntryId, Attempts)],
         idle: Duration,
         count: impl Fn(Attempts) -> Attempts,
-    ) -> Option<Vec<(Kept, Attempts)>> {
+    ) -> Option<Vec<(StreamEntry, Attempts)>> {
         let mut taken = Vec::new();
         let mut rest = places;
         while !rest.is_empty() {
@@ -222,12 +227,12 @@ impl Consumer {
 }
 
 /// A message that was taken and is to wait for a delivery of its own.
-pub(super) fn quarantined(taken: &Taken, now: Instant) -> Quarantined {
+pub(super) fn quarantined(taken: &ReceivedMessage, now: Instant) -> Quarantined {
     Quarantined {
         id: taken.id,
         attempts: taken.attempts.before(),
         urn: taken.urn.clone(),
-        scope: taken.scope.clone(),
+        dedup_key: taken.dedup_key.clone(),
         since: now,
         not_before: now,
     }

@@ -8,12 +8,12 @@ use serde_bytes::ByteBuf;
 use tokio::sync::Semaphore;
 
 use super::*;
-use crate::bus::durable::prefetch::Taken;
+use crate::bus::durable::prefetch::ReceivedMessage;
 use crate::bus::durable::result_cache::Fingerprint;
 use crate::bus::link::health::ConnectionState;
-use crate::bus::server::{Proxy, serve};
+use crate::bus::proxy::{Proxy, serve};
 use crate::bus::transport::open_server;
-use crate::bus::transport::stream::{EntryId, Kept};
+use crate::bus::transport::stream::{EntryId, StreamEntry};
 use crate::prelude::*;
 use crate::{ActorSystem, ProxyClient};
 
@@ -65,7 +65,7 @@ impl Gate {
 
     #[handler]
     fn big(&mut self, _: Big) -> ByteBuf {
-        ByteBuf::from(vec![7; BYTES / 3])
+        ByteBuf::from(vec![7; BATCH_BYTES / 3])
     }
 
     #[handler]
@@ -164,25 +164,25 @@ impl Stage {
 async fn what_cannot_be_taken_now_keeps_its_turn() {
     let stage = Stage::set(Config::memory()).await;
     stage.tell(0..600, 0).await;
-    stage.script.fail("take", 3);
+    stage.script.fail("claim", 3);
     stage.permits.add_permits(150);
     stage.tell(600..700, 0).await;
     let expected: Vec<_> = (0..700).collect();
     assert_eq!(stage.let_pass(700).await, expected);
-    assert_eq!(lock(&stage.script.failing)["take"], 0);
+    assert_eq!(lock(&stage.script.failing)["claim"], 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_cannot_be_looked_up_is_neither_counted_nor_hurried() {
     let stage = Stage::set(Config::memory().max_deliveries(2)).await;
-    stage.script.fail("records", 8);
+    stage.script.fail("cached_results", 8);
     stage.tell(0..3, 0).await;
     // With pauses, which become longer.
-    assert!(stage.script.counts("records").len() < 5);
+    assert!(stage.script.counts("cached_results").len() < 5);
     let start = Instant::now();
     assert_eq!(stage.let_pass(3).await, [0, 1, 2]);
     assert!(start.elapsed() < 9 * SECOND);
-    assert_eq!(lock(&stage.script.failing)["records"], 0);
+    assert_eq!(lock(&stage.script.failing)["cached_results"], 0);
     assert_eq!(stage.dead().await, 0);
 }
 
@@ -215,7 +215,7 @@ async fn takes_that_are_too_large_become_smaller() {
     let expected: Vec<_> = (0..600).collect();
     assert_eq!(stage.let_pass(600).await, expected);
     assert_eq!(stage.dead().await, 0);
-    let counts = stage.script.counts("take");
+    let counts = stage.script.counts("claim");
     assert!(counts.iter().any(|count| *count > 4), "{counts:?}");
 }
 
@@ -228,10 +228,10 @@ async fn large_messages_are_taken_a_few_at_a_time() {
     }
     let expected: Vec<_> = (0..200).collect();
     assert_eq!(stage.let_pass(200).await, expected);
-    let taken = stage.script.counts("take");
-    assert!(!taken.is_empty() && taken.iter().all(|count| count * LOAD <= 2 * BYTES));
+    let taken = stage.script.counts("claim");
+    assert!(!taken.is_empty() && taken.iter().all(|count| count * LOAD <= 2 * BATCH_BYTES));
     let read = stage.script.counts("read");
-    assert!(read.iter().all(|count| *count <= BYTES / EXPECTED));
+    assert!(read.iter().all(|count| *count <= BATCH_BYTES / EXPECTED));
     let of_first = read.iter().sum::<usize>();
     assert!(of_first >= 200 && *read.iter().rev().find(|count| **count > 0).unwrap() <= 8);
 }
@@ -248,9 +248,9 @@ async fn what_the_dead_had_is_taken_a_few_at_a_time() {
     let next = Stage::set(stage.config.clone()).await;
     let expected: Vec<_> = (0..100).collect();
     assert_eq!(next.let_pass(100).await, expected);
-    let taken = next.script.counts("take");
+    let taken = next.script.counts("claim");
     assert!(
-        taken.iter().all(|count| *count <= BYTES / EXPECTED),
+        taken.iter().all(|count| *count <= BATCH_BYTES / EXPECTED),
         "{taken:?}"
     );
 }
@@ -271,7 +271,7 @@ async fn repetitions_are_bounded() {
     assert!((1034..1034 + READ).contains(&read), "{read}");
     assert_eq!(stage.let_pass(1).await, [1]);
     assert!(stage.left().await.is_empty());
-    let finished = stage.script.counts("finish");
+    let finished = stage.script.counts("acknowledge");
     assert_eq!(finished.iter().sum::<usize>(), 3000);
     assert!(finished.iter().all(|count| *count <= PAGE), "{finished:?}");
 }
@@ -289,18 +289,18 @@ async fn what_rests_keeps_nothing_from_being_delivered_again() {
     assert!((1034..1034 + READ).contains(&read), "{read}");
     sleep(200 * SECOND).await;
     assert!(stage.left().await.is_empty());
-    assert_eq!(stage.script.counts("bury").len(), 1500);
+    assert_eq!(stage.script.counts("dead_letter").len(), 1500);
 }
 
 #[tokio::test(start_paused = true)]
 async fn large_answers_are_written_a_few_at_a_time() {
     let stage = Stage::set(Config::memory()).await;
-    stage.script.fail("finish", 5);
+    stage.script.fail("acknowledge", 5);
     let asked = (0..20).map(|_| stage.client.ask("gate", Big));
     for answer in join_all(asked).await {
-        assert_eq!(answer.map(|load| load.len()), Ok(BYTES / 3));
+        assert_eq!(answer.map(|load| load.len()), Ok(BATCH_BYTES / 3));
     }
-    let finished = stage.script.counts("finish");
+    let finished = stage.script.counts("acknowledge");
     // In the end there were more at once.
     assert!(finished.contains(&2), "{finished:?}");
     assert!(finished.iter().all(|count| *count <= 2), "{finished:?}");
@@ -310,7 +310,7 @@ async fn large_answers_are_written_a_few_at_a_time() {
 #[tokio::test(start_paused = true)]
 async fn answers_do_not_wait_for_the_dead() {
     let stage = Stage::set(Config::memory()).await;
-    stage.script.fail("bury", usize::MAX);
+    stage.script.fail("dead_letter", usize::MAX);
     let stranger = tokio::spawn(stage.client.ask("gate", Stranger).timeout(60 * SECOND));
     sleep(30 * SECOND).await; // its pauses are long by now
     stage.permits.add_permits(100);
@@ -320,7 +320,7 @@ async fn answers_do_not_wait_for_the_dead() {
         assert_eq!(stage.client.ask("gate", Pass { n, load }).await, Ok(n));
     }
     assert!(start.elapsed() < SECOND, "{:?}", start.elapsed());
-    stage.script.fail("bury", 0);
+    stage.script.fail("dead_letter", 0);
     let asked = stranger.await.unwrap();
     assert!(
         matches!(asked, Err(AskError::Unhandled { .. })),
@@ -348,31 +348,31 @@ async fn nothing_is_offered_in_vain_while_there_is_no_room_for_its_end() {
     let shared = stage.proxy.shared.clone();
     let transport = shared.transport.consumer().await.unwrap();
     let mut consumer = Consumer::new(shared, transport);
-    consumer.beat = Instant::now() + SECOND;
+    consumer.heartbeat = Instant::now() + SECOND;
     stage.tell(0..100, 0).await;
     let read = stage.script.counts("read").iter().sum::<usize>();
     assert_eq!(read, 100);
     let now = Instant::now();
-    let kept = Kept {
+    let kept = StreamEntry {
         id: EntryId(1, 1),
         key: "k".to_owned(),
         frame: Bytes::new(),
     };
-    let message = Taken {
+    let message = ReceivedMessage {
         id: kept.id,
         key: kept.key.clone(),
         frame: Bytes::new(),
         attempts: Attempts::new(1),
         urn: "gate".to_owned(),
-        scope: "s".to_owned(),
+        dedup_key: "s".to_owned(),
         fingerprint: Fingerprint::of(b""),
-        asker: None,
+        caller: None,
     };
-    consumer.hand.admit(message, Source::Stream, now);
+    consumer.prefetch.admit(message, EntrySource::Stream, now);
     assert_eq!(consumer.wakes_at(now), now);
-    while !consumer.endings.is_full() {
+    while !consumer.acks.is_full() {
         consumer
-            .endings
+            .acks
             .unreadable(kept.clone(), Attempts::new(1), &AskError::NoReply);
     }
     assert!(consumer.wakes_at(now) > now);

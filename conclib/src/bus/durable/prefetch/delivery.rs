@@ -9,7 +9,7 @@ use crate::reply::remote::Origin;
 
 /// A caller that waits for the answer to a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Asker {
+pub(crate) struct Caller {
     pub(crate) origin: Origin,
     /// It waits no longer than until this moment.
     pub(crate) deadline: Instant,
@@ -17,74 +17,74 @@ pub(crate) struct Asker {
 
 /// A message as it was taken from the stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Taken {
+pub(crate) struct ReceivedMessage {
     pub(crate) id: EntryId,
     pub(crate) key: String,
     pub(crate) frame: Bytes,
     /// Its deliveries, this one included.
     pub(crate) attempts: Attempts,
     pub(crate) urn: String,
-    pub(crate) scope: String,
+    pub(crate) dedup_key: String,
     /// Tells it from another message of the same scope.
     pub(crate) fingerprint: Fingerprint,
-    pub(crate) asker: Option<Asker>,
+    pub(crate) caller: Option<Caller>,
 }
 
 /// A message in hand.
 #[derive(Debug)]
-pub(crate) struct Card {
-    pub(crate) message: Taken,
+pub(crate) struct Delivery {
+    pub(crate) message: ReceivedMessage,
     /// Since when.
     pub(crate) since: Instant,
     /// The same message, sent more than once: what becomes of the first becomes of these.
-    pub(crate) joined: Vec<Joined>,
+    pub(crate) duplicates: Vec<Duplicate>,
 }
 
 /// A repetition of a message in hand.
 #[derive(Debug)]
-pub(crate) struct Joined {
+pub(crate) struct Duplicate {
     id: EntryId,
     attempts: Attempts,
-    asker: Option<Asker>,
+    caller: Option<Caller>,
 }
 
-impl Joined {
-    pub(super) fn of(message: &Taken) -> Self {
+impl Duplicate {
+    pub(super) fn of(message: &ReceivedMessage) -> Self {
         Self {
             id: message.id,
             attempts: message.attempts,
-            asker: message.asker,
+            caller: message.caller,
         }
     }
 }
 
-impl Card {
-    pub(crate) fn new(message: Taken, since: Instant) -> Self {
+impl Delivery {
+    pub(crate) fn new(message: ReceivedMessage, since: Instant) -> Self {
         Self {
             message,
             since,
-            joined: Vec::new(),
+            duplicates: Vec::new(),
         }
     }
 
     /// The places of the message and its repetitions in the stream.
     pub(crate) fn ids(&self) -> Vec<EntryId> {
-        let joined = self.joined.iter().map(|joined| joined.id);
-        [self.message.id].into_iter().chain(joined).collect()
+        let duplicates = self.duplicates.iter().map(|duplicates| duplicates.id);
+        [self.message.id].into_iter().chain(duplicates).collect()
     }
 
     /// All callers that wait for the answer.
-    pub(crate) fn askers(&self) -> Vec<Asker> {
-        let joined = self.joined.iter().map(|joined| joined.asker);
-        let all = [self.message.asker].into_iter().chain(joined);
+    pub(crate) fn callers(&self) -> Vec<Caller> {
+        let duplicates = self.duplicates.iter().map(|duplicates| duplicates.caller);
+        let all = [self.message.caller].into_iter().chain(duplicates);
         all.flatten().collect()
     }
 
     /// The places, and how often each was delivered.
     pub(crate) fn attempts(&self) -> Vec<(EntryId, Attempts)> {
-        let joined = self.joined.iter();
-        let joined = joined.map(|joined| (joined.id, joined.attempts));
+        let duplicates = self.duplicates.iter();
+        let duplicates = duplicates.map(|duplicates| (duplicates.id, duplicates.attempts));
         let first = (self.message.id, self.message.attempts);
-        [first].into_iter().chain(joined).collect()
+        [first].into_iter().chain(duplicates).collect()
     }
 }

@@ -6,15 +6,17 @@ use std::time::Duration;
 use fred::types::Resp3Frame;
 
 use crate::bus::redis::{into_array, into_bytes, into_u64};
-use crate::bus::transport::stream::{Attempts, Dead, EntryId, Kept, Pending};
+use crate::bus::transport::stream::{
+    Attempts, DeadLetterEntry, EntryId, PendingEntry, StreamEntry,
+};
 
 /// Entries of a stream; those that were deleted meanwhile come as nulls from an older Redis.
-pub(super) fn kept(entries: Resp3Frame) -> Option<Vec<Kept>> {
+pub(super) fn stream_entries(entries: Resp3Frame) -> Option<Vec<StreamEntry>> {
     let entries = into_array(entries)?.into_iter();
     let entries = entries.filter(|entry| !matches!(entry, Resp3Frame::Null));
     let read = |entry| {
         let (id, mut fields) = fields(entry)?;
-        Some(Kept {
+        Some(StreamEntry {
             id,
             key: text(fields.remove("k")),
             frame: fields.remove("f").and_then(into_bytes).unwrap_or_default(),
@@ -34,8 +36,8 @@ pub(super) struct Given {
 
 impl Given {
     /// The same for the consumer of that name.
-    pub(super) fn seen_by(&self, consumer: &str) -> Pending {
-        Pending {
+    pub(super) fn seen_by(&self, consumer: &str) -> PendingEntry {
+        PendingEntry {
             id: self.id,
             attempts: self.attempts,
             is_own: self.consumer == consumer,
@@ -80,9 +82,9 @@ pub(super) fn given(listed: Resp3Frame) -> Option<Vec<Given>> {
     into_array(listed)?.into_iter().map(read).collect()
 }
 
-pub(crate) fn dead(entry: Resp3Frame) -> Option<Dead> {
+pub(crate) fn dead(entry: Resp3Frame) -> Option<DeadLetterEntry> {
     let (id, mut fields) = fields(entry)?;
-    Some(Dead {
+    Some(DeadLetterEntry {
         id,
         key: text(fields.remove("k")),
         frame: fields.remove("f").and_then(into_bytes).unwrap_or_default(),

@@ -6,15 +6,15 @@ use crate::bus::redis::client::Client;
 use crate::bus::redis::stream::{entry, pipeline};
 use crate::bus::redis::{COMMAND, into_u64, reason, unexpected};
 use crate::bus::transport::TransportError;
-use crate::bus::transport::stream::{KeepTransport, ToKeep};
+use crate::bus::transport::stream::{NewEntry, StreamProducer};
 
 #[async_trait]
-impl KeepTransport for Client {
-    async fn keep(&self, messages: Vec<ToKeep>) -> Result<u64, TransportError> {
+impl StreamProducer for Client {
+    async fn append(&self, messages: Vec<NewEntry>) -> Result<u64, TransportError> {
         let stream = self.names.durable();
         let mut commands: Vec<_> = messages
             .into_iter()
-            .map(|ToKeep { key, frame }| ("XADD", entry(&stream, key, frame)))
+            .map(|NewEntry { key, frame }| ("XADD", entry(&stream, key, frame)))
             .collect();
         commands.push(("XLEN", vec![stream.into()]));
         let mut replies = pipeline(&self.requests.link()?, commands).await?;
@@ -27,11 +27,11 @@ impl KeepTransport for Client {
                 TransportError::Unknown(reason(first))
             });
         }
-        // Kept is kept, also for one who may not ask how much there is.
+        // StreamEntry is kept, also for one who may not ask how much there is.
         Ok(length.ok().and_then(|length| length.as_u64()).unwrap_or(0))
     }
 
-    async fn kept(&self) -> Result<u64, TransportError> {
+    async fn len(&self) -> Result<u64, TransportError> {
         let stream = vec![self.names.durable().into()];
         let link = self.requests.link()?;
         let length = link.request("XLEN", stream, COMMAND).await?;

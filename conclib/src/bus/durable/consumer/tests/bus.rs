@@ -10,7 +10,8 @@ use bytes::Bytes;
 use tokio::time::sleep;
 
 use crate::bus::transport::stream::{
-    Attempts, ConsumeTransport, Dead, DeadTransport, EntryId, Finished, Kept, Others, Pending,
+    Attempts, DeadLetterEntry, DeadLetterStore, EntryAck, EntryId, ForeignPage, PendingEntry,
+    StreamConsumer, StreamEntry,
 };
 use crate::bus::transport::{
     Acquired, BusTime, Epoch, Lease, Popped, ServerTransport, TransportError,
@@ -100,13 +101,13 @@ impl ServerTransport for Bus {
         self.inner.publish(client, frame).await
     }
 
-    async fn consumer(&self) -> Result<Arc<dyn ConsumeTransport>, TransportError> {
+    async fn consumer(&self) -> Result<Arc<dyn StreamConsumer>, TransportError> {
         let inner = self.inner.consumer().await?;
         let script = self.script.clone();
         Ok(Arc::new(Stream { inner, script }))
     }
 
-    fn dead_letters(&self) -> Arc<dyn DeadTransport> {
+    fn dead_letters(&self) -> Arc<dyn DeadLetterStore> {
         self.inner.dead_letters()
     }
 
@@ -116,18 +117,18 @@ impl ServerTransport for Bus {
 }
 
 struct Stream {
-    inner: Arc<dyn ConsumeTransport>,
+    inner: Arc<dyn StreamConsumer>,
     script: Arc<Script>,
 }
 
 #[async_trait]
-impl ConsumeTransport for Stream {
-    async fn prepare(&self) -> Result<(), TransportError> {
+impl StreamConsumer for Stream {
+    async fn create_group(&self) -> Result<(), TransportError> {
         *lock(&self.script.lacks_group) = false;
-        self.inner.prepare().await
+        self.inner.create_group().await
     }
 
-    async fn read(&self, count: u32, block: Duration) -> Result<Vec<Kept>, TransportError> {
+    async fn read(&self, count: u32, block: Duration) -> Result<Vec<StreamEntry>, TransportError> {
         let read = self.inner.read(count, block).await?;
         self.script.call("read", read.len())?;
         if *lock(&self.script.swallows_reads) && !read.is_empty() {
@@ -141,46 +142,50 @@ impl ConsumeTransport for Stream {
         after: EntryId,
         idle: Duration,
         count: u32,
-    ) -> Result<Vec<Pending>, TransportError> {
+    ) -> Result<Vec<PendingEntry>, TransportError> {
         self.inner.due(after, idle, count).await
     }
 
-    async fn own(&self, after: EntryId, count: u32) -> Result<Vec<Pending>, TransportError> {
-        self.inner.own(after, count).await
+    async fn own_claims(
+        &self,
+        after: EntryId,
+        count: u32,
+    ) -> Result<Vec<PendingEntry>, TransportError> {
+        self.inner.own_claims(after, count).await
     }
 
-    async fn others(
+    async fn foreign_claims(
         &self,
         after: EntryId,
         alive: Duration,
         count: u32,
-    ) -> Result<Others, TransportError> {
+    ) -> Result<ForeignPage, TransportError> {
         if *lock(&self.script.lacks_group) {
             return Err(TransportError::NotDone("NOGROUP".to_owned()));
         }
-        self.inner.others(after, alive, count).await
+        self.inner.foreign_claims(after, alive, count).await
     }
 
-    async fn still_others(
+    async fn still_foreign(
         &self,
         ids: &[EntryId],
         alive: Duration,
     ) -> Result<Vec<EntryId>, TransportError> {
-        self.inner.still_others(ids, alive).await
+        self.inner.still_foreign(ids, alive).await
     }
 
-    async fn look(&self, ids: &[EntryId]) -> Result<Vec<Kept>, TransportError> {
-        self.inner.look(ids).await
+    async fn read_entries(&self, ids: &[EntryId]) -> Result<Vec<StreamEntry>, TransportError> {
+        self.inner.read_entries(ids).await
     }
 
-    async fn take(
+    async fn claim(
         &self,
         ids: &[EntryId],
         attempts: Attempts,
         idle: Duration,
-    ) -> Result<Vec<Kept>, TransportError> {
-        self.script.call("take", ids.len())?;
-        let taken = self.inner.take(ids, attempts, idle).await?;
+    ) -> Result<Vec<StreamEntry>, TransportError> {
+        self.script.call("claim", ids.len())?;
+        let taken = self.inner.claim(ids, attempts, idle).await?;
         let most = *lock(&self.script.most_taken);
         if most.is_some_and(|most| ids.len() > most) {
             return Err(TransportError::Unknown("on purpose".to_owned()));
@@ -188,36 +193,39 @@ impl ConsumeTransport for Stream {
         Ok(taken)
     }
 
-    async fn touch(&self, ids: &[EntryId]) -> Result<(), TransportError> {
-        self.inner.touch(ids).await
+    async fn extend_claims(&self, ids: &[EntryId]) -> Result<(), TransportError> {
+        self.inner.extend_claims(ids).await
     }
 
-    async fn lay_aside(
+    async fn release(
         &self,
         ids: &[EntryId],
         attempts: Attempts,
         idle: Duration,
     ) -> Result<(), TransportError> {
-        self.inner.lay_aside(ids, attempts, idle).await
+        self.inner.release(ids, attempts, idle).await
     }
 
-    async fn records(&self, names: Vec<String>) -> Result<Vec<Option<Bytes>>, TransportError> {
-        self.script.call("records", names.len())?;
-        self.inner.records(names).await
-    }
-
-    async fn finish(
+    async fn cached_results(
         &self,
-        finished: Vec<Finished>,
+        names: Vec<String>,
+    ) -> Result<Vec<Option<Bytes>>, TransportError> {
+        self.script.call("cached_results", names.len())?;
+        self.inner.cached_results(names).await
+    }
+
+    async fn acknowledge(
+        &self,
+        finished: Vec<EntryAck>,
         keep: Duration,
     ) -> Result<usize, TransportError> {
-        self.script.call("finish", finished.len())?;
-        self.inner.finish(finished, keep).await
+        self.script.call("acknowledge", finished.len())?;
+        self.inner.acknowledge(finished, keep).await
     }
 
-    async fn bury(&self, dead: Dead) -> Result<u64, TransportError> {
-        self.script.call("bury", 1)?;
-        self.inner.bury(dead).await
+    async fn dead_letter(&self, dead: DeadLetterEntry) -> Result<u64, TransportError> {
+        self.script.call("dead_letter", 1)?;
+        self.inner.dead_letter(dead).await
     }
 
     async fn stop_reading(&self) {

@@ -17,7 +17,7 @@ async fn die_with(config: &Config, count: u32, attempts: Attempts) {
     let read = dead.read(count, Duration::ZERO).await.unwrap();
     assert_eq!(read.len(), count as usize);
     let ids: Vec<_> = read.iter().map(|kept| kept.id).collect();
-    let taken = dead.take(&ids, attempts, Duration::ZERO).await.unwrap();
+    let taken = dead.claim(&ids, attempts, Duration::ZERO).await.unwrap();
     assert_eq!(taken.len(), ids.len());
 }
 
