@@ -62,7 +62,7 @@
 //! | several actors behind one URN | [`Pool`], [`Route`] |
 //! | tell many actors at once | [`Topic`] |
 //! | see what all actors are doing | [`ActorSystem::snapshot`] |
-//! | test your actors | `conclib::test` (feature `test`), [`Context::test`], [`Reply::channel`] |
+//! | test your actors | `conclib::test` (feature `test-util`), [`Context::test`], [`Reply::channel`] |
 //! | be asked from other processes | [`start_proxy`], [`Config`] |
 //! | ask actors of other processes | [`ProxyClient`], [`AskError`] |
 //! | have a message kept until it is handled | `#[message(durable)]`, [`RemoteTell::durable`], [`RemoteTell::idempotency_key`] |
@@ -132,7 +132,7 @@
 //! | `redis` | yes | the Redis transport; without it there is the bus in memory |
 //! | `tls` | no | Redis over TLS, `rediss://`, with rustls: see [`Config`] |
 //! | `daemon` | yes | `start_redis` and `start_api` (Unix) |
-//! | `test` | no | the module `conclib::test`, for your own tests: a bus with faults, failures that fail the test, paused time, probes |
+//! | `test-util` | no | the module `conclib::test`, for your own tests: a bus with faults, failures that fail the test, paused time, probes |
 
 // The macros' expansions name the crate, also when it is this one.
 #[allow(
@@ -175,7 +175,7 @@ mod bus;
 mod daemon;
 
 // ---- for users' tests
-#[cfg(feature = "test")]
+#[cfg(feature = "test-util")]
 mod test_util;
 
 // ---- for the expansions of the macros
@@ -224,11 +224,11 @@ pub use topic::{Published, Topic};
 pub use urn::{MAX_URN_BYTES, Urn, UrnError};
 
 /// For tests of programs with actors: a bus with faults, failures that fail the test, paused time,
-/// and probes. Needs the feature `test`.
+/// and probes. Needs the feature `test-util`.
 ///
 /// ```toml
 /// [dev-dependencies]
-/// conclib = { version = "0.1", features = ["test"] }
+/// conclib = { version = "0.1", features = ["test-util"] }
 /// tokio = { version = "1", features = ["macros", "rt", "test-util"] }
 /// ```
 ///
@@ -274,7 +274,7 @@ pub use urn::{MAX_URN_BYTES, Urn, UrnError};
 /// system.finish().await; // panics if an actor failed
 /// # Ok(()) }
 /// ```
-#[cfg(feature = "test")]
+#[cfg(feature = "test-util")]
 pub mod test {
     pub use crate::bus::Faults;
     pub use crate::test_util::{

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-#[cfg(feature = "test")]
+#[cfg(feature = "test-util")]
 use crate::bus::faults::Faults;
 use crate::bus::memory::MemoryBus;
 
@@ -80,7 +80,7 @@ pub struct Config {
     /// True if clients hear the cause of an actor's failure.
     pub(crate) exposes_failures: bool,
     /// What goes wrong on the memory bus, on purpose.
-    #[cfg(feature = "test")]
+    #[cfg(feature = "test-util")]
     pub(crate) faults: Option<Faults>,
     /// The first wrong value; whoever uses the config reports it.
     invalid: Option<ConfigError>,
@@ -222,7 +222,7 @@ impl Config {
     }
 
     /// What is to go wrong on the bus in memory, for tests of programs that must bear it. Needs the
-    /// feature `test`.
+    /// feature `test-util`.
     ///
     /// On a Redis it is a wrong setting, reported by whatever uses the config first. The actor
     /// process and its clients use the same config: requests go wrong where the one takes them,
@@ -235,7 +235,7 @@ impl Config {
     /// let config = Config::memory().faults(Faults::seeded(7).lose(0.1));
     /// # let _ = config;
     /// ```
-    #[cfg(feature = "test")]
+    #[cfg(feature = "test-util")]
     #[must_use]
     pub fn faults(mut self, faults: Faults) -> Self {
         if let Bus::Redis(_) = self.bus {
@@ -322,7 +322,7 @@ impl Config {
             keep_replies: HOUR,
             max_kept: 1_000_000,
             exposes_failures: false,
-            #[cfg(feature = "test")]
+            #[cfg(feature = "test-util")]
             faults: None,
             invalid: None,
         }
@@ -405,7 +405,7 @@ impl fmt::Debug for Config {
             .field("max_deliveries", &self.max_deliveries)
             .field("keep_replies", &self.keep_replies)
             .field("max_kept", &self.max_kept);
-        #[cfg(feature = "test")]
+        #[cfg(feature = "test-util")]
         out.field("faults", &self.faults);
         out.finish_non_exhaustive()
     }

@@ -282,5 +282,5 @@ async fn drive(shared: Arc<Shared>) {
     }
 }
 
-#[cfg(all(test, feature = "test"))]
+#[cfg(all(test, feature = "test-util"))]
 mod tests;
