@@ -23,6 +23,19 @@ chaos seconds="120":
 fuzz seconds="60":
     CONCLIB_FUZZ_SECONDS={{seconds}} cargo test -p conclib --all-features --lib fuzz -- --nocapture
 
+# What takes too long for each change: chaos, loom further out, packaging, dependencies, words. With
+# arguments, only those parts; missing optional tools are named.
+long *parts:
+    ./scripts/long {{parts}}
+
+# How light conclib is to depend on: crates and cold build time of a hello-world beside kameo's.
+lean *arguments:
+    ./scripts/lean {{arguments}}
+
+# The packages as for a release, built outside the workspace.
+package:
+    ./scripts/package
+
 # Format and lints, as strict as the CI.
 lint:
     cargo fmt --all --check

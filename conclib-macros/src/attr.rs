@@ -1,4 +1,4 @@
-//! What the macros share: collecting mistakes, reading options, checking names.
+//! Shared by the macros: collecting mistakes, reading options, checking names.
 
 use std::fmt::Display;
 use std::time::Duration;
@@ -12,11 +12,13 @@ use syn::{
     Token, Type,
 };
 
+use crate::duration::parse_duration;
+
 /// The mistakes found so far.
 #[derive(Default)]
 pub(crate) struct Errors {
     found: Option<syn::Error>,
-    /// Mistakes that are none unless a condition holds.
+    /// Mistakes that count only under a condition.
     conditional: TokenStream,
 }
 
@@ -33,7 +35,7 @@ impl Errors {
         }
     }
 
-    /// Adds a mistake that is one only under the conditions, written as `#[cfg(…)]`.
+    /// Adds a mistake that counts only under the conditions, written as `#[cfg(…)]`.
     pub(crate) fn push_if(&mut self, cfgs: &[Attribute], error: syn::Error) {
         if cfgs.is_empty() {
             return self.push(error);
@@ -94,7 +96,7 @@ impl ToTokens for Crate {
     }
 }
 
-/// The same tokens at another place; names in them resolve as before.
+/// Moves tokens to another place; names in them resolve as before.
 pub(crate) fn located_at(tokens: impl ToTokens, place: Span) -> TokenStream {
     let moved = tokens.into_token_stream().into_iter().map(|mut token| {
         if let TokenTree::Group(group) = &token {
@@ -199,7 +201,8 @@ pub(crate) fn listed(names: &[&str]) -> String {
     }
 }
 
-/// Why a text cannot be a URN or a message's name: the rule of `Urn::new`, or part of it.
+/// Problem that keeps a text from being a URN or a message's name: the rule of `Urn::new`, without its
+/// limit.
 pub(crate) fn problem_of_name(text: &str) -> Option<String> {
     if text.is_empty() {
         return Some("it is empty".to_owned());
@@ -210,13 +213,15 @@ pub(crate) fn problem_of_name(text: &str) -> Option<String> {
 
 /// The duration in a literal such as `"1m 30s"`.
 pub(crate) fn duration(literal: &LitStr) -> syn::Result<Duration> {
-    humantime::parse_duration(&literal.value()).map_err(|error| {
-        let problem = format!("not a duration: {error}; write for example \"500ms\" or \"1m 30s\"");
+    parse_duration(&literal.value()).map_err(|problem| {
+        let problem =
+            format!("not a duration: {problem}; write for example \"500ms\" or \"1m 30s\"");
         syn::Error::new_spanned(literal, problem)
     })
 }
 
 /// Checks the cron expression in a literal, as `Schedule::cron` does when a program runs.
+#[cfg(feature = "cron")]
 pub(crate) fn cron(literal: &LitStr) -> syn::Result<()> {
     let wrong = |problem: &str| {
         let problem = problem.trim_end_matches('.');
@@ -231,6 +236,14 @@ pub(crate) fn cron(literal: &LitStr) -> syn::Result<()> {
         .find_next_occurrence(&chrono::DateTime::UNIX_EPOCH, false)
         .map_err(|_| wrong("no such moment ever comes"))?;
     Ok(())
+}
+
+/// Rejects cron expressions: this build of conclib has no calendar.
+#[cfg(not(feature = "cron"))]
+pub(crate) fn cron(literal: &LitStr) -> syn::Result<()> {
+    let problem = "`cron` needs conclib's feature `cron`, which this program was built without: \
+                   write `features = [\"cron\"]` where it depends on conclib";
+    Err(syn::Error::new_spanned(literal, problem))
 }
 
 /// The last part of a type's path: `Reply<R>` of `conclib::Reply<R>`.
@@ -289,8 +302,8 @@ pub(crate) fn name_of(parameter: &GenericParam) -> &Ident {
     }
 }
 
-/// A lifetime in a type that `is_short`, or that of a `&` without one. What stands in parentheses may
-/// be the signature of a function, which has lifetimes of its own.
+/// A lifetime in a type that `is_short`, or that of a `&` without one. Parentheses are skipped: they may
+/// hold the signature of a function, which has lifetimes of its own.
 pub(crate) fn short_lifetime(
     tokens: TokenStream,
     is_short: &dyn Fn(&Ident) -> bool,
@@ -320,7 +333,7 @@ pub(crate) fn short_lifetime(
     None
 }
 
-/// How a type is written, for error texts.
+/// A type as users write it, for error texts.
 pub(crate) fn written(tokens: impl ToTokens) -> String {
     let text = tokens.to_token_stream().to_string();
     let mut tight = text
@@ -339,14 +352,14 @@ pub(crate) fn written(tokens: impl ToTokens) -> String {
     tight
 }
 
-/// A name of the user's as the macro's own: lints about what the user writes pass over it.
+/// A name of the user's as the macro's own, so that lints about the user's code skip it.
 pub(crate) fn located_in_expansion(name: &Ident) -> Ident {
     let mut name = name.clone();
     name.set_span(place(&name));
     name
 }
 
-/// The place of the tokens in the user's code, for tokens that are ours: errors point there, names
+/// The place of the tokens in the user's code, for tokens of the expansion: errors point there, names
 /// resolve as in the rest of the expansion, also if the user's code comes from a macro itself.
 pub(crate) fn place(tokens: impl ToTokens) -> Span {
     let tokens = tokens.to_token_stream();
@@ -357,4 +370,16 @@ pub(crate) fn place(tokens: impl ToTokens) -> Span {
         .and_then(|last| first.join(last))
         .unwrap_or(first);
     Span::call_site().located_at(whole)
+}
+
+#[cfg(all(test, not(feature = "cron")))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cron_needs_its_feature() {
+        let literal = LitStr::new("0 */5 * * * *", Span::call_site());
+        let error = cron(&literal).unwrap_err().to_string();
+        assert!(error.contains("conclib's feature `cron`"), "{error}");
+    }
 }

@@ -5,7 +5,7 @@ use quote::{ToTokens, quote};
 use syn::{Attribute, Generics, ImplItem, ImplItemFn, Item, ItemImpl, Type, Visibility};
 
 use crate::attr::{Crate, Errors, read_arguments, written};
-use conditions::{Mark, Reading, readings, take_marks};
+use conditions::{Mark, MethodForm, forms, take_marks};
 use method::{Handler, Hook, HookKind, RawHandler};
 use target::Target;
 
@@ -36,7 +36,7 @@ pub(crate) fn attribute(arguments: TokenStream, item: TokenStream) -> TokenStrea
                 });
                 quote!(#item #expansion)
             }
-            Some((_, path, _)) => {
+            Some((path, _)) => {
                 let problem = format!(
                     "`#[handlers]` goes on an `impl` block of the actor itself: \
                      write `impl {} {{ … }}`",
@@ -74,7 +74,7 @@ pub(crate) fn stray_handler(item: &TokenStream) -> TokenStream {
     quote!(#errors #item)
 }
 
-/// What an `impl` block says about its actor.
+/// The actor's handlers and hooks, read from its `impl` block.
 #[derive(Default)]
 struct Block {
     handlers: Vec<Handler>,
@@ -110,13 +110,13 @@ impl Block {
                 method::check_marks(mark, more, errors);
                 block.remember_import(mark);
             }
-            let Some(readings) = errors.keep(readings(method, marks.first())) else {
+            let Some(forms) = errors.keep(forms(method, marks.first())) else {
                 continue;
             };
-            for reading in &readings {
-                let read = block.read(reading, hook, &item.self_ty, &item.generics);
+            for form in &forms {
+                let read = block.read(form, hook, &item.self_ty, &item.generics);
                 if let Err(error) = read {
-                    errors.push_if(&reading.cfgs, error);
+                    errors.push_if(&form.cfgs, error);
                 }
             }
             exempt_from_lints(method);
@@ -126,17 +126,17 @@ impl Block {
 
     fn read(
         &mut self,
-        reading: &Reading,
+        form: &MethodForm,
         hook: Option<HookKind>,
         self_ty: &Type,
         generics: &Generics,
     ) -> syn::Result<()> {
         if let Some(kind) = hook {
-            self.hooks.push(Hook::parse(kind, reading, generics)?);
-        } else if method::is_raw(&reading.sig) {
-            self.raw.push(RawHandler::parse(reading, generics)?);
+            self.hooks.push(Hook::parse(kind, form, generics)?);
+        } else if method::is_raw(&form.sig) {
+            self.raw.push(RawHandler::parse(form, generics)?);
         } else {
-            let handler = Handler::parse(reading, self_ty, generics)?;
+            let handler = Handler::parse(form, self_ty, generics)?;
             self.handlers.push(handler);
         }
         Ok(())
@@ -181,9 +181,9 @@ impl Block {
     }
 }
 
-/// Takes lints about signatures off a method, whose signature conclib prescribes: with its first words
-/// made ours, lints about signatures take it for what a macro wrote. (An `#[allow]` would not do: a
-/// user may forbid them.)
+/// Silences lints about the signature of a method, since conclib prescribes it: its first words become
+/// the macro's own, and lints skip code that a macro wrote. (An `#[allow]` would be an error where the
+/// user forbids the lint.)
 fn exempt_from_lints(method: &mut ImplItemFn) {
     let ours = |span: Span| Span::call_site().located_at(span);
     match &mut method.vis {
@@ -217,7 +217,8 @@ fn lints_of(item: &ItemImpl) -> Vec<Attribute> {
         .collect()
 }
 
-/// For a block that cannot be expanded: no second error about an unknown attribute.
+/// Removes conclib's attributes from a block that cannot be expanded, so that no second error calls
+/// them unknown.
 fn strip_attributes(item: &mut ItemImpl) {
     for member in &mut item.items {
         if let ImplItem::Fn(method) = member {
@@ -226,7 +227,7 @@ fn strip_attributes(item: &mut ItemImpl) {
     }
 }
 
-/// Where to point at an item that is no `impl` block: at its name.
+/// The place for an error about an item that is no `impl` block: its name.
 fn span_of(item: &Item) -> proc_macro2::Span {
     match item {
         Item::Enum(item) => item.ident.span(),

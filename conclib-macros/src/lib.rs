@@ -1,15 +1,16 @@
 //! The macros of [conclib](https://docs.rs/conclib), which re-exports them.
 //!
-//! Each is a module of the same shape: *parse* reads the user's tokens, *validate* finds what
-//! cannot be meant, *expand* writes the code. Mistakes are collected, so that one build shows them
-//! all, and what is right is expanded all the same, so that one mistake is not followed by ten
-//! errors about what it left undefined.
+//! Each macro is a module of the same shape: *parse* reads the user's tokens, *validate* finds
+//! contradictions, *expand* writes the code. Mistakes are collected, so that one build shows them
+//! all. The correct parts are expanded even so: one mistake is not followed by ten errors about
+//! undefined names.
 
 use proc_macro::TokenStream;
 use syn::{DeriveInput, parse_macro_input};
 
 mod actor;
 mod attr;
+mod duration;
 mod handlers;
 mod message;
 
@@ -19,7 +20,7 @@ mod message;
 ///
 /// | `#[message(…)]` | says | default |
 /// |---|---|---|
-/// | `response = Type` | what answers it | `()` |
+/// | `response = Type` | the type of its response | `()` |
 /// | `name = "…"` | its name on the wire; `{T}` stands for the name of a parameter | the type's identifier |
 /// | `local` | it never leaves the process: serde is not needed | it may cross the bus |
 /// | `durable` | clients send it so that the bus keeps it until it is handled, at least once | at most once |
@@ -51,8 +52,8 @@ pub fn actor_message(input: TokenStream) -> TokenStream {
 /// | `private` | other processes do not find it | they do, if there is a proxy |
 /// | `crate = path` | where conclib is: see [`handlers`] | `::conclib` |
 ///
-/// A *private* actor is one for its own process alone: whoever asks for it over the bus hears
-/// `ActorNotFound`, as if nobody lived at its URN. A `Pool` of private workers is private itself.
+/// A *private* actor serves its own process alone: asks from the bus fail with `ActorNotFound`, as
+/// if the URN were free. A `Pool` of private workers is private itself.
 ///
 /// Each `#[periodic(tick = Beat, every = "500ms")]` adds a message that the actor is sent
 /// regularly, at an interval or, with `cron = "0 */5 * * * *"` instead of `every`, at moments of the
@@ -75,15 +76,15 @@ pub fn actor(input: TokenStream) -> TokenStream {
 /// ```
 ///
 /// A handler returns the message's response, or `Result` of it and a `Failure`, which fails the
-/// actor: what is wrong with a message belongs into its response type, and `?` is for what the actor
-/// cannot go on with. (With `text.parse()?` on what came from outside, a few bad requests end an
-/// actor for good.) With a `Reply<R>` it returns `()` or `Result<(), Failure>`, and answers when it likes.
+/// actor. An error in the message belongs into the response type; `?` is for errors that the actor
+/// cannot go on with. (With `text.parse()?` on a text from outside, a few bad requests end an actor
+/// for good.) With a `Reply<R>` it returns `()` or `Result<(), Failure>`, and replies at any time.
 /// A *raw handler* takes a
 /// [`RequestEnvelope`](https://docs.rs/conclib/latest/conclib/struct.RequestEnvelope.html) instead
 /// of a message, and gets everything from other processes that has no handler of its own.
 ///
-/// **Hooks** are the methods with these names; they need no attribute, and take what they want of
-/// their parameters:
+/// **Hooks** are the methods with these names; they need no attribute, and take any of their
+/// parameters:
 ///
 /// | hook | parameters | returns |
 /// |---|---|---|
@@ -120,8 +121,8 @@ pub fn actor(input: TokenStream) -> TokenStream {
 ///
 /// `#[cfg]` and `#[cfg_attr]` may stand on handlers, hooks and their parameters, and
 /// `#[cfg_attr(…, handler)]` makes a handler under a condition. The block knows a handler by the word
-/// `handler`, also at the end of a path (`#[conclib::handler]`). What a macro within the block makes
-/// comes too late: let such a macro make the whole block.
+/// `handler`, also at the end of a path (`#[conclib::handler]`). Methods that a macro
+/// within the block makes come too late: let such a macro make the whole block.
 ///
 /// A handler is a raw one if its first parameter's type is called `RequestEnvelope`; a message of
 /// that name is imported under another. Other parameters may have other names, by `use … as …` or an
@@ -156,7 +157,7 @@ pub fn handlers(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// Marks a method of a [`handlers`] block as the handler of the message that it takes. The block
 /// knows it by its name, so it keeps that name when it is imported.
 ///
-/// The block reads it and takes it away, so that it is never expanded; where it is, the block is
+/// The block reads and removes it, so that it is never expanded; an expansion means that the block is
 /// missing, and the error says so.
 #[proc_macro_attribute]
 pub fn handler(_: TokenStream, item: TokenStream) -> TokenStream {

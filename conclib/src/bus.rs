@@ -5,7 +5,7 @@ pub(crate) mod config;
 #[cfg(test)]
 pub(crate) mod conformance;
 mod durable;
-#[cfg(feature = "test")]
+#[cfg(feature = "test-util")]
 mod faults;
 pub(crate) mod link;
 pub(crate) mod memory;
@@ -20,7 +20,7 @@ pub use crate::bus::link::health::ConnectionState;
 pub use client::{ConnectError, ProxyClient, RemoteAsk, RemoteTell};
 pub use config::{Config, ConfigError, Role};
 pub use durable::dead_letters::{DeadLetter, DeadLetterError, DeadLetters, ListDeadLetters};
-#[cfg(feature = "test")]
+#[cfg(feature = "test-util")]
 pub use faults::Faults;
 pub use proxy::{Proxy, start_proxy};
 pub use server::{ProxyEnd, StartProxyError};

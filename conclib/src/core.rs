@@ -118,7 +118,7 @@ impl SystemCore {
     }
 
     /// Says who hears of each actor that fails, from now on. The first one stays.
-    #[cfg(feature = "test")]
+    #[cfg(feature = "test-util")]
     pub(crate) fn observe_failures(&self, observer: FailureObserver) {
         drop(self.failures.set(observer));
     }

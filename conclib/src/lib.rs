@@ -62,7 +62,7 @@
 //! | several actors behind one URN | [`Pool`], [`Route`] |
 //! | tell many actors at once | [`Topic`] |
 //! | see what all actors are doing | [`ActorSystem::snapshot`] |
-//! | test your actors | `conclib::test` (feature `test`), [`Context::test`], [`Reply::channel`] |
+//! | test your actors | `conclib::test` (feature `test-util`), [`Context::test`], [`Reply::channel`] |
 //! | be asked from other processes | [`start_proxy`], [`Config`] |
 //! | ask actors of other processes | [`ProxyClient`], [`AskError`] |
 //! | have a message kept until it is handled | `#[message(durable)]`, [`RemoteTell::durable`], [`RemoteTell::idempotency_key`] |
@@ -131,8 +131,12 @@
 //! |---|---|---|
 //! | `redis` | yes | the Redis transport; without it there is the bus in memory |
 //! | `tls` | no | Redis over TLS, `rediss://`, with rustls: see [`Config`] |
-//! | `daemon` | yes | `start_redis` and `start_api` (Unix) |
-//! | `test` | no | the module `conclib::test`, for your own tests: a bus with faults, failures that fail the test, paused time, probes |
+//! | `daemon` | yes | `start_api`, and with `redis` also `start_redis` (Unix) |
+//! | `cron` | no | moments of the calendar: [`Schedule::cron`], `#[periodic(cron = "…")]` |
+//! | `test-util` | no | the module `conclib::test`, for your own tests: a bus with faults, failures that fail the test, paused time, probes |
+
+// docs.rs marks what needs a feature.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 // The macros' expansions name the crate, also when it is this one.
 #[allow(
@@ -144,6 +148,7 @@ extern crate self as conclib;
 // ---- words everyone shares
 mod error;
 mod message;
+mod random;
 mod stop_reason;
 mod sync;
 mod time;
@@ -175,7 +180,7 @@ mod bus;
 mod daemon;
 
 // ---- for users' tests
-#[cfg(feature = "test")]
+#[cfg(feature = "test-util")]
 mod test_util;
 
 // ---- for the expansions of the macros
@@ -197,10 +202,9 @@ pub use bus::{
 };
 pub use conclib_macros::{Actor, ActorMessage, handler, handlers};
 #[cfg(all(unix, feature = "daemon"))]
-pub use daemon::{
-    ApiDaemon, LastLines, RedisDaemon, StartApi, StartApiError, StartRedisError, StopDaemonError,
-    start_api, start_redis,
-};
+pub use daemon::{ApiDaemon, LastLines, StartApi, StartApiError, StopDaemonError, start_api};
+#[cfg(all(unix, feature = "daemon", feature = "redis"))]
+pub use daemon::{RedisDaemon, StartRedisError, start_redis};
 pub use envelope::{
     Attributes, MAX_ATTRIBUTE_BYTES, MAX_ATTRIBUTES, RawCall, RawOutcome, RequestEnvelope,
     UnexpectedMessage,
@@ -219,16 +223,18 @@ pub use system::{
     Spawn, SpawnError, Supervised,
 };
 pub use ticker::{Ticker, TickerBuilder};
-pub use time::schedule::{Cron, CronError, First, Missed, Schedule, When};
+#[cfg(feature = "cron")]
+pub use time::schedule::{Cron, CronError};
+pub use time::schedule::{First, Missed, Schedule, When};
 pub use topic::{Published, Topic};
 pub use urn::{MAX_URN_BYTES, Urn, UrnError};
 
 /// For tests of programs with actors: a bus with faults, failures that fail the test, paused time,
-/// and probes. Needs the feature `test`.
+/// and probes. Needs the feature `test-util`.
 ///
 /// ```toml
 /// [dev-dependencies]
-/// conclib = { version = "0.1", features = ["test"] }
+/// conclib = { version = "0.1", features = ["test-util"] }
 /// tokio = { version = "1", features = ["macros", "rt", "test-util"] }
 /// ```
 ///
@@ -274,7 +280,7 @@ pub use urn::{MAX_URN_BYTES, Urn, UrnError};
 /// system.finish().await; // panics if an actor failed
 /// # Ok(()) }
 /// ```
-#[cfg(feature = "test")]
+#[cfg(feature = "test-util")]
 pub mod test {
     pub use crate::bus::Faults;
     pub use crate::test_util::{
@@ -286,13 +292,15 @@ pub mod test {
 pub mod prelude {
     pub use serde::{Deserialize, Serialize};
 
+    #[cfg(all(unix, feature = "daemon"))]
+    pub use crate::start_api;
+    #[cfg(all(unix, feature = "daemon", feature = "redis"))]
+    pub use crate::start_redis;
     pub use crate::{
         Actor, ActorMessage, ActorRef, ActorSystem, AskError, Config, Context, Failure, First,
         Missed, PeriodicActor, ProxyClient, Recipient, Reply, RequestEnvelope, Schedule,
         StopReason, Ticker, UnexpectedMessage, handler, handlers, start_proxy,
     };
-    #[cfg(all(unix, feature = "daemon"))]
-    pub use crate::{start_api, start_redis};
 }
 
 /// The code in the README compiles.

@@ -3,4 +3,6 @@
 pub(crate) mod backoff;
 pub(crate) mod coarse;
 pub(crate) mod deadline;
+pub(crate) mod duration;
+pub(crate) mod rfc3339;
 pub(crate) mod schedule;

@@ -6,6 +6,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use crate::random::Uuid;
+
 /// The longest URN, in bytes.
 pub const MAX_URN_BYTES: usize = 255;
 
@@ -55,13 +57,12 @@ impl Urn {
         }
     }
 
-    /// A new URN that nobody else has: `urn:uuid:` and a random UUID (RFC 9562, version 4).
+    /// A new and unique URN: `urn:uuid:` and a random UUID (RFC 9562, version 4).
     pub fn generate() -> Self {
-        let mut buffer = uuid::Uuid::encode_buffer();
-        Self((&*uuid::Uuid::new_v4().urn().encode_lower(&mut buffer)).into())
+        Self(Uuid::random().as_urn().into())
     }
 
-    /// A URN for an error about a text that nobody checked.
+    /// A URN for an error about an unchecked text.
     pub(crate) fn unchecked(text: &str) -> Self {
         Self(text.into())
     }
@@ -147,7 +148,7 @@ impl fmt::Debug for Urn {
     }
 }
 
-/// A text that is no URN.
+/// Error of a text that is no URN.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is no URN: {problem}")]
 pub struct UrnError {

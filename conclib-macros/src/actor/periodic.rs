@@ -34,7 +34,7 @@ pub(super) struct Periodic {
     jitter: Option<LitStr>,
 }
 
-/// Which moments: the variants of conclib's `When`.
+/// The moments of the ticks: the variants of conclib's `When`.
 enum When {
     Every(LitStr),
     Cron(LitStr),

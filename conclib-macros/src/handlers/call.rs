@@ -1,4 +1,4 @@
-//! How the methods of a `#[handlers]` block are called: what they take, and in which order.
+//! Calls of the methods of a `#[handlers]` block: their parameters, and their order.
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::quote_spanned;
@@ -6,17 +6,17 @@ use syn::{Error, PatType, ReturnType, Signature, Type};
 
 use crate::attr::{Crate, is_named, located_in_expansion, place};
 
-/// How a method is called.
+/// The call of a method.
 pub(super) struct Call {
     name: Ident,
     is_async: bool,
     /// The arguments after `self`, each with the place of its parameter.
     arguments: Vec<(Argument, Span)>,
-    /// The place of the return type, for errors about what is returned.
+    /// The place of the return type, for errors about the returned value.
     pub(super) output: Span,
 }
 
-/// What a parameter takes.
+/// The parameters that a method may have.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Argument {
     Message,
@@ -85,7 +85,7 @@ impl Argument {
     }
 
     /// The parameter among the `known` ones that a type stands for: by its name, or else, since it may
-    /// be an alias, by its form. Whether it is of the right type the compiler says.
+    /// be an alias, by its form. The compiler checks its type.
     fn of(ty: &Type, known: &[Self]) -> Option<Self> {
         let by_form = |form: &[Self]| known.iter().copied().find(|known| form.contains(known));
         let is_context = |ty: &Type| is_named(ty, "Context");

@@ -1,7 +1,7 @@
-//! Under which conditions a method, a parameter or `#[handler]` is there.
+//! Conditions under which a method, a parameter or `#[handler]` is there.
 //!
-//! An attribute macro sees the block before `#[cfg]` and `#[cfg_attr]` have been decided. So what
-//! stands under a condition is expanded under the same one, and a method whose parameters are
+//! An attribute macro sees the block before `#[cfg]` and `#[cfg_attr]` have been decided. So
+//! conditional code is expanded under the same condition, and a method whose parameters are
 //! conditional is read once for each set of them.
 
 use proc_macro2::TokenStream;
@@ -9,7 +9,7 @@ use quote::{ToTokens, quote};
 use syn::punctuated::Punctuated;
 use syn::{Attribute, Error, FnArg, ImplItemFn, Meta, Path, Signature, Token, parse_quote};
 
-/// More conditional parameters than this are not read: each doubles the number of readings.
+/// More conditional parameters than this are not read: each doubles the number of forms.
 const MAX_CONDITIONAL: usize = 4;
 
 /// `#[handler]` on a method.
@@ -121,14 +121,14 @@ fn both(outer: Option<&TokenStream>, inner: TokenStream) -> TokenStream {
     }
 }
 
-/// A method as it is under some conditions.
-pub(super) struct Reading {
+/// A form of a method: with the parameters that it has under some conditions.
+pub(super) struct MethodForm {
     pub(super) cfgs: Vec<Attribute>,
     pub(super) sig: Signature,
 }
 
 /// Each form that a method can have, depending on which of its parameters are there.
-pub(super) fn readings(method: &ImplItemFn, mark: Option<&Mark>) -> syn::Result<Vec<Reading>> {
+pub(super) fn forms(method: &ImplItemFn, mark: Option<&Mark>) -> syn::Result<Vec<MethodForm>> {
     let mut shared = cfgs(&method.attrs);
     shared.extend(mark.and_then(|mark| mark.cfg.clone()));
     let conditions: Vec<_> = method.sig.inputs.iter().map(condition_of).collect();
@@ -137,8 +137,8 @@ pub(super) fn readings(method: &ImplItemFn, mark: Option<&Mark>) -> syn::Result<
         let problem = format!("more than {MAX_CONDITIONAL} parameters are conditional");
         return Err(Error::new_spanned(&method.sig.inputs, problem));
     }
-    let readings = (0..1_usize << conditional).map(|present| {
-        let mut reading = Reading {
+    let forms = (0..1_usize << conditional).map(|present| {
+        let mut form = MethodForm {
             cfgs: shared.clone(),
             sig: method.sig.clone(),
         };
@@ -154,17 +154,17 @@ pub(super) fn readings(method: &ImplItemFn, mark: Option<&Mark>) -> syn::Result<
                 };
                 let is_present = present >> number & 1 == 1;
                 number += 1;
-                reading.cfgs.push(if is_present {
+                form.cfgs.push(if is_present {
                     parse_quote!(#[cfg(#condition)])
                 } else {
                     parse_quote!(#[cfg(not(#condition))])
                 });
                 is_present
             });
-        reading.sig.inputs = kept.map(|(input, _)| input.clone()).collect();
-        reading
+        form.sig.inputs = kept.map(|(input, _)| input.clone()).collect();
+        form
     });
-    Ok(readings.collect())
+    Ok(forms.collect())
 }
 
 /// The condition of a parameter, if it has any.

@@ -1,6 +1,6 @@
-//! What `#[handlers]` writes: the inbox, `Handlers`, and a `Handler<M>` for each message.
+//! The expansion of `#[handlers]`: the inbox, `Handlers`, and a `Handler<M>` for each message.
 //!
-//! The module `actor` of conclib shows an expansion. All names in it are ours or start at a crate,
+//! The module `actor` of conclib shows an expansion. All names in it are its own or start at a crate,
 //! and methods are called by their path: it stands in the user's module, where `Option` may be
 //! anything, and a trait may give every type a method `take`.
 //!
@@ -49,7 +49,7 @@ impl Block {
         }
     }
 
-    /// The type of what waits in the mailbox: a variant per message.
+    /// The type of the mailbox's entries: a variant per message.
     fn expand_inbox(&self, target: &Target<'_>) -> TokenStream {
         let Target {
             krate,
@@ -98,7 +98,7 @@ impl Block {
             quote!(#(#cfgs)* #krate::Wanted::offer::<Self, #message>(__wanted);)
         });
         let hooks = self.hooks.iter().map(|hook| hook.expand(krate));
-        // One that may be compiled out counts as there.
+        // A raw handler that may be compiled out counts as there.
         let starts_at_once = !self.hooks.iter().any(Hook::is_start);
         let limit = self.expand_limit(target);
         let numbers = self.expand_numbers(target);
@@ -245,7 +245,8 @@ impl Block {
         }
     }
 
-    /// What a snapshot calls the handlers: by a number, since it is written for each message.
+    /// The handlers' names for snapshots. They are looked up by a number, since that is stored for each
+    /// message.
     fn expand_numbers(&self, target: &Target<'_>) -> TokenStream {
         let ty_generics = &target.ty_generics;
         let numbered = || self.handlers.iter().zip(0_u16..);
@@ -280,7 +281,7 @@ impl Block {
     }
 }
 
-/// Into a frame, and out of it.
+/// Conversions into a frame, and out of it.
 fn expand_frames(target: &Target<'_>) -> TokenStream {
     let Target {
         krate, ty_generics, ..
@@ -295,7 +296,7 @@ fn expand_frames(target: &Target<'_>) -> TokenStream {
         fn unframe(
             __inbox: &mut ::core::option::Option<__ConclibInbox #ty_generics>,
         ) -> ::core::option::Option<::std::boxed::Box<#krate::RequestEnvelope>> {
-            // Looked at before it is taken: most are messages, and stay where they are.
+            // Checked by reference first: most entries are messages, and stay where they are.
             let ::core::option::Option::Some(__ConclibInbox(
                 __ConclibKind::__ConclibFrame(_),
             )) = __inbox

@@ -3,12 +3,12 @@
 use proc_macro2::{Ident, Span};
 use quote::{ToTokens, quote};
 use syn::{
-    Attribute, Error, FnArg, GenericParam, Generics, Meta, PatType, Path, ReturnType, Signature,
-    Type,
+    Attribute, Error, FnArg, GenericParam, Generics, Meta, PatType, Path, ReceiverKind, ReturnType,
+    Safety, Signature, Type,
 };
 
 use super::call::{Argument, Call, extra_arguments};
-use super::conditions::{Mark, Reading};
+use super::conditions::{Mark, MethodForm};
 use super::target::without_self;
 use crate::attr::{
     Errors, is_named, listed, located_in_expansion, mentions, occurs, place, short_lifetime,
@@ -27,23 +27,23 @@ pub(super) struct Handler {
     pub(super) answer: Answer,
 }
 
-/// How a handler answers.
+/// The way in which a handler replies.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Answer {
-    /// With what it returns.
+    /// With its return value.
     Return,
-    /// With the reply that it takes.
+    /// With its parameter `Reply<R>`.
     Reply,
 }
 
-/// A method that takes what has no handler of its own.
+/// A method that takes requests without a handler of their own.
 pub(super) struct RawHandler {
     pub(super) call: Call,
     pub(super) cfgs: Vec<Attribute>,
     pub(super) name: Ident,
 }
 
-/// A method that runs at a turn of the actor's life.
+/// A method that runs when the actor starts, stops or fails.
 pub(super) struct Hook {
     pub(super) call: Call,
     pub(super) cfgs: Vec<Attribute>,
@@ -52,11 +52,11 @@ pub(super) struct Hook {
 
 impl Handler {
     pub(super) fn parse(
-        reading: &Reading,
+        form: &MethodForm,
         self_ty: &Type,
         generics: &Generics,
     ) -> syn::Result<Self> {
-        let sig = &reading.sig;
+        let sig = &form.sig;
         check_signature(sig, "handler")?;
         check_bounds(sig, generics)?;
         let mut parameters = typed_parameters(sig);
@@ -79,7 +79,7 @@ impl Handler {
             .any(|(argument, _)| *argument == Argument::Reply);
         Ok(Self {
             call: Call::new(sig, arguments),
-            cfgs: reading.cfgs.clone(),
+            cfgs: form.cfgs.clone(),
             variant,
             message: syn::parse2(without_self(message.ty.to_token_stream(), self_ty))?,
             answer: if takes_reply {
@@ -92,9 +92,9 @@ impl Handler {
 }
 
 impl RawHandler {
-    pub(super) fn parse(reading: &Reading, generics: &Generics) -> syn::Result<Self> {
+    pub(super) fn parse(form: &MethodForm, generics: &Generics) -> syn::Result<Self> {
         const RAW: &str = "(&mut self, envelope: RequestEnvelope, ctx: &mut Context<Self>)";
-        let sig = &reading.sig;
+        let sig = &form.sig;
         check_signature(sig, "handler")?;
         check_bounds(sig, generics)?;
         let mut parameters = typed_parameters(sig);
@@ -110,7 +110,7 @@ impl RawHandler {
         )?);
         Ok(Self {
             call: Call::new(sig, arguments),
-            cfgs: reading.cfgs.clone(),
+            cfgs: form.cfgs.clone(),
             name: sig.ident.clone(),
         })
     }
@@ -119,10 +119,10 @@ impl RawHandler {
 impl Hook {
     pub(super) fn parse(
         kind: HookKind,
-        reading: &Reading,
+        form: &MethodForm,
         generics: &Generics,
     ) -> syn::Result<Self> {
-        let sig = &reading.sig;
+        let sig = &form.sig;
         check_signature(sig, "hook")?;
         check_bounds(sig, generics)?;
         let what = format!("`{}`", kind.name());
@@ -147,13 +147,13 @@ impl Hook {
         }
         Ok(Self {
             call: Call::new(sig, arguments),
-            cfgs: reading.cfgs.clone(),
+            cfgs: form.cfgs.clone(),
             kind,
         })
     }
 }
 
-/// Which hook a method is.
+/// The hooks.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum HookKind {
     Start,
@@ -201,7 +201,7 @@ pub(super) fn is_raw(sig: &Signature) -> bool {
         .is_some_and(|parameter| is_named(&parameter.ty, "RequestEnvelope"))
 }
 
-/// A method that is neither a handler nor a hook may be anything but a mistyped hook.
+/// Rejects a mistyped hook; every other method without a mark is the user's own.
 pub(super) fn check_helper(sig: &Signature) -> syn::Result<()> {
     let name = &sig.ident;
     if !name.to_string().starts_with("on_") {
@@ -227,21 +227,26 @@ pub(super) fn check_marks(mark: &Mark, more: &[Mark], errors: &mut Errors) {
     }
 }
 
-/// What handlers and hooks have in common.
+/// Rules for both handlers and hooks.
 fn check_signature(sig: &Signature, what: &str) -> syn::Result<()> {
     let receiver = sig.receiver().ok_or_else(|| {
         let problem = format!("a {what} is a method: its first parameter is `&mut self`");
         Error::new_spanned(&sig.ident, problem)
     })?;
-    let by_reference =
-        matches!(&*receiver.ty, Type::Reference(reference) if is_named(&reference.elem, "Self"));
+    let by_reference = match &receiver.kind {
+        ReceiverKind::Reference(..) => true,
+        ReceiverKind::Typed(_, ty) => {
+            matches!(&**ty, Type::Reference(reference) if is_named(&reference.elem, "Self"))
+        }
+        _ => false,
+    };
     if !by_reference {
         let problem = format!("a {what} borrows its actor: write `&mut self`");
         return Err(Error::new_spanned(receiver, problem));
     }
-    if let Some(unsafety) = &sig.unsafety {
+    if let Safety::Unsafe(keyword) = &sig.safety {
         return Err(Error::new_spanned(
-            unsafety,
+            keyword,
             format!("a {what} cannot be `unsafe`"),
         ));
     }
@@ -267,7 +272,7 @@ fn check_signature(sig: &Signature, what: &str) -> syn::Result<()> {
     Ok(())
 }
 
-/// The bounds of a handler or hook: what calls it knows those of the block alone.
+/// Rejects bounds on a handler or hook: its caller knows only those of the block.
 fn check_bounds(sig: &Signature, generics: &Generics) -> syn::Result<()> {
     let predicates = sig.generics.where_clause.iter();
     for predicate in predicates.flat_map(|clause| &clause.predicates) {

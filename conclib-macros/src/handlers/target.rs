@@ -62,7 +62,7 @@ impl<'a> Target<'a> {
         parameters.find(|parameter| path.qself.is_none() && path.path.is_ident(&parameter.ident))
     }
 
-    /// True if the type is what a trait says of one of the actor's parameters, as in `T::Message`:
+    /// True if the type is an associated type of one of the actor's parameters, as in `T::Message`:
     /// it may be any type.
     pub(super) fn is_projection(&self, ty: &Type) -> bool {
         let Type::Path(path) = ty else { return false };
@@ -135,7 +135,7 @@ impl<'a> Target<'a> {
         false
     }
 
-    /// A variant that nobody can make, so that no parameter is unused.
+    /// A variant without values, so that no parameter is unused.
     pub(super) fn unused_generics(&self) -> Option<TokenStream> {
         let markers: Vec<_> = self
             .block_generics

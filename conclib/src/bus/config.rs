@@ -5,9 +5,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-#[cfg(feature = "test")]
+#[cfg(feature = "test-util")]
 use crate::bus::faults::Faults;
 use crate::bus::memory::MemoryBus;
+use crate::time::duration::parse_duration;
 
 pub use acl::Role;
 #[cfg(feature = "redis")]
@@ -21,9 +22,6 @@ mod acl;
 )]
 mod credentials;
 mod url;
-
-/// The Redis that is used when nothing else is said.
-const DEFAULT_URL: &str = "redis://localhost:6379";
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
@@ -80,7 +78,7 @@ pub struct Config {
     /// True if clients hear the cause of an actor's failure.
     pub(crate) exposes_failures: bool,
     /// What goes wrong on the memory bus, on purpose.
-    #[cfg(feature = "test")]
+    #[cfg(feature = "test-util")]
     pub(crate) faults: Option<Faults>,
     /// The first wrong value; whoever uses the config reports it.
     invalid: Option<ConfigError>,
@@ -222,7 +220,7 @@ impl Config {
     }
 
     /// What is to go wrong on the bus in memory, for tests of programs that must bear it. Needs the
-    /// feature `test`.
+    /// feature `test-util`.
     ///
     /// On a Redis it is a wrong setting, reported by whatever uses the config first. The actor
     /// process and its clients use the same config: requests go wrong where the one takes them,
@@ -235,7 +233,7 @@ impl Config {
     /// let config = Config::memory().faults(Faults::seeded(7).lose(0.1));
     /// # let _ = config;
     /// ```
-    #[cfg(feature = "test")]
+    #[cfg(feature = "test-util")]
     #[must_use]
     pub fn faults(mut self, faults: Faults) -> Self {
         if let Bus::Redis(_) = self.bus {
@@ -267,10 +265,7 @@ impl Config {
             (url, address.to_url()),
             (namespace, self.namespace.clone()),
             (node, self.node.clone()),
-            (
-                timeout,
-                humantime::format_duration(self.timeout).to_string(),
-            ),
+            (timeout, format_duration(self.timeout)),
         ];
         variables.extend(self.access.variables());
         variables
@@ -292,7 +287,7 @@ impl Config {
     }
 
     /// The same config with another port: what `start_redis` makes of port 0.
-    #[cfg(all(unix, feature = "daemon"))]
+    #[cfg(all(unix, feature = "daemon", feature = "redis"))]
     pub(crate) fn with_port(mut self, new: u16) -> Self {
         if let Bus::Redis(address) = &mut self.bus {
             address.port = new;
@@ -322,7 +317,7 @@ impl Config {
             keep_replies: HOUR,
             max_kept: 1_000_000,
             exposes_failures: false,
-            #[cfg(feature = "test")]
+            #[cfg(feature = "test-util")]
             faults: None,
             invalid: None,
         }
@@ -335,7 +330,10 @@ impl Config {
             let text = text.and_then(|text| text.map_err(|_| unreadable = Some(name)).ok());
             (name, text)
         });
-        let address = RedisAddress::parse(url.1.as_deref().unwrap_or(DEFAULT_URL));
+        let address = match url.1.as_deref() {
+            Some(text) => RedisAddress::parse(text),
+            None => Ok(RedisAddress::local()),
+        };
         let (address, problem) = match address {
             Ok(address) => (address, None),
             Err(problem) => (RedisAddress::local(), Some(problem)),
@@ -355,10 +353,10 @@ impl Config {
             config.node = value;
         }
         if let (name, Some(value)) = timeout {
-            match humantime::parse_duration(&value) {
+            match parse_duration(&value) {
                 Ok(timeout) if !timeout.is_zero() => config.timeout = timeout,
                 Ok(_) => config.reject(name, "it must be longer than 0"),
-                Err(error) => config.reject(name, format!("`{value}` is no duration: {error}")),
+                Err(problem) => config.reject(name, format!("`{value}` is no duration: {problem}")),
             }
         }
         config
@@ -405,10 +403,29 @@ impl fmt::Debug for Config {
             .field("max_deliveries", &self.max_deliveries)
             .field("keep_replies", &self.keep_replies)
             .field("max_kept", &self.max_kept);
-        #[cfg(feature = "test")]
+        #[cfg(feature = "test-util")]
         out.field("faults", &self.faults);
         out.finish_non_exhaustive()
     }
+}
+
+/// A duration as [`parse_duration`] reads it.
+fn format_duration(duration: Duration) -> String {
+    let nanos = duration.subsec_nanos();
+    let parts = [
+        (duration.as_secs(), "s"),
+        ((nanos / 1_000_000).into(), "ms"),
+        ((nanos / 1_000 % 1_000).into(), "us"),
+        ((nanos % 1_000).into(), "ns"),
+    ];
+    let written = parts.into_iter().filter(|(count, _)| *count > 0);
+    let written: Vec<_> = written
+        .map(|(count, unit)| format!("{count}{unit}"))
+        .collect();
+    if written.is_empty() {
+        return "0s".to_owned();
+    }
+    written.join(" ")
 }
 
 /// A setting with a wrong value, by name.
@@ -462,6 +479,7 @@ mod tests {
         assert_eq!(config.timeout, Duration::from_secs(5));
     }
 
+    #[cfg(feature = "redis")]
     #[test]
     fn variables_are_read() {
         let config = from(&[
@@ -480,6 +498,7 @@ mod tests {
         assert_eq!(config.timeout, Duration::from_millis(250));
     }
 
+    #[cfg(feature = "redis")]
     #[test]
     fn variables_give_another_process_the_same_config() {
         for url in [
@@ -548,7 +567,7 @@ mod tests {
         }
     }
 
-    #[cfg(not(feature = "tls"))]
+    #[cfg(all(feature = "redis", not(feature = "tls")))]
     #[test]
     fn tls_needs_its_feature() {
         let error = Config::new("rediss://host").unwrap_err().to_string();
@@ -592,6 +611,34 @@ mod tests {
         assert!(right.check().is_ok());
     }
 
+    #[cfg(not(feature = "redis"))]
+    #[test]
+    fn a_redis_needs_its_feature() {
+        for url in ["redis://localhost:6379", "redis://me:hunter2@host"] {
+            let expected = "the URL is wrong: conclib was built without its feature `redis`";
+            assert_eq!(Config::new(url).unwrap_err().to_string(), expected);
+            let error = from(&[("CONCLIB_REDIS_URL", url)]).check().unwrap_err();
+            let expected =
+                "CONCLIB_REDIS_URL is wrong: conclib was built without its feature `redis`";
+            assert_eq!(error.to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn durations_are_written_as_they_are_read() {
+        for (duration, text) in [
+            (Duration::ZERO, "0s"),
+            (Duration::from_secs(5), "5s"),
+            (Duration::from_millis(1250), "1s 250ms"),
+            (Duration::new(0, 1_002_003), "1ms 2us 3ns"),
+            (Duration::MAX, "18446744073709551615s 999ms 999us 999ns"),
+        ] {
+            assert_eq!(format_duration(duration), text);
+            assert_eq!(parse_duration(text), Ok(duration));
+        }
+    }
+
+    #[cfg(feature = "redis")]
     #[test]
     fn no_secret_is_printed() {
         let config = Config::new("redis://me:hunter2@localhost:1").unwrap();

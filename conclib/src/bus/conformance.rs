@@ -79,7 +79,7 @@ macro_rules! for_each_bus {
         }
 
         // What injects faults changes nothing as long as it injects none.
-        #[cfg(feature = "test")]
+        #[cfg(feature = "test-util")]
         mod faulty {
             $($(#[tokio::test(start_paused = true)]
             async fn $case() {

@@ -11,7 +11,7 @@ use fastrand::Rng;
 use crate::reply::remote::ClientId;
 
 pub(crate) mod stream;
-#[cfg(feature = "test")]
+#[cfg(feature = "test-util")]
 pub(crate) mod transport;
 
 /// What goes wrong on a [`Config::memory`](crate::Config::memory) bus: delay, loss, duplication,

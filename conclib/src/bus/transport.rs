@@ -181,7 +181,7 @@ pub(crate) async fn open_server(
     match &config.bus {
         Bus::Memory(bus) => {
             let server = Arc::new(crate::bus::memory::Server::new(bus.clone(), config));
-            #[cfg(feature = "test")]
+            #[cfg(feature = "test-util")]
             if let Some(faults) = &config.faults {
                 return Ok(Arc::new(crate::bus::faults::transport::Server::new(
                     server, faults,
@@ -217,7 +217,7 @@ pub(crate) async fn open_client(
         Bus::Memory(bus) => {
             let open =
                 |replies| crate::bus::memory::Client::open(bus.clone(), config, client, replies);
-            #[cfg(feature = "test")]
+            #[cfg(feature = "test-util")]
             if let Some(faults) = &config.faults {
                 return Ok(crate::bus::faults::transport::Client::open(
                     open, faults, client, replies,

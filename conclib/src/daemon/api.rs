@@ -17,19 +17,19 @@ use health::HealthUrl;
 
 mod health;
 
-/// How long a server may take from its start until it is healthy, unless it is given more.
+/// Time from the start of a server until it must be healthy, unless the caller gives more.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long to wait between two health checks.
+/// Pause between two health checks.
 const POLL: Duration = Duration::from_millis(20);
 
-/// How long one health check may take.
+/// Timeout of one health check.
 const CHECK_BOUND: Duration = Duration::from_secs(5);
 
 /// Starts a web server, and returns when its health check answers 200.
 ///
-/// The health check is a plain `GET` of an `http://` URL. What the server writes, to either
-/// output, goes to [`tracing`] under the target `conclib::api`; its standard input is empty. The
+/// The health check is a plain `GET` of an `http://` URL. Lines that the server writes, to either
+/// output, go to [`tracing`] under the target `conclib::api`; its standard input is empty. The
 /// command must stay in the foreground: when its own process ends, the children it leaves behind
 /// are killed.
 ///
@@ -60,7 +60,7 @@ const CHECK_BOUND: Duration = Duration::from_secs(5);
 ///
 /// # Panics
 ///
-/// When awaited outside a tokio runtime with I/O and time enabled.
+/// If awaited outside a tokio runtime with I/O and time enabled.
 ///
 /// # Cancel safety
 ///
@@ -81,7 +81,7 @@ pub fn start_api(command: impl Into<Command>, healthcheck_url: &str) -> StartApi
 /// A server that is about to start: await it. See [`start_api`].
 #[must_use = "nothing is started until it is awaited"]
 pub struct StartApi {
-    /// What to start; taken by the first poll.
+    /// The plan of the start, until the first poll takes it.
     plan: Option<Plan>,
     /// The start under way, from the first poll on.
     run: Option<Run>,
@@ -94,12 +94,12 @@ struct Plan {
     command: Command,
     /// The health check, as it was given.
     url: String,
-    /// How long it may take until it is healthy.
+    /// Time until it must be healthy.
     timeout: Duration,
 }
 
 impl StartApi {
-    /// How long the server may take until it is healthy: 30 s unless changed.
+    /// Sets the time until the server must be healthy: 30 s unless changed.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         if let Some(plan) = &mut self.plan {
             plan.timeout = timeout;
@@ -112,13 +112,15 @@ impl Future for StartApi {
     type Output = Result<ApiDaemon, StartApiError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        if let Some(plan) = self.plan.take() {
-            self.run = Some(Box::pin(start(plan)));
-        }
-        // There is always one of the two.
-        self.run
-            .as_mut()
-            .map_or(Poll::Pending, |run| run.as_mut().poll(cx))
+        let this = &mut *self;
+        let run = match this.plan.take() {
+            Some(plan) => this.run.insert(Box::pin(start(plan))),
+            None => this
+                .run
+                .as_mut()
+                .expect("the first poll makes a start of the plan"),
+        };
+        run.as_mut().poll(cx)
     }
 }
 
@@ -141,8 +143,8 @@ pub struct ApiDaemon {
 }
 
 impl ApiDaemon {
-    /// Ends the whole process group: `SIGTERM`, up to 5 s of time for the server, `SIGKILL` for
-    /// whatever is left. It is gone when this returns.
+    /// Ends the whole process group: `SIGTERM`, up to 5 s of time for the server, `SIGKILL` for the
+    /// processes that are left. The group is gone when this returns.
     ///
     /// # Errors
     ///
@@ -161,7 +163,7 @@ async fn start(plan: Plan) -> Result<ApiDaemon, StartApiError> {
         url: plan.url,
         problem,
     })?;
-    // Otherwise somebody else's server would pass for the one that is to be started.
+    // Otherwise another server at that URL would pass for the new one.
     if let Ok(Ok(status)) = timeout(CHECK_BOUND, url.status()).await
         && status.code == health::OK
     {
@@ -204,7 +206,7 @@ async fn start(plan: Plan) -> Result<ApiDaemon, StartApiError> {
     }
 }
 
-/// Asks until the answer is 200; `last` is what came of the last try.
+/// Repeats the health check until the answer is 200; `last` says how the last one ended.
 async fn until_healthy(url: &HealthUrl, last: &mut String) {
     loop {
         *last = match timeout(CHECK_BOUND, url.status()).await {
@@ -225,7 +227,7 @@ fn ended(status: ExitStatus) {
     tracing::error!(target: "conclib::api", "the web server ended by itself ({status})");
 }
 
-/// Why there is no web server.
+/// Error of [`start_api`].
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartApiError {
@@ -234,7 +236,7 @@ pub enum StartApiError {
     InvalidUrl {
         /// As it was given.
         url: String,
-        /// What is wrong with it.
+        /// The problem with it.
         problem: String,
     },
     /// The health check answers 200 although the server does not run; nothing was started.
@@ -246,12 +248,12 @@ pub enum StartApiError {
         /// The health check.
         url: String,
     },
-    /// The system does not start the program.
+    /// The operating system does not start the program.
     #[error("cannot start `{program}`: check that it is installed, on the PATH and executable")]
     Spawn {
         /// Its name.
         program: String,
-        /// What the system says.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
@@ -263,9 +265,9 @@ pub enum StartApiError {
     Exited {
         /// Its name.
         program: String,
-        /// How it ended.
+        /// Its exit status.
         status: ExitStatus,
-        /// What it wrote last.
+        /// The last lines of its output.
         last_lines: LastLines,
     },
     /// The process runs, but its health check never answered 200.
@@ -276,11 +278,11 @@ pub enum StartApiError {
     Unhealthy {
         /// The health check.
         url: String,
-        /// How long it had.
+        /// The time that it had.
         after: Duration,
-        /// The last answer, or why there was none.
+        /// The last answer, or the error of the last health check.
         last: String,
-        /// What it wrote last.
+        /// The last lines of its output.
         last_lines: LastLines,
     },
 }

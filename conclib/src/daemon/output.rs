@@ -1,4 +1,4 @@
-//! What a process writes: every line is logged, and the last ones are kept for error messages.
+//! The output of a process: every line is logged, and the last ones are kept for error messages.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -6,14 +6,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 
-/// How many lines are kept.
+/// Number of lines kept.
 const KEPT_LINES: usize = 20;
 
 /// Longer lines are cut into pieces of this many bytes, so that a process that never ends its
 /// line cannot fill the memory.
 const LONGEST_LINE: u64 = 4096;
 
-/// The last lines that a process wrote, at most 20: what an error message shows.
+/// The last lines that a process wrote, at most 20, for error messages.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LastLines(Vec<String>);
 
@@ -34,7 +34,7 @@ impl fmt::Display for LastLines {
     }
 }
 
-/// Where the lines of a process are kept, shared by those who read its two outputs.
+/// The last lines of a process, shared by the readers of its two outputs.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Tail(Arc<Mutex<VecDeque<String>>>);
 
@@ -53,7 +53,7 @@ impl Tail {
     }
 }
 
-/// Hands every line of `source` to `log`, until everybody who could write has closed it.
+/// Passes every line of `source` to `log`, until the last process with its writing end closes it.
 pub(super) async fn forward(source: Option<impl AsyncRead + Unpin>, log: fn(&str), tail: Tail) {
     let Some(source) = source else { return };
     let mut source = BufReader::new(source);

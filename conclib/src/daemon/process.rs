@@ -1,17 +1,17 @@
 //! A process that never outlives this program.
 //!
 //! Two processes are started. The *guard* is a one-line `/bin/sh` that leads a new process group
-//! and reads from a pipe which only this program holds open; the program proper joins that
-//! group. When this program ends, in whatever way, the pipe closes and the guard kills its group.
+//! and reads from a pipe which only this program holds open; the daemon joins that group. When this
+//! program ends, in whatever way, the pipe closes and the guard kills its group.
 //!
-//! - There is no gap: a process that has been forked but not yet joined the group still holds the
-//!   pipe open (it closes on exec), so the guard cannot fire before it has joined.
-//! - There is no stranger: the number of a process group is not given to anyone else while its
-//!   leader has not been reaped, and the guard is reaped last.
-//! - There is no detour: the program is our own child, so its exit status is its own.
+//! - No process escapes between fork and exec: until it has joined the group it holds the pipe open
+//!   (which closes on exec), so the guard cannot fire before.
+//! - No other process is killed: the system does not reuse the number of a process group before its
+//!   leader has been reaped, and the guard is reaped last.
+//! - The exit status is the daemon's own, since it is a child of this program.
 //!
-//! A thread starts both, waits for the program, kills what is left of the group, and reaps. So
-//! nothing depends on a runtime that may already be gone when the daemon is dropped.
+//! A thread starts both, waits for the daemon, kills the rest of the group, and reaps. So nothing
+//! depends on a runtime that may already be gone when the daemon is dropped.
 //!
 //! A process that leaves its group on purpose (`setsid`) is out of reach.
 
@@ -32,23 +32,23 @@ use tokio::time::timeout;
 use crate::daemon::output::{LastLines, Tail, forward};
 use crate::daemon::temp_dir::TempDir;
 
-/// What the guard does. `$1` is a directory to remove, or empty.
+/// Script of the guard. `$1` is a directory to remove, or empty.
 const GUARD: &str = r#"trap '' HUP INT QUIT TERM
 while read -r _; do :; done
 [ -z "$1" ] || rm -rf -- "$1"
 kill -s KILL 0"#;
 
-/// How long a process may take to end after TERM.
+/// Time for a process to end after `SIGTERM`.
 pub(super) const GRACE: Duration = Duration::from_secs(5);
 
-/// How long a process may take to end after KILL: only one that hangs in the kernel takes more.
+/// Time for a process to end after `SIGKILL`: only one that hangs in the kernel takes more.
 const KILL_BOUND: Duration = Duration::from_secs(1);
 
-/// How long to wait for the last lines of a process that has ended: a process that left the
-/// group may keep its output open for ever.
+/// Wait for the last lines of a process that has ended: a process that left the group may keep
+/// the output open for ever.
 const DRAIN_BOUND: Duration = Duration::from_millis(500);
 
-/// What to start, and what to do with what it says.
+/// A process to start, with the receiver of its output.
 pub(super) struct Launch {
     pub(super) command: Command,
     /// Written to its standard input, which is then closed.
@@ -57,7 +57,7 @@ pub(super) struct Launch {
     pub(super) directory: Option<TempDir>,
     /// Takes each line it writes.
     pub(super) log: fn(&str),
-    /// Called if it ends after [`Process::ready`] without having been asked to.
+    /// Called if it ends by itself after [`Process::ready`].
     pub(super) ended: fn(ExitStatus),
 }
 
@@ -68,14 +68,14 @@ pub(super) struct Process {
     group: KillOnDrop,
     /// Its own status, once the whole group is gone.
     status: watch::Receiver<Option<ExitStatus>>,
-    /// What it wrote last.
+    /// The last lines of its output.
     tail: Tail,
     /// Ends when all its output has been read.
     forward: JoinHandle<()>,
 }
 
 impl Process {
-    /// Starts it. Dropped halfway, whatever has been started is killed.
+    /// Starts it. Dropping the future kills the started processes.
     pub(super) async fn start(launch: Launch) -> io::Result<Self> {
         let (log, ended) = (launch.log, launch.ended);
         let group = Arc::new(Group::default());
@@ -85,9 +85,9 @@ impl Process {
             .name("conclib-daemon".to_owned())
             .spawn({
                 let group = group.clone();
-                move || attend(launch, &group, report, &set_status)
+                move || manage(launch, &group, report, &set_status)
             })?;
-        // From here on the thread attends to the group, and dropping this ends it.
+        // From here on the thread manages the group, and dropping this ends it.
         let group = KillOnDrop(group);
 
         let (stdout, stderr) = started.await.map_err(io::Error::other)??;
@@ -102,7 +102,7 @@ impl Process {
                     forward(stderr, log, tail)
                 );
                 let status = exited(status).await;
-                if group.lock().wanted {
+                if group.lock().ready {
                     ended(status);
                 }
             }
@@ -115,9 +115,9 @@ impl Process {
         })
     }
 
-    /// From now on its end is worth a word in the log.
+    /// From now on, an end by itself is logged.
     pub(super) fn ready(&self) {
-        self.group.0.lock().wanted = true;
+        self.group.0.lock().ready = true;
     }
 
     /// Waits until it has ended by itself or by [`stop`](Self::stop). Cancel safe.
@@ -125,7 +125,7 @@ impl Process {
         exited(self.status.clone()).await
     }
 
-    /// What it wrote last; complete if it has ended.
+    /// The last lines of its output; complete if it has ended.
     pub(super) async fn last_lines(&mut self) -> LastLines {
         if self.status.borrow().is_some() {
             self.drain().await;
@@ -154,7 +154,7 @@ impl Process {
 
     async fn drain(&mut self) {
         if !self.forward.is_finished() {
-            // Neither a panic in a log subscriber nor an output that stays open matters here.
+            // A panic in a log subscriber and an output that stays open are both harmless here.
             let _ = timeout(DRAIN_BOUND, &mut self.forward).await;
         }
     }
@@ -166,20 +166,20 @@ async fn exited(mut status: watch::Receiver<Option<ExitStatus>>) -> ExitStatus {
     status.ok().flatten().unwrap_or_default()
 }
 
-/// Why a daemon could not be shut down in order.
+/// Error of a shutdown.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StopDaemonError {
-    /// There was nothing to stop: the process had ended before.
+    /// The process had ended before.
     #[error("the process had already ended by itself ({status}); {last_lines}")]
     EndedEarlier {
-        /// How it ended.
+        /// Its exit status.
         status: ExitStatus,
-        /// What it wrote last.
+        /// The last lines of its output.
         last_lines: LastLines,
     },
-    /// It did not even end when killed: it hangs in the operating system, and goes when that
-    /// lets it go.
+    /// The process did not end when killed: it hangs in the operating system, and ends when the
+    /// system call does.
     #[error("the process was killed but hangs in the operating system; look for it with `ps`")]
     Stuck,
 }
@@ -187,8 +187,8 @@ pub enum StopDaemonError {
 /// The outputs of a process that has been started.
 type Outputs = (Option<ChildStdout>, Option<ChildStderr>);
 
-/// Attends to a process from its start until the last of its group is gone.
-fn attend(
+/// Manages a process from its start until the last process of its group is gone.
+fn manage(
     mut launch: Launch,
     group: &Group,
     report: oneshot::Sender<io::Result<Outputs>>,
@@ -199,16 +199,16 @@ fn attend(
         Err(error) => drop(report.send(Err(error))),
         Ok((guard, mut child)) => {
             group.run(&guard);
-            // If nobody waits any more, the group is killed and `wait` is short.
+            // If the start was dropped, the group is killed and `wait` is short.
             drop(report.send(Ok((child.stdout.take(), child.stderr.take()))));
             if let Some(mut stdin) = child.stdin.take() {
-                // One that ended before it read this tells why by its status and lines.
+                // A process that ended before it read this explains itself by status and output.
                 drop(stdin.write_all(&launch.input));
             }
-            // The only error is that somebody told the system to reap all children by itself;
-            // then nobody knows the status.
+            // The only error: the program has told the system to reap all children by itself, and
+            // the status is lost.
             status = Some(child.wait().unwrap_or_default());
-            group.bury(guard);
+            group.reap(guard);
         }
     }
     drop(launch.directory);
@@ -218,7 +218,7 @@ fn attend(
     group.end();
 }
 
-/// Starts the guard, and then what it guards.
+/// Starts the guard, and then the process in its group.
 fn spawn(launch: &mut Launch) -> io::Result<(Child, Child)> {
     let directory = launch.directory.as_ref().map(TempDir::path);
     let mut guard = Command::new("/bin/sh")
@@ -234,7 +234,7 @@ fn spawn(launch: &mut Launch) -> io::Result<(Child, Child)> {
     match spawn_guarded(launch, &guard) {
         Ok(child) => Ok((guard, child)),
         Err(error) => {
-            // It has nothing to guard; a failure means that it is gone already.
+            // The guard has nothing to guard; a failure means that it is gone already.
             let _ = guard.kill().and_then(|()| guard.wait());
             Err(error)
         }
@@ -257,23 +257,23 @@ fn spawn_guarded(launch: &mut Launch, guard: &Child) -> io::Result<Child> {
         .spawn()
 }
 
-/// The process group, as those see it who may want to end it.
+/// The process group, for the holders that may end it.
 #[derive(Debug, Default)]
 struct Group {
     state: Mutex<State>,
-    /// Told when `state.over` becomes true.
+    /// Notified when `state.over` becomes true.
     over: Condvar,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// The guard, while it has not been reaped: as long as this is set, the number is ours.
+    /// The guard until it is reaped: until then the number belongs to this group.
     leader: Option<Pid>,
-    /// It has been reported as ready, and nobody has asked it to end.
-    wanted: bool,
-    /// It has been killed before it ran.
-    stillborn: bool,
-    /// Nothing is left of it.
+    /// It was reported as ready, and has not been told to end.
+    ready: bool,
+    /// It was killed before it started.
+    killed_early: bool,
+    /// All of its processes are gone.
     over: bool,
 }
 
@@ -282,31 +282,31 @@ impl Group {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// It runs; if it was killed in the meantime, that is done now.
+    /// Records its leader, and kills the group if that was asked for meanwhile.
     fn run(&self, guard: &Child) {
         let mut state = self.lock();
         let leader = Pid::from_child(guard);
         state.leader = Some(leader);
-        if state.stillborn {
+        if state.killed_early {
             kill(leader, Signal::KILL);
         }
     }
 
     fn signal(&self, signal: Signal) {
         let mut state = self.lock();
-        state.wanted = false;
+        state.ready = false;
         match state.leader {
             Some(leader) => kill(leader, signal),
-            None => state.stillborn = true,
+            None => state.killed_early = true,
         }
     }
 
-    /// Kills what is left of the group, and reaps the guard. Whoever wants to signal waits for
-    /// that moment, because the number is not ours afterwards.
-    fn bury(&self, mut guard: Child) {
+    /// Kills the rest of the group, and reaps the guard, under the lock: afterwards the system may give
+    /// the number to another group, which must not be signalled.
+    fn reap(&self, mut guard: Child) {
         let mut state = self.lock();
         kill(Pid::from_child(&guard), Signal::KILL);
-        // It can only fail if the guard has been reaped by somebody else.
+        // It only fails if other code of the program has reaped the guard.
         let _ = guard.wait();
         state.leader = None;
     }
@@ -317,7 +317,7 @@ impl Group {
     }
 }
 
-/// An error means that nobody is there any more, which is what was wanted.
+/// Signals a group. An error means that the group is gone, which is the aim.
 fn kill(leader: Pid, signal: Signal) {
     let _ = kill_process_group(leader, signal);
 }

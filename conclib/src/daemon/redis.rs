@@ -22,16 +22,16 @@ mod settings;
 /// The environment variable that names another program.
 const PROGRAM_VARIABLE: &str = "CONCLIB_REDIS_SERVER";
 
-/// What is looked for on the `PATH` otherwise, in this order.
+/// Programs to look for on the `PATH` otherwise, in this order.
 const PROGRAMS: [&str; 2] = ["redis-server", "valkey-server"];
 
-/// How long it may take from the start until it answers.
+/// Time from its start until it must answer.
 const READY_BOUND: Duration = Duration::from_secs(10);
 
-/// How long to wait between two tries to reach it.
+/// Pause between two attempts to reach it.
 const POLL: Duration = Duration::from_millis(5);
 
-/// How many free ports to try when somebody else takes one between the choice and the start.
+/// Number of free ports to try if another process takes one between the choice and the start.
 const PORT_TRIES: u32 = 5;
 
 /// Starts a Redis of this program's own, and returns when it answers.
@@ -39,7 +39,7 @@ const PORT_TRIES: u32 = 5;
 /// It is the first of `redis-server` and `valkey-server` on the `PATH`, or the program that the
 /// environment variable `CONCLIB_REDIS_SERVER` names; version 6.2 or newer. It listens on the
 /// loopback interface only, at the port of the config, lets in the user and password of the
-/// config, and writes nothing to disk: what it holds is gone when it ends. Its log goes to
+/// config, and writes nothing to disk: its data is gone when it ends. Its log goes to
 /// [`tracing`] under the target `conclib::redis`.
 ///
 /// The port 0 in the config means a free port; [`RedisDaemon::config`] tells which one it became.
@@ -64,7 +64,7 @@ const PORT_TRIES: u32 = 5;
 ///
 /// # Panics
 ///
-/// Outside a tokio runtime with I/O and time enabled.
+/// If awaited outside a tokio runtime with I/O and time enabled.
 ///
 /// # Cancel safety
 ///
@@ -139,7 +139,7 @@ async fn start_on_a_free_port(
                 let config = config.with_port(address.port);
                 return Ok(RedisDaemon { process, config });
             }
-            // Somebody took it between our choice and the start.
+            // Another process took it between the choice and the start.
             Err(StartRedisError::PortTaken { .. }) if tries > 1 => tries -= 1,
             Err(error) => return Err(error),
         }
@@ -159,7 +159,7 @@ async fn start(address: &RedisAddress) -> Result<Process, StartRedisError> {
         loop {
             match timeout(Duration::from_secs(1), probe::ask(target, address, &mark)).await {
                 Ok(Ok(answer)) => return answer,
-                // Nobody listens yet, or nobody answers.
+                // It does not listen yet, or does not answer.
                 Ok(Err(_)) | Err(_) => sleep(POLL).await,
             }
         }
@@ -232,7 +232,7 @@ async fn launch(
     }))
 }
 
-/// The address of a host that is certainly this machine and nobody else's.
+/// The address of a host that is certainly this machine.
 fn loopback(host: &str) -> Result<IpAddr, StartRedisError> {
     if host.eq_ignore_ascii_case("localhost") {
         return Ok(Ipv4Addr::LOCALHOST.into());
@@ -243,13 +243,13 @@ fn loopback(host: &str) -> Result<IpAddr, StartRedisError> {
     })
 }
 
-/// Whether somebody listens there already: said before anything is started, and on systems where
-/// two may listen at the same port, the only sign.
+/// True if the port is in use. Checked before the start, and the only check on systems where two
+/// processes may listen at the same port.
 fn is_taken(host: IpAddr, port: u16) -> bool {
     let addresses = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into(), host];
     addresses.into_iter().any(|address: IpAddr| {
         let listener = TcpListener::bind((address, port));
-        // Others, such as a missing IPv6, are for the server to judge.
+        // Other errors, such as a missing IPv6, are left to the server.
         listener.is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse)
     })
 }
@@ -260,14 +260,14 @@ fn free_port() -> io::Result<u16> {
         .port())
 }
 
-/// Why there is no Redis.
+/// Error of [`start_redis`].
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartRedisError {
     /// A setting is wrong.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// There is nothing to start.
+    /// The config is of the memory bus.
     #[error("the config is of the memory bus, which needs no Redis: leave `start_redis` out")]
     MemoryBus,
     /// Only this machine's loopback interface is served.
@@ -293,10 +293,10 @@ pub enum StartRedisError {
          valkey`, `apk add redis`, `pacman -S valkey` or `brew install redis`)"
     )]
     MissingNamed {
-        /// What it names.
+        /// The program that the variable names.
         program: String,
     },
-    /// The server is there, but the system does not start it.
+    /// The operating system does not start the server.
     #[error(
         "cannot start `{program}`: check that it is executable, that /bin/sh exists, and that the \
          temporary directory (TMPDIR) can be written to"
@@ -304,14 +304,14 @@ pub enum StartRedisError {
     Spawn {
         /// The server's name.
         program: String,
-        /// What the system says.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
     /// The system gave no free port.
     #[error("the system has no free port on the loopback interface: name one in the URL")]
     NoPort(#[source] io::Error),
-    /// Somebody listens there already: another Redis, or something else.
+    /// The port is in use by another Redis, or another program.
     #[error(
         "port {port} is taken already: end what listens there, or use another port in the URL (0 \
          for a free one); if it is the Redis you want to use, leave `start_redis` out"
@@ -320,23 +320,23 @@ pub enum StartRedisError {
         /// The port of the config.
         port: u16,
     },
-    /// It ended instead of getting ready.
+    /// The Redis ended before it was ready.
     #[error("the Redis ended at once ({status}), and its log should say why; {last_lines}")]
     Died {
-        /// How it ended.
+        /// Its exit status.
         status: ExitStatus,
-        /// What it wrote last.
+        /// The last lines of its output.
         last_lines: LastLines,
     },
-    /// It runs, but does not answer.
+    /// The Redis runs, but does not answer.
     #[error(
         "the Redis did not answer within {after:?} and was ended: the machine may be overloaded, \
          or its program is no Redis; {last_lines}"
     )]
     NotReady {
-        /// How long it had.
+        /// The time that it had.
         after: Duration,
-        /// What it wrote last.
+        /// The last lines of its output.
         last_lines: LastLines,
     },
 }
@@ -362,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn a_port_that_somebody_listens_at_is_taken() {
+    fn a_port_in_use_is_taken() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         assert!(is_taken(Ipv4Addr::LOCALHOST.into(), port));

@@ -1,26 +1,25 @@
-//! A directory of one's own.
+//! A private temporary directory.
 
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use uuid::Uuid;
+use crate::random::Uuid;
 
-/// A directory that nobody else can look into; removed when dropped.
+/// A directory that only this user can read; removed when dropped.
 #[derive(Debug)]
 pub(super) struct TempDir(PathBuf);
 
 impl TempDir {
-    /// Its name is chosen, but it does not exist yet: so that somebody can know what to remove
-    /// before there is anything.
+    /// Chooses its name without creating it, so that its removal can be arranged before.
     pub(super) fn plan() -> Self {
-        let name = format!("conclib-redis-{}", Uuid::new_v4().simple());
+        let name = format!("conclib-redis-{}", Uuid::random().as_str());
         Self(std::env::temp_dir().join(name))
     }
 
     pub(super) fn create(&self) -> io::Result<()> {
-        // Fails if it exists, so nobody can have prepared it.
+        // Fails if it exists, so that another user cannot have prepared it.
         DirBuilder::new().mode(0o700).create(&self.0)
     }
 
@@ -31,7 +30,7 @@ impl TempDir {
 
 impl Drop for TempDir {
     fn drop(&mut self) {
-        // It may not exist. A leftover is harmless: it is where such things are cleaned up.
+        // It may not exist. A leftover is harmless in a directory that the system cleans up.
         let _ = fs::remove_dir_all(&self.0);
     }
 }

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::actor::{ActorSnapshot, FailedActor};
 use crate::system::ActorSystem;
+use crate::time::rfc3339::format_seconds;
 
 impl ActorSystem {
     /// What every actor is doing at this moment.
@@ -82,7 +83,7 @@ impl Snapshot {
             "URN", "at", "failures"
         )?;
         for actor in &self.failed {
-            let at = humantime::format_rfc3339_seconds(actor.at).to_string();
+            let at = format_seconds(actor.at);
             let (urn, failures, reason) = (actor.urn.as_str(), actor.failures, &actor.reason);
             writeln!(f, "{urn:width$}  {at:20}  {failures:>8}  {reason}")?;
         }

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tracing::error;
 
+#[cfg(feature = "cron")]
 pub use cron::{Cron, CronError};
 pub(crate) use wall::WallInstant;
 
+#[cfg(feature = "cron")]
 mod cron;
 mod wall;
 
@@ -17,7 +18,8 @@ mod wall;
 pub enum When {
     /// Moments at an interval.
     Every(Duration),
-    /// Moments of the calendar.
+    /// Moments of the calendar. Needs the feature `cron`.
+    #[cfg(feature = "cron")]
     Cron(Cron),
 }
 
@@ -89,7 +91,7 @@ impl Schedule {
     }
 
     /// The moments of a [cron expression](Cron), in UTC. Missed ticks are skipped, and there is no
-    /// jitter.
+    /// jitter. Needs the feature `cron`.
     ///
     /// ```
     /// use conclib::Schedule;
@@ -102,8 +104,9 @@ impl Schedule {
     /// # Errors
     ///
     /// If the text is no cron expression, or describes moments that never come.
+    #[cfg(feature = "cron")]
     pub fn cron(expression: &str) -> Result<Self, CronError> {
-        Cron::read(expression).map(|cron| Self::new(When::Cron(cron)))
+        Cron::parse(expression).map(|cron| Self::new(When::Cron(cron)))
     }
 
     const fn new(when: When) -> Self {
@@ -125,9 +128,10 @@ impl Schedule {
                 };
                 self.regular(*interval, grid)
             }
+            #[cfg(feature = "cron")]
             When::Cron(cron) => {
                 let series = cron.start(self, now).unwrap_or_else(|error| {
-                    error!(%error, "a tick never comes");
+                    tracing::error!(%error, "a tick never comes");
                     None
                 });
                 Due::of_calendar(series, now)
@@ -142,6 +146,7 @@ impl Schedule {
                 runs: true,
                 next: self.regular(*interval, self.next(*interval, *grid, now.instant)),
             },
+            #[cfg(feature = "cron")]
             SeriesKind::Calendar(series) => {
                 let (runs, series) = series.judge(self, now);
                 TickDecision {
@@ -149,6 +154,7 @@ impl Schedule {
                     next: Due::of_calendar(series, now),
                 }
             }
+            #[cfg(feature = "cron")]
             SeriesKind::Over => TickDecision {
                 runs: false,
                 next: Due::of_calendar(None, now),
@@ -218,16 +224,19 @@ enum SeriesKind {
     /// At an interval: `grid` is the tick's moment without its jitter, from which the next is counted.
     Regular { interval: Duration, grid: Instant },
     /// Of the calendar.
+    #[cfg(feature = "cron")]
     Calendar(cron::Series),
     /// No further tick comes.
+    #[cfg(feature = "cron")]
     Over,
 }
 
+#[cfg(feature = "cron")]
 impl Due {
     fn of_calendar(series: Option<cron::Series>, now: WallInstant) -> Self {
         match series {
             Some(series) => Self {
-                at: series.look(),
+                at: series.next_check(),
                 series: SeriesKind::Calendar(series),
             },
             None => Self {

@@ -63,8 +63,8 @@ impl Block {
         checks.collect()
     }
 
-    /// The block reads `#[handler]` and takes it away: this uses what the user has imported for it.
-    /// There may be no import, so the name is found here in any case.
+    /// The block reads `#[handler]` and takes it away: this uses the user's import of
+    /// it. The name is also defined here, since there may be no import.
     pub(super) fn expand_use(&self) -> Option<TokenStream> {
         let name = located_in_expansion(self.imported.as_ref()?);
         Some(quote! {

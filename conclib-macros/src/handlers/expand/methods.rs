@@ -21,7 +21,7 @@ impl Handler {
     pub(super) fn expand_arm(&self, krate: &Crate) -> TokenStream {
         let Self { cfgs, variant, .. } = self;
         let call = self.call.expand(krate);
-        // Only those that see their context can look whether they are cancelled.
+        // Only handlers with a context can ask whether they are cancelled.
         let (begin, end) = if self.call.takes_context() {
             (
                 quote!(#krate::__private::begin(__ctx, &__reply);),
@@ -71,7 +71,7 @@ impl Handler {
             ..
         } = target;
         let reply = self.reply_type(krate);
-        // An error about two of them points at the message.
+        // An error about two handlers of one message points at the message.
         let place = place(message);
         let at = krate.at(place);
         let impl_generics = located_at(impl_generics, place);

@@ -20,6 +20,7 @@ use crate::bus::protocol::Kind;
 use crate::bus::transport::TransportError;
 use crate::bus::transport::stream::NewEntry;
 use crate::error::{AskError, Delivered};
+use crate::random::Uuid;
 
 /// A batch holds at most this many messages …
 const BATCH: usize = 128;
@@ -48,7 +49,7 @@ pub(super) enum IdempotencyKey {
 impl IdempotencyKey {
     pub(super) fn text(&self) -> Result<String, AskError> {
         match self {
-            Self::Generated => Ok(uuid::Uuid::new_v4().to_string()),
+            Self::Generated => Ok(Uuid::random().as_str().to_owned()),
             Self::Given(key) if (1..=MAX_KEY).contains(&key.len()) => Ok(key.clone()),
             Self::Given(key) => Err(AskError::BadRequest {
                 reason: format!(
@@ -282,5 +283,5 @@ async fn drive(shared: Arc<Shared>) {
     }
 }
 
-#[cfg(all(test, feature = "test"))]
+#[cfg(all(test, feature = "test-util"))]
 mod tests;

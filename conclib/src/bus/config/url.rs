@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+#[cfg(feature = "redis")]
 use url::{Host, Url};
 
 /// Where Redis listens, and how to get in.
@@ -29,7 +30,14 @@ impl RedisAddress {
         }
     }
 
+    /// The problem in words: without its feature, conclib reads no URLs.
+    #[cfg(not(feature = "redis"))]
+    pub(crate) fn parse(_: &str) -> Result<Self, String> {
+        Err("conclib was built without its feature `redis`".to_owned())
+    }
+
     /// The problem in words on failure; never with the URL in it, which may hold a password.
+    #[cfg(feature = "redis")]
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let url = Url::parse(text).map_err(|error| {
             format!("it must read `redis://[user:password@]host[:port][/db]` ({error})")
@@ -82,16 +90,12 @@ impl RedisAddress {
 
     /// What [`parse`](Self::parse) reads.
     pub(crate) fn to_url(&self) -> String {
-        let encode = |text: &str| -> String {
-            url::form_urlencoded::byte_serialize(text.as_bytes())
-                .map(|part| if part == "+" { "%20" } else { part })
-                .collect()
-        };
-        let user = self.username.as_deref().map(encode).unwrap_or_default();
+        let user = self.username.as_deref().map(percent_encode);
+        let user = user.unwrap_or_default();
         let password = self
             .password
             .as_deref()
-            .map(|password| format!(":{}", encode(password)));
+            .map(|password| format!(":{}", percent_encode(password)));
         let login = match password {
             Some(password) => format!("{user}{password}@"),
             None if user.is_empty() => String::new(),
@@ -112,6 +116,16 @@ impl RedisAddress {
         let scheme = self.scheme();
         format!("{scheme}://{login}{open}{host}{close}:{port}/{database}")
     }
+}
+
+/// A user or password as it stands in a URL.
+fn percent_encode(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    let bytes = text.bytes().map(|byte| match byte {
+        byte if plain(byte) => char::from(byte).to_string(),
+        byte => format!("%{byte:02X}"),
+    });
+    bytes.collect()
 }
 
 impl fmt::Debug for RedisAddress {

@@ -2,7 +2,7 @@
 //! hears that instead of having it handled again.
 
 use bytes::Bytes;
-use uuid::Uuid;
+use sha1_smol::Sha1;
 
 use crate::bus::protocol::{Problem, decode_record, encode_record};
 
@@ -18,9 +18,18 @@ pub(crate) fn dedup_key(urn: &str, message: &str, key: &str) -> String {
 pub(crate) struct Fingerprint([u8; 16]);
 
 impl Fingerprint {
-    /// The fingerprint of a message with these contents. Its name is part of the scope.
+    /// The fingerprint of a message with these contents, whose name is part of the scope: a UUID of
+    /// version 5 (RFC 9562) in the namespace of zeros, which is SHA-1 with six bits set.
     pub(crate) fn of(contents: &[u8]) -> Self {
-        Self(Uuid::new_v5(&Uuid::nil(), contents).into_bytes())
+        let mut digest = Sha1::new();
+        digest.update(&[0; 16]);
+        digest.update(contents);
+        let digest = digest.digest().bytes();
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&digest[..16]);
+        bytes[6] = bytes[6] & 0x0f | 0x50;
+        bytes[8] = bytes[8] & 0x3f | 0x80;
+        Self(bytes)
     }
 }
 

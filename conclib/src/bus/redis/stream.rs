@@ -24,6 +24,7 @@ use crate::bus::transport::stream::{
     StreamConsumer, StreamEntry,
 };
 use crate::bus::transport::{LEASE, Names, TransportError};
+use crate::random::Uuid;
 
 pub(crate) use crate::bus::redis::dead_letters::DeadLetters;
 use entries::Given;
@@ -55,7 +56,7 @@ impl Consumer {
         Self {
             stream: names.durable(),
             names,
-            name: uuid::Uuid::new_v4().to_string(),
+            name: Uuid::random().as_str().to_owned(),
             reads,
             commands,
         }

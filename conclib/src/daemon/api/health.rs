@@ -1,11 +1,11 @@
-//! One GET, of which only the status matters.
+//! A health check: one GET, of which only the status matters.
 
 use std::fmt;
 use std::io;
+use std::net::Ipv6Addr;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
-use url::{Host, Url};
 
 /// The status that means healthy.
 pub(super) const OK: u16 = 200;
@@ -13,15 +13,18 @@ pub(super) const OK: u16 = 200;
 /// Longer status lines are cut.
 const LONGEST_LINE: u64 = 1024;
 
-/// An `http://` URL that can be asked.
+/// The `http://` URL of a health check.
 pub(super) struct HealthUrl {
-    url: Url,
+    /// Host and port as the URL has them.
+    authority: String,
+    /// Path and query; `/` if the URL has neither.
+    path: String,
     /// Without the brackets of an IPv6 address.
     host: String,
     port: u16,
 }
 
-/// The first line of an answer.
+/// The first line of a response.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Status {
     pub(super) code: u16,
@@ -31,30 +34,33 @@ pub(super) struct Status {
 impl HealthUrl {
     /// The problem in words on failure.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
-        let url = Url::parse(text)
-            .map_err(|error| format!("it must read `http://host:port/path` ({error})"))?;
-        if url.scheme() != "http" {
-            return Err(format!(
-                "only `http://` is supported, not `{}://`",
-                url.scheme()
-            ));
+        let Some((scheme, rest)) = text.split_once("://") else {
+            return Err("it must read `http://host:port/path`".to_owned());
+        };
+        if !scheme.eq_ignore_ascii_case("http") {
+            return Err(format!("only `http://` is supported, not `{scheme}://`"));
         }
-        if !url.username().is_empty() || url.password().is_some() {
+        if let Some(odd) = rest.chars().find(|c| !c.is_ascii_graphic()) {
+            return Err(format!("it contains {odd:?}: write it percent-encoded"));
+        }
+        let rest = rest.split_once('#').map_or(rest, |(before, _)| before);
+        let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+        if authority.contains('@') {
             return Err("it cannot hold a user or password".to_owned());
         }
-        let host = match url.host() {
-            Some(Host::Domain(name)) => name.to_owned(),
-            Some(Host::Ipv4(address)) => address.to_string(),
-            Some(Host::Ipv6(address)) => address.to_string(),
-            None => return Err("the host is missing".to_owned()),
-        };
-        match url.port_or_known_default() {
-            Some(port) if port > 0 => Ok(Self { url, host, port }),
-            _ => Err("the port must be the one the server listens at, not 0".to_owned()),
-        }
+        let (host, port) = split_port(authority)?;
+        Ok(Self {
+            host: host_name(host)?,
+            port,
+            authority: authority.to_owned(),
+            path: match path {
+                path if path.starts_with('/') => path.to_owned(),
+                query => format!("/{query}"),
+            },
+        })
     }
 
-    /// Asks once.
+    /// Sends one request and reads the status line.
     pub(super) async fn status(&self) -> io::Result<Status> {
         let mut stream = TcpStream::connect((self.host.as_str(), self.port)).await?;
         stream.write_all(self.request().as_bytes()).await?;
@@ -66,10 +72,11 @@ impl HealthUrl {
     }
 
     fn request(&self) -> String {
-        let path = &self.url[url::Position::BeforePath..url::Position::AfterQuery];
-        let host = &self.url[url::Position::BeforeHost..url::Position::AfterPort];
+        let Self {
+            path, authority, ..
+        } = self;
         format!(
-            "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nAccept: */*\r\n\
+            "GET {path} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\nAccept: */*\r\n\
              User-Agent: conclib\r\n\r\n"
         )
     }
@@ -77,7 +84,49 @@ impl HealthUrl {
 
 impl fmt::Display for HealthUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.url.fmt(f)
+        write!(f, "http://{}{}", self.authority, self.path)
+    }
+}
+
+/// The host of `host:port`, and the port: 80 if the URL has none.
+fn split_port(authority: &str) -> Result<(&str, u16), String> {
+    let (host, port) = match authority.rsplit_once(':') {
+        // A colon within the brackets of an IPv6 address.
+        Some((_, end)) if end.ends_with(']') => (authority, ""),
+        Some(parts) => parts,
+        None => (authority, ""),
+    };
+    match port {
+        "" => Ok((host, 80)),
+        _ => match port.parse() {
+            Ok(0) => Err("the port must be the one the server listens at, not 0".to_owned()),
+            // A number may have a sign, a port may not.
+            Ok(number) if !port.starts_with('+') => Ok((host, number)),
+            _ => Err(format!(
+                "`{port}` is not a port: write a number up to 65535"
+            )),
+        },
+    }
+}
+
+/// A host as the system looks it up: a name or an address.
+fn host_name(host: &str) -> Result<String, String> {
+    if host.is_empty() {
+        return Err("the host is missing".to_owned());
+    }
+    let bracketed = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'));
+    if let Some(address) = bracketed {
+        let address: Ipv6Addr = address
+            .parse()
+            .map_err(|_| format!("`{address}` is not an IPv6 address"))?;
+        return Ok(address.to_string());
+    }
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+    match host.chars().find(|c| !allowed(*c)) {
+        Some(odd) => Err(format!("{odd:?} cannot stand in the name of a host")),
+        None => Ok(host.to_owned()),
     }
 }
 
@@ -105,7 +154,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn urls_that_can_be_asked() {
+    fn accepted_urls() {
         let url = HealthUrl::parse("http://[::1]:8000/health?deep=1#top").unwrap();
         assert_eq!((&*url.host, url.port), ("::1", 8000));
         let request = url.request();
@@ -116,16 +165,41 @@ mod tests {
                 .request()
                 .starts_with("GET / ")
         );
+        for (text, host, port, path) in [
+            ("http://localhost", "localhost", 80, "/"),
+            ("HTTP://localhost:", "localhost", 80, "/"),
+            ("http://[::1]?deep", "::1", 80, "/?deep"),
+            ("http://[0:0::1]:1/a//b?c=/", "::1", 1, "/a//b?c=/"),
+            ("http://10.0.0.1:65535#a@b", "10.0.0.1", 65535, "/"),
+            ("http://a_b.c-d/%20", "a_b.c-d", 80, "/%20"),
+        ] {
+            let url = HealthUrl::parse(text).unwrap();
+            assert_eq!((&*url.host, url.port, &*url.path), (host, port, path));
+        }
+        let shown = HealthUrl::parse("http://localhost:80/health#top").unwrap();
+        assert_eq!(shown.to_string(), "http://localhost:80/health");
     }
 
     #[test]
-    fn urls_that_cannot() {
+    fn rejected_urls() {
         for url in [
             "",
             "localhost:8000",
             "https://localhost",
             "http://a:b@localhost",
             "http://x:0",
+            "http://x:+1",
+            "http://x:65536",
+            "http://x:1:1",
+            "http://",
+            "http:///health",
+            "http://:8000",
+            "http://[::1",
+            "http://[::x]",
+            "http://::1",
+            "http://two words/",
+            "http://x/\r\nHost: y",
+            "http://x/ä",
         ] {
             assert!(HealthUrl::parse(url).is_err(), "{url}");
         }

@@ -4,7 +4,7 @@ use std::process::ExitStatus;
 
 use tracing::Level;
 
-/// What every start and end says. Redis before 7.2 marks it as a warning; it is none.
+/// Beginnings of the lines of every start and end. Redis before 7.2 marks them as warnings.
 const ROUTINE: [&str; 9] = [
     "oO0OoO0OoO0Oo",
     "Redis version=",
@@ -31,7 +31,7 @@ pub(super) fn ended(status: ExitStatus) {
     tracing::error!(target: "conclib::redis", "the Redis ended by itself ({status})");
 }
 
-/// `<pid>:<role> <day> <month> <year> <time> <marker> <text>`; anything else is said as it is.
+/// `<pid>:<role> <day> <month> <year> <time> <marker> <text>`; other lines are logged as they are.
 fn parse(line: &str) -> (Level, &str) {
     let mut words = line.splitn(7, ' ');
     let marker = words.nth(5).unwrap_or_default();
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_of_another_form_is_said_as_it_is() {
+    fn a_line_of_another_form_is_logged_as_it_is() {
         for line in [
             "",
             "*** FATAL CONFIG FILE ERROR ***",

@@ -1,4 +1,4 @@
-//! Whether a Redis answers, and whether it is ours.
+//! Readiness probe: asks a Redis for the directory that tells ours from another one.
 
 use std::io;
 use std::net::SocketAddr;
@@ -8,41 +8,41 @@ use tokio::net::TcpStream;
 
 use crate::bus::config::RedisAddress;
 
-/// More than any answer to what is asked.
+/// More than the answers to these commands can take.
 const LONGEST_ANSWER: u64 = 16 * 1024;
 
-/// Who answered.
+/// The Redis that answered.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Answer {
     Ours,
     Foreign,
 }
 
-/// Asks who is there. Ours is the one that works in the directory whose name is `mark`, which
-/// nobody can guess. An error means that nobody is there, or not yet.
+/// Connects and asks. Ours is the Redis that works in the directory whose name is `mark`, which
+/// cannot be guessed. An error means that there is no Redis yet.
 pub(super) async fn ask(
     target: SocketAddr,
     address: &RedisAddress,
     mark: &str,
 ) -> io::Result<Answer> {
     let mut stream = TcpStream::connect(target).await?;
-    stream.write_all(&question(address)).await?;
+    stream.write_all(&request(address)).await?;
     let mut answer = Vec::new();
     stream.take(LONGEST_ANSWER).read_to_end(&mut answer).await?;
     judge(&String::from_utf8_lossy(&answer), mark)
 }
 
 /// Ends with QUIT, after which the server closes the connection: so the answer needs no parsing.
-fn question(address: &RedisAddress) -> Vec<u8> {
-    let mut question = Vec::new();
+fn request(address: &RedisAddress) -> Vec<u8> {
+    let mut request = Vec::new();
     if let Some(password) = &address.password {
         let user = address.username.as_deref().unwrap_or("default");
-        command(&mut question, &["AUTH", user, password]);
+        command(&mut request, &["AUTH", user, password]);
     }
-    command(&mut question, &["PING"]);
-    command(&mut question, &["CONFIG", "GET", "dir"]);
-    command(&mut question, &["QUIT"]);
-    question
+    command(&mut request, &["PING"]);
+    command(&mut request, &["CONFIG", "GET", "dir"]);
+    command(&mut request, &["QUIT"]);
+    request
 }
 
 fn command(out: &mut Vec<u8>, words: &[&str]) {

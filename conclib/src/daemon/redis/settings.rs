@@ -7,10 +7,10 @@ use std::path::Path;
 
 use crate::bus::config::{ConfigError, RedisAddress};
 
-/// How many databases there are unless the config names a higher one.
+/// Number of databases, unless the config names a higher one.
 const DATABASES: u16 = 16;
 
-/// Loopback only, nothing on disk, and who may come in.
+/// Loopback only, nothing on disk, and the user of the config.
 pub(super) fn text(
     address: &RedisAddress,
     host: IpAddr,
@@ -66,7 +66,7 @@ fn users(address: &RedisAddress) -> Result<String, ConfigError> {
     })
 }
 
-/// As one word whatever is in it.
+/// As one word, whatever bytes it holds.
 fn quoted(bytes: &[u8]) -> String {
     let mut out = String::from("\"");
     for byte in bytes {
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn who_may_come_in() {
+    fn the_user_of_the_config_may_connect() {
         let text = written("redis://:secret@localhost:7000/20").unwrap();
         assert!(text.contains("\nrequirepass \"secret\"\n"), "{text}");
         assert!(

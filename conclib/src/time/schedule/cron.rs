@@ -10,12 +10,12 @@ use tokio::time::Instant;
 use crate::time::schedule::wall::WallInstant;
 use crate::time::schedule::{Missed, Schedule, later};
 
-/// Wait no longer than this before looking at the system's clock again: it may have been set.
-const LOOK: Duration = Duration::from_secs(60);
+/// Longest wait before the system's clock is read again: it may have been set meanwhile.
+const CHECK_INTERVAL: Duration = Duration::from_secs(60);
 
-/// A clock that is set by more than this was wrong, and the series starts anew. By less, it was
-/// adjusted, and no moment comes twice.
-const WRONG: Duration = Duration::from_secs(3 * 60 * 60);
+/// Longest adjustment of the clock, after which no moment comes twice. A clock that is set by more
+/// was wrong, and the series starts anew.
+const MAX_ADJUSTMENT: Duration = Duration::from_secs(3 * 60 * 60);
 
 /// A cron expression: moments of the calendar, in UTC.
 ///
@@ -34,40 +34,40 @@ const WRONG: Duration = Duration::from_secs(3 * 60 * 60);
 /// `@weekly`, `@monthly` and `@yearly`. The fields are those of the crate
 /// [croner](https://docs.rs/croner).
 ///
-/// [`Schedule::cron`] reads one that is known at run time. In a table that is written by hand,
+/// [`Schedule::cron`] parses an expression that is known at run time. In a table that is written by hand,
 /// [`Cron::from_static`] stands in a [`When::Cron`](super::When::Cron).
 #[derive(Clone)]
-pub struct Cron(Source);
+pub struct Cron(Text);
 
 #[derive(Clone)]
-enum Source {
-    /// A constant, which is read when a series begins.
+enum Text {
+    /// A constant, which is parsed when a series begins.
     Static(&'static str),
-    /// It has been read.
-    Read(Arc<Expression>),
+    /// Already parsed.
+    Parsed(Arc<Expression>),
 }
 
-/// An expression that has been understood.
+/// A parsed expression.
 #[derive(Debug)]
 struct Expression {
-    /// As it was written.
+    /// The expression as it was written.
     text: String,
-    /// As it was understood.
+    /// Its parsed form.
     cron: croner::Cron,
 }
 
 impl Cron {
     /// An expression in a constant.
     ///
-    /// `#[periodic(cron = "…")]` has checked it when the program was built. If it is written by
-    /// hand and wrong, an error is logged when its series should begin, and no tick comes.
+    /// `#[periodic(cron = "…")]` checks it when the program is built. A wrong expression that is
+    /// written by hand is logged as an error when its series should begin, and no tick comes.
     pub const fn from_static(expression: &'static str) -> Self {
-        Self(Source::Static(expression))
+        Self(Text::Static(expression))
     }
 
-    /// Reads and checks an expression.
-    pub(super) fn read(text: &str) -> Result<Self, CronError> {
-        Expression::read(text).map(|expression| Self(Source::Read(Arc::new(expression))))
+    /// Parses and checks an expression.
+    pub(super) fn parse(text: &str) -> Result<Self, CronError> {
+        Expression::parse(text).map(|expression| Self(Text::Parsed(Arc::new(expression))))
     }
 
     /// The series that begins at `now`; `None` if it is over already.
@@ -77,16 +77,16 @@ impl Cron {
         now: WallInstant,
     ) -> Result<Option<Series>, CronError> {
         let expression = match &self.0 {
-            Source::Static(text) => Arc::new(Expression::read(text)?),
-            Source::Read(expression) => Arc::clone(expression),
+            Text::Static(text) => Arc::new(Expression::parse(text)?),
+            Text::Parsed(expression) => Arc::clone(expression),
         };
         Ok(Series::after(expression, now.wall, schedule, now))
     }
 
     fn text(&self) -> &str {
         match &self.0 {
-            Source::Static(text) => text,
-            Source::Read(expression) => &expression.text,
+            Text::Static(text) => text,
+            Text::Parsed(expression) => &expression.text,
         }
     }
 }
@@ -112,7 +112,7 @@ impl fmt::Debug for Cron {
 }
 
 impl Expression {
-    fn read(text: &str) -> Result<Self, CronError> {
+    fn parse(text: &str) -> Result<Self, CronError> {
         let wrong = |problem: &str| CronError {
             text: text.to_owned(),
             problem: problem.trim_end_matches('.').to_owned(),
@@ -142,7 +142,7 @@ impl Expression {
     }
 }
 
-/// A text that is no cron expression, or one whose moments never come.
+/// Error of a text that is no cron expression, or one whose moments never come.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is no cron schedule: {problem}; write for example \"0 */5 * * * *\"")]
 pub struct CronError {
@@ -150,15 +150,15 @@ pub struct CronError {
     problem: String,
 }
 
-/// A series of moments that is under way.
+/// A series of moments that has begun.
 #[derive(Debug, Clone)]
 pub(super) struct Series {
     expression: Arc<Expression>,
-    /// The moment that comes next; the one after it is counted from here.
+    /// The next moment, from which the one after it is counted.
     moment: SystemTime,
     /// The moment with its jitter.
     target: SystemTime,
-    /// The clocks when they were looked at last.
+    /// The clocks when they were last read.
     seen: WallInstant,
 }
 
@@ -178,16 +178,19 @@ impl Series {
         })
     }
 
-    /// When the clock is to be looked at again.
-    pub(super) fn look(&self) -> Instant {
+    /// The time to read the clock again.
+    pub(super) fn next_check(&self) -> Instant {
         let ahead = self.target.duration_since(self.seen.wall);
-        later(self.seen.instant, ahead.unwrap_or_default().min(LOOK))
+        later(
+            self.seen.instant,
+            ahead.unwrap_or_default().min(CHECK_INTERVAL),
+        )
     }
 
-    /// Whether the tick runs at `now`, and how the series goes on, if it does.
+    /// True if the tick runs at `now`, with the rest of the series, if there is one.
     pub(super) fn judge(&self, schedule: &Schedule, now: WallInstant) -> (bool, Option<Self>) {
         let runs = now.wall >= self.target;
-        let anew = now.clock_set_since(self.seen) > WRONG;
+        let anew = now.clock_set_since(self.seen) > MAX_ADJUSTMENT;
         let after = match schedule.missed {
             Missed::Burst if runs && !anew => self.moment,
             _ if runs || anew => now.wall,

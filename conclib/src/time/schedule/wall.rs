@@ -34,6 +34,7 @@ impl WallInstant {
     }
 
     /// The amount by which the system's clock was set since then, in either direction.
+    #[cfg(any(test, feature = "cron"))]
     pub(super) fn clock_set_since(self, earlier: Self) -> Duration {
         let passed = self.instant.duration_since(earlier.instant);
         let expected = earlier.wall.checked_add(passed).unwrap_or(self.wall);

@@ -6,7 +6,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// A moment that is written out, in UTC.
+/// A moment in UTC.
 fn wall(text: &str) -> SystemTime {
     let moment: DateTime<Utc> = text.parse().expect("a moment");
     let seconds = moment.timestamp().try_into().expect("after 1970");
@@ -17,7 +17,7 @@ fn cron(expression: &str) -> Schedule {
     Schedule::cron(expression).expect("a cron expression")
 }
 
-/// A schedule in a world with two clocks that go on as told.
+/// A schedule with two simulated clocks.
 struct World {
     schedule: Schedule,
     now: WallInstant,
@@ -34,20 +34,20 @@ impl World {
         Self { schedule, now, due }
     }
 
-    /// Lets time pass, without a look at what is due.
+    /// Advances both clocks, without running due ticks.
     fn pass(&mut self, time: Duration) {
         self.now.instant += time;
         self.now.wall += time;
     }
 
-    /// Judges what is due now; true if a tick runs.
+    /// Judges the due tick; true if it runs.
     fn judge(&mut self) -> bool {
         let TickDecision { runs, next } = self.schedule.decide(&self.due, self.now);
         self.due = next;
         runs
     }
 
-    /// Lets time pass, each tick run when it is due; when that was.
+    /// Advances both clocks and runs each tick when it is due; returns the times of the ticks.
     fn run(&mut self, time: Duration) -> Vec<SystemTime> {
         let end = self.now.instant + time;
         let mut ran = Vec::new();
@@ -76,7 +76,7 @@ fn each_moment_comes_once_at_its_time() {
 }
 
 #[test]
-fn the_first_moment_is_one_that_comes() {
+fn the_first_moment_lies_ahead() {
     // Three o'clock has begun.
     let mut world = World::new(cron("0 0 3 * * *"), "2026-03-01T03:00:00Z");
     assert_eq!(world.run(DAY), walls(&["2026-03-02T03:00:00Z"]));
@@ -125,7 +125,7 @@ fn a_clock_that_is_set_forward_brings_the_tick() {
     let mut world = World::new(cron("0 0 * * * *"), "2026-03-01T00:00:00Z");
     world.now.wall = wall("2026-03-01T02:30:00Z");
     world.pass(MINUTE);
-    assert!(world.judge()); // once for the two that were leapt over
+    assert!(world.judge()); // once for both skipped moments
     let seen = world.run(HOUR);
     assert_eq!(seen, walls(&["2026-03-01T03:00:00Z"]));
 }
@@ -153,7 +153,7 @@ fn a_clock_that_was_wrong_starts_the_series_anew() {
     ahead.now.wall = wall("2026-03-01T00:30:00Z");
     assert_eq!(ahead.run(HOUR), walls(&["2026-03-01T01:00:00Z"]));
 
-    // Also one that catches up: it has not missed fifty years.
+    // A series that catches up as well: it has not missed fifty years.
     let schedule = Schedule {
         missed: Missed::Burst,
         ..cron("0 0 * * * *")
@@ -249,7 +249,7 @@ fn a_constant_is_as_good_as_a_text() {
 }
 
 #[test]
-fn what_is_wrong_is_said() {
+fn errors_name_the_problem() {
     let problem = |text| Schedule::cron(text).expect_err(text).to_string();
     assert_eq!(
         problem("0 61 * * * *"),

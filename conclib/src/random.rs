@@ -1,0 +1,110 @@
+//! Random identifiers: unique without coordination, and unpredictable.
+
+use std::cell::RefCell;
+
+/// Random bytes of one identifier.
+const BYTES: usize = 16;
+
+/// Identifiers per system call.
+const AT_A_TIME: usize = 32;
+
+const PREFIX: &[u8; 9] = b"urn:uuid:";
+
+thread_local! {
+    static POOL: RefCell<Pool> = const { RefCell::new(Pool { bytes: [0; BYTES * AT_A_TIME], left: 0 }) };
+}
+
+/// Random bytes of the operating system, for identifiers to come.
+struct Pool {
+    bytes: [u8; BYTES * AT_A_TIME],
+    /// Unused bytes, at the front.
+    left: usize,
+}
+
+impl Pool {
+    fn next(&mut self) -> [u8; BYTES] {
+        if self.left < BYTES {
+            // Like a `HashMap` of the standard library: without randomness nothing is safe.
+            getrandom::fill(&mut self.bytes).unwrap_or_else(|error| {
+                panic!("the operating system has no random bytes: {error}")
+            });
+            self.left = self.bytes.len();
+        }
+        self.left -= BYTES;
+        let mut taken = [0; BYTES];
+        taken.copy_from_slice(&self.bytes[self.left..self.left + BYTES]);
+        taken
+    }
+}
+
+/// The text of a random UUID (RFC 9562, version 4).
+pub(crate) struct Uuid([u8; 45]);
+
+impl Uuid {
+    /// Draws a new one: 122 random bits.
+    pub(crate) fn random() -> Self {
+        let mut bytes = POOL.with_borrow_mut(Pool::next);
+        bytes[6] = bytes[6] & 0x0f | 0x40;
+        bytes[8] = bytes[8] & 0x3f | 0x80;
+        Self::format(bytes)
+    }
+
+    fn format(bytes: [u8; BYTES]) -> Self {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+
+        let mut text = [b'-'; 45];
+        text[..PREFIX.len()].copy_from_slice(PREFIX);
+        let mut at = PREFIX.len();
+        for (index, byte) in bytes.into_iter().enumerate() {
+            if matches!(index, 4 | 6 | 8 | 10) {
+                at += 1;
+            }
+            text[at] = DIGITS[usize::from(byte >> 4)];
+            text[at + 1] = DIGITS[usize::from(byte & 0x0f)];
+            at += 2;
+        }
+        Self(text)
+    }
+
+    /// `urn:uuid:`, and its digits.
+    pub(crate) fn as_urn(&self) -> &str {
+        std::str::from_utf8(&self.0).expect("hexadecimal digits are ASCII")
+    }
+
+    /// Its digits, in five groups.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.as_urn()[PREFIX.len()..]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn digits_stand_in_five_groups() {
+        let uuid = Uuid::format([
+            0, 1, 2, 3, 0x40, 5, 0x46, 7, 0x88, 9, 10, 11, 12, 0xfd, 254, 255,
+        ]);
+        assert_eq!(uuid.as_str(), "00010203-4005-4607-8809-0a0b0cfdfeff");
+        assert_eq!(
+            uuid.as_urn(),
+            "urn:uuid:00010203-4005-4607-8809-0a0b0cfdfeff"
+        );
+    }
+
+    #[test]
+    fn random_uuids_are_unique_and_of_version_4() {
+        let make = || (0..1000).map(|_| Uuid::random().as_str().to_owned());
+        let elsewhere = std::thread::spawn(move || make().collect::<Vec<_>>());
+        let mut seen: HashSet<_> = make().collect();
+        seen.extend(elsewhere.join().unwrap());
+        assert_eq!(seen.len(), 2000);
+        for uuid in seen {
+            assert_eq!(&uuid[14..15], "4", "{uuid}");
+            assert!("89ab".contains(&uuid[19..20]), "{uuid}");
+        }
+    }
+}
