@@ -128,16 +128,16 @@ for_each_bus! {
         a_closed_client_ends_its_replies
     }
     durable {
-        messages_wait_for_a_consumer_in_their_order
-        a_read_waits_for_the_first
-        what_a_consumer_does_not_end_is_due
-        what_others_have_is_seen_and_left_to_them
-        what_is_taken_counts_as_told
-        what_is_laid_aside_counts_as_told
-        what_is_finished_is_gone_and_remembered
-        the_dead_are_listed_replayed_and_deleted
-        nodes_keep_their_own
-        who_stops_reading_can_still_end_what_was_read
+        entries_wait_for_a_consumer_in_their_order
+        a_read_waits_for_the_first_entry
+        unacknowledged_entries_are_due
+        foreign_claims_are_listed_and_left_alone
+        claims_set_the_attempts
+        releases_set_the_attempts
+        acknowledged_entries_are_removed_and_their_results_cached
+        dead_letters_are_listed_replayed_and_deleted
+        nodes_have_separate_streams
+        entries_are_acknowledged_after_reading_has_stopped
     }
 }
 

@@ -21,7 +21,7 @@ use crate::bus::transport::{
 };
 use crate::reply::remote::ClientId;
 
-pub(crate) use stream::DeadLetters;
+pub(crate) use stream::MemoryDeadLetters;
 
 pub(crate) mod dead_letters;
 mod stream;
@@ -44,7 +44,7 @@ struct Keys {
     /// By the name of the channel.
     clients: HashMap<String, Arc<dyn ReplySink>>,
     /// What nodes keep for durable messages, by the name of the lease's key.
-    stores: HashMap<String, Arc<stream::Store>>,
+    stores: HashMap<String, Arc<stream::StreamStore>>,
 }
 
 #[derive(Default)]
@@ -82,7 +82,7 @@ impl MemoryBus {
     }
 
     /// What a node keeps.
-    fn store(&self, names: &Names) -> Arc<stream::Store> {
+    fn store(&self, names: &Names) -> Arc<stream::StreamStore> {
         let mut keys = self.keys();
         keys.stores.entry(names.lease()).or_default().clone()
     }
@@ -277,14 +277,14 @@ impl ServerTransport for Server {
 
     async fn consumer(&self) -> Result<Arc<dyn StreamConsumer>, TransportError> {
         check_open(&self.closed)?;
-        Ok(Arc::new(stream::Consumer::new(
+        Ok(Arc::new(stream::MemoryConsumer::new(
             self.bus.clone(),
             &self.names,
         )))
     }
 
     fn dead_letters(&self) -> Arc<dyn DeadLetterStore> {
-        Arc::new(DeadLetters::named(self.bus.clone(), &self.names))
+        Arc::new(MemoryDeadLetters::named(self.bus.clone(), &self.names))
     }
 
     async fn close(&self) {

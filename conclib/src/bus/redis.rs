@@ -18,7 +18,7 @@ mod tls;
 
 pub(crate) use client::Client;
 pub(crate) use server::Server;
-pub(crate) use stream::DeadLetters;
+pub(crate) use stream::RedisDeadLetters;
 
 use std::time::Duration;
 
@@ -65,11 +65,20 @@ fn failure(error: &Error) -> TransportError {
 /// The reply to a command; an error reply says that it was not done.
 fn accepted(frame: Resp3Frame) -> Result<Resp3Frame, TransportError> {
     match frame {
-        Resp3Frame::SimpleError { data, .. } => Err(TransportError::NotDone(data.to_string())),
-        Resp3Frame::BlobError { data, .. } => Err(TransportError::NotDone(
-            String::from_utf8_lossy(&data).into_owned(),
-        )),
+        Resp3Frame::SimpleError { data, .. } => Err(refused(data.to_string())),
+        Resp3Frame::BlobError { data, .. } => {
+            Err(refused(String::from_utf8_lossy(&data).into_owned()))
+        }
         frame => Ok(frame),
+    }
+}
+
+/// The meaning of an error reply.
+fn refused(reply: String) -> TransportError {
+    if reply.starts_with("NOPERM") {
+        TransportError::NotPermitted(reply)
+    } else {
+        TransportError::NotDone(reply)
     }
 }
 

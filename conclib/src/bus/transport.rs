@@ -47,6 +47,13 @@ pub(crate) enum TransportError {
     /// It was certainly not done: never sent, or refused by the bus with a reason.
     #[error("{0}")]
     NotDone(String),
+    /// The bus refused it, because this user lacks the permission.
+    #[cfg_attr(
+        not(feature = "redis"),
+        allow(dead_code, reason = "a bus in memory grants everything")
+    )]
+    #[error("{0}")]
+    NotPermitted(String),
     /// It was given to the connection, and nothing came back.
     #[cfg_attr(
         not(feature = "redis"),
@@ -312,22 +319,22 @@ impl Names {
         format!("{}:{{n:{}}}:durable", self.namespace, self.node)
     }
 
-    /// The durable messages that nobody could handle.
+    /// The dead letters: durable messages that could not be handled.
     #[cfg_attr(
         not(feature = "redis"),
         allow(dead_code, reason = "a bus in memory needs none")
     )]
-    pub(crate) fn dead(&self) -> String {
+    pub(crate) fn dead_letters(&self) -> String {
         format!("{}:{{n:{}}}:dead", self.namespace, self.node)
     }
 
-    /// What is remembered of a durable message that is over.
+    /// The cached result of an acknowledged durable message.
     #[cfg_attr(
         not(feature = "redis"),
         allow(dead_code, reason = "a bus in memory needs none")
     )]
-    pub(crate) fn done(&self, scope: &str) -> String {
-        format!("{}:{{n:{}}}:done:{scope}", self.namespace, self.node)
+    pub(crate) fn result_cache(&self, dedup_key: &str) -> String {
+        format!("{}:{{n:{}}}:done:{dedup_key}", self.namespace, self.node)
     }
 
     pub(crate) fn reply(&self, client: ClientId) -> String {

@@ -14,11 +14,10 @@ use tokio::time::{Instant, sleep};
 use crate::bus::client::pending::{InFlight, MAX_BYTES, MAX_REQUESTS};
 use crate::bus::client::request::Sent;
 use crate::bus::client::{Outgoing, Shared};
-use crate::bus::durable::MAX_KEY;
-use crate::bus::durable::redelivery::STREAM_BACKOFF;
+use crate::bus::link::retry::STREAM_BACKOFF;
 use crate::bus::protocol::Kind;
 use crate::bus::transport::TransportError;
-use crate::bus::transport::stream::NewEntry;
+use crate::bus::transport::stream::{MAX_KEY_LEN, NewEntry};
 use crate::error::{AskError, Delivered};
 use crate::random::Uuid;
 
@@ -50,10 +49,10 @@ impl IdempotencyKey {
     pub(super) fn text(&self) -> Result<String, AskError> {
         match self {
             Self::Generated => Ok(Uuid::random().as_str().to_owned()),
-            Self::Given(key) if (1..=MAX_KEY).contains(&key.len()) => Ok(key.clone()),
+            Self::Given(key) if (1..=MAX_KEY_LEN).contains(&key.len()) => Ok(key.clone()),
             Self::Given(key) => Err(AskError::BadRequest {
                 reason: format!(
-                    "an idempotency key has 1 to {MAX_KEY} bytes, not {}",
+                    "an idempotency key has 1 to {MAX_KEY_LEN} bytes, not {}",
                     key.len()
                 ),
             }),

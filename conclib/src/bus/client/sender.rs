@@ -301,7 +301,7 @@ async fn enqueue(shared: &Shared, lease: &Lease, batch: &mut Batch) -> Verdict {
     let enqueued = shared.transport.enqueue(lease.epoch, batch.frames.clone());
     let enqueued = match enqueued.await {
         Ok(enqueued) => enqueued,
-        Err(TransportError::NotDone(reason)) => {
+        Err(TransportError::NotDone(reason) | TransportError::NotPermitted(reason)) => {
             return Verdict::Failed(AskError::Unavailable { reason });
         }
         Err(TransportError::Unknown(reason)) => {

@@ -1,4 +1,4 @@
-//! Messages that are kept until they are handled.
+//! Conformance of the stream of durable messages.
 
 use super::*;
 use crate::bus::transport::stream::{
@@ -6,7 +6,7 @@ use crate::bus::transport::stream::{
     StreamConsumer, StreamEntry,
 };
 
-/// Long enough for a slow machine to do something else meanwhile.
+/// Long enough for a pause on a slow machine.
 const IDLE: Duration = Duration::from_millis(200);
 
 fn messages(texts: &[&str]) -> Vec<NewEntry> {
@@ -17,25 +17,25 @@ fn messages(texts: &[&str]) -> Vec<NewEntry> {
     texts.iter().map(message).collect()
 }
 
-fn texts(kept: &[StreamEntry]) -> Vec<String> {
-    let text = |kept: &StreamEntry| {
-        let text = String::from_utf8(kept.frame.to_vec()).unwrap();
-        assert_eq!(kept.key, format!("key of {text}"));
+fn texts(entries: &[StreamEntry]) -> Vec<String> {
+    let text = |entry: &StreamEntry| {
+        let text = String::from_utf8(entry.frame.to_vec()).unwrap();
+        assert_eq!(entry.key, format!("key of {text}"));
         text
     };
-    kept.iter().map(text).collect()
+    entries.iter().map(text).collect()
 }
 
-fn ids(kept: &[StreamEntry]) -> Vec<EntryId> {
-    kept.iter().map(|kept| kept.id).collect()
+fn ids(entries: &[StreamEntry]) -> Vec<EntryId> {
+    entries.iter().map(|entry| entry.id).collect()
 }
 
-fn done(ids: &[EntryId]) -> Vec<EntryAck> {
-    let finished = |id: &EntryId| EntryAck {
+fn acks(ids: &[EntryId]) -> Vec<EntryAck> {
+    let ack = |id: &EntryId| EntryAck {
         id: *id,
-        record: None,
+        result: None,
     };
-    ids.iter().map(finished).collect()
+    ids.iter().map(ack).collect()
 }
 
 async fn consumer(bus: &dyn TestBus) -> Arc<dyn StreamConsumer> {
@@ -48,56 +48,56 @@ async fn read(consumer: &dyn StreamConsumer, count: u32) -> Vec<StreamEntry> {
     consumer.read(count, Duration::ZERO).await.unwrap()
 }
 
-/// All that was given out and not touched for so long.
+/// All claimed entries without a heartbeat for `idle`.
 async fn due(consumer: &dyn StreamConsumer, idle: Duration) -> Vec<PendingEntry> {
     consumer.due(EntryId::default(), idle, 100).await.unwrap()
 }
 
-pub(super) async fn messages_wait_for_a_consumer_in_their_order(bus: &dyn TestBus) {
+pub(super) async fn entries_wait_for_a_consumer_in_their_order(bus: &dyn TestBus) {
     let (client, _replies) = client(bus).await;
     assert_eq!(client.len().await.unwrap(), 0);
     assert_eq!(client.append(messages(&["a", "b"])).await.unwrap(), 2);
     assert_eq!(client.append(messages(&["c"])).await.unwrap(), 3);
     let consumer = consumer(bus).await;
-    // It may be prepared as often as one likes.
+    // Creating the group again changes nothing.
     consumer.create_group().await.unwrap();
     let first = read(&*consumer, 2).await;
     assert_eq!(texts(&first), ["a", "b"]);
     assert!(first[0].id < first[1].id);
     assert_eq!(texts(&read(&*consumer, 2).await), ["c"]);
     assert!(read(&*consumer, 2).await.is_empty());
-    // What was given out is still there.
+    // Claimed entries are still in the stream.
     assert_eq!(client.len().await.unwrap(), 3);
 }
 
-pub(super) async fn a_read_waits_for_the_first(bus: &dyn TestBus) {
+pub(super) async fn a_read_waits_for_the_first_entry(bus: &dyn TestBus) {
     let (client, _replies) = client(bus).await;
     let consumer = consumer(bus).await;
     let start = Instant::now();
     let nothing = consumer.read(9, 3 * SHORT).await.unwrap();
     assert!(nothing.is_empty() && start.elapsed() >= 3 * SHORT);
-    let keep = async {
+    let append = async {
         sleep(SHORT).await;
         client.append(messages(&["a", "b"])).await.unwrap();
     };
     let start = Instant::now();
-    let (kept, ()) = tokio::join!(consumer.read(9, LONG), keep);
+    let (entries, ()) = tokio::join!(consumer.read(9, LONG), append);
     assert!(start.elapsed() < LONG / 2);
-    let mut kept = kept.unwrap();
-    kept.extend(read(&*consumer, 9).await); // it may have come between the two
-    assert_eq!(texts(&kept), ["a", "b"]);
+    let mut entries = entries.unwrap();
+    entries.extend(read(&*consumer, 9).await); // the second may have come later
+    assert_eq!(texts(&entries), ["a", "b"]);
 }
 
-pub(super) async fn what_a_consumer_does_not_end_is_due(bus: &dyn TestBus) {
+pub(super) async fn unacknowledged_entries_are_due(bus: &dyn TestBus) {
     let (client, _replies) = client(bus).await;
     client.append(messages(&["a", "b", "c"])).await.unwrap();
-    let dead = consumer(bus).await;
-    let given = ids(&read(&*dead, 9).await);
+    let ended = consumer(bus).await;
+    let claimed = ids(&read(&*ended, 9).await);
     let next = consumer(bus).await;
     assert!(due(&*next, LONG).await.is_empty());
     sleep(2 * IDLE).await;
-    dead.extend_claims(&given[1..2]).await.unwrap();
-    let expected: Vec<_> = [given[0], given[2]]
+    ended.extend_claims(&claimed[1..2]).await.unwrap();
+    let expected: Vec<_> = [claimed[0], claimed[2]]
         .map(|id| PendingEntry {
             id,
             attempts: Attempts::new(1),
@@ -106,21 +106,21 @@ pub(super) async fn what_a_consumer_does_not_end_is_due(bus: &dyn TestBus) {
         .to_vec();
     assert_eq!(due(&*next, IDLE).await, expected);
     // Page by page.
-    let page = next.due(given[0], IDLE, 1).await.unwrap();
+    let page = next.due(claimed[0], IDLE, 1).await.unwrap();
     assert_eq!(page, expected[1..]);
 
-    // Nothing is the next one's own before it has taken it.
+    // The next consumer has claimed nothing yet.
     assert!(
         next.own_claims(EntryId::default(), 9)
             .await
             .unwrap()
             .is_empty()
     );
-    // One that was touched is not taken.
-    let taken = next.claim(&given, Attempts::new(2), IDLE).await.unwrap();
-    assert_eq!(texts(&taken), ["a", "c"]);
-    let own = next.own_claims(given[0], 9).await.unwrap();
-    let id = given[2];
+    // An entry with a heartbeat is not claimed.
+    let again = next.claim(&claimed, Attempts::new(2), IDLE).await.unwrap();
+    assert_eq!(texts(&again), ["a", "c"]);
+    let own = next.own_claims(claimed[0], 9).await.unwrap();
+    let id = claimed[2];
     let expected = PendingEntry {
         id,
         attempts: Attempts::new(2),
@@ -140,131 +140,137 @@ pub(super) async fn what_a_consumer_does_not_end_is_due(bus: &dyn TestBus) {
     );
 }
 
-pub(super) async fn what_others_have_is_seen_and_left_to_them(bus: &dyn TestBus) {
+pub(super) async fn foreign_claims_are_listed_and_left_alone(bus: &dyn TestBus) {
     let (client, _replies) = client(bus).await;
     client
         .append(messages(&["a", "b", "c", "d"]))
         .await
         .unwrap();
     let (other, own) = (consumer(bus).await, consumer(bus).await);
-    let given = ids(&read(&*other, 3).await);
+    let claimed = ids(&read(&*other, 3).await);
     read(&*own, 1).await;
     other
-        .release(&given[1..2], Attempts::default(), LONG)
+        .release(&claimed[1..2], Attempts::default(), LONG)
         .await
         .unwrap();
     let page = own
         .foreign_claims(EntryId::default(), LONG, 3)
         .await
         .unwrap();
-    let theirs = page
+    let foreign = page
         .pending
         .iter()
         .map(|one| (one.id, one.attempts.deliveries));
     assert_eq!(
-        theirs.collect::<Vec<_>>(),
-        [(given[0], 1), (given[2], 1)],
-        "neither one's own nor what was given back"
+        foreign.collect::<Vec<_>>(),
+        [(claimed[0], 1), (claimed[2], 1)],
+        "neither own entries nor released ones"
     );
-    assert_eq!(page.next, Some(given[2]));
-    let rest = own.foreign_claims(given[2], LONG, 3).await.unwrap();
+    assert_eq!(page.next, Some(claimed[2]));
+    let rest = own.foreign_claims(claimed[2], LONG, 3).await.unwrap();
     assert_eq!(rest, ForeignPage::default());
     assert_eq!(
-        texts(&own.read_entries(&given).await.unwrap()),
+        texts(&own.read_entries(&claimed).await.unwrap()),
         ["a", "b", "c"]
     );
-    // Looking is no sign of life, nor is it a delivery.
-    let still = own.still_foreign(&given, LONG).await.unwrap();
-    assert_eq!(still, [given[0], given[2]]);
+    // Reading an entry is neither a heartbeat nor a delivery.
+    let still = own.still_foreign(&claimed, LONG).await.unwrap();
+    assert_eq!(still, [claimed[0], claimed[2]]);
     sleep(2 * IDLE).await;
-    other.extend_claims(&given[..1]).await.unwrap();
-    let still = own.still_foreign(&given, IDLE).await.unwrap();
-    assert_eq!(still, given[..1]);
-    other.acknowledge(done(&given[..1]), LONG).await.unwrap();
-    assert!(own.still_foreign(&given, IDLE).await.unwrap().is_empty());
-    assert_eq!(texts(&own.read_entries(&given[..2]).await.unwrap()), ["b"]);
+    other.extend_claims(&claimed[..1]).await.unwrap();
+    let still = own.still_foreign(&claimed, IDLE).await.unwrap();
+    assert_eq!(still, claimed[..1]);
+    other.acknowledge(acks(&claimed[..1]), LONG).await.unwrap();
+    assert!(own.still_foreign(&claimed, IDLE).await.unwrap().is_empty());
+    assert_eq!(
+        texts(&own.read_entries(&claimed[..2]).await.unwrap()),
+        ["b"]
+    );
     assert!(own.read_entries(&[]).await.unwrap().is_empty());
 }
 
-pub(super) async fn what_is_taken_counts_as_told(bus: &dyn TestBus) {
+pub(super) async fn claims_set_the_attempts(bus: &dyn TestBus) {
     let (client, _replies) = client(bus).await;
     client.append(messages(&["a", "b"])).await.unwrap();
     let consumer = consumer(bus).await;
-    let given = ids(&read(&*consumer, 9).await);
+    let claimed = ids(&read(&*consumer, 9).await);
     let failed = Attempts {
         deliveries: 3,
         failures: 2,
     };
     for attempts in [Attempts::new(7), Attempts::new(7), failed] {
-        let taken = consumer.claim(&given[..1], attempts, Duration::ZERO);
-        assert_eq!(texts(&taken.await.unwrap()), ["a"]);
+        let again = consumer.claim(&claimed[..1], attempts, Duration::ZERO);
+        assert_eq!(texts(&again.await.unwrap()), ["a"]);
         let counted = due(&*consumer, Duration::ZERO).await;
         assert_eq!(counted[0].attempts, attempts);
         assert_eq!(counted[1].attempts, Attempts::new(1));
-        // A sign of life changes nothing.
-        consumer.extend_claims(&given).await.unwrap();
+        // A heartbeat changes no attempts.
+        consumer.extend_claims(&claimed).await.unwrap();
     }
 }
 
-pub(super) async fn what_is_laid_aside_counts_as_told(bus: &dyn TestBus) {
+pub(super) async fn releases_set_the_attempts(bus: &dyn TestBus) {
     let (client, _replies) = client(bus).await;
     client.append(messages(&["a", "b"])).await.unwrap();
     let consumer = consumer(bus).await;
-    let given = ids(&read(&*consumer, 9).await);
+    let claimed = ids(&read(&*consumer, 9).await);
     let failed = Attempts {
         deliveries: 1,
         failures: 1,
     };
-    consumer.release(&given[..1], failed, LONG).await.unwrap();
+    consumer.release(&claimed[..1], failed, LONG).await.unwrap();
     consumer.release(&[], failed, LONG).await.unwrap();
     let expected = PendingEntry {
-        id: given[0],
+        id: claimed[0],
         attempts: failed,
         is_own: true,
     };
     assert_eq!(due(&*consumer, LONG).await, [expected]);
-    let taken = consumer.claim(&given, failed.next(), LONG).await.unwrap();
-    assert_eq!(texts(&taken), ["a"]);
+    let again = consumer.claim(&claimed, failed.next(), LONG).await.unwrap();
+    assert_eq!(texts(&again), ["a"]);
     let deliveries = due(&*consumer, Duration::ZERO).await;
     assert_eq!(deliveries[0].attempts, failed.next());
 }
 
-pub(super) async fn what_is_finished_is_gone_and_remembered(bus: &dyn TestBus) {
+pub(super) async fn acknowledged_entries_are_removed_and_their_results_cached(bus: &dyn TestBus) {
     let (client, _replies) = client(bus).await;
     client.append(messages(&["a", "b", "c"])).await.unwrap();
     let consumer = consumer(bus).await;
-    let given = ids(&read(&*consumer, 9).await);
-    let record = Some(("of a {n:x}".to_owned(), Bytes::from_static(b"\x00answer")));
-    let mut finished = done(&given[..2]);
-    finished[0].record = record.clone();
+    let claimed = ids(&read(&*consumer, 9).await);
+    let result = Some(("of a {n:x}".to_owned(), Bytes::from_static(b"\x00answer")));
+    let mut acknowledged = acks(&claimed[..2]);
+    acknowledged[0].result = result.clone();
     assert_eq!(
-        consumer.acknowledge(finished.clone(), LONG).await.unwrap(),
+        consumer
+            .acknowledge(acknowledged.clone(), LONG)
+            .await
+            .unwrap(),
         0
     );
     assert_eq!(client.len().await.unwrap(), 1);
     let left = due(&*consumer, Duration::ZERO).await;
     assert_eq!(left.len(), 1);
-    // Who has died meanwhile finds nothing to take, nor does it bring anything back.
+    // A consumer that does not know of the acknowledgement claims nothing, and restores nothing.
     assert!(
         consumer
-            .claim(&given[..2], Attempts::new(1), Duration::ZERO)
+            .claim(&claimed[..2], Attempts::new(1), Duration::ZERO)
             .await
             .unwrap()
             .is_empty()
     );
-    consumer.extend_claims(&given).await.unwrap();
+    consumer.extend_claims(&claimed).await.unwrap();
     consumer
-        .release(&given[..2], Attempts::new(1), LONG)
+        .release(&claimed[..2], Attempts::new(1), LONG)
         .await
         .unwrap();
     assert_eq!(due(&*consumer, Duration::ZERO).await.len(), 1);
 
-    let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
-    let records = consumer
-        .cached_results(names(&["of b", "of a {n:x}"]))
+    let keys = |keys: &[&str]| keys.iter().map(|&key| key.to_owned()).collect();
+    let results = consumer
+        .cached_results(keys(&["of b", "of a {n:x}"]))
         .await
         .unwrap();
-    assert_eq!(records, [None, record.map(|(_, bytes)| bytes)]);
+    assert_eq!(results, [None, result.map(|(_, bytes)| bytes)]);
     assert!(
         consumer
             .cached_results(Vec::new())
@@ -272,39 +278,39 @@ pub(super) async fn what_is_finished_is_gone_and_remembered(bus: &dyn TestBus) {
             .unwrap()
             .is_empty()
     );
-    // It may be done again, and does not last for ever.
-    consumer.acknowledge(finished, SHORT).await.unwrap();
+    // An acknowledgement may be repeated, and a result expires.
+    consumer.acknowledge(acknowledged, SHORT).await.unwrap();
     sleep(2 * SHORT).await;
-    let records = consumer
-        .cached_results(names(&["of a {n:x}"]))
+    let results = consumer
+        .cached_results(keys(&["of a {n:x}"]))
         .await
         .unwrap();
-    assert_eq!(records, [None]);
+    assert_eq!(results, [None]);
 }
 
-pub(super) async fn the_dead_are_listed_replayed_and_deleted(bus: &dyn TestBus) {
+pub(super) async fn dead_letters_are_listed_replayed_and_deleted(bus: &dyn TestBus) {
     let (client, _replies) = client(bus).await;
     client.append(messages(&["a", "b", "c"])).await.unwrap();
     let server = server(bus).await;
     let consumer = consumer(bus).await;
     for StreamEntry { id, key, frame } in read(&*consumer, 9).await {
-        let dead = DeadLetterEntry {
+        let letter = DeadLetterEntry {
             id,
             key,
             frame,
             deliveries: 3,
             reason: "no reason".to_owned(),
         };
-        assert_eq!(consumer.dead_letter(dead).await.unwrap(), 0);
+        assert_eq!(consumer.dead_letter(letter).await.unwrap(), 0);
     }
     assert_eq!(client.len().await.unwrap(), 0);
     assert!(due(&*consumer, Duration::ZERO).await.is_empty());
 
     let letters = server.dead_letters();
     let all = letters.list(EntryId::default(), 9).await.unwrap();
-    let frames: Vec<_> = all.iter().map(|dead| dead.frame.clone()).collect();
+    let frames: Vec<_> = all.iter().map(|letter| letter.frame.clone()).collect();
     assert_eq!(frames, batch(&["a", "b", "c"]));
-    assert!(all.iter().all(|dead| is_near(BusTime(dead.id.0))));
+    assert!(all.iter().all(|letter| is_near(BusTime(letter.id.0))));
     let facts = (&*all[0].key, all[0].deliveries, &*all[0].reason);
     assert_eq!(facts, ("key of a", 3, "no reason"));
     let page = letters.list(all[0].id, 1).await.unwrap();
@@ -323,7 +329,7 @@ pub(super) async fn the_dead_are_listed_replayed_and_deleted(bus: &dyn TestBus) 
     );
 }
 
-pub(super) async fn nodes_keep_their_own(bus: &dyn TestBus) {
+pub(super) async fn nodes_have_separate_streams(bus: &dyn TestBus) {
     let (client, _replies) = client(bus).await;
     client.append(messages(&["a"])).await.unwrap();
     for other in [bus.config().node("other"), bus.config().namespace("other")] {
@@ -335,13 +341,13 @@ pub(super) async fn nodes_keep_their_own(bus: &dyn TestBus) {
     assert_eq!(texts(&read(&*consumer(bus).await, 9).await), ["a"]);
 }
 
-pub(super) async fn who_stops_reading_can_still_end_what_was_read(bus: &dyn TestBus) {
+pub(super) async fn entries_are_acknowledged_after_reading_has_stopped(bus: &dyn TestBus) {
     let (client, _replies) = client(bus).await;
     let server = server(bus).await;
     client.append(messages(&["a"])).await.unwrap();
     let consumer = server.consumer().await.unwrap();
     consumer.create_group().await.unwrap();
-    let kept = read(&*consumer, 9).await;
+    let entries = read(&*consumer, 9).await;
     let start = Instant::now();
     let stop = async {
         sleep(SHORT).await;
@@ -351,6 +357,9 @@ pub(super) async fn who_stops_reading_can_still_end_what_was_read(bus: &dyn Test
     assert!(read.is_err() && start.elapsed() < LONG / 2, "{read:?}");
     let read = consumer.read(9, LONG).await;
     assert!(matches!(read, Err(TransportError::NotDone(_))), "{read:?}");
-    consumer.acknowledge(done(&ids(&kept)), LONG).await.unwrap();
+    consumer
+        .acknowledge(acks(&ids(&entries)), LONG)
+        .await
+        .unwrap();
     assert_eq!(client.len().await.unwrap(), 0);
 }

@@ -238,7 +238,7 @@ async fn a_client_needs_few_permissions() {
         .await
         .unwrap();
     match mute.enqueue(epoch, batch(&["a"])).await {
-        Err(TransportError::NotDone(why)) => assert!(why.starts_with("NOPERM"), "{why}"),
+        Err(TransportError::NotPermitted(why)) => assert!(why.starts_with("NOPERM"), "{why}"),
         other => panic!("{other:?}"),
     }
     let deaf = open_client(&redis.0.config_as("deaf:pw@"), id(3), 8)

@@ -264,7 +264,9 @@ pub enum DeadLetterError {
 impl From<TransportError> for DeadLetterError {
     fn from(error: TransportError) -> Self {
         match error {
-            TransportError::NotDone(reason) => Self::Unavailable(reason),
+            TransportError::NotDone(reason) | TransportError::NotPermitted(reason) => {
+                Self::Unavailable(reason)
+            }
             TransportError::Unknown(reason) => Self::Disconnected(reason),
         }
     }

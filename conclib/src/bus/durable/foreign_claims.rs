@@ -1,9 +1,10 @@
-//! Which messages other consumers still have in hand, and what waits here for them. No I/O.
+//! Messages that other consumers have claimed, and duplicates held back here for them. No I/O.
 //!
-//! A proxy that stops gives its lease back while its actors still handle what they have, and one
-//! that has lost its lease may not even know. So who takes the lease looks what the others have.
-//! A repetition of such a message is neither executed nor answered: it waits until the other has
-//! ended it, which leaves a record, or has shown no sign of life for it, so that it comes here.
+//! A proxy that stops returns its lease while its actors still handle messages, and one that has lost
+//! its lease may not know so yet. So the next owner of the lease lists the claims of other consumers.
+//! A duplicate of such a message is neither delivered nor answered: it is held until the other consumer
+//! has acknowledged the message, so that its result is cached, or has stopped sending heartbeats, so
+//! that the message is claimed here.
 
 use std::collections::{HashMap, HashSet};
 
@@ -11,50 +12,52 @@ use tokio::time::Instant;
 
 use crate::bus::transport::stream::{Attempts, EntryId};
 
-/// A repetition of a message that another consumer has.
+/// A duplicate of a message that another consumer has claimed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct HeldMessage {
     pub(crate) id: EntryId,
-    /// How often it was delivered before.
+    /// The deliveries before the next one.
     pub(crate) attempts: Attempts,
     pub(crate) dedup_key: String,
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct ForeignClaims {
-    /// What the others have, and the scope of each.
-    messages: HashMap<EntryId, String>,
-    /// How many of them there are of each scope.
+    /// The dedup keys of the entries that other consumers have claimed.
+    claims: HashMap<EntryId, String>,
+    /// The number of claims for each dedup key.
     dedup_keys: HashMap<String, usize>,
-    /// What waits here, in order.
-    waiting: Vec<HeldMessage>,
-    /// When to look for what they wait for.
-    again: Option<Instant>,
+    /// The duplicates held here, in order.
+    held: Vec<HeldMessage>,
+    /// Their entries.
+    held_ids: HashSet<EntryId>,
+    /// The time of the next check whether held messages can go on.
+    next_check: Option<Instant>,
 }
 
 impl ForeignClaims {
-    /// The others have this, and nothing else.
-    pub(crate) fn replace(&mut self, messages: Vec<(EntryId, String)>) {
+    /// Replaces all claims.
+    pub(crate) fn replace(&mut self, claims: Vec<(EntryId, String)>) {
         self.dedup_keys.clear();
-        for (_, dedup_key) in &messages {
+        for (_, dedup_key) in &claims {
             *self.dedup_keys.entry(dedup_key.clone()).or_default() += 1;
         }
-        self.messages = messages.into_iter().collect();
+        self.claims = claims.into_iter().collect();
     }
 
-    /// True if another has a message of this scope.
-    pub(crate) fn has(&self, dedup_key: &str) -> bool {
+    /// True if another consumer has claimed a message with this dedup key.
+    pub(crate) fn has_key(&self, dedup_key: &str) -> bool {
         self.dedup_keys.contains_key(dedup_key)
     }
 
-    /// True if another has this one.
-    pub(crate) fn has_message(&self, id: EntryId) -> bool {
-        self.messages.contains_key(&id)
+    /// True if another consumer has claimed this entry.
+    pub(crate) fn has_entry(&self, id: EntryId) -> bool {
+        self.claims.contains_key(&id)
     }
 
-    /// Nobody else has it any more.
-    pub(crate) fn forget(&mut self, id: EntryId) {
-        if let Some(dedup_key) = self.messages.remove(&id)
+    /// Removes the claim of an entry.
+    pub(crate) fn remove(&mut self, id: EntryId) {
+        if let Some(dedup_key) = self.claims.remove(&id)
             && let Some(count) = self.dedup_keys.get_mut(&dedup_key)
         {
             *count -= 1;
@@ -64,49 +67,75 @@ impl ForeignClaims {
         }
     }
 
-    /// Has a repetition wait; what it waits for is looked for at once.
-    pub(crate) fn wait(&mut self, waiting: HeldMessage, now: Instant) {
-        self.waiting.push(waiting);
-        self.again = Some(now);
+    /// All claimed entries.
+    pub(crate) fn entries(&self) -> Vec<EntryId> {
+        self.claims.keys().copied().collect()
     }
 
-    /// What the others have.
-    pub(crate) fn all(&self) -> Vec<EntryId> {
-        self.messages.keys().copied().collect()
+    /// The claimed entries for which duplicates are held.
+    pub(crate) fn awaited_entries(&self) -> Vec<EntryId> {
+        let keys: HashSet<_> = self.held.iter().map(|held| &held.dedup_key).collect();
+        let claims = self.claims.iter();
+        let awaited = claims.filter(|(_, dedup_key)| keys.contains(dedup_key));
+        awaited.map(|(id, _)| *id).collect()
     }
 
-    /// What the others have, and something waits for here.
-    pub(crate) fn awaited(&self) -> Vec<EntryId> {
-        let dedup_keys: HashSet<_> = self.waiting.iter().map(|one| &one.dedup_key).collect();
-        let messages = self.messages.iter();
-        let messages = messages.filter(|(_, dedup_key)| dedup_keys.contains(dedup_key));
-        messages.map(|(id, _)| *id).collect()
+    /// Holds a duplicate. The next check is due at once.
+    pub(crate) fn hold(&mut self, message: HeldMessage, now: Instant) {
+        if self.held_ids.insert(message.id) {
+            self.held.push(message);
+        }
+        self.next_check = Some(now);
     }
 
-    /// Takes out what need not wait any more.
-    pub(crate) fn free(&mut self) -> Vec<HeldMessage> {
-        let waiting = std::mem::take(&mut self.waiting);
-        let (waits, free) = waiting
-            .into_iter()
-            .partition(|one| self.has(&one.dedup_key));
-        self.waiting = waits;
-        free
+    /// True if this entry is held.
+    pub(crate) fn holds(&self, id: EntryId) -> bool {
+        self.held_ids.contains(&id)
     }
 
-    /// Takes out all that waits.
-    pub(crate) fn give_back(&mut self) -> Vec<HeldMessage> {
-        self.again = None;
-        std::mem::take(&mut self.waiting)
+    pub(crate) fn held_entries(&self) -> impl Iterator<Item = EntryId> {
+        self.held_ids.iter().copied()
     }
 
-    /// When to look again.
-    pub(crate) fn next(&self) -> Option<Instant> {
-        self.again
+    pub(crate) fn held_count(&self) -> usize {
+        self.held.len()
     }
 
-    /// Looks again then, if something waits.
-    pub(crate) fn look_again(&mut self, then: Instant) {
-        self.again = (!self.waiting.is_empty()).then_some(then);
+    /// The held messages that no claim stands against any longer. They stay held until they are
+    /// [removed](Self::unhold).
+    pub(crate) fn free(&self) -> Vec<HeldMessage> {
+        let held = self.held.iter();
+        held.filter(|held| !self.has_key(&held.dedup_key))
+            .cloned()
+            .collect()
+    }
+
+    /// Ends the holding of these entries.
+    pub(crate) fn unhold(&mut self, ids: &[EntryId]) {
+        let mut removed = false;
+        for id in ids {
+            removed |= self.held_ids.remove(id);
+        }
+        if removed {
+            let held_ids = &self.held_ids;
+            self.held.retain(|held| held_ids.contains(&held.id));
+        }
+    }
+
+    /// Removes and returns all held messages.
+    pub(crate) fn take_held(&mut self) -> Vec<HeldMessage> {
+        self.next_check = None;
+        self.held_ids.clear();
+        std::mem::take(&mut self.held)
+    }
+
+    pub(crate) fn next_check(&self) -> Option<Instant> {
+        self.next_check
+    }
+
+    /// Schedules the next check, if anything is held.
+    pub(crate) fn schedule_check(&mut self, at: Instant) {
+        self.next_check = (!self.held.is_empty()).then_some(at);
     }
 }
 
@@ -114,7 +143,7 @@ impl ForeignClaims {
 mod tests {
     use super::*;
 
-    fn waiting(id: u64, dedup_key: &str) -> HeldMessage {
+    fn held(id: u64, dedup_key: &str) -> HeldMessage {
         HeldMessage {
             id: EntryId(id, 0),
             attempts: Attempts::default(),
@@ -123,27 +152,31 @@ mod tests {
     }
 
     #[test]
-    fn a_repetition_waits_for_all_that_have_its_scope() {
+    fn duplicate_is_held_until_all_claims_of_its_key_are_gone() {
         let (mut foreign, now) = (ForeignClaims::default(), Instant::now());
         let (first, second) = (EntryId(1, 0), EntryId(2, 0));
-        let message = |id, dedup_key: &str| (id, dedup_key.to_owned());
-        let other = message(EntryId(3, 0), "b");
-        foreign.replace(vec![message(first, "a"), message(second, "a"), other]);
-        assert!(foreign.has("a") && foreign.has_message(first) && !foreign.has("c"));
-        assert_eq!(foreign.next(), None);
-        foreign.wait(waiting(7, "a"), now);
-        foreign.wait(waiting(8, "a"), now);
-        assert_eq!(foreign.next(), Some(now));
-        let mut awaited = foreign.awaited();
+        let claim = |id, dedup_key: &str| (id, dedup_key.to_owned());
+        let other = claim(EntryId(3, 0), "b");
+        foreign.replace(vec![claim(first, "a"), claim(second, "a"), other]);
+        assert!(foreign.has_key("a") && foreign.has_entry(first) && !foreign.has_key("c"));
+        assert_eq!(foreign.next_check(), None);
+        foreign.hold(held(7, "a"), now);
+        foreign.hold(held(8, "a"), now);
+        assert_eq!(foreign.next_check(), Some(now));
+        let mut awaited = foreign.awaited_entries();
         awaited.sort();
-        assert_eq!((awaited, foreign.all().len()), (vec![first, second], 3));
-        foreign.forget(first);
-        foreign.forget(first);
-        assert!(foreign.free().is_empty() && foreign.has("a"));
-        foreign.forget(second);
-        assert_eq!(foreign.free(), [waiting(7, "a"), waiting(8, "a")]);
-        foreign.look_again(now);
-        assert_eq!(foreign.next(), None);
-        assert!(!foreign.has("a") && foreign.has("b"));
+        let all = foreign.entries().len();
+        assert_eq!((awaited, all), (vec![first, second], 3));
+        foreign.remove(first);
+        foreign.remove(first);
+        assert!(foreign.free().is_empty() && foreign.has_key("a"));
+        foreign.remove(second);
+        assert_eq!(foreign.free(), [held(7, "a"), held(8, "a")]);
+        assert!(foreign.holds(EntryId(7, 0)) && foreign.held_count() == 2);
+        foreign.unhold(&[EntryId(7, 0), EntryId(8, 0)]);
+        assert!(foreign.free().is_empty() && !foreign.holds(EntryId(7, 0)));
+        foreign.schedule_check(now);
+        assert_eq!(foreign.next_check(), None);
+        assert!(!foreign.has_key("a") && foreign.has_key("b"));
     }
 }

@@ -1,86 +1,87 @@
-//! Messages that had been given out when processes ended, and have one delivery left. No I/O.
+//! Messages with one delivery left, during earlier deliveries of which processes have ended. No I/O.
 //!
-//! A message that ends its process takes all others along that actors of that process have. The bus
-//! counts a delivery for each of them, since it cannot tell which was the cause. So the last
-//! delivery is made one at a time, while no actor has another durable message: if the process ends
-//! once more, the blame is certain, and the others still have their last delivery.
+//! A message that ends its process also ends the deliveries of all other messages that actors of that
+//! process have. The bus counts a delivery for each of them, since it cannot tell which was the
+//! cause. So last deliveries are isolated: made one at a time, while no actor has another durable
+//! message. If the process ends once more, the cause is certain, and the others still have their last
+//! delivery.
 //!
-//! A slow or stuck handler does not hold up the others for ever. A message that has been with its
-//! actor for the visibility time is waited for no longer, before and during a delivery alone. And
-//! after each of these the others have as much time for themselves.
+//! A slow or stuck handler does not block other messages for ever. An isolated delivery, and the
+//! deliveries that it waits for, are waited for no longer than the visibility time. After each
+//! isolated delivery, regular deliveries have as much time as they have waited.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::bus::durable::prefetch::DeliveryTicket;
 use crate::bus::transport::stream::{Attempts, EntryId};
 
-/// Most messages that wait here; more stay in the stream, and are found later.
-const MOST: usize = 1024;
+/// The maximum number of quarantined messages; others stay in the stream, and are found later.
+const MAX_MESSAGES: usize = 1024;
 
-/// Pause before the next look, if none of them can be delivered now.
-const LOOK: Duration = Duration::from_millis(100);
+/// The pause before the next check, if no message can be delivered now.
+const CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Pause before a message is tried again that its actor had no room for, or that the bus
-/// has not given out.
-const PAUSE: Duration = Duration::from_millis(500);
+/// The pause before the next attempt with a message that its actor had no room for, or that could not
+/// be claimed.
+const RETRY_PAUSE: Duration = Duration::from_millis(500);
 
-/// A message that waits to be delivered alone.
+/// A message that waits for an isolated delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Quarantined {
     pub(crate) id: EntryId,
-    /// Its deliveries before this one.
+    /// The deliveries before the next one.
     pub(crate) attempts: Attempts,
     pub(crate) urn: String,
     pub(crate) dedup_key: String,
-    /// Since when it waits.
     pub(crate) since: Instant,
-    /// It is not tried before.
+    /// The earliest time of the next attempt.
     pub(crate) not_before: Instant,
 }
 
 impl Quarantined {
-    /// The same, to be tried again after a while.
+    /// The same message, with a pause before the next attempt.
     pub(crate) fn later(self, now: Instant) -> Self {
-        let not_before = now + PAUSE;
+        let not_before = now + RETRY_PAUSE;
         Self { not_before, ..self }
     }
 }
 
-/// The messages that actors and lanes hold at a moment.
-pub(crate) struct Load<'a> {
-    /// The numbers of the messages that actors have.
-    pub(crate) in_progress: &'a HashSet<u64>,
-    /// Others wait to be given to actors.
-    pub(crate) others_wait: bool,
+/// The regular deliveries at a moment.
+pub(crate) struct RegularLoad<'a> {
+    /// The messages that actors have.
+    pub(crate) with_actors: &'a HashSet<DeliveryTicket>,
+    /// Messages wait for actors, or for room.
+    pub(crate) has_waiting: bool,
 }
 
-/// The messages that may be delivered now.
+/// The deliveries that may begin now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// All others, until then.
-    Others { until: Instant },
-    /// One from here, as soon as actors have nothing else.
+    /// Regular deliveries; isolated ones not before `until`, unless no regular one waits.
+    Regular { until: Instant },
+    /// An isolated delivery, as soon as actors have no other message. Regular ones wait since then.
     Draining { since: Instant },
-    /// The one with this number.
-    Alone {
-        ticket: u64,
+    /// None: an isolated delivery is in progress.
+    Isolated {
+        ticket: DeliveryTicket,
         from: Instant,
-        /// Since when the others have waited for that.
+        /// Since when regular deliveries wait.
         since: Instant,
     },
 }
 
 pub(crate) struct Quarantine {
-    /// In the order in which they are tried.
+    /// The messages in the order of their attempts.
     waiting: VecDeque<Quarantined>,
     ids: HashSet<EntryId>,
-    /// The number of messages in each scope.
+    /// The number of messages with each dedup key.
     dedup_keys: HashMap<String, usize>,
     phase: Phase,
-    /// Messages with actors that are waited for no longer.
-    outlasted: HashSet<u64>,
+    /// Deliveries that have taken too long, and are waited for no longer.
+    outlasted: HashSet<DeliveryTicket>,
 }
 
 impl Quarantine {
@@ -89,14 +90,14 @@ impl Quarantine {
             waiting: VecDeque::new(),
             ids: HashSet::new(),
             dedup_keys: HashMap::new(),
-            phase: Phase::Others { until: now },
+            phase: Phase::Regular { until: now },
             outlasted: HashSet::new(),
         }
     }
 
-    /// Puts a message behind those that wait; not if it is there, or there is no room.
+    /// Appends a message, unless it is present or there is no room.
     pub(crate) fn add(&mut self, message: Quarantined) {
-        if self.waiting.len() < MOST && self.ids.insert(message.id) {
+        if self.waiting.len() < MAX_MESSAGES && self.ids.insert(message.id) {
             *self
                 .dedup_keys
                 .entry(message.dedup_key.clone())
@@ -105,32 +106,32 @@ impl Quarantine {
         }
     }
 
-    /// True if this message waits here.
+    /// True if this entry is quarantined.
     pub(crate) fn knows(&self, id: EntryId) -> bool {
         self.ids.contains(&id)
     }
 
-    /// True if a message of this scope waits here: a repetition has to wait with it.
-    pub(crate) fn has(&self, dedup_key: &str) -> bool {
+    /// True if a message with this dedup key is quarantined: duplicates have to wait with it.
+    pub(crate) fn has_key(&self, dedup_key: &str) -> bool {
         self.dedup_keys.contains_key(dedup_key)
     }
 
-    /// True if nothing waits here, nor is delivered alone.
+    /// True if no message is quarantined, and no isolated delivery is in progress.
     pub(crate) fn is_idle(&self) -> bool {
-        self.waiting.is_empty() && self.admits_others()
+        self.waiting.is_empty() && self.allows_regular()
     }
 
-    /// The number of messages for which there is room.
+    /// The number of messages that can be added.
     pub(crate) fn room(&self) -> usize {
-        MOST - self.waiting.len()
+        MAX_MESSAGES - self.waiting.len()
     }
 
-    /// Forgets all that waits: another may have had it meanwhile. It is still in the stream.
+    /// Removes all messages: another consumer may have claimed them since. They are still in the stream.
     pub(crate) fn clear(&mut self, now: Instant) {
         *self = Self::new(now);
     }
 
-    /// Takes the messages of this scope out.
+    /// Removes the messages with this dedup key.
     pub(crate) fn remove(&mut self, dedup_key: &str) -> Vec<Quarantined> {
         if self.dedup_keys.remove(dedup_key).is_none() {
             return Vec::new();
@@ -144,7 +145,7 @@ impl Quarantine {
         taken
     }
 
-    /// Takes those out that have waited since `then` for an actor that is not there.
+    /// Removes the messages that have waited since `then` for a missing actor.
     pub(crate) fn remove_missing(
         &mut self,
         then: Instant,
@@ -159,65 +160,67 @@ impl Quarantine {
             .collect()
     }
 
-    /// True while other messages may be given to actors.
-    pub(crate) fn admits_others(&self) -> bool {
-        matches!(self.phase, Phase::Others { .. })
+    /// True while regular deliveries may begin.
+    pub(crate) fn allows_regular(&self) -> bool {
+        matches!(self.phase, Phase::Regular { .. })
     }
 
-    /// The messages to be delivered alone now: one and its repetitions. `may` says which of them
-    /// can be; `bound` is how long the others wait for one message at most.
+    /// Removes the message whose isolated delivery is to begin now, and its duplicates. `can_deliver`
+    /// decides which messages are considered; `max_wait` bounds the wait for one delivery.
     pub(crate) fn next(
         &mut self,
         now: Instant,
-        load: &Load<'_>,
-        bound: Duration,
-        may: impl Fn(&Quarantined) -> bool,
+        load: &RegularLoad<'_>,
+        max_wait: Duration,
+        can_deliver: impl Fn(&Quarantined) -> bool,
     ) -> Option<Vec<Quarantined>> {
-        if let Phase::Alone {
+        if let Phase::Isolated {
             ticket,
             from,
             since,
         } = self.phase
         {
-            let is_over = !load.in_progress.contains(&ticket);
-            if !is_over && now < from + bound {
+            let is_over = !load.with_actors.contains(&ticket);
+            if !is_over && now < from + max_wait {
                 return None;
             }
             if !is_over {
                 self.outlasted.insert(ticket);
             }
-            self.phase = Phase::Others {
+            self.phase = Phase::Regular {
                 until: now + (now - since),
             };
         }
-        if let Phase::Others { until } = self.phase {
-            let is_free = now >= until || !load.others_wait;
+        if let Phase::Regular { until } = self.phase {
+            let is_free = now >= until || !load.has_waiting;
             if self.waiting.is_empty() || !is_free {
                 return None;
             }
             self.phase = Phase::Draining { since: now };
         }
-        let can = |one: &Quarantined| one.not_before <= now && may(one);
+        let can = |one: &Quarantined| one.not_before <= now && can_deliver(one);
         let Some(dedup_key) = self.waiting.iter().find(|one| can(one)) else {
-            self.phase = Phase::Others { until: now + LOOK };
+            self.phase = Phase::Regular {
+                until: now + CHECK_INTERVAL,
+            };
             return None;
         };
         let dedup_key = dedup_key.dedup_key.clone();
         let Phase::Draining { since } = self.phase else {
             return None;
         };
-        self.outlasted.retain(|one| load.in_progress.contains(one));
-        if now < since + bound && load.in_progress.len() > self.outlasted.len() {
+        self.outlasted.retain(|one| load.with_actors.contains(one));
+        if now < since + max_wait && load.with_actors.len() > self.outlasted.len() {
             return None;
         }
-        self.outlasted.extend(load.in_progress);
+        self.outlasted.extend(load.with_actors);
         Some(self.remove(&dedup_key))
     }
 
-    /// Notes that the message that [`next`](Self::next) gave out is with its actor under this number.
-    pub(crate) fn has_begun(&mut self, ticket: u64, now: Instant) {
+    /// The actor has accepted the message that [`next`](Self::next) returned, under this ticket.
+    pub(crate) fn has_begun(&mut self, ticket: DeliveryTicket, now: Instant) {
         if let Phase::Draining { since } = self.phase {
-            self.phase = Phase::Alone {
+            self.phase = Phase::Isolated {
                 ticket,
                 from: now,
                 since,
@@ -225,20 +228,20 @@ impl Quarantine {
         }
     }
 
-    /// It is over already, or could not be given to its actor.
+    /// The message that [`next`](Self::next) returned could not be delivered, or need not be.
     pub(crate) fn has_not_begun(&mut self, now: Instant) {
         if let Phase::Draining { since } = self.phase {
             let until = now + (now - since);
-            self.phase = Phase::Others { until };
+            self.phase = Phase::Regular { until };
         }
     }
 
-    /// The moment at which there is something to do, whatever happens.
-    pub(crate) fn wakes_at(&self, bound: Duration) -> Option<Instant> {
+    /// The time at which [`next`](Self::next) is to be called again, whatever else happens.
+    pub(crate) fn wakes_at(&self, max_wait: Duration) -> Option<Instant> {
         match self.phase {
-            Phase::Others { until } => (!self.waiting.is_empty()).then_some(until),
-            Phase::Draining { since } => Some(since + bound),
-            Phase::Alone { from, .. } => Some(from + bound),
+            Phase::Regular { until } => (!self.waiting.is_empty()).then_some(until),
+            Phase::Draining { since } => Some(since + max_wait),
+            Phase::Isolated { from, .. } => Some(from + max_wait),
         }
     }
 }
@@ -270,99 +273,99 @@ mod tests {
         (quarantine, now)
     }
 
-    /// Gives out the next while actors have these, and others wait.
-    fn next(quarantine: &mut Quarantine, now: Instant, in_progress: &[u64]) -> Vec<u64> {
-        let load = Load {
-            in_progress: &in_progress.iter().copied().collect(),
-            others_wait: true,
+    /// The next isolated delivery, while actors have these messages and regular ones wait.
+    fn next(quarantine: &mut Quarantine, now: Instant, with_actors: &[u64]) -> Vec<u64> {
+        let load = RegularLoad {
+            with_actors: &with_actors.iter().copied().map(DeliveryTicket).collect(),
+            has_waiting: true,
         };
         let next = quarantine.next(now, &load, BOUND, |_| true);
         next.into_iter().flatten().map(|one| one.id.0).collect()
     }
 
     #[test]
-    fn one_is_delivered_at_a_time_while_actors_have_nothing_else() {
+    fn isolated_deliveries_begin_while_actors_have_no_other_message() {
         let (mut quarantine, now) = with(&["a", "b"]);
-        assert!(quarantine.admits_others() && !quarantine.is_idle());
+        assert!(quarantine.allows_regular() && !quarantine.is_idle());
         assert!(next(&mut quarantine, now, &[7, 8]).is_empty());
-        assert!(!quarantine.admits_others());
+        assert!(!quarantine.allows_regular());
         assert!(next(&mut quarantine, now + SECOND, &[8]).is_empty());
         assert_eq!(next(&mut quarantine, now + 2 * SECOND, &[]), [1]);
-        quarantine.has_begun(9, now + 2 * SECOND);
+        quarantine.has_begun(DeliveryTicket(9), now + 2 * SECOND);
         assert!(next(&mut quarantine, now + 3 * SECOND, &[9]).is_empty());
-        assert!(!quarantine.admits_others());
-        // The others have as long as they have waited.
+        assert!(!quarantine.allows_regular());
+        // Regular deliveries have as long as they have waited.
         let over = now + 4 * SECOND;
         assert!(next(&mut quarantine, over, &[]).is_empty());
-        assert!(quarantine.admits_others());
+        assert!(quarantine.allows_regular());
         assert_eq!(quarantine.wakes_at(BOUND), Some(over + 4 * SECOND));
         assert!(next(&mut quarantine, over + 3 * SECOND, &[]).is_empty());
         assert_eq!(next(&mut quarantine, over + 4 * SECOND, &[]), [2]);
-        quarantine.has_begun(10, over + 4 * SECOND);
+        quarantine.has_begun(DeliveryTicket(10), over + 4 * SECOND);
         assert!(next(&mut quarantine, over + 4 * SECOND, &[]).is_empty());
         assert!(quarantine.is_idle());
     }
 
     #[test]
-    fn others_do_not_wait_longer_than_the_bound() {
+    fn regular_deliveries_wait_no_longer_than_the_bound() {
         let (mut quarantine, now) = with(&["a", "b"]);
         assert!(next(&mut quarantine, now, &[7]).is_empty());
         assert_eq!(quarantine.wakes_at(BOUND), Some(now + BOUND));
-        // One that is stuck is waited for once, …
+        // A stuck delivery is waited for once, …
         let begun = now + BOUND;
         assert_eq!(next(&mut quarantine, begun, &[7]), [1]);
-        quarantine.has_begun(9, begun);
+        quarantine.has_begun(DeliveryTicket(9), begun);
         assert_eq!(quarantine.wakes_at(BOUND), Some(begun + BOUND));
-        // … and so is one that is stuck alone.
+        // … and so is a stuck isolated one.
         let over = begun + BOUND;
         assert!(next(&mut quarantine, over, &[7, 9]).is_empty());
-        assert!(quarantine.admits_others());
+        assert!(quarantine.allows_regular());
         let again = over + 2 * BOUND;
         assert!(next(&mut quarantine, again, &[7, 9, 10]).is_empty());
         assert_eq!(next(&mut quarantine, again, &[7, 9]), [2]);
     }
 
     #[test]
-    fn nothing_is_kept_waiting_for_what_cannot_be_delivered() {
+    fn undeliverable_messages_block_no_regular_delivery() {
         let (mut quarantine, now) = with(&["a", "b", "c"]);
-        let in_progress = HashSet::new();
-        let load = Load {
-            in_progress: &in_progress,
-            others_wait: false,
+        let with_actors = HashSet::new();
+        let load = RegularLoad {
+            with_actors: &with_actors,
+            has_waiting: false,
         };
         assert_eq!(quarantine.next(now, &load, BOUND, |_| false), None);
-        assert!(quarantine.admits_others());
+        assert!(quarantine.allows_regular());
         let taken = quarantine.next(now, &load, BOUND, |one| one.urn == "b");
         let [taken] = &taken.unwrap()[..] else {
-            panic!("one")
+            panic!("one message")
         };
         assert_eq!(taken.id, EntryId(2, 0));
-        // Its actor has no room.
+        // The actor has no room.
         quarantine.has_not_begun(now);
         quarantine.add(taken.clone().later(now));
-        assert!(quarantine.knows(taken.id) && quarantine.admits_others());
+        assert!(quarantine.knows(taken.id) && quarantine.allows_regular());
         assert_eq!(next(&mut quarantine, now, &[]), [1]);
         quarantine.has_not_begun(now);
         assert_eq!(next(&mut quarantine, now, &[]), [3]);
         quarantine.has_not_begun(now);
         assert!(next(&mut quarantine, now, &[]).is_empty());
-        assert_eq!(next(&mut quarantine, now + PAUSE, &[]), [2]);
+        assert_eq!(next(&mut quarantine, now + RETRY_PAUSE, &[]), [2]);
     }
 
     #[test]
-    fn repetitions_go_together() {
+    fn duplicates_are_taken_together() {
         let (mut quarantine, now) = with(&["a", "b", "a"]);
-        quarantine.add(quarantined(3, "a", now)); // it is there already
-        assert!(quarantine.has("dedup_key of a"));
+        quarantine.add(quarantined(3, "a", now)); // present already
+        assert!(quarantine.has_key("dedup_key of a"));
         assert_eq!(next(&mut quarantine, now, &[]), [1, 3]);
-        assert!(!quarantine.has("dedup_key of a") && !quarantine.knows(EntryId(3, 0)));
-        assert!(quarantine.has("dedup_key of b"));
+        assert!(!quarantine.has_key("dedup_key of a") && !quarantine.knows(EntryId(3, 0)));
+        assert!(quarantine.has_key("dedup_key of b"));
         quarantine.clear(now);
-        assert!(quarantine.is_idle() && quarantine.room() == MOST);
+        assert!(quarantine.is_idle() && quarantine.room() == MAX_MESSAGES);
     }
 
     #[test]
-    fn what_waits_for_an_actor_that_never_comes_is_taken_out() {
+    fn messages_for_missing_actors_are_removed() {
         let (mut quarantine, now) = with(&["a", "b"]);
         let missing = |quarantine: &mut Quarantine, then| {
             let missing = quarantine.remove_missing(then, |urn| urn == "b");
@@ -375,13 +378,13 @@ mod tests {
     }
 
     #[test]
-    fn room_is_bounded() {
+    fn number_of_messages_is_bounded() {
         let now = Instant::now();
         let mut quarantine = Quarantine::new(now);
-        for number in 0..2 * MOST as u64 {
+        for number in 0..2 * MAX_MESSAGES as u64 {
             quarantine.add(quarantined(number, &number.to_string(), now));
         }
-        assert_eq!((quarantine.ids.len(), quarantine.room()), (MOST, 0));
-        assert_eq!(quarantine.dedup_keys.len(), MOST);
+        assert_eq!((quarantine.ids.len(), quarantine.room()), (MAX_MESSAGES, 0));
+        assert_eq!(quarantine.dedup_keys.len(), MAX_MESSAGES);
     }
 }

@@ -1,4 +1,5 @@
-//! What becomes of a durable message that was not answered with a value.
+//! Decides between another delivery and a dead letter for a durable message that was not answered with
+//! a response. No I/O.
 
 use std::time::Duration;
 
@@ -6,26 +7,26 @@ use crate::bus::transport::stream::{Attempts, PendingEntry};
 use crate::error::AskError;
 use crate::time::backoff::Backoff;
 
-/// Pauses before a message is offered again to an actor that has not taken it.
+/// Pauses before a message is offered again to an actor that has not accepted it.
 pub(crate) const OFFER_BACKOFF: Backoff =
     Backoff::starting_at(Duration::from_millis(2)).up_to(Duration::from_millis(500));
 
-/// Pauses before an operation on the stream is tried again after the bus has failed.
-pub(crate) const STREAM_BACKOFF: Backoff =
-    Backoff::starting_at(Duration::from_millis(25)).up_to(Duration::from_secs(5));
-
-/// What becomes of it.
+/// The decision about a delivery that ended in an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RetryDecision {
-    /// It is given to the actor again when the visibility time is over.
-    Again,
-    /// It becomes a dead letter.
+    /// The message is delivered again after the visibility time.
+    Retry,
+    /// The message becomes a dead letter.
     DeadLetter,
 }
 
-/// Judges a message that ended in an error when it was delivered for the `deliveries`-th time.
-pub(crate) fn decide_retry(error: &AskError, deliveries: u32, most: u32) -> RetryDecision {
-    let is_hopeless = matches!(
+/// Decides about a message whose `deliveries`-th delivery ended in an error.
+pub(crate) fn decide_retry(
+    error: &AskError,
+    deliveries: u32,
+    max_deliveries: u32,
+) -> RetryDecision {
+    let is_permanent = matches!(
         error,
         AskError::BadRequest { .. }
             | AskError::BadResponse { .. }
@@ -33,61 +34,63 @@ pub(crate) fn decide_retry(error: &AskError, deliveries: u32, most: u32) -> Retr
             | AskError::TooLarge { .. }
             | AskError::Incompatible { .. }
     );
-    if is_hopeless || deliveries >= most {
+    if is_permanent || deliveries >= max_deliveries {
         RetryDecision::DeadLetter
     } else {
-        RetryDecision::Again
+        RetryDecision::Retry
     }
 }
 
-/// The decide_redelivery of a message that was given to a consumer and has shown no sign of life since.
+/// The decision about an entry whose consumer has sent no heartbeat for the visibility time. The
+/// attempts are those before the next delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Redelivery {
-    /// It is delivered again. It counts as delivered so often before.
+    /// The message is delivered again.
     Deliver(Attempts),
-    /// The same, but with no other message beside it: it is its last delivery, and processes have
-    /// ended while they had it. If one more does, this message was the only one that an actor had.
-    DeliverAlone(Attempts),
-    /// It was delivered as often as is allowed, and no process has lived to say how that ended: it
-    /// becomes a dead letter.
+    /// The message is delivered again, with no other message beside it: this is its last delivery,
+    /// and processes have ended during earlier ones. If another process ends, this message was the
+    /// only one with an actor.
+    DeliverIsolated(Attempts),
+    /// The message was delivered as often as is allowed, and its process ended before it could report
+    /// the outcome: it becomes a dead letter.
     DeadLetter(Attempts),
 }
 
-/// Judges a message that is due again. `redelivery` is what this process knows of a delivery that ended
-/// in an error.
+/// Decides about an entry that is due again. `known` are the attempts that this process has recorded
+/// when its own delivery ended in an error.
 pub(crate) fn decide_redelivery(
     pending: &PendingEntry,
-    redelivery: Option<Attempts>,
-    most: u32,
+    known: Option<Attempts>,
+    max_deliveries: u32,
 ) -> Redelivery {
-    if let Some(attempts) = redelivery {
+    if let Some(attempts) = known {
         return Redelivery::Deliver(attempts);
     }
     if pending.is_own {
         return Redelivery::Deliver(attempts_of_lost_read(pending.attempts));
     }
     let attempts = pending.attempts;
-    if attempts.deliveries >= most {
+    if attempts.deliveries >= max_deliveries {
         Redelivery::DeadLetter(attempts)
-    } else if attempts.unfinished() > 0 && attempts.next().deliveries == most {
-        Redelivery::DeliverAlone(attempts)
+    } else if attempts.unfinished() > 0 && attempts.next().deliveries == max_deliveries {
+        Redelivery::DeliverIsolated(attempts)
     } else {
         Redelivery::Deliver(attempts)
     }
 }
 
-/// The deliveries of a message that a consumer has, according to the bus, and does not know.
-/// The reply that would have brought it is lost, so that no actor had it; unless its last delivery
-/// has ended in an error.
+/// The attempts of an entry that the bus assigned to this consumer in a reply that was lost. The
+/// delivery does not count, because no actor was given the message; unless the last delivery is
+/// recorded as failed.
 pub(crate) fn attempts_of_lost_read(attempts: Attempts) -> Attempts {
     if attempts.unfinished() > 0 {
-        attempts.before()
+        attempts.undelivered()
     } else {
         attempts
     }
 }
 
-/// The reason of a dead letter whose last delivery has not ended.
+/// The reason of a dead letter whose process ended during its last delivery.
 pub(crate) fn process_end_reason(attempts: Attempts) -> String {
     let ends = format!(
         "its process ended {} before it was handled",
@@ -112,27 +115,27 @@ mod tests {
     use crate::bus::transport::stream::EntryId;
 
     #[test]
-    fn what_may_succeed_is_tried_until_the_last_delivery() {
+    fn transient_errors_are_retried_until_the_last_delivery() {
         let failed = AskError::Failed { cause: None };
         for error in [failed, AskError::NoReply, AskError::ActorStopped] {
-            assert_eq!(decide_retry(&error, 1, 3), RetryDecision::Again);
-            assert_eq!(decide_retry(&error, 2, 3), RetryDecision::Again);
+            assert_eq!(decide_retry(&error, 1, 3), RetryDecision::Retry);
+            assert_eq!(decide_retry(&error, 2, 3), RetryDecision::Retry);
             assert_eq!(decide_retry(&error, 3, 3), RetryDecision::DeadLetter);
             assert_eq!(decide_retry(&error, 4, 3), RetryDecision::DeadLetter);
         }
     }
 
     #[test]
-    fn what_cannot_succeed_is_not_tried_again() {
+    fn permanent_errors_are_not_retried() {
         let reason = String::new();
-        let hopeless = [
+        let permanent = [
             AskError::BadRequest {
                 reason: reason.clone(),
             },
             AskError::BadResponse { reason },
             AskError::TooLarge { size: 2, limit: 1 },
         ];
-        for error in hopeless {
+        for error in permanent {
             assert_eq!(decide_retry(&error, 1, 3), RetryDecision::DeadLetter);
         }
     }
@@ -149,14 +152,14 @@ mod tests {
     }
 
     #[test]
-    fn last_delivery_after_process_ends_is_alone() {
+    fn last_delivery_after_process_ends_is_isolated() {
         let judged = |deliveries, failures| decide_redelivery(&due(deliveries, failures), None, 3);
         let attempts = |deliveries, failures| due(deliveries, failures).attempts;
         assert_eq!(judged(0, 0), Redelivery::Deliver(attempts(0, 0)));
         assert_eq!(judged(1, 0), Redelivery::Deliver(attempts(1, 0)));
-        assert_eq!(judged(2, 0), Redelivery::DeliverAlone(attempts(2, 0)));
-        assert_eq!(judged(2, 1), Redelivery::DeliverAlone(attempts(2, 1)));
-        // No process has ended with it.
+        assert_eq!(judged(2, 0), Redelivery::DeliverIsolated(attempts(2, 0)));
+        assert_eq!(judged(2, 1), Redelivery::DeliverIsolated(attempts(2, 1)));
+        // No process has ended during a delivery.
         assert_eq!(judged(2, 2), Redelivery::Deliver(attempts(2, 2)));
         for (deliveries, failures) in [(3, 0), (3, 2), (4, 0)] {
             let expected = Redelivery::DeadLetter(attempts(deliveries, failures));
@@ -173,20 +176,20 @@ mod tests {
     }
 
     #[test]
-    fn what_this_process_had_ended_no_process() {
-        let redelivery = Attempts {
+    fn deliveries_of_this_process_ended_no_process() {
+        let known = Attempts {
             deliveries: 2,
             failures: 2,
         };
-        let judged = decide_redelivery(&due(2, 0), Some(redelivery), 3);
-        assert_eq!(judged, Redelivery::Deliver(redelivery));
+        let judged = decide_redelivery(&due(2, 0), Some(known), 3);
+        assert_eq!(judged, Redelivery::Deliver(known));
         let own = |deliveries, failures| PendingEntry {
             is_own: true,
             ..due(deliveries, failures)
         };
-        for (deliveries, before) in [(1, 0), (2, 1), (3, 2)] {
+        for (deliveries, expected) in [(1, 0), (2, 1), (3, 2)] {
             let judged = decide_redelivery(&own(deliveries, 0), None, 3);
-            assert_eq!(judged, Redelivery::Deliver(Attempts::new(before)));
+            assert_eq!(judged, Redelivery::Deliver(Attempts::new(expected)));
         }
         let failed = own(2, 2);
         assert_eq!(
@@ -196,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn reason_tells_ends_from_failures() {
+    fn reason_counts_process_ends_and_failures() {
         let reason = |deliveries, failures| process_end_reason(due(deliveries, failures).attempts);
         assert_eq!(
             reason(3, 0),

@@ -1,24 +1,23 @@
-//! What is remembered of a durable message that is over: its answer, so that whoever repeats it
-//! hears that instead of having it handled again.
+//! Cached results of durable messages, so that a duplicate is answered without being handled again.
 
 use bytes::Bytes;
 use sha1_smol::Sha1;
 
 use crate::bus::protocol::{Problem, decode_record, encode_record};
 
-/// The name of a record: whose message it was, which, and its key. The lengths before them make
-/// sure that no two have the same name.
+/// Identifies a message and its duplicates: recipient, message name and idempotency key. The lengths
+/// in front keep the dedup keys of different messages apart.
 pub(crate) fn dedup_key(urn: &str, message: &str, key: &str) -> String {
     format!("{}:{urn}{}:{message}{key}", urn.len(), message.len())
 }
 
-/// Tells a repetition of a message from another one with the same scope: 16 bytes that follow from
-/// the contents, in every version and process alike.
+/// Tells a duplicate from another message with the same dedup key: 16 bytes derived from the
+/// contents, equal in every version and process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Fingerprint([u8; 16]);
 
 impl Fingerprint {
-    /// The fingerprint of a message with these contents, whose name is part of the scope: a UUID of
+    /// The fingerprint of a message with these contents, whose name is part of the dedup key: a UUID of
     /// version 5 (RFC 9562) in the namespace of zeros, which is SHA-1 with six bits set.
     pub(crate) fn of(contents: &[u8]) -> Self {
         let mut digest = Sha1::new();
@@ -33,35 +32,36 @@ impl Fingerprint {
     }
 }
 
-/// A remembered answer.
+/// A cached result. Only responses are cached, since a message that ended in an error is delivered
+/// again or becomes a dead letter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct CachedResult {
-    /// Only values are remembered: an error is not the end of a message.
-    pub(crate) answer: Bytes,
-    /// Of the message that was answered, if it can be read.
+    /// The encoded response.
+    pub(crate) response: Bytes,
+    /// The fingerprint of the message, if the entry has one that can be read.
     fingerprint: Option<Fingerprint>,
 }
 
 impl CachedResult {
-    /// True if it is about a message with this fingerprint, as far as is known.
+    /// False if the result belongs to a message with other contents. A result without a fingerprint
+    /// belongs to every message of its dedup key.
     pub(crate) fn is_of(&self, fingerprint: Fingerprint) -> bool {
         self.fingerprint.is_none_or(|own| own == fingerprint)
     }
-}
 
-/// A record of the answer to a message.
-pub(crate) fn write(answer: &[u8], fingerprint: Fingerprint) -> Bytes {
-    encode_record(answer, &fingerprint.0)
-}
+    /// Encodes the response to a message.
+    pub(crate) fn encode(response: &[u8], fingerprint: Fingerprint) -> Bytes {
+        encode_record(response, &fingerprint.0)
+    }
 
-/// Reads a record.
-pub(crate) fn read(record: &Bytes) -> Result<CachedResult, Problem> {
-    let (answer, fingerprint) = decode_record(record)?;
-    let fingerprint = fingerprint.and_then(|bytes| bytes[..].try_into().ok());
-    Ok(CachedResult {
-        answer,
-        fingerprint: fingerprint.map(Fingerprint),
-    })
+    pub(crate) fn decode(encoded: &Bytes) -> Result<Self, Problem> {
+        let (response, fingerprint) = decode_record(encoded)?;
+        let fingerprint = fingerprint.and_then(|bytes| bytes[..].try_into().ok());
+        Ok(Self {
+            response,
+            fingerprint: fingerprint.map(Fingerprint),
+        })
+    }
 }
 
 #[cfg(test)]
@@ -69,14 +69,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_two_messages_share_a_scope() {
+    fn dedup_keys_of_different_messages_differ() {
         let texts = ["", "a", "aa", "1:a", ":", "a1:a", "11:a", "ab:"];
-        let mut dedup_keys = std::collections::HashMap::new();
+        let mut keys = std::collections::HashMap::new();
         for urn in texts {
             for message in texts {
                 for key in texts {
-                    let before =
-                        dedup_keys.insert(dedup_key(urn, message, key), (urn, message, key));
+                    let before = keys.insert(dedup_key(urn, message, key), (urn, message, key));
                     assert_eq!(before, None, "{urn} {message} {key}");
                 }
             }
@@ -88,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn fingerprint_stays_what_it_is() {
+    fn fingerprints_are_stable() {
         let hex = |contents: &[u8]| {
             let Fingerprint(bytes) = Fingerprint::of(contents);
             bytes.map(|byte| format!("{byte:02x}")).concat()
@@ -98,27 +97,28 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read() {
+    fn results_survive_encoding_and_decoding() {
         let (own, other) = (Fingerprint::of(b"a"), Fingerprint::of(b"b"));
-        for answer in ["answer", ""] {
-            let record = read(&write(answer.as_bytes(), own)).unwrap();
-            assert_eq!(record.answer, answer);
-            assert!(record.is_of(own) && !record.is_of(other));
+        for response in ["response", ""] {
+            let encoded = CachedResult::encode(response.as_bytes(), own);
+            let result = CachedResult::decode(&encoded).unwrap();
+            assert_eq!(result.response, response);
+            assert!(result.is_of(own) && !result.is_of(other));
         }
-        // An earlier version has no fingerprint, and a later one may remember more.
+        // An earlier version writes no fingerprint, and a later one may write more fields.
         for odd in [
             &b"\x92\x00\xc4\x01a"[..],
             b"\x93\x00\xc4\x01a\xc0",
             b"\x93\x00\xc4\x01a\xc4\x01b",
             b"\x94\x00\xc4\x01a\xc0\xc0",
         ] {
-            let record = read(&Bytes::from_static(odd)).unwrap();
-            assert_eq!(record.answer, "a");
-            assert!(record.is_of(own) && record.is_of(other));
+            let result = CachedResult::decode(&Bytes::from_static(odd)).unwrap();
+            assert_eq!(result.response, "a");
+            assert!(result.is_of(own) && result.is_of(other));
         }
         for odd in ["", "x", "\u{12}"] {
-            assert!(read(&Bytes::from(odd)).is_err(), "{odd}");
+            assert!(CachedResult::decode(&Bytes::from(odd)).is_err(), "{odd}");
         }
-        assert!(read(&Bytes::from_static(b"\x92\x07\xc4\x00")).is_err());
+        assert!(CachedResult::decode(&Bytes::from_static(b"\x92\x07\xc4\x00")).is_err());
     }
 }

@@ -17,13 +17,13 @@ use crate::bus::transport::stream::{
 /// The actor system's end of the stream of durable messages, which a cut bus does not reach.
 /// Nothing else goes wrong on it: what is lost or doubled on the way is stored again, or is known
 /// by its key.
-pub(crate) struct Consumer {
+pub(crate) struct FaultyConsumer {
     pub(crate) inner: Arc<dyn StreamConsumer>,
     pub(crate) faults: Faults,
 }
 
 #[async_trait]
-impl StreamConsumer for Consumer {
+impl StreamConsumer for FaultyConsumer {
     async fn create_group(&self) -> Result<(), TransportError> {
         check(&self.faults)?;
         self.inner.create_group().await

@@ -27,7 +27,7 @@ use crate::bus::transport::{
 use crate::core::spawn_task;
 use crate::reply::remote::ClientId;
 
-use crate::bus::faults::stream::Consumer;
+use crate::bus::faults::stream::FaultyConsumer;
 
 /// The actor system's end.
 pub(crate) struct Server {
@@ -123,7 +123,7 @@ impl ServerTransport for Server {
         check(&self.faults)?;
         let inner = self.inner.consumer().await?;
         let faults = self.faults.clone();
-        Ok(Arc::new(Consumer { inner, faults }))
+        Ok(Arc::new(FaultyConsumer { inner, faults }))
     }
 
     fn dead_letters(&self) -> Arc<dyn DeadLetterStore> {

@@ -7,17 +7,17 @@ use async_trait::async_trait;
 
 use crate::bus::config::Config;
 use crate::bus::memory::MemoryBus;
-use crate::bus::memory::stream::Store;
+use crate::bus::memory::stream::StreamStore;
 use crate::bus::transport::stream::{DeadLetterEntry, DeadLetterStore, EntryId, NewEntry};
 use crate::bus::transport::{Names, TransportError};
 
-/// The dead letters.
-pub(crate) struct DeadLetters {
-    store: Arc<Store>,
+/// The dead letters of a node.
+pub(crate) struct MemoryDeadLetters {
+    store: Arc<StreamStore>,
     bus: Arc<MemoryBus>,
 }
 
-impl DeadLetters {
+impl MemoryDeadLetters {
     pub(crate) fn new(bus: Arc<MemoryBus>, config: &Config) -> Self {
         Self::named(bus, &Names::new(config))
     }
@@ -31,7 +31,7 @@ impl DeadLetters {
 }
 
 #[async_trait]
-impl DeadLetterStore for DeadLetters {
+impl DeadLetterStore for MemoryDeadLetters {
     async fn list(
         &self,
         after: EntryId,
@@ -39,30 +39,27 @@ impl DeadLetterStore for DeadLetters {
     ) -> Result<Vec<DeadLetterEntry>, TransportError> {
         let count = usize::try_from(count).unwrap_or(usize::MAX);
         Ok(self.store.with(|state| {
-            let behind = state.dead.range((Excluded(after), Unbounded));
-            behind.take(count).map(|(_, dead)| dead.clone()).collect()
+            let behind = state.dead_letters.range((Excluded(after), Unbounded));
+            let page = behind.take(count);
+            page.map(|(_, letter)| letter.clone()).collect()
         }))
     }
 
     async fn replay(&self, id: EntryId) -> Result<bool, TransportError> {
         let now = self.bus.now();
         let found = self.store.with(|state| {
-            let dead = state.dead.remove(&id)?;
+            let letter = state.dead_letters.remove(&id)?;
             let id = state.next_id(now);
-            state.put(
-                id,
-                NewEntry {
-                    key: dead.key,
-                    frame: dead.frame,
-                },
-            );
+            let DeadLetterEntry { key, frame, .. } = letter;
+            state.insert(id, NewEntry { key, frame });
             Some(())
         });
-        self.store.filled.notify_one();
+        self.store.appended.notify_one();
         Ok(found.is_some())
     }
 
     async fn delete(&self, id: EntryId) -> Result<bool, TransportError> {
-        Ok(self.store.with(|state| state.dead.remove(&id).is_some()))
+        let removed = self.store.with(|state| state.dead_letters.remove(&id));
+        Ok(removed.is_some())
     }
 }

@@ -1,4 +1,5 @@
-//! Durable messages on the bus in memory: they outlive clients and proxies, but not the process.
+//! The stream of durable messages on the bus in memory. It outlives clients and proxies, but not the
+//! process.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::Bound::{Excluded, Unbounded};
@@ -18,58 +19,62 @@ use crate::bus::transport::stream::{
 };
 use crate::bus::transport::{BusTime, TransportError};
 
-pub(crate) use crate::bus::memory::dead_letters::DeadLetters;
+pub(crate) use crate::bus::memory::dead_letters::MemoryDeadLetters;
 
-/// How many bytes one stream holds; more are refused, as Redis does when it is out of memory.
+/// The maximum size of a stream, in bytes. More is refused, as by a Redis that is out of memory.
 const MAX_STREAM_BYTES: usize = 256 * 1024 * 1024;
 
-/// What one node keeps.
+/// The stream of one node, its cached results and its dead letters.
 #[derive(Default)]
-pub(super) struct Store {
-    state: Mutex<State>,
-    /// One permit when there may be something to read.
-    pub(crate) filled: Notify,
+pub(super) struct StreamStore {
+    state: Mutex<StreamState>,
+    /// One permit when there may be new entries.
+    pub(crate) appended: Notify,
 }
 
 #[derive(Default)]
-pub(crate) struct State {
-    messages: BTreeMap<EntryId, NewEntry>,
-    /// What their frames come to.
+pub(crate) struct StreamState {
+    entries: BTreeMap<EntryId, NewEntry>,
+    /// The bytes of their frames.
     bytes: usize,
-    /// The last id that was given out, of a message or of a dead one.
-    last: EntryId,
-    /// The last message that was given to a consumer.
-    read: EntryId,
-    /// What was given to a consumer and is not over.
-    pending: BTreeMap<EntryId, Given>,
-    records: HashMap<String, (Bytes, Instant)>,
-    /// The names of the records, in the order in which they end if all are kept equally long.
-    names: VecDeque<(Instant, String)>,
-    pub(crate) dead: BTreeMap<EntryId, DeadLetterEntry>,
+    /// The last id that an entry or a dead letter has got.
+    last_id: EntryId,
+    /// The last entry that was read as a new one.
+    last_read: EntryId,
+    /// The entries that are claimed.
+    claims: BTreeMap<EntryId, Claim>,
+    results: ResultCache,
+    pub(crate) dead_letters: BTreeMap<EntryId, DeadLetterEntry>,
 }
 
-struct Given {
-    /// Which consumer has it.
+/// Cached results by dedup key, with the time at which they expire.
+#[derive(Default)]
+struct ResultCache {
+    results: HashMap<String, (Bytes, Instant)>,
+    /// The dedup keys, in the order of expiry if all results have the same time to live.
+    expiries: VecDeque<(Instant, String)>,
+}
+
+struct Claim {
     consumer: u64,
-    /// The last sign of life. It may be counted as if it had come earlier.
-    touched: Instant,
-    /// How much earlier.
-    aged: Duration,
+    last_heartbeat: Instant,
+    /// Added to the time since the last heartbeat.
+    extra_idle: Duration,
     attempts: Attempts,
 }
 
-impl Store {
-    pub(crate) fn with<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
+impl StreamStore {
+    pub(crate) fn with<T>(&self, act: impl FnOnce(&mut StreamState) -> T) -> T {
         act(&mut lock(&self.state))
     }
 
-    /// Appends all or nothing.
+    /// Appends all messages or none. Returns the length of the stream.
     pub(super) fn append(
         &self,
         messages: Vec<NewEntry>,
         now: BusTime,
     ) -> Result<u64, TransportError> {
-        let kept = self.with(|state| {
+        let length = self.with(|state| {
             let more: usize = messages.iter().map(|message| message.frame.len()).sum();
             if state.bytes + more > MAX_STREAM_BYTES {
                 let problem = format!("the stream holds {MAX_STREAM_BYTES} bytes");
@@ -77,39 +82,40 @@ impl Store {
             }
             for message in messages {
                 let id = state.next_id(now);
-                state.put(id, message);
+                state.insert(id, message);
             }
-            Ok(state.messages.len() as u64)
+            Ok(state.entries.len() as u64)
         })?;
-        self.filled.notify_one();
-        Ok(kept)
+        self.appended.notify_one();
+        Ok(length)
     }
 
     pub(super) fn len(&self) -> u64 {
-        self.with(|state| state.messages.len() as u64)
+        self.with(|state| state.entries.len() as u64)
     }
 }
 
-impl State {
+impl StreamState {
     pub(crate) fn next_id(&mut self, now: BusTime) -> EntryId {
-        self.last = EntryId(now.0, 0).max(EntryId(self.last.0, self.last.1 + 1));
-        self.last
+        let after_last = EntryId(self.last_id.0, self.last_id.1 + 1);
+        self.last_id = EntryId(now.0, 0).max(after_last);
+        self.last_id
     }
 
-    pub(crate) fn put(&mut self, id: EntryId, message: NewEntry) {
+    pub(crate) fn insert(&mut self, id: EntryId, message: NewEntry) {
         self.bytes += message.frame.len();
-        self.messages.insert(id, message);
+        self.entries.insert(id, message);
     }
 
     fn remove(&mut self, id: EntryId) {
-        self.pending.remove(&id);
-        if let Some(message) = self.messages.remove(&id) {
+        self.claims.remove(&id);
+        if let Some(message) = self.entries.remove(&id) {
             self.bytes -= message.frame.len();
         }
     }
 
     fn entry(&self, id: EntryId) -> Option<StreamEntry> {
-        let message = self.messages.get(&id)?;
+        let message = self.entries.get(&id)?;
         Some(StreamEntry {
             id,
             key: message.key.clone(),
@@ -117,47 +123,55 @@ impl State {
         })
     }
 
-    fn read(&mut self, consumer: u64, count: usize) -> Vec<StreamEntry> {
-        let behind = (Excluded(self.read), Unbounded);
-        let behind = self.messages.range(behind).take(count);
-        let taken: Vec<_> = behind.map(|(id, _)| *id).collect();
-        for id in &taken {
-            self.read = *id;
-            self.pending
-                .insert(*id, Given::new(consumer, Attempts::new(1)));
+    fn read_new(&mut self, consumer: u64, count: usize) -> Vec<StreamEntry> {
+        let behind = (Excluded(self.last_read), Unbounded);
+        let behind = self.entries.range(behind).take(count);
+        let ids: Vec<_> = behind.map(|(id, _)| *id).collect();
+        for id in &ids {
+            self.last_read = *id;
+            let claim = Claim::new(consumer, Attempts::new(1));
+            self.claims.insert(*id, claim);
         }
-        taken.iter().filter_map(|id| self.entry(*id)).collect()
+        ids.iter().filter_map(|id| self.entry(*id)).collect()
+    }
+}
+
+impl ResultCache {
+    fn get(&self, dedup_key: &str, now: Instant) -> Option<Bytes> {
+        let (result, expires) = self.results.get(dedup_key)?;
+        (*expires > now).then(|| result.clone())
     }
 
-    /// Removes records whose time is over.
-    fn forget(&mut self, now: Instant) {
-        while let Some((ends, _)) = self.names.front()
-            && *ends <= now
-            && let Some((_, name)) = self.names.pop_front()
+    fn insert(&mut self, dedup_key: String, result: Bytes, expires: Instant) {
+        self.expiries.push_back((expires, dedup_key.clone()));
+        self.results.insert(dedup_key, (result, expires));
+    }
+
+    fn remove_expired(&mut self, now: Instant) {
+        while let Some((expires, _)) = self.expiries.front()
+            && *expires <= now
+            && let Some((_, dedup_key)) = self.expiries.pop_front()
         {
-            // It may have been written again since.
-            if self
-                .records
-                .get(&name)
-                .is_some_and(|(_, ends)| *ends <= now)
-            {
-                self.records.remove(&name);
+            // The result may have been written again since.
+            let result = self.results.get(&dedup_key);
+            if result.is_some_and(|(_, expires)| *expires <= now) {
+                self.results.remove(&dedup_key);
             }
         }
     }
 }
 
-impl Given {
+impl Claim {
     fn new(consumer: u64, attempts: Attempts) -> Self {
         Self {
             consumer,
-            touched: Instant::now(),
-            aged: Duration::ZERO,
+            last_heartbeat: Instant::now(),
+            extra_idle: Duration::ZERO,
             attempts,
         }
     }
 
-    fn listed(&self, id: EntryId, consumer: u64) -> PendingEntry {
+    fn seen_by(&self, consumer: u64, id: EntryId) -> PendingEntry {
         PendingEntry {
             id,
             attempts: self.attempts,
@@ -165,22 +179,25 @@ impl Given {
         }
     }
 
+    /// The time since the last heartbeat.
     fn idle(&self) -> Duration {
-        self.touched.elapsed().saturating_add(self.aged)
+        self.last_heartbeat
+            .elapsed()
+            .saturating_add(self.extra_idle)
     }
 }
 
-/// A consumer's end.
-pub(crate) struct Consumer {
-    store: Arc<Store>,
+/// A consumer's end of the stream.
+pub(crate) struct MemoryConsumer {
+    store: Arc<StreamStore>,
     bus: Arc<MemoryBus>,
-    /// Nobody else's.
+    /// Unique in the process.
     number: u64,
-    /// Set when there are to be no more reads.
+    /// Reads fail from now on.
     closed: AtomicBool,
 }
 
-impl Consumer {
+impl MemoryConsumer {
     pub(super) fn new(bus: Arc<MemoryBus>, names: &Names) -> Self {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         Self {
@@ -191,19 +208,19 @@ impl Consumer {
         }
     }
 
-    /// Whether that is another consumer's, with a sign of life within `alive`.
-    fn is_others(&self, given: &Given, alive: Duration) -> bool {
-        given.consumer != self.number && given.idle() < alive
+    /// True for a claim of another consumer, with a heartbeat within `alive`.
+    fn is_foreign(&self, claim: &Claim, alive: Duration) -> bool {
+        claim.consumer != self.number && claim.idle() < alive
     }
 
     #[expect(clippy::unnecessary_wraps, reason = "what a transport returns")]
-    fn with<T>(&self, act: impl FnOnce(&mut State) -> T) -> Result<T, TransportError> {
+    fn with<T>(&self, act: impl FnOnce(&mut StreamState) -> T) -> Result<T, TransportError> {
         Ok(self.store.with(act))
     }
 }
 
 #[async_trait]
-impl StreamConsumer for Consumer {
+impl StreamConsumer for MemoryConsumer {
     async fn create_group(&self) -> Result<(), TransportError> {
         Ok(())
     }
@@ -214,13 +231,13 @@ impl StreamConsumer for Consumer {
         tokio::pin!(wait);
         loop {
             check_open(&self.closed)?;
-            let taken = self.store.with(|state| state.read(self.number, count));
-            if !taken.is_empty() || block.is_zero() {
-                return Ok(taken);
+            let read = self.store.with(|state| state.read_new(self.number, count));
+            if !read.is_empty() || block.is_zero() {
+                return Ok(read);
             }
             tokio::select! {
                 biased;
-                () = self.store.filled.notified() => {}
+                () = self.store.appended.notified() => {}
                 () = &mut wait => return Ok(Vec::new()),
             }
         }
@@ -234,10 +251,10 @@ impl StreamConsumer for Consumer {
     ) -> Result<Vec<PendingEntry>, TransportError> {
         let count = usize::try_from(count).unwrap_or(usize::MAX);
         self.with(|state| {
-            let behind = state.pending.range((Excluded(after), Unbounded));
-            let due = behind.filter(|(_, pending)| pending.idle() >= idle);
+            let behind = state.claims.range((Excluded(after), Unbounded));
+            let due = behind.filter(|(_, claim)| claim.idle() >= idle);
             due.take(count)
-                .map(|(id, pending)| pending.listed(*id, self.number))
+                .map(|(id, claim)| claim.seen_by(self.number, *id))
                 .collect()
         })
     }
@@ -249,10 +266,10 @@ impl StreamConsumer for Consumer {
     ) -> Result<Vec<PendingEntry>, TransportError> {
         let count = usize::try_from(count).unwrap_or(usize::MAX);
         self.with(|state| {
-            let behind = state.pending.range((Excluded(after), Unbounded));
-            let own = behind.filter(|(_, pending)| pending.consumer == self.number);
+            let behind = state.claims.range((Excluded(after), Unbounded));
+            let own = behind.filter(|(_, claim)| claim.consumer == self.number);
             own.take(count)
-                .map(|(id, pending)| pending.listed(*id, self.number))
+                .map(|(id, claim)| claim.seen_by(self.number, *id))
                 .collect()
         })
     }
@@ -265,15 +282,15 @@ impl StreamConsumer for Consumer {
     ) -> Result<ForeignPage, TransportError> {
         let count = usize::try_from(count).unwrap_or(usize::MAX);
         self.with(|state| {
-            let behind = state.pending.range((Excluded(after), Unbounded));
+            let behind = state.claims.range((Excluded(after), Unbounded));
             let page: Vec<_> = behind.take(count).collect();
             let last = page.last().map(|(id, _)| **id);
-            let others = page
+            let foreign = page
                 .iter()
-                .filter(|(_, given)| self.is_others(given, alive));
+                .filter(|(_, claim)| self.is_foreign(claim, alive));
             ForeignPage {
-                pending: others
-                    .map(|(id, given)| given.listed(**id, self.number))
+                pending: foreign
+                    .map(|(id, claim)| claim.seen_by(self.number, **id))
                     .collect(),
                 next: last.filter(|_| page.len() == count),
             }
@@ -286,9 +303,10 @@ impl StreamConsumer for Consumer {
         alive: Duration,
     ) -> Result<Vec<EntryId>, TransportError> {
         self.with(|state| {
-            let given = |id: &&EntryId| state.pending.get(id);
-            let is_others = |id: &&EntryId| given(id).is_some_and(|one| self.is_others(one, alive));
-            ids.iter().filter(is_others).copied().collect()
+            let claim = |id: &&EntryId| state.claims.get(id);
+            let is_foreign =
+                |id: &&EntryId| claim(id).is_some_and(|one| self.is_foreign(one, alive));
+            ids.iter().filter(is_foreign).copied().collect()
         })
     }
 
@@ -303,23 +321,23 @@ impl StreamConsumer for Consumer {
         idle: Duration,
     ) -> Result<Vec<StreamEntry>, TransportError> {
         self.with(|state| {
-            let mut taken = Vec::new();
+            let mut claimed = Vec::new();
             for id in ids {
-                let pending = state.pending.get_mut(id);
-                if let Some(pending) = pending.filter(|pending| pending.idle() >= idle) {
-                    *pending = Given::new(self.number, attempts);
-                    taken.extend(state.entry(*id));
+                let claim = state.claims.get_mut(id);
+                if let Some(claim) = claim.filter(|claim| claim.idle() >= idle) {
+                    *claim = Claim::new(self.number, attempts);
+                    claimed.extend(state.entry(*id));
                 }
             }
-            taken
+            claimed
         })
     }
 
     async fn extend_claims(&self, ids: &[EntryId]) -> Result<(), TransportError> {
         self.with(|state| {
             for id in ids {
-                if let Some(pending) = state.pending.get_mut(id) {
-                    *pending = Given::new(self.number, pending.attempts);
+                if let Some(claim) = state.claims.get_mut(id) {
+                    *claim = Claim::new(self.number, claim.attempts);
                 }
             }
         })
@@ -333,10 +351,10 @@ impl StreamConsumer for Consumer {
     ) -> Result<(), TransportError> {
         self.with(|state| {
             for id in ids {
-                if let Some(pending) = state.pending.get_mut(id) {
-                    *pending = Given {
-                        aged: idle,
-                        ..Given::new(self.number, attempts)
+                if let Some(claim) = state.claims.get_mut(id) {
+                    *claim = Claim {
+                        extra_idle: idle,
+                        ..Claim::new(self.number, attempts)
                     };
                 }
             }
@@ -345,30 +363,26 @@ impl StreamConsumer for Consumer {
 
     async fn cached_results(
         &self,
-        names: Vec<String>,
+        dedup_keys: Vec<String>,
     ) -> Result<Vec<Option<Bytes>>, TransportError> {
         self.with(|state| {
             let now = Instant::now();
-            let record = |name| {
-                let (bytes, ends) = state.records.get(&name)?;
-                (*ends > now).then(|| bytes.clone())
-            };
-            names.into_iter().map(record).collect()
+            let keys = dedup_keys.iter();
+            keys.map(|key| state.results.get(key, now)).collect()
         })
     }
 
     async fn acknowledge(
         &self,
-        finished: Vec<EntryAck>,
-        keep: Duration,
+        acks: Vec<EntryAck>,
+        result_ttl: Duration,
     ) -> Result<usize, TransportError> {
         self.with(|state| {
             let now = Instant::now();
-            state.forget(now);
-            for EntryAck { id, record } in finished {
-                if let Some((name, bytes)) = record {
-                    state.names.push_back((now + keep, name.clone()));
-                    state.records.insert(name, (bytes, now + keep));
+            state.results.remove_expired(now);
+            for EntryAck { id, result } in acks {
+                if let Some((dedup_key, result)) = result {
+                    state.results.insert(dedup_key, result, now + result_ttl);
                 }
                 state.remove(id);
             }
@@ -376,15 +390,16 @@ impl StreamConsumer for Consumer {
         })
     }
 
-    async fn dead_letter(&self, dead: DeadLetterEntry) -> Result<u64, TransportError> {
+    async fn dead_letter(&self, letter: DeadLetterEntry) -> Result<u64, TransportError> {
         let now = self.bus.now();
         self.with(|state| {
-            state.remove(dead.id);
+            state.remove(letter.id);
             let id = state.next_id(now);
-            state.dead.insert(id, DeadLetterEntry { id, ..dead });
+            let letter = DeadLetterEntry { id, ..letter };
+            state.dead_letters.insert(id, letter);
             let mut dropped = 0;
-            while state.dead.len() as u64 > MAX_DEAD_LETTERS {
-                state.dead.pop_first();
+            while state.dead_letters.len() as u64 > MAX_DEAD_LETTERS {
+                state.dead_letters.pop_first();
                 dropped += 1;
             }
             dropped
@@ -393,6 +408,6 @@ impl StreamConsumer for Consumer {
 
     async fn stop_reading(&self) {
         self.closed.store(true, Ordering::Relaxed);
-        self.store.filled.notify_one();
+        self.store.appended.notify_one();
     }
 }

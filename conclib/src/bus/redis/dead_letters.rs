@@ -12,14 +12,14 @@ use crate::bus::redis::{COMMAND, into_array, into_u64, unexpected};
 use crate::bus::transport::stream::{DeadLetterEntry, DeadLetterStore, EntryId};
 use crate::bus::transport::{Names, OpenError, TransportError};
 
-/// The dead letters.
-pub(crate) struct DeadLetters {
+/// The dead letters of a node.
+pub(crate) struct RedisDeadLetters {
     names: Names,
     commands: Arc<Connection>,
 }
 
-impl DeadLetters {
-    /// Over a connection of its own.
+impl RedisDeadLetters {
+    /// Opens them over a connection of their own.
     pub(crate) async fn connect(
         address: &RedisAddress,
         config: &Config,
@@ -40,18 +40,18 @@ impl DeadLetters {
         count: u32,
     ) -> Result<Vec<DeadLetterEntry>, TransportError> {
         let count = i64::from(count).into();
-        let key = self.names.dead().into();
+        let key = self.names.dead_letters().into();
         let arguments = vec![key, from.into(), to.into(), "COUNT".into(), count];
         let link = self.commands.link()?;
         let reply = link.request("XRANGE", arguments, COMMAND).await?;
         let listed = into_array(reply).ok_or_else(unexpected)?;
-        let dead: Option<_> = listed.into_iter().map(entries::dead).collect();
-        dead.ok_or_else(unexpected)
+        let letters: Option<_> = listed.into_iter().map(entries::dead_letter).collect();
+        letters.ok_or_else(unexpected)
     }
 }
 
 #[async_trait]
-impl DeadLetterStore for DeadLetters {
+impl DeadLetterStore for RedisDeadLetters {
     async fn list(
         &self,
         after: EntryId,
@@ -65,7 +65,8 @@ impl DeadLetterStore for DeadLetters {
         let Some(DeadLetterEntry { key, frame, .. }) = found else {
             return Ok(false);
         };
-        // Twice in the stream does no harm, since the key is the same; nowhere would.
+        // First appended, then deleted: two entries with the same key are handled once, but a message
+        // in neither place would be lost.
         let arguments = entry(&self.names.durable(), key, frame);
         let link = self.commands.link()?;
         link.request("XADD", arguments, COMMAND).await?;
@@ -73,7 +74,7 @@ impl DeadLetterStore for DeadLetters {
     }
 
     async fn delete(&self, id: EntryId) -> Result<bool, TransportError> {
-        let arguments = vec![self.names.dead().into(), id.to_string().into()];
+        let arguments = vec![self.names.dead_letters().into(), id.to_string().into()];
         let link = self.commands.link()?;
         let deleted = link.request("XDEL", arguments, COMMAND).await?;
         Ok(into_u64(&deleted).ok_or_else(unexpected)? > 0)

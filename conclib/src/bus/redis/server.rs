@@ -17,7 +17,7 @@ use crate::bus::redis::connection::{Connection, Link};
 use crate::bus::redis::lease;
 use crate::bus::redis::lease::{ACQUIRE, Attempt, HEAD, RELEASE, RENEW};
 use crate::bus::redis::settings::{Duty, Settings};
-use crate::bus::redis::stream::{Consumer, DeadLetters};
+use crate::bus::redis::stream::{RedisConsumer, RedisDeadLetters};
 use crate::bus::redis::{
     COMMAND, LEASE_COMMAND, accepted, failure, into_array, into_bytes, into_u64, unexpected,
 };
@@ -374,7 +374,7 @@ impl ServerTransport for Server {
     async fn consumer(&self) -> Result<Arc<dyn StreamConsumer>, TransportError> {
         let reads = Connection::open(self.reads.clone(), self.health.clone()).await;
         let reads = reads.map_err(|error| TransportError::NotDone(error.to_string()))?;
-        Ok(Arc::new(Consumer::new(
+        Ok(Arc::new(RedisConsumer::new(
             self.names.clone(),
             reads,
             self.commands.clone(),
@@ -382,7 +382,10 @@ impl ServerTransport for Server {
     }
 
     fn dead_letters(&self) -> Arc<dyn DeadLetterStore> {
-        Arc::new(DeadLetters::over(self.names.clone(), self.commands.clone()))
+        Arc::new(RedisDeadLetters::over(
+            self.names.clone(),
+            self.commands.clone(),
+        ))
     }
 
     async fn close(&self) {

@@ -1,7 +1,7 @@
-//! Durable messages: a stream, read by a group of consumers.
+//! The stream of durable messages in Redis, read by a group of consumers.
 //!
-//! An entry of the stream holds the idempotency key (`k`) and the request frame (`f`); one of the
-//! dead also how often it was delivered (`d`) and why it is dead (`r`).
+//! An entry of the stream has the fields `k`, the idempotency key, and `f`, the request frame. A dead
+//! letter also has `d`, the number of deliveries, and `r`, the reason.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,12 +13,9 @@ use fred::error::{Error, ErrorKind};
 use fred::interfaces::ClientLike;
 use fred::types::{ClusterHash, CustomCommand, Resp3Frame, Value};
 use futures_util::future::try_join_all;
-use tracing::debug;
 
 use crate::bus::redis::connection::{Connection, Link, command};
-use crate::bus::redis::{
-    COMMAND, accepted, failure, into_array, into_bytes, into_u64, reason, unexpected,
-};
+use crate::bus::redis::{COMMAND, accepted, failure, into_array, into_bytes, reason, unexpected};
 use crate::bus::transport::stream::{
     Attempts, DeadLetterEntry, EntryAck, EntryId, ForeignPage, MAX_DEAD_LETTERS, PendingEntry,
     StreamConsumer, StreamEntry,
@@ -26,32 +23,29 @@ use crate::bus::transport::stream::{
 use crate::bus::transport::{LEASE, Names, TransportError};
 use crate::random::Uuid;
 
-pub(crate) use crate::bus::redis::dead_letters::DeadLetters;
-use entries::Given;
+pub(crate) use crate::bus::redis::dead_letters::RedisDeadLetters;
+use entries::EntryClaim;
 
 pub(crate) mod entries;
+mod group;
 mod producer;
 
-/// The group of consumers.
+/// The consumer group of all proxies.
 const GROUP: &str = "conclib";
 
-/// A consumer that has not been heard of for so long, and holds nothing, is forgotten: each proxy
-/// that ever served was one.
-const LONG_GONE: u64 = 24 * 60 * 60 * 1000;
-
-/// A consumer's end.
-pub(super) struct Consumer {
+/// A consumer's end of the stream.
+pub(super) struct RedisConsumer {
     names: Names,
     stream: String,
-    /// Nobody else's.
+    /// The name of the consumer, which is unique.
     name: String,
-    /// For reads alone, because nothing else is answered while one blocks.
+    /// A connection for reads only, because Redis answers no other command while one blocks.
     reads: Connection,
-    /// The proxy's, for everything else.
+    /// The proxy's connection, for all other commands.
     commands: Arc<Connection>,
 }
 
-impl Consumer {
+impl RedisConsumer {
     pub(super) fn new(names: Names, reads: Connection, commands: Arc<Connection>) -> Self {
         Self {
             stream: names.durable(),
@@ -62,7 +56,7 @@ impl Consumer {
         }
     }
 
-    /// One command about the stream and its group.
+    /// Sends a command about the stream and its group.
     async fn request(
         &self,
         name: &'static str,
@@ -73,7 +67,7 @@ impl Consumer {
         self.commands.link()?.request(name, all, COMMAND).await
     }
 
-    /// Claims messages for this consumer.
+    /// Claims entries for this consumer.
     async fn xclaim(
         &self,
         ids: &[EntryId],
@@ -89,8 +83,8 @@ impl Consumer {
         self.request("XCLAIM", arguments).await
     }
 
-    /// A command about the stream and each of these messages, given together; their replies.
-    async fn ask_of_each(
+    /// Sends a command about the stream and each of these entries together, and returns the replies.
+    async fn request_for_each(
         &self,
         name: &'static str,
         ids: &[EntryId],
@@ -105,60 +99,25 @@ impl Consumer {
         try_join_all(asked.collect::<Vec<_>>()).await
     }
 
-    /// Whether that is another consumer's, with a sign of life within `alive`.
-    fn is_others(&self, given: &Given, alive: Duration) -> bool {
-        given.consumer != self.name && given.idle < alive
+    /// True for a claim of another consumer, with a heartbeat within `alive`.
+    fn is_foreign(&self, claim: &EntryClaim, alive: Duration) -> bool {
+        claim.consumer != self.name && claim.idle < alive
     }
 
-    /// Reads the list of `XPENDING`, as this consumer sees it.
+    /// Decodes the list of `XPENDING`, as this consumer sees it.
     fn pending_of(&self, listed: Resp3Frame) -> Result<Vec<PendingEntry>, TransportError> {
-        let listed = entries::given(listed).ok_or_else(unexpected)?;
+        let listed = entries::claims(listed).ok_or_else(unexpected)?;
         Ok(listed
             .iter()
-            .map(|given| given.seen_by(&self.name))
+            .map(|claim| claim.seen_by(&self.name))
             .collect())
-    }
-
-    /// True if the group is there.
-    async fn has_group(&self) -> bool {
-        self.request("XPENDING", Vec::new()).await.is_ok()
-    }
-
-    /// Removes consumers that are long gone from the group. Only who serves reads from it, so that
-    /// none of them comes back meanwhile.
-    async fn forget_the_gone(&self) -> Result<(), TransportError> {
-        let consumers = self.request("XINFO CONSUMERS", Vec::new()).await?;
-        for consumer in into_array(consumers).ok_or_else(unexpected)? {
-            let mut facts = entries::pairs(consumer).unwrap_or_default();
-            let number = |fact: Option<&Resp3Frame>| fact.and_then(into_u64);
-            let holds = number(facts.get("pending")).unwrap_or(u64::MAX);
-            let idle = number(facts.get("idle")).unwrap_or(0);
-            if let Some(name) = facts.remove("name").and_then(into_bytes)
-                && holds == 0
-                && idle >= LONG_GONE
-            {
-                let name = Value::Bytes(name);
-                self.request("XGROUP DELCONSUMER", vec![name]).await?;
-            }
-        }
-        Ok(())
     }
 }
 
 #[async_trait]
-impl StreamConsumer for Consumer {
+impl StreamConsumer for RedisConsumer {
     async fn create_group(&self) -> Result<(), TransportError> {
-        let arguments = vec!["0".into(), "MKSTREAM".into()];
-        match self.request("XGROUP CREATE", arguments).await {
-            Err(TransportError::NotDone(why)) if why.starts_with("BUSYGROUP") => {}
-            // One without memory does not look whether it is there.
-            Err(TransportError::NotDone(_)) if self.has_group().await => {}
-            made => drop(made?),
-        }
-        if let Err(error) = self.forget_the_gone().await {
-            debug!(%error, "consumers that are gone stay in the group");
-        }
-        Ok(())
+        self.create().await
     }
 
     async fn read(&self, count: u32, block: Duration) -> Result<Vec<StreamEntry>, TransportError> {
@@ -171,7 +130,7 @@ impl StreamConsumer for Consumer {
             i64::from(count.max(1)).into(),
         ];
         if !block.is_zero() {
-            // 0 would be for ever.
+            // 0 means for ever.
             arguments.extend(["BLOCK".into(), millis(block.max(Duration::from_millis(1)))]);
         }
         arguments.extend(["STREAMS".into(), self.stream.as_str().into(), ">".into()]);
@@ -241,12 +200,12 @@ impl StreamConsumer for Consumer {
         let count = i64::from(count);
         let arguments = vec![format!("({after}").into(), "+".into(), count.into()];
         let listed = self.request("XPENDING", arguments).await?;
-        let listed = entries::given(listed).ok_or_else(unexpected)?;
-        let last = listed.last().map(|given| given.id);
+        let listed = entries::claims(listed).ok_or_else(unexpected)?;
+        let last = listed.last().map(|claim| claim.id);
         let is_page = i64::try_from(listed.len()).is_ok_and(|length| length >= count);
-        let others = listed.iter().filter(|given| self.is_others(given, alive));
+        let foreign = listed.iter().filter(|claim| self.is_foreign(claim, alive));
         Ok(ForeignPage {
-            pending: others.map(|given| given.seen_by(&self.name)).collect(),
+            pending: foreign.map(|claim| claim.seen_by(&self.name)).collect(),
             next: last.filter(|_| is_page),
         })
     }
@@ -257,11 +216,11 @@ impl StreamConsumer for Consumer {
         alive: Duration,
     ) -> Result<Vec<EntryId>, TransportError> {
         let mut still = Vec::new();
-        let one = |id: Value| vec![GROUP.into(), id.clone(), id, 1.into()];
-        for listed in self.ask_of_each("XPENDING", ids, one).await? {
-            let listed = entries::given(listed).ok_or_else(unexpected)?;
-            let others = listed.iter().filter(|given| self.is_others(given, alive));
-            still.extend(others.map(|given| given.id));
+        let range = |id: Value| vec![GROUP.into(), id.clone(), id, 1.into()];
+        for listed in self.request_for_each("XPENDING", ids, range).await? {
+            let listed = entries::claims(listed).ok_or_else(unexpected)?;
+            let foreign = listed.iter().filter(|claim| self.is_foreign(claim, alive));
+            still.extend(foreign.map(|claim| claim.id));
         }
         Ok(still)
     }
@@ -269,7 +228,7 @@ impl StreamConsumer for Consumer {
     async fn read_entries(&self, ids: &[EntryId]) -> Result<Vec<StreamEntry>, TransportError> {
         let mut found = Vec::new();
         for range in self
-            .ask_of_each("XRANGE", ids, |id| vec![id.clone(), id])
+            .request_for_each("XRANGE", ids, |id| vec![id.clone(), id])
             .await?
         {
             found.extend(entries::stream_entries(range).ok_or_else(unexpected)?);
@@ -313,63 +272,64 @@ impl StreamConsumer for Consumer {
 
     async fn cached_results(
         &self,
-        names: Vec<String>,
+        dedup_keys: Vec<String>,
     ) -> Result<Vec<Option<Bytes>>, TransportError> {
-        if names.is_empty() {
+        if dedup_keys.is_empty() {
             return Ok(Vec::new());
         }
-        let keys = names.iter().map(|name| self.names.done(name).into());
+        let keys = dedup_keys.iter();
+        let keys = keys.map(|key| self.names.result_cache(key).into());
         let link = self.commands.link()?;
-        let records = link.request("MGET", keys.collect(), COMMAND).await?;
-        let records = into_array(records).ok_or_else(unexpected)?;
-        Ok(records.into_iter().map(into_bytes).collect())
+        let results = link.request("MGET", keys.collect(), COMMAND).await?;
+        let results = into_array(results).ok_or_else(unexpected)?;
+        Ok(results.into_iter().map(into_bytes).collect())
     }
 
     async fn acknowledge(
         &self,
-        finished: Vec<EntryAck>,
-        keep: Duration,
+        acks: Vec<EntryAck>,
+        result_ttl: Duration,
     ) -> Result<usize, TransportError> {
-        let (ids, records): (Vec<_>, Vec<_>) = finished
+        let (ids, results): (Vec<_>, Vec<_>) = acks
             .into_iter()
-            .map(|EntryAck { id, record }| (id, record))
+            .map(|EntryAck { id, result }| (id, result))
             .unzip();
-        let mut commands: Vec<_> = records
+        let mut commands: Vec<_> = results
             .into_iter()
             .flatten()
-            .map(|(name, record)| {
-                let key = self.names.done(&name).into();
-                let set = vec![key, Value::Bytes(record), "PX".into(), millis(keep)];
+            .map(|(dedup_key, result)| {
+                let key = self.names.result_cache(&dedup_key).into();
+                let set = vec![key, Value::Bytes(result), "PX".into(), millis(result_ttl)];
                 ("SET", set)
             })
             .collect();
-        let records = commands.len();
+        let results = commands.len();
         commands.extend(self.removal(&ids));
         let replies = pipeline(&self.commands.link()?, commands).await?;
-        let (records, removal) = replies.split_at(records);
+        let (results, removal) = replies.split_at(results);
         if let Some(Err(error)) = removal.iter().find(|reply| reply.is_err()) {
             return Err(TransportError::NotDone(reason(error)));
         }
-        Ok(records.iter().filter(|reply| reply.is_err()).count())
+        Ok(results.iter().filter(|reply| reply.is_err()).count())
     }
 
-    async fn dead_letter(&self, dead: DeadLetterEntry) -> Result<u64, TransportError> {
+    async fn dead_letter(&self, letter: DeadLetterEntry) -> Result<u64, TransportError> {
         let DeadLetterEntry {
             id,
             key,
             frame,
             deliveries,
             reason: why,
-        } = dead;
-        let grave = self.names.dead();
-        let mut arguments = entry(&grave, key, frame);
+        } = letter;
+        let letters = self.names.dead_letters();
+        let mut arguments = entry(&letters, key, frame);
         arguments.extend(["d".into(), deliveries.to_string().into()]);
         arguments.extend(["r".into(), why.into()]);
-        // Nothing is removed before it certainly lies there.
+        // The entry is removed only after the dead letter is certainly written.
         let link = self.commands.link()?;
         link.request("XADD", arguments, COMMAND).await?;
         let most = MAX_DEAD_LETTERS.to_string().into();
-        let trim = vec![grave.into(), "MAXLEN".into(), "~".into(), most];
+        let trim = vec![letters.into(), "MAXLEN".into(), "~".into(), most];
         let mut commands = vec![("XTRIM", trim)];
         commands.extend(self.removal(&[id]));
         let mut replies = pipeline(&link, commands).await?.into_iter();
@@ -385,25 +345,25 @@ impl StreamConsumer for Consumer {
     }
 }
 
-impl Consumer {
-    /// Removes messages from the group and the stream.
+impl RedisConsumer {
+    /// The commands that remove entries from the group and the stream.
     fn removal(&self, ids: &[EntryId]) -> [(&'static str, Vec<Value>); 2] {
         let ids = || ids.iter().map(|id| Value::from(id.to_string()));
         let stream = || Value::from(self.stream.as_str());
-        let done = [stream(), GROUP.into()].into_iter().chain(ids()).collect();
-        let gone = [stream()].into_iter().chain(ids()).collect();
-        [("XACK", done), ("XDEL", gone)]
+        let acks = [stream(), GROUP.into()].into_iter().chain(ids()).collect();
+        let deletions = [stream()].into_iter().chain(ids()).collect();
+        [("XACK", acks), ("XDEL", deletions)]
     }
 }
 
-/// What `XADD` takes for an entry.
+/// The arguments of `XADD` for an entry.
 pub(crate) fn entry(stream: &str, key: String, frame: Bytes) -> Vec<Value> {
     let head = [stream.into(), "*".into(), "k".into(), key.into()];
     let frame = ["f".into(), Value::Bytes(frame)];
     head.into_iter().chain(frame).collect()
 }
 
-/// Gives commands to a connection together; their replies, in order, each for itself.
+/// Sends commands together, and returns the reply or error of each in their order.
 pub(super) async fn pipeline(
     link: &Link,
     commands: Vec<(&'static str, Vec<Value>)>,
@@ -411,7 +371,7 @@ pub(super) async fn pipeline(
     let count = commands.len();
     let pipeline = Pipeline::from(link.within(COMMAND));
     for (name, arguments) in commands {
-        // Nothing is sent yet.
+        // Only queued: `try_all` sends.
         let queued = pipeline.custom_raw(command(name), arguments).await;
         queued.map_err(|error| TransportError::NotDone(reason(&error)))?;
     }
@@ -419,7 +379,7 @@ pub(super) async fn pipeline(
     if replies.len() == count {
         return Ok(replies);
     }
-    // One error for them all.
+    // Redis or the connection refused all commands with one error.
     let error = replies.into_iter().find_map(Result::err);
     Err(error.map_or_else(unexpected, |error| failure(&error)))
 }

@@ -1,9 +1,8 @@
-//! What durable messages need of a bus: a stream that keeps them until they are handled, the
-//! answers of those that are, and a place for those that nobody could handle.
+//! The stream of durable messages as the rest of the library needs it from a bus: entries that stay
+//! until they are acknowledged, cached results of acknowledged messages, and dead letters.
 //!
-//! Traits of their own, because a bus may be used without any of this. As for the others, what is
-//! decided lives above them, in [`consumer`](crate::bus::server) and
-//! [`durable`](crate::bus::durable).
+//! The traits are separate from those of requests and replies, because a bus may do without. They
+//! decide nothing: decisions are made above them, in [`durable`](crate::bus::durable).
 
 use std::fmt;
 use std::str::FromStr;
@@ -17,10 +16,13 @@ use crate::bus::config::Bus;
 use crate::bus::memory;
 use crate::bus::transport::{Config, OpenError, TransportError};
 
-/// How many dead letters are kept: when there are more, the oldest are dropped, counted and logged.
+/// The maximum number of stored dead letters. Beyond it the oldest are dropped, counted and logged.
 pub(crate) const MAX_DEAD_LETTERS: u64 = 100_000;
 
-/// Where a message lies in a stream: the time of its arrival in ms, and its number within that.
+/// The maximum length of an idempotency key, in bytes.
+pub(crate) const MAX_KEY_LEN: usize = 128;
+
+/// The position of an entry in a stream: its time of arrival in ms, and its number within that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub(crate) struct EntryId(pub(crate) u64, pub(crate) u64);
 
@@ -42,14 +44,17 @@ impl FromStr for EntryId {
     }
 }
 
-/// A message to be kept: its idempotency key, and the request frame.
+/// A message to be appended to the stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct NewEntry {
+    /// The idempotency key.
     pub(crate) key: String,
+    /// The request frame.
     pub(crate) frame: Bytes,
 }
 
-/// A message that was kept. What somebody else wrote may lack key or frame: they are empty then.
+/// An entry of the stream. Key and frame are empty if another program has written an entry without
+/// them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct StreamEntry {
     pub(crate) id: EntryId,
@@ -57,12 +62,12 @@ pub(crate) struct StreamEntry {
     pub(crate) frame: Bytes,
 }
 
-/// The deliveries of a message. A bus keeps both numbers with it.
+/// The number of deliveries of a message. The bus stores both numbers with the entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(crate) struct Attempts {
     pub(crate) deliveries: u32,
-    /// The deliveries that have ended in an error. Processes have ended amid the rest, but for one that
-    /// may be under way.
+    /// Deliveries that ended in an error. During the others a process has ended, except for one that
+    /// may be in progress.
     pub(crate) failures: u32,
 }
 
@@ -83,15 +88,15 @@ impl Attempts {
         }
     }
 
-    /// The last delivery was none: no actor was given the message.
-    pub(crate) const fn before(self) -> Self {
+    /// One delivery less: no actor was given the message.
+    pub(crate) const fn undelivered(self) -> Self {
         Self {
             deliveries: self.deliveries.saturating_sub(1),
             ..self
         }
     }
 
-    /// The last delivery has ended in an error.
+    /// The same after the last delivery has ended in an error.
     pub(crate) const fn failed(self) -> Self {
         Self {
             failures: self.failures.saturating_add(1),
@@ -105,36 +110,36 @@ impl Attempts {
     }
 }
 
-/// A message that was given to a consumer and is not over.
+/// An entry that is claimed by a consumer and not yet acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct PendingEntry {
     pub(crate) id: EntryId,
-    /// How often it was given to one so far.
+    /// The deliveries so far.
     pub(crate) attempts: Attempts,
-    /// It was given to the consumer that asks.
+    /// The entry is claimed by the consumer that lists it.
     pub(crate) is_own: bool,
 }
 
-/// What other consumers have, as far as it was looked through.
+/// A page of the entries that other consumers have claimed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct ForeignPage {
     pub(crate) pending: Vec<PendingEntry>,
-    /// Behind which message to go on; none if that was all.
+    /// The entry after which the next page begins; `None` on the last page.
     pub(crate) next: Option<EntryId>,
 }
 
-/// A message that is over.
+/// The acknowledgement of an entry: it is removed from the stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct EntryAck {
     pub(crate) id: EntryId,
-    /// What is remembered of it, and by which name.
-    pub(crate) record: Option<(String, Bytes)>,
+    /// The dedup key and the encoded result, if the result is to be cached.
+    pub(crate) result: Option<(String, Bytes)>,
 }
 
-/// A message that nobody could handle.
+/// A message that could not be handled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DeadLetterEntry {
-    /// Where it lay in the stream; in what is read back, where it lies among the dead.
+    /// The position in the stream of messages; in a listed dead letter, that among the dead letters.
     pub(crate) id: EntryId,
     pub(crate) key: String,
     pub(crate) frame: Bytes,
@@ -142,37 +147,37 @@ pub(crate) struct DeadLetterEntry {
     pub(crate) reason: String,
 }
 
-/// The stream as a client sees it. A transport may do without.
+/// The client's end of the stream. A transport may do without.
 #[async_trait]
 pub(crate) trait StreamProducer: Send + Sync {
-    /// Appends messages, in order; how many there are then. If this fails some of them may be kept
-    /// all the same: [`NotDone`](TransportError::NotDone) says that none is.
+    /// Appends messages in order, and returns the length of the stream after that. An error leaves it
+    /// open whether some were appended, except for [`NotDone`](TransportError::NotDone): none was.
     async fn append(&self, _messages: Vec<NewEntry>) -> Result<u64, TransportError> {
         Err(no_stream())
     }
 
-    /// How many there are.
+    /// The length of the stream.
     async fn len(&self) -> Result<u64, TransportError> {
         Err(no_stream())
     }
 }
 
-/// The stream as the actor system sees it: one consumer of its own, and only while it serves.
+/// The actor system's end of the stream: a consumer of its own, used only while it holds the lease.
 #[async_trait]
 pub(crate) trait StreamConsumer: Send + Sync {
-    /// Makes the stream and its group of consumers, where they are not there yet.
+    /// Creates the stream and its consumer group if they do not exist.
     async fn create_group(&self) -> Result<(), TransportError>;
 
-    /// Takes up to `count` messages that were given to nobody, waiting up to `block` for the first
-    /// one. They count as delivered once.
+    /// Claims up to `count` entries that no consumer has claimed before, waiting up to `block` for the
+    /// first one. They count as delivered once.
     ///
     /// # Cancel safety
     ///
-    /// A dropped call may still take some; they become due as if this consumer had died.
+    /// A dropped call may still claim entries; they become due as if this consumer had ended.
     async fn read(&self, count: u32, block: Duration) -> Result<Vec<StreamEntry>, TransportError>;
 
-    /// Up to `count` messages behind `after` that were given to a consumer, this one too, without
-    /// a sign of life for `idle`.
+    /// Lists up to `count` claimed entries after `after`, this consumer's included, without a
+    /// heartbeat for `idle`.
     async fn due(
         &self,
         after: EntryId,
@@ -180,15 +185,15 @@ pub(crate) trait StreamConsumer: Send + Sync {
         count: u32,
     ) -> Result<Vec<PendingEntry>, TransportError>;
 
-    /// Up to `count` messages behind `after` that are this consumer's own.
+    /// Lists up to `count` entries after `after` that this consumer has claimed.
     async fn own_claims(
         &self,
         after: EntryId,
         count: u32,
     ) -> Result<Vec<PendingEntry>, TransportError>;
 
-    /// Looks through up to `count` given messages behind `after` for those that are other consumers',
-    /// with a sign of life within `alive`.
+    /// Looks through up to `count` claimed entries after `after`, and lists those that other consumers
+    /// have claimed, with a heartbeat within `alive`.
     async fn foreign_claims(
         &self,
         after: EntryId,
@@ -196,18 +201,18 @@ pub(crate) trait StreamConsumer: Send + Sync {
         count: u32,
     ) -> Result<ForeignPage, TransportError>;
 
-    /// Those of them that are still other consumers', with a sign of life within `alive`.
+    /// The subset of `ids` that other consumers still have claimed, with a heartbeat within `alive`.
     async fn still_foreign(
         &self,
         ids: &[EntryId],
         alive: Duration,
     ) -> Result<Vec<EntryId>, TransportError>;
 
-    /// Reads messages, whoever has them, and leaves them there. What is over is not among them.
+    /// Reads entries without claiming them. Removed entries are left out.
     async fn read_entries(&self, ids: &[EntryId]) -> Result<Vec<StreamEntry>, TransportError>;
 
-    /// Takes those of them over that have been without a sign of life for `idle`; from then on each
-    /// counts as delivered so often. What is over is not among them.
+    /// Claims those entries that have had no heartbeat for `idle`, and sets their deliveries to
+    /// `attempts`. Removed entries are left out.
     async fn claim(
         &self,
         ids: &[EntryId],
@@ -215,11 +220,11 @@ pub(crate) trait StreamConsumer: Send + Sync {
         idle: Duration,
     ) -> Result<Vec<StreamEntry>, TransportError>;
 
-    /// Gives a sign of life for messages that are in hand.
+    /// Sends a heartbeat for claimed entries.
     async fn extend_claims(&self, ids: &[EntryId]) -> Result<(), TransportError>;
 
-    /// Lays messages aside that were not given to an actor: they count as delivered so often, and
-    /// as without a sign of life for `idle`.
+    /// Sets the deliveries of entries to `attempts`, and the time since their last heartbeat to `idle`,
+    /// so that other consumers can claim them accordingly sooner.
     async fn release(
         &self,
         ids: &[EntryId],
@@ -227,52 +232,53 @@ pub(crate) trait StreamConsumer: Send + Sync {
         idle: Duration,
     ) -> Result<(), TransportError>;
 
-    /// What is remembered by these names.
+    /// The cached results of these dedup keys.
     async fn cached_results(
         &self,
-        names: Vec<String>,
+        dedup_keys: Vec<String>,
     ) -> Result<Vec<Option<Bytes>>, TransportError>;
 
-    /// Removes messages that are over, after writing what is to be remembered for `keep`; how many
-    /// records could not be written.
+    /// Caches the results for `result_ttl`, and then removes the entries. Returns the number of results
+    /// that could not be cached.
     async fn acknowledge(
         &self,
-        finished: Vec<EntryAck>,
-        keep: Duration,
+        acks: Vec<EntryAck>,
+        result_ttl: Duration,
     ) -> Result<usize, TransportError>;
 
-    /// Moves a message to the dead; how many of the oldest were dropped for that. If this fails it
-    /// may lie in both places.
-    async fn dead_letter(&self, dead: DeadLetterEntry) -> Result<u64, TransportError>;
+    /// Moves a message to the dead letters, and returns the number of old ones dropped for it. After an
+    /// error it may be in both places.
+    async fn dead_letter(&self, letter: DeadLetterEntry) -> Result<u64, TransportError>;
 
-    /// Ends the connection for reads: a read that waits ends, and none begins. The rest goes on as
-    /// long as the server's end is open.
+    /// Closes the connection for reads: a blocked read ends, and later ones fail. The other calls work
+    /// until the server's end is closed.
     async fn stop_reading(&self);
 }
 
 /// The dead letters of a node.
 #[async_trait]
 pub(crate) trait DeadLetterStore: Send + Sync {
-    /// Up to `count` of them behind `after`, the oldest first.
+    /// Lists up to `count` dead letters after `after`, the oldest first.
     async fn list(
         &self,
         after: EntryId,
         count: u32,
     ) -> Result<Vec<DeadLetterEntry>, TransportError>;
 
-    /// Puts one back into the stream, as a new message with the same key; false if it is not there.
+    /// Appends a dead letter to the stream, as a new message with the same key; false if no dead letter
+    /// has this id.
     async fn replay(&self, id: EntryId) -> Result<bool, TransportError>;
 
-    /// Removes one; false if it is not there.
+    /// Removes a dead letter; false if none has this id.
     async fn delete(&self, id: EntryId) -> Result<bool, TransportError>;
 }
 
-/// For a bus that keeps no messages.
+/// The error of a bus without a stream.
 pub(super) fn no_stream() -> TransportError {
-    TransportError::NotDone("this bus keeps no messages".to_owned())
+    TransportError::NotDone("this bus stores no durable messages".to_owned())
 }
 
-/// No dead letters, since nothing is kept.
+/// The dead letters of a bus without a stream.
 pub(super) struct NoDeadLetters;
 
 #[async_trait]
@@ -296,11 +302,14 @@ pub(crate) async fn open_dead_letters(
 ) -> Result<Arc<dyn DeadLetterStore>, OpenError> {
     config.check()?;
     match &config.bus {
-        Bus::Memory(bus) => Ok(Arc::new(memory::DeadLetters::new(bus.clone(), config))),
+        Bus::Memory(bus) => Ok(Arc::new(memory::MemoryDeadLetters::new(
+            bus.clone(),
+            config,
+        ))),
         #[cfg(feature = "redis")]
         Bus::Redis(address) => {
-            let dead = crate::bus::redis::DeadLetters::connect(address, config).await?;
-            Ok(Arc::new(dead))
+            let letters = crate::bus::redis::RedisDeadLetters::connect(address, config).await?;
+            Ok(Arc::new(letters))
         }
         #[cfg(not(feature = "redis"))]
         Bus::Redis(_) => Err(super::without_redis().into()),

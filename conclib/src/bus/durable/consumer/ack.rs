@@ -1,95 +1,120 @@
-//! How messages leave the hand: their answers are remembered, or they are buried; then they are
-//! removed from the stream, and then whoever waits for the answer hears it.
+//! Acknowledgement: results are cached or dead letters written, then the entries are removed from the
+//! stream, and then the callers get the result.
 
+use std::collections::HashSet;
 use std::iter::repeat;
 use std::mem;
-use std::time::Duration;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::time::Instant;
 use tracing::{debug, error, info, warn};
 
-use crate::bus::durable::consumer::{BATCH_BYTES, Consumer, LONG_AGO, PAGE};
+use crate::bus::durable::consumer::READ_WAIT;
+use crate::bus::durable::consumer::link::{BATCH_BYTES, ConsumerLink, PAGE};
 use crate::bus::durable::prefetch::{Caller, Delivery};
-use crate::bus::durable::result_cache as record;
 use crate::bus::durable::result_cache::CachedResult;
-use crate::bus::durable::retry::Retry;
+use crate::bus::link::retry::Retry;
 use crate::bus::protocol::Received;
 use crate::bus::transport::TransportError;
 use crate::bus::transport::stream::{Attempts, DeadLetterEntry, EntryAck, EntryId, StreamEntry};
 use crate::error::AskError;
 use crate::reply::remote::{Outcome, ResponseSink};
 
-/// How many messages that are over may wait for a bus that does not take their ends. Beyond it no
-/// more are taken.
-const MOST: usize = 1024;
+/// The maximum number of messages that wait for their acknowledgement, while the bus accepts none.
+/// Beyond it no more messages are claimed or delivered.
+const MAX_WAITING: usize = 1024;
 
-/// The same, in bytes of answers.
-const MOST_BYTES: usize = 16 * 1024 * 1024;
+/// The maximum size of their results together.
+const MAX_WAITING_BYTES: usize = 16 * 1024 * 1024;
 
-/// What is over, and not yet removed from the stream.
-#[derive(Default)]
-pub(super) struct AckQueue {
-    finished: Vec<Completed>,
-    /// What their answers come to.
-    bytes: usize,
-    dead: Vec<(DeadLetterEntry, Completed)>,
-    /// Messages that another may take at once.
-    back: Vec<(EntryId, Attempts)>,
-    /// Messages that are delivered again when they are due, and how often they have failed.
-    failed: Vec<(EntryId, Attempts)>,
-    /// When to try again to finish, after the bus has failed …
-    finishing: Retry,
-    /// … and to bury: a bus without memory does the one, and not the other.
-    burying: Retry,
+/// Messages on their way out of the stream.
+pub(super) struct Acknowledger {
+    link: Arc<ConsumerLink>,
+    completed: CompletedQueue,
+    /// A queue of its own, because a bus without memory accepts acknowledgements, and no dead letters.
+    dead_letters: DeadLetterQueue,
+    unhandled: Unhandled,
+    /// The entries of both queues, which stay claimed until they are removed.
+    claimed: HashSet<EntryId>,
 }
 
-/// A message that is over.
+/// Messages to be removed from the stream.
+#[derive(Default)]
+struct CompletedQueue {
+    messages: Vec<Completed>,
+    /// The bytes of their results.
+    bytes: usize,
+    retry: Retry,
+}
+
+/// Messages to be moved to the dead letters.
+#[derive(Default)]
+struct DeadLetterQueue {
+    messages: Vec<(DeadLetterEntry, Completed)>,
+    retry: Retry,
+}
+
+/// Messages that stay in the stream, with the deliveries to be written there.
+#[derive(Default)]
+struct Unhandled {
+    /// Other consumers may claim them at once.
+    released: Vec<(EntryId, Attempts)>,
+    /// They are delivered again after the visibility time.
+    failed: Vec<(EntryId, Attempts)>,
+}
+
+/// A message with its outcome.
 struct Completed {
-    /// Its places in the stream.
+    /// The entries of the message and its duplicates.
     ids: Vec<EntryId>,
-    /// What is to be remembered of it.
-    record: Option<(String, Bytes)>,
+    /// The dedup key and the encoded result to be cached.
+    result: Option<(String, Bytes)>,
     callers: Vec<Caller>,
     outcome: Outcome,
 }
 
-impl AckQueue {
-    /// An actor has handled it.
-    pub(super) fn handled(&mut self, delivery: &Delivery, answer: Vec<u8>) {
-        self.bytes += answer.len();
-        self.finished.push(Completed {
-            ids: delivery.ids(),
-            record: Some((
-                delivery.message.dedup_key.clone(),
-                record::write(&answer, delivery.message.fingerprint),
-            )),
-            callers: delivery.callers(),
-            outcome: Ok(answer),
-        });
+impl Acknowledger {
+    pub(super) fn new(link: Arc<ConsumerLink>) -> Self {
+        Self {
+            link,
+            completed: CompletedQueue::default(),
+            dead_letters: DeadLetterQueue::default(),
+            unhandled: Unhandled::default(),
+            claimed: HashSet::new(),
+        }
     }
 
-    /// It was handled before.
-    pub(super) fn known(&mut self, delivery: &Delivery, answer: &Bytes) {
-        self.bytes += answer.len();
-        self.finished.push(Completed {
-            ids: delivery.ids(),
-            record: None,
-            callers: delivery.callers(),
-            outcome: Ok(answer.to_vec()),
-        });
+    /// Acknowledges a message that its actor has handled.
+    pub(super) fn handled(&mut self, delivery: &Delivery, response: Vec<u8>) {
+        let message = &delivery.message;
+        let result = CachedResult::encode(&response, message.fingerprint);
+        let result = Some((message.dedup_key.clone(), result));
+        self.complete(Completed::new(delivery, result, Ok(response)));
     }
 
-    /// The record of one that is over, while the bus has not taken it.
+    /// Acknowledges a message whose dedup key has a cached result: it is a duplicate, or another
+    /// message has used its idempotency key.
+    pub(super) fn has_result(&mut self, delivery: Delivery, result: &CachedResult) {
+        if result.is_of(delivery.message.fingerprint) {
+            let response = result.response.to_vec();
+            self.complete(Completed::new(&delivery, None, Ok(response)));
+        } else {
+            self.key_conflict(delivery);
+        }
+    }
+
+    /// The result of a message that is not acknowledged yet, if it is to be cached.
     pub(super) fn result_of(&self, dedup_key: &str) -> Option<CachedResult> {
-        let records = self.finished.iter().filter_map(|over| over.record.as_ref());
-        let (_, bytes) = records.clone().find(|(name, _)| name == dedup_key)?;
-        record::read(bytes).ok()
+        let messages = self.completed.messages.iter();
+        let mut results = messages.filter_map(|message| message.result.as_ref());
+        let (_, encoded) = results.find(|(key, _)| key == dedup_key)?;
+        CachedResult::decode(encoded).ok()
     }
 
-    /// It has the key of a message with other contents. An caller that waits hears so; without one,
-    /// it becomes a dead letter.
-    pub(super) fn refused(&mut self, delivery: Delivery) {
+    /// Refuses a message whose idempotency key was used for other contents. Its caller gets the error;
+    /// if no caller waits, the message becomes a dead letter.
+    pub(super) fn key_conflict(&mut self, delivery: Delivery) {
         let now = Instant::now();
         let key = &delivery.message.key;
         let error = AskError::BadRequest {
@@ -97,220 +122,249 @@ impl AckQueue {
                 "the idempotency key `{key}` was used before with other contents; use another key"
             ),
         };
-        if delivery
-            .callers()
-            .iter()
-            .any(|caller| caller.deadline > now)
-        {
-            self.finished.push(Completed {
-                ids: delivery.ids(),
-                record: None,
-                callers: delivery.callers(),
-                outcome: Err(error),
-            });
+        let mut callers = delivery.callers().into_iter();
+        if callers.any(|caller| caller.deadline > now) {
+            self.complete(Completed::new(&delivery, None, Err(error)));
         } else {
             let reason = error.to_string();
-            self.dead(delivery, &error, reason);
+            self.dead_letter(delivery, &error, reason);
         }
     }
 
-    /// It becomes a dead letter, and its repetitions with it.
-    pub(super) fn dead(&mut self, delivery: Delivery, error: &AskError, reason: String) {
-        let over = Completed {
-            ids: delivery.ids(),
-            record: None,
-            callers: delivery.callers(),
-            outcome: Err(error.clone()),
-        };
-        let dead = DeadLetterEntry {
-            id: delivery.message.id,
-            key: delivery.message.key,
-            frame: delivery.message.frame,
-            deliveries: delivery.message.attempts.deliveries,
+    /// Turns a message into a dead letter, and removes its duplicates with it.
+    pub(super) fn dead_letter(&mut self, delivery: Delivery, error: &AskError, reason: String) {
+        let completed = Completed::new(&delivery, None, Err(error.clone()));
+        let message = delivery.message;
+        let letter = DeadLetterEntry {
+            id: message.id,
+            key: message.key,
+            frame: message.frame,
+            deliveries: message.attempts.deliveries,
             reason,
         };
-        warn!(id = %dead.id, reason = dead.reason, "a durable message becomes a dead letter");
-        self.dead.push((dead, over));
+        warn!(id = %letter.id, reason = letter.reason, "a durable message becomes a dead letter");
+        self.push_dead_letter(letter, completed);
     }
 
-    /// The same for one that cannot be read as a message.
-    pub(super) fn unreadable(&mut self, kept: StreamEntry, attempts: Attempts, error: &AskError) {
-        let origin = match Received::decode(&kept.frame) {
+    /// Turns an entry that cannot be decoded as a message into a dead letter.
+    pub(super) fn unreadable(&mut self, entry: StreamEntry, attempts: Attempts, error: &AskError) {
+        let origin = match Received::decode(&entry.frame) {
             Ok(request) => Some(request.origin),
             Err(unreadable) => unreadable.origin,
         };
-        let deadline = Instant::now() + super::BLOCK;
+        let deadline = Instant::now() + READ_WAIT;
         let caller = origin.map(|origin| Caller { origin, deadline });
-        let over = Completed {
-            ids: vec![kept.id],
-            record: None,
+        let completed = Completed {
+            ids: vec![entry.id],
+            result: None,
             callers: caller.into_iter().collect(),
             outcome: Err(error.clone()),
         };
-        let StreamEntry { id, key, frame } = kept;
-        let reason = error.to_string();
-        let dead = DeadLetterEntry {
+        let StreamEntry { id, key, frame } = entry;
+        let letter = DeadLetterEntry {
             id,
             key,
             frame,
             deliveries: attempts.deliveries,
-            reason,
+            reason: error.to_string(),
         };
-        self.dead.push((dead, over));
+        self.push_dead_letter(letter, completed);
     }
 
-    /// It was not handled, and this consumer leaves.
-    pub(super) fn given_back(&mut self, attempts: Vec<(EntryId, Attempts)>) {
-        self.back.extend(attempts);
+    /// Releases messages that were not handled, so that other consumers may claim them at once.
+    pub(super) fn release(&mut self, attempts: Vec<(EntryId, Attempts)>) {
+        self.unhandled.released.extend(attempts);
     }
 
-    /// It was handled in vain. The bus is told so, since this process may not live to count it.
+    /// Writes to the stream that these deliveries have failed, since this process may end before the
+    /// next one.
     pub(super) fn failed(&mut self, attempts: Vec<(EntryId, Attempts)>) {
-        self.failed.extend(attempts);
+        self.unhandled.failed.extend(attempts);
+    }
+
+    fn complete(&mut self, message: Completed) {
+        self.claimed.extend(&message.ids);
+        self.completed.bytes += message.outcome.as_ref().map_or(0, Vec::len);
+        self.completed.messages.push(message);
+    }
+
+    fn push_dead_letter(&mut self, letter: DeadLetterEntry, completed: Completed) {
+        self.claimed.extend(&completed.ids);
+        self.dead_letters.messages.push((letter, completed));
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.finished.is_empty() && self.dead.is_empty()
+        self.completed.messages.is_empty() && self.dead_letters.messages.is_empty()
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.finished.len() + self.dead.len() >= MOST || self.bytes >= MOST_BYTES
+        let waiting = self.completed.messages.len() + self.dead_letters.messages.len();
+        waiting >= MAX_WAITING || self.completed.bytes >= MAX_WAITING_BYTES
     }
 
-    /// When to try again after the bus has failed.
+    /// The entries that are about to be removed.
+    pub(super) fn claimed(&self) -> &HashSet<EntryId> {
+        &self.claimed
+    }
+
+    /// The time of the next attempt, after the bus has failed.
     pub(super) fn next_attempt(&self) -> Option<Instant> {
-        let attempts = [self.finishing.next(), self.burying.next()];
+        let attempts = [self.completed.retry.next(), self.dead_letters.retry.next()];
         attempts.into_iter().flatten().min()
     }
 
-    /// How many of those that are finished go together: the first, and more if they are small.
-    fn batch(&self) -> usize {
-        let (mut ids, mut bytes) = (0, 0);
-        let fits = self.finished.iter().take_while(|over| {
-            ids += over.ids.len();
-            bytes += over.record.as_ref().map_or(0, |(_, record)| record.len());
-            ids <= PAGE && bytes <= BATCH_BYTES
-        });
-        fits.count().max(1).min(self.finished.len())
-    }
-}
-
-impl Completed {
-    /// What is to be removed and remembered.
-    fn finished(&self) -> impl Iterator<Item = EntryAck> {
-        let records = [self.record.clone()].into_iter();
-        let ids = self.ids.iter().zip(records.chain(repeat(None)));
-        ids.map(|(id, record)| EntryAck { id: *id, record })
-    }
-}
-
-impl Consumer {
-    /// Ends what is over, as far as the bus takes it.
-    pub(super) async fn end_all(&mut self) {
-        let back = mem::take(&mut self.acks.back);
-        self.release(back, LONG_AGO).await;
-        let failed = mem::take(&mut self.acks.failed);
-        self.release(failed, Duration::ZERO).await;
-        if self.acks.finishing.begins(Instant::now()) {
-            match self.finish().await {
-                Ok(()) => {
-                    if self.acks.finishing.has_succeeded() {
-                        info!(node = %self.shared.node, "handled durable messages are removed again");
-                    }
+    /// Acknowledges all messages, as far as the bus accepts that.
+    pub(super) async fn flush(&mut self) {
+        self.link
+            .release(mem::take(&mut self.unhandled.released))
+            .await;
+        self.link
+            .set_attempts(mem::take(&mut self.unhandled.failed))
+            .await;
+        let link = self.link.clone();
+        let node = &link.shared.node;
+        if self.completed.retry.begins(Instant::now()) {
+            match self.flush_completed().await {
+                Ok(()) if self.completed.retry.has_succeeded() => {
+                    info!(%node, "durable messages are acknowledged again");
                 }
-                Err(why) => {
-                    if !self.acks.finishing.is_failing() {
+                Ok(()) => {}
+                Err(error) => {
+                    if !self.completed.retry.is_failing() {
                         warn!(
-                            node = %self.shared.node, %why,
-                            "handled durable messages cannot be removed: their callers wait"
+                            %node, %error,
+                            "cannot acknowledge handled durable messages: their callers wait for the results"
                         );
                     }
-                    self.acks.finishing.has_failed(Instant::now());
+                    self.completed.retry.has_failed(Instant::now());
                 }
             }
         }
-        if self.acks.burying.begins(Instant::now()) {
-            match self.bury().await {
-                Ok(()) => {
-                    if self.acks.burying.has_succeeded() {
-                        info!(node = %self.shared.node, "dead letters are written again");
-                    }
+        if self.dead_letters.retry.begins(Instant::now()) {
+            match self.flush_dead_letters().await {
+                Ok(()) if self.dead_letters.retry.has_succeeded() => {
+                    info!(%node, "dead letters are written again");
                 }
-                Err(why) => {
-                    if !self.acks.burying.is_failing() {
+                Ok(()) => {}
+                Err(error) => {
+                    if !self.dead_letters.retry.is_failing() {
                         warn!(
-                            node = %self.shared.node, %why,
-                            "dead letters cannot be written: they stay in the stream"
+                            %node, %error,
+                            "cannot write dead letters: the messages stay in the stream"
                         );
                     }
-                    self.acks.burying.has_failed(Instant::now());
+                    self.dead_letters.retry.has_failed(Instant::now());
                 }
             }
         }
     }
 
-    async fn finish(&mut self) -> Result<(), TransportError> {
-        while !self.acks.finished.is_empty() {
-            let count = self.acks.batch();
-            let batch = self.acks.finished[..count].iter();
-            let finished = batch.flat_map(Completed::finished).collect();
-            self.remove(finished).await?;
-            for over in self.acks.finished.drain(..count).collect::<Vec<_>>() {
-                self.acks.bytes -= over.outcome.as_ref().map_or(0, Vec::len);
-                self.answer(over);
+    async fn flush_completed(&mut self) -> Result<(), TransportError> {
+        while !self.completed.messages.is_empty() {
+            let count = self.completed.next_batch();
+            let batch = self.completed.messages[..count].iter();
+            let acks = batch.flat_map(Completed::acks).collect();
+            self.acknowledge(acks).await?;
+            let acknowledged: Vec<_> = self.completed.messages.drain(..count).collect();
+            for message in acknowledged {
+                self.completed.bytes -= message.outcome.as_ref().map_or(0, Vec::len);
+                self.reply(message);
             }
         }
         Ok(())
     }
 
-    /// Removes messages, after writing what is to be remembered of them.
-    async fn remove(&mut self, finished: Vec<EntryAck>) -> Result<(), TransportError> {
-        let keep = self.limits.keep_replies;
-        for some in finished.chunks(PAGE) {
-            let forgotten = self.transport.acknowledge(some.to_vec(), keep).await?;
-            if forgotten > 0 {
-                // It was handled, and would be again if it stayed: a Redis without memory must not
-                // make that worse. Only a repetition with the same key is handled once more.
-                self.noise.hear(
+    async fn flush_dead_letters(&mut self) -> Result<(), TransportError> {
+        while let Some((letter, message)) = self.dead_letters.messages.pop() {
+            let written = self.link.transport.dead_letter(letter.clone()).await;
+            let dropped = match written {
+                Ok(dropped) => dropped,
+                Err(error) => {
+                    self.dead_letters.messages.push((letter, message));
+                    return Err(error);
+                }
+            };
+            if dropped > 0 {
+                let node = &self.link.shared.node;
+                error!(%node, dropped, "too many dead letters: the oldest were dropped");
+            }
+            // The entry of the message itself was moved.
+            let duplicates = message.acks().skip(1).collect();
+            if let Err(error) = self.acknowledge(duplicates).await {
+                // They are delivered again, and fail in the same way.
+                debug!(%error, "cannot remove duplicates of a dead letter");
+            }
+            self.reply(message);
+        }
+        Ok(())
+    }
+
+    async fn acknowledge(&self, acks: Vec<EntryAck>) -> Result<(), TransportError> {
+        let result_ttl = self.link.limits.result_ttl;
+        for acks in acks.chunks(PAGE) {
+            let acknowledged = self.link.transport.acknowledge(acks.to_vec(), result_ttl);
+            let uncached = acknowledged.await?;
+            if uncached > 0 {
+                // The message is removed all the same: it was handled, and would be handled again if
+                // it stayed. Without a cached result only later duplicates are handled again.
+                self.link.log.hear(
                     "no room to remember the answers of durable messages",
-                    &forgotten,
+                    &uncached,
                 );
             }
         }
         Ok(())
     }
 
-    async fn bury(&mut self) -> Result<(), TransportError> {
-        while let Some((dead, _)) = self.acks.dead.last() {
-            let dropped = self.transport.dead_letter(dead.clone()).await?;
-            if dropped > 0 {
-                error!(node = %self.shared.node, dropped, "too many dead letters: the oldest are lost");
-            }
-            let Some((_, over)) = self.acks.dead.pop() else {
-                break; // not reached
-            };
-            // The repetitions; the message itself is gone.
-            if let Err(why) = self.remove(over.finished().skip(1).collect()).await {
-                // They are given out again, and fail as this one has.
-                debug!(%why, "repetitions of a dead letter cannot be removed");
-            }
-            self.answer(over);
+    /// Ends the claim of a removed message, and sends the outcome to its callers.
+    fn reply(&mut self, message: Completed) {
+        for id in &message.ids {
+            self.claimed.remove(id);
         }
-        Ok(())
+        let now = Instant::now();
+        for Caller { origin, deadline } in message.callers {
+            if deadline <= now {
+                continue;
+            }
+            // Messages are claimed only with the lease, so that there is an outlet.
+            if let Some(outlet) = self.link.shared.outlet() {
+                outlet.expect();
+                outlet.respond(origin, Some(deadline), message.outcome.clone());
+            }
+        }
+    }
+}
+
+impl CompletedQueue {
+    /// The number of messages that are acknowledged together: the first, and more if they are small.
+    fn next_batch(&self) -> usize {
+        let (mut ids, mut bytes) = (0, 0);
+        let fits = self.messages.iter().take_while(|message| {
+            ids += message.ids.len();
+            bytes += message
+                .result
+                .as_ref()
+                .map_or(0, |(_, result)| result.len());
+            ids <= PAGE && bytes <= BATCH_BYTES
+        });
+        fits.count().max(1).min(self.messages.len())
+    }
+}
+
+impl Completed {
+    fn new(delivery: &Delivery, result: Option<(String, Bytes)>, outcome: Outcome) -> Self {
+        Self {
+            ids: delivery.ids(),
+            result,
+            callers: delivery.callers(),
+            outcome,
+        }
     }
 
-    /// Lets go of a message that is removed, and tells those who wait.
-    fn answer(&mut self, over: Completed) {
-        self.prefetch.release(&over.ids);
-        let now = Instant::now();
-        for Caller { origin, deadline } in over.callers {
-            if deadline > now {
-                let Some(outlet) = self.shared.outlet() else {
-                    continue; // not reached: there was a reign
-                };
-                outlet.expect();
-                outlet.respond(origin, Some(deadline), over.outcome.clone());
-            }
-        }
+    /// The acknowledgements of all entries; the first one carries the result.
+    fn acks(&self) -> impl Iterator<Item = EntryAck> {
+        let results = [self.result.clone()].into_iter().chain(repeat(None));
+        let entries = self.ids.iter().zip(results);
+        entries.map(|(id, result)| EntryAck { id: *id, result })
     }
 }

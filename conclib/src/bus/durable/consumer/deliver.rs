@@ -1,34 +1,113 @@
-//! How messages come from the hand to their actors.
+//! Delivery: prefetched messages are put into the mailboxes of their actors, and the outcomes are
+//! passed on to the acknowledgement.
 
 use std::sync::Arc;
 
+use tokio::sync::mpsc;
 use tokio::time::Instant;
+use tracing::debug;
 
 use crate::actor::any::Undelivered;
-use crate::bus::durable::consumer::{AckChannel, Consumer};
-use crate::bus::durable::prefetch::Delivery;
-use crate::bus::protocol::Received;
-use crate::core::registry::Registry;
+use crate::bus::durable::consumer::ack::Acknowledger;
+use crate::bus::durable::consumer::link::ConsumerLink;
+use crate::bus::durable::prefetch::{Delivery, DeliveryTicket, Prefetch};
+use crate::bus::durable::redelivery::{RetryDecision, decide_retry};
+use crate::bus::server::fence::Fence;
+use crate::bus::server::publisher::too_large;
 use crate::envelope::RequestEnvelope;
-use crate::reply::remote::{Origin, Responder};
+use crate::error::AskError;
+use crate::reply::remote::{Origin, Outcome, Responder, ResponseSink};
 
-impl Consumer {
-    /// Offers actors what waits for them.
-    pub(super) fn offer(&mut self) {
+/// Delivers messages while its lease term lasts.
+pub(super) struct Deliverer {
+    link: Arc<ConsumerLink>,
+    /// The fence of the lease term in which messages are delivered; `None` before the first.
+    fence: Option<Arc<Fence>>,
+    /// The sending end of `outcomes`.
+    sender: mpsc::UnboundedSender<(DeliveryTicket, Outcome)>,
+    outcomes: mpsc::UnboundedReceiver<(DeliveryTicket, Outcome)>,
+    after_failure: AfterFailure,
+}
+
+/// The way of a failed message that is to be delivered again.
+enum AfterFailure {
+    /// It is due after the visibility time, and probably delivered here.
+    AwaitRedelivery,
+    /// This consumer stops: others may claim the message at once.
+    Release,
+}
+
+/// Takes the outcome of one delivery from its actor.
+struct AckChannel {
+    ticket: DeliveryTicket,
+    outcomes: mpsc::UnboundedSender<(DeliveryTicket, Outcome)>,
+}
+
+impl ResponseSink for AckChannel {
+    fn respond(&self, _: Origin, _: Option<Instant>, outcome: Outcome) {
+        // Without a receiver the consumer has ended, and another one claims the message.
+        drop(self.outcomes.send((self.ticket, outcome)));
+    }
+}
+
+/// The reason why an actor has not accepted a message.
+enum Refused {
+    Full,
+    Missing,
+}
+
+impl Deliverer {
+    pub(super) fn new(link: Arc<ConsumerLink>) -> Self {
+        let (sender, outcomes) = mpsc::unbounded_channel();
+        Self {
+            link,
+            fence: None,
+            sender,
+            outcomes,
+            after_failure: AfterFailure::AwaitRedelivery,
+        }
+    }
+
+    /// Begins to deliver in the lease term of this fence. False if it is the term of before.
+    pub(super) fn begin_term(&mut self, fence: Arc<Fence>) -> bool {
+        let before = self.fence.replace(fence.clone());
+        before.is_none_or(|before| !Arc::ptr_eq(&before, &fence))
+    }
+
+    /// True while the lease term lasts.
+    pub(super) fn is_in_term(&self) -> bool {
+        self.fence.as_ref().is_some_and(|fence| fence.is_open())
+    }
+
+    /// False once the proxy is to stop, although the fence stays open then: the next owner of the lease
+    /// may have listed the claims of this consumer already.
+    pub(super) fn may_deliver(&self) -> bool {
+        self.is_in_term() && !self.link.shared.stop.is_cancelled()
+    }
+
+    /// Releases the messages of failed deliveries from now on.
+    pub(super) fn release_failed(&mut self) {
+        self.after_failure = AfterFailure::Release;
+    }
+
+    /// Offers waiting messages to their actors.
+    pub(super) fn deliver_due(&mut self, prefetch: &mut Prefetch, ack: &mut Acknowledger) {
         let now = Instant::now();
-        for urn in self.prefetch.due(now) {
-            while self.may_offer()
-                && let Some((ticket, delivery)) = self.prefetch.first(&urn)
+        for urn in prefetch.due(now) {
+            while self.may_deliver()
+                && let Some((ticket, delivery)) = prefetch.front(&urn)
             {
-                match deliver(&self.shared.registry, &self.ack_channel, ticket, delivery) {
-                    Ok(()) => self.prefetch.delivered(&urn),
-                    // It may be about to start, but not for ever.
-                    Err(Refused::Missing) if delivery.since + self.limits.visibility <= now => {
-                        let absence = self.shared.registry.absence_on_bus(&urn);
-                        self.answered(ticket, Err(absence.into()));
+                match self.offer(ticket, delivery) {
+                    Ok(()) => prefetch.accepted(&urn),
+                    // The actor may be about to start, but is not waited for any longer than this.
+                    Err(Refused::Missing)
+                        if delivery.since + self.link.limits.visibility <= now =>
+                    {
+                        let absence = self.link.shared.registry.absence_on_bus(&urn);
+                        self.complete(prefetch, ack, ticket, Err(absence.into()));
                     }
-                    Err(_) => {
-                        self.prefetch.refused(&urn, now);
+                    Err(Refused::Full | Refused::Missing) => {
+                        prefetch.refused(&urn, now);
                         break;
                     }
                 }
@@ -36,55 +115,104 @@ impl Consumer {
         }
     }
 
-    /// Not when it is to stop, although the fence stays open then: the next owner may have looked
-    /// already what this one has.
-    pub(super) fn may_offer(&self) -> bool {
-        self.is_serving() && !self.shared.stop.is_cancelled()
+    /// Offers a message that waits in no queue to its actor. False if that has not accepted it.
+    pub(super) fn deliver_isolated(&self, prefetch: &Prefetch, ticket: DeliveryTicket) -> bool {
+        let delivery = prefetch.get(ticket).filter(|_| self.may_deliver());
+        delivery.is_some_and(|delivery| self.offer(ticket, delivery).is_ok())
     }
-}
 
-/// Why an actor has not taken a message.
-pub(super) enum Refused {
-    Full,
-    Missing,
-}
-
-/// Puts a message into its actor's mailbox.
-pub(super) fn deliver(
-    registry: &Registry,
-    ack_channel: &Arc<AckChannel>,
-    ticket: u64,
-    delivery: &Delivery,
-) -> Result<(), Refused> {
-    let message = &delivery.message;
-    let actor = registry.get(&message.urn);
-    let actor = actor.filter(|actor| !actor.is_private());
-    let actor = actor.ok_or(Refused::Missing)?;
-    let Ok(request) = Received::decode(&message.frame) else {
-        return Err(Refused::Full); // it was read when it was taken
-    };
-    let origin = Origin {
-        id: ticket,
-        ..Origin::default()
-    };
-    let envelope = RequestEnvelope {
-        urn: actor.urn().clone(),
-        message: request.message.to_owned(),
-        contents: request.contents,
-        attributes: request.attributes,
-        deadline: None,
-        responder: Arc::new(Responder::new(ack_channel.clone(), origin, true, None)),
-        held: None,
-    };
-    match actor.deliver(Box::new(envelope)) {
-        Ok(()) => Ok(()),
-        Err(Undelivered::Full(envelope)) => {
-            envelope.responder.forget();
-            Err(Refused::Full)
+    /// Puts a message into its actor's mailbox.
+    fn offer(&self, ticket: DeliveryTicket, delivery: &Delivery) -> Result<(), Refused> {
+        let message = &delivery.message;
+        let actor = self.link.shared.registry.get(&message.urn);
+        let actor = actor.filter(|actor| !actor.is_private());
+        let actor = actor.ok_or(Refused::Missing)?;
+        let sink = Arc::new(AckChannel {
+            ticket,
+            outcomes: self.sender.clone(),
+        });
+        let envelope = RequestEnvelope {
+            urn: actor.urn().clone(),
+            message: message.name.clone(),
+            contents: message.contents.clone(),
+            attributes: message.attributes.clone(),
+            deadline: None,
+            responder: Arc::new(Responder::new(sink, Origin::default(), true, None)),
+            held: None,
+        };
+        match actor.deliver(Box::new(envelope)) {
+            Ok(()) => Ok(()),
+            Err(Undelivered::Full(envelope)) => {
+                envelope.responder.forget();
+                Err(Refused::Full)
+            }
+            Err(Undelivered::Stopped(envelope)) => {
+                envelope.responder.forget();
+                Err(Refused::Missing)
+            }
         }
-        Err(Undelivered::Stopped(envelope)) => {
-            envelope.responder.forget();
-            Err(Refused::Missing)
+    }
+
+    /// Waits for the outcome of a delivery.
+    pub(super) async fn outcome(&mut self) -> (DeliveryTicket, Outcome) {
+        let outcome = self.outcomes.recv().await;
+        outcome.expect("the channel is open: its sender is a field of the same struct")
+    }
+
+    /// Passes on the outcomes that have come in.
+    pub(super) fn complete_finished(&mut self, prefetch: &mut Prefetch, ack: &mut Acknowledger) {
+        while let Ok((ticket, outcome)) = self.outcomes.try_recv() {
+            self.complete(prefetch, ack, ticket, outcome);
+        }
+    }
+
+    /// Passes a message with its outcome on to the acknowledgement.
+    pub(super) fn complete(
+        &self,
+        prefetch: &mut Prefetch,
+        ack: &mut Acknowledger,
+        ticket: DeliveryTicket,
+        outcome: Outcome,
+    ) {
+        let Some(delivery) = prefetch.remove(ticket) else {
+            return;
+        };
+        let limit = self.link.limits.max_message;
+        match outcome {
+            Ok(response) if response.len() > limit => {
+                let error = too_large(response.len(), limit);
+                self.fail(prefetch, ack, delivery, &error);
+            }
+            Ok(response) => ack.handled(&delivery, response),
+            Err(error) => self.fail(prefetch, ack, delivery, &error),
+        }
+    }
+
+    fn fail(
+        &self,
+        prefetch: &mut Prefetch,
+        ack: &mut Acknowledger,
+        delivery: Delivery,
+        error: &AskError,
+    ) {
+        let message = &delivery.message;
+        let max_deliveries = self.link.limits.max_deliveries;
+        if decide_retry(error, message.attempts.deliveries, max_deliveries)
+            == RetryDecision::DeadLetter
+        {
+            return ack.dead_letter(delivery, error, error.to_string());
+        }
+        debug!(urn = message.urn, %error, "a delivery has failed; the durable message is delivered again");
+        let attempts = delivery.attempts().into_iter();
+        let attempts: Vec<_> = attempts.map(|(id, one)| (id, one.failed())).collect();
+        match self.after_failure {
+            AfterFailure::Release => ack.release(attempts),
+            AfterFailure::AwaitRedelivery => {
+                for (id, attempts) in &attempts {
+                    prefetch.await_redelivery(*id, *attempts);
+                }
+                ack.failed(attempts);
+            }
         }
     }
 }

@@ -1,80 +1,83 @@
-//! The end of a consumer: what no actor has is given back, and what actors have is seen out.
+//! The end of a consumer: messages that no actor has are released, and the others acknowledged.
 
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, warn};
 
-use crate::bus::durable::consumer::{Consumer, FINISH, LONG_AGO, PAGE};
+use crate::bus::durable::consumer::Consumer;
+use crate::bus::durable::consumer::link::PAGE;
 use crate::bus::durable::redelivery::attempts_of_lost_read;
+use crate::bus::server::FINISH;
 use crate::bus::transport::stream::EntryId;
 
 impl Consumer {
-    /// Gives back what no actor has, and waits for the rest; not for ever, if nobody waits for that.
-    pub(super) async fn leave(&mut self) {
-        self.is_leaving = true;
-        self.transport.stop_reading().await; // one may be blocked
-        if self.reading.take().is_some() {
-            self.give_back_what_was_not_heard_of().await;
+    /// Releases the messages that no actor has, and waits for the outcomes of the others; for a limited
+    /// time if the proxy was abandoned.
+    pub(super) async fn drain(&mut self) {
+        self.deliver.release_failed();
+        if self.fetch.stop_reading().await {
+            self.release_lost_reads().await;
         }
-        let mut back = self.prefetch.give_back();
-        for waiting in self.foreign.give_back() {
-            self.prefetch.release(&[waiting.id]);
-            back.push((waiting.id, waiting.attempts));
-        }
-        self.release(back, LONG_AGO).await;
-        let abandoned = self.shared.abandoned.clone();
-        let patience = async move {
+        let mut undelivered = self.prefetch.messages.take_undelivered();
+        let held = self.prefetch.foreign.take_held().into_iter();
+        undelivered.extend(held.map(|held| (held.id, held.attempts)));
+        self.link.release(undelivered).await;
+        let abandoned = self.link.shared.abandoned.clone();
+        let time_limit = async move {
             abandoned.cancelled().await;
-            // ForeignPage have to come to their end as well.
+            // The rest of that time is for the other parts of the proxy.
             sleep(FINISH.mul_f64(0.9)).await;
         };
-        tokio::pin!(patience);
+        tokio::pin!(time_limit);
         loop {
-            self.end().await;
-            if self.prefetch.is_empty() && self.acks.is_empty() {
+            self.acknowledge().await;
+            if self.prefetch.messages.is_empty() && self.ack.is_empty() {
                 return;
             }
-            if Instant::now() >= self.heartbeat {
-                self.heartbeat = Instant::now() + self.limits.heartbeat();
-                self.touch().await;
+            if Instant::now() >= self.next_heartbeat {
+                self.send_heartbeat().await;
             }
-            let next = self.acks.next_attempt().unwrap_or(self.heartbeat);
+            let next = self.ack.next_attempt().unwrap_or(self.next_heartbeat);
+            let messages = &mut self.prefetch.messages;
             tokio::select! {
                 biased;
-                () = &mut patience => break,
-                Some((ticket, outcome)) = self.answers.recv() => self.answered(ticket, outcome),
-                () = sleep_until(next.min(self.heartbeat)) => {}
+                () = &mut time_limit => break,
+                (ticket, outcome) = self.deliver.outcome() => {
+                    self.deliver.complete(messages, &mut self.ack, ticket, outcome);
+                }
+                () = sleep_until(next.min(self.next_heartbeat)) => {}
             }
         }
-        let rest = self.prefetch.abandon();
+        let rest = self.prefetch.messages.abandon();
         warn!(
             count = rest.len(),
-            "durable messages were not handled in time; others take them over"
+            "durable messages were not handled in time; other consumers will handle them"
         );
-        self.release(rest, LONG_AGO).await;
+        self.link.release(rest).await;
     }
 
-    /// Gives back what a read may have taken whose reply has not come in; no actor had it. What
-    /// waits for its next delivery is given back as well.
-    async fn give_back_what_was_not_heard_of(&mut self) {
+    /// Releases entries that a read may have claimed whose reply has not come in, since no actor had
+    /// them, and those that await their redelivery.
+    async fn release_lost_reads(&mut self) {
         let mut after = EntryId::default();
         let page = u32::try_from(PAGE).unwrap_or(u32::MAX);
         loop {
-            let own = match self.transport.own_claims(after, page).await {
+            let own = match self.link.transport.own_claims(after, page).await {
                 Ok(own) => own,
-                Err(why) => return debug!(%why, "what was read last cannot be found"),
+                Err(error) => {
+                    return debug!(%error, "cannot list the entries of the last read: they wait for the visibility time");
+                }
             };
             let Some(last) = own.last() else { return };
             after = last.id;
-            let unknown = own.iter().filter(|own| !self.prefetch.knows(own.id));
+            let unknown = own
+                .iter()
+                .filter(|own| !self.prefetch.knows(&self.ack, own.id));
             let unknown = unknown.map(|own| {
-                let redelivery = self.prefetch.redelivery(own.id);
-                (
-                    own.id,
-                    redelivery.unwrap_or_else(|| attempts_of_lost_read(own.attempts)),
-                )
+                let known = self.prefetch.messages.redelivery(own.id);
+                let attempts = known.unwrap_or_else(|| attempts_of_lost_read(own.attempts));
+                (own.id, attempts)
             });
-            let unknown = unknown.collect();
-            self.release(unknown, LONG_AGO).await;
+            self.link.release(unknown.collect()).await;
         }
     }
 }

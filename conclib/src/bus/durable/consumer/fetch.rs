@@ -1,423 +1,347 @@
-//! How messages come into the hand.
+//! Fetching: entries of the stream are claimed and passed on to the prefetch.
 
-use std::collections::{BTreeMap, HashMap};
+use std::future::{Future, pending};
+use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tracing::debug;
+use tracing::{debug, info, warn};
 
-use crate::bus::durable::MAX_KEY;
-use crate::bus::durable::consumer::last_delivery::quarantined;
-use crate::bus::durable::consumer::{BATCH_BYTES, Consumer, PAGE};
-use crate::bus::durable::prefetch::{Admission, Caller, Delivery, EntrySource, ReceivedMessage};
-use crate::bus::durable::redelivery::{Redelivery, decide_redelivery};
-use crate::bus::durable::result_cache as record;
-use crate::bus::durable::result_cache::{CachedResult, Fingerprint};
-use crate::bus::protocol as frame;
-use crate::bus::protocol::{Kind, Received};
-use crate::bus::server::receiver::HORIZON;
-use crate::bus::transport::stream::{Attempts, EntryId, PendingEntry, StreamEntry};
-use crate::error::AskError;
+use crate::bus::durable::consumer::READ_WAIT;
+use crate::bus::durable::consumer::ack::Acknowledger;
+use crate::bus::durable::consumer::link::{BATCH_BYTES, ConsumerLink, PAGE};
+use crate::bus::durable::consumer::prefetcher::Prefetcher;
+use crate::bus::durable::prefetch::EntrySource;
+use crate::bus::link::ewma::MeanSize;
+use crate::bus::link::retry::Retry;
+use crate::bus::transport::TransportError;
+use crate::bus::transport::stream::{Attempts, EntryId, StreamEntry};
 
-/// Which share of the time is for looking for what is due: there may be many messages that are only
-/// parked here, and those have to be passed by.
-const SHARE: u32 = 10;
+/// The maximum number of entries in one read.
+pub(super) const READ_COUNT: usize = 128;
 
-/// Records of messages that are over, by their scopes.
-pub(super) type Records = HashMap<String, CachedResult>;
+/// The assumed size of a message before any was read, in bytes: large, so that the first batches are
+/// not huge.
+pub(super) const EXPECTED_SIZE: usize = 64 * 1024;
 
-/// Messages that are due, by their decide_redelivery, with their deliveries so far.
-#[derive(Default)]
-struct Due {
-    again: Vec<(EntryId, Attempts)>,
-    alone: Vec<(EntryId, Attempts)>,
-    dead: Vec<(EntryId, Attempts)>,
+/// The fraction of a heartbeat interval that a search for due entries may take: many of those listed
+/// may be deferred here.
+const DUE_SHARE: u32 = 10;
+
+/// The interval of checks whether messages held for other consumers can go on.
+const FOREIGN_CHECK_INTERVAL: Duration = Duration::from_millis(100);
+
+/// The result of a read.
+pub(super) type Read = Result<Vec<StreamEntry>, TransportError>;
+
+/// Claims entries of the stream.
+pub(super) struct Fetcher {
+    pub(super) link: Arc<ConsumerLink>,
+    /// The read in progress.
+    read: Option<Pin<Box<dyn Future<Output = Read> + Send>>>,
+    read_retry: Retry,
+    sizes: BatchSizes,
+    due: DueScan,
 }
 
-impl Consumer {
-    /// Takes messages in, and looks up which of them are over already. False if that cannot be
-    /// looked up: then they are parked.
-    pub(super) async fn admit(
-        &mut self,
-        messages: Vec<(StreamEntry, Attempts)>,
-        source: EntrySource,
-    ) -> bool {
-        let now = Instant::now();
-        let mut fresh = Vec::new();
-        let mut aside = Vec::new();
-        let mut conflicts = Vec::new();
-        for (message, attempts) in messages {
-            self.mean.learn(message.frame.len());
-            self.foreign.forget(message.id);
-            let Some(taken) = self.read_or_bury(message, attempts, now) else {
-                continue;
-            };
-            let (id, dedup_key) = (taken.id, taken.dedup_key.clone());
-            if source != EntrySource::Alone && self.quarantine.has(&dedup_key) {
-                let waiting = quarantined(&taken, now);
-                aside.push((id, waiting.attempts));
-                self.quarantine.add(waiting);
-                continue;
-            }
-            match self.prefetch.admit(taken, source, now) {
-                Admission::ActorQueue(ticket) => fresh.push((ticket, dedup_key)),
-                Admission::Duplicate => {}
-                Admission::Conflicts(taken) => conflicts.push(*taken),
-                Admission::Deferred => aside.push((id, attempts.before())),
-            }
+/// The sizes of batches.
+struct BatchSizes {
+    /// The mean size of messages.
+    mean: MeanSize,
+    /// The maximum number of entries in one claim: fewer after a claim has failed.
+    max_claim: usize,
+}
+
+/// The search for entries without a heartbeat.
+#[derive(Default)]
+struct DueScan {
+    /// The entry after which the search goes on.
+    cursor: EntryId,
+    /// There are more due entries, which are not to wait for the next heartbeat.
+    has_more: bool,
+}
+
+impl Fetcher {
+    pub(super) fn new(link: Arc<ConsumerLink>) -> Self {
+        Self {
+            link,
+            read: None,
+            read_retry: Retry::default(),
+            sizes: BatchSizes {
+                mean: MeanSize::expecting(EXPECTED_SIZE),
+                max_claim: PAGE,
+            },
+            due: DueScan::default(),
         }
-        let (here, foreign): (Vec<_>, Vec<_>) = fresh
-            .into_iter()
-            .partition(|(_, dedup_key)| !self.foreign.has(dedup_key));
-        for (ticket, _) in foreign {
-            aside.extend(self.hold_for_other_consumer(ticket, now));
-        }
-        let tickets: Vec<_> = here.iter().map(|(ticket, _)| *ticket).collect();
-        let records = self.look_up(here).await;
-        for taken in self.judge_conflicts(conflicts, records.as_ref(), now) {
-            let before = taken.attempts.before();
-            self.prefetch.rest(taken.id, before);
-            aside.push((taken.id, before));
-        }
-        let is_known = records.is_some();
-        if !is_known {
-            self.prefetch.defer_again(&tickets);
-            self.resume_retry.has_failed(Instant::now());
-        }
-        self.release(aside, Duration::ZERO).await;
-        is_known
     }
 
-    /// Judges messages with the scope of one in hand and other contents. The one in hand was there
-    /// first, unless both came together and a record shows that the scope belongs to a third. Returns
-    /// the messages that cannot be judged yet: they are due again.
-    pub(super) fn judge_conflicts(
-        &mut self,
-        conflicts: Vec<ReceivedMessage>,
-        records: Option<&Records>,
-        now: Instant,
-    ) -> Vec<ReceivedMessage> {
-        let mut undecided = Vec::new();
-        for taken in conflicts {
-            let record = records.and_then(|records| records.get(&taken.dedup_key));
-            if let Some(record) = record {
-                self.over(Delivery::new(taken, now), record);
-            } else if records.is_some() && !self.foreign.has(&taken.dedup_key) {
-                self.acks.refused(Delivery::new(taken, now));
-            } else {
-                self.prefetch.release(&[taken.id]);
-                undecided.push(taken);
-            }
+    // ---- new entries
+
+    /// Begins to read new entries if none are being read, and there is room.
+    pub(super) fn begin_read(&mut self, now: Instant, has_room: bool) {
+        if self.read_retry.begins(now) && has_room && self.read.is_none() {
+            let transport = self.link.transport.clone();
+            let count = self.sizes.mean.frames(BATCH_BYTES, READ_COUNT);
+            let count = u32::try_from(count).unwrap_or(1);
+            self.read = Some(Box::pin(
+                async move { transport.read(count, READ_WAIT).await },
+            ));
         }
-        undecided
     }
 
-    /// Reads a message. One that cannot be handled becomes a dead letter.
-    pub(super) fn read_or_bury(
+    /// Waits for the read in progress; for ever if there is none.
+    ///
+    /// # Cancel safety
+    ///
+    /// The read goes on if the call is dropped.
+    pub(super) async fn finish_read(&mut self) -> Read {
+        let Some(read) = &mut self.read else {
+            return pending().await;
+        };
+        let read = read.await;
+        self.read = None;
+        read
+    }
+
+    /// Passes on the entries that were read.
+    pub(super) async fn admit_read(
         &mut self,
-        kept: StreamEntry,
-        attempts: Attempts,
-        now: Instant,
-    ) -> Option<ReceivedMessage> {
-        match self.read(&kept, attempts, now) {
-            Ok(taken) => Some(taken),
+        prefetch: &mut Prefetcher,
+        ack: &mut Acknowledger,
+        read: Read,
+    ) {
+        let node = &self.link.shared.node;
+        match read {
+            Ok(entries) => {
+                if self.read_retry.has_succeeded() {
+                    info!(%node, "durable messages are read again");
+                }
+                self.sizes.learn(&entries);
+                let entries = entries.into_iter();
+                let entries = entries.map(|entry| (entry, Attempts::new(1))).collect();
+                prefetch.admit(ack, entries, EntrySource::Stream).await;
+            }
             Err(error) => {
-                self.noise.hear("an unreadable durable message", &error);
-                self.prefetch.hold(kept.id);
-                self.acks.unreadable(kept, attempts, &error);
-                None
-            }
-        }
-    }
-
-    /// What a message says, or why it cannot be handled.
-    pub(super) fn read(
-        &self,
-        kept: &StreamEntry,
-        attempts: Attempts,
-        now: Instant,
-    ) -> Result<ReceivedMessage, AskError> {
-        let rejected = |reason: &str| AskError::BadRequest {
-            reason: reason.to_owned(),
-        };
-        let request = Received::decode(&kept.frame).map_err(|error| error.as_ask_error())?;
-        if kept.key.is_empty() || kept.key.len() > MAX_KEY {
-            return Err(rejected("it has no idempotency key"));
-        }
-        let size = frame::size(&request.contents, &request.attributes);
-        let limit = self.limits.max_frame;
-        if size > limit {
-            return Err(AskError::TooLarge { size, limit });
-        }
-        let caller = match request.kind {
-            Kind::Tell => None,
-            Kind::Ask => Some(Caller {
-                origin: request.origin,
-                deadline: self.shared.clock.to_local(request.deadline, now, HORIZON),
-            }),
-            Kind::Cancel | Kind::Wake => return Err(rejected("it is neither ask nor tell")),
-        };
-        Ok(ReceivedMessage {
-            id: kept.id,
-            key: kept.key.clone(),
-            frame: kept.frame.clone(),
-            attempts,
-            urn: request.urn.to_owned(),
-            dedup_key: record::dedup_key(request.urn, request.message, &kept.key),
-            fingerprint: Fingerprint::of(&request.contents),
-            caller,
-        })
-    }
-
-    /// Ends messages that are over, and returns the records that say so; none if the bus has not
-    /// answered.
-    pub(super) async fn look_up(&mut self, fresh: Vec<(u64, String)>) -> Option<Records> {
-        let mut known = Records::new();
-        let mut unknown = Vec::new();
-        for (ticket, dedup_key) in fresh {
-            match self.acks.result_of(&dedup_key) {
-                Some(record) => {
-                    self.known(ticket, &record);
-                    known.insert(dedup_key, record);
+                if !self.read_retry.is_failing() {
+                    warn!(%node, %error, "cannot read durable messages: they wait on the bus");
                 }
-                None => unknown.push((ticket, dedup_key)),
+                self.read_retry.has_failed(Instant::now());
+                self.link.create_group().await;
             }
-        }
-        if unknown.is_empty() {
-            return Some(known);
-        }
-        let dedup_keys = unknown
-            .iter()
-            .map(|(_, dedup_key)| dedup_key.clone())
-            .collect();
-        let records = match self.transport.cached_results(dedup_keys).await {
-            Ok(records) => records,
-            Err(why) => {
-                debug!(%why, "records of handled messages cannot be read");
-                return None;
-            }
-        };
-        for ((ticket, dedup_key), found) in unknown.into_iter().zip(records) {
-            let record = found.and_then(|found| match record::read(&found) {
-                Ok(record) => Some(record),
-                Err(problem) => {
-                    self.noise.hear("an unreadable record", &problem);
-                    None
-                }
-            });
-            if let Some(record) = record {
-                self.known(ticket, &record);
-                known.insert(dedup_key, record);
-            }
-        }
-        Some(known)
-    }
-
-    fn known(&mut self, ticket: u64, record: &CachedResult) {
-        if let Some(delivery) = self.prefetch.settle(ticket) {
-            self.over(delivery, record);
         }
     }
 
-    /// Ends a message whose scope has a record: it is a repetition, or uses the key of another.
-    fn over(&mut self, delivery: Delivery, record: &CachedResult) {
-        if record.is_of(delivery.message.fingerprint) {
-            self.acks.known(&delivery, &record.answer);
-        } else {
-            self.acks.refused(delivery);
-        }
+    /// The time of the next attempt to read, after one has failed.
+    pub(super) fn next_read_attempt(&self) -> Option<Instant> {
+        self.read_retry.next()
     }
 
-    /// Takes over what nobody has shown a sign of life for.
-    pub(super) async fn take_due(&mut self) {
-        let idle = self.limits.visibility;
+    /// Stops reading new entries. True if a read was in progress, which may have claimed some.
+    pub(super) async fn stop_reading(&mut self) -> bool {
+        self.link.transport.stop_reading().await; // it may block
+        self.read.take().is_some()
+    }
+
+    // ---- entries that are due again
+
+    /// True if a search has left due entries for the next one.
+    pub(super) fn has_more_due(&self) -> bool {
+        self.due.has_more
+    }
+
+    /// Claims entries without a heartbeat for the visibility time.
+    pub(super) async fn fetch_due(&mut self, prefetch: &mut Prefetcher, ack: &mut Acknowledger) {
+        let idle = self.link.limits.visibility;
         let page = u32::try_from(PAGE).unwrap_or(u32::MAX);
-        let end = Instant::now() + self.limits.heartbeat() / SHARE;
+        let end = Instant::now() + self.link.limits.heartbeat() / DUE_SHARE;
         loop {
-            self.has_more_due = false;
-            if !self.may_take() {
+            self.due.has_more = false;
+            if !prefetch.has_room(ack) {
                 return;
             }
-            let due = match self.transport.due(self.cursor, idle, page).await {
-                Ok(due) => due,
-                Err(why) => return debug!(%why, "what is due cannot be found"),
+            let listed = self.link.transport.due(self.due.cursor, idle, page).await;
+            let listed = match listed {
+                Ok(listed) => listed,
+                Err(error) => return debug!(%error, "cannot list due durable messages"),
             };
-            let is_last = due.len() < PAGE;
-            let Some(last) = due.last() else {
-                self.cursor = EntryId::default();
-                return;
-            };
-            self.cursor = if is_last { EntryId::default() } else { last.id };
-            let Due { again, alone, dead } = self.decide_retry(&due);
-            let is_fruitful = !again.is_empty() || !dead.is_empty();
-            self.put_into_quarantine(alone).await;
-            self.bury_what_ended_processes(dead).await;
-            if self.take(&again, idle, EntrySource::Stream).await < again.len() {
-                return;
-            }
-            if is_last {
+            let is_last = listed.len() < PAGE;
+            let last = listed.last().filter(|_| !is_last);
+            self.due.cursor = last.map_or(EntryId::default(), |last| last.id);
+            let due = prefetch.decide_redeliveries(ack, &listed);
+            let is_fruitful = !due.deliver.is_empty() || !due.dead_letter.is_empty();
+            self.quarantine(prefetch, ack, due.isolate).await;
+            self.dead_letter_process_ends(prefetch, ack, due.dead_letter)
+                .await;
+            let is_complete = self.claim_messages(prefetch, ack, &due.deliver, idle).await;
+            if !is_complete || is_last {
                 return;
             }
             if Instant::now() >= end {
-                self.has_more_due = is_fruitful;
+                self.due.has_more = is_fruitful;
                 return;
             }
         }
     }
 
-    /// Decides the decide_redelivery of messages that are due and not known here.
-    fn decide_retry(&self, due: &[PendingEntry]) -> Due {
-        let mut judged = Due::default();
-        let is_known = |id| self.prefetch.knows(id) || self.quarantine.knows(id);
-        for pending in due.iter().filter(|due| !is_known(due.id)) {
-            let redelivery = self.prefetch.redelivery(pending.id);
-            let id = pending.id;
-            match decide_redelivery(pending, redelivery, self.limits.max_deliveries) {
-                Redelivery::Deliver(attempts) => judged.again.push((id, attempts)),
-                Redelivery::DeliverAlone(attempts) => judged.alone.push((id, attempts)),
-                Redelivery::DeadLetter(attempts) => judged.dead.push((id, attempts)),
-            }
-        }
-        judged
-    }
+    // ---- deferred and held messages
 
-    /// Asks the bus for parked messages whose turn has come.
-    pub(super) async fn resume(&mut self) {
-        if !self.resume_retry.begins(Instant::now()) {
+    /// Claims deferred messages for which there is room.
+    pub(super) async fn fetch_deferred(
+        &mut self,
+        prefetch: &mut Prefetcher,
+        ack: &mut Acknowledger,
+    ) {
+        if !prefetch.resume_retry.begins(Instant::now()) {
             return;
         }
-        let mut resumable = self.prefetch.resumable();
-        resumable.retain(|one| {
-            let is_here = !self.foreign.has_message(one.id);
-            if !is_here {
-                self.prefetch.resumed(one); // it comes when nobody else gives signs of life for it
-            }
-            is_here
-        });
+        let resumable = prefetch.resumable();
+        let entries: Vec<_> = resumable.iter().map(|one| (one.id, one.attempts)).collect();
         let mut rest = &resumable[..];
         while !rest.is_empty() {
-            let places: Vec<_> = rest.iter().map(|one| (one.id, one.attempts)).collect();
-            let some = self.some_of(&places);
-            // What is not taken stays where it is, in front of what comes later.
-            let Some(taken) = self.claim(some, Duration::ZERO, Attempts::next).await else {
-                return self.resume_retry.has_failed(Instant::now());
+            let batch = self.sizes.batch(&entries[resumable.len() - rest.len()..]);
+            // Messages that cannot be claimed stay deferred, in front of later ones.
+            let Some(claimed) = self.claim(batch, Duration::ZERO, Attempts::next).await else {
+                return prefetch.resume_retry.has_failed(Instant::now());
             };
-            let (asked, behind) = rest.split_at(some.len());
-            for one in asked {
-                self.prefetch.resumed(one);
-            }
-            if !self.admit(taken, EntrySource::Deferred).await {
+            let (resumed, behind) = rest.split_at(batch.len());
+            prefetch.resumed(resumed);
+            let is_known = prefetch.admit(ack, claimed, EntrySource::Deferred).await;
+            if !is_known {
                 return;
             }
-            self.resume_retry.has_succeeded();
+            prefetch.resume_retry.has_succeeded();
             rest = behind;
         }
     }
 
-    /// Takes messages that were delivered so often before; how many of them were dealt with.
-    pub(super) async fn take(
+    /// Claims messages held for other consumers that have acknowledged the duplicates, or sent no
+    /// heartbeat for them.
+    pub(super) async fn fetch_held(&mut self, prefetch: &mut Prefetcher, ack: &mut Acknowledger) {
+        let now = Instant::now();
+        let foreign = &mut prefetch.foreign;
+        if foreign.next_check().is_none_or(|next| now < next) {
+            return;
+        }
+        foreign.schedule_check(now + FOREIGN_CHECK_INTERVAL);
+        let awaited = foreign.awaited_entries();
+        prefetch.refresh_foreign_claims(&awaited).await;
+        let free = prefetch.foreign.free();
+        let entries: Vec<_> = free.iter().map(|held| (held.id, held.attempts)).collect();
+        self.claim_messages(prefetch, ack, &entries, Duration::ZERO)
+            .await;
+        // Messages that could not be claimed are still held.
+        prefetch
+            .foreign
+            .schedule_check(now + FOREIGN_CHECK_INTERVAL);
+    }
+
+    // ---- claims
+
+    /// Claims messages for another delivery, and passes them on. False if some were not claimed.
+    pub(super) async fn claim_messages(
         &mut self,
-        resumable: &[(EntryId, Attempts)],
+        prefetch: &mut Prefetcher,
+        ack: &mut Acknowledger,
+        entries: &[(EntryId, Attempts)],
         idle: Duration,
-        source: EntrySource,
-    ) -> usize {
-        let mut done = 0;
-        while done < resumable.len() {
-            let some = self.some_of(&resumable[done..]);
-            let Some(taken) = self.claim(some, idle, Attempts::next).await else {
-                // If it was done all the same, the bus counts deliveries that were none.
-                let unknown = some.iter().filter(|(id, _)| !self.prefetch.knows(*id));
-                let unknown: Vec<_> = unknown.copied().collect();
-                for (id, attempts) in unknown {
-                    self.prefetch.rest(id, attempts);
-                }
-                return done;
+    ) -> bool {
+        let mut rest = entries;
+        while !rest.is_empty() {
+            let batch = self.sizes.batch(rest);
+            let Some(claimed) = self.claim(batch, idle, Attempts::next).await else {
+                // If only the reply was lost, the bus counts deliveries that have not begun.
+                prefetch.await_redeliveries(ack, batch);
+                return false;
             };
-            done += some.len();
-            let ids: Vec<_> = some.iter().map(|(id, _)| *id).collect();
-            self.prefetch.release(&ids);
-            self.prefetch.wake(&ids);
-            if !self.admit(taken, source).await {
-                return done;
+            prefetch.claimed(batch);
+            rest = &rest[batch.len()..];
+            if !prefetch.admit(ack, claimed, EntrySource::Stream).await {
+                return rest.is_empty();
             }
         }
-        done
+        true
     }
 
-    /// As many of the first as are to be taken at a time: about a megabyte, and all delivered
-    /// equally often.
-    pub(super) fn some_of<'a>(
-        &self,
-        resumable: &'a [(EntryId, Attempts)],
-    ) -> &'a [(EntryId, Attempts)] {
-        let most = self.mean.frames(BATCH_BYTES, self.claim);
-        let first = resumable.first().map(|(_, attempts)| *attempts);
-        let alike = resumable.iter().take(most);
-        let alike = alike.take_while(|(_, attempts)| Some(*attempts) == first);
-        &resumable[..alike.count()]
-    }
-
-    /// Takes messages over that were all delivered equally often, and has the bus count what
-    /// `count` makes of that; none if the bus has not answered.
-    pub(super) async fn claim(
+    /// Claims entries, and sets the deliveries of each to `count` of those before. `None` if the bus has
+    /// not answered.
+    pub(super) async fn claim_all(
         &mut self,
-        places: &[(EntryId, Attempts)],
+        entries: &[(EntryId, Attempts)],
         idle: Duration,
         count: impl Fn(Attempts) -> Attempts,
     ) -> Option<Vec<(StreamEntry, Attempts)>> {
-        let attempts = places.first().map_or(Attempts::default(), |(_, one)| *one);
+        let mut claimed = Vec::new();
+        let mut rest = entries;
+        while !rest.is_empty() {
+            let batch = self.sizes.batch(rest);
+            claimed.extend(self.claim(batch, idle, &count).await?);
+            rest = &rest[batch.len()..];
+        }
+        Some(claimed)
+    }
+
+    /// The same for one batch of entries, which all have the same deliveries.
+    async fn claim(
+        &mut self,
+        batch: &[(EntryId, Attempts)],
+        idle: Duration,
+        count: impl Fn(Attempts) -> Attempts,
+    ) -> Option<Vec<(StreamEntry, Attempts)>> {
+        let attempts = batch.first().map_or(Attempts::default(), |(_, one)| *one);
         let attempts = count(attempts);
-        let ids: Vec<_> = places.iter().map(|(id, _)| *id).collect();
-        match self.transport.claim(&ids, attempts, idle).await {
-            Ok(taken) => {
-                self.claim = (self.claim + self.claim / 4 + 1).min(PAGE);
-                Some(taken.into_iter().map(|kept| (kept, attempts)).collect())
+        let ids: Vec<_> = batch.iter().map(|(id, _)| *id).collect();
+        match self.link.transport.claim(&ids, attempts, idle).await {
+            Ok(entries) => {
+                self.sizes.claim_succeeded();
+                self.sizes.learn(&entries);
+                Some(entries.into_iter().map(|entry| (entry, attempts)).collect())
             }
-            Err(why) => {
-                debug!(%why, "messages cannot be taken");
-                // They may be larger than those that came last.
-                self.claim = (ids.len() / 2).max(1);
+            Err(error) => {
+                debug!(%error, "cannot claim durable messages");
+                self.sizes.claim_failed(ids.len());
                 None
             }
         }
     }
 
-    /// Gives a sign of life for what is in hand.
-    pub(super) async fn touch(&mut self) {
-        if !self.shared.is_reigning() {
-            return; // another may have it now
-        }
-        for ids in self.prefetch.held().chunks(PAGE) {
-            if let Err(why) = self.transport.extend_claims(ids).await {
-                return debug!(%why, "no sign of life can be given");
-            }
-        }
-    }
-
-    /// Lays messages aside with so many deliveries each.
-    pub(super) async fn release(&mut self, messages: Vec<(EntryId, Attempts)>, idle: Duration) {
-        if !self.shared.is_reigning() {
-            return; // they may be another's now
-        }
-        self.lay_aside_own(messages, idle).await;
-    }
-
-    /// The same for messages that are certainly this consumer's.
-    pub(super) async fn lay_aside_own(
+    /// Reads the first of these entries, as many as fit into a batch, without claiming them. Returns
+    /// the others.
+    pub(super) async fn read_batch<'a>(
         &mut self,
-        messages: Vec<(EntryId, Attempts)>,
-        idle: Duration,
-    ) {
-        let mut by_attempts = BTreeMap::<Attempts, Vec<EntryId>>::new();
-        for (id, attempts) in messages {
-            by_attempts.entry(attempts).or_default().push(id);
+        ids: &'a [EntryId],
+    ) -> Result<(Vec<StreamEntry>, &'a [EntryId]), TransportError> {
+        let count = self.sizes.mean.frames(BATCH_BYTES, ids.len());
+        let (batch, behind) = ids.split_at(count);
+        let entries = self.link.transport.read_entries(batch).await?;
+        self.sizes.learn(&entries);
+        Ok((entries, behind))
+    }
+}
+
+impl BatchSizes {
+    fn learn(&mut self, entries: &[StreamEntry]) {
+        for entry in entries {
+            self.mean.learn(entry.frame.len());
         }
-        for (attempts, ids) in by_attempts {
-            for ids in ids.chunks(PAGE) {
-                if let Err(why) = self.transport.release(ids, attempts, idle).await {
-                    return debug!(%why, "messages cannot be laid aside");
-                }
-            }
-        }
+    }
+
+    /// The first of these entries, as many as are claimed together: about a megabyte, and all with the
+    /// same deliveries.
+    fn batch<'a>(&self, entries: &'a [(EntryId, Attempts)]) -> &'a [(EntryId, Attempts)] {
+        let most = self.mean.frames(BATCH_BYTES, self.max_claim);
+        let first = entries.first().map(|(_, attempts)| *attempts);
+        let alike = entries.iter().take(most);
+        let alike = alike.take_while(|(_, attempts)| Some(*attempts) == first);
+        &entries[..alike.count()]
+    }
+
+    fn claim_succeeded(&mut self) {
+        self.max_claim = (self.max_claim + self.max_claim / 4 + 1).min(PAGE);
+    }
+
+    /// The messages may be larger than those before.
+    fn claim_failed(&mut self, count: usize) {
+        self.max_claim = (count / 2).max(1);
     }
 }

@@ -1,4 +1,4 @@
-//! A consumer on a bus that does what a test says. Time is paused.
+//! Tests of the consumer on a bus with scripted failures. Time is paused.
 
 use std::sync::Mutex;
 
@@ -8,15 +8,20 @@ use serde_bytes::ByteBuf;
 use tokio::sync::Semaphore;
 
 use super::*;
-use crate::bus::durable::prefetch::ReceivedMessage;
+use crate::bus::config::Config;
+use crate::bus::durable::prefetch::{EntrySource, ReceivedMessage};
 use crate::bus::durable::result_cache::Fingerprint;
 use crate::bus::link::health::ConnectionState;
 use crate::bus::proxy::{Proxy, serve};
 use crate::bus::transport::open_server;
-use crate::bus::transport::stream::{EntryId, StreamEntry};
+use crate::bus::transport::stream::{Attempts, EntryId, StreamEntry};
+use crate::envelope::Attributes;
+use crate::error::AskError;
 use crate::prelude::*;
 use crate::{ActorSystem, ProxyClient};
 
+use super::fetch::{EXPECTED_SIZE, READ_COUNT};
+use super::link::{BATCH_BYTES, PAGE};
 use bus::{Bus, Script, lock};
 
 mod bus;
@@ -24,7 +29,7 @@ mod crashes;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Its handler waits until it is let go on.
+/// Its handler waits for a permit.
 #[derive(ActorMessage, Serialize, Deserialize)]
 #[message(durable, response = u32)]
 struct Pass {
@@ -32,7 +37,7 @@ struct Pass {
     load: ByteBuf,
 }
 
-/// Comes back with a load.
+/// Its response is large.
 #[derive(ActorMessage, Serialize, Deserialize)]
 #[message(durable, response = ByteBuf)]
 struct Big;
@@ -42,10 +47,10 @@ struct Big;
 #[message(durable)]
 struct Fail;
 
-/// Nobody has a handler for it.
+/// No actor has a handler for it.
 #[derive(ActorMessage, Serialize, Deserialize)]
 #[message(durable)]
-struct Stranger;
+struct Unhandled;
 
 #[derive(Actor)]
 #[actor(urn = "gate", mailbox = 4)]
@@ -125,7 +130,7 @@ impl Stage {
         sleep(SECOND / 10).await;
     }
 
-    /// Lets all pass, and waits for so many.
+    /// Adds permits for all messages, and waits until this many have passed.
     async fn let_pass(&self, count: usize) -> Vec<u32> {
         self.permits.add_permits(100_000);
         for _ in 0..600 {
@@ -138,7 +143,7 @@ impl Stage {
         lock(&self.passed).clone()
     }
 
-    /// How often the messages that are left were delivered.
+    /// The deliveries of the entries that are left in the stream.
     async fn left(&self) -> Vec<u32> {
         let server = open_server(&self.config, &Arc::default()).await.unwrap();
         let consumer = server.consumer().await.unwrap();
@@ -161,7 +166,7 @@ impl Stage {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_cannot_be_taken_now_keeps_its_turn() {
+async fn failed_claims_keep_the_order() {
     let stage = Stage::set(Config::memory()).await;
     stage.tell(0..600, 0).await;
     stage.script.fail("claim", 3);
@@ -173,11 +178,11 @@ async fn what_cannot_be_taken_now_keeps_its_turn() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_cannot_be_looked_up_is_neither_counted_nor_hurried() {
+async fn failed_lookups_count_no_deliveries_and_become_rarer() {
     let stage = Stage::set(Config::memory().max_deliveries(2)).await;
     stage.script.fail("cached_results", 8);
     stage.tell(0..3, 0).await;
-    // With pauses, which become longer.
+    // The pauses become longer.
     assert!(stage.script.counts("cached_results").len() < 5);
     let start = Instant::now();
     assert_eq!(stage.let_pass(3).await, [0, 1, 2]);
@@ -187,7 +192,7 @@ async fn what_cannot_be_looked_up_is_neither_counted_nor_hurried() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_waits_for_room_is_not_counted_when_the_lease_is_lost() {
+async fn lost_lease_counts_no_deliveries_of_waiting_messages() {
     let stage = Stage::set(Config::memory().max_deliveries(2)).await;
     stage.tell(0..20, 0).await;
     for _ in 0..5 {
@@ -199,7 +204,7 @@ async fn what_waits_for_room_is_not_counted_when_the_lease_is_lost() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_bus_that_has_lost_the_group_with_the_lease_is_served_again() {
+async fn lost_group_is_created_again_with_the_next_lease() {
     let stage = Stage::set(Config::memory()).await;
     *lock(&stage.script.lacks_group) = true;
     stage.lose_the_lease().await;
@@ -208,10 +213,10 @@ async fn a_bus_that_has_lost_the_group_with_the_lease_is_served_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn takes_that_are_too_large_become_smaller() {
+async fn failed_claims_become_smaller() {
     let stage = Stage::set(Config::memory().max_deliveries(2)).await;
     stage.tell(0..600, 0).await;
-    *lock(&stage.script.most_taken) = Some(4);
+    *lock(&stage.script.max_claimed) = Some(4);
     let expected: Vec<_> = (0..600).collect();
     assert_eq!(stage.let_pass(600).await, expected);
     assert_eq!(stage.dead().await, 0);
@@ -220,7 +225,7 @@ async fn takes_that_are_too_large_become_smaller() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn large_messages_are_taken_a_few_at_a_time() {
+async fn large_messages_are_claimed_a_few_at_a_time() {
     const LOAD: usize = 256 * 1024;
     let stage = Stage::set(Config::memory()).await;
     for first in [0, 100] {
@@ -231,13 +236,16 @@ async fn large_messages_are_taken_a_few_at_a_time() {
     let taken = stage.script.counts("claim");
     assert!(!taken.is_empty() && taken.iter().all(|count| count * LOAD <= 2 * BATCH_BYTES));
     let read = stage.script.counts("read");
-    assert!(read.iter().all(|count| *count <= BATCH_BYTES / EXPECTED));
-    let of_first = read.iter().sum::<usize>();
-    assert!(of_first >= 200 && *read.iter().rev().find(|count| **count > 0).unwrap() <= 8);
+    assert!(
+        read.iter()
+            .all(|count| *count <= BATCH_BYTES / EXPECTED_SIZE)
+    );
+    let total = read.iter().sum::<usize>();
+    assert!(total >= 200 && *read.iter().rev().find(|count| **count > 0).unwrap() <= 8);
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_the_dead_had_is_taken_a_few_at_a_time() {
+async fn large_due_messages_are_claimed_a_few_at_a_time() {
     const LOAD: usize = 256 * 1024;
     let stage = Stage::set(Config::memory()).await;
     assert!(stage.system.shutdown().await.is_clean());
@@ -250,13 +258,15 @@ async fn what_the_dead_had_is_taken_a_few_at_a_time() {
     assert_eq!(next.let_pass(100).await, expected);
     let taken = next.script.counts("claim");
     assert!(
-        taken.iter().all(|count| *count <= BATCH_BYTES / EXPECTED),
+        taken
+            .iter()
+            .all(|count| *count <= BATCH_BYTES / EXPECTED_SIZE),
         "{taken:?}"
     );
 }
 
 #[tokio::test(start_paused = true)]
-async fn repetitions_are_bounded() {
+async fn duplicates_are_bounded() {
     let config = Config::memory();
     let stage = Stage::set(config.clone().max_kept(10)).await;
     let message = || Pass {
@@ -268,7 +278,7 @@ async fn repetitions_are_bounded() {
     assert!(join_all(told).await.iter().all(Result::is_ok));
     sleep(10 * SECOND).await;
     let read = stage.script.counts("read").iter().sum::<usize>();
-    assert!((1034..1034 + READ).contains(&read), "{read}");
+    assert!((1034..1034 + READ_COUNT).contains(&read), "{read}");
     assert_eq!(stage.let_pass(1).await, [1]);
     assert!(stage.left().await.is_empty());
     let finished = stage.script.counts("acknowledge");
@@ -277,23 +287,23 @@ async fn repetitions_are_bounded() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_rests_keeps_nothing_from_being_delivered_again() {
+async fn messages_awaiting_redelivery_do_not_block_redelivery() {
     let config = Config::memory();
     let stage = Stage::set(config.clone().max_kept(10).max_deliveries(2)).await;
     let client = ProxyClient::connect(&config).await.unwrap();
     let told = (0..1500).map(|_| client.tell("gate", Fail));
     assert!(join_all(told).await.iter().all(Result::is_ok));
     sleep(20 * SECOND).await;
-    // No more is read than may be kept in mind.
+    // No more entries are read than may be kept track of.
     let read = stage.script.counts("read").iter().sum::<usize>();
-    assert!((1034..1034 + READ).contains(&read), "{read}");
+    assert!((1034..1034 + READ_COUNT).contains(&read), "{read}");
     sleep(200 * SECOND).await;
     assert!(stage.left().await.is_empty());
     assert_eq!(stage.script.counts("dead_letter").len(), 1500);
 }
 
 #[tokio::test(start_paused = true)]
-async fn large_answers_are_written_a_few_at_a_time() {
+async fn large_results_are_cached_a_few_at_a_time() {
     let stage = Stage::set(Config::memory()).await;
     stage.script.fail("acknowledge", 5);
     let asked = (0..20).map(|_| stage.client.ask("gate", Big));
@@ -301,18 +311,18 @@ async fn large_answers_are_written_a_few_at_a_time() {
         assert_eq!(answer.map(|load| load.len()), Ok(BATCH_BYTES / 3));
     }
     let finished = stage.script.counts("acknowledge");
-    // In the end there were more at once.
+    // After the failures more than one fits into a batch.
     assert!(finished.contains(&2), "{finished:?}");
     assert!(finished.iter().all(|count| *count <= 2), "{finished:?}");
     assert!(stage.left().await.is_empty());
 }
 
 #[tokio::test(start_paused = true)]
-async fn answers_do_not_wait_for_the_dead() {
+async fn failing_dead_letters_delay_no_results() {
     let stage = Stage::set(Config::memory()).await;
     stage.script.fail("dead_letter", usize::MAX);
-    let stranger = tokio::spawn(stage.client.ask("gate", Stranger).timeout(60 * SECOND));
-    sleep(30 * SECOND).await; // its pauses are long by now
+    let unhandled = tokio::spawn(stage.client.ask("gate", Unhandled).timeout(60 * SECOND));
+    sleep(30 * SECOND).await; // the pauses are long by now
     stage.permits.add_permits(100);
     let start = Instant::now();
     for n in 0..20 {
@@ -321,7 +331,7 @@ async fn answers_do_not_wait_for_the_dead() {
     }
     assert!(start.elapsed() < SECOND, "{:?}", start.elapsed());
     stage.script.fail("dead_letter", 0);
-    let asked = stranger.await.unwrap();
+    let asked = unhandled.await.unwrap();
     assert!(
         matches!(asked, Err(AskError::Unhandled { .. })),
         "{asked:?}"
@@ -329,51 +339,57 @@ async fn answers_do_not_wait_for_the_dead() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stop_in_good_order_counts_only_what_actors_had() {
+async fn graceful_stop_counts_only_deliveries_to_actors() {
     let stage = Stage::set(Config::memory()).await;
     for _ in 0..2 {
         stage.client.tell("gate", Fail).await.unwrap();
     }
     sleep(SECOND / 10).await;
     *lock(&stage.script.swallows_reads) = true;
-    sleep(3 * SECOND).await; // the read that was under way has ended
+    sleep(3 * SECOND).await; // the read in progress has ended
     stage.tell(0..3, 0).await;
     assert!(stage.system.shutdown().await.is_clean());
     assert_eq!(stage.left().await, [1, 1, 0, 0, 0]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_offered_in_vain_while_there_is_no_room_for_its_end() {
+async fn full_acknowledgements_let_the_consumer_sleep() {
     let stage = Stage::set(Config::memory()).await;
     let shared = stage.proxy.shared.clone();
     let transport = shared.transport.consumer().await.unwrap();
     let mut consumer = Consumer::new(shared, transport);
-    consumer.heartbeat = Instant::now() + SECOND;
+    consumer.next_heartbeat = Instant::now() + SECOND;
     stage.tell(0..100, 0).await;
     let read = stage.script.counts("read").iter().sum::<usize>();
     assert_eq!(read, 100);
     let now = Instant::now();
-    let kept = StreamEntry {
+    let entry = StreamEntry {
         id: EntryId(1, 1),
         key: "k".to_owned(),
         frame: Bytes::new(),
     };
     let message = ReceivedMessage {
-        id: kept.id,
-        key: kept.key.clone(),
+        id: entry.id,
+        key: entry.key.clone(),
         frame: Bytes::new(),
         attempts: Attempts::new(1),
         urn: "gate".to_owned(),
+        name: String::new(),
+        contents: Bytes::new(),
+        attributes: Attributes::new(),
         dedup_key: "s".to_owned(),
         fingerprint: Fingerprint::of(b""),
         caller: None,
     };
-    consumer.prefetch.admit(message, EntrySource::Stream, now);
+    consumer
+        .prefetch
+        .messages
+        .admit(message, EntrySource::Stream, now);
     assert_eq!(consumer.wakes_at(now), now);
-    while !consumer.acks.is_full() {
+    while !consumer.ack.is_full() {
         consumer
-            .acks
-            .unreadable(kept.clone(), Attempts::new(1), &AskError::NoReply);
+            .ack
+            .unreadable(entry.clone(), Attempts::new(1), &AskError::NoReply);
     }
     assert!(consumer.wakes_at(now) > now);
 }

@@ -1,46 +1,55 @@
-//! A message in hand, its repetitions, and who waits for their answer.
+//! A prefetched message, its duplicates, and the callers that wait for the result.
 
 use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::bus::durable::result_cache::Fingerprint;
 use crate::bus::transport::stream::{Attempts, EntryId};
+use crate::envelope::Attributes;
 use crate::reply::remote::Origin;
 
-/// A caller that waits for the answer to a message.
+/// Identifies a prefetched message until it is acknowledged, released or deferred.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub(crate) struct DeliveryTicket(pub(crate) u64);
+
+/// A caller that waits for the result of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Caller {
     pub(crate) origin: Origin,
-    /// It waits no longer than until this moment.
+    /// The caller stops waiting at this moment.
     pub(crate) deadline: Instant,
 }
 
-/// A message as it was taken from the stream.
+/// A claimed and decoded message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ReceivedMessage {
     pub(crate) id: EntryId,
     pub(crate) key: String,
+    /// The undecoded request, for a dead letter.
     pub(crate) frame: Bytes,
-    /// Its deliveries, this one included.
+    /// The deliveries, including the next one.
     pub(crate) attempts: Attempts,
     pub(crate) urn: String,
+    /// The name of the message on the wire.
+    pub(crate) name: String,
+    pub(crate) contents: Bytes,
+    pub(crate) attributes: Attributes,
     pub(crate) dedup_key: String,
-    /// Tells it from another message of the same scope.
+    /// Tells a duplicate from another message with the same dedup key.
     pub(crate) fingerprint: Fingerprint,
     pub(crate) caller: Option<Caller>,
 }
 
-/// A message in hand.
+/// A prefetched message and its duplicates.
 #[derive(Debug)]
 pub(crate) struct Delivery {
     pub(crate) message: ReceivedMessage,
-    /// Since when.
     pub(crate) since: Instant,
-    /// The same message, sent more than once: what becomes of the first becomes of these.
+    /// Entries with the same message, sent more than once: they share its outcome.
     pub(crate) duplicates: Vec<Duplicate>,
 }
 
-/// A repetition of a message in hand.
+/// A duplicate of a prefetched message.
 #[derive(Debug)]
 pub(crate) struct Duplicate {
     id: EntryId,
@@ -67,24 +76,33 @@ impl Delivery {
         }
     }
 
-    /// The places of the message and its repetitions in the stream.
+    /// The entries of the message and its duplicates.
     pub(crate) fn ids(&self) -> Vec<EntryId> {
-        let duplicates = self.duplicates.iter().map(|duplicates| duplicates.id);
+        let duplicates = self.duplicates.iter().map(|duplicate| duplicate.id);
         [self.message.id].into_iter().chain(duplicates).collect()
     }
 
-    /// All callers that wait for the answer.
+    /// All callers that wait for the result.
     pub(crate) fn callers(&self) -> Vec<Caller> {
-        let duplicates = self.duplicates.iter().map(|duplicates| duplicates.caller);
+        let duplicates = self.duplicates.iter().map(|duplicate| duplicate.caller);
         let all = [self.message.caller].into_iter().chain(duplicates);
         all.flatten().collect()
     }
 
-    /// The places, and how often each was delivered.
+    /// The entries with the deliveries of each, including this one.
     pub(crate) fn attempts(&self) -> Vec<(EntryId, Attempts)> {
         let duplicates = self.duplicates.iter();
-        let duplicates = duplicates.map(|duplicates| (duplicates.id, duplicates.attempts));
+        let duplicates = duplicates.map(|duplicate| (duplicate.id, duplicate.attempts));
         let first = (self.message.id, self.message.attempts);
         [first].into_iter().chain(duplicates).collect()
+    }
+
+    /// The entries with the deliveries of each, without this one, since no actor was given it.
+    pub(crate) fn undelivered(&self) -> Vec<(EntryId, Attempts)> {
+        let mut entries = self.attempts();
+        for (_, attempts) in &mut entries {
+            *attempts = attempts.undelivered();
+        }
+        entries
     }
 }

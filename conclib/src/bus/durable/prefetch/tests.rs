@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::bus::durable::result_cache::Fingerprint;
+use crate::envelope::Attributes;
 use crate::reply::remote::Origin;
 
 fn message(number: u64, urn: &str) -> ReceivedMessage {
@@ -13,20 +14,23 @@ fn message(number: u64, urn: &str) -> ReceivedMessage {
         frame: Bytes::from_static(&[0; 100]),
         attempts: Attempts::new(1),
         urn: urn.to_owned(),
+        name: String::new(),
+        contents: Bytes::new(),
+        attributes: Attributes::new(),
         dedup_key: format!("{urn} {number}"),
         fingerprint: Fingerprint::of(b""),
         caller: None,
     }
 }
 
-fn ticket(admitted: Admission) -> u64 {
-    match admitted {
-        Admission::ActorQueue(ticket) => ticket,
+fn ticket(admission: Admission) -> DeliveryTicket {
+    match admission {
+        Admission::Prefetched(ticket) => ticket,
         other => panic!("{other:?}"),
     }
 }
 
-/// Admits from the stream until something is parked; how many were not.
+/// Admits messages from the stream until one is deferred, and returns the number of the others.
 fn fill(prefetch: &mut Prefetch, urn: &str, first: u64, now: Instant) -> usize {
     (first..first + 1000)
         .position(|number| {
@@ -46,13 +50,13 @@ fn resumable(prefetch: &mut Prefetch) -> Vec<u64> {
 #[test]
 fn slow_actors_leave_room_for_others() {
     let (mut prefetch, now) = (Prefetch::default(), Instant::now());
-    assert_eq!(fill(&mut prefetch, "a", 0, now), MESSAGES / 2);
-    assert_eq!(fill(&mut prefetch, "b", 1000, now), MESSAGES / 4);
-    // However many are stuck, the next has its message in hand.
-    for number in 0..2 * MESSAGES as u64 {
+    assert_eq!(fill(&mut prefetch, "a", 0, now), MAX_MESSAGES / 2);
+    assert_eq!(fill(&mut prefetch, "b", 1000, now), MAX_MESSAGES / 4);
+    // However many actors are stuck, the next one has a prefetched message.
+    for number in 0..2 * MAX_MESSAGES as u64 {
         let urn = format!("c{number}");
         let place = prefetch.admit(message(10_000 + number, &urn), EntrySource::Stream, now);
-        assert!(matches!(place, Admission::ActorQueue(_)));
+        assert!(matches!(place, Admission::Prefetched(_)));
     }
     for number in 0.. {
         let urn = format!("d{number}");
@@ -62,77 +66,82 @@ fn slow_actors_leave_room_for_others() {
             break;
         }
     }
-    assert_eq!(prefetch.deliveries.len(), PRESSED * MESSAGES);
+    assert_eq!(
+        prefetch.deliveries.by_ticket.len(),
+        MAX_OVERSHOOT * MAX_MESSAGES
+    );
 }
 
 #[test]
 fn large_messages_count_by_their_bytes() {
     let (mut prefetch, now) = (Prefetch::default(), Instant::now());
     let large = |number, urn: &str| ReceivedMessage {
-        frame: vec![0; BYTES / 8].into(),
+        frame: vec![0; MAX_BYTES / 8].into(),
         ..message(number, urn)
     };
-    let in_hand = (0..100).position(|number| {
+    let prefetched = (0..100).position(|number| {
         prefetch.admit(large(number, "a"), EntrySource::Stream, now) == Admission::Deferred
     });
-    assert_eq!(in_hand, Some(4));
-    assert_eq!(fill(&mut prefetch, "b", 1000, now), (MESSAGES - 4) / 2);
+    assert_eq!(prefetched, Some(4));
+    assert_eq!(fill(&mut prefetch, "b", 1000, now), (MAX_MESSAGES - 4) / 2);
 }
 
 #[test]
-fn a_lane_keeps_its_order_through_parking() {
+fn queue_keeps_its_order_through_deferral() {
     let (mut prefetch, now) = (Prefetch::default(), Instant::now());
     let count = fill(&mut prefetch, "a", 0, now) as u64;
     // There would be room for a smaller one, but it has to wait for its turn.
     prefetch.admit(message(count + 1, "a"), EntrySource::Stream, now);
-    assert_eq!(prefetch.deferred(), 2);
+    assert_eq!(prefetch.deferred_count(), 2);
     assert!(prefetch.knows(EntryId(count, 0)));
     assert!(prefetch.resumable().is_empty());
     for number in 0..count {
-        let (ticket, delivery) = prefetch.first("a").unwrap();
+        let (ticket, delivery) = prefetch.front("a").unwrap();
         assert_eq!(delivery.message.id, EntryId(number, 0));
-        prefetch.delivered("a");
-        let delivery = prefetch.settle(ticket).unwrap();
-        assert!(prefetch.knows(delivery.message.id));
-        prefetch.release(&delivery.ids());
+        prefetch.accepted("a");
+        let delivery = prefetch.remove(ticket).unwrap();
         assert!(!prefetch.knows(delivery.message.id));
     }
     assert_eq!(resumable(&mut prefetch), [count, count + 1]);
     prefetch.admit(message(count, "a"), EntrySource::Deferred, now);
     prefetch.admit(message(count + 1, "a"), EntrySource::Deferred, now);
-    assert_eq!(prefetch.first("a").unwrap().1.message.id, EntryId(count, 0));
+    assert_eq!(prefetch.front("a").unwrap().1.message.id, EntryId(count, 0));
     assert!(prefetch.resumable().is_empty());
 }
 
 #[test]
-fn a_message_without_a_parked_copy_leaves_no_lane_behind() {
+fn removed_entry_of_a_deferred_message_leaves_no_queue_behind() {
     let (mut prefetch, now) = (Prefetch::default(), Instant::now());
     let count = fill(&mut prefetch, "a", 0, now) as u64;
     for ticket in 1..=count {
-        prefetch.settle(ticket).unwrap();
+        prefetch.remove(DeliveryTicket(ticket)).unwrap();
     }
-    // The bus does not have it any more.
+    // The entry is no longer in the stream.
     assert_eq!(resumable(&mut prefetch), [count]);
     assert!(prefetch.resumable().is_empty());
     assert!(
-        prefetch.queues.is_empty() && prefetch.rotation.is_empty() && prefetch.waiting.is_empty()
+        prefetch.queues.by_urn.is_empty()
+            && prefetch.queues.rotation.is_empty()
+            && prefetch.queues.waiting.is_empty()
     );
-    assert!(prefetch.is_empty() && prefetch.deferred() == 0 && prefetch.bytes == 0);
+    assert!(
+        prefetch.is_empty() && prefetch.deferred_count() == 0 && prefetch.deliveries.bytes == 0
+    );
 }
 
 #[test]
-fn lanes_take_turns_when_there_is_room_again() {
+fn queues_take_turns_when_there_is_room_again() {
     let (mut prefetch, now) = (Prefetch::default(), Instant::now());
     let a = fill(&mut prefetch, "a", 0, now) as u64;
     let b = fill(&mut prefetch, "b", 1000, now) as u64;
     for ticket in 1..=a + b {
-        prefetch.settle(ticket).unwrap();
+        prefetch.remove(DeliveryTicket(ticket)).unwrap();
     }
     assert_eq!(resumable(&mut prefetch), [a, 1000 + b]);
 }
 
 #[test]
-fn the_same_message_is_in_hand_once() {
+fn duplicate_joins_the_prefetched_message() {
     let (mut prefetch, now) = (Prefetch::default(), Instant::now());
     let caller = |id| {
         Some(Caller {
@@ -152,28 +161,28 @@ fn the_same_message_is_in_hand_once() {
         caller: caller(2),
         ..first.clone()
     };
-    let number = ticket(prefetch.admit(first.clone(), EntrySource::Stream, now));
+    let first_ticket = ticket(prefetch.admit(first.clone(), EntrySource::Stream, now));
     assert_eq!(
         prefetch.admit(again, EntrySource::Stream, now),
         Admission::Duplicate
     );
     assert!(prefetch.knows(EntryId(2, 0)));
-    let delivery = prefetch.settle(number).unwrap();
+    let delivery = prefetch.remove(first_ticket).unwrap();
     assert_eq!(delivery.ids(), [EntryId(1, 0), EntryId(2, 0)]);
     let callers = delivery
         .callers()
         .into_iter()
         .map(|caller| caller.origin.id);
     assert_eq!(callers.collect::<Vec<_>>(), [1, 2]);
-    // It is over: the next is a new one.
+    // After the message is removed, its duplicates are admitted.
     assert!(matches!(
         prefetch.admit(first, EntrySource::Stream, now),
-        Admission::ActorQueue(_)
+        Admission::Prefetched(_)
     ));
 }
 
 #[test]
-fn an_actor_that_takes_nothing_is_offered_it_more_and_more_rarely() {
+fn offers_to_a_busy_actor_become_rarer() {
     let (mut prefetch, now) = (Prefetch::default(), Instant::now());
     prefetch.admit(message(1, "a"), EntrySource::Stream, now);
     prefetch.admit(message(2, "a"), EntrySource::Stream, now);
@@ -184,86 +193,85 @@ fn an_actor_that_takes_nothing_is_offered_it_more_and_more_rarely() {
     prefetch.refused("a", first);
     let second = prefetch.next_due(first).unwrap();
     assert!(second - first > first - now);
-    prefetch.delivered("a");
+    prefetch.accepted("a");
     assert_eq!(prefetch.next_due(second), Some(second));
-    prefetch.delivered("a");
+    prefetch.accepted("a");
     assert_eq!(prefetch.next_due(second), None);
     assert!(prefetch.due(second + Duration::from_secs(1)).is_empty());
 }
 
 #[test]
-fn an_actor_that_has_handled_one_is_offered_the_next_at_once() {
+fn next_message_is_offered_once_the_actor_has_handled_one() {
     let (mut prefetch, now) = (Prefetch::default(), Instant::now());
     let first = ticket(prefetch.admit(message(1, "a"), EntrySource::Stream, now));
     prefetch.admit(message(2, "a"), EntrySource::Stream, now);
-    prefetch.delivered("a");
+    prefetch.accepted("a");
     prefetch.refused("a", now);
     assert!(prefetch.due(now).is_empty());
-    prefetch.settle(first).unwrap();
+    prefetch.remove(first).unwrap();
     assert_eq!(prefetch.due(now), ["a"]);
 }
 
 #[test]
-fn what_no_actor_has_is_given_back_uncounted() {
+fn undelivered_messages_are_taken_without_counting_a_delivery() {
     let (mut prefetch, now) = (Prefetch::default(), Instant::now());
     let count = fill(&mut prefetch, "a", 0, now) as u64;
-    prefetch.delivered("a");
-    prefetch.delivered("a");
-    let mut back = prefetch.give_back();
-    back.sort();
+    prefetch.accepted("a");
+    prefetch.accepted("a");
+    let mut undelivered = prefetch.take_undelivered();
+    undelivered.sort();
     let expected = (2..=count).map(|number| (EntryId(number, 0), Attempts::default()));
     let expected: Vec<_> = expected.collect();
-    assert_eq!(back, expected);
-    assert!(!prefetch.is_empty() && prefetch.deferred() == 0);
-    let mut in_progress = prefetch.abandon();
-    in_progress.sort();
+    assert_eq!(undelivered, expected);
+    assert!(!prefetch.is_empty() && prefetch.deferred_count() == 0);
+    let mut abandoned = prefetch.abandon();
+    abandoned.sort();
     let once = Attempts::new(1);
-    assert_eq!(in_progress, [(EntryId(0, 0), once), (EntryId(1, 0), once)]);
-    assert!(prefetch.is_empty() && prefetch.held().is_empty());
+    assert_eq!(abandoned, [(EntryId(0, 0), once), (EntryId(1, 0), once)]);
+    assert!(prefetch.is_empty() && prefetch.claimed().next().is_none());
 }
 
 #[test]
-fn what_waits_is_parked_in_front() {
+fn waiting_messages_are_deferred_in_front() {
     let (mut prefetch, now) = (Prefetch::default(), Instant::now());
     let count = fill(&mut prefetch, "a", 0, now) as u64;
-    prefetch.delivered("a");
+    prefetch.accepted("a");
     prefetch.defer_all_waiting();
-    assert!(prefetch.waiting.is_empty() && prefetch.deliveries.len() == 1);
-    assert_eq!(prefetch.deferred() as u64, count);
-    let asked_for = resumable(&mut prefetch);
-    assert_eq!(asked_for, (1..count).collect::<Vec<_>>());
+    assert!(prefetch.queues.waiting.is_empty() && prefetch.deliveries.by_ticket.len() == 1);
+    assert_eq!(prefetch.deferred_count() as u64, count);
+    let resumed = resumable(&mut prefetch);
+    assert_eq!(resumed, (1..count).collect::<Vec<_>>());
 }
 
 #[test]
-fn what_cannot_be_asked_for_stays_in_front() {
+fn messages_that_cannot_be_claimed_stay_in_front() {
     let (mut prefetch, now) = (Prefetch::default(), Instant::now());
     let count = fill(&mut prefetch, "a", 0, now) as u64;
     for number in count + 1..count + 4 {
         prefetch.admit(message(number, "a"), EntrySource::Stream, now);
     }
-    (1..=count).for_each(|ticket| drop(prefetch.settle(ticket)));
-    let asked = |prefetch: &mut Prefetch| prefetch.resumable();
-    let first = asked(&mut prefetch);
+    (1..=count).for_each(|ticket| drop(prefetch.remove(DeliveryTicket(ticket))));
+    let first = prefetch.resumable();
     assert_eq!(first.len(), 4);
-    // Nothing has come of it: what comes now lies behind.
+    // The claim has failed: messages that come now are deferred behind.
     let later = message(count + 4, "a");
     assert_eq!(
         prefetch.admit(later, EntrySource::Stream, now),
         Admission::Deferred
     );
-    assert_eq!(asked(&mut prefetch)[..4], first);
-    // The bus has given two of them out.
+    assert_eq!(prefetch.resumable()[..4], first);
+    // Two of them were claimed.
     for one in &first[..2] {
         prefetch.resumed(one);
         prefetch.admit(message(one.id.0, "a"), EntrySource::Deferred, now);
     }
-    let rest: Vec<_> = asked(&mut prefetch).iter().map(|one| one.id.0).collect();
+    let rest: Vec<_> = prefetch.resumable().iter().map(|one| one.id.0).collect();
     assert_eq!(rest, [count + 2, count + 3, count + 4]);
-    assert_eq!(prefetch.deferred(), 3);
+    assert_eq!(prefetch.deferred_count(), 3);
 }
 
 #[test]
-fn what_no_actor_was_offered_was_not_delivered() {
+fn deferral_does_not_count_as_a_delivery() {
     let (mut prefetch, now) = (Prefetch::default(), Instant::now());
     prefetch.admit(message(1, "a"), EntrySource::Stream, now);
     for _ in 0..5 {
@@ -277,58 +285,63 @@ fn what_no_actor_was_offered_was_not_delivered() {
         };
         prefetch.admit(again, EntrySource::Deferred, now);
     }
-    assert_eq!(prefetch.give_back(), [(EntryId(1, 0), Attempts::default())]);
+    assert_eq!(
+        prefetch.take_undelivered(),
+        [(EntryId(1, 0), Attempts::default())]
+    );
 }
 
 #[test]
-fn what_rests_is_known_by_its_number_until_it_is_taken() {
+fn deferred_duplicate_awaits_its_redelivery() {
     let (mut prefetch, now) = (Prefetch::default(), Instant::now());
-    let number = ticket(prefetch.admit(message(1, "a"), EntrySource::Stream, now));
+    let first_ticket = ticket(prefetch.admit(message(1, "a"), EntrySource::Stream, now));
     let again = ReceivedMessage {
         id: EntryId(2, 0),
         ..message(1, "a")
     };
     prefetch.admit(again, EntrySource::Stream, now);
-    // The repetition is not parked with the first.
-    prefetch.defer_again(&[number]);
+    // The duplicate is not deferred with the first.
+    prefetch.defer_again(&[first_ticket]);
     assert!(!prefetch.knows(EntryId(2, 0)));
     assert_eq!(
         prefetch.redelivery(EntryId(2, 0)),
         Some(Attempts::default())
     );
-    assert_eq!((prefetch.known(), prefetch.resting()), (1, 1));
+    assert_eq!(
+        (prefetch.known_count(), prefetch.redelivery_count()),
+        (1, 1)
+    );
     let again = message(2, "a");
     prefetch.admit(again, EntrySource::Stream, now);
     assert_eq!(prefetch.redelivery(EntryId(2, 0)), None);
 }
 
 #[test]
-fn what_is_delivered_alone_waits_in_no_lane() {
+fn isolated_message_waits_in_no_queue() {
     let (mut prefetch, now) = (Prefetch::default(), Instant::now());
     let first = ticket(prefetch.admit(message(1, "a"), EntrySource::Stream, now));
-    let alone = ticket(prefetch.admit(message(2, "a"), EntrySource::Alone, now));
-    assert_eq!(prefetch.in_progress(), HashSet::from([alone]));
-    assert!(prefetch.has_waiting() && prefetch.has("a 2") && !prefetch.has("a 3"));
-    assert_eq!(prefetch.first("a").map(|(ticket, _)| ticket), Some(first));
-    prefetch.delivered("a");
-    assert_eq!(prefetch.in_progress(), HashSet::from([first, alone]));
+    let isolated = ticket(prefetch.admit(message(2, "a"), EntrySource::Isolated, now));
+    assert_eq!(prefetch.with_actors(), HashSet::from([isolated]));
+    assert!(prefetch.has_waiting() && prefetch.has_key("a 2") && !prefetch.has_key("a 3"));
+    assert_eq!(prefetch.front("a").map(|(ticket, _)| ticket), Some(first));
+    prefetch.accepted("a");
+    assert_eq!(prefetch.with_actors(), HashSet::from([first, isolated]));
     assert!(!prefetch.has_waiting());
-    assert_eq!(prefetch.settle(alone).unwrap().message.id, EntryId(2, 0));
-    assert!(prefetch.delivery(alone).is_none() && prefetch.delivery(first).is_some());
+    assert_eq!(prefetch.remove(isolated).unwrap().message.id, EntryId(2, 0));
+    assert!(prefetch.get(isolated).is_none() && prefetch.get(first).is_some());
 }
 
 #[test]
-fn message_with_other_contents_does_not_join() {
+fn message_with_other_contents_conflicts() {
     let (mut prefetch, now) = (Prefetch::default(), Instant::now());
-    let number = ticket(prefetch.admit(message(1, "a"), EntrySource::Stream, now));
+    let first_ticket = ticket(prefetch.admit(message(1, "a"), EntrySource::Stream, now));
     let other = ReceivedMessage {
         id: EntryId(2, 0),
         fingerprint: Fingerprint::of(b"other"),
         ..message(1, "a")
     };
-    let conflicts = prefetch.admit(other.clone(), EntrySource::Stream, now);
-    assert_eq!(conflicts, Admission::Conflicts(Box::new(other)));
-    // It is not to be taken again before it is removed.
-    assert!(prefetch.knows(EntryId(2, 0)));
-    assert!(prefetch.settle(number).unwrap().duplicates.is_empty());
+    let admission = prefetch.admit(other.clone(), EntrySource::Stream, now);
+    assert_eq!(admission, Admission::Conflict(Box::new(other)));
+    assert!(!prefetch.knows(EntryId(2, 0)));
+    assert!(prefetch.remove(first_ticket).unwrap().duplicates.is_empty());
 }

@@ -1,4 +1,4 @@
-//! What Redis says about the entries of a stream.
+//! Decodes the replies of Redis about the entries of a stream.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::bus::transport::stream::{
     Attempts, DeadLetterEntry, EntryId, PendingEntry, StreamEntry,
 };
 
-/// Entries of a stream; those that were deleted meanwhile come as nulls from an older Redis.
+/// Decodes entries of a stream. An older Redis sends null for entries deleted meanwhile.
 pub(super) fn stream_entries(entries: Resp3Frame) -> Option<Vec<StreamEntry>> {
     let entries = into_array(entries)?.into_iter();
     let entries = entries.filter(|entry| !matches!(entry, Resp3Frame::Null));
@@ -25,17 +25,17 @@ pub(super) fn stream_entries(entries: Resp3Frame) -> Option<Vec<StreamEntry>> {
     entries.map(read).collect()
 }
 
-/// A message that was given to a consumer.
-pub(super) struct Given {
+/// A claimed entry.
+pub(super) struct EntryClaim {
     pub(super) id: EntryId,
     attempts: Attempts,
     pub(super) consumer: String,
-    /// How long ago there was the last sign of life.
+    /// The time since the last heartbeat.
     pub(super) idle: Duration,
 }
 
-impl Given {
-    /// The same for the consumer of that name.
+impl EntryClaim {
+    /// The entry as the consumer of this name lists it.
     pub(super) fn seen_by(&self, consumer: &str) -> PendingEntry {
         PendingEntry {
             id: self.id,
@@ -45,17 +45,17 @@ impl Given {
     }
 }
 
-/// Redis keeps one number: the deliveries, and this much for each that has ended in an error.
+/// Redis stores one number for an entry: the deliveries, plus this for each that has ended in an error.
 const FAILURE: u64 = 1_000_000;
 
-/// The count that Redis keeps for these.
+/// Encodes both numbers in the one that Redis stores.
 pub(super) fn count_of(attempts: Attempts) -> i64 {
     let deliveries = u64::from(attempts.deliveries).min(FAILURE - 1);
     let count = u64::from(attempts.failures) * FAILURE + deliveries;
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
-/// Reads a count of Redis.
+/// Decodes the number that Redis stores.
 fn attempts(count: u64) -> Attempts {
     let number = |number| u32::try_from(number).unwrap_or(u32::MAX);
     Attempts {
@@ -64,15 +64,15 @@ fn attempts(count: u64) -> Attempts {
     }
 }
 
-/// What `XPENDING` lists.
-pub(super) fn given(listed: Resp3Frame) -> Option<Vec<Given>> {
+/// Decodes the list of `XPENDING`.
+pub(super) fn claims(listed: Resp3Frame) -> Option<Vec<EntryClaim>> {
     let read = |message| {
         let mut parts = into_array(message)?.into_iter();
         let id = parts.next().and_then(id)?;
         let consumer = text(parts.next());
         let idle = parts.next().as_ref().and_then(into_u64)?;
         let count = parts.next().as_ref().and_then(into_u64)?;
-        Some(Given {
+        Some(EntryClaim {
             id,
             attempts: attempts(count),
             consumer,
@@ -82,7 +82,8 @@ pub(super) fn given(listed: Resp3Frame) -> Option<Vec<Given>> {
     into_array(listed)?.into_iter().map(read).collect()
 }
 
-pub(crate) fn dead(entry: Resp3Frame) -> Option<DeadLetterEntry> {
+/// Decodes a dead letter.
+pub(crate) fn dead_letter(entry: Resp3Frame) -> Option<DeadLetterEntry> {
     let (id, mut fields) = fields(entry)?;
     Some(DeadLetterEntry {
         id,
@@ -93,7 +94,7 @@ pub(crate) fn dead(entry: Resp3Frame) -> Option<DeadLetterEntry> {
     })
 }
 
-/// An entry's id and its fields; none if it was deleted meanwhile.
+/// Decodes an entry: its id and its fields, without fields if it was deleted meanwhile.
 fn fields(entry: Resp3Frame) -> Option<(EntryId, HashMap<String, Resp3Frame>)> {
     let mut parts = into_array(entry)?.into_iter();
     let id = parts.next().and_then(id)?;
@@ -101,7 +102,7 @@ fn fields(entry: Resp3Frame) -> Option<(EntryId, HashMap<String, Resp3Frame>)> {
     Some((id, fields))
 }
 
-/// Names and values that follow each other.
+/// Decodes a list of names, each followed by its value.
 pub(super) fn pairs(list: Resp3Frame) -> Option<HashMap<String, Resp3Frame>> {
     let mut list = into_array(list)?.into_iter();
     let mut pairs = HashMap::new();
@@ -125,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_number_keeps_deliveries_and_failures() {
+    fn one_number_stores_deliveries_and_failures() {
         for (deliveries, failures, count) in [(1, 0, 1), (0, 0, 0), (3, 2, 2_000_003)] {
             let both = Attempts {
                 deliveries,
@@ -138,8 +139,8 @@ mod tests {
             deliveries: u32::MAX,
             failures: u32::MAX,
         };
-        let kept = attempts(u64::try_from(count_of(most)).unwrap());
-        assert_eq!((kept.deliveries, kept.failures), (999_999, u32::MAX));
+        let stored = attempts(u64::try_from(count_of(most)).unwrap());
+        assert_eq!((stored.deliveries, stored.failures), (999_999, u32::MAX));
         assert_eq!(attempts(u64::MAX).failures, u32::MAX);
     }
 }

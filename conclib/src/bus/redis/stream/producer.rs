@@ -1,4 +1,4 @@
-//! What a client appends to the stream.
+//! A client's end of the stream of durable messages in Redis.
 
 use async_trait::async_trait;
 
@@ -27,7 +27,7 @@ impl StreamProducer for Client {
                 TransportError::Unknown(reason(first))
             });
         }
-        // StreamEntry is kept, also for one who may not ask how much there is.
+        // The messages are stored even if this user may not read the length.
         Ok(length.ok().and_then(|length| length.as_u64()).unwrap_or(0))
     }
 

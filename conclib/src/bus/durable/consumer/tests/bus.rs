@@ -1,4 +1,4 @@
-//! A bus that does what a test says.
+//! A bus with scripted failures.
 
 use std::collections::HashMap;
 use std::future::pending;
@@ -18,18 +18,18 @@ use crate::bus::transport::{
 };
 use crate::reply::remote::ClientId;
 
-/// What a test says, and what the consumer has done.
+/// The failures of a test, and the calls of the consumer.
 #[derive(Default)]
 pub(super) struct Script {
-    /// How often each of these calls fails yet.
+    /// The number of failures left for each of these calls.
     pub(super) failing: Mutex<HashMap<&'static str, usize>>,
-    /// Takes of more messages than this are done, and their replies do not come in.
-    pub(super) most_taken: Mutex<Option<usize>>,
-    /// The group is gone, until it is made.
+    /// Claims of more entries than this succeed on the bus, but their replies are lost.
+    pub(super) max_claimed: Mutex<Option<usize>>,
+    /// The group is lost until it is created again.
     pub(super) lacks_group: Mutex<bool>,
-    /// What reads bring does not come in.
+    /// The replies to reads are lost.
     pub(super) swallows_reads: Mutex<bool>,
-    /// The calls, and how many messages each was about.
+    /// The calls, with the number of entries of each.
     calls: Mutex<Vec<(&'static str, usize)>>,
 }
 
@@ -53,11 +53,11 @@ impl Script {
         }
     }
 
-    /// How many messages each of these calls was about.
+    /// The numbers of entries of these calls.
     pub(super) fn counts(&self, call: &str) -> Vec<usize> {
         let calls = lock(&self.calls);
-        let of_it = calls.iter().filter(|(name, _)| *name == call);
-        of_it.map(|(_, count)| *count).collect()
+        let counted = calls.iter().filter(|(name, _)| *name == call);
+        counted.map(|(_, count)| *count).collect()
     }
 }
 
@@ -69,14 +69,14 @@ pub(super) struct Bus {
 #[async_trait]
 impl ServerTransport for Bus {
     async fn acquire(&self, lease: &Lease) -> Result<Acquired, TransportError> {
-        sleep(Duration::from_millis(10)).await; // so that others see that it was lost
+        sleep(Duration::from_millis(10)).await; // so that the test sees the loss
         self.inner.acquire(lease).await
     }
 
     async fn renew(&self, epoch: Epoch) -> Result<Option<BusTime>, TransportError> {
         match self.script.call("renew", 1) {
             Ok(()) => self.inner.renew(epoch).await,
-            Err(_) => Ok(None), // it is lost
+            Err(_) => Ok(None), // the lease is lost
         }
     }
 
@@ -186,8 +186,8 @@ impl StreamConsumer for Stream {
     ) -> Result<Vec<StreamEntry>, TransportError> {
         self.script.call("claim", ids.len())?;
         let taken = self.inner.claim(ids, attempts, idle).await?;
-        let most = *lock(&self.script.most_taken);
-        if most.is_some_and(|most| ids.len() > most) {
+        let max = *lock(&self.script.max_claimed);
+        if max.is_some_and(|max| ids.len() > max) {
             return Err(TransportError::Unknown("on purpose".to_owned()));
         }
         Ok(taken)

@@ -1,4 +1,4 @@
-//! Messages that consumers had which gave no more signs of life: their processes have ended.
+//! Tests of messages whose consumers stopped sending heartbeats: their processes have ended.
 
 use super::*;
 use crate::DeadLetter;
@@ -10,25 +10,25 @@ fn attempts(deliveries: u32, failures: u32) -> Attempts {
     }
 }
 
-/// Takes messages as a consumer that then ends. They count as delivered so often from then on.
-async fn die_with(config: &Config, count: u32, attempts: Attempts) {
+/// Claims messages as a consumer that then ends, and sets their deliveries.
+async fn crash_with(config: &Config, count: u32, attempts: Attempts) {
     let server = open_server(config, &Arc::default()).await.unwrap();
-    let dead = server.consumer().await.unwrap();
-    let read = dead.read(count, Duration::ZERO).await.unwrap();
+    let ended = server.consumer().await.unwrap();
+    let read = ended.read(count, Duration::ZERO).await.unwrap();
     assert_eq!(read.len(), count as usize);
-    let ids: Vec<_> = read.iter().map(|kept| kept.id).collect();
-    let taken = dead.claim(&ids, attempts, Duration::ZERO).await.unwrap();
-    assert_eq!(taken.len(), ids.len());
+    let ids: Vec<_> = read.iter().map(|entry| entry.id).collect();
+    let claimed = ended.claim(&ids, attempts, Duration::ZERO).await.unwrap();
+    assert_eq!(claimed.len(), ids.len());
 }
 
-/// A stage on which a consumer has died with messages of these numbers for the gate.
-async fn after_death(config: Config, numbers: std::ops::Range<u32>, attempts: Attempts) -> Stage {
+/// A stage on which a consumer has ended with messages of these numbers for the gate.
+async fn after_crash(config: Config, numbers: std::ops::Range<u32>, attempts: Attempts) -> Stage {
     let client = ProxyClient::connect(&config).await.unwrap();
     let count = numbers.len();
     for n in numbers {
         client.tell("gate", pass(n)).await.unwrap();
     }
-    die_with(&config, u32::try_from(count).unwrap(), attempts).await;
+    crash_with(&config, u32::try_from(count).unwrap(), attempts).await;
     Stage::set(config).await
 }
 
@@ -45,7 +45,7 @@ impl Stage {
     }
 }
 
-/// By which the dead are certainly taken over.
+/// The time after which the entries of an ended consumer are certainly claimed.
 const DUE: Duration = Duration::from_secs(45);
 
 #[tokio::test(start_paused = true)]
@@ -60,7 +60,7 @@ async fn reason_names_process_ends_and_failures() {
             "its delivery failed 2 times, and its process ended once before it was handled",
         ),
     ] {
-        let stage = after_death(Config::memory().max_deliveries(3), 0..1, attempts).await;
+        let stage = after_crash(Config::memory().max_deliveries(3), 0..1, attempts).await;
         stage.permits.add_permits(9);
         sleep(DUE).await;
         let letters = stage.letters().await;
@@ -71,10 +71,10 @@ async fn reason_names_process_ends_and_failures() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn last_deliveries_are_made_one_at_a_time() {
-    let stage = after_death(Config::memory().max_deliveries(3), 0..3, attempts(2, 0)).await;
+async fn last_deliveries_are_isolated() {
+    let stage = after_crash(Config::memory().max_deliveries(3), 0..3, attempts(2, 0)).await;
     sleep(DUE).await;
-    // One is with its actor; the others keep their count, and what is new has to wait.
+    // One message is with its actor; the others keep their count, and new ones have to wait.
     assert_eq!(stage.left().await, [3, 2, 2]);
     stage.tell(3..5, 0).await;
     for passed in 1..3 {
@@ -90,8 +90,8 @@ async fn last_deliveries_are_made_one_at_a_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_new_is_given_to_actors_beside_a_last_delivery() {
-    let stage = after_death(Config::memory().max_deliveries(3), 0..1, attempts(2, 0)).await;
+async fn new_messages_wait_for_an_isolated_delivery() {
+    let stage = after_crash(Config::memory().max_deliveries(3), 0..1, attempts(2, 0)).await;
     sleep(DUE).await;
     let other = stage.client.tell("other-gate", pass(7));
     other.await.unwrap();
@@ -103,17 +103,17 @@ async fn nothing_new_is_given_to_actors_beside_a_last_delivery() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn stuck_last_delivery_holds_others_up_for_the_visibility_time() {
+async fn stuck_isolated_delivery_blocks_others_for_the_visibility_time() {
     let config = Config::memory().max_deliveries(3);
     let visibility = config.visibility;
-    let stage = after_death(config, 0..1, attempts(2, 0)).await;
+    let stage = after_crash(config, 0..1, attempts(2, 0)).await;
     sleep(visibility + visibility / 2).await;
     assert_eq!(stage.left().await, [3]);
     let start = Instant::now();
     let big = stage.client.ask("other-gate", Big).timeout(2 * visibility);
     assert!(big.await.is_ok());
     assert!(start.elapsed() <= visibility);
-    // Messages that are stuck are not waited for again.
+    // Stuck messages are not waited for again.
     let start = Instant::now();
     assert!(stage.client.ask("other-gate", Big).await.is_ok());
     assert!(start.elapsed() < SECOND);
@@ -121,16 +121,16 @@ async fn stuck_last_delivery_holds_others_up_for_the_visibility_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn repetitions_wait_for_a_last_delivery_and_share_its_end() {
+async fn duplicates_wait_for_an_isolated_delivery_and_share_its_outcome() {
     let config = Config::memory().max_deliveries(3);
     let client = ProxyClient::connect(&config).await.unwrap();
     let tell = |n| client.tell("gate", pass(n));
     tell(1).idempotency_key("a").await.unwrap();
     tell(2).idempotency_key("b").await.unwrap();
-    die_with(&config, 2, attempts(2, 0)).await;
+    crash_with(&config, 2, attempts(2, 0)).await;
     let stage = Stage::set(config.clone()).await;
     sleep(DUE).await;
-    // One is with its actor. The other waits, and so does its repetition.
+    // One message is with its actor. The other waits, and so does its duplicate.
     let again = tokio::spawn(
         client
             .ask("gate", pass(2))
@@ -145,14 +145,14 @@ async fn repetitions_wait_for_a_last_delivery_and_share_its_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn repetitions_are_buried_with_what_ended_its_process() {
+async fn duplicates_of_a_dead_letter_are_removed() {
     let config = Config::memory().max_deliveries(3);
     let client = ProxyClient::connect(&config).await.unwrap();
     let tell = || client.tell("gate", pass(1)).idempotency_key("a");
     tell().await.unwrap();
-    die_with(&config, 1, attempts(3, 0)).await;
+    crash_with(&config, 1, attempts(3, 0)).await;
     tell().await.unwrap();
-    die_with(&config, 1, attempts(2, 0)).await;
+    crash_with(&config, 1, attempts(2, 0)).await;
     let stage = Stage::set(config).await;
     stage.permits.add_permits(9);
     sleep(DUE).await;
@@ -169,7 +169,7 @@ async fn missing_actor_of_a_last_delivery_is_the_reason() {
     let client = ProxyClient::connect(&config).await.unwrap();
     client.tell("nobody", pass(1)).await.unwrap();
     client.tell("gate", pass(2)).await.unwrap();
-    die_with(&config, 2, attempts(2, 0)).await;
+    crash_with(&config, 2, attempts(2, 0)).await;
     let stage = Stage::set(config).await;
     stage.permits.add_permits(9);
     sleep(DUE).await;
@@ -181,8 +181,8 @@ async fn missing_actor_of_a_last_delivery_is_the_reason() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn stop_in_good_order_counts_no_delivery_that_waits_for_its_turn() {
-    let stage = after_death(Config::memory().max_deliveries(3), 0..3, attempts(2, 0)).await;
+async fn graceful_stop_counts_no_delivery_of_quarantined_messages() {
+    let stage = after_crash(Config::memory().max_deliveries(3), 0..3, attempts(2, 0)).await;
     sleep(DUE).await;
     assert_eq!(stage.left().await, [3, 2, 2]);
     stage.permits.add_permits(1);
@@ -199,7 +199,7 @@ async fn stop_in_good_order_counts_no_delivery_that_waits_for_its_turn() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn failed_delivery_is_told_to_the_bus() {
+async fn failed_delivery_is_recorded_in_the_stream() {
     let stage = Stage::set(Config::memory().max_deliveries(3)).await;
     stage.client.tell("gate", Fail).await.unwrap();
     sleep(SECOND).await;
@@ -211,7 +211,7 @@ async fn failed_delivery_is_told_to_the_bus() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn lost_reply_of_a_read_is_no_delivery() {
+async fn lost_reply_of_a_read_counts_no_delivery() {
     let stage = Stage::set(Config::memory().max_deliveries(1)).await;
     stage.script.fail("read", 1);
     stage.tell(0..2, 0).await;

@@ -1,54 +1,58 @@
-//! When to try again what the bus has not done. No I/O.
+//! The time of the next attempt at an operation that has failed on the bus. No I/O.
+
+use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::bus::durable::redelivery::STREAM_BACKOFF;
+use crate::time::backoff::Backoff;
 
-/// When to try again what the bus has not done.
+/// Pauses before an operation on the stream of durable messages is tried again.
+pub(crate) const STREAM_BACKOFF: Backoff =
+    Backoff::starting_at(Duration::from_millis(25)).up_to(Duration::from_secs(5));
+
+/// The time of the next attempt, and the number of failures before it.
 #[derive(Debug, Default)]
 pub(crate) struct Retry {
-    /// Not before; now, if that is over.
-    again: Option<Instant>,
-    /// How often in a row it has failed.
+    /// The earliest time of the next attempt; `None`: now.
+    next: Option<Instant>,
+    /// Failures since the last success.
     failures: u32,
 }
 
 impl Retry {
-    /// Whether to try now. From then on there is nothing to wait for.
+    /// True if an attempt may be made now. [`next`](Self::next) is `None` from then on.
     pub(crate) fn begins(&mut self, now: Instant) -> bool {
-        let waits = self.again.is_some_and(|again| now < again);
+        let waits = self.next.is_some_and(|next| now < next);
         if !waits {
-            self.again = None;
+            self.next = None;
         }
         !waits
     }
 
     pub(crate) fn has_failed(&mut self, now: Instant) {
-        self.again = Some(now + STREAM_BACKOFF.delay(self.failures));
+        self.next = Some(now + STREAM_BACKOFF.delay(self.failures));
         self.failures = self.failures.saturating_add(1);
     }
 
-    /// True if it had failed before.
+    /// True if the attempt before has failed.
     pub(crate) fn has_succeeded(&mut self) -> bool {
-        self.again = None;
+        self.next = None;
         std::mem::take(&mut self.failures) > 0
     }
 
-    /// True if it has failed, and not succeeded since.
+    /// True between a failure and the next success.
     pub(crate) fn is_failing(&self) -> bool {
         self.failures > 0
     }
 
-    /// When there is another attempt to make.
+    /// The time of the next attempt, if one has failed.
     pub(crate) fn next(&self) -> Option<Instant> {
-        self.again
+        self.next
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]

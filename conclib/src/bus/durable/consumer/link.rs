@@ -1,0 +1,131 @@
+//! The consumer's end of the stream, and the settings of its node.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tracing::debug;
+
+use crate::bus::config::Config;
+use crate::bus::link::log_once::Noise;
+use crate::bus::server::Shared;
+use crate::bus::transport::stream::{Attempts, EntryId, StreamConsumer};
+
+/// The approximate size of the frames or results in one batch, in bytes. The lease is renewed on the
+/// same connection, and must not wait for a larger one.
+pub(super) const BATCH_BYTES: usize = 1024 * 1024;
+
+/// The maximum number of entries in one call to the stream.
+pub(super) const PAGE: usize = 512;
+
+/// The maximum number of prefetched messages without duplicates, rounded up.
+const MAX_PREFETCHED: u64 = 1024;
+
+/// The time without a heartbeat that lets every consumer claim an entry at once.
+const RELEASED: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The limits of a consumer.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// An entry without a heartbeat for this time is claimed by another consumer.
+    pub(super) visibility: Duration,
+    pub(super) max_deliveries: u32,
+    /// The time for which results are cached.
+    pub(super) result_ttl: Duration,
+    /// The maximum size of a message or a response, in bytes.
+    pub(super) max_message: usize,
+    /// The maximum number of entries that are kept track of: the maximum length of the stream, and the
+    /// prefetched ones.
+    pub(super) max_known: usize,
+}
+
+impl Limits {
+    fn new(config: &Config) -> Self {
+        Self {
+            visibility: config.visibility,
+            max_deliveries: config.max_deliveries,
+            result_ttl: config.keep_replies,
+            max_message: config.max_frame,
+            max_known: usize::try_from(config.max_kept.saturating_add(MAX_PREFETCHED))
+                .unwrap_or(usize::MAX),
+        }
+    }
+
+    /// The interval of heartbeats.
+    pub(super) fn heartbeat(&self) -> Duration {
+        self.visibility / 3
+    }
+}
+
+/// Shared by all parts of a consumer.
+pub(super) struct ConsumerLink {
+    pub(super) shared: Arc<Shared>,
+    pub(super) transport: Arc<dyn StreamConsumer>,
+    pub(super) limits: Limits,
+    pub(super) log: Noise,
+}
+
+impl ConsumerLink {
+    pub(super) fn new(shared: Arc<Shared>, transport: Arc<dyn StreamConsumer>) -> Self {
+        Self {
+            limits: Limits::new(&shared.config),
+            shared,
+            transport,
+            log: Noise::default(),
+        }
+    }
+
+    /// Creates the stream and its group again: a bus that has lost its data has lost both.
+    pub(super) async fn create_group(&self) {
+        if let Err(error) = self.transport.create_group().await {
+            debug!(%error, "cannot create the stream of durable messages and its group");
+        }
+    }
+
+    /// Sends a heartbeat for claimed entries. Without the lease another consumer may have claimed them.
+    pub(super) async fn extend_claims(&self, ids: &[EntryId]) {
+        if !self.shared.is_reigning() {
+            return;
+        }
+        for ids in ids.chunks(PAGE) {
+            if let Err(error) = self.transport.extend_claims(ids).await {
+                return debug!(%error, "cannot send heartbeats for durable messages");
+            }
+        }
+    }
+
+    /// Releases entries with these deliveries to every consumer, at once. Without the lease another
+    /// consumer may have claimed them.
+    pub(super) async fn release(&self, entries: Vec<(EntryId, Attempts)>) {
+        if self.shared.is_reigning() {
+            self.write_attempts(entries, RELEASED).await;
+        }
+    }
+
+    /// Writes the deliveries of claimed entries to the stream. Without the lease another consumer may
+    /// have claimed them.
+    pub(super) async fn set_attempts(&self, entries: Vec<(EntryId, Attempts)>) {
+        if self.shared.is_reigning() {
+            self.set_own_attempts(entries).await;
+        }
+    }
+
+    /// Writes the deliveries of entries that were claimed just now.
+    pub(super) async fn set_own_attempts(&self, entries: Vec<(EntryId, Attempts)>) {
+        self.write_attempts(entries, Duration::ZERO).await;
+    }
+
+    async fn write_attempts(&self, entries: Vec<(EntryId, Attempts)>, idle: Duration) {
+        let mut by_attempts = BTreeMap::<Attempts, Vec<EntryId>>::new();
+        for (id, attempts) in entries {
+            by_attempts.entry(attempts).or_default().push(id);
+        }
+        for (attempts, ids) in by_attempts {
+            for ids in ids.chunks(PAGE) {
+                if let Err(error) = self.transport.release(ids, attempts, idle).await {
+                    return debug!(%error, "cannot write the deliveries of durable messages");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,421 @@
+//! Admission: claimed entries are decoded, compared with the cached results and with the messages of
+//! other consumers, and prefetched.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tokio::time::Instant;
+use tracing::debug;
+
+use crate::bus::durable::consumer::ack::Acknowledger;
+use crate::bus::durable::consumer::link::{ConsumerLink, PAGE};
+use crate::bus::durable::foreign_claims::{ForeignClaims, HeldMessage};
+use crate::bus::durable::prefetch::{
+    Admission, Caller, Delivery, DeliveryTicket, EntrySource, Prefetch, ReceivedMessage, Resumable,
+};
+use crate::bus::durable::quarantine::{Quarantine, Quarantined};
+use crate::bus::durable::redelivery::{Redelivery, decide_redelivery};
+use crate::bus::durable::result_cache::{CachedResult, Fingerprint, dedup_key};
+use crate::bus::link::retry::Retry;
+use crate::bus::protocol::{self, Kind, Received};
+use crate::bus::server::receiver::HORIZON;
+use crate::bus::transport::stream::{Attempts, EntryId, MAX_KEY_LEN, PendingEntry, StreamEntry};
+use crate::error::AskError;
+
+/// Cached results by dedup key.
+pub(super) type Results = HashMap<String, CachedResult>;
+
+/// The claimed messages of a consumer, and those that wait in the stream for a reason known here.
+pub(super) struct Prefetcher {
+    link: Arc<ConsumerLink>,
+    pub(super) messages: Prefetch,
+    pub(super) quarantine: Quarantine,
+    pub(super) foreign: ForeignClaims,
+    /// The retry of claiming deferred messages.
+    pub(super) resume_retry: Retry,
+}
+
+/// Due entries with their deliveries so far, by the decision about them.
+#[derive(Default)]
+pub(super) struct DueEntries {
+    pub(super) deliver: Vec<(EntryId, Attempts)>,
+    pub(super) isolate: Vec<(EntryId, Attempts)>,
+    pub(super) dead_letter: Vec<(EntryId, Attempts)>,
+}
+
+impl Prefetcher {
+    pub(super) fn new(link: Arc<ConsumerLink>) -> Self {
+        Self {
+            link,
+            messages: Prefetch::default(),
+            quarantine: Quarantine::new(Instant::now()),
+            foreign: ForeignClaims::default(),
+            resume_retry: Retry::default(),
+        }
+    }
+
+    // ---- entries that are known here
+
+    /// True if more entries may be claimed.
+    pub(super) fn has_room(&self, ack: &Acknowledger) -> bool {
+        self.known_count(ack) < self.link.limits.max_known && !ack.is_full()
+    }
+
+    /// True if new entries may be read. Only these are bounded by the entries that await their
+    /// redelivery, which are claimed again in any case.
+    pub(super) fn has_room_for_new(&self, ack: &Acknowledger) -> bool {
+        let known = self.known_count(ack) + self.messages.redelivery_count();
+        known < self.link.limits.max_known && !ack.is_full()
+    }
+
+    fn known_count(&self, ack: &Acknowledger) -> usize {
+        self.messages.known_count() + self.foreign.held_count() + ack.claimed().len()
+    }
+
+    /// True if an entry must not be claimed again: it is prefetched, deferred, held for another
+    /// consumer, or about to be removed.
+    pub(super) fn knows(&self, ack: &Acknowledger, id: EntryId) -> bool {
+        self.messages.knows(id) || self.foreign.holds(id) || ack.claimed().contains(&id)
+    }
+
+    /// The entries whose claims are to be extended.
+    pub(super) fn claimed_entries(&self, ack: &Acknowledger) -> Vec<EntryId> {
+        let own = self.messages.claimed().chain(self.foreign.held_entries());
+        own.chain(ack.claimed().iter().copied()).collect()
+    }
+
+    /// Remembers the deliveries of entries that could not be claimed.
+    pub(super) fn await_redeliveries(
+        &mut self,
+        ack: &Acknowledger,
+        entries: &[(EntryId, Attempts)],
+    ) {
+        for (id, attempts) in entries {
+            if !self.knows(ack, *id) {
+                self.messages.await_redelivery(*id, *attempts);
+            }
+        }
+    }
+
+    /// Forgets for what reason entries waited in the stream: they were claimed.
+    pub(super) fn claimed(&mut self, entries: &[(EntryId, Attempts)]) {
+        let ids: Vec<_> = entries.iter().map(|(id, _)| *id).collect();
+        self.foreign.unhold(&ids);
+        self.messages.forget_redeliveries(&ids);
+    }
+
+    /// Decides about due entries that are not known here.
+    pub(super) fn decide_redeliveries(
+        &self,
+        ack: &Acknowledger,
+        due: &[PendingEntry],
+    ) -> DueEntries {
+        let mut decided = DueEntries::default();
+        let is_known = |id| self.knows(ack, id) || self.quarantine.knows(id);
+        for pending in due.iter().filter(|due| !is_known(due.id)) {
+            let id = pending.id;
+            let known = self.messages.redelivery(id);
+            match decide_redelivery(pending, known, self.link.limits.max_deliveries) {
+                Redelivery::Deliver(attempts) => decided.deliver.push((id, attempts)),
+                Redelivery::DeliverIsolated(attempts) => decided.isolate.push((id, attempts)),
+                Redelivery::DeadLetter(attempts) => decided.dead_letter.push((id, attempts)),
+            }
+        }
+        decided
+    }
+
+    /// Writes the deliveries of entries to the stream that were claimed just now.
+    pub(super) async fn set_own_attempts(&self, entries: Vec<(EntryId, Attempts)>) {
+        self.link.set_own_attempts(entries).await;
+    }
+
+    // ---- deferred messages
+
+    /// The deferred messages to be claimed now. Other consumers' messages among them are no longer
+    /// deferred: they are due when their consumers stop sending heartbeats.
+    pub(super) fn resumable(&mut self) -> Vec<Resumable> {
+        let mut resumable = self.messages.resumable();
+        resumable.retain(|message| {
+            let is_foreign = self.foreign.has_entry(message.id);
+            if is_foreign {
+                self.messages.resumed(message);
+            }
+            !is_foreign
+        });
+        resumable
+    }
+
+    pub(super) fn resumed(&mut self, messages: &[Resumable]) {
+        for message in messages {
+            self.messages.resumed(message);
+        }
+    }
+
+    // ---- admission
+
+    /// Admits claimed entries. False if their cached results cannot be read: then they are deferred.
+    pub(super) async fn admit(
+        &mut self,
+        ack: &mut Acknowledger,
+        entries: Vec<(StreamEntry, Attempts)>,
+        source: EntrySource,
+    ) -> bool {
+        let now = Instant::now();
+        let mut fresh = Vec::new();
+        let mut undelivered = Vec::new();
+        let mut conflicts = Vec::new();
+        for (entry, attempts) in entries {
+            let Some(message) = self.decode_claimed(ack, entry, attempts, now) else {
+                continue;
+            };
+            let (id, dedup_key) = (message.id, message.dedup_key.clone());
+            if self.quarantine.has_key(&dedup_key) {
+                undelivered.push((id, attempts.undelivered()));
+                self.quarantine.add(quarantined(&message, now));
+                continue;
+            }
+            match self.messages.admit(message, source, now) {
+                Admission::Prefetched(ticket) => fresh.push((ticket, dedup_key)),
+                Admission::Duplicate => {}
+                Admission::Conflict(message) => conflicts.push(*message),
+                Admission::Deferred => undelivered.push((id, attempts.undelivered())),
+            }
+        }
+        let (foreign, fresh): (Vec<_>, Vec<_>) = fresh
+            .into_iter()
+            .partition(|(_, dedup_key)| self.foreign.has_key(dedup_key));
+        for (ticket, _) in foreign {
+            undelivered.extend(self.hold_for_other_consumer(ticket, now));
+        }
+        let tickets: Vec<_> = fresh.iter().map(|(ticket, _)| *ticket).collect();
+        let results = self.look_up(ack, fresh).await;
+        for message in self.judge_conflicts(ack, conflicts, results.as_ref(), now) {
+            let attempts = message.attempts.undelivered();
+            self.messages.await_redelivery(message.id, attempts);
+            undelivered.push((message.id, attempts));
+        }
+        if results.is_none() {
+            self.messages.defer_again(&tickets);
+            self.resume_retry.has_failed(Instant::now());
+        }
+        self.link.set_attempts(undelivered).await;
+        results.is_some()
+    }
+
+    /// Admits claimed entries for isolated deliveries. Returns the messages that are neither duplicates
+    /// nor in conflict with others, and those in conflict.
+    pub(super) fn admit_isolated(
+        &mut self,
+        ack: &mut Acknowledger,
+        entries: Vec<(StreamEntry, Attempts)>,
+    ) -> (Vec<(DeliveryTicket, String)>, Vec<ReceivedMessage>) {
+        let now = Instant::now();
+        let (mut fresh, mut conflicts) = (Vec::new(), Vec::new());
+        for (entry, attempts) in entries {
+            let Some(message) = self.decode_claimed(ack, entry, attempts, now) else {
+                continue;
+            };
+            let dedup_key = message.dedup_key.clone();
+            match self.messages.admit(message, EntrySource::Isolated, now) {
+                Admission::Prefetched(ticket) => fresh.push((ticket, dedup_key)),
+                Admission::Conflict(message) => conflicts.push(*message),
+                Admission::Duplicate | Admission::Deferred => {}
+            }
+        }
+        (fresh, conflicts)
+    }
+
+    /// Judges messages that have the dedup key of a prefetched one and other contents. The prefetched
+    /// message came first, unless both came together and a cached result shows that the key belongs to
+    /// a third one. Returns the messages that cannot be judged yet: they are due again.
+    pub(super) fn judge_conflicts(
+        &mut self,
+        ack: &mut Acknowledger,
+        conflicts: Vec<ReceivedMessage>,
+        results: Option<&Results>,
+        now: Instant,
+    ) -> Vec<ReceivedMessage> {
+        let mut undecided = Vec::new();
+        for message in conflicts {
+            let result = results.and_then(|results| results.get(&message.dedup_key));
+            if let Some(result) = result {
+                ack.has_result(Delivery::new(message, now), result);
+            } else if results.is_some() && !self.foreign.has_key(&message.dedup_key) {
+                ack.key_conflict(Delivery::new(message, now));
+            } else {
+                undecided.push(message);
+            }
+        }
+        undecided
+    }
+
+    /// Acknowledges messages that have a cached result, and returns those results; `None` if the bus
+    /// has not answered.
+    pub(super) async fn look_up(
+        &mut self,
+        ack: &mut Acknowledger,
+        fresh: Vec<(DeliveryTicket, String)>,
+    ) -> Option<Results> {
+        let mut results = Results::new();
+        let mut unknown = Vec::new();
+        for (ticket, dedup_key) in fresh {
+            match ack.result_of(&dedup_key) {
+                Some(result) => {
+                    self.has_result(ack, ticket, &result);
+                    results.insert(dedup_key, result);
+                }
+                None => unknown.push((ticket, dedup_key)),
+            }
+        }
+        if unknown.is_empty() {
+            return Some(results);
+        }
+        let dedup_keys = unknown.iter().map(|(_, key)| key.clone()).collect();
+        let cached = match self.link.transport.cached_results(dedup_keys).await {
+            Ok(cached) => cached,
+            Err(error) => {
+                debug!(%error, "cannot read the cached results of durable messages");
+                return None;
+            }
+        };
+        for ((ticket, dedup_key), encoded) in unknown.into_iter().zip(cached) {
+            let Some(encoded) = encoded else { continue };
+            match CachedResult::decode(&encoded) {
+                Ok(result) => {
+                    self.has_result(ack, ticket, &result);
+                    results.insert(dedup_key, result);
+                }
+                Err(problem) => self.link.log.hear("an unreadable record", &problem),
+            }
+        }
+        Some(results)
+    }
+
+    fn has_result(
+        &mut self,
+        ack: &mut Acknowledger,
+        ticket: DeliveryTicket,
+        result: &CachedResult,
+    ) {
+        if let Some(delivery) = self.messages.remove(ticket) {
+            ack.has_result(delivery, result);
+        }
+    }
+
+    /// Holds a message until other consumers have acknowledged its duplicates. Its entries stay claimed
+    /// meanwhile; returns them with the deliveries so far.
+    fn hold_for_other_consumer(
+        &mut self,
+        ticket: DeliveryTicket,
+        now: Instant,
+    ) -> Vec<(EntryId, Attempts)> {
+        let Some(delivery) = self.messages.remove(ticket) else {
+            return Vec::new();
+        };
+        let entries = delivery.undelivered();
+        for (id, attempts) in &entries {
+            let held = HeldMessage {
+                id: *id,
+                attempts: *attempts,
+                dedup_key: delivery.message.dedup_key.clone(),
+            };
+            self.foreign.hold(held, now);
+        }
+        entries
+    }
+
+    /// Removes the claims of other consumers that have ended, among these entries.
+    pub(super) async fn refresh_foreign_claims(&mut self, ids: &[EntryId]) {
+        let alive = self.link.limits.visibility;
+        for ids in ids.chunks(PAGE) {
+            match self.link.transport.still_foreign(ids, alive).await {
+                Ok(still) => {
+                    let ended = ids.iter().filter(|id| !still.contains(id));
+                    ended.for_each(|id| self.foreign.remove(*id));
+                }
+                Err(error) => return debug!(%error, "cannot list other consumers' claims"),
+            }
+        }
+    }
+
+    // ---- decoding
+
+    /// Decodes a claimed entry. One that cannot be handled becomes a dead letter.
+    fn decode_claimed(
+        &mut self,
+        ack: &mut Acknowledger,
+        entry: StreamEntry,
+        attempts: Attempts,
+        now: Instant,
+    ) -> Option<ReceivedMessage> {
+        self.foreign.remove(entry.id);
+        match self.decode(&entry, attempts, now) {
+            Ok(message) => Some(message),
+            Err(error) => {
+                self.link.log.hear("an unreadable durable message", &error);
+                self.messages.forget_redeliveries(&[entry.id]);
+                ack.unreadable(entry, attempts, &error);
+                None
+            }
+        }
+    }
+
+    /// Decodes an entry.
+    ///
+    /// # Errors
+    ///
+    /// The reason why it cannot be handled.
+    pub(super) fn decode(
+        &self,
+        entry: &StreamEntry,
+        attempts: Attempts,
+        now: Instant,
+    ) -> Result<ReceivedMessage, AskError> {
+        let rejected = |reason: &str| AskError::BadRequest {
+            reason: reason.to_owned(),
+        };
+        let request = Received::decode(&entry.frame).map_err(|error| error.as_ask_error())?;
+        if entry.key.is_empty() || entry.key.len() > MAX_KEY_LEN {
+            return Err(rejected("it has no idempotency key"));
+        }
+        let size = protocol::size(&request.contents, &request.attributes);
+        let limit = self.link.limits.max_message;
+        if size > limit {
+            return Err(AskError::TooLarge { size, limit });
+        }
+        let clock = &self.link.shared.clock;
+        let caller = match request.kind {
+            Kind::Tell => None,
+            Kind::Ask => Some(Caller {
+                origin: request.origin,
+                deadline: clock.to_local(request.deadline, now, HORIZON),
+            }),
+            Kind::Cancel | Kind::Wake => return Err(rejected("it is neither ask nor tell")),
+        };
+        Ok(ReceivedMessage {
+            id: entry.id,
+            key: entry.key.clone(),
+            frame: entry.frame.clone(),
+            attempts,
+            urn: request.urn.to_owned(),
+            name: request.message.to_owned(),
+            dedup_key: dedup_key(request.urn, request.message, &entry.key),
+            fingerprint: Fingerprint::of(&request.contents),
+            contents: request.contents,
+            attributes: request.attributes,
+            caller,
+        })
+    }
+}
+
+/// A claimed message that is to wait for an isolated delivery.
+pub(super) fn quarantined(message: &ReceivedMessage, now: Instant) -> Quarantined {
+    Quarantined {
+        id: message.id,
+        attempts: message.attempts.undelivered(),
+        urn: message.urn.clone(),
+        dedup_key: message.dedup_key.clone(),
+        since: now,
+        not_before: now,
+    }
+}
