@@ -24,6 +24,7 @@ use crate::reply::remote::ClientId;
 pub(crate) use stream::MemoryDeadLetters;
 
 pub(crate) mod dead_letters;
+mod result_cache;
 mod stream;
 
 /// How many bytes one inbox holds; more are refused, as Redis does when it is out of memory.

@@ -30,6 +30,7 @@ use link::ConsumerLink;
 use prefetcher::Prefetcher;
 
 mod ack;
+mod decode;
 mod deliver;
 mod drain;
 mod fetch;

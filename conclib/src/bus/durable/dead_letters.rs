@@ -1,4 +1,4 @@
-//! DeadLetterEntry letters, for users: durable messages that nobody could handle.
+//! Dead letters, for users: durable messages that could not be handled.
 
 use std::fmt;
 use std::future::{Future, IntoFuture};
@@ -15,22 +15,25 @@ use crate::bus::transport::stream::{DeadLetterEntry, DeadLetterStore, EntryId, o
 use crate::bus::transport::{OpenError, TransportError};
 use crate::envelope::Attributes;
 
-/// How many are listed unless said otherwise, and at most.
-const LIMITS: (u32, u32) = (100, 1000);
+/// The number of dead letters in a list unless set otherwise.
+const DEFAULT_LIMIT: u32 = 100;
 
-/// About how many bytes of them are asked for at a time …
+/// The maximum number of dead letters in a list.
+const MAX_LIMIT: u32 = 1000;
+
+/// The approximate size of the dead letters that are read at a time, in bytes.
 const PAGE_BYTES: usize = 1024 * 1024;
 
-/// … and how large they are taken to be before any has come.
-const EXPECTED: usize = 64 * 1024;
+/// The assumed size of a dead letter before any was read, in bytes.
+const EXPECTED_SIZE: usize = 64 * 1024;
 
 /// The dead letters of a node: durable messages that failed at every delivery, or that could not be
 /// handled at all.
 ///
-/// They stay until they are replayed or deleted. Beyond 100,000 the oldest are dropped, which is
-/// logged as an error with their number.
+/// Dead letters stay until they are replayed or deleted. Beyond 100,000 the oldest are dropped, which
+/// is logged as an error with their number.
 ///
-/// From [`Proxy::dead_letters`](crate::Proxy::dead_letters), or on its own, for a tool:
+/// Get a handle from [`Proxy::dead_letters`](crate::Proxy::dead_letters), or connect a tool on its own:
 ///
 /// ```
 /// use conclib::prelude::*;
@@ -54,13 +57,13 @@ const EXPECTED: usize = 64 * 1024;
 /// system.spawn(Shop).await?;
 ///
 /// let client = ProxyClient::connect(&config).await?;
-/// let asked = client.ask("shop", Order { number: 17 }).idempotency_key("order-17").await;
+/// let counts = client.ask("shop", Order { number: 17 }).idempotency_key("order-17").await;
 /// assert!(matches!(asked, Err(AskError::Unhandled { .. })));
 ///
 /// let dead = DeadLetters::connect(&config).await?;
 /// let letters = dead.list().limit(10).await?;
 /// assert_eq!((&*letters[0].message, &*letters[0].key), ("Order", "order-17"));
-/// // A new version of the shop knows what to do with it, or nobody wants it any more:
+/// // A new version of the shop can handle it (replay it then), or it is not needed any longer:
 /// assert!(dead.delete(&letters[0].id).await?);
 /// # Ok(()) }
 /// ```
@@ -69,32 +72,32 @@ pub struct DeadLetters {
     transport: Arc<dyn DeadLetterStore>,
 }
 
-/// A durable message that nobody could handle.
+/// A durable message that could not be handled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DeadLetter {
-    /// Names it among the dead.
+    /// Identifies the dead letter.
     pub id: String,
-    /// Whom it was for; empty if it cannot be read.
+    /// The URN of the recipient; empty if the request cannot be decoded.
     pub urn: String,
-    /// Its name on the wire; empty if it cannot be read.
+    /// The name of the message on the wire; empty if the request cannot be decoded.
     pub message: String,
-    /// Its idempotency key.
+    /// The idempotency key of the message.
     pub key: String,
-    /// The message, as it came; the whole request if that cannot be read.
+    /// The encoded message; the whole request if that cannot be decoded.
     pub contents: Bytes,
-    /// What travelled with it.
+    /// The attributes of the request.
     pub attributes: Attributes,
-    /// How often it was delivered.
+    /// The number of deliveries.
     pub deliveries: u32,
-    /// Why the last delivery failed.
+    /// The reason why the last delivery failed.
     pub reason: String,
-    /// When it was given up, on the clock of the bus.
+    /// The time at which it became a dead letter, on the clock of the bus.
     pub when: SystemTime,
 }
 
 impl DeadLetters {
-    /// Connects to those of the config's node.
+    /// Connects to the dead letters of the node in `config`.
     ///
     /// # Errors
     ///
@@ -107,7 +110,8 @@ impl DeadLetters {
         Self { transport }
     }
 
-    /// Lists them, the oldest first: 100 unless [`limit`](ListDeadLetters::limit) says otherwise.
+    /// Lists dead letters, the oldest first: 100 unless [`limit`](ListDeadLetters::limit) sets another
+    /// number.
     ///
     /// # Errors
     ///
@@ -116,17 +120,17 @@ impl DeadLetters {
         ListDeadLetters {
             transport: self.transport.clone(),
             after: String::new(),
-            limit: LIMITS.0,
+            limit: DEFAULT_LIMIT,
         }
     }
 
-    /// Has one delivered again, as a new message with the same idempotency key; false if there is
-    /// none with this id. If the same key was handled meanwhile, it is not handled again.
+    /// Delivers a dead letter again, as a new message with the same idempotency key; false if there is
+    /// none with this id. If a message with that key was handled since, it is not handled again.
     ///
     /// # Errors
     ///
-    /// [`DeadLetterError`] if the bus does not answer. Then it may be delivered and still be listed:
-    /// replayed once more, it is handled once.
+    /// [`DeadLetterError`] if the bus does not answer. Then the message may be delivered and still be
+    /// listed as a dead letter: replayed once more, it is handled once.
     pub async fn replay(&self, id: impl AsRef<str>) -> Result<bool, DeadLetterError> {
         match id.as_ref().parse() {
             Ok(id) => Ok(self.transport.replay(id).await?),
@@ -134,7 +138,7 @@ impl DeadLetters {
         }
     }
 
-    /// Removes one for good; false if there is none with this id.
+    /// Removes a dead letter for good; false if there is none with this id.
     ///
     /// # Errors
     ///
@@ -153,8 +157,8 @@ impl fmt::Debug for DeadLetters {
     }
 }
 
-/// A list of dead letters under way: made by [`DeadLetters::list`], asked for when awaited.
-#[must_use = "a list is asked for when it is awaited"]
+/// A builder of a list of dead letters, made by [`DeadLetters::list`]: they are read when it is awaited.
+#[must_use = "dead letters are read when the list is awaited"]
 pub struct ListDeadLetters {
     transport: Arc<dyn DeadLetterStore>,
     after: String,
@@ -162,15 +166,15 @@ pub struct ListDeadLetters {
 }
 
 impl ListDeadLetters {
-    /// Only those behind this one: the next page, with the id of the last.
+    /// Lists only dead letters after this one: with the id of the last one, the next page.
     pub fn after(mut self, id: impl Into<String>) -> Self {
         self.after = id.into();
         self
     }
 
-    /// How many at most, 1 to 1000.
+    /// Sets the maximum number of dead letters, 1 to 1000.
     pub fn limit(mut self, letters: u32) -> Self {
-        self.limit = letters.clamp(1, LIMITS.1);
+        self.limit = letters.clamp(1, MAX_LIMIT);
         self
     }
 }
@@ -181,7 +185,7 @@ impl IntoFuture for ListDeadLetters {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            // Behind an id that is none, there is what there is behind the beginning.
+            // After an id that cannot be parsed, the list begins at the first one.
             let after: EntryId = self.after.parse().unwrap_or_default();
             let limit = usize::try_from(self.limit).unwrap_or(usize::MAX);
             Ok(list(&*self.transport, after, limit).await?)
@@ -189,23 +193,23 @@ impl IntoFuture for ListDeadLetters {
     }
 }
 
-/// Page by page, since a hundred large ones would keep the connection from everything else.
+/// Reads page by page, since a hundred large dead letters would block the connection for other commands.
 async fn list(
     transport: &dyn DeadLetterStore,
     mut after: EntryId,
     limit: usize,
 ) -> Result<Vec<DeadLetter>, TransportError> {
-    let mut mean = MeanSize::expecting(EXPECTED);
+    let mut mean = MeanSize::expecting(EXPECTED_SIZE);
     let mut letters = Vec::new();
     while letters.len() < limit {
         let count = mean.frames(PAGE_BYTES, limit - letters.len());
         let page = transport.list(after, u32::try_from(count).unwrap_or(u32::MAX));
         let page = page.await?;
         let is_last = page.len() < count;
-        for dead in page {
-            after = dead.id;
-            mean.learn(dead.frame.len());
-            letters.push(DeadLetter::from(dead));
+        for entry in page {
+            after = entry.id;
+            mean.learn(entry.frame.len());
+            letters.push(DeadLetter::from(entry));
         }
         if is_last {
             break;
@@ -224,8 +228,8 @@ impl fmt::Debug for ListDeadLetters {
 }
 
 impl From<DeadLetterEntry> for DeadLetter {
-    fn from(dead: DeadLetterEntry) -> Self {
-        let (urn, message, contents, attributes) = match Received::decode(&dead.frame) {
+    fn from(entry: DeadLetterEntry) -> Self {
+        let (urn, message, contents, attributes) = match Received::decode(&entry.frame) {
             Ok(request) => (
                 request.urn.to_owned(),
                 request.message.to_owned(),
@@ -236,27 +240,27 @@ impl From<DeadLetterEntry> for DeadLetter {
         };
         let is_readable = !urn.is_empty();
         Self {
-            id: dead.id.to_string(),
+            id: entry.id.to_string(),
             urn,
             message,
-            key: dead.key,
-            contents: if is_readable { contents } else { dead.frame },
+            key: entry.key,
+            contents: if is_readable { contents } else { entry.frame },
             attributes,
-            deliveries: dead.deliveries,
-            reason: dead.reason,
-            when: UNIX_EPOCH + Duration::from_millis(dead.id.0),
+            deliveries: entry.deliveries,
+            reason: entry.reason,
+            when: UNIX_EPOCH + Duration::from_millis(entry.id.0),
         }
     }
 }
 
-/// Why dead letters could not be read or changed.
+/// The error of reading or changing dead letters.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DeadLetterError {
-    /// The bus cannot be used now: nothing was done.
+    /// The bus is unavailable: nothing was done.
     #[error("the bus is unavailable: {0}")]
     Unavailable(String),
-    /// The connection broke, and it may have been done or not.
+    /// The connection broke: the change may have been made.
     #[error("the connection to the bus broke: {0}")]
     Disconnected(String),
 }
@@ -278,26 +282,31 @@ mod tests {
 
     use super::*;
 
-    /// So many of one size, and how many were asked for at a time.
-    struct Many(u64, usize, Mutex<Vec<u32>>);
+    /// Dead letters of one size.
+    struct Uniform {
+        count: u64,
+        size: usize,
+        /// The counts of the calls to list.
+        listed: Mutex<Vec<u32>>,
+    }
 
     #[async_trait::async_trait]
-    impl DeadLetterStore for Many {
+    impl DeadLetterStore for Uniform {
         async fn list(
             &self,
             after: EntryId,
             count: u32,
         ) -> Result<Vec<DeadLetterEntry>, TransportError> {
-            self.2.lock().unwrap().push(count);
-            let numbers = (after.0 + 1..=self.0).take(count as usize);
-            let dead = numbers.map(|number| DeadLetterEntry {
+            self.listed.lock().unwrap().push(count);
+            let numbers = (after.0 + 1..=self.count).take(count as usize);
+            let letters = numbers.map(|number| DeadLetterEntry {
                 id: EntryId(number, 0),
                 key: String::new(),
-                frame: vec![0; self.1].into(),
+                frame: vec![0; self.size].into(),
                 deliveries: 1,
                 reason: String::new(),
             });
-            Ok(dead.collect())
+            Ok(letters.collect())
         }
 
         async fn replay(&self, _: EntryId) -> Result<bool, TransportError> {
@@ -309,29 +318,37 @@ mod tests {
         }
     }
 
-    async fn listed(many: &Many, limit: u32) -> Vec<u64> {
-        let letters = list(many, EntryId::default(), limit as usize).await;
+    fn uniform(count: u64, size: usize) -> Uniform {
+        Uniform {
+            count,
+            size,
+            listed: Mutex::default(),
+        }
+    }
+
+    async fn listed(letters: &Uniform, limit: u32) -> Vec<u64> {
+        let letters = list(letters, EntryId::default(), limit as usize).await;
         let ids = letters.unwrap().into_iter().map(|letter| letter.id);
         let ids = ids.map(|id| id.parse::<EntryId>().unwrap());
         ids.map(|id| id.0).collect()
     }
 
     #[tokio::test]
-    async fn large_ones_are_asked_for_a_few_at_a_time() {
-        for (there, limit, expected) in [(100, 100, 100), (100, 60, 60), (60, 100, 60)] {
-            let large = Many(there, 256 * 1024, Mutex::default());
+    async fn large_dead_letters_are_read_a_few_at_a_time() {
+        for (count, limit, expected) in [(100, 100, 100), (100, 60, 60), (60, 100, 60)] {
+            let large = uniform(count, 256 * 1024);
             let expected: Vec<_> = (1..=expected).collect();
             assert_eq!(listed(&large, limit).await, expected);
-            let asked = large.2.into_inner().unwrap();
+            let counts = large.listed.into_inner().unwrap();
             assert!(
-                asked[0] <= 16 && asked[1..].iter().all(|count| *count <= 8),
-                "{asked:?}"
+                counts[0] <= 16 && counts[1..].iter().all(|count| *count <= 8),
+                "{counts:?}"
             );
         }
-        let small = Many(1000, 100, Mutex::default());
+        let small = uniform(1000, 100);
         assert_eq!(listed(&small, 1000).await.len(), 1000);
-        let asked = small.2.into_inner().unwrap();
-        assert!(asked.len() < 10, "{asked:?}");
-        assert!(listed(&Many(0, 0, Mutex::default()), 9).await.is_empty());
+        let counts = small.listed.into_inner().unwrap();
+        assert!(counts.len() < 10, "{counts:?}");
+        assert!(listed(&uniform(0, 0), 9).await.is_empty());
     }
 }

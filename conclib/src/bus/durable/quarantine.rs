@@ -258,7 +258,7 @@ mod tests {
             id: EntryId(number, 0),
             attempts: Attempts::new(2),
             urn: urn.to_owned(),
-            dedup_key: format!("dedup_key of {urn}"),
+            dedup_key: format!("key of {urn}"),
             since: now,
             not_before: now,
         }
@@ -356,10 +356,10 @@ mod tests {
     fn duplicates_are_taken_together() {
         let (mut quarantine, now) = with(&["a", "b", "a"]);
         quarantine.add(quarantined(3, "a", now)); // present already
-        assert!(quarantine.has_key("dedup_key of a"));
+        assert!(quarantine.has_key("key of a"));
         assert_eq!(next(&mut quarantine, now, &[]), [1, 3]);
-        assert!(!quarantine.has_key("dedup_key of a") && !quarantine.knows(EntryId(3, 0)));
-        assert!(quarantine.has_key("dedup_key of b"));
+        assert!(!quarantine.has_key("key of a") && !quarantine.knows(EntryId(3, 0)));
+        assert!(quarantine.has_key("key of b"));
         quarantine.clear(now);
         assert!(quarantine.is_idle() && quarantine.room() == MAX_MESSAGES);
     }

@@ -1,4 +1,4 @@
-//! The stream of durable messages on a transport on which things go wrong.
+//! The stream of durable messages on a bus with injected faults.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,9 +14,8 @@ use crate::bus::transport::stream::{
     StreamEntry,
 };
 
-/// The actor system's end of the stream of durable messages, which a cut bus does not reach.
-/// Nothing else goes wrong on it: what is lost or doubled on the way is stored again, or is known
-/// by its key.
+/// A consumer that fails while the bus is cut. No other faults are injected here: a client appends a
+/// lost message again, and a duplicate is recognized by its dedup key.
 pub(crate) struct FaultyConsumer {
     pub(crate) inner: Arc<dyn StreamConsumer>,
     pub(crate) faults: Faults,
@@ -106,24 +105,24 @@ impl StreamConsumer for FaultyConsumer {
 
     async fn cached_results(
         &self,
-        names: Vec<String>,
+        dedup_keys: Vec<String>,
     ) -> Result<Vec<Option<Bytes>>, TransportError> {
         check(&self.faults)?;
-        self.inner.cached_results(names).await
+        self.inner.cached_results(dedup_keys).await
     }
 
     async fn acknowledge(
         &self,
-        finished: Vec<EntryAck>,
-        keep: Duration,
+        acks: Vec<EntryAck>,
+        result_ttl: Duration,
     ) -> Result<usize, TransportError> {
         check(&self.faults)?;
-        self.inner.acknowledge(finished, keep).await
+        self.inner.acknowledge(acks, result_ttl).await
     }
 
-    async fn dead_letter(&self, dead: DeadLetterEntry) -> Result<u64, TransportError> {
+    async fn dead_letter(&self, letter: DeadLetterEntry) -> Result<u64, TransportError> {
         check(&self.faults)?;
-        self.inner.dead_letter(dead).await
+        self.inner.dead_letter(letter).await
     }
 
     async fn stop_reading(&self) {

@@ -1,7 +1,7 @@
 //! The stream of durable messages on the bus in memory. It outlives clients and proxies, but not the
 //! process.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::BTreeMap;
 use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -12,6 +12,7 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::bus::memory::result_cache::MemoryResultCache;
 use crate::bus::memory::{MemoryBus, Names, check_open, lock};
 use crate::bus::transport::stream::{
     Attempts, DeadLetterEntry, EntryAck, EntryId, ForeignPage, MAX_DEAD_LETTERS, NewEntry,
@@ -43,16 +44,8 @@ pub(crate) struct StreamState {
     last_read: EntryId,
     /// The entries that are claimed.
     claims: BTreeMap<EntryId, Claim>,
-    results: ResultCache,
+    results: MemoryResultCache,
     pub(crate) dead_letters: BTreeMap<EntryId, DeadLetterEntry>,
-}
-
-/// Cached results by dedup key, with the time at which they expire.
-#[derive(Default)]
-struct ResultCache {
-    results: HashMap<String, (Bytes, Instant)>,
-    /// The dedup keys, in the order of expiry if all results have the same time to live.
-    expiries: VecDeque<(Instant, String)>,
 }
 
 struct Claim {
@@ -133,31 +126,6 @@ impl StreamState {
             self.claims.insert(*id, claim);
         }
         ids.iter().filter_map(|id| self.entry(*id)).collect()
-    }
-}
-
-impl ResultCache {
-    fn get(&self, dedup_key: &str, now: Instant) -> Option<Bytes> {
-        let (result, expires) = self.results.get(dedup_key)?;
-        (*expires > now).then(|| result.clone())
-    }
-
-    fn insert(&mut self, dedup_key: String, result: Bytes, expires: Instant) {
-        self.expiries.push_back((expires, dedup_key.clone()));
-        self.results.insert(dedup_key, (result, expires));
-    }
-
-    fn remove_expired(&mut self, now: Instant) {
-        while let Some((expires, _)) = self.expiries.front()
-            && *expires <= now
-            && let Some((_, dedup_key)) = self.expiries.pop_front()
-        {
-            // The result may have been written again since.
-            let result = self.results.get(&dedup_key);
-            if result.is_some_and(|(_, expires)| *expires <= now) {
-                self.results.remove(&dedup_key);
-            }
-        }
     }
 }
 

@@ -7,8 +7,9 @@ use tracing::debug;
 
 use crate::bus::durable::consumer::Consumer;
 use crate::bus::durable::consumer::ack::Acknowledger;
+use crate::bus::durable::consumer::decode::{decode, quarantined};
 use crate::bus::durable::consumer::fetch::Fetcher;
-use crate::bus::durable::consumer::prefetcher::{Prefetcher, quarantined};
+use crate::bus::durable::consumer::prefetcher::Prefetcher;
 use crate::bus::durable::prefetch::DeliveryTicket;
 use crate::bus::durable::quarantine::{Quarantined, RegularLoad};
 use crate::bus::durable::redelivery::process_end_reason;
@@ -39,7 +40,7 @@ impl Fetcher {
                 let Some((id, attempts)) = attempts.copied() else {
                     continue; // a bus that returns other entries than those asked for
                 };
-                match prefetch.decode(&entry, attempts.next(), now) {
+                match decode(&self.link, &entry, attempts.next(), now) {
                     Ok(message) => prefetch.quarantine.add(quarantined(&message, now)),
                     Err(_) => unreadable.push((id, attempts)),
                 }
@@ -104,7 +105,7 @@ impl Fetcher {
         };
         let mut duplicates = Vec::new();
         for (entry, attempts) in &claimed {
-            if let Ok(message) = prefetch.decode(entry, *attempts, Instant::now()) {
+            if let Ok(message) = decode(&self.link, entry, *attempts, Instant::now()) {
                 let quarantined = prefetch.quarantine.remove(&message.dedup_key).into_iter();
                 duplicates.extend(quarantined.map(|one| (one.id, one.attempts)));
             }

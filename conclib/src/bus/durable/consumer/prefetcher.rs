@@ -8,19 +8,17 @@ use tokio::time::Instant;
 use tracing::debug;
 
 use crate::bus::durable::consumer::ack::Acknowledger;
+use crate::bus::durable::consumer::decode::{decode, quarantined};
 use crate::bus::durable::consumer::link::{ConsumerLink, PAGE};
 use crate::bus::durable::foreign_claims::{ForeignClaims, HeldMessage};
 use crate::bus::durable::prefetch::{
-    Admission, Caller, Delivery, DeliveryTicket, EntrySource, Prefetch, ReceivedMessage, Resumable,
+    Admission, Delivery, DeliveryTicket, EntrySource, Prefetch, ReceivedMessage, Resumable,
 };
-use crate::bus::durable::quarantine::{Quarantine, Quarantined};
+use crate::bus::durable::quarantine::Quarantine;
 use crate::bus::durable::redelivery::{Redelivery, decide_redelivery};
-use crate::bus::durable::result_cache::{CachedResult, Fingerprint, dedup_key};
+use crate::bus::durable::result_cache::CachedResult;
 use crate::bus::link::retry::Retry;
-use crate::bus::protocol::{self, Kind, Received};
-use crate::bus::server::receiver::HORIZON;
-use crate::bus::transport::stream::{Attempts, EntryId, MAX_KEY_LEN, PendingEntry, StreamEntry};
-use crate::error::AskError;
+use crate::bus::transport::stream::{Attempts, EntryId, PendingEntry, StreamEntry};
 
 /// Cached results by dedup key.
 pub(super) type Results = HashMap<String, CachedResult>;
@@ -338,8 +336,6 @@ impl Prefetcher {
         }
     }
 
-    // ---- decoding
-
     /// Decodes a claimed entry. One that cannot be handled becomes a dead letter.
     fn decode_claimed(
         &mut self,
@@ -349,7 +345,7 @@ impl Prefetcher {
         now: Instant,
     ) -> Option<ReceivedMessage> {
         self.foreign.remove(entry.id);
-        match self.decode(&entry, attempts, now) {
+        match decode(&self.link, &entry, attempts, now) {
             Ok(message) => Some(message),
             Err(error) => {
                 self.link.log.hear("an unreadable durable message", &error);
@@ -358,64 +354,5 @@ impl Prefetcher {
                 None
             }
         }
-    }
-
-    /// Decodes an entry.
-    ///
-    /// # Errors
-    ///
-    /// The reason why it cannot be handled.
-    pub(super) fn decode(
-        &self,
-        entry: &StreamEntry,
-        attempts: Attempts,
-        now: Instant,
-    ) -> Result<ReceivedMessage, AskError> {
-        let rejected = |reason: &str| AskError::BadRequest {
-            reason: reason.to_owned(),
-        };
-        let request = Received::decode(&entry.frame).map_err(|error| error.as_ask_error())?;
-        if entry.key.is_empty() || entry.key.len() > MAX_KEY_LEN {
-            return Err(rejected("it has no idempotency key"));
-        }
-        let size = protocol::size(&request.contents, &request.attributes);
-        let limit = self.link.limits.max_message;
-        if size > limit {
-            return Err(AskError::TooLarge { size, limit });
-        }
-        let clock = &self.link.shared.clock;
-        let caller = match request.kind {
-            Kind::Tell => None,
-            Kind::Ask => Some(Caller {
-                origin: request.origin,
-                deadline: clock.to_local(request.deadline, now, HORIZON),
-            }),
-            Kind::Cancel | Kind::Wake => return Err(rejected("it is neither ask nor tell")),
-        };
-        Ok(ReceivedMessage {
-            id: entry.id,
-            key: entry.key.clone(),
-            frame: entry.frame.clone(),
-            attempts,
-            urn: request.urn.to_owned(),
-            name: request.message.to_owned(),
-            dedup_key: dedup_key(request.urn, request.message, &entry.key),
-            fingerprint: Fingerprint::of(&request.contents),
-            contents: request.contents,
-            attributes: request.attributes,
-            caller,
-        })
-    }
-}
-
-/// A claimed message that is to wait for an isolated delivery.
-pub(super) fn quarantined(message: &ReceivedMessage, now: Instant) -> Quarantined {
-    Quarantined {
-        id: message.id,
-        attempts: message.attempts.undelivered(),
-        urn: message.urn.clone(),
-        dedup_key: message.dedup_key.clone(),
-        since: now,
-        not_before: now,
     }
 }

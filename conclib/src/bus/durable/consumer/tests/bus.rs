@@ -185,12 +185,12 @@ impl StreamConsumer for Stream {
         idle: Duration,
     ) -> Result<Vec<StreamEntry>, TransportError> {
         self.script.call("claim", ids.len())?;
-        let taken = self.inner.claim(ids, attempts, idle).await?;
+        let claimed = self.inner.claim(ids, attempts, idle).await?;
         let max = *lock(&self.script.max_claimed);
         if max.is_some_and(|max| ids.len() > max) {
             return Err(TransportError::Unknown("on purpose".to_owned()));
         }
-        Ok(taken)
+        Ok(claimed)
     }
 
     async fn extend_claims(&self, ids: &[EntryId]) -> Result<(), TransportError> {
@@ -208,24 +208,24 @@ impl StreamConsumer for Stream {
 
     async fn cached_results(
         &self,
-        names: Vec<String>,
+        dedup_keys: Vec<String>,
     ) -> Result<Vec<Option<Bytes>>, TransportError> {
-        self.script.call("cached_results", names.len())?;
-        self.inner.cached_results(names).await
+        self.script.call("cached_results", dedup_keys.len())?;
+        self.inner.cached_results(dedup_keys).await
     }
 
     async fn acknowledge(
         &self,
-        finished: Vec<EntryAck>,
-        keep: Duration,
+        acks: Vec<EntryAck>,
+        result_ttl: Duration,
     ) -> Result<usize, TransportError> {
-        self.script.call("acknowledge", finished.len())?;
-        self.inner.acknowledge(finished, keep).await
+        self.script.call("acknowledge", acks.len())?;
+        self.inner.acknowledge(acks, result_ttl).await
     }
 
-    async fn dead_letter(&self, dead: DeadLetterEntry) -> Result<u64, TransportError> {
+    async fn dead_letter(&self, letter: DeadLetterEntry) -> Result<u64, TransportError> {
         self.script.call("dead_letter", 1)?;
-        self.inner.dead_letter(dead).await
+        self.inner.dead_letter(letter).await
     }
 
     async fn stop_reading(&self) {

@@ -1,0 +1,71 @@
+//! Decodes entries of the stream as messages.
+
+use tokio::time::Instant;
+
+use crate::bus::durable::consumer::link::ConsumerLink;
+use crate::bus::durable::prefetch::{Caller, ReceivedMessage};
+use crate::bus::durable::quarantine::Quarantined;
+use crate::bus::durable::result_cache::{Fingerprint, dedup_key};
+use crate::bus::protocol::{self, Kind, Received};
+use crate::bus::server::receiver::HORIZON;
+use crate::bus::transport::stream::{Attempts, MAX_KEY_LEN, StreamEntry};
+use crate::error::AskError;
+
+/// Decodes an entry.
+///
+/// # Errors
+///
+/// The reason why it cannot be handled.
+pub(super) fn decode(
+    link: &ConsumerLink,
+    entry: &StreamEntry,
+    attempts: Attempts,
+    now: Instant,
+) -> Result<ReceivedMessage, AskError> {
+    let rejected = |reason: &str| AskError::BadRequest {
+        reason: reason.to_owned(),
+    };
+    let request = Received::decode(&entry.frame).map_err(|error| error.as_ask_error())?;
+    if entry.key.is_empty() || entry.key.len() > MAX_KEY_LEN {
+        return Err(rejected("it has no idempotency key"));
+    }
+    let size = protocol::size(&request.contents, &request.attributes);
+    let limit = link.limits.max_message;
+    if size > limit {
+        return Err(AskError::TooLarge { size, limit });
+    }
+    let clock = &link.shared.clock;
+    let caller = match request.kind {
+        Kind::Tell => None,
+        Kind::Ask => Some(Caller {
+            origin: request.origin,
+            deadline: clock.to_local(request.deadline, now, HORIZON),
+        }),
+        Kind::Cancel | Kind::Wake => return Err(rejected("it is neither ask nor tell")),
+    };
+    Ok(ReceivedMessage {
+        id: entry.id,
+        key: entry.key.clone(),
+        frame: entry.frame.clone(),
+        attempts,
+        urn: request.urn.to_owned(),
+        name: request.message.to_owned(),
+        dedup_key: dedup_key(request.urn, request.message, &entry.key),
+        fingerprint: Fingerprint::of(&request.contents),
+        contents: request.contents,
+        attributes: request.attributes,
+        caller,
+    })
+}
+
+/// A claimed message that is to wait for an isolated delivery.
+pub(super) fn quarantined(message: &ReceivedMessage, now: Instant) -> Quarantined {
+    Quarantined {
+        id: message.id,
+        attempts: message.attempts.undelivered(),
+        urn: message.urn.clone(),
+        dedup_key: message.dedup_key.clone(),
+        since: now,
+        not_before: now,
+    }
+}
