@@ -1,4 +1,6 @@
-//! The bus: how actors are asked from other processes.
+//! The bus: actors asked from other processes.
+//!
+//! Rooms from bottom to top; each uses only rooms that stand before it.
 
 mod client;
 pub(crate) mod config;
@@ -7,21 +9,23 @@ pub(crate) mod conformance;
 mod durable;
 #[cfg(feature = "test-util")]
 mod faults;
+pub(crate) mod keys;
 pub(crate) mod link;
-pub(crate) mod memory;
+mod memory;
+pub(crate) mod open;
 pub(crate) mod protocol;
 mod proxy;
 #[cfg(feature = "redis")]
-pub(crate) mod redis;
+mod redis;
 mod server;
 pub(crate) mod transport;
 
-pub use crate::bus::link::health::ConnectionState;
 pub use client::{ConnectError, ProxyClient, RemoteAsk, RemoteTell};
 pub use config::{Config, ConfigError, Role};
 pub use durable::dead_letters::{DeadLetter, DeadLetterError, DeadLetters, ListDeadLetters};
 #[cfg(feature = "test-util")]
 pub use faults::Faults;
+pub use link::health::ConnectionState;
+pub use open::OpenError;
 pub use proxy::{Proxy, start_proxy};
 pub use server::{ProxyEnd, StartProxyError};
-pub use transport::OpenError;

@@ -1,6 +1,6 @@
-//! What reads a peer's bytes, or a user's texts, is given what nobody would write: valid ones with
-//! bits turned, ends cut off, pieces of others, and lengths that lie. None may panic, hang, or take
-//! what it says of itself for true.
+//! Fuzz targets for every reader of a peer's bytes or a user's texts. Their input is valid data with
+//! flipped bits, missing ends, pieces of other inputs, and wrong lengths. No reader may panic, hang,
+//! or allocate on the word of a length.
 //!
 //! Each target runs for 2 s, or for as long as `CONCLIB_FUZZ_SECONDS` says. `bolero` finds the
 //! inputs: at random in `cargo test`, with the help of a fuzzer's engine under `cargo bolero`.
@@ -12,14 +12,14 @@ mod decoders;
 mod mutate;
 mod texts;
 
-/// How long each target runs.
+/// Time that each target runs.
 fn time() -> Duration {
     let seconds = std::env::var("CONCLIB_FUZZ_SECONDS").ok();
     let seconds = seconds.and_then(|seconds| seconds.parse().ok());
     Duration::from_secs(seconds.unwrap_or(2))
 }
 
-/// A test that gives mutations of the seeds to a check, and says how many it were.
+/// A test that gives mutations of the seeds to a check, and prints their number.
 macro_rules! target {
     ($name:ident, $seeds:expr, $check:expr) => {
         #[test]

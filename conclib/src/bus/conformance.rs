@@ -1,4 +1,4 @@
-//! One suite, run for each bus: what the layers above may rely on.
+//! One suite, run for each bus: the guarantees that the rooms above rely on.
 
 mod durable;
 mod leases;
@@ -18,31 +18,32 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::bus::config::Config;
+use crate::bus::open::{self, OpenError, open_server};
 use crate::bus::transport::{
-    Acquired, BusTime, ClientTransport, Enqueued, Epoch, LEASE, Lease, OpenError, Popped,
-    ReplySink, ServerTransport, TransportError, open_server,
+    Acquired, ClientTransport, Enqueued, Epoch, LEASE, Lease, Popped, ReplySink, ServerTime,
+    ServerTransport, TransportError,
 };
 use crate::reply::remote::ClientId;
 #[cfg(feature = "redis")]
-use redis_server::RedisServer;
+use redis_server::TestRedis;
 
 const SHORT: Duration = Duration::from_millis(50);
 const LONG: Duration = Duration::from_secs(5);
 
-/// A bus that nobody else uses.
+/// A bus of one test.
 #[async_trait]
 trait TestBus {
     fn config(&self) -> Config;
 
-    /// Lets time pass, or does something like it, until the lease has but `left`.
+    /// Ages the lease until only `left` remains.
     async fn age_lease(&self, left: Duration);
 }
 
-/// Its time is paused: it passes while everybody waits.
+/// A bus in memory. Time is paused: it advances while every task waits.
 struct InMemory(Config);
 
 #[cfg(feature = "redis")]
-struct OnRedis(RedisServer);
+struct OnRedis(TestRedis);
 
 #[async_trait]
 impl TestBus for InMemory {
@@ -63,7 +64,7 @@ impl TestBus for OnRedis {
     }
 
     async fn age_lease(&self, left: Duration) {
-        let lease = crate::bus::transport::Names::new(&self.config()).lease();
+        let lease = self.config().keys().lease();
         let left = left.as_millis().to_string();
         assert_eq!(self.0.command(&["PEXPIRE", &lease, &left]), ":1");
     }
@@ -78,7 +79,7 @@ macro_rules! for_each_bus {
             })*)*
         }
 
-        // What injects faults changes nothing as long as it injects none.
+        // The layer of faults changes no behaviour while it injects none.
         #[cfg(feature = "test-util")]
         mod faulty {
             $($(#[tokio::test(start_paused = true)]
@@ -92,7 +93,7 @@ macro_rules! for_each_bus {
         mod redis {
             $($(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $case() {
-                super::$area::$case(&super::OnRedis(super::RedisServer::start(&[]))).await;
+                super::$area::$case(&super::OnRedis(super::TestRedis::start(&[]))).await;
             })*)*
         }
     };
@@ -100,32 +101,32 @@ macro_rules! for_each_bus {
 
 for_each_bus! {
     leases {
-        a_lease_has_one_holder
-        a_lease_expires_and_epochs_rise
-        a_renewal_prolongs_the_lease
+        lease_has_one_holder
+        lease_expires_and_epochs_rise
+        renewal_prolongs_the_lease
         only_the_holder_renews_and_releases
-        an_earlier_inbox_lives_until_the_first_renewal
-        a_pop_says_whose_lease_it_was
-        a_release_wakes_a_blocked_pop
-        namespaces_and_nodes_do_not_meet
+        former_inbox_lives_until_the_first_renewal
+        pop_returns_the_owner_of_the_lease
+        release_wakes_a_blocked_pop
+        namespaces_and_nodes_are_separate
     }
     requests {
         batches_keep_their_order
-        a_batch_reports_length_lease_and_time
-        a_batch_without_a_lease_says_so
-        a_pop_takes_no_more_than_asked_for
-        a_pop_waits_for_the_first
-        a_pop_ends_empty_handed
+        batch_reports_length_lease_and_time
+        batch_without_a_lease_is_reported
+        pop_takes_no_more_than_its_count
+        pop_waits_for_the_first
+        pop_times_out_empty
         pops_take_turns
-        a_closed_server_does_nothing
+        closed_server_refuses_calls
     }
     replies {
-        a_publish_counts_its_receivers
-        a_reply_right_after_opening_arrives
+        publish_counts_its_receivers
+        reply_right_after_opening_arrives
         ten_megabytes_of_replies_arrive
-        bytes_arrive_as_they_are
-        too_many_replies_are_dropped
-        a_closed_client_ends_its_replies
+        bytes_arrive_unchanged
+        replies_beyond_the_capacity_are_dropped
+        closing_a_client_ends_its_replies
     }
     durable {
         entries_wait_for_a_consumer_in_their_order
@@ -153,7 +154,7 @@ async fn server(bus: &dyn TestBus) -> Arc<dyn ServerTransport> {
     open_server(&bus.config(), &Arc::default()).await.unwrap()
 }
 
-/// A client, and where its replies come in: as many wait there as it says, and the others are lost.
+/// A client and the receiver of its replies, which drops replies beyond its capacity.
 type ClientEnd = (Arc<dyn ClientTransport>, Receiver<Bytes>);
 
 impl ReplySink for Sender<Bytes> {
@@ -165,12 +166,10 @@ impl ReplySink for Sender<Bytes> {
 async fn open_client(
     config: &Config,
     client: ClientId,
-    room: usize,
+    capacity: usize,
 ) -> Result<ClientEnd, OpenError> {
-    let (sender, receiver) = channel(room);
-    let client =
-        crate::bus::transport::open_client(config, client, Arc::new(sender), &Arc::default())
-            .await?;
+    let (sender, receiver) = channel(capacity);
+    let client = open::open_client(config, client, Arc::new(sender), &Arc::default()).await?;
     Ok((client, receiver))
 }
 
@@ -196,7 +195,7 @@ fn batch(texts: &[&str]) -> Vec<Bytes> {
         .collect()
 }
 
-/// Pops without a look at whose lease it is.
+/// Pops frames, and ignores the owner of the lease.
 async fn pop_within(
     server: &dyn ServerTransport,
     epoch: Epoch,
@@ -219,7 +218,7 @@ async fn reply(replies: &mut Receiver<Bytes>) -> Option<Bytes> {
         .expect("a reply, or the end")
 }
 
-fn is_near(now: BusTime) -> bool {
+fn is_near(now: ServerTime) -> bool {
     let wall = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .unwrap();

@@ -1,30 +1,39 @@
-//! What goes wrong on the memory bus, on purpose and reproducibly. No I/O.
+//! Faults injected into the bus in memory, reproducibly.
+//!
+//! Faults happen between the bus and the end that takes from it: for a request where the actor system
+//! pops it, for a response where the client receives it. So the sender sees the replies of a bus
+//! without faults, and delayed frames do not depend on an end that may be gone.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use fastrand::Rng;
+use parking_lot::{Mutex, MutexGuard};
 
+use crate::bus::config::{Bus, Config, TransportLayer};
+use crate::bus::transport::{ClientTransport, ReplySink, ServerTransport, TransportError};
 use crate::reply::remote::ClientId;
+use client::FaultyClient;
+use server::FaultyServer;
 
-pub(crate) mod stream;
-#[cfg(feature = "test-util")]
-pub(crate) mod transport;
+mod client;
+mod delay_queue;
+mod server;
+mod stream;
 
-/// What goes wrong on a [`Config::memory`](crate::Config::memory) bus: delay, loss, duplication,
-/// outages.
+/// Faults of a [`Config::memory`](crate::Config::memory) bus: delay, loss, duplication, outages.
 ///
-/// A request or response that is **lost** was accepted and never arrives: its asker ends with
+/// A **lost** request or response was accepted and never arrives: its asker ends with
 /// [`Timeout`](crate::AskError::Timeout). A **duplicated** request arrives twice and is handled
-/// once, and a duplicated response is heard once. What is **delayed** stays in order behind what the
-/// same client sent, or is sent, before. Delays are in tokio's time, so they cost nothing while that is
-/// paused. The end of a proxy delivers what is still delayed.
+/// once; a duplicated response counts once. A **delayed** frame stays in order behind the frames that
+/// the same client sent, or was sent, before. Delays are in tokio's time, so they cost nothing while
+/// that is paused. The end of a proxy delivers the frames that are still delayed.
 ///
 /// The seed decides: the n-th request of the n-th client that connects, and the n-th response
-/// that comes back to it, have the same fate in each run. In a runtime with one thread and paused
+/// that comes back to it, meet the same faults in each run. In a runtime with one thread and paused
 /// time that makes the whole run the same.
 ///
 /// Cheap to clone; [`cut`](Self::cut), [`calm`](Self::calm) and [`resume`](Self::resume) hold for
@@ -83,36 +92,36 @@ pub(crate) mod transport;
 #[derive(Clone)]
 pub struct Faults {
     seed: u64,
-    /// From the least to the most; both are zero if nothing is delayed.
+    /// From the shortest to the longest delay; both are zero if frames are not delayed.
     delay: Range<Duration>,
-    /// The probability that one is lost.
+    /// The probability that a frame is lost.
     lose: f64,
-    /// The probability that one arrives twice.
+    /// The probability that a frame arrives twice.
     duplicate: f64,
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<FaultState>>,
 }
 
-/// What the clones share.
-struct State {
-    weather: Weather,
-    /// Where the generators of the next client come from.
+/// The state that the clones share.
+struct FaultState {
+    mode: FaultMode,
+    /// Forks the generators of the next client.
     root: Rng,
-    /// The generators of each client, in [`Direction`]'s order. They stay when it leaves.
+    /// The generators of each client, in [`Direction`]'s order. They stay after it has disconnected.
     clients: HashMap<ClientId, [Rng; 2]>,
 }
 
-/// What is the matter with the bus just now.
+/// The faults that happen at the moment.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Weather {
-    /// What is configured goes wrong.
+enum FaultMode {
+    /// The configured ones.
     Faulty,
-    /// Nothing does.
+    /// None.
     Calm,
-    /// The bus is away.
+    /// Every operation fails.
     Cut,
 }
 
-/// Which way a frame goes.
+/// The direction of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Direction {
     Request = 0,
@@ -120,10 +129,10 @@ pub(crate) enum Direction {
 }
 
 impl Faults {
-    /// Nothing goes wrong yet; what will, is decided by the seed.
+    /// No faults yet; the seed decides on those that the other methods configure.
     pub fn seeded(seed: u64) -> Self {
-        let state = State {
-            weather: Weather::Faulty,
+        let state = FaultState {
+            mode: FaultMode::Faulty,
             root: Rng::with_seed(seed),
             clients: HashMap::new(),
         };
@@ -136,8 +145,7 @@ impl Faults {
         }
     }
 
-    /// How long each request and each response is under way, evenly spread over the range;
-    /// `d..d` is exactly `d`.
+    /// Delay of each request and each response, evenly spread over the range; `d..d` is exactly `d`.
     ///
     /// # Panics
     ///
@@ -155,28 +163,28 @@ impl Faults {
         self
     }
 
-    /// How probable it is that a request, or a response, never arrives: 0 never, 1 always.
+    /// Probability that a request, or a response, never arrives: 0 never, 1 always.
     ///
     /// # Panics
     ///
-    /// If it is no probability.
+    /// If it is not from 0 to 1.
     #[must_use]
     #[track_caller]
     pub fn lose(mut self, probability: f64) -> Self {
-        check(probability, "loss");
+        check_probability(probability, "loss");
         self.lose = probability;
         self
     }
 
-    /// How probable it is that a request, or a response, that arrives does so twice.
+    /// Probability that a request, or a response, that arrives does so twice.
     ///
     /// # Panics
     ///
-    /// If it is no probability.
+    /// If it is not from 0 to 1.
     #[must_use]
     #[track_caller]
     pub fn duplicate(mut self, probability: f64) -> Self {
-        check(probability, "duplication");
+        check_probability(probability, "duplication");
         self.duplicate = probability;
         self
     }
@@ -188,54 +196,54 @@ impl Faults {
 
     /// Cuts the bus, as an outage of Redis would: asks end with
     /// [`Unavailable`](crate::AskError::Unavailable), and a proxy that cannot renew its lease for
-    /// 6 s loses it, and takes it again after the outage. A request on its way waits for the end of the outage; a response that would arrive
-    /// meanwhile is lost.
+    /// 6 s loses it, and takes it again after the outage. A request on its way waits for the end of the
+    /// outage; a response that would arrive meanwhile is lost.
     pub fn cut(&self) {
-        self.state().weather = Weather::Cut;
+        self.state().mode = FaultMode::Cut;
     }
 
-    /// From now on nothing goes wrong; what is delayed arrives when it was to.
+    /// Ends all faults; frames that are already delayed arrive when they were to.
     pub fn calm(&self) {
-        self.state().weather = Weather::Calm;
+        self.state().mode = FaultMode::Calm;
     }
 
-    /// What is configured goes wrong again.
+    /// Injects the configured faults again.
     pub fn resume(&self) {
-        self.state().weather = Weather::Faulty;
+        self.state().mode = FaultMode::Faulty;
     }
 
-    pub(crate) fn is_cut(&self) -> bool {
-        self.state().weather == Weather::Cut
+    fn is_cut(&self) -> bool {
+        self.state().mode == FaultMode::Cut
     }
 
-    /// A client connects: its place in the order decides what it will meet.
-    pub(crate) fn meet(&self, client: ClientId) {
+    /// Enters a client that connects: its place in the order decides on its faults.
+    fn connect(&self, client: ClientId) {
         self.state().generator(client, Direction::Request);
     }
 
-    /// How long each copy of the next frame is under way: none, one or two of them. Draws the same
-    /// whatever the weather, so that a calm hour does not change what comes after it.
-    pub(crate) fn fate(&self, client: ClientId, direction: Direction) -> Vec<Duration> {
+    /// The delays of the copies of the next frame: none, one or two. Draws the same numbers in every
+    /// mode, so that a calm hour does not change the faults after it.
+    fn decide(&self, client: ClientId, direction: Direction) -> Vec<Duration> {
         let mut state = self.state();
         let generator = state.generator(client, direction);
         let lost = generator.f64() < self.lose;
         let twice = generator.f64() < self.duplicate;
         let width = self.delay.end.saturating_sub(self.delay.start);
         let delays = [(); 2].map(|()| self.delay.start + width.mul_f64(generator.f64()));
-        match state.weather {
-            Weather::Faulty if lost => Vec::new(),
-            Weather::Faulty if twice => delays.to_vec(),
-            Weather::Faulty => vec![delays[0]],
-            Weather::Calm | Weather::Cut => vec![Duration::ZERO],
+        match state.mode {
+            FaultMode::Faulty if lost => Vec::new(),
+            FaultMode::Faulty if twice => delays.to_vec(),
+            FaultMode::Faulty => vec![delays[0]],
+            FaultMode::Calm | FaultMode::Cut => vec![Duration::ZERO],
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, FaultState> {
+        self.state.lock()
     }
 }
 
-impl State {
+impl FaultState {
     fn generator(&mut self, client: ClientId, direction: Direction) -> &mut Rng {
         let root = &mut self.root;
         let generators = self.clients.entry(client);
@@ -244,8 +252,58 @@ impl State {
     }
 }
 
+/// Fails while the bus is cut.
+fn check(faults: &Faults) -> Result<(), TransportError> {
+    if faults.is_cut() {
+        return Err(TransportError::NotDone(
+            "the bus is cut, on purpose".to_owned(),
+        ));
+    }
+    Ok(())
+}
+
+impl TransportLayer for Faults {
+    fn server(&self, inner: Arc<dyn ServerTransport>) -> Arc<dyn ServerTransport> {
+        Arc::new(FaultyServer::new(inner, self))
+    }
+
+    fn client(
+        &self,
+        client: ClientId,
+        replies: Arc<dyn ReplySink>,
+        open: &dyn Fn(Arc<dyn ReplySink>) -> Arc<dyn ClientTransport>,
+    ) -> Arc<dyn ClientTransport> {
+        Arc::new(FaultyClient::new(open, self, client, replies))
+    }
+}
+
+impl Config {
+    /// Injects faults into the bus in memory, for tests of programs that must bear them. Needs the
+    /// feature `test-util`.
+    ///
+    /// On a Redis it is a wrong setting, reported by the first use of the config. The actor process
+    /// and its clients use the same config: requests meet their faults where the actor process takes
+    /// them, responses where the client does.
+    ///
+    /// ```
+    /// use conclib::Config;
+    /// use conclib::test::Faults;
+    ///
+    /// let config = Config::memory().faults(Faults::seeded(7).lose(0.1));
+    /// # let _ = config;
+    /// ```
+    #[must_use]
+    pub fn faults(mut self, faults: Faults) -> Self {
+        if let Bus::Redis(_) = self.bus {
+            self.reject("the bus", "faults need the one in memory, not a Redis");
+        }
+        self.faults = Some(Arc::new(faults));
+        self
+    }
+}
+
 #[track_caller]
-fn check(probability: f64, what: &str) {
+fn check_probability(probability: f64, what: &str) {
     assert!(
         (0.0..=1.0).contains(&probability),
         "the probability of {what} must be from 0 to 1, not {probability}"
@@ -280,39 +338,46 @@ mod tests {
         ClientId([number; 16])
     }
 
-    fn fates(faults: &Faults, client: ClientId, direction: Direction) -> Vec<Vec<Duration>> {
-        (0..1000).map(|_| faults.fate(client, direction)).collect()
+    fn decisions(faults: &Faults, client: ClientId, direction: Direction) -> Vec<Vec<Duration>> {
+        (0..1000)
+            .map(|_| faults.decide(client, direction))
+            .collect()
     }
 
     #[test]
-    fn the_seed_and_the_order_of_clients_decide() {
+    fn seed_and_order_of_clients_decide() {
         let (one, other) = (faults(7), faults(7));
         // Different ids, as in every run, and other frames in between.
         for (faults, first, second) in [(&one, 1, 2), (&other, 8, 9)] {
-            faults.meet(id(first));
-            faults.meet(id(second));
+            faults.connect(id(first));
+            faults.connect(id(second));
         }
         let interleaved: Vec<_> = (0..1000)
             .map(|_| {
-                other.fate(id(9), Direction::Request);
-                other.fate(id(8), Direction::Response);
-                other.fate(id(8), Direction::Request)
+                other.decide(id(9), Direction::Request);
+                other.decide(id(8), Direction::Response);
+                other.decide(id(8), Direction::Request)
             })
             .collect();
-        let alone = fates(&one, id(1), Direction::Request);
+        let alone = decisions(&one, id(1), Direction::Request);
         assert_eq!(alone, interleaved);
-        assert_ne!(alone, fates(&one, id(2), Direction::Request));
-        assert_ne!(alone, fates(&one, id(1), Direction::Response));
-        assert_ne!(alone, fates(&faults(8), id(1), Direction::Request));
+        assert_ne!(alone, decisions(&one, id(2), Direction::Request));
+        assert_ne!(alone, decisions(&one, id(1), Direction::Response));
+        assert_ne!(alone, decisions(&faults(8), id(1), Direction::Request));
     }
 
     #[test]
-    fn each_fault_is_as_frequent_as_it_was_set() {
-        let fates = fates(&faults(1), id(1), Direction::Request);
-        let count = |copies: usize| fates.iter().filter(|fate| fate.len() == copies).count();
+    fn faults_have_their_configured_frequency() {
+        let decisions = decisions(&faults(1), id(1), Direction::Request);
+        let count = |copies: usize| {
+            decisions
+                .iter()
+                .filter(|delays| delays.len() == copies)
+                .count()
+        };
         assert!((250..350).contains(&count(0)), "{} are lost", count(0));
         assert!((160..260).contains(&count(2)), "{} are doubled", count(2));
-        let delays: Vec<_> = fates.iter().flatten().collect();
+        let delays: Vec<_> = decisions.iter().flatten().collect();
         assert!(
             delays
                 .iter()
@@ -323,20 +388,20 @@ mod tests {
     }
 
     #[test]
-    fn the_weather_changes_no_later_fate() {
+    fn mode_does_not_change_later_decisions() {
         let (one, other) = (faults(7), faults(7));
-        fates(&one, id(1), Direction::Request);
+        decisions(&one, id(1), Direction::Request);
         other.calm();
-        let calm = fates(&other, id(1), Direction::Request);
-        assert!(calm.iter().all(|fate| *fate == [Duration::ZERO]));
+        let calm = decisions(&other, id(1), Direction::Request);
+        assert!(calm.iter().all(|delays| *delays == [Duration::ZERO]));
         other.resume();
-        let after = [&one, &other].map(|faults| fates(faults, id(1), Direction::Request));
+        let after = [&one, &other].map(|faults| decisions(faults, id(1), Direction::Request));
         assert_eq!(after[0], after[1]);
     }
 
     #[test]
-    fn nothing_goes_wrong_unless_it_is_set() {
-        let fates = fates(&Faults::seeded(1), id(1), Direction::Request);
-        assert!(fates.iter().all(|fate| *fate == [Duration::ZERO]));
+    fn no_fault_happens_unless_configured() {
+        let decisions = decisions(&Faults::seeded(1), id(1), Direction::Request);
+        assert!(decisions.iter().all(|delays| *delays == [Duration::ZERO]));
     }
 }

@@ -1,4 +1,4 @@
-//! Parts that both ends of a connection to the bus are made of: clocks, windows, estimates, health and logs.
+//! Parts of both ends of the bus: server clock, batch concurrency, size estimate, health, and logs.
 
 use std::time::Duration;
 

@@ -1,17 +1,16 @@
-//! What crosses the bus: MessagePack arrays, positional, so that both sides may be deployed at
-//! different times. Elements that a reader does not know, at the end of an array, are ignored.
+//! The frames of the bus: positional MessagePack arrays. A reader ignores additional elements at the
+//! end of an array, so that both sides can be deployed at different times. No I/O.
 //!
 //! | frame | elements |
 //! |---|---|
 //! | request | version, kind, id, client, URN, message, deadline, attributes, contents |
 //! | reply | version, epoch, array of answers |
 //! | answer | id, status, message, attributes, contents |
-//! | record | status, contents, fingerprint of the message |
+//! | cached result | status, contents, fingerprint of the message |
 //! | lease | epoch, `[lowest, highest]` version, `[largest frame]` |
 //!
-//! The first four elements of a request never change their meaning: whoever can read them can
-//! answer, whatever follows. Contents are opaque here: a message, a response, or for an error its
-//! details.
+//! The first four elements of a request never change their meaning: a reader of any version can refuse
+//! a request with them. Contents are opaque here: a message, a response, or the details of an error.
 
 use std::fmt;
 use std::io;
@@ -22,15 +21,15 @@ use serde::Serialize;
 use serde::de::value::SeqAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, SeqAccess, Visitor};
 
-use crate::bus::transport::{BusTime, Epoch, Lease};
+use crate::bus::transport::{Epoch, Lease, ServerTime};
 use crate::envelope::{Attributes, MAX_ATTRIBUTE_BYTES, MAX_ATTRIBUTES};
 use crate::error::AskError;
 use crate::message::read;
 use crate::reply::remote::{ClientId, Origin};
 
-pub(crate) use limits::check;
-use limits::{SomeAttributes, check_received};
-pub(crate) use reply::{Answer, decode_record, decode_reply, encode_record, encode_reply};
+use limits::{BoundedAttributes, check_received};
+pub(crate) use limits::{MAX_REQUESTS, check_limits};
+pub(crate) use reply::{Answer, decode_reply, decode_result, encode_reply, encode_result};
 
 mod limits;
 mod reply;
@@ -41,15 +40,15 @@ pub(crate) const VERSION: u8 = 1;
 /// The longest text of an error, in bytes. It may repeat what a peer wrote, at any length.
 const MAX_TEXT: usize = 512;
 
-/// What a request wants.
+/// The kind of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Kind {
     Ask = 0,
     Tell = 1,
-    /// Gives an earlier ask of the same client up.
+    /// Cancels an earlier ask of the same client.
     Cancel = 2,
-    /// Wakes an actor system that stops. Its `client` and `id` mean nothing.
+    /// Wakes an actor system that stops. Its `client` and `id` are unused.
     Wake = 3,
 }
 
@@ -61,48 +60,49 @@ impl Kind {
     }
 }
 
-/// A request, as it is written.
+/// A request to be encoded.
 #[derive(Debug, Clone)]
 pub(crate) struct Request<'a> {
     pub(crate) kind: Kind,
     pub(crate) origin: Origin,
     pub(crate) urn: &'a str,
     pub(crate) message: &'a str,
-    pub(crate) deadline: BusTime,
+    pub(crate) deadline: ServerTime,
     pub(crate) attributes: &'a Attributes,
     pub(crate) contents: &'a [u8],
 }
 
-/// What a limit on requests is compared with: the parts whose size the asker chooses freely.
-pub(crate) fn size(contents: &[u8], attributes: &Attributes) -> usize {
+/// The size of a request as limits count it: the parts whose size the asker chooses.
+pub(crate) fn payload_size(contents: &[u8], attributes: &Attributes) -> usize {
     let texts = attributes
         .iter()
         .map(|(name, value)| name.len() + value.len());
     contents.len() + texts.sum::<usize>()
 }
 
-/// Up to this size frames are written into a shared piece of memory …
-const SMALL: usize = 1024;
+/// Size up to which frames are written into a shared chunk of memory.
+const SMALL_FRAME: usize = 1024;
 
-/// … of this size. One that waits keeps all of it, so that it must not be large.
-const PIECE: usize = 8 * 1024;
+/// Size of such a chunk. A frame that waits keeps the whole chunk, so it must not be large.
+const CHUNK: usize = 8 * 1024;
 
 impl Request<'_> {
-    /// Writes it to the end of `pieces`, and takes it from there: what many small frames share is
-    /// allocated once, and cloned without allocating.
-    pub(crate) fn encode_into(&self, pieces: &mut BytesMut) -> Bytes {
-        let estimate = self.urn.len() + self.message.len() + size(self.contents, self.attributes);
+    /// Encodes the request at the end of `shared`, and splits it off: many small frames share one
+    /// allocation, and are cloned without another.
+    pub(crate) fn encode_into(&self, shared: &mut BytesMut) -> Bytes {
+        let estimate =
+            self.urn.len() + self.message.len() + payload_size(self.contents, self.attributes);
         let mut alone = BytesMut::new();
-        // Beyond the estimate: numbers and lengths.
+        // Numbers and lengths come on top of the estimate.
         let room = estimate + 128;
-        let buffer = if estimate > SMALL {
+        let buffer = if estimate > SMALL_FRAME {
             alone.reserve(room);
             &mut alone
         } else {
-            if pieces.capacity() < room {
-                pieces.reserve(PIECE);
+            if shared.capacity() < room {
+                shared.reserve(CHUNK);
             }
-            pieces
+            shared
         };
         self.write(&mut buffer.writer());
         buffer.split().freeze()
@@ -114,7 +114,7 @@ impl Request<'_> {
         bytes.into()
     }
 
-    /// What is written is of types that can always be written, into memory.
+    /// Writes the elements, whose types can always be encoded.
     fn write(&self, to: &mut impl io::Write) {
         let elements = (
             VERSION,
@@ -131,14 +131,14 @@ impl Request<'_> {
         drop(rmp_serde::encode::write(to, &elements));
     }
 
-    /// What [`Kind::Wake`] looks like.
+    /// A frame of [`Kind::Wake`].
     pub(crate) fn wake() -> Bytes {
         Request {
             kind: Kind::Wake,
             origin: Origin::default(),
             urn: "",
             message: "",
-            deadline: BusTime(0),
+            deadline: ServerTime(0),
             attributes: &Attributes::new(),
             contents: &[],
         }
@@ -146,27 +146,27 @@ impl Request<'_> {
     }
 }
 
-/// A request, as it came.
+/// A decoded request.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Received<'a> {
     pub(crate) kind: Kind,
     pub(crate) origin: Origin,
     pub(crate) urn: &'a str,
     pub(crate) message: &'a str,
-    pub(crate) deadline: BusTime,
+    pub(crate) deadline: ServerTime,
     pub(crate) attributes: Attributes,
     pub(crate) contents: Bytes,
 }
 
-/// A request that cannot be read.
+/// A request that cannot be decoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Unreadable {
-    /// Whom to tell, if that much can be read.
+    /// The sender, if that much can be decoded.
     pub(crate) origin: Option<Origin>,
     pub(crate) problem: Problem,
 }
 
-/// What is wrong with a frame.
+/// A problem of a frame.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Problem {
     #[error("the other side speaks version {0} of the protocol, this one {VERSION}")]
@@ -175,9 +175,9 @@ pub(crate) enum Problem {
     Kind(u8),
     #[error("the frame cannot be read: {0}")]
     Malformed(String),
-    #[error("the {what} has {bytes} bytes, more than {limit}")]
+    #[error("the {part} has {bytes} bytes, more than {limit}")]
     TooLong {
-        what: &'static str,
+        part: &'static str,
         bytes: usize,
         limit: usize,
     },
@@ -199,7 +199,7 @@ type Whole<'a> = (
     &'a str,
     &'a str,
     u64,
-    SomeAttributes,
+    BoundedAttributes,
     &'a serde_bytes::Bytes,
 );
 
@@ -207,7 +207,7 @@ impl<'a> Received<'a> {
     pub(crate) fn decode(frame: &'a Bytes) -> Result<Self, Unreadable> {
         let whole = match unpack::<Whole<'_>>(frame) {
             Ok(whole) if whole.0 == VERSION => whole,
-            other => return Err(Unreadable::judge(frame, other.err())),
+            other => return Err(Unreadable::diagnose(frame, other.err())),
         };
         let (_, kind, id, client, urn, message, deadline, attributes, contents) = whole;
         let origin = Origin {
@@ -227,7 +227,7 @@ impl<'a> Received<'a> {
             origin,
             urn,
             message,
-            deadline: BusTime(deadline),
+            deadline: ServerTime(deadline),
             attributes: attributes.kept,
             contents: frame.slice_ref(contents),
         })
@@ -235,8 +235,8 @@ impl<'a> Received<'a> {
 }
 
 impl Unreadable {
-    /// What is wrong with a frame that did not read as a whole, and whether its sender is known.
-    fn judge(frame: &[u8], problem: Option<Problem>) -> Self {
+    /// The problem of a frame that did not decode as a whole, and its sender if that is known.
+    fn diagnose(frame: &[u8], problem: Option<Problem>) -> Self {
         let (origin, problem) = match head(frame) {
             Ok((version, kind, id, client)) => {
                 let origin = Origin {
@@ -255,14 +255,14 @@ impl Unreadable {
         Self { origin, problem }
     }
 
-    /// What the sender hears.
+    /// The error for the sender.
     pub(crate) fn as_ask_error(&self) -> AskError {
         self.problem.as_ask_error()
     }
 }
 
 impl Problem {
-    /// What the sender of such a request hears.
+    /// The error for the sender of such a request.
     fn as_ask_error(&self) -> AskError {
         let reason = self.to_string();
         match *self {
@@ -279,7 +279,7 @@ impl Problem {
 }
 
 impl Lease {
-    /// The transports write leases, Redis in part by a script.
+    /// Decodes a lease. The transports encode leases, Redis in part by a script.
     #[cfg_attr(
         not(feature = "redis"),
         allow(dead_code, reason = "a bus in memory needs none")
@@ -306,7 +306,7 @@ impl Lease {
     }
 }
 
-/// Reads the head of a request, and nothing behind it: that may be cut, or be anything.
+/// Decodes the head of a request, and nothing behind it: the rest may be missing, or malformed.
 fn head(frame: &[u8]) -> Result<Head, Problem> {
     let ([0x94..=0x9f, elements @ ..]
     | [0xdc, _, _, elements @ ..]
@@ -326,12 +326,12 @@ fn head(frame: &[u8]) -> Result<Head, Problem> {
     read().map_err(|error| malformed(&error))
 }
 
-/// Writes an array. What is written here is ours, and of types that can always be written.
+/// Encodes an array of this end's own values, whose types can always be encoded.
 fn pack<T: Serialize>(elements: &T) -> Bytes {
     pack_into(Vec::new(), elements)
 }
 
-/// The same, into memory that was allocated before.
+/// [`pack`] into memory that was allocated before.
 fn pack_into<T: Serialize>(mut bytes: Vec<u8>, elements: &T) -> Bytes {
     match rmp_serde::encode::write(&mut bytes, elements) {
         Ok(()) => bytes.into(),
@@ -339,7 +339,7 @@ fn pack_into<T: Serialize>(mut bytes: Vec<u8>, elements: &T) -> Bytes {
     }
 }
 
-/// Reads an array of at least the elements of `T`.
+/// Decodes an array of at least the elements of `T`.
 fn unpack<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, Problem> {
     read::<Prefix<T>>(bytes)
         .map(|Prefix(elements)| elements)
@@ -375,7 +375,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Prefix<T> {
     }
 }
 
-/// A text, but not more of it than [`MAX_TEXT`].
+/// The first [`MAX_TEXT`] bytes of a text.
 fn cut(text: &str) -> &str {
     crate::error::cut(text, MAX_TEXT)
 }

@@ -13,8 +13,9 @@ use crate::bus::config::Config;
 use crate::bus::durable::consumer::consume;
 use crate::bus::durable::dead_letters::DeadLetters;
 use crate::bus::link::health::{ConnectionState, Health};
-use crate::bus::server::{Ends, ProxyEnd, Shared, StartProxyError, govern};
-use crate::bus::transport::{ServerTransport, open_server};
+use crate::bus::open::open_server;
+use crate::bus::server::{EndGuard, ProxyEnd, ProxyShared, StartProxyError, run_terms};
+use crate::bus::transport::ServerTransport;
 use crate::core::{Service, spawn_task};
 use crate::system::ActorSystem;
 
@@ -53,20 +54,20 @@ pub(crate) async fn serve(
     health: Arc<Health>,
 ) -> Result<Proxy, StartProxyError> {
     let registry = system.core().registry.clone();
-    let shared = Arc::new(Shared::new(config, registry, transport, health));
-    let granted = match shared.acquire().await {
-        Ok(granted) => granted,
+    let shared = Arc::new(ProxyShared::new(config, registry, transport, health));
+    let grant = match shared.acquire().await {
+        Ok(grant) => grant,
         Err(error) => {
             shared.transport.close().await;
-            return Err(error);
+            return Err(error.into());
         }
     };
-    info!(namespace = %config.namespace, node = %config.node, epoch = granted.epoch.0, "proxy serves");
+    info!(namespace = %config.namespace, node = %config.node, epoch = grant.epoch.0, "proxy serves");
     let proxy = Proxy {
         shared: shared.clone(),
     };
     if !system.core().attach(Arc::new(proxy.clone())) {
-        if let Err(reason) = shared.try_release(granted.epoch).await {
+        if let Err(reason) = shared.release(grant.epoch).await {
             shared.warn_of_release(&reason);
         }
         shared.transport.close().await;
@@ -74,7 +75,7 @@ pub(crate) async fn serve(
     }
     // Aborted when the task of the lease terms is dropped, as its runtime may do.
     let consumer = AbortOnDropHandle::new(tokio::spawn(consume(shared.clone())));
-    spawn_task(govern(Ends(shared), granted, async {
+    spawn_task(run_terms(EndGuard(shared), grant, async {
         drop(consumer.await)
     }));
     Ok(proxy)
@@ -85,7 +86,7 @@ pub(crate) async fn serve(
 /// Cheap to clone. Dropping it stops nothing.
 #[derive(Clone)]
 pub struct Proxy {
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) shared: Arc<ProxyShared>,
 }
 
 impl Proxy {

@@ -1,24 +1,26 @@
-//! The bus over Redis. Nothing outside this folder knows which Redis library is used.
+//! The bus over Redis. No other room knows which Redis library is used.
 //!
-//! - [`connection`]: one TCP connection that comes back after it was lost
-//! - [`settings`]: how such a connection is set up, and `tls`, whom it trusts
-//! - [`lease`]: what the key of a lease holds, and the scripts around it
-//! - [`server`], [`client`]: the two ends
-//! - [`durable`]: the stream of durable messages
+//! - [`connection`]: one TCP connection that is made again after it was lost
+//! - [`settings`]: the settings of such a connection, and `tls`, its certificates
+//! - [`lease`]: the value of a lease's key, and the scripts around it
+//! - [`server`] with [`pops`] and [`known_epochs`], [`client`]: the two ends
+//! - [`stream`], [`dead_letters`]: durable messages
 
 mod client;
 mod connection;
-pub(crate) mod dead_letters;
+mod dead_letters;
+mod known_epochs;
 mod lease;
+mod pops;
 mod server;
 mod settings;
 mod stream;
 #[cfg(feature = "tls")]
 mod tls;
 
-pub(crate) use client::Client;
-pub(crate) use server::Server;
-pub(crate) use stream::RedisDeadLetters;
+pub(crate) use client::RedisClient;
+pub(crate) use dead_letters::RedisDeadLetters;
+pub(crate) use server::RedisServer;
 
 use std::time::Duration;
 
@@ -28,12 +30,21 @@ use fred::types::Resp3Frame;
 
 use crate::bus::transport::TransportError;
 
-/// How long a command may stay unanswered.
+/// Timeout of a command.
 const COMMAND: Duration = Duration::from_secs(5);
 
-/// How long a command about the lease may stay unanswered: short enough for a second attempt
-/// before the lease expires.
+/// Timeout of a command about the lease: short enough for a second attempt before the lease expires.
 const LEASE_COMMAND: Duration = Duration::from_secs(2);
+
+/// A Redis that cannot be connected to.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("cannot reach Redis at {address}: {reason}")]
+pub(crate) struct Unreachable {
+    /// Host and port.
+    pub(crate) address: String,
+    /// The cause, in words.
+    pub(crate) reason: String,
+}
 
 /// An error in words, for logs and users.
 fn reason(error: &Error) -> String {
@@ -43,7 +54,7 @@ fn reason(error: &Error) -> String {
     {
         return explained;
     }
-    // I/O errors come in their debug form; what a reader wants of it is the message in quotes.
+    // I/O errors come in their debug form; only the message in quotes is for readers.
     let quoted = details
         .split_once('"')
         .and_then(|(_, rest)| rest.rsplit_once('"'));
@@ -53,16 +64,16 @@ fn reason(error: &Error) -> String {
     }
 }
 
-/// What an error means for a command that was given to a connection.
+/// The error of a command that was given to a connection.
 fn failure(error: &Error) -> TransportError {
     match error.kind() {
-        // Its queue was full, so that the command was not taken.
+        // The connection's queue was full, so that the command was not taken.
         ErrorKind::Backpressure => TransportError::NotDone(reason(error)),
         _ => TransportError::Unknown(reason(error)),
     }
 }
 
-/// The reply to a command; an error reply says that it was not done.
+/// The reply to a command; an error reply is an error.
 fn accepted(frame: Resp3Frame) -> Result<Resp3Frame, TransportError> {
     match frame {
         Resp3Frame::SimpleError { data, .. } => Err(refused(data.to_string())),
@@ -73,7 +84,7 @@ fn accepted(frame: Resp3Frame) -> Result<Resp3Frame, TransportError> {
     }
 }
 
-/// The meaning of an error reply.
+/// The error of an error reply.
 fn refused(reply: String) -> TransportError {
     if reply.starts_with("NOPERM") {
         TransportError::NotPermitted(reply)
@@ -82,7 +93,7 @@ fn refused(reply: String) -> TransportError {
     }
 }
 
-/// For a reply of a shape that no Redis sends.
+/// The error for a reply of a shape that no Redis sends.
 fn unexpected() -> TransportError {
     TransportError::Unknown("an unexpected reply".to_owned())
 }
@@ -113,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reasons_are_for_readers() {
+    fn reason_extracts_the_message_of_io_errors() {
         let io = |details: &'static str| reason(&Error::new(ErrorKind::IO, details));
         let refused = r#"Os { code: 111, kind: ConnectionRefused, message: "Connection refused" }"#;
         assert_eq!(io(refused), "Connection refused");

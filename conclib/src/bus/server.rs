@@ -1,19 +1,19 @@
 //! The actor system's end of the bus: takes requests off the inbox and hands them to actors, as
 //! long as it holds the lease of its node.
 //!
-//! A [`Reign`] is the time in which this system holds one lease. Three tasks serve it: the *keeper*
-//! renews the lease and gives it back; the *popper* takes requests; the *publisher* sends answers.
+//! A [`LeaseTerm`] is the time in which this system holds one lease. Three tasks serve it: the
+//! *renewer* renews the lease and releases it, the *receiver* takes requests, and the *publisher*
+//! sends replies.
 //!
-//! The popper never waits for an actor: a request that cannot be put into a mailbox at once is
-//! answered so. A lease that is lost is taken again, unless another system has it: that is the next
-//! reign, with an inbox of its own.
+//! The receiver never waits for an actor: a request that does not fit into a mailbox is refused at
+//! once. A lease that is lost is taken again, unless another system has it: that begins the next
+//! term, with an inbox of its own.
 //!
-//! Everything is fenced by the lease. Requests are popped and executed only while the moment of
-//! the last renewal, as it was sent, plus the length of the lease, less a margin, lies ahead. So
-//! this process has stopped before Redis lets another in. And what was popped is executed only if
-//! the lease was still there afterwards: a Redis that lost its data, or was replaced by one that
-//! lags behind, has given no promise. So a client that finds no lease knows that its request was not
-//! executed.
+//! Everything is fenced by the lease. Requests are popped and executed only until the moment at which
+//! the last renewal was sent, plus the length of the lease, less a margin. So this process has stopped
+//! before Redis lets another in. Requests are also executed only if the lease was still there after
+//! they had been popped: a Redis that lost its data, or was replaced by one that lags behind, has not
+//! kept the lease. So a client that finds no lease knows that its request was not executed.
 
 use std::future::{Future, ready};
 use std::sync::Arc;
@@ -22,24 +22,24 @@ use std::time::Duration;
 
 use tokio::sync::{SetOnce, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, info, warn};
+use tracing::{info, warn};
 
 use crate::bus::config::Config;
-use crate::bus::link::RECONNECT_BACKOFF;
 use crate::bus::link::health::Health;
-use crate::bus::link::server_clock::BusClock;
-use crate::bus::protocol::{Request, VERSION};
-use crate::bus::transport::{
-    Acquired, Epoch, LEASE, Lease, OpenError, ServerTransport, TransportError,
-};
+use crate::bus::link::server_clock::ServerClock;
+use crate::bus::open::OpenError;
+use crate::bus::transport::ServerTransport;
 use crate::core::registry::Registry;
 
+use acquire::{AcquireError, LeaseGrant};
 use fence::Fence;
-use publisher::Outlet;
-use term::{Reign, ReignEnd};
+use publisher::ReplyPublisher;
+use term::{LeaseTerm, TermEnd};
+use tracker::RequestTracker;
 
+mod acquire;
 mod cancellations;
 mod dedup;
 pub(crate) mod fence;
@@ -49,96 +49,80 @@ mod retry_after;
 mod term;
 #[cfg(test)]
 mod tests;
+mod tracker;
 
-/// How long before the end of the lease this end stops: for clocks that run at different speeds,
-/// and for the time that a handler takes to start.
+/// Time before the end of the lease at which this end stops: for clocks that run at different
+/// speeds, and for the time that a handler takes to start.
 const MARGIN: Duration = Duration::from_millis(500);
 
-/// How long answers to what was taken may be on their way when nobody waits for the proxy's end.
-pub(crate) const FINISH: Duration = Duration::from_secs(10);
+/// Time for which replies may be published after the proxy's handle has stopped waiting.
+pub(crate) const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A lease that another has held for this long is being renewed.
-const HELD: Duration = LEASE.saturating_add(Duration::from_secs(1));
-
-/// How long to wait before looking again whether a lease is free.
-const BETWEEN: Duration = Duration::from_millis(200);
-
-/// What the lease is called in a [`ConnectionState`](crate::ConnectionState).
+/// Name of the lease in a [`ConnectionState`](crate::ConnectionState).
 const LEASE_PART: &str = "the lease";
 
-/// Serves, reign after reign, until the proxy is to stop or another system serves.
-/// At its end it waits for `consumer`, which publishes replies until it has ended.
-pub(crate) async fn govern(ends: Ends, mut granted: Granted, consumer: impl Future<Output = ()>) {
-    let shared = &ends.0;
-    // Answers of a reign that is over go on while the next one serves.
-    let mut leaving = JoinSet::new();
-    let (end, outlet) = loop {
-        let (ended, outlet) = Reign::begin(shared, granted).serve().await;
+/// Serves, term after term, until the proxy is to stop or another system serves. At its end it waits
+/// for `consumer`, which publishes replies until it has ended.
+pub(crate) async fn run_terms(
+    guard: EndGuard,
+    mut grant: LeaseGrant,
+    consumer: impl Future<Output = ()>,
+) {
+    let shared = &guard.0;
+    // Replies of a term that is over are published while the next one serves.
+    let mut draining = JoinSet::new();
+    let (end, publisher) = loop {
+        let (ended, publisher) = LeaseTerm::begin(shared, grant).serve().await;
         match ended {
-            ReignEnd::Released => break (ProxyEnd::Stopped, outlet),
-            ReignEnd::Lost(why) => shared.health.lose(LEASE_PART, &why),
+            TermEnd::Released => break (ProxyEnd::Stopped, publisher),
+            TermEnd::Lost(why) => shared.health.mark_lost(LEASE_PART, &why),
         }
-        granted = match shared.regain().await {
-            Ok(granted) => granted,
-            Err(end) => break (end, outlet),
+        grant = match shared.reacquire().await {
+            Ok(grant) => grant,
+            Err(end) => break (end, publisher),
         };
-        info!(node = %shared.node, epoch = granted.epoch.0, "proxy serves again");
-        shared.health.regain(LEASE_PART);
-        while leaving.try_join_next().is_some() {}
+        info!(node = %shared.node, epoch = grant.epoch.0, "the proxy serves again");
+        shared.health.mark_connected(LEASE_PART);
+        while draining.try_join_next().is_some() {}
         let shared = shared.clone();
-        leaving.spawn(async move { shared.see_out(outlet, ready(())).await });
+        draining.spawn(async move { shared.drain(publisher, ready(())).await });
     };
     shared.health.close();
-    // Set once: nobody else does.
+    // Cannot fail: the guard sets it only after this.
     drop(shared.stopped.set(end));
-    shared.see_out(outlet, consumer).await;
-    leaving.join_all().await;
+    shared.drain(publisher, consumer).await;
+    draining.join_all().await;
     shared.transport.close().await;
 }
 
-/// Says that the proxy has ended, at the latest when its runtime ends.
-pub(crate) struct Ends(pub(crate) Arc<Shared>);
+/// Announces the end of the proxy when it is dropped, at the latest with its runtime.
+pub(crate) struct EndGuard(pub(crate) Arc<ProxyShared>);
 
-impl Drop for Ends {
+impl Drop for EndGuard {
     fn drop(&mut self) {
         self.0.health.close();
-        // Fails if it has been said already.
+        // Fails if the reason is set already.
         drop(self.0.stopped.set(ProxyEnd::Stopped));
         drop(self.0.ended.set(()));
     }
 }
 
-/// A lease that was taken.
-#[derive(Clone, Copy)]
-pub(crate) struct Granted {
-    pub(crate) epoch: Epoch,
-    /// Until when it is safe to execute requests, if it is not renewed.
-    until: Instant,
-}
-
-/// What became of an attempt to take the lease.
-enum Attempt {
-    Granted(Granted),
-    Held { holder: Epoch },
-    Failed(TransportError),
-}
-
-/// What the proxy's tasks share, in all its reigns.
-pub(crate) struct Shared {
+/// The state that the proxy's tasks share, in all terms.
+pub(crate) struct ProxyShared {
     pub(crate) node: String,
     pub(crate) config: Config,
     pub(crate) registry: Arc<Registry>,
     pub(crate) transport: Arc<dyn ServerTransport>,
-    pub(crate) clock: BusClock,
-    /// How many bytes of requests wait in mailboxes.
+    pub(crate) clock: ServerClock,
+    /// Total size of the requests that wait in mailboxes, in bytes.
     undelivered: Arc<AtomicUsize>,
-    /// The fence and the outlet of the reign of the moment, or of the last one.
-    pub(crate) reigning: watch::Sender<Option<(Arc<Fence>, Arc<Outlet>)>>,
-    /// What the public sees of connections and lease.
+    /// The fence and the requests of the current term, or of the last one.
+    pub(crate) current_term: watch::Sender<Option<(Arc<Fence>, Arc<RequestTracker>)>>,
+    /// The state of connections and lease, for the public.
     pub(crate) health: Arc<Health>,
-    /// Cancelled when it is to stop in good order.
+    /// Cancelled when the proxy is to stop in good order.
     pub(crate) stop: CancellationToken,
-    /// Cancelled when nobody waits for its end any more.
+    /// Cancelled when no caller waits for the proxy's end any more.
     pub(crate) abandoned: CancellationToken,
     /// Set when no more requests are taken, with the reason.
     pub(crate) stopped: SetOnce<ProxyEnd>,
@@ -146,18 +130,18 @@ pub(crate) struct Shared {
     pub(crate) ended: SetOnce<()>,
 }
 
-/// Why a proxy takes no more requests.
+/// The reason why a proxy takes no more requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ProxyEnd {
-    /// It was shut down.
+    /// The proxy was shut down.
     Stopped,
-    /// It had lost its lease, and another system serves the node now. (A lease that nobody else has
-    /// is taken again, as soon as the bus can be reached.)
+    /// The proxy had lost its lease, and another system serves the node now. (A lease that no other
+    /// system has is taken again, as soon as the bus can be reached.)
     LeaseLost,
 }
 
-impl Shared {
+impl ProxyShared {
     pub(crate) fn new(
         config: &Config,
         registry: Arc<Registry>,
@@ -169,9 +153,9 @@ impl Shared {
             config: config.clone(),
             registry,
             transport,
-            clock: BusClock::default(),
+            clock: ServerClock::default(),
             undelivered: Arc::default(),
-            reigning: watch::Sender::new(None),
+            current_term: watch::Sender::new(None),
             health,
             stop: CancellationToken::new(),
             abandoned: CancellationToken::new(),
@@ -180,119 +164,43 @@ impl Shared {
         }
     }
 
-    /// Takes the lease, waiting for one that nobody renews to end.
-    pub(crate) async fn acquire(&self) -> Result<Granted, StartProxyError> {
-        let patience = Instant::now() + HELD;
-        loop {
-            match self.try_acquire().await {
-                Attempt::Granted(granted) => return Ok(granted),
-                Attempt::Held { holder } if Instant::now() >= patience => {
-                    return Err(StartProxyError::NamespaceTaken { holder: holder.0 });
-                }
-                Attempt::Held { .. } => sleep(BETWEEN).await,
-                Attempt::Failed(error) => return Err(error.into()),
-            }
-        }
-    }
-
-    /// Takes the lease again after it was lost, however long the bus is away. Not if another system
-    /// has it, and goes on having it.
-    async fn regain(&self) -> Result<Granted, ProxyEnd> {
-        let mut attempt = 0;
-        let mut held_since = None;
-        loop {
-            if self.stop.is_cancelled() {
-                return Err(ProxyEnd::Stopped);
-            }
-            let wait = match self.try_acquire().await {
-                Attempt::Granted(granted) => return Ok(granted),
-                Attempt::Held { holder } => {
-                    let since = *held_since.get_or_insert_with(Instant::now);
-                    if since.elapsed() >= HELD {
-                        error!(node = %self.node, holder = holder.0, "another system serves: proxy stops");
-                        return Err(ProxyEnd::LeaseLost);
-                    }
-                    BETWEEN
-                }
-                Attempt::Failed(reason) => {
-                    debug!(node = %self.node, %reason, "the lease cannot be taken yet");
-                    held_since = None;
-                    attempt += 1;
-                    RECONNECT_BACKOFF.jittered_delay(attempt, fastrand::f64())
-                }
-            };
-            // If it is to stop, it does so above.
-            let _ = self.stop.run_until_cancelled(sleep(wait)).await;
-        }
-    }
-
-    async fn try_acquire(&self) -> Attempt {
-        let lease = Lease {
-            epoch: Epoch(0),
-            versions: (VERSION, VERSION),
-            max_frame: self.config.max_frame as u64,
+    /// Publishes the remaining replies after the last request of a term was taken, and those of
+    /// `consumer`, until it has ended and every reply is published; ends after [`DRAIN_TIMEOUT`] if
+    /// no caller waits.
+    async fn drain(&self, publisher: Arc<ReplyPublisher>, consumer: impl Future<Output = ()>) {
+        let replies = async {
+            consumer.await;
+            publisher.drained().await;
         };
-        let sent = Instant::now();
-        match self.transport.acquire(&lease).await {
-            Ok(Acquired::Granted { epoch, now }) => {
-                self.clock.learn(sent, Instant::now(), now);
-                let until = sent + LEASE - MARGIN;
-                Attempt::Granted(Granted { epoch, until })
-            }
-            Ok(Acquired::Held { holder }) => Attempt::Held {
-                holder: holder.epoch,
-            },
-            Err(error) => Attempt::Failed(error),
-        }
-    }
-
-    /// Gives the lease back, which ends the reign at once; false if it was not ours.
-    pub(crate) async fn try_release(&self, epoch: Epoch) -> Result<bool, TransportError> {
-        self.transport.release(epoch, Request::wake()).await
-    }
-
-    pub(crate) fn warn_of_release(&self, reason: &TransportError) {
-        warn!(node = %self.node, %reason, "the lease could not be given back; it runs out");
-    }
-
-    /// After the last request of a reign was taken: publishes answers until all are given, and
-    /// whoever else gives some has ended; but not for ever if nobody waits for that.
-    async fn see_out(&self, outlet: Arc<Outlet>, others: impl Future<Output = ()>) {
-        let answers = async {
-            others.await;
-            outlet.drained().await;
-        };
-        let patience = async {
+        let timeout = async {
             self.abandoned.cancelled().await;
-            sleep(FINISH).await;
+            sleep(DRAIN_TIMEOUT).await;
         };
         tokio::select! {
-            () = answers => {}
-            () = patience => warn!(node = %self.node, "some requests were not answered in time"),
+            () = replies => {}
+            () = timeout => warn!(node = %self.node, "some requests were not answered in time: their askers time out"),
         }
-        outlet.close();
+        publisher.close();
     }
-
-    // ---- for who lives longer than a reign
 
     /// True while requests may be executed.
-    pub(crate) fn is_reigning(&self) -> bool {
-        let reigning = self.reigning.borrow();
-        reigning.as_ref().is_some_and(|(fence, _)| fence.is_open())
+    pub(crate) fn may_execute(&self) -> bool {
+        let current = self.current_term.borrow();
+        current.as_ref().is_some_and(|(fence, _)| fence.is_open())
     }
 
-    /// True if an actor that others may ask has this URN.
+    /// True if an actor that other processes may ask has this URN.
     pub(crate) fn has_actor(&self, urn: &str) -> bool {
         let actor = self.registry.get(urn);
         actor.is_some_and(|actor| !actor.is_private())
     }
 
-    /// Waits until requests may be executed; false if that will never be.
-    pub(crate) async fn reigns(&self) -> bool {
-        let mut changes = self.reigning.subscribe();
+    /// Waits until requests may be executed; false if the proxy has stopped.
+    pub(crate) async fn holds_lease(&self) -> bool {
+        let mut changes = self.current_term.subscribe();
         loop {
-            let reigning = changes.borrow_and_update().clone();
-            if let Some((fence, _)) = reigning
+            let current = changes.borrow_and_update().clone();
+            if let Some((fence, _)) = current
                 && fence.opens().await
             {
                 return !self.stopped.initialized();
@@ -304,14 +212,14 @@ impl Shared {
         }
     }
 
-    /// Where answers go that do not depend on a reign.
-    pub(crate) fn outlet(&self) -> Option<Arc<Outlet>> {
-        let reigning = self.reigning.borrow();
-        reigning.as_ref().map(|(_, outlet)| outlet.clone())
+    /// The requests of the current term, or of the last one: for replies that depend on no term.
+    pub(crate) fn requests(&self) -> Option<Arc<RequestTracker>> {
+        let current = self.current_term.borrow();
+        current.as_ref().map(|(_, requests)| requests.clone())
     }
 }
 
-/// Why a proxy did not start.
+/// An error of starting a proxy.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartProxyError {
@@ -324,7 +232,7 @@ pub enum StartProxyError {
          namespace or node"
     )]
     NamespaceTaken {
-        /// The epoch of the other: about when it began, in milliseconds since 1970.
+        /// The epoch of the other system: about the time of its start, in milliseconds since 1970.
         holder: u64,
     },
     /// The bus does not serve.
@@ -335,8 +243,11 @@ pub enum StartProxyError {
     SystemClosed,
 }
 
-impl From<TransportError> for StartProxyError {
-    fn from(error: TransportError) -> Self {
-        Self::Unavailable(error.to_string())
+impl From<AcquireError> for StartProxyError {
+    fn from(error: AcquireError) -> Self {
+        match error {
+            AcquireError::Held { holder } => Self::NamespaceTaken { holder: holder.0 },
+            AcquireError::Failed(error) => Self::Unavailable(error.to_string()),
+        }
     }
 }

@@ -84,7 +84,7 @@ pub fn start_redis(
                 let secrets = config.access.with_secrets(address);
                 secrets.map_err(ConfigError::unsupported)?
             }
-            Bus::Memory(_) => return Err(StartRedisError::MemoryBus),
+            Bus::Local(_) => return Err(StartRedisError::MemoryBus),
         };
         let process = match address.port {
             0 => return start_on_a_free_port(config, address).await,

@@ -1,5 +1,5 @@
-//! The whole way: whatever lies in an inbox or is published for a client, the next who asks is
-//! answered.
+//! Both ends of the bus: with any frame in the inbox, and any frame published for a client, the next ask
+//! is answered.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,9 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::bus::config::Bus;
-use crate::bus::memory::Server;
-use crate::bus::transport::{ClientTransport, Epoch, ReplySink, ServerTransport, open_client};
+use crate::bus::open::{open_client, open_server};
+use crate::bus::transport::{ClientTransport, Epoch, ReplySink, ServerTransport};
 use crate::fuzz::decoders::{Rich, replies, requests};
 use crate::fuzz::target;
 use crate::prelude::*;
@@ -17,7 +16,7 @@ use crate::reply::remote::ClientId;
 use crate::{ProxyClient, start_proxy};
 
 /// Longer than any answer takes.
-const PATIENCE: Duration = Duration::from_secs(20);
+const ASK_TIMEOUT: Duration = Duration::from_secs(20);
 
 #[derive(ActorMessage, Serialize, Deserialize)]
 #[message(name = "Rich", response = u32)]
@@ -35,20 +34,20 @@ impl Answerer {
     }
 }
 
-/// A bus with both ends, and the raw ends of somebody else.
+/// A bus with both ends, and the raw ends of a hostile peer.
 struct Stage {
     runtime: Runtime,
     _system: ActorSystem,
     client: ProxyClient,
     raw_client: Arc<dyn ClientTransport>,
-    raw_server: Server,
+    raw_server: Arc<dyn ServerTransport>,
     epoch: Epoch,
 }
 
-/// Nobody listens.
-struct Deaf;
+/// Drops replies.
+struct NoSink;
 
-impl ReplySink for Deaf {
+impl ReplySink for NoSink {
     fn receive(&self, _: Bytes) {}
 }
 
@@ -62,18 +61,17 @@ impl Stage {
             start_proxy(&system, &config).await.expect("it serves");
             system.spawn(Answerer).await.expect("it starts");
             let client = ProxyClient::connect(&config).await.expect("it connects");
-            // As the seeds have it.
+            // The client id of the seeds.
             let (id, health) = (ClientId([7; 16]), Arc::default());
-            let raw = open_client(&config, id, Arc::new(Deaf), &health).await;
+            let raw = open_client(&config, id, Arc::new(NoSink), &health).await;
             let raw = raw.expect("it connects");
             let (lease, _) = raw.lease().await.expect("a lease");
-            (system, client, raw, lease.expect("it is served").epoch)
+            let server = open_server(&config, &health).await.expect("it opens");
+            let epoch = lease.expect("it is served").epoch;
+            (system, client, raw, epoch, server)
         });
-        let Bus::Memory(bus) = &config.bus else {
-            unreachable!("it is the one in memory");
-        };
         Self {
-            raw_server: Server::new(bus.clone(), &config),
+            raw_server: opened.4,
             runtime,
             _system: opened.0,
             client: opened.1,
@@ -84,7 +82,7 @@ impl Stage {
 
     async fn is_alive(&self) {
         let ask = self.client.ask("rich", Ask(Rich::example()));
-        assert_eq!(ask.timeout(PATIENCE).await, Ok(42));
+        assert_eq!(ask.timeout(ASK_TIMEOUT).await, Ok(42));
         assert_eq!(self.client.in_flight(), 0);
     }
 
@@ -107,12 +105,12 @@ impl Stage {
     }
 }
 
-target!(inboxes_with_anything, requests(), {
+target!(inbox_with_any_frame, requests(), {
     let stage = Stage::new();
     move |frame| stage.push(frame)
 });
 
-target!(channels_with_anything, replies(), {
+target!(channel_with_any_frame, replies(), {
     let stage = Stage::new();
     move |frame| stage.publish(frame)
 });

@@ -1,4 +1,4 @@
-//! Frames and messages.
+//! Fuzz targets for frames and messages.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 use crate::bus::protocol::{Answer, Kind, Received, Request, decode_reply, encode_reply};
-use crate::bus::transport::{BusTime, Epoch, Lease};
+use crate::bus::transport::{Epoch, Lease, ServerTime};
 use crate::envelope::{Attributes, MAX_ATTRIBUTE_BYTES, MAX_ATTRIBUTES};
 use crate::error::AskError;
 use crate::fuzz::target;
@@ -32,7 +32,7 @@ pub(super) fn requests() -> Vec<Vec<u8>> {
                 },
                 urn: "rich",
                 message: "Rich",
-                deadline: BusTime(u64::MAX),
+                deadline: ServerTime(u64::MAX),
                 attributes: &attributes,
                 contents: &contents,
             };
@@ -42,7 +42,7 @@ pub(super) fn requests() -> Vec<Vec<u8>> {
     frames
 }
 
-/// Replies with every way in which an ask can end.
+/// Replies with every kind of answer.
 pub(super) fn replies() -> Vec<Vec<u8>> {
     let urn = Urn::unchecked("rich");
     let errors = [
@@ -78,7 +78,7 @@ pub(super) fn replies() -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// A message with something of everything.
+/// A message with values of every kind.
 #[derive(Serialize, Deserialize, Debug, Clone, PartialEq)]
 pub(super) struct Rich {
     pub(super) number: u32,
@@ -126,7 +126,7 @@ impl Rich {
     }
 }
 
-target!(requests_that_are_none, requests(), |bytes: Vec<u8>| {
+target!(malformed_requests, requests(), |bytes: Vec<u8>| {
     let frame = Bytes::from(bytes);
     match Received::decode(&frame) {
         Ok(request) => {
@@ -141,7 +141,7 @@ target!(requests_that_are_none, requests(), |bytes: Vec<u8>| {
     }
 });
 
-target!(replies_that_are_none, replies(), |bytes: Vec<u8>| {
+target!(malformed_replies, replies(), |bytes: Vec<u8>| {
     let frame = Bytes::from(bytes);
     match decode_reply(&frame) {
         Ok((_, answers)) => {
@@ -158,7 +158,7 @@ target!(replies_that_are_none, replies(), |bytes: Vec<u8>| {
 });
 
 target!(
-    leases_that_are_none,
+    malformed_leases,
     vec![
         rmp_serde::to_vec(&(1_u64 << 50, (1, 3), (4_u64 << 20,))).unwrap_or_default(),
         rmp_serde::to_vec(&(5_u64, (1, 3, "x"), (1000, 5), [1, 2], "y")).unwrap_or_default(),
@@ -171,7 +171,7 @@ target!(
 );
 
 target!(
-    messages_that_are_none,
+    malformed_messages,
     vec![
         encode(&Rich::example()).unwrap_or_default(),
         rmp_serde::to_vec(&Rich::example()).unwrap_or_default(),
@@ -183,7 +183,7 @@ target!(
             assert!(decode::<Rich>(&again).is_ok());
         }
         drop(decode::<Vec<Vec<u32>>>(&bytes));
-        // Checking what it claims refuses nothing that is right.
+        // The check of lengths refuses no valid input.
         if read::<IgnoredAny>(&bytes).is_ok() {
             assert!(decode::<IgnoredAny>(&bytes).is_ok(), "{bytes:02x?}");
         }

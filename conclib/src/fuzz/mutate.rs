@@ -1,16 +1,15 @@
-//! Makes wrong bytes of right ones.
+//! Mutations of valid bytes.
 
-/// Nothing grows beyond this.
+/// Longest mutation, in bytes.
 const MAX_BYTES: usize = 64 * 1024;
 
-/// Bytes that mean something: the markers of MessagePack with lengths behind them, and the ends of
-/// ranges.
+/// Significant bytes: the markers of MessagePack with lengths behind them, and the ends of ranges.
 const MARKERS: [u8; 24] = [
     0x00, 0x01, 0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xc0, 0xc1, 0xc4, 0xc6, 0xc9, 0xcb, 0xcf,
     0xd9, 0xdb, 0xdc, 0xdd, 0xde, 0xdf, 0xe0, 0xff,
 ];
 
-/// Decisions, taken from what the engine gives; zeros when that is used up.
+/// Decisions taken from the engine's input; zeros when that is used up.
 struct Choices<'a>(&'a [u8]);
 
 impl Choices<'_> {
@@ -30,14 +29,14 @@ impl Choices<'_> {
         number % bound.max(1)
     }
 
-    /// A range of places in so many bytes.
+    /// A range within `length` bytes.
     fn range(&mut self, length: usize) -> std::ops::Range<usize> {
         let start = self.below(length + 1);
         start..start + self.below(length - start + 1)
     }
 }
 
-/// One of the seeds, changed a few times.
+/// One of the seeds, changed up to six times.
 pub(super) fn mutate(seeds: &[Vec<u8>], input: &[u8]) -> Vec<u8> {
     let mut choices = Choices(input);
     let mut bytes = seeds[choices.below(seeds.len())].clone();
@@ -68,27 +67,27 @@ fn change(bytes: &mut Vec<u8>, seeds: &[Vec<u8>], choices: &mut Choices<'_>) {
         }
         3 => bytes.truncate(place),
         4 => drop(bytes.drain(choices.range(bytes.len()))),
-        // The end of another.
+        // Appends the end of another seed.
         5 => {
             let other = &seeds[choices.below(seeds.len())];
             let from = choices.below(other.len());
             bytes.truncate(place);
             bytes.extend_from_slice(&other[from..]);
         }
-        // Something in between.
+        // Inserts a few bytes.
         6 => {
             let length = choices.below(9);
             let new: Vec<_> = (0..length).map(|_| choices.byte()).collect();
             drop(bytes.splice(place..place, new));
         }
-        // A piece many times.
+        // Repeats a piece.
         7 => {
             let range = choices.range(bytes.len());
             let piece = bytes[range].to_vec();
             let times = choices.below(1 + MAX_BYTES / piece.len().max(1)).min(2000);
             drop(bytes.splice(place..place, piece.repeat(times)));
         }
-        // A length that lies.
+        // Writes a wrong length.
         _ => {
             let lengths = [
                 [0xff; 4],

@@ -1,4 +1,4 @@
-//! Texts that come from files, the environment, or whoever sends.
+//! Fuzz targets for texts from files, the environment, and peers.
 
 #[cfg(feature = "redis")]
 use crate::bus::config::RedisAddress;
@@ -13,7 +13,7 @@ fn texts(texts: &[&str]) -> Vec<Vec<u8>> {
 
 #[cfg(feature = "redis")]
 target!(
-    urls_that_are_none,
+    malformed_urls,
     texts(&[
         "redis://localhost:6379",
         "redis://me:hunter2@cache.internal:6380/2",
@@ -38,7 +38,7 @@ target!(
 );
 
 target!(
-    urns_that_are_none,
+    malformed_urns,
     texts(&[
         "user/42",
         "urn:uuid:0",
@@ -58,7 +58,7 @@ target!(
 
 #[cfg(feature = "cron")]
 target!(
-    calendars_that_are_none,
+    malformed_calendars,
     texts(&[
         "0 */5 * * * *",
         "30 0 9-17 * * MON-FRI",

@@ -1,27 +1,27 @@
-//! Whether more requests wait in the inbox than is good. No I/O.
+//! Backpressure from a full inbox. No I/O.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::time::coarse::CoarseInstant;
 
-/// How many requests may wait in an inbox. An actor system that lives takes them at once, whatever its
-/// actors do: so many wait only if it is suspended, or far too slow.
+/// Number of requests that may wait in an inbox. A running actor system takes requests at once, even
+/// if its actors are busy: this number is reached only if the system is suspended, or far too slow.
 const MAX_WAITING: u64 = 65_536;
 
-/// How long nothing is sent then. What is sent first afterwards shows whether there is room again.
+/// Time for which no request is sent then. The first request afterwards shows if there is room again.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Until when nothing is to be sent.
+/// The moment until which no request is to be sent.
 #[derive(Default)]
-pub(super) struct Crowd {
+pub(super) struct InboxBackpressure {
     /// The bits of a [`CoarseInstant`]; zero if the inbox was not full when it was last seen.
     until: AtomicU64,
 }
 
-impl Crowd {
-    /// Learns how many wait.
-    pub(super) fn learn(&self, waiting: u64) {
+impl InboxBackpressure {
+    /// Records the length of the inbox.
+    pub(super) fn record(&self, waiting: u64) {
         let until = if waiting > MAX_WAITING {
             (CoarseInstant::now() + PAUSE).to_bits()
         } else {
@@ -30,7 +30,7 @@ impl Crowd {
         self.until.store(until, Ordering::Relaxed);
     }
 
-    /// When to come back, if it was full.
+    /// Time until the next request may be sent, if the inbox was full.
     #[inline]
     pub(super) fn retry_after(&self) -> Option<Duration> {
         let until = self.until.load(Ordering::Relaxed);
@@ -47,13 +47,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_full_inbox_is_left_alone_until_it_is_seen_with_room() {
-        let crowd = Crowd::default();
-        crowd.learn(MAX_WAITING);
-        assert_eq!(crowd.retry_after(), None);
-        crowd.learn(MAX_WAITING + 1);
-        assert!(crowd.retry_after().is_some_and(|after| after <= PAUSE));
-        crowd.learn(1);
-        assert_eq!(crowd.retry_after(), None);
+    fn full_inbox_gets_no_requests_until_it_has_room() {
+        let inbox = InboxBackpressure::default();
+        inbox.record(MAX_WAITING);
+        assert_eq!(inbox.retry_after(), None);
+        inbox.record(MAX_WAITING + 1);
+        assert!(inbox.retry_after().is_some_and(|after| after <= PAUSE));
+        inbox.record(1);
+        assert_eq!(inbox.retry_after(), None);
     }
 }

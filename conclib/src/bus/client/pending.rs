@@ -1,4 +1,4 @@
-//! A client's book of its requests that have no answer yet. No I/O.
+//! The pending requests of a client: sent or to be sent, and not answered yet. No I/O.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry::Occupied;
@@ -8,69 +8,68 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use tracing::debug;
 
+use crate::bus::protocol::{Kind, MAX_REQUESTS};
 use crate::bus::transport::Epoch;
 use crate::error::{AskError, Delivered};
 use crate::reply::{Reply, ReplyReceiver};
 
-/// How many requests of one client may be under way.
-pub(crate) const MAX_REQUESTS: usize = 16_384;
-
-/// How many bytes they may have together.
+/// Total size of a client's pending requests, in bytes.
 pub(crate) const MAX_BYTES: usize = 64 * 1024 * 1024;
 
-/// When it is worth trying again after the book was full.
+/// Advice when there are too many pending requests.
 const RETRY_AFTER: Duration = Duration::from_millis(50);
 
-/// The book.
-pub(crate) struct InFlight {
-    requests: HashMap<u64, Entry, BuildHasherDefault<IdHasher>>,
+/// The pending requests of a client.
+pub(crate) struct PendingRequests {
+    requests: HashMap<u64, PendingRequest, BuildHasherDefault<IdHasher>>,
+    /// Total size of the requests.
     bytes: usize,
-    /// Where frames are written.
-    pieces: BytesMut,
-    /// Starts at random, so that the ids of two clients have nothing to do with each other.
+    /// Memory for the frames of small requests.
+    buffer: BytesMut,
+    /// Starts at random, so that the ids of two clients are unrelated.
     next_id: u64,
     closed: bool,
 }
 
-/// Requests that go together.
+/// Requests that are sent together.
 #[derive(Default)]
 pub(crate) struct Batch {
     pub(crate) ids: Vec<u64>,
-    /// Cancels, and behind them those of the requests.
+    /// Cancels, and behind them the frames of the requests.
     pub(crate) frames: Vec<Bytes>,
 }
 
-struct Entry {
+struct PendingRequest {
     reply: Reply<Bytes>,
-    /// As it is to be written; empty once the bus has accepted it.
+    /// The encoded request; empty once the bus has accepted it.
     frame: Bytes,
     bytes: usize,
-    /// Whose inbox it was last given to: nobody else's answer counts.
+    /// The epoch whose inbox it was last given to: only answers from that epoch count.
     epoch: Option<Epoch>,
     delivered: Delivered,
     /// A tell ends when the bus has accepted it.
-    ends_when_accepted: bool,
-    /// It is in nobody's inbox, but kept until it is handled: whoever serves then may answer.
+    kind: Kind,
+    /// It is stored until it is handled, and in no inbox: any later epoch may answer.
     is_durable: bool,
 }
 
-impl InFlight {
+impl PendingRequests {
     pub(crate) fn new(first_id: u64) -> Self {
         Self {
             requests: HashMap::default(),
             bytes: 0,
-            pieces: BytesMut::new(),
+            buffer: BytesMut::new(),
             next_id: first_id,
             closed: false,
         }
     }
 
-    /// The id for the next request of that size, if the bounds allow one.
+    /// The id for the next request of that size, if the limits allow one.
     pub(crate) fn check(&mut self, bytes: usize) -> Result<u64, AskError> {
         if self.closed {
             return Err(AskError::Closed);
         }
-        // One that is larger than the bound goes alone.
+        // A request that is larger than the limit goes alone.
         let is_heavy = self.bytes > 0 && self.bytes + bytes > MAX_BYTES;
         if self.requests.len() >= MAX_REQUESTS || is_heavy {
             return Err(AskError::Overloaded {
@@ -82,58 +81,57 @@ impl InFlight {
         Ok(id)
     }
 
-    /// For writing the next frame.
-    pub(crate) fn pieces(&mut self) -> &mut BytesMut {
-        &mut self.pieces
+    /// Memory for the next frame.
+    pub(crate) fn buffer(&mut self) -> &mut BytesMut {
+        &mut self.buffer
     }
 
-    /// Enters a request; where its answer will arrive.
+    /// Enters a request; returns the receiver of its answer.
     pub(crate) fn insert(
         &mut self,
         id: u64,
         frame: Bytes,
         bytes: usize,
-        ends_when_accepted: bool,
+        kind: Kind,
     ) -> ReplyReceiver<Bytes> {
         let (reply, receiver) = Reply::local();
-        let entry = Entry {
+        let request = PendingRequest {
             reply,
             frame,
             bytes,
             epoch: None,
             delivered: Delivered::No,
-            ends_when_accepted,
+            kind,
             is_durable: false,
         };
         self.bytes += bytes;
-        self.requests.insert(id, entry);
+        self.requests.insert(id, request);
         receiver
     }
 
-    /// The same for a durable request.
+    /// Enters a durable request; its frame waits to be stored.
     pub(crate) fn insert_durable(
         &mut self,
         id: u64,
         frame: Bytes,
         bytes: usize,
-        ends_when_accepted: bool,
+        kind: Kind,
     ) -> ReplyReceiver<Bytes> {
-        let receiver = self.insert(id, frame, bytes, ends_when_accepted);
+        let receiver = self.insert(id, frame, bytes, kind);
         if let Some(entry) = self.requests.get_mut(&id) {
             entry.is_durable = true;
         }
         receiver
     }
 
-    /// What is to be written for it, if somebody still waits for it. (Of a durable one that is nothing:
-    /// its frame waits to be kept.)
+    /// The frame of a request, if it has not ended; empty for a durable one.
     pub(crate) fn frame(&self, id: u64) -> Option<&Bytes> {
         self.requests.get(&id).map(|entry| &entry.frame)
     }
 
-    /// Those of them that somebody still waits for, and that the bus has not accepted: what is to be
-    /// written for them once more.
-    pub(crate) fn batch(&self, ids: &[u64]) -> Batch {
+    /// The requests among `ids` that have not ended, and that the bus has not accepted, to be sent
+    /// once more.
+    pub(crate) fn unaccepted(&self, ids: &[u64]) -> Batch {
         let mut batch = Batch::default();
         for id in ids {
             if let Some(entry) = self.requests.get(id)
@@ -146,8 +144,9 @@ impl InFlight {
         batch
     }
 
-    /// They are given to the connection, for that inbox: from now on their fate may be unknown. Those
-    /// that have ended meanwhile leave the batch: their askers were told that nothing was done.
+    /// Notes that a batch is given to the connection, for the inbox of `epoch`: its requests may have
+    /// been executed from now on. Requests that have ended meanwhile are removed from the batch: their
+    /// askers were told that they were not executed.
     pub(crate) fn give(&mut self, batch: &mut Batch, epoch: Epoch) {
         let mut have_ended = false;
         for id in &batch.ids {
@@ -172,12 +171,12 @@ impl InFlight {
         }
     }
 
-    /// They are given to the connection, to be kept.
+    /// Notes that durable requests are given to the connection.
     pub(crate) fn given_to_keep(&mut self, ids: &[u64]) {
         self.mark(ids, Delivered::Unknown);
     }
 
-    /// They are certainly not kept.
+    /// Notes that durable requests were certainly not stored.
     pub(crate) fn not_given(&mut self, ids: &[u64]) {
         self.mark(ids, Delivered::No);
     }
@@ -190,13 +189,13 @@ impl InFlight {
         }
     }
 
-    /// The bus has accepted them. The tells among them end; their replies come back, to be sent
-    /// outside the lock.
+    /// Notes that the bus has accepted requests. The tells among them end; their replies are returned,
+    /// to be sent outside the lock.
     pub(crate) fn accepted(&mut self, ids: &[u64]) -> Vec<Reply<Bytes>> {
         let mut done = Vec::new();
         for id in ids {
             match self.requests.get_mut(id) {
-                Some(entry) if entry.ends_when_accepted => done.extend(self.end(*id)),
+                Some(entry) if entry.kind == Kind::Tell => done.extend(self.end(*id)),
                 Some(entry) => {
                     entry.delivered = Delivered::Accepted;
                     entry.frame = Bytes::new();
@@ -207,19 +206,19 @@ impl InFlight {
         done
     }
 
-    /// Takes a request out, to end it.
+    /// Removes a request, to end it.
     pub(crate) fn end(&mut self, id: u64) -> Option<Reply<Bytes>> {
         self.remove(id).map(|entry| entry.reply)
     }
 
-    /// Takes those out, to end them.
+    /// Removes requests, to end them.
     pub(crate) fn end_all(&mut self, ids: &[u64]) -> Vec<Reply<Bytes>> {
         ids.iter().filter_map(|id| self.end(*id)).collect()
     }
 
-    /// Takes the requests out that were answered in that epoch: the owner of an earlier one may
-    /// refuse what the owner of this one executes. Their replies come back with what they are to
-    /// say, outside the lock.
+    /// Removes the requests that were answered in that epoch: the owner of an earlier epoch may refuse
+    /// requests that the current owner executes. Returns their replies with the answers, to be sent
+    /// outside the lock.
     pub(crate) fn answered<T>(
         &mut self,
         answers: Vec<(u64, T)>,
@@ -233,15 +232,14 @@ impl InFlight {
                     self.bytes -= entry.bytes;
                     ended.push((entry.reply, answer));
                 }
-                // Nobody waits for it: it came after its deadline, or twice, or from an owner that
-                // has been succeeded.
-                _ => debug!(id, "an answer that nobody waits for"),
+                // It came after the deadline, or twice, or from the owner of an earlier epoch.
+                _ => debug!(id, "ignored an answer: its request is not pending"),
             }
         }
         ended
     }
 
-    /// Takes a request out that its asker gave up; how far it had come.
+    /// Removes a request at its deadline; returns its progress.
     pub(crate) fn give_up(&mut self, id: u64) -> Option<Delivered> {
         self.remove(id).map(|entry| {
             entry.reply.forget();
@@ -249,18 +247,18 @@ impl InFlight {
         })
     }
 
-    /// Takes a request out whose asker has gone; true if that is worth telling: it is an ask, and
-    /// was given to the connection.
+    /// Removes a request whose asker has gone; true if it is to be cancelled: an ask that was given to
+    /// the connection.
     pub(crate) fn abandon(&mut self, id: u64) -> bool {
         let Some(entry) = self.remove(id) else {
             return false;
         };
-        let asks = !entry.ends_when_accepted;
+        let is_ask = entry.kind == Kind::Ask;
         entry.reply.forget();
-        asks && entry.delivered != Delivered::No
+        is_ask && entry.delivered != Delivered::No
     }
 
-    /// Takes all out, and takes no more.
+    /// Removes all requests, and refuses further ones.
     pub(crate) fn close(&mut self) -> Vec<Reply<Bytes>> {
         self.closed = true;
         self.bytes = 0;
@@ -270,21 +268,21 @@ impl InFlight {
             .collect()
     }
 
-    /// How many wait.
+    /// Number of pending requests.
     pub(crate) fn len(&self) -> usize {
         self.requests.len()
     }
 
-    fn remove(&mut self, id: u64) -> Option<Entry> {
+    fn remove(&mut self, id: u64) -> Option<PendingRequest> {
         let entry = self.requests.remove(&id)?;
         self.bytes -= entry.bytes;
         Some(entry)
     }
 }
 
-/// Ids are counted by ourselves, so that nobody chooses them to collide. Those that follow each
-/// other shall lie beside each other in the table: batches are gathered, accepted and answered in
-/// that order, and so find most of it in the cache.
+/// Hashes ids. They are counted here, so that a peer cannot choose them to collide. Consecutive ids lie
+/// beside each other in the table: batches are gathered, accepted and answered in that order, and so
+/// find most entries in the cache.
 #[derive(Default)]
 struct IdHasher(u64);
 
@@ -300,7 +298,7 @@ impl Hasher for IdHasher {
     }
 
     fn write_u64(&mut self, id: u64) {
-        // The table takes the place from the lower bits, and tells neighbours apart by the upper
+        // The table takes the place from the lower bits, and distinguishes neighbours by the upper
         // seven.
         self.0 = (id << 57) | (id & (u64::MAX >> 7));
     }
@@ -314,7 +312,7 @@ mod tests {
 
     const EPOCH: Epoch = Epoch(7);
 
-    /// Those requests, with their ids as frames, behind a cancel.
+    /// A batch of those requests, with their ids as frames, behind a cancel.
     fn batch(ids: &[u64]) -> Batch {
         let frame = |id: &u64| Bytes::copy_from_slice(&id.to_be_bytes());
         let frames = iter::once(Bytes::new()).chain(ids.iter().map(frame));
@@ -325,97 +323,101 @@ mod tests {
     }
 
     #[test]
-    fn what_has_ended_is_not_given() {
-        let mut book = InFlight::new(0);
+    fn ended_requests_are_not_sent() {
+        let mut pending = PendingRequests::new(0);
         for _ in 0..4 {
-            let id = book.check(1).unwrap();
-            drop(book.insert(id, Bytes::new(), 1, false));
+            let id = pending.check(1).unwrap();
+            drop(pending.insert(id, Bytes::new(), 1, Kind::Ask));
         }
         let mut given = batch(&[0, 1, 2, 3]);
-        book.give(&mut given, EPOCH);
+        pending.give(&mut given, EPOCH);
         assert_eq!(given.frames, batch(&[0, 1, 2, 3]).frames);
-        drop(book.end_all(&[1, 3]));
-        book.give(&mut given, EPOCH);
+        drop(pending.end_all(&[1, 3]));
+        pending.give(&mut given, EPOCH);
         assert_eq!(given.ids, [0, 2]);
         assert_eq!(given.frames, batch(&[0, 2]).frames);
     }
 
     #[tokio::test]
     async fn a_tell_ends_when_it_is_accepted_and_an_ask_when_it_is_answered() {
-        let mut book = InFlight::new(u64::MAX); // ids wrap around
-        let (ask, tell) = (book.check(1).unwrap(), book.check(1).unwrap());
-        let asked = book.insert(ask, Bytes::new(), 1, false);
-        let told = book.insert(tell, Bytes::new(), 1, true);
-        book.give(&mut batch(&[ask, tell]), EPOCH);
-        for reply in book.accepted(&[ask, tell]) {
+        let mut pending = PendingRequests::new(u64::MAX); // ids wrap around
+        let (ask, tell) = (pending.check(1).unwrap(), pending.check(1).unwrap());
+        let asked = pending.insert(ask, Bytes::new(), 1, Kind::Ask);
+        let told = pending.insert(tell, Bytes::new(), 1, Kind::Tell);
+        pending.give(&mut batch(&[ask, tell]), EPOCH);
+        for reply in pending.accepted(&[ask, tell]) {
             reply.send(Bytes::new());
         }
         assert_eq!(told.await, Ok(Bytes::new()));
-        assert_eq!(book.len(), 1);
-        assert!(book.answered(vec![(ask, ())], Epoch(6)).is_empty());
+        assert_eq!(pending.len(), 1);
+        assert!(pending.answered(vec![(ask, ())], Epoch(6)).is_empty());
         let answers = vec![(ask, Bytes::from_static(b"x")), (tell, Bytes::new())];
-        let mut answered = book.answered(answers, EPOCH);
+        let mut answered = pending.answered(answers, EPOCH);
         let (reply, answer) = answered.pop().unwrap();
         assert!(answered.is_empty());
         reply.send(answer);
         assert_eq!(asked.await, Ok(Bytes::from_static(b"x")));
-        assert!(book.end(ask).is_none());
+        assert!(pending.end(ask).is_none());
     }
 
     #[test]
-    fn it_knows_how_far_a_request_had_come() {
-        let mut book = InFlight::new(0);
-        let enter = |book: &mut InFlight| {
-            let id = book.check(1).unwrap();
-            drop(book.insert(id, Bytes::new(), 1, false));
+    fn progress_of_a_request_is_known() {
+        let mut pending = PendingRequests::new(0);
+        let enter = |pending: &mut PendingRequests| {
+            let id = pending.check(1).unwrap();
+            drop(pending.insert(id, Bytes::new(), 1, Kind::Ask));
             id
         };
-        let (a, b, c) = (enter(&mut book), enter(&mut book), enter(&mut book));
-        book.give(&mut batch(&[b, c]), EPOCH);
-        assert!(book.accepted(&[c]).is_empty());
-        assert_eq!(book.give_up(a), Some(Delivered::No));
-        assert_eq!(book.give_up(b), Some(Delivered::Unknown));
-        assert_eq!(book.give_up(c), Some(Delivered::Accepted));
-        assert_eq!(book.give_up(c), None);
+        let (a, b, c) = (
+            enter(&mut pending),
+            enter(&mut pending),
+            enter(&mut pending),
+        );
+        pending.give(&mut batch(&[b, c]), EPOCH);
+        assert!(pending.accepted(&[c]).is_empty());
+        assert_eq!(pending.give_up(a), Some(Delivered::No));
+        assert_eq!(pending.give_up(b), Some(Delivered::Unknown));
+        assert_eq!(pending.give_up(c), Some(Delivered::Accepted));
+        assert_eq!(pending.give_up(c), None);
     }
 
     #[tokio::test]
-    async fn a_durable_request_is_answered_by_whoever_serves() {
-        let mut book = InFlight::new(0);
-        let id = book.check(1).unwrap();
-        let asked = book.insert_durable(id, Bytes::from_static(b"f"), 1, false);
-        book.given_to_keep(&[id]);
-        book.not_given(&[id]);
-        book.given_to_keep(&[id]);
-        assert!(book.frame(id).is_some());
-        assert!(book.accepted(&[id]).is_empty());
+    async fn durable_request_is_answered_in_any_epoch() {
+        let mut pending = PendingRequests::new(0);
+        let id = pending.check(1).unwrap();
+        let asked = pending.insert_durable(id, Bytes::from_static(b"f"), 1, Kind::Ask);
+        pending.given_to_keep(&[id]);
+        pending.not_given(&[id]);
+        pending.given_to_keep(&[id]);
+        assert!(pending.frame(id).is_some());
+        assert!(pending.accepted(&[id]).is_empty());
         let answers = vec![(id, Bytes::from_static(b"x"))];
-        let (reply, answer) = book.answered(answers, EPOCH).pop().unwrap();
+        let (reply, answer) = pending.answered(answers, EPOCH).pop().unwrap();
         reply.send(answer);
         assert_eq!(asked.await, Ok(Bytes::from_static(b"x")));
 
-        let id = book.check(1).unwrap();
-        drop(book.insert_durable(id, Bytes::new(), 1, false));
-        book.given_to_keep(&[id]);
-        book.not_given(&[id]);
-        assert_eq!(book.give_up(id), Some(Delivered::No));
+        let id = pending.check(1).unwrap();
+        drop(pending.insert_durable(id, Bytes::new(), 1, Kind::Ask));
+        pending.given_to_keep(&[id]);
+        pending.not_given(&[id]);
+        assert_eq!(pending.give_up(id), Some(Delivered::No));
     }
 
     #[test]
-    fn it_is_bounded_in_number_and_bytes() {
-        let mut book = InFlight::new(0);
-        let id = book.check(MAX_BYTES).unwrap();
-        drop(book.insert(id, Bytes::new(), MAX_BYTES, false));
-        assert!(matches!(book.check(1), Err(AskError::Overloaded { .. })));
-        book.give_up(id);
-        // It would never fit otherwise.
-        assert!(book.check(MAX_BYTES + 1).is_ok());
+    fn number_and_size_are_bounded() {
+        let mut pending = PendingRequests::new(0);
+        let id = pending.check(MAX_BYTES).unwrap();
+        drop(pending.insert(id, Bytes::new(), MAX_BYTES, Kind::Ask));
+        assert!(matches!(pending.check(1), Err(AskError::Overloaded { .. })));
+        pending.give_up(id);
+        // A single request may be larger than the limit.
+        assert!(pending.check(MAX_BYTES + 1).is_ok());
         for _ in 0..MAX_REQUESTS {
-            let id = book.check(1).unwrap();
-            drop(book.insert(id, Bytes::new(), 1, false));
+            let id = pending.check(1).unwrap();
+            drop(pending.insert(id, Bytes::new(), 1, Kind::Ask));
         }
-        assert!(matches!(book.check(1), Err(AskError::Overloaded { .. })));
-        assert_eq!(book.close().len(), MAX_REQUESTS);
-        assert_eq!(book.check(1), Err(AskError::Closed));
+        assert!(matches!(pending.check(1), Err(AskError::Overloaded { .. })));
+        assert_eq!(pending.close().len(), MAX_REQUESTS);
+        assert_eq!(pending.check(1), Err(AskError::Closed));
     }
 }

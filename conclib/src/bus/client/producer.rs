@@ -11,11 +11,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::{Instant, sleep};
 
-use crate::bus::client::pending::{InFlight, MAX_BYTES, MAX_REQUESTS};
-use crate::bus::client::request::Sent;
-use crate::bus::client::{Outgoing, Shared};
+use crate::bus::client::call::SentRequest;
+use crate::bus::client::pending::{MAX_BYTES, PendingRequests};
+use crate::bus::client::shared::{ClientShared, Outgoing};
 use crate::bus::link::retry::STREAM_BACKOFF;
-use crate::bus::protocol::Kind;
+use crate::bus::protocol::MAX_REQUESTS;
 use crate::bus::transport::TransportError;
 use crate::bus::transport::stream::{MAX_KEY_LEN, NewEntry};
 use crate::error::{AskError, Delivered};
@@ -127,27 +127,26 @@ impl State {
     }
 
     /// Drops those that nobody waits for any more.
-    fn sweep(&mut self, book: &InFlight) {
+    fn sweep(&mut self, book: &PendingRequests) {
         self.queue.retain(|item| book.frame(item.id).is_some());
         let sizes = self.queue.iter().map(|item| item.message.frame.len());
         self.bytes = sizes.sum();
     }
 }
 
-impl Shared {
+impl ClientShared {
     /// Enters a request into the book, and has it stored.
     pub(super) fn send_durable(
         self: &Arc<Self>,
         request: &Outgoing<'_>,
         key: String,
-    ) -> Result<Sent, AskError> {
+    ) -> Result<SentRequest, AskError> {
         let (mut frame, size) = self.frame(request)?;
-        let mut book = self.in_flight();
+        let mut book = self.pending();
         frame.origin.id = book.check(size)?;
         let encoded = frame.encode();
-        let is_tell = request.kind == Kind::Tell;
         let id = frame.origin.id;
-        let receiver = book.insert_durable(id, Bytes::new(), size, is_tell);
+        let receiver = book.insert_durable(id, Bytes::new(), size, request.kind);
         drop(book);
         let mut state = self.keeping.lock();
         state.push_back(Item {
@@ -160,17 +159,17 @@ impl Shared {
             is_doubtful: false,
         });
         if state.needs_sweeping() {
-            state.sweep(&self.in_flight());
+            state.sweep(&self.pending());
         }
         let starts = !std::mem::replace(&mut state.is_driven, true);
         drop(state);
         if starts {
             drop(self.runtime.spawn(drive(self.clone())));
         }
-        Ok(Sent {
+        Ok(SentRequest {
             id,
             receiver,
-            sending: None,
+            inline: None,
         })
     }
 
@@ -178,7 +177,7 @@ impl Shared {
     /// task has ended.
     fn next_to_keep(&self) -> Option<Vec<Item>> {
         let mut state = self.keeping.lock();
-        let book = self.in_flight();
+        let book = self.pending();
         let mut batch = Vec::new();
         let mut bytes = 0;
         while batch.len() < BATCH
@@ -208,12 +207,12 @@ impl Shared {
             });
             return Ok(());
         }
-        self.in_flight().given_to_keep(&ids);
+        self.pending().given_to_keep(&ids);
         let messages = batch.iter().map(|item| item.message.clone()).collect();
         let error = match self.transport.append(messages).await {
             Ok(kept) => {
                 self.keeping.lock().is_full = kept >= self.max_kept;
-                let told = self.in_flight().accepted(&ids);
+                let told = self.pending().accepted(&ids);
                 for reply in told {
                     reply.send(Bytes::new());
                 }
@@ -236,7 +235,7 @@ impl Shared {
             batch.into_iter().partition(|item| item.deadline <= next);
         let certain = again.iter().filter(|item| !item.is_doubtful);
         let certain: Vec<_> = certain.map(|item| item.id).collect();
-        self.in_flight().not_given(&certain);
+        self.pending().not_given(&certain);
         let ids: Vec<_> = late.iter().map(|item| item.id).collect();
         self.end_durable(&ids, |place| late[place].error(error));
         let mut state = self.keeping.lock();
@@ -253,7 +252,7 @@ impl Shared {
     }
 
     fn end_durable(&self, ids: &[u64], error: impl Fn(usize) -> AskError) {
-        let mut book = self.in_flight();
+        let mut book = self.pending();
         let ended: Vec<_> = ids.iter().map(|id| book.end(*id)).collect();
         drop(book);
         for (place, reply) in ended.into_iter().enumerate() {
@@ -265,7 +264,7 @@ impl Shared {
 }
 
 /// Stores batch after batch, until there is none.
-async fn drive(shared: Arc<Shared>) {
+async fn drive(shared: Arc<ClientShared>) {
     let mut failures = 0_u32;
     while let Some(batch) = shared.next_to_keep() {
         let pause = STREAM_BACKOFF.delay(failures).min(PAUSE);

@@ -1,77 +1,89 @@
-//! Requests that wait to be sent: gathered while a batch is under way, then sent as the next.
+//! Requests that wait to be sent: gathered while a batch is under way, then sent as the next. No I/O.
 
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::bus::client::pending::{Batch, InFlight, MAX_REQUESTS};
-use crate::bus::link::concurrency::Windows;
+use crate::bus::client::pending::{Batch, PendingRequests};
+use crate::bus::link::concurrency::BatchConcurrency;
+use crate::bus::protocol::MAX_REQUESTS;
 
-/// A batch holds at most this many frames …
+/// Most frames of a batch.
 const BATCH_FRAMES: usize = 512;
 
-/// … and this many bytes; a larger frame goes alone.
+/// Most bytes of a batch; a larger frame goes alone.
 const BATCH_BYTES: usize = 256 * 1024;
 
-/// So many may wait before those are sorted out that nobody waits for. They come together while
-/// the bus is slow and askers are impatient.
-const SORT_OUT: usize = 2 * MAX_REQUESTS;
+/// Length of the queue at which requests that have ended are removed. They pile up while the bus is
+/// slow and timeouts are short.
+const PURGE_LENGTH: usize = 2 * MAX_REQUESTS;
 
-/// So many words that a request was given up may wait. Beyond it they are not said: its deadline
-/// ends the request as well.
+/// Number of cancels that may wait. Further ones are dropped: the deadline ends their requests as
+/// well.
 const MAX_CANCELS: usize = MAX_REQUESTS;
 
+/// The requests and cancels of a client that wait to be sent.
 #[derive(Default)]
-pub(super) struct Outbox {
-    state: Mutex<State>,
-    /// Says to the driver that there is something to send, or that the way is free again.
+pub(super) struct SendQueue {
+    state: Mutex<QueueState>,
+    /// Notified when the driver has something to send, or may send again.
     ready: Notify,
 }
 
 #[derive(Default)]
-struct State {
-    /// The ids of what is to be sent; the book has the frames, so that those that were given up do
-    /// not wait here.
-    queue: VecDeque<u64>,
-    /// What is to be said of requests that were given to the connection and then given up. Nobody
-    /// waits for what becomes of that.
+struct QueueState {
+    /// Ids of the requests to be sent. The pending requests have their frames, so that the frames of
+    /// ended requests do not wait here.
+    requests: VecDeque<u64>,
+    /// Cancels of requests that were given to the connection and then abandoned. Their delivery is
+    /// not tracked.
     cancels: VecDeque<Bytes>,
-    /// How many batches are under way.
+    /// Number of batches under way.
     under_way: usize,
-    /// The one under way is sent by an asker. Until it is done nobody sends another: so batches
-    /// never have to be kept in order between the askers and the driver.
-    asker: Option<Shift>,
-    /// How many batches may be under way.
-    windows: Windows,
+    /// The batch under way is an asker's. Until it has ended no other batch is sent: so the batches
+    /// of askers and of the driver never have to be kept in order.
+    inline: Option<InlineSlot>,
+    /// Bounds the number of batches under way.
+    concurrency: BatchConcurrency,
 }
 
-/// A batch on its way, and whoever holds this may go on with it: the asker or, when others wait, the
-/// driver, since nobody knows whether an asker is polled again. Empty when it has ended, or another
-/// has it.
-pub(super) type Shift = Arc<Mutex<Option<Pin<Box<dyn Future<Output = ()> + Send>>>>>;
+/// The future of an asker's batch, shared with the driver: when further requests wait, the driver
+/// adopts it, since an asker may never be polled again. Empty when the batch has ended or was
+/// adopted.
+pub(super) type InlineSlot = Arc<Mutex<Option<InlineFuture>>>;
 
-impl Outbox {
-    /// Queues a request that was just entered into the book. If it is the only one under way, and
-    /// nothing is being sent, it comes back as a batch: its asker sends it, which is quicker than
-    /// to wake the driver.
-    pub(super) fn push(&self, id: u64, book: &InFlight) -> Option<(Batch, Shift)> {
-        let mut state = self.lock();
+pub(super) type InlineFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// The condition on which the end of an asker's batch wakes the driver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum WakeDriver {
+    IfQueued,
+    Always,
+}
+
+impl SendQueue {
+    /// Queues a request that was just entered into the pending ones. If it is the only one under way,
+    /// and no batch is, it comes back as a batch: its asker sends it, which is quicker than to wake
+    /// the driver.
+    pub(super) fn push(&self, id: u64, pending: &PendingRequests) -> Option<(Batch, InlineSlot)> {
+        let mut state = self.state.lock();
         let was_empty = state.is_empty();
-        if state.queue.len() >= SORT_OUT {
-            state.queue.retain(|id| book.frame(*id).is_some());
+        if state.requests.len() >= PURGE_LENGTH {
+            state.requests.retain(|id| pending.frame(*id).is_some());
         }
-        state.queue.push_back(id);
-        if book.len() == 1 && state.under_way == 0 && state.windows.is_near() {
+        state.requests.push_back(id);
+        if pending.len() == 1 && state.under_way == 0 && state.concurrency.is_near() {
             state.under_way = 1;
-            let shift = Shift::default();
-            state.asker = Some(shift.clone());
-            return Some((state.gather(book), shift));
+            let slot = InlineSlot::default();
+            state.inline = Some(slot.clone());
+            return Some((state.gather(pending), slot));
         }
         drop(state);
         if was_empty {
@@ -80,9 +92,9 @@ impl Outbox {
         None
     }
 
-    /// Queues the word that a request was given up.
+    /// Queues the cancel of a request.
     pub(super) fn push_cancel(&self, frame: Bytes) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let was_empty = state.is_empty();
         if state.cancels.len() < MAX_CANCELS {
             state.cancels.push_back(frame);
@@ -93,15 +105,15 @@ impl Outbox {
         }
     }
 
-    /// The next batch for the driver, without what nobody waits for any more; `None` if there is
-    /// nothing, or enough is under way. Not more than `most` batches are.
-    pub(super) fn next(&self, book: &InFlight, most: usize) -> Option<Batch> {
-        let mut state = self.lock();
-        let allowed = state.windows.allowed().min(most);
-        if state.asker.is_some() || state.under_way >= allowed {
+    /// The next batch for the driver, without requests that have ended; `None` if the queue is empty,
+    /// or the allowed number of batches, at most `most`, is under way.
+    pub(super) fn next(&self, pending: &PendingRequests, most: usize) -> Option<Batch> {
+        let mut state = self.state.lock();
+        let allowed = state.concurrency.allowed().min(most);
+        if state.inline.is_some() || state.under_way >= allowed {
             return None;
         }
-        let batch = state.gather(book);
+        let batch = state.gather(pending);
         if batch.frames.is_empty() {
             return None;
         }
@@ -109,72 +121,68 @@ impl Outbox {
         Some(batch)
     }
 
-    /// A batch is not under way any more. If it was an asker's, the driver hears of it when there
-    /// is something to send, or in its `end`.
-    pub(super) fn done(&self, end: bool) {
-        let mut state = self.lock();
+    /// Notes that a batch is no longer under way. If it was an asker's, `wake` says when the driver
+    /// is woken.
+    pub(super) fn end_batch(&self, wake: WakeDriver) {
+        let mut state = self.state.lock();
         state.under_way = state.under_way.saturating_sub(1);
-        let was_asker = state.asker.take().is_some();
-        let wakes = was_asker && (end || !state.is_empty());
+        let was_inline = state.inline.take().is_some();
+        let wakes = was_inline && (wake == WakeDriver::Always || !state.is_empty());
         drop(state);
         if wakes {
             self.ready.notify_one();
         }
     }
 
-    /// The batch that an asker has under way, to go on with it.
-    pub(super) fn take_over(&self) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
-        let shift = self.lock().asker.clone()?;
-        let mut shift = shift.lock().unwrap_or_else(PoisonError::into_inner);
-        shift.take()
+    /// Takes an asker's batch over, to run it to its end.
+    pub(super) fn adopt(&self) -> Option<InlineFuture> {
+        let slot = self.state.lock().inline.clone()?;
+        let mut slot = slot.lock();
+        slot.take()
     }
 
-    /// True if there are requests to send.
-    pub(super) fn is_waited_for(&self) -> bool {
-        !self.lock().is_empty()
+    /// True if there are requests or cancels to send.
+    pub(super) fn has_waiting(&self) -> bool {
+        !self.state.lock().is_empty()
     }
 
-    /// Has the driver look.
-    pub(super) fn look(&self) {
+    pub(super) fn wake_driver(&self) {
         self.ready.notify_one();
     }
 
-    /// Learns how far the bus is.
-    pub(super) fn learn(&self, now: Instant, round_trip: Duration) {
-        self.lock().windows.learn(now, round_trip);
+    /// Records the round trip of a batch.
+    pub(super) fn record(&self, now: Instant, round_trip: Duration) {
+        self.state.lock().concurrency.record(now, round_trip);
     }
 
+    /// True if no batch is under way.
     pub(super) fn is_idle(&self) -> bool {
-        self.lock().under_way == 0
+        self.state.lock().under_way == 0
     }
 
-    /// Waits until there may be something to do.
+    /// Waits until the driver is woken.
     pub(super) async fn ready(&self) {
         self.ready.notified().await;
     }
 
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
-        self.lock().queue.len()
+        self.state.lock().requests.len()
     }
 
     #[cfg(test)]
     pub(super) fn cancels(&self) -> usize {
-        self.lock().cancels.len()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().cancels.len()
     }
 }
 
-impl State {
+impl QueueState {
     fn is_empty(&self) -> bool {
-        self.queue.is_empty() && self.cancels.is_empty()
+        self.requests.is_empty() && self.cancels.is_empty()
     }
 
-    /// A batch of what waits. Cancels come first: the requests they are about went before.
-    fn gather(&mut self, book: &InFlight) -> Batch {
+    /// Takes a batch off the queue. Cancels come first: their requests were sent before.
+    fn gather(&mut self, pending: &PendingRequests) -> Batch {
         let cancels = self.cancels.len().min(BATCH_FRAMES);
         let mut batch = Batch {
             ids: Vec::new(),
@@ -182,9 +190,9 @@ impl State {
         };
         let mut bytes = 0;
         while batch.frames.len() < BATCH_FRAMES
-            && let Some(&id) = self.queue.front()
+            && let Some(&id) = self.requests.front()
         {
-            if let Some(frame) = book.frame(id) {
+            if let Some(frame) = pending.frame(id) {
                 bytes += frame.len();
                 if bytes > BATCH_BYTES && !batch.ids.is_empty() {
                     break;
@@ -192,7 +200,7 @@ impl State {
                 batch.ids.push(id);
                 batch.frames.push(frame.clone());
             }
-            self.queue.pop_front();
+            self.requests.pop_front();
         }
         batch
     }

@@ -1,29 +1,29 @@
-//! What each role may do in Redis.
+//! Redis access rules of each role.
 
 use crate::bus::config::Config;
-use crate::bus::transport::Names;
+use crate::bus::keys::Keys;
 
-/// Who a Redis user is for: see [`Config::acl`].
+/// The role that a Redis user is for: see [`Config::acl`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Role {
     /// The actor process: `start_proxy`.
     Proxy,
-    /// A process that asks: `ProxyClient`.
+    /// A process that asks actors: `ProxyClient`.
     Client,
 }
 
-/// First what was granted before is taken away, so that granting again doubles nothing. Then what
-/// every connection needs: to log in, to name itself, to show that it lives.
+/// Rules of both roles. They first revoke earlier grants, so that granting again doubles none; then
+/// they allow what every connection needs: logging in, its name, and heartbeats.
 const BASIC: &str = "-@all resetkeys resetchannels clearselectors \
                      +hello +ping +client|setname +client|id";
 
 impl Config {
-    /// The rules of a Redis user for this role, and for the namespace and the node of this config:
-    /// what follows the name and the password in `ACL SETUSER`, or in a line of an ACL file.
+    /// The rules of a Redis user for this role, and for the namespace and the node of this config: the
+    /// part after the name and the password in `ACL SETUSER`, or in a line of an ACL file.
     ///
-    /// They are for Redis 7 and Valkey. `docs/security.md` says what each role can and cannot do
-    /// with them, and what to write for Redis 6.2.
+    /// They are for Redis 7 and Valkey. `docs/security.md` lists what each role can and cannot do
+    /// with them, and the rules for Redis 6.2.
     ///
     /// ```
     /// use conclib::{Config, Role};
@@ -35,46 +35,46 @@ impl Config {
     /// # Ok::<(), conclib::ConfigError>(())
     /// ```
     pub fn acl(&self, role: Role) -> String {
-        let names = Names::new(self);
+        let keys = self.keys();
         let rules = match role {
-            Role::Proxy => proxy(&names),
-            Role::Client => client(&names),
+            Role::Proxy => proxy(&keys),
+            Role::Client => client(&keys),
         };
         let database = if self.database() == 0 { "" } else { " +select" };
         format!("{BASIC}{database} {rules}")
     }
 }
 
-/// Reads the lease, appends to inboxes, takes out of them what it can write down byte for byte (its own
-/// requests), and hears its own channel, whose name nobody guesses. In
-/// parentheses, so that what is good for one key is not for another: who may append to a list at
-/// the key of the durable messages could bar them.
-fn client(names: &Names) -> String {
-    let (lease, inboxes) = (names.lease(), names.inboxes());
-    let durable = names.of_node("durable");
-    let replies = names.replies();
+/// A client reads the lease, appends to inboxes, removes frames from them that it can repeat byte for
+/// byte (its own requests), and receives replies on its own channel, whose name cannot be guessed.
+/// Rules are in parentheses, so that each holds for its own keys only: a client that may append to a
+/// list at the key of the durable messages could make that key unusable.
+fn client(keys: &Keys) -> String {
+    let (lease, inboxes) = (keys.lease(), keys.inboxes());
+    let durable = keys.durable();
+    let replies = keys.replies();
     format!(
         "+time +subscribe +unsubscribe &{replies} (+get %R~{lease}) (+rpush +lrem %W~{inboxes}) \
          (+xadd +xlen %W~{durable})"
     )
 }
 
-/// Owns the keys of its node, and answers on every client's channel.
-fn proxy(names: &Names) -> String {
-    let keys = [
-        names.lease(),
-        names.last_epoch(),
-        names.inboxes(),
-        names.of_node("durable"),
-        names.of_node("dead"),
-        names.of_node("done:*"),
+/// A proxy owns the keys of its node, and publishes on every client's channel.
+fn proxy(keys: &Keys) -> String {
+    let patterns = [
+        keys.lease(),
+        keys.last_epoch(),
+        keys.inboxes(),
+        keys.durable(),
+        keys.dead_letters(),
+        keys.of_node("done:*"),
     ];
-    let keys = keys.map(|key| format!("~{key}")).join(" ");
-    let replies = names.replies();
+    let patterns = patterns.map(|key| format!("~{key}")).join(" ");
+    let replies = keys.replies();
     format!(
         "+time +eval +get +mget +set +del +unlink +pexpire +rpush +lpop +blpop +blmpop +publish \
          +xadd +xlen +xrange +xdel +xtrim +xgroup|create +xgroup|delconsumer +xreadgroup +xack \
-         +xclaim +xpending +xinfo|consumers {keys} &{replies}"
+         +xclaim +xpending +xinfo|consumers {patterns} &{replies}"
     )
 }
 

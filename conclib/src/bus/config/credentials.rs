@@ -1,4 +1,4 @@
-//! How to get in beyond what the URL says: secrets in files, and certificates.
+//! Credentials beyond the URL: secrets in files, and certificates.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -16,38 +16,38 @@ const VARIABLES: [&str; 5] = [
     "CONCLIB_REDIS_KEY",
 ];
 
-/// The longest secret in a file, in bytes: what is longer is another file.
+/// The longest secret in a file, in bytes.
 const MAX_SECRET: u64 = 64 * 1024;
 
-/// The files that are read for each connection, so that what was replaced counts for the next.
+/// Files that are read for each connection, so that a replaced file counts for the next one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Access {
-    /// Holds the name of the user.
+    /// The name of the user.
     user: Option<PathBuf>,
-    /// Holds the password.
+    /// The password.
     password: Option<PathBuf>,
-    /// The certificates that are trusted, instead of the system's.
+    /// The trusted certificates, instead of the system's.
     pub(crate) ca: Option<PathBuf>,
-    /// The certificate that this end shows, and those that it was signed with.
+    /// The client certificate, and those that it was signed with.
     pub(crate) certificate: Option<PathBuf>,
     /// The key of that certificate.
     pub(crate) key: Option<PathBuf>,
 }
 
 impl Config {
-    /// The user's name is what this file holds, instead of what the URL says. It is read for each
-    /// connection; a newline at its end does not count.
+    /// Reads the user's name from this file, instead of from the URL. The file is read for each
+    /// connection; a newline at its end is ignored.
     ///
-    /// This and the following do nothing for the bus in memory.
+    /// This and the following settings have no effect for the bus in memory.
     #[must_use]
     pub fn user_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.access.user = Some(path.into());
         self
     }
 
-    /// The password is what this file holds, as a container's secret does, instead of what the URL
-    /// says. It is read for each connection, so that the next one after a change uses the new
-    /// password; a newline at its end does not count.
+    /// Reads the password from this file, such as a container's secret, instead of from the URL. The
+    /// file is read for each connection, so that the next one after a change uses the new password; a
+    /// newline at its end is ignored.
     ///
     /// ```
     /// use conclib::Config;
@@ -61,15 +61,15 @@ impl Config {
         self
     }
 
-    /// Redis' certificate must be signed by one of those in this file (PEM), instead of by one that
-    /// the system trusts. Needs a `rediss://` URL.
+    /// Trusts the certificates in this file (PEM), instead of the system's: Redis' certificate must be
+    /// signed by one of them. Needs a `rediss://` URL.
     #[must_use]
     pub fn ca_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.access.ca = Some(path.into());
         self
     }
 
-    /// The certificate that this process shows to Redis, with those that it was signed with, and
+    /// Sets the certificate that this process shows to Redis, with those that it was signed with, and
     /// its private key (both PEM). Needs a `rediss://` URL.
     #[must_use]
     pub fn client_certificate(
@@ -96,7 +96,7 @@ impl Access {
         }
     }
 
-    /// The variables that give another process the same, wherever it runs.
+    /// The variables that give another process the same files, also with another working directory.
     pub(super) fn variables(&self) -> impl Iterator<Item = (&'static str, String)> {
         let named = VARIABLES.into_iter().zip(self.paths());
         named.filter_map(|(name, path)| {
@@ -118,9 +118,10 @@ impl Access {
         [user, password, ca, certificate, key]
     }
 
-    /// Whether it fits the URL. A certificate must not make anybody believe in TLS that is not there.
+    /// Checks that the files fit the URL. Certificates for a URL without TLS are an error, since they
+    /// would suggest a protection that is not there.
     pub(super) fn check(&self, address: &RedisAddress) -> Result<(), ConfigError> {
-        let wrong = |what, problem: &str| Err(ConfigError::new(what, problem));
+        let wrong = |setting, problem: &str| Err(ConfigError::new(setting, problem));
         let twice = "it is given in the URL and in a file: leave one of them out";
         if self.password.is_some() && address.password.is_some() {
             return wrong("the password", twice);
@@ -146,12 +147,12 @@ impl Access {
         Ok(())
     }
 
-    /// True if there is nothing to read.
+    /// True if there are no files to read.
     pub(crate) fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 
-    /// The address with the secrets that lie in files. Reads them, and blocks meanwhile; the
+    /// The address with the secrets from the files. Reads them, and blocks meanwhile; returns the
     /// problem in words on failure, without any secret.
     pub(crate) fn with_secrets(&self, address: &RedisAddress) -> Result<RedisAddress, String> {
         let mut address = address.clone();
@@ -165,8 +166,8 @@ impl Access {
     }
 }
 
-fn secret(what: &str, path: &Path) -> Result<String, String> {
-    let problem = |problem: &str| format!("the {what} file `{}` {problem}", path.display());
+fn secret(kind: &str, path: &Path) -> Result<String, String> {
+    let problem = |problem: &str| format!("the {kind} file `{}` {problem}", path.display());
     let mut text = String::new();
     let read =
         File::open(path).and_then(|file| file.take(MAX_SECRET + 1).read_to_string(&mut text));
@@ -191,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_the_url_is_said() {
+    fn files_that_do_not_fit_the_url_are_an_error() {
         let with = |set: fn(Config) -> Config, url: &str| {
             let config = set(Config::new(url).unwrap());
             config.check().err().map(|error| error.to_string())
@@ -224,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_in_a_file_is_read_anew_and_never_told() {
+    fn secret_file_is_read_for_each_connection_and_never_shown() {
         let path = std::env::temp_dir().join(format!("conclib-secret-{}", std::process::id()));
         let config = Config::new("redis://host").unwrap();
         let config = config.user_file(&path).password_file(&path);

@@ -1,14 +1,14 @@
-//! Where Redis is: a URL, read and written.
+//! The address of a Redis, parsed from a URL and written as one.
 
 use std::fmt;
 
 #[cfg(feature = "redis")]
 use url::{Host, Url};
 
-/// Where Redis listens, and how to get in.
+/// The address of a Redis, with credentials.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct RedisAddress {
-    /// It is reached over TLS.
+    /// Connections use TLS.
     pub(crate) tls: bool,
     pub(crate) host: String,
     /// 0 asks `start_redis` for a free port.
@@ -30,13 +30,14 @@ impl RedisAddress {
         }
     }
 
-    /// The problem in words: without its feature, conclib reads no URLs.
+    /// Fails: without its feature `redis`, conclib reads no URLs.
     #[cfg(not(feature = "redis"))]
     pub(crate) fn parse(_: &str) -> Result<Self, String> {
         Err("conclib was built without its feature `redis`".to_owned())
     }
 
-    /// The problem in words on failure; never with the URL in it, which may hold a password.
+    /// Parses a URL; returns the problem in words on failure, never with the URL, which may hold a
+    /// password.
     #[cfg(feature = "redis")]
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let url = Url::parse(text).map_err(|error| {
@@ -52,7 +53,7 @@ impl RedisAddress {
                         .to_owned(),
                 );
             }
-            // Not what it is: whoever left the scheme out may have begun with a secret.
+            // Without the wrong scheme: a URL without one may begin with a secret.
             _ => return Err("the scheme must be `redis` or `rediss`".to_owned()),
         };
         let host = match url.host() {
@@ -88,7 +89,7 @@ impl RedisAddress {
         if self.tls { "rediss" } else { "redis" }
     }
 
-    /// What [`parse`](Self::parse) reads.
+    /// The URL that [`parse`](Self::parse) reads.
     pub(crate) fn to_url(&self) -> String {
         let user = self.username.as_deref().map(percent_encode);
         let user = user.unwrap_or_default();
@@ -118,7 +119,7 @@ impl RedisAddress {
     }
 }
 
-/// A user or password as it stands in a URL.
+/// A user or a password, encoded for a URL.
 fn percent_encode(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
     let bytes = text.bytes().map(|byte| match byte {

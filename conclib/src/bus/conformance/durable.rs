@@ -310,7 +310,7 @@ pub(super) async fn dead_letters_are_listed_replayed_and_deleted(bus: &dyn TestB
     let all = letters.list(EntryId::default(), 9).await.unwrap();
     let frames: Vec<_> = all.iter().map(|letter| letter.frame.clone()).collect();
     assert_eq!(frames, batch(&["a", "b", "c"]));
-    assert!(all.iter().all(|letter| is_near(BusTime(letter.id.0))));
+    assert!(all.iter().all(|letter| is_near(ServerTime(letter.id.0))));
     let facts = (&*all[0].key, all[0].deliveries, &*all[0].reason);
     assert_eq!(facts, ("key of a", 3, "no reason"));
     let page = letters.list(all[0].id, 1).await.unwrap();

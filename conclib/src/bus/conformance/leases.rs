@@ -1,11 +1,11 @@
-//! Who serves.
+//! Leases: taken, renewed, released, expired.
 
 use super::*;
 
-pub(super) async fn a_lease_has_one_holder(bus: &dyn TestBus) {
-    let (ours, theirs) = (server(bus).await, server(bus).await);
-    let Acquired::Granted { epoch, now } = ours.acquire(&lease()).await.unwrap() else {
-        panic!("nobody holds it");
+pub(super) async fn lease_has_one_holder(bus: &dyn TestBus) {
+    let (first, second) = (server(bus).await, server(bus).await);
+    let Acquired::Granted { epoch, now } = first.acquire(&lease()).await.unwrap() else {
+        panic!("the lease is free");
     };
     assert!(is_near(now) && epoch.0 >= now.0);
 
@@ -13,18 +13,18 @@ pub(super) async fn a_lease_has_one_holder(bus: &dyn TestBus) {
     let held = Acquired::Held {
         holder: holder.clone(),
     };
-    assert_eq!(theirs.acquire(&lease()).await.unwrap(), held);
+    assert_eq!(second.acquire(&lease()).await.unwrap(), held);
     let (client, _replies) = client(bus).await;
     let (seen, now) = client.lease().await.unwrap();
     assert_eq!(seen, Some(holder));
     assert!(is_near(now));
 
-    ours.release(epoch, Bytes::new()).await.unwrap();
+    first.release(epoch, Bytes::new()).await.unwrap();
     assert_eq!(client.lease().await.unwrap().0, None);
-    assert!(granted(&*theirs).await > epoch);
+    assert!(granted(&*second).await > epoch);
 }
 
-pub(super) async fn a_lease_expires_and_epochs_rise(bus: &dyn TestBus) {
+pub(super) async fn lease_expires_and_epochs_rise(bus: &dyn TestBus) {
     let (first, second) = (server(bus).await, server(bus).await);
     let before = granted(&*first).await;
     bus.age_lease(SHORT).await;
@@ -44,43 +44,43 @@ pub(super) async fn a_lease_expires_and_epochs_rise(bus: &dyn TestBus) {
     }
 }
 
-pub(super) async fn a_renewal_prolongs_the_lease(bus: &dyn TestBus) {
-    let (ours, theirs) = (server(bus).await, server(bus).await);
-    let epoch = granted(&*ours).await;
+pub(super) async fn renewal_prolongs_the_lease(bus: &dyn TestBus) {
+    let (first, second) = (server(bus).await, server(bus).await);
+    let epoch = granted(&*first).await;
     bus.age_lease(4 * SHORT).await;
-    assert!(is_near(ours.renew(epoch).await.unwrap().unwrap()));
+    assert!(is_near(first.renew(epoch).await.unwrap().unwrap()));
     sleep(6 * SHORT).await;
     assert!(matches!(
-        theirs.acquire(&lease()).await.unwrap(),
+        second.acquire(&lease()).await.unwrap(),
         Acquired::Held { .. }
     ));
     for _ in 0..3 {
-        assert!(ours.renew(epoch).await.unwrap().is_some());
+        assert!(first.renew(epoch).await.unwrap().is_some());
         bus.age_lease(4 * SHORT).await;
     }
-    assert!(ours.renew(epoch).await.unwrap().is_some());
+    assert!(first.renew(epoch).await.unwrap().is_some());
 }
 
 pub(super) async fn only_the_holder_renews_and_releases(bus: &dyn TestBus) {
-    let (ours, theirs) = (server(bus).await, server(bus).await);
-    let epoch = granted(&*ours).await;
+    let (first, second) = (server(bus).await, server(bus).await);
+    let epoch = granted(&*first).await;
     for stranger in [Epoch(epoch.0 - 1), Epoch(epoch.0 + 1), Epoch(1), Epoch(0)] {
-        assert_eq!(theirs.renew(stranger).await.unwrap(), None);
-        let released = theirs.release(stranger, Bytes::from_static(b"wake")).await;
+        assert_eq!(second.renew(stranger).await.unwrap(), None);
+        let released = second.release(stranger, Bytes::from_static(b"wake")).await;
         assert_eq!(released, Ok(false));
     }
-    assert!(ours.renew(epoch).await.unwrap().is_some());
-    assert!(pop(&*ours, epoch, 1).await.is_empty());
+    assert!(first.renew(epoch).await.unwrap().is_some());
+    assert!(pop(&*first, epoch, 1).await.is_empty());
 
-    let released = ours.release(epoch, Bytes::from_static(b"wake")).await;
+    let released = first.release(epoch, Bytes::from_static(b"wake")).await;
     assert_eq!(released, Ok(true));
-    assert_eq!(ours.renew(epoch).await.unwrap(), None);
-    let released = ours.release(epoch, Bytes::from_static(b"again")).await;
+    assert_eq!(first.renew(epoch).await.unwrap(), None);
+    let released = first.release(epoch, Bytes::from_static(b"again")).await;
     assert_eq!(released, Ok(false));
-    assert_eq!(pop(&*ours, epoch, 9).await, batch(&["wake"]));
+    assert_eq!(pop(&*first, epoch, 9).await, batch(&["wake"]));
 }
 
-pub(super) async fn an_earlier_inbox_lives_until_the_first_renewal(bus: &dyn TestBus) {
+pub(super) async fn former_inbox_lives_until_the_first_renewal(bus: &dyn TestBus) {
     let server = server(bus).await;
     let (client, _replies) = client(bus).await;
     let before = granted(&*server).await;
@@ -88,10 +88,10 @@ pub(super) async fn an_earlier_inbox_lives_until_the_first_renewal(bus: &dyn Tes
     bus.age_lease(SHORT).await;
     sleep(2 * SHORT).await;
     let after = granted(&*server).await;
-    // The one before may be answering what is left.
+    // The former owner may be answering the requests that are left.
     assert_eq!(pop(&*server, before, 9).await, batch(&["left"]));
 
-    // A client that has not heard of it yet.
+    // A client that does not know the new epoch yet.
     let late = client.enqueue(before, batch(&["late"])).await.unwrap();
     assert_eq!(late.lease.unwrap().epoch, after);
     server.renew(after).await.unwrap();
@@ -99,7 +99,7 @@ pub(super) async fn an_earlier_inbox_lives_until_the_first_renewal(bus: &dyn Tes
     assert!(pop(&*server, after, 9).await.is_empty());
 }
 
-pub(super) async fn a_pop_says_whose_lease_it_was(bus: &dyn TestBus) {
+pub(super) async fn pop_returns_the_owner_of_the_lease(bus: &dyn TestBus) {
     let server = server(bus).await;
     let (client, _replies) = client(bus).await;
     let epoch = granted(&*server).await;
@@ -121,7 +121,7 @@ pub(super) async fn a_pop_says_whose_lease_it_was(bus: &dyn TestBus) {
     assert_eq!(popped, Ok(Popped { frames, owner }));
 }
 
-pub(super) async fn a_release_wakes_a_blocked_pop(bus: &dyn TestBus) {
+pub(super) async fn release_wakes_a_blocked_pop(bus: &dyn TestBus) {
     let server = server(bus).await;
     let epoch = granted(&*server).await;
     let released = async {
@@ -136,14 +136,14 @@ pub(super) async fn a_release_wakes_a_blocked_pop(bus: &dyn TestBus) {
     assert_eq!(popped.unwrap(), batch(&["wake"]));
     assert!(start.elapsed() < LONG / 2);
 
-    // What was sent before it heard of that is still there to be answered.
+    // A request that was sent before the client saw the release is still there to be answered.
     let (client, _replies) = client(bus).await;
     let late = client.enqueue(epoch, batch(&["late"])).await.unwrap();
     assert_eq!(late.lease, None);
     assert_eq!(pop(&*server, epoch, 9).await, batch(&["late"]));
 }
 
-pub(super) async fn namespaces_and_nodes_do_not_meet(bus: &dyn TestBus) {
+pub(super) async fn namespaces_and_nodes_are_separate(bus: &dyn TestBus) {
     let configs = [
         bus.config(),
         bus.config().namespace("other"),

@@ -1,14 +1,13 @@
-//! What can only go wrong with a real Redis.
+//! Failures that only a real Redis has.
 
 use super::*;
-use crate::bus::transport::{ClientTransport, Names, OpenError};
 
-/// Within this time a failure must be known.
+/// Time within which a failure must be known.
 const PROMPT: Duration = Duration::from_secs(1);
 
 #[tokio::test]
 async fn out_of_memory_is_not_done() {
-    let redis = OnRedis(RedisServer::start(&[]));
+    let redis = OnRedis(TestRedis::start(&[]));
     let server = server(&redis).await;
     let (client, _replies) = client(&redis).await;
     let epoch = granted(&*server).await;
@@ -17,14 +16,14 @@ async fn out_of_memory_is_not_done() {
         Err(TransportError::NotDone(why)) => assert!(why.starts_with("OOM"), "{why}"),
         other => panic!("{other:?}"),
     }
-    // An actor system keeps and gives back its lease even so.
+    // An actor system can renew and release its lease even so.
     assert!(server.renew(epoch).await.unwrap().is_some());
     server
         .release(epoch, Bytes::from_static(b"wake"))
         .await
         .unwrap();
     assert_eq!(pop(&*server, epoch, 9).await, batch(&["wake"]));
-    // And another can serve: else what fills Redis would never be taken from it.
+    // Another system can take the lease; otherwise the frames that fill Redis would never be taken.
     let epoch = granted(&*server).await;
 
     redis.0.command(&["CONFIG", "SET", "maxmemory", "0"]);
@@ -32,8 +31,8 @@ async fn out_of_memory_is_not_done() {
 }
 
 #[tokio::test]
-async fn who_finds_the_group_needs_no_memory() {
-    let redis = OnRedis(RedisServer::start(&[]));
+async fn existing_group_needs_no_memory() {
+    let redis = OnRedis(TestRedis::start(&[]));
     let consumer = server(&redis).await.consumer().await.unwrap();
     redis.0.command(&["CONFIG", "SET", "maxmemory", "1"]);
     let prepared = consumer.create_group().await;
@@ -45,23 +44,23 @@ async fn who_finds_the_group_needs_no_memory() {
 }
 
 #[tokio::test]
-async fn a_lease_that_was_taken_by_an_attempt_without_an_answer_is_taken_again() {
-    let redis = OnRedis(RedisServer::start(&[]));
-    let (ours, theirs) = (server(&redis).await, server(&redis).await);
-    let unheard = granted(&*ours).await;
-    let held = theirs.acquire(&lease()).await.unwrap();
+async fn lease_taken_without_a_reply_is_taken_again() {
+    let redis = OnRedis(TestRedis::start(&[]));
+    let (first, second) = (server(&redis).await, server(&redis).await);
+    let unheard = granted(&*first).await;
+    let held = second.acquire(&lease()).await.unwrap();
     assert!(matches!(held, Acquired::Held { holder } if holder.epoch == unheard));
-    let epoch = granted(&*ours).await;
+    let epoch = granted(&*first).await;
     assert!(epoch > unheard);
-    assert_eq!(ours.renew(unheard).await.unwrap(), None);
-    assert!(ours.renew(epoch).await.unwrap().is_some());
-    let held = theirs.acquire(&lease()).await.unwrap();
+    assert_eq!(first.renew(unheard).await.unwrap(), None);
+    assert!(first.renew(epoch).await.unwrap().is_some());
+    let held = second.acquire(&lease()).await.unwrap();
     assert!(matches!(held, Acquired::Held { holder } if holder.epoch == epoch));
 }
 
 #[tokio::test]
-async fn what_was_sent_to_an_epoch_that_redis_forgot_is_deleted() {
-    let redis = OnRedis(RedisServer::start(&[]));
+async fn inbox_of_an_epoch_that_redis_lost_is_deleted() {
+    let redis = OnRedis(TestRedis::start(&[]));
     let server = server(&redis).await;
     let (client, _replies) = client(&redis).await;
     let mut epoch = granted(&*server).await;
@@ -76,24 +75,24 @@ async fn what_was_sent_to_an_epoch_that_redis_forgot_is_deleted() {
 }
 
 #[tokio::test]
-async fn what_was_sent_to_another_owner_that_redis_forgot_is_deleted() {
-    let redis = OnRedis(RedisServer::start(&[]));
-    let (ours, theirs) = (server(&redis).await, server(&redis).await);
+async fn inbox_of_another_owner_that_redis_lost_is_deleted() {
+    let redis = OnRedis(TestRedis::start(&[]));
+    let (first, second) = (server(&redis).await, server(&redis).await);
     let (client, _replies) = client(&redis).await;
-    let before = granted(&*theirs).await;
-    let held = ours.acquire(&lease()).await.unwrap();
+    let before = granted(&*second).await;
+    let held = first.acquire(&lease()).await.unwrap();
     assert!(matches!(held, Acquired::Held { .. }));
     redis.0.command(&["FLUSHALL"]);
     client.enqueue(before, batch(&["late"])).await.unwrap();
-    let epoch = granted(&*ours).await;
-    ours.renew(epoch).await.unwrap();
+    let epoch = granted(&*first).await;
+    first.renew(epoch).await.unwrap();
     let left = redis.0.command(&["KEYS", "*inbox*"]);
     assert!(!left.contains("inbox"), "{left}");
 }
 
 #[tokio::test]
-async fn wake_that_no_pop_takes_ends_by_itself() {
-    let redis = OnRedis(RedisServer::start(&[]));
+async fn wake_that_no_pop_takes_expires() {
+    let redis = OnRedis(TestRedis::start(&[]));
     let server = server(&redis).await;
     let epoch = granted(&*server).await;
     redis.0.command(&["FLUSHALL"]);
@@ -101,15 +100,15 @@ async fn wake_that_no_pop_takes_ends_by_itself() {
         .wake(epoch, Bytes::from_static(b"wake"))
         .await
         .unwrap();
-    let inbox = Names::new(&redis.config()).inbox(epoch);
+    let inbox = redis.config().keys().inbox(epoch);
     let left = redis.0.command(&["PTTL", &inbox]);
     let left: i64 = left.trim_start_matches(':').parse().unwrap();
     assert!((1..=60_000).contains(&left), "{left}");
 }
 
 #[tokio::test]
-async fn what_was_sent_in_vain_is_taken_back_and_only_that() {
-    let redis = OnRedis(RedisServer::start(&[]));
+async fn only_the_given_frames_are_taken_back() {
+    let redis = OnRedis(TestRedis::start(&[]));
     let (client, _replies) = client(&redis).await;
     let epoch = Epoch(5);
     client
@@ -117,30 +116,30 @@ async fn what_was_sent_in_vain_is_taken_back_and_only_that() {
         .await
         .unwrap();
     client.take_back(epoch, batch(&["c", "a"])).await;
-    let inbox = Names::new(&redis.config()).inbox(epoch);
+    let inbox = redis.config().keys().inbox(epoch);
     assert_eq!(redis.0.command(&["LLEN", &inbox]), ":1");
     client.take_back(epoch, batch(&["b"])).await;
     assert_eq!(redis.0.command(&["EXISTS", &inbox]), ":0");
 }
 
 #[tokio::test]
-async fn a_redis_without_blmpop_will_do() {
-    let redis = OnRedis(RedisServer::start(&["--rename-command", "BLMPOP", ""]));
+async fn redis_without_blmpop_is_supported() {
+    let redis = OnRedis(TestRedis::start(&["--rename-command", "BLMPOP", ""]));
     for case in 0..2 {
-        requests::a_pop_waits_for_the_first(&redis).await;
+        requests::pop_waits_for_the_first(&redis).await;
         redis.0.command(&["FLUSHALL"]);
         match case {
-            0 => requests::a_pop_takes_no_more_than_asked_for(&redis).await,
+            0 => requests::pop_takes_no_more_than_its_count(&redis).await,
             _ => requests::pops_take_turns(&redis).await,
         }
         redis.0.command(&["FLUSHALL"]);
     }
-    requests::a_pop_ends_empty_handed(&redis).await;
+    requests::pop_times_out_empty(&redis).await;
 }
 
 #[tokio::test]
 async fn scripts_may_be_forgotten() {
-    let redis = OnRedis(RedisServer::start(&[]));
+    let redis = OnRedis(TestRedis::start(&[]));
     let server = server(&redis).await;
     let mut epoch = granted(&*server).await;
     for _ in 0..2 {
@@ -154,8 +153,8 @@ async fn scripts_may_be_forgotten() {
 }
 
 #[tokio::test]
-async fn nobody_listening_is_known_at_once() {
-    let mut redis = RedisServer::start(&[]);
+async fn refused_connection_is_known_at_once() {
+    let mut redis = TestRedis::start(&[]);
     redis.kill();
     let start = Instant::now();
     let errors = [
@@ -174,14 +173,14 @@ async fn nobody_listening_is_known_at_once() {
 }
 
 #[tokio::test]
-async fn a_wrong_password_is_known_and_not_shown() {
-    let redis = RedisServer::start(&["--requirepass", "right-one"]);
+async fn wrong_password_is_reported_and_not_shown() {
+    let redis = TestRedis::start(&["--requirepass", "right-one"]);
     open_server(&redis.config_as(":right-one@"), &Arc::default())
         .await
         .unwrap();
-    for who in [":wrong-one@", "user:wrong-one@", ""] {
-        let Err(error) = open_client(&redis.config_as(who), id(1), 8).await else {
-            panic!("it was let in");
+    for user in [":wrong-one@", "user:wrong-one@", ""] {
+        let Err(error) = open_client(&redis.config_as(user), id(1), 8).await else {
+            panic!("the connection was accepted");
         };
         assert!(matches!(error, OpenError::Unreachable { .. }));
         let text = format!("{error} {error:?}");
@@ -194,14 +193,14 @@ async fn a_wrong_password_is_known_and_not_shown() {
 }
 
 #[tokio::test]
-async fn a_client_needs_few_permissions() {
-    let redis = OnRedis(RedisServer::start(&[]));
-    let names = Names::new(&redis.config());
-    let (lease, inbox) = (names.lease(), names.inbox(Epoch(0)));
+async fn client_needs_few_permissions() {
+    let redis = OnRedis(TestRedis::start(&[]));
+    let keys = redis.config().keys();
+    let (lease, inbox) = (keys.lease(), keys.inbox(Epoch(0)));
     let inbox = inbox.trim_end_matches('0');
-    let grant = |who: &str, rights: &str| {
+    let grant = |user: &str, rights: &str| {
         let rights = rights.split_whitespace();
-        let rule: Vec<_> = ["ACL", "SETUSER", who, "on", ">pw", "-@all"]
+        let rule: Vec<_> = ["ACL", "SETUSER", user, "on", ">pw", "-@all"]
             .into_iter()
             .chain(rights)
             .collect();
@@ -250,19 +249,19 @@ async fn a_client_needs_few_permissions() {
 
 #[tokio::test]
 async fn connections_have_names() {
-    let redis = OnRedis(RedisServer::start(&[]));
+    let redis = OnRedis(TestRedis::start(&[]));
     let _server = server(&redis).await;
     let _client = client(&redis).await;
     let list = redis.0.command(&["CLIENT", "LIST"]);
-    for (what, count) in [("pops", 1), ("commands", 2), ("replies", 1)] {
-        let name = format!(" name=conclib:conclib:main:{what} ");
+    for (role, count) in [("pops", 1), ("commands", 2), ("replies", 1)] {
+        let name = format!(" name=conclib:conclib:main:{role} ");
         assert_eq!(list.matches(&name).count(), count, "{list}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_killed_redis_is_known_at_once_and_found_again() {
-    let mut redis = OnRedis(RedisServer::start(&[]));
+async fn killed_redis_is_known_at_once_and_found_again() {
+    let mut redis = OnRedis(TestRedis::start(&[]));
     let server = server(&redis).await;
     let (client, mut replies) = client(&redis).await;
     for _ in 0..3 {
@@ -306,12 +305,12 @@ async fn a_killed_redis_is_known_at_once_and_found_again() {
             Some(1)
         );
         assert_eq!(reply(&mut replies).await, Some(Bytes::from_static(b"c")));
-        // Nothing that failed was done later.
+        // No call that failed was executed later.
         assert!(pop(&*server, epoch, 9).await.is_empty());
     }
 }
 
-/// Until both ends are connected again.
+/// Waits until both ends are connected again.
 async fn found_again(server: &dyn ServerTransport, client: &dyn ClientTransport) {
     let start = Instant::now();
     while start.elapsed() < LONG {
@@ -331,8 +330,8 @@ async fn found_again(server: &dyn ServerTransport, client: &dyn ClientTransport)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cut_connection_comes_back_subscribed() {
-    let redis = OnRedis(RedisServer::start(&[]));
+async fn cut_connection_comes_back_subscribed() {
+    let redis = OnRedis(TestRedis::start(&[]));
     let server = server(&redis).await;
     let (client, mut replies) = client(&redis).await;
     for number in 0..5 {
@@ -347,7 +346,7 @@ async fn a_cut_connection_comes_back_subscribed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn closing_does_not_wait_for_a_blocked_pop() {
-    let redis = OnRedis(RedisServer::start(&[]));
+    let redis = OnRedis(TestRedis::start(&[]));
     let server = server(&redis).await;
     let epoch = granted(&*server).await;
     let blocked = tokio::spawn({
@@ -359,7 +358,7 @@ async fn closing_does_not_wait_for_a_blocked_pop() {
     server.close().await;
     assert!(blocked.await.unwrap().is_err());
     assert!(start.elapsed() < PROMPT);
-    // Redis sees both connections go.
+    // Redis loses both connections.
     let gone = async {
         while redis.0.command(&["CLIENT", "LIST"]).contains("conclib:") {
             sleep(SHORT / 5).await;

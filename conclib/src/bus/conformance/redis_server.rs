@@ -9,19 +9,19 @@ use std::time::{Duration, Instant};
 
 use crate::bus::config::Config;
 
-/// Enough for a machine that runs many at once.
+/// Long enough for a machine that runs many tests at once.
 const STARTUP: Duration = Duration::from_secs(20);
 
-/// A `redis-server` of its own; gone when it is dropped.
-pub(super) struct RedisServer {
+/// A `redis-server` process; killed on drop.
+pub(super) struct TestRedis {
     process: Child,
     port: u16,
     directory: PathBuf,
     options: Vec<String>,
 }
 
-impl RedisServer {
-    /// Starts one on a free port and waits until it answers.
+impl TestRedis {
+    /// Starts a server on a free port and waits until it answers.
     pub(super) fn start(options: &[&str]) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -30,7 +30,7 @@ impl RedisServer {
         std::fs::create_dir_all(&directory).unwrap();
         let options: Vec<_> = options.iter().map(|&option| option.to_owned()).collect();
         for _ in 0..10 {
-            // Somebody else may take the port before Redis does.
+            // Another process may take the port before Redis does.
             let port = TcpListener::bind("127.0.0.1:0")
                 .unwrap()
                 .local_addr()
@@ -53,11 +53,11 @@ impl RedisServer {
     }
 
     /// With credentials, such as `user:password@`.
-    pub(super) fn config_as(&self, who: &str) -> Config {
-        Config::new(&format!("redis://{who}127.0.0.1:{}", self.port)).unwrap()
+    pub(super) fn config_as(&self, user: &str) -> Config {
+        Config::new(&format!("redis://{user}127.0.0.1:{}", self.port)).unwrap()
     }
 
-    /// Runs a command on a connection of its own; the reply's first line, or its text.
+    /// Runs a command on a new connection; returns the reply's first line, or its text.
     pub(super) fn command(&self, words: &[&str]) -> String {
         ask(self.port, words).unwrap()
     }
@@ -67,13 +67,13 @@ impl RedisServer {
         self.process.wait().unwrap();
     }
 
-    /// On the same port, after [`kill`](Self::kill).
+    /// Starts the server again after [`kill`](Self::kill), on the same port.
     pub(super) fn start_again(&mut self) {
         self.process = spawn(self.port, &self.directory, &self.options).expect("the same port");
     }
 }
 
-impl Drop for RedisServer {
+impl Drop for TestRedis {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
@@ -81,7 +81,7 @@ impl Drop for RedisServer {
     }
 }
 
-/// `None` if it ended at once.
+/// Starts a server; `None` if it ended at once.
 fn spawn(port: u16, directory: &Path, options: &[String]) -> Option<Child> {
     let mut process = Command::new("redis-server")
         .args([
@@ -104,9 +104,9 @@ fn spawn(port: u16, directory: &Path, options: &[String]) -> Option<Child> {
         if process.try_wait().unwrap().is_some() {
             return None;
         }
-        // An error, such as for a missing password, is an answer too.
+        // An error reply, such as for a missing password, is a reply too.
         if ask(port, &["PING"]).is_ok() {
-            // It may be somebody else's: then ours has failed to listen, and is about to end.
+            // The reply may be another server's: then ours could not listen, and is about to end.
             std::thread::sleep(Duration::from_millis(20));
             return process.try_wait().unwrap().is_none().then_some(process);
         }

@@ -1,8 +1,8 @@
-//! From the actor system to a client.
+//! Replies, from the actor system to a client.
 
 use super::*;
 
-pub(super) async fn a_publish_counts_its_receivers(bus: &dyn TestBus) {
+pub(super) async fn publish_counts_its_receivers(bus: &dyn TestBus) {
     let server = server(bus).await;
     let frame = Bytes::from_static(b"frame");
     assert_eq!(server.publish(id(1), frame.clone()).await.unwrap(), Some(0));
@@ -14,7 +14,7 @@ pub(super) async fn a_publish_counts_its_receivers(bus: &dyn TestBus) {
     assert_eq!(reply(&mut replies).await, None);
 }
 
-pub(super) async fn a_reply_right_after_opening_arrives(bus: &dyn TestBus) {
+pub(super) async fn reply_right_after_opening_arrives(bus: &dyn TestBus) {
     let server = server(bus).await;
     for number in 0..200 {
         let (client, mut replies) = open_client(&bus.config(), id(number), 1).await.unwrap();
@@ -45,7 +45,7 @@ pub(super) async fn ten_megabytes_of_replies_arrive(bus: &dyn TestBus) {
     tokio::join!(send, receive);
 }
 
-pub(super) async fn bytes_arrive_as_they_are(bus: &dyn TestBus) {
+pub(super) async fn bytes_arrive_unchanged(bus: &dyn TestBus) {
     let server = server(bus).await;
     let (client, mut replies) = client(bus).await;
     let epoch = granted(&*server).await;
@@ -71,7 +71,7 @@ pub(super) async fn bytes_arrive_as_they_are(bus: &dyn TestBus) {
     }
 }
 
-pub(super) async fn too_many_replies_are_dropped(bus: &dyn TestBus) {
+pub(super) async fn replies_beyond_the_capacity_are_dropped(bus: &dyn TestBus) {
     let server = server(bus).await;
     let (_client, mut replies) = open_client(&bus.config(), id(1), 4).await.unwrap();
     for number in 0..100 {
@@ -93,7 +93,7 @@ pub(super) async fn too_many_replies_are_dropped(bus: &dyn TestBus) {
     assert_eq!(reply(&mut replies).await, Some(Bytes::from_static(b"next")));
 }
 
-pub(super) async fn a_closed_client_ends_its_replies(bus: &dyn TestBus) {
+pub(super) async fn closing_a_client_ends_its_replies(bus: &dyn TestBus) {
     let (client, mut replies) = client(bus).await;
     client.close().await;
     assert_eq!(reply(&mut replies).await, None);

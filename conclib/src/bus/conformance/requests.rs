@@ -1,4 +1,4 @@
-//! From the clients to the actor system.
+//! Requests, from the clients to the actor system.
 
 use super::*;
 
@@ -33,7 +33,7 @@ pub(super) async fn batches_keep_their_order(bus: &dyn TestBus) {
     assert_eq!(rounds, [50, 50]);
 }
 
-pub(super) async fn a_batch_reports_length_lease_and_time(bus: &dyn TestBus) {
+pub(super) async fn batch_reports_length_lease_and_time(bus: &dyn TestBus) {
     let server = server(bus).await;
     let (client, _replies) = client(bus).await;
     let epoch = granted(&*server).await;
@@ -52,16 +52,16 @@ pub(super) async fn a_batch_reports_length_lease_and_time(bus: &dyn TestBus) {
     assert!(matches!(empty, Err(TransportError::NotDone(_))));
 }
 
-pub(super) async fn a_batch_without_a_lease_says_so(bus: &dyn TestBus) {
+pub(super) async fn batch_without_a_lease_is_reported(bus: &dyn TestBus) {
     let (client, _replies) = client(bus).await;
-    let nobody = client.enqueue(Epoch(7), batch(&["a"])).await.unwrap();
-    assert_eq!((nobody.lease, nobody.length), (None, 1));
+    let enqueued = client.enqueue(Epoch(7), batch(&["a"])).await.unwrap();
+    assert_eq!((enqueued.lease, enqueued.length), (None, 1));
     let (lease, now) = client.lease().await.unwrap();
     assert_eq!(lease, None);
-    assert!(now >= nobody.now.unwrap());
+    assert!(now >= enqueued.now.unwrap());
 }
 
-pub(super) async fn a_pop_takes_no_more_than_asked_for(bus: &dyn TestBus) {
+pub(super) async fn pop_takes_no_more_than_its_count(bus: &dyn TestBus) {
     let server = server(bus).await;
     let (client, _replies) = client(bus).await;
     let epoch = granted(&*server).await;
@@ -85,7 +85,7 @@ pub(super) async fn a_pop_takes_no_more_than_asked_for(bus: &dyn TestBus) {
     assert!(pop(&*server, epoch, 512).await.is_empty());
 }
 
-pub(super) async fn a_pop_waits_for_the_first(bus: &dyn TestBus) {
+pub(super) async fn pop_waits_for_the_first(bus: &dyn TestBus) {
     let server = server(bus).await;
     let (client, _replies) = client(bus).await;
     let epoch = granted(&*server).await;
@@ -102,7 +102,7 @@ pub(super) async fn a_pop_waits_for_the_first(bus: &dyn TestBus) {
     }
 }
 
-pub(super) async fn a_pop_ends_empty_handed(bus: &dyn TestBus) {
+pub(super) async fn pop_times_out_empty(bus: &dyn TestBus) {
     let server = server(bus).await;
     let epoch = granted(&*server).await;
     for _ in 0..2 {
@@ -153,7 +153,7 @@ pub(super) async fn pops_take_turns(bus: &dyn TestBus) {
     assert_eq!(second.unwrap(), batch(&["c"]));
 }
 
-pub(super) async fn a_closed_server_does_nothing(bus: &dyn TestBus) {
+pub(super) async fn closed_server_refuses_calls(bus: &dyn TestBus) {
     let server = server(bus).await;
     let epoch = granted(&*server).await;
     let start = WallInstant::now();

@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{info, warn};
 
 use crate::bus::link::retry::STREAM_BACKOFF;
-use crate::bus::server::Shared;
+use crate::bus::server::ProxyShared;
 use crate::bus::transport::stream::StreamConsumer;
 
 use ack::Acknowledger;
@@ -55,7 +55,7 @@ struct Consumer {
 }
 
 /// Serves in all lease terms, until the proxy is to stop or another system serves; then drains.
-pub(in crate::bus) async fn consume(shared: Arc<Shared>) {
+pub(in crate::bus) async fn consume(shared: Arc<ProxyShared>) {
     if let Some(transport) = open(&shared).await {
         let mut consumer = Consumer::new(shared, transport);
         consumer.serve().await;
@@ -65,10 +65,10 @@ pub(in crate::bus) async fn consume(shared: Arc<Shared>) {
 
 /// Opens the stream and creates its group. Tries again until that succeeds: a bus without permission for
 /// durable messages must not keep the proxy from serving requests.
-async fn open(shared: &Shared) -> Option<Arc<dyn StreamConsumer>> {
+async fn open(shared: &ProxyShared) -> Option<Arc<dyn StreamConsumer>> {
     let mut failures = 0;
     let attempts = async {
-        while shared.reigns().await {
+        while shared.holds_lease().await {
             let error = match shared.transport.consumer().await {
                 Ok(transport) => match transport.create_group().await {
                     Ok(()) => {
@@ -100,7 +100,7 @@ async fn open(shared: &Shared) -> Option<Arc<dyn StreamConsumer>> {
 }
 
 impl Consumer {
-    fn new(shared: Arc<Shared>, transport: Arc<dyn StreamConsumer>) -> Self {
+    fn new(shared: Arc<ProxyShared>, transport: Arc<dyn StreamConsumer>) -> Self {
         let link = Arc::new(ConsumerLink::new(shared, transport));
         Self {
             fetch: Fetcher::new(link.clone()),

@@ -9,10 +9,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 
 use crate::bus::config::Config;
-use crate::bus::link::ewma::MeanSize;
+use crate::bus::link::ewma::EwmaSize;
+use crate::bus::open::{OpenError, open_dead_letters};
 use crate::bus::protocol::Received;
-use crate::bus::transport::stream::{DeadLetterEntry, DeadLetterStore, EntryId, open_dead_letters};
-use crate::bus::transport::{OpenError, TransportError};
+use crate::bus::transport::TransportError;
+use crate::bus::transport::stream::{DeadLetterEntry, DeadLetterStore, EntryId};
 use crate::envelope::Attributes;
 
 /// The number of dead letters in a list unless set otherwise.
@@ -199,7 +200,7 @@ async fn list(
     mut after: EntryId,
     limit: usize,
 ) -> Result<Vec<DeadLetter>, TransportError> {
-    let mut mean = MeanSize::expecting(EXPECTED_SIZE);
+    let mut mean = EwmaSize::expecting(EXPECTED_SIZE);
     let mut letters = Vec::new();
     while letters.len() < limit {
         let count = mean.frames(PAGE_BYTES, limit - letters.len());
@@ -208,7 +209,7 @@ async fn list(
         let is_last = page.len() < count;
         for entry in page {
             after = entry.id;
-            mean.learn(entry.frame.len());
+            mean.record(entry.frame.len());
             letters.push(DeadLetter::from(entry));
         }
         if is_last {

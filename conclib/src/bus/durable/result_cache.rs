@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use sha1_smol::Sha1;
 
-use crate::bus::protocol::{Problem, decode_record, encode_record};
+use crate::bus::protocol::{Problem, decode_result, encode_result};
 
 /// Identifies a message and its duplicates: recipient, message name and idempotency key. The lengths
 /// in front keep the dedup keys of different messages apart.
@@ -51,11 +51,11 @@ impl CachedResult {
 
     /// Encodes the response to a message.
     pub(crate) fn encode(response: &[u8], fingerprint: Fingerprint) -> Bytes {
-        encode_record(response, &fingerprint.0)
+        encode_result(response, &fingerprint.0)
     }
 
     pub(crate) fn decode(encoded: &Bytes) -> Result<Self, Problem> {
-        let (response, fingerprint) = decode_record(encoded)?;
+        let (response, fingerprint) = decode_result(encoded)?;
         let fingerprint = fingerprint.and_then(|bytes| bytes[..].try_into().ok());
         Ok(Self {
             response,

@@ -6,8 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::bus::faults::Faults;
-use crate::bus::faults::transport::check;
+use crate::bus::faults::{Faults, check};
 use crate::bus::transport::TransportError;
 use crate::bus::transport::stream::{
     Attempts, DeadLetterEntry, EntryAck, EntryId, ForeignPage, PendingEntry, StreamConsumer,

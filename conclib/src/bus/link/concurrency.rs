@@ -1,39 +1,39 @@
-//! How many batches may be under way at a time. No I/O.
+//! The number of batches that may be under way at a time. No I/O.
 //!
-//! Near the bus one is best: what comes meanwhile gathers, and a large batch costs little more than
-//! a small one. Far from it that would leave the line idle for most of the time.
+//! Near the bus one is best: further requests gather meanwhile, and a large batch costs little more
+//! than a small one. Far from the bus that would leave the line idle for most of the time.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// A bus that answers within this time is near.
+/// A bus with a shorter round trip is near.
 const NEAR: Duration = Duration::from_micros(300);
 
-/// How many batches are under way at a time when the bus is far.
-const FAR: usize = 4;
+/// Number of batches under way at a time when the bus is far.
+const FAR_BATCHES: usize = 4;
 
-/// Round trips are remembered for this time at least, and twice as long at most.
+/// Round trips count for this time at least, and twice as long at most.
 const SPAN: Duration = Duration::from_secs(5);
 
-/// The windows of one end of the bus, decided by the smallest round trip of the last seconds: the
-/// others say how busy everybody is, not how far the bus is.
+/// Decides on the number of batches by the smallest round trip of the last seconds: larger ones
+/// measure load, and not distance.
 #[derive(Debug, Default)]
-pub(crate) struct Windows {
-    /// When the span of the moment began.
+pub(crate) struct BatchConcurrency {
+    /// Start of the current span.
     began: Option<Instant>,
-    /// The smallest round trip in it, …
+    /// The smallest round trip in the current span …
     smallest: Option<Duration>,
-    /// … and in the span before.
+    /// … and in the one before.
     before: Option<Duration>,
 }
 
-impl Windows {
-    /// Learns how long a batch took from being sent to being confirmed.
-    pub(crate) fn learn(&mut self, now: Instant, round_trip: Duration) {
+impl BatchConcurrency {
+    /// Records the round trip of a batch.
+    pub(crate) fn record(&mut self, now: Instant, round_trip: Duration) {
         let age = self.began.map(|began| now.saturating_duration_since(began));
         if age.is_none_or(|age| age >= SPAN) {
-            // What was measured in a span that is long gone counts no more.
+            // Round trips from before a long pause do not count.
             let is_fresh = age.is_some_and(|age| age < 2 * SPAN);
             self.before = self.smallest.take().filter(|_| is_fresh);
             self.began = Some(now);
@@ -41,7 +41,7 @@ impl Windows {
         self.smallest = Some(smaller(self.smallest, round_trip));
     }
 
-    /// True as long as nothing else is known.
+    /// True if the bus is near, or its distance is unknown.
     pub(crate) fn is_near(&self) -> bool {
         match (self.smallest, self.before) {
             (Some(smallest), before) => smaller(before, smallest) < NEAR,
@@ -49,9 +49,9 @@ impl Windows {
         }
     }
 
-    /// How many batches may be under way.
+    /// Number of batches that may be under way.
     pub(crate) fn allowed(&self) -> usize {
-        if self.is_near() { 1 } else { FAR }
+        if self.is_near() { 1 } else { FAR_BATCHES }
     }
 }
 
@@ -66,37 +66,37 @@ mod tests {
     const MICRO: Duration = Duration::from_micros(1);
 
     #[test]
-    fn the_smallest_round_trip_decides() {
-        let mut windows = Windows::default();
+    fn smallest_round_trip_decides() {
+        let mut concurrency = BatchConcurrency::default();
         let start = Instant::now();
-        assert_eq!(windows.allowed(), 1);
-        windows.learn(start, 1_000 * MICRO);
-        assert_eq!(windows.allowed(), FAR);
-        windows.learn(start + SPAN / 2, 299 * MICRO);
-        assert_eq!(windows.allowed(), 1);
-        windows.learn(start + SPAN / 2, 20_000 * MICRO); // only busy
-        assert_eq!(windows.allowed(), 1);
+        assert_eq!(concurrency.allowed(), 1);
+        concurrency.record(start, 1_000 * MICRO);
+        assert_eq!(concurrency.allowed(), FAR_BATCHES);
+        concurrency.record(start + SPAN / 2, 299 * MICRO);
+        assert_eq!(concurrency.allowed(), 1);
+        concurrency.record(start + SPAN / 2, 20_000 * MICRO); // under load
+        assert_eq!(concurrency.allowed(), 1);
     }
 
     #[test]
-    fn a_bus_that_moves_away_is_noticed_and_so_is_its_return() {
-        let mut windows = Windows::default();
+    fn change_of_distance_is_noticed() {
+        let mut concurrency = BatchConcurrency::default();
         let start = Instant::now();
-        windows.learn(start, 100 * MICRO);
-        windows.learn(start + SPAN, 2_000 * MICRO);
-        assert_eq!(windows.allowed(), 1, "it was near a moment ago");
-        windows.learn(start + 2 * SPAN, 2_000 * MICRO);
-        assert_eq!(windows.allowed(), FAR);
-        windows.learn(start + 2 * SPAN + SPAN / 2, 100 * MICRO);
-        assert_eq!(windows.allowed(), 1);
+        concurrency.record(start, 100 * MICRO);
+        concurrency.record(start + SPAN, 2_000 * MICRO);
+        assert_eq!(concurrency.allowed(), 1, "it was near a moment ago");
+        concurrency.record(start + 2 * SPAN, 2_000 * MICRO);
+        assert_eq!(concurrency.allowed(), FAR_BATCHES);
+        concurrency.record(start + 2 * SPAN + SPAN / 2, 100 * MICRO);
+        assert_eq!(concurrency.allowed(), 1);
     }
 
     #[test]
-    fn what_was_measured_before_a_long_silence_does_not_count() {
-        let mut windows = Windows::default();
+    fn round_trips_before_a_long_pause_do_not_count() {
+        let mut concurrency = BatchConcurrency::default();
         let start = Instant::now();
-        windows.learn(start, 100 * MICRO);
-        windows.learn(start + 60 * SPAN, 2_000 * MICRO);
-        assert_eq!(windows.allowed(), FAR);
+        concurrency.record(start, 100 * MICRO);
+        concurrency.record(start + 60 * SPAN, 2_000 * MICRO);
+        assert_eq!(concurrency.allowed(), FAR_BATCHES);
     }
 }

@@ -1,16 +1,16 @@
-//! Whether an end of the bus can be used now, for programs that want to know. No I/O.
+//! The state of one end's connections, for the public. No I/O.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
 
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
-/// Whether an end of the bus can be used now: of a client by
+/// The connection state of one end of the bus: of a client by
 /// [`ProxyClient::connection_state`](crate::ProxyClient::connection_state), of a proxy by
 /// [`Proxy::connection_state`](crate::Proxy::connection_state).
 ///
-/// What a health check would say:
+/// A health check:
 ///
 /// ```
 /// use conclib::prelude::*;
@@ -30,13 +30,12 @@ use tokio::sync::watch;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConnectionState {
-    /// A client: requests are sent, and answers come in. A proxy: requests are taken, and its
-    /// answers sent.
+    /// Requests and replies go through.
     Connected,
-    /// It was lost and is being made again, for as long as that takes. A client refuses
+    /// A connection was lost and is being made again, for as long as that takes. A client refuses
     /// requests at once with [`Unavailable`](crate::AskError::Unavailable) meanwhile.
     Reconnecting {
-        /// One of the parts that are lost, and why it is.
+        /// One of the lost parts, and the cause.
         reason: String,
     },
     /// It was shut down; or, of a proxy, another system serves its node.
@@ -44,18 +43,18 @@ pub enum ConnectionState {
 }
 
 impl ConnectionState {
-    /// True if it can be used.
+    /// True if the bus can be used.
     pub fn is_connected(&self) -> bool {
         matches!(self, Self::Connected)
     }
 }
 
-/// What is the matter with the parts of one end.
+/// The parts of one end, such as its connections, that are lost.
 pub(crate) struct Health {
-    /// The parts that are lost, by name, and why.
+    /// Lost parts by name, with the cause.
     lost: Mutex<BTreeMap<&'static str, String>>,
-    /// The same in short, for those who look before each request.
-    is_well: AtomicBool,
+    /// True if no part is lost: read before each request.
+    is_connected: AtomicBool,
     state: watch::Sender<ConnectionState>,
 }
 
@@ -63,36 +62,36 @@ impl Default for Health {
     fn default() -> Self {
         Self {
             lost: Mutex::default(),
-            is_well: AtomicBool::new(true),
+            is_connected: AtomicBool::new(true),
             state: watch::Sender::new(ConnectionState::Connected),
         }
     }
 }
 
 impl Health {
-    /// A part is lost.
-    pub(crate) fn lose(&self, part: &'static str, why: &str) {
-        self.change(|lost| {
+    /// Records that a part is lost.
+    pub(crate) fn mark_lost(&self, part: &'static str, why: &str) {
+        self.update(|lost| {
             lost.insert(part, why.to_owned());
         });
     }
 
-    /// A part is back.
-    pub(crate) fn regain(&self, part: &'static str) {
-        self.change(|lost| {
+    /// Records that a part is connected again.
+    pub(crate) fn mark_connected(&self, part: &'static str) {
+        self.update(|lost| {
             lost.remove(part);
         });
     }
 
-    /// For good.
+    /// Closes the end for good.
     pub(crate) fn close(&self) {
         self.state.send_replace(ConnectionState::Closed);
     }
 
-    /// Why it cannot be used just now, if so.
+    /// The reason why the bus cannot be used now, if so.
     #[inline]
-    pub(crate) fn trouble(&self) -> Option<String> {
-        if self.is_well.load(Ordering::Relaxed) {
+    pub(crate) fn problem(&self) -> Option<String> {
+        if self.is_connected.load(Ordering::Relaxed) {
             return None;
         }
         match &*self.state.borrow() {
@@ -101,29 +100,29 @@ impl Health {
         }
     }
 
-    /// Waits until every part is there; never ends once it is closed.
-    pub(crate) async fn is_back(&self) {
+    /// Waits until no part is lost; never ends once the end is closed.
+    pub(crate) async fn connected(&self) {
         let mut changes = self.state.subscribe();
-        // The sender lives as long as this.
+        // The sender lives as long as `self`.
         drop(changes.wait_for(ConnectionState::is_connected).await);
     }
 
-    /// What the public sees.
+    /// The state for the public.
     pub(crate) fn watch(&self) -> watch::Receiver<ConnectionState> {
         self.state.subscribe()
     }
 
-    fn change(&self, act: impl FnOnce(&mut BTreeMap<&'static str, String>)) {
-        let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
+    fn update(&self, act: impl FnOnce(&mut BTreeMap<&'static str, String>)) {
+        let mut lost = self.lost.lock();
         act(&mut lost);
-        self.is_well.store(lost.is_empty(), Ordering::Relaxed);
+        self.is_connected.store(lost.is_empty(), Ordering::Relaxed);
         let new = match lost.first_key_value() {
             None => ConnectionState::Connected,
             Some((part, why)) => ConnectionState::Reconnecting {
                 reason: format!("{part}: {why}"),
             },
         };
-        // Under the lock, so that the last change counts.
+        // Under the lock, so that the state is that of the last change.
         self.state.send_if_modified(|state| {
             let changes = *state != new && *state != ConnectionState::Closed;
             if changes {
@@ -139,20 +138,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_connected_when_every_part_is() {
+    fn end_is_connected_when_every_part_is() {
         let health = Health::default();
         let state = health.watch();
-        health.lose("replies", "killed");
-        health.lose("requests", "reset");
-        health.regain("replies");
-        assert_eq!(health.trouble().as_deref(), Some("requests: reset"));
+        health.mark_lost("replies", "killed");
+        health.mark_lost("requests", "reset");
+        health.mark_connected("replies");
+        assert_eq!(health.problem().as_deref(), Some("requests: reset"));
         let reason = "requests: reset".to_owned();
         assert_eq!(*state.borrow(), ConnectionState::Reconnecting { reason });
-        health.regain("requests");
+        health.mark_connected("requests");
         assert!(state.borrow().is_connected());
-        assert_eq!(health.trouble(), None);
+        assert_eq!(health.problem(), None);
         health.close();
-        health.lose("requests", "late");
+        health.mark_lost("requests", "late");
         assert_eq!(*state.borrow(), ConnectionState::Closed);
     }
 }

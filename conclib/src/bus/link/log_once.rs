@@ -1,30 +1,71 @@
-//! What peers send that makes no sense: counted, and logged once per kind, so that a broken peer
-//! does not fill the log.
+//! Anomalies that a peer can cause at any rate: counted by kind, and logged once per kind, so that a
+//! broken peer does not fill the log.
 
-use std::collections::BTreeMap;
 use std::fmt::Display;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tracing::warn;
 
-#[derive(Default)]
-pub(crate) struct Noise {
-    /// How often each kind was heard.
-    heard: Mutex<BTreeMap<&'static str, u64>>,
+/// A kind of event that is logged once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Anomaly {
+    UnreadableReply,
+    UnreadableRequest,
+    DuplicateRequest,
+    UnconfirmedLease,
+    UndeliveredTell,
+    ReplyAfterEnd,
+    ReplyOverflow,
+    UnreceivedReply,
+    UnreadableDurable,
+    UnreadableResult,
+    UnwrittenResult,
 }
 
-impl Noise {
-    /// Counts it, and logs the first of its kind.
-    pub(crate) fn hear(&self, kind: &'static str, detail: &dyn Display) {
-        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = heard.entry(kind).or_default();
-        *count += 1;
-        let first = *count == 1;
-        drop(heard);
-        if first {
-            let detail = printable(&detail.to_string());
-            warn!(%detail, "the bus brought {kind}; more of these are counted and not logged");
+impl Anomaly {
+    const COUNT: usize = 11;
+
+    /// Event and consequence, for the log.
+    fn text(self) -> &'static str {
+        match self {
+            Self::UnreadableReply => "ignored an unreadable reply",
+            Self::UnreadableRequest => "refused an unreadable request",
+            Self::DuplicateRequest => "ignored a request that came twice",
+            Self::UnconfirmedLease => {
+                "refused requests: the lease could not be confirmed after they were popped"
+            }
+            Self::UndeliveredTell => "dropped a tell that could not be delivered",
+            Self::ReplyAfterEnd => "dropped a reply: the proxy had ended",
+            Self::ReplyOverflow => "dropped a reply: too many wait for the bus",
+            Self::UnreceivedReply => "dropped replies: their client is not connected",
+            Self::UnreadableDurable => "moved an unreadable durable message to the dead letters",
+            Self::UnreadableResult => "ignored an unreadable result of a durable message",
+            Self::UnwrittenResult => {
+                "could not store results of durable messages: repeats are handled again"
+            }
         }
+    }
+}
+
+/// Counts anomalies, and logs the first of each kind.
+#[derive(Debug, Default)]
+pub(crate) struct LogOnce {
+    /// Occurrences of each kind, in the order of [`Anomaly`].
+    counts: [AtomicU64; Anomaly::COUNT],
+}
+
+impl LogOnce {
+    /// Counts an anomaly; logs it with `detail` if it is the first of its kind.
+    pub(crate) fn record(&self, kind: Anomaly, detail: &dyn Display) {
+        if self.counts[kind as usize].fetch_add(1, Ordering::Relaxed) == 0 {
+            let detail = printable(&detail.to_string());
+            warn!(%detail, "{}; further ones are counted, not logged", kind.text());
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn count(&self, kind: Anomaly) -> u64 {
+        self.counts[kind as usize].load(Ordering::Relaxed)
     }
 }
 
@@ -36,11 +77,23 @@ fn printable(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::printable;
+    use super::*;
 
     #[test]
-    fn a_peers_text_stays_within_its_entry() {
+    fn control_characters_are_replaced() {
         let text = printable("no `a\nWARN all is well\u{1b}[2J`, grüße");
         assert_eq!(text, "no `a\u{fffd}WARN all is well\u{fffd}[2J`, grüße");
+    }
+
+    #[test]
+    fn anomalies_are_counted_by_kind() {
+        let log = LogOnce::default();
+        for _ in 0..3 {
+            log.record(Anomaly::UnwrittenResult, &"detail");
+        }
+        log.record(Anomaly::UnreadableReply, &"detail");
+        assert_eq!(log.count(Anomaly::UnwrittenResult), 3);
+        assert_eq!(log.count(Anomaly::UnreadableReply), 1);
+        assert_eq!(Anomaly::UnwrittenResult as usize, Anomaly::COUNT - 1);
     }
 }

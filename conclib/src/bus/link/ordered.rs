@@ -1,4 +1,4 @@
-//! Several things under way on one connection, which end in the order in which they were begun.
+//! Futures on one connection, which end in the order in which they were begun.
 
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn, ready};
@@ -7,24 +7,24 @@ use std::task::Poll;
 
 type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// Futures of which only the oldest is polled.
+/// A queue of futures of which only the oldest is polled.
 ///
-/// (A `FuturesUnordered` wakes its own task whenever it has polled all it has, and the runtime then
-/// wakes another thread: with one future in it, that costs more than what it waits for.)
-pub(crate) struct InOrder<'a, T> {
-    /// All have been polled by the task that waits here, which is woken when one can go on.
+/// (A `FuturesUnordered` wakes its own task whenever it has polled all its futures, and the runtime
+/// then wakes another thread: with a single future, that costs more than the future itself.)
+pub(crate) struct OrderedFutures<'a, T> {
+    /// Each has been polled once, so that it wakes the task that polls this queue.
     futures: VecDeque<BoxFuture<'a, T>>,
 }
 
-impl<'a, T: Send + 'a> InOrder<'a, T> {
+impl<'a, T: Send + 'a> OrderedFutures<'a, T> {
     pub(crate) fn new() -> Self {
         Self {
             futures: VecDeque::new(),
         }
     }
 
-    /// Begins one: it is polled, so that what it sends is given to the connection before anything
-    /// that follows.
+    /// Adds a future and polls it once, so that its command is given to the connection before the
+    /// commands of later futures.
     pub(crate) async fn begin(&mut self, mut future: BoxFuture<'a, T>) {
         let begun = poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await;
         self.futures.push_back(match begun {
@@ -33,8 +33,11 @@ impl<'a, T: Send + 'a> InOrder<'a, T> {
         });
     }
 
-    /// Waits for the one that was begun first; `None` if there is none. Dropped before it is ready,
-    /// it loses nothing.
+    /// Waits for the oldest future; `None` if there is none.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it is ready, it loses no future and no output.
     pub(crate) async fn oldest(&mut self) -> Option<T> {
         let ended = poll_fn(|cx| match self.futures.front_mut() {
             Some(front) => front.as_mut().poll(cx).map(Some),
@@ -59,9 +62,9 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn they_end_in_order_whichever_is_done_first() {
+    async fn futures_end_in_the_order_of_their_begin() {
         const MS: Duration = Duration::from_millis(1);
-        let mut under_way = InOrder::new();
+        let mut under_way = OrderedFutures::new();
         assert_eq!(under_way.oldest().await, None);
         for (number, pause) in [(1, 30), (2, 10), (3, 0), (4, 20)] {
             let work = async move {

@@ -1,20 +1,21 @@
-//! Logging once that something begins to fail, and once that it is over. No I/O.
+//! Detects the first failure and the first success of repeated attempts, for one log entry each. No
+//! I/O.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// True while something fails that is tried again and again.
+/// True while repeated attempts fail.
 #[derive(Debug, Default)]
 pub(crate) struct Outage(AtomicBool);
 
 impl Outage {
-    /// An attempt has failed; true for the first one since there was success.
-    pub(crate) fn begins(&self) -> bool {
+    /// Records a failed attempt; true for the first one after a success.
+    pub(crate) fn record_failure(&self) -> bool {
         !self.0.swap(true, Ordering::Relaxed)
     }
 
-    /// An attempt has succeeded; true if one had failed before.
-    pub(crate) fn ends(&self) -> bool {
-        // Mostly there is nothing to write, and other processors keep what they have read.
+    /// Records a successful attempt; true if the one before had failed.
+    pub(crate) fn record_success(&self) -> bool {
+        // Usually nothing changes: a read leaves the value in the caches of other processors.
         self.0.load(Ordering::Relaxed) && self.0.swap(false, Ordering::Relaxed)
     }
 }
@@ -24,14 +25,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_outage_begins_once_and_ends_once() {
+    fn outage_begins_once_and_ends_once() {
         let outage = Outage::default();
-        assert!(!outage.ends());
+        assert!(!outage.record_success());
         for _ in 0..2 {
-            assert!(outage.begins());
-            assert!(!outage.begins() && !outage.begins());
-            assert!(outage.ends());
-            assert!(!outage.ends());
+            assert!(outage.record_failure());
+            assert!(!outage.record_failure() && !outage.record_failure());
+            assert!(outage.record_success());
+            assert!(!outage.record_success());
         }
     }
 }

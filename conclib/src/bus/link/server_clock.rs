@@ -1,62 +1,63 @@
-//! The bus' clock, seen from here: deadlines cross the bus as its time, since the clocks of two
-//! machines need not agree.
+//! An estimate of the bus' clock: deadlines cross the bus in its time, since the clocks of two machines
+//! need not agree. No I/O.
 //!
-//! Each answer of the bus that holds its time is a sample. The one with the shortest round trip of
-//! the last few is the most precise and counts.
+//! Each reply with the bus' time is a sample. Among the last few samples, the one with the shortest
+//! round trip is the most precise, and is used.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::bus::transport::BusTime;
+use crate::bus::transport::ServerTime;
 
-/// How many samples are kept.
+/// Number of samples that are kept.
 const SAMPLES: usize = 16;
 
-/// Clocks that differ by more than the round trips explain and this have not just drifted: one was
-/// set, or another server answers.
+/// Two samples that differ by more than this, beyond their round trips, show more than drift: a clock
+/// was set, or another server answers.
 const TOLERANCE: Duration = Duration::from_millis(100);
 
-/// Samples with a longer round trip say too little, unless there is none yet, or they contradict
-/// what is known.
-const LONGEST: Duration = Duration::from_millis(50);
+/// Samples with a longer round trip are ignored, unless there is none yet, or they contradict the
+/// current one.
+const MAX_ROUND_TRIP: Duration = Duration::from_millis(50);
 
+/// Converts between the bus' time and this process' time.
 #[derive(Default)]
-pub(crate) struct BusClock {
+pub(crate) struct ServerClock {
     samples: Mutex<Samples>,
 }
 
 #[derive(Default)]
 struct Samples {
     all: VecDeque<Sample>,
-    /// The one that counts: looked at for each request, and found when a sample comes.
+    /// The sample in use: read for each request, and chosen when a sample comes.
     best: Option<Sample>,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Sample {
     round_trip: Duration,
-    /// Half-way between asking and hearing, here …
+    /// The middle between request and reply on this process' clock …
     here: Instant,
-    /// … which was this moment there.
-    there: BusTime,
+    /// … was this time on the bus' clock.
+    there: ServerTime,
 }
 
-impl BusClock {
-    /// Takes the time that was asked for at `sent` and came at `received`.
-    pub(crate) fn learn(&self, sent: Instant, received: Instant, there: BusTime) {
+impl ServerClock {
+    /// Records the time of a reply that was requested at `sent` and came at `received`.
+    pub(crate) fn record(&self, sent: Instant, received: Instant, there: ServerTime) {
         let round_trip = received.duration_since(sent);
         let sample = Sample {
             round_trip,
             here: sent + round_trip / 2,
             there,
         };
-        let mut samples = self.lock();
+        let mut samples = self.samples.lock();
         match samples.best {
             Some(best) if best.contradicts(sample) => samples.all.clear(),
-            Some(_) if round_trip > LONGEST => return,
+            Some(_) if round_trip > MAX_ROUND_TRIP => return,
             _ => {}
         }
         if samples.all.len() == SAMPLES {
@@ -67,15 +68,15 @@ impl BusClock {
         samples.best = shortest.copied();
     }
 
-    /// That moment on the bus' clock; `None` before the first sample.
-    pub(crate) fn to_bus(&self, moment: Instant) -> Option<BusTime> {
+    /// A moment as the bus' time; `None` before the first sample.
+    pub(crate) fn to_bus(&self, moment: Instant) -> Option<ServerTime> {
         self.best().map(|best| best.there_at(moment))
     }
 
-    /// That moment on this process' clock. Whatever a peer wrote, it is at most `horizon` ahead of
-    /// `now`; a moment before this process began is `now`.
-    pub(crate) fn to_local(&self, there: BusTime, now: Instant, horizon: Duration) -> Instant {
-        let latest = now + horizon;
+    /// The bus' time as a moment of this process. It is at most `max_ahead` after `now`, also for times
+    /// that a peer invented; a moment before this process began is `now`.
+    pub(crate) fn to_local(&self, there: ServerTime, now: Instant, max_ahead: Duration) -> Instant {
+        let latest = now + max_ahead;
         let Some(best) = self.best() else {
             return latest;
         };
@@ -90,25 +91,21 @@ impl BusClock {
     }
 
     fn best(&self) -> Option<Sample> {
-        self.lock().best
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Samples> {
-        self.samples.lock().unwrap_or_else(PoisonError::into_inner)
+        self.samples.lock().best
     }
 }
 
 impl Sample {
-    /// What it says about a moment here.
-    fn there_at(self, moment: Instant) -> BusTime {
+    /// The bus' time at a moment of this process.
+    fn there_at(self, moment: Instant) -> ServerTime {
         let Self { here, there, .. } = self;
-        BusTime(match moment.checked_duration_since(here) {
+        ServerTime(match moment.checked_duration_since(here) {
             Some(ahead) => there.0.saturating_add(millis(ahead)),
             None => there.0.saturating_sub(millis(here.duration_since(moment))),
         })
     }
 
-    /// True if the two cannot be of the same clock.
+    /// True if the two samples cannot be of the same clock.
     fn contradicts(self, other: Self) -> bool {
         let apart = self.there_at(other.here).0.abs_diff(other.there.0);
         let explained = (self.round_trip + other.round_trip) / 2 + TOLERANCE;
@@ -128,28 +125,28 @@ mod tests {
     const DAY: Duration = Duration::from_secs(86_400);
 
     #[test]
-    fn the_shortest_round_trip_counts() {
-        let clock = BusClock::default();
+    fn shortest_round_trip_counts() {
+        let clock = ServerClock::default();
         let start = Instant::now();
         assert_eq!(clock.to_bus(start), None);
-        clock.learn(start, start + MS * 40, BusTime(5_000)); // half-way: 20 ms
-        assert_eq!(clock.to_bus(start + MS * 20), Some(BusTime(5_000)));
-        clock.learn(start + MS * 100, start + MS * 102, BusTime(5_090)); // half-way: 101 ms
-        assert_eq!(clock.to_bus(start + MS * 111), Some(BusTime(5_100)));
-        clock.learn(start + MS * 200, start + MS * 900, BusTime(5_800)); // far too slow
-        assert_eq!(clock.to_bus(start + MS * 111), Some(BusTime(5_100)));
+        clock.record(start, start + MS * 40, ServerTime(5_000)); // half-way: 20 ms
+        assert_eq!(clock.to_bus(start + MS * 20), Some(ServerTime(5_000)));
+        clock.record(start + MS * 100, start + MS * 102, ServerTime(5_090)); // half-way: 101 ms
+        assert_eq!(clock.to_bus(start + MS * 111), Some(ServerTime(5_100)));
+        clock.record(start + MS * 200, start + MS * 900, ServerTime(5_800)); // far too slow
+        assert_eq!(clock.to_bus(start + MS * 111), Some(ServerTime(5_100)));
     }
 
     #[test]
-    fn a_clock_that_was_set_is_believed_at_once() {
-        let clock = BusClock::default();
+    fn clock_that_was_set_is_adopted_at_once() {
+        let clock = ServerClock::default();
         let start = Instant::now();
         let later = start + DAY;
         for there in [DAY, 2 * DAY, DAY / 2] {
-            let there = BusTime(millis(there));
-            clock.learn(start, start + MS, BusTime(0));
-            // However slow the line has become.
-            clock.learn(later - MS * 80, later + MS * 80, there);
+            let there = ServerTime(millis(there));
+            clock.record(start, start + MS, ServerTime(0));
+            // Also with a long round trip.
+            clock.record(later - MS * 80, later + MS * 80, there);
             let now = clock.to_bus(later).unwrap();
             assert!(now.0.abs_diff(there.0) <= 1, "{now:?} is not {there:?}");
         }
@@ -157,9 +154,9 @@ mod tests {
 
     #[test]
     fn both_directions_agree() {
-        let clock = BusClock::default();
+        let clock = ServerClock::default();
         let start = Instant::now();
-        clock.learn(start, start, BusTime(10_000));
+        clock.record(start, start, ServerTime(10_000));
         for offset in [0_u32, 1, 500, 5_000] {
             let moment = start + MS * offset;
             let there = clock.to_bus(moment).unwrap();
@@ -168,11 +165,11 @@ mod tests {
     }
 
     #[test]
-    fn a_deadline_from_a_peer_is_bounded() {
-        let clock = BusClock::default();
+    fn deadline_of_a_peer_is_bounded() {
+        let clock = ServerClock::default();
         let now = Instant::now();
-        clock.learn(now, now, BusTime(10_000));
-        assert_eq!(clock.to_local(BusTime(u64::MAX), now, DAY), now + DAY);
-        assert!(clock.to_local(BusTime(0), now, DAY) <= now);
+        clock.record(now, now, ServerTime(10_000));
+        assert_eq!(clock.to_local(ServerTime(u64::MAX), now, DAY), now + DAY);
+        assert!(clock.to_local(ServerTime(0), now, DAY) <= now);
     }
 }

@@ -5,26 +5,22 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::bus::config::Config;
+use crate::bus::keys::Keys;
 use crate::bus::memory::MemoryBus;
 use crate::bus::memory::stream::StreamStore;
+use crate::bus::transport::TransportError;
 use crate::bus::transport::stream::{DeadLetterEntry, DeadLetterStore, EntryId, NewEntry};
-use crate::bus::transport::{Names, TransportError};
 
 /// The dead letters of a node.
-pub(crate) struct MemoryDeadLetters {
+pub(super) struct MemoryDeadLetters {
     store: Arc<StreamStore>,
     bus: Arc<MemoryBus>,
 }
 
 impl MemoryDeadLetters {
-    pub(crate) fn new(bus: Arc<MemoryBus>, config: &Config) -> Self {
-        Self::named(bus, &Names::new(config))
-    }
-
-    pub(crate) fn named(bus: Arc<MemoryBus>, names: &Names) -> Self {
+    pub(super) fn new(bus: Arc<MemoryBus>, keys: &Keys) -> Self {
         Self {
-            store: bus.store(names),
+            store: bus.store(keys),
             bus,
         }
     }

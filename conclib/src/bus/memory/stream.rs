@@ -3,24 +3,24 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound::{Excluded, Unbounded};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::bus::keys::Keys;
 use crate::bus::memory::result_cache::MemoryResultCache;
-use crate::bus::memory::{MemoryBus, Names, check_open, lock};
+use crate::bus::memory::{MemoryBus, check_open};
 use crate::bus::transport::stream::{
     Attempts, DeadLetterEntry, EntryAck, EntryId, ForeignPage, MAX_DEAD_LETTERS, NewEntry,
     PendingEntry, StreamConsumer, StreamEntry,
 };
-use crate::bus::transport::{BusTime, TransportError};
-
-pub(crate) use crate::bus::memory::dead_letters::MemoryDeadLetters;
+use crate::bus::transport::{ServerTime, TransportError};
 
 /// The maximum size of a stream, in bytes. More is refused, as by a Redis that is out of memory.
 const MAX_STREAM_BYTES: usize = 256 * 1024 * 1024;
@@ -58,14 +58,14 @@ struct Claim {
 
 impl StreamStore {
     pub(crate) fn with<T>(&self, act: impl FnOnce(&mut StreamState) -> T) -> T {
-        act(&mut lock(&self.state))
+        act(&mut self.state.lock())
     }
 
     /// Appends all messages or none. Returns the length of the stream.
     pub(super) fn append(
         &self,
         messages: Vec<NewEntry>,
-        now: BusTime,
+        now: ServerTime,
     ) -> Result<u64, TransportError> {
         let length = self.with(|state| {
             let more: usize = messages.iter().map(|message| message.frame.len()).sum();
@@ -89,7 +89,7 @@ impl StreamStore {
 }
 
 impl StreamState {
-    pub(crate) fn next_id(&mut self, now: BusTime) -> EntryId {
+    pub(crate) fn next_id(&mut self, now: ServerTime) -> EntryId {
         let after_last = EntryId(self.last_id.0, self.last_id.1 + 1);
         self.last_id = EntryId(now.0, 0).max(after_last);
         self.last_id
@@ -166,10 +166,10 @@ pub(crate) struct MemoryConsumer {
 }
 
 impl MemoryConsumer {
-    pub(super) fn new(bus: Arc<MemoryBus>, names: &Names) -> Self {
+    pub(super) fn new(bus: Arc<MemoryBus>, keys: &Keys) -> Self {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         Self {
-            store: bus.store(names),
+            store: bus.store(keys),
             bus,
             number: COUNT.fetch_add(1, Ordering::Relaxed),
             closed: AtomicBool::new(false),

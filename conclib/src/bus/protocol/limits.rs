@@ -1,5 +1,5 @@
-//! How much the parts of a frame may be: checked where they are written, and where they are read
-//! before anything is allocated for them.
+//! Limits on the parts of a frame: checked when a frame is encoded, and when it is decoded, before
+//! memory is allocated for them.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -11,15 +11,18 @@ use crate::envelope::{Attributes, MAX_ATTRIBUTE_BYTES, MAX_ATTRIBUTES};
 use crate::error::AskError;
 use crate::urn::MAX_URN_BYTES;
 
+/// Number of requests of one client that may be under way, and so of answers in one reply.
+pub(crate) const MAX_REQUESTS: usize = 16_384;
+
 /// The longest name of a message, in bytes.
 const MAX_NAME_BYTES: usize = 255;
 
-/// For how many elements a list has room before they come: what it says of its length is a peer's
-/// word. Answers to a whole batch get theirs at once.
-const PREPARED: usize = 512;
+/// Number of elements for which a list is allocated before they are decoded: its claimed length is not
+/// trusted. The answers to a whole batch are allocated at once.
+const PREALLOCATED: usize = 512;
 
-/// What is too much in a request that is to be sent, if so.
-pub(crate) fn check(message: &str, attributes: &Attributes) -> Result<(), AskError> {
+/// Checks a request that is to be sent.
+pub(crate) fn check_limits(message: &str, attributes: &Attributes) -> Result<(), AskError> {
     let too_much = too_long("name of the message", message, MAX_NAME_BYTES).or_else(|| {
         let texts = attributes.iter();
         let bytes = texts.map(|(name, value)| name.len() + value.len()).sum();
@@ -28,11 +31,11 @@ pub(crate) fn check(message: &str, attributes: &Attributes) -> Result<(), AskErr
     too_much.map_or(Ok(()), |problem| Err(problem.as_ask_error()))
 }
 
-/// The same of one that came.
+/// Checks a request that was received.
 pub(super) fn check_received(
     urn: &str,
     message: &str,
-    attributes: &SomeAttributes,
+    attributes: &BoundedAttributes,
 ) -> Result<(), Problem> {
     too_long("URN", urn, MAX_URN_BYTES)
         .or_else(|| too_long("name of the message", message, MAX_NAME_BYTES))
@@ -40,9 +43,9 @@ pub(super) fn check_received(
         .map_or(Ok(()), Err)
 }
 
-fn too_long(what: &'static str, text: &str, limit: usize) -> Option<Problem> {
+fn too_long(part: &'static str, text: &str, limit: usize) -> Option<Problem> {
     let bytes = text.len();
-    (bytes > limit).then_some(Problem::TooLong { what, bytes, limit })
+    (bytes > limit).then_some(Problem::TooLong { part, bytes, limit })
 }
 
 fn too_many(count: usize, bytes: usize) -> Option<Problem> {
@@ -52,16 +55,15 @@ fn too_many(count: usize, bytes: usize) -> Option<Problem> {
     (bytes > MAX_ATTRIBUTE_BYTES).then_some(Problem::AttributeBytes(bytes))
 }
 
-/// The attributes of a request that came, as far as they are within the limits. What is beyond is
-/// counted and not kept.
+/// The attributes of a received request, up to the limits. Further ones are counted and dropped.
 #[derive(Debug, Default)]
-pub(super) struct SomeAttributes {
+pub(super) struct BoundedAttributes {
     pub(super) kept: Attributes,
     count: usize,
     bytes: usize,
 }
 
-impl SomeAttributes {
+impl BoundedAttributes {
     fn add(&mut self, name: &str, value: &str) {
         self.count += 1;
         self.bytes += name.len() + value.len();
@@ -71,19 +73,22 @@ impl SomeAttributes {
     }
 }
 
-impl<'de> Deserialize<'de> for SomeAttributes {
+impl<'de> Deserialize<'de> for BoundedAttributes {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Entries;
 
         impl<'de> Visitor<'de> for Entries {
-            type Value = SomeAttributes;
+            type Value = BoundedAttributes;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("attributes")
             }
 
-            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<SomeAttributes, M::Error> {
-                let mut attributes = SomeAttributes::default();
+            fn visit_map<M: MapAccess<'de>>(
+                self,
+                mut map: M,
+            ) -> Result<BoundedAttributes, M::Error> {
+                let mut attributes = BoundedAttributes::default();
                 while let Some((name, value)) = map.next_entry::<&str, &str>()? {
                     attributes.add(name, value);
                 }
@@ -95,35 +100,35 @@ impl<'de> Deserialize<'de> for SomeAttributes {
     }
 }
 
-/// A list of at most `MAX` elements; one that is longer is not read.
-pub(super) struct AtMost<const MAX: usize, T>(pub(super) Vec<T>);
+/// A list of at most `MAX` elements; a longer one is not decoded.
+pub(super) struct BoundedVec<const MAX: usize, T>(pub(super) Vec<T>);
 
-impl<'de, const MAX: usize, T: Deserialize<'de>> Deserialize<'de> for AtMost<MAX, T> {
+impl<'de, const MAX: usize, T: Deserialize<'de>> Deserialize<'de> for BoundedVec<MAX, T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Elements<const MAX: usize, T>(PhantomData<T>);
 
         impl<'de, const MAX: usize, T: Deserialize<'de>> Visitor<'de> for Elements<MAX, T> {
-            type Value = AtMost<MAX, T>;
+            type Value = BoundedVec<MAX, T>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 write!(f, "an array of at most {MAX}")
             }
 
             fn visit_seq<S: SeqAccess<'de>>(self, mut seq: S) -> Result<Self::Value, S::Error> {
-                let said = seq.size_hint().unwrap_or_default();
-                if said > MAX {
-                    return Err(Error::invalid_length(said, &self));
+                let claimed = seq.size_hint().unwrap_or_default();
+                if claimed > MAX {
+                    return Err(Error::invalid_length(claimed, &self));
                 }
-                let mut elements = Vec::with_capacity(said.min(PREPARED));
+                let mut elements = Vec::with_capacity(claimed.min(PREALLOCATED));
                 while elements.len() < MAX {
                     match seq.next_element()? {
                         Some(element) => elements.push(element),
-                        None => return Ok(AtMost(elements)),
+                        None => return Ok(BoundedVec(elements)),
                     }
                 }
                 match seq.next_element::<IgnoredAny>()? {
                     Some(_) => Err(Error::invalid_length(MAX + 1, &self)),
-                    None => Ok(AtMost(elements)),
+                    None => Ok(BoundedVec(elements)),
                 }
             }
         }

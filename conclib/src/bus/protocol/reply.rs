@@ -1,4 +1,4 @@
-//! Answers: how asks ended, and how that is written.
+//! Answers: the outcomes of asks, encoded and decoded.
 
 use std::time::Duration;
 
@@ -6,8 +6,7 @@ use bytes::Bytes;
 use serde::de::IgnoredAny;
 use serde::{Serialize, Serializer};
 
-use crate::bus::client::pending::MAX_REQUESTS;
-use crate::bus::protocol::limits::AtMost;
+use crate::bus::protocol::limits::{BoundedVec, MAX_REQUESTS};
 use crate::bus::protocol::{Prefix, Problem, VERSION, cut, pack, pack_into, unpack};
 use crate::bus::transport::Epoch;
 use crate::envelope::Attributes;
@@ -15,17 +14,17 @@ use crate::error::{AskError, Delivered, FailureCause};
 use crate::reply::remote::Outcome;
 use crate::urn::Urn;
 
-/// How much of a circle is told: a longer one is cut.
+/// Number of actors of a cycle that are sent: a longer chain is cut.
 const MAX_CHAIN: usize = 64;
 
-/// Follows the URN of an actor that is not there because it failed.
+/// Element behind the URN of an actor that is absent because it failed.
 const HAS_FAILED: bool = true;
 
-/// The end of one ask, as it crosses the bus.
+/// The outcome of one ask, as it is encoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Answer {
     pub(crate) id: u64,
-    status: Status,
+    status: AnswerStatus,
     /// The encoded response, or the details of the error.
     contents: Vec<u8>,
 }
@@ -33,8 +32,8 @@ pub(crate) struct Answer {
 impl Answer {
     pub(crate) fn new(id: u64, outcome: Outcome) -> Self {
         let (status, contents) = match outcome {
-            Ok(contents) => (Status::Done, contents),
-            Err(error) => Status::of_error(&error),
+            Ok(contents) => (AnswerStatus::Done, contents),
+            Err(error) => AnswerStatus::of_error(&error),
         };
         Self {
             id,
@@ -43,7 +42,7 @@ impl Answer {
         }
     }
 
-    /// About how many bytes it takes in a frame.
+    /// Estimated size in a frame, in bytes.
     pub(crate) fn size(&self) -> usize {
         32 + self.contents.len()
     }
@@ -57,22 +56,21 @@ impl Serialize for Answer {
     }
 }
 
-/// Writes answers for one client.
+/// Encodes answers for one client.
 pub(crate) fn encode_reply(epoch: Epoch, answers: &[Answer]) -> Bytes {
     let size = answers.iter().map(Answer::size).sum::<usize>();
     pack_into(Vec::with_capacity(32 + size), &(VERSION, epoch.0, answers))
 }
 
-/// What is remembered of a durable message that ended with this response.
-pub(crate) fn encode_record(response: &[u8], fingerprint: &[u8]) -> Bytes {
+/// Encodes the result of a durable message, with the fingerprint of the message.
+pub(crate) fn encode_result(response: &[u8], fingerprint: &[u8]) -> Bytes {
     let contents = serde_bytes::Bytes::new(response);
     let fingerprint = serde_bytes::Bytes::new(fingerprint);
-    pack(&(Status::Done as u8, contents, fingerprint))
+    pack(&(AnswerStatus::Done as u8, contents, fingerprint))
 }
 
-/// The response that is remembered, and the fingerprint of the message if there is one. Nothing else
-/// is remembered.
-pub(crate) fn decode_record(record: &Bytes) -> Result<(Bytes, Option<Bytes>), Problem> {
+/// Decodes a cached result: the response, and the fingerprint of the message if there is one.
+pub(crate) fn decode_result(record: &Bytes) -> Result<(Bytes, Option<Bytes>), Problem> {
     type All<'a> = (u8, &'a serde_bytes::Bytes, &'a serde_bytes::Bytes);
     let (status, contents, fingerprint) = if let Ok(all) = unpack::<All<'_>>(record) {
         (all.0, all.1, Some(all.2))
@@ -80,8 +78,8 @@ pub(crate) fn decode_record(record: &Bytes) -> Result<(Bytes, Option<Bytes>), Pr
         let (status, contents) = unpack::<(u8, &serde_bytes::Bytes)>(record)?;
         (status, contents, None)
     };
-    match Status::from_number(status) {
-        Some(Status::Done) => {
+    match AnswerStatus::from_number(status) {
+        Some(AnswerStatus::Done) => {
             let fingerprint = fingerprint.map(|bytes| record.slice_ref(bytes));
             Ok((record.slice_ref(contents), fingerprint))
         }
@@ -89,19 +87,19 @@ pub(crate) fn decode_record(record: &Bytes) -> Result<(Bytes, Option<Bytes>), Pr
     }
 }
 
-/// An answer, as it came: its id, and the encoded response or the error.
-pub(crate) type Heard = (u64, Result<Bytes, AskError>);
+/// A decoded answer: its id, and the encoded response or the error.
+pub(crate) type ReceivedAnswer = (u64, Result<Bytes, AskError>);
 
-/// Reads answers, and in which epoch they were given. The contents share the frame's bytes. There
-/// are not more of them than a client has asks under way.
-pub(crate) fn decode_reply(frame: &Bytes) -> Result<(Epoch, Vec<Heard>), Problem> {
-    // Nobody looks at a response's attributes.
+/// Decodes answers, and the epoch that they come from. Their contents share the frame's bytes. There
+/// are at most as many as a client can have pending requests.
+pub(crate) fn decode_reply(frame: &Bytes) -> Result<(Epoch, Vec<ReceivedAnswer>), Problem> {
+    // The attributes of a response are not used.
     type One<'a> = Prefix<(u64, u8, &'a str, IgnoredAny, &'a serde_bytes::Bytes)>;
-    type All<'a> = AtMost<MAX_REQUESTS, One<'a>>;
+    type All<'a> = BoundedVec<MAX_REQUESTS, One<'a>>;
     let (epoch, answers) = match unpack::<(u8, u64, All<'_>)>(frame) {
-        Ok((VERSION, epoch, AtMost(answers))) => (epoch, answers),
+        Ok((VERSION, epoch, BoundedVec(answers))) => (epoch, answers),
         other => {
-            // What another version writes behind its number need not be readable.
+            // The elements behind another version's number need not be readable.
             let (version, _) = unpack::<(u8, u64)>(frame)?;
             return Err(match other {
                 Err(problem) if version == VERSION => problem,
@@ -110,8 +108,8 @@ pub(crate) fn decode_reply(frame: &Bytes) -> Result<(Epoch, Vec<Heard>), Problem
         }
     };
     let read = |Prefix((id, status, _, _, contents)): One<'_>| {
-        let outcome = match Status::from_number(status) {
-            Some(Status::Done) => Ok(frame.slice_ref(contents)),
+        let outcome = match AnswerStatus::from_number(status) {
+            Some(AnswerStatus::Done) => Ok(frame.slice_ref(contents)),
             Some(status) => Err(status.into_error(contents)),
             None => Err(AskError::BadResponse {
                 reason: format!("unknown status {status}"),
@@ -122,10 +120,10 @@ pub(crate) fn decode_reply(frame: &Bytes) -> Result<(Epoch, Vec<Heard>), Problem
     Ok((Epoch(epoch), answers.into_iter().map(read).collect()))
 }
 
-/// How an ask ended, as a number. New ones go to the end.
+/// The outcome of an ask, as a number. New ones go to the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-enum Status {
+enum AnswerStatus {
     Done = 0,
     NoResponder = 1,
     ActorNotFound = 2,
@@ -143,7 +141,7 @@ enum Status {
     Incompatible = 13,
 }
 
-impl Status {
+impl AnswerStatus {
     const ALL: [Self; 14] = [
         Self::Done,
         Self::NoResponder,
@@ -170,7 +168,7 @@ impl Status {
         let (status, details) = match error {
             AskError::NoResponder => (Self::NoResponder, Bytes::new()),
             AskError::ActorNotFound { urn } => (Self::ActorNotFound, pack(&(cut(urn.as_str()),))),
-            // A client that knows no more hears that there is no such actor, which is true as well.
+            // Clients that do not know the mark read that there is no such actor, which is true as well.
             AskError::ActorFailed { urn } => {
                 (Self::ActorNotFound, pack(&(cut(urn.as_str()), HAS_FAILED)))
             }
@@ -189,15 +187,15 @@ impl Status {
             }
             AskError::ActorStopped => (Self::ActorStopped, Bytes::new()),
             AskError::AskCycle { chain } => {
-                let told = chain.iter().take(MAX_CHAIN);
-                let chain: Vec<_> = told.map(|urn| cut(urn.as_str())).collect();
+                let kept = chain.iter().take(MAX_CHAIN);
+                let chain: Vec<_> = kept.map(|urn| cut(urn.as_str())).collect();
                 (Self::AskCycle, pack(&(chain,)))
             }
             AskError::BadRequest { reason } => (Self::BadRequest, pack(&(cut(reason),))),
             AskError::BadResponse { reason } => (Self::BadResponse, pack(&(cut(reason),))),
             AskError::TooLarge { size, limit } => (Self::TooLarge, pack(&(size, limit))),
             AskError::Incompatible { reason } => (Self::Incompatible, pack(&(cut(reason),))),
-            // What only an asker can find out; an actor system has no business to send it.
+            // Errors that only an asker can detect; an actor system does not send them.
             AskError::NoReply
             | AskError::Unavailable { .. }
             | AskError::Disconnected { .. }
@@ -206,8 +204,8 @@ impl Status {
         (status, details.into())
     }
 
-    /// The error of a status. Details that do not read leave their places empty: that something
-    /// went wrong is certain, and counts.
+    /// The error of a status. Details that cannot be decoded are left empty: the error itself is
+    /// certain.
     fn into_error(self, details: &[u8]) -> AskError {
         let text = || unpack::<(&str,)>(details).map_or_else(|_| "", |(text,)| cut(text));
         let owned = || text().to_owned();
@@ -245,8 +243,8 @@ impl Status {
             Self::ActorStopped => AskError::ActorStopped,
             Self::NoReply => AskError::NoReply,
             Self::AskCycle => {
-                let chain = unpack::<(AtMost<MAX_CHAIN, &str>,)>(details);
-                let chain = chain.map_or_else(|_| Vec::new(), |(AtMost(chain),)| chain);
+                let chain = unpack::<(BoundedVec<MAX_CHAIN, &str>,)>(details);
+                let chain = chain.map_or_else(|_| Vec::new(), |(BoundedVec(chain),)| chain);
                 AskError::AskCycle {
                     chain: chain.iter().map(|urn| Urn::unchecked(cut(urn))).collect(),
                 }
@@ -268,7 +266,7 @@ mod tests {
     use crate::bus::protocol::MAX_TEXT;
 
     #[test]
-    fn answers_survive_the_way() {
+    fn answers_survive_encoding() {
         let urn = Urn::new("a").unwrap();
         let outcomes: Vec<Outcome> = vec![
             Ok(vec![1, 2, 3]),
@@ -318,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_cut() {
+    fn long_text_is_cut() {
         let reason = "x".to_owned() + &"ä".repeat(1_000_000);
         let answer = Answer::new(1, Err(AskError::BadRequest { reason }));
         assert!(answer.size() < 2 * MAX_TEXT);
@@ -326,11 +324,11 @@ mod tests {
         let [(1, Err(AskError::BadRequest { reason }))] = &read[..] else {
             panic!("{read:?}")
         };
-        assert_eq!(reason.len(), MAX_TEXT - 1); // not through a letter
+        assert_eq!(reason.len(), MAX_TEXT - 1); // not within a character
     }
 
     #[test]
-    fn a_status_from_the_future_is_an_error() {
+    fn unknown_status_is_an_error() {
         let answer = (
             1_u64,
             200_u8,
@@ -344,15 +342,15 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_knows_no_failed_actors_hears_that_there_is_none() {
+    fn older_client_reads_failed_actor_as_missing() {
         let urn = Urn::new("a").unwrap();
-        let (status, details) = Status::of_error(&AskError::ActorFailed { urn });
+        let (status, details) = AnswerStatus::of_error(&AskError::ActorFailed { urn });
         assert_eq!(status as u8, 2);
         assert_eq!(unpack::<(&str,)>(&details).unwrap(), ("a",));
     }
 
     #[test]
-    fn a_circle_is_cut() {
+    fn long_cycle_is_cut() {
         let chain = vec![Urn::new("x".repeat(255)).unwrap(); 10_000];
         let answer = Answer::new(1, Err(AskError::AskCycle { chain }));
         let (_, read) = decode_reply(&encode_reply(Epoch(1), &[answer])).unwrap();
@@ -363,12 +361,12 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_cannot_have_much_kept_by_saying_little() {
-        // A circle of a million actors without names.
+    fn small_frame_cannot_cause_large_allocations() {
+        // A cycle of a million actors without names.
         let chain = (vec![""; 1_000_000],);
         let details = serde_bytes::ByteBuf::from(pack(&chain).to_vec());
         let nothing = Attributes::new();
-        let answer = (1_u64, Status::AskCycle as u8, "", &nothing, &details);
+        let answer = (1_u64, AnswerStatus::AskCycle as u8, "", &nothing, &details);
         let (_, read) = decode_reply(&pack(&(VERSION, 1_u64, [answer]))).unwrap();
         assert_eq!(read, [(1, Err(AskError::AskCycle { chain: Vec::new() }))]);
 
@@ -386,7 +384,7 @@ mod tests {
 
     #[test]
     fn every_status_has_its_number() {
-        for (number, status) in (0..).zip(Status::ALL) {
+        for (number, status) in (0..).zip(AnswerStatus::ALL) {
             assert_eq!(status as u8, number);
         }
     }

@@ -9,14 +9,14 @@ fn request<'a>(attributes: &'a Attributes, contents: &'a [u8]) -> Request<'a> {
         },
         urn: "user/42",
         message: "Double",
-        deadline: BusTime(1_900_000_000_000),
+        deadline: ServerTime(1_900_000_000_000),
         attributes,
         contents,
     }
 }
 
 #[test]
-fn a_request_survives_the_way() {
+fn request_survives_encoding() {
     let attributes = Attributes::from([("trace".to_owned(), "abc".to_owned())]);
     let frame = request(&attributes, &[0, 255, 1]).encode();
     let received = Received::decode(&frame).unwrap();
@@ -29,29 +29,29 @@ fn a_request_survives_the_way() {
         }
     );
     assert_eq!((received.urn, received.message), ("user/42", "Double"));
-    assert_eq!(received.deadline, BusTime(1_900_000_000_000));
+    assert_eq!(received.deadline, ServerTime(1_900_000_000_000));
     assert_eq!(received.attributes, attributes);
     assert_eq!(&*received.contents, [0, 255, 1]);
 }
 
 #[test]
-fn frames_that_share_memory_are_the_same() {
+fn frames_in_shared_memory_are_equal() {
     let attributes = Attributes::new();
-    let mut pieces = BytesMut::new();
-    let sizes = [1, 40, 900, SMALL, 2 * SMALL, 3 * PIECE];
+    let mut shared = BytesMut::new();
+    let sizes = [1, 40, 900, SMALL_FRAME, 2 * SMALL_FRAME, 3 * CHUNK];
     let written: Vec<_> = (0..20)
         .flat_map(|_| sizes)
         .map(|size| {
             let contents = vec![7; size];
             let frame = request(&attributes, &contents);
-            (frame.encode_into(&mut pieces), frame.encode())
+            (frame.encode_into(&mut shared), frame.encode())
         })
         .collect();
-    assert!(written.iter().all(|(shared, alone)| shared == alone));
+    assert!(written.iter().all(|(in_shared, alone)| in_shared == alone));
 }
 
 #[test]
-fn elements_at_the_end_are_ignored() {
+fn additional_elements_are_ignored() {
     let longer = pack(&((VERSION, 0_u8, 1_u64), "not this one"));
     assert!(Received::decode(&longer).is_err());
     let longer = pack(&(
@@ -73,7 +73,7 @@ fn elements_at_the_end_are_ignored() {
 }
 
 #[test]
-fn whoever_sent_an_unreadable_request_is_known_if_its_head_reads() {
+fn sender_of_an_unreadable_request_is_known_from_its_head() {
     let head = |version: u8, kind: u8| {
         pack(&(
             version,
@@ -137,7 +137,7 @@ fn no_frame_can_panic_a_reader() {
 }
 
 #[test]
-fn nesting_without_end_is_malformed() {
+fn deep_nesting_is_malformed() {
     let whole = request(&Attributes::new(), &[1; 40]).encode();
     let deep = [0x91; 10_000];
     for beginning in [&[][..], &[0x9a], &whole] {
@@ -152,7 +152,7 @@ fn nesting_without_end_is_malformed() {
 }
 
 #[test]
-fn a_lease_may_say_more_but_not_less() {
+fn lease_may_have_more_elements_but_not_fewer() {
     let lease = Lease {
         epoch: Epoch(1 << 50),
         versions: (1, 3),
@@ -178,7 +178,7 @@ fn a_lease_may_say_more_but_not_less() {
 }
 
 #[test]
-fn what_is_too_much_is_not_kept_and_its_sender_hears_so() {
+fn requests_beyond_the_limits_are_refused() {
     let refusal = |urn: &str, message: &str, attributes: &Attributes| {
         let nothing = Attributes::new();
         let frame = Request {
@@ -189,9 +189,9 @@ fn what_is_too_much_is_not_kept_and_its_sender_hears_so() {
         };
         let frame = frame.encode();
         let received = Received::decode(&frame).map(|received| received.attributes);
-        // Both ends judge alike, apart from the URN, which the asker's end has as one.
+        // Both ends check the same limits, apart from the URN, which a client checks earlier.
         if urn.len() <= 255 {
-            let sent = check(message, attributes);
+            let sent = check_limits(message, attributes);
             assert_eq!(
                 sent.err(),
                 received.as_ref().err().map(Unreadable::as_ask_error)

@@ -1,4 +1,4 @@
-//! A client's end.
+//! A client's end of Redis.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,68 +11,69 @@ use fred::interfaces::{ClientLike, KeysInterface};
 use fred::types::{Resp3Frame, Value};
 
 use crate::bus::config::{Config, RedisAddress};
+use crate::bus::keys::Keys;
 use crate::bus::link::health::Health;
 use crate::bus::redis::connection::{Connection, command};
 use crate::bus::redis::lease;
-use crate::bus::redis::settings::{Duty, Settings};
+use crate::bus::redis::settings::{ConnectionRole, Settings};
 use crate::bus::redis::stream::pipeline;
 use crate::bus::redis::{
-    COMMAND, accepted, failure, into_array, into_bytes, into_u64, reason, unexpected,
+    COMMAND, Unreachable, accepted, failure, into_array, into_bytes, into_u64, reason, unexpected,
 };
 use crate::bus::transport::{
-    BusTime, ClientTransport, Enqueued, Epoch, Lease, Names, OpenError, ReplySink, TransportError,
+    ClientTransport, Enqueued, Epoch, Lease, ReplySink, ServerTime, TransportError,
 };
 use crate::reply::remote::ClientId;
 use crate::time::coarse::CoarseInstant;
 
-/// How often the bus' time is asked for along with a batch. Clocks drift apart by less than a
-/// millisecond meanwhile. A clock that was set while nothing was sent is noticed with the first batch.
+/// Interval at which a batch asks for Redis' time. Clocks drift apart by less than a millisecond
+/// meanwhile. A clock that was set while no batch was sent is noticed with the next one.
 const TIME_EVERY: Duration = Duration::from_millis(250);
 
 /// A client's end of Redis.
-pub(crate) struct Client {
-    pub(super) names: Names,
+pub(crate) struct RedisClient {
+    pub(super) keys: Keys,
     pub(super) requests: Connection,
-    /// Its payloads go straight to whoever opened the client.
+    /// The subscription; its payloads go straight to the client's sink.
     replies: Connection,
-    /// When the bus' time was last asked for, as the bits of a [`CoarseInstant`]; zero for never.
+    /// The moment of the last batch that asked for the time, as the bits of a [`CoarseInstant`]; zero for none.
     time_asked: AtomicU64,
 }
 
-impl Client {
+impl RedisClient {
     pub(crate) async fn connect(
         address: &RedisAddress,
         config: &Config,
         client: ClientId,
         replies: Arc<dyn ReplySink>,
         health: &Arc<Health>,
-    ) -> Result<Arc<dyn ClientTransport>, OpenError> {
-        let names = Names::new(config);
-        let subscription = Duty::Replies {
-            channel: names.reply(client),
+    ) -> Result<Self, Unreachable> {
+        let keys = config.keys();
+        let subscription = ConnectionRole::Replies {
+            channel: keys.reply(client),
             replies,
         };
-        let open = |duty| Connection::open(Settings::new(address, config, duty), health.clone());
-        let (requests, replies) = tokio::try_join!(open(Duty::Commands), open(subscription))?;
-        let client = Self {
-            names,
+        let open = |role| Connection::open(Settings::new(address, config, role), health.clone());
+        let (requests, replies) =
+            tokio::try_join!(open(ConnectionRole::Commands), open(subscription))?;
+        Ok(Self {
+            keys,
             requests,
             replies,
             time_asked: AtomicU64::new(0),
-        };
-        Ok(Arc::new(client))
+        })
     }
 }
 
 #[async_trait]
-impl ClientTransport for Client {
-    async fn lease(&self) -> Result<(Option<Lease>, BusTime), TransportError> {
+impl ClientTransport for RedisClient {
+    async fn lease(&self) -> Result<(Option<Lease>, ServerTime), TransportError> {
         let link = self.requests.link()?;
         let given = link.within(COMMAND);
         let both = async {
             tokio::join!(
                 biased;
-                given.get::<Option<Bytes>, _>(self.names.lease()),
+                given.get::<Option<Bytes>, _>(self.keys.lease()),
                 given.custom_raw(command("TIME"), Vec::<Value>::new()),
             )
         };
@@ -84,20 +85,20 @@ impl ClientTransport for Client {
         if frames.is_empty() {
             return Err(TransportError::NotDone("the batch is empty".to_owned()));
         }
-        // An answer could not come in.
+        // Without a subscription no reply could come in.
         self.replies.link()?;
         let link = self.requests.link()?;
         let given = link.within(COMMAND);
         let mut arguments = Vec::with_capacity(1 + frames.len());
-        arguments.push(Value::from(self.names.inbox(epoch)));
+        arguments.push(Value::from(self.keys.inbox(epoch)));
         arguments.extend(frames.into_iter().map(Value::Bytes));
         let asks_time = self.asks_time();
-        // Single commands rather than a pipeline, which would be written in parts: of these, the
-        // last one alone makes the library write. Each is given to it in its turn.
+        // Single commands rather than a pipeline, which would be written in parts: of these, only the
+        // last one makes the library write. They are given to the library in this order.
         let batch = async {
             tokio::join!(
                 biased;
-                given.get::<Option<Bytes>, _>(self.names.lease()),
+                given.get::<Option<Bytes>, _>(self.keys.lease()),
                 given.custom_raw(command("RPUSH"), arguments),
                 async {
                     if asks_time {
@@ -120,14 +121,14 @@ impl ClientTransport for Client {
     }
 
     async fn take_back(&self, epoch: Epoch, frames: Vec<Bytes>) {
-        let inbox = || Value::from(self.names.inbox(epoch));
-        // All there are: it may have been sent twice.
+        let inbox = || Value::from(self.keys.inbox(epoch));
+        // Every copy: a frame may have been sent twice.
         let commands = frames
             .into_iter()
             .map(|frame| ("LREM", vec![inbox(), 0.into(), Value::Bytes(frame)]));
         let removed = async { pipeline(&self.requests.link()?, commands.collect()).await };
         if let Err(error) = removed.await {
-            tracing::debug!(%error, "what was sent in vain was not taken back");
+            tracing::debug!(%error, "could not take requests back from the inbox of a former epoch; it expires");
         }
     }
 
@@ -137,8 +138,8 @@ impl ClientTransport for Client {
     }
 }
 
-impl Client {
-    /// Whether it is time to ask for the bus' time again.
+impl RedisClient {
+    /// True if the next batch is to ask for the time; notes that it does.
     fn asks_time(&self) -> bool {
         let last = CoarseInstant::from_bits(self.time_asked.load(Ordering::Relaxed));
         let asks = last == CoarseInstant::default() || last.elapsed() >= TIME_EVERY;
@@ -150,25 +151,26 @@ impl Client {
     }
 }
 
-/// What it means that there was no reply to a push, not even an error.
+/// The error of a push that got no reply, not even an error.
 fn unanswered(error: &Error) -> TransportError {
     match error.kind() {
-        // The library ends the connection when it reads that the cluster is down; everything
-        // behind that reply met the same.
+        // The library ends the connection when it reads that the cluster is down; every command
+        // behind that reply met the same error.
         ErrorKind::Cluster => TransportError::NotDone(reason(error)),
         _ => failure(error),
     }
 }
 
-/// By now the batch may have been done, so that nothing here is certain to be not done.
-fn read_time(reply: Result<Resp3Frame, Error>) -> Result<BusTime, TransportError> {
+/// The time in a reply. The batch before it may have been executed, so that no error here is
+/// [`TransportError::NotDone`].
+fn read_time(reply: Result<Resp3Frame, Error>) -> Result<ServerTime, TransportError> {
     let reply = reply.map_err(|error| TransportError::Unknown(reason(&error)))?;
     let reply = accepted(reply).map_err(|error| TransportError::Unknown(error.to_string()))?;
     parse_time(reply).ok_or_else(unexpected)
 }
 
-/// Seconds and microseconds, as two texts.
-fn parse_time(reply: Resp3Frame) -> Option<BusTime> {
+/// Reads seconds and microseconds, which are two texts.
+fn parse_time(reply: Resp3Frame) -> Option<ServerTime> {
     let mut parts = into_array(reply)?.into_iter().map(|part| {
         let digits = into_bytes(part)?;
         std::str::from_utf8(&digits).ok()?.parse::<u64>().ok()
@@ -177,5 +179,5 @@ fn parse_time(reply: Resp3Frame) -> Option<BusTime> {
     seconds
         .checked_mul(1000)?
         .checked_add(micros / 1000)
-        .map(BusTime)
+        .map(ServerTime)
 }

@@ -1,9 +1,9 @@
-//! One connection to Redis that comes back after it was lost.
+//! One connection to Redis that is made again after it was lost.
 //!
-//! The library could reconnect by itself. It is not asked to, because then commands that are given
-//! between the loss and the return wait in its queue, and are carried out after their callers were
-//! told otherwise. Here every TCP connection is a [`Link`] of its own: what was given to a link
-//! ends with it, and while there is none, nothing is accepted.
+//! The library could reconnect by itself. That is off, because commands that are given between the
+//! loss and the reconnect would wait in its queue, and run after their callers were told otherwise.
+//! Here every TCP connection is a [`Link`] of its own: commands that were given to a link end with
+//! it, and while there is no link, commands are refused.
 
 use std::convert::Infallible;
 use std::future::{self, Future};
@@ -24,39 +24,39 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::bus::link::RECONNECT_BACKOFF;
 use crate::bus::link::health::Health;
-use crate::bus::redis::settings::{Duty, Settings, once};
-use crate::bus::redis::{accepted, failure, into_bytes, reason};
-use crate::bus::transport::{OpenError, ReplySink, TransportError};
+use crate::bus::redis::settings::{ConnectionRole, Settings, once};
+use crate::bus::redis::{Unreachable, accepted, failure, into_bytes, reason};
+use crate::bus::transport::{ReplySink, TransportError};
 
-/// How often an idle connection is asked whether it lives, …
+/// Interval of the heartheartbeats on an idle connection.
 const HEARTBEAT: Duration = Duration::from_secs(2);
 
-/// … and how long it may take to say so. A Redis that is paused for 3 s keeps its connections.
-const SILENCE: Duration = Duration::from_secs(4);
+/// Timeout of a heartbeat. A Redis that is paused for 3 s keeps its connections.
+const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// A connection that lived this long is a success; the next attempt need not be careful.
+/// A connection that lived this long resets the backoff.
 const STEADY: Duration = Duration::from_secs(5);
 
-/// A connection that comes back after it was lost; closed when it is dropped.
+/// A connection that is made again after it was lost; closed when it is dropped.
 pub(crate) struct Connection {
-    /// The link of the moment.
+    /// The current link.
     current: watch::Receiver<Option<Link>>,
-    /// Ends the link and the task that keeps it.
+    /// Ends the link and the task that replaces it.
     closing: CancellationToken,
 }
 
 impl Connection {
-    /// Opens it; the first attempt must succeed, later ones go on until they do.
-    pub(super) async fn open(settings: Settings, health: Arc<Health>) -> Result<Self, OpenError> {
+    /// Opens the connection; the first attempt must succeed, later ones are repeated until they do.
+    pub(super) async fn open(settings: Settings, health: Arc<Health>) -> Result<Self, Unreachable> {
         let closing = CancellationToken::new();
-        // Opening may be abandoned halfway: then everything that was started ends.
+        // Ends everything that was started if this call is dropped.
         let abandoned = closing.clone().drop_guard();
         let session = match Session::open(&settings, &closing).await {
             Ok(session) => session,
             Err(reason) => return Err(settings.unreachable(reason)),
         };
-        // One of that name may have been lost, and given up.
-        health.regain(settings.duty.name());
+        // An earlier connection of this role may have been lost.
+        health.mark_connected(settings.role.name());
         let (sender, current) = watch::channel(Some(session.link.clone()));
         let kept = closing.clone();
         tokio::spawn(async move {
@@ -67,7 +67,7 @@ impl Connection {
         Ok(Self { current, closing })
     }
 
-    /// The link of the moment; if there is none, nothing was or will be done.
+    /// The current link; without one, no command was or will be executed.
     pub(super) fn link(&self) -> Result<Link, TransportError> {
         let current = self.current.borrow();
         current
@@ -83,7 +83,7 @@ impl Connection {
             })
     }
 
-    /// Ends it at once. A polite `QUIT` would wait for blocked commands.
+    /// Ends the connection at once. A `QUIT` would wait for blocked commands.
     pub(super) fn close(&self) {
         self.closing.cancel();
     }
@@ -95,27 +95,27 @@ impl Drop for Connection {
     }
 }
 
-/// What is given to a link.
 type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// One TCP connection, from its opening to its end.
 #[derive(Clone)]
 pub(super) struct Link {
     client: Client,
-    /// Set when it ends; beyond that nobody waits for an answer.
+    /// Cancelled when the link ends; commands without a reply end then.
     ended: CancellationToken,
-    /// Rung by whoever finds that it no longer answers.
-    suspicion: Arc<Notify>,
+    /// Notified when a command finds that the peer no longer answers.
+    unresponsive: Arc<Notify>,
 }
 
 impl Link {
-    /// To give single commands to it; see [`run`](Self::run).
+    /// The client for single commands with that timeout; see [`run`](Self::run).
     pub(super) fn within(&self, timeout: Duration) -> WithOptions<Client> {
         self.client.with_options(&once(timeout))
     }
 
-    /// Waits for what was given to the link, but not beyond the link's end. It is boxed because
-    /// the library's futures take 5 KB each, and every caller's future would grow by that.
+    /// Waits for a command that was given to the link, but not beyond the link's end. The command is
+    /// boxed because the library's futures take 5 KB each, and every caller's future would grow by
+    /// that.
     pub(super) async fn run<T>(&self, given: BoxFuture<'_, T>) -> Result<T, TransportError> {
         tokio::select! {
             biased;
@@ -142,40 +142,40 @@ impl Link {
 
     /// Has the link replaced by a new one.
     pub(super) fn give_up(&self) {
-        self.suspicion.notify_one();
+        self.unresponsive.notify_one();
     }
 }
 
-/// A command whose reply is wanted as it comes. It is written at once, with what was given before.
+/// A command whose reply is returned raw. The library writes it at once, with the commands before it.
 pub(super) fn command(name: &'static str) -> CustomCommand {
     CustomCommand::new_static(name, ClusterHash::FirstKey, false)
 }
 
-/// A link and what it lives on. Dropped, it ends the link.
+/// A link and the tasks behind it. Dropping it ends the link.
 struct Session {
     link: Link,
     /// The library's task, which reads and writes the socket.
     router: AbortOnDropHandle<Result<(), Error>>,
-    /// What is subscribed to.
+    /// The subscription, if the role has one.
     replies: Option<Replies>,
 }
 
 impl Session {
     async fn open(settings: &Settings, closing: &CancellationToken) -> Result<Self, String> {
         let client = settings.client().await?;
-        let replies = match &settings.duty {
-            Duty::Replies { replies, .. } => Some(Replies {
+        let replies = match &settings.role {
+            ConnectionRole::Replies { replies, .. } => Some(Replies {
                 messages: client.message_rx(),
                 sink: replies.clone(),
                 lost: 0,
             }),
-            Duty::Commands | Duty::Pops | Duty::Reads => None,
+            ConnectionRole::Commands | ConnectionRole::Pops | ConnectionRole::Reads => None,
         };
         let router = connect(&client).await?;
         let link = Link {
             client,
             ended: closing.child_token(),
-            suspicion: Arc::default(),
+            unresponsive: Arc::default(),
         };
         let session = Self {
             link,
@@ -186,16 +186,16 @@ impl Session {
         Ok(session)
     }
 
-    /// Names the connection and subscribes. The `PING` is a fence: its answer, which repeats a
-    /// number that nobody else knows, proves that the subscription, which says nothing by itself,
-    /// has reached Redis before it.
+    /// Names the connection and subscribes. The `PING` is a fence: its reply, which repeats a random
+    /// number, proves that the subscription, which the library does not confirm, has reached Redis
+    /// before it.
     async fn prepare(&self, settings: &Settings) -> Result<(), String> {
-        let client = self.link.within(SILENCE);
+        let client = self.link.within(HEARTBEAT_TIMEOUT);
         let name = vec![Value::from(settings.name.as_str())];
         let subscribe = async {
-            match &settings.duty {
-                Duty::Replies { channel, .. } => client.subscribe(channel.as_str()).await,
-                Duty::Commands | Duty::Pops | Duty::Reads => Ok(()),
+            match &settings.role {
+                ConnectionRole::Replies { channel, .. } => client.subscribe(channel.as_str()).await,
+                ConnectionRole::Commands | ConnectionRole::Pops | ConnectionRole::Reads => Ok(()),
             }
         };
         let nonce = fastrand::u64(..).to_string();
@@ -207,7 +207,7 @@ impl Session {
                 client.custom_raw(command("PING"), vec![Value::from(nonce.as_str())]),
             )
         };
-        // Whether it may name itself is of no matter, but a lost connection shows in the others.
+        // The name is optional (it may be forbidden); a lost connection fails the other two.
         let (_, subscribed, fence) = self
             .link
             .run(Box::pin(prepared))
@@ -219,20 +219,20 @@ impl Session {
         if repeats(fence, nonce.as_bytes()) {
             Ok(())
         } else {
-            Err("a PING was not answered as it should be".to_owned())
+            Err("the reply to a PING did not repeat its text".to_owned())
         }
     }
 
-    /// Lives until the link is lost; says why it was.
-    async fn live(&mut self, duty: &Duty) -> String {
+    /// Runs until the link is lost; returns the reason.
+    async fn run(&mut self, role: &ConnectionRole) -> String {
         let why = tokio::select! {
             biased;
             never = forward(&mut self.replies) => match never {},
-            ended = &mut self.router => epitaph(ended),
-            () = self.link.suspicion.notified() => "a command was not answered".to_owned(),
-            why = heartbeat(&self.link, duty) => why,
+            ended = &mut self.router => close_reason(ended),
+            () = self.link.unresponsive.notified() => "a command was not answered".to_owned(),
+            why = heartbeat(&self.link, role) => why,
         };
-        // What came in last is still good.
+        // Replies that came in before the end are still good.
         if let Some(replies) = &mut self.replies {
             replies.drain();
         }
@@ -246,7 +246,7 @@ impl Drop for Session {
     }
 }
 
-/// Keeps a link alive, replacing it for ever.
+/// Runs a link, and replaces it whenever it is lost.
 async fn keep(
     settings: Settings,
     mut session: Session,
@@ -257,21 +257,21 @@ async fn keep(
     let mut attempt = 0;
     loop {
         let opened = Instant::now();
-        let why = session.live(&settings.duty).await;
-        health.lose(settings.duty.name(), &why);
+        let why = session.run(&settings.role).await;
+        health.mark_lost(settings.role.name(), &why);
         drop(session);
         current.send_replace(None);
         tracing::warn!(
             connection = settings.name,
             why,
-            "lost the connection to Redis"
+            "lost the connection to Redis: reconnecting"
         );
         if opened.elapsed() > STEADY {
             attempt = 0;
         }
         session = reopen(&settings, closing, &mut attempt).await;
         current.send_replace(Some(session.link.clone()));
-        health.regain(settings.duty.name());
+        health.mark_connected(settings.role.name());
         tracing::info!(connection = settings.name, "connected to Redis again");
     }
 }
@@ -282,7 +282,11 @@ async fn reopen(settings: &Settings, closing: &CancellationToken, attempt: &mut 
         *attempt = attempt.saturating_add(1);
         match Session::open(settings, closing).await {
             Ok(session) => return session,
-            Err(why) => tracing::debug!(connection = settings.name, why, "no connection to Redis"),
+            Err(why) => tracing::debug!(
+                connection = settings.name,
+                why,
+                "could not connect to Redis: trying again"
+            ),
         }
     }
 }
@@ -291,28 +295,30 @@ async fn reopen(settings: &Settings, closing: &CancellationToken, attempt: &mut 
 async fn connect(client: &Client) -> Result<AbortOnDropHandle<Result<(), Error>>, String> {
     let mut router = None;
     let connected = tokio::select! {
-        // The first must listen before the second speaks.
+        // The first must subscribe to the event before the second causes it.
         biased;
         connected = client.wait_for_connect() => connected.map_err(|error| reason(&error)),
         ended = async { router.insert(AbortOnDropHandle::new(client.connect())).await } => {
-            Err(epitaph(ended))
+            Err(close_reason(ended))
         }
     };
     connected.and_then(|()| router.ok_or_else(|| "not connected".to_owned()))
 }
 
-/// True if this answers a `PING` with that text: alone or, on a connection that is subscribed, as
-/// the second of two.
+/// True if `pong` is the reply to a `PING` with that text: alone or, on a subscribed connection, as
+/// the second of two elements.
 fn repeats(pong: Resp3Frame, text: &[u8]) -> bool {
-    let said = match pong {
+    let repeated = match pong {
         Resp3Frame::Array { mut data, .. } => data.pop(),
         alone => Some(alone),
     };
-    said.and_then(into_bytes).is_some_and(|bytes| bytes == text)
+    repeated
+        .and_then(into_bytes)
+        .is_some_and(|bytes| bytes == text)
 }
 
-/// Why the library's task ended.
-fn epitaph(ended: Result<Result<(), Error>, JoinError>) -> String {
+/// The reason why the library's task ended.
+fn close_reason(ended: Result<Result<(), Error>, JoinError>) -> String {
     match ended {
         Ok(Ok(())) => "closed".to_owned(),
         Ok(Err(error)) => reason(&error),
@@ -320,33 +326,33 @@ fn epitaph(ended: Result<Result<(), Error>, JoinError>) -> String {
     }
 }
 
-/// Asks the peer for a sign of life until none comes; says what came instead.
-async fn heartbeat(link: &Link, duty: &Duty) -> String {
-    if let Duty::Pops | Duty::Reads = duty {
+/// Sends heartheartbeats until one fails; returns the reason.
+async fn heartbeat(link: &Link, role: &ConnectionRole) -> String {
+    if let ConnectionRole::Pops | ConnectionRole::Reads = role {
         return future::pending().await;
     }
-    let client = link.within(SILENCE);
-    let mut beats = tokio::time::interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
-    beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let client = link.within(HEARTBEAT_TIMEOUT);
+    let mut heartbeats = tokio::time::interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
+    heartbeats.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        beats.tick().await;
-        // Any reply will do; one that says "busy" or "loading" is a sign of life too.
-        let alive = Box::pin(client.custom_raw(command("PING"), Vec::<Value>::new())).await;
-        if let Err(error) = alive {
+        heartbeats.tick().await;
+        // Any reply will do, also an error such as "busy" or "loading".
+        let reply = Box::pin(client.custom_raw(command("PING"), Vec::<Value>::new())).await;
+        if let Err(error) = reply {
             return reason(&error);
         }
     }
 }
 
-/// What comes in on the subscribed channel, and where it goes.
+/// The subscription to a client's replies, and the sink that receives them.
 struct Replies {
     messages: broadcast::Receiver<Message>,
     sink: Arc<dyn ReplySink>,
-    /// How many came in too fast.
+    /// Number of replies that came in too fast.
     lost: u64,
 }
 
-/// Passes on what comes in, and does little else: who reads slowly loses messages.
+/// Forwards replies, and does little else: a slow reader loses messages.
 async fn forward(replies: &mut Option<Replies>) -> Infallible {
     let Some(replies) = replies else {
         return future::pending().await;
@@ -355,7 +361,7 @@ async fn forward(replies: &mut Option<Replies>) -> Infallible {
         match replies.messages.recv().await {
             Ok(message) => replies.pass(message),
             Err(RecvError::Lagged(missed)) => replies.lose(missed),
-            // The link has ended, which its task reports.
+            // The link has ended; its task reports that.
             Err(RecvError::Closed) => future::pending().await,
         }
     }
@@ -380,9 +386,12 @@ impl Replies {
     fn lose(&mut self, count: u64) {
         let before = self.lost;
         self.lost = before.saturating_add(count);
-        // Whoever loses one often loses thousands: say it again when the number has doubled.
+        // Losses often come by the thousand: one log entry each time that the number has doubled.
         if before == 0 || before.ilog2() < self.lost.ilog2() {
-            tracing::warn!(lost = self.lost, "replies were lost: they came in too fast");
+            tracing::warn!(
+                lost = self.lost,
+                "lost replies: they came in faster than they were read"
+            );
         }
     }
 }

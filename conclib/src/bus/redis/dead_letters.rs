@@ -5,16 +5,17 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::bus::config::{Config, RedisAddress};
+use crate::bus::keys::Keys;
 use crate::bus::redis::connection::Connection;
-use crate::bus::redis::settings::{Duty, Settings};
+use crate::bus::redis::settings::{ConnectionRole, Settings};
 use crate::bus::redis::stream::{entries, entry};
-use crate::bus::redis::{COMMAND, into_array, into_u64, unexpected};
+use crate::bus::redis::{COMMAND, Unreachable, into_array, into_u64, unexpected};
+use crate::bus::transport::TransportError;
 use crate::bus::transport::stream::{DeadLetterEntry, DeadLetterStore, EntryId};
-use crate::bus::transport::{Names, OpenError, TransportError};
 
 /// The dead letters of a node.
 pub(crate) struct RedisDeadLetters {
-    names: Names,
+    keys: Keys,
     commands: Arc<Connection>,
 }
 
@@ -23,14 +24,14 @@ impl RedisDeadLetters {
     pub(crate) async fn connect(
         address: &RedisAddress,
         config: &Config,
-    ) -> Result<Self, OpenError> {
-        let settings = Settings::new(address, config, Duty::Commands);
+    ) -> Result<Self, Unreachable> {
+        let settings = Settings::new(address, config, ConnectionRole::Commands);
         let commands = Connection::open(settings, Arc::default()).await?;
-        Ok(Self::over(Names::new(config), Arc::new(commands)))
+        Ok(Self::over(config.keys(), Arc::new(commands)))
     }
 
-    pub(crate) fn over(names: Names, commands: Arc<Connection>) -> Self {
-        Self { names, commands }
+    pub(crate) fn over(keys: Keys, commands: Arc<Connection>) -> Self {
+        Self { keys, commands }
     }
 
     async fn range(
@@ -40,7 +41,7 @@ impl RedisDeadLetters {
         count: u32,
     ) -> Result<Vec<DeadLetterEntry>, TransportError> {
         let count = i64::from(count).into();
-        let key = self.names.dead_letters().into();
+        let key = self.keys.dead_letters().into();
         let arguments = vec![key, from.into(), to.into(), "COUNT".into(), count];
         let link = self.commands.link()?;
         let reply = link.request("XRANGE", arguments, COMMAND).await?;
@@ -67,14 +68,14 @@ impl DeadLetterStore for RedisDeadLetters {
         };
         // First appended, then deleted: two entries with the same key are handled once, but a message
         // in neither place would be lost.
-        let arguments = entry(&self.names.durable(), key, frame);
+        let arguments = entry(&self.keys.durable(), key, frame);
         let link = self.commands.link()?;
         link.request("XADD", arguments, COMMAND).await?;
         self.delete(id).await
     }
 
     async fn delete(&self, id: EntryId) -> Result<bool, TransportError> {
-        let arguments = vec![self.names.dead_letters().into(), id.to_string().into()];
+        let arguments = vec![self.keys.dead_letters().into(), id.to_string().into()];
         let link = self.commands.link()?;
         let deleted = link.request("XDEL", arguments, COMMAND).await?;
         Ok(into_u64(&deleted).ok_or_else(unexpected)? > 0)

@@ -1,9 +1,9 @@
-//! What the key of a lease holds, and the scripts around it.
+//! The value of a lease's key, and the scripts around it.
 //!
-//! The value is the lease frame of [`frame`](crate::bus::protocol); the scripts write its epoch.
+//! The value is the lease frame of [`protocol`](crate::bus::protocol); the scripts write its epoch.
 //!
-//! The scripts are sent whole: they run once in 2 s, and so there is nothing that a restart of
-//! Redis or a `SCRIPT FLUSH` could take away.
+//! The scripts are sent whole: they run once in 2 s, and a restart of Redis or a `SCRIPT FLUSH`
+//! cannot take them away.
 
 use bytes::Bytes;
 use fred::error::Error;
@@ -11,14 +11,15 @@ use fred::error::Error;
 use crate::bus::redis::reason;
 use crate::bus::transport::{Lease, TransportError};
 
-/// Keys: lease, last epochs. Arguments: what precedes and what follows the epoch in the lease, and
-/// how long it lasts in ms. Returns `[0, lease]`, or `[1, epoch, now, last epochs]`.
+/// Takes the lease. Keys: lease, last epochs. Arguments: the bytes before and after the epoch in the
+/// lease, and its duration in ms. Returns `[0, lease]`, or `[1, epoch, now, last epochs]`.
 ///
 /// The last epochs are written as numbers with spaces between them, the newest first. Deleting comes
-/// first: it is allowed when Redis is out of memory, and what follows then is so too.
+/// first: it is allowed when Redis is out of memory, and then so are the commands after it.
 ///
-/// An attempt whose answer was lost may have taken the lease, or take it yet: a later one of the same
-/// process takes it from there, and an earlier one never does. Their numbers are the last four bytes.
+/// An attempt whose reply was lost may have taken the lease, or take it yet: a later attempt of the
+/// same process takes it over, and an earlier one never does. The attempt's number is the last four
+/// bytes of the lease.
 pub(super) const ACQUIRE: &str = "\
 local held = redis.call('GET', KEYS[1])
 if held then
@@ -36,8 +37,8 @@ redis.call('SET', KEYS[2], string.match(all, '^' .. string.rep('%d+ ', 8)) or al
 redis.call('SET', KEYS[1], ARGV[1] .. cmsgpack.pack(epoch) .. ARGV[2], 'PX', ARGV[3])
 return {1, epoch, now, last}";
 
-/// Keys: lease. Arguments: what precedes the epoch, the epoch, and how long the lease is to last
-/// in ms. Returns the time in ms, or nil if the lease is another's.
+/// Renews the lease. Keys: lease. Arguments: the bytes before the epoch, the epoch, and the duration
+/// of the lease in ms. Returns the time in ms, or nil if the caller does not own the lease.
 pub(super) const RENEW: &str = "\
 local ours = ARGV[1] .. cmsgpack.pack(tonumber(ARGV[2]))
 local lease = redis.call('GET', KEYS[1])
@@ -46,8 +47,9 @@ redis.call('PEXPIRE', KEYS[1], ARGV[3])
 local time = redis.call('TIME')
 return time[1] * 1000 + math.floor(time[2] / 1000)";
 
-/// Keys: lease, inbox. Arguments: what precedes the epoch, the epoch, and what to append to the
-/// inbox. Here too, deleting comes first.
+/// Releases the lease. Keys: lease, inbox. Arguments: the bytes before the epoch, the epoch, and a
+/// frame to append to the inbox. Returns 1, or 0 if the caller does not own the lease. Here too,
+/// deleting comes first.
 pub(super) const RELEASE: &str = "\
 local ours = ARGV[1] .. cmsgpack.pack(tonumber(ARGV[2]))
 local lease = redis.call('GET', KEYS[1])
@@ -56,18 +58,18 @@ redis.call('DEL', KEYS[1])
 redis.call('RPUSH', KEYS[2], ARGV[3])
 return 1";
 
-/// What precedes the epoch: an array of three.
+/// The bytes before the epoch: an array of three.
 pub(super) const HEAD: &[u8] = &[0x93];
 
-/// Which process takes a lease, and with which attempt.
+/// The process that takes a lease, and the number of its attempt.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Attempt {
-    /// Another for each process, and for each proxy in it.
+pub(super) struct LeaseAttempt {
+    /// A random number for each proxy in each process.
     pub(super) process: u64,
     pub(super) number: u32,
 }
 
-impl Attempt {
+impl LeaseAttempt {
     fn to_bytes(self) -> [u8; 12] {
         let mut bytes = [0; 12];
         bytes[..8].copy_from_slice(&self.process.to_be_bytes());
@@ -76,16 +78,19 @@ impl Attempt {
     }
 }
 
-/// What follows the epoch.
-pub(super) fn tail(lease: &Lease, by: Attempt) -> Result<Vec<u8>, rmp_serde::encode::Error> {
+/// The bytes after the epoch.
+pub(super) fn tail(
+    lease: &Lease,
+    attempt: LeaseAttempt,
+) -> Result<Vec<u8>, rmp_serde::encode::Error> {
     let mut bytes = rmp_serde::to_vec(&lease.versions)?;
-    let attempt = serde_bytes::ByteArray::new(by.to_bytes());
-    rmp_serde::encode::write(&mut bytes, &(lease.max_frame, attempt))?;
+    let bytes_of_attempt = serde_bytes::ByteArray::new(attempt.to_bytes());
+    rmp_serde::encode::write(&mut bytes, &(lease.max_frame, bytes_of_attempt))?;
     Ok(bytes)
 }
 
-/// The lease in a reply. What was given to the connection along with it may have been done, so that
-/// nothing here is certain to be not done.
+/// The lease in a reply. Commands that were given to the connection along with it may have been
+/// executed, so that no error here is [`TransportError::NotDone`].
 pub(super) fn read(reply: Result<Option<Bytes>, Error>) -> Result<Option<Lease>, TransportError> {
     let Some(bytes) = reply.map_err(|error| TransportError::Unknown(reason(&error)))? else {
         return Ok(None);
@@ -93,7 +98,7 @@ pub(super) fn read(reply: Result<Option<Bytes>, Error>) -> Result<Option<Lease>,
     match Lease::decode(&bytes) {
         Ok(lease) => Ok(Some(lease)),
         Err(error) => {
-            tracing::warn!(%error, "the lease cannot be read: treated as none");
+            tracing::warn!(%error, "cannot read the lease: treating it as free");
             Ok(None)
         }
     }
@@ -113,10 +118,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read() {
+    fn lease_is_read_as_it_was_written() {
         let epoch = rmp_serde::to_vec(&lease().epoch.0).unwrap();
         let (process, number) = (7, 0x0102_0304);
-        let tail = tail(&lease(), Attempt { process, number }).unwrap();
+        let tail = tail(&lease(), LeaseAttempt { process, number }).unwrap();
         assert!(tail.ends_with(&[0, 0, 0, 7, 1, 2, 3, 4]));
         let bytes = [HEAD, &epoch, &tail].concat();
         assert_eq!(Lease::decode(&bytes).unwrap(), lease());

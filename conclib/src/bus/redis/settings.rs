@@ -1,4 +1,4 @@
-//! How a connection to Redis is set up.
+//! Settings of a connection to Redis.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,39 +10,39 @@ use fred::types::config::{
     Config as FredConfig, ConnectionConfig, Options, ServerConfig, TcpConfig,
 };
 
-use crate::bus::client::pending::MAX_REQUESTS;
 use crate::bus::config::{Access, Config, RedisAddress};
-use crate::bus::redis::reason;
+use crate::bus::protocol::MAX_REQUESTS;
 #[cfg(feature = "tls")]
 use crate::bus::redis::tls;
-use crate::bus::transport::{OpenError, ReplySink};
+use crate::bus::redis::{Unreachable, reason};
+use crate::bus::transport::ReplySink;
 
-/// How long connecting may take, and then how long logging in may take.
+/// Timeout of connecting, and then of logging in.
 const CONNECT: Duration = Duration::from_secs(3);
 
-/// How many commands may wait to be written. The windows above keep far below it; it is there so
-/// that a stalled connection cannot collect without end.
-const QUEUE: usize = 4096;
+/// Number of commands that may wait to be written. The limits of the rooms above keep far below it;
+/// it bounds the queue of a stalled connection.
+const MAX_QUEUED: usize = 4096;
 
-/// What a connection is for.
+/// The purpose of a connection.
 #[derive(Clone)]
-pub(super) enum Duty {
-    /// Commands that are answered at once.
+pub(super) enum ConnectionRole {
+    /// Commands that Redis answers at once.
     Commands,
-    /// Pops, which block: no heartbeat, for it would wait behind them.
+    /// Pops, which block: no heartbeat, since it would wait behind them.
     Pops,
     /// Reads of durable messages, which block as pops do.
     Reads,
-    /// One subscription.
+    /// The subscription to a client's replies.
     Replies {
         channel: String,
-        /// Where the payloads go.
+        /// Receives the payloads.
         replies: Arc<dyn ReplySink>,
     },
 }
 
-impl Duty {
-    /// What it is called where people look.
+impl ConnectionRole {
+    /// The role's name in logs, `CLIENT LIST`, and connection states.
     pub(super) fn name(&self) -> &'static str {
         match self {
             Self::Commands => "commands",
@@ -53,35 +53,35 @@ impl Duty {
     }
 }
 
-/// How to open one connection, again and again.
+/// Settings from which one connection is opened, again and again.
 #[derive(Clone)]
 pub(super) struct Settings {
     address: RedisAddress,
-    /// The files with what the address does not say.
+    /// Files with credentials and certificates.
     access: Access,
-    /// What `CLIENT LIST` shows.
+    /// The connection's name in `CLIENT LIST`.
     pub(super) name: String,
-    pub(super) duty: Duty,
+    pub(super) role: ConnectionRole,
 }
 
 impl Settings {
-    pub(super) fn new(address: &RedisAddress, config: &Config, duty: Duty) -> Self {
-        let what = duty.name();
+    pub(super) fn new(address: &RedisAddress, config: &Config, role: ConnectionRole) -> Self {
+        let role_name = role.name();
         Self {
             address: address.clone(),
             access: config.access.clone(),
-            name: format!("conclib:{}:{}:{what}", config.namespace, config.node),
-            duty,
+            name: format!("conclib:{}:{}:{role_name}", config.namespace, config.node),
+            role,
         }
     }
 
-    /// A connection that is not yet open, without a way to come back: what was given to it must
-    /// never be replayed on its successor.
+    /// A connection that is not yet open, and that does not reconnect by itself: commands that were
+    /// given to it must never be replayed on its successor.
     pub(super) async fn client(&self) -> Result<Client, String> {
         let config = if self.access.is_empty() && !self.address.tls {
             library_config(&self.address, &self.access)
         } else {
-            // Disks are slow on some days.
+            // Reads files, which may block.
             let (address, access) = (self.address.clone(), self.access.clone());
             let read = tokio::task::spawn_blocking(move || library_config(&address, &access));
             read.await.unwrap_or_else(|error| Err(error.to_string()))
@@ -89,7 +89,7 @@ impl Settings {
         Builder::from_config(config)
             .with_connection_config(tune)
             .with_performance_config(|performance| {
-                if let Duty::Replies { .. } = &self.duty {
+                if let ConnectionRole::Replies { .. } = &self.role {
                     // The library loses messages beyond its capacity, which is 32 by default.
                     performance.broadcast_channel_capacity = MAX_REQUESTS;
                 }
@@ -98,15 +98,15 @@ impl Settings {
             .map_err(|error| reason(&error))
     }
 
-    pub(super) fn unreachable(&self, reason: String) -> OpenError {
-        OpenError::Unreachable {
+    pub(super) fn unreachable(&self, reason: String) -> Unreachable {
+        Unreachable {
             address: format!("{}:{}", self.address.host, self.address.port),
             reason,
         }
     }
 }
 
-/// Where to connect and how to get in, with all that lies in files.
+/// The library's configuration, with the contents of the files.
 fn library_config(address: &RedisAddress, access: &Access) -> Result<FredConfig, String> {
     let RedisAddress {
         host,
@@ -131,8 +131,8 @@ fn library_config(address: &RedisAddress, access: &Access) -> Result<FredConfig,
     })
 }
 
-/// One attempt within `timeout`. The timeout is the library's own: around it, an outer one would
-/// leave the command in its queue.
+/// Options for a single attempt within `timeout`. The timeout is the library's own: a timeout around
+/// the call would leave the command in the library's queue.
 pub(super) fn once(timeout: Duration) -> Options {
     Options {
         max_attempts: Some(1),
@@ -146,7 +146,7 @@ fn tune(connection: &mut ConnectionConfig) {
     connection.connection_timeout = CONNECT;
     connection.internal_command_timeout = CONNECT;
     connection.max_command_attempts = 1;
-    connection.max_command_buffer_len = QUEUE;
+    connection.max_command_buffer_len = MAX_QUEUED;
     // A peer that vanished without a word is noticed while a blocked pop waits for it.
     let keepalive = TcpKeepalive::new()
         .with_time(Duration::from_secs(5))

@@ -14,16 +14,16 @@ use fred::interfaces::ClientLike;
 use fred::types::{ClusterHash, CustomCommand, Resp3Frame, Value};
 use futures_util::future::try_join_all;
 
+use crate::bus::keys::Keys;
 use crate::bus::redis::connection::{Connection, Link, command};
 use crate::bus::redis::{COMMAND, accepted, failure, into_array, into_bytes, reason, unexpected};
 use crate::bus::transport::stream::{
     Attempts, DeadLetterEntry, EntryAck, EntryId, ForeignPage, MAX_DEAD_LETTERS, PendingEntry,
     StreamConsumer, StreamEntry,
 };
-use crate::bus::transport::{LEASE, Names, TransportError};
+use crate::bus::transport::{LEASE, TransportError};
 use crate::random::Uuid;
 
-pub(crate) use crate::bus::redis::dead_letters::RedisDeadLetters;
 use entries::EntryClaim;
 
 pub(crate) mod entries;
@@ -35,7 +35,7 @@ const GROUP: &str = "conclib";
 
 /// A consumer's end of the stream.
 pub(super) struct RedisConsumer {
-    names: Names,
+    keys: Keys,
     stream: String,
     /// The name of the consumer, which is unique.
     name: String,
@@ -46,10 +46,10 @@ pub(super) struct RedisConsumer {
 }
 
 impl RedisConsumer {
-    pub(super) fn new(names: Names, reads: Connection, commands: Arc<Connection>) -> Self {
+    pub(super) fn new(keys: Keys, reads: Connection, commands: Arc<Connection>) -> Self {
         Self {
-            stream: names.durable(),
-            names,
+            stream: keys.durable(),
+            keys,
             name: Uuid::random().as_str().to_owned(),
             reads,
             commands,
@@ -278,7 +278,7 @@ impl StreamConsumer for RedisConsumer {
             return Ok(Vec::new());
         }
         let keys = dedup_keys.iter();
-        let keys = keys.map(|key| self.names.result_cache(key).into());
+        let keys = keys.map(|key| self.keys.result_cache(key).into());
         let link = self.commands.link()?;
         let results = link.request("MGET", keys.collect(), COMMAND).await?;
         let results = into_array(results).ok_or_else(unexpected)?;
@@ -298,7 +298,7 @@ impl StreamConsumer for RedisConsumer {
             .into_iter()
             .flatten()
             .map(|(dedup_key, result)| {
-                let key = self.names.result_cache(&dedup_key).into();
+                let key = self.keys.result_cache(&dedup_key).into();
                 let set = vec![key, Value::Bytes(result), "PX".into(), millis(result_ttl)];
                 ("SET", set)
             })
@@ -321,7 +321,7 @@ impl StreamConsumer for RedisConsumer {
             deliveries,
             reason: why,
         } = letter;
-        let letters = self.names.dead_letters();
+        let letters = self.keys.dead_letters();
         let mut arguments = entry(&letters, key, frame);
         arguments.extend(["d".into(), deliveries.to_string().into()]);
         arguments.extend(["r".into(), why.into()]);

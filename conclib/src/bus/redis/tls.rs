@@ -1,4 +1,4 @@
-//! Redis behind TLS: whom to trust, and what to show.
+//! TLS for Redis: trusted authorities and this process' certificate.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,14 +11,14 @@ use rustls::{ClientConfig, RootCertStore};
 
 use crate::bus::config::Access;
 
-/// What a connection needs for TLS. Reads files, and blocks meanwhile; the problem in words on
-/// failure.
+/// The TLS settings of a connection. Reads files, and blocks meanwhile; returns the problem in words
+/// on failure.
 pub(super) fn connector(access: &Access) -> Result<TlsConnector, String> {
     let roots = match &access.ca {
         Some(path) => trusted(path)?,
-        None => trusted_by_the_system()?,
+        None => trusted_by_system()?,
     };
-    // Named, and not the process' default, which another crate may have chosen or not.
+    // An explicit provider: the process' default depends on other crates.
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?
@@ -46,8 +46,8 @@ fn trusted(path: &Path) -> Result<RootCertStore, String> {
     Ok(roots)
 }
 
-/// Some of what a system has may be unreadable; the rest is as good as before.
-fn trusted_by_the_system() -> Result<RootCertStore, String> {
+/// The authorities that the system trusts. Unreadable certificates among them are skipped.
+fn trusted_by_system() -> Result<RootCertStore, String> {
     let found = rustls_native_certs::load_native_certs();
     let mut roots = RootCertStore::empty();
     let (added, _) = roots.add_parsable_certificates(found.certs);
@@ -83,7 +83,7 @@ fn no_pem(what: &str, path: &Path) -> String {
     format!("`{}` holds no {what} in PEM format", path.display())
 }
 
-/// Never with what the file holds: it may be a key.
+/// The text never repeats the file's contents: it may be a key.
 fn unreadable(what: &str, path: &Path, error: &pem::Error) -> String {
     let problem = match error {
         pem::Error::Io(error) => error.to_string(),
@@ -92,8 +92,7 @@ fn unreadable(what: &str, path: &Path, error: &pem::Error) -> String {
     format!("the {what} `{}` cannot be read: {problem}", path.display())
 }
 
-/// What went wrong in words that say what to do, for problems that come from TLS. The library
-/// passes them on in their debug form.
+/// Instructions for problems that come from TLS. The library passes them on in their debug form.
 pub(super) fn explain(details: &str) -> Option<String> {
     let untrusted = "Redis' certificate is not signed by an authority that is trusted here: name \
                      its certificate with `Config::ca_file` or CONCLIB_REDIS_CA";

@@ -1,103 +1,99 @@
-//! Which requests their askers have given up, for as long as that matters.
+//! Requests that their askers have cancelled, until their deadlines.
 //!
-//! Most requests are never given up, so nothing is kept for a request: a client's word is, until the
-//! request's deadline. Whoever is about to handle a request, or to answer it, looks here. A handler
-//! that waits to be told has an entry of its own meanwhile.
+//! Most requests are never cancelled, so a request has no entry here; a cancellation has one, until
+//! the request's deadline or end. It is looked up before a request is handled or answered. A handler
+//! that waits for its cancellation has an entry of its own meanwhile.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::reply::remote::{Origin, Responder};
 
-/// So many are remembered. When more come, those are forgotten whose deadlines end them first.
-pub(super) const MAX_GIVEN_UP: usize = 16_384;
+/// Number of cancellations that are kept. Beyond it, those with the earliest deadlines are dropped.
+pub(super) const MAX_CANCELLED: usize = 16_384;
 
 #[derive(Default)]
-pub(super) struct GivenUp {
-    /// How many there are: looked at for each request, without a lock, and nearly always 0.
+pub(super) struct CancelledRequests {
+    /// Number of cancellations: read for each request, without a lock, and nearly always 0.
     count: AtomicUsize,
-    state: Mutex<State>,
+    table: Mutex<CancellationTable>,
 }
 
 #[derive(Default)]
-struct State {
-    /// The requests that were given up, and their deadlines …
+struct CancellationTable {
+    /// The cancelled requests, and their deadlines …
     requests: HashMap<Origin, Instant>,
-    /// … and the same in the order in which these come.
+    /// … and the same in the order of the deadlines.
     by_deadline: BTreeSet<(Instant, Origin)>,
-    /// Whom to tell at once.
+    /// Responders of handlers that wait for a cancellation.
     watched: HashMap<Origin, Weak<Responder>>,
 }
 
-impl GivenUp {
-    /// A client has given a request up. If somebody wants to be told, that one is; whoever it is
-    /// comes back.
+impl CancelledRequests {
+    /// Adds a cancellation, or returns the responder that watches for it.
     pub(super) fn insert(
         &self,
         origin: Origin,
         deadline: Instant,
         now: Instant,
     ) -> Option<Arc<Responder>> {
-        let mut state = self.lock();
-        let watched = state.watched.get(&origin).and_then(Weak::upgrade);
+        let mut table = self.table.lock();
+        let watched = table.watched.get(&origin).and_then(Weak::upgrade);
         if watched.is_none() && deadline > now {
-            state.expire(now);
-            state.insert(origin, deadline);
+            table.expire(now);
+            table.insert(origin, deadline);
         }
-        self.count(&state);
+        self.update_count(&table);
         watched
     }
 
     #[inline]
     pub(super) fn contains(&self, origin: Origin) -> bool {
-        self.count.load(Ordering::Acquire) > 0 && self.look_for(origin)
+        self.count.load(Ordering::Acquire) > 0 && self.contains_now(origin)
     }
 
-    fn look_for(&self, origin: Origin) -> bool {
-        let mut state = self.lock();
-        // So that nobody has to look any more some time after the last was given up.
-        state.expire(Instant::now());
-        self.count(&state);
-        state.requests.contains_key(&origin)
+    fn contains_now(&self, origin: Origin) -> bool {
+        let mut table = self.table.lock();
+        // Expired ones go, so that after the last cancellation requests need no lock again.
+        table.expire(Instant::now());
+        self.update_count(&table);
+        table.requests.contains_key(&origin)
     }
 
-    /// The request has ended; true if it had been given up.
+    /// Removes a request that has ended; true if it was cancelled.
     #[inline]
     pub(super) fn remove(&self, origin: Origin) -> bool {
-        self.count.load(Ordering::Acquire) > 0 && self.take_out(origin)
+        self.count.load(Ordering::Acquire) > 0 && self.remove_known(origin)
     }
 
-    fn take_out(&self, origin: Origin) -> bool {
-        let mut state = self.lock();
-        let removed = state.remove(origin);
-        self.count(&state);
+    fn remove_known(&self, origin: Origin) -> bool {
+        let mut table = self.table.lock();
+        let removed = table.remove(origin);
+        self.update_count(&table);
         removed
     }
 
     pub(super) fn watch(&self, origin: Origin, responder: Weak<Responder>) {
-        self.lock().watched.insert(origin, responder);
+        self.table.lock().watched.insert(origin, responder);
     }
 
     pub(super) fn unwatch(&self, origin: Origin) {
-        self.lock().watched.remove(&origin);
+        self.table.lock().watched.remove(&origin);
     }
 
-    fn count(&self, state: &State) {
-        self.count.store(state.requests.len(), Ordering::Release);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn update_count(&self, table: &CancellationTable) {
+        self.count.store(table.requests.len(), Ordering::Release);
     }
 }
 
-impl State {
+impl CancellationTable {
     fn insert(&mut self, origin: Origin, deadline: Instant) {
-        self.remove(origin); // said twice
-        if self.requests.len() >= MAX_GIVEN_UP
+        self.remove(origin); // cancelled twice
+        if self.requests.len() >= MAX_CANCELLED
             && let Some((_, first)) = self.by_deadline.pop_first()
         {
             self.requests.remove(&first);
@@ -114,7 +110,7 @@ impl State {
         true
     }
 
-    /// Forgets those whose deadlines have passed.
+    /// Removes the cancellations whose deadlines have passed.
     fn expire(&mut self, now: Instant) {
         while let Some((deadline, origin)) = self.by_deadline.first().copied()
             && deadline <= now
@@ -140,35 +136,35 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_request_is_given_up_until_its_deadline_or_its_end() {
-        let given_up = GivenUp::default();
+    async fn cancellation_lasts_until_deadline_or_end() {
+        let cancelled = CancelledRequests::default();
         let now = Instant::now();
-        given_up.insert(origin(1), now + SECOND, now);
-        given_up.insert(origin(2), now + 3 * SECOND, now);
-        given_up.insert(origin(3), now, now); // that says its deadline already
-        assert!(given_up.contains(origin(1)) && given_up.contains(origin(2)));
-        assert!(!given_up.contains(origin(3)) && !given_up.contains(origin(4)));
-        assert!(given_up.remove(origin(2)) && !given_up.remove(origin(2)));
-        assert_eq!(given_up.count.load(Ordering::Acquire), 1);
+        cancelled.insert(origin(1), now + SECOND, now);
+        cancelled.insert(origin(2), now + 3 * SECOND, now);
+        cancelled.insert(origin(3), now, now); // expired already
+        assert!(cancelled.contains(origin(1)) && cancelled.contains(origin(2)));
+        assert!(!cancelled.contains(origin(3)) && !cancelled.contains(origin(4)));
+        assert!(cancelled.remove(origin(2)) && !cancelled.remove(origin(2)));
+        assert_eq!(cancelled.count.load(Ordering::Acquire), 1);
         tokio::time::advance(SECOND).await;
-        assert!(!given_up.contains(origin(1)));
-        assert_eq!(given_up.count.load(Ordering::Acquire), 0);
-        assert!(given_up.lock().by_deadline.is_empty());
+        assert!(!cancelled.contains(origin(1)));
+        assert_eq!(cancelled.count.load(Ordering::Acquire), 0);
+        assert!(cancelled.table.lock().by_deadline.is_empty());
     }
 
     #[test]
-    fn however_many_are_given_up_few_are_remembered() {
-        let given_up = GivenUp::default();
+    fn number_of_cancellations_is_bounded() {
+        let cancelled = CancelledRequests::default();
         let now = Instant::now();
         for id in 0..100_000 {
-            given_up.insert(origin(id), now + 10 * SECOND, now);
-            given_up.insert(origin(id), now + 20 * SECOND, now); // said twice
+            cancelled.insert(origin(id), now + 10 * SECOND, now);
+            cancelled.insert(origin(id), now + 20 * SECOND, now); // cancelled twice
         }
-        let state = given_up.lock();
-        assert_eq!(state.requests.len(), MAX_GIVEN_UP);
-        assert_eq!(state.by_deadline.len(), MAX_GIVEN_UP);
-        assert!(state.requests.capacity() < 4 * MAX_GIVEN_UP);
-        drop(state);
-        assert!(given_up.contains(origin(99_999)));
+        let table = cancelled.table.lock();
+        assert_eq!(table.requests.len(), MAX_CANCELLED);
+        assert_eq!(table.by_deadline.len(), MAX_CANCELLED);
+        assert!(table.requests.capacity() < 4 * MAX_CANCELLED);
+        drop(table);
+        assert!(cancelled.contains(origin(99_999)));
     }
 }

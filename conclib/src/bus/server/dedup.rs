@@ -1,8 +1,8 @@
-//! Requests that come twice: because a client sent them again after a connection broke, or because
-//! a Redis came back with data in which they had not been taken yet. No I/O.
+//! Duplicate requests: sent again by a client after a connection broke, or restored by a Redis that
+//! came back with data in which they had not been taken yet. No I/O.
 //!
-//! A client numbers its requests and sends them in that order. So whatever is not newer than the
-//! newest is a repeat, however long ago that was.
+//! A client numbers its requests and sends them in that order. So a request that is not newer than the
+//! newest one is a duplicate, of any age.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -11,55 +11,55 @@ use tokio::time::Instant;
 
 use crate::reply::remote::{ClientId, Origin};
 
-/// How many clients are remembered. For more, repeats are not noticed.
+/// Number of clients that are remembered. Duplicates of further clients are not noticed.
 const MAX_CLIENTS: usize = 65_536;
 
-/// How long a client is remembered after the last of its deadlines; past that its requests are not
-/// executed anyway, unless another Redis with another clock has taken over.
-const LONGER: Duration = Duration::from_secs(60);
+/// Time for which a client is remembered after its last deadline. Its requests are not executed after
+/// that deadline anyway, unless another Redis with another clock has taken over.
+const RETENTION: Duration = Duration::from_secs(60);
 
-/// How often those are looked for that may be forgotten.
-const SWEEP: Duration = Duration::from_secs(1);
+/// Interval at which expired clients are removed.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 #[derive(Default)]
-pub(super) struct Repeats {
-    clients: HashMap<ClientId, Seen>,
+pub(super) struct Deduplicator {
+    clients: HashMap<ClientId, Newest>,
     swept: Option<Instant>,
 }
 
-/// What came from a client.
-struct Seen {
-    /// The id of its newest request.
-    newest: u64,
-    /// Until when it has to be remembered.
+/// The newest request of a client.
+struct Newest {
+    /// Its id.
+    id: u64,
+    /// The moment until which the client is remembered.
     until: Instant,
 }
 
-impl Repeats {
-    /// True if this request, or a newer one of its client, is remembered.
-    pub(super) fn has_seen(&self, origin: Origin) -> bool {
+impl Deduplicator {
+    /// True if this request, or a newer one of its client, was recorded.
+    pub(super) fn is_duplicate(&self, origin: Origin) -> bool {
         let seen = self.clients.get(&origin.client);
-        seen.is_some_and(|seen| !is_newer(origin.id, seen.newest))
+        seen.is_some_and(|seen| !is_newer(origin.id, seen.id))
     }
 
-    /// Remembers a request that has not been seen.
-    pub(super) fn remember(&mut self, origin: Origin, deadline: Instant, now: Instant) {
-        let newest = origin.id;
-        let until = deadline.max(now) + LONGER;
+    /// Records a request that is no duplicate.
+    pub(super) fn record(&mut self, origin: Origin, deadline: Instant, now: Instant) {
+        let id = origin.id;
+        let until = deadline.max(now) + RETENTION;
         if let Some(seen) = self.clients.get_mut(&origin.client) {
-            seen.newest = newest;
+            seen.id = id;
             seen.until = seen.until.max(until);
             return;
         }
         self.sweep(now);
         if self.clients.len() < MAX_CLIENTS {
-            self.clients.insert(origin.client, Seen { newest, until });
+            self.clients.insert(origin.client, Newest { id, until });
         }
     }
 
-    /// Forgets whom it may; now and then, since it looks at all.
+    /// Removes expired clients; at intervals, since it visits all.
     fn sweep(&mut self, now: Instant) {
-        if self.swept.is_none_or(|swept| now >= swept + SWEEP) {
+        if self.swept.is_none_or(|swept| now >= swept + SWEEP_INTERVAL) {
             self.swept = Some(now);
             self.clients.retain(|_, seen| seen.until > now);
         }
@@ -83,20 +83,20 @@ mod tests {
         Origin { client, id }
     }
 
-    /// Whether it had been seen; now it is.
-    fn comes(repeats: &mut Repeats, origin: Origin, deadline: Instant, now: Instant) -> bool {
-        let seen = repeats.has_seen(origin);
+    /// Records a request; true if it is a duplicate.
+    fn record(dedup: &mut Deduplicator, origin: Origin, deadline: Instant, now: Instant) -> bool {
+        let seen = dedup.is_duplicate(origin);
         if !seen {
-            repeats.remember(origin, deadline, now);
+            dedup.record(origin, deadline, now);
         }
         seen
     }
 
     #[test]
-    fn what_is_not_newer_has_been_seen() {
-        let mut repeats = Repeats::default();
+    fn request_that_is_not_newer_is_a_duplicate() {
+        let mut dedup = Deduplicator::default();
         let now = Instant::now();
-        let mut seen = |client, id| comes(&mut repeats, origin(client, id), now, now);
+        let mut seen = |client, id| record(&mut dedup, origin(client, id), now, now);
         assert!(!seen(1, u64::MAX - 1));
         assert!(seen(1, u64::MAX - 1));
         assert!(!seen(1, u64::MAX));
@@ -107,25 +107,25 @@ mod tests {
     }
 
     #[test]
-    fn a_client_is_forgotten_once_its_requests_have_expired() {
-        let mut repeats = Repeats::default();
+    fn client_is_forgotten_after_its_requests_have_expired() {
+        let mut dedup = Deduplicator::default();
         let start = Instant::now();
         let hour = Duration::from_secs(3_600);
-        assert!(!comes(&mut repeats, origin(1, 1), start + hour, start));
-        assert!(!comes(&mut repeats, origin(2, 1), start, start));
-        assert!(!comes(&mut repeats, origin(3, 1), start, start + hour));
-        assert!(repeats.has_seen(origin(1, 1)));
-        assert!(!repeats.has_seen(origin(2, 1)));
-        assert_eq!(repeats.clients.len(), 2);
+        assert!(!record(&mut dedup, origin(1, 1), start + hour, start));
+        assert!(!record(&mut dedup, origin(2, 1), start, start));
+        assert!(!record(&mut dedup, origin(3, 1), start, start + hour));
+        assert!(dedup.is_duplicate(origin(1, 1)));
+        assert!(!dedup.is_duplicate(origin(2, 1)));
+        assert_eq!(dedup.clients.len(), 2);
     }
 
     #[test]
-    fn it_does_not_grow_without_bound() {
-        let mut repeats = Repeats::default();
+    fn number_of_clients_is_bounded() {
+        let mut dedup = Deduplicator::default();
         let now = Instant::now();
         for client in 0..100_000 {
-            repeats.remember(origin(client, 1), now, now);
+            dedup.record(origin(client, 1), now, now);
         }
-        assert_eq!(repeats.clients.len(), MAX_CLIENTS);
+        assert_eq!(dedup.clients.len(), MAX_CLIENTS);
     }
 }

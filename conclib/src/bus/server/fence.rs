@@ -1,74 +1,75 @@
-//! Until when requests may be executed.
+//! The fence: the moment until which requests may be executed.
 
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// Until when requests may be executed. Between its end and the keeper's verdict, nothing is.
+/// The moment until which requests may be executed. Between that moment and the renewer's decision on
+/// the lease, no request is.
 pub(crate) struct Fence {
-    state: watch::Sender<State>,
+    state: watch::Sender<FenceState>,
 }
 
-struct State {
+struct FenceState {
     end: Instant,
-    verdict: Verdict,
+    lease: LeaseState,
 }
 
-/// What has become of the lease.
-enum Verdict {
+/// The state of the lease.
+enum LeaseState {
     Held,
-    /// It was given back: what comes before the wake is executed, however long that takes, and
-    /// nothing that comes after.
+    /// The lease was released: requests before the wake are executed, however long that takes, and
+    /// none after it.
     Released,
-    /// It is lost for good, and why.
+    /// The lease is lost for good, with the reason.
     Lost(String),
 }
 
-impl State {
-    /// Whether requests may be executed; `None` if that is not decided.
+impl FenceState {
+    /// True if requests may be executed; `None` if that is not decided.
     fn is_open(&self) -> Option<bool> {
-        match self.verdict {
-            Verdict::Released => Some(true),
-            Verdict::Lost(_) => Some(false),
-            Verdict::Held => (Instant::now() < self.end).then_some(true),
+        match self.lease {
+            LeaseState::Released => Some(true),
+            LeaseState::Lost(_) => Some(false),
+            LeaseState::Held => (Instant::now() < self.end).then_some(true),
         }
     }
 
     fn is_held(&self) -> bool {
-        matches!(self.verdict, Verdict::Held)
+        matches!(self.lease, LeaseState::Held)
     }
 }
 
 impl Fence {
     pub(super) fn new(end: Instant) -> Self {
-        let verdict = Verdict::Held;
+        let lease = LeaseState::Held;
         Self {
-            state: watch::Sender::new(State { end, verdict }),
+            state: watch::Sender::new(FenceState { end, lease }),
         }
     }
 
-    /// Moves the end, which may have come already; what is lost stays lost.
+    /// Moves the end, which may have passed already; a lost lease stays lost.
     pub(super) fn extend(&self, end: Instant) {
         self.state.send_modify(|state| state.end = end);
     }
 
-    /// The lease was given back.
+    /// Records that the lease was released.
     pub(super) fn release(&self) {
-        self.decide(Verdict::Released);
+        self.end_lease(LeaseState::Released);
     }
 
-    /// The lease is lost.
+    /// Records that the lease is lost.
     pub(super) fn lose(&self, why: &str) {
-        self.decide(Verdict::Lost(why.to_owned()));
+        self.end_lease(LeaseState::Lost(why.to_owned()));
     }
 
-    /// The first verdict counts.
-    fn decide(&self, verdict: Verdict) {
+    /// Records the first end of the lease; later ones change nothing.
+    fn end_lease(&self, lease: LeaseState) {
         self.state.send_if_modified(|state| {
-            let counts = state.is_held();
-            if counts {
-                state.verdict = verdict;
+            let is_first = state.is_held();
+            if is_first {
+                state.lease = lease;
             }
-            counts
+            is_first
         });
     }
 
@@ -81,7 +82,7 @@ impl Fence {
         self.state.borrow().is_open() == Some(true)
     }
 
-    /// Waits until it is open; false if it will never be.
+    /// Waits until requests may be executed; false if they never may again.
     pub(super) async fn opens(&self) -> bool {
         if let Some(is_open) = self.state.borrow().is_open() {
             return is_open;
@@ -91,24 +92,24 @@ impl Fence {
         settled.is_ok_and(|state| state.is_open() == Some(true))
     }
 
-    /// Waits for the verdict; true if the lease was given back.
+    /// Waits until the lease has ended; true if it was released.
     pub(super) async fn is_released(&self) -> bool {
         let mut changes = self.state.subscribe();
         let settled = changes.wait_for(|state| !state.is_held()).await;
-        settled.is_ok_and(|state| matches!(state.verdict, Verdict::Released))
+        settled.is_ok_and(|state| matches!(state.lease, LeaseState::Released))
     }
 
-    /// Waits until it is lost, and says why.
+    /// Waits until the lease is lost; returns the reason.
     pub(super) async fn lost(&self) -> String {
         let mut changes = self.state.subscribe();
-        let lost = changes.wait_for(|state| matches!(state.verdict, Verdict::Lost(_)));
-        // The sender lives as long as this.
+        let lost = changes.wait_for(|state| matches!(state.lease, LeaseState::Lost(_)));
+        // The sender lives as long as `self`.
         match lost.await.as_deref() {
-            Ok(State {
-                verdict: Verdict::Lost(why),
+            Ok(FenceState {
+                lease: LeaseState::Lost(why),
                 ..
             }) => why.clone(),
-            _ => String::new(),
+            _ => unreachable!("waited for a lost lease"),
         }
     }
 }
@@ -122,25 +123,25 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_fence_closes_by_itself_and_opens_again_unless_it_is_lost() {
+    async fn fence_closes_at_its_end_and_opens_again_unless_the_lease_is_lost() {
         const SECOND: Duration = Duration::from_secs(1);
         let start = Instant::now();
         let fence = Fence::new(start + SECOND);
         assert!(fence.opens().await);
         sleep(SECOND).await;
-        let verdict = async {
+        let change = async {
             sleep(SECOND).await;
             fence.extend(start + 3 * SECOND);
         };
-        assert_eq!(tokio::join!(fence.opens(), verdict), (true, ()));
+        assert_eq!(tokio::join!(fence.opens(), change), (true, ()));
         assert_eq!(start.elapsed(), 2 * SECOND);
 
-        let verdict = async {
+        let change = async {
             sleep(2 * SECOND).await;
             fence.lose("taken");
         };
         assert!(fence.opens().await);
-        tokio::join!(fence.lost(), verdict);
+        tokio::join!(fence.lost(), change);
         assert!(!fence.opens().await);
         fence.extend(Instant::now() + SECOND);
         assert!(!fence.opens().await);

@@ -1,4 +1,4 @@
-//! Takes requests off the inbox and hands them to actors.
+//! Takes requests off the inbox and delivers them to actors.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -10,110 +10,104 @@ use tokio::time::{Instant, sleep};
 use tracing::{debug, info, warn};
 
 use crate::actor::any::Undelivered;
-use crate::bus::link::ewma::MeanSize;
-use crate::bus::link::log_once::Noise;
-use crate::bus::link::ordered::InOrder;
-use crate::bus::protocol as frame;
-use crate::bus::protocol::{Kind, Received, Request};
-use crate::bus::server::Shared;
-use crate::bus::server::dedup::Repeats;
+use crate::bus::link::ewma::EwmaSize;
+use crate::bus::link::log_once::{Anomaly, LogOnce};
+use crate::bus::link::ordered::OrderedFutures;
+use crate::bus::protocol::{Kind, Received, Request, payload_size};
+use crate::bus::server::ProxyShared;
+use crate::bus::server::dedup::Deduplicator;
 use crate::bus::server::fence::Fence;
-use crate::bus::server::publisher::Outlet;
-use crate::bus::server::retry_after::Pace;
-use crate::bus::server::term::Reign;
+use crate::bus::server::retry_after::RetryAdvisor;
+use crate::bus::server::tracker::RequestTracker;
 use crate::bus::transport::{Epoch, Popped, TransportError};
 use crate::envelope::RequestEnvelope;
 use crate::error::{AskError, Delivered};
 use crate::reply::remote::{HeldBytes, Responder};
 
-/// How long a pop waits for a request.
-const BLOCK: Duration = Duration::from_secs(2);
+/// Time for which a pop waits for a request.
+const POP_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long the last pops wait, after the lease has been given back: a client may have read the
-/// lease before, and its batch arrive after.
-const LINGER: Duration = Duration::from_millis(20);
+/// Time for which the last pops wait, after the lease was released: a client may have read the lease
+/// before, and its batch may arrive after.
+const DRAIN_WAIT: Duration = Duration::from_millis(20);
 
-/// How often popping may fail in that time.
+/// Number of failed pops after which draining ends.
 const MAX_FAILURES: u32 = 5;
 
-/// About how many bytes a pop takes.
+/// Target size of a pop in bytes.
 const POP_BYTES: usize = 256 * 1024;
 
-/// How many frames a pop takes at most.
-const POP_FRAMES: usize = 512;
+/// Most frames of a pop.
+const MAX_POP_FRAMES: usize = 512;
 
-/// How many bytes of requests may wait in mailboxes.
-const UNDELIVERED_BYTES: usize = 64 * 1024 * 1024;
+/// Total size of the requests that may wait in mailboxes, in bytes.
+const MAX_UNDELIVERED_BYTES: usize = 64 * 1024 * 1024;
 
-/// The latest deadline that a peer can set: what it writes beyond is cut.
-pub(crate) const HORIZON: Duration = Duration::from_secs(24 * 60 * 60);
+/// The longest deadline that a peer can set: a longer one is shortened to it.
+pub(crate) const MAX_DEADLINE: Duration = Duration::from_secs(24 * 60 * 60);
 
-pub(super) struct Popper {
-    shared: Arc<Shared>,
+/// Takes the requests of one lease term.
+pub(super) struct RequestReceiver {
+    shared: Arc<ProxyShared>,
     epoch: Epoch,
-    outlet: Arc<Outlet>,
+    requests: Arc<RequestTracker>,
     fence: Arc<Fence>,
-    /// What has come, so that nothing is executed twice.
-    repeats: Repeats,
-    /// How fast those actors work that have no room.
-    pace: Pace,
-    noise: Noise,
-    /// The mean size of a frame, to pop by bytes where Redis counts frames.
-    mean: MeanSize,
+    /// Recognizes duplicates, so that no request is executed twice.
+    dedup: Deduplicator,
+    /// Advises clients of actors with full mailboxes.
+    retry_advisor: RetryAdvisor,
+    log: LogOnce,
+    /// The mean size of a frame, since Redis counts frames, and not bytes.
+    frame_size: EwmaSize,
 }
 
-/// What a frame means for those that follow.
+/// The treatment of the requests that come in.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Next {
-    Serve,
-    /// The lease has been given back: what comes now is not executed.
-    Refuse,
+enum Intake {
+    Accept,
+    /// The lease was released: requests are refused with `NoResponder`.
+    Reject,
 }
 
-type Pops<'a> = InOrder<'a, Result<Popped, TransportError>>;
+type Pops<'a> = OrderedFutures<'a, Result<Popped, TransportError>>;
 
-impl Popper {
-    pub(super) fn new(reign: &Reign) -> Self {
+impl RequestReceiver {
+    pub(super) fn new(
+        shared: Arc<ProxyShared>,
+        epoch: Epoch,
+        requests: Arc<RequestTracker>,
+        fence: Arc<Fence>,
+    ) -> Self {
         Self {
-            shared: reign.shared.clone(),
-            epoch: reign.epoch,
-            outlet: reign.outlet.clone(),
-            fence: reign.fence.clone(),
-            repeats: Repeats::default(),
-            pace: Pace::default(),
-            noise: Noise::default(),
-            mean: MeanSize::expecting(POP_BYTES / POP_FRAMES),
+            shared,
+            epoch,
+            requests,
+            fence,
+            dedup: Deduplicator::default(),
+            retry_advisor: RetryAdvisor::default(),
+            log: LogOnce::default(),
+            frame_size: EwmaSize::expecting(POP_BYTES / MAX_POP_FRAMES),
         }
     }
 
-    /// Serves until the lease is given back or lost.
+    /// Takes requests until the lease is released or lost.
     pub(super) async fn run(mut self) {
-        let mut next = Next::Serve;
+        let mut intake = Intake::Accept;
         let mut failures = 0_u32;
         let (shared, fence) = (self.shared.clone(), self.fence.clone());
         let mut lost = pin!(fence.lost());
-        let mut pops = InOrder::new();
+        let mut pops = OrderedFutures::new();
         while fence.opens().await {
-            match next {
-                // What makes a pop fail makes them all fail.
-                Next::Serve if failures > 0 => self.begin(&shared, &mut pops, 1, BLOCK).await,
-                Next::Serve => {
-                    let most = self.outlet.windows();
-                    self.begin(&shared, &mut pops, most, BLOCK).await;
-                }
-                // Begun before: they must not wait to their end. If a wake is lost, one does.
-                Next::Refuse if pops.len() > 0 => self.wake().await,
-                Next::Refuse => self.begin(&shared, &mut pops, 1, LINGER).await,
-            }
+            self.fill(&shared, &mut pops, intake, failures).await;
             let popped = tokio::select! {
                 biased;
                 Some(popped) = pops.oldest() => popped,
-                // What the pops may yet take is not executed any more.
+                // Frames that the pops may yet take are not executed any more.
                 _ = &mut lost => break,
             };
             match popped {
                 Ok(popped)
-                    if popped.frames.is_empty() && next == Next::Refuse && pops.len() == 0 =>
+                    if popped.frames.is_empty() && intake == Intake::Reject && pops.len() == 0 =>
                 {
                     return;
                 }
@@ -122,33 +116,58 @@ impl Popper {
                         info!(node = %shared.node, "requests are taken again");
                     }
                     failures = 0;
-                    next = self.take(popped, next).await;
-                    // Lets actors run before the next pop: their answers then travel together.
+                    intake = self.accept(popped, intake).await;
+                    // Lets actors run before the next pop: their replies then travel together.
                     yield_now().await;
                     yield_now().await;
                 }
-                Err(_) if next == Next::Refuse && failures >= MAX_FAILURES => return,
+                Err(_) if intake == Intake::Reject && failures >= MAX_FAILURES => return,
                 Err(reason) => {
                     if shared.stop.is_cancelled() {
-                        // What wakes it up may have gone with the connection.
-                        next = Next::Refuse;
+                        // The wake may have gone with the connection.
+                        intake = Intake::Reject;
                     }
                     if failures == 0 {
-                        warn!(node = %shared.node, %reason, "requests cannot be taken: they wait on the bus");
+                        warn!(node = %shared.node, %reason, "cannot take requests: they wait on the bus until the next attempt");
                     }
                     failures += 1;
                     if pops.len() > 0 {
-                        continue; // they have failed too
+                        continue; // those pops have failed too
                     }
                     sleep(Duration::from_millis(u64::from(failures.min(10)) * 50)).await;
                 }
             }
         }
-        self.leave(pops).await;
+        self.end_pops(pops).await;
     }
 
-    /// Ends pops that are under way, lest the next reign's wait behind them.
-    async fn leave(&mut self, mut pops: Pops<'_>) {
+    /// Begins the pops that the intake needs.
+    async fn fill<'a>(
+        &self,
+        shared: &'a ProxyShared,
+        pops: &mut Pops<'a>,
+        intake: Intake,
+        failures: u32,
+    ) {
+        match intake {
+            Intake::Accept => {
+                // A failure of one pop is a failure of all: one is enough to try.
+                let most = if failures > 0 {
+                    1
+                } else {
+                    self.requests.publisher().concurrency()
+                };
+                self.begin(shared, pops, most, POP_TIMEOUT).await;
+            }
+            // Pops from before the release are woken, and need not wait to their end. If a wake is
+            // lost, one pop does.
+            Intake::Reject if pops.len() > 0 => self.wake().await,
+            Intake::Reject => self.begin(shared, pops, 1, DRAIN_WAIT).await,
+        }
+    }
+
+    /// Ends the pops under way, since the pops of the next term would wait behind them.
+    async fn end_pops(&mut self, mut pops: Pops<'_>) {
         while pops.len() > 0 && !self.shared.stop.is_cancelled() {
             self.wake().await;
             let popped = tokio::select! {
@@ -156,7 +175,7 @@ impl Popper {
                 () = self.shared.stop.cancelled() => return,
             };
             if let Ok(popped) = popped {
-                self.handle_all(popped.frames, Next::Refuse);
+                self.handle_all(popped.frames, Intake::Reject);
             }
         }
     }
@@ -164,30 +183,31 @@ impl Popper {
     async fn wake(&self) {
         let woken = self.shared.transport.wake(self.epoch, Request::wake());
         if let Err(reason) = woken.await {
-            debug!(%reason, "a pop was not woken, and waits to its end");
+            debug!(%reason, "could not wake a pop: it waits to its end");
         }
     }
 
-    /// Hands over what was popped, if it may be executed.
-    async fn take(&mut self, popped: Popped, next: Next) -> Next {
+    /// Delivers popped frames, if they may be executed; returns the treatment of those behind them.
+    async fn accept(&mut self, popped: Popped, intake: Intake) -> Intake {
         let Popped { frames, owner } = popped;
-        let mode = match next {
-            Next::Serve if !self.may_execute(owner).await => Next::Refuse,
+        let of_these = match intake {
+            Intake::Accept if !self.may_execute(owner).await => Intake::Reject,
             known => known,
         };
-        // If the lease is lost for good, the fence says so: else the doubt was about these alone.
-        if self.handle_all(frames, mode) {
-            Next::Refuse
+        // A lease that is lost for good closes the fence; otherwise the doubt was about these frames
+        // alone.
+        if self.handle_all(frames, of_these) {
+            Intake::Reject
         } else {
-            next
+            intake
         }
     }
 
-    /// Whether what was popped may be executed, going by whose lease it was afterwards.
+    /// True if popped frames may be executed, judged by the owner of the lease after the pop.
     async fn may_execute(&self, owner: Result<Option<Epoch>, TransportError>) -> bool {
         match owner {
             Ok(Some(owner)) if owner == self.epoch => self.fence.opens().await,
-            // Most likely it was given back just now, and this came before the wake.
+            // Most likely the lease was released just now, and these frames came before the wake.
             Ok(_) if self.shared.stop.is_cancelled() => self.fence.is_released().await,
             Ok(None) => {
                 self.fence.lose("the bus does not know it any more");
@@ -198,94 +218,96 @@ impl Popper {
                 false
             }
             Err(reason) => {
-                self.noise.hear("requests without a lease", &reason);
+                self.log.record(Anomaly::UnconfirmedLease, &reason);
                 false
             }
         }
     }
 
-    /// Begins pops until `most` are under way: far from the bus the next are on their way while one
-    /// comes back.
+    /// Begins pops until `most` are under way: far from the bus the next requests travel while one
+    /// pop comes back.
     async fn begin<'a>(
         &self,
-        shared: &'a Shared,
+        shared: &'a ProxyShared,
         pops: &mut Pops<'a>,
         most: usize,
         block: Duration,
     ) {
         while pops.len() < most {
-            let count = self.mean.frames(POP_BYTES, POP_FRAMES);
+            let count = self.frame_size.frames(POP_BYTES, MAX_POP_FRAMES);
             let count = u32::try_from(count).unwrap_or(1);
             pops.begin(shared.transport.pop(self.epoch, count, block))
                 .await;
         }
     }
 
-    /// True if the lease has been given back, as one of them says: those behind it are refused.
-    fn handle_all(&mut self, frames: Vec<Bytes>, mut mode: Next) -> bool {
+    /// Handles frames; true if a wake among them says that the lease was released. The requests behind
+    /// the wake are refused.
+    fn handle_all(&mut self, frames: Vec<Bytes>, mut intake: Intake) -> bool {
         let now = Instant::now();
-        let mut is_over = false;
+        let mut is_released = false;
         for frame in frames {
-            self.mean.learn(frame.len());
-            if self.handle(&frame, mode, now) {
-                is_over = true;
-                mode = Next::Refuse;
+            self.frame_size.record(frame.len());
+            if self.handle(&frame, intake, now) {
+                is_released = true;
+                intake = Intake::Reject;
             }
         }
-        is_over
+        is_released
     }
 
-    /// True if it says that the lease has been given back.
-    fn handle(&mut self, frame: &Bytes, mode: Next, now: Instant) -> bool {
+    /// Handles a frame; true if it is the wake of a release.
+    fn handle(&mut self, frame: &Bytes, intake: Intake, now: Instant) -> bool {
         let request = match Received::decode(frame) {
             Ok(request) => request,
             Err(unreadable) => {
-                self.noise
-                    .hear("an unreadable request", &unreadable.problem);
+                self.log
+                    .record(Anomaly::UnreadableRequest, &unreadable.problem);
                 if let Some(origin) = unreadable.origin {
-                    self.outlet.refuse(origin, unreadable.as_ask_error());
+                    self.requests.refuse(origin, unreadable.as_ask_error());
                 }
                 return false;
             }
         };
         match request.kind {
-            // Anybody can write one; it counts only when we are to stop.
+            // Any peer can write a wake; it counts only when this proxy is to stop.
             Kind::Wake => return self.shared.stop.is_cancelled(),
             Kind::Cancel => {
-                let deadline = self.shared.clock.to_local(request.deadline, now, HORIZON);
-                self.outlet.give_up(request.origin, deadline, now);
+                let deadline = self
+                    .shared
+                    .clock
+                    .to_local(request.deadline, now, MAX_DEADLINE);
+                self.requests.cancel(request.origin, deadline, now);
             }
-            Kind::Ask | Kind::Tell => self.deliver(frame.len(), request, mode, now),
+            Kind::Ask | Kind::Tell => self.deliver(frame.len(), request, intake, now),
         }
         false
     }
 
-    /// Hands a request to its actor, or says why not.
-    fn deliver(&mut self, size: usize, request: Received<'_>, mode: Next, now: Instant) {
-        if self.repeats.has_seen(request.origin) {
-            // It has its answer, or will have it.
-            return self
-                .noise
-                .hear("a request that came twice", &request.message);
+    /// Delivers a request to its actor, or refuses it.
+    fn deliver(&mut self, size: usize, request: Received<'_>, intake: Intake, now: Instant) {
+        if self.dedup.is_duplicate(request.origin) {
+            // The first one has its answer, or will have it.
+            return self.log.record(Anomaly::DuplicateRequest, &request.message);
         }
-        let deadline = self.shared.clock.to_local(request.deadline, now, HORIZON);
-        let wanted = request.kind == Kind::Ask;
-        let responder = self
-            .outlet
-            .clone()
-            .responder(request.origin, wanted, deadline);
+        let deadline = self
+            .shared
+            .clock
+            .to_local(request.deadline, now, MAX_DEADLINE);
+        let requests = self.requests.clone();
+        let responder = requests.responder(request.kind, request.origin, deadline);
         let refuse = |responder: &Responder, error: AskError| {
-            if !wanted {
-                self.noise.hear("a tell that is not delivered", &error);
+            if request.kind == Kind::Tell {
+                self.log.record(Anomaly::UndeliveredTell, &error);
             }
             responder.refuse(error);
         };
-        // Also of what is refused: sent again, it would be executed after all.
-        self.repeats.remember(request.origin, deadline, now);
-        if mode == Next::Refuse {
+        // Refused requests are recorded too: sent again, they would be executed after all.
+        self.dedup.record(request.origin, deadline, now);
+        if intake == Intake::Reject {
             return refuse(&responder, AskError::NoResponder);
         }
-        if let Some(refusal) = self.judge(&request, deadline <= now) {
+        if let Some(refusal) = self.refusal(&request, deadline, now) {
             return refuse(&responder, refusal);
         }
         let actor = self.shared.registry.get(request.urn);
@@ -293,7 +315,7 @@ impl Popper {
             let absence = self.shared.registry.absence_on_bus(request.urn);
             return refuse(&responder, absence.into());
         };
-        let held = HeldBytes::take(&self.shared.undelivered, size, UNDELIVERED_BYTES);
+        let held = HeldBytes::take(&self.shared.undelivered, size, MAX_UNDELIVERED_BYTES);
         if held.is_none() {
             return refuse(&responder, AskError::overloaded());
         }
@@ -309,7 +331,7 @@ impl Popper {
         match actor.deliver(Box::new(envelope)) {
             Ok(()) => {}
             Err(Undelivered::Full(envelope)) => {
-                let retry_after = self.pace.retry_after(&*actor, now);
+                let retry_after = self.retry_advisor.retry_after(&*actor, now);
                 refuse(&envelope.responder, AskError::Overloaded { retry_after });
             }
             Err(Undelivered::Stopped(envelope)) => {
@@ -318,28 +340,14 @@ impl Popper {
         }
     }
 
-    /// Why a request is not for any actor, if so.
-    fn judge(&self, request: &Received<'_>, expired: bool) -> Option<AskError> {
-        if expired {
+    /// The refusal of a request that no actor may handle.
+    fn refusal(&self, request: &Received<'_>, deadline: Instant, now: Instant) -> Option<AskError> {
+        if deadline <= now {
             let delivered = Delivered::No;
             return Some(AskError::Timeout { delivered });
         }
         let limit = self.shared.config.max_frame;
-        let size = frame::size(&request.contents, &request.attributes);
+        let size = payload_size(&request.contents, &request.attributes);
         (size > limit).then_some(AskError::TooLarge { size, limit })
-    }
-}
-
-impl Outlet {
-    fn responder(
-        self: Arc<Self>,
-        origin: crate::reply::remote::Origin,
-        wanted: bool,
-        deadline: Instant,
-    ) -> Responder {
-        if wanted {
-            self.expect();
-        }
-        Responder::new(self, origin, wanted, Some(deadline))
     }
 }

@@ -1,4 +1,4 @@
-//! When it is worth asking an actor again whose mailbox was full. No I/O.
+//! Advice on when to ask an actor again whose mailbox was full. No I/O.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -8,36 +8,36 @@ use tokio::time::Instant;
 use crate::actor::any::AnyActor;
 use crate::deadlock::ActorId;
 
-/// How long a look at an actor is good for.
-const SPAN: Duration = Duration::from_millis(100);
+/// Time after which an actor is measured again.
+const SAMPLE_INTERVAL: Duration = Duration::from_millis(100);
 
-/// The advice while nothing is known.
-const FIRST: Duration = Duration::from_millis(50);
+/// Advice before the first measurement.
+const INITIAL: Duration = Duration::from_millis(50);
 
 /// The shortest and the longest advice.
-const SHORTEST: Duration = Duration::from_millis(10);
-const LONGEST: Duration = Duration::from_secs(5);
+const MIN: Duration = Duration::from_millis(10);
+const MAX: Duration = Duration::from_secs(5);
 
-/// How many actors are kept in mind.
+/// Number of actors that are remembered.
 const MAX_ACTORS: usize = 4096;
 
-/// How fast those actors work whose mailboxes are full.
+/// Measures how fast actors work whose mailboxes are full.
 #[derive(Default)]
-pub(super) struct Pace {
-    actors: HashMap<ActorId, Seen>,
+pub(super) struct RetryAdvisor {
+    actors: HashMap<ActorId, ActorRate>,
 }
 
-/// What was seen of an actor.
-struct Seen {
+/// The last measurement of an actor.
+struct ActorRate {
     at: Instant,
-    /// How many messages it had handled then.
+    /// Number of messages that it had handled by then.
     handled: u64,
     advice: Duration,
 }
 
-impl Pace {
-    /// When half of what the actor has before it will be done, if it goes on as it has in the last
-    /// moments; and up to half as long again, so that not all come back at once.
+impl RetryAdvisor {
+    /// The time in which the actor will have handled half of its mailbox at its current rate; longer by
+    /// a random part of up to one half, so that clients do not come back at once.
     pub(super) fn retry_after(&mut self, actor: &dyn AnyActor, now: Instant) -> Duration {
         let (handled, capacity) = actor.pace();
         let advice = self.advice(actor.id(), handled, capacity, now);
@@ -48,33 +48,33 @@ impl Pace {
         if self.actors.len() >= MAX_ACTORS && !self.actors.contains_key(&id) {
             self.actors.clear();
         }
-        let seen = self.actors.entry(id).or_insert(Seen {
+        let rate = self.actors.entry(id).or_insert(ActorRate {
             at: now,
             handled,
-            advice: FIRST,
+            advice: INITIAL,
         });
-        let span = now.duration_since(seen.at);
-        if span >= SPAN {
-            let done = handled.saturating_sub(seen.handled);
+        let span = now.duration_since(rate.at);
+        if span >= SAMPLE_INTERVAL {
+            let done = handled.saturating_sub(rate.handled);
             let advice = time_for_half(capacity, done, span);
-            *seen = Seen {
+            *rate = ActorRate {
                 at: now,
                 handled,
                 advice,
             };
         }
-        seen.advice
+        rate.advice
     }
 }
 
-/// How long half of a mailbox takes an actor that has handled so many in that time.
+/// The time that half of a mailbox takes an actor that handled `done` messages in `span`.
 #[expect(clippy::cast_precision_loss, reason = "an advice need not be exact")]
 fn time_for_half(capacity: usize, done: u64, span: Duration) -> Duration {
     let half = capacity.div_ceil(2) as f64;
-    // If it was not even one, each takes that long at least.
+    // Without a single message, each is taken to need the whole span.
     let seconds = span.as_secs_f64() * half / done.max(1) as f64;
-    let advice = Duration::try_from_secs_f64(seconds).unwrap_or(LONGEST);
-    advice.clamp(SHORTEST, LONGEST)
+    let advice = Duration::try_from_secs_f64(seconds).unwrap_or(MAX);
+    advice.clamp(MIN, MAX)
 }
 
 #[cfg(test)]
@@ -84,33 +84,33 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     #[test]
-    fn the_advice_is_the_time_for_half_of_the_mailbox() {
+    fn advice_is_the_time_for_half_of_the_mailbox() {
         assert_eq!(time_for_half(1000, 100, 100 * MS), 500 * MS);
         assert_eq!(time_for_half(1, 1, 100 * MS), 100 * MS);
-        assert_eq!(time_for_half(16, 1_000_000, 100 * MS), SHORTEST);
-        assert_eq!(time_for_half(1000, 0, 100 * MS), LONGEST);
-        assert_eq!(time_for_half(usize::MAX, 1, 100 * MS), LONGEST);
+        assert_eq!(time_for_half(16, 1_000_000, 100 * MS), MIN);
+        assert_eq!(time_for_half(1000, 0, 100 * MS), MAX);
+        assert_eq!(time_for_half(usize::MAX, 1, 100 * MS), MAX);
     }
 
     #[test]
-    fn an_actor_is_looked_at_now_and_then() {
-        let mut pace = Pace::default();
+    fn actor_is_measured_at_intervals() {
+        let mut advisor = RetryAdvisor::default();
         let start = Instant::now();
         let id = ActorId(1);
-        let mut advice = |handled, after| pace.advice(id, handled, 100, start + after);
-        assert_eq!(advice(0, Duration::ZERO), FIRST);
-        assert_eq!(advice(50, 50 * MS), FIRST);
+        let mut advice = |handled, after| advisor.advice(id, handled, 100, start + after);
+        assert_eq!(advice(0, Duration::ZERO), INITIAL);
+        assert_eq!(advice(50, 50 * MS), INITIAL);
         assert_eq!(advice(100, 100 * MS), 50 * MS);
         assert_eq!(advice(100, 150 * MS), 50 * MS);
         assert_eq!(advice(110, 200 * MS), 500 * MS);
     }
 
     #[test]
-    fn it_does_not_grow_without_bound() {
-        let mut pace = Pace::default();
+    fn number_of_actors_is_bounded() {
+        let mut advisor = RetryAdvisor::default();
         for number in 0..3 * MAX_ACTORS {
-            pace.advice(ActorId(number), 0, 1, Instant::now());
+            advisor.advice(ActorId(number), 0, 1, Instant::now());
         }
-        assert!(pace.actors.len() <= MAX_ACTORS);
+        assert!(advisor.actors.len() <= MAX_ACTORS);
     }
 }

@@ -1,4 +1,4 @@
-//! The time in which a system holds one lease.
+//! A lease term: the time in which a system holds one lease.
 
 use std::sync::Arc;
 
@@ -6,115 +6,116 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{debug, error, info, warn};
 
 use crate::bus::link::outage::Outage;
+use crate::bus::server::acquire::LeaseGrant;
 use crate::bus::server::fence::Fence;
-use crate::bus::server::publisher as outlet;
-use crate::bus::server::publisher::Outlet;
-use crate::bus::server::receiver::Popper;
-use crate::bus::server::{Granted, MARGIN, Shared};
+use crate::bus::server::publisher::{self, ReplyPublisher};
+use crate::bus::server::receiver::RequestReceiver;
+use crate::bus::server::tracker::RequestTracker;
+use crate::bus::server::{MARGIN, ProxyShared};
 use crate::bus::transport::{Epoch, LEASE, RENEW};
 use crate::core::spawn_task;
 
 /// The time in which a system holds one lease: an epoch, with an inbox of its own.
-pub(super) struct Reign {
-    pub(super) shared: Arc<Shared>,
-    pub(super) epoch: Epoch,
-    /// Where answers to what came in this epoch go.
-    pub(super) outlet: Arc<Outlet>,
-    pub(super) fence: Arc<Fence>,
+pub(super) struct LeaseTerm {
+    shared: Arc<ProxyShared>,
+    epoch: Epoch,
+    /// The requests of this epoch.
+    requests: Arc<RequestTracker>,
+    fence: Arc<Fence>,
 }
 
-/// How it ended.
-pub(super) enum ReignEnd {
-    /// The lease was given back, because the proxy is to stop.
+/// The end of a term.
+pub(super) enum TermEnd {
+    /// The lease was released, because the proxy is to stop.
     Released,
-    /// The lease was lost, and why.
+    /// The lease was lost, with the reason.
     Lost(String),
 }
 
-impl Reign {
-    pub(super) fn begin(shared: &Arc<Shared>, granted: Granted) -> Self {
-        let Granted { epoch, until } = granted;
-        let outlet = Outlet::new(shared.transport.clone(), epoch, &shared.config);
-        let outlet = Arc::new(outlet);
-        spawn_task(outlet::publish(outlet.clone()));
+impl LeaseTerm {
+    pub(super) fn begin(shared: &Arc<ProxyShared>, grant: LeaseGrant) -> Self {
+        let LeaseGrant { epoch, until } = grant;
+        let publisher = ReplyPublisher::new(shared.transport.clone(), epoch, &shared.config);
+        let publisher = Arc::new(publisher);
+        spawn_task(publisher::run(publisher.clone()));
+        let requests = Arc::new(RequestTracker::new(publisher));
         let fence = Arc::new(Fence::new(until));
-        let reigning = (fence.clone(), outlet.clone());
-        shared.reigning.send_replace(Some(reigning));
+        let current = (fence.clone(), requests.clone());
+        shared.current_term.send_replace(Some(current));
         Self {
             shared: shared.clone(),
             epoch,
-            outlet,
+            requests,
             fence,
         }
     }
 
-    /// Serves until the lease is given back or lost.
-    ///
-    /// What is to be published still is left.
-    pub(super) async fn serve(self) -> (ReignEnd, Arc<Outlet>) {
-        let keeper = tokio::spawn(Keeper::of(&self).keep());
-        let popper = Popper::new(&self);
-        let served = tokio::spawn(popper.run());
-        // Neither ends with a panic; if one does, nothing more is executed.
-        if served.await.is_err() {
+    /// Serves until the lease is released or lost. Replies may still wait in the publisher then.
+    pub(super) async fn serve(self) -> (TermEnd, Arc<ReplyPublisher>) {
+        let renewer = tokio::spawn(LeaseRenewer::new(&self).run());
+        let (shared, requests) = (self.shared.clone(), self.requests.clone());
+        let receiver = RequestReceiver::new(shared, self.epoch, requests, self.fence.clone());
+        let receiver = tokio::spawn(receiver.run());
+        // Neither task ends with a panic; if one does, no more requests are executed.
+        if receiver.await.is_err() {
             self.fence.lose("requests could not be taken");
         }
-        // It may have the lease to give back, and needs the connection for that.
-        drop(keeper.await);
+        // The renewer may have to release the lease, and needs the connection for that.
+        drop(renewer.await);
         let end = if self.shared.stop.is_cancelled() || self.fence.is_released().await {
-            ReignEnd::Released
+            TermEnd::Released
         } else {
-            ReignEnd::Lost(self.fence.lost().await)
+            TermEnd::Lost(self.fence.lost().await)
         };
-        (end, self.outlet)
+        (end, self.requests.publisher().clone())
     }
 }
 
-/// Renews the lease of a reign, and gives it back.
-struct Keeper {
-    shared: Arc<Shared>,
+/// Renews the lease of a term, and releases it.
+struct LeaseRenewer {
+    shared: Arc<ProxyShared>,
     epoch: Epoch,
     fence: Arc<Fence>,
 }
 
-impl Drop for Keeper {
+impl Drop for LeaseRenewer {
     fn drop(&mut self) {
-        // If it did not come to its end: what nobody renews is lost.
+        // If the task did not come to its end: a lease that is not renewed is lost.
         self.fence.lose("nobody renewed it");
     }
 }
 
-impl Keeper {
-    fn of(reign: &Reign) -> Self {
+impl LeaseRenewer {
+    fn new(term: &LeaseTerm) -> Self {
         Self {
-            shared: reign.shared.clone(),
-            epoch: reign.epoch,
-            fence: reign.fence.clone(),
+            shared: term.shared.clone(),
+            epoch: term.epoch,
+            fence: term.fence.clone(),
         }
     }
 
-    /// Keeps the lease until the proxy is to stop or the lease is lost, then gives it back.
-    async fn keep(self) {
+    /// Renews the lease until the proxy is to stop or the lease is lost, then releases it.
+    async fn run(self) {
         let lost = tokio::select! {
             lost = self.renew() => lost,
             why = self.fence.lost() => Some(why),
         };
         if let Some(reason) = &lost {
-            error!(node = %self.shared.node, %reason, "the lease is lost");
+            error!(node = %self.shared.node, %reason, "the lease is lost: no more requests are executed until it is taken again");
             self.fence.lose(reason);
         }
-        // Also if it is lost: a renewal that nobody waited for any more may have come through, and
-        // would keep others away.
-        match self.shared.try_release(self.epoch).await {
+        // Also a lost lease is released: a renewal that timed out may have come through, and would
+        // keep other systems away.
+        match self.shared.release(self.epoch).await {
             Ok(true) => return self.fence.release(),
             Ok(false) => {}
-            Err(reason) if lost.is_some() => debug!(%reason, "a lost lease is not given back"),
+            Err(reason) if lost.is_some() => debug!(%reason, "could not release a lost lease"),
             Err(reason) => self.shared.warn_of_release(&reason),
         }
         self.fence.lose("it could not be given back"); // if no other reason is known
     }
 
-    /// Renews the lease until the proxy is to stop; why it could not, if so.
+    /// Renews the lease until the proxy is to stop; returns the reason if the lease is lost.
     async fn renew(&self) -> Option<String> {
         let mut pause = RENEW;
         let outage = Outage::default();
@@ -125,19 +126,19 @@ impl Keeper {
             let end = self.fence.end() + MARGIN;
             pause = match timeout_at(end, self.shared.transport.renew(self.epoch)).await {
                 Ok(Ok(Some(now))) => {
-                    self.shared.clock.learn(sent, Instant::now(), now);
+                    self.shared.clock.record(sent, Instant::now(), now);
                     self.fence.extend(sent + LEASE - MARGIN);
-                    if outage.ends() {
+                    if outage.record_success() {
                         info!(node, "the lease is renewed again");
                     }
                     RENEW
                 }
                 Ok(Ok(None)) => return Some("it is not this system's any more".to_owned()),
                 Ok(Err(reason)) if Instant::now() < end => {
-                    if outage.begins() {
+                    if outage.record_failure() {
                         let left = end.saturating_duration_since(Instant::now());
-                        warn!(node, %reason, ?left, "the lease cannot be renewed: it is tried again \
-                            until it runs out, and then nothing is served");
+                        warn!(node, %reason, ?left, "the lease cannot be renewed: trying again until \
+                            it expires; no requests are executed after that");
                     }
                     RENEW / 8
                 }

@@ -1,52 +1,57 @@
-//! A proxy over a bus that does what a test says. Time is paused.
+//! A proxy over a bus that behaves as a test says. Time is paused.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use parking_lot::Mutex;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::*;
 use crate::ActorSystem;
 use crate::bus::link::health::ConnectionState;
-use crate::bus::protocol::{Kind, decode_reply};
+use crate::bus::protocol::{Kind, Request, decode_reply};
 use crate::bus::proxy::{Proxy, serve};
-use crate::bus::transport::{BusTime, Popped, RENEW};
+use crate::bus::server::acquire::{ACQUIRE_INTERVAL, TAKEOVER_TIMEOUT};
+use crate::bus::transport::stream::{DeadLetterStore, StreamConsumer};
+use crate::bus::transport::{
+    Acquired, Epoch, LEASE, Lease, Popped, RENEW, ServerTime, TransportError,
+};
 use crate::envelope::Attributes;
 use crate::error::AskError;
 use crate::reply::remote::{ClientId, Origin};
 
 const MS: Duration = Duration::from_millis(1);
 
-/// To whom, and the end of which of its asks.
+/// The client, the id of its request, and the answer.
 type Published = (ClientId, u64, Result<Bytes, AskError>);
 
-/// Whose lease it is.
+/// The owner of the lease.
 #[derive(Clone, Copy)]
 enum Holder {
     LastGranted,
-    Nobody,
+    None,
     Another(Epoch),
-    /// The look at it fails.
+    /// Reading the lease fails.
     Unknown,
 }
 
 struct Bus {
     start: Instant,
-    /// How long a renewal takes.
+    /// Duration of a renewal.
     renewal: Duration,
     /// Renewals fail at once.
     fails_to_renew: bool,
     /// The epoch that was given out last.
     epoch: AtomicU64,
     holder: Mutex<Holder>,
-    /// Until when nothing can be published.
+    /// Time until which publishing fails.
     outage: Duration,
     /// Pops fail from the release on.
     fails_after_release: bool,
-    /// What comes in when the lease has been given back.
+    /// A frame that comes in this long after the release.
     straggler: Option<(Duration, Bytes)>,
     inbox: Mutex<VecDeque<Bytes>>,
     filled: Notify,
@@ -90,17 +95,13 @@ impl Bus {
     }
 
     fn push(&self, frame: Bytes) {
-        lock(&self.inbox).push_back(frame);
+        self.inbox.lock().push_back(frame);
         self.filled.notify_one();
     }
 
-    fn now(&self) -> BusTime {
-        BusTime(u64::try_from(self.start.elapsed().as_millis()).unwrap())
+    fn now(&self) -> ServerTime {
+        ServerTime(u64::try_from(self.start.elapsed().as_millis()).unwrap())
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn broken() -> TransportError {
@@ -116,7 +117,7 @@ impl Drop for Counted<'_> {
     }
 }
 
-/// An ask for somebody who does not exist.
+/// An ask for an actor that does not exist.
 fn ask(client: u16, id: u64) -> Bytes {
     let mut bytes = [0; 16];
     bytes[..2].copy_from_slice(&client.to_le_bytes());
@@ -124,9 +125,9 @@ fn ask(client: u16, id: u64) -> Bytes {
     Request {
         kind: Kind::Ask,
         origin: Origin { client, id },
-        urn: "nobody",
+        urn: "missing",
         message: "M",
-        deadline: BusTime(u64::MAX),
+        deadline: ServerTime(u64::MAX),
         attributes: &Attributes::new(),
         contents: &[],
     }
@@ -137,9 +138,9 @@ fn ask(client: u16, id: u64) -> Bytes {
 impl ServerTransport for Bus {
     async fn acquire(&self, _: &Lease) -> Result<Acquired, TransportError> {
         if self.epoch.load(SeqCst) > 0 {
-            sleep(MS).await; // so that others see that it was lost
+            sleep(MS).await; // so that the loss of the lease is seen
         }
-        if let Holder::Another(epoch) = *lock(&self.holder) {
+        if let Holder::Another(epoch) = *self.holder.lock() {
             let (versions, max_frame) = ((1, 1), 1);
             let holder = Lease {
                 epoch,
@@ -148,13 +149,13 @@ impl ServerTransport for Bus {
             };
             return Ok(Acquired::Held { holder });
         }
-        *lock(&self.holder) = Holder::LastGranted;
+        *self.holder.lock() = Holder::LastGranted;
         let epoch = Epoch(self.epoch.fetch_add(1, SeqCst) + 1);
         let now = self.now();
         Ok(Acquired::Granted { epoch, now })
     }
 
-    async fn renew(&self, _: Epoch) -> Result<Option<BusTime>, TransportError> {
+    async fn renew(&self, _: Epoch) -> Result<Option<ServerTime>, TransportError> {
         if self.fails_to_renew {
             return Err(broken());
         }
@@ -174,7 +175,7 @@ impl ServerTransport for Bus {
             self.push(frame);
         }
         Ok(matches!(
-            *lock(&self.holder),
+            *self.holder.lock(),
             Holder::LastGranted | Holder::Unknown
         ))
     }
@@ -200,14 +201,14 @@ impl ServerTransport for Bus {
                 return Err(broken());
             }
             let frames: Vec<_> = {
-                let mut inbox = lock(&self.inbox);
+                let mut inbox = self.inbox.lock();
                 let count = count.min(inbox.len());
                 inbox.drain(..count).collect()
             };
             if !frames.is_empty() || Instant::now() >= end {
-                let owner = match *lock(&self.holder) {
+                let owner = match *self.holder.lock() {
                     Holder::LastGranted => Ok(Some(epoch)),
-                    Holder::Nobody => Ok(None),
+                    Holder::None => Ok(None),
                     Holder::Another(epoch) => Ok(Some(epoch)),
                     Holder::Unknown => Err(broken()),
                 };
@@ -229,8 +230,16 @@ impl ServerTransport for Bus {
         let answers = answers
             .into_iter()
             .map(|(id, outcome)| (client, id, outcome));
-        lock(&self.published).extend(answers);
+        self.published.lock().extend(answers);
         Ok(Some(1))
+    }
+
+    async fn consumer(&self) -> Result<Arc<dyn StreamConsumer>, TransportError> {
+        Err(broken())
+    }
+
+    fn dead_letters(&self) -> Arc<dyn DeadLetterStore> {
+        unreachable!("these tests read no dead letters")
     }
 
     async fn close(&self) {
@@ -239,7 +248,7 @@ impl ServerTransport for Bus {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_executed_between_the_end_of_the_fence_and_a_late_renewal() {
+async fn no_request_is_executed_between_the_fence_and_a_late_renewal() {
     let bus = Bus {
         renewal: 3_800 * MS, // the first is sent after 2 s and comes back after 5.8 s
         ..Bus::new()
@@ -248,16 +257,16 @@ async fn nothing_is_executed_between_the_end_of_the_fence_and_a_late_renewal() {
     sleep(5_600 * MS).await;
     bus.push(ask(1, 7));
     sleep(100 * MS).await;
-    assert!(lock(&bus.published).is_empty());
+    assert!(bus.published.lock().is_empty());
     sleep(200 * MS).await;
-    assert_eq!(lock(&bus.published).len(), 1);
+    assert_eq!(bus.published.lock().len(), 1);
     assert!(!bus.released.load(SeqCst));
     proxy.shutdown().await;
     assert!(bus.released.load(SeqCst) && bus.closed.load(SeqCst));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lease_that_has_run_out_is_given_back() {
+async fn expired_lease_is_released() {
     let bus = Bus {
         renewal: Duration::from_secs(60),
         ..Bus::new()
@@ -272,31 +281,34 @@ async fn a_lease_that_has_run_out_is_given_back() {
     assert_eq!(bus.start.elapsed(), LEASE);
     assert!(
         bus.released.load(SeqCst),
-        "a late renewal would keep others away"
+        "a late renewal would keep other systems away"
     );
-    // Nobody else has it, so it is taken again; what came between is not executed.
+    // No other system has the lease, so it is taken again; requests in between are not executed.
     let back = state.wait_for(ConnectionState::is_connected).await;
     back.unwrap();
     assert_eq!(bus.epoch.load(SeqCst), 2);
-    let published = lock(&bus.published).clone();
+    let published = bus.published.lock().clone();
     let [(_, 7, Err(AskError::NoResponder))] = &published[..] else {
         panic!("{published:?}")
     };
     bus.push(ask(1, 8));
     sleep(10 * MS).await;
-    assert_eq!(lock(&bus.published).len(), 2);
+    assert_eq!(bus.published.lock().len(), 2);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_proxy_ends_when_another_system_serves() {
+async fn proxy_ends_when_another_system_serves() {
     let (bus, _system, proxy) = Bus::new().serve().await;
-    *lock(&bus.holder) = Holder::Another(Epoch(9));
+    *bus.holder.lock() = Holder::Another(Epoch(9));
     bus.push(ask(1, 7));
     assert_eq!(proxy.stopped().await, ProxyEnd::LeaseLost);
-    // It is given as long as a lease lasts that nobody renews.
+    // The other system gets the time after which an abandoned lease would have expired.
     let took = bus.start.elapsed();
-    assert!(took >= HELD && took < HELD + 2 * BETWEEN, "{took:?}");
-    let published = lock(&bus.published).clone();
+    assert!(
+        took >= TAKEOVER_TIMEOUT && took < TAKEOVER_TIMEOUT + 2 * ACQUIRE_INTERVAL,
+        "{took:?}"
+    );
+    let published = bus.published.lock().clone();
     let [(_, 7, Err(AskError::NoResponder))] = &published[..] else {
         panic!("{published:?}")
     };
@@ -306,16 +318,16 @@ async fn a_proxy_ends_when_another_system_serves() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_popped_after_the_bus_had_lost_the_lease_is_refused() {
+async fn requests_popped_after_the_bus_lost_the_lease_are_refused() {
     let (bus, system, proxy) = Bus::new().serve().await;
-    *lock(&bus.holder) = Holder::Nobody; // it came back without its data
+    *bus.holder.lock() = Holder::None; // it came back without its data
     bus.push(ask(1, 7));
     let mut state = proxy.connection_state();
     drop(state.wait_for(|state| !state.is_connected()).await);
     drop(state.wait_for(ConnectionState::is_connected).await);
     bus.push(ask(1, 8));
     sleep(10 * MS).await;
-    let published = lock(&bus.published).clone();
+    let published = bus.published.lock().clone();
     let [
         (_, 7, Err(AskError::NoResponder)),
         (_, 8, Err(AskError::ActorNotFound { .. })),
@@ -329,58 +341,58 @@ async fn what_was_popped_after_the_bus_had_lost_the_lease_is_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_comes_while_a_lost_lease_is_given_back_is_not_executed() {
+async fn requests_during_the_release_of_a_lost_lease_are_refused() {
     let (bus, system, _proxy) = Bus::new().serve().await;
-    sleep(MS).await; // it waits for requests
-    *lock(&bus.holder) = Holder::Nobody;
+    sleep(MS).await; // a pop waits for requests
+    *bus.holder.lock() = Holder::None;
     bus.push(ask(1, 7));
-    // Nothing runs before it is to stop.
+    // The shutdown begins before any task runs.
     assert!(system.shutdown().await.is_clean());
-    let published = lock(&bus.published).clone();
+    let published = bus.published.lock().clone();
     let [(_, 7, Err(AskError::NoResponder))] = &published[..] else {
         panic!("{published:?}")
     };
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_that_comes_twice_is_taken_once() {
+async fn duplicate_request_is_taken_once() {
     let (bus, _system, _proxy) = Bus::new().serve().await;
     for id in [5, 6, 5, 6, 7] {
         bus.push(ask(1, id));
     }
     bus.push(ask(2, 5));
     sleep(10 * MS).await;
-    let ids: Vec<_> = lock(&bus.published).iter().map(|(_, id, _)| *id).collect();
+    let ids: Vec<_> = bus.published.lock().iter().map(|(_, id, _)| *id).collect();
     assert_eq!(ids.len(), 4, "{ids:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_refused_in_doubt_is_not_executed_when_it_comes_again() {
+async fn request_refused_in_doubt_is_not_executed_when_sent_again() {
     let (bus, _system, _proxy) = Bus::new().serve().await;
-    sleep(MS).await; // it waits for requests
-    *lock(&bus.holder) = Holder::Unknown;
+    sleep(MS).await; // a pop waits for requests
+    *bus.holder.lock() = Holder::Unknown;
     bus.push(ask(1, 7));
     sleep(10 * MS).await;
-    *lock(&bus.holder) = Holder::LastGranted;
+    *bus.holder.lock() = Holder::LastGranted;
     bus.push(ask(1, 7));
     sleep(10 * MS).await;
-    let published = lock(&bus.published).clone();
+    let published = bus.published.lock().clone();
     let [(_, 7, Err(AskError::NoResponder))] = &published[..] else {
         panic!("{published:?}")
     };
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_proxy_stops_although_its_wake_comes_with_a_doubt() {
+async fn proxy_stops_if_the_lease_is_unknown_at_its_wake() {
     let (bus, system, _proxy) = Bus::new().serve().await;
     sleep(MS).await;
-    *lock(&bus.holder) = Holder::Unknown;
-    let stopped = tokio::time::timeout(FINISH, system.shutdown()).await;
+    *bus.holder.lock() = Holder::Unknown;
+    let stopped = tokio::time::timeout(DRAIN_TIMEOUT, system.shutdown()).await;
     assert!(stopped.is_ok_and(|report| report.is_clean()));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lease_is_lost_although_nobody_says_so() {
+async fn lease_is_lost_when_renewals_fail() {
     let bus = Bus {
         fails_to_renew: true,
         ..Bus::new()
@@ -393,7 +405,7 @@ async fn a_lease_is_lost_although_nobody_says_so() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lease_is_kept_as_long_as_it_is_renewed_in_time() {
+async fn lease_is_held_while_renewals_are_in_time() {
     let bus = Bus {
         renewal: 1_500 * MS,
         ..Bus::new()
@@ -407,7 +419,7 @@ async fn a_lease_is_kept_as_long_as_it_is_renewed_in_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn answers_wait_for_a_bus_that_comes_back() {
+async fn replies_wait_until_the_bus_is_back() {
     let bus = Bus {
         outage: Duration::from_secs(1),
         ..Bus::new()
@@ -418,30 +430,30 @@ async fn answers_wait_for_a_bus_that_comes_back() {
         sleep(MS).await;
     }
     sleep(Duration::from_secs(2)).await;
-    let mut ids: Vec<_> = lock(&bus.published).iter().map(|(_, id, _)| *id).collect();
+    let mut ids: Vec<_> = bus.published.lock().iter().map(|(_, id, _)| *id).collect();
     ids.sort_unstable();
     assert!(ids.into_iter().eq(0..500));
 }
 
 #[tokio::test(start_paused = true)]
-async fn many_clients_are_answered_a_few_at_a_time() {
+async fn frames_of_many_clients_are_published_a_few_at_a_time() {
     let (bus, _system, proxy) = Bus::new().serve().await;
     (0..5_000).for_each(|client| bus.push(ask(client, 1)));
     sleep(Duration::from_secs(1)).await;
     proxy.shutdown().await;
-    assert_eq!(lock(&bus.published).len(), 5_000);
+    assert_eq!(bus.published.lock().len(), 5_000);
     assert!(bus.most_publishing.load(SeqCst) <= 256);
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_comes_just_after_the_lease_was_given_back_is_refused() {
+async fn request_just_after_the_release_is_refused() {
     let bus = Bus {
         straggler: Some((5 * MS, ask(1, 7))),
         ..Bus::new()
     };
     let (bus, system, _proxy) = bus.serve().await;
     assert!(system.shutdown().await.is_clean());
-    let published = lock(&bus.published).clone();
+    let published = bus.published.lock().clone();
     let [(_, 7, Err(AskError::NoResponder))] = &published[..] else {
         panic!("{published:?}")
     };
@@ -449,21 +461,21 @@ async fn what_comes_just_after_the_lease_was_given_back_is_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_proxy_far_from_its_bus_has_several_pops_under_way_and_stops_at_once_all_the_same() {
+async fn proxy_far_from_its_bus_has_several_pops_and_stops_at_once() {
     let (bus, system, _proxy) = Bus::new().serve().await;
     for id in 0..3 {
         bus.push(ask(1, id));
-        sleep(5 * MS).await; // to publish the answer takes a millisecond: that is far
+        sleep(5 * MS).await; // publishing the answer takes a millisecond: a far bus
     }
     assert_eq!(bus.most_popping.load(SeqCst), 4);
     let began = Instant::now();
     assert!(system.shutdown().await.is_clean());
     assert!(began.elapsed() < 200 * MS, "{:?}", began.elapsed());
-    assert_eq!(lock(&bus.published).len(), 3);
+    assert_eq!(bus.published.lock().len(), 3);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_proxy_stops_although_its_wake_is_lost() {
+async fn proxy_stops_if_its_wake_is_lost() {
     let bus = Bus {
         fails_after_release: true,
         ..Bus::new()
@@ -477,7 +489,7 @@ async fn a_proxy_stops_although_its_wake_is_lost() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_system_forgets_the_proxies_that_have_ended() {
+async fn system_forgets_proxies_that_have_ended() {
     let (system, config) = (ActorSystem::new(), Config::memory());
     for _ in 0..10 {
         let bus = Arc::new(Bus::new());

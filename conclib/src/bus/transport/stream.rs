@@ -6,15 +6,12 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::bus::config::Bus;
-use crate::bus::memory;
-use crate::bus::transport::{Config, OpenError, TransportError};
+use crate::bus::transport::TransportError;
 
 /// The maximum number of stored dead letters. Beyond it the oldest are dropped, counted and logged.
 pub(crate) const MAX_DEAD_LETTERS: u64 = 100_000;
@@ -152,14 +149,10 @@ pub(crate) struct DeadLetterEntry {
 pub(crate) trait StreamProducer: Send + Sync {
     /// Appends messages in order, and returns the length of the stream after that. An error leaves it
     /// open whether some were appended, except for [`NotDone`](TransportError::NotDone): none was.
-    async fn append(&self, _messages: Vec<NewEntry>) -> Result<u64, TransportError> {
-        Err(no_stream())
-    }
+    async fn append(&self, messages: Vec<NewEntry>) -> Result<u64, TransportError>;
 
     /// The length of the stream.
-    async fn len(&self) -> Result<u64, TransportError> {
-        Err(no_stream())
-    }
+    async fn len(&self) -> Result<u64, TransportError>;
 }
 
 /// The actor system's end of the stream: a consumer of its own, used only while it holds the lease.
@@ -271,47 +264,4 @@ pub(crate) trait DeadLetterStore: Send + Sync {
 
     /// Removes a dead letter; false if none has this id.
     async fn delete(&self, id: EntryId) -> Result<bool, TransportError>;
-}
-
-/// The error of a bus without a stream.
-pub(super) fn no_stream() -> TransportError {
-    TransportError::NotDone("this bus stores no durable messages".to_owned())
-}
-
-/// The dead letters of a bus without a stream.
-pub(super) struct NoDeadLetters;
-
-#[async_trait]
-impl DeadLetterStore for NoDeadLetters {
-    async fn list(&self, _: EntryId, _: u32) -> Result<Vec<DeadLetterEntry>, TransportError> {
-        Err(no_stream())
-    }
-
-    async fn replay(&self, _: EntryId) -> Result<bool, TransportError> {
-        Err(no_stream())
-    }
-
-    async fn delete(&self, _: EntryId) -> Result<bool, TransportError> {
-        Err(no_stream())
-    }
-}
-
-/// Opens the dead letters of the configured bus.
-pub(crate) async fn open_dead_letters(
-    config: &Config,
-) -> Result<Arc<dyn DeadLetterStore>, OpenError> {
-    config.check()?;
-    match &config.bus {
-        Bus::Memory(bus) => Ok(Arc::new(memory::MemoryDeadLetters::new(
-            bus.clone(),
-            config,
-        ))),
-        #[cfg(feature = "redis")]
-        Bus::Redis(address) => {
-            let letters = crate::bus::redis::RedisDeadLetters::connect(address, config).await?;
-            Ok(Arc::new(letters))
-        }
-        #[cfg(not(feature = "redis"))]
-        Bus::Redis(_) => Err(super::without_redis().into()),
-    }
 }

@@ -14,6 +14,7 @@ use crate::bus::durable::consumer::READ_WAIT;
 use crate::bus::durable::consumer::link::{BATCH_BYTES, ConsumerLink, PAGE};
 use crate::bus::durable::prefetch::{Caller, Delivery};
 use crate::bus::durable::result_cache::CachedResult;
+use crate::bus::link::log_once::Anomaly;
 use crate::bus::link::retry::Retry;
 use crate::bus::protocol::Received;
 use crate::bus::transport::TransportError;
@@ -307,10 +308,7 @@ impl Acknowledger {
             if uncached > 0 {
                 // The message is removed all the same: it was handled, and would be handled again if
                 // it stayed. Without a cached result only later duplicates are handled again.
-                self.link.log.hear(
-                    "no room to remember the answers of durable messages",
-                    &uncached,
-                );
+                self.link.log.record(Anomaly::UnwrittenResult, &uncached);
             }
         }
         Ok(())
@@ -326,10 +324,10 @@ impl Acknowledger {
             if deadline <= now {
                 continue;
             }
-            // Messages are claimed only with the lease, so that there is an outlet.
-            if let Some(outlet) = self.link.shared.outlet() {
-                outlet.expect();
-                outlet.respond(origin, Some(deadline), message.outcome.clone());
+            // Messages are claimed only with the lease, so that there is a term.
+            if let Some(requests) = self.link.shared.requests() {
+                requests.begin_reply();
+                requests.respond(origin, Some(deadline), message.outcome.clone());
             }
         }
     }

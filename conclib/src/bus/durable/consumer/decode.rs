@@ -7,7 +7,7 @@ use crate::bus::durable::prefetch::{Caller, ReceivedMessage};
 use crate::bus::durable::quarantine::Quarantined;
 use crate::bus::durable::result_cache::{Fingerprint, dedup_key};
 use crate::bus::protocol::{self, Kind, Received};
-use crate::bus::server::receiver::HORIZON;
+use crate::bus::server::receiver::MAX_DEADLINE;
 use crate::bus::transport::stream::{Attempts, MAX_KEY_LEN, StreamEntry};
 use crate::error::AskError;
 
@@ -29,7 +29,7 @@ pub(super) fn decode(
     if entry.key.is_empty() || entry.key.len() > MAX_KEY_LEN {
         return Err(rejected("it has no idempotency key"));
     }
-    let size = protocol::size(&request.contents, &request.attributes);
+    let size = protocol::payload_size(&request.contents, &request.attributes);
     let limit = link.limits.max_message;
     if size > limit {
         return Err(AskError::TooLarge { size, limit });
@@ -39,7 +39,7 @@ pub(super) fn decode(
         Kind::Tell => None,
         Kind::Ask => Some(Caller {
             origin: request.origin,
-            deadline: clock.to_local(request.deadline, now, HORIZON),
+            deadline: clock.to_local(request.deadline, now, MAX_DEADLINE),
         }),
         Kind::Cancel | Kind::Wake => return Err(rejected("it is neither ask nor tell")),
     };

@@ -6,7 +6,7 @@ use tracing::{debug, warn};
 use crate::bus::durable::consumer::Consumer;
 use crate::bus::durable::consumer::link::PAGE;
 use crate::bus::durable::redelivery::attempts_of_lost_read;
-use crate::bus::server::FINISH;
+use crate::bus::server::DRAIN_TIMEOUT;
 use crate::bus::transport::stream::EntryId;
 
 impl Consumer {
@@ -25,7 +25,7 @@ impl Consumer {
         let time_limit = async move {
             abandoned.cancelled().await;
             // The rest of that time is for the other parts of the proxy.
-            sleep(FINISH.mul_f64(0.9)).await;
+            sleep(DRAIN_TIMEOUT.mul_f64(0.9)).await;
         };
         tokio::pin!(time_limit);
         loop {

@@ -13,7 +13,7 @@ use crate::bus::durable::consumer::ack::Acknowledger;
 use crate::bus::durable::consumer::link::{BATCH_BYTES, ConsumerLink, PAGE};
 use crate::bus::durable::consumer::prefetcher::Prefetcher;
 use crate::bus::durable::prefetch::EntrySource;
-use crate::bus::link::ewma::MeanSize;
+use crate::bus::link::ewma::EwmaSize;
 use crate::bus::link::retry::Retry;
 use crate::bus::transport::TransportError;
 use crate::bus::transport::stream::{Attempts, EntryId, StreamEntry};
@@ -48,7 +48,7 @@ pub(super) struct Fetcher {
 /// The sizes of batches.
 struct BatchSizes {
     /// The mean size of messages.
-    mean: MeanSize,
+    mean: EwmaSize,
     /// The maximum number of entries in one claim: fewer after a claim has failed.
     max_claim: usize,
 }
@@ -69,7 +69,7 @@ impl Fetcher {
             read: None,
             read_retry: Retry::default(),
             sizes: BatchSizes {
-                mean: MeanSize::expecting(EXPECTED_SIZE),
+                mean: EwmaSize::expecting(EXPECTED_SIZE),
                 max_claim: PAGE,
             },
             due: DueScan::default(),
@@ -117,7 +117,7 @@ impl Fetcher {
                 if self.read_retry.has_succeeded() {
                     info!(%node, "durable messages are read again");
                 }
-                self.sizes.learn(&entries);
+                self.sizes.record(&entries);
                 let entries = entries.into_iter();
                 let entries = entries.map(|entry| (entry, Attempts::new(1))).collect();
                 prefetch.admit(ack, entries, EntrySource::Stream).await;
@@ -294,7 +294,7 @@ impl Fetcher {
         match self.link.transport.claim(&ids, attempts, idle).await {
             Ok(entries) => {
                 self.sizes.claim_succeeded();
-                self.sizes.learn(&entries);
+                self.sizes.record(&entries);
                 Some(entries.into_iter().map(|entry| (entry, attempts)).collect())
             }
             Err(error) => {
@@ -314,15 +314,15 @@ impl Fetcher {
         let count = self.sizes.mean.frames(BATCH_BYTES, ids.len());
         let (batch, behind) = ids.split_at(count);
         let entries = self.link.transport.read_entries(batch).await?;
-        self.sizes.learn(&entries);
+        self.sizes.record(&entries);
         Ok((entries, behind))
     }
 }
 
 impl BatchSizes {
-    fn learn(&mut self, entries: &[StreamEntry]) {
+    fn record(&mut self, entries: &[StreamEntry]) {
         for entry in entries {
-            self.mean.learn(entry.frame.len());
+            self.mean.record(entry.frame.len());
         }
     }
 

@@ -24,9 +24,9 @@ impl Consumer {
     /// nothing more from then on. False if this system will never have the lease.
     pub(super) async fn begin_term(&mut self) -> bool {
         let mut failures = 0;
-        while self.link.shared.reigns().await {
-            let reigning = self.link.shared.reigning.borrow().clone();
-            let Some((fence, _)) = reigning else {
+        while self.link.shared.holds_lease().await {
+            let current = self.link.shared.current_term.borrow().clone();
+            let Some((fence, _)) = current else {
                 unreachable!("a lease that is held has a fence");
             };
             match self.fetch.foreign_claims().await {

@@ -7,8 +7,8 @@ use std::time::Duration;
 use tracing::debug;
 
 use crate::bus::config::Config;
-use crate::bus::link::log_once::Noise;
-use crate::bus::server::Shared;
+use crate::bus::link::log_once::LogOnce;
+use crate::bus::server::ProxyShared;
 use crate::bus::transport::stream::{Attempts, EntryId, StreamConsumer};
 
 /// The approximate size of the frames or results in one batch, in bytes. The lease is renewed on the
@@ -57,21 +57,21 @@ impl Limits {
     }
 }
 
-/// Shared by all parts of a consumer.
+/// ProxyShared by all parts of a consumer.
 pub(super) struct ConsumerLink {
-    pub(super) shared: Arc<Shared>,
+    pub(super) shared: Arc<ProxyShared>,
     pub(super) transport: Arc<dyn StreamConsumer>,
     pub(super) limits: Limits,
-    pub(super) log: Noise,
+    pub(super) log: LogOnce,
 }
 
 impl ConsumerLink {
-    pub(super) fn new(shared: Arc<Shared>, transport: Arc<dyn StreamConsumer>) -> Self {
+    pub(super) fn new(shared: Arc<ProxyShared>, transport: Arc<dyn StreamConsumer>) -> Self {
         Self {
             limits: Limits::new(&shared.config),
             shared,
             transport,
-            log: Noise::default(),
+            log: LogOnce::default(),
         }
     }
 
@@ -84,7 +84,7 @@ impl ConsumerLink {
 
     /// Sends a heartbeat for claimed entries. Without the lease another consumer may have claimed them.
     pub(super) async fn extend_claims(&self, ids: &[EntryId]) {
-        if !self.shared.is_reigning() {
+        if !self.shared.may_execute() {
             return;
         }
         for ids in ids.chunks(PAGE) {
@@ -97,7 +97,7 @@ impl ConsumerLink {
     /// Releases entries with these deliveries to every consumer, at once. Without the lease another
     /// consumer may have claimed them.
     pub(super) async fn release(&self, entries: Vec<(EntryId, Attempts)>) {
-        if self.shared.is_reigning() {
+        if self.shared.may_execute() {
             self.write_attempts(entries, RELEASED).await;
         }
     }
@@ -105,7 +105,7 @@ impl ConsumerLink {
     /// Writes the deliveries of claimed entries to the stream. Without the lease another consumer may
     /// have claimed them.
     pub(super) async fn set_attempts(&self, entries: Vec<(EntryId, Attempts)>) {
-        if self.shared.is_reigning() {
+        if self.shared.may_execute() {
             self.set_own_attempts(entries).await;
         }
     }

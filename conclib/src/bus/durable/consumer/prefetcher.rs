@@ -17,6 +17,7 @@ use crate::bus::durable::prefetch::{
 use crate::bus::durable::quarantine::Quarantine;
 use crate::bus::durable::redelivery::{Redelivery, decide_redelivery};
 use crate::bus::durable::result_cache::CachedResult;
+use crate::bus::link::log_once::Anomaly;
 use crate::bus::link::retry::Retry;
 use crate::bus::transport::stream::{Attempts, EntryId, PendingEntry, StreamEntry};
 
@@ -283,7 +284,7 @@ impl Prefetcher {
                     self.has_result(ack, ticket, &result);
                     results.insert(dedup_key, result);
                 }
-                Err(problem) => self.link.log.hear("an unreadable record", &problem),
+                Err(problem) => self.link.log.record(Anomaly::UnreadableResult, &problem),
             }
         }
         Some(results)
@@ -348,7 +349,7 @@ impl Prefetcher {
         match decode(&self.link, &entry, attempts, now) {
             Ok(message) => Some(message),
             Err(error) => {
-                self.link.log.hear("an unreadable durable message", &error);
+                self.link.log.record(Anomaly::UnreadableDurable, &error);
                 self.messages.forget_redeliveries(&[entry.id]);
                 ack.unreadable(entry, attempts, &error);
                 None

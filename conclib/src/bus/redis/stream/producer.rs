@@ -2,16 +2,16 @@
 
 use async_trait::async_trait;
 
-use crate::bus::redis::client::Client;
+use crate::bus::redis::client::RedisClient;
 use crate::bus::redis::stream::{entry, pipeline};
 use crate::bus::redis::{COMMAND, into_u64, reason, unexpected};
 use crate::bus::transport::TransportError;
 use crate::bus::transport::stream::{NewEntry, StreamProducer};
 
 #[async_trait]
-impl StreamProducer for Client {
+impl StreamProducer for RedisClient {
     async fn append(&self, messages: Vec<NewEntry>) -> Result<u64, TransportError> {
-        let stream = self.names.durable();
+        let stream = self.keys.durable();
         let mut commands: Vec<_> = messages
             .into_iter()
             .map(|NewEntry { key, frame }| ("XADD", entry(&stream, key, frame)))
@@ -32,7 +32,7 @@ impl StreamProducer for Client {
     }
 
     async fn len(&self) -> Result<u64, TransportError> {
-        let stream = vec![self.names.durable().into()];
+        let stream = vec![self.keys.durable().into()];
         let link = self.requests.link()?;
         let length = link.request("XLEN", stream, COMMAND).await?;
         into_u64(&length).ok_or_else(unexpected)

@@ -14,7 +14,7 @@ use crate::bus::transport::stream::{
     StreamConsumer, StreamEntry,
 };
 use crate::bus::transport::{
-    Acquired, BusTime, Epoch, Lease, Popped, ServerTransport, TransportError,
+    Acquired, Epoch, Lease, Popped, ServerTime, ServerTransport, TransportError,
 };
 use crate::reply::remote::ClientId;
 
@@ -73,7 +73,7 @@ impl ServerTransport for Bus {
         self.inner.acquire(lease).await
     }
 
-    async fn renew(&self, epoch: Epoch) -> Result<Option<BusTime>, TransportError> {
+    async fn renew(&self, epoch: Epoch) -> Result<Option<ServerTime>, TransportError> {
         match self.script.call("renew", 1) {
             Ok(()) => self.inner.renew(epoch).await,
             Err(_) => Ok(None), // the lease is lost

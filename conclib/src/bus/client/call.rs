@@ -1,0 +1,200 @@
+//! One request across the bus: built, sent when first polled, and awaited.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use crate::bus::client::ProxyClient;
+use crate::bus::client::batch::InlineBatch;
+use crate::bus::client::producer::IdempotencyKey;
+use crate::bus::client::shared::{ClientShared, Outgoing};
+use crate::bus::protocol::Kind;
+use crate::deadlock::current::Current;
+use crate::envelope::Attributes;
+use crate::error::{AskError, Delivered};
+use crate::message::{ActorMessage, WireCodec};
+use crate::reply::ReplyReceiver;
+use crate::time::deadline::Deadline;
+use crate::urn::{Urn, UrnError};
+
+/// A request that is among the client's pending ones.
+pub(super) struct SentRequest {
+    pub(super) id: u64,
+    pub(super) receiver: ReplyReceiver<Bytes>,
+    /// The request's batch, if its asker sends it.
+    pub(super) inline: Option<InlineBatch>,
+}
+
+/// The builder and the future behind [`RemoteAsk`](crate::RemoteAsk) and
+/// [`RemoteTell`](crate::RemoteTell).
+pub(super) struct Call<M> {
+    client: ProxyClient,
+    urn: Result<Urn, UrnError>,
+    /// Present until the request has been encoded.
+    message: Option<M>,
+    timeout: Duration,
+    attributes: Attributes,
+    /// Present if the request is durable.
+    key: Option<IdempotencyKey>,
+    deadline: Deadline,
+    /// Present while the request is pending.
+    sent: Option<SentRequest>,
+}
+
+impl<M: ActorMessage> Call<M> {
+    pub(super) fn new(client: ProxyClient, urn: &str, message: M) -> Self {
+        Self {
+            timeout: client.shared().timeout,
+            client,
+            urn: Urn::new(urn),
+            message: Some(message),
+            attributes: Attributes::new(),
+            key: M::DURABLE.then_some(IdempotencyKey::Generated),
+            deadline: Deadline::default(),
+            sent: None,
+        }
+    }
+
+    /// Limits the wait; once the request is under way, the wait is only shortened, counted from now.
+    pub(super) fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        if self.sent.is_some() {
+            self.deadline.shorten(timeout);
+        }
+        self
+    }
+
+    pub(super) fn attribute(mut self, name: String, value: String) -> Self {
+        self.attributes.insert(name, value);
+        self
+    }
+
+    pub(super) fn durable(mut self) -> Self {
+        self.key.get_or_insert(IdempotencyKey::Generated);
+        self
+    }
+
+    pub(super) fn idempotency_key(mut self, key: String) -> Self {
+        self.key = Some(IdempotencyKey::Given(key));
+        self
+    }
+
+    /// # Panics
+    ///
+    /// If polled after completion.
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        kind: Kind,
+    ) -> Poll<Result<Bytes, AskError>> {
+        if self.sent.is_none() {
+            match self.send(kind) {
+                Ok(sent) => self.sent = Some(sent),
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+        let Some(sent) = &mut self.sent else {
+            unreachable!("the request was just sent");
+        };
+        if let Some(inline) = &mut sent.inline
+            && inline.poll(cx).is_ready()
+        {
+            sent.inline = None;
+        }
+        if let Poll::Ready(outcome) = Pin::new(&mut sent.receiver).poll(cx) {
+            self.sent = None;
+            return Poll::Ready(outcome);
+        }
+        ready!(self.deadline.poll(cx));
+        // The answer may have come between the two polls above: then it counts, and not the timeout.
+        let Some(delivered) = self.client.shared().pending().give_up(sent.id) else {
+            return Pin::new(&mut sent.receiver).poll(cx);
+        };
+        self.sent = None;
+        Poll::Ready(Err(AskError::Timeout { delivered }))
+    }
+
+    fn send(&mut self, kind: Kind) -> Result<SentRequest, AskError> {
+        let Some(message) = self.message.take() else {
+            panic!("`{}` was polled after completion", M::NAME);
+        };
+        let urn = self.urn.as_ref().map_err(|error| AskError::BadRequest {
+            reason: error.to_string(),
+        })?;
+        let contents = (codec::<M>()?.encode)(&message).map_err(|error| AskError::BadRequest {
+            reason: error.to_string(),
+        })?;
+        self.deadline.start(Some(self.timeout));
+        self.deadline.cut(Current::deadline());
+        let Some(deadline) = self.deadline.at() else {
+            return Err(AskError::BadRequest {
+                reason: format!("{:?} is too long for a timeout", self.timeout),
+            });
+        };
+        if deadline <= Instant::now() {
+            return Err(AskError::Timeout {
+                delivered: Delivered::No,
+            });
+        }
+        let request = Outgoing {
+            kind,
+            urn: urn.as_str(),
+            message: M::NAME,
+            deadline,
+            attributes: &self.attributes,
+            contents: &contents,
+        };
+        let shared = self.client.shared();
+        match &self.key {
+            None => shared.send(&request),
+            Some(key) => shared.send_durable(&request, key.text()?),
+        }
+    }
+}
+
+impl ClientShared {
+    /// Enters a request into the pending ones, and queues it.
+    fn send(self: &Arc<Self>, request: &Outgoing<'_>) -> Result<SentRequest, AskError> {
+        let kind = request.kind;
+        let (mut frame, size) = self.frame(request)?;
+        let mut pending = self.pending();
+        frame.origin.id = pending.check(size)?;
+        if let Some(reason) = self.health.problem() {
+            return Err(AskError::Unavailable { reason });
+        }
+        if let Some(retry_after) = self.backpressure.retry_after() {
+            return Err(AskError::Overloaded { retry_after });
+        }
+        // Encoded under the lock, so that the queue has requests in the order of their ids.
+        let encoded = frame.encode_into(pending.buffer());
+        let receiver = pending.insert(frame.origin.id, encoded, size, kind);
+        let own = self.queue.push(frame.origin.id, &pending);
+        drop(pending);
+        Ok(SentRequest {
+            id: frame.origin.id,
+            receiver,
+            inline: own.map(|batch| InlineBatch::new(self, batch)),
+        })
+    }
+}
+
+impl<M> Drop for Call<M> {
+    fn drop(&mut self) {
+        if let (Some(sent), Some(deadline)) = (&self.sent, self.deadline.at()) {
+            self.client.shared().abandon(sent.id, deadline);
+        }
+    }
+}
+
+/// The codec of a message. [`ProxyClient::ask`] takes only messages that have one. That this module
+/// asks for no more than a message, and for no trait bound, keeps the compiler from reporting a wrong
+/// type at each step of a call.
+pub(super) fn codec<M: ActorMessage>() -> Result<WireCodec<M>, AskError> {
+    M::WIRE.ok_or_else(|| AskError::BadRequest {
+        reason: format!("`{}` stays in its process", M::NAME),
+    })
+}

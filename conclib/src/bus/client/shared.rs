@@ -1,0 +1,194 @@
+//! The state that a client's handles, requests and tasks share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::{Mutex, MutexGuard};
+use tokio::runtime::Handle;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::bus::client::backpressure::InboxBackpressure;
+use crate::bus::client::dispatcher::ReplyDispatcher;
+use crate::bus::client::pending::PendingRequests;
+use crate::bus::client::producer::Keeping;
+use crate::bus::client::send_queue::SendQueue;
+use crate::bus::config::Config;
+use crate::bus::link::health::Health;
+use crate::bus::link::server_clock::ServerClock;
+use crate::bus::protocol::{Kind, Request, check_limits, payload_size};
+use crate::bus::transport::{ClientTransport, LEASE, Lease, ServerTime, TransportError};
+use crate::envelope::Attributes;
+use crate::error::AskError;
+use crate::reply::remote::{ClientId, Origin};
+use crate::time::coarse::CoarseInstant;
+
+/// The shared state of a client.
+pub(super) struct ClientShared {
+    pub(super) transport: Arc<dyn ClientTransport>,
+    pub(super) id: ClientId,
+    /// The deadline of a request that sets none.
+    pub(super) timeout: Duration,
+    max_frame: usize,
+    replies: Arc<ReplyDispatcher>,
+    pub(super) queue: SendQueue,
+    /// Stops requests while the actor system does not keep up.
+    pub(super) backpressure: InboxBackpressure,
+    /// The durable messages to be stored, and how many the bus may have.
+    pub(super) keeping: Keeping,
+    pub(super) max_kept: u64,
+    /// The runtime of the client's tasks.
+    pub(super) runtime: Handle,
+    pub(super) clock: ServerClock,
+    /// The lease as it was last seen.
+    lease: Mutex<Option<Lease>>,
+    /// The moment at which the lease was last seen, as the bits of a [`CoarseInstant`].
+    lease_seen: AtomicU64,
+    /// The state of the connections, for the public.
+    pub(super) health: Arc<Health>,
+    pub(super) closed: CancellationToken,
+}
+
+/// A request that is ready to be encoded.
+pub(super) struct Outgoing<'a> {
+    pub(super) kind: Kind,
+    pub(super) urn: &'a str,
+    pub(super) message: &'static str,
+    pub(super) deadline: Instant,
+    pub(super) attributes: &'a Attributes,
+    pub(super) contents: &'a [u8],
+}
+
+impl ClientShared {
+    pub(super) fn new(
+        transport: Arc<dyn ClientTransport>,
+        config: &Config,
+        id: ClientId,
+        replies: Arc<ReplyDispatcher>,
+        health: Arc<Health>,
+    ) -> Self {
+        Self {
+            transport,
+            id,
+            timeout: config.timeout,
+            max_frame: config.max_frame,
+            replies,
+            queue: SendQueue::default(),
+            backpressure: InboxBackpressure::default(),
+            keeping: Keeping::default(),
+            max_kept: config.max_kept,
+            runtime: Handle::current(),
+            clock: ServerClock::default(),
+            lease: Mutex::default(),
+            lease_seen: AtomicU64::new(0),
+            health,
+            closed: CancellationToken::new(),
+        }
+    }
+
+    /// The frame of a request, still without its id, and its size.
+    pub(super) fn frame<'a>(
+        &self,
+        request: &Outgoing<'a>,
+    ) -> Result<(Request<'a>, usize), AskError> {
+        let Outgoing {
+            kind,
+            urn,
+            message,
+            deadline,
+            attributes,
+            contents,
+        } = *request;
+        let frame = Request {
+            kind,
+            origin: Origin {
+                client: self.id,
+                id: 0,
+            },
+            urn,
+            message,
+            // The clock has had a sample since the client was connected.
+            deadline: self.clock.to_bus(deadline).unwrap_or(ServerTime(u64::MAX)),
+            attributes,
+            contents,
+        };
+        check_limits(message, attributes)?;
+        let limit = self.max_frame.min(self.known_limit());
+        let size = payload_size(contents, attributes);
+        if size > limit {
+            return Err(AskError::TooLarge { size, limit });
+        }
+        Ok((frame, size))
+    }
+
+    /// Removes a request whose asker has gone; cancels it if the bus may have it.
+    pub(super) fn abandon(&self, id: u64, deadline: Instant) {
+        let mut pending = self.pending();
+        if !pending.abandon(id) {
+            return;
+        }
+        let client = self.id;
+        let cancel = Request {
+            kind: Kind::Cancel,
+            origin: Origin { client, id },
+            urn: "",
+            message: "",
+            deadline: self.clock.to_bus(deadline).unwrap_or(ServerTime(u64::MAX)),
+            attributes: &Attributes::new(),
+            contents: &[],
+        };
+        // Under the lock, so that cancels are in the order in which their requests were abandoned.
+        let frame = cancel.encode_into(pending.buffer());
+        self.queue.push_cancel(frame);
+    }
+
+    pub(super) fn pending(&self) -> MutexGuard<'_, PendingRequests> {
+        self.replies.pending()
+    }
+
+    /// The lease, unless it was seen so long ago that another system may have it by now: requests
+    /// could go to an inbox that no system deletes any more.
+    pub(super) fn known_lease(&self) -> Option<Lease> {
+        let seen = CoarseInstant::from_bits(self.lease_seen.load(Ordering::Relaxed));
+        self.lease.lock().clone().filter(|_| seen.elapsed() < LEASE)
+    }
+
+    pub(super) fn set_lease(&self, lease: Option<Lease>) {
+        *self.lease.lock() = lease;
+        self.confirm_lease();
+    }
+
+    /// Notes that the lease was seen unchanged.
+    pub(super) fn confirm_lease(&self) {
+        let now = CoarseInstant::now().to_bits();
+        self.lease_seen.store(now, Ordering::Relaxed);
+    }
+
+    fn known_limit(&self) -> usize {
+        let lease = self.lease.lock();
+        let limit = lease.as_ref().map(|lease| lease.max_frame);
+        limit
+            .and_then(|limit| usize::try_from(limit).ok())
+            .unwrap_or(usize::MAX)
+    }
+
+    /// Reads the lease and the time from the bus.
+    pub(super) async fn read_lease(&self) -> Result<Option<Lease>, TransportError> {
+        let sent = Instant::now();
+        let (lease, now) = self.transport.lease().await?;
+        self.clock.record(sent, Instant::now(), now);
+        self.set_lease(lease.clone());
+        Ok(lease)
+    }
+
+    /// Ends every request; idempotent.
+    pub(super) fn close(&self) {
+        self.health.close();
+        self.closed.cancel();
+        let waiting = self.pending().close();
+        for reply in waiting {
+            reply.refuse(AskError::Closed);
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! Buses that behave as a test says.
+
+use std::future::pending;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::time::sleep;
+
+use super::{FIRST, MS};
+use crate::bus::client::dispatcher::ReplyDispatcher;
+use crate::bus::protocol::{Answer, Kind, Received, encode_reply};
+use crate::bus::transport::stream::{NewEntry, StreamProducer};
+use crate::bus::transport::{
+    ClientTransport, Enqueued, Epoch, Lease, ReplySink, ServerTime, TransportError,
+};
+use crate::error::AskError;
+
+/// A bus without durable messages.
+macro_rules! no_stream {
+    ($bus:ident) => {
+        #[async_trait]
+        impl StreamProducer for $bus {
+            async fn append(&self, _: Vec<NewEntry>) -> Result<u64, TransportError> {
+                unreachable!("these tests send no durable messages")
+            }
+
+            async fn len(&self) -> Result<u64, TransportError> {
+                unreachable!("these tests send no durable messages")
+            }
+        }
+    };
+}
+
+fn lease(epoch: u64) -> Lease {
+    Lease {
+        epoch: Epoch(epoch),
+        versions: (1, 1),
+        max_frame: 1 << 20,
+    }
+}
+
+/// Takes batches after a delay.
+pub(super) struct DelayedBus {
+    /// Time that a batch takes to arrive, and again to be confirmed.
+    delay: Duration,
+    /// The current epoch.
+    pub(super) epoch: AtomicU64,
+    /// Requests that have arrived in time, as numbers from 0 on.
+    pub(super) taken: Mutex<Vec<u64>>,
+    /// Requests of those that were cancelled, in the same numbers.
+    cancelled: Mutex<Vec<u64>>,
+    pub(super) under_way: AtomicUsize,
+    pub(super) most_under_way: AtomicUsize,
+}
+
+impl DelayedBus {
+    pub(super) fn new(delay: Duration) -> Arc<Self> {
+        Arc::new(Self {
+            delay,
+            epoch: AtomicU64::new(1),
+            taken: Mutex::default(),
+            cancelled: Mutex::default(),
+            under_way: AtomicUsize::new(0),
+            most_under_way: AtomicUsize::new(0),
+        })
+    }
+
+    async fn travel(&self) {
+        if self.delay.is_zero() {
+            tokio::task::yield_now().await; // a timer would take a millisecond
+        } else {
+            sleep(self.delay).await;
+        }
+    }
+
+    pub(super) fn taken(&self) -> Vec<u64> {
+        self.taken.lock().clone()
+    }
+
+    pub(super) fn cancelled(&self) -> Vec<u64> {
+        self.cancelled.lock().clone()
+    }
+}
+
+#[async_trait]
+impl ClientTransport for DelayedBus {
+    async fn lease(&self) -> Result<(Option<Lease>, ServerTime), TransportError> {
+        Ok((Some(lease(self.epoch.load(SeqCst))), ServerTime(1)))
+    }
+
+    async fn enqueue(&self, epoch: Epoch, frames: Vec<Bytes>) -> Result<Enqueued, TransportError> {
+        let now = self.under_way.fetch_add(1, SeqCst) + 1;
+        self.most_under_way.fetch_max(now, SeqCst);
+        self.travel().await;
+        let lease = lease(self.epoch.load(SeqCst));
+        if epoch == lease.epoch {
+            for frame in &frames {
+                let request = Received::decode(frame).unwrap();
+                let place = match request.kind {
+                    Kind::Cancel => &self.cancelled,
+                    _ => &self.taken,
+                };
+                place.lock().push(request.origin.id.wrapping_sub(FIRST));
+            }
+        }
+        self.travel().await;
+        self.under_way.fetch_sub(1, SeqCst);
+        Ok(Enqueued {
+            lease: Some(lease),
+            length: 1,
+            now: None,
+        })
+    }
+
+    async fn take_back(&self, _: Epoch, _: Vec<Bytes>) {}
+
+    async fn close(&self) {}
+}
+
+no_stream!(DelayedBus);
+
+/// Takes batches, and never confirms them.
+pub(super) struct StalledBus;
+
+#[async_trait]
+impl ClientTransport for StalledBus {
+    async fn lease(&self) -> Result<(Option<Lease>, ServerTime), TransportError> {
+        Ok((Some(lease(1)), ServerTime(1)))
+    }
+
+    async fn enqueue(&self, _: Epoch, _: Vec<Bytes>) -> Result<Enqueued, TransportError> {
+        pending().await
+    }
+
+    async fn take_back(&self, _: Epoch, _: Vec<Bytes>) {}
+
+    async fn close(&self) {}
+}
+
+no_stream!(StalledBus);
+
+/// The owner of the lease refuses requests before the client learns of the next owner.
+pub(super) struct SucceededBus {
+    pub(super) replies: Arc<ReplyDispatcher>,
+    pub(super) taken: AtomicUsize,
+}
+
+#[async_trait]
+impl ClientTransport for SucceededBus {
+    async fn lease(&self) -> Result<(Option<Lease>, ServerTime), TransportError> {
+        Ok((Some(lease(1)), ServerTime(1)))
+    }
+
+    async fn enqueue(&self, epoch: Epoch, frames: Vec<Bytes>) -> Result<Enqueued, TransportError> {
+        if epoch == Epoch(1) {
+            let refused = Answer::new(FIRST, Err(AskError::NoResponder));
+            self.replies.receive(encode_reply(epoch, &[refused]));
+        } else {
+            self.taken.fetch_add(frames.len(), SeqCst);
+        }
+        let lease = Some(lease(2));
+        Ok(Enqueued {
+            lease,
+            length: 1,
+            now: None,
+        })
+    }
+
+    async fn take_back(&self, _: Epoch, _: Vec<Bytes>) {}
+
+    async fn close(&self) {}
+}
+
+no_stream!(SucceededBus);
+
+/// Loses its connection with each batch, and the owner of the lease meanwhile.
+#[derive(Default)]
+pub(super) struct LosingBus {
+    pub(super) epoch: AtomicU64,
+    pub(super) taken_back: Mutex<Vec<(Epoch, usize)>>,
+}
+
+#[async_trait]
+impl ClientTransport for LosingBus {
+    async fn lease(&self) -> Result<(Option<Lease>, ServerTime), TransportError> {
+        Ok((Some(lease(self.epoch.load(SeqCst))), ServerTime(1)))
+    }
+
+    async fn enqueue(&self, _: Epoch, _: Vec<Bytes>) -> Result<Enqueued, TransportError> {
+        sleep(10 * MS).await;
+        self.epoch.fetch_add(1, SeqCst);
+        Err(TransportError::Unknown("lost".to_owned()))
+    }
+
+    async fn take_back(&self, epoch: Epoch, frames: Vec<Bytes>) {
+        self.taken_back.lock().push((epoch, frames.len()));
+    }
+
+    async fn close(&self) {}
+}
+
+no_stream!(LosingBus);

@@ -1,0 +1,124 @@
+//! A configuration from environment variables, and back.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use crate::bus::config::credentials::Access;
+use crate::bus::config::{Bus, Config, ConfigError, RedisAddress};
+use crate::time::duration::parse_duration;
+
+/// The environment variables that [`Config::default`] and [`Config::from_env`] read.
+const VARIABLES: [&str; 4] = [
+    "CONCLIB_REDIS_URL",
+    "CONCLIB_NAMESPACE",
+    "CONCLIB_NODE",
+    "CONCLIB_TIMEOUT",
+];
+
+impl Config {
+    /// The config that the `CONCLIB_*` variables describe, with defaults for those that are not set.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] naming the variable that has a wrong value.
+    pub fn from_env() -> Result<Self, ConfigError> {
+        let config = Self::from_variables(|name| std::env::var_os(name));
+        config.check().map(|()| config)
+    }
+
+    /// The `CONCLIB_*` variables that give another process this config, for a child that is started
+    /// with [`Command::envs`](std::process::Command::envs). They hold the password, if there is
+    /// one. The memory bus has none: no other process can reach it.
+    ///
+    /// ```
+    /// use conclib::Config;
+    /// use std::process::Command;
+    ///
+    /// let config = Config::new("redis://localhost:6380")?.namespace("billing");
+    /// let mut web = Command::new("web");
+    /// web.envs(config.variables());
+    /// # Ok::<(), conclib::ConfigError>(())
+    /// ```
+    pub fn variables(&self) -> Vec<(&'static str, String)> {
+        let Bus::Redis(address) = &self.bus else {
+            return Vec::new();
+        };
+        let [url, namespace, node, timeout] = VARIABLES;
+        let mut variables = vec![
+            (url, address.to_url()),
+            (namespace, self.namespace.clone()),
+            (node, self.node.clone()),
+            (timeout, format_duration(self.timeout)),
+        ];
+        variables.extend(self.access.variables());
+        variables
+    }
+
+    pub(super) fn from_variables(variable: impl Fn(&str) -> Option<OsString>) -> Self {
+        let mut unreadable = None;
+        let [url, namespace, node, timeout] = VARIABLES.map(|name| {
+            let text = variable(name).map(OsString::into_string);
+            let text = text.and_then(|text| text.map_err(|_| unreadable = Some(name)).ok());
+            (name, text)
+        });
+        let address = match url.1.as_deref() {
+            Some(text) => RedisAddress::parse(text),
+            None => Ok(RedisAddress::local()),
+        };
+        let (address, problem) = match address {
+            Ok(address) => (address, None),
+            Err(problem) => (RedisAddress::local(), Some(problem)),
+        };
+        let mut config = Self::with_bus(Bus::Redis(address));
+        config.invalid = problem.map(|problem| ConfigError::new(url.0, problem));
+        if let Some(name) = unreadable {
+            config.reject(name, "it must be valid UTF-8");
+        }
+        config.access = Access::from_variables(&variable);
+        if let (name, Some(value)) = namespace {
+            config.check_name(name, &value);
+            config.namespace = value;
+        }
+        if let (name, Some(value)) = node {
+            config.check_name(name, &value);
+            config.node = value;
+        }
+        if let (name, Some(value)) = timeout {
+            match parse_duration(&value) {
+                Ok(timeout) if !timeout.is_zero() => config.timeout = timeout,
+                Ok(_) => config.reject(name, "it must be longer than 0"),
+                Err(problem) => config.reject(name, format!("`{value}` is no duration: {problem}")),
+            }
+        }
+        config
+    }
+}
+
+/// `redis://localhost:6379`, or the Redis that the `CONCLIB_*` variables name.
+///
+/// A variable with a wrong value is reported by the first use of the config;
+/// [`Config::from_env`] reports it at once.
+impl Default for Config {
+    fn default() -> Self {
+        Self::from_variables(|name| std::env::var_os(name))
+    }
+}
+
+/// A duration as [`parse_duration`] reads it.
+pub(super) fn format_duration(duration: Duration) -> String {
+    let nanos = duration.subsec_nanos();
+    let parts = [
+        (duration.as_secs(), "s"),
+        ((nanos / 1_000_000).into(), "ms"),
+        ((nanos / 1_000 % 1_000).into(), "us"),
+        ((nanos % 1_000).into(), "ns"),
+    ];
+    let written = parts.into_iter().filter(|(count, _)| *count > 0);
+    let written: Vec<_> = written
+        .map(|(count, unit)| format!("{count}{unit}"))
+        .collect();
+    if written.is_empty() {
+        return "0s".to_owned();
+    }
+    written.join(" ")
+}

@@ -1,0 +1,201 @@
+use super::env::format_duration;
+use super::*;
+use crate::time::duration::parse_duration;
+
+fn from(variables: &[(&str, &str)]) -> Config {
+    Config::from_variables(|name| {
+        variables
+            .iter()
+            .find(|(key, _)| *key == name)
+            .map(|(_, value)| (*value).into())
+    })
+}
+
+fn address(config: &Config) -> &RedisAddress {
+    match &config.bus {
+        Bus::Redis(address) => address,
+        Bus::Local(_) => panic!("a memory bus"),
+    }
+}
+
+#[test]
+fn default_is_the_local_redis() {
+    let config = from(&[]);
+    assert!(config.check().is_ok());
+    assert_eq!(*address(&config), RedisAddress::local());
+    assert_eq!(config.timeout, Duration::from_secs(5));
+}
+
+#[cfg(feature = "redis")]
+#[test]
+fn variables_are_read() {
+    let config = from(&[
+        ("CONCLIB_REDIS_URL", "redis://u:p%40ss+1@10.0.0.1:7000/3"),
+        ("CONCLIB_NAMESPACE", "shop"),
+        ("CONCLIB_NODE", "eu-1"),
+        ("CONCLIB_TIMEOUT", "250ms"),
+    ]);
+    assert!(config.check().is_ok());
+    let address = address(&config);
+    assert_eq!((&*address.host, address.port), ("10.0.0.1", 7000));
+    assert_eq!(address.username.as_deref(), Some("u"));
+    assert_eq!(address.password.as_deref(), Some("p@ss+1"));
+    assert_eq!(address.database, 3);
+    assert_eq!((&*config.namespace, &*config.node), ("shop", "eu-1"));
+    assert_eq!(config.timeout, Duration::from_millis(250));
+}
+
+#[cfg(feature = "redis")]
+#[test]
+fn variables_reproduce_the_config_in_another_process() {
+    for url in [
+        "redis://localhost:6379",
+        "redis://u%3A:p%40ss%20+%2F1@10.0.0.1:7000/3",
+        "redis://:secret@[::1]:1/0",
+        "redis://user@host.internal",
+    ] {
+        let config = Config::new(url).unwrap();
+        let config = match url {
+            "redis://user@host.internal" => config.password_file("/run/secrets/redis"),
+            _ => config,
+        };
+        let config = config
+            .namespace("shop")
+            .node("eu-1")
+            .timeout(Duration::from_millis(1250));
+        let variables = config.variables();
+        let read = Config::from_variables(|name| {
+            let variable = variables.iter().find(|(key, _)| *key == name)?;
+            Some(variable.1.clone().into())
+        });
+        assert!(read.check().is_ok());
+        assert_eq!(*address(&read), *address(&config));
+        assert_eq!((read.namespace, read.node), (config.namespace, config.node));
+        assert_eq!(read.timeout, config.timeout);
+        assert_eq!(read.access, config.access);
+    }
+    assert!(Config::memory().variables().is_empty());
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn rediss_url_enables_tls() {
+    let config = Config::new("rediss://u:p@host/1").unwrap();
+    let config = config
+        .ca_file("ca.pem")
+        .client_certificate("c.pem", "k.pem");
+    let variables = config.variables();
+    let read = Config::from_variables(|name| {
+        let variable = variables.iter().find(|(key, _)| *key == name)?;
+        Some(variable.1.clone().into())
+    });
+    assert!(read.check().is_ok());
+    assert!(address(&read).tls);
+    assert_eq!(*address(&read), *address(&config));
+    // The other process may run elsewhere.
+    assert!(read.access.ca.unwrap().is_absolute());
+    assert!(format!("{config:?}").contains("rediss://"));
+}
+
+#[cfg(unix)]
+#[test]
+fn variable_that_is_not_utf8_is_an_error() {
+    use std::ffi::OsString;
+    use std::os::unix::ffi::OsStringExt;
+
+    for wrong in [
+        "CONCLIB_REDIS_URL",
+        "CONCLIB_NAMESPACE",
+        "CONCLIB_REDIS_PASSWORD_FILE",
+    ] {
+        let latin = || OsString::from_vec(b"/etc/caf\xe9".to_vec());
+        let read = Config::from_variables(|name| (name == wrong).then(latin));
+        let error = read.check().unwrap_err().to_string();
+        assert!(error.ends_with("must be valid UTF-8"), "{error}");
+    }
+}
+
+#[cfg(all(feature = "redis", not(feature = "tls")))]
+#[test]
+fn tls_needs_its_feature() {
+    let error = Config::new("rediss://host").unwrap_err().to_string();
+    assert!(error.contains("feature `tls`"), "{error}");
+}
+
+#[test]
+fn error_names_the_wrong_variable() {
+    for (name, value) in [
+        ("CONCLIB_REDIS_URL", "http://localhost"),
+        ("CONCLIB_REDIS_URL", "redis://localhost/x"),
+        ("CONCLIB_REDIS_URL", "redis://"),
+        ("CONCLIB_NAMESPACE", "with space"),
+        ("CONCLIB_NODE", "{braces}"),
+        ("CONCLIB_TIMEOUT", "soon"),
+        ("CONCLIB_TIMEOUT", "0s"),
+    ] {
+        let error = from(&[(name, value)]).check().unwrap_err();
+        assert!(error.to_string().starts_with(name), "{error}");
+    }
+}
+
+#[test]
+fn bounds_of_durable_messages_are_checked() {
+    let config = Config::memory;
+    for wrong in [
+        config().visibility(Duration::from_millis(99)),
+        config().visibility(25 * HOUR),
+        config().max_deliveries(0),
+        config().keep_replies(Duration::from_millis(999)),
+        config().keep_replies(31 * 24 * HOUR),
+        config().max_kept(0),
+    ] {
+        assert!(wrong.check().is_err(), "{wrong:?}");
+    }
+    let right = config()
+        .visibility(Duration::from_millis(100))
+        .max_deliveries(1)
+        .keep_replies(Duration::from_secs(1))
+        .max_kept(1);
+    assert!(right.check().is_ok());
+}
+
+#[cfg(not(feature = "redis"))]
+#[test]
+fn redis_needs_its_feature() {
+    for url in ["redis://localhost:6379", "redis://me:hunter2@host"] {
+        let expected = "the URL is wrong: conclib was built without its feature `redis`";
+        assert_eq!(Config::new(url).unwrap_err().to_string(), expected);
+        let error = from(&[("CONCLIB_REDIS_URL", url)]).check().unwrap_err();
+        let expected = "CONCLIB_REDIS_URL is wrong: conclib was built without its feature `redis`";
+        assert_eq!(error.to_string(), expected);
+    }
+}
+
+#[test]
+fn durations_are_written_as_they_are_read() {
+    for (duration, text) in [
+        (Duration::ZERO, "0s"),
+        (Duration::from_secs(5), "5s"),
+        (Duration::from_millis(1250), "1s 250ms"),
+        (Duration::new(0, 1_002_003), "1ms 2us 3ns"),
+        (Duration::MAX, "18446744073709551615s 999ms 999us 999ns"),
+    ] {
+        assert_eq!(format_duration(duration), text);
+        assert_eq!(parse_duration(text), Ok(duration));
+    }
+}
+
+#[cfg(feature = "redis")]
+#[test]
+fn secrets_are_never_printed() {
+    let config = Config::new("redis://me:hunter2@localhost:1").unwrap();
+    assert!(!format!("{config:?}").contains("hunter2"));
+    for url in [
+        "redis://me:hunter2@localhost:port",
+        "hunter2:me@localhost",
+        "me:hunter2@localhost",
+    ] {
+        let error = Config::new(url).unwrap_err();
+        assert!(!error.to_string().contains("hunter2"), "{error}");
+    }
+}

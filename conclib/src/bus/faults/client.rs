@@ -1,0 +1,128 @@
+//! A client's end of a bus with injected faults.
+
+use std::future::pending;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+use tracing::debug;
+
+use crate::bus::faults::delay_queue::DelayQueue;
+use crate::bus::faults::{Faults, check};
+use crate::bus::transport::stream::{NewEntry, StreamProducer};
+use crate::bus::transport::{
+    ClientTransport, Enqueued, Epoch, Lease, ReplySink, ServerTime, TransportError,
+};
+use crate::core::spawn_task;
+use crate::reply::remote::ClientId;
+
+/// A client's end. Responses meet their faults where they are received.
+pub(super) struct FaultyClient {
+    inner: Arc<dyn ClientTransport>,
+    faults: Faults,
+}
+
+impl FaultyClient {
+    /// `open` opens the inner end.
+    pub(super) fn new(
+        open: impl FnOnce(Arc<dyn ReplySink>) -> Arc<dyn ClientTransport>,
+        faults: &Faults,
+        client: ClientId,
+        replies: Arc<dyn ReplySink>,
+    ) -> Self {
+        faults.connect(client);
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let inner = open(Arc::new(ChannelSink(sender)));
+        spawn_task(forward_replies(client, receiver, replies, faults.clone()));
+        let faults = faults.clone();
+        Self { inner, faults }
+    }
+}
+
+#[async_trait]
+impl ClientTransport for FaultyClient {
+    async fn lease(&self) -> Result<(Option<Lease>, ServerTime), TransportError> {
+        check(&self.faults)?;
+        self.inner.lease().await
+    }
+
+    async fn enqueue(&self, epoch: Epoch, frames: Vec<Bytes>) -> Result<Enqueued, TransportError> {
+        check(&self.faults)?;
+        self.inner.enqueue(epoch, frames).await
+    }
+
+    async fn take_back(&self, epoch: Epoch, frames: Vec<Bytes>) {
+        self.inner.take_back(epoch, frames).await;
+    }
+
+    async fn close(&self) {
+        self.inner.close().await;
+    }
+}
+
+#[async_trait]
+impl StreamProducer for FaultyClient {
+    async fn append(&self, messages: Vec<NewEntry>) -> Result<u64, TransportError> {
+        check(&self.faults)?;
+        self.inner.append(messages).await
+    }
+
+    async fn len(&self) -> Result<u64, TransportError> {
+        check(&self.faults)?;
+        self.inner.len().await
+    }
+}
+
+/// Passes a client's replies to the task that delays them.
+struct ChannelSink(mpsc::UnboundedSender<Bytes>);
+
+impl ReplySink for ChannelSink {
+    fn receive(&self, frame: Bytes) {
+        // Fails only if the client is gone.
+        drop(self.0.send(frame));
+    }
+}
+
+/// Forwards a client's replies through the faults, until the connection is closed.
+async fn forward_replies(
+    client: ClientId,
+    mut replies: mpsc::UnboundedReceiver<Bytes>,
+    to: Arc<dyn ReplySink>,
+    faults: Faults,
+) {
+    let mut delayed = DelayQueue::new(&faults);
+    loop {
+        tokio::select! {
+            biased;
+            now = arrival(delayed.next()) => {
+                for frame in delayed.take(now, usize::MAX) {
+                    if faults.is_cut() {
+                        debug!("injected fault: a response is lost, since the bus is cut");
+                    } else {
+                        to.receive(frame);
+                    }
+                }
+            }
+            frame = replies.recv() => match frame {
+                Some(frame) => delayed.send_reply(client, &frame, Instant::now()),
+                None => return,
+            },
+        }
+    }
+}
+
+/// Waits until `due`; returns the time then.
+async fn arrival(due: Option<Instant>) -> Instant {
+    match due {
+        None => pending().await,
+        Some(due) => {
+            // A timer has a resolution of a millisecond: a frame that is due now must not wait for it.
+            if due > Instant::now() {
+                sleep_until(due).await;
+            }
+            Instant::now()
+        }
+    }
+}

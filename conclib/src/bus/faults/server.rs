@@ -1,0 +1,125 @@
+//! The actor system's end of a bus with injected faults.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use crate::bus::faults::delay_queue::DelayQueue;
+use crate::bus::faults::stream::FaultyConsumer;
+use crate::bus::faults::{Faults, check};
+use crate::bus::transport::stream::{DeadLetterStore, StreamConsumer};
+use crate::bus::transport::{
+    Acquired, Epoch, Lease, Popped, ServerTime, ServerTransport, TransportError,
+};
+use crate::reply::remote::ClientId;
+
+/// The actor system's end. Requests meet their faults where they are popped.
+pub(super) struct FaultyServer {
+    inner: Arc<dyn ServerTransport>,
+    faults: Faults,
+    /// Requests that were taken off the bus and have not arrived. Held by the pop whose turn it is.
+    delayed: Mutex<DelayQueue>,
+    /// The lease is released: delayed requests arrive now, before the wake.
+    released: AtomicBool,
+}
+
+impl FaultyServer {
+    pub(super) fn new(inner: Arc<dyn ServerTransport>, faults: &Faults) -> Self {
+        Self {
+            inner,
+            faults: faults.clone(),
+            delayed: Mutex::new(DelayQueue::new(faults)),
+            released: AtomicBool::new(false),
+        }
+    }
+
+    /// The time now; flushes the queue if the lease is released.
+    fn update(&self, delayed: &mut DelayQueue) -> Result<Instant, TransportError> {
+        check(&self.faults)?;
+        let now = Instant::now();
+        if self.released.load(Ordering::Acquire) {
+            delayed.flush(now);
+        } else {
+            delayed.end_flush();
+        }
+        Ok(now)
+    }
+}
+
+#[async_trait]
+impl ServerTransport for FaultyServer {
+    async fn acquire(&self, lease: &Lease) -> Result<Acquired, TransportError> {
+        check(&self.faults)?;
+        self.released.store(false, Ordering::Release);
+        self.inner.acquire(lease).await
+    }
+
+    async fn renew(&self, epoch: Epoch) -> Result<Option<ServerTime>, TransportError> {
+        check(&self.faults)?;
+        self.inner.renew(epoch).await
+    }
+
+    async fn release(&self, epoch: Epoch, wake: Bytes) -> Result<bool, TransportError> {
+        check(&self.faults)?;
+        self.released.store(true, Ordering::Release);
+        self.inner.release(epoch, wake).await
+    }
+
+    async fn wake(&self, epoch: Epoch, wake: Bytes) -> Result<(), TransportError> {
+        check(&self.faults)?;
+        self.inner.wake(epoch, wake).await
+    }
+
+    async fn pop(
+        &self,
+        epoch: Epoch,
+        count: u32,
+        block: Duration,
+    ) -> Result<Popped, TransportError> {
+        let mut delayed = self.delayed.lock().await;
+        let end = Instant::now() + block;
+        let most = usize::try_from(count.max(1)).unwrap_or(usize::MAX);
+        loop {
+            let now = self.update(&mut delayed)?;
+            let until = delayed.next().map_or(end, |next| next.min(end));
+            let wait = until.saturating_duration_since(now);
+            let Popped { frames, owner } = self.inner.pop(epoch, count, wait).await?;
+            // A cut keeps what came before it on its delayed.
+            let updated = self.update(&mut delayed);
+            let now = Instant::now();
+            for frame in frames {
+                delayed.send_request(frame, now);
+            }
+            updated?;
+            let frames = delayed.take(now, most);
+            if !frames.is_empty() || now >= end {
+                return Ok(Popped { frames, owner });
+            }
+        }
+    }
+
+    async fn publish(&self, client: ClientId, frame: Bytes) -> Result<Option<u64>, TransportError> {
+        check(&self.faults)?;
+        self.inner.publish(client, frame).await
+    }
+
+    async fn consumer(&self) -> Result<Arc<dyn StreamConsumer>, TransportError> {
+        check(&self.faults)?;
+        let inner = self.inner.consumer().await?;
+        let faults = self.faults.clone();
+        Ok(Arc::new(FaultyConsumer { inner, faults }))
+    }
+
+    fn dead_letters(&self) -> Arc<dyn DeadLetterStore> {
+        self.inner.dead_letters()
+    }
+
+    async fn close(&self) {
+        self.inner.close().await;
+    }
+}

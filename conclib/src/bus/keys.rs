@@ -1,0 +1,83 @@
+//! Names of Redis keys and channels.
+
+use std::fmt::Write;
+
+use crate::bus::transport::Epoch;
+use crate::reply::remote::ClientId;
+
+/// The key and channel names of one node in its namespace; the braces keep a node's keys in one
+/// cluster slot.
+#[derive(Debug, Clone)]
+#[cfg_attr(
+    not(feature = "redis"),
+    allow(dead_code, reason = "a bus in memory needs few of them")
+)]
+pub(crate) struct Keys {
+    namespace: String,
+    node: String,
+}
+
+#[cfg_attr(
+    not(feature = "redis"),
+    allow(dead_code, reason = "a bus in memory needs few of them")
+)]
+impl Keys {
+    pub(crate) fn new(namespace: &str, node: &str) -> Self {
+        Self {
+            namespace: namespace.to_owned(),
+            node: node.to_owned(),
+        }
+    }
+
+    /// A key of the node.
+    pub(crate) fn of_node(&self, name: &str) -> String {
+        format!("{}:{{n:{}}}:{name}", self.namespace, self.node)
+    }
+
+    pub(crate) fn lease(&self) -> String {
+        self.of_node("lease")
+    }
+
+    /// The last epochs that were given out, so that the next is greater and finds their inboxes.
+    pub(crate) fn last_epoch(&self) -> String {
+        self.of_node("epoch")
+    }
+
+    pub(crate) fn inbox(&self, epoch: Epoch) -> String {
+        format!("{}:{{n:{}}}:inbox:{}", self.namespace, self.node, epoch.0)
+    }
+
+    /// The pattern of every inbox, for access rules.
+    pub(crate) fn inboxes(&self) -> String {
+        self.of_node("inbox:*")
+    }
+
+    /// The stream of durable messages.
+    pub(crate) fn durable(&self) -> String {
+        self.of_node("durable")
+    }
+
+    /// The stream of dead letters.
+    pub(crate) fn dead_letters(&self) -> String {
+        self.of_node("dead")
+    }
+
+    /// The cached result of an acknowledged durable message.
+    pub(crate) fn result_cache(&self, dedup_key: &str) -> String {
+        format!("{}:{{n:{}}}:done:{dedup_key}", self.namespace, self.node)
+    }
+
+    /// A client's reply channel.
+    pub(crate) fn reply(&self, client: ClientId) -> String {
+        let mut hex = String::with_capacity(32);
+        for byte in client.0 {
+            let _ = write!(hex, "{byte:02x}"); // writing to a String cannot fail
+        }
+        format!("{}:{{c:{hex}}}:reply", self.namespace)
+    }
+
+    /// The pattern of every client's reply channel, for access rules.
+    pub(crate) fn replies(&self) -> String {
+        format!("{}:{{c:*}}:reply", self.namespace)
+    }
+}

@@ -1,0 +1,115 @@
+//! A client's end of the bus in memory.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::bus::keys::Keys;
+use crate::bus::memory::inbox::MAX_INBOX_BYTES;
+use crate::bus::memory::{MemoryBus, check_open};
+use crate::bus::transport::stream::{NewEntry, StreamProducer};
+use crate::bus::transport::{
+    ClientTransport, Enqueued, Epoch, Lease, ReplySink, ServerTime, TransportError,
+};
+use crate::reply::remote::ClientId;
+
+/// A client's end of a memory bus.
+pub(super) struct MemoryClient {
+    bus: Arc<MemoryBus>,
+    keys: Keys,
+    /// The key of its entry among the bus' clients; removed when it is closed or dropped.
+    channel: String,
+    closed: AtomicBool,
+}
+
+impl MemoryClient {
+    pub(super) fn new(
+        bus: Arc<MemoryBus>,
+        keys: Keys,
+        client: ClientId,
+        replies: Arc<dyn ReplySink>,
+    ) -> Self {
+        let channel = keys.reply(client);
+        bus.tables().clients.insert(channel.clone(), replies);
+        Self {
+            bus,
+            keys,
+            channel,
+            closed: AtomicBool::new(false),
+        }
+    }
+
+    fn unsubscribe(&self) {
+        if !self.closed.swap(true, Ordering::Relaxed) {
+            self.bus.tables().clients.remove(&self.channel);
+        }
+    }
+}
+
+#[async_trait]
+impl ClientTransport for MemoryClient {
+    async fn lease(&self) -> Result<(Option<Lease>, ServerTime), TransportError> {
+        check_open(&self.closed)?;
+        let now = self.bus.now();
+        let mut tables = self.bus.tables();
+        let node = tables.nodes.get_mut(&self.keys.lease());
+        let lease = node.and_then(|node| node.lease().map(|(lease, _)| lease.clone()));
+        Ok((lease, now))
+    }
+
+    async fn enqueue(&self, epoch: Epoch, frames: Vec<Bytes>) -> Result<Enqueued, TransportError> {
+        check_open(&self.closed)?;
+        if frames.is_empty() {
+            return Err(TransportError::NotDone("the batch is empty".to_owned()));
+        }
+        let now = self.bus.now();
+        let mut tables = self.bus.tables();
+        let node = tables.nodes.get_mut(&self.keys.lease());
+        let (lease, inbox) = match node {
+            Some(node) => (
+                node.lease().map(|(lease, _)| lease.clone()),
+                node.inbox(epoch),
+            ),
+            None => (None, None),
+        };
+        let length = match inbox {
+            Some(inbox) => inbox.push(frames).ok_or_else(|| {
+                TransportError::NotDone(format!("the inbox holds {MAX_INBOX_BYTES} bytes"))
+            })?,
+            None => frames.len(),
+        };
+        Ok(Enqueued {
+            lease,
+            length: u64::try_from(length).unwrap_or(u64::MAX),
+            now: Some(now),
+        })
+    }
+
+    /// Does nothing: an epoch that is over has no inbox here in which a batch could be left.
+    async fn take_back(&self, _: Epoch, _: Vec<Bytes>) {}
+
+    async fn close(&self) {
+        self.unsubscribe();
+    }
+}
+
+#[async_trait]
+impl StreamProducer for MemoryClient {
+    async fn append(&self, messages: Vec<NewEntry>) -> Result<u64, TransportError> {
+        check_open(&self.closed)?;
+        self.bus.store(&self.keys).append(messages, self.bus.now())
+    }
+
+    async fn len(&self) -> Result<u64, TransportError> {
+        check_open(&self.closed)?;
+        Ok(self.bus.store(&self.keys).len())
+    }
+}
+
+impl Drop for MemoryClient {
+    fn drop(&mut self) {
+        self.unsubscribe();
+    }
+}

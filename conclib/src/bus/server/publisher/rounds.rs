@@ -1,0 +1,162 @@
+//! Rounds of replies: published side by side, through outages, and again if no client received them.
+
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream;
+use tokio::time::{Instant, sleep};
+use tracing::{info, warn};
+
+use crate::bus::link::RECONNECT_BACKOFF;
+use crate::bus::link::log_once::Anomaly;
+use crate::bus::server::publisher::{ReplyFrame, ReplyPublisher};
+use crate::bus::transport::TransportError;
+use crate::core::spawn_task;
+
+/// Number of frames that are published at a time. The connection takes a few thousand.
+const MAX_CONCURRENT_FRAMES: usize = 256;
+
+/// Time for which a frame is tried while the bus takes no replies: a connection comes back sooner.
+const OUTAGE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Pause between two of those attempts. Further answers gather meanwhile.
+const OUTAGE_PAUSE: Duration = Duration::from_millis(25);
+
+/// Time for which a frame that no client received is published again: a client reconnects sooner.
+const RETRY_TIMEOUT: Duration = Duration::from_secs(10);
+
+type Round = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Publishes replies, round after round, until the publisher is closed.
+pub(in crate::bus::server) async fn run(publisher: Arc<ReplyPublisher>) {
+    let mut rounds: Vec<Round> = Vec::new();
+    loop {
+        let allowed = publisher.concurrency();
+        if rounds.len() < allowed {
+            match publisher.gather() {
+                None => break,
+                Some(frames) if frames.is_empty() => {}
+                Some(frames) => rounds.push(Box::pin(publish_round(publisher.clone(), frames))),
+            }
+        }
+        let has_room = rounds.len() < allowed;
+        tokio::select! {
+            biased;
+            () = one_ends(&mut rounds) => {}
+            () = publisher.filled.notified(), if has_room => {}
+        }
+    }
+    while !rounds.is_empty() {
+        one_ends(&mut rounds).await;
+    }
+}
+
+/// Polls all rounds until one of them has ended; never ends if there is none. (A `FuturesUnordered`
+/// would wake its own task after each poll, and the runtime then another thread.)
+async fn one_ends(rounds: &mut Vec<Round>) {
+    poll_fn(|cx| {
+        let before = rounds.len();
+        rounds.retain_mut(|round| round.as_mut().poll(cx).is_pending());
+        if rounds.len() < before {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    })
+    .await;
+}
+
+/// Publishes frames side by side.
+async fn publish_round(publisher: Arc<ReplyPublisher>, mut frames: Vec<ReplyFrame>) {
+    if frames.len() == 1
+        && let Some(frame) = frames.pop()
+    {
+        publish_frame(&publisher, frame).await;
+    } else {
+        stream::iter(frames)
+            .for_each_concurrent(MAX_CONCURRENT_FRAMES, |frame| {
+                publish_frame(&publisher, frame)
+            })
+            .await;
+    }
+    let mut queue = publisher.queue.lock();
+    queue.publishing -= 1;
+    if queue.is_idle() {
+        publisher.emptied.notify_waiters();
+    }
+}
+
+/// Publishes a frame. If no client received it, the client may be reconnecting: a task of its own
+/// publishes it again, so that the other clients do not wait. A frame that arrives twice does no
+/// harm: a client takes one answer per request.
+async fn publish_frame(publisher: &Arc<ReplyPublisher>, frame: ReplyFrame) {
+    if publisher.publish_through_outage(&frame).await {
+        return;
+    }
+    let Ok(permit) = publisher.retries.clone().try_acquire_owned() else {
+        publisher
+            .log
+            .record(Anomaly::UnreceivedReply, &frame.bytes.len());
+        return;
+    };
+    let publisher = publisher.clone();
+    let end = frame.deadline.min(Instant::now() + RETRY_TIMEOUT);
+    spawn_task(async move {
+        for attempt in 0.. {
+            sleep(RECONNECT_BACKOFF.jittered_delay(attempt, fastrand::f64())).await;
+            if publisher.queue.lock().closed || end <= Instant::now() {
+                let bytes = frame.bytes.len();
+                publisher.log.record(Anomaly::UnreceivedReply, &bytes);
+                break;
+            }
+            if publisher.try_publish(&frame).await == Ok(true) {
+                break;
+            }
+        }
+        drop(permit);
+    });
+}
+
+impl ReplyPublisher {
+    /// True if a client received the frame, or it is not to be published any more.
+    async fn publish_through_outage(&self, frame: &ReplyFrame) -> bool {
+        let end = frame.deadline.min(Instant::now() + OUTAGE_TIMEOUT);
+        loop {
+            if let Ok(received) = self.try_publish(frame).await {
+                return received;
+            }
+            if self.queue.lock().closed || end <= Instant::now() {
+                return true;
+            }
+            sleep(OUTAGE_PAUSE).await;
+        }
+    }
+
+    /// True if a client received the frame, as far as the bus can tell.
+    async fn try_publish(&self, frame: &ReplyFrame) -> Result<bool, TransportError> {
+        let sent = Instant::now();
+        let published = self.transport.publish(frame.client, frame.bytes.clone());
+        match published.await {
+            Ok(receivers) => {
+                let now = Instant::now();
+                let mut queue = self.queue.lock();
+                queue.concurrency.record(now, now.duration_since(sent));
+                drop(queue);
+                if self.outage.record_success() {
+                    info!("replies are published again");
+                }
+                Ok(receivers != Some(0))
+            }
+            Err(error) => {
+                if self.outage.record_failure() {
+                    warn!(%error, "cannot publish replies: they wait until their deadlines");
+                }
+                Err(error)
+            }
+        }
+    }
+}

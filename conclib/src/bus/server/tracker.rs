@@ -1,0 +1,90 @@
+//! The requests of one lease term: their replies go to the publisher, unless they are cancelled.
+
+use std::sync::{Arc, Weak};
+
+use tokio::time::Instant;
+
+use crate::bus::protocol::Kind;
+use crate::bus::server::cancellations::CancelledRequests;
+use crate::bus::server::publisher::ReplyPublisher;
+use crate::error::AskError;
+use crate::reply::remote::{Origin, Outcome, Responder, ResponseSink};
+
+/// Tracks the requests that were taken in one term until they are answered or cancelled.
+pub(crate) struct RequestTracker {
+    publisher: Arc<ReplyPublisher>,
+    /// The requests whose askers no longer wait for a reply.
+    cancelled: CancelledRequests,
+}
+
+impl RequestTracker {
+    pub(super) fn new(publisher: Arc<ReplyPublisher>) -> Self {
+        Self {
+            publisher,
+            cancelled: CancelledRequests::default(),
+        }
+    }
+
+    pub(super) fn publisher(&self) -> &Arc<ReplyPublisher> {
+        &self.publisher
+    }
+
+    /// Notes that an ask was taken: a reply will follow.
+    pub(crate) fn begin_reply(&self) {
+        self.publisher.begin_reply();
+    }
+
+    /// The responder of a request that is about to be delivered.
+    pub(super) fn responder(
+        self: Arc<Self>,
+        kind: Kind,
+        origin: Origin,
+        deadline: Instant,
+    ) -> Responder {
+        let is_ask = kind == Kind::Ask;
+        if is_ask {
+            self.begin_reply();
+        }
+        Responder::new(self, origin, is_ask, Some(deadline))
+    }
+
+    /// Answers a request that cannot be read.
+    pub(super) fn refuse(&self, origin: Origin, error: AskError) {
+        self.begin_reply();
+        self.respond(origin, None, Err(error));
+    }
+
+    /// Cancels a request for its client.
+    pub(super) fn cancel(&self, origin: Origin, deadline: Instant, now: Instant) {
+        if let Some(responder) = self.cancelled.insert(origin, deadline, now) {
+            responder.give_up(); // outside the lock: it wakes a handler
+        }
+    }
+}
+
+impl ResponseSink for RequestTracker {
+    fn is_given_up(&self, origin: Origin) -> bool {
+        self.cancelled.contains(origin)
+    }
+
+    fn forget(&self, origin: Origin) {
+        self.cancelled.remove(origin);
+        self.publisher.end_reply();
+    }
+
+    fn watch(&self, origin: Origin, responder: Weak<Responder>) {
+        self.cancelled.watch(origin, responder);
+    }
+
+    fn unwatch(&self, origin: Origin) {
+        self.cancelled.unwatch(origin);
+    }
+
+    fn respond(&self, origin: Origin, deadline: Option<Instant>, outcome: Outcome) {
+        if self.cancelled.remove(origin) {
+            self.publisher.end_reply();
+        } else {
+            self.publisher.publish(origin, deadline, outcome);
+        }
+    }
+}

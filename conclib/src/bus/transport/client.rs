@@ -1,0 +1,45 @@
+//! A client's end of the bus.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::bus::transport::stream::StreamProducer;
+use crate::bus::transport::{Epoch, Lease, ServerTime, TransportError};
+
+/// The bus' reply to a batch of requests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Enqueued {
+    /// The lease as it was when the batch arrived. If it is `None` or names another epoch than
+    /// the batch went to, no system will take the batch.
+    pub(crate) lease: Option<Lease>,
+    /// The number of requests in the inbox, this batch included.
+    pub(crate) length: u64,
+    /// The bus' time, if the transport asked for it along with this batch.
+    pub(crate) now: Option<ServerTime>,
+}
+
+/// The bus as a client sees it.
+#[async_trait]
+pub(crate) trait ClientTransport: StreamProducer {
+    /// Reads the lease of the node, if any, and the time.
+    async fn lease(&self) -> Result<(Option<Lease>, ServerTime), TransportError>;
+
+    /// Appends a batch to the inbox of `epoch`, in order, and reads the lease before it. The batch is
+    /// given to the connection in the first poll, so that batches stay in order. A batch is never
+    /// doubled, even if the connection breaks. Fails with `NotDone` while replies cannot come in.
+    async fn enqueue(&self, epoch: Epoch, frames: Vec<Bytes>) -> Result<Enqueued, TransportError>;
+
+    /// Removes a batch from the inbox of an epoch that is over, as far as possible: no other process
+    /// may know of that inbox any more.
+    async fn take_back(&self, epoch: Epoch, frames: Vec<Bytes>);
+
+    /// Ends the connections.
+    async fn close(&self);
+}
+
+/// Takes a client's replies as they come in. A call instead of a channel and a task behind it: with
+/// a single caller, each step between the socket and the asker costs several microseconds.
+pub(crate) trait ReplySink: Send + Sync {
+    /// Must neither wait nor take long: replies that come in too fast are lost.
+    fn receive(&self, frame: Bytes);
+}

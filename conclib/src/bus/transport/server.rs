@@ -1,0 +1,80 @@
+//! The actor system's end of the bus.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::bus::transport::stream::{DeadLetterStore, StreamConsumer};
+use crate::bus::transport::{Epoch, Lease, ServerTime, TransportError};
+use crate::reply::remote::ClientId;
+
+/// The result of an attempt to take the lease.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Acquired {
+    /// The caller owns the lease.
+    Granted { epoch: Epoch, now: ServerTime },
+    /// Another system owns the lease.
+    Held { holder: Lease },
+}
+
+/// Frames that were taken off an inbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Popped {
+    pub(crate) frames: Vec<Bytes>,
+    /// The owner of the lease after the pop. The frames may be executed only if the lease was still
+    /// that of the inbox: clients that found it gone, or another's, report theirs as not done.
+    pub(crate) owner: Result<Option<Epoch>, TransportError>,
+}
+
+/// The bus as the actor system's end sees it.
+#[async_trait]
+pub(crate) trait ServerTransport: Send + Sync {
+    /// Takes the lease of the node if it is free, or if an earlier call of this transport whose reply
+    /// was lost has taken it. The bus chooses the epoch of the lease that is written, greater than
+    /// any before; the epoch in `lease` is ignored.
+    async fn acquire(&self, lease: &Lease) -> Result<Acquired, TransportError>;
+
+    /// Prolongs the lease by [`LEASE`](super::LEASE); `None` if the caller no longer owns it. Deletes
+    /// the inbox of the epoch before: now, and not when the lease was taken, since the system that
+    /// released it may still have been answering.
+    async fn renew(&self, epoch: Epoch) -> Result<Option<ServerTime>, TransportError>;
+
+    /// Releases the lease and appends `wake` to the inbox, so that a blocked [`pop`](Self::pop)
+    /// returns; false if the caller does not own it.
+    async fn release(&self, epoch: Epoch, wake: Bytes) -> Result<bool, TransportError>;
+
+    /// Appends `wake` to the inbox of an epoch that is over, so that one more blocked
+    /// [`pop`](Self::pop) returns. A wake that no pop takes expires: the system may end before it
+    /// could delete the inbox, and the bus may have lost the list of epochs by which other systems
+    /// would.
+    async fn wake(&self, epoch: Epoch, wake: Bytes) -> Result<(), TransportError>;
+
+    /// Takes up to `count` frames off the inbox, waiting up to `block` for the first one; a `block`
+    /// of zero does not wait. Then reads the owner of the lease.
+    ///
+    /// # Cancel safety
+    ///
+    /// None: a dropped call may still pop. Run it to its end. Several may be under way: they end in
+    /// the order in which they were first polled.
+    async fn pop(
+        &self,
+        epoch: Epoch,
+        count: u32,
+        block: Duration,
+    ) -> Result<Popped, TransportError>;
+
+    /// Sends a frame to a client's reply channel; returns the number of receivers, `None` if the bus
+    /// cannot tell.
+    async fn publish(&self, client: ClientId, frame: Bytes) -> Result<Option<u64>, TransportError>;
+
+    /// Opens a consumer of the node's durable messages, over an additional connection.
+    async fn consumer(&self) -> Result<Arc<dyn StreamConsumer>, TransportError>;
+
+    /// The node's dead letters.
+    fn dead_letters(&self) -> Arc<dyn DeadLetterStore>;
+
+    /// Ends the connections. No call may be under way.
+    async fn close(&self);
+}
