@@ -6,8 +6,8 @@ use std::time::Duration;
 use conclib::prelude::*;
 use conclib::{ActorSystem, Backoff};
 
-use crate::actors::Watch;
-use crate::{Log, actors};
+use crate::Log;
+use crate::actors::{GateControl, GatedActor};
 
 /// Adds up; says what it has come to.
 #[derive(ActorMessage, Serialize, Deserialize, Debug, Clone, Copy)]
@@ -63,7 +63,7 @@ pub struct Large;
 pub struct Shop {
     log: Log,
     sum: u32,
-    gate: actors::Gate,
+    gate: GatedActor,
 }
 
 #[handlers]
@@ -115,19 +115,19 @@ impl Shop {
 /// # Panics
 ///
 /// If it does not start.
-pub async fn open_shop(system: &ActorSystem, urn: &str, log: &Log) -> Watch {
-    let (gate, watch) = actors::Gate::closed();
+pub async fn open_shop(system: &ActorSystem, urn: &str, log: &Log) -> GateControl {
+    let (gate, control) = GatedActor::closed();
     drop(gate);
-    let (log, shared) = (log.clone(), watch.clone());
+    let (log, shared) = (log.clone(), control.clone());
     let factory = move || {
         ready(Shop {
             log: log.clone(),
             sum: 0,
-            gate: actors::Gate::behind(&shared),
+            gate: GatedActor::controlled_by(&shared),
         })
     };
     let shop = system.supervise(factory).urn(urn).backoff(Backoff::none());
     let shop = shop.budget(1000, Duration::from_secs(1)).await;
     shop.expect("the shop opens");
-    watch
+    control
 }

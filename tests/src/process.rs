@@ -5,7 +5,7 @@ use std::process::Stdio;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
-use crate::bus::{BOUND, eventually};
+use crate::{TEST_TIMEOUT, eventually};
 
 /// A program that says in lines how far it is; it is killed when this is dropped.
 #[derive(Debug)]
@@ -68,7 +68,7 @@ impl Program {
             }
             panic!("it ended without `{beginning}`");
         };
-        let waited = tokio::time::timeout(BOUND, wait).await;
+        let waited = tokio::time::timeout(TEST_TIMEOUT, wait).await;
         waited.unwrap_or_else(|_| panic!("no line with `{beginning}`"))
     }
 
@@ -112,7 +112,7 @@ impl Program {
     ///
     /// If it does not end.
     pub async fn ended(&mut self) -> bool {
-        let waited = tokio::time::timeout(BOUND, self.child.wait()).await;
+        let waited = tokio::time::timeout(TEST_TIMEOUT, self.child.wait()).await;
         let status = waited.expect("it ends").expect("it can be waited for");
         status.success()
     }

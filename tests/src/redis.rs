@@ -4,24 +4,23 @@ use std::io;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Duration;
 
 use conclib::Config;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
-use crate::bus::eventually;
+use crate::{ASK_TIMEOUT, eventually};
 
 /// A Redis that writes down everything at once, and can be started again with its data.
 #[derive(Debug)]
-pub struct Persistent {
+pub struct PersistentRedis {
     process: Child,
     port: u16,
     directory: PathBuf,
 }
 
-impl Persistent {
+impl PersistentRedis {
     /// Starts it.
     ///
     /// # Panics
@@ -81,7 +80,7 @@ impl Persistent {
     pub fn config(&self) -> Config {
         let url = format!("redis://127.0.0.1:{}", self.port);
         let config = Config::new(&url).expect("a valid URL");
-        config.timeout(Duration::from_secs(30))
+        config.timeout(ASK_TIMEOUT)
     }
 
     async fn answers(&self) {
@@ -94,7 +93,7 @@ impl Persistent {
     }
 }
 
-impl Drop for Persistent {
+impl Drop for PersistentRedis {
     fn drop(&mut self) {
         drop(self.process.start_kill());
         drop(std::fs::remove_dir_all(&self.directory));

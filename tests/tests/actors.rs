@@ -4,65 +4,10 @@ use std::time::Duration;
 
 use conclib::prelude::*;
 use conclib::{Delivered, LookupError, TellError};
-use conclib_tests::{Gate, Log, TestResult, gate, poll_once, within};
+use conclib_tests::actors::LoggingWorker;
+use conclib_tests::messages::{Double, Note, Pass, note};
+use conclib_tests::{Log, SECOND, TestResult, gate, poll_once, within};
 use futures_util::future::join_all;
-
-const SECOND: Duration = Duration::from_secs(1);
-
-#[derive(ActorMessage, Serialize, Deserialize, Debug, PartialEq)]
-#[message(response = u32)]
-struct Double(u32);
-
-#[derive(ActorMessage, Serialize, Deserialize, Debug, PartialEq)]
-struct Note(String);
-
-fn note(text: impl Into<String>) -> Note {
-    Note(text.into())
-}
-
-/// Keeps the actor busy until the test opens the gate.
-#[derive(ActorMessage)]
-#[message(local)]
-struct Pass(Gate);
-
-#[derive(ActorMessage)]
-#[message(local)]
-struct Repeat(u32);
-
-#[derive(Actor)]
-#[actor(urn = "worker")]
-struct Worker(Log);
-
-#[handlers]
-impl Worker {
-    #[handler]
-    async fn double(&mut self, Double(n): Double) -> u32 {
-        n * 2
-    }
-
-    #[handler]
-    fn note(&mut self, Note(text): Note) {
-        self.0.add(text);
-    }
-
-    #[handler]
-    async fn pass(&mut self, Pass(gate): Pass) {
-        gate.pass().await;
-    }
-
-    #[handler]
-    async fn repeat(
-        &mut self,
-        Repeat(times): Repeat,
-        ctx: &mut Context<Self>,
-    ) -> Result<(), Failure> {
-        for n in 0..times {
-            ctx.actor_ref().tell(note(format!("self {n}"))).await?;
-        }
-        self.0.add("told");
-        Ok(())
-    }
-}
 
 #[derive(ActorMessage, Serialize, Deserialize, Debug)]
 struct Unknown;
@@ -77,9 +22,9 @@ impl Other {}
 async fn tell_and_ask() -> TestResult {
     let system = ActorSystem::new();
     let log = Log::default();
-    let worker = system.spawn(Worker(log.clone())).await?;
-    assert_eq!(worker.ask(Double(21)).await?, 42);
-    worker.tell(Double(1)).await?;
+    let worker = system.spawn(LoggingWorker(log.clone())).await?;
+    assert_eq!(worker.ask(Double { n: 21 }).await?, 42);
+    worker.tell(Double { n: 1 }).await?;
     worker.tell(note("told")).await?;
     worker.ask(note("asked")).await?;
     assert_eq!(log.entries(), ["told", "asked"]);
@@ -90,7 +35,7 @@ async fn tell_and_ask() -> TestResult {
 async fn messages_of_one_sender_arrive_in_order() -> TestResult {
     let system = ActorSystem::new();
     let log = Log::default();
-    let worker = system.spawn(Worker(log.clone())).mailbox(3).await?;
+    let worker = system.spawn(LoggingWorker(log.clone())).mailbox(3).await?;
     let senders = ["a", "b", "c", "d"].map(|sender| {
         let worker = worker.clone();
         tokio::spawn(async move {
@@ -103,7 +48,7 @@ async fn messages_of_one_sender_arrive_in_order() -> TestResult {
     for sender in senders {
         within(sender).await??;
     }
-    worker.ask(Double(0)).await?;
+    worker.ask(Double { n: 0 }).await?;
     let entries = log.entries();
     for sender in ["a", "b", "c", "d"] {
         let seen = entries.iter().filter(|entry| entry.starts_with(sender));
@@ -121,7 +66,7 @@ async fn messages_of_one_sender_arrive_in_order() -> TestResult {
 async fn a_full_mailbox_makes_tells_wait_and_lets_them_in_in_order() -> TestResult {
     let system = ActorSystem::new();
     let log = Log::default();
-    let worker = system.spawn(Worker(log.clone())).mailbox(2).await?;
+    let worker = system.spawn(LoggingWorker(log.clone())).mailbox(2).await?;
     let (gate, mut keeper) = gate();
     worker.tell(Pass(gate)).await?;
     keeper.reached().await;
@@ -138,7 +83,7 @@ async fn a_full_mailbox_makes_tells_wait_and_lets_them_in_in_order() -> TestResu
     for tell in waiting {
         within(tell).await?;
     }
-    worker.ask(Double(0)).await?;
+    worker.ask(Double { n: 0 }).await?;
     assert_eq!(log.entries(), ["1", "2", "3", "5"]);
     Ok(())
 }
@@ -147,7 +92,7 @@ async fn a_full_mailbox_makes_tells_wait_and_lets_them_in_in_order() -> TestResu
 async fn a_stop_gives_back_what_has_not_got_in() -> TestResult {
     let system = ActorSystem::new();
     let log = Log::default();
-    let worker = system.spawn(Worker(log.clone())).mailbox(1).await?;
+    let worker = system.spawn(LoggingWorker(log.clone())).mailbox(1).await?;
     let (gate, mut keeper) = gate();
     worker.tell(Pass(gate)).await?;
     keeper.reached().await;
@@ -155,7 +100,7 @@ async fn a_stop_gives_back_what_has_not_got_in() -> TestResult {
     worker.tell(note("queued")).await?;
     let mut waiting = worker.tell(note("waiting"));
     assert!(poll_once(&mut waiting).await.is_pending());
-    let mut asking = worker.ask(Double(1));
+    let mut asking = worker.ask(Double { n: 1 });
     assert!(poll_once(&mut asking).await.is_pending());
     worker.stop();
     let late = worker.tell(note("late"));
@@ -178,7 +123,7 @@ async fn a_timeout_says_that_a_message_in_line_and_one_in_the_mailbox_are_taken_
 {
     let system = ActorSystem::new();
     let log = Log::default();
-    let worker = system.spawn(Worker(log.clone())).mailbox(1).await?;
+    let worker = system.spawn(LoggingWorker(log.clone())).mailbox(1).await?;
     let (gate, mut keeper) = gate();
     worker.tell(Pass(gate)).await?;
     keeper.reached().await;
@@ -192,19 +137,52 @@ async fn a_timeout_says_that_a_message_in_line_and_one_in_the_mailbox_are_taken_
     assert_eq!(queued.await?, Err(AskError::Timeout { delivered }));
 
     keeper.open();
-    worker.ask(Double(0)).await?;
+    worker.ask(Double { n: 0 }).await?;
     assert!(log.entries().is_empty());
-    assert_eq!(worker.ask(Double(1)).timeout(Duration::MAX).await, Ok(2));
+    assert_eq!(
+        worker.ask(Double { n: 1 }).timeout(Duration::MAX).await,
+        Ok(2)
+    );
     Ok(())
+}
+
+/// Tells itself notes, this many.
+#[derive(ActorMessage)]
+#[message(local)]
+struct Repeat(u32);
+
+#[derive(Actor)]
+struct Repeater(Log);
+
+#[handlers]
+impl Repeater {
+    #[handler]
+    fn note(&mut self, Note(text): Note) {
+        self.0.add(text);
+    }
+
+    #[handler]
+    async fn repeat(
+        &mut self,
+        Repeat(times): Repeat,
+        ctx: &mut Context<Self>,
+    ) -> Result<(), Failure> {
+        for n in 0..times {
+            ctx.actor_ref().tell(note(format!("self {n}"))).await?;
+        }
+        self.0.add("told");
+        Ok(())
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_tell_to_oneself_never_waits() -> TestResult {
     let system = ActorSystem::new();
     let log = Log::default();
-    let worker = system.spawn(Worker(log.clone())).mailbox(1).await?;
-    within(worker.ask(Repeat(3))).await?;
-    worker.ask(Double(0)).await?;
+    let repeater = system.spawn(Repeater(log.clone())).mailbox(1).await?;
+    within(repeater.ask(Repeat(3))).await?;
+    repeater.stop();
+    within(repeater.wait_stopped()).await;
     assert_eq!(log.entries(), ["told", "self 0", "self 1", "self 2"]);
     Ok(())
 }
@@ -246,10 +224,10 @@ async fn on_start_may_tell_itself_more_than_the_mailbox_holds() -> TestResult {
 async fn actors_are_found_by_urn() -> TestResult {
     let system = ActorSystem::new();
     let log = Log::default();
-    let worker = system.spawn(Worker(log.clone())).await?;
-    assert_eq!(system.ask("worker", Double(4)).await, Ok(8));
+    let worker = system.spawn(LoggingWorker(log.clone())).await?;
+    assert_eq!(system.ask("worker", Double { n: 4 }).await, Ok(8));
     system.tell(worker.urn(), note("by urn")).await?;
-    let found: ActorRef<Worker> = system.actor("worker")?;
+    let found: ActorRef<LoggingWorker> = system.actor("worker")?;
     assert_eq!(found, worker);
     let recipient: Recipient<Note> = system.recipient("worker")?;
     recipient.ask(note("by message")).await?;
@@ -270,14 +248,14 @@ async fn actors_are_found_by_urn() -> TestResult {
         matches!(unhandled, Err(AskError::Unhandled { .. })),
         "{unhandled:?}"
     );
-    let absent = system.actor::<Worker>("nobody");
+    let absent = system.actor::<LoggingWorker>("nobody");
     assert!(
         matches!(absent, Err(LookupError::NotFound { .. })),
         "{absent:?}"
     );
-    let absent = system.tell("nobody", Double(7)).await.unwrap_err();
+    let absent = system.tell("nobody", Double { n: 7 }).await.unwrap_err();
     assert!(matches!(absent.reason(), AskError::ActorNotFound { urn } if urn == "nobody"));
-    assert_eq!(absent.into_message(), Double(7));
+    assert_eq!(absent.into_message(), Double { n: 7 });
     Ok(())
 }
 
@@ -285,15 +263,18 @@ async fn actors_are_found_by_urn() -> TestResult {
 async fn dropping_references_stops_nothing() -> TestResult {
     let system = ActorSystem::new();
     let weak = {
-        let worker = system.spawn(Worker(Log::default())).await?;
+        let worker = system.spawn(LoggingWorker(Log::default())).await?;
         worker.downgrade()
     };
-    assert_eq!(system.ask("worker", Double(1)).await?, 2);
+    assert_eq!(system.ask("worker", Double { n: 1 }).await?, 2);
     let worker = weak.upgrade().ok_or("it lives")?;
     worker.stop();
     worker.wait_stopped().await;
     assert!(worker.is_stopped() && weak.upgrade().is_none());
-    assert_eq!(worker.ask(Double(1)).await, Err(AskError::ActorStopped));
+    assert_eq!(
+        worker.ask(Double { n: 1 }).await,
+        Err(AskError::ActorStopped)
+    );
     Ok(())
 }
 
@@ -301,7 +282,10 @@ async fn dropping_references_stops_nothing() -> TestResult {
 async fn while_referenced_ends_with_the_last_reference() -> TestResult {
     let system = ActorSystem::new();
     let log = Log::default();
-    let worker = system.spawn(Worker(log.clone())).while_referenced().await?;
+    let worker = system
+        .spawn(LoggingWorker(log.clone()))
+        .while_referenced()
+        .await?;
     let (weak, recipient) = (worker.downgrade(), worker.recipient::<Note>());
     drop(worker.clone());
     drop(worker);
@@ -329,15 +313,18 @@ async fn tells_and_asks_are_ordinary_futures() -> TestResult {
         future
     }
     let system = ActorSystem::new();
-    let worker = system.spawn(Worker(Log::default())).mailbox(4).await?;
-    let asks = (0..100).map(|n| movable(worker.ask(Double(n)).timeout(60 * SECOND)));
+    let worker = system
+        .spawn(LoggingWorker(Log::default()))
+        .mailbox(4)
+        .await?;
+    let asks = (0..100).map(|n| movable(worker.ask(Double { n }).timeout(60 * SECOND)));
     let answers: Result<Vec<u32>, AskError> = within(join_all(asks)).await.into_iter().collect();
     assert!(answers?.into_iter().eq((0..100).map(|n| n * 2)));
 
     let tell = movable(system.tell("worker", note("moved")));
     drop(movable(worker.recipient().tell(note("never sent"))));
     tokio::spawn(tell).await??;
-    let ask = tokio::spawn(movable(worker.recipient().ask(Double(2))));
+    let ask = tokio::spawn(movable(worker.recipient().ask(Double { n: 2 })));
     assert_eq!(ask.await??, 4);
     Ok(())
 }

@@ -4,15 +4,12 @@ use std::future::{Future, pending};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
-use std::time::Duration;
 
 use conclib::prelude::*;
 use conclib::{Cancelled, Delivered};
-use conclib_tests::{Log, TestResult, poll_once, within};
+use conclib_tests::{Log, MS, TestResult, poll_once, within};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
-
-const MS: Duration = Duration::from_millis(1);
 
 /// Works until it is cancelled, in one of the ways that there are.
 #[derive(ActorMessage, Clone, Copy, Debug)]

@@ -8,10 +8,8 @@ use std::time::Duration;
 use conclib::prelude::*;
 use conclib::test::Probe;
 use conclib::{Delivered, Pool, Restart};
-use conclib_tests::{TestResult, poll_once, within};
+use conclib_tests::{MS, TestResult, poll_once, within};
 use tokio::time::{Instant, sleep};
-
-const MS: Duration = Duration::from_millis(1);
 
 /// What an ask within a handler came to, and how long that took.
 type Ended = (Result<u32, AskError>, Duration);
@@ -55,12 +53,12 @@ async fn worker(system: &ActorSystem) -> (ActorRef<Worker>, Arc<AtomicUsize>) {
 
 const LONG: Work = Work(Duration::from_secs(3600));
 
-/// Works for a while, then asks for work with the patience of its own.
+/// Works for a while, then asks for work with the timeout of its own.
 #[derive(ActorMessage, Clone)]
 #[message(local, response = Ended)]
 struct PassOn {
     first: Duration,
-    patience: Option<Duration>,
+    timeout: Option<Duration>,
     work: Work,
 }
 
@@ -82,8 +80,8 @@ impl Middle {
         sleep(message.first).await;
         let start = Instant::now();
         let ask = self.to.ask(message.work);
-        let answer = match message.patience {
-            Some(patience) => ask.timeout(patience).await,
+        let answer = match message.timeout {
+            Some(timeout) => ask.timeout(timeout).await,
             None => ask.await,
         };
         let ended = (answer, start.elapsed());
@@ -106,10 +104,10 @@ async fn middle(
     Ok((middle, heard))
 }
 
-fn at_once(patience: Option<Duration>, work: Work) -> PassOn {
+fn at_once(timeout: Option<Duration>, work: Work) -> PassOn {
     PassOn {
         first: Duration::ZERO,
-        patience,
+        timeout,
         work,
     }
 }
@@ -121,15 +119,15 @@ async fn what_a_handler_asks_takes_no_longer_than_its_asker_waits() -> TestResul
         (Some(3600 * 1000), 100), // cut
         (Some(40), 40),           // shorter, it wins
     ];
-    for (patience, takes) in own {
+    for (timeout, takes) in own {
         let system = ActorSystem::new();
         let (worker, _) = worker(&system).await;
         let (middle, heard) = middle(&system, worker.recipient()).await?;
-        let message = at_once(patience.map(|ms| ms * MS), LONG);
+        let message = at_once(timeout.map(|ms| ms * MS), LONG);
         let asked = middle.ask(message).timeout(100 * MS).await;
         let Heard((inner, took)) = heard.expect().await;
-        assert_eq!(inner, Err(late(Delivered::Accepted)), "{patience:?}");
-        assert_eq!(took, takes * MS, "{patience:?}");
+        assert_eq!(inner, Err(late(Delivered::Accepted)), "{timeout:?}");
+        assert_eq!(took, takes * MS, "{timeout:?}");
         // The timers of both fire at once.
         match asked {
             Ok((inner, _)) => assert!(takes < 100 && inner.is_err()),
@@ -166,7 +164,7 @@ async fn a_chain_ends_by_the_first_deadline() -> TestResult {
     let top = system.spawn(Top(middle)).await?;
     let message = PassOn {
         first: 30 * MS,
-        patience: None,
+        timeout: None,
         work: LONG,
     };
     let start = Instant::now();
@@ -188,7 +186,7 @@ async fn when_nothing_is_left_nothing_is_asked() -> TestResult {
     let (middle, heard) = middle(&system, worker.recipient()).await?;
     let message = PassOn {
         first: 100 * MS,
-        patience: Some(MS),
+        timeout: Some(MS),
         work: Work(MS),
     };
     let asked = middle.ask(message).timeout(50 * MS).await;
@@ -209,7 +207,7 @@ async fn a_message_without_a_deadline_inherits_none_from_another() -> TestResult
     // They run on the same thread, by turns, and begin to ask when the other is in its handler.
     let message = |first: u32, work: u32| PassOn {
         first: first * MS,
-        patience: None,
+        timeout: None,
         work: Work(work * MS),
     };
     let limited = one.ask(message(10, 1000)).timeout(50 * MS);

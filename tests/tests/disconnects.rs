@@ -7,8 +7,8 @@ use axum::Router;
 use axum::extract::State;
 use axum::routing::get;
 use conclib::prelude::*;
-use conclib_tests::bus::{Bus, eventually};
-use conclib_tests::{Log, within};
+use conclib_tests::bus::Bus;
+use conclib_tests::{Log, eventually, within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 

@@ -5,15 +5,8 @@ use std::time::Duration;
 
 use conclib::prelude::*;
 use conclib::{Handlers, Limit, SpawnError, Wanted};
+use conclib_tests::messages::{Pass, Ping};
 use conclib_tests::{Gate, Log, LogsDrop, PanicsOnDrop, TestResult, gate, poll_once, within};
-
-#[derive(ActorMessage, Serialize, Deserialize)]
-#[message(response = u32)]
-struct Ping;
-
-#[derive(ActorMessage)]
-#[message(local)]
-struct Pass(Gate);
 
 /// Waits at the gate, then fails.
 #[derive(ActorMessage)]

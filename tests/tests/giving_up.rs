@@ -1,7 +1,6 @@
 //! Actors that fail and do not start again: who says so, and to whom.
 
 use std::future::ready;
-use std::time::Duration;
 
 use conclib::prelude::*;
 use conclib::{
@@ -9,13 +8,12 @@ use conclib::{
     Strategy, Supervisor, Urn,
 };
 use conclib_tests::logs;
-use conclib_tests::probe::{Pass, Probe, act, act_async, fail, lives, note, settle};
-use conclib_tests::{Log, TestResult, gate, poll_once, within};
-
-const SECOND: Duration = Duration::from_secs(1);
+use conclib_tests::messages::{Pass, note};
+use conclib_tests::scripted::{ScriptedActor, fail, lives, run, run_async};
+use conclib_tests::{Log, SECOND, TestResult, gate, poll_once, settle, within};
 
 /// A supervised actor that has failed once more than its budget allows.
-async fn spent(system: &ActorSystem, urn: &str) -> Result<ActorRef<Probe>, SpawnError> {
+async fn spent(system: &ActorSystem, urn: &str) -> Result<ActorRef<ScriptedActor>, SpawnError> {
     let spawn = system.supervise(lives("it", &Log::default()));
     let actor = within(spawn.urn(urn).backoff(Backoff::none())).await?;
     for _ in 0..4 {
@@ -47,7 +45,7 @@ async fn a_snapshot_shows_who_failed_until_the_urn_lives_again() -> TestResult {
         return Err(format!("{snapshot:?}").into());
     };
     assert_eq!(desk.urn, "desk");
-    assert_eq!(desk.actor_type, std::any::type_name::<Probe>());
+    assert_eq!(desk.actor_type, std::any::type_name::<ScriptedActor>());
     assert_eq!(desk.failures, 4);
     assert_eq!(
         desk.reason,
@@ -65,7 +63,12 @@ async fn a_snapshot_shows_who_failed_until_the_urn_lives_again() -> TestResult {
     let json = serde_json::to_value(&snapshot)?;
     assert_eq!(json["failed"][0]["urn"], "desk");
 
-    within(system.spawn(Probe::new("a", &Log::default())).urn("desk")).await?;
+    within(
+        system
+            .spawn(ScriptedActor::new("a", &Log::default()))
+            .urn("desk"),
+    )
+    .await?;
     assert!(failed(&system).is_empty());
     assert!(!system.snapshot().to_string().contains("on purpose"));
     Ok(())
@@ -77,7 +80,12 @@ async fn every_actor_that_failed_for_good_is_shown() -> TestResult {
     // One that lives once, and one that is not to start again.
     for policy in [None, Some(Restart::Never)] {
         let actor = match policy {
-            None => system.spawn(Probe::new("a", &log)).urn("once").await?,
+            None => {
+                system
+                    .spawn(ScriptedActor::new("a", &log))
+                    .urn("once")
+                    .await?
+            }
             Some(policy) => {
                 let spawn = system.supervise(lives("a", &log)).urn("never");
                 spawn.restart(policy).await?
@@ -87,7 +95,8 @@ async fn every_actor_that_failed_for_good_is_shown() -> TestResult {
         within(actor.wait_stopped()).await;
     }
     // One that does not start.
-    let mortal = Probe::new("a", &log).starting(|_| Box::pin(ready(Err(Failure::msg("no")))));
+    let mortal =
+        ScriptedActor::new("a", &log).starting(|_| Box::pin(ready(Err(Failure::msg("no")))));
     within(system.spawn(mortal).urn("start")).await.unwrap_err();
     // A group, and its member.
     let group = Supervisor::new(Strategy::OneForAll).budget(0, SECOND);
@@ -96,9 +105,9 @@ async fn every_actor_that_failed_for_good_is_shown() -> TestResult {
     within(system.ask("member", fail())).await.unwrap_err();
     within(group.wait_stopped()).await;
     // A child, and the parent that fails with it.
-    let parent = within(system.spawn(Probe::new("a", &log)).urn("parent")).await?;
-    let child = Probe::new("a", &log);
-    let spawning = act_async(|ctx| {
+    let parent = within(system.spawn(ScriptedActor::new("a", &log)).urn("parent")).await?;
+    let child = ScriptedActor::new("a", &log);
+    let spawning = run_async(|ctx| {
         let spawn = ctx.spawn(child).urn("child").escalate();
         Box::pin(async {
             spawn.await?;
@@ -123,7 +132,7 @@ async fn every_actor_that_failed_for_good_is_shown() -> TestResult {
 #[tokio::test(start_paused = true)]
 async fn who_was_asked_to_stop_is_not_shown() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
-    let stopped = system.spawn(Probe::new("a", &log)).await?;
+    let stopped = system.spawn(ScriptedActor::new("a", &log)).await?;
     let (hold, mut keeper) = gate();
     stopped.tell(Pass(hold)).await?;
     keeper.reached().await;
@@ -131,7 +140,7 @@ async fn who_was_asked_to_stop_is_not_shown() -> TestResult {
     stopped.stop();
     keeper.open();
     assert!(within(stopped.wait_stopped()).await.is_failure());
-    let killed = system.spawn(Probe::new("a", &log)).await?;
+    let killed = system.spawn(ScriptedActor::new("a", &log)).await?;
     killed.kill();
     within(killed.wait_stopped()).await;
     assert!(failed(&system).is_empty());
@@ -142,10 +151,10 @@ async fn who_was_asked_to_stop_is_not_shown() -> TestResult {
 async fn the_newest_64_are_kept() -> TestResult {
     let system = ActorSystem::new();
     for number in 0..70 {
-        let spawn = system.spawn(Probe::new("a", &Log::default()));
+        let spawn = system.spawn(ScriptedActor::new("a", &Log::default()));
         let actor = within(spawn.urn(format!("user/{number}"))).await?;
         // Its text is cut.
-        let failing = act_async(|_| Box::pin(ready(Err(Failure::msg("ä".repeat(10_000))))));
+        let failing = run_async(|_| Box::pin(ready(Err(Failure::msg("ä".repeat(10_000))))));
         within(actor.ask(failing)).await.unwrap_err();
         within(actor.wait_stopped()).await;
     }
@@ -184,8 +193,8 @@ async fn who_asks_for_it_hears_that_it_failed() -> TestResult {
     let back = within(system.tell("desk", note("2"))).await.unwrap_err();
     assert_eq!(back.reason(), &says);
     let absent = LookupError::Failed { urn };
-    assert_eq!(system.actor::<Probe>("desk"), Err(absent.clone()));
-    let sought = system.recipient::<conclib_tests::probe::Note>("desk");
+    assert_eq!(system.actor::<ScriptedActor>("desk"), Err(absent.clone()));
+    let sought = system.recipient::<conclib_tests::messages::Note>("desk");
     assert_eq!(sought, Err(absent.clone()));
     assert_eq!(AskError::from(absent), says);
 
@@ -199,7 +208,12 @@ async fn who_asks_for_it_hears_that_it_failed() -> TestResult {
     assert_eq!(blocking.await?, Err(says));
 
     // Another at that URN is another actor.
-    within(system.spawn(Probe::new("a", &Log::default())).urn("desk")).await?;
+    within(
+        system
+            .spawn(ScriptedActor::new("a", &Log::default()))
+            .urn("desk"),
+    )
+    .await?;
     assert_eq!(within(system.ask("desk", note("7"))).await, Ok(()));
     Ok(())
 }
@@ -207,7 +221,7 @@ async fn who_asks_for_it_hears_that_it_failed() -> TestResult {
 #[tokio::test(start_paused = true)]
 async fn who_asks_for_one_that_just_stopped_hears_that_it_stopped() -> TestResult {
     let system = ActorSystem::new();
-    let spawn = system.spawn(Probe::new("a", &Log::default()));
+    let spawn = system.spawn(ScriptedActor::new("a", &Log::default()));
     let actor = within(spawn.urn("desk")).await?;
     actor.stop();
     within(actor.wait_stopped()).await;
@@ -253,7 +267,7 @@ async fn one_line_says_that_an_actor_will_not_start_again() -> TestResult {
 async fn the_line_of_an_actor_that_lives_once_says_what_follows() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
     logs::capture();
-    let once = within(system.spawn(Probe::new("a", &log)).urn("once")).await?;
+    let once = within(system.spawn(ScriptedActor::new("a", &log)).urn("once")).await?;
     within(once.ask(fail())).await.unwrap_err();
     within(once.wait_stopped()).await;
     let says = "`once` failed and will not start again: it is not supervised";
@@ -334,7 +348,13 @@ async fn a_root_that_escalates_fails_to_its_system() -> TestResult {
     let waits = system.clone();
     let waits = tokio::spawn(async move { waits.failed().await });
     settle().await;
-    let three = within(system.spawn(Probe::new("a", &log)).urn("three").escalate()).await?;
+    let three = within(
+        system
+            .spawn(ScriptedActor::new("a", &log))
+            .urn("three")
+            .escalate(),
+    )
+    .await?;
     within(three.ask(fail())).await.unwrap_err();
     assert_eq!(within(waits).await?.urn, "three");
     Ok(())
@@ -348,7 +368,10 @@ async fn each_failure_is_heard_once_and_a_dropped_wait_takes_none() -> TestResul
         assert!(poll_once(wait).await.is_pending());
     }
     for urn in ["one", "two"] {
-        let spawn = system.spawn(Probe::new("a", &log)).urn(urn).escalate();
+        let spawn = system
+            .spawn(ScriptedActor::new("a", &log))
+            .urn(urn)
+            .escalate();
         let actor = within(spawn).await?;
         within(actor.ask(fail())).await.unwrap_err();
         within(actor.wait_stopped()).await;
@@ -366,16 +389,16 @@ async fn each_failure_is_heard_once_and_a_dropped_wait_takes_none() -> TestResul
 #[tokio::test(start_paused = true)]
 async fn an_end_that_was_asked_for_is_no_failure_for_the_system() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
-    let ends: [fn(&ActorRef<Probe>); 2] = [ActorRef::stop, ActorRef::kill];
+    let ends: [fn(&ActorRef<ScriptedActor>); 2] = [ActorRef::stop, ActorRef::kill];
     for end in ends {
         let spawn = system.supervise(lives("a", &log)).escalate();
         let actor = within(spawn).await?;
         end(&actor);
         within(actor.wait_stopped()).await;
     }
-    let spawn = system.spawn(Probe::new("a", &log)).escalate();
+    let spawn = system.spawn(ScriptedActor::new("a", &log)).escalate();
     let actor = within(spawn).await?;
-    within(actor.ask(act(|ctx| ctx.stop()))).await?;
+    within(actor.ask(run(|ctx| ctx.stop()))).await?;
     within(actor.wait_stopped()).await;
     let mut nothing = Box::pin(system.failed());
     assert!(poll_once(&mut nothing).await.is_pending());
@@ -385,10 +408,13 @@ async fn an_end_that_was_asked_for_is_no_failure_for_the_system() -> TestResult 
 #[tokio::test(start_paused = true)]
 async fn a_child_escalates_to_its_parent_and_that_to_the_system() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
-    let top = system.spawn(Probe::new("top", &log)).urn("top").escalate();
+    let top = system
+        .spawn(ScriptedActor::new("top", &log))
+        .urn("top")
+        .escalate();
     let top = within(top).await?;
-    let child = Probe::new("a", &log);
-    let spawning = act_async(|ctx| {
+    let child = ScriptedActor::new("a", &log);
+    let spawning = run_async(|ctx| {
         let spawn = ctx.spawn(child).urn("child").escalate();
         Box::pin(async {
             spawn.await?;
@@ -409,7 +435,8 @@ async fn a_child_escalates_to_its_parent_and_that_to_the_system() -> TestResult 
 #[tokio::test(start_paused = true)]
 async fn a_start_that_fails_is_heard_by_the_system_too() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
-    let mortal = Probe::new("a", &log).starting(|_| Box::pin(ready(Err(Failure::msg("no disk")))));
+    let mortal =
+        ScriptedActor::new("a", &log).starting(|_| Box::pin(ready(Err(Failure::msg("no disk")))));
     let failed = within(system.spawn(mortal).urn("a").escalate()).await;
     assert!(matches!(failed, Err(SpawnError::StartFailed { .. })));
     assert_eq!(within(system.failed()).await.urn, "a");

@@ -6,7 +6,7 @@ use std::time::Duration;
 use conclib::prelude::*;
 use conclib::test::TestSystem;
 use conclib::{Backoff, Handler, Handlers, Limit, Schedule, Terminated, Tick, Wanted};
-use conclib_tests::probe::{Probe, act};
+use conclib_tests::scripted::{ScriptedActor, run};
 use conclib_tests::{Log, TestResult, within};
 
 /// Where its code panics.
@@ -31,7 +31,7 @@ struct Ping;
 
 struct Brittle<const AT: Place> {
     log: Log,
-    watches: Option<ActorRef<Probe>>,
+    watches: Option<ActorRef<ScriptedActor>>,
 }
 
 impl<const AT: Place> Brittle<AT> {
@@ -296,7 +296,7 @@ fn ticks_on_a_runtime_without_timers_fail_their_actor() -> TestResult {
 async fn a_watcher_that_panics_when_it_is_told_fails_alone() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
     let watched = system
-        .spawn(Probe::new("watched", &log))
+        .spawn(ScriptedActor::new("watched", &log))
         .urn("watched")
         .await?;
     let brittle = Brittle::<WRAP> {
@@ -304,9 +304,9 @@ async fn a_watcher_that_panics_when_it_is_told_fails_alone() -> TestResult {
         ..Brittle::new(&log)
     };
     let brittle = system.spawn(brittle).await?;
-    let probe = system.spawn(Probe::new("probe", &log)).await?;
+    let probe = system.spawn(ScriptedActor::new("probe", &log)).await?;
     let target = watched.clone();
-    probe.ask(act(move |ctx| ctx.watch(&target))).await?;
+    probe.ask(run(move |ctx| ctx.watch(&target))).await?;
 
     watched.stop();
     assert!(matches!(

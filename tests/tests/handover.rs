@@ -1,13 +1,9 @@
 //! One actor system serves a node after another: how long the one that stops still handles what it
 //! has, as README and `docs/reliability.md` say it.
 
-use std::time::Duration;
-
 use conclib::prelude::*;
-use conclib_tests::TestResult;
+use conclib_tests::{SECOND, TestResult};
 use tokio::time::{Instant, sleep, timeout};
-
-const SECOND: Duration = Duration::from_secs(1);
 
 /// Takes so many seconds.
 #[derive(ActorMessage, Serialize, Deserialize)]

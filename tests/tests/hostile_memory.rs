@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use conclib::prelude::*;
 use conclib::{RedisDaemon, start_proxy};
-use conclib_tests::bus::{Bus, eventually};
-use conclib_tests::within;
+use conclib_tests::bus::Bus;
+use conclib_tests::{eventually, within};
 use dhat::HeapStats;
 use serde_bytes::{ByteArray, Bytes};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -7,16 +7,19 @@ use std::time::Duration;
 
 use conclib::prelude::*;
 use conclib::{Backoff, Restart, SpawnError};
-use conclib_tests::probe::{Making, Probe, fail, lives, note, settle};
-use conclib_tests::{Gate, Log, LogsDrop, PanicsOnDrop, TestResult, gate, poll_once, within};
+use conclib_tests::messages::note;
+use conclib_tests::scripted::{NewActor, ScriptedActor, fail, lives};
+use conclib_tests::{
+    Gate, Log, LogsDrop, PanicsOnDrop, TestResult, gate, poll_once, settle, within,
+};
 use tokio::time::Instant;
 
 /// A factory whose states come when a gate opens; the first comes at once.
-fn slow(log: &Log, gates: Vec<Gate>) -> impl FnMut() -> Making + Send + use<> {
+fn slow(log: &Log, gates: Vec<Gate>) -> impl FnMut() -> NewActor + Send + use<> {
     let log = log.clone();
     let mut gates = gates.into_iter();
     move || {
-        let (probe, gate) = (Probe::new("a", &log), gates.next());
+        let (probe, gate) = (ScriptedActor::new("a", &log), gates.next());
         let held = LogsDrop(log.clone(), "factory's future dropped");
         Box::pin(async move {
             if let Some(gate) = gate {
@@ -36,7 +39,7 @@ async fn a_stop_or_kill_during_the_factory_ends_it_at_once() -> TestResult {
         let mut spawn = system.supervise(slow(&log, vec![hold])).urn("a");
         assert!(poll_once(&mut spawn).await.is_pending());
         keeper.reached().await;
-        let a = system.actor::<Probe>("a")?;
+        let a = system.actor::<ScriptedActor>("a")?;
         let mut waits = a.ask(note("waits"));
         assert!(poll_once(&mut waits).await.is_pending());
         if kill {
@@ -67,7 +70,7 @@ async fn a_factory_may_panic_when_it_is_dropped() -> TestResult {
     let log = Log::default();
     let mut spawn = system
         .supervise(move || {
-            let (held, probe) = (PanicsOnDrop, Probe::new("a", &log));
+            let (held, probe) = (PanicsOnDrop, ScriptedActor::new("a", &log));
             async move {
                 pending::<()>().await;
                 drop(held);
@@ -77,7 +80,7 @@ async fn a_factory_may_panic_when_it_is_dropped() -> TestResult {
         .urn("a");
     assert!(poll_once(&mut spawn).await.is_pending());
     settle().await;
-    let a = system.actor::<Probe>("a")?;
+    let a = system.actor::<ScriptedActor>("a")?;
     a.stop();
     let reason = within(a.wait_stopped()).await;
     assert!(matches!(reason, StopReason::Requested), "{reason}");
@@ -141,7 +144,7 @@ async fn a_kill_during_the_last_hook_ends_it_at_once() -> TestResult {
         let (system, log) = (ActorSystem::new(), Log::default());
         let written = log.clone();
         let spawn = system.supervise(move || {
-            let probe = Probe::new("a", &written);
+            let probe = ScriptedActor::new("a", &written);
             let probe = probe.failing(|_| Box::pin(pending()));
             ready(probe.stopping(|_| Box::pin(pending())))
         });
@@ -173,7 +176,7 @@ async fn a_stop_during_on_start_handles_what_is_queued() -> TestResult {
     let written = log.clone();
     let factory = move || {
         let hold = hold.take();
-        ready(Probe::new("a", &written).starting(move |_| {
+        ready(ScriptedActor::new("a", &written).starting(move |_| {
             Box::pin(async move {
                 if let Some(hold) = hold {
                     hold.pass().await;
@@ -186,7 +189,7 @@ async fn a_stop_during_on_start_handles_what_is_queued() -> TestResult {
     assert!(poll_once(&mut spawn).await.is_pending());
     keeper.reached().await;
     system.tell("a", note("queued")).await?;
-    system.actor::<Probe>("a")?.stop();
+    system.actor::<ScriptedActor>("a")?.stop();
     keeper.open();
     let a = within(spawn).await?;
     within(a.wait_stopped()).await;

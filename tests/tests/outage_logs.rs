@@ -7,10 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use conclib::{ActorSystem, AskError, Proxy, ProxyClient, start_proxy};
-use conclib_tests::Log;
-use conclib_tests::bus::eventually;
 use conclib_tests::durable::{Order, open_shop};
-use conclib_tests::redis::Persistent;
+use conclib_tests::redis::PersistentRedis;
+use conclib_tests::{Log, eventually};
 use tokio::time::sleep;
 use tracing_subscriber::filter::LevelFilter;
 
@@ -69,11 +68,11 @@ impl Logged {
 
 /// Asks and tells without end.
 async fn keep_asking(client: ProxyClient) {
-    let patience = Duration::from_millis(100);
+    let timeout = Duration::from_millis(100);
     for n in 0.. {
-        drop(client.ask("shop", Order { n }).timeout(patience).await);
-        drop(client.tell("shop", Order { n }).timeout(patience).await);
-        sleep(patience / 5).await;
+        drop(client.ask("shop", Order { n }).timeout(timeout).await);
+        drop(client.tell("shop", Order { n }).timeout(timeout).await);
+        sleep(timeout / 5).await;
     }
 }
 
@@ -92,7 +91,7 @@ async fn is_well(proxy: &Proxy, client: &ProxyClient) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_subject_is_logged_once_per_outage() {
     let logged = Logged::begin();
-    let mut redis = Persistent::start().await;
+    let mut redis = PersistentRedis::start().await;
     let config = redis.config();
     let system = ActorSystem::new();
     let _watch = open_shop(&system, "shop", &Log::default()).await;

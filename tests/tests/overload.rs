@@ -4,13 +4,12 @@ use std::time::Duration;
 
 use conclib::prelude::*;
 use conclib::start_proxy;
-use conclib_tests::bus::{BOUND, Bus};
-use conclib_tests::messages::{Double, Pass};
+use conclib_tests::bus::Bus;
+use conclib_tests::messages::{Double, Enter};
 use conclib_tests::process::{Program, memory};
+use conclib_tests::{MS, within};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, interval, sleep, timeout};
-
-const MS: Duration = Duration::from_millis(1);
+use tokio::time::{Instant, interval, sleep};
 
 /// How long there is too much: 2 s, or what `CONCLIB_OVERLOAD_SECONDS` says.
 fn length() -> Duration {
@@ -27,7 +26,7 @@ struct Slow;
 #[handlers]
 impl Slow {
     #[handler]
-    async fn pass(&mut self, message: Pass) -> u32 {
+    async fn pass(&mut self, message: Enter) -> u32 {
         sleep(MS).await;
         message.n
     }
@@ -69,7 +68,7 @@ async fn ten_times_the_load_does_not_make_the_rest_slow() {
     while start.elapsed() < length() {
         beat.tick().await;
         for n in 0..20 {
-            let ask = client.ask("slow", Pass { n });
+            let ask = client.ask("slow", Enter { n });
             asks.spawn(async move {
                 let start = Instant::now();
                 let asked = ask.await;
@@ -91,7 +90,7 @@ async fn ten_times_the_load_does_not_make_the_rest_slow() {
     }
     // The load is gone: at once there is room.
     let recovery = Instant::now();
-    assert_eq!(client.ask("slow", Pass { n: 7 }).await, Ok(7));
+    assert_eq!(client.ask("slow", Enter { n: 7 }).await, Ok(7));
     let recovery = recovery.elapsed();
 
     tally.answered.sort_unstable();
@@ -112,7 +111,7 @@ async fn ten_times_the_load_does_not_make_the_rest_slow() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_inbox_that_nobody_empties_is_not_filled_without_end() {
     let bus = Bus::redis().await;
-    let url = format!("redis://127.0.0.1:{}", bus.config.port().unwrap());
+    let url = bus.url();
     let mut actors = Program::start(env!("CARGO_BIN_EXE_actor_process"), &[&url]);
     actors.line("ready").await;
     let client = bus.client().await;
@@ -131,11 +130,11 @@ async fn an_inbox_that_nobody_empties_is_not_filled_without_end() {
             }
         }
     };
-    let (accepted, retry_after) = timeout(BOUND, fill).await.unwrap();
+    let (accepted, retry_after) = within(fill).await;
     assert!((60_000..70_000).contains(&accepted), "{accepted}");
     assert!(retry_after <= 100 * MS, "{retry_after:?}");
     actors.signal("CONT").await;
-    conclib_tests::bus::eventually("there is room again", async || {
+    conclib_tests::eventually("there is room again", async || {
         client.ask("worker", Double { n: 1 }).await == Ok(2)
     })
     .await;

@@ -55,7 +55,7 @@ impl Shop {
         }
     }
 
-    fn let_pass(&self, count: usize) {
+    fn admit(&self, count: usize) {
         if let Some(gate) = &*self.gate {
             gate.add_permits(count);
         }
@@ -137,7 +137,7 @@ async fn the_least_loaded_worker_is_chosen() -> TestResult {
     for _ in 0..5 {
         assert_eq!(who(&pool, 0).await, idle);
     }
-    shop.let_pass(1);
+    shop.admit(1);
     assert_ne!(within(slow).await?, idle);
     Ok(())
 }
@@ -293,7 +293,7 @@ async fn a_pool_grows_and_shrinks_after_what_is_queued() -> TestResult {
     })
     .await;
     within(pool.resize(0)).await?; // one at least
-    shop.let_pass(3);
+    shop.admit(3);
     for answer in slow {
         assert!(within(answer).await??.lt(&3));
     }
@@ -319,7 +319,7 @@ async fn a_full_pool_makes_its_senders_wait() -> TestResult {
     .await;
     let mut thirteenth = pool.tell(Note(1));
     assert!(poll_once(&mut thirteenth).await.is_pending());
-    shop.let_pass(12);
+    shop.admit(12);
     within(thirteenth).await?;
     for ask in asks.drain(..) {
         within(ask).await??;
@@ -402,7 +402,7 @@ async fn a_worker_that_waits_to_start_again_is_not_the_least_loaded() -> TestRes
     let waits = pool.ask(Who { key: 0 });
     let waits = tokio::spawn(waits);
     tokio::task::yield_now().await;
-    shop.let_pass(1);
+    shop.admit(1);
     assert_eq!(within(slow).await??, 1);
     assert_eq!(within(waits).await??, 1);
     assert!(
@@ -433,7 +433,7 @@ async fn a_worker_too_many_that_fails_does_not_fail_its_pool() -> TestResult {
     .await;
     let second = system.actor::<Worker>("workers/2")?;
     within(pool.resize(1)).await?;
-    shop.let_pass(2);
+    shop.admit(2);
     for slow in slow {
         within(slow).await??;
     }
@@ -472,7 +472,7 @@ async fn a_supervised_pool_keeps_what_waits_for_it() -> TestResult {
         }
     })
     .await;
-    shop.let_pass(1);
+    shop.admit(1);
     assert_eq!(within(slow).await??, 0);
     assert!(matches!(within(fails).await?, Err(AskError::Failed { .. })));
     for note in notes {
@@ -577,7 +577,7 @@ async fn a_request_expires_while_it_waits_with_a_worker() -> TestResult {
     let slow = tokio::spawn(pool.ask(Slow));
     let late = client.ask("keyed", Slow).timeout(Duration::from_secs(1));
     assert!(matches!(within(late).await, Err(AskError::Timeout { .. })));
-    shop.let_pass(2);
+    shop.admit(2);
     within(slow).await??;
     assert_eq!(who(&pool, 0).await, 0);
     assert_eq!(shop.log.count(), 1, "nobody waited for the second");

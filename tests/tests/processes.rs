@@ -6,12 +6,13 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use conclib::{ApiDaemon, AskError, Delivered, ProxyClient, start_api};
-use conclib_tests::bus::{BOUND, Bus, eventually};
+use conclib_tests::bus::Bus;
 use conclib_tests::desk::Parse;
 use conclib_tests::messages::Double;
 use conclib_tests::process::Program;
+use conclib_tests::{eventually, within};
 use tokio::process::Command;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 /// A web server.
 struct Web {
@@ -44,7 +45,7 @@ impl Web {
 }
 
 async fn answer(request: reqwest::RequestBuilder) -> (u16, String) {
-    let response = timeout(BOUND, request.send()).await.unwrap().unwrap();
+    let response = within(request.send()).await.unwrap();
     let status = response.status().as_u16();
     (status, response.text().await.unwrap())
 }
@@ -57,7 +58,7 @@ async fn actors(redis: &str) -> Program {
 
 async fn redis() -> (Bus, String) {
     let bus = Bus::redis().await;
-    let url = format!("redis://127.0.0.1:{}", bus.config.port().unwrap());
+    let url = bus.url();
     (bus, url)
 }
 
@@ -71,9 +72,9 @@ async fn http_says_how_an_ask_has_ended() {
     let (status, text) = web.get("/double/nobody/21").await;
     assert_eq!(status, 503, "{text}");
     assert_eq!(text, "no actor has the URN `nobody`");
-    let (status, text) = web.get("/double/keeper/21").await;
+    let (status, text) = web.get("/double/holder/21").await;
     assert_eq!(status, 501, "{text}");
-    assert_eq!(text, "the actor `keeper` has no handler for `Double`");
+    assert_eq!(text, "the actor `holder` has no handler for `Double`");
     let start = Instant::now();
     let (status, text) = web.get("/hold").await;
     assert_eq!(status, 504, "{text}");

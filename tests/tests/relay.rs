@@ -1,15 +1,12 @@
 //! The proxy that the fault suite puts between its programs and Redis.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::time::Duration;
 
-use conclib_tests::bus::eventually;
 use conclib_tests::relay::{Mode, Relay, Way};
+use conclib_tests::{MS, eventually};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, timeout};
-
-const MS: Duration = Duration::from_millis(1);
 
 /// A server that says everything again, and a line to it.
 async fn stage() -> (Relay, TcpStream) {

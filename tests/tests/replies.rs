@@ -1,12 +1,9 @@
 //! Answering later: replies that are kept, moved, dropped, and no longer wanted.
 
-use std::time::Duration;
 
 use conclib::Delivered;
 use conclib::prelude::*;
-use conclib_tests::{Gate, TestResult, gate, poll_once, within};
-
-const SECOND: Duration = Duration::from_secs(1);
+use conclib_tests::{Gate, SECOND, TestResult, gate, poll_once, within};
 
 #[derive(ActorMessage)]
 #[message(local, response = u32)]

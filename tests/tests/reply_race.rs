@@ -4,8 +4,9 @@
 use std::time::Duration;
 
 use conclib::{ActorSystem, Config, ProxyClient};
+use conclib_tests::ASK_TIMEOUT;
 use conclib_tests::actors::Worker;
-use conclib_tests::bus::{Bus, PATIENCE};
+use conclib_tests::bus::Bus;
 use conclib_tests::messages::Double;
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
@@ -48,7 +49,7 @@ fn all_are_answered(bus: impl AsyncFnOnce() -> Bus) {
 async fn ask_all(config: &Config) -> u32 {
     let mut tasks = JoinSet::new();
     for _ in 0..TASKS {
-        let config = config.clone().timeout(PATIENCE);
+        let config = config.clone().timeout(ASK_TIMEOUT);
         tasks.spawn(async move {
             let mut answered = 0;
             for _ in 0..CLIENTS / TASKS {

@@ -8,21 +8,16 @@ use std::time::Duration;
 
 use conclib::prelude::*;
 use conclib::{Backoff, GroupMember, Phase, SpawnError, Strategy, Supervisor};
-use conclib_tests::probe::{Probe, act_async, fail, lives, note};
-use conclib_tests::{Gate, Log, LogsDrop, PanicsOnDrop, TestResult, gate, poll_once, within};
+use conclib_tests::messages::{Pass, Ping, note};
+use conclib_tests::scripted::{ScriptedActor, fail, lives, run_async};
+use conclib_tests::{
+    Gate, Log, LogsDrop, PanicsOnDrop, TestResult, gate, poll_once, within, yield_until,
+};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::oneshot;
 use tokio::task::{LocalSet, spawn_blocking, spawn_local};
-
-#[derive(ActorMessage, Serialize, Deserialize)]
-#[message(response = u32)]
-struct Ping;
-
-#[derive(ActorMessage)]
-#[message(local, response = u32)]
-struct Pass(Gate);
 
 /// Lives on the runtime that stays.
 #[derive(Actor)]
@@ -65,10 +60,9 @@ impl Watched {
     }
 
     #[handler]
-    async fn pass(&mut self, Pass(gate): Pass) -> u32 {
+    async fn pass(&mut self, Pass(gate): Pass) {
         let _held = LogsDrop(self.log.clone(), "handler dropped");
         gate.pass().await;
-        2
     }
 
     #[handler]
@@ -226,18 +220,14 @@ fn without_timers<T>(test: impl Future<Output = T>) -> Result<T, std::io::Error>
     Ok(runtime.block_on(test))
 }
 
-/// Lets others run until something is so.
-async fn until(mut is_so: impl FnMut() -> bool) {
-    while !is_so() {
-        tokio::task::yield_now().await;
-    }
-}
-
 #[test]
 fn actors_live_without_timers() -> TestResult {
     without_timers(async {
         let (system, log) = (ActorSystem::new(), Log::default());
-        let plain = system.spawn(Probe::new("plain", &log)).urn("plain").await?;
+        let plain = system
+            .spawn(ScriptedActor::new("plain", &log))
+            .urn("plain")
+            .await?;
         plain.tell(note("1")).await?;
         plain.ask(note("2")).await?;
         system.ask("plain", note("3")).await?;
@@ -261,7 +251,7 @@ fn actors_live_without_timers() -> TestResult {
             let snapshot = system.snapshot();
             snapshot.actor(urn).map(|actor| actor.restarts)
         };
-        until(|| restarts("b") == Some(1)).await;
+        yield_until(|| restarts("b") == Some(1)).await;
 
         assert!(system.shutdown().await.is_clean());
         assert!(system.is_empty());
@@ -273,8 +263,11 @@ fn actors_live_without_timers() -> TestResult {
 fn a_shutdown_keeps_its_bound_without_timers() -> TestResult {
     without_timers(async {
         let (system, log) = (ActorSystem::new(), Log::default());
-        let hangs = system.spawn(Probe::new("hangs", &log)).urn("hangs").await?;
-        hangs.tell(act_async(|_| Box::pin(pending()))).await?;
+        let hangs = system
+            .spawn(ScriptedActor::new("hangs", &log))
+            .urn("hangs")
+            .await?;
+        hangs.tell(run_async(|_| Box::pin(pending()))).await?;
         let shutdown = system.shutdown().timeout(Duration::from_millis(20));
         let report = shutdown.await;
         assert_eq!(report.killed, ["hangs"]);
@@ -287,7 +280,7 @@ fn a_shutdown_keeps_its_bound_without_timers() -> TestResult {
 fn a_restart_that_has_to_wait_without_timers_is_a_failure() -> TestResult {
     without_timers(async {
         let system = ActorSystem::new();
-        let actor = system.supervise(|| ready(Probe::new("a", &Log::default())));
+        let actor = system.supervise(|| ready(ScriptedActor::new("a", &Log::default())));
         let actor = actor.await?;
         actor.ask(fail()).await.unwrap_err();
         let StopReason::Failed(failure) = actor.wait_stopped().await else {
@@ -328,9 +321,8 @@ impl Host {
     }
 
     #[handler]
-    async fn pass(&mut self, Pass(gate): Pass) -> u32 {
+    async fn pass(&mut self, Pass(gate): Pass) {
         gate.pass().await;
-        2
     }
 }
 
@@ -417,7 +409,7 @@ async fn a_task_of_a_runtime_within_a_handler_has_no_deadline_but_its_own() -> T
         let _ = sender.send(heard);
     });
     within(host.ask(asks).timeout(HOUR)).await?;
-    assert_eq!(within(receiver).await?, (false, Ok(2)));
+    assert_eq!(within(receiver).await?, (false, Ok(())));
     Ok(())
 }
 

@@ -4,22 +4,8 @@ use std::future::pending;
 
 use conclib::SpawnError;
 use conclib::prelude::*;
+use conclib_tests::messages::{Note, Pass, Ping, note};
 use conclib_tests::{Gate, Log, LogsDrop, PanicsOnDrop, TestResult, gate, poll_once, within};
-
-#[derive(ActorMessage, Serialize, Deserialize)]
-#[message(response = u32)]
-struct Ping;
-
-#[derive(ActorMessage, Serialize, Deserialize, Debug)]
-struct Note(String);
-
-fn note(text: &str) -> Note {
-    Note(text.to_owned())
-}
-
-#[derive(ActorMessage)]
-#[message(local, response = u32)]
-struct Pass(Gate);
 
 /// Stops or kills the actor from within.
 #[derive(ActorMessage)]
@@ -80,10 +66,9 @@ impl Worker {
     }
 
     #[handler]
-    async fn pass(&mut self, Pass(gate): Pass) -> u32 {
+    async fn pass(&mut self, Pass(gate): Pass) {
         let _held = LogsDrop(self.log.clone(), "handler dropped");
         gate.pass().await;
-        2
     }
 
     #[handler]
@@ -242,10 +227,10 @@ struct Holder {
 #[handlers]
 impl Holder {
     #[handler]
-    async fn pass(&mut self, Pass(gate): Pass) -> u32 {
+    async fn pass(&mut self, Pass(gate): Pass) {
         let _held = PanicsOnDrop;
         gate.pass().await;
-        pending().await
+        pending::<()>().await;
     }
 }
 

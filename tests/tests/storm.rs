@@ -11,9 +11,8 @@ use std::time::{Duration, Instant};
 
 use conclib::prelude::*;
 use conclib::{ActorSnapshot, Backoff};
-use conclib_tests::probe::until;
 use conclib_tests::random::Random;
-use conclib_tests::{TestResult, poll_once, within};
+use conclib_tests::{TestResult, poll_once, until, within};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 

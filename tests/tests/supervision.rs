@@ -1,19 +1,18 @@
 //! Actors that start again: policy, budget, backoff, starts that fail.
 
 use std::future::ready;
-use std::time::Duration;
 
 use conclib::prelude::*;
 use conclib::{Backoff, Restart, SpawnError};
-use conclib_tests::probe::{Pass, Probe, act, act_async, fail, lives, note, settle};
-use conclib_tests::{Log, PanicsOnDrop, TestResult, gate, poll_once, within};
+use conclib_tests::messages::{Beat, Pass, note};
+use conclib_tests::scripted::{ScriptedActor, fail, lives, run, run_async};
+use conclib_tests::{Log, MS, PanicsOnDrop, SECOND, TestResult, gate, poll_once, settle, within};
 use tokio::time::Instant;
 
-const SECOND: Duration = Duration::from_secs(1);
-const MS: Duration = Duration::from_millis(1);
-
 /// A supervised probe that starts again at once, and what it writes.
-async fn probe(restart: Restart) -> Result<(ActorSystem, ActorRef<Probe>, Log), SpawnError> {
+async fn probe(
+    restart: Restart,
+) -> Result<(ActorSystem, ActorRef<ScriptedActor>, Log), SpawnError> {
     let (system, log) = (ActorSystem::new(), Log::default());
     let spawn = system.supervise(lives("a", &log)).restart(restart);
     let probe = within(spawn.urn("a").backoff(Backoff::none())).await?;
@@ -50,7 +49,7 @@ async fn a_restart_keeps_the_urn_the_references_and_what_waits() -> TestResult {
         log.entries(),
         ["a starts", "a 1", failed, "a starts", "a 2", "a 3"]
     );
-    assert_eq!(system.actor::<Probe>("a")?, a);
+    assert_eq!(system.actor::<ScriptedActor>("a")?, a);
     assert_eq!(restarts(&system), Some(1));
     Ok(())
 }
@@ -58,7 +57,7 @@ async fn a_restart_keeps_the_urn_the_references_and_what_waits() -> TestResult {
 #[tokio::test(start_paused = true)]
 async fn an_error_is_a_failure_like_a_panic() -> TestResult {
     let (system, a, _log) = probe(Restart::OnFailure).await?;
-    let failing = act_async(|_| Box::pin(async { Err(Failure::msg("no")) }));
+    let failing = run_async(|_| Box::pin(async { Err(Failure::msg("no")) }));
     assert!(matches!(
         within(a.ask(failing)).await,
         Err(AskError::Failed { .. })
@@ -74,7 +73,7 @@ async fn hooks_and_drops_that_panic_are_followed_by_a_life_all_the_same() -> Tes
     let written = log.clone();
     // What a hook would do that does not run holds the bomb until the state is dropped.
     let factory = move || {
-        let (probe, bomb) = (Probe::new("a", &written), PanicsOnDrop);
+        let (probe, bomb) = (ScriptedActor::new("a", &written), PanicsOnDrop);
         let holds = |bomb: PanicsOnDrop| ready(Err(Failure::msg(format!("{bomb:?}"))));
         ready(if written.count() == 0 {
             let probe = probe.failing(|_| panic!("on_failure"));
@@ -90,15 +89,12 @@ async fn hooks_and_drops_that_panic_are_followed_by_a_life_all_the_same() -> Tes
         within(a.ask(fail())).await,
         Err(AskError::Failed { .. })
     ));
-    within(a.ask(act(|ctx| ctx.stop()))).await?;
+    within(a.ask(run(|ctx| ctx.stop()))).await?;
     within(a.ask(note("lives"))).await?;
     assert_eq!(restarts(&system), Some(2));
     assert_eq!(log.entries().last().map(String::as_str), Some("a lives"));
     Ok(())
 }
-
-#[derive(ActorMessage, Serialize, Deserialize)]
-struct Beat;
 
 #[derive(ActorMessage, Serialize, Deserialize)]
 struct Break;
@@ -151,7 +147,7 @@ async fn never_means_never() -> TestResult {
 #[tokio::test(start_paused = true)]
 async fn on_failure_leaves_alone_who_stops_himself() -> TestResult {
     let (_system, a, log) = probe(Restart::OnFailure).await?;
-    within(a.ask(act(|ctx| ctx.stop()))).await?;
+    within(a.ask(run(|ctx| ctx.stop()))).await?;
     let reason = within(a.wait_stopped()).await;
     assert!(matches!(reason, StopReason::Requested), "{reason}");
     assert_eq!(log.entries(), ["a starts", "a stops: stop was requested"]);
@@ -161,7 +157,7 @@ async fn on_failure_leaves_alone_who_stops_himself() -> TestResult {
 #[tokio::test(start_paused = true)]
 async fn always_has_him_live_again_and_keeps_what_waits() -> TestResult {
     let (_system, a, log) = probe(Restart::Always).await?;
-    let mut stopping = a.ask(act(|ctx| {
+    let mut stopping = a.ask(run(|ctx| {
         ctx.stop();
         assert!(!ctx.is_stopping());
     }));
@@ -197,7 +193,7 @@ async fn a_stop_from_outside_is_final_under_every_policy() -> TestResult {
 async fn who_stops_himself_and_is_stopped_handles_what_is_queued() -> TestResult {
     let (_system, a, log) = probe(Restart::Always).await?;
     let (hold, mut keeper) = gate();
-    a.tell(act_async(move |ctx| {
+    a.tell(run_async(move |ctx| {
         ctx.stop();
         Box::pin(async {
             hold.pass().await;
@@ -263,7 +259,7 @@ async fn waits_grow_and_are_shortened_by_half_at_most() -> TestResult {
     let written = log.clone();
     let factory = move || {
         written.add(began.elapsed().as_millis().to_string());
-        let mortal = Probe::new("a", &Log::default());
+        let mortal = ScriptedActor::new("a", &Log::default());
         ready(mortal.starting(|_| Box::pin(ready(Err(Failure::msg("again"))))))
     };
     let spawn = system.supervise(factory).budget(4, 100 * SECOND);
@@ -300,7 +296,7 @@ async fn start(
     system: &ActorSystem,
     trouble: Trouble,
     failures: u32,
-) -> Result<ActorRef<Probe>, SpawnError> {
+) -> Result<ActorRef<ScriptedActor>, SpawnError> {
     let mut lives = 0;
     let factory = move || {
         lives += 1;
@@ -312,7 +308,7 @@ async fn start(
                 FactoryPanics if fails => panic!("no connection"),
                 _ => {}
             }
-            let probe = Probe::new("a", &Log::default());
+            let probe = ScriptedActor::new("a", &Log::default());
             Ok(probe.starting(move |_| {
                 Box::pin(async move {
                     match trouble {
@@ -350,7 +346,12 @@ async fn every_failed_start_counts_against_the_budget() -> TestResult {
             "{trouble:?}: {error}"
         );
         assert!(system.is_empty());
-        within(system.spawn(Probe::new("next", &Log::default())).urn("a")).await?;
+        within(
+            system
+                .spawn(ScriptedActor::new("next", &Log::default()))
+                .urn("a"),
+        )
+        .await?;
     }
     Ok(())
 }
@@ -363,7 +364,7 @@ async fn messages_wait_for_the_start_that_succeeds() -> TestResult {
     let factory = move || {
         lives += 1;
         let fails = lives < 3;
-        ready(Probe::new("a", &written).starting(move |_| {
+        ready(ScriptedActor::new("a", &written).starting(move |_| {
             Box::pin(ready(if fails {
                 Err(Failure::msg("no"))
             } else {

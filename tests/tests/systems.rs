@@ -7,16 +7,11 @@ use std::time::Duration;
 
 use conclib::prelude::*;
 use conclib::{ShutdownReport, SpawnError};
-use conclib_tests::{Log, TestResult, poll_once, within};
+use conclib_tests::messages::Ping;
+use conclib_tests::{Log, SECOND, TestResult, poll_once, within};
 use futures_util::future::{join_all, try_join_all};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
-
-const SECOND: Duration = Duration::from_secs(1);
-
-#[derive(ActorMessage, Serialize, Deserialize)]
-#[message(response = u32)]
-struct Ping;
 
 /// A handler that never ends, but awaits.
 #[derive(ActorMessage, Serialize, Deserialize)]

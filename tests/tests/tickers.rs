@@ -6,11 +6,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use conclib::prelude::*;
 use conclib::{First, Missed, Schedule, Ticker};
-use conclib_tests::{Gate, Log, LogsDrop, TestResult, gate, within};
+use conclib_tests::messages::{Beat, Pass};
+use conclib_tests::{Log, LogsDrop, MS, SECOND, TestResult, gate, within};
 use tokio::time::{Instant, sleep};
-
-const SECOND: Duration = Duration::from_secs(1);
-const MS: Duration = Duration::from_millis(1);
 
 /// Milliseconds since the beginning of a test, as entries of a log.
 #[derive(Clone)]
@@ -201,14 +199,7 @@ fn an_interval_of_nothing_panics() {
 // ---- periodic actors
 
 #[derive(ActorMessage, Serialize, Deserialize)]
-struct Beat;
-
-#[derive(ActorMessage, Serialize, Deserialize)]
 struct Flush(u32);
-
-#[derive(ActorMessage)]
-#[message(local)]
-struct Pass(Gate);
 
 #[derive(ActorMessage, Serialize, Deserialize)]
 struct Fail;

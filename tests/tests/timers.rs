@@ -4,16 +4,14 @@ use std::time::Duration;
 
 use conclib::prelude::*;
 use conclib::{Backoff, First, Missed, Schedule, SpawnError, Timer};
-use conclib_tests::probe::{Note, Pass, Probe, act, act_async, fail, lives, note, settle};
-use conclib_tests::{Log, TestResult, gate, within};
+use conclib_tests::messages::{Beat, Note, Pass, note};
+use conclib_tests::scripted::{ScriptedActor, fail, lives, run, run_async};
+use conclib_tests::{Log, MS, SECOND, TestResult, gate, settle, within};
 use futures_util::FutureExt;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 
-const SECOND: Duration = Duration::from_secs(1);
-const MS: Duration = Duration::from_millis(1);
-
-async fn probe() -> Result<(ActorSystem, ActorRef<Probe>, Log), SpawnError> {
+async fn probe() -> Result<(ActorSystem, ActorRef<ScriptedActor>, Log), SpawnError> {
     let (system, log) = (ActorSystem::new(), Log::default());
     let spawn = system.supervise(lives("a", &log)).urn("a");
     let probe = within(spawn.backoff(Backoff::none())).await?;
@@ -22,21 +20,24 @@ async fn probe() -> Result<(ActorSystem, ActorRef<Probe>, Log), SpawnError> {
 
 /// Orders a note and hands the timer back.
 async fn order(
-    probe: &ActorRef<Probe>,
+    probe: &ActorRef<ScriptedActor>,
     time: Duration,
     text: &'static str,
 ) -> Result<Timer, Box<dyn std::error::Error>> {
     let (send, timer) = oneshot::channel();
-    let ordering = act(move |ctx| {
+    let ordering = run(move |ctx| {
         let _ = send.send(ctx.after(time, note(text)));
     });
     within(probe.ask(ordering)).await?;
     Ok(timer.await?)
 }
 
-async fn cancel(probe: &ActorRef<Probe>, timer: Timer) -> Result<bool, Box<dyn std::error::Error>> {
+async fn cancel(
+    probe: &ActorRef<ScriptedActor>,
+    timer: Timer,
+) -> Result<bool, Box<dyn std::error::Error>> {
     let (send, cancelled) = oneshot::channel();
-    let cancelling = act(move |ctx| {
+    let cancelling = run(move |ctx| {
         let _ = send.send(ctx.cancel(timer));
     });
     within(probe.ask(cancelling)).await?;
@@ -75,7 +76,7 @@ async fn a_timer_may_be_cancelled_until_its_message_comes() -> TestResult {
 async fn a_timer_that_is_due_may_still_be_cancelled_by_the_message_in_hand() -> TestResult {
     let (_system, a, log) = probe().await?;
     let timer = order(&a, SECOND, "late").await?;
-    let cancelling = act_async(move |ctx| {
+    let cancelling = run_async(move |ctx| {
         Box::pin(async move {
             sleep(2 * SECOND).await;
             assert!(ctx.cancel(timer));
@@ -92,7 +93,7 @@ async fn a_timer_that_is_due_may_still_be_cancelled_by_the_message_in_hand() -> 
 async fn timers_end_with_the_life_and_their_numbers_are_not_used_again() -> TestResult {
     let (_system, a, log) = probe().await?;
     let old = order(&a, SECOND, "old").await?;
-    let every = act(|ctx| {
+    let every = run(|ctx| {
         ctx.every(SECOND, || note("every"));
     });
     within(a.ask(every)).await?;
@@ -112,7 +113,7 @@ async fn timers_end_with_the_life_and_their_numbers_are_not_used_again() -> Test
 async fn a_stop_leaves_timers_out_and_handles_messages() -> TestResult {
     let (system, a, log) = probe().await?;
     order(&a, SECOND, "timer").await?;
-    let setting_up = act(|ctx| {
+    let setting_up = run(|ctx| {
         let burst = Schedule {
             missed: Missed::Burst,
             ..Schedule::every(SECOND / 10)
@@ -140,7 +141,7 @@ async fn a_regular_message_waits_for_the_slow_one_before_it() -> TestResult {
     let (_system, a, log) = probe().await?;
     let began = Instant::now();
     let written = log.clone();
-    let setting_up = act(move |ctx| {
+    let setting_up = run(move |ctx| {
         let mut count = 0;
         let schedule = Schedule {
             first: First::After,
@@ -149,7 +150,7 @@ async fn a_regular_message_waits_for_the_slow_one_before_it() -> TestResult {
         ctx.every(schedule, move || {
             count += 1;
             let (count, written) = (count, written.clone());
-            act_async(move |_| {
+            run_async(move |_| {
                 Box::pin(async move {
                     written.add(format!("{count} at {}", began.elapsed().as_secs_f32()));
                     if count == 2 {
@@ -168,10 +169,10 @@ async fn a_regular_message_waits_for_the_slow_one_before_it() -> TestResult {
 }
 
 /// A message that sends another, so often.
-fn flood(ctx: &mut Context<Probe>, left: u32, log: Log) {
+fn flood(ctx: &mut Context<ScriptedActor>, left: u32, log: Log) {
     log.add("message");
     if left > 0 {
-        let next = act(move |ctx| flood(ctx, left - 1, log));
+        let next = run(move |ctx| flood(ctx, left - 1, log));
         let sent = ctx.actor_ref().tell(next);
         assert!(sent.now_or_never().is_some_and(|sent| sent.is_ok()));
     } else {
@@ -183,12 +184,12 @@ fn flood(ctx: &mut Context<Probe>, left: u32, log: Log) {
 async fn a_flood_of_messages_does_not_delay_timers_nor_they_it() -> TestResult {
     let (_system, a, log) = probe().await?;
     let written = log.clone();
-    let setting_up = act(move |ctx| {
+    let setting_up = run(move |ctx| {
         let called = written.clone();
         ctx.every(Duration::ZERO, move || {
             let called = called.clone();
             assert!(called.count() < 1000, "messages have no turn");
-            act(move |_| called.add("timer"))
+            run(move |_| called.add("timer"))
         });
         flood(ctx, 10, written);
     });
@@ -200,9 +201,6 @@ async fn a_flood_of_messages_does_not_delay_timers_nor_they_it() -> TestResult {
     assert!(turns.windows(2).all(|pair| pair[0] != pair[1]), "{turns:?}");
     Ok(())
 }
-
-#[derive(ActorMessage, Serialize, Deserialize)]
-struct Beat;
 
 #[derive(ActorMessage)]
 #[message(local)]
@@ -248,7 +246,7 @@ async fn ticks_that_are_always_late_do_not_keep_timers_waiting() -> TestResult {
 #[tokio::test(start_paused = true)]
 async fn a_closure_that_panics_fails_the_actor() -> TestResult {
     let (_system, a, log) = probe().await?;
-    let setting_up = act(|ctx| {
+    let setting_up = run(|ctx| {
         ctx.every(SECOND, || -> Note { panic!("the closure") });
     });
     within(a.ask(setting_up)).await?;

@@ -6,7 +6,8 @@ use std::thread;
 
 use conclib::prelude::*;
 use conclib::{Published, Topic};
-use conclib_tests::{Gate, Keeper, Log, PanicsOnDrop, TestResult, gate, within};
+use conclib_tests::messages::Pass;
+use conclib_tests::{GateHandle, Log, PanicsOnDrop, TestResult, gate, within};
 use tokio::sync::{Barrier, oneshot};
 
 /// What is published. Its copies are counted.
@@ -33,11 +34,6 @@ fn news(text: impl Into<String>) -> News {
         copies: Arc::default(),
     }
 }
-
-/// Keeps the actor busy until the test opens the gate.
-#[derive(ActorMessage)]
-#[message(local)]
-struct Pass(Gate);
 
 /// Answered when all before it is handled.
 #[derive(ActorMessage)]
@@ -90,7 +86,7 @@ async fn reader(
 }
 
 /// Keeps it busy.
-async fn occupy(reader: &ActorRef<Reader>) -> Result<Keeper, Box<dyn std::error::Error>> {
+async fn occupy(reader: &ActorRef<Reader>) -> Result<GateHandle, Box<dyn std::error::Error>> {
     let (gate, mut keeper) = gate();
     reader.tell(Pass(gate)).await?;
     keeper.reached().await;

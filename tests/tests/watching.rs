@@ -4,32 +4,47 @@ use std::future::ready;
 
 use conclib::prelude::*;
 use conclib::{Backoff, SpawnError};
-use conclib_tests::probe::{Pass, Probe, act, act_async, fail, lives, note, settle, until};
-use conclib_tests::{Log, TestResult, gate, within};
+use conclib_tests::messages::{Pass, note};
+use conclib_tests::scripted::{ScriptedActor, fail, lives, run, run_async};
+use conclib_tests::{Log, TestResult, gate, settle, until, within};
 
 /// A watcher, one who is watched, and what the watcher hears.
-async fn pair() -> Result<(ActorSystem, ActorRef<Probe>, ActorRef<Probe>, Log), SpawnError> {
+async fn pair() -> Result<
+    (
+        ActorSystem,
+        ActorRef<ScriptedActor>,
+        ActorRef<ScriptedActor>,
+        Log,
+    ),
+    SpawnError,
+> {
     let (system, log) = (ActorSystem::new(), Log::default());
-    let watcher = within(system.spawn(Probe::new("w", &log)).urn("w")).await?;
+    let watcher = within(system.spawn(ScriptedActor::new("w", &log)).urn("w")).await?;
     let silent = Log::default();
     let spawn = system.supervise(lives("a", &silent)).urn("a");
     let other = within(spawn.backoff(Backoff::none())).await?;
     Ok((system, watcher, other, log))
 }
 
-async fn watch(watcher: &ActorRef<Probe>, other: &ActorRef<Probe>) -> Result<(), AskError> {
+async fn watch(
+    watcher: &ActorRef<ScriptedActor>,
+    other: &ActorRef<ScriptedActor>,
+) -> Result<(), AskError> {
     let other = other.clone();
-    within(watcher.ask(act(move |ctx| ctx.watch(&other)))).await
+    within(watcher.ask(run(move |ctx| ctx.watch(&other)))).await
 }
 
-async fn unwatch(watcher: &ActorRef<Probe>, other: &ActorRef<Probe>) -> Result<(), AskError> {
+async fn unwatch(
+    watcher: &ActorRef<ScriptedActor>,
+    other: &ActorRef<ScriptedActor>,
+) -> Result<(), AskError> {
     let other = other.clone();
-    within(watcher.ask(act(move |ctx| ctx.unwatch(&other)))).await
+    within(watcher.ask(run(move |ctx| ctx.unwatch(&other)))).await
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_end_is_heard_of_once_with_its_reason() -> TestResult {
-    let stop: fn(&ActorRef<Probe>) = ActorRef::stop;
+    let stop: fn(&ActorRef<ScriptedActor>) = ActorRef::stop;
     for (end, reason) in [
         (stop, "stop was requested"),
         (ActorRef::kill, "it was killed"),
@@ -52,7 +67,7 @@ async fn who_has_ended_already_is_heard_of_at_once() -> TestResult {
     let (system, w, a, log) = pair().await?;
     a.stop();
     within(a.wait_stopped()).await;
-    let spawn = system.spawn(Probe::new("next", &Log::default()));
+    let spawn = system.spawn(ScriptedActor::new("next", &Log::default()));
     within(spawn.urn("a")).await?; // it has a successor
     watch(&w, &a).await?;
     settle().await;
@@ -128,14 +143,25 @@ async fn two_may_watch_each_other() -> TestResult {
 #[tokio::test(start_paused = true)]
 async fn the_news_takes_no_room_and_comes_after_what_was_sent_before() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
-    let w = within(system.spawn(Probe::new("w", &log)).urn("w").mailbox(1)).await?;
-    let a = within(system.spawn(Probe::new("a", &Log::default())).urn("a")).await?;
+    let w = within(
+        system
+            .spawn(ScriptedActor::new("w", &log))
+            .urn("w")
+            .mailbox(1),
+    )
+    .await?;
+    let a = within(
+        system
+            .spawn(ScriptedActor::new("a", &Log::default()))
+            .urn("a"),
+    )
+    .await?;
     watch(&w, &a).await?;
     let (hold, mut keeper) = gate();
     w.tell(Pass(hold)).await?;
     keeper.reached().await;
     let to = w.clone();
-    let telling = act_async(move |ctx| {
+    let telling = run_async(move |ctx| {
         ctx.stop();
         Box::pin(async move {
             to.tell(note("hears a")).await?;
@@ -155,9 +181,9 @@ async fn the_news_takes_no_room_and_comes_after_what_was_sent_before() -> TestRe
 async fn watches_end_with_the_life_of_the_watcher() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
     let written = log.clone();
-    let w = system.supervise(move || ready(Probe::new("w", &written)));
+    let w = system.supervise(move || ready(ScriptedActor::new("w", &written)));
     let w = within(w.backoff(Backoff::none())).await?;
-    let a = within(system.spawn(Probe::new("a", &Log::default()))).await?;
+    let a = within(system.spawn(ScriptedActor::new("a", &Log::default()))).await?;
     watch(&w, &a).await?;
     within(w.ask(fail())).await.unwrap_err();
     within(w.ask(note("lives"))).await?;
@@ -172,7 +198,7 @@ async fn watches_end_with_the_life_of_the_watcher() -> TestResult {
 async fn an_actor_that_does_not_start_is_heard_of_too() -> TestResult {
     let (system, w, _a, log) = pair().await?;
     let (hold, keeper) = gate();
-    let unlucky = Probe::new("b", &Log::default()).starting(|_| {
+    let unlucky = ScriptedActor::new("b", &Log::default()).starting(|_| {
         Box::pin(async {
             hold.pass().await;
             Err(Failure::msg("no luck"))
@@ -197,11 +223,11 @@ const ROUNDS: usize = 2000;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_watch_that_races_the_end_brings_the_news_exactly_once() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
-    let w = within(system.spawn(Probe::new("w", &log)).mailbox(100_000)).await?;
+    let w = within(system.spawn(ScriptedActor::new("w", &log)).mailbox(100_000)).await?;
     for round in 0..ROUNDS {
-        let a = within(system.spawn(Probe::new("a", &Log::default()))).await?;
+        let a = within(system.spawn(ScriptedActor::new("a", &Log::default()))).await?;
         let other = a.clone();
-        w.tell(act(move |ctx| ctx.watch(&other))).await?;
+        w.tell(run(move |ctx| ctx.watch(&other))).await?;
         if round % 3 == 0 {
             tokio::task::yield_now().await;
         }
@@ -229,7 +255,7 @@ async fn a_name_is_free_when_its_end_is_known() -> TestResult {
         match round % 3 {
             0 => a.stop(),
             1 => a.kill(),
-            _ => a.tell(act(|ctx| ctx.stop())).await?,
+            _ => a.tell(run(|ctx| ctx.stop())).await?,
         }
         within(a.wait_stopped()).await;
     }

@@ -9,14 +9,14 @@ mod refusals;
 
 use std::future::Future;
 
-use conclib_tests::bus::{BOUND, Bus, Stage};
+use conclib_tests::bus::{Bus, BusFixture};
 use conclib_tests::for_each_bus;
-use tokio::time::timeout;
+use conclib_tests::within;
 
-/// Runs a case on a stage of its own, and within a bound.
-async fn run<F: Future<Output = ()>>(bus: Bus, case: impl FnOnce(Stage) -> F) {
-    let played = async { case(bus.stage().await).await };
-    timeout(BOUND, played).await.expect("it ends in time");
+/// Runs a case on a fixture of its own, and within a bound.
+async fn run<F: Future<Output = ()>>(bus: Bus, case: impl FnOnce(BusFixture) -> F) {
+    let played = async { case(bus.fixture().await).await };
+    within(played).await;
 }
 
 for_each_bus! {

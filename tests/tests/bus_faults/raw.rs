@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use conclib::Config;
-use conclib_tests::bus::{BOUND, eventually};
+use conclib_tests::{eventually, within};
 use fred::clients::Client;
 use fred::interfaces::{ClientLike, EventInterface, KeysInterface, ListInterface, PubsubInterface};
 use fred::types::config::Config as FredConfig;
@@ -158,7 +158,7 @@ impl Answers {
 
     /// The next frame of them.
     pub(crate) async fn next(&mut self) -> Vec<Answer> {
-        let message = timeout(BOUND, self.messages.recv()).await.unwrap().unwrap();
+        let message = within(self.messages.recv()).await.unwrap();
         let bytes = message.value.as_bytes().unwrap().to_vec();
         let (version, _, answers): (u8, u64, Vec<Answer>) = rmp_serde::from_slice(&bytes).unwrap();
         assert_eq!(version, VERSION);

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use conclib_tests::bus::eventually;
 use conclib_tests::chaos::now;
+use conclib_tests::eventually;
 use conclib_tests::process::signal;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};

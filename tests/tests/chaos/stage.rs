@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use conclib::{Config, DeadLetters};
-use conclib_tests::bus::eventually;
 use conclib_tests::chaos::{Asked, Begun, Holdings, Work};
+use conclib_tests::eventually;
 use conclib_tests::process::Program;
 use conclib_tests::relay::Relay;
 use tokio::time::{Instant, sleep};

@@ -53,5 +53,5 @@ pub(crate) fn is_alive(process: u32) -> bool {
     !state.trim_ascii().is_empty() && !state.trim_ascii().starts_with(b"Z")
 }
 
-pub(crate) use conclib_tests::bus::eventually;
+pub(crate) use conclib_tests::eventually;
 pub(crate) use conclib_tests::logs::{capture as capture_log, collect as collect_logs, logged};

@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use conclib::{AskError, Config, Delivered};
-use conclib_tests::Log;
 use conclib_tests::actors::{Raw, Worker};
-use conclib_tests::bus::eventually;
 use conclib_tests::durable::{Order, Wait, open_shop};
 use conclib_tests::messages::{Declined, Double, Record, Recorded, Trace, Withdraw};
+use conclib_tests::{Log, eventually};
 use futures_util::future::join_all;
 
 use crate::{Server, connect};
@@ -95,7 +94,7 @@ pub(crate) async fn the_same_key_at_the_same_time(config: Config) {
     let asks: Vec<_> = asks.collect();
     eventually("one is handled", async || server.watch.entered() == 1).await;
     // Those that come when it is over find the answer.
-    server.watch.let_pass(1);
+    server.watch.admit(1);
     for answer in join_all(asks).await {
         assert_eq!(answer.unwrap(), Ok(7));
     }
@@ -159,7 +158,7 @@ pub(crate) async fn key_with_other_contents_is_refused_while_the_first_is_handle
     eventually("it is handled", async || server.watch.entered() == 1).await;
     let same = tokio::spawn(wait(1));
     assert_eq!(wait(2).await, Err(used("k")));
-    server.watch.let_pass(1);
+    server.watch.admit(1);
     assert_eq!(first.await.unwrap(), Ok(1));
     assert_eq!(same.await.unwrap(), Ok(1));
     assert_eq!(log.entries(), ["waits 1"]);
@@ -225,8 +224,8 @@ pub(crate) async fn an_ask_is_asked_again_after_its_timeout(config: Config) {
     let server = Server::start(&config, &log).await;
     let client = connect(&config).await;
     let ask = || client.ask("shop", Wait { n: 4 }).idempotency_key("once");
-    let patience = Duration::from_millis(200);
-    let late = ask().timeout(patience).await;
+    let timeout = Duration::from_millis(200);
+    let late = ask().timeout(timeout).await;
     let accepted = AskError::Timeout {
         delivered: Delivered::Accepted,
     };
@@ -234,7 +233,7 @@ pub(crate) async fn an_ask_is_asked_again_after_its_timeout(config: Config) {
     // It joins the one under way.
     let joins = tokio::spawn(ask());
     eventually("it is handled", async || server.watch.entered() == 1).await;
-    server.watch.let_pass(1);
+    server.watch.admit(1);
     assert_eq!(joins.await.unwrap(), Ok(4));
     assert_eq!(ask().await, Ok(4));
     assert_eq!(log.entries(), ["waits 4"]);

@@ -4,9 +4,10 @@ use std::collections::HashSet;
 use std::future::IntoFuture;
 
 use conclib::{DeadLetter, DeadLetters, ProxyClient};
-use conclib_tests::bus::{BOUND, Bus, eventually};
+use conclib_tests::bus::Bus;
 use conclib_tests::durable::{Abort, Nap, PlainAbort};
 use conclib_tests::process::Program;
+use conclib_tests::{TEST_TIMEOUT, eventually, within};
 use futures_util::future::join_all;
 use tokio::time::timeout;
 
@@ -41,7 +42,7 @@ impl Stage {
     }
 
     fn process(&self) -> Program {
-        let url = format!("redis://127.0.0.1:{}", self.bus.config.port().unwrap());
+        let url = self.bus.url();
         let deliveries = DELIVERIES.to_string();
         let mut arguments = vec![&*url, "300", &*deliveries];
         arguments.extend(OTHERS);
@@ -78,7 +79,7 @@ impl Stage {
     async fn crash(&mut self) {
         let mut process = self.process();
         let watch = self.watch(&mut process, usize::MAX);
-        assert!(timeout(BOUND, watch).await.unwrap());
+        assert!(within(watch).await);
     }
 
     /// Starts a process after the other until all naps that were told are handled, and there are that
@@ -92,7 +93,7 @@ impl Stage {
                 }
             }
         };
-        let Ok(mut process) = timeout(3 * BOUND, run).await else {
+        let Ok(mut process) = timeout(3 * TEST_TIMEOUT, run).await else {
             let letters = self.dead().await;
             panic!(
                 "{} of {told} handled after {} crashes, {} dead letters: {:?}",

@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use conclib::{AskError, Config, DeadLetter, DeadLetters};
-use conclib_tests::Log;
-use conclib_tests::bus::eventually;
 use conclib_tests::desk::{Desk, Parse};
 use conclib_tests::durable::{Large, NoOrder, Order, Poison, open_shop};
 use conclib_tests::messages::Stranger;
+use conclib_tests::{Log, eventually};
 use tokio::time::{Instant, sleep};
 
 use crate::{Server, VISIBILITY, connect};

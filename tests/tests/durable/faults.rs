@@ -4,14 +4,11 @@ use std::time::Duration;
 
 use conclib::test::Faults;
 use conclib::{AskError, Config, ConnectionState, Delivered};
-use conclib_tests::Log;
-use conclib_tests::bus::eventually;
 use conclib_tests::durable::{Order, Wait};
+use conclib_tests::{Log, SECOND, eventually};
 use tokio::time::{Instant, sleep};
 
 use crate::{Server, VISIBILITY, connect};
-
-const SECOND: Duration = Duration::from_secs(1);
 
 fn faulty() -> (Config, Faults) {
     let faults = Faults::seeded(3);
@@ -50,14 +47,14 @@ async fn an_outage_is_told_by_the_deadline() {
     let (config, faults) = faulty();
     let client = connect(&config).await;
     faults.cut();
-    for patience in [SECOND / 50, SECOND / 2, 3 * SECOND] {
+    for timeout in [SECOND / 50, SECOND / 2, 3 * SECOND] {
         let start = Instant::now();
-        let told = client.tell("shop", Order { n: 1 }).timeout(patience).await;
+        let told = client.tell("shop", Order { n: 1 }).timeout(timeout).await;
         let reason = told.unwrap_err();
         assert!(matches!(reason, AskError::Unavailable { .. }), "{reason:?}");
         assert!(reason.is_retryable());
         // It waits as long as another attempt fits in; these are a second apart at most.
-        assert!(start.elapsed() <= patience && start.elapsed() + SECOND >= patience);
+        assert!(start.elapsed() <= timeout && start.elapsed() + SECOND >= timeout);
     }
     let asked = client.ask("shop", Order { n: 1 }).timeout(SECOND).await;
     assert!(
@@ -96,7 +93,7 @@ async fn what_was_handled_in_an_outage_is_not_handled_again() {
     sleep(SECOND / 10).await;
     // Shorter than the lease, and far longer than the visibility time.
     faults.cut();
-    server.watch.let_pass(2);
+    server.watch.admit(2);
     sleep(3 * SECOND).await;
     assert_eq!(log.count(), 2);
     faults.calm();
@@ -121,7 +118,7 @@ async fn a_proxy_that_loses_its_lease_goes_on_with_its_messages_under_the_next()
     drop(state.wait_for(|state| !state.is_connected()).await);
     faults.calm();
     drop(state.wait_for(ConnectionState::is_connected).await);
-    server.watch.let_pass(100);
+    server.watch.admit(100);
     while log.count() < 20 {
         sleep(SECOND / 100).await;
     }
@@ -144,7 +141,7 @@ async fn an_answer_counts_before_the_bus_has_taken_it() {
         let first = tokio::spawn(ask().timeout(60 * SECOND));
         begins(&server).await;
         faults.cut();
-        server.watch.let_pass(9);
+        server.watch.admit(9);
         sleep(outage * SECOND / 10).await;
         faults.calm();
         assert_eq!(ask().timeout(60 * SECOND).await, Ok(1));
@@ -175,7 +172,7 @@ async fn a_repetition_waits_for_who_has_lost_the_lease_to_another() {
     sleep(10 * SECOND).await;
     assert_eq!(logs[1].entries(), ["2"]);
     faults.calm();
-    first.watch.let_pass(1);
+    first.watch.admit(1);
     assert_eq!(again.await.unwrap(), Ok(1));
     assert_eq!(asked.await.unwrap(), Ok(1));
     assert_eq!(logs[1].entries(), ["2"]);
@@ -205,7 +202,7 @@ async fn a_repetition_does_not_wait_for_the_dead() {
     // As long as the visibility time, from the last sign of life; a beat is a third of it.
     let took = start.elapsed();
     assert!(took > 13 * SECOND && took < 28 * SECOND, "{took:?}");
-    next.watch.let_pass(1);
+    next.watch.admit(1);
     assert_eq!(again.await.unwrap(), Ok(1));
     assert_eq!(asked.await.unwrap(), Ok(1));
     assert_eq!(logs[1].entries(), ["waits 1"]);

@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use conclib::{AskError, Config, RemoteAsk};
-use conclib_tests::Log;
-use conclib_tests::bus::eventually;
 use conclib_tests::durable::{Order, Shop, Wait, open_shop};
+use conclib_tests::{Log, eventually};
 use futures_util::future::join_all;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
@@ -59,7 +58,7 @@ pub(crate) async fn a_full_mailbox_waits_and_others_go_on(config: Config) {
     assert_eq!(stuck.count(), 1);
     // For as long as the actor is stuck, nothing of it counts as failed.
     sleep(3 * VISIBILITY).await;
-    server.watch.let_pass(count as usize);
+    server.watch.admit(count as usize);
     eventually("all is handled", async || stuck.count() == count as usize).await;
     let expected: Vec<_> = (0..count).map(|n| format!("waits {n}")).collect();
     assert_eq!(stuck.entries(), expected);
@@ -76,7 +75,7 @@ pub(crate) async fn a_long_handler_is_not_disturbed(config: Config) {
     // Nor is what lies behind it in the mailbox.
     client.tell("shop", Order { n: 4 }).await.unwrap();
     sleep(5 * VISIBILITY).await;
-    server.watch.let_pass(9);
+    server.watch.admit(9);
     assert_eq!(ask.await.unwrap(), Ok(3));
     eventually("both are handled", async || log.count() == 2).await;
     sleep(2 * VISIBILITY).await;
@@ -117,7 +116,7 @@ pub(crate) async fn a_proxy_that_stops_gives_back_what_waits(config: Config) {
         let stop = server.proxy.shutdown();
         let let_pass = async {
             sleep(Duration::from_millis(50)).await;
-            watch.let_pass(1);
+            watch.admit(1);
         };
         tokio::join!(stop, let_pass);
         server.stop().await;
@@ -150,7 +149,7 @@ pub(crate) async fn what_a_stopping_proxy_still_handles_is_left_to_it(config: Co
     assert_eq!(told, Ok(1));
     sleep(4 * VISIBILITY).await;
     assert!(!stopping.is_finished());
-    first.watch.let_pass(1);
+    first.watch.admit(1);
     assert_eq!(ask.await.unwrap(), Ok(7));
     stopping.await.unwrap();
     assert_eq!(
@@ -213,7 +212,7 @@ pub(crate) async fn a_repetition_waits_for_the_proxy_that_stops(config: Config) 
     assert_eq!(client.ask("shop", Order { n: 1 }).await, Ok(1));
     sleep(4 * VISIBILITY).await;
     assert!(!stopping.is_finished() && again.iter().all(|ask| !ask.is_finished()));
-    first.watch.let_pass(1);
+    first.watch.admit(1);
     assert_eq!(asked.await.unwrap(), Ok(7));
     for again in again {
         assert_eq!(again.await.unwrap(), Ok(7));
@@ -239,7 +238,7 @@ pub(crate) async fn a_repetition_is_handled_when_the_proxy_that_stops_has_failed
     let shop = first.system.actor::<Shop>("shop").unwrap();
     shop.kill();
     // Whichever comes first is handled, and the other hears its answer.
-    next.watch.let_pass(1);
+    next.watch.admit(1);
     assert_eq!(again.await.unwrap(), Ok(7));
     assert_eq!(asked.await.unwrap(), Ok(7));
     stopping.await.unwrap();
@@ -259,7 +258,7 @@ pub(crate) async fn other_contents_are_refused_when_the_proxy_that_stops_has_end
     let other = tokio::spawn(ask(8));
     sleep(VISIBILITY).await;
     assert!(!other.is_finished());
-    first.watch.let_pass(1);
+    first.watch.admit(1);
     assert_eq!(asked.await.unwrap(), Ok(7));
     let refused = other.await.unwrap();
     assert!(

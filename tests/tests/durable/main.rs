@@ -13,11 +13,11 @@ use std::future::Future;
 use std::time::Duration;
 
 use conclib::{ActorSystem, Config, Proxy, ProxyClient, start_proxy};
-use conclib_tests::Log;
-use conclib_tests::actors::Watch;
-use conclib_tests::bus::{BOUND, Bus};
+use conclib_tests::actors::GateControl;
+use conclib_tests::bus::Bus;
 use conclib_tests::durable::open_shop;
 use conclib_tests::for_each_bus;
+use conclib_tests::{Log, TEST_TIMEOUT};
 use tokio::time::timeout;
 
 /// Short, so that a test sees the next delivery.
@@ -33,7 +33,7 @@ fn config(bus: &Bus) -> Config {
 struct Server {
     system: ActorSystem,
     proxy: Proxy,
-    watch: Watch,
+    watch: GateControl,
 }
 
 impl Server {
@@ -58,7 +58,7 @@ async fn connect(config: &Config) -> ProxyClient {
 }
 
 async fn run<F: Future<Output = ()>>(bus: Bus, case: impl FnOnce(Config) -> F) {
-    let played = timeout(BOUND, case(config(&bus))).await;
+    let played = timeout(TEST_TIMEOUT, case(config(&bus))).await;
     played.expect("it ends in time");
 }
 

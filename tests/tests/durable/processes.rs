@@ -4,10 +4,11 @@ use std::future::IntoFuture;
 use std::time::Duration;
 
 use conclib::{DeadLetters, ProxyClient};
-use conclib_tests::bus::{BOUND, Bus, eventually};
+use conclib_tests::bus::Bus;
 use conclib_tests::durable::{Order, Wait};
 use conclib_tests::process::Program;
-use tokio::time::{Instant, timeout};
+use conclib_tests::{eventually, within};
+use tokio::time::Instant;
 
 use crate::connect;
 
@@ -20,7 +21,7 @@ async fn shop(url: &str, visibility: &str) -> Program {
 
 async fn stage() -> (Bus, String, ProxyClient) {
     let bus = Bus::redis().await;
-    let url = format!("redis://127.0.0.1:{}", bus.config.port().unwrap());
+    let url = bus.url();
     let client = connect(&bus.config).await;
     (bus, url, client)
 }
@@ -95,7 +96,7 @@ async fn a_process_is_stopped_in_good_order_and_the_next_goes_on() {
             }
         }
     };
-    timeout(BOUND, until_it_ends).await.unwrap();
+    within(until_it_ends).await;
     assert!(first.ended().await);
     assert!(told.await.unwrap().iter().all(Result::is_ok));
     let start = Instant::now();
@@ -139,7 +140,7 @@ async fn a_process_that_stops_is_not_overtaken_by_the_same_key() {
     // Nobody lets the first go on: it gives up after a while, and then the other may begin.
     assert_eq!(second.line("shop").await, "waits 1");
     assert!(start.elapsed() > Duration::from_secs(5));
-    timeout(BOUND, first.ended()).await.unwrap();
+    within(first.ended()).await;
     assert!(!asked.is_finished() && !again.is_finished());
     second.kill().await;
 }

@@ -3,16 +3,16 @@
 use std::time::Duration;
 
 use conclib::{AskError, Config, start_redis};
-use conclib_tests::Log;
-use conclib_tests::bus::{BOUND, Bus, eventually};
+use conclib_tests::bus::Bus;
 use conclib_tests::durable::{Order, Wait};
 use conclib_tests::messages::{Double, Record};
-use conclib_tests::redis::Persistent;
+use conclib_tests::redis::PersistentRedis;
+use conclib_tests::{Log, eventually, within};
 use fred::clients::Client;
 use fred::interfaces::{ClientLike, KeysInterface};
 use fred::types::config::Config as FredConfig;
 use fred::types::{Builder, ClusterHash, CustomCommand, Value};
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 use crate::{Server, VISIBILITY, config, connect};
 
@@ -28,7 +28,7 @@ impl Peer {
         let client = Builder::from_config(FredConfig::from_url(&url).unwrap())
             .build()
             .unwrap();
-        timeout(BOUND, client.init()).await.unwrap().unwrap();
+        within(client.init()).await.unwrap();
         Self(client)
     }
 
@@ -45,7 +45,7 @@ impl Peer {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_redis_that_persists_starts_again_before_it_is_handled() {
-    let mut redis = Persistent::start().await;
+    let mut redis = PersistentRedis::start().await;
     let config = redis.config().visibility(VISIBILITY);
     let client = connect(&config).await;
     for n in 0..100 {
@@ -68,7 +68,7 @@ async fn a_redis_that_persists_starts_again_before_it_is_handled() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_redis_that_persists_starts_again_while_it_is_handled() {
-    let mut redis = Persistent::start().await;
+    let mut redis = PersistentRedis::start().await;
     let config = redis.config().visibility(VISIBILITY);
     let log = Log::default();
     let server = Server::start(&config, &log).await;
@@ -79,7 +79,7 @@ async fn a_redis_that_persists_starts_again_while_it_is_handled() {
     let tells = tokio::spawn(futures_util::future::join_all(tells));
     sleep(Duration::from_millis(5)).await;
     redis.restart().await;
-    server.watch.let_pass(100);
+    server.watch.admit(100);
     // The answer may have been published before its client was connected again; its record is
     // there.
     drop(ask);
@@ -136,7 +136,7 @@ async fn a_client_repeats_until_redis_is_there_again() {
     })
     .await;
     bus.redis = redis;
-    timeout(BOUND, told).await.unwrap().unwrap().unwrap();
+    within(told).await.unwrap().unwrap();
     let log = Log::default();
     let server = Server::start(&bus.config, &log).await;
     eventually("it is handled", async || log.entries() == ["2"]).await;
@@ -162,7 +162,7 @@ async fn out_of_memory_loses_nothing() {
         other => panic!("{other:?}"),
     }
     // It is over although its answer cannot be remembered; and is not handled again.
-    server.watch.let_pass(1);
+    server.watch.admit(1);
     assert_eq!(waits.await.unwrap(), Ok(1));
     sleep(2 * VISIBILITY).await;
     assert_eq!(log.entries(), ["waits 1"]);

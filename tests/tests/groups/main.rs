@@ -6,14 +6,10 @@ mod patience;
 mod strategies;
 mod torment;
 
-use std::time::Duration;
-
 use conclib::prelude::*;
 use conclib::{Backoff, GroupMember, SpawnError, Strategy, Supervisor};
-use conclib_tests::probe::{Probe, lives};
-use conclib_tests::{Log, within};
-
-const SECOND: Duration = Duration::from_secs(1);
+use conclib_tests::scripted::{ScriptedActor, lives};
+use conclib_tests::{Log, SECOND, within};
 
 type Member<F> = GroupMember<F>;
 
@@ -21,7 +17,7 @@ type Member<F> = GroupMember<F>;
 fn member(
     name: &'static str,
     log: &Log,
-) -> Member<impl FnMut() -> std::future::Ready<Probe> + Send + use<>> {
+) -> Member<impl FnMut() -> std::future::Ready<ScriptedActor> + Send + use<>> {
     GroupMember::new(lives(name, log)).urn(name)
 }
 

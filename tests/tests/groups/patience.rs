@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use conclib::prelude::*;
 use conclib::{Backoff, Children, GroupMember, Phase, Strategy, Supervisor};
-use conclib_tests::probe::{Making, Pass, Probe, act_async, fail, note, settle};
-use conclib_tests::{Gate, Log, TestResult, gate, poll_once, within};
+use conclib_tests::messages::{Pass, note};
+use conclib_tests::scripted::{NewActor, ScriptedActor, fail, run_async};
+use conclib_tests::{Gate, Log, TestResult, gate, poll_once, settle, within};
 use tokio::time::Instant;
 
 use super::{B_FAILS, C_AGAIN, Member, News, SECOND, member, spawn, started, three};
@@ -15,7 +16,7 @@ use super::{B_FAILS, C_AGAIN, Member, News, SECOND, member, spawn, started, thre
 async fn a_member_that_hangs_loses_its_handler_after_five_seconds() -> TestResult {
     let (system, group, mut news) = started(Strategy::OneForAll).await?;
     let began = Instant::now();
-    let setting_up = act_async(|ctx| {
+    let setting_up = run_async(|ctx| {
         ctx.after(SECOND, note("a timer of the old life"));
         Box::pin(pending())
     });
@@ -46,7 +47,7 @@ async fn a_member_that_hangs_in_its_last_hook_is_cut_off_too() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
     let written = log.clone();
     let hangs = GroupMember::new(move || {
-        ready(Probe::new("c", &written).stopping(|_| Box::pin(pending())))
+        ready(ScriptedActor::new("c", &written).stopping(|_| Box::pin(pending())))
     });
     let group = Supervisor::new(Strategy::OneForAll)
         .backoff(Backoff::none())
@@ -65,11 +66,11 @@ fn slow(
     name: &'static str,
     log: &Log,
     gates: Vec<Option<Gate>>,
-) -> Member<impl FnMut() -> Making + Send + use<>> {
+) -> Member<impl FnMut() -> NewActor + Send + use<>> {
     let log = log.clone();
     let mut gates = gates.into_iter();
-    let factory = move || -> Making {
-        let (probe, gate) = (Probe::new(name, &log), gates.next().flatten());
+    let factory = move || -> NewActor {
+        let (probe, gate) = (ScriptedActor::new(name, &log), gates.next().flatten());
         Box::pin(async {
             if let Some(gate) = gate {
                 gate.pass().await;
@@ -125,7 +126,10 @@ async fn a_group_may_be_stopped_or_killed_in_the_middle_of_a_restart() -> TestRe
         let (system, log) = (ActorSystem::new(), Log::default());
         let group = three(Strategy::OneForAll, &log).backoff(Backoff::from_secs(10));
         let group = spawn(&system, group).await?;
-        let (a, b) = (system.actor::<Probe>("a")?, system.actor::<Probe>("b")?);
+        let (a, b) = (
+            system.actor::<ScriptedActor>("a")?,
+            system.actor::<ScriptedActor>("b")?,
+        );
         system.tell("b", fail()).await?;
         settle().await;
         let began = Instant::now();
@@ -153,7 +157,7 @@ async fn a_group_may_be_stopped_or_killed_in_the_middle_of_a_restart() -> TestRe
 #[tokio::test(start_paused = true)]
 async fn who_is_stopped_while_he_is_ended_for_others_handles_what_is_queued() -> TestResult {
     let (system, group, mut news) = started(Strategy::OneForAll).await?;
-    let c = system.actor::<Probe>("c")?;
+    let c = system.actor::<ScriptedActor>("c")?;
     let (hold, mut keeper) = gate();
     c.tell(Pass(hold)).await?;
     keeper.reached().await;
@@ -180,7 +184,7 @@ async fn who_is_stopped_in_the_hook_for_others_does_not_start_again() -> TestRes
     let (hold, mut keeper) = gate();
     let (mut hold, written) = (Some(hold), log.clone());
     let slow_end = GroupMember::new(move || {
-        let (probe, hold) = (Probe::new("c", &written), hold.take());
+        let (probe, hold) = (ScriptedActor::new("c", &written), hold.take());
         ready(probe.stopping(move |_| {
             Box::pin(async {
                 if let Some(hold) = hold {
@@ -196,7 +200,7 @@ async fn who_is_stopped_in_the_hook_for_others_does_not_start_again() -> TestRes
         .member(slow_end.urn("c"));
     spawn(&system, group).await?;
     let mut news = News(log, 2);
-    let c = system.actor::<Probe>("c")?;
+    let c = system.actor::<ScriptedActor>("c")?;
     system.tell("b", fail()).await?;
     keeper.reached().await;
     c.stop();

@@ -2,8 +2,9 @@
 
 use conclib::prelude::*;
 use conclib::{Backoff, Children, Phase, Strategy};
-use conclib_tests::probe::{Pass, fail, note, settle};
-use conclib_tests::{Log, TestResult, gate, poll_once, within};
+use conclib_tests::messages::{Pass, note};
+use conclib_tests::scripted::fail;
+use conclib_tests::{Log, TestResult, gate, poll_once, settle, within};
 
 use super::{A_AGAIN, B_FAILS, C_AGAIN, News, SECOND, spawn, started, text, three};
 

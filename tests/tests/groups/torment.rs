@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use conclib::prelude::*;
 use conclib::{Backoff, Children, GroupMember, Phase, Strategy, Supervisor};
-use conclib_tests::probe::{Probe, act_async, fail};
 use conclib_tests::random::Random;
+use conclib_tests::scripted::{ScriptedActor, fail, run_async};
 use conclib_tests::{Log, TestResult, within};
 
 use super::{SECOND, spawn};
@@ -48,7 +48,7 @@ async fn torment(seed: u64) -> TestResult {
         let (order, mut luck) = (order.clone(), Random::new(random.any()));
         let factory = move || {
             let (order, unlucky, slow) = (order.clone(), luck.one_in(5), luck.one_in(3));
-            let probe = Probe::new(name, &Log::default()).starting(move |_| {
+            let probe = ScriptedActor::new(name, &Log::default()).starting(move |_| {
                 Box::pin(async move {
                     tokio::time::sleep(Duration::from_millis(if slow { 9 } else { 0 })).await;
                     if unlucky {
@@ -71,7 +71,7 @@ async fn torment(seed: u64) -> TestResult {
                 // The last of them never hangs.
                 let name = *random.of(&NAMES[..3]);
                 system
-                    .tell(name, act_async(|_| Box::pin(pending())))
+                    .tell(name, run_async(|_| Box::pin(pending())))
                     .await?;
             }
             _ => {

@@ -5,8 +5,8 @@ use std::time::Duration;
 use conclib::prelude::*;
 use conclib::{ConnectError, OpenError, RedisDaemon, Role};
 use conclib_tests::actors::Worker;
-use conclib_tests::bus::{PATIENCE, eventually};
 use conclib_tests::messages::{Double, Record, Recorded};
+use conclib_tests::{ASK_TIMEOUT, eventually};
 
 use crate::raw::User;
 
@@ -73,7 +73,7 @@ fn config_of(user: User) -> Config {
         password,
     } = user;
     let url = format!("redis://{name}:{password}@127.0.0.1:{port}");
-    let config = Config::new(&url).unwrap().timeout(PATIENCE);
+    let config = Config::new(&url).unwrap().timeout(ASK_TIMEOUT);
     config.namespace("shop").node("till")
 }
 

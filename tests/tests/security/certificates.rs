@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use conclib::Config;
-use conclib_tests::bus::{BOUND, PATIENCE};
+use conclib_tests::{ASK_TIMEOUT, TEST_TIMEOUT};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 
 /// A directory for one test, gone when this is dropped.
@@ -113,7 +113,7 @@ impl TlsRedis {
     /// Over TLS, and trusting the authority.
     pub(crate) fn config(&self, authority: &Authority) -> Config {
         let url = format!("rediss://127.0.0.1:{}", self.port);
-        let config = Config::new(&url).unwrap().timeout(PATIENCE);
+        let config = Config::new(&url).unwrap().timeout(ASK_TIMEOUT);
         config.ca_file(&authority.certificate)
     }
 }
@@ -142,7 +142,7 @@ fn spawn(port: u16, own: &Identity, ca: &Path, options: &[&str]) -> Option<Child
         .stderr(Stdio::null())
         .spawn()
         .expect("redis-server must be installed to run these tests");
-    let deadline = Instant::now() + BOUND;
+    let deadline = Instant::now() + TEST_TIMEOUT;
     while Instant::now() < deadline {
         if process.try_wait().unwrap().is_some() {
             return None;

@@ -2,8 +2,8 @@
 
 use conclib::prelude::*;
 use conclib_tests::actors::Worker;
-use conclib_tests::bus::{PATIENCE, eventually};
 use conclib_tests::messages::Double;
+use conclib_tests::{ASK_TIMEOUT, eventually};
 
 use crate::certificates::Directory;
 use crate::raw::User;
@@ -15,7 +15,7 @@ async fn a_password_that_changes() {
     let password = directory.file("password", "first\n");
     let config = Config::new("redis://127.0.0.1:0")
         .unwrap()
-        .timeout(PATIENCE);
+        .timeout(ASK_TIMEOUT);
     let config = config.user_file(&user).password_file(&password);
     // The Redis takes them from the files as well.
     let redis = start_redis(&config).await.unwrap();

@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use conclib::Role;
 use conclib::prelude::*;
+use conclib_tests::ASK_TIMEOUT;
 use conclib_tests::actors::Worker;
-use conclib_tests::bus::{Bus, PATIENCE};
+use conclib_tests::bus::Bus;
 use conclib_tests::messages::{Double, Record, Recorded};
 
 use crate::certificates::{Authority, Directory, TlsRedis};
@@ -136,7 +137,7 @@ async fn users_in_a_file() {
     let redis = TlsRedis::start(&authority, &[ONE_SIDED, users].concat());
     let config = |who: &str| {
         let url = format!("rediss://{who}@127.0.0.1:{}", redis.port);
-        let config = Config::new(&url).unwrap().timeout(PATIENCE);
+        let config = Config::new(&url).unwrap().timeout(ASK_TIMEOUT);
         config.ca_file(&authority.certificate)
     };
     works(&config("actors:lights"), &config("web:browser")).await;

@@ -5,15 +5,12 @@ use std::time::Duration;
 use conclib::prelude::*;
 use conclib::test::{Faults, Probe, TestSystem, advance};
 use conclib::{ConnectError, ConnectionState, Delivered, Proxy, StartProxyError};
-use conclib_tests::TestResult;
 use conclib_tests::messages::{Double, Record};
+use conclib_tests::{MS, SECOND, TestResult};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::panic_of;
-
-const MS: Duration = Duration::from_millis(1);
-const SECOND: Duration = Duration::from_secs(1);
 
 const LOST: AskError = AskError::Timeout {
     delivered: Delivered::Accepted,

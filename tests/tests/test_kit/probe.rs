@@ -1,18 +1,14 @@
 //! An actor that writes down what it is sent.
 
-use std::time::Duration;
-
 use conclib::SpawnError;
 use conclib::prelude::*;
 use conclib::test::{Probe, TestSystem};
 use conclib_tests::messages::Stranger;
-use conclib_tests::{TestResult, within};
+use conclib_tests::{SECOND, TestResult, within};
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep};
 
 use crate::panic_of_future;
-
-const SECOND: Duration = Duration::from_secs(1);
 
 /// Neither `Clone` nor `Debug`.
 #[derive(ActorMessage, Serialize, Deserialize)]

@@ -4,15 +4,11 @@ use std::time::Duration;
 
 use conclib::prelude::*;
 use conclib::test::advance;
-use conclib_tests::{Log, TestResult};
+use conclib_tests::messages::Beat;
+use conclib_tests::{Log, SECOND, TestResult};
 use tokio::time::{Instant, sleep};
 
 use crate::panic_of;
-
-const SECOND: Duration = Duration::from_secs(1);
-
-#[derive(ActorMessage, Serialize, Deserialize)]
-struct Beat;
 
 /// Passed on from actor to actor.
 #[derive(ActorMessage, Serialize, Deserialize)]
