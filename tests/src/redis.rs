@@ -1,4 +1,4 @@
-//! A Redis that a test kills and starts again.
+//! A Redis that a test kills and restarts.
 
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
@@ -12,7 +12,7 @@ use tokio::process::{Child, Command};
 
 use crate::{ASK_TIMEOUT, eventually};
 
-/// A Redis that writes down everything at once, and can be started again with its data.
+/// A Redis that persists every write at once, and can be restarted with its data.
 #[derive(Debug)]
 pub struct PersistentRedis {
     process: Child,
@@ -72,7 +72,7 @@ impl PersistentRedis {
         self.answers().await;
     }
 
-    /// The config to reach it.
+    /// The config of its clients.
     ///
     /// # Panics
     ///
@@ -100,7 +100,7 @@ impl Drop for PersistentRedis {
     }
 }
 
-/// The first bytes of what it says: it may also be loading.
+/// The first bytes of its reply: it may still be loading.
 async fn ping(port: u16) -> io::Result<[u8; 7]> {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
     stream.write_all(b"PING\r\n").await?;

@@ -63,7 +63,7 @@ async fn messages_of_one_sender_arrive_in_order() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_full_mailbox_makes_tells_wait_and_lets_them_in_in_order() -> TestResult {
+async fn full_mailbox_makes_tells_wait_in_order() -> TestResult {
     let system = ActorSystem::new();
     let log = Log::default();
     let worker = system.spawn(LoggingWorker(log.clone())).mailbox(2).await?;
@@ -89,7 +89,7 @@ async fn a_full_mailbox_makes_tells_wait_and_lets_them_in_in_order() -> TestResu
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stop_gives_back_what_has_not_got_in() -> TestResult {
+async fn stop_returns_messages_that_were_not_queued() -> TestResult {
     let system = ActorSystem::new();
     let log = Log::default();
     let worker = system.spawn(LoggingWorker(log.clone())).mailbox(1).await?;
@@ -119,8 +119,7 @@ async fn a_stop_gives_back_what_has_not_got_in() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_timeout_says_that_a_message_in_line_and_one_in_the_mailbox_are_taken_back() -> TestResult
-{
+async fn timeout_takes_waiting_and_queued_messages_back() -> TestResult {
     let system = ActorSystem::new();
     let log = Log::default();
     let worker = system.spawn(LoggingWorker(log.clone())).mailbox(1).await?;
@@ -176,7 +175,7 @@ impl Repeater {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_tell_to_oneself_never_waits() -> TestResult {
+async fn tell_to_oneself_never_waits() -> TestResult {
     let system = ActorSystem::new();
     let log = Log::default();
     let repeater = system.spawn(Repeater(log.clone())).mailbox(1).await?;

@@ -46,7 +46,7 @@ async fn burst(adder: &ActorRef<Adder>) -> u64 {
 
 // The only test here.
 #[tokio::test(flavor = "current_thread")]
-async fn a_tell_allocates_nothing_and_an_ask_its_reply_slot() {
+async fn tell_allocates_nothing_and_an_ask_its_reply_slot() {
     let _counting = dhat::Profiler::builder().testing().build();
     let system = ActorSystem::new();
     let adder = system.spawn(Adder(0)).await.unwrap();

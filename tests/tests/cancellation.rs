@@ -121,7 +121,7 @@ where
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_handler_hears_that_its_asker_has_gone() {
+async fn handler_is_cancelled_when_its_asker_is_dropped() {
     assert!(ends_with_its_asker(Work::Here).await);
     for later in [Later::ByContext, Later::ByReply, Later::Kept] {
         assert!(ends_with_its_asker(later).await, "{later:?}");
@@ -129,7 +129,7 @@ async fn a_handler_hears_that_its_asker_has_gone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_handler_hears_that_its_deadline_has_passed() -> TestResult {
+async fn handler_is_cancelled_at_its_deadline() -> TestResult {
     let system = ActorSystem::new();
     let (worker, log) = worker(&system).await;
     let asked = worker.ask(Work::Here).timeout(50 * MS).await;
@@ -148,8 +148,7 @@ async fn a_handler_hears_that_its_deadline_has_passed() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_cancelled_handler_returns_is_dropped_and_the_next_message_has_its_own_asker()
--> TestResult {
+async fn cancelled_handlers_reply_is_dropped() -> TestResult {
     let system = ActorSystem::new();
     let (worker, log) = worker(&system).await;
     for _ in 0..3 {
@@ -162,7 +161,7 @@ async fn what_a_cancelled_handler_returns_is_dropped_and_the_next_message_has_it
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_has_to_wait_in_the_handler_itself() -> TestResult {
+async fn cancelled_may_be_awaited_outside_the_handler() -> TestResult {
     let system = ActorSystem::new();
     let (worker, log) = worker(&system).await;
     let asker = tokio::spawn(worker.ask(Work::Elsewhere));
@@ -176,7 +175,7 @@ async fn nobody_has_to_wait_in_the_handler_itself() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_tell_is_never_cancelled() -> TestResult {
+async fn tell_is_never_cancelled() -> TestResult {
     let system = ActorSystem::new();
     let (worker, log) = worker(&system).await;
     worker.tell(Work::Here).await?;
@@ -186,7 +185,7 @@ async fn a_tell_is_never_cancelled() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_question_that_is_answered_has_nobody_who_waits() {
+async fn answered_request_counts_as_cancelled() {
     let (reply, answer) = Reply::channel();
     let mut cancelled = reply.cancelled();
     assert!(poll_once(&mut cancelled).await.is_pending());
@@ -242,7 +241,7 @@ impl Witness {
 }
 
 #[tokio::test]
-async fn hooks_have_no_message_in_hand() -> TestResult {
+async fn hooks_are_never_cancelled() -> TestResult {
     let seen = Arc::default();
     let witness = ActorSystem::new();
     let witness = witness.spawn(Witness(Arc::clone(&seen))).await?;
@@ -280,7 +279,7 @@ impl Between {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_gives_up_in_turn_cancels_what_it_has_asked() -> TestResult {
+async fn cancelled_handler_cancels_its_own_asks() -> TestResult {
     let system = ActorSystem::new();
     let (worker, log) = worker(&system).await;
     let between = system.spawn(Between(worker)).await?;
@@ -293,7 +292,7 @@ async fn who_gives_up_in_turn_cancels_what_it_has_asked() -> TestResult {
 
 /// Wakes and counts on another thread than the one that goes away.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_asker_goes_unheard() {
+async fn every_dropped_asker_is_noticed() {
     for _ in 0..2_000 {
         let (reply, answer) = Reply::<u32>::channel();
         let begun = Arc::new(Notify::new());
@@ -311,7 +310,7 @@ async fn no_asker_goes_unheard() {
 }
 
 #[test]
-fn it_can_go_anywhere() {
+fn cancelled_is_send_sync_and_unpin() {
     fn sendable<T: Send + Sync + Unpin + 'static>() {}
     sendable::<Cancelled>();
     let mut never: Pin<Box<Cancelled>> = Box::pin(Context::<Worker>::test().cancelled());

@@ -115,7 +115,7 @@ impl Walker {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn whoever_waits_for_whom_nothing_hangs() -> TestResult {
+async fn random_waits_do_not_hang() -> TestResult {
     let system = ActorSystem::new();
     for urn in &URNS[..4] {
         let system = system.clone();
@@ -184,7 +184,7 @@ impl InRing {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn what_was_never_a_circle_at_one_moment_is_none() -> TestResult {
+async fn ring_that_is_never_closed_is_no_cycle() -> TestResult {
     let ring = [("a", "b"), ("b", "c"), ("c", "a")];
     let system = ActorSystem::new();
     let permits = Arc::new(Semaphore::new(2));

@@ -113,7 +113,7 @@ fn at_once(timeout: Option<Duration>, work: Work) -> PassOn {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_handler_asks_takes_no_longer_than_its_asker_waits() -> TestResult {
+async fn asks_of_a_handler_end_at_its_deadline() -> TestResult {
     let own = [
         (None, 100),
         (Some(3600 * 1000), 100), // cut
@@ -157,7 +157,7 @@ impl Top {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_chain_ends_by_the_first_deadline() -> TestResult {
+async fn chain_of_asks_ends_at_the_first_deadline() -> TestResult {
     let system = ActorSystem::new();
     let (worker, begun) = worker(&system).await;
     let (middle, heard) = middle(&system, worker.recipient()).await?;
@@ -180,7 +180,7 @@ async fn a_chain_ends_by_the_first_deadline() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn when_nothing_is_left_nothing_is_asked() -> TestResult {
+async fn ask_after_the_deadline_is_not_sent() -> TestResult {
     let system = ActorSystem::new();
     let (worker, begun) = worker(&system).await;
     let (middle, heard) = middle(&system, worker.recipient()).await?;
@@ -198,7 +198,7 @@ async fn when_nothing_is_left_nothing_is_asked() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_without_a_deadline_inherits_none_from_another() -> TestResult {
+async fn message_without_a_deadline_inherits_none() -> TestResult {
     let system = ActorSystem::new();
     let (worker_one, _) = worker(&system).await;
     let (worker_two, _) = worker(&system).await;
@@ -243,7 +243,7 @@ impl Fragile {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deadline_ends_with_the_life_in_which_it_was_in_hand() -> TestResult {
+async fn deadline_ends_with_its_incarnation() -> TestResult {
     let system = ActorSystem::new();
     let (worker, _) = worker(&system).await;
     let to = worker.recipient();
@@ -301,7 +301,7 @@ impl Detached {
 }
 
 #[tokio::test(start_paused = true)]
-async fn tasks_of_its_own_inherit_nothing() -> TestResult {
+async fn spawned_tasks_inherit_no_deadline() -> TestResult {
     let system = ActorSystem::new();
     let (worker, _) = worker(&system).await;
     let (_, heard) = middle(&system, worker.recipient()).await?;
@@ -317,7 +317,7 @@ async fn tasks_of_its_own_inherit_nothing() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_tell_that_waits_for_room_waits_no_longer_either() -> TestResult {
+async fn tell_that_waits_for_room_ends_at_the_deadline() -> TestResult {
     let system = ActorSystem::new();
     let (worker, _) = worker(&system).await;
     let (_, heard) = middle(&system, worker.recipient()).await?;
@@ -332,7 +332,7 @@ async fn a_tell_that_waits_for_room_waits_no_longer_either() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_past_its_deadline_is_not_handled_and_its_asker_knows() -> TestResult {
+async fn expired_message_is_not_handled() -> TestResult {
     let system = ActorSystem::new();
     let (worker, begun) = worker(&system).await;
     let first = tokio::spawn(worker.ask(Work(100 * MS)));
@@ -348,7 +348,7 @@ async fn what_is_past_its_deadline_is_not_handled_and_its_asker_knows() -> TestR
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_goes_before_the_deadline_takes_the_message_back() -> TestResult {
+async fn asker_dropped_before_its_deadline_takes_the_message_back() -> TestResult {
     let system = ActorSystem::new();
     let (worker, begun) = worker(&system).await;
     let first = tokio::spawn(worker.ask(Work(100 * MS)));
@@ -379,7 +379,7 @@ impl Desk {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deadline_goes_along_where_a_message_is_handed_on() -> TestResult {
+async fn forwarded_message_keeps_its_deadline() -> TestResult {
     let system = ActorSystem::new();
     let (worker, begun) = worker(&system).await;
     let desk = system.spawn(Desk(worker.clone())).await?;
@@ -398,7 +398,7 @@ async fn a_deadline_goes_along_where_a_message_is_handed_on() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pool_hands_on_and_its_workers_look_at_the_deadline() -> TestResult {
+async fn pool_workers_check_the_deadline() -> TestResult {
     let system = ActorSystem::new();
     let begun = Arc::new(AtomicUsize::new(0));
     let counter = begun.clone();
@@ -417,7 +417,7 @@ async fn a_pool_hands_on_and_its_workers_look_at_the_deadline() -> TestResult {
 }
 
 #[test]
-fn a_thread_that_waits_takes_its_message_back_too() {
+fn blocking_ask_takes_its_message_back() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let system = ActorSystem::new();
     let (worker, begun, first) = runtime.block_on(async {
@@ -439,7 +439,7 @@ fn a_thread_that_waits_takes_its_message_back_too() {
 
 /// A second worker's handler runs while the first asker learns what became of its message.
 #[tokio::test(start_paused = true)]
-async fn late_timeout_of_an_ask_without_a_deadline_says_that_its_handler_may_run() -> TestResult {
+async fn late_timeout_of_a_sent_ask_reports_that_its_handler_may_run() -> TestResult {
     let system = ActorSystem::new();
     let (worker, begun) = worker(&system).await;
     let mut ask = worker.ask(Work(1000 * MS));

@@ -59,7 +59,7 @@ async fn request(address: SocketAddr) -> TcpStream {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_actor_hears_that_the_http_client_has_gone() {
+async fn handler_is_cancelled_when_the_http_client_disconnects() {
     let bus = Bus::redis().await;
     let (system, _proxy) = bus.system().await;
     let log = Log::default();

@@ -104,7 +104,7 @@ const FULL: &str = "the actor `desk` failed while handling the message: the disk
 const PANICKED: &str = "the actor `desk` failed while handling the message: panicked: on purpose";
 
 #[tokio::test]
-async fn asker_hears_which_actor_failed_and_why() -> TestResult {
+async fn error_names_the_failed_actor_and_the_cause() -> TestResult {
     for (how, expected) in [(Work::ReturnError, FULL), (Work::Panic, PANICKED)] {
         let system = ActorSystem::new();
         let desk = system.spawn(Desk::default()).await?;
@@ -139,7 +139,7 @@ async fn cause_of_a_failure_crosses_actors() -> TestResult {
 }
 
 #[tokio::test]
-async fn handler_that_owns_its_reply_fails_like_any_other() -> TestResult {
+async fn handler_that_owns_its_reply_fails_like_others() -> TestResult {
     for (how, expected) in [(Reported::ReturnError, FULL), (Reported::Panic, PANICKED)] {
         let system = ActorSystem::new();
         let desk = system.spawn(Desk::default()).await?;
@@ -154,7 +154,7 @@ async fn handler_that_owns_its_reply_fails_like_any_other() -> TestResult {
 }
 
 #[tokio::test]
-async fn reply_dropped_by_a_handler_that_goes_on_is_heard_of_at_once() -> TestResult {
+async fn dropped_reply_is_reported_before_the_handler_ends() -> TestResult {
     let system = ActorSystem::new();
     let desk = system.spawn(Desk::default()).await?;
     let (hold, mut keeper) = gate();
@@ -168,7 +168,7 @@ async fn reply_dropped_by_a_handler_that_goes_on_is_heard_of_at_once() -> TestRe
 
 /// Both messages come in one batch, and so are handled in one poll.
 #[tokio::test]
-async fn failure_is_not_that_of_the_message_before() -> TestResult {
+async fn failure_is_not_attributed_to_the_message_before() -> TestResult {
     let system = ActorSystem::new();
     let desk = system.spawn(Desk::default()).await?;
     let mut kept = desk.ask(Keep);
@@ -185,7 +185,7 @@ async fn failure_is_not_that_of_the_message_before() -> TestResult {
 }
 
 #[tokio::test]
-async fn clients_hear_the_cause_only_if_the_config_allows_it() -> TestResult {
+async fn clients_get_the_cause_only_if_the_config_allows_it() -> TestResult {
     for exposes in [false, true] {
         let config = Config::memory().expose_failures(exposes);
         for how in [Reported::ReturnError, Reported::Panic] {
@@ -272,7 +272,7 @@ impl Maker {
 }
 
 #[tokio::test]
-async fn answers_whose_drop_panics_end_no_actor() -> TestResult {
+async fn answer_that_panics_on_drop_ends_no_actor() -> TestResult {
     let system = ActorSystem::new();
     let maker = system.spawn(Maker).await?;
 

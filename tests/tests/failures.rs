@@ -136,7 +136,7 @@ async fn fail(how: How) -> Result<(Failure, Log), Box<dyn std::error::Error>> {
 }
 
 #[tokio::test]
-async fn a_panic_ends_its_actor_and_fails_the_message_in_hand_alone() -> TestResult {
+async fn panic_ends_the_actor_and_fails_only_the_current_message() -> TestResult {
     let (failure, log) = fail(How::Panic).await?;
     assert!(failure.is_panic());
     assert_eq!(
@@ -147,14 +147,14 @@ async fn a_panic_ends_its_actor_and_fails_the_message_in_hand_alone() -> TestRes
 }
 
 #[tokio::test]
-async fn a_panic_may_carry_any_value() -> TestResult {
+async fn panic_may_carry_any_value() -> TestResult {
     let (failure, _) = fail(How::PanicWithAValue).await?;
     assert!(failure.is_panic());
     Ok(())
 }
 
 #[tokio::test]
-async fn an_error_fails_the_actor_like_a_panic() -> TestResult {
+async fn error_fails_the_actor_like_a_panic() -> TestResult {
     let (failure, log) = fail(How::Err).await?;
     assert!(failure.downcast_ref::<std::io::Error>().is_some());
     assert_eq!(log.entries(), ["on_failure: as asked", "state dropped"]);
@@ -162,7 +162,7 @@ async fn an_error_fails_the_actor_like_a_panic() -> TestResult {
 }
 
 #[tokio::test]
-async fn a_message_in_hand_whose_drop_panics_fails_the_actor() -> TestResult {
+async fn current_message_that_panics_on_drop_fails_the_actor() -> TestResult {
     let system = ActorSystem::new();
     let log = Log::default();
     let frail = system.spawn(Frail::new(&log)).await?;
@@ -214,12 +214,12 @@ async fn end_with_bombs(end: impl FnOnce(&ActorRef<Frail>)) -> TestResult {
 }
 
 #[tokio::test]
-async fn messages_whose_drop_panics_do_no_harm_when_a_handler_panics() -> TestResult {
+async fn messages_that_panic_on_drop_do_no_harm_after_a_panic() -> TestResult {
     end_with_bombs(|_| {}).await
 }
 
 #[tokio::test]
-async fn messages_whose_drop_panics_do_no_harm_when_the_actor_is_killed() -> TestResult {
+async fn messages_that_panic_on_drop_do_no_harm_after_a_kill() -> TestResult {
     end_with_bombs(ActorRef::kill).await
 }
 
@@ -307,7 +307,7 @@ async fn hooks_and_drops_that_panic_still_free_the_urn() -> TestResult {
 }
 
 #[tokio::test]
-async fn an_actor_that_does_not_start_refuses_what_waits() {
+async fn failed_start_refuses_waiting_messages() {
     for (panics_in, problem) in [
         ("returns", "no disk"),
         ("on_start", "panicked: in on_start"),
@@ -349,7 +349,7 @@ impl Drop for SlowToDrop {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_urn_is_free_when_a_spawn_has_failed() {
+async fn urn_is_free_after_a_failed_spawn() {
     let system = ActorSystem::new();
     for _ in 0..3 {
         let failed = within(system.spawn(SlowToDrop)).await;
@@ -399,7 +399,7 @@ impl Handlers for Eager {
 }
 
 #[tokio::test]
-async fn a_hook_may_panic_before_it_has_made_its_future() {
+async fn hook_may_panic_before_it_returns_its_future() {
     let failed = within(ActorSystem::new().spawn(Eager)).await;
     let Err(SpawnError::StartFailed { failure, .. }) = failed else {
         panic!("{failed:?}");

@@ -239,7 +239,7 @@ async fn panics_at<const AT: Place>() -> TestResult {
 }
 
 #[tokio::test]
-async fn a_panic_of_any_of_an_actors_code_is_its_failure() -> TestResult {
+async fn panic_in_any_code_of_an_actor_is_its_failure() -> TestResult {
     panics_at::<TICKS>().await?;
     panics_at::<TICKS_OF_ONE_THAT_STARTS_AT_ONCE>().await?;
     panics_at::<TICK>().await?;
@@ -252,7 +252,7 @@ async fn a_panic_of_any_of_an_actors_code_is_its_failure() -> TestResult {
 }
 
 #[tokio::test]
-async fn a_snapshot_bears_a_handler_name_that_panics() -> TestResult {
+async fn snapshot_survives_a_handler_name_that_panics() -> TestResult {
     let system = ActorSystem::new();
     let brittle = system.spawn(Brittle::<NAME>::new(&Log::default())).await?;
     brittle.tell(Ping).await?;
@@ -293,7 +293,7 @@ fn ticks_on_a_runtime_without_timers_fail_their_actor() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_watcher_that_panics_when_it_is_told_fails_alone() -> TestResult {
+async fn watcher_that_panics_on_the_news_fails_alone() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
     let watched = system
         .spawn(ScriptedActor::new("watched", &log))

@@ -35,7 +35,7 @@ async fn serve(config: &Config, number: u32) -> Result<ActorSystem, Box<dyn std:
 }
 
 #[tokio::test(start_paused = true)]
-async fn system_that_stops_handles_beside_the_next_one_for_ten_seconds_at_most() -> TestResult {
+async fn stopping_system_handles_beside_its_successor_for_at_most_ten_seconds() -> TestResult {
     let config = Config::memory().timeout(100 * SECOND);
     let client = ProxyClient::connect(&config).await?;
     let first = serve(&config, 1).await?;

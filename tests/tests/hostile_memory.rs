@@ -86,7 +86,7 @@ fn reply<T: Serialize>(answers: &[T]) -> Vec<u8> {
 
 // The only test here: the figures are those of the process.
 #[tokio::test(flavor = "current_thread")]
-async fn a_frame_is_not_taken_at_its_word() {
+async fn decoding_allocates_a_small_multiple_of_a_frame() {
     let bus = Bus::redis().await;
     let redis = bus.redis.as_ref().unwrap();
     let system = ActorSystem::new();

@@ -32,7 +32,7 @@ fn slow(log: &Log, gates: Vec<Gate>) -> impl FnMut() -> NewActor + Send + use<> 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stop_or_kill_during_the_factory_ends_it_at_once() -> TestResult {
+async fn stop_or_kill_ends_the_first_factory_at_once() -> TestResult {
     for kill in [false, true] {
         let (system, log, began) = (ActorSystem::new(), Log::default(), Instant::now());
         let (hold, mut keeper) = gate();
@@ -65,7 +65,7 @@ async fn a_stop_or_kill_during_the_factory_ends_it_at_once() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_factory_may_panic_when_it_is_dropped() -> TestResult {
+async fn factory_future_may_panic_on_drop() -> TestResult {
     let system = ActorSystem::new();
     let log = Log::default();
     let mut spawn = system
@@ -90,7 +90,7 @@ async fn a_factory_may_panic_when_it_is_dropped() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stop_or_kill_during_the_second_factory_ends_it_at_once() -> TestResult {
+async fn stop_or_kill_ends_a_restart_factory_at_once() -> TestResult {
     for kill in [false, true] {
         let (system, log) = (ActorSystem::new(), Log::default());
         let ((open, _), (hold, mut keeper)) = (gate(), gate());
@@ -111,7 +111,7 @@ async fn a_stop_or_kill_during_the_second_factory_ends_it_at_once() -> TestResul
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stop_or_kill_during_the_wait_for_a_restart_ends_it_at_once() -> TestResult {
+async fn stop_or_kill_ends_the_backoff_at_once() -> TestResult {
     for kill in [false, true] {
         let (system, log) = (ActorSystem::new(), Log::default());
         let spawn = system.supervise(lives("a", &log));
@@ -139,7 +139,7 @@ async fn a_stop_or_kill_during_the_wait_for_a_restart_ends_it_at_once() -> TestR
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_kill_during_the_last_hook_ends_it_at_once() -> TestResult {
+async fn kill_ends_the_last_hook_at_once() -> TestResult {
     for fails in [false, true] {
         let (system, log) = (ActorSystem::new(), Log::default());
         let written = log.clone();
@@ -169,7 +169,7 @@ async fn a_kill_during_the_last_hook_ends_it_at_once() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stop_during_on_start_handles_what_is_queued() -> TestResult {
+async fn stop_during_on_start_handles_queued_messages() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
     let (hold, mut keeper) = gate();
     let mut hold = Some(hold);
@@ -199,7 +199,7 @@ async fn a_stop_during_on_start_handles_what_is_queued() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_last_reference_may_go_while_a_restart_is_under_way() -> TestResult {
+async fn last_reference_may_be_dropped_during_a_restart() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
     let made = Arc::new(AtomicU32::new(0));
     let (count, mut probes) = (made.clone(), lives("a", &log));
@@ -222,7 +222,7 @@ async fn the_last_reference_may_go_while_a_restart_is_under_way() -> TestResult 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_restart_keeps_an_actor_that_is_referenced() -> TestResult {
+async fn restart_keeps_an_actor_that_is_referenced() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
     let spawn = system.supervise(lives("a", &log)).while_referenced();
     let a = within(spawn.backoff(Backoff::none())).await?;

@@ -56,7 +56,7 @@ impl Tally {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ten_times_the_load_does_not_make_the_rest_slow() {
+async fn tenfold_load_does_not_slow_accepted_requests() {
     let bus = Bus::redis().await;
     let (system, _proxy) = bus.system().await;
     system.spawn(Slow).await.unwrap();
@@ -109,7 +109,7 @@ async fn ten_times_the_load_does_not_make_the_rest_slow() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_inbox_that_nobody_empties_is_not_filled_without_end() {
+async fn inbox_that_is_never_emptied_is_bounded() {
     let bus = Bus::redis().await;
     let url = bus.url();
     let mut actors = Program::start(env!("CARGO_BIN_EXE_actor_process"), &[&url]);

@@ -120,7 +120,7 @@ async fn workers_take_turns() -> TestResult {
 }
 
 #[tokio::test]
-async fn the_least_loaded_worker_is_chosen() -> TestResult {
+async fn least_loaded_worker_is_chosen() -> TestResult {
     let shop = Shop::with_gate();
     let system = ActorSystem::new();
     let pool = system.spawn(shop.pool(2).route(Route::LeastLoaded)).await?;
@@ -143,7 +143,7 @@ async fn the_least_loaded_worker_is_chosen() -> TestResult {
 }
 
 #[tokio::test]
-async fn a_key_meets_the_same_worker_and_few_keys_move() -> TestResult {
+async fn key_meets_the_same_worker_and_few_keys_move() -> TestResult {
     let system = ActorSystem::new();
     let shop = Shop::default();
     let pool = shop.pool(4).by_key(|message: &Who| message.key);
@@ -171,7 +171,7 @@ async fn a_key_meets_the_same_worker_and_few_keys_move() -> TestResult {
 }
 
 #[tokio::test]
-async fn a_pool_is_found_by_its_urn_and_by_its_messages() -> TestResult {
+async fn pool_is_found_by_its_urn_and_by_its_messages() -> TestResult {
     let system = ActorSystem::new();
     let pool = system.spawn(Shop::default().pool(2)).urn("workers").await?;
     assert_eq!(within(system.ask("workers", Who { key: 1 })).await, Ok(0));
@@ -213,7 +213,7 @@ async fn other_processes_ask_a_pool_with_and_without_keys() -> TestResult {
 }
 
 #[tokio::test]
-async fn a_worker_that_fails_starts_again_and_the_others_go_on() -> TestResult {
+async fn failed_worker_restarts_and_others_continue() -> TestResult {
     let shop = Shop::default();
     let system = ActorSystem::new();
     let pool = system.spawn(shop.pool(2)).await?;
@@ -232,7 +232,7 @@ async fn a_worker_that_fails_starts_again_and_the_others_go_on() -> TestResult {
 }
 
 #[tokio::test]
-async fn what_waits_for_a_worker_that_fails_is_not_lost() -> TestResult {
+async fn messages_waiting_for_a_failed_worker_are_not_lost() -> TestResult {
     let shop = Shop::default();
     let system = ActorSystem::new();
     let pool = system.spawn(shop.pool(1)).await?;
@@ -248,7 +248,7 @@ async fn what_waits_for_a_worker_that_fails_is_not_lost() -> TestResult {
 }
 
 #[tokio::test]
-async fn a_spent_budget_fails_the_pool() -> TestResult {
+async fn spent_budget_fails_the_pool() -> TestResult {
     let shop = Shop::default();
     let system = ActorSystem::new();
     let pool = shop.pool(2).budget(1, Duration::from_secs(60));
@@ -264,7 +264,7 @@ async fn a_spent_budget_fails_the_pool() -> TestResult {
 }
 
 #[tokio::test]
-async fn a_worker_that_somebody_stopped_is_replaced() -> TestResult {
+async fn stopped_worker_is_replaced() -> TestResult {
     let shop = Shop::default();
     let system = ActorSystem::new();
     let pool = system.spawn(shop.pool(2)).urn("workers").await?;
@@ -279,7 +279,7 @@ async fn a_worker_that_somebody_stopped_is_replaced() -> TestResult {
 }
 
 #[tokio::test]
-async fn a_pool_grows_and_shrinks_after_what_is_queued() -> TestResult {
+async fn resize_waits_for_queued_messages() -> TestResult {
     let shop = Shop::with_gate();
     let system = ActorSystem::new();
     let pool = system.spawn(shop.pool(1)).await?;
@@ -305,7 +305,7 @@ async fn a_pool_grows_and_shrinks_after_what_is_queued() -> TestResult {
 }
 
 #[tokio::test]
-async fn a_full_pool_makes_its_senders_wait() -> TestResult {
+async fn full_pool_makes_its_senders_wait() -> TestResult {
     let shop = Shop::with_gate();
     let system = ActorSystem::new();
     let pool = system.spawn(shop.pool(2)).mailbox(1).await?;
@@ -328,7 +328,7 @@ async fn a_full_pool_makes_its_senders_wait() -> TestResult {
 }
 
 #[tokio::test]
-async fn a_pool_that_stops_handles_what_is_queued() -> TestResult {
+async fn stopping_pool_handles_queued_messages() -> TestResult {
     let shop = Shop::default();
     let system = ActorSystem::new();
     let pool = system.spawn(shop.pool(3)).await?;
@@ -340,7 +340,7 @@ async fn a_pool_that_stops_handles_what_is_queued() -> TestResult {
 }
 
 #[tokio::test]
-async fn a_pool_whose_workers_do_not_start_does_not_start() {
+async fn pool_does_not_start_if_its_workers_do_not() {
     let pool = Pool::new(2, || async {
         Err::<Worker, _>(Failure::msg("no worker today"))
     })
@@ -353,7 +353,7 @@ async fn a_pool_whose_workers_do_not_start_does_not_start() {
 }
 
 #[tokio::test]
-async fn who_replaces_a_worker_gets_its_keys_and_no_others() -> TestResult {
+async fn replacement_worker_gets_the_keys_of_its_predecessor() -> TestResult {
     let (system, shop) = (ActorSystem::new(), Shop::default());
     let pool = shop.pool(4).by_key(|message: &Who| message.key);
     let pool = system.spawn(pool).urn("workers").await?;
@@ -372,7 +372,7 @@ async fn who_replaces_a_worker_gets_its_keys_and_no_others() -> TestResult {
 }
 
 #[tokio::test]
-async fn a_urn_that_somebody_else_has_taken_is_passed_over() -> TestResult {
+async fn taken_worker_urn_is_skipped() -> TestResult {
     let (system, shop) = (ActorSystem::new(), Shop::default());
     let stranger = system.spawn(conclib_tests::actors::Raw);
     let _stranger = stranger.urn("workers/2").await?;
@@ -383,7 +383,7 @@ async fn a_urn_that_somebody_else_has_taken_is_passed_over() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_worker_that_waits_to_start_again_is_not_the_least_loaded() -> TestResult {
+async fn restarting_worker_is_not_the_least_loaded() -> TestResult {
     let (system, shop) = (ActorSystem::new(), Shop::with_gate());
     let pool = shop.pool(2).route(Route::LeastLoaded);
     let pool = system.spawn(pool.backoff(Backoff::from_secs(30))).await?;
@@ -413,7 +413,7 @@ async fn a_worker_that_waits_to_start_again_is_not_the_least_loaded() -> TestRes
 }
 
 #[tokio::test]
-async fn a_worker_too_many_that_fails_does_not_fail_its_pool() -> TestResult {
+async fn failure_of_a_surplus_worker_does_not_fail_the_pool() -> TestResult {
     let (system, shop) = (ActorSystem::new(), Shop::with_gate());
     let pool = system.spawn(shop.pool(2)).urn("workers").await?;
     let slow = [tokio::spawn(pool.ask(Slow)), tokio::spawn(pool.ask(Slow))];
@@ -445,7 +445,7 @@ async fn a_worker_too_many_that_fails_does_not_fail_its_pool() -> TestResult {
 }
 
 #[tokio::test]
-async fn a_supervised_pool_keeps_what_waits_for_it() -> TestResult {
+async fn supervised_pool_keeps_waiting_messages() -> TestResult {
     let (system, shop) = (ActorSystem::new(), Shop::with_gate());
     let makes = shop.clone();
     let pool = system.supervise(move || {
@@ -485,7 +485,7 @@ async fn a_supervised_pool_keeps_what_waits_for_it() -> TestResult {
 }
 
 #[tokio::test]
-async fn a_pool_is_killed_while_it_waits_for_room() -> TestResult {
+async fn pool_is_killed_while_waiting_for_room() -> TestResult {
     let (system, shop) = (ActorSystem::new(), Shop::with_gate());
     let pool = system.spawn(shop.pool(1)).mailbox(1).await?;
     let asks: Vec<_> = (0..7).map(|_| tokio::spawn(pool.ask(Slow))).collect();
@@ -505,7 +505,7 @@ async fn a_pool_is_killed_while_it_waits_for_room() -> TestResult {
 }
 
 #[tokio::test]
-async fn workers_take_what_comes_undecoded_from_other_processes() -> TestResult {
+async fn workers_take_undecoded_requests_of_other_processes() -> TestResult {
     let config = Config::memory();
     let system = ActorSystem::new();
     start_proxy(&system, &config).await?;
@@ -524,7 +524,7 @@ async fn workers_take_what_comes_undecoded_from_other_processes() -> TestResult 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_pool_changes_its_size_while_messages_flow_and_workers_fail() -> TestResult {
+async fn pool_is_resized_under_load_and_failures() -> TestResult {
     let (system, shop) = (ActorSystem::new(), Shop::default());
     let pool = shop.pool(3).budget(u32::MAX, Duration::from_secs(60));
     let pool = system
@@ -567,7 +567,7 @@ async fn a_pool_changes_its_size_while_messages_flow_and_workers_fail() -> TestR
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_expires_while_it_waits_with_a_worker() -> TestResult {
+async fn request_expires_while_waiting_for_a_worker() -> TestResult {
     let config = Config::memory();
     let (system, shop) = (ActorSystem::new(), Shop::with_gate());
     start_proxy(&system, &config).await?;
@@ -602,7 +602,7 @@ impl Mayfly {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn workers_that_just_stop_cost_no_reply() -> TestResult {
+async fn stopping_workers_lose_no_reply() -> TestResult {
     let system = ActorSystem::new();
     let pool = system.spawn(Pool::new(2, || async { Mayfly })).await?;
     let asks = (0..500).map(|_| tokio::spawn(pool.ask(LastOne)));
@@ -613,7 +613,7 @@ async fn workers_that_just_stop_cost_no_reply() -> TestResult {
 }
 
 #[tokio::test]
-async fn a_pool_that_shuts_down_goes_on_without_a_worker_that_has_stopped() -> TestResult {
+async fn stopping_pool_continues_without_a_stopped_worker() -> TestResult {
     let (system, shop) = (ActorSystem::new(), Shop::default());
     let pool = system.spawn(shop.pool(2)).urn("pool").await?;
     let mut asks: Vec<_> = (0..4).map(|key| pool.ask(Who { key })).collect();

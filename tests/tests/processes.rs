@@ -63,7 +63,7 @@ async fn redis() -> (Bus, String) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn http_says_how_an_ask_has_ended() {
+async fn http_status_shows_the_outcome_of_an_ask() {
     let (_bus, url) = redis().await;
     let mut process = actors(&url).await;
     let web = Web::start(&url).await;
@@ -122,7 +122,7 @@ async fn broken_desk(redis: &Bus, url: &str, then: &str) -> (Program, ProxyClien
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_service_may_end_with_an_actor_that_failed_for_good() {
+async fn service_may_end_after_an_actor_failed_for_good() {
     let (redis, url) = redis().await;
     let (mut process, client) = broken_desk(&redis, &url, "end").await;
     process.line("stopped").await;
@@ -132,7 +132,7 @@ async fn a_service_may_end_with_an_actor_that_failed_for_good() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_service_may_go_on_without_an_actor_that_failed_for_good() {
+async fn service_may_continue_after_an_actor_failed_for_good() {
     let (redis, url) = redis().await;
     let (mut process, client) = broken_desk(&redis, &url, "serve").await;
     let asked = client.ask("desk", Parse("7".to_owned())).await;

@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use conclib_tests::relay::{Mode, Relay, Way};
+use conclib_tests::relay::{Direction, Mode, Relay};
 use conclib_tests::{MS, eventually};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -45,7 +45,7 @@ async fn echoes(stream: &mut TcpStream, text: &str) -> bool {
 }
 
 #[tokio::test]
-async fn it_carries() {
+async fn relay_carries() {
     let (relay, mut stream) = stage().await;
     assert!(echoes(&mut stream, "hello").await);
     assert_eq!(relay.open(), 1);
@@ -54,7 +54,7 @@ async fn it_carries() {
 }
 
 #[tokio::test]
-async fn it_knows_a_line_by_its_name() {
+async fn relay_names_connections() {
     let (relay, mut stream) = stage().await;
     let mut other = connect(&relay).await;
     let name = "$7\r\nSETNAME\r\n$20\r\nconclib:ns:main:pops\r\n";
@@ -66,27 +66,27 @@ async fn it_knows_a_line_by_its_name() {
 }
 
 #[tokio::test]
-async fn it_is_late_stalls_and_swallows() {
+async fn relay_delays_stalls_and_drops() {
     let (relay, mut stream) = stage().await;
     assert!(echoes(&mut stream, "a").await);
-    relay.set("", Way::ToRedis, Mode::Late(50 * MS));
+    relay.set("", Direction::ToRedis, Mode::Late(50 * MS));
     let start = Instant::now();
     assert!(echoes(&mut stream, "b").await);
     assert!(start.elapsed() >= 50 * MS);
 
-    relay.set("", Way::ToRedis, Mode::Stalled);
+    relay.set("", Direction::ToRedis, Mode::Stalled);
     assert!(!echoes(&mut stream, "c").await);
-    relay.set("", Way::ToRedis, Mode::Open);
+    relay.set("", Direction::ToRedis, Mode::Open);
     assert_eq!(stream.read_u8().await.unwrap(), b'c');
 
-    relay.set("", Way::FromRedis, Mode::Swallowing);
+    relay.set("", Direction::FromRedis, Mode::Swallowing);
     assert!(!echoes(&mut stream, "d").await);
-    relay.set("", Way::FromRedis, Mode::Open);
+    relay.set("", Direction::FromRedis, Mode::Open);
     assert!(echoes(&mut stream, "e").await);
 }
 
 #[tokio::test]
-async fn it_cuts_with_a_reset_and_refuses() {
+async fn relay_resets_and_refuses_connections() {
     let (relay, mut stream) = stage().await;
     assert!(echoes(&mut stream, "a").await);
     relay.cut("");

@@ -1,6 +1,5 @@
 //! Answering later: replies that are kept, moved, dropped, and no longer wanted.
 
-
 use conclib::Delivered;
 use conclib::prelude::*;
 use conclib_tests::{Gate, SECOND, TestResult, gate, poll_once, within};
@@ -51,7 +50,7 @@ impl Clerk {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reply_is_answered_from_anywhere() -> TestResult {
+async fn reply_is_answered_from_anywhere() -> TestResult {
     let system = ActorSystem::new();
     let clerk = system.spawn(Clerk::default()).await?;
     let mut kept = clerk.ask(Later::Keep);
@@ -79,7 +78,7 @@ async fn a_reply_is_answered_from_anywhere() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reply_that_is_dropped_is_an_answer() -> TestResult {
+async fn dropped_reply_is_an_answer() -> TestResult {
     let system = ActorSystem::new();
     let clerk = system.spawn(Clerk::default()).await?;
     assert_eq!(within(clerk.ask(Later::Drop)).await, Err(AskError::NoReply));

@@ -126,7 +126,7 @@ fn drop_runtime(runtime: Runtime, drop: impl FnOnce(Runtime)) -> TestResult {
 }
 
 #[test]
-fn the_end_of_a_runtime_ends_its_actors() -> TestResult {
+fn end_of_a_runtime_ends_its_actors() -> TestResult {
     drop_runtime(Builder::new_current_thread().enable_all().build()?, drop)?;
     drop_runtime(
         Builder::new_multi_thread()
@@ -138,7 +138,7 @@ fn the_end_of_a_runtime_ends_its_actors() -> TestResult {
 }
 
 #[test]
-fn the_end_of_a_runtime_in_the_background_ends_its_actors() -> TestResult {
+fn end_of_a_runtime_in_the_background_ends_its_actors() -> TestResult {
     drop_runtime(
         Builder::new_current_thread().enable_all().build()?,
         Runtime::shutdown_background,
@@ -151,7 +151,7 @@ fn the_end_of_a_runtime_in_the_background_ends_its_actors() -> TestResult {
 }
 
 #[test]
-fn a_spawn_on_a_runtime_that_ends_is_an_error() -> TestResult {
+fn spawn_on_an_ending_runtime_is_an_error() -> TestResult {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let system = ActorSystem::new();
     // There is something to wait for: the factory.
@@ -169,7 +169,7 @@ fn a_spawn_on_a_runtime_that_ends_is_an_error() -> TestResult {
 }
 
 #[test]
-fn an_actor_without_on_start_has_started_at_once_and_ends_with_its_runtime() -> TestResult {
+fn actor_without_on_start_starts_at_once_and_ends_with_its_runtime() -> TestResult {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let system = ActorSystem::new();
     let mut spawn = system.spawn(Next);
@@ -191,7 +191,7 @@ impl Wake for Counts {
 }
 
 #[test]
-fn a_spawn_hears_of_the_end_of_its_runtime_when_the_urn_is_free() -> TestResult {
+fn spawn_reports_the_end_of_its_runtime_once_the_urn_is_free() -> TestResult {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let (system, log) = (ActorSystem::new(), Log::default());
     let (hold, mut keeper) = gate();
@@ -260,7 +260,7 @@ fn actors_live_without_timers() -> TestResult {
 }
 
 #[test]
-fn a_shutdown_keeps_its_bound_without_timers() -> TestResult {
+fn shutdown_keeps_its_bound_without_timers() -> TestResult {
     without_timers(async {
         let (system, log) = (ActorSystem::new(), Log::default());
         let hangs = system
@@ -277,7 +277,7 @@ fn a_shutdown_keeps_its_bound_without_timers() -> TestResult {
 }
 
 #[test]
-fn a_restart_that_has_to_wait_without_timers_is_a_failure() -> TestResult {
+fn restart_with_a_backoff_without_timers_is_a_failure() -> TestResult {
     without_timers(async {
         let system = ActorSystem::new();
         let actor = system.supervise(|| ready(ScriptedActor::new("a", &Log::default())));
@@ -347,7 +347,7 @@ fn is_cycle(heard: &Result<u32, AskError>) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_task_of_a_runtime_within_a_handler_is_no_part_of_it() -> TestResult {
+async fn task_of_a_nested_runtime_is_not_part_of_the_handler() -> TestResult {
     let system = ActorSystem::new();
     let host = system.spawn(Host).await?;
     let (sender, receiver) = oneshot::channel();
@@ -366,7 +366,7 @@ async fn a_task_of_a_runtime_within_a_handler_is_no_part_of_it() -> TestResult {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_task_of_a_local_set_within_a_handler_is_no_part_of_it() -> TestResult {
+async fn task_of_a_nested_local_set_is_not_part_of_the_handler() -> TestResult {
     let system = ActorSystem::new();
     let host = system.spawn(Host).await?;
     let (sender, receiver) = oneshot::channel();
@@ -385,7 +385,7 @@ async fn a_task_of_a_local_set_within_a_handler_is_no_part_of_it() -> TestResult
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_task_of_a_runtime_within_a_handler_has_no_deadline_but_its_own() -> TestResult {
+async fn task_of_a_nested_runtime_has_no_inherited_deadline() -> TestResult {
     const HOUR: Duration = Duration::from_secs(3600);
     let system = ActorSystem::new();
     let host = system.spawn(Host).await?;
@@ -414,7 +414,7 @@ async fn a_task_of_a_runtime_within_a_handler_has_no_deadline_but_its_own() -> T
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_task_of_a_runtime_within_a_handler_needs_room_like_others() -> TestResult {
+async fn task_of_a_nested_runtime_needs_room_like_others() -> TestResult {
     let system = ActorSystem::new();
     let host = system.spawn(Host).await?;
     let (sender, receiver) = oneshot::channel();
@@ -440,7 +440,7 @@ async fn a_task_of_a_runtime_within_a_handler_needs_room_like_others() -> TestRe
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_blocks_a_handler_by_its_own_future_is_part_of_it() -> TestResult {
+async fn future_that_a_handler_blocks_on_is_part_of_the_handler() -> TestResult {
     let system = ActorSystem::new();
     let host = system.spawn(Host).await?;
     let (sender, receiver) = oneshot::channel();

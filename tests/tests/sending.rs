@@ -36,7 +36,7 @@ async fn busy_worker(
 // ---- at once or not at all
 
 #[tokio::test(start_paused = true)]
-async fn try_tell_gives_back_what_has_no_room() -> TestResult {
+async fn try_tell_returns_a_message_without_room() -> TestResult {
     let system = ActorSystem::new();
     let log = Log::default();
     let (worker, keeper) = busy_worker(&system, &log).await?;
@@ -85,7 +85,7 @@ impl SelfTeller {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_actor_always_has_room_for_itself() -> TestResult {
+async fn actor_always_has_room_for_itself() -> TestResult {
     let system = ActorSystem::new();
     let log = Log::default();
     let teller = system.spawn(SelfTeller(log.clone())).mailbox(1).await?;
@@ -99,7 +99,7 @@ async fn an_actor_always_has_room_for_itself() -> TestResult {
 // ---- for a time
 
 #[tokio::test(start_paused = true)]
-async fn a_tell_waits_so_long_and_gives_its_message_back() -> TestResult {
+async fn tell_with_a_timeout_returns_its_message() -> TestResult {
     let system = ActorSystem::new();
     let log = Log::default();
     let (worker, keeper) = busy_worker(&system, &log).await?;
@@ -195,7 +195,7 @@ fn threads_without_a_runtime_tell_and_ask() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn blocking_is_at_home_where_tokio_says_so() -> TestResult {
+async fn blocking_calls_work_in_spawn_blocking() -> TestResult {
     let system = ActorSystem::new();
     let log = Log::default();
     let worker = spawn_worker(&system, &log).await?;
@@ -233,7 +233,7 @@ impl Blocker {
 }
 
 #[tokio::test]
-async fn blocking_where_tasks_run_is_a_panic() -> TestResult {
+async fn blocking_call_in_a_task_panics() -> TestResult {
     let system = ActorSystem::new();
     let log = Log::default();
     let worker = spawn_worker(&system, &log).await?;
@@ -253,7 +253,7 @@ async fn blocking_where_tasks_run_is_a_panic() -> TestResult {
 // ---- with somebody else's reply
 
 #[tokio::test(start_paused = true)]
-async fn a_forwarded_message_is_answered_by_who_gets_it() -> TestResult {
+async fn forwarded_message_is_answered_by_its_receiver() -> TestResult {
     let system = ActorSystem::new();
     let log = Log::default();
     let (worker, keeper) = busy_worker(&system, &log).await?;
@@ -280,7 +280,7 @@ async fn a_forwarded_message_is_answered_by_who_gets_it() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_asker_of_what_is_not_forwarded_hears_why() -> TestResult {
+async fn failed_forward_is_reported_to_the_asker() -> TestResult {
     let system = ActorSystem::new();
     let log = Log::default();
     let (worker, _keeper) = busy_worker(&system, &log).await?;
@@ -328,7 +328,7 @@ async fn the_asker_of_what_is_not_forwarded_hears_why() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_not_forwarded_comes_back_with_its_reply() -> TestResult {
+async fn failed_forward_returns_message_and_reply() -> TestResult {
     let system = ActorSystem::new();
     let log = Log::default();
     let (worker, _keeper) = busy_worker(&system, &log).await?;
@@ -383,7 +383,7 @@ impl Switch {
 }
 
 #[tokio::test]
-async fn a_forward_to_an_actor_that_has_stopped_costs_no_reply() -> TestResult {
+async fn forward_to_a_stopped_actor_costs_no_reply() -> TestResult {
     let bus = Bus::memory();
     let (system, _proxy) = bus.system().await;
     let stopped = spawn_worker(&system, &Log::default())
@@ -400,7 +400,7 @@ async fn a_forward_to_an_actor_that_has_stopped_costs_no_reply() -> TestResult {
 }
 
 #[tokio::test]
-async fn the_asker_of_a_handler_that_fails_by_a_forward_hears_of_both() -> TestResult {
+async fn failure_by_a_forward_names_handler_and_cause() -> TestResult {
     let system = ActorSystem::new();
     let stopped = spawn_worker(&system, &Log::default()).await?;
     stopped.kill();
@@ -450,7 +450,7 @@ impl Desk {
 }
 
 #[tokio::test]
-async fn what_comes_over_the_bus_is_forwarded_as_well() -> TestResult {
+async fn requests_from_the_bus_are_forwarded() -> TestResult {
     let bus = Bus::memory();
     let (system, _proxy) = bus.system().await;
     let (log, forwarded) = (Log::default(), Log::default());
@@ -508,7 +508,7 @@ async fn recipients_are_equal_if_they_lead_to_the_same_actor() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_weak_recipient_keeps_no_actor_alive() -> TestResult {
+async fn weak_recipient_keeps_no_actor_alive() -> TestResult {
     let system = ActorSystem::new();
     let log = Log::default();
     let worker = spawn_worker(&system, &log).while_referenced().await?;
@@ -566,7 +566,7 @@ impl Carrier {
 }
 
 #[tokio::test]
-async fn messages_that_are_not_sync_are_told_with_a_question_mark() -> TestResult {
+async fn tell_errors_of_messages_without_sync_convert_to_failures() -> TestResult {
     let system = ActorSystem::new();
     let shelf = system.spawn(Shelf).await?;
     let to = shelf.recipient();

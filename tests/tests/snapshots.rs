@@ -17,7 +17,7 @@ fn look(system: &ActorSystem, urn: &str) -> Result<ActorSnapshot, String> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_idle_actor_shows_what_it_has_done() -> TestResult {
+async fn idle_actor_shows_its_counts() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
     let spawn = system.supervise(move || ready(ScriptedActor::new("a", &log)));
     let a = within(spawn.urn("a").mailbox(7).backoff(Backoff::none())).await?;
@@ -37,7 +37,7 @@ async fn an_idle_actor_shows_what_it_has_done() -> TestResult {
 }
 
 #[tokio::test]
-async fn a_busy_actor_shows_its_handler_and_what_waits() -> TestResult {
+async fn busy_actor_shows_its_handler_and_waiting_messages() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
     let a = within(
         system
@@ -76,7 +76,7 @@ async fn a_busy_actor_shows_its_handler_and_what_waits() -> TestResult {
 }
 
 #[tokio::test]
-async fn the_time_of_a_handler_does_not_count_for_the_next() -> TestResult {
+async fn time_of_a_handler_does_not_count_for_the_next() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
     let a = within(system.spawn(ScriptedActor::new("a", &log)).urn("a")).await?;
     let ((first, mut one), (second, mut two)) = (gate(), gate());
@@ -191,7 +191,7 @@ impl Raw {
 }
 
 #[tokio::test]
-async fn a_raw_handler_has_a_name_too() -> TestResult {
+async fn raw_handler_has_a_name() -> TestResult {
     let config = Config::memory();
     let system = ActorSystem::new();
     start_proxy(&system, &config).await?;
@@ -208,7 +208,7 @@ async fn a_raw_handler_has_a_name_too() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_snapshot_is_a_table_and_json() -> TestResult {
+async fn snapshot_is_a_table_and_json() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
     let a = within(system.spawn(ScriptedActor::new("a", &log)).urn("a")).await?;
     within(

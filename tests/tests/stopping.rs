@@ -81,7 +81,7 @@ impl Worker {
 }
 
 #[tokio::test]
-async fn a_stop_handles_what_is_queued_and_then_runs_on_stop() -> TestResult {
+async fn stop_handles_queued_messages_then_runs_on_stop() -> TestResult {
     let system = ActorSystem::new();
     let log = Log::default();
     let worker = system.spawn(Worker::new(&log)).await?;
@@ -139,7 +139,7 @@ async fn messages_wait_for_on_start_and_so_does_a_stop() -> TestResult {
 }
 
 #[tokio::test]
-async fn a_kill_drops_the_running_handler_and_refuses_the_rest() -> TestResult {
+async fn kill_drops_the_running_handler_and_refuses_the_rest() -> TestResult {
     let system = ActorSystem::new();
     let log = Log::default();
     let worker = system.spawn(Worker::new(&log)).mailbox(1).await?;
@@ -166,7 +166,7 @@ async fn a_kill_drops_the_running_handler_and_refuses_the_rest() -> TestResult {
 }
 
 #[tokio::test]
-async fn a_kill_comes_between_two_messages_of_handlers_that_never_wait() -> TestResult {
+async fn kill_takes_effect_between_messages() -> TestResult {
     let system = ActorSystem::new();
     let log = Log::default();
     let worker = system.spawn(Worker::new(&log)).await?;
@@ -184,7 +184,7 @@ async fn a_kill_comes_between_two_messages_of_handlers_that_never_wait() -> Test
 }
 
 #[tokio::test]
-async fn a_kill_ends_on_start_and_on_stop() -> TestResult {
+async fn kill_ends_on_start_and_on_stop() -> TestResult {
     let system = ActorSystem::new();
     let log = Log::default();
     let (start, mut keeper) = gate();
@@ -235,7 +235,7 @@ impl Holder {
 }
 
 #[tokio::test]
-async fn a_kill_survives_what_panics_when_it_is_dropped() -> TestResult {
+async fn kill_survives_values_that_panic_on_drop() -> TestResult {
     let system = ActorSystem::new();
     let holder = system
         .spawn(Holder {
@@ -258,7 +258,7 @@ async fn a_kill_survives_what_panics_when_it_is_dropped() -> TestResult {
 // ---- spawning
 
 #[tokio::test]
-async fn a_urn_is_given_generated_taken_or_wrong() -> TestResult {
+async fn urn_is_given_generated_taken_or_invalid() -> TestResult {
     let system = ActorSystem::new();
     let log = Log::default();
     let worker = system.spawn(Worker::new(&log)).await?;
@@ -287,7 +287,7 @@ async fn a_urn_is_given_generated_taken_or_wrong() -> TestResult {
 }
 
 #[tokio::test]
-async fn a_spawn_takes_its_urn_at_the_first_poll_and_goes_on_when_it_is_dropped() -> TestResult {
+async fn spawn_takes_its_urn_at_the_first_poll() -> TestResult {
     let system = ActorSystem::new();
     let log = Log::default();
     drop(system.spawn(Worker::new(&log)));

@@ -190,7 +190,7 @@ fn agree(seen: &ActorSnapshot, ledger: &Ledger) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_storm_of_restarts_loses_nothing_that_waits_and_keeps_its_order() -> TestResult {
+async fn storm_of_restarts_loses_no_waiting_message_and_keeps_the_order() -> TestResult {
     silence_bad_luck();
     let seconds = std::env::var("CONCLIB_STORM_SECONDS");
     let seconds = seconds

@@ -26,7 +26,7 @@ fn restarts(system: &ActorSystem) -> Option<u32> {
 // ---- a restart
 
 #[tokio::test(start_paused = true)]
-async fn a_restart_keeps_the_urn_the_references_and_what_waits() -> TestResult {
+async fn restart_keeps_urn_references_and_waiting_messages() -> TestResult {
     let (system, a, log) = probe(Restart::OnFailure).await?;
     let (hold, mut keeper) = gate();
     a.tell(Pass(hold)).await?;
@@ -55,7 +55,7 @@ async fn a_restart_keeps_the_urn_the_references_and_what_waits() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_error_is_a_failure_like_a_panic() -> TestResult {
+async fn error_is_a_failure_like_a_panic() -> TestResult {
     let (system, a, _log) = probe(Restart::OnFailure).await?;
     let failing = run_async(|_| Box::pin(async { Err(Failure::msg("no")) }));
     assert!(matches!(
@@ -68,7 +68,7 @@ async fn an_error_is_a_failure_like_a_panic() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn hooks_and_drops_that_panic_are_followed_by_a_life_all_the_same() -> TestResult {
+async fn panics_in_hooks_and_drops_do_not_prevent_a_restart() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
     let written = log.clone();
     // What a hook would do that does not run holds the bomb until the state is dropped.
@@ -132,7 +132,7 @@ async fn tickers_start_afresh() -> TestResult {
 // ---- policies
 
 #[tokio::test(start_paused = true)]
-async fn never_means_never() -> TestResult {
+async fn policy_never_does_not_restart() -> TestResult {
     let (system, a, _log) = probe(Restart::Never).await?;
     assert!(matches!(
         within(a.ask(fail())).await,
@@ -145,7 +145,7 @@ async fn never_means_never() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn on_failure_leaves_alone_who_stops_himself() -> TestResult {
+async fn policy_on_failure_does_not_restart_after_a_stop() -> TestResult {
     let (_system, a, log) = probe(Restart::OnFailure).await?;
     within(a.ask(run(|ctx| ctx.stop()))).await?;
     let reason = within(a.wait_stopped()).await;
@@ -155,7 +155,7 @@ async fn on_failure_leaves_alone_who_stops_himself() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn always_has_him_live_again_and_keeps_what_waits() -> TestResult {
+async fn policy_always_restarts_after_a_stop_and_keeps_messages() -> TestResult {
     let (_system, a, log) = probe(Restart::Always).await?;
     let mut stopping = a.ask(run(|ctx| {
         ctx.stop();
@@ -171,7 +171,7 @@ async fn always_has_him_live_again_and_keeps_what_waits() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stop_from_outside_is_final_under_every_policy() -> TestResult {
+async fn stop_from_outside_is_final_under_every_policy() -> TestResult {
     for policy in [Restart::Always, Restart::OnFailure, Restart::Never] {
         let (_system, a, log) = probe(policy).await?;
         a.tell(note("1")).await?;
@@ -190,7 +190,7 @@ async fn a_stop_from_outside_is_final_under_every_policy() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_stops_himself_and_is_stopped_handles_what_is_queued() -> TestResult {
+async fn actor_stopped_twice_handles_queued_messages() -> TestResult {
     let (_system, a, log) = probe(Restart::Always).await?;
     let (hold, mut keeper) = gate();
     a.tell(run_async(move |ctx| {
@@ -215,7 +215,7 @@ async fn who_stops_himself_and_is_stopped_handles_what_is_queued() -> TestResult
 // ---- budget and backoff
 
 #[tokio::test(start_paused = true)]
-async fn the_fourth_failure_within_five_seconds_is_the_last() -> TestResult {
+async fn fourth_failure_within_five_seconds_is_the_last() -> TestResult {
     let (system, a, _log) = probe(Restart::OnFailure).await?;
     for _ in 0..3 {
         assert!(matches!(
@@ -240,7 +240,7 @@ async fn the_fourth_failure_within_five_seconds_is_the_last() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn failures_that_are_long_ago_are_forgiven() -> TestResult {
+async fn old_failures_do_not_count() -> TestResult {
     let (system, a, _log) = probe(Restart::OnFailure).await?;
     for _ in 0..12 {
         assert!(matches!(

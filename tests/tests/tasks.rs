@@ -37,7 +37,7 @@ async fn begin(
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_actor_goes_on_while_a_future_takes_its_time() -> TestResult {
+async fn actor_continues_while_a_future_runs() -> TestResult {
     let (_system, a, log) = probe().await?;
     let task = begin(&a, |ctx| {
         ctx.pipe(async {
@@ -56,7 +56,7 @@ async fn the_actor_goes_on_while_a_future_takes_its_time() -> TestResult {
 }
 
 #[tokio::test]
-async fn a_closure_may_block_its_thread() -> TestResult {
+async fn closure_may_block_its_thread() -> TestResult {
     let (_system, a, log) = probe().await?;
     let (release, released) = mpsc::channel();
     begin(&a, move |ctx| {
@@ -74,7 +74,7 @@ async fn a_closure_may_block_its_thread() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_waits_while_the_mailbox_is_full() -> TestResult {
+async fn stream_waits_while_the_mailbox_is_full() -> TestResult {
     let (system, a, log) = probe().await?;
     let (hold, mut keeper) = gate();
     let made = Arc::new(AtomicUsize::new(0));
@@ -108,7 +108,7 @@ async fn a_stream_waits_while_the_mailbox_is_full() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_task_may_be_aborted() -> TestResult {
+async fn task_may_be_aborted() -> TestResult {
     let (_system, a, log) = probe().await?;
     let ticks = stream::unfold(0, async |n| {
         sleep(SECOND).await;
@@ -124,7 +124,7 @@ async fn a_task_may_be_aborted() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn tasks_have_ended_when_the_actor_has() -> TestResult {
+async fn tasks_end_before_their_actor() -> TestResult {
     let stop: fn(&ActorRef<ScriptedActor>) = ActorRef::stop;
     for end in [stop, ActorRef::kill] {
         let (_system, a, log) = probe().await?;
@@ -146,7 +146,7 @@ async fn tasks_have_ended_when_the_actor_has() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn tasks_end_with_the_life() -> TestResult {
+async fn tasks_end_with_the_incarnation() -> TestResult {
     let (_system, a, log) = probe().await?;
     let held = LogsDrop(log.clone(), "task dropped");
     begin(&a, move |ctx| {
@@ -170,7 +170,7 @@ async fn tasks_end_with_the_life() -> TestResult {
 }
 
 #[tokio::test]
-async fn a_panic_of_a_task_fails_the_actor() -> TestResult {
+async fn panic_of_a_task_fails_the_actor() -> TestResult {
     let stream =
         |ctx: &mut Context<ScriptedActor>| ctx.attach(stream::once(async { panic!("oh") as Note }));
     let future = |ctx: &mut Context<ScriptedActor>| ctx.pipe(async { panic!("oh") as Note });
@@ -188,7 +188,7 @@ async fn a_panic_of_a_task_fails_the_actor() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_task_keeps_nobody_alive() -> TestResult {
+async fn task_keeps_no_actor_alive() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
     let a = within(
         system
@@ -214,7 +214,7 @@ async fn a_task_keeps_nobody_alive() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn messages_of_a_stream_that_are_in_the_mailbox_come_before_the_stop() -> TestResult {
+async fn queued_stream_messages_are_handled_before_the_stop() -> TestResult {
     let (_system, a, log) = probe().await?;
     let (hold, mut keeper) = gate();
     begin(&a, |ctx| {

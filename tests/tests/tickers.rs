@@ -67,7 +67,7 @@ async fn missed_calls_are_skipped_caught_up_or_delayed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_ticker_does_not_drift() {
+async fn ticker_does_not_drift() {
     let clock = Clock::new();
     let called = clock.clone();
     let ticker = Ticker::every(SECOND).first(First::After).start(move || {
@@ -105,7 +105,7 @@ async fn jitter_delays_within_its_bounds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stop_waits_for_the_call_under_way() {
+async fn stop_waits_for_the_call_under_way() {
     let log = Log::default();
     let called = log.clone();
     let ticker = Ticker::every(SECOND).named("slow").start(move || {
@@ -125,7 +125,7 @@ async fn a_stop_waits_for_the_call_under_way() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stop_ends_a_ticker_that_cannot_keep_up() {
+async fn stop_ends_a_ticker_that_cannot_keep_up() {
     let ticker = Ticker::every(MS)
         .missed(Missed::Burst)
         .start(|| sleep(SECOND));
@@ -134,7 +134,7 @@ async fn a_stop_ends_a_ticker_that_cannot_keep_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_drop_ends_the_call_under_way_at_its_next_await() {
+async fn drop_ends_the_call_under_way_at_its_next_await() {
     let log = Log::default();
     let called = log.clone();
     let ticker = Ticker::every(SECOND).start(move || {
@@ -173,7 +173,7 @@ async fn no_call_begins_after_a_stop_or_a_drop() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_panics_is_the_last_of_nothing() {
+async fn panicking_call_does_not_end_the_ticker() {
     let calls = Arc::new(AtomicU32::new(0));
     let counter = calls.clone();
     let ticker = Ticker::every(SECOND).start(move || {
@@ -192,7 +192,7 @@ async fn a_call_that_panics_is_the_last_of_nothing() {
 
 #[test]
 #[should_panic(expected = "longer than 0")]
-fn an_interval_of_nothing_panics() {
+fn zero_interval_panics() {
     drop(Ticker::every(Duration::ZERO));
 }
 
@@ -254,7 +254,7 @@ async fn ticks_start_after_on_start_each_at_its_own_interval() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn ticks_end_with_the_actor_whatever_ends_it() -> TestResult {
+async fn ticks_end_with_the_actor() -> TestResult {
     for end in ["stop", "kill", "fail"] {
         let system = ActorSystem::new();
         let clock = Clock::new();
@@ -273,7 +273,7 @@ async fn ticks_end_with_the_actor_whatever_ends_it() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_slow_handler_leaves_no_stale_ticks() -> TestResult {
+async fn slow_handler_leaves_no_stale_ticks() -> TestResult {
     let system = ActorSystem::new();
     let clock = Clock::new();
     let heart = system.spawn(Heart(clock.clone())).await?;
@@ -291,7 +291,7 @@ async fn a_slow_handler_leaves_no_stale_ticks() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stop_leaves_pending_ticks_and_handles_messages() -> TestResult {
+async fn stop_drops_pending_ticks_and_handles_messages() -> TestResult {
     let system = ActorSystem::new();
     let clock = Clock::new();
     let heart = system.spawn(Heart(clock.clone())).await?;
@@ -329,7 +329,7 @@ impl Busy {
 }
 
 #[tokio::test(start_paused = true)]
-async fn ticks_and_messages_alternate_when_there_is_always_one_of_each() -> TestResult {
+async fn ticks_and_messages_alternate_under_load() -> TestResult {
     let system = ActorSystem::new();
     for mailbox in [1, 3, 64] {
         let log = Log::default();
@@ -459,7 +459,7 @@ async fn ticks_of_the_calendar_come_at_their_moments() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_ticker_skips_moments_of_the_calendar_that_pass_during_a_call() -> TestResult {
+async fn ticker_skips_moments_of_the_calendar_that_pass_during_a_call() -> TestResult {
     let clock = Clock::new();
     let called = clock.clone();
     let schedule = Schedule::cron("* * * * *")?;

@@ -45,7 +45,7 @@ async fn cancel(
 }
 
 #[tokio::test(start_paused = true)]
-async fn messages_come_when_they_are_due_in_order_and_equals_as_ordered() -> TestResult {
+async fn timers_fire_when_due_and_in_order() -> TestResult {
     let (_system, a, log) = probe().await?;
     for (time, text) in [(3, "3"), (1, "1"), (2, "2"), (1, "1 too"), (0, "now")] {
         order(&a, time * SECOND, text).await?;
@@ -60,7 +60,7 @@ async fn messages_come_when_they_are_due_in_order_and_equals_as_ordered() -> Tes
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_timer_may_be_cancelled_until_its_message_comes() -> TestResult {
+async fn timer_may_be_cancelled_until_it_fires() -> TestResult {
     let (_system, a, log) = probe().await?;
     let one = order(&a, SECOND, "1").await?;
     let two = order(&a, 2 * SECOND, "2").await?;
@@ -73,7 +73,7 @@ async fn a_timer_may_be_cancelled_until_its_message_comes() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_timer_that_is_due_may_still_be_cancelled_by_the_message_in_hand() -> TestResult {
+async fn due_timer_may_be_cancelled_by_the_current_message() -> TestResult {
     let (_system, a, log) = probe().await?;
     let timer = order(&a, SECOND, "late").await?;
     let cancelling = run_async(move |ctx| {
@@ -90,7 +90,7 @@ async fn a_timer_that_is_due_may_still_be_cancelled_by_the_message_in_hand() -> 
 }
 
 #[tokio::test(start_paused = true)]
-async fn timers_end_with_the_life_and_their_numbers_are_not_used_again() -> TestResult {
+async fn timers_end_with_the_incarnation_and_ids_are_not_reused() -> TestResult {
     let (_system, a, log) = probe().await?;
     let old = order(&a, SECOND, "old").await?;
     let every = run(|ctx| {
@@ -110,7 +110,7 @@ async fn timers_end_with_the_life_and_their_numbers_are_not_used_again() -> Test
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stop_leaves_timers_out_and_handles_messages() -> TestResult {
+async fn stop_drops_timers_and_handles_messages() -> TestResult {
     let (system, a, log) = probe().await?;
     order(&a, SECOND, "timer").await?;
     let setting_up = run(|ctx| {
@@ -137,7 +137,7 @@ async fn a_stop_leaves_timers_out_and_handles_messages() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_regular_message_waits_for_the_slow_one_before_it() -> TestResult {
+async fn regular_message_waits_for_the_slow_handler_before() -> TestResult {
     let (_system, a, log) = probe().await?;
     let began = Instant::now();
     let written = log.clone();
@@ -181,7 +181,7 @@ fn flood(ctx: &mut Context<ScriptedActor>, left: u32, log: Log) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_flood_of_messages_does_not_delay_timers_nor_they_it() -> TestResult {
+async fn flood_of_messages_and_timers_do_not_delay_each_other() -> TestResult {
     let (_system, a, log) = probe().await?;
     let written = log.clone();
     let setting_up = run(move |ctx| {
@@ -244,7 +244,7 @@ async fn ticks_that_are_always_late_do_not_keep_timers_waiting() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_closure_that_panics_fails_the_actor() -> TestResult {
+async fn closure_that_panics_fails_the_actor() -> TestResult {
     let (_system, a, log) = probe().await?;
     let setting_up = run(|ctx| {
         ctx.every(SECOND, || -> Note { panic!("the closure") });
@@ -259,7 +259,7 @@ async fn a_closure_that_panics_fails_the_actor() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_time_without_end_never_comes() -> TestResult {
+async fn endless_delay_never_fires() -> TestResult {
     let (_system, a, log) = probe().await?;
     order(&a, Duration::MAX, "never").await?;
     order(&a, SECOND, "1").await?;

@@ -137,7 +137,7 @@ async fn each_subscriber_gets_one_copy_in_the_order_of_subscription() -> TestRes
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_has_no_room_misses_it_and_stays() -> TestResult {
+async fn subscriber_without_room_misses_the_message_and_stays() -> TestResult {
     let system = ActorSystem::new();
     let log = Log::default();
     let topic = Topic::new();
@@ -169,7 +169,7 @@ async fn who_has_no_room_misses_it_and_stays() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_has_stopped_is_forgotten() -> TestResult {
+async fn stopped_subscriber_is_removed() -> TestResult {
     let system = ActorSystem::new();
     let log = Log::default();
     let topic = Topic::new();
@@ -206,7 +206,7 @@ async fn who_has_stopped_is_forgotten() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_subscription_keeps_no_actor_alive() -> TestResult {
+async fn subscription_keeps_no_actor_alive() -> TestResult {
     let system = ActorSystem::new();
     let log = Log::default();
     let topic = Topic::new();
@@ -231,7 +231,7 @@ async fn a_subscription_keeps_no_actor_alive() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_publisher_that_is_subscribed_has_room_for_itself() -> TestResult {
+async fn publisher_that_is_subscribed_has_room_for_itself() -> TestResult {
     let system = ActorSystem::new();
     let log = Log::default();
     let publisher = reader(&system, "p", &log).await?;
@@ -327,7 +327,7 @@ async fn copies_may_use_the_topic_and_may_panic() -> TestResult {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn many_publish_while_others_come_and_go() -> TestResult {
+async fn concurrent_publishers_and_subscribers() -> TestResult {
     const PUBLISHERS: usize = 3;
     const TIMES: usize = 200;
     let system = ActorSystem::new();

@@ -69,7 +69,7 @@ async fn children_stop_before_their_parent_the_newest_first() -> TestResult {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn when_a_parent_has_stopped_its_children_count_as_stopped() -> TestResult {
+async fn children_count_as_stopped_before_their_parent() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
     for _ in 0..500 {
         let top = within(system.spawn(ScriptedActor::new("top", &log))).await?;
@@ -84,7 +84,7 @@ async fn when_a_parent_has_stopped_its_children_count_as_stopped() -> TestResult
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_kill_takes_the_whole_tree_and_runs_no_hook() -> TestResult {
+async fn kill_takes_the_whole_tree_and_runs_no_hook() -> TestResult {
     let (system, top, log) = tree().await?;
     let leaves = [system.actor::<ScriptedActor>("x")?, system.actor("a")?];
     let before = log.count();
@@ -101,7 +101,7 @@ async fn a_kill_takes_the_whole_tree_and_runs_no_hook() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_kill_ends_children_that_are_being_stopped() -> TestResult {
+async fn kill_ends_children_that_are_being_stopped() -> TestResult {
     let (system, top, _log) = tree().await?;
     let x = system.actor::<ScriptedActor>("x")?;
     x.tell(run_async(|_| Box::pin(pending()))).await?;
@@ -115,7 +115,7 @@ async fn a_kill_ends_children_that_are_being_stopped() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_end_of_a_child_is_its_own_affair() -> TestResult {
+async fn end_of_a_child_does_not_affect_its_parent() -> TestResult {
     let (system, top, log) = tree().await?;
     within(system.ask("a", fail())).await.unwrap_err();
     settle().await;
@@ -132,7 +132,7 @@ async fn the_end_of_a_child_is_its_own_affair() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_start_that_fails_stops_the_children_it_has_begun() -> TestResult {
+async fn failed_start_stops_the_children_spawned_in_on_start() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
     let child = ScriptedActor::new("a", &log);
     let top = ScriptedActor::new("top", &log).starting(|ctx| {
@@ -151,7 +151,7 @@ async fn a_start_that_fails_stops_the_children_it_has_begun() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_is_ending_takes_no_children() -> TestResult {
+async fn ending_actor_spawns_no_children() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
     let (child, written) = (ScriptedActor::new("a", &log), log.clone());
     let top = ScriptedActor::new("top", &log).stopping(move |ctx| {
@@ -174,7 +174,7 @@ async fn who_is_ending_takes_no_children() -> TestResult {
 
 /// A message whose drop panics, waiting for its time.
 #[tokio::test(start_paused = true)]
-async fn what_panics_when_a_life_ends_does_not_cost_the_children_their_last_hook() -> TestResult {
+async fn panic_on_drop_does_not_cost_children_their_last_hook() -> TestResult {
     let (_system, top, log) = tree().await?;
     let setting_up = run(|ctx| {
         let bomb = PanicsOnDrop;
@@ -194,7 +194,7 @@ async fn what_panics_when_a_life_ends_does_not_cost_the_children_their_last_hook
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_context_may_be_shared_with_what_a_handler_waits_for() -> TestResult {
+async fn context_may_be_shared_with_futures_of_a_handler() -> TestResult {
     let (system, top, _log) = tree().await?;
     let sharing = run_async(|ctx| {
         Box::pin(async {
@@ -214,7 +214,7 @@ async fn a_context_may_be_shared_with_what_a_handler_waits_for() -> TestResult {
 // ---- failures
 
 #[tokio::test(start_paused = true)]
-async fn a_child_that_escalates_fails_its_parent_too() -> TestResult {
+async fn escalated_child_failure_fails_the_parent() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
     let top = within(system.spawn(ScriptedActor::new("top", &log))).await?;
     let (middle, leaf) = (ScriptedActor::new("middle", &log), lives("leaf", &log));
@@ -260,7 +260,7 @@ impl std::fmt::Display for Mute {
 impl std::error::Error for Mute {}
 
 #[tokio::test(start_paused = true)]
-async fn an_error_whose_text_panics_is_a_failure_like_others() -> TestResult {
+async fn error_whose_display_panics_is_a_failure_like_others() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
     let top = within(system.spawn(ScriptedActor::new("top", &log))).await?;
     let child = ScriptedActor::new("a", &log);
@@ -287,7 +287,7 @@ async fn an_error_whose_text_panics_is_a_failure_like_others() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_parent_fails_after_the_message_in_hand() -> TestResult {
+async fn parent_fails_after_its_current_message() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
     let top = within(system.spawn(ScriptedActor::new("top", &log))).await?;
     let child = ScriptedActor::new("a", &log);
@@ -314,7 +314,7 @@ async fn the_parent_fails_after_the_message_in_hand() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn children_of_the_old_life_have_stopped_before_the_new_one_begins() -> TestResult {
+async fn children_stop_before_the_next_incarnation_of_their_parent() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
     let written = log.clone();
     let factory = move || {
@@ -353,7 +353,7 @@ async fn children_of_the_old_life_have_stopped_before_the_new_one_begins() -> Te
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_parent_does_not_wait_for_the_restart_of_a_child() -> TestResult {
+async fn parent_does_not_wait_for_the_restart_of_a_child() -> TestResult {
     for kill in [false, true] {
         let (system, top, log) = tree().await?;
         let child = lives("c", &log);
@@ -392,7 +392,7 @@ async fn a_parent_does_not_wait_for_the_restart_of_a_child() -> TestResult {
 // ---- shutdowns
 
 #[tokio::test(start_paused = true)]
-async fn children_serve_their_parent_until_it_has_handled_what_was_queued() -> TestResult {
+async fn children_run_until_their_parent_has_handled_queued_messages() -> TestResult {
     let (system, top, log) = tree().await?;
     let (hold, mut keeper) = gate();
     top.tell(Pass(hold)).await?;
@@ -425,7 +425,7 @@ async fn children_serve_their_parent_until_it_has_handled_what_was_queued() -> T
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_child_may_shut_the_system_down() -> TestResult {
+async fn child_may_shut_the_system_down() -> TestResult {
     let (system, top, log) = tree().await?;
     within(system.spawn(ScriptedActor::new("other", &log)).urn("other")).await?;
     let written = log.clone();
@@ -457,7 +457,7 @@ async fn a_child_may_shut_the_system_down() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_tree_that_shuts_the_system_down_is_killed_after_the_bound() -> TestResult {
+async fn tree_that_shuts_the_system_down_is_killed_after_the_bound() -> TestResult {
     let (system, top, _log) = tree().await?;
     system.tell("x", run_async(|_| Box::pin(pending()))).await?;
     let began = Instant::now();
@@ -480,7 +480,7 @@ async fn the_tree_that_shuts_the_system_down_is_killed_after_the_bound() -> Test
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_shutdown_kills_the_tree_that_overruns_its_bound() -> TestResult {
+async fn shutdown_kills_the_tree_that_overruns_its_bound() -> TestResult {
     let (system, _top, _log) = tree().await?;
     system.tell("x", run_async(|_| Box::pin(pending()))).await?;
     let report = within(system.shutdown().timeout(5 * SECOND)).await;
@@ -491,7 +491,7 @@ async fn a_shutdown_kills_the_tree_that_overruns_its_bound() -> TestResult {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_child_that_blocks_a_thread_is_reported_with_its_parent() -> TestResult {
+async fn child_that_blocks_a_thread_is_reported_with_its_parent() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
     let top = within(system.spawn(ScriptedActor::new("top", &log)).urn("top")).await?;
     children(&top, &["a", "b"], &log).await?;

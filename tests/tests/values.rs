@@ -148,7 +148,7 @@ async fn types_with_a_text_of_their_own_survive_flatten_and_tagged_enums() {
 }
 
 #[test]
-fn round_trips_is_sure_of_what_the_bus_carries() {
+fn round_trips_accepts_values_that_the_bus_carries() {
     assert_eq!(round_trips(&values()), Ok(()));
 }
 

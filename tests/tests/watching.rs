@@ -43,7 +43,7 @@ async fn unwatch(
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_end_is_heard_of_once_with_its_reason() -> TestResult {
+async fn watcher_is_told_once_with_the_reason() -> TestResult {
     let stop: fn(&ActorRef<ScriptedActor>) = ActorRef::stop;
     for (end, reason) in [
         (stop, "stop was requested"),
@@ -63,7 +63,7 @@ async fn an_end_is_heard_of_once_with_its_reason() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_has_ended_already_is_heard_of_at_once() -> TestResult {
+async fn watch_on_a_stopped_actor_reports_at_once() -> TestResult {
     let (system, w, a, log) = pair().await?;
     a.stop();
     within(a.wait_stopped()).await;
@@ -80,7 +80,7 @@ async fn who_has_ended_already_is_heard_of_at_once() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn restarts_are_no_end_and_a_spent_budget_is() -> TestResult {
+async fn watch_reports_a_spent_budget_and_no_restarts() -> TestResult {
     let (_system, w, a, log) = pair().await?;
     watch(&w, &a).await?;
     for _ in 0..3 {
@@ -96,7 +96,7 @@ async fn restarts_are_no_end_and_a_spent_budget_is() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_does_not_watch_any_more_hears_nothing() -> TestResult {
+async fn unwatch_ends_the_news() -> TestResult {
     let (_system, w, a, log) = pair().await?;
     watch(&w, &a).await?;
     unwatch(&w, &a).await?;
@@ -109,7 +109,7 @@ async fn who_does_not_watch_any_more_hears_nothing() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_may_watch_again() -> TestResult {
+async fn watch_may_be_repeated() -> TestResult {
     let (_system, w, a, log) = pair().await?;
     watch(&w, &a).await?;
     unwatch(&w, &a).await?;
@@ -121,7 +121,7 @@ async fn one_may_watch_again() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn watching_oneself_brings_nothing_and_hurts_nobody() -> TestResult {
+async fn watching_oneself_has_no_effect() -> TestResult {
     let (_system, w, _a, log) = pair().await?;
     watch(&w, &w).await?;
     w.stop();
@@ -131,7 +131,7 @@ async fn watching_oneself_brings_nothing_and_hurts_nobody() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn two_may_watch_each_other() -> TestResult {
+async fn two_actors_may_watch_each_other() -> TestResult {
     let (system, w, a, log) = pair().await?;
     watch(&w, &a).await?;
     watch(&a, &w).await?;
@@ -141,7 +141,7 @@ async fn two_may_watch_each_other() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_news_takes_no_room_and_comes_after_what_was_sent_before() -> TestResult {
+async fn news_takes_no_room_and_follows_earlier_messages() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
     let w = within(
         system
@@ -195,7 +195,7 @@ async fn watches_end_with_the_life_of_the_watcher() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_actor_that_does_not_start_is_heard_of_too() -> TestResult {
+async fn failed_start_is_reported_to_watchers() -> TestResult {
     let (system, w, _a, log) = pair().await?;
     let (hold, keeper) = gate();
     let unlucky = ScriptedActor::new("b", &Log::default()).starting(|_| {
@@ -221,7 +221,7 @@ async fn an_actor_that_does_not_start_is_heard_of_too() -> TestResult {
 const ROUNDS: usize = 2000;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_watch_that_races_the_end_brings_the_news_exactly_once() -> TestResult {
+async fn watch_that_races_the_end_reports_exactly_once() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
     let w = within(system.spawn(ScriptedActor::new("w", &log)).mailbox(100_000)).await?;
     for round in 0..ROUNDS {
@@ -247,7 +247,7 @@ async fn a_watch_that_races_the_end_brings_the_news_exactly_once() -> TestResult
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_name_is_free_when_its_end_is_known() -> TestResult {
+async fn urn_is_free_when_the_end_is_reported() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
     for round in 0..500 {
         let spawn = system.supervise(lives("a", &log)).urn("a");

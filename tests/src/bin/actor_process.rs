@@ -1,5 +1,5 @@
-//! An actor process: `actor_process <redis url>` serves the test actors until SIGTERM. It says
-//! `ready`, and in the end `stopped <why> passed <messages that its gate has seen>`.
+//! An actor process: `actor_process <redis url>` serves the test actors until SIGTERM. It
+//! prints `ready`, and in the end `stopped <reason> passed <messages that its gate received>`.
 
 use std::error::Error;
 

@@ -1,5 +1,5 @@
-//! A client process: `asking_process <redis url>` asks the actor `holder` something that nobody
-//! answers, says `asked` once the actor has it, and waits.
+//! A client process: `asking_process <redis url>` asks the actor `holder`, which does not
+//! answer, prints `asked` once the actor has the request, and waits.
 
 use std::error::Error;
 use std::time::Duration;
@@ -18,7 +18,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     while client.in_flight() == 0 {
         tokio::task::yield_now().await;
     }
-    // Requests of one client arrive in order, so that an answer to this one proves the other.
+    // Requests of one client arrive in order: an answer to this one proves that the other arrived.
     let forgotten = client.ask("holder", Forget).timeout(timeout).await;
     println!("asked {forgotten:?}");
     println!("{:?}", hold.await?);

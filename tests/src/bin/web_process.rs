@@ -71,7 +71,7 @@ struct WebError(AskError);
 impl IntoResponse for WebError {
     fn into_response(self) -> Response {
         let status = match &self.0 {
-            // Their process is starting or being replaced: the page exists, and will answer soon.
+            // The actor process is starting or being replaced: the page exists, and will answer soon.
             AskError::ActorNotFound { .. } => StatusCode::SERVICE_UNAVAILABLE,
             error if error.is_retryable() => StatusCode::SERVICE_UNAVAILABLE,
             AskError::Timeout { .. } => StatusCode::GATEWAY_TIMEOUT,

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 use crate::refusals::other;
 
-pub(crate) async fn an_ask_is_answered(fixture: BusFixture) {
+pub(crate) async fn ask_is_answered(fixture: BusFixture) {
     let client = &fixture.client;
     assert_eq!(client.ask("worker", Double { n: 21 }).await, Ok(42));
     let short = client.ask("worker", Double { n: 1 });
@@ -20,7 +20,7 @@ pub(crate) async fn an_ask_is_answered(fixture: BusFixture) {
     assert_eq!(client.in_flight(), 0);
 }
 
-pub(crate) async fn a_tell_arrives(fixture: BusFixture) {
+pub(crate) async fn tell_arrives(fixture: BusFixture) {
     let client = &fixture.client;
     client.tell("worker", Record { n: 3 }).await.unwrap();
     client.tell("worker", Double { n: 3 }).await.unwrap(); // the response goes nowhere
@@ -44,14 +44,14 @@ pub(crate) async fn many_callers_share_a_client(fixture: BusFixture) {
     assert_eq!(fixture.client.in_flight(), 0);
 }
 
-pub(crate) async fn a_business_error_is_an_answer(fixture: BusFixture) {
+pub(crate) async fn business_error_is_an_answer(fixture: BusFixture) {
     let client = &fixture.client;
     let withdraw = |cents| client.ask("worker", Withdraw { cents });
     assert_eq!(withdraw(30).await, Ok(Ok(70)));
     assert_eq!(withdraw(130).await, Ok(Err(Declined { missing: 30 })));
 }
 
-pub(crate) async fn a_reply_may_come_late(fixture: BusFixture) {
+pub(crate) async fn reply_may_come_late(fixture: BusFixture) {
     let client = &fixture.client;
     let held = tokio::spawn(client.ask("holder", Hold));
     let again = tokio::spawn(client.ask("holder", Hold));
@@ -71,7 +71,7 @@ pub(crate) async fn attributes_arrive(fixture: BusFixture) {
     assert_eq!(fixture.client.ask("raw", Trace).await.as_deref(), Ok(""));
 }
 
-pub(crate) async fn a_raw_handler_takes_what_comes(fixture: BusFixture) {
+pub(crate) async fn raw_handler_takes_every_message(fixture: BusFixture) {
     let client = &fixture.client;
     assert_eq!(client.ask("raw", Double { n: 4 }).await, Ok(8));
     assert_eq!(client.ask("raw", Hold).await, Ok(7));
@@ -110,7 +110,7 @@ pub(crate) async fn tells_of_one_client_arrive_in_order(fixture: BusFixture) {
     assert!(recorded.into_iter().eq(0..COUNT));
 }
 
-pub(crate) async fn clients_do_not_hear_each_others_answers(fixture: BusFixture) {
+pub(crate) async fn clients_do_not_receive_answers_of_other_clients(fixture: BusFixture) {
     let mut callers = JoinSet::new();
     for caller in 0..8_u32 {
         let config = fixture.bus.config.clone();

@@ -43,7 +43,7 @@ pub(crate) async fn ten_thousand_asks_and_a_small_mailbox(fixture: BusFixture) {
     assert_eq!(client.in_flight(), 0);
 }
 
-pub(crate) async fn a_client_has_a_bound(fixture: BusFixture) {
+pub(crate) async fn client_has_a_bound(fixture: BusFixture) {
     let client = &fixture.client;
     let mut asks: Vec<_> = (0..16_384)
         .map(|_| Box::pin(client.ask("holder", Hold)))
@@ -79,7 +79,7 @@ struct PaintInWords {
     colour: String,
 }
 
-pub(crate) async fn a_text_of_a_peer_does_not_come_back_whole(fixture: BusFixture) {
+pub(crate) async fn text_of_a_peer_does_not_come_back_whole(fixture: BusFixture) {
     fixture.system.spawn(Gardener).await.unwrap();
     let colour = "ä".repeat(500_000);
     match fixture
@@ -138,7 +138,7 @@ impl Gardener {
     }
 }
 
-pub(crate) async fn deep_nesting_harms_nobody(fixture: BusFixture) {
+pub(crate) async fn deep_nesting_does_no_harm(fixture: BusFixture) {
     let client = &fixture.client;
     fixture.system.spawn(Gardener).await.unwrap();
     let nested = |depth| {

@@ -67,7 +67,7 @@ async fn patient(fixture: &BusFixture) -> Log {
     log
 }
 
-pub(crate) async fn a_handler_hears_that_its_asker_has_gone(fixture: BusFixture) {
+pub(crate) async fn handler_is_cancelled_when_its_asker_is_dropped(fixture: BusFixture) {
     let log = patient(&fixture).await;
     let client = &fixture.client;
     let pass = tokio::spawn(client.ask("patient", Enter { n: 1 }));
@@ -86,7 +86,7 @@ pub(crate) async fn a_handler_hears_that_its_asker_has_gone(fixture: BusFixture)
     nothing_is_waited_for(fixture).await;
 }
 
-pub(crate) async fn a_handler_hears_that_its_deadline_has_passed(fixture: BusFixture) {
+pub(crate) async fn handler_is_cancelled_at_its_deadline(fixture: BusFixture) {
     let log = patient(&fixture).await;
     let timeout = Duration::from_millis(100);
     let ask = fixture.client.ask("patient", Enter { n: 1 });
@@ -96,7 +96,7 @@ pub(crate) async fn a_handler_hears_that_its_deadline_has_passed(fixture: BusFix
     count(&log, "ended", 1).await;
 }
 
-pub(crate) async fn a_tell_is_never_cancelled(fixture: BusFixture) {
+pub(crate) async fn tell_is_never_cancelled(fixture: BusFixture) {
     let log = patient(&fixture).await;
     let tell = fixture.client.tell("patient", Enter { n: 1 });
     tell.timeout(Duration::from_millis(50)).await.unwrap();
@@ -108,7 +108,7 @@ pub(crate) async fn a_tell_is_never_cancelled(fixture: BusFixture) {
     fixture.system.actor::<Patient>("patient").unwrap().kill();
 }
 
-pub(crate) async fn a_cancelled_request_that_waits_is_not_executed(fixture: BusFixture) {
+pub(crate) async fn cancelled_request_that_waits_is_not_executed(fixture: BusFixture) {
     let client = &fixture.client;
     let (gate, watch) = GatedActor::closed();
     fixture.system.spawn(gate).await.unwrap();
@@ -137,7 +137,7 @@ pub(crate) async fn a_cancelled_request_that_waits_is_not_executed(fixture: BusF
     nothing_is_waited_for(fixture).await;
 }
 
-pub(crate) async fn a_cancel_of_what_has_ended_does_nothing(fixture: BusFixture) {
+pub(crate) async fn cancel_of_an_ended_request_does_nothing(fixture: BusFixture) {
     let client = &fixture.client;
     // Given up while the answers are on their way, or before, or after.
     for round in 0..200 {
@@ -197,7 +197,7 @@ impl Back {
 }
 
 /// Client, actor, actor, client, actor: from one bus to another.
-pub(crate) async fn a_chain_over_two_buses_ends_by_the_first_deadline(fixture: BusFixture) {
+pub(crate) async fn chain_over_two_buses_ends_by_the_first_deadline(fixture: BusFixture) {
     let far = Bus {
         config: fixture.bus.config.clone().namespace("far"),
         redis: None,

@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout};
 /// Soon, also on a busy machine, and well before any deadline here.
 const SOON: Duration = Duration::from_secs(10);
 
-pub(crate) async fn a_handler_never_answers(fixture: BusFixture) {
+pub(crate) async fn handler_never_answers(fixture: BusFixture) {
     let timeout = Duration::from_millis(300);
     let start = Instant::now();
     let asked = fixture.client.ask("holder", Hold).timeout(timeout).await;
@@ -66,7 +66,7 @@ pub(crate) async fn no_actor_system_is_known_at_once(fixture: BusFixture) {
     assert_eq!(client.ask("worker", Double { n: 1 }).await, Ok(2));
 }
 
-pub(crate) async fn a_client_is_shut_down(fixture: BusFixture) {
+pub(crate) async fn client_is_shut_down(fixture: BusFixture) {
     let client = &fixture.client;
     let held: Vec<_> = (0..10)
         .map(|_| tokio::spawn(client.ask("holder", Hold)))
@@ -94,7 +94,7 @@ pub(crate) async fn a_client_is_shut_down(fixture: BusFixture) {
     assert_eq!(other.ask("worker", Double { n: 1 }).await, Ok(2));
 }
 
-pub(crate) async fn the_last_clone_of_a_client_is_dropped(fixture: BusFixture) {
+pub(crate) async fn last_clone_of_a_client_is_dropped(fixture: BusFixture) {
     let BusFixture {
         client,
         bus,
@@ -110,7 +110,7 @@ pub(crate) async fn the_last_clone_of_a_client_is_dropped(fixture: BusFixture) {
     assert!(system.shutdown().await.is_clean());
 }
 
-pub(crate) async fn a_dropped_ask_gives_its_place_back(fixture: BusFixture) {
+pub(crate) async fn dropped_ask_frees_its_slot(fixture: BusFixture) {
     let client = &fixture.client;
     let asks: Vec<_> = (0..100)
         .map(|_| tokio::spawn(client.ask("holder", Hold)))
@@ -132,7 +132,7 @@ pub(crate) async fn a_dropped_ask_gives_its_place_back(fixture: BusFixture) {
     assert_eq!(client.ask("worker", Double { n: 1 }).await, Ok(2));
 }
 
-pub(crate) async fn an_expired_request_is_not_executed(fixture: BusFixture) {
+pub(crate) async fn expired_request_is_not_executed(fixture: BusFixture) {
     let client = &fixture.client;
     let (gate, watch) = GatedActor::closed();
     fixture.system.spawn(gate).await.unwrap();
@@ -155,7 +155,7 @@ pub(crate) async fn an_expired_request_is_not_executed(fixture: BusFixture) {
     assert_eq!(watch.entered(), 2);
 }
 
-pub(crate) async fn a_system_is_shut_down_under_load(fixture: BusFixture) {
+pub(crate) async fn system_is_shut_down_under_load(fixture: BusFixture) {
     let client = &fixture.client;
     let (gate, watch) = GatedActor::closed();
     fixture.system.spawn(gate).await.unwrap();
@@ -214,7 +214,7 @@ pub(crate) async fn a_system_is_shut_down_under_load(fixture: BusFixture) {
     assert_eq!(client.in_flight(), 0);
 }
 
-pub(crate) async fn a_system_is_dropped(fixture: BusFixture) {
+pub(crate) async fn system_is_dropped(fixture: BusFixture) {
     let BusFixture {
         system,
         proxy,
@@ -240,7 +240,7 @@ pub(crate) async fn a_system_is_dropped(fixture: BusFixture) {
     assert_eq!(client.ask("worker", Double { n: 1 }).await, Ok(2));
 }
 
-pub(crate) async fn a_proxy_is_shut_down_alone(fixture: BusFixture) {
+pub(crate) async fn proxy_is_shut_down_alone(fixture: BusFixture) {
     let BusFixture {
         system,
         proxy,
@@ -289,7 +289,7 @@ impl Caretaker {
     }
 }
 
-pub(crate) async fn who_asks_for_a_shutdown_is_answered(fixture: BusFixture) {
+pub(crate) async fn ask_that_shuts_the_system_down_is_answered(fixture: BusFixture) {
     fixture.system.spawn(Caretaker).await.unwrap();
     let asked = timeout(SOON, fixture.client.ask("caretaker", ShutDown)).await;
     assert_eq!(asked.unwrap(), Ok(true));

@@ -39,7 +39,7 @@ async fn lives_on(fixture: &BusFixture) {
     assert_eq!(fixture.client.in_flight(), 0);
 }
 
-pub(crate) async fn nobody_lives_at_the_urn(fixture: BusFixture) {
+pub(crate) async fn unknown_urn_is_actor_not_found(fixture: BusFixture) {
     match fixture.client.ask("nobody", Double { n: 1 }).await {
         Err(AskError::ActorNotFound { urn }) => assert_eq!(urn.as_str(), "nobody"),
         other => panic!("{other:?}"),
@@ -53,7 +53,7 @@ pub(crate) async fn nobody_lives_at_the_urn(fixture: BusFixture) {
     lives_on(&fixture).await;
 }
 
-pub(crate) async fn a_urn_that_is_none(fixture: BusFixture) {
+pub(crate) async fn urn_that_is_none(fixture: BusFixture) {
     for urn in ["", "with space", &"x".repeat(10_000)] {
         match fixture.client.ask(urn, Double { n: 1 }).await {
             Err(AskError::BadRequest { .. }) => {}
@@ -64,7 +64,7 @@ pub(crate) async fn a_urn_that_is_none(fixture: BusFixture) {
     }
 }
 
-pub(crate) async fn the_actor_has_no_handler(fixture: BusFixture) {
+pub(crate) async fn actor_has_no_handler(fixture: BusFixture) {
     match fixture.client.ask("worker", Stranger).await {
         Err(AskError::Unhandled { urn, message }) => {
             assert_eq!((urn.as_str(), &*message), ("worker", "Stranger"));
@@ -74,7 +74,7 @@ pub(crate) async fn the_actor_has_no_handler(fixture: BusFixture) {
     lives_on(&fixture).await;
 }
 
-pub(crate) async fn a_message_of_another_shape(fixture: BusFixture) {
+pub(crate) async fn message_of_another_shape(fixture: BusFixture) {
     let text = "many".to_owned();
     match fixture.client.ask("worker", other::Double { text }).await {
         Err(AskError::BadRequest { reason }) => {
@@ -87,7 +87,7 @@ pub(crate) async fn a_message_of_another_shape(fixture: BusFixture) {
     lives_on(&fixture).await;
 }
 
-pub(crate) async fn a_response_of_another_shape(fixture: BusFixture) {
+pub(crate) async fn response_of_another_shape(fixture: BusFixture) {
     match fixture
         .client
         .ask("worker", other::DoubleToText { n: 2 })
@@ -102,7 +102,7 @@ pub(crate) async fn a_response_of_another_shape(fixture: BusFixture) {
     lives_on(&fixture).await;
 }
 
-pub(crate) async fn a_local_message_cannot_be_reached(fixture: BusFixture) {
+pub(crate) async fn local_message_cannot_be_reached(fixture: BusFixture) {
     let local = conclib_tests::messages::Secret;
     assert_eq!(fixture.system.ask("worker", local).await, Ok(42));
     match fixture.client.ask("worker", other::Secret).await {
@@ -136,7 +136,7 @@ fn is_too_large<T: std::fmt::Debug>(outcome: &Result<T, AskError>, bytes: usize)
     }
 }
 
-pub(crate) async fn a_request_is_too_large(fixture: BusFixture) {
+pub(crate) async fn request_is_too_large(fixture: BusFixture) {
     let carry = |bytes| Carry {
         bytes: ByteBuf::from(vec![1; bytes]),
     };
@@ -223,7 +223,7 @@ impl Hermit {
     }
 }
 
-pub(crate) async fn a_private_actor_is_not_found(fixture: BusFixture) {
+pub(crate) async fn private_actor_is_not_found(fixture: BusFixture) {
     let BusFixture { system, client, .. } = &fixture;
     let hermit = system.spawn(Hermit { kept: 0 }).urn("hermit").mailbox(1);
     let hermit = hermit.await.unwrap();
@@ -265,7 +265,7 @@ pub(crate) async fn a_private_actor_is_not_found(fixture: BusFixture) {
     assert_eq!(client.ask("worker", Double { n: 1 }).await, Ok(2));
 }
 
-pub(crate) async fn a_response_is_too_large(fixture: BusFixture) {
+pub(crate) async fn response_is_too_large(fixture: BusFixture) {
     let (_system, client) = narrow(&fixture, 1000, 1_000_000).await;
     let fill = |bytes| client.ask("worker", Fill { bytes });
     assert_eq!(fill(900).await.map(|bytes| bytes.len()), Ok(900));
@@ -278,7 +278,7 @@ pub(crate) async fn a_response_is_too_large(fixture: BusFixture) {
     assert_eq!(client.ask("worker", Double { n: 1 }).await, Ok(2));
 }
 
-pub(crate) async fn a_mailbox_is_full(fixture: BusFixture) {
+pub(crate) async fn mailbox_is_full(fixture: BusFixture) {
     let (gate, watch) = GatedActor::closed();
     fixture.system.spawn(gate).mailbox(2).await.unwrap();
     let client = &fixture.client;
@@ -302,7 +302,7 @@ pub(crate) async fn a_mailbox_is_full(fixture: BusFixture) {
     }
 }
 
-pub(crate) async fn a_handler_panics(fixture: BusFixture) {
+pub(crate) async fn handler_panics(fixture: BusFixture) {
     let client = &fixture.client;
     fixture
         .system
@@ -329,13 +329,13 @@ pub(crate) async fn a_handler_panics(fixture: BusFixture) {
     assert_eq!(client.ask("other", Double { n: 2 }).await, Ok(4));
 }
 
-pub(crate) async fn a_handler_lets_the_reply_go(fixture: BusFixture) {
+pub(crate) async fn handler_lets_the_reply_go(fixture: BusFixture) {
     let asked = fixture.client.ask("holder", Forget).await;
     assert_eq!(asked, Err(AskError::NoReply));
     lives_on(&fixture).await;
 }
 
-pub(crate) async fn an_actor_stops(fixture: BusFixture) {
+pub(crate) async fn actor_stops(fixture: BusFixture) {
     let client = &fixture.client;
     let (gate, watch) = GatedActor::closed();
     let actor = fixture.system.spawn(gate).await.unwrap();

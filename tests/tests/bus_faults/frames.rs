@@ -44,7 +44,7 @@ async fn lives_on(client: &ProxyClient) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn garbage_in_the_inbox_harms_nobody() {
+async fn garbage_in_the_inbox_does_no_harm() {
     let (fixture, peer, inbox) = fixture().await;
     let whole = Request::double(1, 1).frame();
     let mut frames: Vec<Vec<u8>> = vec![
@@ -73,7 +73,7 @@ async fn garbage_in_the_inbox_harms_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whoever_can_be_known_is_answered() {
+async fn bad_requests_of_known_senders_are_answered() {
     let (fixture, peer, inbox) = fixture().await;
     let mut answers = Answers::of(&CLIENT, &fixture.bus.config).await;
     let mut ids = 1..; // what is not newer is a repeat
@@ -208,7 +208,7 @@ async fn many_unknown_clients_do_not_crowd_out_the_known() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn garbage_on_a_reply_channel_harms_nobody() {
+async fn garbage_on_a_reply_channel_does_no_harm() {
     let (fixture, peer, _) = fixture().await;
     let client = &fixture.client;
     let held = tokio::spawn(client.ask("holder", Hold));
@@ -247,7 +247,7 @@ fn id_of(channel: &str) -> [u8; 16] {
 
 /// The owner before may still refuse what its successor executes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_refusal_of_an_earlier_epoch_ends_nothing() {
+async fn refusal_of_an_earlier_epoch_ends_nothing() {
     let bus = Bus::redis().await;
     let peer = Peer::connect(&bus.config).await;
     peer.pretend_to_serve(5).await;
@@ -275,7 +275,7 @@ async fn a_refusal_of_an_earlier_epoch_ends_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_owner_of_another_version_is_not_asked() {
+async fn owner_of_another_version_is_not_asked() {
     let bus = Bus::redis().await;
     let peer = Peer::connect(&bus.config).await;
     let lease = rmp_serde::to_vec(&(7_u64, (2_u8, 3_u8), (1_000_u64,), "more")).unwrap();

@@ -12,7 +12,7 @@ use conclib_tests::actors::{GatedActor, Worker};
 use conclib_tests::bus::Bus;
 use conclib_tests::messages::{Double, Enter};
 use conclib_tests::process::Program;
-use conclib_tests::relay::{Mode, Relay, Way};
+use conclib_tests::relay::{Direction, Mode, Relay};
 use conclib_tests::{TEST_TIMEOUT, eventually, within};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout};
@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::raw::Peer;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_node_has_one_system() {
+async fn node_has_one_system() {
     let fixture = Bus::redis().await.fixture().await;
     let second = ActorSystem::new();
     let start = Instant::now();
@@ -54,7 +54,7 @@ fn flag() -> Arc<Semaphore> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_waiting_system_takes_over_and_no_ask_is_left_behind() {
+async fn waiting_system_takes_over_and_no_ask_is_left_behind() {
     let fixture = Bus::redis().await.fixture().await;
     let config = fixture.bus.config.clone();
     let waiting = tokio::spawn(async move {
@@ -97,7 +97,7 @@ async fn a_waiting_system_takes_over_and_no_ask_is_left_behind() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_cannot_pop_takes_no_lease() {
+async fn system_that_cannot_pop_takes_no_lease() {
     let bus = Bus::redis().await;
     let peer = Peer::connect(&bus.config).await;
     let lease = rmp_serde::to_vec(&(7_u64, (1_u8, 1_u8), (1_000_u64,))).unwrap();
@@ -110,7 +110,7 @@ async fn who_cannot_pop_takes_no_lease() {
         peer.command(&["CLIENT", "LIST"]).await.contains("cmd=eval")
     })
     .await;
-    assert_eq!(relay.set("pops", Way::FromRedis, Mode::Swallowing), 1);
+    assert_eq!(relay.set("pops", Direction::FromRedis, Mode::Swallowing), 1);
     peer.command(&["DEL", "conclib:{n:main}:lease"]).await;
     match within(waiting).await.unwrap() {
         Err(error) => assert!(error.to_string().contains("cannot be popped"), "{error}"),
@@ -178,7 +178,7 @@ async fn connections(peer: &Peer) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_is_left_of_what_has_ended() {
+async fn ended_systems_leave_nothing_behind() {
     let bus = Bus::redis().await;
     let peer = Peer::connect(&bus.config).await;
     let idle = async |what| eventually(what, async || connections(&peer).await == 0).await;
@@ -223,7 +223,7 @@ async fn nothing_is_left_of_what_has_ended() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_taken_before_a_lease_was_lost_is_answered() {
+async fn requests_taken_before_a_lost_lease_are_answered() {
     let fixture = Bus::redis().await.fixture().await;
     let peer = Peer::connect(&fixture.bus.config).await;
     let (gate, watch) = GatedActor::closed();
@@ -238,7 +238,7 @@ async fn what_was_taken_before_a_lease_was_lost_is_answered() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_suspended_process_executes_nothing_that_came_before_its_next_lease() {
+async fn suspended_process_executes_no_request_from_before_its_next_lease() {
     let bus = Bus::redis().await;
     let url = bus.url();
     let mut actors = Program::start(env!("CARGO_BIN_EXE_actor_process"), &[&url]);
@@ -268,7 +268,7 @@ async fn a_suspended_process_executes_nothing_that_came_before_its_next_lease() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_suspended_process_gives_way_to_the_one_that_took_over() {
+async fn suspended_process_yields_to_its_successor() {
     let bus = Bus::redis().await;
     let url = bus.url();
     let mut first = Program::start(env!("CARGO_BIN_EXE_actor_process"), &[&url]);

@@ -45,7 +45,7 @@ async fn start_again(config: &Config) -> RedisDaemon {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_redis_is_killed_and_comes_back_empty() {
+async fn redis_is_killed_and_comes_back_empty() {
     let BusFixture {
         system,
         proxy,
@@ -108,7 +108,7 @@ async fn shutting_down_without_a_redis_does_not_take_long() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_redis_that_does_not_answer_for_a_while() {
+async fn redis_that_does_not_answer_for_a_while() {
     let BusFixture {
         system,
         client,
@@ -140,7 +140,7 @@ async fn a_redis_that_does_not_answer_for_a_while() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_redis_that_does_not_answer_until_the_lease_has_run_out() {
+async fn redis_that_does_not_answer_until_the_lease_has_run_out() {
     let BusFixture {
         system,
         client,
@@ -215,7 +215,7 @@ async fn connections(peer: &Peer, kind: &str) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_request_is_lost_or_doubled_when_the_connection_for_them_is_killed() {
+async fn killed_request_connection_loses_and_doubles_no_request() {
     let fixture = Bus::redis().await.fixture().await;
     let peer = Peer::connect(&fixture.bus.config).await;
     for kind in [":main:commands", ":main:replies"] {

@@ -8,7 +8,7 @@ use conclib_tests::process::Program;
 use crate::raw::Peer;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_client_process_is_killed_while_it_asks() {
+async fn killed_client_process_does_not_delay_others() {
     let fixture = Bus::redis().await.fixture().await;
     let peer = Peer::connect(&fixture.bus.config).await;
     let url = fixture.bus.url();

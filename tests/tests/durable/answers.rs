@@ -25,7 +25,7 @@ pub(crate) async fn told_before_anybody_serves(config: Config) {
     server.stop().await;
 }
 
-pub(crate) async fn a_durable_ask_is_answered(config: Config) {
+pub(crate) async fn durable_ask_is_answered(config: Config) {
     let log = Log::default();
     let server = Server::start(&config, &log).await;
     let client = connect(&config).await;
@@ -58,7 +58,7 @@ pub(crate) async fn plain_messages_can_be_made_durable(config: Config) {
     server.stop().await;
 }
 
-pub(crate) async fn the_same_key_is_handled_once(config: Config) {
+pub(crate) async fn same_key_is_handled_once(config: Config) {
     let log = Log::default();
     let server = Server::start(&config, &log).await;
     let client = connect(&config).await;
@@ -83,7 +83,7 @@ pub(crate) async fn the_same_key_is_handled_once(config: Config) {
     server.stop().await;
 }
 
-pub(crate) async fn the_same_key_at_the_same_time(config: Config) {
+pub(crate) async fn same_key_at_the_same_time(config: Config) {
     let log = Log::default();
     let server = Server::start(&config, &log).await;
     let clients = [connect(&config).await, connect(&config).await];
@@ -102,7 +102,7 @@ pub(crate) async fn the_same_key_at_the_same_time(config: Config) {
     server.stop().await;
 }
 
-pub(crate) async fn a_key_counts_for_one_message_of_one_actor(config: Config) {
+pub(crate) async fn key_covers_one_message_of_one_actor(config: Config) {
     let log = Log::default();
     let server = Server::start(&config, &log).await;
     open_shop(&server.system, "shop2", &log).await;
@@ -198,7 +198,7 @@ pub(crate) async fn conflict_is_judged_by_the_first_message_of_a_key(config: Con
     server.stop().await;
 }
 
-pub(crate) async fn a_key_has_a_length(config: Config) {
+pub(crate) async fn key_has_a_length(config: Config) {
     let log = Log::default();
     let server = Server::start(&config, &log).await;
     let client = connect(&config).await;
@@ -219,7 +219,7 @@ pub(crate) async fn a_key_has_a_length(config: Config) {
     server.stop().await;
 }
 
-pub(crate) async fn an_ask_is_asked_again_after_its_timeout(config: Config) {
+pub(crate) async fn ask_is_repeated_after_its_timeout(config: Config) {
     let log = Log::default();
     let server = Server::start(&config, &log).await;
     let client = connect(&config).await;

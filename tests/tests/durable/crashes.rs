@@ -147,7 +147,7 @@ async fn message_that_kills_its_process_is_the_only_dead_letter() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_messages_that_kill_take_no_message_of_their_actor_along() {
+async fn two_messages_that_kill_bury_no_other_message_of_their_actor() {
     let mut stage = Stage::set().await;
     for _ in 0..2 {
         stage.client.tell("shop", Abort).await.unwrap();
@@ -160,7 +160,7 @@ async fn two_messages_that_kill_take_no_message_of_their_actor_along() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn message_that_kills_beside_last_deliveries_takes_none_along() {
+async fn message_that_kills_beside_last_deliveries_buries_no_other() {
     let mut stage = Stage::set().await;
     stage.client.tell("shop", Abort).await.unwrap();
     stage.tell_naps(&OTHERS, 0, 60).await;
@@ -188,7 +188,7 @@ async fn repetitions_of_a_message_that_kills_share_its_end() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn plain_request_that_kills_buries_no_message_that_waits_for_its_turn() {
+async fn plain_request_that_kills_buries_no_waiting_message() {
     let mut stage = Stage::set().await;
     stage.tell_naps(&OTHERS, 0, 300).await;
     for _ in 0..DELIVERIES {

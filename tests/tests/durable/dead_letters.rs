@@ -23,7 +23,7 @@ async fn letters(config: &Config, count: usize) -> Vec<DeadLetter> {
     letters
 }
 
-pub(crate) async fn what_fails_too_often_is_dead(config: Config) {
+pub(crate) async fn message_that_fails_too_often_is_a_dead_letter(config: Config) {
     let log = Log::default();
     let server = Server::start(&config, &log).await;
     let client = connect(&config).await;
@@ -53,7 +53,7 @@ pub(crate) async fn what_fails_too_often_is_dead(config: Config) {
     server.stop().await;
 }
 
-pub(crate) async fn what_cannot_succeed_is_dead_at_once(config: Config) {
+pub(crate) async fn hopeless_message_is_a_dead_letter_at_once(config: Config) {
     // Nothing is delivered twice within the test.
     let config = config.visibility(Duration::from_secs(3600));
     let log = Log::default();
@@ -77,7 +77,7 @@ pub(crate) async fn what_cannot_succeed_is_dead_at_once(config: Config) {
     server.stop().await;
 }
 
-pub(crate) async fn an_actor_that_never_comes(config: Config) {
+pub(crate) async fn actor_that_never_comes(config: Config) {
     let config = config.max_deliveries(2);
     let server = Server::start(&config, &Log::default()).await;
     let client = connect(&config).await;
@@ -93,7 +93,7 @@ pub(crate) async fn an_actor_that_never_comes(config: Config) {
     server.stop().await;
 }
 
-pub(crate) async fn an_actor_that_failed_for_good(config: Config) {
+pub(crate) async fn actor_that_failed_for_good(config: Config) {
     let config = config.max_deliveries(2);
     let server = Server::start(&config, &Log::default()).await;
     server.system.spawn(Desk).await.unwrap();
@@ -113,7 +113,7 @@ pub(crate) async fn an_actor_that_failed_for_good(config: Config) {
     server.stop().await;
 }
 
-pub(crate) async fn a_response_that_is_too_large(config: Config) {
+pub(crate) async fn response_that_is_too_large(config: Config) {
     let small = config.clone().max_frame(10_000);
     let server = Server::start(&small, &Log::default()).await;
     let client = connect(&config).await;
@@ -127,7 +127,7 @@ pub(crate) async fn a_response_that_is_too_large(config: Config) {
     server.stop().await;
 }
 
-pub(crate) async fn the_dead_are_replayed(config: Config) {
+pub(crate) async fn dead_are_replayed(config: Config) {
     let config = config.max_deliveries(1);
     let log = Log::default();
     let server = Server::start(&config, &Log::default()).await;
@@ -152,7 +152,7 @@ pub(crate) async fn the_dead_are_replayed(config: Config) {
     server.stop().await;
 }
 
-pub(crate) async fn the_dead_are_deleted(config: Config) {
+pub(crate) async fn dead_are_deleted(config: Config) {
     let config = config.max_deliveries(1);
     let server = Server::start(&config, &Log::default()).await;
     let client = connect(&config).await;

@@ -22,7 +22,7 @@ async fn begins(server: &Server) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_tell_is_stored_as_soon_as_it_can_be() {
+async fn tell_is_stored_as_soon_as_it_can_be() {
     let (config, faults) = faulty();
     let client = connect(&config).await;
     faults.cut();
@@ -43,7 +43,7 @@ async fn a_tell_is_stored_as_soon_as_it_can_be() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_outage_is_told_by_the_deadline() {
+async fn outage_is_told_by_the_deadline() {
     let (config, faults) = faulty();
     let client = connect(&config).await;
     faults.cut();
@@ -69,7 +69,7 @@ async fn an_outage_is_told_by_the_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_is_shut_down_while_it_tries() {
+async fn client_is_shut_down_while_it_tries() {
     let (config, faults) = faulty();
     let client = connect(&config).await;
     faults.cut();
@@ -82,7 +82,7 @@ async fn a_client_is_shut_down_while_it_tries() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_handled_in_an_outage_is_not_handled_again() {
+async fn message_handled_in_an_outage_is_not_handled_again() {
     let (config, faults) = faulty();
     let log = Log::default();
     let server = Server::start(&config, &log).await;
@@ -104,7 +104,7 @@ async fn what_was_handled_in_an_outage_is_not_handled_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_proxy_that_loses_its_lease_goes_on_with_its_messages_under_the_next() {
+async fn proxy_keeps_its_messages_under_its_next_lease() {
     let (config, faults) = faulty();
     let log = Log::default();
     let server = Server::start(&config, &log).await;
@@ -131,7 +131,7 @@ async fn a_proxy_that_loses_its_lease_goes_on_with_its_messages_under_the_next()
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_counts_before_the_bus_has_taken_it() {
+async fn answer_counts_before_the_bus_has_stored_it() {
     for outage in 10..40 {
         let (config, faults) = faulty();
         let log = Log::default();
@@ -152,7 +152,7 @@ async fn an_answer_counts_before_the_bus_has_taken_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_repetition_waits_for_who_has_lost_the_lease_to_another() {
+async fn repetition_waits_for_the_former_lease_holder() {
     let (_, faults) = faulty();
     let config = Config::memory().visibility(60 * SECOND);
     let cut_off = config.clone().faults(faults.clone());
@@ -181,7 +181,7 @@ async fn a_repetition_waits_for_who_has_lost_the_lease_to_another() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_repetition_does_not_wait_for_the_dead() {
+async fn repetition_does_not_wait_for_a_dead_consumer() {
     let (_, faults) = faulty();
     let config = Config::memory().visibility(20 * SECOND);
     let cut_off = config.clone().faults(faults.clone());

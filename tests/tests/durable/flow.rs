@@ -38,7 +38,7 @@ async fn all_handled(log: &Log, count: usize) {
     }
 }
 
-pub(crate) async fn a_full_mailbox_waits_and_others_go_on(config: Config) {
+pub(crate) async fn full_mailbox_does_not_hold_up_other_actors(config: Config) {
     let (stuck, others) = (Log::default(), Log::default());
     let server = Server::start(&config, &stuck).await;
     for urn in ["a", "b"] {
@@ -66,7 +66,7 @@ pub(crate) async fn a_full_mailbox_waits_and_others_go_on(config: Config) {
     server.stop().await;
 }
 
-pub(crate) async fn a_long_handler_is_not_disturbed(config: Config) {
+pub(crate) async fn long_handler_is_not_disturbed(config: Config) {
     let log = Log::default();
     let server = Server::start(&config, &log).await;
     let client = connect(&config).await;
@@ -83,7 +83,7 @@ pub(crate) async fn a_long_handler_is_not_disturbed(config: Config) {
     server.stop().await;
 }
 
-pub(crate) async fn an_actor_that_comes_late(config: Config) {
+pub(crate) async fn actor_that_comes_late(config: Config) {
     let log = Log::default();
     let server = Server::start(&config, &Log::default()).await;
     let client = connect(&config).await;
@@ -100,7 +100,7 @@ pub(crate) async fn an_actor_that_comes_late(config: Config) {
     server.stop().await;
 }
 
-pub(crate) async fn a_proxy_that_stops_gives_back_what_waits(config: Config) {
+pub(crate) async fn stopping_proxy_gives_waiting_messages_back(config: Config) {
     // Nothing is taken over before its time: what is handled soon was given back.
     let config = config.visibility(Duration::from_secs(3600));
     let log = Log::default();
@@ -135,7 +135,7 @@ pub(crate) async fn a_proxy_that_stops_gives_back_what_waits(config: Config) {
     server.stop().await;
 }
 
-pub(crate) async fn what_a_stopping_proxy_still_handles_is_left_to_it(config: Config) {
+pub(crate) async fn stopping_proxy_keeps_the_messages_that_it_handles(config: Config) {
     let (log, other) = (Log::default(), Log::default());
     let first = Server::start(&config, &log).await;
     let client = connect(&config).await;
@@ -202,7 +202,7 @@ async fn two_shops(
     ([first, next], stopping, asked)
 }
 
-pub(crate) async fn a_repetition_waits_for_the_proxy_that_stops(config: Config) {
+pub(crate) async fn repetition_waits_for_the_proxy_that_stops(config: Config) {
     let logs = [Log::default(), Log::default()];
     let client = connect(&config).await;
     let ask = || client.ask("shop", Wait { n: 7 }).idempotency_key("k");
@@ -227,7 +227,7 @@ pub(crate) async fn a_repetition_waits_for_the_proxy_that_stops(config: Config) 
     next.stop().await;
 }
 
-pub(crate) async fn a_repetition_is_handled_when_the_proxy_that_stops_has_failed(config: Config) {
+pub(crate) async fn repetition_is_handled_after_the_stopping_proxy_failed(config: Config) {
     let logs = [Log::default(), Log::default()];
     let client = connect(&config).await;
     let ask = || client.ask("shop", Wait { n: 7 }).idempotency_key("k");
@@ -247,9 +247,7 @@ pub(crate) async fn a_repetition_is_handled_when_the_proxy_that_stops_has_failed
     next.stop().await;
 }
 
-pub(crate) async fn other_contents_are_refused_when_the_proxy_that_stops_has_ended_the_first(
-    config: Config,
-) {
+pub(crate) async fn other_contents_are_refused_after_the_stopping_proxy_succeeded(config: Config) {
     let logs = [Log::default(), Log::default()];
     let client = connect(&config).await;
     let ask = |n| client.ask("shop", Wait { n }).idempotency_key("k");

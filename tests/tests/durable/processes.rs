@@ -27,7 +27,7 @@ async fn stage() -> (Bus, String, ProxyClient) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_process_is_killed_while_it_handles() {
+async fn messages_of_a_killed_process_are_delivered_again() {
     let (_bus, url, client) = stage().await;
     let mut first = shop(&url, "300").await;
     client.tell("shop", Wait { n: 1 }).await.unwrap();
@@ -49,7 +49,7 @@ async fn a_process_is_killed_while_it_handles() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_kills_its_process_every_time_becomes_a_dead_letter() {
+async fn message_that_always_kills_its_process_becomes_a_dead_letter() {
     let (bus, url, client) = stage().await;
     client.tell("shop", Wait { n: 1 }).await.unwrap();
     // It waits behind the other, and was never begun with.
@@ -78,7 +78,7 @@ async fn what_kills_its_process_every_time_becomes_a_dead_letter() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_process_is_stopped_in_good_order_and_the_next_goes_on() {
+async fn successor_of_a_stopped_process_continues() {
     let (_bus, url, client) = stage().await;
     // So long that nothing is taken over in time unless it was given back.
     let mut first = shop(&url, "3600000").await;
@@ -125,7 +125,7 @@ async fn shop_sum(url: &str, client: &ProxyClient) -> Result<u32, conclib::AskEr
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_process_that_stops_is_not_overtaken_by_the_same_key() {
+async fn stopping_process_is_not_overtaken_by_the_same_key() {
     let (_bus, url, client) = stage().await;
     let mut first = shop(&url, "300").await;
     let ask = || client.ask("shop", Wait { n: 1 }).idempotency_key("k");

@@ -44,7 +44,7 @@ impl Peer {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_redis_that_persists_starts_again_before_it_is_handled() {
+async fn persistent_redis_restarts_before_the_handling() {
     let mut redis = PersistentRedis::start().await;
     let config = redis.config().visibility(VISIBILITY);
     let client = connect(&config).await;
@@ -67,7 +67,7 @@ async fn a_redis_that_persists_starts_again_before_it_is_handled() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_redis_that_persists_starts_again_while_it_is_handled() {
+async fn persistent_redis_restarts_during_the_handling() {
     let mut redis = PersistentRedis::start().await;
     let config = redis.config().visibility(VISIBILITY);
     let log = Log::default();
@@ -100,7 +100,7 @@ async fn a_redis_that_persists_starts_again_while_it_is_handled() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_redis_that_lost_its_data_is_used_again() {
+async fn redis_without_its_data_is_used_again() {
     let bus = Bus::redis().await;
     let config = config(&bus);
     let log = Log::default();
@@ -116,7 +116,7 @@ async fn a_redis_that_lost_its_data_is_used_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_client_repeats_until_redis_is_there_again() {
+async fn client_repeats_until_redis_is_there_again() {
     let mut bus = Bus::redis().await;
     let client = connect(&bus.config).await;
     client.tell("shop", Order { n: 1 }).await.unwrap();
@@ -199,7 +199,7 @@ async fn rubbish_in_the_stream_becomes_dead_letters() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_proxy_without_the_permission_serves_the_rest() {
+async fn proxy_without_the_permission_serves_the_rest() {
     let bus = Bus::redis().await;
     let peer = Peer::connect(&bus.config).await;
     let acl = "ACL SETUSER plain on >pw +@all ~* &* -xgroup -xreadgroup -xclaim";
@@ -222,7 +222,7 @@ async fn a_proxy_without_the_permission_serves_the_rest() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_over_leaves_nothing_but_records_that_end() {
+async fn handled_messages_leave_only_results_that_expire() {
     let bus = Bus::redis().await;
     let config = config(&bus).keep_replies(Duration::from_secs(60));
     let log = Log::default();

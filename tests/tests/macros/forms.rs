@@ -134,7 +134,7 @@ async fn each_form_of_handler_is_called() -> TestResult {
 }
 
 #[tokio::test]
-async fn a_reply_is_kept_and_answered_later() -> TestResult {
+async fn reply_is_kept_and_answered_later() -> TestResult {
     let system = ActorSystem::new();
     let forms = system.spawn(Forms::default()).await?;
 
@@ -149,7 +149,7 @@ async fn a_reply_is_kept_and_answered_later() -> TestResult {
 }
 
 #[tokio::test]
-async fn a_failure_answers_failed_and_ends_the_actor() -> TestResult {
+async fn failure_answers_failed_and_ends_the_actor() -> TestResult {
     let system = ActorSystem::new();
     let forms = system.spawn(Forms::default()).await?;
     assert!(matches!(
@@ -197,7 +197,7 @@ async fn handlers_are_ordinary_methods() -> TestResult {
 }
 
 #[tokio::test]
-async fn an_actor_is_found_by_its_messages() -> TestResult {
+async fn actor_is_found_by_its_messages() -> TestResult {
     let system = ActorSystem::new();
     system.spawn(Forms::default()).await?;
     let double: Recipient<Double> = system.recipient("forms")?;

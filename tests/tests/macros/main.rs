@@ -44,7 +44,7 @@ struct Notes;
 struct Where;
 
 #[test]
-fn a_message_has_a_name_and_a_codec() -> TestResult {
+fn message_has_a_name_and_a_codec() -> TestResult {
     assert_eq!(Double::NAME, "Double");
     assert_eq!(Notes::NAME, "log.Notes");
     assert!(Where::WIRE.is_none());

@@ -48,7 +48,7 @@ async fn deliver<A: Actor, M: conclib::RemoteMessage>(
 }
 
 #[tokio::test]
-async fn a_raw_handler_gets_what_no_other_handler_takes() {
+async fn raw_handler_gets_messages_without_a_handler() {
     let mut raw = Raw::default();
     assert_eq!(deliver(&mut raw, Double { n: 4 }).await, Ok(8));
     assert_eq!(deliver(&mut raw, Note(String::new())).await, Ok(()));
@@ -102,7 +102,7 @@ struct NotDouble {
 struct NotAlias(bool);
 
 #[tokio::test]
-async fn a_local_message_is_not_reached_from_outside() {
+async fn local_message_is_not_reached_from_outside() {
     let refused = deliver(&mut Forms::default(), NotAlias(true)).await;
     assert!(
         matches!(refused, Err(AskError::Unhandled { .. })),
@@ -163,7 +163,7 @@ impl<M: ActorMessage<Response = ()>> Logger<M> {
 }
 
 #[tokio::test]
-async fn a_message_that_is_a_parameter_is_handled() -> TestResult {
+async fn message_that_is_a_parameter_is_handled() -> TestResult {
     let mut logger = Logger(Vec::new());
     assert_eq!(deliver(&mut logger, Note("a".to_owned())).await, Ok(()));
     assert_eq!(deliver(&mut logger, Len).await, Ok(1));

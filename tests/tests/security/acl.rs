@@ -92,7 +92,7 @@ async fn answers_again(client: &ProxyClient) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_whole_life_under_the_rules() {
+async fn rules_suffice_for_a_whole_run() {
     let locked = Locked::start().await;
     let system = serve(locked.actors).await;
     let client = ProxyClient::connect(&config_of(locked.web)).await.unwrap();
@@ -133,7 +133,7 @@ async fn a_whole_life_under_the_rules() {
 
 /// What `docs/security.md` says to write where the generated rules are not understood.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_clients_rules_for_an_older_redis() {
+async fn client_rules_for_an_older_redis() {
     let page = include_str!("../../../docs/security.md");
     let line = page
         .lines()
@@ -197,7 +197,7 @@ async fn durable_messages_under_the_rules() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_has_the_clients_password_can_ask_and_nothing_else() {
+async fn client_password_permits_asks_and_nothing_else() {
     let locked = Locked::start().await;
     let system = serve(locked.actors).await;
     let client = ProxyClient::connect(&config_of(locked.web)).await.unwrap();
@@ -299,7 +299,7 @@ async fn who_has_the_clients_password_can_ask_and_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_wrong_password_and_a_wrong_role_are_known_at_once() {
+async fn wrong_password_and_wrong_role_fail_at_once() {
     let locked = Locked::start().await;
     let stranger = User {
         password: "guessed",
@@ -327,7 +327,7 @@ async fn a_wrong_password_and_a_wrong_role_are_known_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_not_permitted_any_more_was_not_executed() {
+async fn revoked_command_is_reported_as_not_executed() {
     let locked = Locked::start().await;
     let system = serve(locked.actors).await;
     let client = ProxyClient::connect(&config_of(locked.web)).await.unwrap();

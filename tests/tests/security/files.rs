@@ -9,7 +9,7 @@ use crate::certificates::Directory;
 use crate::raw::User;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_password_that_changes() {
+async fn changed_password_is_read_again() {
     let directory = Directory::new();
     let user = directory.file("user", "keeper\n");
     let password = directory.file("password", "first\n");
@@ -46,7 +46,7 @@ async fn a_password_that_changes() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_not_there() {
+async fn missing_password_file_is_an_error() {
     let directory = Directory::new();
     let redis = start_redis(&Config::new("redis://127.0.0.1:0").unwrap())
         .await

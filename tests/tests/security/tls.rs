@@ -50,7 +50,7 @@ async fn works(actors: &Config, web: &Config) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_authority_that_is_trusted() {
+async fn trusted_authority_is_accepted() {
     let authority = Authority::new();
     let redis = TlsRedis::start(&authority, &ONE_SIDED);
     let config = redis.config(&authority);
@@ -58,7 +58,7 @@ async fn an_authority_that_is_trusted() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_authority_that_is_not_trusted() {
+async fn untrusted_authority_is_refused() {
     let authority = Authority::new();
     let redis = TlsRedis::start(&authority, &ONE_SIDED);
     // The second has the name of the right one, and not its key.
@@ -74,7 +74,7 @@ async fn an_authority_that_is_not_trusted() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_certificate_of_another_host() {
+async fn certificate_of_another_host_is_refused() {
     let authority = Authority::new();
     let redis = TlsRedis::start(&authority, &ONE_SIDED);
     let url = format!("rediss://localhost:{}", redis.port);
@@ -84,7 +84,7 @@ async fn a_certificate_of_another_host() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn both_ends_show_a_certificate() {
+async fn client_certificates_are_required_if_configured() {
     let (authority, other) = (Authority::new(), Authority::named("another"));
     let redis = TlsRedis::start(&authority, &["--tls-auth-clients", "yes"]);
     let config = redis.config(&authority);
@@ -109,7 +109,7 @@ async fn both_ends_show_a_certificate() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_end_speaks_tls_and_the_other_does_not() {
+async fn plain_and_tls_ends_do_not_connect() {
     let authority = Authority::new();
     let redis = TlsRedis::start(&authority, &ONE_SIDED);
     let plain = Config::new(&format!("redis://127.0.0.1:{}", redis.port));
@@ -123,7 +123,7 @@ async fn one_end_speaks_tls_and_the_other_does_not() {
 
 /// As `docs/security.md` has it: TLS, the roles in an ACL file, nobody else.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn users_in_a_file() {
+async fn users_of_an_acl_file_connect_over_tls() {
     let authority = Authority::new();
     let directory = Directory::new();
     let rules = Config::new("redis://host").unwrap();
@@ -149,7 +149,7 @@ async fn users_in_a_file() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn files_that_are_no_certificates() {
+async fn wrong_certificate_files_are_errors() {
     let authority = Authority::new();
     let redis = TlsRedis::start(&authority, &ONE_SIDED);
     let directory = Directory::new();
@@ -185,7 +185,7 @@ async fn files_that_are_no_certificates() {
 }
 
 #[tokio::test]
-async fn a_redis_of_ones_own_has_no_tls() {
+async fn redis_daemon_has_no_tls() {
     let config = Config::new("rediss://localhost:0").unwrap();
     let error = start_redis(&config).await.unwrap_err().to_string();
     assert!(error.contains("without TLS: write `redis://`"), "{error}");

@@ -56,7 +56,7 @@ async fn messages_are_expected_in_their_order() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_that_does_not_come_fails_the_test() -> TestResult {
+async fn missing_message_fails_the_test() -> TestResult {
     let system = TestSystem::new();
     let log = probe(&system).await;
     let start = Instant::now();
@@ -74,7 +74,7 @@ async fn a_message_that_does_not_come_fails_the_test() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_that_is_not_expected_fails_the_test() -> TestResult {
+async fn unexpected_message_fails_the_test() -> TestResult {
     let system = TestSystem::new();
     let log = probe(&system).await;
     let start = Instant::now();
@@ -113,7 +113,7 @@ async fn messages_may_be_local_and_neither_cloned_nor_printed() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_probe_answers_what_the_test_says() -> TestResult {
+async fn probe_answers_with_the_function() -> TestResult {
     let system = TestSystem::new();
     let mut asked = 0;
     let calculator = Probe::answering(&system, move |ask: &Divide| {
@@ -133,7 +133,7 @@ async fn a_probe_answers_what_the_test_says() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_panics_fails_the_probe() -> TestResult {
+async fn answer_that_panics_fails_the_probe() -> TestResult {
     let system = TestSystem::new();
     let calculator = Probe::answering(&system, |ask: &Divide| Ok(ask.dividend / ask.divisor));
     let calculator = calculator.await?;
@@ -149,7 +149,7 @@ async fn an_answer_that_panics_fails_the_probe() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_probe_is_reached_over_the_bus() -> TestResult {
+async fn probe_is_reached_over_the_bus() -> TestResult {
     let (system, config) = (TestSystem::new(), Config::memory());
     start_proxy(&system, &config).await?;
     let log = probe(&system).await;
@@ -174,7 +174,7 @@ async fn a_probe_is_reached_over_the_bus() -> TestResult {
 }
 
 #[tokio::test]
-async fn a_probe_needs_a_free_urn() {
+async fn probe_needs_a_free_urn() {
     let system = ActorSystem::new();
     let _log = probe(&system).await;
     let second = Probe::<Note>::spawn(&system).urn("log").await;
@@ -185,7 +185,7 @@ async fn a_probe_needs_a_free_urn() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn several_may_expect_at_once() -> TestResult {
+async fn several_tasks_may_expect_at_once() -> TestResult {
     let system = TestSystem::new();
     let log = probe(&system).await;
     let recipient = log.recipient();

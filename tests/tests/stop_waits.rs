@@ -59,7 +59,7 @@ fn stop_and_wait(for_whom: &ActorRef<ScriptedActor>, log: &Log) -> Run {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_handler_that_stops_its_actor_and_waits_for_that_goes_on() -> TestResult {
+async fn handler_that_awaits_its_own_actors_stop_continues() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
     let a = probe(&system, "a", &log).await?;
     let asked = a.ask(stop_and_wait(&a, &log));
@@ -78,7 +78,7 @@ async fn a_handler_that_stops_its_actor_and_waits_for_that_goes_on() -> TestResu
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_bounded_wait_for_an_end_that_cannot_come_runs_out() -> TestResult {
+async fn bounded_wait_for_an_impossible_end_times_out() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
     let (a, b) = (
         probe(&system, "a", &log).await?,
@@ -116,7 +116,7 @@ async fn a_bounded_wait_for_an_end_that_cannot_come_runs_out() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn two_that_stop_each_other_and_wait_both_end_in_good_order() -> TestResult {
+async fn two_actors_that_stop_and_await_each_other_both_end() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
     let (a, b) = (
         probe(&system, "a", &log).await?,
@@ -140,7 +140,7 @@ async fn two_that_stop_each_other_and_wait_both_end_in_good_order() -> TestResul
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stop_from_outside_ends_waits_that_wait_for_each_other() -> TestResult {
+async fn stop_from_outside_ends_mutual_waits() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
     let (a, b) = (
         probe(&system, "a", &log).await?,
@@ -172,7 +172,7 @@ async fn a_stop_from_outside_ends_waits_that_wait_for_each_other() -> TestResult
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_child_that_stops_its_parent_and_waits_for_it_goes_on() -> TestResult {
+async fn child_that_stops_and_awaits_its_parent_continues() -> TestResult {
     for bound in [None, Some(SECOND)] {
         let (system, log) = (ActorSystem::new(), Log::default());
         let top = probe(&system, "top", &log).await?;
@@ -217,7 +217,7 @@ async fn a_child_that_stops_its_parent_and_waits_for_it_goes_on() -> TestResult 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_child_that_waits_for_its_parent_as_it_stops_goes_on() -> TestResult {
+async fn child_that_awaits_its_parent_in_on_stop_continues() -> TestResult {
     for bound in [None, Some(SECOND)] {
         let (system, log) = (ActorSystem::new(), Log::default());
         let top = probe(&system, "top", &log).await?;
@@ -254,7 +254,7 @@ async fn a_child_that_waits_for_its_parent_as_it_stops_goes_on() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_deeper_in_the_tree_that_waits_for_its_top_goes_on() -> TestResult {
+async fn descendant_that_awaits_the_top_of_its_tree_continues() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
     let top = probe(&system, "top", &log).await?;
     let middle = child(&system, &top, ScriptedActor::new("middle", &log), "middle").await?;
@@ -275,7 +275,7 @@ async fn one_deeper_in_the_tree_that_waits_for_its_top_goes_on() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_child_that_waits_for_a_parent_that_fails_goes_on() -> TestResult {
+async fn child_that_awaits_its_failing_parent_continues() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
     let written = log.clone();
     let lives = move || ready(ScriptedActor::new("top", &written));
@@ -301,7 +301,7 @@ async fn a_child_that_waits_for_a_parent_that_fails_goes_on() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_is_waited_for_in_a_last_hook_goes_on() -> TestResult {
+async fn actor_awaited_in_a_last_hook_continues() -> TestResult {
     for fails in [false, true] {
         let (system, log) = (ActorSystem::new(), Log::default());
         let other = probe(&system, "other", &log).await?;
@@ -343,8 +343,7 @@ async fn one_that_is_waited_for_in_a_last_hook_goes_on() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_child_that_waits_for_its_spawner_before_it_has_started_goes_on_with_a_stop() -> TestResult
-{
+async fn starting_child_that_awaits_its_spawner_continues_on_stop() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
     let top = probe(&system, "top", &log).await?;
     let (parent, written) = (top.clone(), log.clone());
@@ -394,7 +393,7 @@ fn shut_down(log: &Log) -> Run {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_asks_who_shuts_the_system_down_hears_of_the_circle() -> TestResult {
+async fn ask_of_the_actor_that_shuts_down_is_a_cycle() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
     let a = probe(&system, "a", &log).await?;
     let b = probe(&system, "b", &log).await?;
@@ -424,7 +423,7 @@ async fn one_that_asks_who_shuts_the_system_down_hears_of_the_circle() -> TestRe
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_waits_for_who_shuts_the_system_down_goes_on() -> TestResult {
+async fn wait_for_the_actor_that_shuts_down_continues() -> TestResult {
     for waits_first in [true, false] {
         let (system, log) = (ActorSystem::new(), Log::default());
         let a = probe(&system, "a", &log).await?;
@@ -468,7 +467,7 @@ async fn one_that_waits_for_who_shuts_the_system_down_goes_on() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wait_that_holds_up_nobody_ends_with_the_end() -> TestResult {
+async fn wait_that_holds_up_no_actor_lasts_until_the_end() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
     let (a, b) = (
         probe(&system, "a", &log).await?,
@@ -518,7 +517,7 @@ impl Member {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_member_that_waits_for_its_supervisor_before_it_has_started_goes_on() -> TestResult {
+async fn starting_member_that_awaits_its_supervisor_continues() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
     let (inner, written) = (system.clone(), log.clone());
     let member = GroupMember::new(move || ready(Member(inner.clone(), written.clone())));
@@ -566,7 +565,7 @@ async fn stop_in_ring(actors: &[ActorRef<ScriptedActor>]) -> TestResult {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn actors_that_stop_each_other_at_the_same_moment_all_run_their_hooks() -> TestResult {
+async fn ring_of_actors_that_stop_each_other_runs_all_hooks() -> TestResult {
     const ROUNDS: usize = 300;
     let (system, log) = (ActorSystem::new(), Log::default());
     for size in 1..5 {

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::{B_FAILS, C_AGAIN, Member, News, SECOND, member, spawn, started, three};
 
 #[tokio::test(start_paused = true)]
-async fn a_member_that_hangs_loses_its_handler_after_five_seconds() -> TestResult {
+async fn hanging_member_loses_its_handler_after_five_seconds() -> TestResult {
     let (system, group, mut news) = started(Strategy::OneForAll).await?;
     let began = Instant::now();
     let setting_up = run_async(|ctx| {
@@ -43,7 +43,7 @@ async fn a_member_that_hangs_loses_its_handler_after_five_seconds() -> TestResul
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_member_that_hangs_in_its_last_hook_is_cut_off_too() -> TestResult {
+async fn member_that_hangs_in_its_last_hook_is_cut_off() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
     let written = log.clone();
     let hangs = GroupMember::new(move || {
@@ -82,7 +82,7 @@ fn slow(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_member_that_hangs_while_it_starts_does_not_hold_the_group_up() -> TestResult {
+async fn member_that_hangs_in_its_start_does_not_block_the_group() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
     let (hold, mut keeper) = gate();
     let group = Supervisor::new(Strategy::OneForAll)
@@ -101,7 +101,7 @@ async fn a_member_that_hangs_while_it_starts_does_not_hold_the_group_up() -> Tes
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_group_that_is_starting_may_be_stopped() -> TestResult {
+async fn starting_group_may_be_stopped() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
     let (hold, mut keeper) = gate();
     let group = Supervisor::new(Strategy::OneForAll)
@@ -121,7 +121,7 @@ async fn a_group_that_is_starting_may_be_stopped() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_group_may_be_stopped_or_killed_in_the_middle_of_a_restart() -> TestResult {
+async fn group_may_be_stopped_or_killed_during_a_restart() -> TestResult {
     for kill in [false, true] {
         let (system, log) = (ActorSystem::new(), Log::default());
         let group = three(Strategy::OneForAll, &log).backoff(Backoff::from_secs(10));
@@ -155,7 +155,7 @@ async fn a_group_may_be_stopped_or_killed_in_the_middle_of_a_restart() -> TestRe
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_is_stopped_while_he_is_ended_for_others_handles_what_is_queued() -> TestResult {
+async fn member_stopped_during_a_group_restart_handles_queued_messages() -> TestResult {
     let (system, group, mut news) = started(Strategy::OneForAll).await?;
     let c = system.actor::<ScriptedActor>("c")?;
     let (hold, mut keeper) = gate();
@@ -179,7 +179,7 @@ async fn who_is_stopped_while_he_is_ended_for_others_handles_what_is_queued() ->
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_is_stopped_in_the_hook_for_others_does_not_start_again() -> TestResult {
+async fn member_stopped_in_its_restart_hook_does_not_start_again() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
     let (hold, mut keeper) = gate();
     let (mut hold, written) = (Some(hold), log.clone());

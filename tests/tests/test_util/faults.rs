@@ -49,7 +49,7 @@ fn numbers(log: &Probe<Record>) -> Vec<u32> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lost_request_was_accepted_and_never_arrives() -> TestResult {
+async fn lost_request_is_accepted_and_never_arrives() -> TestResult {
     let stage = stage(&Faults::seeded(1).lose(1.0)).await;
     let start = Instant::now();
     let lost = stage.client.ask("doubler", Double { n: 1 }).timeout(SECOND);
@@ -63,7 +63,7 @@ async fn a_lost_request_was_accepted_and_never_arrives() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn requests_and_responses_are_lost_each_on_its_own() {
+async fn requests_and_responses_are_lost_independently() {
     let stage = stage(&Faults::seeded(2).lose(0.3)).await;
     // Together, so that many travel in one batch.
     let asks = (0..200).map(|n| stage.client.ask("doubler", Double { n }));
@@ -90,7 +90,7 @@ async fn requests_and_responses_are_lost_each_on_its_own() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_duplicated_is_handled_once_and_heard_once() -> TestResult {
+async fn duplicates_are_handled_and_answered_once() -> TestResult {
     let stage = stage(&Faults::seeded(3).duplicate(1.0)).await;
     for n in 0..50 {
         assert_eq!(stage.client.ask("doubler", Double { n }).await, Ok(n * 2));
@@ -116,7 +116,7 @@ async fn requests_and_responses_are_delayed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_delay_keeps_the_order_of_each_sender() {
+async fn delay_keeps_the_order_of_each_sender() {
     let stage = stage(&Faults::seeded(5).delay(MS..50 * MS).duplicate(0.3)).await;
     let other = ProxyClient::connect(&stage.config).await.unwrap();
     let start = Instant::now();
@@ -136,7 +136,7 @@ async fn a_delay_keeps_the_order_of_each_sender() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_that_is_delayed_past_its_deadline_is_not_executed() {
+async fn request_delayed_past_its_deadline_is_not_executed() {
     let stage = stage(&Faults::seeded(6).delay(2 * SECOND..3 * SECOND)).await;
     let late = stage.client.ask("doubler", Double { n: 1 }).timeout(SECOND);
     assert_eq!(late.await, Err(LOST));
@@ -165,7 +165,7 @@ async fn run(seed: u64) -> Vec<(Result<u32, AskError>, Duration)> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_seed_repeats_a_run() {
+async fn seed_repeats_a_run() {
     let first = run(7).await;
     assert!(first.iter().any(|(end, _)| end.is_err()));
     assert_eq!(first, run(7).await);
@@ -176,7 +176,7 @@ async fn the_seed_repeats_a_run() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_bus_may_be_cut_for_a_while() -> TestResult {
+async fn bus_may_be_cut_for_a_while() -> TestResult {
     let faults = Faults::seeded(8).delay(500 * MS..500 * MS);
     let stage = stage(&faults).await;
     // One request on its way, and one response.
@@ -210,7 +210,7 @@ async fn a_bus_may_be_cut_for_a_while() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_proxy_loses_its_lease_in_a_long_outage_and_takes_it_again() -> TestResult {
+async fn proxy_retakes_the_lease_after_a_long_outage() -> TestResult {
     let faults = Faults::seeded(9);
     let stage = stage(&faults).await;
     faults.cut();
@@ -228,7 +228,7 @@ async fn a_proxy_loses_its_lease_in_a_long_outage_and_takes_it_again() -> TestRe
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_goes_wrong_while_the_bus_is_calm() -> TestResult {
+async fn calm_bus_has_no_faults() -> TestResult {
     let faults = Faults::seeded(10).lose(1.0);
     let stage = stage(&faults).await;
     let ask = || stage.client.ask("doubler", Double { n: 1 }).timeout(SECOND);
@@ -241,7 +241,7 @@ async fn nothing_goes_wrong_while_the_bus_is_calm() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_end_of_a_proxy_delivers_what_is_delayed() -> TestResult {
+async fn end_of_a_proxy_delivers_delayed_messages() -> TestResult {
     let hour = 3600 * SECOND;
     let config = Config::memory().timeout(24 * hour);
     let config = config.faults(Faults::seeded(11).delay(hour..2 * hour));

@@ -35,7 +35,7 @@ fn urns(system: &ActorSystem) -> Vec<String> {
 // ---- the snapshot
 
 #[tokio::test(start_paused = true)]
-async fn a_snapshot_shows_who_failed_until_the_urn_lives_again() -> TestResult {
+async fn snapshot_shows_failed_actors_until_the_urn_is_taken() -> TestResult {
     let system = ActorSystem::new();
     let began = std::time::SystemTime::now();
     spent(&system, "desk").await?;
@@ -75,7 +75,7 @@ async fn a_snapshot_shows_who_failed_until_the_urn_lives_again() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_actor_that_failed_for_good_is_shown() -> TestResult {
+async fn snapshot_shows_every_actor_that_failed_for_good() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
     // One that lives once, and one that is not to start again.
     for policy in [None, Some(Restart::Never)] {
@@ -130,7 +130,7 @@ async fn every_actor_that_failed_for_good_is_shown() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_was_asked_to_stop_is_not_shown() -> TestResult {
+async fn snapshot_does_not_show_stopped_actors() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
     let stopped = system.spawn(ScriptedActor::new("a", &log)).await?;
     let (hold, mut keeper) = gate();
@@ -148,7 +148,7 @@ async fn who_was_asked_to_stop_is_not_shown() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_newest_64_are_kept() -> TestResult {
+async fn snapshot_keeps_the_newest_64_failures() -> TestResult {
     let system = ActorSystem::new();
     for number in 0..70 {
         let spawn = system.spawn(ScriptedActor::new("a", &Log::default()));
@@ -174,7 +174,7 @@ async fn the_newest_64_are_kept() -> TestResult {
 // ---- who asks for it
 
 #[tokio::test(start_paused = true)]
-async fn who_asks_for_it_hears_that_it_failed() -> TestResult {
+async fn lookup_of_a_failed_actor_says_that_it_failed() -> TestResult {
     let system = ActorSystem::new();
     let actor = spent(&system, "desk").await?;
     let urn = actor.urn().clone();
@@ -219,7 +219,7 @@ async fn who_asks_for_it_hears_that_it_failed() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_asks_for_one_that_just_stopped_hears_that_it_stopped() -> TestResult {
+async fn lookup_of_a_stopped_actor_says_not_found() -> TestResult {
     let system = ActorSystem::new();
     let spawn = system.spawn(ScriptedActor::new("a", &Log::default()));
     let actor = within(spawn.urn("desk")).await?;
@@ -264,7 +264,7 @@ async fn one_line_says_that_an_actor_will_not_start_again() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_line_of_an_actor_that_lives_once_says_what_follows() -> TestResult {
+async fn log_of_an_unsupervised_actor_says_that_it_stays_down() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
     logs::capture();
     let once = within(system.spawn(ScriptedActor::new("a", &log)).urn("once")).await?;
@@ -293,7 +293,7 @@ async fn the_line_of_an_actor_that_lives_once_says_what_follows() -> TestResult 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_group_that_gives_up_says_so_with_its_member() -> TestResult {
+async fn log_of_a_failed_group_names_the_member() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
     let group = Supervisor::new(Strategy::OneForOne).budget(0, SECOND / 2);
     let group = group.member(GroupMember::new(lives("a", &log)).urn("member"));
@@ -315,7 +315,7 @@ async fn a_group_that_gives_up_says_so_with_its_member() -> TestResult {
 // ---- the system hears of it
 
 #[tokio::test(start_paused = true)]
-async fn a_root_that_escalates_fails_to_its_system() -> TestResult {
+async fn escalated_root_failure_reaches_the_system() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
     {
         let mut nothing = Box::pin(system.failed());
@@ -361,7 +361,7 @@ async fn a_root_that_escalates_fails_to_its_system() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_failure_is_heard_once_and_a_dropped_wait_takes_none() -> TestResult {
+async fn each_failure_is_returned_once_despite_dropped_waits() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
     let mut waits: Vec<_> = (0..3).map(|_| Box::pin(system.failed())).collect();
     for wait in &mut waits {
@@ -387,7 +387,7 @@ async fn each_failure_is_heard_once_and_a_dropped_wait_takes_none() -> TestResul
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_end_that_was_asked_for_is_no_failure_for_the_system() -> TestResult {
+async fn requested_end_is_no_failure_for_the_system() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
     let ends: [fn(&ActorRef<ScriptedActor>); 2] = [ActorRef::stop, ActorRef::kill];
     for end in ends {
@@ -406,7 +406,7 @@ async fn an_end_that_was_asked_for_is_no_failure_for_the_system() -> TestResult 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_child_escalates_to_its_parent_and_that_to_the_system() -> TestResult {
+async fn failure_escalates_through_the_parent_to_the_system() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
     let top = system
         .spawn(ScriptedActor::new("top", &log))
@@ -433,7 +433,7 @@ async fn a_child_escalates_to_its_parent_and_that_to_the_system() -> TestResult 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_start_that_fails_is_heard_by_the_system_too() -> TestResult {
+async fn failed_start_reaches_the_system() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
     let mortal =
         ScriptedActor::new("a", &log).starting(|_| Box::pin(ready(Err(Failure::msg("no disk")))));

@@ -1,10 +1,10 @@
 //! Groups of actors that start and stop together.
 
 mod budgets;
-mod endings;
-mod patience;
+mod policies;
+mod random_failures;
 mod strategies;
-mod torment;
+mod timeouts;
 
 use conclib::prelude::*;
 use conclib::{Backoff, GroupMember, SpawnError, Strategy, Supervisor};

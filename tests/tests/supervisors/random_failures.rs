@@ -101,7 +101,7 @@ async fn torment(seed: u64) -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whatever_happens_to_the_members_the_group_is_whole_again() -> TestResult {
+async fn group_is_whole_after_random_failures() -> TestResult {
     for seed in 0..15 {
         torment(seed)
             .await

@@ -9,7 +9,7 @@ use conclib_tests::{Log, TestResult, settle, within};
 use super::{A_AGAIN, B_FAILS, C_AGAIN, News, member, spawn, started};
 
 #[tokio::test(start_paused = true)]
-async fn a_member_that_is_stopped_or_killed_from_outside_does_not_come_back() -> TestResult {
+async fn member_stopped_or_killed_from_outside_does_not_restart() -> TestResult {
     for kill in [false, true] {
         let (system, group, mut news) = started(Strategy::OneForAll).await?;
         let a = system.actor::<ScriptedActor>("a")?;
@@ -61,7 +61,7 @@ async fn policies_hold_in_groups() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_never_starts_again_for_himself_does_so_with_the_others() -> TestResult {
+async fn member_with_policy_never_restarts_with_the_group() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
     let group = Supervisor::new(Strategy::OneForAll)
         .backoff(Backoff::none())

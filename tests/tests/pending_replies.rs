@@ -125,7 +125,7 @@ async fn depth(system: &ActorSystem, urn: &str, depth: usize) {
 }
 
 #[tokio::test]
-async fn the_one_who_gets_a_forwarded_question_owes_the_answer() -> TestResult {
+async fn receiver_of_a_forwarded_request_becomes_the_responder() -> TestResult {
     let system = ActorSystem::new();
     let (a, b, c) = (
         node(&system, "a").await?,
@@ -139,7 +139,7 @@ async fn the_one_who_gets_a_forwarded_question_owes_the_answer() -> TestResult {
 }
 
 #[tokio::test]
-async fn a_question_that_is_forwarded_to_one_who_waits_for_its_asker_ends() -> TestResult {
+async fn request_forwarded_to_an_actor_that_awaits_its_asker_ends() -> TestResult {
     let system = ActorSystem::new();
     let (a, b, c) = (
         node(&system, "a").await?,
@@ -176,7 +176,7 @@ async fn a_question_that_is_forwarded_to_one_who_waits_for_its_asker_ends() -> T
 struct ViaEither(ActorRef<Node>, ActorRef<Node>, Work);
 
 #[tokio::test]
-async fn a_forward_that_would_close_a_circle_gives_message_and_reply_back() -> TestResult {
+async fn forward_that_would_close_a_cycle_returns_message_and_reply() -> TestResult {
     let system = ActorSystem::new();
     let (a, b, c, d) = (
         node(&system, "a").await?,
@@ -201,7 +201,7 @@ async fn a_forward_that_would_close_a_circle_gives_message_and_reply_back() -> T
 }
 
 #[tokio::test]
-async fn a_worker_that_asks_its_own_pool_is_answered_by_another() -> TestResult {
+async fn worker_that_asks_its_own_pool_is_answered_by_another() -> TestResult {
     let system = ActorSystem::new();
     for route in [Route::RoundRobin, Route::LeastLoaded] {
         let pool = system.spawn(pool(2).route(route)).await?;
@@ -216,7 +216,7 @@ async fn a_worker_that_asks_its_own_pool_is_answered_by_another() -> TestResult 
 }
 
 #[tokio::test]
-async fn a_worker_that_asks_its_own_pool_hears_so_if_there_is_no_other() -> TestResult {
+async fn only_worker_that_asks_its_own_pool_gets_a_cycle_error() -> TestResult {
     let system = ActorSystem::new();
     let single = system.spawn(pool(1)).urn("single").await?;
     let heard = within(ask_pool(single.clone(), ask_pool(single.clone(), answer()))).await;
@@ -239,7 +239,7 @@ async fn a_worker_that_asks_its_own_pool_hears_so_if_there_is_no_other() -> Test
 }
 
 #[tokio::test]
-async fn the_worker_owes_the_answer_and_not_its_pool() -> TestResult {
+async fn worker_is_the_responder_and_not_its_pool() -> TestResult {
     let system = ActorSystem::new();
     let a = node(&system, "a").await?;
     let pool = system.spawn(pool(2)).urn("pool").await?;
@@ -264,7 +264,7 @@ async fn the_worker_owes_the_answer_and_not_its_pool() -> TestResult {
 }
 
 #[tokio::test]
-async fn a_pool_in_a_pool_hands_on_as_well() -> TestResult {
+async fn nested_pool_forwards_requests() -> TestResult {
     let system = ActorSystem::new();
     let outer = Pool::new(1, || async { pool(1) });
     let outer: ActorRef<Pool<Pool<Node>>> = system.spawn(outer).urn("outer").await?;
@@ -294,8 +294,7 @@ impl Grower {
 }
 
 #[tokio::test]
-async fn a_worker_that_resizes_its_pool_as_it_starts_hears_that_it_waits_for_itself() -> TestResult
-{
+async fn starting_worker_that_resizes_its_pool_gets_a_cycle_error() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
     let (inner, written) = (system.clone(), log.clone());
     let pool = Pool::new(1, move || {
@@ -308,7 +307,7 @@ async fn a_worker_that_resizes_its_pool_as_it_starts_hears_that_it_waits_for_its
 }
 
 #[tokio::test]
-async fn a_worker_resizes_its_pool_while_that_waits_for_room_with_it() -> TestResult {
+async fn worker_resizes_its_pool_while_that_waits_for_room() -> TestResult {
     let system = ActorSystem::new();
     let pool = system.spawn(pool(1)).urn("pool").await?;
     let (gate, mut keeper) = gate();
@@ -337,7 +336,7 @@ async fn a_worker_resizes_its_pool_while_that_waits_for_room_with_it() -> TestRe
 }
 
 #[tokio::test]
-async fn a_question_that_is_kept_for_later_holds_up_nobody() -> TestResult {
+async fn kept_request_holds_up_no_actor() -> TestResult {
     let system = ActorSystem::new();
     let (a, b) = (node(&system, "a").await?, node(&system, "b").await?);
     let (gate, mut keeper) = gate();
@@ -355,7 +354,7 @@ async fn a_question_that_is_kept_for_later_holds_up_nobody() -> TestResult {
 }
 
 #[tokio::test]
-async fn a_question_that_is_taken_up_again_is_a_wait_again() -> TestResult {
+async fn resumed_request_is_a_wait_again() -> TestResult {
     let system = ActorSystem::new();
     let (a, b) = (node(&system, "a").await?, node(&system, "b").await?);
     let (gate, mut keeper) = gate();
@@ -388,7 +387,7 @@ async fn a_question_that_is_taken_up_again_is_a_wait_again() -> TestResult {
 }
 
 #[tokio::test]
-async fn a_question_that_is_moved_into_a_task_holds_up_nobody() -> TestResult {
+async fn request_moved_into_a_task_holds_up_no_actor() -> TestResult {
     let system = ActorSystem::new();
     let (a, b) = (node(&system, "a").await?, node(&system, "b").await?);
     let (gate_a, mut keeper_a) = gate();
@@ -421,7 +420,7 @@ async fn a_question_that_is_moved_into_a_task_holds_up_nobody() -> TestResult {
 
 /// Fails once, and asks another before its second life.
 #[tokio::test(start_paused = true)]
-async fn what_waits_for_the_next_life_still_waits() -> TestResult {
+async fn request_for_a_restarting_actor_is_still_a_wait() -> TestResult {
     let system = ActorSystem::new();
     let a = node(&system, "a").await?;
     let (log, lives) = (Log::default(), Arc::new(AtomicU32::new(0)));
