@@ -169,7 +169,7 @@ impl FromStr for ExecutionRecord {
     }
 }
 
-/// What a process has: requests under direction, tasks, memory in KiB.
+/// The resources of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ResourceUsage {
     /// Requests in flight.

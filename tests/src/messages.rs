@@ -96,6 +96,10 @@ pub struct Release {
 #[derive(ActorMessage, Serialize, Deserialize, Debug, Clone, Copy)]
 pub struct Forget;
 
+/// The handler returns an error.
+#[derive(ActorMessage, Serialize, Deserialize, Debug, Clone, Copy)]
+pub struct Fail;
+
 /// The handler panics.
 #[derive(ActorMessage, Serialize, Deserialize, Debug, Clone, Copy)]
 pub struct Explode;

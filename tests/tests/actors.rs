@@ -1,4 +1,4 @@
-//! Telling and asking: order, full mailboxes, deadlines, references.
+//! Tells and asks: order, full mailboxes, timeouts, references.
 
 use std::time::Duration;
 
@@ -77,7 +77,7 @@ async fn full_mailbox_makes_tells_wait_in_order() -> TestResult {
     for tell in &mut waiting {
         assert!(poll_once(tell).await.is_pending());
     }
-    // Dropped while it waits, a tell has sent nothing, and those behind it move up.
+    // A tell dropped while it waits has sent nothing, and the ones behind it move up.
     drop(waiting.remove(1));
     keeper.open();
     for tell in waiting {
@@ -105,7 +105,7 @@ async fn stop_returns_messages_that_were_not_queued() -> TestResult {
     worker.stop();
     let late = worker.tell(note("late"));
 
-    // At once: the actor is still busy.
+    // At once, although the actor is still busy.
     let back = within(waiting).await.unwrap_err();
     assert_eq!(back.into_parts(), (note("waiting"), AskError::ActorStopped));
     let back = within(late).await.unwrap_err();

@@ -1,4 +1,4 @@
-//! A handler hears that nobody waits for its answer any more. Time is paused.
+//! Cancellation of handlers whose answer is no longer awaited. Time is paused.
 
 use std::future::{Future, pending};
 use std::pin::Pin;
@@ -7,11 +7,12 @@ use std::task::Poll;
 
 use conclib::prelude::*;
 use conclib::{Cancelled, Delivered};
+use conclib_tests::messages::Explode;
 use conclib_tests::{Log, MS, TestResult, poll_once, within};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 
-/// Works until it is cancelled, in one of the ways that there are.
+/// Works until it is cancelled, observed in one of several ways.
 #[derive(ActorMessage, Clone, Copy, Debug)]
 #[message(local, response = u32)]
 enum Work {
@@ -19,13 +20,13 @@ enum Work {
     Here,
     /// In a task of its own.
     Elsewhere,
-    /// Not at all: it answers after a while.
+    /// Without observing it: it answers after a while.
     Regardless,
-    /// Looks a hundred times, each time anew.
+    /// With a new future for each of a hundred polls.
     Often,
 }
 
-/// The same, for a handler that takes its reply.
+/// As [`Work`], for a handler that takes its reply.
 #[derive(ActorMessage, Clone, Copy, Debug)]
 #[message(local, response = u32)]
 enum Later {
@@ -36,10 +37,10 @@ enum Later {
 }
 
 #[derive(Actor)]
-struct Worker(Log);
+struct CancellableWorker(Log);
 
 #[handlers]
-impl Worker {
+impl CancellableWorker {
     #[handler]
     async fn work(&mut self, work: Work, ctx: &mut Context<Self>) -> u32 {
         self.0.add("begun");
@@ -88,13 +89,13 @@ impl Worker {
     }
 }
 
-async fn worker(system: &ActorSystem) -> (ActorRef<Worker>, Log) {
+async fn worker(system: &ActorSystem) -> (ActorRef<CancellableWorker>, Log) {
     let log = Log::default();
-    let worker = system.spawn(Worker(log.clone())).await;
+    let worker = system.spawn(CancellableWorker(log.clone())).await;
     (worker.unwrap(), log)
 }
 
-/// Waits for an entry, for a while.
+/// Waits up to a second for an entry.
 async fn comes(log: &Log, entry: &str) -> bool {
     let wait = async {
         while !log.entries().iter().any(|other| other == entry) {
@@ -104,11 +105,11 @@ async fn comes(log: &Log, entry: &str) -> bool {
     timeout(1000 * MS, wait).await.is_ok()
 }
 
-/// An ask is begun, its asker waits for a while and goes; then the handler is to end.
+/// True if the handler of an ask ends after its asker was dropped.
 async fn ends_with_its_asker<M>(message: M) -> bool
 where
     M: ActorMessage,
-    Worker: conclib::Handler<M>,
+    CancellableWorker: conclib::Handler<M>,
 {
     let system = ActorSystem::new();
     let (worker, log) = worker(&system).await;
@@ -136,13 +137,13 @@ async fn handler_is_cancelled_at_its_deadline() -> TestResult {
     let delivered = Delivered::Accepted;
     assert_eq!(asked, Err(AskError::Timeout { delivered }));
     assert!(comes(&log, "ended").await);
-    // Also of an asker that has not had its turn since: this one is not polled again.
+    // The same for an asker that is never polled again.
     let start = Instant::now();
     let mut ask = worker.ask(Later::ByReply).timeout(50 * MS);
     assert!(poll_once(&mut ask).await.is_pending());
     worker.ask(Work::Regardless).await?;
     assert_eq!(start.elapsed(), 150 * MS);
-    // The timeout and the end of its handler came together.
+    // The timeout and the end of the handler come together.
     assert!(ask.await.is_err());
     Ok(())
 }
@@ -207,21 +208,17 @@ async fn answered_request_counts_as_cancelled() {
 
 #[tokio::test]
 async fn without_an_asker_a_context_is_never_cancelled() {
-    let mut ctx = Context::<Worker>::test();
+    let mut ctx = Context::<CancellableWorker>::test();
     assert!(poll_once(&mut ctx.cancelled()).await.is_pending());
-    let mut worker = Worker(Log::default());
+    let mut worker = CancellableWorker(Log::default());
     let (reply, answer) = Reply::channel();
     drop(answer);
     worker.later(Later::ByReply, &mut ctx, reply).await;
 }
 
-/// Keeps what its hooks and handlers see.
+/// Collects the `Cancelled` of its hooks and handlers.
 #[derive(Actor)]
 struct Witness(Arc<Mutex<Vec<Cancelled>>>);
-
-#[derive(ActorMessage)]
-#[message(local, response = ())]
-struct Fail;
 
 #[handlers]
 impl Witness {
@@ -234,7 +231,7 @@ impl Witness {
     }
 
     #[handler]
-    async fn fail(&mut self, _: Fail, ctx: &mut Context<Self>) {
+    async fn explode(&mut self, _: Explode, ctx: &mut Context<Self>) {
         self.0.lock().unwrap().push(ctx.cancelled());
         panic!("on purpose");
     }
@@ -246,7 +243,7 @@ async fn hooks_are_never_cancelled() -> TestResult {
     let witness = ActorSystem::new();
     let witness = witness.spawn(Witness(Arc::clone(&seen))).await?;
     assert!(matches!(
-        witness.ask(Fail).await,
+        witness.ask(Explode).await,
         Err(AskError::Failed { .. })
     ));
     within(witness.wait_stopped()).await;
@@ -259,18 +256,18 @@ async fn hooks_are_never_cancelled() -> TestResult {
     Ok(())
 }
 
-/// Works for its asker, by asking another who works for it.
+/// Works for its asker by asking another worker.
 #[derive(Actor)]
-struct Between(ActorRef<Worker>);
+struct Between(ActorRef<CancellableWorker>);
 
 #[derive(ActorMessage)]
 #[message(local, response = u32)]
-struct Relay;
+struct AskOn;
 
 #[handlers]
 impl Between {
     #[handler]
-    async fn relay(&mut self, _: Relay, ctx: &mut Context<Self>) -> Result<u32, Failure> {
+    async fn relay(&mut self, _: AskOn, ctx: &mut Context<Self>) -> Result<u32, Failure> {
         tokio::select! {
             answer = self.0.ask(Work::Here) => Ok(answer?),
             () = ctx.cancelled() => Ok(0),
@@ -283,14 +280,14 @@ async fn cancelled_handler_cancels_its_own_asks() -> TestResult {
     let system = ActorSystem::new();
     let (worker, log) = worker(&system).await;
     let between = system.spawn(Between(worker)).await?;
-    let asker = tokio::spawn(between.ask(Relay));
+    let asker = tokio::spawn(between.ask(AskOn));
     assert!(comes(&log, "begun").await);
     asker.abort();
     assert!(comes(&log, "ended").await);
     Ok(())
 }
 
-/// Wakes and counts on another thread than the one that goes away.
+/// Drops the asker on another thread than the one that awaits the cancellation.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_dropped_asker_is_noticed() {
     for _ in 0..2_000 {
@@ -313,7 +310,7 @@ async fn every_dropped_asker_is_noticed() {
 fn cancelled_is_send_sync_and_unpin() {
     fn sendable<T: Send + Sync + Unpin + 'static>() {}
     sendable::<Cancelled>();
-    let mut never: Pin<Box<Cancelled>> = Box::pin(Context::<Worker>::test().cancelled());
+    let mut never: Pin<Box<Cancelled>> = Box::pin(Context::<CancellableWorker>::test().cancelled());
     let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
     assert_eq!(never.as_mut().poll(&mut cx), Poll::Pending);
 }

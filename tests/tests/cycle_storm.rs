@@ -1,5 +1,5 @@
-//! Many actors that wait for each other in every way, on several threads: nothing hangs, and nobody
-//! hears of a circle that never was.
+//! Many actors that wait for each other in every way, on several threads: no ask hangs, and no cycle
+//! is reported that did not exist.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use tokio::sync::{Barrier, Semaphore};
 
 const ROUNDS: u32 = 1000;
 
-/// Goes on through actors, each step within a handler of the last.
+/// A walk through actors, each step within a handler of the last one.
 #[derive(ActorMessage)]
 #[message(local, response = u32)]
 struct Walk {
@@ -48,7 +48,7 @@ impl Child {
 
 const URNS: [&str; 6] = ["a", "b", "c", "d", "pool", "single"];
 
-/// The next of a row of numbers without order.
+/// The next random number.
 fn next(seed: &mut u64, bound: u64) -> u64 {
     *seed = seed
         .wrapping_mul(6_364_136_223_846_793_005)
@@ -152,7 +152,7 @@ async fn random_waits_do_not_hang() -> TestResult {
     Ok(())
 }
 
-/// Asks the next in a ring, if not too many do so.
+/// Asks the next actor in a ring, unless too many do so.
 #[derive(ActorMessage)]
 #[message(local, response = bool)]
 struct AskNext;
@@ -165,7 +165,7 @@ struct Answer;
 struct InRing {
     system: ActorSystem,
     next: &'static str,
-    /// One fewer than there are actors: the ring is never closed.
+    /// One permit fewer than there are actors: the ring is never closed.
     permits: Arc<Semaphore>,
 }
 

@@ -1,4 +1,4 @@
-//! Actors that would wait for themselves get an answer instead.
+//! Deadlock detection: actors that would wait for themselves get an error.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,30 +10,30 @@ use tokio::sync::Barrier;
 
 type Heard = Result<u32, AskError>;
 
-/// Does something within a handler, and says how it went.
+/// A step within a handler; the answer is its result.
 #[derive(ActorMessage)]
 #[message(local, response = Heard)]
 enum Do {
     Nothing,
     /// Asks an actor to do something.
     Ask(&'static str, Box<Do>),
-    /// Asks it with a timeout.
+    /// Asks an actor with a timeout.
     AskWithin(Duration, &'static str),
-    /// Tells it as often.
+    /// Tells an actor notes.
     Tell(u32, &'static str),
-    /// Asks it to answer later, from a task that asks back.
+    /// Asks an actor that answers later, from a task that asks back.
     AskLater(&'static str, &'static str),
-    /// Stops it and waits for its end.
+    /// Stops an actor and awaits its end.
     StopAndWait(&'static str),
     /// Spawns a child that asks this actor as it starts.
     SpawnAsker,
-    /// Waits until others have come as far.
+    /// Waits until others have reached the barrier.
     Meet(Arc<Barrier>, Box<Do>),
 }
 
 use Do::{Ask, AskLater, AskWithin, Meet, Nothing, SpawnAsker, StopAndWait, Tell};
 
-/// Answers from a task that asks another actor first.
+/// Answered from a task that asks another actor first.
 #[derive(ActorMessage)]
 #[message(local, response = Heard)]
 struct Later(&'static str);
@@ -46,7 +46,7 @@ struct Note;
 #[actor(mailbox = 2)]
 struct Node {
     system: ActorSystem,
-    /// Whom it asks as it stops, and where it writes what it heard.
+    /// The actor that it asks in `on_stop`, and the log of the result.
     last_words: Option<(&'static str, Log)>,
 }
 
@@ -302,7 +302,7 @@ async fn asking_actor_is_answered_while_its_end_is_awaited() -> TestResult {
     Ok(())
 }
 
-/// Tells its own pool something, so often.
+/// The handler tells its own pool this many notes.
 #[derive(ActorMessage)]
 #[message(local)]
 struct Flood(u32);

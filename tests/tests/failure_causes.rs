@@ -1,16 +1,16 @@
-//! Askers hear which actor failed, and why: of handlers that return an error or panic, with a reply
-//! of their own or without, in this process and over the bus. Answers are dropped quietly.
+//! Causes of failures in errors: of handlers that return an error or panic, with a reply
+//! of their own or without, in this process and over the bus; and answers that panic on drop.
 
 use conclib::prelude::*;
 use conclib_tests::{Gate, PanicsOnDrop, TestResult, gate, poll_once, within};
 
-/// How a handler ends that owns its reply, or does not.
+/// The end of a handler without its reply.
 #[derive(ActorMessage, Serialize, Deserialize, Clone, Copy, Debug)]
 #[message(response = u32)]
 enum Work {
     ReturnError,
     Panic,
-    /// Asks the next desk to do so, and returns its error.
+    /// Asks the next desk to return an error, and returns that.
     AskNext,
 }
 
@@ -19,7 +19,7 @@ enum Work {
 enum Reported {
     ReturnError,
     Panic,
-    /// Answers, and returns an error all the same.
+    /// Answers, and returns an error.
     AnswerAndFail,
     Forget,
 }
@@ -92,7 +92,7 @@ impl Desk {
     }
 }
 
-/// What the asker of an actor that failed is told.
+/// The cause in the error of a failed actor's asker.
 fn told<T: std::fmt::Debug>(asked: Result<T, AskError>) -> String {
     match asked {
         Err(error @ AskError::Failed { .. }) => error.to_string(),
@@ -246,7 +246,7 @@ enum Make {
     Nothing,
 }
 
-/// Answers with a bomb once it may.
+/// Answers with a value that panics on drop, once the gate is open.
 #[derive(ActorMessage)]
 #[message(local, response = PanicsOnDrop)]
 struct MakeLater(Gate);
@@ -278,14 +278,14 @@ async fn answer_that_panics_on_drop_ends_no_actor() -> TestResult {
 
     // No asker: a tell.
     maker.tell(Make::Bomb).await?;
-    // An asker that has gone.
+    // An asker that was dropped.
     let (hold, mut keeper) = gate();
     let mut asked = maker.ask(MakeLater(hold));
     assert!(poll_once(&mut asked).await.is_pending());
     keeper.reached().await;
     drop(asked);
     keeper.open();
-    // An asker that goes without looking at its answer.
+    // An asker that is dropped with its answer.
     let mut asked = maker.ask(Make::Bomb);
     assert!(poll_once(&mut asked).await.is_pending());
     assert!(matches!(within(maker.ask(Make::Nothing)).await, Ok(None)));

@@ -1,4 +1,4 @@
-//! Actors that fail: panics and `Err`s in handlers, hooks and drops, and who hears of them.
+//! Failing actors: panics and errors in handlers, hooks and drops, and their reports.
 
 use std::future::Future;
 use std::time::Duration;
@@ -90,7 +90,7 @@ impl Frail {
     }
 }
 
-/// Fails a [`Frail`] while others wait; what the failure says.
+/// Fails a [`Frail`] while messages wait; returns the failure.
 async fn fail(how: How) -> Result<(Failure, Log), Box<dyn std::error::Error>> {
     let system = ActorSystem::new();
     let log = Log::default();
@@ -104,7 +104,7 @@ async fn fail(how: How) -> Result<(Failure, Log), Box<dyn std::error::Error>> {
     let (hold, mut keeper) = gate();
     frail.tell(Pass(hold)).await?;
     keeper.reached().await;
-    // These come in one batch: one in hand when it fails, the others behind it.
+    // These are one batch: the first is being handled when it fails, the others wait behind it.
     let (at, mut failing) = gate();
     let mut in_hand = frail.ask(Fail(at, how));
     let mut behind = frail.ask(Ping);
@@ -112,7 +112,7 @@ async fn fail(how: How) -> Result<(Failure, Log), Box<dyn std::error::Error>> {
     assert!(poll_once(&mut behind).await.is_pending());
     keeper.open();
     failing.reached().await;
-    // And this one waits in the mailbox.
+    // This one waits in the mailbox.
     let mut queued = frail.ask(Ping);
     assert!(poll_once(&mut queued).await.is_pending());
     failing.open();
@@ -128,7 +128,7 @@ async fn fail(how: How) -> Result<(Failure, Log), Box<dyn std::error::Error>> {
     assert_eq!(queued.await, Err(AskError::ActorStopped));
     assert_eq!(kept.await?, Err(AskError::NoReply));
 
-    // The URN is free, and the others live on.
+    // The URN is free, and other actors live.
     let next = system.spawn(Frail::new(&Log::default())).await?;
     assert_eq!(next.ask(Ping).await, Ok(1));
     assert_eq!(neighbour.ask(Ping).await, Ok(1));
@@ -175,8 +175,8 @@ async fn current_message_that_panics_on_drop_fails_the_actor() -> TestResult {
     Ok(())
 }
 
-/// How an actor ends while messages that panic when they are dropped wait for it, both in the
-/// batch in hand and in the mailbox.
+/// Ends an actor while messages that panic on drop wait for it, both in the
+/// current batch and in the mailbox.
 async fn end_with_bombs(end: impl FnOnce(&ActorRef<Frail>)) -> TestResult {
     let system = ActorSystem::new();
     let frail = system.spawn(Frail::new(&Log::default())).await?;
@@ -361,7 +361,7 @@ async fn urn_is_free_after_a_failed_spawn() {
     }
 }
 
-/// Written by hand: its `on_start` panics before it has made a future.
+/// Written by hand: its `on_start` panics before it returns a future.
 struct Eager;
 
 impl Actor for Eager {}

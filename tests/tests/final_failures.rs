@@ -1,4 +1,4 @@
-//! Actors that fail and do not start again: who says so, and to whom.
+//! Actors that fail and do not start again: snapshots, lookups, logs, escalation.
 
 use std::future::ready;
 
@@ -12,7 +12,7 @@ use conclib_tests::messages::{Pass, note};
 use conclib_tests::scripted::{ScriptedActor, fail, lives, run, run_async};
 use conclib_tests::{Log, SECOND, TestResult, gate, poll_once, settle, within};
 
-/// A supervised actor that has failed once more than its budget allows.
+/// A supervised actor that has exhausted its budget.
 async fn spent(system: &ActorSystem, urn: &str) -> Result<ActorRef<ScriptedActor>, SpawnError> {
     let spawn = system.supervise(lives("it", &Log::default()));
     let actor = within(spawn.urn(urn).backoff(Backoff::none())).await?;
@@ -77,7 +77,7 @@ async fn snapshot_shows_failed_actors_until_the_urn_is_taken() -> TestResult {
 #[tokio::test(start_paused = true)]
 async fn snapshot_shows_every_actor_that_failed_for_good() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
-    // One that lives once, and one that is not to start again.
+    // An unsupervised actor, and one with the policy `Never`.
     for policy in [None, Some(Restart::Never)] {
         let actor = match policy {
             None => {
@@ -94,7 +94,7 @@ async fn snapshot_shows_every_actor_that_failed_for_good() -> TestResult {
         within(actor.ask(fail())).await.unwrap_err();
         within(actor.wait_stopped()).await;
     }
-    // One that does not start.
+    // A failed start.
     let mortal =
         ScriptedActor::new("a", &log).starting(|_| Box::pin(ready(Err(Failure::msg("no")))));
     within(system.spawn(mortal).urn("start")).await.unwrap_err();
@@ -171,7 +171,7 @@ async fn snapshot_keeps_the_newest_64_failures() -> TestResult {
     Ok(())
 }
 
-// ---- who asks for it
+// ---- lookups
 
 #[tokio::test(start_paused = true)]
 async fn lookup_of_a_failed_actor_says_that_it_failed() -> TestResult {
@@ -198,7 +198,7 @@ async fn lookup_of_a_failed_actor_says_that_it_failed() -> TestResult {
     assert_eq!(sought, Err(absent.clone()));
     assert_eq!(AskError::from(absent), says);
 
-    // Also by a reference.
+    // The same by a reference.
     assert_eq!(within(actor.ask(note("3"))).await, Err(says.clone()));
     let back = within(actor.tell(note("4"))).await.unwrap_err();
     assert_eq!(back.reason(), &says);
@@ -207,7 +207,7 @@ async fn lookup_of_a_failed_actor_says_that_it_failed() -> TestResult {
     let blocking = tokio::task::spawn_blocking(move || blocking.blocking());
     assert_eq!(blocking.await?, Err(says));
 
-    // Another at that URN is another actor.
+    // A successor at that URN is another actor.
     within(
         system
             .spawn(ScriptedActor::new("a", &Log::default()))
@@ -233,7 +233,7 @@ async fn lookup_of_a_stopped_actor_says_not_found() -> TestResult {
 
 // ---- the log
 
-/// The lines with an error in them.
+/// The logged lines with an error.
 fn errors() -> Vec<String> {
     let log = logs::logged();
     let lines = log.lines().filter(|line| line.contains("ERROR"));
@@ -257,7 +257,7 @@ async fn one_line_says_that_an_actor_will_not_start_again() -> TestResult {
     );
     let says = |line: &&String| line.contains("will not start again");
     assert_eq!(errors.iter().filter(says).count(), 1);
-    assert_eq!(errors.len(), 5, "{errors:?}"); // and one for each failure
+    assert_eq!(errors.len(), 5, "{errors:?}"); // one for each failure
     let again = |line: &&str| line.contains("starts again") && line.contains("urn=desk");
     assert_eq!(logs::logged().lines().filter(again).count(), 3);
     Ok(())
@@ -312,7 +312,7 @@ async fn log_of_a_failed_group_names_the_member() -> TestResult {
     Ok(())
 }
 
-// ---- the system hears of it
+// ---- failures that reach the system
 
 #[tokio::test(start_paused = true)]
 async fn escalated_root_failure_reaches_the_system() -> TestResult {
@@ -331,7 +331,7 @@ async fn escalated_root_failure_reaches_the_system() -> TestResult {
         within(actor.ask(fail())).await.unwrap_err();
         within(actor.wait_stopped()).await;
     }
-    // Both, although nobody has waited yet.
+    // Both are returned, although no wait had begun.
     let failure: ActorFailure = within(system.failed()).await;
     assert_eq!(failure.urn, "one");
     assert!(matches!(failure.reason, StopReason::Failed(_)));
@@ -344,7 +344,7 @@ async fn escalated_root_failure_reaches_the_system() -> TestResult {
     assert!(poll_once(&mut nothing).await.is_pending());
     drop(nothing);
 
-    // Who waits is woken.
+    // A wait is woken.
     let waits = system.clone();
     let waits = tokio::spawn(async move { waits.failed().await });
     settle().await;

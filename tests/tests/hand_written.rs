@@ -1,4 +1,4 @@
-//! Actors whose traits are written by hand, and whose code panics outside of handlers and hooks.
+//! Actors with hand-written traits, whose code panics outside of handlers and hooks.
 
 use std::future::{pending, ready};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use conclib::{Backoff, Handler, Handlers, Limit, Schedule, Terminated, Tick, Wan
 use conclib_tests::scripted::{ScriptedActor, run};
 use conclib_tests::{Log, TestResult, within};
 
-/// Where its code panics.
+/// The place of the panic.
 type Place = u8;
 
 const TICKS: Place = 0;
@@ -22,7 +22,7 @@ const DISPATCH: Place = 6;
 const FRAME: Place = 7;
 const DECODE: Place = 8;
 const NAME: Place = 9;
-/// A runtime without timers is such a place as well.
+/// No panic: for a runtime without timers.
 const NOWHERE: Place = 10;
 const WRAP: Place = 11;
 
@@ -52,7 +52,7 @@ impl<const AT: Place> Brittle<AT> {
     }];
 }
 
-/// Panics there.
+/// Panics if the code is to panic at this place.
 fn reach<const AT: Place>(place: Place) {
     assert!(AT != place, "at {place}");
 }
@@ -186,7 +186,7 @@ impl<const AT: Place> Handler<Terminated> for Brittle<AT> {
     }
 }
 
-/// Sends it a message, from within the process and over the bus, until it has stopped.
+/// Sends messages, within the process and over the bus, until the actor has stopped.
 async fn reach_it<const AT: Place>(
     brittle: &ActorRef<Brittle<AT>>,
     client: &ProxyClient,
@@ -283,7 +283,7 @@ fn ticks_on_a_runtime_without_timers_fail_their_actor() -> TestResult {
             "{failure}"
         );
         assert_eq!(log.count(), 1);
-        // One without ticks needs none.
+        // An actor without ticks needs no timers.
         let plain = system
             .spawn(Brittle::<NOWHERE>::new(&Log::default()))
             .await?;

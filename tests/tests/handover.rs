@@ -1,11 +1,11 @@
-//! One actor system serves a node after another: how long the one that stops still handles what it
-//! has, as README and `docs/reliability.md` say it.
+//! Handover of a node between actor systems: a stopping system handles its requests for as long
+//! as README and `docs/reliability.md` say.
 
 use conclib::prelude::*;
 use conclib_tests::{SECOND, TestResult};
 use tokio::time::{Instant, sleep, timeout};
 
-/// Takes so many seconds.
+/// The handler takes this many seconds.
 #[derive(ActorMessage, Serialize, Deserialize)]
 #[message(response = u32)]
 struct Work {
@@ -14,12 +14,12 @@ struct Work {
 
 #[derive(Actor)]
 #[actor(urn = "worker")]
-struct Worker {
+struct SlowWorker {
     number: u32,
 }
 
 #[handlers]
-impl Worker {
+impl SlowWorker {
     #[handler]
     async fn work(&mut self, work: Work) -> u32 {
         sleep(work.seconds * SECOND).await;
@@ -29,7 +29,7 @@ impl Worker {
 
 async fn serve(config: &Config, number: u32) -> Result<ActorSystem, Box<dyn std::error::Error>> {
     let system = ActorSystem::new();
-    system.spawn(Worker { number }).await?;
+    system.spawn(SlowWorker { number }).await?;
     start_proxy(&system, config).await?;
     Ok(system)
 }
@@ -47,7 +47,7 @@ async fn stopping_system_handles_beside_its_successor_for_at_most_ten_seconds() 
     let stopping = tokio::spawn(async move { first.shutdown().await });
     let _next = timeout(SECOND, serve(&config, 2)).await??;
     assert_eq!(client.ask("worker", Work { seconds: 0 }).await, Ok(2));
-    // The first one's handler runs on meanwhile, and its answer is heard.
+    // The handler of the first system continues meanwhile, and its answer arrives.
     assert!(!short.is_finished());
     assert_eq!(short.await?, Ok(1));
     // Handlers that do not end within 10 s are killed.

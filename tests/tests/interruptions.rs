@@ -1,4 +1,4 @@
-//! Stops and kills of supervised actors in the middle of something.
+//! Stops and kills of supervised actors during factories, hooks and backoff.
 
 use std::future::{pending, ready};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use conclib_tests::{
 };
 use tokio::time::Instant;
 
-/// A factory whose states come when a gate opens; the first comes at once.
+/// A factory that waits at one gate per state; the first state is ready at once.
 fn slow(log: &Log, gates: Vec<Gate>) -> impl FnMut() -> NewActor + Send + use<> {
     let log = log.clone();
     let mut gates = gates.into_iter();

@@ -1,4 +1,4 @@
-//! What is logged while Redis is away. The only case of its process, since a log is the process'.
+//! The log during outages of Redis. The only test of its process, since the log is the process's.
 #![cfg(unix)]
 
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ use conclib_tests::{Log, eventually};
 use tokio::time::sleep;
 use tracing_subscriber::filter::LevelFilter;
 
-/// What was logged.
+/// The log of the process.
 #[derive(Clone, Default)]
 struct Logged(Arc<Mutex<Vec<u8>>>);
 
@@ -30,7 +30,7 @@ impl io::Write for Logged {
 }
 
 impl Logged {
-    /// From now on, what this process logs.
+    /// Begins to capture the log.
     fn begin() -> Self {
         let logged = Self::default();
         let writer = logged.clone();
@@ -43,7 +43,7 @@ impl Logged {
         logged
     }
 
-    /// How often each line came that begins so, without what differs from line to line; and forgets
+    /// Counts the lines with this beginning, without their varying parts, and forgets
     /// them.
     fn take(&self, levels: &[&str]) -> BTreeMap<String, usize> {
         let mut logged = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -51,7 +51,7 @@ impl Logged {
         let mut counts = BTreeMap::new();
         for line in text.lines().map(str::trim) {
             if levels.iter().any(|level| line.starts_with(level)) {
-                // Its fields follow, but for the name of a connection.
+                // The fields follow, except for the name of a connection.
                 let (text, fields) = line.split_once('=').unwrap_or((line, ""));
                 let (text, _) = text.rsplit_once(' ').unwrap_or((text, ""));
                 let name = fields
@@ -84,7 +84,7 @@ async fn is_well(proxy: &Proxy, client: &ProxyClient) {
         is_well && !matches!(asked, Err(AskError::NoResponder))
     })
     .await;
-    // What tells that it is over comes with the next renewal.
+    // The line about the end comes with the next renewal.
     sleep(Duration::from_secs(3)).await;
 }
 
@@ -100,7 +100,7 @@ async fn each_subject_is_logged_once_per_outage() {
     let asking = tokio::spawn(keep_asking(client.clone()));
     is_well(&proxy, &client).await;
     logged.take(&[]);
-    // Within the lease, twice; and longer than that.
+    // Twice shorter than the lease, and then longer.
     for seconds in [3, 3, 8] {
         redis.kill().await;
         sleep(Duration::from_secs(seconds)).await;
@@ -115,13 +115,13 @@ async fn each_subject_is_logged_once_per_outage() {
             let most = if line.contains(":commands") { 2 } else { 1 };
             assert!(*count <= most, "{count} times {line}");
         }
-        // Those of the library: its five connections end, amid commands.
+        // Lines of the Redis library: its five connections end amid commands.
         let others = lines.iter().filter(|(line, _)| library(line));
         let others: usize = others.map(|(_, count)| count).sum();
         assert!(others <= 15, "{others}");
         let has = |text: &str| lines.keys().any(|line| line.contains(text));
         assert!(has("the lease cannot be renewed"));
-        // On a busy machine the short one may be a long one.
+        // On a busy machine the short outage may be a long one.
         let is_lost = has("the lease is lost");
         assert!(is_lost || seconds < 6);
         assert_ne!(has("the lease is renewed again"), is_lost);

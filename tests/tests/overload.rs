@@ -1,4 +1,4 @@
-//! More load than the actors can take.
+//! Overload: more requests than the actors can handle.
 
 use std::time::Duration;
 
@@ -11,14 +11,14 @@ use conclib_tests::{MS, within};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, sleep};
 
-/// How long there is too much: 2 s, or what `CONCLIB_OVERLOAD_SECONDS` says.
+/// The length of the overload: 2 s, or `CONCLIB_OVERLOAD_SECONDS`.
 fn length() -> Duration {
     let seconds = std::env::var("CONCLIB_OVERLOAD_SECONDS");
     let seconds = seconds.ok().and_then(|text| text.parse().ok());
     Duration::from_secs(seconds.unwrap_or(2))
 }
 
-/// Takes a few milliseconds for each message: some 400 in a second.
+/// Takes a few milliseconds for each message: about 400 in a second.
 #[derive(Actor)]
 #[actor(urn = "slow", mailbox = 50)]
 struct Slow;
@@ -34,10 +34,10 @@ impl Slow {
 
 #[derive(Default)]
 struct Tally {
-    /// How long it took until an answer came.
+    /// Latencies of answers.
     answered: Vec<Duration>,
     refused: usize,
-    /// The hints, when to come back.
+    /// `retry_after` of refusals.
     longest_hint: Duration,
 }
 
@@ -88,7 +88,7 @@ async fn tenfold_load_does_not_slow_accepted_requests() {
         let (took, asked) = asked.unwrap();
         tally.add(took, asked);
     }
-    // The load is gone: at once there is room.
+    // Without the load there is room at once.
     let recovery = Instant::now();
     assert_eq!(client.ask("slow", Enter { n: 7 }).await, Ok(7));
     let recovery = recovery.elapsed();
@@ -140,7 +140,7 @@ async fn inbox_that_is_never_emptied_is_bounded() {
     .await;
     actors.signal("TERM").await;
     assert!(actors.ended().await);
-    // Nothing of it is left for the next one.
+    // No request is left for the next system.
     let system = ActorSystem::new();
     start_proxy(&system, &bus.config).await.unwrap();
     assert!(system.shutdown().await.is_clean());

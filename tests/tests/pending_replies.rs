@@ -1,5 +1,5 @@
-//! Who owes an answer, and who waits for it: questions that are forwarded, handed on by a pool, kept
-//! for later or moved elsewhere.
+//! Pending replies and deadlock detection: requests that are forwarded, distributed by a pool, kept
+//! for later, or moved into a task.
 
 use std::future::{Future, Ready, ready};
 use std::pin::Pin;
@@ -14,22 +14,22 @@ use tokio::sync::oneshot;
 type Heard = Result<u32, AskError>;
 type Work = Pin<Box<dyn Future<Output = Heard> + Send>>;
 
-/// Has the actor do something within its handler.
+/// Awaits a future within the handler.
 #[derive(ActorMessage)]
 #[message(local, response = Heard)]
 struct Run(Work);
 
-/// Has the actor begin something, and keep it for later.
+/// Polls a future once within the handler, and keeps it.
 #[derive(ActorMessage)]
 #[message(local)]
 struct Begin(Work);
 
-/// Has the actor end what it keeps.
+/// Awaits the kept future within the handler.
 #[derive(ActorMessage)]
 #[message(local, response = Heard)]
 struct End;
 
-/// Has the actor forward work to another.
+/// Forwards work to another actor.
 #[derive(ActorMessage)]
 #[message(local, response = Heard)]
 struct Via(ActorRef<Node>, Work);
@@ -63,7 +63,7 @@ impl Node {
 
     #[handler]
     async fn via(&mut self, Via(to, work): Via, reply: Reply<Heard>) {
-        // Who asked hears what became of it.
+        // The asker gets the error.
         let _ = to.forward(Run(work), reply).await;
     }
 
@@ -81,7 +81,7 @@ fn run(work: impl Future<Output = Heard> + Send + 'static) -> Run {
     Run(Box::pin(work))
 }
 
-/// Asks, and says how it went in one piece.
+/// Asks, and flattens the result.
 async fn ask(to: ActorRef<Node>, work: impl Future<Output = Heard> + Send + 'static) -> Heard {
     to.ask(run(work)).await.unwrap_or_else(Err)
 }
@@ -113,7 +113,7 @@ fn cycle(chain: &[&str]) -> Heard {
     Err(AskError::AskCycle { chain })
 }
 
-/// Until so many messages wait in the mailbox.
+/// Waits until this many messages are in the mailbox.
 async fn depth(system: &ActorSystem, urn: &str, depth: usize) {
     let found = |actor: &conclib::ActorSnapshot| actor.urn.as_str() == urn && actor.depth == depth;
     within(async {
@@ -170,7 +170,7 @@ async fn request_forwarded_to_an_actor_that_awaits_its_asker_ends() -> TestResul
     Ok(())
 }
 
-/// Has the actor forward work to another, and to a third if that waits for the asker.
+/// Forwards work to another actor, and to a third if that one waits for the asker.
 #[derive(ActorMessage)]
 #[message(local, response = Heard)]
 struct ViaEither(ActorRef<Node>, ActorRef<Node>, Work);
@@ -208,7 +208,7 @@ async fn worker_that_asks_its_own_pool_is_answered_by_another() -> TestResult {
         for _ in 0..20 {
             let inner = ask_pool(pool.clone(), answer());
             assert_eq!(within(ask_pool(pool.clone(), inner)).await, Ok(1));
-            // So that the turn is each one's once.
+            // So that each worker is chosen once.
             assert_eq!(within(ask_pool(pool.clone(), answer())).await, Ok(1));
         }
     }
@@ -247,7 +247,7 @@ async fn worker_is_the_responder_and_not_its_pool() -> TestResult {
     let heard = within(ask(a.clone(), ask_pool(pool.clone(), back))).await;
     assert_eq!(heard, cycle(&["pool/1", "a", "pool/1"]));
 
-    // Another worker may well ask meanwhile.
+    // Another worker may ask meanwhile.
     let (gate, mut keeper) = gate();
     let slow = ask_pool(pool.clone(), async move {
         gate.pass().await;
@@ -276,7 +276,7 @@ async fn nested_pool_forwards_requests() -> TestResult {
     Ok(())
 }
 
-/// Resizes its own pool as it starts.
+/// Resizes its own pool in `on_start`.
 #[derive(Actor)]
 struct Grower {
     system: ActorSystem,
@@ -317,7 +317,7 @@ async fn worker_resizes_its_pool_while_that_waits_for_room() -> TestResult {
         resizes.resize(2).await.map(|()| 2)
     }));
     keeper.reached().await;
-    // One waits with the worker, and the pool waits with another.
+    // One message waits for the worker, and the pool waits with another.
     let others: Vec<_> = (0..2)
         .map(|_| tokio::spawn(ask_pool(pool.clone(), answer())))
         .collect();
@@ -369,7 +369,7 @@ async fn resumed_request_is_a_wait_again() -> TestResult {
     assert!(poll_once(&mut end).await.is_pending());
     let end = tokio::spawn(end);
     within(async {
-        // Until its second handler runs, which waits.
+        // Until its second handler runs and waits.
         let runs = |actor: &conclib::ActorSnapshot| {
             actor
                 .running
@@ -418,7 +418,7 @@ async fn request_moved_into_a_task_holds_up_no_actor() -> TestResult {
     Ok(())
 }
 
-/// Fails once, and asks another before its second life.
+/// Fails once, and asks another actor before its second incarnation.
 #[tokio::test(start_paused = true)]
 async fn request_for_a_restarting_actor_is_still_a_wait() -> TestResult {
     let system = ActorSystem::new();

@@ -1,4 +1,4 @@
-//! Web servers and an actor process, as they are in production: real processes, a real Redis, and
+//! Web servers and an actor process as in production: real processes, a real Redis, and
 //! real HTTP.
 #![cfg(unix)]
 
@@ -80,7 +80,7 @@ async fn http_status_shows_the_outcome_of_an_ask() {
     assert_eq!(status, 504, "{text}");
     assert!(start.elapsed() < Duration::from_secs(5));
 
-    // Orderly gone, and back.
+    // Stopped in order, and started again.
     process.signal("TERM").await;
     assert!(process.ended().await);
     let (status, text) = web.get("/double/worker/21").await;
@@ -89,7 +89,7 @@ async fn http_status_shows_the_outcome_of_an_ask() {
     let mut process = actors(&url).await;
     assert_eq!(web.get("/double/worker/4").await, (200, "8".to_owned()));
 
-    // A handler that panics takes its actor with it, and nothing else.
+    // A panicking handler ends its actor, and nothing else.
     let (status, text) = web.post("/explode/worker").await;
     assert_eq!(status, 500, "{text}");
     assert_eq!(text, "the actor failed while handling the message");
@@ -106,7 +106,7 @@ async fn http_status_shows_the_outcome_of_an_ask() {
     assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, web.port)).is_err());
 }
 
-/// A service whose desk has had one bad request too many, and a client of it.
+/// A service whose desk has failed on a bad request, and its client.
 async fn broken_desk(redis: &Bus, url: &str, then: &str) -> (Program, ProxyClient) {
     let mut process = Program::start(env!("CARGO_BIN_EXE_desk_process"), &[url, then]);
     process.line("ready").await;
@@ -161,7 +161,7 @@ async fn several_web_servers_ask_the_same_actors() {
     });
     futures_util::future::join_all(requests).await;
 
-    // Killed without a word, and replaced: its lease must run out first.
+    // Killed, and replaced: its lease must expire first.
     process.kill().await;
     let start = Instant::now();
     let mut process = actors(&url).await;

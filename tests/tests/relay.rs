@@ -1,4 +1,4 @@
-//! The proxy that the fault suite puts between its programs and Redis.
+//! The relay that the fault suites put between their programs and Redis.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -8,8 +8,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, timeout};
 
-/// A server that says everything again, and a line to it.
-async fn stage() -> (Relay, TcpStream) {
+/// An echo server behind a relay, and a connection to it.
+async fn echo_behind_relay() -> (Relay, TcpStream) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
@@ -34,7 +34,7 @@ async fn connect(relay: &Relay) -> TcpStream {
     TcpStream::connect(address).await.unwrap()
 }
 
-/// Says something; true if it comes back.
+/// Sends a text; true if it comes back.
 async fn echoes(stream: &mut TcpStream, text: &str) -> bool {
     if stream.write_all(text.as_bytes()).await.is_err() {
         return false;
@@ -46,7 +46,7 @@ async fn echoes(stream: &mut TcpStream, text: &str) -> bool {
 
 #[tokio::test]
 async fn relay_carries() {
-    let (relay, mut stream) = stage().await;
+    let (relay, mut stream) = echo_behind_relay().await;
     assert!(echoes(&mut stream, "hello").await);
     assert_eq!(relay.open(), 1);
     drop(stream);
@@ -55,7 +55,7 @@ async fn relay_carries() {
 
 #[tokio::test]
 async fn relay_names_connections() {
-    let (relay, mut stream) = stage().await;
+    let (relay, mut stream) = echo_behind_relay().await;
     let mut other = connect(&relay).await;
     let name = "$7\r\nSETNAME\r\n$20\r\nconclib:ns:main:pops\r\n";
     assert!(echoes(&mut stream, name).await && echoes(&mut other, "x").await);
@@ -67,7 +67,7 @@ async fn relay_names_connections() {
 
 #[tokio::test]
 async fn relay_delays_stalls_and_drops() {
-    let (relay, mut stream) = stage().await;
+    let (relay, mut stream) = echo_behind_relay().await;
     assert!(echoes(&mut stream, "a").await);
     relay.set("", Direction::ToRedis, Mode::Late(50 * MS));
     let start = Instant::now();
@@ -87,7 +87,7 @@ async fn relay_delays_stalls_and_drops() {
 
 #[tokio::test]
 async fn relay_resets_and_refuses_connections() {
-    let (relay, mut stream) = stage().await;
+    let (relay, mut stream) = echo_behind_relay().await;
     assert!(echoes(&mut stream, "a").await);
     relay.cut("");
     let error = stream.read_u8().await.unwrap_err();

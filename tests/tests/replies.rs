@@ -1,4 +1,4 @@
-//! Answering later: replies that are kept, moved, dropped, and no longer wanted.
+//! Replies that are kept, moved, dropped, and no longer awaited.
 
 use conclib::Delivered;
 use conclib::prelude::*;
@@ -37,7 +37,7 @@ impl Clerk {
         }
     }
 
-    /// Answers what is kept; which of them was wanted.
+    /// Answers the kept replies; the response says for each if it was awaited.
     #[handler]
     fn answer(&mut self, Answer(n): Answer) -> Vec<bool> {
         let answer = |reply: Reply<u32>| {

@@ -19,7 +19,7 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::oneshot;
 use tokio::task::{LocalSet, spawn_blocking, spawn_local};
 
-/// Lives on the runtime that stays.
+/// The actor on the runtime that stays.
 #[derive(Actor)]
 struct Next;
 
@@ -31,7 +31,7 @@ impl Next {
     }
 }
 
-/// Waits at a gate before it has started.
+/// Waits at a gate in `on_start`.
 #[derive(Actor)]
 struct Starts(Option<Gate>);
 
@@ -44,7 +44,7 @@ impl Starts {
     }
 }
 
-/// Says when its state is dropped, and whether it counts as stopped then.
+/// Logs the drop of its state, and if it counts as stopped then.
 #[derive(Actor)]
 #[actor(urn = "watched")]
 struct Watched {
@@ -79,7 +79,7 @@ impl Drop for Watched {
     }
 }
 
-/// Drops a runtime on which an actor is busy, others ask it, and one has just been spawned.
+/// Drops a runtime with a busy actor, waiting asks, and a spawn in progress.
 fn drop_runtime(runtime: Runtime, drop: impl FnOnce(Runtime)) -> TestResult {
     let observer = Builder::new_current_thread().enable_all().build()?;
     let system = ActorSystem::new();
@@ -154,7 +154,7 @@ fn end_of_a_runtime_in_the_background_ends_its_actors() -> TestResult {
 fn spawn_on_an_ending_runtime_is_an_error() -> TestResult {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let system = ActorSystem::new();
-    // There is something to wait for: the factory.
+    // The spawn waits for the factory.
     let mut spawn = system.supervise(|| async { Next });
     runtime.block_on(async { assert!(poll_once(&mut spawn).await.is_pending()) });
     drop(runtime);
@@ -181,7 +181,7 @@ fn actor_without_on_start_starts_at_once_and_ends_with_its_runtime() -> TestResu
     Ok(())
 }
 
-/// When it wakes, it looks how many actors a system has.
+/// A waker that logs the number of actors of a system.
 struct Counts(ActorSystem, Log);
 
 impl Wake for Counts {
@@ -335,7 +335,7 @@ fn private() -> Runtime {
     runtime.expect("a runtime")
 }
 
-/// Lets the tasks of this runtime go on until they wait.
+/// Lets the tasks of this runtime run until they wait.
 async fn let_others_run() {
     for _ in 0..10 {
         tokio::task::yield_now().await;
@@ -359,7 +359,7 @@ async fn task_of_a_nested_runtime_is_not_part_of_the_handler() -> TestResult {
     });
     within(host.ask(asks)).await?;
     let (runtime, asked) = within(receiver).await?;
-    // It goes on when the handler has returned.
+    // It continues when the handler has returned.
     let heard = spawn_blocking(move || runtime.block_on(asked));
     assert_eq!(within(heard).await??, Ok(1));
     Ok(())
@@ -393,7 +393,7 @@ async fn task_of_a_nested_runtime_has_no_inherited_deadline() -> TestResult {
     let (hold, keeper) = gate();
     let (sender, receiver) = oneshot::channel();
     let asks = block(move |_| {
-        // Its clock stands still, and goes on when all wait.
+        // Its paused clock moves on when all tasks wait.
         let runtime = Builder::new_current_thread()
             .enable_all()
             .start_paused(true)

@@ -1,5 +1,5 @@
-//! Sending in other ways than awaiting a tell: at once or not at all, for a time, from a thread,
-//! with somebody else's reply; and recipients as references.
+//! Other ways to send than an awaited tell: `try_tell`, with a timeout, blocking,
+//! forwarding; and recipients as references.
 
 use std::thread;
 use std::time::Duration;
@@ -33,7 +33,7 @@ async fn busy_worker(
     Ok((worker, keeper))
 }
 
-// ---- at once or not at all
+// ---- try_tell
 
 #[tokio::test(start_paused = true)]
 async fn try_tell_returns_a_message_without_room() -> TestResult {
@@ -96,7 +96,7 @@ async fn actor_always_has_room_for_itself() -> TestResult {
     Ok(())
 }
 
-// ---- for a time
+// ---- with a timeout
 
 #[tokio::test(start_paused = true)]
 async fn tell_with_a_timeout_returns_its_message() -> TestResult {
@@ -107,7 +107,7 @@ async fn tell_with_a_timeout_returns_its_message() -> TestResult {
 
     let begin = tokio::time::Instant::now();
     let mut patient = worker.tell(note("patient")).timeout(3 * SECOND);
-    tokio::time::advance(SECOND).await; // not awaited yet: this does not count
+    tokio::time::advance(SECOND).await; // not awaited yet: the timeout has not begun
     assert!(poll_once(&mut patient).await.is_pending());
     let back = worker.tell(note("late")).timeout(SECOND).await.unwrap_err();
     let delivered = Delivered::No;
@@ -135,7 +135,7 @@ async fn tell_with_a_timeout_returns_its_message() -> TestResult {
     Ok(())
 }
 
-// ---- from a thread
+// ---- blocking
 
 #[test]
 fn threads_without_a_runtime_tell_and_ask() -> TestResult {
@@ -168,7 +168,7 @@ fn threads_without_a_runtime_tell_and_ask() -> TestResult {
     worker.ask(Double { n: 0 }).blocking()?;
     assert_eq!(log.entries(), ["in", "told"]);
 
-    // What was begun as a future keeps its deadline.
+    // An ask that was polled as a future keeps its deadline.
     let (gate, mut keeper) = gate();
     let mut ask = worker.ask(Pass(gate)).timeout(SHORT);
     runtime.block_on(async {
@@ -179,7 +179,7 @@ fn threads_without_a_runtime_tell_and_ask() -> TestResult {
     assert_eq!(ask.blocking(), Err(AskError::Timeout { delivered }));
     keeper.open();
 
-    // Who waits when a runtime ends hears of it.
+    // A blocking wait reports the end of the runtime.
     let (gate, mut keeper) = conclib_tests::gate();
     let asker = worker.clone();
     let waiting = thread::spawn(move || asker.ask(Pass(gate)).blocking());
@@ -207,7 +207,7 @@ async fn blocking_calls_work_in_spawn_blocking() -> TestResult {
     worker.tell(Pass(gate)).await?;
     keeper.reached().await;
     let asker = worker.clone();
-    // By the real clock: the paused one stands still meanwhile.
+    // By the real clock: the paused one does not move meanwhile.
     let late = spawn_blocking(move || asker.ask(Double { n: 2 }).timeout(SHORT).blocking());
     let delivered = Delivered::No;
     assert_eq!(late.await?, Err(AskError::Timeout { delivered }));
@@ -237,7 +237,7 @@ async fn blocking_call_in_a_task_panics() -> TestResult {
     let system = ActorSystem::new();
     let log = Log::default();
     let worker = spawn_worker(&system, &log).await?;
-    // Also where it would not have to wait.
+    // The same if it would not have to wait.
     let teller = worker.clone();
     let told = tokio::spawn(async move { teller.tell(note("never told")).blocking() });
     assert!(within(told).await.is_err_and(|error| error.is_panic()));
@@ -250,7 +250,7 @@ async fn blocking_call_in_a_task_panics() -> TestResult {
     Ok(())
 }
 
-// ---- with somebody else's reply
+// ---- forwarding
 
 #[tokio::test(start_paused = true)]
 async fn forwarded_message_is_answered_by_its_receiver() -> TestResult {
@@ -307,7 +307,7 @@ async fn failed_forward_is_reported_to_the_asker() -> TestResult {
     let delivered = Delivered::No;
     assert_eq!(back.reason(), &AskError::Timeout { delivered });
     drop(back);
-    let delivered = Delivered::Accepted; // once, by who wanted to hand it on
+    let delivered = Delivered::Accepted; // by the handler that forwards it
     assert_eq!(within(late).await, Err(AskError::Timeout { delivered }));
 
     let (reply, at_stop) = Reply::channel();
@@ -317,7 +317,7 @@ async fn failed_forward_is_reported_to_the_asker() -> TestResult {
     let back = within(forward).await.unwrap_err();
     assert_eq!(AskError::from(back), AskError::ActorStopped);
     assert_eq!(within(at_stop).await, Err(AskError::ActorStopped));
-    // It had got in, but no handler had taken it.
+    // It was queued, but no handler had started.
     assert_eq!(within(in_mailbox).await, Err(AskError::ActorStopped));
 
     let (reply, after_stop) = Reply::channel();
@@ -358,7 +358,7 @@ async fn failed_forward_returns_message_and_reply() -> TestResult {
     Ok(())
 }
 
-/// Forwards to one that has stopped, and then to another.
+/// Forwards to a stopped actor, and then to another.
 #[derive(Actor)]
 #[actor(urn = "switch")]
 struct Switch {
@@ -423,7 +423,7 @@ async fn failure_by_a_forward_names_handler_and_cause() -> TestResult {
     Ok(())
 }
 
-/// Hands on what it gets.
+/// Forwards its messages.
 #[derive(Actor)]
 #[actor(urn = "desk")]
 struct Desk {
@@ -465,7 +465,7 @@ async fn requests_from_the_bus_are_forwarded() -> TestResult {
     assert_eq!(client.ask("desk", note("raw")).await, Ok(()));
     assert_eq!(log.entries(), ["raw"]);
 
-    // The worker ends before it comes to what waits, and then it is gone.
+    // The worker ends before it handles waiting messages, and then it is gone.
     let (gate, mut keeper) = gate();
     worker.tell(Pass(gate)).await?;
     keeper.reached().await;
@@ -535,7 +535,7 @@ async fn weak_recipient_keeps_no_actor_alive() -> TestResult {
 
 // ---- errors in `?`
 
-/// May be sent to another thread, and not be looked at from two.
+/// `Send`, but not `Sync`.
 #[derive(ActorMessage)]
 #[message(local)]
 struct Single(std::cell::Cell<u32>);
@@ -549,7 +549,7 @@ impl Shelf {
     fn single(&mut self, _: Single) {}
 }
 
-/// Hands a `Single` to the shelf, and fails if that does not take it.
+/// Tells the shelf a `Single`, and fails if that does not work.
 #[derive(Actor)]
 struct Carrier {
     to: Recipient<Single>,

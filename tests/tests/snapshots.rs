@@ -1,4 +1,4 @@
-//! Looking into a running system.
+//! Snapshots of a running system.
 
 use std::future::{pending, ready};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use conclib_tests::messages::{Double, Pass, note};
 use conclib_tests::scripted::{ScriptedActor, fail, run, run_async};
 use conclib_tests::{Log, TestResult, gate, poll_once, settle, until, within};
 
-/// What is seen of an actor.
+/// The snapshot of an actor.
 fn look(system: &ActorSystem, urn: &str) -> Result<ActorSnapshot, String> {
     let snapshot = system.snapshot();
     let actor = snapshot.actor(urn).cloned();
@@ -92,7 +92,7 @@ async fn time_of_a_handler_does_not_count_for_the_next() -> TestResult {
     one.open();
     two.reached().await;
     let (seen, most) = (elapsed(), passed.elapsed());
-    // The clock of a snapshot goes in steps of a few milliseconds.
+    // The clock of snapshots has steps of a few milliseconds.
     assert!(
         seen <= most + Duration::from_millis(20),
         "{seen:?}, at most {most:?}"
@@ -178,7 +178,7 @@ async fn parents_are_named_and_actors_come_in_the_order_of_their_spawning() -> T
     Ok(())
 }
 
-/// Takes messages as they come, and takes its time.
+/// Handles raw messages, and waits in the handler.
 #[derive(Actor)]
 struct Raw;
 

@@ -1,4 +1,4 @@
-//! Waits for ends within handlers and hooks: those that would wait for themselves go on, and
+//! Waits for ends within handlers and hooks: actors that would wait for themselves continue, and
 //! each actor ends in good order. Time is paused.
 
 use std::future::{pending, ready};
@@ -21,7 +21,7 @@ async fn probe(
     system.spawn(ScriptedActor::new(name, log)).urn(name).await
 }
 
-/// Spawns a probe as a child of another.
+/// Spawns a child of another actor.
 async fn child(
     system: &ActorSystem,
     parent: &ActorRef<ScriptedActor>,
@@ -39,7 +39,7 @@ async fn child(
     Ok(system.actor(name)?)
 }
 
-/// Has an actor wait for another's end, asked for or not, and write down how that went.
+/// Waits for another actor's end, after a stop or without, and logs the result.
 fn wait(for_whom: &ActorRef<ScriptedActor>, log: &Log, stop: bool) -> Run {
     let (other, log) = (for_whom.clone(), log.clone());
     run_async(move |_| {
@@ -84,7 +84,7 @@ async fn bounded_wait_for_an_impossible_end_times_out() -> TestResult {
         probe(&system, "a", &log).await?,
         probe(&system, "b", &log).await?,
     );
-    // Its own end, and that of one that waits for its.
+    // Its own end, and that of an actor that waits for it.
     let held = tokio::spawn(b.ask(wait(&a, &log, false)));
     settle().await;
     for other in [&a, &b] {
@@ -379,7 +379,7 @@ async fn starting_child_that_awaits_its_spawner_continues_on_stop() -> TestResul
     Ok(())
 }
 
-/// Shuts the system down within a handler, and writes down whether that was in good order.
+/// Shuts the system down within a handler, and logs if the report is clean.
 fn shut_down(log: &Log) -> Run {
     let log = log.clone();
     run_async(move |ctx| {
@@ -495,7 +495,7 @@ async fn wait_that_holds_up_no_actor_lasts_until_the_end() -> TestResult {
     Ok(())
 }
 
-/// Asks its supervisor something, and waits for its end, before it has started.
+/// Asks its supervisor, and awaits its end, in `on_start`.
 #[derive(Actor)]
 struct Member(ActorSystem, Log);
 
@@ -536,7 +536,7 @@ async fn starting_member_that_awaits_its_supervisor_continues() -> TestResult {
     Ok(())
 }
 
-/// Has each actor of a ring stop the next and wait for its end, all at the same moment.
+/// Each actor of a ring stops the next and awaits its end, all at the same moment.
 async fn stop_in_ring(actors: &[ActorRef<ScriptedActor>]) -> TestResult {
     let start = Arc::new(Barrier::new(actors.len()));
     let asked: Vec<_> = (0..actors.len())

@@ -1,15 +1,15 @@
-//! Actors that start again: policy, budget, backoff, starts that fail.
+//! Supervised actors: policy, budget, backoff, failed starts.
 
 use std::future::ready;
 
 use conclib::prelude::*;
 use conclib::{Backoff, Restart, SpawnError};
-use conclib_tests::messages::{Beat, Pass, note};
+use conclib_tests::messages::{Beat, Fail, Pass, note};
 use conclib_tests::scripted::{ScriptedActor, fail, lives, run, run_async};
 use conclib_tests::{Log, MS, PanicsOnDrop, SECOND, TestResult, gate, poll_once, settle, within};
 use tokio::time::Instant;
 
-/// A supervised probe that starts again at once, and what it writes.
+/// A supervised actor that restarts at once, and its log.
 async fn probe(
     restart: Restart,
 ) -> Result<(ActorSystem, ActorRef<ScriptedActor>, Log), SpawnError> {
@@ -71,7 +71,7 @@ async fn error_is_a_failure_like_a_panic() -> TestResult {
 async fn panics_in_hooks_and_drops_do_not_prevent_a_restart() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
     let written = log.clone();
-    // What a hook would do that does not run holds the bomb until the state is dropped.
+    // The closure of a hook that does not run holds the bomb until the state is dropped.
     let factory = move || {
         let (probe, bomb) = (ScriptedActor::new("a", &written), PanicsOnDrop);
         let holds = |bomb: PanicsOnDrop| ready(Err(Failure::msg(format!("{bomb:?}"))));
@@ -96,9 +96,6 @@ async fn panics_in_hooks_and_drops_do_not_prevent_a_restart() -> TestResult {
     Ok(())
 }
 
-#[derive(ActorMessage, Serialize, Deserialize)]
-struct Break;
-
 #[derive(Actor)]
 #[periodic(tick = Beat, every = "10s", first = "after")]
 struct Heart(Log, Instant);
@@ -111,7 +108,7 @@ impl Heart {
     }
 
     #[handler]
-    fn fail(&mut self, _: Break) -> Result<(), Failure> {
+    fn fail(&mut self, _: Fail) -> Result<(), Failure> {
         Err(Failure::msg("on purpose"))
     }
 }
@@ -123,7 +120,7 @@ async fn tickers_start_afresh() -> TestResult {
     let spawn = system.supervise(move || ready(Heart(written.clone(), began)));
     let heart = within(spawn.backoff(Backoff::none())).await?;
     tokio::time::sleep(12 * SECOND).await;
-    heart.tell(Break).await?;
+    heart.tell(Fail).await?;
     tokio::time::sleep(11 * SECOND).await;
     assert_eq!(log.entries(), ["10", "22"]);
     Ok(())
@@ -276,22 +273,22 @@ async fn waits_grow_and_are_shortened_by_half_at_most() -> TestResult {
     Ok(())
 }
 
-// ---- starts that fail
+// ---- failed starts
 
-/// How a state is not made.
+/// The ways in which a start fails.
 #[derive(Debug, Clone, Copy)]
 enum Trouble {
     OnStart,
     OnStartPanics,
     FactoryErr,
     FactoryPanics,
-    /// Before there is a future.
+    /// A panic before there is a future.
     ClosurePanics,
 }
 
 use Trouble::{ClosurePanics, FactoryErr, FactoryPanics, OnStart, OnStartPanics};
 
-/// Spawns what fails to start so often, and then starts.
+/// Spawns an actor whose first starts fail in these ways.
 async fn start(
     system: &ActorSystem,
     trouble: Trouble,

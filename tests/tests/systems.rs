@@ -229,9 +229,9 @@ async fn systems_do_not_know_each_other() -> TestResult {
     Ok(())
 }
 
-// ---- under pressure
+// ---- concurrency
 
-/// Counts how many of it live.
+/// Counts its living instances.
 #[derive(Actor)]
 struct Counted(Arc<AtomicUsize>);
 

@@ -1,4 +1,4 @@
-//! Streams, futures and closures whose results come as messages.
+//! Streams, futures and closures whose results arrive as messages.
 
 use std::future::{pending, ready};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use futures_util::{StreamExt, stream};
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 
-/// A supervised probe with room for two messages.
+/// A supervised actor with room for two messages.
 async fn probe() -> Result<(ActorSystem, ActorRef<ScriptedActor>, Log), SpawnError> {
     let (system, log) = (ActorSystem::new(), Log::default());
     let written = log.clone();
@@ -23,7 +23,7 @@ async fn probe() -> Result<(ActorSystem, ActorRef<ScriptedActor>, Log), SpawnErr
     Ok((system, probe, log))
 }
 
-/// Has the actor begin something, and hands the task back.
+/// Starts a task of the actor, and returns its handle.
 async fn begin(
     probe: &ActorRef<ScriptedActor>,
     step: impl FnOnce(&mut Context<ScriptedActor>) -> Task + Send + 'static,
@@ -61,7 +61,7 @@ async fn closure_may_block_its_thread() -> TestResult {
     let (release, released) = mpsc::channel();
     begin(&a, move |ctx| {
         ctx.blocking(move || {
-            let text: &str = released.recv().unwrap_or("nobody");
+            let text: &str = released.recv().unwrap_or("no sender");
             note(text)
         })
     })

@@ -1,4 +1,4 @@
-//! Messages that an actor orders for later.
+//! Timers: messages that an actor schedules.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ async fn probe() -> Result<(ActorSystem, ActorRef<ScriptedActor>, Log), SpawnErr
     Ok((system, probe, log))
 }
 
-/// Orders a note and hands the timer back.
+/// Schedules a note, and returns the timer.
 async fn order(
     probe: &ActorRef<ScriptedActor>,
     time: Duration,
@@ -168,7 +168,7 @@ async fn regular_message_waits_for_the_slow_handler_before() -> TestResult {
     Ok(())
 }
 
-/// A message that sends another, so often.
+/// Sends a message that sends the next one, `left` times.
 fn flood(ctx: &mut Context<ScriptedActor>, left: u32, log: Log) {
     log.add("message");
     if left > 0 {
@@ -206,7 +206,7 @@ async fn flood_of_messages_and_timers_do_not_delay_each_other() -> TestResult {
 #[message(local)]
 struct Once;
 
-/// Its ticks take longer than there is time between them.
+/// Its ticks take longer than their interval.
 #[derive(Actor)]
 #[periodic(tick = Beat, every = "1s", missed = "burst")]
 struct Late(Log, Instant);

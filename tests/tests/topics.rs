@@ -1,4 +1,4 @@
-//! Topics: who gets what is published, who misses it, and who is forgotten.
+//! Topics: delivery, full mailboxes, stopped subscribers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,7 +10,7 @@ use conclib_tests::messages::Pass;
 use conclib_tests::{GateHandle, Log, PanicsOnDrop, TestResult, gate, within};
 use tokio::sync::{Barrier, oneshot};
 
-/// What is published. Its copies are counted.
+/// The published message, which counts its copies.
 #[derive(ActorMessage)]
 #[message(local, response = u32)]
 struct News {
@@ -35,12 +35,12 @@ fn news(text: impl Into<String>) -> News {
     }
 }
 
-/// Answered when all before it is handled.
+/// Answered when all earlier messages are handled.
 #[derive(ActorMessage)]
 #[message(local)]
 struct Settle;
 
-/// The actor subscribes itself, and publishes so often; what became of it.
+/// The actor subscribes itself, and publishes this often; the answer has the results.
 #[derive(ActorMessage)]
 #[message(local, response = Vec<Published>)]
 struct Publish(Topic<News>, usize);
@@ -85,7 +85,7 @@ async fn reader(
     Ok(reader?)
 }
 
-/// Keeps it busy.
+/// Keeps a reader busy until the gate is opened.
 async fn occupy(reader: &ActorRef<Reader>) -> Result<GateHandle, Box<dyn std::error::Error>> {
     let (gate, mut keeper) = gate();
     reader.tell(Pass(gate)).await?;
@@ -98,7 +98,7 @@ async fn each_subscriber_gets_one_copy_in_the_order_of_subscription() -> TestRes
     let system = ActorSystem::new();
     let log = Log::default();
     let topic = Topic::new();
-    assert_eq!(topic.publish(news("nobody")), Published::default());
+    assert_eq!(topic.publish(news("no subscriber")), Published::default());
 
     let (a, b) = (
         reader(&system, "a", &log).await?,
@@ -109,7 +109,7 @@ async fn each_subscriber_gets_one_copy_in_the_order_of_subscription() -> TestRes
         topic.clone().subscribe(&subscriber.recipient());
     }
     assert_eq!(topic.subscribers(), 3);
-    // Until each waits for messages: then they have their turns as these come.
+    // Until each waits for messages: then they run in the order of delivery.
     for reader in [&a, &b, &c] {
         within(reader.ask(Settle)).await?;
     }
@@ -118,7 +118,7 @@ async fn each_subscriber_gets_one_copy_in_the_order_of_subscription() -> TestRes
     let published = topic.publish(first);
     assert_eq!(published.delivered, 3);
     assert!(published.is_complete() && published.gone.is_empty());
-    // The last one gets the message itself.
+    // The last subscriber gets the message itself.
     assert_eq!(copies.load(Ordering::Relaxed), 2);
     for reader in [&a, &b, &c] {
         within(reader.ask(Settle)).await?;
@@ -182,18 +182,18 @@ async fn stopped_subscriber_is_removed() -> TestResult {
         topic.subscribe(&subscriber.recipient());
     }
     let _busy = occupy(&b).await?;
-    b.stop(); // it is not over yet, but takes no more
+    b.stop(); // it has not ended yet, but takes no more messages
     a.kill();
     within(a.wait_stopped()).await;
     drop(a);
     let published = topic.publish(news("1"));
     assert_eq!(published.gone, ["a", "b"]);
     assert_eq!(published.delivered, 1);
-    assert!(published.is_complete()); // nobody who lives missed it
+    assert!(published.is_complete()); // no living subscriber missed it
     assert!(!topic.unsubscribe(&b.recipient()));
     assert_eq!(topic.publish(news("2")).gone, Vec::<&str>::new());
 
-    // Those that come make room as well.
+    // New subscriptions remove stopped ones as well.
     c.kill();
     within(c.wait_stopped()).await;
     topic.subscribe(&c.recipient());
@@ -244,7 +244,7 @@ async fn publisher_that_is_subscribed_has_room_for_itself() -> TestResult {
     Ok(())
 }
 
-/// Its copies and their drops use the topic that it is published in.
+/// Its clones and drops use the topic that it is published in.
 #[derive(ActorMessage)]
 #[message(local)]
 struct Nosy(Option<(Topic<Nosy>, Recipient<Nosy>)>);
@@ -269,7 +269,7 @@ impl Drop for Nosy {
     }
 }
 
-/// Its copies cannot be made.
+/// Its clone panics.
 #[derive(ActorMessage)]
 #[message(local)]
 struct Unique;

@@ -1,4 +1,4 @@
-//! Parents and children: who stops when, what a failure of one means to the other, and shutdowns.
+//! Parents and children: order of ends, failures, shutdowns.
 
 use std::future::{pending, ready};
 use std::sync::mpsc;
@@ -12,7 +12,7 @@ use conclib_tests::{Log, PanicsOnDrop, SECOND, TestResult, gate, poll_once, sett
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-/// Spawns probes as children of another, in order.
+/// Spawns children of another actor, in order.
 async fn children(
     parent: &ActorRef<ScriptedActor>,
     names: &[&'static str],
@@ -42,7 +42,7 @@ async fn tree() -> Result<(ActorSystem, ActorRef<ScriptedActor>, Log), Box<dyn s
     Ok((system, top, log))
 }
 
-/// The entries that say who stopped, in order.
+/// The entries of stops, in order.
 fn stops(log: &Log) -> Vec<String> {
     let entries = log.entries().into_iter();
     entries.filter(|entry| entry.contains(" stops: ")).collect()
@@ -172,7 +172,7 @@ async fn ending_actor_spawns_no_children() -> TestResult {
     Ok(())
 }
 
-/// A message whose drop panics, waiting for its time.
+/// The message of a timer panics on drop.
 #[tokio::test(start_paused = true)]
 async fn panic_on_drop_does_not_cost_children_their_last_hook() -> TestResult {
     let (_system, top, log) = tree().await?;
@@ -247,7 +247,7 @@ async fn escalated_child_failure_fails_the_parent() -> TestResult {
     Ok(())
 }
 
-/// An error whose text cannot be had.
+/// An error whose `Display` panics.
 #[derive(Debug)]
 struct Mute;
 

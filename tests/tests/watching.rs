@@ -1,4 +1,4 @@
-//! Watching: who hears of an end, and how often.
+//! Watches: the news of an end, once to each watcher.
 
 use std::future::ready;
 
@@ -8,7 +8,7 @@ use conclib_tests::messages::{Pass, note};
 use conclib_tests::scripted::{ScriptedActor, fail, lives, run, run_async};
 use conclib_tests::{Log, TestResult, gate, settle, until, within};
 
-/// A watcher, one who is watched, and what the watcher hears.
+/// A watcher, a watched actor, and the log of the watcher.
 async fn pair() -> Result<
     (
         ActorSystem,
@@ -68,7 +68,7 @@ async fn watch_on_a_stopped_actor_reports_at_once() -> TestResult {
     a.stop();
     within(a.wait_stopped()).await;
     let spawn = system.spawn(ScriptedActor::new("next", &Log::default()));
-    within(spawn.urn("a")).await?; // it has a successor
+    within(spawn.urn("a")).await?; // its successor
     watch(&w, &a).await?;
     settle().await;
     assert_eq!(
@@ -217,7 +217,7 @@ async fn failed_start_is_reported_to_watchers() -> TestResult {
     Ok(())
 }
 
-/// How often a watch races an end.
+/// The number of races between a watch and an end.
 const ROUNDS: usize = 2000;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -238,9 +238,9 @@ async fn watch_that_races_the_end_reports_exactly_once() -> TestResult {
         let heard = entries.iter().filter(|entry| entry.contains("hears of"));
         heard.count()
     };
-    // The last of them may still be ending, and `w` may still have some to watch.
+    // The last actors may still be ending, and `w` may still have some to watch.
     within(until(|| heard() == ROUNDS)).await;
-    // More would be in its mailbox by now.
+    // Further news would be in its mailbox by now.
     within(w.ask(note("all"))).await?;
     assert_eq!(heard(), ROUNDS);
     Ok(())

@@ -1,6 +1,7 @@
-//! A client of the fault suite: `chaos_client <redis url> <number> <seed> <records>` asks the actors
-//! from several tasks. Lines that it reads: `go`, `go poison` (some durable messages fail for good),
-//! `pause` (it says `paused` and what it has, once nothing is under direction), `bulk` (asks for many large answers), `end` (writes its records).
+//! A client of the chaos suite: `chaos_client <redis url> <number> <seed> <records>` asks the actors
+//! from several tasks. It reads the lines `go`, `go poison` (some durable messages fail for good),
+//! `pause` (prints `paused` and its resources once no request is in flight), `bulk` (asks for many
+//! large answers) and `end` (writes its records).
 
 use std::fmt::Write;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -140,19 +141,15 @@ async fn ask_once(shared: &Shared, chance: &mut Random) -> Option<RequestRecord>
             (RequestKind::Tell, told.map(|()| Work::answer(number)))
         }
         95.. => {
-            let request_kind = if fails {
-                RequestKind::Poison
-            } else {
-                RequestKind::Durable
-            };
             let told = shared.client.tell(urn, work).timeout(limit);
-            // The key identifies its dead letter.
-            let told = match request_kind {
-                RequestKind::Poison => told.idempotency_key(number.to_string()).await,
-                _ => told.durable().await,
+            let (request_kind, told) = if fails {
+                // The key identifies its dead letter.
+                let told = told.idempotency_key(number.to_string());
+                (RequestKind::Poison, told.await)
+            } else {
+                (RequestKind::Durable, told.durable().await)
             };
-            let told = told.map(|()| Work::answer(number));
-            (request_kind, told)
+            (request_kind, told.map(|()| Work::answer(number)))
         }
         90..95 => {
             // An asker that is dropped.

@@ -1,4 +1,4 @@
-//! What is asked and told arrives, and so do the answers.
+//! Requests arrive, and so do their answers.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ pub(crate) async fn ask_is_answered(fixture: BusFixture) {
 pub(crate) async fn tell_arrives(fixture: BusFixture) {
     let client = &fixture.client;
     client.tell("worker", Record { n: 3 }).await.unwrap();
-    client.tell("worker", Double { n: 3 }).await.unwrap(); // the response goes nowhere
+    client.tell("worker", Double { n: 3 }).await.unwrap(); // the response is dropped
     client.ask("worker", Record { n: 4 }).await.unwrap();
     assert_eq!(client.ask("worker", Recorded).await, Ok(vec![3, 4]));
     assert_eq!(client.in_flight(), 0);
@@ -56,7 +56,7 @@ pub(crate) async fn reply_may_come_late(fixture: BusFixture) {
     let held = tokio::spawn(client.ask("holder", Hold));
     let again = tokio::spawn(client.ask("holder", Hold));
     eventually("both are sent", async || client.in_flight() == 2).await;
-    // The actor goes on meanwhile.
+    // The actor continues meanwhile.
     assert_eq!(client.ask("holder", Forget).await, Err(AskError::NoReply));
     assert!(!held.is_finished() && !again.is_finished());
     assert_eq!(client.ask("holder", Release { n: 5 }).await, Ok(2));

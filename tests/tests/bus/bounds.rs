@@ -1,4 +1,4 @@
-//! Much at once, and much of it.
+//! Many requests at once, and large ones.
 
 use conclib::AskError;
 use conclib::prelude::*;
@@ -61,7 +61,7 @@ pub(crate) async fn client_has_a_bound(fixture: BusFixture) {
     assert_eq!(client.ask("worker", Double { n: 1 }).await, Ok(2));
 }
 
-/// What the gardener takes for a colour.
+/// The gardener's type of a colour.
 #[derive(Serialize, Deserialize, Debug)]
 enum Colour {
     Green,
@@ -72,7 +72,7 @@ struct Paint {
     colour: Colour,
 }
 
-/// What a peer takes for one.
+/// A peer's version of the message.
 #[derive(ActorMessage, Serialize, Deserialize)]
 #[message(name = "Paint")]
 struct PaintInWords {
@@ -103,7 +103,7 @@ pub(crate) async fn text_of_a_peer_does_not_come_back_whole(fixture: BusFixture)
     );
 }
 
-/// A tree as deep as somebody wants it.
+/// A tree of any depth.
 #[derive(Serialize, Deserialize, Debug)]
 struct Nested(Vec<Nested>);
 

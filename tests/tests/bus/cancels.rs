@@ -1,4 +1,4 @@
-//! An asker that goes away, across the bus.
+//! Cancels across the bus: askers that are dropped.
 
 use std::future::{Future, IntoFuture};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout};
 
 const SOON: Duration = Duration::from_secs(10);
 
-/// Works until nobody waits any more, with and without its reply, and by an envelope.
+/// Works until it is cancelled, with and without its reply, and with an envelope.
 #[derive(Actor)]
 #[actor(urn = "patient")]
 struct Patient(Log);
@@ -54,7 +54,7 @@ async fn count(log: &Log, entry: &str, expected: usize) {
     .await;
 }
 
-/// A system that still expects an answer waits for it in its end.
+/// A shutdown at once shows that no answer is awaited: a system waits for open requests.
 async fn nothing_is_waited_for(fixture: BusFixture) {
     let start = Instant::now();
     assert!(fixture.system.shutdown().await.is_clean());
@@ -118,14 +118,14 @@ pub(crate) async fn cancelled_request_that_waits_is_not_executed(fixture: BusFix
         .map(|n| tokio::spawn(client.ask("gate", Enter { n })))
         .collect();
     eventually("they are sent", async || client.in_flight() == 101).await;
-    // A request that comes after them proves that they have arrived.
+    // The answer to a later request proves that they have arrived.
     let asked = client.ask("holder", Forget).await;
     assert_eq!(asked, Err(AskError::NoReply));
     for ask in given_up {
         ask.abort();
         assert!(ask.await.is_err());
     }
-    // And so for what was said of them.
+    // The same for their cancels.
     let asked = client.ask("holder", Forget).await;
     assert_eq!(asked, Err(AskError::NoReply));
     let last = tokio::spawn(client.ask("gate", Enter { n: 2 }));
@@ -139,7 +139,7 @@ pub(crate) async fn cancelled_request_that_waits_is_not_executed(fixture: BusFix
 
 pub(crate) async fn cancel_of_an_ended_request_does_nothing(fixture: BusFixture) {
     let client = &fixture.client;
-    // Given up while the answers are on their way, or before, or after.
+    // Dropped before, while, or after the answers are on their way.
     for round in 0..200 {
         let ask = tokio::spawn(client.ask("worker", Double { n: round }));
         for _ in 0..round % 20 {
@@ -155,7 +155,7 @@ pub(crate) async fn cancel_of_an_ended_request_does_nothing(fixture: BusFixture)
     nothing_is_waited_for(fixture).await;
 }
 
-/// Asks on, at another bus.
+/// Asks the next actor, on another bus.
 #[derive(Actor)]
 #[actor(urn = "front")]
 struct Front {
@@ -163,7 +163,7 @@ struct Front {
     log: Log,
 }
 
-/// The one that does it.
+/// The actor at the end of the chain.
 #[derive(Actor)]
 struct Back {
     client: ProxyClient,

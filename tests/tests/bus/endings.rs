@@ -1,4 +1,4 @@
-//! Every ask ends, whatever goes away or never comes.
+//! Every ask ends, also without an answer.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use conclib_tests::eventually;
 use conclib_tests::messages::{Double, Enter, Forget, Hold, Record, Release};
 use tokio::time::{Instant, timeout};
 
-/// Soon, also on a busy machine, and well before any deadline here.
+/// A bound that holds on a busy machine, and is well before any deadline here.
 const SOON: Duration = Duration::from_secs(10);
 
 pub(crate) async fn handler_never_answers(fixture: BusFixture) {
@@ -59,7 +59,7 @@ pub(crate) async fn no_actor_system_is_known_at_once(fixture: BusFixture) {
         let told = client.tell("worker", Double { n: 9 }).await.unwrap_err();
         assert_eq!(told, AskError::NoResponder);
     }
-    // One that comes later is found.
+    // A system that starts later is found.
     let system = ActorSystem::new();
     start_proxy(&system, &config).await.unwrap();
     system.spawn(Worker::default()).await.unwrap();
@@ -89,7 +89,7 @@ pub(crate) async fn client_is_shut_down(fixture: BusFixture) {
     assert_eq!(told, AskError::Closed);
     assert_eq!(client.in_flight(), 0);
     client.shutdown().await;
-    // Another client is not concerned.
+    // Another client is not affected.
     let other = fixture.bus.client().await;
     assert_eq!(other.ask("worker", Double { n: 1 }).await, Ok(2));
 }
@@ -101,7 +101,7 @@ pub(crate) async fn last_clone_of_a_client_is_dropped(fixture: BusFixture) {
         system,
         ..
     } = fixture;
-    // An ask under way holds on to the connection.
+    // An ask in flight keeps the connection.
     let ask = client.ask("worker", Double { n: 1 });
     drop(client);
     assert_eq!(ask.await, Ok(2));
@@ -116,7 +116,7 @@ pub(crate) async fn dropped_ask_frees_its_slot(fixture: BusFixture) {
         .map(|_| tokio::spawn(client.ask("holder", Hold)))
         .collect();
     eventually("they are sent", async || client.in_flight() == 100).await;
-    // A request that comes after them proves that they have arrived.
+    // The answer to a later request proves that they have arrived.
     let asked = client.ask("holder", Forget).await;
     assert_eq!(asked, Err(AskError::NoReply));
     for ask in asks {
@@ -166,7 +166,7 @@ pub(crate) async fn system_is_shut_down_under_load(fixture: BusFixture) {
         .map(|n| tokio::spawn(client.ask("gate", Enter { n })))
         .collect();
     eventually("it is in its handler", async || watch.entered() == 1).await;
-    // These go on until somebody says that there is nobody.
+    // These run until the shutdown answers that there is no responder.
     let busy: Vec<_> = (0..20)
         .map(|_| {
             let client = client.clone();
@@ -234,7 +234,7 @@ pub(crate) async fn system_is_dropped(fixture: BusFixture) {
     );
     let asked = timeout(SOON, client.ask("worker", Double { n: 1 })).await;
     assert_eq!(asked.unwrap(), Err(AskError::NoResponder));
-    // The next one need not wait for the lease to run out.
+    // The next system need not wait until the lease expires.
     let (next, _) = timeout(Duration::from_secs(5), bus.system()).await.unwrap();
     next.spawn(Worker::default()).await.unwrap();
     assert_eq!(client.ask("worker", Double { n: 1 }).await, Ok(2));
@@ -263,7 +263,7 @@ pub(crate) async fn proxy_is_shut_down_alone(fixture: BusFixture) {
     watch.admit(1);
     assert_eq!(under_way.await.unwrap(), Ok(1));
     timeout(SOON, shutdown).await.unwrap().unwrap();
-    // The actors live on, and another proxy serves them.
+    // The actors live, and another proxy serves them.
     assert_eq!(system.ask("worker", Double { n: 1 }).await, Ok(2));
     start_proxy(&system, &bus.config).await.unwrap();
     assert_eq!(client.ask("worker", Double { n: 1 }).await, Ok(2));
@@ -273,7 +273,7 @@ pub(crate) async fn proxy_is_shut_down_alone(fixture: BusFixture) {
 #[message(response = bool)]
 struct ShutDown;
 
-/// Shuts down the system that it lives in.
+/// Shuts its own system down.
 #[derive(Actor)]
 #[actor(urn = "caretaker")]
 struct Caretaker;

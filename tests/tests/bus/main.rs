@@ -1,4 +1,4 @@
-//! Asking actors through a bus: every case runs on each bus there is.
+//! Asks over a bus: every case runs on the bus in memory and on Redis.
 #![cfg(unix)]
 
 mod answers;
@@ -13,7 +13,7 @@ use conclib_tests::bus::{Bus, BusFixture};
 use conclib_tests::for_each_bus;
 use conclib_tests::within;
 
-/// Runs a case on a fixture of its own, and within a bound.
+/// Runs a case with a fixture of its own.
 async fn run<F: Future<Output = ()>>(bus: Bus, case: impl FnOnce(BusFixture) -> F) {
     let played = async { case(bus.fixture().await).await };
     within(played).await;

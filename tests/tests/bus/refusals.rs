@@ -1,4 +1,4 @@
-//! What cannot be answered is refused, with the reason, and nobody else suffers.
+//! Requests that cannot be answered are refused with a reason, and do not affect others.
 
 use std::time::Duration;
 
@@ -10,25 +10,25 @@ use conclib_tests::eventually;
 use conclib_tests::messages::{Carry, Double, Enter, Explode, Fill, Forget, Hold, Stranger};
 use serde_bytes::ByteBuf;
 
-/// What another program takes for the messages of the same name.
+/// Another program's versions of the messages.
 pub(crate) mod other {
     use conclib::prelude::*;
 
-    /// The worker's is a number.
+    /// A number for the worker.
     #[derive(ActorMessage, Serialize, Deserialize)]
     #[message(response = u32)]
     pub(crate) struct Double {
         pub(crate) text: String,
     }
 
-    /// The worker's response is a number.
+    /// The response of the worker is a number.
     #[derive(ActorMessage, Serialize, Deserialize)]
     #[message(name = "Double", response = Vec<String>)]
     pub(crate) struct DoubleToText {
         pub(crate) n: u32,
     }
 
-    /// The worker's stays in its process.
+    /// A local message for the worker.
     #[derive(ActorMessage, Serialize, Deserialize)]
     #[message(response = u32)]
     pub(crate) struct Secret;
@@ -44,7 +44,7 @@ pub(crate) async fn unknown_urn_is_actor_not_found(fixture: BusFixture) {
         Err(AskError::ActorNotFound { urn }) => assert_eq!(urn.as_str(), "nobody"),
         other => panic!("{other:?}"),
     }
-    // Whether a tell arrives is not told.
+    // A tell does not report its arrival.
     fixture
         .client
         .tell("nobody", Double { n: 1 })
@@ -78,7 +78,7 @@ pub(crate) async fn message_of_another_shape(fixture: BusFixture) {
     let text = "many".to_owned();
     match fixture.client.ask("worker", other::Double { text }).await {
         Err(AskError::BadRequest { reason }) => {
-            // Which type, and what is wrong with it.
+            // The text names the type and the mistake.
             assert!(reason.contains("messages::Double`"), "{reason}");
             assert!(reason.contains("missing field `n`"), "{reason}");
         }
@@ -112,7 +112,7 @@ pub(crate) async fn local_message_cannot_be_reached(fixture: BusFixture) {
     lives_on(&fixture).await;
 }
 
-/// An actor system and a client that take at most so many bytes, in a namespace of their own.
+/// An actor system and a client with limits in bytes, in a namespace of their own.
 async fn narrow(fixture: &BusFixture, server: usize, client: usize) -> (ActorSystem, ProxyClient) {
     let config = |limit| -> Config {
         let config = fixture.bus.config.clone();
@@ -140,7 +140,7 @@ pub(crate) async fn request_is_too_large(fixture: BusFixture) {
     let carry = |bytes| Carry {
         bytes: ByteBuf::from(vec![1; bytes]),
     };
-    // The client's own limit, and the one of the actor system, which it knows.
+    // The limit of the client, and that of the actor system, which the client knows.
     for (namespace, limits) in [(1_000_000, 1000), (1000, 1_000_000)]
         .into_iter()
         .enumerate()
@@ -196,11 +196,11 @@ pub(crate) async fn attributes_are_too_many(fixture: BusFixture) {
     assert_eq!(client.in_flight(), 0);
 }
 
-/// For its own process alone.
+/// An actor for its own process only.
 #[derive(Actor)]
 #[actor(private)]
 struct Hermit {
-    /// What it was brought.
+    /// The bytes that it received.
     kept: u32,
 }
 
@@ -232,7 +232,7 @@ pub(crate) async fn private_actor_is_not_found(fixture: BusFixture) {
     let pool = conclib::Pool::new(2, again);
     system.spawn(pool).urn("hermits").await.unwrap();
     for urn in ["hermit", "heir", "hermits", "hermits/1"] {
-        // Also a message that it does not know, and one that does not fit.
+        // The same for an unknown message, and for one of the wrong form.
         let stranger = client.ask(urn, Stranger).await;
         let misfit = client.ask(urn, other::DoubleToText { n: 1 }).await;
         let large = other::Double {
@@ -250,12 +250,12 @@ pub(crate) async fn private_actor_is_not_found(fixture: BusFixture) {
         };
         assert_eq!(outcomes, std::array::from_fn(|_| Err(not_found())));
         client.tell(urn, Double { n: 1 }).await.unwrap();
-        // Within the process it is there.
+        // Within the process it is found.
         assert_eq!(system.ask(urn, Double { n: 2 }).await, Ok(4));
     }
     let seen = hermit.ask(Fill { bytes: 0 }).await.unwrap();
     assert_eq!(seen.len(), 1);
-    // Nor can be heard that it was there and failed.
+    // Its failure is not visible either.
     assert!(hermit.ask(Explode).await.is_err());
     hermit.wait_stopped().await;
     let within = system.ask("hermit", Double { n: 1 }).await;
@@ -293,7 +293,7 @@ pub(crate) async fn mailbox_is_full(fixture: BusFixture) {
         }
         other => panic!("{other:?}"),
     }
-    // Others are served meanwhile.
+    // Other requests are answered meanwhile.
     assert_eq!(client.ask("worker", Double { n: 1 }).await, Ok(2));
     watch.admit(3);
     assert_eq!(first.await.unwrap(), Ok(0));
@@ -343,16 +343,16 @@ pub(crate) async fn actor_stops(fixture: BusFixture) {
     eventually("it is in its handler", async || watch.entered() == 1).await;
     let waiting = tokio::spawn(client.ask("gate", Enter { n: 2 }));
     eventually("both are sent", async || client.in_flight() == 2).await;
-    // A request that comes after this one proves that this one is in the mailbox.
+    // The answer to a later request proves that this one is in the mailbox.
     lives_on_with(&fixture).await;
     actor.stop();
     let late = client.ask("gate", Enter { n: 3 }).await;
     assert_eq!(late, Err(AskError::ActorStopped));
     actor.kill();
     assert_eq!(waiting.await.unwrap(), Err(AskError::ActorStopped));
-    // It was being handled, so that it cannot be said that nothing has happened.
+    // Its handler had started: "not delivered" would be wrong.
     assert_eq!(running.await.unwrap(), Err(AskError::ActorStopped));
-    // A reply that is kept dies with its actor.
+    // A kept reply is dropped with its actor.
     let held = tokio::spawn(client.ask("holder", Hold));
     eventually("it is sent", async || client.in_flight() == 1).await;
     lives_on_with(&fixture).await;

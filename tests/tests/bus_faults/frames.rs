@@ -1,4 +1,4 @@
-//! Frames that nobody should send.
+//! Frames that break the protocol.
 
 use std::time::Duration;
 
@@ -27,12 +27,12 @@ async fn fixture() -> (BusFixture, Peer, String) {
     (fixture, peer, inbox)
 }
 
-/// A beginning, and then arrays within arrays without end.
+/// A beginning, and then nested arrays without end.
 fn nested(beginning: &[u8]) -> Vec<u8> {
     [beginning, &vec![0x91; 100_000]].concat()
 }
 
-/// A request, but for this.
+/// A request with one change.
 fn changed(mut request: Request, change: impl FnOnce(&mut Request)) -> Vec<u8> {
     change(&mut request);
     request.frame()
@@ -76,7 +76,7 @@ async fn garbage_in_the_inbox_does_no_harm() {
 async fn bad_requests_of_known_senders_are_answered() {
     let (fixture, peer, inbox) = fixture().await;
     let mut answers = Answers::of(&CLIENT, &fixture.bus.config).await;
-    let mut ids = 1..; // what is not newer is a repeat
+    let mut ids = 1..; // an id that is not newer is a repeat
     let mut good = || Request::double(ids.next().unwrap(), 21);
     let after = |head: &[u8]| [head, &[0xc0]].concat();
     // An array of five, and its first four elements.
@@ -245,15 +245,15 @@ fn id_of(channel: &str) -> [u8; 16] {
     std::array::from_fn(byte)
 }
 
-/// The owner before may still refuse what its successor executes.
+/// The former owner may still refuse a request that its successor executes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn refusal_of_an_earlier_epoch_ends_nothing() {
     let bus = Bus::redis().await;
     let peer = Peer::connect(&bus.config).await;
     peer.pretend_to_serve(5).await;
-    let client = bus.client().await; // it knows of epoch 5
+    let client = bus.client().await; // it knows epoch 5
     peer.pretend_to_serve(6).await;
-    // The client takes the request out of the inbox of epoch 5 as soon as it hears of epoch 6: the
+    // The client takes the request out of the inbox of epoch 5 as soon as it learns of epoch 6: the
     // pop must wait there already.
     let of_the_first = Peer::connect(&bus.config).await;
     let first = tokio::spawn(async move { of_the_first.pop(&inbox(5)).await });

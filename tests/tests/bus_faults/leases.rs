@@ -1,4 +1,4 @@
-//! Who serves, and what happens when that changes.
+//! Leases: one system serves a node, and others take over.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -32,7 +32,7 @@ async fn node_has_one_system() {
     }
     assert!(took > Duration::from_millis(6_900), "{took:?}");
     assert!(took < Duration::from_secs(12), "{took:?}");
-    // The one that serves noticed nothing, and there is room for others elsewhere.
+    // The serving system noticed nothing, and other nodes are free.
     assert_eq!(fixture.client.ask("worker", Double { n: 1 }).await, Ok(2));
     for config in [
         fixture.bus.config.clone().node("second"),
@@ -48,7 +48,7 @@ async fn node_has_one_system() {
     assert!(second.shutdown().await.is_clean());
 }
 
-/// Closed when the callers may stop.
+/// A flag for the callers: closed when they may stop.
 fn flag() -> Arc<Semaphore> {
     Arc::new(Semaphore::new(0))
 }
@@ -171,7 +171,7 @@ async fn lose_lease(peer: &Peer, proxy: &Proxy) {
     drop(state.wait_for(ConnectionState::is_connected).await);
 }
 
-/// How many connections a Redis has, but for the one that asks.
+/// The number of connections of a Redis, without the asking one.
 async fn connections(peer: &Peer) -> usize {
     let list = peer.command(&["CLIENT", "LIST"]).await;
     list.matches("name=conclib:").count()
@@ -182,7 +182,7 @@ async fn ended_systems_leave_nothing_behind() {
     let bus = Bus::redis().await;
     let peer = Peer::connect(&bus.config).await;
     let idle = async |what| eventually(what, async || connections(&peer).await == 0).await;
-    // A system that is shut down, and one that is dropped.
+    // A system that is shut down, and a dropped one.
     for dropped in [false, true] {
         let (system, _) = bus.system().await;
         system.spawn(Worker::default()).await.unwrap();
@@ -197,11 +197,11 @@ async fn ended_systems_leave_nothing_behind() {
         }
         idle("the connections are closed").await;
     }
-    // One whose proxy is shut down.
+    // A system whose proxy is shut down.
     let (system, proxy) = bus.system().await;
     proxy.shutdown().await;
     idle("the proxy's connections are closed").await;
-    // One that loses its lease again and again.
+    // A system that loses its lease again and again.
     let proxy = start_proxy(&system, &bus.config).await.unwrap();
     for _ in 0..3 {
         lose_lease(&peer, &proxy).await;
@@ -209,7 +209,7 @@ async fn ended_systems_leave_nothing_behind() {
     }
     assert!(within(system.shutdown()).await.is_clean());
     idle("the connections of the lost lease are closed").await;
-    // No key is left but the one that counts epochs, and the empty stream of durable messages with
+    // The only keys left are that of the epochs and the empty stream of durable messages with
     // its group.
     let keys = peer.command(&[
         "EVAL",
@@ -246,7 +246,7 @@ async fn suspended_process_executes_no_request_from_before_its_next_lease() {
     let client = bus.client().await;
     assert_eq!(client.ask("worker", Double { n: 1 }).await, Ok(2));
     actors.suspend().await;
-    // It is taken off the inbox, for the process waits for it there.
+    // It is taken off the inbox, where the process waits for it.
     let timeout = Duration::from_secs(9);
     let ask = tokio::spawn(client.ask("gate", Enter { n: 1 }).timeout(timeout));
     sleep(Duration::from_secs(7)).await;
@@ -274,7 +274,7 @@ async fn suspended_process_yields_to_its_successor() {
     let mut first = Program::start(env!("CARGO_BIN_EXE_actor_process"), &[&url]);
     first.line("ready").await;
     first.suspend().await;
-    // It is started as soon as the lease of the other has run out.
+    // It starts as soon as the lease of the other one has expired.
     let (second, proxy) = bus.system().await;
     second.spawn(Worker::default()).await.unwrap();
     first.signal("CONT").await;

@@ -1,4 +1,4 @@
-//! A Redis that goes away, and one that does not answer.
+//! Outages: a Redis that is killed, and one that does not answer.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ fn is_an_outage(error: &AskError) -> bool {
     )
 }
 
-/// Asks until it is answered.
+/// Asks until an answer comes.
 async fn answered(client: &ProxyClient) {
     eventually("it is answered again", async || {
         let asked = client.ask("worker", Double { n: 1 }).timeout(SECOND).await;
@@ -129,7 +129,7 @@ async fn redis_that_does_not_answer_for_a_while() {
     }
     assert!(start.elapsed() >= timeout);
     signal("CONT", &process).await;
-    // That was too short for the lease to run out.
+    // That was too short for the lease to expire.
     answered(&client).await;
     assert!(
         tokio::time::timeout(Duration::from_millis(10), proxy.stopped())
@@ -158,7 +158,7 @@ async fn redis_that_does_not_answer_until_the_lease_has_run_out() {
     assert!(took < 7 * SECOND, "{took:?}");
     sleep((7 * SECOND).saturating_sub(took)).await;
     signal("CONT", &process).await;
-    // What it had sent to keep the old lease does not keep it from the next.
+    // Renewals of the old lease, sent before, do not prevent the next one.
     let start = Instant::now();
     answered(&client).await;
     let took = start.elapsed();
@@ -181,7 +181,7 @@ async fn answers_survive_a_cut_connection() {
             .map(|_| tokio::spawn(client.ask("holder", Hold)))
             .collect();
         eventually("they are sent", async || client.in_flight() == 300).await;
-        // A request that comes after them proves that they have arrived.
+        // The answer to a later request proves that they have arrived.
         assert_eq!(client.ask("worker", Double { n: 1 }).await, Ok(2));
         let cut = async {
             peer.command(&["CLIENT", "KILL", "TYPE", "normal"]).await;
@@ -238,9 +238,9 @@ async fn killed_request_connection_loses_and_doubles_no_request() {
             for (n, ask) in (0..).zip(asks) {
                 match within(ask).await.unwrap() {
                     Ok(doubled) => assert_eq!(doubled, 2 * n),
-                    // It was not sent; what may have been lost was sent again.
+                    // It was not sent; requests that may have been lost were sent again.
                     Err(AskError::Unavailable { .. }) => refused += 1,
-                    // An answer may have been on its way to the connection that was killed.
+                    // An answer may have been on its way to the killed connection.
                     Err(AskError::Timeout {
                         delivered: Delivered::Accepted,
                     }) if kind.ends_with("replies") => {}

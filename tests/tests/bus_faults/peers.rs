@@ -22,7 +22,7 @@ async fn killed_client_process_does_not_delay_others() {
         client.kill().await;
     }
     eventually("Redis knows it", async || peer.channels().await.len() == 2).await;
-    // What nobody waits for does not delay the others.
+    // Abandoned requests do not delay others.
     assert_eq!(fixture.client.ask("holder", Release { n: 8 }).await, Ok(3));
     assert_eq!(clients[0].line("Ok").await, "(8)");
     assert!(clients[0].ended().await);

@@ -13,8 +13,8 @@ use crate::fixture::{DeadRecord, Snapshot};
 /// The largest accepted overrun of an ask's deadline, in ms.
 const OVERRUN: u64 = 1_000;
 
-/// By how much the clocks of Redis and of the processes may disagree, and how long the direction from
-/// the look at the clock to the handler's own may take, in ms.
+/// The accepted difference between the clocks of Redis and of the processes, with the time from the
+/// library's check of the deadline to the handler's own, in ms.
 const SKEW: u64 = 250;
 
 /// The results of all checks.

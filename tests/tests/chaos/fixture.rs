@@ -103,7 +103,7 @@ impl ChaosFixture {
         }
     }
 
-    /// Stops the load, waits until nothing is under direction, and looks.
+    /// Stops the load, waits for requests in flight, and takes a snapshot.
     pub(crate) async fn pause(&mut self) -> Snapshot {
         let mut snapshot = Snapshot::default();
         for client in &mut self.clients {

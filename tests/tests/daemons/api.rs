@@ -1,4 +1,4 @@
-//! A web server of one's own.
+//! `start_api`: a web server as a helper process.
 
 use std::time::Duration;
 
@@ -180,7 +180,7 @@ fn url(port: u16) -> String {
     format!("http://127.0.0.1:{port}/health")
 }
 
-/// The process that the web server at this port has started.
+/// The child process of the web server at this port.
 async fn child_of(port: u16) -> u32 {
     let answer = exchange(port, "GET / HTTP/1.1\r\n\r\n").await.unwrap();
     answer.split("\r\n\r\n").nth(1).unwrap().parse().unwrap()

@@ -1,4 +1,4 @@
-//! A Redis of one's own.
+//! `start_redis`: a Redis as a helper process.
 
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
@@ -225,7 +225,7 @@ async fn log_of_a_redis_arrives() {
 async fn redis_that_ends_by_itself_is_reported() {
     capture_log();
     let redis = start_redis(&any_port("")).await.unwrap();
-    // It closes the connection without an answer.
+    // SHUTDOWN closes the connection without an answer.
     let _ = commands(redis.config().port().unwrap(), "SHUTDOWN NOSAVE").await;
     eventually("the log says so", async || {
         logged().contains("ended by itself")
@@ -275,7 +275,7 @@ async fn directory_of(port: u16) -> String {
         .to_owned()
 }
 
-/// What a Redis answers to commands, one per line.
+/// The reply of a Redis to commands, one per line.
 async fn commands(port: u16, commands: &str) -> io::Result<String> {
     exchange(port, &format!("{commands}\r\nQUIT\r\n")).await
 }

@@ -1,4 +1,4 @@
-//! Who is told and asked, when, and how often.
+//! Answers of durable messages, and repetitions by idempotency key.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::{Server, connect};
 pub(crate) async fn told_before_anybody_serves(config: Config) {
     let (client, log) = (connect(&config).await, Log::default());
     client.tell("shop", Order { n: 1 }).await.unwrap();
-    // A plain one is refused.
+    // A tell without a durable message is refused.
     let plain = client.tell("worker", Record { n: 2 }).await.unwrap_err();
     assert_eq!(plain, AskError::NoResponder);
     client.tell("shop", Order { n: 3 }).await.unwrap();
@@ -73,7 +73,7 @@ pub(crate) async fn same_key_is_handled_once(config: Config) {
     tell.idempotency_key("order-17").await.unwrap();
     server.stop().await;
 
-    // The next actor system knows it as well.
+    // The next actor system has the result as well.
     let server = Server::start(&config, &log).await;
     let other = connect(&config).await;
     let again = other.ask("shop", Order { n: 5 });
@@ -93,7 +93,7 @@ pub(crate) async fn same_key_at_the_same_time(config: Config) {
     });
     let asks: Vec<_> = asks.collect();
     eventually("one is handled", async || server.watch.entered() == 1).await;
-    // Those that come when it is over find the answer.
+    // Repetitions after the end find the result.
     server.watch.admit(1);
     for answer in join_all(asks).await {
         assert_eq!(answer.unwrap(), Ok(7));
@@ -117,7 +117,7 @@ pub(crate) async fn key_covers_one_message_of_one_actor(config: Config) {
     server.stop().await;
 }
 
-/// What an asker hears whose key was used before.
+/// The error of an asker whose key was used with other contents.
 fn used(key: &str) -> AskError {
     AskError::BadRequest {
         reason: format!(
@@ -134,16 +134,16 @@ pub(crate) async fn key_with_other_contents_is_refused(config: Config) {
     assert_eq!(order(5).await, Ok(5));
     assert_eq!(order(6).await, Err(used("order-17")));
     assert!(!used("order-17").is_retryable());
-    // What travels beside the contents makes no difference.
+    // Attributes make no difference.
     let again = order(5).attribute("trace", "2");
     assert_eq!(again.timeout(Duration::from_secs(20)).await, Ok(5));
     server.stop().await;
-    // The next actor system knows it as well.
+    // The next actor system has the result as well.
     let server = Server::start(&config, &log).await;
     assert_eq!(order(6).await, Err(used("order-17")));
     assert_eq!(order(5).await, Ok(5));
     assert_eq!(log.entries(), ["5"]);
-    // Each asker has heard of it, so that there is nothing to look after.
+    // Each asker has its answer, so that no request is open.
     assert!(server.proxy.dead_letters().list().await.unwrap().is_empty());
     assert_eq!(client.in_flight(), 0);
     server.stop().await;
@@ -230,7 +230,7 @@ pub(crate) async fn ask_is_repeated_after_its_timeout(config: Config) {
         delivered: Delivered::Accepted,
     };
     assert_eq!(late, Err(accepted));
-    // It joins the one under way.
+    // It joins the one in flight.
     let joins = tokio::spawn(ask());
     eventually("it is handled", async || server.watch.entered() == 1).await;
     server.watch.admit(1);

@@ -1,4 +1,4 @@
-//! What nobody can handle.
+//! Dead letters.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::{Server, VISIBILITY, connect};
 
-/// Waits for so many of them.
+/// Waits for this many dead letters.
 async fn letters(config: &Config, count: usize) -> Vec<DeadLetter> {
     let dead = DeadLetters::connect(config).await.unwrap();
     eventually("there are dead letters", async || {
@@ -29,7 +29,7 @@ pub(crate) async fn message_that_fails_too_often_is_a_dead_letter(config: Config
     let client = connect(&config).await;
     let start = Instant::now();
     let ask = client.ask("shop", Poison).attribute("trace", "abc");
-    // Who asks waits for the last delivery.
+    // An asker waits for the last delivery.
     assert!(matches!(
         ask.idempotency_key("bad").await,
         Err(AskError::Failed { .. })
@@ -46,7 +46,7 @@ pub(crate) async fn message_that_fails_too_often_is_a_dead_letter(config: Config
     );
     assert_eq!(letter.attributes["trace"], "abc");
     assert!(letter.when.elapsed().unwrap_or_default() < Duration::from_secs(60));
-    // Others were handled meanwhile, and are afterwards.
+    // Other messages were handled meanwhile, and are afterwards.
     assert_eq!(client.ask("shop", Order { n: 2 }).await, Ok(2));
     sleep(2 * VISIBILITY).await;
     assert_eq!(log.count(), 4);
@@ -54,7 +54,7 @@ pub(crate) async fn message_that_fails_too_often_is_a_dead_letter(config: Config
 }
 
 pub(crate) async fn hopeless_message_is_a_dead_letter_at_once(config: Config) {
-    // Nothing is delivered twice within the test.
+    // No message is delivered twice within the test.
     let config = config.visibility(Duration::from_secs(3600));
     let log = Log::default();
     let server = Server::start(&config, &log).await;

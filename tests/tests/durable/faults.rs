@@ -1,4 +1,4 @@
-//! A bus that is away for a while.
+//! Outages of the bus.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ fn faulty() -> (Config, Faults) {
     (config.visibility(VISIBILITY), faults)
 }
 
-/// Waits until a handler of that server has begun.
+/// Waits until a handler of the server has started.
 async fn begins(server: &Server) {
     eventually("a handler begins", async || server.watch.entered() > 0).await;
 }
@@ -53,7 +53,7 @@ async fn outage_is_told_by_the_deadline() {
         let reason = told.unwrap_err();
         assert!(matches!(reason, AskError::Unavailable { .. }), "{reason:?}");
         assert!(reason.is_retryable());
-        // It waits as long as another attempt fits in; these are a second apart at most.
+        // It waits as long as another attempt fits in; attempts are at most a second apart.
         assert!(start.elapsed() <= timeout && start.elapsed() + SECOND >= timeout);
     }
     let asked = client.ask("shop", Order { n: 1 }).timeout(SECOND).await;
@@ -122,7 +122,7 @@ async fn proxy_keeps_its_messages_under_its_next_lease() {
     while log.count() < 20 {
         sleep(SECOND / 100).await;
     }
-    sleep(60 * SECOND).await; // nothing is delivered again
+    sleep(60 * SECOND).await; // no message is delivered again
     let expected: Vec<_> = (0..20).map(|n| format!("waits {n}")).collect();
     let mut handled = log.entries();
     handled.sort_by_key(|entry| expected.iter().position(|e| e == entry));
@@ -199,7 +199,7 @@ async fn repetition_does_not_wait_for_a_dead_consumer() {
     let next = Server::start(&config, &logs[1]).await;
     let again = tokio::spawn(ask());
     begins(&next).await;
-    // As long as the visibility time, from the last sign of life; a beat is a third of it.
+    // The visibility time after the last heartbeat; the interval of heartbeats is a third of it.
     let took = start.elapsed();
     assert!(took > 13 * SECOND && took < 28 * SECOND, "{took:?}");
     next.watch.admit(1);

@@ -1,4 +1,4 @@
-//! Many messages, slow actors, and none.
+//! Many messages, slow actors, and missing ones.
 
 use std::time::Duration;
 
@@ -21,14 +21,14 @@ pub(crate) async fn ten_thousand_tells_are_handled_once_in_order(config: Config)
         told.unwrap();
     }
     all_handled(&log, COUNT as usize).await;
-    // Nothing comes again, neither at once nor in the visibility time.
+    // No message is repeated, neither at once nor after the visibility time.
     sleep(2 * VISIBILITY).await;
     let expected: Vec<_> = (0..COUNT).map(|n| n.to_string()).collect();
     assert_eq!(log.entries(), expected);
     server.stop().await;
 }
 
-/// Waits until there are so many entries, as long as more come.
+/// Waits for this many entries, as long as more come.
 async fn all_handled(log: &Log, count: usize) {
     let mut before = 0;
     while log.count() < count {
@@ -45,7 +45,7 @@ pub(crate) async fn full_mailbox_does_not_hold_up_other_actors(config: Config) {
         open_shop(&server.system, urn, &others).await;
     }
     let client = connect(&config).await;
-    // More than fits into the mailbox, and into the hand.
+    // More messages than fit into the mailbox and the prefetch.
     let count = 1000;
     let stuff = |n| client.tell("shop", Wait { n });
     for told in join_all((0..count).map(stuff)).await {
@@ -56,7 +56,7 @@ pub(crate) async fn full_mailbox_does_not_hold_up_other_actors(config: Config) {
         assert!(client.ask("b", Order { n }).await.is_ok());
     }
     assert_eq!(stuck.count(), 1);
-    // For as long as the actor is stuck, nothing of it counts as failed.
+    // While the actor is stuck, none of its messages counts as failed.
     sleep(3 * VISIBILITY).await;
     server.watch.admit(count as usize);
     eventually("all is handled", async || stuck.count() == count as usize).await;
@@ -72,7 +72,7 @@ pub(crate) async fn long_handler_is_not_disturbed(config: Config) {
     let client = connect(&config).await;
     let ask = tokio::spawn(client.ask("shop", Wait { n: 3 }));
     eventually("it is handled", async || server.watch.entered() == 1).await;
-    // Nor is what lies behind it in the mailbox.
+    // The same for the messages behind it in the mailbox.
     client.tell("shop", Order { n: 4 }).await.unwrap();
     sleep(5 * VISIBILITY).await;
     server.watch.admit(9);
@@ -90,7 +90,7 @@ pub(crate) async fn actor_that_comes_late(config: Config) {
     let told = join_all((1..4).map(|n| client.tell("late", Order { n }))).await;
     assert!(told.iter().all(Result::is_ok));
     let ask = tokio::spawn(client.ask("late", Order { n: 4 }));
-    // What comes for others is not delayed.
+    // Messages for other actors are not delayed.
     assert_eq!(client.ask("shop", Order { n: 8 }).await, Ok(8));
     sleep(VISIBILITY / 3).await;
     open_shop(&server.system, "late", &log).await;
@@ -101,7 +101,7 @@ pub(crate) async fn actor_that_comes_late(config: Config) {
 }
 
 pub(crate) async fn stopping_proxy_gives_waiting_messages_back(config: Config) {
-    // Nothing is taken over before its time: what is handled soon was given back.
+    // No message is taken over before its time: messages that are handled soon were given back.
     let config = config.visibility(Duration::from_secs(3600));
     let log = Log::default();
     let server = Server::start(&config, &log).await;
@@ -122,7 +122,7 @@ pub(crate) async fn stopping_proxy_gives_waiting_messages_back(config: Config) {
         server.stop().await;
     });
     stopped.await.unwrap();
-    // What was in the mailbox is handled by the first.
+    // The first system handles the messages of its mailbox.
     let first = log.count();
     assert!(first < 20, "{first}");
     let start = Instant::now();
@@ -143,7 +143,7 @@ pub(crate) async fn stopping_proxy_keeps_the_messages_that_it_handles(config: Co
     eventually("it is handled", async || first.watch.entered() == 1).await;
     let proxy = first.proxy.clone();
     let stopping = tokio::spawn(async move { proxy.shutdown().await });
-    // The next serves meanwhile, for longer than the visibility time.
+    // The next system serves meanwhile, for longer than the visibility time.
     let next = Server::start(&config, &other).await;
     let told = client.ask("shop", Order { n: 1 }).await;
     assert_eq!(told, Ok(1));
@@ -208,7 +208,7 @@ pub(crate) async fn repetition_waits_for_the_proxy_that_stops(config: Config) {
     let ask = || client.ask("shop", Wait { n: 7 }).idempotency_key("k");
     let ([first, next], stopping, asked) = two_shops(&config, [&logs[0], &logs[1]], ask).await;
     let again = [tokio::spawn(ask()), tokio::spawn(ask())];
-    // It keeps nobody else waiting.
+    // It holds up no other message.
     assert_eq!(client.ask("shop", Order { n: 1 }).await, Ok(1));
     sleep(4 * VISIBILITY).await;
     assert!(!stopping.is_finished() && again.iter().all(|ask| !ask.is_finished()));
@@ -237,7 +237,7 @@ pub(crate) async fn repetition_is_handled_after_the_stopping_proxy_failed(config
     assert_eq!(logs[1].count(), 0);
     let shop = first.system.actor::<Shop>("shop").unwrap();
     shop.kill();
-    // Whichever comes first is handled, and the other hears its answer.
+    // The first one is handled, and the other gets its answer.
     next.watch.admit(1);
     assert_eq!(again.await.unwrap(), Ok(7));
     assert_eq!(asked.await.unwrap(), Ok(7));

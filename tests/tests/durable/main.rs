@@ -1,4 +1,4 @@
-//! Durable messages: every case that can do without a real Redis runs on each bus there is.
+//! Durable messages: every case that does not need a real Redis runs on both buses.
 #![cfg(unix)]
 
 mod answers;
@@ -20,7 +20,7 @@ use conclib_tests::for_each_bus;
 use conclib_tests::{Log, TEST_TIMEOUT};
 use tokio::time::timeout;
 
-/// Short, so that a test sees the next delivery.
+/// Short, so that a test reaches the next delivery.
 const VISIBILITY: Duration = Duration::from_millis(300);
 
 /// A bus on which messages are delivered three times.

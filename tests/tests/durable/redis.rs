@@ -1,4 +1,4 @@
-//! What can only go wrong with a real Redis.
+//! Durable messages on a real Redis.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use crate::{Server, VISIBILITY, config, connect};
 const STREAM: &str = "conclib:{n:main}:durable";
 const DEAD: &str = "conclib:{n:main}:dead";
 
-/// A connection without manners.
+/// A raw connection to Redis.
 struct Peer(Client);
 
 impl Peer {
@@ -57,7 +57,7 @@ async fn persistent_redis_restarts_before_the_handling() {
     eventually("all are handled", async || log.count() == 100).await;
     let key = || client.ask("shop", Order { n: 1 }).idempotency_key("k");
     let sum = key().await.unwrap();
-    // What was handled is known, too.
+    // The results are there, too.
     server.stop().await;
     redis.restart().await;
     let server = Server::start(&config, &log).await;
@@ -80,7 +80,7 @@ async fn persistent_redis_restarts_during_the_handling() {
     sleep(Duration::from_millis(5)).await;
     redis.restart().await;
     server.watch.admit(100);
-    // The answer may have been published before its client was connected again; its record is
+    // The answer may have been published before its client was connected again; its result is
     // there.
     drop(ask);
     for told in tells.await.unwrap() {
@@ -108,7 +108,7 @@ async fn redis_without_its_data_is_used_again() {
     let client = connect(&config).await;
     assert_eq!(client.ask("shop", Order { n: 1 }).await, Ok(1));
     let peer = Peer::connect(&config).await;
-    // All but the lease, which is the proxy's own affair.
+    // All keys but the lease, which the proxy renews.
     peer.command(&["DEL", STREAM]).await;
     assert_eq!(client.ask("shop", Order { n: 2 }).await, Ok(3));
     assert_eq!(log.entries(), ["1", "2"]);
@@ -161,7 +161,7 @@ async fn out_of_memory_loses_nothing() {
         AskError::Unavailable { reason } => assert!(reason.starts_with("OOM"), "{reason}"),
         other => panic!("{other:?}"),
     }
-    // It is over although its answer cannot be remembered; and is not handled again.
+    // It ends although its result cannot be stored, and is not handled again.
     server.watch.admit(1);
     assert_eq!(waits.await.unwrap(), Ok(1));
     sleep(2 * VISIBILITY).await;
@@ -215,7 +215,7 @@ async fn proxy_without_the_permission_serves_the_rest() {
     client.tell("worker", Record { n: 1 }).await.unwrap();
     assert_eq!(client.ask("worker", Double { n: 4 }).await, Ok(8));
     assert_eq!(log.count(), 0);
-    // And the others as soon as it may.
+    // Durable messages are handled as soon as it has the permission.
     peer.command(&["ACL", "SETUSER", "plain", "+@all"]).await;
     eventually("it is handled", async || log.count() == 1).await;
     server.stop().await;

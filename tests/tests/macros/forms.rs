@@ -141,7 +141,7 @@ async fn reply_is_kept_and_answered_later() -> TestResult {
     let first = tokio::spawn(forms.ask(Later));
     let second = tokio::spawn(forms.ask(LaterWithContext));
     tokio::task::yield_now().await;
-    forms.tell(Later).await?; // wants no answer
+    forms.tell(Later).await?; // needs no answer
     forms.tell(Release(Ok(5))).await?;
     assert_eq!(first.await??, 5);
     assert_eq!(second.await??, 5);
@@ -161,7 +161,7 @@ async fn failure_answers_failed_and_ends_the_actor() -> TestResult {
     };
     assert_eq!(failure.to_string(), "as asked");
 
-    // A kept reply that dies with the state of a failed actor is an answer, too.
+    // A kept reply that is dropped with the state of a failed actor is an answer, too.
     let forms = system.spawn(Forms::default()).await?;
     let later = tokio::spawn(forms.ask(Later));
     tokio::task::yield_now().await;

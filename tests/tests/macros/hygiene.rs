@@ -1,4 +1,4 @@
-//! Names that collide, the size of a dispatch, an actor from a macro of the user's own.
+//! Colliding names, the size of a dispatch, an actor from a user's macro.
 
 use super::*;
 

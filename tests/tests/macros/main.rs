@@ -1,4 +1,4 @@
-//! What the macros make of a user's code, on a real system.
+//! Expansions of the macros, on a real system.
 
 use std::collections::HashMap;
 use std::error::Error;

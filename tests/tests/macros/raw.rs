@@ -1,4 +1,4 @@
-//! Raw handlers, and how requests are decoded.
+//! Raw handlers, and the decoding of requests.
 
 use super::forms::Forms;
 use super::*;
@@ -31,7 +31,7 @@ impl Raw {
     }
 }
 
-/// What the runner does with a request from the bus.
+/// Delivers a request as the runner does.
 async fn deliver<A: Actor, M: conclib::RemoteMessage>(
     actor: &mut A,
     message: M,
@@ -96,7 +96,7 @@ struct NotDouble {
     n: String,
 }
 
-// A message that stays in the process cannot be reached from outside, whatever it is called.
+// A local message cannot be reached from outside under any name.
 #[derive(ActorMessage, Serialize, Deserialize)]
 #[message(name = "Alias", response = u32)]
 struct NotAlias(bool);
@@ -110,7 +110,7 @@ async fn local_message_is_not_reached_from_outside() {
     );
 }
 
-// The name of a generic message says of what it is, so one actor handles several.
+// The name of a generic message contains its arguments, so that one actor handles several.
 #[derive(ActorMessage, Serialize, Deserialize)]
 #[message(name = "Set<{T}>", response = String)]
 struct Set<T>(T);
@@ -145,7 +145,7 @@ async fn instances_of_a_generic_message_are_told_apart() {
     );
 }
 
-// An actor that is generic over its message handles it from outside as well.
+// An actor that is generic over its message also handles it from outside.
 #[derive(Actor)]
 struct Logger<M>(Vec<M>);
 

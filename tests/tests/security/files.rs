@@ -1,4 +1,4 @@
-//! Names and passwords that lie in files.
+//! User names and passwords in files.
 
 use conclib::prelude::*;
 use conclib_tests::actors::Worker;

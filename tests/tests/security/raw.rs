@@ -1,4 +1,4 @@
-//! Commands as somebody writes them by hand.
+//! Raw commands as a user of a Redis.
 
 use conclib_tests::within;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -13,7 +13,7 @@ pub(crate) struct User {
 }
 
 impl User {
-    /// What Redis replies to a command, as it comes.
+    /// The raw reply of Redis to a command.
     pub(crate) async fn says(&self, command: &str) -> String {
         let exchange = async {
             let mut stream = TcpStream::connect(("127.0.0.1", self.port)).await?;

@@ -11,13 +11,13 @@ use conclib_tests::messages::{Double, Record, Recorded};
 
 use crate::certificates::{Authority, Directory, TlsRedis};
 
-/// How long connecting may take, and what a busy machine needs beyond it.
+/// The timeout of connecting, and a margin for a busy machine.
 const CONNECT: Duration = Duration::from_secs(5 + 10);
 
 /// Clients show no certificate.
 const ONE_SIDED: [&str; 2] = ["--tls-auth-clients", "no"];
 
-/// Why nobody comes in.
+/// The error of a connection that is refused.
 async fn refusal(config: &Config) -> String {
     let start = Instant::now();
     let system = ActorSystem::new();
@@ -34,7 +34,7 @@ async fn refusal(config: &Config) -> String {
     text
 }
 
-/// Asks and tells, there and back.
+/// Asks and tells, over both ends.
 async fn works(actors: &Config, web: &Config) {
     let system = ActorSystem::new();
     start_proxy(&system, actors).await.unwrap();
@@ -61,13 +61,13 @@ async fn trusted_authority_is_accepted() {
 async fn untrusted_authority_is_refused() {
     let authority = Authority::new();
     let redis = TlsRedis::start(&authority, &ONE_SIDED);
-    // The second has the name of the right one, and not its key.
+    // The second authority has the name of the right one, and another key.
     for other in [Authority::named("another"), Authority::new()] {
         let text = refusal(&redis.config(&other)).await;
         assert!(text.contains("not signed by an authority"), "{text}");
         assert!(text.contains("CONCLIB_REDIS_CA"), "{text}");
     }
-    // Nor does the system trust it.
+    // The system does not trust it either.
     let url = format!("rediss://127.0.0.1:{}", redis.port);
     let text = refusal(&Config::new(&url).unwrap()).await;
     assert!(text.contains("CONCLIB_REDIS_CA"), "{text}");
@@ -121,7 +121,7 @@ async fn plain_and_tls_ends_do_not_connect() {
     refusal(&config).await;
 }
 
-/// As `docs/security.md` has it: TLS, the roles in an ACL file, nobody else.
+/// As in `docs/security.md`: TLS, and an ACL file with the roles only.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn users_of_an_acl_file_connect_over_tls() {
     let authority = Authority::new();

@@ -1,4 +1,4 @@
-//! Starts that fail, budgets that are spent, and groups in groups.
+//! Failed starts, exhausted budgets, and nested groups.
 
 use std::future::ready;
 

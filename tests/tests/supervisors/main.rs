@@ -13,7 +13,7 @@ use conclib_tests::{Log, SECOND, within};
 
 type Member<F> = GroupMember<F>;
 
-/// A member that writes down what happens to it.
+/// A member that logs its life.
 fn member(
     name: &'static str,
     log: &Log,
@@ -21,7 +21,7 @@ fn member(
     GroupMember::new(lives(name, log)).urn(name)
 }
 
-/// Three members, `a`, `b` and `c`, that start again at once.
+/// Three members, `a`, `b` and `c`, that restart at once.
 fn three(strategy: Strategy, log: &Log) -> Supervisor {
     Supervisor::new(strategy)
         .backoff(Backoff::none())
@@ -37,7 +37,7 @@ async fn spawn(
     within(system.spawn(group).urn("group")).await
 }
 
-/// What was written since the last look.
+/// Log entries since the last call.
 struct News(Log, usize);
 
 impl News {

@@ -1,4 +1,4 @@
-//! Members that end for good, and those that come back.
+//! Members that end for good, and members that restart.
 
 use conclib::prelude::*;
 use conclib::{Backoff, Children, Restart, Strategy, Supervisor};

@@ -1,4 +1,4 @@
-//! Whatever happens to the members.
+//! Random failures of members.
 
 use std::future::{pending, ready};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,11 +12,11 @@ use conclib_tests::{Log, TestResult, within};
 
 use super::{SECOND, spawn};
 
-/// How often each member has started: none has more often than those before it.
+/// The starts of each member: never more than those of the members before it.
 #[derive(Clone)]
 struct Order {
     lives: Arc<Mutex<Vec<u64>>>,
-    /// What must never be.
+    /// Broken invariants.
     disorder: Log,
 }
 
@@ -37,7 +37,7 @@ impl Order {
     }
 }
 
-/// Members fail, hang and fail to start, at random; afterwards the group is whole again.
+/// Members fail, hang and fail to start at random; afterwards all of them live.
 async fn torment(seed: u64) -> TestResult {
     const NAMES: [&str; 4] = ["a", "b", "c", "d"];
     let mut random = Random::new(seed);
@@ -68,7 +68,7 @@ async fn torment(seed: u64) -> TestResult {
         match random.below(3) {
             0 => system.tell(name, fail()).await?,
             1 => {
-                // The last of them never hangs.
+                // The last member never hangs.
                 let name = *random.of(&NAMES[..3]);
                 system
                     .tell(name, run_async(|_| Box::pin(pending())))
@@ -80,7 +80,7 @@ async fn torment(seed: u64) -> TestResult {
             }
         }
     }
-    // A failure cuts one hanging message of each member off.
+    // A failure cuts off one hanging message of each member.
     for _ in 0..100 {
         system.tell(NAMES[3], fail()).await?;
         tokio::time::sleep(100 * SECOND).await;

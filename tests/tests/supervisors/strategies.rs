@@ -1,4 +1,4 @@
-//! Who else starts again, and in which order.
+//! Strategies: the members that restart, and their order.
 
 use conclib::prelude::*;
 use conclib::{Backoff, Children, Phase, Strategy};
@@ -67,7 +67,7 @@ async fn restarted_member_finishes_its_message_and_keeps_the_queue() -> TestResu
     let rest = [A_AGAIN, "a starts", "a waits", "b starts", "c starts"];
     let mut seen = news.get();
     assert_eq!(seen.len(), rest.len());
-    // What waits is handled while the next ones start.
+    // Waiting messages are handled while the next members start.
     seen.sort();
     let mut rest = text(&rest);
     rest.sort();
@@ -103,7 +103,7 @@ async fn group_waits_for_the_backoff_of_the_failed_member() -> TestResult {
     system.tell("b", fail()).await?;
     tokio::time::sleep(4 * SECOND).await;
     assert_eq!(news.get(), [B_FAILS, C_AGAIN, A_AGAIN]);
-    // Meanwhile it answers.
+    // The supervisor answers meanwhile.
     let members = within(group.ask(Children)).await?;
     assert!(
         members

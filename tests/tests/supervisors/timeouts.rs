@@ -1,4 +1,4 @@
-//! Members that take their time, and ends that come in the middle of something.
+//! Hanging members, and ends during a start or a restart.
 
 use std::future::{pending, ready};
 use std::time::Duration;
@@ -26,7 +26,7 @@ async fn hanging_member_loses_its_handler_after_five_seconds() -> TestResult {
     system.tell("b", fail()).await?;
     tokio::time::sleep(4 * SECOND).await;
     assert_eq!(news.get(), [B_FAILS, C_AGAIN]);
-    // Meanwhile it answers.
+    // The supervisor answers meanwhile.
     let phases = within(group.ask(Children)).await?;
     let phases: Vec<_> = phases.iter().map(|member| member.phase).collect();
     assert_eq!(
@@ -61,7 +61,7 @@ async fn member_that_hangs_in_its_last_hook_is_cut_off() -> TestResult {
     Ok(())
 }
 
-/// A factory whose states come when a gate opens; without one, at once.
+/// A factory that waits at one gate per state; without a gate left, it is ready at once.
 fn slow(
     name: &'static str,
     log: &Log,
@@ -163,9 +163,9 @@ async fn member_stopped_during_a_group_restart_handles_queued_messages() -> Test
     keeper.reached().await;
     c.tell(note("queued")).await?;
     system.tell("b", fail()).await?;
-    settle().await; // c is to end its life after the message in hand
+    settle().await; // c is to end its incarnation after its current message
     group.stop();
-    settle().await; // and now it is to stop
+    settle().await; // now it is to stop
     keeper.open();
     let reason = within(c.wait_stopped()).await;
     assert!(matches!(reason, StopReason::ParentStopped), "{reason}");

@@ -1,4 +1,4 @@
-//! Actors that fail make the test fail.
+//! `TestSystem`: failing actors fail the test.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ struct Refuse;
 #[derive(ActorMessage, Serialize, Deserialize)]
 struct Hang;
 
-/// Spawns another, which fails.
+/// Spawns a child that fails.
 #[derive(ActorMessage, Serialize, Deserialize)]
 struct Bear;
 

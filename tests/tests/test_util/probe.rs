@@ -1,4 +1,4 @@
-//! An actor that writes down what it is sent.
+//! `Probe`: an actor that records its messages.
 
 use conclib::SpawnError;
 use conclib::prelude::*;
@@ -12,7 +12,7 @@ use crate::panic_of_future;
 
 /// Neither `Clone` nor `Debug`.
 #[derive(ActorMessage, Serialize, Deserialize)]
-struct Note(u32);
+struct Plain(u32);
 
 #[derive(ActorMessage)]
 #[message(local)]
@@ -25,7 +25,7 @@ struct Divide {
     divisor: u32,
 }
 
-async fn probe(system: &ActorSystem) -> Probe<Note> {
+async fn probe(system: &ActorSystem) -> Probe<Plain> {
     Probe::spawn(system)
         .urn("log")
         .await
@@ -38,7 +38,7 @@ async fn messages_are_expected_in_their_order() -> TestResult {
     let log = probe(&system).await;
     assert_eq!(log.urn(), "log");
     for n in 0..3 {
-        system.ask("log", Note(n)).await?;
+        system.ask("log", Plain(n)).await?;
     }
     assert_eq!(log.expect().await.0, 0);
     let rest: Vec<_> = log.received().into_iter().map(|note| note.0).collect();
@@ -48,7 +48,7 @@ async fn messages_are_expected_in_their_order() -> TestResult {
     let recipient = log.recipient();
     tokio::spawn(async move {
         sleep(4 * SECOND).await;
-        recipient.tell(Note(3)).await
+        recipient.tell(Plain(3)).await
     });
     assert_eq!(log.expect().await.0, 3);
     system.finish().await;
@@ -62,12 +62,13 @@ async fn missing_message_fails_the_test() -> TestResult {
     let start = Instant::now();
     let text = panic_of_future(log.expect()).await;
     assert!(
-        text.starts_with("the probe `log` got no `Note` within 5s (") && text.contains("probe.rs:"),
+        text.starts_with("the probe `log` got no `Plain` within 5s (")
+            && text.contains("probe.rs:"),
         "{text}"
     );
     assert_eq!(start.elapsed().as_secs(), 5);
 
-    let patient = Probe::<Note>::spawn(&system).timeout(60 * SECOND).await?;
+    let patient = Probe::<Plain>::spawn(&system).timeout(60 * SECOND).await?;
     let text = panic_of_future(patient.expect()).await;
     assert!(text.contains("within 60s"), "{text}");
     Ok(())
@@ -81,16 +82,16 @@ async fn unexpected_message_fails_the_test() -> TestResult {
     log.expect_none(SECOND).await;
     assert_eq!(start.elapsed().as_secs(), 1);
 
-    system.ask("log", Note(1)).await?;
+    system.ask("log", Plain(1)).await?;
     let before = panic_of_future(log.expect_none(SECOND)).await;
     let recipient = log.recipient();
     tokio::spawn(async move {
         sleep(SECOND / 2).await;
-        recipient.tell(Note(2)).await
+        recipient.tell(Plain(2)).await
     });
     let meanwhile = panic_of_future(log.expect_none(SECOND)).await;
     for text in [before, meanwhile] {
-        let start = "the probe `log` got a `Note` that was not expected (";
+        let start = "the probe `log` got a `Plain` that was not expected (";
         assert!(
             text.starts_with(start) && text.contains("probe.rs:"),
             "{text}"
@@ -154,8 +155,8 @@ async fn probe_is_reached_over_the_bus() -> TestResult {
     start_proxy(&system, &config).await?;
     let log = probe(&system).await;
     let client = ProxyClient::connect(&config).await?;
-    client.ask("log", Note(1)).await?;
-    client.tell("log", Note(2)).await?;
+    client.ask("log", Plain(1)).await?;
+    client.tell("log", Plain(2)).await?;
     assert_eq!((log.expect().await.0, log.expect().await.0), (1, 2));
     let stranger = client.ask("log", Stranger).await;
     assert!(
@@ -177,7 +178,7 @@ async fn probe_is_reached_over_the_bus() -> TestResult {
 async fn probe_needs_a_free_urn() {
     let system = ActorSystem::new();
     let _log = probe(&system).await;
-    let second = Probe::<Note>::spawn(&system).urn("log").await;
+    let second = Probe::<Plain>::spawn(&system).urn("log").await;
     assert!(
         matches!(second, Err(SpawnError::UrnTaken { .. })),
         "{second:?}"
@@ -191,7 +192,7 @@ async fn several_tasks_may_expect_at_once() -> TestResult {
     let recipient = log.recipient();
     tokio::spawn(async move {
         for n in 0..100 {
-            recipient.tell(Note(n)).await.expect("it lives");
+            recipient.tell(Plain(n)).await.expect("it lives");
         }
     });
     let expected = within(join_all((0..100).map(|_| log.expect()))).await;

@@ -1,4 +1,4 @@
-//! Paused time that goes forward one timer after another.
+//! `advance`: paused time that moves from timer to timer.
 
 use std::time::Duration;
 
@@ -85,7 +85,7 @@ async fn timers_fire_in_order() -> TestResult {
     Ok(())
 }
 
-/// Why there is another `advance`.
+/// The reason for another `advance`.
 #[tokio::test(start_paused = true)]
 async fn advance_of_tokio_jumps_over_timers() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
