@@ -1,4 +1,4 @@
-//! The messages that the processes of these examples share.
+//! Messages that the processes of these examples share.
 
 use conclib::prelude::*;
 
@@ -17,11 +17,11 @@ pub struct Doubled {
     pub n: u64,
 }
 
-/// Takes money from an account. That it may decline is part of the answer.
+/// Withdraws money from an account. A refusal is part of the response.
 #[derive(ActorMessage, Serialize, Deserialize, Debug)]
 #[message(name = "billing.Withdraw", response = Result<Receipt, Declined>)]
 pub struct Withdraw {
-    /// How much, in cents.
+    /// The amount, in cents.
     pub cents: u64,
 }
 
@@ -44,7 +44,7 @@ impl Withdraw {
     }
 }
 
-/// What is left after a withdrawal.
+/// The response to a withdrawal.
 #[derive(Serialize, Deserialize, Debug)]
 pub struct Receipt {
     /// The balance, in cents.
@@ -54,6 +54,6 @@ pub struct Receipt {
 /// There is not enough money.
 #[derive(Serialize, Deserialize, Debug)]
 pub struct Declined {
-    /// How much is missing, in cents.
+    /// The missing amount, in cents.
     pub missing: u64,
 }

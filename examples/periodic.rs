@@ -1,4 +1,4 @@
-//! A periodic actor: two messages that it is sent at intervals of their own, and hooks. The ticks
+//! A periodic actor: two messages, each at its own interval, and hooks. The ticks
 //! start after `on_start` and end with the actor.
 
 use std::time::Duration;

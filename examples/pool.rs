@@ -1,4 +1,4 @@
-//! Several workers behind one URN: slow requests side by side, and each account always with the same
+//! Several workers behind one URN: slow requests run concurrently, and each account has the same
 //! worker.
 //!
 //! `cargo run --example pool`

@@ -1,5 +1,5 @@
-//! A ticker that tells an actor something every 200 ms. A ticker calls whatever you like; an actor
-//! that only wants regular messages has them simpler (see `periodic`).
+//! A ticker that tells an actor the time every 200 ms. A ticker calls any closure; for an actor
+//! that only needs regular messages, `periodic` is simpler.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

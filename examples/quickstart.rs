@@ -24,7 +24,7 @@ impl Doubler {
 #[message(local)] // the tick never leaves the process, so it needs no serde
 struct Beat;
 
-/// How often has the heart beaten?
+/// Asks for the number of beats.
 #[derive(ActorMessage, Serialize, Deserialize)]
 #[message(response = u64)]
 struct Count;

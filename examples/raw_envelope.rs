@@ -1,5 +1,5 @@
-//! A raw handler: it takes requests from outside as they come, looks what they are, and answers
-//! them itself. What it does not know it returns as `UnexpectedMessage`; the asker hears so.
+//! A raw handler: it takes requests from outside undecoded, looks at their names, and answers
+//! them itself. It returns unknown ones as `UnexpectedMessage`, and the asker gets that error.
 
 use conclib::prelude::*;
 use messages::{Double, Doubled, Withdraw};

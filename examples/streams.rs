@@ -1,4 +1,4 @@
-//! What comes from elsewhere becomes messages: lines of a TCP connection, the result of a slow
+//! External events as messages: lines of a TCP connection, the result of a slow
 //! request, the result of a long computation, and time that passes.
 //!
 //! `cargo run --example streams`
@@ -46,7 +46,7 @@ impl Reader {
         };
         let lines = FramedRead::new(connection, LinesCodec::new());
         let lines = lines.map(|line| line.map_or(Line::End, Line::Text));
-        // While the mailbox is full, nothing is read, and TCP tells the other side to wait.
+        // While the mailbox is full, the stream is not read, and TCP makes the other side wait.
         ctx.attach(lines.chain(futures_util::stream::iter([Line::End])));
     }
 

@@ -1,5 +1,5 @@
-//! A group of actors that depend on each other: when the connection fails, it and what was built on
-//! it start again, and nobody's messages are lost.
+//! A group of actors that depend on each other: when the connection fails, it and the actors built on
+//! it restart, and no waiting message is lost.
 //!
 //! `cargo run --example supervision`
 
@@ -25,7 +25,7 @@ impl Connection {
     async fn open() -> Result<Self, Failure> {
         static OPENED: AtomicU32 = AtomicU32::new(0);
         let number = OPENED.fetch_add(1, Ordering::Relaxed) + 1;
-        tokio::time::sleep(Duration::from_millis(5)).await; // what connecting takes
+        tokio::time::sleep(Duration::from_millis(5)).await; // the time of connecting
         println!("connection {number} opens");
         Ok(Self { number })
     }
@@ -42,7 +42,7 @@ impl Connection {
     }
 }
 
-/// Works with the connection that was there when it started.
+/// Works with the connection that existed when it started.
 #[derive(Actor)]
 #[actor(urn = "session")]
 struct Session {

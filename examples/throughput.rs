@@ -1,5 +1,5 @@
-//! How fast is it here? Starts a Redis and an actor process, and asks it from 64 callers of this
-//! one, 100,000 times. Every answer is checked.
+//! Measures the bus on this machine: starts a Redis and an actor process, and asks it from 64 callers
+//! of this process, 100,000 times. Every answer is checked.
 //!
 //! ```text
 //! cargo run --release --example throughput [asks] [callers]

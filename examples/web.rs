@@ -34,7 +34,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Whether this process can ask at all; whether anybody answers is another question.
+/// Reports if this process is connected to Redis, not if an actor answers.
 async fn health(State(client): State<ProxyClient>) -> (StatusCode, String) {
     match &*client.connection_state().borrow() {
         ConnectionState::Connected => (StatusCode::OK, "ok".to_owned()),
@@ -68,7 +68,7 @@ async fn withdraw(
     )
 }
 
-/// An ask that failed, as HTTP says it.
+/// A failed ask as an HTTP response.
 struct WebError(AskError);
 
 impl From<AskError> for WebError {
@@ -80,7 +80,7 @@ impl From<AskError> for WebError {
 impl IntoResponse for WebError {
     fn into_response(self) -> Response {
         let status = match &self.0 {
-            // Their process is starting or being replaced: the page exists, and will answer soon.
+            // The actor process is starting or being replaced: the page exists, and will answer soon.
             AskError::ActorNotFound { .. } => StatusCode::SERVICE_UNAVAILABLE,
             error if error.is_retryable() => StatusCode::SERVICE_UNAVAILABLE,
             AskError::Timeout { .. } => StatusCode::GATEWAY_TIMEOUT,

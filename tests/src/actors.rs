@@ -1,4 +1,4 @@
-//! The actors that are asked.
+//! Actors of the tests, within the process and over the bus.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,12 +7,41 @@ use conclib::prelude::*;
 use serde_bytes::ByteBuf;
 use tokio::sync::Semaphore;
 
+use crate::Log;
 use crate::messages::{
-    Carry, Declined, Double, Explode, Fill, Forget, Hold, Pass, Record, Recorded, Release, Secret,
-    Trace, Withdraw,
+    Carry, Declined, Double, Enter, Explode, Fill, Forget, Hold, Note, Pass, Record, Recorded,
+    Release, Secret, Trace, Withdraw,
 };
 
-/// Answers at once.
+/// Logs notes, answers `Double`, and waits at gates; for tests within the process.
+#[derive(Actor, Debug)]
+#[actor(urn = "worker")]
+pub struct LoggingWorker(pub Log);
+
+#[handlers]
+impl LoggingWorker {
+    #[handler]
+    fn double(&mut self, message: Double) -> u32 {
+        message.n * 2
+    }
+
+    #[handler]
+    fn note(&mut self, Note(text): Note) {
+        self.0.add(text);
+    }
+
+    #[handler]
+    async fn pass(&mut self, Pass(gate): Pass) {
+        gate.pass().await;
+    }
+
+    #[handler]
+    fn forget(&mut self, _: Forget, reply: Reply<()>) {
+        drop(reply);
+    }
+}
+
+/// Answers at once; for tests over the bus.
 #[derive(Actor, Debug, Default)]
 #[actor(urn = "worker", mailbox = 20_000)]
 pub struct Worker {
@@ -65,15 +94,15 @@ impl Worker {
     }
 }
 
-/// Answers later, or never.
+/// Holds replies, and sends them later or drops them.
 #[derive(Actor, Debug, Default)]
-#[actor(urn = "keeper", mailbox = 20_000)]
-pub struct Keeper {
+#[actor(urn = "holder", mailbox = 20_000)]
+pub struct ReplyHolder {
     held: Vec<Reply<u32>>,
 }
 
 #[handlers]
-impl Keeper {
+impl ReplyHolder {
     #[handler]
     fn hold(&mut self, _: Hold, reply: Reply<u32>) {
         self.held.push(reply);
@@ -95,73 +124,73 @@ impl Keeper {
     }
 }
 
-/// Waits in its handler until it is let go on.
+/// Holds each `Enter` in its handler until the test admits it.
 #[derive(Actor, Debug)]
 #[actor(urn = "gate")]
-pub struct Gate {
-    watch: Watch,
+pub struct GatedActor {
+    control: GateControl,
 }
 
-/// What a test sees of a [`Gate`], and how it lets the gate go on.
+/// The test's control of a [`GatedActor`].
 #[derive(Debug, Clone)]
-pub struct Watch {
+pub struct GateControl {
     permits: Arc<Semaphore>,
     entered: Arc<AtomicUsize>,
 }
 
-impl Gate {
-    /// A gate that is closed.
-    pub fn closed() -> (Self, Watch) {
-        let watch = Watch {
+impl GatedActor {
+    /// A closed actor and its control.
+    pub fn closed() -> (Self, GateControl) {
+        let control = GateControl {
             permits: Arc::new(Semaphore::new(0)),
             entered: Arc::default(),
         };
         let gate = Self {
-            watch: watch.clone(),
+            control: control.clone(),
         };
-        (gate, watch)
+        (gate, control)
     }
 
-    /// Another with the same watch.
-    pub fn behind(watch: &Watch) -> Self {
-        let watch = watch.clone();
-        Self { watch }
+    /// Another actor with the same control.
+    pub fn controlled_by(control: &GateControl) -> Self {
+        let control = control.clone();
+        Self { control }
     }
 
-    /// Waits until one may pass.
+    /// Waits until the test admits a message.
     ///
     /// # Errors
     ///
-    /// If nobody can let it pass any more.
+    /// If the control has been dropped.
     pub async fn wait(&self) -> Result<(), Failure> {
-        self.watch.entered.fetch_add(1, Ordering::SeqCst);
-        self.watch.permits.acquire().await?.forget();
+        self.control.entered.fetch_add(1, Ordering::SeqCst);
+        self.control.permits.acquire().await?.forget();
         Ok(())
     }
 }
 
-impl Watch {
-    /// Lets so many messages pass.
-    pub fn let_pass(&self, count: usize) {
+impl GateControl {
+    /// Admits this many messages.
+    pub fn admit(&self, count: usize) {
         self.permits.add_permits(count);
     }
 
-    /// How many messages the handler was called with.
+    /// The number of messages that the handler was called with.
     pub fn entered(&self) -> usize {
         self.entered.load(Ordering::SeqCst)
     }
 }
 
 #[handlers]
-impl Gate {
+impl GatedActor {
     #[handler]
-    async fn pass(&mut self, message: Pass) -> Result<u32, Failure> {
+    async fn enter(&mut self, message: Enter) -> Result<u32, Failure> {
         self.wait().await?;
         Ok(message.n)
     }
 }
 
-/// Takes messages as they come.
+/// Handles raw requests.
 #[derive(Actor, Debug)]
 #[actor(urn = "raw")]
 pub struct Raw;
@@ -181,7 +210,7 @@ impl Raw {
                 .collect();
             envelope.respond(pairs.join(","));
         } else if envelope.matches::<Hold>() {
-            // Answered from elsewhere.
+            // Answered from a task.
             let reply = envelope.into_reply::<Hold>();
             tokio::spawn(async move { reply.send(7) });
         } else if !envelope.matches::<Forget>() {

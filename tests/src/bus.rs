@@ -1,19 +1,12 @@
-//! A bus, an actor system on it, and a client.
-
-use std::time::Duration;
+//! A bus fixture: a bus of the test's own, an actor system on it, and a client.
 
 use conclib::{ActorSystem, Config, Proxy, ProxyClient, RedisDaemon, start_proxy, start_redis};
 
-use crate::actors::{Keeper, Raw, Worker};
+use crate::ASK_TIMEOUT;
+use crate::actors::{Raw, ReplyHolder, Worker};
 
-/// More than anything here takes, even on a busy machine.
-pub const BOUND: Duration = Duration::from_secs(50);
-
-/// Longer than any ask here takes that is answered.
-pub const PATIENCE: Duration = Duration::from_secs(30);
-
-/// Makes tests of cases, each on the bus in memory and on a Redis. The file that has the cases in modules
-/// says in `run` how one is run.
+/// Makes two tests of each case, on the bus in memory and on a Redis. The function `run` of the file
+/// whose modules have the cases runs one.
 #[macro_export]
 macro_rules! for_each_bus {
     ($($area:ident { $($case:ident)* })*) => {
@@ -33,32 +26,32 @@ macro_rules! for_each_bus {
     };
 }
 
-/// A bus of one's own.
+/// A bus of the test's own.
 #[derive(Debug)]
 pub struct Bus {
-    /// How to reach it.
+    /// The config of its clients.
     pub config: Config,
-    /// What runs for it.
+    /// Its Redis, unless it is in memory.
     pub redis: Option<RedisDaemon>,
 }
 
 impl Bus {
-    /// The one in memory.
+    /// The bus in memory.
     pub fn memory() -> Self {
         Self {
-            config: Config::memory().timeout(PATIENCE),
+            config: Config::memory().timeout(ASK_TIMEOUT),
             redis: None,
         }
     }
 
-    /// A Redis.
+    /// A new Redis.
     ///
     /// # Panics
     ///
     /// If it does not start.
     pub async fn redis() -> Self {
         let config = Config::new("redis://127.0.0.1:0").expect("a valid URL");
-        let redis = start_redis(&config.timeout(PATIENCE)).await;
+        let redis = start_redis(&config.timeout(ASK_TIMEOUT)).await;
         let redis = redis.expect("a Redis starts");
         Self {
             config: redis.config().clone(),
@@ -66,7 +59,17 @@ impl Bus {
         }
     }
 
-    /// A client.
+    /// The URL of the Redis.
+    ///
+    /// # Panics
+    ///
+    /// On the bus in memory.
+    pub fn url(&self) -> String {
+        let port = self.config.port().expect("a Redis has a port");
+        format!("redis://127.0.0.1:{port}")
+    }
+
+    /// Connects a client.
     ///
     /// # Panics
     ///
@@ -77,7 +80,7 @@ impl Bus {
             .expect("a client connects")
     }
 
-    /// An actor system that serves, without actors.
+    /// Starts an actor system without actors, and its proxy.
     ///
     /// # Panics
     ///
@@ -88,21 +91,21 @@ impl Bus {
         (system, proxy.expect("the proxy starts"))
     }
 
-    /// An actor system with the actors `worker`, `keeper` and `raw`, and a client.
+    /// Starts an actor system with the actors `worker`, `holder` and `raw`, and a client.
     ///
     /// # Panics
     ///
     /// If they do not start.
-    pub async fn stage(self) -> Stage {
+    pub async fn fixture(self) -> BusFixture {
         let (system, proxy) = self.system().await;
         let started = tokio::join!(
             system.spawn(Worker::default()),
-            system.spawn(Keeper::default()),
+            system.spawn(ReplyHolder::default()),
             system.spawn(Raw),
         );
         assert!(started.0.is_ok() && started.1.is_ok() && started.2.is_ok());
         let client = self.client().await;
-        Stage {
+        BusFixture {
             system,
             proxy,
             client,
@@ -111,30 +114,15 @@ impl Bus {
     }
 }
 
-/// All that a test of the bus needs.
+/// Both ends of a bus.
 #[derive(Debug)]
-pub struct Stage {
-    /// Where the actors live.
+pub struct BusFixture {
+    /// The system of the actors.
     pub system: ActorSystem,
-    /// Its end of the bus.
+    /// The system's end of the bus.
     pub proxy: Proxy,
-    /// The other end.
+    /// The asking end.
     pub client: ProxyClient,
-    /// What is between them; it ends last.
+    /// The bus between them; dropped last.
     pub bus: Bus,
-}
-
-/// Waits until something is so.
-///
-/// # Panics
-///
-/// If it is not so in time.
-pub async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
-    let wait = async {
-        while !is_so().await {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    };
-    let waited = tokio::time::timeout(PATIENCE, wait).await;
-    assert!(waited.is_ok(), "never: {what}");
 }

@@ -1,4 +1,4 @@
-//! What the processes of the fault suite say to each other, and write down.
+//! Messages and records of the processes of the chaos suite.
 
 use std::fmt;
 use std::fs::File;
@@ -10,10 +10,10 @@ use conclib::prelude::*;
 
 use crate::process::memory;
 
-/// How often a durable message is delivered.
+/// The number of deliveries of a durable message.
 pub const DELIVERIES: u32 = 5;
 
-/// Milliseconds on the clock of the wall, which all processes share.
+/// Milliseconds on the system's clock, which all processes share.
 pub fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.map_or(0, |since| {
@@ -21,104 +21,104 @@ pub fn now() -> u64 {
     })
 }
 
-/// Something to do, once.
+/// A request to be executed once.
 #[derive(ActorMessage, Serialize, Deserialize, Debug, Clone)]
 #[message(response = u64)]
 pub struct Work {
-    /// Which no other has.
+    /// Its unique number.
     pub number: u64,
-    /// When its asker stops waiting, on the clock of the wall.
+    /// Its deadline, on the system's clock in ms.
     pub deadline: u64,
-    /// How long it takes, in ms.
+    /// The duration of the handler, in ms.
     pub nap: u64,
-    /// The actor fails: with an error, or with a panic if its number is odd.
+    /// True if the actor fails: with an error, or with a panic if the number is odd.
     pub fails: bool,
 }
 
 impl Work {
-    /// The only right answer.
+    /// The right answer.
     pub fn answer(number: u64) -> u64 {
         number.wrapping_mul(31).rotate_left(7)
     }
 }
 
-/// The same, with a lot of bytes in the answer.
+/// A request for a large answer.
 #[derive(ActorMessage, Serialize, Deserialize, Debug, Clone)]
 #[message(response = serde_bytes::ByteBuf)]
 pub struct Bulk {
-    /// How many bytes.
+    /// The size of the answer.
     pub bytes: usize,
 }
 
-/// How a request was made.
+/// The kind of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Manner {
+pub enum RequestKind {
     /// An ask.
     Ask,
     /// A tell.
     Tell,
-    /// A tell that is to survive.
+    /// A durable tell.
     Durable,
-    /// The same, and its handler always fails.
+    /// A durable tell whose handler always fails.
     Poison,
 }
 
-/// What a client writes down of a request, as a line.
+/// A client's record of a request, written as a line.
 #[derive(Debug, Clone)]
-pub struct Asked {
-    /// Which.
+pub struct RequestRecord {
+    /// The number of the request.
     pub number: u64,
-    /// How.
-    pub manner: Manner,
-    /// When it was made, on the clock of the wall.
+    /// Its kind.
+    pub kind: RequestKind,
+    /// Its start, on the system's clock in ms.
     pub start: u64,
-    /// How long it may take, in ms.
-    pub patience: u64,
-    /// How long it took, in ms.
+    /// Its timeout, in ms.
+    pub timeout: u64,
+    /// Its duration, in ms.
     pub took: u64,
     /// `Ok`, `Wrong`, or the name of the error.
     pub end: String,
-    /// How far it had come: `No`, `Accepted`, `Unknown`.
+    /// The delivery state of an error: `No`, `Accepted`, `Unknown`.
     pub delivered: String,
 }
 
-impl fmt::Display for Asked {
+impl fmt::Display for RequestRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             number,
-            manner,
+            kind,
             start,
-            patience,
+            timeout,
             took,
             end,
             delivered,
         } = self;
         write!(
             f,
-            "{number} {manner:?} {start} {patience} {took} {end} {delivered}"
+            "{number} {kind:?} {start} {timeout} {took} {end} {delivered}"
         )
     }
 }
 
-impl FromStr for Asked {
+impl FromStr for RequestRecord {
     type Err = String;
 
     fn from_str(line: &str) -> Result<Self, String> {
         let words: Vec<_> = line.split(' ').collect();
-        let [number, manner, start, patience, took, end, delivered] = words[..] else {
+        let [number, kind, start, timeout, took, end, delivered] = words[..] else {
             return Err(format!("`{line}`"));
         };
         let parse = |word: &str| word.parse().map_err(|error| format!("`{line}`: {error}"));
         Ok(Self {
             number: parse(number)?,
-            manner: match manner {
-                "Ask" => Manner::Ask,
-                "Tell" => Manner::Tell,
-                "Poison" => Manner::Poison,
-                _ => Manner::Durable,
+            kind: match kind {
+                "Ask" => RequestKind::Ask,
+                "Tell" => RequestKind::Tell,
+                "Poison" => RequestKind::Poison,
+                _ => RequestKind::Durable,
             },
             start: parse(start)?,
-            patience: parse(patience)?,
+            timeout: parse(timeout)?,
             took: parse(took)?,
             end: end.to_owned(),
             delivered: delivered.to_owned(),
@@ -126,19 +126,19 @@ impl FromStr for Asked {
     }
 }
 
-/// What an actor writes down when it begins with a message, as a line.
+/// An actor's record of the start of a handler, written as a line.
 #[derive(Debug, Clone, Copy)]
-pub struct Begun {
-    /// Which.
+pub struct ExecutionRecord {
+    /// The number of the request.
     pub number: u64,
-    /// When, on the clock of the wall.
+    /// The start of the handler, on the system's clock in ms.
     pub at: u64,
-    /// When its asker stopped waiting.
+    /// The deadline of the request.
     pub deadline: u64,
 }
 
-impl Begun {
-    /// Written at once, so that it is there also if the process is killed in the next moment.
+impl ExecutionRecord {
+    /// Writes the record at once, so that it survives a kill in the next moment.
     ///
     /// # Errors
     ///
@@ -153,7 +153,7 @@ impl Begun {
     }
 }
 
-impl FromStr for Begun {
+impl FromStr for ExecutionRecord {
     type Err = String;
 
     fn from_str(line: &str) -> Result<Self, String> {
@@ -169,19 +169,19 @@ impl FromStr for Begun {
     }
 }
 
-/// What a process has: requests under way, tasks, memory in KiB.
+/// The resources of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Holdings {
-    /// Requests without an answer.
+pub struct ResourceUsage {
+    /// Requests in flight.
     pub in_flight: usize,
-    /// Tasks that live.
+    /// Living tasks.
     pub tasks: usize,
     /// Resident memory in KiB.
     pub memory: usize,
 }
 
-impl Holdings {
-    /// Of this process.
+impl ResourceUsage {
+    /// The resources of this process.
     pub fn now(in_flight: usize) -> Self {
         Self {
             in_flight,
@@ -193,13 +193,13 @@ impl Holdings {
     }
 }
 
-impl fmt::Display for Holdings {
+impl fmt::Display for ResourceUsage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {} {}", self.in_flight, self.tasks, self.memory)
     }
 }
 
-impl FromStr for Holdings {
+impl FromStr for ResourceUsage {
     type Err = String;
 
     fn from_str(line: &str) -> Result<Self, String> {

@@ -1,13 +1,13 @@
-//! A service that makes the mistake of failing on bad requests.
+//! A service whose mistake is to fail on bad requests.
 
 use conclib::prelude::*;
 
-/// Asks for the number that a text says.
+/// Asks for the number in a text.
 #[derive(ActorMessage, Serialize, Deserialize, Debug, Clone)]
 #[message(response = u32)]
 pub struct Parse(pub String);
 
-/// Fails with each text that is no number.
+/// Fails on each text that is no number.
 #[derive(Actor, Debug)]
 #[actor(urn = "desk")]
 pub struct Desk;

@@ -1,4 +1,4 @@
-//! Durable messages, and an actor that handles them and writes down which.
+//! Durable messages, and an actor that logs those that it handles.
 
 use std::future::ready;
 use std::time::Duration;
@@ -6,10 +6,10 @@ use std::time::Duration;
 use conclib::prelude::*;
 use conclib::{ActorSystem, Backoff};
 
-use crate::actors::Watch;
-use crate::{Log, actors};
+use crate::Log;
+use crate::actors::{GateControl, GatedActor};
 
-/// Adds up; says what it has come to.
+/// Adds a number; the answer is the sum.
 #[derive(ActorMessage, Serialize, Deserialize, Debug, Clone, Copy)]
 #[message(durable, response = u32)]
 pub struct Order {
@@ -17,11 +17,11 @@ pub struct Order {
     pub n: u32,
 }
 
-/// The handler waits until it is let go on.
+/// Held in the handler until the test admits it.
 #[derive(ActorMessage, Serialize, Deserialize, Debug, Clone, Copy)]
 #[message(durable, response = u32)]
 pub struct Wait {
-    /// Comes back.
+    /// The answer.
     pub n: u32,
 }
 
@@ -35,11 +35,11 @@ pub struct Poison;
 #[message(durable, response = u32)]
 pub struct Abort;
 
-/// The same, but the bus does not keep it.
+/// As [`Abort`], but not durable.
 #[derive(ActorMessage, Serialize, Deserialize, Debug, Clone, Copy)]
 pub struct PlainAbort;
 
-/// The handler takes 5 ms, and says the number before its process can end.
+/// The handler takes 5 ms, and prints the number before its process can end.
 #[derive(ActorMessage, Serialize, Deserialize, Debug, Clone, Copy)]
 #[message(durable)]
 pub struct Nap {
@@ -47,7 +47,7 @@ pub struct Nap {
     pub n: u32,
 }
 
-/// Comes under the name of an order, and is none.
+/// A message with the name of [`Order`] and other contents.
 #[derive(ActorMessage, Serialize, Deserialize, Debug, Clone, Copy)]
 #[message(durable, name = "Order")]
 pub struct NoOrder;
@@ -57,13 +57,13 @@ pub struct NoOrder;
 #[message(durable, response = Vec<u8>)]
 pub struct Large;
 
-/// Writes down what it handles.
+/// Logs the messages that it handles.
 #[derive(Actor, Debug)]
 #[actor(mailbox = 8)]
 pub struct Shop {
     log: Log,
     sum: u32,
-    gate: actors::Gate,
+    gate: GatedActor,
 }
 
 #[handlers]
@@ -110,24 +110,24 @@ impl Shop {
     }
 }
 
-/// Starts a shop that starts again when it fails.
+/// Starts a shop that restarts when it fails.
 ///
 /// # Panics
 ///
 /// If it does not start.
-pub async fn open_shop(system: &ActorSystem, urn: &str, log: &Log) -> Watch {
-    let (gate, watch) = actors::Gate::closed();
+pub async fn open_shop(system: &ActorSystem, urn: &str, log: &Log) -> GateControl {
+    let (gate, control) = GatedActor::closed();
     drop(gate);
-    let (log, shared) = (log.clone(), watch.clone());
+    let (log, shared) = (log.clone(), control.clone());
     let factory = move || {
         ready(Shop {
             log: log.clone(),
             sum: 0,
-            gate: actors::Gate::behind(&shared),
+            gate: GatedActor::controlled_by(&shared),
         })
     };
     let shop = system.supervise(factory).urn(urn).backoff(Backoff::none());
     let shop = shop.budget(1000, Duration::from_secs(1)).await;
     shop.expect("the shop opens");
-    watch
+    control
 }

@@ -1,9 +1,9 @@
-//! A framework that is built on conclib: its users depend on it alone.
+//! A framework built on conclib, whose users do not depend on conclib themselves.
 
 pub use conclib::{Actor, ActorMessage, handler, handlers};
 pub use {conclib, serde, tokio};
 
-/// Makes an actor that counts, for a crate that does not know conclib.
+/// Makes a counting actor, for a crate that does not depend on conclib.
 #[macro_export]
 macro_rules! counter {
     ($(#[$attribute:meta])* $visibility:vis struct $actor:ident counts $message:ident) => {

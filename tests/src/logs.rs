@@ -1,4 +1,4 @@
-//! The log of a test's thread, which is where its runtime runs.
+//! Capture of the log of a test's thread, on which its runtime runs.
 
 use std::cell::RefCell;
 use std::io;
@@ -6,7 +6,7 @@ use std::sync::Once;
 
 use tracing_subscriber::filter::LevelFilter;
 
-/// Starts to collect what is logged on this thread.
+/// Begins to capture the log of this thread.
 pub fn capture() {
     collect();
     LOG.with_borrow_mut(Vec::clear);
@@ -17,8 +17,8 @@ pub fn logged() -> String {
     LOG.with_borrow(|log| String::from_utf8_lossy(log).into_owned())
 }
 
-/// One subscriber for all tests, set before the first event: an event that is met first while a
-/// subscriber is being set may stay silent for the whole run.
+/// Sets one subscriber for all tests, before the first event: a callsite that is first reached while
+/// a subscriber is being set may stay disabled for the whole run.
 pub fn collect() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {

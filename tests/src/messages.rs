@@ -1,17 +1,42 @@
-//! The messages of the test actors.
+//! Messages of the test actors, within the process and over the bus.
 
 use conclib::prelude::*;
 use serde_bytes::ByteBuf;
 
-/// Asks for twice the number.
+use crate::Gate;
+
+/// Answered with 1, or any other number.
+#[derive(ActorMessage, Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq)]
+#[message(response = u32)]
+pub struct Ping;
+
+/// A regular tick.
 #[derive(ActorMessage, Serialize, Deserialize, Debug, Clone, Copy)]
+pub struct Beat;
+
+/// A text to be logged.
+#[derive(ActorMessage, Serialize, Deserialize, Debug, Clone, PartialEq, Eq)]
+pub struct Note(pub String);
+
+/// A [`Note`].
+pub fn note(text: impl Into<String>) -> Note {
+    Note(text.into())
+}
+
+/// Keeps the handler busy until the test opens the gate.
+#[derive(ActorMessage, Debug)]
+#[message(local)]
+pub struct Pass(pub Gate);
+
+/// Asks for twice the number.
+#[derive(ActorMessage, Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq)]
 #[message(response = u32)]
 pub struct Double {
     /// The number.
     pub n: u32,
 }
 
-/// Adds a number to the list.
+/// Appends a number to the worker's list.
 #[derive(ActorMessage, Serialize, Deserialize, Debug, Clone, Copy)]
 pub struct Record {
     /// The number.
@@ -23,22 +48,22 @@ pub struct Record {
 #[message(response = Vec<u32>)]
 pub struct Recorded;
 
-/// Takes money, if there is enough; says what is left.
+/// Withdraws money, if there is enough; the answer is the new balance.
 #[derive(ActorMessage, Serialize, Deserialize, Debug, Clone, Copy)]
 #[message(response = Result<u64, Declined>)]
 pub struct Withdraw {
-    /// How much.
+    /// The amount.
     pub cents: u64,
 }
 
 /// There is not enough money.
 #[derive(Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Declined {
-    /// How much is missing.
+    /// The missing amount.
     pub missing: u64,
 }
 
-/// Asks for a response of that size.
+/// Asks for a response of this size.
 #[derive(ActorMessage, Serialize, Deserialize, Debug, Clone, Copy)]
 #[message(response = ByteBuf)]
 pub struct Fill {
@@ -46,7 +71,7 @@ pub struct Fill {
     pub bytes: usize,
 }
 
-/// Brings bytes; asks how many there were.
+/// Carries bytes; the answer is their number.
 #[derive(ActorMessage, Serialize, Deserialize, Debug, Clone)]
 #[message(response = usize)]
 pub struct Carry {
@@ -54,45 +79,49 @@ pub struct Carry {
     pub bytes: ByteBuf,
 }
 
-/// The answer comes with [`Release`].
+/// Answered by [`Release`].
 #[derive(ActorMessage, Serialize, Deserialize, Debug, Clone, Copy)]
 #[message(response = u32)]
 pub struct Hold;
 
-/// Answers all that were held, with this number; says how many.
+/// Answers all held requests with a number; the answer is their count.
 #[derive(ActorMessage, Serialize, Deserialize, Debug, Clone, Copy)]
 #[message(response = usize)]
 pub struct Release {
-    /// The answer.
+    /// The number.
     pub n: u32,
 }
 
-/// Nobody ever answers this; the handler lets the reply go.
+/// Never answered: the handler drops its reply.
 #[derive(ActorMessage, Serialize, Deserialize, Debug, Clone, Copy)]
 pub struct Forget;
+
+/// The handler returns an error.
+#[derive(ActorMessage, Serialize, Deserialize, Debug, Clone, Copy)]
+pub struct Fail;
 
 /// The handler panics.
 #[derive(ActorMessage, Serialize, Deserialize, Debug, Clone, Copy)]
 pub struct Explode;
 
-/// The handler waits until it is let go on.
+/// Held by a [`GatedActor`](crate::actors::GatedActor) until the test admits it.
 #[derive(ActorMessage, Serialize, Deserialize, Debug, Clone, Copy)]
 #[message(response = u32)]
-pub struct Pass {
-    /// Comes back.
+pub struct Enter {
+    /// The answer.
     pub n: u32,
 }
 
-/// Stays in its process.
+/// A message that stays in its process.
 #[derive(ActorMessage, Debug)]
 #[message(local, response = u32)]
 pub struct Secret;
 
-/// Asks for the attributes that came along, as `name=value`, with commas between.
+/// Asks for the attributes of the request, as `name=value`, separated by commas.
 #[derive(ActorMessage, Serialize, Deserialize, Debug, Clone, Copy)]
 #[message(response = String)]
 pub struct Trace;
 
-/// No actor handles it.
+/// A message that no actor handles.
 #[derive(ActorMessage, Serialize, Deserialize, Debug, Clone, Copy)]
 pub struct Stranger;

@@ -1,17 +1,17 @@
-//! Processes that a test starts.
+//! Processes of the tests.
 
 use std::process::Stdio;
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
-use crate::bus::{BOUND, eventually};
+use crate::{TEST_TIMEOUT, eventually};
 
-/// A program that says in lines how far it is; it is killed when this is dropped.
+/// A program that prints its progress in lines; killed on drop.
 #[derive(Debug)]
 pub struct Program {
     child: Child,
-    /// What it is told.
+    /// Its standard input.
     input: ChildStdin,
     lines: Lines<BufReader<ChildStdout>>,
 }
@@ -27,7 +27,7 @@ impl Program {
             .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            // What is freed goes back to the system at once, and can be seen to.
+            // Freed memory goes back to the system at once, so that a test can measure it.
             .env("MALLOC_MMAP_THRESHOLD_", "65536")
             .env("MALLOC_TRIM_THRESHOLD_", "65536")
             .env("MALLOC_ARENA_MAX", "2")
@@ -43,7 +43,7 @@ impl Program {
         }
     }
 
-    /// Says a line to it.
+    /// Writes a line to its input.
     ///
     /// # Panics
     ///
@@ -54,7 +54,7 @@ impl Program {
         said.expect("it listens");
     }
 
-    /// Waits for a line that begins so; the rest of it.
+    /// Waits for a line with this beginning; returns the rest.
     ///
     /// # Panics
     ///
@@ -68,15 +68,15 @@ impl Program {
             }
             panic!("it ended without `{beginning}`");
         };
-        let waited = tokio::time::timeout(BOUND, wait).await;
+        let waited = tokio::time::timeout(TEST_TIMEOUT, wait).await;
         waited.unwrap_or_else(|_| panic!("no line with `{beginning}`"))
     }
 
-    /// Waits for a line; none if it has ended.
+    /// Waits for a line; `None` if it has ended.
     ///
     /// # Panics
     ///
-    /// If it says what is no text.
+    /// If its output is no text.
     pub async fn next_line(&mut self) -> Option<String> {
         self.lines.next_line().await.expect("lines of text")
     }
@@ -91,8 +91,8 @@ impl Program {
         signal(name, &process).await;
     }
 
-    /// Stops its threads where they are. A signal that has been sent has not arrived: until one of
-    /// the threads takes it, the others go on.
+    /// Stops its threads, and waits until they have stopped: after the signal was sent, threads run
+    /// on until one of them takes it.
     ///
     /// # Panics
     ///
@@ -106,13 +106,13 @@ impl Program {
         .await;
     }
 
-    /// Waits until it ends; true if it says that all went well.
+    /// Waits until it ends; true if its exit status is a success.
     ///
     /// # Panics
     ///
     /// If it does not end.
     pub async fn ended(&mut self) -> bool {
-        let waited = tokio::time::timeout(BOUND, self.child.wait()).await;
+        let waited = tokio::time::timeout(TEST_TIMEOUT, self.child.wait()).await;
         let status = waited.expect("it ends").expect("it can be waited for");
         status.success()
     }
@@ -139,7 +139,7 @@ pub async fn signal(name: &str, process: &str) {
     assert!(status.is_ok_and(|status| status.success()));
 }
 
-/// What this process has in memory, in KiB; 0 where `/proc` does not tell.
+/// The resident memory of this process, in KiB; 0 without `/proc`.
 pub fn memory() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
@@ -147,7 +147,7 @@ pub fn memory() -> usize {
     number.and_then(|number| number.parse().ok()).unwrap_or(0)
 }
 
-/// The letter for what a process is doing: `T` is stopped.
+/// The state letter of a process: `T` is stopped.
 async fn state(process: &str) -> Option<u8> {
     if cfg!(target_os = "linux") {
         let stat = tokio::fs::read_to_string(format!("/proc/{process}/stat")).await;

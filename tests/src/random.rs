@@ -1,11 +1,11 @@
-//! Chance that can be repeated.
+//! Repeatable random numbers.
 
-/// A generator whose seed a test knows.
+/// A generator with a known seed.
 #[derive(Debug, Clone)]
 pub struct Random(u64);
 
 impl Random {
-    /// The same numbers for the same seed.
+    /// A generator; the same seed gives the same numbers.
     pub fn new(seed: u64) -> Self {
         Self(seed)
     }
@@ -20,7 +20,7 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// A number below this one.
+    /// A number below `bound`.
     pub fn below(&mut self, bound: u32) -> u32 {
         u32::try_from(self.any() % u64::from(bound.max(1))).unwrap_or(0)
     }
@@ -30,7 +30,7 @@ impl Random {
         self.below(times) == 0
     }
 
-    /// One of these.
+    /// One of the choices.
     ///
     /// # Panics
     ///

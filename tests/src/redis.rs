@@ -1,27 +1,26 @@
-//! A Redis that a test kills and starts again.
+//! A Redis that a test kills and restarts.
 
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Duration;
 
 use conclib::Config;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
-use crate::bus::eventually;
+use crate::{ASK_TIMEOUT, eventually};
 
-/// A Redis that writes down everything at once, and can be started again with its data.
+/// A Redis that persists every write at once, and can be restarted with its data.
 #[derive(Debug)]
-pub struct Persistent {
+pub struct PersistentRedis {
     process: Child,
     port: u16,
     directory: PathBuf,
 }
 
-impl Persistent {
+impl PersistentRedis {
     /// Starts it.
     ///
     /// # Panics
@@ -73,7 +72,7 @@ impl Persistent {
         self.answers().await;
     }
 
-    /// The config to reach it.
+    /// The config of its clients.
     ///
     /// # Panics
     ///
@@ -81,7 +80,7 @@ impl Persistent {
     pub fn config(&self) -> Config {
         let url = format!("redis://127.0.0.1:{}", self.port);
         let config = Config::new(&url).expect("a valid URL");
-        config.timeout(Duration::from_secs(30))
+        config.timeout(ASK_TIMEOUT)
     }
 
     async fn answers(&self) {
@@ -94,14 +93,14 @@ impl Persistent {
     }
 }
 
-impl Drop for Persistent {
+impl Drop for PersistentRedis {
     fn drop(&mut self) {
         drop(self.process.start_kill());
         drop(std::fs::remove_dir_all(&self.directory));
     }
 }
 
-/// The first bytes of what it says: it may also be loading.
+/// The first bytes of its reply: it may still be loading.
 async fn ping(port: u16) -> io::Result<[u8; 7]> {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
     stream.write_all(b"PING\r\n").await?;

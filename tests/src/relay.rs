@@ -1,4 +1,4 @@
-//! A TCP proxy between the programs under test and Redis, on which lines go wrong on purpose.
+//! A TCP proxy between the programs under test and Redis, with faults on purpose.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -12,33 +12,33 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-/// How much is carried at a time.
+/// The most bytes that are carried at a time.
 const CHUNK: usize = 16 * 1024;
 
-/// What a line does with what it is to carry.
+/// The treatment of bytes on a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Mode {
-    /// Carries it.
+    /// Carries them.
     #[default]
     Open,
-    /// Carries it later.
+    /// Carries them later.
     Late(Duration),
-    /// Holds it, and reads no more.
+    /// Reads nothing.
     Stalled,
-    /// Takes it and forgets it.
+    /// Reads them and drops them.
     Swallowing,
 }
 
-/// Which way.
+/// A direction of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Way {
+pub enum Direction {
     /// From the program to Redis.
     ToRedis,
     /// From Redis to the program.
     FromRedis,
 }
 
-/// The proxy; everything ends when it is dropped.
+/// The proxy; drop ends it and its connections.
 #[derive(Debug)]
 pub struct Relay {
     port: u16,
@@ -47,22 +47,22 @@ pub struct Relay {
     ended: CancellationToken,
 }
 
-/// The connections that are open.
+/// The open connections.
 #[derive(Debug, Default)]
 struct Lines {
     open: Mutex<Vec<Arc<Line>>>,
-    /// New connections are closed at once.
+    /// True while new connections are closed at once.
     refuses: AtomicBool,
 }
 
 /// One connection.
 #[derive(Debug)]
 struct Line {
-    /// What it is for, as far as it has said so: `commands`, `pops`, `replies`, …
+    /// Its purpose, as its client has named it so far: `commands`, `pops`, `replies`, …
     name: Mutex<String>,
     to_redis: watch::Sender<Mode>,
     from_redis: watch::Sender<Mode>,
-    /// Cancelled when it is cut.
+    /// Cancelled by a cut.
     cut: CancellationToken,
 }
 
@@ -84,22 +84,22 @@ impl Relay {
         Ok(Self { port, lines, ended })
     }
 
-    /// Where it listens.
+    /// Its port.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// Has the lines with that name do so, one way; those that are opened later do not. An empty
-    /// name means all.
-    pub fn set(&self, name: &str, way: Way, mode: Mode) -> usize {
+    /// Sets the mode of the connections with that name, in one direction; later connections are not
+    /// affected. An empty name means all. Returns their number.
+    pub fn set(&self, name: &str, direction: Direction, mode: Mode) -> usize {
         let lines = self.lines.named(name);
         for line in &lines {
-            line.way(way).send_replace(mode);
+            line.direction(direction).send_replace(mode);
         }
         lines.len()
     }
 
-    /// Cuts the lines with that name: both ends see a reset.
+    /// Cuts the connections with that name: both ends see a reset. Returns their number.
     pub fn cut(&self, name: &str) -> usize {
         let lines = self.lines.named(name);
         for line in &lines {
@@ -108,12 +108,12 @@ impl Relay {
         lines.len()
     }
 
-    /// Whether new connections are closed at once.
+    /// Sets if new connections are closed at once.
     pub fn refuse(&self, refuses: bool) {
         self.lines.refuses.store(refuses, Ordering::Relaxed);
     }
 
-    /// How many lines are open.
+    /// The number of open connections.
     pub fn open(&self) -> usize {
         self.lines.lock().len()
     }
@@ -143,10 +143,10 @@ impl Line {
         self.name.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn way(&self, way: Way) -> &watch::Sender<Mode> {
-        match way {
-            Way::ToRedis => &self.to_redis,
-            Way::FromRedis => &self.from_redis,
+    fn direction(&self, direction: Direction) -> &watch::Sender<Mode> {
+        match direction {
+            Direction::ToRedis => &self.to_redis,
+            Direction::FromRedis => &self.from_redis,
         }
     }
 }
@@ -171,7 +171,7 @@ async fn carry_line(program: TcpStream, redis: SocketAddr, lines: Arc<Lines>) {
     };
     for stream in [&program, &server] {
         let _ = stream.set_nodelay(true);
-        // What is cut is reset, and does not linger.
+        // A cut connection is reset, and does not linger.
         let _ = stream.set_zero_linger();
     }
     let line = Arc::new(Line {
@@ -190,7 +190,7 @@ async fn carry_line(program: TcpStream, redis: SocketAddr, lines: Arc<Lines>) {
     lines.lock().retain(|other| !Arc::ptr_eq(other, &line));
 }
 
-/// Carries one way of a connection to its end.
+/// Carries one direction of a connection to its end.
 async fn carry(
     mut from: ReadHalf<TcpStream>,
     mut to: WriteHalf<TcpStream>,
@@ -209,7 +209,7 @@ async fn carry(
         if let Some(line) = named {
             listen(line, &mut heard, &buffer[..count]);
         }
-        // It may have changed since.
+        // The mode may have changed during the read.
         match passable(&mut mode).await {
             Some(Mode::Swallowing) => continue,
             Some(Mode::Late(delay)) => sleep(delay).await,
@@ -221,13 +221,13 @@ async fn carry(
     }
 }
 
-/// What a line does that is not stalled; `None` if it is over.
+/// Waits until the direction is not stalled; `None` if the connection has ended.
 async fn passable(mode: &mut watch::Receiver<Mode>) -> Option<Mode> {
     let mode = mode.wait_for(|mode| *mode != Mode::Stalled).await.ok()?;
     Some(*mode)
 }
 
-/// Finds out what a connection is for: programs say it at first, with `CLIENT SETNAME`.
+/// Finds out the name of a connection, which clients set first with `CLIENT SETNAME`.
 fn listen(line: &Line, heard: &mut Vec<u8>, bytes: &[u8]) {
     const MOST: usize = 2048;
     if heard.len() >= MOST {

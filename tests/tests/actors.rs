@@ -1,53 +1,163 @@
-//! Telling and asking: order, full mailboxes, deadlines, references.
+//! Tells and asks: order, full mailboxes, timeouts, references.
 
 use std::time::Duration;
 
 use conclib::prelude::*;
 use conclib::{Delivered, LookupError, TellError};
-use conclib_tests::{Gate, Log, TestResult, gate, poll_once, within};
+use conclib_tests::actors::LoggingWorker;
+use conclib_tests::messages::{Double, Note, Pass, note};
+use conclib_tests::{Log, SECOND, TestResult, gate, poll_once, within};
 use futures_util::future::join_all;
 
-const SECOND: Duration = Duration::from_secs(1);
+#[derive(ActorMessage, Serialize, Deserialize, Debug)]
+struct Unknown;
 
-#[derive(ActorMessage, Serialize, Deserialize, Debug, PartialEq)]
-#[message(response = u32)]
-struct Double(u32);
+#[derive(Actor)]
+struct Other;
 
-#[derive(ActorMessage, Serialize, Deserialize, Debug, PartialEq)]
-struct Note(String);
+#[handlers]
+impl Other {}
 
-fn note(text: impl Into<String>) -> Note {
-    Note(text.into())
+#[tokio::test]
+async fn tell_and_ask() -> TestResult {
+    let system = ActorSystem::new();
+    let log = Log::default();
+    let worker = system.spawn(LoggingWorker(log.clone())).await?;
+    assert_eq!(worker.ask(Double { n: 21 }).await?, 42);
+    worker.tell(Double { n: 1 }).await?;
+    worker.tell(note("told")).await?;
+    worker.ask(note("asked")).await?;
+    assert_eq!(log.entries(), ["told", "asked"]);
+    Ok(())
 }
 
-/// Keeps the actor busy until the test opens the gate.
-#[derive(ActorMessage)]
-#[message(local)]
-struct Pass(Gate);
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn messages_of_one_sender_arrive_in_order() -> TestResult {
+    let system = ActorSystem::new();
+    let log = Log::default();
+    let worker = system.spawn(LoggingWorker(log.clone())).mailbox(3).await?;
+    let senders = ["a", "b", "c", "d"].map(|sender| {
+        let worker = worker.clone();
+        tokio::spawn(async move {
+            for n in 0..500 {
+                worker.tell(note(format!("{sender}{n}"))).await?;
+            }
+            Ok::<(), TellError<Note>>(())
+        })
+    });
+    for sender in senders {
+        within(sender).await??;
+    }
+    worker.ask(Double { n: 0 }).await?;
+    let entries = log.entries();
+    for sender in ["a", "b", "c", "d"] {
+        let seen = entries.iter().filter(|entry| entry.starts_with(sender));
+        assert!(
+            seen.eq((0..500)
+                .map(|n| format!("{sender}{n}"))
+                .collect::<Vec<_>>()
+                .iter())
+        );
+    }
+    Ok(())
+}
 
+#[tokio::test(start_paused = true)]
+async fn full_mailbox_makes_tells_wait_in_order() -> TestResult {
+    let system = ActorSystem::new();
+    let log = Log::default();
+    let worker = system.spawn(LoggingWorker(log.clone())).mailbox(2).await?;
+    let (gate, mut keeper) = gate();
+    worker.tell(Pass(gate)).await?;
+    keeper.reached().await;
+
+    worker.tell(note("1")).await?;
+    worker.tell(note("2")).await?;
+    let mut waiting: Vec<_> = (3..6).map(|n| worker.tell(note(n.to_string()))).collect();
+    for tell in &mut waiting {
+        assert!(poll_once(tell).await.is_pending());
+    }
+    // A tell dropped while it waits has sent nothing, and the ones behind it move up.
+    drop(waiting.remove(1));
+    keeper.open();
+    for tell in waiting {
+        within(tell).await?;
+    }
+    worker.ask(Double { n: 0 }).await?;
+    assert_eq!(log.entries(), ["1", "2", "3", "5"]);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn stop_returns_messages_that_were_not_queued() -> TestResult {
+    let system = ActorSystem::new();
+    let log = Log::default();
+    let worker = system.spawn(LoggingWorker(log.clone())).mailbox(1).await?;
+    let (gate, mut keeper) = gate();
+    worker.tell(Pass(gate)).await?;
+    keeper.reached().await;
+
+    worker.tell(note("queued")).await?;
+    let mut waiting = worker.tell(note("waiting"));
+    assert!(poll_once(&mut waiting).await.is_pending());
+    let mut asking = worker.ask(Double { n: 1 });
+    assert!(poll_once(&mut asking).await.is_pending());
+    worker.stop();
+    let late = worker.tell(note("late"));
+
+    // At once, although the actor is still busy.
+    let back = within(waiting).await.unwrap_err();
+    assert_eq!(back.into_parts(), (note("waiting"), AskError::ActorStopped));
+    let back = within(late).await.unwrap_err();
+    assert_eq!(back.into_parts(), (note("late"), AskError::ActorStopped));
+    assert_eq!(within(asking).await, Err(AskError::ActorStopped));
+
+    keeper.open();
+    within(worker.wait_stopped()).await;
+    assert_eq!(log.entries(), ["queued"]);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn timeout_takes_waiting_and_queued_messages_back() -> TestResult {
+    let system = ActorSystem::new();
+    let log = Log::default();
+    let worker = system.spawn(LoggingWorker(log.clone())).mailbox(1).await?;
+    let (gate, mut keeper) = gate();
+    worker.tell(Pass(gate)).await?;
+    keeper.reached().await;
+
+    let queued = tokio::spawn(worker.ask(note("queued")).timeout(SECOND));
+    tokio::task::yield_now().await;
+    let refused = worker.ask(note("refused")).timeout(SECOND).await;
+    let delivered = Delivered::No;
+    assert_eq!(refused, Err(AskError::Timeout { delivered }));
+    assert!(AskError::Timeout { delivered }.is_retryable());
+    assert_eq!(queued.await?, Err(AskError::Timeout { delivered }));
+
+    keeper.open();
+    worker.ask(Double { n: 0 }).await?;
+    assert!(log.entries().is_empty());
+    assert_eq!(
+        worker.ask(Double { n: 1 }).timeout(Duration::MAX).await,
+        Ok(2)
+    );
+    Ok(())
+}
+
+/// Tells itself notes, this many.
 #[derive(ActorMessage)]
 #[message(local)]
 struct Repeat(u32);
 
 #[derive(Actor)]
-#[actor(urn = "worker")]
-struct Worker(Log);
+struct Repeater(Log);
 
 #[handlers]
-impl Worker {
-    #[handler]
-    async fn double(&mut self, Double(n): Double) -> u32 {
-        n * 2
-    }
-
+impl Repeater {
     #[handler]
     fn note(&mut self, Note(text): Note) {
         self.0.add(text);
-    }
-
-    #[handler]
-    async fn pass(&mut self, Pass(gate): Pass) {
-        gate.pass().await;
     }
 
     #[handler]
@@ -64,147 +174,14 @@ impl Worker {
     }
 }
 
-#[derive(ActorMessage, Serialize, Deserialize, Debug)]
-struct Unknown;
-
-#[derive(Actor)]
-struct Other;
-
-#[handlers]
-impl Other {}
-
-#[tokio::test]
-async fn tell_and_ask() -> TestResult {
-    let system = ActorSystem::new();
-    let log = Log::default();
-    let worker = system.spawn(Worker(log.clone())).await?;
-    assert_eq!(worker.ask(Double(21)).await?, 42);
-    worker.tell(Double(1)).await?;
-    worker.tell(note("told")).await?;
-    worker.ask(note("asked")).await?;
-    assert_eq!(log.entries(), ["told", "asked"]);
-    Ok(())
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn messages_of_one_sender_arrive_in_order() -> TestResult {
-    let system = ActorSystem::new();
-    let log = Log::default();
-    let worker = system.spawn(Worker(log.clone())).mailbox(3).await?;
-    let senders = ["a", "b", "c", "d"].map(|sender| {
-        let worker = worker.clone();
-        tokio::spawn(async move {
-            for n in 0..500 {
-                worker.tell(note(format!("{sender}{n}"))).await?;
-            }
-            Ok::<(), TellError<Note>>(())
-        })
-    });
-    for sender in senders {
-        within(sender).await??;
-    }
-    worker.ask(Double(0)).await?;
-    let entries = log.entries();
-    for sender in ["a", "b", "c", "d"] {
-        let seen = entries.iter().filter(|entry| entry.starts_with(sender));
-        assert!(
-            seen.eq((0..500)
-                .map(|n| format!("{sender}{n}"))
-                .collect::<Vec<_>>()
-                .iter())
-        );
-    }
-    Ok(())
-}
-
 #[tokio::test(start_paused = true)]
-async fn a_full_mailbox_makes_tells_wait_and_lets_them_in_in_order() -> TestResult {
+async fn tell_to_oneself_never_waits() -> TestResult {
     let system = ActorSystem::new();
     let log = Log::default();
-    let worker = system.spawn(Worker(log.clone())).mailbox(2).await?;
-    let (gate, mut keeper) = gate();
-    worker.tell(Pass(gate)).await?;
-    keeper.reached().await;
-
-    worker.tell(note("1")).await?;
-    worker.tell(note("2")).await?;
-    let mut waiting: Vec<_> = (3..6).map(|n| worker.tell(note(n.to_string()))).collect();
-    for tell in &mut waiting {
-        assert!(poll_once(tell).await.is_pending());
-    }
-    // Dropped while it waits, a tell has sent nothing, and those behind it move up.
-    drop(waiting.remove(1));
-    keeper.open();
-    for tell in waiting {
-        within(tell).await?;
-    }
-    worker.ask(Double(0)).await?;
-    assert_eq!(log.entries(), ["1", "2", "3", "5"]);
-    Ok(())
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_stop_gives_back_what_has_not_got_in() -> TestResult {
-    let system = ActorSystem::new();
-    let log = Log::default();
-    let worker = system.spawn(Worker(log.clone())).mailbox(1).await?;
-    let (gate, mut keeper) = gate();
-    worker.tell(Pass(gate)).await?;
-    keeper.reached().await;
-
-    worker.tell(note("queued")).await?;
-    let mut waiting = worker.tell(note("waiting"));
-    assert!(poll_once(&mut waiting).await.is_pending());
-    let mut asking = worker.ask(Double(1));
-    assert!(poll_once(&mut asking).await.is_pending());
-    worker.stop();
-    let late = worker.tell(note("late"));
-
-    // At once: the actor is still busy.
-    let back = within(waiting).await.unwrap_err();
-    assert_eq!(back.into_parts(), (note("waiting"), AskError::ActorStopped));
-    let back = within(late).await.unwrap_err();
-    assert_eq!(back.into_parts(), (note("late"), AskError::ActorStopped));
-    assert_eq!(within(asking).await, Err(AskError::ActorStopped));
-
-    keeper.open();
-    within(worker.wait_stopped()).await;
-    assert_eq!(log.entries(), ["queued"]);
-    Ok(())
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_timeout_says_that_a_message_in_line_and_one_in_the_mailbox_are_taken_back() -> TestResult
-{
-    let system = ActorSystem::new();
-    let log = Log::default();
-    let worker = system.spawn(Worker(log.clone())).mailbox(1).await?;
-    let (gate, mut keeper) = gate();
-    worker.tell(Pass(gate)).await?;
-    keeper.reached().await;
-
-    let queued = tokio::spawn(worker.ask(note("queued")).timeout(SECOND));
-    tokio::task::yield_now().await;
-    let refused = worker.ask(note("refused")).timeout(SECOND).await;
-    let delivered = Delivered::No;
-    assert_eq!(refused, Err(AskError::Timeout { delivered }));
-    assert!(AskError::Timeout { delivered }.is_retryable());
-    assert_eq!(queued.await?, Err(AskError::Timeout { delivered }));
-
-    keeper.open();
-    worker.ask(Double(0)).await?;
-    assert!(log.entries().is_empty());
-    assert_eq!(worker.ask(Double(1)).timeout(Duration::MAX).await, Ok(2));
-    Ok(())
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_tell_to_oneself_never_waits() -> TestResult {
-    let system = ActorSystem::new();
-    let log = Log::default();
-    let worker = system.spawn(Worker(log.clone())).mailbox(1).await?;
-    within(worker.ask(Repeat(3))).await?;
-    worker.ask(Double(0)).await?;
+    let repeater = system.spawn(Repeater(log.clone())).mailbox(1).await?;
+    within(repeater.ask(Repeat(3))).await?;
+    repeater.stop();
+    within(repeater.wait_stopped()).await;
     assert_eq!(log.entries(), ["told", "self 0", "self 1", "self 2"]);
     Ok(())
 }
@@ -246,10 +223,10 @@ async fn on_start_may_tell_itself_more_than_the_mailbox_holds() -> TestResult {
 async fn actors_are_found_by_urn() -> TestResult {
     let system = ActorSystem::new();
     let log = Log::default();
-    let worker = system.spawn(Worker(log.clone())).await?;
-    assert_eq!(system.ask("worker", Double(4)).await, Ok(8));
+    let worker = system.spawn(LoggingWorker(log.clone())).await?;
+    assert_eq!(system.ask("worker", Double { n: 4 }).await, Ok(8));
     system.tell(worker.urn(), note("by urn")).await?;
-    let found: ActorRef<Worker> = system.actor("worker")?;
+    let found: ActorRef<LoggingWorker> = system.actor("worker")?;
     assert_eq!(found, worker);
     let recipient: Recipient<Note> = system.recipient("worker")?;
     recipient.ask(note("by message")).await?;
@@ -270,14 +247,14 @@ async fn actors_are_found_by_urn() -> TestResult {
         matches!(unhandled, Err(AskError::Unhandled { .. })),
         "{unhandled:?}"
     );
-    let absent = system.actor::<Worker>("nobody");
+    let absent = system.actor::<LoggingWorker>("nobody");
     assert!(
         matches!(absent, Err(LookupError::NotFound { .. })),
         "{absent:?}"
     );
-    let absent = system.tell("nobody", Double(7)).await.unwrap_err();
+    let absent = system.tell("nobody", Double { n: 7 }).await.unwrap_err();
     assert!(matches!(absent.reason(), AskError::ActorNotFound { urn } if urn == "nobody"));
-    assert_eq!(absent.into_message(), Double(7));
+    assert_eq!(absent.into_message(), Double { n: 7 });
     Ok(())
 }
 
@@ -285,15 +262,18 @@ async fn actors_are_found_by_urn() -> TestResult {
 async fn dropping_references_stops_nothing() -> TestResult {
     let system = ActorSystem::new();
     let weak = {
-        let worker = system.spawn(Worker(Log::default())).await?;
+        let worker = system.spawn(LoggingWorker(Log::default())).await?;
         worker.downgrade()
     };
-    assert_eq!(system.ask("worker", Double(1)).await?, 2);
+    assert_eq!(system.ask("worker", Double { n: 1 }).await?, 2);
     let worker = weak.upgrade().ok_or("it lives")?;
     worker.stop();
     worker.wait_stopped().await;
     assert!(worker.is_stopped() && weak.upgrade().is_none());
-    assert_eq!(worker.ask(Double(1)).await, Err(AskError::ActorStopped));
+    assert_eq!(
+        worker.ask(Double { n: 1 }).await,
+        Err(AskError::ActorStopped)
+    );
     Ok(())
 }
 
@@ -301,7 +281,10 @@ async fn dropping_references_stops_nothing() -> TestResult {
 async fn while_referenced_ends_with_the_last_reference() -> TestResult {
     let system = ActorSystem::new();
     let log = Log::default();
-    let worker = system.spawn(Worker(log.clone())).while_referenced().await?;
+    let worker = system
+        .spawn(LoggingWorker(log.clone()))
+        .while_referenced()
+        .await?;
     let (weak, recipient) = (worker.downgrade(), worker.recipient::<Note>());
     drop(worker.clone());
     drop(worker);
@@ -329,15 +312,18 @@ async fn tells_and_asks_are_ordinary_futures() -> TestResult {
         future
     }
     let system = ActorSystem::new();
-    let worker = system.spawn(Worker(Log::default())).mailbox(4).await?;
-    let asks = (0..100).map(|n| movable(worker.ask(Double(n)).timeout(60 * SECOND)));
+    let worker = system
+        .spawn(LoggingWorker(Log::default()))
+        .mailbox(4)
+        .await?;
+    let asks = (0..100).map(|n| movable(worker.ask(Double { n }).timeout(60 * SECOND)));
     let answers: Result<Vec<u32>, AskError> = within(join_all(asks)).await.into_iter().collect();
     assert!(answers?.into_iter().eq((0..100).map(|n| n * 2)));
 
     let tell = movable(system.tell("worker", note("moved")));
     drop(movable(worker.recipient().tell(note("never sent"))));
     tokio::spawn(tell).await??;
-    let ask = tokio::spawn(movable(worker.recipient().ask(Double(2))));
+    let ask = tokio::spawn(movable(worker.recipient().ask(Double { n: 2 })));
     assert_eq!(ask.await??, 4);
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! What a message costs in memory: a tell nothing, an ask its reply slot.
+//! Allocations of messages: none for a tell, the reply slot for an ask.
 
 use conclib::prelude::*;
 use dhat::HeapStats;
@@ -31,10 +31,10 @@ impl Adder {
     }
 }
 
-/// So many tells come before an ask: less than a drained mailbox keeps room for.
+/// The number of tells before an ask: fewer than a drained mailbox keeps room for.
 const BURST: u64 = 50;
 
-/// How often is counted.
+/// The number of measurements.
 const ROUNDS: u64 = 5;
 
 async fn burst(adder: &ActorRef<Adder>) -> u64 {
@@ -44,18 +44,18 @@ async fn burst(adder: &ActorRef<Adder>) -> u64 {
     adder.ask(Sum).await.unwrap()
 }
 
-// The only test here.
+// The only test of its process.
 #[tokio::test(flavor = "current_thread")]
-async fn a_tell_allocates_nothing_and_an_ask_its_reply_slot() {
+async fn tell_allocates_nothing_and_an_ask_its_reply_slot() {
     let _counting = dhat::Profiler::builder().testing().build();
     let system = ActorSystem::new();
     let adder = system.spawn(Adder(0)).await.unwrap();
     for _ in 0..10 {
-        burst(&adder).await; // until the buffers have their size
+        burst(&adder).await; // until the buffers have their final size
     }
 
-    // The counts are those of the process, and the thread of the test runner may allocate
-    // meanwhile: the smallest of a few counts is ours alone.
+    // The counts are of the whole process, and the thread of the test runner may allocate
+    // meanwhile: the smallest of a few counts is without it.
     let mut smallest = (u64::MAX, usize::MAX);
     for _ in 0..ROUNDS {
         let before = HeapStats::get();

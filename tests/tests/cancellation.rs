@@ -1,20 +1,18 @@
-//! A handler hears that nobody waits for its answer any more. Time is paused.
+//! Cancellation of handlers whose answer is no longer awaited. Time is paused.
 
 use std::future::{Future, pending};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
-use std::time::Duration;
 
 use conclib::prelude::*;
 use conclib::{Cancelled, Delivered};
-use conclib_tests::{Log, TestResult, poll_once, within};
+use conclib_tests::messages::Explode;
+use conclib_tests::{Log, MS, TestResult, poll_once, within};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 
-const MS: Duration = Duration::from_millis(1);
-
-/// Works until it is cancelled, in one of the ways that there are.
+/// Works until it is cancelled, observed in one of several ways.
 #[derive(ActorMessage, Clone, Copy, Debug)]
 #[message(local, response = u32)]
 enum Work {
@@ -22,13 +20,13 @@ enum Work {
     Here,
     /// In a task of its own.
     Elsewhere,
-    /// Not at all: it answers after a while.
+    /// Without observing it: it answers after a while.
     Regardless,
-    /// Looks a hundred times, each time anew.
+    /// With a new future for each of a hundred polls.
     Often,
 }
 
-/// The same, for a handler that takes its reply.
+/// As [`Work`], for a handler that takes its reply.
 #[derive(ActorMessage, Clone, Copy, Debug)]
 #[message(local, response = u32)]
 enum Later {
@@ -39,10 +37,10 @@ enum Later {
 }
 
 #[derive(Actor)]
-struct Worker(Log);
+struct CancellableWorker(Log);
 
 #[handlers]
-impl Worker {
+impl CancellableWorker {
     #[handler]
     async fn work(&mut self, work: Work, ctx: &mut Context<Self>) -> u32 {
         self.0.add("begun");
@@ -91,13 +89,13 @@ impl Worker {
     }
 }
 
-async fn worker(system: &ActorSystem) -> (ActorRef<Worker>, Log) {
+async fn worker(system: &ActorSystem) -> (ActorRef<CancellableWorker>, Log) {
     let log = Log::default();
-    let worker = system.spawn(Worker(log.clone())).await;
+    let worker = system.spawn(CancellableWorker(log.clone())).await;
     (worker.unwrap(), log)
 }
 
-/// Waits for an entry, for a while.
+/// Waits up to a second for an entry.
 async fn comes(log: &Log, entry: &str) -> bool {
     let wait = async {
         while !log.entries().iter().any(|other| other == entry) {
@@ -107,11 +105,11 @@ async fn comes(log: &Log, entry: &str) -> bool {
     timeout(1000 * MS, wait).await.is_ok()
 }
 
-/// An ask is begun, its asker waits for a while and goes; then the handler is to end.
+/// True if the handler of an ask ends after its asker was dropped.
 async fn ends_with_its_asker<M>(message: M) -> bool
 where
     M: ActorMessage,
-    Worker: conclib::Handler<M>,
+    CancellableWorker: conclib::Handler<M>,
 {
     let system = ActorSystem::new();
     let (worker, log) = worker(&system).await;
@@ -124,7 +122,7 @@ where
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_handler_hears_that_its_asker_has_gone() {
+async fn handler_is_cancelled_when_its_asker_is_dropped() {
     assert!(ends_with_its_asker(Work::Here).await);
     for later in [Later::ByContext, Later::ByReply, Later::Kept] {
         assert!(ends_with_its_asker(later).await, "{later:?}");
@@ -132,27 +130,26 @@ async fn a_handler_hears_that_its_asker_has_gone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_handler_hears_that_its_deadline_has_passed() -> TestResult {
+async fn handler_is_cancelled_at_its_deadline() -> TestResult {
     let system = ActorSystem::new();
     let (worker, log) = worker(&system).await;
     let asked = worker.ask(Work::Here).timeout(50 * MS).await;
     let delivered = Delivered::Accepted;
     assert_eq!(asked, Err(AskError::Timeout { delivered }));
     assert!(comes(&log, "ended").await);
-    // Also of an asker that has not had its turn since: this one is not polled again.
+    // The same for an asker that is never polled again.
     let start = Instant::now();
     let mut ask = worker.ask(Later::ByReply).timeout(50 * MS);
     assert!(poll_once(&mut ask).await.is_pending());
     worker.ask(Work::Regardless).await?;
     assert_eq!(start.elapsed(), 150 * MS);
-    // The timeout and the end of its handler came together.
+    // The timeout and the end of the handler come together.
     assert!(ask.await.is_err());
     Ok(())
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_cancelled_handler_returns_is_dropped_and_the_next_message_has_its_own_asker()
--> TestResult {
+async fn cancelled_handlers_reply_is_dropped() -> TestResult {
     let system = ActorSystem::new();
     let (worker, log) = worker(&system).await;
     for _ in 0..3 {
@@ -165,7 +162,7 @@ async fn what_a_cancelled_handler_returns_is_dropped_and_the_next_message_has_it
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_has_to_wait_in_the_handler_itself() -> TestResult {
+async fn cancelled_may_be_awaited_outside_the_handler() -> TestResult {
     let system = ActorSystem::new();
     let (worker, log) = worker(&system).await;
     let asker = tokio::spawn(worker.ask(Work::Elsewhere));
@@ -179,7 +176,7 @@ async fn nobody_has_to_wait_in_the_handler_itself() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_tell_is_never_cancelled() -> TestResult {
+async fn tell_is_never_cancelled() -> TestResult {
     let system = ActorSystem::new();
     let (worker, log) = worker(&system).await;
     worker.tell(Work::Here).await?;
@@ -189,7 +186,7 @@ async fn a_tell_is_never_cancelled() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_question_that_is_answered_has_nobody_who_waits() {
+async fn answered_request_counts_as_cancelled() {
     let (reply, answer) = Reply::channel();
     let mut cancelled = reply.cancelled();
     assert!(poll_once(&mut cancelled).await.is_pending());
@@ -211,21 +208,17 @@ async fn a_question_that_is_answered_has_nobody_who_waits() {
 
 #[tokio::test]
 async fn without_an_asker_a_context_is_never_cancelled() {
-    let mut ctx = Context::<Worker>::test();
+    let mut ctx = Context::<CancellableWorker>::test();
     assert!(poll_once(&mut ctx.cancelled()).await.is_pending());
-    let mut worker = Worker(Log::default());
+    let mut worker = CancellableWorker(Log::default());
     let (reply, answer) = Reply::channel();
     drop(answer);
     worker.later(Later::ByReply, &mut ctx, reply).await;
 }
 
-/// Keeps what its hooks and handlers see.
+/// Collects the `Cancelled` of its hooks and handlers.
 #[derive(Actor)]
 struct Witness(Arc<Mutex<Vec<Cancelled>>>);
-
-#[derive(ActorMessage)]
-#[message(local, response = ())]
-struct Fail;
 
 #[handlers]
 impl Witness {
@@ -238,19 +231,19 @@ impl Witness {
     }
 
     #[handler]
-    async fn fail(&mut self, _: Fail, ctx: &mut Context<Self>) {
+    async fn explode(&mut self, _: Explode, ctx: &mut Context<Self>) {
         self.0.lock().unwrap().push(ctx.cancelled());
         panic!("on purpose");
     }
 }
 
 #[tokio::test]
-async fn hooks_have_no_message_in_hand() -> TestResult {
+async fn hooks_are_never_cancelled() -> TestResult {
     let seen = Arc::default();
     let witness = ActorSystem::new();
     let witness = witness.spawn(Witness(Arc::clone(&seen))).await?;
     assert!(matches!(
-        witness.ask(Fail).await,
+        witness.ask(Explode).await,
         Err(AskError::Failed { .. })
     ));
     within(witness.wait_stopped()).await;
@@ -263,18 +256,18 @@ async fn hooks_have_no_message_in_hand() -> TestResult {
     Ok(())
 }
 
-/// Works for its asker, by asking another who works for it.
+/// Works for its asker by asking another worker.
 #[derive(Actor)]
-struct Between(ActorRef<Worker>);
+struct Between(ActorRef<CancellableWorker>);
 
 #[derive(ActorMessage)]
 #[message(local, response = u32)]
-struct Relay;
+struct AskOn;
 
 #[handlers]
 impl Between {
     #[handler]
-    async fn relay(&mut self, _: Relay, ctx: &mut Context<Self>) -> Result<u32, Failure> {
+    async fn relay(&mut self, _: AskOn, ctx: &mut Context<Self>) -> Result<u32, Failure> {
         tokio::select! {
             answer = self.0.ask(Work::Here) => Ok(answer?),
             () = ctx.cancelled() => Ok(0),
@@ -283,20 +276,20 @@ impl Between {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_gives_up_in_turn_cancels_what_it_has_asked() -> TestResult {
+async fn cancelled_handler_cancels_its_own_asks() -> TestResult {
     let system = ActorSystem::new();
     let (worker, log) = worker(&system).await;
     let between = system.spawn(Between(worker)).await?;
-    let asker = tokio::spawn(between.ask(Relay));
+    let asker = tokio::spawn(between.ask(AskOn));
     assert!(comes(&log, "begun").await);
     asker.abort();
     assert!(comes(&log, "ended").await);
     Ok(())
 }
 
-/// Wakes and counts on another thread than the one that goes away.
+/// Drops the asker on another thread than the one that awaits the cancellation.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_asker_goes_unheard() {
+async fn every_dropped_asker_is_noticed() {
     for _ in 0..2_000 {
         let (reply, answer) = Reply::<u32>::channel();
         let begun = Arc::new(Notify::new());
@@ -314,10 +307,10 @@ async fn no_asker_goes_unheard() {
 }
 
 #[test]
-fn it_can_go_anywhere() {
+fn cancelled_is_send_sync_and_unpin() {
     fn sendable<T: Send + Sync + Unpin + 'static>() {}
     sendable::<Cancelled>();
-    let mut never: Pin<Box<Cancelled>> = Box::pin(Context::<Worker>::test().cancelled());
+    let mut never: Pin<Box<Cancelled>> = Box::pin(Context::<CancellableWorker>::test().cancelled());
     let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
     assert_eq!(never.as_mut().poll(&mut cx), Poll::Pending);
 }

@@ -1,5 +1,5 @@
-//! Many actors that wait for each other in every way, on several threads: nothing hangs, and nobody
-//! hears of a circle that never was.
+//! Many actors that wait for each other in every way, on several threads: no ask hangs, and no cycle
+//! is reported that did not exist.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use tokio::sync::{Barrier, Semaphore};
 
 const ROUNDS: u32 = 1000;
 
-/// Goes on through actors, each step within a handler of the last.
+/// A walk through actors, each step within a handler of the last one.
 #[derive(ActorMessage)]
 #[message(local, response = u32)]
 struct Walk {
@@ -48,7 +48,7 @@ impl Child {
 
 const URNS: [&str; 6] = ["a", "b", "c", "d", "pool", "single"];
 
-/// The next of a row of numbers without order.
+/// The next random number.
 fn next(seed: &mut u64, bound: u64) -> u64 {
     *seed = seed
         .wrapping_mul(6_364_136_223_846_793_005)
@@ -115,7 +115,7 @@ impl Walker {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn whoever_waits_for_whom_nothing_hangs() -> TestResult {
+async fn random_waits_do_not_hang() -> TestResult {
     let system = ActorSystem::new();
     for urn in &URNS[..4] {
         let system = system.clone();
@@ -152,7 +152,7 @@ async fn whoever_waits_for_whom_nothing_hangs() -> TestResult {
     Ok(())
 }
 
-/// Asks the next in a ring, if not too many do so.
+/// Asks the next actor in a ring, unless too many do so.
 #[derive(ActorMessage)]
 #[message(local, response = bool)]
 struct AskNext;
@@ -165,7 +165,7 @@ struct Answer;
 struct InRing {
     system: ActorSystem,
     next: &'static str,
-    /// One fewer than there are actors: the ring is never closed.
+    /// One permit fewer than there are actors: the ring is never closed.
     permits: Arc<Semaphore>,
 }
 
@@ -184,7 +184,7 @@ impl InRing {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn what_was_never_a_circle_at_one_moment_is_none() -> TestResult {
+async fn ring_that_is_never_closed_is_no_cycle() -> TestResult {
     let ring = [("a", "b"), ("b", "c"), ("c", "a")];
     let system = ActorSystem::new();
     let permits = Arc::new(Semaphore::new(2));

@@ -1,4 +1,4 @@
-//! Actors that would wait for themselves get an answer instead.
+//! Deadlock detection: actors that would wait for themselves get an error.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,30 +10,30 @@ use tokio::sync::Barrier;
 
 type Heard = Result<u32, AskError>;
 
-/// Does something within a handler, and says how it went.
+/// A step within a handler; the answer is its result.
 #[derive(ActorMessage)]
 #[message(local, response = Heard)]
 enum Do {
     Nothing,
     /// Asks an actor to do something.
     Ask(&'static str, Box<Do>),
-    /// Asks it with a timeout.
+    /// Asks an actor with a timeout.
     AskWithin(Duration, &'static str),
-    /// Tells it as often.
+    /// Tells an actor notes.
     Tell(u32, &'static str),
-    /// Asks it to answer later, from a task that asks back.
+    /// Asks an actor that answers later, from a task that asks back.
     AskLater(&'static str, &'static str),
-    /// Stops it and waits for its end.
+    /// Stops an actor and awaits its end.
     StopAndWait(&'static str),
     /// Spawns a child that asks this actor as it starts.
     SpawnAsker,
-    /// Waits until others have come as far.
+    /// Waits until others have reached the barrier.
     Meet(Arc<Barrier>, Box<Do>),
 }
 
 use Do::{Ask, AskLater, AskWithin, Meet, Nothing, SpawnAsker, StopAndWait, Tell};
 
-/// Answers from a task that asks another actor first.
+/// Answered from a task that asks another actor first.
 #[derive(ActorMessage)]
 #[message(local, response = Heard)]
 struct Later(&'static str);
@@ -46,7 +46,7 @@ struct Note;
 #[actor(mailbox = 2)]
 struct Node {
     system: ActorSystem,
-    /// Whom it asks as it stops, and where it writes what it heard.
+    /// The actor that it asks in `on_stop`, and the log of the result.
     last_words: Option<(&'static str, Log)>,
 }
 
@@ -155,7 +155,7 @@ fn cycle(chain: &[&str]) -> Heard {
 }
 
 #[tokio::test]
-async fn an_actor_that_asks_itself_hears_so() -> TestResult {
+async fn actor_that_asks_itself_gets_a_cycle_error() -> TestResult {
     let system = nodes(&["a"]).await?;
     let heard = within(system.ask("a", ask("a", Nothing))).await?;
     assert_eq!(heard, cycle(&["a", "a"]));
@@ -175,7 +175,7 @@ async fn an_actor_that_asks_itself_hears_so() -> TestResult {
 }
 
 #[tokio::test]
-async fn the_chain_names_all_who_wait() -> TestResult {
+async fn chain_names_every_waiting_actor() -> TestResult {
     let system = nodes(&["a", "b", "c"]).await?;
     let round = ask("b", ask("c", ask("a", Nothing)));
     assert_eq!(
@@ -186,7 +186,7 @@ async fn the_chain_names_all_who_wait() -> TestResult {
 }
 
 #[tokio::test]
-async fn a_timeout_does_not_wait_for_a_circle() -> TestResult {
+async fn cycle_is_reported_before_the_timeout() -> TestResult {
     let system = nodes(&["a", "b"]).await?;
     let round = ask("b", AskWithin(Duration::from_secs(3600), "a"));
     assert_eq!(
@@ -197,7 +197,7 @@ async fn a_timeout_does_not_wait_for_a_circle() -> TestResult {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_that_handle_messages_from_outside_and_then_ask_each_other() -> TestResult {
+async fn two_actors_ask_each_other_within_handlers() -> TestResult {
     let system = nodes(&["a", "b"]).await?;
     for _ in 0..500 {
         let barrier = Arc::new(Barrier::new(2));
@@ -215,7 +215,7 @@ async fn two_that_handle_messages_from_outside_and_then_ask_each_other() -> Test
 }
 
 #[tokio::test]
-async fn two_whose_mailboxes_are_full_and_who_tell_each_other() -> TestResult {
+async fn two_actors_with_full_mailboxes_tell_each_other() -> TestResult {
     let system = nodes(&["a", "b"]).await?;
     let barrier = Arc::new(Barrier::new(2));
     let meet = |then| Meet(barrier.clone(), Box::new(then));
@@ -240,7 +240,7 @@ async fn two_whose_mailboxes_are_full_and_who_tell_each_other() -> TestResult {
 }
 
 #[tokio::test]
-async fn many_who_ask_one_after_another_are_no_circle() -> TestResult {
+async fn asks_one_after_another_are_no_cycle() -> TestResult {
     let system = nodes(&["a", "b", "c"]).await?;
     for _ in 0..200 {
         // `b` has answered `a` and asks it, before `a` has looked at the answer.
@@ -255,7 +255,7 @@ async fn many_who_ask_one_after_another_are_no_circle() -> TestResult {
 }
 
 #[tokio::test]
-async fn a_reply_that_is_kept_for_later_ends_the_edge() -> TestResult {
+async fn kept_reply_ends_the_edge() -> TestResult {
     let system = nodes(&["a", "b"]).await?;
     // `a` waits for `b`, whose task asks `c`, and `b` itself may ask `a` meanwhile.
     let c = Node {
@@ -268,14 +268,14 @@ async fn a_reply_that_is_kept_for_later_ends_the_edge() -> TestResult {
 }
 
 #[tokio::test]
-async fn a_child_that_asks_its_spawner_as_it_starts() -> TestResult {
+async fn child_asks_its_spawner_in_on_start() -> TestResult {
     let system = nodes(&["a"]).await?;
     assert_eq!(within(system.ask("a", SpawnAsker)).await, Ok(Ok(1)));
     Ok(())
 }
 
 #[tokio::test]
-async fn one_that_is_waited_for_asks_as_it_stops() -> TestResult {
+async fn awaited_actor_asks_in_on_stop() -> TestResult {
     let system = nodes(&["a"]).await?;
     let log = Log::default();
     let last_words = Some(("a", log.clone()));
@@ -290,7 +290,7 @@ async fn one_that_is_waited_for_asks_as_it_stops() -> TestResult {
 }
 
 #[tokio::test]
-async fn one_that_asks_is_answered_when_its_end_is_waited_for() -> TestResult {
+async fn asking_actor_is_answered_while_its_end_is_awaited() -> TestResult {
     let system = nodes(&["a", "b"]).await?;
     let barrier = Arc::new(Barrier::new(2));
     let meet = |then| Meet(barrier.clone(), Box::new(then));
@@ -302,7 +302,7 @@ async fn one_that_asks_is_answered_when_its_end_is_waited_for() -> TestResult {
     Ok(())
 }
 
-/// Tells its own pool something, so often.
+/// The handler tells its own pool this many notes.
 #[derive(ActorMessage)]
 #[message(local)]
 struct Flood(u32);
@@ -330,7 +330,7 @@ impl Flooder {
 }
 
 #[tokio::test]
-async fn a_worker_that_floods_its_own_pool_does_not_stop_it() -> TestResult {
+async fn worker_that_floods_its_own_pool_does_not_block_it() -> TestResult {
     let system = ActorSystem::new();
     let log = Log::default();
     let (inner, written) = (system.clone(), log.clone());
@@ -363,7 +363,7 @@ async fn a_worker_that_floods_its_own_pool_does_not_stop_it() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_ask_that_is_given_up_is_no_edge_any_more() -> TestResult {
+async fn dropped_ask_is_no_edge() -> TestResult {
     let system = nodes(&["a", "b"]).await?;
     let busy = Arc::new(Barrier::new(2));
     let held = tokio::spawn(system.ask("b", Meet(busy.clone(), Box::new(Nothing))));

@@ -1,4 +1,4 @@
-//! The deadline of the message in hand is that of what its handler asks, and what is past it is not
+//! Deadlines: asks of a handler end at its message's deadline, and expired messages are not
 //! handled. Time is paused.
 
 use std::sync::Arc;
@@ -8,12 +8,11 @@ use std::time::Duration;
 use conclib::prelude::*;
 use conclib::test::Probe;
 use conclib::{Delivered, Pool, Restart};
-use conclib_tests::{TestResult, poll_once, within};
+use conclib_tests::messages::Explode;
+use conclib_tests::{MS, TestResult, poll_once, within};
 use tokio::time::{Instant, sleep};
 
-const MS: Duration = Duration::from_millis(1);
-
-/// What an ask within a handler came to, and how long that took.
+/// The result and the duration of an ask within a handler.
 type Ended = (Result<u32, AskError>, Duration);
 
 fn late(delivered: Delivered) -> AskError {
@@ -24,13 +23,13 @@ fn late(delivered: Delivered) -> AskError {
 #[message(local, response = u32)]
 struct Work(Duration);
 
-/// Works for as long as it is told, and counts what it began with.
+/// Works for the given time, and counts its messages.
 #[derive(Actor)]
 #[actor(mailbox = 2)]
-struct Worker(Arc<AtomicUsize>);
+struct TimedWorker(Arc<AtomicUsize>);
 
 #[handlers]
-impl Worker {
+impl TimedWorker {
     #[handler]
     async fn work(&mut self, Work(time): Work) -> u32 {
         self.0.fetch_add(1, SeqCst);
@@ -47,24 +46,24 @@ impl Worker {
 #[derive(ActorMessage, Serialize, Deserialize)]
 struct Errand;
 
-async fn worker(system: &ActorSystem) -> (ActorRef<Worker>, Arc<AtomicUsize>) {
+async fn worker(system: &ActorSystem) -> (ActorRef<TimedWorker>, Arc<AtomicUsize>) {
     let begun = Arc::new(AtomicUsize::new(0));
-    let worker = system.spawn(Worker(begun.clone())).await;
+    let worker = system.spawn(TimedWorker(begun.clone())).await;
     (worker.unwrap(), begun)
 }
 
 const LONG: Work = Work(Duration::from_secs(3600));
 
-/// Works for a while, then asks for work with the patience of its own.
+/// Works for a while, then asks for work, with a timeout of its own or without.
 #[derive(ActorMessage, Clone)]
 #[message(local, response = Ended)]
 struct PassOn {
     first: Duration,
-    patience: Option<Duration>,
+    timeout: Option<Duration>,
     work: Work,
 }
 
-/// Hears what became of that, whoever else does.
+/// The result, reported to the test even if the asker is gone.
 #[derive(ActorMessage)]
 #[message(local)]
 struct Heard(Ended);
@@ -82,18 +81,18 @@ impl Middle {
         sleep(message.first).await;
         let start = Instant::now();
         let ask = self.to.ask(message.work);
-        let answer = match message.patience {
-            Some(patience) => ask.timeout(patience).await,
+        let answer = match message.timeout {
+            Some(timeout) => ask.timeout(timeout).await,
             None => ask.await,
         };
         let ended = (answer, start.elapsed());
-        // Past the deadline as well: there is room.
+        // The report has room, also past the deadline.
         self.log.tell(Heard(ended.clone())).await.unwrap();
         ended
     }
 }
 
-/// A middle over a worker, and what it hears.
+/// A `Middle` that asks a worker, and the probe of its reports.
 async fn middle(
     system: &ActorSystem,
     to: Recipient<Work>,
@@ -106,30 +105,30 @@ async fn middle(
     Ok((middle, heard))
 }
 
-fn at_once(patience: Option<Duration>, work: Work) -> PassOn {
+fn at_once(timeout: Option<Duration>, work: Work) -> PassOn {
     PassOn {
         first: Duration::ZERO,
-        patience,
+        timeout,
         work,
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_handler_asks_takes_no_longer_than_its_asker_waits() -> TestResult {
+async fn asks_of_a_handler_end_at_its_deadline() -> TestResult {
     let own = [
         (None, 100),
         (Some(3600 * 1000), 100), // cut
-        (Some(40), 40),           // shorter, it wins
+        (Some(40), 40),           // shorter: it wins
     ];
-    for (patience, takes) in own {
+    for (timeout, takes) in own {
         let system = ActorSystem::new();
         let (worker, _) = worker(&system).await;
         let (middle, heard) = middle(&system, worker.recipient()).await?;
-        let message = at_once(patience.map(|ms| ms * MS), LONG);
+        let message = at_once(timeout.map(|ms| ms * MS), LONG);
         let asked = middle.ask(message).timeout(100 * MS).await;
         let Heard((inner, took)) = heard.expect().await;
-        assert_eq!(inner, Err(late(Delivered::Accepted)), "{patience:?}");
-        assert_eq!(took, takes * MS, "{patience:?}");
+        assert_eq!(inner, Err(late(Delivered::Accepted)), "{timeout:?}");
+        assert_eq!(took, takes * MS, "{timeout:?}");
         // The timers of both fire at once.
         match asked {
             Ok((inner, _)) => assert!(takes < 100 && inner.is_err()),
@@ -140,7 +139,7 @@ async fn what_a_handler_asks_takes_no_longer_than_its_asker_waits() -> TestResul
     Ok(())
 }
 
-/// Asks a middle, as a middle asks a worker.
+/// Asks a `Middle`, as that asks a worker.
 #[derive(ActorMessage)]
 #[message(local, response = ())]
 struct Begin(PassOn);
@@ -159,14 +158,14 @@ impl Top {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_chain_ends_by_the_first_deadline() -> TestResult {
+async fn chain_of_asks_ends_at_the_first_deadline() -> TestResult {
     let system = ActorSystem::new();
     let (worker, begun) = worker(&system).await;
     let (middle, heard) = middle(&system, worker.recipient()).await?;
     let top = system.spawn(Top(middle)).await?;
     let message = PassOn {
         first: 30 * MS,
-        patience: None,
+        timeout: None,
         work: LONG,
     };
     let start = Instant::now();
@@ -182,13 +181,13 @@ async fn a_chain_ends_by_the_first_deadline() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn when_nothing_is_left_nothing_is_asked() -> TestResult {
+async fn ask_after_the_deadline_is_not_sent() -> TestResult {
     let system = ActorSystem::new();
     let (worker, begun) = worker(&system).await;
     let (middle, heard) = middle(&system, worker.recipient()).await?;
     let message = PassOn {
         first: 100 * MS,
-        patience: Some(MS),
+        timeout: Some(MS),
         work: Work(MS),
     };
     let asked = middle.ask(message).timeout(50 * MS).await;
@@ -200,16 +199,16 @@ async fn when_nothing_is_left_nothing_is_asked() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_without_a_deadline_inherits_none_from_another() -> TestResult {
+async fn message_without_a_deadline_inherits_none() -> TestResult {
     let system = ActorSystem::new();
     let (worker_one, _) = worker(&system).await;
     let (worker_two, _) = worker(&system).await;
     let (one, heard) = middle(&system, worker_one.recipient()).await?;
     let (two, _heard) = middle(&system, worker_two.recipient()).await?;
-    // They run on the same thread, by turns, and begin to ask when the other is in its handler.
+    // Both run on the same thread by turns, and each asks while the other is in its handler.
     let message = |first: u32, work: u32| PassOn {
         first: first * MS,
-        patience: None,
+        timeout: None,
         work: Work(work * MS),
     };
     let limited = one.ask(message(10, 1000)).timeout(50 * MS);
@@ -217,15 +216,11 @@ async fn a_message_without_a_deadline_inherits_none_from_another() -> TestResult
     assert!(limited.is_err());
     assert_eq!(heard.expect().await.0.1, 40 * MS);
     assert_eq!(free, Ok((Ok(7), 1000 * MS)));
-    // Nor does the next message of the same actor.
+    // The next message of the same actor inherits none either.
     let free = one.ask(message(0, 1000)).await?;
     assert_eq!(free.0, Ok(7));
     Ok(())
 }
-
-#[derive(ActorMessage)]
-#[message(local)]
-struct Explode;
 
 #[derive(Actor)]
 struct Fragile(Recipient<Work>);
@@ -245,7 +240,7 @@ impl Fragile {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deadline_ends_with_the_life_in_which_it_was_in_hand() -> TestResult {
+async fn deadline_ends_with_its_incarnation() -> TestResult {
     let system = ActorSystem::new();
     let (worker, _) = worker(&system).await;
     let to = worker.recipient();
@@ -264,7 +259,7 @@ async fn a_deadline_ends_with_the_life_in_which_it_was_in_hand() -> TestResult {
 #[message(local, response = u32)]
 struct Detach(Work);
 
-/// Tells until it has to wait for room, and says how the last tell ended.
+/// Tells until it has to wait for room, and reports the result of the last tell.
 #[derive(ActorMessage)]
 #[message(local, response = ())]
 struct Flood;
@@ -303,7 +298,7 @@ impl Detached {
 }
 
 #[tokio::test(start_paused = true)]
-async fn tasks_of_its_own_inherit_nothing() -> TestResult {
+async fn spawned_tasks_inherit_no_deadline() -> TestResult {
     let system = ActorSystem::new();
     let (worker, _) = worker(&system).await;
     let (_, heard) = middle(&system, worker.recipient()).await?;
@@ -319,7 +314,7 @@ async fn tasks_of_its_own_inherit_nothing() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_tell_that_waits_for_room_waits_no_longer_either() -> TestResult {
+async fn tell_that_waits_for_room_ends_at_the_deadline() -> TestResult {
     let system = ActorSystem::new();
     let (worker, _) = worker(&system).await;
     let (_, heard) = middle(&system, worker.recipient()).await?;
@@ -334,23 +329,31 @@ async fn a_tell_that_waits_for_room_waits_no_longer_either() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_past_its_deadline_is_not_handled_and_its_asker_knows() -> TestResult {
+async fn expired_message_is_not_handled() -> TestResult {
     let system = ActorSystem::new();
     let (worker, begun) = worker(&system).await;
     let first = tokio::spawn(worker.ask(Work(100 * MS)));
     tokio::task::yield_now().await;
     let second = worker.ask(Work(MS)).timeout(50 * MS).await;
-    assert_eq!(second, Err(late(Delivered::No)), "nobody had begun");
+    assert_eq!(
+        second,
+        Err(late(Delivered::No)),
+        "its handler has not started"
+    );
     assert_eq!(within(first).await?, Ok(7));
     let third = worker.ask(Work(100 * MS)).timeout(50 * MS).await;
-    assert_eq!(third, Err(late(Delivered::Accepted)), "it was in hand");
+    assert_eq!(
+        third,
+        Err(late(Delivered::Accepted)),
+        "its handler has started"
+    );
     assert_eq!(worker.ask(Work(MS)).await, Ok(7));
     assert_eq!(begun.load(SeqCst), 3);
     Ok(())
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_goes_before_the_deadline_takes_the_message_back() -> TestResult {
+async fn asker_dropped_before_its_deadline_takes_the_message_back() -> TestResult {
     let system = ActorSystem::new();
     let (worker, begun) = worker(&system).await;
     let first = tokio::spawn(worker.ask(Work(100 * MS)));
@@ -362,14 +365,14 @@ async fn who_goes_before_the_deadline_takes_the_message_back() -> TestResult {
     without.abort();
     assert_eq!(within(first).await?, Ok(7));
     assert_eq!(worker.ask(Work(MS)).await, Ok(7));
-    // The one without a deadline is handled all the same.
+    // A queued message without a deadline is handled.
     assert_eq!(begun.load(SeqCst), 3);
     Ok(())
 }
 
-/// Hands its work on.
+/// Forwards its work.
 #[derive(Actor)]
-struct Desk(ActorRef<Worker>);
+struct Desk(ActorRef<TimedWorker>);
 
 #[handlers]
 impl Desk {
@@ -381,7 +384,7 @@ impl Desk {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deadline_goes_along_where_a_message_is_handed_on() -> TestResult {
+async fn forwarded_message_keeps_its_deadline() -> TestResult {
     let system = ActorSystem::new();
     let (worker, begun) = worker(&system).await;
     let desk = system.spawn(Desk(worker.clone())).await?;
@@ -391,7 +394,7 @@ async fn a_deadline_goes_along_where_a_message_is_handed_on() -> TestResult {
     assert_eq!(
         asked,
         Err(late(Delivered::Accepted)),
-        "the desk had it in hand"
+        "the handler of the desk has started"
     );
     assert_eq!(within(first).await?, Ok(7));
     assert_eq!(worker.ask(Work(MS)).await, Ok(7));
@@ -400,11 +403,11 @@ async fn a_deadline_goes_along_where_a_message_is_handed_on() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pool_hands_on_and_its_workers_look_at_the_deadline() -> TestResult {
+async fn pool_workers_check_the_deadline() -> TestResult {
     let system = ActorSystem::new();
     let begun = Arc::new(AtomicUsize::new(0));
     let counter = begun.clone();
-    let make = move || std::future::ready(Worker(counter.clone()));
+    let make = move || std::future::ready(TimedWorker(counter.clone()));
     let pool = system.spawn(Pool::new(1, make)).await?;
     let first = tokio::spawn(pool.ask(Work(100 * MS)));
     tokio::task::yield_now().await;
@@ -419,7 +422,7 @@ async fn a_pool_hands_on_and_its_workers_look_at_the_deadline() -> TestResult {
 }
 
 #[test]
-fn a_thread_that_waits_takes_its_message_back_too() {
+fn blocking_ask_takes_its_message_back() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let system = ActorSystem::new();
     let (worker, begun, first) = runtime.block_on(async {
@@ -439,9 +442,9 @@ fn a_thread_that_waits_takes_its_message_back_too() {
 
 // ---- a timeout that is set on an ask under way
 
-/// A second worker's handler runs while the first asker learns what became of its message.
+/// The handler of a sent message may run although its asker has timed out.
 #[tokio::test(start_paused = true)]
-async fn late_timeout_of_an_ask_without_a_deadline_says_that_its_handler_may_run() -> TestResult {
+async fn late_timeout_of_a_sent_ask_reports_that_its_handler_may_run() -> TestResult {
     let system = ActorSystem::new();
     let (worker, begun) = worker(&system).await;
     let mut ask = worker.ask(Work(1000 * MS));
@@ -452,7 +455,7 @@ async fn late_timeout_of_an_ask_without_a_deadline_says_that_its_handler_may_run
     assert_eq!(begun.load(SeqCst), 1);
     assert_eq!(ask.timeout(100 * MS).await, Err(late(Delivered::Accepted)));
 
-    // Nor is it certain of one that waits in the mailbox: it is handled.
+    // The same for a message that waits in the mailbox: it is handled.
     let mut waits = worker.ask(Work(Duration::ZERO));
     assert!(poll_once(&mut waits).await.is_pending());
     assert_eq!(
@@ -471,7 +474,7 @@ async fn late_timeout_only_shortens_the_wait() -> TestResult {
     start_proxy(&system, &config).await?;
     let begun = Arc::new(AtomicUsize::new(0));
     let worker = system
-        .spawn(Worker(begun.clone()))
+        .spawn(TimedWorker(begun.clone()))
         .urn("worker")
         .mailbox(8)
         .await?;
@@ -479,7 +482,7 @@ async fn late_timeout_only_shortens_the_wait() -> TestResult {
     let _busy = tokio::spawn(worker.ask(Work(3600 * 1000 * MS)).into_future());
     sleep(100 * MS).await;
 
-    // Set to a second, then to less, and to more: a message that was not begun is taken back.
+    // Set to a second, then to less, or to more: a message whose handler did not start is taken back.
     for (later, expected) in [(200 * MS, 300 * MS), (5000 * MS, 1000 * MS)] {
         let start = Instant::now();
         let mut local = worker.ask(Work(Duration::ZERO)).timeout(1000 * MS);

@@ -1,4 +1,4 @@
-//! An HTTP client goes away while actors work for it: a real web server over a real Redis.
+//! HTTP clients that disconnect while actors work for them: a real web server over a real Redis.
 #![cfg(unix)]
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -7,8 +7,8 @@ use axum::Router;
 use axum::extract::State;
 use axum::routing::get;
 use conclib::prelude::*;
-use conclib_tests::bus::{Bus, eventually};
-use conclib_tests::{Log, within};
+use conclib_tests::bus::Bus;
+use conclib_tests::{Log, eventually, within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -16,7 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 #[message(response = String)]
 struct Report;
 
-/// Works until nobody waits for it.
+/// Works until it is cancelled.
 #[derive(Actor)]
 #[actor(urn = "reporter")]
 struct Reporter(Log);
@@ -28,7 +28,7 @@ impl Reporter {
         self.0.add("begun");
         ctx.cancelled().await;
         self.0.add("cancelled");
-        "nobody hears it".to_owned()
+        "never delivered".to_owned()
     }
 }
 
@@ -39,7 +39,7 @@ async fn report(State(client): State<ProxyClient>) -> String {
     }
 }
 
-/// Where a web server listens that asks actors.
+/// Starts a web server that asks actors; returns its address.
 async fn web(client: ProxyClient) -> SocketAddr {
     let app = Router::new()
         .route("/report", get(report))
@@ -50,7 +50,7 @@ async fn web(client: ProxyClient) -> SocketAddr {
     address
 }
 
-/// An HTTP request under way; dropped, its client is gone.
+/// An HTTP request in flight; dropping it disconnects the client.
 async fn request(address: SocketAddr) -> TcpStream {
     let mut stream = TcpStream::connect(address).await.unwrap();
     let head = "GET /report HTTP/1.1\r\nhost: localhost\r\n\r\n";
@@ -59,7 +59,7 @@ async fn request(address: SocketAddr) -> TcpStream {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_actor_hears_that_the_http_client_has_gone() {
+async fn handler_is_cancelled_when_the_http_client_disconnects() {
     let bus = Bus::redis().await;
     let (system, _proxy) = bus.system().await;
     let log = Log::default();
@@ -72,7 +72,7 @@ async fn an_actor_hears_that_the_http_client_has_gone() {
 
     let first = request(address).await;
     entries(1).await;
-    // Behind it wait one that goes, and one that stays.
+    // Behind it wait a client that disconnects, and one that stays.
     let gone = request(address).await;
     eventually("two are sent", async || client.in_flight() == 2).await;
     let mut stays = request(address).await;
@@ -80,7 +80,7 @@ async fn an_actor_hears_that_the_http_client_has_gone() {
     drop(gone);
     eventually("one has gone", async || client.in_flight() == 2).await;
     drop(first);
-    entries(3).await; // the one that stays is begun, the other never was
+    entries(3).await; // the request of the one that stays; the other one's never starts
     assert_eq!(log.entries(), ["begun", "cancelled", "begun"]);
 
     system.actor::<Reporter>("reporter").unwrap().kill();

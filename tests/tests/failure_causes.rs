@@ -1,16 +1,16 @@
-//! Askers hear which actor failed, and why: of handlers that return an error or panic, with a reply
-//! of their own or without, in this process and over the bus. Answers are dropped quietly.
+//! Causes of failures in errors: of handlers that return an error or panic, with a reply
+//! of their own or without, in this process and over the bus; and answers that panic on drop.
 
 use conclib::prelude::*;
 use conclib_tests::{Gate, PanicsOnDrop, TestResult, gate, poll_once, within};
 
-/// How a handler ends that owns its reply, or does not.
+/// The end of a handler without its reply.
 #[derive(ActorMessage, Serialize, Deserialize, Clone, Copy, Debug)]
 #[message(response = u32)]
 enum Work {
     ReturnError,
     Panic,
-    /// Asks the next desk to do so, and returns its error.
+    /// Asks the next desk to return an error, and returns that.
     AskNext,
 }
 
@@ -19,7 +19,7 @@ enum Work {
 enum Reported {
     ReturnError,
     Panic,
-    /// Answers, and returns an error all the same.
+    /// Answers, and returns an error.
     AnswerAndFail,
     Forget,
 }
@@ -92,7 +92,7 @@ impl Desk {
     }
 }
 
-/// What the asker of an actor that failed is told.
+/// The cause in the error of a failed actor's asker.
 fn told<T: std::fmt::Debug>(asked: Result<T, AskError>) -> String {
     match asked {
         Err(error @ AskError::Failed { .. }) => error.to_string(),
@@ -104,7 +104,7 @@ const FULL: &str = "the actor `desk` failed while handling the message: the disk
 const PANICKED: &str = "the actor `desk` failed while handling the message: panicked: on purpose";
 
 #[tokio::test]
-async fn asker_hears_which_actor_failed_and_why() -> TestResult {
+async fn error_names_the_failed_actor_and_the_cause() -> TestResult {
     for (how, expected) in [(Work::ReturnError, FULL), (Work::Panic, PANICKED)] {
         let system = ActorSystem::new();
         let desk = system.spawn(Desk::default()).await?;
@@ -139,7 +139,7 @@ async fn cause_of_a_failure_crosses_actors() -> TestResult {
 }
 
 #[tokio::test]
-async fn handler_that_owns_its_reply_fails_like_any_other() -> TestResult {
+async fn handler_that_owns_its_reply_fails_like_others() -> TestResult {
     for (how, expected) in [(Reported::ReturnError, FULL), (Reported::Panic, PANICKED)] {
         let system = ActorSystem::new();
         let desk = system.spawn(Desk::default()).await?;
@@ -154,7 +154,7 @@ async fn handler_that_owns_its_reply_fails_like_any_other() -> TestResult {
 }
 
 #[tokio::test]
-async fn reply_dropped_by_a_handler_that_goes_on_is_heard_of_at_once() -> TestResult {
+async fn dropped_reply_is_reported_before_the_handler_ends() -> TestResult {
     let system = ActorSystem::new();
     let desk = system.spawn(Desk::default()).await?;
     let (hold, mut keeper) = gate();
@@ -168,7 +168,7 @@ async fn reply_dropped_by_a_handler_that_goes_on_is_heard_of_at_once() -> TestRe
 
 /// Both messages come in one batch, and so are handled in one poll.
 #[tokio::test]
-async fn failure_is_not_that_of_the_message_before() -> TestResult {
+async fn failure_is_not_attributed_to_the_message_before() -> TestResult {
     let system = ActorSystem::new();
     let desk = system.spawn(Desk::default()).await?;
     let mut kept = desk.ask(Keep);
@@ -185,7 +185,7 @@ async fn failure_is_not_that_of_the_message_before() -> TestResult {
 }
 
 #[tokio::test]
-async fn clients_hear_the_cause_only_if_the_config_allows_it() -> TestResult {
+async fn clients_get_the_cause_only_if_the_config_allows_it() -> TestResult {
     for exposes in [false, true] {
         let config = Config::memory().expose_failures(exposes);
         for how in [Reported::ReturnError, Reported::Panic] {
@@ -246,7 +246,7 @@ enum Make {
     Nothing,
 }
 
-/// Answers with a bomb once it may.
+/// Answers with a value that panics on drop, once the gate is open.
 #[derive(ActorMessage)]
 #[message(local, response = PanicsOnDrop)]
 struct MakeLater(Gate);
@@ -272,20 +272,20 @@ impl Maker {
 }
 
 #[tokio::test]
-async fn answers_whose_drop_panics_end_no_actor() -> TestResult {
+async fn answer_that_panics_on_drop_ends_no_actor() -> TestResult {
     let system = ActorSystem::new();
     let maker = system.spawn(Maker).await?;
 
     // No asker: a tell.
     maker.tell(Make::Bomb).await?;
-    // An asker that has gone.
+    // An asker that was dropped.
     let (hold, mut keeper) = gate();
     let mut asked = maker.ask(MakeLater(hold));
     assert!(poll_once(&mut asked).await.is_pending());
     keeper.reached().await;
     drop(asked);
     keeper.open();
-    // An asker that goes without looking at its answer.
+    // An asker that is dropped with its answer.
     let mut asked = maker.ask(Make::Bomb);
     assert!(poll_once(&mut asked).await.is_pending());
     assert!(matches!(within(maker.ask(Make::Nothing)).await, Ok(None)));

@@ -1,19 +1,12 @@
-//! Actors that fail: panics and `Err`s in handlers, hooks and drops, and who hears of them.
+//! Failing actors: panics and errors in handlers, hooks and drops, and their reports.
 
 use std::future::Future;
 use std::time::Duration;
 
 use conclib::prelude::*;
 use conclib::{Handlers, Limit, SpawnError, Wanted};
+use conclib_tests::messages::{Pass, Ping};
 use conclib_tests::{Gate, Log, LogsDrop, PanicsOnDrop, TestResult, gate, poll_once, within};
-
-#[derive(ActorMessage, Serialize, Deserialize)]
-#[message(response = u32)]
-struct Ping;
-
-#[derive(ActorMessage)]
-#[message(local)]
-struct Pass(Gate);
 
 /// Waits at the gate, then fails.
 #[derive(ActorMessage)]
@@ -97,7 +90,7 @@ impl Frail {
     }
 }
 
-/// Fails a [`Frail`] while others wait; what the failure says.
+/// Fails a [`Frail`] while messages wait; returns the failure.
 async fn fail(how: How) -> Result<(Failure, Log), Box<dyn std::error::Error>> {
     let system = ActorSystem::new();
     let log = Log::default();
@@ -111,7 +104,7 @@ async fn fail(how: How) -> Result<(Failure, Log), Box<dyn std::error::Error>> {
     let (hold, mut keeper) = gate();
     frail.tell(Pass(hold)).await?;
     keeper.reached().await;
-    // These come in one batch: one in hand when it fails, the others behind it.
+    // These are one batch: the first is being handled when it fails, the others wait behind it.
     let (at, mut failing) = gate();
     let mut in_hand = frail.ask(Fail(at, how));
     let mut behind = frail.ask(Ping);
@@ -119,7 +112,7 @@ async fn fail(how: How) -> Result<(Failure, Log), Box<dyn std::error::Error>> {
     assert!(poll_once(&mut behind).await.is_pending());
     keeper.open();
     failing.reached().await;
-    // And this one waits in the mailbox.
+    // This one waits in the mailbox.
     let mut queued = frail.ask(Ping);
     assert!(poll_once(&mut queued).await.is_pending());
     failing.open();
@@ -135,7 +128,7 @@ async fn fail(how: How) -> Result<(Failure, Log), Box<dyn std::error::Error>> {
     assert_eq!(queued.await, Err(AskError::ActorStopped));
     assert_eq!(kept.await?, Err(AskError::NoReply));
 
-    // The URN is free, and the others live on.
+    // The URN is free, and other actors live.
     let next = system.spawn(Frail::new(&Log::default())).await?;
     assert_eq!(next.ask(Ping).await, Ok(1));
     assert_eq!(neighbour.ask(Ping).await, Ok(1));
@@ -143,7 +136,7 @@ async fn fail(how: How) -> Result<(Failure, Log), Box<dyn std::error::Error>> {
 }
 
 #[tokio::test]
-async fn a_panic_ends_its_actor_and_fails_the_message_in_hand_alone() -> TestResult {
+async fn panic_ends_the_actor_and_fails_only_the_current_message() -> TestResult {
     let (failure, log) = fail(How::Panic).await?;
     assert!(failure.is_panic());
     assert_eq!(
@@ -154,14 +147,14 @@ async fn a_panic_ends_its_actor_and_fails_the_message_in_hand_alone() -> TestRes
 }
 
 #[tokio::test]
-async fn a_panic_may_carry_any_value() -> TestResult {
+async fn panic_may_carry_any_value() -> TestResult {
     let (failure, _) = fail(How::PanicWithAValue).await?;
     assert!(failure.is_panic());
     Ok(())
 }
 
 #[tokio::test]
-async fn an_error_fails_the_actor_like_a_panic() -> TestResult {
+async fn error_fails_the_actor_like_a_panic() -> TestResult {
     let (failure, log) = fail(How::Err).await?;
     assert!(failure.downcast_ref::<std::io::Error>().is_some());
     assert_eq!(log.entries(), ["on_failure: as asked", "state dropped"]);
@@ -169,7 +162,7 @@ async fn an_error_fails_the_actor_like_a_panic() -> TestResult {
 }
 
 #[tokio::test]
-async fn a_message_in_hand_whose_drop_panics_fails_the_actor() -> TestResult {
+async fn current_message_that_panics_on_drop_fails_the_actor() -> TestResult {
     let system = ActorSystem::new();
     let log = Log::default();
     let frail = system.spawn(Frail::new(&log)).await?;
@@ -182,8 +175,8 @@ async fn a_message_in_hand_whose_drop_panics_fails_the_actor() -> TestResult {
     Ok(())
 }
 
-/// How an actor ends while messages that panic when they are dropped wait for it, both in the
-/// batch in hand and in the mailbox.
+/// Ends an actor while messages that panic on drop wait for it, both in the
+/// current batch and in the mailbox.
 async fn end_with_bombs(end: impl FnOnce(&ActorRef<Frail>)) -> TestResult {
     let system = ActorSystem::new();
     let frail = system.spawn(Frail::new(&Log::default())).await?;
@@ -221,12 +214,12 @@ async fn end_with_bombs(end: impl FnOnce(&ActorRef<Frail>)) -> TestResult {
 }
 
 #[tokio::test]
-async fn messages_whose_drop_panics_do_no_harm_when_a_handler_panics() -> TestResult {
+async fn messages_that_panic_on_drop_do_no_harm_after_a_panic() -> TestResult {
     end_with_bombs(|_| {}).await
 }
 
 #[tokio::test]
-async fn messages_whose_drop_panics_do_no_harm_when_the_actor_is_killed() -> TestResult {
+async fn messages_that_panic_on_drop_do_no_harm_after_a_kill() -> TestResult {
     end_with_bombs(ActorRef::kill).await
 }
 
@@ -314,7 +307,7 @@ async fn hooks_and_drops_that_panic_still_free_the_urn() -> TestResult {
 }
 
 #[tokio::test]
-async fn an_actor_that_does_not_start_refuses_what_waits() {
+async fn failed_start_refuses_waiting_messages() {
     for (panics_in, problem) in [
         ("returns", "no disk"),
         ("on_start", "panicked: in on_start"),
@@ -356,7 +349,7 @@ impl Drop for SlowToDrop {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_urn_is_free_when_a_spawn_has_failed() {
+async fn urn_is_free_after_a_failed_spawn() {
     let system = ActorSystem::new();
     for _ in 0..3 {
         let failed = within(system.spawn(SlowToDrop)).await;
@@ -368,7 +361,7 @@ async fn the_urn_is_free_when_a_spawn_has_failed() {
     }
 }
 
-/// Written by hand: its `on_start` panics before it has made a future.
+/// Written by hand: its `on_start` panics before it returns a future.
 struct Eager;
 
 impl Actor for Eager {}
@@ -406,7 +399,7 @@ impl Handlers for Eager {
 }
 
 #[tokio::test]
-async fn a_hook_may_panic_before_it_has_made_its_future() {
+async fn hook_may_panic_before_it_returns_its_future() {
     let failed = within(ActorSystem::new().spawn(Eager)).await;
     let Err(SpawnError::StartFailed { failure, .. }) = failed else {
         panic!("{failed:?}");

@@ -1,4 +1,4 @@
-//! Actors whose traits are written by hand, and whose code panics outside of handlers and hooks.
+//! Actors with hand-written traits, whose code panics outside of handlers and hooks.
 
 use std::future::{pending, ready};
 use std::time::Duration;
@@ -6,10 +6,10 @@ use std::time::Duration;
 use conclib::prelude::*;
 use conclib::test::TestSystem;
 use conclib::{Backoff, Handler, Handlers, Limit, Schedule, Terminated, Tick, Wanted};
-use conclib_tests::probe::{Probe, act};
+use conclib_tests::scripted::{ScriptedActor, run};
 use conclib_tests::{Log, TestResult, within};
 
-/// Where its code panics.
+/// The place of the panic.
 type Place = u8;
 
 const TICKS: Place = 0;
@@ -22,7 +22,7 @@ const DISPATCH: Place = 6;
 const FRAME: Place = 7;
 const DECODE: Place = 8;
 const NAME: Place = 9;
-/// A runtime without timers is such a place as well.
+/// No panic: for a runtime without timers.
 const NOWHERE: Place = 10;
 const WRAP: Place = 11;
 
@@ -31,7 +31,7 @@ struct Ping;
 
 struct Brittle<const AT: Place> {
     log: Log,
-    watches: Option<ActorRef<Probe>>,
+    watches: Option<ActorRef<ScriptedActor>>,
 }
 
 impl<const AT: Place> Brittle<AT> {
@@ -52,7 +52,7 @@ impl<const AT: Place> Brittle<AT> {
     }];
 }
 
-/// Panics there.
+/// Panics if the code is to panic at this place.
 fn reach<const AT: Place>(place: Place) {
     assert!(AT != place, "at {place}");
 }
@@ -186,7 +186,7 @@ impl<const AT: Place> Handler<Terminated> for Brittle<AT> {
     }
 }
 
-/// Sends it a message, from within the process and over the bus, until it has stopped.
+/// Sends messages, within the process and over the bus, until the actor has stopped.
 async fn reach_it<const AT: Place>(
     brittle: &ActorRef<Brittle<AT>>,
     client: &ProxyClient,
@@ -239,7 +239,7 @@ async fn panics_at<const AT: Place>() -> TestResult {
 }
 
 #[tokio::test]
-async fn a_panic_of_any_of_an_actors_code_is_its_failure() -> TestResult {
+async fn panic_in_any_code_of_an_actor_is_its_failure() -> TestResult {
     panics_at::<TICKS>().await?;
     panics_at::<TICKS_OF_ONE_THAT_STARTS_AT_ONCE>().await?;
     panics_at::<TICK>().await?;
@@ -252,7 +252,7 @@ async fn a_panic_of_any_of_an_actors_code_is_its_failure() -> TestResult {
 }
 
 #[tokio::test]
-async fn a_snapshot_bears_a_handler_name_that_panics() -> TestResult {
+async fn snapshot_survives_a_handler_name_that_panics() -> TestResult {
     let system = ActorSystem::new();
     let brittle = system.spawn(Brittle::<NAME>::new(&Log::default())).await?;
     brittle.tell(Ping).await?;
@@ -283,7 +283,7 @@ fn ticks_on_a_runtime_without_timers_fail_their_actor() -> TestResult {
             "{failure}"
         );
         assert_eq!(log.count(), 1);
-        // One without ticks needs none.
+        // An actor without ticks needs no timers.
         let plain = system
             .spawn(Brittle::<NOWHERE>::new(&Log::default()))
             .await?;
@@ -293,10 +293,10 @@ fn ticks_on_a_runtime_without_timers_fail_their_actor() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_watcher_that_panics_when_it_is_told_fails_alone() -> TestResult {
+async fn watcher_that_panics_on_the_news_fails_alone() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
     let watched = system
-        .spawn(Probe::new("watched", &log))
+        .spawn(ScriptedActor::new("watched", &log))
         .urn("watched")
         .await?;
     let brittle = Brittle::<WRAP> {
@@ -304,9 +304,9 @@ async fn a_watcher_that_panics_when_it_is_told_fails_alone() -> TestResult {
         ..Brittle::new(&log)
     };
     let brittle = system.spawn(brittle).await?;
-    let probe = system.spawn(Probe::new("probe", &log)).await?;
+    let probe = system.spawn(ScriptedActor::new("probe", &log)).await?;
     let target = watched.clone();
-    probe.ask(act(move |ctx| ctx.watch(&target))).await?;
+    probe.ask(run(move |ctx| ctx.watch(&target))).await?;
 
     watched.stop();
     assert!(matches!(

@@ -1,15 +1,11 @@
-//! One actor system serves a node after another: how long the one that stops still handles what it
-//! has, as README and `docs/reliability.md` say it.
-
-use std::time::Duration;
+//! Handover of a node between actor systems: a stopping system handles its requests for as long
+//! as README and `docs/reliability.md` say.
 
 use conclib::prelude::*;
-use conclib_tests::TestResult;
+use conclib_tests::{SECOND, TestResult};
 use tokio::time::{Instant, sleep, timeout};
 
-const SECOND: Duration = Duration::from_secs(1);
-
-/// Takes so many seconds.
+/// The handler takes this many seconds.
 #[derive(ActorMessage, Serialize, Deserialize)]
 #[message(response = u32)]
 struct Work {
@@ -18,12 +14,12 @@ struct Work {
 
 #[derive(Actor)]
 #[actor(urn = "worker")]
-struct Worker {
+struct SlowWorker {
     number: u32,
 }
 
 #[handlers]
-impl Worker {
+impl SlowWorker {
     #[handler]
     async fn work(&mut self, work: Work) -> u32 {
         sleep(work.seconds * SECOND).await;
@@ -33,13 +29,13 @@ impl Worker {
 
 async fn serve(config: &Config, number: u32) -> Result<ActorSystem, Box<dyn std::error::Error>> {
     let system = ActorSystem::new();
-    system.spawn(Worker { number }).await?;
+    system.spawn(SlowWorker { number }).await?;
     start_proxy(&system, config).await?;
     Ok(system)
 }
 
 #[tokio::test(start_paused = true)]
-async fn system_that_stops_handles_beside_the_next_one_for_ten_seconds_at_most() -> TestResult {
+async fn stopping_system_handles_beside_its_successor_for_at_most_ten_seconds() -> TestResult {
     let config = Config::memory().timeout(100 * SECOND);
     let client = ProxyClient::connect(&config).await?;
     let first = serve(&config, 1).await?;
@@ -51,7 +47,7 @@ async fn system_that_stops_handles_beside_the_next_one_for_ten_seconds_at_most()
     let stopping = tokio::spawn(async move { first.shutdown().await });
     let _next = timeout(SECOND, serve(&config, 2)).await??;
     assert_eq!(client.ask("worker", Work { seconds: 0 }).await, Ok(2));
-    // The first one's handler runs on meanwhile, and its answer is heard.
+    // The handler of the first system continues meanwhile, and its answer arrives.
     assert!(!short.is_finished());
     assert_eq!(short.await?, Ok(1));
     // Handlers that do not end within 10 s are killed.

@@ -1,12 +1,12 @@
-//! What a peer can have allocated by saying little: a small multiple of what it sends.
+//! Allocations by hostile frames: a small multiple of their size.
 #![cfg(unix)]
 
 use std::collections::BTreeMap;
 
 use conclib::prelude::*;
 use conclib::{RedisDaemon, start_proxy};
-use conclib_tests::bus::{Bus, eventually};
-use conclib_tests::within;
+use conclib_tests::bus::Bus;
+use conclib_tests::{eventually, within};
 use dhat::HeapStats;
 use serde_bytes::{ByteArray, Bytes};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -15,11 +15,11 @@ use tokio::net::TcpStream;
 #[global_allocator]
 static ALLOCATOR: dhat::Alloc = dhat::Alloc;
 
-/// About how large each frame is.
+/// The approximate size of each frame, in bytes.
 const FRAME: usize = 4 * 1024 * 1024;
 
-/// How many times that may be allocated at a time: this test and the library have it in their
-/// hands, too.
+/// The largest allocation in frames: the test and the library hold the frame
+/// themselves, too.
 const TIMES: usize = 4;
 
 /// Lists of lists of lists.
@@ -84,9 +84,9 @@ fn reply<T: Serialize>(answers: &[T]) -> Vec<u8> {
     rmp_serde::to_vec(&(1_u8, 1_u64, answers)).unwrap()
 }
 
-// The only test here: the figures are those of the process.
+// The only test of its process, whose allocations are measured.
 #[tokio::test(flavor = "current_thread")]
-async fn a_frame_is_not_taken_at_its_word() {
+async fn decoding_allocates_a_small_multiple_of_a_frame() {
     let bus = Bus::redis().await;
     let redis = bus.redis.as_ref().unwrap();
     let system = ActorSystem::new();

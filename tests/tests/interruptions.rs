@@ -1,4 +1,4 @@
-//! Stops and kills of supervised actors in the middle of something.
+//! Stops and kills of supervised actors during factories, hooks and backoff.
 
 use std::future::{pending, ready};
 use std::sync::Arc;
@@ -7,16 +7,19 @@ use std::time::Duration;
 
 use conclib::prelude::*;
 use conclib::{Backoff, Restart, SpawnError};
-use conclib_tests::probe::{Making, Probe, fail, lives, note, settle};
-use conclib_tests::{Gate, Log, LogsDrop, PanicsOnDrop, TestResult, gate, poll_once, within};
+use conclib_tests::messages::note;
+use conclib_tests::scripted::{NewActor, ScriptedActor, fail, lives};
+use conclib_tests::{
+    Gate, Log, LogsDrop, PanicsOnDrop, TestResult, gate, poll_once, settle, within,
+};
 use tokio::time::Instant;
 
-/// A factory whose states come when a gate opens; the first comes at once.
-fn slow(log: &Log, gates: Vec<Gate>) -> impl FnMut() -> Making + Send + use<> {
+/// A factory that waits at one gate per state; the first state is ready at once.
+fn slow(log: &Log, gates: Vec<Gate>) -> impl FnMut() -> NewActor + Send + use<> {
     let log = log.clone();
     let mut gates = gates.into_iter();
     move || {
-        let (probe, gate) = (Probe::new("a", &log), gates.next());
+        let (probe, gate) = (ScriptedActor::new("a", &log), gates.next());
         let held = LogsDrop(log.clone(), "factory's future dropped");
         Box::pin(async move {
             if let Some(gate) = gate {
@@ -29,14 +32,14 @@ fn slow(log: &Log, gates: Vec<Gate>) -> impl FnMut() -> Making + Send + use<> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stop_or_kill_during_the_factory_ends_it_at_once() -> TestResult {
+async fn stop_or_kill_ends_the_first_factory_at_once() -> TestResult {
     for kill in [false, true] {
         let (system, log, began) = (ActorSystem::new(), Log::default(), Instant::now());
         let (hold, mut keeper) = gate();
         let mut spawn = system.supervise(slow(&log, vec![hold])).urn("a");
         assert!(poll_once(&mut spawn).await.is_pending());
         keeper.reached().await;
-        let a = system.actor::<Probe>("a")?;
+        let a = system.actor::<ScriptedActor>("a")?;
         let mut waits = a.ask(note("waits"));
         assert!(poll_once(&mut waits).await.is_pending());
         if kill {
@@ -62,12 +65,12 @@ async fn a_stop_or_kill_during_the_factory_ends_it_at_once() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_factory_may_panic_when_it_is_dropped() -> TestResult {
+async fn factory_future_may_panic_on_drop() -> TestResult {
     let system = ActorSystem::new();
     let log = Log::default();
     let mut spawn = system
         .supervise(move || {
-            let (held, probe) = (PanicsOnDrop, Probe::new("a", &log));
+            let (held, probe) = (PanicsOnDrop, ScriptedActor::new("a", &log));
             async move {
                 pending::<()>().await;
                 drop(held);
@@ -77,7 +80,7 @@ async fn a_factory_may_panic_when_it_is_dropped() -> TestResult {
         .urn("a");
     assert!(poll_once(&mut spawn).await.is_pending());
     settle().await;
-    let a = system.actor::<Probe>("a")?;
+    let a = system.actor::<ScriptedActor>("a")?;
     a.stop();
     let reason = within(a.wait_stopped()).await;
     assert!(matches!(reason, StopReason::Requested), "{reason}");
@@ -87,7 +90,7 @@ async fn a_factory_may_panic_when_it_is_dropped() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stop_or_kill_during_the_second_factory_ends_it_at_once() -> TestResult {
+async fn stop_or_kill_ends_a_restart_factory_at_once() -> TestResult {
     for kill in [false, true] {
         let (system, log) = (ActorSystem::new(), Log::default());
         let ((open, _), (hold, mut keeper)) = (gate(), gate());
@@ -108,7 +111,7 @@ async fn a_stop_or_kill_during_the_second_factory_ends_it_at_once() -> TestResul
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stop_or_kill_during_the_wait_for_a_restart_ends_it_at_once() -> TestResult {
+async fn stop_or_kill_ends_the_backoff_at_once() -> TestResult {
     for kill in [false, true] {
         let (system, log) = (ActorSystem::new(), Log::default());
         let spawn = system.supervise(lives("a", &log));
@@ -136,12 +139,12 @@ async fn a_stop_or_kill_during_the_wait_for_a_restart_ends_it_at_once() -> TestR
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_kill_during_the_last_hook_ends_it_at_once() -> TestResult {
+async fn kill_ends_the_last_hook_at_once() -> TestResult {
     for fails in [false, true] {
         let (system, log) = (ActorSystem::new(), Log::default());
         let written = log.clone();
         let spawn = system.supervise(move || {
-            let probe = Probe::new("a", &written);
+            let probe = ScriptedActor::new("a", &written);
             let probe = probe.failing(|_| Box::pin(pending()));
             ready(probe.stopping(|_| Box::pin(pending())))
         });
@@ -166,14 +169,14 @@ async fn a_kill_during_the_last_hook_ends_it_at_once() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stop_during_on_start_handles_what_is_queued() -> TestResult {
+async fn stop_during_on_start_handles_queued_messages() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
     let (hold, mut keeper) = gate();
     let mut hold = Some(hold);
     let written = log.clone();
     let factory = move || {
         let hold = hold.take();
-        ready(Probe::new("a", &written).starting(move |_| {
+        ready(ScriptedActor::new("a", &written).starting(move |_| {
             Box::pin(async move {
                 if let Some(hold) = hold {
                     hold.pass().await;
@@ -186,7 +189,7 @@ async fn a_stop_during_on_start_handles_what_is_queued() -> TestResult {
     assert!(poll_once(&mut spawn).await.is_pending());
     keeper.reached().await;
     system.tell("a", note("queued")).await?;
-    system.actor::<Probe>("a")?.stop();
+    system.actor::<ScriptedActor>("a")?.stop();
     keeper.open();
     let a = within(spawn).await?;
     within(a.wait_stopped()).await;
@@ -196,7 +199,7 @@ async fn a_stop_during_on_start_handles_what_is_queued() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_last_reference_may_go_while_a_restart_is_under_way() -> TestResult {
+async fn last_reference_may_be_dropped_during_a_restart() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
     let made = Arc::new(AtomicU32::new(0));
     let (count, mut probes) = (made.clone(), lives("a", &log));
@@ -219,7 +222,7 @@ async fn the_last_reference_may_go_while_a_restart_is_under_way() -> TestResult 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_restart_keeps_an_actor_that_is_referenced() -> TestResult {
+async fn restart_keeps_an_actor_that_is_referenced() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
     let spawn = system.supervise(lives("a", &log)).while_referenced();
     let a = within(spawn.backoff(Backoff::none())).await?;

@@ -1,5 +1,5 @@
-//! A user with strict lints: nothing to complain about in the expansions, nothing that the macros
-//! force on the user. Compiling is the test, with rustc and with clippy.
+//! Strict lints: the expansions cause no warnings, and force nothing
+//! on the user. Compiling is the test, with rustc and with clippy.
 #![deny(
     clippy::all,
     clippy::pedantic,
@@ -34,7 +34,7 @@ struct Beat;
 #[message(local)]
 struct Put<T>(T);
 
-/// An actor that others see.
+/// A public actor.
 #[derive(Actor, Debug, Clone, Copy)]
 #[actor(urn = "public")]
 #[periodic(tick = Beat, every = "1s")]
@@ -49,7 +49,7 @@ impl Public {
 
     async fn on_stop(&mut self, _ctx: &mut Context<Self>, _reason: &StopReason) {}
 
-    /// A handler that others call.
+    /// A public handler.
     #[handler]
     pub async fn double(&mut self, message: Double) -> u32 {
         message.n * 2

@@ -1,4 +1,4 @@
-//! What is logged while Redis is away. The only case of its process, since a log is the process'.
+//! The log during outages of Redis. The only test of its process, since the log is the process's.
 #![cfg(unix)]
 
 use std::collections::BTreeMap;
@@ -7,14 +7,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use conclib::{ActorSystem, AskError, Proxy, ProxyClient, start_proxy};
-use conclib_tests::Log;
-use conclib_tests::bus::eventually;
 use conclib_tests::durable::{Order, open_shop};
-use conclib_tests::redis::Persistent;
+use conclib_tests::redis::PersistentRedis;
+use conclib_tests::{Log, eventually};
 use tokio::time::sleep;
 use tracing_subscriber::filter::LevelFilter;
 
-/// What was logged.
+/// The log of the process.
 #[derive(Clone, Default)]
 struct Logged(Arc<Mutex<Vec<u8>>>);
 
@@ -31,7 +30,7 @@ impl io::Write for Logged {
 }
 
 impl Logged {
-    /// From now on, what this process logs.
+    /// Begins to capture the log.
     fn begin() -> Self {
         let logged = Self::default();
         let writer = logged.clone();
@@ -44,7 +43,7 @@ impl Logged {
         logged
     }
 
-    /// How often each line came that begins so, without what differs from line to line; and forgets
+    /// Counts the lines with this beginning, without their varying parts, and forgets
     /// them.
     fn take(&self, levels: &[&str]) -> BTreeMap<String, usize> {
         let mut logged = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -52,7 +51,7 @@ impl Logged {
         let mut counts = BTreeMap::new();
         for line in text.lines().map(str::trim) {
             if levels.iter().any(|level| line.starts_with(level)) {
-                // Its fields follow, but for the name of a connection.
+                // The fields follow, except for the name of a connection.
                 let (text, fields) = line.split_once('=').unwrap_or((line, ""));
                 let (text, _) = text.rsplit_once(' ').unwrap_or((text, ""));
                 let name = fields
@@ -69,11 +68,11 @@ impl Logged {
 
 /// Asks and tells without end.
 async fn keep_asking(client: ProxyClient) {
-    let patience = Duration::from_millis(100);
+    let timeout = Duration::from_millis(100);
     for n in 0.. {
-        drop(client.ask("shop", Order { n }).timeout(patience).await);
-        drop(client.tell("shop", Order { n }).timeout(patience).await);
-        sleep(patience / 5).await;
+        drop(client.ask("shop", Order { n }).timeout(timeout).await);
+        drop(client.tell("shop", Order { n }).timeout(timeout).await);
+        sleep(timeout / 5).await;
     }
 }
 
@@ -85,14 +84,14 @@ async fn is_well(proxy: &Proxy, client: &ProxyClient) {
         is_well && !matches!(asked, Err(AskError::NoResponder))
     })
     .await;
-    // What tells that it is over comes with the next renewal.
+    // The line about the end comes with the next renewal.
     sleep(Duration::from_secs(3)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_subject_is_logged_once_per_outage() {
     let logged = Logged::begin();
-    let mut redis = Persistent::start().await;
+    let mut redis = PersistentRedis::start().await;
     let config = redis.config();
     let system = ActorSystem::new();
     let _watch = open_shop(&system, "shop", &Log::default()).await;
@@ -101,7 +100,7 @@ async fn each_subject_is_logged_once_per_outage() {
     let asking = tokio::spawn(keep_asking(client.clone()));
     is_well(&proxy, &client).await;
     logged.take(&[]);
-    // Within the lease, twice; and longer than that.
+    // Twice shorter than the lease, and then longer.
     for seconds in [3, 3, 8] {
         redis.kill().await;
         sleep(Duration::from_secs(seconds)).await;
@@ -116,13 +115,13 @@ async fn each_subject_is_logged_once_per_outage() {
             let most = if line.contains(":commands") { 2 } else { 1 };
             assert!(*count <= most, "{count} times {line}");
         }
-        // Those of the library: its five connections end, amid commands.
+        // Lines of the Redis library: its five connections end amid commands.
         let others = lines.iter().filter(|(line, _)| library(line));
         let others: usize = others.map(|(_, count)| count).sum();
         assert!(others <= 15, "{others}");
         let has = |text: &str| lines.keys().any(|line| line.contains(text));
         assert!(has("the lease cannot be renewed"));
-        // On a busy machine the short one may be a long one.
+        // On a busy machine the short outage may be a long one.
         let is_lost = has("the lease is lost");
         assert!(is_lost || seconds < 6);
         assert_ne!(has("the lease is renewed again"), is_lost);

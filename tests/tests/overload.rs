@@ -1,25 +1,24 @@
-//! More load than the actors can take.
+//! Overload: more requests than the actors can handle.
 
 use std::time::Duration;
 
 use conclib::prelude::*;
 use conclib::start_proxy;
-use conclib_tests::bus::{BOUND, Bus};
-use conclib_tests::messages::{Double, Pass};
+use conclib_tests::bus::Bus;
+use conclib_tests::messages::{Double, Enter};
 use conclib_tests::process::{Program, memory};
+use conclib_tests::{MS, within};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, interval, sleep, timeout};
+use tokio::time::{Instant, interval, sleep};
 
-const MS: Duration = Duration::from_millis(1);
-
-/// How long there is too much: 2 s, or what `CONCLIB_OVERLOAD_SECONDS` says.
+/// The length of the overload: 2 s, or `CONCLIB_OVERLOAD_SECONDS`.
 fn length() -> Duration {
     let seconds = std::env::var("CONCLIB_OVERLOAD_SECONDS");
     let seconds = seconds.ok().and_then(|text| text.parse().ok());
     Duration::from_secs(seconds.unwrap_or(2))
 }
 
-/// Takes a few milliseconds for each message: some 400 in a second.
+/// Takes a few milliseconds for each message: about 400 in a second.
 #[derive(Actor)]
 #[actor(urn = "slow", mailbox = 50)]
 struct Slow;
@@ -27,7 +26,7 @@ struct Slow;
 #[handlers]
 impl Slow {
     #[handler]
-    async fn pass(&mut self, message: Pass) -> u32 {
+    async fn pass(&mut self, message: Enter) -> u32 {
         sleep(MS).await;
         message.n
     }
@@ -35,10 +34,10 @@ impl Slow {
 
 #[derive(Default)]
 struct Tally {
-    /// How long it took until an answer came.
+    /// Latencies of answers.
     answered: Vec<Duration>,
     refused: usize,
-    /// The hints, when to come back.
+    /// `retry_after` of refusals.
     longest_hint: Duration,
 }
 
@@ -57,7 +56,7 @@ impl Tally {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ten_times_the_load_does_not_make_the_rest_slow() {
+async fn tenfold_load_does_not_slow_accepted_requests() {
     let bus = Bus::redis().await;
     let (system, _proxy) = bus.system().await;
     system.spawn(Slow).await.unwrap();
@@ -69,7 +68,7 @@ async fn ten_times_the_load_does_not_make_the_rest_slow() {
     while start.elapsed() < length() {
         beat.tick().await;
         for n in 0..20 {
-            let ask = client.ask("slow", Pass { n });
+            let ask = client.ask("slow", Enter { n });
             asks.spawn(async move {
                 let start = Instant::now();
                 let asked = ask.await;
@@ -89,9 +88,9 @@ async fn ten_times_the_load_does_not_make_the_rest_slow() {
         let (took, asked) = asked.unwrap();
         tally.add(took, asked);
     }
-    // The load is gone: at once there is room.
+    // Without the load there is room at once.
     let recovery = Instant::now();
-    assert_eq!(client.ask("slow", Pass { n: 7 }).await, Ok(7));
+    assert_eq!(client.ask("slow", Enter { n: 7 }).await, Ok(7));
     let recovery = recovery.elapsed();
 
     tally.answered.sort_unstable();
@@ -110,9 +109,9 @@ async fn ten_times_the_load_does_not_make_the_rest_slow() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_inbox_that_nobody_empties_is_not_filled_without_end() {
+async fn inbox_that_is_never_emptied_is_bounded() {
     let bus = Bus::redis().await;
-    let url = format!("redis://127.0.0.1:{}", bus.config.port().unwrap());
+    let url = bus.url();
     let mut actors = Program::start(env!("CARGO_BIN_EXE_actor_process"), &[&url]);
     actors.line("ready").await;
     let client = bus.client().await;
@@ -131,17 +130,17 @@ async fn an_inbox_that_nobody_empties_is_not_filled_without_end() {
             }
         }
     };
-    let (accepted, retry_after) = timeout(BOUND, fill).await.unwrap();
+    let (accepted, retry_after) = within(fill).await;
     assert!((60_000..70_000).contains(&accepted), "{accepted}");
     assert!(retry_after <= 100 * MS, "{retry_after:?}");
     actors.signal("CONT").await;
-    conclib_tests::bus::eventually("there is room again", async || {
+    conclib_tests::eventually("there is room again", async || {
         client.ask("worker", Double { n: 1 }).await == Ok(2)
     })
     .await;
     actors.signal("TERM").await;
     assert!(actors.ended().await);
-    // Nothing of it is left for the next one.
+    // No request is left for the next system.
     let system = ActorSystem::new();
     start_proxy(&system, &bus.config).await.unwrap();
     assert!(system.shutdown().await.is_clean());

@@ -30,24 +30,24 @@ struct Explode;
 #[message(local)]
 struct Note(u32);
 
-/// Each knows how many were made before it.
+/// A worker with a number, counted from zero.
 #[derive(Actor)]
 #[actor(mailbox = 4)]
-struct Worker {
+struct PoolWorker {
     number: usize,
-    shop: Shop,
+    state: PoolState,
 }
 
-/// What workers and test share.
+/// State that workers and the test share.
 #[derive(Clone, Default)]
-struct Shop {
+struct PoolState {
     made: Arc<AtomicUsize>,
     log: Log,
     gate: Arc<Option<Semaphore>>,
 }
 
-impl Shop {
-    /// Where slow messages wait until the test lets them pass.
+impl PoolState {
+    /// With a gate, at which slow messages wait until the test admits them.
     fn with_gate() -> Self {
         Self {
             gate: Arc::new(Some(Semaphore::new(0))),
@@ -55,18 +55,18 @@ impl Shop {
         }
     }
 
-    fn let_pass(&self, count: usize) {
+    fn admit(&self, count: usize) {
         if let Some(gate) = &*self.gate {
             gate.add_permits(count);
         }
     }
 
-    fn pool(&self, size: usize) -> Pool<Worker> {
-        let shop = self.clone();
+    fn pool(&self, size: usize) -> Pool<PoolWorker> {
+        let state = self.clone();
         let pool = Pool::new(size, move || {
-            let shop = shop.clone();
-            let number = shop.made.fetch_add(1, Ordering::SeqCst);
-            async move { Worker { number, shop } }
+            let state = state.clone();
+            let number = state.made.fetch_add(1, Ordering::SeqCst);
+            async move { PoolWorker { number, state } }
         });
         pool.backoff(Backoff::none())
     }
@@ -77,7 +77,7 @@ impl Shop {
 }
 
 #[handlers]
-impl Worker {
+impl PoolWorker {
     #[handler]
     fn who(&mut self, _: Who) -> usize {
         self.number
@@ -85,8 +85,8 @@ impl Worker {
 
     #[handler]
     async fn slow(&mut self, _: Slow) -> Result<usize, Failure> {
-        self.shop.log.add("slow");
-        if let Some(gate) = &*self.shop.gate {
+        self.state.log.add("slow");
+        if let Some(gate) = &*self.state.gate {
             gate.acquire().await?.forget();
         }
         Ok(self.number)
@@ -99,18 +99,18 @@ impl Worker {
 
     #[handler]
     fn note(&mut self, Note(n): Note) {
-        self.shop.log.add(format!("{n}"));
+        self.state.log.add(format!("{n}"));
     }
 }
 
-async fn who(pool: &ActorRef<Pool<Worker>>, key: u32) -> usize {
+async fn who(pool: &ActorRef<Pool<PoolWorker>>, key: u32) -> usize {
     within(pool.ask(Who { key })).await.expect("an answer")
 }
 
 #[tokio::test]
 async fn workers_take_turns() -> TestResult {
     let system = ActorSystem::new();
-    let pool = system.spawn(Shop::default().pool(3)).await?;
+    let pool = system.spawn(PoolState::default().pool(3)).await?;
     let mut seen = Vec::new();
     for _ in 0..6 {
         seen.push(who(&pool, 0).await);
@@ -120,13 +120,15 @@ async fn workers_take_turns() -> TestResult {
 }
 
 #[tokio::test]
-async fn the_least_loaded_worker_is_chosen() -> TestResult {
-    let shop = Shop::with_gate();
+async fn least_loaded_worker_is_chosen() -> TestResult {
+    let state = PoolState::with_gate();
     let system = ActorSystem::new();
-    let pool = system.spawn(shop.pool(2).route(Route::LeastLoaded)).await?;
+    let pool = system
+        .spawn(state.pool(2).route(Route::LeastLoaded))
+        .await?;
     let mut slow = pool.ask(Slow);
     assert!(poll_once(&mut slow).await.is_pending());
-    let busy = shop.clone();
+    let busy = state.clone();
     within(async {
         while busy.log.count() == 0 {
             tokio::task::yield_now().await;
@@ -137,16 +139,16 @@ async fn the_least_loaded_worker_is_chosen() -> TestResult {
     for _ in 0..5 {
         assert_eq!(who(&pool, 0).await, idle);
     }
-    shop.let_pass(1);
+    state.admit(1);
     assert_ne!(within(slow).await?, idle);
     Ok(())
 }
 
 #[tokio::test]
-async fn a_key_meets_the_same_worker_and_few_keys_move() -> TestResult {
+async fn key_meets_the_same_worker_and_few_keys_move() -> TestResult {
     let system = ActorSystem::new();
-    let shop = Shop::default();
-    let pool = shop.pool(4).by_key(|message: &Who| message.key);
+    let state = PoolState::default();
+    let pool = state.pool(4).by_key(|message: &Who| message.key);
     let pool = system.spawn(pool).await?;
     let mut before = HashMap::new();
     for key in 0..200 {
@@ -171,16 +173,19 @@ async fn a_key_meets_the_same_worker_and_few_keys_move() -> TestResult {
 }
 
 #[tokio::test]
-async fn a_pool_is_found_by_its_urn_and_by_its_messages() -> TestResult {
+async fn pool_is_found_by_its_urn_and_by_its_messages() -> TestResult {
     let system = ActorSystem::new();
-    let pool = system.spawn(Shop::default().pool(2)).urn("workers").await?;
+    let pool = system
+        .spawn(PoolState::default().pool(2))
+        .urn("workers")
+        .await?;
     assert_eq!(within(system.ask("workers", Who { key: 1 })).await, Ok(0));
     let recipient: Recipient<Who> = system.recipient("workers")?;
     assert_eq!(recipient.ask(Who { key: 1 }).await, Ok(1));
-    assert_eq!(system.actor::<Pool<Worker>>("workers")?, pool);
-    assert!(system.actor::<Worker>("workers/1").is_ok());
+    assert_eq!(system.actor::<Pool<PoolWorker>>("workers")?, pool);
+    assert!(system.actor::<PoolWorker>("workers/1").is_ok());
     assert!(matches!(
-        system.actor::<Worker>("workers"),
+        system.actor::<PoolWorker>("workers"),
         Err(LookupError::WrongType { .. })
     ));
     assert!(matches!(
@@ -195,8 +200,13 @@ async fn other_processes_ask_a_pool_with_and_without_keys() -> TestResult {
     let config = Config::memory();
     let system = ActorSystem::new();
     start_proxy(&system, &config).await?;
-    system.spawn(Shop::default().pool(3)).urn("turns").await?;
-    let keyed = Shop::default().pool(3).by_key(|message: &Who| message.key);
+    system
+        .spawn(PoolState::default().pool(3))
+        .urn("turns")
+        .await?;
+    let keyed = PoolState::default()
+        .pool(3)
+        .by_key(|message: &Who| message.key);
     system.spawn(keyed).urn("keys").await?;
     let client = ProxyClient::connect(&config).await?;
     let mut turns = Vec::new();
@@ -213,10 +223,10 @@ async fn other_processes_ask_a_pool_with_and_without_keys() -> TestResult {
 }
 
 #[tokio::test]
-async fn a_worker_that_fails_starts_again_and_the_others_go_on() -> TestResult {
-    let shop = Shop::default();
+async fn failed_worker_restarts_and_others_continue() -> TestResult {
+    let state = PoolState::default();
     let system = ActorSystem::new();
-    let pool = system.spawn(shop.pool(2)).await?;
+    let pool = system.spawn(state.pool(2)).await?;
     assert!(matches!(
         within(pool.ask(Explode)).await,
         Err(AskError::Failed { .. })
@@ -227,15 +237,15 @@ async fn a_worker_that_fails_starts_again_and_the_others_go_on() -> TestResult {
         [1, 2],
         "the second, and the successor of the first"
     );
-    assert_eq!(shop.made(), 3);
+    assert_eq!(state.made(), 3);
     Ok(())
 }
 
 #[tokio::test]
-async fn what_waits_for_a_worker_that_fails_is_not_lost() -> TestResult {
-    let shop = Shop::default();
+async fn messages_waiting_for_a_failed_worker_are_not_lost() -> TestResult {
+    let state = PoolState::default();
     let system = ActorSystem::new();
-    let pool = system.spawn(shop.pool(1)).await?;
+    let pool = system.spawn(state.pool(1)).await?;
     let explode = pool.ask(Explode);
     let notes = (0..8).map(|n| pool.tell(Note(n)));
     let (exploded, told) = within(async { tokio::join!(explode, join_all(notes)) }).await;
@@ -243,15 +253,15 @@ async fn what_waits_for_a_worker_that_fails_is_not_lost() -> TestResult {
     assert!(told.iter().all(Result::is_ok));
     assert_eq!(who(&pool, 0).await, 1);
     let expected: Vec<_> = (0..8).map(|n| n.to_string()).collect();
-    assert_eq!(shop.log.entries(), expected);
+    assert_eq!(state.log.entries(), expected);
     Ok(())
 }
 
 #[tokio::test]
-async fn a_spent_budget_fails_the_pool() -> TestResult {
-    let shop = Shop::default();
+async fn spent_budget_fails_the_pool() -> TestResult {
+    let state = PoolState::default();
     let system = ActorSystem::new();
-    let pool = shop.pool(2).budget(1, Duration::from_secs(60));
+    let pool = state.pool(2).budget(1, Duration::from_secs(60));
     let pool = system.spawn(pool).urn("workers").await?;
     for _ in 0..4 {
         let _ = within(pool.ask(Explode)).await;
@@ -264,36 +274,36 @@ async fn a_spent_budget_fails_the_pool() -> TestResult {
 }
 
 #[tokio::test]
-async fn a_worker_that_somebody_stopped_is_replaced() -> TestResult {
-    let shop = Shop::default();
+async fn stopped_worker_is_replaced() -> TestResult {
+    let state = PoolState::default();
     let system = ActorSystem::new();
-    let pool = system.spawn(shop.pool(2)).urn("workers").await?;
-    let first = system.actor::<Worker>("workers/1")?;
+    let pool = system.spawn(state.pool(2)).urn("workers").await?;
+    let first = system.actor::<PoolWorker>("workers/1")?;
     first.stop();
     within(first.wait_stopped()).await;
     let mut answers = [who(&pool, 0).await, who(&pool, 0).await];
     answers.sort_unstable();
     assert_eq!(answers, [1, 2]);
-    assert!(system.actor::<Worker>("workers/3").is_ok());
+    assert!(system.actor::<PoolWorker>("workers/3").is_ok());
     Ok(())
 }
 
 #[tokio::test]
-async fn a_pool_grows_and_shrinks_after_what_is_queued() -> TestResult {
-    let shop = Shop::with_gate();
+async fn resize_waits_for_queued_messages() -> TestResult {
+    let state = PoolState::with_gate();
     let system = ActorSystem::new();
-    let pool = system.spawn(shop.pool(1)).await?;
+    let pool = system.spawn(state.pool(1)).await?;
     within(pool.resize(3)).await?;
-    assert_eq!(shop.made(), 3);
+    assert_eq!(state.made(), 3);
     let slow: Vec<_> = (0..3).map(|_| tokio::spawn(pool.ask(Slow))).collect();
     within(async {
-        while shop.log.count() < 3 {
+        while state.log.count() < 3 {
             tokio::task::yield_now().await;
         }
     })
     .await;
-    within(pool.resize(0)).await?; // one at least
-    shop.let_pass(3);
+    within(pool.resize(0)).await?; // at least one
+    state.admit(3);
     for answer in slow {
         assert!(within(answer).await??.lt(&3));
     }
@@ -305,11 +315,11 @@ async fn a_pool_grows_and_shrinks_after_what_is_queued() -> TestResult {
 }
 
 #[tokio::test]
-async fn a_full_pool_makes_its_senders_wait() -> TestResult {
-    let shop = Shop::with_gate();
+async fn full_pool_makes_its_senders_wait() -> TestResult {
+    let state = PoolState::with_gate();
     let system = ActorSystem::new();
-    let pool = system.spawn(shop.pool(2)).mailbox(1).await?;
-    // Two run, eight wait with their workers, one with the pool itself, one in its mailbox.
+    let pool = system.spawn(state.pool(2)).mailbox(1).await?;
+    // Two run, eight wait for their workers, one waits in the pool, one in its mailbox.
     let mut asks: Vec<_> = (0..12).map(|_| tokio::spawn(pool.ask(Slow))).collect();
     within(async {
         while system.snapshot().depth() < 9 {
@@ -319,7 +329,7 @@ async fn a_full_pool_makes_its_senders_wait() -> TestResult {
     .await;
     let mut thirteenth = pool.tell(Note(1));
     assert!(poll_once(&mut thirteenth).await.is_pending());
-    shop.let_pass(12);
+    state.admit(12);
     within(thirteenth).await?;
     for ask in asks.drain(..) {
         within(ask).await??;
@@ -328,21 +338,21 @@ async fn a_full_pool_makes_its_senders_wait() -> TestResult {
 }
 
 #[tokio::test]
-async fn a_pool_that_stops_handles_what_is_queued() -> TestResult {
-    let shop = Shop::default();
+async fn stopping_pool_handles_queued_messages() -> TestResult {
+    let state = PoolState::default();
     let system = ActorSystem::new();
-    let pool = system.spawn(shop.pool(3)).await?;
+    let pool = system.spawn(state.pool(3)).await?;
     let told = join_all((0..50).map(|n| pool.tell(Note(n))));
     assert!(within(told).await.iter().all(Result::is_ok));
     assert!(within(system.shutdown()).await.is_clean());
-    assert_eq!(shop.log.count(), 50);
+    assert_eq!(state.log.count(), 50);
     Ok(())
 }
 
 #[tokio::test]
-async fn a_pool_whose_workers_do_not_start_does_not_start() {
+async fn pool_does_not_start_if_its_workers_do_not() {
     let pool = Pool::new(2, || async {
-        Err::<Worker, _>(Failure::msg("no worker today"))
+        Err::<PoolWorker, _>(Failure::msg("no worker today"))
     })
     .backoff(Backoff::none());
     let failed = within(ActorSystem::new().spawn(pool)).await;
@@ -353,15 +363,15 @@ async fn a_pool_whose_workers_do_not_start_does_not_start() {
 }
 
 #[tokio::test]
-async fn who_replaces_a_worker_gets_its_keys_and_no_others() -> TestResult {
-    let (system, shop) = (ActorSystem::new(), Shop::default());
-    let pool = shop.pool(4).by_key(|message: &Who| message.key);
+async fn replacement_worker_gets_the_keys_of_its_predecessor() -> TestResult {
+    let (system, state) = (ActorSystem::new(), PoolState::default());
+    let pool = state.pool(4).by_key(|message: &Who| message.key);
     let pool = system.spawn(pool).urn("workers").await?;
     let mut before = HashMap::new();
     for key in 0..100 {
         before.insert(key, who(&pool, key).await);
     }
-    let second = system.actor::<Worker>("workers/2")?;
+    let second = system.actor::<PoolWorker>("workers/2")?;
     second.stop();
     within(second.wait_stopped()).await;
     for (key, worker) in before {
@@ -372,20 +382,20 @@ async fn who_replaces_a_worker_gets_its_keys_and_no_others() -> TestResult {
 }
 
 #[tokio::test]
-async fn a_urn_that_somebody_else_has_taken_is_passed_over() -> TestResult {
-    let (system, shop) = (ActorSystem::new(), Shop::default());
+async fn taken_worker_urn_is_skipped() -> TestResult {
+    let (system, state) = (ActorSystem::new(), PoolState::default());
     let stranger = system.spawn(conclib_tests::actors::Raw);
     let _stranger = stranger.urn("workers/2").await?;
-    let pool = system.spawn(shop.pool(2)).urn("workers").await?;
-    assert!(system.actor::<Worker>("workers/3").is_ok());
+    let pool = system.spawn(state.pool(2)).urn("workers").await?;
+    assert!(system.actor::<PoolWorker>("workers/3").is_ok());
     assert_eq!([who(&pool, 0).await, who(&pool, 0).await], [0, 1]);
     Ok(())
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_worker_that_waits_to_start_again_is_not_the_least_loaded() -> TestResult {
-    let (system, shop) = (ActorSystem::new(), Shop::with_gate());
-    let pool = shop.pool(2).route(Route::LeastLoaded);
+async fn restarting_worker_is_not_the_least_loaded() -> TestResult {
+    let (system, state) = (ActorSystem::new(), PoolState::with_gate());
+    let pool = state.pool(2).route(Route::LeastLoaded);
     let pool = system.spawn(pool.backoff(Backoff::from_secs(30))).await?;
     assert!(matches!(
         within(pool.ask(Explode)).await,
@@ -394,7 +404,7 @@ async fn a_worker_that_waits_to_start_again_is_not_the_least_loaded() -> TestRes
     let begun = tokio::time::Instant::now();
     let slow = tokio::spawn(pool.ask(Slow));
     within(async {
-        while shop.log.count() == 0 {
+        while state.log.count() == 0 {
             tokio::task::yield_now().await;
         }
     })
@@ -402,23 +412,23 @@ async fn a_worker_that_waits_to_start_again_is_not_the_least_loaded() -> TestRes
     let waits = pool.ask(Who { key: 0 });
     let waits = tokio::spawn(waits);
     tokio::task::yield_now().await;
-    shop.let_pass(1);
+    state.admit(1);
     assert_eq!(within(slow).await??, 1);
     assert_eq!(within(waits).await??, 1);
     assert!(
         begun.elapsed() < Duration::from_secs(30),
-        "nobody waited for the first"
+        "the first was not awaited"
     );
     Ok(())
 }
 
 #[tokio::test]
-async fn a_worker_too_many_that_fails_does_not_fail_its_pool() -> TestResult {
-    let (system, shop) = (ActorSystem::new(), Shop::with_gate());
-    let pool = system.spawn(shop.pool(2)).urn("workers").await?;
+async fn failure_of_a_surplus_worker_does_not_fail_the_pool() -> TestResult {
+    let (system, state) = (ActorSystem::new(), PoolState::with_gate());
+    let pool = system.spawn(state.pool(2)).urn("workers").await?;
     let slow = [tokio::spawn(pool.ask(Slow)), tokio::spawn(pool.ask(Slow))];
     within(async {
-        while shop.log.count() < 2 {
+        while state.log.count() < 2 {
             tokio::task::yield_now().await;
         }
     })
@@ -431,9 +441,9 @@ async fn a_worker_too_many_that_fails_does_not_fail_its_pool() -> TestResult {
         }
     })
     .await;
-    let second = system.actor::<Worker>("workers/2")?;
+    let second = system.actor::<PoolWorker>("workers/2")?;
     within(pool.resize(1)).await?;
-    shop.let_pass(2);
+    state.admit(2);
     for slow in slow {
         within(slow).await??;
     }
@@ -445,9 +455,9 @@ async fn a_worker_too_many_that_fails_does_not_fail_its_pool() -> TestResult {
 }
 
 #[tokio::test]
-async fn a_supervised_pool_keeps_what_waits_for_it() -> TestResult {
-    let (system, shop) = (ActorSystem::new(), Shop::with_gate());
-    let makes = shop.clone();
+async fn supervised_pool_keeps_waiting_messages() -> TestResult {
+    let (system, state) = (ActorSystem::new(), PoolState::with_gate());
+    let makes = state.clone();
     let pool = system.supervise(move || {
         let pool = makes.pool(1).budget(0, Duration::from_secs(60));
         async move { pool }
@@ -455,13 +465,13 @@ async fn a_supervised_pool_keeps_what_waits_for_it() -> TestResult {
     let pool = pool.backoff(Backoff::none()).urn("workers").await?;
     let slow = tokio::spawn(pool.ask(Slow));
     within(async {
-        while shop.log.count() == 0 {
+        while state.log.count() == 0 {
             tokio::task::yield_now().await;
         }
     })
     .await;
     let fails = tokio::spawn(pool.ask(Explode));
-    // Four wait with the worker, the one that explodes first, and four with the pool.
+    // Four wait for the worker, the exploding one first, and four for the pool.
     let mut notes = Vec::new();
     for n in 0..10 {
         notes.push(tokio::spawn(pool.tell(Note(n))));
@@ -472,22 +482,22 @@ async fn a_supervised_pool_keeps_what_waits_for_it() -> TestResult {
         }
     })
     .await;
-    shop.let_pass(1);
+    state.admit(1);
     assert_eq!(within(slow).await??, 0);
     assert!(matches!(within(fails).await?, Err(AskError::Failed { .. })));
     for note in notes {
         within(note).await??;
     }
     assert!(who(&pool, 0).await > 0, "by a worker of the next life");
-    let last = shop.log.entries().pop();
-    assert_eq!(last.as_deref(), Some("9"), "{:?}", shop.log);
+    let last = state.log.entries().pop();
+    assert_eq!(last.as_deref(), Some("9"), "{:?}", state.log);
     Ok(())
 }
 
 #[tokio::test]
-async fn a_pool_is_killed_while_it_waits_for_room() -> TestResult {
-    let (system, shop) = (ActorSystem::new(), Shop::with_gate());
-    let pool = system.spawn(shop.pool(1)).mailbox(1).await?;
+async fn pool_is_killed_while_waiting_for_room() -> TestResult {
+    let (system, state) = (ActorSystem::new(), PoolState::with_gate());
+    let pool = system.spawn(state.pool(1)).mailbox(1).await?;
     let asks: Vec<_> = (0..7).map(|_| tokio::spawn(pool.ask(Slow))).collect();
     within(async {
         while system.snapshot().depth() < 5 {
@@ -505,7 +515,7 @@ async fn a_pool_is_killed_while_it_waits_for_room() -> TestResult {
 }
 
 #[tokio::test]
-async fn workers_take_what_comes_undecoded_from_other_processes() -> TestResult {
+async fn workers_take_undecoded_requests_of_other_processes() -> TestResult {
     let config = Config::memory();
     let system = ActorSystem::new();
     start_proxy(&system, &config).await?;
@@ -524,9 +534,9 @@ async fn workers_take_what_comes_undecoded_from_other_processes() -> TestResult 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_pool_changes_its_size_while_messages_flow_and_workers_fail() -> TestResult {
-    let (system, shop) = (ActorSystem::new(), Shop::default());
-    let pool = shop.pool(3).budget(u32::MAX, Duration::from_secs(60));
+async fn pool_is_resized_under_load_and_failures() -> TestResult {
+    let (system, state) = (ActorSystem::new(), PoolState::default());
+    let pool = state.pool(3).budget(u32::MAX, Duration::from_secs(60));
     let pool = system
         .spawn(pool.route(Route::LeastLoaded))
         .mailbox(2)
@@ -540,7 +550,7 @@ async fn a_pool_changes_its_size_while_messages_flow_and_workers_fail() -> TestR
                 } else {
                     pool.ask(Who { key: n }).await
                 };
-                // What waits with a worker that fails while it stops is refused.
+                // Messages for a worker that fails while it stops are refused.
                 let known = matches!(
                     answer,
                     Ok(_) | Err(AskError::Failed { .. } | AskError::ActorStopped)
@@ -567,20 +577,20 @@ async fn a_pool_changes_its_size_while_messages_flow_and_workers_fail() -> TestR
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_expires_while_it_waits_with_a_worker() -> TestResult {
+async fn request_expires_while_waiting_for_a_worker() -> TestResult {
     let config = Config::memory();
-    let (system, shop) = (ActorSystem::new(), Shop::with_gate());
+    let (system, state) = (ActorSystem::new(), PoolState::with_gate());
     start_proxy(&system, &config).await?;
-    let pool = shop.pool(1).by_key(|message: &Who| message.key);
+    let pool = state.pool(1).by_key(|message: &Who| message.key);
     let pool = system.spawn(pool).urn("keyed").await?;
     let client = ProxyClient::connect(&config).await?;
     let slow = tokio::spawn(pool.ask(Slow));
     let late = client.ask("keyed", Slow).timeout(Duration::from_secs(1));
     assert!(matches!(within(late).await, Err(AskError::Timeout { .. })));
-    shop.let_pass(2);
+    state.admit(2);
     within(slow).await??;
     assert_eq!(who(&pool, 0).await, 0);
-    assert_eq!(shop.log.count(), 1, "nobody waited for the second");
+    assert_eq!(state.log.count(), 1, "the second has expired");
     Ok(())
 }
 
@@ -602,7 +612,7 @@ impl Mayfly {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn workers_that_just_stop_cost_no_reply() -> TestResult {
+async fn stopping_workers_lose_no_reply() -> TestResult {
     let system = ActorSystem::new();
     let pool = system.spawn(Pool::new(2, || async { Mayfly })).await?;
     let asks = (0..500).map(|_| tokio::spawn(pool.ask(LastOne)));
@@ -613,14 +623,14 @@ async fn workers_that_just_stop_cost_no_reply() -> TestResult {
 }
 
 #[tokio::test]
-async fn a_pool_that_shuts_down_goes_on_without_a_worker_that_has_stopped() -> TestResult {
-    let (system, shop) = (ActorSystem::new(), Shop::default());
-    let pool = system.spawn(shop.pool(2)).urn("pool").await?;
+async fn stopping_pool_continues_without_a_stopped_worker() -> TestResult {
+    let (system, state) = (ActorSystem::new(), PoolState::default());
+    let pool = system.spawn(state.pool(2)).urn("pool").await?;
     let mut asks: Vec<_> = (0..4).map(|key| pool.ask(Who { key })).collect();
     for ask in &mut asks {
         assert!(poll_once(ask).await.is_pending());
     }
-    system.actor::<Worker>("pool/1")?.stop();
+    system.actor::<PoolWorker>("pool/1")?.stop();
     let report = within(system.shutdown()).await;
     assert!(report.is_clean());
     for ask in asks {
@@ -629,12 +639,12 @@ async fn a_pool_that_shuts_down_goes_on_without_a_worker_that_has_stopped() -> T
     let reason = pool.wait_stopped().await;
     assert!(matches!(reason, conclib::StopReason::Shutdown), "{reason}");
 
-    // Without any, what is left is refused.
+    // Without a worker, waiting messages are refused.
     let system = ActorSystem::new();
-    let pool = system.spawn(shop.pool(1)).urn("pool").await?;
+    let pool = system.spawn(state.pool(1)).urn("pool").await?;
     let mut ask = pool.ask(Who { key: 1 });
     assert!(poll_once(&mut ask).await.is_pending());
-    system.actor::<Worker>("pool/1")?.stop();
+    system.actor::<PoolWorker>("pool/1")?.stop();
     assert!(within(system.shutdown()).await.is_clean());
     assert_eq!(within(ask).await, Err(AskError::ActorStopped));
     let reason = pool.wait_stopped().await;

@@ -1,4 +1,4 @@
-//! Web servers and an actor process, as they are in production: real processes, a real Redis, and
+//! Web servers and an actor process as in production: real processes, a real Redis, and
 //! real HTTP.
 #![cfg(unix)]
 
@@ -6,12 +6,13 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use conclib::{ApiDaemon, AskError, Delivered, ProxyClient, start_api};
-use conclib_tests::bus::{BOUND, Bus, eventually};
+use conclib_tests::bus::Bus;
 use conclib_tests::desk::Parse;
 use conclib_tests::messages::Double;
 use conclib_tests::process::Program;
+use conclib_tests::{eventually, within};
 use tokio::process::Command;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 /// A web server.
 struct Web {
@@ -44,7 +45,7 @@ impl Web {
 }
 
 async fn answer(request: reqwest::RequestBuilder) -> (u16, String) {
-    let response = timeout(BOUND, request.send()).await.unwrap().unwrap();
+    let response = within(request.send()).await.unwrap();
     let status = response.status().as_u16();
     (status, response.text().await.unwrap())
 }
@@ -57,12 +58,12 @@ async fn actors(redis: &str) -> Program {
 
 async fn redis() -> (Bus, String) {
     let bus = Bus::redis().await;
-    let url = format!("redis://127.0.0.1:{}", bus.config.port().unwrap());
+    let url = bus.url();
     (bus, url)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn http_says_how_an_ask_has_ended() {
+async fn http_status_shows_the_outcome_of_an_ask() {
     let (_bus, url) = redis().await;
     let mut process = actors(&url).await;
     let web = Web::start(&url).await;
@@ -71,15 +72,15 @@ async fn http_says_how_an_ask_has_ended() {
     let (status, text) = web.get("/double/nobody/21").await;
     assert_eq!(status, 503, "{text}");
     assert_eq!(text, "no actor has the URN `nobody`");
-    let (status, text) = web.get("/double/keeper/21").await;
+    let (status, text) = web.get("/double/holder/21").await;
     assert_eq!(status, 501, "{text}");
-    assert_eq!(text, "the actor `keeper` has no handler for `Double`");
+    assert_eq!(text, "the actor `holder` has no handler for `Double`");
     let start = Instant::now();
     let (status, text) = web.get("/hold").await;
     assert_eq!(status, 504, "{text}");
     assert!(start.elapsed() < Duration::from_secs(5));
 
-    // Orderly gone, and back.
+    // Stopped in order, and started again.
     process.signal("TERM").await;
     assert!(process.ended().await);
     let (status, text) = web.get("/double/worker/21").await;
@@ -88,7 +89,7 @@ async fn http_says_how_an_ask_has_ended() {
     let mut process = actors(&url).await;
     assert_eq!(web.get("/double/worker/4").await, (200, "8".to_owned()));
 
-    // A handler that panics takes its actor with it, and nothing else.
+    // A panicking handler ends its actor, and nothing else.
     let (status, text) = web.post("/explode/worker").await;
     assert_eq!(status, 500, "{text}");
     assert_eq!(text, "the actor failed while handling the message");
@@ -105,7 +106,7 @@ async fn http_says_how_an_ask_has_ended() {
     assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, web.port)).is_err());
 }
 
-/// A service whose desk has had one bad request too many, and a client of it.
+/// A service whose desk has failed on a bad request, and its client.
 async fn broken_desk(redis: &Bus, url: &str, then: &str) -> (Program, ProxyClient) {
     let mut process = Program::start(env!("CARGO_BIN_EXE_desk_process"), &[url, then]);
     process.line("ready").await;
@@ -121,7 +122,7 @@ async fn broken_desk(redis: &Bus, url: &str, then: &str) -> (Program, ProxyClien
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_service_may_end_with_an_actor_that_failed_for_good() {
+async fn service_may_end_after_an_actor_failed_for_good() {
     let (redis, url) = redis().await;
     let (mut process, client) = broken_desk(&redis, &url, "end").await;
     process.line("stopped").await;
@@ -131,7 +132,7 @@ async fn a_service_may_end_with_an_actor_that_failed_for_good() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_service_may_go_on_without_an_actor_that_failed_for_good() {
+async fn service_may_continue_after_an_actor_failed_for_good() {
     let (redis, url) = redis().await;
     let (mut process, client) = broken_desk(&redis, &url, "serve").await;
     let asked = client.ask("desk", Parse("7".to_owned())).await;
@@ -160,7 +161,7 @@ async fn several_web_servers_ask_the_same_actors() {
     });
     futures_util::future::join_all(requests).await;
 
-    // Killed without a word, and replaced: its lease must run out first.
+    // Killed, and replaced: its lease must expire first.
     process.kill().await;
     let start = Instant::now();
     let mut process = actors(&url).await;

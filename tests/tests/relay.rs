@@ -1,18 +1,15 @@
-//! The proxy that the fault suite puts between its programs and Redis.
+//! The relay that the fault suites put between their programs and Redis.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::time::Duration;
 
-use conclib_tests::bus::eventually;
-use conclib_tests::relay::{Mode, Relay, Way};
+use conclib_tests::relay::{Direction, Mode, Relay};
+use conclib_tests::{MS, eventually};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, timeout};
 
-const MS: Duration = Duration::from_millis(1);
-
-/// A server that says everything again, and a line to it.
-async fn stage() -> (Relay, TcpStream) {
+/// An echo server behind a relay, and a connection to it.
+async fn echo_behind_relay() -> (Relay, TcpStream) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
@@ -37,7 +34,7 @@ async fn connect(relay: &Relay) -> TcpStream {
     TcpStream::connect(address).await.unwrap()
 }
 
-/// Says something; true if it comes back.
+/// Sends a text; true if it comes back.
 async fn echoes(stream: &mut TcpStream, text: &str) -> bool {
     if stream.write_all(text.as_bytes()).await.is_err() {
         return false;
@@ -48,8 +45,8 @@ async fn echoes(stream: &mut TcpStream, text: &str) -> bool {
 }
 
 #[tokio::test]
-async fn it_carries() {
-    let (relay, mut stream) = stage().await;
+async fn relay_carries() {
+    let (relay, mut stream) = echo_behind_relay().await;
     assert!(echoes(&mut stream, "hello").await);
     assert_eq!(relay.open(), 1);
     drop(stream);
@@ -57,8 +54,8 @@ async fn it_carries() {
 }
 
 #[tokio::test]
-async fn it_knows_a_line_by_its_name() {
-    let (relay, mut stream) = stage().await;
+async fn relay_names_connections() {
+    let (relay, mut stream) = echo_behind_relay().await;
     let mut other = connect(&relay).await;
     let name = "$7\r\nSETNAME\r\n$20\r\nconclib:ns:main:pops\r\n";
     assert!(echoes(&mut stream, name).await && echoes(&mut other, "x").await);
@@ -69,28 +66,28 @@ async fn it_knows_a_line_by_its_name() {
 }
 
 #[tokio::test]
-async fn it_is_late_stalls_and_swallows() {
-    let (relay, mut stream) = stage().await;
+async fn relay_delays_stalls_and_drops() {
+    let (relay, mut stream) = echo_behind_relay().await;
     assert!(echoes(&mut stream, "a").await);
-    relay.set("", Way::ToRedis, Mode::Late(50 * MS));
+    relay.set("", Direction::ToRedis, Mode::Late(50 * MS));
     let start = Instant::now();
     assert!(echoes(&mut stream, "b").await);
     assert!(start.elapsed() >= 50 * MS);
 
-    relay.set("", Way::ToRedis, Mode::Stalled);
+    relay.set("", Direction::ToRedis, Mode::Stalled);
     assert!(!echoes(&mut stream, "c").await);
-    relay.set("", Way::ToRedis, Mode::Open);
+    relay.set("", Direction::ToRedis, Mode::Open);
     assert_eq!(stream.read_u8().await.unwrap(), b'c');
 
-    relay.set("", Way::FromRedis, Mode::Swallowing);
+    relay.set("", Direction::FromRedis, Mode::Swallowing);
     assert!(!echoes(&mut stream, "d").await);
-    relay.set("", Way::FromRedis, Mode::Open);
+    relay.set("", Direction::FromRedis, Mode::Open);
     assert!(echoes(&mut stream, "e").await);
 }
 
 #[tokio::test]
-async fn it_cuts_with_a_reset_and_refuses() {
-    let (relay, mut stream) = stage().await;
+async fn relay_resets_and_refuses_connections() {
+    let (relay, mut stream) = echo_behind_relay().await;
     assert!(echoes(&mut stream, "a").await);
     relay.cut("");
     let error = stream.read_u8().await.unwrap_err();

@@ -1,12 +1,8 @@
-//! Answering later: replies that are kept, moved, dropped, and no longer wanted.
-
-use std::time::Duration;
+//! Replies that are kept, moved, dropped, and no longer awaited.
 
 use conclib::Delivered;
 use conclib::prelude::*;
-use conclib_tests::{Gate, TestResult, gate, poll_once, within};
-
-const SECOND: Duration = Duration::from_secs(1);
+use conclib_tests::{Gate, SECOND, TestResult, gate, poll_once, within};
 
 #[derive(ActorMessage)]
 #[message(local, response = u32)]
@@ -41,7 +37,7 @@ impl Clerk {
         }
     }
 
-    /// Answers what is kept; which of them was wanted.
+    /// Answers the kept replies; the response says for each if it was awaited.
     #[handler]
     fn answer(&mut self, Answer(n): Answer) -> Vec<bool> {
         let answer = |reply: Reply<u32>| {
@@ -54,7 +50,7 @@ impl Clerk {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reply_is_answered_from_anywhere() -> TestResult {
+async fn reply_is_answered_from_anywhere() -> TestResult {
     let system = ActorSystem::new();
     let clerk = system.spawn(Clerk::default()).await?;
     let mut kept = clerk.ask(Later::Keep);
@@ -82,7 +78,7 @@ async fn a_reply_is_answered_from_anywhere() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reply_that_is_dropped_is_an_answer() -> TestResult {
+async fn dropped_reply_is_an_answer() -> TestResult {
     let system = ActorSystem::new();
     let clerk = system.spawn(Clerk::default()).await?;
     assert_eq!(within(clerk.ask(Later::Drop)).await, Err(AskError::NoReply));

@@ -1,11 +1,12 @@
-//! An answer may come at once: a client is subscribed before it sends.
+//! Answers that come at once: a client is subscribed before it sends.
 #![cfg(unix)]
 
 use std::time::Duration;
 
 use conclib::{ActorSystem, Config, ProxyClient};
+use conclib_tests::ASK_TIMEOUT;
 use conclib_tests::actors::Worker;
-use conclib_tests::bus::{Bus, PATIENCE};
+use conclib_tests::bus::Bus;
 use conclib_tests::messages::Double;
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
@@ -14,10 +15,10 @@ use tokio::time::timeout;
 const CLIENTS: u32 = 400;
 const ASKS: u32 = 50;
 
-/// It takes 20 s on a machine that has nothing else to do.
+/// Ten times its duration on an idle machine.
 const BOUND: Duration = Duration::from_secs(200);
 
-/// How many clients there are at a time.
+/// The number of concurrent clients.
 const TASKS: u32 = 4;
 
 #[test]
@@ -31,7 +32,7 @@ fn no_answer_is_lost_on_redis() {
 }
 
 fn all_are_answered(bus: impl AsyncFnOnce() -> Bus) {
-    // Each has a runtime of its own, as it would in a process of its own.
+    // Each client has its own runtime, as in its own process.
     let (actors, clients) = (Runtime::new().unwrap(), Runtime::new().unwrap());
     let bus = actors.block_on(bus());
     let system = actors.block_on(serve(&bus));
@@ -44,11 +45,11 @@ fn all_are_answered(bus: impl AsyncFnOnce() -> Bus) {
     );
 }
 
-/// Each client asks right after it has connected, and then one ask after another.
+/// Each client asks right after it has connected, one ask after another.
 async fn ask_all(config: &Config) -> u32 {
     let mut tasks = JoinSet::new();
     for _ in 0..TASKS {
-        let config = config.clone().timeout(PATIENCE);
+        let config = config.clone().timeout(ASK_TIMEOUT);
         tasks.spawn(async move {
             let mut answered = 0;
             for _ in 0..CLIENTS / TASKS {

@@ -8,23 +8,18 @@ use std::time::Duration;
 
 use conclib::prelude::*;
 use conclib::{Backoff, GroupMember, Phase, SpawnError, Strategy, Supervisor};
-use conclib_tests::probe::{Probe, act_async, fail, lives, note};
-use conclib_tests::{Gate, Log, LogsDrop, PanicsOnDrop, TestResult, gate, poll_once, within};
+use conclib_tests::messages::{Pass, Ping, note};
+use conclib_tests::scripted::{ScriptedActor, fail, lives, run_async};
+use conclib_tests::{
+    Gate, Log, LogsDrop, PanicsOnDrop, TestResult, gate, poll_once, within, yield_until,
+};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::oneshot;
 use tokio::task::{LocalSet, spawn_blocking, spawn_local};
 
-#[derive(ActorMessage, Serialize, Deserialize)]
-#[message(response = u32)]
-struct Ping;
-
-#[derive(ActorMessage)]
-#[message(local, response = u32)]
-struct Pass(Gate);
-
-/// Lives on the runtime that stays.
+/// The actor on the runtime that stays.
 #[derive(Actor)]
 struct Next;
 
@@ -36,7 +31,7 @@ impl Next {
     }
 }
 
-/// Waits at a gate before it has started.
+/// Waits at a gate in `on_start`.
 #[derive(Actor)]
 struct Starts(Option<Gate>);
 
@@ -49,7 +44,7 @@ impl Starts {
     }
 }
 
-/// Says when its state is dropped, and whether it counts as stopped then.
+/// Logs the drop of its state, and if it counts as stopped then.
 #[derive(Actor)]
 #[actor(urn = "watched")]
 struct Watched {
@@ -65,10 +60,9 @@ impl Watched {
     }
 
     #[handler]
-    async fn pass(&mut self, Pass(gate): Pass) -> u32 {
+    async fn pass(&mut self, Pass(gate): Pass) {
         let _held = LogsDrop(self.log.clone(), "handler dropped");
         gate.pass().await;
-        2
     }
 
     #[handler]
@@ -85,7 +79,7 @@ impl Drop for Watched {
     }
 }
 
-/// Drops a runtime on which an actor is busy, others ask it, and one has just been spawned.
+/// Drops a runtime with a busy actor, waiting asks, and a spawn in progress.
 fn drop_runtime(runtime: Runtime, drop: impl FnOnce(Runtime)) -> TestResult {
     let observer = Builder::new_current_thread().enable_all().build()?;
     let system = ActorSystem::new();
@@ -132,7 +126,7 @@ fn drop_runtime(runtime: Runtime, drop: impl FnOnce(Runtime)) -> TestResult {
 }
 
 #[test]
-fn the_end_of_a_runtime_ends_its_actors() -> TestResult {
+fn end_of_a_runtime_ends_its_actors() -> TestResult {
     drop_runtime(Builder::new_current_thread().enable_all().build()?, drop)?;
     drop_runtime(
         Builder::new_multi_thread()
@@ -144,7 +138,7 @@ fn the_end_of_a_runtime_ends_its_actors() -> TestResult {
 }
 
 #[test]
-fn the_end_of_a_runtime_in_the_background_ends_its_actors() -> TestResult {
+fn end_of_a_runtime_in_the_background_ends_its_actors() -> TestResult {
     drop_runtime(
         Builder::new_current_thread().enable_all().build()?,
         Runtime::shutdown_background,
@@ -157,10 +151,10 @@ fn the_end_of_a_runtime_in_the_background_ends_its_actors() -> TestResult {
 }
 
 #[test]
-fn a_spawn_on_a_runtime_that_ends_is_an_error() -> TestResult {
+fn spawn_on_an_ending_runtime_is_an_error() -> TestResult {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let system = ActorSystem::new();
-    // There is something to wait for: the factory.
+    // The spawn waits for the factory.
     let mut spawn = system.supervise(|| async { Next });
     runtime.block_on(async { assert!(poll_once(&mut spawn).await.is_pending()) });
     drop(runtime);
@@ -175,7 +169,7 @@ fn a_spawn_on_a_runtime_that_ends_is_an_error() -> TestResult {
 }
 
 #[test]
-fn an_actor_without_on_start_has_started_at_once_and_ends_with_its_runtime() -> TestResult {
+fn actor_without_on_start_starts_at_once_and_ends_with_its_runtime() -> TestResult {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let system = ActorSystem::new();
     let mut spawn = system.spawn(Next);
@@ -187,7 +181,7 @@ fn an_actor_without_on_start_has_started_at_once_and_ends_with_its_runtime() -> 
     Ok(())
 }
 
-/// When it wakes, it looks how many actors a system has.
+/// A waker that logs the number of actors of a system.
 struct Counts(ActorSystem, Log);
 
 impl Wake for Counts {
@@ -197,7 +191,7 @@ impl Wake for Counts {
 }
 
 #[test]
-fn a_spawn_hears_of_the_end_of_its_runtime_when_the_urn_is_free() -> TestResult {
+fn spawn_reports_the_end_of_its_runtime_once_the_urn_is_free() -> TestResult {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let (system, log) = (ActorSystem::new(), Log::default());
     let (hold, mut keeper) = gate();
@@ -226,18 +220,14 @@ fn without_timers<T>(test: impl Future<Output = T>) -> Result<T, std::io::Error>
     Ok(runtime.block_on(test))
 }
 
-/// Lets others run until something is so.
-async fn until(mut is_so: impl FnMut() -> bool) {
-    while !is_so() {
-        tokio::task::yield_now().await;
-    }
-}
-
 #[test]
 fn actors_live_without_timers() -> TestResult {
     without_timers(async {
         let (system, log) = (ActorSystem::new(), Log::default());
-        let plain = system.spawn(Probe::new("plain", &log)).urn("plain").await?;
+        let plain = system
+            .spawn(ScriptedActor::new("plain", &log))
+            .urn("plain")
+            .await?;
         plain.tell(note("1")).await?;
         plain.ask(note("2")).await?;
         system.ask("plain", note("3")).await?;
@@ -261,7 +251,7 @@ fn actors_live_without_timers() -> TestResult {
             let snapshot = system.snapshot();
             snapshot.actor(urn).map(|actor| actor.restarts)
         };
-        until(|| restarts("b") == Some(1)).await;
+        yield_until(|| restarts("b") == Some(1)).await;
 
         assert!(system.shutdown().await.is_clean());
         assert!(system.is_empty());
@@ -270,11 +260,14 @@ fn actors_live_without_timers() -> TestResult {
 }
 
 #[test]
-fn a_shutdown_keeps_its_bound_without_timers() -> TestResult {
+fn shutdown_keeps_its_bound_without_timers() -> TestResult {
     without_timers(async {
         let (system, log) = (ActorSystem::new(), Log::default());
-        let hangs = system.spawn(Probe::new("hangs", &log)).urn("hangs").await?;
-        hangs.tell(act_async(|_| Box::pin(pending()))).await?;
+        let hangs = system
+            .spawn(ScriptedActor::new("hangs", &log))
+            .urn("hangs")
+            .await?;
+        hangs.tell(run_async(|_| Box::pin(pending()))).await?;
         let shutdown = system.shutdown().timeout(Duration::from_millis(20));
         let report = shutdown.await;
         assert_eq!(report.killed, ["hangs"]);
@@ -284,10 +277,10 @@ fn a_shutdown_keeps_its_bound_without_timers() -> TestResult {
 }
 
 #[test]
-fn a_restart_that_has_to_wait_without_timers_is_a_failure() -> TestResult {
+fn restart_with_a_backoff_without_timers_is_a_failure() -> TestResult {
     without_timers(async {
         let system = ActorSystem::new();
-        let actor = system.supervise(|| ready(Probe::new("a", &Log::default())));
+        let actor = system.supervise(|| ready(ScriptedActor::new("a", &Log::default())));
         let actor = actor.await?;
         actor.ask(fail()).await.unwrap_err();
         let StopReason::Failed(failure) = actor.wait_stopped().await else {
@@ -328,9 +321,8 @@ impl Host {
     }
 
     #[handler]
-    async fn pass(&mut self, Pass(gate): Pass) -> u32 {
+    async fn pass(&mut self, Pass(gate): Pass) {
         gate.pass().await;
-        2
     }
 }
 
@@ -343,7 +335,7 @@ fn private() -> Runtime {
     runtime.expect("a runtime")
 }
 
-/// Lets the tasks of this runtime go on until they wait.
+/// Lets the tasks of this runtime run until they wait.
 async fn let_others_run() {
     for _ in 0..10 {
         tokio::task::yield_now().await;
@@ -355,7 +347,7 @@ fn is_cycle(heard: &Result<u32, AskError>) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_task_of_a_runtime_within_a_handler_is_no_part_of_it() -> TestResult {
+async fn task_of_a_nested_runtime_is_not_part_of_the_handler() -> TestResult {
     let system = ActorSystem::new();
     let host = system.spawn(Host).await?;
     let (sender, receiver) = oneshot::channel();
@@ -367,14 +359,14 @@ async fn a_task_of_a_runtime_within_a_handler_is_no_part_of_it() -> TestResult {
     });
     within(host.ask(asks)).await?;
     let (runtime, asked) = within(receiver).await?;
-    // It goes on when the handler has returned.
+    // It continues when the handler has returned.
     let heard = spawn_blocking(move || runtime.block_on(asked));
     assert_eq!(within(heard).await??, Ok(1));
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_task_of_a_local_set_within_a_handler_is_no_part_of_it() -> TestResult {
+async fn task_of_a_nested_local_set_is_not_part_of_the_handler() -> TestResult {
     let system = ActorSystem::new();
     let host = system.spawn(Host).await?;
     let (sender, receiver) = oneshot::channel();
@@ -393,7 +385,7 @@ async fn a_task_of_a_local_set_within_a_handler_is_no_part_of_it() -> TestResult
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_task_of_a_runtime_within_a_handler_has_no_deadline_but_its_own() -> TestResult {
+async fn task_of_a_nested_runtime_has_no_inherited_deadline() -> TestResult {
     const HOUR: Duration = Duration::from_secs(3600);
     let system = ActorSystem::new();
     let host = system.spawn(Host).await?;
@@ -401,7 +393,7 @@ async fn a_task_of_a_runtime_within_a_handler_has_no_deadline_but_its_own() -> T
     let (hold, keeper) = gate();
     let (sender, receiver) = oneshot::channel();
     let asks = block(move |_| {
-        // Its clock stands still, and goes on when all wait.
+        // Its paused clock moves on when all tasks wait.
         let runtime = Builder::new_current_thread()
             .enable_all()
             .start_paused(true)
@@ -417,12 +409,12 @@ async fn a_task_of_a_runtime_within_a_handler_has_no_deadline_but_its_own() -> T
         let _ = sender.send(heard);
     });
     within(host.ask(asks).timeout(HOUR)).await?;
-    assert_eq!(within(receiver).await?, (false, Ok(2)));
+    assert_eq!(within(receiver).await?, (false, Ok(())));
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_task_of_a_runtime_within_a_handler_needs_room_like_others() -> TestResult {
+async fn task_of_a_nested_runtime_needs_room_like_others() -> TestResult {
     let system = ActorSystem::new();
     let host = system.spawn(Host).await?;
     let (sender, receiver) = oneshot::channel();
@@ -448,7 +440,7 @@ async fn a_task_of_a_runtime_within_a_handler_needs_room_like_others() -> TestRe
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_blocks_a_handler_by_its_own_future_is_part_of_it() -> TestResult {
+async fn future_that_a_handler_blocks_on_is_part_of_the_handler() -> TestResult {
     let system = ActorSystem::new();
     let host = system.spawn(Host).await?;
     let (sender, receiver) = oneshot::channel();

@@ -1,106 +1,42 @@
-//! Sending in other ways than awaiting a tell: at once or not at all, for a time, from a thread,
-//! with somebody else's reply; and recipients as references.
+//! Other ways to send than an awaited tell: `try_tell`, with a timeout, blocking,
+//! forwarding; and recipients as references.
 
 use std::thread;
 use std::time::Duration;
 
 use conclib::prelude::*;
-use conclib::{Delivered, WeakRecipient};
-use conclib_tests::bus::{Bus, eventually};
-use conclib_tests::{Gate, Keeper, Log, TestResult, gate, poll_once, within};
+use conclib::{Delivered, Spawn, WeakRecipient};
+use conclib_tests::actors::LoggingWorker;
+use conclib_tests::bus::Bus;
+use conclib_tests::messages::{Double, Forget, Note, Pass, note};
+use conclib_tests::{GateHandle, Log, SECOND, TestResult, eventually, gate, poll_once, within};
 use tokio::runtime::Runtime;
 use tokio::task::spawn_blocking;
-
-const SECOND: Duration = Duration::from_secs(1);
 
 /// For blocking waits, whose clock cannot be paused.
 const SHORT: Duration = Duration::from_millis(5);
 
-#[derive(ActorMessage, Serialize, Deserialize, Debug, PartialEq)]
-#[message(response = u32)]
-struct Double(u32);
-
-#[derive(ActorMessage, Serialize, Deserialize, Debug, PartialEq)]
-struct Note(String);
-
-fn note(text: impl Into<String>) -> Note {
-    Note(text.into())
+/// A worker with room for one message.
+fn spawn_worker(system: &ActorSystem, log: &Log) -> Spawn<LoggingWorker> {
+    system.spawn(LoggingWorker(log.clone())).mailbox(1)
 }
 
-/// Keeps the actor busy until the test opens the gate.
-#[derive(ActorMessage)]
-#[message(local)]
-struct Pass(Gate);
-
-/// The handler lets its reply go.
-#[derive(ActorMessage, Serialize, Deserialize)]
-struct Forget;
-
-/// The handler tries to tell itself so often; how often that went well.
-#[derive(ActorMessage)]
-#[message(local, response = usize)]
-struct TryMyself(usize);
-
-/// The handler blocks.
-#[derive(ActorMessage)]
-#[message(local)]
-struct Block(Recipient<Double>);
-
-#[derive(Actor)]
-#[actor(urn = "worker", mailbox = 1)]
-struct Worker(Log);
-
-#[handlers]
-impl Worker {
-    #[handler]
-    fn double(&mut self, Double(n): Double) -> u32 {
-        n * 2
-    }
-
-    #[handler]
-    fn note(&mut self, Note(text): Note) {
-        self.0.add(text);
-    }
-
-    #[handler]
-    async fn pass(&mut self, Pass(gate): Pass) {
-        gate.pass().await;
-    }
-
-    #[handler]
-    fn forget(&mut self, _: Forget, reply: Reply<()>) {
-        drop(reply);
-    }
-
-    #[handler]
-    fn try_myself(&mut self, TryMyself(times): TryMyself, ctx: &mut Context<Self>) -> usize {
-        let told = (0..times).map(|n| ctx.actor_ref().try_tell(note(n.to_string())));
-        told.flatten().count()
-    }
-
-    #[handler]
-    fn block(&mut self, Block(other): Block) -> Result<(), Failure> {
-        other.ask(Double(1)).blocking()?;
-        Ok(())
-    }
-}
-
-/// A worker that is busy, and has room for one message.
+/// A busy worker with room for one message.
 async fn busy_worker(
     system: &ActorSystem,
     log: &Log,
-) -> Result<(ActorRef<Worker>, Keeper), Box<dyn std::error::Error>> {
-    let worker = system.spawn(Worker(log.clone())).await?;
+) -> Result<(ActorRef<LoggingWorker>, GateHandle), Box<dyn std::error::Error>> {
+    let worker = spawn_worker(system, log).await?;
     let (gate, mut keeper) = gate();
     worker.tell(Pass(gate)).await?;
     keeper.reached().await;
     Ok((worker, keeper))
 }
 
-// ---- at once or not at all
+// ---- try_tell
 
 #[tokio::test(start_paused = true)]
-async fn try_tell_gives_back_what_has_no_room() -> TestResult {
+async fn try_tell_returns_a_message_without_room() -> TestResult {
     let system = ActorSystem::new();
     let log = Log::default();
     let (worker, keeper) = busy_worker(&system, &log).await?;
@@ -116,7 +52,7 @@ async fn try_tell_gives_back_what_has_no_room() -> TestResult {
     assert!(back.is_err_and(|back| matches!(back.reason(), AskError::Overloaded { .. })));
 
     keeper.open();
-    within(worker.ask(Double(0))).await?;
+    within(worker.ask(Double { n: 0 })).await?;
     assert!(worker.recipient().try_tell(note("room again")).is_ok());
     worker.stop();
     let back = worker.try_tell(note("stopped")).unwrap_err();
@@ -126,21 +62,44 @@ async fn try_tell_gives_back_what_has_no_room() -> TestResult {
     Ok(())
 }
 
+/// Tries to tell itself notes, this many; the answer is the number of successes.
+#[derive(ActorMessage)]
+#[message(local, response = usize)]
+struct TellSelf(usize);
+
+#[derive(Actor)]
+struct SelfTeller(Log);
+
+#[handlers]
+impl SelfTeller {
+    #[handler]
+    fn note(&mut self, Note(text): Note) {
+        self.0.add(text);
+    }
+
+    #[handler]
+    fn tell_self(&mut self, TellSelf(times): TellSelf, ctx: &mut Context<Self>) -> usize {
+        let told = (0..times).map(|n| ctx.actor_ref().try_tell(note(n.to_string())));
+        told.flatten().count()
+    }
+}
+
 #[tokio::test(start_paused = true)]
-async fn an_actor_always_has_room_for_itself() -> TestResult {
+async fn actor_always_has_room_for_itself() -> TestResult {
     let system = ActorSystem::new();
     let log = Log::default();
-    let worker = system.spawn(Worker(log.clone())).await?;
-    assert_eq!(worker.ask(TryMyself(3)).await?, 3);
-    worker.ask(Double(0)).await?;
+    let teller = system.spawn(SelfTeller(log.clone())).mailbox(1).await?;
+    assert_eq!(teller.ask(TellSelf(3)).await?, 3);
+    teller.stop();
+    within(teller.wait_stopped()).await;
     assert_eq!(log.entries(), ["0", "1", "2"]);
     Ok(())
 }
 
-// ---- for a time
+// ---- with a timeout
 
 #[tokio::test(start_paused = true)]
-async fn a_tell_waits_so_long_and_gives_its_message_back() -> TestResult {
+async fn tell_with_a_timeout_returns_its_message() -> TestResult {
     let system = ActorSystem::new();
     let log = Log::default();
     let (worker, keeper) = busy_worker(&system, &log).await?;
@@ -148,7 +107,7 @@ async fn a_tell_waits_so_long_and_gives_its_message_back() -> TestResult {
 
     let begin = tokio::time::Instant::now();
     let mut patient = worker.tell(note("patient")).timeout(3 * SECOND);
-    tokio::time::advance(SECOND).await; // not awaited yet: this does not count
+    tokio::time::advance(SECOND).await; // not awaited yet: the timeout has not begun
     assert!(poll_once(&mut patient).await.is_pending());
     let back = worker.tell(note("late")).timeout(SECOND).await.unwrap_err();
     let delivered = Delivered::No;
@@ -165,7 +124,7 @@ async fn a_tell_waits_so_long_and_gives_its_message_back() -> TestResult {
     keeper.open();
     within(patient).await?;
     within(endless).await?;
-    within(worker.ask(Double(0))).await?;
+    within(worker.ask(Double { n: 0 })).await?;
     assert_eq!(log.entries(), ["in", "patient", "endless"]);
 
     worker.stop();
@@ -176,7 +135,7 @@ async fn a_tell_waits_so_long_and_gives_its_message_back() -> TestResult {
     Ok(())
 }
 
-// ---- from a thread
+// ---- blocking
 
 #[test]
 fn threads_without_a_runtime_tell_and_ask() -> TestResult {
@@ -195,21 +154,21 @@ fn threads_without_a_runtime_tell_and_ask() -> TestResult {
         back.into_parts(),
         (note("late"), AskError::Timeout { delivered })
     );
-    let late = worker.ask(Double(1)).timeout(SHORT).blocking();
+    let late = worker.ask(Double { n: 1 }).timeout(SHORT).blocking();
     assert_eq!(late, Err(AskError::Timeout { delivered }));
 
     // Both wait: for room, and then for the answer.
     let teller = worker.clone();
     let telling = thread::spawn(move || teller.tell(note("told")).timeout(60 * SECOND).blocking());
     let asker = worker.clone();
-    let asking = thread::spawn(move || asker.ask(Double(21)).blocking());
+    let asking = thread::spawn(move || asker.ask(Double { n: 21 }).blocking());
     keeper.open();
     telling.join().map_err(|_| "it panicked")??;
     assert_eq!(asking.join().map_err(|_| "it panicked")?, Ok(42));
-    worker.ask(Double(0)).blocking()?;
+    worker.ask(Double { n: 0 }).blocking()?;
     assert_eq!(log.entries(), ["in", "told"]);
 
-    // What was begun as a future keeps its deadline.
+    // An ask that was polled as a future keeps its deadline.
     let (gate, mut keeper) = gate();
     let mut ask = worker.ask(Pass(gate)).timeout(SHORT);
     runtime.block_on(async {
@@ -220,7 +179,7 @@ fn threads_without_a_runtime_tell_and_ask() -> TestResult {
     assert_eq!(ask.blocking(), Err(AskError::Timeout { delivered }));
     keeper.open();
 
-    // Who waits when a runtime ends hears of it.
+    // A blocking wait reports the end of the runtime.
     let (gate, mut keeper) = conclib_tests::gate();
     let asker = worker.clone();
     let waiting = thread::spawn(move || asker.ask(Pass(gate)).blocking());
@@ -229,65 +188,82 @@ fn threads_without_a_runtime_tell_and_ask() -> TestResult {
     let ended = waiting.join().map_err(|_| "it panicked")?;
     assert_eq!(ended, Err(AskError::ActorStopped));
     assert_eq!(
-        worker.ask(Double(1)).blocking(),
+        worker.ask(Double { n: 1 }).blocking(),
         Err(AskError::ActorStopped)
     );
     Ok(())
 }
 
 #[tokio::test(start_paused = true)]
-async fn blocking_is_at_home_where_tokio_says_so() -> TestResult {
+async fn blocking_calls_work_in_spawn_blocking() -> TestResult {
     let system = ActorSystem::new();
     let log = Log::default();
-    let worker = system.spawn(Worker(log.clone())).await?;
+    let worker = spawn_worker(&system, &log).await?;
     let asker = worker.clone();
-    let answer = spawn_blocking(move || asker.ask(Double(2)).blocking());
+    let answer = spawn_blocking(move || asker.ask(Double { n: 2 }).blocking());
     assert_eq!(within(answer).await?, Ok(4));
 
     let (gate, mut keeper) = gate();
     worker.tell(Pass(gate)).await?;
     keeper.reached().await;
     let asker = worker.clone();
-    // By the real clock: the paused one stands still meanwhile.
-    let late = spawn_blocking(move || asker.ask(Double(2)).timeout(SHORT).blocking());
+    // By the real clock: the paused one does not move meanwhile.
+    let late = spawn_blocking(move || asker.ask(Double { n: 2 }).timeout(SHORT).blocking());
     let delivered = Delivered::No;
     assert_eq!(late.await?, Err(AskError::Timeout { delivered }));
     keeper.open();
     Ok(())
 }
 
+/// Asks the recipient in a blocking call within the handler.
+#[derive(ActorMessage)]
+#[message(local)]
+struct Block(Recipient<Double>);
+
+#[derive(Actor)]
+struct Blocker;
+
+#[handlers]
+impl Blocker {
+    #[handler]
+    fn block(&mut self, Block(other): Block) -> Result<(), Failure> {
+        other.ask(Double { n: 1 }).blocking()?;
+        Ok(())
+    }
+}
+
 #[tokio::test]
-async fn blocking_where_tasks_run_is_a_panic() -> TestResult {
+async fn blocking_call_in_a_task_panics() -> TestResult {
     let system = ActorSystem::new();
     let log = Log::default();
-    let worker = system.spawn(Worker(log.clone())).await?;
-    // Also where it would not have to wait.
+    let worker = spawn_worker(&system, &log).await?;
+    // The same if it would not have to wait.
     let teller = worker.clone();
     let told = tokio::spawn(async move { teller.tell(note("never told")).blocking() });
     assert!(within(told).await.is_err_and(|error| error.is_panic()));
 
-    let other = system.spawn(Worker(log.clone())).urn("other").await?;
-    let blocked = within(other.ask(Block(worker.recipient()))).await;
+    let blocker = system.spawn(Blocker).await?;
+    let blocked = within(blocker.ask(Block(worker.recipient()))).await;
     assert!(matches!(blocked, Err(AskError::Failed { .. })));
-    assert_eq!(worker.ask(Double(1)).await, Ok(2));
+    assert_eq!(worker.ask(Double { n: 1 }).await, Ok(2));
     assert_eq!(log.count(), 0);
     Ok(())
 }
 
-// ---- with somebody else's reply
+// ---- forwarding
 
 #[tokio::test(start_paused = true)]
-async fn a_forwarded_message_is_answered_by_who_gets_it() -> TestResult {
+async fn forwarded_message_is_answered_by_its_receiver() -> TestResult {
     let system = ActorSystem::new();
     let log = Log::default();
     let (worker, keeper) = busy_worker(&system, &log).await?;
     let (reply, answer) = Reply::channel();
     worker
-        .forward(Double(1), reply)
+        .forward(Double { n: 1 }, reply)
         .await
         .map_err(AskError::from)?;
     let (reply, second) = Reply::channel();
-    let mut forward = worker.recipient().forward(Double(2), reply);
+    let mut forward = worker.recipient().forward(Double { n: 2 }, reply);
     assert!(poll_once(&mut forward).await.is_pending()); // it waits for room
     keeper.open();
     within(forward).await.map_err(AskError::from)?;
@@ -304,65 +280,65 @@ async fn a_forwarded_message_is_answered_by_who_gets_it() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_asker_of_what_is_not_forwarded_hears_why() -> TestResult {
+async fn failed_forward_is_reported_to_the_asker() -> TestResult {
     let system = ActorSystem::new();
     let log = Log::default();
     let (worker, _keeper) = busy_worker(&system, &log).await?;
 
     let (reply, unpolled) = Reply::channel();
-    drop(worker.forward(Double(1), reply));
+    drop(worker.forward(Double { n: 1 }, reply));
     assert_eq!(within(unpolled).await, Err(AskError::NoReply));
 
     let (reply, in_mailbox) = Reply::channel();
     worker
-        .forward(Double(2), reply)
+        .forward(Double { n: 2 }, reply)
         .await
         .map_err(AskError::from)?;
     let (reply, mut in_line) = Reply::channel();
-    let mut forward = worker.forward(Double(3), reply);
+    let mut forward = worker.forward(Double { n: 3 }, reply);
     assert!(poll_once(&mut forward).await.is_pending());
     assert!(poll_once(&mut in_line).await.is_pending());
     drop(forward);
     assert_eq!(within(in_line).await, Err(AskError::NoReply));
 
     let (reply, late) = Reply::channel();
-    let back = worker.forward(Double(4), reply).timeout(SECOND).await;
+    let back = worker.forward(Double { n: 4 }, reply).timeout(SECOND).await;
     let back = back.unwrap_err();
     let delivered = Delivered::No;
     assert_eq!(back.reason(), &AskError::Timeout { delivered });
     drop(back);
-    let delivered = Delivered::Accepted; // once, by who wanted to hand it on
+    let delivered = Delivered::Accepted; // by the handler that forwards it
     assert_eq!(within(late).await, Err(AskError::Timeout { delivered }));
 
     let (reply, at_stop) = Reply::channel();
-    let mut forward = worker.forward(Double(5), reply);
+    let mut forward = worker.forward(Double { n: 5 }, reply);
     assert!(poll_once(&mut forward).await.is_pending());
     worker.kill();
     let back = within(forward).await.unwrap_err();
     assert_eq!(AskError::from(back), AskError::ActorStopped);
     assert_eq!(within(at_stop).await, Err(AskError::ActorStopped));
-    // It had got in, but no handler had taken it.
+    // It was queued, but no handler had started.
     assert_eq!(within(in_mailbox).await, Err(AskError::ActorStopped));
 
     let (reply, after_stop) = Reply::channel();
-    let back = worker.forward(Double(6), reply).await.unwrap_err();
+    let back = worker.forward(Double { n: 6 }, reply).await.unwrap_err();
     assert_eq!(AskError::from(back), AskError::ActorStopped);
     assert_eq!(within(after_stop).await, Err(AskError::ActorStopped));
     Ok(())
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_not_forwarded_comes_back_with_its_reply() -> TestResult {
+async fn failed_forward_returns_message_and_reply() -> TestResult {
     let system = ActorSystem::new();
     let log = Log::default();
     let (worker, _keeper) = busy_worker(&system, &log).await?;
-    let other = system.spawn(Worker(log.clone())).urn("other").await?;
+    let other = spawn_worker(&system, &log).urn("other").await?;
     worker.tell(note("fills the mailbox")).await?;
 
     let (reply, answer) = Reply::channel();
-    let late = worker.forward(Double(1), reply).timeout(SECOND).await;
+    let late = worker.forward(Double { n: 1 }, reply).timeout(SECOND).await;
     let (message, reply) = late.unwrap_err().into_parts();
-    assert!(message == Double(1) && reply.is_wanted());
+    assert!(message == Double { n: 1 } && reply.is_wanted());
     worker.kill();
     let back = worker.forward(message, reply).await.unwrap_err();
     assert_eq!(back.reason(), &AskError::ActorStopped);
@@ -376,18 +352,18 @@ async fn what_is_not_forwarded_comes_back_with_its_reply() -> TestResult {
     assert_eq!(within(answer).await, Ok(2));
 
     let (reply, dropped) = Reply::channel();
-    let back = worker.forward(Double(2), reply).await.unwrap_err();
+    let back = worker.forward(Double { n: 2 }, reply).await.unwrap_err();
     drop(back.into_parts());
     assert_eq!(within(dropped).await, Err(AskError::NoReply));
     Ok(())
 }
 
-/// Forwards to one that has stopped, and then to another.
+/// Forwards to a stopped actor, and then to another.
 #[derive(Actor)]
 #[actor(urn = "switch")]
 struct Switch {
-    stopped: ActorRef<Worker>,
-    then: Option<ActorRef<Worker>>,
+    stopped: ActorRef<LoggingWorker>,
+    then: Option<ActorRef<LoggingWorker>>,
 }
 
 #[handlers]
@@ -407,24 +383,26 @@ impl Switch {
 }
 
 #[tokio::test]
-async fn a_forward_to_an_actor_that_has_stopped_costs_no_reply() -> TestResult {
+async fn forward_to_a_stopped_actor_costs_no_reply() -> TestResult {
     let bus = Bus::memory();
     let (system, _proxy) = bus.system().await;
-    let stopped = system.spawn(Worker(Log::default())).urn("stopped").await?;
+    let stopped = spawn_worker(&system, &Log::default())
+        .urn("stopped")
+        .await?;
     stopped.kill();
     within(stopped.wait_stopped()).await;
-    let then = Some(system.spawn(Worker(Log::default())).await?);
+    let then = Some(spawn_worker(&system, &Log::default()).await?);
     let switch = system.spawn(Switch { stopped, then }).await?;
-    assert_eq!(within(switch.ask(Double(2))).await, Ok(4));
+    assert_eq!(within(switch.ask(Double { n: 2 })).await, Ok(4));
     let client = bus.client().await;
-    assert_eq!(within(client.ask("switch", Double(3))).await, Ok(6));
+    assert_eq!(within(client.ask("switch", Double { n: 3 })).await, Ok(6));
     Ok(())
 }
 
 #[tokio::test]
-async fn the_asker_of_a_handler_that_fails_by_a_forward_hears_of_both() -> TestResult {
+async fn failure_by_a_forward_names_handler_and_cause() -> TestResult {
     let system = ActorSystem::new();
-    let stopped = system.spawn(Worker(Log::default())).await?;
+    let stopped = spawn_worker(&system, &Log::default()).await?;
     stopped.kill();
     within(stopped.wait_stopped()).await;
     let switch = system
@@ -433,7 +411,7 @@ async fn the_asker_of_a_handler_that_fails_by_a_forward_hears_of_both() -> TestR
             then: None,
         })
         .await?;
-    let heard = within(switch.ask(Double(2))).await;
+    let heard = within(switch.ask(Double { n: 2 })).await;
     let Err(AskError::Failed { cause: Some(cause) }) = heard else {
         return Err(format!("{heard:?}").into());
     };
@@ -445,11 +423,11 @@ async fn the_asker_of_a_handler_that_fails_by_a_forward_hears_of_both() -> TestR
     Ok(())
 }
 
-/// Hands on what it gets.
+/// Forwards its messages.
 #[derive(Actor)]
 #[actor(urn = "desk")]
 struct Desk {
-    to: ActorRef<Worker>,
+    to: ActorRef<LoggingWorker>,
     log: Log,
 }
 
@@ -472,32 +450,32 @@ impl Desk {
 }
 
 #[tokio::test]
-async fn what_comes_over_the_bus_is_forwarded_as_well() -> TestResult {
+async fn requests_from_the_bus_are_forwarded() -> TestResult {
     let bus = Bus::memory();
     let (system, _proxy) = bus.system().await;
     let (log, forwarded) = (Log::default(), Log::default());
-    let worker = system.spawn(Worker(log.clone())).await?;
+    let worker = spawn_worker(&system, &log).await?;
     let desk = Desk {
         to: worker.clone(),
         log: forwarded.clone(),
     };
     system.spawn(desk).await?;
     let client = bus.client().await;
-    assert_eq!(client.ask("desk", Double(21)).await, Ok(42));
+    assert_eq!(client.ask("desk", Double { n: 21 }).await, Ok(42));
     assert_eq!(client.ask("desk", note("raw")).await, Ok(()));
     assert_eq!(log.entries(), ["raw"]);
 
-    // The worker ends before it comes to what waits, and then it is gone.
+    // The worker ends before it handles waiting messages, and then it is gone.
     let (gate, mut keeper) = gate();
     worker.tell(Pass(gate)).await?;
     keeper.reached().await;
-    let waiting = tokio::spawn(client.ask("desk", Double(1)));
+    let waiting = tokio::spawn(client.ask("desk", Double { n: 1 }));
     eventually("it is forwarded", async || forwarded.count() == 3).await;
     worker.kill();
     assert_eq!(within(waiting).await?, Err(AskError::ActorStopped));
     let late = within(client.ask("desk", note("late"))).await;
     assert_eq!(late, Err(AskError::ActorStopped));
-    let late = within(client.ask("desk", Double(1))).await;
+    let late = within(client.ask("desk", Double { n: 1 })).await;
     assert_eq!(late, Err(AskError::ActorStopped));
     let entries = forwarded.entries();
     assert_eq!(entries[..3], ["forwarded: true"; 3]);
@@ -510,8 +488,8 @@ async fn what_comes_over_the_bus_is_forwarded_as_well() -> TestResult {
 #[tokio::test(start_paused = true)]
 async fn recipients_are_equal_if_they_lead_to_the_same_actor() -> TestResult {
     let system = ActorSystem::new();
-    let worker = system.spawn(Worker(Log::default())).await?;
-    let other = system.spawn(Worker(Log::default())).urn("other").await?;
+    let worker = spawn_worker(&system, &Log::default()).await?;
+    let other = spawn_worker(&system, &Log::default()).urn("other").await?;
     let recipient: Recipient<Double> = worker.recipient();
     assert_eq!(recipient, system.recipient("worker")?);
     assert_ne!(recipient, other.recipient());
@@ -524,16 +502,16 @@ async fn recipients_are_equal_if_they_lead_to_the_same_actor() -> TestResult {
     ));
     assert!(recipient.is_stopped() && !other.is_stopped());
     assert_eq!(recipient, worker.recipient()); // still
-    let next = within(system.spawn(Worker(Log::default()))).await?;
+    let next = within(spawn_worker(&system, &Log::default())).await?;
     assert_ne!(recipient, next.recipient()); // at the same URN
     Ok(())
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_weak_recipient_keeps_no_actor_alive() -> TestResult {
+async fn weak_recipient_keeps_no_actor_alive() -> TestResult {
     let system = ActorSystem::new();
     let log = Log::default();
-    let worker = system.spawn(Worker(log.clone())).while_referenced().await?;
+    let worker = spawn_worker(&system, &log).while_referenced().await?;
     let weak: WeakRecipient<Note> = worker.recipient().downgrade();
     let strong = weak.upgrade().ok_or("it lives")?;
     assert_eq!(strong, worker.recipient());
@@ -557,7 +535,7 @@ async fn a_weak_recipient_keeps_no_actor_alive() -> TestResult {
 
 // ---- errors in `?`
 
-/// May be sent to another thread, and not be looked at from two.
+/// `Send`, but not `Sync`.
 #[derive(ActorMessage)]
 #[message(local)]
 struct Single(std::cell::Cell<u32>);
@@ -571,7 +549,7 @@ impl Shelf {
     fn single(&mut self, _: Single) {}
 }
 
-/// Hands a `Single` to the shelf, and fails if that does not take it.
+/// Tells the shelf a `Single`, and fails if that does not work.
 #[derive(Actor)]
 struct Carrier {
     to: Recipient<Single>,
@@ -580,7 +558,7 @@ struct Carrier {
 #[handlers]
 impl Carrier {
     #[handler]
-    async fn double(&mut self, Double(n): Double) -> Result<u32, Failure> {
+    async fn double(&mut self, Double { n }: Double) -> Result<u32, Failure> {
         self.to.tell(Single(n.into())).await?;
         self.to.try_tell(Single(n.into()))?;
         Ok(2 * n)
@@ -588,12 +566,12 @@ impl Carrier {
 }
 
 #[tokio::test]
-async fn messages_that_are_not_sync_are_told_with_a_question_mark() -> TestResult {
+async fn tell_errors_of_messages_without_sync_convert_to_failures() -> TestResult {
     let system = ActorSystem::new();
     let shelf = system.spawn(Shelf).await?;
     let to = shelf.recipient();
     let carrier = system.spawn(Carrier { to: to.clone() }).await?;
-    assert_eq!(carrier.ask(Double(2)).await, Ok(4));
+    assert_eq!(carrier.ask(Double { n: 2 }).await, Ok(4));
     shelf.stop();
     let back = to.tell(Single(7.into())).await.unwrap_err();
     assert_eq!(back.into_message().0.get(), 7);

@@ -1,15 +1,15 @@
-//! Looking into a running system.
+//! Snapshots of a running system.
 
 use std::future::{pending, ready};
 use std::time::Duration;
 
 use conclib::prelude::*;
 use conclib::{ActorSnapshot, Backoff, Phase, Restart};
-use conclib_tests::messages::Double;
-use conclib_tests::probe::{Pass, Probe, act, act_async, fail, note, settle, until};
-use conclib_tests::{Log, TestResult, gate, poll_once, within};
+use conclib_tests::messages::{Double, Pass, note};
+use conclib_tests::scripted::{ScriptedActor, fail, run, run_async};
+use conclib_tests::{Log, TestResult, gate, poll_once, settle, until, within};
 
-/// What is seen of an actor.
+/// The snapshot of an actor.
 fn look(system: &ActorSystem, urn: &str) -> Result<ActorSnapshot, String> {
     let snapshot = system.snapshot();
     let actor = snapshot.actor(urn).cloned();
@@ -17,9 +17,9 @@ fn look(system: &ActorSystem, urn: &str) -> Result<ActorSnapshot, String> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_idle_actor_shows_what_it_has_done() -> TestResult {
+async fn idle_actor_shows_its_counts() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
-    let spawn = system.supervise(move || ready(Probe::new("a", &log)));
+    let spawn = system.supervise(move || ready(ScriptedActor::new("a", &log)));
     let a = within(spawn.urn("a").mailbox(7).backoff(Backoff::none())).await?;
     for text in ["1", "2", "3"] {
         within(a.ask(note(text))).await?;
@@ -28,7 +28,7 @@ async fn an_idle_actor_shows_what_it_has_done() -> TestResult {
     within(a.ask(note("4"))).await?;
     settle().await;
     let a = look(&system, "a")?;
-    assert_eq!(a.actor_type, std::any::type_name::<Probe>());
+    assert_eq!(a.actor_type, std::any::type_name::<ScriptedActor>());
     assert_eq!((a.handled, a.failed, a.restarts), (4, 1, 1));
     assert_eq!((a.depth, a.capacity, a.senders), (0, 7, 0));
     assert_eq!(a.phase, Phase::Running);
@@ -37,9 +37,15 @@ async fn an_idle_actor_shows_what_it_has_done() -> TestResult {
 }
 
 #[tokio::test]
-async fn a_busy_actor_shows_its_handler_and_what_waits() -> TestResult {
+async fn busy_actor_shows_its_handler_and_waiting_messages() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
-    let a = within(system.spawn(Probe::new("a", &log)).urn("a").mailbox(2)).await?;
+    let a = within(
+        system
+            .spawn(ScriptedActor::new("a", &log))
+            .urn("a")
+            .mailbox(2),
+    )
+    .await?;
     let (hold, mut keeper) = gate();
     a.tell(Pass(hold)).await?;
     keeper.reached().await;
@@ -70,9 +76,9 @@ async fn a_busy_actor_shows_its_handler_and_what_waits() -> TestResult {
 }
 
 #[tokio::test]
-async fn the_time_of_a_handler_does_not_count_for_the_next() -> TestResult {
+async fn time_of_a_handler_does_not_count_for_the_next() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
-    let a = within(system.spawn(Probe::new("a", &log)).urn("a")).await?;
+    let a = within(system.spawn(ScriptedActor::new("a", &log)).urn("a")).await?;
     let ((first, mut one), (second, mut two)) = (gate(), gate());
     a.tell(Pass(first)).await?;
     one.reached().await;
@@ -86,7 +92,7 @@ async fn the_time_of_a_handler_does_not_count_for_the_next() -> TestResult {
     one.open();
     two.reached().await;
     let (seen, most) = (elapsed(), passed.elapsed());
-    // The clock of a snapshot goes in steps of a few milliseconds.
+    // The clock of snapshots has steps of a few milliseconds.
     assert!(
         seen <= most + Duration::from_millis(20),
         "{seen:?}, at most {most:?}"
@@ -101,7 +107,7 @@ async fn every_phase_is_seen() -> TestResult {
     let ((hold, mut starting), (last, mut stopping)) = (gate(), gate());
     let mut first = Some((hold, last));
     let spawn = system.supervise(move || {
-        let probe = Probe::new("a", &log);
+        let probe = ScriptedActor::new("a", &log);
         ready(match first.take() {
             None => probe.stopping(|_| Box::pin(pending())),
             Some((hold, last)) => probe
@@ -149,10 +155,10 @@ async fn every_phase_is_seen() -> TestResult {
 async fn parents_are_named_and_actors_come_in_the_order_of_their_spawning() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
     let silent = log.clone();
-    let top = within(system.spawn(Probe::new("top", &log)).urn("top")).await?;
-    within(system.spawn(Probe::new("other", &log)).urn("other")).await?;
-    let spawning = act_async(move |ctx| {
-        let spawn = ctx.spawn(Probe::new("child", &silent)).urn("child");
+    let top = within(system.spawn(ScriptedActor::new("top", &log)).urn("top")).await?;
+    within(system.spawn(ScriptedActor::new("other", &log)).urn("other")).await?;
+    let spawning = run_async(move |ctx| {
+        let spawn = ctx.spawn(ScriptedActor::new("child", &silent)).urn("child");
         Box::pin(async {
             spawn.await?;
             Ok(())
@@ -172,7 +178,7 @@ async fn parents_are_named_and_actors_come_in_the_order_of_their_spawning() -> T
     Ok(())
 }
 
-/// Takes messages as they come, and takes its time.
+/// Handles raw messages, and waits in the handler.
 #[derive(Actor)]
 struct Raw;
 
@@ -185,7 +191,7 @@ impl Raw {
 }
 
 #[tokio::test]
-async fn a_raw_handler_has_a_name_too() -> TestResult {
+async fn raw_handler_has_a_name() -> TestResult {
     let config = Config::memory();
     let system = ActorSystem::new();
     start_proxy(&system, &config).await?;
@@ -202,14 +208,19 @@ async fn a_raw_handler_has_a_name_too() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_snapshot_is_a_table_and_json() -> TestResult {
+async fn snapshot_is_a_table_and_json() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
-    let a = within(system.spawn(Probe::new("a", &log)).urn("a")).await?;
-    within(system.spawn(Probe::new("b", &log)).urn("a-long-name")).await?;
+    let a = within(system.spawn(ScriptedActor::new("a", &log)).urn("a")).await?;
+    within(
+        system
+            .spawn(ScriptedActor::new("b", &log))
+            .urn("a-long-name"),
+    )
+    .await?;
     let (hold, mut keeper) = gate();
     a.tell(Pass(hold)).await?;
     keeper.reached().await;
-    a.tell(act(|_| {})).await?;
+    a.tell(run(|_| {})).await?;
 
     let table = system.snapshot().to_string();
     let lines: Vec<&str> = table.lines().collect();

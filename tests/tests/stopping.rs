@@ -1,25 +1,11 @@
-//! How actors begin and end: spawn, stop, kill.
+//! Begin and end of actors: spawn, stop, kill.
 
 use std::future::pending;
 
 use conclib::SpawnError;
 use conclib::prelude::*;
+use conclib_tests::messages::{Note, Pass, Ping, note};
 use conclib_tests::{Gate, Log, LogsDrop, PanicsOnDrop, TestResult, gate, poll_once, within};
-
-#[derive(ActorMessage, Serialize, Deserialize)]
-#[message(response = u32)]
-struct Ping;
-
-#[derive(ActorMessage, Serialize, Deserialize, Debug)]
-struct Note(String);
-
-fn note(text: &str) -> Note {
-    Note(text.to_owned())
-}
-
-#[derive(ActorMessage)]
-#[message(local, response = u32)]
-struct Pass(Gate);
 
 /// Stops or kills the actor from within.
 #[derive(ActorMessage)]
@@ -31,13 +17,13 @@ enum End {
 
 #[derive(Actor)]
 #[actor(urn = "worker")]
-struct Worker {
+struct HookedWorker {
     log: Log,
     start: Option<Gate>,
     stop: Option<Gate>,
 }
 
-impl Worker {
+impl HookedWorker {
     fn new(log: &Log) -> Self {
         Self {
             log: log.clone(),
@@ -48,7 +34,7 @@ impl Worker {
 }
 
 #[handlers]
-impl Worker {
+impl HookedWorker {
     async fn on_start(&mut self) {
         if let Some(gate) = self.start.take() {
             gate.pass().await;
@@ -80,10 +66,9 @@ impl Worker {
     }
 
     #[handler]
-    async fn pass(&mut self, Pass(gate): Pass) -> u32 {
+    async fn pass(&mut self, Pass(gate): Pass) {
         let _held = LogsDrop(self.log.clone(), "handler dropped");
         gate.pass().await;
-        2
     }
 
     #[handler]
@@ -96,12 +81,12 @@ impl Worker {
 }
 
 #[tokio::test]
-async fn a_stop_handles_what_is_queued_and_then_runs_on_stop() -> TestResult {
+async fn stop_handles_queued_messages_then_runs_on_stop() -> TestResult {
     let system = ActorSystem::new();
     let log = Log::default();
-    let worker = system.spawn(Worker::new(&log)).await?;
+    let worker = system.spawn(HookedWorker::new(&log)).await?;
     worker.tell(note("1")).await?;
-    worker.tell(End::Stop).await?; // like `worker.stop()`, when its turn comes
+    worker.tell(End::Stop).await?; // as `worker.stop()`, when it is handled
     worker.tell(note("2")).await?;
     worker.stop();
     worker.kill(); // before it has had a turn
@@ -112,7 +97,7 @@ async fn a_stop_handles_what_is_queued_and_then_runs_on_stop() -> TestResult {
     assert_eq!(log.entries(), ["started"]);
 
     let log = Log::default();
-    let worker = system.spawn(Worker::new(&log)).await?;
+    let worker = system.spawn(HookedWorker::new(&log)).await?;
     for text in ["1", "2"] {
         worker.tell(note(text)).await?;
     }
@@ -133,13 +118,13 @@ async fn messages_wait_for_on_start_and_so_does_a_stop() -> TestResult {
     let system = ActorSystem::new();
     let log = Log::default();
     let (gate, mut keeper) = gate();
-    let worker = Worker {
+    let worker = HookedWorker {
         start: Some(gate),
-        ..Worker::new(&log)
+        ..HookedWorker::new(&log)
     };
     let spawn = tokio::spawn(system.spawn(worker));
     keeper.reached().await;
-    let worker: ActorRef<Worker> = system.actor("worker")?;
+    let worker: ActorRef<HookedWorker> = system.actor("worker")?;
     worker.tell(note("early")).await?;
     worker.stop();
     assert!(worker.tell(note("late")).await.is_err());
@@ -154,10 +139,10 @@ async fn messages_wait_for_on_start_and_so_does_a_stop() -> TestResult {
 }
 
 #[tokio::test]
-async fn a_kill_drops_the_running_handler_and_refuses_the_rest() -> TestResult {
+async fn kill_drops_the_running_handler_and_refuses_the_rest() -> TestResult {
     let system = ActorSystem::new();
     let log = Log::default();
-    let worker = system.spawn(Worker::new(&log)).mailbox(1).await?;
+    let worker = system.spawn(HookedWorker::new(&log)).mailbox(1).await?;
     let (gate, mut keeper) = gate();
     let mut in_hand = worker.ask(Pass(gate));
     assert!(poll_once(&mut in_hand).await.is_pending());
@@ -176,15 +161,15 @@ async fn a_kill_drops_the_running_handler_and_refuses_the_rest() -> TestResult {
     assert_eq!(queued.await, Err(AskError::ActorStopped));
     assert_eq!(waiting.await.unwrap_err().into_message().0, "waiting");
     assert_eq!(log.entries(), ["started", "handler dropped"]);
-    system.spawn(Worker::new(&log)).await?; // its URN is free
+    system.spawn(HookedWorker::new(&log)).await?; // its URN is free
     Ok(())
 }
 
 #[tokio::test]
-async fn a_kill_comes_between_two_messages_of_handlers_that_never_wait() -> TestResult {
+async fn kill_takes_effect_between_messages() -> TestResult {
     let system = ActorSystem::new();
     let log = Log::default();
-    let worker = system.spawn(Worker::new(&log)).await?;
+    let worker = system.spawn(HookedWorker::new(&log)).await?;
     worker.tell(note("1")).await?;
     worker.tell(End::Kill).await?;
     for _ in 0..10 {
@@ -199,16 +184,16 @@ async fn a_kill_comes_between_two_messages_of_handlers_that_never_wait() -> Test
 }
 
 #[tokio::test]
-async fn a_kill_ends_on_start_and_on_stop() -> TestResult {
+async fn kill_ends_on_start_and_on_stop() -> TestResult {
     let system = ActorSystem::new();
     let log = Log::default();
     let (start, mut keeper) = gate();
-    let spawn = tokio::spawn(system.spawn(Worker {
+    let spawn = tokio::spawn(system.spawn(HookedWorker {
         start: Some(start),
-        ..Worker::new(&log)
+        ..HookedWorker::new(&log)
     }));
     keeper.reached().await;
-    system.actor::<Worker>("worker")?.kill();
+    system.actor::<HookedWorker>("worker")?.kill();
     let killed = within(spawn).await?;
     assert!(
         matches!(killed, Err(SpawnError::Killed { .. })),
@@ -218,9 +203,9 @@ async fn a_kill_ends_on_start_and_on_stop() -> TestResult {
 
     let (stop, mut keeper) = gate();
     let worker = system
-        .spawn(Worker {
+        .spawn(HookedWorker {
             stop: Some(stop),
-            ..Worker::new(&log)
+            ..HookedWorker::new(&log)
         })
         .await?;
     worker.stop();
@@ -242,15 +227,15 @@ struct Holder {
 #[handlers]
 impl Holder {
     #[handler]
-    async fn pass(&mut self, Pass(gate): Pass) -> u32 {
+    async fn pass(&mut self, Pass(gate): Pass) {
         let _held = PanicsOnDrop;
         gate.pass().await;
-        pending().await
+        pending::<()>().await;
     }
 }
 
 #[tokio::test]
-async fn a_kill_survives_what_panics_when_it_is_dropped() -> TestResult {
+async fn kill_survives_values_that_panic_on_drop() -> TestResult {
     let system = ActorSystem::new();
     let holder = system
         .spawn(Holder {
@@ -273,17 +258,17 @@ async fn a_kill_survives_what_panics_when_it_is_dropped() -> TestResult {
 // ---- spawning
 
 #[tokio::test]
-async fn a_urn_is_given_generated_taken_or_wrong() -> TestResult {
+async fn urn_is_given_generated_taken_or_invalid() -> TestResult {
     let system = ActorSystem::new();
     let log = Log::default();
-    let worker = system.spawn(Worker::new(&log)).await?;
+    let worker = system.spawn(HookedWorker::new(&log)).await?;
     assert_eq!(*worker.urn(), "worker");
-    let taken = system.spawn(Worker::new(&log)).await;
+    let taken = system.spawn(HookedWorker::new(&log)).await;
     assert!(matches!(taken, Err(SpawnError::UrnTaken { urn }) if urn == "worker"));
-    let wrong = system.spawn(Worker::new(&log)).urn("two words").await;
+    let wrong = system.spawn(HookedWorker::new(&log)).urn("two words").await;
     assert!(matches!(wrong, Err(SpawnError::InvalidUrn(_))), "{wrong:?}");
     let other = system
-        .spawn(Worker::new(&log))
+        .spawn(HookedWorker::new(&log))
         .urn(format!("worker/{}", 2))
         .await?;
     assert_eq!(other.urn().as_str(), "worker/2");
@@ -297,24 +282,27 @@ async fn a_urn_is_given_generated_taken_or_wrong() -> TestResult {
     assert_eq!(system.len(), 3);
     worker.stop();
     worker.wait_stopped().await;
-    assert_eq!(*system.spawn(Worker::new(&log)).await?.urn(), "worker");
+    assert_eq!(
+        *system.spawn(HookedWorker::new(&log)).await?.urn(),
+        "worker"
+    );
     Ok(())
 }
 
 #[tokio::test]
-async fn a_spawn_takes_its_urn_at_the_first_poll_and_goes_on_when_it_is_dropped() -> TestResult {
+async fn spawn_takes_its_urn_at_the_first_poll() -> TestResult {
     let system = ActorSystem::new();
     let log = Log::default();
-    drop(system.spawn(Worker::new(&log)));
+    drop(system.spawn(HookedWorker::new(&log)));
     assert!(system.is_empty());
 
     let (gate, mut keeper) = gate();
-    let mut spawn = system.spawn(Worker {
+    let mut spawn = system.spawn(HookedWorker {
         start: Some(gate),
-        ..Worker::new(&log)
+        ..HookedWorker::new(&log)
     });
     assert!(poll_once(&mut spawn).await.is_pending());
-    let taken = system.spawn(Worker::new(&log)).await;
+    let taken = system.spawn(HookedWorker::new(&log)).await;
     assert!(
         matches!(taken, Err(SpawnError::UrnTaken { .. })),
         "{taken:?}"

@@ -1,5 +1,5 @@
-//! A storm of restarts: a thousand actors fail at random while several senders tell and ask them. For
-//! a longer one, set `CONCLIB_STORM_SECONDS`.
+//! A storm of restarts: a thousand actors fail at random while several senders tell and ask them.
+//! `CONCLIB_STORM_SECONDS` makes it longer.
 
 use std::collections::HashSet;
 use std::future::{Future, ready};
@@ -11,19 +11,18 @@ use std::time::{Duration, Instant};
 
 use conclib::prelude::*;
 use conclib::{ActorSnapshot, Backoff};
-use conclib_tests::probe::until;
 use conclib_tests::random::Random;
-use conclib_tests::{TestResult, poll_once, within};
+use conclib_tests::{TestResult, poll_once, until, within};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 
 const ACTORS: usize = 1000;
 const SENDERS: usize = 6;
 
-/// How many asks of a sender may be under way.
+/// The most asks in flight per sender.
 const UNDER_WAY: usize = 200;
 
-/// What the lives of one actor have in common.
+/// State of all incarnations of one actor.
 #[derive(Debug, Clone, Default)]
 struct Ledger {
     /// The number of the last message of each sender.
@@ -31,7 +30,7 @@ struct Ledger {
     handled: u64,
     /// Failed messages and failed starts.
     failed: u64,
-    /// What must never be.
+    /// Broken invariants.
     disorder: Vec<String>,
 }
 
@@ -62,13 +61,13 @@ struct Work {
 
 #[derive(Actor)]
 #[actor(mailbox = 8)]
-struct Worker {
+struct FailingWorker {
     ledger: Shared,
     starts: bool,
 }
 
 #[handlers]
-impl Worker {
+impl FailingWorker {
     fn on_start(&mut self) -> Result<(), Failure> {
         if self.starts {
             return Ok(());
@@ -109,10 +108,10 @@ impl Worker {
     }
 }
 
-/// What is thrown on purpose.
+/// The panic payload of failures on purpose.
 struct BadLuck;
 
-/// Thousands of panics need not be printed.
+/// Silences panics on purpose.
 fn silence_bad_luck() {
     let print = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
@@ -122,7 +121,7 @@ fn silence_bad_luck() {
     }));
 }
 
-/// An ask under way: a complaint if it ends otherwise than it should.
+/// An ask in flight: the output is a text if its result is wrong.
 type Asked = Pin<Box<dyn Future<Output = Option<String>> + Send>>;
 
 async fn asked(ask: conclib::Ask<Work>, number: u64, fate: Fate) -> Option<String> {
@@ -135,10 +134,10 @@ async fn asked(ask: conclib::Ask<Work>, number: u64, fate: Fate) -> Option<Strin
     (!expected).then(|| format!("{fate:?} {number}: {answer:?}"))
 }
 
-/// Tells and asks until the end; how much was sent to each actor, and the complaints.
+/// Tells and asks until the end; returns the counts per actor, and the mistakes.
 async fn send(
     sender: usize,
-    actors: Vec<ActorRef<Worker>>,
+    actors: Vec<ActorRef<FailingWorker>>,
     mut random: Random,
     end: Instant,
 ) -> (Vec<u64>, Vec<String>) {
@@ -146,7 +145,7 @@ async fn send(
     let mut complaints = Vec::new();
     let mut under_way: FuturesUnordered<Asked> = FuturesUnordered::new();
     while Instant::now() < end {
-        // Mostly to a few of them, so that mailboxes are full when they fail.
+        // Mostly to a few actors, so that mailboxes are full when they fail.
         let few = if random.one_in(3) { actors.len() } else { 20 };
         let place = random.below(u32::try_from(few).unwrap_or(1)) as usize;
         let fate = match random.below(60) {
@@ -169,7 +168,7 @@ async fn send(
         } else {
             let mut ask: Asked = Box::pin(asked(actors[place].ask(work), number, fate));
             match poll_once(&mut ask).await {
-                Poll::Pending => under_way.push(ask), // sent, or in the line
+                Poll::Pending => under_way.push(ask), // sent, or waiting for room
                 Poll::Ready(complaint) => complaints.extend(complaint),
             }
         }
@@ -183,7 +182,7 @@ async fn send(
     (sent, complaints)
 }
 
-/// True if what a snapshot says of an actor is what its ledger says.
+/// True if the snapshot of an actor agrees with its ledger.
 fn agree(seen: &ActorSnapshot, ledger: &Ledger) -> bool {
     seen.handled == ledger.handled
         && seen.failed == ledger.failed
@@ -191,7 +190,7 @@ fn agree(seen: &ActorSnapshot, ledger: &Ledger) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_storm_of_restarts_loses_nothing_that_waits_and_keeps_its_order() -> TestResult {
+async fn storm_of_restarts_loses_no_waiting_message_and_keeps_the_order() -> TestResult {
     silence_bad_luck();
     let seconds = std::env::var("CONCLIB_STORM_SECONDS");
     let seconds = seconds
@@ -209,7 +208,7 @@ async fn a_storm_of_restarts_loses_nothing_that_waits_and_keeps_its_order() -> T
         let ledger = Shared::default();
         let (shared, mut luck) = (ledger.clone(), Random::new(random.any()));
         let worker = system.supervise(move || {
-            ready(Worker {
+            ready(FailingWorker {
                 ledger: shared.clone(),
                 starts: !luck.one_in(10),
             })
@@ -260,7 +259,10 @@ async fn a_storm_of_restarts_loses_nothing_that_waits_and_keeps_its_order() -> T
         assert_eq!(ledger.disorder, Vec::<String>::new());
         let numbers: Vec<u64> = sent.iter().map(|numbers| numbers[place]).collect();
         assert_eq!(ledger.last[..], numbers, "nothing is lost or doubled");
-        assert_eq!(system.actor::<Worker>(actors[place].urn())?, actors[place]);
+        assert_eq!(
+            system.actor::<FailingWorker>(actors[place].urn())?,
+            actors[place]
+        );
         failed += ledger.failed;
     }
     let snapshot = system.snapshot();

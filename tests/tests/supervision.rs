@@ -1,19 +1,18 @@
-//! Actors that start again: policy, budget, backoff, starts that fail.
+//! Supervised actors: policy, budget, backoff, failed starts.
 
 use std::future::ready;
-use std::time::Duration;
 
 use conclib::prelude::*;
 use conclib::{Backoff, Restart, SpawnError};
-use conclib_tests::probe::{Pass, Probe, act, act_async, fail, lives, note, settle};
-use conclib_tests::{Log, PanicsOnDrop, TestResult, gate, poll_once, within};
+use conclib_tests::messages::{Beat, Fail, Pass, note};
+use conclib_tests::scripted::{ScriptedActor, fail, lives, run, run_async};
+use conclib_tests::{Log, MS, PanicsOnDrop, SECOND, TestResult, gate, poll_once, settle, within};
 use tokio::time::Instant;
 
-const SECOND: Duration = Duration::from_secs(1);
-const MS: Duration = Duration::from_millis(1);
-
-/// A supervised probe that starts again at once, and what it writes.
-async fn probe(restart: Restart) -> Result<(ActorSystem, ActorRef<Probe>, Log), SpawnError> {
+/// A supervised actor that restarts at once, and its log.
+async fn probe(
+    restart: Restart,
+) -> Result<(ActorSystem, ActorRef<ScriptedActor>, Log), SpawnError> {
     let (system, log) = (ActorSystem::new(), Log::default());
     let spawn = system.supervise(lives("a", &log)).restart(restart);
     let probe = within(spawn.urn("a").backoff(Backoff::none())).await?;
@@ -27,7 +26,7 @@ fn restarts(system: &ActorSystem) -> Option<u32> {
 // ---- a restart
 
 #[tokio::test(start_paused = true)]
-async fn a_restart_keeps_the_urn_the_references_and_what_waits() -> TestResult {
+async fn restart_keeps_urn_references_and_waiting_messages() -> TestResult {
     let (system, a, log) = probe(Restart::OnFailure).await?;
     let (hold, mut keeper) = gate();
     a.tell(Pass(hold)).await?;
@@ -50,15 +49,15 @@ async fn a_restart_keeps_the_urn_the_references_and_what_waits() -> TestResult {
         log.entries(),
         ["a starts", "a 1", failed, "a starts", "a 2", "a 3"]
     );
-    assert_eq!(system.actor::<Probe>("a")?, a);
+    assert_eq!(system.actor::<ScriptedActor>("a")?, a);
     assert_eq!(restarts(&system), Some(1));
     Ok(())
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_error_is_a_failure_like_a_panic() -> TestResult {
+async fn error_is_a_failure_like_a_panic() -> TestResult {
     let (system, a, _log) = probe(Restart::OnFailure).await?;
-    let failing = act_async(|_| Box::pin(async { Err(Failure::msg("no")) }));
+    let failing = run_async(|_| Box::pin(async { Err(Failure::msg("no")) }));
     assert!(matches!(
         within(a.ask(failing)).await,
         Err(AskError::Failed { .. })
@@ -69,12 +68,12 @@ async fn an_error_is_a_failure_like_a_panic() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn hooks_and_drops_that_panic_are_followed_by_a_life_all_the_same() -> TestResult {
+async fn panics_in_hooks_and_drops_do_not_prevent_a_restart() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
     let written = log.clone();
-    // What a hook would do that does not run holds the bomb until the state is dropped.
+    // The closure of a hook that does not run holds the bomb until the state is dropped.
     let factory = move || {
-        let (probe, bomb) = (Probe::new("a", &written), PanicsOnDrop);
+        let (probe, bomb) = (ScriptedActor::new("a", &written), PanicsOnDrop);
         let holds = |bomb: PanicsOnDrop| ready(Err(Failure::msg(format!("{bomb:?}"))));
         ready(if written.count() == 0 {
             let probe = probe.failing(|_| panic!("on_failure"));
@@ -90,18 +89,12 @@ async fn hooks_and_drops_that_panic_are_followed_by_a_life_all_the_same() -> Tes
         within(a.ask(fail())).await,
         Err(AskError::Failed { .. })
     ));
-    within(a.ask(act(|ctx| ctx.stop()))).await?;
+    within(a.ask(run(|ctx| ctx.stop()))).await?;
     within(a.ask(note("lives"))).await?;
     assert_eq!(restarts(&system), Some(2));
     assert_eq!(log.entries().last().map(String::as_str), Some("a lives"));
     Ok(())
 }
-
-#[derive(ActorMessage, Serialize, Deserialize)]
-struct Beat;
-
-#[derive(ActorMessage, Serialize, Deserialize)]
-struct Break;
 
 #[derive(Actor)]
 #[periodic(tick = Beat, every = "10s", first = "after")]
@@ -115,7 +108,7 @@ impl Heart {
     }
 
     #[handler]
-    fn fail(&mut self, _: Break) -> Result<(), Failure> {
+    fn fail(&mut self, _: Fail) -> Result<(), Failure> {
         Err(Failure::msg("on purpose"))
     }
 }
@@ -127,7 +120,7 @@ async fn tickers_start_afresh() -> TestResult {
     let spawn = system.supervise(move || ready(Heart(written.clone(), began)));
     let heart = within(spawn.backoff(Backoff::none())).await?;
     tokio::time::sleep(12 * SECOND).await;
-    heart.tell(Break).await?;
+    heart.tell(Fail).await?;
     tokio::time::sleep(11 * SECOND).await;
     assert_eq!(log.entries(), ["10", "22"]);
     Ok(())
@@ -136,7 +129,7 @@ async fn tickers_start_afresh() -> TestResult {
 // ---- policies
 
 #[tokio::test(start_paused = true)]
-async fn never_means_never() -> TestResult {
+async fn policy_never_does_not_restart() -> TestResult {
     let (system, a, _log) = probe(Restart::Never).await?;
     assert!(matches!(
         within(a.ask(fail())).await,
@@ -149,9 +142,9 @@ async fn never_means_never() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn on_failure_leaves_alone_who_stops_himself() -> TestResult {
+async fn policy_on_failure_does_not_restart_after_a_stop() -> TestResult {
     let (_system, a, log) = probe(Restart::OnFailure).await?;
-    within(a.ask(act(|ctx| ctx.stop()))).await?;
+    within(a.ask(run(|ctx| ctx.stop()))).await?;
     let reason = within(a.wait_stopped()).await;
     assert!(matches!(reason, StopReason::Requested), "{reason}");
     assert_eq!(log.entries(), ["a starts", "a stops: stop was requested"]);
@@ -159,9 +152,9 @@ async fn on_failure_leaves_alone_who_stops_himself() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn always_has_him_live_again_and_keeps_what_waits() -> TestResult {
+async fn policy_always_restarts_after_a_stop_and_keeps_messages() -> TestResult {
     let (_system, a, log) = probe(Restart::Always).await?;
-    let mut stopping = a.ask(act(|ctx| {
+    let mut stopping = a.ask(run(|ctx| {
         ctx.stop();
         assert!(!ctx.is_stopping());
     }));
@@ -175,7 +168,7 @@ async fn always_has_him_live_again_and_keeps_what_waits() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stop_from_outside_is_final_under_every_policy() -> TestResult {
+async fn stop_from_outside_is_final_under_every_policy() -> TestResult {
     for policy in [Restart::Always, Restart::OnFailure, Restart::Never] {
         let (_system, a, log) = probe(policy).await?;
         a.tell(note("1")).await?;
@@ -194,10 +187,10 @@ async fn a_stop_from_outside_is_final_under_every_policy() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_stops_himself_and_is_stopped_handles_what_is_queued() -> TestResult {
+async fn actor_stopped_twice_handles_queued_messages() -> TestResult {
     let (_system, a, log) = probe(Restart::Always).await?;
     let (hold, mut keeper) = gate();
-    a.tell(act_async(move |ctx| {
+    a.tell(run_async(move |ctx| {
         ctx.stop();
         Box::pin(async {
             hold.pass().await;
@@ -219,7 +212,7 @@ async fn who_stops_himself_and_is_stopped_handles_what_is_queued() -> TestResult
 // ---- budget and backoff
 
 #[tokio::test(start_paused = true)]
-async fn the_fourth_failure_within_five_seconds_is_the_last() -> TestResult {
+async fn fourth_failure_within_five_seconds_is_the_last() -> TestResult {
     let (system, a, _log) = probe(Restart::OnFailure).await?;
     for _ in 0..3 {
         assert!(matches!(
@@ -244,7 +237,7 @@ async fn the_fourth_failure_within_five_seconds_is_the_last() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn failures_that_are_long_ago_are_forgiven() -> TestResult {
+async fn old_failures_do_not_count() -> TestResult {
     let (system, a, _log) = probe(Restart::OnFailure).await?;
     for _ in 0..12 {
         assert!(matches!(
@@ -263,7 +256,7 @@ async fn waits_grow_and_are_shortened_by_half_at_most() -> TestResult {
     let written = log.clone();
     let factory = move || {
         written.add(began.elapsed().as_millis().to_string());
-        let mortal = Probe::new("a", &Log::default());
+        let mortal = ScriptedActor::new("a", &Log::default());
         ready(mortal.starting(|_| Box::pin(ready(Err(Failure::msg("again"))))))
     };
     let spawn = system.supervise(factory).budget(4, 100 * SECOND);
@@ -280,27 +273,27 @@ async fn waits_grow_and_are_shortened_by_half_at_most() -> TestResult {
     Ok(())
 }
 
-// ---- starts that fail
+// ---- failed starts
 
-/// How a state is not made.
+/// The ways in which a start fails.
 #[derive(Debug, Clone, Copy)]
 enum Trouble {
     OnStart,
     OnStartPanics,
     FactoryErr,
     FactoryPanics,
-    /// Before there is a future.
+    /// A panic before there is a future.
     ClosurePanics,
 }
 
 use Trouble::{ClosurePanics, FactoryErr, FactoryPanics, OnStart, OnStartPanics};
 
-/// Spawns what fails to start so often, and then starts.
+/// Spawns an actor whose first starts fail in these ways.
 async fn start(
     system: &ActorSystem,
     trouble: Trouble,
     failures: u32,
-) -> Result<ActorRef<Probe>, SpawnError> {
+) -> Result<ActorRef<ScriptedActor>, SpawnError> {
     let mut lives = 0;
     let factory = move || {
         lives += 1;
@@ -312,7 +305,7 @@ async fn start(
                 FactoryPanics if fails => panic!("no connection"),
                 _ => {}
             }
-            let probe = Probe::new("a", &Log::default());
+            let probe = ScriptedActor::new("a", &Log::default());
             Ok(probe.starting(move |_| {
                 Box::pin(async move {
                     match trouble {
@@ -350,7 +343,12 @@ async fn every_failed_start_counts_against_the_budget() -> TestResult {
             "{trouble:?}: {error}"
         );
         assert!(system.is_empty());
-        within(system.spawn(Probe::new("next", &Log::default())).urn("a")).await?;
+        within(
+            system
+                .spawn(ScriptedActor::new("next", &Log::default()))
+                .urn("a"),
+        )
+        .await?;
     }
     Ok(())
 }
@@ -363,7 +361,7 @@ async fn messages_wait_for_the_start_that_succeeds() -> TestResult {
     let factory = move || {
         lives += 1;
         let fails = lives < 3;
-        ready(Probe::new("a", &written).starting(move |_| {
+        ready(ScriptedActor::new("a", &written).starting(move |_| {
             Box::pin(ready(if fails {
                 Err(Failure::msg("no"))
             } else {

@@ -7,16 +7,11 @@ use std::time::Duration;
 
 use conclib::prelude::*;
 use conclib::{ShutdownReport, SpawnError};
-use conclib_tests::{Log, TestResult, poll_once, within};
+use conclib_tests::messages::Ping;
+use conclib_tests::{Log, SECOND, TestResult, poll_once, within};
 use futures_util::future::{join_all, try_join_all};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
-
-const SECOND: Duration = Duration::from_secs(1);
-
-#[derive(ActorMessage, Serialize, Deserialize)]
-#[message(response = u32)]
-struct Ping;
 
 /// A handler that never ends, but awaits.
 #[derive(ActorMessage, Serialize, Deserialize)]
@@ -114,7 +109,7 @@ async fn members(log: &Log, names: &[&'static str]) -> (ActorSystem, Vec<ActorRe
 }
 
 #[tokio::test]
-async fn a_shutdown_stops_the_newest_first_and_refuses_spawns() {
+async fn shutdown_stops_the_newest_first_and_refuses_spawns() {
     let log = Log::default();
     let (system, members) = members(&log, &["a", "b", "c", "d"]).await;
     let mut asks: Vec<_> = members.iter().map(|member| member.ask(Ping)).collect();
@@ -137,7 +132,7 @@ async fn a_shutdown_stops_the_newest_first_and_refuses_spawns() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_shutdown_kills_what_overruns_its_bound_and_reports_it() -> TestResult {
+async fn shutdown_kills_and_reports_actors_past_the_bound() -> TestResult {
     let log = Log::default();
     let (system, members) = members(&log, &["old", "ends", "hangs", "new"]).await;
     members[2].tell(Hang).await?;
@@ -157,7 +152,7 @@ async fn a_shutdown_kills_what_overruns_its_bound_and_reports_it() -> TestResult
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_shutdown_reports_who_blocks_a_thread() -> TestResult {
+async fn shutdown_reports_actors_that_block_a_thread() -> TestResult {
     let (system, members) = members(&Log::default(), &["stuck"]).await;
     let (release, released) = mpsc::channel();
     let (began, begins) = oneshot::channel();
@@ -174,7 +169,7 @@ async fn a_shutdown_reports_who_blocks_a_thread() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_actor_may_shut_its_own_system_down() -> TestResult {
+async fn actor_may_shut_its_own_system_down() -> TestResult {
     let log = Log::default();
     let (system, members) = members(&log, &["a", "b", "c"]).await;
     let report = within(members[1].ask(ShutDown)).await?;
@@ -186,7 +181,7 @@ async fn an_actor_may_shut_its_own_system_down() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_shutdown_dropped_midway_may_be_called_again() -> TestResult {
+async fn shutdown_dropped_midway_may_be_called_again() -> TestResult {
     let log = Log::default();
     let (system, members) = members(&log, &["a", "hangs", "c"]).await;
     members[1].tell(Hang).await?;
@@ -234,9 +229,9 @@ async fn systems_do_not_know_each_other() -> TestResult {
     Ok(())
 }
 
-// ---- under pressure
+// ---- concurrency
 
-/// Counts how many of it live.
+/// Counts its living instances.
 #[derive(Actor)]
 struct Counted(Arc<AtomicUsize>);
 
@@ -265,7 +260,7 @@ impl Counted {
 struct Unknown;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_thousand_actors_start_answer_and_stop() -> TestResult {
+async fn thousand_actors_start_answer_and_stop() -> TestResult {
     let system = ActorSystem::new();
     let living = Arc::default();
     let spawns = (0..1000).map(|_| tokio::spawn(system.spawn(Counted::new(&living))));
@@ -281,7 +276,7 @@ async fn a_thousand_actors_start_answer_and_stop() -> TestResult {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_concurrent_spawns_at_one_urn_exactly_one_wins() -> TestResult {
+async fn exactly_one_of_concurrent_spawns_gets_the_urn() -> TestResult {
     let system = ActorSystem::new();
     let living = Arc::default();
     for _ in 0..100 {
@@ -327,7 +322,7 @@ async fn spawns_that_race_a_shutdown_leave_nothing_behind() -> TestResult {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_lookup_while_an_actor_is_spawned_does_not_end_it() -> TestResult {
+async fn lookup_while_an_actor_is_spawned_does_not_end_it() -> TestResult {
     let system = ActorSystem::new();
     let living = Arc::default();
     let looked_up = system.clone();

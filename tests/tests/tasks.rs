@@ -1,37 +1,35 @@
-//! Streams, futures and closures whose results come as messages.
+//! Streams, futures and closures whose results arrive as messages.
 
 use std::future::{pending, ready};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
-use std::time::Duration;
 
 use conclib::prelude::*;
 use conclib::{Backoff, SpawnError, Task};
-use conclib_tests::probe::{Note, Pass, Probe, act, fail, note, settle, until};
-use conclib_tests::{Log, LogsDrop, TestResult, gate, within};
+use conclib_tests::messages::{Note, Pass, note};
+use conclib_tests::scripted::{ScriptedActor, fail, run};
+use conclib_tests::{Log, LogsDrop, SECOND, TestResult, gate, settle, until, within};
 use futures_util::{StreamExt, stream};
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 
-const SECOND: Duration = Duration::from_secs(1);
-
-/// A supervised probe with room for two messages.
-async fn probe() -> Result<(ActorSystem, ActorRef<Probe>, Log), SpawnError> {
+/// A supervised actor with room for two messages.
+async fn probe() -> Result<(ActorSystem, ActorRef<ScriptedActor>, Log), SpawnError> {
     let (system, log) = (ActorSystem::new(), Log::default());
     let written = log.clone();
-    let spawn = system.supervise(move || ready(Probe::new("a", &written)));
+    let spawn = system.supervise(move || ready(ScriptedActor::new("a", &written)));
     let probe = within(spawn.mailbox(2).backoff(Backoff::none())).await?;
     Ok((system, probe, log))
 }
 
-/// Has the actor begin something, and hands the task back.
+/// Starts a task of the actor, and returns its handle.
 async fn begin(
-    probe: &ActorRef<Probe>,
-    step: impl FnOnce(&mut Context<Probe>) -> Task + Send + 'static,
+    probe: &ActorRef<ScriptedActor>,
+    step: impl FnOnce(&mut Context<ScriptedActor>) -> Task + Send + 'static,
 ) -> Result<Task, Box<dyn std::error::Error>> {
     let (send, task) = oneshot::channel();
-    let beginning = act(move |ctx| {
+    let beginning = run(move |ctx| {
         let _ = send.send(step(ctx));
     });
     within(probe.ask(beginning)).await?;
@@ -39,7 +37,7 @@ async fn begin(
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_actor_goes_on_while_a_future_takes_its_time() -> TestResult {
+async fn actor_continues_while_a_future_runs() -> TestResult {
     let (_system, a, log) = probe().await?;
     let task = begin(&a, |ctx| {
         ctx.pipe(async {
@@ -58,12 +56,12 @@ async fn the_actor_goes_on_while_a_future_takes_its_time() -> TestResult {
 }
 
 #[tokio::test]
-async fn a_closure_may_block_its_thread() -> TestResult {
+async fn closure_may_block_its_thread() -> TestResult {
     let (_system, a, log) = probe().await?;
     let (release, released) = mpsc::channel();
     begin(&a, move |ctx| {
         ctx.blocking(move || {
-            let text: &str = released.recv().unwrap_or("nobody");
+            let text: &str = released.recv().unwrap_or("no sender");
             note(text)
         })
     })
@@ -76,7 +74,7 @@ async fn a_closure_may_block_its_thread() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_waits_while_the_mailbox_is_full() -> TestResult {
+async fn stream_waits_while_the_mailbox_is_full() -> TestResult {
     let (system, a, log) = probe().await?;
     let (hold, mut keeper) = gate();
     let made = Arc::new(AtomicUsize::new(0));
@@ -87,7 +85,7 @@ async fn a_stream_waits_while_the_mailbox_is_full() -> TestResult {
     });
     a.tell(Pass(hold)).await?;
     keeper.reached().await;
-    a.tell(act(|ctx| drop(ctx.attach(numbers)))).await?;
+    a.tell(run(|ctx| drop(ctx.attach(numbers)))).await?;
     keeper.open();
     // A slow actor with a fast stream.
     let (hold, mut keeper) = gate();
@@ -110,7 +108,7 @@ async fn a_stream_waits_while_the_mailbox_is_full() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_task_may_be_aborted() -> TestResult {
+async fn task_may_be_aborted() -> TestResult {
     let (_system, a, log) = probe().await?;
     let ticks = stream::unfold(0, async |n| {
         sleep(SECOND).await;
@@ -126,8 +124,8 @@ async fn a_task_may_be_aborted() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn tasks_have_ended_when_the_actor_has() -> TestResult {
-    let stop: fn(&ActorRef<Probe>) = ActorRef::stop;
+async fn tasks_end_before_their_actor() -> TestResult {
+    let stop: fn(&ActorRef<ScriptedActor>) = ActorRef::stop;
     for end in [stop, ActorRef::kill] {
         let (_system, a, log) = probe().await?;
         let held = LogsDrop(log.clone(), "task dropped");
@@ -148,7 +146,7 @@ async fn tasks_have_ended_when_the_actor_has() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn tasks_end_with_the_life() -> TestResult {
+async fn tasks_end_with_the_incarnation() -> TestResult {
     let (_system, a, log) = probe().await?;
     let held = LogsDrop(log.clone(), "task dropped");
     begin(&a, move |ctx| {
@@ -172,12 +170,12 @@ async fn tasks_end_with_the_life() -> TestResult {
 }
 
 #[tokio::test]
-async fn a_panic_of_a_task_fails_the_actor() -> TestResult {
+async fn panic_of_a_task_fails_the_actor() -> TestResult {
     let stream =
-        |ctx: &mut Context<Probe>| ctx.attach(stream::once(async { panic!("oh") as Note }));
-    let future = |ctx: &mut Context<Probe>| ctx.pipe(async { panic!("oh") as Note });
-    let closure = |ctx: &mut Context<Probe>| ctx.blocking(|| panic!("oh") as Note);
-    let tasks: [fn(&mut Context<Probe>) -> Task; 3] = [stream, future, closure];
+        |ctx: &mut Context<ScriptedActor>| ctx.attach(stream::once(async { panic!("oh") as Note }));
+    let future = |ctx: &mut Context<ScriptedActor>| ctx.pipe(async { panic!("oh") as Note });
+    let closure = |ctx: &mut Context<ScriptedActor>| ctx.blocking(|| panic!("oh") as Note);
+    let tasks: [fn(&mut Context<ScriptedActor>) -> Task; 3] = [stream, future, closure];
     for task in tasks {
         let (_system, a, log) = probe().await?;
         begin(&a, task).await?;
@@ -190,9 +188,14 @@ async fn a_panic_of_a_task_fails_the_actor() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_task_keeps_nobody_alive() -> TestResult {
+async fn task_keeps_no_actor_alive() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
-    let a = within(system.spawn(Probe::new("a", &log)).while_referenced()).await?;
+    let a = within(
+        system
+            .spawn(ScriptedActor::new("a", &log))
+            .while_referenced(),
+    )
+    .await?;
     begin(&a, |ctx| {
         let ticks = stream::unfold((), async |()| {
             sleep(SECOND).await;
@@ -211,7 +214,7 @@ async fn a_task_keeps_nobody_alive() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn messages_of_a_stream_that_are_in_the_mailbox_come_before_the_stop() -> TestResult {
+async fn queued_stream_messages_are_handled_before_the_stop() -> TestResult {
     let (_system, a, log) = probe().await?;
     let (hold, mut keeper) = gate();
     begin(&a, |ctx| {

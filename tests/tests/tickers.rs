@@ -1,4 +1,4 @@
-//! Regular work: tickers, and actors with ticks of their own.
+//! Regular work: tickers, and periodic actors.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -6,13 +6,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use conclib::prelude::*;
 use conclib::{First, Missed, Schedule, Ticker};
-use conclib_tests::{Gate, Log, LogsDrop, TestResult, gate, within};
+use conclib_tests::messages::{Beat, Fail, Pass};
+use conclib_tests::{Log, LogsDrop, MS, SECOND, TestResult, gate, within};
 use tokio::time::{Instant, sleep};
 
-const SECOND: Duration = Duration::from_secs(1);
-const MS: Duration = Duration::from_millis(1);
-
-/// Milliseconds since the beginning of a test, as entries of a log.
+/// A log of times in milliseconds since the start of the test.
 #[derive(Clone)]
 struct Clock {
     log: Log,
@@ -40,7 +38,7 @@ impl Clock {
     }
 }
 
-/// When the calls of a ticker begin if its second one takes 3.5 intervals.
+/// The start times of a ticker's calls, the second of which takes 3.5 intervals.
 async fn calls_with_a_slow_one(missed: Missed) -> Vec<u64> {
     let clock = Clock::new();
     let called = clock.clone();
@@ -69,7 +67,7 @@ async fn missed_calls_are_skipped_caught_up_or_delayed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_ticker_does_not_drift() {
+async fn ticker_does_not_drift() {
     let clock = Clock::new();
     let called = clock.clone();
     let ticker = Ticker::every(SECOND).first(First::After).start(move || {
@@ -107,7 +105,7 @@ async fn jitter_delays_within_its_bounds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stop_waits_for_the_call_under_way() {
+async fn stop_waits_for_the_call_under_way() {
     let log = Log::default();
     let called = log.clone();
     let ticker = Ticker::every(SECOND).named("slow").start(move || {
@@ -127,7 +125,7 @@ async fn a_stop_waits_for_the_call_under_way() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stop_ends_a_ticker_that_cannot_keep_up() {
+async fn stop_ends_a_ticker_that_cannot_keep_up() {
     let ticker = Ticker::every(MS)
         .missed(Missed::Burst)
         .start(|| sleep(SECOND));
@@ -136,7 +134,7 @@ async fn a_stop_ends_a_ticker_that_cannot_keep_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_drop_ends_the_call_under_way_at_its_next_await() {
+async fn drop_ends_the_call_under_way_at_its_next_await() {
     let log = Log::default();
     let called = log.clone();
     let ticker = Ticker::every(SECOND).start(move || {
@@ -162,7 +160,7 @@ async fn no_call_begins_after_a_stop_or_a_drop() {
             called.mark();
             async {}
         });
-        sleep(SECOND).await; // and now a call is due
+        sleep(SECOND).await; // now a call is due
         let before = clock.log.count();
         if dropped {
             drop(ticker);
@@ -175,7 +173,7 @@ async fn no_call_begins_after_a_stop_or_a_drop() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_panics_is_the_last_of_nothing() {
+async fn panicking_call_does_not_end_the_ticker() {
     let calls = Arc::new(AtomicU32::new(0));
     let counter = calls.clone();
     let ticker = Ticker::every(SECOND).start(move || {
@@ -194,24 +192,14 @@ async fn a_call_that_panics_is_the_last_of_nothing() {
 
 #[test]
 #[should_panic(expected = "longer than 0")]
-fn an_interval_of_nothing_panics() {
+fn zero_interval_panics() {
     drop(Ticker::every(Duration::ZERO));
 }
 
 // ---- periodic actors
 
 #[derive(ActorMessage, Serialize, Deserialize)]
-struct Beat;
-
-#[derive(ActorMessage, Serialize, Deserialize)]
 struct Flush(u32);
-
-#[derive(ActorMessage)]
-#[message(local)]
-struct Pass(Gate);
-
-#[derive(ActorMessage, Serialize, Deserialize)]
-struct Fail;
 
 #[derive(Actor)]
 #[periodic(tick = Beat, every = "1s")]
@@ -263,7 +251,7 @@ async fn ticks_start_after_on_start_each_at_its_own_interval() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn ticks_end_with_the_actor_whatever_ends_it() -> TestResult {
+async fn ticks_end_with_the_actor() -> TestResult {
     for end in ["stop", "kill", "fail"] {
         let system = ActorSystem::new();
         let clock = Clock::new();
@@ -282,7 +270,7 @@ async fn ticks_end_with_the_actor_whatever_ends_it() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_slow_handler_leaves_no_stale_ticks() -> TestResult {
+async fn slow_handler_leaves_no_stale_ticks() -> TestResult {
     let system = ActorSystem::new();
     let clock = Clock::new();
     let heart = system.spawn(Heart(clock.clone())).await?;
@@ -294,13 +282,13 @@ async fn a_slow_handler_leaves_no_stale_ticks() -> TestResult {
     keeper.open();
     sleep(1500 * MS).await;
     let marks = clock.marks();
-    // The one that was pending, and then again at whole intervals.
+    // The pending tick, and then ticks at whole intervals.
     assert_eq!(marks[before..], [100_700, 101_500]);
     Ok(())
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stop_leaves_pending_ticks_and_handles_messages() -> TestResult {
+async fn stop_drops_pending_ticks_and_handles_messages() -> TestResult {
     let system = ActorSystem::new();
     let clock = Clock::new();
     let heart = system.spawn(Heart(clock.clone())).await?;
@@ -317,7 +305,7 @@ async fn a_stop_leaves_pending_ticks_and_handles_messages() -> TestResult {
     Ok(())
 }
 
-/// A tick is always due: each takes longer than its interval.
+/// Each tick takes longer than its interval, so that one is always due.
 #[derive(Actor)]
 #[actor(mailbox = 1)]
 #[periodic(tick = Beat, every = "1ms", missed = "burst")]
@@ -338,7 +326,7 @@ impl Busy {
 }
 
 #[tokio::test(start_paused = true)]
-async fn ticks_and_messages_alternate_when_there_is_always_one_of_each() -> TestResult {
+async fn ticks_and_messages_alternate_under_load() -> TestResult {
     let system = ActorSystem::new();
     for mailbox in [1, 3, 64] {
         let log = Log::default();
@@ -354,7 +342,7 @@ async fn ticks_and_messages_alternate_when_there_is_always_one_of_each() -> Test
     Ok(())
 }
 
-/// With ticks that are written by hand.
+/// A periodic actor with a hand-written table of ticks.
 #[derive(Actor)]
 #[periodic(tick = Beat, every = "1s", first = "after", jitter = "500ms")]
 struct Jittery(Clock);
@@ -394,15 +382,15 @@ async fn ticks_are_late_by_their_jitter_at_most() -> TestResult {
 
 // ---- moments of the calendar
 
-/// Seconds since 1970 at the beginning of a test. From there on the system's clock goes as
-/// tokio's, which is paused, does.
+/// Seconds since 1970 at the start of a test. From then on, the system's clock moves as
+/// tokio's paused clock does.
 fn calendar() -> Result<f64, Box<dyn std::error::Error>> {
     let paused_for = Instant::now().into_std().elapsed();
     let since = (SystemTime::now() - paused_for).duration_since(UNIX_EPOCH)?;
     Ok(since.as_secs_f64())
 }
 
-/// Which multiples of `step` seconds the marks of a clock that began at `began` are.
+/// The marks of a clock that began at `began`, as multiples of `step` seconds.
 fn multiples(clock: &Clock, began: f64, step: u32) -> Vec<i64> {
     let step = f64::from(step);
     let marks = clock.log.entries();
@@ -457,7 +445,7 @@ async fn ticks_of_the_calendar_come_at_their_moments() -> TestResult {
     sleep(24 * 3600 * SECOND).await;
     for (clock, step) in [(often, 10), (seldom, 6 * 3600)] {
         let seen = multiples(&clock, began, step);
-        // The one at the very end may still come, if the day ends with a tick.
+        // The tick at the very end may still come, if the day ends with one.
         let of_a_day = 24 * 3600 / i64::from(step);
         assert!((of_a_day - 1..=of_a_day).contains(&seen.len().try_into()?));
         let first = whole((began / f64::from(step)).floor()) + 1;
@@ -468,7 +456,7 @@ async fn ticks_of_the_calendar_come_at_their_moments() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_ticker_skips_moments_of_the_calendar_that_pass_during_a_call() -> TestResult {
+async fn ticker_skips_moments_of_the_calendar_that_pass_during_a_call() -> TestResult {
     let clock = Clock::new();
     let called = clock.clone();
     let schedule = Schedule::cron("* * * * *")?;
@@ -485,7 +473,7 @@ async fn a_ticker_skips_moments_of_the_calendar_that_pass_during_a_call() -> Tes
     ticker.stop().await;
     let marks = clock.marks();
     let gaps: Vec<u64> = marks.windows(2).map(|pair| pair[1] - pair[0]).collect();
-    // One that is late, and then again at whole minutes.
+    // One late call, and then calls at whole minutes.
     for (gap, expected) in gaps[..3].iter().zip([150_000, 30_000, 60_000]) {
         assert!(gap.abs_diff(expected) < 2000, "{marks:?}");
     }

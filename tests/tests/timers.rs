@@ -1,42 +1,43 @@
-//! Messages that an actor orders for later.
+//! Timers: messages that an actor schedules.
 
 use std::time::Duration;
 
 use conclib::prelude::*;
 use conclib::{Backoff, First, Missed, Schedule, SpawnError, Timer};
-use conclib_tests::probe::{Note, Pass, Probe, act, act_async, fail, lives, note, settle};
-use conclib_tests::{Log, TestResult, gate, within};
+use conclib_tests::messages::{Beat, Note, Pass, note};
+use conclib_tests::scripted::{ScriptedActor, fail, lives, run, run_async};
+use conclib_tests::{Log, MS, SECOND, TestResult, gate, settle, within};
 use futures_util::FutureExt;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 
-const SECOND: Duration = Duration::from_secs(1);
-const MS: Duration = Duration::from_millis(1);
-
-async fn probe() -> Result<(ActorSystem, ActorRef<Probe>, Log), SpawnError> {
+async fn probe() -> Result<(ActorSystem, ActorRef<ScriptedActor>, Log), SpawnError> {
     let (system, log) = (ActorSystem::new(), Log::default());
     let spawn = system.supervise(lives("a", &log)).urn("a");
     let probe = within(spawn.backoff(Backoff::none())).await?;
     Ok((system, probe, log))
 }
 
-/// Orders a note and hands the timer back.
+/// Schedules a note, and returns the timer.
 async fn order(
-    probe: &ActorRef<Probe>,
+    probe: &ActorRef<ScriptedActor>,
     time: Duration,
     text: &'static str,
 ) -> Result<Timer, Box<dyn std::error::Error>> {
     let (send, timer) = oneshot::channel();
-    let ordering = act(move |ctx| {
+    let ordering = run(move |ctx| {
         let _ = send.send(ctx.after(time, note(text)));
     });
     within(probe.ask(ordering)).await?;
     Ok(timer.await?)
 }
 
-async fn cancel(probe: &ActorRef<Probe>, timer: Timer) -> Result<bool, Box<dyn std::error::Error>> {
+async fn cancel(
+    probe: &ActorRef<ScriptedActor>,
+    timer: Timer,
+) -> Result<bool, Box<dyn std::error::Error>> {
     let (send, cancelled) = oneshot::channel();
-    let cancelling = act(move |ctx| {
+    let cancelling = run(move |ctx| {
         let _ = send.send(ctx.cancel(timer));
     });
     within(probe.ask(cancelling)).await?;
@@ -44,7 +45,7 @@ async fn cancel(probe: &ActorRef<Probe>, timer: Timer) -> Result<bool, Box<dyn s
 }
 
 #[tokio::test(start_paused = true)]
-async fn messages_come_when_they_are_due_in_order_and_equals_as_ordered() -> TestResult {
+async fn timers_fire_when_due_and_in_order() -> TestResult {
     let (_system, a, log) = probe().await?;
     for (time, text) in [(3, "3"), (1, "1"), (2, "2"), (1, "1 too"), (0, "now")] {
         order(&a, time * SECOND, text).await?;
@@ -59,7 +60,7 @@ async fn messages_come_when_they_are_due_in_order_and_equals_as_ordered() -> Tes
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_timer_may_be_cancelled_until_its_message_comes() -> TestResult {
+async fn timer_may_be_cancelled_until_it_fires() -> TestResult {
     let (_system, a, log) = probe().await?;
     let one = order(&a, SECOND, "1").await?;
     let two = order(&a, 2 * SECOND, "2").await?;
@@ -72,10 +73,10 @@ async fn a_timer_may_be_cancelled_until_its_message_comes() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_timer_that_is_due_may_still_be_cancelled_by_the_message_in_hand() -> TestResult {
+async fn due_timer_may_be_cancelled_by_the_current_message() -> TestResult {
     let (_system, a, log) = probe().await?;
     let timer = order(&a, SECOND, "late").await?;
-    let cancelling = act_async(move |ctx| {
+    let cancelling = run_async(move |ctx| {
         Box::pin(async move {
             sleep(2 * SECOND).await;
             assert!(ctx.cancel(timer));
@@ -89,10 +90,10 @@ async fn a_timer_that_is_due_may_still_be_cancelled_by_the_message_in_hand() -> 
 }
 
 #[tokio::test(start_paused = true)]
-async fn timers_end_with_the_life_and_their_numbers_are_not_used_again() -> TestResult {
+async fn timers_end_with_the_incarnation_and_ids_are_not_reused() -> TestResult {
     let (_system, a, log) = probe().await?;
     let old = order(&a, SECOND, "old").await?;
-    let every = act(|ctx| {
+    let every = run(|ctx| {
         ctx.every(SECOND, || note("every"));
     });
     within(a.ask(every)).await?;
@@ -109,10 +110,10 @@ async fn timers_end_with_the_life_and_their_numbers_are_not_used_again() -> Test
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stop_leaves_timers_out_and_handles_messages() -> TestResult {
+async fn stop_drops_timers_and_handles_messages() -> TestResult {
     let (system, a, log) = probe().await?;
     order(&a, SECOND, "timer").await?;
-    let setting_up = act(|ctx| {
+    let setting_up = run(|ctx| {
         let burst = Schedule {
             missed: Missed::Burst,
             ..Schedule::every(SECOND / 10)
@@ -136,11 +137,11 @@ async fn a_stop_leaves_timers_out_and_handles_messages() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_regular_message_waits_for_the_slow_one_before_it() -> TestResult {
+async fn regular_message_waits_for_the_slow_handler_before() -> TestResult {
     let (_system, a, log) = probe().await?;
     let began = Instant::now();
     let written = log.clone();
-    let setting_up = act(move |ctx| {
+    let setting_up = run(move |ctx| {
         let mut count = 0;
         let schedule = Schedule {
             first: First::After,
@@ -149,7 +150,7 @@ async fn a_regular_message_waits_for_the_slow_one_before_it() -> TestResult {
         ctx.every(schedule, move || {
             count += 1;
             let (count, written) = (count, written.clone());
-            act_async(move |_| {
+            run_async(move |_| {
                 Box::pin(async move {
                     written.add(format!("{count} at {}", began.elapsed().as_secs_f32()));
                     if count == 2 {
@@ -167,11 +168,11 @@ async fn a_regular_message_waits_for_the_slow_one_before_it() -> TestResult {
     Ok(())
 }
 
-/// A message that sends another, so often.
-fn flood(ctx: &mut Context<Probe>, left: u32, log: Log) {
+/// Sends a message that sends the next one, `left` times.
+fn flood(ctx: &mut Context<ScriptedActor>, left: u32, log: Log) {
     log.add("message");
     if left > 0 {
-        let next = act(move |ctx| flood(ctx, left - 1, log));
+        let next = run(move |ctx| flood(ctx, left - 1, log));
         let sent = ctx.actor_ref().tell(next);
         assert!(sent.now_or_never().is_some_and(|sent| sent.is_ok()));
     } else {
@@ -180,15 +181,15 @@ fn flood(ctx: &mut Context<Probe>, left: u32, log: Log) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_flood_of_messages_does_not_delay_timers_nor_they_it() -> TestResult {
+async fn flood_of_messages_and_timers_do_not_delay_each_other() -> TestResult {
     let (_system, a, log) = probe().await?;
     let written = log.clone();
-    let setting_up = act(move |ctx| {
+    let setting_up = run(move |ctx| {
         let called = written.clone();
         ctx.every(Duration::ZERO, move || {
             let called = called.clone();
             assert!(called.count() < 1000, "messages have no turn");
-            act(move |_| called.add("timer"))
+            run(move |_| called.add("timer"))
         });
         flood(ctx, 10, written);
     });
@@ -201,14 +202,11 @@ async fn a_flood_of_messages_does_not_delay_timers_nor_they_it() -> TestResult {
     Ok(())
 }
 
-#[derive(ActorMessage, Serialize, Deserialize)]
-struct Beat;
-
 #[derive(ActorMessage)]
 #[message(local)]
 struct Once;
 
-/// Its ticks take longer than there is time between them.
+/// Its ticks take longer than their interval.
 #[derive(Actor)]
 #[periodic(tick = Beat, every = "1s", missed = "burst")]
 struct Late(Log, Instant);
@@ -246,9 +244,9 @@ async fn ticks_that_are_always_late_do_not_keep_timers_waiting() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_closure_that_panics_fails_the_actor() -> TestResult {
+async fn closure_that_panics_fails_the_actor() -> TestResult {
     let (_system, a, log) = probe().await?;
-    let setting_up = act(|ctx| {
+    let setting_up = run(|ctx| {
         ctx.every(SECOND, || -> Note { panic!("the closure") });
     });
     within(a.ask(setting_up)).await?;
@@ -261,7 +259,7 @@ async fn a_closure_that_panics_fails_the_actor() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_time_without_end_never_comes() -> TestResult {
+async fn endless_delay_never_fires() -> TestResult {
     let (_system, a, log) = probe().await?;
     order(&a, Duration::MAX, "never").await?;
     order(&a, SECOND, "1").await?;

@@ -1,4 +1,4 @@
-//! Topics: who gets what is published, who misses it, and who is forgotten.
+//! Topics: delivery, full mailboxes, stopped subscribers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -6,10 +6,11 @@ use std::thread;
 
 use conclib::prelude::*;
 use conclib::{Published, Topic};
-use conclib_tests::{Gate, Keeper, Log, PanicsOnDrop, TestResult, gate, within};
+use conclib_tests::messages::Pass;
+use conclib_tests::{GateHandle, Log, PanicsOnDrop, TestResult, gate, within};
 use tokio::sync::{Barrier, oneshot};
 
-/// What is published. Its copies are counted.
+/// The published message, which counts its copies.
 #[derive(ActorMessage)]
 #[message(local, response = u32)]
 struct News {
@@ -34,17 +35,12 @@ fn news(text: impl Into<String>) -> News {
     }
 }
 
-/// Keeps the actor busy until the test opens the gate.
-#[derive(ActorMessage)]
-#[message(local)]
-struct Pass(Gate);
-
-/// Answered when all before it is handled.
+/// Answered when all earlier messages are handled.
 #[derive(ActorMessage)]
 #[message(local)]
 struct Settle;
 
-/// The actor subscribes itself, and publishes so often; what became of it.
+/// The actor subscribes itself, and publishes this often; the answer has the results.
 #[derive(ActorMessage)]
 #[message(local, response = Vec<Published>)]
 struct Publish(Topic<News>, usize);
@@ -89,8 +85,8 @@ async fn reader(
     Ok(reader?)
 }
 
-/// Keeps it busy.
-async fn occupy(reader: &ActorRef<Reader>) -> Result<Keeper, Box<dyn std::error::Error>> {
+/// Keeps a reader busy until the gate is opened.
+async fn occupy(reader: &ActorRef<Reader>) -> Result<GateHandle, Box<dyn std::error::Error>> {
     let (gate, mut keeper) = gate();
     reader.tell(Pass(gate)).await?;
     keeper.reached().await;
@@ -102,7 +98,7 @@ async fn each_subscriber_gets_one_copy_in_the_order_of_subscription() -> TestRes
     let system = ActorSystem::new();
     let log = Log::default();
     let topic = Topic::new();
-    assert_eq!(topic.publish(news("nobody")), Published::default());
+    assert_eq!(topic.publish(news("no subscriber")), Published::default());
 
     let (a, b) = (
         reader(&system, "a", &log).await?,
@@ -113,7 +109,7 @@ async fn each_subscriber_gets_one_copy_in_the_order_of_subscription() -> TestRes
         topic.clone().subscribe(&subscriber.recipient());
     }
     assert_eq!(topic.subscribers(), 3);
-    // Until each waits for messages: then they have their turns as these come.
+    // Until each waits for messages: then they run in the order of delivery.
     for reader in [&a, &b, &c] {
         within(reader.ask(Settle)).await?;
     }
@@ -122,7 +118,7 @@ async fn each_subscriber_gets_one_copy_in_the_order_of_subscription() -> TestRes
     let published = topic.publish(first);
     assert_eq!(published.delivered, 3);
     assert!(published.is_complete() && published.gone.is_empty());
-    // The last one gets the message itself.
+    // The last subscriber gets the message itself.
     assert_eq!(copies.load(Ordering::Relaxed), 2);
     for reader in [&a, &b, &c] {
         within(reader.ask(Settle)).await?;
@@ -141,7 +137,7 @@ async fn each_subscriber_gets_one_copy_in_the_order_of_subscription() -> TestRes
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_has_no_room_misses_it_and_stays() -> TestResult {
+async fn subscriber_without_room_misses_the_message_and_stays() -> TestResult {
     let system = ActorSystem::new();
     let log = Log::default();
     let topic = Topic::new();
@@ -173,7 +169,7 @@ async fn who_has_no_room_misses_it_and_stays() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_has_stopped_is_forgotten() -> TestResult {
+async fn stopped_subscriber_is_removed() -> TestResult {
     let system = ActorSystem::new();
     let log = Log::default();
     let topic = Topic::new();
@@ -186,18 +182,18 @@ async fn who_has_stopped_is_forgotten() -> TestResult {
         topic.subscribe(&subscriber.recipient());
     }
     let _busy = occupy(&b).await?;
-    b.stop(); // it is not over yet, but takes no more
+    b.stop(); // it has not ended yet, but takes no more messages
     a.kill();
     within(a.wait_stopped()).await;
     drop(a);
     let published = topic.publish(news("1"));
     assert_eq!(published.gone, ["a", "b"]);
     assert_eq!(published.delivered, 1);
-    assert!(published.is_complete()); // nobody who lives missed it
+    assert!(published.is_complete()); // no living subscriber missed it
     assert!(!topic.unsubscribe(&b.recipient()));
     assert_eq!(topic.publish(news("2")).gone, Vec::<&str>::new());
 
-    // Those that come make room as well.
+    // New subscriptions remove stopped ones as well.
     c.kill();
     within(c.wait_stopped()).await;
     topic.subscribe(&c.recipient());
@@ -210,7 +206,7 @@ async fn who_has_stopped_is_forgotten() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_subscription_keeps_no_actor_alive() -> TestResult {
+async fn subscription_keeps_no_actor_alive() -> TestResult {
     let system = ActorSystem::new();
     let log = Log::default();
     let topic = Topic::new();
@@ -235,7 +231,7 @@ async fn a_subscription_keeps_no_actor_alive() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_publisher_that_is_subscribed_has_room_for_itself() -> TestResult {
+async fn publisher_that_is_subscribed_has_room_for_itself() -> TestResult {
     let system = ActorSystem::new();
     let log = Log::default();
     let publisher = reader(&system, "p", &log).await?;
@@ -248,7 +244,7 @@ async fn a_publisher_that_is_subscribed_has_room_for_itself() -> TestResult {
     Ok(())
 }
 
-/// Its copies and their drops use the topic that it is published in.
+/// Its clones and drops use the topic that it is published in.
 #[derive(ActorMessage)]
 #[message(local)]
 struct Nosy(Option<(Topic<Nosy>, Recipient<Nosy>)>);
@@ -273,7 +269,7 @@ impl Drop for Nosy {
     }
 }
 
-/// Its copies cannot be made.
+/// Its clone panics.
 #[derive(ActorMessage)]
 #[message(local)]
 struct Unique;
@@ -331,7 +327,7 @@ async fn copies_may_use_the_topic_and_may_panic() -> TestResult {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn many_publish_while_others_come_and_go() -> TestResult {
+async fn concurrent_publishers_and_subscribers() -> TestResult {
     const PUBLISHERS: usize = 3;
     const TIMES: usize = 200;
     let system = ActorSystem::new();

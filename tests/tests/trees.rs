@@ -1,4 +1,4 @@
-//! Parents and children: who stops when, what a failure of one means to the other, and shutdowns.
+//! Parents and children: order of ends, failures, shutdowns.
 
 use std::future::{pending, ready};
 use std::sync::mpsc;
@@ -6,22 +6,21 @@ use std::time::Duration;
 
 use conclib::prelude::*;
 use conclib::{Backoff, SpawnError, StopReason};
-use conclib_tests::probe::{Pass, Probe, act, act_async, fail, lives, note, settle};
-use conclib_tests::{Log, PanicsOnDrop, TestResult, gate, poll_once, within};
+use conclib_tests::messages::{Pass, note};
+use conclib_tests::scripted::{ScriptedActor, fail, lives, run, run_async};
+use conclib_tests::{Log, PanicsOnDrop, SECOND, TestResult, gate, poll_once, settle, within};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-const SECOND: Duration = Duration::from_secs(1);
-
-/// Spawns probes as children of another, in order.
+/// Spawns children of another actor, in order.
 async fn children(
-    parent: &ActorRef<Probe>,
+    parent: &ActorRef<ScriptedActor>,
     names: &[&'static str],
     log: &Log,
 ) -> Result<(), AskError> {
     for name in names.iter().copied() {
-        let child = Probe::new(name, log);
-        let spawning = act_async(move |ctx| {
+        let child = ScriptedActor::new(name, log);
+        let spawning = run_async(move |ctx| {
             let spawn = ctx.spawn(child).urn(name);
             Box::pin(async {
                 spawn.await?;
@@ -34,16 +33,16 @@ async fn children(
 }
 
 /// A tree: `top`, its children `a` and `b`, and `b`'s children `x` and `y`.
-async fn tree() -> Result<(ActorSystem, ActorRef<Probe>, Log), Box<dyn std::error::Error>> {
+async fn tree() -> Result<(ActorSystem, ActorRef<ScriptedActor>, Log), Box<dyn std::error::Error>> {
     let (system, log) = (ActorSystem::new(), Log::default());
     let silent = Log::default();
-    let top = within(system.spawn(Probe::new("top", &log)).urn("top")).await?;
+    let top = within(system.spawn(ScriptedActor::new("top", &log)).urn("top")).await?;
     children(&top, &["a", "b"], &log).await?;
     children(&system.actor("b")?, &["x", "y"], &silent).await?;
     Ok((system, top, log))
 }
 
-/// The entries that say who stopped, in order.
+/// The entries of stops, in order.
 fn stops(log: &Log) -> Vec<String> {
     let entries = log.entries().into_iter();
     entries.filter(|entry| entry.contains(" stops: ")).collect()
@@ -54,7 +53,7 @@ fn stops(log: &Log) -> Vec<String> {
 #[tokio::test(start_paused = true)]
 async fn children_stop_before_their_parent_the_newest_first() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
-    let top = within(system.spawn(Probe::new("top", &log))).await?;
+    let top = within(system.spawn(ScriptedActor::new("top", &log))).await?;
     children(&top, &["a", "b"], &log).await?;
     children(&system.actor("b")?, &["x", "y"], &log).await?;
     top.stop();
@@ -70,12 +69,12 @@ async fn children_stop_before_their_parent_the_newest_first() -> TestResult {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn when_a_parent_has_stopped_its_children_count_as_stopped() -> TestResult {
+async fn children_count_as_stopped_before_their_parent() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
     for _ in 0..500 {
-        let top = within(system.spawn(Probe::new("top", &log))).await?;
+        let top = within(system.spawn(ScriptedActor::new("top", &log))).await?;
         children(&top, &["a"], &log).await?;
-        let a = system.actor::<Probe>("a")?;
+        let a = system.actor::<ScriptedActor>("a")?;
         top.stop();
         a.stop();
         within(top.wait_stopped()).await;
@@ -85,9 +84,9 @@ async fn when_a_parent_has_stopped_its_children_count_as_stopped() -> TestResult
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_kill_takes_the_whole_tree_and_runs_no_hook() -> TestResult {
+async fn kill_takes_the_whole_tree_and_runs_no_hook() -> TestResult {
     let (system, top, log) = tree().await?;
-    let leaves = [system.actor::<Probe>("x")?, system.actor("a")?];
+    let leaves = [system.actor::<ScriptedActor>("x")?, system.actor("a")?];
     let before = log.count();
     top.kill();
     let reason = within(top.wait_stopped()).await;
@@ -102,10 +101,10 @@ async fn a_kill_takes_the_whole_tree_and_runs_no_hook() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_kill_ends_children_that_are_being_stopped() -> TestResult {
+async fn kill_ends_children_that_are_being_stopped() -> TestResult {
     let (system, top, _log) = tree().await?;
-    let x = system.actor::<Probe>("x")?;
-    x.tell(act_async(|_| Box::pin(pending()))).await?;
+    let x = system.actor::<ScriptedActor>("x")?;
+    x.tell(run_async(|_| Box::pin(pending()))).await?;
     top.stop();
     settle().await;
     assert!(!top.is_stopped());
@@ -116,13 +115,13 @@ async fn a_kill_ends_children_that_are_being_stopped() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_end_of_a_child_is_its_own_affair() -> TestResult {
+async fn end_of_a_child_does_not_affect_its_parent() -> TestResult {
     let (system, top, log) = tree().await?;
     within(system.ask("a", fail())).await.unwrap_err();
     settle().await;
-    assert!(system.actor::<Probe>("a").is_err());
+    assert!(system.actor::<ScriptedActor>("a").is_err());
     within(top.ask(note("lives"))).await?;
-    let b = system.actor::<Probe>("b")?;
+    let b = system.actor::<ScriptedActor>("b")?;
     b.stop();
     within(b.wait_stopped()).await;
     assert_eq!(system.len(), 1);
@@ -133,10 +132,10 @@ async fn the_end_of_a_child_is_its_own_affair() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_start_that_fails_stops_the_children_it_has_begun() -> TestResult {
+async fn failed_start_stops_the_children_spawned_in_on_start() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
-    let child = Probe::new("a", &log);
-    let top = Probe::new("top", &log).starting(|ctx| {
+    let child = ScriptedActor::new("a", &log);
+    let top = ScriptedActor::new("top", &log).starting(|ctx| {
         let spawn = ctx.spawn(child).urn("a");
         Box::pin(async {
             spawn.await?;
@@ -152,10 +151,10 @@ async fn a_start_that_fails_stops_the_children_it_has_begun() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_is_ending_takes_no_children() -> TestResult {
+async fn ending_actor_spawns_no_children() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
-    let (child, written) = (Probe::new("a", &log), log.clone());
-    let top = Probe::new("top", &log).stopping(move |ctx| {
+    let (child, written) = (ScriptedActor::new("a", &log), log.clone());
+    let top = ScriptedActor::new("top", &log).stopping(move |ctx| {
         let spawn = ctx.spawn(child);
         Box::pin(async move {
             let refused = spawn.await.map(drop);
@@ -173,17 +172,17 @@ async fn who_is_ending_takes_no_children() -> TestResult {
     Ok(())
 }
 
-/// A message whose drop panics, waiting for its time.
+/// The message of a timer panics on drop.
 #[tokio::test(start_paused = true)]
-async fn what_panics_when_a_life_ends_does_not_cost_the_children_their_last_hook() -> TestResult {
+async fn panic_on_drop_does_not_cost_children_their_last_hook() -> TestResult {
     let (_system, top, log) = tree().await?;
-    let setting_up = act(|ctx| {
+    let setting_up = run(|ctx| {
         let bomb = PanicsOnDrop;
-        ctx.after(SECOND, act(move |_| drop(bomb)));
+        ctx.after(SECOND, run(move |_| drop(bomb)));
         let bomb = PanicsOnDrop;
         ctx.pipe(async move {
             pending::<()>().await;
-            act(move |_| drop(bomb))
+            run(move |_| drop(bomb))
         });
     });
     within(top.ask(setting_up)).await?;
@@ -195,13 +194,15 @@ async fn what_panics_when_a_life_ends_does_not_cost_the_children_their_last_hook
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_context_may_be_shared_with_what_a_handler_waits_for() -> TestResult {
+async fn context_may_be_shared_with_futures_of_a_handler() -> TestResult {
     let (system, top, _log) = tree().await?;
-    let sharing = act_async(|ctx| {
+    let sharing = run_async(|ctx| {
         Box::pin(async {
-            let shared: &Context<Probe> = ctx;
+            let shared: &Context<ScriptedActor> = ctx;
             settle().await;
-            shared.spawn(Probe::new("c", &Log::default())).await?;
+            shared
+                .spawn(ScriptedActor::new("c", &Log::default()))
+                .await?;
             Ok(())
         })
     });
@@ -213,11 +214,11 @@ async fn a_context_may_be_shared_with_what_a_handler_waits_for() -> TestResult {
 // ---- failures
 
 #[tokio::test(start_paused = true)]
-async fn a_child_that_escalates_fails_its_parent_too() -> TestResult {
+async fn escalated_child_failure_fails_the_parent() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
-    let top = within(system.spawn(Probe::new("top", &log))).await?;
-    let (middle, leaf) = (Probe::new("middle", &log), lives("leaf", &log));
-    let spawning = act_async(|ctx| {
+    let top = within(system.spawn(ScriptedActor::new("top", &log))).await?;
+    let (middle, leaf) = (ScriptedActor::new("middle", &log), lives("leaf", &log));
+    let spawning = run_async(|ctx| {
         let spawn = ctx.spawn(middle).urn("middle").escalate();
         Box::pin(async {
             spawn.await?;
@@ -225,7 +226,7 @@ async fn a_child_that_escalates_fails_its_parent_too() -> TestResult {
         })
     });
     within(top.ask(spawning)).await?;
-    let spawning = act_async(|ctx| {
+    let spawning = run_async(|ctx| {
         let spawn = ctx.supervise(leaf).urn("leaf").budget(1, SECOND);
         let spawn = spawn.backoff(Backoff::none()).escalate();
         Box::pin(async {
@@ -246,7 +247,7 @@ async fn a_child_that_escalates_fails_its_parent_too() -> TestResult {
     Ok(())
 }
 
-/// An error whose text cannot be had.
+/// An error whose `Display` panics.
 #[derive(Debug)]
 struct Mute;
 
@@ -259,11 +260,11 @@ impl std::fmt::Display for Mute {
 impl std::error::Error for Mute {}
 
 #[tokio::test(start_paused = true)]
-async fn an_error_whose_text_panics_is_a_failure_like_others() -> TestResult {
+async fn error_whose_display_panics_is_a_failure_like_others() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
-    let top = within(system.spawn(Probe::new("top", &log))).await?;
-    let child = Probe::new("a", &log);
-    let spawning = act_async(|ctx| {
+    let top = within(system.spawn(ScriptedActor::new("top", &log))).await?;
+    let child = ScriptedActor::new("a", &log);
+    let spawning = run_async(|ctx| {
         let spawn = ctx.spawn(child).urn("a").escalate();
         Box::pin(async {
             spawn.await?;
@@ -271,8 +272,8 @@ async fn an_error_whose_text_panics_is_a_failure_like_others() -> TestResult {
         })
     });
     within(top.ask(spawning)).await?;
-    let a = system.actor::<Probe>("a")?;
-    let failing = act_async(|_| Box::pin(async { Err(Mute.into()) }));
+    let a = system.actor::<ScriptedActor>("a")?;
+    let failing = run_async(|_| Box::pin(async { Err(Mute.into()) }));
     within(a.ask(failing)).await.unwrap_err();
     let reason = within(a.wait_stopped()).await;
     assert!(reason.is_failure(), "{reason:?}");
@@ -286,11 +287,11 @@ async fn an_error_whose_text_panics_is_a_failure_like_others() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_parent_fails_after_the_message_in_hand() -> TestResult {
+async fn parent_fails_after_its_current_message() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
-    let top = within(system.spawn(Probe::new("top", &log))).await?;
-    let child = Probe::new("a", &log);
-    let spawning = act_async(|ctx| {
+    let top = within(system.spawn(ScriptedActor::new("top", &log))).await?;
+    let child = ScriptedActor::new("a", &log);
+    let spawning = run_async(|ctx| {
         let spawn = ctx.spawn(child).urn("a").escalate();
         Box::pin(async {
             spawn.await?;
@@ -313,11 +314,14 @@ async fn the_parent_fails_after_the_message_in_hand() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn children_of_the_old_life_have_stopped_before_the_new_one_begins() -> TestResult {
+async fn children_stop_before_the_next_incarnation_of_their_parent() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
     let written = log.clone();
     let factory = move || {
-        let (child, grandchild) = (Probe::new("a", &written), Probe::new("x", &written));
+        let (child, grandchild) = (
+            ScriptedActor::new("a", &written),
+            ScriptedActor::new("x", &written),
+        );
         let child = child.starting(|ctx| {
             let spawn = ctx.spawn(grandchild).urn("x");
             Box::pin(async {
@@ -325,7 +329,7 @@ async fn children_of_the_old_life_have_stopped_before_the_new_one_begins() -> Te
                 Ok(())
             })
         });
-        ready(Probe::new("top", &written).starting(|ctx| {
+        ready(ScriptedActor::new("top", &written).starting(|ctx| {
             let spawn = ctx.spawn(child).urn("a");
             Box::pin(async {
                 spawn.await?;
@@ -349,11 +353,11 @@ async fn children_of_the_old_life_have_stopped_before_the_new_one_begins() -> Te
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_parent_does_not_wait_for_the_restart_of_a_child() -> TestResult {
+async fn parent_does_not_wait_for_the_restart_of_a_child() -> TestResult {
     for kill in [false, true] {
         let (system, top, log) = tree().await?;
         let child = lives("c", &log);
-        let spawning = act_async(|ctx| {
+        let spawning = run_async(|ctx| {
             let spawn = ctx.supervise(child).urn("c");
             let spawn = spawn.backoff(Backoff::from_secs(10));
             Box::pin(async {
@@ -362,7 +366,7 @@ async fn a_parent_does_not_wait_for_the_restart_of_a_child() -> TestResult {
             })
         });
         within(top.ask(spawning)).await?;
-        let c = system.actor::<Probe>("c")?;
+        let c = system.actor::<ScriptedActor>("c")?;
         within(c.ask(fail())).await.unwrap_err();
         settle().await;
         let began = Instant::now();
@@ -388,13 +392,13 @@ async fn a_parent_does_not_wait_for_the_restart_of_a_child() -> TestResult {
 // ---- shutdowns
 
 #[tokio::test(start_paused = true)]
-async fn children_serve_their_parent_until_it_has_handled_what_was_queued() -> TestResult {
+async fn children_run_until_their_parent_has_handled_queued_messages() -> TestResult {
     let (system, top, log) = tree().await?;
     let (hold, mut keeper) = gate();
     top.tell(Pass(hold)).await?;
     keeper.reached().await;
-    let a = system.actor::<Probe>("a")?;
-    let asking = act_async(|_| {
+    let a = system.actor::<ScriptedActor>("a")?;
+    let asking = run_async(|_| {
         Box::pin(async move {
             a.ask(note("serves")).await?;
             Ok(())
@@ -421,11 +425,11 @@ async fn children_serve_their_parent_until_it_has_handled_what_was_queued() -> T
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_child_may_shut_the_system_down() -> TestResult {
+async fn child_may_shut_the_system_down() -> TestResult {
     let (system, top, log) = tree().await?;
-    within(system.spawn(Probe::new("other", &log)).urn("other")).await?;
+    within(system.spawn(ScriptedActor::new("other", &log)).urn("other")).await?;
     let written = log.clone();
-    let shutting_down = act_async(move |ctx| {
+    let shutting_down = run_async(move |ctx| {
         let system = ctx.system();
         Box::pin(async move {
             if let Some(system) = system {
@@ -453,11 +457,11 @@ async fn a_child_may_shut_the_system_down() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_tree_that_shuts_the_system_down_is_killed_after_the_bound() -> TestResult {
+async fn tree_that_shuts_the_system_down_is_killed_after_the_bound() -> TestResult {
     let (system, top, _log) = tree().await?;
-    system.tell("x", act_async(|_| Box::pin(pending()))).await?;
+    system.tell("x", run_async(|_| Box::pin(pending()))).await?;
     let began = Instant::now();
-    let shutting_down = act_async(|ctx| {
+    let shutting_down = run_async(|ctx| {
         let system = ctx.system();
         Box::pin(async move {
             if let Some(system) = system {
@@ -476,9 +480,9 @@ async fn the_tree_that_shuts_the_system_down_is_killed_after_the_bound() -> Test
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_shutdown_kills_the_tree_that_overruns_its_bound() -> TestResult {
+async fn shutdown_kills_the_tree_that_overruns_its_bound() -> TestResult {
     let (system, _top, _log) = tree().await?;
-    system.tell("x", act_async(|_| Box::pin(pending()))).await?;
+    system.tell("x", run_async(|_| Box::pin(pending()))).await?;
     let report = within(system.shutdown().timeout(5 * SECOND)).await;
     assert_eq!(report.killed, ["x", "b", "a", "top"]); // y has stopped
     assert_eq!(report.stuck, Vec::<conclib::Urn>::new());
@@ -487,13 +491,13 @@ async fn a_shutdown_kills_the_tree_that_overruns_its_bound() -> TestResult {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_child_that_blocks_a_thread_is_reported_with_its_parent() -> TestResult {
+async fn child_that_blocks_a_thread_is_reported_with_its_parent() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
-    let top = within(system.spawn(Probe::new("top", &log)).urn("top")).await?;
+    let top = within(system.spawn(ScriptedActor::new("top", &log)).urn("top")).await?;
     children(&top, &["a", "b"], &log).await?;
     let (release, released) = mpsc::channel::<()>();
     let (began, begins) = oneshot::channel();
-    let blocking = act(move |_| {
+    let blocking = run(move |_| {
         let _ = began.send(());
         let _ = released.recv();
     });

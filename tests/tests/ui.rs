@@ -1,12 +1,12 @@
-//! What the compiler says: nothing about good code, and what to write about each mistake.
+//! Compiler messages: none for good code, and an explanation for each mistake.
 //!
-//! The `.stderr` files hold the words of one release of rustc, and with another one only good code
-//! is tried. After an update, and after a change of the macros,
-//! `TRYBUILD=overwrite cargo test --test ui` writes them anew; read the difference as a user would.
+//! The `.stderr` files hold the output of one release of rustc; with another release, only good code
+//! is compiled. After an update, and after a change of the macros,
+//! `TRYBUILD=overwrite cargo test --test ui` writes them again; read the difference as a user would.
 
 use std::process::Command;
 
-/// The release whose words the `.stderr` files hold.
+/// The release of the `.stderr` files.
 const RELEASE: &str = "rustc 1.95.";
 
 #[test]

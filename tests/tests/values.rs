@@ -1,5 +1,5 @@
-//! Values that cross the bus: those that arrive as they were sent, and those of which the
-//! documentation of `RemoteMessage` says that they do not.
+//! Values that cross the bus: some arrive as they were sent, others do not, as the
+//! documentation of `RemoteMessage` says.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 
 const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
-/// Writes itself as text in a human-readable format and as 16 bytes in any other, as UUIDs do.
+/// Serialized as text in a human-readable format and as 16 bytes in any other, as UUIDs are.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Id(u128);
 
@@ -148,7 +148,7 @@ async fn types_with_a_text_of_their_own_survive_flatten_and_tagged_enums() {
 }
 
 #[test]
-fn round_trips_is_sure_of_what_the_bus_carries() {
+fn round_trips_accepts_values_that_the_bus_carries() {
     assert_eq!(round_trips(&values()), Ok(()));
 }
 

@@ -1,35 +1,50 @@
-//! Watching: who hears of an end, and how often.
+//! Watches: the news of an end, once to each watcher.
 
 use std::future::ready;
 
 use conclib::prelude::*;
 use conclib::{Backoff, SpawnError};
-use conclib_tests::probe::{Pass, Probe, act, act_async, fail, lives, note, settle, until};
-use conclib_tests::{Log, TestResult, gate, within};
+use conclib_tests::messages::{Pass, note};
+use conclib_tests::scripted::{ScriptedActor, fail, lives, run, run_async};
+use conclib_tests::{Log, TestResult, gate, settle, until, within};
 
-/// A watcher, one who is watched, and what the watcher hears.
-async fn pair() -> Result<(ActorSystem, ActorRef<Probe>, ActorRef<Probe>, Log), SpawnError> {
+/// A watcher, a watched actor, and the log of the watcher.
+async fn pair() -> Result<
+    (
+        ActorSystem,
+        ActorRef<ScriptedActor>,
+        ActorRef<ScriptedActor>,
+        Log,
+    ),
+    SpawnError,
+> {
     let (system, log) = (ActorSystem::new(), Log::default());
-    let watcher = within(system.spawn(Probe::new("w", &log)).urn("w")).await?;
+    let watcher = within(system.spawn(ScriptedActor::new("w", &log)).urn("w")).await?;
     let silent = Log::default();
     let spawn = system.supervise(lives("a", &silent)).urn("a");
     let other = within(spawn.backoff(Backoff::none())).await?;
     Ok((system, watcher, other, log))
 }
 
-async fn watch(watcher: &ActorRef<Probe>, other: &ActorRef<Probe>) -> Result<(), AskError> {
+async fn watch(
+    watcher: &ActorRef<ScriptedActor>,
+    other: &ActorRef<ScriptedActor>,
+) -> Result<(), AskError> {
     let other = other.clone();
-    within(watcher.ask(act(move |ctx| ctx.watch(&other)))).await
+    within(watcher.ask(run(move |ctx| ctx.watch(&other)))).await
 }
 
-async fn unwatch(watcher: &ActorRef<Probe>, other: &ActorRef<Probe>) -> Result<(), AskError> {
+async fn unwatch(
+    watcher: &ActorRef<ScriptedActor>,
+    other: &ActorRef<ScriptedActor>,
+) -> Result<(), AskError> {
     let other = other.clone();
-    within(watcher.ask(act(move |ctx| ctx.unwatch(&other)))).await
+    within(watcher.ask(run(move |ctx| ctx.unwatch(&other)))).await
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_end_is_heard_of_once_with_its_reason() -> TestResult {
-    let stop: fn(&ActorRef<Probe>) = ActorRef::stop;
+async fn watcher_is_told_once_with_the_reason() -> TestResult {
+    let stop: fn(&ActorRef<ScriptedActor>) = ActorRef::stop;
     for (end, reason) in [
         (stop, "stop was requested"),
         (ActorRef::kill, "it was killed"),
@@ -48,12 +63,12 @@ async fn an_end_is_heard_of_once_with_its_reason() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_has_ended_already_is_heard_of_at_once() -> TestResult {
+async fn watch_on_a_stopped_actor_reports_at_once() -> TestResult {
     let (system, w, a, log) = pair().await?;
     a.stop();
     within(a.wait_stopped()).await;
-    let spawn = system.spawn(Probe::new("next", &Log::default()));
-    within(spawn.urn("a")).await?; // it has a successor
+    let spawn = system.spawn(ScriptedActor::new("next", &Log::default()));
+    within(spawn.urn("a")).await?; // its successor
     watch(&w, &a).await?;
     settle().await;
     assert_eq!(
@@ -65,7 +80,7 @@ async fn who_has_ended_already_is_heard_of_at_once() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn restarts_are_no_end_and_a_spent_budget_is() -> TestResult {
+async fn watch_reports_a_spent_budget_and_no_restarts() -> TestResult {
     let (_system, w, a, log) = pair().await?;
     watch(&w, &a).await?;
     for _ in 0..3 {
@@ -81,7 +96,7 @@ async fn restarts_are_no_end_and_a_spent_budget_is() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_does_not_watch_any_more_hears_nothing() -> TestResult {
+async fn unwatch_ends_the_news() -> TestResult {
     let (_system, w, a, log) = pair().await?;
     watch(&w, &a).await?;
     unwatch(&w, &a).await?;
@@ -94,7 +109,7 @@ async fn who_does_not_watch_any_more_hears_nothing() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_may_watch_again() -> TestResult {
+async fn watch_may_be_repeated() -> TestResult {
     let (_system, w, a, log) = pair().await?;
     watch(&w, &a).await?;
     unwatch(&w, &a).await?;
@@ -106,7 +121,7 @@ async fn one_may_watch_again() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn watching_oneself_brings_nothing_and_hurts_nobody() -> TestResult {
+async fn watching_oneself_has_no_effect() -> TestResult {
     let (_system, w, _a, log) = pair().await?;
     watch(&w, &w).await?;
     w.stop();
@@ -116,7 +131,7 @@ async fn watching_oneself_brings_nothing_and_hurts_nobody() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn two_may_watch_each_other() -> TestResult {
+async fn two_actors_may_watch_each_other() -> TestResult {
     let (system, w, a, log) = pair().await?;
     watch(&w, &a).await?;
     watch(&a, &w).await?;
@@ -126,16 +141,27 @@ async fn two_may_watch_each_other() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_news_takes_no_room_and_comes_after_what_was_sent_before() -> TestResult {
+async fn news_takes_no_room_and_follows_earlier_messages() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
-    let w = within(system.spawn(Probe::new("w", &log)).urn("w").mailbox(1)).await?;
-    let a = within(system.spawn(Probe::new("a", &Log::default())).urn("a")).await?;
+    let w = within(
+        system
+            .spawn(ScriptedActor::new("w", &log))
+            .urn("w")
+            .mailbox(1),
+    )
+    .await?;
+    let a = within(
+        system
+            .spawn(ScriptedActor::new("a", &Log::default()))
+            .urn("a"),
+    )
+    .await?;
     watch(&w, &a).await?;
     let (hold, mut keeper) = gate();
     w.tell(Pass(hold)).await?;
     keeper.reached().await;
     let to = w.clone();
-    let telling = act_async(move |ctx| {
+    let telling = run_async(move |ctx| {
         ctx.stop();
         Box::pin(async move {
             to.tell(note("hears a")).await?;
@@ -155,9 +181,9 @@ async fn the_news_takes_no_room_and_comes_after_what_was_sent_before() -> TestRe
 async fn watches_end_with_the_life_of_the_watcher() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
     let written = log.clone();
-    let w = system.supervise(move || ready(Probe::new("w", &written)));
+    let w = system.supervise(move || ready(ScriptedActor::new("w", &written)));
     let w = within(w.backoff(Backoff::none())).await?;
-    let a = within(system.spawn(Probe::new("a", &Log::default()))).await?;
+    let a = within(system.spawn(ScriptedActor::new("a", &Log::default()))).await?;
     watch(&w, &a).await?;
     within(w.ask(fail())).await.unwrap_err();
     within(w.ask(note("lives"))).await?;
@@ -169,10 +195,10 @@ async fn watches_end_with_the_life_of_the_watcher() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_actor_that_does_not_start_is_heard_of_too() -> TestResult {
+async fn failed_start_is_reported_to_watchers() -> TestResult {
     let (system, w, _a, log) = pair().await?;
     let (hold, keeper) = gate();
-    let unlucky = Probe::new("b", &Log::default()).starting(|_| {
+    let unlucky = ScriptedActor::new("b", &Log::default()).starting(|_| {
         Box::pin(async {
             hold.pass().await;
             Err(Failure::msg("no luck"))
@@ -191,17 +217,17 @@ async fn an_actor_that_does_not_start_is_heard_of_too() -> TestResult {
     Ok(())
 }
 
-/// How often a watch races an end.
+/// The number of races between a watch and an end.
 const ROUNDS: usize = 2000;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_watch_that_races_the_end_brings_the_news_exactly_once() -> TestResult {
+async fn watch_that_races_the_end_reports_exactly_once() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
-    let w = within(system.spawn(Probe::new("w", &log)).mailbox(100_000)).await?;
+    let w = within(system.spawn(ScriptedActor::new("w", &log)).mailbox(100_000)).await?;
     for round in 0..ROUNDS {
-        let a = within(system.spawn(Probe::new("a", &Log::default()))).await?;
+        let a = within(system.spawn(ScriptedActor::new("a", &Log::default()))).await?;
         let other = a.clone();
-        w.tell(act(move |ctx| ctx.watch(&other))).await?;
+        w.tell(run(move |ctx| ctx.watch(&other))).await?;
         if round % 3 == 0 {
             tokio::task::yield_now().await;
         }
@@ -212,16 +238,16 @@ async fn a_watch_that_races_the_end_brings_the_news_exactly_once() -> TestResult
         let heard = entries.iter().filter(|entry| entry.contains("hears of"));
         heard.count()
     };
-    // The last of them may still be ending, and `w` may still have some to watch.
+    // The last actors may still be ending, and `w` may still have some to watch.
     within(until(|| heard() == ROUNDS)).await;
-    // More would be in its mailbox by now.
+    // Further news would be in its mailbox by now.
     within(w.ask(note("all"))).await?;
     assert_eq!(heard(), ROUNDS);
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_name_is_free_when_its_end_is_known() -> TestResult {
+async fn urn_is_free_when_the_end_is_reported() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
     for round in 0..500 {
         let spawn = system.supervise(lives("a", &log)).urn("a");
@@ -229,7 +255,7 @@ async fn a_name_is_free_when_its_end_is_known() -> TestResult {
         match round % 3 {
             0 => a.stop(),
             1 => a.kill(),
-            _ => a.tell(act(|ctx| ctx.stop())).await?,
+            _ => a.tell(run(|ctx| ctx.stop())).await?,
         }
         within(a.wait_stopped()).await;
     }

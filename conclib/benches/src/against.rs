@@ -1,8 +1,8 @@
 //! Two builds of one benchmark, measured by turns: this tree's, and that of another commit.
 //!
 //! Both executables understand the same words for a single measurement, so that the one of this tree
-//! starts either of them for each figure. Figures are compared within a round: what disturbs the
-//! machine for long disturbs both.
+//! starts either of them for each figure. Figures are compared within a round, so that a long
+//! disturbance of the machine affects both.
 
 use std::fmt::Write as _;
 use std::ops::RangeInclusive;
@@ -15,7 +15,7 @@ use serde::Serialize;
 use crate::measure::{median, sorted};
 use crate::report::{Better, Machine, figure, workspace};
 
-/// How often each figure is taken unless it is said. Odd, so that a median is a sample.
+/// The default number of samples per figure. Odd, so that a median is a sample.
 pub const ROUNDS: usize = 9;
 
 /// Ratios of medians that are no difference.
@@ -49,9 +49,9 @@ pub struct Comparison {
     pub title: String,
     /// The computer that it ran on.
     pub machine: Machine,
-    /// When it began, in UTC.
+    /// Its start, in UTC.
     pub date: String,
-    /// How often each figure was taken.
+    /// The number of samples per figure.
     pub rounds: usize,
     /// The state of this tree.
     pub this: String,
@@ -70,7 +70,7 @@ pub struct Line {
     pub name: String,
     /// The unit of the figure.
     pub unit: &'static str,
-    /// Which figures are the good ones.
+    /// The better direction.
     pub better: Better,
     /// The figures of this tree and of the other commit, for each round that has both.
     pub rounds: Vec<(f64, f64)>,
@@ -78,7 +78,7 @@ pub struct Line {
     pub difference: Option<Difference>,
 }
 
-/// How far two builds are apart in one figure.
+/// The difference of two builds in one figure.
 #[derive(Serialize, Clone, Copy, PartialEq, Debug)]
 pub struct Difference {
     /// The median of this tree.
@@ -126,7 +126,7 @@ impl FromStr for Other {
 }
 
 impl Other {
-    /// The error of a first measurement, which the other executable could not do.
+    /// The error of a first measurement that the other executable could not do.
     pub fn cannot_be_driven(&self, why: &str) -> String {
         format!(
             "{}: {} cannot be measured from here: {why}\nBoth commits must understand the same words \
@@ -157,7 +157,7 @@ pub fn both<T, E>(
 }
 
 /// The state of this tree: its commit, with `-dirty` behind it if files have changed since. Only a
-/// word if git does not tell.
+/// word if git fails.
 pub fn this_tree() -> String {
     let output = Command::new("git")
         .args(["describe", "--always", "--dirty", "--exclude=*"])
@@ -171,7 +171,7 @@ pub fn this_tree() -> String {
     }
 }
 
-/// The part of the values that holds the median of whatever they are samples of, with a probability
+/// The part of the values that holds the median of their population, with a probability
 /// of at least 95 %: the outermost values are left out where that is as sure. Fewer than six values
 /// are not enough for that, and are all within. `None` without a value.
 pub fn range(values: &[f64]) -> Option<(f64, f64)> {

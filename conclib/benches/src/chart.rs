@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-/// Where the plot lies within the picture, in pixels.
+/// The margins of the plot within the picture, in pixels.
 const LEFT: f64 = 76.0;
 const RIGHT: f64 = 676.0;
 const TOP: f64 = 74.0;
@@ -19,14 +19,14 @@ const INK: &str = "#7d8590";
 /// Lines, in order; each as far from white as from a dark page.
 const COLOURS: [&str; 4] = ["#2f81f7", "#db6d28", "#2da44e", "#a371f7"];
 
-/// What is drawn.
+/// A chart.
 #[derive(Clone, Debug)]
 pub struct Chart {
-    /// What one sees.
+    /// The title.
     pub title: String,
-    /// What grows, from left to right.
+    /// The label of the x axis.
     pub x_label: String,
-    /// What it costs, with its unit.
+    /// The label of the y axis, with its unit.
     pub y_label: String,
     /// The lines, in the order of the legend.
     pub lines: Vec<Line>,
@@ -35,7 +35,7 @@ pub struct Chart {
 /// One line.
 #[derive(Clone, Debug)]
 pub struct Line {
-    /// As the legend has it.
+    /// The name in the legend.
     pub name: String,
     /// From left to right; x is positive.
     pub points: Vec<(f64, f64)>,
@@ -87,13 +87,13 @@ impl Chart {
     }
 }
 
-/// Where values lie within the plot.
+/// The scales of the plot.
 struct Scale {
     /// The powers of ten that bound x.
     decades: (i32, i32),
-    /// What a step of the y axis is worth.
+    /// The value of a step of the y axis.
     step: f64,
-    /// How many steps it has.
+    /// The number of its steps.
     steps: u32,
 }
 

@@ -1,5 +1,5 @@
-//! What the benchmarks of conclib share: figures, reports, charts and what the system knows of a
-//! process. What is measured is in `src/bin`: `runtime` compares actors within a process.
+//! Code that the benchmarks of conclib share: figures, reports, charts and the resources of a
+//! process. The measurements are in `src/bin`: `runtime` compares actors within a process.
 
 pub mod against;
 pub mod chart;

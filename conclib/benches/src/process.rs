@@ -1,4 +1,4 @@
-//! What Linux says of a process. `None` elsewhere, and for a process that is not there.
+//! Resources of a process on Linux. `None` on other systems, and for an unknown process.
 
 /// The seconds that the process has run, in its own code and in the kernel, to a hundredth.
 #[cfg(target_os = "linux")]

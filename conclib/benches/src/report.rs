@@ -1,4 +1,4 @@
-//! What was measured, as a table to read and as JSON to keep.
+//! The results, as a table to read and as JSON to keep.
 
 mod machine;
 mod versions;
@@ -17,49 +17,49 @@ use crate::measure::{median, sorted};
 /// One run of a benchmark.
 #[derive(Serialize, Clone, Debug)]
 pub struct Report {
-    /// What was compared.
+    /// The subject of the comparison.
     pub title: String,
-    /// Where.
+    /// The machine.
     pub machine: Machine,
-    /// When it began, in UTC.
+    /// Its start, in UTC.
     pub date: String,
-    /// How often each figure was taken.
+    /// The number of samples per figure.
     pub rounds: usize,
-    /// What was compared; conclib comes first.
+    /// The peers; conclib comes first.
     pub peers: Vec<Peer>,
-    /// What was measured.
+    /// The rows.
     pub rows: Vec<Row>,
-    /// What a reader has to know about it.
+    /// Notes for the reader.
     pub notes: Vec<String>,
 }
 
-/// Something that is measured beside others.
+/// A peer of the comparison.
 #[derive(Serialize, Clone, Debug)]
 pub struct Peer {
-    /// Its name, as a column is headed.
+    /// Its name, the heading of its column.
     pub name: String,
     /// The version that was built.
     pub version: String,
-    /// Why it was not measured.
+    /// The reason for which it was not measured.
     pub skipped: Option<String>,
 }
 
 /// One measurement of every peer.
 #[derive(Serialize, Clone, Debug)]
 pub struct Row {
-    /// What was done.
+    /// The measured operation.
     pub name: String,
-    /// What the figures are in.
+    /// The unit of the figures.
     pub unit: &'static str,
-    /// Which figures are the good ones.
+    /// The better direction.
     pub better: Better,
     /// One for each peer of the report, in its order; `None` where there is no figure.
     pub cells: Vec<Option<Cell>>,
-    /// What conclib must reach.
+    /// The limits of conclib.
     pub limits: Vec<Limit>,
 }
 
-/// Which way a figure is good.
+/// The direction in which a figure is better.
 #[derive(Serialize, Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Better {
     /// Costs.
@@ -79,20 +79,20 @@ pub struct Cell {
     pub high: f64,
     /// One for each round, in order.
     pub samples: Vec<f64>,
-    /// What conclib has, divided by what this peer has: the median of the rounds' ratios.
+    /// conclib's figure divided by this peer's: the median of the rounds' ratios.
     pub ratio: Option<f64>,
 }
 
-/// What conclib must reach in a row, and whether it did.
+/// A limit of conclib in a row, and its result.
 #[derive(Serialize, Clone, Debug)]
 pub struct Limit {
     /// A peer, or the best of them; empty if the bound is a figure of the row.
     pub against: String,
     /// The most that conclib may take if lower is better, the least otherwise.
     pub bound: f64,
-    /// What it takes.
+    /// conclib's value.
     pub measured: f64,
-    /// Whether that is within the bound.
+    /// True if the value is within the bound.
     pub holds: bool,
 }
 
@@ -125,7 +125,7 @@ impl Cell {
 }
 
 impl Limit {
-    /// Judges what was measured.
+    /// Checks the value against the bound.
     pub fn new(against: impl Into<String>, bound: f64, measured: f64, better: Better) -> Self {
         Self {
             against: against.into(),
@@ -207,7 +207,7 @@ impl Row {
     }
 }
 
-/// Three digits at least, and no more behind the point than one can believe.
+/// At least three digits, and no more decimals than are meaningful.
 pub(crate) fn figure(value: f64) -> String {
     match value.abs() {
         size if size >= 100.0 => format!("{value:.0}"),
@@ -216,7 +216,7 @@ pub(crate) fn figure(value: f64) -> String {
     }
 }
 
-/// Writes a report to `target/bench/<name>.json` of the workspace, and says where that is.
+/// Writes a report to `target/bench/<name>.json` of the workspace, and returns its path.
 ///
 /// # Errors
 ///

@@ -1,10 +1,10 @@
-//! An actor process: `actor_process <redis url>` serves the test actors until SIGTERM. It says
-//! `ready`, and in the end `stopped <why> passed <messages that its gate has seen>`.
+//! An actor process: `actor_process <redis url>` serves the test actors until SIGTERM. It
+//! prints `ready`, and in the end `stopped <reason> passed <messages that its gate received>`.
 
 use std::error::Error;
 
 use conclib::{ActorSystem, Config, start_proxy};
-use conclib_tests::actors::{Gate, Keeper, Raw, Worker};
+use conclib_tests::actors::{GatedActor, Raw, ReplyHolder, Worker};
 use tokio::signal::unix::{SignalKind, signal};
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
@@ -15,9 +15,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let system = ActorSystem::new();
     system.spawn(Worker::default()).await?;
-    system.spawn(Keeper::default()).await?;
+    system.spawn(ReplyHolder::default()).await?;
     system.spawn(Raw).await?;
-    let (gate, watch) = Gate::closed();
+    let (gate, control) = GatedActor::closed();
     system.spawn(gate).await?;
     let proxy = start_proxy(&system, &Config::new(&url)?).await?;
     println!("ready");
@@ -27,7 +27,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
     let report = system.shutdown().await;
     let end = proxy.stopped().await;
-    println!("stopped {end:?} passed {}", watch.entered());
+    println!("stopped {end:?} passed {}", control.entered());
     if report.is_clean() {
         Ok(())
     } else {

@@ -1,5 +1,5 @@
-//! A client process: `asking_process <redis url>` asks the actor `keeper` something that nobody
-//! answers, says `asked` once the actor has it, and waits.
+//! A client process: `asking_process <redis url>` asks the actor `holder`, which does not
+//! answer, prints `asked` once the actor has the request, and waits.
 
 use std::error::Error;
 use std::time::Duration;
@@ -13,13 +13,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .nth(1)
         .ok_or("usage: asking_process <url>")?;
     let client = ProxyClient::connect(&Config::new(&url)?).await?;
-    let patience = Duration::from_secs(60);
-    let hold = tokio::spawn(client.ask("keeper", Hold).timeout(patience));
+    let timeout = Duration::from_secs(60);
+    let hold = tokio::spawn(client.ask("holder", Hold).timeout(timeout));
     while client.in_flight() == 0 {
         tokio::task::yield_now().await;
     }
-    // Requests of one client arrive in order, so that an answer to this one proves the other.
-    let forgotten = client.ask("keeper", Forget).timeout(patience).await;
+    // Requests of one client arrive in order: an answer to this one proves that the other arrived.
+    let forgotten = client.ask("holder", Forget).timeout(timeout).await;
     println!("asked {forgotten:?}");
     println!("{:?}", hold.await?);
     Ok(())

@@ -1,6 +1,6 @@
-//! The actors of the fault suite: `chaos_actors <redis url> <log>` serves until SIGTERM, or stands by
-//! while another process serves. It says `ready`; for each line `look` that it reads, `looked`,
-//! whether it serves, and what it has.
+//! The actors of the chaos suite: `chaos_actors <redis url> <log>` serves until SIGTERM, or stands by
+//! while another process serves. It prints `ready`; for each line `look` that it reads, it prints
+//! `looked`, a bool that says if it serves, and its resources.
 
 use std::fs::{File, OpenOptions};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,30 +8,30 @@ use std::time::Duration;
 
 use conclib::prelude::*;
 use conclib::{Backoff, ConnectionState, Restart, start_proxy};
-use conclib_tests::chaos::{Begun, Bulk, DELIVERIES, Holdings, Work, now};
+use conclib_tests::chaos::{Bulk, DELIVERIES, ExecutionRecord, ResourceUsage, Work, now};
 use tokio::io::{AsyncBufReadExt, BufReader, stdin};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-/// Why an actor failed.
+/// The panic payload of failures on purpose.
 const ON_PURPOSE: &str = "on purpose";
 
-/// Does what it is told, and writes down that it has begun.
+/// Executes requests, and records the start of each.
 #[derive(Actor)]
 #[actor(mailbox = 256)]
-struct Worker {
+struct ChaosWorker {
     log: Arc<File>,
 }
 
 #[handlers]
-impl Worker {
+impl ChaosWorker {
     #[handler]
     async fn work(&mut self, message: Work) -> Result<u64, Failure> {
         let Work {
             number, deadline, ..
         } = message;
-        Begun {
+        ExecutionRecord {
             number,
             at: now(),
             deadline,
@@ -69,7 +69,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         let log = log.clone();
         let worker = move || {
             let log = log.clone();
-            async move { Ok::<_, Failure>(Worker { log }) }
+            async move { Ok::<_, Failure>(ChaosWorker { log }) }
         };
         let worker = system.supervise(worker).restart(Restart::Always);
         let worker = worker.budget(u32::MAX, Duration::from_secs(1));
@@ -89,7 +89,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
                 Some(_) => {
                     let state = state.lock().unwrap_or_else(PoisonError::into_inner).clone();
                     let serves = state.is_some_and(|state| state.borrow().is_connected());
-                    println!("looked {serves} {}", Holdings::now(0));
+                    println!("looked {serves} {}", ResourceUsage::now(0));
                 }
                 None => break,
             }
@@ -101,10 +101,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     std::process::exit(0)
 }
 
-/// How the proxy of the moment is, if there is one.
+/// The connection state of the current proxy, if there is one.
 type State = Arc<Mutex<Option<watch::Receiver<ConnectionState>>>>;
 
-/// Serves whenever no other process does.
+/// Serves whenever no other process serves.
 async fn serve(system: ActorSystem, config: Config, state: State) {
     let set = |new| *state.lock().unwrap_or_else(PoisonError::into_inner) = new;
     loop {
@@ -121,7 +121,7 @@ async fn serve(system: ActorSystem, config: Config, state: State) {
     }
 }
 
-/// Says of no panic that is on purpose.
+/// Silences panics on purpose.
 fn expect_panics() {
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {

@@ -1,6 +1,7 @@
-//! A client of the fault suite: `chaos_client <redis url> <number> <seed> <records>` asks the actors
-//! from several tasks. Lines that it reads: `go`, `go poison` (some durable messages fail for good),
-//! `pause` (it says `paused` and what it has, once nothing is under way), `bulk` (asks for many large answers), `end` (writes its records).
+//! A client of the chaos suite: `chaos_client <redis url> <number> <seed> <records>` asks the actors
+//! from several tasks. It reads the lines `go`, `go poison` (some durable messages fail for good),
+//! `pause` (prints `paused` and its resources once no request is in flight), `bulk` (asks for many
+//! large answers) and `end` (writes its records).
 
 use std::fmt::Write;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -8,27 +9,27 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use conclib::prelude::*;
-use conclib_tests::chaos::{Asked, Bulk, Holdings, Manner, Work, now};
+use conclib_tests::chaos::{Bulk, RequestKind, RequestRecord, ResourceUsage, Work, now};
 use conclib_tests::random::Random;
 use tokio::io::{AsyncBufReadExt, BufReader, stdin};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
-/// How many ask at a time.
+/// The number of asking tasks.
 const ASKERS: u64 = 24;
 
-/// What the askers share.
+/// State of the asking tasks.
 struct Shared {
     client: ProxyClient,
     /// The next request's number.
     next: AtomicU64,
-    records: Mutex<Vec<Asked>>,
-    /// Whether to ask.
+    records: Mutex<Vec<RequestRecord>>,
+    /// True while the tasks make requests.
     goes: watch::Sender<bool>,
-    /// Whether some durable messages are to fail for good.
+    /// True while some durable messages are made to fail for good.
     poisons: AtomicBool,
-    /// How many are not asking.
+    /// The number of idle tasks.
     idle: watch::Sender<u64>,
 }
 
@@ -69,7 +70,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
                     .wait_for(|idle| *idle == ASKERS)
                     .await?;
                 while bulks.join_next().await.is_some() {}
-                println!("paused {}", Holdings::now(shared.client.in_flight()));
+                println!("paused {}", ResourceUsage::now(shared.client.in_flight()));
             }
             "bulk" => {
                 for _ in 0..64 {
@@ -78,7 +79,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
                 }
             }
             "end" => break,
-            other => return Err(format!("what is `{other}`?").into()),
+            other => return Err(format!("unknown line `{other}`").into()),
         }
     }
     let mut text = String::new();
@@ -95,7 +96,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Makes one request after another, as long as it goes.
+/// Makes one request after another while `goes` is true.
 async fn ask_on(shared: Arc<Shared>, mut chance: Random) {
     let mut goes = shared.goes.subscribe();
     loop {
@@ -113,10 +114,10 @@ async fn ask_on(shared: Arc<Shared>, mut chance: Random) {
     }
 }
 
-/// Makes a request of some kind; what became of it, unless it was given up midway.
-async fn ask_once(shared: &Shared, chance: &mut Random) -> Option<Asked> {
+/// Makes a request of a random kind; returns its record, unless the asker was dropped midway.
+async fn ask_once(shared: &Shared, chance: &mut Random) -> Option<RequestRecord> {
     let number = shared.next.fetch_add(1, Ordering::Relaxed);
-    let patience = u64::from(50 + chance.below(2_950));
+    let timeout_ms = u64::from(50 + chance.below(2_950));
     let (start, began) = (now(), Instant::now());
     let kind = match chance.below(100) {
         99 if !shared.poisons.load(Ordering::Relaxed) => 98,
@@ -129,44 +130,54 @@ async fn ask_once(shared: &Shared, chance: &mut Random) -> Option<Asked> {
     };
     let work = Work {
         number,
-        deadline: start + patience,
+        deadline: start + timeout_ms,
         nap,
         fails,
     };
-    let limit = Duration::from_millis(patience);
-    let (manner, end) = match kind {
+    let limit = Duration::from_millis(timeout_ms);
+    let (request_kind, end) = match kind {
         80..90 => {
             let told = shared.client.tell(urn, work).timeout(limit).await;
-            (Manner::Tell, told.map(|()| Work::answer(number)))
+            (RequestKind::Tell, told.map(|()| Work::answer(number)))
         }
         95.. => {
-            let manner = if fails {
-                Manner::Poison
-            } else {
-                Manner::Durable
-            };
             let told = shared.client.tell(urn, work).timeout(limit);
-            // By this key it will be known among the dead.
-            let told = match manner {
-                Manner::Poison => told.idempotency_key(number.to_string()).await,
-                _ => told.durable().await,
+            let (request_kind, told) = if fails {
+                // The key identifies its dead letter.
+                let told = told.idempotency_key(number.to_string());
+                (RequestKind::Poison, told.await)
+            } else {
+                (RequestKind::Durable, told.durable().await)
             };
-            let told = told.map(|()| Work::answer(number));
-            (manner, told)
+            (request_kind, told.map(|()| Work::answer(number)))
         }
         90..95 => {
-            // Somebody who goes away.
+            // An asker that is dropped.
             let ask = shared.client.ask(urn, work).timeout(limit);
             let _ = timeout(Duration::from_millis(u64::from(chance.below(4))), ask).await;
             return None;
         }
         _ => (
-            Manner::Ask,
+            RequestKind::Ask,
             shared.client.ask(urn, work).timeout(limit).await,
         ),
     };
     let took = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let (end, delivered) = match end {
+    let (end, delivered) = describe(end, number);
+    Some(RequestRecord {
+        number,
+        kind: request_kind,
+        start,
+        timeout: timeout_ms,
+        took,
+        end,
+        delivered,
+    })
+}
+
+/// The end and the delivery state of a request, for its record.
+fn describe(end: Result<u64, AskError>, number: u64) -> (String, String) {
+    match end {
         Ok(answer) if answer == Work::answer(number) => ("Ok".to_owned(), "-".to_owned()),
         Ok(_) => ("Wrong".to_owned(), "-".to_owned()),
         Err(error) => {
@@ -174,14 +185,5 @@ async fn ask_once(shared: &Shared, chance: &mut Random) -> Option<Asked> {
             let name = name.split([' ', '{']).next().unwrap_or_default().to_owned();
             (name, format!("{:?}", error.delivered()))
         }
-    };
-    Some(Asked {
-        number,
-        manner,
-        start,
-        patience,
-        took,
-        end,
-        delivered,
-    })
+    }
 }

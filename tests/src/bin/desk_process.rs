@@ -1,5 +1,5 @@
-//! A service whose desk may fail for good: `desk_process <redis url> <end|serve>` ends with it, or
-//! goes on to serve the rest. It says `ready`, `failed <urn>`, and in the end `stopped`.
+//! A service whose desk may fail for good: `desk_process <redis url> <end|serve>` ends with it,
+//! or continues with the other actors. It prints `ready`, `failed <urn>`, and in the end `stopped`.
 
 use std::error::Error;
 use std::future::ready;

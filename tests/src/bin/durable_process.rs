@@ -1,6 +1,6 @@
 //! An actor process for durable messages: `durable_process <redis url> <visibility in ms>
-//! [<deliveries> <urn>…]` opens a shop, and one under each of the other URNs, until SIGTERM. It says
-//! `ready`, and what the shops handle.
+//! [<deliveries> <urn>…]` opens a shop, and one at each of the other URNs, until SIGTERM. It prints
+//! `ready`, and each message that a shop handles.
 
 use std::error::Error;
 use std::time::Duration;
@@ -16,7 +16,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let url = arguments
         .next()
         .ok_or("usage: durable_process <url> <ms>")?;
-    let visibility = arguments.next().ok_or("how long?")?.parse()?;
+    let visibility = arguments.next().ok_or("no visibility time")?.parse()?;
     let deliveries = arguments.next().unwrap_or("5".to_owned()).parse()?;
     let mut terminate = signal(SignalKind::terminate())?;
     let config = Config::new(&url)?.visibility(Duration::from_millis(visibility));

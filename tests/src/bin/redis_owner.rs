@@ -1,5 +1,5 @@
-//! Starts the Redis that its one argument, a URL, describes; says `ready <port>` or `failed`
-//! and why; and stays until it is killed.
+//! Starts the Redis that its argument, a URL, describes; prints `ready <port>` or `failed: <error>`;
+//! and stays until it is killed.
 
 use conclib::{Config, start_redis};
 use tokio::signal::unix::{SignalKind, signal};
@@ -8,8 +8,8 @@ use tokio::signal::unix::{SignalKind, signal};
 async fn main() {
     let url = std::env::args().nth(1).expect("usage: redis_owner <url>");
     let config = Config::new(&url).expect("a valid URL");
-    // As Ctrl-C ends a program: at once, and nothing is dropped. It has a handler so that it is so
-    // also where the signal is ignored from the start, as in the background of a shell.
+    // As Ctrl-C ends a program: at once, and without drops. The handler makes it work where the
+    // signal is ignored from the start, as in the background of a shell.
     let mut interrupt = signal(SignalKind::interrupt()).expect("signals can be handled");
     match start_redis(&config).await {
         Err(error) => println!("failed: {error}"),

@@ -1,6 +1,6 @@
 //! A web server for the tests of `start_api`: `tiny_web_server <port> <status>` answers every
-//! request with that status and the process id of a child that it started. With the status 0 it
-//! never listens; with `stubborn` as a third argument neither it nor its child heeds SIGTERM.
+//! request with that status and the process id of its child process. With the status 0 it never
+//! listens; with `stubborn` as a third argument it and its child ignore SIGTERM.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
@@ -33,7 +33,7 @@ fn main() {
     for stream in listener.incoming() {
         let mut stream = stream.expect("a connection");
         let request = BufReader::new(stream.try_clone().expect("a second handle"));
-        // The request ends with an empty line; who asked may be gone already.
+        // The request ends with an empty line, unless the client has disconnected.
         let complete = request
             .lines()
             .map_while(Result::ok)

@@ -40,8 +40,8 @@ async fn double(
 }
 
 async fn hold(State(client): State<ProxyClient>) -> Result<String, WebError> {
-    let patience = Duration::from_millis(200);
-    let held = client.ask("keeper", Hold).timeout(patience).await;
+    let timeout = Duration::from_millis(200);
+    let held = client.ask("holder", Hold).timeout(timeout).await;
     held.map(|n| n.to_string()).map_err(WebError)
 }
 
@@ -57,10 +57,10 @@ async fn ask<M: RemoteMessage>(
     urn: &str,
     message: M,
 ) -> Result<M::Response, WebError> {
-    let patience = Duration::from_secs(20);
+    let timeout = Duration::from_secs(20);
     client
         .ask(urn, message)
-        .timeout(patience)
+        .timeout(timeout)
         .await
         .map_err(WebError)
 }
@@ -71,7 +71,7 @@ struct WebError(AskError);
 impl IntoResponse for WebError {
     fn into_response(self) -> Response {
         let status = match &self.0 {
-            // Their process is starting or being replaced: the page exists, and will answer soon.
+            // The actor process is starting or being replaced: the page exists, and will answer soon.
             AskError::ActorNotFound { .. } => StatusCode::SERVICE_UNAVAILABLE,
             error if error.is_retryable() => StatusCode::SERVICE_UNAVAILABLE,
             AskError::Timeout { .. } => StatusCode::GATEWAY_TIMEOUT,

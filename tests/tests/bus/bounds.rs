@@ -1,15 +1,15 @@
-//! Much at once, and much of it.
+//! Many requests at once, and large ones.
 
 use conclib::AskError;
 use conclib::prelude::*;
 use conclib_tests::actors::Worker;
-use conclib_tests::bus::Stage;
+use conclib_tests::bus::BusFixture;
 use conclib_tests::messages::{Carry, Double, Fill, Hold};
 use futures_util::future::join_all;
 use serde_bytes::ByteBuf;
 
-pub(crate) async fn ten_thousand_asks_at_once(stage: Stage) {
-    let client = &stage.client;
+pub(crate) async fn ten_thousand_asks_at_once(fixture: BusFixture) {
+    let client = &fixture.client;
     let answers = join_all((0..10_000).map(|n| client.ask("worker", Double { n }))).await;
     for (n, answer) in (0..).zip(answers) {
         assert_eq!(answer, Ok(n * 2));
@@ -17,10 +17,10 @@ pub(crate) async fn ten_thousand_asks_at_once(stage: Stage) {
     assert_eq!(client.in_flight(), 0);
 }
 
-pub(crate) async fn ten_thousand_asks_and_a_small_mailbox(stage: Stage) {
-    let client = &stage.client;
+pub(crate) async fn ten_thousand_asks_and_a_small_mailbox(fixture: BusFixture) {
+    let client = &fixture.client;
     let small = Worker::default();
-    stage
+    fixture
         .system
         .spawn(small)
         .urn("small")
@@ -43,10 +43,10 @@ pub(crate) async fn ten_thousand_asks_and_a_small_mailbox(stage: Stage) {
     assert_eq!(client.in_flight(), 0);
 }
 
-pub(crate) async fn a_client_has_a_bound(stage: Stage) {
-    let client = &stage.client;
+pub(crate) async fn client_has_a_bound(fixture: BusFixture) {
+    let client = &fixture.client;
     let mut asks: Vec<_> = (0..16_384)
-        .map(|_| Box::pin(client.ask("keeper", Hold)))
+        .map(|_| Box::pin(client.ask("holder", Hold)))
         .collect();
     for ask in &mut asks {
         assert!(futures_util::poll!(ask).is_pending());
@@ -61,7 +61,7 @@ pub(crate) async fn a_client_has_a_bound(stage: Stage) {
     assert_eq!(client.ask("worker", Double { n: 1 }).await, Ok(2));
 }
 
-/// What the gardener takes for a colour.
+/// The gardener's type of a colour.
 #[derive(Serialize, Deserialize, Debug)]
 enum Colour {
     Green,
@@ -72,17 +72,21 @@ struct Paint {
     colour: Colour,
 }
 
-/// What a peer takes for one.
+/// A peer's version of the message.
 #[derive(ActorMessage, Serialize, Deserialize)]
 #[message(name = "Paint")]
 struct PaintInWords {
     colour: String,
 }
 
-pub(crate) async fn a_text_of_a_peer_does_not_come_back_whole(stage: Stage) {
-    stage.system.spawn(Gardener).await.unwrap();
+pub(crate) async fn text_of_a_peer_does_not_come_back_whole(fixture: BusFixture) {
+    fixture.system.spawn(Gardener).await.unwrap();
     let colour = "ä".repeat(500_000);
-    match stage.client.ask("gardener", PaintInWords { colour }).await {
+    match fixture
+        .client
+        .ask("gardener", PaintInWords { colour })
+        .await
+    {
         Err(AskError::BadRequest { reason }) => {
             assert!(reason.contains("unknown variant `ä"), "{}", reason.len());
             assert!(reason.len() < 2_000, "{}", reason.len());
@@ -91,12 +95,15 @@ pub(crate) async fn a_text_of_a_peer_does_not_come_back_whole(stage: Stage) {
     }
     let colour = "Green".to_owned();
     assert_eq!(
-        stage.client.ask("gardener", PaintInWords { colour }).await,
+        fixture
+            .client
+            .ask("gardener", PaintInWords { colour })
+            .await,
         Ok(())
     );
 }
 
-/// A tree as deep as somebody wants it.
+/// A tree of any depth.
 #[derive(Serialize, Deserialize, Debug)]
 struct Nested(Vec<Nested>);
 
@@ -131,9 +138,9 @@ impl Gardener {
     }
 }
 
-pub(crate) async fn deep_nesting_harms_nobody(stage: Stage) {
-    let client = &stage.client;
-    stage.system.spawn(Gardener).await.unwrap();
+pub(crate) async fn deep_nesting_does_no_harm(fixture: BusFixture) {
+    let client = &fixture.client;
+    fixture.system.spawn(Gardener).await.unwrap();
     let nested = |depth| {
         let tree = (0..depth).fold(Nested(Vec::new()), |tree, _| Nested(vec![tree]));
         Depth { tree }
@@ -146,9 +153,9 @@ pub(crate) async fn deep_nesting_harms_nobody(stage: Stage) {
     assert_eq!(client.ask("gardener", nested(3)).await, Ok(3));
 }
 
-pub(crate) async fn large_requests_and_responses(stage: Stage) {
+pub(crate) async fn large_requests_and_responses(fixture: BusFixture) {
     const BYTES: usize = 3 * 1024 * 1024;
-    let client = &stage.client;
+    let client = &fixture.client;
     let carried = join_all((0..12).map(|n| {
         let bytes = ByteBuf::from(vec![n; BYTES]);
         client.ask("worker", Carry { bytes })

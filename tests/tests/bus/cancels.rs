@@ -1,19 +1,19 @@
-//! An asker that goes away, across the bus.
+//! Cancels across the bus: askers that are dropped.
 
 use std::future::{Future, IntoFuture};
 use std::time::Duration;
 
 use conclib::Delivered;
 use conclib::prelude::*;
-use conclib_tests::Log;
-use conclib_tests::actors::Gate;
-use conclib_tests::bus::{Bus, PATIENCE, Stage, eventually};
-use conclib_tests::messages::{Double, Forget, Hold, Pass};
+use conclib_tests::actors::GatedActor;
+use conclib_tests::bus::{Bus, BusFixture};
+use conclib_tests::messages::{Double, Enter, Forget, Hold};
+use conclib_tests::{ASK_TIMEOUT, Log, eventually};
 use tokio::time::{Instant, timeout};
 
 const SOON: Duration = Duration::from_secs(10);
 
-/// Works until nobody waits any more, with and without its reply, and by an envelope.
+/// Works until it is cancelled, with and without its reply, and with an envelope.
 #[derive(Actor)]
 #[actor(urn = "patient")]
 struct Patient(Log);
@@ -21,7 +21,7 @@ struct Patient(Log);
 #[handlers]
 impl Patient {
     #[handler]
-    async fn pass(&mut self, message: Pass, ctx: &mut Context<Self>) -> u32 {
+    async fn pass(&mut self, message: Enter, ctx: &mut Context<Self>) -> u32 {
         self.0.add("begun");
         ctx.cancelled().await;
         self.0.add("ended");
@@ -54,23 +54,23 @@ async fn count(log: &Log, entry: &str, expected: usize) {
     .await;
 }
 
-/// A system that still expects an answer waits for it in its end.
-async fn nothing_is_waited_for(stage: Stage) {
+/// A shutdown at once shows that no answer is awaited: a system waits for open requests.
+async fn nothing_is_waited_for(fixture: BusFixture) {
     let start = Instant::now();
-    assert!(stage.system.shutdown().await.is_clean());
+    assert!(fixture.system.shutdown().await.is_clean());
     assert!(start.elapsed() < SOON / 2, "{:?}", start.elapsed());
 }
 
-async fn patient(stage: &Stage) -> Log {
+async fn patient(fixture: &BusFixture) -> Log {
     let log = Log::default();
-    stage.system.spawn(Patient(log.clone())).await.unwrap();
+    fixture.system.spawn(Patient(log.clone())).await.unwrap();
     log
 }
 
-pub(crate) async fn a_handler_hears_that_its_asker_has_gone(stage: Stage) {
-    let log = patient(&stage).await;
-    let client = &stage.client;
-    let pass = tokio::spawn(client.ask("patient", Pass { n: 1 }));
+pub(crate) async fn handler_is_cancelled_when_its_asker_is_dropped(fixture: BusFixture) {
+    let log = patient(&fixture).await;
+    let client = &fixture.client;
+    let pass = tokio::spawn(client.ask("patient", Enter { n: 1 }));
     count(&log, "begun", 1).await;
     assert_eq!(log.count(), 1);
     pass.abort();
@@ -83,63 +83,63 @@ pub(crate) async fn a_handler_hears_that_its_asker_has_gone(stage: Stage) {
     count(&log, "begun", 3).await;
     raw.abort();
     count(&log, "ended", 3).await;
-    nothing_is_waited_for(stage).await;
+    nothing_is_waited_for(fixture).await;
 }
 
-pub(crate) async fn a_handler_hears_that_its_deadline_has_passed(stage: Stage) {
-    let log = patient(&stage).await;
-    let patience = Duration::from_millis(100);
-    let ask = stage.client.ask("patient", Pass { n: 1 });
-    let asked = ask.timeout(patience).await;
+pub(crate) async fn handler_is_cancelled_at_its_deadline(fixture: BusFixture) {
+    let log = patient(&fixture).await;
+    let timeout = Duration::from_millis(100);
+    let ask = fixture.client.ask("patient", Enter { n: 1 });
+    let asked = ask.timeout(timeout).await;
     let delivered = Delivered::Accepted;
     assert_eq!(asked, Err(AskError::Timeout { delivered }));
     count(&log, "ended", 1).await;
 }
 
-pub(crate) async fn a_tell_is_never_cancelled(stage: Stage) {
-    let log = patient(&stage).await;
-    let tell = stage.client.tell("patient", Pass { n: 1 });
+pub(crate) async fn tell_is_never_cancelled(fixture: BusFixture) {
+    let log = patient(&fixture).await;
+    let tell = fixture.client.tell("patient", Enter { n: 1 });
     tell.timeout(Duration::from_millis(50)).await.unwrap();
     count(&log, "begun", 1).await;
     // As an ask is at its deadline.
-    let other = stage.client.ask("keeper", Hold);
+    let other = fixture.client.ask("holder", Hold);
     assert!(other.timeout(Duration::from_millis(300)).await.is_err());
     assert_eq!(log.count(), 1);
-    stage.system.actor::<Patient>("patient").unwrap().kill();
+    fixture.system.actor::<Patient>("patient").unwrap().kill();
 }
 
-pub(crate) async fn a_cancelled_request_that_waits_is_not_executed(stage: Stage) {
-    let client = &stage.client;
-    let (gate, watch) = Gate::closed();
-    stage.system.spawn(gate).await.unwrap();
-    let first = tokio::spawn(client.ask("gate", Pass { n: 1 }));
+pub(crate) async fn cancelled_request_that_waits_is_not_executed(fixture: BusFixture) {
+    let client = &fixture.client;
+    let (gate, watch) = GatedActor::closed();
+    fixture.system.spawn(gate).await.unwrap();
+    let first = tokio::spawn(client.ask("gate", Enter { n: 1 }));
     eventually("it is in its handler", async || watch.entered() == 1).await;
     let given_up: Vec<_> = (0..100)
-        .map(|n| tokio::spawn(client.ask("gate", Pass { n })))
+        .map(|n| tokio::spawn(client.ask("gate", Enter { n })))
         .collect();
     eventually("they are sent", async || client.in_flight() == 101).await;
-    // A request that comes after them proves that they have arrived.
-    let asked = client.ask("keeper", Forget).await;
+    // The answer to a later request proves that they have arrived.
+    let asked = client.ask("holder", Forget).await;
     assert_eq!(asked, Err(AskError::NoReply));
     for ask in given_up {
         ask.abort();
         assert!(ask.await.is_err());
     }
-    // And so for what was said of them.
-    let asked = client.ask("keeper", Forget).await;
+    // The same for their cancels.
+    let asked = client.ask("holder", Forget).await;
     assert_eq!(asked, Err(AskError::NoReply));
-    let last = tokio::spawn(client.ask("gate", Pass { n: 2 }));
+    let last = tokio::spawn(client.ask("gate", Enter { n: 2 }));
     eventually("it is sent", async || client.in_flight() == 2).await;
-    watch.let_pass(200);
+    watch.admit(200);
     assert_eq!(first.await.unwrap(), Ok(1));
     assert_eq!(last.await.unwrap(), Ok(2));
     assert_eq!(watch.entered(), 2);
-    nothing_is_waited_for(stage).await;
+    nothing_is_waited_for(fixture).await;
 }
 
-pub(crate) async fn a_cancel_of_what_has_ended_does_nothing(stage: Stage) {
-    let client = &stage.client;
-    // Given up while the answers are on their way, or before, or after.
+pub(crate) async fn cancel_of_an_ended_request_does_nothing(fixture: BusFixture) {
+    let client = &fixture.client;
+    // Dropped before, while, or after the answers are on their way.
     for round in 0..200 {
         let ask = tokio::spawn(client.ask("worker", Double { n: round }));
         for _ in 0..round % 20 {
@@ -152,10 +152,10 @@ pub(crate) async fn a_cancel_of_what_has_ended_does_nothing(stage: Stage) {
     }
     assert_eq!(client.in_flight(), 0);
     assert_eq!(client.ask("worker", Double { n: 1 }).await, Ok(2));
-    nothing_is_waited_for(stage).await;
+    nothing_is_waited_for(fixture).await;
 }
 
-/// Asks on, at another bus.
+/// Asks the next actor, on another bus.
 #[derive(Actor)]
 #[actor(urn = "front")]
 struct Front {
@@ -163,7 +163,7 @@ struct Front {
     log: Log,
 }
 
-/// The one that does it.
+/// The actor at the end of the chain.
 #[derive(Actor)]
 struct Back {
     client: ProxyClient,
@@ -182,7 +182,7 @@ async fn log_end(log: &Log, who: &str, ask: impl Future<Output = Result<u32, Ask
 #[handlers]
 impl Front {
     #[handler]
-    async fn pass(&mut self, message: Pass) -> u32 {
+    async fn pass(&mut self, message: Enter) -> u32 {
         log_end(&self.log, "front", self.back.ask(message).into_future()).await
     }
 }
@@ -190,23 +190,23 @@ impl Front {
 #[handlers]
 impl Back {
     #[handler]
-    async fn pass(&mut self, message: Pass) -> u32 {
-        let ask = self.client.ask("patient", message).timeout(PATIENCE);
+    async fn pass(&mut self, message: Enter) -> u32 {
+        let ask = self.client.ask("patient", message).timeout(ASK_TIMEOUT);
         log_end(&self.log, "back", ask.into_future()).await
     }
 }
 
 /// Client, actor, actor, client, actor: from one bus to another.
-pub(crate) async fn a_chain_over_two_buses_ends_by_the_first_deadline(stage: Stage) {
+pub(crate) async fn chain_over_two_buses_ends_by_the_first_deadline(fixture: BusFixture) {
     let far = Bus {
-        config: stage.bus.config.clone().namespace("far"),
+        config: fixture.bus.config.clone().namespace("far"),
         redis: None,
     };
-    let far = far.stage().await;
+    let far = far.fixture().await;
     let far_log = patient(&far).await;
     let log = Log::default();
     let (client, log_of_back) = (far.client.clone(), log.clone());
-    let back = stage.system.spawn(Back {
+    let back = fixture.system.spawn(Back {
         client,
         log: log_of_back,
     });
@@ -215,8 +215,8 @@ pub(crate) async fn a_chain_over_two_buses_ends_by_the_first_deadline(stage: Sta
         back,
         log: log.clone(),
     };
-    stage.system.spawn(front).await.unwrap();
-    let ask = stage.client.ask("front", Pass { n: 1 });
+    fixture.system.spawn(front).await.unwrap();
+    let ask = fixture.client.ask("front", Enter { n: 1 });
     let asked = ask.timeout(Duration::from_millis(300)).await;
     // Deadlines cross the bus in whole milliseconds: those behind it end a little earlier, and what
     // they make of that may come in time.

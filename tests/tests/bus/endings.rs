@@ -1,33 +1,34 @@
-//! Every ask ends, whatever goes away or never comes.
+//! Every ask ends, also without an answer.
 
 use std::time::Duration;
 
 use conclib::prelude::*;
 use conclib::{Delivered, ProxyEnd};
-use conclib_tests::actors::{Gate, Worker};
-use conclib_tests::bus::{Stage, eventually};
-use conclib_tests::messages::{Double, Forget, Hold, Pass, Record, Release};
+use conclib_tests::actors::{GatedActor, Worker};
+use conclib_tests::bus::BusFixture;
+use conclib_tests::eventually;
+use conclib_tests::messages::{Double, Enter, Forget, Hold, Record, Release};
 use tokio::time::{Instant, timeout};
 
-/// Soon, also on a busy machine, and well before any deadline here.
+/// A bound that holds on a busy machine, and is well before any deadline here.
 const SOON: Duration = Duration::from_secs(10);
 
-pub(crate) async fn a_handler_never_answers(stage: Stage) {
-    let patience = Duration::from_millis(300);
+pub(crate) async fn handler_never_answers(fixture: BusFixture) {
+    let timeout = Duration::from_millis(300);
     let start = Instant::now();
-    let asked = stage.client.ask("keeper", Hold).timeout(patience).await;
+    let asked = fixture.client.ask("holder", Hold).timeout(timeout).await;
     let delivered = Delivered::Accepted;
     assert_eq!(asked, Err(AskError::Timeout { delivered }));
-    assert!(start.elapsed() >= patience);
-    assert!(start.elapsed() < patience + Duration::from_secs(1));
-    assert_eq!(stage.client.in_flight(), 0);
+    assert!(start.elapsed() >= timeout);
+    assert!(start.elapsed() < timeout + Duration::from_secs(1));
+    assert_eq!(fixture.client.in_flight(), 0);
 }
 
-pub(crate) async fn each_ask_has_its_own_timeout(stage: Stage) {
-    let client = &stage.client;
+pub(crate) async fn each_ask_has_its_own_timeout(fixture: BusFixture) {
+    let client = &fixture.client;
     let ask = |millis| {
-        let patience = Duration::from_millis(millis);
-        let ask = client.ask("keeper", Hold).timeout(patience);
+        let timeout = Duration::from_millis(millis);
+        let ask = client.ask("holder", Hold).timeout(timeout);
         async move {
             let start = Instant::now();
             let asked = ask.await;
@@ -40,17 +41,17 @@ pub(crate) async fn each_ask_has_its_own_timeout(stage: Stage) {
     assert!(long >= Duration::from_millis(600), "{long:?}");
 }
 
-pub(crate) async fn no_time_means_not_sent(stage: Stage) {
-    let client = &stage.client;
-    let asked = client.ask("keeper", Hold).timeout(Duration::ZERO).await;
+pub(crate) async fn no_time_means_not_sent(fixture: BusFixture) {
+    let client = &fixture.client;
+    let asked = client.ask("holder", Hold).timeout(Duration::ZERO).await;
     let delivered = Delivered::No;
     assert_eq!(asked, Err(AskError::Timeout { delivered }));
     let asked = client.ask("worker", Double { n: 1 }).timeout(Duration::MAX);
     assert!(matches!(asked.await, Err(AskError::BadRequest { .. })));
 }
 
-pub(crate) async fn no_actor_system_is_known_at_once(stage: Stage) {
-    let config = stage.bus.config.clone().node("nobody");
+pub(crate) async fn no_actor_system_is_known_at_once(fixture: BusFixture) {
+    let config = fixture.bus.config.clone().node("nobody");
     let client = ProxyClient::connect(&config).await.unwrap();
     for _ in 0..3 {
         let asked = timeout(SOON, client.ask("worker", Double { n: 1 })).await;
@@ -58,17 +59,17 @@ pub(crate) async fn no_actor_system_is_known_at_once(stage: Stage) {
         let told = client.tell("worker", Double { n: 9 }).await.unwrap_err();
         assert_eq!(told, AskError::NoResponder);
     }
-    // One that comes later is found.
+    // A system that starts later is found.
     let system = ActorSystem::new();
     start_proxy(&system, &config).await.unwrap();
     system.spawn(Worker::default()).await.unwrap();
     assert_eq!(client.ask("worker", Double { n: 1 }).await, Ok(2));
 }
 
-pub(crate) async fn a_client_is_shut_down(stage: Stage) {
-    let client = &stage.client;
+pub(crate) async fn client_is_shut_down(fixture: BusFixture) {
+    let client = &fixture.client;
     let held: Vec<_> = (0..10)
-        .map(|_| tokio::spawn(client.ask("keeper", Hold)))
+        .map(|_| tokio::spawn(client.ask("holder", Hold)))
         .collect();
     eventually("they are sent", async || client.in_flight() == 10).await;
     timeout(SOON, client.shutdown()).await.unwrap();
@@ -88,19 +89,19 @@ pub(crate) async fn a_client_is_shut_down(stage: Stage) {
     assert_eq!(told, AskError::Closed);
     assert_eq!(client.in_flight(), 0);
     client.shutdown().await;
-    // Another client is not concerned.
-    let other = stage.bus.client().await;
+    // Another client is not affected.
+    let other = fixture.bus.client().await;
     assert_eq!(other.ask("worker", Double { n: 1 }).await, Ok(2));
 }
 
-pub(crate) async fn the_last_clone_of_a_client_is_dropped(stage: Stage) {
-    let Stage {
+pub(crate) async fn last_clone_of_a_client_is_dropped(fixture: BusFixture) {
+    let BusFixture {
         client,
         bus,
         system,
         ..
-    } = stage;
-    // An ask under way holds on to the connection.
+    } = fixture;
+    // An ask in flight keeps the connection.
     let ask = client.ask("worker", Double { n: 1 });
     drop(client);
     assert_eq!(ask.await, Ok(2));
@@ -109,14 +110,14 @@ pub(crate) async fn the_last_clone_of_a_client_is_dropped(stage: Stage) {
     assert!(system.shutdown().await.is_clean());
 }
 
-pub(crate) async fn a_dropped_ask_gives_its_place_back(stage: Stage) {
-    let client = &stage.client;
+pub(crate) async fn dropped_ask_frees_its_slot(fixture: BusFixture) {
+    let client = &fixture.client;
     let asks: Vec<_> = (0..100)
-        .map(|_| tokio::spawn(client.ask("keeper", Hold)))
+        .map(|_| tokio::spawn(client.ask("holder", Hold)))
         .collect();
     eventually("they are sent", async || client.in_flight() == 100).await;
-    // A request that comes after them proves that they have arrived.
-    let asked = client.ask("keeper", Forget).await;
+    // The answer to a later request proves that they have arrived.
+    let asked = client.ask("holder", Forget).await;
     assert_eq!(asked, Err(AskError::NoReply));
     for ask in asks {
         ask.abort();
@@ -124,48 +125,48 @@ pub(crate) async fn a_dropped_ask_gives_its_place_back(stage: Stage) {
     }
     assert_eq!(client.in_flight(), 0);
     // Never polled, it was never sent.
-    drop(client.ask("keeper", Hold));
+    drop(client.ask("holder", Hold));
     assert_eq!(client.in_flight(), 0);
     // Their late answers do no harm.
-    assert_eq!(client.ask("keeper", Release { n: 1 }).await, Ok(100));
+    assert_eq!(client.ask("holder", Release { n: 1 }).await, Ok(100));
     assert_eq!(client.ask("worker", Double { n: 1 }).await, Ok(2));
 }
 
-pub(crate) async fn an_expired_request_is_not_executed(stage: Stage) {
-    let client = &stage.client;
-    let (gate, watch) = Gate::closed();
-    stage.system.spawn(gate).await.unwrap();
-    let first = tokio::spawn(client.ask("gate", Pass { n: 1 }));
+pub(crate) async fn expired_request_is_not_executed(fixture: BusFixture) {
+    let client = &fixture.client;
+    let (gate, watch) = GatedActor::closed();
+    fixture.system.spawn(gate).await.unwrap();
+    let first = tokio::spawn(client.ask("gate", Enter { n: 1 }));
     eventually("it is in its handler", async || watch.entered() == 1).await;
-    let patience = Duration::from_millis(100);
-    let expired = client.ask("gate", Pass { n: 2 }).timeout(patience).await;
+    let timeout = Duration::from_millis(100);
+    let expired = client.ask("gate", Enter { n: 2 }).timeout(timeout).await;
     assert!(
         matches!(expired, Err(AskError::Timeout { .. })),
         "{expired:?}"
     );
-    let told = client.tell("gate", Pass { n: 3 }).timeout(patience);
+    let told = client.tell("gate", Enter { n: 3 }).timeout(timeout);
     told.await.unwrap();
-    tokio::time::sleep(2 * patience).await; // its deadline is on the bus' clock, in ms
-    let last = tokio::spawn(client.ask("gate", Pass { n: 4 }));
+    tokio::time::sleep(2 * timeout).await; // its deadline is on the bus' clock, in ms
+    let last = tokio::spawn(client.ask("gate", Enter { n: 4 }));
     eventually("it is sent", async || client.in_flight() == 2).await;
-    watch.let_pass(10);
+    watch.admit(10);
     assert_eq!(first.await.unwrap(), Ok(1));
     assert_eq!(last.await.unwrap(), Ok(4));
     assert_eq!(watch.entered(), 2);
 }
 
-pub(crate) async fn a_system_is_shut_down_under_load(stage: Stage) {
-    let client = &stage.client;
-    let (gate, watch) = Gate::closed();
-    stage.system.spawn(gate).await.unwrap();
+pub(crate) async fn system_is_shut_down_under_load(fixture: BusFixture) {
+    let client = &fixture.client;
+    let (gate, watch) = GatedActor::closed();
+    fixture.system.spawn(gate).await.unwrap();
     let held: Vec<_> = (0..100)
-        .map(|_| tokio::spawn(client.ask("keeper", Hold)))
+        .map(|_| tokio::spawn(client.ask("holder", Hold)))
         .collect();
     let waiting: Vec<_> = (0..100)
-        .map(|n| tokio::spawn(client.ask("gate", Pass { n })))
+        .map(|n| tokio::spawn(client.ask("gate", Enter { n })))
         .collect();
     eventually("it is in its handler", async || watch.entered() == 1).await;
-    // These go on until somebody says that there is nobody.
+    // These run until the shutdown answers that there is no responder.
     let busy: Vec<_> = (0..20)
         .map(|_| {
             let client = client.clone();
@@ -179,12 +180,12 @@ pub(crate) async fn a_system_is_shut_down_under_load(stage: Stage) {
         })
         .collect();
     eventually("all are sent", async || client.in_flight() >= 200).await;
-    watch.let_pass(1000);
+    watch.admit(1000);
     let start = Instant::now();
-    assert!(stage.system.shutdown().await.is_clean());
+    assert!(fixture.system.shutdown().await.is_clean());
     let took = start.elapsed();
     assert!(took < Duration::from_secs(3), "{took:?}");
-    assert_eq!(stage.proxy.stopped().await, ProxyEnd::Stopped);
+    assert_eq!(fixture.proxy.stopped().await, ProxyEnd::Stopped);
     let ended = async {
         for ask in held {
             let asked = ask.await.unwrap();
@@ -213,14 +214,14 @@ pub(crate) async fn a_system_is_shut_down_under_load(stage: Stage) {
     assert_eq!(client.in_flight(), 0);
 }
 
-pub(crate) async fn a_system_is_dropped(stage: Stage) {
-    let Stage {
+pub(crate) async fn system_is_dropped(fixture: BusFixture) {
+    let BusFixture {
         system,
         proxy,
         client,
         bus,
-    } = stage;
-    let held = tokio::spawn(client.ask("keeper", Hold));
+    } = fixture;
+    let held = tokio::spawn(client.ask("holder", Hold));
     eventually("it is sent", async || client.in_flight() == 1).await;
     client.tell("worker", Record { n: 1 }).await.unwrap();
     drop(system);
@@ -233,22 +234,22 @@ pub(crate) async fn a_system_is_dropped(stage: Stage) {
     );
     let asked = timeout(SOON, client.ask("worker", Double { n: 1 })).await;
     assert_eq!(asked.unwrap(), Err(AskError::NoResponder));
-    // The next one need not wait for the lease to run out.
+    // The next system need not wait until the lease expires.
     let (next, _) = timeout(Duration::from_secs(5), bus.system()).await.unwrap();
     next.spawn(Worker::default()).await.unwrap();
     assert_eq!(client.ask("worker", Double { n: 1 }).await, Ok(2));
 }
 
-pub(crate) async fn a_proxy_is_shut_down_alone(stage: Stage) {
-    let Stage {
+pub(crate) async fn proxy_is_shut_down_alone(fixture: BusFixture) {
+    let BusFixture {
         system,
         proxy,
         client,
         bus,
-    } = stage;
-    let (gate, watch) = Gate::closed();
+    } = fixture;
+    let (gate, watch) = GatedActor::closed();
     system.spawn(gate).await.unwrap();
-    let under_way = tokio::spawn(client.ask("gate", Pass { n: 1 }));
+    let under_way = tokio::spawn(client.ask("gate", Enter { n: 1 }));
     eventually("it is in its handler", async || watch.entered() == 1).await;
     let shutdown = tokio::spawn({
         let proxy = proxy.clone();
@@ -259,10 +260,10 @@ pub(crate) async fn a_proxy_is_shut_down_alone(stage: Stage) {
         client.ask("worker", Double { n: 1 }).await,
         Err(AskError::NoResponder)
     );
-    watch.let_pass(1);
+    watch.admit(1);
     assert_eq!(under_way.await.unwrap(), Ok(1));
     timeout(SOON, shutdown).await.unwrap().unwrap();
-    // The actors live on, and another proxy serves them.
+    // The actors live, and another proxy serves them.
     assert_eq!(system.ask("worker", Double { n: 1 }).await, Ok(2));
     start_proxy(&system, &bus.config).await.unwrap();
     assert_eq!(client.ask("worker", Double { n: 1 }).await, Ok(2));
@@ -272,7 +273,7 @@ pub(crate) async fn a_proxy_is_shut_down_alone(stage: Stage) {
 #[message(response = bool)]
 struct ShutDown;
 
-/// Shuts down the system that it lives in.
+/// Shuts its own system down.
 #[derive(Actor)]
 #[actor(urn = "caretaker")]
 struct Caretaker;
@@ -288,10 +289,10 @@ impl Caretaker {
     }
 }
 
-pub(crate) async fn who_asks_for_a_shutdown_is_answered(stage: Stage) {
-    stage.system.spawn(Caretaker).await.unwrap();
-    let asked = timeout(SOON, stage.client.ask("caretaker", ShutDown)).await;
+pub(crate) async fn ask_that_shuts_the_system_down_is_answered(fixture: BusFixture) {
+    fixture.system.spawn(Caretaker).await.unwrap();
+    let asked = timeout(SOON, fixture.client.ask("caretaker", ShutDown)).await;
     assert_eq!(asked.unwrap(), Ok(true));
-    let asked = timeout(SOON, stage.client.ask("worker", Double { n: 1 })).await;
+    let asked = timeout(SOON, fixture.client.ask("worker", Double { n: 1 })).await;
     assert_eq!(asked.unwrap(), Err(AskError::NoResponder));
 }

@@ -1,4 +1,4 @@
-//! Asking actors through a bus: every case runs on each bus there is.
+//! Asks over a bus: every case runs on the bus in memory and on Redis.
 #![cfg(unix)]
 
 mod answers;
@@ -9,73 +9,73 @@ mod refusals;
 
 use std::future::Future;
 
-use conclib_tests::bus::{BOUND, Bus, Stage};
+use conclib_tests::bus::{Bus, BusFixture};
 use conclib_tests::for_each_bus;
-use tokio::time::timeout;
+use conclib_tests::within;
 
-/// Runs a case on a stage of its own, and within a bound.
-async fn run<F: Future<Output = ()>>(bus: Bus, case: impl FnOnce(Stage) -> F) {
-    let played = async { case(bus.stage().await).await };
-    timeout(BOUND, played).await.expect("it ends in time");
+/// Runs a case with a fixture of its own.
+async fn run<F: Future<Output = ()>>(bus: Bus, case: impl FnOnce(BusFixture) -> F) {
+    let played = async { case(bus.fixture().await).await };
+    within(played).await;
 }
 
 for_each_bus! {
     answers {
-        an_ask_is_answered
-        a_tell_arrives
+        ask_is_answered
+        tell_arrives
         many_callers_share_a_client
-        a_business_error_is_an_answer
-        a_reply_may_come_late
+        business_error_is_an_answer
+        reply_may_come_late
         attributes_arrive
-        a_raw_handler_takes_what_comes
+        raw_handler_takes_every_message
         tells_of_one_client_arrive_in_order
-        clients_do_not_hear_each_others_answers
+        clients_do_not_receive_answers_of_other_clients
     }
     refusals {
-        nobody_lives_at_the_urn
-        a_urn_that_is_none
-        the_actor_has_no_handler
-        a_message_of_another_shape
-        a_response_of_another_shape
-        a_local_message_cannot_be_reached
-        a_request_is_too_large
+        unknown_urn_is_actor_not_found
+        urn_that_is_none
+        actor_has_no_handler
+        message_of_another_shape
+        response_of_another_shape
+        local_message_cannot_be_reached
+        request_is_too_large
         attributes_count_as_size
         attributes_are_too_many
-        a_private_actor_is_not_found
-        a_response_is_too_large
-        a_mailbox_is_full
-        a_handler_panics
-        a_handler_lets_the_reply_go
-        an_actor_stops
+        private_actor_is_not_found
+        response_is_too_large
+        mailbox_is_full
+        handler_panics
+        handler_lets_the_reply_go
+        actor_stops
     }
     endings {
-        a_handler_never_answers
+        handler_never_answers
         each_ask_has_its_own_timeout
         no_time_means_not_sent
         no_actor_system_is_known_at_once
-        a_client_is_shut_down
-        the_last_clone_of_a_client_is_dropped
-        a_dropped_ask_gives_its_place_back
-        an_expired_request_is_not_executed
-        a_system_is_shut_down_under_load
-        a_system_is_dropped
-        a_proxy_is_shut_down_alone
-        who_asks_for_a_shutdown_is_answered
+        client_is_shut_down
+        last_clone_of_a_client_is_dropped
+        dropped_ask_frees_its_slot
+        expired_request_is_not_executed
+        system_is_shut_down_under_load
+        system_is_dropped
+        proxy_is_shut_down_alone
+        ask_that_shuts_the_system_down_is_answered
     }
     cancels {
-        a_handler_hears_that_its_asker_has_gone
-        a_handler_hears_that_its_deadline_has_passed
-        a_tell_is_never_cancelled
-        a_cancelled_request_that_waits_is_not_executed
-        a_cancel_of_what_has_ended_does_nothing
-        a_chain_over_two_buses_ends_by_the_first_deadline
+        handler_is_cancelled_when_its_asker_is_dropped
+        handler_is_cancelled_at_its_deadline
+        tell_is_never_cancelled
+        cancelled_request_that_waits_is_not_executed
+        cancel_of_an_ended_request_does_nothing
+        chain_over_two_buses_ends_by_the_first_deadline
     }
     bounds {
         ten_thousand_asks_at_once
         ten_thousand_asks_and_a_small_mailbox
-        a_client_has_a_bound
-        a_text_of_a_peer_does_not_come_back_whole
-        deep_nesting_harms_nobody
+        client_has_a_bound
+        text_of_a_peer_does_not_come_back_whole
+        deep_nesting_does_no_harm
         large_requests_and_responses
     }
 }

@@ -1,89 +1,94 @@
-//! What cannot be answered is refused, with the reason, and nobody else suffers.
+//! Requests that cannot be answered are refused with a reason, and do not affect others.
 
 use std::time::Duration;
 
 use conclib::prelude::*;
 use conclib::{AskError, Config, ProxyClient, start_proxy};
-use conclib_tests::actors::{Gate, Worker};
-use conclib_tests::bus::{Stage, eventually};
-use conclib_tests::messages::{Carry, Double, Explode, Fill, Forget, Hold, Pass, Stranger};
+use conclib_tests::actors::{GatedActor, Worker};
+use conclib_tests::bus::BusFixture;
+use conclib_tests::eventually;
+use conclib_tests::messages::{Carry, Double, Enter, Explode, Fill, Forget, Hold, Stranger};
 use serde_bytes::ByteBuf;
 
-/// What another program takes for the messages of the same name.
+/// Another program's versions of the messages.
 pub(crate) mod other {
     use conclib::prelude::*;
 
-    /// The worker's is a number.
+    /// A number for the worker.
     #[derive(ActorMessage, Serialize, Deserialize)]
     #[message(response = u32)]
     pub(crate) struct Double {
         pub(crate) text: String,
     }
 
-    /// The worker's response is a number.
+    /// The response of the worker is a number.
     #[derive(ActorMessage, Serialize, Deserialize)]
     #[message(name = "Double", response = Vec<String>)]
     pub(crate) struct DoubleToText {
         pub(crate) n: u32,
     }
 
-    /// The worker's stays in its process.
+    /// A local message for the worker.
     #[derive(ActorMessage, Serialize, Deserialize)]
     #[message(response = u32)]
     pub(crate) struct Secret;
 }
 
-async fn lives_on(stage: &Stage) {
-    assert_eq!(stage.client.ask("worker", Double { n: 1 }).await, Ok(2));
-    assert_eq!(stage.client.in_flight(), 0);
+async fn lives_on(fixture: &BusFixture) {
+    assert_eq!(fixture.client.ask("worker", Double { n: 1 }).await, Ok(2));
+    assert_eq!(fixture.client.in_flight(), 0);
 }
 
-pub(crate) async fn nobody_lives_at_the_urn(stage: Stage) {
-    match stage.client.ask("nobody", Double { n: 1 }).await {
+pub(crate) async fn unknown_urn_is_actor_not_found(fixture: BusFixture) {
+    match fixture.client.ask("nobody", Double { n: 1 }).await {
         Err(AskError::ActorNotFound { urn }) => assert_eq!(urn.as_str(), "nobody"),
         other => panic!("{other:?}"),
     }
-    // Whether a tell arrives is not told.
-    stage.client.tell("nobody", Double { n: 1 }).await.unwrap();
-    lives_on(&stage).await;
+    // A tell does not report its arrival.
+    fixture
+        .client
+        .tell("nobody", Double { n: 1 })
+        .await
+        .unwrap();
+    lives_on(&fixture).await;
 }
 
-pub(crate) async fn a_urn_that_is_none(stage: Stage) {
+pub(crate) async fn urn_that_is_none(fixture: BusFixture) {
     for urn in ["", "with space", &"x".repeat(10_000)] {
-        match stage.client.ask(urn, Double { n: 1 }).await {
+        match fixture.client.ask(urn, Double { n: 1 }).await {
             Err(AskError::BadRequest { .. }) => {}
             other => panic!("{other:?}"),
         }
-        let error = stage.client.tell(urn, Double { n: 7 }).await.unwrap_err();
+        let error = fixture.client.tell(urn, Double { n: 7 }).await.unwrap_err();
         assert!(matches!(error, AskError::BadRequest { .. }));
     }
 }
 
-pub(crate) async fn the_actor_has_no_handler(stage: Stage) {
-    match stage.client.ask("worker", Stranger).await {
+pub(crate) async fn actor_has_no_handler(fixture: BusFixture) {
+    match fixture.client.ask("worker", Stranger).await {
         Err(AskError::Unhandled { urn, message }) => {
             assert_eq!((urn.as_str(), &*message), ("worker", "Stranger"));
         }
         other => panic!("{other:?}"),
     }
-    lives_on(&stage).await;
+    lives_on(&fixture).await;
 }
 
-pub(crate) async fn a_message_of_another_shape(stage: Stage) {
+pub(crate) async fn message_of_another_shape(fixture: BusFixture) {
     let text = "many".to_owned();
-    match stage.client.ask("worker", other::Double { text }).await {
+    match fixture.client.ask("worker", other::Double { text }).await {
         Err(AskError::BadRequest { reason }) => {
-            // Which type, and what is wrong with it.
+            // The text names the type and the mistake.
             assert!(reason.contains("messages::Double`"), "{reason}");
             assert!(reason.contains("missing field `n`"), "{reason}");
         }
         other => panic!("{other:?}"),
     }
-    lives_on(&stage).await;
+    lives_on(&fixture).await;
 }
 
-pub(crate) async fn a_response_of_another_shape(stage: Stage) {
-    match stage
+pub(crate) async fn response_of_another_shape(fixture: BusFixture) {
+    match fixture
         .client
         .ask("worker", other::DoubleToText { n: 2 })
         .await
@@ -94,23 +99,23 @@ pub(crate) async fn a_response_of_another_shape(stage: Stage) {
         }
         other => panic!("{other:?}"),
     }
-    lives_on(&stage).await;
+    lives_on(&fixture).await;
 }
 
-pub(crate) async fn a_local_message_cannot_be_reached(stage: Stage) {
+pub(crate) async fn local_message_cannot_be_reached(fixture: BusFixture) {
     let local = conclib_tests::messages::Secret;
-    assert_eq!(stage.system.ask("worker", local).await, Ok(42));
-    match stage.client.ask("worker", other::Secret).await {
+    assert_eq!(fixture.system.ask("worker", local).await, Ok(42));
+    match fixture.client.ask("worker", other::Secret).await {
         Err(AskError::Unhandled { message, .. }) => assert_eq!(message, "Secret"),
         other => panic!("{other:?}"),
     }
-    lives_on(&stage).await;
+    lives_on(&fixture).await;
 }
 
-/// An actor system and a client that take at most so many bytes, in a namespace of their own.
-async fn narrow(stage: &Stage, server: usize, client: usize) -> (ActorSystem, ProxyClient) {
+/// An actor system and a client with limits in bytes, in a namespace of their own.
+async fn narrow(fixture: &BusFixture, server: usize, client: usize) -> (ActorSystem, ProxyClient) {
     let config = |limit| -> Config {
-        let config = stage.bus.config.clone();
+        let config = fixture.bus.config.clone();
         config.namespace("narrow").max_frame(limit)
     };
     let system = ActorSystem::new();
@@ -131,16 +136,16 @@ fn is_too_large<T: std::fmt::Debug>(outcome: &Result<T, AskError>, bytes: usize)
     }
 }
 
-pub(crate) async fn a_request_is_too_large(stage: Stage) {
+pub(crate) async fn request_is_too_large(fixture: BusFixture) {
     let carry = |bytes| Carry {
         bytes: ByteBuf::from(vec![1; bytes]),
     };
-    // The client's own limit, and the one of the actor system, which it knows.
+    // The limit of the client, and that of the actor system, which the client knows.
     for (namespace, limits) in [(1_000_000, 1000), (1000, 1_000_000)]
         .into_iter()
         .enumerate()
     {
-        let (system, client) = narrow(&stage, limits.0, limits.1).await;
+        let (system, client) = narrow(&fixture, limits.0, limits.1).await;
         assert_eq!(
             client.ask("worker", carry(900)).await,
             Ok(900),
@@ -154,8 +159,8 @@ pub(crate) async fn a_request_is_too_large(stage: Stage) {
     }
 }
 
-pub(crate) async fn attributes_count_as_size(stage: Stage) {
-    let (_system, client) = narrow(&stage, 1_000_000, 1000).await;
+pub(crate) async fn attributes_count_as_size(fixture: BusFixture) {
+    let (_system, client) = narrow(&fixture, 1_000_000, 1000).await;
     let ask = |text: String| {
         client
             .ask("raw", conclib_tests::messages::Trace)
@@ -165,8 +170,8 @@ pub(crate) async fn attributes_count_as_size(stage: Stage) {
     is_too_large(&ask("x".repeat(1000)).await, 1000);
 }
 
-pub(crate) async fn attributes_are_too_many(stage: Stage) {
-    let client = &stage.client;
+pub(crate) async fn attributes_are_too_many(fixture: BusFixture) {
+    let client = &fixture.client;
     let ask = |count: usize, bytes: usize| {
         let ask = client.ask("raw", conclib_tests::messages::Trace);
         (0..count).fold(ask, |ask, n| {
@@ -191,11 +196,11 @@ pub(crate) async fn attributes_are_too_many(stage: Stage) {
     assert_eq!(client.in_flight(), 0);
 }
 
-/// For its own process alone.
+/// An actor for its own process only.
 #[derive(Actor)]
 #[actor(private)]
 struct Hermit {
-    /// What it was brought.
+    /// The bytes that it received.
     kept: u32,
 }
 
@@ -218,8 +223,8 @@ impl Hermit {
     }
 }
 
-pub(crate) async fn a_private_actor_is_not_found(stage: Stage) {
-    let Stage { system, client, .. } = &stage;
+pub(crate) async fn private_actor_is_not_found(fixture: BusFixture) {
+    let BusFixture { system, client, .. } = &fixture;
     let hermit = system.spawn(Hermit { kept: 0 }).urn("hermit").mailbox(1);
     let hermit = hermit.await.unwrap();
     let again = || async { Hermit { kept: 0 } };
@@ -227,7 +232,7 @@ pub(crate) async fn a_private_actor_is_not_found(stage: Stage) {
     let pool = conclib::Pool::new(2, again);
     system.spawn(pool).urn("hermits").await.unwrap();
     for urn in ["hermit", "heir", "hermits", "hermits/1"] {
-        // Also a message that it does not know, and one that does not fit.
+        // The same for an unknown message, and for one of the wrong form.
         let stranger = client.ask(urn, Stranger).await;
         let misfit = client.ask(urn, other::DoubleToText { n: 1 }).await;
         let large = other::Double {
@@ -245,12 +250,12 @@ pub(crate) async fn a_private_actor_is_not_found(stage: Stage) {
         };
         assert_eq!(outcomes, std::array::from_fn(|_| Err(not_found())));
         client.tell(urn, Double { n: 1 }).await.unwrap();
-        // Within the process it is there.
+        // Within the process it is found.
         assert_eq!(system.ask(urn, Double { n: 2 }).await, Ok(4));
     }
     let seen = hermit.ask(Fill { bytes: 0 }).await.unwrap();
     assert_eq!(seen.len(), 1);
-    // Nor can be heard that it was there and failed.
+    // Its failure is not visible either.
     assert!(hermit.ask(Explode).await.is_err());
     hermit.wait_stopped().await;
     let within = system.ask("hermit", Double { n: 1 }).await;
@@ -260,8 +265,8 @@ pub(crate) async fn a_private_actor_is_not_found(stage: Stage) {
     assert_eq!(client.ask("worker", Double { n: 1 }).await, Ok(2));
 }
 
-pub(crate) async fn a_response_is_too_large(stage: Stage) {
-    let (_system, client) = narrow(&stage, 1000, 1_000_000).await;
+pub(crate) async fn response_is_too_large(fixture: BusFixture) {
+    let (_system, client) = narrow(&fixture, 1000, 1_000_000).await;
     let fill = |bytes| client.ask("worker", Fill { bytes });
     assert_eq!(fill(900).await.map(|bytes| bytes.len()), Ok(900));
     match fill(1001).await {
@@ -273,11 +278,11 @@ pub(crate) async fn a_response_is_too_large(stage: Stage) {
     assert_eq!(client.ask("worker", Double { n: 1 }).await, Ok(2));
 }
 
-pub(crate) async fn a_mailbox_is_full(stage: Stage) {
-    let (gate, watch) = Gate::closed();
-    stage.system.spawn(gate).mailbox(2).await.unwrap();
-    let client = &stage.client;
-    let ask = |n| client.ask("gate", Pass { n });
+pub(crate) async fn mailbox_is_full(fixture: BusFixture) {
+    let (gate, watch) = GatedActor::closed();
+    fixture.system.spawn(gate).mailbox(2).await.unwrap();
+    let client = &fixture.client;
+    let ask = |n| client.ask("gate", Enter { n });
     let first = tokio::spawn(ask(0));
     eventually("it is in its handler", async || watch.entered() == 1).await;
     let waiting: Vec<_> = (1..=2).map(|n| tokio::spawn(ask(n))).collect();
@@ -288,18 +293,18 @@ pub(crate) async fn a_mailbox_is_full(stage: Stage) {
         }
         other => panic!("{other:?}"),
     }
-    // Others are served meanwhile.
+    // Other requests are answered meanwhile.
     assert_eq!(client.ask("worker", Double { n: 1 }).await, Ok(2));
-    watch.let_pass(3);
+    watch.admit(3);
     assert_eq!(first.await.unwrap(), Ok(0));
     for (n, waited) in (1..).zip(waiting) {
         assert_eq!(waited.await.unwrap(), Ok(n));
     }
 }
 
-pub(crate) async fn a_handler_panics(stage: Stage) {
-    let client = &stage.client;
-    stage
+pub(crate) async fn handler_panics(fixture: BusFixture) {
+    let client = &fixture.client;
+    fixture
         .system
         .spawn(Worker::default())
         .urn("other")
@@ -314,8 +319,8 @@ pub(crate) async fn a_handler_panics(stage: Stage) {
         matches!(asked, Err(AskError::ActorFailed { urn }) if urn == "other")
     })
     .await;
-    lives_on(&stage).await;
-    stage
+    lives_on(&fixture).await;
+    fixture
         .system
         .spawn(Worker::default())
         .urn("other")
@@ -324,41 +329,41 @@ pub(crate) async fn a_handler_panics(stage: Stage) {
     assert_eq!(client.ask("other", Double { n: 2 }).await, Ok(4));
 }
 
-pub(crate) async fn a_handler_lets_the_reply_go(stage: Stage) {
-    let asked = stage.client.ask("keeper", Forget).await;
+pub(crate) async fn handler_lets_the_reply_go(fixture: BusFixture) {
+    let asked = fixture.client.ask("holder", Forget).await;
     assert_eq!(asked, Err(AskError::NoReply));
-    lives_on(&stage).await;
+    lives_on(&fixture).await;
 }
 
-pub(crate) async fn an_actor_stops(stage: Stage) {
-    let client = &stage.client;
-    let (gate, watch) = Gate::closed();
-    let actor = stage.system.spawn(gate).await.unwrap();
-    let running = tokio::spawn(client.ask("gate", Pass { n: 1 }));
+pub(crate) async fn actor_stops(fixture: BusFixture) {
+    let client = &fixture.client;
+    let (gate, watch) = GatedActor::closed();
+    let actor = fixture.system.spawn(gate).await.unwrap();
+    let running = tokio::spawn(client.ask("gate", Enter { n: 1 }));
     eventually("it is in its handler", async || watch.entered() == 1).await;
-    let waiting = tokio::spawn(client.ask("gate", Pass { n: 2 }));
+    let waiting = tokio::spawn(client.ask("gate", Enter { n: 2 }));
     eventually("both are sent", async || client.in_flight() == 2).await;
-    // A request that comes after this one proves that this one is in the mailbox.
-    lives_on_with(&stage).await;
+    // The answer to a later request proves that this one is in the mailbox.
+    lives_on_with(&fixture).await;
     actor.stop();
-    let late = client.ask("gate", Pass { n: 3 }).await;
+    let late = client.ask("gate", Enter { n: 3 }).await;
     assert_eq!(late, Err(AskError::ActorStopped));
     actor.kill();
     assert_eq!(waiting.await.unwrap(), Err(AskError::ActorStopped));
-    // It was being handled, so that it cannot be said that nothing has happened.
+    // Its handler had started: "not delivered" would be wrong.
     assert_eq!(running.await.unwrap(), Err(AskError::ActorStopped));
-    // A reply that is kept dies with its actor.
-    let held = tokio::spawn(client.ask("keeper", Hold));
+    // A kept reply is dropped with its actor.
+    let held = tokio::spawn(client.ask("holder", Hold));
     eventually("it is sent", async || client.in_flight() == 1).await;
-    lives_on_with(&stage).await;
-    let keeper = stage
+    lives_on_with(&fixture).await;
+    let keeper = fixture
         .system
-        .actor::<conclib_tests::actors::Keeper>("keeper");
+        .actor::<conclib_tests::actors::ReplyHolder>("holder");
     keeper.unwrap().stop();
     assert_eq!(held.await.unwrap(), Err(AskError::NoReply));
-    lives_on(&stage).await;
+    lives_on(&fixture).await;
 }
 
-async fn lives_on_with(stage: &Stage) {
-    assert_eq!(stage.client.ask("worker", Double { n: 1 }).await, Ok(2));
+async fn lives_on_with(fixture: &BusFixture) {
+    assert_eq!(fixture.client.ask("worker", Double { n: 1 }).await, Ok(2));
 }

@@ -1,10 +1,11 @@
-//! Frames that nobody should send.
+//! Frames that break the protocol.
 
 use std::time::Duration;
 
 use conclib::{AskError, ProxyClient};
-use conclib_tests::bus::{BOUND, Bus, Stage, eventually};
+use conclib_tests::bus::{Bus, BusFixture};
 use conclib_tests::messages::{Double, Hold, Release};
+use conclib_tests::{TEST_TIMEOUT, eventually, within};
 use tokio::time::timeout;
 
 use crate::raw::{Answers, CLIENT, Peer, Request, VERSION, inbox, reply};
@@ -19,32 +20,32 @@ const BAD_REQUEST: u8 = 10;
 const TOO_LARGE: u8 = 12;
 const INCOMPATIBLE: u8 = 13;
 
-async fn stage() -> (Stage, Peer, String) {
-    let stage = Bus::redis().await.stage().await;
-    let peer = Peer::connect(&stage.bus.config).await;
+async fn fixture() -> (BusFixture, Peer, String) {
+    let fixture = Bus::redis().await.fixture().await;
+    let peer = Peer::connect(&fixture.bus.config).await;
     let inbox = peer.inbox().await;
-    (stage, peer, inbox)
+    (fixture, peer, inbox)
 }
 
-/// A beginning, and then arrays within arrays without end.
+/// A beginning, and then nested arrays without end.
 fn nested(beginning: &[u8]) -> Vec<u8> {
     [beginning, &vec![0x91; 100_000]].concat()
 }
 
-/// A request, but for this.
+/// A request with one change.
 fn changed(mut request: Request, change: impl FnOnce(&mut Request)) -> Vec<u8> {
     change(&mut request);
     request.frame()
 }
 
 async fn lives_on(client: &ProxyClient) {
-    let asked = timeout(BOUND, client.ask("worker", Double { n: 4 })).await;
+    let asked = timeout(TEST_TIMEOUT, client.ask("worker", Double { n: 4 })).await;
     assert_eq!(asked.unwrap(), Ok(8));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn garbage_in_the_inbox_harms_nobody() {
-    let (stage, peer, inbox) = stage().await;
+async fn garbage_in_the_inbox_does_no_harm() {
+    let (fixture, peer, inbox) = fixture().await;
     let whole = Request::double(1, 1).frame();
     let mut frames: Vec<Vec<u8>> = vec![
         vec![],
@@ -67,15 +68,15 @@ async fn garbage_in_the_inbox_harms_nobody() {
     }
     peer.push(&inbox, frames).await;
     peer.drained(&inbox).await;
-    lives_on(&stage.client).await;
-    assert!(stage.system.shutdown().await.is_clean());
+    lives_on(&fixture.client).await;
+    assert!(fixture.system.shutdown().await.is_clean());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whoever_can_be_known_is_answered() {
-    let (stage, peer, inbox) = stage().await;
-    let mut answers = Answers::of(&CLIENT, &stage.bus.config).await;
-    let mut ids = 1..; // what is not newer is a repeat
+async fn bad_requests_of_known_senders_are_answered() {
+    let (fixture, peer, inbox) = fixture().await;
+    let mut answers = Answers::of(&CLIENT, &fixture.bus.config).await;
+    let mut ids = 1..; // an id that is not newer is a repeat
     let mut good = || Request::double(ids.next().unwrap(), 21);
     let after = |head: &[u8]| [head, &[0xc0]].concat();
     // An array of five, and its first four elements.
@@ -157,13 +158,13 @@ async fn whoever_can_be_known_is_answered() {
         assert_eq!(answer.1, status, "request {number}: {answer:?}");
         assert!(answer.4.len() < 2_000, "a text of {} bytes", answer.4.len());
     }
-    lives_on(&stage.client).await;
+    lives_on(&fixture.client).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn forged_wakes_tells_and_cancels_are_not_answered() {
-    let (stage, peer, inbox) = stage().await;
-    let mut answers = Answers::of(&CLIENT, &stage.bus.config).await;
+    let (fixture, peer, inbox) = fixture().await;
+    let mut answers = Answers::of(&CLIENT, &fixture.bus.config).await;
     let frames = [1, 2, 3].map(|kind| {
         Request {
             kind,
@@ -178,13 +179,13 @@ async fn forged_wakes_tells_and_cancels_are_not_answered() {
         ..Request::double(1, 1)
     };
     peer.push(&inbox, vec![broken.frame()]).await;
-    lives_on(&stage.client).await;
+    lives_on(&fixture.client).await;
     assert!(answers.silent(Duration::from_millis(200)).await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_unknown_clients_do_not_crowd_out_the_known() {
-    let (stage, peer, inbox) = stage().await;
+    let (fixture, peer, inbox) = fixture().await;
     let mut clients = 0_u128..;
     for _ in 0..6 {
         let frames = clients.by_ref().take(3_000).map(|client| {
@@ -199,7 +200,7 @@ async fn many_unknown_clients_do_not_crowd_out_the_known() {
         let ((), asked) = tokio::join!(
             peer.push(&inbox, frames),
             futures_util::future::join_all(
-                (0..100).map(|n| stage.client.ask("worker", Double { n }))
+                (0..100).map(|n| fixture.client.ask("worker", Double { n }))
             ),
         );
         assert!(asked.into_iter().all(|answer| answer.is_ok()));
@@ -207,10 +208,10 @@ async fn many_unknown_clients_do_not_crowd_out_the_known() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn garbage_on_a_reply_channel_harms_nobody() {
-    let (stage, peer, _) = stage().await;
-    let client = &stage.client;
-    let held = tokio::spawn(client.ask("keeper", Hold));
+async fn garbage_on_a_reply_channel_does_no_harm() {
+    let (fixture, peer, _) = fixture().await;
+    let client = &fixture.client;
+    let held = tokio::spawn(client.ask("holder", Hold));
     eventually("it is sent", async || client.in_flight() == 1).await;
     let channels = peer.channels().await;
     let [channel] = &channels[..] else {
@@ -232,7 +233,7 @@ async fn garbage_on_a_reply_channel_harms_nobody() {
     }
     lives_on(client).await;
     assert_eq!(client.in_flight(), 1);
-    assert_eq!(client.ask("keeper", Release { n: 3 }).await, Ok(1));
+    assert_eq!(client.ask("holder", Release { n: 3 }).await, Ok(1));
     assert_eq!(held.await.unwrap(), Ok(3));
 }
 
@@ -244,21 +245,21 @@ fn id_of(channel: &str) -> [u8; 16] {
     std::array::from_fn(byte)
 }
 
-/// The owner before may still refuse what its successor executes.
+/// The former owner may still refuse a request that its successor executes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_refusal_of_an_earlier_epoch_ends_nothing() {
+async fn refusal_of_an_earlier_epoch_ends_nothing() {
     let bus = Bus::redis().await;
     let peer = Peer::connect(&bus.config).await;
     peer.pretend_to_serve(5).await;
-    let client = bus.client().await; // it knows of epoch 5
+    let client = bus.client().await; // it knows epoch 5
     peer.pretend_to_serve(6).await;
-    // The client takes the request out of the inbox of epoch 5 as soon as it hears of epoch 6: the
+    // The client takes the request out of the inbox of epoch 5 as soon as it learns of epoch 6: the
     // pop must wait there already.
     let of_the_first = Peer::connect(&bus.config).await;
     let first = tokio::spawn(async move { of_the_first.pop(&inbox(5)).await });
     peer.waits_for_a_pop().await;
     let ask = tokio::spawn(client.ask("worker", Double { n: 1 }));
-    let first = timeout(BOUND, first).await.unwrap().unwrap();
+    let first = within(first).await.unwrap();
     let second = peer.pop(&inbox(6)).await;
     assert_eq!(first.id, second.id);
     let id = first.client.into_array();
@@ -269,12 +270,12 @@ async fn a_refusal_of_an_earlier_epoch_ends_nothing() {
     );
     let done = rmp_serde::to_vec(&2_u32).unwrap();
     assert_eq!(peer.publish(&id, reply(6, first.id, DONE, &done)).await, 1);
-    let asked = timeout(BOUND, ask).await.unwrap().unwrap();
+    let asked = within(ask).await.unwrap();
     assert_eq!(asked, Ok(2));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_owner_of_another_version_is_not_asked() {
+async fn owner_of_another_version_is_not_asked() {
     let bus = Bus::redis().await;
     let peer = Peer::connect(&bus.config).await;
     let lease = rmp_serde::to_vec(&(7_u64, (2_u8, 3_u8), (1_000_u64,), "more")).unwrap();

@@ -1,4 +1,4 @@
-//! Who serves, and what happens when that changes.
+//! Leases: one system serves a node, and others take over.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -8,22 +8,23 @@ use conclib::{
     ActorSystem, AskError, Config, ConnectionState, Proxy, ProxyClient, ProxyEnd, StartProxyError,
     start_proxy,
 };
-use conclib_tests::actors::{Gate, Worker};
-use conclib_tests::bus::{BOUND, Bus, eventually};
-use conclib_tests::messages::{Double, Pass};
+use conclib_tests::actors::{GatedActor, Worker};
+use conclib_tests::bus::Bus;
+use conclib_tests::messages::{Double, Enter};
 use conclib_tests::process::Program;
-use conclib_tests::relay::{Mode, Relay, Way};
+use conclib_tests::relay::{Direction, Mode, Relay};
+use conclib_tests::{TEST_TIMEOUT, eventually, within};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::raw::Peer;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_node_has_one_system() {
-    let stage = Bus::redis().await.stage().await;
+async fn node_has_one_system() {
+    let fixture = Bus::redis().await.fixture().await;
     let second = ActorSystem::new();
     let start = Instant::now();
-    let taken = timeout(BOUND, start_proxy(&second, &stage.bus.config)).await;
+    let taken = timeout(TEST_TIMEOUT, start_proxy(&second, &fixture.bus.config)).await;
     let took = start.elapsed();
     match taken.unwrap() {
         Err(StartProxyError::NamespaceTaken { holder }) => assert!(holder > 1_700_000_000_000),
@@ -31,11 +32,11 @@ async fn a_node_has_one_system() {
     }
     assert!(took > Duration::from_millis(6_900), "{took:?}");
     assert!(took < Duration::from_secs(12), "{took:?}");
-    // The one that serves noticed nothing, and there is room for others elsewhere.
-    assert_eq!(stage.client.ask("worker", Double { n: 1 }).await, Ok(2));
+    // The serving system noticed nothing, and other nodes are free.
+    assert_eq!(fixture.client.ask("worker", Double { n: 1 }).await, Ok(2));
     for config in [
-        stage.bus.config.clone().node("second"),
-        stage.bus.config.clone().namespace("other"),
+        fixture.bus.config.clone().node("second"),
+        fixture.bus.config.clone().namespace("other"),
     ] {
         start_proxy(&second, &config).await.unwrap();
         let client = ProxyClient::connect(&config).await.unwrap();
@@ -47,15 +48,15 @@ async fn a_node_has_one_system() {
     assert!(second.shutdown().await.is_clean());
 }
 
-/// Closed when the callers may stop.
+/// A flag for the callers: closed when they may stop.
 fn flag() -> Arc<Semaphore> {
     Arc::new(Semaphore::new(0))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_waiting_system_takes_over_and_no_ask_is_left_behind() {
-    let stage = Bus::redis().await.stage().await;
-    let config = stage.bus.config.clone();
+async fn waiting_system_takes_over_and_no_ask_is_left_behind() {
+    let fixture = Bus::redis().await.fixture().await;
+    let config = fixture.bus.config.clone();
     let waiting = tokio::spawn(async move {
         let system = ActorSystem::new();
         system.spawn(Worker::default()).await.unwrap();
@@ -66,7 +67,7 @@ async fn a_waiting_system_takes_over_and_no_ask_is_left_behind() {
     let over = flag();
     let callers: Vec<_> = (0..8)
         .map(|_| {
-            let (client, over) = (stage.client.clone(), over.clone());
+            let (client, over) = (fixture.client.clone(), over.clone());
             tokio::spawn(async move {
                 while !over.is_closed() {
                     match client.ask("worker", Double { n: 1 }).await {
@@ -81,22 +82,22 @@ async fn a_waiting_system_takes_over_and_no_ask_is_left_behind() {
         })
         .collect();
     let stopping = Instant::now();
-    assert!(stage.system.shutdown().await.is_clean());
+    assert!(fixture.system.shutdown().await.is_clean());
     assert!(stopping.elapsed() < Duration::from_secs(3));
-    let (_second, took_over) = timeout(BOUND, waiting).await.unwrap().unwrap();
+    let (_second, took_over) = within(waiting).await.unwrap();
     let gap = took_over - stopping;
     assert!(gap < Duration::from_secs(3), "{gap:?}");
     for n in 0..20 {
-        assert_eq!(stage.client.ask("worker", Double { n }).await, Ok(2 * n));
+        assert_eq!(fixture.client.ask("worker", Double { n }).await, Ok(2 * n));
     }
     over.close();
     for caller in callers {
-        timeout(BOUND, caller).await.unwrap().unwrap();
+        within(caller).await.unwrap();
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_cannot_pop_takes_no_lease() {
+async fn system_that_cannot_pop_takes_no_lease() {
     let bus = Bus::redis().await;
     let peer = Peer::connect(&bus.config).await;
     let lease = rmp_serde::to_vec(&(7_u64, (1_u8, 1_u8), (1_000_u64,))).unwrap();
@@ -109,9 +110,9 @@ async fn who_cannot_pop_takes_no_lease() {
         peer.command(&["CLIENT", "LIST"]).await.contains("cmd=eval")
     })
     .await;
-    assert_eq!(relay.set("pops", Way::FromRedis, Mode::Swallowing), 1);
+    assert_eq!(relay.set("pops", Direction::FromRedis, Mode::Swallowing), 1);
     peer.command(&["DEL", "conclib:{n:main}:lease"]).await;
-    match timeout(BOUND, waiting).await.unwrap().unwrap() {
+    match within(waiting).await.unwrap() {
         Err(error) => assert!(error.to_string().contains("cannot be popped"), "{error}"),
         Ok(proxy) => panic!("{proxy:?}"),
     }
@@ -152,7 +153,7 @@ async fn systems_come_and_go_and_no_ask_runs_into_its_deadline() {
     over.close();
     let mut answered = 0;
     for caller in callers {
-        answered += timeout(BOUND, caller).await.unwrap().unwrap();
+        answered += within(caller).await.unwrap();
     }
     assert!(answered > 0);
     assert_eq!(client.in_flight(), 0);
@@ -170,18 +171,18 @@ async fn lose_lease(peer: &Peer, proxy: &Proxy) {
     drop(state.wait_for(ConnectionState::is_connected).await);
 }
 
-/// How many connections a Redis has, but for the one that asks.
+/// The number of connections of a Redis, without the asking one.
 async fn connections(peer: &Peer) -> usize {
     let list = peer.command(&["CLIENT", "LIST"]).await;
     list.matches("name=conclib:").count()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_is_left_of_what_has_ended() {
+async fn ended_systems_leave_nothing_behind() {
     let bus = Bus::redis().await;
     let peer = Peer::connect(&bus.config).await;
     let idle = async |what| eventually(what, async || connections(&peer).await == 0).await;
-    // A system that is shut down, and one that is dropped.
+    // A system that is shut down, and a dropped one.
     for dropped in [false, true] {
         let (system, _) = bus.system().await;
         system.spawn(Worker::default()).await.unwrap();
@@ -196,19 +197,19 @@ async fn nothing_is_left_of_what_has_ended() {
         }
         idle("the connections are closed").await;
     }
-    // One whose proxy is shut down.
+    // A system whose proxy is shut down.
     let (system, proxy) = bus.system().await;
     proxy.shutdown().await;
     idle("the proxy's connections are closed").await;
-    // One that loses its lease again and again.
+    // A system that loses its lease again and again.
     let proxy = start_proxy(&system, &bus.config).await.unwrap();
     for _ in 0..3 {
         lose_lease(&peer, &proxy).await;
         eventually("they are open", async || connections(&peer).await == 3).await;
     }
-    assert!(timeout(BOUND, system.shutdown()).await.unwrap().is_clean());
+    assert!(within(system.shutdown()).await.is_clean());
     idle("the connections of the lost lease are closed").await;
-    // No key is left but the one that counts epochs, and the empty stream of durable messages with
+    // The only keys left are that of the epochs and the empty stream of durable messages with
     // its group.
     let keys = peer.command(&[
         "EVAL",
@@ -222,37 +223,34 @@ async fn nothing_is_left_of_what_has_ended() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_taken_before_a_lease_was_lost_is_answered() {
-    let stage = Bus::redis().await.stage().await;
-    let peer = Peer::connect(&stage.bus.config).await;
-    let (gate, watch) = Gate::closed();
-    stage.system.spawn(gate).await.unwrap();
-    let ask = tokio::spawn(stage.client.ask("gate", Pass { n: 5 }));
+async fn requests_taken_before_a_lost_lease_are_answered() {
+    let fixture = Bus::redis().await.fixture().await;
+    let peer = Peer::connect(&fixture.bus.config).await;
+    let (gate, watch) = GatedActor::closed();
+    fixture.system.spawn(gate).await.unwrap();
+    let ask = tokio::spawn(fixture.client.ask("gate", Enter { n: 5 }));
     eventually("it is in its handler", async || watch.entered() == 1).await;
-    lose_lease(&peer, &stage.proxy).await;
-    let asked = stage.client.ask("worker", Double { n: 1 }).await;
+    lose_lease(&peer, &fixture.proxy).await;
+    let asked = fixture.client.ask("worker", Double { n: 1 }).await;
     assert_eq!(asked, Ok(2));
-    watch.let_pass(1);
-    assert_eq!(timeout(BOUND, ask).await.unwrap().unwrap(), Ok(5));
+    watch.admit(1);
+    assert_eq!(within(ask).await.unwrap(), Ok(5));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_suspended_process_executes_nothing_that_came_before_its_next_lease() {
+async fn suspended_process_executes_no_request_from_before_its_next_lease() {
     let bus = Bus::redis().await;
-    let url = format!("redis://127.0.0.1:{}", bus.config.port().unwrap());
+    let url = bus.url();
     let mut actors = Program::start(env!("CARGO_BIN_EXE_actor_process"), &[&url]);
     actors.line("ready").await;
     let client = bus.client().await;
     assert_eq!(client.ask("worker", Double { n: 1 }).await, Ok(2));
     actors.suspend().await;
-    // It is taken off the inbox, for the process waits for it there.
-    let patience = Duration::from_secs(9);
-    let ask = tokio::spawn(client.ask("gate", Pass { n: 1 }).timeout(patience));
+    // It is taken off the inbox, where the process waits for it.
+    let timeout = Duration::from_secs(9);
+    let ask = tokio::spawn(client.ask("gate", Enter { n: 1 }).timeout(timeout));
     sleep(Duration::from_secs(7)).await;
-    let asked = client
-        .ask("worker", Double { n: 1 })
-        .timeout(patience)
-        .await;
+    let asked = client.ask("worker", Double { n: 1 }).timeout(timeout).await;
     assert_eq!(asked, Err(AskError::NoResponder));
     actors.signal("CONT").await;
     let asked = ask.await.unwrap();
@@ -270,13 +268,13 @@ async fn a_suspended_process_executes_nothing_that_came_before_its_next_lease() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_suspended_process_gives_way_to_the_one_that_took_over() {
+async fn suspended_process_yields_to_its_successor() {
     let bus = Bus::redis().await;
-    let url = format!("redis://127.0.0.1:{}", bus.config.port().unwrap());
+    let url = bus.url();
     let mut first = Program::start(env!("CARGO_BIN_EXE_actor_process"), &[&url]);
     first.line("ready").await;
     first.suspend().await;
-    // It is started as soon as the lease of the other has run out.
+    // It starts as soon as the lease of the other one has expired.
     let (second, proxy) = bus.system().await;
     second.spawn(Worker::default()).await.unwrap();
     first.signal("CONT").await;

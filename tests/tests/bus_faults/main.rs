@@ -1,4 +1,4 @@
-//! What can go wrong with a real Redis, its peers, and the processes around it.
+//! Faults of a real Redis, its peers, and the processes around it.
 #![cfg(unix)]
 
 mod frames;

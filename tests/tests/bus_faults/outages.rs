@@ -1,4 +1,4 @@
-//! A Redis that goes away, and one that does not answer.
+//! Outages: a Redis that is killed, and one that does not answer.
 
 use std::time::Duration;
 
@@ -6,14 +6,13 @@ use conclib::{
     AskError, Config, ConnectionState, Delivered, ProxyClient, RedisDaemon, start_redis,
 };
 use conclib_tests::actors::Worker;
-use conclib_tests::bus::{BOUND, Bus, Stage, eventually};
+use conclib_tests::bus::{Bus, BusFixture};
 use conclib_tests::messages::{Double, Hold, Release};
 use conclib_tests::process::signal;
+use conclib_tests::{SECOND, TEST_TIMEOUT, eventually, within};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::raw::Peer;
-
-const SECOND: Duration = Duration::from_secs(1);
 
 fn is_an_outage(error: &AskError) -> bool {
     matches!(
@@ -25,7 +24,7 @@ fn is_an_outage(error: &AskError) -> bool {
     )
 }
 
-/// Asks until it is answered.
+/// Asks until an answer comes.
 async fn answered(client: &ProxyClient) {
     eventually("it is answered again", async || {
         let asked = client.ask("worker", Double { n: 1 }).timeout(SECOND).await;
@@ -46,19 +45,19 @@ async fn start_again(config: &Config) -> RedisDaemon {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_redis_is_killed_and_comes_back_empty() {
-    let Stage {
+async fn redis_is_killed_and_comes_back_empty() {
+    let BusFixture {
         system,
         proxy,
         client,
         mut bus,
-    } = Bus::redis().await.stage().await;
+    } = Bus::redis().await.fixture().await;
     let ask = |millis| {
-        let patience = Duration::from_millis(millis);
-        let ask = client.ask("keeper", Hold).timeout(patience);
+        let timeout = Duration::from_millis(millis);
+        let ask = client.ask("holder", Hold).timeout(timeout);
         tokio::spawn(async move {
             let start = Instant::now();
-            let asked = timeout(patience + SECOND, ask).await;
+            let asked = tokio::time::timeout(timeout + SECOND, ask).await;
             let error = asked.expect("it ends by its deadline").unwrap_err();
             assert!(is_an_outage(&error), "{error:?}");
             start.elapsed()
@@ -72,7 +71,7 @@ async fn a_redis_is_killed_and_comes_back_empty() {
         sleep(Duration::from_millis(10)).await;
     }
     for ask in asks {
-        timeout(BOUND, ask).await.unwrap().unwrap();
+        within(ask).await.unwrap();
     }
     assert_eq!(client.in_flight(), 0);
     bus.redis = Some(start_again(&bus.config).await);
@@ -82,22 +81,22 @@ async fn a_redis_is_killed_and_comes_back_empty() {
         assert!(state.borrow().is_connected());
     }
     assert_eq!(
-        client.ask("keeper", Release { n: 1 }).await.map(|_| ()),
+        client.ask("holder", Release { n: 1 }).await.map(|_| ()),
         Ok(())
     );
-    let shutdown = timeout(BOUND, system.shutdown()).await;
+    let shutdown = timeout(TEST_TIMEOUT, system.shutdown()).await;
     assert!(shutdown.unwrap().is_clean());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn shutting_down_without_a_redis_does_not_take_long() {
-    let Stage {
+    let BusFixture {
         system,
         client,
         mut bus,
         ..
-    } = Bus::redis().await.stage().await;
-    let held = tokio::spawn(client.ask("keeper", Hold).timeout(SECOND));
+    } = Bus::redis().await.fixture().await;
+    let held = tokio::spawn(client.ask("holder", Hold).timeout(SECOND));
     eventually("it is sent", async || client.in_flight() == 1).await;
     drop(bus.redis.take());
     let start = Instant::now();
@@ -105,35 +104,35 @@ async fn shutting_down_without_a_redis_does_not_take_long() {
     client.shutdown().await;
     let took = start.elapsed();
     assert!(took < 4 * SECOND, "{took:?}");
-    assert!(timeout(BOUND, held).await.unwrap().unwrap().is_err());
+    assert!(within(held).await.unwrap().is_err());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_redis_that_does_not_answer_for_a_while() {
-    let Stage {
+async fn redis_that_does_not_answer_for_a_while() {
+    let BusFixture {
         system,
         client,
         bus,
         proxy,
-    } = Bus::redis().await.stage().await;
+    } = Bus::redis().await.fixture().await;
     let peer = Peer::connect(&bus.config).await;
     let process = peer.process().await;
     signal("STOP", &process).await;
-    let patience = Duration::from_millis(700);
+    let timeout = Duration::from_millis(700);
     let start = Instant::now();
     let asks = futures_util::future::join_all(
-        (0..100).map(|n| client.ask("worker", Double { n }).timeout(patience)),
+        (0..100).map(|n| client.ask("worker", Double { n }).timeout(timeout)),
     );
-    for asked in timeout(patience + SECOND, asks).await.unwrap() {
+    for asked in tokio::time::timeout(timeout + SECOND, asks).await.unwrap() {
         let error = asked.unwrap_err();
         assert!(is_an_outage(&error), "{error:?}");
     }
-    assert!(start.elapsed() >= patience);
+    assert!(start.elapsed() >= timeout);
     signal("CONT", &process).await;
-    // That was too short for the lease to run out.
+    // That was too short for the lease to expire.
     answered(&client).await;
     assert!(
-        timeout(Duration::from_millis(10), proxy.stopped())
+        tokio::time::timeout(Duration::from_millis(10), proxy.stopped())
             .await
             .is_err()
     );
@@ -141,25 +140,25 @@ async fn a_redis_that_does_not_answer_for_a_while() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_redis_that_does_not_answer_until_the_lease_has_run_out() {
-    let Stage {
+async fn redis_that_does_not_answer_until_the_lease_has_run_out() {
+    let BusFixture {
         system,
         client,
         bus,
         proxy,
-    } = Bus::redis().await.stage().await;
+    } = Bus::redis().await.fixture().await;
     let peer = Peer::connect(&bus.config).await;
     let process = peer.process().await;
     signal("STOP", &process).await;
     let start = Instant::now();
     let mut state = proxy.connection_state();
-    let lost = timeout(BOUND, state.wait_for(|state| !state.is_connected())).await;
+    let lost = timeout(TEST_TIMEOUT, state.wait_for(|state| !state.is_connected())).await;
     drop(lost.unwrap().unwrap());
     let took = start.elapsed();
     assert!(took < 7 * SECOND, "{took:?}");
     sleep((7 * SECOND).saturating_sub(took)).await;
     signal("CONT", &process).await;
-    // What it had sent to keep the old lease does not keep it from the next.
+    // Renewals of the old lease, sent before, do not prevent the next one.
     let start = Instant::now();
     answered(&client).await;
     let took = start.elapsed();
@@ -170,32 +169,32 @@ async fn a_redis_that_does_not_answer_until_the_lease_has_run_out() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn answers_survive_a_cut_connection() {
-    let Stage {
+    let BusFixture {
         system,
         client,
         bus,
         ..
-    } = Bus::redis().await.stage().await;
+    } = Bus::redis().await.fixture().await;
     let peer = Peer::connect(&bus.config).await;
     for round in 0..3 {
         let asks: Vec<_> = (0..300)
-            .map(|_| tokio::spawn(client.ask("keeper", Hold)))
+            .map(|_| tokio::spawn(client.ask("holder", Hold)))
             .collect();
         eventually("they are sent", async || client.in_flight() == 300).await;
-        // A request that comes after them proves that they have arrived.
+        // The answer to a later request proves that they have arrived.
         assert_eq!(client.ask("worker", Double { n: 1 }).await, Ok(2));
         let cut = async {
             peer.command(&["CLIENT", "KILL", "TYPE", "normal"]).await;
         };
         let release = async {
-            let keeper = system.recipient::<Release>("keeper").unwrap();
+            let keeper = system.recipient::<Release>("holder").unwrap();
             sleep(Duration::from_millis(3)).await;
             keeper.ask(Release { n: round }).await.unwrap()
         };
         let (count, ()) = tokio::join!(release, cut);
         assert_eq!(count, 300);
         for ask in asks {
-            assert_eq!(timeout(BOUND, ask).await.unwrap().unwrap(), Ok(round));
+            assert_eq!(within(ask).await.unwrap(), Ok(round));
         }
         answered(&client).await;
     }
@@ -216,13 +215,20 @@ async fn connections(peer: &Peer, kind: &str) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_request_is_lost_or_doubled_when_the_connection_for_them_is_killed() {
-    let stage = Bus::redis().await.stage().await;
-    let peer = Peer::connect(&stage.bus.config).await;
+async fn killed_request_connection_loses_and_doubles_no_request() {
+    let fixture = Bus::redis().await.fixture().await;
+    let peer = Peer::connect(&fixture.bus.config).await;
     for kind in [":main:commands", ":main:replies"] {
         for round in 0..5 {
             let asks: Vec<_> = (0..400)
-                .map(|n| tokio::spawn(stage.client.ask("worker", Double { n }).timeout(SECOND * 3)))
+                .map(|n| {
+                    tokio::spawn(
+                        fixture
+                            .client
+                            .ask("worker", Double { n })
+                            .timeout(SECOND * 3),
+                    )
+                })
                 .collect();
             sleep(Duration::from_millis(round)).await;
             for id in connections(&peer, kind).await {
@@ -230,11 +236,11 @@ async fn no_request_is_lost_or_doubled_when_the_connection_for_them_is_killed() 
             }
             let mut refused = 0;
             for (n, ask) in (0..).zip(asks) {
-                match timeout(BOUND, ask).await.unwrap().unwrap() {
+                match within(ask).await.unwrap() {
                     Ok(doubled) => assert_eq!(doubled, 2 * n),
-                    // It was not sent; what may have been lost was sent again.
+                    // It was not sent; requests that may have been lost were sent again.
                     Err(AskError::Unavailable { .. }) => refused += 1,
-                    // An answer may have been on its way to the connection that was killed.
+                    // An answer may have been on its way to the killed connection.
                     Err(AskError::Timeout {
                         delivered: Delivered::Accepted,
                     }) if kind.ends_with("replies") => {}
@@ -242,8 +248,8 @@ async fn no_request_is_lost_or_doubled_when_the_connection_for_them_is_killed() 
                 }
             }
             assert!(refused < 400, "{kind}");
-            answered(&stage.client).await;
+            answered(&fixture.client).await;
         }
     }
-    assert_eq!(stage.client.in_flight(), 0);
+    assert_eq!(fixture.client.in_flight(), 0);
 }

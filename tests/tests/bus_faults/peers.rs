@@ -1,16 +1,17 @@
 //! Peers that vanish.
 
-use conclib_tests::bus::{Bus, eventually};
+use conclib_tests::bus::Bus;
+use conclib_tests::eventually;
 use conclib_tests::messages::{Double, Release};
 use conclib_tests::process::Program;
 
 use crate::raw::Peer;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_client_process_is_killed_while_it_asks() {
-    let stage = Bus::redis().await.stage().await;
-    let peer = Peer::connect(&stage.bus.config).await;
-    let url = format!("redis://127.0.0.1:{}", stage.bus.config.port().unwrap());
+async fn killed_client_process_does_not_delay_others() {
+    let fixture = Bus::redis().await.fixture().await;
+    let peer = Peer::connect(&fixture.bus.config).await;
+    let url = fixture.bus.url();
     let program = env!("CARGO_BIN_EXE_asking_process");
     let mut clients: Vec<_> = (0..3).map(|_| Program::start(program, &[&url])).collect();
     for client in &mut clients {
@@ -21,12 +22,12 @@ async fn a_client_process_is_killed_while_it_asks() {
         client.kill().await;
     }
     eventually("Redis knows it", async || peer.channels().await.len() == 2).await;
-    // What nobody waits for does not delay the others.
-    assert_eq!(stage.client.ask("keeper", Release { n: 8 }).await, Ok(3));
+    // Abandoned requests do not delay others.
+    assert_eq!(fixture.client.ask("holder", Release { n: 8 }).await, Ok(3));
     assert_eq!(clients[0].line("Ok").await, "(8)");
     assert!(clients[0].ended().await);
     for n in 0..100 {
-        assert_eq!(stage.client.ask("worker", Double { n }).await, Ok(n * 2));
+        assert_eq!(fixture.client.ask("worker", Double { n }).await, Ok(n * 2));
     }
-    assert!(stage.system.shutdown().await.is_clean());
+    assert!(fixture.system.shutdown().await.is_clean());
 }

@@ -1,10 +1,10 @@
-//! A peer that writes and reads frames by itself.
+//! A peer that writes and reads raw frames.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use conclib::Config;
-use conclib_tests::bus::{BOUND, eventually};
+use conclib_tests::{eventually, within};
 use fred::clients::Client;
 use fred::interfaces::{ClientLike, EventInterface, KeysInterface, ListInterface, PubsubInterface};
 use fred::types::config::Config as FredConfig;
@@ -20,7 +20,7 @@ pub(crate) const VERSION: u8 = 1;
 /// The client of a raw request.
 pub(crate) const CLIENT: [u8; 16] = [0xab; 16];
 
-/// A connection without manners.
+/// A raw connection to Redis.
 pub(crate) struct Peer {
     redis: Client,
 }
@@ -35,7 +35,7 @@ impl Peer {
         Self { redis }
     }
 
-    /// A command, and its reply as text.
+    /// Runs a command; its reply as text.
     pub(crate) async fn command(&self, words: &[&str]) -> String {
         let command = CustomCommand::new(words[0], ClusterHash::FirstKey, false);
         let rest: Vec<String> = words[1..].iter().map(|&word| word.to_owned()).collect();
@@ -43,7 +43,7 @@ impl Peer {
         reply.as_string().unwrap_or_default()
     }
 
-    /// The process of the Redis.
+    /// The process id of the Redis.
     pub(crate) async fn process(&self) -> String {
         let info = self.command(&["INFO", "server"]).await;
         let line = info
@@ -52,12 +52,12 @@ impl Peer {
         line.unwrap().trim().to_owned()
     }
 
-    /// Whether somebody serves.
+    /// True while a system holds the lease.
     pub(crate) async fn has_lease(&self) -> bool {
         self.command(&["EXISTS", "conclib:{n:main}:lease"]).await == "1"
     }
 
-    /// The inbox of whoever serves.
+    /// The inbox of the lease's holder.
     pub(crate) async fn inbox(&self) -> String {
         let key = "conclib:{n:main}:lease";
         let lease: ByteBuf = ByteBuf::from(self.redis.get::<Vec<u8>, _>(key).await.unwrap());
@@ -100,14 +100,14 @@ impl Peer {
             .unwrap()
     }
 
-    /// The channels that somebody listens to.
+    /// The channels with subscribers.
     pub(crate) async fn channels(&self) -> Vec<String> {
         let command = CustomCommand::new("PUBSUB", ClusterHash::FirstKey, false);
         let pattern = vec!["CHANNELS", "conclib:*:reply"];
         self.redis.custom(command, pattern).await.unwrap()
     }
 
-    /// Says who serves, without being one.
+    /// Writes a lease without serving.
     pub(crate) async fn pretend_to_serve(&self, epoch: u64) {
         let lease = rmp_serde::to_vec(&(epoch, (VERSION, VERSION), (1_000_000_u64,))).unwrap();
         self.lease(lease).await;
@@ -133,10 +133,10 @@ fn channel(client: &[u8; 16]) -> String {
     format!("conclib:{{c:{hex}}}:reply")
 }
 
-/// Answers that come in.
+/// A subscription to the answers of a client.
 pub(crate) struct Answers {
     messages: Receiver<Message>,
-    /// A connection that listens does nothing else.
+    /// Its own connection, since a subscribed one takes no other commands.
     _peer: Peer,
 }
 
@@ -144,7 +144,7 @@ pub(crate) struct Answers {
 pub(crate) type Answer = (u64, u8, String, BTreeMap<String, String>, ByteBuf);
 
 impl Answers {
-    /// What is published for a client.
+    /// Subscribes to the channel of a client.
     pub(crate) async fn of(client: &[u8; 16], config: &Config) -> Self {
         let peer = Peer::connect(config).await;
         let messages = peer.redis.message_rx();
@@ -156,22 +156,22 @@ impl Answers {
         }
     }
 
-    /// The next frame of them.
+    /// The answers of the next frame.
     pub(crate) async fn next(&mut self) -> Vec<Answer> {
-        let message = timeout(BOUND, self.messages.recv()).await.unwrap().unwrap();
+        let message = within(self.messages.recv()).await.unwrap();
         let bytes = message.value.as_bytes().unwrap().to_vec();
         let (version, _, answers): (u8, u64, Vec<Answer>) = rmp_serde::from_slice(&bytes).unwrap();
         assert_eq!(version, VERSION);
         answers
     }
 
-    /// True if none comes within that time.
+    /// True if no frame comes within that time.
     pub(crate) async fn silent(&mut self, time: Duration) -> bool {
         timeout(time, self.messages.recv()).await.is_err()
     }
 }
 
-/// A request, as it is written.
+/// A request, in the form of the wire.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Request {
     pub(crate) version: u8,
@@ -186,7 +186,7 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    /// An ask of the worker for twice a number, for ever.
+    /// A request to the worker to double a number, without a deadline.
     pub(crate) fn double(id: u64, n: u32) -> Self {
         let contents = rmp_serde::to_vec(&BTreeMap::from([("n", n)])).unwrap();
         Self {

@@ -1,24 +1,24 @@
-//! What goes wrong.
+//! The faults, and their injection.
 
 use std::time::Duration;
 
 use conclib_tests::random::Random;
-use conclib_tests::relay::{Mode, Way};
+use conclib_tests::relay::{Direction, Mode};
 use tokio::time::sleep;
 
+use crate::fixture::ChaosFixture;
 use crate::redis::Start;
-use crate::stage::Stage;
 
 macro_rules! faults {
     ($($(#[$doc:meta])* $kind:ident,)*) => {
-        /// What goes wrong.
+        /// A kind of fault.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub(crate) enum Fault {
             $($(#[$doc])* $kind,)*
         }
 
         impl Fault {
-            /// Every kind.
+            /// All kinds.
             const ALL: &[Self] = &[$(Self::$kind),*];
         }
     };
@@ -28,7 +28,7 @@ faults! {
     RedisRestarted,
     RedisKilled,
     RedisRestartedEmpty,
-    /// It comes back with data of a moment before: requests that were taken are there again.
+    /// Redis comes back with older data: requests that were taken are there again.
     RedisSetBack,
     RedisPaused,
     ConnectionKilled,
@@ -43,7 +43,7 @@ faults! {
     LeaseDeleted,
     LeaseTaken,
     AllFlushed,
-    /// In good order.
+    /// An orderly stop.
     ActorsStopped,
     ActorsKilled,
     ActorsSuspended,
@@ -53,7 +53,7 @@ faults! {
 use Fault::*;
 
 impl Fault {
-    /// Redis forgets what it had, or some of it.
+    /// True if Redis loses data, or some of it.
     pub(crate) fn loses_data(self) -> bool {
         matches!(self, RedisRestartedEmpty | RedisSetBack | AllFlushed)
     }
@@ -62,7 +62,7 @@ impl Fault {
 /// The kinds of connections, by their names.
 const KINDS: [&str; 4] = ["commands", "pops", "replies", "durable"];
 
-/// Every kind, or those that `CONCLIB_CHAOS_ONLY` names.
+/// All kinds, or the kinds named by `CONCLIB_CHAOS_ONLY`.
 pub(crate) fn kinds() -> Vec<Fault> {
     let only = std::env::var("CONCLIB_CHAOS_ONLY").unwrap_or_default();
     let names: Vec<_> = only.split(',').filter(|name| !name.is_empty()).collect();
@@ -85,8 +85,8 @@ fn millis(chance: &mut Random, from: u32, to: u32) -> Duration {
     Duration::from_millis(u64::from(from + chance.below(to - from)))
 }
 
-impl Stage {
-    /// Lets something go wrong, until it is over. These are with Redis itself.
+impl ChaosFixture {
+    /// Injects a fault until its end; the faults of Redis itself are here.
     pub(crate) async fn inject(&mut self, fault: Fault, chance: &mut Random) {
         match fault {
             RedisRestarted => self.redis.restart("TERM", millis(chance, 1, 800)).await,
@@ -117,12 +117,12 @@ impl Stage {
                 };
                 self.redis.suspend(pause).await;
             }
-            _ => self.with_a_line(fault, chance).await,
+            _ => self.inject_into_connections(fault, chance).await,
         }
     }
 
-    /// With the connections.
-    async fn with_a_line(&mut self, fault: Fault, chance: &mut Random) {
+    /// Injects a fault of the connections.
+    async fn inject_into_connections(&mut self, fault: Fault, chance: &mut Random) {
         match fault {
             ConnectionKilled => {
                 let kind = chance.of(&KINDS);
@@ -134,34 +134,34 @@ impl Stage {
             }
             ConnectionHalfOpen => {
                 let kind = *chance.of(&KINDS);
-                let ways: &[Way] = match chance.below(3) {
-                    0 => &[Way::ToRedis],
-                    1 => &[Way::FromRedis],
-                    _ => &[Way::ToRedis, Way::FromRedis],
+                let directions: &[Direction] = match chance.below(3) {
+                    0 => &[Direction::ToRedis],
+                    1 => &[Direction::FromRedis],
+                    _ => &[Direction::ToRedis, Direction::FromRedis],
                 };
-                for way in ways {
-                    self.relay.set(kind, *way, Mode::Swallowing);
+                for direction in directions {
+                    self.relay.set(kind, *direction, Mode::Swallowing);
                 }
-                // For good: whoever does not notice is never heard again.
+                // For good: a connection whose owner does not notice stays dead.
                 sleep(millis(chance, 500, 4_000)).await;
             }
             ConnectionStalled => {
-                let (kind, way) = (
+                let (kind, direction) = (
                     *chance.of(&KINDS),
-                    *chance.of(&[Way::ToRedis, Way::FromRedis]),
+                    *chance.of(&[Direction::ToRedis, Direction::FromRedis]),
                 );
-                self.relay.set(kind, way, Mode::Stalled);
+                self.relay.set(kind, direction, Mode::Stalled);
                 sleep(millis(chance, 100, 3_000)).await;
-                self.relay.set(kind, way, Mode::Open);
+                self.relay.set(kind, direction, Mode::Open);
             }
             ConnectionsLate => {
                 let late = Mode::Late(millis(chance, 1, 60));
-                for way in [Way::ToRedis, Way::FromRedis] {
-                    self.relay.set("", way, late);
+                for direction in [Direction::ToRedis, Direction::FromRedis] {
+                    self.relay.set("", direction, late);
                 }
                 sleep(millis(chance, 500, 3_000)).await;
-                for way in [Way::ToRedis, Way::FromRedis] {
-                    self.relay.set("", way, Mode::Open);
+                for direction in [Direction::ToRedis, Direction::FromRedis] {
+                    self.relay.set("", direction, Mode::Open);
                 }
             }
             ConnectionsRefused => {
@@ -172,12 +172,12 @@ impl Stage {
                 self.relay.refuse(false);
             }
             SlowSubscriber => self.slow_subscriber(chance).await,
-            _ => self.with_the_data(fault, chance).await,
+            _ => self.inject_into_data(fault, chance).await,
         }
     }
 
-    /// With what Redis holds.
-    async fn with_the_data(&mut self, fault: Fault, chance: &mut Random) {
+    /// Injects a fault of the data.
+    async fn inject_into_data(&mut self, fault: Fault, chance: &mut Random) {
         match fault {
             OutOfMemory => {
                 self.redis
@@ -192,12 +192,12 @@ impl Stage {
             LeaseDeleted => drop(self.redis.command(&["DEL", "conclib:{n:main}:lease"]).await),
             LeaseTaken => self.redis.take_lease(millis(chance, 200, 3_000)).await,
             AllFlushed => drop(self.redis.command(&["FLUSHALL"]).await),
-            _ => self.with_a_process(fault, chance).await,
+            _ => self.inject_into_processes(fault, chance).await,
         }
     }
 
-    /// With the other processes.
-    async fn with_a_process(&mut self, fault: Fault, chance: &mut Random) {
+    /// Injects a fault of the processes.
+    async fn inject_into_processes(&mut self, fault: Fault, chance: &mut Random) {
         match fault {
             ActorsStopped => self.restart_actors("TERM").await,
             ActorsKilled => self.restart_actors("KILL").await,
@@ -223,10 +223,11 @@ impl Stage {
     async fn slow_subscriber(&mut self, chance: &mut Random) {
         let limit = |limit| ["CONFIG", "SET", "client-output-buffer-limit", limit];
         self.redis.command(&limit("pubsub 1048576 0 0")).await;
-        self.relay.set("replies", Way::FromRedis, Mode::Stalled);
+        self.relay
+            .set("replies", Direction::FromRedis, Mode::Stalled);
         self.bulk().await;
         sleep(millis(chance, 500, 2_000)).await;
-        self.relay.set("replies", Way::FromRedis, Mode::Open);
+        self.relay.set("replies", Direction::FromRedis, Mode::Open);
         self.redis
             .command(&limit("pubsub 33554432 8388608 60"))
             .await;

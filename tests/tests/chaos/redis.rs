@@ -1,4 +1,4 @@
-//! A Redis that ends and comes back, with its data or without.
+//! A Redis that is restarted with its data, with older data, or without.
 
 use std::fs::File;
 use std::io;
@@ -7,31 +7,31 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use conclib_tests::bus::eventually;
 use conclib_tests::chaos::now;
+use conclib_tests::eventually;
 use conclib_tests::process::signal;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 
-/// A Redis whose data survives, if it is to.
+/// A persistent Redis that can be restarted with other data.
 pub(crate) struct Redis {
     pub(crate) address: SocketAddr,
     folder: PathBuf,
     process: Child,
-    /// With which data it starts the next time.
+    /// The data of its next start.
     pub(crate) next: Start,
 }
 
-/// With which data a Redis starts.
+/// The data with which a Redis starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Start {
-    /// Its own.
+    /// The data that it had.
     #[default]
     AsItWas,
     Empty,
-    /// Those of the last copy.
+    /// The data of the last copy.
     FromCopy,
 }
 
@@ -60,7 +60,7 @@ impl Redis {
         .await;
     }
 
-    /// Ends it, and starts it again a little later.
+    /// Ends it with a signal, and starts it again after a gap.
     pub(crate) async fn restart(&mut self, how: &str, gap: Duration) {
         self.signal(how).await;
         self.process.wait().await.unwrap();
@@ -76,7 +76,7 @@ impl Redis {
         self.is_up().await;
     }
 
-    /// Copies what it has on disk.
+    /// Copies its data on disk.
     pub(crate) fn copy(&self) {
         let (from, to) = (
             self.folder.join("appendonlydir"),
@@ -113,8 +113,8 @@ impl Redis {
         }
     }
 
-    /// Another system holds the lease for that time. It keeps the list of the last epochs, as every
-    /// system does: the next one deletes by it the requests that are left.
+    /// Takes the lease for that time, as another system would. It keeps the list of the last epochs,
+    /// by which the next system deletes leftover requests.
     pub(crate) async fn take_lease(&self, time: Duration) {
         const TAKE: &str = "\
             local last = redis.call('GET', KEYS[2]) or ''\n\
@@ -137,7 +137,7 @@ impl Redis {
         sleep(time).await;
     }
 
-    /// A command, and its reply as text: an array as lines.
+    /// Runs a command; its reply as text, an array as lines.
     pub(crate) async fn command(&self, words: &[&str]) -> String {
         let reply = self.try_command(words).await;
         reply.unwrap_or_else(|error| panic!("{words:?}: {error}"))
@@ -148,7 +148,7 @@ impl Redis {
         self.send(&words).await
     }
 
-    /// Each on a connection of its own: none survives what happens here.
+    /// Sends a command on a connection of its own, since faults end connections.
     async fn send(&self, words: &[&[u8]]) -> io::Result<String> {
         let talk = async {
             let mut stream = TcpStream::connect(self.address).await?;
@@ -199,7 +199,7 @@ fn spawn(address: SocketAddr, folder: &Path) -> Child {
         .expect("redis-server starts")
 }
 
-/// What the words of a reply say, without what tells their types; an error is one.
+/// The text of a reply, without its type markers; an error reply is an `Err`.
 fn plain(reply: &str) -> io::Result<String> {
     let reply = reply.strip_suffix("+OK\r\n").unwrap_or(reply); // to the QUIT
     if let Some(error) = reply.strip_prefix('-') {

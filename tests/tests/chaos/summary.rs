@@ -1,21 +1,21 @@
-//! What happened, as tables.
+//! The results of a run, as tables.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use conclib_tests::chaos::{Asked, Begun, Manner};
+use conclib_tests::chaos::{ExecutionRecord, RequestKind, RequestRecord};
 
-use crate::Injected;
-use crate::stage::Snapshot;
-use crate::verdict::{Durable, Verdict};
+use crate::InjectedFault;
+use crate::checks::{Durable, Findings};
+use crate::fixture::Snapshot;
 
-/// What happened, as tables.
+/// The results of a run, as tables.
 pub(crate) fn of(
     seed: u64,
-    injected: &[Injected],
-    asked: &[Asked],
-    begun: &[Begun],
-    verdict: &Verdict,
+    injected: &[InjectedFault],
+    asked: &[RequestRecord],
+    executions: &[ExecutionRecord],
+    findings: &Findings,
     (before, after): (&Snapshot, &Snapshot),
 ) -> String {
     let mut text = format!(
@@ -26,12 +26,12 @@ pub(crate) fn of(
         *faults.entry(injected.fault).or_insert(0) += 1;
     }
     for (fault, times) in &faults {
-        let mut recoveries = verdict.recoveries.get(fault).cloned().unwrap_or_default();
+        let mut recoveries = findings.recoveries.get(fault).cloned().unwrap_or_default();
         recoveries.sort_unstable();
         let median = recoveries.get(recoveries.len() / 2);
         let times_ms = match (median, recoveries.last()) {
             (Some(median), Some(worst)) => format!("{median}, {worst}"),
-            _ => String::new(), // each time another fault came before
+            _ => String::new(), // every time, another fault came first
         };
         writeln!(text, "| {fault:?} | {times} | {times_ms} |").unwrap();
     }
@@ -42,10 +42,10 @@ pub(crate) fn of(
     let mut ends: BTreeMap<_, (u32, u32, u32)> = BTreeMap::new();
     for asked in asked {
         let count = ends.entry((&*asked.end, &*asked.delivered)).or_default();
-        match asked.manner {
-            Manner::Ask => count.0 += 1,
-            Manner::Tell => count.1 += 1,
-            Manner::Durable | Manner::Poison => count.2 += 1,
+        match asked.kind {
+            RequestKind::Ask => count.0 += 1,
+            RequestKind::Tell => count.1 += 1,
+            RequestKind::Durable | RequestKind::Poison => count.2 += 1,
         }
     }
     for ((end, delivered), (asks, tells, durable)) in ends {
@@ -63,7 +63,7 @@ pub(crate) fn of(
         poison,
         dead,
         poison_lost,
-    } = verdict.durable;
+    } = findings.durable;
     writeln!(
         text,
         "\ndurable messages: {kept} kept, {handled} handled, {doubled} of them more than once, \
@@ -73,16 +73,16 @@ pub(crate) fn of(
     .unwrap();
     let memory = |snapshot: &Snapshot| -> Vec<_> {
         let all = snapshot.clients.iter().chain(&snapshot.actors);
-        all.map(|holdings| holdings.memory / 1024).collect()
+        all.map(|usage| usage.memory / 1024).collect()
     };
     write!(
         text,
-        "\n{} requests recorded, {} handlers begun; worst overrun of a deadline {} ms; latest begin after a \
+        "\n{} requests recorded, {} executions; worst overrun of a deadline {} ms; latest start after a \
          deadline {} ms; memory of the clients and the actors in MiB: {:?}, then {:?}",
         asked.len(),
-        begun.len(),
-        verdict.worst_overrun,
-        verdict.latest_begin,
+        executions.len(),
+        findings.worst_overrun,
+        findings.latest_begin,
         memory(before),
         memory(after),
     )

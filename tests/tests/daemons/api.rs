@@ -1,4 +1,4 @@
-//! A web server of one's own.
+//! `start_api`: a web server as a helper process.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::support::{
 };
 
 #[tokio::test]
-async fn an_api_is_healthy_and_its_shutdown_ends_all_of_it() {
+async fn shutdown_ends_all_processes_of_an_api() {
     capture_log();
     let (command, url, port) = web_server("200");
     let api = start_api(command, &url).await.unwrap();
@@ -29,7 +29,7 @@ async fn an_api_is_healthy_and_its_shutdown_ends_all_of_it() {
 }
 
 #[tokio::test]
-async fn an_api_is_gone_once_dropped() {
+async fn api_is_gone_once_dropped() {
     let (command, url, port) = web_server("200");
     let api = start_api(command, &url).await.unwrap();
     let child = child_of(port).await;
@@ -39,7 +39,7 @@ async fn an_api_is_gone_once_dropped() {
 }
 
 #[tokio::test]
-async fn a_grandchild_that_ignores_sigterm_is_killed() {
+async fn grandchild_that_ignores_sigterm_is_killed() {
     let (mut command, url, port) = web_server("200");
     command.arg("stubborn");
     let api = start_api(command, &url).await.unwrap();
@@ -49,7 +49,7 @@ async fn a_grandchild_that_ignores_sigterm_is_killed() {
 }
 
 #[tokio::test]
-async fn a_server_that_ignores_sigterm_is_killed() {
+async fn server_that_ignores_sigterm_is_killed() {
     let (server, url, port) = web_server("200");
     let server = server.as_std();
     let mut command = Command::new("sh");
@@ -61,7 +61,7 @@ async fn a_server_that_ignores_sigterm_is_killed() {
 }
 
 #[tokio::test]
-async fn an_api_that_ends_at_once_shows_why() {
+async fn api_that_ends_at_once_shows_why() {
     let mut command = std::process::Command::new("sh");
     command.args([
         "-c",
@@ -89,7 +89,7 @@ async fn an_api_that_ends_at_once_shows_why() {
 }
 
 #[tokio::test]
-async fn an_api_that_is_never_healthy_shows_its_last_answer() {
+async fn api_that_is_never_healthy_shows_its_last_answer() {
     let (command, url, port) = web_server("500");
     let limit = Duration::from_secs(2);
     let error = start_api(command, &url).timeout(limit).await.unwrap_err();
@@ -104,7 +104,7 @@ async fn an_api_that_is_never_healthy_shows_its_last_answer() {
 }
 
 #[tokio::test]
-async fn an_api_that_never_listens_shows_the_connection_error() {
+async fn api_that_never_listens_shows_the_connection_error() {
     let (command, url, _) = web_server("0");
     let error = start_api(command, &url)
         .timeout(Duration::from_millis(500))
@@ -116,7 +116,7 @@ async fn an_api_that_never_listens_shows_the_connection_error() {
 }
 
 #[tokio::test]
-async fn an_api_is_gone_if_its_start_is_dropped() {
+async fn api_is_gone_if_its_start_is_dropped() {
     capture_log();
     let (command, url, _) = web_server("0");
     let mut start = start_api(command, &url);
@@ -157,7 +157,7 @@ async fn wrong_urls_and_commands_are_refused() {
 }
 
 #[tokio::test]
-async fn somebody_elses_server_is_not_taken_for_ones_own() {
+async fn foreign_server_is_not_taken_for_the_api() {
     let (command, url, _) = web_server("200");
     let api = start_api(command, &url).await.unwrap();
     let error = start_api(Command::new("true"), &url).await.unwrap_err();
@@ -180,7 +180,7 @@ fn url(port: u16) -> String {
     format!("http://127.0.0.1:{port}/health")
 }
 
-/// The process that the web server at this port has started.
+/// The child process of the web server at this port.
 async fn child_of(port: u16) -> u32 {
     let answer = exchange(port, "GET / HTTP/1.1\r\n\r\n").await.unwrap();
     answer.split("\r\n\r\n").nth(1).unwrap().parse().unwrap()

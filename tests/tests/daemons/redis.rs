@@ -1,4 +1,4 @@
-//! A Redis of one's own.
+//! `start_redis`: a Redis as a helper process.
 
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
@@ -16,7 +16,7 @@ use crate::support::{
 };
 
 #[tokio::test]
-async fn redis_is_ready_and_its_shutdown_ends_it() {
+async fn redis_is_ready_until_its_shutdown() {
     let redis = start_redis(&any_port("")).await.unwrap();
     let port = redis.config().port().unwrap();
     assert_ne!(port, 0);
@@ -88,7 +88,7 @@ async fn redis_is_gone_if_its_owner_is_interrupted() {
 }
 
 #[tokio::test]
-async fn a_taken_port_is_named() {
+async fn taken_port_is_named() {
     let somebody = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = somebody.local_addr().unwrap().port();
     let config = Config::new(&format!("redis://localhost:{port}")).unwrap();
@@ -101,7 +101,7 @@ async fn a_taken_port_is_named() {
 }
 
 #[tokio::test]
-async fn a_foreign_redis_is_not_taken_for_ones_own() {
+async fn foreign_redis_is_not_taken_for_the_daemon() {
     let redis = start_redis(&any_port("")).await.unwrap();
     let error = start_redis(redis.config()).await.unwrap_err();
     assert!(
@@ -128,7 +128,7 @@ async fn many_find_a_port_at_the_same_time() {
 }
 
 #[tokio::test]
-async fn the_password_of_the_config_is_needed() {
+async fn password_of_the_config_is_needed() {
     let redis = start_redis(&any_port(":p%40ss%20w%22rd@")).await.unwrap();
     let port = redis.config().port().unwrap();
     assert!(commands(port, "PING").await.unwrap().contains("-NOAUTH"));
@@ -140,7 +140,7 @@ async fn the_password_of_the_config_is_needed() {
 }
 
 #[tokio::test]
-async fn the_user_of_the_config_is_the_only_one() {
+async fn only_the_user_of_the_config_may_log_in() {
     let redis = start_redis(&any_port("alice:secret@")).await.unwrap();
     let port = redis.config().port().unwrap();
     assert!(commands(port, "PING").await.unwrap().contains("-NOAUTH"));
@@ -174,7 +174,7 @@ async fn configs_that_cannot_be_served() {
 }
 
 #[tokio::test]
-async fn a_missing_server_is_explained() {
+async fn missing_server_is_explained() {
     let mut command = redis_owner("redis://localhost:0");
     let (_owner, line) = first_line(command.env("PATH", "/nonexistent")).await;
     for word in [
@@ -197,14 +197,14 @@ async fn a_missing_server_is_explained() {
 }
 
 #[tokio::test]
-async fn a_program_that_is_no_redis_is_explained() {
+async fn program_that_is_no_redis_is_explained() {
     let mut command = redis_owner("redis://localhost:0");
     let (_owner, line) = first_line(command.env("CONCLIB_REDIS_SERVER", "false")).await;
     assert!(line.contains("ended at once (exit status: 1)"), "{line}");
 }
 
 #[tokio::test]
-async fn the_log_of_a_redis_arrives() {
+async fn log_of_a_redis_arrives() {
     capture_log();
     let redis = start_redis(&any_port(":hidden-password@")).await.unwrap();
     redis.shutdown().await.unwrap();
@@ -222,10 +222,10 @@ async fn the_log_of_a_redis_arrives() {
 }
 
 #[tokio::test]
-async fn a_redis_that_ends_by_itself_is_reported() {
+async fn redis_that_ends_by_itself_is_reported() {
     capture_log();
     let redis = start_redis(&any_port("")).await.unwrap();
-    // It closes the connection without an answer.
+    // SHUTDOWN closes the connection without an answer.
     let _ = commands(redis.config().port().unwrap(), "SHUTDOWN NOSAVE").await;
     eventually("the log says so", async || {
         logged().contains("ended by itself")
@@ -275,7 +275,7 @@ async fn directory_of(port: u16) -> String {
         .to_owned()
 }
 
-/// What a Redis answers to commands, one per line.
+/// The reply of a Redis to commands, one per line.
 async fn commands(port: u16, commands: &str) -> io::Result<String> {
     exchange(port, &format!("{commands}\r\nQUIT\r\n")).await
 }

@@ -1,4 +1,4 @@
-//! What the tests of both need.
+//! Support for the tests of both daemons.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -9,10 +9,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// More than anything here takes, even on a busy machine.
+/// A bound below the timeouts of the daemons, and above the duration of each step.
 pub(crate) const BOUND: Duration = Duration::from_secs(20);
 
-/// Every test that starts something asks for a port first.
+/// A free port. Every test that starts a process calls this first, and so sets up the log.
 pub(crate) fn free_port() -> u16 {
     collect_logs();
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -37,8 +37,8 @@ pub(crate) fn address(port: u16) -> SocketAddr {
     (Ipv4Addr::LOCALHOST, port).into()
 }
 
-/// A process that has ended but was not reaped yet counts as gone: that is not ours to do for
-/// the children of our children.
+/// A process that has ended but was not reaped yet counts as gone: the library cannot reap
+/// grandchildren.
 pub(crate) fn is_alive(process: u32) -> bool {
     if Path::new("/proc/self/stat").exists() {
         let stat = std::fs::read_to_string(format!("/proc/{process}/stat"));
@@ -53,5 +53,5 @@ pub(crate) fn is_alive(process: u32) -> bool {
     !state.trim_ascii().is_empty() && !state.trim_ascii().starts_with(b"Z")
 }
 
-pub(crate) use conclib_tests::bus::eventually;
+pub(crate) use conclib_tests::eventually;
 pub(crate) use conclib_tests::logs::{capture as capture_log, collect as collect_logs, logged};

@@ -1,13 +1,12 @@
-//! Who is told and asked, when, and how often.
+//! Answers of durable messages, and repetitions by idempotency key.
 
 use std::time::Duration;
 
 use conclib::{AskError, Config, Delivered};
-use conclib_tests::Log;
 use conclib_tests::actors::{Raw, Worker};
-use conclib_tests::bus::eventually;
 use conclib_tests::durable::{Order, Wait, open_shop};
 use conclib_tests::messages::{Declined, Double, Record, Recorded, Trace, Withdraw};
+use conclib_tests::{Log, eventually};
 use futures_util::future::join_all;
 
 use crate::{Server, connect};
@@ -15,7 +14,7 @@ use crate::{Server, connect};
 pub(crate) async fn told_before_anybody_serves(config: Config) {
     let (client, log) = (connect(&config).await, Log::default());
     client.tell("shop", Order { n: 1 }).await.unwrap();
-    // A plain one is refused.
+    // A tell without a durable message is refused.
     let plain = client.tell("worker", Record { n: 2 }).await.unwrap_err();
     assert_eq!(plain, AskError::NoResponder);
     client.tell("shop", Order { n: 3 }).await.unwrap();
@@ -26,7 +25,7 @@ pub(crate) async fn told_before_anybody_serves(config: Config) {
     server.stop().await;
 }
 
-pub(crate) async fn a_durable_ask_is_answered(config: Config) {
+pub(crate) async fn durable_ask_is_answered(config: Config) {
     let log = Log::default();
     let server = Server::start(&config, &log).await;
     let client = connect(&config).await;
@@ -59,7 +58,7 @@ pub(crate) async fn plain_messages_can_be_made_durable(config: Config) {
     server.stop().await;
 }
 
-pub(crate) async fn the_same_key_is_handled_once(config: Config) {
+pub(crate) async fn same_key_is_handled_once(config: Config) {
     let log = Log::default();
     let server = Server::start(&config, &log).await;
     let client = connect(&config).await;
@@ -74,7 +73,7 @@ pub(crate) async fn the_same_key_is_handled_once(config: Config) {
     tell.idempotency_key("order-17").await.unwrap();
     server.stop().await;
 
-    // The next actor system knows it as well.
+    // The next actor system has the result as well.
     let server = Server::start(&config, &log).await;
     let other = connect(&config).await;
     let again = other.ask("shop", Order { n: 5 });
@@ -84,7 +83,7 @@ pub(crate) async fn the_same_key_is_handled_once(config: Config) {
     server.stop().await;
 }
 
-pub(crate) async fn the_same_key_at_the_same_time(config: Config) {
+pub(crate) async fn same_key_at_the_same_time(config: Config) {
     let log = Log::default();
     let server = Server::start(&config, &log).await;
     let clients = [connect(&config).await, connect(&config).await];
@@ -94,8 +93,8 @@ pub(crate) async fn the_same_key_at_the_same_time(config: Config) {
     });
     let asks: Vec<_> = asks.collect();
     eventually("one is handled", async || server.watch.entered() == 1).await;
-    // Those that come when it is over find the answer.
-    server.watch.let_pass(1);
+    // Repetitions after the end find the result.
+    server.watch.admit(1);
     for answer in join_all(asks).await {
         assert_eq!(answer.unwrap(), Ok(7));
     }
@@ -103,7 +102,7 @@ pub(crate) async fn the_same_key_at_the_same_time(config: Config) {
     server.stop().await;
 }
 
-pub(crate) async fn a_key_counts_for_one_message_of_one_actor(config: Config) {
+pub(crate) async fn key_covers_one_message_of_one_actor(config: Config) {
     let log = Log::default();
     let server = Server::start(&config, &log).await;
     open_shop(&server.system, "shop2", &log).await;
@@ -118,7 +117,7 @@ pub(crate) async fn a_key_counts_for_one_message_of_one_actor(config: Config) {
     server.stop().await;
 }
 
-/// What an asker hears whose key was used before.
+/// The error of an asker whose key was used with other contents.
 fn used(key: &str) -> AskError {
     AskError::BadRequest {
         reason: format!(
@@ -135,16 +134,16 @@ pub(crate) async fn key_with_other_contents_is_refused(config: Config) {
     assert_eq!(order(5).await, Ok(5));
     assert_eq!(order(6).await, Err(used("order-17")));
     assert!(!used("order-17").is_retryable());
-    // What travels beside the contents makes no difference.
+    // Attributes make no difference.
     let again = order(5).attribute("trace", "2");
     assert_eq!(again.timeout(Duration::from_secs(20)).await, Ok(5));
     server.stop().await;
-    // The next actor system knows it as well.
+    // The next actor system has the result as well.
     let server = Server::start(&config, &log).await;
     assert_eq!(order(6).await, Err(used("order-17")));
     assert_eq!(order(5).await, Ok(5));
     assert_eq!(log.entries(), ["5"]);
-    // Each asker has heard of it, so that there is nothing to look after.
+    // Each asker has its answer, so that no request is open.
     assert!(server.proxy.dead_letters().list().await.unwrap().is_empty());
     assert_eq!(client.in_flight(), 0);
     server.stop().await;
@@ -159,7 +158,7 @@ pub(crate) async fn key_with_other_contents_is_refused_while_the_first_is_handle
     eventually("it is handled", async || server.watch.entered() == 1).await;
     let same = tokio::spawn(wait(1));
     assert_eq!(wait(2).await, Err(used("k")));
-    server.watch.let_pass(1);
+    server.watch.admit(1);
     assert_eq!(first.await.unwrap(), Ok(1));
     assert_eq!(same.await.unwrap(), Ok(1));
     assert_eq!(log.entries(), ["waits 1"]);
@@ -199,7 +198,7 @@ pub(crate) async fn conflict_is_judged_by_the_first_message_of_a_key(config: Con
     server.stop().await;
 }
 
-pub(crate) async fn a_key_has_a_length(config: Config) {
+pub(crate) async fn key_has_a_length(config: Config) {
     let log = Log::default();
     let server = Server::start(&config, &log).await;
     let client = connect(&config).await;
@@ -220,21 +219,21 @@ pub(crate) async fn a_key_has_a_length(config: Config) {
     server.stop().await;
 }
 
-pub(crate) async fn an_ask_is_asked_again_after_its_timeout(config: Config) {
+pub(crate) async fn ask_is_repeated_after_its_timeout(config: Config) {
     let log = Log::default();
     let server = Server::start(&config, &log).await;
     let client = connect(&config).await;
     let ask = || client.ask("shop", Wait { n: 4 }).idempotency_key("once");
-    let patience = Duration::from_millis(200);
-    let late = ask().timeout(patience).await;
+    let timeout = Duration::from_millis(200);
+    let late = ask().timeout(timeout).await;
     let accepted = AskError::Timeout {
         delivered: Delivered::Accepted,
     };
     assert_eq!(late, Err(accepted));
-    // It joins the one under way.
+    // It joins the one in flight.
     let joins = tokio::spawn(ask());
     eventually("it is handled", async || server.watch.entered() == 1).await;
-    server.watch.let_pass(1);
+    server.watch.admit(1);
     assert_eq!(joins.await.unwrap(), Ok(4));
     assert_eq!(ask().await, Ok(4));
     assert_eq!(log.entries(), ["waits 4"]);

@@ -4,32 +4,33 @@ use std::collections::HashSet;
 use std::future::IntoFuture;
 
 use conclib::{DeadLetter, DeadLetters, ProxyClient};
-use conclib_tests::bus::{BOUND, Bus, eventually};
+use conclib_tests::bus::Bus;
 use conclib_tests::durable::{Abort, Nap, PlainAbort};
 use conclib_tests::process::Program;
+use conclib_tests::{TEST_TIMEOUT, eventually, within};
 use futures_util::future::join_all;
 use tokio::time::timeout;
 
 use crate::connect;
 
-/// How often a message is delivered.
+/// The number of deliveries of a message.
 const DELIVERIES: u32 = 3;
 
-/// What the actors beside the shop are called.
+/// The URNs of the actors beside the shop.
 const OTHERS: [&str; 3] = ["a", "b", "c"];
 
 /// A Redis, and actor processes on it, one after the other.
-struct Stage {
+struct CrashFixture {
     bus: Bus,
     client: ProxyClient,
-    /// Which naps the processes have handled.
+    /// Naps that the processes have handled.
     handled: HashSet<String>,
-    /// How many processes have ended by themselves.
+    /// The number of processes that ended by themselves.
     crashes: usize,
 }
 
-impl Stage {
-    async fn set() -> Self {
+impl CrashFixture {
+    async fn start() -> Self {
         let bus = Bus::redis().await;
         let client = connect(&bus.config).await;
         Self {
@@ -41,14 +42,14 @@ impl Stage {
     }
 
     fn process(&self) -> Program {
-        let url = format!("redis://127.0.0.1:{}", self.bus.config.port().unwrap());
+        let url = self.bus.url();
         let deliveries = DELIVERIES.to_string();
         let mut arguments = vec![&*url, "300", &*deliveries];
         arguments.extend(OTHERS);
         Program::start(env!("CARGO_BIN_EXE_durable_process"), &arguments)
     }
 
-    /// Tells actors that many naps in turn, the first with this number.
+    /// Tells the actors `count` naps by turns, numbered from `first`.
     async fn tell_naps(&self, urns: &[&str], first: u32, count: u32) {
         let numbers = first..first + count;
         let told = numbers.zip(urns.iter().cycle()).map(|(n, urn)| {
@@ -58,7 +59,7 @@ impl Stage {
         assert!(join_all(told).await.iter().all(Result::is_ok));
     }
 
-    /// Notes what a process says, until it has ended or all that were told are handled. True if it
+    /// Reads a process's output until it has ended or all naps are handled. True if it
     /// has ended.
     async fn watch(&mut self, process: &mut Program, told: usize) -> bool {
         while self.handled.len() < told {
@@ -78,10 +79,10 @@ impl Stage {
     async fn crash(&mut self) {
         let mut process = self.process();
         let watch = self.watch(&mut process, usize::MAX);
-        assert!(timeout(BOUND, watch).await.unwrap());
+        assert!(within(watch).await);
     }
 
-    /// Starts a process after the other until all naps that were told are handled, and there are that
+    /// Starts one process after the other until all naps are handled, and there are that
     /// many dead letters.
     async fn run(&mut self, told: usize, dead: usize) {
         let run = async {
@@ -92,7 +93,7 @@ impl Stage {
                 }
             }
         };
-        let Ok(mut process) = timeout(3 * BOUND, run).await else {
+        let Ok(mut process) = timeout(3 * TEST_TIMEOUT, run).await else {
             let letters = self.dead().await;
             panic!(
                 "{} of {told} handled after {} crashes, {} dead letters: {:?}",
@@ -112,7 +113,7 @@ impl Stage {
         dead.list().limit(1000).await.unwrap()
     }
 
-    /// Looks that only the messages that kill are dead, and why.
+    /// Checks that only the messages that kill are dead letters, and their reasons.
     async fn only_what_kills_is_dead(&self, count: usize) {
         let letters = self.dead().await;
         assert_eq!(letters.len(), count, "{letters:?}");
@@ -126,7 +127,7 @@ impl Stage {
     }
 }
 
-/// How often the first case runs.
+/// The number of runs of the first case.
 fn runs() -> usize {
     let runs = std::env::var("CONCLIB_CRASH_RUNS");
     runs.ok().and_then(|runs| runs.parse().ok()).unwrap_or(1)
@@ -135,72 +136,72 @@ fn runs() -> usize {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn message_that_kills_its_process_is_the_only_dead_letter() {
     for run in 1..=runs() {
-        let mut stage = Stage::set().await;
-        stage.client.tell("shop", Abort).await.unwrap();
-        stage.tell_naps(&OTHERS, 0, 200).await;
-        stage.run(200, 1).await;
-        stage.only_what_kills_is_dead(1).await;
-        assert_eq!(stage.crashes, 3);
+        let mut fixture = CrashFixture::start().await;
+        fixture.client.tell("shop", Abort).await.unwrap();
+        fixture.tell_naps(&OTHERS, 0, 200).await;
+        fixture.run(200, 1).await;
+        fixture.only_what_kills_is_dead(1).await;
+        assert_eq!(fixture.crashes, 3);
         println!("run {run}: 200 handled, the one that kills is dead after 3 crashes");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_messages_that_kill_take_no_message_of_their_actor_along() {
-    let mut stage = Stage::set().await;
+async fn two_messages_that_kill_bury_no_other_message_of_their_actor() {
+    let mut fixture = CrashFixture::start().await;
     for _ in 0..2 {
-        stage.client.tell("shop", Abort).await.unwrap();
+        fixture.client.tell("shop", Abort).await.unwrap();
     }
-    stage.tell_naps(&["shop", "a"], 0, 40).await;
-    stage.run(40, 2).await;
-    stage.only_what_kills_is_dead(2).await;
+    fixture.tell_naps(&["shop", "a"], 0, 40).await;
+    fixture.run(40, 2).await;
+    fixture.only_what_kills_is_dead(2).await;
     // The second has its last delivery after the first.
-    assert_eq!(stage.crashes, 4);
+    assert_eq!(fixture.crashes, 4);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn message_that_kills_beside_last_deliveries_takes_none_along() {
-    let mut stage = Stage::set().await;
-    stage.client.tell("shop", Abort).await.unwrap();
-    stage.tell_naps(&OTHERS, 0, 60).await;
+async fn message_that_kills_beside_last_deliveries_buries_no_other() {
+    let mut fixture = CrashFixture::start().await;
+    fixture.client.tell("shop", Abort).await.unwrap();
+    fixture.tell_naps(&OTHERS, 0, 60).await;
     for _ in 0..2 {
-        stage.crash().await;
+        fixture.crash().await;
     }
-    // What is left has one delivery left.
-    stage.client.tell("b", Abort).await.unwrap();
-    stage.tell_naps(&OTHERS, 60, 60).await;
-    stage.run(120, 2).await;
-    stage.only_what_kills_is_dead(2).await;
+    // Each remaining message has one delivery left.
+    fixture.client.tell("b", Abort).await.unwrap();
+    fixture.tell_naps(&OTHERS, 60, 60).await;
+    fixture.run(120, 2).await;
+    fixture.only_what_kills_is_dead(2).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn repetitions_of_a_message_that_kills_share_its_end() {
-    let mut stage = Stage::set().await;
+    let mut fixture = CrashFixture::start().await;
     for _ in 0..3 {
-        let told = stage.client.tell("shop", Abort).idempotency_key("one");
+        let told = fixture.client.tell("shop", Abort).idempotency_key("one");
         told.await.unwrap();
     }
-    stage.tell_naps(&OTHERS, 0, 40).await;
-    stage.run(40, 1).await;
-    stage.only_what_kills_is_dead(1).await;
-    assert_eq!(stage.crashes, 3);
+    fixture.tell_naps(&OTHERS, 0, 40).await;
+    fixture.run(40, 1).await;
+    fixture.only_what_kills_is_dead(1).await;
+    assert_eq!(fixture.crashes, 3);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn plain_request_that_kills_buries_no_message_that_waits_for_its_turn() {
-    let mut stage = Stage::set().await;
-    stage.tell_naps(&OTHERS, 0, 300).await;
+async fn plain_request_that_kills_buries_no_waiting_message() {
+    let mut fixture = CrashFixture::start().await;
+    fixture.tell_naps(&OTHERS, 0, 300).await;
     for _ in 0..DELIVERIES {
-        let mut process = stage.process();
+        let mut process = fixture.process();
         process.line("ready").await;
-        stage.client.tell("shop", PlainAbort).await.unwrap();
+        fixture.client.tell("shop", PlainAbort).await.unwrap();
         while process.next_line().await.is_some() {}
         assert!(!process.ended().await);
     }
-    // One may have been on its last delivery by itself.
-    let dead = stage.dead().await.len();
+    // A message may have been alone on its last delivery.
+    let dead = fixture.dead().await.len();
     assert!(dead <= 1, "{dead}");
-    stage.client.tell("a", Nap { n: 1000 }).await.unwrap();
-    stage.run(1, dead).await;
-    assert!(stage.dead().await.len() <= 1);
+    fixture.client.tell("a", Nap { n: 1000 }).await.unwrap();
+    fixture.run(1, dead).await;
+    assert!(fixture.dead().await.len() <= 1);
 }

@@ -1,18 +1,17 @@
-//! What nobody can handle.
+//! Dead letters.
 
 use std::time::Duration;
 
 use conclib::{AskError, Config, DeadLetter, DeadLetters};
-use conclib_tests::Log;
-use conclib_tests::bus::eventually;
 use conclib_tests::desk::{Desk, Parse};
 use conclib_tests::durable::{Large, NoOrder, Order, Poison, open_shop};
 use conclib_tests::messages::Stranger;
+use conclib_tests::{Log, eventually};
 use tokio::time::{Instant, sleep};
 
 use crate::{Server, VISIBILITY, connect};
 
-/// Waits for so many of them.
+/// Waits for this many dead letters.
 async fn letters(config: &Config, count: usize) -> Vec<DeadLetter> {
     let dead = DeadLetters::connect(config).await.unwrap();
     eventually("there are dead letters", async || {
@@ -24,13 +23,13 @@ async fn letters(config: &Config, count: usize) -> Vec<DeadLetter> {
     letters
 }
 
-pub(crate) async fn what_fails_too_often_is_dead(config: Config) {
+pub(crate) async fn message_that_fails_too_often_is_a_dead_letter(config: Config) {
     let log = Log::default();
     let server = Server::start(&config, &log).await;
     let client = connect(&config).await;
     let start = Instant::now();
     let ask = client.ask("shop", Poison).attribute("trace", "abc");
-    // Who asks waits for the last delivery.
+    // An asker waits for the last delivery.
     assert!(matches!(
         ask.idempotency_key("bad").await,
         Err(AskError::Failed { .. })
@@ -47,15 +46,15 @@ pub(crate) async fn what_fails_too_often_is_dead(config: Config) {
     );
     assert_eq!(letter.attributes["trace"], "abc");
     assert!(letter.when.elapsed().unwrap_or_default() < Duration::from_secs(60));
-    // Others were handled meanwhile, and are afterwards.
+    // Other messages were handled meanwhile, and are afterwards.
     assert_eq!(client.ask("shop", Order { n: 2 }).await, Ok(2));
     sleep(2 * VISIBILITY).await;
     assert_eq!(log.count(), 4);
     server.stop().await;
 }
 
-pub(crate) async fn what_cannot_succeed_is_dead_at_once(config: Config) {
-    // Nothing is delivered twice within the test.
+pub(crate) async fn hopeless_message_is_a_dead_letter_at_once(config: Config) {
+    // No message is delivered twice within the test.
     let config = config.visibility(Duration::from_secs(3600));
     let log = Log::default();
     let server = Server::start(&config, &log).await;
@@ -78,7 +77,7 @@ pub(crate) async fn what_cannot_succeed_is_dead_at_once(config: Config) {
     server.stop().await;
 }
 
-pub(crate) async fn an_actor_that_never_comes(config: Config) {
+pub(crate) async fn actor_that_never_comes(config: Config) {
     let config = config.max_deliveries(2);
     let server = Server::start(&config, &Log::default()).await;
     let client = connect(&config).await;
@@ -94,7 +93,7 @@ pub(crate) async fn an_actor_that_never_comes(config: Config) {
     server.stop().await;
 }
 
-pub(crate) async fn an_actor_that_failed_for_good(config: Config) {
+pub(crate) async fn actor_that_failed_for_good(config: Config) {
     let config = config.max_deliveries(2);
     let server = Server::start(&config, &Log::default()).await;
     server.system.spawn(Desk).await.unwrap();
@@ -114,7 +113,7 @@ pub(crate) async fn an_actor_that_failed_for_good(config: Config) {
     server.stop().await;
 }
 
-pub(crate) async fn a_response_that_is_too_large(config: Config) {
+pub(crate) async fn response_that_is_too_large(config: Config) {
     let small = config.clone().max_frame(10_000);
     let server = Server::start(&small, &Log::default()).await;
     let client = connect(&config).await;
@@ -128,7 +127,7 @@ pub(crate) async fn a_response_that_is_too_large(config: Config) {
     server.stop().await;
 }
 
-pub(crate) async fn the_dead_are_replayed(config: Config) {
+pub(crate) async fn dead_are_replayed(config: Config) {
     let config = config.max_deliveries(1);
     let log = Log::default();
     let server = Server::start(&config, &Log::default()).await;
@@ -153,7 +152,7 @@ pub(crate) async fn the_dead_are_replayed(config: Config) {
     server.stop().await;
 }
 
-pub(crate) async fn the_dead_are_deleted(config: Config) {
+pub(crate) async fn dead_are_deleted(config: Config) {
     let config = config.max_deliveries(1);
     let server = Server::start(&config, &Log::default()).await;
     let client = connect(&config).await;

@@ -1,17 +1,14 @@
-//! A bus that is away for a while.
+//! Outages of the bus.
 
 use std::time::Duration;
 
 use conclib::test::Faults;
 use conclib::{AskError, Config, ConnectionState, Delivered};
-use conclib_tests::Log;
-use conclib_tests::bus::eventually;
 use conclib_tests::durable::{Order, Wait};
+use conclib_tests::{Log, SECOND, eventually};
 use tokio::time::{Instant, sleep};
 
 use crate::{Server, VISIBILITY, connect};
-
-const SECOND: Duration = Duration::from_secs(1);
 
 fn faulty() -> (Config, Faults) {
     let faults = Faults::seeded(3);
@@ -19,13 +16,13 @@ fn faulty() -> (Config, Faults) {
     (config.visibility(VISIBILITY), faults)
 }
 
-/// Waits until a handler of that server has begun.
+/// Waits until a handler of the server has started.
 async fn begins(server: &Server) {
     eventually("a handler begins", async || server.watch.entered() > 0).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_tell_is_stored_as_soon_as_it_can_be() {
+async fn tell_is_stored_as_soon_as_it_can_be() {
     let (config, faults) = faulty();
     let client = connect(&config).await;
     faults.cut();
@@ -46,18 +43,18 @@ async fn a_tell_is_stored_as_soon_as_it_can_be() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_outage_is_told_by_the_deadline() {
+async fn outage_is_told_by_the_deadline() {
     let (config, faults) = faulty();
     let client = connect(&config).await;
     faults.cut();
-    for patience in [SECOND / 50, SECOND / 2, 3 * SECOND] {
+    for timeout in [SECOND / 50, SECOND / 2, 3 * SECOND] {
         let start = Instant::now();
-        let told = client.tell("shop", Order { n: 1 }).timeout(patience).await;
+        let told = client.tell("shop", Order { n: 1 }).timeout(timeout).await;
         let reason = told.unwrap_err();
         assert!(matches!(reason, AskError::Unavailable { .. }), "{reason:?}");
         assert!(reason.is_retryable());
-        // It waits as long as another attempt fits in; these are a second apart at most.
-        assert!(start.elapsed() <= patience && start.elapsed() + SECOND >= patience);
+        // It waits as long as another attempt fits in; attempts are at most a second apart.
+        assert!(start.elapsed() <= timeout && start.elapsed() + SECOND >= timeout);
     }
     let asked = client.ask("shop", Order { n: 1 }).timeout(SECOND).await;
     assert!(
@@ -72,7 +69,7 @@ async fn an_outage_is_told_by_the_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_is_shut_down_while_it_tries() {
+async fn client_is_shut_down_while_it_tries() {
     let (config, faults) = faulty();
     let client = connect(&config).await;
     faults.cut();
@@ -85,7 +82,7 @@ async fn a_client_is_shut_down_while_it_tries() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_handled_in_an_outage_is_not_handled_again() {
+async fn message_handled_in_an_outage_is_not_handled_again() {
     let (config, faults) = faulty();
     let log = Log::default();
     let server = Server::start(&config, &log).await;
@@ -96,7 +93,7 @@ async fn what_was_handled_in_an_outage_is_not_handled_again() {
     sleep(SECOND / 10).await;
     // Shorter than the lease, and far longer than the visibility time.
     faults.cut();
-    server.watch.let_pass(2);
+    server.watch.admit(2);
     sleep(3 * SECOND).await;
     assert_eq!(log.count(), 2);
     faults.calm();
@@ -107,7 +104,7 @@ async fn what_was_handled_in_an_outage_is_not_handled_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_proxy_that_loses_its_lease_goes_on_with_its_messages_under_the_next() {
+async fn proxy_keeps_its_messages_under_its_next_lease() {
     let (config, faults) = faulty();
     let log = Log::default();
     let server = Server::start(&config, &log).await;
@@ -121,11 +118,11 @@ async fn a_proxy_that_loses_its_lease_goes_on_with_its_messages_under_the_next()
     drop(state.wait_for(|state| !state.is_connected()).await);
     faults.calm();
     drop(state.wait_for(ConnectionState::is_connected).await);
-    server.watch.let_pass(100);
+    server.watch.admit(100);
     while log.count() < 20 {
         sleep(SECOND / 100).await;
     }
-    sleep(60 * SECOND).await; // nothing is delivered again
+    sleep(60 * SECOND).await; // no message is delivered again
     let expected: Vec<_> = (0..20).map(|n| format!("waits {n}")).collect();
     let mut handled = log.entries();
     handled.sort_by_key(|entry| expected.iter().position(|e| e == entry));
@@ -134,7 +131,7 @@ async fn a_proxy_that_loses_its_lease_goes_on_with_its_messages_under_the_next()
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_counts_before_the_bus_has_taken_it() {
+async fn answer_counts_before_the_bus_has_stored_it() {
     for outage in 10..40 {
         let (config, faults) = faulty();
         let log = Log::default();
@@ -144,7 +141,7 @@ async fn an_answer_counts_before_the_bus_has_taken_it() {
         let first = tokio::spawn(ask().timeout(60 * SECOND));
         begins(&server).await;
         faults.cut();
-        server.watch.let_pass(9);
+        server.watch.admit(9);
         sleep(outage * SECOND / 10).await;
         faults.calm();
         assert_eq!(ask().timeout(60 * SECOND).await, Ok(1));
@@ -155,7 +152,7 @@ async fn an_answer_counts_before_the_bus_has_taken_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_repetition_waits_for_who_has_lost_the_lease_to_another() {
+async fn repetition_waits_for_the_former_lease_holder() {
     let (_, faults) = faulty();
     let config = Config::memory().visibility(60 * SECOND);
     let cut_off = config.clone().faults(faults.clone());
@@ -175,7 +172,7 @@ async fn a_repetition_waits_for_who_has_lost_the_lease_to_another() {
     sleep(10 * SECOND).await;
     assert_eq!(logs[1].entries(), ["2"]);
     faults.calm();
-    first.watch.let_pass(1);
+    first.watch.admit(1);
     assert_eq!(again.await.unwrap(), Ok(1));
     assert_eq!(asked.await.unwrap(), Ok(1));
     assert_eq!(logs[1].entries(), ["2"]);
@@ -184,7 +181,7 @@ async fn a_repetition_waits_for_who_has_lost_the_lease_to_another() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_repetition_does_not_wait_for_the_dead() {
+async fn repetition_does_not_wait_for_a_dead_consumer() {
     let (_, faults) = faulty();
     let config = Config::memory().visibility(20 * SECOND);
     let cut_off = config.clone().faults(faults.clone());
@@ -202,10 +199,10 @@ async fn a_repetition_does_not_wait_for_the_dead() {
     let next = Server::start(&config, &logs[1]).await;
     let again = tokio::spawn(ask());
     begins(&next).await;
-    // As long as the visibility time, from the last sign of life; a beat is a third of it.
+    // The visibility time after the last heartbeat; the interval of heartbeats is a third of it.
     let took = start.elapsed();
     assert!(took > 13 * SECOND && took < 28 * SECOND, "{took:?}");
-    next.watch.let_pass(1);
+    next.watch.admit(1);
     assert_eq!(again.await.unwrap(), Ok(1));
     assert_eq!(asked.await.unwrap(), Ok(1));
     assert_eq!(logs[1].entries(), ["waits 1"]);

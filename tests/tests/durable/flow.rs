@@ -1,11 +1,10 @@
-//! Many messages, slow actors, and none.
+//! Many messages, slow actors, and missing ones.
 
 use std::time::Duration;
 
 use conclib::{AskError, Config, RemoteAsk};
-use conclib_tests::Log;
-use conclib_tests::bus::eventually;
 use conclib_tests::durable::{Order, Shop, Wait, open_shop};
+use conclib_tests::{Log, eventually};
 use futures_util::future::join_all;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
@@ -22,14 +21,14 @@ pub(crate) async fn ten_thousand_tells_are_handled_once_in_order(config: Config)
         told.unwrap();
     }
     all_handled(&log, COUNT as usize).await;
-    // Nothing comes again, neither at once nor in the visibility time.
+    // No message is repeated, neither at once nor after the visibility time.
     sleep(2 * VISIBILITY).await;
     let expected: Vec<_> = (0..COUNT).map(|n| n.to_string()).collect();
     assert_eq!(log.entries(), expected);
     server.stop().await;
 }
 
-/// Waits until there are so many entries, as long as more come.
+/// Waits for this many entries, as long as more come.
 async fn all_handled(log: &Log, count: usize) {
     let mut before = 0;
     while log.count() < count {
@@ -39,14 +38,14 @@ async fn all_handled(log: &Log, count: usize) {
     }
 }
 
-pub(crate) async fn a_full_mailbox_waits_and_others_go_on(config: Config) {
+pub(crate) async fn full_mailbox_does_not_hold_up_other_actors(config: Config) {
     let (stuck, others) = (Log::default(), Log::default());
     let server = Server::start(&config, &stuck).await;
     for urn in ["a", "b"] {
         open_shop(&server.system, urn, &others).await;
     }
     let client = connect(&config).await;
-    // More than fits into the mailbox, and into the hand.
+    // More messages than fit into the mailbox and the prefetch.
     let count = 1000;
     let stuff = |n| client.tell("shop", Wait { n });
     for told in join_all((0..count).map(stuff)).await {
@@ -57,9 +56,9 @@ pub(crate) async fn a_full_mailbox_waits_and_others_go_on(config: Config) {
         assert!(client.ask("b", Order { n }).await.is_ok());
     }
     assert_eq!(stuck.count(), 1);
-    // For as long as the actor is stuck, nothing of it counts as failed.
+    // While the actor is stuck, none of its messages counts as failed.
     sleep(3 * VISIBILITY).await;
-    server.watch.let_pass(count as usize);
+    server.watch.admit(count as usize);
     eventually("all is handled", async || stuck.count() == count as usize).await;
     let expected: Vec<_> = (0..count).map(|n| format!("waits {n}")).collect();
     assert_eq!(stuck.entries(), expected);
@@ -67,16 +66,16 @@ pub(crate) async fn a_full_mailbox_waits_and_others_go_on(config: Config) {
     server.stop().await;
 }
 
-pub(crate) async fn a_long_handler_is_not_disturbed(config: Config) {
+pub(crate) async fn long_handler_is_not_disturbed(config: Config) {
     let log = Log::default();
     let server = Server::start(&config, &log).await;
     let client = connect(&config).await;
     let ask = tokio::spawn(client.ask("shop", Wait { n: 3 }));
     eventually("it is handled", async || server.watch.entered() == 1).await;
-    // Nor is what lies behind it in the mailbox.
+    // The same for the messages behind it in the mailbox.
     client.tell("shop", Order { n: 4 }).await.unwrap();
     sleep(5 * VISIBILITY).await;
-    server.watch.let_pass(9);
+    server.watch.admit(9);
     assert_eq!(ask.await.unwrap(), Ok(3));
     eventually("both are handled", async || log.count() == 2).await;
     sleep(2 * VISIBILITY).await;
@@ -84,14 +83,14 @@ pub(crate) async fn a_long_handler_is_not_disturbed(config: Config) {
     server.stop().await;
 }
 
-pub(crate) async fn an_actor_that_comes_late(config: Config) {
+pub(crate) async fn actor_that_comes_late(config: Config) {
     let log = Log::default();
     let server = Server::start(&config, &Log::default()).await;
     let client = connect(&config).await;
     let told = join_all((1..4).map(|n| client.tell("late", Order { n }))).await;
     assert!(told.iter().all(Result::is_ok));
     let ask = tokio::spawn(client.ask("late", Order { n: 4 }));
-    // What comes for others is not delayed.
+    // Messages for other actors are not delayed.
     assert_eq!(client.ask("shop", Order { n: 8 }).await, Ok(8));
     sleep(VISIBILITY / 3).await;
     open_shop(&server.system, "late", &log).await;
@@ -101,8 +100,8 @@ pub(crate) async fn an_actor_that_comes_late(config: Config) {
     server.stop().await;
 }
 
-pub(crate) async fn a_proxy_that_stops_gives_back_what_waits(config: Config) {
-    // Nothing is taken over before its time: what is handled soon was given back.
+pub(crate) async fn stopping_proxy_gives_waiting_messages_back(config: Config) {
+    // No message is taken over before its time: messages that are handled soon were given back.
     let config = config.visibility(Duration::from_secs(3600));
     let log = Log::default();
     let server = Server::start(&config, &log).await;
@@ -117,13 +116,13 @@ pub(crate) async fn a_proxy_that_stops_gives_back_what_waits(config: Config) {
         let stop = server.proxy.shutdown();
         let let_pass = async {
             sleep(Duration::from_millis(50)).await;
-            watch.let_pass(1);
+            watch.admit(1);
         };
         tokio::join!(stop, let_pass);
         server.stop().await;
     });
     stopped.await.unwrap();
-    // What was in the mailbox is handled by the first.
+    // The first system handles the messages of its mailbox.
     let first = log.count();
     assert!(first < 20, "{first}");
     let start = Instant::now();
@@ -136,7 +135,7 @@ pub(crate) async fn a_proxy_that_stops_gives_back_what_waits(config: Config) {
     server.stop().await;
 }
 
-pub(crate) async fn what_a_stopping_proxy_still_handles_is_left_to_it(config: Config) {
+pub(crate) async fn stopping_proxy_keeps_the_messages_that_it_handles(config: Config) {
     let (log, other) = (Log::default(), Log::default());
     let first = Server::start(&config, &log).await;
     let client = connect(&config).await;
@@ -144,13 +143,13 @@ pub(crate) async fn what_a_stopping_proxy_still_handles_is_left_to_it(config: Co
     eventually("it is handled", async || first.watch.entered() == 1).await;
     let proxy = first.proxy.clone();
     let stopping = tokio::spawn(async move { proxy.shutdown().await });
-    // The next serves meanwhile, for longer than the visibility time.
+    // The next system serves meanwhile, for longer than the visibility time.
     let next = Server::start(&config, &other).await;
     let told = client.ask("shop", Order { n: 1 }).await;
     assert_eq!(told, Ok(1));
     sleep(4 * VISIBILITY).await;
     assert!(!stopping.is_finished());
-    first.watch.let_pass(1);
+    first.watch.admit(1);
     assert_eq!(ask.await.unwrap(), Ok(7));
     stopping.await.unwrap();
     assert_eq!(
@@ -203,17 +202,17 @@ async fn two_shops(
     ([first, next], stopping, asked)
 }
 
-pub(crate) async fn a_repetition_waits_for_the_proxy_that_stops(config: Config) {
+pub(crate) async fn repetition_waits_for_the_proxy_that_stops(config: Config) {
     let logs = [Log::default(), Log::default()];
     let client = connect(&config).await;
     let ask = || client.ask("shop", Wait { n: 7 }).idempotency_key("k");
     let ([first, next], stopping, asked) = two_shops(&config, [&logs[0], &logs[1]], ask).await;
     let again = [tokio::spawn(ask()), tokio::spawn(ask())];
-    // It keeps nobody else waiting.
+    // It holds up no other message.
     assert_eq!(client.ask("shop", Order { n: 1 }).await, Ok(1));
     sleep(4 * VISIBILITY).await;
     assert!(!stopping.is_finished() && again.iter().all(|ask| !ask.is_finished()));
-    first.watch.let_pass(1);
+    first.watch.admit(1);
     assert_eq!(asked.await.unwrap(), Ok(7));
     for again in again {
         assert_eq!(again.await.unwrap(), Ok(7));
@@ -228,7 +227,7 @@ pub(crate) async fn a_repetition_waits_for_the_proxy_that_stops(config: Config) 
     next.stop().await;
 }
 
-pub(crate) async fn a_repetition_is_handled_when_the_proxy_that_stops_has_failed(config: Config) {
+pub(crate) async fn repetition_is_handled_after_the_stopping_proxy_failed(config: Config) {
     let logs = [Log::default(), Log::default()];
     let client = connect(&config).await;
     let ask = || client.ask("shop", Wait { n: 7 }).idempotency_key("k");
@@ -238,8 +237,8 @@ pub(crate) async fn a_repetition_is_handled_when_the_proxy_that_stops_has_failed
     assert_eq!(logs[1].count(), 0);
     let shop = first.system.actor::<Shop>("shop").unwrap();
     shop.kill();
-    // Whichever comes first is handled, and the other hears its answer.
-    next.watch.let_pass(1);
+    // The first one is handled, and the other gets its answer.
+    next.watch.admit(1);
     assert_eq!(again.await.unwrap(), Ok(7));
     assert_eq!(asked.await.unwrap(), Ok(7));
     stopping.await.unwrap();
@@ -248,9 +247,7 @@ pub(crate) async fn a_repetition_is_handled_when_the_proxy_that_stops_has_failed
     next.stop().await;
 }
 
-pub(crate) async fn other_contents_are_refused_when_the_proxy_that_stops_has_ended_the_first(
-    config: Config,
-) {
+pub(crate) async fn other_contents_are_refused_after_the_stopping_proxy_succeeded(config: Config) {
     let logs = [Log::default(), Log::default()];
     let client = connect(&config).await;
     let ask = |n| client.ask("shop", Wait { n }).idempotency_key("k");
@@ -259,7 +256,7 @@ pub(crate) async fn other_contents_are_refused_when_the_proxy_that_stops_has_end
     let other = tokio::spawn(ask(8));
     sleep(VISIBILITY).await;
     assert!(!other.is_finished());
-    first.watch.let_pass(1);
+    first.watch.admit(1);
     assert_eq!(asked.await.unwrap(), Ok(7));
     let refused = other.await.unwrap();
     assert!(

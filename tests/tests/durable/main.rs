@@ -1,4 +1,4 @@
-//! Durable messages: every case that can do without a real Redis runs on each bus there is.
+//! Durable messages: every case that does not need a real Redis runs on both buses.
 #![cfg(unix)]
 
 mod answers;
@@ -13,14 +13,14 @@ use std::future::Future;
 use std::time::Duration;
 
 use conclib::{ActorSystem, Config, Proxy, ProxyClient, start_proxy};
-use conclib_tests::Log;
-use conclib_tests::actors::Watch;
-use conclib_tests::bus::{BOUND, Bus};
+use conclib_tests::actors::GateControl;
+use conclib_tests::bus::Bus;
 use conclib_tests::durable::open_shop;
 use conclib_tests::for_each_bus;
+use conclib_tests::{Log, TEST_TIMEOUT};
 use tokio::time::timeout;
 
-/// Short, so that a test sees the next delivery.
+/// Short, so that a test reaches the next delivery.
 const VISIBILITY: Duration = Duration::from_millis(300);
 
 /// A bus on which messages are delivered three times.
@@ -33,7 +33,7 @@ fn config(bus: &Bus) -> Config {
 struct Server {
     system: ActorSystem,
     proxy: Proxy,
-    watch: Watch,
+    watch: GateControl,
 }
 
 impl Server {
@@ -58,44 +58,44 @@ async fn connect(config: &Config) -> ProxyClient {
 }
 
 async fn run<F: Future<Output = ()>>(bus: Bus, case: impl FnOnce(Config) -> F) {
-    let played = timeout(BOUND, case(config(&bus))).await;
+    let played = timeout(TEST_TIMEOUT, case(config(&bus))).await;
     played.expect("it ends in time");
 }
 
 for_each_bus! {
     answers {
         told_before_anybody_serves
-        a_durable_ask_is_answered
+        durable_ask_is_answered
         plain_messages_can_be_made_durable
-        the_same_key_is_handled_once
-        the_same_key_at_the_same_time
-        a_key_counts_for_one_message_of_one_actor
+        same_key_is_handled_once
+        same_key_at_the_same_time
+        key_covers_one_message_of_one_actor
         key_with_other_contents_is_refused
         key_with_other_contents_is_refused_while_the_first_is_handled
         tell_with_the_key_of_another_is_a_dead_letter
         conflict_is_judged_by_the_first_message_of_a_key
-        a_key_has_a_length
-        an_ask_is_asked_again_after_its_timeout
+        key_has_a_length
+        ask_is_repeated_after_its_timeout
     }
     flow {
         ten_thousand_tells_are_handled_once_in_order
-        a_full_mailbox_waits_and_others_go_on
-        a_long_handler_is_not_disturbed
-        an_actor_that_comes_late
-        a_proxy_that_stops_gives_back_what_waits
-        what_a_stopping_proxy_still_handles_is_left_to_it
-        a_repetition_waits_for_the_proxy_that_stops
-        other_contents_are_refused_when_the_proxy_that_stops_has_ended_the_first
-        a_repetition_is_handled_when_the_proxy_that_stops_has_failed
+        full_mailbox_does_not_hold_up_other_actors
+        long_handler_is_not_disturbed
+        actor_that_comes_late
+        stopping_proxy_gives_waiting_messages_back
+        stopping_proxy_keeps_the_messages_that_it_handles
+        repetition_waits_for_the_proxy_that_stops
+        other_contents_are_refused_after_the_stopping_proxy_succeeded
+        repetition_is_handled_after_the_stopping_proxy_failed
         too_many_messages_are_refused
     }
     dead_letters {
-        what_fails_too_often_is_dead
-        what_cannot_succeed_is_dead_at_once
-        an_actor_that_never_comes
-        an_actor_that_failed_for_good
-        a_response_that_is_too_large
-        the_dead_are_replayed
-        the_dead_are_deleted
+        message_that_fails_too_often_is_a_dead_letter
+        hopeless_message_is_a_dead_letter_at_once
+        actor_that_never_comes
+        actor_that_failed_for_good
+        response_that_is_too_large
+        dead_are_replayed
+        dead_are_deleted
     }
 }

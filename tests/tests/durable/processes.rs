@@ -1,13 +1,14 @@
-//! Actor processes that end in the middle of it.
+//! Actor processes that end while they handle messages.
 
 use std::future::IntoFuture;
 use std::time::Duration;
 
 use conclib::{DeadLetters, ProxyClient};
-use conclib_tests::bus::{BOUND, Bus, eventually};
+use conclib_tests::bus::Bus;
 use conclib_tests::durable::{Order, Wait};
 use conclib_tests::process::Program;
-use tokio::time::{Instant, timeout};
+use conclib_tests::{eventually, within};
+use tokio::time::Instant;
 
 use crate::connect;
 
@@ -20,24 +21,24 @@ async fn shop(url: &str, visibility: &str) -> Program {
 
 async fn stage() -> (Bus, String, ProxyClient) {
     let bus = Bus::redis().await;
-    let url = format!("redis://127.0.0.1:{}", bus.config.port().unwrap());
+    let url = bus.url();
     let client = connect(&bus.config).await;
     (bus, url, client)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_process_is_killed_while_it_handles() {
+async fn messages_of_a_killed_process_are_delivered_again() {
     let (_bus, url, client) = stage().await;
     let mut first = shop(&url, "300").await;
     client.tell("shop", Wait { n: 1 }).await.unwrap();
     let ask = tokio::spawn(client.ask("shop", Order { n: 2 }));
     assert_eq!(first.line("shop").await, "waits 1");
     first.kill().await;
-    // Told while nobody serves.
+    // Told while no system serves.
     client.tell("shop", Order { n: 3 }).await.unwrap();
     let mut second = shop(&url, "300").await;
     let mut handled = vec![second.line("shop").await];
-    // Nobody lets the shop go on: what lies behind is handled by a third.
+    // The shop is never admitted: a third process handles the messages behind it.
     assert_eq!(handled.pop().unwrap(), "waits 1");
     second.kill().await;
     let mut third = shop(&url, "300").await;
@@ -48,10 +49,10 @@ async fn a_process_is_killed_while_it_handles() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_kills_its_process_every_time_becomes_a_dead_letter() {
+async fn message_that_always_kills_its_process_becomes_a_dead_letter() {
     let (bus, url, client) = stage().await;
     client.tell("shop", Wait { n: 1 }).await.unwrap();
-    // It waits behind the other, and was never begun with.
+    // It waits behind the other one, and its handler never started.
     client.tell("shop", Order { n: 2 }).await.unwrap();
     for _ in 0..5 {
         let mut process = shop(&url, "300").await;
@@ -77,9 +78,9 @@ async fn what_kills_its_process_every_time_becomes_a_dead_letter() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_process_is_stopped_in_good_order_and_the_next_goes_on() {
+async fn successor_of_a_stopped_process_continues() {
     let (_bus, url, client) = stage().await;
-    // So long that nothing is taken over in time unless it was given back.
+    // So long that no message is taken over in time unless it was given back.
     let mut first = shop(&url, "3600000").await;
     let count = 2_000;
     let tells = (1..=count).map(|n| client.tell("shop", Order { n }));
@@ -95,12 +96,12 @@ async fn a_process_is_stopped_in_good_order_and_the_next_goes_on() {
             }
         }
     };
-    timeout(BOUND, until_it_ends).await.unwrap();
+    within(until_it_ends).await;
     assert!(first.ended().await);
     assert!(told.await.unwrap().iter().all(Result::is_ok));
     let start = Instant::now();
     let mut second = shop(&url, "3600000").await;
-    // The last few may not have been said.
+    // The last few may not have been printed.
     let last = count.to_string();
     let mut seen = handled.contains(&last);
     while !seen {
@@ -109,12 +110,12 @@ async fn a_process_is_stopped_in_good_order_and_the_next_goes_on() {
     assert!(start.elapsed() < Duration::from_secs(30));
     second.signal("TERM").await;
     assert!(second.ended().await);
-    // All that the bus has kept is over.
+    // All stored messages are handled.
     let sum = shop_sum(&url, &client).await;
     assert!(sum.is_ok());
 }
 
-/// Asks another shop, to see that nothing is left before it.
+/// Asks another shop, to check that no message is left before it.
 async fn shop_sum(url: &str, client: &ProxyClient) -> Result<u32, conclib::AskError> {
     let mut process = shop(url, "3600000").await;
     let sum = client.ask("shop", Order { n: 1 }).await;
@@ -124,7 +125,7 @@ async fn shop_sum(url: &str, client: &ProxyClient) -> Result<u32, conclib::AskEr
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_process_that_stops_is_not_overtaken_by_the_same_key() {
+async fn stopping_process_is_not_overtaken_by_the_same_key() {
     let (_bus, url, client) = stage().await;
     let mut first = shop(&url, "300").await;
     let ask = || client.ask("shop", Wait { n: 1 }).idempotency_key("k");
@@ -136,10 +137,10 @@ async fn a_process_that_stops_is_not_overtaken_by_the_same_key() {
     let again = tokio::spawn(ask().into_future());
     assert_eq!(client.ask("shop", Order { n: 2 }).await, Ok(2));
     assert_eq!(second.line("shop").await, "2");
-    // Nobody lets the first go on: it gives up after a while, and then the other may begin.
+    // The first is never admitted: it gives up after a while, and then the other may start.
     assert_eq!(second.line("shop").await, "waits 1");
     assert!(start.elapsed() > Duration::from_secs(5));
-    timeout(BOUND, first.ended()).await.unwrap();
+    within(first.ended()).await;
     assert!(!asked.is_finished() && !again.is_finished());
     second.kill().await;
 }

@@ -1,25 +1,25 @@
-//! What can only go wrong with a real Redis.
+//! Durable messages on a real Redis.
 
 use std::time::Duration;
 
 use conclib::{AskError, Config, start_redis};
-use conclib_tests::Log;
-use conclib_tests::bus::{BOUND, Bus, eventually};
+use conclib_tests::bus::Bus;
 use conclib_tests::durable::{Order, Wait};
 use conclib_tests::messages::{Double, Record};
-use conclib_tests::redis::Persistent;
+use conclib_tests::redis::PersistentRedis;
+use conclib_tests::{Log, eventually, within};
 use fred::clients::Client;
 use fred::interfaces::{ClientLike, KeysInterface};
 use fred::types::config::Config as FredConfig;
 use fred::types::{Builder, ClusterHash, CustomCommand, Value};
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 use crate::{Server, VISIBILITY, config, connect};
 
 const STREAM: &str = "conclib:{n:main}:durable";
 const DEAD: &str = "conclib:{n:main}:dead";
 
-/// A connection without manners.
+/// A raw connection to Redis.
 struct Peer(Client);
 
 impl Peer {
@@ -28,7 +28,7 @@ impl Peer {
         let client = Builder::from_config(FredConfig::from_url(&url).unwrap())
             .build()
             .unwrap();
-        timeout(BOUND, client.init()).await.unwrap().unwrap();
+        within(client.init()).await.unwrap();
         Self(client)
     }
 
@@ -44,8 +44,8 @@ impl Peer {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_redis_that_persists_starts_again_before_it_is_handled() {
-    let mut redis = Persistent::start().await;
+async fn persistent_redis_restarts_before_the_handling() {
+    let mut redis = PersistentRedis::start().await;
     let config = redis.config().visibility(VISIBILITY);
     let client = connect(&config).await;
     for n in 0..100 {
@@ -57,7 +57,7 @@ async fn a_redis_that_persists_starts_again_before_it_is_handled() {
     eventually("all are handled", async || log.count() == 100).await;
     let key = || client.ask("shop", Order { n: 1 }).idempotency_key("k");
     let sum = key().await.unwrap();
-    // What was handled is known, too.
+    // The results are there, too.
     server.stop().await;
     redis.restart().await;
     let server = Server::start(&config, &log).await;
@@ -67,8 +67,8 @@ async fn a_redis_that_persists_starts_again_before_it_is_handled() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_redis_that_persists_starts_again_while_it_is_handled() {
-    let mut redis = Persistent::start().await;
+async fn persistent_redis_restarts_during_the_handling() {
+    let mut redis = PersistentRedis::start().await;
     let config = redis.config().visibility(VISIBILITY);
     let log = Log::default();
     let server = Server::start(&config, &log).await;
@@ -79,8 +79,8 @@ async fn a_redis_that_persists_starts_again_while_it_is_handled() {
     let tells = tokio::spawn(futures_util::future::join_all(tells));
     sleep(Duration::from_millis(5)).await;
     redis.restart().await;
-    server.watch.let_pass(100);
-    // The answer may have been published before its client was connected again; its record is
+    server.watch.admit(100);
+    // The answer may have been published before its client was connected again; its result is
     // there.
     drop(ask);
     for told in tells.await.unwrap() {
@@ -100,7 +100,7 @@ async fn a_redis_that_persists_starts_again_while_it_is_handled() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_redis_that_lost_its_data_is_used_again() {
+async fn redis_without_its_data_is_used_again() {
     let bus = Bus::redis().await;
     let config = config(&bus);
     let log = Log::default();
@@ -108,7 +108,7 @@ async fn a_redis_that_lost_its_data_is_used_again() {
     let client = connect(&config).await;
     assert_eq!(client.ask("shop", Order { n: 1 }).await, Ok(1));
     let peer = Peer::connect(&config).await;
-    // All but the lease, which is the proxy's own affair.
+    // All keys but the lease, which the proxy renews.
     peer.command(&["DEL", STREAM]).await;
     assert_eq!(client.ask("shop", Order { n: 2 }).await, Ok(3));
     assert_eq!(log.entries(), ["1", "2"]);
@@ -116,7 +116,7 @@ async fn a_redis_that_lost_its_data_is_used_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_client_repeats_until_redis_is_there_again() {
+async fn client_repeats_until_redis_is_there_again() {
     let mut bus = Bus::redis().await;
     let client = connect(&bus.config).await;
     client.tell("shop", Order { n: 1 }).await.unwrap();
@@ -136,7 +136,7 @@ async fn a_client_repeats_until_redis_is_there_again() {
     })
     .await;
     bus.redis = redis;
-    timeout(BOUND, told).await.unwrap().unwrap().unwrap();
+    within(told).await.unwrap().unwrap();
     let log = Log::default();
     let server = Server::start(&bus.config, &log).await;
     eventually("it is handled", async || log.entries() == ["2"]).await;
@@ -161,8 +161,8 @@ async fn out_of_memory_loses_nothing() {
         AskError::Unavailable { reason } => assert!(reason.starts_with("OOM"), "{reason}"),
         other => panic!("{other:?}"),
     }
-    // It is over although its answer cannot be remembered; and is not handled again.
-    server.watch.let_pass(1);
+    // It ends although its result cannot be stored, and is not handled again.
+    server.watch.admit(1);
     assert_eq!(waits.await.unwrap(), Ok(1));
     sleep(2 * VISIBILITY).await;
     assert_eq!(log.entries(), ["waits 1"]);
@@ -199,7 +199,7 @@ async fn rubbish_in_the_stream_becomes_dead_letters() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_proxy_without_the_permission_serves_the_rest() {
+async fn proxy_without_the_permission_serves_the_rest() {
     let bus = Bus::redis().await;
     let peer = Peer::connect(&bus.config).await;
     let acl = "ACL SETUSER plain on >pw +@all ~* &* -xgroup -xreadgroup -xclaim";
@@ -215,14 +215,14 @@ async fn a_proxy_without_the_permission_serves_the_rest() {
     client.tell("worker", Record { n: 1 }).await.unwrap();
     assert_eq!(client.ask("worker", Double { n: 4 }).await, Ok(8));
     assert_eq!(log.count(), 0);
-    // And the others as soon as it may.
+    // Durable messages are handled as soon as it has the permission.
     peer.command(&["ACL", "SETUSER", "plain", "+@all"]).await;
     eventually("it is handled", async || log.count() == 1).await;
     server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_over_leaves_nothing_but_records_that_end() {
+async fn handled_messages_leave_only_results_that_expire() {
     let bus = Bus::redis().await;
     let config = config(&bus).keep_replies(Duration::from_secs(60));
     let log = Log::default();

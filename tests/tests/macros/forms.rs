@@ -134,14 +134,14 @@ async fn each_form_of_handler_is_called() -> TestResult {
 }
 
 #[tokio::test]
-async fn a_reply_is_kept_and_answered_later() -> TestResult {
+async fn reply_is_kept_and_answered_later() -> TestResult {
     let system = ActorSystem::new();
     let forms = system.spawn(Forms::default()).await?;
 
     let first = tokio::spawn(forms.ask(Later));
     let second = tokio::spawn(forms.ask(LaterWithContext));
     tokio::task::yield_now().await;
-    forms.tell(Later).await?; // wants no answer
+    forms.tell(Later).await?; // needs no answer
     forms.tell(Release(Ok(5))).await?;
     assert_eq!(first.await??, 5);
     assert_eq!(second.await??, 5);
@@ -149,7 +149,7 @@ async fn a_reply_is_kept_and_answered_later() -> TestResult {
 }
 
 #[tokio::test]
-async fn a_failure_answers_failed_and_ends_the_actor() -> TestResult {
+async fn failure_answers_failed_and_ends_the_actor() -> TestResult {
     let system = ActorSystem::new();
     let forms = system.spawn(Forms::default()).await?;
     assert!(matches!(
@@ -161,7 +161,7 @@ async fn a_failure_answers_failed_and_ends_the_actor() -> TestResult {
     };
     assert_eq!(failure.to_string(), "as asked");
 
-    // A kept reply that dies with the state of a failed actor is an answer, too.
+    // A kept reply that is dropped with the state of a failed actor is an answer, too.
     let forms = system.spawn(Forms::default()).await?;
     let later = tokio::spawn(forms.ask(Later));
     tokio::task::yield_now().await;
@@ -197,7 +197,7 @@ async fn handlers_are_ordinary_methods() -> TestResult {
 }
 
 #[tokio::test]
-async fn an_actor_is_found_by_its_messages() -> TestResult {
+async fn actor_is_found_by_its_messages() -> TestResult {
     let system = ActorSystem::new();
     system.spawn(Forms::default()).await?;
     let double: Recipient<Double> = system.recipient("forms")?;

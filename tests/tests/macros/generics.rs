@@ -41,7 +41,7 @@ impl<K: Hash + Eq + Send + 'static, V: Clone + Send + 'static> Cache<K, V> {
 }
 
 #[tokio::test]
-async fn an_actor_may_be_generic() -> TestResult {
+async fn actor_may_be_generic() -> TestResult {
     let system = ActorSystem::new();
     let cache = system
         .spawn(Cache::<&str, u32> {

@@ -130,7 +130,7 @@ async fn hooks_run_at_their_turns() -> TestResult {
 }
 
 #[tokio::test]
-async fn a_failing_on_start_fails_the_spawn() {
+async fn failing_on_start_fails_the_spawn() {
     let system = ActorSystem::new();
     let error = system.spawn(NoStart).await.map(drop).unwrap_err();
     assert!(matches!(error, SpawnError::StartFailed { .. }), "{error:?}");

@@ -1,4 +1,4 @@
-//! Names that collide, the size of a dispatch, an actor from a macro of the user's own.
+//! Colliding names, the size of a dispatch, an actor from a user's macro.
 
 use super::*;
 
@@ -31,7 +31,7 @@ impl Chat {
 }
 
 #[tokio::test]
-async fn a_message_may_be_called_like_a_parameter() -> TestResult {
+async fn message_may_be_called_like_a_parameter() -> TestResult {
     let system = ActorSystem::new();
     let chat = system.spawn(Chat).await?;
     assert_eq!(chat.ask(chat::Reply("yes".to_owned())).await?, 3);
@@ -110,7 +110,7 @@ macro_rules! adder {
 adder!(Adder, add, Add);
 
 #[tokio::test]
-async fn a_macro_may_write_an_actor() -> TestResult {
+async fn macro_may_write_an_actor() -> TestResult {
     let system = ActorSystem::new();
     let adder = system.spawn(Adder(2)).await?;
     assert_eq!(adder.ask(Add(3)).await?, 6);

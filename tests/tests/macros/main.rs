@@ -1,4 +1,4 @@
-//! What the macros make of a user's code, on a real system.
+//! Expansions of the macros, on a real system.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -44,7 +44,7 @@ struct Notes;
 struct Where;
 
 #[test]
-fn a_message_has_a_name_and_a_codec() -> TestResult {
+fn message_has_a_name_and_a_codec() -> TestResult {
     assert_eq!(Double::NAME, "Double");
     assert_eq!(Notes::NAME, "log.Notes");
     assert!(Where::WIRE.is_none());

@@ -78,7 +78,7 @@ fn ticks_are_a_table() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_periodic_actor_ticks() -> TestResult {
+async fn periodic_actor_ticks() -> TestResult {
     let system = ActorSystem::new();
     let heart = system.spawn(Heart::default()).await?;
     tokio::time::sleep(Duration::from_millis(2250)).await;
@@ -116,7 +116,7 @@ impl<T: Default + std::ops::AddAssign + From<u8> + Copy + Into<u64> + Send + 'st
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_periodic_actor_may_be_generic() -> TestResult {
+async fn periodic_actor_may_be_generic() -> TestResult {
     let system = ActorSystem::new();
     let counter = system.spawn(Counter { count: 0_u64 }).await?;
     tokio::time::sleep(Duration::from_millis(3500)).await;
@@ -136,7 +136,7 @@ impl Nightly {
 }
 
 #[test]
-fn a_tick_may_be_a_moment_of_the_calendar() -> TestResult {
+fn tick_may_be_a_moment_of_the_calendar() -> TestResult {
     let expected = Schedule {
         missed: Missed::Burst,
         jitter: Duration::from_secs(300),

@@ -1,4 +1,4 @@
-//! Raw handlers, and how requests are decoded.
+//! Raw handlers, and the decoding of requests.
 
 use super::forms::Forms;
 use super::*;
@@ -31,7 +31,7 @@ impl Raw {
     }
 }
 
-/// What the runner does with a request from the bus.
+/// Delivers a request as the runner does.
 async fn deliver<A: Actor, M: conclib::RemoteMessage>(
     actor: &mut A,
     message: M,
@@ -48,7 +48,7 @@ async fn deliver<A: Actor, M: conclib::RemoteMessage>(
 }
 
 #[tokio::test]
-async fn a_raw_handler_gets_what_no_other_handler_takes() {
+async fn raw_handler_gets_messages_without_a_handler() {
     let mut raw = Raw::default();
     assert_eq!(deliver(&mut raw, Double { n: 4 }).await, Ok(8));
     assert_eq!(deliver(&mut raw, Note(String::new())).await, Ok(()));
@@ -96,13 +96,13 @@ struct NotDouble {
     n: String,
 }
 
-// A message that stays in the process cannot be reached from outside, whatever it is called.
+// A local message cannot be reached from outside under any name.
 #[derive(ActorMessage, Serialize, Deserialize)]
 #[message(name = "Alias", response = u32)]
 struct NotAlias(bool);
 
 #[tokio::test]
-async fn a_local_message_is_not_reached_from_outside() {
+async fn local_message_is_not_reached_from_outside() {
     let refused = deliver(&mut Forms::default(), NotAlias(true)).await;
     assert!(
         matches!(refused, Err(AskError::Unhandled { .. })),
@@ -110,7 +110,7 @@ async fn a_local_message_is_not_reached_from_outside() {
     );
 }
 
-// The name of a generic message says of what it is, so one actor handles several.
+// The name of a generic message contains its arguments, so that one actor handles several.
 #[derive(ActorMessage, Serialize, Deserialize)]
 #[message(name = "Set<{T}>", response = String)]
 struct Set<T>(T);
@@ -145,7 +145,7 @@ async fn instances_of_a_generic_message_are_told_apart() {
     );
 }
 
-// An actor that is generic over its message handles it from outside as well.
+// An actor that is generic over its message also handles it from outside.
 #[derive(Actor)]
 struct Logger<M>(Vec<M>);
 
@@ -163,7 +163,7 @@ impl<M: ActorMessage<Response = ()>> Logger<M> {
 }
 
 #[tokio::test]
-async fn a_message_that_is_a_parameter_is_handled() -> TestResult {
+async fn message_that_is_a_parameter_is_handled() -> TestResult {
     let mut logger = Logger(Vec::new());
     assert_eq!(deliver(&mut logger, Note("a".to_owned())).await, Ok(()));
     assert_eq!(deliver(&mut logger, Len).await, Ok(1));

@@ -1,16 +1,16 @@
-//! The rules of each role are enough for a whole life, and for nothing else.
+//! The ACL rules of each role suffice for a whole run, and permit nothing else.
 
 use std::time::Duration;
 
 use conclib::prelude::*;
 use conclib::{ConnectError, OpenError, RedisDaemon, Role};
 use conclib_tests::actors::Worker;
-use conclib_tests::bus::{PATIENCE, eventually};
 use conclib_tests::messages::{Double, Record, Recorded};
+use conclib_tests::{ASK_TIMEOUT, eventually};
 
 use crate::raw::User;
 
-/// A Redis that lets in nobody but these three.
+/// A Redis with three users only.
 struct Locked {
     _redis: RedisDaemon,
     admin: User,
@@ -43,21 +43,21 @@ impl Locked {
         locked
     }
 
-    /// The remaining life of the lease.
+    /// The remaining time of the lease.
     async fn lease(&self) -> Duration {
         let reply = self.admin.says("PTTL shop:{n:till}:lease").await;
         let millis = reply.trim_start_matches(':').parse();
         Duration::from_millis(millis.unwrap_or_default())
     }
 
-    /// Nobody was refused anything but `INFO`, which the Redis library tries on each connection.
+    /// Checks that no command was refused but `INFO`, which the Redis library tries on each connection.
     async fn saw_no_refusal(&self) {
         let log = self.admin.says("ACL LOG 128").await;
         let after = |label: &str| -> Vec<String> {
             let mut lines = log.lines();
             let mut found = Vec::new();
             while lines.any(|line| line == label) {
-                found.extend(lines.nth(1).map(str::to_owned)); // behind its length
+                found.extend(lines.nth(1).map(str::to_owned)); // after its length
             }
             found
         };
@@ -73,7 +73,7 @@ fn config_of(user: User) -> Config {
         password,
     } = user;
     let url = format!("redis://{name}:{password}@127.0.0.1:{port}");
-    let config = Config::new(&url).unwrap().timeout(PATIENCE);
+    let config = Config::new(&url).unwrap().timeout(ASK_TIMEOUT);
     config.namespace("shop").node("till")
 }
 
@@ -92,7 +92,7 @@ async fn answers_again(client: &ProxyClient) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_whole_life_under_the_rules() {
+async fn rules_suffice_for_a_whole_run() {
     let locked = Locked::start().await;
     let system = serve(locked.actors).await;
     let client = ProxyClient::connect(&config_of(locked.web)).await.unwrap();
@@ -110,7 +110,7 @@ async fn a_whole_life_under_the_rules() {
         answers_again(&client).await;
     }
 
-    // The next one takes over, and clears what the one before has left.
+    // The next system takes over, and clears the leftovers of the one before.
     assert!(system.shutdown().await.is_clean());
     let asked = client.ask("worker", Double { n: 1 }).await;
     assert_eq!(asked, Err(AskError::NoResponder));
@@ -131,9 +131,9 @@ async fn a_whole_life_under_the_rules() {
     locked.saw_no_refusal().await;
 }
 
-/// What `docs/security.md` says to write where the generated rules are not understood.
+/// The rules of `docs/security.md` for servers that do not understand the generated ones.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_clients_rules_for_an_older_redis() {
+async fn client_rules_for_an_older_redis() {
     let page = include_str!("../../../docs/security.md");
     let line = page
         .lines()
@@ -150,7 +150,7 @@ async fn the_clients_rules_for_an_older_redis() {
     locked.saw_no_refusal().await;
 }
 
-/// What is used for messages that outlive both ends.
+/// The commands of durable messages.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn durable_messages_under_the_rules() {
     let locked = Locked::start().await;
@@ -197,7 +197,7 @@ async fn durable_messages_under_the_rules() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_has_the_clients_password_can_ask_and_nothing_else() {
+async fn client_password_permits_asks_and_nothing_else() {
     let locked = Locked::start().await;
     let system = serve(locked.actors).await;
     let client = ProxyClient::connect(&config_of(locked.web)).await.unwrap();
@@ -210,7 +210,7 @@ async fn who_has_the_clients_password_can_ask_and_nothing_else() {
     let (durable, dead) = ("shop:{n:till}:durable", "shop:{n:till}:dead");
     let channel = "shop:{c:00000000000000000000000000000000}:reply";
     let forbidden = [
-        // What others have asked.
+        // Requests of others.
         format!("BLMPOP 0.01 1 {inbox} LEFT"),
         format!("LMPOP 1 {inbox} LEFT"),
         format!("LPOP {inbox}"),
@@ -227,7 +227,7 @@ async fn who_has_the_clients_password_can_ask_and_nothing_else() {
         format!("XADD {inbox} * a b"),
         format!("DUMP {inbox}"),
         format!("COPY {inbox} {inbox}2"),
-        // Who serves.
+        // The lease.
         format!("SET {lease} x"),
         format!("RPUSH {lease} x"),
         format!("DEL {lease}"),
@@ -235,7 +235,7 @@ async fn who_has_the_clients_password_can_ask_and_nothing_else() {
         format!("RENAME {lease} {inbox}"),
         "GET shop:{n:till}:epoch".to_owned(),
         "SET shop:{n:till}:epoch 0".to_owned(),
-        // What waits to be done, was done, and was given up.
+        // Durable messages, their results, and dead letters.
         format!("XREAD STREAMS {durable} 0"),
         format!("XRANGE {durable} - +"),
         format!("XREADGROUP GROUP actors me STREAMS {durable} >"),
@@ -299,7 +299,7 @@ async fn who_has_the_clients_password_can_ask_and_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_wrong_password_and_a_wrong_role_are_known_at_once() {
+async fn wrong_password_and_wrong_role_fail_at_once() {
     let locked = Locked::start().await;
     let stranger = User {
         password: "guessed",
@@ -319,7 +319,7 @@ async fn a_wrong_password_and_a_wrong_role_are_known_at_once() {
         .unwrap_err();
     assert!(error.to_string().contains("WRONGPASS"), "{error}");
 
-    // A client is not let serve.
+    // A client may not serve.
     let error = start_proxy(&system, &config_of(locked.web))
         .await
         .unwrap_err();
@@ -327,7 +327,7 @@ async fn a_wrong_password_and_a_wrong_role_are_known_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_not_permitted_any_more_was_not_executed() {
+async fn revoked_command_is_reported_as_not_executed() {
     let locked = Locked::start().await;
     let system = serve(locked.actors).await;
     let client = ProxyClient::connect(&config_of(locked.web)).await.unwrap();

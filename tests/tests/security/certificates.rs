@@ -1,4 +1,4 @@
-//! Authorities and what they sign, and a Redis that has such a certificate.
+//! Certificate authorities, certificates, and a Redis with TLS.
 
 use std::fs;
 use std::net::{TcpListener, TcpStream};
@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use conclib::Config;
-use conclib_tests::bus::{BOUND, PATIENCE};
+use conclib_tests::{ASK_TIMEOUT, TEST_TIMEOUT};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 
-/// A directory for one test, gone when this is dropped.
+/// A directory of one test, removed on drop.
 pub(crate) struct Directory(PathBuf);
 
 impl Directory {
@@ -24,7 +24,7 @@ impl Directory {
         Self(path)
     }
 
-    /// Writes a file; its path.
+    /// Writes a file; returns its path.
     pub(crate) fn file(&self, name: &str, text: &str) -> PathBuf {
         let path = self.0.join(name);
         fs::write(&path, text).unwrap();
@@ -71,7 +71,7 @@ impl Authority {
         }
     }
 
-    /// For a host or an address.
+    /// Signs a certificate for a host or an address.
     pub(crate) fn sign(&self, name: &str) -> Identity {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
@@ -88,18 +88,18 @@ impl Authority {
     }
 }
 
-/// A Redis behind TLS; gone when this is dropped.
+/// A Redis with TLS, killed on drop.
 pub(crate) struct TlsRedis {
     process: Child,
     pub(crate) port: u16,
 }
 
 impl TlsRedis {
-    /// For 127.0.0.1, with these options.
+    /// Starts it at 127.0.0.1, with these options.
     pub(crate) fn start(authority: &Authority, options: &[&str]) -> Self {
         let identity = authority.sign("127.0.0.1");
         for _ in 0..10 {
-            // Somebody else may take the port before Redis does.
+            // Another process may take the port before Redis does.
             let free = TcpListener::bind("127.0.0.1:0").unwrap();
             let port = free.local_addr().unwrap().port();
             drop(free);
@@ -110,10 +110,10 @@ impl TlsRedis {
         panic!("no Redis with TLS starts");
     }
 
-    /// Over TLS, and trusting the authority.
+    /// A config with TLS that trusts the authority.
     pub(crate) fn config(&self, authority: &Authority) -> Config {
         let url = format!("rediss://127.0.0.1:{}", self.port);
-        let config = Config::new(&url).unwrap().timeout(PATIENCE);
+        let config = Config::new(&url).unwrap().timeout(ASK_TIMEOUT);
         config.ca_file(&authority.certificate)
     }
 }
@@ -142,7 +142,7 @@ fn spawn(port: u16, own: &Identity, ca: &Path, options: &[&str]) -> Option<Child
         .stderr(Stdio::null())
         .spawn()
         .expect("redis-server must be installed to run these tests");
-    let deadline = Instant::now() + BOUND;
+    let deadline = Instant::now() + TEST_TIMEOUT;
     while Instant::now() < deadline {
         if process.try_wait().unwrap().is_some() {
             return None;

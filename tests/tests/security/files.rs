@@ -1,21 +1,21 @@
-//! Names and passwords that lie in files.
+//! User names and passwords in files.
 
 use conclib::prelude::*;
 use conclib_tests::actors::Worker;
-use conclib_tests::bus::{PATIENCE, eventually};
 use conclib_tests::messages::Double;
+use conclib_tests::{ASK_TIMEOUT, eventually};
 
 use crate::certificates::Directory;
 use crate::raw::User;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_password_that_changes() {
+async fn changed_password_is_read_again() {
     let directory = Directory::new();
     let user = directory.file("user", "keeper\n");
     let password = directory.file("password", "first\n");
     let config = Config::new("redis://127.0.0.1:0")
         .unwrap()
-        .timeout(PATIENCE);
+        .timeout(ASK_TIMEOUT);
     let config = config.user_file(&user).password_file(&password);
     // The Redis takes them from the files as well.
     let redis = start_redis(&config).await.unwrap();
@@ -46,7 +46,7 @@ async fn a_password_that_changes() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_not_there() {
+async fn missing_password_file_is_an_error() {
     let directory = Directory::new();
     let redis = start_redis(&Config::new("redis://127.0.0.1:0").unwrap())
         .await

@@ -1,4 +1,4 @@
-//! Who may come in, and what they may do there: real Redis servers that are locked.
+//! Authentication, permissions and TLS, on real Redis servers.
 #![cfg(unix)]
 
 mod acl;

@@ -1,10 +1,8 @@
-//! Commands as somebody writes them by hand.
+//! Raw commands as a user of a Redis.
 
+use conclib_tests::within;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
-
-use conclib_tests::bus::BOUND;
 
 /// A user of a Redis, with a connection for each command.
 #[derive(Debug, Clone, Copy)]
@@ -15,7 +13,7 @@ pub(crate) struct User {
 }
 
 impl User {
-    /// What Redis replies to a command, as it comes.
+    /// The raw reply of Redis to a command.
     pub(crate) async fn says(&self, command: &str) -> String {
         let exchange = async {
             let mut stream = TcpStream::connect(("127.0.0.1", self.port)).await?;
@@ -26,7 +24,7 @@ impl User {
             stream.read_to_end(&mut reply).await?;
             std::io::Result::Ok(reply)
         };
-        let reply = timeout(BOUND, exchange).await.expect("a reply").unwrap();
+        let reply = within(exchange).await.unwrap();
         let reply = String::from_utf8_lossy(&reply);
         let reply = reply.strip_prefix("+OK\r\n").expect("it is let in");
         reply

@@ -4,19 +4,20 @@ use std::time::{Duration, Instant};
 
 use conclib::Role;
 use conclib::prelude::*;
+use conclib_tests::ASK_TIMEOUT;
 use conclib_tests::actors::Worker;
-use conclib_tests::bus::{Bus, PATIENCE};
+use conclib_tests::bus::Bus;
 use conclib_tests::messages::{Double, Record, Recorded};
 
 use crate::certificates::{Authority, Directory, TlsRedis};
 
-/// How long connecting may take, and what a busy machine needs beyond it.
+/// The timeout of connecting, and a margin for a busy machine.
 const CONNECT: Duration = Duration::from_secs(5 + 10);
 
 /// Clients show no certificate.
 const ONE_SIDED: [&str; 2] = ["--tls-auth-clients", "no"];
 
-/// Why nobody comes in.
+/// The error of a connection that is refused.
 async fn refusal(config: &Config) -> String {
     let start = Instant::now();
     let system = ActorSystem::new();
@@ -33,7 +34,7 @@ async fn refusal(config: &Config) -> String {
     text
 }
 
-/// Asks and tells, there and back.
+/// Asks and tells, over both ends.
 async fn works(actors: &Config, web: &Config) {
     let system = ActorSystem::new();
     start_proxy(&system, actors).await.unwrap();
@@ -49,7 +50,7 @@ async fn works(actors: &Config, web: &Config) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_authority_that_is_trusted() {
+async fn trusted_authority_is_accepted() {
     let authority = Authority::new();
     let redis = TlsRedis::start(&authority, &ONE_SIDED);
     let config = redis.config(&authority);
@@ -57,23 +58,23 @@ async fn an_authority_that_is_trusted() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_authority_that_is_not_trusted() {
+async fn untrusted_authority_is_refused() {
     let authority = Authority::new();
     let redis = TlsRedis::start(&authority, &ONE_SIDED);
-    // The second has the name of the right one, and not its key.
+    // The second authority has the name of the right one, and another key.
     for other in [Authority::named("another"), Authority::new()] {
         let text = refusal(&redis.config(&other)).await;
         assert!(text.contains("not signed by an authority"), "{text}");
         assert!(text.contains("CONCLIB_REDIS_CA"), "{text}");
     }
-    // Nor does the system trust it.
+    // The system does not trust it either.
     let url = format!("rediss://127.0.0.1:{}", redis.port);
     let text = refusal(&Config::new(&url).unwrap()).await;
     assert!(text.contains("CONCLIB_REDIS_CA"), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_certificate_of_another_host() {
+async fn certificate_of_another_host_is_refused() {
     let authority = Authority::new();
     let redis = TlsRedis::start(&authority, &ONE_SIDED);
     let url = format!("rediss://localhost:{}", redis.port);
@@ -83,7 +84,7 @@ async fn a_certificate_of_another_host() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn both_ends_show_a_certificate() {
+async fn client_certificates_are_required_if_configured() {
     let (authority, other) = (Authority::new(), Authority::named("another"));
     let redis = TlsRedis::start(&authority, &["--tls-auth-clients", "yes"]);
     let config = redis.config(&authority);
@@ -108,7 +109,7 @@ async fn both_ends_show_a_certificate() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_end_speaks_tls_and_the_other_does_not() {
+async fn plain_and_tls_ends_do_not_connect() {
     let authority = Authority::new();
     let redis = TlsRedis::start(&authority, &ONE_SIDED);
     let plain = Config::new(&format!("redis://127.0.0.1:{}", redis.port));
@@ -120,9 +121,9 @@ async fn one_end_speaks_tls_and_the_other_does_not() {
     refusal(&config).await;
 }
 
-/// As `docs/security.md` has it: TLS, the roles in an ACL file, nobody else.
+/// As in `docs/security.md`: TLS, and an ACL file with the roles only.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn users_in_a_file() {
+async fn users_of_an_acl_file_connect_over_tls() {
     let authority = Authority::new();
     let directory = Directory::new();
     let rules = Config::new("redis://host").unwrap();
@@ -136,7 +137,7 @@ async fn users_in_a_file() {
     let redis = TlsRedis::start(&authority, &[ONE_SIDED, users].concat());
     let config = |who: &str| {
         let url = format!("rediss://{who}@127.0.0.1:{}", redis.port);
-        let config = Config::new(&url).unwrap().timeout(PATIENCE);
+        let config = Config::new(&url).unwrap().timeout(ASK_TIMEOUT);
         config.ca_file(&authority.certificate)
     };
     works(&config("actors:lights"), &config("web:browser")).await;
@@ -148,7 +149,7 @@ async fn users_in_a_file() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn files_that_are_no_certificates() {
+async fn wrong_certificate_files_are_errors() {
     let authority = Authority::new();
     let redis = TlsRedis::start(&authority, &ONE_SIDED);
     let directory = Directory::new();
@@ -184,7 +185,7 @@ async fn files_that_are_no_certificates() {
 }
 
 #[tokio::test]
-async fn a_redis_of_ones_own_has_no_tls() {
+async fn redis_daemon_has_no_tls() {
     let config = Config::new("rediss://localhost:0").unwrap();
     let error = start_redis(&config).await.unwrap_err().to_string();
     assert!(error.contains("without TLS: write `redis://`"), "{error}");

@@ -1,4 +1,4 @@
-//! Where something was measured.
+//! The machine of a measurement.
 
 use std::fmt;
 
@@ -9,16 +9,16 @@ use serde::Serialize;
 pub struct Machine {
     /// The processor's name, as the system gives it.
     pub processor: String,
-    /// How many threads run at once.
+    /// The number of hardware threads.
     pub cores: usize,
     /// The operating system and the architecture.
     pub system: String,
-    /// What waited for a processor when the run began, of the last minute; where the system knows it.
+    /// The load average of the last minute at the start of the run, where the system has one.
     pub load: Option<f64>,
 }
 
 impl Machine {
-    /// This one, now.
+    /// This computer, now.
     pub fn here() -> Self {
         let processor = std::fs::read_to_string("/proc/cpuinfo")
             .ok()

@@ -1,4 +1,4 @@
-//! Which versions the workspace builds.
+//! Versions of the packages that the workspace builds.
 
 /// The lock file of the workspace, as it was when this was built.
 const LOCK: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../Cargo.lock"));

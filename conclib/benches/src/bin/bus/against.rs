@@ -1,7 +1,7 @@
 //! conclib in this tree and in another commit, by turns.
 //!
-//! Each measurement has a server of its own, started by this tree: neither commit finds data that the
-//! other has left in Redis, and both have the same settings.
+//! Each measurement has a server of its own, started by this tree: neither commit finds data of the
+//! other in Redis, and both have the same settings.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use crate::run::{Servers, summary, title};
 /// The figures that are compared.
 const METRICS: [Metric; 4] = [Metric::Throughput, Metric::P50, Metric::P99, Metric::AllCpu];
 
-/// Just enough to see that a build can be driven.
+/// The shortest run that shows that a build can be driven.
 const FIRST: Spans = Spans {
     warm_up: Duration::from_millis(20),
     measured: Duration::from_millis(50),
@@ -62,7 +62,7 @@ pub(crate) fn run(options: &Options, other: &Other) -> Result<(), Problem> {
     }
 }
 
-/// Both builds, and how they are measured.
+/// Both builds, and the settings of their measurements.
 struct Builds<'a> {
     this: PathBuf,
     other: &'a Other,
@@ -84,7 +84,7 @@ impl Builds<'_> {
         Ok(())
     }
 
-    /// Measures round after round, and tells which measurements failed, and why.
+    /// Measures round after round; also returns the errors of failed measurements.
     fn measure(&self) -> (Vec<Samples>, Vec<String>) {
         let rows = self.options.rows.iter();
         let mut samples: Vec<_> = rows.map(|row| Samples::new(row)).collect();
@@ -163,8 +163,8 @@ impl Samples {
     }
 }
 
-/// A run with a delay leaves the report of one without it where it is, and a quick run all reports of
-/// figures that count.
+/// A run with a delay does not replace the report of one without, and a quick run replaces no report of
+/// real figures.
 fn file_name(options: &Options) -> &'static str {
     match options.delay {
         _ if options.quick => "bus-against-quick",

@@ -18,12 +18,12 @@ use crate::peers::{Peer, conclib, naive, nats, raw};
 use crate::plan::Spans;
 use crate::words::Words;
 
-/// What one measurement found.
+/// The results of one measurement.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Sample {
     /// Answers in the time that counts.
     pub(crate) asks: u64,
-    /// How long that was.
+    /// The measured time.
     pub(crate) seconds: f64,
     /// Half of the answers took no longer than this, in microseconds.
     pub(crate) p50: f64,
@@ -31,19 +31,19 @@ pub(crate) struct Sample {
     pub(crate) p99: f64,
     /// Questions without an answer, also in the warm-up.
     pub(crate) lost: u64,
-    /// Answers that were not those to their questions, also in the warm-up.
+    /// Answers to other questions, also in the warm-up.
     pub(crate) wrong: u64,
-    /// Why the first lost one was lost.
+    /// The error of the first lost question.
     pub(crate) problem: Option<String>,
-    /// What this process has used.
+    /// The usage of this process.
     pub(crate) client: Use,
-    /// What the one that answers has used.
+    /// The usage of the responder.
     pub(crate) responder: Use,
-    /// What Redis or NATS has used.
+    /// The usage of Redis or NATS.
     pub(crate) server: Use,
 }
 
-/// What a process has used.
+/// The resources that a process used.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Use {
     /// Processor time while it was measured, in seconds.
@@ -59,7 +59,7 @@ impl Sample {
     }
 }
 
-/// What a process is to do.
+/// The task of a calling process.
 struct Order {
     /// Tasks that ask.
     callers: usize,
@@ -143,7 +143,7 @@ fn alone(order: &Order, mut asker: raw::Caller) -> Result<Sample, Problem> {
     Ok(sample(&load, passed))
 }
 
-/// How long it was measured, and what each process used meanwhile.
+/// The measured time, and the usage of each process during it.
 fn watch(load: &Load, order: &Order) -> (Duration, [Use; 3]) {
     let look = || order.watched.map(|pid| pid.and_then(cpu_seconds));
     let (took, [before, after]) = load.pass(order.spans, look);

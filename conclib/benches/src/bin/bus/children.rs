@@ -12,10 +12,10 @@ use crate::call::Sample;
 use crate::measurement::Measurement;
 use crate::peers::Peer;
 
-/// What a responder says when it can be asked.
+/// The line that a responder prints when it can be asked.
 pub(crate) const READY: &str = "ready";
 
-/// How long a process may take to end by itself.
+/// The longest wait for a process to end by itself.
 const FAREWELL: Duration = Duration::from_secs(3);
 
 /// A process that ends when this is dropped.
@@ -25,7 +25,7 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// Whatever it reads ends when this is dropped.
+    /// Its standard input, closed on drop.
     pub(crate) fn start(command: &mut Command) -> Result<Self, Problem> {
         let child = command.stdin(Stdio::piped()).spawn()?;
         Ok(Self { child })
@@ -35,7 +35,7 @@ impl Running {
         self.child.id()
     }
 
-    /// Whether it has not ended by itself.
+    /// True if it has not ended by itself.
     pub(crate) fn lives(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
     }
@@ -63,12 +63,12 @@ impl Drop for Running {
     }
 }
 
-/// This executable with these words.
+/// This executable, with these arguments.
 fn myself(words: &[&str]) -> Result<Command, Problem> {
     Ok(started_as(&env::current_exe()?, words))
 }
 
-/// That build of this benchmark with these words.
+/// The given build of this benchmark, with these arguments.
 fn started_as(program: &Path, words: &[&str]) -> Command {
     let mut command = Command::new(program);
     command.args(words).stdout(Stdio::piped());
@@ -106,7 +106,7 @@ pub(crate) fn relay(port: u16, delay: Duration) -> Result<(Running, u16), Proble
     Ok((running, own))
 }
 
-/// Lets a caller process ask that responder, and waits for what it found.
+/// Lets a caller process ask the responder, and waits for its results.
 pub(crate) fn call(order: &Measurement<'_>, responder: u32) -> Result<Sample, Problem> {
     let Measurement { row, spans, .. } = order;
     let name = order.peer.name();

@@ -1,4 +1,4 @@
-//! Times of very many asks in little memory, so that what is kept of them does not show in the
+//! Times of very many asks in little memory, so that they do not show in the
 //! memory of the process that is measured.
 
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -21,7 +21,7 @@ const BUCKETS: usize = (DOUBLINGS + 1) * PER_DOUBLING;
 /// Callers of different shards do not touch the same memory.
 const SHARDS: usize = 8;
 
-/// How often which time was seen.
+/// Counts of times.
 #[derive(Debug)]
 pub(crate) struct Histogram {
     /// Shard after shard, each all buckets in order.
@@ -35,14 +35,14 @@ impl Histogram {
         Self { counts }
     }
 
-    /// Counts a time that the caller of this number has seen.
+    /// Counts a time of the caller with this number.
     pub(crate) fn count(&self, caller: usize, time: Duration) {
         let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         let at = caller % SHARDS * BUCKETS + bucket(nanos);
         self.counts[at].fetch_add(1, Relaxed);
     }
 
-    /// How many times there are.
+    /// The number of times.
     pub(crate) fn total(&self) -> u64 {
         self.counts
             .iter()

@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::Problem;
 use crate::respond::when_input_ends;
 
-/// How often to look whether the program has ended by itself.
+/// The interval of checks if the program has ended by itself.
 const POLL: Duration = Duration::from_millis(100);
 
 pub(crate) fn main(words: &[String]) -> Result<(), Problem> {
@@ -25,7 +25,7 @@ pub(crate) fn main(words: &[String]) -> Result<(), Problem> {
     let child = Arc::new(Mutex::new(child));
     let killed = child.clone();
     when_input_ends(move || {
-        // It may have ended by itself; it holds nothing that is worth a farewell.
+        // It may have ended by itself; it has no data that needs an orderly end.
         let _ = killed.lock().unwrap_or_else(PoisonError::into_inner).kill();
     });
     loop {

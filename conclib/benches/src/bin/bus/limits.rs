@@ -1,4 +1,4 @@
-//! What the bus must be able to do.
+//! Required limits of the bus.
 
 use conclib_benches::report::Limit;
 
@@ -6,7 +6,7 @@ use crate::peers::Peer;
 use crate::plan::Row;
 use crate::results::{Metric, Results};
 
-/// What conclib is compared with.
+/// The other side of a comparison with conclib.
 #[derive(Debug, Clone, Copy)]
 enum Against {
     /// This peer in the same row.
@@ -15,7 +15,7 @@ enum Against {
     Row(&'static str, &'static str),
 }
 
-/// conclib's value divided by the other one is at most, or at least, the bound: as it is better.
+/// A bound of conclib's value divided by the other one: the most or the least, by the better direction.
 #[derive(Debug)]
 struct Promise {
     row: &'static str,
@@ -53,7 +53,7 @@ const fn promise(row: &'static str, metric: Metric, against: Against, bound: f64
     }
 }
 
-/// The limits of a line, of those whose both sides were measured.
+/// The limits of a line whose sides were both measured.
 pub(crate) fn judge(results: &Results, row: &Row, metric: Metric) -> Vec<Limit> {
     let here = PROMISES
         .iter()

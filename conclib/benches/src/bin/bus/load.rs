@@ -1,4 +1,4 @@
-//! Callers that ask, and what they see.
+//! Callers that ask, and the results that they collect.
 
 use std::future::Future;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
@@ -14,7 +14,7 @@ use crate::histogram::Histogram;
 use crate::payload;
 use crate::plan::Spans;
 
-/// How long the last answers may take. Longer than any peer lets an asker wait.
+/// The longest wait for the last answers: longer than the timeout of every peer.
 const LAST_ANSWERS: Duration = Duration::from_secs(15);
 
 /// The asking end of a peer: a clone for each caller.
@@ -29,10 +29,10 @@ pub(crate) trait Ask: Clone + Send + 'static {
 const WARM_UP: u8 = 0;
 /// Answers count.
 const MEASURED: u8 = 1;
-/// Nobody asks any more.
+/// The callers stop.
 const OVER: u8 = 2;
 
-/// What all callers of a measurement share.
+/// The state that all callers of a measurement share.
 #[derive(Debug)]
 pub(crate) struct Load {
     /// One of the three above.
@@ -43,7 +43,7 @@ pub(crate) struct Load {
     pub(crate) lost: AtomicU64,
     /// Questions with an answer that is not theirs.
     pub(crate) wrong: AtomicU64,
-    /// Why the first of the lost ones was lost.
+    /// The error of the first lost question.
     pub(crate) problem: Mutex<Option<String>>,
 }
 
@@ -58,13 +58,13 @@ impl Load {
         })
     }
 
-    /// Whether there is more to ask.
+    /// True while the callers are to ask.
     pub(crate) fn goes_on(&self) -> bool {
         self.phase.load(Relaxed) != OVER
     }
 
-    /// Waits for the warm-up and the time that counts, and tells how long that was. `look` looks
-    /// at what the processes have used, at its beginning and at its end.
+    /// Waits for the warm-up and the measured time, and returns the latter. `look` reads
+    /// the usage of the processes, at its beginning and at its end.
     pub(crate) fn pass<T>(&self, spans: Spans, look: impl Fn() -> T) -> (Duration, [T; 2]) {
         sleep(spans.warm_up);
         let before = look();
@@ -76,7 +76,7 @@ impl Load {
         (took, [before, look()])
     }
 
-    /// Counts what came of a question; false if it was lost.
+    /// Counts the outcome of a question; false if it was lost.
     pub(crate) fn judge(
         &self,
         question: &Question,
@@ -110,7 +110,7 @@ impl Load {
 /// One question of one caller.
 pub(crate) struct Question {
     pub(crate) caller: usize,
-    /// How many the caller has asked before.
+    /// The number of earlier questions of the caller.
     pub(crate) turn: u32,
     /// Bytes of its payload.
     pub(crate) size: usize,
@@ -154,7 +154,7 @@ pub(crate) fn start(
     tasks
 }
 
-/// One caller: asks one question after another. When one is lost it ends, for the measurement has
+/// One caller: asks one question after another. It ends when one is lost, since the measurement has
 /// failed then.
 async fn ask_on(load: Arc<Load>, asker: impl Ask, mut question: Question) {
     while load.goes_on() {
@@ -168,7 +168,7 @@ async fn ask_on(load: Arc<Load>, asker: impl Ask, mut question: Question) {
     }
 }
 
-/// Waits for the callers' last answers; those that do not come are lost.
+/// Waits for the callers' last answers; missing ones are lost.
 pub(crate) async fn finish(load: &Load, mut tasks: JoinSet<()>) {
     let all = async { while tasks.join_next().await.is_some() {} };
     if timeout(LAST_ANSWERS, all).await.is_err() {

@@ -1,22 +1,22 @@
-//! How fast the bus is: conclib beside NATS, beside the simple way over Redis, and beside what
-//! bare sockets need.
+//! The speed of the bus: conclib beside NATS, beside the simple way over Redis, and beside
+//! bare sockets.
 //!
 //! ```text
 //! cargo run --release -p conclib-benches --bin bus -- [options]
 //! ```
 //!
 //! Servers, responders and callers are processes of their own on this machine. Round after round
-//! each row is measured with one peer after another, and ratios are taken within a round: what
-//! disturbs the machine for long disturbs all of them.
+//! each row is measured with one peer after another, and ratios are taken within a round, so that a long
+//! disturbance of the machine affects all of them.
 //!
-//! | module | what |
+//! | module | contents |
 //! |---|---|
-//! | `options`, `plan`, `peers` | what is measured: rows, and who answers them |
+//! | `options`, `plan`, `peers` | the plan: rows, and the peers that answer them |
 //! | `respond`, `call`, `relay`, `keep` | the processes: the same executable, with another first word |
-//! | `load`, `histogram`, `payload` | within a caller: tasks that ask, times, and what is checked |
+//! | `load`, `histogram`, `payload` | within a caller: tasks that ask, times, and checked payloads |
 //! | `servers`, `children` | starting and ending processes |
 //! | `measurement` | one responder and one caller |
-//! | `run`, `results`, `limits` | round after round; what came out; whether it is enough |
+//! | `run`, `results`, `limits` | the rounds, their results, and the required limits |
 //! | `against` | this tree and another commit by turns |
 
 use std::error::Error;
@@ -41,7 +41,7 @@ mod run;
 mod servers;
 mod words;
 
-/// What went wrong, for whoever reads the terminal.
+/// An error for the terminal.
 type Problem = Box<dyn Error + Send + Sync>;
 
 /// A count or a size as a number to calculate with. All of them are far below 2^53.

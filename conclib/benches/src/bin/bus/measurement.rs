@@ -11,8 +11,8 @@ use crate::plan::{Row, Spans};
 /// A measurement of one peer in one row.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Measurement<'a> {
-    /// The build of this benchmark that responds and calls: both, since what they write to each
-    /// other may differ from build to build.
+    /// The build of this benchmark that responds and calls: both, since their protocol
+    /// may differ from build to build.
     pub(crate) program: &'a Path,
     pub(crate) peer: Peer,
     /// Leads to the server.
@@ -24,7 +24,7 @@ pub(crate) struct Measurement<'a> {
 }
 
 impl Measurement<'_> {
-    /// Starts the two processes, and returns what the caller found.
+    /// Starts the two processes, and returns the caller's results.
     ///
     /// # Errors
     ///

@@ -21,26 +21,26 @@ options of the benchmark `bus`:
   --against <name>=<executable>
                    conclib alone, by turns with another commit's build of this benchmark";
 
-/// How often each row is measured unless it is said.
+/// The default number of measurements per row.
 const ROUNDS: usize = 5;
 
 /// Rows of a run with a delay.
 const FAR_ROWS: [&str; 3] = ["64", "512", "4096"];
 
-/// What a run is asked to do.
+/// The options of a run.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Options {
-    /// How often each row is measured.
+    /// The number of measurements per row.
     pub(crate) rounds: usize,
     pub(crate) rows: Vec<&'static Row>,
     pub(crate) peers: Vec<Peer>,
-    /// How long each measurement takes.
+    /// The length of each measurement.
     pub(crate) spans: Spans,
-    /// Only a look at whether everything runs: the figures mean nothing.
+    /// True for a quick check that everything runs: the figures mean nothing.
     pub(crate) quick: bool,
-    /// How far away Redis is, each way.
+    /// The added delay to Redis, in each direction.
     pub(crate) delay: Option<Duration>,
-    /// The build of another commit that conclib is compared with, instead of its peers.
+    /// The build of another commit to compare with, instead of the peers.
     pub(crate) against: Option<Other>,
 }
 

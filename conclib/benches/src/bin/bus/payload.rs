@@ -1,4 +1,4 @@
-//! What is sent, and whether it came back.
+//! Payloads, and the check of their return.
 
 /// A number takes this many bytes at each end.
 const NUMBER: usize = size_of::<u64>();
@@ -15,7 +15,7 @@ pub(crate) fn make(number: u64, size: usize) -> Vec<u8> {
     payload
 }
 
-/// Whether this is the payload of that number and size.
+/// True if this is the payload of that number and size.
 pub(crate) fn is(answer: &[u8], number: u64, size: usize) -> bool {
     answer.len() == size.max(SMALLEST)
         && answer.starts_with(&number.to_le_bytes())

@@ -1,4 +1,4 @@
-//! Who carries the questions.
+//! The peers: the ways in which questions are carried.
 
 use std::str::FromStr;
 
@@ -23,11 +23,11 @@ pub(crate) enum Peer {
 }
 
 impl Peer {
-    /// All of them, as they follow each other in the table.
+    /// All peers, in the order of the table.
     pub(crate) const ALL: [Self; 4] =
         [Self::Conclib, Self::Nats, Self::NaiveLoop, Self::RawSockets];
 
-    /// What the option `--peer` calls it.
+    /// The name in the option `--peer`.
     pub(crate) fn id(self) -> &'static str {
         match self {
             Self::Conclib => "conclib",
@@ -37,7 +37,7 @@ impl Peer {
         }
     }
 
-    /// What the table calls it.
+    /// The name in the table.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Conclib => "conclib",
@@ -47,7 +47,7 @@ impl Peer {
         }
     }
 
-    /// The library that it is made of; its version is the lock file's.
+    /// The library that it uses; its version is that of the lock file.
     pub(crate) fn library(self) -> &'static str {
         match self {
             Self::Conclib => "conclib",

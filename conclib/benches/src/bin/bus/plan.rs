@@ -1,15 +1,15 @@
-//! What is measured.
+//! The rows of the table, and the length of measurements.
 
 use std::time::Duration;
 
 use crate::peers::Peer;
 
-/// Some callers, and how much each of them sends.
+/// A row: a number of callers, and the size of their questions.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Row {
-    /// What the option `--row` calls it.
+    /// The name in the option `--row`.
     pub(crate) id: &'static str,
-    /// What the table calls it.
+    /// The name in the table.
     pub(crate) name: &'static str,
     /// Tasks that ask, each one question after another.
     pub(crate) callers: usize,
@@ -37,8 +37,8 @@ const fn row(id: &'static str, name: &'static str, callers: usize, payload: usiz
 }
 
 impl Row {
-    /// Whether this peer is measured in this row: bare sockets carry one caller, and one pop after
-    /// another says at 64 callers all that it has to say.
+    /// True if this peer is measured in this row: bare sockets carry one caller, and one pop after
+    /// another does not get faster beyond 64 callers.
     pub(crate) fn suits(&self, peer: Peer) -> bool {
         match peer {
             Peer::Conclib | Peer::Nats => true,
@@ -48,7 +48,7 @@ impl Row {
     }
 }
 
-/// How long each measurement takes.
+/// The length of each measurement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Spans {
     /// Asking before anything counts.

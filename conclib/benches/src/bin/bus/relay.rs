@@ -1,7 +1,7 @@
 //! A longer way to a server: `bus relay <port> <nanoseconds>`.
 //!
-//! It prints its own port. What comes at one side leaves at the other so much later, in order,
-//! and however much it is: what is under way does not hold up what follows. It ends when its
+//! It prints its own port. Bytes that arrive at one side leave at the other that much later, in order
+//! and at any rate: bytes on their way do not hold up later ones. It ends when its
 //! standard input does.
 
 use std::io::{Read, Write};
@@ -14,13 +14,13 @@ use crate::Problem;
 use crate::respond::when_input_ends;
 use crate::words::Words;
 
-/// How much is read at once.
+/// The most bytes of one read.
 const CHUNK: usize = 256 * 1024;
 
-/// What is under way.
+/// Bytes on their way.
 struct Chunk {
     bytes: Vec<u8>,
-    /// When it leaves.
+    /// The time at which they leave.
     due: Instant,
 }
 
@@ -37,13 +37,13 @@ pub(crate) fn main(words: &[String]) -> Result<(), Problem> {
 }
 
 /// Linux lets a thread sleep 50 µs longer than it asked for, unless it is told not to; threads
-/// inherit it. Where that cannot be said the way is a little longer.
+/// inherit it. Where that is not supported, the delay is a little longer.
 fn sleep_exactly() {
     let _ = std::fs::write("/proc/self/timerslack_ns", "1000");
 }
 
-/// Who keeps all processors busy must not make the way longer. Only root may ask for this; for
-/// others the way is what it becomes.
+/// Raises the priority, so that busy processors do not make the delay longer. Only root may do this; for
+/// other users the delay is less exact.
 #[cfg(unix)]
 fn come_first() {
     let _ = rustix::process::setpriority_process(None, -10);
@@ -61,7 +61,7 @@ fn serve(listener: &TcpListener, target: u16, delay: Duration) -> Result<(), Pro
     }
 }
 
-/// One direction of a connection, on two threads: so reading never waits for what is under way.
+/// One direction of a connection, on two threads, so that reading never waits for bytes on their way.
 fn lead(from: TcpStream, to: TcpStream, delay: Duration) -> Result<(), Problem> {
     to.set_nodelay(true)?;
     let (sender, chunks) = channel();
@@ -88,7 +88,7 @@ fn give(chunks: &Receiver<Chunk>, mut to: TcpStream) {
             break;
         }
     }
-    // One end has closed, and now the other end hears of it too.
+    // One end has closed: close the other end, too.
     let _ = to.shutdown(Shutdown::Both);
 }
 

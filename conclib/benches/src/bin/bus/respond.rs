@@ -1,6 +1,6 @@
 //! The process that answers: `bus respond <peer> <port>`.
 //!
-//! It prints `ready` when it can be asked, and ends when its standard input does: so none is left
+//! It prints `ready` when it can be asked, and ends when its standard input does, so that none is left
 //! behind by a parent that was killed.
 
 use std::io::{Read, Write};
@@ -48,7 +48,7 @@ fn say_ready() {
 /// Calls `then` from a thread of its own.
 pub(crate) fn when_input_ends(then: impl FnOnce() + Send + 'static) {
     std::thread::spawn(move || {
-        // However it ends, it has ended.
+        // Every result of the read is an end.
         let _ = std::io::stdin().read_to_end(&mut Vec::new());
         then();
     });

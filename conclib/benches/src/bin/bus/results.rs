@@ -1,4 +1,4 @@
-//! What came out of all measurements, and the lines that the table makes of it.
+//! The results of all measurements, and the lines of the table.
 
 use conclib_benches::measure::median;
 use conclib_benches::report::{Better, Cell, Row as Line};
@@ -9,7 +9,7 @@ use crate::limits;
 use crate::peers::Peer;
 use crate::plan::Row;
 
-/// What is told of a row.
+/// The metrics of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Metric {
     Throughput,
@@ -18,14 +18,14 @@ pub(crate) enum Metric {
     ClientCpu,
     ResponderCpu,
     ServerCpu,
-    /// The three together: hardly disturbed by what else the machine does.
+    /// All three processes together: hardly disturbed by other work of the machine.
     AllCpu,
     ClientMemory,
     ResponderMemory,
 }
 
 impl Metric {
-    /// All of them, in the order of the table.
+    /// All metrics, in the order of the table.
     const ALL: [Self; 9] = [
         Self::Throughput,
         Self::P50,
@@ -68,7 +68,7 @@ impl Metric {
         }
     }
 
-    /// What a sample says of it.
+    /// The metric's value in a sample.
     pub(crate) fn of(self, sample: &Sample) -> Option<f64> {
         let asks = float(sample.asks);
         let per_million = |cpu: Option<f64>| cpu.map(|seconds| seconds / asks * 1e6);
@@ -88,7 +88,7 @@ impl Metric {
     }
 }
 
-/// One measurement that did what it should.
+/// One successful measurement.
 #[derive(Debug)]
 struct Measured {
     row: &'static str,

@@ -51,11 +51,11 @@ pub(crate) fn main(arguments: &[String]) -> Result<(), Problem> {
     }
 }
 
-/// What came of the rounds.
+/// The results of the rounds.
 #[derive(Default)]
 struct Outcome {
     results: Results,
-    /// Which measurements failed, and why.
+    /// Failed measurements and their errors.
     failures: Vec<String>,
 }
 
@@ -96,14 +96,14 @@ impl Outcome {
     }
 }
 
-/// The figures of a sample that tell how a run goes.
+/// The figures of a sample that show the progress of a run.
 pub(crate) fn summary(sample: &Sample) -> String {
     let Sample { p50, p99, .. } = sample;
     let throughput = float(sample.asks) / sample.seconds;
     format!("{throughput:.0} asks/s, p50 {p50:.0} µs, p99 {p99:.0} µs")
 }
 
-/// What runs from the first round to the last.
+/// The servers from the first round to the last.
 pub(crate) struct Servers {
     redis: Option<Server>,
     nats: Option<Server>,
@@ -112,7 +112,7 @@ pub(crate) struct Servers {
 }
 
 impl Servers {
-    /// Those that the chosen peers need.
+    /// The servers of the chosen peers.
     pub(crate) fn start(options: &Options) -> Result<Self, Problem> {
         let start = |kind| {
             if options.peers.iter().any(|peer| peer.server() == kind) {
@@ -147,7 +147,7 @@ impl Servers {
         Some((port, server.pid))
     }
 
-    /// How the report presents a peer.
+    /// A peer in the report.
     fn column(&self, peer: Peer, chosen: bool) -> Column {
         let (library, kind) = (peer.library(), peer.server());
         let server = self.of(kind);
@@ -171,7 +171,7 @@ impl Servers {
     }
 }
 
-/// conclib comes first, also when it was not asked for.
+/// conclib comes first, also if it was not chosen.
 fn columns(options: &Options) -> Vec<Peer> {
     let others = options.peers.iter().filter(|peer| **peer != Peer::Conclib);
     [Peer::Conclib].into_iter().chain(others.copied()).collect()

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use crate::Problem;
 use crate::children::{self, Running};
 
-/// How long a server may take to start.
+/// The timeout of a server's start.
 const START: Duration = Duration::from_secs(10);
 
-/// Which server.
+/// The kind of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Redis,
@@ -26,7 +26,7 @@ impl Kind {
         }
     }
 
-    /// Where it may be; Debian puts servers where not everybody's `PATH` leads.
+    /// Its possible paths; Debian puts servers into folders that may not be in `PATH`.
     fn programs(self) -> [&'static str; 2] {
         match self {
             Self::Redis => ["redis-server", "/usr/sbin/redis-server"],
@@ -50,7 +50,7 @@ impl Kind {
         arguments
     }
 
-    /// The first program that tells its version, and that; nothing if none is installed.
+    /// The first program that prints its version, and the version; `None` if none is installed.
     fn find(self) -> Option<(&'static str, String)> {
         self.programs().into_iter().find_map(|program| {
             let output = Command::new(program).arg("--version").output().ok()?;
@@ -60,7 +60,7 @@ impl Kind {
     }
 }
 
-/// The version within what a server says of itself: `v=7.0.15`, `v2.9.10`.
+/// The version in a server's output: `v=7.0.15`, `v2.9.10`.
 fn version(text: &str) -> Option<String> {
     text.split_whitespace().find_map(|word| {
         let version = word.strip_prefix('v')?.trim_start_matches('=');
@@ -70,10 +70,10 @@ fn version(text: &str) -> Option<String> {
     })
 }
 
-/// A server that runs as long as this lives.
+/// A server that is ended on drop.
 #[derive(Debug)]
 pub(crate) struct Server {
-    /// Who keeps it.
+    /// The process that keeps it.
     _keeper: Running,
     pub(crate) pid: u32,
     pub(crate) port: u16,
@@ -104,7 +104,7 @@ impl Server {
     }
 }
 
-/// A port that nobody has at this moment.
+/// A port that is free at this moment.
 fn free_port() -> Result<u16, Problem> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
         .local_addr()?

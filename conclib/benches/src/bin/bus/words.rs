@@ -4,9 +4,9 @@ use std::str::FromStr;
 
 use crate::Problem;
 
-/// What is left of a command line.
+/// The rest of a command line.
 pub(crate) struct Words<'a> {
-    /// Those that nobody has taken yet.
+    /// The words that are not taken yet.
     rest: std::slice::Iter<'a, String>,
 }
 
@@ -20,7 +20,7 @@ impl<'a> Words<'a> {
         self.rest.next().map(String::as_str)
     }
 
-    /// The next one, which must be there and say what it ought to.
+    /// The next word, which must be there and have the expected form.
     pub(crate) fn take<T: FromStr>(&mut self, what: &str) -> Result<T, Problem> {
         let word = self.next().ok_or_else(|| format!("{what} is missing"))?;
         word.parse()

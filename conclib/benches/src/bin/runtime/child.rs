@@ -1,4 +1,4 @@
-//! A measurement is a process of its own: nothing of one framework stays in the next.
+//! Each measurement is a process of its own, so that one framework leaves nothing to the next.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -9,18 +9,18 @@ use crate::peers::{Actix, Conclib, Kameo, Ractor, TokioActors, TokioMpsc, Xtra};
 use crate::rows::{Kind, PEERS};
 use crate::work::{self, Scale};
 
-/// How often a measurement may go wrong before its peer has no figure: a machine that does other work
+/// The number of attempts before a peer has no figure: a machine that does other work
 /// as well may be late with ticks.
 const ATTEMPTS: usize = 3;
 
-/// What this executable is called with to be a measurement.
+/// The first argument of this executable as a measurement.
 pub(crate) const COMMAND: &str = "measure";
 
-/// Measures in a process of its own; again if something went wrong.
+/// Measures in a process of its own; again after an error.
 ///
 /// # Errors
 ///
-/// What went wrong in the last attempt.
+/// The error of the last attempt.
 pub(crate) fn measure(peer: &str, kind: Kind, scale: Scale) -> Result<f64, String> {
     measure_with(&myself()?, peer, kind, scale)
 }
@@ -50,7 +50,7 @@ pub(crate) fn measure_with(
 ///
 /// # Errors
 ///
-/// The system does not know where it lies.
+/// The system does not know its path.
 pub(crate) fn myself() -> Result<PathBuf, String> {
     std::env::current_exe().map_err(|error| error.to_string())
 }
@@ -80,14 +80,14 @@ pub(crate) fn attempt(program: &Path, peer: &str, kind: Kind, scale: Scale) -> R
         .map_err(|_| format!("`{}` is no figure", figure.trim()))
 }
 
-/// What a panic says, which stands below where it was.
+/// The message of a panic, which follows the line with its location.
 fn reason(said: &str) -> Option<String> {
     let mut lines = said.lines().filter(|line| !line.trim().is_empty());
     let reason = lines.find(|line| !line.contains("panicked at"))?;
     Some(reason.to_owned())
 }
 
-/// Is a measurement, with the arguments behind [`COMMAND`].
+/// Runs as a measurement, with the arguments behind [`COMMAND`].
 ///
 /// # Errors
 ///

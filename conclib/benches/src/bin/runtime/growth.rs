@@ -1,4 +1,4 @@
-//! What grows with the number of actors: two charts.
+//! Costs that grow with the number of actors: two charts.
 
 use std::path::Path;
 
@@ -10,13 +10,13 @@ use crate::options::{Options, Pace};
 use crate::rows::{BY_HAND, Kind};
 use crate::work::{Scale, float};
 
-/// Whose tells are drawn: conclib, by hand, and the framework whose actors are the most alike.
+/// The peers of the tells: conclib, by hand, and the framework with the most similar actors.
 const TELLS: [&str; 3] = ["conclib", BY_HAND, "kameo"];
 
-/// How many actors are alive.
+/// The numbers of living actors.
 const LIVE: [u64; 4] = [1, 10, 1_000, 100_000];
 
-/// How many URNs are registered.
+/// The numbers of registered URNs.
 const URNS: [u64; 6] = [1, 10, 100, 1_000, 10_000, 100_000];
 
 /// Measures, and writes the charts into the folder.

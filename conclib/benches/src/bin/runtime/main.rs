@@ -55,7 +55,7 @@ fn run(options: &options::Options) -> Result<(), String> {
     table::complete(&report)
 }
 
-/// A quick run does not replace figures that count.
+/// A quick run does not replace real figures.
 fn write(report: &impl Serialize, name: &str, pace: Pace) -> Result<(), String> {
     let path = match pace {
         Pace::Full => report::write_json(report, name),

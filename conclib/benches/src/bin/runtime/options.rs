@@ -1,4 +1,4 @@
-//! What the command line says. Pure.
+//! The command line. Pure.
 
 use std::path::PathBuf;
 
@@ -7,28 +7,28 @@ use conclib_benches::against::{self, Other};
 use crate::rows::{Kind, PEERS};
 use crate::work::Scale;
 
-/// How often a figure is taken unless it is said.
+/// The default number of samples per figure.
 const ROUNDS: usize = 5;
 
-/// What is measured, and how often.
+/// The chosen measurements.
 #[derive(PartialEq, Debug)]
 pub(crate) struct Options {
-    /// How often each figure is taken. Odd, so that a median is a sample.
+    /// The number of samples per figure. Odd, so that a median is a sample.
     pub(crate) rounds: usize,
-    /// Which rows, in the order of the table.
+    /// The rows, in the order of the table.
     pub(crate) rows: Vec<Kind>,
-    /// Which peers, in the order of the table; conclib is always there.
+    /// The peers, in the order of the table; conclib is always among them.
     pub(crate) peers: Vec<&'static str>,
-    /// Whether figures count, or only that everything works.
+    /// True for a quick check that everything works, without real figures.
     pub(crate) pace: Pace,
-    /// Where charts of growth are written, instead of a table being made.
+    /// The folder for charts of growth, which are made instead of a table.
     pub(crate) charts: Option<PathBuf>,
-    /// The build of another commit that conclib is compared with, instead of its peers.
+    /// The build of another commit to compare with, instead of the peers.
     pub(crate) against: Option<Other>,
 }
 
 impl Options {
-    /// How much of a row's work is done.
+    /// The amount of a row's work.
     pub(crate) fn scale(&self, kind: Kind) -> Scale {
         match self.pace {
             Pace::Full => kind.full(),
@@ -37,7 +37,7 @@ impl Options {
     }
 }
 
-/// How long a measurement takes.
+/// The length of a measurement.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Pace {
     /// Long enough for a figure.
@@ -46,7 +46,7 @@ pub(crate) enum Pace {
     Quick,
 }
 
-/// What is allowed.
+/// The usage text.
 fn usage() -> String {
     let rows: Vec<_> = Kind::TABLE.iter().map(|kind| kind.name()).collect();
     format!(
@@ -68,7 +68,7 @@ fn usage() -> String {
 ///
 /// # Errors
 ///
-/// What is wrong, and what is allowed.
+/// The mistake, and the usage.
 pub(crate) fn parse(arguments: &[String]) -> Result<Options, String> {
     read(arguments).map_err(|wrong| format!("{wrong}\n\n{}", usage()))
 }

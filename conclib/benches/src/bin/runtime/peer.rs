@@ -1,4 +1,4 @@
-//! What a framework has to do to be measured.
+//! The operations of a framework that are measured.
 
 use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,24 +6,24 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-/// How many messages wait in front of an actor, where that can be set.
+/// The capacity of a mailbox, where it can be set.
 pub(crate) const MAILBOX: usize = 1024;
 
-/// How often a periodic actor beats.
+/// The interval of a periodic actor.
 pub(crate) const PERIOD: Duration = Duration::from_millis(100);
 
-/// Where a ring says that its token has made its way.
+/// The channel on which a ring reports that its token has arrived.
 pub(crate) type Done = mpsc::UnboundedSender<()>;
 
-/// How often the handlers of all periodic and counting actors have run.
+/// The number of runs of the handlers of all periodic and counting actors.
 static BEATS: AtomicU64 = AtomicU64::new(0);
 
-/// What the handler of a periodic or counting actor does.
+/// The work of the handler of a periodic or counting actor.
 pub(crate) fn beat() {
     BEATS.fetch_add(1, Ordering::Relaxed);
 }
 
-/// How often [`beat`] has been called.
+/// The number of calls of [`beat`].
 pub(crate) fn beats() -> u64 {
     BEATS.load(Ordering::Relaxed)
 }
@@ -35,7 +35,7 @@ pub(crate) trait Peer: Clone + Send + Sync + 'static {
     /// A reference to an actor of a ring.
     type Node: Send + Sync + 'static;
 
-    /// What the framework needs before the first actor. Called within its runtime.
+    /// Sets the framework up before the first actor. Called within its runtime.
     fn new() -> Self;
 
     /// Runs a measurement to its end, as a task of the runtime on which the senders run.
@@ -50,7 +50,7 @@ pub(crate) trait Peer: Clone + Send + Sync + 'static {
             .expect("the runtime starts");
         let result = runtime.block_on(runtime.spawn(measurement));
         let result = result.expect("the measurement is right");
-        // What is left ends with the process: a hundred thousand actors take their time.
+        // The rest ends with the process: stopping a hundred thousand actors takes long.
         std::mem::forget(runtime);
         result
     }
@@ -64,17 +64,17 @@ pub(crate) trait Peer: Clone + Send + Sync + 'static {
     /// Sends a message, and returns the answer.
     fn ask(&self, actor: &Self::Actor, n: u64) -> impl Future<Output = u64> + Send;
 
-    /// Stops actors, and waits for their end where there is a way to.
+    /// Stops actors, and waits for their end where the framework can.
     fn stop(&self, actors: Vec<Self::Actor>) -> impl Future<Output = ()> + Send;
 
-    /// Starts actors that call [`beat`] every [`PERIOD`]; they go on for the rest of the process.
+    /// Starts actors that call [`beat`] every [`PERIOD`] for the rest of the process.
     fn periodic(&self, actors: usize) -> impl Future<Output = ()> + Send;
 
     /// Starts a ring of actors, and returns its first one.
     fn ring(&self, length: usize, done: Done) -> impl Future<Output = Self::Node> + Send;
 
-    /// Gives a ring's actor a token. Whoever has one gives it to the next with one hop less, or says
-    /// `done` if there is none left.
+    /// Gives a ring's actor a token. Each actor gives it to the next with one hop less, or reports
+    /// `done` if no hop is left.
     fn pass(&self, node: &Self::Node, hops: u64) -> impl Future<Output = ()> + Send;
 }
 

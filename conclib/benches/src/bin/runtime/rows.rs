@@ -1,10 +1,10 @@
-//! The rows of the table, and what the design asks of them.
+//! The rows of the table, and their required limits.
 
 use std::time::Duration;
 
 use crate::work::Scale;
 
-/// What is compared; conclib comes first.
+/// The peers; conclib comes first.
 pub(crate) const PEERS: [&str; 7] = [
     "conclib",
     "tokio mpsc",
@@ -15,10 +15,10 @@ pub(crate) const PEERS: [&str; 7] = [
     "tokio-actors",
 ];
 
-/// The peer that is no framework: what one writes by hand.
+/// The peer without a framework: an actor written by hand.
 pub(crate) const BY_HAND: &str = "tokio mpsc";
 
-/// What is measured.
+/// A measurement.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Kind {
     Tell,
@@ -35,14 +35,14 @@ pub(crate) enum Kind {
     Urns,
 }
 
-/// Whom or what conclib is held against.
+/// The reference of a limit.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Bound {
-    /// So many times what the actor written by hand takes.
+    /// A multiple of the cost of the actor written by hand.
     ByHand(f64),
-    /// So many times what the fastest published framework takes.
+    /// A multiple of the cost of the fastest published framework.
     BestPeer(f64),
-    /// So many bytes.
+    /// A number of bytes.
     Bytes(f64),
 }
 
@@ -59,7 +59,7 @@ impl Kind {
         Self::Ring,
     ];
 
-    /// As the row is headed, and as it is chosen.
+    /// The name of the row, in the table and in the options.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Tell => "tell, 1 sender",
@@ -82,7 +82,7 @@ impl Kind {
         all.find(|kind| kind.name() == name)
     }
 
-    /// What a figure is in.
+    /// The unit of the figures.
     pub(crate) fn unit(self) -> &'static str {
         match self {
             Self::Idle => "B",
@@ -91,7 +91,7 @@ impl Kind {
         }
     }
 
-    /// What the design asks of conclib.
+    /// The limits of conclib.
     pub(crate) fn bounds(self) -> &'static [Bound] {
         match self {
             Self::Tell | Self::TellAtOnce => &[Bound::ByHand(0.6), Bound::BestPeer(0.3)],
@@ -103,7 +103,7 @@ impl Kind {
         }
     }
 
-    /// What is measured for the table.
+    /// The amount of work for the table.
     pub(crate) fn full(self) -> Scale {
         let (size, milliseconds) = match self {
             Self::Tell | Self::TellAtOnce => (100_000, 400),
@@ -120,7 +120,7 @@ impl Kind {
         }
     }
 
-    /// Just enough to see that everything works.
+    /// The least work that shows that everything works.
     pub(crate) fn quick(self) -> Scale {
         let (size, milliseconds) = match self {
             Self::Periodic => (20, 500),

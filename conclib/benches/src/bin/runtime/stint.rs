@@ -1,19 +1,19 @@
-//! How long something is repeated. Pure: time is what was reported.
+//! Repetition of work for a given time. Pure: the time is reported by the caller.
 
 use std::time::Duration;
 
 use crate::work::float;
 
-/// Warms up, then measures, until each has taken its time.
+/// A warm-up, then a measurement, each for its time.
 #[derive(Debug)]
 pub(crate) struct Stint {
-    /// What still has to be spent on work that does not count.
+    /// The time left of the warm-up.
     warm: Duration,
-    /// What has to be spent on work that counts.
+    /// The time to measure.
     time: Duration,
-    /// What was spent on it.
+    /// The time measured so far.
     took: Duration,
-    /// How many operations that was.
+    /// The number of operations in that time.
     operations: u64,
 }
 
@@ -33,7 +33,7 @@ impl Stint {
         self.operations == 0 || self.took < self.time
     }
 
-    /// A burst of `operations` took so long.
+    /// Reports the time of a burst of `operations`.
     pub(crate) fn add(&mut self, operations: u64, took: Duration) {
         if self.warm.is_zero() {
             self.operations += operations;
@@ -43,7 +43,7 @@ impl Stint {
         }
     }
 
-    /// What one operation took.
+    /// The time of one operation.
     pub(crate) fn nanoseconds(&self) -> f64 {
         self.took.as_secs_f64() * 1e9 / float(self.operations)
     }

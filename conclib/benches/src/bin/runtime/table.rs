@@ -8,7 +8,7 @@ use crate::child;
 use crate::options::{Options, Pace};
 use crate::rows::{BY_HAND, Bound, Kind};
 
-/// What a reader has to know.
+/// The notes below the table.
 const NOTES: [&str; 8] = [
     "Every actor adds the u64 of a message to its u64 and answers the sum, which is checked. tokio: two \
      workers. Each figure comes from a process of its own, which warms up first.",
@@ -27,7 +27,7 @@ const NOTES: [&str; 8] = [
      with an interval for each actor. CPU seconds over 5 s, for 500,000 ticks.",
 ];
 
-/// Measures everything that is chosen.
+/// Measures the chosen rows and peers.
 pub(crate) fn measure(options: &Options) -> Report {
     let (date, machine) = (now(), Machine::here());
     let mut notes: Vec<_> = NOTES.map(str::to_owned).to_vec();
@@ -54,7 +54,7 @@ pub(crate) fn measure(options: &Options) -> Report {
 ///
 /// # Errors
 ///
-/// Which figures are missing.
+/// A list of the missing figures.
 pub(crate) fn complete(report: &Report) -> Result<(), String> {
     let missing: Vec<_> = report
         .rows
@@ -69,7 +69,7 @@ pub(crate) fn complete(report: &Report) -> Result<(), String> {
     }
 }
 
-/// The samples of each peer. One of whom a round fails has none, and a note says why.
+/// The samples of each peer. A peer with a failed round has none, and a note has the error.
 fn sample(kind: Kind, options: &Options, notes: &mut Vec<String>) -> Vec<Option<Vec<f64>>> {
     let scale = options.scale(kind);
     let mut samples = vec![Some(Vec::new()); options.peers.len()];
@@ -108,7 +108,7 @@ fn row(kind: Kind, peers: &[&str], samples: Vec<Option<Vec<f64>>>) -> Row {
     }
 }
 
-/// Judges a row; not if whom conclib is held against was not measured.
+/// Checks the limits of a row whose reference was measured.
 fn limit(bound: Bound, peers: &[&str], cells: &[Option<Cell>]) -> Option<Limit> {
     let measured = || {
         let both = peers.iter().copied().zip(cells);
@@ -132,7 +132,7 @@ fn limit(bound: Bound, peers: &[&str], cells: &[Option<Cell>]) -> Option<Limit> 
     }
 }
 
-/// A peer as the report names it. What is written by hand has the version of tokio.
+/// A peer in the report. The actor written by hand has the version of tokio.
 fn peer(name: &str) -> Peer {
     let package = if name == BY_HAND { "tokio" } else { name };
     Peer {

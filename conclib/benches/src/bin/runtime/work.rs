@@ -1,4 +1,4 @@
-//! What is measured, once for all frameworks. Each returns its row's figure, and panics if an answer
+//! The measurements, generic over the framework. Each returns its row's figure, and panics if an answer
 //! is wrong.
 
 use std::time::{Duration, Instant};
@@ -10,12 +10,12 @@ use crate::peer::{Counting, Peer, beats};
 use crate::peers::Registered;
 use crate::stint::Stint;
 
-/// How much of a row's work is done.
+/// The amount of a row's work.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Scale {
-    /// What the row counts: messages of a burst, actors, or URNs.
+    /// The count of a row: messages of a burst, actors, or URNs.
     pub(crate) size: u64,
-    /// How long it is measured, beside warming up.
+    /// The measured time, without the warm-up.
     pub(crate) time: Duration,
 }
 
@@ -90,7 +90,7 @@ pub(crate) async fn ask<P: Peer>(scale: Scale) -> f64 {
     stint.nanoseconds()
 }
 
-/// Nanoseconds for each question of several askers, each of whom asks one after another.
+/// Nanoseconds for each question of several askers, each of which asks one after another.
 pub(crate) async fn ask_at_once<P: Peer>(scale: Scale, askers: u64) -> f64 {
     let peer = P::new();
     let actor = peer.spawn().await;
@@ -145,7 +145,7 @@ pub(crate) async fn spawn<P: Peer>(scale: Scale) -> f64 {
 /// Resident bytes of each actor that has handled one message, with one reference to it.
 pub(crate) async fn idle<P: Peer>(scale: Scale) -> f64 {
     let peer = P::new();
-    // What the process needs once.
+    // The memory that the process needs once.
     let first = peer.spawn().await;
     peer.ask(&first, 1).await;
     let before = resident();
@@ -183,7 +183,7 @@ pub(crate) async fn periodic<P: Peer>(scale: Scale) -> f64 {
 
 /// Nanoseconds for each hop of one token around a ring.
 pub(crate) async fn ring<P: Peer>(scale: Scale) -> f64 {
-    /// How often the token goes around, each time that it is given in.
+    /// The number of rounds of the token per measurement.
     const LAPS: u64 = 20;
 
     let peer = P::new();

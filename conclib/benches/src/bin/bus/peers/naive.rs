@@ -21,17 +21,17 @@ use crate::load::Ask;
 
 const QUESTIONS: &str = "naive:questions";
 
-/// How long an answer may take.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// The timeout of an answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Answers that may wait to be received: beyond, fred loses them. Its default is 32.
 const ANSWERS: usize = 8192;
 
-/// What is pushed, and what is published.
+/// A question, as it is pushed, or an answer, as it is published.
 #[derive(Serialize, Deserialize)]
 struct Frame {
     id: u64,
-    /// The channel of whoever asks.
+    /// The channel of the asker.
     reply_to: String,
     payload: ByteBuf,
 }
@@ -58,7 +58,7 @@ pub(crate) async fn respond(port: u16, ready: impl FnOnce()) -> Result<(), Probl
     }
 }
 
-/// Those who wait, by the ids of their questions.
+/// Waiting askers, by the ids of their questions.
 type Pending = Arc<Mutex<HashMap<u64, oneshot::Sender<ByteBuf>>>>;
 
 /// The asking end.
@@ -66,7 +66,7 @@ type Pending = Arc<Mutex<HashMap<u64, oneshot::Sender<ByteBuf>>>>;
 pub(crate) struct Caller {
     /// Pushes the questions.
     client: Client,
-    /// Where the answers come; kept so that the subscription lives.
+    /// The subscribed connection, kept alive.
     _subscriber: Client,
     /// The name of that channel.
     channel: Arc<str>,
@@ -131,6 +131,6 @@ impl Ask for Caller {
             .unwrap_or_else(PoisonError::into_inner)
             .insert(question.id, sender);
         let _: i64 = self.client.rpush(QUESTIONS, bytes.as_slice()).await?;
-        Ok(timeout(PATIENCE, answer).await??)
+        Ok(timeout(ANSWER_TIMEOUT, answer).await??)
     }
 }

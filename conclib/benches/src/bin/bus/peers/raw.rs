@@ -1,4 +1,4 @@
-//! What Redis and the sockets alone need: blocking, without a runtime, for one caller.
+//! The cost of Redis and the sockets alone: blocking, without a runtime, for one caller.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
@@ -9,8 +9,8 @@ use crate::Problem;
 const QUESTIONS: &[u8] = b"raw:questions";
 const ANSWERS: &[u8] = b"raw:answers";
 
-/// How long an answer may take.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// The timeout of an answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A connection that speaks as much of Redis' protocol as is needed here.
 struct Connection {
@@ -40,7 +40,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Sends what waits, in one write.
+    /// Sends waiting commands, in one write.
     fn send(&mut self) -> io::Result<()> {
         self.stream.get_mut().write_all(&self.command)?;
         self.command.clear();
@@ -99,7 +99,10 @@ impl Caller {
         answers.add(&[b"SUBSCRIBE", ANSWERS])?;
         answers.send()?;
         answers.last_of_array()?;
-        answers.stream.get_ref().set_read_timeout(Some(PATIENCE))?;
+        answers
+            .stream
+            .get_ref()
+            .set_read_timeout(Some(ANSWER_TIMEOUT))?;
         Ok(Self { questions, answers })
     }
 

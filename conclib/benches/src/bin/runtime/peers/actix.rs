@@ -1,5 +1,5 @@
 //! actix: two arbiters beside the system's own, one for the actors and one for the senders.
-//! What sends without an answer either ignores the bound of a mailbox (`do_send`) or fails when it
+//! Sending without an answer either ignores the bound of a mailbox (`do_send`) or fails when it
 //! is full (`try_send`): a tell here is the second, again after a yield.
 
 use actix::prelude::*;
@@ -85,12 +85,12 @@ impl Handler<Token> for Node {
     fn handle(&mut self, Token(hops): Token, _: &mut Self::Context) {
         match (&self.next, hops.checked_sub(1)) {
             (Some(next), Some(hops)) => next.do_send(Token(hops)),
-            _ => self.done.send(()).expect("somebody waits for the token"),
+            _ => self.done.send(()).expect("the token is awaited"),
         }
     }
 }
 
-/// The framework: where its actors live.
+/// The framework: the arbiter of its actors.
 #[derive(Clone)]
 pub(crate) struct Actix(ArbiterHandle);
 

@@ -1,4 +1,4 @@
-//! conclib: sync handlers where there is nothing to wait for.
+//! conclib: sync handlers where nothing is awaited.
 
 use conclib::prelude::*;
 
@@ -72,7 +72,7 @@ impl Node {
     async fn pass(&mut self, Token(hops): Token) {
         match (&self.next, hops.checked_sub(1)) {
             (Some(next), Some(hops)) => next.tell(Token(hops)).await.expect("the next one lives"),
-            _ => self.done.send(()).expect("somebody waits for the token"),
+            _ => self.done.send(()).expect("the token is awaited"),
         }
     }
 }
@@ -145,14 +145,14 @@ impl Counting for Conclib {
 
 /// Actors that are asked by their URN.
 pub(crate) struct Registered {
-    /// Where they are looked up.
+    /// The system in which they are looked up.
     system: ActorSystem,
     /// Their URNs.
     urns: Vec<String>,
 }
 
 impl Registered {
-    /// So many actors.
+    /// Spawns this many actors.
     pub(crate) async fn new(actors: usize) -> Self {
         let system = ActorSystem::new();
         let urns: Vec<_> = (0..actors).map(|n| format!("account/{n}")).collect();

@@ -56,7 +56,7 @@ impl Message<Token> for Node {
     async fn handle(&mut self, Token(hops): Token, _: &mut Context<Self, ()>) {
         match (&self.next, hops.checked_sub(1)) {
             (Some(next), Some(hops)) => next.tell(Token(hops)).await.expect("the next one lives"),
-            _ => self.done.send(()).expect("somebody waits for the token"),
+            _ => self.done.send(()).expect("the token is awaited"),
         }
     }
 }

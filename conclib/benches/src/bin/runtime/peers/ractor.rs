@@ -7,9 +7,9 @@ use crate::peer::{Done, PERIOD, Peer, beat};
 
 /// A message of the actor that sums.
 pub(crate) enum Message {
-    /// Nobody waits.
+    /// A tell.
     Add(u64),
-    /// Somebody waits for the sum.
+    /// An ask for the sum.
     Ask(u64, RpcReplyPort<u64>),
     /// Counted in common.
     Beat,
@@ -46,9 +46,9 @@ impl Actor for Sum {
 
 /// A message of a ring.
 pub(crate) enum Pass {
-    /// Who is next.
+    /// The next actor.
     Link(ActorRef<Pass>),
-    /// So many hops are left.
+    /// A token with the number of hops left.
     Token(u64),
 }
 

@@ -41,9 +41,9 @@ impl Actor for Heart {
 
 /// A message of a ring.
 pub(crate) enum Pass {
-    /// Who is next.
+    /// The next actor.
     Link(ActorHandle<Node>),
-    /// So many hops are left.
+    /// A token with the number of hops left.
     Token(u64),
 }
 
@@ -65,7 +65,7 @@ impl Actor for Node {
                     let sent = next.notify(Pass::Token(hops)).await;
                     sent.expect("the next one lives");
                 }
-                _ => self.done.send(()).expect("somebody waits for the token"),
+                _ => self.done.send(()).expect("the token is awaited"),
             },
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! What one writes without a framework: a task, a bounded channel, and a `oneshot` for each answer.
+//! An actor without a framework: a task, a bounded channel, and a `oneshot` for each answer.
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -6,9 +6,9 @@ use crate::peer::{Counting, Done, MAILBOX, PERIOD, Peer, beat};
 
 /// A message of the actor that sums.
 pub(crate) enum Message {
-    /// Nobody waits.
+    /// A tell.
     Add(u64),
-    /// Somebody waits for the sum.
+    /// An ask for the sum.
     Ask(u64, oneshot::Sender<u64>),
     /// Counted in common.
     Count,
@@ -21,7 +21,7 @@ async fn sum(mut mailbox: mpsc::Receiver<Message>) {
             Message::Add(n) => sum = sum.wrapping_add(n),
             Message::Ask(n, answer) => {
                 sum = sum.wrapping_add(n);
-                // Who no longer waits needs no answer.
+                // An asker that no longer waits needs no answer.
                 let _ = answer.send(sum);
             }
             Message::Count => beat(),
@@ -45,7 +45,7 @@ async fn node(mut mailbox: mpsc::Receiver<u64>, next: mpsc::Sender<u64>, done: D
     while let Some(hops) = mailbox.recv().await {
         match hops.checked_sub(1) {
             Some(hops) => next.send(hops).await.expect("the next one lives"),
-            None => done.send(()).expect("somebody waits for the token"),
+            None => done.send(()).expect("the token is awaited"),
         }
     }
 }

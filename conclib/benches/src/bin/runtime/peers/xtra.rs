@@ -57,7 +57,7 @@ impl Handler<Token> for Node {
                 let sent = next.send(Token(hops)).detach().await;
                 drop(sent.expect("the next one lives"));
             }
-            _ => self.done.send(()).expect("somebody waits for the token"),
+            _ => self.done.send(()).expect("the token is awaited"),
         }
     }
 }

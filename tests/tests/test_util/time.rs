@@ -1,18 +1,14 @@
-//! Paused time that goes forward one timer after another.
+//! `advance`: paused time that moves from timer to timer.
 
 use std::time::Duration;
 
 use conclib::prelude::*;
 use conclib::test::advance;
-use conclib_tests::{Log, TestResult};
+use conclib_tests::messages::Beat;
+use conclib_tests::{Log, SECOND, TestResult};
 use tokio::time::{Instant, sleep};
 
 use crate::panic_of;
-
-const SECOND: Duration = Duration::from_secs(1);
-
-#[derive(ActorMessage, Serialize, Deserialize)]
-struct Beat;
 
 /// Passed on from actor to actor.
 #[derive(ActorMessage, Serialize, Deserialize)]
@@ -66,7 +62,7 @@ fn heart(log: &Log) -> Heart {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_timer_on_the_way_fires_in_its_order() -> TestResult {
+async fn timers_fire_in_order() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
     system.spawn(heart(&log)).await?;
     let (start, sleeper) = (Instant::now(), log.clone());
@@ -89,9 +85,9 @@ async fn every_timer_on_the_way_fires_in_its_order() -> TestResult {
     Ok(())
 }
 
-/// Why there is another `advance`.
+/// The reason for another `advance`.
 #[tokio::test(start_paused = true)]
-async fn tokios_own_jumps_over_them() -> TestResult {
+async fn advance_of_tokio_jumps_over_timers() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
     system.spawn(heart(&log)).await?;
     tokio::time::advance(25 * SECOND).await;
@@ -101,7 +97,7 @@ async fn tokios_own_jumps_over_them() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_due_at_the_end_has_had_its_turn() -> TestResult {
+async fn timers_due_at_the_end_have_fired() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
     let mut next = None;
     for _ in 0..50 {
@@ -121,7 +117,7 @@ async fn what_is_due_at_the_end_has_had_its_turn() -> TestResult {
 }
 
 #[tokio::test]
-async fn time_has_to_be_paused() {
+async fn advance_needs_paused_time() {
     let text = panic_of(|| advance(SECOND));
     assert!(text.starts_with("time is not paused"), "{text}");
     tokio::time::pause();

@@ -1,26 +1,23 @@
-//! A bus that is late, loses and repeats.
+//! Faults of the bus in memory: delays, losses, duplicates.
 
 use std::time::Duration;
 
 use conclib::prelude::*;
 use conclib::test::{Faults, Probe, TestSystem, advance};
 use conclib::{ConnectError, ConnectionState, Delivered, Proxy, StartProxyError};
-use conclib_tests::TestResult;
 use conclib_tests::messages::{Double, Record};
+use conclib_tests::{MS, SECOND, TestResult};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::panic_of;
-
-const MS: Duration = Duration::from_millis(1);
-const SECOND: Duration = Duration::from_secs(1);
 
 const LOST: AskError = AskError::Timeout {
     delivered: Delivered::Accepted,
 };
 
 /// A system on a faulty bus, with a probe for each message, and a client.
-struct Stage {
+struct FaultFixture {
     system: TestSystem,
     proxy: Proxy,
     doubler: Probe<Double>,
@@ -29,7 +26,7 @@ struct Stage {
     config: Config,
 }
 
-async fn stage(faults: &Faults) -> Stage {
+async fn fixture(faults: &Faults) -> FaultFixture {
     let config = Config::memory().faults(faults.clone());
     let system = TestSystem::new();
     let proxy = start_proxy(&system, &config).await.unwrap();
@@ -37,7 +34,7 @@ async fn stage(faults: &Faults) -> Stage {
     let doubler = doubler.urn("doubler").await.unwrap();
     let log = Probe::spawn(&system).urn("log").await.unwrap();
     let client = ProxyClient::connect(&config).await.unwrap();
-    Stage {
+    FaultFixture {
         system,
         proxy,
         doubler,
@@ -52,24 +49,27 @@ fn numbers(log: &Probe<Record>) -> Vec<u32> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lost_request_was_accepted_and_never_arrives() -> TestResult {
-    let stage = stage(&Faults::seeded(1).lose(1.0)).await;
+async fn lost_request_is_accepted_and_never_arrives() -> TestResult {
+    let fixture = fixture(&Faults::seeded(1).lose(1.0)).await;
     let start = Instant::now();
-    let lost = stage.client.ask("doubler", Double { n: 1 }).timeout(SECOND);
+    let lost = fixture
+        .client
+        .ask("doubler", Double { n: 1 })
+        .timeout(SECOND);
     assert_eq!(lost.await, Err(LOST));
     assert_eq!(start.elapsed(), SECOND);
-    stage.client.tell("log", Record { n: 1 }).await?;
-    stage.log.expect_none(60 * SECOND).await;
-    assert!(stage.doubler.received().is_empty());
-    stage.system.finish().await;
+    fixture.client.tell("log", Record { n: 1 }).await?;
+    fixture.log.expect_none(60 * SECOND).await;
+    assert!(fixture.doubler.received().is_empty());
+    fixture.system.finish().await;
     Ok(())
 }
 
 #[tokio::test(start_paused = true)]
-async fn requests_and_responses_are_lost_each_on_its_own() {
-    let stage = stage(&Faults::seeded(2).lose(0.3)).await;
-    // Together, so that many travel in one batch.
-    let asks = (0..200).map(|n| stage.client.ask("doubler", Double { n }));
+async fn requests_and_responses_are_lost_independently() {
+    let fixture = fixture(&Faults::seeded(2).lose(0.3)).await;
+    // All at once, so that many travel in one batch.
+    let asks = (0..200).map(|n| fixture.client.ask("doubler", Double { n }));
     let ended = futures_util::future::join_all(asks).await;
     let mut answered = 0;
     for (n, ended) in (0..).zip(&ended) {
@@ -81,94 +81,97 @@ async fn requests_and_responses_are_lost_each_on_its_own() {
             Err(error) => assert_eq!(*error, LOST),
         }
     }
-    let executed = stage.doubler.received().len();
-    // About 140 of 200, and about 98 of those.
+    let executed = fixture.doubler.received().len();
+    // About 140 of 200 requests, and about 98 of their responses.
     assert!((110..170).contains(&executed), "{executed} were executed");
     assert!(
         (70..executed).contains(&answered),
         "{answered} of {executed}"
     );
-    assert_eq!(stage.client.in_flight(), 0);
-    stage.system.finish().await;
+    assert_eq!(fixture.client.in_flight(), 0);
+    fixture.system.finish().await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_duplicated_is_handled_once_and_heard_once() -> TestResult {
-    let stage = stage(&Faults::seeded(3).duplicate(1.0)).await;
+async fn duplicates_are_handled_and_answered_once() -> TestResult {
+    let fixture = fixture(&Faults::seeded(3).duplicate(1.0)).await;
     for n in 0..50 {
-        assert_eq!(stage.client.ask("doubler", Double { n }).await, Ok(n * 2));
+        assert_eq!(fixture.client.ask("doubler", Double { n }).await, Ok(n * 2));
     }
-    stage.client.tell("log", Record { n: 7 }).await?;
-    stage.client.tell("log", Record { n: 8 }).await?;
+    fixture.client.tell("log", Record { n: 7 }).await?;
+    fixture.client.tell("log", Record { n: 8 }).await?;
     advance(SECOND).await;
-    assert_eq!(stage.doubler.received().len(), 50);
-    assert_eq!(numbers(&stage.log), [7, 8]);
-    assert_eq!(stage.client.in_flight(), 0);
-    stage.system.finish().await;
+    assert_eq!(fixture.doubler.received().len(), 50);
+    assert_eq!(numbers(&fixture.log), [7, 8]);
+    assert_eq!(fixture.client.in_flight(), 0);
+    fixture.system.finish().await;
     Ok(())
 }
 
 #[tokio::test(start_paused = true)]
 async fn requests_and_responses_are_delayed() {
-    let stage = stage(&Faults::seeded(4).delay(200 * MS..200 * MS)).await;
+    let fixture = fixture(&Faults::seeded(4).delay(200 * MS..200 * MS)).await;
     let start = Instant::now();
-    assert_eq!(stage.client.ask("doubler", Double { n: 1 }).await, Ok(2));
+    assert_eq!(fixture.client.ask("doubler", Double { n: 1 }).await, Ok(2));
     let took = start.elapsed();
     assert!((400 * MS..405 * MS).contains(&took), "it took {took:?}");
-    stage.system.finish().await;
+    fixture.system.finish().await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_delay_keeps_the_order_of_each_sender() {
-    let stage = stage(&Faults::seeded(5).delay(MS..50 * MS).duplicate(0.3)).await;
-    let other = ProxyClient::connect(&stage.config).await.unwrap();
+async fn delay_keeps_the_order_of_each_sender() {
+    let fixture = fixture(&Faults::seeded(5).delay(MS..50 * MS).duplicate(0.3)).await;
+    let other = ProxyClient::connect(&fixture.config).await.unwrap();
     let start = Instant::now();
     for n in 0..200 {
-        stage.client.tell("log", Record { n }).await.unwrap();
+        fixture.client.tell("log", Record { n }).await.unwrap();
         other.tell("log", Record { n: 1000 + n }).await.unwrap();
     }
     advance(100 * MS).await;
-    let mut all = numbers(&stage.log);
+    let mut all = numbers(&fixture.log);
     let overtakes = all.windows(2).any(|pair| pair[0] >= 1000 && pair[1] < 1000);
     assert!(overtakes, "the clients do not wait for each other: {all:?}");
     let theirs = all.extract_if(.., |n| *n >= 1000).collect::<Vec<_>>();
     assert!(all.is_sorted() && theirs.is_sorted());
     assert!(all.into_iter().eq(0..200) && theirs.into_iter().eq(1000..1200));
     assert!(start.elapsed() < SECOND);
-    stage.system.finish().await;
+    fixture.system.finish().await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_that_is_delayed_past_its_deadline_is_not_executed() {
-    let stage = stage(&Faults::seeded(6).delay(2 * SECOND..3 * SECOND)).await;
-    let late = stage.client.ask("doubler", Double { n: 1 }).timeout(SECOND);
+async fn request_delayed_past_its_deadline_is_not_executed() {
+    let fixture = fixture(&Faults::seeded(6).delay(2 * SECOND..3 * SECOND)).await;
+    let late = fixture
+        .client
+        .ask("doubler", Double { n: 1 })
+        .timeout(SECOND);
     assert_eq!(late.await, Err(LOST));
-    stage.doubler.expect_none(60 * SECOND).await;
-    stage.system.finish().await;
+    fixture.doubler.expect_none(60 * SECOND).await;
+    fixture.system.finish().await;
 }
 
-/// How each of some asks ends, and when.
+/// The results and durations of some asks.
 async fn run(seed: u64) -> Vec<(Result<u32, AskError>, Duration)> {
     let faults = Faults::seeded(seed)
         .delay(5 * MS..50 * MS)
         .lose(0.1)
         .duplicate(0.05);
-    let stage = stage(&faults).await;
-    let other = ProxyClient::connect(&stage.config).await.unwrap();
+    let fixture = fixture(&faults).await;
+    let other = ProxyClient::connect(&fixture.config).await.unwrap();
     let start = Instant::now();
     let mut ends = Vec::new();
     for n in 0..50 {
-        for client in [&stage.client, &other] {
+        for client in [&fixture.client, &other] {
             let ask = client.ask("doubler", Double { n }).timeout(SECOND).await;
             ends.push((ask, start.elapsed()));
         }
     }
-    stage.system.finish().await;
+    fixture.system.finish().await;
     ends
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_seed_repeats_a_run() {
+async fn seed_repeats_a_run() {
     let first = run(7).await;
     assert!(first.iter().any(|(end, _)| end.is_err()));
     assert_eq!(first, run(7).await);
@@ -179,72 +182,77 @@ async fn the_seed_repeats_a_run() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_bus_may_be_cut_for_a_while() -> TestResult {
+async fn bus_may_be_cut_for_a_while() -> TestResult {
     let faults = Faults::seeded(8).delay(500 * MS..500 * MS);
-    let stage = stage(&faults).await;
-    // One request on its way, and one response.
-    let response = tokio::spawn(stage.client.ask("doubler", Double { n: 1 }));
+    let fixture = fixture(&faults).await;
+    // One request and one response are on their way.
+    let response = tokio::spawn(fixture.client.ask("doubler", Double { n: 1 }));
     advance(600 * MS).await;
-    stage.client.tell("log", Record { n: 2 }).await?;
+    fixture.client.tell("log", Record { n: 2 }).await?;
     advance(100 * MS).await;
-    assert_eq!(stage.doubler.received().len(), 1);
+    assert_eq!(fixture.doubler.received().len(), 1);
 
     faults.cut();
     let start = Instant::now();
-    let away = stage.client.ask("doubler", Double { n: 3 }).await;
+    let away = fixture.client.ask("doubler", Double { n: 3 }).await;
     assert!(
         matches!(away, Err(AskError::Unavailable { .. })),
         "{away:?}"
     );
     assert_eq!(start.elapsed(), Duration::ZERO);
-    let away = ProxyClient::connect(&stage.config).await;
+    let away = ProxyClient::connect(&fixture.config).await;
     assert!(
         matches!(away, Err(ConnectError::Unavailable(_))),
         "{away:?}"
     );
-    stage.log.expect_none(3 * SECOND).await;
+    fixture.log.expect_none(3 * SECOND).await;
 
     faults.resume();
-    assert_eq!(stage.log.expect().await.n, 2);
+    assert_eq!(fixture.log.expect().await.n, 2);
     assert_eq!(response.await?, Err(LOST));
-    assert_eq!(stage.client.ask("doubler", Double { n: 3 }).await, Ok(6));
-    stage.system.finish().await;
+    assert_eq!(fixture.client.ask("doubler", Double { n: 3 }).await, Ok(6));
+    fixture.system.finish().await;
     Ok(())
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_proxy_loses_its_lease_in_a_long_outage_and_takes_it_again() -> TestResult {
+async fn proxy_retakes_the_lease_after_a_long_outage() -> TestResult {
     let faults = Faults::seeded(9);
-    let stage = stage(&faults).await;
+    let fixture = fixture(&faults).await;
     faults.cut();
     let start = Instant::now();
-    let mut proxy = stage.proxy.connection_state();
+    let mut proxy = fixture.proxy.connection_state();
     proxy.wait_for(|state| !state.is_connected()).await?;
     assert!(start.elapsed() <= 6 * SECOND, "{:?}", start.elapsed());
     faults.calm();
-    let nobody = stage.client.ask("doubler", Double { n: 1 }).await;
+    let nobody = fixture.client.ask("doubler", Double { n: 1 }).await;
     assert_eq!(nobody, Err(AskError::NoResponder));
     proxy.wait_for(ConnectionState::is_connected).await?;
-    assert_eq!(stage.client.ask("doubler", Double { n: 1 }).await, Ok(2));
-    stage.system.finish().await;
+    assert_eq!(fixture.client.ask("doubler", Double { n: 1 }).await, Ok(2));
+    fixture.system.finish().await;
     Ok(())
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_goes_wrong_while_the_bus_is_calm() -> TestResult {
+async fn calm_bus_has_no_faults() -> TestResult {
     let faults = Faults::seeded(10).lose(1.0);
-    let stage = stage(&faults).await;
-    let ask = || stage.client.ask("doubler", Double { n: 1 }).timeout(SECOND);
+    let fixture = fixture(&faults).await;
+    let ask = || {
+        fixture
+            .client
+            .ask("doubler", Double { n: 1 })
+            .timeout(SECOND)
+    };
     faults.calm();
     assert_eq!(ask().await, Ok(2));
     faults.resume();
     assert_eq!(ask().await, Err(LOST));
-    stage.system.finish().await;
+    fixture.system.finish().await;
     Ok(())
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_end_of_a_proxy_delivers_what_is_delayed() -> TestResult {
+async fn end_of_a_proxy_delivers_delayed_messages() -> TestResult {
     let hour = 3600 * SECOND;
     let config = Config::memory().timeout(24 * hour);
     let config = config.faults(Faults::seeded(11).delay(hour..2 * hour));
@@ -298,10 +306,10 @@ fn wrong_values_are_refused() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_threads_use_a_faulty_bus() {
-    let stage = stage(&Faults::seeded(12).delay(MS..5 * MS).duplicate(0.5)).await;
+    let fixture = fixture(&Faults::seeded(12).delay(MS..5 * MS).duplicate(0.5)).await;
     let mut callers = JoinSet::new();
     for caller in 0..16 {
-        let client = stage.client.clone();
+        let client = fixture.client.clone();
         callers.spawn(async move {
             for n in caller * 100..caller * 100 + 20 {
                 let ask = client.ask("doubler", Double { n });
@@ -310,6 +318,6 @@ async fn many_threads_use_a_faulty_bus() {
         });
     }
     callers.join_all().await;
-    assert_eq!(stage.client.in_flight(), 0);
-    stage.system.finish().await;
+    assert_eq!(fixture.client.in_flight(), 0);
+    fixture.system.finish().await;
 }

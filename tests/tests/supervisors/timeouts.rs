@@ -1,21 +1,22 @@
-//! Members that take their time, and ends that come in the middle of something.
+//! Hanging members, and ends during a start or a restart.
 
 use std::future::{pending, ready};
 use std::time::Duration;
 
 use conclib::prelude::*;
 use conclib::{Backoff, Children, GroupMember, Phase, Strategy, Supervisor};
-use conclib_tests::probe::{Making, Pass, Probe, act_async, fail, note, settle};
-use conclib_tests::{Gate, Log, TestResult, gate, poll_once, within};
+use conclib_tests::messages::{Pass, note};
+use conclib_tests::scripted::{NewActor, ScriptedActor, fail, run_async};
+use conclib_tests::{Gate, Log, TestResult, gate, poll_once, settle, within};
 use tokio::time::Instant;
 
 use super::{B_FAILS, C_AGAIN, Member, News, SECOND, member, spawn, started, three};
 
 #[tokio::test(start_paused = true)]
-async fn a_member_that_hangs_loses_its_handler_after_five_seconds() -> TestResult {
+async fn hanging_member_loses_its_handler_after_five_seconds() -> TestResult {
     let (system, group, mut news) = started(Strategy::OneForAll).await?;
     let began = Instant::now();
-    let setting_up = act_async(|ctx| {
+    let setting_up = run_async(|ctx| {
         ctx.after(SECOND, note("a timer of the old life"));
         Box::pin(pending())
     });
@@ -25,7 +26,7 @@ async fn a_member_that_hangs_loses_its_handler_after_five_seconds() -> TestResul
     system.tell("b", fail()).await?;
     tokio::time::sleep(4 * SECOND).await;
     assert_eq!(news.get(), [B_FAILS, C_AGAIN]);
-    // Meanwhile it answers.
+    // The supervisor answers meanwhile.
     let phases = within(group.ask(Children)).await?;
     let phases: Vec<_> = phases.iter().map(|member| member.phase).collect();
     assert_eq!(
@@ -42,11 +43,11 @@ async fn a_member_that_hangs_loses_its_handler_after_five_seconds() -> TestResul
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_member_that_hangs_in_its_last_hook_is_cut_off_too() -> TestResult {
+async fn member_that_hangs_in_its_last_hook_is_cut_off() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
     let written = log.clone();
     let hangs = GroupMember::new(move || {
-        ready(Probe::new("c", &written).stopping(|_| Box::pin(pending())))
+        ready(ScriptedActor::new("c", &written).stopping(|_| Box::pin(pending())))
     });
     let group = Supervisor::new(Strategy::OneForAll)
         .backoff(Backoff::none())
@@ -60,16 +61,16 @@ async fn a_member_that_hangs_in_its_last_hook_is_cut_off_too() -> TestResult {
     Ok(())
 }
 
-/// A factory whose states come when a gate opens; without one, at once.
+/// A factory that waits at one gate per state; without a gate left, it is ready at once.
 fn slow(
     name: &'static str,
     log: &Log,
     gates: Vec<Option<Gate>>,
-) -> Member<impl FnMut() -> Making + Send + use<>> {
+) -> Member<impl FnMut() -> NewActor + Send + use<>> {
     let log = log.clone();
     let mut gates = gates.into_iter();
-    let factory = move || -> Making {
-        let (probe, gate) = (Probe::new(name, &log), gates.next().flatten());
+    let factory = move || -> NewActor {
+        let (probe, gate) = (ScriptedActor::new(name, &log), gates.next().flatten());
         Box::pin(async {
             if let Some(gate) = gate {
                 gate.pass().await;
@@ -81,7 +82,7 @@ fn slow(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_member_that_hangs_while_it_starts_does_not_hold_the_group_up() -> TestResult {
+async fn member_that_hangs_in_its_start_does_not_block_the_group() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
     let (hold, mut keeper) = gate();
     let group = Supervisor::new(Strategy::OneForAll)
@@ -100,7 +101,7 @@ async fn a_member_that_hangs_while_it_starts_does_not_hold_the_group_up() -> Tes
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_group_that_is_starting_may_be_stopped() -> TestResult {
+async fn starting_group_may_be_stopped() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
     let (hold, mut keeper) = gate();
     let group = Supervisor::new(Strategy::OneForAll)
@@ -120,12 +121,15 @@ async fn a_group_that_is_starting_may_be_stopped() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_group_may_be_stopped_or_killed_in_the_middle_of_a_restart() -> TestResult {
+async fn group_may_be_stopped_or_killed_during_a_restart() -> TestResult {
     for kill in [false, true] {
         let (system, log) = (ActorSystem::new(), Log::default());
         let group = three(Strategy::OneForAll, &log).backoff(Backoff::from_secs(10));
         let group = spawn(&system, group).await?;
-        let (a, b) = (system.actor::<Probe>("a")?, system.actor::<Probe>("b")?);
+        let (a, b) = (
+            system.actor::<ScriptedActor>("a")?,
+            system.actor::<ScriptedActor>("b")?,
+        );
         system.tell("b", fail()).await?;
         settle().await;
         let began = Instant::now();
@@ -151,17 +155,17 @@ async fn a_group_may_be_stopped_or_killed_in_the_middle_of_a_restart() -> TestRe
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_is_stopped_while_he_is_ended_for_others_handles_what_is_queued() -> TestResult {
+async fn member_stopped_during_a_group_restart_handles_queued_messages() -> TestResult {
     let (system, group, mut news) = started(Strategy::OneForAll).await?;
-    let c = system.actor::<Probe>("c")?;
+    let c = system.actor::<ScriptedActor>("c")?;
     let (hold, mut keeper) = gate();
     c.tell(Pass(hold)).await?;
     keeper.reached().await;
     c.tell(note("queued")).await?;
     system.tell("b", fail()).await?;
-    settle().await; // c is to end its life after the message in hand
+    settle().await; // c is to end its incarnation after its current message
     group.stop();
-    settle().await; // and now it is to stop
+    settle().await; // now it is to stop
     keeper.open();
     let reason = within(c.wait_stopped()).await;
     assert!(matches!(reason, StopReason::ParentStopped), "{reason}");
@@ -175,12 +179,12 @@ async fn who_is_stopped_while_he_is_ended_for_others_handles_what_is_queued() ->
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_is_stopped_in_the_hook_for_others_does_not_start_again() -> TestResult {
+async fn member_stopped_in_its_restart_hook_does_not_start_again() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
     let (hold, mut keeper) = gate();
     let (mut hold, written) = (Some(hold), log.clone());
     let slow_end = GroupMember::new(move || {
-        let (probe, hold) = (Probe::new("c", &written), hold.take());
+        let (probe, hold) = (ScriptedActor::new("c", &written), hold.take());
         ready(probe.stopping(move |_| {
             Box::pin(async {
                 if let Some(hold) = hold {
@@ -196,7 +200,7 @@ async fn who_is_stopped_in_the_hook_for_others_does_not_start_again() -> TestRes
         .member(slow_end.urn("c"));
     spawn(&system, group).await?;
     let mut news = News(log, 2);
-    let c = system.actor::<Probe>("c")?;
+    let c = system.actor::<ScriptedActor>("c")?;
     system.tell("b", fail()).await?;
     keeper.reached().await;
     c.stop();

@@ -1,17 +1,18 @@
-//! Members that end for good, and those that come back.
+//! Members that end for good, and members that restart.
 
 use conclib::prelude::*;
 use conclib::{Backoff, Children, Restart, Strategy, Supervisor};
-use conclib_tests::probe::{Probe, act, fail, note, settle};
-use conclib_tests::{Log, TestResult, within};
+use conclib_tests::messages::note;
+use conclib_tests::scripted::{ScriptedActor, fail, run};
+use conclib_tests::{Log, TestResult, settle, within};
 
 use super::{A_AGAIN, B_FAILS, C_AGAIN, News, member, spawn, started};
 
 #[tokio::test(start_paused = true)]
-async fn a_member_that_is_stopped_or_killed_from_outside_does_not_come_back() -> TestResult {
+async fn member_stopped_or_killed_from_outside_does_not_restart() -> TestResult {
     for kill in [false, true] {
         let (system, group, mut news) = started(Strategy::OneForAll).await?;
-        let a = system.actor::<Probe>("a")?;
+        let a = system.actor::<ScriptedActor>("a")?;
         if kill {
             a.kill();
         } else {
@@ -39,7 +40,7 @@ async fn policies_hold_in_groups() -> TestResult {
     spawn(&system, group).await?;
     let mut news = News(log, 3);
     for name in ["always", "failure"] {
-        within(system.ask(name, act(|ctx| ctx.stop()))).await?;
+        within(system.ask(name, run(|ctx| ctx.stop()))).await?;
         settle().await;
     }
     within(system.ask("never", fail())).await.unwrap_err();
@@ -60,7 +61,7 @@ async fn policies_hold_in_groups() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_never_starts_again_for_himself_does_so_with_the_others() -> TestResult {
+async fn member_with_policy_never_restarts_with_the_group() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
     let group = Supervisor::new(Strategy::OneForAll)
         .backoff(Backoff::none())
@@ -77,10 +78,10 @@ async fn who_never_starts_again_for_himself_does_so_with_the_others() -> TestRes
 #[tokio::test(start_paused = true)]
 async fn members_are_children_of_the_group_and_keep_their_references() -> TestResult {
     let (system, group, _news) = started(Strategy::OneForAll).await?;
-    let a = system.actor::<Probe>("a")?;
+    let a = system.actor::<ScriptedActor>("a")?;
     within(system.ask("b", fail())).await.unwrap_err();
     within(a.ask(note("x"))).await?;
-    assert_eq!(system.actor::<Probe>("a")?, a);
+    assert_eq!(system.actor::<ScriptedActor>("a")?, a);
     for member in within(group.ask(Children)).await? {
         assert_eq!(member.parent.as_ref().map(AsRef::as_ref), Some("group"));
         assert_eq!(member.restarts, 1);

@@ -1,4 +1,4 @@
-//! Actors that fail make the test fail.
+//! `TestSystem`: failing actors fail the test.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ struct Refuse;
 #[derive(ActorMessage, Serialize, Deserialize)]
 struct Hang;
 
-/// Spawns another, which fails.
+/// Spawns a child that fails.
 #[derive(ActorMessage, Serialize, Deserialize)]
 struct Bear;
 
@@ -81,7 +81,7 @@ impl Frail {
 }
 
 #[tokio::test]
-async fn a_system_without_failures_ends_quietly() -> TestResult {
+async fn system_without_failures_ends_quietly() -> TestResult {
     let system = TestSystem::new();
     system.spawn(Frail::default()).await?;
     drop(system);
@@ -138,7 +138,7 @@ async fn every_failure_is_in_the_list() -> TestResult {
 }
 
 #[tokio::test]
-async fn what_fails_in_the_end_is_in_the_list_as_well() -> TestResult {
+async fn failures_during_the_shutdown_are_in_the_list() -> TestResult {
     let system = TestSystem::new();
     system
         .spawn(Frail::panicking_in("on_stop"))
@@ -156,7 +156,7 @@ async fn what_fails_in_the_end_is_in_the_list_as_well() -> TestResult {
 }
 
 #[tokio::test]
-async fn actors_that_actors_spawn_are_heard_as_well() -> TestResult {
+async fn failures_of_children_are_in_the_list() -> TestResult {
     let system = TestSystem::new();
     let mother = system.spawn(Frail::default()).await?;
     mother.ask(Bear).await?;
@@ -166,7 +166,7 @@ async fn actors_that_actors_spawn_are_heard_as_well() -> TestResult {
 }
 
 #[tokio::test]
-async fn an_expected_failure_is_none() -> TestResult {
+async fn expected_failure_does_not_fail_the_test() -> TestResult {
     let system = TestSystem::new();
     for urn in ["user/1", "user/2", "log"] {
         let frail = system.spawn(Frail::default()).urn(urn).await?;
@@ -184,7 +184,7 @@ async fn an_expected_failure_is_none() -> TestResult {
 }
 
 #[tokio::test]
-async fn an_expected_failure_has_to_come() -> TestResult {
+async fn missing_expected_failure_fails_the_test() -> TestResult {
     let system = TestSystem::new();
     system.expect_failure("user/*");
     system.expect_failure("log");
@@ -196,7 +196,7 @@ async fn an_expected_failure_has_to_come() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_actor_that_does_not_stop_fails_the_test() -> TestResult {
+async fn actor_that_does_not_stop_fails_the_test() -> TestResult {
     let system = TestSystem::new();
     let frail = system.spawn(Frail::default()).urn("slow").await?;
     frail.tell(Hang).await?;
@@ -211,7 +211,7 @@ async fn an_actor_that_does_not_stop_fails_the_test() -> TestResult {
 }
 
 #[tokio::test]
-async fn a_test_that_panics_keeps_its_own_text() {
+async fn panicking_test_keeps_its_own_message() {
     let test = tokio::spawn(async {
         let system = TestSystem::new();
         let frail = system.spawn(Frail::default()).await.unwrap();

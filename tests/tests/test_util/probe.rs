@@ -1,22 +1,18 @@
-//! An actor that writes down what it is sent.
-
-use std::time::Duration;
+//! `Probe`: an actor that records its messages.
 
 use conclib::SpawnError;
 use conclib::prelude::*;
 use conclib::test::{Probe, TestSystem};
 use conclib_tests::messages::Stranger;
-use conclib_tests::{TestResult, within};
+use conclib_tests::{SECOND, TestResult, within};
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep};
 
 use crate::panic_of_future;
 
-const SECOND: Duration = Duration::from_secs(1);
-
 /// Neither `Clone` nor `Debug`.
 #[derive(ActorMessage, Serialize, Deserialize)]
-struct Note(u32);
+struct Plain(u32);
 
 #[derive(ActorMessage)]
 #[message(local)]
@@ -29,7 +25,7 @@ struct Divide {
     divisor: u32,
 }
 
-async fn probe(system: &ActorSystem) -> Probe<Note> {
+async fn probe(system: &ActorSystem) -> Probe<Plain> {
     Probe::spawn(system)
         .urn("log")
         .await
@@ -42,7 +38,7 @@ async fn messages_are_expected_in_their_order() -> TestResult {
     let log = probe(&system).await;
     assert_eq!(log.urn(), "log");
     for n in 0..3 {
-        system.ask("log", Note(n)).await?;
+        system.ask("log", Plain(n)).await?;
     }
     assert_eq!(log.expect().await.0, 0);
     let rest: Vec<_> = log.received().into_iter().map(|note| note.0).collect();
@@ -52,7 +48,7 @@ async fn messages_are_expected_in_their_order() -> TestResult {
     let recipient = log.recipient();
     tokio::spawn(async move {
         sleep(4 * SECOND).await;
-        recipient.tell(Note(3)).await
+        recipient.tell(Plain(3)).await
     });
     assert_eq!(log.expect().await.0, 3);
     system.finish().await;
@@ -60,41 +56,42 @@ async fn messages_are_expected_in_their_order() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_that_does_not_come_fails_the_test() -> TestResult {
+async fn missing_message_fails_the_test() -> TestResult {
     let system = TestSystem::new();
     let log = probe(&system).await;
     let start = Instant::now();
     let text = panic_of_future(log.expect()).await;
     assert!(
-        text.starts_with("the probe `log` got no `Note` within 5s (") && text.contains("probe.rs:"),
+        text.starts_with("the probe `log` got no `Plain` within 5s (")
+            && text.contains("probe.rs:"),
         "{text}"
     );
     assert_eq!(start.elapsed().as_secs(), 5);
 
-    let patient = Probe::<Note>::spawn(&system).timeout(60 * SECOND).await?;
+    let patient = Probe::<Plain>::spawn(&system).timeout(60 * SECOND).await?;
     let text = panic_of_future(patient.expect()).await;
     assert!(text.contains("within 60s"), "{text}");
     Ok(())
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_that_is_not_expected_fails_the_test() -> TestResult {
+async fn unexpected_message_fails_the_test() -> TestResult {
     let system = TestSystem::new();
     let log = probe(&system).await;
     let start = Instant::now();
     log.expect_none(SECOND).await;
     assert_eq!(start.elapsed().as_secs(), 1);
 
-    system.ask("log", Note(1)).await?;
+    system.ask("log", Plain(1)).await?;
     let before = panic_of_future(log.expect_none(SECOND)).await;
     let recipient = log.recipient();
     tokio::spawn(async move {
         sleep(SECOND / 2).await;
-        recipient.tell(Note(2)).await
+        recipient.tell(Plain(2)).await
     });
     let meanwhile = panic_of_future(log.expect_none(SECOND)).await;
     for text in [before, meanwhile] {
-        let start = "the probe `log` got a `Note` that was not expected (";
+        let start = "the probe `log` got a `Plain` that was not expected (";
         assert!(
             text.starts_with(start) && text.contains("probe.rs:"),
             "{text}"
@@ -117,7 +114,7 @@ async fn messages_may_be_local_and_neither_cloned_nor_printed() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_probe_answers_what_the_test_says() -> TestResult {
+async fn probe_answers_with_the_function() -> TestResult {
     let system = TestSystem::new();
     let mut asked = 0;
     let calculator = Probe::answering(&system, move |ask: &Divide| {
@@ -137,7 +134,7 @@ async fn a_probe_answers_what_the_test_says() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_panics_fails_the_probe() -> TestResult {
+async fn answer_that_panics_fails_the_probe() -> TestResult {
     let system = TestSystem::new();
     let calculator = Probe::answering(&system, |ask: &Divide| Ok(ask.dividend / ask.divisor));
     let calculator = calculator.await?;
@@ -153,13 +150,13 @@ async fn an_answer_that_panics_fails_the_probe() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_probe_is_reached_over_the_bus() -> TestResult {
+async fn probe_is_reached_over_the_bus() -> TestResult {
     let (system, config) = (TestSystem::new(), Config::memory());
     start_proxy(&system, &config).await?;
     let log = probe(&system).await;
     let client = ProxyClient::connect(&config).await?;
-    client.ask("log", Note(1)).await?;
-    client.tell("log", Note(2)).await?;
+    client.ask("log", Plain(1)).await?;
+    client.tell("log", Plain(2)).await?;
     assert_eq!((log.expect().await.0, log.expect().await.0), (1, 2));
     let stranger = client.ask("log", Stranger).await;
     assert!(
@@ -178,10 +175,10 @@ async fn a_probe_is_reached_over_the_bus() -> TestResult {
 }
 
 #[tokio::test]
-async fn a_probe_needs_a_free_urn() {
+async fn probe_needs_a_free_urn() {
     let system = ActorSystem::new();
     let _log = probe(&system).await;
-    let second = Probe::<Note>::spawn(&system).urn("log").await;
+    let second = Probe::<Plain>::spawn(&system).urn("log").await;
     assert!(
         matches!(second, Err(SpawnError::UrnTaken { .. })),
         "{second:?}"
@@ -189,13 +186,13 @@ async fn a_probe_needs_a_free_urn() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn several_may_expect_at_once() -> TestResult {
+async fn several_tasks_may_expect_at_once() -> TestResult {
     let system = TestSystem::new();
     let log = probe(&system).await;
     let recipient = log.recipient();
     tokio::spawn(async move {
         for n in 0..100 {
-            recipient.tell(Note(n)).await.expect("it lives");
+            recipient.tell(Plain(n)).await.expect("it lives");
         }
     });
     let expected = within(join_all((0..100).map(|_| log.expect()))).await;

@@ -1,5 +1,5 @@
-//! Who owes an answer, and who waits for it: questions that are forwarded, handed on by a pool, kept
-//! for later or moved elsewhere.
+//! Pending replies and deadlock detection: requests that are forwarded, distributed by a pool, kept
+//! for later, or moved into a task.
 
 use std::future::{Future, Ready, ready};
 use std::pin::Pin;
@@ -14,22 +14,22 @@ use tokio::sync::oneshot;
 type Heard = Result<u32, AskError>;
 type Work = Pin<Box<dyn Future<Output = Heard> + Send>>;
 
-/// Has the actor do something within its handler.
+/// Awaits a future within the handler.
 #[derive(ActorMessage)]
 #[message(local, response = Heard)]
 struct Run(Work);
 
-/// Has the actor begin something, and keep it for later.
+/// Polls a future once within the handler, and keeps it.
 #[derive(ActorMessage)]
 #[message(local)]
 struct Begin(Work);
 
-/// Has the actor end what it keeps.
+/// Awaits the kept future within the handler.
 #[derive(ActorMessage)]
 #[message(local, response = Heard)]
 struct End;
 
-/// Has the actor forward work to another.
+/// Forwards work to another actor.
 #[derive(ActorMessage)]
 #[message(local, response = Heard)]
 struct Via(ActorRef<Node>, Work);
@@ -63,7 +63,7 @@ impl Node {
 
     #[handler]
     async fn via(&mut self, Via(to, work): Via, reply: Reply<Heard>) {
-        // Who asked hears what became of it.
+        // The asker gets the error.
         let _ = to.forward(Run(work), reply).await;
     }
 
@@ -81,7 +81,7 @@ fn run(work: impl Future<Output = Heard> + Send + 'static) -> Run {
     Run(Box::pin(work))
 }
 
-/// Asks, and says how it went in one piece.
+/// Asks, and flattens the result.
 async fn ask(to: ActorRef<Node>, work: impl Future<Output = Heard> + Send + 'static) -> Heard {
     to.ask(run(work)).await.unwrap_or_else(Err)
 }
@@ -113,7 +113,7 @@ fn cycle(chain: &[&str]) -> Heard {
     Err(AskError::AskCycle { chain })
 }
 
-/// Until so many messages wait in the mailbox.
+/// Waits until this many messages are in the mailbox.
 async fn depth(system: &ActorSystem, urn: &str, depth: usize) {
     let found = |actor: &conclib::ActorSnapshot| actor.urn.as_str() == urn && actor.depth == depth;
     within(async {
@@ -125,7 +125,7 @@ async fn depth(system: &ActorSystem, urn: &str, depth: usize) {
 }
 
 #[tokio::test]
-async fn the_one_who_gets_a_forwarded_question_owes_the_answer() -> TestResult {
+async fn receiver_of_a_forwarded_request_becomes_the_responder() -> TestResult {
     let system = ActorSystem::new();
     let (a, b, c) = (
         node(&system, "a").await?,
@@ -139,7 +139,7 @@ async fn the_one_who_gets_a_forwarded_question_owes_the_answer() -> TestResult {
 }
 
 #[tokio::test]
-async fn a_question_that_is_forwarded_to_one_who_waits_for_its_asker_ends() -> TestResult {
+async fn request_forwarded_to_an_actor_that_awaits_its_asker_ends() -> TestResult {
     let system = ActorSystem::new();
     let (a, b, c) = (
         node(&system, "a").await?,
@@ -170,13 +170,13 @@ async fn a_question_that_is_forwarded_to_one_who_waits_for_its_asker_ends() -> T
     Ok(())
 }
 
-/// Has the actor forward work to another, and to a third if that waits for the asker.
+/// Forwards work to another actor, and to a third if that one waits for the asker.
 #[derive(ActorMessage)]
 #[message(local, response = Heard)]
 struct ViaEither(ActorRef<Node>, ActorRef<Node>, Work);
 
 #[tokio::test]
-async fn a_forward_that_would_close_a_circle_gives_message_and_reply_back() -> TestResult {
+async fn forward_that_would_close_a_cycle_returns_message_and_reply() -> TestResult {
     let system = ActorSystem::new();
     let (a, b, c, d) = (
         node(&system, "a").await?,
@@ -201,14 +201,14 @@ async fn a_forward_that_would_close_a_circle_gives_message_and_reply_back() -> T
 }
 
 #[tokio::test]
-async fn a_worker_that_asks_its_own_pool_is_answered_by_another() -> TestResult {
+async fn worker_that_asks_its_own_pool_is_answered_by_another() -> TestResult {
     let system = ActorSystem::new();
     for route in [Route::RoundRobin, Route::LeastLoaded] {
         let pool = system.spawn(pool(2).route(route)).await?;
         for _ in 0..20 {
             let inner = ask_pool(pool.clone(), answer());
             assert_eq!(within(ask_pool(pool.clone(), inner)).await, Ok(1));
-            // So that the turn is each one's once.
+            // So that each worker is chosen once.
             assert_eq!(within(ask_pool(pool.clone(), answer())).await, Ok(1));
         }
     }
@@ -216,7 +216,7 @@ async fn a_worker_that_asks_its_own_pool_is_answered_by_another() -> TestResult 
 }
 
 #[tokio::test]
-async fn a_worker_that_asks_its_own_pool_hears_so_if_there_is_no_other() -> TestResult {
+async fn only_worker_that_asks_its_own_pool_gets_a_cycle_error() -> TestResult {
     let system = ActorSystem::new();
     let single = system.spawn(pool(1)).urn("single").await?;
     let heard = within(ask_pool(single.clone(), ask_pool(single.clone(), answer()))).await;
@@ -239,7 +239,7 @@ async fn a_worker_that_asks_its_own_pool_hears_so_if_there_is_no_other() -> Test
 }
 
 #[tokio::test]
-async fn the_worker_owes_the_answer_and_not_its_pool() -> TestResult {
+async fn worker_is_the_responder_and_not_its_pool() -> TestResult {
     let system = ActorSystem::new();
     let a = node(&system, "a").await?;
     let pool = system.spawn(pool(2)).urn("pool").await?;
@@ -247,7 +247,7 @@ async fn the_worker_owes_the_answer_and_not_its_pool() -> TestResult {
     let heard = within(ask(a.clone(), ask_pool(pool.clone(), back))).await;
     assert_eq!(heard, cycle(&["pool/1", "a", "pool/1"]));
 
-    // Another worker may well ask meanwhile.
+    // Another worker may ask meanwhile.
     let (gate, mut keeper) = gate();
     let slow = ask_pool(pool.clone(), async move {
         gate.pass().await;
@@ -264,7 +264,7 @@ async fn the_worker_owes_the_answer_and_not_its_pool() -> TestResult {
 }
 
 #[tokio::test]
-async fn a_pool_in_a_pool_hands_on_as_well() -> TestResult {
+async fn nested_pool_forwards_requests() -> TestResult {
     let system = ActorSystem::new();
     let outer = Pool::new(1, || async { pool(1) });
     let outer: ActorRef<Pool<Pool<Node>>> = system.spawn(outer).urn("outer").await?;
@@ -276,7 +276,7 @@ async fn a_pool_in_a_pool_hands_on_as_well() -> TestResult {
     Ok(())
 }
 
-/// Resizes its own pool as it starts.
+/// Resizes its own pool in `on_start`.
 #[derive(Actor)]
 struct Grower {
     system: ActorSystem,
@@ -294,8 +294,7 @@ impl Grower {
 }
 
 #[tokio::test]
-async fn a_worker_that_resizes_its_pool_as_it_starts_hears_that_it_waits_for_itself() -> TestResult
-{
+async fn starting_worker_that_resizes_its_pool_gets_a_cycle_error() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
     let (inner, written) = (system.clone(), log.clone());
     let pool = Pool::new(1, move || {
@@ -308,7 +307,7 @@ async fn a_worker_that_resizes_its_pool_as_it_starts_hears_that_it_waits_for_its
 }
 
 #[tokio::test]
-async fn a_worker_resizes_its_pool_while_that_waits_for_room_with_it() -> TestResult {
+async fn worker_resizes_its_pool_while_that_waits_for_room() -> TestResult {
     let system = ActorSystem::new();
     let pool = system.spawn(pool(1)).urn("pool").await?;
     let (gate, mut keeper) = gate();
@@ -318,7 +317,7 @@ async fn a_worker_resizes_its_pool_while_that_waits_for_room_with_it() -> TestRe
         resizes.resize(2).await.map(|()| 2)
     }));
     keeper.reached().await;
-    // One waits with the worker, and the pool waits with another.
+    // One message waits for the worker, and the pool waits with another.
     let others: Vec<_> = (0..2)
         .map(|_| tokio::spawn(ask_pool(pool.clone(), answer())))
         .collect();
@@ -337,7 +336,7 @@ async fn a_worker_resizes_its_pool_while_that_waits_for_room_with_it() -> TestRe
 }
 
 #[tokio::test]
-async fn a_question_that_is_kept_for_later_holds_up_nobody() -> TestResult {
+async fn kept_request_holds_up_no_actor() -> TestResult {
     let system = ActorSystem::new();
     let (a, b) = (node(&system, "a").await?, node(&system, "b").await?);
     let (gate, mut keeper) = gate();
@@ -355,7 +354,7 @@ async fn a_question_that_is_kept_for_later_holds_up_nobody() -> TestResult {
 }
 
 #[tokio::test]
-async fn a_question_that_is_taken_up_again_is_a_wait_again() -> TestResult {
+async fn resumed_request_is_a_wait_again() -> TestResult {
     let system = ActorSystem::new();
     let (a, b) = (node(&system, "a").await?, node(&system, "b").await?);
     let (gate, mut keeper) = gate();
@@ -370,7 +369,7 @@ async fn a_question_that_is_taken_up_again_is_a_wait_again() -> TestResult {
     assert!(poll_once(&mut end).await.is_pending());
     let end = tokio::spawn(end);
     within(async {
-        // Until its second handler runs, which waits.
+        // Until its second handler runs and waits.
         let runs = |actor: &conclib::ActorSnapshot| {
             actor
                 .running
@@ -388,7 +387,7 @@ async fn a_question_that_is_taken_up_again_is_a_wait_again() -> TestResult {
 }
 
 #[tokio::test]
-async fn a_question_that_is_moved_into_a_task_holds_up_nobody() -> TestResult {
+async fn request_moved_into_a_task_holds_up_no_actor() -> TestResult {
     let system = ActorSystem::new();
     let (a, b) = (node(&system, "a").await?, node(&system, "b").await?);
     let (gate_a, mut keeper_a) = gate();
@@ -419,9 +418,9 @@ async fn a_question_that_is_moved_into_a_task_holds_up_nobody() -> TestResult {
     Ok(())
 }
 
-/// Fails once, and asks another before its second life.
+/// Fails once, and asks another actor before its second incarnation.
 #[tokio::test(start_paused = true)]
-async fn what_waits_for_the_next_life_still_waits() -> TestResult {
+async fn request_for_a_restarting_actor_is_still_a_wait() -> TestResult {
     let system = ActorSystem::new();
     let a = node(&system, "a").await?;
     let (log, lives) = (Log::default(), Arc::new(AtomicU32::new(0)));

@@ -1,18 +1,18 @@
-//! Starts that fail, budgets that are spent, and groups in groups.
+//! Failed starts, exhausted budgets, and nested groups.
 
 use std::future::ready;
 
 use conclib::prelude::*;
 use conclib::{Backoff, GroupMember, SpawnError, Strategy, Supervisor};
-use conclib_tests::probe::{Probe, act_async, fail, settle};
-use conclib_tests::{Log, TestResult, within};
+use conclib_tests::scripted::{ScriptedActor, fail, run_async};
+use conclib_tests::{Log, TestResult, settle, within};
 
 use super::{A_AGAIN, B_FAILS, C_AGAIN, Member, News, SECOND, member, spawn, started, three};
 
 #[tokio::test(start_paused = true)]
-async fn a_spent_budget_ends_the_group() -> TestResult {
+async fn spent_budget_ends_the_group() -> TestResult {
     let (system, group, mut news) = started(Strategy::OneForOne).await?;
-    let b = system.actor::<Probe>("b")?;
+    let b = system.actor::<ScriptedActor>("b")?;
     for name in ["a", "b", "c"] {
         within(system.ask(name, fail())).await.unwrap_err();
         settle().await;
@@ -33,7 +33,7 @@ async fn a_spent_budget_ends_the_group() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn those_that_are_ended_for_others_cost_nothing() -> TestResult {
+async fn members_restarted_for_others_cost_no_budget() -> TestResult {
     let (system, _group, _news) = started(Strategy::OneForAll).await?;
     for _ in 0..3 {
         within(system.ask("b", fail())).await.unwrap_err();
@@ -51,13 +51,13 @@ async fn those_that_are_ended_for_others_cost_nothing() -> TestResult {
 fn unlucky(
     log: &Log,
     failures: u32,
-) -> Member<impl FnMut() -> std::future::Ready<Probe> + Send + use<>> {
+) -> Member<impl FnMut() -> std::future::Ready<ScriptedActor> + Send + use<>> {
     let log = log.clone();
     let mut lives = 0;
     let factory = move || {
         lives += 1;
         let fails = lives <= failures;
-        ready(Probe::new("b", &log).starting(move |_| {
+        ready(ScriptedActor::new("b", &log).starting(move |_| {
             Box::pin(ready(if fails {
                 Err(Failure::msg("no luck"))
             } else {
@@ -69,7 +69,7 @@ fn unlucky(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_member_whose_start_fails_starts_again_with_those_before_it() -> TestResult {
+async fn failed_start_restarts_the_earlier_members_too() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
     let group = Supervisor::new(Strategy::OneForAll)
         .backoff(Backoff::none())
@@ -85,7 +85,7 @@ async fn a_member_whose_start_fails_starts_again_with_those_before_it() -> TestR
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_group_whose_start_fails_too_often_is_gone_again() -> TestResult {
+async fn group_whose_start_fails_too_often_ends() -> TestResult {
     for strategy in [Strategy::OneForOne, Strategy::RestForOne] {
         let (system, log) = (ActorSystem::new(), Log::default());
         let group = Supervisor::new(strategy)
@@ -105,9 +105,14 @@ async fn a_group_whose_start_fails_too_often_is_gone_again() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_group_with_a_name_that_is_taken_does_not_start() -> TestResult {
+async fn group_with_a_taken_name_does_not_start() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
-    within(system.spawn(Probe::new("first", &Log::default())).urn("c")).await?;
+    within(
+        system
+            .spawn(ScriptedActor::new("first", &Log::default()))
+            .urn("c"),
+    )
+    .await?;
     let error = spawn(&system, three(Strategy::OneForAll, &log))
         .await
         .unwrap_err();
@@ -118,7 +123,7 @@ async fn a_group_with_a_name_that_is_taken_does_not_start() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_group_that_gives_up_starts_again_as_a_member_of_another() -> TestResult {
+async fn exhausted_group_restarts_as_a_member_of_another() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
     let written = log.clone();
     let inner = GroupMember::new(move || {
@@ -152,11 +157,11 @@ async fn a_group_that_gives_up_starts_again_as_a_member_of_another() -> TestResu
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_group_that_gives_up_may_fail_its_parent() -> TestResult {
+async fn exhausted_group_may_fail_its_parent() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
-    let parent = within(system.spawn(Probe::new("top", &log))).await?;
+    let parent = within(system.spawn(ScriptedActor::new("top", &log))).await?;
     let group = three(Strategy::OneForOne, &log).budget(0, SECOND);
-    let spawning = act_async(move |ctx| {
+    let spawning = run_async(move |ctx| {
         let spawn = ctx.spawn(group).urn("group").escalate();
         Box::pin(async {
             spawn.await?;

@@ -1,4 +1,4 @@
-//! Whatever happens to the members.
+//! Random failures of members.
 
 use std::future::{pending, ready};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,17 +6,17 @@ use std::time::Duration;
 
 use conclib::prelude::*;
 use conclib::{Backoff, Children, GroupMember, Phase, Strategy, Supervisor};
-use conclib_tests::probe::{Probe, act_async, fail};
 use conclib_tests::random::Random;
+use conclib_tests::scripted::{ScriptedActor, fail, run_async};
 use conclib_tests::{Log, TestResult, within};
 
 use super::{SECOND, spawn};
 
-/// How often each member has started: none has more often than those before it.
+/// The starts of each member: never more than those of the members before it.
 #[derive(Clone)]
 struct Order {
     lives: Arc<Mutex<Vec<u64>>>,
-    /// What must never be.
+    /// Broken invariants.
     disorder: Log,
 }
 
@@ -37,7 +37,7 @@ impl Order {
     }
 }
 
-/// Members fail, hang and fail to start, at random; afterwards the group is whole again.
+/// Members fail, hang and fail to start at random; afterwards all of them live.
 async fn torment(seed: u64) -> TestResult {
     const NAMES: [&str; 4] = ["a", "b", "c", "d"];
     let mut random = Random::new(seed);
@@ -48,7 +48,7 @@ async fn torment(seed: u64) -> TestResult {
         let (order, mut luck) = (order.clone(), Random::new(random.any()));
         let factory = move || {
             let (order, unlucky, slow) = (order.clone(), luck.one_in(5), luck.one_in(3));
-            let probe = Probe::new(name, &Log::default()).starting(move |_| {
+            let probe = ScriptedActor::new(name, &Log::default()).starting(move |_| {
                 Box::pin(async move {
                     tokio::time::sleep(Duration::from_millis(if slow { 9 } else { 0 })).await;
                     if unlucky {
@@ -68,10 +68,10 @@ async fn torment(seed: u64) -> TestResult {
         match random.below(3) {
             0 => system.tell(name, fail()).await?,
             1 => {
-                // The last of them never hangs.
+                // The last member never hangs.
                 let name = *random.of(&NAMES[..3]);
                 system
-                    .tell(name, act_async(|_| Box::pin(pending())))
+                    .tell(name, run_async(|_| Box::pin(pending())))
                     .await?;
             }
             _ => {
@@ -80,7 +80,7 @@ async fn torment(seed: u64) -> TestResult {
             }
         }
     }
-    // A failure cuts one hanging message of each member off.
+    // A failure cuts off one hanging message of each member.
     for _ in 0..100 {
         system.tell(NAMES[3], fail()).await?;
         tokio::time::sleep(100 * SECOND).await;
@@ -101,7 +101,7 @@ async fn torment(seed: u64) -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whatever_happens_to_the_members_the_group_is_whole_again() -> TestResult {
+async fn group_is_whole_after_random_failures() -> TestResult {
     for seed in 0..15 {
         torment(seed)
             .await

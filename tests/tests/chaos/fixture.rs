@@ -1,27 +1,27 @@
-//! A Redis, the line to it, and the processes that use it.
+//! The fixture: a Redis, the relay in front of it, and the processes that use it.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use conclib::{Config, DeadLetters};
-use conclib_tests::bus::eventually;
-use conclib_tests::chaos::{Asked, Begun, Holdings, Work};
+use conclib_tests::chaos::{ExecutionRecord, RequestRecord, ResourceUsage, Work};
+use conclib_tests::eventually;
 use conclib_tests::process::Program;
 use conclib_tests::relay::Relay;
 use tokio::time::{Instant, sleep};
 
+use crate::checks::compare;
 use crate::redis::Redis;
-use crate::verdict::compare;
 
-/// How many client processes ask.
+/// The number of client processes.
 const CLIENTS: usize = 3;
 
-/// How many connections all have: two of each client, three of the actors that serve, and two of
-/// those that wait for the lease.
+/// The number of connections: two of each client, three of the serving actor process, and two of the
+/// one that waits for the lease.
 const CONNECTIONS: usize = 2 * CLIENTS + 3 + 2;
 
-/// All that takes part.
-pub(crate) struct Stage {
+/// All processes of a run.
+pub(crate) struct ChaosFixture {
     pub(crate) redis: Redis,
     /// Between the processes and Redis.
     pub(crate) relay: Relay,
@@ -29,32 +29,32 @@ pub(crate) struct Stage {
     pub(crate) actors: [Program; 2],
     pub(crate) clients: Vec<Program>,
     /// The dead letters so far.
-    dead: Vec<Dead>,
-    /// Where Redis and the processes write; removed in the end if all went well.
+    dead: Vec<DeadRecord>,
+    /// The folder of Redis and the records; removed at the end of a successful run.
     folder: PathBuf,
 }
 
-/// What everybody has at a moment without load.
+/// The resources of all processes at a moment without load.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Snapshot {
-    pub(crate) actors: Vec<Holdings>,
-    pub(crate) clients: Vec<Holdings>,
+    pub(crate) actors: Vec<ResourceUsage>,
+    pub(crate) clients: Vec<ResourceUsage>,
     /// Connections to Redis.
     pub(crate) connections: usize,
-    /// Channels that somebody listens to.
+    /// Channels with subscribers.
     pub(crate) channels: usize,
-    /// Durable messages that are not handled yet.
+    /// Durable messages not handled yet.
     pub(crate) kept: usize,
 }
 
-/// A durable message that was given up.
+/// A durable message that became a dead letter.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Dead {
+pub(crate) struct DeadRecord {
     pub(crate) number: u64,
     pub(crate) deliveries: u32,
 }
 
-impl Stage {
+impl ChaosFixture {
     pub(crate) async fn open(seed: u64) -> Self {
         let folder =
             std::env::temp_dir().join(format!("conclib-chaos-{}-{seed}", std::process::id()));
@@ -74,7 +74,7 @@ impl Stage {
             client.line("ready").await;
             clients.push(client);
         }
-        let stage = Self {
+        let fixture = Self {
             redis,
             relay,
             actors,
@@ -82,14 +82,14 @@ impl Stage {
             dead: Vec::new(),
             folder,
         };
-        eventually("all are there", async || {
-            stage.connections().await == CONNECTIONS
+        eventually("all processes are connected", async || {
+            fixture.connections().await == CONNECTIONS
         })
         .await;
-        stage
+        fixture
     }
 
-    /// Has the clients ask: `go`, or `go poison`.
+    /// Starts the load: `go`, or `go poison`.
     pub(crate) async fn go(&mut self, how: &str) {
         for client in &mut self.clients {
             client.say(how).await;
@@ -103,7 +103,7 @@ impl Stage {
         }
     }
 
-    /// Stops the load, waits until nothing is under way, and looks.
+    /// Stops the load, waits for requests in flight, and takes a snapshot.
     pub(crate) async fn pause(&mut self) -> Snapshot {
         let mut snapshot = Snapshot::default();
         for client in &mut self.clients {
@@ -128,7 +128,7 @@ impl Stage {
         snapshot
     }
 
-    /// Lets the load go on until everything is as it was, or the time is over.
+    /// Continues the load until the resources are as before, or the time is over.
     pub(crate) async fn settle(&mut self, before: &Snapshot, bound: Duration) -> Snapshot {
         let start = Instant::now();
         loop {
@@ -141,9 +141,9 @@ impl Stage {
         }
     }
 
-    /// What is left at Redis that should not be.
+    /// Requests left at Redis that should have been removed.
     pub(crate) async fn leftovers(&mut self) -> Vec<String> {
-        let mut complaints = Vec::new();
+        let mut violations = Vec::new();
         for key in self
             .redis
             .command(&["KEYS", "conclib:*inbox*"])
@@ -152,20 +152,20 @@ impl Stage {
         {
             let length = self.redis.command(&["LLEN", key]).await;
             let ends = self.redis.command(&["PTTL", key]).await;
-            // What was sent to an epoch that was over at once ends by itself.
+            // Requests to an epoch that ended at once expire.
             if length != "0" && ends.starts_with('-') {
                 let epochs = self.redis.command(&["GET", "conclib:{n:main}:epoch"]).await;
                 let first = self.redis.command(&["LINDEX", key, "0"]).await;
-                complaints.push(format!(
+                violations.push(format!(
                     "{length} requests are left in {key}, the first is {first:?}; the last epochs \
                      are {epochs}"
                 ));
             }
         }
-        complaints
+        violations
     }
 
-    /// Takes note of the dead letters, and deletes them.
+    /// Records the dead letters, and deletes them.
     pub(crate) async fn collect_dead(&mut self) {
         let config = Config::new(&format!("redis://{}", self.redis.address)).unwrap();
         let letters = DeadLetters::connect(&config).await.unwrap();
@@ -176,7 +176,7 @@ impl Stage {
             }
             for letter in page {
                 let work: Work = rmp_serde::from_slice(&letter.contents).unwrap();
-                self.dead.push(Dead {
+                self.dead.push(DeadRecord {
                     number: work.number,
                     deliveries: letter.deliveries,
                 });
@@ -185,8 +185,10 @@ impl Stage {
         }
     }
 
-    /// Ends all; what was asked, what was begun, and what was given up.
-    pub(crate) async fn close(mut self) -> (Vec<Asked>, Vec<Begun>, Vec<Dead>) {
+    /// Ends all processes; returns requests, executions and dead letters.
+    pub(crate) async fn close(
+        mut self,
+    ) -> (Vec<RequestRecord>, Vec<ExecutionRecord>, Vec<DeadRecord>) {
         let mut asked = Vec::new();
         for (client, number) in self.clients.iter_mut().zip(1..) {
             client.say("end").await;
@@ -202,13 +204,13 @@ impl Stage {
         (asked, begun, self.dead)
     }
 
-    /// The process that serves, or one of them if none does.
+    /// The serving actor process, or one of them if none serves.
     pub(crate) async fn serving(&mut self) -> &mut Program {
         let serves = look(&mut self.actors[0]).await.0;
         &mut self.actors[usize::from(!serves)]
     }
 
-    /// Ends the process that serves, and starts another; it is ended with `KILL` or `TERM`.
+    /// Ends the serving process with `KILL` or `TERM`, and starts another.
     pub(crate) async fn restart_actors(&mut self, how: &str) {
         let new = start_actors(&self.relay, &self.folder).await;
         let old = self.serving().await;
@@ -217,19 +219,19 @@ impl Stage {
         assert!(old.ended().await == (how == "TERM"), "the actors end well");
     }
 
-    /// How many connections to Redis all have.
+    /// The number of connections to Redis.
     async fn connections(&self) -> usize {
         let list = self.redis.command(&["CLIENT", "LIST"]).await;
         list.matches("name=conclib:").count()
     }
 }
 
-/// Whether actors serve, and what they have.
-async fn look(actors: &mut Program) -> (bool, Holdings) {
+/// Asks an actor process if it serves, and for its resources.
+async fn look(actors: &mut Program) -> (bool, ResourceUsage) {
     actors.say("look").await;
     let line = actors.line("looked ").await;
-    let (serves, holdings) = line.split_once(' ').unwrap();
-    (serves.parse().unwrap(), holdings.parse().unwrap())
+    let (serves, usage) = line.split_once(' ').unwrap();
+    (serves.parse().unwrap(), usage.parse().unwrap())
 }
 
 fn url(relay: &Relay) -> String {

@@ -1,4 +1,4 @@
-//! Waits for ends within handlers and hooks: those that would wait for themselves go on, and
+//! Waits for ends within handlers and hooks: actors that would wait for themselves continue, and
 //! each actor ends in good order. Time is paused.
 
 use std::future::{pending, ready};
@@ -7,29 +7,28 @@ use std::time::Duration;
 
 use conclib::prelude::*;
 use conclib::{Backoff, Children, GroupMember, SpawnError, Strategy, Supervisor};
-use conclib_tests::probe::{Act, Probe, act_async, fail, note, settle};
-use conclib_tests::{Log, TestResult, gate, poll_once, within};
+use conclib_tests::messages::note;
+use conclib_tests::scripted::{Run, ScriptedActor, fail, run_async};
+use conclib_tests::{Log, SECOND, TestResult, gate, poll_once, settle, within};
 use tokio::sync::Barrier;
 use tokio::time::{Instant, timeout};
-
-const SECOND: Duration = Duration::from_secs(1);
 
 async fn probe(
     system: &ActorSystem,
     name: &'static str,
     log: &Log,
-) -> Result<ActorRef<Probe>, SpawnError> {
-    system.spawn(Probe::new(name, log)).urn(name).await
+) -> Result<ActorRef<ScriptedActor>, SpawnError> {
+    system.spawn(ScriptedActor::new(name, log)).urn(name).await
 }
 
-/// Spawns a probe as a child of another.
+/// Spawns a child of another actor.
 async fn child(
     system: &ActorSystem,
-    parent: &ActorRef<Probe>,
-    child: Probe,
+    parent: &ActorRef<ScriptedActor>,
+    child: ScriptedActor,
     name: &'static str,
-) -> Result<ActorRef<Probe>, Box<dyn std::error::Error>> {
-    let spawning = act_async(move |ctx| {
+) -> Result<ActorRef<ScriptedActor>, Box<dyn std::error::Error>> {
+    let spawning = run_async(move |ctx| {
         let spawn = ctx.spawn(child).urn(name);
         Box::pin(async {
             spawn.await?;
@@ -40,10 +39,10 @@ async fn child(
     Ok(system.actor(name)?)
 }
 
-/// Has an actor wait for another's end, asked for or not, and write down how that went.
-fn wait(for_whom: &ActorRef<Probe>, log: &Log, stop: bool) -> Act {
+/// Waits for another actor's end, after a stop or without, and logs the result.
+fn wait(for_whom: &ActorRef<ScriptedActor>, log: &Log, stop: bool) -> Run {
     let (other, log) = (for_whom.clone(), log.clone());
-    act_async(move |_| {
+    run_async(move |_| {
         Box::pin(async move {
             if stop {
                 other.stop();
@@ -55,12 +54,12 @@ fn wait(for_whom: &ActorRef<Probe>, log: &Log, stop: bool) -> Act {
     })
 }
 
-fn stop_and_wait(for_whom: &ActorRef<Probe>, log: &Log) -> Act {
+fn stop_and_wait(for_whom: &ActorRef<ScriptedActor>, log: &Log) -> Run {
     wait(for_whom, log, true)
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_handler_that_stops_its_actor_and_waits_for_that_goes_on() -> TestResult {
+async fn handler_that_awaits_its_own_actors_stop_continues() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
     let a = probe(&system, "a", &log).await?;
     let asked = a.ask(stop_and_wait(&a, &log));
@@ -79,18 +78,18 @@ async fn a_handler_that_stops_its_actor_and_waits_for_that_goes_on() -> TestResu
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_bounded_wait_for_an_end_that_cannot_come_runs_out() -> TestResult {
+async fn bounded_wait_for_an_impossible_end_times_out() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
     let (a, b) = (
         probe(&system, "a", &log).await?,
         probe(&system, "b", &log).await?,
     );
-    // Its own end, and that of one that waits for its.
+    // Its own end, and that of an actor that waits for it.
     let held = tokio::spawn(b.ask(wait(&a, &log, false)));
     settle().await;
     for other in [&a, &b] {
         let (began, other, written) = (Instant::now(), other.clone(), log.clone());
-        let bounded = act_async(move |_| {
+        let bounded = run_async(move |_| {
             Box::pin(async move {
                 let waited = timeout(SECOND, other.wait_stopped()).await;
                 written.add(format!("in time: {}", waited.is_ok()));
@@ -117,7 +116,7 @@ async fn a_bounded_wait_for_an_end_that_cannot_come_runs_out() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn two_that_stop_each_other_and_wait_both_end_in_good_order() -> TestResult {
+async fn two_actors_that_stop_and_await_each_other_both_end() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
     let (a, b) = (
         probe(&system, "a", &log).await?,
@@ -141,7 +140,7 @@ async fn two_that_stop_each_other_and_wait_both_end_in_good_order() -> TestResul
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stop_from_outside_ends_waits_that_wait_for_each_other() -> TestResult {
+async fn stop_from_outside_ends_mutual_waits() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
     let (a, b) = (
         probe(&system, "a", &log).await?,
@@ -173,14 +172,14 @@ async fn a_stop_from_outside_ends_waits_that_wait_for_each_other() -> TestResult
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_child_that_stops_its_parent_and_waits_for_it_goes_on() -> TestResult {
+async fn child_that_stops_and_awaits_its_parent_continues() -> TestResult {
     for bound in [None, Some(SECOND)] {
         let (system, log) = (ActorSystem::new(), Log::default());
         let top = probe(&system, "top", &log).await?;
-        let a = child(&system, &top, Probe::new("a", &log), "a").await?;
+        let a = child(&system, &top, ScriptedActor::new("a", &log), "a").await?;
         let (parent, written) = (top.clone(), log.clone());
         let began = Instant::now();
-        let stopping = act_async(move |_| {
+        let stopping = run_async(move |_| {
             Box::pin(async move {
                 parent.tell(note("still handled")).await?;
                 parent.stop();
@@ -218,12 +217,12 @@ async fn a_child_that_stops_its_parent_and_waits_for_it_goes_on() -> TestResult 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_child_that_waits_for_its_parent_as_it_stops_goes_on() -> TestResult {
+async fn child_that_awaits_its_parent_in_on_stop_continues() -> TestResult {
     for bound in [None, Some(SECOND)] {
         let (system, log) = (ActorSystem::new(), Log::default());
         let top = probe(&system, "top", &log).await?;
         let (parent, written) = (top.clone(), log.clone());
-        let last = Probe::new("a", &log).stopping(move |_| {
+        let last = ScriptedActor::new("a", &log).stopping(move |_| {
             Box::pin(async move {
                 let wait = parent.wait_stopped();
                 let waited = match bound {
@@ -255,11 +254,11 @@ async fn a_child_that_waits_for_its_parent_as_it_stops_goes_on() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_deeper_in_the_tree_that_waits_for_its_top_goes_on() -> TestResult {
+async fn descendant_that_awaits_the_top_of_its_tree_continues() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
     let top = probe(&system, "top", &log).await?;
-    let middle = child(&system, &top, Probe::new("middle", &log), "middle").await?;
-    let leaf = child(&system, &middle, Probe::new("leaf", &log), "leaf").await?;
+    let middle = child(&system, &top, ScriptedActor::new("middle", &log), "middle").await?;
+    let leaf = child(&system, &middle, ScriptedActor::new("leaf", &log), "leaf").await?;
     let asked = leaf.ask(stop_and_wait(&top, &log));
     assert_eq!(within(asked).await, Ok(()));
     within(top.wait_stopped()).await;
@@ -276,13 +275,13 @@ async fn one_deeper_in_the_tree_that_waits_for_its_top_goes_on() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_child_that_waits_for_a_parent_that_fails_goes_on() -> TestResult {
+async fn child_that_awaits_its_failing_parent_continues() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
     let written = log.clone();
-    let lives = move || ready(Probe::new("top", &written));
+    let lives = move || ready(ScriptedActor::new("top", &written));
     let top = system.supervise(lives).urn("top").backoff(Backoff::none());
     let top = within(top).await?;
-    let a = child(&system, &top, Probe::new("a", &log), "a").await?;
+    let a = child(&system, &top, ScriptedActor::new("a", &log), "a").await?;
     let waits = tokio::spawn(a.ask(wait(&top, &log, false)));
     settle().await;
     assert!(within(top.ask(fail())).await.is_err());
@@ -302,7 +301,7 @@ async fn a_child_that_waits_for_a_parent_that_fails_goes_on() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_is_waited_for_in_a_last_hook_goes_on() -> TestResult {
+async fn actor_awaited_in_a_last_hook_continues() -> TestResult {
     for fails in [false, true] {
         let (system, log) = (ActorSystem::new(), Log::default());
         let other = probe(&system, "other", &log).await?;
@@ -313,7 +312,7 @@ async fn one_that_is_waited_for_in_a_last_hook_goes_on() -> TestResult {
             written.add(format!("other has ended: {reason}"));
             Ok(())
         };
-        let state = Probe::new("a", &log);
+        let state = ScriptedActor::new("a", &log);
         let state = if fails {
             state.failing(|_| Box::pin(last))
         } else {
@@ -344,19 +343,18 @@ async fn one_that_is_waited_for_in_a_last_hook_goes_on() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_child_that_waits_for_its_spawner_before_it_has_started_goes_on_with_a_stop() -> TestResult
-{
+async fn starting_child_that_awaits_its_spawner_continues_on_stop() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
     let top = probe(&system, "top", &log).await?;
     let (parent, written) = (top.clone(), log.clone());
-    let starts = Probe::new("a", &log).starting(move |_| {
+    let starts = ScriptedActor::new("a", &log).starting(move |_| {
         Box::pin(async move {
             let reason = parent.wait_stopped().await;
             written.add(format!("waited: {reason}"));
             Ok(())
         })
     });
-    let spawning = act_async(move |ctx| {
+    let spawning = run_async(move |ctx| {
         let spawn = ctx.spawn(starts).urn("a");
         Box::pin(async {
             spawn.await?;
@@ -381,10 +379,10 @@ async fn a_child_that_waits_for_its_spawner_before_it_has_started_goes_on_with_a
     Ok(())
 }
 
-/// Shuts the system down within a handler, and writes down whether that was in good order.
-fn shut_down(log: &Log) -> Act {
+/// Shuts the system down within a handler, and logs if the report is clean.
+fn shut_down(log: &Log) -> Run {
     let log = log.clone();
-    act_async(move |ctx| {
+    run_async(move |ctx| {
         let system = ctx.system();
         Box::pin(async move {
             let report = system.ok_or(Failure::msg("no system"))?.shutdown().await;
@@ -395,13 +393,13 @@ fn shut_down(log: &Log) -> Act {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_asks_who_shuts_the_system_down_hears_of_the_circle() -> TestResult {
+async fn ask_of_the_actor_that_shuts_down_is_a_cycle() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
     let a = probe(&system, "a", &log).await?;
     let b = probe(&system, "b", &log).await?;
     let (asked, written) = (a.clone(), log.clone());
     let order = shut_down(&log);
-    let asking = act_async(move |_| {
+    let asking = run_async(move |_| {
         Box::pin(async move {
             let heard = asked.ask(order).await;
             written.add(format!("{heard:?}").split(' ').next().unwrap_or_default());
@@ -425,7 +423,7 @@ async fn one_that_asks_who_shuts_the_system_down_hears_of_the_circle() -> TestRe
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_waits_for_who_shuts_the_system_down_goes_on() -> TestResult {
+async fn wait_for_the_actor_that_shuts_down_continues() -> TestResult {
     for waits_first in [true, false] {
         let (system, log) = (ActorSystem::new(), Log::default());
         let a = probe(&system, "a", &log).await?;
@@ -433,7 +431,7 @@ async fn one_that_waits_for_who_shuts_the_system_down_goes_on() -> TestResult {
         let began = Instant::now();
         let (hold, mut keeper) = gate();
         let (end, written) = (a.clone(), log.clone());
-        let waiting = act_async(move |_| {
+        let waiting = run_async(move |_| {
             Box::pin(async move {
                 hold.pass().await;
                 let reason = end.wait_stopped().await;
@@ -469,14 +467,14 @@ async fn one_that_waits_for_who_shuts_the_system_down_goes_on() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wait_that_holds_up_nobody_ends_with_the_end() -> TestResult {
+async fn wait_that_holds_up_no_actor_lasts_until_the_end() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
     let (a, b) = (
         probe(&system, "a", &log).await?,
         probe(&system, "b", &log).await?,
     );
     let (hold, mut keeper) = gate();
-    let busy = b.ask(act_async(move |_| {
+    let busy = b.ask(run_async(move |_| {
         Box::pin(async move {
             hold.pass().await;
             Ok(())
@@ -492,12 +490,12 @@ async fn a_wait_that_holds_up_nobody_ends_with_the_end() -> TestResult {
     assert_eq!(within(busy).await?, Ok(()));
     assert_eq!(within(waits).await, Ok(()));
     assert!(b.is_stopped());
-    a.tell(act_async(|_| Box::pin(pending()))).await?;
+    a.tell(run_async(|_| Box::pin(pending()))).await?;
     a.kill();
     Ok(())
 }
 
-/// Asks its supervisor something, and waits for its end, before it has started.
+/// Asks its supervisor, and awaits its end, in `on_start`.
 #[derive(Actor)]
 struct Member(ActorSystem, Log);
 
@@ -519,7 +517,7 @@ impl Member {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_member_that_waits_for_its_supervisor_before_it_has_started_goes_on() -> TestResult {
+async fn starting_member_that_awaits_its_supervisor_continues() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
     let (inner, written) = (system.clone(), log.clone());
     let member = GroupMember::new(move || ready(Member(inner.clone(), written.clone())));
@@ -538,13 +536,13 @@ async fn a_member_that_waits_for_its_supervisor_before_it_has_started_goes_on() 
     Ok(())
 }
 
-/// Has each actor of a ring stop the next and wait for its end, all at the same moment.
-async fn stop_in_ring(actors: &[ActorRef<Probe>]) -> TestResult {
+/// Each actor of a ring stops the next and awaits its end, all at the same moment.
+async fn stop_in_ring(actors: &[ActorRef<ScriptedActor>]) -> TestResult {
     let start = Arc::new(Barrier::new(actors.len()));
     let asked: Vec<_> = (0..actors.len())
         .map(|place| {
             let (start, next) = (start.clone(), actors[(place + 1) % actors.len()].clone());
-            let order = act_async(move |_| {
+            let order = run_async(move |_| {
                 Box::pin(async move {
                     start.wait().await;
                     next.stop();
@@ -567,23 +565,28 @@ async fn stop_in_ring(actors: &[ActorRef<Probe>]) -> TestResult {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn actors_that_stop_each_other_at_the_same_moment_all_run_their_hooks() -> TestResult {
+async fn ring_of_actors_that_stop_each_other_runs_all_hooks() -> TestResult {
     const ROUNDS: usize = 300;
     let (system, log) = (ActorSystem::new(), Log::default());
     for size in 1..5 {
         for _ in 0..ROUNDS {
             let mut actors = Vec::new();
             for _ in 0..size {
-                actors.push(system.spawn(Probe::new("peer", &log)).await?);
+                actors.push(system.spawn(ScriptedActor::new("peer", &log)).await?);
             }
             stop_in_ring(&actors).await?;
 
             // Each the parent of the next.
             let names = ["top", "1", "2", "3"];
-            let mut family = vec![system.spawn(Probe::new("top", &log)).urn("top").await?];
+            let mut family = vec![
+                system
+                    .spawn(ScriptedActor::new("top", &log))
+                    .urn("top")
+                    .await?,
+            ];
             for name in &names[1..size] {
                 let parent = &family[family.len() - 1];
-                family.push(child(&system, parent, Probe::new(name, &log), name).await?);
+                family.push(child(&system, parent, ScriptedActor::new(name, &log), name).await?);
             }
             stop_in_ring(&family).await?;
         }

@@ -1,96 +1,99 @@
-//! Whether everything was as it is promised. No I/O.
+//! Checks of the records against the promises of the library. No I/O.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use conclib_tests::chaos::{Asked, Begun, DELIVERIES, Holdings, Manner};
+use conclib_tests::chaos::{
+    DELIVERIES, ExecutionRecord, RequestKind, RequestRecord, ResourceUsage,
+};
 
-use crate::Injected;
+use crate::InjectedFault;
 use crate::faults::Fault;
-use crate::stage::{Dead, Snapshot};
+use crate::fixture::{DeadRecord, Snapshot};
 
-/// By how much an ask may miss its deadline, in ms.
+/// The largest accepted overrun of an ask's deadline, in ms.
 const OVERRUN: u64 = 1_000;
 
-/// By how much the clocks of Redis and of the processes may disagree, and how long the way from
-/// the look at the clock to the handler's own may take, in ms.
+/// The accepted difference between the clocks of Redis and of the processes, with the time from the
+/// library's check of the deadline to the handler's own, in ms.
 const SKEW: u64 = 250;
 
-/// What came of it all.
+/// The results of all checks.
 #[derive(Debug, Default)]
-pub(crate) struct Verdict {
-    /// What was not as it is promised.
-    pub(crate) complaints: Vec<String>,
+pub(crate) struct Findings {
+    /// Broken promises.
+    pub(crate) violations: Vec<String>,
     /// The largest overrun of a deadline, in ms.
     pub(crate) worst_overrun: u64,
-    /// The latest begin after a deadline, in ms.
+    /// The latest start of a handler after its deadline, in ms.
     pub(crate) latest_begin: u64,
-    /// How long after each fault somebody was answered again, in ms.
+    /// The times from the end of each fault to the next answered ask, in ms.
     pub(crate) recoveries: BTreeMap<Fault, Vec<u64>>,
-    /// What became of durable messages.
+    /// Counts of durable messages.
     pub(crate) durable: Durable,
 }
 
-/// What became of durable messages.
+/// Counts of durable messages.
 #[derive(Debug, Default)]
 pub(crate) struct Durable {
-    /// Those whose tell was told that they are kept.
+    /// Messages whose tell succeeded.
     pub(crate) kept: u32,
-    /// Those of them that were handled.
+    /// Stored messages that were handled.
     pub(crate) handled: u32,
-    /// Those that were handled more than once.
+    /// Stored messages that were handled more than once.
     pub(crate) doubled: u32,
-    /// Those that Redis lost with its data.
+    /// Stored messages that Redis lost with its data.
     pub(crate) lost_by_redis: u32,
-    /// Those that always fail, and whose tell was told that they are kept.
+    /// Messages that always fail and whose tell succeeded.
     pub(crate) poison: u32,
-    /// Those of them that became dead letters.
+    /// Failing messages that became dead letters.
     pub(crate) dead: u32,
-    /// Those of them that Redis lost with its data.
+    /// Failing messages that Redis lost with its data.
     pub(crate) poison_lost: u32,
 }
 
-/// Judges what was asked, begun and given up, with the faults, the last of which ended at `end`.
-pub(crate) fn judge(
-    asked: &[Asked],
-    begun: &[Begun],
-    dead: &[Dead],
-    injected: &[Injected],
+/// Checks requests, executions and dead letters, given the faults, the last of which ended at `end`.
+pub(crate) fn check(
+    asked: &[RequestRecord],
+    executions: &[ExecutionRecord],
+    dead: &[DeadRecord],
+    injected: &[InjectedFault],
     end: u64,
-) -> Verdict {
-    let mut verdict = Verdict::default();
+) -> Findings {
+    let mut findings = Findings::default();
     let mut times: HashMap<u64, u32> = HashMap::new();
-    let survives = |asked: &&Asked| matches!(asked.manner, Manner::Durable | Manner::Poison);
+    let survives =
+        |asked: &&RequestRecord| matches!(asked.kind, RequestKind::Durable | RequestKind::Poison);
     let durable: HashSet<_> = asked.iter().filter(survives).map(|a| a.number).collect();
-    for begun in begun {
-        *times.entry(begun.number).or_default() += 1;
+    for execution in executions {
+        *times.entry(execution.number).or_default() += 1;
         // A durable message has a deadline for its storing, and none for its handling.
-        if !durable.contains(&begun.number) {
-            verdict.check_begin(begun, injected);
+        if !durable.contains(&execution.number) {
+            findings.check_begin(execution, injected);
         }
     }
-    verdict.check_dead(asked, dead, injected);
+    findings.check_dead(asked, dead, injected);
     for asked in asked {
-        verdict.check_end(asked, injected);
+        findings.check_end(asked, injected);
         let times = times.get(&asked.number).copied().unwrap_or(0);
-        verdict.check_times(asked, times, injected);
+        findings.check_times(asked, times, injected);
     }
-    // Also of those that were given up.
+    // Requests whose asker was dropped have no record.
     let recorded: HashSet<_> = asked.iter().map(|asked| asked.number).collect();
     for (number, times) in times.iter().filter(|(_, times)| **times > 1) {
         if !recorded.contains(number) {
-            verdict.complain(
-                &format!("{number:x} was given up and begun {times} times"),
+            findings.report(
+                &format!("{number:x} was abandoned and executed {times} times"),
                 0,
                 injected,
             );
         }
     }
-    verdict.check_recovery(asked, injected, end);
-    verdict
+    findings.check_recovery(asked, injected, end);
+    findings
 }
 
-impl Verdict {
-    fn complain(&mut self, what: &str, at: u64, injected: &[Injected]) {
+impl Findings {
+    fn report(&mut self, what: &str, at: u64, injected: &[InjectedFault]) {
         let around: Vec<_> = injected
             .iter()
             .filter(|fault| at != 0 && fault.from < at + 5_000 && at < fault.to + 8_000)
@@ -100,35 +103,44 @@ impl Verdict {
                 format!("{:?} {:+}..{:+} ms", fault.fault, from - at, to - at)
             })
             .collect();
-        self.complaints
+        self.violations
             .push(format!("{what} [{}]", around.join(", ")));
     }
 
-    /// Nothing is begun after its deadline.
-    fn check_begin(&mut self, begun: &Begun, injected: &[Injected]) {
-        let late = begun.at.saturating_sub(begun.deadline);
-        if late == 0 || was_suspended(injected, begun.deadline.saturating_sub(3_000), begun.at) {
+    /// No request is executed after its deadline.
+    fn check_begin(&mut self, execution: &ExecutionRecord, injected: &[InjectedFault]) {
+        let late = execution.at.saturating_sub(execution.deadline);
+        if late == 0
+            || was_suspended(
+                injected,
+                execution.deadline.saturating_sub(3_000),
+                execution.at,
+            )
+        {
             return;
         }
         self.latest_begin = self.latest_begin.max(late);
         if late > SKEW {
-            let what = format!("{:x} was begun {late} ms after its deadline", begun.number);
-            self.complain(&what, begun.at, injected);
+            let what = format!(
+                "{:x} was executed {late} ms after its deadline",
+                execution.number
+            );
+            self.report(&what, execution.at, injected);
         }
     }
 
     /// Every ask ends by its deadline, with the right answer or an error.
-    fn check_end(&mut self, asked: &Asked, injected: &[Injected]) {
+    fn check_end(&mut self, asked: &RequestRecord, injected: &[InjectedFault]) {
         if asked.end == "Wrong" {
-            self.complain(&format!("a wrong answer: {asked}"), asked.start, injected);
+            self.report(&format!("a wrong answer: {asked}"), asked.start, injected);
         }
-        let over = asked.took.saturating_sub(asked.patience);
+        let over = asked.took.saturating_sub(asked.timeout);
         if was_suspended(injected, asked.start, asked.start + asked.took) {
             return;
         }
         self.worst_overrun = self.worst_overrun.max(over);
         if over > OVERRUN {
-            self.complain(
+            self.report(
                 &format!("{over} ms too late: {asked}"),
                 asked.start,
                 injected,
@@ -136,31 +148,38 @@ impl Verdict {
         }
     }
 
-    /// What was answered was done once, what was not delivered never, and nothing twice.
-    fn check_times(&mut self, asked: &Asked, times: u32, injected: &[Injected]) {
-        let (least, most) = match (asked.manner, &*asked.end, &*asked.delivered) {
-            (Manner::Durable, "Ok", _) => return self.check_durable(asked, times, injected),
-            (Manner::Durable | Manner::Poison, _, "No") => (0, 0),
-            (Manner::Durable | Manner::Poison, ..) => return,
-            (Manner::Ask, "Ok", _) | (_, "Failed", _) => (1, 1),
+    /// An answered request was executed once, an undelivered one never, and none twice.
+    fn check_times(&mut self, asked: &RequestRecord, times: u32, injected: &[InjectedFault]) {
+        let (least, most) = match (asked.kind, &*asked.end, &*asked.delivered) {
+            (RequestKind::Durable, "Ok", _) => return self.check_durable(asked, times, injected),
+            (RequestKind::Durable | RequestKind::Poison, _, "No") => (0, 0),
+            (RequestKind::Durable | RequestKind::Poison, ..) => return,
+            (RequestKind::Ask, "Ok", _) | (_, "Failed", _) => (1, 1),
             (_, _, "No") => (0, 0),
             _ => (0, 1),
         };
         if times < least || times > most {
-            let what = format!("begun {times} times, not {least} to {most}: {asked}");
-            self.complain(&what, asked.start, injected);
+            let what = format!("executed {times} times, not {least} to {most}: {asked}");
+            self.report(&what, asked.start, injected);
         }
     }
 
-    /// What always fails becomes a dead letter after its deliveries, unless Redis has lost it, and
-    /// nothing else does.
-    fn check_dead(&mut self, asked: &[Asked], dead: &[Dead], injected: &[Injected]) {
-        let poison = asked.iter().filter(|asked| asked.manner == Manner::Poison);
+    /// Exactly the messages that always fail become dead letters after their deliveries, unless Redis
+    /// has lost them.
+    fn check_dead(
+        &mut self,
+        asked: &[RequestRecord],
+        dead: &[DeadRecord],
+        injected: &[InjectedFault],
+    ) {
+        let poison = asked
+            .iter()
+            .filter(|asked| asked.kind == RequestKind::Poison);
         let poison: HashMap<_, _> = poison.map(|asked| (asked.number, asked)).collect();
         for dead in dead {
-            // One that nobody heard of counts too.
+            // A message whose tell failed may have been stored, too.
             if !poison.contains_key(&dead.number) || dead.deliveries < DELIVERIES {
-                self.complain(&format!("{dead:?} is dead"), 0, injected);
+                self.report(&format!("{dead:?} is dead"), 0, injected);
             }
         }
         let dead: HashSet<_> = dead.iter().map(|dead| dead.number).collect();
@@ -172,20 +191,20 @@ impl Verdict {
             self.durable.poison_lost += u32::from(is_lost);
             if !is_dead && !is_lost {
                 let what = format!("kept, always failed, and is not dead: {asked}");
-                self.complain(&what, asked.start, injected);
+                self.report(&what, asked.start, injected);
             }
         }
     }
 
-    /// What was kept is handled, unless Redis has lost it.
-    fn check_durable(&mut self, asked: &Asked, times: u32, injected: &[Injected]) {
+    /// Every stored message is handled, unless Redis has lost it.
+    fn check_durable(&mut self, asked: &RequestRecord, times: u32, injected: &[InjectedFault]) {
         self.durable.kept += 1;
         self.durable.handled += u32::from(times > 0);
         self.durable.doubled += u32::from(times > 1);
         if times == 0 && may_be_lost(asked, injected) {
             self.durable.lost_by_redis += 1;
         } else if times == 0 {
-            self.complain(
+            self.report(
                 &format!("kept, and never handled: {asked}"),
                 asked.start,
                 injected,
@@ -193,11 +212,11 @@ impl Verdict {
         }
     }
 
-    /// Every client is answered again, and how soon after each fault.
-    fn check_recovery(&mut self, asked: &[Asked], injected: &[Injected], end: u64) {
+    /// Every client is answered again; measures how soon after each fault.
+    fn check_recovery(&mut self, asked: &[RequestRecord], injected: &[InjectedFault], end: u64) {
         let answered = asked
             .iter()
-            .filter(|asked| asked.manner == Manner::Ask && asked.end == "Ok");
+            .filter(|asked| asked.kind == RequestKind::Ask && asked.end == "Ok");
         let mut ends: Vec<_> = answered
             .clone()
             .map(|a| (a.start, a.start + a.took))
@@ -206,7 +225,7 @@ impl Verdict {
         for (place, fault) in injected.iter().enumerate() {
             let first = ends.partition_point(|(start, _)| *start < fault.to);
             let next = injected.get(place + 1).map_or(u64::MAX, |next| next.from);
-            // What another fault has delayed says nothing of this one.
+            // An answer delayed by the next fault does not count for this one.
             if let Some((_, answered)) = ends.get(first)
                 && *answered < next
             {
@@ -220,7 +239,7 @@ impl Verdict {
         }
         for (client, count) in by_client {
             if count == 0 {
-                self.complain(
+                self.report(
                     &format!("client {client} was not answered again"),
                     end,
                     injected,
@@ -230,14 +249,15 @@ impl Verdict {
     }
 }
 
-/// True if Redis lost data after that.
-fn may_be_lost(asked: &Asked, injected: &[Injected]) -> bool {
-    let is_lost = |fault: &Injected| fault.fault.loses_data() && fault.to >= asked.start;
+/// True if Redis lost data after the request.
+fn may_be_lost(asked: &RequestRecord, injected: &[InjectedFault]) -> bool {
+    let is_lost = |fault: &InjectedFault| fault.fault.loses_data() && fault.to >= asked.start;
     injected.iter().any(is_lost)
 }
 
-/// True if a process was suspended in that time: it can neither end an ask nor look at a clock.
-fn was_suspended(injected: &[Injected], from: u64, to: u64) -> bool {
+/// True if a process was suspended in that time: a suspended process can neither end an ask nor read
+/// a clock.
+fn was_suspended(injected: &[InjectedFault], from: u64, to: u64) -> bool {
     let suspends = [
         Fault::ClientSuspended,
         Fault::ActorsSuspended,
@@ -248,16 +268,16 @@ fn was_suspended(injected: &[Injected], from: u64, to: u64) -> bool {
         .any(|fault| suspends.contains(&fault.fault) && fault.from <= to && from <= fault.to + 50)
 }
 
-/// What somebody has more of than before.
+/// The resources that are more than before.
 pub(crate) fn compare(before: &Snapshot, after: &Snapshot) -> Vec<String> {
-    let mut complaints = Vec::new();
-    let mut compare = |who: &str, before: Holdings, after: Holdings| {
+    let mut violations = Vec::new();
+    let mut compare = |process: &str, before: ResourceUsage, after: ResourceUsage| {
         let most = before.memory + before.memory / 2 + 24 * 1024;
         if after.in_flight > 0 || after.tasks > before.tasks + 3 || after.memory > most {
-            complaints.push(format!("{who} had {before:?} and has {after:?}"));
+            violations.push(format!("{process} had {before:?} and has {after:?}"));
         }
     };
-    // Whoever stood by may serve now.
+    // The standby process may serve now.
     let serving = before.actors.iter().max_by_key(|actors| actors.tasks);
     for after in &after.actors {
         compare("actors", serving.copied().unwrap_or_default(), *after);
@@ -266,13 +286,13 @@ pub(crate) fn compare(before: &Snapshot, after: &Snapshot) -> Vec<String> {
         compare("a client", *before, *after);
     }
     if after.kept > 0 {
-        complaints.push(format!("{} durable messages are not handled", after.kept));
+        violations.push(format!("{} durable messages are not handled", after.kept));
     }
     if (before.connections, before.channels) != (after.connections, after.channels) {
-        complaints.push(format!(
+        violations.push(format!(
             "{} connections and {} channels became {} and {}",
             before.connections, before.channels, after.connections, after.channels
         ));
     }
-    complaints
+    violations
 }

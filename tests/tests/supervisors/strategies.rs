@@ -1,14 +1,15 @@
-//! Who else starts again, and in which order.
+//! Strategies: the members that restart, and their order.
 
 use conclib::prelude::*;
 use conclib::{Backoff, Children, Phase, Strategy};
-use conclib_tests::probe::{Pass, fail, note, settle};
-use conclib_tests::{Log, TestResult, gate, poll_once, within};
+use conclib_tests::messages::{Pass, note};
+use conclib_tests::scripted::fail;
+use conclib_tests::{Log, TestResult, gate, poll_once, settle, within};
 
 use super::{A_AGAIN, B_FAILS, C_AGAIN, News, SECOND, spawn, started, text, three};
 
 #[tokio::test(start_paused = true)]
-async fn a_group_starts_in_order_and_stops_in_reverse() -> TestResult {
+async fn group_starts_in_order_and_stops_in_reverse() -> TestResult {
     let (system, group, mut news) = started(Strategy::OneForOne).await?;
     group.stop();
     within(group.wait_stopped()).await;
@@ -19,7 +20,7 @@ async fn a_group_starts_in_order_and_stops_in_reverse() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_for_one_leaves_the_others_alone() -> TestResult {
+async fn one_for_one_restarts_only_the_failed_member() -> TestResult {
     let (system, _group, mut news) = started(Strategy::OneForOne).await?;
     within(system.ask("b", fail())).await.unwrap_err();
     settle().await;
@@ -28,7 +29,7 @@ async fn one_for_one_leaves_the_others_alone() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_for_all_ends_the_others_in_reverse_and_starts_all_in_order() -> TestResult {
+async fn one_for_all_stops_in_reverse_and_starts_in_order() -> TestResult {
     let (system, _group, mut news) = started(Strategy::OneForAll).await?;
     within(system.ask("b", fail())).await.unwrap_err();
     settle().await;
@@ -41,7 +42,7 @@ async fn one_for_all_ends_the_others_in_reverse_and_starts_all_in_order() -> Tes
 }
 
 #[tokio::test(start_paused = true)]
-async fn rest_for_one_takes_those_that_were_started_after_it() -> TestResult {
+async fn rest_for_one_restarts_the_later_members() -> TestResult {
     let (system, _group, mut news) = started(Strategy::RestForOne).await?;
     within(system.ask("b", fail())).await.unwrap_err();
     settle().await;
@@ -50,7 +51,7 @@ async fn rest_for_one_takes_those_that_were_started_after_it() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_is_ended_for_others_finishes_the_message_in_hand_and_keeps_the_rest() -> TestResult {
+async fn restarted_member_finishes_its_message_and_keeps_the_queue() -> TestResult {
     let (system, _group, mut news) = started(Strategy::OneForAll).await?;
     let (hold, mut keeper) = gate();
     let mut in_hand = system.ask("a", Pass(hold));
@@ -66,7 +67,7 @@ async fn who_is_ended_for_others_finishes_the_message_in_hand_and_keeps_the_rest
     let rest = [A_AGAIN, "a starts", "a waits", "b starts", "c starts"];
     let mut seen = news.get();
     assert_eq!(seen.len(), rest.len());
-    // What waits is handled while the next ones start.
+    // Waiting messages are handled while the next members start.
     seen.sort();
     let mut rest = text(&rest);
     rest.sort();
@@ -75,7 +76,7 @@ async fn who_is_ended_for_others_finishes_the_message_in_hand_and_keeps_the_rest
 }
 
 #[tokio::test(start_paused = true)]
-async fn two_that_fail_at_once_cost_one_round() -> TestResult {
+async fn two_failures_at_once_cost_one_restart() -> TestResult {
     let (system, group, mut news) = started(Strategy::OneForAll).await?;
     system.tell("a", fail()).await?;
     system.tell("c", fail()).await?;
@@ -94,7 +95,7 @@ async fn two_that_fail_at_once_cost_one_round() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_group_waits_for_the_backoff_of_the_one_that_failed() -> TestResult {
+async fn group_waits_for_the_backoff_of_the_failed_member() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
     let group = three(Strategy::OneForAll, &log).backoff(Backoff::from_secs(10));
     let group = spawn(&system, group).await?;
@@ -102,7 +103,7 @@ async fn the_group_waits_for_the_backoff_of_the_one_that_failed() -> TestResult 
     system.tell("b", fail()).await?;
     tokio::time::sleep(4 * SECOND).await;
     assert_eq!(news.get(), [B_FAILS, C_AGAIN, A_AGAIN]);
-    // Meanwhile it answers.
+    // The supervisor answers meanwhile.
     let members = within(group.ask(Children)).await?;
     assert!(
         members
@@ -115,7 +116,7 @@ async fn the_group_waits_for_the_backoff_of_the_one_that_failed() -> TestResult 
 }
 
 #[tokio::test(start_paused = true)]
-async fn in_one_for_one_nobody_waits_for_the_backoff_of_another() -> TestResult {
+async fn one_for_one_members_do_not_wait_for_each_others_backoff() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
     let backoff = Backoff::from_secs(10).up_to(20 * SECOND);
     let group = three(Strategy::OneForOne, &log).backoff(backoff);

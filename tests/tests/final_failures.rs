@@ -1,7 +1,6 @@
-//! Actors that fail and do not start again: who says so, and to whom.
+//! Actors that fail and do not start again: snapshots, lookups, logs, escalation.
 
 use std::future::ready;
-use std::time::Duration;
 
 use conclib::prelude::*;
 use conclib::{
@@ -9,13 +8,12 @@ use conclib::{
     Strategy, Supervisor, Urn,
 };
 use conclib_tests::logs;
-use conclib_tests::probe::{Pass, Probe, act, act_async, fail, lives, note, settle};
-use conclib_tests::{Log, TestResult, gate, poll_once, within};
+use conclib_tests::messages::{Pass, note};
+use conclib_tests::scripted::{ScriptedActor, fail, lives, run, run_async};
+use conclib_tests::{Log, SECOND, TestResult, gate, poll_once, settle, within};
 
-const SECOND: Duration = Duration::from_secs(1);
-
-/// A supervised actor that has failed once more than its budget allows.
-async fn spent(system: &ActorSystem, urn: &str) -> Result<ActorRef<Probe>, SpawnError> {
+/// A supervised actor that has exhausted its budget.
+async fn spent(system: &ActorSystem, urn: &str) -> Result<ActorRef<ScriptedActor>, SpawnError> {
     let spawn = system.supervise(lives("it", &Log::default()));
     let actor = within(spawn.urn(urn).backoff(Backoff::none())).await?;
     for _ in 0..4 {
@@ -37,7 +35,7 @@ fn urns(system: &ActorSystem) -> Vec<String> {
 // ---- the snapshot
 
 #[tokio::test(start_paused = true)]
-async fn a_snapshot_shows_who_failed_until_the_urn_lives_again() -> TestResult {
+async fn snapshot_shows_failed_actors_until_the_urn_is_taken() -> TestResult {
     let system = ActorSystem::new();
     let began = std::time::SystemTime::now();
     spent(&system, "desk").await?;
@@ -47,7 +45,7 @@ async fn a_snapshot_shows_who_failed_until_the_urn_lives_again() -> TestResult {
         return Err(format!("{snapshot:?}").into());
     };
     assert_eq!(desk.urn, "desk");
-    assert_eq!(desk.actor_type, std::any::type_name::<Probe>());
+    assert_eq!(desk.actor_type, std::any::type_name::<ScriptedActor>());
     assert_eq!(desk.failures, 4);
     assert_eq!(
         desk.reason,
@@ -65,19 +63,29 @@ async fn a_snapshot_shows_who_failed_until_the_urn_lives_again() -> TestResult {
     let json = serde_json::to_value(&snapshot)?;
     assert_eq!(json["failed"][0]["urn"], "desk");
 
-    within(system.spawn(Probe::new("a", &Log::default())).urn("desk")).await?;
+    within(
+        system
+            .spawn(ScriptedActor::new("a", &Log::default()))
+            .urn("desk"),
+    )
+    .await?;
     assert!(failed(&system).is_empty());
     assert!(!system.snapshot().to_string().contains("on purpose"));
     Ok(())
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_actor_that_failed_for_good_is_shown() -> TestResult {
+async fn snapshot_shows_every_actor_that_failed_for_good() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
-    // One that lives once, and one that is not to start again.
+    // An unsupervised actor, and one with the policy `Never`.
     for policy in [None, Some(Restart::Never)] {
         let actor = match policy {
-            None => system.spawn(Probe::new("a", &log)).urn("once").await?,
+            None => {
+                system
+                    .spawn(ScriptedActor::new("a", &log))
+                    .urn("once")
+                    .await?
+            }
             Some(policy) => {
                 let spawn = system.supervise(lives("a", &log)).urn("never");
                 spawn.restart(policy).await?
@@ -86,8 +94,9 @@ async fn every_actor_that_failed_for_good_is_shown() -> TestResult {
         within(actor.ask(fail())).await.unwrap_err();
         within(actor.wait_stopped()).await;
     }
-    // One that does not start.
-    let mortal = Probe::new("a", &log).starting(|_| Box::pin(ready(Err(Failure::msg("no")))));
+    // A failed start.
+    let mortal =
+        ScriptedActor::new("a", &log).starting(|_| Box::pin(ready(Err(Failure::msg("no")))));
     within(system.spawn(mortal).urn("start")).await.unwrap_err();
     // A group, and its member.
     let group = Supervisor::new(Strategy::OneForAll).budget(0, SECOND);
@@ -96,9 +105,9 @@ async fn every_actor_that_failed_for_good_is_shown() -> TestResult {
     within(system.ask("member", fail())).await.unwrap_err();
     within(group.wait_stopped()).await;
     // A child, and the parent that fails with it.
-    let parent = within(system.spawn(Probe::new("a", &log)).urn("parent")).await?;
-    let child = Probe::new("a", &log);
-    let spawning = act_async(|ctx| {
+    let parent = within(system.spawn(ScriptedActor::new("a", &log)).urn("parent")).await?;
+    let child = ScriptedActor::new("a", &log);
+    let spawning = run_async(|ctx| {
         let spawn = ctx.spawn(child).urn("child").escalate();
         Box::pin(async {
             spawn.await?;
@@ -121,9 +130,9 @@ async fn every_actor_that_failed_for_good_is_shown() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_was_asked_to_stop_is_not_shown() -> TestResult {
+async fn snapshot_does_not_show_stopped_actors() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
-    let stopped = system.spawn(Probe::new("a", &log)).await?;
+    let stopped = system.spawn(ScriptedActor::new("a", &log)).await?;
     let (hold, mut keeper) = gate();
     stopped.tell(Pass(hold)).await?;
     keeper.reached().await;
@@ -131,7 +140,7 @@ async fn who_was_asked_to_stop_is_not_shown() -> TestResult {
     stopped.stop();
     keeper.open();
     assert!(within(stopped.wait_stopped()).await.is_failure());
-    let killed = system.spawn(Probe::new("a", &log)).await?;
+    let killed = system.spawn(ScriptedActor::new("a", &log)).await?;
     killed.kill();
     within(killed.wait_stopped()).await;
     assert!(failed(&system).is_empty());
@@ -139,13 +148,13 @@ async fn who_was_asked_to_stop_is_not_shown() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_newest_64_are_kept() -> TestResult {
+async fn snapshot_keeps_the_newest_64_failures() -> TestResult {
     let system = ActorSystem::new();
     for number in 0..70 {
-        let spawn = system.spawn(Probe::new("a", &Log::default()));
+        let spawn = system.spawn(ScriptedActor::new("a", &Log::default()));
         let actor = within(spawn.urn(format!("user/{number}"))).await?;
         // Its text is cut.
-        let failing = act_async(|_| Box::pin(ready(Err(Failure::msg("ä".repeat(10_000))))));
+        let failing = run_async(|_| Box::pin(ready(Err(Failure::msg("ä".repeat(10_000))))));
         within(actor.ask(failing)).await.unwrap_err();
         within(actor.wait_stopped()).await;
     }
@@ -162,10 +171,10 @@ async fn the_newest_64_are_kept() -> TestResult {
     Ok(())
 }
 
-// ---- who asks for it
+// ---- lookups
 
 #[tokio::test(start_paused = true)]
-async fn who_asks_for_it_hears_that_it_failed() -> TestResult {
+async fn lookup_of_a_failed_actor_says_that_it_failed() -> TestResult {
     let system = ActorSystem::new();
     let actor = spent(&system, "desk").await?;
     let urn = actor.urn().clone();
@@ -184,12 +193,12 @@ async fn who_asks_for_it_hears_that_it_failed() -> TestResult {
     let back = within(system.tell("desk", note("2"))).await.unwrap_err();
     assert_eq!(back.reason(), &says);
     let absent = LookupError::Failed { urn };
-    assert_eq!(system.actor::<Probe>("desk"), Err(absent.clone()));
-    let sought = system.recipient::<conclib_tests::probe::Note>("desk");
+    assert_eq!(system.actor::<ScriptedActor>("desk"), Err(absent.clone()));
+    let sought = system.recipient::<conclib_tests::messages::Note>("desk");
     assert_eq!(sought, Err(absent.clone()));
     assert_eq!(AskError::from(absent), says);
 
-    // Also by a reference.
+    // The same by a reference.
     assert_eq!(within(actor.ask(note("3"))).await, Err(says.clone()));
     let back = within(actor.tell(note("4"))).await.unwrap_err();
     assert_eq!(back.reason(), &says);
@@ -198,16 +207,21 @@ async fn who_asks_for_it_hears_that_it_failed() -> TestResult {
     let blocking = tokio::task::spawn_blocking(move || blocking.blocking());
     assert_eq!(blocking.await?, Err(says));
 
-    // Another at that URN is another actor.
-    within(system.spawn(Probe::new("a", &Log::default())).urn("desk")).await?;
+    // A successor at that URN is another actor.
+    within(
+        system
+            .spawn(ScriptedActor::new("a", &Log::default()))
+            .urn("desk"),
+    )
+    .await?;
     assert_eq!(within(system.ask("desk", note("7"))).await, Ok(()));
     Ok(())
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_asks_for_one_that_just_stopped_hears_that_it_stopped() -> TestResult {
+async fn lookup_of_a_stopped_actor_says_not_found() -> TestResult {
     let system = ActorSystem::new();
-    let spawn = system.spawn(Probe::new("a", &Log::default()));
+    let spawn = system.spawn(ScriptedActor::new("a", &Log::default()));
     let actor = within(spawn.urn("desk")).await?;
     actor.stop();
     within(actor.wait_stopped()).await;
@@ -219,7 +233,7 @@ async fn who_asks_for_one_that_just_stopped_hears_that_it_stopped() -> TestResul
 
 // ---- the log
 
-/// The lines with an error in them.
+/// The logged lines with an error.
 fn errors() -> Vec<String> {
     let log = logs::logged();
     let lines = log.lines().filter(|line| line.contains("ERROR"));
@@ -243,17 +257,17 @@ async fn one_line_says_that_an_actor_will_not_start_again() -> TestResult {
     );
     let says = |line: &&String| line.contains("will not start again");
     assert_eq!(errors.iter().filter(says).count(), 1);
-    assert_eq!(errors.len(), 5, "{errors:?}"); // and one for each failure
+    assert_eq!(errors.len(), 5, "{errors:?}"); // one for each failure
     let again = |line: &&str| line.contains("starts again") && line.contains("urn=desk");
     assert_eq!(logs::logged().lines().filter(again).count(), 3);
     Ok(())
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_line_of_an_actor_that_lives_once_says_what_follows() -> TestResult {
+async fn log_of_an_unsupervised_actor_says_that_it_stays_down() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
     logs::capture();
-    let once = within(system.spawn(Probe::new("a", &log)).urn("once")).await?;
+    let once = within(system.spawn(ScriptedActor::new("a", &log)).urn("once")).await?;
     within(once.ask(fail())).await.unwrap_err();
     within(once.wait_stopped()).await;
     let says = "`once` failed and will not start again: it is not supervised";
@@ -279,7 +293,7 @@ async fn the_line_of_an_actor_that_lives_once_says_what_follows() -> TestResult 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_group_that_gives_up_says_so_with_its_member() -> TestResult {
+async fn log_of_a_failed_group_names_the_member() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
     let group = Supervisor::new(Strategy::OneForOne).budget(0, SECOND / 2);
     let group = group.member(GroupMember::new(lives("a", &log)).urn("member"));
@@ -298,10 +312,10 @@ async fn a_group_that_gives_up_says_so_with_its_member() -> TestResult {
     Ok(())
 }
 
-// ---- the system hears of it
+// ---- failures that reach the system
 
 #[tokio::test(start_paused = true)]
-async fn a_root_that_escalates_fails_to_its_system() -> TestResult {
+async fn escalated_root_failure_reaches_the_system() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
     {
         let mut nothing = Box::pin(system.failed());
@@ -317,7 +331,7 @@ async fn a_root_that_escalates_fails_to_its_system() -> TestResult {
         within(actor.ask(fail())).await.unwrap_err();
         within(actor.wait_stopped()).await;
     }
-    // Both, although nobody has waited yet.
+    // Both are returned, although no wait had begun.
     let failure: ActorFailure = within(system.failed()).await;
     assert_eq!(failure.urn, "one");
     assert!(matches!(failure.reason, StopReason::Failed(_)));
@@ -330,25 +344,34 @@ async fn a_root_that_escalates_fails_to_its_system() -> TestResult {
     assert!(poll_once(&mut nothing).await.is_pending());
     drop(nothing);
 
-    // Who waits is woken.
+    // A wait is woken.
     let waits = system.clone();
     let waits = tokio::spawn(async move { waits.failed().await });
     settle().await;
-    let three = within(system.spawn(Probe::new("a", &log)).urn("three").escalate()).await?;
+    let three = within(
+        system
+            .spawn(ScriptedActor::new("a", &log))
+            .urn("three")
+            .escalate(),
+    )
+    .await?;
     within(three.ask(fail())).await.unwrap_err();
     assert_eq!(within(waits).await?.urn, "three");
     Ok(())
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_failure_is_heard_once_and_a_dropped_wait_takes_none() -> TestResult {
+async fn each_failure_is_returned_once_despite_dropped_waits() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
     let mut waits: Vec<_> = (0..3).map(|_| Box::pin(system.failed())).collect();
     for wait in &mut waits {
         assert!(poll_once(wait).await.is_pending());
     }
     for urn in ["one", "two"] {
-        let spawn = system.spawn(Probe::new("a", &log)).urn(urn).escalate();
+        let spawn = system
+            .spawn(ScriptedActor::new("a", &log))
+            .urn(urn)
+            .escalate();
         let actor = within(spawn).await?;
         within(actor.ask(fail())).await.unwrap_err();
         within(actor.wait_stopped()).await;
@@ -364,18 +387,18 @@ async fn each_failure_is_heard_once_and_a_dropped_wait_takes_none() -> TestResul
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_end_that_was_asked_for_is_no_failure_for_the_system() -> TestResult {
+async fn requested_end_is_no_failure_for_the_system() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
-    let ends: [fn(&ActorRef<Probe>); 2] = [ActorRef::stop, ActorRef::kill];
+    let ends: [fn(&ActorRef<ScriptedActor>); 2] = [ActorRef::stop, ActorRef::kill];
     for end in ends {
         let spawn = system.supervise(lives("a", &log)).escalate();
         let actor = within(spawn).await?;
         end(&actor);
         within(actor.wait_stopped()).await;
     }
-    let spawn = system.spawn(Probe::new("a", &log)).escalate();
+    let spawn = system.spawn(ScriptedActor::new("a", &log)).escalate();
     let actor = within(spawn).await?;
-    within(actor.ask(act(|ctx| ctx.stop()))).await?;
+    within(actor.ask(run(|ctx| ctx.stop()))).await?;
     within(actor.wait_stopped()).await;
     let mut nothing = Box::pin(system.failed());
     assert!(poll_once(&mut nothing).await.is_pending());
@@ -383,12 +406,15 @@ async fn an_end_that_was_asked_for_is_no_failure_for_the_system() -> TestResult 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_child_escalates_to_its_parent_and_that_to_the_system() -> TestResult {
+async fn failure_escalates_through_the_parent_to_the_system() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
-    let top = system.spawn(Probe::new("top", &log)).urn("top").escalate();
+    let top = system
+        .spawn(ScriptedActor::new("top", &log))
+        .urn("top")
+        .escalate();
     let top = within(top).await?;
-    let child = Probe::new("a", &log);
-    let spawning = act_async(|ctx| {
+    let child = ScriptedActor::new("a", &log);
+    let spawning = run_async(|ctx| {
         let spawn = ctx.spawn(child).urn("child").escalate();
         Box::pin(async {
             spawn.await?;
@@ -407,9 +433,10 @@ async fn a_child_escalates_to_its_parent_and_that_to_the_system() -> TestResult 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_start_that_fails_is_heard_by_the_system_too() -> TestResult {
+async fn failed_start_reaches_the_system() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
-    let mortal = Probe::new("a", &log).starting(|_| Box::pin(ready(Err(Failure::msg("no disk")))));
+    let mortal =
+        ScriptedActor::new("a", &log).starting(|_| Box::pin(ready(Err(Failure::msg("no disk")))));
     let failed = within(system.spawn(mortal).urn("a").escalate()).await;
     assert!(matches!(failed, Err(SpawnError::StartFailed { .. })));
     assert_eq!(within(system.failed()).await.urn, "a");

@@ -1,4 +1,4 @@
-//! The kit for users' own tests: `conclib::test`.
+//! The support for users' tests: `conclib::test`.
 
 mod failures;
 mod faults;
@@ -10,13 +10,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use futures_util::FutureExt;
 
-/// The text with which something panics.
+/// The message of a panic.
 fn panic_of<T>(act: impl FnOnce() -> T) -> String {
     let panic = catch_unwind(AssertUnwindSafe(|| drop(act())));
     text(&*panic.expect_err("it panics"))
 }
 
-/// The text with which a future panics.
+/// The message of a future's panic.
 async fn panic_of_future<T>(future: impl Future<Output = T>) -> String {
     let panic = AssertUnwindSafe(future).catch_unwind().await.err();
     text(&*panic.expect("it panics"))

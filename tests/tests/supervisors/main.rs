@@ -1,31 +1,27 @@
 //! Groups of actors that start and stop together.
 
 mod budgets;
-mod endings;
-mod patience;
+mod policies;
+mod random_failures;
 mod strategies;
-mod torment;
-
-use std::time::Duration;
+mod timeouts;
 
 use conclib::prelude::*;
 use conclib::{Backoff, GroupMember, SpawnError, Strategy, Supervisor};
-use conclib_tests::probe::{Probe, lives};
-use conclib_tests::{Log, within};
-
-const SECOND: Duration = Duration::from_secs(1);
+use conclib_tests::scripted::{ScriptedActor, lives};
+use conclib_tests::{Log, SECOND, within};
 
 type Member<F> = GroupMember<F>;
 
-/// A member that writes down what happens to it.
+/// A member that logs its life.
 fn member(
     name: &'static str,
     log: &Log,
-) -> Member<impl FnMut() -> std::future::Ready<Probe> + Send + use<>> {
+) -> Member<impl FnMut() -> std::future::Ready<ScriptedActor> + Send + use<>> {
     GroupMember::new(lives(name, log)).urn(name)
 }
 
-/// Three members, `a`, `b` and `c`, that start again at once.
+/// Three members, `a`, `b` and `c`, that restart at once.
 fn three(strategy: Strategy, log: &Log) -> Supervisor {
     Supervisor::new(strategy)
         .backoff(Backoff::none())
@@ -41,7 +37,7 @@ async fn spawn(
     within(system.spawn(group).urn("group")).await
 }
 
-/// What was written since the last look.
+/// Log entries since the last call.
 struct News(Log, usize);
 
 impl News {
