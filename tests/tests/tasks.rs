@@ -205,7 +205,7 @@ async fn a_task_keeps_nobody_alive() -> TestResult {
     drop(a);
     settle().await;
     assert!(system.is_empty());
-    let stops = "a stops: nobody referred to it any more";
+    let stops = "a stops: its last reference was dropped";
     assert_eq!(log.entries(), ["a starts", "a tick", stops]);
     Ok(())
 }

@@ -20,6 +20,7 @@ use crate::urn::Urn;
 
 /// An actor of any type, for callers that do not know its type.
 pub(crate) trait AnyActor: Participant {
+    /// The actor's number in the order of spawning.
     fn sequence(&self) -> u64;
     fn stop(&self, cause: StopCause);
     fn kill(&self);
@@ -51,7 +52,7 @@ pub(crate) trait AnyActor: Participant {
     fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
     /// The name of the actor's type, for errors and snapshots.
     fn type_name(&self) -> &'static str;
-    /// What it is doing.
+    /// The actor's current state.
     fn snapshot(&self) -> ActorSnapshot;
     /// The number of messages handled so far, and the mailbox's capacity.
     fn pace(&self) -> (u64, usize);
@@ -165,7 +166,7 @@ impl<A: Handlers> AnyActor for ActorCell<A> {
     }
 
     fn is_private(&self) -> bool {
-        self.kind().private
+        self.options().private
     }
 
     fn deliver(&self, envelope: Box<RequestEnvelope>) -> Result<(), Undelivered> {

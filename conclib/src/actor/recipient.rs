@@ -47,10 +47,10 @@ pub struct Recipient<M: ActorMessage> {
     target: Arc<dyn Receives<M>>,
 }
 
-/// What a [`Recipient`] needs of the actor behind it.
+/// The part of an actor that a [`Recipient`] uses.
 pub(crate) trait Receives<M: ActorMessage>: Send + Sync {
     fn urn(&self) -> &Urn;
-    /// The actor, whatever it handles.
+    /// The actor, without the message type.
     fn actor(self: Arc<Self>) -> Arc<dyn AnyActor>;
     /// Sends the envelope, or waits for room. On [`Closed`] the envelope is back in its place.
     fn poll_send(
@@ -63,7 +63,7 @@ pub(crate) trait Receives<M: ActorMessage>: Send + Sync {
     fn withdraw(&self, ticket: Ticket) -> Option<Envelope<M>>;
     /// Sends if there is room and no other sender waits for it.
     fn try_tell(&self, message: M) -> Result<(), TellError<M>>;
-    /// The error for a message that its closed mailbox does not take.
+    /// The error for a message that the closed mailbox does not take.
     fn refusal(&self) -> AskError;
     fn has_ended(&self) -> bool;
     fn add_reference(&self);
@@ -81,8 +81,16 @@ impl<M: ActorMessage> Recipient<M> {
         self.target.urn()
     }
 
-    /// Sends a message; like [`ActorRef::tell`](crate::ActorRef::tell), also where actors that tell
-    /// each other have no room.
+    /// Sends a message, like [`ActorRef::tell`](crate::ActorRef::tell).
+    ///
+    /// # Errors
+    ///
+    /// [`TellError`] with the message, if the actor has stopped, if a [`timeout`](Tell::timeout) has
+    /// passed, or if the wait for room would never end.
+    ///
+    /// # Cancel safety
+    ///
+    /// A tell that is dropped before it completes has sent nothing, with one exception; see [`Tell`].
     pub fn tell(&self, message: M) -> Tell<M> {
         Tell::new(self.clone(), message)
     }

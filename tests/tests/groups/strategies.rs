@@ -82,7 +82,7 @@ async fn two_that_fail_at_once_cost_one_round() -> TestResult {
     settle().await;
     let starts = news.get().split_off(2);
     let expected = [
-        "b stops: its group starts again",
+        "b stops: its group restarts",
         "a starts",
         "b starts",
         "c starts",
