@@ -75,7 +75,8 @@ pub enum StopReason {
     ParentStopped,
     /// The actor was killed: its hooks did not run.
     Killed,
-    /// A handler, a hook or a task panicked or returned a failure, or a child escalated its failure.
+    /// A handler, `on_start` or a task failed (it panicked or returned a failure), or a child escalated
+    /// its failure.
     Failed(Failure),
     /// The actor failed more often than its restart budget allows; holds the last failure.
     Exhausted(Failure),

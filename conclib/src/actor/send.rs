@@ -46,8 +46,8 @@ impl<M: ActorMessage> MailboxSend<M> {
         self.ticket.is_some()
     }
 
-    /// Records, after a pending poll, that the actor whose code runs here waits for room. Returns the
-    /// cycle if that actor waits for itself now.
+    /// Records, after a pending poll, that the current actor waits for room. Returns the cycle if that
+    /// actor waits for itself now.
     pub(super) fn record_wait(&self, wait: &mut Wait) -> Option<Cycle> {
         let Some(ticket) = self.ticket else {
             unreachable!("a pending send has a ticket");
