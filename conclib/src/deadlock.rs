@@ -6,9 +6,9 @@
 //! pool does, moves the asker's edge and walks as well.
 //!
 //! An edge counts only until the event that it waits for has come, so that an actor whose reply has
-//! arrived and is not yet polled blocks no other. It belongs to the actor whose code polls, in the
-//! [`Execution`] in which it polls: a future that is kept for later, or moved elsewhere, blocks no other
-//! actor either.
+//! arrived and is not yet polled blocks no other. It belongs to the actor that polls, in the
+//! [`Execution`] in which it polls: a future that is stored for later, or moved to another task, blocks
+//! no other actor either.
 //!
 //! Actors are known here by the trait [`Participant`], and asks by [`PendingReply`].
 
@@ -30,24 +30,25 @@ mod tests;
 /// An event that an actor waits for.
 #[derive(Clone)]
 pub(crate) enum Edge {
-    /// A reply, by the actor that is to send it: that changes when the ask is passed on.
+    /// A reply. It leads to the actor that is to reply, which changes when the ask is passed on.
     Reply(Arc<dyn PendingReply>),
     /// A state of an actor.
     Actor(Arc<dyn Participant>, WaitFor),
 }
 
-/// The state of an actor that another waits for.
+/// The state that an actor waits for another to reach.
 #[derive(Clone, Copy)]
 pub(crate) enum WaitFor {
     /// Capacity in its mailbox.
     Capacity(Ticket),
-    /// The same for a message that is passed on. In a cycle it is admitted past the capacity.
+    /// Capacity in its mailbox for a message that is passed on. In a cycle, the message is admitted
+    /// past the capacity.
     ForwardCapacity(Ticket),
-    /// It has started.
+    /// The actor has started.
     Started,
-    /// It has stopped, or is about to and waits for the actor that waits.
+    /// The actor has stopped, or is about to stop and waits for the waiting actor.
     Stopped,
-    /// It has stopped, before the actor that waits does.
+    /// The actor has stopped; the waiting actor stops after it.
     StoppedFirst,
 }
 
@@ -60,7 +61,7 @@ impl Edge {
     fn target(&self) -> Option<Arc<dyn Participant>> {
         let target = match self {
             Self::Reply(pending) => pending.responder()?,
-            Self::Actor(actor, state) if state.is_ahead_of(&**actor) => actor.clone(),
+            Self::Actor(actor, state) if state.is_pending(&**actor) => actor.clone(),
             Self::Actor(..) => return None,
         };
         (!target.has_ended()).then_some(target)
@@ -72,7 +73,8 @@ impl Edge {
 }
 
 impl WaitFor {
-    fn is_ahead_of(self, actor: &dyn Participant) -> bool {
+    /// True while the actor has not reached the state.
+    fn is_pending(self, actor: &dyn Participant) -> bool {
         match self {
             Self::Capacity(ticket) | Self::ForwardCapacity(ticket) => actor.is_waiting(ticket),
             Self::Started => actor.is_starting(),
@@ -81,7 +83,7 @@ impl WaitFor {
     }
 }
 
-/// A wait under way, recorded with its actor; dropped when it is over.
+/// A wait in progress, recorded with its actor. Dropping it ends the wait.
 struct RecordedWait {
     actor: Arc<dyn Participant>,
     number: u64,
@@ -109,7 +111,7 @@ impl RecordedWait {
         Cycle::find(first, |step| self.is_step(step))
     }
 
-    /// True within the call of that actor that began the wait.
+    /// True if the actor has this id and is still in the execution that began the wait.
     fn is_current_of(&self, id: ActorId) -> bool {
         self.actor.id() == id && self.actor.execution() == self.execution
     }
@@ -125,14 +127,13 @@ impl Drop for RecordedWait {
     }
 }
 
-/// The wait of a future, which may be polled by the code of different actors. In a box, because most
-/// futures never wait.
+/// The wait of a future, which different actors may poll. Boxed, because most futures never wait.
 #[derive(Default)]
 pub(crate) struct Wait(Option<Box<RecordedWait>>);
 
 impl Wait {
-    /// Records, for a poll that has to wait, that the actor whose code runs here waits. Returns the
-    /// cycle if that actor waits for itself now. Called for each such poll.
+    /// Records, for a pending poll, that the current actor waits. Returns the cycle if that actor waits
+    /// for itself now. To be called at each pending poll.
     pub(crate) fn record(&mut self, edge: impl FnOnce() -> Edge) -> Option<Cycle> {
         match (&self.0, Current::id()) {
             (None, None) => return None,
@@ -144,11 +145,12 @@ impl Wait {
         cycle
     }
 
-    /// The cycle that exists by now over a recorded wait for this actor.
+    /// The cycle over a recorded wait for this actor, if another wait has closed one since.
     pub(crate) fn cycle_over(&self, first: &Arc<dyn Participant>) -> Option<Cycle> {
         self.0.as_ref()?.cycle_over(first)
     }
 
+    /// Ends the recorded wait, if there is one.
     pub(crate) fn end(&mut self) {
         self.0 = None;
     }

@@ -1,4 +1,4 @@
-//! Reasons for which actors stop, and the message that says so.
+//! Reasons for which actors stop, and the message to the watchers of an actor's end.
 
 use std::fmt;
 
@@ -6,13 +6,31 @@ use crate::error::Failure;
 use crate::message::{ActorMessage, WireCodec};
 use crate::urn::Urn;
 
-/// An actor has ended: what [watching](crate::Context::watch) it brings.
+/// The message that a [watcher](crate::Context::watch) is sent when the watched actor has ended.
+///
+/// ```
+/// use conclib::Terminated;
+/// use conclib::prelude::*;
+///
+/// #[derive(Actor)]
+/// struct Observer;
+///
+/// #[handlers]
+/// impl Observer {
+///     #[handler]
+///     fn terminated(&mut self, message: Terminated) {
+///         if message.reason.is_failure() {
+///             eprintln!("{} failed: {}", message.urn, message.reason);
+///         }
+///     }
+/// }
+/// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Terminated {
-    /// The actor that was watched. Its URN may be another's by now.
+    /// The URN of the watched actor. Another actor may have taken it by now.
     pub urn: Urn,
-    /// Why it ended.
+    /// The reason of the actor's end.
     pub reason: StopReason,
 }
 
@@ -22,37 +40,58 @@ impl ActorMessage for Terminated {
     const WIRE: Option<WireCodec<Self>> = None;
 }
 
-/// Why an actor has stopped, or why one of its lives has ended.
+/// The reason for which an actor has stopped, or for which one of its incarnations has ended.
+///
+/// An *incarnation* of a supervised actor lasts from one start to the next restart.
+///
+/// ```
+/// use conclib::prelude::*;
+///
+/// # #[derive(Actor)]
+/// # struct Worker;
+/// # #[handlers]
+/// # impl Worker {}
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let system = ActorSystem::new();
+/// let worker = system.spawn(Worker).await?;
+/// worker.stop();
+/// let reason = worker.wait_stopped().await;
+/// assert!(matches!(reason, StopReason::Requested));
+/// assert!(!reason.is_failure());
+/// assert_eq!(reason.to_string(), "stop was requested");
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum StopReason {
-    /// Somebody asked it to stop, or it did so itself.
+    /// A stop was requested by a reference, or by the actor itself.
     Requested,
-    /// The last reference was dropped, and it was spawned with
+    /// The last reference to an actor was dropped that was spawned with
     /// [`while_referenced`](crate::Spawn::while_referenced).
     Unreferenced,
-    /// Its system was shut down or dropped.
+    /// The system was shut down or dropped.
     Shutdown,
-    /// The actor that spawned it stops, or starts again.
+    /// The parent stopped or restarted.
     ParentStopped,
-    /// It was killed: the hooks did not run.
+    /// The actor was killed: its hooks did not run.
     Killed,
-    /// A handler or `on_start` panicked or returned a failure, or a child escalated one.
+    /// A handler, `on_start` or a task failed (it panicked or returned a failure), or a child escalated
+    /// its failure.
     Failed(Failure),
-    /// It failed once more than its budget of restarts allows; the last failure.
+    /// The actor failed more often than its restart budget allows; holds the last failure.
     Exhausted(Failure),
-    /// The life ends because a sibling has failed, and another follows; see
-    /// [`Supervisor`](crate::Supervisor). No actor stops for this.
+    /// The incarnation ended because a sibling failed, and another incarnation follows; see
+    /// [`Supervisor`](crate::Supervisor). It is not the reason of an actor's end.
     Restarted,
 }
 
 impl StopReason {
-    /// True if it stopped because something went wrong in it.
+    /// True if the actor stopped because of a failure.
     pub fn is_failure(&self) -> bool {
         self.failure().is_some()
     }
 
-    /// What went wrong in it, if that is why it stopped.
+    /// The failure, if the actor stopped because of one.
     pub fn failure(&self) -> Option<&Failure> {
         match self {
             Self::Failed(failure) | Self::Exhausted(failure) => Some(failure),
@@ -65,12 +104,12 @@ impl fmt::Display for StopReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Requested => f.write_str("stop was requested"),
-            Self::Unreferenced => f.write_str("nobody referred to it any more"),
+            Self::Unreferenced => f.write_str("its last reference was dropped"),
             Self::Shutdown => f.write_str("its system was shut down"),
             Self::ParentStopped => f.write_str("its parent stopped"),
             Self::Killed => f.write_str("it was killed"),
             Self::Exhausted(failure) => write!(f, "it failed too often; the last time: {failure}"),
-            Self::Restarted => f.write_str("its group starts again"),
+            Self::Restarted => f.write_str("its group restarts"),
             Self::Failed(failure) => write!(f, "it failed: {failure}"),
         }
     }

@@ -231,7 +231,7 @@ async fn restart_keeps_an_actor_that_is_referenced() -> TestResult {
     drop(a);
     settle().await;
     assert!(system.is_empty());
-    let stops = "a stops: nobody referred to it any more";
+    let stops = "a stops: its last reference was dropped";
     assert_eq!(log.entries()[2..], ["a starts", "a lives", stops]);
     Ok(())
 }

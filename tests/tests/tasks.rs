@@ -208,7 +208,7 @@ async fn task_keeps_no_actor_alive() -> TestResult {
     drop(a);
     settle().await;
     assert!(system.is_empty());
-    let stops = "a stops: nobody referred to it any more";
+    let stops = "a stops: its last reference was dropped";
     assert_eq!(log.entries(), ["a starts", "a tick", stops]);
     Ok(())
 }

@@ -1,21 +1,21 @@
 //! References to an actor of a known type.
 
 use std::fmt;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use crate::actor::cell::ActorCell;
 use crate::actor::control::StopCause;
 use crate::actor::wait_stopped;
-use crate::actor::{Ask, Forward, Handler, Handlers, Recipient, Tell};
+use crate::actor::{Ask, Forward, Handler, Handlers, Recipient, Tell, WeakActorRef};
 use crate::error::TellError;
 use crate::message::ActorMessage;
 use crate::reply::Reply;
 use crate::stop_reason::StopReason;
 use crate::urn::Urn;
 
-/// Where to send messages to an actor of type `A`.
+/// A reference to an actor of type `A`, to send it messages.
 ///
-/// Cheap to clone. It outlives its actor: sends to a stopped one give the message back.
+/// Cheap to clone. A reference may outlive its actor: a send to a stopped actor returns the message.
 ///
 /// ```
 /// use conclib::prelude::*;
@@ -56,100 +56,28 @@ impl<A: Handlers> ActorRef<A> {
         &self.cell
     }
 
-    /// The actor's address.
+    /// The URN of the actor.
     pub fn urn(&self) -> &Urn {
         &self.cell.urn
     }
 
-    /// Sends a message and waits for room in the mailbox, not for an answer. An actor that sends to
-    /// itself does not wait. [`timeout`](Tell::timeout) bounds the wait, and
-    /// [`try_tell`](Self::try_tell) does without.
+    /// Sends a message. Awaited, the tell waits for room in the mailbox, but not for a reply.
     ///
-    /// Messages of one sender arrive in the order in which it sent them.
+    /// Messages of one sender arrive in the order in which it sent them. An actor that sends to itself
+    /// does not wait for room. [`timeout`](Tell::timeout) limits the wait;
+    /// [`try_tell`](Self::try_tell) never waits.
     ///
-    /// # Actors that tell each other
-    ///
-    /// Two actors whose mailboxes are both full, each with a handler that tells the other, would wait
-    /// for ever. The last that begins to wait hears [`AskCycle`](crate::AskError::AskCycle), and has
-    /// its message back; so it may with longer circles, and where the other waits by an ask. It
-    /// happens under load only: with `?` a handler that went well in every test fails there. Where
-    /// messages go both ways, handle the error. A larger mailbox makes it rarer. A `try_tell`, and
-    /// what it gives back kept for later, waits for nothing:
-    ///
-    /// ```
-    /// use conclib::prelude::*;
-    /// use std::collections::VecDeque;
-    /// use std::time::Duration;
-    ///
-    /// #[derive(ActorMessage, Serialize, Deserialize)]
-    /// struct Work(u32);
-    ///
-    /// #[derive(ActorMessage)]
-    /// #[message(local)]
-    /// struct Retry;
-    ///
-    /// /// Hands work to a peer that hands back what it has done.
-    /// #[derive(Actor)]
-    /// struct Stage { peer: Recipient<Work>, kept: VecDeque<Work> }
-    ///
-    /// #[handlers]
-    /// impl Stage {
-    ///     #[handler]
-    ///     fn work(&mut self, work: Work, ctx: &mut Context<Self>) {
-    ///         self.kept.push_back(work);
-    ///         if self.kept.len() == 1 {
-    ///             self.retry(Retry, ctx);       // else one is under way
-    ///         }
-    ///     }
-    ///
-    ///     /// Sends what there is room for, in order, and comes back to the rest.
-    ///     #[handler]
-    ///     fn retry(&mut self, _: Retry, ctx: &mut Context<Self>) {
-    ///         while let Some(work) = self.kept.pop_front() {
-    ///             let Err(back) = self.peer.try_tell(work) else { continue };
-    ///             if matches!(back.reason(), AskError::Overloaded { .. }) {
-    ///                 self.kept.push_front(back.into_message());
-    ///                 ctx.after(Duration::from_millis(10), Retry);
-    ///                 return;
-    ///             }
-    ///         }
-    ///     }
-    /// }
-    /// # #[derive(ActorMessage)]
-    /// # #[message(local, response = u32)]
-    /// # struct Sum;
-    /// # #[derive(Actor)]
-    /// # #[actor(mailbox = 1)]
-    /// # struct Peer(u32);
-    /// # #[handlers]
-    /// # impl Peer {
-    /// #     #[handler]
-    /// #     fn work(&mut self, Work(n): Work) { self.0 += n; }
-    /// #     #[handler]
-    /// #     fn sum(&mut self, _: Sum) -> u32 { self.0 }
-    /// # }
-    /// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let system = ActorSystem::new();
-    /// # let peer = system.spawn(Peer(0)).await?;
-    /// # let stage = Stage { peer: peer.recipient(), kept: VecDeque::new() };
-    /// # let stage = system.spawn(stage).await?;
-    /// for n in 1..=4 {
-    ///     stage.tell(Work(n)).await?;
-    /// }
-    /// # tokio::time::sleep(Duration::from_secs(1)).await;
-    /// # assert_eq!(peer.ask(Sum).await?, 10);
-    /// # Ok(()) }
-    /// ```
+    /// Actors that tell each other in cycles should handle
+    /// [`AskCycle`](crate::AskError::AskCycle): see [`Tell`](Tell#actors-that-tell-each-other).
     ///
     /// # Errors
     ///
-    /// [`TellError`] with the message, if the actor has stopped, or if the wait for room would never
-    /// end.
+    /// [`TellError`] with the message, if the actor has stopped, if a [`timeout`](Tell::timeout) has
+    /// passed, or if the wait for room would never end.
     ///
     /// # Cancel safety
     ///
-    /// A future that is dropped before it is ready has sent nothing; unless it waited for room, and
-    /// the mailbox let its message in at that very moment.
+    /// A tell that is dropped before it completes has sent nothing, with one exception; see [`Tell`].
     pub fn tell<M: ActorMessage>(&self, message: M) -> Tell<M>
     where
         A: Handler<M>,
@@ -157,8 +85,8 @@ impl<A: Handlers> ActorRef<A> {
         Tell::new(self.recipient(), message)
     }
 
-    /// Sends a message if there is room for it now and nobody waits in line. An actor that sends to
-    /// itself needs no room.
+    /// Sends a message if there is room for it now and no other sender waits for room. An actor that
+    /// sends to itself needs no room.
     ///
     /// # Errors
     ///
@@ -194,20 +122,19 @@ impl<A: Handlers> ActorRef<A> {
         self.cell.try_tell(message)
     }
 
-    /// Hands a message on, together with the reply that its asker waits for: the asker gets its
-    /// answer from this actor. Awaited, it waits for room like [`tell`](Self::tell), not for the
-    /// answer.
+    /// Sends a message with the reply that its asker waits for: this actor replies to that asker.
+    /// Awaited, the forward waits for room like [`tell`](Self::tell), but not for the reply.
     ///
     /// # Errors
     ///
     /// [`ForwardError`](crate::ForwardError) with message and reply, if the actor has stopped, if a
     /// [`timeout`](Forward::timeout) has passed, or if the actor waits for the asker
-    /// ([`AskCycle`](crate::AskError::AskCycle)). The asker still waits: the message may go to
-    /// another, or the reply be sent. If the error is dropped, the asker hears its reason.
+    /// ([`AskCycle`](crate::AskError::AskCycle)). The asker still waits: forward the message to
+    /// another actor, or send the reply. Dropping the error ends the ask with its reason.
     ///
     /// # Cancel safety
     ///
-    /// Like that of [`tell`](Self::tell). The asker of what was not sent hears
+    /// Like [`tell`](Self::tell). If a dropped forward has sent nothing, the asker gets
     /// [`NoReply`](crate::AskError::NoReply).
     ///
     /// ```
@@ -224,7 +151,7 @@ impl<A: Handlers> ActorRef<A> {
     /// #     #[handler]
     /// #     fn double(&mut self, message: Double) -> u32 { message.n * 2 }
     /// # }
-    /// /// Gives each message to the next worker that takes it.
+    /// /// Forwards each message to the next worker that has not stopped.
     /// #[derive(Actor)]
     /// struct Router { workers: Vec<ActorRef<Worker>>, next: usize }
     ///
@@ -236,11 +163,11 @@ impl<A: Handlers> ActorRef<A> {
     ///             self.next = (self.next + 1) % self.workers.len();
     ///             match self.workers[self.next].forward(message, reply).await {
     ///                 Ok(()) => return,
-    ///                 // It has stopped: the next one.
+    ///                 // This worker has stopped: try the next one.
     ///                 Err(back) => (message, reply) = back.into_parts(),
     ///             }
     ///         }
-    ///         // The reply is dropped: the asker hears `NoReply`.
+    ///         // The reply is dropped here: the asker gets `NoReply`.
     ///     }
     /// }
     ///
@@ -263,17 +190,19 @@ impl<A: Handlers> ActorRef<A> {
         Forward::new(self.recipient(), message, reply)
     }
 
-    /// Sends a message and waits for its answer, without a deadline unless
-    /// [`timeout`](Ask::timeout) sets one, or the asker of the message in hand has one: what a
-    /// handler asks takes no longer than its own asker waits.
+    /// Sends a message. Awaited, the ask waits for the reply.
+    ///
+    /// It has no deadline unless [`timeout`](Ask::timeout) sets one. Within a handler it ends, at the
+    /// latest, by the deadline of the current message's asker.
     ///
     /// # Errors
     ///
-    /// [`AskError`](crate::AskError): the actor stopped, failed, or gave no answer.
+    /// [`AskError`](crate::AskError), if there is no reply: the actor has stopped or failed, a
+    /// deadline has passed, or the ask would wait for itself.
     ///
     /// # Cancel safety
     ///
-    /// A future that is dropped gives the answer up; what becomes of the message then, [`Ask`] says.
+    /// Dropping the ask gives the reply up. The message may be handled all the same; see [`Ask`].
     pub fn ask<M: ActorMessage>(&self, message: M) -> Ask<M>
     where
         A: Handler<M>,
@@ -281,7 +210,7 @@ impl<A: Handlers> ActorRef<A> {
         Ask::new(self.recipient(), message)
     }
 
-    /// The same actor, known only by one message that it handles.
+    /// A reference to the same actor by one message that it handles, without the actor's type.
     pub fn recipient<M: ActorMessage>(&self) -> Recipient<M>
     where
         A: Handler<M>,
@@ -289,14 +218,14 @@ impl<A: Handlers> ActorRef<A> {
         Recipient::new(self.cell.clone())
     }
 
-    /// Asks the actor to stop: its mailbox takes nothing more, what is queued is handled, then
-    /// `on_stop` runs. Does not wait.
+    /// Asks the actor to stop, and returns at once. The mailbox closes, queued messages are handled,
+    /// and then `on_stop` runs. See [`wait_stopped`](Self::wait_stopped).
     pub fn stop(&self) {
         self.cell.stop(StopCause::Requested);
     }
 
-    /// Ends the actor: its running handler is dropped at its next await, what is queued is
-    /// refused, and no hook runs. Does not wait.
+    /// Kills the actor, and returns at once. The running handler is dropped at its next await, queued
+    /// messages are refused, and no hook runs.
     ///
     /// ```
     /// # use conclib::prelude::*;
@@ -315,28 +244,29 @@ impl<A: Handlers> ActorRef<A> {
         self.cell.kill();
     }
 
-    /// Waits until the actor has stopped, and says why. Its URN is free then.
+    /// Waits until the actor has stopped, and returns the reason. Its URN is free by then.
     ///
-    /// Bound the wait with [`tokio::time::timeout`]. An actor that nothing has asked to stop may
-    /// live for ever.
+    /// An actor that is never asked to stop may live for ever: limit the wait with
+    /// [`tokio::time::timeout`].
     ///
     /// # Within handlers and hooks
     ///
-    /// An actor that stops waits for its handler, and for its children. A handler or a hook that
-    /// waits for the end of such an actor would wait for itself: for its own end, for that of its
-    /// parent, or for that of one which waits for its. No wait hangs for that. As soon as the other
-    /// is about to stop, and waits (perhaps over others) for the actor whose code this is, the wait
-    /// ends early, with the reason why the other is about to stop. The other stops when this code
-    /// has returned; until then [`is_stopped`](Self::is_stopped) is false, and its URN is taken.
+    /// An actor stops only after its handler has returned and its children have stopped. A handler or
+    /// hook may therefore wait for itself: when it awaits the end of its own actor, of its parent, or
+    /// of an actor that waits for its own. Such a wait does not hang. As soon as the awaited actor is
+    /// about to stop and waits, perhaps through other actors, for the actor whose code this is, the
+    /// wait ends early with the reason for which the awaited actor is about to stop. That actor stops
+    /// after this code has returned; until then, [`is_stopped`](Self::is_stopped) is false and its
+    /// URN is taken.
     ///
-    /// If the other waits by an ask or by a tell, that ends instead, with
-    /// [`AskCycle`](crate::AskError::AskCycle), or goes past the bound of the mailbox. Waits for
-    /// ends that nothing has asked for last until something does; a cycle of them is logged as a
-    /// warning.
+    /// If the cycle includes an ask or a tell, that wait ends instead: the ask with
+    /// [`AskCycle`](crate::AskError::AskCycle), the tell by exceeding the mailbox's capacity. A cycle
+    /// of actors that wait for each other's end, none of which was asked to stop, lasts until one is;
+    /// it is logged as a warning.
     ///
     /// # Cancel safety
     ///
-    /// It may be dropped and called again.
+    /// Cancel safe: the future may be dropped, and the method called again.
     ///
     /// ```
     /// # use conclib::prelude::*;
@@ -344,7 +274,7 @@ impl<A: Handlers> ActorRef<A> {
     /// #[message(local)]
     /// struct CloseAll;
     ///
-    /// /// One of several connections of a session, which is their parent.
+    /// /// A connection of a session; the session is its parent.
     /// #[derive(Actor)]
     /// struct Connection { session: ActorRef<Session> }
     ///
@@ -353,10 +283,10 @@ impl<A: Handlers> ActorRef<A> {
     ///     #[handler]
     ///     async fn close_all(&mut self, _: CloseAll) {
     ///         self.session.stop();
-    ///         // Returns when the session has nothing left to wait for but this connection.
+    ///         // Returns once the session waits for nothing but this connection.
     ///         let reason = self.session.wait_stopped().await;
     ///         assert!(matches!(reason, StopReason::Requested));
-    ///         // Both run their `on_stop` when this handler has returned.
+    ///         // Both actors run their `on_stop` after this handler has returned.
     ///     }
     /// }
     /// # #[derive(Actor)]
@@ -385,12 +315,10 @@ impl<A: Handlers> ActorRef<A> {
         self.cell.links.has_ended()
     }
 
-    /// A reference that does not count for an actor that lives
-    /// [while it is referenced](crate::Spawn::while_referenced).
+    /// Returns a weak reference, which does not count for
+    /// [`while_referenced`](crate::Spawn::while_referenced).
     pub fn downgrade(&self) -> WeakActorRef<A> {
-        WeakActorRef {
-            cell: Arc::downgrade(&self.cell),
-        }
+        WeakActorRef::new(&self.cell)
     }
 }
 
@@ -418,54 +346,5 @@ impl<A: Handlers> Eq for ActorRef<A> {}
 impl<A: Handlers> fmt::Debug for ActorRef<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("ActorRef").field(self.urn()).finish()
-    }
-}
-
-/// A reference that keeps nothing alive.
-///
-/// ```
-/// # use conclib::prelude::*;
-/// # #[derive(Actor)]
-/// # struct Worker;
-/// # #[handlers]
-/// # impl Worker {}
-/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// # let system = ActorSystem::new();
-/// let worker = system.spawn(Worker).while_referenced().await?;
-/// let weak = worker.downgrade();
-/// assert!(weak.upgrade().is_some());
-///
-/// let last = worker.clone();
-/// drop(worker);
-/// drop(last);                                        // and so it stops
-/// while weak.upgrade().is_some() { tokio::task::yield_now().await; }
-/// # Ok(()) }
-/// ```
-pub struct WeakActorRef<A: Handlers> {
-    cell: Weak<ActorCell<A>>,
-}
-
-impl<A: Handlers> WeakActorRef<A> {
-    /// The reference, unless the actor has stopped.
-    pub fn upgrade(&self) -> Option<ActorRef<A>> {
-        self.cell
-            .upgrade()
-            .filter(|cell| !cell.links.has_ended())
-            .map(ActorRef::new)
-    }
-}
-
-impl<A: Handlers> Clone for WeakActorRef<A> {
-    fn clone(&self) -> Self {
-        Self {
-            cell: self.cell.clone(),
-        }
-    }
-}
-
-impl<A: Handlers> fmt::Debug for WeakActorRef<A> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let urn = self.cell.upgrade().map(|cell| cell.urn.clone());
-        f.debug_tuple("WeakActorRef").field(&urn).finish()
     }
 }

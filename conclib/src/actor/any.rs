@@ -1,4 +1,4 @@
-//! An actor of any type, as registries, supervisors and the bus know it.
+//! Actors without their type, for registries, supervisors and the bus.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -18,8 +18,9 @@ use crate::mailbox::{Refused, Ticket};
 use crate::stop_reason::StopReason;
 use crate::urn::Urn;
 
-/// An actor of any type, as the registry and the proxy see it.
+/// An actor of any type, for callers that do not know its type.
 pub(crate) trait AnyActor: Participant {
+    /// The actor's number in the order of spawning.
     fn sequence(&self) -> u64;
     fn stop(&self, cause: StopCause);
     fn kill(&self);
@@ -37,23 +38,23 @@ pub(crate) trait AnyActor: Participant {
     fn end_notify(&self) -> Arc<Notify>;
     /// Interrupts the current incarnation at its next await.
     fn interrupt(&self);
-    /// The actor that spawned it, if that is another's child and its parent lives.
+    /// The actor that spawned this one; `None` for a root actor, or if the parent's cell is gone.
     fn parent(&self) -> Option<Arc<dyn AnyActor>>;
-    /// Has its life end after the message in hand, for the sake of its group.
+    /// Ends the incarnation after the current message, because the actor's group restarts.
     fn restart_with_group(&self);
-    /// True if it is not there for whoever asks over the bus.
+    /// True if the actor is hidden from other processes.
     fn is_private(&self) -> bool;
-    /// Puts a request from the bus into the mailbox.
+    /// Puts a request from the bus into the mailbox, without waiting for room.
     fn deliver(&self, envelope: Box<RequestEnvelope>) -> Result<(), Undelivered>;
     /// Fills in a recipient for the wanted message, if the actor handles it.
     fn recipient(&self, wanted: &mut Wanted<'_>);
-    /// For a typed lookup.
+    /// The cell, for a downcast to its type.
     fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
-    /// The actor's type, for errors.
+    /// The name of the actor's type, for errors and snapshots.
     fn type_name(&self) -> &'static str;
-    /// What it is doing.
+    /// The actor's current state.
     fn snapshot(&self) -> ActorSnapshot;
-    /// How many messages it has handled, and how many its mailbox holds.
+    /// The number of messages handled so far, and the mailbox's capacity.
     fn pace(&self) -> (u64, usize);
 }
 
@@ -165,7 +166,7 @@ impl<A: Handlers> AnyActor for ActorCell<A> {
     }
 
     fn is_private(&self) -> bool {
-        self.kind().private
+        self.options().private
     }
 
     fn deliver(&self, envelope: Box<RequestEnvelope>) -> Result<(), Undelivered> {
@@ -176,7 +177,7 @@ impl<A: Handlers> AnyActor for ActorCell<A> {
             (Ok(Err(Refused::Full)), Some(envelope)) => Err(Undelivered::Full(envelope)),
             (Ok(Err(Refused::Closed)), Some(envelope)) => Err(Undelivered::Stopped(envelope)),
             (Ok(_), _) => Ok(()),
-            // The asker has heard of it by the drop of the envelope.
+            // The asker got an error when the envelope was dropped.
             (Err(failure), _) => {
                 self.fail(failure);
                 Ok(())

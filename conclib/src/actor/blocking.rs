@@ -1,4 +1,4 @@
-//! Waiting on a thread that has no tasks to run.
+//! Polling a future from a thread that runs no asynchronous tasks.
 
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-/// Polls until something is ready, and lets the thread sleep in between; `None` if `end` came
-/// first. No runtime is needed, and none is touched.
+/// Polls until `poll` is ready, and parks the thread in between. Returns `None` if `end` comes
+/// first. Needs no runtime, and does not enter one.
 ///
 /// # Panics
 ///
-/// Where tokio's own blocking calls do: on a thread that runs asynchronous tasks.
+/// On a thread that runs asynchronous tasks, like tokio's own blocking calls.
 #[track_caller]
 pub(super) fn block_on<T>(
     end: Option<Instant>,
@@ -33,8 +33,8 @@ pub(super) fn block_on<T>(
     }
 }
 
-/// Panics on a thread that runs asynchronous tasks: they would all stand still. Tokio alone knows
-/// which threads do, and says so where a call could block, even one that finds its answer ready.
+/// Panics on a thread that runs asynchronous tasks, since blocking it would stall all of them. Only
+/// tokio knows these threads; `blocking_recv` panics there, even if its value is ready.
 #[track_caller]
 fn check_thread() {
     let (sender, receiver) = oneshot::channel();
@@ -42,7 +42,7 @@ fn check_thread() {
     let _ = receiver.blocking_recv();
 }
 
-/// A thread that sleeps until it is woken.
+/// Unparks a thread when woken.
 struct Sleeper(Thread);
 
 impl Wake for Sleeper {

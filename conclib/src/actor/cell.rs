@@ -1,4 +1,4 @@
-//! What is shared between an actor's task and everybody who refers to it.
+//! The part of an actor that its task shares with its references: mailbox, stats, control word, links.
 
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,51 +20,51 @@ use crate::reply::Reply;
 use crate::stop_reason::{StopReason, Terminated};
 use crate::urn::Urn;
 
-/// An actor, seen from outside its task.
+/// An actor, as shared between its task and its references.
 ///
-/// In this order, so that what its own task writes for each message comes together, and that apart
-/// from what senders write.
+/// The fields are in this order so that those written by the actor's task for each message lie
+/// together, and apart from those written by senders.
 #[repr(C)]
 pub(crate) struct ActorCell<A: Handlers> {
     pub(crate) mailbox: Mailbox<A::Inbox>,
     pub(crate) stats: Stats,
     pub(crate) control: Control,
     pub(crate) urn: Urn,
-    /// Its place in the order of spawning.
+    /// The actor's number in the order of spawning.
     pub(crate) sequence: u64,
     pub(crate) links: Links,
-    /// Nothing for an actor that is nobody's child and spawned as most are.
-    special: Option<Box<Special>>,
+    /// `None` for a root actor with default options. Boxed, since most actors are.
+    extras: Option<Box<Extras>>,
 }
 
-/// What few actors have.
-struct Special {
-    /// Counts references if the actor lives only while somebody refers to it.
+/// Fields that few actors need.
+struct Extras {
+    /// The number of references, for an actor that stops when the last one is dropped.
     references: Option<AtomicUsize>,
-    /// The actor that spawned it, and stops after it.
+    /// The actor that spawned this one. It stops after this one.
     parent: Option<Weak<dyn AnyActor>>,
-    kind: Kind,
+    options: SpawnOptions,
 }
 
-/// How an actor is spawned, beyond its URN.
+/// The options of a spawn that the cell needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Kind {
-    /// It stops when nobody refers to it.
+pub(crate) struct SpawnOptions {
+    /// The actor stops when the last reference is dropped.
     pub(crate) while_referenced: bool,
-    /// When its failure is its parent's.
+    /// Decides if the actor's failure is its parent's too.
     pub(crate) escalation: Escalation,
-    /// When it stops itself, another life follows.
+    /// The actor restarts after it has stopped itself.
     pub(crate) restarts_itself: bool,
-    /// Nobody finds it over the bus.
+    /// The actor is hidden from other processes.
     pub(crate) private: bool,
 }
 
-/// When an actor's failure is its parent's.
+/// The condition under which an actor's failure makes its parent fail too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Escalation {
     #[default]
     Never,
-    /// Then another takes its place.
+    /// Only while no stop was requested. An actor that is to stop may fail: another takes its place.
     UntilAskedToStop,
     Always,
 }
@@ -75,15 +75,15 @@ impl<A: Handlers> ActorCell<A> {
         sequence: u64,
         capacity: usize,
         parent: Option<Weak<dyn AnyActor>>,
-        kind: Kind,
+        options: SpawnOptions,
     ) -> Self {
-        let is_special = parent.is_some() || kind != Kind::default();
-        let special = is_special.then(|| {
-            let references = kind.while_referenced.then(AtomicUsize::default);
-            Box::new(Special {
+        let has_extras = parent.is_some() || options != SpawnOptions::default();
+        let extras = has_extras.then(|| {
+            let references = options.while_referenced.then(AtomicUsize::default);
+            Box::new(Extras {
                 references,
                 parent,
-                kind,
+                options,
             })
         });
         Self {
@@ -93,21 +93,22 @@ impl<A: Handlers> ActorCell<A> {
             urn,
             sequence,
             links: Links::default(),
-            special,
+            extras,
         }
     }
 
-    /// Closes the mailbox: what is queued is handled, then the actor stops.
+    /// Closes the mailbox: queued messages are handled, then the actor stops.
     pub(crate) fn stop(&self, cause: StopCause) {
         self.control.note_cause(cause);
         self.mailbox.close();
-        self.control.wake(); // it may wait to start again
+        self.control.wake(); // the task may wait for a restart
         self.links.wake_stop_waiters();
     }
 
-    /// The actor stops itself.
+    /// Stops the actor by request of its own code. Under [`Restart::Always`](crate::Restart::Always),
+    /// only the incarnation ends.
     pub(crate) fn stop_itself(&self) {
-        if self.kind().restarts_itself {
+        if self.options().restarts_itself {
             self.control.end_incarnation();
             self.links.wake_stop_waiters();
         } else {
@@ -115,60 +116,59 @@ impl<A: Handlers> ActorCell<A> {
         }
     }
 
-    /// Sends a message past the bound, if the actor still takes any.
+    /// Sends a message past the mailbox's capacity. Drops it if the mailbox is closed.
     pub(crate) fn push<M: ActorMessage>(&self, message: M)
     where
         A: Handler<M>,
     {
         let make = || Some(A::wrap(message, Reply::for_tell()));
-        // Closed: nobody wants it any more.
         if let Err(failure) = panics::catch(|| self.mailbox.push_past_bound(make)) {
             self.fail(failure);
         }
     }
 
-    /// The actor fails after the message in hand: code of it has panicked outside of its task.
+    /// Has the actor fail after the current message, because its code panicked outside of its task.
     pub(super) fn fail(&self, failure: Failure) {
         self.links.escalate(failure);
         self.control.escalate();
     }
 
     pub(crate) fn parent(&self) -> Option<Arc<dyn AnyActor>> {
-        let parent = self.special.as_ref()?.parent.as_ref();
+        let parent = self.extras.as_ref()?.parent.as_ref();
         parent.and_then(Weak::upgrade)
     }
 
-    pub(super) fn kind(&self) -> Kind {
-        let special = self.special.as_ref();
-        special.map_or_else(Kind::default, |special| special.kind)
+    pub(super) fn options(&self) -> SpawnOptions {
+        let extras = self.extras.as_ref();
+        extras.map_or_else(SpawnOptions::default, |extras| extras.options)
     }
 
     fn references(&self) -> Option<&AtomicUsize> {
-        self.special.as_ref()?.references.as_ref()
+        self.extras.as_ref()?.references.as_ref()
     }
 
     fn escalates(&self) -> bool {
-        match self.kind().escalation {
+        match self.options().escalation {
             Escalation::Never => false,
             Escalation::UntilAskedToStop => !self.control.is_asked_to_stop(),
             Escalation::Always => true,
         }
     }
 
-    /// True if this end is a failure of an actor that was not asked to stop: it will not start again.
+    /// True if the actor has ended by a failure and was not asked to stop: it will not restart.
     pub(crate) fn gave_up(&self, reason: &StopReason) -> bool {
         reason.is_failure() && !self.control.is_asked_to_stop()
     }
 
-    /// True if it has no parent, and its failure is its system's.
+    /// True if the actor has no parent and escalates its failure: to the system.
     pub(crate) fn escalates_to_system(&self) -> bool {
-        let special = self.special.as_ref();
-        special.is_some_and(|special| {
-            special.parent.is_none() && special.kind.escalation != Escalation::Never
+        let extras = self.extras.as_ref();
+        extras.is_some_and(|extras| {
+            extras.parent.is_none() && extras.options.escalation != Escalation::Never
         })
     }
 
-    /// The error for a message that its closed mailbox does not take.
+    /// The error for a message that the closed mailbox does not take.
     pub(crate) fn refusal(&self) -> AskError {
         match self.links.reason() {
             Some(reason) if self.gave_up(reason) => AskError::ActorFailed {
@@ -178,7 +178,7 @@ impl<A: Handlers> ActorCell<A> {
         }
     }
 
-    /// The actor has ended, its URN is free: who is to hear of it does.
+    /// Announces the actor's end to its parent and its watchers. Its URN is free by now.
     pub(crate) fn end(&self, reason: &StopReason) {
         let parent = self.parent();
         if self.escalates()
@@ -195,13 +195,13 @@ impl<A: Handlers> ActorCell<A> {
                 reason: reason.clone(),
             });
         }
-        // At last: a parent stops when it has no children, and they are to count as stopped then.
+        // Last, since a parent stops once it has no children, and they must count as stopped by then.
         if let Some(parent) = parent {
             parent.remove_child(self.sequence);
         }
     }
 
-    /// Ends the running handler at its next await, and the actor with it.
+    /// Ends the actor; its running handler is dropped at its next await.
     pub(crate) fn kill(&self) {
         self.control.kill();
         self.mailbox.close();
@@ -225,7 +225,7 @@ impl<A: Handlers> ActorCell<A> {
         ActorId(std::ptr::from_ref(self).addr())
     }
 
-    /// Sends, or waits for room; an actor that sends to itself does not wait.
+    /// Sends an envelope, or waits for room. An actor that sends to itself does not wait.
     pub(crate) fn poll_send<M: ActorMessage>(
         &self,
         cx: &mut Context<'_>,
@@ -242,12 +242,12 @@ impl<A: Handlers> ActorCell<A> {
                 Err(Refused::Full) => {}
             }
         }
-        self.poll_in_line(cx, ticket, envelope)
+        self.poll_waiting(cx, ticket, envelope)
     }
 
-    /// Joins the waiting line, or waits on in it.
+    /// Enters the mailbox's wait queue, or polls in it.
     #[cold]
-    fn poll_in_line<M: ActorMessage>(
+    fn poll_waiting<M: ActorMessage>(
         &self,
         cx: &mut Context<'_>,
         ticket: &mut Option<Ticket>,
@@ -266,7 +266,8 @@ impl<A: Handlers> ActorCell<A> {
         sent
     }
 
-    /// Sends if nobody has to wait for it; an actor that sends to itself needs no room.
+    /// Sends if there is room and no other sender waits for it. An actor that sends to itself needs no
+    /// room.
     pub(crate) fn try_tell<M: ActorMessage>(&self, message: M) -> Result<(), TellError<M>>
     where
         A: Handler<M>,
@@ -277,20 +278,20 @@ impl<A: Handlers> ActorCell<A> {
             Err(Refused::Full) => AskError::overloaded(),
             Err(Refused::Closed) => self.refusal(),
         };
-        match envelope {
-            Some((message, _nobody)) => Err(TellError::new(message, reason)),
-            None => Ok(()), // not reached: it was not taken
-        }
+        let Some((message, _reply)) = envelope else {
+            unreachable!("a refused push leaves the envelope in its place");
+        };
+        Err(TellError::new(message, reason))
     }
 
-    /// Sends if nobody has to wait for it, and takes the parcel then.
+    /// Sends if that needs no wait, and takes the envelope only then.
     #[inline(always)]
     fn push_now<M: ActorMessage>(&self, envelope: &mut Option<Envelope<M>>) -> Result<(), Refused>
     where
         A: Handler<M>,
     {
         if envelope.is_none() {
-            return Ok(()); // it was sent before
+            return Ok(()); // sent before
         }
         let make = || {
             let (message, reply) = envelope.take()?;
@@ -319,7 +320,7 @@ impl<A: Handlers> fmt::Debug for ActorCell<A> {
     }
 }
 
-/// A message on its way, with where its answer goes.
+/// A message with its reply.
 pub(crate) type Envelope<M> = (M, Reply<<M as ActorMessage>::Response>);
 
 impl<A: Handler<M>, M: ActorMessage> crate::actor::recipient::Receives<M> for ActorCell<A> {

@@ -1,9 +1,9 @@
-//! What a handler may know and do about its own actor.
+//! The context that handlers and hooks get of their own actor.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::actor::cell::{ActorCell, Kind};
+use crate::actor::cell::{ActorCell, SpawnOptions};
 use crate::actor::host::SystemLink;
 use crate::actor::resources::ActorResources;
 use crate::actor::{ActorRef, Handlers};
@@ -18,22 +18,22 @@ mod tasks;
 mod timers;
 mod watching;
 
-/// An actor's view of itself: its URN, a reference to itself, its system, how to stop; and what
-/// belongs to it: children, timers, streams and tasks.
+/// The context of an actor, for its own handlers and hooks: the actor's URN, a reference to itself,
+/// ways to stop it, and its children, timers, streams and tasks.
 ///
-/// All of that ends with the actor, and also when it starts again after a failure.
+/// Children, timers, streams and tasks end with the actor, and before it restarts.
 ///
-/// Handlers and hooks that want it take `ctx: &mut Context<Self>`.
+/// A handler or hook gets the context by a parameter `ctx: &mut Context<Self>`.
 pub struct Context<A: Handlers> {
-    /// Timers, tasks, watches; nothing until there is one. Dropped before the cell, by whose place
-    /// those that are watched know the actor. Never locked: it makes a `&Context` something that a
-    /// handler may hold while it waits, whatever the messages in it are.
+    /// Timers, tasks and watches; `None` until there is one. Dropped before the cell, since watched
+    /// actors know this actor by the cell's address. The mutex is never locked: it makes the context
+    /// `Sync` whatever the messages in it are, so that a handler may hold `&Context` across an await.
     resources: Mutex<Option<Box<ActorResources<A>>>>,
     pub(crate) cell: Arc<ActorCell<A>>,
     system: Arc<SystemLink>,
-    /// The next timer's number: not used again by the actor's next life.
+    /// The next timer's number. Numbers are not reused by later incarnations.
     next_timer: u64,
-    /// The message in hand, if somebody waits for its answer.
+    /// The ask whose message is being handled; `None` for a tell.
     pending: Option<Arc<dyn PendingReply>>,
 }
 
@@ -48,10 +48,10 @@ impl<A: Handlers> Context<A> {
         }
     }
 
-    /// A context without a system or a running actor, for unit tests of handlers.
+    /// Makes a context without a system or a running actor, for unit tests of handlers.
     ///
-    /// What the actor sends to itself stays in a mailbox that nobody empties; timers never fire;
-    /// nobody waits for an answer, so [`cancelled`](Self::cancelled) never completes.
+    /// Messages that the actor sends to itself stay in the mailbox, and timers never fire. There is no
+    /// asker, so [`cancelled`](Self::cancelled) never completes.
     ///
     /// ```
     /// use conclib::prelude::*;
@@ -73,11 +73,17 @@ impl<A: Handlers> Context<A> {
     /// assert!(ctx.is_stopping());
     /// ```
     pub fn test() -> Self {
-        let cell = ActorCell::new(Urn::generate(), 0, usize::MAX, None, Kind::default());
+        let cell = ActorCell::new(
+            Urn::generate(),
+            0,
+            usize::MAX,
+            None,
+            SpawnOptions::default(),
+        );
         Self::new(Arc::new(cell), Arc::default())
     }
 
-    /// The actor's address.
+    /// The URN of the actor.
     pub fn urn(&self) -> &Urn {
         &self.cell.urn
     }
@@ -87,18 +93,19 @@ impl<A: Handlers> Context<A> {
         ActorRef::new(self.cell.clone())
     }
 
-    // ---- the message in hand
+    // ---- the message being handled
 
-    /// Completes when nobody waits any more for the answer of the message in hand: its asker has
-    /// gone (the future was dropped, or an HTTP client disconnected from the server that asked), or
-    /// its deadline has passed. It is of the message that is in hand when this is called, borrows
-    /// nothing, and may be moved into a task. It completes as well when the answer has been given.
+    /// Returns a future that completes when the asker of the current message no longer waits: it is
+    /// gone (its future was dropped, or an HTTP client disconnected from the server that asked), or
+    /// its deadline has passed. The future also completes when the reply was sent.
     ///
-    /// It never completes for a tell, a tick or within a hook, since nobody ever waits then, nor where
-    /// [`dispatch`](Handlers::dispatch) was written by hand. An asker in another process sends word
-    /// that it has gone; if that is lost, the deadline counts.
+    /// The future belongs to the message that is handled when this is called. It borrows nothing, and
+    /// may be moved into a task. For a tell, for a tick, within a hook, and where
+    /// [`dispatch`](Handlers::dispatch) is written by hand, it never completes.
     ///
-    /// A handler that does not use it runs to its end, and its answer is dropped.
+    /// An asker in another process sends a notice when it is gone; if that is lost, the future
+    /// completes at the deadline. A handler that does not use the future runs to its end, and its
+    /// response is dropped.
     ///
     /// ```
     /// use conclib::prelude::*;
@@ -120,7 +127,7 @@ impl<A: Handlers> Context<A> {
     ///             () = ctx.cancelled() => {
     ///                 self.given_up += 1;
     ///                 ctx.stop();
-    ///                 None // nobody hears it
+    ///                 None // dropped, since the asker is gone
     ///             }
     ///         }
     ///     }
@@ -140,24 +147,24 @@ impl<A: Handlers> Context<A> {
         Cancelled::new(self.pending.clone())
     }
 
-    // ---- its end
+    // ---- the actor's end
 
-    /// Stops the actor after what is queued: like [`ActorRef::stop`].
+    /// Stops the actor once it has handled the queued messages, like [`ActorRef::stop`].
     ///
-    /// An actor that is supervised with [`Restart::Always`](crate::Restart::Always) ends its life
-    /// after the message in hand instead, and starts again: what is queued waits for its next life.
+    /// An actor that is supervised with [`Restart::Always`](crate::Restart::Always) restarts after the
+    /// current message instead, and handles the queued messages then.
     pub fn stop(&self) {
         self.cell.stop_itself();
     }
 
-    /// True once the actor is to stop.
+    /// True once the actor was asked to stop, or was killed: its mailbox is closed.
     pub fn is_stopping(&self) -> bool {
         self.cell.mailbox.is_closed()
     }
 
     // ---- for the system, dispatch and the runner
 
-    /// The system that the actor lives in.
+    /// The link to the actor's system.
     pub(crate) fn system_link(&self) -> &SystemLink {
         &self.system
     }
@@ -166,24 +173,23 @@ impl<A: Handlers> Context<A> {
         &self.cell
     }
 
-    /// A message is in hand, or none.
+    /// Sets the ask whose message is handled next; `None` after it.
     #[inline]
     pub(crate) fn set_pending(&mut self, pending: Option<Arc<dyn PendingReply>>) {
         self.pending = pending;
     }
 
-    /// Tells who observes the system's failures of one of this actor.
+    /// Reports a failure of this actor to the observers of its system's failures.
     pub(crate) fn failed(&self, failure: &Failure) {
         self.system.actor_failed(self.urn(), failure);
     }
 
-    /// What the actor has set up, to be looked at between messages.
+    /// The actor's resources, if it has any.
     pub(crate) fn resources_mut(&mut self) -> Option<&mut ActorResources<A>> {
-        self.place().as_deref_mut()
+        self.resources_slot().as_deref_mut()
     }
 
-    /// Ends what belongs to a life, children apart. It does not unwind, and may be dropped midway
-    /// and called again.
+    /// Ends the incarnation's resources (not its children). Does not unwind. Cancel safe.
     pub(crate) async fn end_incarnation(&mut self) {
         let Some(resources) = self.resources_mut() else {
             return;
@@ -191,18 +197,19 @@ impl<A: Handlers> Context<A> {
         resources.watches.clear();
         resources.timers.clear();
         resources.tasks.shutdown().await;
-        *self.place() = None;
+        *self.resources_slot() = None;
     }
 
+    /// The actor's resources, made if there are none yet.
     pub(crate) fn resources(&mut self) -> &mut ActorResources<A> {
         let me = self.cell.id();
-        self.place()
+        self.resources_slot()
             .get_or_insert_with(|| Box::new(ActorResources::new(me)))
     }
 
-    fn place(&mut self) -> &mut Option<Box<ActorResources<A>>> {
-        let place = self.resources.get_mut();
-        place.unwrap_or_else(PoisonError::into_inner)
+    fn resources_slot(&mut self) -> &mut Option<Box<ActorResources<A>>> {
+        let slot = self.resources.get_mut();
+        slot.unwrap_or_else(PoisonError::into_inner)
     }
 }
 

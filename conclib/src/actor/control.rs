@@ -1,4 +1,4 @@
-//! What others tell a running actor, past its mailbox.
+//! The control word: signals to an actor's task that bypass its mailbox.
 
 use std::task::Waker;
 
@@ -6,29 +6,30 @@ use crate::stop_reason::StopReason;
 use crate::sync::atomic::{AtomicU8, Ordering};
 use crate::sync::{Mutex, MutexGuard};
 
-/// It ends at its next poll.
+/// The actor ends at its next poll.
 const KILLED: u8 = 1;
-/// Its life ends at its next poll; another follows.
+/// The incarnation ends at its next poll; another follows.
 const INTERRUPTED: u8 = 1 << 1;
-/// Its life ends after the message in hand; another may follow.
+/// The incarnation ends after the current message; another may follow.
 const ENDED: u8 = 1 << 2;
-/// A child or a task of it failed: so does it, after the message in hand.
+/// The actor fails after the current message, because a child or a task of it has failed.
 const ESCALATED: u8 = 1 << 3;
-/// Its life ends after the message in hand, for the sake of its group; another follows.
+/// The incarnation ends after the current message, because its group restarts; another follows.
 const GROUP_RESTARTS: u8 = 1 << 4;
 
-/// Looked at between messages and polls, so that a full mailbox never delays it.
+/// The signals to an actor's task. The task reads them between messages and polls, so that a full
+/// mailbox never delays them.
 #[derive(Default)]
 pub(crate) struct Control {
-    /// The bits above.
+    /// A set of the bits above.
     signals: AtomicU8,
-    /// The first [`StopCause`] that was given, or 0.
+    /// The first [`StopCause`], or 0 if no stop was requested.
     cause: AtomicU8,
-    /// Wakes the actor's task wherever it waits.
+    /// Wakes the actor's task.
     task: Mutex<Option<Waker>>,
 }
 
-/// Why an orderly stop was asked for.
+/// The cause of a requested stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum StopCause {
     Requested = 1,
@@ -38,7 +39,7 @@ pub(crate) enum StopCause {
 }
 
 impl Control {
-    /// Says why the actor is to stop; the first cause counts.
+    /// Records the cause of a stop. The first one counts.
     pub(super) fn note_cause(&self, cause: StopCause) {
         let _ = self
             .cause
@@ -58,7 +59,7 @@ impl Control {
         }
     }
 
-    /// The reason for which the life ends after the current message, if it was told to.
+    /// The reason for which the incarnation ends after the current message, if a signal says so.
     pub(super) fn stops_for(&self) -> Option<StopReason> {
         if self.has(KILLED) {
             Some(StopReason::Killed)
@@ -79,7 +80,7 @@ impl Control {
         self.has(KILLED)
     }
 
-    /// Ends the life at its next poll.
+    /// Ends the incarnation at its next poll.
     pub(crate) fn interrupt(&self) {
         self.signal(INTERRUPTED);
     }
@@ -89,12 +90,12 @@ impl Control {
         self.has(KILLED | INTERRUPTED)
     }
 
-    /// Ends the life after the message in hand; the actor does so itself.
+    /// Ends the incarnation after the current message, by request of the actor's own code.
     pub(super) fn end_incarnation(&self) {
         self.signal(ENDED);
     }
 
-    /// Ends the life after the message in hand, for the sake of its group.
+    /// Ends the incarnation after the current message, because the actor's group restarts.
     pub(crate) fn restart_with_group(&self) {
         self.signal(GROUP_RESTARTS);
     }
@@ -103,30 +104,30 @@ impl Control {
         self.has(GROUP_RESTARTS)
     }
 
-    /// The actor fails as well, after the message in hand. What went wrong is among its relations.
+    /// Has the actor fail after the current message. [`Links`](super::links::Links) hold the failure.
     pub(super) fn escalate(&self) {
         self.signal(ESCALATED);
     }
 
-    /// True if the life is not to go on; looked at after each message.
+    /// True if the incarnation is to end. Read after each message.
     #[inline]
     pub(crate) fn has_signal(&self) -> bool {
         self.signals.load(Ordering::Acquire) != 0
     }
 
-    /// True if it is to end only so that another may follow.
+    /// True if the signals end the incarnation only for a restart.
     pub(crate) fn ends_to_restart(&self) -> bool {
         let signals = self.signals.load(Ordering::Acquire);
         signals & !(ENDED | GROUP_RESTARTS) == 0
     }
 
-    /// A new life begins: what was meant for the one before is forgotten.
+    /// Begins an incarnation: clears the signals to the one before, except a kill.
     pub(crate) fn begin_incarnation(&self) {
         self.signals.fetch_and(KILLED, Ordering::AcqRel);
     }
 
-    /// Says whom to wake. `known` is the caller's memory of the last one, so that this costs a
-    /// comparison per poll; a signal that came before is seen by the look that follows.
+    /// Registers the task's waker. `known` caches the one that is registered, so that a poll costs a
+    /// comparison. The caller reads the signals afterwards, and so sees those from before.
     #[inline]
     pub(crate) fn register(&self, waker: &Waker, known: &mut Option<Waker>) {
         if !known.as_ref().is_some_and(|known| known.will_wake(waker)) {
@@ -141,8 +142,8 @@ impl Control {
         drop(before);
     }
 
-    /// When the task ends: its waker would keep the task's memory for as long as anybody refers to
-    /// the actor.
+    /// Drops the waker of a task that ends. It would keep the task's memory for as long as there is a
+    /// reference to the actor.
     pub(crate) fn forget_task(&self) {
         let task = self.lock().take();
         drop(task);
@@ -153,7 +154,7 @@ impl Control {
         self.lock().is_some()
     }
 
-    /// Wakes the task, so that it looks.
+    /// Wakes the task, so that it reads the signals.
     pub(super) fn wake(&self) {
         let task = self.lock().clone();
         if let Some(task) = task {

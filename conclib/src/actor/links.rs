@@ -1,5 +1,4 @@
-//! Who an actor has to do with: its children, those who want to hear of its end, and those it waits
-//! for.
+//! Links of an actor to other actors: its children, the watchers of its end, and its waits.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
@@ -12,52 +11,52 @@ use crate::deadlock::{ActiveWait, ActorId, Edge, Execution};
 use crate::error::Failure;
 use crate::stop_reason::{StopReason, Terminated};
 
-/// Under one lock, and without memory for the many actors that have none of it.
+/// The links of an actor, under one lock. The many actors without links take no memory for them.
 #[derive(Default)]
 pub(crate) struct Links {
     state: Mutex<LinksState>,
-    /// Why the actor has ended, once the URN is free.
+    /// The reason of the actor's end, once its URN is free.
     reason: OnceLock<StopReason>,
 }
 
 #[derive(Default)]
 struct LinksState {
-    /// Nobody is taken in any more, until another life begins.
+    /// No child can be added until the next incarnation begins.
     closed_to_children: bool,
-    /// It has ended, and the watchers have been told.
+    /// The actor has ended: no watcher can be added.
     ended: bool,
-    /// Nothing until there is somebody.
+    /// `None` until there is a link.
     tables: Option<Box<LinkTables>>,
 }
 
 #[derive(Default)]
 struct LinkTables {
-    /// By their place in the order of spawning.
+    /// The children, by their number in the order of spawning.
     children: BTreeMap<u64, Arc<dyn AnyActor>>,
     watchers: Vec<Watcher>,
-    /// For those who wait for the end, if somebody does.
+    /// Wakes the tasks that wait for the actor's end. `None` until there is one.
     end: Option<Arc<Notify>>,
     /// The waits of the actor's own code; seldom more than one.
     waits: Vec<ActiveWait>,
     /// The next wait's number.
     next_wait: u64,
-    /// What went wrong first with a child that escalates, or with a task: the actor fails with it.
+    /// The first failure of an escalating child or of a task: the actor fails with it.
     escalated: Option<Failure>,
-    /// The reason for which the life ends, once its last hook is near.
+    /// The reason for which the incarnation ends, from shortly before its last hook on.
     ending: Option<StopReason>,
 }
 
-/// Somebody who wants to hear of the end.
+/// An actor that watches this one.
 pub(crate) struct Watcher {
     pub(crate) id: ActorId,
-    /// Puts the news into the watcher's mailbox. Holds it weakly.
+    /// Puts [`Terminated`] into the watcher's mailbox. Holds the watcher weakly.
     pub(crate) tell: Box<dyn FnOnce(Terminated) + Send>,
 }
 
 impl Links {
     // ---- children
 
-    /// Takes a child in; false if this actor is ending.
+    /// Adds a child; false if this actor is ending.
     pub(crate) fn add_child(&self, child: Arc<dyn AnyActor>) -> bool {
         let mut state = self.lock();
         if state.closed_to_children || state.ended {
@@ -68,13 +67,13 @@ impl Links {
         true
     }
 
-    /// A child has ended.
+    /// Removes a child that has ended.
     pub(crate) fn remove_child(&self, sequence: u64) {
         let child = self.with_tables(|tables| tables.children.remove(&sequence));
         drop(child); // outside the lock
     }
 
-    /// The newest child; without one, none is taken in any more.
+    /// Returns the newest child. If there is none, no child can be added from then on.
     pub(crate) fn newest_child_or_close(&self) -> Option<Arc<dyn AnyActor>> {
         let mut state = self.lock();
         let newest = state
@@ -86,14 +85,14 @@ impl Links {
         newest
     }
 
-    /// Everybody, newest first.
+    /// The children, newest first.
     pub(crate) fn children(&self) -> Vec<Arc<dyn AnyActor>> {
         let newest_first =
             |tables: &mut LinkTables| tables.children.values().rev().cloned().collect();
         self.with_tables(newest_first)
     }
 
-    /// Another life begins: what was to end the one before is forgotten.
+    /// Begins an incarnation: children can be added, and the reasons to end the one before are cleared.
     pub(crate) fn open(&self) {
         let mut state = self.lock();
         state.closed_to_children = false;
@@ -102,10 +101,10 @@ impl Links {
             (escalated, ending)
         });
         drop(state);
-        drop(before); // outside the lock: it may hold an error with a drop of its own
+        drop(before); // outside the lock, since dropping an error may run foreign code
     }
 
-    /// Notes a failure that is to be the actor's as well; the first counts.
+    /// Records a failure with which the actor is to fail. The first one counts.
     pub(super) fn escalate(&self, failure: Failure) {
         let mut state = self.lock();
         let escalated = &mut state.tables.get_or_insert_default().escalated;
@@ -125,7 +124,11 @@ impl Links {
 
     // ---- watchers
 
-    /// Adds a watcher, unless it is one already; gives it back if the actor has ended.
+    /// Adds a watcher, unless it is already there.
+    ///
+    /// # Errors
+    ///
+    /// The watcher, if the actor has ended.
     pub(crate) fn watch(&self, watcher: Watcher) -> Result<(), Watcher> {
         let mut state = self.lock();
         if state.ended {
@@ -147,10 +150,10 @@ impl Links {
         drop(watcher); // outside the lock
     }
 
-    // ---- its end
+    // ---- the actor's end
 
-    /// Notes why the life ends. Only what cannot be told from how the actor was stopped takes
-    /// memory.
+    /// Records the reason for which the incarnation ends. Only a failure takes memory: other reasons
+    /// follow from the control word.
     pub(crate) fn note_ending(&self, reason: &StopReason) {
         let mut state = self.lock();
         if reason.is_failure() {
@@ -162,7 +165,8 @@ impl Links {
         drop(before); // outside the lock, as above
     }
 
-    /// The reason for which the life ends, or is to end after the current message, if known here.
+    /// The reason for which the incarnation ends, or is to end after the current message, if it is
+    /// recorded here.
     pub(super) fn ending(&self) -> Option<StopReason> {
         self.with_tables(|tables| {
             let escalated = || tables.escalated.clone().map(StopReason::Failed);
@@ -170,17 +174,17 @@ impl Links {
         })
     }
 
-    /// Has those that wait for the end look again: they may go on before, if the actor waits for
-    /// them.
+    /// Wakes the tasks that wait for the actor's end, so that they check for cycles again: a wait in a
+    /// cycle may end early.
     pub(crate) fn wake_stop_waiters(&self) {
         if let Some(end) = self.with_tables(|tables| tables.end.clone()) {
             end.notify_waiters();
         }
     }
 
-    /// The actor has ended: those who wait for that go on. Who else is to hear of it, once.
+    /// Records the actor's end and wakes the tasks that wait for it. Returns the watchers.
     pub(crate) fn end(&self, reason: &StopReason) -> Vec<Watcher> {
-        let _ = self.reason.set(reason.clone()); // the first counts; there is one
+        let _ = self.reason.set(reason.clone()); // called once
         let mut state = self.lock();
         state.ended = true;
         let tables = state.tables.as_mut();
@@ -194,7 +198,7 @@ impl Links {
         watchers
     }
 
-    /// Why the actor has ended, if it has.
+    /// The reason of the actor's end, if it has ended.
     pub(crate) fn reason(&self) -> Option<&StopReason> {
         self.reason.get()
     }
@@ -203,14 +207,14 @@ impl Links {
         self.reason.get().is_some()
     }
 
-    /// Notified at the end; also when tasks that wait for it are to check for cycles.
+    /// Notified at the actor's end, and when tasks that wait for it are to check for cycles.
     pub(crate) fn end_notify(&self) -> Arc<Notify> {
         let mut state = self.lock();
         let tables = state.tables.get_or_insert_default();
         tables.end.get_or_insert_default().clone()
     }
 
-    // ---- what it waits for
+    // ---- the actor's waits
 
     /// Records a wait; its number ends it.
     pub(crate) fn begin_wait(&self, execution: Execution, edge: Edge) -> u64 {
@@ -239,13 +243,13 @@ impl Links {
         self.with_tables(|tables| tables.waits.clone())
     }
 
-    /// What is found among the people, or nothing if there are none.
-    fn with_tables<T: Default>(&self, find: impl FnOnce(&mut LinkTables) -> T) -> T {
+    /// Runs `access` on the tables; returns the default if there are none.
+    fn with_tables<T: Default>(&self, access: impl FnOnce(&mut LinkTables) -> T) -> T {
         let mut state = self.lock();
         state
             .tables
             .as_mut()
-            .map_or_else(T::default, |tables| find(tables))
+            .map_or_else(T::default, |tables| access(tables))
     }
 
     #[cfg(test)]

@@ -1,4 +1,4 @@
-//! References to whoever handles a message.
+//! References to actors by a message that they handle.
 
 use std::any::Any;
 use std::fmt;
@@ -16,7 +16,9 @@ use crate::reply::Reply;
 use crate::stop_reason::StopReason;
 use crate::urn::Urn;
 
-/// Where to send messages of type `M`, whatever actor handles them.
+/// A reference to an actor that handles messages of type `M`, whatever the actor's own type.
+///
+/// Cheap to clone, like an [`ActorRef`](crate::ActorRef).
 ///
 /// ```
 /// use conclib::prelude::*;
@@ -45,23 +47,23 @@ pub struct Recipient<M: ActorMessage> {
     target: Arc<dyn Receives<M>>,
 }
 
-/// What a [`Recipient`] needs of the actor behind it.
+/// The part of an actor that a [`Recipient`] uses.
 pub(crate) trait Receives<M: ActorMessage>: Send + Sync {
     fn urn(&self) -> &Urn;
-    /// The actor, whatever it handles.
+    /// The actor, without the message type.
     fn actor(self: Arc<Self>) -> Arc<dyn AnyActor>;
-    /// Sends the parcel, or waits for room; on `Closed` the parcel is back in its place.
+    /// Sends the envelope, or waits for room. On [`Closed`] the envelope is back in its place.
     fn poll_send(
         &self,
         cx: &mut Context<'_>,
         ticket: &mut Option<Ticket>,
         envelope: &mut Option<Envelope<M>>,
     ) -> Poll<Result<(), Closed>>;
-    /// Stops waiting for room.
+    /// Leaves the wait queue. Returns the envelope, unless the mailbox has taken the message.
     fn withdraw(&self, ticket: Ticket) -> Option<Envelope<M>>;
-    /// Sends if nobody has to wait for it.
+    /// Sends if there is room and no other sender waits for it.
     fn try_tell(&self, message: M) -> Result<(), TellError<M>>;
-    /// The error for a message that its closed mailbox does not take.
+    /// The error for a message that the closed mailbox does not take.
     fn refusal(&self) -> AskError;
     fn has_ended(&self) -> bool;
     fn add_reference(&self);
@@ -74,23 +76,40 @@ impl<M: ActorMessage> Recipient<M> {
         Self { target }
     }
 
-    /// The actor's address.
+    /// The URN of the actor.
     pub fn urn(&self) -> &Urn {
         self.target.urn()
     }
 
-    /// Sends a message; like [`ActorRef::tell`](crate::ActorRef::tell), also where actors that tell
-    /// each other have no room.
+    /// Sends a message, like [`ActorRef::tell`](crate::ActorRef::tell).
+    ///
+    /// # Errors
+    ///
+    /// [`TellError`] with the message, if the actor has stopped, if a [`timeout`](Tell::timeout) has
+    /// passed, or if the wait for room would never end.
+    ///
+    /// # Cancel safety
+    ///
+    /// A tell that is dropped before it completes has sent nothing, with one exception; see [`Tell`].
     pub fn tell(&self, message: M) -> Tell<M> {
         Tell::new(self.clone(), message)
     }
 
-    /// Sends a message and waits for its answer; like [`ActorRef::ask`](crate::ActorRef::ask).
+    /// Sends a message and waits for the reply, like [`ActorRef::ask`](crate::ActorRef::ask).
+    ///
+    /// # Errors
+    ///
+    /// [`AskError`], if there is no reply.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the ask gives the reply up. The message may be handled all the same; see [`Ask`].
     pub fn ask(&self, message: M) -> Ask<M> {
         Ask::new(self.clone(), message)
     }
 
-    /// Sends a message if there is room for it now; like [`ActorRef::try_tell`](crate::ActorRef::try_tell).
+    /// Sends a message if there is room for it now, like
+    /// [`ActorRef::try_tell`](crate::ActorRef::try_tell).
     ///
     /// # Errors
     ///
@@ -122,8 +141,17 @@ impl<M: ActorMessage> Recipient<M> {
         self.target.try_tell(message)
     }
 
-    /// Hands a message on, together with the reply that somebody waits for; like
+    /// Sends a message with the reply that its asker waits for, like
     /// [`ActorRef::forward`](crate::ActorRef::forward).
+    ///
+    /// # Errors
+    ///
+    /// [`ForwardError`](crate::ForwardError) with message and reply.
+    ///
+    /// # Cancel safety
+    ///
+    /// Like [`tell`](Self::tell). If a dropped forward has sent nothing, the asker gets
+    /// [`NoReply`](AskError::NoReply).
     ///
     /// ```
     /// use conclib::prelude::*;
@@ -132,7 +160,7 @@ impl<M: ActorMessage> Recipient<M> {
     /// #[message(response = String)]
     /// struct Translate(String);
     ///
-    /// /// Does not care who translates.
+    /// /// Forwards to any actor that translates.
     /// #[derive(Actor)]
     /// struct FrontDesk { translator: Recipient<Translate> }
     ///
@@ -141,7 +169,7 @@ impl<M: ActorMessage> Recipient<M> {
     ///     #[handler]
     ///     async fn translate(&mut self, message: Translate, reply: Reply<String>) {
     ///         if let Err(back) = self.translator.forward(message, reply).await {
-    ///             // The asker may have it as it is.
+    ///             // Without a translator, the asker gets the text as it is.
     ///             let (Translate(text), reply) = back.into_parts();
     ///             reply.send(text);
     ///         }
@@ -165,12 +193,12 @@ impl<M: ActorMessage> Recipient<M> {
         Forward::new(self.clone(), message, reply)
     }
 
-    /// Waits until the actor has stopped, and says why; like
+    /// Waits until the actor has stopped, and returns the reason, like
     /// [`ActorRef::wait_stopped`](crate::ActorRef::wait_stopped), also within handlers and hooks.
     ///
     /// # Cancel safety
     ///
-    /// It may be dropped and called again.
+    /// Cancel safe: the future may be dropped, and the method called again.
     ///
     /// ```
     /// # use conclib::prelude::*;
@@ -201,8 +229,8 @@ impl<M: ActorMessage> Recipient<M> {
         self.target.has_ended()
     }
 
-    /// A recipient that does not count for an actor that lives
-    /// [while it is referenced](crate::Spawn::while_referenced).
+    /// Returns a weak reference, which does not count for
+    /// [`while_referenced`](crate::Spawn::while_referenced).
     pub fn downgrade(&self) -> WeakRecipient<M> {
         WeakRecipient {
             target: Arc::downgrade(&self.target),
@@ -245,7 +273,7 @@ impl<M: ActorMessage> fmt::Debug for Recipient<M> {
     }
 }
 
-/// A [`Recipient`] that keeps nothing alive.
+/// A weak [`Recipient`]: it does not count for [`while_referenced`](crate::Spawn::while_referenced).
 ///
 /// ```
 /// use conclib::WeakRecipient;
@@ -276,7 +304,7 @@ pub struct WeakRecipient<M: ActorMessage> {
 }
 
 impl<M: ActorMessage> WeakRecipient<M> {
-    /// The recipient, unless the actor has stopped.
+    /// Returns a recipient; `None` if the actor has stopped.
     pub fn upgrade(&self) -> Option<Recipient<M>> {
         self.target
             .upgrade()
@@ -284,7 +312,7 @@ impl<M: ActorMessage> WeakRecipient<M> {
             .map(Recipient::new)
     }
 
-    /// True if it leads to the same actor.
+    /// True if both refer to the same actor.
     pub(crate) fn leads_to(&self, recipient: &Recipient<M>) -> bool {
         std::ptr::addr_eq(self.target.as_ptr(), Arc::as_ptr(&recipient.target))
     }
@@ -305,11 +333,12 @@ impl<M: ActorMessage> fmt::Debug for WeakRecipient<M> {
     }
 }
 
-/// Somebody looks for a [`Recipient`] of a message type that only they know.
+/// A search for a [`Recipient`] of one message type, given to an actor whose type is not known.
 ///
-/// An actor offers one for each message that it handles; the one that fits is kept.
+/// The actor offers a recipient for each message that it handles, in
+/// [`Handlers::recipient`](crate::Handlers::recipient). The search takes the one of its type.
 pub struct Wanted<'a> {
-    /// An `Option<Recipient<M>>` of the `M` that is wanted.
+    /// An `Option<Recipient<M>>` for the message type `M` of the search.
     slot: &'a mut dyn Any,
     /// The cell of the actor that was found: an `Arc<ActorCell<_>>`.
     found: Arc<dyn Any + Send + Sync>,
@@ -323,7 +352,7 @@ impl<'a> Wanted<'a> {
         Self { slot, found }
     }
 
-    /// The place for the recipient, if `M` is wanted.
+    /// The place for the recipient, if `M` is the message type of the search.
     pub(crate) fn slot<M: ActorMessage>(&mut self) -> Option<&mut Option<Recipient<M>>> {
         self.slot.downcast_mut()
     }

@@ -1,4 +1,4 @@
-//! What an actor has set up for itself, and what ends with its life.
+//! Timers, tasks and watches of an actor. They end with its incarnation.
 
 use std::sync::Weak;
 
@@ -9,16 +9,17 @@ use crate::actor::any::AnyActor;
 use crate::actor::timers::Timers;
 use crate::deadlock::ActorId;
 
-/// Nearly all actors have none of it, or little.
+/// The resources that an actor's code has set up. Most actors have none.
 pub(crate) struct ActorResources<A: Handlers> {
     pub(crate) timers: Timers<A>,
-    /// Streams, futures and closures whose results come as messages. Dropping the set aborts them.
+    /// Streams, futures and closures that send their results to the actor. Dropping the set aborts
+    /// them.
     pub(crate) tasks: JoinSet<()>,
     pub(crate) watches: Watches,
 }
 
 impl<A: Handlers> ActorResources<A> {
-    /// Of the actor with this identity.
+    /// Empty resources of the actor with this identity.
     pub(super) fn new(me: ActorId) -> Self {
         Self {
             timers: Timers::default(),
@@ -31,7 +32,7 @@ impl<A: Handlers> ActorResources<A> {
     }
 }
 
-/// Whom an actor watches. Dropping it ends that.
+/// The actors that an actor watches. Dropping this ends the watches.
 pub(crate) struct Watches {
     me: ActorId,
     watched: Vec<(ActorId, Weak<dyn AnyActor>)>,
@@ -39,7 +40,7 @@ pub(crate) struct Watches {
 
 impl Watches {
     pub(crate) fn add(&mut self, id: ActorId, actor: Weak<dyn AnyActor>) {
-        // So that the list does not grow with those that are gone.
+        // Before the list grows, actors that have ended are removed from it.
         if self.watched.len() == self.watched.capacity() {
             self.watched.retain(|(_, watched)| is_alive(watched));
         }
@@ -52,7 +53,7 @@ impl Watches {
         self.watched.retain(|(watched, _)| *watched != id);
     }
 
-    /// Watches nobody any more.
+    /// Ends all watches.
     pub(super) fn clear(&mut self) {
         for (_, watched) in self.watched.drain(..) {
             if let Some(watched) = watched.upgrade() {

@@ -1,4 +1,4 @@
-//! The state of one actor, as snapshots show it.
+//! Snapshots of single actors.
 
 use std::time::{Duration, SystemTime};
 
@@ -8,26 +8,26 @@ use super::Phase;
 use crate::stop_reason::StopReason;
 use crate::urn::Urn;
 
-/// An actor that failed and will not start again.
+/// An actor that failed and will not restart, in a [`Snapshot`](crate::Snapshot).
 #[derive(Debug, Clone, Serialize)]
 #[non_exhaustive]
 pub struct FailedActor {
-    /// Its address, at which no actor lives now.
+    /// The actor's URN. No actor has it now.
     pub urn: Urn,
-    /// Its Rust type.
+    /// The name of the actor's Rust type.
     pub actor_type: &'static str,
-    /// The actor that spawned it, if one did and still lived.
+    /// The URN of its parent; `None` for a root actor, or if the parent was gone.
     pub parent: Option<Urn>,
-    /// The reason for its end, with the text of its last failure; of a long one the first 512 bytes.
+    /// The reason of the actor's end, with the text of its last failure; at most 512 bytes.
     pub reason: String,
-    /// The moment of its end.
+    /// The time of the actor's end.
     pub at: SystemTime,
-    /// The number of its failures, in all its lives.
+    /// The number of the actor's failures, in all its incarnations.
     pub failures: u64,
 }
 
 impl FailedActor {
-    /// The longest text that is kept, in bytes.
+    /// The maximum length of the reason, in bytes.
     const MAX_REASON: usize = 512;
 
     pub(crate) fn new(last: ActorSnapshot, reason: &StopReason) -> Self {
@@ -47,43 +47,43 @@ impl FailedActor {
     }
 }
 
-/// What one actor is doing.
+/// The state of one actor at one moment, in a [`Snapshot`](crate::Snapshot).
 #[derive(Debug, Clone, Serialize)]
 #[non_exhaustive]
 pub struct ActorSnapshot {
-    /// Its address.
+    /// The actor's URN.
     pub urn: Urn,
-    /// Its Rust type.
+    /// The name of the actor's Rust type.
     pub actor_type: &'static str,
-    /// The actor that spawned it, if one did.
+    /// The URN of its parent; `None` for a root actor.
     pub parent: Option<Urn>,
-    /// What it does with its life.
+    /// The phase of its lifecycle.
     pub phase: Phase,
-    /// The handler that runs.
+    /// The running handler, if one runs.
     pub running: Option<RunningHandler>,
-    /// How many messages wait in its mailbox.
+    /// The number of messages in the mailbox.
     pub depth: usize,
-    /// How many may wait.
+    /// The capacity of the mailbox, in messages.
     pub capacity: usize,
-    /// How many senders wait for room.
+    /// The number of senders that wait for room in the mailbox.
     pub senders: usize,
-    /// How long the oldest message has waited: exact to a few milliseconds, and it may be that of
-    /// a message that came shortly before and has been handled since.
+    /// The age of the oldest message in the mailbox, exact to a few milliseconds. It may be the age of
+    /// a slightly older message that was handled since.
     pub oldest: Option<Duration>,
-    /// How many messages and ticks it has handled without failing.
+    /// The number of messages and ticks handled without a failure.
     pub handled: u64,
-    /// How often it has failed.
+    /// The number of failures.
     pub failed: u64,
-    /// How often it has started again.
+    /// The number of restarts.
     pub restarts: u32,
 }
 
-/// A handler that runs at this moment.
+/// A handler that is running, in an [`ActorSnapshot`].
 #[derive(Debug, Clone, Serialize)]
 #[non_exhaustive]
 pub struct RunningHandler {
-    /// The method's name.
+    /// The name of the method.
     pub name: &'static str,
-    /// For how long: exact to a few milliseconds, or counted from a little before it began.
+    /// The time since the handler began, exact to a few milliseconds, or slightly more.
     pub elapsed: Duration,
 }

@@ -1,4 +1,4 @@
-//! What an actor is doing, for those who look from outside.
+//! The phase of an actor, its running handler, and its counters, for snapshots and deadlock detection.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
@@ -8,46 +8,46 @@ use serde::Serialize;
 use crate::deadlock::Execution;
 use crate::time::coarse::CoarseInstant;
 
-/// No handler runs.
+/// The number that stands for no running handler.
 const IDLE: u16 = u16::MAX;
 
-/// So often the clock is read while messages follow each other without a pause.
+/// The number of messages per clock read, while messages follow each other without a pause.
 const STAMP_EVERY: u64 = 16;
 
-/// Only the actor's own task writes, so that plain stores do: they cost as much as ordinary
-/// counters.
+/// The stats of an actor. Only its own task writes them, so that plain stores suffice; they cost as
+/// much as ordinary counters.
 pub(crate) struct Stats {
     phase: AtomicU8,
-    /// The handler that runs, as the macro numbered it.
+    /// The number of the running handler, as assigned by the macro, or [`IDLE`].
     handler: AtomicU16,
     restarts: AtomicU32,
     handled: AtomicU64,
     failed: AtomicU64,
-    /// When it began, or a little before: at first when the batch came, by its sender's look at the
-    /// clock, and messages that follow each other without a pause share one.
+    /// The start of the running handler, or slightly before. The first handler of a batch takes the
+    /// batch's arrival, by the sender's clock read; handlers that follow without a pause share it.
     since: AtomicU64,
-    /// The handler that runs has waited: the next one does not share its look.
+    /// The running handler has waited: the next one reads the clock.
     paused: AtomicBool,
 }
 
-/// What an actor does with its life.
+/// The phase of an actor's lifecycle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub enum Phase {
-    /// Its state is made, or `on_start` runs.
+    /// The actor's state is being made, or `on_start` runs.
     Starting,
-    /// It handles messages, or waits for some.
+    /// The actor handles messages or waits for them.
     Running,
-    /// A life has ended, and it waits to start again.
+    /// The actor has failed, or its incarnation has ended, and waits to restart.
     Restarting,
-    /// It waits for its children to stop, or its last hook runs.
+    /// The actor waits for its children to stop, or runs its last hook.
     Stopping,
 }
 
-/// What was read at one moment.
+/// Stats as read at one moment.
 pub(crate) struct StatsSnapshot {
     pub(crate) phase: Phase,
-    /// The handler that runs, and for how long.
+    /// The number of the running handler, and its running time.
     pub(crate) running: Option<(u16, Duration)>,
     pub(crate) handled: u64,
     pub(crate) failed: u64,
@@ -59,7 +59,7 @@ impl Stats {
         self.phase.store(phase as u8, Ordering::Release);
     }
 
-    /// The task is polled.
+    /// Records that the task is polled. A handler that runs by now has waited.
     #[inline]
     pub(crate) fn polled(&self) {
         if self.is_busy() {
@@ -67,13 +67,13 @@ impl Stats {
         }
     }
 
-    /// The first of the messages that are handled next came then: the sender has looked at the
-    /// clock.
+    /// Records the arrival of the next batch's first message, as read from the clock by its sender.
     #[inline]
     pub(crate) fn begin_batch(&self, since: CoarseInstant) {
         self.since.store(since.to_bits(), Ordering::Relaxed);
     }
 
+    /// Records that a handler begins.
     #[inline]
     pub(crate) fn begin(&self, handler: u16) {
         let many = self.handled.load(Ordering::Relaxed) % STAMP_EVERY == STAMP_EVERY - 1;
@@ -83,13 +83,14 @@ impl Stats {
         self.handler.store(handler, Ordering::Relaxed);
     }
 
+    /// Records that the running handler has returned without a failure.
     #[inline]
     pub(crate) fn handled(&self) {
         self.handler.store(IDLE, Ordering::Relaxed);
         bump(&self.handled);
     }
 
-    /// A handler or a hook failed, or was interrupted.
+    /// Records that a handler or a hook has failed or was interrupted.
     pub(crate) fn failed(&self) {
         bump(&self.failed);
         self.idle();
@@ -105,7 +106,7 @@ impl Stats {
             .store(restarts.saturating_add(1), Ordering::Relaxed);
     }
 
-    // ---- for those who look
+    // ---- for readers
 
     pub(crate) fn read(&self) -> StatsSnapshot {
         let handler = self.handler.load(Ordering::Relaxed);
@@ -128,7 +129,7 @@ impl Stats {
         }
     }
 
-    /// Whose turn it is: another, as soon as a handler or a hook has returned.
+    /// The current execution; it changes as soon as a handler or a hook has returned.
     pub(crate) fn execution(&self) -> Execution {
         Execution {
             phase: self.phase() as u8,

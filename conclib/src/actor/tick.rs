@@ -1,18 +1,18 @@
-//! Entries of an actor's table of ticks.
+//! Ticks: the messages that an actor is sent at regular intervals.
 
 use std::fmt;
 
 use super::Handlers;
 use crate::time::schedule::Schedule;
 
-/// One entry of [`PeriodicActor::TICKS`](crate::PeriodicActor::TICKS): a message that an actor is
-/// sent regularly.
+/// A message that an actor is sent at regular intervals: an entry of
+/// [`PeriodicActor::TICKS`](crate::PeriodicActor::TICKS).
 pub struct Tick<A: Handlers> {
-    /// The name in logs: that of the message.
+    /// The name of the message, for logs.
     pub name: &'static str,
-    /// The times at which it is sent.
+    /// The schedule on which it is sent.
     pub schedule: Schedule,
-    /// Makes the message.
+    /// Makes the message's mailbox entry.
     pub message: fn() -> A::Inbox,
 }
 

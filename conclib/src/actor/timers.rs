@@ -1,4 +1,4 @@
-//! The messages that an actor has ordered for later.
+//! Timers: messages that an actor has scheduled to be sent to itself.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -12,18 +12,20 @@ use crate::actor::Handlers;
 use crate::error::panics::drop_quietly;
 use crate::time::schedule::{Due, Schedule, TickDecision, WallInstant};
 
-/// A message that was ordered with [`Context::after`](crate::Context::after) or
-/// [`Context::every`](crate::Context::every), to be cancelled with
-/// [`Context::cancel`](crate::Context::cancel). Dropping it cancels nothing.
+/// A handle to a timer of an actor, which [`Context::after`](crate::Context::after) and
+/// [`Context::every`](crate::Context::every) return.
+///
+/// [`Context::cancel`](crate::Context::cancel) cancels the timer. Dropping the handle does not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Timer(pub(super) u64);
 
-/// With one timer of the runtime for all.
+/// All timers of an actor, on one timer of the runtime.
 pub(crate) struct Timers<A: Handlers> {
     entries: HashMap<Timer, Entry<A>>,
-    /// When each is due, and which; those that were cancelled meanwhile are passed over.
+    /// The due time and number of each timer, earliest first. Cancelled timers stay in here and are
+    /// skipped when they are due.
     queue: BinaryHeap<Reverse<(Instant, u64)>>,
-    /// Fires at the earliest, or before it.
+    /// Fires at the earliest due time, or before it.
     alarm: Option<Pin<Box<Sleep>>>,
 }
 
@@ -53,7 +55,7 @@ impl<A: Handlers> Timers<A> {
 
     pub(super) fn cancel(&mut self, timer: Timer) -> bool {
         let cancelled = self.entries.remove(&timer).is_some();
-        // What was cancelled stays in the queue until its time; never more of it than of the rest.
+        // Bounds the number of cancelled timers in the queue by that of the others.
         if self.queue.len() > 2 * self.entries.len() + 8 {
             let entries = &self.entries;
             self.queue
@@ -62,19 +64,19 @@ impl<A: Handlers> Timers<A> {
         cancelled
     }
 
-    /// Cancels all. What panics when it is dropped takes no other with it.
+    /// Cancels all timers. A panic in the drop of one message leaves the others alone.
     pub(super) fn clear(&mut self) {
         self.entries.drain().for_each(drop_quietly);
         self.queue.clear();
         self.alarm = None;
     }
 
-    /// When it is worth to look what is due.
+    /// The time at which to call [`due`](Self::due) next; it may be too early.
     pub(crate) fn earliest(&self) -> Option<Instant> {
         self.queue.peek().map(|Reverse((at, _))| *at)
     }
 
-    /// The message that has been due longest, if one is.
+    /// The message that is due longest, if one is due.
     pub(crate) fn due(&mut self, now: Instant) -> Option<A::Inbox> {
         loop {
             let Reverse((at, id)) = *self.queue.peek()?;
@@ -102,7 +104,7 @@ impl<A: Handlers> Timers<A> {
         }
     }
 
-    /// Ready when it is worth to look what is due.
+    /// Ready when it is time to call [`due`](Self::due).
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(earliest) = self.earliest() else {
             return Poll::Pending;
@@ -168,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn timers_that_were_cancelled_do_not_pile_up() {
+    fn cancelled_timers_do_not_accumulate() {
         let now = Instant::now();
         let mut timers = Timers::<Sleepy>::default();
         for id in 0..10_000 {

@@ -1,4 +1,4 @@
-//! Waits for the end of an actor.
+//! Waiting for the end of an actor.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -9,14 +9,14 @@ use super::any::AnyActor;
 use crate::deadlock::{Edge, Participant, Wait, WaitFor};
 use crate::stop_reason::StopReason;
 
-/// Waits until an actor has stopped, and returns the reason. May be dropped and called again.
+/// Waits until an actor has stopped, and returns the reason. Cancel safe.
 pub(crate) async fn ended(actor: &dyn AnyActor) -> &StopReason {
     loop {
         if let Some(reason) = actor.stop_reason() {
             return reason;
         }
         let end = actor.end_notify();
-        // From here on a notification is seen, and an end from before is seen below.
+        // `notified` sees notifications from here on; an earlier end is seen below.
         let notified = end.notified();
         if actor.stop_reason().is_none() {
             notified.await;
@@ -26,15 +26,16 @@ pub(crate) async fn ended(actor: &dyn AnyActor) -> &StopReason {
 
 /// Waits until an actor has stopped, and returns the reason.
 ///
-/// In a cycle another wait ends, if one can: a tell is admitted, an ask gets
-/// [`AskError::AskCycle`](crate::AskError::AskCycle), a wait for an actor that is about to stop ends.
-/// Otherwise this one does, as soon as the actor is about to stop.
+/// If the wait closes a cycle, another wait of the cycle ends, if one can: a tell is admitted, an ask
+/// gets [`AskError::AskCycle`](crate::AskError::AskCycle), or a wait for an actor that is about to stop
+/// ends. Otherwise this wait ends, as soon as the actor is about to stop.
 pub(crate) async fn stopped(actor: Arc<dyn AnyActor>) -> StopReason {
     let mut wait = Wait::default();
     let mut end = pin!(ended(&*actor));
     let participant: Arc<dyn Participant> = actor.clone();
     poll_fn(|cx| {
-        // Before the edge is recorded: from there on the wait that closes a cycle can wake this task.
+        // Polled before the edge is recorded, so that a wait that closes a cycle later can wake this
+        // task.
         if let Poll::Ready(reason) = end.as_mut().poll(cx) {
             return Poll::Ready(reason.clone());
         }
@@ -49,9 +50,9 @@ pub(crate) async fn stopped(actor: Arc<dyn AnyActor>) -> StopReason {
     .await
 }
 
-/// Waits until an actor has stopped, for an actor that stops after it.
+/// Waits until an actor has stopped, for an actor that must stop after it.
 ///
-/// In a cycle another wait ends, as with [`stopped`]; this one does not.
+/// If the wait closes a cycle, another wait of the cycle ends, as with [`stopped`]; this one does not.
 pub(crate) async fn stopped_first(actor: Arc<dyn AnyActor>) {
     let mut wait = Wait::default();
     let mut end = pin!(ended(&*actor));

@@ -1,9 +1,9 @@
-//! The actor whose code runs on this thread.
+//! The current actor of a thread: the actor that runs a handler or a hook there.
 //!
-//! Code counts as an actor's only in the actor's own task: also what that polls itself, as
-//! `FuturesUnordered` does, or blocks on, as `Handle::block_on` does. A runtime that a handler
-//! drives within `block_in_place` polls other tasks on the same thread. They have ids of their own,
-//! and are no part of the handler, like any task that it spawns.
+//! Code counts as an actor's only within the actor's own task. That includes futures that the task
+//! polls itself, as `FuturesUnordered` does, or blocks on, as `Handle::block_on` does. A runtime that a
+//! handler drives within `block_in_place` polls other tasks on the same thread. They have task ids of
+//! their own and are no part of the handler, like any task that it spawns.
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
@@ -14,25 +14,25 @@ use tokio::time::Instant;
 use super::{ActorId, Participant};
 
 thread_local! {
-    /// For the comparison on the way of every message.
+    /// The current actor's identity, compared for every message that is sent.
     static ID: Cell<Option<ActorId>> = const { Cell::new(None) };
-    /// The actor's task. Read only where the actor's code may run: elsewhere it costs nothing.
+    /// The actor's task. Read only if an actor's identity is set: elsewhere it costs nothing.
     static TASK: Cell<Option<task::Id>> = const { Cell::new(None) };
     /// The actor itself, for the rare callers that need more than its identity.
     static ACTOR: RefCell<Option<Arc<dyn Participant>>> = const { RefCell::new(None) };
-    /// The deadline of the message that is handled.
+    /// The deadline of the message being handled.
     static DEADLINE: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 
-/// The state that an actor puts into the thread that runs its code, and takes back after each poll.
+/// The state that an actor swaps into the thread for each poll of its code.
 pub(crate) struct TaskContext {
     actor: Option<Arc<dyn Participant>>,
-    /// The deadline of the message that is handled.
+    /// The deadline of the message being handled.
     deadline: Option<Instant>,
 }
 
 impl TaskContext {
-    /// The context of an actor that handles no message.
+    /// The context of an actor that is not handling a message.
     pub(crate) fn of(actor: Arc<dyn Participant>) -> Self {
         Self {
             actor: Some(actor),
@@ -41,11 +41,11 @@ impl TaskContext {
     }
 }
 
-/// Marks, for as long as it lives, the actor whose code runs on this thread.
+/// Marks an actor as the current one of this thread, for as long as the guard lives.
 pub(crate) struct Current<'a> {
     before: Option<ActorId>,
     task_before: Option<task::Id>,
-    /// In the thread meanwhile; holds the thread's context from before.
+    /// The actor's context is in the thread meanwhile; the thread's context from before is here.
     context: &'a mut TaskContext,
 }
 
@@ -66,13 +66,13 @@ impl<'a> Current<'a> {
         ID.get() == Some(id) && is_own_task()
     }
 
-    /// The identity of the actor whose handler or hook this is; `None` outside of actors.
+    /// The identity of the current actor; `None` outside of actors.
     #[inline]
     pub(crate) fn id() -> Option<ActorId> {
         ID.get().filter(|_| is_own_task())
     }
 
-    /// The deadline of the message that is handled: asks of its handler may not take longer.
+    /// The deadline of the message being handled: asks of its handler may not take longer.
     #[inline]
     pub(crate) fn deadline() -> Option<Instant> {
         DEADLINE.get().filter(|_| is_own_task())
@@ -84,10 +84,10 @@ impl<'a> Current<'a> {
         DEADLINE.set(deadline);
     }
 
-    /// The actor whose handler or hook this is.
+    /// The current actor; `None` outside of actors.
     pub(crate) fn actor() -> Option<Arc<dyn Participant>> {
         Self::id()?;
-        // Gone while a thread ends; no code waits there.
+        // The thread-local is gone while a thread ends; no code waits there.
         ACTOR.try_with(|actor| actor.borrow().clone()).ok()?
     }
 }
@@ -104,7 +104,7 @@ impl Drop for Current<'_> {
 #[inline]
 fn swap(context: &mut TaskContext) {
     context.deadline = DEADLINE.replace(context.deadline);
-    // Gone while a thread ends.
+    // The thread-local is gone while a thread ends.
     let _ = ACTOR.try_with(|actor| std::mem::swap(&mut *actor.borrow_mut(), &mut context.actor));
 }
 

@@ -23,7 +23,7 @@ impl Step {
     /// The steps that lead on from an actor in its current [`Execution`](super::Execution).
     fn all_from(from: &Arc<dyn Participant>) -> impl Iterator<Item = Self> {
         let waits = from.active_waits();
-        // After the waits were read: a wait of an earlier execution than this is over.
+        // Read after the waits: a wait of an earlier execution than this one is over.
         let now = (!waits.is_empty()).then(|| from.execution());
         waits.into_iter().filter_map(move |wait| {
             let is_current = Some(wait.execution) == now;
@@ -38,6 +38,7 @@ impl Step {
         })
     }
 
+    /// True if the wait still exists and leads to the same actor.
     fn still_holds(&self) -> bool {
         Self::all_from(&self.from)
             .any(|step| step.number == self.number && step.to.id() == self.to.id())
@@ -51,8 +52,8 @@ pub(crate) struct Cycle(Vec<Step>);
 impl Cycle {
     /// The cycle that a step to this actor closes, if there is one.
     ///
-    /// The steps are seen one after another. The steps that still hold when all have been seen held at
-    /// the same time, since a wait that has ended does not come again.
+    /// The steps are read one after another. If all of them still hold after the last was read, they
+    /// held at the same time, since a wait that has ended does not come again.
     pub(super) fn find(
         first: &Arc<dyn Participant>,
         closes: impl Fn(&Step) -> bool,
@@ -60,7 +61,7 @@ impl Cycle {
         loop {
             let cycle = Self::search(first, &closes)?;
             if !cycle.0.iter().all(Step::still_holds) {
-                continue; // one of the actors has gone on meanwhile
+                continue; // one of the waits has ended meanwhile
             }
             if !cycle.admit_forwarded() {
                 return Some(cycle);
@@ -68,6 +69,7 @@ impl Cycle {
         }
     }
 
+    /// Searches breadth first for a step that closes a cycle.
     fn search(first: &Arc<dyn Participant>, closes: impl Fn(&Step) -> bool) -> Option<Self> {
         // The actors reached so far, each with the path by which it was reached. No recursion, since a
         // path may be long.
@@ -101,6 +103,7 @@ impl Cycle {
         Self(steps)
     }
 
+    /// The error that names the actors of the cycle.
     pub(crate) fn error(&self) -> AskError {
         let first = self.0.first().map(|step| step.from.urn().clone());
         let others = self.0.iter().map(|step| step.to.urn().clone());
@@ -108,14 +111,14 @@ impl Cycle {
         AskError::AskCycle { chain }
     }
 
-    /// Ends a wait of another actor than the one that has closed the cycle: a wait for capacity, or
-    /// else for a reply, or else for an actor's end. False if there is none.
+    /// Ends one wait of the cycle, other than the one that closed it: a wait for capacity, or else for a
+    /// reply, or else for an actor's end. False if there is none.
     pub(crate) fn break_up(&self) -> bool {
         self.admit_sender() || self.refuse_ask() || self.end_stop_wait()
     }
 
-    /// For a wait for the end of `actor` that has just closed the cycle: the reason with which the wait
-    /// ends now, unless another wait ends, or none can.
+    /// Resolves a cycle that a wait for the end of `actor` has just closed. Returns the reason with
+    /// which that wait ends now; `None` if another wait ends instead, or none can.
     pub(crate) fn ends_early(&self, actor: &Arc<dyn Participant>) -> Option<StopReason> {
         if self.break_up() {
             return None;
@@ -123,13 +126,13 @@ impl Cycle {
         let reason = self.end_of(actor);
         if reason.is_none() {
             let cycle = self.error();
-            warn!(%cycle, "actors wait for each other's end; they go on when one is asked to stop");
+            warn!(%cycle, "actors wait for each other's end; all wait until one is asked to stop");
         }
         reason
     }
 
-    /// The reason with which a wait for the end of this actor ends early: the actor is about to stop,
-    /// and only waits for ends and starts keep it.
+    /// The reason with which a wait for the end of this actor ends early, if it does: the actor is about
+    /// to stop, and all waits of the cycle are for ends and starts.
     pub(crate) fn end_of(&self, actor: &Arc<dyn Participant>) -> Option<StopReason> {
         let another_can_end = |step: &Step| {
             let waits_for_end = matches!(
@@ -144,7 +147,7 @@ impl Cycle {
         if self.0.iter().any(another_can_end) {
             return None;
         }
-        // An actor that stops all others first does so for a shutdown, if nothing else is known.
+        // An actor that waits for others to stop first does so for a shutdown, unless it says otherwise.
         let stops_after_others = |step: &Step| {
             let first = matches!(step.edge, Edge::Actor(_, WaitFor::StoppedFirst));
             first && step.from.id() == actor.id()
@@ -155,7 +158,7 @@ impl Cycle {
             .or_else(|| shuts_down().then_some(StopReason::Shutdown))
     }
 
-    /// Admits a message that is only passed on; false if there is none.
+    /// Admits a message that is passed on; false if there is none in the cycle.
     fn admit_forwarded(&self) -> bool {
         self.0.iter().any(|step| match &step.edge {
             Edge::Actor(actor, WaitFor::ForwardCapacity(ticket)) => {
@@ -166,6 +169,7 @@ impl Cycle {
         })
     }
 
+    /// Admits a message that waits for capacity; false if there is none in the cycle.
     fn admit_sender(&self) -> bool {
         self.0.iter().any(|step| match &step.edge {
             Edge::Actor(actor, WaitFor::Capacity(ticket)) => {
@@ -176,6 +180,7 @@ impl Cycle {
         })
     }
 
+    /// Ends an ask of the cycle with the error; false if there is none.
     fn refuse_ask(&self) -> bool {
         self.0.iter().any(|step| match &step.edge {
             Edge::Reply(pending) => {
@@ -186,8 +191,8 @@ impl Cycle {
         })
     }
 
-    /// Wakes a wait for an end, which ends early then. The first step is that of the actor that has
-    /// closed the cycle.
+    /// Wakes a wait for an actor's end, which then ends early; false if there is none. Skips the first
+    /// step, which is the wait that closed the cycle.
     fn end_stop_wait(&self) -> bool {
         let others = self.0.split_first().map_or(&[][..], |(_, others)| others);
         others.iter().any(|step| match &step.edge {

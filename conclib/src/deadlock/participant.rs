@@ -1,4 +1,4 @@
-//! The parts of actors and asks that deadlock detection needs.
+//! The interfaces of actors and asks that deadlock detection uses.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -25,12 +25,12 @@ pub(crate) struct Execution {
     pub(crate) handled: u64,
 }
 
-/// A wait that an actor's own code has begun and not ended.
+/// A wait in progress of an actor's own code.
 #[derive(Clone)]
 pub(crate) struct ActiveWait {
-    /// The wait's number; each of an actor's waits has its own.
+    /// The number of the wait, unique within its actor.
     pub(crate) number: u64,
-    /// The call that waits. In another the actor does not wait for this.
+    /// The execution that waits. In any other, the actor does not wait for this.
     pub(crate) execution: Execution,
     pub(crate) edge: Edge,
 }
@@ -39,13 +39,13 @@ pub(crate) struct ActiveWait {
 pub(crate) trait Participant: Send + Sync {
     fn id(&self) -> ActorId;
     fn urn(&self) -> &Urn;
-    /// The handler or hook that runs.
+    /// The current call of a handler or hook.
     fn execution(&self) -> Execution;
-    /// Records a wait of the actor's own code; its number ends it.
+    /// Records a wait of the actor's own code. Returns its number, for [`end_wait`](Self::end_wait).
     fn begin_wait(&self, execution: Execution, edge: Edge) -> u64;
     fn end_wait(&self, number: u64);
     fn active_waits(&self) -> Vec<ActiveWait>;
-    /// True while `on_start` of this incarnation has not returned.
+    /// True until `on_start` of the current incarnation has returned.
     fn is_starting(&self) -> bool;
     fn has_ended(&self) -> bool;
     /// The reason for which the actor is about to stop or to restart; `None` while it is not.
@@ -58,22 +58,22 @@ pub(crate) trait Participant: Send + Sync {
     fn admit(&self, ticket: Ticket);
 }
 
-/// An ask without a reply.
+/// An ask that waits for its reply.
 pub(crate) trait PendingReply: Send + Sync {
-    /// The actor that is to reply; `None` once the reply is there, and where that actor is not known.
+    /// The actor that is to reply; `None` once the reply is there, and if that actor is not known.
     fn responder(&self) -> Option<Arc<dyn Participant>>;
     /// Makes another actor the one that is to reply.
     fn assign_to(&self, actor: &Arc<dyn Participant>);
     /// Ends the ask with an error.
     fn refuse(&self, error: AskError);
-    /// The moment up to which the asker waits.
+    /// The deadline of the asker.
     fn deadline(&self) -> Option<Instant>;
-    /// Ready once the ask has ended: with a reply, or since the asker is gone. Until then the waker is
-    /// kept under `key`.
+    /// Ready once the ask has ended, by a reply or because the asker is gone. Until then, the waker is
+    /// registered under `key`.
     fn poll_ended(self: Arc<Self>, key: &mut Option<WakerKey>, cx: &Context<'_>) -> Poll<()>;
     /// Removes the waker under that key.
     fn remove_waker(&self, key: WakerKey);
-    /// Ends the ask after its deadline has passed here. The asker's clock may be slower: a reply that
-    /// comes later is not heard there either.
+    /// Ends the ask, because its deadline has passed here. Even if the asker's clock is slower, a later
+    /// reply is ignored there too.
     fn expire(&self);
 }

@@ -1,4 +1,4 @@
-//! Waits leave nothing behind.
+//! Ended waits leave neither entries nor references behind.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -32,13 +32,13 @@ fn run(work: impl Future<Output = ()> + Send + 'static) -> Run {
     Run(Box::pin(work))
 }
 
-/// Polls once and lets go.
+/// Polls a future once and drops it.
 async fn begin(mut future: impl Future + Unpin) {
     poll_fn(|cx| Poll::Ready(Pin::new(&mut future).poll(cx).is_ready())).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn waits_that_are_over_are_forgotten_and_keep_no_actor() -> Result<(), crate::SpawnError> {
+async fn ended_waits_are_removed_and_keep_no_actor_alive() -> Result<(), crate::SpawnError> {
     let system = ActorSystem::new();
     let (a, b) = (system.spawn(Node).await?, system.spawn(Node).await?);
     let pool = system.spawn(Pool::new(1, || async { Node })).await?;
@@ -74,7 +74,7 @@ async fn waits_that_are_over_are_forgotten_and_keep_no_actor() -> Result<(), cra
 
 #[tokio::test]
 async fn pending_reply_keeps_no_mailbox_alive() {
-    // No task empties its mailbox.
+    // A context without a task: its mailbox is never emptied.
     let ctx = crate::Context::<Node>::test();
     let asked = ctx.actor_ref();
     let cell = std::sync::Arc::downgrade(asked.cell());

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use tokio::task::coop::poll_proceed;
 
 use crate::actor::any::AnyActor;
-use crate::actor::cell::{ActorCell, Escalation, Kind};
+use crate::actor::cell::{ActorCell, Escalation, SpawnOptions};
 use crate::actor::stats::Phase;
 use crate::actor::{Actor, ActorRef, Context, IntoActor};
 use crate::core::spawn_task;
@@ -41,7 +41,7 @@ pub struct Spawn<A: Actor, S = Once> {
     parent: Option<Arc<dyn AnyActor>>,
     urn: Result<Option<Urn>, UrnError>,
     mailbox: usize,
-    kind: Kind,
+    kind: SpawnOptions,
 }
 
 enum Stage<A: Actor, S> {
@@ -142,9 +142,9 @@ impl<A: Actor, S> Spawn<A, S> {
             parent,
             urn: A::URN.map(Urn::new).transpose(),
             mailbox: A::MAILBOX,
-            kind: Kind {
+            kind: SpawnOptions {
                 private: A::PRIVATE,
-                ..Kind::default()
+                ..SpawnOptions::default()
             },
         }
     }

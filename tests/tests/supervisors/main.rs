@@ -64,5 +64,5 @@ fn text(entries: &[&str]) -> Vec<String> {
 }
 
 const B_FAILS: &str = "b fails: panicked: on purpose";
-const A_AGAIN: &str = "a stops: its group starts again";
-const C_AGAIN: &str = "c stops: its group starts again";
+const A_AGAIN: &str = "a stops: its group restarts";
+const C_AGAIN: &str = "c stops: its group restarts";

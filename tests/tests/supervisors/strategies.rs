@@ -83,7 +83,7 @@ async fn two_failures_at_once_cost_one_restart() -> TestResult {
     settle().await;
     let starts = news.get().split_off(2);
     let expected = [
-        "b stops: its group starts again",
+        "b stops: its group restarts",
         "a starts",
         "b starts",
         "c starts",

@@ -12,7 +12,7 @@ struct Idle;
 #[handlers]
 impl Idle {}
 
-/// Watches another, and fails when it is told.
+/// Watches another actor, and fails on request.
 #[derive(Actor)]
 struct Watcher(ActorRef<Idle>);
 
@@ -37,7 +37,7 @@ impl Watcher {
 type TestResult = Result<(), Box<dyn std::error::Error>>;
 
 #[tokio::test]
-async fn whoever_ends_is_no_watcher_any_more() -> TestResult {
+async fn ended_actor_is_no_longer_a_watcher() -> TestResult {
     let system = ActorSystem::new();
     let idle = system.spawn(Idle).await?;
     let watchers = || idle.cell().links.watchers();
@@ -63,7 +63,7 @@ async fn whoever_ends_is_no_watcher_any_more() -> TestResult {
 }
 
 #[test]
-fn whoever_ends_with_its_runtime_is_no_watcher_any_more() -> TestResult {
+fn actor_that_ends_with_its_runtime_is_no_longer_a_watcher() -> TestResult {
     let runtime = || {
         tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -79,7 +79,7 @@ fn whoever_ends_with_its_runtime_is_no_watcher_any_more() -> TestResult {
     Ok(())
 }
 
-/// Has a child.
+/// An actor with a child.
 #[derive(Actor)]
 struct Parent;
 
@@ -91,7 +91,7 @@ impl Parent {
     }
 }
 
-/// When it wakes, it looks how many children an actor has.
+/// A waker that records the number of an actor's children when it is woken.
 struct Counts(ActorRef<Parent>, Mutex<Vec<usize>>);
 
 impl Wake for Counts {
@@ -103,9 +103,9 @@ impl Wake for Counts {
     }
 }
 
-/// Otherwise a parent could stop before its child counts as stopped.
+/// In the other order, a parent could stop before its child counts as stopped.
 #[tokio::test]
-async fn a_child_counts_as_stopped_before_its_parent_has_lost_it() -> TestResult {
+async fn child_counts_as_stopped_before_it_leaves_its_parent() -> TestResult {
     let system = ActorSystem::new();
     let parent = system.spawn(Parent).await?;
     let child = system.actor::<Idle>("child")?;
@@ -122,9 +122,9 @@ async fn a_child_counts_as_stopped_before_its_parent_has_lost_it() -> TestResult
 }
 
 #[tokio::test]
-async fn a_stopped_actor_does_not_keep_its_task() -> Result<(), crate::SpawnError> {
+async fn stopped_actor_drops_the_waker_of_its_task() -> Result<(), crate::SpawnError> {
     let idle = ActorSystem::new().spawn(Idle).await?;
-    idle.wait_stopped().await; // its system is gone
+    idle.wait_stopped().await; // stops, since its system was dropped
     assert!(!idle.cell().control.knows_task());
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Streams, futures and closures whose results come as messages.
+//! Streams, futures and closures that send their results to the actor as messages.
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -13,7 +13,8 @@ use crate::error::panics::into_failure;
 use crate::message::ActorMessage;
 
 impl<A: Handlers> Context<A> {
-    /// Makes messages of what comes from a stream. While the mailbox is full, the stream waits.
+    /// Sends the items of a stream to this actor, as messages. While the mailbox is full, the stream is
+    /// not polled. A stream that panics fails the actor.
     ///
     /// ```
     /// use conclib::prelude::*;
@@ -50,8 +51,6 @@ impl<A: Handlers> Context<A> {
     /// # Ok(()) }
     /// ```
     ///
-    /// A stream that panics fails the actor.
-    ///
     /// # Panics
     ///
     /// Outside a tokio runtime.
@@ -74,8 +73,9 @@ impl<A: Handlers> Context<A> {
         })
     }
 
-    /// Makes a message of the result of a future, while the actor goes on with others: slow I/O
-    /// does not block its mailbox.
+    /// Runs a future in a task, and sends its result to this actor as a message. The actor handles
+    /// other messages meanwhile: slow I/O does not block its mailbox. A future that panics fails the
+    /// actor.
     ///
     /// ```
     /// use conclib::prelude::*;
@@ -84,7 +84,7 @@ impl<A: Handlers> Context<A> {
     /// #[message(response = String)]
     /// struct Fetch { page: u32 }
     ///
-    /// /// What was fetched, and who waits for it.
+    /// /// A fetched page, and the reply that its asker waits for.
     /// #[derive(ActorMessage)]
     /// #[message(local)]
     /// struct Fetched { text: String, reply: Reply<String> }
@@ -118,8 +118,6 @@ impl<A: Handlers> Context<A> {
     /// # Ok(()) }
     /// ```
     ///
-    /// A future that panics fails the actor.
-    ///
     /// # Panics
     ///
     /// Outside a tokio runtime.
@@ -133,8 +131,11 @@ impl<A: Handlers> Context<A> {
         self.attach(futures_util::stream::once(future))
     }
 
-    /// Makes a message of the result of a closure that computes for long or blocks: it runs on a
-    /// thread of its own (see [`tokio::task::spawn_blocking`]).
+    /// Runs a closure that blocks or computes for long, and sends its result to this actor as a
+    /// message. The closure runs on a thread of its own; see [`tokio::task::spawn_blocking`].
+    ///
+    /// A closure that is running cannot be stopped; its result is dropped if the actor has ended. A
+    /// closure that panics fails the actor.
     ///
     /// ```
     /// use conclib::prelude::*;
@@ -168,9 +169,6 @@ impl<A: Handlers> Context<A> {
     /// # Ok(()) }
     /// ```
     ///
-    /// Once it runs it cannot be stopped; its result is dropped if the actor has ended. A closure
-    /// that panics fails the actor.
-    ///
     /// # Panics
     ///
     /// Outside a tokio runtime.
@@ -187,7 +185,7 @@ impl<A: Handlers> Context<A> {
                 joined.map_or_else(
                     |error| match error.try_into_panic() {
                         Ok(panic) => std::panic::resume_unwind(panic),
-                        Err(_) => None, // the runtime shuts down
+                        Err(_) => None, // cancelled, since the runtime shuts down
                     },
                     Some,
                 )
@@ -195,11 +193,11 @@ impl<A: Handlers> Context<A> {
         )
     }
 
-    /// Runs a task that ends with the actor.
+    /// Spawns a task that ends with the incarnation.
     fn start(&mut self, task: impl Future<Output = ()> + Send + 'static) -> Task {
         let cell = Arc::downgrade(&self.cell);
         let tasks = &mut self.resources().tasks;
-        while tasks.try_join_next().is_some() {} // the set holds those that run
+        while tasks.try_join_next().is_some() {} // removes finished tasks from the set
         let running = tasks.spawn(async move {
             if let Err(panic) = AssertUnwindSafe(task).catch_unwind().await
                 && let Some(cell) = cell.upgrade()
@@ -211,18 +209,20 @@ impl<A: Handlers> Context<A> {
     }
 }
 
-/// Work that an actor has started with [`Context::attach`], [`Context::pipe`] or
-/// [`Context::blocking`]. It ends with the actor; dropping this ends nothing.
+/// A handle to a task that an actor has started with [`Context::attach`], [`Context::pipe`] or
+/// [`Context::blocking`].
+///
+/// The task ends with the actor. Dropping the handle does not end it.
 #[derive(Debug, Clone)]
 pub struct Task(AbortHandle);
 
 impl Task {
-    /// Ends it at its next await. What it had not sent does not come.
+    /// Ends the task at its next await. Messages that it has already sent are still handled.
     pub fn abort(&self) {
         self.0.abort();
     }
 
-    /// True if it has ended.
+    /// True if the task has ended.
     pub fn is_finished(&self) -> bool {
         self.0.is_finished()
     }

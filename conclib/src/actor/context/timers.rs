@@ -1,4 +1,4 @@
-//! What an actor orders for later.
+//! Scheduling messages of an actor to itself.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::reply::Reply;
 use crate::time::schedule::{Schedule, later};
 
 impl<A: Handlers> Context<A> {
-    /// Sends this actor a message after some time. It takes no room in the mailbox.
+    /// Sends this actor a message after a time. The message takes no room in the mailbox.
     ///
     /// ```
     /// use conclib::{Timer, prelude::*};
@@ -57,8 +57,8 @@ impl<A: Handlers> Context<A> {
         timer
     }
 
-    /// Sends this actor messages at regular intervals, or on another [`Schedule`]. Like the ticks
-    /// of a [`PeriodicActor`](crate::PeriodicActor), at most one is pending.
+    /// Sends this actor messages at a regular interval, or on another [`Schedule`]. At most one message
+    /// of a timer is pending, as with the ticks of a [`PeriodicActor`](crate::PeriodicActor).
     ///
     /// ```
     /// use conclib::{First, Schedule, prelude::*};
@@ -105,7 +105,7 @@ impl<A: Handlers> Context<A> {
         timer
     }
 
-    /// Cancels a message that was ordered; false if it has come already, or was cancelled.
+    /// Cancels a timer. Returns false if it has already fired for the last time, or was cancelled.
     pub fn cancel(&mut self, timer: Timer) -> bool {
         match self.resources_mut() {
             Some(resources) => resources.timers.cancel(timer),

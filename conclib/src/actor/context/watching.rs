@@ -9,11 +9,11 @@ use crate::actor::{ActorRef, Handler, Handlers};
 use crate::stop_reason::{StopReason, Terminated};
 
 impl<A: Handlers> Context<A> {
-    /// From now on this actor hears of another's end: it is sent [`Terminated`], exactly once, and
-    /// at once if the other has ended already. To watch twice is to watch once.
+    /// Watches an actor: when it ends, this actor is sent one [`Terminated`] message. If it has ended
+    /// already, the message is sent at once. Watching an actor twice has no further effect.
     ///
-    /// The message comes after those that the other had sent before, and takes no room in the
-    /// mailbox. Restarts are no end. Watching keeps nobody alive.
+    /// The message arrives after all messages that the watched actor has sent, and takes no room in the
+    /// mailbox. A restart is not an end. Watching does not keep an actor alive.
     ///
     /// ```
     /// use conclib::prelude::*;
@@ -76,7 +76,8 @@ impl<A: Handlers> Context<A> {
         }
     }
 
-    /// Ends a [`watch`](Self::watch). A [`Terminated`] that is in the mailbox already still comes.
+    /// Ends a [`watch`](Self::watch). A [`Terminated`] message that is already in the mailbox is still
+    /// handled.
     pub fn unwatch<B: Handlers>(&mut self, actor: &ActorRef<B>) {
         let id = actor.cell().id();
         actor.cell().links.unwatch(self.cell.id());

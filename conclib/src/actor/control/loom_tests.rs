@@ -1,5 +1,5 @@
-//! The control word, and an actor's life with its mailbox, under loom: each test holds in every
-//! order of its threads' steps. A task that sleeps for ever fails it.
+//! The control word, and an actor's incarnations with their mailbox, under loom: each test passes in
+//! every order of its threads' steps. A task that sleeps for ever fails it.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use super::*;
 use crate::mailbox::{Batch, Mailbox, Refill};
 use crate::sync::model::{block_on, explore};
 
-/// Waits for the kill as the runner does: says whom to wake, then looks.
+/// Waits for the kill as the runner does: registers its waker, then reads the signals.
 fn poll_killed(control: &Control, cx: &mut Context<'_>, known: &mut Option<Waker>) -> Poll<()> {
     control.register(cx.waker(), known);
     if control.is_killed() {
@@ -21,9 +21,9 @@ fn poll_killed(control: &Control, cx: &mut Context<'_>, known: &mut Option<Waker
     }
 }
 
-/// A kill is never slept through.
+/// The kill wakes the task.
 #[test]
-fn a_kill_while_the_task_goes_to_sleep() {
+fn kill_while_the_task_goes_to_sleep() {
     explore(|| {
         let control = Arc::new(Control::default());
         let target = control.clone();
@@ -34,9 +34,9 @@ fn a_kill_while_the_task_goes_to_sleep() {
     });
 }
 
-/// Nor by a task that was polled with another waker before.
+/// The kill also wakes a task that was polled with another waker before.
 #[test]
-fn a_kill_while_the_task_changes_its_waker() {
+fn kill_while_the_task_changes_its_waker() {
     explore(|| {
         let control = Arc::new(Control::default());
         let target = control.clone();
@@ -50,9 +50,9 @@ fn a_kill_while_the_task_changes_its_waker() {
     });
 }
 
-/// Of two signals, neither is slept through: the first leaves the waker where it is.
+/// Each of two signals wakes the task: the first leaves the waker registered.
 #[test]
-fn a_kill_after_another_signal() {
+fn kill_after_another_signal() {
     explore(|| {
         let control = Arc::new(Control::default());
         let target = control.clone();
@@ -73,25 +73,25 @@ fn a_kill_after_another_signal() {
     });
 }
 
-/// How a life ended.
+/// The end of an incarnation.
 #[derive(Debug, PartialEq, Eq)]
 enum End {
     Stopped,
     Killed,
-    /// It has handled as many messages as it can.
+    /// By a failure after a given number of messages.
     Failed,
 }
 
-/// An actor's task, reduced to what its threads share: messages are numbers, and handling one is
-/// noting it.
-struct Life {
+/// An actor's task, reduced to the parts that threads share. Messages are numbers; handling one
+/// records it.
+struct ModelActor {
     mailbox: Arc<Mailbox<u32>>,
     control: Arc<Control>,
     batch: Batch<u32>,
     handled: Vec<u32>,
 }
 
-impl Life {
+impl ModelActor {
     fn new(capacity: usize) -> Self {
         Self {
             mailbox: Arc::new(Mailbox::new(capacity)),
@@ -101,8 +101,8 @@ impl Life {
         }
     }
 
-    /// Runs the actor's code as the runner does: the control word before each poll, and senders let
-    /// in when it waits.
+    /// Runs the actor's code as the runner does: reads the control word before each poll, and admits
+    /// senders before it waits.
     fn guarded(&mut self, mut code: impl FnMut(&mut Self, &mut Context<'_>) -> Poll<End>) -> End {
         let mut known = None;
         block_on(poll_fn(|cx| {
@@ -117,20 +117,21 @@ impl Life {
         }))
     }
 
-    /// One life: handles messages until it is stopped or killed, or has handled so many.
+    /// Runs an incarnation: handles messages until it is stopped or killed, or has handled
+    /// `fails_after` of them.
     fn serve(&mut self, fails_after: usize) -> End {
         let mut left = fails_after;
-        self.guarded(|life, cx| {
+        self.guarded(|actor, cx| {
             loop {
-                if let Some(message) = life.mailbox.next_in(&mut life.batch) {
-                    life.handled.extend(message.take());
+                if let Some(message) = actor.mailbox.next_in(&mut actor.batch) {
+                    actor.handled.extend(message.take());
                     left -= 1;
                     if left == 0 {
                         return Poll::Ready(End::Failed);
                     }
                     continue;
                 }
-                match life.mailbox.poll_refill(cx, &mut life.batch) {
+                match actor.mailbox.poll_refill(cx, &mut actor.batch) {
                     Poll::Ready(Refill::Ready { .. }) => {}
                     Poll::Ready(Refill::Closed) => return Poll::Ready(End::Stopped),
                     Poll::Pending => return Poll::Pending,
@@ -139,7 +140,7 @@ impl Life {
         })
     }
 
-    /// The end of the task: what was not handled.
+    /// Ends the task. Returns the messages that were not handled.
     fn end(&mut self) -> Vec<u32> {
         let refused = self.mailbox.close_and_drain(&mut self.batch).collect();
         self.control.forget_task();
@@ -147,7 +148,7 @@ impl Life {
     }
 }
 
-/// Sends one after another until the mailbox is closed; what came back.
+/// Sends one message after another. Returns those that a closed mailbox gave back.
 fn send_all(mailbox: &Mailbox<u32>, messages: impl IntoIterator<Item = u32>) -> Vec<u32> {
     let mut returned = Vec::new();
     for message in messages {
@@ -159,73 +160,73 @@ fn send_all(mailbox: &Mailbox<u32>, messages: impl IntoIterator<Item = u32>) -> 
     returned
 }
 
-/// A life ends amid its batch, and the next one goes on with it. A sender that waits is let in
-/// while what lies between the lives waits for it, and its message is handled after those before.
+/// An incarnation ends amid its batch, and the next one continues with it. A waiting sender is admitted
+/// between the two, and its message is handled after the earlier ones.
 #[test]
-fn a_restart_amid_a_batch_keeps_what_waits() {
+fn restart_amid_a_batch_keeps_queued_messages() {
     explore(|| {
-        let mut life = Life::new(2);
-        assert_eq!(send_all(&life.mailbox, [0, 1]), []);
+        let mut actor = ModelActor::new(2);
+        assert_eq!(send_all(&actor.mailbox, [0, 1]), []);
         let (sent, mut known) = (Arc::new(Control::default()), None);
-        let (mailbox, tell) = (life.mailbox.clone(), sent.clone());
+        let (mailbox, tell) = (actor.mailbox.clone(), sent.clone());
         let sender = thread::spawn(move || {
             assert_eq!(send_all(&mailbox, [2]), []);
             tell.kill();
         });
-        assert_eq!(life.serve(1), End::Failed);
-        life.guarded(|_, cx| poll_killed(&sent, cx, &mut known).map(|()| End::Failed));
-        assert_eq!(life.serve(2), End::Failed);
-        assert_eq!(life.handled, [0, 1, 2]);
+        assert_eq!(actor.serve(1), End::Failed);
+        actor.guarded(|_, cx| poll_killed(&sent, cx, &mut known).map(|()| End::Failed));
+        assert_eq!(actor.serve(2), End::Failed);
+        assert_eq!(actor.handled, [0, 1, 2]);
         sender.join().unwrap();
     });
 }
 
-/// The same while the actor is asked to stop: whatever got in is handled, in order, and what did
-/// not comes back; the stop is not slept through.
+/// A restart amid a batch, while the actor is asked to stop. Each message is handled, in order, or
+/// comes back to its sender; the stop wakes the task.
 #[test]
-fn a_stop_against_a_restart_and_a_sender() {
+fn stop_during_a_restart_and_a_send() {
     explore(|| {
-        let mut life = Life::new(2);
-        assert_eq!(send_all(&life.mailbox, [0, 1]), []);
-        let mailbox = life.mailbox.clone();
+        let mut actor = ModelActor::new(2);
+        assert_eq!(send_all(&actor.mailbox, [0, 1]), []);
+        let mailbox = actor.mailbox.clone();
         let sender = thread::spawn(move || send_all(&mailbox, [2, 3]));
-        let mailbox = life.mailbox.clone();
+        let mailbox = actor.mailbox.clone();
         let stop = thread::spawn(move || mailbox.close());
-        assert_eq!(life.serve(1), End::Failed);
-        assert_eq!(life.serve(usize::MAX), End::Stopped);
-        assert_eq!(life.end(), []);
+        assert_eq!(actor.serve(1), End::Failed);
+        assert_eq!(actor.serve(usize::MAX), End::Stopped);
+        assert_eq!(actor.end(), []);
         let returned = sender.join().unwrap();
         stop.join().unwrap();
-        assert_eq!([life.handled, returned].concat(), [0, 1, 2, 3]);
+        assert_eq!([actor.handled, returned].concat(), [0, 1, 2, 3]);
     });
 }
 
-/// The same while the actor is killed: it ends as killed, and each message is handled, refused or
-/// back with its sender, once and in this order.
+/// A restart amid a batch, while the actor is killed. The actor ends as killed, and each message is
+/// handled, refused, or back with its sender, once and in this order.
 #[test]
-fn a_kill_against_a_restart_and_a_sender() {
+fn kill_during_a_restart_and_a_send() {
     explore(|| {
-        let mut life = Life::new(2);
-        assert_eq!(send_all(&life.mailbox, [0, 1]), []);
-        let mailbox = life.mailbox.clone();
+        let mut actor = ModelActor::new(2);
+        assert_eq!(send_all(&actor.mailbox, [0, 1]), []);
+        let mailbox = actor.mailbox.clone();
         let sender = thread::spawn(move || send_all(&mailbox, [2, 3]));
-        let (mailbox, control) = (life.mailbox.clone(), life.control.clone());
+        let (mailbox, control) = (actor.mailbox.clone(), actor.control.clone());
         let killer = thread::spawn(move || {
             control.kill();
             mailbox.close();
         });
-        let mut end = life.serve(1);
+        let mut end = actor.serve(1);
         if end == End::Failed {
-            end = life.serve(usize::MAX);
+            end = actor.serve(usize::MAX);
         }
         if end == End::Stopped {
-            // It saw the closed mailbox alone; before its last hook it sees the kill.
-            end = life.guarded(|_, _| Poll::Ready(End::Stopped));
+            // The task saw only the closed mailbox; before its last hook it sees the kill.
+            end = actor.guarded(|_, _| Poll::Ready(End::Stopped));
         }
         assert_eq!(end, End::Killed);
-        let refused = life.end();
+        let refused = actor.end();
         let returned = sender.join().unwrap();
         killer.join().unwrap();
-        assert_eq!([life.handled, refused, returned].concat(), [0, 1, 2, 3]);
+        assert_eq!([actor.handled, refused, returned].concat(), [0, 1, 2, 3]);
     });
 }

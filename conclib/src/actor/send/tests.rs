@@ -1,35 +1,53 @@
-//! What only a mailbox made for the purpose shows.
+//! Races between a timeout and a mailbox that admits the message, on a mailbox made for them.
 
+use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::*;
 use crate::actor::any::AnyActor;
 use crate::actor::recipient::Receives;
+use crate::actor::{Ask, Tell};
+use crate::error::{AskError, Delivered, TellError};
 use crate::message::WireCodec;
 use crate::urn::Urn;
 
-struct Question;
+struct Ping;
 
-impl ActorMessage for Question {
+/// An actor for tests of futures that are ready at the first poll.
+#[derive(crate::Actor)]
+struct Idle;
+
+#[derive(crate::ActorMessage)]
+#[message(local)]
+struct Note;
+
+#[crate::handlers]
+impl Idle {
+    #[handler]
+    fn note(&mut self, _: Note) {}
+}
+
+impl ActorMessage for Ping {
     type Response = ();
-    const NAME: &'static str = "Question";
+    const NAME: &'static str = "Ping";
     const WIRE: Option<WireCodec<Self>> = None;
 }
 
-/// A mailbox without room, that lets the message in between the last look and the timeout.
-struct LetsInLate {
+/// A full mailbox that admits the message between the sender's last poll and its timeout.
+struct AdmitsLate {
     urn: Urn,
 }
 
-fn lets_in_late() -> Recipient<Question> {
-    Recipient::new(Arc::new(LetsInLate {
+fn admits_late() -> Recipient<Ping> {
+    Recipient::new(Arc::new(AdmitsLate {
         urn: Urn::generate(),
     }))
 }
 
-impl Receives<Question> for LetsInLate {
+impl Receives<Ping> for AdmitsLate {
     fn actor(self: Arc<Self>) -> Arc<dyn AnyActor> {
-        unreachable!("no actor asks");
+        unreachable!("deadlock detection follows no ask from outside of actors");
     }
 
     fn urn(&self) -> &Urn {
@@ -40,21 +58,21 @@ impl Receives<Question> for LetsInLate {
         &self,
         _: &mut Context<'_>,
         ticket: &mut Option<Ticket>,
-        envelope: &mut Option<Envelope<Question>>,
+        envelope: &mut Option<Envelope<Ping>>,
     ) -> Poll<Result<(), Closed>> {
         *ticket = Some(Ticket::default());
         if let Some((_message, reply)) = envelope.take() {
             assert!(reply.limit().is_none_or(|limit| limit.start().is_some()));
-            std::mem::forget(reply); // its handler keeps it
+            std::mem::forget(reply); // its handler has it and does not reply
         }
         Poll::Pending
     }
 
-    fn withdraw(&self, _: Ticket) -> Option<Envelope<Question>> {
+    fn withdraw(&self, _: Ticket) -> Option<Envelope<Ping>> {
         None
     }
 
-    fn try_tell(&self, message: Question) -> Result<(), TellError<Question>> {
+    fn try_tell(&self, message: Ping) -> Result<(), TellError<Ping>> {
         Err(TellError::new(message, AskError::overloaded()))
     }
 
@@ -72,24 +90,58 @@ impl Receives<Question> for LetsInLate {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_that_was_let_in_at_the_last_moment_counts_as_accepted() {
-    let ask = Ask::new(lets_in_late(), Question);
+async fn message_admitted_at_the_timeout_counts_as_accepted() {
+    let ask = Ask::new(admits_late(), Ping);
     let timeout = AskError::Timeout {
         delivered: Delivered::Accepted,
     };
     assert_eq!(ask.timeout(Duration::from_secs(1)).await, Err(timeout));
-    let tell = Tell::new(lets_in_late(), Question);
+    let tell = Tell::new(admits_late(), Ping);
     assert!(tell.timeout(Duration::from_secs(1)).await.is_ok());
 }
 
 #[test]
-fn a_message_that_was_let_in_at_the_last_moment_counts_also_without_a_runtime() {
-    let tell = Tell::new(lets_in_late(), Question);
+fn message_admitted_at_the_timeout_counts_without_a_runtime() {
+    let tell = Tell::new(admits_late(), Ping);
     assert!(tell.timeout(Duration::from_millis(1)).blocking().is_ok());
 }
 
 #[test]
-fn a_deadline_costs_little_where_nobody_waits() {
-    assert!(size_of::<Tell<Question>>() <= size_of::<Sending<Question>>() + 40);
-    assert!(size_of::<Ask<Question>>() <= size_of::<Sending<Question>>() + 48);
+fn deadlines_add_few_bytes_to_tells_and_asks() {
+    assert!(size_of::<Tell<Ping>>() <= size_of::<MailboxSend<Ping>>() + 40);
+    assert!(size_of::<Ask<Ping>>() <= size_of::<MailboxSend<Ping>>() + 48);
+}
+
+/// Polls a future that is ready, and then once more.
+async fn poll_twice(mut future: impl Future + Unpin) {
+    let _ = (&mut future).await;
+    let _ = future.await;
+}
+
+#[tokio::test]
+#[should_panic(expected = "`Tell` polled after completion")]
+async fn tell_polled_after_completion_panics() {
+    let ctx = crate::Context::<Idle>::test();
+    poll_twice(ctx.actor_ref().tell(Note)).await;
+}
+
+#[tokio::test]
+#[should_panic(expected = "`Tell` polled after completion")]
+async fn refused_tell_polled_after_completion_panics() {
+    poll_twice(Tell::refused(Note, AskError::ActorStopped)).await;
+}
+
+#[tokio::test]
+#[should_panic(expected = "`Ask` polled after completion")]
+async fn ask_of_a_stopped_actor_polled_after_completion_panics() {
+    let ctx = crate::Context::<Idle>::test();
+    ctx.stop();
+    poll_twice(ctx.actor_ref().ask(Note)).await;
+}
+
+#[tokio::test]
+#[should_panic(expected = "`Forward` polled after completion")]
+async fn forward_polled_after_completion_panics() {
+    let ctx = crate::Context::<Idle>::test();
+    poll_twice(ctx.actor_ref().forward(Note, Reply::for_tell())).await;
 }

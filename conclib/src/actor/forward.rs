@@ -1,4 +1,4 @@
-//! Tells that carry the reply of another's ask.
+//! Forwards: tells that carry the reply of an ask.
 
 use std::fmt;
 use std::future::Future;
@@ -12,73 +12,83 @@ use tokio::task::coop::poll_proceed;
 use crate::actor::Recipient;
 use crate::actor::blocking::block_on;
 use crate::actor::cell::Envelope;
-use crate::actor::send::Sending;
+use crate::actor::send::MailboxSend;
 use crate::deadlock::current::Current;
-use crate::deadlock::{Cycle, Edge, Participant, Wait, WaitFor, assign_reply};
+use crate::deadlock::{Cycle, Participant, Wait, assign_reply};
 use crate::error::{AskError, Delivered, Failure};
 use crate::mailbox::Closed;
 use crate::message::ActorMessage;
 use crate::reply::Reply;
 use crate::time::deadline::Timeout;
 
-/// A message on its way to another actor, with the reply that its asker waits for: made by
-/// [`forward`](crate::ActorRef::forward), sent when awaited.
+/// A forward in progress: the future that [`ActorRef::forward`](crate::ActorRef::forward) returns.
+/// It sends the message, with the reply that its asker waits for, when it is awaited.
+///
+/// # Panics
+///
+/// If it is polled after completion.
 ///
 /// # Cancel safety
 ///
-/// Dropped before it is ready, it has sent nothing; unless it waited for room, and the mailbox let
-/// its message in at that very moment. The reply of what was not sent is dropped with it.
+/// A forward that is dropped before it completes has sent nothing; the reply is dropped with the
+/// message, and its asker gets [`NoReply`](AskError::NoReply). One exception: a forward that waited
+/// for room may be dropped just as the mailbox admits its message.
 #[must_use = "a message is forwarded when this is awaited"]
 pub struct Forward<M: ActorMessage> {
-    sending: Sending<M>,
-    /// The actor there owes the answer.
+    sending: MailboxSend<M>,
+    /// True once polled: from then on, the actor that is sent to is the one to reply.
     assigned: bool,
-    /// Its limit on waiting for room.
-    patience: Timeout,
-    /// Says that an actor waits for room, while it does.
+    /// The longest wait for room.
+    timeout: Timeout,
+    /// The wait for room, recorded while an actor's code polls this.
     wait: Wait,
 }
 
 impl<M: ActorMessage> Forward<M> {
     pub(crate) fn new(to: Recipient<M>, message: M, reply: Reply<M::Response>) -> Self {
         Self {
-            sending: Sending::new(to, message, reply.detach()),
+            sending: MailboxSend::new(to, message, reply.detach()),
             assigned: false,
-            patience: Timeout::default(),
+            timeout: Timeout::default(),
             wait: Wait::default(),
         }
     }
 
-    /// Ends the wait for room with [`AskError::Timeout`] when it has taken this long; like
-    /// [`Tell::timeout`](crate::Tell::timeout). Message and reply come back.
+    /// Limits the wait for room, like [`Tell::timeout`](crate::Tell::timeout). When `timeout` has
+    /// passed, the forward ends with [`AskError::Timeout`] and gives message and reply back.
     ///
     /// # Panics
     ///
-    /// The forward does, if it has to wait outside a tokio runtime with a timer.
+    /// The forward panics when it is polled, if it has to wait and there is no tokio runtime with a
+    /// timer.
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.patience.limit(timeout);
+        self.timeout.limit(timeout);
         self
     }
 
-    /// Forwards on a thread that is not tokio's; like [`Tell::blocking`](crate::Tell::blocking).
+    /// Forwards from a thread that runs no asynchronous tasks, like
+    /// [`Tell::blocking`](crate::Tell::blocking).
     ///
     /// # Errors
     ///
-    /// Those of the forward.
+    /// The same as from awaiting the forward.
     ///
     /// # Panics
     ///
-    /// On a thread that runs asynchronous tasks, so within handlers too.
+    /// On a thread that runs asynchronous tasks, and so within handlers.
     #[track_caller]
     pub fn blocking(mut self) -> Result<(), ForwardError<M>> {
-        let end = self.patience.end();
+        let end = self.timeout.end();
         let ended = block_on(end, |cx| self.step(cx));
         ended.unwrap_or_else(|| self.give_up())
     }
 
-    /// One step into the mailbox.
+    /// Tries to get the message into the mailbox.
     fn step(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ForwardError<M>>> {
-        if !self.assigned {
+        if self.assigned {
+            let is_completed = !self.sending.is_waiting();
+            assert!(!is_completed, "`Forward` polled after completion");
+        } else {
             self.assigned = true;
             if let Err(cycle) = self.assign_reply() {
                 return Poll::Ready(self.give_back(|| cycle.error()));
@@ -93,11 +103,14 @@ impl<M: ActorMessage> Forward<M> {
                 let to = self.sending.to.clone();
                 Poll::Ready(self.give_back(|| to.target().refusal()))
             }
-            Poll::Pending => self.wait_for_room(),
+            Poll::Pending => match self.sending.record_wait(&mut self.wait) {
+                Some(cycle) => Poll::Ready(self.give_back(|| cycle.error())),
+                None => Poll::Pending,
+            },
         }
     }
 
-    /// From now on the actor there owes the answer.
+    /// Makes the actor that is sent to the one that is to reply.
     fn assign_reply(&self) -> Result<(), Cycle> {
         let reply = self.sending.envelope.as_ref().map(|(_, reply)| reply);
         let Some(pending) = reply.and_then(Reply::tracked) else {
@@ -107,50 +120,39 @@ impl<M: ActorMessage> Forward<M> {
         assign_reply(&actor, &pending)
     }
 
-    /// The mailbox is full: waits, unless the actor there waits for the one whose code this is.
-    fn wait_for_room(&mut self) -> Poll<Result<(), ForwardError<M>>> {
-        let Some(ticket) = self.sending.ticket else {
-            return Poll::Pending; // polled after completion
-        };
-        let to = &self.sending.to;
-        match (self.wait).record(|| Edge::new(to.actor(), WaitFor::Capacity(ticket))) {
-            Some(cycle) => Poll::Ready(self.give_back(|| cycle.error())),
-            None => Poll::Pending,
-        }
-    }
-
-    /// Leaves the waiting line.
+    /// Ends a wait whose time has run out.
     fn give_up(&mut self) -> Result<(), ForwardError<M>> {
         let delivered = Delivered::No;
         self.give_back(|| AskError::Timeout { delivered })
     }
 
-    /// Message and reply come back, unless the mailbox has let them in meanwhile.
+    /// Ends the forward with message and reply. Succeeds if the message was admitted since the last
+    /// poll.
     fn give_back(&mut self, reason: impl FnOnce() -> AskError) -> Result<(), ForwardError<M>> {
         self.wait.end();
         let Some((message, reply)) = self.sending.take_back() else {
             return Ok(());
         };
-        // The handler owns it again.
+        // From here on, the handler that forwards owns the reply again.
         let envelope = Some((message, reply.attach_handler()));
         let reason = reason();
         Err(ForwardError { envelope, reason })
     }
 }
 
-// Nothing in it is ever pinned.
+// No field is structurally pinned.
 impl<M: ActorMessage> Unpin for Forward<M> {}
 
 impl<M: ActorMessage> Future for Forward<M> {
     type Output = Result<(), ForwardError<M>>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        // A task that forwards and forwards would keep the thread to itself.
+        // Takes part in tokio's cooperative scheduling, like `Tell`.
         let budget = ready!(poll_proceed(cx));
         let mut sent = self.step(cx);
         if sent.is_pending() {
-            self.patience.begin(Current::deadline());
-            ready!(self.patience.poll(cx));
+            self.timeout.begin(Current::deadline());
+            ready!(self.timeout.poll(cx));
             sent = Poll::Ready(self.give_up());
         }
         budget.made_progress();
@@ -164,15 +166,18 @@ impl<M: ActorMessage> fmt::Debug for Forward<M> {
     }
 }
 
-/// A message that was not forwarded: it comes back with its reply, and the reason. The actor that it
-/// was for has not handled it and will not, so it may go to another.
+/// The error of a failed forward. It holds the message, its reply, and the reason.
 ///
-/// The asker still waits. Dropped, the error tells it the reason. By `?`, which makes a [`Failure`]
-/// of it, the handler fails, and its asker hears [`Failed`](AskError::Failed) with the cause. To
-/// answer otherwise, take the reply [out](Self::into_parts).
+/// The actor that was sent to has not handled the message and will not: it may be forwarded to
+/// another actor. Its asker still waits:
 ///
-/// It is no [`Error`](std::error::Error), since those are kept and boxed, and the asker would wait
-/// meanwhile. Where one is needed, `.map_err(AskError::from)` gives the reason.
+/// - Dropping the error ends the ask with the reason.
+/// - `?` turns the error into a [`Failure`]: the handler fails, and the asker gets
+///   [`Failed`](AskError::Failed) with the cause.
+/// - [`into_parts`](Self::into_parts) returns the reply, for any other response.
+///
+/// The type does not implement [`Error`](std::error::Error): errors tend to be boxed and stored, and
+/// the asker would wait as long. Where one is needed, `.map_err(AskError::from)` gives the reason.
 ///
 /// ```
 /// use conclib::prelude::*;
@@ -181,7 +186,7 @@ impl<M: ActorMessage> fmt::Debug for Forward<M> {
 /// #[message(response = String)]
 /// struct Find(u32);
 ///
-/// /// Asks the archive what the cache does not know.
+/// /// Forwards to the archive.
 /// #[derive(Actor)]
 /// struct Cache { archive: Recipient<Find> }
 ///
@@ -213,25 +218,25 @@ impl<M: ActorMessage> fmt::Debug for Forward<M> {
 /// assert_eq!(cache.ask(Find(7)).await?, "nothing is known of 7");
 /// # Ok(()) }
 /// ```
-#[must_use = "an asker waits for the answer"]
+#[must_use = "an asker waits for the reply"]
 pub struct ForwardError<M: ActorMessage> {
-    /// Present until it is taken out.
+    /// `None` only while the error is consumed.
     envelope: Option<Envelope<M>>,
     reason: AskError,
 }
 
 impl<M: ActorMessage> ForwardError<M> {
-    /// The reason: [`ActorStopped`](AskError::ActorStopped),
+    /// The reason of the failure: [`ActorStopped`](AskError::ActorStopped),
     /// [`Timeout`](AskError::Timeout) or [`AskCycle`](AskError::AskCycle).
     pub fn reason(&self) -> &AskError {
         &self.reason
     }
 
-    /// The message, unhandled, and its reply.
+    /// Returns the message, which was not handled, and its reply.
     pub fn into_parts(mut self) -> (M, Reply<M::Response>) {
         match self.envelope.take() {
             Some(envelope) => envelope,
-            None => unreachable!("only what consumes the error takes it"),
+            None => unreachable!("the envelope is taken only by methods that consume the error"),
         }
     }
 }
@@ -242,7 +247,7 @@ impl<M: ActorMessage> Drop for ForwardError<M> {
             return;
         };
         reply.refuse(match &self.reason {
-            // The handler that wanted to forward it has begun with it.
+            // `Accepted`, since the handler that forwards has started on the request.
             AskError::Timeout { .. } => AskError::Timeout {
                 delivered: Delivered::Accepted,
             },
@@ -252,19 +257,19 @@ impl<M: ActorMessage> Drop for ForwardError<M> {
 }
 
 impl<M: ActorMessage> From<ForwardError<M>> for AskError {
-    /// The reason, which the asker hears as well.
+    /// Returns the reason. The asker gets it as well.
     fn from(error: ForwardError<M>) -> Self {
         error.reason.clone()
     }
 }
 
-/// The part of it that a failure keeps.
+/// The cause of a [`Failure`] that was made of a [`ForwardError`].
 #[derive(Debug, thiserror::Error)]
 #[error("the message was not forwarded")]
 struct NotForwarded(#[source] AskError);
 
 impl<M: ActorMessage> From<ForwardError<M>> for Failure {
-    /// Drops the reply: within a handler that fails by this, the asker hears so.
+    /// Drops the reply. If a handler fails with this, the asker gets [`AskError::Failed`].
     fn from(mut error: ForwardError<M>) -> Self {
         drop(error.envelope.take());
         NotForwarded(error.reason.clone()).into()
@@ -277,7 +282,7 @@ impl<M: ActorMessage> fmt::Display for ForwardError<M> {
     }
 }
 
-// By hand, so that a message need not be `Debug`.
+// Not derived: a message need not be `Debug`.
 impl<M: ActorMessage> fmt::Debug for ForwardError<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ForwardError")
