@@ -1,6 +1,8 @@
 //! One instant on both clocks: the monotonic one and the system's.
 
-use std::time::{Duration, SystemTime};
+#[cfg(any(test, feature = "cron"))]
+use std::time::Duration;
+use std::time::SystemTime;
 
 use tokio::time::Instant;
 
