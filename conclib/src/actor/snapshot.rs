@@ -9,6 +9,14 @@ use crate::stop_reason::StopReason;
 use crate::urn::Urn;
 
 /// An actor that failed and will not restart, in a [`Snapshot`](crate::Snapshot).
+///
+/// ```
+/// # use conclib::ActorSystem;
+/// # let system = ActorSystem::new();
+/// for actor in &system.snapshot().failed {
+///     println!("{} ({}): {}", actor.urn, actor.actor_type, actor.reason);
+/// }
+/// ```
 #[derive(Debug, Clone, Serialize)]
 #[non_exhaustive]
 pub struct FailedActor {
@@ -48,6 +56,30 @@ impl FailedActor {
 }
 
 /// The state of one actor at one moment, in a [`Snapshot`](crate::Snapshot).
+///
+/// ```
+/// use conclib::prelude::*;
+/// use conclib::Phase;
+///
+/// # #[derive(Actor)]
+/// # #[actor(urn = "worker", mailbox = 64)]
+/// # struct Worker;
+/// # #[handlers]
+/// # impl Worker {
+/// #     async fn on_start(&mut self) -> Result<(), Failure> { Ok(()) }
+/// # }
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let system = ActorSystem::new();
+/// # system.spawn(Worker).await?;
+/// let snapshot = system.snapshot();
+/// let worker = snapshot.actor("worker").unwrap();
+/// assert_eq!(worker.phase, Phase::Running);
+/// assert_eq!((worker.depth, worker.capacity), (0, 64));
+/// if let Some(handler) = &worker.running {
+///     println!("{} has run for {:?}", handler.name, handler.elapsed);
+/// }
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone, Serialize)]
 #[non_exhaustive]
 pub struct ActorSnapshot {

@@ -16,6 +16,38 @@ use crate::time::schedule::{Due, Schedule, TickDecision, WallInstant};
 /// [`Context::every`](crate::Context::every) return.
 ///
 /// [`Context::cancel`](crate::Context::cancel) cancels the timer. Dropping the handle does not.
+///
+/// ```
+/// use conclib::{Timer, prelude::*};
+/// use std::time::Duration;
+///
+/// #[derive(ActorMessage)]
+/// #[message(local)]
+/// struct Poll;
+///
+/// #[derive(ActorMessage, Serialize, Deserialize)]
+/// struct Pause;
+///
+/// #[derive(Actor, Default)]
+/// struct Poller { timer: Option<Timer> }
+///
+/// #[handlers]
+/// impl Poller {
+///     fn on_start(&mut self, ctx: &mut Context<Self>) {
+///         self.timer = Some(ctx.every(Duration::from_secs(1), || Poll));
+///     }
+///
+///     #[handler]
+///     fn poll(&mut self, _: Poll) {}
+///
+///     #[handler]
+///     fn pause(&mut self, _: Pause, ctx: &mut Context<Self>) {
+///         if let Some(timer) = self.timer.take() {
+///             ctx.cancel(timer);
+///         }
+///     }
+/// }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Timer(pub(super) u64);
 

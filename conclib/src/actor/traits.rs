@@ -154,8 +154,8 @@ pub trait Handlers: Sized + Send + 'static {
         ready(Ok(()))
     }
 
-    /// Runs after the last message when the actor stops without a failure. It does not run when the
-    /// actor is killed.
+    /// Runs after the last message of an incarnation that ends without a failure: the actor stops, or
+    /// restarts with its group. It does not run when the actor is killed.
     fn on_stop(
         &mut self,
         _ctx: &mut Context<Self>,
@@ -209,6 +209,24 @@ pub trait Handler<M: ActorMessage>: Handlers {
 }
 
 /// The return type of a handler: the message's response, or a `Result` of it and a [`Failure`].
+///
+/// ```
+/// use conclib::prelude::*;
+///
+/// #[derive(ActorMessage, Serialize, Deserialize)]
+/// #[message(response = u32)]
+/// struct Parse(String);
+///
+/// #[derive(Actor)]
+/// struct Parser;
+///
+/// #[handlers]
+/// impl Parser {
+///     // Could also return `u32`.
+///     #[handler]
+///     fn parse(&mut self, Parse(text): Parse) -> Result<u32, Failure> { Ok(text.parse()?) }
+/// }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "a handler cannot return `{Self}` here",
     label = "returns `{Self}`",
@@ -259,7 +277,23 @@ impl<R: Send + 'static> Reply<R> {
 
 /// The return type of an actor's factory: the actor, or a `Result` of it and an error.
 ///
-/// [`ActorSystem::supervise`](crate::ActorSystem::supervise) takes such factories.
+/// [`ActorSystem::supervise`](crate::ActorSystem::supervise) takes such factories:
+///
+/// ```
+/// use conclib::prelude::*;
+///
+/// #[derive(Actor)]
+/// struct Journal(std::fs::File);
+///
+/// #[handlers]
+/// impl Journal {}
+///
+/// # async fn start(system: &ActorSystem) -> Result<(), Box<dyn std::error::Error>> {
+/// // Returns `Result<Journal, std::io::Error>`.
+/// let open = || async { std::fs::File::open("journal").map(Journal) };
+/// let journal = system.supervise(open).await?;
+/// # Ok(()) }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "a factory cannot return `{Self}`",
     label = "returns `{Self}`",

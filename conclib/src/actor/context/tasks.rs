@@ -213,6 +213,35 @@ impl<A: Handlers> Context<A> {
 /// [`Context::blocking`].
 ///
 /// The task ends with the actor. Dropping the handle does not end it.
+///
+/// ```
+/// use conclib::{Task, prelude::*};
+///
+/// #[derive(ActorMessage)]
+/// #[message(local)]
+/// struct Found(Option<u32>);
+///
+/// #[derive(ActorMessage, Serialize, Deserialize)]
+/// struct Search { limit: u32 }
+///
+/// #[derive(Actor, Default)]
+/// struct Searcher { search: Option<Task> }
+///
+/// #[handlers]
+/// impl Searcher {
+///     /// Replaces a search that is still running.
+///     #[handler]
+///     fn search(&mut self, Search { limit }: Search, ctx: &mut Context<Self>) {
+///         let new = ctx.blocking(move || Found((2..limit).find(|n| n % 7 == 0)));
+///         if let Some(old) = self.search.replace(new) {
+///             old.abort();
+///         }
+///     }
+///
+///     #[handler]
+///     fn found(&mut self, Found(number): Found) { println!("{number:?}"); }
+/// }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Task(AbortHandle);
 
