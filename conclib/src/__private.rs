@@ -1,4 +1,4 @@
-//! What the macros' expansions call, and users do not.
+//! Items for the expansions of the macros; not for users, and exempt from semver.
 
 use std::future::Future;
 use std::marker::PhantomData;
@@ -15,36 +15,36 @@ use crate::reply::Reply;
 pub use crate::message::ComposedName;
 pub use serde;
 
-/// Says that a handler's future must be `Send`, where the caller of this function says so: the
-/// opaque type it returns is `Send` by its bound, so the future around it is not blamed as well.
+/// Requires that a handler's future is `Send`, with the error at the caller of this function: the
+/// returned opaque type is `Send` by its bound, so the surrounding future gets no second error.
 pub fn send<F: Future + Send>(future: F) -> impl Future<Output = F::Output> + Send {
     future
 }
 
-/// The entry of a tick in the mailbox of `A`.
+/// The mailbox entry of a tick of `A`.
 pub fn tick<A: Handler<M>, M: ActorMessage>(message: M) -> A::Inbox {
     A::wrap(message, Reply::for_tell())
 }
 
-/// Before a handler that takes a [`Context`] is called: whose answer it is to give.
+/// Stores the current ask in the [`Context`], before a handler that takes one is called.
 #[inline]
 pub fn begin<A: Handlers, R: Send + 'static>(ctx: &mut Context<A>, reply: &Reply<R>) {
     ctx.set_pending(reply.pending());
 }
 
-/// The same for a raw handler.
+/// Like [`begin`], for a raw handler.
 pub fn begin_raw<A: Handlers>(ctx: &mut Context<A>, call: &RawCall) {
     ctx.set_pending(call.pending());
 }
 
-/// After the handler has returned, and before it is answered: so the asker finds itself alone with
-/// its answer.
+/// Removes the current ask from the [`Context`], after the handler has returned and before its
+/// reply is sent: so the asker has the only reference to its answer, and needs no lock.
 #[inline]
 pub fn end<A: Handlers>(ctx: &mut Context<A>) {
     ctx.set_pending(None);
 }
 
-/// The codec of a message that derives serde's traits. The response is named a second time, so
+/// The codec of a message that derives serde's traits. The response is a parameter of its own, so
 /// that an error about it points there.
 pub const fn codec<M, R>() -> WireCodec<M>
 where
@@ -54,8 +54,8 @@ where
     WireCodec::message_pack()
 }
 
-/// The same where the response is written as `Result<T, Failure>`: the error about conclib's
-/// [`Failure`] says what to write instead, and another type of that name is a response.
+/// Like [`codec`], for a response written as `Result<T, Failure>`: for conclib's [`Failure`] the
+/// error suggests the right form, and any other type of that name is a response.
 pub const fn codec_unless_failure<M, R, T>() -> WireCodec<M>
 where
     M: ActorMessage<Response = R> + Wire,
@@ -64,7 +64,7 @@ where
     WireCodec::message_pack()
 }
 
-/// What a message needs to cross the bus, with an error that speaks of messages.
+/// The bounds of a message that can cross the bus, with an error in terms of messages.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot cross the bus without serde",
     label = "does not implement `Serialize` and `Deserialize`",
@@ -98,19 +98,19 @@ pub trait NoFailure<T>: Serialize + DeserializeOwned {}
 #[diagnostic::do_not_recommend]
 impl<R: Serialize + DeserializeOwned, T> NoFailure<T> for R {}
 
-/// Says of a response whether it is a `Result` with conclib's [`Failure`]: in that case there is a
-/// constant of the type's own, and otherwise that of [`AnyResponse`].
+/// Tells whether a response is a `Result` with conclib's [`Failure`]: such a type has an inherent
+/// constant, which takes precedence over the one of [`AnyResponse`].
 #[derive(Debug)]
 pub struct ResponseKind<R>(PhantomData<fn() -> R>);
 
 impl<T> ResponseKind<Result<T, Failure>> {
-    /// It is.
+    /// True: the response is a `Result` with a [`Failure`].
     pub const IS_FAILURE: bool = true;
 }
 
-/// For every response that [`ResponseKind`] does not speak of itself.
+/// The constant of each response without an inherent one in [`ResponseKind`].
 pub trait AnyResponse {
-    /// It is none.
+    /// False: the response is no `Result` with a [`Failure`].
     const IS_FAILURE: bool = false;
 }
 
@@ -161,8 +161,8 @@ const fn same(mut one: &[u8], mut other: &[u8]) -> bool {
     one.is_empty() && other.is_empty()
 }
 
-/// The parameter of a handler that takes the reply: it has what the type of the parameter says,
-/// whatever it is called.
+/// The parameter of a handler that takes the reply: checked by its type, so that an alias of
+/// [`Reply`] works too.
 #[diagnostic::on_unimplemented(
     message = "a handler cannot take `{Self}` beside its message",
     label = "not `Reply<{R}>`",
@@ -180,13 +180,13 @@ impl<R> ReplyParameter<R> for Reply<R> {
     }
 }
 
-/// The reply for a handler that answers itself.
+/// The reply for a handler that takes one.
 #[inline]
 pub fn reply<R: Send + 'static, P: ReplyParameter<R>>(reply: Reply<R>) -> P {
     P::from_reply(reply.attach_handler())
 }
 
-/// The parameter of a raw handler: its name has chosen it, and its type confirms it.
+/// The parameter of a raw handler: recognised by its name, and checked by its type.
 #[diagnostic::on_unimplemented(
     message = "a handler of a `RequestEnvelope` is a raw handler, and this is another type of that name",
     label = "not conclib's `RequestEnvelope`",
@@ -208,25 +208,25 @@ pub fn envelope<P: EnvelopeParameter>(envelope: RequestEnvelope) -> P {
     P::from_envelope(envelope)
 }
 
-/// What a handler that takes a [`Reply`] may return.
+/// The return type of a handler that takes a [`Reply`].
 #[diagnostic::on_unimplemented(
     message = "a handler that takes a `Reply` cannot return `{Self}`",
     label = "returns `{Self}`",
     note = "answer with `reply.send(…)`, and return `()` or `Result<(), Failure>`"
 )]
 pub trait ReplyOutcome {
-    /// Nothing, or why the actor fails.
+    /// Converts the outcome into a result; its error is the failure of the actor.
     fn into_result(self) -> Result<(), Failure>;
 }
 
-/// What `on_start` may return.
+/// The return type of `on_start`.
 #[diagnostic::on_unimplemented(
     message = "`on_start` cannot return `{Self}`",
     label = "returns `{Self}`",
     note = "return `()`, or `Result<(), Failure>` if the actor may fail to start"
 )]
 pub trait StartOutcome {
-    /// Nothing, or why the actor fails.
+    /// Converts the outcome into a result; its error is the failure of the actor.
     fn into_result(self) -> Result<(), Failure>;
 }
 

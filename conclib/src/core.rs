@@ -1,5 +1,5 @@
-//! The parts of an actor system that its actors and services share: the registry, the order of spawning,
-//! services to be stopped, and failures.
+//! The parts of an actor system that its actors and services share: the registry, the order of
+//! spawning, the services, and failures.
 
 use std::any::Any;
 use std::future::Future;
@@ -23,42 +23,42 @@ use registry::Registry;
 mod escalations;
 pub(crate) mod registry;
 
-/// What the clones of a system share; when the last is dropped, everything stops.
+/// Shared by the clones of a system; dropping the last one stops the system.
 pub(crate) struct SystemHandle {
     core: Arc<SystemCore>,
-    /// Shared by the contexts of all actors.
+    /// The weak link back, shared by the contexts of all actors.
     link: Arc<SystemLink>,
 }
 
-/// What outlives the system for as long as an actor of it runs.
+/// The part of a system that lives as long as any actor of the system runs.
 #[derive(Default)]
 pub(crate) struct SystemCore {
     pub(crate) registry: Arc<Registry>,
-    /// The next actor's place in the order of spawning.
+    /// The sequence number of the next actor.
     sequence: AtomicU64,
-    /// No more spawns.
+    /// True if spawns are refused.
     closing: AtomicBool,
-    /// What is stopped before the actors: proxies.
+    /// Services, which are stopped before the actors: proxies.
     services: Mutex<Vec<Arc<dyn Service>>>,
-    /// Who hears of each actor that fails; nobody in a system that is not under test.
+    /// Called for each failure of an actor; unset except in tests.
     failures: OnceLock<FailureObserver>,
-    /// Failures of root actors that the program has not heard of yet.
+    /// Failures of root actors that the program has not taken yet.
     pub(crate) escalations: Escalations,
 }
 
-/// Hears which actor failed, and how. Called in the actor's task: it must not block or panic.
+/// Called with the URN and the failure of an actor, in the actor's task: must not block or panic.
 pub(crate) type FailureObserver = Box<dyn Fn(&Urn, &Failure) + Send + Sync>;
 
-/// Something that serves a system from outside and stops before its actors.
+/// A service that connects a system to the outside, and stops before the actors: a proxy.
 #[async_trait]
 pub(crate) trait Service: Send + Sync {
-    /// Stops taking requests, in good order.
+    /// Stops accepting requests, in good order.
     async fn stop(&self);
-    /// After the actors have stopped: sends what they answered, and ends.
+    /// Sends the remaining replies after the actors have stopped, and ends.
     async fn finish(&self);
-    /// Stops by itself; nobody waits for it.
+    /// Stops the service without waiting for its end.
     fn abort(&self);
-    /// True once it has ended.
+    /// True once the service has ended.
     fn is_over(&self) -> bool;
 }
 
@@ -85,7 +85,7 @@ impl Drop for SystemHandle {
         for service in self.core.take_services() {
             service.abort();
         }
-        // Children are their parents' affair.
+        // Parents stop their children.
         for actor in self.core.registry.newest_first() {
             if actor.parent().is_none() {
                 actor.stop(StopCause::Shutdown);
@@ -112,12 +112,12 @@ impl SystemCore {
         self.escalations.add(ActorFailure { urn, reason });
     }
 
-    /// Waits for such a failure, and takes it.
+    /// Waits for the failure of a root actor, and takes it.
     pub(crate) async fn next_escalation(&self) -> ActorFailure {
         self.escalations.next().await
     }
 
-    /// Says who hears of each actor that fails, from now on. The first one stays.
+    /// Sets the observer of failures; does nothing if there is one already.
     #[cfg(feature = "test-util")]
     pub(crate) fn observe_failures(&self, observer: FailureObserver) {
         drop(self.failures.set(observer));
@@ -136,7 +136,7 @@ impl SystemCore {
         self.closing.load(Ordering::SeqCst)
     }
 
-    /// Adds what is to be stopped before the actors; false if it is too late for that.
+    /// Adds a service; false if the system is shutting down.
     pub(crate) fn attach(&self, service: Arc<dyn Service>) -> bool {
         let mut services = self.services.lock();
         if self.is_closing() {
@@ -159,39 +159,53 @@ impl SystemCore {
     }
 }
 
-/// Why a lookup found nothing.
+/// The error of a lookup by URN, such as [`ActorSystem::actor`](crate::ActorSystem::actor).
+///
+/// ```
+/// use conclib::{LookupError, prelude::*};
+///
+/// #[derive(Actor)]
+/// struct Worker;
+///
+/// #[handlers]
+/// impl Worker {}
+///
+/// let system = ActorSystem::new();
+/// let found = system.actor::<Worker>("worker/8");
+/// assert!(matches!(found, Err(LookupError::NotFound { urn }) if urn == "worker/8"));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LookupError {
-    /// No actor lives there.
+    /// No actor has this URN.
     #[error("no actor has the URN `{urn}`")]
     NotFound {
         /// The URN that was looked up.
         urn: Urn,
     },
-    /// The actor there failed and will not start again; see [`Snapshot::failed`]. Another may be
-    /// spawned at its URN.
+    /// The actor failed and will not start again; see
+    /// [`Snapshot::failed`](crate::Snapshot::failed). Another actor may be spawned at its URN.
     #[error("the actor `{urn}` failed and will not start again")]
     Failed {
         /// The URN that was looked up.
         urn: Urn,
     },
-    /// An actor of another type lives there.
+    /// The actor is of another type.
     #[error("the actor `{urn}` is a `{found}`, not a `{expected}`")]
     WrongType {
         /// The URN that was looked up.
         urn: Urn,
-        /// The type that was wanted.
+        /// The requested type.
         expected: &'static str,
-        /// The type that lives there.
+        /// The type of the actor.
         found: &'static str,
     },
-    /// The actor there has no handler for the message.
+    /// The actor has no handler for the message.
     #[error("the actor `{urn}` has no handler for `{message}`")]
     Unhandled {
         /// The URN that was looked up.
         urn: Urn,
-        /// The message's Rust type.
+        /// The Rust type of the message.
         message: &'static str,
     },
 }
@@ -213,7 +227,7 @@ impl From<LookupError> for AskError {
     }
 }
 
-/// Spawns a task of the library itself.
+/// Spawns a task of the library itself, and detaches it.
 pub(crate) fn spawn_task(task: impl Future<Output = ()> + Send + 'static) {
-    drop(tokio::spawn(task)); // it reports its own end
+    drop(tokio::spawn(task)); // detached: the task reports its end by other means
 }

@@ -1,4 +1,4 @@
-//! What an actor sees of a request that came over the bus.
+//! Requests from the bus as actors receive them.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,20 +16,20 @@ use crate::reply::remote::{HeldBytes, Origin, Outcome, Responder, ResponseSink};
 use crate::reply::{Reply, ReplyReceiver};
 use crate::urn::Urn;
 
-/// How many attributes a request can have.
+/// The most attributes of a request.
 pub const MAX_ATTRIBUTES: usize = 64;
 
-/// How many bytes the names and values of a request's attributes can have, together.
+/// The most bytes of the names and values of a request's attributes, in total.
 pub const MAX_ATTRIBUTE_BYTES: usize = 16 * 1024;
 
-/// Free-form text that travels with a request, such as a trace id: at most [`MAX_ATTRIBUTES`] pairs,
-/// and [`MAX_ATTRIBUTE_BYTES`].
+/// Free-form text that is sent with a request, such as a trace id: at most [`MAX_ATTRIBUTES`] pairs
+/// of name and value, and [`MAX_ATTRIBUTE_BYTES`] in total.
 pub type Attributes = BTreeMap<String, String>;
 
 /// A request from another process, undecoded.
 ///
-/// Typed handlers never see it. A *raw handler* takes it instead of a message and gets everything
-/// from outside that has no typed handler:
+/// A *raw handler* takes it instead of a message, and gets each request from outside that has no
+/// typed handler:
 ///
 /// ```
 /// use conclib::prelude::*;
@@ -62,29 +62,29 @@ pub type Attributes = BTreeMap<String, String>;
 /// # }
 /// ```
 pub struct RequestEnvelope {
-    /// Whom it is for.
+    /// The URN of the requested actor.
     pub(crate) urn: Urn,
     /// The message's name on the wire.
     pub(crate) message: String,
     /// The encoded message.
     pub(crate) contents: Bytes,
-    /// What travels with it.
+    /// The attributes of the request.
     pub(crate) attributes: Attributes,
-    /// After this moment nobody waits for the answer.
+    /// The moment after which the asker no longer waits.
     pub(crate) deadline: Option<Instant>,
-    /// The duty to answer, shared with the dispatcher of a raw handler.
+    /// Sends the response; shared with the dispatcher of a raw handler.
     pub(crate) responder: Arc<Responder>,
-    /// Its share of the bytes that wait in mailboxes; given back when it is dropped.
+    /// The share of the bound on bytes from the bus in mailboxes, released on drop.
     #[expect(dead_code, reason = "held for its drop")]
     pub(crate) held: Option<HeldBytes>,
 }
 
 impl RequestEnvelope {
-    /// An envelope and the place where its answer arrives, for unit tests of raw handlers.
+    /// Creates an envelope and the receiver of its response, for unit tests of raw handlers.
     ///
     /// # Panics
     ///
-    /// If the message cannot be written as MessagePack.
+    /// If the message cannot be encoded as MessagePack.
     pub fn channel<M: RemoteMessage>(message: &M) -> (Self, ReplyReceiver<M::Response>) {
         let (reply, receiver) = Reply::channel();
         let sink = Arc::new(ChannelSink::<M>(std::sync::Mutex::new(Some(reply))));
@@ -102,7 +102,7 @@ impl RequestEnvelope {
         (envelope, receiver)
     }
 
-    /// Whom the request is for.
+    /// The URN of the requested actor.
     pub fn urn(&self) -> &Urn {
         &self.urn
     }
@@ -112,22 +112,22 @@ impl RequestEnvelope {
         &self.message
     }
 
-    /// What travels with the request.
+    /// The attributes of the request.
     pub fn attributes(&self) -> &Attributes {
         &self.attributes
     }
 
-    /// The encoded message, as it came.
+    /// The encoded message, as received.
     pub fn contents(&self) -> &Bytes {
         &self.contents
     }
 
-    /// The moment after which nobody waits for the answer.
+    /// The moment after which the asker no longer waits; `None` for requests without a deadline.
     pub fn deadline(&self) -> Option<Instant> {
         self.deadline
     }
 
-    /// True if it is named as an `M`.
+    /// True if the message has the name of `M` on the wire.
     pub fn matches<M: ActorMessage>(&self) -> bool {
         M::WIRE.is_some() && self.message == M::NAME
     }
@@ -136,8 +136,8 @@ impl RequestEnvelope {
     ///
     /// # Errors
     ///
-    /// [`UnexpectedMessage`] if it is named otherwise or does not decode as an `M`; returned from
-    /// the handler, it gives the asker the truth, and the actor lives on.
+    /// [`UnexpectedMessage`] if the message has another name or does not decode as an `M`. Returned
+    /// from the handler, it becomes the error of the asker, and the actor goes on.
     pub fn extract<M: RemoteMessage>(&self) -> Result<M, UnexpectedMessage> {
         if !self.matches::<M>() {
             return Err(self.unexpected());
@@ -148,17 +148,17 @@ impl RequestEnvelope {
         })
     }
 
-    /// Answers, with a value of the type that the message names as its response.
+    /// Sends the response: a value of the response type of the message.
     pub fn respond<R: Serialize>(self, response: R) {
         self.responder.respond(encode(&response));
     }
 
-    /// The reply of an `M`, to answer later and from anywhere.
+    /// Converts the envelope into the reply of an `M`, which may be sent later and from any task.
     pub fn into_reply<M: RemoteMessage>(self) -> Reply<M::Response> {
         Reply::remote(self.responder, M::CODEC.encode_response)
     }
 
-    /// The error for a message that the handler does not know.
+    /// The error for a message that the handler does not expect.
     pub fn unexpected(&self) -> UnexpectedMessage {
         UnexpectedMessage {
             message: self.message.clone(),
@@ -166,7 +166,7 @@ impl RequestEnvelope {
         }
     }
 
-    /// The same request to look at: whatever becomes of it, nobody is answered.
+    /// A copy of the request that never replies, for reading its message.
     pub(crate) fn to_look_at(&self) -> Self {
         Self {
             urn: self.urn.clone(),
@@ -179,14 +179,14 @@ impl RequestEnvelope {
         }
     }
 
-    /// True if it is not to be handled any more: its deadline has passed, and it is answered so, or
-    /// its asker has given it up.
+    /// True if the request must not be handled: its deadline has passed, which is its reply now, or
+    /// its asker has given up.
     pub(crate) fn is_too_late(&self) -> bool {
         self.responder.is_too_late()
     }
 
-    /// Takes it apart for the typed handler of `M`. `None` if it does not decode: the asker then
-    /// has the answer.
+    /// Decodes the message and makes its reply, for the typed handler of `M`. `None` if it does not
+    /// decode: the asker gets the error.
     pub fn open<M: ActorMessage>(self) -> Option<(M, Reply<M::Response>)> {
         let Some(codec) = M::WIRE else {
             self.refuse_unhandled();
@@ -206,7 +206,7 @@ impl RequestEnvelope {
         }
     }
 
-    /// Tells the asker that the actor has no handler for this message.
+    /// Replies that the actor has no handler for this message.
     pub fn refuse_unhandled(self) {
         self.responder.refuse(AskError::Unhandled {
             urn: self.urn,
@@ -225,10 +225,10 @@ impl fmt::Debug for RequestEnvelope {
     }
 }
 
-/// What a raw handler returns for a message that it does not know, or that does not decode.
+/// The error of a raw handler for a message that it does not expect, or that does not decode.
 ///
-/// The asker hears [`Unhandled`](AskError::Unhandled) or [`BadRequest`](AskError::BadRequest);
-/// the actor lives on.
+/// The asker gets [`Unhandled`](AskError::Unhandled) or [`BadRequest`](AskError::BadRequest); the
+/// actor goes on. Made by [`RequestEnvelope::unexpected`] and [`RequestEnvelope::extract`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("unexpected message `{message}`")]
 pub struct UnexpectedMessage {
@@ -243,7 +243,7 @@ impl UnexpectedMessage {
         &self.message
     }
 
-    /// What the asker hears.
+    /// The error of the asker.
     pub(crate) fn as_ask_error(&self, urn: &Urn) -> AskError {
         match &self.malformed {
             Some(error) => AskError::BadRequest {
@@ -257,14 +257,14 @@ impl UnexpectedMessage {
     }
 }
 
-/// What a raw handler may return: nothing, or `Result` with [`UnexpectedMessage`] or [`Failure`].
+/// The return type of a raw handler: `()`, or a `Result` with [`UnexpectedMessage`] or [`Failure`].
 #[diagnostic::on_unimplemented(
     message = "a raw handler cannot return `{Self}`",
     label = "returns `{Self}`",
     note = "return `()`, `Result<(), UnexpectedMessage>` or `Result<(), Failure>`; answer with `envelope.respond(…)`"
 )]
 pub trait RawOutcome {
-    /// Nothing, or what went wrong.
+    /// Converts the outcome into a result.
     fn into_result(self) -> Result<(), Failure>;
 }
 
@@ -286,8 +286,8 @@ impl RawOutcome for Result<(), Failure> {
     }
 }
 
-/// One call of a raw handler, from the dispatcher's side: keeps hold of the duty to answer, so that
-/// the asker of a message that the handler does not know hears so.
+/// One call of a raw handler, from the dispatcher's side: keeps the responder, so that the asker of
+/// an unexpected message gets the error.
 #[derive(Debug)]
 pub struct RawCall {
     urn: Urn,
@@ -295,7 +295,7 @@ pub struct RawCall {
 }
 
 impl RawCall {
-    /// Before the handler gets the envelope.
+    /// Begins the call, before the handler gets the envelope.
     pub fn begin(envelope: &RequestEnvelope) -> Self {
         envelope.responder.attach_handler();
         Self {
@@ -304,12 +304,13 @@ impl RawCall {
         }
     }
 
-    /// Nobody's, for a tell.
+    /// The ask; `None` for a tell.
     pub(crate) fn pending(&self) -> Option<Arc<dyn PendingReply>> {
         self.responder.pending()
     }
 
-    /// After the handler has returned. What it does not know is no failure of the actor.
+    /// Ends the call, after the handler has returned. An unexpected message is no failure of the
+    /// actor.
     ///
     /// # Errors
     ///

@@ -1,4 +1,5 @@
-//! Replies: to no one for a tell, to an asker in this process, or to an asker across the bus.
+//! Replies to messages: to an asker in this process, to an asker across the bus, or, for a tell, to
+//! none.
 
 use std::fmt;
 use std::mem::needs_drop;
@@ -33,10 +34,10 @@ mod slot;
 /// the reply in its state, move it into a task, or [`forward`](crate::ActorRef::forward) it to
 /// another actor. The same handler serves tells, for which answering does nothing.
 ///
-/// Silence is never an answer: a reply that is dropped tells its asker
-/// [`Failed`](AskError::Failed) if its handler panics or returns a failure,
-/// [`NoReply`](AskError::NoReply) if the handler goes on or ends well, and
-/// [`ActorStopped`](AskError::ActorStopped) before a handler has it.
+/// Every ask gets a result. If the reply is dropped, that is [`Failed`](AskError::Failed) if its
+/// handler panics or returns a failure, [`NoReply`](AskError::NoReply) if the handler goes on or
+/// returns without a failure, and [`ActorStopped`](AskError::ActorStopped) if no handler has
+/// received the message.
 ///
 /// ```
 /// use conclib::{AskError, Reply};
@@ -68,14 +69,15 @@ enum Target<R> {
     },
 }
 
-/// The right and the duty to fill a slot.
+/// The sender of an ask in this process: fills the slot, on drop with an error.
 struct ReplySender<R> {
     /// `None` once the slot is filled.
     slot: Option<Arc<Slot<R>>>,
     owner: Owner,
     /// Makes the end of the ask a closure, whatever the type of its response.
     refuse_later: fn(Arc<Slot<R>>) -> Refuse,
-    /// The slot has a deadline. Kept here too, so that asks without one cost no look there.
+    /// True if the slot has a deadline. A copy, so that asks without a deadline do not read the
+    /// slot.
     has_deadline: bool,
 }
 
@@ -91,17 +93,18 @@ enum Owner {
 }
 
 impl<R: Send + 'static> Reply<R> {
-    /// A reply and the future of its answer: for unit tests of handlers that take a `Reply`, and for
-    /// bridging to code that is not an actor.
+    /// A reply and the future of its answer: for unit tests of handlers that take a `Reply`, and
+    /// for bridging to code that is not an actor.
     pub fn channel() -> (Self, ReplyReceiver<R>) {
         Self::with_slot(Slot::default(), Owner::Other)
     }
 
-    /// Replies. Does nothing for a tell, and if the asker is gone.
+    /// Sends the response to the asker. Does nothing for a tell, or if the asker is gone.
     #[inline]
     pub fn send(self, response: R) {
         match self.target {
-            // A value whose drop panics must not fail the handler, with an asker or without.
+            // A panic in the drop of the response must not fail the handler, for a tell as for an
+            // ask.
             Target::None if needs_drop::<R>() => drop_quietly(response),
             Target::None => {}
             Target::Local(sender) => sender.send(Ok(response)),
@@ -114,8 +117,8 @@ impl<R: Send + 'static> Reply<R> {
 
     /// True while the asker waits for the reply: false for a tell, and once the asker is gone.
     ///
-    /// Across the bus a gone asker is noticed a moment later; if its notice is lost, at its deadline.
-    /// To wait for that instead of polling, see [`cancelled`](Self::cancelled).
+    /// Across the bus, a gone asker is noticed a moment later, or at its deadline if the notice is
+    /// lost. To wait for the end of the ask, see [`cancelled`](Self::cancelled).
     pub fn is_wanted(&self) -> bool {
         match &self.target {
             Target::None => false,
@@ -124,11 +127,11 @@ impl<R: Send + 'static> Reply<R> {
         }
     }
 
-    /// Completes when the asker of the message no longer waits: it is gone (its future was dropped, or
-    /// an HTTP client disconnected from the server that asked), or its deadline has passed. For a tell
-    /// it never completes.
+    /// Completes when the asker of the message no longer waits: its future was dropped (for example
+    /// because an HTTP client disconnected from the server that asked), or its deadline has passed.
+    /// For a tell, the future never completes.
     ///
-    /// Work that is only worth its reply stops there; the reply may then be dropped.
+    /// Use it to stop work that serves only the reply; the reply may be dropped then.
     ///
     /// ```
     /// use conclib::Reply;
@@ -149,7 +152,7 @@ impl<R: Send + 'static> Reply<R> {
         Cancelled::new(self.pending())
     }
 
-    /// The deadline of its asker, if there is one: for implementations of
+    /// The deadline of the asker, if there is one: for implementations of
     /// [`Handlers::limit`](crate::Handlers::limit) by hand.
     #[inline]
     pub fn limit(&self) -> Option<Limit<'_>> {
@@ -173,13 +176,14 @@ impl<R: Send + 'static> Reply<R> {
         Self { target }
     }
 
-    /// The reply of an ask whose asker polls later.
+    /// The reply of an ask, for an asker that polls later.
     pub(crate) fn local() -> (Self, ReplyReceiver<R>) {
         Self::with_slot(Slot::default(), Owner::Mailbox)
     }
 
-    /// The reply of an ask whose asker waits from now on: the receiver need not be polled for its
-    /// waker. If an actor asks, deadlock detection follows the reply from `asked` on.
+    /// The reply of an ask, for an asker that waits from now on, with its waker stored before the
+    /// first poll of the receiver. If an actor asks, deadlock detection follows the ask to the
+    /// actor `asked`.
     pub(crate) fn for_ask(
         asked: impl FnOnce() -> Arc<dyn Participant>,
         waker: &Waker,
@@ -229,8 +233,8 @@ impl<R: Send + 'static> Reply<R> {
         self
     }
 
-    /// Takes the reply from its handler, on the way to another: until that has it, dropping it means
-    /// `ActorStopped`.
+    /// Takes the reply from its handler to forward it: until the next handler receives it, dropping
+    /// it means `ActorStopped`.
     pub(crate) fn detach(mut self) -> Self {
         match &mut self.target {
             Target::None => {}
@@ -240,7 +244,7 @@ impl<R: Send + 'static> Reply<R> {
         self
     }
 
-    /// The ask, if an actor waits for its reply: for code that passes the reply on.
+    /// The ask, if an actor waits for its reply: for code that forwards the reply.
     pub(crate) fn tracked(&self) -> Option<Arc<dyn PendingReply>> {
         match &self.target {
             Target::Local(sender) => Slot::tracked(sender.slot.as_ref()?),
@@ -295,7 +299,7 @@ impl<R> ReplySender<R> {
             return;
         };
         let wakers = slot.put(answer);
-        // Before the wake, so that the asker finds itself alone with its answer.
+        // Dropped before the wake, so that the asker has the only reference and needs no lock.
         drop(slot);
         if let Some(wakers) = wakers {
             wakers.wake();
@@ -306,7 +310,7 @@ impl<R> ReplySender<R> {
 impl<R> Drop for ReplySender<R> {
     #[inline]
     fn drop(&mut self) {
-        // A remote reply does the same by the drop of its responder.
+        // For a remote reply, the drop of its responder does the same.
         if let Some(slot) = self.slot.take() {
             self.dropped(slot);
         }
@@ -337,19 +341,19 @@ mod tests {
     use crate::error::Delivered;
 
     #[test]
-    fn a_reply_stays_small() {
+    fn reply_stays_small() {
         assert!(size_of::<Reply<[u64; 64]>>() <= 24);
     }
 
     #[tokio::test]
-    async fn an_untaken_reply_says_that_the_actor_stopped() {
+    async fn reply_dropped_before_its_handler_means_actor_stopped() {
         let (reply, receiver) = Reply::<u32>::local();
         drop(reply);
         assert_eq!(receiver.await, Err(AskError::ActorStopped));
     }
 
     #[tokio::test]
-    async fn a_reply_dropped_by_a_panic_says_failed() {
+    async fn reply_dropped_by_a_panic_means_failed() {
         let (reply, receiver) = Reply::<u32>::channel();
         let task = tokio::spawn(async move {
             let _held = reply;
@@ -359,17 +363,17 @@ mod tests {
         assert_eq!(receiver.await, Err(AskError::Failed { cause: None }));
     }
 
-    /// A waker that, when it is dropped, looks whether the slot is locked.
-    struct Looks {
+    /// A waker that checks on drop whether the slot is locked.
+    struct LockCheck {
         slot: Arc<Slot<u32>>,
         seen_locked: Arc<AtomicBool>,
     }
 
-    impl Wake for Looks {
+    impl Wake for LockCheck {
         fn wake(self: Arc<Self>) {}
     }
 
-    impl Drop for Looks {
+    impl Drop for LockCheck {
         fn drop(&mut self) {
             let locked = self.slot.is_locked();
             self.seen_locked.fetch_or(locked, Ordering::Relaxed);
@@ -381,7 +385,7 @@ mod tests {
         let (reply, mut receiver) = Reply::channel();
         let seen_locked = Arc::new(AtomicBool::new(false));
         for _ in 0..2 {
-            let waker = Waker::from(Arc::new(Looks {
+            let waker = Waker::from(Arc::new(LockCheck {
                 slot: receiver.slot(),
                 seen_locked: seen_locked.clone(),
             }));
@@ -394,7 +398,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_reply_knows_whether_it_is_wanted() {
+    async fn reply_is_wanted_until_its_receiver_is_dropped() {
         let (reply, receiver) = Reply::<u32>::channel();
         assert!(reply.is_wanted());
         drop(receiver);

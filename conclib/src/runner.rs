@@ -1,41 +1,38 @@
-//! The event loop of an actor: one life after another, each from `on_start` to its last hook. The
-//! only place that runs handlers and catches their panics.
+//! The event loop of an actor: one incarnation after another, each from `on_start` to its last
+//! hook. Handlers run, and their panics are caught, only here.
 
 #![expect(
     clippy::manual_async_fn,
-    reason = "an `async fn` has room for each of its arguments twice, and so would every actor"
+    reason = "an `async fn` stores each of its arguments twice, which every actor would pay for"
 )]
 
 use std::pin::pin;
 use std::sync::Arc;
 
-use tokio::sync::oneshot;
 use tracing::{debug, error};
 
-use crate::actor::FailedActor;
 use crate::actor::any::AnyActor;
 use crate::actor::cell::ActorCell;
 use crate::actor::control::StopCause;
 use crate::actor::stats::Phase;
 use crate::actor::wait_stopped::{ended, stopped_first};
 use crate::actor::{Actor, Context};
-use crate::core::SystemCore;
 use crate::deadlock::current::Current;
 use crate::error::Failure;
 use crate::error::panics::drop_quietly;
-use crate::mailbox::Batch;
 use crate::stop_reason::StopReason;
 use crate::supervision::lifecycle::sealed::Source;
 use crate::supervision::log_last_failure;
 
-use events::{Events, Next};
-use guard::{Interrupted, between_incarnations, guarded, until_stopped};
+use events::{Events, NextEvent};
+use guard::refuse;
+use interrupt::{Interrupted, between_incarnations, guarded, until_stopped};
+
+pub(crate) use guard::ActorGuard;
 
 mod events;
 mod guard;
-
-/// Whom the spawn has to hear from: how the start went.
-type Started = oneshot::Sender<Result<(), StopReason>>;
+mod interrupt;
 
 /// Runs an actor to its end.
 pub(crate) fn run<A: Actor, S: Source<A>>(
@@ -52,7 +49,7 @@ pub(crate) fn run<A: Actor, S: Source<A>>(
             }
             drop_quietly(guard.actor.take());
             let cell = &guard.cell;
-            // Who stops or kills an actor from outside means it.
+            // A stop or kill from outside is final.
             if cell.control.is_killed() || cell.mailbox.is_closed() {
                 break match end {
                     StopReason::Restarted => no_restart_follows(cell),
@@ -67,7 +64,7 @@ pub(crate) fn run<A: Actor, S: Source<A>>(
                 Err(interrupted) => {
                     let end = interruption::<A, S>(cell, &ctx, interrupted);
                     if end.is_failure() {
-                        log_last_failure(&cell.urn, &end, "it could not wait for its restart");
+                        log_last_failure(&cell.urn, &end, "waiting for its restart failed");
                     }
                     break end;
                 }
@@ -75,11 +72,11 @@ pub(crate) fn run<A: Actor, S: Source<A>>(
         };
         guard.reason = Some(end);
         drop(guard);
-        drop_quietly(source); // its group hears of it, when the URN is free
+        drop_quietly(source); // reports the end to its group, now that the URN is free
     }
 }
 
-/// Why an actor ends whose life was to be followed by another.
+/// The stop reason of an actor that was to restart with its group, but was stopped or killed.
 fn no_restart_follows<A: Actor>(cell: &ActorCell<A>) -> StopReason {
     if cell.control.is_killed() {
         StopReason::Killed
@@ -88,10 +85,10 @@ fn no_restart_follows<A: Actor>(cell: &ActorCell<A>) -> StopReason {
     }
 }
 
-/// One life: its state, `on_start`, messages, its last hook. Why it ended.
+/// Runs one incarnation: makes its state, runs `on_start`, handles messages, and runs the last
+/// hook. Returns the reason of its end.
 ///
-/// What comes once, at its end, is in boxes: every actor that waits for a message would have room
-/// for it.
+/// The futures of the end are boxed: otherwise every idle actor would reserve room for them.
 fn run_incarnation<A: Actor, S: Source<A>>(
     guard: &mut ActorGuard<A>,
     ctx: &mut Context<A>,
@@ -103,12 +100,12 @@ fn run_incarnation<A: Actor, S: Source<A>>(
             return end;
         }
         let Some(actor) = &mut guard.actor else {
-            return guard.cell.control.cause(); // not reached: it has started
+            unreachable!("an incarnation that has started has a state");
         };
         let events = Events::new(&guard.cell, &mut guard.batch);
         let service = serve(events, actor, ctx);
         let served = guarded(&guard.cell, pin!(Some(service))).await;
-        ctx.set_pending(None); // a handler may not have returned
+        ctx.set_pending(None); // set by a handler that did not return
         let end = match served {
             Ok(Ok(())) => end_of_service::<A, S>(&guard.cell, ctx),
             Ok(Err(failure)) => failed::<A, S>(&guard.cell, ctx, failure),
@@ -121,7 +118,11 @@ fn run_incarnation<A: Actor, S: Source<A>>(
     }
 }
 
-/// The state, if it has to be made, and `on_start`; or why there is no life.
+/// Makes the state unless there is one, and runs `on_start`.
+///
+/// # Errors
+///
+/// The reason that the incarnation ended before it had started.
 fn start<A: Actor, S: Source<A>>(
     guard: &mut ActorGuard<A>,
     ctx: &mut Context<A>,
@@ -131,7 +132,7 @@ fn start<A: Actor, S: Source<A>>(
         let cell = &guard.cell;
         let actor = match &mut guard.actor {
             Some(actor) => actor,
-            // `make` is called within: also what it does before there is a future may panic.
+            // Called within the async block, since `make` may panic before it returns its future.
             place => match until_stopped(cell, pin!(Some(async { source.make().await }))).await {
                 Ok(Ok(made)) => place.insert(made),
                 Ok(Err(failure)) => return Err(failed::<A, S>(cell, ctx, failure)),
@@ -144,7 +145,7 @@ fn start<A: Actor, S: Source<A>>(
                 cell.stats.enter(Phase::Running);
                 source.started();
                 if let Some(started) = guard.started.take() {
-                    drop(started.send(Ok(()))); // nobody listens if the spawn was dropped
+                    drop(started.send(Ok(()))); // fails if the `Spawn` was dropped
                 }
                 return Ok(());
             }
@@ -157,61 +158,56 @@ fn start<A: Actor, S: Source<A>>(
     }
 }
 
-/// Ends what waits in the mailbox of an actor that does not live again: nobody should wait for the
-/// end of its children and its last hook. Each on its own: a message whose drop panics takes no
-/// other with it.
-fn refuse<A: Actor>(cell: &ActorCell<A>, batch: &mut Batch<A::Inbox>) {
-    let waiting = cell.mailbox.close_and_drain(batch);
-    waiting.for_each(drop_quietly);
-}
-
+/// Begins an incarnation.
 fn begin<A: Actor>(cell: &ActorCell<A>) {
     cell.control.begin_incarnation();
     cell.links.open();
-    // One that starts at once is running already.
+    // An actor without `on_start` was set to running when it was spawned.
     if cell.stats.phase() != Phase::Running {
         cell.stats.enter(Phase::Starting);
     }
 }
 
-/// Handles messages and ticks until there are none any more, a handler fails, or the life is
-/// interrupted.
+/// Handles messages and ticks until the mailbox is closed and empty, a handler fails, or the
+/// incarnation is interrupted.
 fn serve<A: Actor>(
     mut events: Events<'_, A>,
     actor: &mut A,
     ctx: &mut Context<A>,
 ) -> impl Future<Output = Result<(), Failure>> + Send {
     async move {
-        events.start_ticks(); // here, where its panics are the actor's
+        events.start_ticks(); // here, so that its panic is a failure of the actor
         let stats = events.stats();
         loop {
             let inbox = match events.next(ctx) {
-                Next::Message(inbox) => inbox,
-                Next::Nothing => {
+                NextEvent::Message(inbox) => inbox,
+                NextEvent::Idle => {
                     events.wait(ctx).await;
                     continue;
                 }
-                Next::End => return Ok(()),
+                NextEvent::End => return Ok(()),
             };
-            open::<A>(inbox);
+            prepare::<A>(inbox);
             if let Some(message) = inbox {
                 stats.begin(A::which(message));
                 actor.dispatch(inbox, ctx).await?;
-                // Nothing of it is kept in the task while the handler runs: each byte counts there.
+                // Reads the deadline from the thread instead of a local: each byte in the actor's
+                // task counts.
                 if Current::deadline().is_some() {
                     Current::set_deadline(None);
                 }
                 stats.handled();
             }
-            // A handler that never waits would keep the thread to itself.
+            // Handlers that never wait must yield to other tasks now and then.
             tokio::task::coop::consume_budget().await;
         }
     }
 }
 
-/// Makes a message of what is in hand, or nothing if nobody wants it any more, and says to the thread
-/// until when its asker waits, if that is limited.
-fn open<A: Actor>(inbox: &mut Option<A::Inbox>) {
+/// Prepares the current message for its handler: decodes a request from the bus, removes the
+/// message if its asker no longer waits, and sets the deadline of its asker, if there is one, in
+/// the thread.
+fn prepare<A: Actor>(inbox: &mut Option<A::Inbox>) {
     if let Some(envelope) = A::unframe(inbox) {
         if !envelope.is_too_late() {
             let deadline = envelope.responder.awaited_until();
@@ -228,14 +224,14 @@ fn open<A: Actor>(inbox: &mut Option<A::Inbox>) {
     }
 }
 
-/// Why an actor that has not failed handles no more messages.
+/// The reason that an actor stops handling messages without a failure of its handlers.
 fn end_of_service<A: Actor, S: Source<A>>(cell: &ActorCell<A>, ctx: &Context<A>) -> StopReason {
     if cell.control.is_interrupted() {
         return interruption::<A, S>(cell, ctx, Interrupted::Aborted);
     }
     match cell.links.take_escalated() {
         Some(failure) => failed::<A, S>(cell, ctx, failure),
-        // Unless it is stopped for good meanwhile.
+        // A stop from outside takes precedence.
         None if cell.control.restarts_with_group() && !cell.mailbox.is_closed() => {
             StopReason::Restarted
         }
@@ -243,6 +239,7 @@ fn end_of_service<A: Actor, S: Source<A>>(cell: &ActorCell<A>, ctx: &Context<A>)
     }
 }
 
+/// Logs and counts a failure.
 fn failed<A: Actor, S: Source<A>>(
     cell: &ActorCell<A>,
     ctx: &Context<A>,
@@ -252,13 +249,14 @@ fn failed<A: Actor, S: Source<A>>(
     if S::RUNS_ONCE {
         error!(%urn, %failure, "`{urn}` failed and will not start again: it is not supervised");
     } else {
-        error!(%urn, %failure, "actor failed"); // its source says what follows
+        error!(%urn, %failure, "actor failed"); // its lifecycle logs whether it restarts
     }
     ctx.failed(&failure);
     cell.stats.failed();
     StopReason::Failed(failure)
 }
 
+/// The reason of the end after an interruption.
 fn interruption<A: Actor, S: Source<A>>(
     cell: &ActorCell<A>,
     ctx: &Context<A>,
@@ -276,7 +274,8 @@ fn interruption<A: Actor, S: Source<A>>(
     }
 }
 
-/// Ends what belongs to the life, runs the hook that fits how it ended, and says why it did.
+/// Ends the timers, tasks and children of the incarnation, and runs `on_failure` or `on_stop`.
+/// Returns the reason of the end.
 async fn last_hook<A: Actor, S: Source<A>>(
     guard: &mut ActorGuard<A>,
     ctx: &mut Context<A>,
@@ -290,7 +289,7 @@ async fn last_hook<A: Actor, S: Source<A>>(
         return interruption::<A, S>(cell, ctx, Interrupted::Aborted);
     }
     let Some(actor) = &mut guard.actor else {
-        return end; // not reached: it has lived
+        unreachable!("an incarnation that has started has a state");
     };
     let hook = match &end {
         StopReason::Failed(failure) => {
@@ -305,12 +304,12 @@ async fn last_hook<A: Actor, S: Source<A>>(
             guarded(cell, pin!(Some(async { actor.on_stop(ctx, reason).await }))).await
         }
     };
-    // What the hook has set up.
+    // Ends timers, tasks and children of the hook.
     wind_down(cell, ctx).await;
     match hook {
         Ok(()) => end,
         Err(Interrupted::Panicked(failure)) => {
-            error!(%urn, %failure, "the last hook of an actor failed");
+            error!(%urn, %failure, "the last hook of an actor panicked; the actor ends all the same");
             ctx.failed(&failure);
             end
         }
@@ -318,15 +317,15 @@ async fn last_hook<A: Actor, S: Source<A>>(
     }
 }
 
-/// Ends what belongs to the life: timers and tasks, then children, the newest first.
+/// Ends the timers and tasks of the incarnation, and then its children, the newest first.
 async fn wind_down<A: Actor>(cell: &Arc<ActorCell<A>>, ctx: &mut Context<A>) {
     cell.stats.enter(Phase::Stopping);
     let orderly = async {
         ctx.end_incarnation().await;
         while let Some(child) = cell.links.newest_child_or_close() {
             child.stop(StopCause::ParentStopped);
-            // It may wait for this actor: for an answer that comes in the next life only, or for
-            // the end.
+            // The child may be waiting for this actor: for a reply from the next incarnation, or
+            // for the end of this one.
             stopped_first(child.clone()).await;
             remove_child(&*child, cell);
         }
@@ -335,7 +334,7 @@ async fn wind_down<A: Actor>(cell: &Arc<ActorCell<A>>, ctx: &mut Context<A>) {
     if orderly.is_ok() {
         return;
     }
-    // Killed: so are they, all at once.
+    // This actor was killed: so are its children, all at once.
     for child in cell.links.children() {
         child.kill();
     }
@@ -347,71 +346,7 @@ async fn wind_down<A: Actor>(cell: &Arc<ActorCell<A>>, ctx: &mut Context<A>) {
     }
 }
 
-/// It did so itself, unless it had another parent.
+/// Removes a child from its parent. A child that has ended normally has removed itself already.
 fn remove_child<A: Actor>(child: &dyn AnyActor, parent: &ActorCell<A>) {
     parent.links.remove_child(child.sequence());
-}
-
-/// An actor's stay in its system. When it ends, whatever ended it (the runtime may just drop the
-/// task), the mailbox is closed, the state is dropped, what waits is refused, the URN is free, and
-/// those who wait for the stop or the start hear of it, in this order.
-pub(crate) struct ActorGuard<A: Actor> {
-    cell: Arc<ActorCell<A>>,
-    system: Arc<SystemCore>,
-    /// The state. Here, and not in the code that may unwind, so that it is dropped on its own.
-    actor: Option<A>,
-    /// The messages in hand that are not handled yet. Here, so that a panic fails no other
-    /// message than the one that is being handled.
-    batch: Batch<A::Inbox>,
-    /// Who waits for the start, until that has gone well or the actor has ended.
-    started: Option<Started>,
-    /// Why the actor stopped, once that is known.
-    reason: Option<StopReason>,
-}
-
-impl<A: Actor> ActorGuard<A> {
-    /// `started` hears how the start went, if somebody waits for it.
-    pub(crate) fn new(
-        cell: Arc<ActorCell<A>>,
-        system: Arc<SystemCore>,
-        actor: Option<A>,
-        started: Option<Started>,
-    ) -> Self {
-        Self {
-            cell,
-            system,
-            actor,
-            batch: Batch::default(),
-            started,
-            reason: None,
-        }
-    }
-}
-
-impl<A: Actor> Drop for ActorGuard<A> {
-    fn drop(&mut self) {
-        self.cell.mailbox.close();
-        drop_quietly(self.actor.take());
-        refuse(&self.cell, &mut self.batch);
-        // Only if the runtime dropped the task: otherwise they have stopped.
-        for child in self.cell.links.children() {
-            child.kill();
-        }
-        let (cell, system) = (&self.cell, &self.system);
-        let reason = self.reason.take().unwrap_or(StopReason::Killed);
-        let gave_up = cell.gave_up(&reason);
-        if gave_up {
-            let actor = FailedActor::new(cell.snapshot(), &reason);
-            system.registry.note_failed(actor, cell.is_private());
-        }
-        system.registry.release(cell.urn.as_str(), cell.id());
-        cell.control.forget_task();
-        if gave_up && cell.escalates_to_system() {
-            system.escalate(cell.urn.clone(), reason.clone());
-        }
-        cell.end(&reason);
-        if let Some(started) = self.started.take() {
-            drop(started.send(Err(reason))); // nobody listens if the spawn was dropped
-        }
-    }
 }

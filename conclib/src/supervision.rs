@@ -1,4 +1,4 @@
-//! Whether a failed actor starts again, and when: decisions without a clock of their own.
+//! Decisions about restarts: policy, budget and delay, without a clock of their own.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -14,15 +14,28 @@ pub use crate::time::backoff::Backoff;
 
 pub(crate) mod lifecycle;
 
-/// After which ends an actor starts again.
+/// The restart policy of a supervised actor: the ends after which it starts again.
 ///
-/// Who stops or kills it from outside means it: those ends are final under every policy, and so is
-/// the end of its parent or its system.
+/// A stop or kill from outside is final under every policy, and so is the end of the actor's parent
+/// or system.
 ///
-/// Restarts are for faults that pass. A message that makes its handler fail does so again in the next
-/// life, and too many of them spend the budget: see [`Failure`](crate::Failure) for what is to be a
-/// response instead, and [`ActorSystem::supervise`](crate::ActorSystem::supervise) for what happens
-/// then.
+/// Restarts help against faults that pass. A message that makes its handler fail does so again
+/// after the restart, and too many such messages spend the budget: see [`Failure`](crate::Failure)
+/// for errors that belong in a response instead, and
+/// [`ActorSystem::supervise`](crate::ActorSystem::supervise) for the effect of a spent budget.
+///
+/// ```
+/// # use conclib::{Restart, prelude::*};
+/// # #[derive(Actor)]
+/// # struct Feed;
+/// # #[handlers]
+/// # impl Feed {}
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let system = ActorSystem::new();
+/// let feed = system.supervise(|| async { Feed }).restart(Restart::Always).await?;
+/// # drop(feed);
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Restart {
@@ -37,7 +50,7 @@ pub enum Restart {
 }
 
 impl Restart {
-    /// True if a life that ended so is followed by another, as far as this policy goes.
+    /// True if this policy allows a restart after such an end.
     pub(crate) fn follows(self, end: &StopReason) -> bool {
         match self {
             Self::Always => true,
@@ -46,7 +59,7 @@ impl Restart {
         }
     }
 
-    /// Logs that no life follows a failure under this policy.
+    /// Logs that this policy allows no restart after a failure.
     pub(crate) fn log_last_failure(self, urn: &Urn, end: &StopReason) {
         if end.is_failure() {
             log_last_failure(urn, end, &format!("its policy is Restart::{self:?}"));
@@ -54,7 +67,7 @@ impl Restart {
     }
 }
 
-/// Logs that an actor will not start again, and why.
+/// Logs that an actor will not start again, and the reason.
 pub(crate) fn log_last_failure(urn: &Urn, end: &StopReason, why: &str) {
     let last = end
         .failure()
@@ -62,8 +75,8 @@ pub(crate) fn log_last_failure(urn: &Urn, end: &StopReason, why: &str) {
     error!(%urn, failure = %last, "`{urn}` will not start again: {why}");
 }
 
-/// How many restarts within how long are taken for bad luck. One more, and the actor (or the group)
-/// is given up.
+/// The most restarts within a window of time. One failure more, and the actor (or the group) stops
+/// for good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Budget {
     pub(crate) restarts: u32,
@@ -71,7 +84,7 @@ pub(crate) struct Budget {
 }
 
 impl Budget {
-    /// The ends that have spent it, this one last: `4 failures within 5 s`.
+    /// The text for the end that has spent the budget: `4 failures within 5 s`.
     pub(crate) fn spent_by(self, end: &StopReason) -> String {
         let count = u64::from(self.restarts) + 1;
         let what = if end.is_failure() { "failure" } else { "end" };
@@ -90,40 +103,40 @@ impl Default for Budget {
     }
 }
 
-/// What becomes of an actor, or of a group, whose life has ended.
+/// The decision at the end of an incarnation of an actor or of a group's member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    /// It starts again, after this long.
+pub(crate) enum RestartDecision {
+    /// Start again, after this delay.
     Restart(Duration),
-    /// It has failed more often than its budget allows.
+    /// Stop: the budget of restarts is spent.
     Exhausted,
 }
 
-/// The restarts so far.
+/// The past restarts of an actor or a group.
 #[derive(Debug, Default)]
 pub(crate) struct History {
-    /// When they were, as far as they are within the window.
+    /// The times of the restarts within the window.
     restarts: VecDeque<Instant>,
-    /// How many followed each other without a long life in between.
+    /// The number of restarts since an incarnation last lasted for a whole window.
     streak: u32,
 }
 
 impl History {
-    /// Judges a life that ended at `now` after it had `lived` so long.
-    pub(crate) fn judge(
+    /// Decides about an incarnation that ended at `now` and had lasted for `uptime`.
+    pub(crate) fn decide(
         &mut self,
         budget: Budget,
         backoff: Backoff,
         uptime: Duration,
         now: Instant,
         jitter: f64,
-    ) -> Verdict {
+    ) -> RestartDecision {
         let is_old = |at: &Instant| now.duration_since(*at) >= budget.within;
         while self.restarts.front().is_some_and(is_old) {
             self.restarts.pop_front();
         }
         if self.restarts.len() >= budget.restarts as usize {
-            return Verdict::Exhausted;
+            return RestartDecision::Exhausted;
         }
         if uptime >= budget.within {
             self.streak = 0;
@@ -131,7 +144,7 @@ impl History {
         let wait = backoff.jittered_delay(self.streak, jitter);
         self.restarts.push_back(now);
         self.streak = self.streak.saturating_add(1);
-        Verdict::Restart(wait)
+        RestartDecision::Restart(wait)
     }
 }
 
@@ -141,8 +154,9 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// What is said of lives that end at these moments, each after it had lived since the last.
-    fn verdicts(budget: Budget, backoff: Backoff, ends: &[f64]) -> Vec<Verdict> {
+    /// The decisions for incarnations that end at these times, each started when the last one
+    /// ended.
+    fn decisions(budget: Budget, backoff: Backoff, ends: &[f64]) -> Vec<RestartDecision> {
         let start = Instant::now();
         let mut history = History::default();
         let mut before = start;
@@ -151,50 +165,50 @@ mod tests {
                 let now = start + Duration::from_secs_f64(*end);
                 let uptime = now - before;
                 before = now;
-                history.judge(budget, backoff, uptime, now, 0.0)
+                history.decide(budget, backoff, uptime, now, 0.0)
             })
             .collect()
     }
 
-    fn restart(seconds: f64) -> Verdict {
-        Verdict::Restart(Duration::from_secs_f64(seconds))
+    fn restart(seconds: f64) -> RestartDecision {
+        RestartDecision::Restart(Duration::from_secs_f64(seconds))
     }
 
     #[test]
     fn three_restarts_in_five_seconds_are_allowed() {
-        let seen = verdicts(Budget::default(), Backoff::none(), &[0.0, 1.0, 2.0, 3.0]);
+        let seen = decisions(Budget::default(), Backoff::none(), &[0.0, 1.0, 2.0, 3.0]);
         assert_eq!(seen[..3], [restart(0.0); 3]);
-        assert_eq!(seen[3], Verdict::Exhausted);
+        assert_eq!(seen[3], RestartDecision::Exhausted);
     }
 
     #[test]
-    fn a_restart_leaves_the_window_when_that_has_passed() {
-        let seen = verdicts(Budget::default(), Backoff::none(), &[0.0, 1.0, 2.0, 5.0]);
+    fn restarts_older_than_the_window_do_not_count() {
+        let seen = decisions(Budget::default(), Backoff::none(), &[0.0, 1.0, 2.0, 5.0]);
         assert_eq!(seen, [restart(0.0); 4]);
-        let seen = verdicts(Budget::default(), Backoff::none(), &[0.0, 1.0, 2.0, 4.9]);
-        assert_eq!(seen[3], Verdict::Exhausted);
+        let seen = decisions(Budget::default(), Backoff::none(), &[0.0, 1.0, 2.0, 4.9]);
+        assert_eq!(seen[3], RestartDecision::Exhausted);
     }
 
     #[test]
-    fn no_restarts_means_none() {
+    fn budget_of_zero_allows_no_restart() {
         let budget = Budget {
             restarts: 0,
             within: SECOND,
         };
         assert_eq!(
-            verdicts(budget, Backoff::none(), &[0.0]),
-            [Verdict::Exhausted]
+            decisions(budget, Backoff::none(), &[0.0]),
+            [RestartDecision::Exhausted]
         );
     }
 
     #[test]
-    fn waits_double_up_to_the_most_and_begin_anew_after_a_long_life() {
+    fn delays_double_up_to_the_maximum_and_reset_after_a_long_incarnation() {
         let budget = Budget {
             restarts: 100,
             within: 10 * SECOND,
         };
         let backoff = Backoff::from_secs(1).up_to(5 * SECOND);
-        let seen = verdicts(budget, backoff, &[0.0, 1.0, 2.0, 3.0, 4.0, 14.0, 15.0]);
+        let seen = decisions(budget, backoff, &[0.0, 1.0, 2.0, 3.0, 4.0, 14.0, 15.0]);
         assert_eq!(seen, [1.0, 2.0, 4.0, 5.0, 5.0, 1.0, 2.0].map(restart));
     }
 }

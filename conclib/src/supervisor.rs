@@ -20,36 +20,38 @@ use crate::urn::{Urn, UrnError};
 use conclib_macros::{Actor, ActorMessage, handlers};
 
 use group::{Event, Group};
-use member::{Link, Member};
+use member::{Member, MemberLink};
 
 mod group;
 mod member;
 
-/// Who else starts again when a member of a group has failed.
+/// The members of a group that start again when one of them has failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Strategy {
-    /// Nobody: the members do not depend on each other.
+    /// Only the failed member: the members do not depend on each other.
     OneForOne,
-    /// All: they depend on each other.
+    /// All members: they depend on each other.
     OneForAll,
-    /// Those that were started after it: each depends on those before it.
+    /// The failed member and those that were started after it: each member depends on the ones
+    /// before it.
     RestForOne,
 }
 
-/// An actor that starts a group of others in order, stops them in reverse, and has them start again
+/// An actor that starts a group of members in order, stops them in reverse order, and restarts them
 /// when one of them fails.
 ///
-/// A restart keeps URNs, references and waiting messages, as with
-/// [`ActorSystem::supervise`](crate::ActorSystem::supervise). Those that a [`Strategy`] adds are
-/// ended in reverse, each after the message in hand (after 5 s its handler is dropped), with
-/// [`StopReason::Restarted`](crate::StopReason::Restarted); then all start again in order, each when
-/// the one before it has. Meanwhile the supervisor goes on to answer its own messages. A member that
-/// somebody else stops or kills is gone for good, and the others go on without it.
+/// A restart keeps URNs, references and queued messages, as with
+/// [`ActorSystem::supervise`](crate::ActorSystem::supervise). The members that a [`Strategy`] adds
+/// are ended in reverse order, each after its current message (after 5 s its handler is dropped),
+/// with [`StopReason::Restarted`](crate::StopReason::Restarted). Then all start again in order,
+/// each when the one before it has started. Meanwhile the supervisor keeps handling its own
+/// messages. A member that is stopped or killed from outside does not start again, and the others
+/// go on without it.
 ///
 /// The members share one budget of restarts: 3 within 5 s, unless changed. When it is spent, the
-/// supervisor fails, and with it the group. A supervisor may be a member of another's group, or
-/// [escalate](Spawn::escalate) to its parent.
+/// supervisor fails, and its members stop with it. A supervisor may be a member of another group,
+/// or [escalate](Spawn::escalate) to its parent.
 ///
 /// ```
 /// use conclib::{Children, GroupMember, Strategy, Supervisor, prelude::*};
@@ -87,17 +89,17 @@ pub enum Strategy {
 #[must_use = "a supervisor does nothing until it is spawned"]
 pub struct Supervisor {
     group: Group,
-    /// What the members report; the actor takes it over when it has started.
+    /// The reports of the members; attached to the actor once all members have started.
     events: Option<mpsc::UnboundedReceiver<Event>>,
 }
 
-/// Asks a [`Supervisor`] what its members are doing, in the order of their start.
+/// Asks a [`Supervisor`] for the snapshots of its members, in the order of their start.
 #[derive(Debug, Clone, Copy, ActorMessage)]
 #[message(local, response = Vec<ActorSnapshot>)]
 pub struct Children;
 
 impl Supervisor {
-    /// A group without members.
+    /// Creates a supervisor without members.
     pub fn new(strategy: Strategy) -> Self {
         let (sender, events) = mpsc::unbounded_channel();
         Self {
@@ -106,7 +108,7 @@ impl Supervisor {
         }
     }
 
-    /// Adds a member: it starts after those that were added before.
+    /// Adds a member, which starts after the members that were added before.
     pub fn member<A, F, Fut>(mut self, member: GroupMember<F>) -> Self
     where
         A: Actor,
@@ -117,13 +119,13 @@ impl Supervisor {
         self
     }
 
-    /// How many restarts within how long are allowed to the group.
+    /// Limits the restarts of the group: to 3 within 5 s, unless changed.
     pub fn budget(mut self, restarts: u32, within: Duration) -> Self {
         self.group.budget = Budget { restarts, within };
         self
     }
 
-    /// How long those that failed wait before they start again.
+    /// Sets the delay before a failed member starts again.
     pub fn backoff(mut self, backoff: Backoff) -> Self {
         self.group.backoff = backoff;
         self
@@ -134,15 +136,15 @@ impl Supervisor {
 impl Supervisor {
     async fn on_start(&mut self, ctx: &mut Context<Self>) -> Result<(), Failure> {
         let Some(mut events) = self.events.take() else {
-            return Ok(()); // not reached: it starts once
+            unreachable!("a supervisor starts once");
         };
         self.group.advance(ctx)?;
         while !self.group.has_started() {
-            // A member that waits for its supervisor is to hear so.
+            // Recorded for deadlock detection: a starting member may wait for its supervisor.
             let starting = self.group.starting();
             let mut waits: Vec<_> = starting.map(|member| (member, Wait::default())).collect();
             let next = poll_fn(|cx| {
-                // A member may take long to start; a stop does not wait for that.
+                // A stop does not wait for members that start slowly.
                 if ctx.is_stopping() {
                     return Poll::Ready(None);
                 }
@@ -174,7 +176,7 @@ impl Supervisor {
     }
 }
 
-/// The supervisor waits for these members.
+/// Records that the supervisor waits for the start of these members.
 fn wait_for_starts(members: &mut [(Arc<dyn AnyActor>, Wait)]) {
     for (member, wait) in members {
         let edge = || Edge::new(member.clone(), WaitFor::Started);
@@ -192,7 +194,7 @@ impl fmt::Debug for Supervisor {
     }
 }
 
-/// An actor of a group, made by a factory for each of its lives.
+/// A member of a [`Supervisor`]'s group: a factory makes the state of each incarnation.
 #[derive(Debug)]
 #[must_use = "a member does nothing until it is added to a `Supervisor`"]
 pub struct GroupMember<F> {
@@ -203,7 +205,7 @@ pub struct GroupMember<F> {
 }
 
 impl<F> GroupMember<F> {
-    /// Made by this factory: `GroupMember::new(|| async { Db::connect().await })`.
+    /// A member that this factory makes: `GroupMember::new(|| async { Db::connect().await })`.
     pub fn new(factory: F) -> Self {
         Self {
             factory,
@@ -213,7 +215,7 @@ impl<F> GroupMember<F> {
         }
     }
 
-    /// The actor's URN, instead of its type's.
+    /// Sets the URN of the actor, instead of the one of its type.
     pub fn urn<U>(mut self, urn: U) -> Self
     where
         U: TryInto<Urn>,
@@ -223,26 +225,26 @@ impl<F> GroupMember<F> {
         self
     }
 
-    /// How many messages may wait in the actor's mailbox, instead of what its type says.
+    /// Sets the capacity of the actor's mailbox in messages, instead of the one of its type.
     pub fn mailbox(mut self, messages: usize) -> Self {
         self.mailbox = Some(messages);
         self
     }
 
-    /// After which of its ends the group has it start again: after failures, unless changed. It
-    /// starts again with the others in any case.
+    /// Sets the ends after which the group restarts this member: failures, unless changed. If the
+    /// strategy restarts it together with another member, it starts again in any case.
     pub fn restart(mut self, restart: Restart) -> Self {
         self.restart = restart;
         self
     }
 }
 
-/// A member that has not been started, whatever its type.
+/// A member that has not been started, with its type erased.
 trait PendingChild: Send {
     fn start(
         self: Box<Self>,
         ctx: &Context<Supervisor>,
-        link: Link,
+        link: MemberLink,
     ) -> Result<Arc<dyn AnyActor>, SpawnError>;
 }
 
@@ -255,7 +257,7 @@ where
     fn start(
         self: Box<Self>,
         ctx: &Context<Supervisor>,
-        link: Link,
+        link: MemberLink,
     ) -> Result<Arc<dyn AnyActor>, SpawnError> {
         let source = Member::new(self.factory, self.restart, link);
         let mut spawn: Spawn<A, Member<F>> = ctx.child(None, source);

@@ -1,15 +1,12 @@
-//! A set of actors and their registry: spawning, looking up, shutting down.
+//! Actor systems: spawning actors, finding them by URN, and shutting down.
 
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 
-use crate::actor::any::AnyActor;
-use crate::actor::cell::ActorCell;
 use crate::actor::host::SystemLink;
-use crate::actor::{Actor, ActorRef, Ask, IntoActor, Recipient, Tell, Wanted};
+use crate::actor::{Actor, IntoActor};
 use crate::core::{SystemCore, SystemHandle};
-use crate::message::ActorMessage;
 
 pub use crate::core::{ActorFailure, LookupError};
 pub use crate::supervision::lifecycle::{Once, Source, Supervised};
@@ -17,16 +14,17 @@ pub use shutdown::{Shutdown, ShutdownReport};
 pub use snapshot::Snapshot;
 pub use spawn::{Spawn, SpawnError};
 
-mod bound;
 pub(crate) mod children;
+mod deadline;
+mod lookup;
 mod shutdown;
 mod snapshot;
 mod spawn;
 
-/// A set of actors and their registry. A value, not a global: a process may have many.
+/// A set of actors and their registry: a value, not a global, so that a process may have many.
 ///
-/// Cheap to clone. The system owns its actors: dropping references stops nothing, and dropping the
-/// last clone of the system stops all.
+/// Cheap to clone. The system owns its actors: dropping references stops no actor, and dropping the
+/// last clone of the system stops them all.
 ///
 /// ```
 /// use conclib::prelude::*;
@@ -63,7 +61,7 @@ pub struct ActorSystem {
 }
 
 impl ActorSystem {
-    /// An empty system.
+    /// Creates a system without actors.
     pub fn new() -> Self {
         Self::from_handle(SystemHandle::new())
     }
@@ -76,51 +74,64 @@ impl ActorSystem {
         self.handle.core()
     }
 
-    /// The link by which the system's actors know it.
+    /// The weak link to the system that its actors hold.
     pub(crate) fn link(&self) -> Arc<SystemLink> {
         self.handle.link()
     }
 
-    /// Starts an actor. Awaiting it returns when `on_start` has run:
-    /// `system.spawn(actor).urn("user/42").mailbox(64).await?`.
+    /// Starts an actor, and returns when its `on_start` has run.
     ///
-    /// Its URN is taken the moment spawning begins; messages that arrive wait for `on_start`.
+    /// The URN is taken at the first poll; messages that arrive before `on_start` has run wait in
+    /// the mailbox.
+    ///
+    /// ```
+    /// # use conclib::prelude::*;
+    /// # #[derive(Actor)]
+    /// # struct User;
+    /// # #[handlers]
+    /// # impl User {}
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let system = ActorSystem::new();
+    /// let user = system.spawn(User).urn("user/42").mailbox(64).await?;
+    /// # drop(user);
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     ///
-    /// [`SpawnError`]: the URN is taken or wrong, `on_start` failed, or the system shuts down.
+    /// [`SpawnError`]: the URN is taken or invalid, `on_start` failed, or the system is shutting down.
     ///
     /// # Panics
     ///
-    /// When awaited outside a tokio runtime.
+    /// If it is awaited outside a tokio runtime, or polled after completion.
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it is polled, it has started nothing; after that the actor goes on, and is
-    /// the system's.
+    /// Dropped before its first poll, it starts no actor. Dropped later, it leaves the actor
+    /// running.
     pub fn spawn<A: Actor>(&self, actor: A) -> Spawn<A> {
         Spawn::value(Some(self.clone()), None, actor)
     }
 
-    /// Starts an actor that starts again when it fails: a factory makes its state, for each of its
-    /// lives. Otherwise like [`spawn`](Self::spawn).
+    /// Starts an actor that starts again when it fails: a factory makes the state of each
+    /// incarnation. Otherwise like [`spawn`](Self::spawn).
     ///
-    /// A restart keeps the URN, every reference, and the messages that wait. The message that
-    /// failed is not run again, and its asker hears [`AskError::Failed`]. Timers, tasks and children
-    /// end with the life that set them up.
+    /// A restart keeps the URN, all references, and the queued messages. The message that failed is
+    /// not handled again, and its asker gets [`AskError::Failed`]. Timers, tasks and children end
+    /// with the incarnation that created them.
     ///
     /// Unless changed, an actor starts again after each failure of a handler, of `on_start` or of
-    /// the factory, the first ones included, as long as that makes no more than 3 restarts within
-    /// 5 s, and after a short wait ([`Backoff`](crate::Backoff)). Then it stops as
-    /// [`Exhausted`](crate::StopReason::Exhausted), and **will not start again**: one error line says
-    /// so, [`snapshot`](Self::snapshot) shows it, its askers hear [`AskError::ActorFailed`], and with
-    /// [`escalate`](Spawn::escalate) its parent fails as well, or [`failed`](Self::failed) tells the
-    /// program. Who stops or kills it from outside ends it for good.
+    /// the factory (the first start included), after a short delay ([`Backoff`](crate::Backoff)),
+    /// but at most 3 times within 5 s. One failure more, and the actor stops as
+    /// [`Exhausted`](crate::StopReason::Exhausted) and **will not start again**: an error is
+    /// logged, [`snapshot`](Self::snapshot) lists the actor, asks return [`AskError::ActorFailed`],
+    /// and with [`escalate`](Spawn::escalate) its parent fails as well, or [`failed`](Self::failed)
+    /// returns the failure. Stopping or killing the actor from outside is final.
     ///
-    /// A failure is for what is wrong with the actor: a broken connection, a bug. What is wrong with
-    /// a *message* belongs into its response (`response = Result<u32, Declined>`): an actor whose
-    /// handlers use `?` on what came from outside is ended by four bad requests within 5 s. The
-    /// actor below does so, to have something to recover from.
+    /// Return a failure for a fault of the actor: a broken connection, a bug. An error of a
+    /// *message* belongs in its response (`response = Result<u32, Declined>`): an actor whose
+    /// handlers use `?` on input from outside is ended by four bad requests within 5 s. The actor
+    /// below does so only to show a restart.
     ///
     /// ```
     /// use conclib::{Backoff, Restart, prelude::*};
@@ -154,12 +165,16 @@ impl ActorSystem {
     ///
     /// # Errors
     ///
-    /// [`SpawnError`]: the URN is taken or wrong, the budget was spent before it had started, it
-    /// was stopped meanwhile, or the system shuts down.
+    /// [`SpawnError`]: the URN is taken or invalid, the budget of restarts was spent before the actor
+    /// had started, the actor was stopped meanwhile, or the system is shutting down.
     ///
     /// # Panics
     ///
-    /// When awaited outside a tokio runtime.
+    /// If it is awaited outside a tokio runtime, or polled after completion.
+    ///
+    /// # Cancel safety
+    ///
+    /// As for [`spawn`](Self::spawn).
     pub fn supervise<F, Fut>(
         &self,
         factory: F,
@@ -171,95 +186,26 @@ impl ActorSystem {
         Spawn::factory(Some(self.clone()), None, factory)
     }
 
-    /// The actor at a URN, if it is an `A`.
-    ///
-    /// ```
-    /// # use conclib::prelude::*;
-    /// # #[derive(Actor)]
-    /// # struct Worker;
-    /// # #[handlers]
-    /// # impl Worker {}
-    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let system = ActorSystem::new();
-    /// let worker = system.spawn(Worker).urn("worker/7").await?;
-    /// assert_eq!(system.actor::<Worker>("worker/7")?, worker);
-    /// assert!(system.actor::<Worker>("worker/8").is_err());
-    /// # Ok(()) }
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// [`LookupError`]: no actor lives there, or one of another type, or the one that lived there
-    /// failed for good.
-    pub fn actor<A: Actor>(&self, urn: impl AsRef<str>) -> Result<ActorRef<A>, LookupError> {
-        let actor = self.find(urn.as_ref())?;
-        let found = actor.type_name();
-        let urn = actor.urn().clone();
-        match actor.as_any().downcast::<ActorCell<A>>() {
-            Ok(cell) => Ok(ActorRef::new(cell)),
-            Err(_) => Err(LookupError::WrongType {
-                urn,
-                expected: std::any::type_name::<A>(),
-                found,
-            }),
-        }
-    }
-
-    /// Where to send `M` to the actor at a URN, whatever its type.
-    ///
-    /// # Errors
-    ///
-    /// [`LookupError`]: no actor lives there, or it has no handler for `M`, or the one that lived there
-    /// failed for good.
-    pub fn recipient<M: ActorMessage>(
-        &self,
-        urn: impl AsRef<str>,
-    ) -> Result<Recipient<M>, LookupError> {
-        let actor = self.find(urn.as_ref())?;
-        let urn = actor.urn().clone();
-        let mut found = None;
-        actor.recipient(&mut Wanted::new(&mut found, actor.clone().as_any()));
-        found.ok_or(LookupError::Unhandled {
-            urn,
-            message: std::any::type_name::<M>(),
-        })
-    }
-
-    /// Sends a message to whoever lives at a URN; like [`ActorRef::tell`].
-    pub fn tell<M: ActorMessage>(&self, urn: impl AsRef<str>, message: M) -> Tell<M> {
-        match self.recipient(urn) {
-            Ok(recipient) => Tell::new(recipient, message),
-            Err(error) => Tell::refused(message, error.into()),
-        }
-    }
-
-    /// Sends a message to whoever lives at a URN and waits for the answer; like [`ActorRef::ask`].
-    pub fn ask<M: ActorMessage>(&self, urn: impl AsRef<str>, message: M) -> Ask<M> {
-        match self.recipient(urn) {
-            Ok(recipient) => Ask::new(recipient, message),
-            Err(error) => Ask::refused(error.into()),
-        }
-    }
-
-    /// How many actors live.
+    /// The number of actors.
     pub fn len(&self) -> usize {
         self.core().registry.len()
     }
 
-    /// True if no actor lives.
+    /// True if the system has no actors.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Stops everything in order: no more spawns, then proxies, then actors, the newest first,
-    /// each after what it has queued. After 10 s (see [`Shutdown::timeout`]) what is left is
-    /// killed. The report says what that was.
+    /// Shuts the system down in order: refuses spawns, stops proxies, then stops the actors, the
+    /// newest first, each after its queued messages. After 10 s (see [`Shutdown::timeout`]) the
+    /// remaining actors are killed; the report lists them.
     ///
-    /// Called from a handler, it stops that actor last and does not wait for it.
+    /// Called within a handler, a shutdown stops that actor last, and returns before it has
+    /// stopped.
     ///
-    /// On a runtime without timers a thread keeps the bound, and the panic by which tokio says that
-    /// there are none is printed. (What else needs timers there, such as ticks and timeouts, panics:
-    /// in an actor, that is its failure.)
+    /// On a runtime without timers a thread keeps the timeout, and tokio's panic about the missing
+    /// timers is printed once. (Ticks and timeouts panic on such a runtime: within an actor, that
+    /// is a failure of the actor.)
     ///
     /// ```
     /// # use conclib::prelude::*;
@@ -274,22 +220,20 @@ impl ActorSystem {
     ///
     /// # Cancel safety
     ///
-    /// Dropped midway, it leaves the rest running; nothing can be spawned any more, and it may be
-    /// called again.
+    /// Dropped before completion, it leaves the remaining actors running and spawns refused; a
+    /// second call stops them.
     pub fn shutdown(&self) -> Shutdown {
         Shutdown::new(self.core().clone())
     }
 
-    /// Waits until a root actor has failed for good, and says which: one that was spawned or
-    /// supervised with [`escalate`](crate::Spawn::escalate) and will not start again. (A child
-    /// escalates to its parent, which may be such a root.)
+    /// Waits for the final failure of a root actor that [escalates](crate::Spawn::escalate), and
+    /// returns it. (A child escalates to its parent, which may be such a root.)
     ///
-    /// A program decides here what becomes of it: it may end, spawn the actor anew, or go on
-    /// without it.
+    /// The program decides how to react: it may end, spawn the actor anew, or go on without it.
     ///
-    /// Each failure is returned once, in the order in which they came, also one from before this was
-    /// called; up to 64 are kept for the next call, and later ones are only logged. An actor that was
-    /// asked to stop, or was killed, has not failed. A shutdown does not end the wait.
+    /// Each failure is returned once, the oldest first. Failures from before the call are kept, up
+    /// to 64 of them; further ones are only logged. An actor that was asked to stop, or was killed,
+    /// has not failed. A shutdown does not end the wait.
     ///
     /// ```
     /// use conclib::prelude::*;
@@ -320,22 +264,15 @@ impl ActorSystem {
     /// system.shutdown().await;
     /// # assert_eq!(ended.as_ref().unwrap_err().urn, "desk");
     /// # let ended: Result<(), conclib::ActorFailure> = Ok(());
-    /// ended?;                                  // the process ends with an exit code that says so
+    /// ended?;                                  // a failure becomes the exit code of the process
     /// # Ok(()) }
     /// ```
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it is ready, it has taken nothing.
+    /// Dropped before completion, it loses no failure.
     pub async fn failed(&self) -> ActorFailure {
         self.core().next_escalation().await
-    }
-
-    fn find(&self, urn: &str) -> Result<Arc<dyn AnyActor>, LookupError> {
-        self.core()
-            .registry
-            .get(urn)
-            .ok_or_else(|| self.core().registry.absence(urn))
     }
 }
 

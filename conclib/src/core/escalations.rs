@@ -1,4 +1,4 @@
-//! Failures of root actors that escalate, until the program has heard of them.
+//! Failures of root actors that escalate, until the program takes them.
 
 use std::collections::VecDeque;
 
@@ -8,47 +8,48 @@ use tokio::sync::Notify;
 use crate::stop_reason::StopReason;
 use crate::urn::Urn;
 
-/// The most failures that are kept. Later ones are dropped: the first is the cause, and the log has
-/// all.
-const KEPT: usize = 64;
+/// The most failures that are kept. Later failures are dropped: the first one is likely the cause,
+/// and all of them are in the log.
+const MAX_KEPT: usize = 64;
 
-/// A root actor that [escalates](crate::Spawn::escalate) has failed and will not start again; see
+/// The final failure of a root actor that [escalates](crate::Spawn::escalate), returned by
 /// [`ActorSystem::failed`](crate::ActorSystem::failed).
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("the actor `{urn}` failed and will not start again: {reason}")]
 #[non_exhaustive]
 pub struct ActorFailure {
-    /// Its URN, which is free again.
+    /// The URN of the actor, which is free again.
     pub urn: Urn,
-    /// The reason for its end: [`Failed`](StopReason::Failed) or [`Exhausted`](StopReason::Exhausted).
+    /// The reason that the actor stopped: [`Failed`](StopReason::Failed) or
+    /// [`Exhausted`](StopReason::Exhausted).
     pub reason: StopReason,
 }
 
 #[derive(Default)]
 pub(crate) struct Escalations {
-    /// The oldest first.
+    /// Failures not yet taken, the oldest first.
     waiting: Mutex<VecDeque<ActorFailure>>,
-    more: Notify,
+    added: Notify,
 }
 
 impl Escalations {
     pub(super) fn add(&self, failure: ActorFailure) {
         let mut waiting = self.waiting.lock();
-        if waiting.len() < KEPT {
+        if waiting.len() < MAX_KEPT {
             waiting.push_back(failure);
         }
         drop(waiting);
-        self.more.notify_one();
+        self.added.notify_one();
     }
 
     pub(crate) async fn next(&self) -> ActorFailure {
         loop {
-            // Before the look: what comes after that is heard.
-            let more = self.more.notified();
+            // Created before the check, so that a failure added after the check ends the wait.
+            let added = self.added.notified();
             if let Some(failure) = self.waiting.lock().pop_front() {
                 return failure;
             }
-            more.await;
+            added.await;
         }
     }
 }

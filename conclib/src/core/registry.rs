@@ -1,4 +1,4 @@
-//! URN to actor.
+//! The registry: a map from URNs to actors.
 
 use std::borrow::Borrow;
 use std::hash::{Hash, Hasher};
@@ -17,16 +17,17 @@ use failed::FailedActors;
 
 mod failed;
 
-/// Who lives where. One per system.
+/// The actors of a system by URN.
 #[derive(Default)]
 pub(crate) struct Registry {
-    /// An actor is its own key: it knows its URN, and a million actors need no second word for it.
+    /// An actor is its own key: its URN need not be stored a second time, which counts with a
+    /// million actors.
     actors: DashMap<RegistryKey, ()>,
-    /// Actors that will not start again.
+    /// Actors that failed and will not start again.
     failed: FailedActors,
 }
 
-/// An actor, known by its URN.
+/// An actor, compared and hashed by its URN.
 struct RegistryKey(Arc<dyn AnyActor>);
 
 impl Borrow<str> for RegistryKey {
@@ -35,7 +36,7 @@ impl Borrow<str> for RegistryKey {
     }
 }
 
-// Like a `str`, as `Borrow` demands.
+// Equal to the hash of the `str`, as `Borrow` demands.
 impl Hash for RegistryKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.0.urn().as_str().hash(state);
@@ -51,7 +52,7 @@ impl PartialEq for RegistryKey {
 impl Eq for RegistryKey {}
 
 impl Registry {
-    /// Takes a URN for an actor; false if somebody has it.
+    /// Registers an actor under its URN; false if the URN is taken.
     pub(crate) fn claim(&self, actor: Arc<dyn AnyActor>) -> bool {
         match self.actors.entry(RegistryKey(actor)) {
             Entry::Occupied(_) => false,
@@ -64,9 +65,9 @@ impl Registry {
         }
     }
 
-    /// Frees the URN of an actor, if it is still that actor's.
+    /// Removes the actor with this id, and so frees its URN.
     pub(crate) fn release(&self, urn: &str, id: ActorId) {
-        // The actor is dropped here, after the map's lock.
+        // Bound to a name, so that the actor is dropped after the lock of the map.
         let _released = self
             .actors
             .remove_if(urn, |RegistryKey(actor), ()| actor.id() == id);
@@ -76,28 +77,28 @@ impl Registry {
         self.actors.get(urn).map(|entry| entry.key().0.clone())
     }
 
-    /// Notes that an actor failed and will not start again, before its URN is free. One that is
-    /// private is not named to the bus.
+    /// Records that an actor failed and will not start again, before its URN is freed. A private
+    /// actor is not reported to the bus.
     pub(crate) fn note_failed(&self, actor: FailedActor, private: bool) {
         self.failed.add(actor, private);
     }
 
-    /// Actors that failed, and whose URNs are free since, the oldest first.
+    /// Actors that failed and whose URNs are still free, the oldest first.
     pub(crate) fn failed(&self) -> Vec<FailedActor> {
         self.failed.all()
     }
 
-    /// The reason that no actor is there, for lookups within the process.
+    /// The error of a lookup that found no actor, for lookups within the process.
     pub(crate) fn absence(&self, urn: &str) -> LookupError {
         absence(urn, self.failed.has(urn))
     }
 
-    /// The reason that no actor is there, for requests from the bus.
+    /// The error of a lookup that found no actor, for requests from the bus.
     pub(crate) fn absence_on_bus(&self, urn: &str) -> LookupError {
         absence(urn, self.failed.has_public(urn))
     }
 
-    /// Everybody, newest first.
+    /// All actors, the newest first.
     pub(crate) fn newest_first(&self) -> Vec<Arc<dyn AnyActor>> {
         let mut actors: Vec<_> = self
             .actors

@@ -1,4 +1,4 @@
-//! The way of a message from a pool to its worker.
+//! Forwarding of a message from a pool to its worker.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -10,13 +10,13 @@ use crate::actor::cell::ActorCell;
 use crate::deadlock::{Edge, Wait, WaitFor};
 use crate::mailbox::{Closed, Ticket};
 
-/// A message on its way into a worker's mailbox; it comes back if the worker has stopped.
+/// Sends a message to a worker's mailbox, and returns it if the worker has stopped.
 pub(super) struct ForwardToWorker<W: Handlers> {
     worker: Arc<ActorCell<W>>,
     message: Option<W::Inbox>,
-    /// The place in the waiting line.
+    /// The place in the queue of waiting senders.
     ticket: Option<Ticket>,
-    /// Says that the pool waits for the worker, while it does.
+    /// Records that the pool waits for the worker.
     wait: Wait,
 }
 
@@ -30,19 +30,21 @@ impl<W: Handlers> ForwardToWorker<W> {
         }
     }
 
-    /// The worker's mailbox is full: waits, unless that worker waits for the pool.
+    /// Records the wait for room in the worker's mailbox. If the worker waits for the pool, the
+    /// message is admitted past the bound instead.
     fn wait_for_room(&mut self) {
         let Some(ticket) = self.ticket else {
-            return; // polled after completion
+            unreachable!("a pending push has a ticket");
         };
         let worker = &self.worker;
         let edge = || Edge::new(worker.clone(), WaitFor::ForwardCapacity(ticket));
-        // A cycle has let it in by now: one message past the bound, so that all go on.
+        // If this closed a cycle, the message has been admitted past the bound, and all actors go
+        // on.
         self.wait.record(edge);
     }
 }
 
-// Nothing in it is ever pinned.
+// No field is ever pinned.
 impl<W: Handlers> Unpin for ForwardToWorker<W> {}
 
 impl<W: Handlers> Future for ForwardToWorker<W> {
@@ -68,7 +70,7 @@ impl<W: Handlers> Future for ForwardToWorker<W> {
 impl<W: Handlers> Drop for ForwardToWorker<W> {
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket.take() {
-            // Its asker hears of it by the drop of the reply.
+            // The drop of the reply tells the asker.
             drop(self.worker.mailbox.withdraw(ticket));
         }
     }

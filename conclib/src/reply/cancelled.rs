@@ -1,4 +1,4 @@
-//! The end of an asker's wait.
+//! A future that completes when an asker no longer waits.
 
 use std::fmt;
 use std::future::Future;
@@ -11,14 +11,15 @@ use crate::sync::wakers::WakerKey;
 use crate::time::deadline::Deadline;
 
 /// Completes when an asker no longer waits for its reply; made by
-/// [`Context::cancelled`](crate::Context::cancelled) and [`Reply::cancelled`](crate::Reply::cancelled).
+/// [`Context::cancelled`](crate::Context::cancelled) and
+/// [`Reply::cancelled`](crate::Reply::cancelled).
 ///
-/// It borrows nothing, and may be moved into a task. Once complete it stays so when it is polled
-/// again.
+/// It borrows nothing, and may be moved into a task. Polled after completion, it completes again.
+/// For a tell it never completes.
 ///
 /// # Cancel safety
 ///
-/// It may be dropped, and made anew, at any time.
+/// It may be dropped at any time, and made anew.
 #[must_use = "futures do nothing unless they are awaited"]
 pub struct Cancelled {
     /// The ask; `None` for a tell.
@@ -46,7 +47,7 @@ impl Future for Cancelled {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
         let Some(pending) = &this.pending else {
-            return Poll::Pending;
+            return Poll::Pending; // a tell
         };
         if pending.clone().poll_ended(&mut this.key, cx).is_ready() {
             return Poll::Ready(());

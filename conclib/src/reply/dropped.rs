@@ -1,9 +1,9 @@
-//! Replies that a handler drops without an answer, until the end of the handler is known.
+//! Replies that a handler drops unanswered, kept until the result of the handler is known.
 //!
 //! A handler that owns a [`Reply`](crate::Reply) and returns an error drops the reply before its
-//! failure is known, and so does a handler that panics. The asker is to get `Failed` with the cause, and
-//! `NoReply` only from a handler that goes on. So within an actor's code such a drop is deferred: the
-//! end of that poll turns it into the error.
+//! failure is known, and so does a handler that panics. The asker must get `Failed` with the cause,
+//! and `NoReply` only from a handler that goes on. So within an actor's code such a drop is
+//! deferred to the end of the current poll, which decides the error.
 
 use std::cell::{Cell, RefCell};
 
@@ -12,7 +12,7 @@ use crate::deadlock::{ActorId, Execution, Participant};
 use crate::error::{AskError, Failure, FailureCause};
 
 thread_local! {
-    /// True if a drop is deferred; for the check at the end of each poll.
+    /// True if any drop is deferred: checked at the end of each poll.
     static ANY: Cell<bool> = const { Cell::new(false) };
     static DEFERRED: RefCell<Vec<DroppedReply>> = const { RefCell::new(Vec::new()) };
 }
@@ -20,6 +20,7 @@ thread_local! {
 /// Ends an ask with an error.
 pub(crate) type Refuse = Box<dyn FnOnce(AskError) + Send>;
 
+/// A deferred drop.
 struct DroppedReply {
     actor: ActorId,
     /// The handler that ran when the reply was dropped.
@@ -32,10 +33,10 @@ pub(super) fn are_deferred() -> bool {
     Current::id().is_some()
 }
 
-/// Ends an ask whose reply the handler that runs here has dropped, once this poll is over.
+/// Defers the drop of a reply by the current handler: ends the ask at the end of this poll.
 pub(super) fn defer(refuse: Refuse) {
     let Some(actor) = Current::actor() else {
-        return refuse(AskError::NoReply); // not reached while a handler runs
+        return refuse(AskError::NoReply); // only while the thread ends
     };
     let dropped = DroppedReply {
         actor: actor.id(),
@@ -46,8 +47,8 @@ pub(super) fn defer(refuse: Refuse) {
     DEFERRED.with_borrow_mut(|deferred| deferred.push(dropped));
 }
 
-/// Ends the asks whose replies were dropped in this poll of that actor's code: with the failure that
-/// the poll ended with, if their message was handled then.
+/// Ends the asks of the replies that were dropped in this poll of the actor's code: with the
+/// failure of this poll, if the reply was dropped in the same execution of a handler.
 #[inline]
 pub(crate) fn resolve(actor: &dyn Participant, failure: Option<&Failure>) {
     if ANY.get() {
@@ -58,7 +59,7 @@ pub(crate) fn resolve(actor: &dyn Participant, failure: Option<&Failure>) {
 #[cold]
 fn resolve_deferred(actor: &dyn Participant, failure: Option<&Failure>) {
     let (id, execution) = (actor.id(), actor.execution());
-    // An actor whose code runs within that of another resolves its own only.
+    // The code of one actor may run within the code of another: each resolves its own replies.
     let own = DEFERRED.with_borrow_mut(|deferred| {
         let own: Vec<_> = deferred.extract_if(.., |one| one.actor == id).collect();
         ANY.set(!deferred.is_empty());
@@ -72,7 +73,7 @@ fn resolve_deferred(actor: &dyn Participant, failure: Option<&Failure>) {
     }
 }
 
-/// The error of an ask whose handler, which runs here, has failed.
+/// The error of an ask after a failure of its handler, which is the current one.
 pub(crate) fn failed_here(failure: &Failure) -> AskError {
     match Current::actor() {
         Some(actor) => failed(&*actor, failure),

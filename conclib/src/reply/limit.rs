@@ -37,8 +37,8 @@ impl<'a> Limit<'a> {
         Self(Asked::Remote(responder))
     }
 
-    /// Starts the handler of the message. Returns the deadline of its asker, or `None` if the message is
-    /// not to be handled; its asker has its error then.
+    /// Marks the message as started. Returns the deadline of its asker, or `None` if the message
+    /// must not be handled: its asker is gone, or has just got the error.
     pub(crate) fn start(&self) -> Option<Instant> {
         match self.0 {
             Asked::Local(slot) => slot.start(),

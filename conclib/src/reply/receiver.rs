@@ -19,7 +19,7 @@ use crate::error::{AskError, Delivered};
 ///
 /// # Cancel safety
 ///
-/// Dropping it gives the answer up; [`Reply::is_wanted`] is false then.
+/// Dropping it gives up the answer: [`Reply::is_wanted`] returns false from then on.
 ///
 /// [`Reply::channel`]: crate::Reply::channel
 /// [`Reply::is_wanted`]: crate::Reply::is_wanted
@@ -54,11 +54,11 @@ impl<R> ReplyReceiver<R> {
     ///
     /// # Errors
     ///
-    /// The progress of its message, if there is no answer yet.
+    /// The progress of the message, if there is no answer yet.
     pub(crate) fn give_up(&mut self) -> Result<Result<R, AskError>, Delivered> {
         match self.slot.take() {
             Some(slot) => slot.give_up(),
-            None => Err(Delivered::Accepted), // not reached: the answer was taken
+            None => unreachable!("an ask is given up only while it waits"),
         }
     }
 }
@@ -80,15 +80,15 @@ impl<R> fmt::Debug for ReplyReceiver<R> {
 }
 
 impl<R: Send + 'static> ReplyReceiver<R> {
-    /// Records that the actor whose code runs here waits for the answer. Returns the cycle if that
-    /// actor waits for itself now.
+    /// Records that the current actor waits for the answer. Returns the cycle if the actor would
+    /// wait for itself.
     #[inline]
     pub(crate) fn record_wait(&self, wait: &mut Wait) -> Option<Cycle> {
         let pending = Slot::tracked(self.slot.as_ref()?)?;
         wait.record(|| Edge::Reply(pending))
     }
 
-    /// Polls for the answer. In a cycle of actors that wait for each other, the answer is that error.
+    /// Polls for the answer. If the wait would close a cycle, returns the error of the deadlock.
     #[inline]
     pub(crate) fn poll_or_cycle(
         &mut self,

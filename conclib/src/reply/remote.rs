@@ -14,11 +14,12 @@ use crate::error::{AskError, Delivered};
 use crate::message::CodecError;
 use crate::sync::wakers::{WakerKey, WakerSet};
 
-/// The client that sent a request: 16 random bytes, since knowing them is the right to read its replies.
+/// The client that sent a request: 16 random bytes. They are secret, since knowing them is the
+/// right to read the replies.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub(crate) struct ClientId(pub(crate) [u8; 16]);
 
-// With the whole id, replies can be read and forged: logs show only its first bytes.
+// Logs show only the first two bytes: with the whole id, replies can be read and forged.
 impl fmt::Debug for ClientId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:02x}{:02x}…", self.0[0], self.0[1])
@@ -32,30 +33,32 @@ pub(crate) struct Origin {
     pub(crate) id: u64,
 }
 
-/// The end of a request: its encoded response, or the error.
+/// The result of a request: its encoded response, or the error.
 pub(crate) type Outcome = Result<Vec<u8>, AskError>;
 
 /// Takes replies back to the clients of their requests.
 pub(crate) trait ResponseSink: Send + Sync {
-    /// Must not block; called from handlers and from drops.
+    /// Sends the outcome. Called from handlers and from drops: must not block.
     fn respond(&self, origin: Origin, deadline: Option<Instant>, outcome: Outcome);
 
-    /// True if the asker is known to have given the request up.
+    /// True if the asker is known to have given up.
     fn is_given_up(&self, _origin: Origin) -> bool {
         false
     }
 
-    /// Ends the request without a reply: its asker has given it up.
+    /// Ends the request without a reply: its asker has given up.
     fn forget(&self, _origin: Origin) {}
 
-    /// Tells that responder when the asker gives the request up, from now on and until
-    /// [`unwatch`](Self::unwatch).
+    /// From now on and until [`unwatch`](Self::unwatch), calls [`Responder::give_up`] when the
+    /// asker gives up.
     fn watch(&self, _origin: Origin, _responder: Weak<Responder>) {}
 
+    /// Ends a [`watch`](Self::watch).
     fn unwatch(&self, _origin: Origin) {}
 }
 
-/// The duty to reply to one request from the bus, fulfilled at most once and at the latest on drop.
+/// The sender of the reply to one request from the bus: replies at most once, on drop with an
+/// error.
 pub(crate) struct Responder {
     sink: Arc<dyn ResponseSink>,
     origin: Origin,
@@ -63,15 +66,15 @@ pub(crate) struct Responder {
     deadline: Option<Instant>,
     /// False for a tell.
     is_ask: bool,
-    /// A reply was given, or none is wanted.
+    /// A reply was sent, or none is wanted.
     done: AtomicBool,
     /// A handler owns the reply.
     has_handler: AtomicBool,
     /// A handler has started on the request, even if it forwarded it since.
     started: AtomicBool,
-    /// Tasks wait for the end of the ask.
+    /// True if tasks wait for the end of the ask.
     is_watched: AtomicBool,
-    /// Their wakers.
+    /// The wakers of these tasks.
     wakers: Mutex<WakerSet>,
 }
 
@@ -132,12 +135,12 @@ impl Responder {
         self.deadline.filter(|_| self.is_ask)
     }
 
-    /// True if the request is not to be handled: its deadline has passed, which is the reply then, or
-    /// its asker has given it up.
+    /// True if the request must not be handled: its deadline has passed, or its asker has given up.
+    /// Sends the error of a passed deadline.
     pub(crate) fn is_too_late(&self) -> bool {
         if self.has_expired() {
             if self.started.load(Ordering::Relaxed) {
-                self.give_up(); // its asker notices by itself, and knows that the request may have been executed
+                self.give_up(); // the asker has a timer too; a reply would say that nothing was executed
             } else {
                 let delivered = Delivered::No;
                 self.refuse(AskError::Timeout { delivered });
@@ -159,7 +162,7 @@ impl Responder {
             .is_some_and(|deadline| deadline <= Instant::now())
     }
 
-    /// Ends the ask: its asker is gone.
+    /// Ends the ask without a reply: its asker is gone.
     pub(crate) fn give_up(&self) {
         if self.end() {
             self.sink.forget(self.origin);
@@ -178,7 +181,7 @@ impl Responder {
         self.finish(|| Err(error));
     }
 
-    /// Ends the duty without a reply: the request did not reach its actor, and its sender knows.
+    /// Ends the request without a reply: it did not reach its actor, and its sender knows.
     pub(crate) fn forget(&self) {
         self.done.store(true, Ordering::Release);
     }
@@ -189,13 +192,14 @@ impl Responder {
         }
     }
 
-    /// Ends the duty and wakes the tasks that wait for that; false if it had ended before.
+    /// Marks the request as done, and wakes the tasks that wait for that; false if it was done
+    /// before.
     fn end(&self) -> bool {
         if self.done.swap(true, Ordering::SeqCst) {
             return false;
         }
-        // A task that begins to wait is seen here, or sees there that the ask has ended: both sides
-        // write first and then look.
+        // Races with `poll_ended`: each side writes its own flag before it reads the other's, so
+        // either the waiting task is seen here, or the task sees that the ask has ended.
         if self.is_watched.load(Ordering::SeqCst) {
             self.sink.unwatch(self.origin);
             let wakers = self.wakers.lock().take();
@@ -225,7 +229,7 @@ impl PendingReply for Responder {
         drop(before); // outside the lock
         if !self.is_watched.swap(true, Ordering::SeqCst) {
             self.sink.watch(self.origin, Arc::downgrade(&self));
-            // After that: an asker that gives it up now sees this responder.
+            // Checked after `watch`: an asker that gives up later finds this responder.
             if self.sink.is_given_up(self.origin) {
                 self.give_up();
             }
@@ -233,7 +237,7 @@ impl PendingReply for Responder {
         if !self.done.load(Ordering::SeqCst) {
             return Poll::Pending;
         }
-        self.sink.unwatch(self.origin); // the ask may have ended before that
+        self.sink.unwatch(self.origin); // the ask may have ended before `watch`
         Poll::Ready(())
     }
 
@@ -273,7 +277,7 @@ impl Drop for Responder {
     }
 }
 
-/// A share of a bound on bytes; given back on drop.
+/// A share of a bound on bytes, released on drop.
 #[derive(Debug)]
 pub(crate) struct HeldBytes {
     total: Arc<AtomicUsize>,
@@ -281,10 +285,11 @@ pub(crate) struct HeldBytes {
 }
 
 impl HeldBytes {
-    /// Takes `bytes` of `limit`; `None` if that would pass it. What alone is more goes alone.
+    /// Takes `bytes` of `limit`; `None` if the total would exceed the limit. A single share may
+    /// exceed it while there is no other.
     pub(crate) fn take(total: &Arc<AtomicUsize>, bytes: usize, limit: usize) -> Option<Self> {
         let before = total.fetch_add(bytes, Ordering::Relaxed);
-        // The guard exists either way, so that giving back is written once.
+        // Made in any case: if the share does not fit, dropping it releases the bytes.
         let held = Self {
             total: total.clone(),
             bytes,
@@ -300,7 +305,7 @@ impl Drop for HeldBytes {
     }
 }
 
-/// The error of an ask whose reply is dropped.
+/// The error of an ask when its reply is dropped.
 pub(super) fn error_of_drop(has_handler: bool) -> AskError {
     if std::thread::panicking() {
         AskError::Failed { cause: None }
@@ -322,15 +327,15 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// The calls that a responder has made.
+    /// Counts the calls of a responder.
     #[derive(Default)]
-    struct Said {
+    struct CallCounts {
         answers: AtomicUsize,
         forgotten: AtomicUsize,
         watches: AtomicUsize,
     }
 
-    impl ResponseSink for Said {
+    impl ResponseSink for CallCounts {
         fn respond(&self, _: Origin, _: Option<Instant>, _: Outcome) {
             self.answers.fetch_add(1, Ordering::SeqCst);
         }
@@ -348,65 +353,65 @@ mod tests {
         }
     }
 
-    impl Said {
+    impl CallCounts {
         fn all(&self) -> [usize; 3] {
             [&self.answers, &self.forgotten, &self.watches]
                 .map(|count| count.load(Ordering::SeqCst))
         }
     }
 
-    fn asked(wanted: bool) -> (Arc<Said>, Arc<Responder>) {
-        let said = Arc::new(Said::default());
+    fn new_responder(wanted: bool) -> (Arc<CallCounts>, Arc<Responder>) {
+        let calls = Arc::new(CallCounts::default());
         let deadline = Some(Instant::now() + SECOND);
-        let responder = Responder::new(said.clone(), Origin::default(), wanted, deadline);
-        (said, Arc::new(responder))
+        let responder = Responder::new(calls.clone(), Origin::default(), wanted, deadline);
+        (calls, Arc::new(responder))
     }
 
     #[tokio::test(start_paused = true)]
     async fn reply_after_an_observed_deadline_is_dropped() {
-        let (said, responder) = asked(true);
+        let (calls, responder) = new_responder(true);
         Cancelled::new(responder.pending()).await;
         responder.respond(Ok(Vec::new()));
         drop(responder);
-        assert_eq!(said.all(), [0, 1, 0]);
+        assert_eq!(calls.all(), [0, 1, 0]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn sink_is_watched_from_the_first_poll_to_the_end() {
-        let (said, responder) = asked(true);
+        let (calls, responder) = new_responder(true);
         let mut cancelled = Box::pin(Cancelled::new(responder.pending()));
-        assert_eq!(said.all(), [0, 0, 0]);
+        assert_eq!(calls.all(), [0, 0, 0]);
         for _ in 0..3 {
             assert!(futures_util::poll!(cancelled.as_mut()).is_pending());
         }
-        assert_eq!(said.all(), [0, 0, 1]);
+        assert_eq!(calls.all(), [0, 0, 1]);
         responder.respond(Ok(Vec::new()));
         assert!(futures_util::poll!(cancelled.as_mut()).is_ready());
-        assert_eq!(said.all(), [1, 0, 0]);
+        assert_eq!(calls.all(), [1, 0, 0]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn cancelled_and_late_requests_are_not_started() {
-        let (said, responder) = asked(true);
+        let (calls, responder) = new_responder(true);
         assert!(!responder.is_too_late());
         responder.give_up();
         assert!(responder.is_too_late());
-        assert_eq!(said.all(), [0, 1, 0]);
+        assert_eq!(calls.all(), [0, 1, 0]);
         for (wanted, answers) in [(true, 1), (false, 0)] {
-            let (said, responder) = asked(wanted);
+            let (calls, responder) = new_responder(wanted);
             assert!(!responder.is_too_late());
             assert_eq!(responder.awaited_until().is_some(), wanted);
             advance(SECOND).await;
             assert!(responder.is_too_late());
-            assert_eq!(said.all(), [answers, 0, 0]);
+            assert_eq!(calls.all(), [answers, 0, 0]);
         }
 
         // A handler has forwarded it.
-        let (said, responder) = asked(true);
+        let (calls, responder) = new_responder(true);
         responder.attach_handler();
         responder.detach();
         advance(SECOND).await;
         assert!(responder.is_too_late());
-        assert_eq!(said.all(), [0, 1, 0]);
+        assert_eq!(calls.all(), [0, 1, 0]);
     }
 }

@@ -1,4 +1,4 @@
-//! The slot that a reply in this process is put into.
+//! The shared slot of an ask in this process, which holds the reply.
 
 use std::mem;
 use std::sync::{Arc, Weak};
@@ -17,32 +17,33 @@ pub(super) struct Slot<R> {
     state: Mutex<SlotState<R>>,
     /// The moment up to which the asker waits.
     deadline: Option<Instant>,
-    /// The actor that is to reply, if the asker is an actor; `None` within once a handler has kept the
-    /// reply for later, since it may be anywhere then. Weak: an ask in a mailbox must not keep that
-    /// mailbox alive.
+    /// The actor that is to reply, for deadlock detection; `None` if the asker is not an actor. The
+    /// inner `None` means that a handler keeps the reply for later, when any code may own it. Weak:
+    /// an ask in a mailbox must not keep that mailbox alive.
     responder: Option<Mutex<Option<Weak<dyn Participant>>>>,
 }
 
-/// Two fields for the asker and its answer, so that neither is moved for the other's sake.
+/// The asker's waker and its answer are separate fields, so that setting one moves no other.
 struct SlotState<R> {
-    /// The asker's waker, once it has polled.
+    /// The waker of the asker, once it has polled.
     asker: Option<Waker>,
     value: Value<R>,
-    /// A handler has started on the message; known only of asks with a deadline.
+    /// True if a handler has started on the message; set only for asks with a deadline.
     started: bool,
     /// The wakers of tasks that wait for the end of the ask.
     ended: WakerSet,
 }
 
 enum Value<R> {
+    /// No answer yet.
     Empty,
-    /// Present, and not yet taken.
+    /// The answer is there, and not yet taken.
     Filled(Result<R, AskError>),
-    /// Taken, or the asker is gone.
+    /// The answer has been taken, or the asker is gone.
     Taken,
 }
 
-/// The result of a look for the answer.
+/// The result of polling a slot.
 pub(super) enum Taken<R> {
     Answer(Result<R, AskError>),
     Pending(Arc<Slot<R>>),
@@ -65,14 +66,14 @@ impl Wakers {
 }
 
 impl<R> Default for Slot<R> {
-    /// A slot without a deadline, whose asker polls later.
+    /// A slot without a deadline, for an asker that polls later.
     fn default() -> Self {
         Self::of(None, None, None)
     }
 }
 
 impl<R> Slot<R> {
-    /// A slot whose asker waits from now on.
+    /// A slot for an asker that waits from now on.
     pub(super) fn new(
         asker: Waker,
         deadline: Option<Instant>,
@@ -103,7 +104,7 @@ impl<R> Slot<R> {
         self.deadline
     }
 
-    /// The ask, for deadlock detection; `None` if the asker is no actor.
+    /// The ask, for deadlock detection; `None` if the asker is not an actor.
     pub(super) fn tracked(slot: &Arc<Self>) -> Option<Arc<dyn PendingReply>>
     where
         R: Send + 'static,
@@ -123,14 +124,14 @@ impl<R> Slot<R> {
         matches!(self.lock().value, Value::Empty)
     }
 
-    /// Puts the answer in and wakes the asker; the first answer counts.
+    /// Stores the answer and wakes the asker; only the first answer counts.
     pub(super) fn fill(&self, answer: Result<R, AskError>) {
         if let Some(wakers) = self.put(answer) {
             wakers.wake();
         }
     }
 
-    /// Puts the answer in, and returns the wakers to be woken; the first answer counts.
+    /// Stores the answer, and returns the wakers to be woken; only the first answer counts.
     #[inline(always)]
     pub(super) fn put(&self, answer: Result<R, AskError>) -> Option<Wakers> {
         let mut state = self.lock();
@@ -150,12 +151,12 @@ impl<R> Slot<R> {
     pub(super) fn give_up(&self) -> Result<Result<R, AskError>, Delivered> {
         let mut state = self.lock();
         let value = mem::replace(&mut state.value, Value::Taken);
-        // Without a deadline the runner does not look here before it dispatches: the handler may run.
+        // Without a deadline, the runner does not call `start`: the handler may be running.
         let started = state.started || self.deadline.is_none();
         let asker = state.asker.take();
         let ended = state.ended.take();
         drop(state);
-        // Outside the lock: wakers are foreign code.
+        // Outside the lock: wakers run foreign code.
         drop(asker);
         ended.wake();
         match value {
@@ -168,8 +169,8 @@ impl<R> Slot<R> {
     /// Takes the answer, or keeps the asker's waker.
     #[inline]
     pub(super) fn take(mut slot: Arc<Self>, cx: &Context<'_>) -> Taken<R> {
-        // As nearly always when the answer is there: no other code has the slot, and so no lock is
-        // needed.
+        // The usual case once the answer is there: this is the only reference to the slot, so no
+        // lock is needed.
         let Some(alone) = Arc::get_mut(&mut slot) else {
             return match slot.take_shared(cx) {
                 Some(answer) => Taken::Answer(answer),
@@ -178,7 +179,7 @@ impl<R> Slot<R> {
         };
         match mem::replace(&mut alone.state.get_mut().value, Value::Taken) {
             Value::Filled(answer) => Taken::Answer(answer),
-            // The reply was dropped without an error, which its asker alone has done.
+            // The reply was dropped by `Reply::forget`, which only the asker calls.
             Value::Empty | Value::Taken => Taken::Answer(Err(AskError::NoReply)),
         }
     }
@@ -202,8 +203,8 @@ impl<R> Slot<R> {
         None
     }
 
-    /// Starts the handler of an ask with a deadline, which is returned; `None` if the message is not to
-    /// be handled, since its asker is gone or its deadline has passed.
+    /// Marks an ask with a deadline as started, and returns the deadline; `None` if the message
+    /// must not be handled, since its asker is gone or the deadline has passed.
     pub(super) fn start(&self) -> Option<Instant> {
         let deadline = self.deadline?;
         let mut state = self.lock();
@@ -211,7 +212,7 @@ impl<R> Slot<R> {
             return None;
         }
         if deadline <= Instant::now() {
-            // A handler that had the message before may have forwarded it.
+            // An earlier handler may have started on the message and forwarded it.
             let delivered = if state.started {
                 Delivered::Accepted
             } else {
@@ -221,7 +222,7 @@ impl<R> Slot<R> {
             self.fill(Err(AskError::Timeout { delivered }));
             return None;
         }
-        // From here on, an asker that gives up must say that its message may have been executed.
+        // From here on, an asker that gives up must report that its message may have been executed.
         state.started = true;
         Some(deadline)
     }

@@ -1,4 +1,4 @@
-//! Where an actor's next message comes from: its batch, its ticks and timers, its mailbox.
+//! The sources of an actor's messages: its batch, its ticks and timers, and its mailbox.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -14,31 +14,32 @@ use crate::mailbox::{Batch, Refill};
 use crate::time::coarse as clock;
 use crate::time::schedule::{Due, TickDecision, WallInstant};
 
+/// The message sources of one incarnation.
 pub(super) struct Events<'a, A: Actor> {
     cell: &'a ActorCell<A>,
-    /// What was swapped out of the mailbox and is not handled yet.
+    /// Messages taken from the mailbox and not handled yet.
     batch: &'a mut Batch<A::Inbox>,
     /// `None` for an actor without ticks.
     ticks: Option<Box<Ticks<A>>>,
-    /// The last event was a tick or a timer, so that a message has its turn if there is one.
+    /// True if the last event was a tick or a timer: a queued message takes its turn next.
     ticked: bool,
-    /// The mailbox is closed and empty.
+    /// True if the mailbox is closed and empty.
     closed: bool,
 }
 
-/// What there is to do next.
-pub(super) enum Next<'a, T> {
-    /// To handle the message in this place.
+/// The next event of an actor.
+pub(super) enum NextEvent<'a, T> {
+    /// A message, to be handled in its place.
     Message(&'a mut Option<T>),
-    /// To wait for one.
-    Nothing,
-    /// Nothing any more: the actor is to stop and has handled what was queued, or the life is
-    /// interrupted.
+    /// No message: the actor waits for one.
+    Idle,
+    /// The end: the actor was asked to stop and has handled its queued messages, or the incarnation
+    /// is interrupted.
     End,
 }
 
 impl<'a, A: Actor> Events<'a, A> {
-    /// Without ticks, until [`start_ticks`](Self::start_ticks).
+    /// Events without ticks, until [`start_ticks`](Self::start_ticks) is called.
     pub(super) fn new(cell: &'a ActorCell<A>, batch: &'a mut Batch<A::Inbox>) -> Self {
         Self {
             cell,
@@ -49,54 +50,61 @@ impl<'a, A: Actor> Events<'a, A> {
         }
     }
 
-    /// Starts the ticks. Runs the actor's code, and a runtime without timers panics here.
+    /// Starts the ticks.
+    ///
+    /// # Panics
+    ///
+    /// If the actor's code for its ticks panics, or the runtime has no timers.
     pub(super) fn start_ticks(&mut self) {
         self.ticks = Ticks::new(A::ticks()).map(Box::new);
     }
 
-    /// What is counted of the actor.
+    /// The statistics of the actor.
     pub(super) fn stats(&self) -> &'a Stats {
         &self.cell.stats
     }
 
-    /// The next message, if there is one.
+    /// The next event.
     #[inline]
-    pub(super) fn next(&mut self, ctx: &mut Context<A>) -> Next<'_, A::Inbox> {
+    pub(super) fn next(&mut self, ctx: &mut Context<A>) -> NextEvent<'_, A::Inbox> {
         if self.closed || self.has_signal() {
-            return Next::End;
+            return NextEvent::End;
         }
         if !self.ticked && self.has_timers(ctx) && self.put_due_first(ctx) {
             self.ticked = true;
-            return self.batch.first().map_or(Next::Nothing, Next::Message);
+            return self
+                .batch
+                .first()
+                .map_or(NextEvent::Idle, NextEvent::Message);
         }
         match self.cell.mailbox.next_in(self.batch) {
             Some(message) => {
                 self.ticked = false;
-                Next::Message(message)
+                NextEvent::Message(message)
             }
-            None => Next::Nothing,
+            None => NextEvent::Idle,
         }
     }
 
-    /// A life that is to make way for another goes on if there is none: who was asked to stop
-    /// handles what is queued.
+    /// True if the incarnation is interrupted. The signal to restart with the group is ignored by
+    /// an actor that was asked to stop: no incarnation follows, so this one handles the queued
+    /// messages.
     #[inline]
     fn has_signal(&self) -> bool {
         let control = &self.cell.control;
         control.has_signal() && !(control.ends_to_restart() && self.cell.mailbox.is_closed())
     }
 
-    /// Nearly all actors have neither ticks nor timers, and never look at a clock.
+    /// False for nearly all actors: without ticks and timers, an actor reads no clock.
     #[inline]
     fn has_timers(&self, ctx: &mut Context<A>) -> bool {
         self.ticks.is_some() || ctx.resources_mut().is_some()
     }
 
-    /// Puts a tick or a timer's message that is due before the batch, and says whether there was
-    /// one: the one that has been due longest, so that ticks that are always late keep no timer
-    /// waiting.
+    /// Puts the message of a due tick or timer in front of the batch; false if none is due. The one
+    /// that has been due longest goes first, so that ticks that are always late delay no timer.
     ///
-    /// They end when the actor is asked to stop; messages that wait are still handled.
+    /// Ticks and timers end when the actor is asked to stop; queued messages are still handled.
     fn put_due_first(&mut self, ctx: &mut Context<A>) -> bool {
         let timers = ctx.resources_mut().map(|resources| &mut resources.timers);
         let now = Instant::now();
@@ -126,12 +134,13 @@ impl<'a, A: Actor> Events<'a, A> {
         true
     }
 
-    /// Waits until there may be something to do.
+    /// Waits for the next event. May return early.
     pub(super) fn wait(&mut self, ctx: &mut Context<A>) -> impl Future<Output = ()> {
         poll_fn(move |cx| {
             if self.batch.take_burst() {
-                // They have their answers and ask again, each as soon as it has its turn. After
-                // that there is one look at the mailbox for all of them, and not one for each.
+                // The askers have their replies and are about to ask again, each when its task
+                // runs. Yielding to them first takes one look at the mailbox for all instead of one
+                // each.
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
@@ -155,7 +164,7 @@ impl<'a, A: Actor> Events<'a, A> {
                 fired |= resources.timers.poll(cx).is_ready();
             }
             if fired {
-                self.ticked = false; // there is no message whose turn it could be
+                self.ticked = false; // no message is queued, so the tick need not give way
                 Poll::Ready(())
             } else {
                 Poll::Pending
@@ -164,12 +173,12 @@ impl<'a, A: Actor> Events<'a, A> {
     }
 }
 
-/// The ticks of one actor, with one timer for all.
+/// The ticks of one actor, on one timer.
 struct Ticks<A: Handlers> {
     table: &'static [Tick<A>],
-    /// When each entry is due next.
+    /// The next due time of each entry.
     due: Box<[Due]>,
-    /// Fires at the earliest of them.
+    /// Fires at the earliest due time.
     timer: Pin<Box<Sleep>>,
 }
 
@@ -188,12 +197,12 @@ impl<A: Handlers> Ticks<A> {
         })
     }
 
-    /// When the first of them is due.
+    /// The earliest due time.
     fn earliest(&self) -> Instant {
         self.timer.deadline()
     }
 
-    /// The message of the entry that has been due longest, if it is due by its own clock as well.
+    /// The message of the entry that has been due longest, if its schedule says that it is to run.
     fn due(&mut self) -> Option<A::Inbox> {
         let (entry, due) = self.due.iter().enumerate().min_by_key(|(_, due)| due.at)?;
         let tick = &self.table[entry];

@@ -1,147 +1,88 @@
-//! Runs an actor's code so that its panics end nothing but itself.
+//! The cleanup of an actor, whatever ends its task.
 
-use std::future::{Future, poll_fn};
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
 
-use tracing::error;
+use tokio::sync::oneshot;
 
-use crate::actor::Handlers;
+use crate::actor::any::AnyActor;
 use crate::actor::cell::ActorCell;
-use crate::deadlock::current::Current;
-use crate::deadlock::current::TaskContext;
-use crate::error::Failure;
-use crate::error::panics;
-use crate::error::panics::into_failure;
-use crate::reply::dropped;
+use crate::actor::{Actor, FailedActor};
+use crate::core::SystemCore;
+use crate::error::panics::drop_quietly;
+use crate::mailbox::Batch;
 use crate::stop_reason::StopReason;
 
-/// What ended an actor's code before it returned.
-pub(super) enum Interrupted {
-    /// The actor was killed, or its life was cut short.
-    Aborted,
-    /// The actor was asked to stop, and the code is not worth to wait for.
-    Stopped,
-    Panicked(Failure),
+/// Tells the spawner whether the actor has started, or why it ended before that.
+type Started = oneshot::Sender<Result<(), StopReason>>;
+
+/// The drop guard of an actor. Whatever ends the actor's task (the runtime may just drop it), the
+/// guard closes the mailbox, drops the state, refuses the queued messages, frees the URN, and wakes
+/// the tasks that wait for the stop or the start, in this order.
+pub(crate) struct ActorGuard<A: Actor> {
+    pub(super) cell: Arc<ActorCell<A>>,
+    system: Arc<SystemCore>,
+    /// The state. Kept here, outside the code that may unwind, so that it is dropped separately.
+    pub(super) actor: Option<A>,
+    /// Messages taken from the mailbox and not handled yet. Kept here, so that a panic fails only
+    /// the current message.
+    pub(super) batch: Batch<A::Inbox>,
+    /// Tells the spawner of the start; `None` once it has been told, and if it does not wait.
+    pub(super) started: Option<Started>,
+    /// The reason of the stop, once it is known.
+    pub(super) reason: Option<StopReason>,
 }
 
-/// The result of an actor's code.
-pub(super) trait Output {
-    /// The failure that it returned.
-    fn failure(&self) -> Option<&Failure>;
-}
-
-impl<T> Output for Result<T, Failure> {
-    fn failure(&self) -> Option<&Failure> {
-        self.as_ref().err()
-    }
-}
-
-impl Output for Result<(), StopReason> {
-    fn failure(&self) -> Option<&Failure> {
-        self.as_ref().err()?.failure()
-    }
-}
-
-impl Output for () {
-    fn failure(&self) -> Option<&Failure> {
-        None
-    }
-}
-
-/// An actor's code, in its place: dropped there once it is over, whatever its future's size.
-pub(super) type Code<'a, F> = Pin<&'a mut Option<F>>;
-
-/// Runs an actor's code: with the actor marked as the current one, stopped by a kill between two
-/// polls, its panics caught. A handler that waits lets senders in meanwhile.
-pub(super) fn guarded<A: Handlers, F: Future<Output: Output>>(
-    cell: &Arc<ActorCell<A>>,
-    code: Code<'_, F>,
-) -> impl Future<Output = Result<F::Output, Interrupted>> {
-    let cut = |cell: &ActorCell<A>| {
-        cell.control
-            .is_interrupted()
-            .then_some(Interrupted::Aborted)
-    };
-    guarded_unless(cell, cut, code)
-}
-
-/// Like [`guarded`], but given up when the actor is asked to stop.
-pub(super) fn until_stopped<A: Handlers, F: Future<Output: Output>>(
-    cell: &Arc<ActorCell<A>>,
-    code: Code<'_, F>,
-) -> impl Future<Output = Result<F::Output, Interrupted>> {
-    let cut_or_stopped = |cell: &ActorCell<A>| {
-        let cut = cell
-            .control
-            .is_interrupted()
-            .then_some(Interrupted::Aborted);
-        cut.or_else(|| stopped(cell))
-    };
-    guarded_unless(cell, cut_or_stopped, code)
-}
-
-/// Like [`until_stopped`], between two lives: there is none to be cut short, and a signal that was
-/// meant for the last one means nothing any more.
-pub(super) fn between_incarnations<A: Handlers, F: Future<Output: Output>>(
-    cell: &Arc<ActorCell<A>>,
-    code: Code<'_, F>,
-) -> impl Future<Output = Result<F::Output, Interrupted>> {
-    let killed_or_stopped = |cell: &ActorCell<A>| {
-        let killed = cell.control.is_killed().then_some(Interrupted::Aborted);
-        killed.or_else(|| stopped(cell))
-    };
-    guarded_unless(cell, killed_or_stopped, code)
-}
-
-fn stopped<A: Handlers>(cell: &ActorCell<A>) -> Option<Interrupted> {
-    let is_closed = cell.mailbox.is_closed();
-    is_closed.then_some(Interrupted::Stopped)
-}
-
-/// A closure and no `async fn`: that would have room for each of its arguments twice.
-fn guarded_unless<A: Handlers, F: Future<Output: Output>>(
-    cell: &Arc<ActorCell<A>>,
-    interrupted: impl Fn(&ActorCell<A>) -> Option<Interrupted>,
-    mut code: Code<'_, F>,
-) -> impl Future<Output = Result<F::Output, Interrupted>> {
-    let mut waker = None;
-    let mut me = TaskContext::of(cell.clone());
-    poll_fn(move |cx| {
-        cell.control.register(cx.waker(), &mut waker);
-        let ended = match (interrupted(cell), code.as_mut().as_pin_mut()) {
-            (Some(interrupted), _) => Err(interrupted),
-            (None, None) => return Poll::Pending, // polled after completion
-            (None, Some(running)) => {
-                cell.stats.polled();
-                let _current = Current::enter(cell.id(), &mut me);
-                match catch_unwind(AssertUnwindSafe(|| running.poll(cx))) {
-                    Ok(Poll::Ready(output)) => {
-                        dropped::resolve(&**cell, output.failure());
-                        Ok(output)
-                    }
-                    Ok(Poll::Pending) => {
-                        dropped::resolve(&**cell, None);
-                        // Without a message in hand it has looked after those who wait itself.
-                        if cell.stats.is_busy() {
-                            cell.mailbox.admit_before_waiting();
-                        }
-                        return Poll::Pending;
-                    }
-                    Err(panic) => {
-                        let failure = into_failure(panic);
-                        dropped::resolve(&**cell, Some(&failure));
-                        Err(Interrupted::Panicked(failure))
-                    }
-                }
-            }
-        };
-        // What a killed handler held is dropped now, and may panic as well.
-        if let Err(failure) = panics::catch(|| code.set(None)) {
-            error!(urn = %cell.urn, %failure, "dropping a handler panicked");
+impl<A: Actor> ActorGuard<A> {
+    /// A guard for an actor that is registered; `started` is told of its start.
+    pub(crate) fn new(
+        cell: Arc<ActorCell<A>>,
+        system: Arc<SystemCore>,
+        actor: Option<A>,
+        started: Option<Started>,
+    ) -> Self {
+        Self {
+            cell,
+            system,
+            actor,
+            batch: Batch::default(),
+            started,
+            reason: None,
         }
-        Poll::Ready(ended)
-    })
+    }
+}
+
+impl<A: Actor> Drop for ActorGuard<A> {
+    fn drop(&mut self) {
+        self.cell.mailbox.close();
+        drop_quietly(self.actor.take());
+        refuse(&self.cell, &mut self.batch);
+        // There are children only if the runtime dropped the task.
+        for child in self.cell.links.children() {
+            child.kill();
+        }
+        let (cell, system) = (&self.cell, &self.system);
+        let reason = self.reason.take().unwrap_or(StopReason::Killed);
+        let gave_up = cell.gave_up(&reason);
+        if gave_up {
+            let actor = FailedActor::new(cell.snapshot(), &reason);
+            system.registry.note_failed(actor, cell.is_private());
+        }
+        system.registry.release(cell.urn.as_str(), cell.id());
+        cell.control.forget_task();
+        if gave_up && cell.escalates_to_system() {
+            system.escalate(cell.urn.clone(), reason.clone());
+        }
+        cell.end(&reason);
+        if let Some(started) = self.started.take() {
+            drop(started.send(Err(reason))); // fails if the `Spawn` was dropped
+        }
+    }
+}
+
+/// Closes the mailbox of an actor that will not start again, and drops the queued messages: their
+/// askers get the error now, and not only after the end of children and the last hook. Each message
+/// is dropped separately, so that a panic of its drop affects no other message.
+pub(super) fn refuse<A: Actor>(cell: &ActorCell<A>, batch: &mut Batch<A::Inbox>) {
+    let queued = cell.mailbox.close_and_drain(batch);
+    queued.for_each(drop_quietly);
 }

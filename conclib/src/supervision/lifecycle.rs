@@ -1,4 +1,4 @@
-//! Where an actor's states come from: one value, or a factory for one life after another.
+//! Lifecycles: an actor's states come from one value, or from a factory for each incarnation.
 
 use std::future::Future;
 use std::time::Duration;
@@ -9,11 +9,11 @@ use tracing::warn;
 use crate::actor::{Actor, IntoActor};
 use crate::error::Failure;
 use crate::stop_reason::StopReason;
-use crate::supervision::{Backoff, Budget, History, Restart, Verdict, log_last_failure};
+use crate::supervision::{Backoff, Budget, History, Restart, RestartDecision, log_last_failure};
 use crate::urn::Urn;
 
-/// Where an actor's states come from. Implemented by [`Once`] and [`Supervised`]; what is in it is
-/// between the library and them.
+/// The lifecycle of an actor: makes its states and decides about restarts. Sealed: implemented by
+/// [`Once`] and [`Supervised`].
 pub trait Source<A: Actor>: Send + 'static + sealed::Source<A> {}
 
 impl<A: Actor, S: sealed::Source<A>> Source<A> for S {}
@@ -26,20 +26,23 @@ pub(crate) mod sealed {
     use super::Urn;
 
     pub trait Source<A: Actor>: Send + 'static {
-        /// There is one life, and its state is there already.
+        /// True if the actor has only one incarnation, and its state exists already.
         const RUNS_ONCE: bool;
 
-        /// Makes the state of the next life.
+        /// Makes the state of the next incarnation.
         fn make(&mut self) -> impl Future<Output = Result<A, Failure>> + Send;
 
-        /// `on_start` has run.
+        /// Called when `on_start` has run.
         fn started(&mut self) {}
 
-        /// A life begins.
+        /// Called at the start of an incarnation.
         fn begin(&mut self) {}
 
-        /// After a life of the actor with this URN: waits until the next one may begin, or says why
-        /// there is none.
+        /// Waits after the end of an incarnation until the next one may start.
+        ///
+        /// # Errors
+        ///
+        /// The reason that the actor stops, if it does not start again.
         fn next(
             &mut self,
             urn: &Urn,
@@ -48,7 +51,7 @@ pub(crate) mod sealed {
     }
 }
 
-/// An actor that is spawned as it is, and lives once.
+/// The lifecycle of an actor that is spawned from a value, and does not start again.
 #[derive(Debug, Clone, Copy)]
 pub struct Once;
 
@@ -56,7 +59,7 @@ impl<A: Actor> sealed::Source<A> for Once {
     const RUNS_ONCE: bool = true;
 
     async fn make(&mut self) -> Result<A, Failure> {
-        Err(Failure::msg("its state is gone")) // not reached: it was there before
+        unreachable!("the state was given to the spawn")
     }
 
     async fn next(&mut self, _: &Urn, end: StopReason) -> Result<(), StopReason> {
@@ -64,7 +67,7 @@ impl<A: Actor> sealed::Source<A> for Once {
     }
 }
 
-/// An actor that a factory makes, and makes again after a failure.
+/// The lifecycle of an actor that a factory makes, and makes again after a failure.
 #[derive(Debug)]
 pub struct Supervised<F> {
     factory: F,
@@ -72,7 +75,7 @@ pub struct Supervised<F> {
     pub(crate) budget: Budget,
     pub(crate) backoff: Backoff,
     history: History,
-    /// When the last life began.
+    /// The start of the current incarnation.
     started_at: Option<Instant>,
 }
 
@@ -97,7 +100,7 @@ where
 {
     const RUNS_ONCE: bool = false;
 
-    // Not `async fn`: what the factory returns need not be `Send` by itself.
+    // Not an `async fn`: the factory's output need not be `Send` by itself.
     fn make(&mut self) -> impl Future<Output = Result<A, Failure>> + Send {
         let making = (self.factory)();
         async move { making.await.into_actor() }
@@ -117,11 +120,11 @@ where
         let jitter = fastrand::f64();
         match self
             .history
-            .judge(budget, backoff, uptime, Instant::now(), jitter)
+            .decide(budget, backoff, uptime, Instant::now(), jitter)
         {
-            Verdict::Restart(wait) => {
+            RestartDecision::Restart(wait) => {
                 warn!(%urn, reason = %end, ?wait, "an actor starts again");
-                // A start without a wait needs no timer: a runtime may have none.
+                // A restart without a delay uses no timer: the runtime may have none.
                 if wait.is_zero() {
                     tokio::task::yield_now().await;
                 } else {
@@ -129,7 +132,7 @@ where
                 }
                 Ok(())
             }
-            Verdict::Exhausted => {
+            RestartDecision::Exhausted => {
                 log_last_failure(urn, &end, &budget.spent_by(&end));
                 Err(exhausted(&end))
             }
@@ -137,12 +140,12 @@ where
     }
 }
 
-/// How long a life has lasted.
+/// The time since the start of the incarnation.
 pub(crate) fn uptime_since(started_at: Option<Instant>) -> Duration {
     started_at.map_or(Duration::ZERO, |started_at| started_at.elapsed())
 }
 
-/// The end of one that has failed once too often.
+/// The reason of the stop after an end that has spent the budget.
 pub(crate) fn exhausted(end: &StopReason) -> StopReason {
     let failure = end.failure().cloned();
     StopReason::Exhausted(failure.unwrap_or_else(|| Failure::msg(end.to_string())))

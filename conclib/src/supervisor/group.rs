@@ -1,4 +1,4 @@
-//! What becomes of the members of a group: a state machine that events drive.
+//! The members of a group and their restarts: a state machine driven by events.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -17,61 +17,64 @@ use crate::actor::any::AnyActor;
 use crate::error::Failure;
 use crate::stop_reason::StopReason;
 use crate::supervision::lifecycle::exhausted;
-use crate::supervision::{Backoff, Budget, History, Verdict, log_last_failure};
-use crate::supervisor::member::Link;
+use crate::supervision::{Backoff, Budget, History, RestartDecision, log_last_failure};
+use crate::supervisor::member::MemberLink;
 use crate::supervisor::{PendingChild, Strategy, Supervisor};
 
-/// How long a member may take to end its life for the others' sake; then its handler is dropped.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// The time that a member has for ending its incarnation, if it restarts because of another member;
+/// then its handler is dropped.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What members report.
+/// The reports of members, and of timers.
 #[derive(ActorMessage)]
 #[message(local)]
 pub(super) enum Event {
-    /// It has started.
+    /// The member has started.
     Up(usize),
-    /// A life has ended; it waits for a word.
+    /// An incarnation of the member has ended; the member waits for the permit.
     Down {
-        place: usize,
+        index: usize,
         end: StopReason,
         uptime: Duration,
         permit: Permit,
     },
-    /// It has ended for good.
+    /// The member has ended for good.
     Gone(usize),
-    /// It is time to look again.
-    Time,
+    /// A timer of the group has fired.
+    Timer,
 }
 
-/// What a member waits for: to start again, or to end.
+/// Tells a waiting member to start again, or to end for the given reason.
 pub(super) struct Permit(pub(super) oneshot::Sender<Result<(), StopReason>>);
 
 impl Permit {
-    fn give(self, verdict: Result<(), StopReason>) {
-        drop(self.0.send(verdict)); // nobody waits if the member has been stopped
+    fn give(self, permission: Result<(), StopReason>) {
+        drop(self.0.send(permission)); // fails if the member was stopped meanwhile
     }
 }
 
+/// A group of members, which share a strategy and a budget.
 pub(super) struct Group {
     strategy: Strategy,
     pub(super) budget: Budget,
     pub(super) backoff: Backoff,
     history: History,
-    members: Vec<Place>,
-    /// Members from here on are to end their lives, the last first.
+    members: Vec<MemberSlot>,
+    /// The members from this index on are ending their incarnations, the last one first.
     ending_from: Option<usize>,
     events: mpsc::UnboundedSender<Event>,
-    /// Send [`Event::Time`]. They end with the group.
-    alarms: JoinSet<()>,
-    /// The moments for which there is one.
-    ringing: BTreeSet<Instant>,
+    /// Tasks that send [`Event::Timer`]; they end with the group.
+    timers: JoinSet<()>,
+    /// The times of the pending timers.
+    timer_times: BTreeSet<Instant>,
 }
 
-/// One member.
-struct Place {
+/// A member, started or not.
+struct MemberSlot {
+    /// `None` before the start.
     actor: Option<Arc<dyn AnyActor>>,
     status: Status,
-    /// It does not start again before this moment.
+    /// The earliest time of its next start.
     not_before: Instant,
 }
 
@@ -79,7 +82,7 @@ enum Status {
     PendingChild(Box<dyn PendingChild>),
     Starting,
     Up,
-    /// It was told to end its life, until when that is to be done.
+    /// The member was told to end its incarnation by this time.
     Ending(Instant),
     Down(Permit),
     Gone,
@@ -95,87 +98,87 @@ impl Group {
             members: Vec::new(),
             ending_from: None,
             events,
-            alarms: JoinSet::new(),
-            ringing: BTreeSet::new(),
+            timers: JoinSet::new(),
+            timer_times: BTreeSet::new(),
         }
     }
 
     pub(super) fn add(&mut self, member: Box<dyn PendingChild>) {
-        self.members.push(Place {
+        self.members.push(MemberSlot {
             actor: None,
             status: Status::PendingChild(member),
             not_before: Instant::now(),
         });
     }
 
-    /// True if all members have started, those apart that have ended for good.
+    /// True if each member has started or has ended for good.
     pub(super) fn has_started(&self) -> bool {
-        let started = |place: &Place| matches!(place.status, Status::Up | Status::Gone);
+        let started = |slot: &MemberSlot| matches!(slot.status, Status::Up | Status::Gone);
         self.members.iter().all(started)
     }
 
-    /// The members whose start is under way.
+    /// The members that are starting.
     pub(super) fn starting(&self) -> impl Iterator<Item = Arc<dyn AnyActor>> + '_ {
-        let starting = |place: &&Place| matches!(place.status, Status::Starting);
+        let starting = |slot: &&MemberSlot| matches!(slot.status, Status::Starting);
         let starting = self.members.iter().filter(starting);
-        starting.filter_map(|place| place.actor.clone())
+        starting.filter_map(|slot| slot.actor.clone())
     }
 
     pub(super) fn snapshot(&self) -> Vec<ActorSnapshot> {
-        let actors = self.members.iter().filter_map(|place| place.actor.as_ref());
+        let actors = self.members.iter().filter_map(|slot| slot.actor.as_ref());
         actors.map(|actor| actor.snapshot()).collect()
     }
 
-    /// Takes in what a member reports, and does what follows.
+    /// Handles an event, and then takes all steps that are possible.
     ///
     /// # Errors
     ///
-    /// The failure of a member, if the budget does not allow another.
+    /// The failure of a member, if the budget of restarts is spent.
     pub(super) fn on_event(
         &mut self,
         event: Event,
         ctx: &Context<Supervisor>,
     ) -> Result<(), Failure> {
         match event {
-            Event::Up(place) => self.members[place].status = Status::Up,
-            Event::Gone(place) => self.members[place].status = Status::Gone,
-            Event::Time => {}
+            Event::Up(index) => self.members[index].status = Status::Up,
+            Event::Gone(index) => self.members[index].status = Status::Gone,
+            Event::Timer => {}
             Event::Down {
-                place,
+                index,
                 end,
                 uptime,
                 permit,
-            } => self.on_down(place, &end, uptime, permit)?,
+            } => self.on_down(index, &end, uptime, permit)?,
         }
         self.advance(ctx)
     }
 
     fn on_down(
         &mut self,
-        place: usize,
+        index: usize,
         end: &StopReason,
         uptime: Duration,
         permit: Permit,
     ) -> Result<(), Failure> {
-        let member = &mut self.members[place];
-        let told = matches!(member.status, Status::Ending(_));
-        if told {
+        let member = &mut self.members[index];
+        let told_to_end = matches!(member.status, Status::Ending(_));
+        if told_to_end {
             member.status = Status::Down(permit);
-            return Ok(()); // whatever happened to it on the way
+            return Ok(()); // even if it failed on the way
         }
+        let Some(actor) = &member.actor else {
+            unreachable!("a member that ended was spawned");
+        };
+        let urn = actor.urn().clone();
         let now = Instant::now();
         let jitter = fastrand::f64();
         match self
             .history
-            .judge(self.budget, self.backoff, uptime, now, jitter)
+            .decide(self.budget, self.backoff, uptime, now, jitter)
         {
-            Verdict::Exhausted => {
-                let Some(actor) = &member.actor else {
-                    return Ok(()); // not reached: it has lived
-                };
-                let urn = actor.urn();
+            RestartDecision::Exhausted => {
                 let why = format!("{} in its group", self.budget.spent_by(end));
-                log_last_failure(urn, end, &why);
+                log_last_failure(&urn, end, &why);
                 permit.give(Err(exhausted(end)));
                 let Budget { restarts, within } = self.budget;
                 let failure = format!(
@@ -183,14 +186,14 @@ impl Group {
                 );
                 Err(Failure::msg(failure))
             }
-            Verdict::Restart(wait) => {
-                warn!(place, reason = %end, ?wait, strategy = ?self.strategy, "a group starts again");
+            RestartDecision::Restart(wait) => {
+                warn!(%urn, reason = %end, ?wait, strategy = ?self.strategy, "a member of a group ended; it starts again, with others by strategy");
                 member.status = Status::Down(permit);
                 member.not_before = now + wait;
                 let from = match self.strategy {
                     Strategy::OneForOne => return Ok(()),
                     Strategy::OneForAll => 0,
-                    Strategy::RestForOne => place,
+                    Strategy::RestForOne => index,
                 };
                 let from = self.ending_from.map_or(from, |other| other.min(from));
                 self.ending_from = Some(from);
@@ -199,15 +202,16 @@ impl Group {
         }
     }
 
-    /// Takes all steps that can be taken now: ends, the last member first; then starts in order.
+    /// Takes all steps that are possible now: ends members, the last first, and then starts members
+    /// in order.
     ///
     /// # Errors
     ///
     /// A member that cannot be spawned.
     pub(super) fn advance(&mut self, ctx: &Context<Supervisor>) -> Result<(), Failure> {
-        // Both hold those that have not rung.
-        while self.alarms.try_join_next().is_some() {}
-        self.ringing = self.ringing.split_off(&Instant::now());
+        // Forgets the timers that have fired.
+        while self.timers.try_join_next().is_some() {}
+        self.timer_times = self.timer_times.split_off(&Instant::now());
         if let Some(from) = self.ending_from {
             if self.end_last(from) {
                 return Ok(());
@@ -217,76 +221,79 @@ impl Group {
         self.start_next(ctx)
     }
 
-    /// Ends the last of those from here on that lives; false if none does.
+    /// Ends the last running member from this index on; false if none is running.
     fn end_last(&mut self, from: usize) -> bool {
-        let living = |place: &Place| {
+        let is_running = |slot: &MemberSlot| {
             matches!(
-                place.status,
+                slot.status,
                 Status::Up | Status::Starting | Status::Ending(_)
             )
         };
-        let Some(last) = self.members[from..].iter_mut().rfind(|place| living(place)) else {
+        let Some(last) = self.members[from..]
+            .iter_mut()
+            .rfind(|slot| is_running(slot))
+        else {
             return false;
         };
         let Some(actor) = &last.actor else {
-            return true; // not reached: who lives was spawned
+            unreachable!("a running member was spawned");
         };
         let now = Instant::now();
         match last.status {
             Status::Up | Status::Starting => {
-                // Who is starting is told when it reports that it has, unless it takes too long.
+                // A starting member is told once it has started, unless it takes too long.
                 if matches!(last.status, Status::Up) {
                     actor.restart_with_group();
                 }
-                let until = now + PATIENCE;
+                let until = now + STOP_TIMEOUT;
                 last.status = Status::Ending(until);
-                self.ring(until);
+                self.start_timer(until);
             }
             Status::Ending(until) if until <= now => {
-                warn!(urn = %actor.urn(), "a member does not end its life; its handler is dropped");
+                warn!(urn = %actor.urn(), "a member did not end its handler in time for a restart of its group; the handler is dropped");
                 actor.interrupt();
             }
-            // It is on its way, and reports when it has started or ended.
+            // The member is ending, or still starting, and will report that.
             _ => {}
         }
         true
     }
 
-    /// Starts those whose turn it is.
+    /// Starts the members that can start now.
     fn start_next(&mut self, ctx: &Context<Supervisor>) -> Result<(), Failure> {
-        // Who starts again for its own sake does not wait for others, nor they for it.
+        // With `OneForOne`, members restart independently of each other.
         let alone = self.strategy == Strategy::OneForOne;
-        let all = self.members.iter().map(|place| place.not_before).max();
+        let all = self.members.iter().map(|slot| slot.not_before).max();
         for index in 0..self.members.len() {
-            let place = &mut self.members[index];
+            let slot = &mut self.members[index];
             let not_before = match all {
                 Some(all) if !alone => all,
-                _ => place.not_before,
+                _ => slot.not_before,
             };
             let due = not_before <= Instant::now();
-            match std::mem::replace(&mut place.status, Status::Starting) {
+            match std::mem::replace(&mut slot.status, Status::Starting) {
                 Status::Down(permit) if due => {
                     permit.give(Ok(()));
                 }
                 Status::PendingChild(pending) => {
-                    let link = Link {
-                        place: index,
+                    let link = MemberLink {
+                        index,
                         events: self.events.clone(),
                     };
-                    place.actor = Some(pending.start(ctx, link)?);
+                    slot.actor = Some(pending.start(ctx, link)?);
                 }
                 Status::Down(permit) => {
-                    place.status = Status::Down(permit);
-                    self.ring(not_before);
+                    slot.status = Status::Down(permit);
+                    self.start_timer(not_before);
                 }
-                other => place.status = other,
+                other => slot.status = other,
             }
-            let place = &self.members[index];
+            let slot = &self.members[index];
             let pending_follows = self
                 .members
                 .get(index + 1)
                 .is_some_and(|next| matches!(next.status, Status::PendingChild(_)));
-            let is_up = matches!(place.status, Status::Up | Status::Gone);
+            let is_up = matches!(slot.status, Status::Up | Status::Gone);
             if !is_up && (!alone || pending_follows) {
                 return Ok(());
             }
@@ -294,15 +301,15 @@ impl Group {
         Ok(())
     }
 
-    /// Has the group look again at that moment.
-    fn ring(&mut self, at: Instant) {
-        if !self.ringing.insert(at) {
+    /// Starts a timer that fires at `at`.
+    fn start_timer(&mut self, at: Instant) {
+        if !self.timer_times.insert(at) {
             return;
         }
         let events = self.events.clone();
-        self.alarms.spawn(async move {
+        self.timers.spawn(async move {
             tokio::time::sleep_until(at).await;
-            drop(events.send(Event::Time)); // nobody listens if the supervisor has ended
+            drop(events.send(Event::Timer)); // fails if the supervisor has ended
         });
     }
 }

@@ -1,4 +1,5 @@
-//! The end of a group that is in its member: it reports, and waits for permission.
+//! The lifecycle of a group's member: reports to the group, and waits for its permission to
+//! restart.
 
 use std::future::Future;
 
@@ -14,35 +15,35 @@ use crate::supervision::lifecycle::uptime_since;
 use crate::supervisor::group::{Event, Permit};
 use crate::urn::Urn;
 
-/// How a member reaches its group.
-pub(super) struct Link {
-    pub(super) place: usize,
+/// The connection of a member to its group.
+pub(super) struct MemberLink {
+    pub(super) index: usize,
     pub(super) events: mpsc::UnboundedSender<Event>,
 }
 
-impl Link {
+impl MemberLink {
     fn report(&self, event: Event) {
-        drop(self.events.send(event)); // nobody listens if the supervisor has ended
+        drop(self.events.send(event)); // fails if the supervisor has ended
     }
 }
 
-impl Drop for Link {
+impl Drop for MemberLink {
     fn drop(&mut self) {
-        self.report(Event::Gone(self.place));
+        self.report(Event::Gone(self.index));
     }
 }
 
-/// Where the states of a member come from.
+/// The lifecycle of a member.
 pub(super) struct Member<F> {
     factory: F,
     restart: Restart,
-    link: Link,
-    /// When the last life began.
+    link: MemberLink,
+    /// The start of the current incarnation.
     started_at: Option<Instant>,
 }
 
 impl<F> Member<F> {
-    pub(super) fn new(factory: F, restart: Restart, link: Link) -> Self {
+    pub(super) fn new(factory: F, restart: Restart, link: MemberLink) -> Self {
         Self {
             factory,
             restart,
@@ -66,7 +67,7 @@ where
     }
 
     fn started(&mut self) {
-        self.link.report(Event::Up(self.link.place));
+        self.link.report(Event::Up(self.link.index));
     }
 
     fn begin(&mut self) {
@@ -74,19 +75,19 @@ where
     }
 
     async fn next(&mut self, urn: &Urn, end: StopReason) -> Result<(), StopReason> {
-        let told = matches!(end, StopReason::Restarted);
-        if !told && !self.restart.follows(&end) {
+        let told_to_end = matches!(end, StopReason::Restarted);
+        if !told_to_end && !self.restart.follows(&end) {
             self.restart.log_last_failure(urn, &end);
             return Err(end);
         }
         let (permit, permitted) = oneshot::channel();
         self.link.report(Event::Down {
-            place: self.link.place,
+            index: self.link.index,
             end: end.clone(),
             uptime: uptime_since(self.started_at),
             permit: Permit(permit),
         });
-        // Dropped: the supervisor is ending.
+        // An error means that the supervisor has dropped the permit: it is stopping.
         permitted.await.unwrap_or(Err(match end {
             StopReason::Restarted => StopReason::ParentStopped,
             end => end,
@@ -108,9 +109,9 @@ mod tests {
     impl Idle {}
 
     #[tokio::test]
-    async fn a_member_whose_supervisor_ends_meanwhile_stops_for_that() {
+    async fn member_stops_if_its_supervisor_ends_before_the_permit() {
         let (events, mut reports) = mpsc::unbounded_channel();
-        let link = Link { place: 0, events };
+        let link = MemberLink { index: 0, events };
         let mut member = Member::new(|| ready(Idle), Restart::default(), link);
         let urn = Urn::generate();
         let next = Source::<Idle>::next(&mut member, &urn, StopReason::Restarted);

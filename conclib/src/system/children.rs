@@ -1,4 +1,4 @@
-//! The system and the children of an actor, by its context.
+//! Methods of a context for its system and for spawning children.
 
 use std::future::Future;
 
@@ -6,17 +6,17 @@ use super::{ActorSystem, Once, Spawn, Supervised};
 use crate::actor::{Actor, Context, Handlers, IntoActor};
 
 impl<A: Handlers> Context<A> {
-    /// The system that the actor lives in; `None` once that is dropped, and in tests.
+    /// The system of the actor; `None` once the system is dropped, and for contexts made in tests.
     pub fn system(&self) -> Option<ActorSystem> {
         let handle = self.system_link().upgrade();
         handle.map(ActorSystem::from_handle)
     }
 
-    /// Starts an actor that is a child of this one: it stops before its parent does, the newest
-    /// child first. Otherwise like [`ActorSystem::spawn`](crate::ActorSystem::spawn).
+    /// Starts an actor as a child of this actor: children stop before their parent, the newest
+    /// first. Otherwise like [`ActorSystem::spawn`](crate::ActorSystem::spawn).
     ///
-    /// A child's end is its own affair, unless its parent [watches](Self::watch) it or the child
-    /// [escalates](Spawn::escalate).
+    /// The end of a child does not affect its parent, unless the parent [watches](Self::watch) the
+    /// child or the child [escalates](Spawn::escalate).
     ///
     /// ```
     /// use conclib::prelude::*;
@@ -52,7 +52,8 @@ impl<A: Handlers> Context<A> {
         Spawn::value(self.system(), Some(self.cell().clone()), actor)
     }
 
-    /// Starts a child that starts again when it fails. Otherwise like [`ActorSystem::supervise`](crate::ActorSystem::supervise).
+    /// Starts a child that starts again when it fails. Otherwise like
+    /// [`ActorSystem::supervise`](crate::ActorSystem::supervise).
     pub fn supervise<F, Fut>(
         &self,
         factory: F,
@@ -64,7 +65,7 @@ impl<A: Handlers> Context<A> {
         Spawn::factory(self.system(), Some(self.cell().clone()), factory)
     }
 
-    /// A child whose states come from somewhere else.
+    /// Starts a child with a lifecycle of the caller's.
     pub(crate) fn child<B: Actor, S>(&self, actor: Option<B>, source: S) -> Spawn<B, S> {
         Spawn::new(self.system(), Some(self.cell().clone()), actor, source)
     }

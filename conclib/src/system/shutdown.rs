@@ -1,4 +1,4 @@
-//! Shutting a system down, in order and within a bound.
+//! Shutdown of a system, in order and within a timeout.
 
 use std::fmt;
 use std::future::Future;
@@ -15,25 +15,31 @@ use crate::actor::control::StopCause;
 use crate::actor::wait_stopped::{ended, stopped_first};
 use crate::core::{Service, SystemCore, spawn_task};
 use crate::deadlock::current::Current;
-use crate::system::bound::{Bound, Clock};
+use crate::system::deadline::{Clock, ShutdownDeadline};
 use crate::urn::Urn;
 
-/// How long a shutdown takes at most, unless it is told otherwise.
-const BOUND: Duration = Duration::from_secs(10);
+/// The timeout of a shutdown, unless it is changed.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// After a kill, or for whoever called the shutdown from a handler, how long a handler has to come to its next await.
-const GRACE: Duration = Duration::from_secs(1);
+/// The time that a killed actor, or an actor that called the shutdown in a handler, has for coming
+/// to its next await.
+const KILL_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A shutdown about to begin: awaited, it stops everything.
+/// The shutdown of an [`ActorSystem`](crate::ActorSystem), which begins when it is awaited; see
+/// [`ActorSystem::shutdown`](crate::ActorSystem::shutdown).
+///
+/// # Panics
+///
+/// If it is polled after completion.
 ///
 /// # Cancel safety
 ///
-/// Dropped midway, it leaves the rest running; it may be called again.
+/// Dropped before completion, it leaves the remaining actors running; a second shutdown stops them.
 #[must_use = "a shutdown begins when it is awaited"]
 pub struct Shutdown {
     core: Arc<SystemCore>,
-    bound: Duration,
-    /// Nothing until it is polled.
+    timeout: Duration,
+    /// `None` before the first poll.
     running: Option<Pin<Box<dyn Future<Output = ShutdownReport> + Send>>>,
 }
 
@@ -41,25 +47,26 @@ impl Shutdown {
     pub(super) fn new(core: Arc<SystemCore>) -> Self {
         Self {
             core,
-            bound: BOUND,
+            timeout: DEFAULT_TIMEOUT,
             running: None,
         }
     }
 
-    /// How long an orderly stop may take: 10 s unless changed. Then what is left is killed.
-    pub fn timeout(mut self, bound: Duration) -> Self {
-        self.bound = bound;
+    /// Sets the time for an orderly stop: 10 s unless changed. After that, the remaining actors are
+    /// killed.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
         self
     }
 
-    async fn run(core: Arc<SystemCore>, bound: Duration) -> ShutdownReport {
+    async fn run(core: Arc<SystemCore>, timeout: Duration) -> ShutdownReport {
         let now = Instant::now();
         let deadline = now
-            .checked_add(bound)
+            .checked_add(timeout)
             .unwrap_or(now + Duration::from_secs(u32::MAX.into()));
         core.close();
         let clock = Clock::of_runtime();
-        let deadline = Bound::at(deadline, clock);
+        let deadline = ShutdownDeadline::at(deadline, clock);
         let services = core.take_services();
         for service in &services {
             if deadline.wait_for(service.stop()).await.is_none() {
@@ -67,23 +74,23 @@ impl Shutdown {
             }
         }
         let mut actors = core.registry.newest_first();
-        // An actor that shuts its own system down cannot wait for itself, nor for the tree it is in.
+        // An actor that shuts its own system down cannot wait for its own tree of actors.
         let own = Current::id().and_then(|id| actors.iter().find(|actor| actor.id() == id));
         let own = own.cloned().map(root_of);
         if let Some(own) = &own {
             actors.retain(|actor| root_of(actor.clone()).id() != own.id());
         }
         let report = stop_all(&actors, &deadline, clock).await;
-        let grace = deadline.moment().max(Instant::now() + GRACE);
+        let grace = deadline.instant().max(Instant::now() + KILL_TIMEOUT);
         match own {
-            None => finish(&services, &Bound::at(grace, clock)).await,
-            // It goes on with the handler that called, which may have an answer to give.
+            None => finish(&services, &ShutdownDeadline::at(grace, clock)).await,
+            // That handler goes on and may have to reply, so its tree is stopped in the background.
             Some(own) => {
                 own.stop(StopCause::Shutdown);
                 spawn_task(async move {
-                    let grace = Bound::at(grace, clock);
+                    let grace = ShutdownDeadline::at(grace, clock);
                     if grace.wait_for(ended(&*own)).await.is_none() {
-                        warn!(urn = %own.urn(), "the actor that shut its system down is killed");
+                        warn!(urn = %own.urn(), "the actor that shut its system down did not stop in time; it is killed");
                         own.kill();
                     }
                     finish(&services, &grace).await;
@@ -99,7 +106,7 @@ impl Shutdown {
     }
 }
 
-/// The actor that has no parent, at the top of the tree that this one is in.
+/// The root of an actor's tree.
 fn root_of(mut actor: Arc<dyn AnyActor>) -> Arc<dyn AnyActor> {
     while let Some(parent) = actor.parent() {
         actor = parent;
@@ -107,44 +114,50 @@ fn root_of(mut actor: Arc<dyn AnyActor>) -> Arc<dyn AnyActor> {
     actor
 }
 
-/// Lets services send what the actors answered.
-async fn finish(services: &[Arc<dyn Service>], deadline: &Bound) {
+/// Has the services send the replies of the actors.
+async fn finish(services: &[Arc<dyn Service>], deadline: &ShutdownDeadline) {
     for service in services {
         if deadline.wait_for(service.finish()).await.is_none() {
-            warn!("some answers were not sent in time");
+            warn!(
+                "a proxy did not send its replies by the deadline of the shutdown; the rest is dropped"
+            );
             service.abort();
         }
     }
 }
 
-/// Stops actors one after another until the deadline, and kills the rest. Children are stopped by
-/// their parents, so that these can still handle what is queued.
-async fn stop_all(actors: &[Arc<dyn AnyActor>], deadline: &Bound, clock: Clock) -> ShutdownReport {
+/// Stops actors one after another until the deadline, and kills the remaining ones. Children are
+/// stopped by their parents, which can still use them while they handle their queued messages.
+async fn stop_all(
+    actors: &[Arc<dyn AnyActor>],
+    deadline: &ShutdownDeadline,
+    clock: Clock,
+) -> ShutdownReport {
     for actor in actors.iter().filter(|actor| actor.parent().is_none()) {
         actor.stop(StopCause::Shutdown);
-        // Within a handler it may wait for the actor that this is.
+        // If a handler called the shutdown, the stopping actor may be waiting for that handler.
         let stopped = stopped_first(actor.clone());
         if deadline.wait_for(stopped).await.is_none() {
             break;
         }
     }
-    // Some may have ended on their own.
-    let overran = actors.iter().filter(|actor| !actor.has_ended());
-    let overran: Vec<_> = overran.collect();
+    // Actors after the one that overran may have ended on their own.
+    let remaining = actors.iter().filter(|actor| !actor.has_ended());
+    let remaining: Vec<_> = remaining.collect();
     let mut report = ShutdownReport::default();
-    if overran.is_empty() {
+    if remaining.is_empty() {
         return report;
     }
-    for actor in &overran {
+    for actor in &remaining {
         actor.kill();
     }
-    let grace = Bound::at(Instant::now() + GRACE, clock);
-    for actor in overran {
+    let grace = ShutdownDeadline::at(Instant::now() + KILL_TIMEOUT, clock);
+    for actor in remaining {
         let list = match grace.wait_for(ended(&**actor)).await {
             Some(_) => &mut report.killed,
             None => &mut report.stuck,
         };
-        warn!(urn = %actor.urn(), "an actor did not stop in time");
+        warn!(urn = %actor.urn(), "an actor did not stop by the deadline of the shutdown; it is killed");
         list.push(actor.urn().clone());
     }
     report
@@ -154,9 +167,9 @@ impl Future for Shutdown {
     type Output = ShutdownReport;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let (core, bound) = (self.core.clone(), self.bound);
+        let (core, timeout) = (self.core.clone(), self.timeout);
         self.running
-            .get_or_insert_with(|| Box::pin(Self::run(core, bound)))
+            .get_or_insert_with(|| Box::pin(Self::run(core, timeout)))
             .as_mut()
             .poll(cx)
     }
@@ -165,23 +178,23 @@ impl Future for Shutdown {
 impl fmt::Debug for Shutdown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Shutdown")
-            .field("bound", &self.bound)
+            .field("timeout", &self.timeout)
             .finish_non_exhaustive()
     }
 }
 
-/// What did not stop in good order.
+/// The outcome of a shutdown: the actors that did not stop by themselves.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct ShutdownReport {
-    /// Actors that were killed because the bound had passed.
+    /// Actors that were killed after the timeout.
     pub killed: Vec<Urn>,
-    /// Actors that run on, because their handler never comes to an await.
+    /// Actors that still run, because their handler has not come to an await since the kill.
     pub stuck: Vec<Urn>,
 }
 
 impl ShutdownReport {
-    /// True if everything stopped in good order.
+    /// True if all actors stopped by themselves.
     pub fn is_clean(&self) -> bool {
         self.killed.is_empty() && self.stuck.is_empty()
     }

@@ -1,4 +1,4 @@
-//! Looking into a running system.
+//! Snapshots of a running system.
 
 use std::fmt;
 use std::time::Duration;
@@ -10,10 +10,10 @@ use crate::system::ActorSystem;
 use crate::time::rfc3339::format_seconds;
 
 impl ActorSystem {
-    /// What every actor is doing at this moment.
+    /// Takes a snapshot of all actors: their phases, mailboxes, counters and running handlers.
     ///
-    /// What it shows is counted all the time, at the cost of a few plain stores for each message.
-    /// Taking a snapshot stops nobody; its parts may be a few messages apart.
+    /// The counters are always kept, at the cost of a few plain stores per message. A snapshot does
+    /// not pause the actors; its parts may be a few messages apart.
     ///
     /// ```
     /// use conclib::prelude::*;
@@ -51,14 +51,14 @@ impl ActorSystem {
     }
 }
 
-/// What the actors of a system are doing; see [`ActorSystem::snapshot`]. Its `Display` is a table.
+/// The state of all actors of a system; see [`ActorSystem::snapshot`]. Its `Display` is a table.
 #[derive(Debug, Clone, Serialize)]
 #[non_exhaustive]
 pub struct Snapshot {
-    /// In the order in which they were spawned.
+    /// The actors, in the order in which they were spawned.
     pub actors: Vec<ActorSnapshot>,
-    /// Actors that failed and will not start again, the newest 64 of them, until an actor is spawned
-    /// at their URN. Those that were asked to stop, or were killed, are not among them.
+    /// Actors that failed and will not start again, the newest 64 of them, until an actor is
+    /// spawned at their URN. Actors that were asked to stop or were killed are not included.
     pub failed: Vec<FailedActor>,
 }
 
@@ -69,7 +69,7 @@ impl Snapshot {
         self.actors.iter().find(|actor| actor.urn == urn)
     }
 
-    /// Writes the actors that will not start again, in a table of their own.
+    /// Writes the table of actors that will not start again.
     fn show_failed(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.failed.is_empty() {
             return Ok(());
@@ -90,7 +90,7 @@ impl Snapshot {
         Ok(())
     }
 
-    /// How many messages wait in all mailboxes.
+    /// The number of queued messages in all mailboxes.
     pub fn depth(&self) -> usize {
         self.actors.iter().map(|actor| actor.depth).sum()
     }

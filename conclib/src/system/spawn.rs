@@ -1,4 +1,4 @@
-//! Spawning: a builder that is awaited.
+//! Spawning: a builder that starts an actor when it is awaited.
 
 use std::fmt;
 use std::future::Future;
@@ -16,7 +16,6 @@ use crate::actor::stats::Phase;
 use crate::actor::{Actor, ActorRef, Context, IntoActor};
 use crate::core::spawn_task;
 use crate::deadlock::{Edge, Wait, WaitFor};
-use crate::error::Failure;
 use crate::error::panics;
 use crate::runner;
 use crate::runner::ActorGuard;
@@ -26,59 +25,91 @@ use crate::supervision::{Backoff, Budget, Restart};
 use crate::system::ActorSystem;
 use crate::urn::{Urn, UrnError};
 
-/// An actor about to start: configured by its methods, started when awaited.
+pub use error::SpawnError;
+
+mod error;
+
+/// A builder of an actor, made by [`ActorSystem::spawn`] and its like: its methods configure the
+/// actor, and awaiting it starts the actor.
+///
+/// ```
+/// # use conclib::prelude::*;
+/// # #[derive(Actor)]
+/// # struct Worker;
+/// # #[handlers]
+/// # impl Worker {}
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let system = ActorSystem::new();
+/// let worker = system.spawn(Worker).urn("worker/1").mailbox(16).while_referenced().await?;
+/// # drop(worker);
+/// # Ok(()) }
+/// ```
+///
+/// # Panics
+///
+/// If it is awaited outside a tokio runtime, or polled after completion.
 ///
 /// # Cancel safety
 ///
-/// Dropped before it is polled, it has started nothing; after that the actor goes on, and is the
-/// system's.
+/// Dropped before its first poll, it starts no actor. Dropped later, it leaves the actor running.
 #[must_use = "an actor is started when its spawn is awaited"]
 pub struct Spawn<A: Actor, S = Once> {
-    stage: Stage<A, S>,
-    /// `None` if there is no system any more.
+    state: SpawnState<A, S>,
+    /// `None` if the system is gone.
     system: Option<ActorSystem>,
-    /// Whose child it will be.
+    /// The parent of the new actor.
     parent: Option<Arc<dyn AnyActor>>,
     urn: Result<Option<Urn>, UrnError>,
     mailbox: usize,
     kind: SpawnOptions,
 }
 
-enum Stage<A: Actor, S> {
-    /// The state, if it is there already, and where others come from.
+enum SpawnState<A: Actor, S> {
+    /// The first state, unless the lifecycle makes it, and the lifecycle.
     New(Option<A>, S),
     Starting(ActorRef<A>, Starting),
-    Over,
+    Complete,
 }
 
-/// The start of an actor under way.
+/// The result of a start: the reason of the end, if the actor ended before it had started.
+type StartResult = Result<(), StopReason>;
+
+/// The wait for an actor that is starting.
 struct Starting {
-    /// Hears how it went.
-    heard: oneshot::Receiver<Result<(), StopReason>>,
-    /// Says that the spawner waits for the actor, if that is an actor too.
+    /// Receives the result of the start.
+    started: oneshot::Receiver<StartResult>,
+    /// Records, if the spawner is an actor, that it waits for the new actor.
     wait: Wait,
 }
 
 impl Starting {
+    /// The wait for an actor before its task is spawned. Such an actor waits for no other, so
+    /// this wait closes no cycle.
+    fn new<A: Actor>(cell: &Arc<ActorCell<A>>, started: oneshot::Receiver<StartResult>) -> Self {
+        let mut wait = Wait::default();
+        wait.record(|| Edge::new(cell.clone(), WaitFor::Started));
+        Self { started, wait }
+    }
+
     fn poll<A: Actor>(
         &mut self,
         actor: &ActorRef<A>,
         cx: &mut TaskContext<'_>,
-    ) -> Poll<Result<Result<(), StopReason>, oneshot::error::RecvError>> {
-        let heard = Pin::new(&mut self.heard).poll(cx);
+    ) -> Poll<Result<StartResult, oneshot::error::RecvError>> {
+        let started = Pin::new(&mut self.started).poll(cx);
         let edge = || Edge::new(actor.cell().clone(), WaitFor::Started);
-        // Only one that began to wait elsewhere may close a cycle here.
-        if heard.is_pending()
+        // This wait closes a cycle only if the new actor has begun to wait since it was spawned.
+        if started.is_pending()
             && let Some(cycle) = self.wait.record(edge)
         {
             cycle.break_up();
         }
-        heard
+        started
     }
 }
 
 impl<A: Actor> Spawn<A, Once> {
-    /// Of an actor as it is.
+    /// A builder of an actor from its state.
     pub(crate) fn value(
         system: Option<ActorSystem>,
         parent: Option<Arc<dyn AnyActor>>,
@@ -89,7 +120,7 @@ impl<A: Actor> Spawn<A, Once> {
 }
 
 impl<A: Actor, F> Spawn<A, Supervised<F>> {
-    /// Of what a factory makes.
+    /// A builder of an actor with a factory for its states.
     pub(crate) fn factory<Fut>(
         system: Option<ActorSystem>,
         parent: Option<Arc<dyn AnyActor>>,
@@ -102,27 +133,27 @@ impl<A: Actor, F> Spawn<A, Supervised<F>> {
         Self::new(system, parent, None, Supervised::new(factory))
     }
 
-    /// After which ends it starts again: after failures, unless changed.
+    /// Sets the ends after which the actor starts again: failures, unless changed.
     pub fn restart(mut self, restart: Restart) -> Self {
         self.kind.restarts_itself = restart == Restart::Always;
-        if let Stage::New(_, source) = &mut self.stage {
+        if let SpawnState::New(_, source) = &mut self.state {
             source.restart = restart;
         }
         self
     }
 
-    /// How many restarts within how long are allowed: 3 within 5 s, unless changed. One failure
-    /// more, and it stops as [`Exhausted`](StopReason::Exhausted).
+    /// Limits the restarts: to 3 within 5 s, unless changed. One failure more, and the actor stops
+    /// as [`Exhausted`](StopReason::Exhausted).
     pub fn budget(mut self, restarts: u32, within: Duration) -> Self {
-        if let Stage::New(_, source) = &mut self.stage {
+        if let SpawnState::New(_, source) = &mut self.state {
             source.budget = Budget { restarts, within };
         }
         self
     }
 
-    /// How long it waits before it starts again.
+    /// Sets the delay before a restart.
     pub fn backoff(mut self, backoff: Backoff) -> Self {
-        if let Stage::New(_, source) = &mut self.stage {
+        if let SpawnState::New(_, source) = &mut self.state {
             source.backoff = backoff;
         }
         self
@@ -137,7 +168,7 @@ impl<A: Actor, S> Spawn<A, S> {
         source: S,
     ) -> Self {
         Self {
-            stage: Stage::New(actor, source),
+            state: SpawnState::New(actor, source),
             system,
             parent,
             urn: A::URN.map(Urn::new).transpose(),
@@ -149,7 +180,7 @@ impl<A: Actor, S> Spawn<A, S> {
         }
     }
 
-    /// The actor's URN, instead of its type's.
+    /// Sets the URN of the actor, instead of the one of its type.
     pub fn urn<U>(mut self, urn: U) -> Self
     where
         U: TryInto<Urn>,
@@ -159,53 +190,71 @@ impl<A: Actor, S> Spawn<A, S> {
         self
     }
 
-    /// How many messages may wait in the actor's mailbox (at least one), instead of what its type
-    /// says.
+    /// Sets the capacity of the actor's mailbox in messages (at least one), instead of the one of
+    /// its type.
     pub fn mailbox(mut self, messages: usize) -> Self {
         self.mailbox = messages;
         self
     }
 
-    /// The actor stops when the last [`ActorRef`] or [`Recipient`](crate::Recipient) to it is
-    /// dropped, instead of living as long as its system.
+    /// Stops the actor when its last [`ActorRef`] or [`Recipient`](crate::Recipient) is dropped,
+    /// instead of keeping it until its system is shut down.
+    ///
+    /// ```
+    /// # use conclib::prelude::*;
+    /// # #[derive(Actor)]
+    /// # struct Worker;
+    /// # #[handlers]
+    /// # impl Worker {}
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let system = ActorSystem::new();
+    /// let worker = system.spawn(Worker).while_referenced().await?;
+    /// drop(worker);
+    /// while !system.is_empty() {
+    ///     tokio::task::yield_now().await;      // the worker stops
+    /// }
+    /// # Ok(()) }
+    /// ```
     pub fn while_referenced(mut self) -> Self {
         self.kind.while_referenced = true;
         self
     }
 
-    /// When the actor has failed for good, also while it starts, its parent fails as well, after
-    /// the message in hand. The failure of an actor without a parent goes to
+    /// Escalates the final failure of the actor (also while it starts): its parent fails as well,
+    /// after its current message. The failure of an actor without a parent is returned by
     /// [`ActorSystem::failed`], unless the actor was asked to stop.
     pub fn escalate(mut self) -> Self {
         self.kind.escalation = Escalation::Always;
         self
     }
 
-    /// Like [`escalate`](Self::escalate), unless it has been asked to stop.
+    /// Like [`escalate`](Self::escalate), unless the actor has been asked to stop.
     pub(crate) fn escalate_until_stopped(mut self) -> Self {
         self.kind.escalation = Escalation::UntilAskedToStop;
         self
     }
 
-    /// When the actor stops itself, another life follows.
+    /// Declares that the actor starts again after it has stopped itself.
     pub(crate) fn restarts_itself(mut self) -> Self {
         self.kind.restarts_itself = true;
         self
     }
 
-    /// Starts it without waiting for `on_start`.
+    /// Starts the actor without waiting for `on_start`.
     pub(crate) fn begin_now(mut self) -> Result<ActorRef<A>, SpawnError>
     where
         S: Source<A>,
     {
-        let Stage::New(actor, source) = std::mem::replace(&mut self.stage, Stage::Over) else {
-            return Err(SpawnError::SystemClosed); // not reached: it is new
+        let SpawnState::New(actor, source) =
+            std::mem::replace(&mut self.state, SpawnState::Complete)
+        else {
+            unreachable!("the builder is consumed, so it has not been polled");
         };
         Ok(self.begin(actor, source)?.0)
     }
 
-    /// Takes the URN and starts the task. With nothing to wait for if there is no `on_start`: but
-    /// ticks are counted from when the task is there.
+    /// Takes the URN and starts the task. An actor without `on_start` has started then, unless it
+    /// has ticks, which count from the first poll of its task.
     fn begin(
         &self,
         actor: Option<A>,
@@ -230,21 +279,21 @@ impl<A: Actor, S> Spawn<A, S> {
             self.parent.as_ref().map(Arc::downgrade),
             self.kind,
         ));
-        // Before anybody finds the actor: another's reference that comes and goes meanwhile must not
-        // be its last.
+        // Made before the actor is in the registry: otherwise a reference from a lookup, dropped
+        // before this one is made, would count as the last and stop the actor.
         let reference = ActorRef::new(cell.clone());
         if !core.registry.claim(cell.clone()) {
             return Err(SpawnError::UrnTaken { urn });
         }
-        // From here on the tenancy frees the URN, whatever happens.
-        let (started, heard) = if at_once {
+        let (started, result) = if at_once {
             (None, None)
         } else {
-            let (started, heard) = oneshot::channel();
-            (Some(started), Some(heard))
+            let (started, result) = oneshot::channel();
+            (Some(started), Some(result))
         };
+        // From here on the guard frees the URN, also on an early return.
         let guard = ActorGuard::new(cell.clone(), core.clone(), actor, started);
-        // A shutdown that began meanwhile either sees the actor or is seen here.
+        // A concurrent shutdown either finds the actor in the registry or is noticed here.
         if core.is_closing() {
             return Err(SpawnError::SystemClosed);
         }
@@ -255,12 +304,7 @@ impl<A: Actor, S> Spawn<A, S> {
             return Err(SpawnError::ParentStopped { parent });
         }
         let context = Context::new(cell.clone(), system.link());
-        let starting = heard.map(|heard| {
-            let mut wait = Wait::default();
-            // Before it starts, so that this closes no cycle.
-            wait.record(|| Edge::new(cell.clone(), WaitFor::Started));
-            Starting { heard, wait }
-        });
+        let starting = result.map(|result| Starting::new(&cell, result));
         if at_once {
             cell.stats.enter(Phase::Running);
         }
@@ -269,36 +313,40 @@ impl<A: Actor, S> Spawn<A, S> {
     }
 }
 
-/// False also if the actor's code for it panics: the runner calls it again, and has the actor fail.
+/// False also if `ticks` panics: the runner calls it again, and the actor fails there.
 fn has_no_ticks<A: Actor>() -> bool {
     panics::catch(A::ticks).is_ok_and(<[_]>::is_empty)
 }
 
-// Nothing in it is ever pinned.
+// No field is ever pinned.
 impl<A: Actor, S> Unpin for Spawn<A, S> {}
 
 impl<A: Actor, S: Source<A>> Future for Spawn<A, S> {
     type Output = Result<ActorRef<A>, SpawnError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
-        if let Stage::New(..) = self.stage {
-            // A task that spawns and spawns would keep the thread to itself.
+        if let SpawnState::New(..) = self.state {
+            // A task that spawns in a loop must yield to other tasks now and then.
             let budget = ready!(poll_proceed(cx));
             budget.made_progress();
-            if let Stage::New(actor, source) = std::mem::replace(&mut self.stage, Stage::Over) {
+            if let SpawnState::New(actor, source) =
+                std::mem::replace(&mut self.state, SpawnState::Complete)
+            {
                 let (actor, starting) = self.begin(actor, source)?;
                 match starting {
                     None => return Poll::Ready(Ok(actor)),
-                    Some(starting) => self.stage = Stage::Starting(actor, starting),
+                    Some(starting) => self.state = SpawnState::Starting(actor, starting),
                 }
             }
         }
-        let Stage::Starting(actor, starting) = &mut self.stage else {
-            return Poll::Pending; // polled after completion
+        let SpawnState::Starting(actor, starting) = &mut self.state else {
+            panic!("`Spawn` polled after completion");
         };
         let started = ready!(starting.poll(actor, cx));
-        let Stage::Starting(actor, _) = std::mem::replace(&mut self.stage, Stage::Over) else {
-            return Poll::Pending;
+        let SpawnState::Starting(actor, _) =
+            std::mem::replace(&mut self.state, SpawnState::Complete)
+        else {
+            unreachable!("the state was just seen");
         };
         let end = match started {
             Ok(Ok(())) => return Poll::Ready(Ok(actor)),
@@ -314,65 +362,5 @@ impl<A: Actor, S> fmt::Debug for Spawn<A, S> {
         f.debug_struct("Spawn")
             .field("urn", &self.urn)
             .finish_non_exhaustive()
-    }
-}
-
-/// Why an actor was not started.
-#[derive(Debug, Clone, thiserror::Error)]
-#[non_exhaustive]
-pub enum SpawnError {
-    /// Another actor of the system has this URN.
-    #[error("the URN `{urn}` is taken")]
-    UrnTaken {
-        /// The URN.
-        urn: Urn,
-    },
-    /// The text that was to be its URN is none.
-    #[error(transparent)]
-    InvalidUrn(#[from] UrnError),
-    /// Its factory or `on_start` panicked or returned a failure. That of a supervised actor did so
-    /// more often than its budget of restarts allows.
-    #[error("the actor `{urn}` did not start: {failure}")]
-    StartFailed {
-        /// Its URN, which is free again.
-        urn: Urn,
-        /// What went wrong.
-        failure: Failure,
-    },
-    /// It was killed before `on_start` had run.
-    #[error("the actor `{urn}` was killed before it had started")]
-    Killed {
-        /// Its URN, which is free again.
-        urn: Urn,
-    },
-    /// It was asked to stop before it had a state.
-    #[error("the actor `{urn}` was stopped before it had started: {reason}")]
-    Stopped {
-        /// Its URN, which is free again.
-        urn: Urn,
-        /// Why it stopped.
-        reason: StopReason,
-    },
-    /// The actor whose child it was to be is ending.
-    #[error("its parent `{parent}` is ending")]
-    ParentStopped {
-        /// The parent's URN.
-        parent: Urn,
-    },
-    /// The system is shutting down, or is gone.
-    #[error("the actor system is shutting down")]
-    SystemClosed,
-}
-
-impl SpawnError {
-    /// Of an actor that ended before it had started.
-    fn of_end(urn: Urn, end: StopReason) -> Self {
-        match end {
-            StopReason::Failed(failure) | StopReason::Exhausted(failure) => {
-                Self::StartFailed { urn, failure }
-            }
-            StopReason::Killed => Self::Killed { urn },
-            reason => Self::Stopped { urn, reason },
-        }
     }
 }

@@ -1,4 +1,4 @@
-//! Actors that have failed and were not started again, until their URNs are taken again.
+//! Actors that failed and will not start again, until their URNs are taken again.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,46 +7,46 @@ use parking_lot::Mutex;
 
 use crate::actor::FailedActor;
 
-/// Number of failed actors that are kept: the newest.
-const KEPT: usize = 64;
+/// The most failed actors that are kept: the newest.
+const MAX_KEPT: usize = 64;
 
-/// They cost a living actor nothing, and a spawn the look at one flag.
+/// The failed actors of a system. Running actors have no cost from it, and a spawn reads one flag.
 #[derive(Default)]
 pub(super) struct FailedActors {
     /// The oldest first.
-    list: Mutex<VecDeque<Record>>,
-    /// True if there is one.
+    list: Mutex<VecDeque<FailedEntry>>,
+    /// True if the list is not empty.
     any: AtomicBool,
 }
 
-struct Record {
+struct FailedEntry {
     actor: FailedActor,
-    /// Requests from the bus did not find it.
+    /// True if requests from the bus could not reach the actor.
     private: bool,
 }
 
 impl FailedActors {
-    /// Notes one, before its URN is free.
+    /// Adds an actor, before its URN is freed.
     pub(super) fn add(&self, actor: FailedActor, private: bool) {
         let mut list = self.list.lock();
-        let oldest = if list.len() < KEPT {
+        let oldest = if list.len() < MAX_KEPT {
             None
         } else {
             list.pop_front()
         };
-        list.push_back(Record { actor, private });
+        list.push_back(FailedEntry { actor, private });
         self.any.store(true, Ordering::Release);
         drop(list);
         drop(oldest); // outside the lock
     }
 
-    /// Forgets the actor that had this URN: another has it now.
+    /// Removes the failed actor with this URN, which another actor has taken.
     pub(super) fn forget(&self, urn: &str) {
         if !self.any.load(Ordering::Acquire) {
-            return; // as nearly always
+            return; // the usual case
         }
         let mut list = self.list.lock();
-        list.retain(|record| record.actor.urn != *urn);
+        list.retain(|entry| entry.actor.urn != *urn);
         self.any.store(!list.is_empty(), Ordering::Release);
     }
 
@@ -55,20 +55,20 @@ impl FailedActors {
     }
 
     pub(super) fn has_public(&self, urn: &str) -> bool {
-        self.any(urn, |record| !record.private)
+        self.any(urn, |entry| !entry.private)
     }
 
-    /// The oldest first.
+    /// All failed actors, the oldest first.
     pub(super) fn all(&self) -> Vec<FailedActor> {
         let list = self.list.lock();
-        list.iter().map(|record| record.actor.clone()).collect()
+        list.iter().map(|entry| entry.actor.clone()).collect()
     }
 
-    fn any(&self, urn: &str, counts: impl Fn(&Record) -> bool) -> bool {
+    fn any(&self, urn: &str, counts: impl Fn(&FailedEntry) -> bool) -> bool {
         self.any.load(Ordering::Acquire) && {
             let list = self.list.lock();
             list.iter()
-                .any(|record| record.actor.urn == *urn && counts(record))
+                .any(|entry| entry.actor.urn == *urn && counts(entry))
         }
     }
 }

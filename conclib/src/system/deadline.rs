@@ -1,4 +1,4 @@
-//! Bounds of a shutdown, on runtimes without timers too.
+//! Deadlines of a shutdown, on runtimes without timers too.
 
 use std::future::Future;
 use std::thread;
@@ -9,14 +9,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::panics;
 
-/// A moment up to which things are waited for.
-pub(super) struct Bound {
+/// A deadline up to which a shutdown waits.
+pub(super) struct ShutdownDeadline {
     at: Instant,
-    /// Cancelled at that moment by a thread; only on a runtime without timers.
-    rung: Option<CancellationToken>,
+    /// Cancelled by a thread at the deadline; only on a runtime without timers.
+    alarm: Option<CancellationToken>,
 }
 
-/// The clock by which a [`Bound`] ends.
+/// The clock that a [`ShutdownDeadline`] is measured by.
 #[derive(Clone, Copy)]
 pub(super) enum Clock {
     /// The timers of the runtime.
@@ -26,7 +26,7 @@ pub(super) enum Clock {
 }
 
 impl Clock {
-    /// The clock of this runtime. Without timers, the panic that tells so is printed.
+    /// The clock of this runtime. Without timers, tokio's panic about that is printed.
     pub(super) fn of_runtime() -> Self {
         match panics::catch(|| drop(sleep(Duration::ZERO))) {
             Ok(()) => Self::Timers,
@@ -35,42 +35,43 @@ impl Clock {
     }
 }
 
-impl Bound {
+impl ShutdownDeadline {
     pub(super) fn at(at: Instant, clock: Clock) -> Self {
-        let rung = match clock {
+        let alarm = match clock {
             Clock::Timers => None,
-            Clock::Thread => Some(ring(at)),
+            Clock::Thread => Some(start_alarm(at)),
         };
-        Self { at, rung }
+        Self { at, alarm }
     }
 
-    /// Waits for a future up to the bound. It is polled once also after that.
+    /// Waits for a future up to the deadline. Even after the deadline it is polled once.
     pub(super) async fn wait_for<F: Future>(&self, future: F) -> Option<F::Output> {
-        match &self.rung {
+        match &self.alarm {
             None => timeout_at(self.at, future).await.ok(),
-            Some(rung) => tokio::select! {
+            Some(alarm) => tokio::select! {
                 biased;
                 output = future => Some(output),
-                () = rung.cancelled() => None,
+                () = alarm.cancelled() => None,
             },
         }
     }
 
-    pub(super) fn moment(&self) -> Instant {
+    pub(super) fn instant(&self) -> Instant {
         self.at
     }
 }
 
-/// Has a thread ring at that moment.
-fn ring(at: Instant) -> CancellationToken {
-    let rung = CancellationToken::new();
-    let cancel = rung.clone().drop_guard();
+/// Starts a thread that cancels the returned token at `at`.
+fn start_alarm(at: Instant) -> CancellationToken {
+    let alarm = CancellationToken::new();
+    let cancel = alarm.clone().drop_guard();
     let sleeper = move || {
         thread::sleep(at.saturating_duration_since(Instant::now()));
         drop(cancel);
     };
     let name = "conclib-shutdown".to_owned();
-    // Without a thread it rings at once: what does not stop by itself is killed.
+    // If the thread cannot be spawned, the alarm goes off at once: actors that have not stopped are
+    // killed.
     drop(thread::Builder::new().name(name).spawn(sleeper));
-    rung
+    alarm
 }
