@@ -55,7 +55,7 @@ pub(crate) trait AnyActor: Participant {
     /// The actor's current state.
     fn snapshot(&self) -> ActorSnapshot;
     /// The number of messages handled so far, and the mailbox's capacity.
-    fn pace(&self) -> (u64, usize);
+    fn handled_and_capacity(&self) -> (u64, usize);
 }
 
 /// A request that did not get into the mailbox.
@@ -73,8 +73,10 @@ impl<A: Handlers> Participant for ActorCell<A> {
         ActorCell::id(self)
     }
 
-    fn stops_for(&self) -> Option<StopReason> {
-        self.links.ending().or_else(|| self.control.stops_for())
+    fn pending_stop_reason(&self) -> Option<StopReason> {
+        self.links
+            .ending()
+            .or_else(|| self.control.pending_stop_reason())
     }
 
     fn is_starting(&self) -> bool {
@@ -219,7 +221,7 @@ impl<A: Handlers> AnyActor for ActorCell<A> {
         }
     }
 
-    fn pace(&self) -> (u64, usize) {
+    fn handled_and_capacity(&self) -> (u64, usize) {
         (self.stats.read().handled, self.mailbox.load().capacity)
     }
 }

@@ -190,7 +190,7 @@ impl<A: Handlers> ActorCell<A> {
             parent.child_failed(failure);
         }
         for watcher in self.links.end(reason) {
-            (watcher.tell)(Terminated {
+            (watcher.notify)(Terminated {
                 urn: self.urn.clone(),
                 reason: reason.clone(),
             });

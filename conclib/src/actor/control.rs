@@ -60,7 +60,7 @@ impl Control {
     }
 
     /// The reason for which the incarnation ends after the current message, if a signal says so.
-    pub(super) fn stops_for(&self) -> Option<StopReason> {
+    pub(super) fn pending_stop_reason(&self) -> Option<StopReason> {
         if self.has(KILLED) {
             Some(StopReason::Killed)
         } else if self.is_asked_to_stop() || self.has(ENDED) {

@@ -50,7 +50,7 @@ struct LinkTables {
 pub(crate) struct Watcher {
     pub(crate) id: ActorId,
     /// Puts [`Terminated`] into the watcher's mailbox. Holds the watcher weakly.
-    pub(crate) tell: Box<dyn FnOnce(Terminated) + Send>,
+    pub(crate) notify: Box<dyn FnOnce(Terminated) + Send>,
 }
 
 impl Links {

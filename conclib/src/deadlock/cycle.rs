@@ -154,7 +154,7 @@ impl Cycle {
         };
         let shuts_down = || self.0.iter().any(stops_after_others);
         actor
-            .stops_for()
+            .pending_stop_reason()
             .or_else(|| shuts_down().then_some(StopReason::Shutdown))
     }
 

@@ -49,7 +49,7 @@ pub(crate) trait Participant: Send + Sync {
     fn is_starting(&self) -> bool;
     fn has_ended(&self) -> bool;
     /// The reason for which the actor is about to stop or to restart; `None` while it is not.
-    fn stops_for(&self) -> Option<StopReason>;
+    fn pending_stop_reason(&self) -> Option<StopReason>;
     /// Wakes the tasks that wait for the actor's end, so that they check for cycles again.
     fn wake_stop_waiters(&self);
     /// True while the sender with this ticket waits for capacity.

@@ -54,7 +54,7 @@ impl<A: Handlers> Context<A> {
         let me = Arc::downgrade(&self.cell);
         let watcher = Watcher {
             id: self.cell.id(),
-            tell: Box::new(move |terminated| {
+            notify: Box::new(move |terminated| {
                 if let Some(me) = me.upgrade() {
                     me.push(terminated);
                 }
@@ -68,7 +68,7 @@ impl<A: Handlers> Context<A> {
             }
             Err(watcher) => {
                 let reason = other.links.reason().cloned();
-                (watcher.tell)(Terminated {
+                (watcher.notify)(Terminated {
                     urn: other.urn.clone(),
                     reason: reason.unwrap_or(StopReason::Killed),
                 });

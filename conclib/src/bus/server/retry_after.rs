@@ -39,7 +39,7 @@ impl RetryAdvisor {
     /// The time in which the actor will have handled half of its mailbox at its current rate; longer by
     /// a random part of up to one half, so that clients do not come back at once.
     pub(super) fn retry_after(&mut self, actor: &dyn AnyActor, now: Instant) -> Duration {
-        let (handled, capacity) = actor.pace();
+        let (handled, capacity) = actor.handled_and_capacity();
         let advice = self.advice(actor.id(), handled, capacity, now);
         advice.mul_f64(1.0 + fastrand::f64() / 2.0)
     }
