@@ -75,7 +75,7 @@ impl<A: Handlers> Participant for ActorCell<A> {
 
     fn pending_stop_reason(&self) -> Option<StopReason> {
         self.links
-            .ending()
+            .end_reason()
             .or_else(|| self.control.pending_stop_reason())
     }
 

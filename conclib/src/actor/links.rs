@@ -43,7 +43,7 @@ struct LinkTables {
     /// The first failure of an escalating child or of a task: the actor fails with it.
     escalated: Option<Failure>,
     /// The reason for which the incarnation ends, from shortly before its last hook on.
-    ending: Option<StopReason>,
+    end_reason: Option<StopReason>,
 }
 
 /// An actor that watches this one.
@@ -97,8 +97,8 @@ impl Links {
         let mut state = self.lock();
         state.closed_to_children = false;
         let before = state.tables.as_mut().map(|tables| {
-            let (escalated, ending) = (tables.escalated.take(), tables.ending.take());
-            (escalated, ending)
+            let (escalated, end_reason) = (tables.escalated.take(), tables.end_reason.take());
+            (escalated, end_reason)
         });
         drop(state);
         drop(before); // outside the lock, since dropping an error may run foreign code
@@ -160,17 +160,17 @@ impl Links {
             state.tables.get_or_insert_default();
         }
         let tables = state.tables.as_mut();
-        let before = tables.and_then(|tables| tables.ending.replace(reason.clone()));
+        let before = tables.and_then(|tables| tables.end_reason.replace(reason.clone()));
         drop(state);
         drop(before); // outside the lock, as above
     }
 
     /// The reason for which the incarnation ends, or is to end after the current message, if it is
     /// recorded here.
-    pub(super) fn ending(&self) -> Option<StopReason> {
+    pub(super) fn end_reason(&self) -> Option<StopReason> {
         self.with_tables(|tables| {
             let escalated = || tables.escalated.clone().map(StopReason::Failed);
-            tables.ending.clone().or_else(escalated)
+            tables.end_reason.clone().or_else(escalated)
         })
     }
 
