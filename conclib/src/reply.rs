@@ -28,7 +28,7 @@ mod receiver;
 pub(crate) mod remote;
 mod slot;
 
-/// The right and the duty to reply to one message.
+/// The pending reply to one message: sends the response to its asker.
 ///
 /// A handler that takes a `Reply<R>` returns `()` and answers later, from anywhere: it may keep
 /// the reply in its state, move it into a task, or [`forward`](crate::ActorRef::forward) it to

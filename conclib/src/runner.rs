@@ -21,7 +21,7 @@ use crate::deadlock::current::Current;
 use crate::error::Failure;
 use crate::error::panics::drop_quietly;
 use crate::stop_reason::StopReason;
-use crate::supervision::lifecycle::sealed::Source;
+use crate::supervision::lifecycle::sealed::StateSource;
 use crate::supervision::log_last_failure;
 
 use events::{Events, NextEvent};
@@ -35,7 +35,7 @@ mod guard;
 mod interrupt;
 
 /// Runs an actor to its end.
-pub(crate) fn run<A: Actor, S: Source<A>>(
+pub(crate) fn run<A: Actor, S: StateSource<A>>(
     mut guard: ActorGuard<A>,
     mut ctx: Context<A>,
     mut source: S,
@@ -89,7 +89,7 @@ fn no_restart_follows<A: Actor>(cell: &ActorCell<A>) -> StopReason {
 /// hook. Returns the reason of its end.
 ///
 /// The futures of the end are boxed: otherwise every idle actor would reserve room for them.
-fn run_incarnation<A: Actor, S: Source<A>>(
+fn run_incarnation<A: Actor, S: StateSource<A>>(
     guard: &mut ActorGuard<A>,
     ctx: &mut Context<A>,
     source: &mut S,
@@ -123,7 +123,7 @@ fn run_incarnation<A: Actor, S: Source<A>>(
 /// # Errors
 ///
 /// The reason that the incarnation ended before it had started.
-fn start<A: Actor, S: Source<A>>(
+fn start<A: Actor, S: StateSource<A>>(
     guard: &mut ActorGuard<A>,
     ctx: &mut Context<A>,
     source: &mut S,
@@ -225,7 +225,10 @@ fn prepare<A: Actor>(inbox: &mut Option<A::Inbox>) {
 }
 
 /// The reason that an actor stops handling messages without a failure of its handlers.
-fn end_of_service<A: Actor, S: Source<A>>(cell: &ActorCell<A>, ctx: &Context<A>) -> StopReason {
+fn end_of_service<A: Actor, S: StateSource<A>>(
+    cell: &ActorCell<A>,
+    ctx: &Context<A>,
+) -> StopReason {
     if cell.control.is_interrupted() {
         return interruption::<A, S>(cell, ctx, Interrupted::Aborted);
     }
@@ -240,7 +243,7 @@ fn end_of_service<A: Actor, S: Source<A>>(cell: &ActorCell<A>, ctx: &Context<A>)
 }
 
 /// Logs and counts a failure.
-fn failed<A: Actor, S: Source<A>>(
+fn failed<A: Actor, S: StateSource<A>>(
     cell: &ActorCell<A>,
     ctx: &Context<A>,
     failure: Failure,
@@ -257,7 +260,7 @@ fn failed<A: Actor, S: Source<A>>(
 }
 
 /// The reason of the end after an interruption.
-fn interruption<A: Actor, S: Source<A>>(
+fn interruption<A: Actor, S: StateSource<A>>(
     cell: &ActorCell<A>,
     ctx: &Context<A>,
     interrupted: Interrupted,
@@ -276,7 +279,7 @@ fn interruption<A: Actor, S: Source<A>>(
 
 /// Ends the timers, tasks and children of the incarnation, and runs `on_failure` or `on_stop`.
 /// Returns the reason of the end.
-async fn last_hook<A: Actor, S: Source<A>>(
+async fn last_hook<A: Actor, S: StateSource<A>>(
     guard: &mut ActorGuard<A>,
     ctx: &mut Context<A>,
     end: StopReason,

@@ -19,9 +19,11 @@ use crate::system::{Spawn, SpawnError};
 use crate::urn::{Urn, UrnError};
 use conclib_macros::{Actor, ActorMessage, handlers};
 
-use group::{Event, Group};
+use event::Event;
+use group::Group;
 use member::{Member, MemberLink};
 
+mod event;
 mod group;
 mod member;
 

@@ -14,9 +14,9 @@ use crate::urn::Urn;
 
 /// The lifecycle of an actor: makes its states and decides about restarts. Sealed: implemented by
 /// [`Once`] and [`Supervised`].
-pub trait Source<A: Actor>: Send + 'static + sealed::Source<A> {}
+pub trait Source<A: Actor>: Send + 'static + sealed::StateSource<A> {}
 
-impl<A: Actor, S: sealed::Source<A>> Source<A> for S {}
+impl<A: Actor, S: sealed::StateSource<A>> Source<A> for S {}
 
 pub(crate) mod sealed {
     use super::Actor;
@@ -25,7 +25,8 @@ pub(crate) mod sealed {
     use super::StopReason;
     use super::Urn;
 
-    pub trait Source<A: Actor>: Send + 'static {
+    /// See [`Source`](super::Source).
+    pub trait StateSource<A: Actor>: Send + 'static {
         /// True if the actor has only one incarnation, and its state exists already.
         const RUNS_ONCE: bool;
 
@@ -55,7 +56,7 @@ pub(crate) mod sealed {
 #[derive(Debug, Clone, Copy)]
 pub struct Once;
 
-impl<A: Actor> sealed::Source<A> for Once {
+impl<A: Actor> sealed::StateSource<A> for Once {
     const RUNS_ONCE: bool = true;
 
     async fn make(&mut self) -> Result<A, Failure> {
@@ -92,7 +93,7 @@ impl<F> Supervised<F> {
     }
 }
 
-impl<A, F, Fut> sealed::Source<A> for Supervised<F>
+impl<A, F, Fut> sealed::StateSource<A> for Supervised<F>
 where
     A: Actor,
     F: FnMut() -> Fut + Send + 'static,

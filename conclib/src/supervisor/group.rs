@@ -5,8 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use conclib_macros::ActorMessage;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::warn;
@@ -18,40 +17,13 @@ use crate::error::Failure;
 use crate::stop_reason::StopReason;
 use crate::supervision::lifecycle::exhausted;
 use crate::supervision::{Backoff, Budget, History, RestartDecision, log_last_failure};
+use crate::supervisor::event::{Event, Permit};
 use crate::supervisor::member::MemberLink;
 use crate::supervisor::{PendingChild, Strategy, Supervisor};
 
 /// The time that a member has for ending its incarnation, if it restarts because of another member;
 /// then its handler is dropped.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// The reports of members, and of timers.
-#[derive(ActorMessage)]
-#[message(local)]
-pub(super) enum Event {
-    /// The member has started.
-    Up(usize),
-    /// An incarnation of the member has ended; the member waits for the permit.
-    Down {
-        index: usize,
-        end: StopReason,
-        uptime: Duration,
-        permit: Permit,
-    },
-    /// The member has ended for good.
-    Gone(usize),
-    /// A timer of the group has fired.
-    Timer,
-}
-
-/// Tells a waiting member to start again, or to end for the given reason.
-pub(super) struct Permit(pub(super) oneshot::Sender<Result<(), StopReason>>);
-
-impl Permit {
-    fn give(self, permission: Result<(), StopReason>) {
-        drop(self.0.send(permission)); // fails if the member was stopped meanwhile
-    }
-}
 
 /// A group of members, which share a strategy and a budget.
 pub(super) struct Group {

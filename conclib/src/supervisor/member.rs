@@ -10,9 +10,9 @@ use crate::actor::{Actor, IntoActor};
 use crate::error::Failure;
 use crate::stop_reason::StopReason;
 use crate::supervision::Restart;
-use crate::supervision::lifecycle::sealed::Source;
+use crate::supervision::lifecycle::sealed::StateSource;
 use crate::supervision::lifecycle::uptime_since;
-use crate::supervisor::group::{Event, Permit};
+use crate::supervisor::event::{Event, Permit};
 use crate::urn::Urn;
 
 /// The connection of a member to its group.
@@ -53,7 +53,7 @@ impl<F> Member<F> {
     }
 }
 
-impl<A, F, Fut> Source<A> for Member<F>
+impl<A, F, Fut> StateSource<A> for Member<F>
 where
     A: Actor,
     F: FnMut() -> Fut + Send + 'static,
@@ -114,7 +114,7 @@ mod tests {
         let link = MemberLink { index: 0, events };
         let mut member = Member::new(|| ready(Idle), Restart::default(), link);
         let urn = Urn::generate();
-        let next = Source::<Idle>::next(&mut member, &urn, StopReason::Restarted);
+        let next = StateSource::<Idle>::next(&mut member, &urn, StopReason::Restarted);
         let (next, ()) = tokio::join!(next, async { drop(reports.recv().await) });
         assert!(matches!(next, Err(StopReason::ParentStopped)), "{next:?}");
     }

@@ -364,3 +364,23 @@ impl<A: Actor, S> fmt::Debug for Spawn<A, S> {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::prelude::*;
+
+    #[derive(Actor)]
+    struct Idle;
+
+    #[handlers]
+    impl Idle {}
+
+    #[tokio::test]
+    #[should_panic(expected = "`Spawn` polled after completion")]
+    async fn spawn_polled_after_completion_panics() {
+        let system = ActorSystem::new();
+        let mut spawn = system.spawn(Idle);
+        assert!((&mut spawn).await.is_ok());
+        drop(spawn.await);
+    }
+}
