@@ -27,7 +27,7 @@ impl ExampleActor {
 }
 
 fn main() {
-    // What is right is there all the same.
+    // Correct handlers are still generated.
     let _ = ExampleActor.double(Double(1));
     let system = ActorSystem::new();
     let _ = system.ask("example", Double(1));

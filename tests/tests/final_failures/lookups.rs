@@ -1,0 +1,73 @@
+//! Lookups of failed actors.
+
+use std::future::ready;
+
+use conclib::prelude::*;
+use conclib::{
+    ActorFailure, Backoff, Delivered, FailedActor, GroupMember, LookupError, Restart, SpawnError,
+    Strategy, Supervisor, Urn,
+};
+use conclib_tests::logs;
+use conclib_tests::messages::{Pass, note};
+use conclib_tests::scripted::{ScriptedActor, fail, lives, run, run_async};
+use conclib_tests::{Log, SECOND, TestResult, gate, poll_once, settle, within};
+
+use super::{failed, spent};
+
+#[tokio::test(start_paused = true)]
+async fn lookup_of_a_failed_actor_says_that_it_failed() -> TestResult {
+    let system = ActorSystem::new();
+    let actor = spent(&system, "desk").await?;
+    let urn = actor.urn().clone();
+    let says = AskError::ActorFailed { urn: urn.clone() };
+    assert_eq!(
+        says.to_string(),
+        "the actor `desk` failed and will not start again"
+    );
+    assert_eq!(says.delivered(), Delivered::No);
+    assert!(!says.is_retryable());
+
+    assert_eq!(
+        within(system.ask("desk", note("1"))).await,
+        Err(says.clone())
+    );
+    let back = within(system.tell("desk", note("2"))).await.unwrap_err();
+    assert_eq!(back.reason(), &says);
+    let absent = LookupError::Failed { urn };
+    assert_eq!(system.actor::<ScriptedActor>("desk"), Err(absent.clone()));
+    let sought = system.recipient::<conclib_tests::messages::Note>("desk");
+    assert_eq!(sought, Err(absent.clone()));
+    assert_eq!(AskError::from(absent), says);
+
+    // The same by a reference.
+    assert_eq!(within(actor.ask(note("3"))).await, Err(says.clone()));
+    let back = within(actor.tell(note("4"))).await.unwrap_err();
+    assert_eq!(back.reason(), &says);
+    assert_eq!(actor.try_tell(note("5")).unwrap_err().reason(), &says);
+    let blocking = actor.ask(note("6"));
+    let blocking = tokio::task::spawn_blocking(move || blocking.blocking());
+    assert_eq!(blocking.await?, Err(says));
+
+    // A successor at that URN is another actor.
+    within(
+        system
+            .spawn(ScriptedActor::new("a", &Log::default()))
+            .urn("desk"),
+    )
+    .await?;
+    assert_eq!(within(system.ask("desk", note("7"))).await, Ok(()));
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn lookup_of_a_stopped_actor_says_not_found() -> TestResult {
+    let system = ActorSystem::new();
+    let spawn = system.spawn(ScriptedActor::new("a", &Log::default()));
+    let actor = within(spawn.urn("desk")).await?;
+    actor.stop();
+    within(actor.wait_stopped()).await;
+    assert_eq!(actor.ask(note("1")).await, Err(AskError::ActorStopped));
+    let absent = system.ask("desk", note("2")).await;
+    assert!(matches!(absent, Err(AskError::ActorNotFound { .. })));
+    Ok(())
+}

@@ -1,0 +1,38 @@
+//! Actors that fail and do not start again: snapshots, lookups, logs, escalation.
+
+mod escalation;
+mod logs;
+mod lookups;
+mod snapshots;
+
+use std::future::ready;
+
+use conclib::prelude::*;
+use conclib::{
+    ActorFailure, Backoff, Delivered, FailedActor, GroupMember, LookupError, Restart, SpawnError,
+    Strategy, Supervisor, Urn,
+};
+use conclib_tests::logs;
+use conclib_tests::messages::{Pass, note};
+use conclib_tests::scripted::{ScriptedActor, fail, lives, run, run_async};
+use conclib_tests::{Log, SECOND, TestResult, gate, poll_once, settle, within};
+
+/// A supervised actor that has exhausted its budget.
+async fn spent(system: &ActorSystem, urn: &str) -> Result<ActorRef<ScriptedActor>, SpawnError> {
+    let spawn = system.supervise(lives("it", &Log::default()));
+    let actor = within(spawn.urn(urn).backoff(Backoff::none())).await?;
+    for _ in 0..4 {
+        let _ = within(actor.ask(fail())).await;
+    }
+    within(actor.wait_stopped()).await;
+    Ok(actor)
+}
+
+fn failed(system: &ActorSystem) -> Vec<FailedActor> {
+    system.snapshot().failed
+}
+
+fn urns(system: &ActorSystem) -> Vec<String> {
+    let failed = failed(system).into_iter();
+    failed.map(|actor| actor.urn.to_string()).collect()
+}
