@@ -1,14 +1,12 @@
 //! Asks of a handler end at its deadline.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use conclib::prelude::*;
-use conclib::test::Probe;
-use conclib::{Delivered, Pool, Restart};
+use conclib::{Delivered, Restart};
 use conclib_tests::messages::Explode;
-use conclib_tests::{MS, TestResult, poll_once, within};
+use conclib_tests::{MS, TestResult};
 use tokio::time::{Instant, sleep};
 
 use super::{Heard, LONG, Middle, PassOn, Work, at_once, late, middle, worker};

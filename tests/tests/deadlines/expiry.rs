@@ -2,14 +2,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use std::time::Duration;
 
 use conclib::prelude::*;
-use conclib::test::Probe;
-use conclib::{Delivered, Pool, Restart};
-use conclib_tests::messages::Explode;
-use conclib_tests::{MS, TestResult, poll_once, within};
-use tokio::time::{Instant, sleep};
+use conclib::{Delivered, Pool};
+use conclib_tests::{MS, TestResult, within};
 
 use super::{LONG, TimedWorker, Work, late, worker};
 

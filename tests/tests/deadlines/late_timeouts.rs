@@ -4,10 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
+use conclib::Delivered;
 use conclib::prelude::*;
-use conclib::test::Probe;
-use conclib::{Delivered, Pool, Restart};
-use conclib_tests::messages::Explode;
 use conclib_tests::{MS, TestResult, poll_once, within};
 use tokio::time::{Instant, sleep};
 

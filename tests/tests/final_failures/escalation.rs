@@ -3,16 +3,9 @@
 use std::future::ready;
 
 use conclib::prelude::*;
-use conclib::{
-    ActorFailure, Backoff, Delivered, FailedActor, GroupMember, LookupError, Restart, SpawnError,
-    Strategy, Supervisor, Urn,
-};
-use conclib_tests::logs;
-use conclib_tests::messages::{Pass, note};
+use conclib::{ActorFailure, Restart, SpawnError};
 use conclib_tests::scripted::{ScriptedActor, fail, lives, run, run_async};
-use conclib_tests::{Log, SECOND, TestResult, gate, poll_once, settle, within};
-
-use super::failed;
+use conclib_tests::{Log, TestResult, poll_once, settle, within};
 
 #[tokio::test(start_paused = true)]
 async fn escalated_root_failure_reaches_the_system() -> TestResult {

@@ -1,18 +1,12 @@
 //! Logs of final failures.
 
-use std::future::ready;
-
 use conclib::prelude::*;
-use conclib::{
-    ActorFailure, Backoff, Delivered, FailedActor, GroupMember, LookupError, Restart, SpawnError,
-    Strategy, Supervisor, Urn,
-};
+use conclib::{GroupMember, Restart, Strategy, Supervisor};
 use conclib_tests::logs;
-use conclib_tests::messages::{Pass, note};
-use conclib_tests::scripted::{ScriptedActor, fail, lives, run, run_async};
-use conclib_tests::{Log, SECOND, TestResult, gate, poll_once, settle, within};
+use conclib_tests::scripted::{ScriptedActor, fail, lives};
+use conclib_tests::{Log, SECOND, TestResult, within};
 
-use super::{failed, spent};
+use super::spent;
 
 /// The logged lines with an error.
 fn errors() -> Vec<String> {

@@ -1,18 +1,12 @@
 //! Lookups of failed actors.
 
-use std::future::ready;
-
 use conclib::prelude::*;
-use conclib::{
-    ActorFailure, Backoff, Delivered, FailedActor, GroupMember, LookupError, Restart, SpawnError,
-    Strategy, Supervisor, Urn,
-};
-use conclib_tests::logs;
-use conclib_tests::messages::{Pass, note};
-use conclib_tests::scripted::{ScriptedActor, fail, lives, run, run_async};
-use conclib_tests::{Log, SECOND, TestResult, gate, poll_once, settle, within};
+use conclib::{Delivered, LookupError};
+use conclib_tests::messages::note;
+use conclib_tests::scripted::ScriptedActor;
+use conclib_tests::{Log, TestResult, within};
 
-use super::{failed, spent};
+use super::spent;
 
 #[tokio::test(start_paused = true)]
 async fn lookup_of_a_failed_actor_says_that_it_failed() -> TestResult {

@@ -5,17 +5,10 @@ mod logs;
 mod lookups;
 mod snapshots;
 
-use std::future::ready;
-
 use conclib::prelude::*;
-use conclib::{
-    ActorFailure, Backoff, Delivered, FailedActor, GroupMember, LookupError, Restart, SpawnError,
-    Strategy, Supervisor, Urn,
-};
-use conclib_tests::logs;
-use conclib_tests::messages::{Pass, note};
-use conclib_tests::scripted::{ScriptedActor, fail, lives, run, run_async};
-use conclib_tests::{Log, SECOND, TestResult, gate, poll_once, settle, within};
+use conclib::{Backoff, FailedActor, SpawnError};
+use conclib_tests::scripted::{ScriptedActor, fail, lives};
+use conclib_tests::{Log, within};
 
 /// A supervised actor that has exhausted its budget.
 async fn spent(system: &ActorSystem, urn: &str) -> Result<ActorRef<ScriptedActor>, SpawnError> {

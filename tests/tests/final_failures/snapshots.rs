@@ -3,14 +3,10 @@
 use std::future::ready;
 
 use conclib::prelude::*;
-use conclib::{
-    ActorFailure, Backoff, Delivered, FailedActor, GroupMember, LookupError, Restart, SpawnError,
-    Strategy, Supervisor, Urn,
-};
-use conclib_tests::logs;
+use conclib::{GroupMember, Restart, Strategy, Supervisor, Urn};
 use conclib_tests::messages::{Pass, note};
-use conclib_tests::scripted::{ScriptedActor, fail, lives, run, run_async};
-use conclib_tests::{Log, SECOND, TestResult, gate, poll_once, settle, within};
+use conclib_tests::scripted::{ScriptedActor, fail, lives, run_async};
+use conclib_tests::{Log, SECOND, TestResult, gate, within};
 
 use super::{failed, spent, urns};
 

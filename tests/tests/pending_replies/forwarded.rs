@@ -4,9 +4,7 @@ use conclib::prelude::*;
 use conclib::{Pool, Route};
 use conclib_tests::{Log, TestResult, gate, within};
 
-use super::{
-    Heard, Node, Run, Via, ViaEither, Work, answer, ask, ask_pool, cycle, depth, node, pool, run,
-};
+use super::{Node, Run, Via, ViaEither, answer, ask, ask_pool, cycle, depth, node, pool, run};
 
 #[tokio::test]
 async fn receiver_of_a_forwarded_request_becomes_the_responder() -> TestResult {

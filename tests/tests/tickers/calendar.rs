@@ -1,16 +1,14 @@
 //! Moments of the calendar.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use conclib::prelude::*;
-use conclib::{First, Missed, Schedule, Ticker};
-use conclib_tests::messages::{Beat, Fail, Pass};
-use conclib_tests::{Log, LogsDrop, MS, SECOND, TestResult, gate, within};
+use conclib::{Schedule, Ticker};
+use conclib_tests::messages::Beat;
+use conclib_tests::{SECOND, TestResult};
 use tokio::time::{Instant, sleep};
 
-use super::Clock;
+use super::{Clock, Flush};
 
 /// Seconds since 1970 at the start of a test. From then on, the system's clock moves as
 /// tokio's paused clock does.

@@ -2,13 +2,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use conclib::prelude::*;
-use conclib::{First, Missed, Schedule, Ticker};
-use conclib_tests::messages::{Beat, Fail, Pass};
-use conclib_tests::{Log, LogsDrop, MS, SECOND, TestResult, gate, within};
-use tokio::time::{Instant, sleep};
+use conclib::{First, Missed, Ticker};
+use conclib_tests::{Log, LogsDrop, MS, SECOND, within};
+use tokio::time::sleep;
 
 use super::Clock;
 

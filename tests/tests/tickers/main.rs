@@ -4,15 +4,12 @@ mod calendar;
 mod calls;
 mod periodic;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
 use conclib::prelude::*;
-use conclib::{First, Missed, Schedule, Ticker};
-use conclib_tests::messages::{Beat, Fail, Pass};
-use conclib_tests::{Log, LogsDrop, MS, SECOND, TestResult, gate, within};
-use tokio::time::{Instant, sleep};
+use conclib_tests::Log;
+use tokio::time::Instant;
+
+#[derive(ActorMessage, Serialize, Deserialize)]
+struct Flush(u32);
 
 /// A log of times in milliseconds since the start of the test.
 #[derive(Clone)]

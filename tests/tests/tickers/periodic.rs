@@ -1,19 +1,12 @@
 //! Periodic actors.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
 use conclib::prelude::*;
-use conclib::{First, Missed, Schedule, Ticker};
+use conclib::{First, Schedule};
 use conclib_tests::messages::{Beat, Fail, Pass};
-use conclib_tests::{Log, LogsDrop, MS, SECOND, TestResult, gate, within};
-use tokio::time::{Instant, sleep};
+use conclib_tests::{Log, MS, SECOND, TestResult, gate, within};
+use tokio::time::sleep;
 
-use super::Clock;
-
-#[derive(ActorMessage, Serialize, Deserialize)]
-struct Flush(u32);
+use super::{Clock, Flush};
 
 #[derive(Actor)]
 #[periodic(tick = Beat, every = "1s")]
