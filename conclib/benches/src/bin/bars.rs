@@ -67,7 +67,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut body = String::new();
     let mut y = 20.0;
     for (file, name) in ROWS {
-        let path = workspace().join("target/bench").join(file).with_extension("json");
+        let path = workspace()
+            .join("target/bench")
+            .join(file)
+            .with_extension("json");
         let text = fs::read_to_string(&path)
             .map_err(|error| format!("{}: {error}; run that benchmark first", path.display()))?;
         let report: Report = serde_json::from_str(&text)?;
