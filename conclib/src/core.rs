@@ -3,10 +3,10 @@
 
 use std::any::Any;
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
-use async_trait::async_trait;
 use parking_lot::Mutex;
 
 use crate::actor::control::StopCause;
@@ -49,13 +49,15 @@ pub(crate) struct SystemCore {
 /// Called with the URN and the failure of an actor, in the actor's task: must not block or panic.
 pub(crate) type FailureObserver = Box<dyn Fn(&Urn, &Failure) + Send + Sync>;
 
+/// A future of a [`Service`].
+pub(crate) type BoxFuture<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+
 /// A service that connects a system to the outside, and stops before the actors: a proxy.
-#[async_trait]
 pub(crate) trait Service: Send + Sync {
     /// Stops accepting requests, in good order.
-    async fn stop(&self);
+    fn stop(&self) -> BoxFuture<'_>;
     /// Sends the remaining replies after the actors have stopped, and ends.
-    async fn finish(&self);
+    fn finish(&self) -> BoxFuture<'_>;
     /// Stops the service without waiting for its end.
     fn abort(&self);
     /// True once the service has ended.

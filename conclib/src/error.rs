@@ -5,6 +5,7 @@ pub use failure::Failure;
 pub use failure_cause::FailureCause;
 pub use tell::TellError;
 
+#[cfg(feature = "bus")]
 pub(crate) use failure_cause::cut;
 
 mod ask;

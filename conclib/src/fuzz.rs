@@ -7,7 +7,9 @@
 
 use std::time::Duration;
 
+#[cfg(feature = "bus")]
 mod bus;
+#[cfg(feature = "bus")]
 mod decoders;
 mod mutate;
 mod texts;

@@ -129,12 +129,18 @@
 //!
 //! | feature | default | brings |
 //! |---|---|---|
-//! | `redis` | yes | the Redis transport; without it there is the bus in memory |
+//! | `bus` | yes, by `redis` | asks between processes: [`start_proxy`], [`ProxyClient`]; without `redis` on the bus in memory |
+//! | `redis` | yes | the Redis transport |
 //! | `tls` | no | Redis over TLS, `rediss://`, with rustls: see [`Config`] |
 //! | `daemon` | yes | `start_api`, and with `redis` also `start_redis` (Unix) |
 //! | `cron` | no | moments of the calendar: [`Schedule::cron`], `#[periodic(cron = "…")]` |
 //! | `test-util` | no | the module `conclib::test`, for your own tests: a bus with faults, failures that fail the test, paused time, probes |
 
+// Without the bus, the core's side of it has no users: replies to and requests from other processes.
+#![cfg_attr(
+    not(feature = "bus"),
+    allow(dead_code, reason = "used by the bus only")
+)]
 // docs.rs marks what needs a feature.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -175,6 +181,7 @@ mod ticker;
 mod topic;
 
 // ---- other processes
+#[cfg(feature = "bus")]
 mod bus;
 #[cfg(all(unix, feature = "daemon"))]
 mod daemon;
@@ -195,6 +202,7 @@ pub use actor::{
     ForwardError, Handler, Handlers, IntoActor, Outcome, Phase, Recipient, RunningHandler, Task,
     Tell, Tick, Timer, Wanted, WeakActorRef, WeakRecipient,
 };
+#[cfg(feature = "bus")]
 pub use bus::{
     Config, ConfigError, ConnectError, ConnectionState, DeadLetter, DeadLetterError, DeadLetters,
     ListDeadLetters, OpenError, Proxy, ProxyClient, ProxyEnd, RemoteAsk, RemoteTell, Role,
@@ -282,6 +290,7 @@ pub use urn::{MAX_URN_BYTES, Urn, UrnError};
 /// ```
 #[cfg(feature = "test-util")]
 pub mod test {
+    #[cfg(feature = "bus")]
     pub use crate::bus::Faults;
     pub use crate::test_util::{
         Probe, RoundTripError, SpawnProbe, TestSystem, advance, round_trips,
@@ -297,10 +306,12 @@ pub mod prelude {
     #[cfg(all(unix, feature = "daemon", feature = "redis"))]
     pub use crate::start_redis;
     pub use crate::{
-        Actor, ActorMessage, ActorRef, ActorSystem, AskError, Config, Context, Failure, First,
-        Missed, PeriodicActor, ProxyClient, Recipient, Reply, RequestEnvelope, Schedule,
-        StopReason, Ticker, UnexpectedMessage, handler, handlers, start_proxy,
+        Actor, ActorMessage, ActorRef, ActorSystem, AskError, Context, Failure, First, Missed,
+        PeriodicActor, Recipient, Reply, RequestEnvelope, Schedule, StopReason, Ticker,
+        UnexpectedMessage, handler, handlers,
     };
+    #[cfg(feature = "bus")]
+    pub use crate::{Config, ProxyClient, start_proxy};
 }
 
 /// The code in the README compiles.

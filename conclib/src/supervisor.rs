@@ -2,11 +2,12 @@
 
 use std::fmt;
 use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{self, Poll};
 use std::time::Duration;
 
-use futures_util::stream::unfold;
+use futures_core::Stream;
 use tokio::sync::mpsc;
 
 use crate::actor::ActorSnapshot;
@@ -161,9 +162,7 @@ impl Supervisor {
             };
             self.group.on_event(event, ctx)?;
         }
-        ctx.attach(unfold(events, async |mut events| {
-            events.recv().await.map(|event| (event, events))
-        }));
+        ctx.attach(Events(events));
         Ok(())
     }
 
@@ -175,6 +174,17 @@ impl Supervisor {
     #[handler]
     fn children(&mut self, _: Children) -> Vec<ActorSnapshot> {
         self.group.snapshot()
+    }
+}
+
+/// The events of a group, as a stream.
+struct Events(mpsc::UnboundedReceiver<Event>);
+
+impl Stream for Events {
+    type Item = Event;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Option<Event>> {
+        self.0.poll_recv(cx)
     }
 }
 

@@ -4,7 +4,6 @@
 use std::fmt;
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::info;
@@ -16,7 +15,7 @@ use crate::bus::link::health::{ConnectionState, Health};
 use crate::bus::open::open_server;
 use crate::bus::server::{EndGuard, ProxyEnd, ProxyShared, StartProxyError, run_terms};
 use crate::bus::transport::ServerTransport;
-use crate::core::{Service, spawn_task};
+use crate::core::{BoxFuture, Service, spawn_task};
 use crate::system::ActorSystem;
 
 /// Connects a system's actors to the bus: from when this returns they can be asked from other
@@ -133,15 +132,18 @@ impl fmt::Debug for Proxy {
     }
 }
 
-#[async_trait]
 impl Service for Proxy {
-    async fn stop(&self) {
-        self.shared.stop.cancel();
-        self.shared.stopped.wait().await;
+    fn stop(&self) -> BoxFuture<'_> {
+        Box::pin(async {
+            self.shared.stop.cancel();
+            self.shared.stopped.wait().await;
+        })
     }
 
-    async fn finish(&self) {
-        self.shared.ended.wait().await;
+    fn finish(&self) -> BoxFuture<'_> {
+        Box::pin(async {
+            self.shared.ended.wait().await;
+        })
     }
 
     fn abort(&self) {

@@ -1,7 +1,10 @@
 //! Conversion of panics in actors' code into failures.
 
 use std::any::Any;
+use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::task::Poll;
 
 use crate::error::Failure;
 
@@ -12,6 +15,20 @@ use crate::error::Failure;
 /// The panic, as a [`Failure`].
 pub(crate) fn catch<T>(code: impl FnOnce() -> T) -> Result<T, Failure> {
     catch_unwind(AssertUnwindSafe(code)).map_err(into_failure)
+}
+
+/// Runs an actor's future where a panic must not go further.
+///
+/// # Errors
+///
+/// The panic, after which the future is dropped.
+pub(crate) async fn catch_future<F: Future>(future: F) -> Result<F::Output, Failure> {
+    let mut future = pin!(future);
+    poll_fn(|cx| match catch(|| future.as_mut().poll(cx)) {
+        Ok(poll) => poll.map(Ok),
+        Err(failure) => Poll::Ready(Err(failure)),
+    })
+    .await
 }
 
 /// Converts the payload of a caught panic into a failure.

@@ -1,15 +1,15 @@
 //! Streams, futures and closures that send their results to the actor as messages.
 
-use std::future::Future;
-use std::panic::AssertUnwindSafe;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
 
-use futures_util::{FutureExt, Stream, StreamExt};
+use futures_core::Stream;
 use tokio::task::AbortHandle;
 
 use crate::actor::context::Context;
 use crate::actor::{Handler, Handlers};
-use crate::error::panics::into_failure;
+use crate::error::panics::catch_future;
 use crate::message::ActorMessage;
 
 impl<A: Handlers> Context<A> {
@@ -63,8 +63,8 @@ impl<A: Handlers> Context<A> {
     {
         let me = self.actor_ref().downgrade();
         self.start(async move {
-            let mut stream = std::pin::pin!(stream);
-            while let Some(message) = stream.next().await {
+            let mut stream = pin!(stream);
+            while let Some(message) = poll_fn(|cx| stream.as_mut().poll_next(cx)).await {
                 let Some(me) = me.upgrade() else { return };
                 if me.tell(message).await.is_err() {
                     return;
@@ -128,7 +128,7 @@ impl<A: Handlers> Context<A> {
     where
         A: Handler<M>,
     {
-        self.attach(futures_util::stream::once(future))
+        self.send_result(async { Some(future.await) })
     }
 
     /// Runs a closure that blocks or computes for long, and sends its result to this actor as a
@@ -180,17 +180,35 @@ impl<A: Handlers> Context<A> {
         A: Handler<M>,
     {
         let running = tokio::task::spawn_blocking(closure);
-        self.attach(
-            futures_util::stream::once(running).filter_map(|joined| async {
-                joined.map_or_else(
-                    |error| match error.try_into_panic() {
-                        Ok(panic) => std::panic::resume_unwind(panic),
-                        Err(_) => None, // cancelled, since the runtime shuts down
-                    },
-                    Some,
-                )
-            }),
-        )
+        self.send_result(async {
+            match running
+                .await
+                .map_err(tokio::task::JoinError::try_into_panic)
+            {
+                Ok(message) => Some(message),
+                Err(Ok(panic)) => std::panic::resume_unwind(panic),
+                Err(Err(_)) => None, // cancelled, since the runtime shuts down
+            }
+        })
+    }
+
+    /// Runs a future in a task that ends with the actor, and sends the actor its message.
+    fn send_result<M: ActorMessage>(
+        &mut self,
+        future: impl Future<Output = Option<M>> + Send + 'static,
+    ) -> Task
+    where
+        A: Handler<M>,
+    {
+        let me = self.actor_ref().downgrade();
+        self.start(async move {
+            if let Some(message) = future.await
+                && let Some(me) = me.upgrade()
+            {
+                // An actor that has stopped needs no result.
+                drop(me.tell(message).await);
+            }
+        })
     }
 
     /// Spawns a task that ends with the incarnation.
@@ -199,10 +217,10 @@ impl<A: Handlers> Context<A> {
         let tasks = &mut self.resources().tasks;
         while tasks.try_join_next().is_some() {} // removes finished tasks from the set
         let running = tasks.spawn(async move {
-            if let Err(panic) = AssertUnwindSafe(task).catch_unwind().await
+            if let Err(failure) = catch_future(task).await
                 && let Some(cell) = cell.upgrade()
             {
-                cell.fail(into_failure(panic));
+                cell.fail(failure);
             }
         });
         Task(running)
