@@ -1,5 +1,5 @@
-//! The proxy of an actor system: its end of the bus, put together from the server and the consumer of
-//! durable messages, which know nothing of each other.
+//! The proxy is an actor system's end of the bus. It is composed of the server and the consumer of
+//! durable messages; the server does not know the consumer.
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,18 +18,17 @@ use crate::bus::transport::ServerTransport;
 use crate::core::{BoxFuture, Service, spawn_task};
 use crate::system::ActorSystem;
 
-/// Connects a system's actors to the bus: from when this returns they can be asked from other
-/// processes.
+/// Connects the actors of a system to the bus. Once this returns, other processes can ask them.
 ///
-/// One system serves a node of a namespace at a time. If another holds its lease, this waits until
-/// the lease must have ended if nobody renews it (7 s).
+/// One system serves a node of a namespace at a time. If another one holds the lease, this waits for
+/// the time in which a lease expires that is not renewed (7 s).
 ///
-/// From then on the proxy lives through what happens to the bus: connections are made again, and a
-/// lease that was lost is taken again; [`Proxy::connection_state`] tells. It ends when it is told to,
-/// or when another system serves the node: [`Proxy::stopped`].
+/// A running proxy survives failures of the bus: it connects again, and acquires a lost lease again;
+/// [`Proxy::connection_state`] reports both. It ends when it is shut down, or when another system
+/// serves the node: see [`Proxy::stopped`].
 ///
-/// The proxy is the system's: dropping the [`Proxy`] stops nothing, and
-/// [`shutdown`](ActorSystem::shutdown) stops it first.
+/// The system owns the proxy: dropping the [`Proxy`] stops nothing, and
+/// [`shutdown`](ActorSystem::shutdown) of the system stops it first.
 ///
 /// # Errors
 ///
@@ -38,14 +37,14 @@ use crate::system::ActorSystem;
 ///
 /// # Cancel safety
 ///
-/// Dropped before it is ready, it may have taken the lease: that ends by itself after 6 s.
+/// A call dropped before it is ready may have acquired the lease, which expires after 6 s.
 pub async fn start_proxy(system: &ActorSystem, config: &Config) -> Result<Proxy, StartProxyError> {
     let health = Arc::default();
     let transport = open_server(config, &health).await?;
     serve(system, config, transport, health).await
 }
 
-/// Starts a proxy over a transport that is open already.
+/// Starts a proxy over an open transport.
 pub(crate) async fn serve(
     system: &ActorSystem,
     config: &Config,
@@ -72,15 +71,15 @@ pub(crate) async fn serve(
         shared.transport.close().await;
         return Err(StartProxyError::SystemClosed);
     }
-    // Aborted when the task of the lease terms is dropped, as its runtime may do.
+    // The consumer is aborted if a runtime that ends drops the task of the lease terms.
     let consumer = AbortOnDropHandle::new(tokio::spawn(consume(shared.clone())));
     spawn_task(run_terms(EndGuard(shared), grant, async {
-        drop(consumer.await)
+        drop(consumer.await);
     }));
     Ok(proxy)
 }
 
-/// The end of an actor system that other processes reach; made by [`start_proxy`].
+/// The end of an actor system that other processes can reach, made by [`start_proxy`].
 ///
 /// Cheap to clone. Dropping it stops nothing.
 #[derive(Clone)]
@@ -89,33 +88,33 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Waits until the proxy takes no more requests, and says why. A program that cannot go on
-    /// without it ends here, or starts another.
+    /// Waits until the proxy accepts no more requests, and returns the reason. A program that depends on
+    /// the proxy ends then, or starts another one.
     ///
     /// # Cancel safety
     ///
-    /// It may be dropped and called again.
+    /// The call may be dropped and repeated.
     pub async fn stopped(&self) -> ProxyEnd {
         *self.shared.stopped.wait().await
     }
 
-    /// Whether other processes can reach the actors now, to be looked at or waited for: that the
-    /// connections live, and the lease is held.
+    /// The state of connections and lease, to be read or waited for: other processes can reach the
+    /// actors while it is connected.
     pub fn connection_state(&self) -> watch::Receiver<ConnectionState> {
         self.shared.health.watch()
     }
 
-    /// The durable messages for this node that nobody could handle.
+    /// The dead letters of this node: durable messages that could not be handled.
     pub fn dead_letters(&self) -> DeadLetters {
         DeadLetters::over(self.shared.transport.dead_letters())
     }
 
-    /// Stops in good order: other processes hear at once that nobody serves; what was taken before
-    /// is answered, within 10 s. The actors live on.
+    /// Shuts the proxy down gracefully: other processes learn at once that no system serves, and
+    /// accepted requests are answered within 10 s. The actors go on.
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it is ready, it stops taking requests all the same; answers may be lost.
+    /// If the call is dropped before it is ready, the proxy stops all the same; replies may be lost.
     pub async fn shutdown(&self) {
         self.stop().await;
         self.shared.abandoned.cancel();

@@ -1,8 +1,8 @@
-//! Durable messages on their way to the bus: stored batch after batch, and again until it is known
-//! that they are, or nobody waits any more.
+//! Durable messages on their way to the stream: appended batch after batch, and again until the bus
+//! confirms it or the caller stops waiting.
 //!
-//! A task does that as long as there is something to store. It has one batch under way at a time,
-//! so that one client's messages stay in their order.
+//! A task does that while messages are queued. It appends one batch at a time, so that the messages
+//! of a client keep their order.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,27 +21,27 @@ use crate::bus::transport::stream::{MAX_KEY_LEN, NewEntry};
 use crate::error::{AskError, Delivered};
 use crate::random::Uuid;
 
-/// A batch holds at most this many messages …
-const BATCH: usize = 128;
+/// The maximum number of messages in a batch.
+const BATCH_COUNT: usize = 128;
 
-/// … and this many bytes; a larger message goes alone.
+/// The maximum size of a batch, in bytes; a larger message goes alone.
 const BATCH_BYTES: usize = 256 * 1024;
 
-/// What nobody waits for any more is dropped when the messages come to so many times the bounds of
-/// the book: before, it goes when its turn comes.
-const SWEEP: usize = 2;
+/// Messages whose callers have stopped waiting are dropped when their turn comes, or once the queue
+/// holds this many times the maximum of pending requests.
+const SWEEP_FACTOR: usize = 2;
 
-/// The longest pause between two attempts.
-const PAUSE: Duration = Duration::from_secs(1);
+/// The maximum pause between two attempts.
+const MAX_PAUSE: Duration = Duration::from_secs(1);
 
-/// When it is worth trying again after too many messages were kept.
+/// The pause recommended to callers while the stream is full.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// What tells a message from another, for the proxy that handles it.
+/// The idempotency key of a durable call, by which the consumer recognizes duplicates.
 pub(super) enum IdempotencyKey {
-    /// One for this call alone.
+    /// Unique to this call.
     Generated,
-    /// The caller's, who may call again with it.
+    /// Set by the caller, which may call again with the same key.
     Given(String),
 }
 
@@ -60,34 +60,35 @@ impl IdempotencyKey {
     }
 }
 
-/// The messages to be stored.
+/// The messages to be appended to the stream.
 #[derive(Default)]
-pub(super) struct Keeping {
-    state: Mutex<State>,
+pub(super) struct ProducerQueue {
+    state: Mutex<ProducerState>,
 }
 
 #[derive(Default)]
-struct State {
-    queue: VecDeque<Item>,
-    /// What their frames come to.
+struct ProducerState {
+    entries: VecDeque<QueuedEntry>,
+    /// The bytes of their frames.
     bytes: usize,
-    /// The task runs.
+    /// A task appends the messages.
     is_driven: bool,
-    /// The bus has more messages than it should.
+    /// The stream was at its maximum length when a message was last appended.
     is_full: bool,
 }
 
-struct Item {
+struct QueuedEntry {
+    /// The id of the request.
     id: u64,
     message: NewEntry,
     deadline: Instant,
-    /// An attempt has ended so that it may be stored.
-    is_doubtful: bool,
+    /// An attempt has failed with an unknown outcome: the message may be in the stream already.
+    may_be_stored: bool,
 }
 
-impl Item {
+impl QueuedEntry {
     fn error(&self, error: &TransportError) -> AskError {
-        if self.is_doubtful {
+        if self.may_be_stored {
             let delivered = Delivered::Unknown;
             return AskError::Disconnected { delivered };
         }
@@ -97,66 +98,67 @@ impl Item {
     }
 }
 
-impl Keeping {
-    fn lock(&self) -> MutexGuard<'_, State> {
+impl ProducerQueue {
+    fn lock(&self) -> MutexGuard<'_, ProducerState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
-    fn push_back(&mut self, item: Item) {
-        self.bytes += item.message.frame.len();
-        self.queue.push_back(item);
+impl ProducerState {
+    fn push_back(&mut self, entry: QueuedEntry) {
+        self.bytes += entry.message.frame.len();
+        self.entries.push_back(entry);
     }
 
-    fn push_front(&mut self, item: Item) {
-        self.bytes += item.message.frame.len();
-        self.queue.push_front(item);
+    fn push_front(&mut self, entry: QueuedEntry) {
+        self.bytes += entry.message.frame.len();
+        self.entries.push_front(entry);
     }
 
-    fn pop_front(&mut self) -> Option<Item> {
-        let item = self.queue.pop_front()?;
-        self.bytes -= item.message.frame.len();
-        Some(item)
+    fn pop_front(&mut self) -> Option<QueuedEntry> {
+        let entry = self.entries.pop_front()?;
+        self.bytes -= entry.message.frame.len();
+        Some(entry)
     }
 
-    /// True if there must be many that nobody waits for any more: the book has bounds, and it
-    /// holds the others.
+    /// True if the callers of many messages must have stopped waiting: the number of pending requests
+    /// is bounded.
     fn needs_sweeping(&self) -> bool {
-        self.queue.len() > SWEEP * MAX_REQUESTS || self.bytes > SWEEP * MAX_BYTES
+        self.entries.len() > SWEEP_FACTOR * MAX_REQUESTS || self.bytes > SWEEP_FACTOR * MAX_BYTES
     }
 
-    /// Drops those that nobody waits for any more.
-    fn sweep(&mut self, book: &PendingRequests) {
-        self.queue.retain(|item| book.frame(item.id).is_some());
-        let sizes = self.queue.iter().map(|item| item.message.frame.len());
+    /// Drops the messages whose callers have stopped waiting.
+    fn sweep(&mut self, pending: &PendingRequests) {
+        self.entries
+            .retain(|entry| pending.frame(entry.id).is_some());
+        let sizes = self.entries.iter().map(|entry| entry.message.frame.len());
         self.bytes = sizes.sum();
     }
 }
 
 impl ClientShared {
-    /// Enters a request into the book, and has it stored.
+    /// Makes a durable request pending, and queues its message for the stream.
     pub(super) fn send_durable(
         self: &Arc<Self>,
         request: &Outgoing<'_>,
         key: String,
     ) -> Result<SentRequest, AskError> {
         let (mut frame, size) = self.frame(request)?;
-        let mut book = self.pending();
-        frame.origin.id = book.check(size)?;
+        let mut pending = self.pending();
+        frame.origin.id = pending.check(size)?;
         let encoded = frame.encode();
         let id = frame.origin.id;
-        let receiver = book.insert_durable(id, Bytes::new(), size, request.kind);
-        drop(book);
-        let mut state = self.keeping.lock();
-        state.push_back(Item {
+        let receiver = pending.insert_durable(id, Bytes::new(), size, request.kind);
+        drop(pending);
+        let mut state = self.producer.lock();
+        state.push_back(QueuedEntry {
             id,
             message: NewEntry {
                 key,
                 frame: encoded,
             },
             deadline: request.deadline,
-            is_doubtful: false,
+            may_be_stored: false,
         });
         if state.needs_sweeping() {
             state.sweep(&self.pending());
@@ -164,7 +166,7 @@ impl ClientShared {
         let starts = !std::mem::replace(&mut state.is_driven, true);
         drop(state);
         if starts {
-            drop(self.runtime.spawn(drive(self.clone())));
+            drop(self.runtime.spawn(run(self.clone())));
         }
         Ok(SentRequest {
             id,
@@ -173,88 +175,92 @@ impl ClientShared {
         })
     }
 
-    /// What is to be stored next, without what nobody waits for any more. If there is nothing, the
-    /// task has ended.
-    fn next_to_keep(&self) -> Option<Vec<Item>> {
-        let mut state = self.keeping.lock();
-        let book = self.pending();
+    /// The next batch, without messages whose callers have stopped waiting. `None` if there is nothing
+    /// to append: then the next message starts another task.
+    fn next_batch(&self) -> Option<Vec<QueuedEntry>> {
+        let mut state = self.producer.lock();
+        let pending = self.pending();
         let mut batch = Vec::new();
         let mut bytes = 0;
-        while batch.len() < BATCH
-            && let Some(item) = state.pop_front()
+        while batch.len() < BATCH_COUNT
+            && let Some(entry) = state.pop_front()
         {
-            if book.frame(item.id).is_none() {
+            if pending.frame(entry.id).is_none() {
                 continue;
             }
-            bytes += item.message.frame.len();
+            bytes += entry.message.frame.len();
             if bytes > BATCH_BYTES && !batch.is_empty() {
-                state.push_front(item);
+                state.push_front(entry);
                 break;
             }
-            batch.push(item);
+            batch.push(entry);
         }
         state.is_driven = !batch.is_empty();
         state.is_driven.then_some(batch)
     }
 
-    /// Stores a batch once; what is to be tried again is put back.
-    async fn keep_once(&self, batch: Vec<Item>, pause: Duration) -> Result<(), TransportError> {
-        let ids: Vec<_> = batch.iter().map(|item| item.id).collect();
-        let is_full = self.keeping.lock().is_full;
+    /// Appends a batch once. After a failure the messages are queued again.
+    async fn append_once(
+        &self,
+        batch: Vec<QueuedEntry>,
+        pause: Duration,
+    ) -> Result<(), TransportError> {
+        let ids: Vec<_> = batch.iter().map(|entry| entry.id).collect();
+        let is_full = self.producer.lock().is_full;
         if is_full && self.is_still_full().await {
-            self.end_durable(&ids, |_| AskError::Overloaded {
+            self.fail_durable(&ids, |_| AskError::Overloaded {
                 retry_after: RETRY_AFTER,
             });
             return Ok(());
         }
         self.pending().given_to_keep(&ids);
-        let messages = batch.iter().map(|item| item.message.clone()).collect();
+        let messages = batch.iter().map(|entry| entry.message.clone()).collect();
         let error = match self.transport.append(messages).await {
-            Ok(kept) => {
-                self.keeping.lock().is_full = kept >= self.max_kept;
-                let told = self.pending().accepted(&ids);
-                for reply in told {
+            Ok(length) => {
+                self.producer.lock().is_full = length >= self.max_kept;
+                let replies = self.pending().accepted(&ids);
+                for reply in replies {
                     reply.send(Bytes::new());
                 }
                 return Ok(());
             }
             Err(error) => error,
         };
-        self.try_again(batch, &error, pause);
+        self.requeue(batch, &error, pause);
         Err(error)
     }
 
-    /// Puts a batch back whose attempt has failed. Those for which there is no time for another end
-    /// here.
-    fn try_again(&self, mut batch: Vec<Item>, error: &TransportError, pause: Duration) {
-        for item in &mut batch {
-            item.is_doubtful |= matches!(error, TransportError::Unknown(_));
+    /// Queues a batch again whose attempt has failed. Messages without time for another attempt end
+    /// with the error.
+    fn requeue(&self, mut batch: Vec<QueuedEntry>, error: &TransportError, pause: Duration) {
+        for entry in &mut batch {
+            entry.may_be_stored |= matches!(error, TransportError::Unknown(_));
         }
         let next = Instant::now() + pause;
         let (late, again): (Vec<_>, Vec<_>) =
-            batch.into_iter().partition(|item| item.deadline <= next);
-        let certain = again.iter().filter(|item| !item.is_doubtful);
-        let certain: Vec<_> = certain.map(|item| item.id).collect();
+            batch.into_iter().partition(|entry| entry.deadline <= next);
+        let certain = again.iter().filter(|entry| !entry.may_be_stored);
+        let certain: Vec<_> = certain.map(|entry| entry.id).collect();
         self.pending().not_given(&certain);
-        let ids: Vec<_> = late.iter().map(|item| item.id).collect();
-        self.end_durable(&ids, |place| late[place].error(error));
-        let mut state = self.keeping.lock();
-        for item in again.into_iter().rev() {
-            state.push_front(item);
+        let ids: Vec<_> = late.iter().map(|entry| entry.id).collect();
+        self.fail_durable(&ids, |place| late[place].error(error));
+        let mut state = self.producer.lock();
+        for entry in again.into_iter().rev() {
+            state.push_front(entry);
         }
     }
 
     async fn is_still_full(&self) -> bool {
-        let kept = self.transport.len().await;
-        let is_full = kept.is_ok_and(|kept| kept >= self.max_kept);
-        self.keeping.lock().is_full = is_full;
+        let length = self.transport.len().await;
+        let is_full = length.is_ok_and(|length| length >= self.max_kept);
+        self.producer.lock().is_full = is_full;
         is_full
     }
 
-    fn end_durable(&self, ids: &[u64], error: impl Fn(usize) -> AskError) {
-        let mut book = self.pending();
-        let ended: Vec<_> = ids.iter().map(|id| book.end(*id)).collect();
-        drop(book);
+    fn fail_durable(&self, ids: &[u64], error: impl Fn(usize) -> AskError) {
+        let mut pending = self.pending();
+        let ended: Vec<_> = ids.iter().map(|id| pending.end(*id)).collect();
+        drop(pending);
         for (place, reply) in ended.into_iter().enumerate() {
             if let Some(reply) = reply {
                 reply.refuse(error(place));
@@ -263,19 +269,19 @@ impl ClientShared {
     }
 }
 
-/// Stores batch after batch, until there is none.
-async fn drive(shared: Arc<ClientShared>) {
+/// Appends batch after batch, until none is left.
+async fn run(shared: Arc<ClientShared>) {
     let mut failures = 0_u32;
-    while let Some(batch) = shared.next_to_keep() {
-        let pause = STREAM_BACKOFF.delay(failures).min(PAUSE);
-        if shared.keep_once(batch, pause).await.is_ok() {
+    while let Some(batch) = shared.next_batch() {
+        let pause = STREAM_BACKOFF.delay(failures).min(MAX_PAUSE);
+        if shared.append_once(batch, pause).await.is_ok() {
             failures = 0;
             continue;
         }
         failures = failures.saturating_add(1);
-        // If nobody waits for another attempt, whoever comes next is not to wait for the pause.
-        if !shared.keeping.lock().queue.is_empty() {
-            // A closed client has an empty book: the next round ends.
+        // If no message waits for another attempt, the next one must not wait for the pause.
+        if !shared.producer.lock().entries.is_empty() {
+            // A closed client has no pending requests: the next round ends.
             shared.closed.run_until_cancelled(sleep(pause)).await;
         }
     }

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::bus::client::backpressure::InboxBackpressure;
 use crate::bus::client::dispatcher::ReplyDispatcher;
 use crate::bus::client::pending::PendingRequests;
-use crate::bus::client::producer::Keeping;
+use crate::bus::client::producer::ProducerQueue;
 use crate::bus::client::send_queue::SendQueue;
 use crate::bus::config::Config;
 use crate::bus::link::health::Health;
@@ -35,8 +35,8 @@ pub(super) struct ClientShared {
     pub(super) queue: SendQueue,
     /// Stops requests while the actor system does not keep up.
     pub(super) backpressure: InboxBackpressure,
-    /// The durable messages to be stored, and how many the bus may have.
-    pub(super) keeping: Keeping,
+    /// The durable messages to be appended to the stream, and its maximum length.
+    pub(super) producer: ProducerQueue,
     pub(super) max_kept: u64,
     /// The runtime of the client's tasks.
     pub(super) runtime: Handle,
@@ -76,7 +76,7 @@ impl ClientShared {
             replies,
             queue: SendQueue::default(),
             backpressure: InboxBackpressure::default(),
-            keeping: Keeping::default(),
+            producer: ProducerQueue::default(),
             max_kept: config.max_kept,
             runtime: Handle::current(),
             clock: ServerClock::default(),

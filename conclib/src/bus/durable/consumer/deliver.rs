@@ -68,10 +68,12 @@ impl Deliverer {
         }
     }
 
-    /// Begins to deliver in the lease term of this fence. False if it is the term of before.
+    /// Begins to deliver in the lease term of this fence. False if that term has begun before.
     pub(super) fn begin_term(&mut self, fence: Arc<Fence>) -> bool {
-        let before = self.fence.replace(fence.clone());
-        before.is_none_or(|before| !Arc::ptr_eq(&before, &fence))
+        let before = self.fence.as_ref();
+        let is_new = before.is_none_or(|before| !Arc::ptr_eq(before, &fence));
+        self.fence = Some(fence);
+        is_new
     }
 
     /// True while the lease term lasts.
