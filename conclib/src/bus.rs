@@ -1,6 +1,15 @@
 //! The bus: actors asked from other processes.
 //!
-//! Rooms from bottom to top; each uses only rooms that stand before it.
+//! Rooms from bottom to top; each uses only rooms above it in this list:
+//!
+//! - `transport`: traits and words of a bus, and `keys`, the names of its keys
+//! - `protocol`: frames
+//! - `link`: server clock, concurrency, health and logs of one end
+//! - `config`: addresses, credentials, limits
+//! - `memory`, `redis`, `faults`: the buses
+//! - `open`: opens the configured bus
+//! - `client`, `server`, `durable`: the two ends, and durable messages
+//! - `proxy`: server and durable messages of one actor system
 
 mod client;
 pub(crate) mod config;

@@ -303,10 +303,10 @@ impl Config {
 }
 
 #[track_caller]
-fn check_probability(probability: f64, what: &str) {
+fn check_probability(probability: f64, fault: &str) {
     assert!(
         (0.0..=1.0).contains(&probability),
-        "the probability of {what} must be from 0 to 1, not {probability}"
+        "the probability of {fault} must be from 0 to 1, not {probability}"
     );
 }
 

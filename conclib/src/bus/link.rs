@@ -13,7 +13,7 @@ pub(crate) mod outage;
 pub(crate) mod retry;
 pub(crate) mod server_clock;
 
-/// Pauses before a connection, or what was lost with one, is tried again; with jitter, so that the
+/// Pauses between attempts to reconnect, or to send lost frames again; with jitter, so that the
 /// clients of one Redis do not come back at the same moment.
 pub(crate) const RECONNECT_BACKOFF: Backoff =
     Backoff::starting_at(Duration::from_millis(50)).up_to(Duration::from_millis(1600));

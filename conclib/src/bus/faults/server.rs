@@ -89,7 +89,7 @@ impl ServerTransport for FaultyServer {
             let until = delayed.next().map_or(end, |next| next.min(end));
             let wait = until.saturating_duration_since(now);
             let Popped { frames, owner } = self.inner.pop(epoch, count, wait).await?;
-            // A cut keeps what came before it on its delayed.
+            // A cut delays the frames that were popped before it.
             let updated = self.update(&mut delayed);
             let now = Instant::now();
             for frame in frames {

@@ -79,17 +79,17 @@ fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
     }
 }
 
-fn no_pem(what: &str, path: &Path) -> String {
-    format!("`{}` holds no {what} in PEM format", path.display())
+fn no_pem(kind: &str, path: &Path) -> String {
+    format!("`{}` holds no {kind} in PEM format", path.display())
 }
 
 /// The text never repeats the file's contents: it may be a key.
-fn unreadable(what: &str, path: &Path, error: &pem::Error) -> String {
+fn unreadable(kind: &str, path: &Path, error: &pem::Error) -> String {
     let problem = match error {
         pem::Error::Io(error) => error.to_string(),
         _ => "it is no valid PEM".to_owned(),
     };
-    format!("the {what} `{}` cannot be read: {problem}", path.display())
+    format!("the {kind} `{}` cannot be read: {problem}", path.display())
 }
 
 /// Instructions for problems that come from TLS. The library passes them on in their debug form.

@@ -81,7 +81,7 @@ struct LeaseRenewer {
 impl Drop for LeaseRenewer {
     fn drop(&mut self) {
         // If the task did not come to its end: a lease that is not renewed is lost.
-        self.fence.lose("nobody renewed it");
+        self.fence.lose("its renewal ended");
     }
 }
 

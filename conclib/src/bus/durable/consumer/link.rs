@@ -57,7 +57,7 @@ impl Limits {
     }
 }
 
-/// ProxyShared by all parts of a consumer.
+/// Shared by all parts of a consumer.
 pub(super) struct ConsumerLink {
     pub(super) shared: Arc<ProxyShared>,
     pub(super) transport: Arc<dyn StreamConsumer>,
