@@ -117,14 +117,14 @@ impl ActorSystem {
     /// incarnation. Otherwise like [`spawn`](Self::spawn).
     ///
     /// A restart keeps the URN, all references, and the queued messages. The message that failed is
-    /// not handled again, and its asker gets [`AskError::Failed`]. Timers, tasks and children end
+    /// not handled again, and its asker gets [`AskError::Failed`](crate::AskError::Failed). Timers, tasks and children end
     /// with the incarnation that created them.
     ///
     /// Unless changed, an actor starts again after each failure of a handler, of `on_start` or of
     /// the factory (the first start included), after a short delay ([`Backoff`](crate::Backoff)),
     /// but at most 3 times within 5 s. One failure more, and the actor stops as
     /// [`Exhausted`](crate::StopReason::Exhausted) and **will not start again**: an error is
-    /// logged, [`snapshot`](Self::snapshot) lists the actor, asks return [`AskError::ActorFailed`],
+    /// logged, [`snapshot`](Self::snapshot) lists the actor, asks return [`AskError::ActorFailed`](crate::AskError::ActorFailed),
     /// and with [`escalate`](Spawn::escalate) its parent fails as well, or [`failed`](Self::failed)
     /// returns the failure. Stopping or killing the actor from outside is final.
     ///

@@ -65,7 +65,7 @@ pub enum AskError {
         /// The progress of the request.
         delivered: Delivered,
     },
-    /// The actor failed (it panicked or returned a [`Failure`]) while handling this message.
+    /// The actor failed (it panicked or returned a [`Failure`](crate::Failure)) while handling this message.
     #[error("{}", FailedText(cause.as_ref()))]
     Failed {
         /// The actor's URN and the text of its failure. `None` where they are not known: from

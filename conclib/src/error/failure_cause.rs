@@ -8,7 +8,7 @@ use crate::urn::Urn;
 /// actors' failures.
 const MAX_CAUSE: usize = 1024;
 
-/// The actor that failed, and the text of its [`Failure`].
+/// The actor that failed, and the text of its [`Failure`](crate::Failure).
 ///
 /// If an actor fails because of another actor's failure (such as by `?` on an ask), the text
 /// contains the cause of that failure as well.

@@ -117,8 +117,8 @@ async fn blocking_call_in_a_task_panics() -> TestResult {
     assert!(within(told).await.is_err_and(|error| error.is_panic()));
 
     let blocker = system.spawn(Blocker).await?;
-    let blocked = within(blocker.ask(Block(worker.recipient()))).await;
-    assert!(matches!(blocked, Err(AskError::Failed { .. })));
+    let sent = within(blocker.ask(Block(worker.recipient()))).await;
+    assert!(matches!(sent, Err(AskError::Failed { .. })));
     assert_eq!(worker.ask(Double { n: 1 }).await, Ok(2));
     assert_eq!(log.count(), 0);
     Ok(())

@@ -58,7 +58,7 @@ const EXPECTED_SIZE: usize = 64 * 1024;
 /// system.spawn(Shop).await?;
 ///
 /// let client = ProxyClient::connect(&config).await?;
-/// let counts = client.ask("shop", Order { number: 17 }).idempotency_key("order-17").await;
+/// let asked = client.ask("shop", Order { number: 17 }).idempotency_key("order-17").await;
 /// assert!(matches!(asked, Err(AskError::Unhandled { .. })));
 ///
 /// let dead = DeadLetters::connect(&config).await?;
