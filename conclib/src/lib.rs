@@ -105,7 +105,7 @@
 //!   data; any other message from outside at most once. `docs/reliability.md` has the table.
 //! - **Every ask ends** with a value or an [`AskError`] that says what is known. Remote asks end
 //!   by their deadline, 5 s unless set; local ones have none unless set.
-//! - **A deadline goes along.** What a handler asks ends by the deadline of the message in hand, also
+//! - **A deadline goes along.** What a handler asks ends by the deadline of the current message, also
 //!   across the bus, and a message past its deadline is not handled. An asker that goes away cancels
 //!   its ask: a handler may [stop early](Context::cancelled) then.
 //!
@@ -122,7 +122,7 @@
 //! ticker periodic                    regular work
 //! proxy                              the bus: config, frames, durable messages, transports, server, client
 //! daemon                             start_redis, start_api
-//! test_kit                           what tests of programs with actors need
+//! test_util                          support for tests of programs with actors
 //! ```
 //!
 //! # Features
