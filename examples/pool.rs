@@ -7,8 +7,8 @@ use std::collections::HashMap;
 use std::error::Error;
 use std::time::{Duration, Instant};
 
+use conclib::pool::{Pool, Route};
 use conclib::prelude::*;
-use conclib::{Pool, Route};
 use futures_util::future::try_join_all;
 
 #[derive(ActorMessage, Serialize, Deserialize)]

@@ -56,7 +56,7 @@ impl Reader {
             Line::Text(text) => {
                 println!("read {text:?}");
                 let counted = text.clone();
-                ctx.blocking(move || Counted {
+                ctx.spawn_blocking(move || Counted {
                     vowels: counted.matches(['a', 'e', 'i', 'o', 'u']).count(),
                 });
                 ctx.pipe(async move {
@@ -98,7 +98,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let reader = system.spawn(Reader { connection }).await?;
     writer.write_all(b"first line\nsecond line\n").await?;
     drop(writer);
-    reader.wait_stopped().await;
+    reader.stopped().await;
     system.shutdown().await;
     Ok(())
 }

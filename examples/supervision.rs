@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use conclib::prelude::*;
-use conclib::{Backoff, GroupMember, LookupError, Strategy, Supervisor};
+use conclib::supervision::Backoff;
+use conclib::supervisor::{ChildSpec, Strategy, Supervisor};
+use conclib::system::LookupError;
 
 #[derive(ActorMessage)]
 #[message(local, response = u32)]
@@ -68,8 +70,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let storage = Supervisor::new(Strategy::RestForOne)
         .budget(5, Duration::from_secs(60))
         .backoff(Backoff::starting_at(Duration::from_millis(20)))
-        .member(GroupMember::new(Connection::open))
-        .member(GroupMember::new(move || {
+        .member(ChildSpec::new(Connection::open))
+        .member(ChildSpec::new(move || {
             let connection = found.actor("connection");
             async move {
                 Ok::<_, LookupError>(Session {

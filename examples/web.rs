@@ -14,7 +14,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use conclib::ConnectionState;
+use conclib::bus::ConnectionState;
 use conclib::prelude::*;
 use messages::{Double, Withdraw};
 

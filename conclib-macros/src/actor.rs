@@ -13,7 +13,7 @@ mod periodic;
 
 const OPTIONS: &[&str] = &["urn", "mailbox", "private", "crate"];
 
-/// The longest URN, as in `conclib::MAX_URN_BYTES`.
+/// The longest URN, as in `conclib::Urn::MAX_LEN`.
 const MAX_URN_BYTES: usize = 255;
 
 pub(crate) fn derive(input: &DeriveInput) -> TokenStream {

@@ -59,12 +59,13 @@ impl Errors {
     }
 }
 
-/// The path of conclib where the expansion stands: `::conclib`, or what `crate = …` says.
+/// The path of the names that expansions use: the hidden module `__private` of `::conclib`, or of the
+/// path that `crate = …` gives.
 pub(crate) struct Crate(TokenStream);
 
 impl Default for Crate {
     fn default() -> Self {
-        Self(quote!(::conclib))
+        Self(quote!(::conclib::__private))
     }
 }
 
@@ -81,7 +82,7 @@ impl Crate {
             return Err(input.error(problem));
         }
         let path = Path::parse_mod_style(input).map_err(example)?;
-        Ok(Self(path.into_token_stream()))
+        Ok(Self(quote!(#path::__private)))
     }
 
     /// The path for tokens at a place in the user's code: errors about them point there.

@@ -163,7 +163,7 @@ impl<'a> Message<'a> {
         predicates.push(parse_quote!(Self: ::core::marker::Send + 'static));
         predicates.push(parse_quote!(#response: ::core::marker::Send + 'static));
         if self.local.is_none() {
-            let serde = quote!(#krate::__private::serde);
+            let serde = quote!(#krate::serde);
             let both = quote!(#serde::Serialize + #serde::de::DeserializeOwned);
             predicates.push(parse_quote!(Self: #both));
             predicates.push(parse_quote!(#response: #both));

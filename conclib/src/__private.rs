@@ -6,13 +6,18 @@ use std::marker::PhantomData;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::actor::{Context, Handler, Handlers};
-use crate::envelope::{RawCall, RequestEnvelope};
-use crate::error::Failure;
-use crate::message::{ActorMessage, WireCodec};
-use crate::reply::Reply;
-
-pub use crate::message::ComposedName;
+// Names of the expansions, which do not depend on the modules that users see.
+pub use crate::actor::{Actor, Context, Handler, Handlers, RecipientQuery, Tick};
+pub use crate::envelope::{RawCall, RequestEnvelope};
+pub use crate::error::Failure;
+pub use crate::message::wire_name::ComposedName;
+pub use crate::message::{ActorMessage, NoMessage, RemoteMessage, WireCodec, WireName};
+pub use crate::periodic::PeriodicActor;
+pub use crate::reply::{Limit, Reply};
+pub use crate::stop_reason::StopReason;
+#[cfg(feature = "cron")]
+pub use crate::time::schedule::Cron;
+pub use crate::time::schedule::{First, Missed, Schedule, When};
 pub use serde;
 
 /// Requires that a handler's future is `Send`, with the error at the caller of this function: the

@@ -11,7 +11,9 @@
 //!
 //! ```
 //! use conclib::prelude::*;
-//! use conclib::{Handler, Handlers, Limit, NoMessage, Outcome, Wanted};
+//! use conclib::actor::{Handler, Handlers, Outcome, RecipientQuery};
+//! use conclib::message::NoMessage;
+//! use conclib::reply::Limit;
 //!
 //! #[derive(ActorMessage, Serialize, Deserialize)]
 //! #[message(response = u32)]
@@ -82,8 +84,8 @@
 //!         }
 //!     }
 //!
-//!     fn recipient(wanted: &mut Wanted<'_>) {
-//!         wanted.offer::<Self, Double>();
+//!     fn recipient(query: &mut RecipientQuery<'_>) {
+//!         query.accept::<Self, Double>();
 //!     }
 //! }
 //!
@@ -123,9 +125,8 @@ pub use actor_ref::ActorRef;
 pub use ask::Ask;
 pub use context::{Context, Task};
 pub use forward::{Forward, ForwardError};
-pub use recipient::{Recipient, Wanted, WeakRecipient};
-pub use snapshot::{ActorSnapshot, FailedActor, RunningHandler};
-pub use stats::Phase;
+pub use recipient::{Recipient, RecipientQuery, WeakRecipient};
+pub(crate) use snapshot::{ActorSnapshot, FailedActor};
 pub use tell::Tell;
 pub use tick::Tick;
 pub use timers::Timer;
@@ -145,11 +146,11 @@ pub(crate) mod links;
 mod recipient;
 pub(crate) mod resources;
 mod send;
-mod snapshot;
+pub(crate) mod snapshot;
 pub(crate) mod stats;
+pub(crate) mod stopped;
 mod tell;
 mod tick;
 mod timers;
 mod traits;
-pub(crate) mod wait_stopped;
 mod weak_ref;

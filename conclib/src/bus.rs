@@ -15,9 +15,9 @@ mod client;
 pub(crate) mod config;
 #[cfg(test)]
 pub(crate) mod conformance;
-mod durable;
+pub(crate) mod durable;
 #[cfg(feature = "test-util")]
-mod faults;
+pub(crate) mod faults;
 pub(crate) mod keys;
 pub(crate) mod link;
 mod memory;
@@ -31,9 +31,6 @@ pub(crate) mod transport;
 
 pub use client::{ConnectError, ProxyClient, RemoteAsk, RemoteTell};
 pub use config::{Config, ConfigError, Role};
-pub use durable::dead_letters::{DeadLetter, DeadLetterError, DeadLetters, ListDeadLetters};
-#[cfg(feature = "test-util")]
-pub use faults::Faults;
 pub use link::health::ConnectionState;
 pub use open::OpenError;
 pub use proxy::{Proxy, start_proxy};

@@ -164,7 +164,8 @@ impl SystemCore {
 /// The error of a lookup by URN, such as [`ActorSystem::actor`](crate::ActorSystem::actor).
 ///
 /// ```
-/// use conclib::{LookupError, prelude::*};
+/// use conclib::prelude::*;
+/// use conclib::system::LookupError;
 ///
 /// #[derive(Actor)]
 /// struct Worker;
@@ -186,7 +187,7 @@ pub enum LookupError {
         urn: Urn,
     },
     /// The actor failed and will not start again; see
-    /// [`Snapshot::failed`](crate::Snapshot::failed). Another actor may be spawned at its URN.
+    /// [`Snapshot::failed`](crate::snapshot::Snapshot::failed). Another actor may be spawned at its URN.
     #[error("the actor `{urn}` failed and will not start again")]
     Failed {
         /// The URN that was looked up.

@@ -1,5 +1,6 @@
 //! Errors of asks and tells, and failures of actors.
 
+pub use crate::urn::UrnError;
 pub use ask::{AskError, Delivered};
 pub use failure::Failure;
 pub use failure_cause::FailureCause;

@@ -23,7 +23,7 @@
 //! }
 //!
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! // The actor process. `Config::default()` is Redis at localhost; this bus needs no installation.
+//! // The actor process. `Config::from_env()?` is Redis at localhost; this bus needs no installation.
 //! let config = Config::memory();
 //! let system = ActorSystem::new();
 //! start_proxy(&system, &config).await?;
@@ -38,38 +38,36 @@
 //!
 //! # Where to look
 //!
-//! | you want to | look at |
+//! | to | see |
 //! |---|---|
 //! | define a message | [`ActorMessage`] |
 //! | define an actor | [`Actor`](trait@Actor), [`#[handlers]`](macro@handlers), [`Context`] |
-//! | start actors, find them by URN, shut all down | [`ActorSystem`], [`Spawn`] |
+//! | start actors, find them by URN, shut all down | [`ActorSystem`], [`Spawn`](system::Spawn) |
 //! | tell, ask, stop and kill an actor | [`ActorRef`]; known only by a message: [`Recipient`] |
-//! | wait for room, or not, or only so long | [`tell`](ActorRef::tell), [`try_tell`](ActorRef::try_tell), [`Tell::timeout`] |
-//! | wait for an answer only so long | [`Ask::timeout`] |
-//! | stop work that nobody waits for any more | [`Context::cancelled`], [`Reply::cancelled`] |
-//! | send from a thread outside tokio | [`Tell::blocking`], [`Ask::blocking`] |
+//! | wait for room, not at all, or for a time | [`tell`](ActorRef::tell), [`try_tell`](ActorRef::try_tell), [`Tell::timeout`](actor::Tell::timeout) |
+//! | limit the wait for an answer | [`Ask::timeout`](actor::Ask::timeout) |
+//! | stop work whose asker has gone | [`Context::cancelled`], [`Reply::cancelled`] |
+//! | send from a thread outside tokio | [`Tell::blocking`](actor::Tell::blocking), [`Ask::blocking`](actor::Ask::blocking) |
 //! | answer later, from anywhere | [`Reply`] |
-//! | hand a message on, with its asker | [`forward`](ActorRef::forward), [`ForwardError`] |
-//! | refer to an actor without counting | [`WeakActorRef`], [`WeakRecipient`], [`Spawn::while_referenced`] |
-//! | start again after failures | [`ActorSystem::supervise`], [`Restart`], [`Backoff`] |
-//! | actors that belong to an actor | [`Context::spawn`], [`Context::supervise`], [`Spawn::escalate`] |
-//! | groups that start and stop together | [`Supervisor`], [`Strategy`] |
-//! | hear of an actor's end | [`Context::watch`], [`Terminated`], [`ActorRef::wait_stopped`] |
-//! | do something later, or regularly | [`Context::after`], [`Context::every`], [`PeriodicActor`], [`Ticker`] |
-//! | at intervals, or by the calendar | [`Schedule`], [`Missed`], [`Schedule::cron`] |
+//! | hand a message on, with its asker | [`ActorRef::forward`] |
+//! | refer to an actor without counting | [`WeakActorRef`], [`WeakRecipient`], [`Spawn::while_referenced`](system::Spawn::while_referenced) |
+//! | restart after failures | [`ActorSystem::supervise`], [`supervision`] |
+//! | give an actor children | [`Context::spawn`], [`Context::supervise`], [`Spawn::escalate`](system::Spawn::escalate) |
+//! | start and stop actors together | [`supervisor`] |
+//! | learn of an actor's end | [`Context::watch`], [`Terminated`], [`ActorRef::stopped`] |
+//! | do something later, or regularly | [`Context::after`], [`Context::every`], [`schedule`] |
 //! | make messages of a stream | [`Context::attach`] |
-//! | do slow I/O or compute without blocking the mailbox | [`Context::pipe`], [`Context::blocking`] |
-//! | several actors behind one URN | [`Pool`], [`Route`] |
-//! | tell many actors at once | [`Topic`] |
-//! | see what all actors are doing | [`ActorSystem::snapshot`] |
+//! | do slow I/O or compute without blocking the mailbox | [`Context::pipe`], [`Context::spawn_blocking`] |
+//! | put several actors behind one URN | [`pool`] |
+//! | tell many actors at once | [`topic`] |
+//! | see the state of all actors | [`ActorSystem::snapshot`], [`snapshot`] |
 //! | test your actors | `conclib::test` (feature `test-util`), [`Context::test`], [`Reply::channel`] |
 //! | be asked from other processes | [`start_proxy`], [`Config`] |
 //! | ask actors of other processes | [`ProxyClient`], [`AskError`] |
-//! | have a message kept until it is handled | `#[message(durable)]`, [`RemoteTell::durable`], [`RemoteTell::idempotency_key`] |
-//! | look after what nobody could handle | [`DeadLetters`] |
-//! | take messages as they come | [`RequestEnvelope`] |
-//! | let in who may, to what they may | [`Config::acl`], `rediss://`, `#[actor(private)]`; `docs/security.md` |
-//! | start Redis or a web server | `start_redis`, `start_api` |
+//! | have a message kept until it is handled | [`durable`] |
+//! | handle requests undecoded | [`RequestEnvelope`] |
+//! | restrict which clients may do what | [`Config::acl`], `rediss://`, `#[actor(private)]`; `docs/security.md` |
+//! | start Redis or a web server | [`daemon`] |
 //!
 //! # What is promised
 //!
@@ -77,7 +75,7 @@
 //!   [`ActorSystem`] stops all.
 //! - **A URN is taken the moment spawning begins.** Messages that arrive wait for `on_start`; if
 //!   that fails they are refused. The URN is free again when
-//!   [`wait_stopped`](ActorRef::wait_stopped) returns, whatever happened, unless that is called by
+//!   [`stopped`](ActorRef::stopped) returns, whatever happened, unless that is called by
 //!   one of those that the actor itself waits for.
 //! - **Stop** closes the mailbox: senders that wait and senders that come get the message back,
 //!   what was queued is handled, then `on_stop` runs. **Kill** drops the running handler at its
@@ -93,11 +91,11 @@
 //!   waits for room.
 //! - **Deadlocks are answers.** An actor that would wait for itself, over however many others, hears
 //!   [`AskError::AskCycle`] with the chain, and its request was not executed. This holds for asks,
-//!   also those that are forwarded or that a [`Pool`] hands on, and for tells that wait for room.
+//!   also those that are forwarded or that a [`Pool`](pool::Pool) hands on, and for tells that wait for room.
 //!   The start and the end of an actor that is waited for within a handler or a hook count as well:
 //!   an ask or a tell in such a circle ends. (Its request is still handled, if it had been sent
 //!   before the other began to wait.) If all of them wait for ends, one of those waits
-//!   [ends early](ActorRef::wait_stopped), once the actor that it waits for is about to stop. Who
+//!   [ends early](ActorRef::stopped), once the actor that it waits for is about to stop. Who
 //!   waits for several at once waits for each of them. It ends where a handler keeps its [`Reply`]
 //!   for later, at a [`Reply::channel`], and at tasks and processes of their own: there the deadline
 //!   is the guard.
@@ -112,17 +110,16 @@
 //! # Layers, from bottom to top
 //!
 //! ```text
-//! error urn message deadline         words everyone shares
-//! cancelled responder reply envelope the duty to answer, and what is to be answered
-//! mailbox schedule                   queues, and when something is due
-//! supervision                        who starts again, and when
-//! actor                              traits, references, context; who waits for whom
-//! registry runner system             URN to actor; the event loop; spawn, look up, shut down
-//! supervisor pool topic              groups; workers behind one URN; one message for many actors
-//! ticker periodic                    regular work
-//! proxy                              the bus: config, frames, durable messages, transports, server, client
-//! daemon                             start_redis, start_api
-//! test_util                          support for tests of programs with actors
+//! error urn message              words everyone shares
+//! time mailbox                   deadlines, backoff and schedules; the bounded queue
+//! deadlock reply envelope        which actor waits for which; replies, and requests from the bus
+//! actor supervision              traits, references, context; restarts
+//! core runner system             URN to actor; the event loop; spawn, look up, shut down
+//! supervisor pool topic          groups; workers behind one URN; one message for many actors
+//! ticker periodic                regular work
+//! bus                            between processes: config, protocol, transports, both ends, durable messages
+//! daemon                         start_redis, start_api
+//! test                           support for tests of programs with actors
 //! ```
 //!
 //! # Features
@@ -133,7 +130,7 @@
 //! | `redis` | yes | the Redis transport |
 //! | `tls` | no | Redis over TLS, `rediss://`, with rustls: see [`Config`] |
 //! | `daemon` | yes | `start_api`, and with `redis` also `start_redis` (Unix) |
-//! | `cron` | no | moments of the calendar: [`Schedule::cron`], `#[periodic(cron = "…")]` |
+//! | `cron` | no | moments of the calendar: [`Schedule::cron`](schedule::Schedule::cron), `#[periodic(cron = "…")]` |
 //! | `test-util` | no | the module `conclib::test`, for your own tests: a bus with faults, failures that fail the test, paused time, probes |
 
 // Without the bus, the core's side of it has no users: replies to and requests from other processes.
@@ -152,8 +149,8 @@
 extern crate self as conclib;
 
 // ---- words everyone shares
-mod error;
-mod message;
+pub mod error;
+pub mod message;
 mod random;
 mod stop_reason;
 mod sync;
@@ -162,33 +159,33 @@ mod urn;
 
 // ---- queues, waits, requests and replies
 mod deadlock;
-mod envelope;
+pub mod envelope;
 mod mailbox;
-mod reply;
+pub mod reply;
 
 // ---- actors and their systems
-mod actor;
+pub mod actor;
 mod core;
 mod runner;
-mod supervision;
-mod system;
+pub mod supervision;
+pub mod system;
 
 // ---- built on them
 mod periodic;
-mod pool;
-mod supervisor;
+pub mod pool;
+pub mod supervisor;
 mod ticker;
-mod topic;
+pub mod topic;
 
 // ---- other processes
 #[cfg(feature = "bus")]
-mod bus;
+pub mod bus;
 #[cfg(all(unix, feature = "daemon"))]
-mod daemon;
+pub mod daemon;
 
 // ---- for users' tests
 #[cfg(feature = "test-util")]
-mod test_util;
+pub mod test;
 
 // ---- for the expansions of the macros
 #[doc(hidden)]
@@ -197,118 +194,74 @@ pub mod __private;
 #[cfg(all(test, not(conclib_loom)))]
 mod fuzz;
 
-pub use actor::{
-    Actor, ActorRef, ActorSnapshot, Ask, Context, DEFAULT_MAILBOX, FailedActor, Forward,
-    ForwardError, Handler, Handlers, IntoActor, Outcome, Phase, Recipient, RunningHandler, Task,
-    Tell, Tick, Timer, Wanted, WeakActorRef, WeakRecipient,
-};
+#[doc(inline)]
+pub use actor::{Actor, ActorRef, Context, Recipient, WeakActorRef, WeakRecipient};
 #[cfg(feature = "bus")]
-pub use bus::{
-    Config, ConfigError, ConnectError, ConnectionState, DeadLetter, DeadLetterError, DeadLetters,
-    ListDeadLetters, OpenError, Proxy, ProxyClient, ProxyEnd, RemoteAsk, RemoteTell, Role,
-    StartProxyError, start_proxy,
-};
+#[doc(inline)]
+pub use bus::{Config, ConnectError, Proxy, ProxyClient, start_proxy};
 pub use conclib_macros::{Actor, ActorMessage, handler, handlers};
-#[cfg(all(unix, feature = "daemon"))]
-pub use daemon::{ApiDaemon, LastLines, StartApi, StartApiError, StopDaemonError, start_api};
-#[cfg(all(unix, feature = "daemon", feature = "redis"))]
-pub use daemon::{RedisDaemon, StartRedisError, start_redis};
-pub use envelope::{
-    Attributes, MAX_ATTRIBUTE_BYTES, MAX_ATTRIBUTES, RawCall, RawOutcome, RequestEnvelope,
-    UnexpectedMessage,
-};
-pub use error::{AskError, Delivered, Failure, FailureCause, TellError};
-pub use message::{ActorMessage, CodecError, NoMessage, RemoteMessage, WireCodec, WireName};
-pub use periodic::PeriodicActor;
-pub use pool::{Pool, Route};
-pub use reply::cancelled::Cancelled;
-pub use reply::{Limit, Reply, ReplyReceiver};
+#[doc(inline)]
+pub use envelope::RequestEnvelope;
+#[doc(inline)]
+pub use error::{AskError, Failure, TellError};
+#[doc(inline)]
+pub use message::ActorMessage;
+#[doc(inline)]
+pub use reply::Reply;
 pub use stop_reason::{StopReason, Terminated};
-pub use supervision::{Backoff, Restart};
-pub use supervisor::{Children, GroupMember, Strategy, Supervisor};
-pub use system::{
-    ActorFailure, ActorSystem, LookupError, Once, Shutdown, ShutdownReport, Snapshot, Source,
-    Spawn, SpawnError, Supervised,
-};
-pub use ticker::{Ticker, TickerBuilder};
-#[cfg(feature = "cron")]
-pub use time::schedule::{Cron, CronError};
-pub use time::schedule::{First, Missed, Schedule, When};
-pub use topic::{Published, Topic};
-pub use urn::{MAX_URN_BYTES, Urn, UrnError};
+#[doc(inline)]
+pub use system::{ActorSystem, SpawnError};
+pub use urn::Urn;
 
-/// For tests of programs with actors: a bus with faults, failures that fail the test, paused time,
-/// and probes. Needs the feature `test-util`.
+/// Durable messages: kept until they are handled, and the dead letters that no actor could handle.
 ///
-/// ```toml
-/// [dev-dependencies]
-/// conclib = { version = "0.1", features = ["test-util"] }
-/// tokio = { version = "1", features = ["macros", "rt", "test-util"] }
-/// ```
-///
-/// | you want | look at |
-/// |---|---|
-/// | a test to fail when an actor of it fails | [`TestSystem`](test::TestSystem) |
-/// | to see what an actor sends, and answer it | [`Probe`](test::Probe) |
-/// | hours to pass at once, one timer after another | [`advance`](test::advance) |
-/// | to be sure that a message arrives as it was sent | [`round_trips`](test::round_trips) |
-/// | a bus that is late, loses and repeats | [`Faults`](test::Faults), [`Config::faults`] |
-///
-/// ```
-/// use conclib::prelude::*;
-/// use conclib::test::{Probe, TestSystem};
-///
-/// #[derive(ActorMessage, Debug, PartialEq)]
-/// #[message(local)]
-/// struct Note(String);
-///
-/// #[derive(ActorMessage, Serialize, Deserialize)]
-/// struct Visit { name: String }
-///
-/// /// What is to be tested: it writes down who comes.
-/// #[derive(Actor)]
-/// struct Porter { log: Recipient<Note> }
-///
-/// #[handlers]
-/// impl Porter {
-///     #[handler]
-///     async fn visit(&mut self, Visit { name }: Visit) -> Result<(), Failure> {
-///         Ok(self.log.tell(Note(format!("{name} came"))).await?)
-///     }
-/// }
-///
-/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
-/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// // In a `#[tokio::test(start_paused = true)]`:
-/// let system = TestSystem::new();
-/// let log = Probe::<Note>::spawn(&system).await?;
-/// let porter = system.spawn(Porter { log: log.recipient() }).await?;
-/// porter.tell(Visit { name: "Ada".into() }).await?;
-/// assert_eq!(log.expect().await, Note("Ada came".into()));
-/// system.finish().await; // panics if an actor failed
-/// # Ok(()) }
-/// ```
-#[cfg(feature = "test-util")]
-pub mod test {
-    #[cfg(feature = "bus")]
-    pub use crate::bus::Faults;
-    pub use crate::test_util::{
-        Probe, RoundTripError, SpawnProbe, TestSystem, advance, round_trips,
+/// A message is durable by `#[message(durable)]`, or by
+/// [`RemoteTell::durable`](bus::RemoteTell::durable) for one tell. An
+/// [idempotency key](bus::RemoteTell::idempotency_key) lets it be sent again without being handled
+/// again. `docs/reliability.md` says what is promised.
+#[cfg(feature = "bus")]
+pub mod durable {
+    pub use crate::bus::durable::dead_letters::{
+        DeadLetter, DeadLetterError, DeadLetters, ListDeadLetters,
     };
 }
 
-/// What nearly every program with actors needs: `use conclib::prelude::*;`.
+/// Regular work: schedules, actors with regular messages, and tickers without an actor.
+///
+/// | to | see |
+/// |---|---|
+/// | send an actor regular messages | [`PeriodicActor`](schedule::PeriodicActor), `#[periodic]` |
+/// | start and cancel a series at run time | [`Context::every`] |
+/// | call a closure regularly, without an actor | [`Ticker`](schedule::Ticker) |
+/// | say when, at the start and after a delay | [`Schedule`](schedule::Schedule) |
+pub mod schedule {
+    pub use crate::periodic::PeriodicActor;
+    pub use crate::ticker::{Ticker, TickerBuilder};
+    #[cfg(feature = "cron")]
+    pub use crate::time::schedule::{Cron, CronError};
+    pub use crate::time::schedule::{First, Missed, Schedule, When};
+}
+
+/// The state of a system's actors at one moment: see [`ActorSystem::snapshot`].
+pub mod snapshot {
+    pub use crate::actor::snapshot::{ActorSnapshot, FailedActor, RunningHandler};
+    pub use crate::actor::stats::Phase;
+    pub use crate::system::snapshot::Snapshot;
+}
+
+/// Names that nearly every program with actors needs: `use conclib::prelude::*;`.
 pub mod prelude {
     pub use serde::{Deserialize, Serialize};
 
     #[cfg(all(unix, feature = "daemon"))]
-    pub use crate::start_api;
+    pub use crate::daemon::start_api;
     #[cfg(all(unix, feature = "daemon", feature = "redis"))]
-    pub use crate::start_redis;
+    pub use crate::daemon::start_redis;
+    pub use crate::envelope::UnexpectedMessage;
+    pub use crate::schedule::{First, Missed, PeriodicActor, Schedule, Ticker};
     pub use crate::{
-        Actor, ActorMessage, ActorRef, ActorSystem, AskError, Context, Failure, First, Missed,
-        PeriodicActor, Recipient, Reply, RequestEnvelope, Schedule, StopReason, Ticker,
-        UnexpectedMessage, handler, handlers,
+        Actor, ActorMessage, ActorRef, ActorSystem, AskError, Context, Failure, Recipient, Reply,
+        RequestEnvelope, StopReason, handler, handlers,
     };
     #[cfg(feature = "bus")]
     pub use crate::{Config, ProxyClient, start_proxy};

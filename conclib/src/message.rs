@@ -7,10 +7,10 @@ use std::marker::PhantomData;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-pub use wire_name::{ComposedName, WireName};
+pub use wire_name::WireName;
 
 mod length_check;
-mod wire_name;
+pub(crate) mod wire_name;
 
 /// The deepest nesting of arrays and maps that is read from a peer. Each level takes stack, and a
 /// stack overflow ends the process.

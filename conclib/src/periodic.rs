@@ -13,14 +13,14 @@ use crate::actor::Tick;
 /// |---|---|---|
 /// | `tick` | a unit struct, a struct literal or a tuple call | |
 /// | `every` | a duration: `"500ms"`, `"1m 30s"` | |
-/// | `cron` | instead of `every`: a [cron expression](crate::Cron), in UTC | |
+/// | `cron` | instead of `every`: a [cron expression](crate::schedule::Cron), in UTC | |
 /// | `first` | `"now"`, `"after"` one interval; not with `cron` | `"now"` |
-/// | `missed` | `"skip"`, `"burst"`, `"delay"` (see [`Missed`](crate::Missed)) | `"skip"` |
+/// | `missed` | `"skip"`, `"burst"`, `"delay"` (see [`Missed`](crate::schedule::Missed)) | `"skip"` |
 /// | `jitter` | a duration: each tick is late by a random part of it | `"0s"` |
 ///
 /// ```
 /// use conclib::prelude::*;
-/// use conclib::{Cron, When};
+/// use conclib::schedule::{Cron, When};
 /// use std::time::Duration;
 ///
 /// #[derive(ActorMessage, Serialize, Deserialize)]

@@ -58,7 +58,8 @@ pub enum Route {
 /// is replaced.
 ///
 /// ```
-/// use conclib::{Pool, Route, prelude::*};
+/// use conclib::pool::{Pool, Route};
+/// use conclib::prelude::*;
 ///
 /// #[derive(ActorMessage, Serialize, Deserialize)]
 /// #[message(response = u64)]

@@ -13,11 +13,11 @@ use crate::deadlock::{Participant, PendingReply};
 use crate::error::AskError;
 use crate::error::panics::drop_quietly;
 use crate::message::CodecError;
-use cancelled::Cancelled;
 use dropped::Refuse;
 use remote::{Responder, error_of_drop};
 use slot::Slot;
 
+pub use cancelled::Cancelled;
 pub use limit::Limit;
 pub use receiver::ReplyReceiver;
 
@@ -153,7 +153,7 @@ impl<R: Send + 'static> Reply<R> {
     }
 
     /// The deadline of the asker, if there is one: for implementations of
-    /// [`Handlers::limit`](crate::Handlers::limit) by hand.
+    /// [`Handlers::limit`](crate::actor::Handlers::limit) by hand.
     #[inline]
     pub fn limit(&self) -> Option<Limit<'_>> {
         match &self.target {

@@ -15,7 +15,7 @@ use crate::actor::any::AnyActor;
 use crate::actor::cell::ActorCell;
 use crate::actor::control::StopCause;
 use crate::actor::stats::Phase;
-use crate::actor::wait_stopped::{ended, stopped_first};
+use crate::actor::stopped::{ended, stopped_first};
 use crate::actor::{Actor, Context};
 use crate::deadlock::current::Current;
 use crate::error::Failure;

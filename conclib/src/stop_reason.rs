@@ -55,7 +55,7 @@ impl ActorMessage for Terminated {
 /// # let system = ActorSystem::new();
 /// let worker = system.spawn(Worker).await?;
 /// worker.stop();
-/// let reason = worker.wait_stopped().await;
+/// let reason = worker.stopped().await;
 /// assert!(matches!(reason, StopReason::Requested));
 /// assert!(!reason.is_failure());
 /// assert_eq!(reason.to_string(), "stop was requested");
@@ -67,7 +67,7 @@ pub enum StopReason {
     /// A stop was requested by a reference, or by the actor itself.
     Requested,
     /// The last reference to an actor was dropped that was spawned with
-    /// [`while_referenced`](crate::Spawn::while_referenced).
+    /// [`while_referenced`](crate::system::Spawn::while_referenced).
     Unreferenced,
     /// The system was shut down or dropped.
     Shutdown,
@@ -81,7 +81,7 @@ pub enum StopReason {
     /// The actor failed more often than its restart budget allows; holds the last failure.
     Exhausted(Failure),
     /// The incarnation ended because a sibling failed, and another incarnation follows; see
-    /// [`Supervisor`](crate::Supervisor). It is not the reason of an actor's end.
+    /// [`Supervisor`](crate::supervisor::Supervisor). It is not the reason of an actor's end.
     Restarted,
 }
 

@@ -20,12 +20,13 @@ pub(crate) mod lifecycle;
 /// or system.
 ///
 /// Restarts help against faults that pass. A message that makes its handler fail does so again
-/// after the restart, and too many such messages spend the budget: see [`Failure`](crate::Failure)
+/// after the restart, and too many such messages spend the budget: see [`Failure`]
 /// for errors that belong in a response instead, and
 /// [`ActorSystem::supervise`](crate::ActorSystem::supervise) for the effect of a spent budget.
 ///
 /// ```
-/// # use conclib::{Restart, prelude::*};
+/// # use conclib::prelude::*;
+/// # use conclib::supervision::Restart;
 /// # #[derive(Actor)]
 /// # struct Feed;
 /// # #[handlers]

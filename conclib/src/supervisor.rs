@@ -12,9 +12,9 @@ use tokio::sync::mpsc;
 
 use crate::actor::ActorSnapshot;
 use crate::actor::any::AnyActor;
-use crate::actor::{Actor, Context, IntoActor};
+use crate::actor::{Actor, ActorRef, Context, IntoActor};
 use crate::deadlock::{Edge, Wait, WaitFor};
-use crate::error::Failure;
+use crate::error::{AskError, Failure};
 use crate::supervision::{Backoff, Budget, Restart};
 use crate::system::{Spawn, SpawnError};
 use crate::urn::{Urn, UrnError};
@@ -57,7 +57,8 @@ pub enum Strategy {
 /// or [escalate](Spawn::escalate) to its parent.
 ///
 /// ```
-/// use conclib::{Children, GroupMember, Strategy, Supervisor, prelude::*};
+/// use conclib::prelude::*;
+/// use conclib::supervisor::{ChildSpec, Strategy, Supervisor};
 ///
 /// #[derive(Actor)]
 /// #[actor(urn = "db")]
@@ -76,14 +77,14 @@ pub enum Strategy {
 /// let system = ActorSystem::new();
 /// let found = system.clone();
 /// let group = Supervisor::new(Strategy::RestForOne)
-///     .member(GroupMember::new(|| async { Db }))
-///     .member(GroupMember::new(move || {
+///     .member(ChildSpec::new(|| async { Db }))
+///     .member(ChildSpec::new(move || {
 ///         let db = found.actor("db");
-///         async move { Ok::<_, conclib::LookupError>(Cache { db: db? }) }
+///         async move { Ok::<_, conclib::system::LookupError>(Cache { db: db? }) }
 ///     }).urn("cache"));
 /// let group = system.spawn(group).urn("storage").await?;      // all have started
 ///
-/// let members = group.ask(Children).await?;
+/// let members = group.children().await?;
 /// assert_eq!(members.iter().map(|member| member.urn.as_str()).collect::<Vec<_>>(), ["db", "cache"]);
 /// # drop(system.shutdown().await);
 /// # Ok(()) }
@@ -96,10 +97,25 @@ pub struct Supervisor {
     events: Option<mpsc::UnboundedReceiver<Event>>,
 }
 
-/// Asks a [`Supervisor`] for the snapshots of its members, in the order of their start.
-#[derive(Debug, Clone, Copy, ActorMessage)]
+/// Asks a [`Supervisor`] for the snapshots of its members.
+#[derive(ActorMessage)]
 #[message(local, response = Vec<ActorSnapshot>)]
-pub struct Children;
+struct ListChildren;
+
+impl ActorRef<Supervisor> {
+    /// Snapshots of the supervisor's members, in the order of their start.
+    ///
+    /// # Errors
+    ///
+    /// As for [`ask`](Self::ask): the supervisor has stopped or failed, or waits for the caller.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before completion, it has no effect.
+    pub async fn children(&self) -> Result<Vec<ActorSnapshot>, AskError> {
+        self.ask(ListChildren).await
+    }
+}
 
 impl Supervisor {
     /// Creates a supervisor without members.
@@ -112,7 +128,7 @@ impl Supervisor {
     }
 
     /// Adds a member, which starts after the members that were added before.
-    pub fn member<A, F, Fut>(mut self, member: GroupMember<F>) -> Self
+    pub fn member<A, F, Fut>(mut self, member: ChildSpec<F>) -> Self
     where
         A: Actor,
         F: FnMut() -> Fut + Send + 'static,
@@ -172,7 +188,7 @@ impl Supervisor {
     }
 
     #[handler]
-    fn children(&mut self, _: Children) -> Vec<ActorSnapshot> {
+    fn children(&mut self, _: ListChildren) -> Vec<ActorSnapshot> {
         self.group.snapshot()
     }
 }
@@ -209,15 +225,15 @@ impl fmt::Debug for Supervisor {
 /// A member of a [`Supervisor`]'s group: a factory makes the state of each incarnation.
 #[derive(Debug)]
 #[must_use = "a member does nothing until it is added to a `Supervisor`"]
-pub struct GroupMember<F> {
+pub struct ChildSpec<F> {
     factory: F,
     urn: Option<Result<Urn, UrnError>>,
     mailbox: Option<usize>,
     restart: Restart,
 }
 
-impl<F> GroupMember<F> {
-    /// A member that this factory makes: `GroupMember::new(|| async { Db::connect().await })`.
+impl<F> ChildSpec<F> {
+    /// A member that this factory makes: `ChildSpec::new(|| async { Db::connect().await })`.
     pub fn new(factory: F) -> Self {
         Self {
             factory,
@@ -260,7 +276,7 @@ trait PendingChild: Send {
     ) -> Result<Arc<dyn AnyActor>, SpawnError>;
 }
 
-impl<A, F, Fut> PendingChild for GroupMember<F>
+impl<A, F, Fut> PendingChild for ChildSpec<F>
 where
     A: Actor,
     F: FnMut() -> Fut + Send + 'static,

@@ -9,16 +9,15 @@ use crate::actor::{Actor, IntoActor};
 use crate::core::{SystemCore, SystemHandle};
 
 pub use crate::core::{ActorFailure, LookupError};
-pub use crate::supervision::lifecycle::{Once, Source, Supervised};
+pub use crate::supervision::lifecycle::{Lifecycle, Supervised, Unsupervised};
 pub use shutdown::{Shutdown, ShutdownReport};
-pub use snapshot::Snapshot;
 pub use spawn::{Spawn, SpawnError};
 
 pub(crate) mod children;
 mod deadline;
 mod lookup;
 mod shutdown;
-mod snapshot;
+pub(crate) mod snapshot;
 mod spawn;
 
 /// A set of actors and their registry: a value, not a global, so that a process may have many.
@@ -121,7 +120,7 @@ impl ActorSystem {
     /// with the incarnation that created them.
     ///
     /// Unless changed, an actor starts again after each failure of a handler, of `on_start` or of
-    /// the factory (the first start included), after a short delay ([`Backoff`](crate::Backoff)),
+    /// the factory (the first start included), after a short delay ([`Backoff`](crate::supervision::Backoff)),
     /// but at most 3 times within 5 s. One failure more, and the actor stops as
     /// [`Exhausted`](crate::StopReason::Exhausted) and **will not start again**: an error is
     /// logged, [`snapshot`](Self::snapshot) lists the actor, asks return [`AskError::ActorFailed`](crate::AskError::ActorFailed),
@@ -134,7 +133,8 @@ impl ActorSystem {
     /// below does so only to show a restart.
     ///
     /// ```
-    /// use conclib::{Backoff, Restart, prelude::*};
+    /// use conclib::prelude::*;
+    /// use conclib::supervision::{Backoff, Restart};
     /// use std::time::Duration;
     ///
     /// #[derive(ActorMessage, Serialize, Deserialize)]
@@ -226,7 +226,7 @@ impl ActorSystem {
         Shutdown::new(self.core().clone())
     }
 
-    /// Waits for the final failure of a root actor that [escalates](crate::Spawn::escalate), and
+    /// Waits for the final failure of a root actor that [escalates](crate::system::Spawn::escalate), and
     /// returns it. (A child escalates to its parent, which may be such a root.)
     ///
     /// The program decides how to react: it may end, spawn the actor anew, or go on without it.
@@ -263,7 +263,7 @@ impl ActorSystem {
     /// };
     /// system.shutdown().await;
     /// # assert_eq!(ended.as_ref().unwrap_err().urn, "desk");
-    /// # let ended: Result<(), conclib::ActorFailure> = Ok(());
+    /// # let ended: Result<(), conclib::system::ActorFailure> = Ok(());
     /// ended?;                                  // a failure becomes the exit code of the process
     /// # Ok(()) }
     /// ```

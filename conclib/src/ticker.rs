@@ -18,10 +18,10 @@ use crate::time::schedule::{First, Missed, Schedule, TickDecision, WallInstant, 
 /// Calls a closure regularly until it is stopped or dropped.
 ///
 /// One call runs at a time, and ticks do not drift. A call that panics is logged, and the ticker goes
-/// on. For regular messages to an actor, [`PeriodicActor`](crate::PeriodicActor) is simpler.
+/// on. For regular messages to an actor, [`PeriodicActor`](crate::schedule::PeriodicActor) is simpler.
 ///
 /// ```
-/// use conclib::{First, Ticker};
+/// use conclib::schedule::{First, Ticker};
 /// use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 /// use std::{sync::Arc, time::Duration};
 ///
@@ -57,7 +57,7 @@ impl Ticker {
     /// whole [`Schedule`].
     ///
     /// ```
-    /// use conclib::{CronError, Schedule, Ticker, TickerBuilder};
+    /// use conclib::schedule::{CronError, Schedule, Ticker, TickerBuilder};
     ///
     /// fn nightly(cron: &str) -> Result<TickerBuilder, CronError> {
     ///     Ok(Ticker::every(Schedule::cron(cron)?).named("nightly"))

@@ -24,7 +24,7 @@ use subscribers::Subscribers;
 /// A topic keeps no actor alive, and forgets those that have stopped.
 ///
 /// ```
-/// use conclib::Topic;
+/// use conclib::topic::Topic;
 /// use conclib::prelude::*;
 ///
 /// #[derive(ActorMessage, Clone)]
@@ -72,7 +72,7 @@ impl<M: ActorMessage + Clone> Topic<M> {
     /// Looks at each subscriber, and removes those that have stopped.
     ///
     /// ```
-    /// # use conclib::Topic;
+    /// # use conclib::topic::Topic;
     /// # use conclib::prelude::*;
     /// # #[derive(ActorMessage, Serialize, Deserialize, Clone)]
     /// # struct News(String);
@@ -102,7 +102,7 @@ impl<M: ActorMessage + Clone> Topic<M> {
     /// or are being published, may still reach it.
     ///
     /// ```
-    /// # use conclib::Topic;
+    /// # use conclib::topic::Topic;
     /// # use conclib::prelude::*;
     /// # #[derive(ActorMessage, Serialize, Deserialize, Clone)]
     /// # struct News(String);
@@ -133,7 +133,7 @@ impl<M: ActorMessage + Clone> Topic<M> {
     /// `tell`.
     ///
     /// ```
-    /// # use conclib::Topic;
+    /// # use conclib::topic::Topic;
     /// # use conclib::prelude::*;
     /// # #[derive(ActorMessage, Serialize, Deserialize, Clone)]
     /// # struct News(String);
@@ -163,7 +163,7 @@ impl<M: ActorMessage + Clone> Topic<M> {
     /// The number of subscribed actors that have not stopped.
     ///
     /// ```
-    /// use conclib::Topic;
+    /// use conclib::topic::Topic;
     /// use conclib::prelude::*;
     ///
     /// #[derive(ActorMessage, Serialize, Deserialize, Clone)]
@@ -208,7 +208,7 @@ impl<M: ActorMessage + Clone> fmt::Debug for Topic<M> {
 ///
 /// ```
 /// use conclib::prelude::*;
-/// use conclib::{Published, Topic};
+/// use conclib::topic::{Published, Topic};
 ///
 /// # #[derive(ActorMessage, Serialize, Deserialize, Clone)]
 /// # struct News(String);

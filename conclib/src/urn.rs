@@ -8,9 +8,6 @@ use std::sync::Arc;
 
 use crate::random::Uuid;
 
-/// The longest URN, in bytes.
-pub const MAX_URN_BYTES: usize = 255;
-
 /// An actor's address: a short string, unique in its system.
 ///
 /// Cheap to clone. Anything printable and without spaces goes: `print_time_actor`, `user/42`.
@@ -22,27 +19,28 @@ pub const MAX_URN_BYTES: usize = 255;
 /// assert_eq!(urn, "user/42");
 /// assert!(Urn::generate().as_str().starts_with("urn:uuid:"));
 /// assert!("two words".parse::<Urn>().is_err());
-/// # Ok::<(), conclib::UrnError>(())
+/// # Ok::<(), conclib::error::UrnError>(())
 /// ```
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Urn(Arc<str>);
 
 impl Urn {
+    /// The longest URN, in bytes.
+    pub const MAX_LEN: usize = 255;
+
     /// Checks a text and makes a URN of it.
     ///
     /// # Errors
     ///
-    /// [`UrnError`] if the text is empty, longer than [`MAX_URN_BYTES`], or has a space or a
+    /// [`UrnError`] if the text is empty, longer than [`MAX_LEN`](Self::MAX_LEN), or has a space or a
     /// control character in it.
     pub fn new(text: impl AsRef<str>) -> Result<Self, UrnError> {
         let text = text.as_ref();
         let problem = if text.is_empty() {
             Some("it is empty".to_owned())
-        } else if text.len() > MAX_URN_BYTES {
-            Some(format!(
-                "{} bytes are more than {MAX_URN_BYTES}",
-                text.len()
-            ))
+        } else if text.len() > Self::MAX_LEN {
+            let (length, limit) = (text.len(), Self::MAX_LEN);
+            Some(format!("{length} bytes are more than {limit}"))
         } else {
             text.chars()
                 .find(|c| c.is_whitespace() || c.is_control())

@@ -1,6 +1,7 @@
 //! A bus fixture: a bus of the test's own, an actor system on it, and a client.
 
-use conclib::{ActorSystem, Config, Proxy, ProxyClient, RedisDaemon, start_proxy, start_redis};
+use conclib::daemon::{RedisDaemon, start_redis};
+use conclib::{ActorSystem, Config, Proxy, ProxyClient, start_proxy};
 
 use crate::ASK_TIMEOUT;
 use crate::actors::{Raw, ReplyHolder, Worker};

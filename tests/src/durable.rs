@@ -3,8 +3,9 @@
 use std::future::ready;
 use std::time::Duration;
 
+use conclib::ActorSystem;
 use conclib::prelude::*;
-use conclib::{ActorSystem, Backoff};
+use conclib::supervision::Backoff;
 
 use crate::Log;
 use crate::actors::{GateControl, GatedActor};

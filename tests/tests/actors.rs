@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use conclib::TellError;
+use conclib::error::Delivered;
 use conclib::prelude::*;
-use conclib::{Delivered, LookupError, TellError};
+use conclib::system::LookupError;
 use conclib_tests::actors::LoggingWorker;
 use conclib_tests::messages::{Double, Note, Pass, note};
 use conclib_tests::{Log, SECOND, TestResult, gate, poll_once, within};
@@ -113,7 +115,7 @@ async fn stop_returns_messages_that_were_not_queued() -> TestResult {
     assert_eq!(within(asking).await, Err(AskError::ActorStopped));
 
     keeper.open();
-    within(worker.wait_stopped()).await;
+    within(worker.stopped()).await;
     assert_eq!(log.entries(), ["queued"]);
     Ok(())
 }
@@ -181,7 +183,7 @@ async fn tell_to_oneself_never_waits() -> TestResult {
     let repeater = system.spawn(Repeater(log.clone())).mailbox(1).await?;
     within(repeater.ask(Repeat(3))).await?;
     repeater.stop();
-    within(repeater.wait_stopped()).await;
+    within(repeater.stopped()).await;
     assert_eq!(log.entries(), ["told", "self 0", "self 1", "self 2"]);
     Ok(())
 }
@@ -214,7 +216,7 @@ async fn on_start_may_tell_itself_more_than_the_mailbox_holds() -> TestResult {
     let log = Log::default();
     let starter = within(system.spawn(Starter(log.clone())).mailbox(1)).await?;
     starter.stop();
-    starter.wait_stopped().await;
+    starter.stopped().await;
     assert_eq!(log.entries(), ["started", "0", "1", "2"]);
     Ok(())
 }
@@ -268,7 +270,7 @@ async fn dropping_references_stops_nothing() -> TestResult {
     assert_eq!(system.ask("worker", Double { n: 1 }).await?, 2);
     let worker = weak.upgrade().ok_or("it lives")?;
     worker.stop();
-    worker.wait_stopped().await;
+    worker.stopped().await;
     assert!(worker.is_stopped() && weak.upgrade().is_none());
     assert_eq!(
         worker.ask(Double { n: 1 }).await,

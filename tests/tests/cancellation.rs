@@ -5,8 +5,9 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
 
+use conclib::error::Delivered;
 use conclib::prelude::*;
-use conclib::{Cancelled, Delivered};
+use conclib::reply::Cancelled;
 use conclib_tests::messages::Explode;
 use conclib_tests::{Log, MS, TestResult, poll_once, within};
 use tokio::sync::Notify;
@@ -109,7 +110,7 @@ async fn comes(log: &Log, entry: &str) -> bool {
 async fn ends_with_its_asker<M>(message: M) -> bool
 where
     M: ActorMessage,
-    CancellableWorker: conclib::Handler<M>,
+    CancellableWorker: conclib::actor::Handler<M>,
 {
     let system = ActorSystem::new();
     let (worker, log) = worker(&system).await;
@@ -246,7 +247,7 @@ async fn hooks_are_never_cancelled() -> TestResult {
         witness.ask(Explode).await,
         Err(AskError::Failed { .. })
     ));
-    within(witness.wait_stopped()).await;
+    within(witness.stopped()).await;
     let mut seen = std::mem::take(&mut *seen.lock().unwrap());
     let mut over = Vec::new();
     for cancelled in &mut seen {

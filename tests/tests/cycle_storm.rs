@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use conclib::pool::{Pool, Route};
 use conclib::prelude::*;
-use conclib::{Pool, Route};
 use conclib_tests::{TestResult, within};
 use futures_util::future::join_all;
 use tokio::sync::{Barrier, Semaphore};
@@ -88,7 +88,7 @@ impl Walker {
                     return 0;
                 };
                 child.stop();
-                child.wait_stopped().await;
+                child.stopped().await;
                 1
             }
             6 => self.system.ask(urn, Forwarded(walk)).await.unwrap_or(0),

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use conclib::error::Delivered;
+use conclib::pool::Pool;
 use conclib::prelude::*;
-use conclib::{Delivered, Pool};
 use conclib_tests::{Log, TestResult, within};
 use tokio::sync::Barrier;
 
@@ -79,7 +80,7 @@ impl Node {
             StopAndWait(urn) => {
                 let node = self.system.actor::<Node>(urn)?;
                 node.stop();
-                node.wait_stopped().await;
+                node.stopped().await;
                 Ok(1)
             }
             SpawnAsker => {

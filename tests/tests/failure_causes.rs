@@ -125,7 +125,7 @@ async fn cause_of_a_failure_crosses_actors() -> TestResult {
         "the actor `front` failed while handling the message: \
          the actor `back` failed while handling the message: the disk is full"
     );
-    let end = within(front.wait_stopped()).await;
+    let end = within(front.stopped()).await;
     let failure = end.failure().expect("it has failed");
     let source = failure.downcast_ref::<AskError>();
     let Some(AskError::Failed { cause: Some(cause) }) = source else {
@@ -149,7 +149,7 @@ async fn handler_that_owns_its_reply_fails_like_others() -> TestResult {
     let desk = system.spawn(Desk::default()).await?;
     assert_eq!(desk.ask(Reported::Forget).await, Err(AskError::NoReply));
     assert_eq!(desk.ask(Reported::AnswerAndFail).await, Ok(7));
-    assert!(within(desk.wait_stopped()).await.is_failure());
+    assert!(within(desk.stopped()).await.is_failure());
     Ok(())
 }
 
@@ -162,7 +162,7 @@ async fn dropped_reply_is_reported_before_the_handler_ends() -> TestResult {
     keeper.reached().await;
     assert_eq!(within(asked).await?, Err(AskError::NoReply));
     keeper.open();
-    assert!(within(desk.wait_stopped()).await.is_failure());
+    assert!(within(desk.stopped()).await.is_failure());
     Ok(())
 }
 

@@ -3,9 +3,13 @@
 use std::future::{pending, ready};
 use std::time::Duration;
 
+use conclib::Terminated;
+use conclib::actor::{Handler, Handlers, RecipientQuery, Tick};
 use conclib::prelude::*;
+use conclib::reply::Limit;
+use conclib::schedule::Schedule;
+use conclib::supervision::Backoff;
 use conclib::test::TestSystem;
-use conclib::{Backoff, Handler, Handlers, Limit, Schedule, Terminated, Tick, Wanted};
 use conclib_tests::scripted::{ScriptedActor, run};
 use conclib_tests::{Log, TestResult, within};
 
@@ -135,8 +139,8 @@ impl<const AT: Place> Handlers for Brittle<AT> {
         }
     }
 
-    fn recipient(wanted: &mut Wanted<'_>) {
-        wanted.offer::<Self, Ping>();
+    fn recipient(query: &mut RecipientQuery<'_>) {
+        query.accept::<Self, Ping>();
     }
 
     async fn on_start(&mut self, ctx: &mut Context<Self>) -> Result<(), Failure> {
@@ -191,7 +195,7 @@ async fn reach_it<const AT: Place>(
     brittle: &ActorRef<Brittle<AT>>,
     client: &ProxyClient,
 ) -> StopReason {
-    let mut stopped = Box::pin(brittle.wait_stopped());
+    let mut stopped = Box::pin(brittle.stopped());
     let reached = async {
         loop {
             let _ = brittle.tell(Ping).await;
@@ -275,7 +279,7 @@ fn ticks_on_a_runtime_without_timers_fail_their_actor() -> TestResult {
         let system = ActorSystem::new();
         let log = Log::default();
         let brittle = system.spawn(Brittle::<TICK>::new(&log)).await?;
-        let StopReason::Failed(failure) = brittle.wait_stopped().await else {
+        let StopReason::Failed(failure) = brittle.stopped().await else {
             return Err("it has not failed".into());
         };
         assert!(
@@ -310,10 +314,10 @@ async fn watcher_that_panics_on_the_news_fails_alone() -> TestResult {
 
     watched.stop();
     assert!(matches!(
-        within(watched.wait_stopped()).await,
+        within(watched.stopped()).await,
         StopReason::Requested
     ));
-    let reason = within(brittle.wait_stopped()).await;
+    let reason = within(brittle.stopped()).await;
     assert!(reason.is_failure(), "{reason}");
     let hears = "probe hears of watched: stop was requested".to_owned();
     within(async {

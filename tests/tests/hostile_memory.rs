@@ -3,8 +3,9 @@
 
 use std::collections::BTreeMap;
 
+use conclib::daemon::RedisDaemon;
 use conclib::prelude::*;
-use conclib::{RedisDaemon, start_proxy};
+use conclib::start_proxy;
 use conclib_tests::bus::Bus;
 use conclib_tests::{eventually, within};
 use dhat::HeapStats;

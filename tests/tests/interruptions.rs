@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use conclib::SpawnError;
 use conclib::prelude::*;
-use conclib::{Backoff, Restart, SpawnError};
+use conclib::supervision::{Backoff, Restart};
 use conclib_tests::messages::note;
 use conclib_tests::scripted::{NewActor, ScriptedActor, fail, lives};
 use conclib_tests::{
@@ -82,7 +83,7 @@ async fn factory_future_may_panic_on_drop() -> TestResult {
     settle().await;
     let a = system.actor::<ScriptedActor>("a")?;
     a.stop();
-    let reason = within(a.wait_stopped()).await;
+    let reason = within(a.stopped()).await;
     assert!(matches!(reason, StopReason::Requested), "{reason}");
     let error = within(spawn).await.unwrap_err();
     assert!(matches!(error, SpawnError::Stopped { .. }), "{error}");
@@ -103,7 +104,7 @@ async fn stop_or_kill_ends_a_restart_factory_at_once() -> TestResult {
         } else {
             a.stop();
         }
-        let reason = within(a.wait_stopped()).await;
+        let reason = within(a.stopped()).await;
         assert_eq!(matches!(reason, StopReason::Killed), kill, "{reason}");
         assert_eq!(matches!(reason, StopReason::Requested), !kill, "{reason}");
     }
@@ -129,7 +130,7 @@ async fn stop_or_kill_ends_the_backoff_at_once() -> TestResult {
         } else {
             a.stop();
         }
-        let reason = within(a.wait_stopped()).await;
+        let reason = within(a.stopped()).await;
         assert_eq!(began.elapsed(), Duration::ZERO);
         assert_eq!(matches!(reason, StopReason::Killed), kill, "{reason}");
         assert_eq!(matches!(reason, StopReason::Requested), !kill, "{reason}");
@@ -161,7 +162,7 @@ async fn kill_ends_the_last_hook_at_once() -> TestResult {
         assert_eq!(log.count(), 2, "the hook runs");
         assert!(!a.is_stopped());
         a.kill();
-        let reason = within(a.wait_stopped()).await;
+        let reason = within(a.stopped()).await;
         assert!(matches!(reason, StopReason::Killed), "{reason}");
         assert_eq!(log.count(), 2);
     }
@@ -192,7 +193,7 @@ async fn stop_during_on_start_handles_queued_messages() -> TestResult {
     system.actor::<ScriptedActor>("a")?.stop();
     keeper.open();
     let a = within(spawn).await?;
-    within(a.wait_stopped()).await;
+    within(a.stopped()).await;
     let stops = "a stops: stop was requested";
     assert_eq!(log.entries(), ["a starts", "a queued", stops]);
     Ok(())
@@ -213,7 +214,7 @@ async fn last_reference_may_be_dropped_during_a_restart() -> TestResult {
     a.tell(fail()).await?;
     settle().await;
     let phase = system.snapshot().actor("a").map(|a| a.phase);
-    assert_eq!(phase, Some(conclib::Phase::Restarting));
+    assert_eq!(phase, Some(conclib::snapshot::Phase::Restarting));
     drop(a);
     settle().await;
     assert!(system.is_empty());

@@ -5,7 +5,9 @@
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::time::Duration;
 
-use conclib::{ApiDaemon, AskError, Delivered, ProxyClient, start_api};
+use conclib::daemon::{ApiDaemon, start_api};
+use conclib::error::Delivered;
+use conclib::{AskError, ProxyClient};
 use conclib_tests::bus::Bus;
 use conclib_tests::desk::Parse;
 use conclib_tests::messages::Double;

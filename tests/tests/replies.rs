@@ -1,6 +1,6 @@
 //! Replies that are kept, moved, dropped, and no longer awaited.
 
-use conclib::Delivered;
+use conclib::error::Delivered;
 use conclib::prelude::*;
 use conclib_tests::{Gate, SECOND, TestResult, gate, poll_once, within};
 
@@ -71,7 +71,7 @@ async fn reply_is_answered_from_anywhere() -> TestResult {
     let moved = tokio::spawn(clerk.ask(Later::Move(gate)));
     keeper.reached().await;
     clerk.stop();
-    clerk.wait_stopped().await;
+    clerk.stopped().await;
     keeper.open(); // the answer outlives the actor
     assert_eq!(within(moved).await?, Ok(7));
     Ok(())

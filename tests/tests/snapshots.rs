@@ -4,7 +4,8 @@ use std::future::{pending, ready};
 use std::time::Duration;
 
 use conclib::prelude::*;
-use conclib::{ActorSnapshot, Backoff, Phase, Restart};
+use conclib::snapshot::{ActorSnapshot, Phase};
+use conclib::supervision::{Backoff, Restart};
 use conclib_tests::messages::{Double, Pass, note};
 use conclib_tests::scripted::{ScriptedActor, fail, run, run_async};
 use conclib_tests::{Log, TestResult, gate, poll_once, settle, until, within};
@@ -146,7 +147,7 @@ async fn every_phase_is_seen() -> TestResult {
     settle().await;
     assert_eq!(phase()?, Phase::Stopping);
     a.kill();
-    within(a.wait_stopped()).await;
+    within(a.stopped()).await;
     assert!(phase().is_err());
     Ok(())
 }

@@ -90,10 +90,7 @@ async fn stop_handles_queued_messages_then_runs_on_stop() -> TestResult {
     worker.tell(note("2")).await?;
     worker.stop();
     worker.kill(); // before it has had a turn
-    assert!(matches!(
-        within(worker.wait_stopped()).await,
-        StopReason::Killed
-    ));
+    assert!(matches!(within(worker.stopped()).await, StopReason::Killed));
     assert_eq!(log.entries(), ["started"]);
 
     let log = Log::default();
@@ -104,7 +101,7 @@ async fn stop_handles_queued_messages_then_runs_on_stop() -> TestResult {
     worker.tell(End::Stop).await?;
     worker.tell(note("3")).await?;
     assert!(!worker.is_stopped());
-    let reason = within(worker.wait_stopped()).await;
+    let reason = within(worker.stopped()).await;
     assert!(matches!(reason, StopReason::Requested) && !reason.is_failure());
     assert_eq!(
         log.entries(),
@@ -130,7 +127,7 @@ async fn messages_wait_for_on_start_and_so_does_a_stop() -> TestResult {
     assert!(worker.tell(note("late")).await.is_err());
     keeper.open();
     assert_eq!(within(spawn).await??, worker);
-    within(worker.wait_stopped()).await;
+    within(worker.stopped()).await;
     assert_eq!(
         log.entries(),
         ["started", "early", "on_stop: stop was requested"]
@@ -153,10 +150,7 @@ async fn kill_drops_the_running_handler_and_refuses_the_rest() -> TestResult {
     assert!(poll_once(&mut waiting).await.is_pending());
 
     worker.kill();
-    assert!(matches!(
-        within(worker.wait_stopped()).await,
-        StopReason::Killed
-    ));
+    assert!(matches!(within(worker.stopped()).await, StopReason::Killed));
     assert_eq!(in_hand.await, Err(AskError::ActorStopped));
     assert_eq!(queued.await, Err(AskError::ActorStopped));
     assert_eq!(waiting.await.unwrap_err().into_message().0, "waiting");
@@ -175,10 +169,7 @@ async fn kill_takes_effect_between_messages() -> TestResult {
     for _ in 0..10 {
         worker.tell(note("after the kill")).await?;
     }
-    assert!(matches!(
-        within(worker.wait_stopped()).await,
-        StopReason::Killed
-    ));
+    assert!(matches!(within(worker.stopped()).await, StopReason::Killed));
     assert_eq!(log.entries(), ["started", "1"]);
     Ok(())
 }
@@ -211,10 +202,7 @@ async fn kill_ends_on_start_and_on_stop() -> TestResult {
     worker.stop();
     keeper.reached().await;
     worker.kill();
-    assert!(matches!(
-        within(worker.wait_stopped()).await,
-        StopReason::Killed
-    ));
+    assert!(matches!(within(worker.stopped()).await, StopReason::Killed));
     assert_eq!(log.entries(), ["started", "on_stop: stop was requested"]);
     Ok(())
 }
@@ -246,10 +234,7 @@ async fn kill_survives_values_that_panic_on_drop() -> TestResult {
     let asked = tokio::spawn(holder.ask(Pass(gate)));
     keeper.reached().await;
     holder.kill();
-    assert!(matches!(
-        within(holder.wait_stopped()).await,
-        StopReason::Killed
-    ));
+    assert!(matches!(within(holder.stopped()).await, StopReason::Killed));
     assert!(within(asked).await?.is_err());
     assert!(system.is_empty());
     Ok(())
@@ -281,7 +266,7 @@ async fn urn_is_given_generated_taken_or_invalid() -> TestResult {
     assert!(generated.urn().as_str().starts_with("urn:uuid:"));
     assert_eq!(system.len(), 3);
     worker.stop();
-    worker.wait_stopped().await;
+    worker.stopped().await;
     assert_eq!(
         *system.spawn(HookedWorker::new(&log)).await?.urn(),
         "worker"

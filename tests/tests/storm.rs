@@ -10,7 +10,8 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use conclib::prelude::*;
-use conclib::{ActorSnapshot, Backoff};
+use conclib::snapshot::ActorSnapshot;
+use conclib::supervision::Backoff;
 use conclib_tests::random::Random;
 use conclib_tests::{TestResult, poll_once, until, within};
 use futures_util::StreamExt;
@@ -124,7 +125,7 @@ fn silence_bad_luck() {
 /// An ask in flight: the output is a text if its result is wrong.
 type Asked = Pin<Box<dyn Future<Output = Option<String>> + Send>>;
 
-async fn asked(ask: conclib::Ask<Work>, number: u64, fate: Fate) -> Option<String> {
+async fn asked(ask: conclib::actor::Ask<Work>, number: u64, fate: Fate) -> Option<String> {
     let answer = ask.await;
     let expected = match (fate, &answer) {
         (Fate::Handled, answer) => *answer == Ok(number),

@@ -2,8 +2,9 @@
 
 use std::future::ready;
 
+use conclib::SpawnError;
 use conclib::prelude::*;
-use conclib::{Backoff, Restart, SpawnError};
+use conclib::supervision::{Backoff, Restart};
 use conclib_tests::messages::{Beat, Fail, Pass, note};
 use conclib_tests::scripted::{ScriptedActor, fail, lives, run, run_async};
 use conclib_tests::{Log, MS, PanicsOnDrop, SECOND, TestResult, gate, poll_once, settle, within};
@@ -135,7 +136,7 @@ async fn policy_never_does_not_restart() -> TestResult {
         within(a.ask(fail())).await,
         Err(AskError::Failed { .. })
     ));
-    let reason = within(a.wait_stopped()).await;
+    let reason = within(a.stopped()).await;
     assert!(matches!(reason, StopReason::Failed(_)), "{reason}");
     assert!(system.is_empty());
     Ok(())
@@ -145,7 +146,7 @@ async fn policy_never_does_not_restart() -> TestResult {
 async fn policy_on_failure_does_not_restart_after_a_stop() -> TestResult {
     let (_system, a, log) = probe(Restart::OnFailure).await?;
     within(a.ask(run(|ctx| ctx.stop()))).await?;
-    let reason = within(a.wait_stopped()).await;
+    let reason = within(a.stopped()).await;
     assert!(matches!(reason, StopReason::Requested), "{reason}");
     assert_eq!(log.entries(), ["a starts", "a stops: stop was requested"]);
     Ok(())
@@ -173,14 +174,14 @@ async fn stop_from_outside_is_final_under_every_policy() -> TestResult {
         let (_system, a, log) = probe(policy).await?;
         a.tell(note("1")).await?;
         a.stop();
-        let reason = within(a.wait_stopped()).await;
+        let reason = within(a.stopped()).await;
         assert!(matches!(reason, StopReason::Requested), "{reason}");
         let stops = "a stops: stop was requested";
         assert_eq!(log.entries(), ["a starts", "a 1", stops]);
 
         let (_system, a, _log) = probe(policy).await?;
         a.kill();
-        let reason = within(a.wait_stopped()).await;
+        let reason = within(a.stopped()).await;
         assert!(matches!(reason, StopReason::Killed), "{reason}");
     }
     Ok(())
@@ -202,7 +203,7 @@ async fn actor_stopped_twice_handles_queued_messages() -> TestResult {
     a.tell(note("queued")).await?;
     a.stop();
     keeper.open();
-    let reason = within(a.wait_stopped()).await;
+    let reason = within(a.stopped()).await;
     assert!(matches!(reason, StopReason::Requested), "{reason}");
     let stops = "a stops: stop was requested";
     assert_eq!(log.entries(), ["a starts", "a queued", stops]);
@@ -227,7 +228,7 @@ async fn fourth_failure_within_five_seconds_is_the_last() -> TestResult {
     assert!(poll_once(&mut behind).await.is_pending());
     assert!(matches!(within(last).await, Err(AskError::Failed { .. })));
     assert_eq!(within(behind).await, Err(AskError::ActorStopped));
-    let reason = within(a.wait_stopped()).await;
+    let reason = within(a.stopped()).await;
     let StopReason::Exhausted(failure) = reason else {
         return Err(format!("{reason}").into());
     };

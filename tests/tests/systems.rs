@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
+use conclib::SpawnError;
 use conclib::prelude::*;
-use conclib::{ShutdownReport, SpawnError};
+use conclib::system::ShutdownReport;
 use conclib_tests::messages::Ping;
 use conclib_tests::{Log, SECOND, TestResult, poll_once, within};
 use futures_util::future::{join_all, try_join_all};
@@ -163,7 +164,7 @@ async fn shutdown_reports_actors_that_block_a_thread() -> TestResult {
     assert_eq!(report.killed, Vec::<conclib::Urn>::new());
     assert_eq!(system.len(), 1);
     drop(release);
-    within(members[0].wait_stopped()).await;
+    within(members[0].stopped()).await;
     assert!(system.is_empty());
     Ok(())
 }
@@ -174,7 +175,7 @@ async fn actor_may_shut_its_own_system_down() -> TestResult {
     let (system, members) = members(&log, &["a", "b", "c"]).await;
     let report = within(members[1].ask(ShutDown)).await?;
     assert!(report.is_clean());
-    within(members[1].wait_stopped()).await;
+    within(members[1].stopped()).await;
     assert_eq!(log.entries(), ["c", "a", "b has shut down, 1 left", "b"]);
     assert!(system.is_empty());
     Ok(())
@@ -206,7 +207,7 @@ async fn dropping_the_last_system_stops_all() -> TestResult {
     drop(clone);
     assert_eq!(ask.await, Ok(false), "a context does not keep its system");
     for member in &members {
-        let reason = within(member.wait_stopped()).await;
+        let reason = within(member.stopped()).await;
         assert!(matches!(reason, StopReason::Shutdown), "{reason}");
     }
     assert_eq!(log.count(), 2);
@@ -291,7 +292,7 @@ async fn exactly_one_of_concurrent_spawns_gets_the_urn() -> TestResult {
         assert_eq!(living.load(Ordering::SeqCst), 1);
         for winner in won.into_iter().flatten() {
             winner.stop();
-            within(winner.wait_stopped()).await;
+            within(winner.stopped()).await;
         }
         assert_eq!(living.load(Ordering::SeqCst), 0);
     }
@@ -311,7 +312,7 @@ async fn spawns_that_race_a_shutdown_leave_nothing_behind() -> TestResult {
         assert!(within(system.shutdown()).await.is_clean());
         for spawned in within(try_join_all(spawns)).await? {
             match spawned {
-                Ok(actor) => drop(within(actor.wait_stopped()).await),
+                Ok(actor) => drop(within(actor.stopped()).await),
                 Err(error) => assert!(matches!(error, SpawnError::SystemClosed), "{error:?}"),
             }
         }

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 
+use conclib::SpawnError;
+use conclib::actor::Task;
 use conclib::prelude::*;
-use conclib::{Backoff, SpawnError, Task};
+use conclib::supervision::Backoff;
 use conclib_tests::messages::{Note, Pass, note};
 use conclib_tests::scripted::{ScriptedActor, fail, run};
 use conclib_tests::{Log, LogsDrop, SECOND, TestResult, gate, settle, until, within};
@@ -60,7 +62,7 @@ async fn closure_may_block_its_thread() -> TestResult {
     let (_system, a, log) = probe().await?;
     let (release, released) = mpsc::channel();
     begin(&a, move |ctx| {
-        ctx.blocking(move || {
+        ctx.spawn_blocking(move || {
             let text: &str = released.recv().unwrap_or("no sender");
             note(text)
         })
@@ -139,7 +141,7 @@ async fn tasks_end_before_their_actor() -> TestResult {
         .await?;
         settle().await;
         end(&a);
-        within(a.wait_stopped()).await;
+        within(a.stopped()).await;
         assert!(log.entries().iter().any(|entry| entry == "task dropped"));
     }
     Ok(())
@@ -174,7 +176,7 @@ async fn panic_of_a_task_fails_the_actor() -> TestResult {
     let stream =
         |ctx: &mut Context<ScriptedActor>| ctx.attach(stream::once(async { panic!("oh") as Note }));
     let future = |ctx: &mut Context<ScriptedActor>| ctx.pipe(async { panic!("oh") as Note });
-    let closure = |ctx: &mut Context<ScriptedActor>| ctx.blocking(|| panic!("oh") as Note);
+    let closure = |ctx: &mut Context<ScriptedActor>| ctx.spawn_blocking(|| panic!("oh") as Note);
     let tasks: [fn(&mut Context<ScriptedActor>) -> Task; 3] = [stream, future, closure];
     for task in tasks {
         let (_system, a, log) = probe().await?;
@@ -225,7 +227,7 @@ async fn queued_stream_messages_are_handled_before_the_stop() -> TestResult {
     keeper.reached().await;
     a.stop();
     keeper.open();
-    within(a.wait_stopped()).await;
+    within(a.stopped()).await;
     let entries = log.entries();
     let got = &entries[1..entries.len() - 1];
     let all = ["a 1", "a 2", "a 3", "a 4"];

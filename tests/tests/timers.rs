@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use conclib::SpawnError;
+use conclib::actor::Timer;
 use conclib::prelude::*;
-use conclib::{Backoff, First, Missed, Schedule, SpawnError, Timer};
+use conclib::schedule::{First, Missed, Schedule};
+use conclib::supervision::Backoff;
 use conclib_tests::messages::{Beat, Note, Pass, note};
 use conclib_tests::scripted::{ScriptedActor, fail, lives, run, run_async};
 use conclib_tests::{Log, MS, SECOND, TestResult, gate, settle, within};
@@ -194,7 +197,7 @@ async fn flood_of_messages_and_timers_do_not_delay_each_other() -> TestResult {
         flood(ctx, 10, written);
     });
     a.tell(setting_up).await?;
-    within(a.wait_stopped()).await;
+    within(a.stopped()).await;
     let entries = log.entries();
     let turns = &entries[1..entries.len() - 1];
     assert_eq!(turns.len(), 21, "{turns:?}");
@@ -233,7 +236,7 @@ impl Late {
 async fn ticks_that_are_always_late_do_not_keep_timers_waiting() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
     let late = within(system.spawn(Late(log.clone(), Instant::now()))).await?;
-    let end = tokio::time::timeout(30 * SECOND, late.wait_stopped()).await;
+    let end = tokio::time::timeout(30 * SECOND, late.stopped()).await;
     assert!(end.is_ok(), "the timer's turn never comes");
     assert_eq!(
         log.entries(),

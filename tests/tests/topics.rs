@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use conclib::prelude::*;
-use conclib::{Published, Topic};
+use conclib::topic::{Published, Topic};
 use conclib_tests::messages::Pass;
 use conclib_tests::{GateHandle, Log, PanicsOnDrop, TestResult, gate, within};
 use tokio::sync::{Barrier, oneshot};
@@ -184,7 +184,7 @@ async fn stopped_subscriber_is_removed() -> TestResult {
     let _busy = occupy(&b).await?;
     b.stop(); // it has not ended yet, but takes no more messages
     a.kill();
-    within(a.wait_stopped()).await;
+    within(a.stopped()).await;
     drop(a);
     let published = topic.publish(news("1"));
     assert_eq!(published.gone, ["a", "b"]);
@@ -195,7 +195,7 @@ async fn stopped_subscriber_is_removed() -> TestResult {
 
     // New subscriptions remove stopped ones as well.
     c.kill();
-    within(c.wait_stopped()).await;
+    within(c.stopped()).await;
     topic.subscribe(&c.recipient());
     assert_eq!(topic.subscribers(), 0);
     assert_eq!(format!("{topic:?}"), r#"Topic<News>["c"]"#);

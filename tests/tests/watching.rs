@@ -2,8 +2,9 @@
 
 use std::future::ready;
 
+use conclib::SpawnError;
 use conclib::prelude::*;
-use conclib::{Backoff, SpawnError};
+use conclib::supervision::Backoff;
 use conclib_tests::messages::{Pass, note};
 use conclib_tests::scripted::{ScriptedActor, fail, lives, run, run_async};
 use conclib_tests::{Log, TestResult, gate, settle, until, within};
@@ -66,7 +67,7 @@ async fn watcher_is_told_once_with_the_reason() -> TestResult {
 async fn watch_on_a_stopped_actor_reports_at_once() -> TestResult {
     let (system, w, a, log) = pair().await?;
     a.stop();
-    within(a.wait_stopped()).await;
+    within(a.stopped()).await;
     let spawn = system.spawn(ScriptedActor::new("next", &Log::default()));
     within(spawn.urn("a")).await?; // its successor
     watch(&w, &a).await?;
@@ -125,7 +126,7 @@ async fn watching_oneself_has_no_effect() -> TestResult {
     let (_system, w, _a, log) = pair().await?;
     watch(&w, &w).await?;
     w.stop();
-    within(w.wait_stopped()).await;
+    within(w.stopped()).await;
     assert_eq!(log.entries(), ["w starts", "w stops: stop was requested"]);
     Ok(())
 }
@@ -169,7 +170,7 @@ async fn news_takes_no_room_and_follows_earlier_messages() -> TestResult {
         })
     });
     within(a.ask(telling)).await?; // the mailbox is full now
-    within(a.wait_stopped()).await;
+    within(a.stopped()).await;
     keeper.open();
     settle().await;
     let news = "w hears of a: stop was requested";
@@ -188,7 +189,7 @@ async fn watches_end_with_the_life_of_the_watcher() -> TestResult {
     within(w.ask(fail())).await.unwrap_err();
     within(w.ask(note("lives"))).await?;
     a.stop();
-    within(a.wait_stopped()).await;
+    within(a.stopped()).await;
     settle().await;
     assert_eq!(log.entries().last().map(String::as_str), Some("w lives"));
     Ok(())
@@ -257,7 +258,7 @@ async fn urn_is_free_when_the_end_is_reported() -> TestResult {
             1 => a.kill(),
             _ => a.tell(run(|ctx| ctx.stop())).await?,
         }
-        within(a.wait_stopped()).await;
+        within(a.stopped()).await;
     }
     Ok(())
 }

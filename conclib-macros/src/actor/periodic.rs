@@ -110,7 +110,7 @@ impl Periodic {
         // The error about a missing handler points at the message.
         let place = place(message);
         let at = krate.at(place);
-        let wrap = quote_spanned!(place=> #at::__private::tick::<Self, #message>);
+        let wrap = quote_spanned!(place=> #at::tick::<Self, #message>);
         quote! {
             #krate::Tick {
                 name: <#message as #krate::ActorMessage>::NAME,
@@ -156,7 +156,9 @@ impl When {
                 let every = duration_tokens(duration(every).unwrap_or_default());
                 quote!(Every(#every))
             }
-            Self::Cron(expression) => quote!(Cron(#krate::Cron::from_static(#expression))),
+            Self::Cron(expression) => {
+                quote!(Cron(#krate::Cron::from_static(#expression)))
+            }
         }
     }
 }

@@ -58,7 +58,7 @@ impl Call {
         let call = quote_spanned!(place=> Self::#method(self, #(#arguments),*));
         if self.is_async {
             let krate = krate.at(place);
-            quote_spanned!(place=> #krate::__private::send(#call).await)
+            quote_spanned!(place=> #krate::send(#call).await)
         } else {
             call
         }
@@ -108,8 +108,8 @@ impl Argument {
         match self {
             Self::Message => quote_spanned!(place=> __message),
             Self::Context => quote_spanned!(place=> __ctx),
-            Self::Reply => quote_spanned!(place=> #krate::__private::reply(__reply)),
-            Self::Envelope => quote_spanned!(place=> #krate::__private::envelope(*__envelope)),
+            Self::Reply => quote_spanned!(place=> #krate::reply(__reply)),
+            Self::Envelope => quote_spanned!(place=> #krate::envelope(*__envelope)),
             Self::Reason => quote_spanned!(place=> __reason),
             Self::Failure => quote_spanned!(place=> __failure),
         }

@@ -95,7 +95,7 @@ impl Block {
         let decode = self.expand_decode(target);
         let offers = self.handlers.iter().map(|handler| {
             let Handler { cfgs, message, .. } = handler;
-            quote!(#(#cfgs)* #krate::Wanted::offer::<Self, #message>(__wanted);)
+            quote!(#(#cfgs)* #krate::RecipientQuery::accept::<Self, #message>(__query);)
         });
         let hooks = self.hooks.iter().map(|hook| hook.expand(krate));
         // A raw handler that may be compiled out counts as there.
@@ -120,7 +120,7 @@ impl Block {
 
                 #numbers
 
-                fn recipient(__wanted: &mut #krate::Wanted<'_>) {
+                fn recipient(__query: &mut #krate::RecipientQuery<'_>) {
                     #(#offers)*
                 }
 

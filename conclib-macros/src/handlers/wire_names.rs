@@ -52,7 +52,7 @@ fn expand_wire_names_differ(first: &Handler, second: &Handler, target: &Target<'
     let place = place(second);
     let krate = target.krate.at(place);
     let check = quote_spanned! {place=>
-        #krate::__private::wire_names_differ::<#first, #second>(#problem)
+        #krate::wire_names_differ::<#first, #second>(#problem)
     };
     quote!(#(#first_cfgs)* #(#second_cfgs)* #check;)
 }

@@ -68,8 +68,8 @@ impl Name {
             Part::Const(ident) => quote!(.number(#ident as ::core::primitive::i128)),
         });
         quote! {
-            #krate::__private::ComposedName::as_str(
-                const { &#krate::__private::ComposedName::new() #(#parts)* }
+            #krate::ComposedName::as_str(
+                const { &#krate::ComposedName::new() #(#parts)* }
             )
         }
     }

@@ -25,10 +25,10 @@ pub(super) fn codec(krate: &Crate, response: &Type, place: proc_macro2::Span) ->
     let krate = krate.at(place);
     if let Some(value) = beside_failure(response) {
         quote_spanned! {place=>
-            #krate::__private::codec_unless_failure::<Self, #response, #value>()
+            #krate::codec_unless_failure::<Self, #response, #value>()
         }
     } else {
-        quote_spanned!(place=> #krate::__private::codec::<Self, #response>())
+        quote_spanned!(place=> #krate::codec::<Self, #response>())
     }
 }
 
@@ -62,9 +62,9 @@ pub(super) fn check(
     let checked = located_at(checked, place);
     Some(quote_spanned! {place=>
         const _: () = {
-            use #krate::__private::AnyResponse as _;
-            #krate::__private::response_is_no_failure(
-                <#krate::__private::ResponseKind<#checked>>::IS_FAILURE,
+            use #krate::AnyResponse as _;
+            #krate::response_is_no_failure(
+                <#krate::ResponseKind<#checked>>::IS_FAILURE,
                 #problem,
             )
         };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::actor::cell::ActorCell;
 use crate::actor::control::StopCause;
-use crate::actor::wait_stopped;
+use crate::actor::stopped;
 use crate::actor::{Ask, Forward, Handler, Handlers, Recipient, Tell, WeakActorRef};
 use crate::error::TellError;
 use crate::message::ActorMessage;
@@ -36,7 +36,7 @@ use crate::urn::Urn;
 /// assert_eq!(actor.ask(Double { n: 21 }).await?, 42);
 ///
 /// actor.stop();
-/// actor.wait_stopped().await;
+/// actor.stopped().await;
 /// let back = actor.tell(Double { n: 1 }).await.unwrap_err();
 /// assert_eq!(back.reason(), &AskError::ActorStopped);
 /// assert_eq!(back.into_message().n, 1);
@@ -127,7 +127,7 @@ impl<A: Handlers> ActorRef<A> {
     ///
     /// # Errors
     ///
-    /// [`ForwardError`](crate::ForwardError) with message and reply, if the actor has stopped, if a
+    /// [`ForwardError`](crate::actor::ForwardError) with message and reply, if the actor has stopped, if a
     /// [`timeout`](Forward::timeout) has passed, or if the actor waits for the asker
     /// ([`AskCycle`](crate::AskError::AskCycle)). The asker still waits: forward the message to
     /// another actor, or send the reply. Dropping the error ends the ask with its reason.
@@ -219,7 +219,7 @@ impl<A: Handlers> ActorRef<A> {
     }
 
     /// Asks the actor to stop, and returns at once. The mailbox closes, queued messages are handled,
-    /// and then `on_stop` runs. See [`wait_stopped`](Self::wait_stopped).
+    /// and then `on_stop` runs. See [`stopped`](Self::stopped).
     pub fn stop(&self) {
         self.cell.stop(StopCause::Requested);
     }
@@ -237,7 +237,7 @@ impl<A: Handlers> ActorRef<A> {
     /// # let system = ActorSystem::new();
     /// let worker = system.spawn(Worker).await?;
     /// worker.kill();
-    /// assert!(matches!(worker.wait_stopped().await, StopReason::Killed));
+    /// assert!(matches!(worker.stopped().await, StopReason::Killed));
     /// # Ok(()) }
     /// ```
     pub fn kill(&self) {
@@ -284,7 +284,7 @@ impl<A: Handlers> ActorRef<A> {
     ///     async fn close_all(&mut self, _: CloseAll) {
     ///         self.session.stop();
     ///         // Returns once the session waits for nothing but this connection.
-    ///         let reason = self.session.wait_stopped().await;
+    ///         let reason = self.session.stopped().await;
     ///         assert!(matches!(reason, StopReason::Requested));
     ///         // Both actors run their `on_stop` after this handler has returned.
     ///     }
@@ -303,11 +303,11 @@ impl<A: Handlers> ActorRef<A> {
     /// # let system = ActorSystem::new();
     /// # let session = system.spawn(Session).await?;
     /// # system.ask("connection", CloseAll).await?;
-    /// # assert!(matches!(session.wait_stopped().await, StopReason::Requested));
+    /// # assert!(matches!(session.stopped().await, StopReason::Requested));
     /// # Ok(()) }
     /// ```
-    pub async fn wait_stopped(&self) -> StopReason {
-        wait_stopped::stopped(self.cell.clone()).await
+    pub async fn stopped(&self) -> StopReason {
+        stopped::stopped(self.cell.clone()).await
     }
 
     /// True if the actor has stopped.
@@ -316,7 +316,7 @@ impl<A: Handlers> ActorRef<A> {
     }
 
     /// Returns a weak reference, which does not count for
-    /// [`while_referenced`](crate::Spawn::while_referenced).
+    /// [`while_referenced`](crate::system::Spawn::while_referenced).
     pub fn downgrade(&self) -> WeakActorRef<A> {
         WeakActorRef::new(&self.cell)
     }

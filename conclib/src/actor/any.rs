@@ -9,7 +9,7 @@ use super::cell::ActorCell;
 use super::control::StopCause;
 use super::snapshot::{ActorSnapshot, RunningHandler};
 use super::stats::Phase;
-use super::{Handlers, Wanted};
+use super::{Handlers, RecipientQuery};
 use crate::deadlock::{ActiveWait, ActorId, Edge, Execution, Participant};
 use crate::envelope::RequestEnvelope;
 use crate::error::Failure;
@@ -47,7 +47,7 @@ pub(crate) trait AnyActor: Participant {
     /// Puts a request from the bus into the mailbox, without waiting for room.
     fn deliver(&self, envelope: Box<RequestEnvelope>) -> Result<(), Undelivered>;
     /// Fills in a recipient for the wanted message, if the actor handles it.
-    fn recipient(&self, wanted: &mut Wanted<'_>);
+    fn recipient(&self, query: &mut RecipientQuery<'_>);
     /// The cell, for a downcast to its type.
     fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
     /// The name of the actor's type, for errors and snapshots.
@@ -187,8 +187,8 @@ impl<A: Handlers> AnyActor for ActorCell<A> {
         }
     }
 
-    fn recipient(&self, wanted: &mut Wanted<'_>) {
-        A::recipient(wanted);
+    fn recipient(&self, query: &mut RecipientQuery<'_>) {
+        A::recipient(query);
     }
 
     fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {

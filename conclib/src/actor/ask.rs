@@ -92,7 +92,7 @@ impl<M: ActorMessage> Ask<M> {
     ///
     /// ```
     /// # use conclib::prelude::*;
-    /// use conclib::Delivered;
+    /// use conclib::error::Delivered;
     /// use std::time::Duration;
     ///
     /// # #[derive(ActorMessage, Serialize, Deserialize)]

@@ -105,7 +105,7 @@ impl<A: Handlers> ActorCell<A> {
         self.links.wake_stop_waiters();
     }
 
-    /// Stops the actor by request of its own code. Under [`Restart::Always`](crate::Restart::Always),
+    /// Stops the actor by request of its own code. Under [`Restart::Always`](crate::supervision::Restart::Always),
     /// only the incarnation ends.
     pub(crate) fn stop_itself(&self) {
         if self.options().restarts_itself {

@@ -140,7 +140,7 @@ impl<A: Handlers> Context<A> {
     /// # tokio::task::yield_now().await;
     /// # tokio::task::yield_now().await;
     /// asker.abort();
-    /// reporter.wait_stopped().await;
+    /// reporter.stopped().await;
     /// # Ok(()) }
     /// ```
     pub fn cancelled(&self) -> Cancelled {
@@ -151,7 +151,7 @@ impl<A: Handlers> Context<A> {
 
     /// Stops the actor once it has handled the queued messages, like [`ActorRef::stop`].
     ///
-    /// An actor that is supervised with [`Restart::Always`](crate::Restart::Always) restarts after the
+    /// An actor that is supervised with [`Restart::Always`](crate::supervision::Restart::Always) restarts after the
     /// current message instead, and handles the queued messages then.
     pub fn stop(&self) {
         self.cell.stop_itself();

@@ -54,7 +54,7 @@ impl<M: ActorMessage> Forward<M> {
         }
     }
 
-    /// Limits the wait for room, like [`Tell::timeout`](crate::Tell::timeout). When `timeout` has
+    /// Limits the wait for room, like [`Tell::timeout`](crate::actor::Tell::timeout). When `timeout` has
     /// passed, the forward ends with [`AskError::Timeout`] and gives message and reply back.
     ///
     /// # Panics
@@ -67,7 +67,7 @@ impl<M: ActorMessage> Forward<M> {
     }
 
     /// Forwards from a thread that runs no asynchronous tasks, like
-    /// [`Tell::blocking`](crate::Tell::blocking).
+    /// [`Tell::blocking`](crate::actor::Tell::blocking).
     ///
     /// # Errors
     ///
@@ -214,7 +214,7 @@ impl<M: ActorMessage> fmt::Debug for Forward<M> {
 /// assert_eq!(cache.ask(Find(7)).await?, "the text of 7");
 ///
 /// archive.stop();
-/// archive.wait_stopped().await;
+/// archive.stopped().await;
 /// assert_eq!(cache.ask(Find(7)).await?, "nothing is known of 7");
 /// # Ok(()) }
 /// ```

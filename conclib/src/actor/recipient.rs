@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use crate::actor::any::AnyActor;
 use crate::actor::cell::Envelope;
-use crate::actor::wait_stopped;
+use crate::actor::stopped;
 use crate::actor::{Ask, Forward, Tell};
 use crate::error::{AskError, TellError};
 use crate::mailbox::{Closed, Ticket};
@@ -146,7 +146,7 @@ impl<M: ActorMessage> Recipient<M> {
     ///
     /// # Errors
     ///
-    /// [`ForwardError`](crate::ForwardError) with message and reply.
+    /// [`ForwardError`](crate::actor::ForwardError) with message and reply.
     ///
     /// # Cancel safety
     ///
@@ -194,7 +194,7 @@ impl<M: ActorMessage> Recipient<M> {
     }
 
     /// Waits until the actor has stopped, and returns the reason, like
-    /// [`ActorRef::wait_stopped`](crate::ActorRef::wait_stopped), also within handlers and hooks.
+    /// [`ActorRef::stopped`](crate::ActorRef::stopped), also within handlers and hooks.
     ///
     /// # Cancel safety
     ///
@@ -216,12 +216,12 @@ impl<M: ActorMessage> Recipient<M> {
     /// let actor = system.spawn(Log).await?;
     /// let log: Recipient<Note> = actor.recipient();
     /// actor.stop();
-    /// assert!(matches!(log.wait_stopped().await, StopReason::Requested));
+    /// assert!(matches!(log.stopped().await, StopReason::Requested));
     /// assert!(log.is_stopped());
     /// # Ok(()) }
     /// ```
-    pub async fn wait_stopped(&self) -> StopReason {
-        wait_stopped::stopped(self.actor()).await
+    pub async fn stopped(&self) -> StopReason {
+        stopped::stopped(self.actor()).await
     }
 
     /// True if the actor has stopped.
@@ -230,7 +230,7 @@ impl<M: ActorMessage> Recipient<M> {
     }
 
     /// Returns a weak reference, which does not count for
-    /// [`while_referenced`](crate::Spawn::while_referenced).
+    /// [`while_referenced`](crate::system::Spawn::while_referenced).
     pub fn downgrade(&self) -> WeakRecipient<M> {
         WeakRecipient {
             target: Arc::downgrade(&self.target),
@@ -273,7 +273,7 @@ impl<M: ActorMessage> fmt::Debug for Recipient<M> {
     }
 }
 
-/// A weak [`Recipient`]: it does not count for [`while_referenced`](crate::Spawn::while_referenced).
+/// A weak [`Recipient`]: it does not count for [`while_referenced`](crate::system::Spawn::while_referenced).
 ///
 /// ```
 /// use conclib::WeakRecipient;
@@ -295,7 +295,7 @@ impl<M: ActorMessage> fmt::Debug for Recipient<M> {
 /// assert!(log.upgrade().is_some());
 ///
 /// actor.stop();
-/// actor.wait_stopped().await;
+/// actor.stopped().await;
 /// assert!(log.upgrade().is_none());
 /// # Ok(()) }
 /// ```
@@ -336,15 +336,15 @@ impl<M: ActorMessage> fmt::Debug for WeakRecipient<M> {
 /// A search for a [`Recipient`] of one message type, given to an actor whose type is not known.
 ///
 /// The actor offers a recipient for each message that it handles, in
-/// [`Handlers::recipient`](crate::Handlers::recipient). The search takes the one of its type.
-pub struct Wanted<'a> {
+/// [`Handlers::recipient`](crate::actor::Handlers::recipient). The search takes the one of its type.
+pub struct RecipientQuery<'a> {
     /// An `Option<Recipient<M>>` for the message type `M` of the search.
     slot: &'a mut dyn Any,
     /// The cell of the actor that was found: an `Arc<ActorCell<_>>`.
     found: Arc<dyn Any + Send + Sync>,
 }
 
-impl<'a> Wanted<'a> {
+impl<'a> RecipientQuery<'a> {
     pub(crate) fn new<M: ActorMessage>(
         slot: &'a mut Option<Recipient<M>>,
         found: Arc<dyn Any + Send + Sync>,
@@ -363,8 +363,8 @@ impl<'a> Wanted<'a> {
     }
 }
 
-impl fmt::Debug for Wanted<'_> {
+impl fmt::Debug for RecipientQuery<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Wanted")
+        f.write_str("RecipientQuery")
     }
 }

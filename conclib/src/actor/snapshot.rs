@@ -4,11 +4,11 @@ use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
-use super::Phase;
+use super::stats::Phase;
 use crate::stop_reason::StopReason;
 use crate::urn::Urn;
 
-/// An actor that failed and will not restart, in a [`Snapshot`](crate::Snapshot).
+/// An actor that failed and will not restart, in a [`Snapshot`](crate::snapshot::Snapshot).
 ///
 /// ```
 /// # use conclib::ActorSystem;
@@ -55,11 +55,11 @@ impl FailedActor {
     }
 }
 
-/// The state of one actor at one moment, in a [`Snapshot`](crate::Snapshot).
+/// The state of one actor at one moment, in a [`Snapshot`](crate::snapshot::Snapshot).
 ///
 /// ```
 /// use conclib::prelude::*;
-/// use conclib::Phase;
+/// use conclib::snapshot::Phase;
 ///
 /// # #[derive(Actor)]
 /// # #[actor(urn = "worker", mailbox = 64)]

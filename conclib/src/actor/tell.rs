@@ -158,7 +158,7 @@ impl<M: ActorMessage> Tell<M> {
     ///
     /// ```
     /// # use conclib::prelude::*;
-    /// use conclib::Delivered;
+    /// use conclib::error::Delivered;
     /// use std::time::Duration;
     ///
     /// # #[derive(ActorMessage, Serialize, Deserialize, Debug, PartialEq)]

@@ -6,7 +6,7 @@ use super::Handlers;
 use crate::time::schedule::Schedule;
 
 /// A message that an actor is sent at regular intervals: an entry of
-/// [`PeriodicActor::TICKS`](crate::PeriodicActor::TICKS).
+/// [`PeriodicActor::TICKS`](crate::schedule::PeriodicActor::TICKS).
 pub struct Tick<A: Handlers> {
     /// The name of the message, for logs.
     pub name: &'static str,

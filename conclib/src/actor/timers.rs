@@ -18,7 +18,8 @@ use crate::time::schedule::{Due, Schedule, TickDecision, WallInstant};
 /// [`Context::cancel`](crate::Context::cancel) cancels the timer. Dropping the handle does not.
 ///
 /// ```
-/// use conclib::{Timer, prelude::*};
+/// use conclib::actor::Timer;
+/// use conclib::prelude::*;
 /// use std::time::Duration;
 ///
 /// #[derive(ActorMessage)]

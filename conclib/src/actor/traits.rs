@@ -2,7 +2,7 @@
 
 use std::future::{Future, ready};
 
-use crate::actor::{Context, Tick, Wanted};
+use crate::actor::{Context, RecipientQuery, Tick};
 use crate::envelope::RequestEnvelope;
 use crate::error::Failure;
 use crate::message::ActorMessage;
@@ -48,7 +48,7 @@ pub trait Actor: Handlers {
     const PRIVATE: bool = false;
 
     /// The messages that the actor is sent at regular intervals; see
-    /// [`PeriodicActor`](crate::PeriodicActor).
+    /// [`PeriodicActor`](crate::schedule::PeriodicActor).
     fn ticks() -> &'static [Tick<Self>] {
         &[]
     }
@@ -135,12 +135,12 @@ pub trait Handlers: Sized + Send + 'static {
     /// runner checks it before it dispatches, and skips a message whose deadline has passed.
     ///
     /// If an implementation returns `None` for an ask with a deadline, an expired ask is reported as
-    /// [`Delivered::No`](crate::Delivered::No) even when its handler ran. For requests from the bus
+    /// [`Delivered::No`](crate::error::Delivered::No) even when its handler ran. For requests from the bus
     /// that are not decoded yet, return `None`: the runner reads their deadline itself.
     fn limit(inbox: &Self::Inbox) -> Option<Limit<'_>>;
 
     /// Offers a [`Recipient`](crate::Recipient) for each message that the actor handles.
-    fn recipient(wanted: &mut Wanted<'_>);
+    fn recipient(query: &mut RecipientQuery<'_>);
 
     /// Runs before the first message. Messages that arrive meanwhile wait in the mailbox.
     ///
@@ -180,7 +180,7 @@ pub trait Handlers: Sized + Send + 'static {
 /// As a bound, it accepts any actor that handles the message:
 ///
 /// ```
-/// use conclib::Handler;
+/// use conclib::actor::Handler;
 /// use conclib::prelude::*;
 ///
 /// #[derive(ActorMessage, Serialize, Deserialize)]

@@ -7,7 +7,7 @@ use crate::actor::cell::ActorCell;
 use crate::actor::{ActorRef, Handlers};
 
 /// A weak reference to an actor: it does not count for
-/// [`while_referenced`](crate::Spawn::while_referenced).
+/// [`while_referenced`](crate::system::Spawn::while_referenced).
 ///
 /// ```
 /// # use conclib::prelude::*;

@@ -38,7 +38,7 @@ mod tests;
 ///
 /// ```
 /// use conclib::prelude::*;
-/// use conclib::{Config, ProxyClient, start_proxy};
+/// use conclib::{start_proxy, Config, ProxyClient};
 /// use std::time::Duration;
 ///
 /// #[derive(ActorMessage, Serialize, Deserialize)]

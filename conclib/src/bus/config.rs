@@ -50,7 +50,7 @@ const HOUR: Duration = Duration::from_secs(60 * 60);
 ///     .namespace("billing")
 ///     .timeout(Duration::from_secs(2));
 /// assert!(!format!("{config:?}").contains("secret"));
-/// # Ok::<(), conclib::ConfigError>(())
+/// # Ok::<(), conclib::bus::ConfigError>(())
 /// ```
 #[derive(Clone)]
 pub struct Config {
@@ -58,17 +58,17 @@ pub struct Config {
     pub(crate) namespace: String,
     pub(crate) node: String,
     pub(crate) timeout: Duration,
-    pub(crate) max_frame: usize,
+    pub(crate) max_message_size: usize,
     /// Credentials and certificates in files.
     pub(crate) access: credentials::Access,
     /// Time after its last heartbeat at which a proxy's durable messages are taken over.
-    pub(crate) visibility: Duration,
+    pub(crate) visibility_timeout: Duration,
     /// Deliveries of a durable message before it becomes a dead letter.
     pub(crate) max_deliveries: u32,
     /// Time for which the results of durable messages are stored.
-    pub(crate) keep_replies: Duration,
+    pub(crate) result_ttl: Duration,
     /// Durable messages that may wait to be handled.
-    pub(crate) max_kept: u64,
+    pub(crate) max_stream_len: u64,
     /// Clients receive the cause of an actor's failure.
     pub(crate) exposes_failures: bool,
     /// Faults that are injected into a bus within this process.
@@ -76,6 +76,14 @@ pub struct Config {
     pub(crate) faults: Option<Arc<dyn TransportLayer>>,
     /// The first wrong value; reported by the first use of the config.
     invalid: Option<ConfigError>,
+}
+
+/// Redis at `localhost:6379`, namespace `conclib`, node `main`. The environment is not read: that is
+/// [`Config::from_env`].
+impl Default for Config {
+    fn default() -> Self {
+        Self::with_bus(Bus::Redis(RedisAddress::local()))
+    }
 }
 
 impl Config {
@@ -116,8 +124,8 @@ impl Config {
 
     /// The largest request or response in bytes, encoded: 4 MiB unless changed.
     #[must_use]
-    pub fn max_frame(mut self, bytes: usize) -> Self {
-        self.max_frame = bytes;
+    pub fn max_message_size(mut self, bytes: usize) -> Self {
+        self.max_message_size = bytes;
         self
     }
 
@@ -128,16 +136,16 @@ impl Config {
     /// A handler may take longer: a running proxy sends heartbeats for the messages of its actors.
     /// A message whose actor is missing for this time has failed.
     #[must_use]
-    pub fn visibility(mut self, visibility: Duration) -> Self {
-        if !(Duration::from_millis(100)..=24 * HOUR).contains(&visibility) {
-            self.reject("the visibility", "it must be 100 ms to 24 h");
+    pub fn visibility_timeout(mut self, timeout: Duration) -> Self {
+        if !(Duration::from_millis(100)..=24 * HOUR).contains(&timeout) {
+            self.reject("the visibility timeout", "it must be 100 ms to 24 h");
         }
-        self.visibility = visibility;
+        self.visibility_timeout = timeout;
         self
     }
 
     /// Number of deliveries of a durable message before it becomes a [dead
-    /// letter](crate::DeadLetters): 5 unless changed, at least 1.
+    /// letter](crate::durable::DeadLetters): 5 unless changed, at least 1.
     ///
     /// A process that ends amid its work counts one delivery for every message that it had taken. The
     /// last delivery of such a message is made alone, so that a message that ends its process takes no
@@ -159,11 +167,11 @@ impl Config {
     /// second, an hour is some 3.6 million small keys, and a day would be 86 million. An hour is
     /// far longer than a client repeats a message on its own.
     #[must_use]
-    pub fn keep_replies(mut self, keep: Duration) -> Self {
-        if !(Duration::from_secs(1)..=30 * 24 * HOUR).contains(&keep) {
-            self.reject("how long to keep replies", "it must be 1 s to 30 days");
+    pub fn result_ttl(mut self, ttl: Duration) -> Self {
+        if !(Duration::from_secs(1)..=30 * 24 * HOUR).contains(&ttl) {
+            self.reject("the time to live of results", "it must be 1 s to 30 days");
         }
-        self.keep_replies = keep;
+        self.result_ttl = ttl;
         self
     }
 
@@ -171,18 +179,18 @@ impl Config {
     /// clients receive [`Overloaded`](crate::AskError::Overloaded). Messages that are under way at that
     /// moment come on top.
     #[must_use]
-    pub fn max_kept(mut self, messages: u64) -> Self {
+    pub fn max_stream_len(mut self, messages: u64) -> Self {
         if messages == 0 {
-            self.reject("how many messages to keep", "it must be at least 1");
+            self.reject("the length of the stream", "it must be at least 1");
         }
-        self.max_kept = messages;
+        self.max_stream_len = messages;
         self
     }
 
     /// Sends clients the URN and the text of a failure with
     /// [`AskError::Failed`](crate::AskError::Failed): off unless changed, since the text of an error
     /// may hold details that clients must not see. The config of the actor process decides. Within a
-    /// process, and among the [dead letters](crate::DeadLetters), the cause is always given.
+    /// process, and among the [dead letters](crate::durable::DeadLetters), the cause is always given.
     #[must_use]
     pub fn expose_failures(mut self, exposes: bool) -> Self {
         self.exposes_failures = exposes;
@@ -233,12 +241,12 @@ impl Config {
             namespace: "conclib".to_owned(),
             node: "main".to_owned(),
             timeout: Duration::from_secs(5),
-            max_frame: 4 * 1024 * 1024,
+            max_message_size: 4 * 1024 * 1024,
             access: credentials::Access::default(),
-            visibility: Duration::from_secs(30),
+            visibility_timeout: Duration::from_secs(30),
             max_deliveries: 5,
-            keep_replies: HOUR,
-            max_kept: 1_000_000,
+            result_ttl: HOUR,
+            max_stream_len: 1_000_000,
             exposes_failures: false,
             #[cfg(feature = "test-util")]
             faults: None,
@@ -271,12 +279,12 @@ impl fmt::Debug for Config {
         out.field("namespace", &self.namespace)
             .field("node", &self.node)
             .field("timeout", &self.timeout)
-            .field("max_frame", &self.max_frame)
+            .field("max_message_size", &self.max_message_size)
             .field("access", &self.access)
-            .field("visibility", &self.visibility)
+            .field("visibility_timeout", &self.visibility_timeout)
             .field("max_deliveries", &self.max_deliveries)
-            .field("keep_replies", &self.keep_replies)
-            .field("max_kept", &self.max_kept);
+            .field("result_ttl", &self.result_ttl)
+            .field("max_stream_len", &self.max_stream_len);
         #[cfg(feature = "test-util")]
         out.field("faults", &self.faults);
         out.finish_non_exhaustive()

@@ -15,7 +15,7 @@
 //! - [`dead_letters`]: messages that could not be handled, for users
 
 pub(super) mod consumer;
-pub(super) mod dead_letters;
+pub(crate) mod dead_letters;
 mod foreign_claims;
 mod prefetch;
 mod quarantine;

@@ -58,7 +58,7 @@ const MARGIN: Duration = Duration::from_millis(500);
 /// Time for which replies may be published after the proxy's handle has stopped waiting.
 pub(crate) const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Name of the lease in a [`ConnectionState`](crate::ConnectionState).
+/// Name of the lease in a [`ConnectionState`](crate::bus::ConnectionState).
 const LEASE_PART: &str = "the lease";
 
 /// Serves, term after term, until the proxy is to stop or another system serves. At its end it waits

@@ -12,7 +12,7 @@ use crate::urn::Urn;
 /// and all of them are in the log.
 const MAX_KEPT: usize = 64;
 
-/// The final failure of a root actor that [escalates](crate::Spawn::escalate), returned by
+/// The final failure of a root actor that [escalates](crate::system::Spawn::escalate), returned by
 /// [`ActorSystem::failed`](crate::ActorSystem::failed).
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("the actor `{urn}` failed and will not start again: {reason}")]

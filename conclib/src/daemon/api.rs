@@ -38,7 +38,7 @@ const CHECK_BOUND: Duration = Duration::from_secs(5);
 /// of their own; a process that leaves it on purpose (`setsid`) is left alone.
 ///
 /// ```no_run
-/// use conclib::start_api;
+/// use conclib::daemon::start_api;
 /// use std::time::Duration;
 /// use tokio::process::Command;
 ///

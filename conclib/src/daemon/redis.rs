@@ -48,7 +48,8 @@ const PORT_TRIES: u32 = 5;
 /// program ends, in whatever way.
 ///
 /// ```no_run
-/// use conclib::{Config, start_redis};
+/// use conclib::daemon::start_redis;
+/// use conclib::Config;
 ///
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// let redis = start_redis(&Config::new("redis://localhost:0")?).await?;

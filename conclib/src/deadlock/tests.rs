@@ -5,9 +5,9 @@ use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use crate::Pool;
 use crate::deadlock::Participant;
 use crate::deadlock::current::{Current, TaskContext};
+use crate::pool::Pool;
 use crate::prelude::*;
 
 type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -50,7 +50,7 @@ async fn ended_waits_are_removed_and_keep_no_actor_alive() -> Result<(), crate::
         begin(asked.ask(run(async {}))).await;
         for _ in 0..3 {
             begin(asked.tell(run(async {}))).await;
-            begin(Box::pin(asked.wait_stopped())).await;
+            begin(Box::pin(asked.stopped())).await;
         }
         assert_eq!(both.ask(run(async {})).await, Ok(()));
     }));
@@ -61,10 +61,10 @@ async fn ended_waits_are_removed_and_keep_no_actor_alive() -> Result<(), crate::
     let pooled = std::sync::Arc::downgrade(pool.cell());
     for actor in [&a, &b] {
         actor.kill();
-        actor.wait_stopped().await;
+        actor.stopped().await;
     }
     pool.stop();
-    pool.wait_stopped().await;
+    pool.stopped().await;
     drop((a, b, pool, system));
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert!(cells.iter().all(|cell| cell.strong_count() == 0));
@@ -85,7 +85,7 @@ async fn pending_reply_keeps_no_mailbox_alive() {
     assert!(reply.tracked().is_some());
     drop(current);
     drop(context);
-    let inbox = <Node as crate::Handler<Run>>::wrap(run(async {}), reply);
+    let inbox = <Node as crate::actor::Handler<Run>>::wrap(run(async {}), reply);
     assert!(asked.cell().mailbox.try_push(|| Some(inbox)).is_ok());
     drop((ctx, asked));
     assert_eq!(cell.strong_count(), 0);

@@ -14,7 +14,8 @@ const RETRY_AFTER: Duration = Duration::from_millis(50);
 /// One type serves local and remote asks. The errors that occur only on the bus are marked "Bus".
 ///
 /// ```
-/// use conclib::{AskError, Delivered};
+/// use conclib::error::Delivered;
+/// use conclib::AskError;
 /// use std::time::Duration;
 ///
 /// // A web handler would answer this one with 503 and `Retry-After`.
@@ -150,7 +151,8 @@ impl AskError {
     /// The progress of the request: tells whether it may have been executed.
     ///
     /// ```
-    /// use conclib::{AskError, Delivered};
+    /// use conclib::error::Delivered;
+    /// use conclib::AskError;
     ///
     /// assert_eq!(AskError::NoResponder.delivered(), Delivered::No);
     /// assert_eq!(AskError::Failed { cause: None }.delivered(), Delivered::Accepted);

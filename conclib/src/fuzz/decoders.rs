@@ -14,7 +14,7 @@ use crate::error::AskError;
 use crate::fuzz::target;
 use crate::message::{decode, encode, read};
 use crate::reply::remote::{ClientId, Origin};
-use crate::urn::{MAX_URN_BYTES, Urn};
+use crate::urn::Urn;
 
 /// Requests of every kind, small and large.
 pub(super) fn requests() -> Vec<Vec<u8>> {
@@ -130,7 +130,7 @@ target!(malformed_requests, requests(), |bytes: Vec<u8>| {
     let frame = Bytes::from(bytes);
     match Received::decode(&frame) {
         Ok(request) => {
-            assert!(request.urn.len() <= MAX_URN_BYTES && request.message.len() <= 255);
+            assert!(request.urn.len() <= Urn::MAX_LEN && request.message.len() <= 255);
             assert!(request.attributes.len() <= MAX_ATTRIBUTES);
             let texts = request.attributes.iter();
             let bytes: usize = texts.map(|(name, value)| name.len() + value.len()).sum();

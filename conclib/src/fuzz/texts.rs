@@ -5,7 +5,7 @@ use crate::bus::config::RedisAddress;
 use crate::fuzz::target;
 #[cfg(feature = "cron")]
 use crate::time::schedule::Schedule;
-use crate::urn::{MAX_URN_BYTES, Urn};
+use crate::urn::Urn;
 
 fn texts(texts: &[&str]) -> Vec<Vec<u8>> {
     texts.iter().map(|text| text.as_bytes().to_vec()).collect()
@@ -48,7 +48,7 @@ target!(
     |bytes: Vec<u8>| {
         let text = String::from_utf8_lossy(&bytes);
         let odd = |c: char| c.is_whitespace() || c.is_control();
-        let right = !text.is_empty() && text.len() <= MAX_URN_BYTES && !text.contains(odd);
+        let right = !text.is_empty() && text.len() <= Urn::MAX_LEN && !text.contains(odd);
         match Urn::new(&*text) {
             Ok(urn) => assert!(right && urn == *text),
             Err(error) => assert!(!right && error.to_string().len() < 1000, "{error}"),

@@ -11,7 +11,8 @@ use crate::message::ActorMessage;
 /// types with a name have one. For a type of yours it is one line:
 ///
 /// ```
-/// use conclib::{WireName, prelude::*};
+/// use conclib::message::WireName;
+/// use conclib::prelude::*;
 ///
 /// #[derive(Serialize, Deserialize)]
 /// struct Color { rgb: u32 }
@@ -33,7 +34,7 @@ use crate::message::ActorMessage;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has no name for the wire",
     label = "does not implement `WireName`",
-    note = "write `impl conclib::WireName for {Self} {{ const WIRE_NAME: &'static str = \"…\"; }}`"
+    note = "write `impl conclib::message::WireName for {Self} {{ const WIRE_NAME: &'static str = \"…\"; }}`"
 )]
 pub trait WireName {
     /// The name. The names of messages contain no spaces, and have at most 255 bytes.

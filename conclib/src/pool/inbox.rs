@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::Pool;
-use crate::actor::{Actor, Context, Handler, Handlers, Wanted};
+use crate::actor::{Actor, Context, Handler, Handlers, RecipientQuery};
 use crate::deadlock::PendingReply;
 use crate::envelope::RequestEnvelope;
 use crate::error::Failure;
@@ -119,8 +119,8 @@ impl<W: Handlers> Handlers for Pool<W> {
         }
     }
 
-    fn recipient(wanted: &mut Wanted<'_>) {
-        W::recipient(wanted);
+    fn recipient(query: &mut RecipientQuery<'_>) {
+        W::recipient(query);
     }
 
     async fn on_start(&mut self, ctx: &mut Context<Self>) -> Result<(), Failure> {

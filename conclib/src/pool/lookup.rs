@@ -2,12 +2,12 @@
 
 use super::Pool;
 use crate::actor::cell::ActorCell;
-use crate::actor::{Handler, Recipient, Wanted};
+use crate::actor::{Handler, Recipient, RecipientQuery};
 use crate::message::ActorMessage;
 
-impl Wanted<'_> {
+impl RecipientQuery<'_> {
     /// Offers the actor that was found as a recipient of `M`: an `A`, or a [`Pool`] of `A`.
-    pub fn offer<A: Handler<M>, M: ActorMessage>(&mut self) {
+    pub fn accept<A: Handler<M>, M: ActorMessage>(&mut self) {
         let found = self.found();
         let Some(slot) = self.slot::<M>() else {
             return;

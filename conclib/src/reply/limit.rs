@@ -8,7 +8,7 @@ use super::remote::Responder;
 use super::slot::Slot;
 
 /// The deadline of the ask that a message came with: the result of
-/// [`Handlers::limit`](crate::Handlers::limit).
+/// [`Handlers::limit`](crate::actor::Handlers::limit).
 pub struct Limit<'a>(Asked<'a>);
 
 enum Asked<'a> {

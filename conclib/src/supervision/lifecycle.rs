@@ -13,10 +13,10 @@ use crate::supervision::{Backoff, Budget, History, Restart, RestartDecision, log
 use crate::urn::Urn;
 
 /// The lifecycle of an actor: makes its states and decides about restarts. Sealed: implemented by
-/// [`Once`] and [`Supervised`].
-pub trait Source<A: Actor>: Send + 'static + sealed::StateSource<A> {}
+/// [`Unsupervised`] and [`Supervised`].
+pub trait Lifecycle<A: Actor>: Send + 'static + sealed::StateSource<A> {}
 
-impl<A: Actor, S: sealed::StateSource<A>> Source<A> for S {}
+impl<A: Actor, S: sealed::StateSource<A>> Lifecycle<A> for S {}
 
 pub(crate) mod sealed {
     use super::Actor;
@@ -25,7 +25,7 @@ pub(crate) mod sealed {
     use super::StopReason;
     use super::Urn;
 
-    /// See [`Source`](super::Source).
+    /// See [`Lifecycle`](super::Lifecycle).
     pub trait StateSource<A: Actor>: Send + 'static {
         /// True if the actor has only one incarnation, and its state exists already.
         const RUNS_ONCE: bool;
@@ -54,9 +54,9 @@ pub(crate) mod sealed {
 
 /// The lifecycle of an actor that is spawned from a value, and does not start again.
 #[derive(Debug, Clone, Copy)]
-pub struct Once;
+pub struct Unsupervised;
 
-impl<A: Actor> sealed::StateSource<A> for Once {
+impl<A: Actor> sealed::StateSource<A> for Unsupervised {
     const RUNS_ONCE: bool = true;
 
     async fn make(&mut self) -> Result<A, Failure> {

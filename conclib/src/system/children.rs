@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use super::{ActorSystem, Once, Spawn, Supervised};
+use super::{ActorSystem, Spawn, Supervised, Unsupervised};
 use crate::actor::{Actor, Context, Handlers, IntoActor};
 
 impl<A: Handlers> Context<A> {
@@ -44,11 +44,11 @@ impl<A: Handlers> Context<A> {
     /// let manager = system.spawn(Manager).await?;
     /// let worker = system.actor::<Worker>("worker/1")?;
     /// manager.stop();
-    /// manager.wait_stopped().await;
+    /// manager.stopped().await;
     /// assert!(worker.is_stopped());
     /// # Ok(()) }
     /// ```
-    pub fn spawn<B: Actor>(&self, actor: B) -> Spawn<B, Once> {
+    pub fn spawn<B: Actor>(&self, actor: B) -> Spawn<B, Unsupervised> {
         Spawn::value(self.system(), Some(self.cell().clone()), actor)
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::ActorSystem;
 use crate::actor::any::AnyActor;
 use crate::actor::cell::ActorCell;
-use crate::actor::{Actor, ActorRef, Ask, Recipient, Tell, Wanted};
+use crate::actor::{Actor, ActorRef, Ask, Recipient, RecipientQuery, Tell};
 use crate::core::LookupError;
 use crate::message::ActorMessage;
 
@@ -77,7 +77,7 @@ impl ActorSystem {
         let actor = self.find(urn.as_ref())?;
         let urn = actor.urn().clone();
         let mut found = None;
-        actor.recipient(&mut Wanted::new(&mut found, actor.clone().as_any()));
+        actor.recipient(&mut RecipientQuery::new(&mut found, actor.clone().as_any()));
         found.ok_or(LookupError::Unhandled {
             urn,
             message: std::any::type_name::<M>(),

@@ -12,7 +12,7 @@ use tracing::{debug, warn};
 
 use crate::actor::any::AnyActor;
 use crate::actor::control::StopCause;
-use crate::actor::wait_stopped::{ended, stopped_first};
+use crate::actor::stopped::{ended, stopped_first};
 use crate::core::{Service, SystemCore, spawn_task};
 use crate::deadlock::current::Current;
 use crate::system::deadline::{Clock, ShutdownDeadline};

@@ -20,7 +20,7 @@ use crate::error::panics;
 use crate::runner;
 use crate::runner::ActorGuard;
 use crate::stop_reason::StopReason;
-use crate::supervision::lifecycle::{Once, Source, Supervised};
+use crate::supervision::lifecycle::{Lifecycle, Supervised, Unsupervised};
 use crate::supervision::{Backoff, Budget, Restart};
 use crate::system::ActorSystem;
 use crate::urn::{Urn, UrnError};
@@ -53,7 +53,7 @@ mod error;
 ///
 /// Dropped before its first poll, it starts no actor. Dropped later, it leaves the actor running.
 #[must_use = "an actor is started when its spawn is awaited"]
-pub struct Spawn<A: Actor, S = Once> {
+pub struct Spawn<A: Actor, S = Unsupervised> {
     state: SpawnState<A, S>,
     /// `None` if the system is gone.
     system: Option<ActorSystem>,
@@ -108,14 +108,14 @@ impl Starting {
     }
 }
 
-impl<A: Actor> Spawn<A, Once> {
+impl<A: Actor> Spawn<A, Unsupervised> {
     /// A builder of an actor from its state.
     pub(crate) fn value(
         system: Option<ActorSystem>,
         parent: Option<Arc<dyn AnyActor>>,
         actor: A,
     ) -> Self {
-        Self::new(system, parent, Some(actor), Once)
+        Self::new(system, parent, Some(actor), Unsupervised)
     }
 }
 
@@ -243,7 +243,7 @@ impl<A: Actor, S> Spawn<A, S> {
     /// Starts the actor without waiting for `on_start`.
     pub(crate) fn begin_now(mut self) -> Result<ActorRef<A>, SpawnError>
     where
-        S: Source<A>,
+        S: Lifecycle<A>,
     {
         let SpawnState::New(actor, source) =
             std::mem::replace(&mut self.state, SpawnState::Complete)
@@ -261,7 +261,7 @@ impl<A: Actor, S> Spawn<A, S> {
         source: S,
     ) -> Result<(ActorRef<A>, Option<Starting>), SpawnError>
     where
-        S: Source<A>,
+        S: Lifecycle<A>,
     {
         let Some(system) = &self.system else {
             return Err(SpawnError::SystemClosed);
@@ -321,7 +321,7 @@ fn has_no_ticks<A: Actor>() -> bool {
 // No field is ever pinned.
 impl<A: Actor, S> Unpin for Spawn<A, S> {}
 
-impl<A: Actor, S: Source<A>> Future for Spawn<A, S> {
+impl<A: Actor, S: Lifecycle<A>> Future for Spawn<A, S> {
     type Output = Result<ActorRef<A>, SpawnError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {

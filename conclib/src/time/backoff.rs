@@ -9,7 +9,7 @@ use std::time::Duration;
 /// do not come back together.
 ///
 /// ```
-/// use conclib::Backoff;
+/// use conclib::supervision::Backoff;
 /// use std::time::Duration;
 ///
 /// let patient = Backoff::from_secs(1).up_to(Duration::from_secs(60));

@@ -61,7 +61,7 @@ pub enum Missed {
 /// hours, because it was wrong, the series starts anew.
 ///
 /// ```
-/// use conclib::{Missed, Schedule};
+/// use conclib::schedule::{Missed, Schedule};
 /// use std::time::Duration;
 ///
 /// let often = Schedule::every(Duration::from_millis(500));
@@ -70,7 +70,7 @@ pub enum Missed {
 ///     ..Schedule::cron("0 0 3 * * *")?
 /// };
 /// assert_eq!(nightly.missed, Missed::Skip);
-/// # Ok::<(), conclib::CronError>(())
+/// # Ok::<(), conclib::schedule::CronError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Schedule {
@@ -94,7 +94,7 @@ impl Schedule {
     /// jitter. Needs the feature `cron`.
     ///
     /// ```
-    /// use conclib::Schedule;
+    /// use conclib::schedule::Schedule;
     ///
     /// assert!(Schedule::cron("0 */5 * * * *").is_ok());
     /// let error = Schedule::cron("0 0 0 30 2 *").unwrap_err(); // 30 February

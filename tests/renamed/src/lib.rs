@@ -2,8 +2,8 @@
 
 #[cfg(test)]
 mod tests {
+    use cl::message::WireName;
     use cl::prelude::*;
-    use cl::WireName;
 
     #[derive(ActorMessage, Serialize, Deserialize)]
     #[message(crate = cl, response = u32)]

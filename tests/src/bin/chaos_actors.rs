@@ -6,8 +6,10 @@ use std::fs::{File, OpenOptions};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use conclib::bus::ConnectionState;
 use conclib::prelude::*;
-use conclib::{Backoff, ConnectionState, Restart, start_proxy};
+use conclib::start_proxy;
+use conclib::supervision::{Backoff, Restart};
 use conclib_tests::chaos::{Bulk, DELIVERIES, ExecutionRecord, ResourceUsage, Work, now};
 use tokio::io::{AsyncBufReadExt, BufReader, stdin};
 use tokio::signal::unix::{SignalKind, signal};
@@ -76,7 +78,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         worker.backoff(Backoff::none()).urn(urn).await?;
     }
     let config = Config::new(&url)?
-        .visibility(Duration::from_secs(1))
+        .visibility_timeout(Duration::from_secs(1))
         .max_deliveries(DELIVERIES);
     let state = Arc::new(Mutex::new(None));
     let serving = tokio::spawn(serve(system.clone(), config, state.clone()));

@@ -4,7 +4,8 @@
 use std::error::Error;
 use std::future::ready;
 
-use conclib::{ActorSystem, Backoff, Config, start_proxy};
+use conclib::supervision::Backoff;
+use conclib::{ActorSystem, Config, start_proxy};
 use conclib_tests::actors::Worker;
 use conclib_tests::desk::Desk;
 use tokio::signal::unix::{SignalKind, signal};

@@ -19,7 +19,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let visibility = arguments.next().ok_or("no visibility time")?.parse()?;
     let deliveries = arguments.next().unwrap_or("5".to_owned()).parse()?;
     let mut terminate = signal(SignalKind::terminate())?;
-    let config = Config::new(&url)?.visibility(Duration::from_millis(visibility));
+    let config = Config::new(&url)?.visibility_timeout(Duration::from_millis(visibility));
     let config = config.max_deliveries(deliveries);
     let system = ActorSystem::new();
     let log = Log::default();

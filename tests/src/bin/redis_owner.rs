@@ -1,7 +1,8 @@
 //! Starts the Redis that its argument, a URL, describes; prints `ready <port>` or `failed: <error>`;
 //! and stays until it is killed.
 
-use conclib::{Config, start_redis};
+use conclib::Config;
+use conclib::daemon::start_redis;
 use tokio::signal::unix::{SignalKind, signal};
 
 #[tokio::main(flavor = "current_thread")]

@@ -9,7 +9,8 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use conclib::{AskError, Config, ProxyClient, RemoteMessage};
+use conclib::message::RemoteMessage;
+use conclib::{AskError, Config, ProxyClient};
 use conclib_tests::messages::{Double, Explode, Hold};
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]

@@ -3,7 +3,7 @@
 use std::future::{Future, IntoFuture};
 use std::time::Duration;
 
-use conclib::Delivered;
+use conclib::error::Delivered;
 use conclib::prelude::*;
 use conclib_tests::actors::GatedActor;
 use conclib_tests::bus::{Bus, BusFixture};

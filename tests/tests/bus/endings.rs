@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use conclib::bus::ProxyEnd;
+use conclib::error::Delivered;
 use conclib::prelude::*;
-use conclib::{Delivered, ProxyEnd};
 use conclib_tests::actors::{GatedActor, Worker};
 use conclib_tests::bus::BusFixture;
 use conclib_tests::eventually;

@@ -116,7 +116,7 @@ pub(crate) async fn local_message_cannot_be_reached(fixture: BusFixture) {
 async fn narrow(fixture: &BusFixture, server: usize, client: usize) -> (ActorSystem, ProxyClient) {
     let config = |limit| -> Config {
         let config = fixture.bus.config.clone();
-        config.namespace("narrow").max_frame(limit)
+        config.namespace("narrow").max_message_size(limit)
     };
     let system = ActorSystem::new();
     start_proxy(&system, &config(server)).await.unwrap();
@@ -229,7 +229,7 @@ pub(crate) async fn private_actor_is_not_found(fixture: BusFixture) {
     let hermit = hermit.await.unwrap();
     let again = || async { Hermit { kept: 0 } };
     system.supervise(again).urn("heir").await.unwrap();
-    let pool = conclib::Pool::new(2, again);
+    let pool = conclib::pool::Pool::new(2, again);
     system.spawn(pool).urn("hermits").await.unwrap();
     for urn in ["hermit", "heir", "hermits", "hermits/1"] {
         // The same for an unknown message, and for one of the wrong form.
@@ -257,7 +257,7 @@ pub(crate) async fn private_actor_is_not_found(fixture: BusFixture) {
     assert_eq!(seen.len(), 1);
     // Its failure is not visible either.
     assert!(hermit.ask(Explode).await.is_err());
-    hermit.wait_stopped().await;
+    hermit.stopped().await;
     let within = system.ask("hermit", Double { n: 1 }).await;
     assert!(matches!(within, Err(AskError::ActorFailed { .. })));
     let outside = client.ask("hermit", Double { n: 1 }).await;

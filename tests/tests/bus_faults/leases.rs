@@ -4,10 +4,8 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use conclib::{
-    ActorSystem, AskError, Config, ConnectionState, Proxy, ProxyClient, ProxyEnd, StartProxyError,
-    start_proxy,
-};
+use conclib::bus::{ConnectionState, ProxyEnd, StartProxyError};
+use conclib::{ActorSystem, AskError, Config, Proxy, ProxyClient, start_proxy};
 use conclib_tests::actors::{GatedActor, Worker};
 use conclib_tests::bus::Bus;
 use conclib_tests::messages::{Double, Enter};

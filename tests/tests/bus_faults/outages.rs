@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use conclib::{
-    AskError, Config, ConnectionState, Delivered, ProxyClient, RedisDaemon, start_redis,
-};
+use conclib::bus::ConnectionState;
+use conclib::daemon::{RedisDaemon, start_redis};
+use conclib::error::Delivered;
+use conclib::{AskError, Config, ProxyClient};
 use conclib_tests::actors::Worker;
 use conclib_tests::bus::{Bus, BusFixture};
 use conclib_tests::messages::{Double, Hold, Release};

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use conclib::{Config, DeadLetters};
+use conclib::Config;
+use conclib::durable::DeadLetters;
 use conclib_tests::chaos::{ExecutionRecord, RequestRecord, ResourceUsage, Work};
 use conclib_tests::eventually;
 use conclib_tests::process::Program;

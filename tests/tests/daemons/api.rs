@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use conclib::{StartApiError, start_api};
+use conclib::daemon::{StartApiError, start_api};
 use tokio::process::Command;
 use tokio::time::Instant;
 

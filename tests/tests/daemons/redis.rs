@@ -6,7 +6,8 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use conclib::{Config, StartRedisError, StopDaemonError, start_redis};
+use conclib::Config;
+use conclib::daemon::{StartRedisError, StopDaemonError, start_redis};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;

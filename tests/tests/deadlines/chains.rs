@@ -3,8 +3,9 @@
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
+use conclib::error::Delivered;
 use conclib::prelude::*;
-use conclib::{Delivered, Restart};
+use conclib::supervision::Restart;
 use conclib_tests::messages::Explode;
 use conclib_tests::{MS, TestResult};
 use tokio::time::{Instant, sleep};

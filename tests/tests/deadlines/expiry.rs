@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
+use conclib::error::Delivered;
+use conclib::pool::Pool;
 use conclib::prelude::*;
-use conclib::{Delivered, Pool};
 use conclib_tests::{MS, TestResult, within};
 
 use super::{LONG, TimedWorker, Work, late, worker};

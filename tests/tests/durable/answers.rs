@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use conclib::{AskError, Config, Delivered};
+use conclib::error::Delivered;
+use conclib::{AskError, Config};
 use conclib_tests::actors::{Raw, Worker};
 use conclib_tests::durable::{Order, Wait, open_shop};
 use conclib_tests::messages::{Declined, Double, Record, Recorded, Trace, Withdraw};

@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 use std::future::IntoFuture;
 
-use conclib::{DeadLetter, DeadLetters, ProxyClient};
+use conclib::ProxyClient;
+use conclib::durable::{DeadLetter, DeadLetters};
 use conclib_tests::bus::Bus;
 use conclib_tests::durable::{Abort, Nap, PlainAbort};
 use conclib_tests::process::Program;

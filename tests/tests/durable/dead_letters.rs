@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use conclib::{AskError, Config, DeadLetter, DeadLetters};
+use conclib::durable::{DeadLetter, DeadLetters};
+use conclib::{AskError, Config};
 use conclib_tests::desk::{Desk, Parse};
 use conclib_tests::durable::{Large, NoOrder, Order, Poison, open_shop};
 use conclib_tests::messages::Stranger;
@@ -55,7 +56,7 @@ pub(crate) async fn message_that_fails_too_often_is_a_dead_letter(config: Config
 
 pub(crate) async fn hopeless_message_is_a_dead_letter_at_once(config: Config) {
     // No message is delivered twice within the test.
-    let config = config.visibility(Duration::from_secs(3600));
+    let config = config.visibility_timeout(Duration::from_secs(3600));
     let log = Log::default();
     let server = Server::start(&config, &log).await;
     let client = connect(&config).await;
@@ -114,7 +115,7 @@ pub(crate) async fn actor_that_failed_for_good(config: Config) {
 }
 
 pub(crate) async fn response_that_is_too_large(config: Config) {
-    let small = config.clone().max_frame(10_000);
+    let small = config.clone().max_message_size(10_000);
     let server = Server::start(&small, &Log::default()).await;
     let client = connect(&config).await;
     let asked = client.ask("shop", Large).await;

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use conclib::bus::ConnectionState;
+use conclib::error::Delivered;
 use conclib::test::Faults;
-use conclib::{AskError, Config, ConnectionState, Delivered};
+use conclib::{AskError, Config};
 use conclib_tests::durable::{Order, Wait};
 use conclib_tests::{Log, SECOND, eventually};
 use tokio::time::{Instant, sleep};
@@ -13,7 +15,7 @@ use crate::{Server, VISIBILITY, connect};
 fn faulty() -> (Config, Faults) {
     let faults = Faults::seeded(3);
     let config = Config::memory().faults(faults.clone());
-    (config.visibility(VISIBILITY), faults)
+    (config.visibility_timeout(VISIBILITY), faults)
 }
 
 /// Waits until a handler of the server has started.
@@ -154,7 +156,7 @@ async fn answer_counts_before_the_bus_has_stored_it() {
 #[tokio::test(start_paused = true)]
 async fn repetition_waits_for_the_former_lease_holder() {
     let (_, faults) = faulty();
-    let config = Config::memory().visibility(60 * SECOND);
+    let config = Config::memory().visibility_timeout(60 * SECOND);
     let cut_off = config.clone().faults(faults.clone());
     let logs = [Log::default(), Log::default()];
     let first = Server::start(&cut_off, &logs[0]).await;
@@ -183,7 +185,7 @@ async fn repetition_waits_for_the_former_lease_holder() {
 #[tokio::test(start_paused = true)]
 async fn repetition_does_not_wait_for_a_dead_consumer() {
     let (_, faults) = faulty();
-    let config = Config::memory().visibility(20 * SECOND);
+    let config = Config::memory().visibility_timeout(20 * SECOND);
     let cut_off = config.clone().faults(faults.clone());
     let logs = [Log::default(), Log::default()];
     let first = Server::start(&cut_off, &logs[0]).await;

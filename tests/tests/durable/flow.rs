@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use conclib::{AskError, Config, RemoteAsk};
+use conclib::bus::RemoteAsk;
+use conclib::{AskError, Config};
 use conclib_tests::durable::{Order, Shop, Wait, open_shop};
 use conclib_tests::{Log, eventually};
 use futures_util::future::join_all;
@@ -102,7 +103,7 @@ pub(crate) async fn actor_that_comes_late(config: Config) {
 
 pub(crate) async fn stopping_proxy_gives_waiting_messages_back(config: Config) {
     // No message is taken over before its time: messages that are handled soon were given back.
-    let config = config.visibility(Duration::from_secs(3600));
+    let config = config.visibility_timeout(Duration::from_secs(3600));
     let log = Log::default();
     let server = Server::start(&config, &log).await;
     let client = connect(&config).await;
@@ -161,7 +162,7 @@ pub(crate) async fn stopping_proxy_keeps_the_messages_that_it_handles(config: Co
 }
 
 pub(crate) async fn too_many_messages_are_refused(config: Config) {
-    let config = config.max_kept(10);
+    let config = config.max_stream_len(10);
     let client = connect(&config).await;
     for n in 0..10 {
         client.tell("shop", Order { n }).await.unwrap();

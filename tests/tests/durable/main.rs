@@ -25,7 +25,7 @@ const VISIBILITY: Duration = Duration::from_millis(300);
 
 /// A bus on which messages are delivered three times.
 fn config(bus: &Bus) -> Config {
-    let config = bus.config.clone().visibility(VISIBILITY);
+    let config = bus.config.clone().visibility_timeout(VISIBILITY);
     config.max_deliveries(3)
 }
 

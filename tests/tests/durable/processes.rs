@@ -3,7 +3,8 @@
 use std::future::IntoFuture;
 use std::time::Duration;
 
-use conclib::{DeadLetters, ProxyClient};
+use conclib::ProxyClient;
+use conclib::durable::DeadLetters;
 use conclib_tests::bus::Bus;
 use conclib_tests::durable::{Order, Wait};
 use conclib_tests::process::Program;

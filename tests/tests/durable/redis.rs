@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use conclib::{AskError, Config, start_redis};
+use conclib::daemon::start_redis;
+use conclib::{AskError, Config};
 use conclib_tests::bus::Bus;
 use conclib_tests::durable::{Order, Wait};
 use conclib_tests::messages::{Double, Record};
@@ -46,7 +47,7 @@ impl Peer {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn persistent_redis_restarts_before_the_handling() {
     let mut redis = PersistentRedis::start().await;
-    let config = redis.config().visibility(VISIBILITY);
+    let config = redis.config().visibility_timeout(VISIBILITY);
     let client = connect(&config).await;
     for n in 0..100 {
         client.tell("shop", Order { n }).await.unwrap();
@@ -69,7 +70,7 @@ async fn persistent_redis_restarts_before_the_handling() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn persistent_redis_restarts_during_the_handling() {
     let mut redis = PersistentRedis::start().await;
-    let config = redis.config().visibility(VISIBILITY);
+    let config = redis.config().visibility_timeout(VISIBILITY);
     let log = Log::default();
     let server = Server::start(&config, &log).await;
     let client = connect(&config).await;
@@ -224,7 +225,7 @@ async fn proxy_without_the_permission_serves_the_rest() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn handled_messages_leave_only_results_that_expire() {
     let bus = Bus::redis().await;
-    let config = config(&bus).keep_replies(Duration::from_secs(60));
+    let config = config(&bus).result_ttl(Duration::from_secs(60));
     let log = Log::default();
     let server = Server::start(&config, &log).await;
     let client = connect(&config).await;

@@ -37,7 +37,7 @@ async fn fail(how: How) -> Result<(Failure, Log), Box<dyn std::error::Error>> {
         within(in_hand).await,
         Err(AskError::Failed { .. })
     ));
-    let StopReason::Failed(failure) = within(frail.wait_stopped()).await else {
+    let StopReason::Failed(failure) = within(frail.stopped()).await else {
         return Err("it has not failed".into());
     };
     assert_eq!(behind.await, Err(AskError::ActorStopped));
@@ -86,7 +86,7 @@ async fn current_message_that_panics_on_drop_fails_the_actor() -> TestResult {
         within(frail.ask(Bomb(PanicsOnDrop))).await,
         Err(AskError::Failed { .. })
     ));
-    assert!(frail.wait_stopped().await.is_failure());
+    assert!(frail.stopped().await.is_failure());
     assert_eq!(log.entries()[0], "bomb in hand");
     Ok(())
 }
@@ -120,7 +120,7 @@ async fn end_with_bombs(end: impl FnOnce(&ActorRef<Frail>)) -> TestResult {
     end(&frail);
     failing.open();
     assert!(within(in_hand).await.is_err());
-    within(frail.wait_stopped()).await;
+    within(frail.stopped()).await;
     for other in others {
         assert_eq!(within(other).await, Err(AskError::ActorStopped));
     }

@@ -3,8 +3,10 @@
 use std::future::Future;
 use std::time::Duration;
 
+use conclib::SpawnError;
+use conclib::actor::{Handlers, RecipientQuery};
 use conclib::prelude::*;
-use conclib::{Handlers, Limit, SpawnError, Wanted};
+use conclib::reply::Limit;
 use conclib_tests::messages::Ping;
 use conclib_tests::{Log, PanicsOnDrop, TestResult, gate, poll_once, within};
 
@@ -72,7 +74,7 @@ async fn hooks_and_drops_that_panic_still_free_the_urn() -> TestResult {
         let log = Log::default();
         let hooked = system.spawn(Hooked::new(&log, panics_in)).await?;
         hooked.stop();
-        let reason = within(hooked.wait_stopped()).await;
+        let reason = within(hooked.stopped()).await;
         assert!(matches!(reason, StopReason::Requested), "{reason}");
         assert_eq!(log.entries(), ["on_start", "on_stop"]);
     }
@@ -81,7 +83,7 @@ async fn hooks_and_drops_that_panic_still_free_the_urn() -> TestResult {
         let hooked = system.spawn(Hooked::new(&log, panics_in)).await?;
         let failed = hooked.ask(Fail(gate().0, How::Err)).await;
         assert!(matches!(failed, Err(AskError::Failed { .. })));
-        let StopReason::Failed(failure) = within(hooked.wait_stopped()).await else {
+        let StopReason::Failed(failure) = within(hooked.stopped()).await else {
             return Err("it has not failed".into());
         };
         assert_eq!(failure.to_string(), "as asked");
@@ -172,7 +174,7 @@ impl Handlers for Eager {
         None
     }
 
-    fn recipient(_: &mut Wanted<'_>) {}
+    fn recipient(_: &mut RecipientQuery<'_>) {}
 
     fn on_start(
         &mut self,

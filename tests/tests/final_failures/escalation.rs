@@ -2,8 +2,10 @@
 
 use std::future::ready;
 
+use conclib::SpawnError;
 use conclib::prelude::*;
-use conclib::{ActorFailure, Restart, SpawnError};
+use conclib::supervision::Restart;
+use conclib::system::ActorFailure;
 use conclib_tests::scripted::{ScriptedActor, fail, lives, run, run_async};
 use conclib_tests::{Log, TestResult, poll_once, settle, within};
 
@@ -22,7 +24,7 @@ async fn escalated_root_failure_reaches_the_system() -> TestResult {
             _ => within(spawn.escalate()).await?,
         };
         within(actor.ask(fail())).await.unwrap_err();
-        within(actor.wait_stopped()).await;
+        within(actor.stopped()).await;
     }
     // Both are returned, although no wait had begun.
     let failure: ActorFailure = within(system.failed()).await;
@@ -67,7 +69,7 @@ async fn each_failure_is_returned_once_despite_dropped_waits() -> TestResult {
             .escalate();
         let actor = within(spawn).await?;
         within(actor.ask(fail())).await.unwrap_err();
-        within(actor.wait_stopped()).await;
+        within(actor.stopped()).await;
     }
     // The first has been woken, and is dropped before it looks.
     drop(waits.remove(0));
@@ -87,12 +89,12 @@ async fn requested_end_is_no_failure_for_the_system() -> TestResult {
         let spawn = system.supervise(lives("a", &log)).escalate();
         let actor = within(spawn).await?;
         end(&actor);
-        within(actor.wait_stopped()).await;
+        within(actor.stopped()).await;
     }
     let spawn = system.spawn(ScriptedActor::new("a", &log)).escalate();
     let actor = within(spawn).await?;
     within(actor.ask(run(|ctx| ctx.stop()))).await?;
-    within(actor.wait_stopped()).await;
+    within(actor.stopped()).await;
     let mut nothing = Box::pin(system.failed());
     assert!(poll_once(&mut nothing).await.is_pending());
     Ok(())

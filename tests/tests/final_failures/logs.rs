@@ -1,7 +1,8 @@
 //! Logs of final failures.
 
 use conclib::prelude::*;
-use conclib::{GroupMember, Restart, Strategy, Supervisor};
+use conclib::supervision::Restart;
+use conclib::supervisor::{ChildSpec, Strategy, Supervisor};
 use conclib_tests::logs;
 use conclib_tests::scripted::{ScriptedActor, fail, lives};
 use conclib_tests::{Log, SECOND, TestResult, within};
@@ -44,7 +45,7 @@ async fn log_of_an_unsupervised_actor_says_that_it_stays_down() -> TestResult {
     logs::capture();
     let once = within(system.spawn(ScriptedActor::new("a", &log)).urn("once")).await?;
     within(once.ask(fail())).await.unwrap_err();
-    within(once.wait_stopped()).await;
+    within(once.stopped()).await;
     let says = "`once` failed and will not start again: it is not supervised";
     let lines = errors();
     assert!(lines.len() == 1 && lines[0].contains(says), "{lines:?}");
@@ -57,7 +58,7 @@ async fn log_of_an_unsupervised_actor_says_that_it_stays_down() -> TestResult {
     let never = system.supervise(lives("a", &log)).urn("never");
     let never = within(never.restart(Restart::Never)).await?;
     within(never.ask(fail())).await.unwrap_err();
-    within(never.wait_stopped()).await;
+    within(never.stopped()).await;
     let says = "`never` will not start again: its policy is Restart::Never";
     assert!(
         errors().iter().any(|line| line.contains(says)),
@@ -71,11 +72,11 @@ async fn log_of_an_unsupervised_actor_says_that_it_stays_down() -> TestResult {
 async fn log_of_a_failed_group_names_the_member() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
     let group = Supervisor::new(Strategy::OneForOne).budget(0, SECOND / 2);
-    let group = group.member(GroupMember::new(lives("a", &log)).urn("member"));
+    let group = group.member(ChildSpec::new(lives("a", &log)).urn("member"));
     let group = within(system.spawn(group).urn("group")).await?;
     logs::capture();
     within(system.ask("member", fail())).await.unwrap_err();
-    within(group.wait_stopped()).await;
+    within(group.stopped()).await;
     let lines = errors();
     let says = [
         "`member` will not start again: 1 failure within 0.5 s in its group",

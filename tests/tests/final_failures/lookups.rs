@@ -1,7 +1,8 @@
 //! Lookups of failed actors.
 
+use conclib::error::Delivered;
 use conclib::prelude::*;
-use conclib::{Delivered, LookupError};
+use conclib::system::LookupError;
 use conclib_tests::messages::note;
 use conclib_tests::scripted::ScriptedActor;
 use conclib_tests::{Log, TestResult, within};
@@ -59,7 +60,7 @@ async fn lookup_of_a_stopped_actor_says_not_found() -> TestResult {
     let spawn = system.spawn(ScriptedActor::new("a", &Log::default()));
     let actor = within(spawn.urn("desk")).await?;
     actor.stop();
-    within(actor.wait_stopped()).await;
+    within(actor.stopped()).await;
     assert_eq!(actor.ask(note("1")).await, Err(AskError::ActorStopped));
     let absent = system.ask("desk", note("2")).await;
     assert!(matches!(absent, Err(AskError::ActorNotFound { .. })));

@@ -5,8 +5,10 @@ mod logs;
 mod lookups;
 mod snapshots;
 
+use conclib::SpawnError;
 use conclib::prelude::*;
-use conclib::{Backoff, FailedActor, SpawnError};
+use conclib::snapshot::FailedActor;
+use conclib::supervision::Backoff;
 use conclib_tests::scripted::{ScriptedActor, fail, lives};
 use conclib_tests::{Log, within};
 
@@ -17,7 +19,7 @@ async fn spent(system: &ActorSystem, urn: &str) -> Result<ActorRef<ScriptedActor
     for _ in 0..4 {
         let _ = within(actor.ask(fail())).await;
     }
-    within(actor.wait_stopped()).await;
+    within(actor.stopped()).await;
     Ok(actor)
 }
 

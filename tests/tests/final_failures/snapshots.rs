@@ -2,8 +2,10 @@
 
 use std::future::ready;
 
+use conclib::Urn;
 use conclib::prelude::*;
-use conclib::{GroupMember, Restart, Strategy, Supervisor, Urn};
+use conclib::supervision::Restart;
+use conclib::supervisor::{ChildSpec, Strategy, Supervisor};
 use conclib_tests::messages::{Pass, note};
 use conclib_tests::scripted::{ScriptedActor, fail, lives, run_async};
 use conclib_tests::{Log, SECOND, TestResult, gate, within};
@@ -68,7 +70,7 @@ async fn snapshot_shows_every_actor_that_failed_for_good() -> TestResult {
             }
         };
         within(actor.ask(fail())).await.unwrap_err();
-        within(actor.wait_stopped()).await;
+        within(actor.stopped()).await;
     }
     // A failed start.
     let mortal =
@@ -76,10 +78,10 @@ async fn snapshot_shows_every_actor_that_failed_for_good() -> TestResult {
     within(system.spawn(mortal).urn("start")).await.unwrap_err();
     // A group, and its member.
     let group = Supervisor::new(Strategy::OneForAll).budget(0, SECOND);
-    let group = group.member(GroupMember::new(lives("a", &log)).urn("member"));
+    let group = group.member(ChildSpec::new(lives("a", &log)).urn("member"));
     let group = within(system.spawn(group).urn("group")).await?;
     within(system.ask("member", fail())).await.unwrap_err();
-    within(group.wait_stopped()).await;
+    within(group.stopped()).await;
     // A child, and the parent that fails with it.
     let parent = within(system.spawn(ScriptedActor::new("a", &log)).urn("parent")).await?;
     let child = ScriptedActor::new("a", &log);
@@ -92,7 +94,7 @@ async fn snapshot_shows_every_actor_that_failed_for_good() -> TestResult {
     });
     within(parent.ask(spawning)).await?;
     within(system.ask("child", fail())).await.unwrap_err();
-    within(parent.wait_stopped()).await;
+    within(parent.stopped()).await;
 
     assert_eq!(
         urns(&system),
@@ -115,10 +117,10 @@ async fn snapshot_does_not_show_stopped_actors() -> TestResult {
     stopped.tell(fail()).await?;
     stopped.stop();
     keeper.open();
-    assert!(within(stopped.wait_stopped()).await.is_failure());
+    assert!(within(stopped.stopped()).await.is_failure());
     let killed = system.spawn(ScriptedActor::new("a", &log)).await?;
     killed.kill();
-    within(killed.wait_stopped()).await;
+    within(killed.stopped()).await;
     assert!(failed(&system).is_empty());
     Ok(())
 }
@@ -132,7 +134,7 @@ async fn snapshot_keeps_the_newest_64_failures() -> TestResult {
         // Its text is cut.
         let failing = run_async(|_| Box::pin(ready(Err(Failure::msg("ä".repeat(10_000))))));
         within(actor.ask(failing)).await.unwrap_err();
-        within(actor.wait_stopped()).await;
+        within(actor.stopped()).await;
     }
     let kept = urns(&system);
     assert_eq!(kept.len(), 64);

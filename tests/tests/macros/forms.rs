@@ -156,7 +156,7 @@ async fn failure_answers_failed_and_ends_the_actor() -> TestResult {
         forms.ask(Alias(true)).await,
         Err(AskError::Failed { .. })
     ));
-    let StopReason::Failed(failure) = forms.wait_stopped().await else {
+    let StopReason::Failed(failure) = forms.stopped().await else {
         panic!("the actor failed");
     };
     assert_eq!(failure.to_string(), "as asked");

@@ -94,7 +94,7 @@ async fn hooks_run_at_their_turns() -> TestResult {
     let log = Log::default();
     let actor = system.spawn(AsyncHooks(log.clone())).urn("a").await?;
     actor.stop();
-    actor.wait_stopped().await;
+    actor.stopped().await;
     assert_eq!(
         entries(&log),
         ["start", "from on_start", "stop: stop was requested"]
@@ -106,7 +106,7 @@ async fn hooks_run_at_their_turns() -> TestResult {
         actor.ask(Break).await,
         Err(AskError::Failed { .. })
     ));
-    actor.wait_stopped().await;
+    actor.stopped().await;
     assert_eq!(
         entries(&log),
         ["start", "from on_start", "b failed: broken"]
@@ -115,7 +115,7 @@ async fn hooks_run_at_their_turns() -> TestResult {
     let log = Log::default();
     let actor = system.spawn(SyncHooks(log.clone())).await?;
     actor.stop();
-    actor.wait_stopped().await;
+    actor.stopped().await;
     assert_eq!(entries(&log), ["start", "stop: stop was requested"]);
 
     let log = Log::default();
@@ -124,7 +124,7 @@ async fn hooks_run_at_their_turns() -> TestResult {
         actor.ask(Break).await,
         Err(AskError::Failed { .. })
     ));
-    actor.wait_stopped().await;
+    actor.stopped().await;
     assert_eq!(entries(&log), ["start", "failed"]);
     Ok(())
 }

@@ -7,8 +7,11 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use conclib::SpawnError;
+use conclib::actor::{Handler, Handlers};
 use conclib::prelude::*;
-use conclib::{First, Handler, Handlers, LookupError, Missed, SpawnError};
+use conclib::schedule::{First, Missed};
+use conclib::system::LookupError;
 
 type TestResult = Result<(), Box<dyn Error>>;
 

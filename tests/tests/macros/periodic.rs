@@ -1,6 +1,6 @@
 //! Periodic actors.
 
-use conclib::{Schedule, When};
+use conclib::schedule::{Schedule, When};
 
 use super::forms::Forms;
 use super::*;

@@ -32,7 +32,7 @@ impl Raw {
 }
 
 /// Delivers a request as the runner does.
-async fn deliver<A: Actor, M: conclib::RemoteMessage>(
+async fn deliver<A: Actor, M: conclib::message::RemoteMessage>(
     actor: &mut A,
     message: M,
 ) -> Result<M::Response, AskError> {

@@ -1,7 +1,7 @@
 //! Requests that are forwarded, or distributed by a pool.
 
+use conclib::pool::{Pool, Route};
 use conclib::prelude::*;
-use conclib::{Pool, Route};
 use conclib_tests::{Log, TestResult, gate, within};
 
 use super::{Node, Run, Via, ViaEither, answer, ask, ask_pool, cycle, depth, node, pool, run};

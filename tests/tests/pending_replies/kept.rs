@@ -44,7 +44,7 @@ async fn resumed_request_is_a_wait_again() -> TestResult {
     let end = tokio::spawn(end);
     within(async {
         // Until its second handler runs and waits.
-        let runs = |actor: &conclib::ActorSnapshot| {
+        let runs = |actor: &conclib::snapshot::ActorSnapshot| {
             actor
                 .running
                 .as_ref()

@@ -8,8 +8,9 @@ mod resizing;
 use std::future::{Future, Ready, ready};
 use std::pin::Pin;
 
+use conclib::pool::Pool;
 use conclib::prelude::*;
-use conclib::{Backoff, Pool};
+use conclib::supervision::Backoff;
 use conclib_tests::{poll_once, within};
 
 type Heard = Result<u32, AskError>;
@@ -121,7 +122,9 @@ fn cycle(chain: &[&str]) -> Heard {
 
 /// Waits until this many messages are in the mailbox.
 async fn depth(system: &ActorSystem, urn: &str, depth: usize) {
-    let found = |actor: &conclib::ActorSnapshot| actor.urn.as_str() == urn && actor.depth == depth;
+    let found = |actor: &conclib::snapshot::ActorSnapshot| {
+        actor.urn.as_str() == urn && actor.depth == depth
+    };
     within(async {
         while !system.snapshot().actors.iter().any(found) {
             tokio::task::yield_now().await;

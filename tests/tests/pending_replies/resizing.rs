@@ -1,6 +1,6 @@
 //! Workers that resize their own pool.
 
-use conclib::Pool;
+use conclib::pool::Pool;
 use conclib::prelude::*;
 use conclib_tests::{Log, TestResult, gate, within};
 

@@ -52,7 +52,7 @@ async fn spent_budget_fails_the_pool() -> TestResult {
     for _ in 0..4 {
         let _ = within(pool.ask(Explode)).await;
     }
-    let reason = within(pool.wait_stopped()).await;
+    let reason = within(pool.stopped()).await;
     let failure = reason.failure().expect("a failure").to_string();
     assert!(failure.contains("`workers/"), "{failure}");
     assert!(system.is_empty(), "its workers are gone as well");
@@ -66,7 +66,7 @@ async fn stopped_worker_is_replaced() -> TestResult {
     let pool = system.spawn(state.pool(2)).urn("workers").await?;
     let first = system.actor::<PoolWorker>("workers/1")?;
     first.stop();
-    within(first.wait_stopped()).await;
+    within(first.stopped()).await;
     let mut answers = [who(&pool, 0).await, who(&pool, 0).await];
     answers.sort_unstable();
     assert_eq!(answers, [1, 2]);

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use conclib::pool::{Pool, Route};
 use conclib::prelude::*;
-use conclib::{Pool, Route};
 use conclib_tests::{TestResult, poll_once, within};
 use futures_util::future::join_all;
 
@@ -131,7 +131,7 @@ async fn stopping_pool_continues_without_a_stopped_worker() -> TestResult {
     for ask in asks {
         assert_eq!(within(ask).await, Ok(1), "by the other");
     }
-    let reason = pool.wait_stopped().await;
+    let reason = pool.stopped().await;
     assert!(matches!(reason, conclib::StopReason::Shutdown), "{reason}");
 
     // Without a worker, waiting messages are refused.
@@ -142,7 +142,7 @@ async fn stopping_pool_continues_without_a_stopped_worker() -> TestResult {
     system.actor::<PoolWorker>("pool/1")?.stop();
     assert!(within(system.shutdown()).await.is_clean());
     assert_eq!(within(ask).await, Err(AskError::ActorStopped));
-    let reason = pool.wait_stopped().await;
+    let reason = pool.stopped().await;
     assert!(matches!(reason, conclib::StopReason::Shutdown), "{reason}");
     Ok(())
 }

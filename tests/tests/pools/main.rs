@@ -9,8 +9,9 @@ mod sizes;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use conclib::pool::Pool;
 use conclib::prelude::*;
-use conclib::{Backoff, Pool};
+use conclib::supervision::Backoff;
 use conclib_tests::{Log, within};
 use tokio::sync::Semaphore;
 

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use conclib::pool::Route;
 use conclib::prelude::*;
-use conclib::{Backoff, Route};
+use conclib::supervision::Backoff;
 use conclib_tests::{TestResult, within};
 
 use super::{Explode, Note, PoolState, PoolWorker, Slow, Who, who};
@@ -64,7 +65,7 @@ async fn failure_of_a_surplus_worker_does_not_fail_the_pool() -> TestResult {
         within(slow).await??;
     }
     assert!(matches!(within(fails).await?, Err(AskError::Failed { .. })));
-    within(second.wait_stopped()).await;
+    within(second.stopped()).await;
     assert_eq!(who(&pool, 0).await, 0);
     assert!(!pool.is_stopped());
     Ok(())
@@ -125,7 +126,7 @@ async fn pool_is_killed_while_waiting_for_room() -> TestResult {
     for ask in asks {
         assert_eq!(within(ask).await?, Err(AskError::ActorStopped));
     }
-    within(pool.wait_stopped()).await;
+    within(pool.stopped()).await;
     assert!(system.is_empty());
     Ok(())
 }

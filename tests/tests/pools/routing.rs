@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
+use conclib::pool::{Pool, Route};
 use conclib::prelude::*;
-use conclib::{LookupError, Pool, Route};
+use conclib::system::LookupError;
 use conclib_tests::{TestResult, poll_once, within};
 
 use super::{PoolState, PoolWorker, Slow, Who, who};

@@ -2,8 +2,10 @@
 
 use std::collections::HashMap;
 
+use conclib::SpawnError;
+use conclib::pool::Pool;
 use conclib::prelude::*;
-use conclib::{Backoff, Pool, SpawnError};
+use conclib::supervision::Backoff;
 use conclib_tests::{TestResult, poll_once, within};
 use futures_util::future::join_all;
 
@@ -94,7 +96,7 @@ async fn replacement_worker_gets_the_keys_of_its_predecessor() -> TestResult {
     }
     let second = system.actor::<PoolWorker>("workers/2")?;
     second.stop();
-    within(second.wait_stopped()).await;
+    within(second.stopped()).await;
     for (key, worker) in before {
         let now = if worker == 1 { 4 } else { worker };
         assert_eq!(who(&pool, key).await, now);

@@ -5,8 +5,9 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Poll, Wake, Waker};
 
+use conclib::SpawnError;
 use conclib::prelude::*;
-use conclib::{Phase, SpawnError};
+use conclib::snapshot::Phase;
 use conclib_tests::messages::{Pass, Ping};
 use conclib_tests::{Gate, Log, LogsDrop, PanicsOnDrop, TestResult, gate, poll_once, within};
 use tokio::runtime::{Builder, Runtime};
@@ -99,7 +100,7 @@ fn drop_runtime(runtime: Runtime, drop: impl FnOnce(Runtime)) -> TestResult {
 
     observer.block_on(async {
         assert!(matches!(
-            within(watched.wait_stopped()).await,
+            within(watched.stopped()).await,
             StopReason::Killed
         ));
         assert_eq!(

@@ -4,7 +4,8 @@ use std::future::{Future, pending, ready};
 use std::time::Duration;
 
 use conclib::prelude::*;
-use conclib::{Backoff, GroupMember, Strategy, Supervisor};
+use conclib::supervision::Backoff;
+use conclib::supervisor::{ChildSpec, Strategy, Supervisor};
 use conclib_tests::messages::note;
 use conclib_tests::scripted::{ScriptedActor, fail, lives, run_async};
 use conclib_tests::{Log, TestResult, yield_until};
@@ -28,7 +29,7 @@ fn actors_live_without_timers() -> TestResult {
         plain.ask(note("2")).await?;
         system.ask("plain", note("3")).await?;
         plain.stop();
-        assert!(matches!(plain.wait_stopped().await, StopReason::Requested));
+        assert!(matches!(plain.stopped().await, StopReason::Requested));
 
         let again = system
             .supervise(lives("again", &log))
@@ -37,7 +38,7 @@ fn actors_live_without_timers() -> TestResult {
         again.ask(fail()).await.unwrap_err();
         again.ask(note("lives")).await?;
 
-        let member = |name| GroupMember::new(lives(name, &log)).urn(name);
+        let member = |name| ChildSpec::new(lives(name, &log)).urn(name);
         let group = Supervisor::new(Strategy::RestForOne).backoff(Backoff::none());
         let group = group.member(member("a")).member(member("b"));
         system.spawn(group).urn("group").await?;
@@ -79,7 +80,7 @@ fn restart_with_a_backoff_without_timers_is_a_failure() -> TestResult {
         let actor = system.supervise(|| ready(ScriptedActor::new("a", &Log::default())));
         let actor = actor.await?;
         actor.ask(fail()).await.unwrap_err();
-        let StopReason::Failed(failure) = actor.wait_stopped().await else {
+        let StopReason::Failed(failure) = actor.stopped().await else {
             return Err("it has not failed".into());
         };
         assert!(

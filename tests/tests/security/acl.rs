@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use conclib::ConnectError;
+use conclib::bus::{OpenError, Role};
+use conclib::daemon::RedisDaemon;
 use conclib::prelude::*;
-use conclib::{ConnectError, OpenError, RedisDaemon, Role};
 use conclib_tests::actors::Worker;
 use conclib_tests::messages::{Double, Record, Recorded};
 use conclib_tests::{ASK_TIMEOUT, eventually};

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use conclib::Role;
+use conclib::bus::Role;
 use conclib::prelude::*;
 use conclib_tests::ASK_TIMEOUT;
 use conclib_tests::actors::Worker;

@@ -2,7 +2,7 @@
 
 use std::thread;
 
-use conclib::Delivered;
+use conclib::error::Delivered;
 use conclib::prelude::*;
 use conclib_tests::messages::{Double, Pass, note};
 use conclib_tests::{Log, SECOND, TestResult, gate, poll_once, within};

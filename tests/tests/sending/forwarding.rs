@@ -1,6 +1,6 @@
 //! Forwarding of messages with their reply.
 
-use conclib::Delivered;
+use conclib::error::Delivered;
 use conclib::prelude::*;
 use conclib_tests::actors::LoggingWorker;
 use conclib_tests::bus::Bus;
@@ -147,7 +147,7 @@ async fn forward_to_a_stopped_actor_costs_no_reply() -> TestResult {
         .urn("stopped")
         .await?;
     stopped.kill();
-    within(stopped.wait_stopped()).await;
+    within(stopped.stopped()).await;
     let then = Some(spawn_worker(&system, &Log::default()).await?);
     let switch = system.spawn(Switch { stopped, then }).await?;
     assert_eq!(within(switch.ask(Double { n: 2 })).await, Ok(4));
@@ -161,7 +161,7 @@ async fn failure_by_a_forward_names_handler_and_cause() -> TestResult {
     let system = ActorSystem::new();
     let stopped = spawn_worker(&system, &Log::default()).await?;
     stopped.kill();
-    within(stopped.wait_stopped()).await;
+    within(stopped.stopped()).await;
     let switch = system
         .spawn(Switch {
             stopped,
@@ -175,7 +175,7 @@ async fn failure_by_a_forward_names_handler_and_cause() -> TestResult {
     assert_eq!(cause.urn(), "switch");
     let text = "the message was not forwarded: the actor has stopped";
     assert_eq!(cause.text(), text);
-    let reason = within(switch.wait_stopped()).await;
+    let reason = within(switch.stopped()).await;
     assert_eq!(reason.failure().ok_or("no failure")?.to_string(), text);
     Ok(())
 }

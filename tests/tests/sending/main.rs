@@ -9,8 +9,8 @@ mod try_tell;
 
 use std::time::Duration;
 
-use conclib::Spawn;
 use conclib::prelude::*;
+use conclib::system::Spawn;
 use conclib_tests::actors::LoggingWorker;
 use conclib_tests::messages::Pass;
 use conclib_tests::{GateHandle, Log, gate};

@@ -19,7 +19,7 @@ async fn recipients_are_equal_if_they_lead_to_the_same_actor() -> TestResult {
     assert!(!recipient.is_stopped());
     worker.kill();
     assert!(matches!(
-        within(recipient.wait_stopped()).await,
+        within(recipient.stopped()).await,
         StopReason::Killed
     ));
     assert!(recipient.is_stopped() && !other.is_stopped());

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use conclib::Delivered;
+use conclib::error::Delivered;
 use conclib::prelude::*;
 use conclib_tests::messages::{Double, note};
 use conclib_tests::{Log, SECOND, TestResult, poll_once, within};

@@ -28,7 +28,7 @@ async fn try_tell_returns_a_message_without_room() -> TestResult {
     worker.stop();
     let back = worker.try_tell(note("stopped")).unwrap_err();
     assert_eq!(back.into_parts(), (note("stopped"), AskError::ActorStopped));
-    within(worker.wait_stopped()).await;
+    within(worker.stopped()).await;
     assert_eq!(log.entries(), ["in", "room again"]);
     Ok(())
 }
@@ -62,7 +62,7 @@ async fn actor_always_has_room_for_itself() -> TestResult {
     let teller = system.spawn(SelfTeller(log.clone())).mailbox(1).await?;
     assert_eq!(teller.ask(TellSelf(3)).await?, 3);
     teller.stop();
-    within(teller.wait_stopped()).await;
+    within(teller.stopped()).await;
     assert_eq!(log.entries(), ["0", "1", "2"]);
     Ok(())
 }

@@ -3,8 +3,8 @@
 use std::future::ready;
 use std::time::Duration;
 
-use conclib::Backoff;
 use conclib::prelude::*;
+use conclib::supervision::Backoff;
 use conclib_tests::messages::note;
 use conclib_tests::scripted::{ScriptedActor, fail, run_async};
 use conclib_tests::{Log, SECOND, TestResult, poll_once, settle, within};
@@ -24,7 +24,7 @@ async fn child_that_stops_and_awaits_its_parent_continues() -> TestResult {
             Box::pin(async move {
                 parent.tell(note("still handled")).await?;
                 parent.stop();
-                let wait = parent.wait_stopped();
+                let wait = parent.stopped();
                 let waited = match bound {
                     None => wait.await.to_string(),
                     Some(bound) => format!("{:?}", timeout(bound, wait).await),
@@ -35,9 +35,9 @@ async fn child_that_stops_and_awaits_its_parent_continues() -> TestResult {
         });
         let asked = a.ask(stopping);
         assert_eq!(within(asked).await, Ok(()));
-        let reason = within(top.wait_stopped()).await;
+        let reason = within(top.stopped()).await;
         assert!(matches!(reason, StopReason::Requested), "{reason}");
-        let reason = within(a.wait_stopped()).await;
+        let reason = within(a.stopped()).await;
         assert!(matches!(reason, StopReason::ParentStopped), "{reason}");
         let waited = match bound {
             None => "waited: stop was requested",
@@ -65,7 +65,7 @@ async fn child_that_awaits_its_parent_in_on_stop_continues() -> TestResult {
         let (parent, written) = (top.clone(), log.clone());
         let last = ScriptedActor::new("a", &log).stopping(move |_| {
             Box::pin(async move {
-                let wait = parent.wait_stopped();
+                let wait = parent.stopped();
                 let waited = match bound {
                     None => Ok(wait.await),
                     Some(bound) => timeout(bound, wait).await,
@@ -79,8 +79,8 @@ async fn child_that_awaits_its_parent_in_on_stop_continues() -> TestResult {
         });
         let a = child(&system, &top, last, "a").await?;
         top.stop();
-        within(top.wait_stopped()).await;
-        let reason = within(a.wait_stopped()).await;
+        within(top.stopped()).await;
+        let reason = within(a.stopped()).await;
         assert!(matches!(reason, StopReason::ParentStopped), "{reason}");
         assert_eq!(
             log.entries()[2..],
@@ -102,7 +102,7 @@ async fn descendant_that_awaits_the_top_of_its_tree_continues() -> TestResult {
     let leaf = child(&system, &middle, ScriptedActor::new("leaf", &log), "leaf").await?;
     let asked = leaf.ask(stop_and_wait(&top, &log));
     assert_eq!(within(asked).await, Ok(()));
-    within(top.wait_stopped()).await;
+    within(top.stopped()).await;
     assert_eq!(
         log.entries()[3..],
         [
@@ -149,7 +149,7 @@ async fn actor_awaited_in_a_last_hook_continues() -> TestResult {
         let (waited_for, written) = (other.clone(), log.clone());
         let last = async move {
             waited_for.stop();
-            let reason = waited_for.wait_stopped().await;
+            let reason = waited_for.stopped().await;
             written.add(format!("other has ended: {reason}"));
             Ok(())
         };
@@ -170,7 +170,7 @@ async fn actor_awaited_in_a_last_hook_continues() -> TestResult {
             "stop was requested"
         };
         assert_eq!(within(waits).await?, Ok(()));
-        within(a.wait_stopped()).await;
+        within(a.stopped()).await;
         assert_eq!(
             log.entries()[3..],
             [
@@ -190,7 +190,7 @@ async fn starting_child_that_awaits_its_spawner_continues_on_stop() -> TestResul
     let (parent, written) = (top.clone(), log.clone());
     let starts = ScriptedActor::new("a", &log).starting(move |_| {
         Box::pin(async move {
-            let reason = parent.wait_stopped().await;
+            let reason = parent.stopped().await;
             written.add(format!("waited: {reason}"));
             Ok(())
         })
@@ -208,7 +208,7 @@ async fn starting_child_that_awaits_its_spawner_continues_on_stop() -> TestResul
     assert!(poll_once(&mut spawning).await.is_pending());
     top.stop();
     assert_eq!(within(spawning).await, Ok(()));
-    within(top.wait_stopped()).await;
+    within(top.stopped()).await;
     assert_eq!(
         log.entries()[2..],
         [

@@ -45,7 +45,7 @@ fn wait(for_whom: &ActorRef<ScriptedActor>, log: &Log, stop: bool) -> Run {
             if stop {
                 other.stop();
             }
-            let reason = other.wait_stopped().await;
+            let reason = other.stopped().await;
             log.add(format!("waited for {}: {reason}", other.urn()));
             Ok(())
         })

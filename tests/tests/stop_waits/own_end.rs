@@ -16,7 +16,7 @@ async fn handler_that_awaits_its_own_actors_stop_continues() -> TestResult {
     let a = probe(&system, "a", &log).await?;
     let asked = a.ask(stop_and_wait(&a, &log));
     assert_eq!(within(asked).await, Ok(()));
-    let reason = within(a.wait_stopped()).await;
+    let reason = within(a.stopped()).await;
     assert!(matches!(reason, StopReason::Requested), "{reason}");
     assert_eq!(
         log.entries(),
@@ -43,7 +43,7 @@ async fn bounded_wait_for_an_impossible_end_times_out() -> TestResult {
         let (began, other, written) = (Instant::now(), other.clone(), log.clone());
         let bounded = run_async(move |_| {
             Box::pin(async move {
-                let waited = timeout(SECOND, other.wait_stopped()).await;
+                let waited = timeout(SECOND, other.stopped()).await;
                 written.add(format!("in time: {}", waited.is_ok()));
                 Ok(())
             })
@@ -83,7 +83,7 @@ async fn two_actors_that_stop_and_await_each_other_both_end() -> TestResult {
     };
     assert_eq!(within(both).await, (Ok(()), Ok(())));
     for actor in [&a, &b] {
-        let reason = within(actor.wait_stopped()).await;
+        let reason = within(actor.stopped()).await;
         assert!(matches!(reason, StopReason::Requested), "{reason}");
     }
     assert_eq!(began.elapsed(), Duration::ZERO);
@@ -110,7 +110,7 @@ async fn stop_from_outside_ends_mutual_waits() -> TestResult {
     assert!(poll_once(&mut first).await.is_pending(), "`b` goes on");
     b.stop();
     assert_eq!(within(first).await, Ok(()));
-    within(async { (a.wait_stopped().await, b.wait_stopped().await) }).await;
+    within(async { (a.stopped().await, b.stopped().await) }).await;
     assert_eq!(
         log.entries()[2..],
         [

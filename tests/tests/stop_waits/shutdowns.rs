@@ -39,7 +39,7 @@ async fn ask_of_the_actor_that_shuts_down_is_a_cycle() -> TestResult {
     });
     let began = Instant::now();
     assert_eq!(within(b.ask(asking)).await, Ok(()));
-    within(a.wait_stopped()).await;
+    within(a.stopped()).await;
     assert_eq!(began.elapsed(), Duration::ZERO);
     assert_eq!(
         log.entries()[2..],
@@ -65,7 +65,7 @@ async fn wait_for_the_actor_that_shuts_down_continues() -> TestResult {
         let waiting = run_async(move |_| {
             Box::pin(async move {
                 hold.pass().await;
-                let reason = end.wait_stopped().await;
+                let reason = end.stopped().await;
                 written.add(format!("waited: {reason}"));
                 Ok(())
             })
@@ -82,7 +82,7 @@ async fn wait_for_the_actor_that_shuts_down_continues() -> TestResult {
             keeper.open();
         }
         assert_eq!(within(waits).await?, Ok(()));
-        within(a.wait_stopped()).await;
+        within(a.stopped()).await;
         assert!(began.elapsed() < SECOND, "{:?}", began.elapsed());
         assert_eq!(
             log.entries()[2..],

@@ -4,7 +4,7 @@ use std::future::ready;
 use std::sync::Arc;
 
 use conclib::prelude::*;
-use conclib::{Children, GroupMember, Strategy, Supervisor};
+use conclib::supervisor::{ChildSpec, Strategy, Supervisor};
 use conclib_tests::scripted::{ScriptedActor, run_async};
 use conclib_tests::{Log, TestResult, poll_once, settle, within};
 use tokio::sync::Barrier;
@@ -19,10 +19,10 @@ struct Member(ActorSystem, Log);
 impl Member {
     async fn on_start(&mut self) -> Result<(), Failure> {
         let group = self.0.actor::<Supervisor>("group")?;
-        let heard = group.ask(Children).await;
+        let heard = group.children().await;
         let cycle = matches!(heard, Err(AskError::AskCycle { .. }));
         self.1.add(format!("hears of a circle: {cycle}"));
-        let reason = group.wait_stopped().await;
+        let reason = group.stopped().await;
         self.1.add(format!("waited: {reason}"));
         Ok(())
     }
@@ -36,7 +36,7 @@ impl Member {
 async fn starting_member_that_awaits_its_supervisor_continues() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
     let (inner, written) = (system.clone(), log.clone());
-    let member = GroupMember::new(move || ready(Member(inner.clone(), written.clone())));
+    let member = ChildSpec::new(move || ready(Member(inner.clone(), written.clone())));
     let group = Supervisor::new(Strategy::OneForOne).member(member);
     let mut spawn = system.spawn(group).urn("group");
     assert!(poll_once(&mut spawn).await.is_pending());
@@ -44,7 +44,7 @@ async fn starting_member_that_awaits_its_supervisor_continues() -> TestResult {
     assert_eq!(log.entries(), ["hears of a circle: true"]);
     let group = system.actor::<Supervisor>("group")?;
     group.stop();
-    within(group.wait_stopped()).await;
+    within(group.stopped()).await;
     assert_eq!(
         log.entries()[1..],
         ["waited: stop was requested", "stops: its parent stopped"]
@@ -62,7 +62,7 @@ async fn stop_in_ring(actors: &[ActorRef<ScriptedActor>]) -> TestResult {
                 Box::pin(async move {
                     start.wait().await;
                     next.stop();
-                    next.wait_stopped().await;
+                    next.stopped().await;
                     Ok(())
                 })
             });
@@ -73,7 +73,7 @@ async fn stop_in_ring(actors: &[ActorRef<ScriptedActor>]) -> TestResult {
         within(asked).await??;
     }
     for actor in actors {
-        let reason = within(actor.wait_stopped()).await;
+        let reason = within(actor.stopped()).await;
         assert!(!reason.is_failure(), "{reason}");
         assert!(!matches!(reason, StopReason::Killed), "{reason}");
     }

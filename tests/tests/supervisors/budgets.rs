@@ -2,8 +2,10 @@
 
 use std::future::ready;
 
+use conclib::SpawnError;
 use conclib::prelude::*;
-use conclib::{Backoff, GroupMember, SpawnError, Strategy, Supervisor};
+use conclib::supervision::Backoff;
+use conclib::supervisor::{ChildSpec, Strategy, Supervisor};
 use conclib_tests::scripted::{ScriptedActor, fail, run_async};
 use conclib_tests::{Log, TestResult, settle, within};
 
@@ -19,13 +21,13 @@ async fn spent_budget_ends_the_group() -> TestResult {
     }
     news.get();
     within(system.ask("b", fail())).await.unwrap_err();
-    let StopReason::Failed(failure) = within(group.wait_stopped()).await else {
+    let StopReason::Failed(failure) = within(group.stopped()).await else {
         return Err("it has not failed".into());
     };
     let says = "its member `b` ended once more than 3 times within 5s: \
                 it failed: panicked: on purpose";
     assert_eq!(failure.to_string(), says);
-    assert!(matches!(b.wait_stopped().await, StopReason::Exhausted(_)));
+    assert!(matches!(b.stopped().await, StopReason::Exhausted(_)));
     let stops = |name: &str| format!("{name} stops: its parent stopped");
     assert_eq!(news.get(), [B_FAILS.to_owned(), stops("c"), stops("a")]);
     assert!(system.is_empty());
@@ -65,7 +67,7 @@ fn unlucky(
             }))
         }))
     };
-    GroupMember::new(factory).urn("b")
+    ChildSpec::new(factory).urn("b")
 }
 
 #[tokio::test(start_paused = true)]
@@ -126,7 +128,7 @@ async fn group_with_a_taken_name_does_not_start() -> TestResult {
 async fn exhausted_group_restarts_as_a_member_of_another() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
     let written = log.clone();
-    let inner = GroupMember::new(move || {
+    let inner = ChildSpec::new(move || {
         let group = Supervisor::new(Strategy::OneForOne).budget(1, 5 * SECOND);
         let group = group.backoff(Backoff::none());
         ready(
@@ -170,7 +172,7 @@ async fn exhausted_group_may_fail_its_parent() -> TestResult {
     });
     within(parent.ask(spawning)).await?;
     within(system.ask("a", fail())).await.unwrap_err();
-    let reason = within(parent.wait_stopped()).await;
+    let reason = within(parent.stopped()).await;
     assert!(
         reason.to_string().contains("its child `group` failed"),
         "{reason}"

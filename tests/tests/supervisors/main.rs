@@ -6,19 +6,21 @@ mod random_failures;
 mod strategies;
 mod timeouts;
 
+use conclib::SpawnError;
 use conclib::prelude::*;
-use conclib::{Backoff, GroupMember, SpawnError, Strategy, Supervisor};
+use conclib::supervision::Backoff;
+use conclib::supervisor::{ChildSpec, Strategy, Supervisor};
 use conclib_tests::scripted::{ScriptedActor, lives};
 use conclib_tests::{Log, SECOND, within};
 
-type Member<F> = GroupMember<F>;
+type Member<F> = ChildSpec<F>;
 
 /// A member that logs its life.
 fn member(
     name: &'static str,
     log: &Log,
 ) -> Member<impl FnMut() -> std::future::Ready<ScriptedActor> + Send + use<>> {
-    GroupMember::new(lives(name, log)).urn(name)
+    ChildSpec::new(lives(name, log)).urn(name)
 }
 
 /// Three members, `a`, `b` and `c`, that restart at once.

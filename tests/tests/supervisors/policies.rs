@@ -1,7 +1,8 @@
 //! Members that end for good, and members that restart.
 
 use conclib::prelude::*;
-use conclib::{Backoff, Children, Restart, Strategy, Supervisor};
+use conclib::supervision::{Backoff, Restart};
+use conclib::supervisor::{Strategy, Supervisor};
 use conclib_tests::messages::note;
 use conclib_tests::scripted::{ScriptedActor, fail, run};
 use conclib_tests::{Log, TestResult, settle, within};
@@ -18,13 +19,13 @@ async fn member_stopped_or_killed_from_outside_does_not_restart() -> TestResult 
         } else {
             a.stop();
         }
-        within(a.wait_stopped()).await;
+        within(a.stopped()).await;
         settle().await;
         assert_eq!(news.get().len(), usize::from(!kill), "the others live on");
         within(system.ask("b", fail())).await.unwrap_err();
         settle().await;
         assert_eq!(news.get(), [B_FAILS, C_AGAIN, "b starts", "c starts"]);
-        assert_eq!(within(group.ask(Children)).await?.len(), 3);
+        assert_eq!(within(group.children()).await?.len(), 3);
     }
     Ok(())
 }
@@ -82,7 +83,7 @@ async fn members_are_children_of_the_group_and_keep_their_references() -> TestRe
     within(system.ask("b", fail())).await.unwrap_err();
     within(a.ask(note("x"))).await?;
     assert_eq!(system.actor::<ScriptedActor>("a")?, a);
-    for member in within(group.ask(Children)).await? {
+    for member in within(group.children()).await? {
         assert_eq!(member.parent.as_ref().map(AsRef::as_ref), Some("group"));
         assert_eq!(member.restarts, 1);
     }

@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use conclib::prelude::*;
-use conclib::{Backoff, Children, GroupMember, Phase, Strategy, Supervisor};
+use conclib::snapshot::Phase;
+use conclib::supervision::Backoff;
+use conclib::supervisor::{ChildSpec, Strategy, Supervisor};
 use conclib_tests::random::Random;
 use conclib_tests::scripted::{ScriptedActor, fail, run_async};
 use conclib_tests::{Log, TestResult, within};
@@ -60,7 +62,7 @@ async fn torment(seed: u64) -> TestResult {
             });
             ready(probe)
         };
-        group = group.member(GroupMember::new(factory).urn(name));
+        group = group.member(ChildSpec::new(factory).urn(name));
     }
     let group = spawn(&system, group).await?;
     for _ in 0..100 {
@@ -85,7 +87,7 @@ async fn torment(seed: u64) -> TestResult {
         system.tell(NAMES[3], fail()).await?;
         tokio::time::sleep(100 * SECOND).await;
     }
-    let members = within(group.ask(Children)).await?;
+    let members = within(group.children()).await?;
     assert_eq!(members.len(), NAMES.len());
     for member in &members {
         assert_eq!(

@@ -1,7 +1,9 @@
 //! Strategies: the members that restart, and their order.
 
 use conclib::prelude::*;
-use conclib::{Backoff, Children, Phase, Strategy};
+use conclib::snapshot::Phase;
+use conclib::supervision::Backoff;
+use conclib::supervisor::Strategy;
 use conclib_tests::messages::{Pass, note};
 use conclib_tests::scripted::fail;
 use conclib_tests::{Log, TestResult, gate, poll_once, settle, within};
@@ -12,7 +14,7 @@ use super::{A_AGAIN, B_FAILS, C_AGAIN, News, SECOND, spawn, started, text, three
 async fn group_starts_in_order_and_stops_in_reverse() -> TestResult {
     let (system, group, mut news) = started(Strategy::OneForOne).await?;
     group.stop();
-    within(group.wait_stopped()).await;
+    within(group.stopped()).await;
     let stops = |name: &str| format!("{name} stops: its parent stopped");
     assert_eq!(news.get(), [stops("c"), stops("b"), stops("a")]);
     assert!(system.is_empty());
@@ -89,7 +91,7 @@ async fn two_failures_at_once_cost_one_restart() -> TestResult {
         "c starts",
     ];
     assert_eq!(starts, expected);
-    let members = within(group.ask(Children)).await?;
+    let members = within(group.children()).await?;
     assert!(members.iter().all(|member| member.phase == Phase::Running));
     Ok(())
 }
@@ -104,7 +106,7 @@ async fn group_waits_for_the_backoff_of_the_failed_member() -> TestResult {
     tokio::time::sleep(4 * SECOND).await;
     assert_eq!(news.get(), [B_FAILS, C_AGAIN, A_AGAIN]);
     // The supervisor answers meanwhile.
-    let members = within(group.ask(Children)).await?;
+    let members = within(group.children()).await?;
     assert!(
         members
             .iter()

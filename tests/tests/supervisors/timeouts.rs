@@ -4,7 +4,9 @@ use std::future::{pending, ready};
 use std::time::Duration;
 
 use conclib::prelude::*;
-use conclib::{Backoff, Children, GroupMember, Phase, Strategy, Supervisor};
+use conclib::snapshot::Phase;
+use conclib::supervision::Backoff;
+use conclib::supervisor::{ChildSpec, Strategy, Supervisor};
 use conclib_tests::messages::{Pass, note};
 use conclib_tests::scripted::{NewActor, ScriptedActor, fail, run_async};
 use conclib_tests::{Gate, Log, TestResult, gate, poll_once, settle, within};
@@ -27,7 +29,7 @@ async fn hanging_member_loses_its_handler_after_five_seconds() -> TestResult {
     tokio::time::sleep(4 * SECOND).await;
     assert_eq!(news.get(), [B_FAILS, C_AGAIN]);
     // The supervisor answers meanwhile.
-    let phases = within(group.ask(Children)).await?;
+    let phases = within(group.children()).await?;
     let phases: Vec<_> = phases.iter().map(|member| member.phase).collect();
     assert_eq!(
         phases,
@@ -46,7 +48,7 @@ async fn hanging_member_loses_its_handler_after_five_seconds() -> TestResult {
 async fn member_that_hangs_in_its_last_hook_is_cut_off() -> TestResult {
     let (system, log) = (ActorSystem::new(), Log::default());
     let written = log.clone();
-    let hangs = GroupMember::new(move || {
+    let hangs = ChildSpec::new(move || {
         ready(ScriptedActor::new("c", &written).stopping(|_| Box::pin(pending())))
     });
     let group = Supervisor::new(Strategy::OneForAll)
@@ -78,7 +80,7 @@ fn slow(
             probe
         })
     };
-    GroupMember::new(factory).urn(name)
+    ChildSpec::new(factory).urn(name)
 }
 
 #[tokio::test(start_paused = true)]
@@ -113,7 +115,7 @@ async fn starting_group_may_be_stopped() -> TestResult {
     keeper.reached().await;
     let group = system.actor::<Supervisor>("group")?;
     group.stop();
-    let reason = tokio::time::timeout(SECOND, group.wait_stopped()).await;
+    let reason = tokio::time::timeout(SECOND, group.stopped()).await;
     assert!(matches!(reason, Ok(StopReason::Requested)), "{reason:?}");
     assert_eq!(log.entries(), ["a starts", "a stops: its parent stopped"]);
     assert!(system.is_empty());
@@ -138,10 +140,10 @@ async fn group_may_be_stopped_or_killed_during_a_restart() -> TestResult {
         } else {
             group.stop();
         }
-        within(group.wait_stopped()).await;
+        within(group.stopped()).await;
         assert_eq!(began.elapsed(), Duration::ZERO);
         for member in [a, b] {
-            let reason = member.wait_stopped().await;
+            let reason = member.stopped().await;
             assert_eq!(matches!(reason, StopReason::Killed), kill, "{reason}");
             assert_eq!(
                 matches!(reason, StopReason::ParentStopped),
@@ -167,9 +169,9 @@ async fn member_stopped_during_a_group_restart_handles_queued_messages() -> Test
     group.stop();
     settle().await; // now it is to stop
     keeper.open();
-    let reason = within(c.wait_stopped()).await;
+    let reason = within(c.stopped()).await;
     assert!(matches!(reason, StopReason::ParentStopped), "{reason}");
-    within(group.wait_stopped()).await;
+    within(group.stopped()).await;
     let c = ["c queued", "c stops: its parent stopped"];
     assert_eq!(
         news.get(),
@@ -183,7 +185,7 @@ async fn member_stopped_in_its_restart_hook_does_not_start_again() -> TestResult
     let (system, log) = (ActorSystem::new(), Log::default());
     let (hold, mut keeper) = gate();
     let (mut hold, written) = (Some(hold), log.clone());
-    let slow_end = GroupMember::new(move || {
+    let slow_end = ChildSpec::new(move || {
         let (probe, hold) = (ScriptedActor::new("c", &written), hold.take());
         ready(probe.stopping(move |_| {
             Box::pin(async {
@@ -205,7 +207,7 @@ async fn member_stopped_in_its_restart_hook_does_not_start_again() -> TestResult
     keeper.reached().await;
     c.stop();
     keeper.open();
-    let reason = within(c.wait_stopped()).await;
+    let reason = within(c.stopped()).await;
     assert!(matches!(reason, StopReason::Requested), "{reason}");
     settle().await;
     assert_eq!(news.get(), [B_FAILS, C_AGAIN, "b starts"]);

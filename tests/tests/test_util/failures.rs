@@ -122,9 +122,9 @@ async fn every_failure_is_in_the_list() -> TestResult {
         two.ask(Refuse).await,
         Err(AskError::Failed { .. })
     ));
-    within(two.wait_stopped()).await;
+    within(two.stopped()).await;
     three.stop();
-    within(three.wait_stopped()).await;
+    within(three.stopped()).await;
     let list = "actors failed:
   `four`: panicked: in on_start
   `five`: no disk

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use conclib::bus::{ConnectionState, StartProxyError};
+use conclib::error::Delivered;
 use conclib::prelude::*;
 use conclib::test::{Faults, Probe, TestSystem, advance};
-use conclib::{ConnectError, ConnectionState, Delivered, Proxy, StartProxyError};
+use conclib::{ConnectError, Proxy};
 use conclib_tests::messages::{Double, Record};
 use conclib_tests::{MS, SECOND, TestResult};
 use tokio::task::JoinSet;

@@ -3,7 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use conclib::prelude::*;
-use conclib::{Schedule, Ticker};
+use conclib::schedule::{Schedule, Ticker};
 use conclib_tests::messages::Beat;
 use conclib_tests::{SECOND, TestResult};
 use tokio::time::{Instant, sleep};

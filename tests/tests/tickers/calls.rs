@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use conclib::{First, Missed, Ticker};
+use conclib::schedule::{First, Missed, Ticker};
 use conclib_tests::{Log, LogsDrop, MS, SECOND, within};
 use tokio::time::sleep;
 

@@ -1,7 +1,7 @@
 //! Periodic actors.
 
 use conclib::prelude::*;
-use conclib::{First, Schedule};
+use conclib::schedule::{First, Schedule};
 use conclib_tests::messages::{Beat, Fail, Pass};
 use conclib_tests::{Log, MS, SECOND, TestResult, gate, within};
 use tokio::time::sleep;
@@ -69,7 +69,7 @@ async fn ticks_end_with_the_actor() -> TestResult {
             "kill" => heart.kill(),
             _ => heart.tell(Fail).await?,
         }
-        within(heart.wait_stopped()).await;
+        within(heart.stopped()).await;
         sleep(10 * SECOND).await;
         assert_eq!(clock.marks(), [500, 1500], "{end}");
     }
@@ -107,7 +107,7 @@ async fn stop_drops_pending_ticks_and_handles_messages() -> TestResult {
     let before = clock.log.count();
     heart.stop();
     keeper.open();
-    within(heart.wait_stopped()).await;
+    within(heart.stopped()).await;
     assert_eq!(clock.log.entries()[before..], ["flush 1"]);
     Ok(())
 }

@@ -3,8 +3,9 @@
 use std::future::ready;
 use std::time::Duration;
 
+use conclib::StopReason;
 use conclib::prelude::*;
-use conclib::{Backoff, StopReason};
+use conclib::supervision::Backoff;
 use conclib_tests::messages::{Pass, note};
 use conclib_tests::scripted::{ScriptedActor, fail, lives, run_async};
 use conclib_tests::{Log, SECOND, TestResult, gate, poll_once, settle, within};
@@ -38,7 +39,7 @@ async fn escalated_child_failure_fails_the_parent() -> TestResult {
     within(system.ask("leaf", fail())).await.unwrap_err();
     within(system.ask("leaf", note("lives"))).await?;
     within(system.ask("leaf", fail())).await.unwrap_err();
-    let reason = within(top.wait_stopped()).await;
+    let reason = within(top.stopped()).await;
     let failure = reason.failure().ok_or("no failure")?.to_string();
     let says = "its child `middle` failed: its child `leaf` failed: panicked: on purpose";
     assert_eq!(failure, says);
@@ -74,9 +75,9 @@ async fn error_whose_display_panics_is_a_failure_like_others() -> TestResult {
     let a = system.actor::<ScriptedActor>("a")?;
     let failing = run_async(|_| Box::pin(async { Err(Mute.into()) }));
     within(a.ask(failing)).await.unwrap_err();
-    let reason = within(a.wait_stopped()).await;
+    let reason = within(a.stopped()).await;
     assert!(reason.is_failure(), "{reason:?}");
-    let reason = within(top.wait_stopped()).await;
+    let reason = within(top.stopped()).await;
     let failure = reason.failure().ok_or("no failure")?.to_string();
     assert_eq!(
         failure,
@@ -107,7 +108,7 @@ async fn parent_fails_after_its_current_message() -> TestResult {
     assert!(!top.is_stopped());
     keeper.open();
     assert_eq!(within(in_hand).await, Ok(()));
-    let reason = within(top.wait_stopped()).await;
+    let reason = within(top.stopped()).await;
     assert!(matches!(reason, StopReason::Failed(_)), "{reason}");
     Ok(())
 }
@@ -174,9 +175,9 @@ async fn parent_does_not_wait_for_the_restart_of_a_child() -> TestResult {
         } else {
             top.stop();
         }
-        within(top.wait_stopped()).await;
+        within(top.stopped()).await;
         assert_eq!(began.elapsed(), Duration::ZERO);
-        let reason = c.wait_stopped().await;
+        let reason = c.stopped().await;
         assert_eq!(matches!(reason, StopReason::Killed), kill, "{reason}");
         assert_eq!(
             matches!(reason, StopReason::ParentStopped),

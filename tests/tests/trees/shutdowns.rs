@@ -63,7 +63,7 @@ async fn child_may_shut_the_system_down() -> TestResult {
         })
     });
     within(system.ask("a", shutting_down)).await?;
-    within(top.wait_stopped()).await;
+    within(top.stopped()).await;
     let entries = log.entries();
     assert_eq!(
         entries[4..],
@@ -95,7 +95,7 @@ async fn tree_that_shuts_the_system_down_is_killed_after_the_bound() -> TestResu
     });
     within(system.ask("a", shutting_down)).await?;
     assert_eq!(began.elapsed(), Duration::ZERO);
-    let reason = within(top.wait_stopped()).await;
+    let reason = within(top.stopped()).await;
     assert!(matches!(reason, StopReason::Killed), "{reason}");
     assert!(began.elapsed() <= 5 * SECOND, "{:?}", began.elapsed());
     assert!(system.is_empty());
@@ -130,7 +130,7 @@ async fn child_that_blocks_a_thread_is_reported_with_its_parent() -> TestResult 
     assert_eq!(report.stuck, ["a", "top"]);
     assert_eq!(report.killed, Vec::<conclib::Urn>::new());
     drop(release);
-    within(top.wait_stopped()).await;
+    within(top.stopped()).await;
     assert!(system.is_empty());
     Ok(())
 }
@@ -139,7 +139,7 @@ async fn child_that_blocks_a_thread_is_reported_with_its_parent() -> TestResult 
 async fn dropping_the_system_stops_trees_from_their_leaves() -> TestResult {
     let (system, top, log) = tree().await?;
     drop(system);
-    within(top.wait_stopped()).await;
+    within(top.stopped()).await;
     assert_eq!(
         log.entries()[3..],
         [

@@ -17,7 +17,7 @@ async fn children_stop_before_their_parent_the_newest_first() -> TestResult {
     children(&top, &["a", "b"], &log).await?;
     children(&system.actor("b")?, &["x", "y"], &log).await?;
     top.stop();
-    within(top.wait_stopped()).await;
+    within(top.stopped()).await;
     let parent = |name: &str| format!("{name} stops: its parent stopped");
     let top = "top stops: stop was requested".to_owned();
     assert_eq!(
@@ -37,7 +37,7 @@ async fn children_count_as_stopped_before_their_parent() -> TestResult {
         let a = system.actor::<ScriptedActor>("a")?;
         top.stop();
         a.stop();
-        within(top.wait_stopped()).await;
+        within(top.stopped()).await;
         assert!(a.is_stopped());
     }
     Ok(())
@@ -49,11 +49,11 @@ async fn kill_takes_the_whole_tree_and_runs_no_hook() -> TestResult {
     let leaves = [system.actor::<ScriptedActor>("x")?, system.actor("a")?];
     let before = log.count();
     top.kill();
-    let reason = within(top.wait_stopped()).await;
+    let reason = within(top.stopped()).await;
     assert!(matches!(reason, StopReason::Killed), "{reason}");
     assert!(system.is_empty());
     for leaf in leaves {
-        let reason = leaf.wait_stopped().await;
+        let reason = leaf.stopped().await;
         assert!(matches!(reason, StopReason::Killed), "{reason}");
     }
     assert_eq!(log.count(), before);
@@ -69,7 +69,7 @@ async fn kill_ends_children_that_are_being_stopped() -> TestResult {
     settle().await;
     assert!(!top.is_stopped());
     top.kill();
-    within(top.wait_stopped()).await;
+    within(top.stopped()).await;
     assert!(system.is_empty());
     Ok(())
 }
@@ -83,10 +83,10 @@ async fn end_of_a_child_does_not_affect_its_parent() -> TestResult {
     within(top.ask(note("lives"))).await?;
     let b = system.actor::<ScriptedActor>("b")?;
     b.stop();
-    within(b.wait_stopped()).await;
+    within(b.stopped()).await;
     assert_eq!(system.len(), 1);
     top.stop();
-    within(top.wait_stopped()).await;
+    within(top.stopped()).await;
     assert_eq!(stops(&log).len(), 2, "b and top");
     Ok(())
 }
@@ -124,7 +124,7 @@ async fn ending_actor_spawns_no_children() -> TestResult {
     });
     let top = within(system.spawn(top).urn("top")).await?;
     top.stop();
-    within(top.wait_stopped()).await;
+    within(top.stopped()).await;
     let entries = log.entries();
     let refused = entries.last().map(String::as_str).unwrap_or_default();
     assert!(refused.contains("ParentStopped"), "{entries:?}");
@@ -147,7 +147,7 @@ async fn panic_on_drop_does_not_cost_children_their_last_hook() -> TestResult {
     });
     within(top.ask(setting_up)).await?;
     top.stop();
-    let reason = within(top.wait_stopped()).await;
+    let reason = within(top.stopped()).await;
     assert!(matches!(reason, StopReason::Requested), "{reason}");
     assert_eq!(stops(&log).len(), 3, "a, b and top");
     Ok(())

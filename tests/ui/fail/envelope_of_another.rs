@@ -1,4 +1,4 @@
-use conclib::{Actor, ActorMessage, handlers};
+use conclib::{handlers, Actor, ActorMessage};
 
 #[derive(ActorMessage)]
 #[message(local)]

@@ -1,5 +1,6 @@
 use conclib::prelude::*;
-use conclib::{GroupMember, Pool, Strategy, Supervisor};
+use conclib::pool::Pool;
+use conclib::supervisor::{ChildSpec, Strategy, Supervisor};
 
 struct NoActor;
 
@@ -7,5 +8,5 @@ fn main() {
     let system = ActorSystem::new();
     let _ = system.supervise(|| async { NoActor });
     let _ = Pool::new(2, || async { NoActor });
-    let _ = Supervisor::new(Strategy::OneForOne).member(GroupMember::new(|| async { NoActor }));
+    let _ = Supervisor::new(Strategy::OneForOne).member(ChildSpec::new(|| async { NoActor }));
 }

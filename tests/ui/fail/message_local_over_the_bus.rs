@@ -4,7 +4,7 @@ use conclib::prelude::*;
 #[message(local)]
 struct Socket;
 
-fn over_the_bus<M: conclib::RemoteMessage>(_: M) {}
+fn over_the_bus<M: conclib::message::RemoteMessage>(_: M) {}
 
 fn main() {
     over_the_bus(Socket);

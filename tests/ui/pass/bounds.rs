@@ -226,8 +226,9 @@ mod actors_and_messages_of_other_modules {
 }
 
 mod bounds_that_users_write {
+    use conclib::actor::Handler;
+    use conclib::message::RemoteMessage;
     use conclib::prelude::*;
-    use conclib::{Handler, RemoteMessage};
 
     #[derive(ActorMessage, Serialize, Deserialize)]
     pub struct Beat;

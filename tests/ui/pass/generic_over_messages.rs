@@ -87,8 +87,8 @@ mod batcher_with_a_message_of_its_own {
 }
 
 mod retrier_told_apart_by_a_bound {
+    use conclib::message::RemoteMessage;
     use conclib::prelude::*;
-    use conclib::RemoteMessage;
 
     #[derive(ActorMessage)]
     #[message(local)]

@@ -2,7 +2,7 @@
 #![no_implicit_prelude]
 #![allow(dead_code)]
 
-use ::conclib::{Actor, ActorMessage, handlers};
+use ::conclib::{handlers, Actor, ActorMessage};
 use ::serde::{Deserialize, Serialize};
 
 struct Inbox;

@@ -326,8 +326,8 @@ mod handlers_called_like_methods_of_the_traits {
 }
 
 mod names_with_arguments {
+    use conclib::message::WireName;
     use conclib::prelude::*;
-    use conclib::WireName;
 
     #[derive(Serialize, Deserialize)]
     pub struct Color;

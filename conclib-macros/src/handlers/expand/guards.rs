@@ -93,7 +93,7 @@ fn expand_overlap(generic: &Handler, other: &Handler, target: &Target<'_>) -> Op
     let place = place(message);
     let at = krate.at(place);
     let check = quote_spanned! {place=>
-        #at::__private::messages_differ(<__ConclibAny<#message>>::MAY_BE, #problem)
+        #at::messages_differ(<__ConclibAny<#message>>::MAY_BE, #problem)
     };
     Some(quote! {
         #(#cfgs)*

@@ -24,8 +24,8 @@ impl Handler {
         // Only handlers with a context can ask whether they are cancelled.
         let (begin, end) = if self.call.takes_context() {
             (
-                quote!(#krate::__private::begin(__ctx, &__reply);),
-                quote!(#krate::__private::end(__ctx);),
+                quote!(#krate::begin(__ctx, &__reply);),
+                quote!(#krate::end(__ctx);),
             )
         } else {
             Default::default()
@@ -36,7 +36,7 @@ impl Handler {
                 quote_spanned!(self.call.output=> #at::Reply::finish(__reply, __outcome))
             }
             Answer::Reply => {
-                quote_spanned!(self.call.output=> #at::__private::replied(__outcome))
+                quote_spanned!(self.call.output=> #at::replied(__outcome))
             }
         };
         quote! {
@@ -130,8 +130,8 @@ impl RawHandler {
         let call = self.call.expand(krate);
         let (begin, end) = if self.call.takes_context() {
             (
-                quote!(#krate::__private::begin_raw(__ctx, &__raw);),
-                quote!(#krate::__private::end(__ctx);),
+                quote!(#krate::begin_raw(__ctx, &__raw);),
+                quote!(#krate::end(__ctx);),
             )
         } else {
             Default::default()
@@ -165,7 +165,7 @@ impl Hook {
         let cfgs = &self.cfgs;
         let call = self.call.expand(krate);
         let at = krate.at(self.call.output);
-        let started = quote_spanned!(self.call.output=> #at::__private::started(__outcome));
+        let started = quote_spanned!(self.call.output=> #at::started(__outcome));
         let method = match self.kind {
             HookKind::Start => quote! {
                 async fn on_start(

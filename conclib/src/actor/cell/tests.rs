@@ -3,8 +3,9 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context as TaskContext, Wake, Waker};
 
+use crate::Terminated;
 use crate::prelude::*;
-use crate::{Backoff, Terminated};
+use crate::supervision::Backoff;
 
 #[derive(Actor)]
 struct Idle;
@@ -46,7 +47,7 @@ async fn ended_actor_is_no_longer_a_watcher() -> TestResult {
         let watcher = system.spawn(Watcher(idle.clone())).await?;
         assert_eq!(watchers(), 1);
         end(&watcher);
-        watcher.wait_stopped().await;
+        watcher.stopped().await;
         assert_eq!(watchers(), 0);
     }
     let target = idle.clone();
@@ -111,11 +112,11 @@ async fn child_counts_as_stopped_before_it_leaves_its_parent() -> TestResult {
     let child = system.actor::<Idle>("child")?;
     let counts = Arc::new(Counts(parent, Mutex::default()));
     let waker = Waker::from(counts.clone());
-    let mut stopped = pin!(child.wait_stopped());
+    let mut stopped = pin!(child.stopped());
     let polled = stopped.as_mut().poll(&mut TaskContext::from_waker(&waker));
     assert!(polled.is_pending());
     child.stop();
-    child.wait_stopped().await;
+    child.stopped().await;
     let seen = counts.1.lock().map_err(|_| "poisoned")?.clone();
     assert_eq!(seen, [1]);
     Ok(())
@@ -124,7 +125,7 @@ async fn child_counts_as_stopped_before_it_leaves_its_parent() -> TestResult {
 #[tokio::test]
 async fn stopped_actor_drops_the_waker_of_its_task() -> Result<(), crate::SpawnError> {
     let idle = ActorSystem::new().spawn(Idle).await?;
-    idle.wait_stopped().await; // stops, since its system was dropped
+    idle.stopped().await; // stops, since its system was dropped
     assert!(!idle.cell().control.knows_task());
     Ok(())
 }

@@ -47,7 +47,7 @@ impl<A: Handlers> Context<A> {
     ///
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let system = ActorSystem::new();
-    /// system.spawn(Meter { sum: 0 }).await?.wait_stopped().await;
+    /// system.spawn(Meter { sum: 0 }).await?.stopped().await;
     /// # Ok(()) }
     /// ```
     ///
@@ -150,7 +150,7 @@ impl<A: Handlers> Context<A> {
     /// #[handlers]
     /// impl Mathematician {
     ///     fn on_start(&mut self, ctx: &mut Context<Self>) {
-    ///         ctx.blocking(|| {
+    ///         ctx.spawn_blocking(|| {
     ///             let is_prime = |n: &u32| (2..*n).all(|d| n % d != 0);
     ///             Primes { count: (2..100).filter(is_prime).count() }
     ///         });
@@ -165,14 +165,14 @@ impl<A: Handlers> Context<A> {
     ///
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let system = ActorSystem::new();
-    /// system.spawn(Mathematician).await?.wait_stopped().await;
+    /// system.spawn(Mathematician).await?.stopped().await;
     /// # Ok(()) }
     /// ```
     ///
     /// # Panics
     ///
     /// Outside a tokio runtime.
-    pub fn blocking<M: ActorMessage>(
+    pub fn spawn_blocking<M: ActorMessage>(
         &mut self,
         closure: impl FnOnce() -> M + Send + 'static,
     ) -> Task
@@ -228,12 +228,13 @@ impl<A: Handlers> Context<A> {
 }
 
 /// A handle to a task that an actor has started with [`Context::attach`], [`Context::pipe`] or
-/// [`Context::blocking`].
+/// [`Context::spawn_blocking`].
 ///
 /// The task ends with the actor. Dropping the handle does not end it.
 ///
 /// ```
-/// use conclib::{Task, prelude::*};
+/// use conclib::actor::Task;
+/// use conclib::prelude::*;
 ///
 /// #[derive(ActorMessage)]
 /// #[message(local)]
@@ -250,7 +251,7 @@ impl<A: Handlers> Context<A> {
 ///     /// Replaces a search that is still running.
 ///     #[handler]
 ///     fn search(&mut self, Search { limit }: Search, ctx: &mut Context<Self>) {
-///         let new = ctx.blocking(move || Found((2..limit).find(|n| n % 7 == 0)));
+///         let new = ctx.spawn_blocking(move || Found((2..limit).find(|n| n % 7 == 0)));
 ///         if let Some(old) = self.search.replace(new) {
 ///             old.abort();
 ///         }

@@ -14,7 +14,8 @@ impl<A: Handlers> Context<A> {
     /// Sends this actor a message after a time. The message takes no room in the mailbox.
     ///
     /// ```
-    /// use conclib::{Timer, prelude::*};
+    /// use conclib::actor::Timer;
+    /// use conclib::prelude::*;
     /// use std::time::Duration;
     ///
     /// #[derive(ActorMessage)]
@@ -43,7 +44,7 @@ impl<A: Handlers> Context<A> {
     /// let system = ActorSystem::new();
     /// let session = system.spawn(Session::default()).await?;
     /// session.tell(Touch).await?;
-    /// session.wait_stopped().await;
+    /// session.stopped().await;
     /// # Ok(()) }
     /// ```
     pub fn after<M: ActorMessage>(&mut self, time: Duration, message: M) -> Timer
@@ -58,10 +59,11 @@ impl<A: Handlers> Context<A> {
     }
 
     /// Sends this actor messages at a regular interval, or on another [`Schedule`]. At most one message
-    /// of a timer is pending, as with the ticks of a [`PeriodicActor`](crate::PeriodicActor).
+    /// of a timer is pending, as with the ticks of a [`PeriodicActor`](crate::schedule::PeriodicActor).
     ///
     /// ```
-    /// use conclib::{First, Schedule, prelude::*};
+    /// use conclib::prelude::*;
+    /// use conclib::schedule::{First, Schedule};
     /// use std::time::Duration;
     ///
     /// #[derive(ActorMessage)]
@@ -87,7 +89,7 @@ impl<A: Handlers> Context<A> {
     /// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let system = ActorSystem::new();
     /// let heart = system.spawn(Heart).await?;
-    /// heart.wait_stopped().await;
+    /// heart.stopped().await;
     /// # Ok(()) }
     /// ```
     pub fn every<M: ActorMessage>(

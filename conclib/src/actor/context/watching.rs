@@ -44,7 +44,7 @@ impl<A: Handlers> Context<A> {
     /// let worker = system.spawn(Worker).await?;
     /// let manager = system.spawn(Manager { worker: worker.clone() }).await?;
     /// worker.stop();
-    /// manager.wait_stopped().await;
+    /// manager.stopped().await;
     /// # Ok(()) }
     /// ```
     pub fn watch<B: Handlers>(&mut self, actor: &ActorRef<B>)

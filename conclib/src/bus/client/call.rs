@@ -29,8 +29,8 @@ pub(super) struct SentRequest {
     pub(super) inline: Option<InlineBatch>,
 }
 
-/// The builder and the future behind [`RemoteAsk`](crate::RemoteAsk) and
-/// [`RemoteTell`](crate::RemoteTell).
+/// The builder and the future behind [`RemoteAsk`](crate::bus::RemoteAsk) and
+/// [`RemoteTell`](crate::bus::RemoteTell).
 pub(super) struct Call<M> {
     client: ProxyClient,
     urn: Result<Urn, UrnError>,

@@ -217,7 +217,7 @@ impl ClientShared {
         let messages = batch.iter().map(|entry| entry.message.clone()).collect();
         let error = match self.transport.append(messages).await {
             Ok(length) => {
-                self.producer.lock().is_full = length >= self.max_kept;
+                self.producer.lock().is_full = length >= self.max_stream_len;
                 let replies = self.pending().accepted(&ids);
                 for reply in replies {
                     reply.send(Bytes::new());
@@ -252,7 +252,7 @@ impl ClientShared {
 
     async fn is_still_full(&self) -> bool {
         let length = self.transport.len().await;
-        let is_full = length.is_ok_and(|length| length >= self.max_kept);
+        let is_full = length.is_ok_and(|length| length >= self.max_stream_len);
         self.producer.lock().is_full = is_full;
         is_full
     }

@@ -43,8 +43,8 @@ impl<M: ActorMessage> RemoteAsk<M> {
     /// Sends a text along, such as a trace id; the actor reads it in
     /// [`RequestEnvelope::attributes`](crate::RequestEnvelope::attributes).
     ///
-    /// More than [`MAX_ATTRIBUTES`](crate::MAX_ATTRIBUTES) of them, or more than
-    /// [`MAX_ATTRIBUTE_BYTES`](crate::MAX_ATTRIBUTE_BYTES), are not sent: the ask ends with
+    /// More than [`MAX_ATTRIBUTES`](crate::envelope::MAX_ATTRIBUTES) of them, or more than
+    /// [`MAX_ATTRIBUTE_BYTES`](crate::envelope::MAX_ATTRIBUTE_BYTES), are not sent: the ask ends with
     /// [`BadRequest`](AskError::BadRequest) or [`TooLarge`](AskError::TooLarge).
     pub fn attribute(self, name: impl Into<String>, value: impl Into<String>) -> Self {
         let call = self.call.attribute(name.into(), value.into());
@@ -65,7 +65,7 @@ impl<M: ActorMessage> RemoteAsk<M> {
 
     /// Makes the message durable, with an idempotency key of 1 to 128 bytes. Among the messages of one
     /// type for one actor, those with the same key are handled once, as long as the first answer is
-    /// stored ([`Config::keep_replies`](crate::Config::keep_replies), 1 h unless set). Without a key
+    /// stored ([`Config::result_ttl`](crate::Config::result_ttl), 1 h unless set). Without a key
     /// each call has one of its own.
     ///
     /// A key stands for the contents that it was first used with. An ask with other contents ends with
@@ -139,7 +139,7 @@ impl<M: ActorMessage> RemoteTell<M> {
     ///
     /// ```
     /// use conclib::prelude::*;
-    /// use conclib::{Config, ProxyClient, start_proxy};
+    /// use conclib::{start_proxy, Config, ProxyClient};
     ///
     /// #[derive(ActorMessage, Serialize, Deserialize)]
     /// #[message(response = u32)]
@@ -175,7 +175,7 @@ impl<M: ActorMessage> RemoteTell<M> {
     ///
     /// The tell is ready when the bus has stored the message. Until its timeout it is stored again if
     /// that has failed, or may have, and is handled once all the same. After `Timeout` or
-    /// `Disconnected` with [`Unknown`](crate::Delivered::Unknown) the message may have been stored.
+    /// `Disconnected` with [`Unknown`](crate::error::Delivered::Unknown) the message may have been stored.
     pub fn durable(self) -> Self {
         let call = self.call.durable();
         Self { call }
@@ -183,12 +183,12 @@ impl<M: ActorMessage> RemoteTell<M> {
 
     /// Makes the message durable, with an idempotency key of 1 to 128 bytes. Among the messages of one
     /// type for one actor, those with the same key are handled once, as long as the first answer is
-    /// stored ([`Config::keep_replies`](crate::Config::keep_replies), 1 h unless set). Without a key
+    /// stored ([`Config::result_ttl`](crate::Config::result_ttl), 1 h unless set). Without a key
     /// each call has one of its own.
     ///
     /// A key stands for the contents that it was first used with. A tell with other contents is
     /// stored, since a client cannot know the first ones, but not executed: it becomes a dead letter
-    /// ([`DeadLetters`](crate::DeadLetters)).
+    /// ([`DeadLetters`](crate::durable::DeadLetters)).
     ///
     /// Contents are compared as they are encoded: a `HashMap` or `HashSet` has no order of its own, so
     /// a message with a key needs a `BTreeMap` or `BTreeSet` instead.

@@ -37,7 +37,7 @@ pub(super) struct ClientShared {
     pub(super) backpressure: InboxBackpressure,
     /// The durable messages to be appended to the stream, and its maximum length.
     pub(super) producer: ProducerQueue,
-    pub(super) max_kept: u64,
+    pub(super) max_stream_len: u64,
     /// The runtime of the client's tasks.
     pub(super) runtime: Handle,
     pub(super) clock: ServerClock,
@@ -72,12 +72,12 @@ impl ClientShared {
             transport,
             id,
             timeout: config.timeout,
-            max_frame: config.max_frame,
+            max_frame: config.max_message_size,
             replies,
             queue: SendQueue::default(),
             backpressure: InboxBackpressure::default(),
             producer: ProducerQueue::default(),
-            max_kept: config.max_kept,
+            max_stream_len: config.max_stream_len,
             runtime: Handle::current(),
             clock: ServerClock::default(),
             lease: Mutex::default(),

@@ -26,13 +26,14 @@ impl Config {
     /// with them, and the rules for Redis 6.2.
     ///
     /// ```
-    /// use conclib::{Config, Role};
+    /// use conclib::bus::Role;
+    /// use conclib::Config;
     ///
     /// let config = Config::new("redis://localhost")?.namespace("shop");
     /// println!("user web on >secret {}", config.acl(Role::Client));
     /// println!("user actors on >another {}", config.acl(Role::Proxy));
     /// # assert!(config.acl(Role::Client).contains("~shop:{n:main}:inbox:*"));
-    /// # Ok::<(), conclib::ConfigError>(())
+    /// # Ok::<(), conclib::bus::ConfigError>(())
     /// ```
     pub fn acl(&self, role: Role) -> String {
         let keys = self.keys();

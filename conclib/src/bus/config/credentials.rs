@@ -53,7 +53,7 @@ impl Config {
     /// use conclib::Config;
     ///
     /// let config = Config::new("redis://web@cache.internal")?.password_file("/run/secrets/redis");
-    /// # Ok::<(), conclib::ConfigError>(())
+    /// # Ok::<(), conclib::bus::ConfigError>(())
     /// ```
     #[must_use]
     pub fn password_file(mut self, path: impl Into<PathBuf>) -> Self {

@@ -7,7 +7,7 @@ use crate::bus::config::credentials::Access;
 use crate::bus::config::{Bus, Config, ConfigError, RedisAddress};
 use crate::time::duration::parse_duration;
 
-/// The environment variables that [`Config::default`] and [`Config::from_env`] read.
+/// The environment variables that [`Config::from_env`] reads.
 const VARIABLES: [&str; 4] = [
     "CONCLIB_REDIS_URL",
     "CONCLIB_NAMESPACE",
@@ -37,7 +37,7 @@ impl Config {
     /// let config = Config::new("redis://localhost:6380")?.namespace("billing");
     /// let mut web = Command::new("web");
     /// web.envs(config.variables());
-    /// # Ok::<(), conclib::ConfigError>(())
+    /// # Ok::<(), conclib::bus::ConfigError>(())
     /// ```
     pub fn variables(&self) -> Vec<(&'static str, String)> {
         let Bus::Redis(address) = &self.bus else {
@@ -91,16 +91,6 @@ impl Config {
             }
         }
         config
-    }
-}
-
-/// `redis://localhost:6379`, or the Redis that the `CONCLIB_*` variables name.
-///
-/// A variable with a wrong value is reported by the first use of the config;
-/// [`Config::from_env`] reports it at once.
-impl Default for Config {
-    fn default() -> Self {
-        Self::from_variables(|name| std::env::var_os(name))
     }
 }
 

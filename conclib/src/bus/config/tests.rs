@@ -142,20 +142,20 @@ fn error_names_the_wrong_variable() {
 fn bounds_of_durable_messages_are_checked() {
     let config = Config::memory;
     for wrong in [
-        config().visibility(Duration::from_millis(99)),
-        config().visibility(25 * HOUR),
+        config().visibility_timeout(Duration::from_millis(99)),
+        config().visibility_timeout(25 * HOUR),
         config().max_deliveries(0),
-        config().keep_replies(Duration::from_millis(999)),
-        config().keep_replies(31 * 24 * HOUR),
-        config().max_kept(0),
+        config().result_ttl(Duration::from_millis(999)),
+        config().result_ttl(31 * 24 * HOUR),
+        config().max_stream_len(0),
     ] {
         assert!(wrong.check().is_err(), "{wrong:?}");
     }
     let right = config()
-        .visibility(Duration::from_millis(100))
+        .visibility_timeout(Duration::from_millis(100))
         .max_deliveries(1)
-        .keep_replies(Duration::from_secs(1))
-        .max_kept(1);
+        .result_ttl(Duration::from_secs(1))
+        .max_stream_len(1);
     assert!(right.check().is_ok());
 }
 

@@ -38,7 +38,8 @@ const EXPECTED_SIZE: usize = 64 * 1024;
 ///
 /// ```
 /// use conclib::prelude::*;
-/// use conclib::{Config, DeadLetters, ProxyClient, start_proxy};
+/// use conclib::durable::DeadLetters;
+/// use conclib::{start_proxy, Config, ProxyClient};
 ///
 /// #[derive(ActorMessage, Serialize, Deserialize)]
 /// #[message(durable)]

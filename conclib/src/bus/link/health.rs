@@ -14,7 +14,8 @@ use tokio::sync::watch;
 ///
 /// ```
 /// use conclib::prelude::*;
-/// use conclib::{Config, ConnectionState};
+/// use conclib::bus::ConnectionState;
+/// use conclib::Config;
 ///
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let client = ProxyClient::connect(&Config::memory()).await?;

@@ -9,7 +9,7 @@ use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAcce
 use crate::bus::protocol::Problem;
 use crate::envelope::{Attributes, MAX_ATTRIBUTE_BYTES, MAX_ATTRIBUTES};
 use crate::error::AskError;
-use crate::urn::MAX_URN_BYTES;
+use crate::urn::Urn;
 
 /// Number of requests of one client that may be under way, and so of answers in one reply.
 pub(crate) const MAX_REQUESTS: usize = 16_384;
@@ -37,7 +37,7 @@ pub(super) fn check_received(
     message: &str,
     attributes: &BoundedAttributes,
 ) -> Result<(), Problem> {
-    too_long("URN", urn, MAX_URN_BYTES)
+    too_long("URN", urn, Urn::MAX_LEN)
         .or_else(|| too_long("name of the message", message, MAX_NAME_BYTES))
         .or_else(|| too_many(attributes.count, attributes.bytes))
         .map_or(Ok(()), Err)

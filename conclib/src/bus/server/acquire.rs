@@ -90,7 +90,7 @@ impl ProxyShared {
         let lease = Lease {
             epoch: Epoch(0),
             versions: (VERSION, VERSION),
-            max_frame: self.config.max_frame as u64,
+            max_frame: self.config.max_message_size as u64,
         };
         let sent = Instant::now();
         match self.transport.acquire(&lease).await {

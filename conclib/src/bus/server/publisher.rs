@@ -89,7 +89,7 @@ impl ReplyPublisher {
         Self {
             transport,
             epoch,
-            limit: config.max_frame,
+            limit: config.max_message_size,
             exposes_failures: config.exposes_failures,
             queue: Mutex::default(),
             filled: Notify::new(),

@@ -346,7 +346,7 @@ impl RequestReceiver {
             let delivered = Delivered::No;
             return Some(AskError::Timeout { delivered });
         }
-        let limit = self.shared.config.max_frame;
+        let limit = self.shared.config.max_message_size;
         let size = payload_size(&request.contents, &request.attributes);
         (size > limit).then_some(AskError::TooLarge { size, limit })
     }

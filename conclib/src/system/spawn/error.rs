@@ -7,7 +7,8 @@ use crate::urn::{Urn, UrnError};
 /// The error of a spawn: the reason that the actor did not start.
 ///
 /// ```
-/// use conclib::{SpawnError, prelude::*};
+/// use conclib::prelude::*;
+/// use conclib::SpawnError;
 ///
 /// #[derive(Actor)]
 /// #[actor(urn = "worker")]

@@ -42,11 +42,11 @@ pub(super) struct Limits {
 impl Limits {
     fn new(config: &Config) -> Self {
         Self {
-            visibility: config.visibility,
+            visibility: config.visibility_timeout,
             max_deliveries: config.max_deliveries,
-            result_ttl: config.keep_replies,
-            max_message: config.max_frame,
-            max_known: usize::try_from(config.max_kept.saturating_add(MAX_PREFETCHED))
+            result_ttl: config.result_ttl,
+            max_message: config.max_message_size,
+            max_known: usize::try_from(config.max_stream_len.saturating_add(MAX_PREFETCHED))
                 .unwrap_or(usize::MAX),
         }
     }

@@ -268,7 +268,7 @@ async fn large_due_messages_are_claimed_a_few_at_a_time() {
 #[tokio::test(start_paused = true)]
 async fn duplicates_are_bounded() {
     let config = Config::memory();
-    let stage = Stage::set(config.clone().max_kept(10)).await;
+    let stage = Stage::set(config.clone().max_stream_len(10)).await;
     let message = || Pass {
         n: 1,
         load: ByteBuf::new(),
@@ -289,7 +289,7 @@ async fn duplicates_are_bounded() {
 #[tokio::test(start_paused = true)]
 async fn messages_awaiting_redelivery_do_not_block_redelivery() {
     let config = Config::memory();
-    let stage = Stage::set(config.clone().max_kept(10).max_deliveries(2)).await;
+    let stage = Stage::set(config.clone().max_stream_len(10).max_deliveries(2)).await;
     let client = ProxyClient::connect(&config).await.unwrap();
     let told = (0..1500).map(|_| client.tell("gate", Fail));
     assert!(join_all(told).await.iter().all(Result::is_ok));

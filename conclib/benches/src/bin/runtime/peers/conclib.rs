@@ -106,7 +106,7 @@ impl Peer for Conclib {
             actor.stop();
         }
         for actor in actors {
-            actor.wait_stopped().await;
+            actor.stopped().await;
         }
     }
 

@@ -1,7 +1,7 @@
 //! Tests of messages whose consumers stopped sending heartbeats: their processes have ended.
 
 use super::*;
-use crate::DeadLetter;
+use crate::durable::DeadLetter;
 
 fn attempts(deliveries: u32, failures: u32) -> Attempts {
     Attempts {
@@ -105,7 +105,7 @@ async fn new_messages_wait_for_an_isolated_delivery() {
 #[tokio::test(start_paused = true)]
 async fn stuck_isolated_delivery_blocks_others_for_the_visibility_time() {
     let config = Config::memory().max_deliveries(3);
-    let visibility = config.visibility;
+    let visibility = config.visibility_timeout;
     let stage = after_crash(config, 0..1, attempts(2, 0)).await;
     sleep(visibility + visibility / 2).await;
     assert_eq!(stage.left().await, [3]);

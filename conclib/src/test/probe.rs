@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time;
 
-use crate::actor::{Actor, Context, Handler, Handlers, Recipient, Wanted};
+use crate::actor::{Actor, Context, Handler, Handlers, Recipient, RecipientQuery};
 use crate::envelope::RequestEnvelope;
 use crate::error::Failure;
 use crate::message::ActorMessage;
@@ -330,8 +330,8 @@ impl<M: ActorMessage> Handlers for Recorder<M> {
         }
     }
 
-    fn recipient(wanted: &mut Wanted<'_>) {
-        wanted.offer::<Self, M>();
+    fn recipient(query: &mut RecipientQuery<'_>) {
+        query.accept::<Self, M>();
     }
 }
 

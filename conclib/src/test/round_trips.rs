@@ -10,7 +10,7 @@ use crate::message::{CodecError, decode, encode};
 /// Writes a value as the bus writes it, reads it back, and compares the two: for tests of messages
 /// and responses.
 ///
-/// Some values change on the bus and not in a local ask; [`RemoteMessage`](crate::RemoteMessage)
+/// Some values change on the bus and not in a local ask; [`RemoteMessage`](crate::message::RemoteMessage)
 /// lists them.
 ///
 /// # Errors
