@@ -57,7 +57,7 @@ impl Collector {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     for tick in Collector::TICKS {
-        println!("{}: {:?}", tick.name, tick.schedule.when);
+        println!("{}: {}", tick.name(), tick.schedule());
     }
     let system = ActorSystem::new();
     system

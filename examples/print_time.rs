@@ -42,7 +42,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         });
 
     tokio::time::sleep(Duration::from_secs(1)).await;
-    ticker.stop().await; // dropping it would do as well
+    ticker.shutdown().await; // dropping it would do as well
     system.shutdown().await;
     Ok(())
 }

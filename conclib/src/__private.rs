@@ -17,7 +17,7 @@ pub use crate::reply::{Limit, Reply};
 pub use crate::stop_reason::StopReason;
 #[cfg(feature = "cron")]
 pub use crate::time::schedule::Cron;
-pub use crate::time::schedule::{First, Missed, Schedule, When};
+pub use crate::time::schedule::{First, Missed, Schedule};
 pub use serde;
 
 /// Requires that a handler's future is `Send`, with the error at the caller of this function: the

@@ -29,9 +29,9 @@ mod redis;
 mod server;
 pub(crate) mod transport;
 
-pub use client::{ConnectError, ProxyClient, RemoteAsk, RemoteTell};
+pub use client::{ProxyClient, RemoteAsk, RemoteTell};
 pub use config::{Config, ConfigError, Role};
 pub use link::health::ConnectionState;
-pub use open::OpenError;
+pub use open::ConnectError;
 pub use proxy::{Proxy, start_proxy};
-pub use server::{ProxyEnd, StartProxyError};
+pub use server::ProxyEnd;

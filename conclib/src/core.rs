@@ -182,6 +182,7 @@ impl SystemCore {
 pub enum LookupError {
     /// No actor has this URN.
     #[error("no actor has the URN `{urn}`")]
+    #[non_exhaustive]
     NotFound {
         /// The URN that was looked up.
         urn: Urn,
@@ -189,12 +190,14 @@ pub enum LookupError {
     /// The actor failed and will not start again; see
     /// [`Snapshot::failed`](crate::snapshot::Snapshot::failed). Another actor may be spawned at its URN.
     #[error("the actor `{urn}` failed and will not start again")]
+    #[non_exhaustive]
     Failed {
         /// The URN that was looked up.
         urn: Urn,
     },
     /// The actor is of another type.
     #[error("the actor `{urn}` is a `{found}`, not a `{expected}`")]
+    #[non_exhaustive]
     WrongType {
         /// The URN that was looked up.
         urn: Urn,
@@ -205,6 +208,7 @@ pub enum LookupError {
     },
     /// The actor has no handler for the message.
     #[error("the actor `{urn}` has no handler for `{message}`")]
+    #[non_exhaustive]
     Unhandled {
         /// The URN that was looked up.
         urn: Urn,

@@ -1,6 +1,5 @@
 //! Requests from the bus as actors receive them.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -16,15 +15,9 @@ use crate::reply::remote::{HeldBytes, Origin, Outcome, Responder, ResponseSink};
 use crate::reply::{Reply, ReplyReceiver};
 use crate::urn::Urn;
 
-/// The most attributes of a request.
-pub const MAX_ATTRIBUTES: usize = 64;
+pub use attributes::{Attributes, AttributesIter};
 
-/// The most bytes of the names and values of a request's attributes, in total.
-pub const MAX_ATTRIBUTE_BYTES: usize = 16 * 1024;
-
-/// Free-form text that is sent with a request, such as a trace id: at most [`MAX_ATTRIBUTES`] pairs
-/// of name and value, and [`MAX_ATTRIBUTE_BYTES`] in total.
-pub type Attributes = BTreeMap<String, String>;
+mod attributes;
 
 /// A request from another process, undecoded.
 ///
@@ -88,7 +81,9 @@ impl RequestEnvelope {
     pub fn channel<M: RemoteMessage>(message: &M) -> (Self, ReplyReceiver<M::Response>) {
         let (reply, receiver) = Reply::channel();
         let sink = Arc::new(ChannelSink::<M>(std::sync::Mutex::new(Some(reply))));
-        let contents = (M::CODEC.encode)(message).expect("the message can be encoded");
+        let contents = M::CODEC
+            .encode(message)
+            .expect("the message can be encoded");
         let envelope = Self {
             urn: Urn::generate(),
             message: M::NAME.to_owned(),
@@ -142,10 +137,12 @@ impl RequestEnvelope {
         if !self.matches::<M>() {
             return Err(self.unexpected());
         }
-        (M::CODEC.decode)(&self.contents).map_err(|error| UnexpectedMessage {
-            message: self.message.clone(),
-            malformed: Some(error),
-        })
+        M::CODEC
+            .decode(&self.contents)
+            .map_err(|error| UnexpectedMessage {
+                message: self.message.clone(),
+                malformed: Some(error),
+            })
     }
 
     /// Sends the response: a value of the response type of the message.
@@ -192,7 +189,7 @@ impl RequestEnvelope {
             self.refuse_unhandled();
             return None;
         };
-        match (codec.decode)(&self.contents) {
+        match codec.decode(&self.contents) {
             Ok(message) => Some((
                 message,
                 Reply::remote(self.responder, codec.encode_response),
@@ -336,9 +333,11 @@ impl<M: RemoteMessage> ResponseSink for ChannelSink<M> {
         let reply = self.0.lock().ok().and_then(|mut slot| slot.take());
         let Some(reply) = reply else { return };
         let decoded = outcome.and_then(|contents| {
-            (M::CODEC.decode_response)(&contents).map_err(|error| AskError::BadResponse {
-                reason: error.to_string(),
-            })
+            M::CODEC
+                .decode_response(&contents)
+                .map_err(|error| AskError::BadResponse {
+                    reason: error.to_string(),
+                })
         });
         match decoded {
             Ok(response) => reply.send(response),

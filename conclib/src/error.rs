@@ -12,5 +12,6 @@ pub(crate) use failure_cause::cut;
 mod ask;
 mod failure;
 mod failure_cause;
+pub(crate) mod failure_text;
 pub(crate) mod panics;
 mod tell;

@@ -239,7 +239,7 @@ pub mod schedule {
     pub use crate::ticker::{Ticker, TickerBuilder};
     #[cfg(feature = "cron")]
     pub use crate::time::schedule::{Cron, CronError};
-    pub use crate::time::schedule::{First, Missed, Schedule, When};
+    pub use crate::time::schedule::{First, Missed, Schedule};
 }
 
 /// The state of a system's actors at one moment: see [`ActorSystem::snapshot`].

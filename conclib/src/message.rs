@@ -116,13 +116,51 @@ pub trait RemoteMessage: ActorMessage {
 /// every local message having to be serializable.
 pub struct WireCodec<M: ActorMessage> {
     /// Writes the message.
-    pub encode: fn(&M) -> Result<Vec<u8>, CodecError>,
+    pub(crate) encode: fn(&M) -> Result<Vec<u8>, CodecError>,
     /// Reads the message.
-    pub decode: fn(&[u8]) -> Result<M, CodecError>,
+    pub(crate) decode: fn(&[u8]) -> Result<M, CodecError>,
     /// Writes the response.
-    pub encode_response: fn(&M::Response) -> Result<Vec<u8>, CodecError>,
+    pub(crate) encode_response: fn(&M::Response) -> Result<Vec<u8>, CodecError>,
     /// Reads the response.
-    pub decode_response: fn(&[u8]) -> Result<M::Response, CodecError>,
+    pub(crate) decode_response: fn(&[u8]) -> Result<M::Response, CodecError>,
+}
+
+impl<M: ActorMessage> WireCodec<M> {
+    /// Writes a message.
+    ///
+    /// # Errors
+    ///
+    /// [`CodecError`] if its `Serialize` fails, or MessagePack has no form for it.
+    pub fn encode(&self, message: &M) -> Result<Vec<u8>, CodecError> {
+        (self.encode)(message)
+    }
+
+    /// Reads a message.
+    ///
+    /// # Errors
+    ///
+    /// [`CodecError`] if the bytes are not such a message.
+    pub fn decode(&self, bytes: &[u8]) -> Result<M, CodecError> {
+        (self.decode)(bytes)
+    }
+
+    /// Writes a response.
+    ///
+    /// # Errors
+    ///
+    /// As for [`encode`](Self::encode).
+    pub fn encode_response(&self, response: &M::Response) -> Result<Vec<u8>, CodecError> {
+        (self.encode_response)(response)
+    }
+
+    /// Reads a response.
+    ///
+    /// # Errors
+    ///
+    /// As for [`decode`](Self::decode).
+    pub fn decode_response(&self, bytes: &[u8]) -> Result<M::Response, CodecError> {
+        (self.decode_response)(bytes)
+    }
 }
 
 impl<M> WireCodec<M>

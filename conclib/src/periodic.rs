@@ -20,8 +20,6 @@ use crate::actor::Tick;
 ///
 /// ```
 /// use conclib::prelude::*;
-/// use conclib::schedule::{Cron, When};
-/// use std::time::Duration;
 ///
 /// #[derive(ActorMessage, Serialize, Deserialize)]
 /// struct Beat;
@@ -44,8 +42,8 @@ use crate::actor::Tick;
 ///     fn report(&mut self, _: Report) { println!("{} beats", self.beats); }
 /// }
 ///
-/// assert_eq!(Heart::TICKS[0].schedule.when, When::Every(Duration::from_millis(500)));
-/// assert_eq!(Heart::TICKS[1].schedule.when, When::Cron(Cron::from_static("0 0 3 * * *")));
+/// assert_eq!(Heart::TICKS[0].schedule().to_string(), "every 500ms");
+/// assert_eq!(Heart::TICKS[1].schedule().to_string(), "cron 0 0 3 * * *");
 /// ```
 pub trait PeriodicActor: Actor {
     /// The messages and their schedules.

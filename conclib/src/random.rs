@@ -11,17 +11,17 @@ const AT_A_TIME: usize = 32;
 const PREFIX: &[u8; 9] = b"urn:uuid:";
 
 thread_local! {
-    static POOL: RefCell<Pool> = const { RefCell::new(Pool { bytes: [0; BYTES * AT_A_TIME], left: 0 }) };
+    static POOL: RefCell<RandomBytes> = const { RefCell::new(RandomBytes { bytes: [0; BYTES * AT_A_TIME], left: 0 }) };
 }
 
 /// Random bytes of the operating system, for identifiers to come.
-struct Pool {
+struct RandomBytes {
     bytes: [u8; BYTES * AT_A_TIME],
     /// Unused bytes, at the front.
     left: usize,
 }
 
-impl Pool {
+impl RandomBytes {
     fn next(&mut self) -> [u8; BYTES] {
         if self.left < BYTES {
             // Like a `HashMap` of the standard library: without randomness nothing is safe.
@@ -43,7 +43,7 @@ pub(crate) struct Uuid([u8; 45]);
 impl Uuid {
     /// Draws a new one: 122 random bits.
     pub(crate) fn random() -> Self {
-        let mut bytes = POOL.with_borrow_mut(Pool::next);
+        let mut bytes = POOL.with_borrow_mut(RandomBytes::next);
         bytes[6] = bytes[6] & 0x0f | 0x40;
         bytes[8] = bytes[8] & 0x3f | 0x80;
         Self::format(bytes)

@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use crate::error::Failure;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Failure, failure_text};
 use crate::message::{ActorMessage, WireCodec};
 use crate::urn::Urn;
 
@@ -25,7 +27,7 @@ use crate::urn::Urn;
 ///     }
 /// }
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Terminated {
     /// The URN of the watched actor. Another actor may have taken it by now.
@@ -61,7 +63,10 @@ impl ActorMessage for Terminated {
 /// assert_eq!(reason.to_string(), "stop was requested");
 /// # Ok(()) }
 /// ```
-#[derive(Debug, Clone)]
+///
+/// With serde, a failure is its text: one that was read back is made by [`Failure::msg`], or is a panic
+/// with that text.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum StopReason {
     /// A stop was requested by a reference, or by the actor itself.
@@ -77,9 +82,9 @@ pub enum StopReason {
     Killed,
     /// A handler, `on_start` or a task failed (it panicked or returned a failure), or a child escalated
     /// its failure.
-    Failed(Failure),
+    Failed(#[serde(with = "failure_text")] Failure),
     /// The actor failed more often than its restart budget allows; holds the last failure.
-    Exhausted(Failure),
+    Exhausted(#[serde(with = "failure_text")] Failure),
     /// The incarnation ended because a sibling failed, and another incarnation follows; see
     /// [`Supervisor`](crate::supervisor::Supervisor). It is not the reason of an actor's end.
     Restarted,

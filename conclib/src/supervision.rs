@@ -1,6 +1,7 @@
 //! Decisions about restarts: policy, budget and delay, without a clock of their own.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -48,6 +49,16 @@ pub enum Restart {
     OnFailure,
     /// Never.
     Never,
+}
+
+impl fmt::Display for Restart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Always => "always",
+            Self::OnFailure => "on failure",
+            Self::Never => "never",
+        })
+    }
 }
 
 impl Restart {

@@ -41,6 +41,16 @@ pub enum Strategy {
     RestForOne,
 }
 
+impl fmt::Display for Strategy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::OneForOne => "one for one",
+            Self::OneForAll => "one for all",
+            Self::RestForOne => "rest for one",
+        })
+    }
+}
+
 /// An actor that starts a group of members in order, stops them in reverse order, and restarts them
 /// when one of them fails.
 ///
@@ -178,7 +188,7 @@ impl Supervisor {
             };
             self.group.on_event(event, ctx)?;
         }
-        ctx.attach(Events(events));
+        ctx.attach(GroupEvents(events));
         Ok(())
     }
 
@@ -194,9 +204,9 @@ impl Supervisor {
 }
 
 /// The events of a group, as a stream.
-struct Events(mpsc::UnboundedReceiver<Event>);
+struct GroupEvents(mpsc::UnboundedReceiver<Event>);
 
-impl Stream for Events {
+impl Stream for GroupEvents {
     type Item = Event;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Option<Event>> {

@@ -13,7 +13,7 @@ use tracing::error;
 
 use crate::error::Failure;
 use crate::error::panics::drop_quietly;
-use crate::time::schedule::{First, Missed, Schedule, TickDecision, WallInstant, When};
+use crate::time::schedule::{First, Missed, Schedule, TickDecision, WallInstant};
 
 /// Calls a closure regularly until it is stopped or dropped.
 ///
@@ -37,7 +37,7 @@ use crate::time::schedule::{First, Missed, Schedule, TickDecision, WallInstant, 
 ///     });
 ///
 /// tokio::time::sleep(Duration::from_millis(1600)).await;
-/// ticker.stop().await;
+/// ticker.shutdown().await;
 /// assert_eq!(calls.load(Relaxed), 3);
 /// # }
 /// ```
@@ -71,7 +71,7 @@ impl Ticker {
     pub fn every(schedule: impl Into<Schedule>) -> TickerBuilder {
         let schedule = schedule.into();
         assert!(
-            schedule.when != When::Every(Duration::ZERO),
+            schedule.is_valid(),
             "a ticker's interval must be longer than 0"
         );
         TickerBuilder {
@@ -95,7 +95,7 @@ impl Ticker {
     /// # Cancel safety
     ///
     /// Dropped before it is ready, it drops the call under way at its next await.
-    pub async fn stop(self) {
+    pub async fn shutdown(self) {
         let Self {
             stop, abort, task, ..
         } = self;
@@ -123,19 +123,19 @@ impl TickerBuilder {
 
     /// Sets the time of the first call: at once, unless changed. A cron expression says its own.
     pub fn first(mut self, first: First) -> Self {
-        self.schedule.first = first;
+        self.schedule = self.schedule.first(first);
         self
     }
 
     /// Sets the handling of ticks that pass while a call is running: they are skipped, unless changed.
     pub fn missed(mut self, missed: Missed) -> Self {
-        self.schedule.missed = missed;
+        self.schedule = self.schedule.missed(missed);
         self
     }
 
     /// Each tick is late by a random part of this: by nothing, unless changed.
     pub fn jitter(mut self, jitter: Duration) -> Self {
-        self.schedule.jitter = jitter;
+        self.schedule = self.schedule.jitter(jitter);
         self
     }
 

@@ -225,7 +225,7 @@ pub struct Published {
     /// Subscribers whose mailbox was full: they miss this message, and stay subscribed.
     pub dropped: Vec<Urn>,
     /// Subscribers that had stopped: they are no longer subscribed.
-    pub gone: Vec<Urn>,
+    pub stopped: Vec<Urn>,
 }
 
 impl Published {

@@ -134,6 +134,14 @@ impl serde::Serialize for Urn {
     }
 }
 
+/// Checks the text, like [`Urn::new`].
+impl<'de> serde::Deserialize<'de> for Urn {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::new(text).map_err(serde::de::Error::custom)
+    }
+}
+
 impl fmt::Display for Urn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

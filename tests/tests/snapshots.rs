@@ -57,7 +57,7 @@ async fn busy_actor_shows_its_handler_and_waiting_messages() -> TestResult {
     let seen = look(&system, "a")?;
     assert_eq!((seen.depth, seen.capacity, seen.senders), (2, 2, 1));
     assert_eq!(
-        seen.running.as_ref().map(|running| running.name),
+        seen.running.as_ref().map(|running| &*running.name),
         Some("pass")
     );
     // Both ages grow.
@@ -201,7 +201,7 @@ async fn raw_handler_has_a_name() -> TestResult {
     let asking = tokio::spawn(client.ask("raw", Double { n: 1 }).into_future());
     until(|| look(&system, "raw").is_ok_and(|seen| seen.running.is_some())).await;
     let running = look(&system, "raw")?.running.map(|running| running.name);
-    assert_eq!(running, Some("anything"));
+    assert_eq!(running.as_deref(), Some("anything"));
     asking.abort();
     let shutdown = system.shutdown().timeout(Duration::ZERO);
     assert_eq!(within(shutdown).await.killed, ["raw"]);

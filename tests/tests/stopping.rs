@@ -249,7 +249,7 @@ async fn urn_is_given_generated_taken_or_invalid() -> TestResult {
     let worker = system.spawn(HookedWorker::new(&log)).await?;
     assert_eq!(*worker.urn(), "worker");
     let taken = system.spawn(HookedWorker::new(&log)).await;
-    assert!(matches!(taken, Err(SpawnError::UrnTaken { urn }) if urn == "worker"));
+    assert!(matches!(taken, Err(SpawnError::UrnTaken { urn, .. }) if urn == "worker"));
     let wrong = system.spawn(HookedWorker::new(&log)).urn("two words").await;
     assert!(matches!(wrong, Err(SpawnError::InvalidUrn(_))), "{wrong:?}");
     let other = system

@@ -117,10 +117,7 @@ async fn stop_drops_timers_and_handles_messages() -> TestResult {
     let (system, a, log) = probe().await?;
     order(&a, SECOND, "timer").await?;
     let setting_up = run(|ctx| {
-        let burst = Schedule {
-            missed: Missed::Burst,
-            ..Schedule::every(SECOND / 10)
-        };
+        let burst = Schedule::every(SECOND / 10).missed(Missed::Burst);
         ctx.every(burst, || -> Note {
             panic!("a closure that is not to be called")
         });
@@ -146,10 +143,7 @@ async fn regular_message_waits_for_the_slow_handler_before() -> TestResult {
     let written = log.clone();
     let setting_up = run(move |ctx| {
         let mut count = 0;
-        let schedule = Schedule {
-            first: First::After,
-            ..Schedule::every(SECOND)
-        };
+        let schedule = Schedule::every(SECOND).first(First::After);
         ctx.every(schedule, move || {
             count += 1;
             let (count, written) = (count, written.clone());

@@ -117,7 +117,7 @@ async fn each_subscriber_gets_one_copy_in_the_order_of_subscription() -> TestRes
     let copies = first.copies.clone();
     let published = topic.publish(first);
     assert_eq!(published.delivered, 3);
-    assert!(published.is_complete() && published.gone.is_empty());
+    assert!(published.is_complete() && published.stopped.is_empty());
     // The last subscriber gets the message itself.
     assert_eq!(copies.load(Ordering::Relaxed), 2);
     for reader in [&a, &b, &c] {
@@ -154,7 +154,7 @@ async fn subscriber_without_room_misses_the_message_and_stays() -> TestResult {
         let published = topic.publish(news(n.to_string()));
         assert_eq!(published.delivered, 1);
         assert_eq!(published.dropped, ["slow"]);
-        assert!(!published.is_complete() && published.gone.is_empty());
+        assert!(!published.is_complete() && published.stopped.is_empty());
         within(quick.ask(Settle)).await?;
     }
     assert_eq!(topic.dropped(), 2);
@@ -187,11 +187,11 @@ async fn stopped_subscriber_is_removed() -> TestResult {
     within(a.stopped()).await;
     drop(a);
     let published = topic.publish(news("1"));
-    assert_eq!(published.gone, ["a", "b"]);
+    assert_eq!(published.stopped, ["a", "b"]);
     assert_eq!(published.delivered, 1);
     assert!(published.is_complete()); // no living subscriber missed it
     assert!(!topic.unsubscribe(&b.recipient()));
-    assert_eq!(topic.publish(news("2")).gone, Vec::<&str>::new());
+    assert_eq!(topic.publish(news("2")).stopped, Vec::<&str>::new());
 
     // New subscriptions remove stopped ones as well.
     c.kill();
@@ -225,7 +225,7 @@ async fn subscription_keeps_no_actor_alive() -> TestResult {
         }
     };
     within(stopped).await;
-    assert_eq!(topic.publish(news("2")).gone, ["reader"]);
+    assert_eq!(topic.publish(news("2")).stopped, ["reader"]);
     assert_eq!(log.entries(), ["reader 1"]);
     Ok(())
 }

@@ -112,16 +112,14 @@ impl Periodic {
         let at = krate.at(place);
         let wrap = quote_spanned!(place=> #at::tick::<Self, #message>);
         quote! {
-            #krate::Tick {
-                name: <#message as #krate::ActorMessage>::NAME,
-                schedule: #krate::Schedule {
-                    when: #krate::When::#when,
-                    first: #krate::First::#first,
-                    missed: #krate::Missed::#missed,
-                    jitter: #jitter,
-                },
-                message: || #wrap(#tick),
-            }
+            #krate::Tick::new(
+                <#message as #krate::ActorMessage>::NAME,
+                #krate::Schedule::#when
+                    .first(#krate::First::#first)
+                    .missed(#krate::Missed::#missed)
+                    .jitter(#jitter),
+                || #wrap(#tick),
+            )
         }
     }
 }
@@ -154,10 +152,10 @@ impl When {
         match self {
             Self::Every(every) => {
                 let every = duration_tokens(duration(every).unwrap_or_default());
-                quote!(Every(#every))
+                quote!(every(#every))
             }
             Self::Cron(expression) => {
-                quote!(Cron(#krate::Cron::from_static(#expression)))
+                quote!(calendar(#krate::Cron::from_static(#expression)))
             }
         }
     }

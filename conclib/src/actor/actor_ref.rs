@@ -1,6 +1,7 @@
 //! References to an actor of a known type.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use crate::actor::cell::ActorCell;
@@ -342,6 +343,12 @@ impl<A: Handlers> PartialEq for ActorRef<A> {
 }
 
 impl<A: Handlers> Eq for ActorRef<A> {}
+
+impl<A: Handlers> Hash for ActorRef<A> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        Arc::as_ptr(&self.cell).hash(state);
+    }
+}
 
 impl<A: Handlers> fmt::Debug for ActorRef<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

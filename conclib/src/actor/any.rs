@@ -204,11 +204,13 @@ impl<A: Handlers> AnyActor for ActorCell<A> {
         let stats = self.stats.read();
         ActorSnapshot {
             urn: self.urn.clone(),
-            actor_type: std::any::type_name::<A>(),
+            actor_type: std::any::type_name::<A>().into(),
             parent: self.parent().map(|parent| parent.urn().clone()),
             phase: stats.phase,
             running: stats.running.map(|(handler, elapsed)| RunningHandler {
-                name: panics::catch(|| A::handler_name(handler)).unwrap_or("handler"),
+                name: panics::catch(|| A::handler_name(handler))
+                    .unwrap_or("handler")
+                    .into(),
                 elapsed,
             }),
             depth: load.depth,

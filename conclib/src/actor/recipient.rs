@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 
@@ -266,6 +267,12 @@ impl<M: ActorMessage> PartialEq for Recipient<M> {
 }
 
 impl<M: ActorMessage> Eq for Recipient<M> {}
+
+impl<M: ActorMessage> Hash for Recipient<M> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        Arc::as_ptr(&self.target).cast::<()>().hash(state);
+    }
+}
 
 impl<M: ActorMessage> fmt::Debug for Recipient<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,8 +1,9 @@
 //! Snapshots of single actors.
 
+use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::stats::Phase;
 use crate::stop_reason::StopReason;
@@ -17,13 +18,13 @@ use crate::urn::Urn;
 ///     println!("{} ({}): {}", actor.urn, actor.actor_type, actor.reason);
 /// }
 /// ```
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct FailedActor {
     /// The actor's URN. No actor has it now.
     pub urn: Urn,
     /// The name of the actor's Rust type.
-    pub actor_type: &'static str,
+    pub actor_type: Cow<'static, str>,
     /// The URN of its parent; `None` for a root actor, or if the parent was gone.
     pub parent: Option<Urn>,
     /// The reason of the actor's end, with the text of its last failure; at most 512 bytes.
@@ -80,13 +81,13 @@ impl FailedActor {
 /// }
 /// # Ok(()) }
 /// ```
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ActorSnapshot {
     /// The actor's URN.
     pub urn: Urn,
     /// The name of the actor's Rust type.
-    pub actor_type: &'static str,
+    pub actor_type: Cow<'static, str>,
     /// The URN of its parent; `None` for a root actor.
     pub parent: Option<Urn>,
     /// The phase of its lifecycle.
@@ -111,11 +112,11 @@ pub struct ActorSnapshot {
 }
 
 /// A handler that is running, in an [`ActorSnapshot`].
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct RunningHandler {
     /// The name of the method.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// The time since the handler began, exact to a few milliseconds, or slightly more.
     pub elapsed: Duration,
 }

@@ -1,9 +1,10 @@
 //! The phase of an actor, its running handler, and its counters, for snapshots and deadlock detection.
 
+use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::deadlock::Execution;
 use crate::time::coarse::CoarseInstant;
@@ -31,7 +32,7 @@ pub(crate) struct Stats {
 }
 
 /// The phase of an actor's lifecycle.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Phase {
     /// The actor's state is being made, or `on_start` runs.
@@ -42,6 +43,17 @@ pub enum Phase {
     Restarting,
     /// The actor waits for its children to stop, or runs its last hook.
     Stopping,
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::Restarting => "restarting",
+            Self::Stopping => "stopping",
+        })
+    }
 }
 
 /// Stats as read at one moment.

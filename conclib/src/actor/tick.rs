@@ -8,12 +8,35 @@ use crate::time::schedule::Schedule;
 /// A message that an actor is sent at regular intervals: an entry of
 /// [`PeriodicActor::TICKS`](crate::schedule::PeriodicActor::TICKS).
 pub struct Tick<A: Handlers> {
-    /// The name of the message, for logs.
-    pub name: &'static str,
-    /// The schedule on which it is sent.
-    pub schedule: Schedule,
-    /// Makes the message's mailbox entry.
-    pub message: fn() -> A::Inbox,
+    name: &'static str,
+    schedule: Schedule,
+    message: fn() -> A::Inbox,
+}
+
+impl<A: Handlers> Tick<A> {
+    /// A message of this name, sent on this schedule; `message` makes its mailbox entry.
+    pub const fn new(name: &'static str, schedule: Schedule, message: fn() -> A::Inbox) -> Self {
+        Self {
+            name,
+            schedule,
+            message,
+        }
+    }
+
+    /// The name of the message.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// The schedule on which the message is sent.
+    pub fn schedule(&self) -> &Schedule {
+        &self.schedule
+    }
+
+    /// Makes a mailbox entry with the message.
+    pub fn make(&self) -> A::Inbox {
+        (self.message)()
+    }
 }
 
 impl<A: Handlers> fmt::Debug for Tick<A> {

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use crate::bus::config::Config;
 use crate::bus::link::health::{ConnectionState, Health};
-use crate::bus::open::{OpenError, open_client};
+use crate::bus::open::{ConnectError, open_client};
 use crate::bus::transport::ClientTransport;
 use crate::core::spawn_task;
 use crate::message::RemoteMessage;
@@ -95,7 +95,9 @@ impl ProxyClient {
         let mut first_id = [0; 8];
         getrandom::fill(&mut id.0)
             .and_then(|()| getrandom::fill(&mut first_id))
-            .map_err(|error| ConnectError::Random(error.to_string()))?;
+            .map_err(|error| ConnectError::NoRandomness {
+                reason: error.to_string(),
+            })?;
         let replies = Arc::new(ReplyDispatcher::new(u64::from_le_bytes(first_id)));
         let health = Arc::default();
         let transport = open_client(config, id, replies.clone(), &health).await?;
@@ -115,7 +117,9 @@ impl ProxyClient {
         // Deadlines need the bus' clock before the first request.
         if let Err(error) = shared.read_lease().await {
             shared.transport.close().await;
-            return Err(ConnectError::Unavailable(error.to_string()));
+            return Err(ConnectError::Unavailable {
+                reason: error.to_string(),
+            });
         }
         let handle = Arc::new(ClientHandle {
             shared: shared.clone(),
@@ -194,19 +198,4 @@ impl Drop for ClientHandle {
     fn drop(&mut self) {
         self.shared.close(); // the tasks end, and the driver closes the connection
     }
-}
-
-/// An error of connecting a client.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ConnectError {
-    /// A setting is wrong, or there is no connection.
-    #[error(transparent)]
-    Open(#[from] OpenError),
-    /// The bus does not serve.
-    #[error("the bus is unavailable: {0}")]
-    Unavailable(String),
-    /// The system has no random numbers for the client's id.
-    #[error("no random numbers: {0}")]
-    Random(String),
 }

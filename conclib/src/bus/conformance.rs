@@ -18,7 +18,7 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::bus::config::Config;
-use crate::bus::open::{self, OpenError, open_server};
+use crate::bus::open::{self, ConnectError, open_server};
 use crate::bus::transport::{
     Acquired, ClientTransport, Enqueued, Epoch, LEASE, Lease, Popped, ReplySink, ServerTime,
     ServerTransport, TransportError,
@@ -167,7 +167,7 @@ async fn open_client(
     config: &Config,
     client: ClientId,
     capacity: usize,
-) -> Result<ClientEnd, OpenError> {
+) -> Result<ClientEnd, ConnectError> {
     let (sender, receiver) = channel(capacity);
     let client = open::open_client(config, client, Arc::new(sender), &Arc::default()).await?;
     Ok((client, receiver))

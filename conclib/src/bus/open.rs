@@ -19,7 +19,7 @@ pub(crate) async fn open_server(
         expect(unused, reason = "a bus in memory is never lost")
     )]
     health: &Arc<Health>,
-) -> Result<Arc<dyn ServerTransport>, OpenError> {
+) -> Result<Arc<dyn ServerTransport>, ConnectError> {
     config.check()?;
     match &config.bus {
         Bus::Local(bus) => {
@@ -52,7 +52,7 @@ pub(crate) async fn open_client(
         expect(unused, reason = "a bus in memory is never lost")
     )]
     health: &Arc<Health>,
-) -> Result<Arc<dyn ClientTransport>, OpenError> {
+) -> Result<Arc<dyn ClientTransport>, ConnectError> {
     config.check()?;
     match &config.bus {
         Bus::Local(bus) => {
@@ -77,7 +77,7 @@ pub(crate) async fn open_client(
 /// Opens the dead letters of the configured bus.
 pub(crate) async fn open_dead_letters(
     config: &Config,
-) -> Result<Arc<dyn DeadLetterStore>, OpenError> {
+) -> Result<Arc<dyn DeadLetterStore>, ConnectError> {
     config.check()?;
     match &config.bus {
         Bus::Local(bus) => Ok(bus.clone().dead_letters(config.keys())),
@@ -96,25 +96,56 @@ fn without_redis() -> ConfigError {
     ConfigError::unsupported("conclib was built without its feature `redis`")
 }
 
-/// An error of opening a bus.
+/// An error of connecting to the bus: of a client, of a proxy, or of a tool for dead letters.
+///
+/// Only [`start_proxy`](crate::start_proxy) returns [`NodeTaken`](Self::NodeTaken) and
+/// [`SystemClosed`](Self::SystemClosed).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum OpenError {
+pub enum ConnectError {
     /// A setting is wrong.
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// No connection, or no permission.
     #[error("cannot reach Redis at {address}: {reason}")]
+    #[non_exhaustive]
     Unreachable {
         /// Host and port.
         address: String,
         /// The cause, in words.
         reason: String,
     },
+    /// The bus was reached, and does not serve.
+    #[error("the bus is unavailable: {reason}")]
+    #[non_exhaustive]
+    Unavailable {
+        /// The cause, in words.
+        reason: String,
+    },
+    /// Another actor system serves this node of the namespace, and goes on doing so.
+    #[error(
+        "another actor system serves this node (epoch {holder}): stop it, or choose another \
+         namespace or node"
+    )]
+    #[non_exhaustive]
+    NodeTaken {
+        /// The epoch of the other system: about the time of its start, in milliseconds since 1970.
+        holder: u64,
+    },
+    /// The actor system is shutting down.
+    #[error("the actor system is shutting down")]
+    SystemClosed,
+    /// The operating system has no random numbers for the client's id.
+    #[error("no random numbers: {reason}")]
+    #[non_exhaustive]
+    NoRandomness {
+        /// The cause, in words.
+        reason: String,
+    },
 }
 
 #[cfg(feature = "redis")]
-impl From<redis::Unreachable> for OpenError {
+impl From<redis::Unreachable> for ConnectError {
     fn from(error: redis::Unreachable) -> Self {
         let redis::Unreachable { address, reason } = error;
         Self::Unreachable { address, reason }

@@ -22,7 +22,7 @@ use serde::de::value::SeqAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, SeqAccess, Visitor};
 
 use crate::bus::transport::{Epoch, Lease, ServerTime};
-use crate::envelope::{Attributes, MAX_ATTRIBUTE_BYTES, MAX_ATTRIBUTES};
+use crate::envelope::Attributes;
 use crate::error::AskError;
 use crate::message::read;
 use crate::reply::remote::{ClientId, Origin};
@@ -181,9 +181,9 @@ pub(crate) enum Problem {
         bytes: usize,
         limit: usize,
     },
-    #[error("{0} attributes are more than {MAX_ATTRIBUTES}")]
+    #[error("{0} attributes are more than {max}", max = Attributes::MAX_LEN)]
     Attributes(usize),
-    #[error("attributes of {0} bytes are more than {MAX_ATTRIBUTE_BYTES} bytes")]
+    #[error("attributes of {0} bytes are more than {max} bytes", max = Attributes::MAX_BYTES)]
     AttributeBytes(usize),
 }
 
@@ -269,7 +269,7 @@ impl Problem {
             Self::Version(_) => AskError::Incompatible { reason },
             Self::AttributeBytes(size) => AskError::TooLarge {
                 size,
-                limit: MAX_ATTRIBUTE_BYTES,
+                limit: Attributes::MAX_BYTES,
             },
             Self::Kind(_) | Self::Malformed(_) | Self::TooLong { .. } | Self::Attributes(_) => {
                 AskError::BadRequest { reason }

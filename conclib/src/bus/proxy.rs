@@ -12,8 +12,8 @@ use crate::bus::config::Config;
 use crate::bus::durable::consumer::consume;
 use crate::bus::durable::dead_letters::DeadLetters;
 use crate::bus::link::health::{ConnectionState, Health};
-use crate::bus::open::open_server;
-use crate::bus::server::{EndGuard, ProxyEnd, ProxyShared, StartProxyError, run_terms};
+use crate::bus::open::{ConnectError, open_server};
+use crate::bus::server::{EndGuard, ProxyEnd, ProxyShared, run_terms};
 use crate::bus::transport::ServerTransport;
 use crate::core::{BoxFuture, Service, spawn_task};
 use crate::system::ActorSystem;
@@ -32,13 +32,13 @@ use crate::system::ActorSystem;
 ///
 /// # Errors
 ///
-/// [`StartProxyError`]: a setting is wrong, the bus cannot be reached, another system serves, or
+/// [`ConnectError`]: a setting is wrong, the bus cannot be reached, another system serves, or
 /// this one is shutting down.
 ///
 /// # Cancel safety
 ///
 /// A call dropped before it is ready may have acquired the lease, which expires after 6 s.
-pub async fn start_proxy(system: &ActorSystem, config: &Config) -> Result<Proxy, StartProxyError> {
+pub async fn start_proxy(system: &ActorSystem, config: &Config) -> Result<Proxy, ConnectError> {
     let health = Arc::default();
     let transport = open_server(config, &health).await?;
     serve(system, config, transport, health).await
@@ -50,7 +50,7 @@ pub(crate) async fn serve(
     config: &Config,
     transport: Arc<dyn ServerTransport>,
     health: Arc<Health>,
-) -> Result<Proxy, StartProxyError> {
+) -> Result<Proxy, ConnectError> {
     let registry = system.core().registry.clone();
     let shared = Arc::new(ProxyShared::new(config, registry, transport, health));
     let grant = match shared.acquire().await {
@@ -69,7 +69,7 @@ pub(crate) async fn serve(
             shared.warn_of_release(&reason);
         }
         shared.transport.close().await;
-        return Err(StartProxyError::SystemClosed);
+        return Err(ConnectError::SystemClosed);
     }
     // The consumer is aborted if a runtime that ends drops the task of the lease terms.
     let consumer = AbortOnDropHandle::new(tokio::spawn(consume(shared.clone())));

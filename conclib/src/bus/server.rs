@@ -15,6 +15,7 @@
 //! they had been popped: a Redis that lost its data, or was replaced by one that lags behind, has not
 //! kept the lease. So a client that finds no lease knows that its request was not executed.
 
+use std::fmt;
 use std::future::{Future, ready};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -29,7 +30,7 @@ use tracing::{info, warn};
 use crate::bus::config::Config;
 use crate::bus::link::health::Health;
 use crate::bus::link::server_clock::ServerClock;
-use crate::bus::open::OpenError;
+use crate::bus::open::ConnectError;
 use crate::bus::transport::ServerTransport;
 use crate::core::registry::Registry;
 
@@ -141,6 +142,15 @@ pub enum ProxyEnd {
     LeaseLost,
 }
 
+impl fmt::Display for ProxyEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Stopped => "the proxy was shut down",
+            Self::LeaseLost => "the lease was lost, and another actor system serves the node",
+        })
+    }
+}
+
 impl ProxyShared {
     pub(crate) fn new(
         config: &Config,
@@ -219,35 +229,13 @@ impl ProxyShared {
     }
 }
 
-/// An error of starting a proxy.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum StartProxyError {
-    /// A setting is wrong, or there is no connection.
-    #[error(transparent)]
-    Open(#[from] OpenError),
-    /// Another actor system serves this node of the namespace, and goes on doing so.
-    #[error(
-        "another actor system serves this node (epoch {holder}): stop it, or choose another \
-         namespace or node"
-    )]
-    NamespaceTaken {
-        /// The epoch of the other system: about the time of its start, in milliseconds since 1970.
-        holder: u64,
-    },
-    /// The bus does not serve.
-    #[error("the bus is unavailable: {0}")]
-    Unavailable(String),
-    /// The system is shutting down.
-    #[error("the actor system is shutting down")]
-    SystemClosed,
-}
-
-impl From<AcquireError> for StartProxyError {
+impl From<AcquireError> for ConnectError {
     fn from(error: AcquireError) -> Self {
         match error {
-            AcquireError::Held { holder } => Self::NamespaceTaken { holder: holder.0 },
-            AcquireError::Failed(error) => Self::Unavailable(error.to_string()),
+            AcquireError::Held { holder } => Self::NodeTaken { holder: holder.0 },
+            AcquireError::Failed(error) => Self::Unavailable {
+                reason: error.to_string(),
+            },
         }
     }
 }

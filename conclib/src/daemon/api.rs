@@ -233,6 +233,7 @@ fn ended(status: ExitStatus) {
 pub enum StartApiError {
     /// The URL of the health check cannot be used; nothing was started.
     #[error("`{url}` cannot be a health check: {problem}")]
+    #[non_exhaustive]
     InvalidUrl {
         /// As it was given.
         url: String,
@@ -244,12 +245,14 @@ pub enum StartApiError {
         "{url} answers 200 before the server was started: end the server that is there already, \
          or use another port"
     )]
+    #[non_exhaustive]
     AlreadyHealthy {
         /// The health check.
         url: String,
     },
     /// The operating system does not start the program.
     #[error("cannot start `{program}`: check that it is installed, on the PATH and executable")]
+    #[non_exhaustive]
     Spawn {
         /// Its name.
         program: String,
@@ -262,6 +265,7 @@ pub enum StartApiError {
         "`{program}` ended before it was healthy ({status}): see what it says, and make sure that \
          it stays in the foreground; {last_lines}"
     )]
+    #[non_exhaustive]
     Exited {
         /// Its name.
         program: String,
@@ -275,6 +279,7 @@ pub enum StartApiError {
         "the server runs, but {url} did not answer 200 within {after:?} ({last}): check the URL \
          and the port, or give it more time with `.timeout(…)`; {last_lines}"
     )]
+    #[non_exhaustive]
     Unhealthy {
         /// The health check.
         url: String,

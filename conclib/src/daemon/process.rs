@@ -78,7 +78,7 @@ impl Process {
     /// Starts it. Dropping the future kills the started processes.
     pub(super) async fn start(launch: Launch) -> io::Result<Self> {
         let (log, ended) = (launch.log, launch.ended);
-        let group = Arc::new(Group::default());
+        let group = Arc::new(ProcessGroup::default());
         let (set_status, status) = watch::channel(None);
         let (report, started) = oneshot::channel();
         thread::Builder::new()
@@ -172,6 +172,7 @@ async fn exited(mut status: watch::Receiver<Option<ExitStatus>>) -> ExitStatus {
 pub enum StopDaemonError {
     /// The process had ended before.
     #[error("the process had already ended by itself ({status}); {last_lines}")]
+    #[non_exhaustive]
     EndedEarlier {
         /// Its exit status.
         status: ExitStatus,
@@ -190,7 +191,7 @@ type Outputs = (Option<ChildStdout>, Option<ChildStderr>);
 /// Manages a process from its start until the last process of its group is gone.
 fn manage(
     mut launch: Launch,
-    group: &Group,
+    group: &ProcessGroup,
     report: oneshot::Sender<io::Result<Outputs>>,
     set_status: &watch::Sender<Option<ExitStatus>>,
 ) {
@@ -259,14 +260,14 @@ fn spawn_guarded(launch: &mut Launch, guard: &Child) -> io::Result<Child> {
 
 /// The process group, for the holders that may end it.
 #[derive(Debug, Default)]
-struct Group {
-    state: Mutex<State>,
+struct ProcessGroup {
+    state: Mutex<ProcessState>,
     /// Notified when `state.over` becomes true.
     over: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct ProcessState {
     /// The guard until it is reaped: until then the number belongs to this group.
     leader: Option<Pid>,
     /// It was reported as ready, and has not been told to end.
@@ -277,8 +278,8 @@ struct State {
     over: bool,
 }
 
-impl Group {
-    fn lock(&self) -> MutexGuard<'_, State> {
+impl ProcessGroup {
+    fn lock(&self) -> MutexGuard<'_, ProcessState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -324,7 +325,7 @@ fn kill(leader: Pid, signal: Signal) {
 
 /// Kills the group and waits until it has been reaped: a few milliseconds.
 #[derive(Debug)]
-struct KillOnDrop(Arc<Group>);
+struct KillOnDrop(Arc<ProcessGroup>);
 
 impl Drop for KillOnDrop {
     fn drop(&mut self) {

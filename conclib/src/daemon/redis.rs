@@ -276,6 +276,7 @@ pub enum StartRedisError {
         "cannot start a Redis on `{host}`, only on this machine: use `localhost` in the URL, or \
          leave `start_redis` out and start the Redis on `{host}` by other means"
     )]
+    #[non_exhaustive]
     NotLoopback {
         /// The host of the config.
         host: String,
@@ -293,6 +294,7 @@ pub enum StartRedisError {
          use `redis-server` or `valkey-server` (`apt-get install redis-server`, `dnf install \
          valkey`, `apk add redis`, `pacman -S valkey` or `brew install redis`)"
     )]
+    #[non_exhaustive]
     MissingNamed {
         /// The program that the variable names.
         program: String,
@@ -302,6 +304,7 @@ pub enum StartRedisError {
         "cannot start `{program}`: check that it is executable, that /bin/sh exists, and that the \
          temporary directory (TMPDIR) can be written to"
     )]
+    #[non_exhaustive]
     Spawn {
         /// The server's name.
         program: String,
@@ -317,12 +320,14 @@ pub enum StartRedisError {
         "port {port} is taken already: end what listens there, or use another port in the URL (0 \
          for a free one); if it is the Redis you want to use, leave `start_redis` out"
     )]
+    #[non_exhaustive]
     PortTaken {
         /// The port of the config.
         port: u16,
     },
     /// The Redis ended before it was ready.
     #[error("the Redis ended at once ({status}), and its log should say why; {last_lines}")]
+    #[non_exhaustive]
     Died {
         /// Its exit status.
         status: ExitStatus,
@@ -334,6 +339,7 @@ pub enum StartRedisError {
         "the Redis did not answer within {after:?} and was ended: the machine may be overloaded, \
          or its program is no Redis; {last_lines}"
     )]
+    #[non_exhaustive]
     NotReady {
         /// The time that it had.
         after: Duration,

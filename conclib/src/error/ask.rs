@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::FailureCause;
 use crate::urn::Urn;
 
@@ -26,7 +28,7 @@ const RETRY_AFTER: Duration = Duration::from_millis(50);
 /// let lost = AskError::Disconnected { delivered: Delivered::Unknown };
 /// assert!(!lost.is_retryable());
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[non_exhaustive]
 pub enum AskError {
     /// Bus: no actor system is listening; the request was not executed.
@@ -189,7 +191,7 @@ impl AskError {
 }
 
 /// The progress of a request at the moment when its asker stopped waiting.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Delivered {
     /// Not sent, or no handler has started on it: it was not and will not be executed.

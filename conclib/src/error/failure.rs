@@ -56,7 +56,15 @@ impl Failure {
 
     /// True if the actor panicked.
     pub fn is_panic(&self) -> bool {
-        matches!(*self.0, Cause::Panic(_))
+        self.panic_text().is_some()
+    }
+
+    /// The text of the panic, if the actor panicked.
+    pub(super) fn panic_text(&self) -> Option<&str> {
+        match &*self.0 {
+            Cause::Panic(text) => Some(text),
+            Cause::Error(_) | Cause::Message(_) => None,
+        }
     }
 
     /// The error that the failure was made from, if that is an `E`.

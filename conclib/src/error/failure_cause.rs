@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::urn::Urn;
 
 /// The longest text of a [`FailureCause`], in bytes: the text may contain the causes of other
@@ -38,9 +40,10 @@ const MAX_CAUSE: usize = 1024;
 /// assert_eq!(cause.text(), "invalid digit found in string");
 /// # Ok(()) }
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FailureCause {
     pub(super) urn: Urn,
+    #[serde(with = "shared_text")]
     pub(super) text: Arc<str>,
 }
 
@@ -68,4 +71,21 @@ pub(crate) fn cut(text: &str, bytes: usize) -> &str {
     let end = (0..=bytes.min(text.len())).rev();
     let end = end.into_iter().find(|end| text.is_char_boundary(*end));
     &text[..end.unwrap_or(0)]
+}
+
+/// An `Arc<str>` in serde's terms, as a string.
+mod shared_text {
+    use std::sync::Arc;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(text)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Arc<str>, D::Error> {
+        String::deserialize(deserializer).map(Arc::from)
+    }
 }

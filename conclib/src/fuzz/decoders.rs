@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bus::protocol::{Answer, Kind, Received, Request, decode_reply, encode_reply};
 use crate::bus::transport::{Epoch, Lease, ServerTime};
-use crate::envelope::{Attributes, MAX_ATTRIBUTE_BYTES, MAX_ATTRIBUTES};
+use crate::envelope::Attributes;
 use crate::error::AskError;
 use crate::fuzz::target;
 use crate::message::{decode, encode, read};
@@ -18,7 +18,7 @@ use crate::urn::Urn;
 
 /// Requests of every kind, small and large.
 pub(super) fn requests() -> Vec<Vec<u8>> {
-    let many = (0..MAX_ATTRIBUTES).map(|n| (n.to_string(), "x".repeat(200)));
+    let many = (0..Attributes::MAX_LEN).map(|n| (n.to_string(), "x".repeat(200)));
     let few = [("trace".to_owned(), "ä".to_owned())];
     let contents = encode(&Rich::example()).unwrap_or_default();
     let mut frames = Vec::new();
@@ -131,10 +131,10 @@ target!(malformed_requests, requests(), |bytes: Vec<u8>| {
     match Received::decode(&frame) {
         Ok(request) => {
             assert!(request.urn.len() <= Urn::MAX_LEN && request.message.len() <= 255);
-            assert!(request.attributes.len() <= MAX_ATTRIBUTES);
+            assert!(request.attributes.len() <= Attributes::MAX_LEN);
             let texts = request.attributes.iter();
             let bytes: usize = texts.map(|(name, value)| name.len() + value.len()).sum();
-            assert!(bytes <= MAX_ATTRIBUTE_BYTES);
+            assert!(bytes <= Attributes::MAX_BYTES);
             assert!(request.contents.len() <= frame.len());
         }
         Err(unreadable) => assert!(unreadable.as_ask_error().to_string().len() < 1000),

@@ -11,12 +11,12 @@ use crate::mailbox::receiver::saturate;
 use crate::sync::model::{block_on, explore};
 
 /// A send under way, as the futures do it.
-struct Sending {
+struct PendingSend {
     ticket: Option<Ticket>,
     item: Option<u32>,
 }
 
-impl Sending {
+impl PendingSend {
     fn new(message: u32) -> Self {
         Self {
             ticket: None,
@@ -36,7 +36,7 @@ impl Sending {
 }
 
 fn send(mailbox: &Mailbox<u32>, message: u32) -> Result<(), Option<u32>> {
-    Sending::new(message).finish(mailbox)
+    PendingSend::new(message).finish(mailbox)
 }
 
 /// The context of a poll that need not be woken.
@@ -165,7 +165,7 @@ fn waiting_senders_are_not_overtaken() {
     explore(|| {
         let mut receiver = Receiver::full([0]);
         let mailbox = receiver.mailbox.clone();
-        let first = &mut Sending::new(1);
+        let first = &mut PendingSend::new(1);
         assert!(first.poll(&mailbox, &mut idle()).is_pending());
         let second = receiver.send(2);
         assert_eq!(receiver.next(), Some(0));
@@ -214,7 +214,7 @@ fn the_last_waker_counts() {
         let mut receiver = Receiver::full([0]);
         let mailbox = receiver.mailbox.clone();
         let sender = thread::spawn(move || {
-            let mut sending = Sending::new(1);
+            let mut sending = PendingSend::new(1);
             if sending.poll(&mailbox, &mut idle()).is_pending() {
                 sending.finish(&mailbox).unwrap();
             }
@@ -288,7 +288,7 @@ fn no_message_is_queued_after_the_close() {
     explore(|| {
         let mut receiver = Receiver::full([0]);
         let mailbox = receiver.mailbox.clone();
-        let mut sending = Sending::new(1);
+        let mut sending = PendingSend::new(1);
         assert!(sending.poll(&mailbox, &mut idle()).is_pending());
         mailbox.close();
         let receiver = thread::spawn(move || receiver.rest());
@@ -329,7 +329,7 @@ fn a_dropped_send_against_its_admission() {
         let mut receiver = Receiver::full([0]);
         let mailbox = receiver.mailbox.clone();
         let dropped = thread::spawn(move || {
-            let mut sending = Sending::new(1);
+            let mut sending = PendingSend::new(1);
             let sent = sending.poll(&mailbox, &mut idle());
             sent.is_pending()
                 .then(|| mailbox.withdraw(sending.ticket.unwrap()))

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use super::slot::{Slot, Taken};
+use super::slot::{Slot, SlotOutcome};
 use crate::deadlock::{Cycle, Edge, Wait};
 use crate::error::panics::drop_quietly;
 use crate::error::{AskError, Delivered};
@@ -36,8 +36,8 @@ impl<R> Future for ReplyReceiver<R> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let slot = self.slot.take().expect("polled after completion");
         match Slot::take(slot, cx) {
-            Taken::Answer(answer) => Poll::Ready(answer),
-            Taken::Pending(slot) => {
+            SlotOutcome::Answer(answer) => Poll::Ready(answer),
+            SlotOutcome::Pending(slot) => {
                 self.slot = Some(slot);
                 Poll::Pending
             }

@@ -44,7 +44,7 @@ enum Value<R> {
 }
 
 /// The result of polling a slot.
-pub(super) enum Taken<R> {
+pub(super) enum SlotOutcome<R> {
     Answer(Result<R, AskError>),
     Pending(Arc<Slot<R>>),
 }
@@ -168,19 +168,19 @@ impl<R> Slot<R> {
 
     /// Takes the answer, or keeps the asker's waker.
     #[inline]
-    pub(super) fn take(mut slot: Arc<Self>, cx: &Context<'_>) -> Taken<R> {
+    pub(super) fn take(mut slot: Arc<Self>, cx: &Context<'_>) -> SlotOutcome<R> {
         // The usual case once the answer is there: this is the only reference to the slot, so no
         // lock is needed.
         let Some(alone) = Arc::get_mut(&mut slot) else {
             return match slot.take_shared(cx) {
-                Some(answer) => Taken::Answer(answer),
-                None => Taken::Pending(slot),
+                Some(answer) => SlotOutcome::Answer(answer),
+                None => SlotOutcome::Pending(slot),
             };
         };
         match mem::replace(&mut alone.state.get_mut().value, Value::Taken) {
-            Value::Filled(answer) => Taken::Answer(answer),
+            Value::Filled(answer) => SlotOutcome::Answer(answer),
             // The reply was dropped by `Reply::forget`, which only the asker calls.
-            Value::Empty | Value::Taken => Taken::Answer(Err(AskError::NoReply)),
+            Value::Empty | Value::Taken => SlotOutcome::Answer(Err(AskError::NoReply)),
         }
     }
 

@@ -188,7 +188,10 @@ impl<A: Handlers> Ticks<A> {
             return None;
         }
         let now = WallInstant::now();
-        let due: Box<[Due]> = table.iter().map(|tick| tick.schedule.start(now)).collect();
+        let due: Box<[Due]> = table
+            .iter()
+            .map(|tick| tick.schedule().start(now))
+            .collect();
         let earliest = due.iter().map(|due| due.at).min()?;
         Some(Self {
             table,
@@ -206,11 +209,11 @@ impl<A: Handlers> Ticks<A> {
     fn due(&mut self) -> Option<A::Inbox> {
         let (entry, due) = self.due.iter().enumerate().min_by_key(|(_, due)| due.at)?;
         let tick = &self.table[entry];
-        let TickDecision { runs, next } = tick.schedule.decide(due, WallInstant::now());
+        let TickDecision { runs, next } = tick.schedule().decide(due, WallInstant::now());
         self.due[entry] = next;
         let earliest = self.due.iter().map(|due| due.at).min()?;
         self.timer.as_mut().reset(earliest);
-        runs.then(|| (tick.message)())
+        runs.then(|| tick.make())
     }
 
     fn poll(&mut self, cx: &mut task::Context<'_>) -> Poll<()> {

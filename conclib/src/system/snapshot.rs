@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::actor::{ActorSnapshot, FailedActor};
 use crate::system::ActorSystem;
@@ -52,7 +52,7 @@ impl ActorSystem {
 }
 
 /// The state of all actors of a system; see [`ActorSystem::snapshot`]. Its `Display` is a table.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Snapshot {
     /// The actors, in the order in which they were spawned.
@@ -111,7 +111,7 @@ impl fmt::Display for Snapshot {
                 f,
                 "{:width$}  {:10}  {:>11}  {:>8}  {:>10}  {:>6}  {:>8}",
                 actor.urn.as_str(),
-                format!("{:?}", actor.phase).to_lowercase(),
+                actor.phase,
                 format!("{}/{}", actor.depth, actor.capacity),
                 oldest,
                 actor.handled,

@@ -55,6 +55,7 @@ pub enum RoundTripError {
     Unreadable(#[source] CodecError),
     /// The value read is not the value sent.
     #[error("the value changes on the bus: sent {sent}, received {received}")]
+    #[non_exhaustive]
     Changed {
         /// The value before, by its `Debug`.
         sent: String,

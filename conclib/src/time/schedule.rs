@@ -1,5 +1,6 @@
 //! Times of regular work: decisions without a clock of their own.
 
+use std::fmt;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -11,17 +12,6 @@ pub(crate) use wall::WallInstant;
 #[cfg(feature = "cron")]
 mod cron;
 mod wall;
-
-/// The moments of a series.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum When {
-    /// Moments at an interval.
-    Every(Duration),
-    /// Moments of the calendar. Needs the feature `cron`.
-    #[cfg(feature = "cron")]
-    Cron(Cron),
-}
 
 /// The time of an interval's first tick.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -65,23 +55,34 @@ pub enum Missed {
 /// use std::time::Duration;
 ///
 /// let often = Schedule::every(Duration::from_millis(500));
-/// let nightly = Schedule {
-///     jitter: Duration::from_secs(600),
-///     ..Schedule::cron("0 0 3 * * *")?
-/// };
-/// assert_eq!(nightly.missed, Missed::Skip);
+/// let nightly = Schedule::cron("0 0 3 * * *")?
+///     .missed(Missed::Burst)
+///     .jitter(Duration::from_secs(600));
+/// assert_eq!(often.to_string(), "every 500ms");
+/// assert_eq!(nightly.to_string(), "cron 0 0 3 * * *");
 /// # Ok::<(), conclib::schedule::CronError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
 pub struct Schedule {
     /// The moments.
-    pub when: When,
+    when: When,
     /// The time of an interval's first tick; a cron expression says its own.
-    pub first: First,
+    first: First,
     /// The handling of late ticks.
-    pub missed: Missed,
-    /// Each tick is late by a random part of this, so that many actors do not tick in step.
-    pub jitter: Duration,
+    missed: Missed,
+    /// Each tick is late by a random part of this.
+    jitter: Duration,
+}
+
+/// The moments of a series.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum When {
+    /// Moments at an interval.
+    Every(Duration),
+    /// Moments of the calendar.
+    #[cfg(feature = "cron")]
+    Cron(Cron),
 }
 
 impl Schedule {
@@ -106,7 +107,34 @@ impl Schedule {
     /// If the text is no cron expression, or describes moments that never come.
     #[cfg(feature = "cron")]
     pub fn cron(expression: &str) -> Result<Self, CronError> {
-        Cron::parse(expression).map(|cron| Self::new(When::Cron(cron)))
+        Cron::parse(expression).map(Self::calendar)
+    }
+
+    /// The moments of a cron expression that was checked before, or that stands in a constant. Needs
+    /// the feature `cron`.
+    #[cfg(feature = "cron")]
+    pub const fn calendar(cron: Cron) -> Self {
+        Self::new(When::Cron(cron))
+    }
+
+    /// Sets the time of an interval's first tick: at once, unless changed. A cron expression says its
+    /// own.
+    pub const fn first(mut self, first: First) -> Self {
+        self.first = first;
+        self
+    }
+
+    /// Sets the handling of late ticks: they are skipped, unless changed.
+    pub const fn missed(mut self, missed: Missed) -> Self {
+        self.missed = missed;
+        self
+    }
+
+    /// Delays each tick by a random part of this, so that many actors do not tick in step: by nothing,
+    /// unless changed.
+    pub const fn jitter(mut self, jitter: Duration) -> Self {
+        self.jitter = jitter;
+        self
     }
 
     const fn new(when: When) -> Self {
@@ -116,6 +144,11 @@ impl Schedule {
             missed: Missed::Skip,
             jitter: Duration::ZERO,
         }
+    }
+
+    /// True if the interval is longer than zero.
+    pub(crate) fn is_valid(&self) -> bool {
+        self.when != When::Every(Duration::ZERO)
     }
 
     /// The first tick of a series that begins at `now`.
@@ -193,6 +226,17 @@ impl Schedule {
             Duration::ZERO
         } else {
             self.jitter.mul_f64(fastrand::f64())
+        }
+    }
+}
+
+/// Shows the moments: `every 500ms`, or `cron` and the expression.
+impl fmt::Display for Schedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.when {
+            When::Every(interval) => write!(f, "every {interval:?}"),
+            #[cfg(feature = "cron")]
+            When::Cron(cron) => write!(f, "cron {cron}"),
         }
     }
 }
@@ -294,20 +338,14 @@ mod tests {
 
     #[test]
     fn first_after_one_interval() {
-        let schedule = Schedule {
-            first: First::After,
-            ..Schedule::every(SECOND)
-        };
+        let schedule = Schedule::every(SECOND).first(First::After);
         assert_eq!(offsets(&schedule, Instant::now(), &[]), [1.0]);
     }
 
     #[test]
     fn missed_ticks_are_skipped_caught_up_or_delayed() {
         let start = Instant::now();
-        let with = |missed| Schedule {
-            missed,
-            ..Schedule::every(SECOND)
-        };
+        let with = |missed| Schedule::every(SECOND).missed(missed);
         // The tick of second 1 runs at 3.5.
         assert_eq!(
             offsets(&with(Missed::Skip), start, &[0.0, 3.5]),
@@ -331,10 +369,7 @@ mod tests {
 
     #[test]
     fn jitter_delays_but_does_not_accumulate() {
-        let schedule = Schedule {
-            jitter: SECOND / 2,
-            ..Schedule::every(SECOND)
-        };
+        let schedule = Schedule::every(SECOND).jitter(SECOND / 2);
         let start = Instant::now();
         let mut due = schedule.start(moment(start));
         for n in 0..100_u32 {
@@ -346,10 +381,7 @@ mod tests {
 
     #[test]
     fn endless_interval_never_comes() {
-        let schedule = Schedule {
-            first: First::After,
-            ..Schedule::every(Duration::MAX)
-        };
+        let schedule = Schedule::every(Duration::MAX).first(First::After);
         let now = Instant::now();
         assert!(schedule.start(moment(now)).at > now + SECOND * 1_000_000);
     }

@@ -68,7 +68,7 @@ impl<M: ActorMessage> Subscribers<M> {
             CopyOutcome::Delivered => published.delivered += 1,
             CopyOutcome::Dropped => published.dropped.push(subscriber.urn.clone()),
             CopyOutcome::Stopped => {
-                published.gone.push(subscriber.urn.clone());
+                published.stopped.push(subscriber.urn.clone());
                 stopped.push(subscriber.number);
             }
         };

@@ -4,8 +4,8 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use conclib::bus::{ConnectionState, ProxyEnd, StartProxyError};
-use conclib::{ActorSystem, AskError, Config, Proxy, ProxyClient, start_proxy};
+use conclib::bus::{ConnectionState, ProxyEnd};
+use conclib::{ActorSystem, AskError, Config, ConnectError, Proxy, ProxyClient, start_proxy};
 use conclib_tests::actors::{GatedActor, Worker};
 use conclib_tests::bus::Bus;
 use conclib_tests::messages::{Double, Enter};
@@ -25,7 +25,7 @@ async fn node_has_one_system() {
     let taken = timeout(TEST_TIMEOUT, start_proxy(&second, &fixture.bus.config)).await;
     let took = start.elapsed();
     match taken.unwrap() {
-        Err(StartProxyError::NamespaceTaken { holder }) => assert!(holder > 1_700_000_000_000),
+        Err(ConnectError::NodeTaken { holder, .. }) => assert!(holder > 1_700_000_000_000),
         other => panic!("{other:?}"),
     }
     assert!(took > Duration::from_millis(6_900), "{took:?}");

@@ -105,7 +105,7 @@ async fn failed_start_refuses_waiting_messages() {
         assert!(poll_once(&mut spawn).await.is_pending());
         let waiting = system.ask("hooked", Ping);
         let (started, waited) = tokio::join!(spawn, waiting);
-        let Err(SpawnError::StartFailed { urn, failure }) = started else {
+        let Err(SpawnError::StartFailed { urn, failure, .. }) = started else {
             panic!("{started:?}");
         };
         assert_eq!(

@@ -53,10 +53,10 @@ fn message_has_a_name_and_a_codec() -> TestResult {
     assert!(Where::WIRE.is_none());
 
     let codec = Double::WIRE.ok_or("no codec")?;
-    let written = (codec.encode)(&Double { n: 7 })?;
-    assert_eq!((codec.decode)(&written)?, Double { n: 7 });
-    let response = (codec.encode_response)(&14)?;
-    assert_eq!((codec.decode_response)(&response)?, 14);
+    let written = codec.encode(&Double { n: 7 })?;
+    assert_eq!(codec.decode(&written)?, Double { n: 7 });
+    let response = codec.encode_response(&14)?;
+    assert_eq!(codec.decode_response(&response)?, 14);
     Ok(())
 }
 

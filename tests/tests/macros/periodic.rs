@@ -1,6 +1,7 @@
 //! Periodic actors.
 
-use conclib::schedule::{Schedule, When};
+use conclib::actor::Tick;
+use conclib::schedule::Schedule;
 
 use super::forms::Forms;
 use super::*;
@@ -58,20 +59,22 @@ impl Heart {
 
 #[test]
 fn ticks_are_a_table() {
-    let names: Vec<_> = Heart::TICKS.iter().map(|tick| tick.name).collect();
+    let names: Vec<_> = Heart::TICKS.iter().map(Tick::name).collect();
     assert_eq!(names, ["Beat", "heart.Wait", "Flush"]);
     let [beat, wait, flush] = Heart::TICKS else {
         panic!("three ticks")
     };
-    assert_eq!(beat.schedule, Schedule::every(Duration::from_millis(500)));
-    assert_eq!(wait.schedule.when, When::Every(Duration::from_secs(90)));
-    assert_eq!(wait.schedule.first, First::After);
-    assert_eq!(wait.schedule.missed, Missed::Burst);
-    assert_eq!(flush.schedule.missed, Missed::Delay);
-    assert_eq!(flush.schedule.jitter, Duration::from_secs(5));
+    assert_eq!(
+        *beat.schedule(),
+        Schedule::every(Duration::from_millis(500))
+    );
+    let late = Schedule::every(Duration::from_secs(90));
+    let late = late.first(First::After).missed(Missed::Burst);
+    assert_eq!(*wait.schedule(), late);
+    let shown = format!("{:?}", flush.schedule());
+    assert!(shown.contains("missed: Delay, jitter: 5s"), "{shown}");
 
-    let (message, _) =
-        <Heart as Handler<messages::Wait>>::unwrap((wait.message)()).expect("a Wait");
+    let (message, _) = <Heart as Handler<messages::Wait>>::unwrap(wait.make()).expect("a Wait");
     assert_eq!(message.0, 3);
     assert_eq!(<Heart as Actor>::ticks().len(), 3);
     assert!(<Forms as Actor>::ticks().is_empty());
@@ -121,7 +124,7 @@ async fn periodic_actor_may_be_generic() -> TestResult {
     let counter = system.spawn(Counter { count: 0_u64 }).await?;
     tokio::time::sleep(Duration::from_millis(3500)).await;
     assert_eq!(counter.ask(Len).await?, 3);
-    assert_eq!(Counter::<u32>::TICKS[0].name, "Beat");
+    assert_eq!(Counter::<u32>::TICKS[0].name(), "Beat");
     Ok(())
 }
 
@@ -137,11 +140,9 @@ impl Nightly {
 
 #[test]
 fn tick_may_be_a_moment_of_the_calendar() -> TestResult {
-    let expected = Schedule {
-        missed: Missed::Burst,
-        jitter: Duration::from_secs(300),
-        ..Schedule::cron("0 0 3 * * *")?
-    };
-    assert_eq!(Nightly::TICKS[0].schedule, expected);
+    let expected = Schedule::cron("0 0 3 * * *")?
+        .missed(Missed::Burst)
+        .jitter(Duration::from_secs(300));
+    assert_eq!(*Nightly::TICKS[0].schedule(), expected);
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use conclib::ConnectError;
-use conclib::bus::{OpenError, Role};
+use conclib::bus::Role;
 use conclib::daemon::RedisDaemon;
 use conclib::prelude::*;
 use conclib_tests::actors::Worker;
@@ -310,7 +310,7 @@ async fn wrong_password_and_wrong_role_fail_at_once() {
     let error = ProxyClient::connect(&config_of(stranger))
         .await
         .unwrap_err();
-    let ConnectError::Open(OpenError::Unreachable { reason, .. }) = &error else {
+    let ConnectError::Unreachable { reason, .. } = &error else {
         panic!("{error:?}")
     };
     assert!(reason.starts_with("WRONGPASS"), "{reason}");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use conclib::bus::{ConnectionState, StartProxyError};
+use conclib::bus::ConnectionState;
 use conclib::error::Delivered;
 use conclib::prelude::*;
 use conclib::test::{Faults, Probe, TestSystem, advance};
@@ -204,7 +204,7 @@ async fn bus_may_be_cut_for_a_while() -> TestResult {
     assert_eq!(start.elapsed(), Duration::ZERO);
     let away = ProxyClient::connect(&fixture.config).await;
     assert!(
-        matches!(away, Err(ConnectError::Unavailable(_))),
+        matches!(away, Err(ConnectError::Unavailable { .. })),
         "{away:?}"
     );
     fixture.log.expect_none(3 * SECOND).await;
@@ -285,7 +285,7 @@ async fn faults_need_the_bus_in_memory() -> TestResult {
     let problem = "the bus is wrong: faults need the one in memory, not a Redis";
     let refused = start_proxy(&ActorSystem::new(), &config).await;
     let refused = refused.err().ok_or("it is refused")?;
-    assert!(matches!(refused, StartProxyError::Open(_)), "{refused:?}");
+    assert!(matches!(refused, ConnectError::Config(_)), "{refused:?}");
     assert_eq!(refused.to_string(), problem);
     let refused = ProxyClient::connect(&config).await.err();
     assert_eq!(refused.ok_or("it is refused")?.to_string(), problem);

@@ -98,7 +98,7 @@ async fn ticker_skips_moments_of_the_calendar_that_pass_during_a_call() -> TestR
         }
     });
     sleep(350 * SECOND).await;
-    ticker.stop().await;
+    ticker.shutdown().await;
     let marks = clock.marks();
     let gaps: Vec<u64> = marks.windows(2).map(|pair| pair[1] - pair[0]).collect();
     // One late call, and then calls at whole minutes.

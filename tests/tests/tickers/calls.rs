@@ -24,7 +24,7 @@ async fn calls_with_a_slow_one(missed: Missed) -> Vec<u64> {
         }
     });
     sleep(6900 * MS).await;
-    ticker.stop().await;
+    ticker.shutdown().await;
     clock.marks()
 }
 
@@ -50,7 +50,7 @@ async fn ticker_does_not_drift() {
         }
     });
     sleep(100 * SECOND + 500 * MS).await;
-    ticker.stop().await;
+    ticker.shutdown().await;
     let on_time: Vec<u64> = (1..=100).map(|n| n * 1000).collect();
     assert_eq!(clock.marks(), on_time);
 }
@@ -64,7 +64,7 @@ async fn jitter_delays_within_its_bounds() {
         async {}
     });
     sleep(99 * SECOND + 900 * MS).await;
-    ticker.stop().await;
+    ticker.shutdown().await;
     let late: Vec<u64> = clock
         .marks()
         .iter()
@@ -91,7 +91,7 @@ async fn stop_waits_for_the_call_under_way() {
     assert_eq!(ticker.name(), "slow");
     sleep(SECOND).await;
     assert!(!ticker.is_stopped());
-    within(ticker.stop()).await;
+    within(ticker.shutdown()).await;
     sleep(20 * SECOND).await;
     assert_eq!(log.entries(), ["began", "ended"]);
 }
@@ -102,7 +102,7 @@ async fn stop_ends_a_ticker_that_cannot_keep_up() {
         .missed(Missed::Burst)
         .start(|| sleep(SECOND));
     sleep(5 * SECOND).await;
-    within(ticker.stop()).await;
+    within(ticker.shutdown()).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -137,7 +137,7 @@ async fn no_call_begins_after_a_stop_or_a_drop() {
         if dropped {
             drop(ticker);
         } else {
-            within(ticker.stop()).await;
+            within(ticker.shutdown()).await;
         }
         sleep(SECOND).await;
         assert_eq!(clock.log.count(), before);
@@ -158,7 +158,7 @@ async fn panicking_call_does_not_end_the_ticker() {
     });
     sleep(5500 * MS).await;
     assert!(!ticker.is_stopped());
-    ticker.stop().await;
+    ticker.shutdown().await;
     assert_eq!(calls.load(Ordering::SeqCst), 6);
 }
 

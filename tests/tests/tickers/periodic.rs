@@ -165,12 +165,8 @@ impl Jittery {
 #[tokio::test(start_paused = true)]
 async fn ticks_are_late_by_their_jitter_at_most() -> TestResult {
     let schedule = Schedule::every(SECOND);
-    let expected = Schedule {
-        first: First::After,
-        jitter: SECOND / 2,
-        ..schedule
-    };
-    assert_eq!(Jittery::TICKS[0].schedule, expected);
+    let expected = schedule.first(First::After).jitter(SECOND / 2);
+    assert_eq!(*Jittery::TICKS[0].schedule(), expected);
     let system = ActorSystem::new();
     let clock = Clock::new();
     let _jittery = system.spawn(Jittery(clock.clone())).await?;

@@ -125,9 +125,11 @@ impl<M: ActorMessage> Call<M> {
         let urn = self.urn.as_ref().map_err(|error| AskError::BadRequest {
             reason: error.to_string(),
         })?;
-        let contents = (codec::<M>()?.encode)(&message).map_err(|error| AskError::BadRequest {
-            reason: error.to_string(),
-        })?;
+        let contents = codec::<M>()?
+            .encode(&message)
+            .map_err(|error| AskError::BadRequest {
+                reason: error.to_string(),
+            })?;
         self.deadline.start(Some(self.timeout));
         self.deadline.cut(Current::deadline());
         let Some(deadline) = self.deadline.at() else {

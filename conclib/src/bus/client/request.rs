@@ -43,8 +43,8 @@ impl<M: ActorMessage> RemoteAsk<M> {
     /// Sends a text along, such as a trace id; the actor reads it in
     /// [`RequestEnvelope::attributes`](crate::RequestEnvelope::attributes).
     ///
-    /// More than [`MAX_ATTRIBUTES`](crate::envelope::MAX_ATTRIBUTES) of them, or more than
-    /// [`MAX_ATTRIBUTE_BYTES`](crate::envelope::MAX_ATTRIBUTE_BYTES), are not sent: the ask ends with
+    /// More than [`Attributes::MAX_LEN`](crate::envelope::Attributes::MAX_LEN) of them, or more than
+    /// [`Attributes::MAX_BYTES`](crate::envelope::Attributes::MAX_BYTES), are not sent: the ask ends with
     /// [`BadRequest`](AskError::BadRequest) or [`TooLarge`](AskError::TooLarge).
     pub fn attribute(self, name: impl Into<String>, value: impl Into<String>) -> Self {
         let call = self.call.attribute(name.into(), value.into());
@@ -87,9 +87,11 @@ impl<M: ActorMessage> Future for RemoteAsk<M> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let outcome = ready!(self.call.poll(cx, Kind::Ask));
         Poll::Ready(outcome.and_then(|contents| {
-            (codec::<M>()?.decode_response)(&contents).map_err(|error| AskError::BadResponse {
-                reason: error.to_string(),
-            })
+            codec::<M>()?
+                .decode_response(&contents)
+                .map_err(|error| AskError::BadResponse {
+                    reason: error.to_string(),
+                })
         }))
     }
 }

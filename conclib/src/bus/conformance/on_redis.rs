@@ -182,7 +182,7 @@ async fn wrong_password_is_reported_and_not_shown() {
         let Err(error) = open_client(&redis.config_as(user), id(1), 8).await else {
             panic!("the connection was accepted");
         };
-        assert!(matches!(error, OpenError::Unreachable { .. }));
+        assert!(matches!(error, ConnectError::Unreachable { .. }));
         let text = format!("{error} {error:?}");
         assert!(
             text.contains("WRONGPASS") || text.contains("NOAUTH"),

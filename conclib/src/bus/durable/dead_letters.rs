@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use crate::bus::config::Config;
 use crate::bus::link::ewma::EwmaSize;
-use crate::bus::open::{OpenError, open_dead_letters};
+use crate::bus::open::{ConnectError, open_dead_letters};
 use crate::bus::protocol::Received;
 use crate::bus::transport::TransportError;
 use crate::bus::transport::stream::{DeadLetterEntry, DeadLetterStore, EntryId};
@@ -103,8 +103,8 @@ impl DeadLetters {
     ///
     /// # Errors
     ///
-    /// [`OpenError`]: a setting is wrong, or there is no connection.
-    pub async fn connect(config: &Config) -> Result<Self, OpenError> {
+    /// [`ConnectError`]: a setting is wrong, or there is no connection.
+    pub async fn connect(config: &Config) -> Result<Self, ConnectError> {
         Ok(Self::over(open_dead_letters(config).await?))
     }
 

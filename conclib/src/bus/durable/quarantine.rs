@@ -59,7 +59,7 @@ pub(crate) struct RegularLoad<'a> {
 
 /// The deliveries that may begin now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
+enum QuarantinePhase {
     /// Regular deliveries; isolated ones not before `until`, unless no regular one waits.
     Regular { until: Instant },
     /// An isolated delivery, as soon as actors have no other message. Regular ones wait since then.
@@ -79,7 +79,7 @@ pub(crate) struct Quarantine {
     ids: HashSet<EntryId>,
     /// The number of messages with each dedup key.
     dedup_keys: HashMap<String, usize>,
-    phase: Phase,
+    phase: QuarantinePhase,
     /// Deliveries that have taken too long, and are waited for no longer.
     outlasted: HashSet<DeliveryTicket>,
 }
@@ -90,7 +90,7 @@ impl Quarantine {
             waiting: VecDeque::new(),
             ids: HashSet::new(),
             dedup_keys: HashMap::new(),
-            phase: Phase::Regular { until: now },
+            phase: QuarantinePhase::Regular { until: now },
             outlasted: HashSet::new(),
         }
     }
@@ -162,7 +162,7 @@ impl Quarantine {
 
     /// True while regular deliveries may begin.
     pub(crate) fn allows_regular(&self) -> bool {
-        matches!(self.phase, Phase::Regular { .. })
+        matches!(self.phase, QuarantinePhase::Regular { .. })
     }
 
     /// Removes the message whose isolated delivery is to begin now, and its duplicates. `can_deliver`
@@ -174,7 +174,7 @@ impl Quarantine {
         max_wait: Duration,
         can_deliver: impl Fn(&Quarantined) -> bool,
     ) -> Option<Vec<Quarantined>> {
-        if let Phase::Isolated {
+        if let QuarantinePhase::Isolated {
             ticket,
             from,
             since,
@@ -187,26 +187,26 @@ impl Quarantine {
             if !is_over {
                 self.outlasted.insert(ticket);
             }
-            self.phase = Phase::Regular {
+            self.phase = QuarantinePhase::Regular {
                 until: now + (now - since),
             };
         }
-        if let Phase::Regular { until } = self.phase {
+        if let QuarantinePhase::Regular { until } = self.phase {
             let is_free = now >= until || !load.has_waiting;
             if self.waiting.is_empty() || !is_free {
                 return None;
             }
-            self.phase = Phase::Draining { since: now };
+            self.phase = QuarantinePhase::Draining { since: now };
         }
         let can = |one: &Quarantined| one.not_before <= now && can_deliver(one);
         let Some(dedup_key) = self.waiting.iter().find(|one| can(one)) else {
-            self.phase = Phase::Regular {
+            self.phase = QuarantinePhase::Regular {
                 until: now + CHECK_INTERVAL,
             };
             return None;
         };
         let dedup_key = dedup_key.dedup_key.clone();
-        let Phase::Draining { since } = self.phase else {
+        let QuarantinePhase::Draining { since } = self.phase else {
             return None;
         };
         self.outlasted.retain(|one| load.with_actors.contains(one));
@@ -219,8 +219,8 @@ impl Quarantine {
 
     /// The actor has accepted the message that [`next`](Self::next) returned, under this ticket.
     pub(crate) fn has_begun(&mut self, ticket: DeliveryTicket, now: Instant) {
-        if let Phase::Draining { since } = self.phase {
-            self.phase = Phase::Isolated {
+        if let QuarantinePhase::Draining { since } = self.phase {
+            self.phase = QuarantinePhase::Isolated {
                 ticket,
                 from: now,
                 since,
@@ -230,18 +230,18 @@ impl Quarantine {
 
     /// The message that [`next`](Self::next) returned could not be delivered, or need not be.
     pub(crate) fn has_not_begun(&mut self, now: Instant) {
-        if let Phase::Draining { since } = self.phase {
+        if let QuarantinePhase::Draining { since } = self.phase {
             let until = now + (now - since);
-            self.phase = Phase::Regular { until };
+            self.phase = QuarantinePhase::Regular { until };
         }
     }
 
     /// The time at which [`next`](Self::next) is to be called again, whatever else happens.
     pub(crate) fn wakes_at(&self, max_wait: Duration) -> Option<Instant> {
         match self.phase {
-            Phase::Regular { until } => (!self.waiting.is_empty()).then_some(until),
-            Phase::Draining { since } => Some(since + max_wait),
-            Phase::Isolated { from, .. } => Some(from + max_wait),
+            QuarantinePhase::Regular { until } => (!self.waiting.is_empty()).then_some(until),
+            QuarantinePhase::Draining { since } => Some(since + max_wait),
+            QuarantinePhase::Isolated { from, .. } => Some(from + max_wait),
         }
     }
 }

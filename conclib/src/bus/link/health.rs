@@ -1,6 +1,7 @@
 //! The state of one end's connections, for the public. No I/O.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
@@ -41,6 +42,16 @@ pub enum ConnectionState {
     },
     /// It was shut down; or, of a proxy, another system serves its node.
     Closed,
+}
+
+impl fmt::Display for ConnectionState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connected => f.write_str("connected"),
+            Self::Reconnecting { reason } => write!(f, "reconnecting: {reason}"),
+            Self::Closed => f.write_str("closed"),
+        }
+    }
 }
 
 impl ConnectionState {

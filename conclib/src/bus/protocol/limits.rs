@@ -7,7 +7,7 @@ use std::marker::PhantomData;
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use crate::bus::protocol::Problem;
-use crate::envelope::{Attributes, MAX_ATTRIBUTE_BYTES, MAX_ATTRIBUTES};
+use crate::envelope::Attributes;
 use crate::error::AskError;
 use crate::urn::Urn;
 
@@ -49,10 +49,10 @@ fn too_long(part: &'static str, text: &str, limit: usize) -> Option<Problem> {
 }
 
 fn too_many(count: usize, bytes: usize) -> Option<Problem> {
-    if count > MAX_ATTRIBUTES {
+    if count > Attributes::MAX_LEN {
         return Some(Problem::Attributes(count));
     }
-    (bytes > MAX_ATTRIBUTE_BYTES).then_some(Problem::AttributeBytes(bytes))
+    (bytes > Attributes::MAX_BYTES).then_some(Problem::AttributeBytes(bytes))
 }
 
 /// The attributes of a received request, up to the limits. Further ones are counted and dropped.

@@ -60,7 +60,7 @@ impl Connection {
         let (sender, current) = watch::channel(Some(session.link.clone()));
         let kept = closing.clone();
         tokio::spawn(async move {
-            kept.run_until_cancelled(keep(settings, session, sender, &kept, &health))
+            kept.run_until_cancelled(run_and_reconnect(settings, session, sender, &kept, &health))
                 .await;
         });
         abandoned.disarm();
@@ -247,7 +247,7 @@ impl Drop for Session {
 }
 
 /// Runs a link, and replaces it whenever it is lost.
-async fn keep(
+async fn run_and_reconnect(
     settings: Settings,
     mut session: Session,
     current: watch::Sender<Option<Link>>,

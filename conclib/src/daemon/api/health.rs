@@ -26,7 +26,7 @@ pub(super) struct HealthUrl {
 
 /// The first line of a response.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Status {
+pub(super) struct HealthStatus {
     pub(super) code: u16,
     pub(super) line: String,
 }
@@ -61,7 +61,7 @@ impl HealthUrl {
     }
 
     /// Sends one request and reads the status line.
-    pub(super) async fn status(&self) -> io::Result<Status> {
+    pub(super) async fn status(&self) -> io::Result<HealthStatus> {
         let mut stream = TcpStream::connect((self.host.as_str(), self.port)).await?;
         stream.write_all(self.request().as_bytes()).await?;
         let mut line = Vec::new();
@@ -131,12 +131,12 @@ fn host_name(host: &str) -> Result<String, String> {
 }
 
 /// `HTTP/1.1 200 OK`, where the words at the end may be missing.
-fn parse_status(line: &str) -> io::Result<Status> {
+fn parse_status(line: &str) -> io::Result<HealthStatus> {
     let mut words = line.split(' ');
     let protocol = words.next().unwrap_or_default();
     let code = words.next().and_then(|code| code.parse().ok());
     match code {
-        Some(code) if protocol.starts_with("HTTP/1.") => Ok(Status {
+        Some(code) if protocol.starts_with("HTTP/1.") => Ok(HealthStatus {
             code,
             line: line.to_owned(),
         }),

@@ -29,6 +29,7 @@ use crate::urn::{Urn, UrnError};
 pub enum SpawnError {
     /// Another actor of the system has this URN.
     #[error("the URN `{urn}` is taken")]
+    #[non_exhaustive]
     UrnTaken {
         /// The URN.
         urn: Urn,
@@ -39,6 +40,7 @@ pub enum SpawnError {
     /// The factory or `on_start` panicked or returned a failure: in a supervised actor, more often
     /// than its budget of restarts allows.
     #[error("the actor `{urn}` did not start: {failure}")]
+    #[non_exhaustive]
     StartFailed {
         /// The URN of the actor, which is free again.
         urn: Urn,
@@ -47,12 +49,14 @@ pub enum SpawnError {
     },
     /// The actor was killed before `on_start` had run.
     #[error("the actor `{urn}` was killed before it had started")]
+    #[non_exhaustive]
     Killed {
         /// The URN of the actor, which is free again.
         urn: Urn,
     },
     /// The actor was asked to stop before it had a state.
     #[error("the actor `{urn}` was stopped before it had started: {reason}")]
+    #[non_exhaustive]
     Stopped {
         /// The URN of the actor, which is free again.
         urn: Urn,
@@ -61,6 +65,7 @@ pub enum SpawnError {
     },
     /// The parent of the new actor is stopping.
     #[error("the actor did not start: its parent `{parent}` is stopping")]
+    #[non_exhaustive]
     ParentStopped {
         /// The parent's URN.
         parent: Urn,

@@ -35,7 +35,7 @@ const MAX_ADJUSTMENT: Duration = Duration::from_secs(3 * 60 * 60);
 /// [croner](https://docs.rs/croner).
 ///
 /// [`Schedule::cron`] parses an expression that is known at run time. In a table that is written by hand,
-/// [`Cron::from_static`] stands in a [`When::Cron`](super::When::Cron).
+/// [`Cron::from_static`] goes into [`Schedule::calendar`].
 #[derive(Clone)]
 pub struct Cron(Text);
 

@@ -51,7 +51,7 @@ impl ResponseSink for AckChannel {
 }
 
 /// The reason why an actor has not accepted a message.
-enum Refused {
+enum DeliveryRefused {
     Full,
     Missing,
 }
@@ -102,13 +102,13 @@ impl Deliverer {
                 match self.offer(ticket, delivery) {
                     Ok(()) => prefetch.accepted(&urn),
                     // The actor may be about to start, but is not waited for any longer than this.
-                    Err(Refused::Missing)
+                    Err(DeliveryRefused::Missing)
                         if delivery.since + self.link.limits.visibility <= now =>
                     {
                         let absence = self.link.shared.registry.absence_on_bus(&urn);
                         self.complete(prefetch, ack, ticket, Err(absence.into()));
                     }
-                    Err(Refused::Full | Refused::Missing) => {
+                    Err(DeliveryRefused::Full | DeliveryRefused::Missing) => {
                         prefetch.refused(&urn, now);
                         break;
                     }
@@ -124,11 +124,11 @@ impl Deliverer {
     }
 
     /// Puts a message into its actor's mailbox.
-    fn offer(&self, ticket: DeliveryTicket, delivery: &Delivery) -> Result<(), Refused> {
+    fn offer(&self, ticket: DeliveryTicket, delivery: &Delivery) -> Result<(), DeliveryRefused> {
         let message = &delivery.message;
         let actor = self.link.shared.registry.get(&message.urn);
         let actor = actor.filter(|actor| !actor.is_private());
-        let actor = actor.ok_or(Refused::Missing)?;
+        let actor = actor.ok_or(DeliveryRefused::Missing)?;
         let sink = Arc::new(AckChannel {
             ticket,
             outcomes: self.sender.clone(),
@@ -146,11 +146,11 @@ impl Deliverer {
             Ok(()) => Ok(()),
             Err(Undelivered::Full(envelope)) => {
                 envelope.responder.forget();
-                Err(Refused::Full)
+                Err(DeliveryRefused::Full)
             }
             Err(Undelivered::Stopped(envelope)) => {
                 envelope.responder.forget();
-                Err(Refused::Missing)
+                Err(DeliveryRefused::Missing)
             }
         }
     }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::time::schedule::{Due, TickDecision, When};
+use crate::time::schedule::{Due, TickDecision};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -154,10 +154,7 @@ fn a_clock_that_was_wrong_starts_the_series_anew() {
     assert_eq!(ahead.run(HOUR), walls(&["2026-03-01T01:00:00Z"]));
 
     // A series that catches up as well: it has not missed fifty years.
-    let schedule = Schedule {
-        missed: Missed::Burst,
-        ..cron("0 0 * * * *")
-    };
+    let schedule = cron("0 0 * * * *").missed(Missed::Burst);
     let mut behind = World::new(schedule, "1970-01-01T00:30:00Z");
     behind.now.wall = wall("2026-03-01T00:30:00Z");
     let seen = behind.run(HOUR);
@@ -167,10 +164,7 @@ fn a_clock_that_was_wrong_starts_the_series_anew() {
 #[test]
 fn missed_moments_are_skipped_or_caught_up() {
     let after_a_slow_run = |missed| {
-        let schedule = Schedule {
-            missed,
-            ..cron("0 * * * * *")
-        };
+        let schedule = cron("0 * * * * *").missed(missed);
         let mut world = World::new(schedule, "2026-03-01T00:00:00Z");
         world.pass(3 * MINUTE + 30 * SECOND);
         world.run(MINUTE)
@@ -187,10 +181,7 @@ fn missed_moments_are_skipped_or_caught_up() {
 
 #[test]
 fn jitter_delays_but_does_not_accumulate() {
-    let schedule = Schedule {
-        jitter: 10 * MINUTE,
-        ..cron("0 0 * * * *")
-    };
+    let schedule = cron("0 0 * * * *").jitter(10 * MINUTE);
     let mut world = World::new(schedule, "2026-03-01T00:00:00Z");
     let seen = world.run(100 * HOUR + 30 * MINUTE);
     let late: Vec<_> = (1..)
@@ -222,10 +213,7 @@ fn a_series_that_is_over_stays_so() {
 #[test]
 fn a_constant_that_is_wrong_never_comes() {
     for wrong in ["often", "0 0 0 30 2 *"] {
-        let schedule = Schedule {
-            when: When::Cron(Cron::from_static(wrong)),
-            ..Schedule::every(SECOND)
-        };
+        let schedule = Schedule::calendar(Cron::from_static(wrong));
         let mut world = World::new(schedule, "2026-03-01T00:00:00Z");
         assert_eq!(world.run(1000 * DAY), [], "{wrong}");
     }
@@ -234,10 +222,7 @@ fn a_constant_that_is_wrong_never_comes() {
 #[test]
 fn a_constant_is_as_good_as_a_text() {
     const EXPRESSION: &str = "0 0 3 * * MON-FRI";
-    let constant = Schedule {
-        when: When::Cron(Cron::from_static(EXPRESSION)),
-        ..Schedule::every(SECOND)
-    };
+    let constant = Schedule::calendar(Cron::from_static(EXPRESSION));
     assert_eq!(constant, cron(EXPRESSION));
     let mut world = World::new(constant, "2026-03-01T00:00:00Z"); // a Sunday
     assert_eq!(world.run(2 * DAY), walls(&["2026-03-02T03:00:00Z"]));

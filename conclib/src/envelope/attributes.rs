@@ -1,0 +1,118 @@
+//! The attributes of a request.
+
+use std::collections::{BTreeMap, btree_map};
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Texts that are sent along with a request, such as a trace id: pairs of name and value, in the
+/// order of their names.
+///
+/// A client sends at most [`MAX_LEN`](Self::MAX_LEN) of them, and [`MAX_BYTES`](Self::MAX_BYTES) in
+/// total; an actor system refuses more.
+///
+/// ```
+/// use conclib::envelope::Attributes;
+///
+/// let mut attributes = Attributes::from([("trace", "4bf92f")]);
+/// attributes.insert("tenant", "7");
+/// assert_eq!(attributes.get("trace"), Some("4bf92f"));
+/// assert_eq!(attributes.iter().collect::<Vec<_>>(), [("tenant", "7"), ("trace", "4bf92f")]);
+/// ```
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Attributes(BTreeMap<String, String>);
+
+impl Attributes {
+    /// The most attributes of a request.
+    pub const MAX_LEN: usize = 64;
+
+    /// The most bytes of the names and values of a request's attributes, in total.
+    pub const MAX_BYTES: usize = 16 * 1024;
+
+    /// No attributes.
+    pub const fn new() -> Self {
+        Self(BTreeMap::new())
+    }
+
+    /// The value of an attribute.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    /// Sets an attribute, and returns the value that it had before.
+    pub fn insert(&mut self, name: impl Into<String>, value: impl Into<String>) -> Option<String> {
+        self.0.insert(name.into(), value.into())
+    }
+
+    /// Removes an attribute, and returns its value.
+    pub fn remove(&mut self, name: &str) -> Option<String> {
+        self.0.remove(name)
+    }
+
+    /// The attributes, in the order of their names.
+    pub fn iter(&self) -> AttributesIter<'_> {
+        AttributesIter(self.0.iter())
+    }
+
+    /// The number of attributes.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// True if there are no attributes.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl fmt::Debug for Attributes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl<K: Into<String>, V: Into<String>> FromIterator<(K, V)> for Attributes {
+    fn from_iter<I: IntoIterator<Item = (K, V)>>(pairs: I) -> Self {
+        let pairs = pairs.into_iter();
+        Self(
+            pairs
+                .map(|(name, value)| (name.into(), value.into()))
+                .collect(),
+        )
+    }
+}
+
+impl<K: Into<String>, V: Into<String>, const N: usize> From<[(K, V); N]> for Attributes {
+    fn from(pairs: [(K, V); N]) -> Self {
+        pairs.into_iter().collect()
+    }
+}
+
+impl<'a> IntoIterator for &'a Attributes {
+    type Item = (&'a str, &'a str);
+    type IntoIter = AttributesIter<'a>;
+
+    fn into_iter(self) -> AttributesIter<'a> {
+        self.iter()
+    }
+}
+
+/// An iterator over [`Attributes`], in the order of their names.
+#[derive(Debug, Clone)]
+pub struct AttributesIter<'a>(btree_map::Iter<'a, String, String>);
+
+impl<'a> Iterator for AttributesIter<'a> {
+    type Item = (&'a str, &'a str);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (name, value) = self.0.next()?;
+        Some((name, value))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.0.size_hint()
+    }
+}
+
+impl ExactSizeIterator for AttributesIter<'_> {}
