@@ -196,8 +196,8 @@ fn round_step(least: f64) -> f64 {
     found.unwrap_or(10.0 * decade)
 }
 
-/// With a comma between thousands.
-fn grouped(value: f64) -> String {
+/// A number with a comma between thousands.
+pub fn grouped(value: f64) -> String {
     if value < 1000.0 {
         return format!("{value}");
     }
@@ -212,7 +212,8 @@ fn grouped(value: f64) -> String {
     text
 }
 
-fn escaped(text: &str) -> String {
+/// A text as it stands in XML.
+pub fn escaped(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")
         .replace('>', "&gt;")

@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::{env, fs};
 
+use conclib_benches::chart::{escaped, grouped};
 use conclib_benches::report::workspace;
 use serde::Deserialize;
 
@@ -30,12 +31,12 @@ const LONGEST: f64 = 430.0;
 const WIDTH: f64 = 720.0;
 
 /// Bars that would be longer than this many times conclib's are cut, and say so by their figure.
-const MOST: f64 = 8.0;
+const MAX_RATIO: f64 = 8.0;
 
-/// Text; in the middle between black and white.
-const INK: &str = "#7d8590";
-const OURS: &str = "#2f81f7";
-const THEIRS: &str = "#8b949e";
+/// The colours of texts, of conclib's bars and of other bars: readable on white and on black.
+const TEXT: &str = "#7d8590";
+const CONCLIB: &str = "#2f81f7";
+const PEER: &str = "#8b949e";
 
 #[derive(Deserialize)]
 struct Report {
@@ -80,7 +81,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     let svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {y:.0}\" role=\"img\" \
-         font-family=\"system-ui, sans-serif\" font-size=\"12\" fill=\"{INK}\">\n\
+         font-family=\"system-ui, sans-serif\" font-size=\"12\" fill=\"{TEXT}\">\n\
          <title>conclib beside other frameworks</title>\n{body}</svg>\n"
     );
     fs::write(&target, svg)?;
@@ -109,11 +110,11 @@ fn draw(body: &mut String, row: &Row, peers: &[Peer], mut y: f64) -> f64 {
         .filter_map(|(peer, cell)| Some((peer, cell.as_ref()?.value)))
         .collect();
     let ours = cells.first().map_or(1.0, |(_, value)| *value);
-    let most = cells.iter().map(|(_, value)| *value).fold(ours, f64::max);
-    let full = most.min(ours * MOST);
+    let longest = cells.iter().map(|(_, value)| *value).fold(ours, f64::max);
+    let full = longest.min(ours * MAX_RATIO);
     for (number, (peer, value)) in cells.iter().enumerate() {
         let length = (value.min(full) / full * LONGEST).max(1.0);
-        let colour = if number == 0 { OURS } else { THEIRS };
+        let colour = if number == 0 { CONCLIB } else { PEER };
         let cut = if *value > full { " …" } else { "" };
         let _ = writeln!(
             body,
@@ -136,21 +137,8 @@ fn draw(body: &mut String, row: &Row, peers: &[Peer], mut y: f64) -> f64 {
 /// At least three digits, with a comma between thousands.
 fn figure(value: f64) -> String {
     if value < 100.0 {
-        return format!("{value:.1}");
+        format!("{value:.1}")
+    } else {
+        grouped(value.round())
     }
-    let digits = format!("{value:.0}");
-    let mut text = String::new();
-    for (number, digit) in digits.chars().enumerate() {
-        if number > 0 && (digits.len() - number) % 3 == 0 {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
 }
