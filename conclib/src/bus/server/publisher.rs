@@ -1,5 +1,5 @@
 //! Replies on their way to the clients: gathered per client while others are under way, then
-//! published together.
+//! published together, and again if no client received them.
 
 use std::collections::HashMap;
 use std::mem;
@@ -21,8 +21,10 @@ use crate::error::AskError;
 use crate::reply::remote::{ClientId, Origin, Outcome};
 
 pub(super) use rounds::run;
+use unreceived::MAX_RETRIES;
 
 mod rounds;
+mod unreceived;
 
 /// Target size of a published frame in bytes; a larger answer goes alone.
 const PUBLISH_BYTES: usize = 256 * 1024;
@@ -30,9 +32,6 @@ const PUBLISH_BYTES: usize = 256 * 1024;
 /// Total size of the answers that may wait, in bytes. Beyond it they are dropped: the bus does not
 /// take them.
 const MAX_WAITING_BYTES: usize = 64 * 1024 * 1024;
-
-/// Number of frames that may wait to be published again.
-const MAX_RETRIES: usize = 64;
 
 /// Deadline of an answer to a request whose deadline is unknown.
 const DEFAULT_DEADLINE: Duration = Duration::from_secs(5);

@@ -1,4 +1,4 @@
-//! Rounds of replies: published side by side, through outages, and again if no client received them.
+//! Rounds of replies: published side by side, and through outages of the bus.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -11,11 +11,9 @@ use futures_util::stream;
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
-use crate::bus::link::RECONNECT_BACKOFF;
-use crate::bus::link::log_once::Anomaly;
+use crate::bus::server::publisher::unreceived::repeat_unreceived;
 use crate::bus::server::publisher::{ReplyFrame, ReplyPublisher};
 use crate::bus::transport::TransportError;
-use crate::core::spawn_task;
 
 /// Number of frames that are published at a time. The connection takes a few thousand.
 const MAX_CONCURRENT_FRAMES: usize = 256;
@@ -25,9 +23,6 @@ const OUTAGE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Pause between two of those attempts. Further answers gather meanwhile.
 const OUTAGE_PAUSE: Duration = Duration::from_millis(25);
-
-/// Time for which a frame that no client received is published again: a client reconnects sooner.
-const RETRY_TIMEOUT: Duration = Duration::from_secs(10);
 
 type Round = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -90,35 +85,11 @@ async fn publish_round(publisher: Arc<ReplyPublisher>, mut frames: Vec<ReplyFram
     }
 }
 
-/// Publishes a frame. If no client received it, the client may be reconnecting: a task of its own
-/// publishes it again, so that the other clients do not wait. A frame that arrives twice does no
-/// harm: a client takes one answer per request.
+/// Publishes a frame; see [`repeat_unreceived`] for one that no client received.
 async fn publish_frame(publisher: &Arc<ReplyPublisher>, frame: ReplyFrame) {
-    if publisher.publish_through_outage(&frame).await {
-        return;
+    if !publisher.publish_through_outage(&frame).await {
+        repeat_unreceived(publisher.clone(), frame);
     }
-    let Ok(permit) = publisher.retries.clone().try_acquire_owned() else {
-        publisher
-            .log
-            .record(Anomaly::UnreceivedReply, &frame.bytes.len());
-        return;
-    };
-    let publisher = publisher.clone();
-    let end = frame.deadline.min(Instant::now() + RETRY_TIMEOUT);
-    spawn_task(async move {
-        for attempt in 0.. {
-            sleep(RECONNECT_BACKOFF.jittered_delay(attempt, fastrand::f64())).await;
-            if publisher.queue.lock().closed || end <= Instant::now() {
-                let bytes = frame.bytes.len();
-                publisher.log.record(Anomaly::UnreceivedReply, &bytes);
-                break;
-            }
-            if publisher.try_publish(&frame).await == Ok(true) {
-                break;
-            }
-        }
-        drop(permit);
-    });
 }
 
 impl ReplyPublisher {
@@ -137,7 +108,7 @@ impl ReplyPublisher {
     }
 
     /// True if a client received the frame, as far as the bus can tell.
-    async fn try_publish(&self, frame: &ReplyFrame) -> Result<bool, TransportError> {
+    pub(super) async fn try_publish(&self, frame: &ReplyFrame) -> Result<bool, TransportError> {
         let sent = Instant::now();
         let published = self.transport.publish(frame.client, frame.bytes.clone());
         match published.await {
