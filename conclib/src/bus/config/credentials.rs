@@ -5,16 +5,8 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use crate::bus::config::env::PATH_VARIABLES;
 use crate::bus::config::{Config, ConfigError, RedisAddress};
-
-/// The environment variables with paths, in the order of [`Access::paths`].
-const VARIABLES: [&str; 5] = [
-    "CONCLIB_REDIS_USER_FILE",
-    "CONCLIB_REDIS_PASSWORD_FILE",
-    "CONCLIB_REDIS_CA",
-    "CONCLIB_REDIS_CERT",
-    "CONCLIB_REDIS_KEY",
-];
 
 /// The longest secret in a file, in bytes.
 const MAX_SECRET: u64 = 64 * 1024;
@@ -86,7 +78,7 @@ impl Config {
 impl Access {
     pub(super) fn from_variables(variable: impl Fn(&str) -> Option<OsString>) -> Self {
         let path = |name| variable(name).map(PathBuf::from);
-        let [user, password, ca, certificate, key] = VARIABLES.map(path);
+        let [user, password, ca, certificate, key] = PATH_VARIABLES.map(path);
         Self {
             user,
             password,
@@ -98,7 +90,7 @@ impl Access {
 
     /// The variables that give another process the same files, also with another working directory.
     pub(super) fn variables(&self) -> impl Iterator<Item = (&'static str, String)> {
-        let named = VARIABLES.into_iter().zip(self.paths());
+        let named = PATH_VARIABLES.into_iter().zip(self.paths());
         named.filter_map(|(name, path)| {
             let path = path.as_deref()?;
             let absolute = std::path::absolute(path);

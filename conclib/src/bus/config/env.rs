@@ -1,4 +1,5 @@
-//! A configuration from environment variables, and back.
+//! A configuration from environment variables, and back. This file has all their names, except for
+//! `CONCLIB_REDIS_SERVER`, the program that `start_redis` starts.
 
 use std::ffi::OsString;
 use std::time::Duration;
@@ -7,12 +8,22 @@ use crate::bus::config::credentials::Access;
 use crate::bus::config::{Bus, Config, ConfigError, RedisAddress};
 use crate::time::duration::parse_duration;
 
-/// The environment variables that [`Config::from_env`] reads.
+/// The environment variables of [`Config::from_env`] with values.
 const VARIABLES: [&str; 4] = [
     "CONCLIB_REDIS_URL",
     "CONCLIB_NAMESPACE",
     "CONCLIB_NODE",
     "CONCLIB_TIMEOUT",
+];
+
+/// The environment variables of [`Config::from_env`] with paths, in the order of
+/// [`Access::paths`].
+pub(super) const PATH_VARIABLES: [&str; 5] = [
+    "CONCLIB_REDIS_USER_FILE",
+    "CONCLIB_REDIS_PASSWORD_FILE",
+    "CONCLIB_REDIS_CA",
+    "CONCLIB_REDIS_CERT",
+    "CONCLIB_REDIS_KEY",
 ];
 
 impl Config {

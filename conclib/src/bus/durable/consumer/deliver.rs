@@ -1,5 +1,6 @@
 //! Delivery: prefetched messages are put into the mailboxes of their actors, and the outcomes are
-//! passed on to the acknowledgement.
+//! passed on to the acknowledgement. A message whose mailbox is full or whose actor is absent waits;
+//! an actor that stays absent counts as a failed delivery.
 
 use std::sync::Arc;
 
