@@ -23,6 +23,7 @@ use crate::bus::transport::{Epoch, Popped, TransportError};
 use crate::envelope::RequestEnvelope;
 use crate::error::{AskError, Delivered};
 use crate::reply::remote::{HeldBytes, Responder};
+use crate::time::backoff::Backoff;
 
 /// Time for which a pop waits for a request.
 const POP_TIMEOUT: Duration = Duration::from_secs(2);
@@ -33,6 +34,10 @@ const DRAIN_WAIT: Duration = Duration::from_millis(20);
 
 /// Number of failed pops after which draining ends.
 const MAX_FAILURES: u32 = 5;
+
+/// The pauses between failed pops.
+const RETRY: Backoff =
+    Backoff::starting_at(Duration::from_millis(50)).up_to(Duration::from_millis(500));
 
 /// Target size of a pop in bytes.
 const POP_BYTES: usize = 256 * 1024;
@@ -134,7 +139,7 @@ impl RequestReceiver {
                     if pops.len() > 0 {
                         continue; // those pops have failed too
                     }
-                    sleep(Duration::from_millis(u64::from(failures.min(10)) * 50)).await;
+                    sleep(RETRY.delay(failures - 1)).await;
                 }
             }
         }
