@@ -1,12 +1,11 @@
 //! Actors on tokio that can be asked from other processes.
 //!
-//! An actor is a task that owns a state and handles its messages one at a time. It lives at a
+//! An actor is a task that owns a state and handles its messages one at a time. Its address is a
 //! *URN* in an [`ActorSystem`]. A web server that runs as eight processes on three machines asks
 //! `"print_time_actor"` through Redis as easily as a neighbour in the same process does.
 //!
 //! ```
 //! use conclib::prelude::*;
-//! use conclib::{Config, ProxyClient, start_proxy};
 //!
 //! #[derive(ActorMessage, Serialize, Deserialize)]
 //! #[message(response = u32)]
@@ -69,43 +68,40 @@
 //! | restrict which clients may do what | [`Config::acl`], `rediss://`, `#[actor(private)]`; `docs/security.md` |
 //! | start Redis or a web server | [`daemon`] |
 //!
-//! # What is promised
+//! # Guarantees
 //!
-//! - **The system owns its actors.** Dropping references stops nothing. Dropping the last
+//! - **The system owns its actors.** Dropping references stops no actor. Dropping the last
 //!   [`ActorSystem`] stops all.
-//! - **A URN is taken the moment spawning begins.** Messages that arrive wait for `on_start`; if
-//!   that fails they are refused. The URN is free again when
-//!   [`stopped`](ActorRef::stopped) returns, whatever happened, unless that is called by
-//!   one of those that the actor itself waits for.
-//! - **Stop** closes the mailbox: senders that wait and senders that come get the message back,
-//!   what was queued is handled, then `on_stop` runs. **Kill** drops the running handler at its
-//!   next await and skips the hooks. A full mailbox delays neither.
-//! - **A failure** (a panic, or an `Err` of [`Failure`]) ends that actor alone: its asker hears
+//! - **A URN is taken when spawning begins.** Messages that arrive wait for `on_start`; if that fails,
+//!   they are refused. The URN is free again when [`stopped`](ActorRef::stopped) returns, also after
+//!   failures (unless the caller is an actor for whose end this one waits).
+//! - **A stop** closes the mailbox: waiting and later senders get their message back, the queued
+//!   messages are handled, then `on_stop` runs. **A kill** drops the running handler at its next await
+//!   and skips the hooks. A full mailbox delays neither.
+//! - **A failure** (a panic, or an `Err` of [`Failure`]) ends that actor alone: its asker gets
 //!   [`AskError::Failed`], `on_failure` runs instead of `on_stop`, the state is dropped. A build
 //!   with `panic = "abort"` has no such isolation: a panic ends the process.
-//! - **A restart** keeps the URN, every reference and the messages that wait. The message that
-//!   failed is not run again. What a life has set up ends with it: timers, tasks, watches, children.
-//! - **Children stop before their parent**, the newest first, and after it has handled what was
-//!   queued, so that it can still use them.
-//! - **First in, first out**, for each sender, across restarts. What an actor tells itself never
+//! - **A restart** keeps the URN, every reference and the queued messages. The message that failed is
+//!   not handled again. Timers, tasks, watches and children end with the incarnation that created them.
+//! - **Children stop before their parent**, the newest first, and after the parent has handled its
+//!   queued messages, so that it can still use them.
+//! - **Messages of one sender are handled in their order**, across restarts. A tell to oneself never
 //!   waits for room.
-//! - **Deadlocks are answers.** An actor that would wait for itself, over however many others, hears
-//!   [`AskError::AskCycle`] with the chain, and its request was not executed. This holds for asks,
-//!   also those that are forwarded or that a [`Pool`](pool::Pool) hands on, and for tells that wait for room.
-//!   The start and the end of an actor that is waited for within a handler or a hook count as well:
-//!   an ask or a tell in such a circle ends. (Its request is still handled, if it had been sent
-//!   before the other began to wait.) If all of them wait for ends, one of those waits
-//!   [ends early](ActorRef::stopped), once the actor that it waits for is about to stop. Who
-//!   waits for several at once waits for each of them. It ends where a handler keeps its [`Reply`]
-//!   for later, at a [`Reply::channel`], and at tasks and processes of their own: there the deadline
-//!   is the guard.
-//! - **A durable message is handled at least once**, whoever dies meanwhile, as long as Redis keeps its
-//!   data; any other message from outside at most once. `docs/reliability.md` has the table.
-//! - **Every ask ends** with a value or an [`AskError`] that says what is known. Remote asks end
-//!   by their deadline, 5 s unless set; local ones have none unless set.
-//! - **A deadline goes along.** What a handler asks ends by the deadline of the current message, also
-//!   across the bus, and a message past its deadline is not handled. An asker that goes away cancels
-//!   its ask: a handler may [stop early](Context::cancelled) then.
+//! - **Deadlocks are errors.** An actor that would wait for itself, directly or over other actors, gets
+//!   [`AskError::AskCycle`] with the chain, and its request was not executed. Asks count, forwarded
+//!   ones and those through a [`Pool`](pool::Pool) too, and so do tells that wait for room, and waits for
+//!   another actor's start or end within a handler or a hook. (A request that was sent before the
+//!   other actor began to wait is still handled. If all waits of the cycle are for ends, one of them
+//!   [ends early](ActorRef::stopped).) A [`Reply`] kept for later, a [`Reply::channel`], other tasks and
+//!   other processes are not followed: there the deadline ends the wait.
+//! - **A durable message is handled at least once**, even if processes end meanwhile, as long as Redis
+//!   keeps its data; any other message from another process at most once. `docs/reliability.md` has
+//!   the table.
+//! - **Every ask ends** with a value or an [`AskError`] that says whether the request may have been
+//!   executed. Remote asks end by their deadline, 5 s unless set; local ones have none unless set.
+//! - **Deadlines are inherited.** An ask within a handler ends by the deadline of the handled message,
+//!   also across the bus, and a message past its deadline is not handled. An asker that goes away
+//!   cancels its ask: the handler may [stop early](Context::cancelled).
 //!
 //! # Layers, from bottom to top
 //!

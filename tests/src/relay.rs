@@ -229,11 +229,11 @@ async fn passable(mode: &mut watch::Receiver<Mode>) -> Option<Mode> {
 
 /// Finds out the name of a connection, which clients set first with `CLIENT SETNAME`.
 fn listen(line: &Line, heard: &mut Vec<u8>, bytes: &[u8]) {
-    const MOST: usize = 2048;
-    if heard.len() >= MOST {
+    const MAX_HEARD: usize = 2048;
+    if heard.len() >= MAX_HEARD {
         return;
     }
-    heard.extend_from_slice(&bytes[..bytes.len().min(MOST - heard.len())]);
+    heard.extend_from_slice(&bytes[..bytes.len().min(MAX_HEARD - heard.len())]);
     let text = String::from_utf8_lossy(heard);
     let Some((_, rest)) = text.split_once("conclib:") else {
         return;
@@ -243,6 +243,6 @@ fn listen(line: &Line, heard: &mut Vec<u8>, bytes: &[u8]) {
             .next()
             .unwrap_or(name)
             .clone_into(&mut line.name());
-        heard.resize(MOST, 0);
+        heard.resize(MAX_HEARD, 0);
     }
 }

@@ -88,8 +88,8 @@ pub enum AskError {
     /// later by waiting for the end of the asker.
     ///
     /// A cycle of asks is a fault of the design: turn an ask into a tell, or answer it later with
-    /// a [`Reply`](crate::Reply) that the handler keeps. A cycle of tells is caused by load; for
-    /// remedies see [`tell`](crate::ActorRef::tell).
+    /// a [`Reply`](crate::Reply) that the handler keeps. A cycle of tells is caused by load: see
+    /// [`Tell`](crate::actor::Tell#actors-that-tell-each-other) for remedies.
     #[error("{}", CycleText(chain))]
     AskCycle {
         /// The actors of the cycle: first the sender of the message, then the actor that each waits
