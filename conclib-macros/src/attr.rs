@@ -1,7 +1,6 @@
-//! Shared by the macros: collecting mistakes, reading options, checking names.
+//! Shared by the macros: collecting mistakes, reading options, checking names, reading types.
 
 use std::fmt::Display;
-use std::time::Duration;
 
 use proc_macro2::{Delimiter, Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote};
@@ -11,8 +10,6 @@ use syn::{
     Attribute, GenericArgument, GenericParam, Generics, LitStr, Path, PathArguments, PathSegment,
     Token, Type,
 };
-
-use crate::duration::parse_duration;
 
 /// The mistakes found so far.
 #[derive(Default)]
@@ -210,41 +207,6 @@ pub(crate) fn problem_of_name(text: &str) -> Option<String> {
     }
     let odd = text.chars().find(|c| c.is_whitespace() || c.is_control())?;
     Some(format!("it contains {odd:?}"))
-}
-
-/// The duration in a literal such as `"1m 30s"`.
-pub(crate) fn duration(literal: &LitStr) -> syn::Result<Duration> {
-    parse_duration(&literal.value()).map_err(|problem| {
-        let problem =
-            format!("not a duration: {problem}; write for example \"500ms\" or \"1m 30s\"");
-        syn::Error::new_spanned(literal, problem)
-    })
-}
-
-/// Checks the cron expression in a literal, as `Schedule::cron` does when a program runs.
-#[cfg(feature = "cron")]
-pub(crate) fn cron(literal: &LitStr) -> syn::Result<()> {
-    let wrong = |problem: &str| {
-        let problem = problem.trim_end_matches('.');
-        let problem =
-            format!("not a cron schedule: {problem}; write for example \"0 */5 * * * *\"");
-        syn::Error::new_spanned(literal, problem)
-    };
-    literal
-        .value()
-        .parse::<croner::Cron>()
-        .map_err(|error| wrong(&error.to_string()))?
-        .find_next_occurrence(&chrono::DateTime::UNIX_EPOCH, false)
-        .map_err(|_| wrong("no such moment ever comes"))?;
-    Ok(())
-}
-
-/// Rejects cron expressions: this build of conclib has no calendar.
-#[cfg(not(feature = "cron"))]
-pub(crate) fn cron(literal: &LitStr) -> syn::Result<()> {
-    let problem = "`cron` needs conclib's feature `cron`, which this program was built without: \
-                   write `features = [\"cron\"]` where it depends on conclib";
-    Err(syn::Error::new_spanned(literal, problem))
 }
 
 /// The last part of a type's path: `Reply<R>` of `conclib::Reply<R>`.

@@ -7,7 +7,8 @@ use quote::{format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::{Attribute, Expr, LitStr, Path};
 
-use crate::attr::{Crate, cron, duration, place, read_options, value};
+use crate::attr::{Crate, place, read_options, value};
+use crate::duration::parse_duration;
 
 const OPTIONS: &[&str] = &["tick", "every", "cron", "first", "missed", "jitter"];
 
@@ -78,7 +79,7 @@ impl Periodic {
             When::Every(every) if duration(every)?.is_zero() => {
                 return Err(syn::Error::new_spanned(
                     every,
-                    "an interval is longer than 0: write for example \"500ms\"",
+                    "an interval must be longer than 0: write for example \"500ms\"",
                 ));
             }
             When::Every(_) => {}
@@ -208,4 +209,39 @@ fn type_of(tick: &Expr) -> syn::Result<Path> {
 fn duration_tokens(duration: Duration) -> TokenStream {
     let (seconds, nanos) = (duration.as_secs(), duration.subsec_nanos());
     quote!(::core::time::Duration::new(#seconds, #nanos))
+}
+
+/// The duration in a literal such as `"1m 30s"`.
+fn duration(literal: &LitStr) -> syn::Result<Duration> {
+    parse_duration(&literal.value()).map_err(|problem| {
+        let problem =
+            format!("not a duration: {problem}; write for example \"500ms\" or \"1m 30s\"");
+        syn::Error::new_spanned(literal, problem)
+    })
+}
+
+/// Checks the cron expression in a literal, as `Schedule::cron` does when a program runs.
+#[cfg(feature = "cron")]
+fn cron(literal: &LitStr) -> syn::Result<()> {
+    let wrong = |problem: &str| {
+        let problem = problem.trim_end_matches('.');
+        let problem =
+            format!("not a cron schedule: {problem}; write for example \"0 */5 * * * *\"");
+        syn::Error::new_spanned(literal, problem)
+    };
+    literal
+        .value()
+        .parse::<croner::Cron>()
+        .map_err(|error| wrong(&error.to_string()))?
+        .find_next_occurrence(&chrono::DateTime::UNIX_EPOCH, false)
+        .map_err(|_| wrong("no such moment ever comes"))?;
+    Ok(())
+}
+
+/// Rejects cron expressions: this build of conclib has no calendar.
+#[cfg(not(feature = "cron"))]
+fn cron(literal: &LitStr) -> syn::Result<()> {
+    let problem = "`cron` needs conclib's feature `cron`, which this program was built without: \
+                   write `features = [\"cron\"]` where it depends on conclib";
+    Err(syn::Error::new_spanned(literal, problem))
 }
