@@ -52,10 +52,6 @@ mod term;
 mod tests;
 mod tracker;
 
-/// Time before the end of the lease at which this end stops: for clocks that run at different
-/// speeds, and for the time that a handler takes to start.
-const MARGIN: Duration = Duration::from_millis(500);
-
 /// Time for which replies may be published after the proxy's handle has stopped waiting.
 pub(crate) const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -211,7 +207,7 @@ impl ProxyShared {
         loop {
             let current = changes.borrow_and_update().clone();
             if let Some((fence, _)) = current
-                && fence.opens().await
+                && fence.wait_open().await
             {
                 return !self.stopped.initialized();
             }

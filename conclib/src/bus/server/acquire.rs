@@ -1,16 +1,17 @@
 //! Takes the lease, and releases it.
 
+use std::time::Duration;
+
 use tokio::time::{Instant, sleep};
 use tracing::{debug, error, warn};
 
-use std::time::Duration;
-
 use crate::bus::link::RECONNECT_BACKOFF;
 use crate::bus::protocol::{Request, VERSION};
-use crate::bus::server::{MARGIN, ProxyEnd, ProxyShared};
+use crate::bus::server::{ProxyEnd, ProxyShared};
 use crate::bus::transport::{Acquired, Epoch, LEASE, Lease, TransportError};
 
-/// Time after which a lease of another system is known to be renewed.
+/// A lease that another system still holds after this time has been renewed meanwhile: that system is
+/// alive.
 pub(super) const TAKEOVER_TIMEOUT: Duration = LEASE.saturating_add(Duration::from_secs(1));
 
 /// Pause between two attempts to take a lease that another system holds.
@@ -20,8 +21,8 @@ pub(super) const ACQUIRE_INTERVAL: Duration = Duration::from_millis(200);
 #[derive(Clone, Copy)]
 pub(crate) struct LeaseGrant {
     pub(crate) epoch: Epoch,
-    /// The moment until which requests may be executed, if the lease is not renewed.
-    pub(super) until: Instant,
+    /// The time at which the acquisition was sent.
+    pub(super) sent: Instant,
 }
 
 /// The result of one attempt to take the lease.
@@ -96,8 +97,7 @@ impl ProxyShared {
         match self.transport.acquire(&lease).await {
             Ok(Acquired::Granted { epoch, now }) => {
                 self.clock.record(sent, Instant::now(), now);
-                let until = sent + LEASE - MARGIN;
-                AcquireAttempt::Granted(LeaseGrant { epoch, until })
+                AcquireAttempt::Granted(LeaseGrant { epoch, sent })
             }
             Ok(Acquired::Held { holder }) => AcquireAttempt::Held {
                 holder: holder.epoch,

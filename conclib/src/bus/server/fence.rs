@@ -1,10 +1,19 @@
-//! The fence: the moment until which requests may be executed.
+//! The fence: the moment until which requests may be executed. That is the time at which the last
+//! renewal of the lease was sent, plus its duration, less a margin.
+
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// The moment until which requests may be executed. Between that moment and the renewer's decision on
-/// the lease, no request is.
+use crate::bus::transport::LEASE;
+
+/// Time before the end of the lease at which the fence closes: for clocks that run at different
+/// speeds, and for the time that a handler takes to start.
+const MARGIN: Duration = Duration::from_millis(500);
+
+/// The moment until which requests may be executed. After it, no request begins until the renewer has
+/// extended the lease or lost it.
 pub(crate) struct Fence {
     state: watch::Sender<FenceState>,
 }
@@ -17,8 +26,8 @@ struct FenceState {
 /// The state of the lease.
 enum LeaseState {
     Held,
-    /// The lease was released: requests before the wake are executed, however long that takes, and
-    /// none after it.
+    /// The lease was released: requests in front of the wake frame, which the release puts into the
+    /// inbox, are executed, however long that takes, and none behind it.
     Released,
     /// The lease is lost for good, with the reason.
     Lost(String),
@@ -40,16 +49,21 @@ impl FenceState {
 }
 
 impl Fence {
-    pub(super) fn new(end: Instant) -> Self {
-        let lease = LeaseState::Held;
+    /// A fence for a lease whose acquisition was sent at that time.
+    pub(super) fn new(sent: Instant) -> Self {
+        let state = FenceState {
+            end: sent + LEASE - MARGIN,
+            lease: LeaseState::Held,
+        };
         Self {
-            state: watch::Sender::new(FenceState { end, lease }),
+            state: watch::Sender::new(state),
         }
     }
 
-    /// Moves the end, which may have passed already; a lost lease stays lost.
-    pub(super) fn extend(&self, end: Instant) {
-        self.state.send_modify(|state| state.end = end);
+    /// Moves the end after a renewal of the lease that was sent at that time; a lost lease stays lost.
+    pub(super) fn renewed(&self, sent: Instant) {
+        self.state
+            .send_modify(|state| state.end = sent + LEASE - MARGIN);
     }
 
     /// Records that the lease was released.
@@ -73,8 +87,9 @@ impl Fence {
         });
     }
 
-    pub(super) fn end(&self) -> Instant {
-        self.state.borrow().end
+    /// The time at which the lease expires if it is not renewed.
+    pub(super) fn lease_end(&self) -> Instant {
+        self.state.borrow().end + MARGIN
     }
 
     /// True while requests may be executed.
@@ -83,7 +98,7 @@ impl Fence {
     }
 
     /// Waits until requests may be executed; false if they never may again.
-    pub(super) async fn opens(&self) -> bool {
+    pub(super) async fn wait_open(&self) -> bool {
         if let Some(is_open) = self.state.borrow().is_open() {
             return is_open;
         }
@@ -93,7 +108,7 @@ impl Fence {
     }
 
     /// Waits until the lease has ended; true if it was released.
-    pub(super) async fn is_released(&self) -> bool {
+    pub(super) async fn ended_by_release(&self) -> bool {
         let mut changes = self.state.subscribe();
         let settled = changes.wait_for(|state| !state.is_held()).await;
         settled.is_ok_and(|state| matches!(state.lease, LeaseState::Released))
@@ -116,8 +131,6 @@ impl Fence {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use tokio::time::sleep;
 
     use super::*;
@@ -125,25 +138,29 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn fence_closes_at_its_end_and_opens_again_unless_the_lease_is_lost() {
         const SECOND: Duration = Duration::from_secs(1);
+        const OPEN: Duration = LEASE.saturating_sub(MARGIN);
         let start = Instant::now();
-        let fence = Fence::new(start + SECOND);
-        assert!(fence.opens().await);
-        sleep(SECOND).await;
+        let fence = Fence::new(start);
+        assert!(fence.wait_open().await);
+        sleep(OPEN.saturating_sub(Duration::from_millis(1))).await;
+        assert!(fence.is_open());
+        sleep(Duration::from_millis(1)).await;
+        assert!(!fence.is_open());
         let change = async {
             sleep(SECOND).await;
-            fence.extend(start + 3 * SECOND);
+            fence.renewed(start + 3 * SECOND);
         };
-        assert_eq!(tokio::join!(fence.opens(), change), (true, ()));
-        assert_eq!(start.elapsed(), 2 * SECOND);
+        assert_eq!(tokio::join!(fence.wait_open(), change), (true, ()));
+        assert_eq!(start.elapsed(), OPEN + SECOND);
 
         let change = async {
             sleep(2 * SECOND).await;
             fence.lose("taken");
         };
-        assert!(fence.opens().await);
+        assert!(fence.wait_open().await);
         tokio::join!(fence.lost(), change);
-        assert!(!fence.opens().await);
-        fence.extend(Instant::now() + SECOND);
-        assert!(!fence.opens().await);
+        assert!(!fence.wait_open().await);
+        fence.renewed(Instant::now());
+        assert!(!fence.wait_open().await);
     }
 }

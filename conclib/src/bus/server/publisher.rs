@@ -21,7 +21,7 @@ use crate::error::AskError;
 use crate::reply::remote::{ClientId, Origin, Outcome};
 
 pub(super) use rounds::run;
-use unreceived::MAX_RETRIES;
+use unreceived::MAX_REPEATED_FRAMES;
 
 mod rounds;
 mod unreceived;
@@ -50,7 +50,7 @@ pub(crate) struct ReplyPublisher {
     /// Notified when no reply is pending, waiting or being published.
     emptied: Notify,
     /// Permits for frames that are published again.
-    retries: Arc<Semaphore>,
+    repeat_permits: Arc<Semaphore>,
     log: LogOnce,
     /// The bus takes no replies.
     outage: Outage,
@@ -93,7 +93,7 @@ impl ReplyPublisher {
             queue: Mutex::default(),
             filled: Notify::new(),
             emptied: Notify::new(),
-            retries: Arc::new(Semaphore::new(MAX_RETRIES)),
+            repeat_permits: Arc::new(Semaphore::new(MAX_REPEATED_FRAMES)),
             log: LogOnce::default(),
             outage: Outage::default(),
         }
@@ -171,7 +171,7 @@ impl ReplyPublisher {
         }
     }
 
-    /// Number of batches of a kind to have under way at a time on this bus.
+    /// Number of rounds of replies, and of pops, that may be under way at a time.
     pub(super) fn concurrency(&self) -> usize {
         self.queue.lock().concurrency.allowed()
     }

@@ -42,7 +42,7 @@ const RETRY: Backoff =
 /// Target size of a pop in bytes.
 const POP_BYTES: usize = 256 * 1024;
 
-/// Most frames of a pop.
+/// The maximum number of frames in a pop.
 const MAX_POP_FRAMES: usize = 512;
 
 /// Total size of the requests that may wait in mailboxes, in bytes.
@@ -102,7 +102,7 @@ impl RequestReceiver {
         let (shared, fence) = (self.shared.clone(), self.fence.clone());
         let mut lost = pin!(fence.lost());
         let mut pops = OrderedFutures::new();
-        while fence.opens().await {
+        while fence.wait_open().await {
             self.fill(&shared, &mut pops, intake, failures).await;
             let popped = tokio::select! {
                 biased;
@@ -211,9 +211,9 @@ impl RequestReceiver {
     /// True if popped frames may be executed, judged by the owner of the lease after the pop.
     async fn may_execute(&self, owner: Result<Option<Epoch>, TransportError>) -> bool {
         match owner {
-            Ok(Some(owner)) if owner == self.epoch => self.fence.opens().await,
+            Ok(Some(owner)) if owner == self.epoch => self.fence.wait_open().await,
             // Most likely the lease was released just now, and these frames came before the wake.
-            Ok(_) if self.shared.stop.is_cancelled() => self.fence.is_released().await,
+            Ok(_) if self.shared.stop.is_cancelled() => self.fence.ended_by_release().await,
             Ok(None) => {
                 self.fence.lose("the bus does not know it any more");
                 false

@@ -6,13 +6,13 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{debug, error, info, warn};
 
 use crate::bus::link::outage::Outage;
+use crate::bus::server::ProxyShared;
 use crate::bus::server::acquire::LeaseGrant;
 use crate::bus::server::fence::Fence;
 use crate::bus::server::publisher::{self, ReplyPublisher};
 use crate::bus::server::receiver::RequestReceiver;
 use crate::bus::server::tracker::RequestTracker;
-use crate::bus::server::{MARGIN, ProxyShared};
-use crate::bus::transport::{Epoch, LEASE, RENEW};
+use crate::bus::transport::{Epoch, RENEW};
 use crate::core::spawn_task;
 
 /// The time in which a system holds one lease: an epoch, with an inbox of its own.
@@ -34,12 +34,12 @@ pub(super) enum TermEnd {
 
 impl LeaseTerm {
     pub(super) fn begin(shared: &Arc<ProxyShared>, grant: LeaseGrant) -> Self {
-        let LeaseGrant { epoch, until } = grant;
+        let LeaseGrant { epoch, sent } = grant;
         let publisher = ReplyPublisher::new(shared.transport.clone(), epoch, &shared.config);
         let publisher = Arc::new(publisher);
         spawn_task(publisher::run(publisher.clone()));
         let requests = Arc::new(RequestTracker::new(publisher));
-        let fence = Arc::new(Fence::new(until));
+        let fence = Arc::new(Fence::new(sent));
         let current = (fence.clone(), requests.clone());
         shared.current_term.send_replace(Some(current));
         Self {
@@ -62,7 +62,7 @@ impl LeaseTerm {
         }
         // The renewer may have to release the lease, and needs the connection for that.
         drop(renewer.await);
-        let end = if self.shared.stop.is_cancelled() || self.fence.is_released().await {
+        let end = if self.shared.stop.is_cancelled() || self.fence.ended_by_release().await {
             TermEnd::Released
         } else {
             TermEnd::Lost(self.fence.lost().await)
@@ -123,11 +123,11 @@ impl LeaseRenewer {
         loop {
             self.shared.stop.run_until_cancelled(sleep(pause)).await?;
             let sent = Instant::now();
-            let end = self.fence.end() + MARGIN;
+            let end = self.fence.lease_end();
             pause = match timeout_at(end, self.shared.transport.renew(self.epoch)).await {
                 Ok(Ok(Some(now))) => {
                     self.shared.clock.record(sent, Instant::now(), now);
-                    self.fence.extend(sent + LEASE - MARGIN);
+                    self.fence.renewed(sent);
                     if outage.record_success() {
                         info!(node, "the lease is renewed again");
                     }

@@ -93,7 +93,7 @@ async fn publish_frame(publisher: &Arc<ReplyPublisher>, frame: ReplyFrame) {
 }
 
 impl ReplyPublisher {
-    /// True if a client received the frame, or it is not to be published any more.
+    /// False if no client received the frame, and it is to be published again.
     async fn publish_through_outage(&self, frame: &ReplyFrame) -> bool {
         let end = frame.deadline.min(Instant::now() + OUTAGE_TIMEOUT);
         loop {
