@@ -13,7 +13,7 @@ pub enum Role {
     Client,
 }
 
-/// Rules of both roles. They first revoke earlier grants, so that granting again doubles none; then
+/// Rules of both roles. They first revoke earlier grants, so that applying them twice adds nothing; then
 /// they allow what every connection needs: logging in, its name, and heartbeats.
 const BASIC: &str = "-@all resetkeys resetchannels clearselectors \
                      +hello +ping +client|setname +client|id";

@@ -1,11 +1,9 @@
 //! Credentials beyond the URL: secrets in files, and certificates.
 
-use std::ffi::OsString;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use crate::bus::config::env::PATH_VARIABLES;
 use crate::bus::config::{Config, ConfigError, RedisAddress};
 
 /// The longest secret in a file, in bytes.
@@ -76,9 +74,8 @@ impl Config {
 }
 
 impl Access {
-    pub(super) fn from_variables(variable: impl Fn(&str) -> Option<OsString>) -> Self {
-        let path = |name| variable(name).map(PathBuf::from);
-        let [user, password, ca, certificate, key] = PATH_VARIABLES.map(path);
+    /// The files in the order of [`Access::paths`].
+    pub(super) fn from_paths([user, password, ca, certificate, key]: [Option<PathBuf>; 5]) -> Self {
         Self {
             user,
             password,
@@ -88,18 +85,8 @@ impl Access {
         }
     }
 
-    /// The variables that give another process the same files, also with another working directory.
-    pub(super) fn variables(&self) -> impl Iterator<Item = (&'static str, String)> {
-        let named = PATH_VARIABLES.into_iter().zip(self.paths());
-        named.filter_map(|(name, path)| {
-            let path = path.as_deref()?;
-            let absolute = std::path::absolute(path);
-            let path = absolute.as_deref().unwrap_or(path);
-            Some((name, path.to_str()?.to_owned()))
-        })
-    }
-
-    fn paths(&self) -> [&Option<PathBuf>; 5] {
+    /// The files, in the order of the fields.
+    pub(super) fn paths(&self) -> [&Option<PathBuf>; 5] {
         let Self {
             user,
             password,

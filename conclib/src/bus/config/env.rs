@@ -2,6 +2,7 @@
 //! `CONCLIB_REDIS_SERVER`, the program that `start_redis` starts.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::bus::config::credentials::Access;
@@ -18,7 +19,7 @@ const VARIABLES: [&str; 4] = [
 
 /// The environment variables of [`Config::from_env`] with paths, in the order of
 /// [`Access::paths`].
-pub(super) const PATH_VARIABLES: [&str; 5] = [
+const PATH_VARIABLES: [&str; 5] = [
     "CONCLIB_REDIS_USER_FILE",
     "CONCLIB_REDIS_PASSWORD_FILE",
     "CONCLIB_REDIS_CA",
@@ -61,7 +62,12 @@ impl Config {
             (node, self.node.clone()),
             (timeout, format_duration(self.timeout)),
         ];
-        variables.extend(self.access.variables());
+        let paths = PATH_VARIABLES.into_iter().zip(self.access.paths());
+        variables.extend(paths.filter_map(|(name, path)| {
+            // A child may have another working directory.
+            let path = std::path::absolute(path.as_ref()?).ok()?;
+            Some((name, path.into_os_string().into_string().ok()?))
+        }));
         variables
     }
 
@@ -85,7 +91,8 @@ impl Config {
         if let Some(name) = unreadable {
             config.reject(name, "it must be valid UTF-8");
         }
-        config.access = Access::from_variables(&variable);
+        config.access =
+            Access::from_paths(PATH_VARIABLES.map(|name| variable(name).map(PathBuf::from)));
         if let (name, Some(value)) = namespace {
             config.check_name(name, &value);
             config.namespace = value;
