@@ -3,7 +3,7 @@
 //! Messages pass four parts in one direction, and each part uses only those behind it:
 //!
 //! - [`fetch`] claims entries of the stream: new ones, due ones, and deferred ones when there is room
-//! - [`prefetcher`] decodes them, looks for duplicates, and queues them for their actors
+//! - [`backlog`] decodes them, looks for duplicates, and queues them for their actors
 //! - [`deliver`] puts them into mailboxes, and gets the outcomes
 //! - [`ack`] caches results, removes entries, writes dead letters, and then answers callers
 //!
@@ -24,12 +24,13 @@ use crate::bus::server::ProxyShared;
 use crate::bus::transport::stream::StreamConsumer;
 
 use ack::Acknowledger;
+use backlog::Backlog;
 use deliver::Deliverer;
 use fetch::Fetcher;
 use link::ConsumerLink;
-use prefetcher::Prefetcher;
 
 mod ack;
+mod backlog;
 mod decode;
 mod deliver;
 mod drain;
@@ -37,7 +38,6 @@ mod fetch;
 mod handover;
 mod isolated;
 mod link;
-mod prefetcher;
 #[cfg(test)]
 mod tests;
 
@@ -47,7 +47,7 @@ const READ_WAIT: Duration = Duration::from_secs(2);
 struct Consumer {
     link: Arc<ConsumerLink>,
     fetch: Fetcher,
-    prefetch: Prefetcher,
+    backlog: Backlog,
     deliver: Deliverer,
     ack: Acknowledger,
     /// The time at which claims are to be extended, and due entries to be claimed.
@@ -104,7 +104,7 @@ impl Consumer {
         let link = Arc::new(ConsumerLink::new(shared, transport));
         Self {
             fetch: Fetcher::new(link.clone()),
-            prefetch: Prefetcher::new(link.clone()),
+            backlog: Backlog::new(link.clone()),
             deliver: Deliverer::new(link.clone()),
             ack: Acknowledger::new(link.clone()),
             next_heartbeat: Instant::now(),
@@ -118,7 +118,7 @@ impl Consumer {
             if !self.deliver.is_in_term() {
                 // Another system may serve meanwhile. Messages that actors have go on; the others are
                 // claimed again.
-                self.prefetch.messages.defer_all_waiting();
+                self.backlog.prefetch.defer_all_waiting();
                 let begun = stop.run_until_cancelled(self.begin_term()).await;
                 if begun != Some(true) {
                     return;
@@ -134,32 +134,28 @@ impl Consumer {
         let now = Instant::now();
         if now >= self.next_heartbeat {
             self.send_heartbeat().await;
-            let foreign = self.prefetch.foreign.entries();
-            self.prefetch.refresh_foreign_claims(&foreign).await;
-            self.fail_missing_actors().await;
-            self.fetch
-                .fetch_due(&mut self.prefetch, &mut self.ack)
-                .await;
+            let foreign = self.backlog.foreign.entries();
+            self.backlog.refresh_foreign_claims(&foreign).await;
+            self.fail_absent_actors().await;
+            self.fetch.fetch_due(&mut self.backlog, &mut self.ack).await;
         } else if self.fetch.has_more_due() {
-            self.fetch
-                .fetch_due(&mut self.prefetch, &mut self.ack)
-                .await;
+            self.fetch.fetch_due(&mut self.backlog, &mut self.ack).await;
         }
         self.acknowledge().await;
         if !self.ack.is_full() {
             self.fetch
-                .fetch_held(&mut self.prefetch, &mut self.ack)
+                .fetch_held(&mut self.backlog, &mut self.ack)
                 .await;
             self.deliver_isolated().await;
-            if self.prefetch.quarantine.allows_regular() {
+            if self.backlog.quarantine.allows_regular() {
                 self.fetch
-                    .fetch_deferred(&mut self.prefetch, &mut self.ack)
+                    .fetch_deferred(&mut self.backlog, &mut self.ack)
                     .await;
-                let messages = &mut self.prefetch.messages;
-                self.deliver.deliver_due(messages, &mut self.ack);
+                let prefetch = &mut self.backlog.prefetch;
+                self.deliver.deliver_due(prefetch, &mut self.ack);
             }
         }
-        let has_room = self.prefetch.has_room_for_new(&self.ack);
+        let has_room = self.backlog.has_room_for_new(&self.ack);
         self.fetch.begin_read(now, has_room);
     }
 
@@ -172,11 +168,11 @@ impl Consumer {
             _ = self.link.shared.stopped.wait() => {}
             // Before the outcomes, which may come without end.
             read = self.fetch.finish_read() => {
-                self.fetch.admit_read(&mut self.prefetch, &mut self.ack, read).await;
+                self.fetch.admit_read(&mut self.backlog, &mut self.ack, read).await;
             }
             (ticket, outcome) = self.deliver.outcome() => {
-                let messages = &mut self.prefetch.messages;
-                self.deliver.complete(messages, &mut self.ack, ticket, outcome);
+                let prefetch = &mut self.backlog.prefetch;
+                self.deliver.complete(prefetch, &mut self.ack, ticket, outcome);
             }
             () = sleep_until(next) => {}
         }
@@ -187,17 +183,17 @@ impl Consumer {
         // Messages that wait until there is room for acknowledgements, or for the end of an isolated
         // delivery, must not wake the consumer before.
         let has_room = !self.ack.is_full();
-        let may_deliver = has_room && self.prefetch.quarantine.allows_regular();
+        let may_deliver = has_room && self.backlog.quarantine.allows_regular();
         let visibility = self.link.limits.visibility;
-        let quarantine = self.prefetch.quarantine.wakes_at(visibility);
+        let quarantine = self.backlog.quarantine.wakes_at(visibility);
         let next = [
             Some(self.next_heartbeat),
-            self.prefetch.messages.next_due(now).filter(|_| may_deliver),
+            self.backlog.prefetch.next_due(now).filter(|_| may_deliver),
             self.ack.next_attempt(),
             self.fetch.next_read_attempt(),
-            self.prefetch.resume_retry.next().filter(|_| may_deliver),
+            self.backlog.resume_retry.next().filter(|_| may_deliver),
             quarantine.filter(|_| has_room),
-            self.prefetch.foreign.next_check().filter(|_| has_room),
+            self.backlog.foreign.next_check().filter(|_| has_room),
             self.fetch.has_more_due().then_some(now),
         ];
         next.into_iter()
@@ -206,17 +202,18 @@ impl Consumer {
             .unwrap_or(self.next_heartbeat)
     }
 
-    /// Extends the claims of all entries that are not in the stream only.
+    /// Extends the claims of all entries that this consumer has claimed: prefetched, held, or waiting
+    /// to be acknowledged.
     async fn send_heartbeat(&mut self) {
         self.next_heartbeat = Instant::now() + self.link.limits.heartbeat();
-        let claimed = self.prefetch.claimed_entries(&self.ack);
+        let claimed = self.backlog.claimed_entries(&self.ack);
         self.link.extend_claims(&claimed).await;
     }
 
     /// Passes on the outcomes that have come in, and acknowledges messages.
     async fn acknowledge(&mut self) {
-        let messages = &mut self.prefetch.messages;
-        self.deliver.complete_finished(messages, &mut self.ack);
+        let prefetch = &mut self.backlog.prefetch;
+        self.deliver.complete_finished(prefetch, &mut self.ack);
         self.ack.flush().await;
     }
 }

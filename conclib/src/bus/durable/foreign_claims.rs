@@ -101,9 +101,9 @@ impl ForeignClaims {
         self.held.len()
     }
 
-    /// The held messages that no claim stands against any longer. They stay held until they are
-    /// [removed](Self::unhold).
-    pub(crate) fn free(&self) -> Vec<HeldMessage> {
+    /// The held messages whose dedup key no other consumer claims any longer. They stay held until
+    /// they are [removed](Self::unhold).
+    pub(crate) fn unblocked(&self) -> Vec<HeldMessage> {
         let held = self.held.iter();
         held.filter(|held| !self.has_key(&held.dedup_key))
             .cloned()
@@ -169,12 +169,12 @@ mod tests {
         assert_eq!((awaited, all), (vec![first, second], 3));
         foreign.remove(first);
         foreign.remove(first);
-        assert!(foreign.free().is_empty() && foreign.has_key("a"));
+        assert!(foreign.unblocked().is_empty() && foreign.has_key("a"));
         foreign.remove(second);
-        assert_eq!(foreign.free(), [held(7, "a"), held(8, "a")]);
+        assert_eq!(foreign.unblocked(), [held(7, "a"), held(8, "a")]);
         assert!(foreign.holds(EntryId(7, 0)) && foreign.held_count() == 2);
         foreign.unhold(&[EntryId(7, 0), EntryId(8, 0)]);
-        assert!(foreign.free().is_empty() && !foreign.holds(EntryId(7, 0)));
+        assert!(foreign.unblocked().is_empty() && !foreign.holds(EntryId(7, 0)));
         foreign.schedule_check(now);
         assert_eq!(foreign.next_check(), None);
         assert!(!foreign.has_key("a") && foreign.has_key("b"));

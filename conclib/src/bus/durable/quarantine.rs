@@ -1,4 +1,4 @@
-//! Messages with one delivery left, during earlier deliveries of which processes have ended. No I/O.
+//! Messages with one delivery left, after processes ended during earlier ones. No I/O.
 //!
 //! A message that ends its process also ends the deliveries of all other messages that actors of that
 //! process have. The bus counts a delivery for each of them, since it cannot tell which was the
@@ -145,15 +145,15 @@ impl Quarantine {
         taken
     }
 
-    /// Removes the messages that have waited since `then` for a missing actor.
-    pub(crate) fn remove_missing(
+    /// Removes the messages that have waited since `then` for a absent actor.
+    pub(crate) fn remove_absent(
         &mut self,
         then: Instant,
-        is_missing: impl Fn(&str) -> bool,
+        is_absent: impl Fn(&str) -> bool,
     ) -> Vec<Quarantined> {
         let waiting = self.waiting.iter();
-        let missing = waiting.filter(|one| one.since <= then && is_missing(&one.urn));
-        let dedup_keys: HashSet<_> = missing.map(|one| one.dedup_key.clone()).collect();
+        let absent = waiting.filter(|one| one.since <= then && is_absent(&one.urn));
+        let dedup_keys: HashSet<_> = absent.map(|one| one.dedup_key.clone()).collect();
         dedup_keys
             .iter()
             .flat_map(|dedup_key| self.remove(dedup_key))
@@ -365,16 +365,16 @@ mod tests {
     }
 
     #[test]
-    fn messages_for_missing_actors_are_removed() {
+    fn messages_for_absent_actors_are_removed() {
         let (mut quarantine, now) = with(&["a", "b"]);
-        let missing = |quarantine: &mut Quarantine, then| {
-            let missing = quarantine.remove_missing(then, |urn| urn == "b");
-            missing.iter().map(|one| one.id.0).collect::<Vec<_>>()
+        let absent = |quarantine: &mut Quarantine, then| {
+            let absent = quarantine.remove_absent(then, |urn| urn == "b");
+            absent.iter().map(|one| one.id.0).collect::<Vec<_>>()
         };
         let before = now.checked_sub(SECOND).unwrap();
-        assert!(missing(&mut quarantine, before).is_empty());
-        assert_eq!(missing(&mut quarantine, now), [2]);
-        assert!(missing(&mut quarantine, now).is_empty());
+        assert!(absent(&mut quarantine, before).is_empty());
+        assert_eq!(absent(&mut quarantine, now), [2]);
+        assert!(absent(&mut quarantine, now).is_empty());
     }
 
     #[test]

@@ -1,15 +1,8 @@
 //! Decides between another delivery and a dead letter for a durable message that was not answered with
 //! a response. No I/O.
 
-use std::time::Duration;
-
 use crate::bus::transport::stream::{Attempts, PendingEntry};
 use crate::error::AskError;
-use crate::time::backoff::Backoff;
-
-/// Pauses before a message is offered again to an actor that has not accepted it.
-pub(crate) const OFFER_BACKOFF: Backoff =
-    Backoff::starting_at(Duration::from_millis(2)).up_to(Duration::from_millis(500));
 
 /// The decision about a delivery that ended in an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +37,7 @@ pub(crate) fn decide_retry(
 /// The decision about an entry whose consumer has sent no heartbeat for the visibility time. The
 /// attempts are those before the next delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Redelivery {
+pub(crate) enum RedeliveryDecision {
     /// The message is delivered again.
     Deliver(Attempts),
     /// The message is delivered again, with no other message beside it: this is its last delivery,
@@ -62,20 +55,20 @@ pub(crate) fn decide_redelivery(
     pending: &PendingEntry,
     known: Option<Attempts>,
     max_deliveries: u32,
-) -> Redelivery {
+) -> RedeliveryDecision {
     if let Some(attempts) = known {
-        return Redelivery::Deliver(attempts);
+        return RedeliveryDecision::Deliver(attempts);
     }
     if pending.is_own {
-        return Redelivery::Deliver(attempts_of_lost_read(pending.attempts));
+        return RedeliveryDecision::Deliver(attempts_of_lost_read(pending.attempts));
     }
     let attempts = pending.attempts;
     if attempts.deliveries >= max_deliveries {
-        Redelivery::DeadLetter(attempts)
+        RedeliveryDecision::DeadLetter(attempts)
     } else if attempts.unfinished() > 0 && attempts.next().deliveries == max_deliveries {
-        Redelivery::DeliverIsolated(attempts)
+        RedeliveryDecision::DeliverIsolated(attempts)
     } else {
-        Redelivery::Deliver(attempts)
+        RedeliveryDecision::Deliver(attempts)
     }
 }
 
@@ -155,23 +148,29 @@ mod tests {
     fn last_delivery_after_process_ends_is_isolated() {
         let judged = |deliveries, failures| decide_redelivery(&due(deliveries, failures), None, 3);
         let attempts = |deliveries, failures| due(deliveries, failures).attempts;
-        assert_eq!(judged(0, 0), Redelivery::Deliver(attempts(0, 0)));
-        assert_eq!(judged(1, 0), Redelivery::Deliver(attempts(1, 0)));
-        assert_eq!(judged(2, 0), Redelivery::DeliverIsolated(attempts(2, 0)));
-        assert_eq!(judged(2, 1), Redelivery::DeliverIsolated(attempts(2, 1)));
+        assert_eq!(judged(0, 0), RedeliveryDecision::Deliver(attempts(0, 0)));
+        assert_eq!(judged(1, 0), RedeliveryDecision::Deliver(attempts(1, 0)));
+        assert_eq!(
+            judged(2, 0),
+            RedeliveryDecision::DeliverIsolated(attempts(2, 0))
+        );
+        assert_eq!(
+            judged(2, 1),
+            RedeliveryDecision::DeliverIsolated(attempts(2, 1))
+        );
         // No process has ended during a delivery.
-        assert_eq!(judged(2, 2), Redelivery::Deliver(attempts(2, 2)));
+        assert_eq!(judged(2, 2), RedeliveryDecision::Deliver(attempts(2, 2)));
         for (deliveries, failures) in [(3, 0), (3, 2), (4, 0)] {
-            let expected = Redelivery::DeadLetter(attempts(deliveries, failures));
+            let expected = RedeliveryDecision::DeadLetter(attempts(deliveries, failures));
             assert_eq!(judged(deliveries, failures), expected);
         }
         assert_eq!(
             decide_redelivery(&due(0, 0), None, 1),
-            Redelivery::Deliver(attempts(0, 0))
+            RedeliveryDecision::Deliver(attempts(0, 0))
         );
         assert_eq!(
             decide_redelivery(&due(1, 0), None, 1),
-            Redelivery::DeadLetter(attempts(1, 0))
+            RedeliveryDecision::DeadLetter(attempts(1, 0))
         );
     }
 
@@ -182,19 +181,19 @@ mod tests {
             failures: 2,
         };
         let judged = decide_redelivery(&due(2, 0), Some(known), 3);
-        assert_eq!(judged, Redelivery::Deliver(known));
+        assert_eq!(judged, RedeliveryDecision::Deliver(known));
         let own = |deliveries, failures| PendingEntry {
             is_own: true,
             ..due(deliveries, failures)
         };
         for (deliveries, expected) in [(1, 0), (2, 1), (3, 2)] {
             let judged = decide_redelivery(&own(deliveries, 0), None, 3);
-            assert_eq!(judged, Redelivery::Deliver(Attempts::new(expected)));
+            assert_eq!(judged, RedeliveryDecision::Deliver(Attempts::new(expected)));
         }
         let failed = own(2, 2);
         assert_eq!(
             decide_redelivery(&failed, None, 3),
-            Redelivery::Deliver(failed.attempts)
+            RedeliveryDecision::Deliver(failed.attempts)
         );
     }
 

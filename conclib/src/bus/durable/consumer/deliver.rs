@@ -1,6 +1,6 @@
 //! Delivery: prefetched messages are put into the mailboxes of their actors, and the outcomes are
 //! passed on to the acknowledgement. A message whose mailbox is full or whose actor is absent waits;
-//! an actor that stays absent counts as a failed delivery.
+//! one that stays absent for the visibility time counts as a failed delivery.
 
 use std::sync::Arc;
 
@@ -54,7 +54,7 @@ impl ResponseSink for AckChannel {
 /// The reason why an actor has not accepted a message.
 enum DeliveryRefused {
     Full,
-    Missing,
+    Absent,
 }
 
 impl Deliverer {
@@ -103,13 +103,13 @@ impl Deliverer {
                 match self.offer(ticket, delivery) {
                     Ok(()) => prefetch.accepted(&urn),
                     // The actor may be about to start, but is not waited for any longer than this.
-                    Err(DeliveryRefused::Missing)
+                    Err(DeliveryRefused::Absent)
                         if delivery.since + self.link.limits.visibility <= now =>
                     {
                         let absence = self.link.shared.registry.absence_on_bus(&urn);
                         self.complete(prefetch, ack, ticket, Err(absence.into()));
                     }
-                    Err(DeliveryRefused::Full | DeliveryRefused::Missing) => {
+                    Err(DeliveryRefused::Full | DeliveryRefused::Absent) => {
                         prefetch.refused(&urn, now);
                         break;
                     }
@@ -129,7 +129,7 @@ impl Deliverer {
         let message = &delivery.message;
         let actor = self.link.shared.registry.get(&message.urn);
         let actor = actor.filter(|actor| !actor.is_private());
-        let actor = actor.ok_or(DeliveryRefused::Missing)?;
+        let actor = actor.ok_or(DeliveryRefused::Absent)?;
         let sink = Arc::new(AckChannel {
             ticket,
             outcomes: self.sender.clone(),
@@ -151,7 +151,7 @@ impl Deliverer {
             }
             Err(Undelivered::Stopped(envelope)) => {
                 envelope.responder.forget();
-                Err(DeliveryRefused::Missing)
+                Err(DeliveryRefused::Absent)
             }
         }
     }

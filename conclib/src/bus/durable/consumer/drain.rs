@@ -17,8 +17,8 @@ impl Consumer {
         if self.fetch.stop_reading().await {
             self.release_lost_reads().await;
         }
-        let mut undelivered = self.prefetch.messages.take_undelivered();
-        let held = self.prefetch.foreign.take_held().into_iter();
+        let mut undelivered = self.backlog.prefetch.take_undelivered();
+        let held = self.backlog.foreign.take_held().into_iter();
         undelivered.extend(held.map(|held| (held.id, held.attempts)));
         self.link.release(undelivered).await;
         let abandoned = self.link.shared.abandoned.clone();
@@ -30,24 +30,24 @@ impl Consumer {
         tokio::pin!(time_limit);
         loop {
             self.acknowledge().await;
-            if self.prefetch.messages.is_empty() && self.ack.is_empty() {
+            if self.backlog.prefetch.is_empty() && self.ack.is_empty() {
                 return;
             }
             if Instant::now() >= self.next_heartbeat {
                 self.send_heartbeat().await;
             }
             let next = self.ack.next_attempt().unwrap_or(self.next_heartbeat);
-            let messages = &mut self.prefetch.messages;
+            let prefetch = &mut self.backlog.prefetch;
             tokio::select! {
                 biased;
                 () = &mut time_limit => break,
                 (ticket, outcome) = self.deliver.outcome() => {
-                    self.deliver.complete(messages, &mut self.ack, ticket, outcome);
+                    self.deliver.complete(prefetch, &mut self.ack, ticket, outcome);
                 }
                 () = sleep_until(next.min(self.next_heartbeat)) => {}
             }
         }
-        let rest = self.prefetch.messages.abandon();
+        let rest = self.backlog.prefetch.abandon();
         warn!(
             count = rest.len(),
             "durable messages were not handled in time; other consumers will handle them"
@@ -71,9 +71,9 @@ impl Consumer {
             after = last.id;
             let unknown = own
                 .iter()
-                .filter(|own| !self.prefetch.knows(&self.ack, own.id));
+                .filter(|own| !self.backlog.knows(&self.ack, own.id));
             let unknown = unknown.map(|own| {
-                let known = self.prefetch.messages.redelivery(own.id);
+                let known = self.backlog.prefetch.redelivery(own.id);
                 let attempts = known.unwrap_or_else(|| attempts_of_lost_read(own.attempts));
                 (own.id, attempts)
             });

@@ -1,4 +1,4 @@
-//! Fetching: entries of the stream are claimed and passed on to the prefetch.
+//! Fetching: entries of the stream are claimed and passed on to the backlog.
 
 use std::future::{Future, pending};
 use std::pin::Pin;
@@ -10,8 +10,8 @@ use tracing::{debug, info, warn};
 
 use crate::bus::durable::consumer::READ_WAIT;
 use crate::bus::durable::consumer::ack::Acknowledger;
+use crate::bus::durable::consumer::backlog::Backlog;
 use crate::bus::durable::consumer::link::{BATCH_BYTES, ConsumerLink, PAGE};
-use crate::bus::durable::consumer::prefetcher::Prefetcher;
 use crate::bus::durable::prefetch::EntrySource;
 use crate::bus::link::ewma::EwmaSize;
 use crate::bus::link::retry::Retry;
@@ -107,7 +107,7 @@ impl Fetcher {
     /// Passes on the entries that were read.
     pub(super) async fn admit_read(
         &mut self,
-        prefetch: &mut Prefetcher,
+        backlog: &mut Backlog,
         ack: &mut Acknowledger,
         read: Read,
     ) {
@@ -120,7 +120,7 @@ impl Fetcher {
                 self.sizes.record(&entries);
                 let entries = entries.into_iter();
                 let entries = entries.map(|entry| (entry, Attempts::new(1))).collect();
-                prefetch.admit(ack, entries, EntrySource::Stream).await;
+                backlog.admit(ack, entries, EntrySource::Stream).await;
             }
             Err(error) => {
                 if !self.read_retry.is_failing() {
@@ -151,13 +151,13 @@ impl Fetcher {
     }
 
     /// Claims entries without a heartbeat for the visibility time.
-    pub(super) async fn fetch_due(&mut self, prefetch: &mut Prefetcher, ack: &mut Acknowledger) {
+    pub(super) async fn fetch_due(&mut self, backlog: &mut Backlog, ack: &mut Acknowledger) {
         let idle = self.link.limits.visibility;
         let page = u32::try_from(PAGE).unwrap_or(u32::MAX);
         let end = Instant::now() + self.link.limits.heartbeat() / DUE_SHARE;
         loop {
             self.due.has_more = false;
-            if !prefetch.has_room(ack) {
+            if !backlog.has_room(ack) {
                 return;
             }
             let listed = self.link.transport.due(self.due.cursor, idle, page).await;
@@ -168,12 +168,12 @@ impl Fetcher {
             let is_last = listed.len() < PAGE;
             let last = listed.last().filter(|_| !is_last);
             self.due.cursor = last.map_or(EntryId::default(), |last| last.id);
-            let due = prefetch.decide_redeliveries(ack, &listed);
+            let due = backlog.decide_redeliveries(ack, &listed);
             let is_fruitful = !due.deliver.is_empty() || !due.dead_letter.is_empty();
-            self.quarantine(prefetch, ack, due.isolate).await;
-            self.dead_letter_process_ends(prefetch, ack, due.dead_letter)
+            self.quarantine(backlog, ack, due.isolate).await;
+            self.dead_letter_process_ends(backlog, ack, due.dead_letter)
                 .await;
-            let is_complete = self.claim_messages(prefetch, ack, &due.deliver, idle).await;
+            let is_complete = self.claim_messages(backlog, ack, &due.deliver, idle).await;
             if !is_complete || is_last {
                 return;
             }
@@ -187,53 +187,50 @@ impl Fetcher {
     // ---- deferred and held messages
 
     /// Claims deferred messages for which there is room.
-    pub(super) async fn fetch_deferred(
-        &mut self,
-        prefetch: &mut Prefetcher,
-        ack: &mut Acknowledger,
-    ) {
-        if !prefetch.resume_retry.begins(Instant::now()) {
+    pub(super) async fn fetch_deferred(&mut self, backlog: &mut Backlog, ack: &mut Acknowledger) {
+        if !backlog.resume_retry.begins(Instant::now()) {
             return;
         }
-        let resumable = prefetch.resumable();
+        let resumable = backlog.resumable();
         let entries: Vec<_> = resumable.iter().map(|one| (one.id, one.attempts)).collect();
         let mut rest = &resumable[..];
         while !rest.is_empty() {
             let batch = self.sizes.batch(&entries[resumable.len() - rest.len()..]);
             // Messages that cannot be claimed stay deferred, in front of later ones.
             let Some(claimed) = self.claim(batch, Duration::ZERO, Attempts::next).await else {
-                return prefetch.resume_retry.has_failed(Instant::now());
+                return backlog.resume_retry.has_failed(Instant::now());
             };
             let (resumed, behind) = rest.split_at(batch.len());
-            prefetch.resumed(resumed);
-            let is_known = prefetch.admit(ack, claimed, EntrySource::Deferred).await;
+            backlog.resumed(resumed);
+            let is_known = backlog.admit(ack, claimed, EntrySource::Deferred).await;
             if !is_known {
                 return;
             }
-            prefetch.resume_retry.has_succeeded();
+            backlog.resume_retry.has_succeeded();
             rest = behind;
         }
     }
 
-    /// Claims messages held for other consumers that have acknowledged the duplicates, or sent no
-    /// heartbeat for them.
-    pub(super) async fn fetch_held(&mut self, prefetch: &mut Prefetcher, ack: &mut Acknowledger) {
+    /// Claims held messages once the other consumer has acknowledged the duplicate, or stopped sending
+    /// heartbeats for it.
+    pub(super) async fn fetch_held(&mut self, backlog: &mut Backlog, ack: &mut Acknowledger) {
         let now = Instant::now();
-        let foreign = &mut prefetch.foreign;
+        let foreign = &mut backlog.foreign;
         if foreign.next_check().is_none_or(|next| now < next) {
             return;
         }
         foreign.schedule_check(now + FOREIGN_CHECK_INTERVAL);
         let awaited = foreign.awaited_entries();
-        prefetch.refresh_foreign_claims(&awaited).await;
-        let free = prefetch.foreign.free();
-        let entries: Vec<_> = free.iter().map(|held| (held.id, held.attempts)).collect();
-        self.claim_messages(prefetch, ack, &entries, Duration::ZERO)
+        backlog.refresh_foreign_claims(&awaited).await;
+        let unblocked = backlog.foreign.unblocked();
+        let entries: Vec<_> = unblocked
+            .iter()
+            .map(|held| (held.id, held.attempts))
+            .collect();
+        self.claim_messages(backlog, ack, &entries, Duration::ZERO)
             .await;
         // Messages that could not be claimed are still held.
-        prefetch
-            .foreign
-            .schedule_check(now + FOREIGN_CHECK_INTERVAL);
+        backlog.foreign.schedule_check(now + FOREIGN_CHECK_INTERVAL);
     }
 
     // ---- claims
@@ -241,7 +238,7 @@ impl Fetcher {
     /// Claims messages for another delivery, and passes them on. False if some were not claimed.
     pub(super) async fn claim_messages(
         &mut self,
-        prefetch: &mut Prefetcher,
+        backlog: &mut Backlog,
         ack: &mut Acknowledger,
         entries: &[(EntryId, Attempts)],
         idle: Duration,
@@ -251,12 +248,12 @@ impl Fetcher {
             let batch = self.sizes.batch(rest);
             let Some(claimed) = self.claim(batch, idle, Attempts::next).await else {
                 // If only the reply was lost, the bus counts deliveries that have not begun.
-                prefetch.await_redeliveries(ack, batch);
+                backlog.await_redeliveries(ack, batch);
                 return false;
             };
-            prefetch.claimed(batch);
+            backlog.claimed(batch);
             rest = &rest[batch.len()..];
-            if !prefetch.admit(ack, claimed, EntrySource::Stream).await {
+            if !backlog.admit(ack, claimed, EntrySource::Stream).await {
                 return rest.is_empty();
             }
         }

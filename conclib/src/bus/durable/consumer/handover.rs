@@ -30,13 +30,13 @@ impl Consumer {
                 unreachable!("a lease that is held has a fence");
             };
             match self.fetch.foreign_claims().await {
-                Ok(claims) => self.prefetch.foreign.replace(claims),
+                Ok(claims) => self.backlog.foreign.replace(claims),
                 Err(TransportError::NotPermitted(reason)) => {
                     warn!(
                         reason,
                         "cannot list other consumers' claims (no permission); messages may be delivered twice"
                     );
-                    self.prefetch.foreign.replace(Vec::new());
+                    self.backlog.foreign.replace(Vec::new());
                 }
                 Err(error) => {
                     debug!(%error, "cannot list other consumers' claims yet; durable messages wait");
@@ -48,8 +48,8 @@ impl Consumer {
             }
             if self.deliver.begin_term(fence) {
                 // Other consumers may have had the messages since.
-                self.prefetch.messages.clear_redeliveries();
-                self.prefetch.quarantine.clear(Instant::now());
+                self.backlog.prefetch.clear_redeliveries();
+                self.backlog.quarantine.clear(Instant::now());
             }
             return true;
         }
@@ -91,7 +91,7 @@ async fn list_foreign_claims(link: &ConsumerLink) -> Result<Vec<EntryId>, Transp
         ids.extend(delivered.map(|one| one.id));
         next = page.next;
     }
-    if ids.len() > MAX_FOREIGN {
+    if ids.len() > MAX_FOREIGN || next.is_some() {
         ids.truncate(MAX_FOREIGN);
         warn!(
             MAX_FOREIGN,

@@ -1,4 +1,5 @@
-//! Isolated last deliveries of messages whose processes have ended, and their dead letters.
+//! Isolated last deliveries of messages during whose earlier ones processes ended, and their dead
+//! letters.
 
 use std::time::Duration;
 
@@ -7,25 +8,24 @@ use tracing::debug;
 
 use crate::bus::durable::consumer::Consumer;
 use crate::bus::durable::consumer::ack::Acknowledger;
+use crate::bus::durable::consumer::backlog::Backlog;
 use crate::bus::durable::consumer::decode::{decode, quarantined};
 use crate::bus::durable::consumer::fetch::Fetcher;
-use crate::bus::durable::consumer::prefetcher::Prefetcher;
 use crate::bus::durable::prefetch::DeliveryTicket;
 use crate::bus::durable::quarantine::{Quarantined, RegularLoad};
 use crate::bus::durable::redelivery::process_end_reason;
 use crate::bus::transport::stream::{Attempts, EntryId};
 use crate::error::AskError;
-use crate::urn::Urn;
 
 impl Fetcher {
     /// Quarantines messages for isolated deliveries. They stay in the stream as they are.
     pub(super) async fn quarantine(
         &mut self,
-        prefetch: &mut Prefetcher,
+        backlog: &mut Backlog,
         ack: &mut Acknowledger,
         mut entries: Vec<(EntryId, Attempts)>,
     ) {
-        entries.truncate(prefetch.quarantine.room());
+        entries.truncate(backlog.quarantine.room());
         let ids: Vec<_> = entries.iter().map(|(id, _)| *id).collect();
         let mut unreadable = Vec::new();
         let mut rest = &ids[..];
@@ -41,7 +41,7 @@ impl Fetcher {
                     continue; // a bus that returns other entries than those asked for
                 };
                 match decode(&self.link, &entry, attempts.next(), now) {
-                    Ok(message) => prefetch.quarantine.add(quarantined(&message, now)),
+                    Ok(message) => backlog.quarantine.add(quarantined(&message, now)),
                     Err(_) => unreadable.push((id, attempts)),
                 }
             }
@@ -49,14 +49,14 @@ impl Fetcher {
         }
         // No actor can have had these: they become dead letters at once.
         let idle = self.link.limits.visibility;
-        self.claim_messages(prefetch, ack, &unreadable, idle).await;
+        self.claim_messages(backlog, ack, &unreadable, idle).await;
     }
 
     /// Claims a quarantined message and its duplicates for a delivery. `None` if they have a cached
     /// result, or could not be claimed and are quarantined again.
     pub(super) async fn claim_quarantined(
         &mut self,
-        prefetch: &mut Prefetcher,
+        backlog: &mut Backlog,
         ack: &mut Acknowledger,
         messages: Vec<Quarantined>,
     ) -> Option<DeliveryTicket> {
@@ -65,27 +65,27 @@ impl Fetcher {
             .claim_all(&entries, Duration::ZERO, Attempts::next)
             .await;
         if let Some(claimed) = claimed {
-            let (fresh, conflicts) = prefetch.admit_isolated(ack, claimed);
-            let results = prefetch.look_up(ack, fresh.clone()).await;
+            let (fresh, conflicts) = backlog.admit_isolated(ack, claimed);
+            let results = backlog.look_up(ack, fresh.clone()).await;
             let now = Instant::now();
-            let undecided = prefetch.judge_conflicts(ack, conflicts, results.as_ref(), now);
+            let undecided = backlog.judge_conflicts(ack, conflicts, results.as_ref(), now);
             if results.is_some() {
                 let undecided = undecided.iter();
                 let undecided =
                     undecided.map(|message| (message.id, message.attempts.undelivered()));
-                prefetch.set_own_attempts(undecided.collect()).await;
+                backlog.set_own_attempts(undecided.collect()).await;
                 let mut tickets = fresh.into_iter().map(|(ticket, _)| ticket);
-                return tickets.find(|ticket| prefetch.messages.get(*ticket).is_some());
+                return tickets.find(|ticket| backlog.prefetch.get(*ticket).is_some());
             }
             for (ticket, _) in fresh {
-                prefetch.messages.remove(ticket);
+                backlog.prefetch.remove(ticket);
             }
         }
         // No actor had them, even if the bus counts a delivery by now.
-        prefetch.set_own_attempts(entries).await;
+        backlog.set_own_attempts(entries).await;
         let now = Instant::now();
         for message in messages {
-            prefetch.quarantine.add(message.later(now));
+            backlog.quarantine.add(message.later(now));
         }
         None
     }
@@ -94,7 +94,7 @@ impl Fetcher {
     /// ended before they could report the outcome; unless they have a cached result.
     pub(super) async fn dead_letter_process_ends(
         &mut self,
-        prefetch: &mut Prefetcher,
+        backlog: &mut Backlog,
         ack: &mut Acknowledger,
         entries: Vec<(EntryId, Attempts)>,
     ) {
@@ -106,21 +106,21 @@ impl Fetcher {
         let mut duplicates = Vec::new();
         for (entry, attempts) in &claimed {
             if let Ok(message) = decode(&self.link, entry, *attempts, Instant::now()) {
-                let quarantined = prefetch.quarantine.remove(&message.dedup_key).into_iter();
+                let quarantined = backlog.quarantine.remove(&message.dedup_key).into_iter();
                 duplicates.extend(quarantined.map(|one| (one.id, one.attempts)));
             }
         }
         let duplicates = self.claim_all(&duplicates, idle, unchanged).await;
         claimed.extend(duplicates.unwrap_or_default());
-        let (fresh, conflicts) = prefetch.admit_isolated(ack, claimed);
-        let results = prefetch.look_up(ack, fresh.clone()).await;
-        prefetch.judge_conflicts(ack, conflicts, results.as_ref(), Instant::now());
+        let (fresh, conflicts) = backlog.admit_isolated(ack, claimed);
+        let results = backlog.look_up(ack, fresh.clone()).await;
+        backlog.judge_conflicts(ack, conflicts, results.as_ref(), Instant::now());
         for (ticket, dedup_key) in fresh {
-            let Some(delivery) = prefetch.messages.remove(ticket) else {
+            let Some(delivery) = backlog.prefetch.remove(ticket) else {
                 continue; // acknowledged, since it has a cached result
             };
             // Otherwise they are due again.
-            if results.is_some() && !prefetch.foreign.has_key(&dedup_key) {
+            if results.is_some() && !backlog.foreign.has_key(&dedup_key) {
                 let reason = process_end_reason(delivery.message.attempts);
                 ack.dead_letter(delivery, &AskError::ActorStopped, reason);
             }
@@ -131,7 +131,7 @@ impl Fetcher {
 impl Consumer {
     /// Begins the next isolated delivery, if it may begin now.
     pub(super) async fn deliver_isolated(&mut self) {
-        if self.prefetch.quarantine.is_idle() || !self.deliver.may_deliver() {
+        if self.backlog.quarantine.is_idle() || !self.deliver.may_deliver() {
             return;
         }
         let Some(messages) = self.next_isolated() else {
@@ -139,74 +139,75 @@ impl Consumer {
         };
         let claimed = self
             .fetch
-            .claim_quarantined(&mut self.prefetch, &mut self.ack, messages);
+            .claim_quarantined(&mut self.backlog, &mut self.ack, messages);
         let begun = match claimed.await {
             Some(ticket)
                 if self
                     .deliver
-                    .deliver_isolated(&self.prefetch.messages, ticket) =>
+                    .deliver_isolated(&self.backlog.prefetch, ticket) =>
             {
                 Some(ticket)
             }
             Some(ticket) => {
-                self.prefetch.quarantine_again(ticket).await;
+                self.backlog.quarantine_again(ticket).await;
                 None
             }
             None => None,
         };
         match begun {
-            Some(ticket) => self.prefetch.quarantine.has_begun(ticket, Instant::now()),
-            None => self.prefetch.quarantine.has_not_begun(Instant::now()),
+            Some(ticket) => self.backlog.quarantine.has_begun(ticket, Instant::now()),
+            None => self.backlog.quarantine.has_not_begun(Instant::now()),
         }
     }
 
     /// The quarantined message to be delivered now, with its duplicates.
     fn next_isolated(&mut self) -> Option<Vec<Quarantined>> {
-        let Prefetcher {
-            messages,
+        let Backlog {
+            prefetch,
             quarantine,
             foreign,
             ..
-        } = &mut self.prefetch;
+        } = &mut self.backlog;
         let load = RegularLoad {
-            with_actors: &messages.with_actors(),
-            has_waiting: messages.has_waiting(),
+            with_actors: &prefetch.with_actors(),
+            has_waiting: prefetch.has_waiting(),
         };
         let shared = &self.link.shared;
         let can_deliver = |one: &Quarantined| {
-            let is_free = !messages.has_key(&one.dedup_key) && !foreign.has_key(&one.dedup_key);
+            let is_free = !prefetch.has_key(&one.dedup_key) && !foreign.has_key(&one.dedup_key);
             is_free && shared.has_actor(&one.urn)
         };
         let max_wait = self.link.limits.visibility;
         quarantine.next(Instant::now(), &load, max_wait, can_deliver)
     }
 
-    /// Ends the wait of quarantined messages whose actors have been missing for the visibility time.
-    pub(super) async fn fail_missing_actors(&mut self) {
+    /// Fails the deliveries of quarantined messages whose actors have been absent for the visibility
+    /// time.
+    pub(super) async fn fail_absent_actors(&mut self) {
         let Some(then) = Instant::now().checked_sub(self.link.limits.visibility) else {
             return;
         };
         let shared = self.link.shared.clone();
-        let is_missing = |urn: &str| !shared.has_actor(urn);
-        for message in self.prefetch.quarantine.remove_missing(then, is_missing) {
-            let urn = Urn::unchecked(&message.urn);
+        let is_absent = |urn: &str| !shared.has_actor(urn);
+        for message in self.backlog.quarantine.remove_absent(then, is_absent) {
+            let absence = shared.registry.absence_on_bus(&message.urn);
             let claimed =
                 self.fetch
-                    .claim_quarantined(&mut self.prefetch, &mut self.ack, vec![message]);
+                    .claim_quarantined(&mut self.backlog, &mut self.ack, vec![message]);
             if let Some(ticket) = claimed.await {
-                let outcome = Err(AskError::ActorNotFound { urn });
-                let messages = &mut self.prefetch.messages;
+                let outcome = Err(absence.into());
+                let prefetch = &mut self.backlog.prefetch;
                 self.deliver
-                    .complete(messages, &mut self.ack, ticket, outcome);
+                    .complete(prefetch, &mut self.ack, ticket, outcome);
             }
         }
     }
 }
 
-impl Prefetcher {
+impl Backlog {
     /// Quarantines a claimed message again that its actor has not accepted.
     async fn quarantine_again(&mut self, ticket: DeliveryTicket) {
-        let Some(delivery) = self.messages.remove(ticket) else {
+        let Some(delivery) = self.prefetch.remove(ticket) else {
             return;
         };
         let entries = delivery.undelivered();

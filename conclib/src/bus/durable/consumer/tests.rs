@@ -382,8 +382,8 @@ async fn full_acknowledgements_let_the_consumer_sleep() {
         caller: None,
     };
     consumer
+        .backlog
         .prefetch
-        .messages
         .admit(message, EntrySource::Stream, now);
     assert_eq!(consumer.wakes_at(now), now);
     while !consumer.ack.is_full() {

@@ -1,12 +1,17 @@
 //! The queues of prefetched messages in front of actors: one per URN.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::bus::durable::prefetch::DeliveryTicket;
 use crate::bus::durable::prefetch::deferred::Deferred;
-use crate::bus::durable::redelivery::OFFER_BACKOFF;
+use crate::time::backoff::Backoff;
+
+/// Pauses before a message is offered again to an actor that has not accepted it.
+const OFFER_BACKOFF: Backoff =
+    Backoff::starting_at(Duration::from_millis(2)).up_to(Duration::from_millis(500));
 
 /// The queues of all actors with prefetched or deferred messages.
 #[derive(Default)]

@@ -1,5 +1,5 @@
-//! Admission: claimed entries are decoded, compared with the cached results and with the messages of
-//! other consumers, and prefetched.
+//! The backlog: claimed entries are decoded, compared with the cached results and with the messages of
+//! other consumers, and then prefetched, held, or quarantined.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::bus::durable::prefetch::{
     Admission, Delivery, DeliveryTicket, EntrySource, Prefetch, ReceivedMessage, Resumable,
 };
 use crate::bus::durable::quarantine::Quarantine;
-use crate::bus::durable::redelivery::{Redelivery, decide_redelivery};
+use crate::bus::durable::redelivery::{RedeliveryDecision, decide_redelivery};
 use crate::bus::durable::result_cache::CachedResult;
 use crate::bus::link::log_once::Anomaly;
 use crate::bus::link::retry::Retry;
@@ -25,9 +25,9 @@ use crate::bus::transport::stream::{Attempts, EntryId, PendingEntry, StreamEntry
 pub(super) type Results = HashMap<String, CachedResult>;
 
 /// The claimed messages of a consumer, and those that wait in the stream for a reason known here.
-pub(super) struct Prefetcher {
+pub(super) struct Backlog {
     link: Arc<ConsumerLink>,
-    pub(super) messages: Prefetch,
+    pub(super) prefetch: Prefetch,
     pub(super) quarantine: Quarantine,
     pub(super) foreign: ForeignClaims,
     /// The retry of claiming deferred messages.
@@ -42,11 +42,11 @@ pub(super) struct DueEntries {
     pub(super) dead_letter: Vec<(EntryId, Attempts)>,
 }
 
-impl Prefetcher {
+impl Backlog {
     pub(super) fn new(link: Arc<ConsumerLink>) -> Self {
         Self {
             link,
-            messages: Prefetch::default(),
+            prefetch: Prefetch::default(),
             quarantine: Quarantine::new(Instant::now()),
             foreign: ForeignClaims::default(),
             resume_retry: Retry::default(),
@@ -63,23 +63,23 @@ impl Prefetcher {
     /// True if new entries may be read. Only these are bounded by the entries that await their
     /// redelivery, which are claimed again in any case.
     pub(super) fn has_room_for_new(&self, ack: &Acknowledger) -> bool {
-        let known = self.known_count(ack) + self.messages.redelivery_count();
+        let known = self.known_count(ack) + self.prefetch.redelivery_count();
         known < self.link.limits.max_known && !ack.is_full()
     }
 
     fn known_count(&self, ack: &Acknowledger) -> usize {
-        self.messages.known_count() + self.foreign.held_count() + ack.claimed().len()
+        self.prefetch.known_count() + self.foreign.held_count() + ack.claimed().len()
     }
 
     /// True if an entry must not be claimed again: it is prefetched, deferred, held for another
     /// consumer, or about to be removed.
     pub(super) fn knows(&self, ack: &Acknowledger, id: EntryId) -> bool {
-        self.messages.knows(id) || self.foreign.holds(id) || ack.claimed().contains(&id)
+        self.prefetch.knows(id) || self.foreign.holds(id) || ack.claimed().contains(&id)
     }
 
     /// The entries whose claims are to be extended.
     pub(super) fn claimed_entries(&self, ack: &Acknowledger) -> Vec<EntryId> {
-        let own = self.messages.claimed().chain(self.foreign.held_entries());
+        let own = self.prefetch.claimed().chain(self.foreign.held_entries());
         own.chain(ack.claimed().iter().copied()).collect()
     }
 
@@ -91,7 +91,7 @@ impl Prefetcher {
     ) {
         for (id, attempts) in entries {
             if !self.knows(ack, *id) {
-                self.messages.await_redelivery(*id, *attempts);
+                self.prefetch.await_redelivery(*id, *attempts);
             }
         }
     }
@@ -100,7 +100,7 @@ impl Prefetcher {
     pub(super) fn claimed(&mut self, entries: &[(EntryId, Attempts)]) {
         let ids: Vec<_> = entries.iter().map(|(id, _)| *id).collect();
         self.foreign.unhold(&ids);
-        self.messages.forget_redeliveries(&ids);
+        self.prefetch.forget_redeliveries(&ids);
     }
 
     /// Decides about due entries that are not known here.
@@ -113,11 +113,15 @@ impl Prefetcher {
         let is_known = |id| self.knows(ack, id) || self.quarantine.knows(id);
         for pending in due.iter().filter(|due| !is_known(due.id)) {
             let id = pending.id;
-            let known = self.messages.redelivery(id);
+            let known = self.prefetch.redelivery(id);
             match decide_redelivery(pending, known, self.link.limits.max_deliveries) {
-                Redelivery::Deliver(attempts) => decided.deliver.push((id, attempts)),
-                Redelivery::DeliverIsolated(attempts) => decided.isolate.push((id, attempts)),
-                Redelivery::DeadLetter(attempts) => decided.dead_letter.push((id, attempts)),
+                RedeliveryDecision::Deliver(attempts) => decided.deliver.push((id, attempts)),
+                RedeliveryDecision::DeliverIsolated(attempts) => {
+                    decided.isolate.push((id, attempts));
+                }
+                RedeliveryDecision::DeadLetter(attempts) => {
+                    decided.dead_letter.push((id, attempts));
+                }
             }
         }
         decided
@@ -133,11 +137,11 @@ impl Prefetcher {
     /// The deferred messages to be claimed now. Other consumers' messages among them are no longer
     /// deferred: they are due when their consumers stop sending heartbeats.
     pub(super) fn resumable(&mut self) -> Vec<Resumable> {
-        let mut resumable = self.messages.resumable();
+        let mut resumable = self.prefetch.resumable();
         resumable.retain(|message| {
             let is_foreign = self.foreign.has_entry(message.id);
             if is_foreign {
-                self.messages.resumed(message);
+                self.prefetch.resumed(message);
             }
             !is_foreign
         });
@@ -146,7 +150,7 @@ impl Prefetcher {
 
     pub(super) fn resumed(&mut self, messages: &[Resumable]) {
         for message in messages {
-            self.messages.resumed(message);
+            self.prefetch.resumed(message);
         }
     }
 
@@ -173,7 +177,7 @@ impl Prefetcher {
                 self.quarantine.add(quarantined(&message, now));
                 continue;
             }
-            match self.messages.admit(message, source, now) {
+            match self.prefetch.admit(message, source, now) {
                 Admission::Prefetched(ticket) => fresh.push((ticket, dedup_key)),
                 Admission::Duplicate => {}
                 Admission::Conflict(message) => conflicts.push(*message),
@@ -190,11 +194,11 @@ impl Prefetcher {
         let results = self.look_up(ack, fresh).await;
         for message in self.judge_conflicts(ack, conflicts, results.as_ref(), now) {
             let attempts = message.attempts.undelivered();
-            self.messages.await_redelivery(message.id, attempts);
+            self.prefetch.await_redelivery(message.id, attempts);
             undelivered.push((message.id, attempts));
         }
         if results.is_none() {
-            self.messages.defer_again(&tickets);
+            self.prefetch.defer_again(&tickets);
             self.resume_retry.has_failed(Instant::now());
         }
         self.link.set_attempts(undelivered).await;
@@ -215,7 +219,7 @@ impl Prefetcher {
                 continue;
             };
             let dedup_key = message.dedup_key.clone();
-            match self.messages.admit(message, EntrySource::Isolated, now) {
+            match self.prefetch.admit(message, EntrySource::Isolated, now) {
                 Admission::Prefetched(ticket) => fresh.push((ticket, dedup_key)),
                 Admission::Conflict(message) => conflicts.push(*message),
                 Admission::Duplicate | Admission::Deferred => {}
@@ -296,7 +300,7 @@ impl Prefetcher {
         ticket: DeliveryTicket,
         result: &CachedResult,
     ) {
-        if let Some(delivery) = self.messages.remove(ticket) {
+        if let Some(delivery) = self.prefetch.remove(ticket) {
             ack.has_result(delivery, result);
         }
     }
@@ -308,7 +312,7 @@ impl Prefetcher {
         ticket: DeliveryTicket,
         now: Instant,
     ) -> Vec<(EntryId, Attempts)> {
-        let Some(delivery) = self.messages.remove(ticket) else {
+        let Some(delivery) = self.prefetch.remove(ticket) else {
             return Vec::new();
         };
         let entries = delivery.undelivered();
@@ -350,7 +354,7 @@ impl Prefetcher {
             Ok(message) => Some(message),
             Err(error) => {
                 self.link.log.record(Anomaly::UnreadableDurable, &error);
-                self.messages.forget_redeliveries(&[entry.id]);
+                self.prefetch.forget_redeliveries(&[entry.id]);
                 ack.unreadable(entry, attempts, &error);
                 None
             }
