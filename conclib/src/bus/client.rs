@@ -14,19 +14,19 @@ use crate::message::RemoteMessage;
 use crate::reply::remote::ClientId;
 
 use dispatcher::ReplyDispatcher;
+use driver::CloseOnDrop;
 pub use request::{RemoteAsk, RemoteTell};
-use sender::CloseOnDrop;
 use shared::ClientShared;
 
 mod backpressure;
 mod batch;
 mod call;
 mod dispatcher;
+mod driver;
 pub(crate) mod pending;
 mod producer;
 mod request;
 mod send_queue;
-mod sender;
 mod shared;
 #[cfg(test)]
 mod tests;
@@ -124,7 +124,7 @@ impl ProxyClient {
         let handle = Arc::new(ClientHandle {
             shared: shared.clone(),
         });
-        spawn_task(sender::drive(CloseOnDrop(shared)));
+        spawn_task(driver::drive(CloseOnDrop(shared)));
         Ok(Self { handle })
     }
 

@@ -164,7 +164,7 @@ impl ClientShared {
         let kind = request.kind;
         let (mut frame, size) = self.frame(request)?;
         let mut pending = self.pending();
-        frame.origin.id = pending.check(size)?;
+        frame.origin.id = pending.reserve_id(size)?;
         if let Some(reason) = self.health.problem() {
             return Err(AskError::Unavailable { reason });
         }

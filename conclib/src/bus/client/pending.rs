@@ -1,4 +1,5 @@
-//! The pending requests of a client: sent or to be sent, and not answered yet. No I/O.
+//! The pending requests of a client: sent or to be sent, and not answered yet. Incoming replies find
+//! their askers here, by id and epoch. No I/O.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry::Occupied;
@@ -65,7 +66,7 @@ impl PendingRequests {
     }
 
     /// The id for the next request of that size, if the limits allow one.
-    pub(crate) fn check(&mut self, bytes: usize) -> Result<u64, AskError> {
+    pub(crate) fn reserve_id(&mut self, bytes: usize) -> Result<u64, AskError> {
         if self.closed {
             return Err(AskError::Closed);
         }
@@ -172,12 +173,12 @@ impl PendingRequests {
     }
 
     /// Notes that durable requests are given to the connection.
-    pub(crate) fn given_to_keep(&mut self, ids: &[u64]) {
+    pub(crate) fn durable_sent(&mut self, ids: &[u64]) {
         self.mark(ids, Delivered::Unknown);
     }
 
     /// Notes that durable requests were certainly not stored.
-    pub(crate) fn not_given(&mut self, ids: &[u64]) {
+    pub(crate) fn durable_not_stored(&mut self, ids: &[u64]) {
         self.mark(ids, Delivered::No);
     }
 
@@ -216,8 +217,8 @@ impl PendingRequests {
         ids.iter().filter_map(|id| self.end(*id)).collect()
     }
 
-    /// Removes the requests that were answered in that epoch: the owner of an earlier epoch may refuse
-    /// requests that the current owner executes. Returns their replies with the answers, to be sent
+    /// Removes the requests that were answered in that epoch: the owner of an earlier epoch may
+    /// have refused a request that the current owner executes. Returns their replies with the answers, to be sent
     /// outside the lock.
     pub(crate) fn answered<T>(
         &mut self,
@@ -326,7 +327,7 @@ mod tests {
     fn ended_requests_are_not_sent() {
         let mut pending = PendingRequests::new(0);
         for _ in 0..4 {
-            let id = pending.check(1).unwrap();
+            let id = pending.reserve_id(1).unwrap();
             drop(pending.insert(id, Bytes::new(), 1, Kind::Ask));
         }
         let mut given = batch(&[0, 1, 2, 3]);
@@ -341,7 +342,10 @@ mod tests {
     #[tokio::test]
     async fn a_tell_ends_when_it_is_accepted_and_an_ask_when_it_is_answered() {
         let mut pending = PendingRequests::new(u64::MAX); // ids wrap around
-        let (ask, tell) = (pending.check(1).unwrap(), pending.check(1).unwrap());
+        let (ask, tell) = (
+            pending.reserve_id(1).unwrap(),
+            pending.reserve_id(1).unwrap(),
+        );
         let asked = pending.insert(ask, Bytes::new(), 1, Kind::Ask);
         let told = pending.insert(tell, Bytes::new(), 1, Kind::Tell);
         pending.give(&mut batch(&[ask, tell]), EPOCH);
@@ -364,7 +368,7 @@ mod tests {
     fn progress_of_a_request_is_known() {
         let mut pending = PendingRequests::new(0);
         let enter = |pending: &mut PendingRequests| {
-            let id = pending.check(1).unwrap();
+            let id = pending.reserve_id(1).unwrap();
             drop(pending.insert(id, Bytes::new(), 1, Kind::Ask));
             id
         };
@@ -384,11 +388,11 @@ mod tests {
     #[tokio::test]
     async fn durable_request_is_answered_in_any_epoch() {
         let mut pending = PendingRequests::new(0);
-        let id = pending.check(1).unwrap();
+        let id = pending.reserve_id(1).unwrap();
         let asked = pending.insert_durable(id, Bytes::from_static(b"f"), 1, Kind::Ask);
-        pending.given_to_keep(&[id]);
-        pending.not_given(&[id]);
-        pending.given_to_keep(&[id]);
+        pending.durable_sent(&[id]);
+        pending.durable_not_stored(&[id]);
+        pending.durable_sent(&[id]);
         assert!(pending.frame(id).is_some());
         assert!(pending.accepted(&[id]).is_empty());
         let answers = vec![(id, Bytes::from_static(b"x"))];
@@ -396,28 +400,34 @@ mod tests {
         reply.send(answer);
         assert_eq!(asked.await, Ok(Bytes::from_static(b"x")));
 
-        let id = pending.check(1).unwrap();
+        let id = pending.reserve_id(1).unwrap();
         drop(pending.insert_durable(id, Bytes::new(), 1, Kind::Ask));
-        pending.given_to_keep(&[id]);
-        pending.not_given(&[id]);
+        pending.durable_sent(&[id]);
+        pending.durable_not_stored(&[id]);
         assert_eq!(pending.give_up(id), Some(Delivered::No));
     }
 
     #[test]
     fn number_and_size_are_bounded() {
         let mut pending = PendingRequests::new(0);
-        let id = pending.check(MAX_BYTES).unwrap();
+        let id = pending.reserve_id(MAX_BYTES).unwrap();
         drop(pending.insert(id, Bytes::new(), MAX_BYTES, Kind::Ask));
-        assert!(matches!(pending.check(1), Err(AskError::Overloaded { .. })));
+        assert!(matches!(
+            pending.reserve_id(1),
+            Err(AskError::Overloaded { .. })
+        ));
         pending.give_up(id);
         // A single request may be larger than the limit.
-        assert!(pending.check(MAX_BYTES + 1).is_ok());
+        assert!(pending.reserve_id(MAX_BYTES + 1).is_ok());
         for _ in 0..MAX_REQUESTS {
-            let id = pending.check(1).unwrap();
+            let id = pending.reserve_id(1).unwrap();
             drop(pending.insert(id, Bytes::new(), 1, Kind::Ask));
         }
-        assert!(matches!(pending.check(1), Err(AskError::Overloaded { .. })));
+        assert!(matches!(
+            pending.reserve_id(1),
+            Err(AskError::Overloaded { .. })
+        ));
         assert_eq!(pending.close().len(), MAX_REQUESTS);
-        assert_eq!(pending.check(1), Err(AskError::Closed));
+        assert_eq!(pending.reserve_id(1), Err(AskError::Closed));
     }
 }

@@ -5,10 +5,11 @@
 //! of a client keep their order.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::time::{Instant, sleep};
 
 use crate::bus::client::call::SentRequest;
@@ -100,7 +101,7 @@ impl QueuedEntry {
 
 impl ProducerQueue {
     fn lock(&self) -> MutexGuard<'_, ProducerState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 
@@ -145,7 +146,7 @@ impl ClientShared {
     ) -> Result<SentRequest, AskError> {
         let (mut frame, size) = self.frame(request)?;
         let mut pending = self.pending();
-        frame.origin.id = pending.check(size)?;
+        frame.origin.id = pending.reserve_id(size)?;
         let encoded = frame.encode();
         let id = frame.origin.id;
         let receiver = pending.insert_durable(id, Bytes::new(), size, request.kind);
@@ -213,7 +214,7 @@ impl ClientShared {
             });
             return Ok(());
         }
-        self.pending().given_to_keep(&ids);
+        self.pending().durable_sent(&ids);
         let messages = batch.iter().map(|entry| entry.message.clone()).collect();
         let error = match self.transport.append(messages).await {
             Ok(length) => {
@@ -241,7 +242,7 @@ impl ClientShared {
             batch.into_iter().partition(|entry| entry.deadline <= next);
         let certain = again.iter().filter(|entry| !entry.may_be_stored);
         let certain: Vec<_> = certain.map(|entry| entry.id).collect();
-        self.pending().not_given(&certain);
+        self.pending().durable_not_stored(&certain);
         let ids: Vec<_> = late.iter().map(|entry| entry.id).collect();
         self.fail_durable(&ids, |place| late[place].error(error));
         let mut state = self.producer.lock();

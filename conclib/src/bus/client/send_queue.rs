@@ -15,10 +15,10 @@ use crate::bus::client::pending::{Batch, PendingRequests};
 use crate::bus::link::concurrency::BatchConcurrency;
 use crate::bus::protocol::MAX_REQUESTS;
 
-/// Most frames of a batch.
+/// The maximum number of frames in a batch.
 const BATCH_FRAMES: usize = 512;
 
-/// Most bytes of a batch; a larger frame goes alone.
+/// The maximum size of a batch in bytes; a larger frame goes alone.
 const BATCH_BYTES: usize = 256 * 1024;
 
 /// Length of the queue at which requests that have ended are removed. They pile up while the bus is

@@ -230,7 +230,7 @@ async fn cancels_are_bounded_and_end_with_the_client() {
         let pending = || shared.pending();
         let ids: Vec<u64> = (0..MAX_REQUESTS)
             .map(|_| {
-                let id = pending().check(1).unwrap();
+                let id = pending().reserve_id(1).unwrap();
                 drop(pending().insert(id, Bytes::new(), 1, Kind::Ask));
                 id
             })

@@ -1,4 +1,4 @@
-//! The number of batches that may be under way at a time. No I/O.
+//! The number of batches that may be under way at a time: of requests, of pops, and of replies. No I/O.
 //!
 //! Near the bus one is best: further requests gather meanwhile, and a large batch costs little more
 //! than a small one. Far from the bus that would leave the line idle for most of the time.

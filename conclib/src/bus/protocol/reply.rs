@@ -1,4 +1,4 @@
-//! Answers: the outcomes of asks, encoded and decoded.
+//! Replies: the answers to requests, encoded and decoded.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! The driver: a task that sends batches, and adopts those of askers.
+//! The driver of a client: a task that sends batches, and runs an asker's own batch to its end when
+//! that asker may no longer be polled.
 
 use std::sync::Arc;
 
