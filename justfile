@@ -19,7 +19,7 @@ chaos seconds="120":
     CONCLIB_CHAOS_SECONDS={{seconds}} \
         cargo test -p conclib-tests --all-features --test chaos -- --nocapture
 
-# What nobody would write, for everything that reads: each target for so many seconds.
+# Random input for everything that decodes or parses: each target for so many seconds.
 fuzz seconds="60":
     CONCLIB_FUZZ_SECONDS={{seconds}} cargo test -p conclib --all-features --lib fuzz -- --nocapture
 
@@ -45,7 +45,7 @@ lint:
 doc:
     cargo doc --no-deps --all-features
 
-# How many messages per second, on this machine.
+# Messages per second on this machine.
 bench:
     cargo run --release -p conclib-examples --example throughput
 

@@ -175,7 +175,7 @@ impl SystemCore {
 ///
 /// let system = ActorSystem::new();
 /// let found = system.actor::<Worker>("worker/8");
-/// assert!(matches!(found, Err(LookupError::NotFound { urn }) if urn == "worker/8"));
+/// assert!(matches!(found, Err(LookupError::NotFound { urn, .. }) if urn == "worker/8"));
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

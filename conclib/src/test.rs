@@ -7,13 +7,13 @@
 //! tokio = { version = "1", features = ["macros", "rt", "test-util"] }
 //! ```
 //!
-//! | you want | look at |
+//! | to | see |
 //! |---|---|
-//! | a test to fail when an actor of it fails | [`TestSystem`] |
-//! | to see what an actor sends, and answer it | [`Probe`] |
-//! | hours to pass at once, one timer after another | [`advance`] |
-//! | to be sure that a message arrives as it was sent | [`round_trips`] |
-//! | a bus that is late, loses and repeats | [`Faults`], [`Config::faults`](crate::Config::faults) |
+//! | let a test fail when one of its actors fails | [`TestSystem`] |
+//! | see the messages that an actor sends, and answer them | [`Probe`] |
+//! | let hours pass at once, one timer after another | [`advance`] |
+//! | check that a message arrives as it was sent | [`round_trips`] |
+//! | have a bus that delays, loses and repeats messages | [`Faults`], [`Config::faults`](crate::Config::faults) |
 //!
 //! ```
 //! use conclib::prelude::*;
@@ -26,7 +26,7 @@
 //! #[derive(ActorMessage, Serialize, Deserialize)]
 //! struct Visit { name: String }
 //!
-//! //! What is to be tested: it writes down who comes.
+//! // The actor under test: it notes each visitor.
 //! #[derive(Actor)]
 //! struct Porter { log: Recipient<Note> }
 //!

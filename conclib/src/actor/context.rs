@@ -1,7 +1,9 @@
 //! The context that handlers and hooks get of their own actor.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 use crate::actor::cell::{ActorCell, SpawnOptions};
 use crate::actor::host::SystemLink;
@@ -208,8 +210,7 @@ impl<A: Handlers> Context<A> {
     }
 
     fn resources_slot(&mut self) -> &mut Option<Box<ActorResources<A>>> {
-        let slot = self.resources.get_mut();
-        slot.unwrap_or_else(PoisonError::into_inner)
+        self.resources.get_mut()
     }
 }
 

@@ -19,10 +19,11 @@ use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::process;
 use tokio::sync::{oneshot, watch};
@@ -133,7 +134,7 @@ impl Process {
         self.tail.snapshot()
     }
 
-    /// TERM to the group, up to [`GRACE`] of time, KILL.
+    /// Sends SIGTERM to the group, waits up to [`GRACE`], then sends SIGKILL.
     pub(super) async fn stop(mut self) -> Result<(), StopDaemonError> {
         let earlier = *self.status.borrow();
         if let Some(status) = earlier {
@@ -280,7 +281,7 @@ struct ProcessState {
 
 impl ProcessGroup {
     fn lock(&self) -> MutexGuard<'_, ProcessState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// Records its leader, and kills the group if that was asked for meanwhile.
@@ -332,10 +333,9 @@ impl Drop for KillOnDrop {
         if !self.0.lock().over {
             self.0.signal(Signal::KILL);
         }
-        let waited = self
-            .0
+        let mut state = self.0.lock();
+        self.0
             .over
-            .wait_timeout_while(self.0.lock(), KILL_BOUND, |state| !state.over);
-        drop(waited);
+            .wait_while_for(&mut state, |state| !state.over, KILL_BOUND);
     }
 }

@@ -1,4 +1,5 @@
-//! The wait queue of a mailbox: senders that wait for room, with their messages.
+//! The wait queue of a mailbox: senders that wait for room, with their messages. `Mailbox::poll_push`
+//! makes a sender wait here, and the receiving end admits the first one when there is room.
 
 use std::collections::VecDeque;
 use std::task::Waker;

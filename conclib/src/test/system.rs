@@ -2,7 +2,9 @@
 
 use std::fmt::{self, Write};
 use std::ops::Deref;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::error::Failure;
 use crate::system::{ActorSystem, ShutdownReport};
@@ -202,7 +204,7 @@ fn matches(pattern: &str, text: &str) -> bool {
 }
 
 fn lock(record: &Mutex<FailureRecord>) -> MutexGuard<'_, FailureRecord> {
-    record.lock().unwrap_or_else(PoisonError::into_inner)
+    record.lock()
 }
 
 #[cfg(test)]

@@ -1,7 +1,9 @@
 //! The subscribers of a topic, and the delivery of copies to them.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::actor::{Recipient, WeakRecipient};
 use crate::error::AskError;
@@ -116,8 +118,7 @@ impl<M: ActorMessage> Subscribers<M> {
     }
 
     fn lock(&self) -> MutexGuard<'_, SubscriberList<M>> {
-        // No foreign code runs under this lock, so that a poisoned one is as good as any.
-        self.list.lock().unwrap_or_else(PoisonError::into_inner)
+        self.list.lock()
     }
 }
 

@@ -21,7 +21,7 @@ use crate::urn::{Urn, UrnError};
 /// let system = ActorSystem::new();
 /// system.spawn(Worker).await?;
 /// let second = system.spawn(Worker).await;
-/// assert!(matches!(second, Err(SpawnError::UrnTaken { urn }) if urn == "worker"));
+/// assert!(matches!(second, Err(SpawnError::UrnTaken { urn, .. }) if urn == "worker"));
 /// # Ok(()) }
 /// ```
 #[derive(Debug, Clone, thiserror::Error)]
