@@ -214,7 +214,7 @@ pub use urn::Urn;
 /// A message is durable by `#[message(durable)]`, or by
 /// [`RemoteTell::durable`](bus::RemoteTell::durable) for one tell. An
 /// [idempotency key](bus::RemoteTell::idempotency_key) lets it be sent again without being handled
-/// again. `docs/reliability.md` says what is promised.
+/// again. `docs/reliability.md` has the guarantees.
 #[cfg(feature = "bus")]
 pub mod durable {
     pub use crate::bus::durable::dead_letters::{

@@ -198,7 +198,7 @@ async fn carry(
     named: Option<&Line>,
 ) {
     let mut buffer = vec![0; CHUNK];
-    let mut heard = Vec::new();
+    let mut received = Vec::new();
     loop {
         if passable(&mut mode).await.is_none() {
             return;
@@ -207,7 +207,7 @@ async fn carry(
             return;
         };
         if let Some(line) = named {
-            listen(line, &mut heard, &buffer[..count]);
+            listen(line, &mut received, &buffer[..count]);
         }
         // The mode may have changed during the read.
         match passable(&mut mode).await {
@@ -228,13 +228,13 @@ async fn passable(mode: &mut watch::Receiver<Mode>) -> Option<Mode> {
 }
 
 /// Finds out the name of a connection, which clients set first with `CLIENT SETNAME`.
-fn listen(line: &Line, heard: &mut Vec<u8>, bytes: &[u8]) {
-    const MAX_HEARD: usize = 2048;
-    if heard.len() >= MAX_HEARD {
+fn listen(line: &Line, received: &mut Vec<u8>, bytes: &[u8]) {
+    const MAX_RECEIVED: usize = 2048;
+    if received.len() >= MAX_RECEIVED {
         return;
     }
-    heard.extend_from_slice(&bytes[..bytes.len().min(MAX_HEARD - heard.len())]);
-    let text = String::from_utf8_lossy(heard);
+    received.extend_from_slice(&bytes[..bytes.len().min(MAX_RECEIVED - received.len())]);
+    let text = String::from_utf8_lossy(received);
     let Some((_, rest)) = text.split_once("conclib:") else {
         return;
     };
@@ -243,6 +243,6 @@ fn listen(line: &Line, heard: &mut Vec<u8>, bytes: &[u8]) {
             .next()
             .unwrap_or(name)
             .clone_into(&mut line.name());
-        heard.resize(MAX_HEARD, 0);
+        received.resize(MAX_RECEIVED, 0);
     }
 }

@@ -156,7 +156,7 @@ impl ScriptedActor {
 
     #[handler]
     fn terminated(&mut self, end: Terminated) {
-        self.log(format_args!("hears of {}: {}", end.urn, end.reason));
+        self.log(format_args!("learns of {}: {}", end.urn, end.reason));
     }
 }
 

@@ -9,11 +9,11 @@ use conclib::prelude::*;
 use conclib_tests::{Log, TestResult, within};
 use tokio::sync::Barrier;
 
-type Heard = Result<u32, AskError>;
+type Outcome = Result<u32, AskError>;
 
 /// A step within a handler; the answer is its result.
 #[derive(ActorMessage)]
-#[message(local, response = Heard)]
+#[message(local, response = Outcome)]
 enum Do {
     Nothing,
     /// Asks an actor to do something.
@@ -36,7 +36,7 @@ use Do::{Ask, AskLater, AskWithin, Meet, Nothing, SpawnAsker, StopAndWait, Tell}
 
 /// Answered from a task that asks another actor first.
 #[derive(ActorMessage)]
-#[message(local, response = Heard)]
+#[message(local, response = Outcome)]
 struct Later(&'static str);
 
 #[derive(ActorMessage)]
@@ -54,7 +54,7 @@ struct Node {
 #[handlers]
 impl Node {
     #[handler]
-    async fn run(&mut self, order: Do, ctx: &mut Context<Self>) -> Heard {
+    async fn run(&mut self, order: Do, ctx: &mut Context<Self>) -> Outcome {
         let order = match order {
             Meet(barrier, then) => {
                 barrier.wait().await;
@@ -99,7 +99,7 @@ impl Node {
     }
 
     #[handler]
-    fn later(&mut self, Later(urn): Later, reply: Reply<Heard>) {
+    fn later(&mut self, Later(urn): Later, reply: Reply<Outcome>) {
         let asked = self.system.ask(urn, Nothing);
         tokio::spawn(async move { reply.send(asked.await.unwrap_or_else(Err)) });
     }
@@ -109,8 +109,8 @@ impl Node {
 
     async fn on_stop(&mut self) {
         if let Some((urn, log)) = &self.last_words {
-            let heard = self.system.ask(*urn, Nothing).await;
-            log.add(format!("{heard:?}"));
+            let result = self.system.ask(*urn, Nothing).await;
+            log.add(format!("{result:?}"));
         }
     }
 }
@@ -125,9 +125,9 @@ struct Asker {
 #[handlers]
 impl Asker {
     async fn on_start(&mut self) {
-        let heard = self.parent.ask(Nothing).await;
+        let result = self.parent.ask(Nothing).await;
         self.log
-            .add(heard.map_or_else(|error| error.to_string(), |_| "answered".to_owned()));
+            .add(result.map_or_else(|error| error.to_string(), |_| "answered".to_owned()));
     }
 }
 
@@ -147,7 +147,7 @@ fn ask(urn: &'static str, then: Do) -> Do {
     Ask(urn, Box::new(then))
 }
 
-fn cycle(chain: &[&str]) -> Heard {
+fn cycle(chain: &[&str]) -> Outcome {
     let chain = chain
         .iter()
         .map(|urn| urn.parse().expect("a URN"))
@@ -158,10 +158,10 @@ fn cycle(chain: &[&str]) -> Heard {
 #[tokio::test]
 async fn actor_that_asks_itself_gets_a_cycle_error() -> TestResult {
     let system = nodes(&["a"]).await?;
-    let heard = within(system.ask("a", ask("a", Nothing))).await?;
-    assert_eq!(heard, cycle(&["a", "a"]));
+    let result = within(system.ask("a", ask("a", Nothing))).await?;
+    assert_eq!(result, cycle(&["a", "a"]));
     assert_eq!(
-        heard.unwrap_err().to_string(),
+        result.unwrap_err().to_string(),
         "deadlock: `a` would wait for itself (a -> a)"
     );
     let unknown = AskError::AskCycle { chain: Vec::new() };
@@ -207,9 +207,9 @@ async fn two_actors_ask_each_other_within_handlers() -> TestResult {
         let b = system.ask("b", meet(ask("a", Nothing)));
         let (a, b) = within(async { tokio::try_join!(a, b) }).await?;
         assert!(a.is_ok() != b.is_ok() || a.is_err(), "{a:?} {b:?}");
-        for heard in [a, b] {
-            let cycle = matches!(heard, Ok(1) | Err(AskError::AskCycle { .. }));
-            assert!(cycle, "{heard:?}");
+        for result in [a, b] {
+            let cycle = matches!(result, Ok(1) | Err(AskError::AskCycle { .. }));
+            assert!(cycle, "{result:?}");
         }
     }
     Ok(())
@@ -223,10 +223,11 @@ async fn two_actors_with_full_mailboxes_tell_each_other() -> TestResult {
     let a = system.ask("a", meet(Tell(10, "b")));
     let b = system.ask("b", meet(Tell(10, "a")));
     let (a, b) = within(async { tokio::try_join!(a, b) }).await?;
-    let cycles = [&a, &b].map(|heard| matches!(heard, Err(AskError::AskCycle { .. })));
+    let cycles = [&a, &b].map(|result| matches!(result, Err(AskError::AskCycle { .. })));
     assert!(cycles.contains(&true), "{a:?} {b:?}");
     assert!(cycles.contains(&false), "the other goes on: {a:?} {b:?}");
-    let texts = [a, b].map(|heard| heard.map_or_else(|error| error.to_string(), |_| String::new()));
+    let texts =
+        [a, b].map(|result| result.map_or_else(|error| error.to_string(), |_| String::new()));
     let expected = [
         "deadlock: `a` would wait for itself (a -> b -> a)",
         "deadlock: `b` would wait for itself (b -> a -> b)",

@@ -64,7 +64,7 @@ impl Desk {
             Reported::Panic => panic!("on purpose"),
             Reported::AnswerAndFail => {
                 reply.send(7);
-                Err(Failure::msg("too late to be heard"))
+                Err(Failure::msg("too late for the asker"))
             }
             Reported::Forget => Ok(()),
         }
@@ -193,7 +193,7 @@ async fn clients_get_the_cause_only_if_the_config_allows_it() -> TestResult {
             start_proxy(&system, &config).await?;
             system.spawn(Desk::default()).await?;
             let client = ProxyClient::connect(&config).await?;
-            let heard = told(within(client.ask("desk", how)).await);
+            let result = told(within(client.ask("desk", how)).await);
             let cause = match how {
                 Reported::Panic => PANICKED,
                 _ => FULL,
@@ -203,7 +203,7 @@ async fn clients_get_the_cause_only_if_the_config_allows_it() -> TestResult {
             } else {
                 "the actor failed while handling the message"
             };
-            assert_eq!(heard, expected);
+            assert_eq!(result, expected);
             system.shutdown().await;
         }
     }

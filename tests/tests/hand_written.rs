@@ -322,9 +322,9 @@ async fn watcher_that_panics_on_the_news_fails_alone() -> TestResult {
     ));
     let reason = within(brittle.stopped()).await;
     assert!(reason.is_failure(), "{reason}");
-    let hears = "probe hears of watched: stop was requested".to_owned();
+    let news = "probe learns of watched: stop was requested".to_owned();
     within(async {
-        while !log.entries().contains(&hears) {
+        while !log.entries().contains(&news) {
             tokio::task::yield_now().await;
         }
     })

@@ -128,8 +128,8 @@ async fn decoding_allocates_a_small_multiple_of_a_frame() {
     }
     for frame in &replies {
         assert!(frame.len() > FRAME / 2 && frame.len() < 2 * FRAME);
-        let heard = command(redis, &[b"PUBLISH", channel.as_bytes(), frame]).await;
-        assert!(heard.starts_with(":1"), "{heard}");
+        let result = command(redis, &[b"PUBLISH", channel.as_bytes(), frame]).await;
+        assert!(result.starts_with(":1"), "{result}");
         let count = client.ask("counter", Count(Nested(Vec::new())));
         assert_eq!(count.await, Ok(0));
         check("a reply");

@@ -57,7 +57,7 @@ async fn watcher_is_told_once_with_the_reason() -> TestResult {
         settle().await;
         assert_eq!(
             log.entries(),
-            ["w starts", &format!("w hears of a: {reason}")]
+            ["w starts", &format!("w learns of a: {reason}")]
         );
     }
     Ok(())
@@ -74,7 +74,7 @@ async fn watch_on_a_stopped_actor_reports_at_once() -> TestResult {
     settle().await;
     assert_eq!(
         log.entries(),
-        ["w starts", "w hears of a: stop was requested"]
+        ["w starts", "w learns of a: stop was requested"]
     );
     assert_eq!(system.len(), 2);
     Ok(())
@@ -91,8 +91,8 @@ async fn watch_reports_a_spent_budget_and_no_restarts() -> TestResult {
     assert_eq!(log.entries(), ["w starts"]);
     within(a.ask(fail())).await.unwrap_err();
     settle().await;
-    let hears = "w hears of a: it failed too often; the last time: panicked: on purpose";
-    assert_eq!(log.entries(), ["w starts", hears]);
+    let news = "w learns of a: it failed too often; the last time: panicked: on purpose";
+    assert_eq!(log.entries(), ["w starts", news]);
     Ok(())
 }
 
@@ -137,7 +137,7 @@ async fn two_actors_may_watch_each_other() -> TestResult {
     watch(&w, &a).await?;
     watch(&a, &w).await?;
     assert!(within(system.shutdown()).await.is_clean());
-    assert_eq!(log.entries()[1], "w hears of a: its system was shut down");
+    assert_eq!(log.entries()[1], "w learns of a: its system was shut down");
     Ok(())
 }
 
@@ -165,7 +165,7 @@ async fn news_takes_no_room_and_follows_earlier_messages() -> TestResult {
     let telling = run_async(move |ctx| {
         ctx.stop();
         Box::pin(async move {
-            to.tell(note("hears a")).await?;
+            to.tell(note("gets a")).await?;
             Ok(())
         })
     });
@@ -173,8 +173,8 @@ async fn news_takes_no_room_and_follows_earlier_messages() -> TestResult {
     within(a.stopped()).await;
     keeper.open();
     settle().await;
-    let news = "w hears of a: stop was requested";
-    assert_eq!(log.entries(), ["w starts", "w hears a", news]);
+    let news = "w learns of a: stop was requested";
+    assert_eq!(log.entries(), ["w starts", "w gets a", news]);
     Ok(())
 }
 
@@ -213,7 +213,7 @@ async fn failed_start_is_reported_to_watchers() -> TestResult {
     settle().await;
     assert_eq!(
         log.entries(),
-        ["w starts", "w hears of b: it failed: no luck"]
+        ["w starts", "w learns of b: it failed: no luck"]
     );
     Ok(())
 }
@@ -234,16 +234,16 @@ async fn watch_that_races_the_end_reports_exactly_once() -> TestResult {
         }
         if round % 2 == 0 { a.stop() } else { a.kill() }
     }
-    let heard = || {
+    let result = || {
         let entries = log.entries();
-        let heard = entries.iter().filter(|entry| entry.contains("hears of"));
-        heard.count()
+        let result = entries.iter().filter(|entry| entry.contains("learns of"));
+        result.count()
     };
     // The last actors may still be ending, and `w` may still have some to watch.
-    within(until(|| heard() == ROUNDS)).await;
+    within(until(|| result() == ROUNDS)).await;
     // Further news would be in its mailbox by now.
     within(w.ask(note("all"))).await?;
-    assert_eq!(heard(), ROUNDS);
+    assert_eq!(result(), ROUNDS);
     Ok(())
 }
 

@@ -140,7 +140,7 @@ impl Hook {
         };
         if kind != HookKind::Start && !returns_nothing {
             let problem = format!(
-                "`{}` returns nothing: the actor has ended, and nobody would hear of it",
+                "`{}` must return nothing: the actor has ended, and the value would be dropped",
                 sig.ident
             );
             return Err(Error::new_spanned(&sig.output, problem));

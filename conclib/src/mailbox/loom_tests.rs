@@ -264,7 +264,7 @@ fn close_against_a_push_past_the_bound() {
     });
 }
 
-/// The same for a waiting sender, while the receiver makes room: it hears of its end too.
+/// The same for a waiting sender, while the receiver makes room: it learns of its end too.
 #[test]
 fn close_against_a_waiting_sender() {
     explore(|| {

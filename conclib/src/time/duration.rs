@@ -1,7 +1,7 @@
 //! Durations as people write them: `500ms`, `1h 30min`.
 //!
-//! conclib and its macros have a copy each, since a crate of macros exports nothing else. A test
-//! compares the two.
+//! conclib and its macros have a copy each, since a proc-macro crate exports only macros. A test compares
+//! the two.
 
 use std::time::Duration;
 

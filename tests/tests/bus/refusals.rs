@@ -179,8 +179,8 @@ pub(crate) async fn attributes_are_too_many(fixture: BusFixture) {
         })
     };
     // With an `=` each, and commas between.
-    let heard = ask(64, 256).await.map(|text| text.len());
-    assert_eq!(heard, Ok(64 * 258 - 1));
+    let result = ask(64, 256).await.map(|text| text.len());
+    assert_eq!(result, Ok(64 * 258 - 1));
     match ask(65, 5).await {
         Err(AskError::BadRequest { reason }) => {
             assert_eq!(reason, "65 attributes are more than 64");

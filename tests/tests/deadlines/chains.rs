@@ -10,7 +10,7 @@ use conclib_tests::messages::Explode;
 use conclib_tests::{MS, TestResult};
 use tokio::time::{Instant, sleep};
 
-use super::{Heard, LONG, Middle, PassOn, Work, at_once, late, middle, worker};
+use super::{LONG, Middle, Outcome, PassOn, Work, at_once, late, middle, worker};
 
 #[tokio::test(start_paused = true)]
 async fn asks_of_a_handler_end_at_its_deadline() -> TestResult {
@@ -22,10 +22,10 @@ async fn asks_of_a_handler_end_at_its_deadline() -> TestResult {
     for (timeout, takes) in own {
         let system = ActorSystem::new();
         let (worker, _) = worker(&system).await;
-        let (middle, heard) = middle(&system, worker.recipient()).await?;
+        let (middle, result) = middle(&system, worker.recipient()).await?;
         let message = at_once(timeout.map(|ms| ms * MS), LONG);
         let asked = middle.ask(message).timeout(100 * MS).await;
-        let Heard((inner, took)) = heard.expect().await;
+        let Outcome((inner, took)) = result.expect().await;
         assert_eq!(inner, Err(late(Delivered::Accepted)), "{timeout:?}");
         assert_eq!(took, takes * MS, "{timeout:?}");
         // The timers of both fire at once.
@@ -60,7 +60,7 @@ impl Top {
 async fn chain_of_asks_ends_at_the_first_deadline() -> TestResult {
     let system = ActorSystem::new();
     let (worker, begun) = worker(&system).await;
-    let (middle, heard) = middle(&system, worker.recipient()).await?;
+    let (middle, result) = middle(&system, worker.recipient()).await?;
     let top = system.spawn(Top(middle)).await?;
     let message = PassOn {
         first: 30 * MS,
@@ -71,7 +71,7 @@ async fn chain_of_asks_ends_at_the_first_deadline() -> TestResult {
     let asked = top.ask(Begin(message)).timeout(100 * MS).await;
     assert!(asked.is_err());
     assert_eq!(start.elapsed(), 100 * MS);
-    let Heard((inner, took)) = heard.expect().await;
+    let Outcome((inner, took)) = result.expect().await;
     assert_eq!(inner, Err(late(Delivered::Accepted)));
     assert_eq!((took, start.elapsed()), (70 * MS, 100 * MS));
     assert_eq!(begun.load(SeqCst), 1);
@@ -83,7 +83,7 @@ async fn chain_of_asks_ends_at_the_first_deadline() -> TestResult {
 async fn ask_after_the_deadline_is_not_sent() -> TestResult {
     let system = ActorSystem::new();
     let (worker, begun) = worker(&system).await;
-    let (middle, heard) = middle(&system, worker.recipient()).await?;
+    let (middle, result) = middle(&system, worker.recipient()).await?;
     let message = PassOn {
         first: 100 * MS,
         timeout: Some(MS),
@@ -91,7 +91,7 @@ async fn ask_after_the_deadline_is_not_sent() -> TestResult {
     };
     let asked = middle.ask(message).timeout(50 * MS).await;
     assert_eq!(asked, Err(late(Delivered::Accepted)));
-    let Heard(inner) = heard.expect().await;
+    let Outcome(inner) = result.expect().await;
     assert_eq!(inner, (Err(late(Delivered::No)), Duration::ZERO));
     assert_eq!(begun.load(SeqCst), 0);
     Ok(())
@@ -102,7 +102,7 @@ async fn message_without_a_deadline_inherits_none() -> TestResult {
     let system = ActorSystem::new();
     let (worker_one, _) = worker(&system).await;
     let (worker_two, _) = worker(&system).await;
-    let (one, heard) = middle(&system, worker_one.recipient()).await?;
+    let (one, result) = middle(&system, worker_one.recipient()).await?;
     let (two, _heard) = middle(&system, worker_two.recipient()).await?;
     // Both run on the same thread by turns, and each asks while the other is in its handler.
     let message = |first: u32, work: u32| PassOn {
@@ -113,7 +113,7 @@ async fn message_without_a_deadline_inherits_none() -> TestResult {
     let limited = one.ask(message(10, 1000)).timeout(50 * MS);
     let (limited, free) = tokio::join!(limited, two.ask(message(20, 1000)));
     assert!(limited.is_err());
-    assert_eq!(heard.expect().await.0.1, 40 * MS);
+    assert_eq!(result.expect().await.0.1, 40 * MS);
     assert_eq!(free, Ok((Ok(7), 1000 * MS)));
     // The next message of the same actor inherits none either.
     let free = one.ask(message(0, 1000)).await?;
@@ -166,7 +166,7 @@ struct Flood;
 #[derive(Actor)]
 struct Detached {
     to: Recipient<Work>,
-    log: Recipient<Heard>,
+    log: Recipient<Outcome>,
 }
 
 #[handlers]
@@ -177,7 +177,7 @@ impl Detached {
         tokio::spawn(async move {
             let start = Instant::now();
             let answer = ask.await;
-            let _nobody_need_hear = log.tell(Heard((answer, start.elapsed()))).await;
+            let _ignored = log.tell(Outcome((answer, start.elapsed()))).await;
             reply.send(1);
         });
     }
@@ -189,8 +189,8 @@ impl Detached {
             if let Err(back) = self.to.tell(LONG).await {
                 let (message, reason) = back.into_parts();
                 assert_eq!(message.0, LONG.0);
-                let heard = Heard((Err(reason), start.elapsed()));
-                return self.log.tell(heard).await.unwrap();
+                let result = Outcome((Err(reason), start.elapsed()));
+                return self.log.tell(result).await.unwrap();
             }
         }
     }
@@ -200,15 +200,15 @@ impl Detached {
 async fn spawned_tasks_inherit_no_deadline() -> TestResult {
     let system = ActorSystem::new();
     let (worker, _) = worker(&system).await;
-    let (_, heard) = middle(&system, worker.recipient()).await?;
-    let (to, log) = (worker.recipient(), heard.recipient());
+    let (_, result) = middle(&system, worker.recipient()).await?;
+    let (to, log) = (worker.recipient(), result.recipient());
     let detached = system.spawn(Detached { to, log }).await?;
     let asked = detached
         .ask(Detach(Work(1000 * MS)))
         .timeout(100 * MS)
         .await;
     assert_eq!(asked, Err(late(Delivered::Accepted)));
-    assert_eq!(heard.expect().await.0, (Ok(7), 1000 * MS));
+    assert_eq!(result.expect().await.0, (Ok(7), 1000 * MS));
     Ok(())
 }
 
@@ -216,12 +216,12 @@ async fn spawned_tasks_inherit_no_deadline() -> TestResult {
 async fn tell_that_waits_for_room_ends_at_the_deadline() -> TestResult {
     let system = ActorSystem::new();
     let (worker, _) = worker(&system).await;
-    let (_, heard) = middle(&system, worker.recipient()).await?;
-    let (to, log) = (worker.recipient(), heard.recipient());
+    let (_, result) = middle(&system, worker.recipient()).await?;
+    let (to, log) = (worker.recipient(), result.recipient());
     let detached = system.spawn(Detached { to, log }).await?;
     let asked = detached.ask(Flood).timeout(100 * MS).await;
     assert_eq!(asked, Err(late(Delivered::Accepted)));
-    let ended = heard.expect().await.0;
+    let ended = result.expect().await.0;
     assert_eq!(ended, (Err(late(Delivered::No)), 100 * MS));
     worker.kill();
     Ok(())

@@ -62,8 +62,11 @@ async fn late_timeout_only_shortens_the_wait() -> TestResult {
         let (local, remote) = (local.timeout(later), remote.timeout(later));
         assert_eq!(local.await, Err(late(Delivered::No)));
         assert_eq!(start.elapsed(), expected);
-        let heard = remote.await;
-        assert!(matches!(heard, Err(AskError::Timeout { .. })), "{heard:?}");
+        let result = remote.await;
+        assert!(
+            matches!(result, Err(AskError::Timeout { .. })),
+            "{result:?}"
+        );
         assert_eq!(start.elapsed(), expected);
     }
     assert_eq!(begun.load(SeqCst), 1);

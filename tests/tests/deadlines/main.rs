@@ -68,12 +68,12 @@ struct PassOn {
 /// The result, reported to the test even if the asker is gone.
 #[derive(ActorMessage)]
 #[message(local)]
-struct Heard(Ended);
+struct Outcome(Ended);
 
 #[derive(Actor)]
 struct Middle {
     to: Recipient<Work>,
-    log: Recipient<Heard>,
+    log: Recipient<Outcome>,
 }
 
 #[handlers]
@@ -89,7 +89,7 @@ impl Middle {
         };
         let ended = (answer, start.elapsed());
         // The report has room, also past the deadline.
-        self.log.tell(Heard(ended.clone())).await.unwrap();
+        self.log.tell(Outcome(ended.clone())).await.unwrap();
         ended
     }
 }
@@ -98,13 +98,13 @@ impl Middle {
 async fn middle(
     system: &ActorSystem,
     to: Recipient<Work>,
-) -> Result<(ActorRef<Middle>, Probe<Heard>), Box<dyn std::error::Error>> {
-    let heard = Probe::<Heard>::spawn(system)
+) -> Result<(ActorRef<Middle>, Probe<Outcome>), Box<dyn std::error::Error>> {
+    let result = Probe::<Outcome>::spawn(system)
         .timeout(Duration::from_secs(10_000))
         .await?;
-    let log = heard.recipient();
+    let log = result.recipient();
     let middle = system.spawn(Middle { to, log }).await?;
-    Ok((middle, heard))
+    Ok((middle, result))
 }
 
 fn at_once(timeout: Option<Duration>, work: Work) -> PassOn {

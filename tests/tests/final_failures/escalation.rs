@@ -73,11 +73,11 @@ async fn each_failure_is_returned_once_despite_dropped_waits() -> TestResult {
     }
     // The first has been woken, and is dropped before it looks.
     drop(waits.remove(0));
-    let mut heard = Vec::new();
+    let mut result = Vec::new();
     for wait in waits {
-        heard.push(within(wait).await.urn.to_string());
+        result.push(within(wait).await.urn.to_string());
     }
-    assert_eq!(heard, ["one", "two"]);
+    assert_eq!(result, ["one", "two"]);
     Ok(())
 }
 

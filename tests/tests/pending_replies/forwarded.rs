@@ -96,19 +96,25 @@ async fn worker_that_asks_its_own_pool_is_answered_by_another() -> TestResult {
 async fn only_worker_that_asks_its_own_pool_gets_a_cycle_error() -> TestResult {
     let system = ActorSystem::new();
     let single = system.spawn(pool(1)).urn("single").await?;
-    let heard = within(ask_pool(single.clone(), ask_pool(single.clone(), answer()))).await;
-    assert_eq!(heard, cycle(&["single/1", "single/1"]));
+    let result = within(ask_pool(single.clone(), ask_pool(single.clone(), answer()))).await;
+    assert_eq!(result, cycle(&["single/1", "single/1"]));
 
     let keyed = pool(3).by_key(|_: &Run| 7);
     let keyed = system.spawn(keyed).urn("keyed").await?;
-    let heard = within(ask_pool(keyed.clone(), ask_pool(keyed.clone(), answer()))).await;
-    assert!(matches!(heard, Err(AskError::AskCycle { .. })), "{heard:?}");
+    let result = within(ask_pool(keyed.clone(), ask_pool(keyed.clone(), answer()))).await;
+    assert!(
+        matches!(result, Err(AskError::AskCycle { .. })),
+        "{result:?}"
+    );
 
     let both = system.spawn(pool(2)).urn("both").await?;
     let third = ask_pool(both.clone(), answer());
     let second = ask_pool(both.clone(), third);
-    let heard = within(ask_pool(both.clone(), second)).await;
-    assert!(matches!(heard, Err(AskError::AskCycle { .. })), "{heard:?}");
+    let result = within(ask_pool(both.clone(), second)).await;
+    assert!(
+        matches!(result, Err(AskError::AskCycle { .. })),
+        "{result:?}"
+    );
     for _ in 0..4 {
         assert_eq!(within(ask_pool(both.clone(), answer())).await, Ok(1));
     }
@@ -121,8 +127,8 @@ async fn worker_is_the_responder_and_not_its_pool() -> TestResult {
     let a = node(&system, "a").await?;
     let pool = system.spawn(pool(2)).urn("pool").await?;
     let back = ask(a.clone(), answer());
-    let heard = within(ask(a.clone(), ask_pool(pool.clone(), back))).await;
-    assert_eq!(heard, cycle(&["pool/1", "a", "pool/1"]));
+    let result = within(ask(a.clone(), ask_pool(pool.clone(), back))).await;
+    assert_eq!(result, cycle(&["pool/1", "a", "pool/1"]));
 
     // Another worker may ask meanwhile.
     let (gate, mut keeper) = gate();
@@ -147,8 +153,8 @@ async fn nested_pool_forwards_requests() -> TestResult {
     let outer: ActorRef<Pool<Pool<Node>>> = system.spawn(outer).urn("outer").await?;
     let inner = outer.clone();
     let again = async move { inner.ask(run(answer())).await.unwrap_or_else(Err) };
-    let heard = within(outer.ask(run(again))).await?;
-    assert_eq!(heard, cycle(&["outer/1/1", "outer/1/1"]));
+    let result = within(outer.ask(run(again))).await?;
+    assert_eq!(result, cycle(&["outer/1/1", "outer/1/1"]));
     assert_eq!(within(outer.ask(run(answer()))).await, Ok(Ok(1)));
     Ok(())
 }

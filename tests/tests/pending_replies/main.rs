@@ -13,12 +13,12 @@ use conclib::prelude::*;
 use conclib::supervision::Backoff;
 use conclib_tests::{poll_once, within};
 
-type Heard = Result<u32, AskError>;
-type Work = Pin<Box<dyn Future<Output = Heard> + Send>>;
+type Outcome = Result<u32, AskError>;
+type Work = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 
 /// Awaits a future within the handler.
 #[derive(ActorMessage)]
-#[message(local, response = Heard)]
+#[message(local, response = Outcome)]
 struct Run(Work);
 
 /// Polls a future once within the handler, and keeps it.
@@ -28,17 +28,17 @@ struct Begin(Work);
 
 /// Awaits the kept future within the handler.
 #[derive(ActorMessage)]
-#[message(local, response = Heard)]
+#[message(local, response = Outcome)]
 struct End;
 
 /// Forwards work to another actor.
 #[derive(ActorMessage)]
-#[message(local, response = Heard)]
+#[message(local, response = Outcome)]
 struct Via(ActorRef<Node>, Work);
 
 /// Forwards work to another actor, and to a third if that one waits for the asker.
 #[derive(ActorMessage)]
-#[message(local, response = Heard)]
+#[message(local, response = Outcome)]
 struct ViaEither(ActorRef<Node>, ActorRef<Node>, Work);
 
 #[derive(Actor, Default)]
@@ -50,7 +50,7 @@ struct Node {
 #[handlers]
 impl Node {
     #[handler]
-    async fn run(&mut self, Run(work): Run) -> Heard {
+    async fn run(&mut self, Run(work): Run) -> Outcome {
         work.await
     }
 
@@ -61,7 +61,7 @@ impl Node {
     }
 
     #[handler]
-    async fn end(&mut self, _: End) -> Heard {
+    async fn end(&mut self, _: End) -> Outcome {
         match self.kept.take() {
             Some(work) => work.await,
             None => Ok(0),
@@ -69,13 +69,13 @@ impl Node {
     }
 
     #[handler]
-    async fn via(&mut self, Via(to, work): Via, reply: Reply<Heard>) {
+    async fn via(&mut self, Via(to, work): Via, reply: Reply<Outcome>) {
         // The asker gets the error.
         let _ = to.forward(Run(work), reply).await;
     }
 
     #[handler]
-    async fn via_either(&mut self, ViaEither(to, or, work): ViaEither, reply: Reply<Heard>) {
+    async fn via_either(&mut self, ViaEither(to, or, work): ViaEither, reply: Reply<Outcome>) {
         if let Err(back) = to.forward(Run(work), reply).await {
             assert!(matches!(back.reason(), AskError::AskCycle { .. }));
             let (run, reply) = back.into_parts();
@@ -84,23 +84,23 @@ impl Node {
     }
 }
 
-fn run(work: impl Future<Output = Heard> + Send + 'static) -> Run {
+fn run(work: impl Future<Output = Outcome> + Send + 'static) -> Run {
     Run(Box::pin(work))
 }
 
 /// Asks, and flattens the result.
-async fn ask(to: ActorRef<Node>, work: impl Future<Output = Heard> + Send + 'static) -> Heard {
+async fn ask(to: ActorRef<Node>, work: impl Future<Output = Outcome> + Send + 'static) -> Outcome {
     to.ask(run(work)).await.unwrap_or_else(Err)
 }
 
 async fn ask_pool(
     to: ActorRef<Pool<Node>>,
-    work: impl Future<Output = Heard> + Send + 'static,
-) -> Heard {
+    work: impl Future<Output = Outcome> + Send + 'static,
+) -> Outcome {
     to.ask(run(work)).await.unwrap_or_else(Err)
 }
 
-fn answer() -> Ready<Heard> {
+fn answer() -> Ready<Outcome> {
     ready(Ok(1))
 }
 
@@ -112,7 +112,7 @@ fn pool(size: usize) -> Pool<Node> {
     Pool::new(size, || async { Node::default() }).backoff(Backoff::none())
 }
 
-fn cycle(chain: &[&str]) -> Heard {
+fn cycle(chain: &[&str]) -> Outcome {
     let chain = chain
         .iter()
         .map(|urn| urn.parse().expect("a URN"))

@@ -57,8 +57,8 @@ async fn let_others_run() {
     }
 }
 
-fn is_cycle(heard: &Result<u32, AskError>) -> bool {
-    matches!(heard, Err(AskError::AskCycle { .. }))
+fn is_cycle(result: &Result<u32, AskError>) -> bool {
+    matches!(result, Err(AskError::AskCycle { .. }))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -75,8 +75,8 @@ async fn task_of_a_nested_runtime_is_not_part_of_the_handler() -> TestResult {
     within(host.ask(asks)).await?;
     let (runtime, asked) = within(receiver).await?;
     // It continues when the handler has returned.
-    let heard = spawn_blocking(move || runtime.block_on(asked));
-    assert_eq!(within(heard).await??, Ok(1));
+    let result = spawn_blocking(move || runtime.block_on(asked));
+    assert_eq!(within(result).await??, Ok(1));
     Ok(())
 }
 
@@ -87,12 +87,12 @@ async fn task_of_a_nested_local_set_is_not_part_of_the_handler() -> TestResult {
     let (sender, receiver) = oneshot::channel();
     let asks = block(move |own| {
         let (local, own) = (LocalSet::new(), own.clone());
-        let heard = local.block_on(&private(), async {
+        let result = local.block_on(&private(), async {
             let mut asked = spawn_local(async move { own.ask(Ping).await });
             let_others_run().await;
             poll_once(&mut asked).await.is_ready()
         });
-        let _ = sender.send(heard);
+        let _ = sender.send(result);
     });
     within(host.ask(asks)).await?;
     assert!(!within(receiver).await?, "it waits");
@@ -114,14 +114,14 @@ async fn task_of_a_nested_runtime_has_no_inherited_deadline() -> TestResult {
             .start_paused(true)
             .build()
             .expect("a runtime");
-        let heard = runtime.block_on(async {
+        let result = runtime.block_on(async {
             let asked = tokio::spawn(async move { other.ask(Pass(hold)).await });
             tokio::time::sleep(2 * HOUR).await;
             let early = asked.is_finished();
             keeper.open();
             (early, asked.await.expect("no panic"))
         });
-        let _ = sender.send(heard);
+        let _ = sender.send(result);
     });
     within(host.ask(asks).timeout(HOUR)).await?;
     assert_eq!(within(receiver).await?, (false, Ok(())));
@@ -161,7 +161,7 @@ async fn future_that_a_handler_blocks_on_is_part_of_the_handler() -> TestResult 
     let (sender, receiver) = oneshot::channel();
     let asks = block(move |own| {
         let handle = Handle::current();
-        let heard = [
+        let result = [
             handle.block_on(async { own.ask(Ping).await }),
             private().block_on(async { own.ask(Ping).await }),
             LocalSet::new().block_on(&private(), async { own.ask(Ping).await }),
@@ -170,11 +170,11 @@ async fn future_that_a_handler_blocks_on_is_part_of_the_handler() -> TestResult 
                 several.next().await.expect("one")
             }),
         ];
-        let _ = sender.send(heard);
+        let _ = sender.send(result);
     });
     within(host.ask(asks)).await?;
-    let heard = within(receiver).await?;
-    assert!(heard.iter().all(is_cycle), "{heard:?}");
+    let result = within(receiver).await?;
+    assert!(result.iter().all(is_cycle), "{result:?}");
     assert_eq!(within(host.ask(Ping)).await, Ok(1));
     Ok(())
 }

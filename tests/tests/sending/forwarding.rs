@@ -168,9 +168,9 @@ async fn failure_by_a_forward_names_handler_and_cause() -> TestResult {
             then: None,
         })
         .await?;
-    let heard = within(switch.ask(Double { n: 2 })).await;
-    let Err(AskError::Failed { cause: Some(cause) }) = heard else {
-        return Err(format!("{heard:?}").into());
+    let result = within(switch.ask(Double { n: 2 })).await;
+    let Err(AskError::Failed { cause: Some(cause) }) = result else {
+        return Err(format!("{result:?}").into());
     };
     assert_eq!(cause.urn(), "switch");
     let text = "the message was not forwarded: the actor has stopped";

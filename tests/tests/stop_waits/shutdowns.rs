@@ -32,8 +32,8 @@ async fn ask_of_the_actor_that_shuts_down_is_a_cycle() -> TestResult {
     let order = shut_down(&log);
     let asking = run_async(move |_| {
         Box::pin(async move {
-            let heard = asked.ask(order).await;
-            written.add(format!("{heard:?}").split(' ').next().unwrap_or_default());
+            let result = asked.ask(order).await;
+            written.add(format!("{result:?}").split(' ').next().unwrap_or_default());
             Ok(())
         })
     });

@@ -19,9 +19,9 @@ struct Member(ActorSystem, Log);
 impl Member {
     async fn on_start(&mut self) -> Result<(), Failure> {
         let group = self.0.actor::<Supervisor>("group")?;
-        let heard = group.children().await;
-        let cycle = matches!(heard, Err(AskError::AskCycle { .. }));
-        self.1.add(format!("hears of a circle: {cycle}"));
+        let result = group.children().await;
+        let cycle = matches!(result, Err(AskError::AskCycle { .. }));
+        self.1.add(format!("gets a cycle error: {cycle}"));
         let reason = group.stopped().await;
         self.1.add(format!("waited: {reason}"));
         Ok(())
@@ -41,7 +41,7 @@ async fn starting_member_that_awaits_its_supervisor_continues() -> TestResult {
     let mut spawn = system.spawn(group).urn("group");
     assert!(poll_once(&mut spawn).await.is_pending());
     settle().await;
-    assert_eq!(log.entries(), ["hears of a circle: true"]);
+    assert_eq!(log.entries(), ["gets a cycle error: true"]);
     let group = system.actor::<Supervisor>("group")?;
     group.stop();
     within(group.stopped()).await;
