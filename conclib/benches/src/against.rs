@@ -130,7 +130,7 @@ impl Other {
     pub fn cannot_be_driven(&self, why: &str) -> String {
         format!(
             "{}: {} cannot be measured from here: {why}\nBoth commits must understand the same words \
-             for a single measurement and answer in the same form; compare with a commit whose \
+             for a single measurement and reply in the same form; compare with a commit whose \
              benchmarks do.",
             self.name,
             self.program.display()

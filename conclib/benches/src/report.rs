@@ -145,7 +145,7 @@ impl Report {
         let mut text = format!("### {}\n\n", self.title);
         let _ = writeln!(
             text,
-            "{}. {}. Medians of {} rounds; in brackets what conclib takes, divided by what the peer takes.\n",
+            "{}. {}. Medians of {} rounds; in brackets the figure of conclib divided by that of the peer.\n",
             self.machine, self.date, self.rounds
         );
         text.push_str("| |");

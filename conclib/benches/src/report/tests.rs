@@ -44,7 +44,7 @@ fn the_table_has_ratios_limits_and_notes() {
     let expected = "\
 ### Small
 
-Some CPU, 2 threads, linux x86_64. 2024-01-01T00:00:00Z. Medians of 3 rounds; in brackets what conclib takes, divided by what the peer takes.
+Some CPU, 2 threads, linux x86_64. 2024-01-01T00:00:00Z. Medians of 3 rounds; in brackets the figure of conclib divided by that of the peer.
 
 | | conclib 1.0 | other 1.0 | third 1.0 | limit |
 |---|---:|---:|---:|---|

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use tokio::runtime::Runtime;
 
 use crate::Problem;
-use crate::load::{self, Ask, Load, Question};
+use crate::load::{self, Ask, Load, Request};
 use crate::peers::{Peer, conclib, naive, nats, raw};
 use crate::plan::Spans;
 use crate::words::Words;
@@ -21,19 +21,19 @@ use crate::words::Words;
 /// The results of one measurement.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Sample {
-    /// Answers in the time that counts.
+    /// Replies in the time that counts.
     pub(crate) asks: u64,
     /// The measured time.
     pub(crate) seconds: f64,
-    /// Half of the answers took no longer than this, in microseconds.
+    /// Half of the replies took no longer than this, in microseconds.
     pub(crate) p50: f64,
-    /// 99 of 100 answers took no longer than this, in microseconds.
+    /// 99 of 100 replies took no longer than this, in microseconds.
     pub(crate) p99: f64,
-    /// Questions without an answer, also in the warm-up.
+    /// Requests without a reply, also in the warm-up.
     pub(crate) lost: u64,
-    /// Answers to other questions, also in the warm-up.
+    /// Replies to other requests, also in the warm-up.
     pub(crate) wrong: u64,
-    /// The error of the first lost question.
+    /// The error of the first lost request.
     pub(crate) problem: Option<String>,
     /// The usage of this process.
     pub(crate) client: Use,
@@ -63,7 +63,7 @@ impl Sample {
 struct Order {
     /// Tasks that ask.
     callers: usize,
-    /// Bytes of a question.
+    /// Bytes of a request.
     size: usize,
     spans: Spans,
     /// Client, responder, server: as far as they are known.
@@ -126,16 +126,16 @@ fn alone(order: &Order, mut asker: raw::Caller) -> Result<Sample, Problem> {
     }
     let load = Load::new();
     let shared: Arc<Load> = load.clone();
-    let mut question = Question::first(0, order.size);
+    let mut request = Request::first(0, order.size);
     let caller = std::thread::spawn(move || {
         while shared.goes_on() {
-            let payload = question.payload();
+            let payload = request.payload();
             let began = Instant::now();
             let outcome = asker.ask(&payload);
-            if !shared.judge(&question, began.elapsed(), outcome) {
+            if !shared.judge(&request, began.elapsed(), outcome) {
                 return;
             }
-            question.turn += 1;
+            request.turn += 1;
         }
     });
     let passed = watch(&load, order);

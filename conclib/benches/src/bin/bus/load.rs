@@ -14,20 +14,20 @@ use crate::histogram::Histogram;
 use crate::payload;
 use crate::plan::Spans;
 
-/// The longest wait for the last answers: longer than the timeout of every peer.
-const LAST_ANSWERS: Duration = Duration::from_secs(15);
+/// The longest wait for the last replies: longer than the timeout of every peer.
+const LAST_REPLIES: Duration = Duration::from_secs(15);
 
 /// The asking end of a peer: a clone for each caller.
 pub(crate) trait Ask: Clone + Send + 'static {
-    type Answer: AsRef<[u8]> + Send;
+    type Reply: AsRef<[u8]> + Send;
 
     /// Sends the payload to the responder, which sends it back.
-    fn ask(&self, payload: Vec<u8>) -> impl Future<Output = Result<Self::Answer, Problem>> + Send;
+    fn ask(&self, payload: Vec<u8>) -> impl Future<Output = Result<Self::Reply, Problem>> + Send;
 }
 
-/// Answers do not count yet.
+/// Replies do not count yet.
 const WARM_UP: u8 = 0;
-/// Answers count.
+/// Replies count.
 const MEASURED: u8 = 1;
 /// The callers stop.
 const OVER: u8 = 2;
@@ -37,13 +37,13 @@ const OVER: u8 = 2;
 pub(crate) struct Load {
     /// One of the three above.
     phase: AtomicU8,
-    /// From question to answer, while it is measured.
+    /// From request to reply, while it is measured.
     pub(crate) times: Histogram,
-    /// Questions without an answer.
+    /// Requests without a reply.
     pub(crate) lost: AtomicU64,
-    /// Questions with an answer that is not theirs.
+    /// Requests with a reply that is not theirs.
     pub(crate) wrong: AtomicU64,
-    /// The error of the first lost question.
+    /// The error of the first lost request.
     pub(crate) problem: Mutex<Option<String>>,
 }
 
@@ -76,20 +76,20 @@ impl Load {
         (took, [before, look()])
     }
 
-    /// Counts the outcome of a question; false if it was lost.
+    /// Counts the outcome of a request; false if it was lost.
     pub(crate) fn judge(
         &self,
-        question: &Question,
+        request: &Request,
         took: Duration,
         outcome: Result<impl AsRef<[u8]>, Problem>,
     ) -> bool {
         match outcome {
-            Ok(answer) if !payload::is(answer.as_ref(), question.number(), question.size) => {
+            Ok(reply) if !payload::is(reply.as_ref(), request.number(), request.size) => {
                 self.wrong.fetch_add(1, Relaxed);
             }
             Ok(_) => {
                 if self.phase.load(Relaxed) == MEASURED {
-                    self.times.count(question.caller, took);
+                    self.times.count(request.caller, took);
                 }
             }
             Err(problem) => {
@@ -107,17 +107,17 @@ impl Load {
     }
 }
 
-/// One question of one caller.
-pub(crate) struct Question {
+/// One request of one caller.
+pub(crate) struct Request {
     pub(crate) caller: usize,
-    /// The number of earlier questions of the caller.
+    /// The number of earlier requests of the caller.
     pub(crate) turn: u32,
     /// Bytes of its payload.
     pub(crate) size: usize,
 }
 
-impl Question {
-    /// The first question of a caller.
+impl Request {
+    /// The first request of a caller.
     pub(crate) fn first(caller: usize, size: usize) -> Self {
         Self {
             caller,
@@ -130,7 +130,7 @@ impl Question {
         payload::make(self.number(), self.size)
     }
 
-    /// No two questions of a measurement have the same.
+    /// No two requests of a measurement have the same.
     fn number(&self) -> u64 {
         (self.caller as u64) << 32 | u64::from(self.turn)
     }
@@ -148,31 +148,31 @@ pub(crate) fn start(
         tasks.spawn(ask_on(
             load.clone(),
             asker.clone(),
-            Question::first(caller, size),
+            Request::first(caller, size),
         ));
     }
     tasks
 }
 
-/// One caller: asks one question after another. It ends when one is lost, since the measurement has
+/// One caller: asks one request after another. It ends when one is lost, since the measurement has
 /// failed then.
-async fn ask_on(load: Arc<Load>, asker: impl Ask, mut question: Question) {
+async fn ask_on(load: Arc<Load>, asker: impl Ask, mut request: Request) {
     while load.goes_on() {
-        let payload = question.payload();
+        let payload = request.payload();
         let began = Instant::now();
         let outcome = asker.ask(payload).await;
-        if !load.judge(&question, began.elapsed(), outcome) {
+        if !load.judge(&request, began.elapsed(), outcome) {
             return;
         }
-        question.turn += 1;
+        request.turn += 1;
     }
 }
 
-/// Waits for the callers' last answers; missing ones are lost.
+/// Waits for the callers' last replies; missing ones are lost.
 pub(crate) async fn finish(load: &Load, mut tasks: JoinSet<()>) {
     let all = async { while tasks.join_next().await.is_some() {} };
-    if timeout(LAST_ANSWERS, all).await.is_err() {
-        load.lose(tasks.len() as u64, "no answer, and no error either");
+    if timeout(LAST_REPLIES, all).await.is_err() {
+        load.lose(tasks.len() as u64, "no reply, and no error either");
     }
 }
 
@@ -184,7 +184,7 @@ mod tests {
     struct Echo;
 
     impl Ask for Echo {
-        type Answer = Vec<u8>;
+        type Reply = Vec<u8>;
 
         async fn ask(&self, payload: Vec<u8>) -> Result<Vec<u8>, Problem> {
             tokio::task::yield_now().await;
@@ -208,12 +208,12 @@ mod tests {
     }
 
     #[test]
-    fn lost_and_wrong_answers_are_told_apart() {
+    fn lost_and_wrong_replies_are_distinguished() {
         let load = Load::new();
-        let question = Question::first(1, 64);
-        assert!(load.judge(&question, Duration::ZERO, Ok(question.payload())));
-        assert!(load.judge(&question, Duration::ZERO, Ok(payload::make(9, 64))));
-        assert!(!load.judge(&question, Duration::ZERO, Err::<Vec<u8>, _>("gone".into())));
+        let request = Request::first(1, 64);
+        assert!(load.judge(&request, Duration::ZERO, Ok(request.payload())));
+        assert!(load.judge(&request, Duration::ZERO, Ok(payload::make(9, 64))));
+        assert!(!load.judge(&request, Duration::ZERO, Err::<Vec<u8>, _>("gone".into())));
         assert_eq!(load.wrong.load(Relaxed), 1);
         assert_eq!(load.lost.load(Relaxed), 1);
         let problem = load.problem.lock().map(|problem| problem.clone());

@@ -11,7 +11,7 @@
 //!
 //! | module | contents |
 //! |---|---|
-//! | `options`, `plan`, `peers` | the plan: rows, and the peers that answer them |
+//! | `options`, `plan`, `peers` | the plan: rows, and the peers that reply to them |
 //! | `respond`, `call`, `relay`, `keep` | the processes: the same executable, with another first word |
 //! | `load`, `histogram`, `payload` | within a caller: tasks that ask, times, and checked payloads |
 //! | `servers`, `children` | starting and ending processes |

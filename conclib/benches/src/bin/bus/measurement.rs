@@ -28,24 +28,24 @@ impl Measurement<'_> {
     ///
     /// # Errors
     ///
-    /// A process does not start or does not end well, or a question had no answer or a wrong one.
+    /// A process does not start or does not end well, or a request had no reply or a wrong one.
     pub(crate) fn take(&self) -> Result<Sample, Problem> {
         let responder = children::responder(self.program, self.peer, self.port)?;
         check(children::call(self, responder.pid())?)
     }
 }
 
-/// A measurement in which one question had no answer, or a wrong one, does not count.
+/// A measurement in which one request had no reply, or a wrong one, does not count.
 fn check(sample: Sample) -> Result<Sample, Problem> {
     let Sample {
         asks, lost, wrong, ..
     } = sample;
     if lost + wrong > 0 {
         let why = sample.problem.unwrap_or_default();
-        return Err(format!("{asks} answered, {lost} LOST, {wrong} WRONG {why}").into());
+        return Err(format!("{asks} replies, {lost} LOST, {wrong} WRONG {why}").into());
     }
     match asks {
-        0 => Err("nothing was answered in time".into()),
+        0 => Err("no reply came in time".into()),
         _ => Ok(sample),
     }
 }
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_measurement_with_a_lost_or_wrong_answer_fails() {
+    fn measurement_with_a_lost_or_wrong_reply_fails() {
         let good = Sample {
             asks: 5,
             seconds: 1.0,
@@ -68,8 +68,8 @@ mod tests {
             ..good.clone()
         };
         let text = check(lost).map_err(|problem| problem.to_string());
-        assert_eq!(text, Err("5 answered, 1 LOST, 0 WRONG gone".to_owned()));
+        assert_eq!(text, Err("5 replies, 1 LOST, 0 WRONG gone".to_owned()));
         assert!(check(Sample { wrong: 1, ..good }).is_err());
-        assert!(check(Sample::default()).is_err(), "no answer at all");
+        assert!(check(Sample::default()).is_err(), "no reply at all");
     }
 }

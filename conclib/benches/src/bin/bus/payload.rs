@@ -16,10 +16,10 @@ pub(crate) fn make(number: u64, size: usize) -> Vec<u8> {
 }
 
 /// True if this is the payload of that number and size.
-pub(crate) fn is(answer: &[u8], number: u64, size: usize) -> bool {
-    answer.len() == size.max(SMALLEST)
-        && answer.starts_with(&number.to_le_bytes())
-        && answer.ends_with(&number.to_le_bytes())
+pub(crate) fn is(reply: &[u8], number: u64, size: usize) -> bool {
+    reply.len() == size.max(SMALLEST)
+        && reply.starts_with(&number.to_le_bytes())
+        && reply.ends_with(&number.to_le_bytes())
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The peers: the ways in which questions are carried.
+//! The peers: the ways in which requests are carried.
 
 use std::str::FromStr;
 

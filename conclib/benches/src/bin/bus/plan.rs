@@ -4,16 +4,16 @@ use std::time::Duration;
 
 use crate::peers::Peer;
 
-/// A row: a number of callers, and the size of their questions.
+/// A row: a number of callers, and the size of their requests.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Row {
     /// The name in the option `--row`.
     pub(crate) id: &'static str,
     /// The name in the table.
     pub(crate) name: &'static str,
-    /// Tasks that ask, each one question after another.
+    /// Tasks that ask, each one request after another.
     pub(crate) callers: usize,
-    /// Bytes of a question and of its answer.
+    /// Bytes of a request and of its reply.
     pub(crate) payload: usize,
 }
 

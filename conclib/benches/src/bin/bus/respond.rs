@@ -1,4 +1,4 @@
-//! The process that answers: `bus respond <peer> <port>`.
+//! The process that replies: `bus respond <peer> <port>`.
 //!
 //! It prints `ready` when it can be asked, and ends when its standard input does, so that none is left
 //! behind by a parent that was killed.

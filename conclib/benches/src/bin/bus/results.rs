@@ -213,8 +213,8 @@ mod tests {
         ]);
         let (ours, theirs) = (("64", Peer::Conclib), ("64", Peer::Nats));
         assert_eq!(results.ratio(Metric::Throughput, ours, theirs), Some(2.5));
-        let nobody = ("64", Peer::NaiveLoop);
-        assert_eq!(results.ratio(Metric::Throughput, ours, nobody), None);
+        let absent = ("64", Peer::NaiveLoop);
+        assert_eq!(results.ratio(Metric::Throughput, ours, absent), None);
     }
 
     #[test]

@@ -196,8 +196,8 @@ pub(crate) fn title(options: &Options) -> String {
 fn notes(options: &Options, failures: &[String]) -> Vec<String> {
     let Spans { warm_up, measured } = options.spans;
     let mut notes = vec![format!(
-        "Each measurement takes {measured:?} after {warm_up:?} of warm-up, with a caller process and \
-         a responder process of its own. Payloads have 64 bytes unless said; every answer is checked."
+        "Each measurement takes {measured:?} after {warm_up:?} of warm-up, in a new caller process and a \
+         new responder process. Payloads have 64 bytes unless stated; every reply is checked."
     )];
     match options.delay {
         None => {
@@ -205,7 +205,8 @@ fn notes(options: &Options, failures: &[String]) -> Vec<String> {
         }
         Some(_) => {
             notes.push(
-                "Between everyone and Redis is a relay, a process of this machine.".to_owned(),
+                "Every connection to Redis leads through a relay, a process of this machine."
+                    .to_owned(),
             );
         }
     }

@@ -32,9 +32,9 @@ pub(crate) fn write(options: &Options, folder: &Path) -> Result<(), String> {
         lines: lines(Kind::Live, &TELLS, &LIVE, options)?,
     };
     let urns = Chart {
-        title: "A question by URN, chosen at random".to_owned(),
+        title: "A request by URN, chosen at random".to_owned(),
         x_label: "registered URNs".to_owned(),
-        y_label: "ns per question and answer".to_owned(),
+        y_label: "ns per request and reply".to_owned(),
         lines: lines(Kind::Urns, &TELLS[..1], &URNS, options)?,
     };
     std::fs::create_dir_all(folder).map_err(|error| error.to_string())?;

@@ -28,7 +28,7 @@ pub(crate) fn beats() -> u64 {
     BEATS.load(Ordering::Relaxed)
 }
 
-/// A framework. Its actor holds a `u64`, adds the `u64` of each message to it, and answers the sum.
+/// A framework. Its actor holds a `u64`, adds the `u64` of each message to it, and replies with the sum.
 pub(crate) trait Peer: Clone + Send + Sync + 'static {
     /// A reference to an actor that sums.
     type Actor: Clone + Send + Sync + 'static;
@@ -58,10 +58,10 @@ pub(crate) trait Peer: Clone + Send + Sync + 'static {
     /// Starts an actor, and returns when it is known to have started.
     fn spawn(&self) -> impl Future<Output = Self::Actor> + Send;
 
-    /// Sends a message that needs no answer; waits for room where the mailbox is bounded.
+    /// Sends a message that needs no reply; waits for room where the mailbox is bounded.
     fn tell(&self, actor: &Self::Actor, n: u64) -> impl Future<Output = ()> + Send;
 
-    /// Sends a message, and returns the answer.
+    /// Sends a message, and returns the reply.
     fn ask(&self, actor: &Self::Actor, n: u64) -> impl Future<Output = u64> + Send;
 
     /// Stops actors, and waits for their end where the framework can.

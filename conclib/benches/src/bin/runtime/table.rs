@@ -10,21 +10,21 @@ use crate::rows::{BY_HAND, Bound, Kind};
 
 /// The notes below the table.
 const NOTES: [&str; 8] = [
-    "Every actor adds the u64 of a message to its u64 and answers the sum, which is checked. tokio: two \
-     workers. Each figure comes from a process of its own, which warms up first.",
-    "Mailboxes hold 1,024 messages; ractor has unbounded ones. actix has no tell that waits for room: \
-     `try_send`, and again after a yield when the mailbox is full. (Its `do_send` passes the bound.)",
-    "Handlers wait for nothing, except the ring's: `fn` for conclib and actix, `async` without an \
-     `await` where the framework asks for it.",
-    "xtra keeps no order among messages of one priority: its tells come before its questions.",
-    "actix runs each actor on one thread: one arbiter for the actors, another for the senders, so that a \
-     question goes to another thread and back.",
+    "Every actor adds the u64 of a message to its own u64 and replies with the sum, which is checked. tokio \
+     has two workers. Each figure comes from a separate process, after a warm-up.",
+    "Mailboxes hold 1,024 messages; ractor's are unbounded. actix has no tell that waits for room: it uses \
+     `try_send`, repeated after a yield while the mailbox is full. (`do_send` ignores the bound.)",
+    "Handlers await nothing, except in the ring: `fn` for conclib and actix, `async` without an `await` \
+     where the framework requires it.",
+    "xtra keeps no order among messages of one priority: its tells have a higher priority than its asks.",
+    "actix runs each actor on one thread. One arbiter runs the actors and another the senders: an ask goes \
+     to another thread and back.",
     "kameo is built without `tracing`, ractor without `message_span_propogation`. conclib has no such \
-     switch: counters, deadlines, cycle detection and snapshots are on.",
-    "Spawn: until the new actor has answered a first question, one actor after another.",
-    "Periodic: `#[periodic]`, actix' `run_interval`, ractor's `send_interval`, tokio-actors' `every`, \
-     an interval within the loop of tokio mpsc; kameo and xtra have nothing of the kind, and get a task \
-     with an interval for each actor. CPU seconds over 5 s, for 500,000 ticks.",
+     switch: its counters, deadlines, cycle detection and snapshots are on.",
+    "Spawn: until the new actor has replied to a first ask, one actor after another.",
+    "Periodic: `#[periodic]`, actix' `run_interval`, ractor's `send_interval`, tokio-actors' `every`, and an \
+     interval within the loop of tokio mpsc. kameo and xtra have none, and get a task with an interval for \
+     each actor. CPU seconds over 5 s, for 500,000 ticks.",
 ];
 
 /// Measures the chosen rows and peers.

@@ -1,4 +1,4 @@
-//! The measurements, generic over the framework. Each returns its row's figure, and panics if an answer
+//! The measurements, generic over the framework. Each returns its row's figure, and panics if a reply
 //! is wrong.
 
 use std::time::{Duration, Instant};
@@ -72,7 +72,7 @@ pub(crate) async fn tell_at_once<P: Peer>(scale: Scale, senders: usize) -> f64 {
     stint.nanoseconds()
 }
 
-/// Nanoseconds for each question, asked one after another.
+/// Nanoseconds for each request, asked one after another.
 pub(crate) async fn ask<P: Peer>(scale: Scale) -> f64 {
     let peer = P::new();
     let actor = peer.spawn().await;
@@ -83,14 +83,14 @@ pub(crate) async fn ask<P: Peer>(scale: Scale) -> f64 {
         for _ in 0..scale.size {
             expected += 1;
             let sum = peer.ask(&actor, 1).await;
-            assert_eq!(sum, expected, "every answer is its question's");
+            assert_eq!(sum, expected, "every reply is its request's");
         }
         stint.add(scale.size, began.elapsed());
     }
     stint.nanoseconds()
 }
 
-/// Nanoseconds for each question of several askers, each of which asks one after another.
+/// Nanoseconds for each request of several askers, each of which asks one after another.
 pub(crate) async fn ask_at_once<P: Peer>(scale: Scale, askers: u64) -> f64 {
     let peer = P::new();
     let actor = peer.spawn().await;
@@ -106,24 +106,24 @@ pub(crate) async fn ask_at_once<P: Peer>(scale: Scale, askers: u64) -> f64 {
                     let mut last = 0;
                     for _ in 0..each {
                         let sum = peer.ask(&actor, 1).await;
-                        assert!(sum > last, "answers come in order");
+                        assert!(sum > last, "replies come in order");
                         last = sum;
                     }
                 })
             })
             .collect();
         for task in tasks {
-            task.await.expect("the asker has every answer");
+            task.await.expect("the asker has every reply");
         }
         stint.add(each * askers, began.elapsed());
         expected += each * askers;
         let sum = peer.ask(&actor, 0).await;
-        assert_eq!(sum, expected, "every question is handled once");
+        assert_eq!(sum, expected, "every request is handled once");
     }
     stint.nanoseconds()
 }
 
-/// Nanoseconds for each actor until its first answer, one after another. They stop outside the
+/// Nanoseconds for each actor until its first reply, one after another. They stop outside the
 /// measured time.
 pub(crate) async fn spawn<P: Peer>(scale: Scale) -> f64 {
     let peer = P::new();
@@ -133,7 +133,7 @@ pub(crate) async fn spawn<P: Peer>(scale: Scale) -> f64 {
         let began = Instant::now();
         for _ in 0..scale.size {
             let actor = peer.spawn().await;
-            assert_eq!(peer.ask(&actor, 7).await, 7, "each answers");
+            assert_eq!(peer.ask(&actor, 7).await, 7, "each replies");
             actors.push(actor);
         }
         stint.add(scale.size, began.elapsed());
@@ -152,7 +152,7 @@ pub(crate) async fn idle<P: Peer>(scale: Scale) -> f64 {
     let mut actors = Vec::new();
     for n in 0..scale.size {
         let actor = peer.spawn().await;
-        assert_eq!(peer.ask(&actor, n).await, n, "each answers");
+        assert_eq!(peer.ask(&actor, n).await, n, "each replies");
         actors.push(actor);
     }
     let after = resident();
@@ -227,7 +227,7 @@ pub(crate) async fn tell_many<P: Counting>(scale: Scale) -> f64 {
     stint.nanoseconds()
 }
 
-/// Nanoseconds for each question to one of many URNs, in a random order.
+/// Nanoseconds for each request to one of many URNs, in a random order.
 pub(crate) async fn ask_by_urn(scale: Scale) -> f64 {
     const BURST: usize = 50_000;
 
@@ -241,7 +241,7 @@ pub(crate) async fn ask_by_urn(scale: Scale) -> f64 {
         for &actor in &order {
             sums[actor] += 1;
             let sum = registered.ask(actor, 1).await;
-            assert_eq!(sum, sums[actor], "the actor of that URN answers");
+            assert_eq!(sum, sums[actor], "the actor of that URN replies");
         }
         stint.add(BURST as u64, began.elapsed());
     }

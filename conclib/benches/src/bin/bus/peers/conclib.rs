@@ -11,7 +11,7 @@ use crate::load::Ask;
 
 const URN: &str = "echo";
 
-/// The answer is the payload.
+/// The reply is the payload.
 #[derive(ActorMessage, Serialize, Deserialize, Debug)]
 #[message(response = ByteBuf)]
 struct Echo {
@@ -19,7 +19,7 @@ struct Echo {
     payload: Vec<u8>,
 }
 
-/// Its mailbox has room for one question of each of 4,096 callers.
+/// Its mailbox has room for one request of each of 4,096 callers.
 #[derive(Actor)]
 #[actor(urn = "echo", mailbox = 8192)]
 struct Echoer;
@@ -67,7 +67,7 @@ impl Caller {
 }
 
 impl Ask for Caller {
-    type Answer = ByteBuf;
+    type Reply = ByteBuf;
 
     async fn ask(&self, payload: Vec<u8>) -> Result<ByteBuf, Problem> {
         Ok(self.client.ask(URN, Echo { payload }).await?)

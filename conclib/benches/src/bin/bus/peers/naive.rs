@@ -1,4 +1,4 @@
-//! The simple way over Redis: a list for questions, a channel for the answers of a client, and one
+//! The simple way over Redis: a list for requests, a channel for the replies of a client, and one
 //! command after another.
 
 use std::collections::HashMap;
@@ -19,15 +19,15 @@ use tokio::time::timeout;
 use crate::Problem;
 use crate::load::Ask;
 
-const QUESTIONS: &str = "naive:questions";
+const REQUESTS: &str = "naive:requests";
 
-/// The timeout of an answer.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// The timeout of a reply.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Answers that may wait to be received: beyond, fred loses them. Its default is 32.
-const ANSWERS: usize = 8192;
+/// Replies that may wait to be received: beyond, fred loses them. Its default is 32.
+const REPLIES: usize = 8192;
 
-/// A question, as it is pushed, or an answer, as it is published.
+/// A request, as it is pushed, or a reply, as it is published.
 #[derive(Serialize, Deserialize)]
 struct Frame {
     id: u64,
@@ -40,7 +40,7 @@ async fn connect(port: u16) -> Result<Client, Problem> {
     let config = Config::from_url(&format!("redis://127.0.0.1:{port}"))?;
     let client = Builder::from_config(config)
         .with_connection_config(|connection| connection.tcp.nodelay = Some(true))
-        .with_performance_config(|performance| performance.broadcast_channel_capacity = ANSWERS)
+        .with_performance_config(|performance| performance.broadcast_channel_capacity = REPLIES)
         .build()?;
     client.init().await?;
     Ok(client)
@@ -51,20 +51,20 @@ pub(crate) async fn respond(port: u16, ready: impl FnOnce()) -> Result<(), Probl
     let client = connect(port).await?;
     ready();
     loop {
-        let (_, bytes): (String, Bytes) = client.blpop(QUESTIONS, 0.0).await?;
-        let question: Frame = rmp_serde::from_slice(&bytes)?;
-        let answer = rmp_serde::to_vec(&question)?;
-        let _: i64 = client.publish(question.reply_to, answer.as_slice()).await?;
+        let (_, bytes): (String, Bytes) = client.blpop(REQUESTS, 0.0).await?;
+        let request: Frame = rmp_serde::from_slice(&bytes)?;
+        let reply = rmp_serde::to_vec(&request)?;
+        let _: i64 = client.publish(request.reply_to, reply.as_slice()).await?;
     }
 }
 
-/// Waiting askers, by the ids of their questions.
+/// Waiting askers, by the ids of their requests.
 type Pending = Arc<Mutex<HashMap<u64, oneshot::Sender<ByteBuf>>>>;
 
 /// The asking end.
 #[derive(Clone)]
 pub(crate) struct Caller {
-    /// Pushes the questions.
+    /// Pushes the requests.
     client: Client,
     /// The subscribed connection, kept alive.
     _subscriber: Client,
@@ -78,11 +78,11 @@ impl Caller {
     pub(crate) async fn connect(port: u16) -> Result<Self, Problem> {
         let client = connect(port).await?;
         let subscriber = connect(port).await?;
-        let channel: Arc<str> = format!("naive:answers:{}", std::process::id()).into();
+        let channel: Arc<str> = format!("naive:replies:{}", std::process::id()).into();
         let pending = Pending::default();
         tokio::spawn(receive(subscriber.clone(), pending.clone()));
         subscriber.subscribe(&*channel).await?;
-        // The subscription is there when this is answered.
+        // The subscription is there when this has a reply.
         let _: Value = subscriber.ping(None).await?;
         Ok(Self {
             client,
@@ -94,43 +94,43 @@ impl Caller {
     }
 }
 
-/// Gives each answer to whoever waits for it.
+/// Gives each reply to its asker.
 async fn receive(subscriber: Client, pending: Pending) {
     let mut messages = subscriber.message_rx();
     while let Ok(message) = messages.recv().await {
         let Some(bytes) = message.value.as_bytes() else {
             continue;
         };
-        let Ok(answer) = rmp_serde::from_slice::<Frame>(bytes) else {
+        let Ok(reply) = rmp_serde::from_slice::<Frame>(bytes) else {
             continue;
         };
         let asker = pending
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .remove(&answer.id);
+            .remove(&reply.id);
         if let Some(asker) = asker {
             // Whoever asked may have given up.
-            let _ = asker.send(answer.payload);
+            let _ = asker.send(reply.payload);
         }
     }
 }
 
 impl Ask for Caller {
-    type Answer = ByteBuf;
+    type Reply = ByteBuf;
 
     async fn ask(&self, payload: Vec<u8>) -> Result<ByteBuf, Problem> {
-        let question = Frame {
+        let request = Frame {
             id: self.next.fetch_add(1, Relaxed),
             reply_to: (*self.channel).to_owned(),
             payload: ByteBuf::from(payload),
         };
-        let bytes = rmp_serde::to_vec(&question)?;
-        let (sender, answer) = oneshot::channel();
+        let bytes = rmp_serde::to_vec(&request)?;
+        let (sender, reply) = oneshot::channel();
         self.pending
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .insert(question.id, sender);
-        let _: i64 = self.client.rpush(QUESTIONS, bytes.as_slice()).await?;
-        Ok(timeout(ANSWER_TIMEOUT, answer).await??)
+            .insert(request.id, sender);
+        let _: i64 = self.client.rpush(REQUESTS, bytes.as_slice()).await?;
+        Ok(timeout(REPLY_TIMEOUT, reply).await??)
     }
 }

@@ -1,4 +1,4 @@
-//! NATS: a subscription that answers, and requests.
+//! NATS: a subscription that replies, and requests.
 
 use async_nats::{Client, ConnectOptions};
 use bytes::Bytes;
@@ -17,17 +17,17 @@ async fn connect(port: u16) -> Result<Client, Problem> {
     Ok(options.connect(format!("nats://127.0.0.1:{port}")).await?)
 }
 
-/// Serves as long as the server does. `publish` only queues the answer, and the client writes what
+/// Serves as long as the server does. `publish` only queues the reply, and the client writes what
 /// is queued together; so a loop that awaits it is the fast form.
 pub(crate) async fn respond(port: u16, ready: impl FnOnce()) -> Result<(), Problem> {
     let client = connect(port).await?;
-    let mut questions = client.subscribe(SUBJECT).await?;
-    // The server has the subscription when it has answered this.
+    let mut requests = client.subscribe(SUBJECT).await?;
+    // The server has the subscription when it has replied to this.
     client.flush().await?;
     ready();
-    while let Some(question) = questions.next().await {
-        if let Some(reply) = question.reply {
-            client.publish(reply, question.payload).await?;
+    while let Some(request) = requests.next().await {
+        if let Some(reply) = request.reply {
+            client.publish(reply, request.payload).await?;
         }
     }
     Err("the subscription has ended".into())
@@ -47,10 +47,10 @@ impl Caller {
 }
 
 impl Ask for Caller {
-    type Answer = Bytes;
+    type Reply = Bytes;
 
     async fn ask(&self, payload: Vec<u8>) -> Result<Bytes, Problem> {
-        let answer = self.client.request(SUBJECT, payload.into()).await?;
-        Ok(answer.payload)
+        let reply = self.client.request(SUBJECT, payload.into()).await?;
+        Ok(reply.payload)
     }
 }

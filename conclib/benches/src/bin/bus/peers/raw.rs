@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use crate::Problem;
 
-const QUESTIONS: &[u8] = b"raw:questions";
-const ANSWERS: &[u8] = b"raw:answers";
+const REQUESTS: &[u8] = b"raw:requests";
+const REPLIES: &[u8] = b"raw:replies";
 
-/// The timeout of an answer.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// The timeout of a reply.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A connection that speaks as much of Redis' protocol as is needed here.
 struct Connection {
@@ -71,16 +71,16 @@ impl Connection {
     }
 }
 
-/// Serves as long as the server does: the next pop is sent together with the answer.
+/// Serves as long as the server does: the next pop is sent together with the reply.
 pub(crate) fn respond(port: u16, ready: impl FnOnce()) -> Result<(), Problem> {
     let mut redis = Connection::open(port)?;
-    redis.add(&[b"BLPOP", QUESTIONS, b"0"])?;
+    redis.add(&[b"BLPOP", REQUESTS, b"0"])?;
     redis.send()?;
     ready();
     loop {
-        let question = redis.last_of_array()?;
-        redis.add(&[b"PUBLISH", ANSWERS, &question])?;
-        redis.add(&[b"BLPOP", QUESTIONS, b"0"])?;
+        let request = redis.last_of_array()?;
+        redis.add(&[b"PUBLISH", REPLIES, &request])?;
+        redis.add(&[b"BLPOP", REQUESTS, b"0"])?;
         redis.send()?;
         redis.number()?;
     }
@@ -88,30 +88,30 @@ pub(crate) fn respond(port: u16, ready: impl FnOnce()) -> Result<(), Problem> {
 
 /// The asking end.
 pub(crate) struct Caller {
-    questions: Connection,
-    answers: Connection,
+    requests: Connection,
+    replies: Connection,
 }
 
 impl Caller {
     pub(crate) fn connect(port: u16) -> Result<Self, Problem> {
-        let questions = Connection::open(port)?;
-        let mut answers = Connection::open(port)?;
-        answers.add(&[b"SUBSCRIBE", ANSWERS])?;
-        answers.send()?;
-        answers.last_of_array()?;
-        answers
+        let requests = Connection::open(port)?;
+        let mut replies = Connection::open(port)?;
+        replies.add(&[b"SUBSCRIBE", REPLIES])?;
+        replies.send()?;
+        replies.last_of_array()?;
+        replies
             .stream
             .get_ref()
-            .set_read_timeout(Some(ANSWER_TIMEOUT))?;
-        Ok(Self { questions, answers })
+            .set_read_timeout(Some(REPLY_TIMEOUT))?;
+        Ok(Self { requests, replies })
     }
 
     pub(crate) fn ask(&mut self, payload: &[u8]) -> Result<Vec<u8>, Problem> {
-        self.questions.add(&[b"RPUSH", QUESTIONS, payload])?;
-        self.questions.send()?;
-        let answer = self.answers.last_of_array()?;
+        self.requests.add(&[b"RPUSH", REQUESTS, payload])?;
+        self.requests.send()?;
+        let reply = self.replies.last_of_array()?;
         // The length of the list has long come.
-        self.questions.number()?;
-        Ok(answer)
+        self.requests.number()?;
+        Ok(reply)
     }
 }

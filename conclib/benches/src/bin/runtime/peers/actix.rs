@@ -1,5 +1,5 @@
 //! actix: two arbiters beside the system's own, one for the actors and one for the senders.
-//! Sending without an answer either ignores the bound of a mailbox (`do_send`) or fails when it
+//! Sending without a reply either ignores the bound of a mailbox (`do_send`) or fails when it
 //! is full (`try_send`): a tell here is the second, again after a yield.
 
 use actix::prelude::*;
@@ -131,7 +131,7 @@ impl Peer for Actix {
     }
 
     async fn ask(&self, actor: &Self::Actor, n: u64) -> u64 {
-        actor.send(Add(n)).await.expect("it answers")
+        actor.send(Add(n)).await.expect("it replies")
     }
 
     async fn stop(&self, actors: Vec<Self::Actor>) {

@@ -98,7 +98,7 @@ impl Peer for Conclib {
     }
 
     async fn ask(&self, actor: &Self::Actor, n: u64) -> u64 {
-        actor.ask(Add(n)).await.expect("it answers")
+        actor.ask(Add(n)).await.expect("it replies")
     }
 
     async fn stop(&self, actors: Vec<Self::Actor>) {
@@ -166,6 +166,6 @@ impl Registered {
     /// Asks the actor with that number.
     pub(crate) async fn ask(&self, actor: usize, n: u64) -> u64 {
         let urn = &self.urns[actor];
-        self.system.ask(urn, Add(n)).await.expect("it answers")
+        self.system.ask(urn, Add(n)).await.expect("it replies")
     }
 }

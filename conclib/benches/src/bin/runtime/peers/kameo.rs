@@ -82,7 +82,7 @@ impl Peer for Kameo {
     }
 
     async fn ask(&self, actor: &Self::Actor, n: u64) -> u64 {
-        actor.ask(Add(n)).await.expect("it answers")
+        actor.ask(Add(n)).await.expect("it replies")
     }
 
     async fn stop(&self, actors: Vec<Self::Actor>) {

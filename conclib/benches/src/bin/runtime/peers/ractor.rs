@@ -34,9 +34,9 @@ impl Actor for Sum {
     ) -> Result<(), ActorProcessingErr> {
         match message {
             Message::Add(n) => *sum = sum.wrapping_add(n),
-            Message::Ask(n, answer) => {
+            Message::Ask(n, reply) => {
                 *sum = sum.wrapping_add(n);
-                answer.send(*sum)?;
+                reply.send(*sum)?;
             }
             Message::Beat => beat(),
         }
@@ -111,8 +111,8 @@ impl Peer for Ractor {
     }
 
     async fn ask(&self, actor: &Self::Actor, n: u64) -> u64 {
-        let answer = actor.call(|port| Message::Ask(n, port), None).await;
-        answer.expect("the actor lives").expect("it answers")
+        let reply = actor.call(|port| Message::Ask(n, port), None).await;
+        reply.expect("the actor lives").expect("it replies")
     }
 
     async fn stop(&self, actors: Vec<Self::Actor>) {

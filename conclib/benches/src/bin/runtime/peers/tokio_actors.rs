@@ -101,7 +101,7 @@ impl Peer for TokioActors {
     }
 
     async fn ask(&self, actor: &Self::Actor, n: u64) -> u64 {
-        actor.send(n).await.expect("it answers")
+        actor.send(n).await.expect("it replies")
     }
 
     async fn stop(&self, actors: Vec<Self::Actor>) {

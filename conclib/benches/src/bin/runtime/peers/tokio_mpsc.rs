@@ -1,4 +1,4 @@
-//! An actor without a framework: a task, a bounded channel, and a `oneshot` for each answer.
+//! An actor without a framework: a task, a bounded channel, and a `oneshot` for each reply.
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -19,10 +19,10 @@ async fn sum(mut mailbox: mpsc::Receiver<Message>) {
     while let Some(message) = mailbox.recv().await {
         match message {
             Message::Add(n) => sum = sum.wrapping_add(n),
-            Message::Ask(n, answer) => {
+            Message::Ask(n, reply) => {
                 sum = sum.wrapping_add(n);
-                // An asker that no longer waits needs no answer.
-                let _ = answer.send(sum);
+                // An asker that no longer waits needs no reply.
+                let _ = reply.send(sum);
             }
             Message::Count => beat(),
         }
@@ -74,10 +74,10 @@ impl Peer for TokioMpsc {
     }
 
     async fn ask(&self, actor: &Self::Actor, n: u64) -> u64 {
-        let (sender, answer) = oneshot::channel();
+        let (sender, reply) = oneshot::channel();
         let sent = actor.send(Message::Ask(n, sender)).await;
         assert!(sent.is_ok(), "the actor lives");
-        answer.await.expect("it answers")
+        reply.await.expect("it replies")
     }
 
     async fn stop(&self, actors: Vec<Self::Actor>) {

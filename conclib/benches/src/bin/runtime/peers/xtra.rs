@@ -1,6 +1,6 @@
 //! xtra: bounded mailboxes; `detach` makes a tell of a send. It has no periodic messages, so that
 //! each actor has a task with an interval. It keeps no order among messages of one priority: tells get
-//! one above questions, so that a question that comes behind them is answered behind them.
+//! one above requests, so that a request that comes behind them is replied behind them.
 
 use xtra::prelude::*;
 
@@ -84,7 +84,7 @@ impl Peer for Xtra {
     }
 
     async fn ask(&self, actor: &Self::Actor, n: u64) -> u64 {
-        actor.send(Add(n)).await.expect("it answers")
+        actor.send(Add(n)).await.expect("it replies")
     }
 
     async fn stop(&self, actors: Vec<Self::Actor>) {
