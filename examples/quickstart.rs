@@ -69,7 +69,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         "client:  2 x 1000 = {}",
         client.ask("doubler", Double { n: 1000 }).await?.n
     );
-    match client.ask("nobody", Double { n: 1 }).await {
+    match client.ask("absent", Double { n: 1 }).await {
         Err(error) => println!("client:  {error}"),
         Ok(answer) => println!("client:  unexpected {answer:?}"),
     }

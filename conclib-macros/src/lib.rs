@@ -65,7 +65,7 @@ pub fn actor(input: TokenStream) -> TokenStream {
     actor::derive(&parse_macro_input!(input as DeriveInput)).into()
 }
 
-/// Says what an actor does. It goes on one inherent `impl` block of the actor and implements
+/// Says what an actor does. It is placed on one inherent `impl` block of the actor and implements
 /// [`Handlers`](https://docs.rs/conclib/latest/conclib/trait.Handlers.html), and
 /// [`Handler<M>`](https://docs.rs/conclib/latest/conclib/trait.Handler.html) for each message.
 ///
@@ -77,7 +77,7 @@ pub fn actor(input: TokenStream) -> TokenStream {
 ///
 /// A handler returns the message's response, or `Result` of it and a `Failure`, which fails the
 /// actor. An error in the message belongs into the response type; `?` is for errors that the actor
-/// cannot go on with. (With `text.parse()?` on a text from outside, a few bad requests end an actor
+/// cannot continue with. (With `text.parse()?` on a text from outside, a few bad requests end an actor
 /// for good.) With a `Reply<R>` it returns `()` or `Result<(), Failure>`, and replies at any time.
 /// A *raw handler* takes a
 /// [`RequestEnvelope`](https://docs.rs/conclib/latest/conclib/struct.RequestEnvelope.html) instead

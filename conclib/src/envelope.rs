@@ -132,7 +132,7 @@ impl RequestEnvelope {
     /// # Errors
     ///
     /// [`UnexpectedMessage`] if the message has another name or does not decode as an `M`. Returned
-    /// from the handler, it becomes the error of the asker, and the actor goes on.
+    /// from the handler, it becomes the error of the asker, and the actor continues.
     pub fn extract<M: RemoteMessage>(&self) -> Result<M, UnexpectedMessage> {
         if !self.matches::<M>() {
             return Err(self.unexpected());
@@ -225,7 +225,7 @@ impl fmt::Debug for RequestEnvelope {
 /// The error of a raw handler for a message that it does not expect, or that does not decode.
 ///
 /// The asker gets [`Unhandled`](AskError::Unhandled) or [`BadRequest`](AskError::BadRequest); the
-/// actor goes on. Made by [`RequestEnvelope::unexpected`] and [`RequestEnvelope::extract`].
+/// actor continues. Made by [`RequestEnvelope::unexpected`] and [`RequestEnvelope::extract`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("unexpected message `{message}`")]
 pub struct UnexpectedMessage {

@@ -268,7 +268,7 @@ pub mod prelude {
 #[doc = include_str!("../../README.md")]
 struct Readme;
 
-/// And that of the page for those who deploy.
+/// And that of the page on security.
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/security.md")]
 struct Security;

@@ -52,7 +52,7 @@ pub enum Route {
 /// such a pool of pools, and it cannot be asked by its URN within the process.
 ///
 /// The workers are children of the pool, at `<urn>/1`, `<urn>/2`, …. A worker that fails starts
-/// again, while the others go on ([`budget`](Self::budget) and [`backoff`](Self::backoff) as with
+/// again, while the others continue ([`budget`](Self::budget) and [`backoff`](Self::backoff) as with
 /// [`ActorSystem::supervise`](crate::ActorSystem::supervise)), and keeps its queued messages. A
 /// worker that has spent its budget fails the pool. A worker that is stopped or killed from outside
 /// is replaced.

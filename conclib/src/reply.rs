@@ -35,7 +35,7 @@ mod slot;
 /// another actor. The same handler serves tells, for which answering does nothing.
 ///
 /// Every ask gets a result. If the reply is dropped, that is [`Failed`](AskError::Failed) if its
-/// handler panics or returns a failure, [`NoReply`](AskError::NoReply) if the handler goes on or
+/// handler panics or returns a failure, [`NoReply`](AskError::NoReply) if the handler continues or
 /// returns without a failure, and [`ActorStopped`](AskError::ActorStopped) if no handler has
 /// received the message.
 ///

@@ -60,7 +60,7 @@ impl fmt::Display for Strategy {
 /// with [`StopReason::Restarted`](crate::StopReason::Restarted). Then all start again in order,
 /// each when the one before it has started. Meanwhile the supervisor keeps handling its own
 /// messages. A member that is stopped or killed from outside does not start again, and the others
-/// go on without it.
+/// continue without it.
 ///
 /// The members share one budget of restarts: 3 within 5 s, unless changed. When it is spent, the
 /// supervisor fails, and its members stop with it. A supervisor may be a member of another group,

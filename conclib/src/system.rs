@@ -229,7 +229,7 @@ impl ActorSystem {
     /// Waits for the final failure of a root actor that [escalates](crate::system::Spawn::escalate), and
     /// returns it. (A child escalates to its parent, which may be such a root.)
     ///
-    /// The program decides how to react: it may end, spawn the actor anew, or go on without it.
+    /// The program decides how to react: it may end, spawn the actor anew, or continue without it.
     ///
     /// Each failure is returned once, the oldest first. Failures from before the call are kept, up
     /// to 64 of them; further ones are only logged. An actor that was asked to stop, or was killed,

@@ -249,13 +249,13 @@ async fn actors_are_found_by_urn() -> TestResult {
         matches!(unhandled, Err(AskError::Unhandled { .. })),
         "{unhandled:?}"
     );
-    let absent = system.actor::<LoggingWorker>("nobody");
+    let absent = system.actor::<LoggingWorker>("absent");
     assert!(
         matches!(absent, Err(LookupError::NotFound { .. })),
         "{absent:?}"
     );
-    let absent = system.tell("nobody", Double { n: 7 }).await.unwrap_err();
-    assert!(matches!(absent.reason(), AskError::ActorNotFound { urn } if urn == "nobody"));
+    let absent = system.tell("absent", Double { n: 7 }).await.unwrap_err();
+    assert!(matches!(absent.reason(), AskError::ActorNotFound { urn } if urn == "absent"));
     assert_eq!(absent.into_message(), Double { n: 7 });
     Ok(())
 }

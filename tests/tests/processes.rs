@@ -71,9 +71,9 @@ async fn http_status_shows_the_outcome_of_an_ask() {
     let web = Web::start(&url).await;
 
     assert_eq!(web.get("/double/worker/21").await, (200, "42".to_owned()));
-    let (status, text) = web.get("/double/nobody/21").await;
+    let (status, text) = web.get("/double/absent/21").await;
     assert_eq!(status, 503, "{text}");
-    assert_eq!(text, "no actor has the URN `nobody`");
+    assert_eq!(text, "no actor has the URN `absent`");
     let (status, text) = web.get("/double/holder/21").await;
     assert_eq!(status, 501, "{text}");
     assert_eq!(text, "the actor `holder` has no handler for `Double`");

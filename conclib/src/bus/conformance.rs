@@ -130,7 +130,7 @@ for_each_bus! {
     }
     durable {
         entries_wait_for_a_consumer_in_their_order
-        a_read_waits_for_the_first_entry
+        read_waits_for_the_first_entry
         unacknowledged_entries_are_due
         foreign_claims_are_listed_and_left_alone
         claims_set_the_attempts

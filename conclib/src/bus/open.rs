@@ -122,7 +122,7 @@ pub enum ConnectError {
         /// The cause, in words.
         reason: String,
     },
-    /// Another actor system serves this node of the namespace, and goes on doing so.
+    /// Another actor system serves this node of the namespace, and continues doing so.
     #[error(
         "another actor system serves this node (epoch {holder}): stop it, or choose another \
          namespace or node"

@@ -110,7 +110,7 @@ impl Proxy {
     }
 
     /// Shuts the proxy down gracefully: other processes learn at once that no system serves, and
-    /// accepted requests are answered within 10 s. The actors go on.
+    /// accepted requests are answered within 10 s. The actors continue.
     ///
     /// # Cancel safety
     ///

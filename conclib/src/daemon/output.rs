@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn the_last_lines_are_kept_and_long_ones_are_cut() {
+    async fn last_lines_are_kept_and_long_ones_are_cut() {
         let mut written = (0..30).fold(String::new(), |all, n| all + &format!("line {n}\n\n"));
         written += &"x".repeat(5000);
         let tail = Tail::default();

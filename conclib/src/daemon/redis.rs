@@ -369,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn a_port_in_use_is_taken() {
+    fn port_in_use_is_taken() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         assert!(is_taken(Ipv4Addr::LOCALHOST.into(), port));

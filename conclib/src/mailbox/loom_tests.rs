@@ -131,7 +131,7 @@ fn two_senders_and_one_place() {
 /// A handler that waits for a waiting sender, after the last message or amid its batch: the
 /// sender sees the room, or the receiver sees the sender.
 #[test]
-fn a_handler_waits_for_a_sender_that_waits_for_room() {
+fn handler_waits_for_a_sender_that_waits_for_room() {
     for batch in [1, 2] {
         explore(move || {
             let mut receiver = Receiver::full(0..batch);
@@ -177,7 +177,7 @@ fn waiting_senders_are_not_overtaken() {
 
 /// A receiver that goes to sleep while a message comes wakes, however the message comes.
 #[test]
-fn a_receiver_that_goes_to_sleep_hears_of_a_message() {
+fn receiver_that_goes_to_sleep_sees_a_message() {
     let pushes: [fn(&Mailbox<u32>); 3] = [
         |mailbox| mailbox.try_push(|| Some(1)).unwrap(),
         |mailbox| mailbox.push_past_bound(|| Some(1)).unwrap(),
@@ -196,7 +196,7 @@ fn a_receiver_that_goes_to_sleep_hears_of_a_message() {
 
 /// A receiver that goes to sleep while the mailbox is closed wakes.
 #[test]
-fn a_receiver_that_goes_to_sleep_hears_of_the_stop() {
+fn receiver_that_goes_to_sleep_sees_the_stop() {
     explore(|| {
         let mut receiver = Receiver::empty(1);
         let mailbox = receiver.mailbox.clone();
@@ -209,7 +209,7 @@ fn a_receiver_that_goes_to_sleep_hears_of_the_stop() {
 /// A waiting sender, and a receiver asleep, that were polled with another waker before are
 /// woken by their last one.
 #[test]
-fn the_last_waker_counts() {
+fn last_waker_counts() {
     explore(|| {
         let mut receiver = Receiver::full([0]);
         let mailbox = receiver.mailbox.clone();
@@ -324,7 +324,7 @@ fn close_and_drain_against_senders() {
 /// A send that is dropped while it waits takes its message back or has sent it, and the one behind
 /// it in the wait queue is not forgotten.
 #[test]
-fn a_dropped_send_against_its_admission() {
+fn dropped_send_against_its_admission() {
     explore(|| {
         let mut receiver = Receiver::full([0]);
         let mailbox = receiver.mailbox.clone();

@@ -2,7 +2,7 @@
 //!
 //! A handler that owns a [`Reply`](crate::Reply) and returns an error drops the reply before its
 //! failure is known, and so does a handler that panics. The asker must get `Failed` with the cause,
-//! and `NoReply` only from a handler that goes on. So within an actor's code such a drop is
+//! and `NoReply` only from a handler that continues. So within an actor's code such a drop is
 //! deferred to the end of the current poll, which decides the error.
 
 use std::cell::{Cell, RefCell};

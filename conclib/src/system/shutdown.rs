@@ -84,7 +84,7 @@ impl Shutdown {
         let grace = deadline.instant().max(Instant::now() + KILL_TIMEOUT);
         match own {
             None => finish(&services, &ShutdownDeadline::at(grace, clock)).await,
-            // The calling handler goes on and may have to reply, so its tree is stopped in the background.
+            // The calling handler continues and may have to reply, so its tree is stopped in the background.
             Some(own) => {
                 own.stop(StopCause::Shutdown);
                 spawn_task(async move {

@@ -212,7 +212,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_star_stands_for_any_text() {
+    fn star_matches_any_text() {
         for (pattern, text) in [
             ("user/42", "user/42"),
             ("user/*", "user/42"),

@@ -7,7 +7,7 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, sleep};
 
 /// The number of turns for tasks that became due at the very end. Tasks that wait only for each other
-/// go on for dozens of steps in one turn.
+/// continue for dozens of steps in one turn.
 const TURNS: usize = 64;
 
 /// Moves paused time forward, from one timer to the next: each fires in its order, and every task has

@@ -36,7 +36,7 @@ mod tests {
     }
 
     #[tokio::test(crate = "framework::framework::tokio")]
-    async fn a_framework_may_bring_conclib() -> Result<(), Box<dyn std::error::Error>> {
+    async fn framework_may_reexport_conclib() -> Result<(), Box<dyn std::error::Error>> {
         let system = ActorSystem::new();
         let halver = system.spawn(Halver).await?;
         assert_eq!(halver.ask(Half(4)).await?, Some(2));

@@ -52,7 +52,7 @@ pub(crate) async fn no_time_means_not_sent(fixture: BusFixture) {
 }
 
 pub(crate) async fn no_actor_system_is_known_at_once(fixture: BusFixture) {
-    let config = fixture.bus.config.clone().node("nobody");
+    let config = fixture.bus.config.clone().node("absent");
     let client = ProxyClient::connect(&config).await.unwrap();
     for _ in 0..3 {
         let asked = timeout(SOON, client.ask("worker", Double { n: 1 })).await;

@@ -40,14 +40,14 @@ async fn lives_on(fixture: &BusFixture) {
 }
 
 pub(crate) async fn unknown_urn_is_actor_not_found(fixture: BusFixture) {
-    match fixture.client.ask("nobody", Double { n: 1 }).await {
-        Err(AskError::ActorNotFound { urn }) => assert_eq!(urn.as_str(), "nobody"),
+    match fixture.client.ask("absent", Double { n: 1 }).await {
+        Err(AskError::ActorNotFound { urn }) => assert_eq!(urn.as_str(), "absent"),
         other => panic!("{other:?}"),
     }
     // A tell does not report its arrival.
     fixture
         .client
-        .tell("nobody", Double { n: 1 })
+        .tell("absent", Double { n: 1 })
         .await
         .unwrap();
     lives_on(&fixture).await;

@@ -175,7 +175,7 @@ async fn forged_wakes_tells_and_cancels_are_not_answered() {
     peer.push(&inbox, frames.to_vec()).await;
     let broken = Request {
         kind: 1,
-        urn: "nobody".to_owned(),
+        urn: "absent".to_owned(),
         ..Request::double(1, 1)
     };
     peer.push(&inbox, vec![broken.frame()]).await;
@@ -225,7 +225,7 @@ async fn garbage_on_a_reply_channel_does_no_harm() {
         nested(&[0x93, VERSION, 1]),
     ];
     frames.push(vec![0xdd, 0xff, 0xff, 0xff, 0xff]);
-    frames.push(reply(1, 12345, DONE, b"for nobody"));
+    frames.push(reply(1, 12345, DONE, b"for absent"));
     let whole = reply(1, 12345, DONE, &[1; 20]);
     frames.extend((0..whole.len()).map(|cut| whole[..cut].to_vec()));
     for frame in frames {

@@ -90,8 +90,8 @@ async fn redis_is_gone_if_its_owner_is_interrupted() {
 
 #[tokio::test]
 async fn taken_port_is_named() {
-    let somebody = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let port = somebody.local_addr().unwrap().port();
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
     let config = Config::new(&format!("redis://localhost:{port}")).unwrap();
     let error = start_redis(&config).await.unwrap_err();
     assert!(

@@ -83,14 +83,14 @@ pub(crate) async fn actor_that_never_comes(config: Config) {
     let server = Server::start(&config, &Log::default()).await;
     let client = connect(&config).await;
     let start = Instant::now();
-    let asked = client.ask("nobody", Order { n: 1 }).await;
+    let asked = client.ask("absent", Order { n: 1 }).await;
     assert!(
         matches!(asked, Err(AskError::ActorNotFound { .. })),
         "{asked:?}"
     );
     assert!(start.elapsed() >= 2 * VISIBILITY);
     let letters = letters(&config, 1).await;
-    assert_eq!((&*letters[0].urn, letters[0].deliveries), ("nobody", 2));
+    assert_eq!((&*letters[0].urn, letters[0].deliveries), ("absent", 2));
     server.stop().await;
 }
 

@@ -111,8 +111,8 @@ impl From<AskError> for WebError {
 #[tokio::test]
 async fn remote_tells_and_asks_share_one_error() -> TestResult {
     async fn handler(client: &ProxyClient) -> Result<(), WebError> {
-        client.tell("nobody", note("told")).await?;
-        client.ask("nobody", note("asked")).await?;
+        client.tell("absent", note("told")).await?;
+        client.ask("absent", note("asked")).await?;
         Ok(())
     }
     let client = ProxyClient::connect(&Config::memory()).await?;

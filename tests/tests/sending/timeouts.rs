@@ -41,7 +41,7 @@ async fn tell_with_a_timeout_returns_its_message() -> TestResult {
     worker.stop();
     let back = worker.tell(note("stopped")).timeout(SECOND).await;
     assert!(back.is_err_and(|back| back.reason() == &AskError::ActorStopped));
-    let back = system.tell("nobody", note("lost")).timeout(SECOND).await;
+    let back = system.tell("absent", note("lost")).timeout(SECOND).await;
     assert!(back.is_err_and(|back| matches!(back.reason(), AskError::ActorNotFound { .. })));
     Ok(())
 }

@@ -227,8 +227,8 @@ async fn proxy_retakes_the_lease_after_a_long_outage() -> TestResult {
     proxy.wait_for(|state| !state.is_connected()).await?;
     assert!(start.elapsed() <= 6 * SECOND, "{:?}", start.elapsed());
     faults.calm();
-    let nobody = fixture.client.ask("doubler", Double { n: 1 }).await;
-    assert_eq!(nobody, Err(AskError::NoResponder));
+    let absent = fixture.client.ask("doubler", Double { n: 1 }).await;
+    assert_eq!(absent, Err(AskError::NoResponder));
     proxy.wait_for(ConnectionState::is_connected).await?;
     assert_eq!(fixture.client.ask("doubler", Double { n: 1 }).await, Ok(2));
     fixture.system.finish().await;

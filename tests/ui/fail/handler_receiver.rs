@@ -9,7 +9,7 @@ struct ExampleActor;
 #[handlers]
 impl ExampleActor {
     #[handler]
-    fn nobody(_: Beat) {}
+    fn absent(_: Beat) {}
 
     #[handler]
     fn by_value(self, _: Beat) {}

@@ -217,7 +217,7 @@ fn take_back(shared: &ClientShared, epoch: Epoch, batch: &Batch) {
 }
 
 /// The batch of an asker that is alone, polled by the asker. The driver can adopt it; when the asker
-/// drops it before its end, a task goes on with it.
+/// drops it before its end, a task continues with it.
 pub(super) struct InlineBatch {
     slot: InlineSlot,
     shared: Arc<ClientShared>,

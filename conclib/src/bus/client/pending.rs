@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_tell_ends_when_it_is_accepted_and_an_ask_when_it_is_answered() {
+    async fn tell_ends_when_accepted_and_ask_when_replied() {
         let mut pending = PendingRequests::new(u64::MAX); // ids wrap around
         let (ask, tell) = (
             pending.reserve_id(1).unwrap(),

@@ -70,7 +70,7 @@ pub(super) async fn entries_wait_for_a_consumer_in_their_order(bus: &dyn TestBus
     assert_eq!(client.len().await.unwrap(), 3);
 }
 
-pub(super) async fn a_read_waits_for_the_first_entry(bus: &dyn TestBus) {
+pub(super) async fn read_waits_for_the_first_entry(bus: &dyn TestBus) {
     let (client, _replies) = client(bus).await;
     let consumer = consumer(bus).await;
     let start = Instant::now();

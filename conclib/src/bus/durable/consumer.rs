@@ -116,7 +116,7 @@ impl Consumer {
         let stop = self.link.shared.stop.clone();
         while !stop.is_cancelled() {
             if !self.deliver.is_in_term() {
-                // Another system may serve meanwhile. Messages that actors have go on; the others are
+                // Another system may serve meanwhile. Messages that actors have continue; the others are
                 // claimed again.
                 self.backlog.prefetch.defer_all_waiting();
                 let begun = stop.run_until_cancelled(self.begin_term()).await;

@@ -31,7 +31,7 @@ pub(crate) struct ForeignClaims {
     held: Vec<HeldMessage>,
     /// Their entries.
     held_ids: HashSet<EntryId>,
-    /// The time of the next check whether held messages can go on.
+    /// The time of the next check whether held messages can continue.
     next_check: Option<Instant>,
 }
 

@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_marker_is_the_level() {
+    fn marker_is_the_level() {
         let line = |marker, text| format!("17:M 03 Feb 2025 10:00:00.123 {marker} {text}");
         for (marker, level) in [
             (".", Level::TRACE),
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_of_another_form_is_logged_as_it_is() {
+    fn line_of_another_form_is_logged_unchanged() {
         for line in [
             "",
             "*** FATAL CONFIG FILE ERROR ***",

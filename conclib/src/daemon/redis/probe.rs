@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_may_hold_anything() {
+    fn password_may_contain_any_character() {
         let mut out = Vec::new();
         command(&mut out, &["AUTH", "default", "a b\r\nQUIT"]);
         assert_eq!(

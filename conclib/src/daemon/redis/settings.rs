@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn the_user_of_the_config_may_connect() {
+    fn user_of_the_config_may_connect() {
         let text = written("redis://:secret@localhost:7000/20").unwrap();
         assert!(text.contains("\nrequirepass \"secret\"\n"), "{text}");
         assert!(

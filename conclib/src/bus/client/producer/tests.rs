@@ -23,10 +23,10 @@ async fn messages_without_waiting_callers_are_dropped() {
     faults.cut();
     let load = |size| Load(ByteBuf::from(vec![7; size]));
     // This message is in front of the others.
-    let patient = client.tell("nobody", load(1)).timeout(600 * SECOND);
+    let patient = client.tell("absent", load(1)).timeout(600 * SECOND);
     let patient = tokio::spawn(patient.into_future());
     for _ in 0..10 {
-        let told = (0..50).map(|_| client.tell("nobody", load(MIB)).timeout(SECOND / 100));
+        let told = (0..50).map(|_| client.tell("absent", load(MIB)).timeout(SECOND / 100));
         assert!(join_all(told).await.iter().all(Result::is_err));
         let state = client.shared().producer.lock();
         let frames = state.entries.iter().map(|entry| entry.message.frame.len());

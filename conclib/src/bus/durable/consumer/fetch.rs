@@ -29,7 +29,7 @@ pub(super) const EXPECTED_SIZE: usize = 64 * 1024;
 /// may be deferred here.
 const DUE_SHARE: u32 = 10;
 
-/// The interval of checks whether messages held for other consumers can go on.
+/// The interval of checks whether messages held for other consumers can continue.
 const FOREIGN_CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The result of a read.
@@ -56,7 +56,7 @@ struct BatchSizes {
 /// The search for entries without a heartbeat.
 #[derive(Default)]
 struct DueScan {
-    /// The entry after which the search goes on.
+    /// The entry after which the search continues.
     cursor: EntryId,
     /// There are more due entries, which are not to wait for the next heartbeat.
     has_more: bool,
@@ -94,7 +94,7 @@ impl Fetcher {
     ///
     /// # Cancel safety
     ///
-    /// The read goes on if the call is dropped.
+    /// The read continues if the call is dropped.
     pub(super) async fn finish_read(&mut self) -> Read {
         let Some(read) = &mut self.read else {
             return pending().await;

@@ -76,7 +76,7 @@ fn each_moment_comes_once_at_its_time() {
 }
 
 #[test]
-fn the_first_moment_lies_ahead() {
+fn first_moment_is_in_the_future() {
     // Three o'clock has begun.
     let mut world = World::new(cron("0 0 3 * * *"), "2026-03-01T03:00:00Z");
     assert_eq!(world.run(DAY), walls(&["2026-03-02T03:00:00Z"]));
@@ -99,7 +99,7 @@ fn moments_are_those_of_the_calendar_in_utc() {
 }
 
 #[test]
-fn the_clock_is_looked_at_every_minute_at_least() {
+fn clock_is_read_at_least_every_minute() {
     let mut world = World::new(cron("0 0 3 * * *"), "2026-03-01T00:00:00Z");
     for _ in 0..3 * 60 - 1 {
         assert_eq!(world.due.at, world.now.instant + MINUTE);
@@ -110,7 +110,7 @@ fn the_clock_is_looked_at_every_minute_at_least() {
 }
 
 #[test]
-fn a_tick_waits_for_a_clock_that_is_slow() {
+fn tick_waits_for_a_slow_clock() {
     let mut world = World::new(cron("0 * * * * *"), "2026-03-01T00:00:00Z");
     world.pass(MINUTE);
     world.now.wall -= SECOND / 100;
@@ -121,7 +121,7 @@ fn a_tick_waits_for_a_clock_that_is_slow() {
 }
 
 #[test]
-fn a_clock_that_is_set_forward_brings_the_tick() {
+fn clock_set_forward_makes_the_tick_due() {
     let mut world = World::new(cron("0 0 * * * *"), "2026-03-01T00:00:00Z");
     world.now.wall = wall("2026-03-01T02:30:00Z");
     world.pass(MINUTE);
@@ -147,7 +147,7 @@ fn no_moment_comes_twice_when_the_clock_is_set_back() {
 }
 
 #[test]
-fn a_clock_that_was_wrong_starts_the_series_anew() {
+fn corrected_clock_starts_the_series_anew() {
     let mut ahead = World::new(cron("0 0 * * * *"), "2036-01-01T00:30:00Z");
     assert_eq!(ahead.run(HOUR), walls(&["2036-01-01T01:00:00Z"]));
     ahead.now.wall = wall("2026-03-01T00:30:00Z");
@@ -200,7 +200,7 @@ fn jitter_delays_but_does_not_accumulate() {
 }
 
 #[test]
-fn a_series_that_is_over_stays_so() {
+fn ended_series_stays_ended() {
     let last_year = cron("0 0 0 1 1 * 2025");
     let mut world = World::new(last_year, "2026-03-01T00:00:00Z");
     assert_eq!(world.run(1000 * DAY), []);
@@ -211,7 +211,7 @@ fn a_series_that_is_over_stays_so() {
 }
 
 #[test]
-fn a_constant_that_is_wrong_never_comes() {
+fn wrong_constant_never_comes() {
     for wrong in ["often", "0 0 0 30 2 *"] {
         let schedule = Schedule::calendar(Cron::from_static(wrong));
         let mut world = World::new(schedule, "2026-03-01T00:00:00Z");
@@ -220,7 +220,7 @@ fn a_constant_that_is_wrong_never_comes() {
 }
 
 #[test]
-fn a_constant_is_as_good_as_a_text() {
+fn constant_equals_parsed_text() {
     const EXPRESSION: &str = "0 0 3 * * MON-FRI";
     let constant = Schedule::calendar(Cron::from_static(EXPRESSION));
     assert_eq!(constant, cron(EXPRESSION));

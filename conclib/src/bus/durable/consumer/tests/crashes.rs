@@ -167,7 +167,7 @@ async fn duplicates_of_a_dead_letter_are_removed() {
 async fn missing_actor_of_a_last_delivery_is_the_reason() {
     let config = Config::memory().max_deliveries(3);
     let client = ProxyClient::connect(&config).await.unwrap();
-    client.tell("nobody", pass(1)).await.unwrap();
+    client.tell("absent", pass(1)).await.unwrap();
     client.tell("gate", pass(2)).await.unwrap();
     crash_with(&config, 2, attempts(2, 0)).await;
     let stage = Stage::set(config).await;
@@ -177,7 +177,7 @@ async fn missing_actor_of_a_last_delivery_is_the_reason() {
     sleep(2 * DUE).await;
     let letters = stage.letters().await;
     assert_eq!((letters.len(), letters[0].deliveries), (1, 3));
-    assert_eq!(letters[0].reason, "no actor has the URN `nobody`");
+    assert_eq!(letters[0].reason, "no actor has the URN `absent`");
 }
 
 #[tokio::test(start_paused = true)]
