@@ -36,12 +36,12 @@ impl Account {
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     tracing_subscriber::fmt::init();
     let system = ActorSystem::new();
-    start_proxy(&system, &Config::from_env()?).await?;
     system.spawn(Doubler).await?;
     system
         .spawn(Account { balance: 10_000 })
         .urn("account/1")
         .await?;
+    start_proxy(&system, &Config::from_env()?).await?;
     println!("actors serve; Ctrl-C ends them");
 
     tokio::signal::ctrl_c().await?;

@@ -46,9 +46,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("demo:   Redis at port {redis_port}");
 
     let system = ActorSystem::new();
-    start_proxy(&system, redis.config()).await?;
     system.spawn(Doubler).await?;
     system.spawn(Account { balance: 1_000 }).await?;
+    start_proxy(&system, redis.config()).await?;
 
     let port = free_port()?;
     let base = format!("http://127.0.0.1:{port}");

@@ -28,7 +28,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let actor = system.spawn(PrintTimeActor).await?;
 
     let ticker = Ticker::every(Duration::from_millis(200))
-        .named("clock")
+        .name("clock")
         .start(move || {
             let actor = actor.clone();
             async move {

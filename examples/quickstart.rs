@@ -52,12 +52,12 @@ impl Heart {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // The actor side. `Config::default()` instead would be Redis at localhost:6379.
+    // The actor process. `Config::default()` instead would be Redis at localhost:6379.
     let config = Config::memory();
     let system = ActorSystem::new();
-    start_proxy(&system, &config).await?;
     let doubler = system.spawn(Doubler).await?;
     system.spawn(Heart { beats: 0 }).await?;
+    start_proxy(&system, &config).await?;
     println!(
         "local:   2 x 21 = {}",
         doubler.ask(Double { n: 21 }).await?.n

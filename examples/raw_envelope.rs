@@ -41,8 +41,8 @@ impl Bank {
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let config = Config::memory();
     let system = ActorSystem::new();
-    start_proxy(&system, &config).await?;
     system.spawn(Bank { balance: 1_000 }).await?;
+    start_proxy(&system, &config).await?;
 
     let client = ProxyClient::connect(&config).await?;
     println!("client:  {:?}", client.ask("bank", Double { n: 4 }).await?);

@@ -101,8 +101,8 @@ async fn call(
 /// The actor process.
 async fn serve() -> Result<(), Box<dyn std::error::Error>> {
     let system = ActorSystem::new();
-    let proxy = start_proxy(&system, &Config::from_env()?).await?;
     system.spawn(Doubler).await?;
+    let proxy = start_proxy(&system, &Config::from_env()?).await?;
     proxy.stopped().await;
     Ok(())
 }

@@ -18,56 +18,56 @@ mod message;
 /// [`ActorMessage`](https://docs.rs/conclib/latest/conclib/trait.ActorMessage.html), where the
 /// example is.
 ///
-/// | `#[message(…)]` | says | default |
+/// | `#[message(…)]` | meaning | default |
 /// |---|---|---|
 /// | `response = Type` | the type of its response | `()` |
 /// | `name = "…"` | its name on the wire; `{T}` stands for the name of a parameter | the type's identifier |
 /// | `local` | it never leaves the process: serde is not needed | it may cross the bus |
-/// | `durable` | clients send it so that the bus keeps it until it is handled, at least once | at most once |
+/// | `durable` | the bus stores it until it is handled, at least once | at most once |
 /// | `crate = path` | where conclib is: see [`handlers`] | `::conclib` |
 ///
 /// A message that may cross the bus also implements
-/// [`RemoteMessage`](https://docs.rs/conclib/latest/conclib/trait.RemoteMessage.html); it derives
+/// [`RemoteMessage`](https://docs.rs/conclib/latest/conclib/message/trait.RemoteMessage.html); it derives
 /// serde's `Serialize` and `Deserialize`, and so does its response.
 ///
 /// A business error is part of the response (`response = Result<Receipt, Declined>`). conclib's
 /// `Failure` is not: a handler that returns one fails its actor.
 ///
-/// The name of a generic message is the same whatever stands for its parameters. For an actor that
-/// handles `Set<u32>` and `Set<String>` it must say more: `name = "Set<{T}>"`, with
-/// [`WireName`](https://docs.rs/conclib/latest/conclib/trait.WireName.html) for the names of types.
+/// The name of a generic message does not depend on its parameters. An actor that handles `Set<u32>`
+/// and `Set<String>` needs names that do: `name = "Set<{T}>"`, with
+/// [`WireName`](https://docs.rs/conclib/latest/conclib/message/trait.WireName.html) for the names of types.
 #[proc_macro_derive(ActorMessage, attributes(message))]
 pub fn actor_message(input: TokenStream) -> TokenStream {
     message::derive(&parse_macro_input!(input as DeriveInput)).into()
 }
 
-/// Says what an actor is: implements
-/// [`Actor`](https://docs.rs/conclib/latest/conclib/trait.Actor.html), where the example is. What
-/// the actor does stands in a [`handlers`] block.
+/// Describes an actor: implements
+/// [`Actor`](https://docs.rs/conclib/latest/conclib/trait.Actor.html), where the example is. Its
+/// behaviour is in a [`handlers`] block.
 ///
-/// | `#[actor(…)]` | says | default |
+/// | `#[actor(…)]` | meaning | default |
 /// |---|---|---|
 /// | `urn = "…"` | the URN of every actor of this type | the spawner's, or generated |
-/// | `mailbox = 256` | how many messages may wait | 1024 |
-/// | `private` | other processes do not find it | they do, if there is a proxy |
+/// | `mailbox = 256` | the capacity of its mailbox, in messages | 1024 |
+/// | `private` | hidden from other processes | visible, if there is a proxy |
 /// | `crate = path` | where conclib is: see [`handlers`] | `::conclib` |
 ///
 /// A *private* actor serves its own process alone: asks from the bus fail with `ActorNotFound`, as
 /// if the URN were free. A `Pool` of private workers is private itself.
 ///
-/// Each `#[periodic(tick = Beat, every = "500ms")]` adds a message that the actor is sent
+/// Each `#[periodic(tick = Beat, every = "500ms")]` adds a message that is sent to the actor
 /// regularly, at an interval or, with `cron = "0 */5 * * * *"` instead of `every`, at moments of the
 /// calendar; with one or more, the actor implements
-/// [`PeriodicActor`](https://docs.rs/conclib/latest/conclib/trait.PeriodicActor.html), which lists
+/// [`PeriodicActor`](https://docs.rs/conclib/latest/conclib/schedule/trait.PeriodicActor.html), which lists
 /// the options.
 #[proc_macro_derive(Actor, attributes(actor, periodic))]
 pub fn actor(input: TokenStream) -> TokenStream {
     actor::derive(&parse_macro_input!(input as DeriveInput)).into()
 }
 
-/// Says what an actor does. It is placed on one inherent `impl` block of the actor and implements
-/// [`Handlers`](https://docs.rs/conclib/latest/conclib/trait.Handlers.html), and
-/// [`Handler<M>`](https://docs.rs/conclib/latest/conclib/trait.Handler.html) for each message.
+/// Defines the behaviour of an actor. It is placed on one inherent `impl` block of the actor and implements
+/// [`Handlers`](https://docs.rs/conclib/latest/conclib/actor/trait.Handlers.html), and
+/// [`Handler<M>`](https://docs.rs/conclib/latest/conclib/actor/trait.Handler.html) for each message.
 ///
 /// **Handlers** are the methods marked `#[handler]`, `async fn` or `fn`:
 ///
@@ -81,7 +81,7 @@ pub fn actor(input: TokenStream) -> TokenStream {
 /// for good.) With a `Reply<R>` it returns `()` or `Result<(), Failure>`, and replies at any time.
 /// A *raw handler* takes a
 /// [`RequestEnvelope`](https://docs.rs/conclib/latest/conclib/struct.RequestEnvelope.html) instead
-/// of a message, and gets everything from other processes that has no handler of its own.
+/// of a message, and gets every request from other processes that has no handler of its own.
 ///
 /// **Hooks** are the methods with these names; they need no attribute, and take any of their
 /// parameters:
@@ -92,14 +92,14 @@ pub fn actor(input: TokenStream) -> TokenStream {
 /// | `on_stop` | `&mut self, ctx: &mut Context<Self>, reason: &StopReason` | `()` |
 /// | `on_failure` | `&mut self, ctx: &mut Context<Self>, failure: &Failure` | `()` |
 ///
-/// Everything stays in the block as ordinary methods, to be called in unit tests. Other methods
-/// may stand beside them, unless they are called `on_…`: a mistyped hook is an error.
+/// All of them stay ordinary methods, which unit tests can call. The block may have other methods,
+/// except with names `on_…`: a mistyped hook is an error.
 ///
 /// The module `actor` of conclib shows an expansion.
 ///
 /// # Generic actors
 ///
-/// Bounds stand on the block, and not on its methods. A message may be a parameter, as in a logger,
+/// Bounds belong on the block, and not on its methods. A message may be a parameter, as in a logger,
 /// a batcher or a retrier:
 ///
 /// ```text
@@ -113,14 +113,14 @@ pub fn actor(input: TokenStream) -> TokenStream {
 /// }
 /// ```
 ///
-/// A message of the actor's own has the parameter then, as `Flush<M>` here. A plain `Flush` could be
-/// the `M` of some batcher, which would have two handlers for it; it will do where a bound or the
-/// response says that it is no `M`.
+/// The actor's own messages then have the parameter too, as `Flush<M>` here. A plain `Flush` could be
+/// the `M` of a batcher, which would have two handlers for it. It works only if a bound or its
+/// response type excludes it from `M`.
 ///
 /// # Conditions and other names
 ///
-/// `#[cfg]` and `#[cfg_attr]` may stand on handlers, hooks and their parameters, and
-/// `#[cfg_attr(…, handler)]` makes a handler under a condition. The block knows a handler by the word
+/// `#[cfg]` and `#[cfg_attr]` are allowed on handlers, hooks and their parameters, and
+/// `#[cfg_attr(…, handler)]` makes a handler under a condition. The block recognises a handler by the word
 /// `handler`, also at the end of a path (`#[conclib::handler]`). Methods that a macro
 /// within the block makes come too late: let such a macro make the whole block.
 ///
@@ -130,8 +130,8 @@ pub fn actor(input: TokenStream) -> TokenStream {
 ///
 /// # Where conclib is
 ///
-/// The expansions of the macros say `::conclib`. In a crate that knows conclib by another name, or
-/// through a framework that re-exports it, each of them is told so; a framework's own macro says
+/// The expansions of the macros refer to `::conclib`. In a crate with another name for conclib, or
+/// with a framework that re-exports it, each macro takes `crate = path`; a framework's own macro writes
 /// `crate = $crate::conclib`:
 ///
 /// ```text
@@ -147,7 +147,7 @@ pub fn actor(input: TokenStream) -> TokenStream {
 /// impl Heart { … }
 /// ```
 ///
-/// A crate that only knows it by another name needs one line at its root instead:
+/// A crate with just another name for it needs one line at its root instead:
 /// `extern crate cl as conclib;`.
 #[proc_macro_attribute]
 pub fn handlers(arguments: TokenStream, item: TokenStream) -> TokenStream {
@@ -155,10 +155,10 @@ pub fn handlers(arguments: TokenStream, item: TokenStream) -> TokenStream {
 }
 
 /// Marks a method of a [`handlers`] block as the handler of the message that it takes. The block
-/// knows it by its name, so it keeps that name when it is imported.
+/// recognises it by its name, so do not rename it in an import.
 ///
-/// The block reads and removes it, so that it is never expanded; an expansion means that the block is
-/// missing, and the error says so.
+/// The block reads and removes it, so it is never expanded. An expansion means that the block is missing,
+/// which is the error then.
 #[proc_macro_attribute]
 pub fn handler(_: TokenStream, item: TokenStream) -> TokenStream {
     handlers::stray_handler(&item.into()).into()

@@ -1,6 +1,6 @@
 //! The bus: actors asked from other processes.
 //!
-//! Rooms from bottom to top; each uses only rooms above it in this list:
+//! Modules from bottom to top; each uses only those above it in this list:
 //!
 //! - `transport`: traits and words of a bus, and `keys`, the names of its keys
 //! - `protocol`: frames

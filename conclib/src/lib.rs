@@ -25,8 +25,8 @@
 //! // The actor process. `Config::from_env()?` is Redis at localhost; this bus needs no installation.
 //! let config = Config::memory();
 //! let system = ActorSystem::new();
-//! start_proxy(&system, &config).await?;
 //! let actor = system.spawn(Doubler).await?;
+//! start_proxy(&system, &config).await?;
 //! assert_eq!(actor.ask(Double { n: 21 }).await?, 42);
 //!
 //! // Any other process.
@@ -42,7 +42,7 @@
 //! | define a message | [`ActorMessage`] |
 //! | define an actor | [`Actor`](trait@Actor), [`#[handlers]`](macro@handlers), [`Context`] |
 //! | start actors, find them by URN, shut all down | [`ActorSystem`], [`Spawn`](system::Spawn) |
-//! | tell, ask, stop and kill an actor | [`ActorRef`]; known only by a message: [`Recipient`] |
+//! | tell, ask, stop and kill an actor | [`ActorRef`]; by message type, without the actor's type: [`Recipient`] |
 //! | wait for room, not at all, or for a time | [`tell`](ActorRef::tell), [`try_tell`](ActorRef::try_tell), [`Tell::timeout`](actor::Tell::timeout) |
 //! | limit the wait for an answer | [`Ask::timeout`](actor::Ask::timeout) |
 //! | stop work whose asker has gone | [`Context::cancelled`], [`Reply::cancelled`] |
@@ -65,6 +65,8 @@
 //! | ask actors of other processes | [`ProxyClient`], [`AskError`] |
 //! | have a message kept until it is handled | [`durable`] |
 //! | handle requests undecoded | [`RequestEnvelope`] |
+//! | send attributes with a request | [`attribute`](bus::RemoteAsk::attribute); read by [raw handlers](RequestEnvelope) |
+//! | see logs | they go to `tracing`: install a subscriber such as `tracing_subscriber::fmt` |
 //! | restrict which clients may do what | [`Config::acl`], `rediss://`, `#[actor(private)]`; `docs/security.md` |
 //! | start Redis or a web server | [`daemon`] |
 //!
@@ -74,7 +76,7 @@
 //!   [`ActorSystem`] stops all.
 //! - **A URN is taken when spawning begins.** Messages that arrive wait for `on_start`; if that fails,
 //!   they are refused. The URN is free again when [`stopped`](ActorRef::stopped) returns, also after
-//!   failures (unless the caller is an actor for whose end this one waits).
+//!   failures. (The exception are actors that wait for each other's end.)
 //! - **A stop** closes the mailbox: waiting and later senders get their message back, the queued
 //!   messages are handled, then `on_stop` runs. **A kill** drops the running handler at its next await
 //!   and skips the hooks. A full mailbox delays neither.
@@ -211,10 +213,10 @@ pub use urn::Urn;
 
 /// Durable messages: kept until they are handled, and the dead letters that no actor could handle.
 ///
-/// A message is durable by `#[message(durable)]`, or by
-/// [`RemoteTell::durable`](bus::RemoteTell::durable) for one tell. An
-/// [idempotency key](bus::RemoteTell::idempotency_key) lets it be sent again without being handled
-/// again. `docs/reliability.md` has the guarantees.
+/// A message is durable by `#[message(durable)]` on its type, by
+/// [`durable`](bus::RemoteTell::durable) on one tell or ask, or by an
+/// [`idempotency_key`](bus::RemoteTell::idempotency_key), with which it can be sent again without
+/// being handled again. `docs/reliability.md` has the guarantees.
 #[cfg(feature = "bus")]
 pub mod durable {
     pub use crate::bus::durable::dead_letters::{
@@ -246,6 +248,10 @@ pub mod snapshot {
 }
 
 /// Names that nearly every program with actors needs: `use conclib::prelude::*;`.
+///
+/// These are the traits and macros, the types of the crate's root that appear in actors and in `main`,
+/// the schedules, `start_proxy`, `start_redis` and `start_api`, and serde's `Serialize` and
+/// `Deserialize`, for messages.
 pub mod prelude {
     pub use serde::{Deserialize, Serialize};
 
@@ -257,7 +263,7 @@ pub mod prelude {
     pub use crate::schedule::{First, Missed, PeriodicActor, Schedule, Ticker};
     pub use crate::{
         Actor, ActorMessage, ActorRef, ActorSystem, AskError, Context, Failure, Recipient, Reply,
-        RequestEnvelope, StopReason, handler, handlers,
+        RequestEnvelope, StopReason, Terminated, handler, handlers,
     };
     #[cfg(feature = "bus")]
     pub use crate::{Config, ProxyClient, start_proxy};

@@ -95,7 +95,7 @@ pub trait ActorMessage: Sized + Send + 'static {
 /// `u128` under `#[serde(flatten)]` or in a tagged enum, a value that is nested deeper than
 /// 128 levels, a field that is left out by `skip_serializing_if` and has no `#[serde(default)]`.
 ///
-/// A test that calls `conclib::test::round_trips` (feature `test-util`) is sure of a message.
+/// `conclib::test::round_trips` (feature `test-util`) tests that a message arrives as it was sent.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot cross the bus",
     label = "not a `RemoteMessage`",

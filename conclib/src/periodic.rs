@@ -16,7 +16,7 @@ use crate::actor::Tick;
 /// | `cron` | instead of `every`: a [cron expression](crate::schedule::Cron), in UTC | |
 /// | `first` | `"now"`, `"after"` one interval; not with `cron` | `"now"` |
 /// | `missed` | `"skip"`, `"burst"`, `"delay"` (see [`Missed`](crate::schedule::Missed)) | `"skip"` |
-/// | `jitter` | a duration: each tick is late by a random part of it | `"0s"` |
+/// | `jitter` | a duration: each tick is delayed by a random part of it | `"0s"` |
 ///
 /// ```
 /// use conclib::prelude::*;

@@ -158,7 +158,7 @@ impl<W: Actor> Pool<W> {
         }
     }
 
-    /// Sets the routing of messages without a key: round-robin, unless changed.
+    /// Sets the routing of messages without a key: round-robin by default.
     pub fn route(mut self, route: Route) -> Self {
         self.route = route;
         self
@@ -181,7 +181,7 @@ impl<W: Actor> Pool<W> {
         self
     }
 
-    /// Limits the restarts of each worker: to 3 within 5 s, unless changed.
+    /// Limits the restarts of each worker: to 3 within 5 s by default.
     pub fn budget(mut self, restarts: u32, within: Duration) -> Self {
         self.restart_settings.budget = Budget { restarts, within };
         self

@@ -62,7 +62,7 @@ impl fmt::Display for Strategy {
 /// messages. A member that is stopped or killed from outside does not start again, and the others
 /// continue without it.
 ///
-/// The members share one budget of restarts: 3 within 5 s, unless changed. When it is spent, the
+/// The members share one budget of restarts: 3 within 5 s by default. When it is spent, the
 /// supervisor fails, and its members stop with it. A supervisor may be a member of another group,
 /// or [escalate](Spawn::escalate) to its parent.
 ///
@@ -148,7 +148,7 @@ impl Supervisor {
         self
     }
 
-    /// Limits the restarts of the group: to 3 within 5 s, unless changed.
+    /// Limits the restarts of the group: to 3 within 5 s by default.
     pub fn budget(mut self, restarts: u32, within: Duration) -> Self {
         self.group.budget = Budget { restarts, within };
         self
@@ -269,7 +269,7 @@ impl<F> ChildSpec<F> {
         self
     }
 
-    /// Sets the ends after which the group restarts this member: failures, unless changed. If the
+    /// Sets the ends after which the group restarts this member: failures by default. If the
     /// strategy restarts it together with another member, it starts again in any case.
     pub fn restart(mut self, restart: Restart) -> Self {
         self.restart = restart;

@@ -29,7 +29,7 @@ use crate::time::schedule::{First, Missed, Schedule, TickDecision, WallInstant};
 /// let calls = Arc::new(AtomicU32::new(0));
 /// let counter = calls.clone();
 /// let ticker = Ticker::every(Duration::from_millis(500))
-///     .named("counter")
+///     .name("counter")
 ///     .first(First::After)
 ///     .start(move || {
 ///         let counter = counter.clone();
@@ -60,7 +60,7 @@ impl Ticker {
     /// use conclib::schedule::{CronError, Schedule, Ticker, TickerBuilder};
     ///
     /// fn nightly(cron: &str) -> Result<TickerBuilder, CronError> {
-    ///     Ok(Ticker::every(Schedule::cron(cron)?).named("nightly"))
+    ///     Ok(Ticker::every(Schedule::cron(cron)?).name("nightly"))
     /// }
     /// assert!(nightly("0 0 3 * * *").is_ok());
     /// ```
@@ -115,25 +115,25 @@ pub struct TickerBuilder {
 }
 
 impl TickerBuilder {
-    /// Sets the name in logs; `ticker` unless changed.
-    pub fn named(mut self, name: impl Into<String>) -> Self {
+    /// Sets the name in logs; `ticker` by default.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = name.into();
         self
     }
 
-    /// Sets the time of the first call: at once, unless changed. A cron expression says its own.
+    /// Sets the time of the first call: at once by default. A cron expression says its own.
     pub fn first(mut self, first: First) -> Self {
         self.schedule = self.schedule.first(first);
         self
     }
 
-    /// Sets the handling of ticks that pass while a call is running: they are skipped, unless changed.
+    /// Sets the handling of ticks that pass while a call is running: they are skipped by default.
     pub fn missed(mut self, missed: Missed) -> Self {
         self.schedule = self.schedule.missed(missed);
         self
     }
 
-    /// Each tick is late by a random part of this: by nothing, unless changed.
+    /// Delays each tick by a random part of this; there is no delay by default.
     pub fn jitter(mut self, jitter: Duration) -> Self {
         self.schedule = self.schedule.jitter(jitter);
         self

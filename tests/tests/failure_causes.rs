@@ -293,6 +293,6 @@ async fn answer_that_panics_on_drop_ends_no_actor() -> TestResult {
 
     assert!(!maker.is_stopped());
     let snapshot = system.snapshot();
-    assert_eq!(snapshot.actors[0].failed, 0, "{snapshot}");
+    assert_eq!(snapshot.actors[0].failures, 0, "{snapshot}");
     Ok(())
 }

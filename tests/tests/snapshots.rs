@@ -30,8 +30,8 @@ async fn idle_actor_shows_its_counts() -> TestResult {
     settle().await;
     let a = look(&system, "a")?;
     assert_eq!(a.actor_type, std::any::type_name::<ScriptedActor>());
-    assert_eq!((a.handled, a.failed, a.restarts), (4, 1, 1));
-    assert_eq!((a.depth, a.capacity, a.senders), (0, 7, 0));
+    assert_eq!((a.handled, a.failures, a.restarts), (4, 1, 1));
+    assert_eq!((a.queued, a.capacity, a.waiting_senders), (0, 7, 0));
     assert_eq!(a.phase, Phase::Running);
     assert!(a.oldest.is_none() && a.running.is_none() && a.parent.is_none());
     Ok(())
@@ -55,7 +55,10 @@ async fn busy_actor_shows_its_handler_and_waiting_messages() -> TestResult {
     let mut waits = a.tell(note("3"));
     assert!(poll_once(&mut waits).await.is_pending());
     let seen = look(&system, "a")?;
-    assert_eq!((seen.depth, seen.capacity, seen.senders), (2, 2, 1));
+    assert_eq!(
+        (seen.queued, seen.capacity, seen.waiting_senders),
+        (2, 2, 1)
+    );
     assert_eq!(
         seen.running.as_ref().map(|running| &*running.name),
         Some("pass")
@@ -68,7 +71,7 @@ async fn busy_actor_shows_its_handler_and_waiting_messages() -> TestResult {
     let (elapsed, oldest) = ages(&seen).ok_or("no ages")?;
     let older = |seen| ages(&seen).is_some_and(|(now, then)| now > elapsed && then > oldest);
     until(|| look(&system, "a").is_ok_and(older)).await;
-    assert_eq!(system.snapshot().depth(), 2);
+    assert_eq!(system.snapshot().queued(), 2);
     keeper.open();
     within(waits).await?;
     within(a.ask(note("4"))).await?;

@@ -186,7 +186,7 @@ async fn send(
 /// True if the snapshot of an actor agrees with its ledger.
 fn agree(seen: &ActorSnapshot, ledger: &Ledger) -> bool {
     seen.handled == ledger.handled
-        && seen.failed == ledger.failed
+        && seen.failures == ledger.failed
         && u64::from(seen.restarts) == ledger.failed
 }
 

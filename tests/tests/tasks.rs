@@ -95,7 +95,10 @@ async fn stream_waits_while_the_mailbox_is_full() -> TestResult {
     keeper.reached().await;
     sleep(SECOND).await;
     let load = system.snapshot().actors[0].clone();
-    assert_eq!((load.depth, load.capacity, load.senders), (2, 2, 1));
+    assert_eq!(
+        (load.queued, load.capacity, load.waiting_senders),
+        (2, 2, 1)
+    );
     assert_eq!(
         made.load(Ordering::Relaxed),
         3,

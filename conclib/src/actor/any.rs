@@ -213,12 +213,12 @@ impl<A: Handlers> AnyActor for ActorCell<A> {
                     .into(),
                 elapsed,
             }),
-            depth: load.depth,
+            queued: load.depth,
             capacity: load.capacity,
-            senders: load.senders,
+            waiting_senders: load.senders,
             oldest: load.oldest,
             handled: stats.handled,
-            failed: stats.failed,
+            failures: stats.failures,
             restarts: stats.restarts,
         }
     }

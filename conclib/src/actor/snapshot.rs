@@ -51,7 +51,7 @@ impl FailedActor {
             parent: last.parent,
             reason,
             at: SystemTime::now(),
-            failures: last.failed,
+            failures: last.failures,
         }
     }
 }
@@ -75,7 +75,7 @@ impl FailedActor {
 /// let snapshot = system.snapshot();
 /// let worker = snapshot.actor("worker").unwrap();
 /// assert_eq!(worker.phase, Phase::Running);
-/// assert_eq!((worker.depth, worker.capacity), (0, 64));
+/// assert_eq!((worker.queued, worker.capacity), (0, 64));
 /// if let Some(handler) = &worker.running {
 ///     println!("{} has run for {:?}", handler.name, handler.elapsed);
 /// }
@@ -95,18 +95,18 @@ pub struct ActorSnapshot {
     /// The running handler, if one runs.
     pub running: Option<RunningHandler>,
     /// The number of messages in the mailbox.
-    pub depth: usize,
+    pub queued: usize,
     /// The capacity of the mailbox, in messages.
     pub capacity: usize,
     /// The number of senders that wait for room in the mailbox.
-    pub senders: usize,
+    pub waiting_senders: usize,
     /// The age of the oldest message in the mailbox, exact to a few milliseconds. It may be the age of
     /// a slightly older message that was handled since.
     pub oldest: Option<Duration>,
     /// The number of messages and ticks handled without a failure.
     pub handled: u64,
     /// The number of failures.
-    pub failed: u64,
+    pub failures: u64,
     /// The number of restarts.
     pub restarts: u32,
 }

@@ -23,7 +23,7 @@ pub(crate) struct Stats {
     handler: AtomicU16,
     restarts: AtomicU32,
     handled: AtomicU64,
-    failed: AtomicU64,
+    failures: AtomicU64,
     /// The start of the running handler, or slightly before. The first handler of a batch takes the
     /// batch's arrival, by the sender's clock read; handlers that follow without a pause share it.
     since: AtomicU64,
@@ -33,6 +33,7 @@ pub(crate) struct Stats {
 
 /// The phase of an actor's lifecycle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Phase {
     /// The actor's state is being made, or `on_start` runs.
@@ -62,7 +63,7 @@ pub(crate) struct StatsSnapshot {
     /// The number of the running handler, and its running time.
     pub(crate) running: Option<(u16, Duration)>,
     pub(crate) handled: u64,
-    pub(crate) failed: u64,
+    pub(crate) failures: u64,
     pub(crate) restarts: u32,
 }
 
@@ -104,7 +105,7 @@ impl Stats {
 
     /// Records that a handler or a hook has failed or was interrupted.
     pub(crate) fn failed(&self) {
-        bump(&self.failed);
+        bump(&self.failures);
         self.idle();
     }
 
@@ -127,7 +128,7 @@ impl Stats {
             phase: self.phase(),
             running: (handler != IDLE).then(|| (handler, since.elapsed())),
             handled: self.handled.load(Ordering::Relaxed),
-            failed: self.failed.load(Ordering::Relaxed),
+            failures: self.failures.load(Ordering::Relaxed),
             restarts: self.restarts.load(Ordering::Relaxed),
         }
     }
@@ -169,7 +170,7 @@ impl Default for Stats {
             handler: AtomicU16::new(IDLE),
             restarts: AtomicU32::new(0),
             handled: AtomicU64::new(0),
-            failed: AtomicU64::new(0),
+            failures: AtomicU64::new(0),
             since: AtomicU64::new(0),
             paused: AtomicBool::new(false),
         }

@@ -38,7 +38,6 @@ mod tests;
 ///
 /// ```
 /// use conclib::prelude::*;
-/// use conclib::{start_proxy, Config, ProxyClient};
 /// use std::time::Duration;
 ///
 /// #[derive(ActorMessage, Serialize, Deserialize)]
@@ -60,8 +59,8 @@ mod tests;
 ///
 /// // In the actor process:
 /// let system = ActorSystem::new();
-/// start_proxy(&system, &config).await?;
 /// system.spawn(Doubler).await?;
+/// start_proxy(&system, &config).await?;
 ///
 /// // In another process:
 /// let client = ProxyClient::connect(&config).await?;

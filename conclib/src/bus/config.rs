@@ -42,6 +42,8 @@ const HOUR: Duration = Duration::from_secs(60 * 60);
 /// | `CONCLIB_NODE` | the actor system within the namespace | `main` |
 /// | `CONCLIB_TIMEOUT` | deadline of an ask, such as `500ms` or `5s` | `5s` |
 ///
+/// The bus in memory has no variable: see [`Config::memory`].
+///
 /// ```
 /// use conclib::Config;
 /// use std::time::Duration;
@@ -115,14 +117,14 @@ impl Config {
         self
     }
 
-    /// The deadline of an ask that sets none: 5 s unless changed.
+    /// The deadline of an ask that sets none: 5 s by default.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// The largest request or response in bytes, encoded: 4 MiB unless changed.
+    /// The largest request or response in bytes, encoded: 4 MiB by default.
     #[must_use]
     pub fn max_message_size(mut self, bytes: usize) -> Self {
         self.max_message_size = bytes;
@@ -130,7 +132,7 @@ impl Config {
     }
 
     /// Time after which the durable messages of a proxy that sends no heartbeats are taken over, and
-    /// for which a message that has failed waits for its next delivery: 30 s unless changed, 100 ms
+    /// for which a message that has failed waits for its next delivery: 30 s by default, 100 ms
     /// to 24 h.
     ///
     /// A handler may take longer: a running proxy sends heartbeats for the messages of its actors.
@@ -145,7 +147,7 @@ impl Config {
     }
 
     /// Number of deliveries of a durable message before it becomes a [dead
-    /// letter](crate::durable::DeadLetters): 5 unless changed, at least 1.
+    /// letter](crate::durable::DeadLetters): 5 by default, at least 1.
     ///
     /// A process that ends amid its work counts one delivery for every message that it had taken. The
     /// last delivery of such a message is made alone, so that a message that ends its process takes no
@@ -161,7 +163,7 @@ impl Config {
 
     /// Time for which the reply to a durable message is stored: a client that repeats the message with
     /// the same idempotency key receives the stored reply, and the message is not handled again. 1 h
-    /// unless changed, 1 s to 30 days.
+    /// by default, 1 s to 30 days.
     ///
     /// Every message costs Redis the memory of its reply for this time: at a thousand messages per
     /// second, an hour is some 3.6 million small keys, and a day would be 86 million. An hour is
@@ -175,7 +177,7 @@ impl Config {
         self
     }
 
-    /// Number of durable messages that may wait to be handled: 1,000,000 unless changed. Beyond it
+    /// Number of durable messages that may wait to be handled: 1,000,000 by default. Beyond it
     /// clients receive [`Overloaded`](crate::AskError::Overloaded). Messages that are under way at that
     /// moment come on top.
     #[must_use]
@@ -188,7 +190,7 @@ impl Config {
     }
 
     /// Sends clients the URN and the text of a failure with
-    /// [`AskError::Failed`](crate::AskError::Failed): off unless changed, since the text of an error
+    /// [`AskError::Failed`](crate::AskError::Failed): off by default, since the text of an error
     /// may hold details that clients must not see. The config of the actor process decides. Within a
     /// process, and among the [dead letters](crate::durable::DeadLetters), the cause is always given.
     #[must_use]

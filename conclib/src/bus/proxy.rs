@@ -18,7 +18,8 @@ use crate::bus::transport::ServerTransport;
 use crate::core::{BoxFuture, Service, spawn_task};
 use crate::system::ActorSystem;
 
-/// Connects the actors of a system to the bus. Once this returns, other processes can ask them.
+/// Connects the actors of a system to the bus. Once this returns, other processes can ask them:
+/// spawn the actors before it, since asks for an absent one end with `ActorNotFound`.
 ///
 /// One system serves a node of a namespace at a time. If another one holds the lease, this waits for
 /// the time in which a lease expires that is not renewed (7 s).

@@ -99,7 +99,7 @@ struct Plan {
 }
 
 impl StartApi {
-    /// Sets the time until the server must be healthy: 30 s unless changed.
+    /// Sets the time until the server must be healthy: 30 s by default.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         if let Some(plan) = &mut self.plan {
             plan.timeout = timeout;

@@ -1,5 +1,6 @@
 //! The cause of a failed ask: the actor that failed, and the text of its failure.
 
+use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -38,6 +39,7 @@ const MAX_CAUSE: usize = 1024;
 /// let Err(AskError::Failed { cause: Some(cause) }) = reader.ask(Read("x")).await else { panic!() };
 /// assert_eq!(cause.urn(), "reader");
 /// assert_eq!(cause.text(), "invalid digit found in string");
+/// assert_eq!(cause.to_string(), "`reader` failed: invalid digit found in string");
 /// # Ok(()) }
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,6 +65,12 @@ impl FailureCause {
     /// The text of the failure, cut to 1024 bytes.
     pub fn text(&self) -> &str {
         &self.text
+    }
+}
+
+impl fmt::Display for FailureCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` failed: {}", self.urn, self.text)
     }
 }
 

@@ -52,7 +52,7 @@ impl Shutdown {
         }
     }
 
-    /// Sets the time for an orderly stop: 10 s unless changed. After that, the remaining actors are
+    /// Sets the time for an orderly stop: 10 s by default. After that, the remaining actors are
     /// killed.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;

@@ -37,7 +37,7 @@ impl ActorSystem {
     ///
     /// let snapshot = system.snapshot();
     /// let worker = snapshot.actor("worker").unwrap();
-    /// assert_eq!((worker.handled, worker.failed, worker.depth), (1, 0, 0));
+    /// assert_eq!((worker.handled, worker.failures, worker.queued), (1, 0, 0));
     /// println!("{snapshot}");                  // a table
     /// # Ok(()) }
     /// ```
@@ -51,7 +51,8 @@ impl ActorSystem {
     }
 }
 
-/// The state of all actors of a system; see [`ActorSystem::snapshot`]. Its `Display` is a table.
+/// The state of all actors of a system; see [`ActorSystem::snapshot`]. Its `Display` is a table, and it
+/// implements serde's traits, as for `serde_json::to_string(&system.snapshot())`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Snapshot {
@@ -91,8 +92,8 @@ impl Snapshot {
     }
 
     /// The number of queued messages in all mailboxes.
-    pub fn depth(&self) -> usize {
-        self.actors.iter().map(|actor| actor.depth).sum()
+    pub fn queued(&self) -> usize {
+        self.actors.iter().map(|actor| actor.queued).sum()
     }
 }
 
@@ -102,20 +103,20 @@ impl fmt::Display for Snapshot {
         let width = urns.max().unwrap_or_default().max("URN".len());
         writeln!(
             f,
-            "{:width$}  {:10}  {:>11}  {:>8}  {:>10}  {:>6}  {:>8}  handler",
-            "URN", "phase", "mailbox", "oldest", "handled", "failed", "restarts"
+            "{:width$}  {:10}  {:>11}  {:>8}  {:>10}  {:>8}  {:>8}  handler",
+            "URN", "phase", "mailbox", "oldest", "handled", "failures", "restarts"
         )?;
         for actor in &self.actors {
             let oldest = actor.oldest.map_or_else(String::new, milliseconds);
             write!(
                 f,
-                "{:width$}  {:10}  {:>11}  {:>8}  {:>10}  {:>6}  {:>8}",
+                "{:width$}  {:10}  {:>11}  {:>8}  {:>10}  {:>8}  {:>8}",
                 actor.urn.as_str(),
                 actor.phase,
-                format!("{}/{}", actor.depth, actor.capacity),
+                format!("{}/{}", actor.queued, actor.capacity),
                 oldest,
                 actor.handled,
-                actor.failed,
+                actor.failures,
                 actor.restarts,
             )?;
             match &actor.running {

@@ -133,7 +133,7 @@ impl<A: Actor, F> Spawn<A, Supervised<F>> {
         Self::new(system, parent, None, Supervised::new(factory))
     }
 
-    /// Sets the ends after which the actor starts again: failures, unless changed.
+    /// Sets the ends after which the actor starts again: failures by default.
     pub fn restart(mut self, restart: Restart) -> Self {
         self.kind.restarts_itself = restart == Restart::Always;
         if let SpawnState::New(_, source) = &mut self.state {
@@ -142,7 +142,7 @@ impl<A: Actor, F> Spawn<A, Supervised<F>> {
         self
     }
 
-    /// Limits the restarts: to 3 within 5 s, unless changed. One failure more, and the actor stops
+    /// Limits the restarts: to 3 within 5 s by default. One failure more, and the actor stops
     /// as [`Exhausted`](StopReason::Exhausted).
     pub fn budget(mut self, restarts: u32, within: Duration) -> Self {
         if let SpawnState::New(_, source) = &mut self.state {

@@ -229,7 +229,7 @@ impl<M: ActorMessage> SpawnProbe<M> {
         self
     }
 
-    /// Sets the longest wait of [`expect`](Probe::expect): 5 s unless changed.
+    /// Sets the longest wait of [`expect`](Probe::expect): 5 s by default.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self

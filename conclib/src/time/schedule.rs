@@ -117,21 +117,21 @@ impl Schedule {
         Self::new(When::Cron(cron))
     }
 
-    /// Sets the time of an interval's first tick: at once, unless changed. A cron expression says its
+    /// Sets the time of an interval's first tick: at once by default. A cron expression says its
     /// own.
     pub const fn first(mut self, first: First) -> Self {
         self.first = first;
         self
     }
 
-    /// Sets the handling of late ticks: they are skipped, unless changed.
+    /// Sets the handling of late ticks: they are skipped by default.
     pub const fn missed(mut self, missed: Missed) -> Self {
         self.missed = missed;
         self
     }
 
     /// Delays each tick by a random part of this, so that many actors do not tick in step: by nothing,
-    /// unless changed.
+    /// by default.
     pub const fn jitter(mut self, jitter: Duration) -> Self {
         self.jitter = jitter;
         self

@@ -123,7 +123,7 @@ fn cycle(chain: &[&str]) -> Outcome {
 /// Waits until this many messages are in the mailbox.
 async fn depth(system: &ActorSystem, urn: &str, depth: usize) {
     let found = |actor: &conclib::snapshot::ActorSnapshot| {
-        actor.urn.as_str() == urn && actor.depth == depth
+        actor.urn.as_str() == urn && actor.queued == depth
     };
     within(async {
         while !system.snapshot().actors.iter().any(found) {

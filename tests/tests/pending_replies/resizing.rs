@@ -52,7 +52,7 @@ async fn worker_resizes_its_pool_while_that_waits_for_room() -> TestResult {
         .map(|_| tokio::spawn(ask_pool(pool.clone(), answer())))
         .collect();
     within(async {
-        while !(system.snapshot().actors.iter()).any(|actor| actor.senders == 1) {
+        while !(system.snapshot().actors.iter()).any(|actor| actor.waiting_senders == 1) {
             tokio::task::yield_now().await;
         }
     })

@@ -53,7 +53,7 @@ async fn failure_of_a_surplus_worker_does_not_fail_the_pool() -> TestResult {
     pool.tell(Note(1)).await?;
     let fails = tokio::spawn(pool.ask(Explode));
     within(async {
-        while system.snapshot().depth() < 2 {
+        while system.snapshot().queued() < 2 {
             tokio::task::yield_now().await;
         }
     })
@@ -94,7 +94,7 @@ async fn supervised_pool_keeps_waiting_messages() -> TestResult {
         notes.push(tokio::spawn(pool.tell(Note(n))));
     }
     within(async {
-        while system.snapshot().depth() < 8 {
+        while system.snapshot().queued() < 8 {
             tokio::task::yield_now().await;
         }
     })
@@ -117,7 +117,7 @@ async fn pool_is_killed_while_waiting_for_room() -> TestResult {
     let pool = system.spawn(state.pool(1)).mailbox(1).await?;
     let asks: Vec<_> = (0..7).map(|_| tokio::spawn(pool.ask(Slow))).collect();
     within(async {
-        while system.snapshot().depth() < 5 {
+        while system.snapshot().queued() < 5 {
             tokio::task::yield_now().await;
         }
     })

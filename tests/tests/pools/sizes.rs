@@ -45,7 +45,7 @@ async fn full_pool_makes_its_senders_wait() -> TestResult {
     // Two run, eight wait for their workers, one waits in the pool, one in its mailbox.
     let mut asks: Vec<_> = (0..12).map(|_| tokio::spawn(pool.ask(Slow))).collect();
     within(async {
-        while system.snapshot().depth() < 9 {
+        while system.snapshot().queued() < 9 {
             tokio::task::yield_now().await;
         }
     })

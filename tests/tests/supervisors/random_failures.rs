@@ -91,7 +91,7 @@ async fn torment(seed: u64) -> TestResult {
     assert_eq!(members.len(), NAMES.len());
     for member in &members {
         assert_eq!(
-            (member.phase, member.depth),
+            (member.phase, member.queued),
             (Phase::Running, 0),
             "{member:?}"
         );

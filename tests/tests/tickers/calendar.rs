@@ -88,7 +88,7 @@ async fn ticker_skips_moments_of_the_calendar_that_pass_during_a_call() -> TestR
     let clock = Clock::new();
     let called = clock.clone();
     let schedule = Schedule::cron("* * * * *")?;
-    let ticker = Ticker::every(schedule).named("clock").start(move || {
+    let ticker = Ticker::every(schedule).name("clock").start(move || {
         let called = called.clone();
         async move {
             called.mark();

@@ -80,7 +80,7 @@ async fn jitter_delays_within_its_bounds() {
 async fn stop_waits_for_the_call_under_way() {
     let log = Log::default();
     let called = log.clone();
-    let ticker = Ticker::every(SECOND).named("slow").start(move || {
+    let ticker = Ticker::every(SECOND).name("slow").start(move || {
         let called = called.clone();
         async move {
             called.add("began");

@@ -40,8 +40,39 @@ impl<M: ActorMessage> RemoteAsk<M> {
         Self { call }
     }
 
-    /// Sends a text along, such as a trace id; the actor reads it in
-    /// [`RequestEnvelope::attributes`](crate::RequestEnvelope::attributes).
+    /// Adds an attribute, such as a trace id. A [raw handler](crate::RequestEnvelope) reads it in
+    /// [`RequestEnvelope::attributes`](crate::RequestEnvelope::attributes); typed handlers do not see
+    /// attributes.
+    ///
+    /// ```
+    /// # use conclib::prelude::*;
+    /// # #[derive(ActorMessage, Serialize, Deserialize)]
+    /// # #[message(response = String)]
+    /// # struct Whoami;
+    /// #[derive(Actor)]
+    /// #[actor(urn = "desk")]
+    /// struct Desk;
+    ///
+    /// #[handlers]
+    /// impl Desk {
+    ///     #[handler]
+    ///     fn request(&mut self, request: RequestEnvelope) -> Result<(), UnexpectedMessage> {
+    ///         let Whoami = request.extract()?;
+    ///         let tenant = request.attributes().get("tenant").unwrap_or("none").to_owned();
+    ///         request.respond(tenant);
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let (config, system) = (Config::memory(), ActorSystem::new());
+    /// # system.spawn(Desk).await?;
+    /// # start_proxy(&system, &config).await?;
+    /// # let client = ProxyClient::connect(&config).await?;
+    /// let tenant = client.ask("desk", Whoami).attribute("tenant", "7").await?;
+    /// assert_eq!(tenant, "7");
+    /// # Ok(()) }
+    /// ```
     ///
     /// More than [`Attributes::MAX_LEN`](crate::envelope::Attributes::MAX_LEN) of them, or more than
     /// [`Attributes::MAX_BYTES`](crate::envelope::Attributes::MAX_BYTES), are not sent: the ask ends with
@@ -128,8 +159,7 @@ impl<M: ActorMessage> RemoteTell<M> {
         Self { call }
     }
 
-    /// Sends a text along, such as a trace id; within the same limits as
-    /// [`RemoteAsk::attribute`].
+    /// Adds an attribute, such as a trace id: see [`RemoteAsk::attribute`].
     pub fn attribute(self, name: impl Into<String>, value: impl Into<String>) -> Self {
         let call = self.call.attribute(name.into(), value.into());
         Self { call }
@@ -141,7 +171,6 @@ impl<M: ActorMessage> RemoteTell<M> {
     ///
     /// ```
     /// use conclib::prelude::*;
-    /// use conclib::{start_proxy, Config, ProxyClient};
     ///
     /// #[derive(ActorMessage, Serialize, Deserialize)]
     /// #[message(response = u32)]
@@ -167,8 +196,8 @@ impl<M: ActorMessage> RemoteTell<M> {
     /// client.tell("account", Deposit { cents: 5 }).idempotency_key("transfer-1").await?;
     ///
     /// let system = ActorSystem::new();
-    /// start_proxy(&system, &config).await?;
     /// system.spawn(Account { cents: 0 }).await?;
+    /// start_proxy(&system, &config).await?;
     /// // The same transfer again is not booked twice.
     /// let booked = client.ask("account", Deposit { cents: 5 }).idempotency_key("transfer-1");
     /// assert_eq!(booked.await?, 5);

@@ -39,7 +39,6 @@ const EXPECTED_SIZE: usize = 64 * 1024;
 /// ```
 /// use conclib::prelude::*;
 /// use conclib::durable::DeadLetters;
-/// use conclib::{start_proxy, Config, ProxyClient};
 ///
 /// #[derive(ActorMessage, Serialize, Deserialize)]
 /// #[message(durable)]
@@ -55,8 +54,8 @@ const EXPECTED_SIZE: usize = 64 * 1024;
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let config = Config::memory();
 /// let system = ActorSystem::new();
-/// start_proxy(&system, &config).await?;
 /// system.spawn(Shop).await?;
+/// start_proxy(&system, &config).await?;
 ///
 /// let client = ProxyClient::connect(&config).await?;
 /// let asked = client.ask("shop", Order { number: 17 }).idempotency_key("order-17").await;

@@ -170,7 +170,7 @@ mod tests {
     fn what_is_chosen_comes_in_the_order_of_the_table() {
         let options = parsed(&[
             "--row",
-            "spawn, and a first reply",
+            "spawn, and a first answer",
             "--peer",
             "xtra",
             "--row",

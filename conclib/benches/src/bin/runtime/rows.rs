@@ -66,7 +66,7 @@ impl Kind {
             Self::TellAtOnce => "tell, 4 senders",
             Self::Ask => "ask, one after another",
             Self::AskAtOnce => "64 askers",
-            Self::Spawn => "spawn, and a first reply",
+            Self::Spawn => "spawn, and a first answer",
             Self::Idle => "idle actor",
             Self::Periodic => "10,000 periodic actors at 10 Hz",
             Self::Ring => "ring of 1,000 actors",
