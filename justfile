@@ -59,6 +59,10 @@ bench-runtime *arguments:
 bench-bus *arguments:
     cargo run --release -p conclib-benches --bin bus -- "$@"
 
+# The chart of the README, from the last runs of both benchmarks.
+bench-chart:
+    cargo run --release -p conclib-benches --bin bars docs/benchmarks.svg
+
 # conclib in this tree and in another commit, by turns: the ratio of each figure.
 [positional-arguments]
 bench-against commit *arguments:
