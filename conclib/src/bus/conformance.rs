@@ -1,4 +1,4 @@
-//! One suite, run for each bus: the guarantees that the rooms above rely on.
+//! One suite, run for each bus: the guarantees that the modules above rely on.
 
 mod durable;
 mod leases;

@@ -1,4 +1,4 @@
-//! The bus over Redis. No other room knows which Redis library is used.
+//! The bus over Redis. No other module names the Redis library.
 //!
 //! - [`connection`]: one TCP connection that is made again after it was lost
 //! - [`settings`]: the settings of such a connection, and `tls`, its certificates

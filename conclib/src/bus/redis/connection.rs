@@ -28,7 +28,7 @@ use crate::bus::redis::settings::{ConnectionRole, Settings, once};
 use crate::bus::redis::{Unreachable, accepted, failure, into_bytes, reason};
 use crate::bus::transport::{ReplySink, TransportError};
 
-/// Interval of the heartheartbeats on an idle connection.
+/// Interval of the heartbeats on an idle connection.
 const HEARTBEAT: Duration = Duration::from_secs(2);
 
 /// Timeout of a heartbeat. A Redis that is paused for 3 s keeps its connections.
@@ -326,7 +326,7 @@ fn close_reason(ended: Result<Result<(), Error>, JoinError>) -> String {
     }
 }
 
-/// Sends heartheartbeats until one fails; returns the reason.
+/// Sends heartbeats until one fails; returns the reason.
 async fn heartbeat(link: &Link, role: &ConnectionRole) -> String {
     if let ConnectionRole::Pops | ConnectionRole::Reads = role {
         return future::pending().await;

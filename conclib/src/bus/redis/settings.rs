@@ -20,7 +20,7 @@ use crate::bus::transport::ReplySink;
 /// Timeout of connecting, and then of logging in.
 const CONNECT: Duration = Duration::from_secs(3);
 
-/// Number of commands that may wait to be written. The limits of the rooms above keep far below it;
+/// Number of commands that may wait to be written. The limits of the modules above keep far below it;
 /// it bounds the queue of a stalled connection.
 const MAX_QUEUED: usize = 4096;
 
