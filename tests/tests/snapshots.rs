@@ -241,7 +241,7 @@ async fn snapshot_is_a_table_and_json() -> TestResult {
     let json: serde_json::Value = serde_json::to_value(system.snapshot())?;
     let a = &json["actors"][0];
     assert_eq!(a["urn"], "a");
-    assert_eq!(a["phase"], "Running");
+    assert_eq!(a["phase"], "running");
     assert_eq!(a["running"]["name"], "pass");
     assert_eq!((&a["depth"], &a["capacity"]), (&1.into(), &64.into()));
     assert!(a["oldest"]["secs"].is_u64() && a["parent"].is_null(), "{a}");
