@@ -243,7 +243,7 @@ async fn snapshot_is_a_table_and_json() -> TestResult {
     assert_eq!(a["urn"], "a");
     assert_eq!(a["phase"], "running");
     assert_eq!(a["running"]["name"], "pass");
-    assert_eq!((&a["depth"], &a["capacity"]), (&1.into(), &64.into()));
+    assert_eq!((&a["queued"], &a["capacity"]), (&1.into(), &64.into()));
     assert!(a["oldest"]["secs"].is_u64() && a["parent"].is_null(), "{a}");
     Ok(())
 }
