@@ -334,15 +334,3 @@ pub(crate) fn place(tokens: impl ToTokens) -> Span {
         .unwrap_or(first);
     Span::call_site().located_at(whole)
 }
-
-#[cfg(all(test, not(feature = "cron")))]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn cron_needs_its_feature() {
-        let literal = LitStr::new("0 */5 * * * *", Span::call_site());
-        let error = cron(&literal).unwrap_err().to_string();
-        assert!(error.contains("conclib's feature `cron`"), "{error}");
-    }
-}

@@ -245,3 +245,17 @@ fn cron(literal: &LitStr) -> syn::Result<()> {
                    write `features = [\"cron\"]` where it depends on conclib";
     Err(syn::Error::new_spanned(literal, problem))
 }
+
+#[cfg(all(test, not(feature = "cron")))]
+mod tests {
+    use proc_macro2::Span;
+
+    use super::*;
+
+    #[test]
+    fn cron_needs_its_feature() {
+        let literal = LitStr::new("0 */5 * * * *", Span::call_site());
+        let error = cron(&literal).unwrap_err().to_string();
+        assert!(error.contains("conclib's feature `cron`"), "{error}");
+    }
+}
