@@ -11,6 +11,8 @@ use syn::{
     Token, Type,
 };
 
+use crate::hidden::is_hidden;
+
 /// The mistakes found so far.
 #[derive(Default)]
 pub(crate) struct Errors {
@@ -205,7 +207,7 @@ pub(crate) fn problem_of_name(text: &str) -> Option<String> {
     if text.is_empty() {
         return Some("it is empty".to_owned());
     }
-    let odd = text.chars().find(|c| c.is_whitespace() || c.is_control())?;
+    let odd = text.chars().find(|c| is_hidden(*c))?;
     Some(format!("it contains {odd:?}"))
 }
 

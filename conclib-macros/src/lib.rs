@@ -12,6 +12,7 @@ mod actor;
 mod attr;
 mod duration;
 mod handlers;
+mod hidden;
 mod message;
 
 /// Makes a type a message that actors handle: implements

@@ -7,6 +7,9 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use crate::random::Uuid;
+use hidden::is_hidden;
+
+pub(crate) mod hidden;
 
 /// An actor's address: a short string, unique in its system.
 ///
@@ -32,8 +35,8 @@ impl Urn {
     ///
     /// # Errors
     ///
-    /// [`UrnError`] if the text is empty, longer than [`MAX_LEN`](Self::MAX_LEN), or has a space or a
-    /// control character in it.
+    /// [`UrnError`] if the text is empty, longer than [`MAX_LEN`](Self::MAX_LEN), or contains a space, a
+    /// control character, or a character that is not shown, such as U+200B or U+202E.
     pub fn new(text: impl AsRef<str>) -> Result<Self, UrnError> {
         let text = text.as_ref();
         let problem = if text.is_empty() {
@@ -43,13 +46,13 @@ impl Urn {
             Some(format!("{length} bytes are more than {limit}"))
         } else {
             text.chars()
-                .find(|c| c.is_whitespace() || c.is_control())
+                .find(|c| is_hidden(*c))
                 .map(|c| format!("it contains {c:?}"))
         };
         match problem {
             None => Ok(Self(text.into())),
             Some(problem) => Err(UrnError {
-                text: text.chars().take(64).collect(),
+                text: text.chars().take(64).map(shown).collect(),
                 problem,
             }),
         }
@@ -151,6 +154,15 @@ impl fmt::Display for Urn {
 impl fmt::Debug for Urn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&*self.0, f)
+    }
+}
+
+/// The character, or a replacement for one that would change how the text around it is read.
+fn shown(c: char) -> char {
+    if c != ' ' && is_hidden(c) {
+        char::REPLACEMENT_CHARACTER
+    } else {
+        c
     }
 }
 

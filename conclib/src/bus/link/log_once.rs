@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tracing::warn;
 
+use crate::urn::hidden::is_hidden;
+
 /// A kind of event that is logged once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Anomaly {
@@ -70,9 +72,9 @@ impl LogOnce {
 }
 
 /// A peer's text for the log: a line break in it must not look like another entry, nor may it move
-/// the cursor of a terminal.
+/// the cursor of a terminal, or reorder the line.
 fn printable(text: &str) -> String {
-    text.replace(char::is_control, "\u{fffd}")
+    text.replace(|c| c != ' ' && is_hidden(c), "\u{fffd}")
 }
 
 #[cfg(test)]
@@ -83,6 +85,7 @@ mod tests {
     fn control_characters_are_replaced() {
         let text = printable("no `a\nWARN all is well\u{1b}[2J`, grüße");
         assert_eq!(text, "no `a\u{fffd}WARN all is well\u{fffd}[2J`, grüße");
+        assert_eq!(printable("a b\u{202e}c"), "a b\u{fffd}c");
     }
 
     #[test]
