@@ -52,6 +52,9 @@ use crate::time::schedule::{Due, Schedule, TickDecision, WallInstant};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Timer(pub(super) u64);
 
+/// Number of timers for which an actor keeps memory.
+const KEPT_TIMERS: usize = 16;
+
 /// All timers of an actor, on one timer of the runtime.
 pub(crate) struct Timers<A: Handlers> {
     entries: HashMap<Timer, Entry<A>>,
@@ -94,7 +97,18 @@ impl<A: Handlers> Timers<A> {
             self.queue
                 .retain(|Reverse((_, id))| entries.contains_key(&Timer(*id)));
         }
+        self.release_memory();
         cancelled
+    }
+
+    /// Releases the memory of timers that have fired or were cancelled, once there were eight times as
+    /// many timers as there are now.
+    fn release_memory(&mut self) {
+        let kept = 2 * self.entries.len().max(KEPT_TIMERS);
+        if self.entries.capacity() > 4 * kept {
+            self.entries.shrink_to(kept);
+            self.queue.shrink_to(kept);
+        }
     }
 
     /// Cancels all timers. A panic in the drop of one message leaves the others alone.
@@ -120,7 +134,10 @@ impl<A: Handlers> Timers<A> {
             let timer = Timer(id);
             match self.entries.remove(&timer) {
                 None => {} // cancelled
-                Some(Entry::Once(message)) => return Some(message),
+                Some(Entry::Once(message)) => {
+                    self.release_memory();
+                    return Some(message);
+                }
                 Some(Entry::Every {
                     schedule,
                     due,
@@ -217,5 +234,27 @@ mod tests {
         let due = std::iter::from_fn(|| timers.due(now));
         assert_eq!(due.count(), 10);
         assert!(timers.queue.is_empty() && timers.entries.is_empty());
+    }
+
+    #[test]
+    fn fired_and_cancelled_timers_leave_no_memory() {
+        let now = Instant::now();
+        for cancel in [false, true] {
+            let mut timers = Timers::<Sleepy>::default();
+            for id in 0..10_000 {
+                timers.after(Timer(id), now, Sleepy::wrap(Late, Reply::for_tell()));
+            }
+            if cancel {
+                assert!((0..10_000).all(|id| timers.cancel(Timer(id))));
+            } else {
+                assert_eq!(std::iter::from_fn(|| timers.due(now)).count(), 10_000);
+            }
+            let most = 8 * KEPT_TIMERS;
+            let capacities = (timers.entries.capacity(), timers.queue.capacity());
+            assert!(
+                capacities.0 <= most && capacities.1 <= most,
+                "{capacities:?}"
+            );
+        }
     }
 }

@@ -225,7 +225,7 @@ impl Schedule {
         if self.jitter.is_zero() {
             Duration::ZERO
         } else {
-            self.jitter.mul_f64(fastrand::f64())
+            self.jitter.min(NEVER).mul_f64(fastrand::f64())
         }
     }
 }
@@ -247,10 +247,12 @@ impl From<Duration> for Schedule {
     }
 }
 
+/// A time that is as good as endless: 30 years. Beyond it, clocks and timers overflow at some point.
+const NEVER: Duration = Duration::from_secs(60 * 60 * 24 * 365 * 30);
+
 /// `moment + by`, or so far ahead that it never comes.
 pub(crate) fn later(moment: Instant, by: Duration) -> Instant {
-    const NEVER: Duration = Duration::from_secs(60 * 60 * 24 * 365 * 30);
-    moment.checked_add(by).unwrap_or_else(|| moment + NEVER)
+    moment + by.min(NEVER)
 }
 
 /// The next tick of a series.
@@ -381,8 +383,18 @@ mod tests {
 
     #[test]
     fn endless_interval_never_comes() {
-        let schedule = Schedule::every(Duration::MAX).first(First::After);
         let now = Instant::now();
-        assert!(schedule.start(moment(now)).at > now + SECOND * 1_000_000);
+        for interval in [
+            Duration::MAX,
+            Duration::from_secs(i64::MAX as u64 - 1_000_000),
+        ] {
+            let schedule = Schedule::every(interval)
+                .first(First::After)
+                .jitter(interval);
+            let first = schedule.start(moment(now));
+            assert!(first.at > now + SECOND * 1_000_000);
+            let next = schedule.decide(&first, moment(first.at)).next;
+            assert!(next.at > first.at + SECOND * 1_000_000);
+        }
     }
 }
