@@ -108,6 +108,13 @@ impl Access {
         if self.user.is_some() && address.username.is_some() {
             return wrong("the user", twice);
         }
+        let has_user = self.user.is_some() || address.username.is_some();
+        if has_user && self.password.is_none() && address.password.is_none() {
+            let problem = "it has no password, so Redis would log in the user `default` instead: \
+                           write `redis://user:password@host`, or name a file with the password \
+                           (`CONCLIB_REDIS_PASSWORD_FILE`); any text will do for a user with `nopass`";
+            return wrong("the user", problem);
+        }
         if self.certificate.is_some() != self.key.is_some() {
             let problem = "it takes two files: the certificate (`CONCLIB_REDIS_CERT`) and its key \
                            (`CONCLIB_REDIS_KEY`)";

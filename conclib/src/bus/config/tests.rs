@@ -52,6 +52,7 @@ fn variables_reproduce_the_config_in_another_process() {
         "redis://localhost:6379",
         "redis://u%3A:p%40ss%20+%2F1@10.0.0.1:7000/3",
         "redis://:secret@[::1]:1/0",
+        "redis://x%26y:a%26b@host",
         "redis://user@host.internal",
     ] {
         let config = Config::new(url).unwrap();
@@ -120,6 +121,48 @@ fn variable_that_is_not_utf8_is_an_error() {
 fn tls_needs_its_feature() {
     let error = Config::new("rediss://host").unwrap_err().to_string();
     assert!(error.contains("feature `tls`"), "{error}");
+}
+
+#[cfg(feature = "redis")]
+#[test]
+fn parts_of_a_url_without_a_meaning_are_refused() {
+    for (url, hint) in [
+        ("redis://host?db=3", "write the database as `/3`"),
+        ("redis://host/3?ssl=true", "TLS as `rediss://`"),
+        ("redis://host#3", "write the database as `/3`"),
+        ("redis://:pass#word@host", "`%23`"),
+        ("redis://host/256", "a number from 0 to 255"),
+        ("redis://%ff:secret@host", "the user must be valid UTF-8"),
+        ("redis://me:%ff@host", "the password must be valid UTF-8"),
+        ("unix:///run/redis.sock", "redis://localhost:6379"),
+        ("redis+unix:///run/redis.sock", "redis://localhost:6379"),
+        ("redis-sentinel://a:26379/main", "name the primary"),
+        ("redis-cluster://a:7000", "a single Redis"),
+    ] {
+        let error = Config::new(url).unwrap_err().to_string();
+        assert!(error.contains(hint), "{url}: {error}");
+    }
+    let named = Config::new("redis://web@host").unwrap().check();
+    let error = named.unwrap_err().to_string();
+    assert!(error.contains("`default`"), "{error}");
+}
+
+#[cfg(feature = "redis")]
+#[test]
+fn user_and_password_are_read_whole() {
+    let config = Config::new("valkey://x&y:a&b=c;d@host").unwrap();
+    let address = address(&config);
+    assert_eq!(address.username.as_deref(), Some("x&y"));
+    assert_eq!(address.password.as_deref(), Some("a&b=c;d"));
+}
+
+#[cfg(feature = "redis")]
+#[test]
+fn ipv6_address_is_shown_in_brackets() {
+    let config = Config::new("redis://:secret@[::1]:7000/1").unwrap();
+    assert_eq!(address(&config).authority(), "[::1]:7000");
+    let shown = format!("{:?}", address(&config));
+    assert_eq!(shown, "redis://***@[::1]:7000/1");
 }
 
 #[test]

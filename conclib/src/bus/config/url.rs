@@ -3,6 +3,8 @@
 use std::fmt;
 
 #[cfg(feature = "redis")]
+use percent_encoding::percent_decode_str;
+#[cfg(feature = "redis")]
 use url::{Host, Url};
 
 /// The address of a Redis, with credentials.
@@ -41,21 +43,19 @@ impl RedisAddress {
     #[cfg(feature = "redis")]
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let url = Url::parse(text).map_err(|error| {
-            format!("it must read `redis://[user:password@]host[:port][/db]` ({error})")
+            format!(
+                "it must read `redis://[user:password@]host[:port][/db]`, with `%2F`, `%3F`, `%23` \
+                 and `%40` for `/`, `?`, `#` and `@` in user and password ({error})"
+            )
         })?;
-        let tls = match url.scheme() {
-            "redis" => false,
-            "rediss" if cfg!(feature = "tls") => true,
-            "rediss" => {
-                return Err(
-                    "TLS (`rediss://`) needs conclib's feature `tls`, which this program was built \
-                     without: write `features = [\"tls\"]` where it depends on conclib"
-                        .to_owned(),
-                );
-            }
-            // Without the wrong scheme: a URL without one may begin with a secret.
-            _ => return Err("the scheme must be `redis` or `rediss`".to_owned()),
-        };
+        let tls = uses_tls(url.scheme())?;
+        if url.query().is_some() || url.fragment().is_some() {
+            return Err(
+                "a part behind `?` or `#` means nothing here: write the database as `/3`, and TLS as \
+                 `rediss://`"
+                    .to_owned(),
+            );
+        }
         let host = match url.host() {
             Some(Host::Domain(host)) if !host.is_empty() => host.to_owned(),
             Some(Host::Ipv4(address)) => address.to_string(),
@@ -68,25 +68,65 @@ impl RedisAddress {
                 .parse()
                 .map_err(|_| "the database must be a number from 0 to 255".to_owned())?,
         };
-        let decode = |text: &str| {
-            url::form_urlencoded::parse(text.replace('+', "%2B").as_bytes())
-                .next()
-                .map(|(text, _)| text.into_owned())
-        };
         Ok(Self {
             tls,
             host,
             port: url.port().unwrap_or(6379),
-            username: decode(url.username()),
-            password: url.password().and_then(decode),
+            username: decode("user", url.username())?,
+            password: decode("password", url.password().unwrap_or_default())?,
             database,
         })
     }
 }
 
+/// True if the URLs with that scheme mean TLS.
+#[cfg(feature = "redis")]
+fn uses_tls(scheme: &str) -> Result<bool, String> {
+    let problem = match scheme {
+        "redis" | "valkey" => return Ok(false),
+        "rediss" | "valkeys" if cfg!(feature = "tls") => return Ok(true),
+        "rediss" | "valkeys" => {
+            "TLS (`rediss://`) needs conclib's feature `tls`, which this program was built without: \
+             write `features = [\"tls\"]` where it depends on conclib"
+        }
+        "unix" | "redis+unix" | "redis-socket" => {
+            "Unix sockets are not supported: let Redis listen on a port, such as \
+             `redis://localhost:6379`"
+        }
+        "redis-sentinel" | "rediss-sentinel" => {
+            "Sentinel is not supported: name the primary, by a host name or an address that \
+             follows it, as `redis://`"
+        }
+        "redis-cluster" | "rediss-cluster" => {
+            "a cluster is not supported: name a single Redis, as `redis://`"
+        }
+        // Without the wrong scheme: a URL without one may begin with a secret.
+        _ => "the scheme must be `redis` or `rediss`",
+    };
+    Err(problem.to_owned())
+}
+
+/// The decoded user or password of a URL; `None` if it is empty.
+#[cfg(feature = "redis")]
+fn decode(part: &str, text: &str) -> Result<Option<String>, String> {
+    let decoded = percent_decode_str(text).decode_utf8();
+    let decoded = decoded.map_err(|_| format!("the {part} must be valid UTF-8 once decoded"))?;
+    Ok(Some(decoded.into_owned()).filter(|decoded| !decoded.is_empty()))
+}
+
 impl RedisAddress {
     fn scheme(&self) -> &'static str {
         if self.tls { "rediss" } else { "redis" }
+    }
+
+    /// Host and port, as they stand in a URL: an IPv6 address in brackets.
+    pub(crate) fn authority(&self) -> String {
+        let Self { host, port, .. } = self;
+        if host.contains(':') {
+            format!("[{host}]:{port}")
+        } else {
+            format!("{host}:{port}")
+        }
     }
 
     /// The URL that [`parse`](Self::parse) reads.
@@ -102,20 +142,9 @@ impl RedisAddress {
             None if user.is_empty() => String::new(),
             None => format!("{user}@"),
         };
-        // An IPv6 address stands in brackets.
-        let (open, close) = if self.host.contains(':') {
-            ("[", "]")
-        } else {
-            ("", "")
-        };
-        let Self {
-            host,
-            port,
-            database,
-            ..
-        } = self;
-        let scheme = self.scheme();
-        format!("{scheme}://{login}{open}{host}{close}:{port}/{database}")
+        let (scheme, authority) = (self.scheme(), self.authority());
+        let database = self.database;
+        format!("{scheme}://{login}{authority}/{database}")
     }
 }
 
@@ -132,13 +161,8 @@ fn percent_encode(text: &str) -> String {
 impl fmt::Debug for RedisAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let secret = self.password.as_ref().map_or("", |_| "***@");
-        let Self {
-            host,
-            port,
-            database,
-            ..
-        } = self;
-        let scheme = self.scheme();
-        write!(f, "{scheme}://{secret}{host}:{port}/{database}")
+        let (scheme, authority) = (self.scheme(), self.authority());
+        let database = self.database;
+        write!(f, "{scheme}://{secret}{authority}/{database}")
     }
 }

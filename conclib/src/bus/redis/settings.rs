@@ -100,7 +100,7 @@ impl Settings {
 
     pub(super) fn unreachable(&self, reason: String) -> Unreachable {
         Unreachable {
-            address: format!("{}:{}", self.address.host, self.address.port),
+            address: self.address.authority(),
             reason,
         }
     }
