@@ -57,3 +57,15 @@ pub(crate) enum TransportError {
     #[error("{0}")]
     Unknown(String),
 }
+
+impl TransportError {
+    /// The error of an error reply of Redis.
+    #[cfg(feature = "redis")]
+    pub(crate) fn refused(reply: String) -> Self {
+        if reply.starts_with("NOPERM") {
+            Self::NotPermitted(reply)
+        } else {
+            Self::NotDone(reply)
+        }
+    }
+}

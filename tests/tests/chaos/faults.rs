@@ -60,7 +60,7 @@ impl Fault {
 }
 
 /// The kinds of connections, by their names.
-const KINDS: [&str; 4] = ["commands", "pops", "replies", "durable"];
+const KINDS: [&str; 5] = ["commands", "pops", "publish", "replies", "durable"];
 
 /// All kinds, or the kinds named by `CONCLIB_CHAOS_ONLY`.
 pub(crate) fn kinds() -> Vec<Fault> {

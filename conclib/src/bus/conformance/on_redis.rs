@@ -253,7 +253,7 @@ async fn connections_have_names() {
     let _server = server(&redis).await;
     let _client = client(&redis).await;
     let list = redis.0.command(&["CLIENT", "LIST"]);
-    for (role, count) in [("pops", 1), ("commands", 2), ("replies", 1)] {
+    for (role, count) in [("pops", 1), ("publish", 1), ("commands", 2), ("replies", 1)] {
         let name = format!(" name=conclib:conclib:main:{role} ");
         assert_eq!(list.matches(&name).count(), count, "{list}");
     }
@@ -320,8 +320,9 @@ async fn found_again(server: &dyn ServerTransport, client: &dyn ClientTransport)
                 .await
                 .is_ok(),
             client.enqueue(Epoch(1), batch(&["probe"])).await.is_ok(),
+            server.publish(id(9), Bytes::new()).await.is_ok(),
         ];
-        if there == [true; 3] {
+        if there == [true; 4] {
             return;
         }
         sleep(SHORT / 5).await;

@@ -40,6 +40,11 @@ pub enum ConnectionState {
         /// One of the lost parts, and the cause.
         reason: String,
     },
+    /// A connection is open, and Redis answers nothing on it: requests are taken, and may time out.
+    Unresponsive {
+        /// The part that gets no answer, and for how long.
+        reason: String,
+    },
     /// It was shut down; or, of a proxy, another system serves its node.
     Closed,
 }
@@ -49,6 +54,7 @@ impl fmt::Display for ConnectionState {
         match self {
             Self::Connected => f.write_str("connected"),
             Self::Reconnecting { reason } => write!(f, "reconnecting: {reason}"),
+            Self::Unresponsive { reason } => write!(f, "unresponsive: {reason}"),
             Self::Closed => f.write_str("closed"),
         }
     }
@@ -64,16 +70,23 @@ impl ConnectionState {
 /// The parts of one end, such as its connections, that are lost.
 pub(crate) struct Health {
     /// Lost parts by name, with the cause.
-    lost: Mutex<BTreeMap<&'static str, String>>,
+    parts: Mutex<Parts>,
     /// True if no part is lost: read before each request.
     is_connected: AtomicBool,
     state: watch::Sender<ConnectionState>,
 }
 
+/// The parts of which something is amiss, by name, with the cause.
+#[derive(Default)]
+struct Parts {
+    lost: BTreeMap<&'static str, String>,
+    slow: BTreeMap<&'static str, String>,
+}
+
 impl Default for Health {
     fn default() -> Self {
         Self {
-            lost: Mutex::default(),
+            parts: Mutex::default(),
             is_connected: AtomicBool::new(true),
             state: watch::Sender::new(ConnectionState::Connected),
         }
@@ -83,15 +96,30 @@ impl Default for Health {
 impl Health {
     /// Records that a part is lost.
     pub(crate) fn mark_lost(&self, part: &'static str, why: &str) {
-        self.update(|lost| {
-            lost.insert(part, why.to_owned());
+        self.update(|parts| {
+            parts.slow.remove(part);
+            parts.lost.insert(part, why.to_owned());
         });
     }
 
     /// Records that a part is connected again.
     pub(crate) fn mark_connected(&self, part: &'static str) {
-        self.update(|lost| {
-            lost.remove(part);
+        self.update(|parts| {
+            parts.lost.remove(part);
+        });
+    }
+
+    /// Records that a part gets no answers.
+    pub(crate) fn mark_slow(&self, part: &'static str, why: &str) {
+        self.update(|parts| {
+            parts.slow.insert(part, why.to_owned());
+        });
+    }
+
+    /// Records that a part gets answers again.
+    pub(crate) fn mark_answering(&self, part: &'static str) {
+        self.update(|parts| {
+            parts.slow.remove(part);
         });
     }
 
@@ -108,7 +136,9 @@ impl Health {
         }
         match &*self.state.borrow() {
             ConnectionState::Reconnecting { reason } => Some(reason.clone()),
-            ConnectionState::Connected | ConnectionState::Closed => None,
+            ConnectionState::Connected
+            | ConnectionState::Unresponsive { .. }
+            | ConnectionState::Closed => None,
         }
     }
 
@@ -116,7 +146,13 @@ impl Health {
     pub(crate) async fn connected(&self) {
         let mut changes = self.state.subscribe();
         // The sender lives as long as `self`.
-        drop(changes.wait_for(ConnectionState::is_connected).await);
+        let is_usable = |state: &ConnectionState| {
+            matches!(
+                state,
+                ConnectionState::Connected | ConnectionState::Unresponsive { .. }
+            )
+        };
+        drop(changes.wait_for(is_usable).await);
     }
 
     /// The state for the public.
@@ -124,15 +160,18 @@ impl Health {
         self.state.subscribe()
     }
 
-    fn update(&self, act: impl FnOnce(&mut BTreeMap<&'static str, String>)) {
-        let mut lost = self.lost.lock();
-        act(&mut lost);
-        self.is_connected.store(lost.is_empty(), Ordering::Relaxed);
-        let new = match lost.first_key_value() {
-            None => ConnectionState::Connected,
-            Some((part, why)) => ConnectionState::Reconnecting {
-                reason: format!("{part}: {why}"),
-            },
+    fn update(&self, act: impl FnOnce(&mut Parts)) {
+        let mut parts = self.parts.lock();
+        act(&mut parts);
+        let is_connected = parts.lost.is_empty();
+        self.is_connected.store(is_connected, Ordering::Relaxed);
+        let reason = |(part, why): (&&str, &String)| format!("{part}: {why}");
+        let lost = parts.lost.first_key_value().map(reason);
+        let slow = parts.slow.first_key_value().map(reason);
+        let new = match (lost, slow) {
+            (Some(reason), _) => ConnectionState::Reconnecting { reason },
+            (None, Some(reason)) => ConnectionState::Unresponsive { reason },
+            (None, None) => ConnectionState::Connected,
         };
         // Under the lock, so that the state is that of the last change.
         self.state.send_if_modified(|state| {
@@ -159,7 +198,12 @@ mod tests {
         assert_eq!(health.problem().as_deref(), Some("requests: reset"));
         let reason = "requests: reset".to_owned();
         assert_eq!(*state.borrow(), ConnectionState::Reconnecting { reason });
+        health.mark_slow("replies", "no answer for 2s");
         health.mark_connected("requests");
+        let reason = "replies: no answer for 2s".to_owned();
+        assert_eq!(*state.borrow(), ConnectionState::Unresponsive { reason });
+        assert_eq!(health.problem(), None, "requests are taken");
+        health.mark_answering("replies");
         assert!(state.borrow().is_connected());
         assert_eq!(health.problem(), None);
         health.close();

@@ -6,20 +6,16 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use fred::error::{Error, ErrorKind};
-use fred::interfaces::{ClientLike, KeysInterface};
-use fred::types::{Resp3Frame, Value};
+use tokio::sync::OnceCell;
 
 use crate::bus::config::{Config, RedisAddress};
 use crate::bus::keys::Keys;
 use crate::bus::link::health::Health;
-use crate::bus::redis::connection::{Connection, command};
-use crate::bus::redis::lease;
-use crate::bus::redis::settings::{ConnectionRole, Settings};
-use crate::bus::redis::stream::pipeline;
-use crate::bus::redis::{
-    COMMAND, Unreachable, accepted, failure, into_array, into_bytes, into_u64, reason, unexpected,
-};
+use crate::bus::redis::connection::Connection;
+use crate::bus::redis::endpoint::{ConnectionRole, Endpoint};
+use crate::bus::redis::library::{LibraryLink, LibrarySession};
+use crate::bus::redis::resp::{Commands, Driver, Link, Patience, Reply};
+use crate::bus::redis::{COMMAND, Unreachable, lease};
 use crate::bus::transport::{
     ClientTransport, Enqueued, Epoch, Lease, ReplySink, ServerTime, TransportError,
 };
@@ -30,12 +26,18 @@ use crate::time::coarse::CoarseInstant;
 /// meanwhile. A clock that was set while no batch was sent is noticed with the next one.
 const TIME_EVERY: Duration = Duration::from_millis(250);
 
+const PATIENCE: Patience = Patience::timeout(COMMAND);
+
 /// A client's end of Redis.
 pub(crate) struct RedisClient {
     pub(super) keys: Keys,
-    pub(super) requests: Connection,
+    requests: Connection<Driver>,
     /// The subscription; its payloads go straight to the client's sink.
-    replies: Connection,
+    replies: Connection<Driver>,
+    /// The connection for durable messages, from the first one on. It is no part of the client's
+    /// state: without it other requests are sent all the same.
+    durable: OnceCell<Connection<LibrarySession>>,
+    durable_endpoint: Arc<Endpoint>,
     /// The moment of the last batch that asked for the time, as the bits of a [`CoarseInstant`]; zero for none.
     time_asked: AtomicU64,
 }
@@ -51,17 +53,30 @@ impl RedisClient {
         let keys = config.keys();
         let subscription = ConnectionRole::Replies {
             channel: keys.reply(client),
-            replies,
+            sink: replies,
         };
-        let open = |role| Connection::open(Settings::new(address, config, role), health.clone());
-        let (requests, replies) =
-            tokio::try_join!(open(ConnectionRole::Commands), open(subscription))?;
+        let endpoint = Arc::new(Endpoint::new(address, config, health.clone()));
+        let (requests, replies) = tokio::try_join!(
+            Connection::open(&endpoint, ConnectionRole::Commands),
+            Connection::open(&endpoint, subscription),
+        )?;
         Ok(Self {
             keys,
             requests,
             replies,
+            durable: OnceCell::new(),
+            durable_endpoint: Arc::new(Endpoint::new(address, config, Arc::default())),
             time_asked: AtomicU64::new(0),
         })
+    }
+
+    /// The link for durable messages.
+    pub(super) async fn durable(&self) -> Result<LibraryLink, TransportError> {
+        let open = || Connection::open(&self.durable_endpoint, ConnectionRole::Durable);
+        let opened = self.durable.get_or_try_init(open).await;
+        opened
+            .map_err(|error| TransportError::NotDone(error.to_string()))?
+            .link()
     }
 }
 
@@ -69,16 +84,14 @@ impl RedisClient {
 impl ClientTransport for RedisClient {
     async fn lease(&self) -> Result<(Option<Lease>, ServerTime), TransportError> {
         let link = self.requests.link()?;
-        let given = link.within(COMMAND);
-        let both = async {
-            tokio::join!(
-                biased;
-                given.get::<Option<Bytes>, _>(self.keys.lease()),
-                given.custom_raw(command("TIME"), Vec::<Value>::new()),
-            )
+        let replies = link.exchange(PATIENCE, |commands| {
+            commands.begin("GET", 1).text(&self.keys.lease());
+            commands.begin("TIME", 0);
+        });
+        let Ok([lease, time]) = <[Reply; 2]>::try_from(replies.await?) else {
+            return Err(link.unexpected());
         };
-        let (lease, time) = link.run(Box::pin(both)).await?;
-        Ok((lease::read(lease)?, read_time(time)?))
+        Ok((lease::read(lease)?, read_time(&link, time)?))
     }
 
     async fn enqueue(&self, epoch: Epoch, frames: Vec<Bytes>) -> Result<Enqueued, TransportError> {
@@ -88,45 +101,47 @@ impl ClientTransport for RedisClient {
         // Without a subscription no reply could come in.
         self.replies.link()?;
         let link = self.requests.link()?;
-        let given = link.within(COMMAND);
-        let mut arguments = Vec::with_capacity(1 + frames.len());
-        arguments.push(Value::from(self.keys.inbox(epoch)));
-        arguments.extend(frames.into_iter().map(Value::Bytes));
         let asks_time = self.asks_time();
-        // Single commands rather than a pipeline, which would be written in parts: of these, only the
-        // last one makes the library write. They are given to the library in this order.
-        let batch = async {
-            tokio::join!(
-                biased;
-                given.get::<Option<Bytes>, _>(self.keys.lease()),
-                given.custom_raw(command("RPUSH"), arguments),
-                async {
-                    if asks_time {
-                        let time = given.custom_raw(command("TIME"), Vec::<Value>::new());
-                        Some(time.await)
-                    } else {
-                        None
-                    }
-                },
-            )
+        let replies = link.exchange(PATIENCE, |commands| {
+            commands.begin("GET", 1).text(&self.keys.lease());
+            commands.begin("RPUSH", 1 + frames.len());
+            commands.text(&self.keys.inbox(epoch));
+            for frame in frames {
+                commands.contents(frame);
+            }
+            if asks_time {
+                commands.begin("TIME", 0);
+            }
+        });
+        let mut replies = replies.await?.into_iter();
+        let (Some(lease), Some(length)) = (replies.next(), replies.next()) else {
+            return Err(link.unexpected());
         };
-        let (lease, length, time) = link.run(Box::pin(batch)).await?;
-        let length = length.map_err(|error| unanswered(&error))?;
-        let length = into_u64(&accepted(length)?).ok_or_else(unexpected)?;
+        let length = length.accepted()?;
+        let length = length.as_u64().ok_or_else(|| link.unexpected())?;
         Ok(Enqueued {
             lease: lease::read(lease)?,
             length,
-            now: time.map(read_time).transpose()?,
+            now: replies
+                .next()
+                .map(|time| read_time(&link, time))
+                .transpose()?,
         })
     }
 
     async fn take_back(&self, epoch: Epoch, frames: Vec<Bytes>) {
-        let inbox = || Value::from(self.keys.inbox(epoch));
-        // Every copy: a frame may have been sent twice.
-        let commands = frames
-            .into_iter()
-            .map(|frame| ("LREM", vec![inbox(), 0.into(), Value::Bytes(frame)]));
-        let removed = async { pipeline(&self.requests.link()?, commands.collect()).await };
+        let inbox = self.keys.inbox(epoch);
+        let remove = |commands: &mut Commands<'_>| {
+            // Every copy: a frame may have been sent twice.
+            for frame in frames {
+                commands
+                    .begin("LREM", 3)
+                    .text(&inbox)
+                    .number(0)
+                    .contents(frame);
+            }
+        };
+        let removed = async { self.requests.link()?.exchange(PATIENCE, remove).await };
         if let Err(error) = removed.await {
             tracing::debug!(%error, "could not take requests back from the inbox of a former epoch; it expires");
         }
@@ -135,6 +150,9 @@ impl ClientTransport for RedisClient {
     async fn close(&self) {
         self.requests.close();
         self.replies.close();
+        if let Some(durable) = self.durable.get() {
+            durable.close();
+        }
     }
 }
 
@@ -151,28 +169,20 @@ impl RedisClient {
     }
 }
 
-/// The error of a push that got no reply, not even an error.
-fn unanswered(error: &Error) -> TransportError {
-    match error.kind() {
-        // The library ends the connection when it reads that the cluster is down; every command
-        // behind that reply met the same error.
-        ErrorKind::Cluster => TransportError::NotDone(reason(error)),
-        _ => failure(error),
-    }
-}
-
 /// The time in a reply. The batch before it may have been executed, so that no error here is
 /// [`TransportError::NotDone`].
-fn read_time(reply: Result<Resp3Frame, Error>) -> Result<ServerTime, TransportError> {
-    let reply = reply.map_err(|error| TransportError::Unknown(reason(&error)))?;
-    let reply = accepted(reply).map_err(|error| TransportError::Unknown(error.to_string()))?;
-    parse_time(reply).ok_or_else(unexpected)
+fn read_time(link: &Link, reply: Reply) -> Result<ServerTime, TransportError> {
+    if let Reply::Error(line) = reply {
+        let text = String::from_utf8_lossy(&line);
+        return Err(TransportError::Unknown(text.into_owned()));
+    }
+    parse_time(reply).ok_or_else(|| link.unexpected())
 }
 
 /// Reads seconds and microseconds, which are two texts.
-fn parse_time(reply: Resp3Frame) -> Option<ServerTime> {
-    let mut parts = into_array(reply)?.into_iter().map(|part| {
-        let digits = into_bytes(part)?;
+fn parse_time(reply: Reply) -> Option<ServerTime> {
+    let mut parts = reply.into_array()?.into_iter().map(|part| {
+        let digits = part.into_bytes()?;
         std::str::from_utf8(&digits).ok()?.parse::<u64>().ok()
     });
     let (seconds, micros) = (parts.next()??, parts.next()??);

@@ -7,16 +7,17 @@ use async_trait::async_trait;
 use crate::bus::config::{Config, RedisAddress};
 use crate::bus::keys::Keys;
 use crate::bus::redis::connection::Connection;
-use crate::bus::redis::settings::{ConnectionRole, Settings};
+use crate::bus::redis::endpoint::{ConnectionRole, Endpoint};
+use crate::bus::redis::library::{LibrarySession, into_array, into_u64, unexpected};
 use crate::bus::redis::stream::{entries, entry};
-use crate::bus::redis::{COMMAND, Unreachable, into_array, into_u64, unexpected};
+use crate::bus::redis::{COMMAND, Unreachable};
 use crate::bus::transport::TransportError;
 use crate::bus::transport::stream::{DeadLetterEntry, DeadLetterStore, EntryId};
 
 /// The dead letters of a node.
 pub(crate) struct RedisDeadLetters {
     keys: Keys,
-    commands: Arc<Connection>,
+    commands: Arc<Connection<LibrarySession>>,
 }
 
 impl RedisDeadLetters {
@@ -25,12 +26,12 @@ impl RedisDeadLetters {
         address: &RedisAddress,
         config: &Config,
     ) -> Result<Self, Unreachable> {
-        let settings = Settings::new(address, config, ConnectionRole::Commands);
-        let commands = Connection::open(settings, Arc::default()).await?;
+        let endpoint = Arc::new(Endpoint::new(address, config, Arc::default()));
+        let commands = Connection::open(&endpoint, ConnectionRole::Commands).await?;
         Ok(Self::over(config.keys(), Arc::new(commands)))
     }
 
-    pub(crate) fn over(keys: Keys, commands: Arc<Connection>) -> Self {
+    pub(super) fn over(keys: Keys, commands: Arc<Connection<LibrarySession>>) -> Self {
         Self { keys, commands }
     }
 

@@ -5,10 +5,7 @@
 //! The scripts are sent whole: they run once in 2 s, and a restart of Redis or a `SCRIPT FLUSH`
 //! cannot take them away.
 
-use bytes::Bytes;
-use fred::error::Error;
-
-use crate::bus::redis::reason;
+use crate::bus::redis::resp::Reply;
 use crate::bus::transport::{Lease, TransportError};
 
 /// Takes the lease. Keys: lease, last epochs. Arguments: the bytes before and after the epoch in the
@@ -89,11 +86,17 @@ pub(super) fn tail(
     Ok(bytes)
 }
 
-/// The lease in a reply. Commands that were given to the connection along with it may have been
-/// executed, so that no error here is [`TransportError::NotDone`].
-pub(super) fn read(reply: Result<Option<Bytes>, Error>) -> Result<Option<Lease>, TransportError> {
-    let Some(bytes) = reply.map_err(|error| TransportError::Unknown(reason(&error)))? else {
-        return Ok(None);
+/// The lease in the reply to a `GET`. Commands that were given to the connection along with it may
+/// have been executed, so that no error here is [`TransportError::NotDone`].
+pub(super) fn read(reply: Reply) -> Result<Option<Lease>, TransportError> {
+    let bytes = match reply {
+        Reply::Bulk(bytes) => bytes,
+        Reply::Null => return Ok(None),
+        other => {
+            return Err(TransportError::Unknown(format!(
+                "the lease cannot be read: {other:?}"
+            )));
+        }
     };
     match Lease::decode(&bytes) {
         Ok(lease) => Ok(Some(lease)),

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use fred::interfaces::PubsubInterface;
 use fred::types::{Resp3Frame, Value};
 
 use crate::bus::config::{Config, RedisAddress};
@@ -14,15 +13,14 @@ use crate::bus::keys::Keys;
 use crate::bus::link::health::Health;
 use crate::bus::redis::connection::Connection;
 use crate::bus::redis::dead_letters::RedisDeadLetters;
+use crate::bus::redis::endpoint::{ConnectionRole, Endpoint};
 use crate::bus::redis::known_epochs::KnownEpochs;
 use crate::bus::redis::lease::{ACQUIRE, HEAD, LeaseAttempt, RELEASE, RENEW};
+use crate::bus::redis::library::{LibrarySession, into_array, into_bytes, into_u64, unexpected};
 use crate::bus::redis::pops::Pops;
-use crate::bus::redis::settings::{ConnectionRole, Settings};
+use crate::bus::redis::resp::{Driver, Patience};
 use crate::bus::redis::stream::RedisConsumer;
-use crate::bus::redis::{
-    COMMAND, LEASE_COMMAND, Unreachable, failure, into_array, into_bytes, into_u64, lease,
-    unexpected,
-};
+use crate::bus::redis::{COMMAND, LEASE_COMMAND, Unreachable, lease};
 use crate::bus::transport::stream::{DeadLetterStore, StreamConsumer};
 use crate::bus::transport::{
     Acquired, Epoch, LEASE, Lease, Popped, ServerTime, ServerTransport, TransportError,
@@ -36,12 +34,11 @@ const LEFTOVERS: Duration = Duration::from_secs(60);
 pub(crate) struct RedisServer {
     keys: Keys,
     pops: Pops,
-    /// The connection for everything but pops and reads of durable messages.
-    commands: Arc<Connection>,
-    /// Settings of the connection for reads of durable messages.
-    reads: Settings,
-    /// Receives reports of connections that are lost.
-    health: Arc<Health>,
+    /// The connection for published replies.
+    publish: Connection<Driver>,
+    /// The connection for the lease and the stream.
+    commands: Arc<Connection<LibrarySession>>,
+    endpoint: Arc<Endpoint>,
     /// Identifies this server where leases are taken, with the number of its attempts.
     process: u64,
     attempts: AtomicU32,
@@ -55,15 +52,18 @@ impl RedisServer {
         config: &Config,
         health: &Arc<Health>,
     ) -> Result<Self, Unreachable> {
-        let open = |role| Connection::open(Settings::new(address, config, role), health.clone());
-        let (pops, commands) =
-            tokio::try_join!(open(ConnectionRole::Pops), open(ConnectionRole::Commands))?;
+        let endpoint = Arc::new(Endpoint::new(address, config, health.clone()));
+        let (pops, publish, commands) = tokio::try_join!(
+            Connection::open(&endpoint, ConnectionRole::Pops),
+            Connection::open(&endpoint, ConnectionRole::Publish),
+            Connection::open(&endpoint, ConnectionRole::Commands),
+        )?;
         Ok(Self {
             keys: config.keys(),
             pops: Pops::new(pops),
+            publish,
             commands: Arc::new(commands),
-            reads: Settings::new(address, config, ConnectionRole::Reads),
-            health: health.clone(),
+            endpoint,
             process: fastrand::u64(..),
             attempts: AtomicU32::new(0),
             known: KnownEpochs::default(),
@@ -80,13 +80,10 @@ impl RedisServer {
         let mut all = vec![Value::from_static_str(script), count.into()];
         all.extend(keys.into_iter().map(Value::from));
         all.extend(arguments);
+        // A reply that does not come ends the link: the next attempt has to come through before the
+        // lease runs out.
         let link = self.commands.link()?;
-        let reply = link.request("EVAL", all, LEASE_COMMAND).await;
-        if let Err(TransportError::Unknown(_)) = reply {
-            // The next attempt has to come through before the lease runs out.
-            link.give_up();
-        }
-        reply
+        link.request("EVAL", all, LEASE_COMMAND).await
     }
 
     /// Deletes the inboxes of former epochs, whose requests no system will take. With renewals and the
@@ -196,16 +193,17 @@ impl ServerTransport for RedisServer {
     }
 
     async fn wake(&self, epoch: Epoch, wake: Bytes) -> Result<(), TransportError> {
+        let link = self.publish.link()?;
         let inbox = self.keys.inbox(epoch);
-        let link = self.commands.link()?;
-        let pushed = vec![inbox.clone().into(), Value::Bytes(wake)];
-        let limited = vec![inbox.into(), duration(LEFTOVERS)];
-        let (pushed, limited) = tokio::join!(
-            biased;
-            link.request("RPUSH", pushed, COMMAND),
-            link.request("PEXPIRE", limited, COMMAND),
-        );
-        pushed.and(limited).map(drop)
+        let replies = link.exchange(Patience::timeout(COMMAND), |commands| {
+            commands.begin("RPUSH", 2).text(&inbox).contents(wake);
+            commands.begin("PEXPIRE", 2).text(&inbox);
+            commands.text(&LEFTOVERS.as_millis().to_string());
+        });
+        for reply in replies.await? {
+            reply.accepted()?;
+        }
+        Ok(())
     }
 
     async fn pop(
@@ -219,15 +217,22 @@ impl ServerTransport for RedisServer {
     }
 
     async fn publish(&self, client: ClientId, frame: Bytes) -> Result<Option<u64>, TransportError> {
-        let link = self.commands.link()?;
-        let given = link.within(COMMAND);
-        let published = given.publish(self.keys.reply(client), frame);
-        let receivers: Result<u64, _> = link.run(Box::pin(published)).await?;
-        receivers.map(Some).map_err(|error| failure(&error))
+        let link = self.publish.link()?;
+        let channel = self.keys.reply(client);
+        let mut replies = link
+            .exchange(Patience::timeout(COMMAND), |commands| {
+                commands.begin("PUBLISH", 2).text(&channel).contents(frame);
+            })
+            .await?;
+        let receivers = replies.pop().ok_or_else(|| link.unexpected())?.accepted()?;
+        receivers
+            .as_u64()
+            .map(Some)
+            .ok_or_else(|| link.unexpected())
     }
 
     async fn consumer(&self) -> Result<Arc<dyn StreamConsumer>, TransportError> {
-        let reads = Connection::open(self.reads.clone(), self.health.clone()).await;
+        let reads = Connection::open(&self.endpoint, ConnectionRole::DurableReads).await;
         let reads = reads.map_err(|error| TransportError::NotDone(error.to_string()))?;
         Ok(Arc::new(RedisConsumer::new(
             self.keys.clone(),
@@ -245,6 +250,7 @@ impl ServerTransport for RedisServer {
 
     async fn close(&self) {
         self.pops.close();
+        self.publish.close();
         self.commands.close();
     }
 }

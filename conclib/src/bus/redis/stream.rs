@@ -8,15 +8,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use fred::clients::Pipeline;
-use fred::error::{Error, ErrorKind};
-use fred::interfaces::ClientLike;
-use fred::types::{ClusterHash, CustomCommand, Resp3Frame, Value};
+use fred::types::{Resp3Frame, Value};
 use futures_util::future::try_join_all;
 
 use crate::bus::keys::Keys;
-use crate::bus::redis::connection::{Connection, Link, command};
-use crate::bus::redis::{COMMAND, accepted, failure, into_array, into_bytes, reason, unexpected};
+use crate::bus::redis::COMMAND;
+use crate::bus::redis::connection::Connection;
+use crate::bus::redis::library::{LibrarySession, into_array, into_bytes, unexpected};
 use crate::bus::transport::stream::{
     Attempts, DeadLetterEntry, EntryAck, EntryId, ForeignPage, MAX_DEAD_LETTERS, PendingEntry,
     StreamConsumer, StreamEntry,
@@ -40,13 +38,17 @@ pub(super) struct RedisConsumer {
     /// The name of the consumer, which is unique.
     name: String,
     /// A connection for reads only, because Redis answers no other command while one blocks.
-    reads: Connection,
+    reads: Connection<LibrarySession>,
     /// The proxy's connection, for all other commands.
-    commands: Arc<Connection>,
+    commands: Arc<Connection<LibrarySession>>,
 }
 
 impl RedisConsumer {
-    pub(super) fn new(keys: Keys, reads: Connection, commands: Arc<Connection>) -> Self {
+    pub(super) fn new(
+        keys: Keys,
+        reads: Connection<LibrarySession>,
+        commands: Arc<Connection<LibrarySession>>,
+    ) -> Self {
         Self {
             stream: keys.durable(),
             keys,
@@ -134,18 +136,8 @@ impl StreamConsumer for RedisConsumer {
             arguments.extend(["BLOCK".into(), millis(block.max(Duration::from_millis(1)))]);
         }
         arguments.extend(["STREAMS".into(), self.stream.as_str().into(), ">".into()]);
-        let read = CustomCommand::new_static("XREADGROUP", ClusterHash::FirstKey, !block.is_zero());
-        let client = link.within(block + LEASE);
-        let reply = link
-            .run(Box::pin(client.custom_raw(read, arguments)))
-            .await?;
-        let reply = reply.map_err(|error| {
-            if *error.kind() == ErrorKind::Timeout {
-                link.give_up();
-            }
-            failure(&error)
-        })?;
-        match accepted(reply)? {
+        let read = link.blocking("XREADGROUP", arguments, block, LEASE);
+        match read.await? {
             Resp3Frame::Null => Ok(Vec::new()),
             streams => {
                 let stream = into_array(streams).and_then(|mut streams| streams.pop());
@@ -305,10 +297,11 @@ impl StreamConsumer for RedisConsumer {
             .collect();
         let results = commands.len();
         commands.extend(self.removal(&ids));
-        let replies = pipeline(&self.commands.link()?, commands).await?;
+        let link = self.commands.link()?;
+        let replies = link.pipeline(commands, COMMAND).await?;
         let (results, removal) = replies.split_at(results);
         if let Some(Err(error)) = removal.iter().find(|reply| reply.is_err()) {
-            return Err(TransportError::NotDone(reason(error)));
+            return Err(error.clone());
         }
         Ok(results.iter().filter(|reply| reply.is_err()).count())
     }
@@ -332,10 +325,10 @@ impl StreamConsumer for RedisConsumer {
         let trim = vec![letters.into(), "MAXLEN".into(), "~".into(), most];
         let mut commands = vec![("XTRIM", trim)];
         commands.extend(self.removal(&[id]));
-        let mut replies = pipeline(&link, commands).await?.into_iter();
+        let mut replies = link.pipeline(commands, COMMAND).await?.into_iter();
         let dropped = replies.next().and_then(Result::ok);
         if let Some(error) = replies.find_map(Result::err) {
-            return Err(TransportError::NotDone(reason(&error)));
+            return Err(error);
         }
         Ok(dropped.and_then(|dropped| dropped.as_u64()).unwrap_or(0))
     }
@@ -361,27 +354,6 @@ pub(crate) fn entry(stream: &str, key: String, frame: Bytes) -> Vec<Value> {
     let head = [stream.into(), "*".into(), "k".into(), key.into()];
     let frame = ["f".into(), Value::Bytes(frame)];
     head.into_iter().chain(frame).collect()
-}
-
-/// Sends commands together, and returns the reply or error of each in their order.
-pub(super) async fn pipeline(
-    link: &Link,
-    commands: Vec<(&'static str, Vec<Value>)>,
-) -> Result<Vec<Result<Value, Error>>, TransportError> {
-    let count = commands.len();
-    let pipeline = Pipeline::from(link.within(COMMAND));
-    for (name, arguments) in commands {
-        // Only queued: `try_all` sends.
-        let queued = pipeline.custom_raw(command(name), arguments).await;
-        queued.map_err(|error| TransportError::NotDone(reason(&error)))?;
-    }
-    let replies = link.run(Box::pin(pipeline.try_all::<Value>())).await?;
-    if replies.len() == count {
-        return Ok(replies);
-    }
-    // Redis or the connection refused all commands with one error.
-    let error = replies.into_iter().find_map(Result::err);
-    Err(error.map_or_else(unexpected, |error| failure(&error)))
 }
 
 fn millis(duration: Duration) -> Value {

@@ -3,7 +3,6 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use fred::types::config::TlsConnector;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -11,9 +10,15 @@ use rustls::{ClientConfig, RootCertStore};
 
 use crate::bus::config::Access;
 
-/// The TLS settings of a connection. Reads files, and blocks meanwhile; returns the problem in words
-/// on failure.
-pub(super) fn connector(access: &Access) -> Result<TlsConnector, String> {
+/// The TLS settings of a connection; returns the problem in words on failure.
+pub(super) async fn config(access: &Access) -> Result<ClientConfig, String> {
+    let access = access.clone();
+    // Reads files, which may block.
+    let read = tokio::task::spawn_blocking(move || read_config(&access));
+    read.await.unwrap_or_else(|error| Err(error.to_string()))
+}
+
+fn read_config(access: &Access) -> Result<ClientConfig, String> {
     let roots = match &access.ca {
         Some(path) => trusted(path)?,
         None => trusted_by_system()?,
@@ -34,7 +39,7 @@ pub(super) fn connector(access: &Access) -> Result<TlsConnector, String> {
         }
         _ => config.with_no_client_auth(),
     };
-    Ok(config.into())
+    Ok(config)
 }
 
 fn trusted(path: &Path) -> Result<RootCertStore, String> {
@@ -92,7 +97,7 @@ fn unreadable(kind: &str, path: &Path, error: &pem::Error) -> String {
     format!("the {kind} `{}` cannot be read: {problem}", path.display())
 }
 
-/// Instructions for problems that come from TLS. The library passes them on in their debug form.
+/// Instructions for problems that come from TLS, by their debug form.
 pub(super) fn explain(details: &str) -> Option<String> {
     let untrusted = "Redis' certificate is not signed by an authority that is trusted here: name \
                      its certificate with `Config::ca_file` or CONCLIB_REDIS_CA";

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fred::types::Resp3Frame;
 
-use crate::bus::redis::{into_array, into_bytes, into_u64};
+use crate::bus::redis::library::{into_array, into_bytes, into_u64};
 use crate::bus::transport::stream::{
     Attempts, DeadLetterEntry, EntryId, PendingEntry, StreamEntry,
 };

@@ -3,8 +3,8 @@
 use fred::types::{Resp3Frame, Value};
 use tracing::debug;
 
+use crate::bus::redis::library::{into_array, into_bytes, into_u64, unexpected};
 use crate::bus::redis::stream::{RedisConsumer, entries};
-use crate::bus::redis::{into_array, into_bytes, into_u64, unexpected};
 use crate::bus::transport::TransportError;
 
 /// A consumer without claims is removed from the group after this time in ms without a command:

@@ -2,9 +2,10 @@
 
 use async_trait::async_trait;
 
+use crate::bus::redis::COMMAND;
 use crate::bus::redis::client::RedisClient;
-use crate::bus::redis::stream::{entry, pipeline};
-use crate::bus::redis::{COMMAND, into_u64, reason, unexpected};
+use crate::bus::redis::library::{into_u64, unexpected};
+use crate::bus::redis::stream::entry;
 use crate::bus::transport::TransportError;
 use crate::bus::transport::stream::{NewEntry, StreamProducer};
 
@@ -17,14 +18,15 @@ impl StreamProducer for RedisClient {
             .map(|NewEntry { key, frame }| ("XADD", entry(&stream, key, frame)))
             .collect();
         commands.push(("XLEN", vec![stream.into()]));
-        let mut replies = pipeline(&self.requests.link()?, commands).await?;
+        let link = self.durable().await?;
+        let mut replies = link.pipeline(commands, COMMAND).await?;
         let length = replies.pop().ok_or_else(unexpected)?;
         let refused = replies.iter().filter_map(|reply| reply.as_ref().err());
         if let Some(first) = refused.clone().next() {
             return Err(if refused.count() == replies.len() {
-                TransportError::NotDone(reason(first))
+                first.clone()
             } else {
-                TransportError::Unknown(reason(first))
+                TransportError::Unknown(first.to_string())
             });
         }
         // The messages are stored even if this user may not read the length.
@@ -33,7 +35,7 @@ impl StreamProducer for RedisClient {
 
     async fn len(&self) -> Result<u64, TransportError> {
         let stream = vec![self.keys.durable().into()];
-        let link = self.requests.link()?;
+        let link = self.durable().await?;
         let length = link.request("XLEN", stream, COMMAND).await?;
         into_u64(&length).ok_or_else(unexpected)
     }

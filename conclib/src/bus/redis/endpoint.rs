@@ -1,0 +1,171 @@
+//! The Redis that the connections of one end go to, and the purpose of each connection.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use crate::bus::config::{Access, Config, RedisAddress};
+use crate::bus::link::health::Health;
+use crate::bus::redis::Unreachable;
+use crate::bus::transport::ReplySink;
+
+/// The purpose of a connection.
+#[derive(Clone)]
+pub(super) enum ConnectionRole {
+    /// Commands that Redis answers at once.
+    Commands,
+    /// Pops, which block: no heartbeat, since it would wait behind them.
+    Pops,
+    /// Published replies.
+    Publish,
+    /// The subscription to a client's replies.
+    Replies {
+        channel: String,
+        /// Receives the payloads.
+        sink: Arc<dyn ReplySink>,
+    },
+    /// Durable messages that a client stores.
+    Durable,
+    /// Reads of durable messages, which block as pops do.
+    DurableReads,
+}
+
+impl ConnectionRole {
+    /// The role's name in logs, `CLIENT LIST`, and connection states.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Commands => "commands",
+            Self::Pops => "pops",
+            Self::Publish => "publish",
+            Self::Replies { .. } => "replies",
+            Self::Durable | Self::DurableReads => "durable",
+        }
+    }
+
+    /// True if an idle connection is tested by heartbeats.
+    pub(super) fn has_heartbeat(&self) -> bool {
+        !matches!(self, Self::Pops | Self::DurableReads)
+    }
+}
+
+/// The Redis that all connections of one end go to.
+pub(super) struct Endpoint {
+    pub(super) address: RedisAddress,
+    /// Files with credentials and certificates.
+    pub(super) access: Access,
+    /// The beginning of the connections' names in `CLIENT LIST`.
+    name: String,
+    /// Receives reports of connections that are lost and made again.
+    pub(super) health: Arc<Health>,
+    /// Counts how often the server was found to be the wrong one.
+    departures: watch::Sender<u64>,
+}
+
+impl Endpoint {
+    pub(super) fn new(address: &RedisAddress, config: &Config, health: Arc<Health>) -> Self {
+        Self {
+            address: address.clone(),
+            access: config.access.clone(),
+            name: format!("conclib:{}:{}", config.namespace, config.node),
+            health,
+            departures: watch::Sender::new(0),
+        }
+    }
+
+    /// The name of a connection in `CLIENT LIST`.
+    pub(super) fn connection_name(&self, role: &ConnectionRole) -> String {
+        format!("{}:{}", self.name, role.name())
+    }
+
+    pub(super) fn unreachable(&self, reason: String) -> Unreachable {
+        Unreachable {
+            address: self.address.authority(),
+            reason,
+        }
+    }
+
+    /// The address with user and password; returns the problem in words on failure. Files are read for
+    /// each connection, so that a changed password counts for the next one.
+    pub(super) async fn address_with_secrets(&self) -> Result<RedisAddress, String> {
+        if self.access.is_empty() {
+            return Ok(self.address.clone());
+        }
+        let (address, access) = (self.address.clone(), self.access.clone());
+        let read = tokio::task::spawn_blocking(move || access.with_secrets(&address));
+        read.await.unwrap_or_else(|error| Err(error.to_string()))
+    }
+
+    /// Looks at an error of Redis: if it says that this server is the wrong one, all connections of
+    /// this end are made anew. (The subscription would hear no error.)
+    pub(super) fn note_error(&self, line: &[u8]) {
+        if says_wrong_server(line) {
+            self.leave(&String::from_utf8_lossy(line));
+        }
+    }
+
+    /// Ends all connections of this end: each is made anew, with the address resolved again.
+    pub(super) fn leave(&self, why: &str) {
+        tracing::warn!(
+            address = self.address.authority(),
+            why,
+            "leaving this Redis: connecting anew"
+        );
+        self.departures.send_modify(|count| *count += 1);
+    }
+
+    /// Counts how often the server was left, for [`left`](Self::left).
+    pub(super) fn departures(&self) -> watch::Receiver<u64> {
+        self.departures.subscribe()
+    }
+}
+
+/// Waits until the server is left.
+pub(super) async fn left(departures: &mut watch::Receiver<u64>) {
+    if departures.changed().await.is_err() {
+        std::future::pending::<()>().await; // the end is dropped, and its connections with it
+    }
+}
+
+/// True for an error by which a server says that it does not own the data, or not yet or no longer.
+fn says_wrong_server(line: &[u8]) -> bool {
+    const SIGNS: [&[u8]; 5] = [
+        b"READONLY ",
+        b"MOVED ",
+        b"UNBLOCKED force ", // demoted; another follows an administrator's CLIENT UNBLOCK
+        b"LOADING ",
+        b"MASTERDOWN ",
+    ];
+    // Redis 6 puts the errors of a script's commands behind words of its own.
+    const IN_SCRIPT: &[u8] = b"-READONLY ";
+    SIGNS.iter().any(|sign| line.starts_with(sign))
+        || (line.starts_with(b"ERR Error running script")
+            && line.windows(IN_SCRIPT.len()).any(|part| part == IN_SCRIPT))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_of_a_wrong_server_are_recognised() {
+        for line in [
+            "READONLY You can't write against a read only replica.",
+            "READONLY You can't write against a read only replica. script: abc, on @user_script:1.",
+            "MOVED 866 127.0.0.1:7001",
+            "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)",
+            "LOADING Redis is loading the dataset in memory",
+            "ERR Error running script (call to f_1): @user_script:3: @user_script: 3: -READONLY You can't",
+        ] {
+            assert!(says_wrong_server(line.as_bytes()), "{line}");
+        }
+        for line in [
+            "UNBLOCKED client unblocked via CLIENT UNBLOCK",
+            "NOPERM this user has no permissions",
+            "OOM command not allowed when used memory > 'maxmemory'.",
+            "ERR unknown command 'XADD', with args beginning with: 'READONLY '",
+            "NOREPLICAS Not enough good replicas to write.",
+        ] {
+            assert!(!says_wrong_server(line.as_bytes()), "{line}");
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Commands for Redis, encoded (RESP2), on their way to a socket.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use tokio::io::AsyncWrite;
+
+/// An argument of at least this length is written from its own memory. A shorter one is copied.
+const SHARED_LEN: usize = 4 * 1024;
+
+/// Number of parts that are written at a time.
+const MAX_PARTS: usize = 64;
+
+/// Memory that is kept for the next commands.
+const KEPT_MEMORY: usize = 16 * 1024;
+
+/// Encoded commands that wait to be written.
+#[derive(Default)]
+pub(super) struct Output {
+    /// Parts to be written before `tail`.
+    parts: VecDeque<Bytes>,
+    tail: BytesMut,
+}
+
+/// Encodes commands, each by [`begin`](Self::begin) and as many arguments as that has said.
+pub(in crate::bus::redis) struct Commands<'a> {
+    output: &'a mut Output,
+    /// Number of commands.
+    count: usize,
+    /// Number of arguments that are still to come.
+    missing: usize,
+}
+
+impl<'a> Commands<'a> {
+    pub(super) fn new(output: &'a mut Output) -> Self {
+        Self {
+            output,
+            count: 0,
+            missing: 0,
+        }
+    }
+
+    /// The number of commands that were encoded.
+    pub(super) fn count(&self) -> usize {
+        debug_assert_eq!(self.missing, 0, "a command lacks arguments");
+        self.count
+    }
+
+    /// Begins a command with that number of arguments.
+    pub(in crate::bus::redis) fn begin(&mut self, name: &str, arguments: usize) -> &mut Self {
+        debug_assert_eq!(self.missing, 0, "the command before lacks arguments");
+        self.count += 1;
+        self.missing = arguments + 1;
+        self.output.length(b'*', arguments + 1);
+        self.bytes(name.as_bytes())
+    }
+
+    /// An argument that is copied.
+    pub(in crate::bus::redis) fn bytes(&mut self, argument: &[u8]) -> &mut Self {
+        self.missing -= 1;
+        self.output.length(b'$', argument.len());
+        self.output.tail.reserve(argument.len() + 2);
+        self.output.tail.put_slice(argument);
+        self.output.tail.put_slice(b"\r\n");
+        self
+    }
+
+    pub(in crate::bus::redis) fn text(&mut self, argument: &str) -> &mut Self {
+        self.bytes(argument.as_bytes())
+    }
+
+    pub(in crate::bus::redis) fn number(&mut self, argument: u64) -> &mut Self {
+        let mut digits = [0; 20];
+        let digits = write_digits(argument, &mut digits);
+        self.bytes(digits)
+    }
+
+    /// An argument that may be long: then it is not copied.
+    pub(in crate::bus::redis) fn contents(&mut self, argument: Bytes) -> &mut Self {
+        if argument.len() < SHARED_LEN {
+            return self.bytes(&argument);
+        }
+        self.missing -= 1;
+        self.output.length(b'$', argument.len());
+        let before = self.output.tail.split().freeze();
+        self.output.parts.extend([before, argument]);
+        self.output.tail.put_slice(b"\r\n");
+        self
+    }
+}
+
+impl Output {
+    fn length(&mut self, kind: u8, length: usize) {
+        let mut digits = [0; 20];
+        let digits = write_digits(length as u64, &mut digits);
+        self.tail.reserve(digits.len() + 3);
+        self.tail.put_u8(kind);
+        self.tail.put_slice(digits);
+        self.tail.put_slice(b"\r\n");
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.parts.is_empty() && self.tail.is_empty()
+    }
+
+    /// Writes as much as the socket takes; ready when all is written.
+    pub(super) fn poll_write(
+        &mut self,
+        mut socket: Pin<&mut (dyn AsyncWrite + Send + Unpin)>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        while !self.is_empty() {
+            let written = if self.parts.is_empty() {
+                ready!(socket.as_mut().poll_write(cx, &self.tail))?
+            } else {
+                let mut slices = [IoSlice::new(&[]); MAX_PARTS];
+                let parts = self.parts.iter().map(|part| &part[..]);
+                let mut used = 0;
+                for (slice, part) in slices.iter_mut().zip(parts.chain([&self.tail[..]])) {
+                    *slice = IoSlice::new(part);
+                    used += 1;
+                }
+                ready!(socket.as_mut().poll_write_vectored(cx, &slices[..used]))?
+            };
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.advance(written);
+        }
+        if self.tail.capacity() > KEPT_MEMORY {
+            self.tail = BytesMut::new();
+        }
+        socket.poll_flush(cx)
+    }
+
+    /// Removes bytes that were written.
+    fn advance(&mut self, mut written: usize) {
+        while let Some(part) = self.parts.front_mut() {
+            if written < part.len() {
+                return part.advance(written);
+            }
+            written -= part.len();
+            self.parts.pop_front();
+        }
+        if written == self.tail.len() {
+            self.tail.clear(); // keeps its memory
+        } else {
+            self.tail.advance(written);
+        }
+    }
+}
+
+fn write_digits(mut number: u64, digits: &mut [u8; 20]) -> &[u8] {
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            return &digits[at..];
+        }
+    }
+}

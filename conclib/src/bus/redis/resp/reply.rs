@@ -1,0 +1,296 @@
+//! Replies of Redis, decoded from the bytes of a connection (RESP2). No I/O.
+//!
+//! The format is that of <https://redis.io/docs/latest/develop/reference/protocol-spec/>. Texts stay
+//! bytes: an error line repeats the arguments of its command, which need not be UTF-8.
+
+use std::fmt;
+
+use bytes::{Buf, Bytes, BytesMut};
+
+use crate::bus::transport::TransportError;
+
+/// The longest line, such as an error.
+const MAX_LINE: usize = 64 * 1024;
+
+/// The longest string that is kept whole.
+const MAX_STRING: usize = 64 * 1024 * 1024;
+
+/// Number of bytes that are kept of a longer string: enough for the head of a request.
+const KEPT_OF_LONG_STRING: usize = 4096;
+
+/// The deepest nesting of arrays.
+const MAX_DEPTH: usize = 8;
+
+/// Elements for which memory is taken on the word of an array's length.
+const MAX_TRUSTED_LENGTH: usize = 1024;
+
+/// Free space for the next read, at least and at most.
+const READ_SIZE: (usize, usize) = (4 * 1024, 256 * 1024);
+
+/// A reply to a command.
+#[derive(Clone, PartialEq, Eq)]
+pub(in crate::bus::redis) enum Reply {
+    Status(Bytes),
+    Error(Bytes),
+    Integer(i64),
+    Bulk(Bytes),
+    Null,
+    Array(Vec<Reply>),
+}
+
+impl Reply {
+    /// The reply; an error reply is an error: the command was not executed.
+    pub(in crate::bus::redis) fn accepted(self) -> Result<Self, TransportError> {
+        match self {
+            Self::Error(line) => {
+                let text = String::from_utf8_lossy(&line).into_owned();
+                Err(TransportError::refused(text))
+            }
+            reply => Ok(reply),
+        }
+    }
+
+    pub(in crate::bus::redis) fn into_array(self) -> Option<Vec<Self>> {
+        match self {
+            Self::Array(elements) => Some(elements),
+            _ => None,
+        }
+    }
+
+    pub(in crate::bus::redis) fn into_bytes(self) -> Option<Bytes> {
+        match self {
+            Self::Bulk(bytes) | Self::Status(bytes) => Some(bytes),
+            _ => None,
+        }
+    }
+
+    pub(in crate::bus::redis) fn as_u64(&self) -> Option<u64> {
+        match self {
+            Self::Integer(number) => u64::try_from(*number).ok(),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Debug for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Contents stay out of logs.
+        match self {
+            Self::Status(line) => write!(f, "+{}", String::from_utf8_lossy(line)),
+            Self::Error(line) => write!(f, "-{}", String::from_utf8_lossy(line)),
+            Self::Integer(number) => write!(f, ":{number}"),
+            Self::Bulk(bytes) => write!(f, "a string of {} bytes", bytes.len()),
+            Self::Null => f.write_str("null"),
+            Self::Array(elements) => f.debug_list().entries(elements).finish(),
+        }
+    }
+}
+
+/// Bytes that no Redis sends.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub(in crate::bus::redis) struct Malformed(String);
+
+/// A reply without its elements, or an element of one.
+#[derive(Debug, PartialEq, Eq)]
+enum Token {
+    Whole(Reply),
+    /// An array of that many elements follows.
+    Array(usize),
+}
+
+/// A string that is not kept whole.
+struct CutString {
+    kept: BytesMut,
+    /// Number of bytes that are yet to come.
+    left: usize,
+}
+
+/// Decodes the replies of one connection.
+#[derive(Default)]
+pub(in crate::bus::redis) struct Decoder {
+    buffer: BytesMut,
+    /// Arrays that have begun, the outermost first: elements so far, and the number of all.
+    open: Vec<(Vec<Reply>, usize)>,
+    /// A string that is too long, of which only the beginning is kept.
+    cut: Option<CutString>,
+    /// Free space for the next read.
+    read_size: usize,
+}
+
+impl Decoder {
+    /// The buffer for the next read, with space for the bytes that are expected.
+    pub(super) fn space(&mut self) -> &mut BytesMut {
+        let (least, most) = READ_SIZE;
+        let free = self.buffer.capacity() - self.buffer.len();
+        if free < least || free < self.read_size / 2 {
+            self.buffer.reserve(self.read_size.clamp(least, most));
+        }
+        &mut self.buffer
+    }
+
+    /// Notes the size of a read: the next one may be as large.
+    pub(super) fn note_read(&mut self, bytes: usize) {
+        let (least, most) = READ_SIZE;
+        let grown = if self.buffer.len() == self.buffer.capacity() {
+            2 * bytes
+        } else {
+            bytes
+        };
+        self.read_size = grown.max(self.read_size / 2).clamp(least, most);
+    }
+
+    /// Releases memory for large replies that has not been used for a while.
+    pub(super) fn release_memory(&mut self) {
+        if self.buffer.is_empty() {
+            self.buffer = BytesMut::new();
+            self.read_size = 0;
+        }
+    }
+
+    /// The next reply; `None` if its last bytes have not come in yet.
+    pub(super) fn next(&mut self) -> Result<Option<Reply>, Malformed> {
+        while let Some(token) = self.token()? {
+            let mut whole = match token {
+                Token::Whole(reply) => reply,
+                Token::Array(0) => Reply::Array(Vec::new()),
+                Token::Array(length) => {
+                    if self.open.len() == MAX_DEPTH {
+                        return Err(Malformed(format!(
+                            "a reply has more than {MAX_DEPTH} levels"
+                        )));
+                    }
+                    let elements = Vec::with_capacity(length.min(MAX_TRUSTED_LENGTH));
+                    self.open.push((elements, length));
+                    continue;
+                }
+            };
+            loop {
+                let Some((elements, length)) = self.open.last_mut() else {
+                    return Ok(Some(whole));
+                };
+                elements.push(whole);
+                if elements.len() < *length {
+                    break;
+                }
+                whole = Reply::Array(std::mem::take(elements));
+                self.open.pop();
+            }
+        }
+        Ok(None)
+    }
+
+    fn token(&mut self) -> Result<Option<Token>, Malformed> {
+        if let Some(cut) = self.cut.take() {
+            return Ok(self.drop_rest(cut));
+        }
+        let Some(end) = self.line_end()? else {
+            return Ok(None);
+        };
+        let kind = self.buffer[0];
+        let line = &self.buffer[1..end];
+        let token = match kind {
+            b'$' => match length(line)? {
+                Some(length) => return Ok(self.string(end + 2, length)),
+                None => Token::Whole(Reply::Null),
+            },
+            b'*' => length(line)?.map_or(Token::Whole(Reply::Null), Token::Array),
+            b':' => Token::Whole(Reply::Integer(number(line)?)),
+            b'+' | b'-' => {
+                let mut line = self.buffer.split_to(end + 2).freeze();
+                line.truncate(end);
+                line.advance(1);
+                return Ok(Some(Token::Whole(if kind == b'+' {
+                    Reply::Status(line)
+                } else {
+                    Reply::Error(line)
+                })));
+            }
+            _ => return Err(self.foreign()),
+        };
+        self.buffer.advance(end + 2);
+        Ok(Some(token))
+    }
+
+    /// The length of the first line, without its end.
+    fn line_end(&self) -> Result<Option<usize>, Malformed> {
+        let end = self.buffer.windows(2).position(|pair| pair == b"\r\n");
+        match end {
+            Some(0) => Err(self.foreign()),
+            Some(end) => Ok(Some(end)),
+            None if self.buffer.len() > MAX_LINE => Err(self.foreign()),
+            None => {
+                let is_reply = |kind| b"$*:+-".contains(kind);
+                let begins = self.buffer.first().is_none_or(is_reply);
+                begins.then_some(None).ok_or_else(|| self.foreign())
+            }
+        }
+    }
+
+    /// The string of that length behind its head, if all of it is here.
+    fn string(&mut self, head: usize, length: usize) -> Option<Token> {
+        if length > MAX_STRING {
+            self.buffer.advance(head);
+            return self.drop_rest(CutString {
+                kept: BytesMut::with_capacity(KEPT_OF_LONG_STRING),
+                left: length + 2,
+            });
+        }
+        let whole = head + length + 2;
+        if self.buffer.len() < whole {
+            self.buffer.reserve(whole - self.buffer.len());
+            return None;
+        }
+        let mut string = self.buffer.split_to(whole).freeze();
+        string.truncate(head + length);
+        string.advance(head);
+        Some(Token::Whole(Reply::Bulk(string)))
+    }
+
+    /// Drops the bytes of a long string as they come in, except for the first.
+    fn drop_rest(&mut self, mut cut: CutString) -> Option<Token> {
+        let here = cut.left.min(self.buffer.len());
+        let kept = here.min(KEPT_OF_LONG_STRING - cut.kept.len());
+        cut.kept.extend_from_slice(&self.buffer[..kept]);
+        self.buffer.advance(here);
+        cut.left -= here;
+        if cut.left == 0 {
+            return Some(Token::Whole(Reply::Bulk(cut.kept.freeze())));
+        }
+        self.cut = Some(cut);
+        None
+    }
+
+    /// The error for bytes that begin no reply, with the likely cause.
+    fn foreign(&self) -> Malformed {
+        let shown = &self.buffer[..self.buffer.len().min(32)];
+        let problem = match shown {
+            [0x15, 0x03, ..] => {
+                "it speaks TLS: write `rediss://` (with conclib's feature `tls`)".to_owned()
+            }
+            _ => format!(
+                "this is no Redis: it sent `{}`",
+                String::from_utf8_lossy(shown).escape_debug()
+            ),
+        };
+        Malformed(problem)
+    }
+}
+
+/// A length; `None` for that of null.
+fn length(digits: &[u8]) -> Result<Option<usize>, Malformed> {
+    match number(digits)? {
+        -1 => Ok(None),
+        length => {
+            let length = usize::try_from(length);
+            let length = length.map_err(|_| Malformed("a length is negative".to_owned()));
+            length.map(Some)
+        }
+    }
+}
+
+fn number(digits: &[u8]) -> Result<i64, Malformed> {
+    let text = std::str::from_utf8(digits).ok();
+    text.and_then(|text| text.parse().ok())
+        .ok_or_else(|| Malformed("a number has other characters than digits".to_owned()))
+}
