@@ -14,6 +14,8 @@ pub(crate) use bus::{Bus, LocalBus};
 #[cfg(feature = "redis")]
 pub(crate) use credentials::Access;
 pub(crate) use url::RedisAddress;
+#[cfg(feature = "redis")]
+pub(crate) use url::{HostPort, Place, Sentinels};
 
 mod acl;
 mod bus;
@@ -33,7 +35,7 @@ const HOUR: Duration = Duration::from_secs(60 * 60);
 ///
 /// | environment variable | meaning | default |
 /// |---|---|---|
-/// | `CONCLIB_REDIS_URL` | `redis://[user:password@]host[:port][/db]`, `rediss://` with TLS | `redis://localhost:6379` |
+/// | `CONCLIB_REDIS_URL` | a URL: see [`Config::new`] | `redis://localhost:6379` |
 /// | `CONCLIB_REDIS_USER_FILE` | a file that holds the user's name, instead of the URL | |
 /// | `CONCLIB_REDIS_PASSWORD_FILE` | a file that holds the password, instead of the URL | |
 /// | `CONCLIB_REDIS_CA` | the certificates to trust (PEM), for `rediss://` | the system's |
@@ -89,8 +91,18 @@ impl Default for Config {
 }
 
 impl Config {
-    /// A Redis by its URL: `redis://[user:password@]host[:port][/db]`. The port 0 asks
-    /// `start_redis` for a free one. With `rediss://` and the feature `tls`, it is reached over TLS.
+    /// A Redis by its URL:
+    ///
+    /// | URL | meaning |
+    /// |---|---|
+    /// | `redis://[user:password@]host[:port][/db]` | over TCP; port 0 asks `start_redis` for a free one |
+    /// | `rediss://…` | over TLS, with the feature `tls` |
+    /// | `unix://[user:password@]/path/of/the.sock[?db=db]` | over a Unix socket |
+    /// | `redis-sentinel://[user:password@]host[:port],…/service[/db][?sentinel=user:password]` | the primary that Sentinels name for each connection; their own user and password stand behind `?` |
+    /// | `rediss-sentinel://…` | the same over TLS |
+    ///
+    /// `valkey://` means the same as `redis://`. In user and password, `%2F`, `%3F`, `%23` and `%40`
+    /// stand for `/`, `?`, `#` and `@`.
     ///
     /// # Errors
     ///
@@ -199,15 +211,15 @@ impl Config {
         self
     }
 
-    /// The port of the Redis; `None` for the memory bus.
+    /// The port of the Redis; `None` for a Unix socket, Sentinels, and the memory bus.
     pub fn port(&self) -> Option<u16> {
         match &self.bus {
-            Bus::Redis(address) => Some(address.port),
+            Bus::Redis(address) => address.node().map(|node| node.port),
             Bus::Local(_) => None,
         }
     }
 
-    fn database(&self) -> u8 {
+    fn database(&self) -> u32 {
         match &self.bus {
             Bus::Redis(address) => address.database,
             Bus::Local(_) => 0,
@@ -217,8 +229,10 @@ impl Config {
     /// The same config with another port, as `start_redis` chooses one for port 0.
     #[cfg(all(unix, feature = "daemon", feature = "redis"))]
     pub(crate) fn with_port(mut self, new: u16) -> Self {
-        if let Bus::Redis(address) = &mut self.bus {
-            address.port = new;
+        if let Bus::Redis(address) = &mut self.bus
+            && let Place::Tcp(node) = &mut address.place
+        {
+            node.port = new;
         }
         self
     }

@@ -1,7 +1,7 @@
 //! The bus over Redis. No other module names the Redis library.
 //!
-//! - [`endpoint`]: the Redis that one end goes to; [`connection`]: one connection that is made again
-//!   after it was lost
+//! - [`endpoint`]: the Redis that one end goes to, [`sentinel`]: those who know its address;
+//!   [`connection`]: one connection that is made again after it was lost
 //! - [`resp`]: connections for requests, pops and replies; [`library`]: those for scripts and streams;
 //!   `tls`: the certificates of both
 //! - [`lease`]: the value of a lease's key, and the scripts around it
@@ -17,6 +17,7 @@ mod lease;
 mod library;
 mod pops;
 mod resp;
+mod sentinel;
 mod server;
 mod stream;
 #[cfg(feature = "tls")]

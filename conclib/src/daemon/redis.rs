@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
-use crate::bus::config::{Bus, Config, ConfigError, RedisAddress};
+use crate::bus::config::{Bus, Config, ConfigError, HostPort, RedisAddress};
 use crate::daemon::output::LastLines;
 use crate::daemon::process::{Launch, Process, StopDaemonError};
 use crate::daemon::temp_dir::TempDir;
@@ -87,9 +87,13 @@ pub fn start_redis(
             }
             Bus::Local(_) => return Err(StartRedisError::MemoryBus),
         };
-        let process = match address.port {
-            0 => return start_on_a_free_port(config, address).await,
-            _ => start(&address).await?,
+        let Some(node) = address.node().cloned() else {
+            let problem = "`start_redis` starts one that listens on a port: write `redis://`";
+            return Err(ConfigError::unsupported(problem).into());
+        };
+        let process = match node.port {
+            0 => return start_on_a_free_port(config, &address, node).await,
+            _ => start(&address, &node).await?,
         };
         Ok(RedisDaemon { process, config })
     }
@@ -130,14 +134,15 @@ impl RedisDaemon {
 
 async fn start_on_a_free_port(
     config: Config,
-    mut address: RedisAddress,
+    address: &RedisAddress,
+    mut node: HostPort,
 ) -> Result<RedisDaemon, StartRedisError> {
     let mut tries = PORT_TRIES;
     loop {
-        address.port = free_port().map_err(StartRedisError::NoPort)?;
-        match start(&address).await {
+        node.port = free_port().map_err(StartRedisError::NoPort)?;
+        match start(address, &node).await {
             Ok(process) => {
-                let config = config.with_port(address.port);
+                let config = config.with_port(node.port);
                 return Ok(RedisDaemon { process, config });
             }
             // Another process took it between the choice and the start.
@@ -147,13 +152,13 @@ async fn start_on_a_free_port(
     }
 }
 
-async fn start(address: &RedisAddress) -> Result<Process, StartRedisError> {
-    let host = loopback(&address.host)?;
-    let port = address.port;
+async fn start(address: &RedisAddress, node: &HostPort) -> Result<Process, StartRedisError> {
+    let host = loopback(&node.host)?;
+    let port = node.port;
     if is_taken(host, port) {
         return Err(StartRedisError::PortTaken { port });
     }
-    let (mut process, mark) = launch(address, host).await?;
+    let (mut process, mark) = launch(address, host, port).await?;
 
     let target = SocketAddr::new(host, port);
     let ready = timeout(READY_BOUND, async {
@@ -193,6 +198,7 @@ async fn start(address: &RedisAddress) -> Result<Process, StartRedisError> {
 async fn launch(
     address: &RedisAddress,
     host: IpAddr,
+    port: u16,
 ) -> Result<(Process, String), StartRedisError> {
     let named = env::var_os(PROGRAM_VARIABLE);
     let programs = match &named {
@@ -213,7 +219,7 @@ async fn launch(
         command.arg("-");
         let started = Process::start(Launch {
             command,
-            input: settings::text(address, host, directory.path())?.into_bytes(),
+            input: settings::text(address, host, port, directory.path())?.into_bytes(),
             directory: Some(directory),
             log: log::line,
             ended: log::ended,

@@ -37,7 +37,8 @@ fn variables_are_read() {
     ]);
     assert!(config.check().is_ok());
     let address = address(&config);
-    assert_eq!((&*address.host, address.port), ("10.0.0.1", 7000));
+    let node = address.node().unwrap();
+    assert_eq!((&*node.host, node.port), ("10.0.0.1", 7000));
     assert_eq!(address.username.as_deref(), Some("u"));
     assert_eq!(address.password.as_deref(), Some("p@ss+1"));
     assert_eq!(address.database, 3);
@@ -54,6 +55,9 @@ fn variables_reproduce_the_config_in_another_process() {
         "redis://:secret@[::1]:1/0",
         "redis://x%26y:a%26b@host",
         "redis://user@host.internal",
+        "redis://localhost/4000000000",
+        "unix://me:p%40%2F@/run/a%20b@c/redis.sock?db=3",
+        "redis-sentinel://me:secret@a:1,[::1]:2,c/my%2Fmain/3?sentinel=you:%26",
     ] {
         let config = Config::new(url).unwrap();
         let config = match url {
@@ -131,12 +135,19 @@ fn parts_of_a_url_without_a_meaning_are_refused() {
         ("redis://host/3?ssl=true", "TLS as `rediss://`"),
         ("redis://host#3", "write the database as `/3`"),
         ("redis://:pass#word@host", "`%23`"),
-        ("redis://host/256", "a number from 0 to 255"),
+        ("redis://host/x", "the database must be a number"),
+        ("redis://host/+3", "the database must be a number"),
+        ("redis://host/4294967296", "the database must be a number"),
         ("redis://%ff:secret@host", "the user must be valid UTF-8"),
         ("redis://me:%ff@host", "the password must be valid UTF-8"),
-        ("unix:///run/redis.sock", "redis://localhost:6379"),
-        ("redis+unix:///run/redis.sock", "redis://localhost:6379"),
-        ("redis-sentinel://a:26379/main", "name the primary"),
+        ("unix://run/redis.sock", "with a path from the root"),
+        ("unix:///run/redis.sock?password=x", "`?db=3`"),
+        ("redis-sentinel://a:26379", "names no service"),
+        (
+            "redis-sentinel://a:26379/main?db=3",
+            "the Sentinels' own user",
+        ),
+        ("redis-sentinel://a:x/main", "invalid port number"),
         ("redis-cluster://a:7000", "a single Redis"),
     ] {
         let error = Config::new(url).unwrap_err().to_string();
@@ -158,9 +169,32 @@ fn user_and_password_are_read_whole() {
 
 #[cfg(feature = "redis")]
 #[test]
+fn sentinels_are_read() {
+    let url = "redis-sentinel://web:secret@a,[::1]:7,c:26380/main?sentinel=:other";
+    let config = Config::new(url).unwrap();
+    let address = address(&config);
+    let Place::Sentinels(sentinels) = &address.place else {
+        panic!("{address:?}");
+    };
+    let nodes: Vec<_> = sentinels.nodes.iter().map(ToString::to_string).collect();
+    assert_eq!(nodes, ["a:26379", "[::1]:7", "c:26380"]);
+    assert_eq!(sentinels.service, "main");
+    assert_eq!(sentinels.username, None);
+    assert_eq!(sentinels.password.as_deref(), Some("other"));
+    assert_eq!(address.username.as_deref(), Some("web"));
+    assert_eq!(address.password.as_deref(), Some("secret"));
+    let shown = format!("{config:?}");
+    assert!(
+        !shown.contains("secret") && !shown.contains("other"),
+        "{shown}"
+    );
+}
+
+#[cfg(feature = "redis")]
+#[test]
 fn ipv6_address_is_shown_in_brackets() {
     let config = Config::new("redis://:secret@[::1]:7000/1").unwrap();
-    assert_eq!(address(&config).authority(), "[::1]:7000");
+    assert_eq!(address(&config).place.to_string(), "[::1]:7000");
     let shown = format!("{:?}", address(&config));
     assert_eq!(shown, "redis://***@[::1]:7000/1");
 }

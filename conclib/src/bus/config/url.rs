@@ -12,143 +12,142 @@ use url::{Host, Url};
 pub(crate) struct RedisAddress {
     /// Connections use TLS.
     pub(crate) tls: bool,
+    pub(crate) place: Place,
+    pub(crate) username: Option<String>,
+    pub(crate) password: Option<String>,
+    pub(crate) database: u32,
+}
+
+/// The place where a Redis is found.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) enum Place {
+    Tcp(HostPort),
+    /// The path of a Unix socket.
+    Unix(String),
+    /// Sentinels, which know the address of the primary.
+    Sentinels(Sentinels),
+}
+
+/// A host and its port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct HostPort {
     pub(crate) host: String,
     /// 0 asks `start_redis` for a free port.
     pub(crate) port: u16,
+}
+
+/// The Sentinels that watch over a Redis, with their own credentials.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Sentinels {
+    pub(crate) nodes: Vec<HostPort>,
+    /// The name by which they know the primary.
+    pub(crate) service: String,
     pub(crate) username: Option<String>,
     pub(crate) password: Option<String>,
-    pub(crate) database: u8,
+}
+
+impl fmt::Display for HostPort {
+    /// As they stand in a URL: an IPv6 address in brackets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { host, port } = self;
+        if host.contains(':') {
+            write!(f, "[{host}]:{port}")
+        } else {
+            write!(f, "{host}:{port}")
+        }
+    }
+}
+
+/// The place, for errors and logs.
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(node) => node.fmt(f),
+            Self::Unix(path) => f.write_str(path),
+            Self::Sentinels(Sentinels { nodes, service, .. }) => {
+                for (index, node) in nodes.iter().enumerate() {
+                    let comma = if index == 0 { "" } else { "," };
+                    write!(f, "{comma}{node}")?;
+                }
+                write!(f, "/{}", percent_encode(service))
+            }
+        }
+    }
 }
 
 impl RedisAddress {
     pub(super) fn local() -> Self {
         Self {
             tls: false,
-            host: "localhost".to_owned(),
-            port: 6379,
+            place: Place::Tcp(HostPort {
+                host: "localhost".to_owned(),
+                port: 6379,
+            }),
             username: None,
             password: None,
             database: 0,
         }
     }
 
-    /// Fails: without its feature `redis`, conclib reads no URLs.
-    #[cfg(not(feature = "redis"))]
-    pub(crate) fn parse(_: &str) -> Result<Self, String> {
-        Err("conclib was built without its feature `redis`".to_owned())
+    /// Host and port, unless it is found in another way.
+    pub(crate) fn node(&self) -> Option<&HostPort> {
+        match &self.place {
+            Place::Tcp(node) => Some(node),
+            Place::Unix(_) | Place::Sentinels(_) => None,
+        }
     }
 
-    /// Parses a URL; returns the problem in words on failure, never with the URL, which may hold a
-    /// password.
-    #[cfg(feature = "redis")]
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        let url = Url::parse(text).map_err(|error| {
-            format!(
-                "it must read `redis://[user:password@]host[:port][/db]`, with `%2F`, `%3F`, `%23` \
-                 and `%40` for `/`, `?`, `#` and `@` in user and password ({error})"
-            )
-        })?;
-        let tls = uses_tls(url.scheme())?;
-        if url.query().is_some() || url.fragment().is_some() {
-            return Err(
-                "a part behind `?` or `#` means nothing here: write the database as `/3`, and TLS as \
-                 `rediss://`"
-                    .to_owned(),
-            );
-        }
-        let host = match url.host() {
-            Some(Host::Domain(host)) if !host.is_empty() => host.to_owned(),
-            Some(Host::Ipv4(address)) => address.to_string(),
-            Some(Host::Ipv6(address)) => address.to_string(),
-            _ => return Err("the host is missing".to_owned()),
-        };
-        let database = match url.path().trim_start_matches('/') {
-            "" => 0,
-            path => path
-                .parse()
-                .map_err(|_| "the database must be a number from 0 to 255".to_owned())?,
-        };
-        Ok(Self {
-            tls,
-            host,
-            port: url.port().unwrap_or(6379),
-            username: decode("user", url.username())?,
-            password: decode("password", url.password().unwrap_or_default())?,
-            database,
-        })
-    }
-}
-
-/// True if the URLs with that scheme mean TLS.
-#[cfg(feature = "redis")]
-fn uses_tls(scheme: &str) -> Result<bool, String> {
-    let problem = match scheme {
-        "redis" | "valkey" => return Ok(false),
-        "rediss" | "valkeys" if cfg!(feature = "tls") => return Ok(true),
-        "rediss" | "valkeys" => {
-            "TLS (`rediss://`) needs conclib's feature `tls`, which this program was built without: \
-             write `features = [\"tls\"]` where it depends on conclib"
-        }
-        "unix" | "redis+unix" | "redis-socket" => {
-            "Unix sockets are not supported: let Redis listen on a port, such as \
-             `redis://localhost:6379`"
-        }
-        "redis-sentinel" | "rediss-sentinel" => {
-            "Sentinel is not supported: name the primary, by a host name or an address that \
-             follows it, as `redis://`"
-        }
-        "redis-cluster" | "rediss-cluster" => {
-            "a cluster is not supported: name a single Redis, as `redis://`"
-        }
-        // Without the wrong scheme: a URL without one may begin with a secret.
-        _ => "the scheme must be `redis` or `rediss`",
-    };
-    Err(problem.to_owned())
-}
-
-/// The decoded user or password of a URL; `None` if it is empty.
-#[cfg(feature = "redis")]
-fn decode(part: &str, text: &str) -> Result<Option<String>, String> {
-    let decoded = percent_decode_str(text).decode_utf8();
-    let decoded = decoded.map_err(|_| format!("the {part} must be valid UTF-8 once decoded"))?;
-    Ok(Some(decoded.into_owned()).filter(|decoded| !decoded.is_empty()))
-}
-
-impl RedisAddress {
     fn scheme(&self) -> &'static str {
-        if self.tls { "rediss" } else { "redis" }
-    }
-
-    /// Host and port, as they stand in a URL: an IPv6 address in brackets.
-    pub(crate) fn authority(&self) -> String {
-        let Self { host, port, .. } = self;
-        if host.contains(':') {
-            format!("[{host}]:{port}")
-        } else {
-            format!("{host}:{port}")
+        match (&self.place, self.tls) {
+            (Place::Tcp(_), false) => "redis",
+            (Place::Tcp(_), true) => "rediss",
+            (Place::Unix(_), _) => "unix",
+            (Place::Sentinels(_), false) => "redis-sentinel",
+            (Place::Sentinels(_), true) => "rediss-sentinel",
         }
     }
 
     /// The URL that [`parse`](Self::parse) reads.
     pub(crate) fn to_url(&self) -> String {
-        let user = self.username.as_deref().map(percent_encode);
-        let user = user.unwrap_or_default();
-        let password = self
-            .password
-            .as_deref()
-            .map(|password| format!(":{}", percent_encode(password)));
-        let login = match password {
-            Some(password) => format!("{user}{password}@"),
-            None if user.is_empty() => String::new(),
-            None => format!("{user}@"),
+        let (scheme, place) = (self.scheme(), &self.place);
+        let login = login(self.username.as_deref(), self.password.as_deref());
+        let login = login.map_or_else(String::new, |login| format!("{login}@"));
+        let place = match place {
+            Place::Unix(path) => path
+                .split('/')
+                .map(percent_encode)
+                .collect::<Vec<_>>()
+                .join("/"),
+            place => place.to_string(),
         };
-        let (scheme, authority) = (self.scheme(), self.authority());
-        let database = self.database;
-        format!("{scheme}://{login}{authority}/{database}")
+        let database = match self.place {
+            Place::Unix(_) => format!("?db={}", self.database),
+            _ => format!("/{}", self.database),
+        };
+        let sentinel_login = match &self.place {
+            Place::Sentinels(sentinels) => login_of_sentinels(sentinels)
+                .map_or_else(String::new, |login| format!("?sentinel={login}")),
+            _ => String::new(),
+        };
+        format!("{scheme}://{login}{place}{database}{sentinel_login}")
     }
 }
 
-/// A user or a password, encoded for a URL.
+fn login_of_sentinels(sentinels: &Sentinels) -> Option<String> {
+    login(sentinels.username.as_deref(), sentinels.password.as_deref())
+}
+
+/// User and password, encoded for a URL.
+fn login(user: Option<&str>, password: Option<&str>) -> Option<String> {
+    let user = user.map(percent_encode).unwrap_or_default();
+    match password.map(percent_encode) {
+        Some(password) => Some(format!("{user}:{password}")),
+        None if user.is_empty() => None,
+        None => Some(user),
+    }
+}
+
+/// A part of a URL, encoded.
 fn percent_encode(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
     let bytes = text.bytes().map(|byte| match byte {
@@ -161,8 +160,234 @@ fn percent_encode(text: &str) -> String {
 impl fmt::Debug for RedisAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let secret = self.password.as_ref().map_or("", |_| "***@");
-        let (scheme, authority) = (self.scheme(), self.authority());
-        let database = self.database;
-        write!(f, "{scheme}://{secret}{authority}/{database}")
+        let (scheme, place, database) = (self.scheme(), &self.place, self.database);
+        write!(f, "{scheme}://{secret}{place}/{database}")
+    }
+}
+
+/// Fails: without its feature `redis`, conclib reads no URLs.
+#[cfg(not(feature = "redis"))]
+impl RedisAddress {
+    pub(crate) fn parse(_: &str) -> Result<Self, String> {
+        Err("conclib was built without its feature `redis`".to_owned())
+    }
+}
+
+#[cfg(feature = "redis")]
+impl RedisAddress {
+    /// Reads a URL, and says what is wrong with it; the error holds no secret.
+    ///
+    /// - `redis://[user:password@]host[:port][/db]`, or `rediss://` with TLS
+    /// - `unix://[user:password@]/path[?db=db]`
+    /// - `redis-sentinel://[user:password@]host[:port],…/service[/db][?sentinel=user:password]`, or
+    ///   `rediss-sentinel://` with TLS to both
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let (scheme, rest) = text.split_once("://").unwrap_or_default();
+        match Scheme::parse(scheme)? {
+            Scheme::Tcp { tls } => Self::parse_tcp(text, tls),
+            Scheme::Unix => Self::parse_unix(rest),
+            Scheme::Sentinels { tls } => Self::parse_sentinels(rest, tls),
+        }
+    }
+
+    fn parse_tcp(text: &str, tls: bool) -> Result<Self, String> {
+        let url = Url::parse(text).map_err(|error| {
+            format!(
+                "it must read `redis://[user:password@]host[:port][/db]`, with `%2F`, `%3F`, `%23` \
+                 and `%40` for `/`, `?`, `#` and `@` in user and password ({error})"
+            )
+        })?;
+        if url.query().is_some() || url.fragment().is_some() {
+            return Err(
+                "a part behind `?` or `#` means nothing here: write the database as `/3`, and TLS as \
+                 `rediss://`"
+                    .to_owned(),
+            );
+        }
+        let host = match url.host() {
+            Some(Host::Domain(host)) if !host.is_empty() => host.to_owned(),
+            Some(Host::Ipv4(address)) => address.to_string(),
+            Some(Host::Ipv6(address)) => address.to_string(),
+            _ => return Err("it names no host".to_owned()),
+        };
+        Ok(Self {
+            tls,
+            place: Place::Tcp(HostPort {
+                host,
+                port: url.port().unwrap_or(6379),
+            }),
+            username: decode("the user", url.username())?,
+            password: decode("the password", url.password().unwrap_or_default())?,
+            database: database(url.path().trim_start_matches('/'))?,
+        })
+    }
+
+    fn parse_unix(rest: &str) -> Result<Self, String> {
+        let (rest, query) = split_query(rest);
+        let (login, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let login = login
+            .strip_suffix('@')
+            .or(login.is_empty().then_some(login));
+        let parts = decode("the path", path)?.zip(login);
+        let (path, login) =
+            parts.ok_or("it must read `unix:///path/of/the.sock`, with a path from the root")?;
+        let [username, password] = decode_login(login)?;
+        let database = match query.map(|query| query.split_once('=')) {
+            None => 0,
+            Some(Some(("db", number))) => database(number)?,
+            Some(_) => return Err("behind `?` only the database may stand, as `?db=3`".to_owned()),
+        };
+        Ok(Self {
+            tls: false,
+            place: Place::Unix(path),
+            username,
+            password,
+            database,
+        })
+    }
+
+    fn parse_sentinels(rest: &str, tls: bool) -> Result<Self, String> {
+        let (rest, query) = split_query(rest);
+        let (login, rest) = split_login(rest);
+        let (nodes, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let (service, number) = path.split_once('/').unwrap_or((path, ""));
+        let service = decode("the service", service)?;
+        let service = service.ok_or(
+            "it names no service: write `redis-sentinel://host:26379/service`, with the name behind \
+             `sentinel monitor` in the Sentinels' configuration",
+        )?;
+        let node = |node: &str| {
+            let read = Self::parse_tcp(&format!("redis://{node}"), tls)?;
+            match read.place {
+                Place::Tcp(node) => Ok(node),
+                _ => unreachable!("it was read as host and port"),
+            }
+        };
+        let with_port = |node: &str| {
+            let has_port = node
+                .rsplit_once(':')
+                .is_some_and(|(_, port)| !port.contains(']'));
+            if has_port {
+                node.to_owned()
+            } else {
+                format!("{node}:26379")
+            }
+        };
+        let nodes: Result<_, String> = nodes
+            .split(',')
+            .map(|text| node(&with_port(text)))
+            .collect();
+        let sentinel_login = match query.map(|query| query.split_once('=')) {
+            None => "",
+            Some(Some(("sentinel", login))) => login,
+            Some(_) => {
+                return Err(
+                    "behind `?` only the Sentinels' own user and password may stand, as \
+                     `?sentinel=user:password`"
+                        .to_owned(),
+                );
+            }
+        };
+        let [sentinel_user, sentinel_password] = decode_login(sentinel_login)?;
+        let [username, password] = decode_login(login)?;
+        Ok(Self {
+            tls,
+            place: Place::Sentinels(Sentinels {
+                nodes: nodes?,
+                service,
+                username: sentinel_user,
+                password: sentinel_password,
+            }),
+            username,
+            password,
+            database: database(number)?,
+        })
+    }
+}
+
+/// The kind of a URL.
+#[cfg(feature = "redis")]
+enum Scheme {
+    Tcp { tls: bool },
+    Unix,
+    Sentinels { tls: bool },
+}
+
+#[cfg(feature = "redis")]
+impl Scheme {
+    fn parse(scheme: &str) -> Result<Self, String> {
+        let scheme = match scheme.to_ascii_lowercase().as_str() {
+            "redis" | "valkey" => Self::Tcp { tls: false },
+            "rediss" | "valkeys" => Self::Tcp { tls: true },
+            "unix" | "redis+unix" | "redis-socket" | "valkey+unix" if cfg!(unix) => Self::Unix,
+            "redis-sentinel" | "redis+sentinel" | "valkey-sentinel" => {
+                Self::Sentinels { tls: false }
+            }
+            "rediss-sentinel" | "rediss+sentinel" | "valkeys-sentinel" => {
+                Self::Sentinels { tls: true }
+            }
+            "redis-cluster" | "rediss-cluster" | "redis+cluster" | "valkey-cluster" => {
+                return Err(
+                    "a cluster is not supported yet: name a single Redis (`redis://`), or Sentinels \
+                     (`redis-sentinel://`)"
+                        .to_owned(),
+                );
+            }
+            // Without the wrong scheme: a URL without one may begin with a secret.
+            _ => {
+                return Err(
+                    "the scheme must be `redis`, `rediss`, `redis-sentinel` or `unix`".to_owned(),
+                );
+            }
+        };
+        match scheme {
+            Self::Tcp { tls: true } | Self::Sentinels { tls: true } if !cfg!(feature = "tls") => Err(
+                "TLS (`rediss://`) needs conclib's feature `tls`, which this program was built \
+                 without: write `features = [\"tls\"]` where it depends on conclib"
+                    .to_owned(),
+            ),
+            scheme => Ok(scheme),
+        }
+    }
+}
+
+#[cfg(feature = "redis")]
+fn split_query(text: &str) -> (&str, Option<&str>) {
+    match text.split_once('?') {
+        Some((rest, query)) => (rest, Some(query)),
+        None => (text, None),
+    }
+}
+
+/// Splits user and password off.
+#[cfg(feature = "redis")]
+fn split_login(text: &str) -> (&str, &str) {
+    text.rsplit_once('@').unwrap_or(("", text))
+}
+
+/// Decodes user and password.
+#[cfg(feature = "redis")]
+fn decode_login(login: &str) -> Result<[Option<String>; 2], String> {
+    let (user, password) = login.split_once(':').unwrap_or((login, ""));
+    Ok([decode("the user", user)?, decode("the password", password)?])
+}
+
+/// A decoded part of a URL; `None` if it is empty.
+#[cfg(feature = "redis")]
+fn decode(part: &str, text: &str) -> Result<Option<String>, String> {
+    let decoded = percent_decode_str(text).decode_utf8();
+    let decoded = decoded.map_err(|_| format!("{part} must be valid UTF-8 once decoded"))?;
+    Ok(Some(decoded.into_owned()).filter(|decoded| !decoded.is_empty()))
+}
+
+#[cfg(feature = "redis")]
+fn database(digits: &str) -> Result<u32, String> {
+    match digits {
+        "" => Ok(0),
+        digits => digits
+            .parse()
+            .ok()
+            .filter(|_| digits.bytes().all(|byte| byte.is_ascii_digit()))
+            .ok_or_else(|| "the database must be a number, such as `/3`".to_owned()),
     }
 }

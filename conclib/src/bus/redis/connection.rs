@@ -53,7 +53,8 @@ impl<S: Session> Connection<S> {
         role: ConnectionRole,
     ) -> Result<Self, Unreachable> {
         let departures = endpoint.departures();
-        let session = S::open(endpoint, &role).await;
+        // Boxed: its size would be that of every caller's future.
+        let session = Box::pin(S::open(endpoint, &role)).await;
         let session = session.map_err(|reason| endpoint.unreachable(reason))?;
         // An earlier connection of this role may have been lost.
         endpoint.health.mark_connected(role.name());
@@ -124,7 +125,7 @@ async fn run_and_reconnect<S: Session>(
             tokio::time::sleep(RECONNECT_BACKOFF.jittered_delay(attempt, fastrand::f64())).await;
             attempt = attempt.saturating_add(1);
             departures.mark_unchanged();
-            match S::open(endpoint, role).await {
+            match Box::pin(S::open(endpoint, role)).await {
                 Ok(session) => break session,
                 Err(why) => {
                     tracing::debug!(

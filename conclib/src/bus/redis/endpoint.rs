@@ -1,12 +1,13 @@
 //! The Redis that the connections of one end go to, and the purpose of each connection.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::watch;
 
-use crate::bus::config::{Access, Config, RedisAddress};
+use crate::bus::config::{Access, Config, Place, RedisAddress};
 use crate::bus::link::health::Health;
-use crate::bus::redis::Unreachable;
+use crate::bus::redis::{Unreachable, sentinel};
 use crate::bus::transport::ReplySink;
 
 /// The purpose of a connection.
@@ -59,6 +60,8 @@ pub(super) struct Endpoint {
     pub(super) health: Arc<Health>,
     /// Counts how often the server was found to be the wrong one.
     departures: watch::Sender<u64>,
+    /// The Sentinels' settings were warned about.
+    has_warned: AtomicBool,
 }
 
 impl Endpoint {
@@ -69,6 +72,7 @@ impl Endpoint {
             name: format!("conclib:{}:{}", config.namespace, config.node),
             health,
             departures: watch::Sender::new(0),
+            has_warned: AtomicBool::new(false),
         }
     }
 
@@ -79,20 +83,30 @@ impl Endpoint {
 
     pub(super) fn unreachable(&self, reason: String) -> Unreachable {
         Unreachable {
-            address: self.address.authority(),
+            address: self.address.place.to_string(),
             reason,
         }
     }
 
-    /// The address with user and password; returns the problem in words on failure. Files are read for
-    /// each connection, so that a changed password counts for the next one.
-    pub(super) async fn address_with_secrets(&self) -> Result<RedisAddress, String> {
-        if self.access.is_empty() {
-            return Ok(self.address.clone());
+    /// The server to connect to now, with user and password; returns the problem in words on failure.
+    /// For each connection files are read, and Sentinels asked, so that a change counts for the next
+    /// one.
+    pub(super) async fn server(&self) -> Result<RedisAddress, String> {
+        let (mut server, access) = (self.address.clone(), self.access.clone());
+        if !access.is_empty() {
+            let read = tokio::task::spawn_blocking(move || access.with_secrets(&server));
+            server = read.await.unwrap_or_else(|error| Err(error.to_string()))?;
         }
-        let (address, access) = (self.address.clone(), self.access.clone());
-        let read = tokio::task::spawn_blocking(move || access.with_secrets(&address));
-        read.await.unwrap_or_else(|error| Err(error.to_string()))
+        if let Place::Sentinels(sentinels) = &server.place {
+            let primary = sentinel::primary(sentinels, server.tls, &self.access).await?;
+            if let Some(warning) = primary.warning()
+                && !self.has_warned.swap(true, Ordering::Relaxed)
+            {
+                tracing::warn!(service = sentinels.service, "{warning}");
+            }
+            server.place = Place::Tcp(primary.node);
+        }
+        Ok(server)
     }
 
     /// Looks at an error of Redis: if it says that this server is the wrong one, all connections of
@@ -106,7 +120,7 @@ impl Endpoint {
     /// Ends all connections of this end: each is made anew, with the address resolved again.
     pub(super) fn leave(&self, why: &str) {
         tracing::warn!(
-            address = self.address.authority(),
+            address = %self.address.place,
             why,
             "leaving this Redis: connecting anew"
         );

@@ -25,7 +25,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::bus::config::RedisAddress;
+use crate::bus::config::{Access, Place, RedisAddress};
 use crate::bus::redis::connection::Session;
 use crate::bus::redis::endpoint::{ConnectionRole, Endpoint};
 #[cfg(feature = "tls")]
@@ -240,7 +240,8 @@ impl Session for LibrarySession {
     type Link = LibraryLink;
 
     async fn open(endpoint: &Arc<Endpoint>, role: &ConnectionRole) -> Result<Self, String> {
-        let client = client(endpoint).await?;
+        let server = endpoint.server().await?;
+        let client = client(&server, &endpoint.access).await?;
         let router = connect(&client).await?;
         let session = Self {
             link: LibraryLink {
@@ -253,10 +254,20 @@ impl Session for LibrarySession {
             has_heartbeat: role.has_heartbeat(),
         };
         let name = Value::from(endpoint.connection_name(role));
-        let name = ("CLIENT SETNAME", vec![name]);
-        // The name may be forbidden: only the fence counts.
-        let named = session.link.pipeline(vec![name], HEARTBEAT_TIMEOUT).await;
-        named.map_err(|error| error.to_string())?;
+        let mut commands = vec![("CLIENT SETNAME", vec![name])];
+        if server.database != 0 {
+            let database = i64::from(server.database).into();
+            commands.push(("SELECT", vec![database]));
+        }
+        let replies = session.link.pipeline(commands, HEARTBEAT_TIMEOUT).await;
+        // The name may be forbidden.
+        for reply in replies
+            .map_err(|error| error.to_string())?
+            .into_iter()
+            .skip(1)
+        {
+            reply.map_err(|error| error.to_string())?;
+        }
         Ok(session)
     }
 
@@ -281,24 +292,39 @@ impl Drop for LibrarySession {
 }
 
 /// A client that is not yet connected, and that does not reconnect by itself.
-async fn client(endpoint: &Endpoint) -> Result<Client, String> {
+#[cfg_attr(
+    not(feature = "tls"),
+    expect(clippy::unused_async, reason = "certificates are read from files")
+)]
+async fn client(
+    server: &RedisAddress,
+    #[cfg_attr(
+        not(feature = "tls"),
+        expect(unused, reason = "certificates are for TLS")
+    )]
+    access: &Access,
+) -> Result<Client, String> {
     let RedisAddress {
-        host,
-        port,
+        tls: _, // read below, with its feature
+        place,
         username,
         password,
-        database,
-        #[cfg_attr(not(feature = "tls"), expect(unused, reason = "it is refused before"))]
-        tls,
-    } = endpoint.address_with_secrets().await?;
+        database: _, // chosen by a command: the library knows those below 256
+    } = server.clone();
     let config = FredConfig {
         username,
         password,
-        server: ServerConfig::new_centralized(host, port),
-        database: Some(database).filter(|database| *database != 0),
+        server: match place {
+            Place::Tcp(node) => ServerConfig::new_centralized(node.host, node.port),
+            #[cfg(unix)]
+            Place::Unix(path) => ServerConfig::new_unix_socket(path),
+            #[cfg(not(unix))]
+            Place::Unix(_) => return Err("this system has no Unix sockets".to_owned()),
+            Place::Sentinels(_) => return Err("a Sentinel is no Redis".to_owned()),
+        },
         #[cfg(feature = "tls")]
-        tls: if tls {
-            Some(TlsConnector::from(tls::config(&endpoint.access).await?).into())
+        tls: if server.tls {
+            Some(TlsConnector::from(tls::config(access).await?).into())
         } else {
             None
         },

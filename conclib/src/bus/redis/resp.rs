@@ -15,6 +15,7 @@ use crate::bus::redis::endpoint::{ConnectionRole, Endpoint};
 pub(super) use commands::Commands;
 pub(super) use driver::Driver;
 pub(super) use link::{Link, Patience};
+pub(super) use login::ask;
 pub(super) use reply::Reply;
 
 mod commands;

@@ -8,20 +8,20 @@ use std::path::Path;
 use crate::bus::config::{ConfigError, RedisAddress};
 
 /// Number of databases, unless the config names a higher one.
-const DATABASES: u16 = 16;
+const DATABASES: u32 = 16;
 
 /// Loopback only, nothing on disk, and the user of the config.
 pub(super) fn text(
     address: &RedisAddress,
     host: IpAddr,
+    port: u16,
     directory: &Path,
 ) -> Result<String, ConfigError> {
-    let databases = DATABASES.max(u16::from(address.database) + 1);
+    let databases = DATABASES.max(address.database.saturating_add(1));
     let fixed = format!(
-        "bind {}\nport {}\ndir {}\nsave \"\"\nappendonly no\ndaemonize no\nsupervised no\n\
+        "bind {}\nport {port}\ndir {}\nsave \"\"\nappendonly no\ndaemonize no\nsupervised no\n\
          databases {databases}\nlogfile \"\"\nalways-show-logo no\n",
         bind(host),
-        address.port,
         quoted(directory.as_os_str().as_bytes()),
     );
     Ok(fixed + &users(address)?)
@@ -89,7 +89,13 @@ mod tests {
         let Bus::Redis(address) = Config::new(url)?.bus else {
             panic!("a memory bus");
         };
-        text(&address, Ipv4Addr::LOCALHOST.into(), Path::new("/tmp/x"))
+        let port = address.node().unwrap().port;
+        text(
+            &address,
+            Ipv4Addr::LOCALHOST.into(),
+            port,
+            Path::new("/tmp/x"),
+        )
     }
 
     #[test]

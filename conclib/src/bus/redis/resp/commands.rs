@@ -164,3 +164,41 @@ fn write_digits(mut number: u64, digits: &mut [u8; 20]) -> &[u8] {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::io::AsyncReadExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn commands_arrive_whole_through_a_narrow_socket() {
+        let large = Bytes::from(vec![b'x'; 3 * SHARED_LEN]);
+        let mut output = Output::default();
+        let mut commands = Commands::new(&mut output);
+        commands.begin("PING", 0);
+        commands.begin("RPUSH", 4).text("inbox");
+        commands
+            .contents(large.clone())
+            .contents(Bytes::from_static(b"\r\n"));
+        commands.number(u64::MAX);
+        commands.begin("BLPOP", 2).text("ä").number(0);
+        assert_eq!(commands.count(), 3);
+        let mut expected =
+            b"*1\r\n$4\r\nPING\r\n*5\r\n$5\r\nRPUSH\r\n$5\r\ninbox\r\n$12288\r\n".to_vec();
+        expected.extend_from_slice(&large);
+        expected.extend_from_slice(b"\r\n$2\r\n\r\n\r\n$20\r\n18446744073709551615\r\n");
+        expected.extend_from_slice("*3\r\n$5\r\nBLPOP\r\n$2\r\nä\r\n$1\r\n0\r\n".as_bytes());
+
+        let (mut here, mut there) = tokio::io::duplex(100);
+        let write = poll_fn(|cx| output.poll_write(Pin::new(&mut here), cx));
+        let mut arrived = vec![0; expected.len()];
+        let (written, read) = tokio::join!(write, there.read_exact(&mut arrived));
+        written.unwrap();
+        read.unwrap();
+        assert_eq!(arrived, expected);
+        assert!(output.is_empty());
+    }
+}

@@ -1,8 +1,9 @@
 //! One connection, from its opening to its end, as the tasks that give it commands see it.
 //!
-//! The task that has a command writes it to the socket. Only if the socket takes no more does the
-//! link's [driver](super::driver) write the rest. The driver reads the replies, and completes the
-//! exchanges in their order.
+//! The task that has a command writes it to the socket, which is quicker than to wake another one.
+//! While earlier commands wait for their replies, the link's [driver](super::driver) writes instead: so
+//! commands that are given together are written together. The driver also writes what the socket did
+//! not take at once, reads the replies, and completes the exchanges in their order.
 
 use std::collections::VecDeque;
 use std::mem;
@@ -36,8 +37,8 @@ pub(super) struct LinkState {
     /// The socket; closed when the link has ended.
     writer: Option<Box<dyn AsyncWrite + Send + Unpin>>,
     output: Output,
-    /// The socket took no more: the driver writes the rest.
-    is_blocked: bool,
+    /// The driver is to write, or waits until the socket takes more.
+    driver_writes: bool,
     /// Exchanges without all of their replies, the oldest first.
     waiting: VecDeque<Waiting>,
     /// The moment since which the oldest exchange waits for Redis alone.
@@ -82,7 +83,7 @@ impl Link {
         let state = LinkState {
             writer: Some(writer),
             output: Output::default(),
-            is_blocked: false,
+            driver_writes: false,
             waiting: VecDeque::new(),
             waiting_since: Instant::now(),
             driver: None,
@@ -151,7 +152,8 @@ impl LinkState {
         let mut commands = Commands::new(&mut self.output);
         encode(&mut commands);
         let count = commands.count();
-        if self.waiting.is_empty() {
+        let is_alone = self.waiting.is_empty();
+        if is_alone {
             self.waiting_since = Instant::now();
         }
         self.waiting.push_back(Waiting {
@@ -160,8 +162,12 @@ impl LinkState {
             patience,
             sender,
         });
-        if !self.is_blocked {
+        if is_alone && !self.driver_writes {
             self.flush();
+        } else if !mem::replace(&mut self.driver_writes, true)
+            && let Some(driver) = &self.driver
+        {
+            driver.wake_by_ref();
         }
         Ok(())
     }
@@ -173,8 +179,8 @@ impl LinkState {
         };
         let mut cx = Context::from_waker(driver);
         match self.output.poll_write(Pin::new(&mut **socket), &mut cx) {
-            Poll::Ready(Ok(())) => self.is_blocked = false,
-            Poll::Pending => self.is_blocked = true,
+            Poll::Ready(Ok(())) => self.driver_writes = false,
+            Poll::Pending => self.driver_writes = true,
             Poll::Ready(Err(error)) => self.give_up(&reason(&error)),
         }
     }
@@ -186,7 +192,7 @@ impl LinkState {
         if is_new {
             self.driver = Some(driver.clone());
         }
-        if is_new || self.is_blocked {
+        if is_new || self.driver_writes {
             self.flush();
         }
         self.ended.clone()

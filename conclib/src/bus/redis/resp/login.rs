@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 use tokio_util::io::read_buf;
 
-use crate::bus::config::RedisAddress;
+use crate::bus::config::{Access, RedisAddress};
 use crate::bus::redis::endpoint::{ConnectionRole, Endpoint};
 use crate::bus::redis::resp::commands::{Commands, Output};
 use crate::bus::redis::resp::driver::Driver;
@@ -24,78 +24,109 @@ pub(super) async fn open(
     endpoint: &Arc<Endpoint>,
     role: &ConnectionRole,
 ) -> Result<Driver, String> {
-    let address = endpoint.address_with_secrets().await?;
-    let mut socket = Socket::connect(&address, &endpoint.access).await?;
-    let mut decoder = Decoder::default();
-    let log_in = log_in(&mut socket, &mut decoder, &address, endpoint, role);
-    match timeout(LOG_IN, log_in).await {
-        Ok(logged_in) => logged_in?,
-        Err(_) => return Err(format!("Redis did not answer within {LOG_IN:?}")),
-    }
-    let Socket { reader, writer } = socket;
-    Ok(Driver::new(
-        Link::new(writer),
-        endpoint,
-        role,
-        reader,
-        decoder,
-    ))
-}
-
-async fn log_in(
-    socket: &mut Socket,
-    decoder: &mut Decoder,
-    address: &RedisAddress,
-    endpoint: &Endpoint,
-    role: &ConnectionRole,
-) -> Result<(), String> {
-    let mut output = Output::default();
-    let mut commands = Commands::new(&mut output);
-    if let Some(password) = &address.password {
-        match &address.username {
-            Some(user) => commands.begin("AUTH", 2).text(user),
-            None => commands.begin("AUTH", 1),
-        };
-        commands.text(password);
-    }
-    if address.database != 0 {
-        commands.begin("SELECT", 1).number(address.database.into());
-    }
+    let server = endpoint.server().await?;
+    let mut opened = Opened::connect(&server, &endpoint.access).await?;
+    let name = endpoint.connection_name(role);
+    let replies = opened.log_in(&server, |commands| {
+        commands.begin("CLIENT", 2).text("SETNAME").text(&name);
+        commands.begin("PING", 0);
+        if let ConnectionRole::Replies { channel, .. } = role {
+            commands.begin("SUBSCRIBE", 1).text(channel);
+        }
+    });
     // The name may be forbidden.
-    let optional = commands.count();
-    commands.begin("CLIENT", 2).text("SETNAME");
-    commands.text(&endpoint.connection_name(role));
-    commands.begin("PING", 0);
-    if let ConnectionRole::Replies { channel, .. } = role {
-        commands.begin("SUBSCRIBE", 1).text(channel);
+    for reply in replies.await?.into_iter().skip(1) {
+        check(&reply)?;
     }
-    let count = commands.count();
-    let written = poll_fn(|cx| output.poll_write(Pin::new(&mut *socket.writer), cx)).await;
-    written.map_err(|error| reason(&error))?;
-    for place in 0..count {
-        let reply = read_reply(socket, decoder).await?;
-        if place == optional {
-            continue;
-        }
-        if let Reply::Error(line) = &reply {
-            return Err(explained(&String::from_utf8_lossy(line)));
-        }
-    }
-    Ok(())
+    let Opened { socket, decoder } = opened;
+    let link = Link::new(socket.writer);
+    Ok(Driver::new(link, endpoint, role, socket.reader, decoder))
 }
 
-async fn read_reply(socket: &mut Socket, decoder: &mut Decoder) -> Result<Reply, String> {
-    loop {
-        match decoder.next() {
-            Ok(Some(reply)) => return Ok(reply),
-            Ok(None) => {}
-            Err(malformed) => return Err(malformed.to_string()),
+/// Sends commands on a connection that is made for them alone; returns the problem in words on
+/// failure. An error reply is among the replies.
+pub(in crate::bus::redis) async fn ask(
+    server: &RedisAddress,
+    access: &Access,
+    encode: impl FnOnce(&mut Commands<'_>),
+) -> Result<Vec<Reply>, String> {
+    let mut opened = Opened::connect(server, access).await?;
+    opened.log_in(server, encode).await
+}
+
+/// A connection that no other task uses yet.
+struct Opened {
+    socket: Socket,
+    decoder: Decoder,
+}
+
+impl Opened {
+    async fn connect(server: &RedisAddress, access: &Access) -> Result<Self, String> {
+        Ok(Self {
+            socket: Socket::connect(server, access).await?,
+            decoder: Decoder::default(),
+        })
+    }
+
+    /// Logs in, and sends further commands along with that; returns the replies to these.
+    async fn log_in(
+        &mut self,
+        server: &RedisAddress,
+        encode: impl FnOnce(&mut Commands<'_>),
+    ) -> Result<Vec<Reply>, String> {
+        let mut output = Output::default();
+        let mut commands = Commands::new(&mut output);
+        if let Some(password) = &server.password {
+            match &server.username {
+                Some(user) => commands.begin("AUTH", 2).text(user),
+                None => commands.begin("AUTH", 1),
+            };
+            commands.text(password);
         }
-        match read_buf(&mut socket.reader, decoder.space()).await {
-            Ok(0) => return Err(CLOSED.to_owned()),
-            Ok(_) => {}
-            Err(error) => return Err(reason(&error)),
+        if server.database != 0 {
+            commands.begin("SELECT", 1).number(server.database.into());
         }
+        let own = commands.count();
+        encode(&mut commands);
+        let count = commands.count();
+        let exchange = async {
+            let written = poll_fn(|cx| output.poll_write(Pin::new(&mut *self.socket.writer), cx));
+            written.await.map_err(|error| reason(&error))?;
+            let mut replies = Vec::with_capacity(count);
+            while replies.len() < count {
+                replies.push(self.read_reply().await?);
+            }
+            let further = replies.split_off(own);
+            replies.iter().try_for_each(check)?;
+            Ok(further)
+        };
+        match timeout(LOG_IN, exchange).await {
+            Ok(replies) => replies,
+            Err(_) => Err(format!("Redis did not answer within {LOG_IN:?}")),
+        }
+    }
+
+    async fn read_reply(&mut self) -> Result<Reply, String> {
+        loop {
+            match self.decoder.next() {
+                Ok(Some(reply)) => return Ok(reply),
+                Ok(None) => {}
+                Err(malformed) => return Err(malformed.to_string()),
+            }
+            match read_buf(&mut self.socket.reader, self.decoder.space()).await {
+                Ok(0) => return Err(CLOSED.to_owned()),
+                Ok(_) => {}
+                Err(error) => return Err(reason(&error)),
+            }
+        }
+    }
+}
+
+/// The problem of an error reply.
+fn check(reply: &Reply) -> Result<(), String> {
+    match reply {
+        Reply::Error(line) => Err(explained(&String::from_utf8_lossy(line))),
+        _ => Ok(()),
     }
 }
 

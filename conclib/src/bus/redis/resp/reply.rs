@@ -294,3 +294,114 @@ fn number(digits: &[u8]) -> Result<i64, Malformed> {
     text.and_then(|text| text.parse().ok())
         .ok_or_else(|| Malformed("a number has other characters than digits".to_owned()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Decodes bytes that come in as parts of that size.
+    fn decode(bytes: &[u8], part: usize) -> Result<Vec<Reply>, Malformed> {
+        let mut decoder = Decoder::default();
+        let mut replies = Vec::new();
+        for part in bytes.chunks(part) {
+            decoder.space().extend_from_slice(part);
+            decoder.note_read(part.len());
+            while let Some(reply) = decoder.next()? {
+                replies.push(reply);
+            }
+        }
+        Ok(replies)
+    }
+
+    fn bulk(text: &'static str) -> Reply {
+        Reply::Bulk(Bytes::from_static(text.as_bytes()))
+    }
+
+    #[test]
+    fn replies_are_the_same_however_they_come_in() {
+        let bytes = b"+OK\r\n-ERR no `\xff\xfe\x00'\r\n:-17\r\n$5\r\na\r\nb\x00\r\n$0\r\n\r\n$-1\r\n*-1\r\n*0\r\n\
+            *2\r\n$3\r\nkey\r\n*2\r\n$1\r\na\r\n*1\r\n:4\r\n+PONG\r\n";
+        let expected = [
+            Reply::Status(Bytes::from_static(b"OK")),
+            Reply::Error(Bytes::from_static(b"ERR no `\xff\xfe\x00'")),
+            Reply::Integer(-17),
+            bulk("a\r\nb\0"),
+            bulk(""),
+            Reply::Null,
+            Reply::Null,
+            Reply::Array(Vec::new()),
+            Reply::Array(vec![
+                bulk("key"),
+                Reply::Array(vec![bulk("a"), Reply::Array(vec![Reply::Integer(4)])]),
+            ]),
+            Reply::Status(Bytes::from_static(b"PONG")),
+        ];
+        for part in 1..=bytes.len() {
+            assert_eq!(decode(bytes, part).unwrap(), expected, "in parts of {part}");
+        }
+    }
+
+    #[test]
+    fn foreign_bytes_are_an_error_that_names_their_kind() {
+        for (bytes, hint) in [
+            (
+                &b"HTTP/1.1 400 Bad Request\r\n"[..],
+                "this is no Redis: it sent `HTTP/1.1 400",
+            ),
+            (b"\x15\x03\x03\x00\x02\x02\x16", "it speaks TLS"),
+            (b"\r\n", "this is no Redis"),
+            (b":1x\r\n", "other characters than digits"),
+            (b"$-2\r\n", "negative"),
+            (b"*99999999999999999999\r\n", "other characters than digits"),
+            (b"%1\r\n", "this is no Redis"),
+        ] {
+            let error = decode(bytes, bytes.len()).unwrap_err().to_string();
+            assert!(error.contains(hint), "{error}");
+        }
+        let deep = b"*1\r\n".repeat(MAX_DEPTH + 1);
+        assert!(decode(&deep, 7).is_err());
+        let endless = vec![b'+'; 2 * MAX_LINE];
+        assert!(decode(&endless, 1000).is_err());
+    }
+
+    #[test]
+    fn nothing_is_allocated_on_the_word_of_a_length() {
+        let mut decoder = Decoder::default();
+        decoder.space().extend_from_slice(b"*2147483647\r\n:1\r\n");
+        assert_eq!(decoder.next(), Ok(None));
+        assert_eq!(decoder.open[0].0.capacity(), MAX_TRUSTED_LENGTH);
+    }
+
+    #[test]
+    fn long_string_is_cut_to_its_beginning() {
+        let length = MAX_STRING + 1;
+        let mut decoder = Decoder::default();
+        let head = format!("*2\r\n${length}\r\n");
+        decoder.space().extend_from_slice(head.as_bytes());
+        let mut sent = 0;
+        while sent < length {
+            assert_eq!(decoder.next(), Ok(None));
+            let part = vec![b'a'; 100_000.min(length - sent)];
+            decoder.space().extend_from_slice(&part);
+            sent += part.len();
+            assert!(decoder.buffer.capacity() < 1 << 20);
+        }
+        decoder.space().extend_from_slice(b"\r\n:7\r\n");
+        let kept = Reply::Bulk(Bytes::from(vec![b'a'; KEPT_OF_LONG_STRING]));
+        let reply = Reply::Array(vec![kept, Reply::Integer(7)]);
+        assert_eq!(decoder.next(), Ok(Some(reply)));
+        assert_eq!(decoder.next(), Ok(None));
+    }
+
+    #[test]
+    fn memory_of_large_replies_is_released() {
+        let mut decoder = Decoder::default();
+        let mut reply = b"$1000000\r\n".to_vec();
+        reply.extend_from_slice(&vec![b'x'; 1_000_000]);
+        reply.extend_from_slice(b"\r\n");
+        decoder.space().extend_from_slice(&reply);
+        assert!(decoder.next().unwrap().is_some());
+        decoder.release_memory();
+        assert!(decoder.space().capacity() <= READ_SIZE.0);
+    }
+}

@@ -1,16 +1,22 @@
-//! The socket of a link: TCP, with or without TLS.
+//! The socket of a link: TCP, with or without TLS, or a Unix socket.
 
+#[cfg(not(feature = "tls"))]
+use std::future::{Future, ready};
 use std::io;
 #[cfg(feature = "tls")]
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(feature = "tls")]
+use rustls::pki_types::ServerName;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+#[cfg(feature = "tls")]
+use tokio_rustls::TlsConnector;
 
-use crate::bus::config::{Access, RedisAddress};
+use crate::bus::config::{Access, Place, RedisAddress};
 #[cfg(feature = "tls")]
 use crate::bus::redis::tls;
 
@@ -29,50 +35,68 @@ pub(super) struct Socket {
 }
 
 impl Socket {
+    fn new(
+        (reader, writer): (
+            impl AsyncRead + Send + Unpin + 'static,
+            impl AsyncWrite + Send + Unpin + 'static,
+        ),
+    ) -> Self {
+        Self {
+            reader: Box::new(reader),
+            writer: Box::new(writer),
+        }
+    }
+
     /// Connects; returns the problem in words on failure.
-    pub(super) async fn connect(address: &RedisAddress, access: &Access) -> Result<Self, String> {
-        match timeout(CONNECT, open(address, access)).await {
+    pub(super) async fn connect(server: &RedisAddress, access: &Access) -> Result<Self, String> {
+        match timeout(CONNECT, open(server, access)).await {
             Ok(connected) => connected,
             Err(_) => Err(format!("no connection within {CONNECT:?}")),
         }
     }
 }
 
-async fn open(address: &RedisAddress, access: &Access) -> Result<Socket, String> {
-    let connected = TcpStream::connect((address.host.as_str(), address.port)).await;
+async fn open(server: &RedisAddress, access: &Access) -> Result<Socket, String> {
+    let node = match &server.place {
+        Place::Tcp(node) => node,
+        #[cfg(unix)]
+        Place::Unix(path) => {
+            let connected = tokio::net::UnixStream::connect(path).await;
+            let stream = connected.map_err(|error| reason(&error))?;
+            return Ok(Socket::new(stream.into_split()));
+        }
+        #[cfg(not(unix))]
+        Place::Unix(_) => return Err("this system has no Unix sockets".to_owned()),
+        Place::Sentinels(_) => return Err("a Sentinel is no Redis".to_owned()),
+    };
+    let connected = TcpStream::connect((node.host.as_str(), node.port)).await;
     let stream = connected.map_err(|error| reason(&error))?;
     stream.set_nodelay(true).map_err(|error| reason(&error))?;
     let set = SockRef::from(&stream).set_tcp_keepalive(&KEEPALIVE);
     set.map_err(|error| reason(&error))?;
-    #[cfg(feature = "tls")]
-    if address.tls {
-        return secured(stream, address, access).await;
+    if server.tls {
+        return secured(stream, &node.host, access).await;
     }
-    #[cfg(not(feature = "tls"))]
-    let _ = access;
-    let (reader, writer) = stream.into_split();
-    Ok(Socket {
-        reader: Box::new(reader),
-        writer: Box::new(writer),
-    })
+    Ok(Socket::new(stream.into_split()))
+}
+
+#[cfg(not(feature = "tls"))]
+fn secured(
+    _: TcpStream,
+    _: &str,
+    _: &Access,
+) -> impl Future<Output = Result<Socket, String>> + use<> {
+    ready(Err("conclib was built without its feature `tls`".to_owned()))
 }
 
 #[cfg(feature = "tls")]
-async fn secured(
-    stream: TcpStream,
-    address: &RedisAddress,
-    access: &Access,
-) -> Result<Socket, String> {
-    let config = tls::config(access).await?;
-    let name = rustls::pki_types::ServerName::try_from(address.host.clone());
-    let name = name.map_err(|_| format!("`{}` cannot be in a certificate", address.host))?;
-    let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
-    let secured = connector.connect(name, stream).await;
-    let (reader, writer) = tokio::io::split(secured.map_err(|error| reason(&error))?);
-    Ok(Socket {
-        reader: Box::new(reader),
-        writer: Box::new(writer),
-    })
+async fn secured(stream: TcpStream, host: &str, access: &Access) -> Result<Socket, String> {
+    let config = Arc::new(tls::config(access).await?);
+    let name = ServerName::try_from(host.to_owned());
+    let name = name.map_err(|_| format!("no certificate can be for `{host}`"))?;
+    let secured = TlsConnector::from(config).connect(name, stream).await;
+    let secured = secured.map_err(|error| reason(&error))?;
+    Ok(Socket::new(tokio::io::split(secured)))
 }
 
 /// A problem of a socket in words, for logs and users.
