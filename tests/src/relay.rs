@@ -48,11 +48,13 @@ pub struct Relay {
 }
 
 /// The open connections.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Lines {
     open: Mutex<Vec<Arc<Line>>>,
     /// True while new connections are closed at once.
     refuses: AtomicBool,
+    /// The Redis that new connections lead to.
+    target: Mutex<SocketAddr>,
 }
 
 /// One connection.
@@ -75,11 +77,15 @@ impl Relay {
     pub async fn start(redis: SocketAddr) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let port = listener.local_addr()?.port();
-        let (lines, ended) = (Arc::<Lines>::default(), CancellationToken::new());
+        let lines = Arc::new(Lines {
+            open: Mutex::default(),
+            refuses: AtomicBool::new(false),
+            target: Mutex::new(redis),
+        });
+        let ended = CancellationToken::new();
         let (kept, over) = (lines.clone(), ended.clone());
         tokio::spawn(async move {
-            over.run_until_cancelled(accept(listener, redis, kept))
-                .await;
+            over.run_until_cancelled(accept(listener, kept)).await;
         });
         Ok(Self { port, lines, ended })
     }
@@ -111,6 +117,15 @@ impl Relay {
     /// Sets if new connections are closed at once.
     pub fn refuse(&self, refuses: bool) {
         self.lines.refuses.store(refuses, Ordering::Relaxed);
+    }
+
+    /// Leads new connections to another Redis, as a changed DNS entry does. Open ones stay.
+    pub fn retarget(&self, redis: SocketAddr) {
+        *self
+            .lines
+            .target
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = redis;
     }
 
     /// The number of open connections.
@@ -151,7 +166,7 @@ impl Line {
     }
 }
 
-async fn accept(listener: TcpListener, redis: SocketAddr, lines: Arc<Lines>) {
+async fn accept(listener: TcpListener, lines: Arc<Lines>) {
     loop {
         let Ok((program, _)) = listener.accept().await else {
             sleep(Duration::from_millis(10)).await;
@@ -160,7 +175,8 @@ async fn accept(listener: TcpListener, redis: SocketAddr, lines: Arc<Lines>) {
         if lines.refuses.load(Ordering::Relaxed) {
             continue; // dropped
         }
-        tokio::spawn(carry_line(program, redis, lines.clone()));
+        let target = *lines.target.lock().unwrap_or_else(PoisonError::into_inner);
+        tokio::spawn(carry_line(program, target, lines.clone()));
     }
 }
 

@@ -44,6 +44,7 @@ mod acquire;
 mod cancellations;
 mod dedup;
 pub(crate) mod fence;
+mod held_requests;
 pub(crate) mod publisher;
 pub(crate) mod receiver;
 mod retry_after;

@@ -277,31 +277,28 @@ impl Drop for Responder {
     }
 }
 
-/// A share of a bound on bytes, released on drop.
+/// A share of up to two bounds on bytes, released on drop.
 #[derive(Debug)]
 pub(crate) struct HeldBytes {
-    total: Arc<AtomicUsize>,
+    bounds: [Option<Arc<AtomicUsize>>; 2],
     bytes: usize,
 }
 
 impl HeldBytes {
-    /// Takes `bytes` of `limit`; `None` if the total would exceed the limit. A single share may
-    /// exceed it while there is no other.
-    pub(crate) fn take(total: &Arc<AtomicUsize>, bytes: usize, limit: usize) -> Option<Self> {
-        let before = total.fetch_add(bytes, Ordering::Relaxed);
-        // Made in any case: if the share does not fit, dropping it releases the bytes.
-        let held = Self {
-            total: total.clone(),
-            bytes,
-        };
-        let fits = before.saturating_add(bytes) <= limit;
-        (fits || before == 0).then_some(held)
+    /// Takes `bytes` of each bound.
+    pub(crate) fn take(bytes: usize, bounds: [Option<Arc<AtomicUsize>>; 2]) -> Self {
+        for held in bounds.iter().flatten() {
+            held.fetch_add(bytes, Ordering::Relaxed);
+        }
+        Self { bounds, bytes }
     }
 }
 
 impl Drop for HeldBytes {
     fn drop(&mut self) {
-        self.total.fetch_sub(self.bytes, Ordering::Relaxed);
+        for held in self.bounds.iter().flatten() {
+            held.fetch_sub(self.bytes, Ordering::Relaxed);
+        }
     }
 }
 

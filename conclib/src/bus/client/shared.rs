@@ -24,6 +24,9 @@ use crate::error::AskError;
 use crate::reply::remote::{ClientId, Origin};
 use crate::time::coarse::CoarseInstant;
 
+/// Time without an actor system after which the connections are made anew.
+const MAX_ABSENCE: Duration = Duration::from_secs(10);
+
 /// The shared state of a client.
 pub(super) struct ClientShared {
     pub(super) transport: Arc<dyn ClientTransport>,
@@ -45,6 +48,9 @@ pub(super) struct ClientShared {
     lease: Mutex<Option<Lease>>,
     /// The moment at which the lease was last seen, as the bits of a [`CoarseInstant`].
     lease_seen: AtomicU64,
+    /// The moment since which no actor system serves, as the bits of a [`CoarseInstant`]; zero if one
+    /// does.
+    absent_since: AtomicU64,
     /// The state of the connections, for the public.
     pub(super) health: Arc<Health>,
     pub(super) closed: CancellationToken,
@@ -82,6 +88,7 @@ impl ClientShared {
             clock: ServerClock::default(),
             lease: Mutex::default(),
             lease_seen: AtomicU64::new(0),
+            absent_since: AtomicU64::new(0),
             health,
             closed: CancellationToken::new(),
         }
@@ -155,8 +162,29 @@ impl ClientShared {
     }
 
     pub(super) fn set_lease(&self, lease: Option<Lease>) {
+        let is_absent = lease.is_none();
         *self.lease.lock() = lease;
         self.confirm_lease();
+        if is_absent {
+            self.note_absence();
+        } else {
+            self.absent_since.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Notes that no actor system serves: after a while the connections are made anew. They may lead to
+    /// a bus that has been replaced by another one, and does not know it.
+    fn note_absence(&self) {
+        let now = CoarseInstant::now();
+        match self.absent_since.load(Ordering::Relaxed) {
+            0 => self.absent_since.store(now.to_bits(), Ordering::Relaxed),
+            since if CoarseInstant::from_bits(since).elapsed() < MAX_ABSENCE => {}
+            _ => {
+                self.absent_since.store(now.to_bits(), Ordering::Relaxed);
+                let why = format!("no actor system has served there for {MAX_ABSENCE:?}");
+                self.transport.reconnect(&why);
+            }
+        }
     }
 
     /// Notes that the lease was seen unchanged.

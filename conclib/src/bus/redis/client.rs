@@ -38,6 +38,7 @@ pub(crate) struct RedisClient {
     /// state: without it other requests are sent all the same.
     durable: OnceCell<Connection<LibrarySession>>,
     durable_endpoint: Arc<Endpoint>,
+    endpoint: Arc<Endpoint>,
     /// The moment of the last batch that asked for the time, as the bits of a [`CoarseInstant`]; zero for none.
     time_asked: AtomicU64,
 }
@@ -66,6 +67,7 @@ impl RedisClient {
             replies,
             durable: OnceCell::new(),
             durable_endpoint: Arc::new(Endpoint::new(address, config, Arc::default())),
+            endpoint,
             time_asked: AtomicU64::new(0),
         })
     }
@@ -145,6 +147,11 @@ impl ClientTransport for RedisClient {
         if let Err(error) = removed.await {
             tracing::debug!(%error, "could not take requests back from the inbox of a former epoch; it expires");
         }
+    }
+
+    fn reconnect(&self, why: &str) {
+        self.endpoint.leave(why);
+        self.durable_endpoint.leave(why);
     }
 
     async fn close(&self) {

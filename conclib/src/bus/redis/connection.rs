@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::bus::link::RECONNECT_BACKOFF;
 use crate::bus::redis::Unreachable;
-use crate::bus::redis::endpoint::{ConnectionRole, Endpoint, left};
+use crate::bus::redis::endpoint::{ConnectionRole, Departure, Endpoint, left};
 use crate::bus::transport::TransportError;
 
 /// A connection that lived this long resets the backoff.
@@ -99,25 +99,29 @@ async fn run_and_reconnect<S: Session>(
     role: &ConnectionRole,
     mut session: S,
     current: watch::Sender<Option<S::Link>>,
-    mut departures: watch::Receiver<u64>,
+    mut departures: watch::Receiver<Departure>,
 ) {
     let name = endpoint.connection_name(role);
     let mut attempt = 0;
     loop {
         let opened = Instant::now();
-        let why = tokio::select! {
+        let (why, has_left) = tokio::select! {
             biased;
-            why = session.run() => why,
-            () = left(&mut departures) => "this Redis is the wrong one now".to_owned(),
+            why = session.run() => (why, false),
+            why = left(&mut departures) => (why, true),
         };
         current.send_replace(None);
         endpoint.health.mark_lost(role.name(), &why);
         drop(session);
-        tracing::warn!(
-            connection = name,
-            why,
-            "lost the connection to Redis: reconnecting"
-        );
+        if has_left {
+            tracing::debug!(connection = name, "left this Redis: connecting anew"); // logged for all
+        } else {
+            tracing::warn!(
+                connection = name,
+                why,
+                "lost the connection to Redis: reconnecting"
+            );
+        }
         if opened.elapsed() > STEADY {
             attempt = 0;
         }

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::bus::config::{Access, Config, Place, RedisAddress};
 use crate::bus::link::health::Health;
@@ -49,6 +51,16 @@ impl ConnectionRole {
     }
 }
 
+/// The last time that the server was found to be the wrong one.
+#[derive(Default)]
+pub(super) struct Departure {
+    at: Option<Instant>,
+    why: String,
+}
+
+/// Time within which errors of the wrong server count as one.
+const ONE_DEPARTURE: Duration = Duration::from_millis(20);
+
 /// The Redis that all connections of one end go to.
 pub(super) struct Endpoint {
     pub(super) address: RedisAddress,
@@ -58,8 +70,7 @@ pub(super) struct Endpoint {
     name: String,
     /// Receives reports of connections that are lost and made again.
     pub(super) health: Arc<Health>,
-    /// Counts how often the server was found to be the wrong one.
-    departures: watch::Sender<u64>,
+    departures: watch::Sender<Departure>,
     /// The Sentinels' settings were warned about.
     has_warned: AtomicBool,
 }
@@ -71,7 +82,7 @@ impl Endpoint {
             access: config.access.clone(),
             name: format!("conclib:{}:{}", config.namespace, config.node),
             health,
-            departures: watch::Sender::new(0),
+            departures: watch::Sender::default(),
             has_warned: AtomicBool::new(false),
         }
     }
@@ -119,24 +130,32 @@ impl Endpoint {
 
     /// Ends all connections of this end: each is made anew, with the address resolved again.
     pub(super) fn leave(&self, why: &str) {
-        tracing::warn!(
-            address = %self.address.place,
-            why,
-            "leaving this Redis: connecting anew"
-        );
-        self.departures.send_modify(|count| *count += 1);
+        // One error comes on several connections, or in many replies.
+        let was_news = self.departures.send_if_modified(|departure| {
+            let is_news = departure.at.is_none_or(|at| at.elapsed() >= ONE_DEPARTURE);
+            if is_news {
+                why.clone_into(&mut departure.why);
+                departure.at = Some(Instant::now());
+            }
+            is_news
+        });
+        if was_news {
+            let address = &self.address.place;
+            tracing::warn!(%address, why, "this Redis may be the wrong one: connecting anew");
+        }
     }
 
-    /// Counts how often the server was left, for [`left`](Self::left).
-    pub(super) fn departures(&self) -> watch::Receiver<u64> {
+    pub(super) fn departures(&self) -> watch::Receiver<Departure> {
         self.departures.subscribe()
     }
 }
 
-/// Waits until the server is left.
-pub(super) async fn left(departures: &mut watch::Receiver<u64>) {
-    if departures.changed().await.is_err() {
-        std::future::pending::<()>().await; // the end is dropped, and its connections with it
+/// Waits until the server is left; returns the reason.
+pub(super) async fn left(departures: &mut watch::Receiver<Departure>) -> String {
+    match departures.changed().await {
+        Ok(()) => departures.borrow().why.clone(),
+        // The end is dropped, and its connections with it.
+        Err(_) => std::future::pending().await,
     }
 }
 

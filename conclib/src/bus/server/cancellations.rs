@@ -13,7 +13,8 @@ use tokio::time::Instant;
 
 use crate::reply::remote::{Origin, Responder};
 
-/// Number of cancellations that are kept. Beyond it, those with the earliest deadlines are dropped.
+/// Number of cancellations that are kept. Beyond it, those with the latest deadlines are dropped: a peer
+/// that cancels at random with far deadlines displaces its own.
 pub(super) const MAX_CANCELLED: usize = 16_384;
 
 #[derive(Default)]
@@ -93,13 +94,13 @@ impl CancelledRequests {
 impl CancellationTable {
     fn insert(&mut self, origin: Origin, deadline: Instant) {
         self.remove(origin); // cancelled twice
-        if self.requests.len() >= MAX_CANCELLED
-            && let Some((_, first)) = self.by_deadline.pop_first()
-        {
-            self.requests.remove(&first);
-        }
         self.requests.insert(origin, deadline);
         self.by_deadline.insert((deadline, origin));
+        if self.requests.len() > MAX_CANCELLED
+            && let Some((_, last)) = self.by_deadline.pop_last()
+        {
+            self.requests.remove(&last);
+        }
     }
 
     fn remove(&mut self, origin: Origin) -> bool {
@@ -165,6 +166,8 @@ mod tests {
         assert_eq!(table.by_deadline.len(), MAX_CANCELLED);
         assert!(table.requests.capacity() < 4 * MAX_CANCELLED);
         drop(table);
-        assert!(cancelled.contains(origin(99_999)));
+        // With an earlier deadline than those.
+        cancelled.insert(origin(100_000), now + 10 * SECOND, now);
+        assert!(cancelled.contains(origin(100_000)));
     }
 }

@@ -11,8 +11,12 @@ use tokio::time::Instant;
 
 use crate::reply::remote::{ClientId, Origin};
 
-/// Number of clients that are remembered. Duplicates of further clients are not noticed.
+/// Number of clients that are remembered. Beyond it, one that would be remembered longest is
+/// forgotten: a peer that invents clients with far deadlines displaces its own.
 const MAX_CLIENTS: usize = 65_536;
+
+/// Number of remembered clients among which the one to be forgotten is chosen.
+const CHOICES: usize = 32;
 
 /// Time for which a client is remembered after its last deadline. Its requests are not executed after
 /// that deadline anyway, unless another Redis with another clock has taken over.
@@ -24,6 +28,8 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 #[derive(Default)]
 pub(super) struct Deduplicator {
     clients: HashMap<ClientId, Newest>,
+    /// The ids of the clients, in the order of [`Newest::place`].
+    ids: Vec<ClientId>,
     swept: Option<Instant>,
 }
 
@@ -33,6 +39,8 @@ struct Newest {
     id: u64,
     /// The moment until which the client is remembered.
     until: Instant,
+    /// The client's index in the list of ids.
+    place: usize,
 }
 
 impl Deduplicator {
@@ -42,7 +50,8 @@ impl Deduplicator {
         seen.is_some_and(|seen| !is_newer(origin.id, seen.id))
     }
 
-    /// Records a request that is no duplicate.
+    /// Records a request that is no duplicate, and its deadline: of a refused request `now`, since its
+    /// client sends it again soon, or never.
     pub(super) fn record(&mut self, origin: Origin, deadline: Instant, now: Instant) {
         let id = origin.id;
         let until = deadline.max(now) + RETENTION;
@@ -52,8 +61,39 @@ impl Deduplicator {
             return;
         }
         self.sweep(now);
-        if self.clients.len() < MAX_CLIENTS {
-            self.clients.insert(origin.client, Newest { id, until });
+        if self.clients.len() >= MAX_CLIENTS && !self.forget_longest(until) {
+            return;
+        }
+        let place = self.ids.len();
+        self.ids.push(origin.client);
+        self.clients
+            .insert(origin.client, Newest { id, until, place });
+    }
+
+    /// Forgets, of some clients, the one that would be remembered longest; false if a client until that
+    /// moment would be remembered longer still.
+    fn forget_longest(&mut self, until: Instant) -> bool {
+        let choices = (0..CHOICES).filter_map(|_| fastrand::choice(&self.ids));
+        let longest = choices
+            .filter_map(|id| self.clients.get(id).map(|seen| (seen.until, *id)))
+            .max();
+        match longest {
+            Some((latest, id)) if latest >= until => {
+                self.remove(id);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn remove(&mut self, id: ClientId) {
+        if let Some(Newest { place, .. }) = self.clients.remove(&id) {
+            self.ids.swap_remove(place);
+            if let Some(moved) = self.ids.get(place)
+                && let Some(seen) = self.clients.get_mut(moved)
+            {
+                seen.place = place;
+            }
         }
     }
 
@@ -61,7 +101,10 @@ impl Deduplicator {
     fn sweep(&mut self, now: Instant) {
         if self.swept.is_none_or(|swept| now >= swept + SWEEP_INTERVAL) {
             self.swept = Some(now);
-            self.clients.retain(|_, seen| seen.until > now);
+            let ended = self.clients.iter().filter(|(_, seen)| seen.until <= now);
+            for id in ended.map(|(id, _)| *id).collect::<Vec<_>>() {
+                self.remove(id);
+            }
         }
     }
 }
@@ -117,6 +160,35 @@ mod tests {
         assert!(dedup.is_duplicate(origin(1, 1)));
         assert!(!dedup.is_duplicate(origin(2, 1)));
         assert_eq!(dedup.clients.len(), 2);
+    }
+
+    #[test]
+    fn peer_that_invents_clients_displaces_its_own() {
+        let mut dedup = Deduplicator::default();
+        let now = Instant::now();
+        let hour = Duration::from_secs(3_600);
+        for client in 0..1_000 {
+            dedup.record(origin(client, 1), now, now);
+        }
+        for client in 1_000..200_000 {
+            dedup.record(origin(client, 1), now + 24 * hour, now);
+        }
+        for client in 200_000..210_000 {
+            dedup.record(origin(client, 1), now, now);
+            assert!(dedup.is_duplicate(origin(client, 1)));
+        }
+        let kept = (0..1_000).chain(200_000..210_000);
+        assert!(
+            kept.into_iter()
+                .all(|client| dedup.is_duplicate(origin(client, 1)))
+        );
+        assert_eq!(dedup.clients.len(), MAX_CLIENTS);
+        // All others end; the list of ids follows.
+        dedup.record(origin(0, 2), now + 100 * hour, now + 48 * hour);
+        dedup.record(origin(1, 2), now + 100 * hour, now + 49 * hour);
+        dedup.record(origin(300_000, 2), now + 100 * hour, now + 50 * hour);
+        assert_eq!(dedup.ids.len(), dedup.clients.len());
+        assert!(dedup.ids.len() <= 3);
     }
 
     #[test]

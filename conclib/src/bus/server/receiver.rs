@@ -9,7 +9,7 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, sleep};
 use tracing::{debug, info, warn};
 
-use crate::actor::any::Undelivered;
+use crate::actor::any::{AnyActor, Undelivered};
 use crate::bus::link::ewma::EwmaSize;
 use crate::bus::link::log_once::{Anomaly, LogOnce};
 use crate::bus::link::ordered::OrderedFutures;
@@ -17,6 +17,7 @@ use crate::bus::protocol::{Kind, Received, Request, payload_size};
 use crate::bus::server::ProxyShared;
 use crate::bus::server::dedup::Deduplicator;
 use crate::bus::server::fence::Fence;
+use crate::bus::server::held_requests::HeldRequests;
 use crate::bus::server::retry_after::RetryAdvisor;
 use crate::bus::server::tracker::RequestTracker;
 use crate::bus::transport::{Epoch, Popped, TransportError};
@@ -45,9 +46,6 @@ const POP_BYTES: usize = 256 * 1024;
 /// The maximum number of frames in a pop.
 const MAX_POP_FRAMES: usize = 512;
 
-/// Total size of the requests that may wait in mailboxes, in bytes.
-const MAX_UNDELIVERED_BYTES: usize = 64 * 1024 * 1024;
-
 /// The longest deadline that a peer can set: a longer one is shortened to it.
 pub(crate) const MAX_DEADLINE: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -59,6 +57,8 @@ pub(super) struct RequestReceiver {
     fence: Arc<Fence>,
     /// Recognizes duplicates, so that no request is executed twice.
     dedup: Deduplicator,
+    /// Bounds the requests that wait in mailboxes.
+    held: HeldRequests,
     /// Advises clients of actors with full mailboxes.
     retry_advisor: RetryAdvisor,
     log: LogOnce,
@@ -84,6 +84,7 @@ impl RequestReceiver {
         fence: Arc<Fence>,
     ) -> Self {
         Self {
+            held: HeldRequests::new(shared.undelivered.clone()),
             shared,
             epoch,
             requests,
@@ -277,6 +278,8 @@ impl RequestReceiver {
         match request.kind {
             // Any peer can write a wake; it counts only when this proxy is to stop.
             Kind::Wake => return self.shared.stop.is_cancelled(),
+            // A client sends a request before its cancel: what was never seen is not remembered.
+            Kind::Cancel if !self.dedup.is_duplicate(request.origin) => {}
             Kind::Cancel => {
                 let deadline = self
                     .shared
@@ -301,29 +304,15 @@ impl RequestReceiver {
             .to_local(request.deadline, now, MAX_DEADLINE);
         let requests = self.requests.clone();
         let responder = requests.responder(request.kind, request.origin, deadline);
-        let refuse = |responder: &Responder, error: AskError| {
-            if request.kind == Kind::Tell {
-                self.log.record(Anomaly::UndeliveredTell, &error);
+        let (actor, held) = match self.admit(size, &request, intake, deadline, now) {
+            Ok(admitted) => admitted,
+            Err(refusal) => {
+                // Refused requests are recorded too: sent again, they would be executed after all.
+                self.dedup.record(request.origin, now, now);
+                return self.refuse(request.kind, &responder, refusal);
             }
-            responder.refuse(error);
         };
-        // Refused requests are recorded too: sent again, they would be executed after all.
         self.dedup.record(request.origin, deadline, now);
-        if intake == Intake::Reject {
-            return refuse(&responder, AskError::NoResponder);
-        }
-        if let Some(refusal) = self.refusal(&request, deadline, now) {
-            return refuse(&responder, refusal);
-        }
-        let actor = self.shared.registry.get(request.urn);
-        let Some(actor) = actor.filter(|actor| !actor.is_private()) else {
-            let absence = self.shared.registry.absence_on_bus(request.urn);
-            return refuse(&responder, absence.into());
-        };
-        let held = HeldBytes::take(&self.shared.undelivered, size, MAX_UNDELIVERED_BYTES);
-        if held.is_none() {
-            return refuse(&responder, AskError::overloaded());
-        }
         let envelope = RequestEnvelope {
             urn: actor.urn().clone(),
             message: request.message.to_owned(),
@@ -331,18 +320,49 @@ impl RequestReceiver {
             attributes: request.attributes,
             deadline: Some(deadline),
             responder: Arc::new(responder),
-            held,
+            held: Some(held),
         };
         match actor.deliver(Box::new(envelope)) {
             Ok(()) => {}
             Err(Undelivered::Full(envelope)) => {
                 let retry_after = self.retry_advisor.retry_after(&*actor, now);
-                refuse(&envelope.responder, AskError::Overloaded { retry_after });
+                let refusal = AskError::Overloaded { retry_after };
+                self.refuse(request.kind, &envelope.responder, refusal);
             }
             Err(Undelivered::Stopped(envelope)) => {
-                refuse(&envelope.responder, AskError::ActorStopped);
+                self.refuse(request.kind, &envelope.responder, AskError::ActorStopped);
             }
         }
+    }
+
+    fn refuse(&self, kind: Kind, responder: &Responder, error: AskError) {
+        if kind == Kind::Tell {
+            self.log.record(Anomaly::UndeliveredTell, &error);
+        }
+        responder.refuse(error);
+    }
+
+    /// The actor of a request, and the request's share of the bound on waiting ones; or its refusal.
+    fn admit(
+        &mut self,
+        size: usize,
+        request: &Received<'_>,
+        intake: Intake,
+        deadline: Instant,
+        now: Instant,
+    ) -> Result<(Arc<dyn AnyActor>, HeldBytes), AskError> {
+        if intake == Intake::Reject {
+            return Err(AskError::NoResponder);
+        }
+        if let Some(refusal) = self.refusal(request, deadline, now) {
+            return Err(refusal);
+        }
+        let actor = self.shared.registry.get(request.urn);
+        let Some(actor) = actor.filter(|actor| !actor.is_private()) else {
+            return Err(self.shared.registry.absence_on_bus(request.urn).into());
+        };
+        let held = self.held.take(actor.urn(), size);
+        Ok((actor, held.ok_or_else(AskError::overloaded)?))
     }
 
     /// The refusal of a request that no actor may handle.

@@ -33,6 +33,10 @@ pub(crate) trait ClientTransport: StreamProducer {
     /// may know of that inbox any more.
     async fn take_back(&self, epoch: Epoch, frames: Vec<Bytes>);
 
+    /// Makes the connections anew, with the address of the bus resolved again. (A bus in memory has no
+    /// other one.)
+    fn reconnect(&self, _why: &str) {}
+
     /// Ends the connections.
     async fn close(&self);
 }
