@@ -183,8 +183,9 @@ fn redis(arguments: &[&str]) -> Child {
 async fn ask(port: u16, words: &[&str]) -> String {
     let asked = async {
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
-        let line = format!("{}\r\nQUIT\r\n", words.join(" "));
+        let line = format!("{}\r\n", words.join(" "));
         stream.write_all(line.as_bytes()).await?;
+        stream.shutdown().await?; // it replies, and then closes too
         let mut reply = String::new();
         stream.read_to_string(&mut reply).await?;
         Ok::<_, std::io::Error>(reply)

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::bus::link::RECONNECT_BACKOFF;
@@ -126,7 +126,9 @@ async fn run_and_reconnect<S: Session>(
             attempt = 0;
         }
         session = loop {
-            tokio::time::sleep(RECONNECT_BACKOFF.jittered_delay(attempt, fastrand::f64())).await;
+            let pause = RECONNECT_BACKOFF.jittered_delay(attempt, fastrand::f64());
+            // One connection that is back shows that the others can be.
+            drop(timeout(pause, endpoint.reached.notified()).await);
             attempt = attempt.saturating_add(1);
             departures.mark_unchanged();
             match Box::pin(S::open(endpoint, role)).await {
@@ -140,6 +142,7 @@ async fn run_and_reconnect<S: Session>(
                 }
             }
         };
+        endpoint.reached.notify_waiters();
         current.send_replace(Some(session.link()));
         endpoint.health.mark_connected(role.name());
         tracing::info!(connection = name, "connected to Redis again");

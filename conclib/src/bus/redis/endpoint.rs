@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use crate::bus::config::{Access, Config, Place, RedisAddress};
@@ -71,6 +71,8 @@ pub(super) struct Endpoint {
     /// Receives reports of connections that are lost and made again.
     pub(super) health: Arc<Health>,
     departures: watch::Sender<Departure>,
+    /// Notified when a connection was made again.
+    pub(super) reached: Notify,
     /// The Sentinels' settings were warned about.
     has_warned: AtomicBool,
 }
@@ -83,6 +85,7 @@ impl Endpoint {
             name: format!("conclib:{}:{}", config.namespace, config.node),
             health,
             departures: watch::Sender::default(),
+            reached: Notify::new(),
             has_warned: AtomicBool::new(false),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, error, warn};
 
 use crate::bus::link::RECONNECT_BACKOFF;
@@ -61,6 +61,7 @@ impl ProxyShared {
     pub(super) async fn reacquire(&self) -> Result<LeaseGrant, ProxyEnd> {
         let mut attempt = 0;
         let mut held_since = None;
+        let mut connections = self.health.watch();
         loop {
             if self.stop.is_cancelled() {
                 return Err(ProxyEnd::Stopped);
@@ -82,8 +83,10 @@ impl ProxyShared {
                     RECONNECT_BACKOFF.jittered_delay(attempt, fastrand::f64())
                 }
             };
-            // A stop is handled at the top of the loop.
-            let _ = self.stop.run_until_cancelled(sleep(wait)).await;
+            // A connection that is back may be the one that was missing. A stop is handled at the top of
+            // the loop.
+            let changed = timeout(wait, connections.changed());
+            let _ = self.stop.run_until_cancelled(changed).await;
         }
     }
 
