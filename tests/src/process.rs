@@ -106,6 +106,16 @@ impl Program {
         .await;
     }
 
+    /// The most memory that it has had, in KiB; 0 without `/proc`.
+    ///
+    /// # Panics
+    ///
+    /// If it has ended.
+    pub fn peak_memory(&self) -> usize {
+        let process = self.child.id().expect("it runs").to_string();
+        memory_of(&process, "VmHWM:")
+    }
+
     /// Waits until it ends; true if its exit status is a success.
     ///
     /// # Panics
@@ -141,8 +151,12 @@ pub async fn signal(name: &str, process: &str) {
 
 /// The resident memory of this process, in KiB; 0 without `/proc`.
 pub fn memory() -> usize {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    memory_of("self", "VmRSS:")
+}
+
+fn memory_of(process: &str, field: &str) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix(field));
     let number = line.and_then(|line| line.split_whitespace().next());
     number.and_then(|number| number.parse().ok()).unwrap_or(0)
 }

@@ -204,6 +204,11 @@ type Whole<'a> = (
 );
 
 impl<'a> Received<'a> {
+    /// The sender of a request of which only the beginning is known.
+    pub(crate) fn origin_of(head: &[u8]) -> Option<Origin> {
+        Unreadable::diagnose(head, None).origin
+    }
+
     pub(crate) fn decode(frame: &'a Bytes) -> Result<Self, Unreadable> {
         let whole = match unpack::<Whole<'_>>(frame) {
             Ok(whole) if whole.0 == VERSION => whole,

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 pub(crate) use client::{ClientTransport, Enqueued, ReplySink};
-pub(crate) use server::{Acquired, Popped, ServerTransport};
+pub(crate) use server::{Acquired, CutFrame, Popped, ServerTransport};
 
 mod client;
 mod server;

@@ -66,13 +66,17 @@ impl Shutdown {
             .unwrap_or(now + Duration::from_secs(u32::MAX.into()));
         core.close();
         let clock = Clock::of_runtime();
-        let deadline = ShutdownDeadline::at(deadline, clock);
+        // What a service cannot end in time must not take the time of the actors.
+        let half = deadline - deadline.saturating_duration_since(now) / 2;
+        let half = ShutdownDeadline::at(half, clock);
         let services = core.take_services();
         for service in &services {
-            if deadline.wait_for(service.stop()).await.is_none() {
+            if half.wait_for(service.stop()).await.is_none() {
                 service.abort();
             }
         }
+        drop(half);
+        let deadline = ShutdownDeadline::at(deadline, clock);
         let mut actors = core.registry.newest_first();
         // An actor that shuts its own system down cannot wait for its own tree of actors.
         let own = Current::id().and_then(|id| actors.iter().find(|actor| actor.id() == id));

@@ -2,6 +2,7 @@
 #![cfg(unix)]
 
 mod frames;
+mod hostile;
 mod leases;
 mod outages;
 mod peers;

@@ -107,18 +107,39 @@ pub(super) async fn pop_returns_the_owner_of_the_lease(bus: &dyn TestBus) {
     let frames = batch(&["a"]);
     let owner = Ok(Some(epoch));
     let popped = server.pop(epoch, 9, LONG).await;
-    assert_eq!(popped, Ok(Popped { frames, owner }));
+    assert_eq!(
+        popped,
+        Ok(Popped {
+            frames,
+            cut: Vec::new(),
+            owner
+        })
+    );
     server
         .release(epoch, Bytes::from_static(b"wake"))
         .await
         .unwrap();
     let (frames, owner) = (batch(&["wake"]), Ok(None));
     let popped = server.pop(epoch, 9, LONG).await;
-    assert_eq!(popped, Ok(Popped { frames, owner }));
+    assert_eq!(
+        popped,
+        Ok(Popped {
+            frames,
+            cut: Vec::new(),
+            owner
+        })
+    );
     let next = granted(&*server).await;
     let (frames, owner) = (Vec::new(), Ok(Some(next)));
     let popped = server.pop(epoch, 9, Duration::ZERO).await;
-    assert_eq!(popped, Ok(Popped { frames, owner }));
+    assert_eq!(
+        popped,
+        Ok(Popped {
+            frames,
+            cut: Vec::new(),
+            owner
+        })
+    );
 }
 
 pub(super) async fn release_wakes_a_blocked_pop(bus: &dyn TestBus) {

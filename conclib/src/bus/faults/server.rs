@@ -88,7 +88,7 @@ impl ServerTransport for FaultyServer {
             let now = self.update(&mut delayed)?;
             let until = delayed.next().map_or(end, |next| next.min(end));
             let wait = until.saturating_duration_since(now);
-            let Popped { frames, owner } = self.inner.pop(epoch, count, wait).await?;
+            let Popped { frames, owner, .. } = self.inner.pop(epoch, count, wait).await?;
             // A cut delays the frames that were popped before it.
             let updated = self.update(&mut delayed);
             let now = Instant::now();
@@ -98,7 +98,11 @@ impl ServerTransport for FaultyServer {
             updated?;
             let frames = delayed.take(now, most);
             if !frames.is_empty() || now >= end {
-                return Ok(Popped { frames, owner });
+                return Ok(Popped {
+                    frames,
+                    cut: Vec::new(),
+                    owner,
+                });
             }
         }
     }

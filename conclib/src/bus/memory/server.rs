@@ -114,7 +114,11 @@ impl ServerTransport for MemoryServer {
             Vec::new()
         };
         let owner = self.with_node(|node| node.lease().map(|(lease, _)| lease.epoch));
-        Ok(Popped { frames, owner })
+        Ok(Popped {
+            frames,
+            cut: Vec::new(),
+            owner,
+        })
     }
 
     async fn publish(&self, client: ClientId, frame: Bytes) -> Result<Option<u64>, TransportError> {

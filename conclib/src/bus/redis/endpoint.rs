@@ -58,6 +58,9 @@ pub(super) struct Departure {
     why: String,
 }
 
+/// The size of a reply, such as the frames of a pop, unless a single message may be as large.
+const MAX_REPLY: usize = 64 * 1024 * 1024;
+
 /// Time within which errors of the wrong server count as one.
 const ONE_DEPARTURE: Duration = Duration::from_millis(20);
 
@@ -66,6 +69,8 @@ pub(super) struct Endpoint {
     pub(super) address: RedisAddress,
     /// Files with credentials and certificates.
     pub(super) access: Access,
+    /// The size of a reply, in bytes: what is beyond is cut.
+    pub(super) max_reply: usize,
     /// The beginning of the connections' names in `CLIENT LIST`.
     name: String,
     /// Receives reports of connections that are lost and made again.
@@ -82,6 +87,7 @@ impl Endpoint {
         Self {
             address: address.clone(),
             access: config.access.clone(),
+            max_reply: config.max_message_size.saturating_mul(2).max(MAX_REPLY),
             name: format!("conclib:{}:{}", config.namespace, config.node),
             health,
             departures: watch::Sender::default(),

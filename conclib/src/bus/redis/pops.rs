@@ -3,12 +3,10 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
-
 use crate::bus::redis::connection::Connection;
 use crate::bus::redis::resp::{Driver, Link, Patience, Reply};
 use crate::bus::redis::{LEASE_COMMAND, lease};
-use crate::bus::transport::{Popped, TransportError};
+use crate::bus::transport::{CutFrame, Popped, TransportError};
 
 /// Time beyond its block after which a pop times out, and its connection is given up. A connection
 /// that is given up too early loses the frames that it had popped; one that is given up too late
@@ -129,28 +127,31 @@ async fn pop(
     });
     let mut replies = replies.await?;
     let owner = replies.pop().ok_or_else(|| link.unexpected())?;
-    let mut frames = Vec::new();
+    let mut popped = Popped {
+        frames: Vec::new(),
+        cut: Vec::new(),
+        owner: lease::read(owner).map(|lease| lease.map(|lease| lease.epoch)),
+    };
     for (place, reply) in replies.into_iter().enumerate() {
         match reply.accepted() {
             Ok(reply) => {
-                let taken = add_frames(reply, place == 0 && !block.is_zero(), &mut frames);
-                taken.ok_or_else(|| link.unexpected())?;
+                let has_key = place == 0 && !block.is_zero();
+                add_frames(reply, has_key, &mut popped).ok_or_else(|| link.unexpected())?;
             }
             // The frames before it are off the list and must not be lost; the next pop meets the
             // problem.
-            Err(error) if !frames.is_empty() => {
+            Err(error) if !popped.frames.is_empty() => {
                 tracing::debug!(%error, "popped a single request: LPOP failed");
             }
             Err(error) => return Err(error),
         }
     }
-    let owner = lease::read(owner).map(|lease| lease.map(|lease| lease.epoch));
-    Ok(Popped { frames, owner })
+    Ok(popped)
 }
 
 /// Adds the frames of a reply: behind the key in that to a blocking pop.
-fn add_frames(reply: Reply, has_key: bool, frames: &mut Vec<Bytes>) -> Option<()> {
-    let popped = match reply {
+fn add_frames(reply: Reply, has_key: bool, popped: &mut Popped) -> Option<()> {
+    let frames = match reply {
         Reply::Null => return Some(()),
         reply if !has_key => reply,
         reply => {
@@ -158,13 +159,19 @@ fn add_frames(reply: Reply, has_key: bool, frames: &mut Vec<Bytes>) -> Option<()
             parts.pop().filter(|_| parts.len() == 1)?
         }
     };
-    match popped {
-        Reply::Bulk(frame) => frames.push(frame),
-        popped => {
-            for frame in popped.into_array()? {
-                frames.push(frame.into_bytes()?);
-            }
-        }
+    match frames {
+        Reply::Array(frames) => frames
+            .into_iter()
+            .try_for_each(|frame| add_frame(frame, popped)),
+        frame => add_frame(frame, popped),
+    }
+}
+
+fn add_frame(frame: Reply, popped: &mut Popped) -> Option<()> {
+    match frame {
+        Reply::Bulk(frame) => popped.frames.push(frame),
+        Reply::Cut { head, length } => popped.cut.push(CutFrame { head, length }),
+        _ => return None,
     }
     Some(())
 }

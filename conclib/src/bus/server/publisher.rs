@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::bus::config::Config;
@@ -20,9 +20,10 @@ use crate::bus::transport::{Epoch, ServerTransport};
 use crate::error::AskError;
 use crate::reply::remote::{ClientId, Origin, Outcome};
 
+use repeat_bounds::RepeatBounds;
 pub(super) use rounds::run;
-use unreceived::MAX_REPEATED_FRAMES;
 
+mod repeat_bounds;
 mod rounds;
 mod unreceived;
 
@@ -49,8 +50,8 @@ pub(crate) struct ReplyPublisher {
     filled: Notify,
     /// Notified when no reply is pending, waiting or being published.
     emptied: Notify,
-    /// Permits for frames that are published again.
-    repeat_permits: Arc<Semaphore>,
+    /// Bounds the frames that are published again.
+    repeats: RepeatBounds,
     log: LogOnce,
     /// The bus takes no replies.
     outage: Outage,
@@ -93,7 +94,7 @@ impl ReplyPublisher {
             queue: Mutex::default(),
             filled: Notify::new(),
             emptied: Notify::new(),
-            repeat_permits: Arc::new(Semaphore::new(MAX_REPEATED_FRAMES)),
+            repeats: RepeatBounds::default(),
             log: LogOnce::default(),
             outage: Outage::default(),
         }

@@ -20,7 +20,7 @@ use crate::bus::server::fence::Fence;
 use crate::bus::server::held_requests::HeldRequests;
 use crate::bus::server::retry_after::RetryAdvisor;
 use crate::bus::server::tracker::RequestTracker;
-use crate::bus::transport::{Epoch, Popped, TransportError};
+use crate::bus::transport::{CutFrame, Epoch, Popped, TransportError};
 use crate::envelope::RequestEnvelope;
 use crate::error::{AskError, Delivered};
 use crate::reply::remote::{HeldBytes, Responder};
@@ -32,6 +32,10 @@ const POP_TIMEOUT: Duration = Duration::from_secs(2);
 /// Time for which the last pops wait, after the lease was released: a client may have read the lease
 /// before, and its batch may arrive after.
 const DRAIN_WAIT: Duration = Duration::from_millis(20);
+
+/// Time after the release in which requests are still popped, to be refused. A client reads the lease
+/// with each batch, so that later ones are of peers that do not keep to the protocol.
+const DRAIN_LIMIT: Duration = Duration::from_millis(500);
 
 /// Number of failed pops after which draining ends.
 const MAX_FAILURES: u32 = 5;
@@ -45,6 +49,9 @@ const POP_BYTES: usize = 256 * 1024;
 
 /// The maximum number of frames in a pop.
 const MAX_POP_FRAMES: usize = 512;
+
+/// Size of a request beside its contents and attributes, in bytes; at most.
+const MAX_REQUEST_OVERHEAD: usize = 2 * 1024;
 
 /// The longest deadline that a peer can set: a longer one is shortened to it.
 pub(crate) const MAX_DEADLINE: Duration = Duration::from_secs(24 * 60 * 60);
@@ -103,7 +110,16 @@ impl RequestReceiver {
         let (shared, fence) = (self.shared.clone(), self.fence.clone());
         let mut lost = pin!(fence.lost());
         let mut pops = OrderedFutures::new();
+        let mut drain_end = None;
         while fence.wait_open().await {
+            if intake == Intake::Reject {
+                let now = Instant::now();
+                let end = *drain_end.get_or_insert(now + DRAIN_LIMIT);
+                if now >= end && pops.len() == 0 {
+                    debug!(node = %shared.node, "requests still come in after the release: leaving them");
+                    return;
+                }
+            }
             self.fill(&shared, &mut pops, intake, failures).await;
             let popped = tokio::select! {
                 biased;
@@ -195,18 +211,18 @@ impl RequestReceiver {
 
     /// Delivers popped frames, if they may be executed; returns the treatment of those behind them.
     async fn accept(&mut self, popped: Popped, intake: Intake) -> Intake {
-        let Popped { frames, owner } = popped;
+        let Popped { frames, cut, owner } = popped;
         let of_these = match intake {
             Intake::Accept if !self.may_execute(owner).await => Intake::Reject,
             known => known,
         };
+        let is_released = self.handle_all(frames, of_these);
+        for frame in cut {
+            self.refuse_cut(&frame);
+        }
         // A lease that is lost for good closes the fence; otherwise the doubt was about these frames
         // alone.
-        if self.handle_all(frames, of_these) {
-            Intake::Reject
-        } else {
-            intake
-        }
+        if is_released { Intake::Reject } else { intake }
     }
 
     /// True if popped frames may be executed, judged by the owner of the lease after the pop.
@@ -260,6 +276,29 @@ impl RequestReceiver {
             }
         }
         is_released
+    }
+
+    /// Refuses a request for which there was no room in the pop.
+    fn refuse_cut(&mut self, frame: &CutFrame) {
+        self.frame_size.record(frame.length);
+        let Some(origin) = Received::origin_of(&frame.head) else {
+            return self
+                .log
+                .record(Anomaly::UnreadableRequest, &"it is too large");
+        };
+        if self.dedup.is_duplicate(origin) {
+            return;
+        }
+        let now = Instant::now();
+        self.dedup.record(origin, now, now);
+        let limit = self.shared.config.max_message_size;
+        let refusal = if frame.length > limit + MAX_REQUEST_OVERHEAD {
+            let size = frame.length;
+            AskError::TooLarge { size, limit }
+        } else {
+            AskError::overloaded()
+        };
+        self.requests.refuse(origin, refusal);
     }
 
     /// Handles a frame; true if it is the wake of a release.

@@ -212,7 +212,11 @@ impl ServerTransport for Bus {
                     Holder::Another(epoch) => Ok(Some(epoch)),
                     Holder::Unknown => Err(broken()),
                 };
-                return Ok(Popped { frames, owner });
+                return Ok(Popped {
+                    frames,
+                    cut: Vec::new(),
+                    owner,
+                });
             }
             drop(tokio::time::timeout_at(end, self.filled.notified()).await);
         }

@@ -19,13 +19,16 @@ use crate::bus::redis::resp::socket::{Socket, reason};
 /// Timeout of logging in.
 const LOG_IN: Duration = Duration::from_secs(4);
 
+/// The size of a reply to a single question, in bytes.
+const MAX_ANSWER: usize = 1024 * 1024;
+
 /// Connects, logs in, and subscribes if the role does; returns the problem in words on failure.
 pub(super) async fn open(
     endpoint: &Arc<Endpoint>,
     role: &ConnectionRole,
 ) -> Result<Driver, String> {
     let server = endpoint.server().await?;
-    let mut opened = Opened::connect(&server, &endpoint.access).await?;
+    let mut opened = Opened::connect(&server, &endpoint.access, endpoint.max_reply).await?;
     let name = endpoint.connection_name(role);
     let replies = opened.log_in(&server, |commands| {
         commands.begin("CLIENT", 2).text("SETNAME").text(&name);
@@ -50,7 +53,7 @@ pub(in crate::bus::redis) async fn ask(
     access: &Access,
     encode: impl FnOnce(&mut Commands<'_>),
 ) -> Result<Vec<Reply>, String> {
-    let mut opened = Opened::connect(server, access).await?;
+    let mut opened = Opened::connect(server, access, MAX_ANSWER).await?;
     opened.log_in(server, encode).await
 }
 
@@ -61,10 +64,14 @@ struct Opened {
 }
 
 impl Opened {
-    async fn connect(server: &RedisAddress, access: &Access) -> Result<Self, String> {
+    async fn connect(
+        server: &RedisAddress,
+        access: &Access,
+        max_reply: usize,
+    ) -> Result<Self, String> {
         Ok(Self {
             socket: Socket::connect(server, access).await?,
-            decoder: Decoder::default(),
+            decoder: Decoder::new(max_reply),
         })
     }
 

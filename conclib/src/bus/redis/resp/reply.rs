@@ -12,11 +12,8 @@ use crate::bus::transport::TransportError;
 /// The longest line, such as an error.
 const MAX_LINE: usize = 64 * 1024;
 
-/// The longest string that is kept whole.
-const MAX_STRING: usize = 64 * 1024 * 1024;
-
-/// Number of bytes that are kept of a longer string: enough for the head of a request.
-const KEPT_OF_LONG_STRING: usize = 4096;
+/// Number of bytes that are kept of a string that is cut: enough for the head of a request.
+const KEPT_OF_CUT_STRING: usize = 4096;
 
 /// The deepest nesting of arrays.
 const MAX_DEPTH: usize = 8;
@@ -34,6 +31,11 @@ pub(in crate::bus::redis) enum Reply {
     Error(Bytes),
     Integer(i64),
     Bulk(Bytes),
+    /// A string of which only the beginning was kept, since the reply was too large.
+    Cut {
+        head: Bytes,
+        length: usize,
+    },
     Null,
     Array(Vec<Reply>),
 }
@@ -80,6 +82,7 @@ impl fmt::Debug for Reply {
             Self::Error(line) => write!(f, "-{}", String::from_utf8_lossy(line)),
             Self::Integer(number) => write!(f, ":{number}"),
             Self::Bulk(bytes) => write!(f, "a string of {} bytes", bytes.len()),
+            Self::Cut { length, .. } => write!(f, "a string of {length} bytes, cut"),
             Self::Null => f.write_str("null"),
             Self::Array(elements) => f.debug_list().entries(elements).finish(),
         }
@@ -101,24 +104,38 @@ enum Token {
 
 /// A string that is not kept whole.
 struct CutString {
-    kept: BytesMut,
+    head: BytesMut,
+    length: usize,
     /// Number of bytes that are yet to come.
     left: usize,
 }
 
 /// Decodes the replies of one connection.
-#[derive(Default)]
 pub(in crate::bus::redis) struct Decoder {
     buffer: BytesMut,
     /// Arrays that have begun, the outermost first: elements so far, and the number of all.
     open: Vec<(Vec<Reply>, usize)>,
-    /// A string that is too long, of which only the beginning is kept.
+    /// The size of the strings of a reply, in bytes. Beyond it only their beginnings are kept.
+    max_reply: usize,
+    /// The size of the strings of the current reply.
+    kept: usize,
     cut: Option<CutString>,
     /// Free space for the next read.
     read_size: usize,
 }
 
 impl Decoder {
+    pub(super) fn new(max_reply: usize) -> Self {
+        Self {
+            buffer: BytesMut::new(),
+            open: Vec::new(),
+            max_reply,
+            kept: 0,
+            cut: None,
+            read_size: 0,
+        }
+    }
+
     /// The buffer for the next read, with space for the bytes that are expected.
     pub(super) fn space(&mut self) -> &mut BytesMut {
         let (least, most) = READ_SIZE;
@@ -167,6 +184,7 @@ impl Decoder {
             };
             loop {
                 let Some((elements, length)) = self.open.last_mut() else {
+                    self.kept = 0;
                     return Ok(Some(whole));
                 };
                 elements.push(whole);
@@ -229,10 +247,12 @@ impl Decoder {
 
     /// The string of that length behind its head, if all of it is here.
     fn string(&mut self, head: usize, length: usize) -> Option<Token> {
-        if length > MAX_STRING {
+        let kept = self.kept.saturating_add(length);
+        if length > KEPT_OF_CUT_STRING && kept > self.max_reply {
             self.buffer.advance(head);
             return self.drop_rest(CutString {
-                kept: BytesMut::with_capacity(KEPT_OF_LONG_STRING),
+                head: BytesMut::with_capacity(KEPT_OF_CUT_STRING),
+                length,
                 left: length + 2,
             });
         }
@@ -241,21 +261,25 @@ impl Decoder {
             self.buffer.reserve(whole - self.buffer.len());
             return None;
         }
+        self.kept = kept;
         let mut string = self.buffer.split_to(whole).freeze();
         string.truncate(head + length);
         string.advance(head);
         Some(Token::Whole(Reply::Bulk(string)))
     }
 
-    /// Drops the bytes of a long string as they come in, except for the first.
+    /// Drops the bytes of a string that is cut as they come in, except for the first.
     fn drop_rest(&mut self, mut cut: CutString) -> Option<Token> {
         let here = cut.left.min(self.buffer.len());
-        let kept = here.min(KEPT_OF_LONG_STRING - cut.kept.len());
-        cut.kept.extend_from_slice(&self.buffer[..kept]);
+        let kept = here.min(KEPT_OF_CUT_STRING - cut.head.len());
+        cut.head.extend_from_slice(&self.buffer[..kept]);
         self.buffer.advance(here);
         cut.left -= here;
         if cut.left == 0 {
-            return Some(Token::Whole(Reply::Bulk(cut.kept.freeze())));
+            return Some(Token::Whole(Reply::Cut {
+                head: cut.head.freeze(),
+                length: cut.length,
+            }));
         }
         self.cut = Some(cut);
         None
@@ -299,9 +323,11 @@ fn number(digits: &[u8]) -> Result<i64, Malformed> {
 mod tests {
     use super::*;
 
+    const MAX_REPLY: usize = 5_500_000;
+
     /// Decodes bytes that come in as parts of that size.
     fn decode(bytes: &[u8], part: usize) -> Result<Vec<Reply>, Malformed> {
-        let mut decoder = Decoder::default();
+        let mut decoder = Decoder::new(MAX_REPLY);
         let mut replies = Vec::new();
         for part in bytes.chunks(part) {
             decoder.space().extend_from_slice(part);
@@ -366,36 +392,53 @@ mod tests {
 
     #[test]
     fn nothing_is_allocated_on_the_word_of_a_length() {
-        let mut decoder = Decoder::default();
+        let mut decoder = Decoder::new(MAX_REPLY);
         decoder.space().extend_from_slice(b"*2147483647\r\n:1\r\n");
         assert_eq!(decoder.next(), Ok(None));
         assert_eq!(decoder.open[0].0.capacity(), MAX_TRUSTED_LENGTH);
     }
 
     #[test]
-    fn long_string_is_cut_to_its_beginning() {
-        let length = MAX_STRING + 1;
-        let mut decoder = Decoder::default();
-        let head = format!("*2\r\n${length}\r\n");
-        decoder.space().extend_from_slice(head.as_bytes());
-        let mut sent = 0;
-        while sent < length {
-            assert_eq!(decoder.next(), Ok(None));
-            let part = vec![b'a'; 100_000.min(length - sent)];
-            decoder.space().extend_from_slice(&part);
-            sent += part.len();
-            assert!(decoder.buffer.capacity() < 1 << 20);
+    fn strings_beyond_the_size_of_a_reply_are_cut() {
+        let mut decoder = Decoder::new(MAX_REPLY);
+        let length = 1_000_000;
+        let mut sent = b"*12\r\n$4\r\ntiny\r\n".to_vec();
+        for _ in 0..10 {
+            sent.extend_from_slice(format!("${length}\r\n").as_bytes());
+            sent.resize(sent.len() + length, b'x');
+            sent.extend_from_slice(b"\r\n");
         }
-        decoder.space().extend_from_slice(b"\r\n:7\r\n");
-        let kept = Reply::Bulk(Bytes::from(vec![b'a'; KEPT_OF_LONG_STRING]));
-        let reply = Reply::Array(vec![kept, Reply::Integer(7)]);
-        assert_eq!(decoder.next(), Ok(Some(reply)));
-        assert_eq!(decoder.next(), Ok(None));
+        sent.extend_from_slice(b"$3\r\nend\r\n");
+        let mut reply = None;
+        for part in sent.chunks(100_000) {
+            assert_eq!(reply, None);
+            decoder.space().extend_from_slice(part);
+            reply = decoder.next().unwrap();
+            assert!(decoder.buffer.capacity() < 4 * length);
+        }
+        let elements = reply.and_then(Reply::into_array).unwrap();
+        let (whole, rest) = elements.split_at(1 + MAX_REPLY / length);
+        assert!(
+            whole[1..]
+                .iter()
+                .all(|e| matches!(e, Reply::Bulk(b) if b.len() == length))
+        );
+        let (end, cut) = rest.split_last().unwrap();
+        assert_eq!(cut.len(), 10 - MAX_REPLY / length);
+        for element in cut {
+            let head = Bytes::from(vec![b'x'; KEPT_OF_CUT_STRING]);
+            assert_eq!(*element, Reply::Cut { head, length });
+        }
+        assert_eq!(*end, bulk("end"));
+        // The next reply has the whole size again.
+        decoder.space().extend_from_slice(&sent);
+        let again = decoder.next().unwrap().and_then(Reply::into_array);
+        assert_eq!(again, Some(elements));
     }
 
     #[test]
     fn memory_of_large_replies_is_released() {
-        let mut decoder = Decoder::default();
+        let mut decoder = Decoder::new(MAX_REPLY);
         let mut reply = b"$1000000\r\n".to_vec();
         reply.extend_from_slice(&vec![b'x'; 1_000_000]);
         reply.extend_from_slice(b"\r\n");

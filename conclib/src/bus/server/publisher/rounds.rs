@@ -120,7 +120,11 @@ impl ReplyPublisher {
                 if self.outage.record_success() {
                     info!("replies are published again");
                 }
-                Ok(receivers != Some(0))
+                let is_received = receivers != Some(0);
+                if is_received {
+                    self.repeats.received(frame.client);
+                }
+                Ok(is_received)
             }
             Err(error) => {
                 if self.outage.record_failure() {

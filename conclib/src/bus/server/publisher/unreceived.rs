@@ -10,9 +10,6 @@ use crate::bus::link::log_once::Anomaly;
 use crate::bus::server::publisher::{ReplyFrame, ReplyPublisher};
 use crate::core::spawn_task;
 
-/// Number of frames that may wait to be published again at a time.
-pub(super) const MAX_REPEATED_FRAMES: usize = 64;
-
 /// Time for which a frame is published again: a client reconnects sooner.
 const RETRY_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -20,7 +17,7 @@ const RETRY_TIMEOUT: Duration = Duration::from_secs(10);
 /// clients do not wait. A frame that arrives twice does no harm: a client takes one answer per
 /// request.
 pub(super) fn repeat_unreceived(publisher: Arc<ReplyPublisher>, frame: ReplyFrame) {
-    let Ok(permit) = publisher.repeat_permits.clone().try_acquire_owned() else {
+    let Some(permit) = publisher.repeats.take(frame.client, frame.bytes.len()) else {
         publisher.record_unreceived(&frame);
         return;
     };

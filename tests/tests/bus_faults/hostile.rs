@@ -1,0 +1,200 @@
+//! Peers that know a client's password, and do what they like with it.
+
+use std::collections::BTreeMap;
+use std::future::pending;
+use std::time::{Duration, Instant};
+
+use conclib::prelude::*;
+use conclib_tests::bus::Bus;
+use conclib_tests::messages::{Carry, Double, Hold, Release};
+use conclib_tests::process::Program;
+use conclib_tests::{MS, SECOND, eventually, within};
+use serde_bytes::{ByteArray, ByteBuf};
+use tokio::time::sleep;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::raw::{Answers, CLIENT, Peer, Request};
+
+/// The status of an answer for which there was no room.
+const OVERLOADED: u8 = 4;
+
+/// Never handles its first message to the end.
+#[derive(Actor, Debug)]
+#[actor(urn = "stuck", mailbox = 20_000)]
+struct Stuck;
+
+#[handlers]
+impl Stuck {
+    #[handler]
+    async fn carry(&mut self, _: Carry) -> usize {
+        pending().await
+    }
+}
+
+/// A request of a made-up client.
+fn made_up(number: u64) -> Request {
+    let mut client = [0xee; 16];
+    client[..8].copy_from_slice(&number.to_be_bytes());
+    Request {
+        client: ByteArray::new(client),
+        ..Request::double(1, 1)
+    }
+}
+
+/// Writes requests of made-up clients to the inbox, again and again.
+fn flood(peer: Peer, inbox: String, pause: Duration, batch: u64) -> AbortOnDropHandle<()> {
+    AbortOnDropHandle::new(tokio::spawn(async move {
+        for round in 0.. {
+            let numbers = round * batch..(round + 1) * batch;
+            let frames = numbers.map(|number| made_up(number).frame());
+            peer.push(&inbox, frames.collect()).await;
+            sleep(pause).await;
+        }
+    }))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stuck_actor_leaves_room_for_the_others() {
+    const MIB: usize = 1024 * 1024;
+    let fixture = Bus::redis().await.fixture().await;
+    let stuck = fixture.system.spawn(Stuck).await.unwrap();
+    let bytes = ByteBuf::from(vec![7; MIB]);
+    for _ in 0..100 {
+        let carry = Carry {
+            bytes: bytes.clone(),
+        };
+        fixture.client.tell("stuck", carry).await.unwrap();
+    }
+    let full = fixture.client.ask("stuck", Carry { bytes });
+    let full = full.timeout(SECOND).await;
+    assert!(matches!(full, Err(AskError::Overloaded { .. })), "{full:?}");
+    for n in 0..1_000 {
+        let doubled = fixture.client.ask("worker", Double { n }).await;
+        assert_eq!(doubled, Ok(2 * n));
+    }
+    stuck.kill();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn peer_that_goes_on_writing_does_not_delay_the_end() {
+    for of_system in [false, true] {
+        let fixture = Bus::redis().await.fixture().await;
+        let peer = Peer::connect(&fixture.bus.config).await;
+        let inbox = peer.inbox().await;
+        let _flood = flood(peer, inbox, MS, 2);
+        sleep(100 * MS).await;
+        let begun = Instant::now();
+        if of_system {
+            assert!(fixture.system.shutdown().await.is_clean());
+        } else {
+            fixture.proxy.shutdown().await;
+        }
+        assert!(begun.elapsed() < 2 * SECOND, "{:?}", begun.elapsed());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_that_lose_their_subscriptions_together_get_all_answers() {
+    let fixture = Bus::redis().await.fixture().await;
+    let peer = Peer::connect(&fixture.bus.config).await;
+    let mut asks = Vec::new();
+    for n in 0..400 {
+        let client = fixture.bus.client().await;
+        assert_eq!(client.ask("worker", Double { n }).await, Ok(2 * n));
+        let held = client.ask("holder", Hold);
+        asks.push(tokio::spawn(async move { (client, held.await) }));
+    }
+    eventually("all are held", async || {
+        fixture.system.snapshot().queued() == 0
+    })
+    .await;
+    let holder = fixture
+        .system
+        .actor::<conclib_tests::actors::ReplyHolder>("holder");
+    let holder = holder.unwrap();
+    sleep(100 * MS).await;
+    peer.command(&["CLIENT", "KILL", "TYPE", "pubsub"]).await;
+    assert_eq!(holder.ask(Release { n: 8 }).await, Ok(400));
+    for ask in asks {
+        let (_, answer) = within(ask).await.unwrap();
+        assert_eq!(answer, Ok(8));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn made_up_clients_take_no_answers_from_others() {
+    let fixture = Bus::redis().await.fixture().await;
+    let peer = Peer::connect(&fixture.bus.config).await;
+    let inbox = peer.inbox().await;
+    let _flood = flood(Peer::connect(&fixture.bus.config).await, inbox, 5 * MS, 50);
+    let holder = fixture
+        .system
+        .actor::<conclib_tests::actors::ReplyHolder>("holder");
+    let holder = holder.unwrap();
+    // From now on it is known to receive answers.
+    let doubled = fixture.client.ask("worker", Double { n: 1 }).await;
+    assert_eq!(doubled, Ok(2));
+    let mut answered = 0;
+    for _ in 0..20 {
+        let asks: Vec<_> = (0..10)
+            .map(|_| tokio::spawn(fixture.client.ask("holder", Hold).into_future()))
+            .collect();
+        sleep(50 * MS).await;
+        peer.command(&["CLIENT", "KILL", "TYPE", "pubsub"]).await;
+        holder.ask(Release { n: 8 }).await.unwrap();
+        for ask in asks {
+            let answer = within(ask).await.unwrap();
+            assert!(
+                matches!(answer, Ok(8) | Err(AskError::Unavailable { .. })),
+                "{answer:?}"
+            );
+            answered += u32::from(answer.is_ok());
+        }
+    }
+    assert!(answered >= 100, "{answered}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn large_frames_in_one_pop_are_all_answered_in_bounded_memory() {
+    const SIZE: usize = 4_000_000;
+    let frames = std::env::var("CONCLIB_LARGE_FRAMES").ok();
+    let frames = frames.map_or(96, |count| count.parse().unwrap());
+    let bus = Bus::redis().await;
+    let peer = Peer::connect(&bus.config).await;
+    let program = env!("CARGO_BIN_EXE_actor_process");
+    let mut actors = Program::start(program, &[&bus.url()]);
+    actors.line("ready").await;
+    let mut answers = Answers::of(&CLIENT, &bus.config).await;
+    let contents = rmp_serde::to_vec(&BTreeMap::from([("bytes", ByteBuf::from(vec![7; SIZE]))]));
+    let request = Request {
+        message: "Carry".to_owned(),
+        contents: ByteBuf::from(contents.unwrap()),
+        ..Request::double(0, 0)
+    };
+    // They gather at another key, so that they come in one pop.
+    for id in 0..frames {
+        let frame = Request {
+            id,
+            ..request.clone()
+        };
+        peer.push("conclib:{n:main}:gathered", vec![frame.frame()])
+            .await;
+    }
+    let inbox = peer.inbox().await;
+    peer.command(&["RENAME", "conclib:{n:main}:gathered", &inbox])
+        .await;
+    let (mut handled, mut refused) = (0, 0);
+    while handled + refused < frames {
+        for (_, status, ..) in answers.next().await {
+            match status {
+                0 => handled += 1,
+                OVERLOADED => refused += 1,
+                status => panic!("{status}"),
+            }
+        }
+    }
+    assert!(handled >= 8, "{handled} handled, {refused} refused");
+    let most = actors.peak_memory() / 1024;
+    println!("{handled} handled, {refused} refused, at most {most} MiB");
+    assert!(most < 300, "{most}");
+}
