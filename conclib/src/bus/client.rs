@@ -113,6 +113,8 @@ impl ProxyClient {
     ) -> Result<Self, ConnectError> {
         let shared = ClientShared::new(transport, config, id, replies, health);
         let shared = Arc::new(shared);
+        // Cannot fail: it is set once.
+        drop(shared.replies.client.set(Arc::downgrade(&shared)));
         // Deadlines need the bus' clock before the first request.
         if let Err(error) = shared.read_lease().await {
             shared.transport.close().await;

@@ -50,13 +50,15 @@ pub(crate) enum Kind {
     Cancel = 2,
     /// Wakes an actor system that stops. Its `client` and `id` are unused.
     Wake = 3,
+    /// Confirms that large reply frames came in. Its `id` is the number of their bytes.
+    Confirm = 4,
 }
 
 impl Kind {
     fn from_number(number: u8) -> Option<Self> {
-        [Self::Ask, Self::Tell, Self::Cancel, Self::Wake]
-            .into_iter()
-            .find(|kind| *kind as u8 == number)
+        use Kind::{Ask, Cancel, Confirm, Tell, Wake};
+        let all = [Ask, Tell, Cancel, Wake, Confirm];
+        all.into_iter().find(|kind| *kind as u8 == number)
     }
 }
 
@@ -79,6 +81,9 @@ pub(crate) fn payload_size(contents: &[u8], attributes: &Attributes) -> usize {
         .map(|(name, value)| name.len() + value.len());
     contents.len() + texts.sum::<usize>()
 }
+
+/// Size from which on a client confirms the frame of a reply.
+pub(crate) const LARGE_REPLY: usize = 64 * 1024;
 
 /// Size up to which frames are written into a shared chunk of memory.
 const SMALL_FRAME: usize = 1024;

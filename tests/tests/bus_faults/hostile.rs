@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use conclib::prelude::*;
 use conclib_tests::bus::Bus;
-use conclib_tests::messages::{Carry, Double, Hold, Release};
+use conclib_tests::messages::{Carry, Double, Fill, Hold, Release};
 use conclib_tests::process::Program;
 use conclib_tests::{MS, SECOND, eventually, within};
 use serde_bytes::{ByteArray, ByteBuf};
@@ -135,8 +135,8 @@ async fn made_up_clients_take_no_answers_from_others() {
     let doubled = fixture.client.ask("worker", Double { n: 1 }).await;
     assert_eq!(doubled, Ok(2));
     let mut answered = 0;
-    for _ in 0..20 {
-        let asks: Vec<_> = (0..10)
+    for _ in 0..5 {
+        let asks: Vec<_> = (0..40)
             .map(|_| tokio::spawn(fixture.client.ask("holder", Hold).into_future()))
             .collect();
         sleep(50 * MS).await;
@@ -197,4 +197,45 @@ async fn large_frames_in_one_pop_are_all_answered_in_bounded_memory() {
     let most = actors.peak_memory() / 1024;
     println!("{handled} handled, {refused} refused, at most {most} MiB");
     assert!(most < 300, "{most}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn large_answers_overrun_no_client() {
+    const SIZE: usize = 4_000_000;
+    let fixture = Bus::redis().await.fixture().await;
+    let peer = Peer::connect(&fixture.bus.config).await;
+    let callers: Vec<_> = (0..64)
+        .map(|_| {
+            let client = fixture.client.clone();
+            tokio::spawn(async move {
+                let (mut answered, mut refused) = (0, 0);
+                for _ in 0..4 {
+                    match client.ask("worker", Fill { bytes: SIZE }).await {
+                        Ok(bytes) => {
+                            assert_eq!(bytes.len(), SIZE);
+                            answered += 1;
+                        }
+                        Err(AskError::BadResponse { .. }) => refused += 1,
+                        Err(error) => panic!("{error:?}"),
+                    }
+                }
+                (answered, refused)
+            })
+        })
+        .collect();
+    let begun = Instant::now();
+    let (mut answered, mut refused) = (0, 0);
+    for caller in callers {
+        let counts = within(caller).await.unwrap();
+        answered += counts.0;
+        refused += counts.1;
+    }
+    println!(
+        "{answered} answered, {refused} refused, in {:?}",
+        begun.elapsed()
+    );
+    assert_eq!(answered + refused, 256);
+    assert!(answered >= 16, "{answered}");
+    let stats = peer.command(&["INFO", "stats"]).await;
+    assert!(stats.contains("client_output_buffer_limit_disconnections:0"));
 }

@@ -1,16 +1,27 @@
 //! Replies from the bus, dispatched to the requests that wait for them.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{OnceLock, Weak};
+
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::bus::client::pending::PendingRequests;
+use crate::bus::client::shared::ClientShared;
 use crate::bus::link::log_once::{Anomaly, LogOnce};
-use crate::bus::protocol::decode_reply;
+use crate::bus::protocol::{LARGE_REPLY, decode_reply};
 use crate::bus::transport::ReplySink;
+
+/// Bytes of large frames that are confirmed together.
+const CONFIRM_BYTES: usize = 1024 * 1024;
 
 /// The pending requests of a client; the connection hands their replies to it.
 pub(super) struct ReplyDispatcher {
     pending: Mutex<PendingRequests>,
+    /// Bytes of large frames that came in and are not confirmed yet.
+    unconfirmed: AtomicUsize,
+    /// The client, which confirms them; set once it is connected.
+    pub(super) client: OnceLock<Weak<ClientShared>>,
     log: LogOnce,
 }
 
@@ -18,6 +29,8 @@ impl ReplyDispatcher {
     pub(super) fn new(first_id: u64) -> Self {
         Self {
             pending: Mutex::new(PendingRequests::new(first_id)),
+            unconfirmed: AtomicUsize::new(0),
+            client: OnceLock::new(),
             log: LogOnce::default(),
         }
     }
@@ -25,11 +38,27 @@ impl ReplyDispatcher {
     pub(super) fn pending(&self) -> MutexGuard<'_, PendingRequests> {
         self.pending.lock()
     }
+
+    /// Confirms large frames from time to time: the actor system sends only so many ahead, since Redis
+    /// would cut the connection of a subscriber that is too far behind.
+    fn confirm(&self, bytes: usize) {
+        if bytes < LARGE_REPLY {
+            return;
+        }
+        let unconfirmed = self.unconfirmed.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        if unconfirmed >= CONFIRM_BYTES
+            && let Some(client) = self.client.get().and_then(Weak::upgrade)
+        {
+            self.unconfirmed.fetch_sub(unconfirmed, Ordering::Relaxed);
+            client.confirm(unconfirmed);
+        }
+    }
 }
 
 impl ReplySink for ReplyDispatcher {
     /// Completes requests with their answers.
     fn receive(&self, frame: Bytes) {
+        self.confirm(frame.len());
         let (epoch, answers) = match decode_reply(&frame) {
             Ok(answers) => answers,
             Err(problem) => return self.log.record(Anomaly::UnreadableReply, &problem),

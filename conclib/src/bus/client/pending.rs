@@ -36,7 +36,7 @@ pub(crate) struct PendingRequests {
 #[derive(Default)]
 pub(crate) struct Batch {
     pub(crate) ids: Vec<u64>,
-    /// Cancels, and behind them the frames of the requests.
+    /// Control frames, and behind them the frames of the requests.
     pub(crate) frames: Vec<Bytes>,
 }
 
@@ -160,12 +160,12 @@ impl PendingRequests {
             }
         }
         if have_ended {
-            let cancels = batch.frames.len() - batch.ids.len();
+            let controls = batch.frames.len() - batch.ids.len();
             let mut ids = batch.ids.iter();
             let mut place = 0;
             batch.frames.retain(|_| {
                 place += 1;
-                let id = if place > cancels { ids.next() } else { None };
+                let id = if place > controls { ids.next() } else { None };
                 id.is_none_or(|id| self.requests.contains_key(id))
             });
             batch.ids.retain(|id| self.requests.contains_key(id));

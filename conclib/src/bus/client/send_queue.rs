@@ -25,11 +25,11 @@ const BATCH_BYTES: usize = 256 * 1024;
 /// slow and timeouts are short.
 const PURGE_LENGTH: usize = 2 * MAX_REQUESTS;
 
-/// Number of cancels that may wait. Further ones are dropped: the deadline ends their requests as
-/// well.
-const MAX_CANCELS: usize = MAX_REQUESTS;
+/// Number of control frames that may wait. Further ones are dropped: the deadline ends their requests
+/// as well.
+const MAX_CONTROLS: usize = MAX_REQUESTS;
 
-/// The requests and cancels of a client that wait to be sent.
+/// The requests and control frames of a client that wait to be sent.
 #[derive(Default)]
 pub(super) struct SendQueue {
     state: Mutex<QueueState>,
@@ -42,9 +42,9 @@ struct QueueState {
     /// Ids of the requests to be sent. The pending requests have their frames, so that the frames of
     /// ended requests do not wait here.
     requests: VecDeque<u64>,
-    /// Cancels of requests that were given to the connection and then abandoned. Their delivery is
-    /// not tracked.
-    cancels: VecDeque<Bytes>,
+    /// Control frames: cancels of requests that were given to the connection and then abandoned, and
+    /// confirmations of replies. Their delivery is not tracked.
+    controls: VecDeque<Bytes>,
     /// Number of batches under way.
     under_way: usize,
     /// The batch under way is an asker's. Until it has ended no other batch is sent: so the batches
@@ -92,12 +92,12 @@ impl SendQueue {
         None
     }
 
-    /// Queues the cancel of a request.
-    pub(super) fn push_cancel(&self, frame: Bytes) {
+    /// Queues a control frame.
+    pub(super) fn push_control(&self, frame: Bytes) {
         let mut state = self.state.lock();
         let was_empty = state.is_empty();
-        if state.cancels.len() < MAX_CANCELS {
-            state.cancels.push_back(frame);
+        if state.controls.len() < MAX_CONTROLS {
+            state.controls.push_back(frame);
         }
         drop(state);
         if was_empty {
@@ -141,7 +141,7 @@ impl SendQueue {
         slot.take()
     }
 
-    /// True if there are requests or cancels to send.
+    /// True if there is anything to send.
     pub(super) fn has_waiting(&self) -> bool {
         !self.state.lock().is_empty()
     }
@@ -171,22 +171,22 @@ impl SendQueue {
     }
 
     #[cfg(test)]
-    pub(super) fn cancels(&self) -> usize {
-        self.state.lock().cancels.len()
+    pub(super) fn controls(&self) -> usize {
+        self.state.lock().controls.len()
     }
 }
 
 impl QueueState {
     fn is_empty(&self) -> bool {
-        self.requests.is_empty() && self.cancels.is_empty()
+        self.requests.is_empty() && self.controls.is_empty()
     }
 
-    /// Takes a batch off the queue. Cancels come first: their requests were sent before.
+    /// Takes a batch off the queue. Control frames come first: the requests of cancels were sent before.
     fn gather(&mut self, pending: &PendingRequests) -> Batch {
-        let cancels = self.cancels.len().min(BATCH_FRAMES);
+        let controls = self.controls.len().min(BATCH_FRAMES);
         let mut batch = Batch {
             ids: Vec::new(),
-            frames: self.cancels.drain(..cancels).collect(),
+            frames: self.controls.drain(..controls).collect(),
         };
         let mut bytes = 0;
         while batch.frames.len() < BATCH_FRAMES

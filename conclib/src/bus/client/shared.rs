@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use bytes::{Bytes, BytesMut};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::runtime::Handle;
 use tokio::time::Instant;
@@ -34,7 +35,7 @@ pub(super) struct ClientShared {
     /// The deadline of a request that sets none.
     pub(super) timeout: Duration,
     max_frame: usize,
-    replies: Arc<ReplyDispatcher>,
+    pub(super) replies: Arc<ReplyDispatcher>,
     pub(super) queue: SendQueue,
     /// Stops requests while the actor system does not keep up.
     pub(super) backpressure: InboxBackpressure,
@@ -135,19 +136,32 @@ impl ClientShared {
         if !pending.abandon(id) {
             return;
         }
+        // Under the lock, so that cancels are in the order in which their requests were abandoned.
+        let deadline = self.clock.to_bus(deadline).unwrap_or(ServerTime(u64::MAX));
+        let frame = self.control(Kind::Cancel, id, deadline, pending.buffer());
+        self.queue.push_control(frame);
+    }
+
+    /// Confirms the bytes of large reply frames.
+    pub(super) fn confirm(&self, bytes: usize) {
+        let mut pending = self.pending();
+        let frame = self.control(Kind::Confirm, bytes as u64, ServerTime(0), pending.buffer());
+        self.queue.push_control(frame);
+    }
+
+    /// The frame of a request that is no message.
+    fn control(&self, kind: Kind, id: u64, deadline: ServerTime, buffer: &mut BytesMut) -> Bytes {
         let client = self.id;
-        let cancel = Request {
-            kind: Kind::Cancel,
+        let request = Request {
+            kind,
             origin: Origin { client, id },
             urn: "",
             message: "",
-            deadline: self.clock.to_bus(deadline).unwrap_or(ServerTime(u64::MAX)),
+            deadline,
             attributes: &Attributes::new(),
             contents: &[],
         };
-        // Under the lock, so that cancels are in the order in which their requests were abandoned.
-        let frame = cancel.encode_into(pending.buffer());
-        self.queue.push_cancel(frame);
+        request.encode_into(buffer)
     }
 
     pub(super) fn pending(&self) -> MutexGuard<'_, PendingRequests> {

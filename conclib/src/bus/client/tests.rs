@@ -243,15 +243,15 @@ async fn cancels_are_bounded_and_end_with_the_client() {
         }
     }
     assert_eq!(client.in_flight(), 0);
-    assert_eq!(shared.queue.cancels(), MAX_REQUESTS);
+    assert_eq!(shared.queue.controls(), MAX_REQUESTS);
 
     let mut cx = Context::from_waker(Waker::noop());
     let mut ask = Box::pin(client.ask("actor", Nothing));
     assert!(ask.as_mut().poll(&mut cx).is_pending());
     client.shutdown().await;
-    let before = shared.queue.cancels();
+    let before = shared.queue.controls();
     drop(ask);
-    assert_eq!(shared.queue.cancels(), before);
+    assert_eq!(shared.queue.controls(), before);
 }
 
 #[tokio::test]

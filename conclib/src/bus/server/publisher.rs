@@ -20,9 +20,11 @@ use crate::bus::transport::{Epoch, ServerTransport};
 use crate::error::AskError;
 use crate::reply::remote::{ClientId, Origin, Outcome};
 
+use flow::ReplyFlow;
 use repeat_bounds::RepeatBounds;
 pub(super) use rounds::run;
 
+mod flow;
 mod repeat_bounds;
 mod rounds;
 mod unreceived;
@@ -30,9 +32,12 @@ mod unreceived;
 /// Target size of a published frame in bytes; a larger answer goes alone.
 const PUBLISH_BYTES: usize = 256 * 1024;
 
-/// Total size of the answers that may wait, in bytes. Beyond it they are dropped: the bus does not
-/// take them.
+/// Total size of the answers that may wait, in bytes. Beyond it an error goes in their place.
 const MAX_WAITING_BYTES: usize = 64 * 1024 * 1024;
+
+/// With those errors, and with first answers of clients, the total may exceed its bound by this factor.
+/// Beyond that they are dropped.
+const MAX_OVERSHOOT: usize = 2;
 
 /// Deadline of an answer to a request whose deadline is unknown.
 const DEFAULT_DEADLINE: Duration = Duration::from_secs(5);
@@ -59,7 +64,9 @@ pub(crate) struct ReplyPublisher {
 
 #[derive(Default)]
 struct ReplyQueue {
-    waiting: HashMap<ClientId, Vec<WaitingAnswer>>,
+    waiting: HashMap<ClientId, ClientAnswers>,
+    /// The large frames of each client, and the answers that wait for these.
+    flow: ReplyFlow,
     /// Total size of the waiting answers, in bytes.
     bytes: usize,
     /// Number of asks that have no answer yet.
@@ -69,6 +76,13 @@ struct ReplyQueue {
     /// Bounds the number of such rounds.
     concurrency: BatchConcurrency,
     closed: bool,
+}
+
+/// The waiting answers of a client.
+#[derive(Default)]
+struct ClientAnswers {
+    answers: Vec<WaitingAnswer>,
+    bytes: usize,
 }
 
 struct WaitingAnswer {
@@ -115,34 +129,48 @@ impl ReplyPublisher {
         }
     }
 
-    /// Queues the answer to an ask.
+    /// Queues the answer to an ask. If too many wait already, the asker hears that at once.
     pub(super) fn publish(&self, origin: Origin, deadline: Option<Instant>, outcome: Outcome) {
         let deadline = deadline.unwrap_or_else(|| Instant::now() + DEFAULT_DEADLINE);
-        let answer = Answer::new(origin.id, self.permitted(outcome));
-        let size = answer.size();
-        let mut wakes = false;
+        let mut answer = Answer::new(origin.id, self.permitted(outcome));
         let mut queue = self.queue.lock();
         queue.pending = queue.pending.saturating_sub(1);
-        let dropped = if queue.closed {
-            Some(Anomaly::ReplyAfterEnd)
-        } else if queue.bytes > 0 && queue.bytes + size > MAX_WAITING_BYTES {
-            Some(Anomaly::ReplyOverflow)
-        } else {
-            wakes = queue.waiting.is_empty();
-            queue.bytes += size;
-            let waiting = queue.waiting.entry(origin.client).or_default();
-            waiting.push(WaitingAnswer { answer, deadline });
-            None
-        };
+        if !queue.has_room(origin.client, answer.size()) {
+            let size = answer.size();
+            self.log.record(Anomaly::ReplyOverflow, &size);
+            answer = Answer::new(origin.id, Err(too_many(size)));
+        }
+        let size = answer.size();
+        if queue.closed || queue.bytes + size > MAX_OVERSHOOT * MAX_WAITING_BYTES {
+            let dropped = if queue.closed {
+                Anomaly::ReplyAfterEnd
+            } else {
+                Anomaly::ReplyOverflow
+            };
+            drop(queue);
+            self.log.record(dropped, &size);
+            return self.emptied.notify_waiters();
+        }
+        queue.bytes += size;
+        // The first answer wakes the publisher; those behind it need not.
+        let wakes = queue.waiting.is_empty();
+        let waiting = queue.waiting.entry(origin.client).or_default();
+        waiting.bytes += size;
+        waiting.answers.push(WaitingAnswer { answer, deadline });
         drop(queue);
-        match dropped {
-            // The first answer wakes the publisher; those behind it need not.
-            None if wakes => self.filled.notify_one(),
-            None => {}
-            Some(anomaly) => {
-                self.log.record(anomaly, &size);
-                self.emptied.notify_waiters();
-            }
+        if wakes {
+            self.filled.notify_one();
+        }
+    }
+
+    /// Notes that a client has received large frames.
+    pub(super) fn confirm(&self, client: ClientId, bytes: usize) {
+        let mut queue = self.queue.lock();
+        let released = queue.flow.confirm(client, bytes, Instant::now());
+        if !released.is_empty() {
+            queue.release(client, released);
+            drop(queue);
+            self.filled.notify_one();
         }
     }
 
@@ -183,60 +211,100 @@ impl ReplyPublisher {
         self.filled.notify_one();
     }
 
-    /// Takes the waiting answers, as frames; `None` when closed.
+    /// Takes the waiting answers that may be published now, as frames; `None` when closed.
     fn gather(&self) -> Option<Vec<ReplyFrame>> {
+        let now = Instant::now();
         let mut queue = self.queue.lock();
         if queue.closed {
             return None;
         }
-        let waiting = mem::take(&mut queue.waiting);
-        queue.bytes = 0;
-        if waiting.is_empty() {
-            return Some(Vec::new());
+        for (client, answers) in queue.flow.overdue(now) {
+            queue.release(client, answers);
         }
-        queue.publishing += 1;
+        let mut batches = Vec::new();
+        for (client, waiting) in mem::take(&mut queue.waiting) {
+            let mut answers = split(waiting.answers).into_iter();
+            while let Some((batch, size)) = answers.next() {
+                if queue.flow.try_publish(client, size, now) {
+                    queue.bytes -= size;
+                    batches.push((client, batch));
+                } else {
+                    let rest = answers.flat_map(|(batch, _)| batch);
+                    let held = batch.into_iter().chain(rest).collect();
+                    queue.flow.hold(client, held);
+                    break;
+                }
+            }
+        }
+        queue.publishing += usize::from(!batches.is_empty());
         drop(queue);
-        let frames = waiting
+        let frames = batches
             .into_iter()
-            .flat_map(|(client, answers)| self.frames(client, answers));
+            .map(|(client, batch)| self.frame(client, batch));
         Some(frames.collect())
     }
 
-    /// Splits one client's answers into frames.
-    fn frames(&self, client: ClientId, waiting: Vec<WaitingAnswer>) -> Vec<ReplyFrame> {
-        let mut frames = Vec::new();
-        let mut answers = Vec::new();
-        let mut bytes = 0;
-        let mut latest = None::<Instant>;
-        let mut finish = |answers: &mut Vec<Answer>, latest: &mut Option<Instant>| {
-            if let Some(deadline) = latest.take() {
-                let bytes = encode_reply(self.epoch, answers);
-                answers.clear();
-                frames.push(ReplyFrame {
-                    client,
-                    bytes,
-                    deadline,
-                });
-            }
-        };
-        for WaitingAnswer { answer, deadline } in waiting {
-            let size = answer.size();
-            if bytes + size > PUBLISH_BYTES {
-                finish(&mut answers, &mut latest);
-                bytes = 0;
-            }
-            bytes += size;
-            latest = latest.max(Some(deadline));
-            answers.push(answer);
-        }
-        finish(&mut answers, &mut latest);
-        frames
+    /// The moment at which answers that are held may be published.
+    fn next_release(&self) -> Option<Instant> {
+        self.queue.lock().flow.next_overdue()
     }
+
+    fn frame(&self, client: ClientId, batch: Vec<WaitingAnswer>) -> ReplyFrame {
+        let latest = batch.iter().map(|waiting| waiting.deadline).max();
+        let answers: Vec<_> = batch.into_iter().map(|waiting| waiting.answer).collect();
+        ReplyFrame {
+            client,
+            bytes: encode_reply(self.epoch, &answers),
+            deadline: latest.unwrap_or_else(Instant::now),
+        }
+    }
+}
+
+/// Splits a client's answers into those of one frame each, with their size.
+fn split(waiting: Vec<WaitingAnswer>) -> Vec<(Vec<WaitingAnswer>, usize)> {
+    let mut batches: Vec<(Vec<WaitingAnswer>, usize)> = Vec::new();
+    for waiting in waiting {
+        let size = waiting.answer.size();
+        match batches.last_mut() {
+            Some((batch, bytes)) if *bytes + size <= PUBLISH_BYTES => {
+                batch.push(waiting);
+                *bytes += size;
+            }
+            _ => batches.push((vec![waiting], size)),
+        }
+    }
+    batches
 }
 
 impl ReplyQueue {
     fn is_idle(&self) -> bool {
-        self.pending == 0 && self.waiting.is_empty() && self.publishing == 0
+        self.bytes == 0 && self.pending == 0 && self.publishing == 0
+    }
+
+    /// True if a client may have an answer of that size wait: together its answers may be as large as
+    /// what is left for all.
+    fn has_room(&self, client: ClientId, size: usize) -> bool {
+        let waiting = self.waiting.get(&client).map_or(0, |waiting| waiting.bytes);
+        let own = waiting + self.flow.held_bytes(client);
+        own == 0 || own + size <= MAX_WAITING_BYTES.saturating_sub(self.bytes)
+    }
+
+    /// Puts answers that were held before those that wait.
+    fn release(&mut self, client: ClientId, mut released: Vec<WaitingAnswer>) {
+        let waiting = self.waiting.entry(client).or_default();
+        released.append(&mut waiting.answers);
+        waiting.bytes = released.iter().map(|waiting| waiting.answer.size()).sum();
+        waiting.answers = released;
+    }
+}
+
+/// The error for an asker whose answer finds no room: its request was executed.
+fn too_many(size: usize) -> AskError {
+    AskError::BadResponse {
+        reason: format!(
+            "its {size} bytes were dropped: the answers that wait for this client, or for all, are as \
+             large as they may be"
+        ),
     }
 }
 

@@ -326,6 +326,12 @@ impl RequestReceiver {
                     .to_local(request.deadline, now, MAX_DEADLINE);
                 self.requests.cancel(request.origin, deadline, now);
             }
+            Kind::Confirm => {
+                let bytes = usize::try_from(request.origin.id).unwrap_or(usize::MAX);
+                self.requests
+                    .publisher()
+                    .confirm(request.origin.client, bytes);
+            }
             Kind::Ask | Kind::Tell => self.deliver(frame.len(), request, intake, now),
         }
         false

@@ -41,7 +41,9 @@ pub(super) fn decode(
             origin: request.origin,
             deadline: clock.to_local(request.deadline, now, MAX_DEADLINE),
         }),
-        Kind::Cancel | Kind::Wake => return Err(rejected("it is neither ask nor tell")),
+        Kind::Cancel | Kind::Wake | Kind::Confirm => {
+            return Err(rejected("it is neither ask nor tell"));
+        }
     };
     Ok(ReceivedMessage {
         id: entry.id,

@@ -150,7 +150,9 @@ mod tests {
         assert_eq!(first.len(), 8);
         let second: Vec<_> = (0..100).map_while(|_| take(2)).collect();
         assert_eq!(second.len(), 4);
-        assert!(bounds.take(client(2), 1).is_some());
+        assert!(take(2).is_none());
+        bounds.received(client(3));
+        assert!(take(3).is_some());
     }
 
     #[test]

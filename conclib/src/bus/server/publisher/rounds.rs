@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{info, warn};
 
 use crate::bus::server::publisher::unreceived::repeat_unreceived;
@@ -43,10 +43,19 @@ pub(in crate::bus::server) async fn run(publisher: Arc<ReplyPublisher>) {
             biased;
             () = one_ends(&mut rounds) => {}
             () = publisher.filled.notified(), if has_room => {}
+            () = until(publisher.next_release()), if has_room => {}
         }
     }
     while !rounds.is_empty() {
         one_ends(&mut rounds).await;
+    }
+}
+
+/// Waits for that moment, if there is one.
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
+        None => std::future::pending().await,
     }
 }
 
