@@ -11,11 +11,11 @@ use std::time::Duration;
 mod bus;
 #[cfg(feature = "bus")]
 mod decoders;
-mod mutate;
+pub(crate) mod mutate;
 mod texts;
 
 /// Time that each target runs.
-fn time() -> Duration {
+pub(crate) fn time() -> Duration {
     let seconds = std::env::var("CONCLIB_FUZZ_SECONDS").ok();
     let seconds = seconds.and_then(|seconds| seconds.parse().ok());
     Duration::from_secs(seconds.unwrap_or(2))
@@ -43,4 +43,4 @@ macro_rules! target {
         }
     };
 }
-use target;
+pub(crate) use target;

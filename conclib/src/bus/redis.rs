@@ -4,6 +4,7 @@
 //!   [`connection`]: one connection that is made again after it was lost
 //! - [`resp`]: connections for requests, pops and replies; [`library`]: those for scripts and streams;
 //!   `tls`: the certificates of both
+//! - [`start_check`]: proves at the start what each end may do
 //! - [`lease`]: the value of a lease's key, and the scripts around it
 //! - [`server`] with [`pops`] and [`known_epochs`], [`client`]: the two ends
 //! - [`stream`], [`dead_letters`]: durable messages
@@ -19,6 +20,7 @@ mod pops;
 mod resp;
 mod sentinel;
 mod server;
+mod start_check;
 mod stream;
 #[cfg(feature = "tls")]
 mod tls;

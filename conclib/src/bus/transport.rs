@@ -42,7 +42,7 @@ pub(crate) enum TransportError {
     /// The operation was certainly not executed: never sent, or refused by the bus with a reason.
     #[error("{0}")]
     NotDone(String),
-    /// The bus refused the operation: this user lacks the permission.
+    /// The bus refuses the operation: this user lacks the permission, or the bus has no such command.
     #[cfg_attr(
         not(feature = "redis"),
         allow(dead_code, reason = "a bus in memory grants everything")
@@ -59,10 +59,21 @@ pub(crate) enum TransportError {
 }
 
 impl TransportError {
+    /// The same error behind words that say what failed.
+    #[cfg(feature = "redis")]
+    pub(crate) fn in_context(self, context: &str) -> Self {
+        let text = |reason| format!("{context}: {reason}");
+        match self {
+            Self::NotDone(reason) => Self::NotDone(text(reason)),
+            Self::NotPermitted(reason) => Self::NotPermitted(text(reason)),
+            Self::Unknown(reason) => Self::Unknown(text(reason)),
+        }
+    }
+
     /// The error of an error reply of Redis.
     #[cfg(feature = "redis")]
     pub(crate) fn refused(reply: String) -> Self {
-        if reply.starts_with("NOPERM") {
+        if reply.starts_with("NOPERM") || reply.starts_with("ERR unknown command") {
             Self::NotPermitted(reply)
         } else {
             Self::NotDone(reply)

@@ -37,7 +37,7 @@ impl Choices<'_> {
 }
 
 /// One of the seeds, changed up to six times.
-pub(super) fn mutate(seeds: &[Vec<u8>], input: &[u8]) -> Vec<u8> {
+pub(crate) fn mutate(seeds: &[Vec<u8>], input: &[u8]) -> Vec<u8> {
     let mut choices = Choices(input);
     let mut bytes = seeds[choices.below(seeds.len())].clone();
     for _ in 0..=choices.below(6) {

@@ -4,6 +4,7 @@
 mod frames;
 mod hostile;
 mod leases;
+mod misled;
 mod outages;
 mod peers;
 mod raw;

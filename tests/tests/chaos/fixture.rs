@@ -17,9 +17,9 @@ use crate::redis::Redis;
 /// The number of client processes.
 const CLIENTS: usize = 3;
 
-/// The number of connections: two of each client, three of the serving actor process, and two of the
+/// The number of connections: two of each client, four of the serving actor process, and three of the
 /// one that waits for the lease.
-const CONNECTIONS: usize = 2 * CLIENTS + 3 + 2;
+const CONNECTIONS: usize = 2 * CLIENTS + 4 + 3;
 
 /// All processes of a run.
 pub(crate) struct ChaosFixture {

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use conclib::ConnectError;
 use conclib::bus::Role;
 use conclib::daemon::RedisDaemon;
 use conclib::prelude::*;
+use conclib::{ConnectError, Proxy};
 use conclib_tests::actors::Worker;
 use conclib_tests::messages::{Double, Record, Recorded};
 use conclib_tests::{ASK_TIMEOUT, eventually};
@@ -13,15 +13,15 @@ use conclib_tests::{ASK_TIMEOUT, eventually};
 use crate::raw::User;
 
 /// A Redis with three users only.
-struct Locked {
+pub(crate) struct Locked {
     _redis: RedisDaemon,
-    admin: User,
-    actors: User,
-    web: User,
+    pub(crate) admin: User,
+    pub(crate) actors: User,
+    pub(crate) web: User,
 }
 
 impl Locked {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let config = Config::new("redis://admin:top-secret@127.0.0.1:0").unwrap();
         let redis = start_redis(&config).await.unwrap();
         let port = redis.config().port().unwrap();
@@ -36,13 +36,24 @@ impl Locked {
             actors: user("actors", "lights"),
             web: user("web", "browser"),
         };
-        for (user, role) in [(locked.actors, Role::Proxy), (locked.web, Role::Client)] {
+        locked.grant().await;
+        locked
+    }
+
+    /// Gives both users the rules of their roles.
+    pub(crate) async fn grant(&self) {
+        for (user, role) in [(self.actors, Role::Proxy), (self.web, Role::Client)] {
             let rules = config_of(user).acl(role);
             let User { name, password, .. } = user;
             let set = format!("ACL SETUSER {name} on >{password} {rules}");
-            assert_eq!(locked.admin.says(&set).await, "+OK");
+            assert_eq!(self.admin.says(&set).await, "+OK");
         }
-        locked
+    }
+
+    /// Adds rules to those of a user.
+    pub(crate) async fn revoke(&self, user: &str, rules: &str) {
+        let set = format!("ACL SETUSER {user} {rules}");
+        assert_eq!(self.admin.says(&set).await, "+OK");
     }
 
     /// The remaining time of the lease.
@@ -68,7 +79,7 @@ impl Locked {
     }
 }
 
-fn config_of(user: User) -> Config {
+pub(crate) fn config_of(user: User) -> Config {
     let User {
         port,
         name,
@@ -79,14 +90,18 @@ fn config_of(user: User) -> Config {
     config.namespace("shop").node("till")
 }
 
-async fn serve(user: User) -> ActorSystem {
-    let system = ActorSystem::new();
-    start_proxy(&system, &config_of(user)).await.unwrap();
-    system.spawn(Worker::default()).await.unwrap();
-    system
+pub(crate) async fn serve(user: User) -> ActorSystem {
+    serve_with_proxy(user).await.0
 }
 
-async fn answers_again(client: &ProxyClient) {
+pub(crate) async fn serve_with_proxy(user: User) -> (ActorSystem, Proxy) {
+    let system = ActorSystem::new();
+    system.spawn(Worker::default()).await.unwrap();
+    let proxy = start_proxy(&system, &config_of(user)).await.unwrap();
+    (system, proxy)
+}
+
+pub(crate) async fn answers_again(client: &ProxyClient) {
     eventually("it is answered", async || {
         client.ask("worker", Double { n: 4 }).await == Ok(8)
     })

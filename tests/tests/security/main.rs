@@ -5,4 +5,5 @@ mod acl;
 mod certificates;
 mod files;
 mod raw;
+mod start;
 mod tls;

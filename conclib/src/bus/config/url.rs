@@ -23,8 +23,10 @@ pub(crate) struct RedisAddress {
 pub(crate) enum Place {
     Tcp(HostPort),
     /// The path of a Unix socket.
+    #[cfg_attr(not(feature = "redis"), allow(dead_code, reason = "URLs are not read"))]
     Unix(String),
     /// Sentinels, which know the address of the primary.
+    #[cfg_attr(not(feature = "redis"), allow(dead_code, reason = "URLs are not read"))]
     Sentinels(Sentinels),
 }
 

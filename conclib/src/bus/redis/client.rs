@@ -8,14 +8,14 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::OnceCell;
 
-use crate::bus::config::{Config, RedisAddress};
+use crate::bus::config::{Config, RedisAddress, Role};
 use crate::bus::keys::Keys;
 use crate::bus::link::health::Health;
 use crate::bus::redis::connection::Connection;
 use crate::bus::redis::endpoint::{ConnectionRole, Endpoint};
 use crate::bus::redis::library::{LibraryLink, LibrarySession};
 use crate::bus::redis::resp::{Commands, Driver, Link, Patience, Reply};
-use crate::bus::redis::{COMMAND, Unreachable, lease};
+use crate::bus::redis::{COMMAND, Unreachable, lease, start_check};
 use crate::bus::transport::{
     ClientTransport, Enqueued, Epoch, Lease, ReplySink, ServerTime, TransportError,
 };
@@ -61,6 +61,11 @@ impl RedisClient {
             Connection::open(&endpoint, ConnectionRole::Commands),
             Connection::open(&endpoint, subscription),
         )?;
+        let proven = async { start_check::prove_asking(&requests.link()?, &keys).await };
+        proven.await.map_err(|error| {
+            let reason = start_check::explained(&error, &endpoint, config, Role::Client);
+            endpoint.unreachable(reason)
+        })?;
         Ok(Self {
             keys,
             requests,

@@ -278,7 +278,11 @@ impl Session for LibrarySession {
     async fn run(&mut self) -> String {
         tokio::select! {
             biased;
-            ended = &mut self.router => close_reason(ended),
+            // A task is cancelled only at the end of its runtime: this one ends then, too.
+            ended = &mut self.router => match ended {
+                Err(error) if error.is_cancelled() => future::pending().await,
+                ended => close_reason(ended),
+            },
             () = self.link.given_up.notified() => "a command was not answered".to_owned(),
             why = heartbeat(&self.link, self.has_heartbeat) => why,
         }

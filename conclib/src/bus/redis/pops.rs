@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::bus::redis::connection::Connection;
+use crate::bus::redis::lease;
 use crate::bus::redis::resp::{Driver, Link, Patience, Reply};
-use crate::bus::redis::{LEASE_COMMAND, lease};
 use crate::bus::transport::{CutFrame, Popped, TransportError};
 
 /// Time beyond its block after which a pop times out, and its connection is given up. A connection
@@ -44,22 +44,9 @@ impl Pops {
         self.connection.close();
     }
 
-    /// Fails if the connection is dead, which is not noticed while there are no pops: a lease would
-    /// be held in vain.
-    pub(super) async fn check(&self) -> Result<(), TransportError> {
-        let link = self.connection.link()?;
-        if link.is_waiting() {
-            return Ok(()); // the pops under way notice
-        }
-        let answered = link.exchange(Patience::timeout(LEASE_COMMAND), |commands| {
-            commands.begin("PING", 0);
-        });
-        match answered.await {
-            Ok(_) => Ok(()),
-            Err(error) => Err(TransportError::NotDone(format!(
-                "requests cannot be popped: {error}"
-            ))),
-        }
+    /// True if a pop is under way: then it is known whether the connection works.
+    pub(super) fn are_under_way(&self) -> bool {
+        self.connection.link().is_ok_and(|link| link.is_waiting())
     }
 
     /// Takes up to `count` frames off the inbox at `key`, waiting up to `block` for the first one;
@@ -80,8 +67,8 @@ impl Pops {
             Method::Many
         };
         match pop(&link, method, key, lease, count, block).await {
-            Err(TransportError::NotDone(reply))
-                if matches!(method, Method::Many) && is_unknown_command(&reply) =>
+            Err(TransportError::NotPermitted(reply))
+                if matches!(method, Method::Many) && reply.starts_with("ERR unknown command") =>
             {
                 self.lacks_blmpop.store(true, Ordering::Relaxed);
                 tracing::info!("this Redis does not know BLMPOP; using BLPOP and LPOP");
@@ -174,12 +161,6 @@ fn add_frame(frame: Reply, popped: &mut Popped) -> Option<()> {
         _ => return None,
     }
     Some(())
-}
-
-fn is_unknown_command(reply: &str) -> bool {
-    reply
-        .to_ascii_lowercase()
-        .starts_with("err unknown command")
 }
 
 /// A time to block, in Redis' format. Redis 6.2 truncates its value to whole milliseconds after a

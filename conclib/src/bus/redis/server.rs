@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use fred::types::{Resp3Frame, Value};
 
-use crate::bus::config::{Config, RedisAddress};
+use crate::bus::config::{Config, RedisAddress, Role};
 use crate::bus::keys::Keys;
 use crate::bus::link::health::Health;
 use crate::bus::redis::connection::Connection;
@@ -19,6 +19,7 @@ use crate::bus::redis::lease::{ACQUIRE, HEAD, LeaseAttempt, RELEASE, RENEW};
 use crate::bus::redis::library::{LibrarySession, into_array, into_bytes, into_u64, unexpected};
 use crate::bus::redis::pops::Pops;
 use crate::bus::redis::resp::{Driver, Patience};
+use crate::bus::redis::start_check::{self, ServerFacts};
 use crate::bus::redis::stream::RedisConsumer;
 use crate::bus::redis::{COMMAND, LEASE_COMMAND, Unreachable, lease};
 use crate::bus::transport::stream::{DeadLetterStore, StreamConsumer};
@@ -34,6 +35,7 @@ const LEFTOVERS: Duration = Duration::from_secs(60);
 pub(crate) struct RedisServer {
     keys: Keys,
     pops: Pops,
+    facts: ServerFacts,
     /// The connection for published replies.
     publish: Connection<Driver>,
     /// The connection for the lease and the stream.
@@ -58,9 +60,20 @@ impl RedisServer {
             Connection::open(&endpoint, ConnectionRole::Publish),
             Connection::open(&endpoint, ConnectionRole::Commands),
         )?;
+        let (pops, keys) = (Pops::new(pops), config.keys());
+        let proven = async {
+            let publish = publish.link()?;
+            start_check::prove_serving(&pops, &publish, &keys).await?;
+            start_check::read_facts(&publish).await
+        };
+        let facts = proven.await.map_err(|error| {
+            let reason = start_check::explained(&error, &endpoint, config, Role::Proxy);
+            endpoint.unreachable(reason)
+        })?;
         Ok(Self {
-            keys: config.keys(),
-            pops: Pops::new(pops),
+            keys,
+            pops,
+            facts,
             publish,
             commands: Arc::new(commands),
             endpoint,
@@ -155,7 +168,12 @@ impl RedisServer {
 #[async_trait]
 impl ServerTransport for RedisServer {
     async fn acquire(&self, lease: &Lease) -> Result<Acquired, TransportError> {
-        self.pops.check().await?;
+        // A connection that is dead, or may not pop, is not noticed while there are no pops: a lease
+        // would be held in vain.
+        if !self.pops.are_under_way() {
+            let publish = self.publish.link()?;
+            start_check::prove_serving(&self.pops, &publish, &self.keys).await?;
+        }
         let attempt = LeaseAttempt {
             process: self.process,
             number: self.attempts.fetch_add(1, Ordering::Relaxed),
@@ -238,6 +256,7 @@ impl ServerTransport for RedisServer {
             self.keys.clone(),
             reads,
             self.commands.clone(),
+            self.facts,
         )))
     }
 

@@ -4,6 +4,7 @@
 //! letter also has `d`, the number of deliveries, and `r`, the reason.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -15,6 +16,7 @@ use crate::bus::keys::Keys;
 use crate::bus::redis::COMMAND;
 use crate::bus::redis::connection::Connection;
 use crate::bus::redis::library::{LibrarySession, into_array, into_bytes, unexpected};
+use crate::bus::redis::start_check::ServerFacts;
 use crate::bus::transport::stream::{
     Attempts, DeadLetterEntry, EntryAck, EntryId, ForeignPage, MAX_DEAD_LETTERS, PendingEntry,
     StreamConsumer, StreamEntry,
@@ -41,6 +43,8 @@ pub(super) struct RedisConsumer {
     reads: Connection<LibrarySession>,
     /// The proxy's connection, for all other commands.
     commands: Arc<Connection<LibrarySession>>,
+    /// The first message brings a warning: Redis may lose messages when it ends.
+    warns_of_loss: AtomicBool,
 }
 
 impl RedisConsumer {
@@ -48,6 +52,7 @@ impl RedisConsumer {
         keys: Keys,
         reads: Connection<LibrarySession>,
         commands: Arc<Connection<LibrarySession>>,
+        facts: ServerFacts,
     ) -> Self {
         Self {
             stream: keys.durable(),
@@ -55,6 +60,7 @@ impl RedisConsumer {
             name: Uuid::random().as_str().to_owned(),
             reads,
             commands,
+            warns_of_loss: AtomicBool::new(facts.is_volatile),
         }
     }
 
@@ -144,9 +150,14 @@ impl StreamConsumer for RedisConsumer {
                 let entries = stream
                     .and_then(into_array)
                     .and_then(|mut parts| parts.pop());
-                entries
-                    .and_then(entries::stream_entries)
-                    .ok_or_else(unexpected)
+                let entries = entries.and_then(entries::stream_entries);
+                if self.warns_of_loss.swap(false, Ordering::Relaxed) {
+                    tracing::warn!(
+                        "durable messages are in use, and this Redis may lose them when it ends: set \
+                         `appendonly yes`"
+                    );
+                }
+                entries.ok_or_else(unexpected)
             }
         }
     }

@@ -16,6 +16,7 @@ use crate::bus::link::concurrency::BatchConcurrency;
 use crate::bus::link::log_once::{Anomaly, LogOnce};
 use crate::bus::link::outage::Outage;
 use crate::bus::protocol::{Answer, encode_reply};
+use crate::bus::server::fence::Fence;
 use crate::bus::transport::{Epoch, ServerTransport};
 use crate::error::AskError;
 use crate::reply::remote::{ClientId, Origin, Outcome};
@@ -46,6 +47,8 @@ const DEFAULT_DEADLINE: Duration = Duration::from_secs(5);
 pub(crate) struct ReplyPublisher {
     transport: Arc<dyn ServerTransport>,
     epoch: Epoch,
+    /// Lost if the bus refuses replies.
+    fence: Arc<Fence>,
     /// The largest response, in bytes.
     limit: usize,
     /// Clients receive the cause of an actor's failure.
@@ -99,10 +102,16 @@ struct ReplyFrame {
 }
 
 impl ReplyPublisher {
-    pub(super) fn new(transport: Arc<dyn ServerTransport>, epoch: Epoch, config: &Config) -> Self {
+    pub(super) fn new(
+        transport: Arc<dyn ServerTransport>,
+        epoch: Epoch,
+        fence: Arc<Fence>,
+        config: &Config,
+    ) -> Self {
         Self {
             transport,
             epoch,
+            fence,
             limit: config.max_message_size,
             exposes_failures: config.exposes_failures,
             queue: Mutex::default(),

@@ -144,6 +144,10 @@ impl RequestReceiver {
                     yield_now().await;
                 }
                 Err(_) if intake == Intake::Reject && failures >= MAX_FAILURES => return,
+                // Another system may be allowed to.
+                Err(TransportError::NotPermitted(reason)) if intake == Intake::Accept => {
+                    fence.lose(&format!("requests cannot be popped: {reason}"));
+                }
                 Err(reason) => {
                     if shared.stop.is_cancelled() {
                         // The wake may have gone with the connection.

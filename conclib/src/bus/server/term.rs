@@ -35,11 +35,12 @@ pub(super) enum TermEnd {
 impl LeaseTerm {
     pub(super) fn begin(shared: &Arc<ProxyShared>, grant: LeaseGrant) -> Self {
         let LeaseGrant { epoch, sent } = grant;
-        let publisher = ReplyPublisher::new(shared.transport.clone(), epoch, &shared.config);
+        let fence = Arc::new(Fence::new(sent));
+        let (transport, config) = (shared.transport.clone(), &shared.config);
+        let publisher = ReplyPublisher::new(transport, epoch, fence.clone(), config);
         let publisher = Arc::new(publisher);
         spawn_task(publisher::run(publisher.clone()));
         let requests = Arc::new(RequestTracker::new(publisher));
-        let fence = Arc::new(Fence::new(sent));
         let current = (fence.clone(), requests.clone());
         shared.current_term.send_replace(Some(current));
         Self {

@@ -367,6 +367,25 @@ mod tests {
         }
     }
 
+    crate::fuzz::target!(
+        malformed_replies_of_redis,
+        vec![
+            b"+OK\r\n-ERR no\r\n:-17\r\n$3\r\nabc\r\n$-1\r\n*-1\r\n*0\r\n".to_vec(),
+            b"*2\r\n$3\r\nkey\r\n*2\r\n$1\r\na\r\n*1\r\n:4\r\n".to_vec(),
+            b"*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$10\r\n0123456789\r\n".to_vec(),
+        ],
+        |bytes: Vec<u8>| {
+            // However the bytes come in, the replies are the same, up to where they are malformed.
+            let whole = decode(&bytes, bytes.len().max(1));
+            for part in [1 + bytes.len() / 200, 7 + bytes.len() / 200] {
+                assert_eq!(decode(&bytes, part).is_ok(), whole.is_ok());
+                if let Ok(replies) = &whole {
+                    assert_eq!(&decode(&bytes, part).unwrap(), replies);
+                }
+            }
+        }
+    );
+
     #[test]
     fn foreign_bytes_are_an_error_that_names_their_kind() {
         for (bytes, hint) in [

@@ -136,6 +136,11 @@ impl ReplyPublisher {
                 Ok(is_received)
             }
             Err(error) => {
+                if let TransportError::NotPermitted(reason) = &error {
+                    // Another system may be allowed to.
+                    let why = format!("replies cannot be published: {reason}");
+                    self.fence.lose(&why);
+                }
                 if self.outage.record_failure() {
                     warn!(%error, "cannot publish replies: they wait until their deadlines");
                 }
