@@ -15,7 +15,7 @@ use crate::bus::config::Config;
 use crate::bus::link::concurrency::BatchConcurrency;
 use crate::bus::link::log_once::{Anomaly, LogOnce};
 use crate::bus::link::outage::Outage;
-use crate::bus::protocol::{Answer, encode_reply};
+use crate::bus::protocol::{Answer, LARGE_REPLY, encode_reply};
 use crate::bus::server::fence::Fence;
 use crate::bus::transport::{Epoch, ServerTransport};
 use crate::error::AskError;
@@ -236,7 +236,7 @@ impl ReplyPublisher {
             while let Some((batch, size)) = answers.next() {
                 if queue.flow.try_publish(client, size, now) {
                     queue.bytes -= size;
-                    batches.push((client, batch));
+                    batches.push((client, batch, size));
                 } else {
                     let rest = answers.flat_map(|(batch, _)| batch);
                     let held = batch.into_iter().chain(rest).collect();
@@ -249,7 +249,7 @@ impl ReplyPublisher {
         drop(queue);
         let frames = batches
             .into_iter()
-            .map(|(client, batch)| self.frame(client, batch));
+            .map(|(client, batch, size)| self.frame(client, batch, size));
         Some(frames.collect())
     }
 
@@ -258,12 +258,18 @@ impl ReplyPublisher {
         self.queue.lock().flow.next_overdue()
     }
 
-    fn frame(&self, client: ClientId, batch: Vec<WaitingAnswer>) -> ReplyFrame {
+    /// Encodes the answers of a frame, whose size was estimated.
+    fn frame(&self, client: ClientId, batch: Vec<WaitingAnswer>, estimate: usize) -> ReplyFrame {
         let latest = batch.iter().map(|waiting| waiting.deadline).max();
         let answers: Vec<_> = batch.into_iter().map(|waiting| waiting.answer).collect();
+        let bytes = encode_reply(self.epoch, &answers);
+        if estimate >= LARGE_REPLY || bytes.len() >= LARGE_REPLY {
+            let mut queue = self.queue.lock();
+            queue.flow.correct(client, estimate, bytes.len());
+        }
         ReplyFrame {
             client,
-            bytes: encode_reply(self.epoch, &answers),
+            bytes,
             deadline: latest.unwrap_or_else(Instant::now),
         }
     }

@@ -87,6 +87,15 @@ impl ReplyFlow {
         true
     }
 
+    /// Corrects the size of a frame once it is encoded: the client confirms what it receives.
+    pub(super) fn correct(&mut self, client: ClientId, estimate: usize, encoded: usize) {
+        let counts = |bytes| if bytes >= LARGE_REPLY { bytes } else { 0 };
+        if let Some(flow) = self.clients.get_mut(&client) {
+            let counted = flow.unconfirmed + counts(encoded);
+            flow.unconfirmed = counted.saturating_sub(counts(estimate));
+        }
+    }
+
     /// The size of a client's answers that are held.
     pub(super) fn held_bytes(&self, client: ClientId) -> usize {
         self.clients.get(&client).map_or(0, |flow| flow.held_bytes)
@@ -172,6 +181,19 @@ mod tests {
         assert_eq!(flow.confirm(CLIENT, MIB, now).len(), 3);
         assert!(flow.try_publish(CLIENT, MIB, now));
         assert!(!flow.try_publish(CLIENT, MIB, now));
+    }
+
+    #[test]
+    fn frames_count_as_the_client_receives_them() {
+        let now = Instant::now();
+        let mut flow = ReplyFlow::default();
+        for (estimate, encoded) in [(MIB, MIB / 2), (MIB, LARGE_REPLY - 1), (100, 100)] {
+            assert!(flow.try_publish(CLIENT, estimate, now));
+            flow.correct(CLIENT, estimate, encoded);
+        }
+        assert_eq!(flow.clients[&CLIENT].unconfirmed, MIB / 2);
+        flow.confirm(CLIENT, MIB / 2, now);
+        assert_eq!(flow.clients[&CLIENT].unconfirmed, 0);
     }
 
     #[test]
