@@ -244,3 +244,26 @@ async fn handled_messages_leave_only_results_that_expire() {
     assert!((1..=60_000).contains(&left), "{left}");
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn unreadable_entries_are_moved_together() {
+    const ENTRIES: u64 = 20_000;
+    let bus = Bus::redis().await;
+    let peer = Peer::connect(&bus.config).await;
+    let log = Log::default();
+    let server = Server::start(&bus.config, &log).await;
+    let client = connect(&bus.config).await;
+    let script = "for i = 1, ARGV[1] do redis.call('XADD', KEYS[1], '*', 'f', 'no frame') end";
+    let count = ENTRIES.to_string();
+    peer.command(&["EVAL", script, "1", STREAM, &count]).await;
+    let begun = std::time::Instant::now();
+    // An order behind them.
+    assert!(client.ask("shop", Order { n: 1 }).await.is_ok());
+    println!("{ENTRIES} unreadable entries took {:?}", begun.elapsed());
+    eventually("all are dead letters", async || {
+        peer.number(&["XLEN", DEAD]).await == ENTRIES
+    })
+    .await;
+    assert_eq!(log.count(), 1);
+    server.stop().await;
+}

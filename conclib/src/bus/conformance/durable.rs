@@ -293,16 +293,20 @@ pub(super) async fn dead_letters_are_listed_replayed_and_deleted(bus: &dyn TestB
     client.append(messages(&["a", "b", "c"])).await.unwrap();
     let server = server(bus).await;
     let consumer = consumer(bus).await;
-    for StreamEntry { id, key, frame } in read(&*consumer, 9).await {
-        let letter = DeadLetterEntry {
-            id,
-            key,
-            frame,
-            deliveries: 3,
-            reason: "no reason".to_owned(),
-        };
-        assert_eq!(consumer.dead_letter(letter).await.unwrap(), 0);
-    }
+    let mut letters =
+        read(&*consumer, 9)
+            .await
+            .into_iter()
+            .map(|StreamEntry { id, key, frame }| DeadLetterEntry {
+                id,
+                key,
+                frame,
+                deliveries: 3,
+                reason: "no reason".to_owned(),
+            });
+    let first = letters.by_ref().take(1).collect();
+    assert_eq!(consumer.dead_letter(first).await, Ok(0));
+    assert_eq!(consumer.dead_letter(letters.collect()).await, Ok(0));
     assert_eq!(client.len().await.unwrap(), 0);
     assert!(due(&*consumer, Duration::ZERO).await.is_empty());
 

@@ -119,9 +119,9 @@ impl StreamConsumer for FaultyConsumer {
         self.inner.acknowledge(acks, result_ttl).await
     }
 
-    async fn dead_letter(&self, letter: DeadLetterEntry) -> Result<u64, TransportError> {
+    async fn dead_letter(&self, letters: Vec<DeadLetterEntry>) -> Result<u64, TransportError> {
         check(&self.faults)?;
-        self.inner.dead_letter(letter).await
+        self.inner.dead_letter(letters).await
     }
 
     async fn stop_reading(&self) {

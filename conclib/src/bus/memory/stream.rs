@@ -358,13 +358,15 @@ impl StreamConsumer for MemoryConsumer {
         })
     }
 
-    async fn dead_letter(&self, letter: DeadLetterEntry) -> Result<u64, TransportError> {
+    async fn dead_letter(&self, letters: Vec<DeadLetterEntry>) -> Result<u64, TransportError> {
         let now = self.bus.now();
         self.with(|state| {
-            state.remove(letter.id);
-            let id = state.next_id(now);
-            let letter = DeadLetterEntry { id, ..letter };
-            state.dead_letters.insert(id, letter);
+            for letter in letters {
+                state.remove(letter.id);
+                let id = state.next_id(now);
+                let letter = DeadLetterEntry { id, ..letter };
+                state.dead_letters.insert(id, letter);
+            }
             let mut dropped = 0;
             while state.dead_letters.len() as u64 > MAX_DEAD_LETTERS {
                 state.dead_letters.pop_first();

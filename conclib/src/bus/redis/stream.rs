@@ -317,25 +317,25 @@ impl StreamConsumer for RedisConsumer {
         Ok(results.iter().filter(|reply| reply.is_err()).count())
     }
 
-    async fn dead_letter(&self, letter: DeadLetterEntry) -> Result<u64, TransportError> {
-        let DeadLetterEntry {
-            id,
-            key,
-            frame,
-            deliveries,
-            reason: why,
-        } = letter;
-        let letters = self.keys.dead_letters();
-        let mut arguments = entry(&letters, key, frame);
-        arguments.extend(["d".into(), deliveries.to_string().into()]);
-        arguments.extend(["r".into(), why.into()]);
-        // The entry is removed only after the dead letter is certainly written.
+    async fn dead_letter(&self, letters: Vec<DeadLetterEntry>) -> Result<u64, TransportError> {
+        let key = self.keys.dead_letters();
+        let ids: Vec<_> = letters.iter().map(|letter| letter.id).collect();
+        let additions = letters.into_iter().map(|letter| {
+            let mut arguments = entry(&key, letter.key, letter.frame);
+            arguments.extend(["d".into(), letter.deliveries.to_string().into()]);
+            arguments.extend(["r".into(), letter.reason.into()]);
+            ("XADD", arguments)
+        });
+        // Entries are removed only after the dead letters are certainly written.
         let link = self.commands.link()?;
-        link.request("XADD", arguments, COMMAND).await?;
+        let added = link.pipeline(additions.collect(), COMMAND).await?;
+        if let Some(error) = added.into_iter().find_map(Result::err) {
+            return Err(error);
+        }
         let most = MAX_DEAD_LETTERS.to_string().into();
-        let trim = vec![letters.into(), "MAXLEN".into(), "~".into(), most];
+        let trim = vec![key.into(), "MAXLEN".into(), "~".into(), most];
         let mut commands = vec![("XTRIM", trim)];
-        commands.extend(self.removal(&[id]));
+        commands.extend(self.removal(&ids));
         let mut replies = link.pipeline(commands, COMMAND).await?.into_iter();
         let dropped = replies.next().and_then(Result::ok);
         if let Some(error) = replies.find_map(Result::err) {

@@ -239,9 +239,9 @@ pub(crate) trait StreamConsumer: Send + Sync {
         result_ttl: Duration,
     ) -> Result<usize, TransportError>;
 
-    /// Moves a message to the dead letters, and returns the number of old ones dropped for it. After an
-    /// error it may be in both places.
-    async fn dead_letter(&self, letter: DeadLetterEntry) -> Result<u64, TransportError>;
+    /// Moves messages to the dead letters, in order, and returns the number of old ones dropped for
+    /// them. After an error some may be in both places.
+    async fn dead_letter(&self, letters: Vec<DeadLetterEntry>) -> Result<u64, TransportError>;
 
     /// Closes the connection for reads: a blocked read ends, and later ones fail. The other calls work
     /// until the server's end is closed.

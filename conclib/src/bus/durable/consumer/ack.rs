@@ -276,26 +276,25 @@ impl Acknowledger {
     }
 
     async fn flush_dead_letters(&mut self) -> Result<(), TransportError> {
-        while let Some((letter, message)) = self.dead_letters.messages.pop() {
-            let written = self.link.transport.dead_letter(letter.clone()).await;
-            let dropped = match written {
-                Ok(dropped) => dropped,
-                Err(error) => {
-                    self.dead_letters.messages.push((letter, message));
-                    return Err(error);
-                }
-            };
+        while !self.dead_letters.messages.is_empty() {
+            let count = next_letters(&self.dead_letters.messages);
+            let batch = self.dead_letters.messages[..count].iter();
+            let letters = batch.map(|(letter, _)| letter.clone()).collect();
+            let dropped = self.link.transport.dead_letter(letters).await?;
             if dropped > 0 {
                 let node = &self.link.shared.node;
                 error!(%node, dropped, "too many dead letters: the oldest were dropped");
             }
-            // The entry of the message itself was moved.
-            let duplicates = message.acks().skip(1).collect();
-            if let Err(error) = self.acknowledge(duplicates).await {
+            let moved: Vec<_> = self.dead_letters.messages.drain(..count).collect();
+            // The entries of the messages themselves were moved.
+            let duplicates = moved.iter().flat_map(|(_, message)| message.acks().skip(1));
+            if let Err(error) = self.acknowledge(duplicates.collect()).await {
                 // They are delivered again, and fail in the same way.
                 debug!(%error, "cannot remove duplicates of a dead letter");
             }
-            self.reply(message);
+            for (_, message) in moved {
+                self.reply(message);
+            }
         }
         Ok(())
     }
@@ -365,4 +364,15 @@ impl Completed {
         let entries = self.ids.iter().zip(results);
         entries.map(|(id, result)| EntryAck { id: *id, result })
     }
+}
+
+/// The number of dead letters that are written together.
+fn next_letters(waiting: &[(DeadLetterEntry, Completed)]) -> usize {
+    let mut bytes = 0;
+    let fits = |(letter, _): &&(DeadLetterEntry, Completed)| {
+        bytes += letter.frame.len();
+        bytes <= BATCH_BYTES
+    };
+    let count = waiting.iter().take(PAGE).take_while(fits).count();
+    count.max(1)
 }

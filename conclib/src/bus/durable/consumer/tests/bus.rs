@@ -223,9 +223,9 @@ impl StreamConsumer for Stream {
         self.inner.acknowledge(acks, result_ttl).await
     }
 
-    async fn dead_letter(&self, letter: DeadLetterEntry) -> Result<u64, TransportError> {
-        self.script.call("dead_letter", 1)?;
-        self.inner.dead_letter(letter).await
+    async fn dead_letter(&self, letters: Vec<DeadLetterEntry>) -> Result<u64, TransportError> {
+        self.script.call("dead_letter", letters.len())?;
+        self.inner.dead_letter(letters).await
     }
 
     async fn stop_reading(&self) {
