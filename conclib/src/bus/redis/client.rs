@@ -14,7 +14,7 @@ use crate::bus::link::health::Health;
 use crate::bus::redis::connection::Connection;
 use crate::bus::redis::endpoint::{ConnectionRole, Endpoint};
 use crate::bus::redis::library::{LibraryLink, LibrarySession};
-use crate::bus::redis::resp::{Commands, Driver, Link, Patience, Reply};
+use crate::bus::redis::resp::{Commands, Driver, Link, Patience, RedisReply};
 use crate::bus::redis::{COMMAND, Unreachable, lease, start_check};
 use crate::bus::transport::{
     ClientTransport, Enqueued, Epoch, Lease, ReplySink, ServerTime, TransportError,
@@ -95,7 +95,7 @@ impl ClientTransport for RedisClient {
             commands.begin("GET", 1).text(&self.keys.lease());
             commands.begin("TIME", 0);
         });
-        let Ok([lease, time]) = <[Reply; 2]>::try_from(replies.await?) else {
+        let Ok([lease, time]) = <[RedisReply; 2]>::try_from(replies.await?) else {
             return Err(link.unexpected());
         };
         Ok((lease::read(lease)?, read_time(&link, time)?))
@@ -183,8 +183,8 @@ impl RedisClient {
 
 /// The time in a reply. The batch before it may have been executed, so that no error here is
 /// [`TransportError::NotDone`].
-fn read_time(link: &Link, reply: Reply) -> Result<ServerTime, TransportError> {
-    if let Reply::Error(line) = reply {
+fn read_time(link: &Link, reply: RedisReply) -> Result<ServerTime, TransportError> {
+    if let RedisReply::Error(line) = reply {
         let text = String::from_utf8_lossy(&line);
         return Err(TransportError::Unknown(text.into_owned()));
     }
@@ -192,7 +192,7 @@ fn read_time(link: &Link, reply: Reply) -> Result<ServerTime, TransportError> {
 }
 
 /// Reads seconds and microseconds, which are two texts.
-fn parse_time(reply: Reply) -> Option<ServerTime> {
+fn parse_time(reply: RedisReply) -> Option<ServerTime> {
     let mut parts = reply.into_array()?.into_iter().map(|part| {
         let digits = part.into_bytes()?;
         std::str::from_utf8(&digits).ok()?.parse::<u64>().ok()

@@ -5,7 +5,7 @@
 //! The scripts are sent whole: they run once in 2 s, and a restart of Redis or a `SCRIPT FLUSH`
 //! cannot take them away.
 
-use crate::bus::redis::resp::Reply;
+use crate::bus::redis::resp::RedisReply;
 use crate::bus::transport::{Lease, TransportError};
 
 /// Takes the lease. Keys: lease, last epochs. Arguments: the bytes before and after the epoch in the
@@ -88,10 +88,10 @@ pub(super) fn tail(
 
 /// The lease in the reply to a `GET`. Commands that were given to the connection along with it may
 /// have been executed, so that no error here is [`TransportError::NotDone`].
-pub(super) fn read(reply: Reply) -> Result<Option<Lease>, TransportError> {
+pub(super) fn read(reply: RedisReply) -> Result<Option<Lease>, TransportError> {
     let bytes = match reply {
-        Reply::Bulk(bytes) => bytes,
-        Reply::Null => return Ok(None),
+        RedisReply::Bulk(bytes) => bytes,
+        RedisReply::Null => return Ok(None),
         other => {
             return Err(TransportError::Unknown(format!(
                 "the lease cannot be read: {other:?}"

@@ -8,7 +8,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use fred::clients::{Client, Pipeline, WithOptions};
 use fred::error::{Error, ErrorKind};
 use fred::interfaces::ClientLike;
@@ -31,6 +30,11 @@ use crate::bus::redis::endpoint::{ConnectionRole, Endpoint};
 #[cfg(feature = "tls")]
 use crate::bus::redis::tls;
 use crate::bus::transport::TransportError;
+
+use replies::{bytes_of, failure, reason};
+pub(super) use replies::{into_array, into_bytes, into_u64, unexpected};
+
+mod replies;
 
 /// Timeout of connecting, and then of logging in.
 const CONNECT: Duration = Duration::from_secs(3);
@@ -68,7 +72,7 @@ impl LibraryLink {
         timeout: Duration,
     ) -> Result<Resp3Frame, TransportError> {
         let client = self.within(timeout);
-        let fence = Fence::random();
+        let fence = PingFence::random();
         let given = async {
             tokio::join!(
                 biased;
@@ -93,7 +97,7 @@ impl LibraryLink {
     ) -> Result<Vec<Result<Value, TransportError>>, TransportError> {
         let count = commands.len();
         let pipeline = Pipeline::from(self.within(timeout));
-        let fence = Fence::random();
+        let fence = PingFence::random();
         let commands = commands.into_iter().chain([(PING, vec![fence.argument()])]);
         for (name, arguments) in commands {
             // Only queued: `try_all` sends.
@@ -207,9 +211,9 @@ const PING: &str = "PING";
 /// The library drops replies that it cannot decode, such as an error that repeats an argument of binary
 /// contents. Each reply behind it would be taken for that to the command before. Then this text comes
 /// back too early or not at all, and the link ends.
-struct Fence(String);
+struct PingFence(String);
 
-impl Fence {
+impl PingFence {
     fn random() -> Self {
         Self(fastrand::u64(..).to_string())
     }
@@ -391,82 +395,5 @@ async fn heartbeat(link: &LibraryLink, has_heartbeat: bool) -> String {
         if let Err(error) = link.pipeline(Vec::new(), HEARTBEAT_TIMEOUT).await {
             return error.to_string();
         }
-    }
-}
-
-/// An error in words, for logs and users.
-pub(super) fn reason(error: &Error) -> String {
-    let details = error.details();
-    #[cfg(feature = "tls")]
-    if let (ErrorKind::IO | ErrorKind::Tls, Some(explained)) = (error.kind(), tls::explain(details))
-    {
-        return explained;
-    }
-    // I/O errors come in their debug form; only the message in quotes is for readers.
-    let quoted = details
-        .split_once('"')
-        .and_then(|(_, rest)| rest.rsplit_once('"'));
-    match quoted {
-        Some((message, _)) if *error.kind() == ErrorKind::IO => message.to_owned(),
-        _ => details.to_owned(),
-    }
-}
-
-/// The error of a command that was given to a connection.
-fn failure(error: &Error) -> TransportError {
-    match error.kind() {
-        // The connection's queue was full, so that the command was not taken.
-        ErrorKind::Backpressure => TransportError::NotDone(reason(error)),
-        _ => TransportError::Unknown(reason(error)),
-    }
-}
-
-/// The error for a reply of a shape that no Redis sends.
-pub(super) fn unexpected() -> TransportError {
-    TransportError::Unknown("an unexpected reply".to_owned())
-}
-
-pub(super) fn into_array(frame: Resp3Frame) -> Option<Vec<Resp3Frame>> {
-    match frame {
-        Resp3Frame::Array { data, .. } => Some(data),
-        _ => None,
-    }
-}
-
-pub(super) fn into_bytes(frame: Resp3Frame) -> Option<Bytes> {
-    match frame {
-        Resp3Frame::BlobString { data, .. } | Resp3Frame::SimpleString { data, .. } => Some(data),
-        _ => None,
-    }
-}
-
-fn bytes_of(frame: &Resp3Frame) -> Option<&[u8]> {
-    match frame {
-        Resp3Frame::BlobString { data, .. } | Resp3Frame::SimpleString { data, .. } => Some(data),
-        _ => None,
-    }
-}
-
-pub(super) fn into_u64(frame: &Resp3Frame) -> Option<u64> {
-    match frame {
-        Resp3Frame::Number { data, .. } => u64::try_from(*data).ok(),
-        _ => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn reason_extracts_the_message_of_io_errors() {
-        let io = |details: &'static str| reason(&Error::new(ErrorKind::IO, details));
-        let refused = r#"Os { code: 111, kind: ConnectionRefused, message: "Connection refused" }"#;
-        assert_eq!(io(refused), "Connection refused");
-        let lookup = r#"Custom { kind: Uncategorized, error: "failed to look up: no \"x\"" }"#;
-        assert_eq!(io(lookup), r#"failed to look up: no \"x\""#);
-        assert_eq!(io("Connection closed."), "Connection closed.");
-        let reply = Error::new(ErrorKind::Unknown, r#"ERR "a" is not "b""#);
-        assert_eq!(reason(&reply), r#"ERR "a" is not "b""#);
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::bus::redis::connection::Connection;
 use crate::bus::redis::lease;
-use crate::bus::redis::resp::{Driver, Link, Patience, Reply};
+use crate::bus::redis::resp::{Driver, Link, Patience, RedisReply};
 use crate::bus::transport::{CutFrame, Popped, TransportError};
 
 /// Time beyond its block after which a pop times out, and its connection is given up. A connection
@@ -137,9 +137,9 @@ async fn pop(
 }
 
 /// Adds the frames of a reply: behind the key in that to a blocking pop.
-fn add_frames(reply: Reply, has_key: bool, popped: &mut Popped) -> Option<()> {
+fn add_frames(reply: RedisReply, has_key: bool, popped: &mut Popped) -> Option<()> {
     let frames = match reply {
-        Reply::Null => return Some(()),
+        RedisReply::Null => return Some(()),
         reply if !has_key => reply,
         reply => {
             let mut parts = reply.into_array()?;
@@ -147,17 +147,17 @@ fn add_frames(reply: Reply, has_key: bool, popped: &mut Popped) -> Option<()> {
         }
     };
     match frames {
-        Reply::Array(frames) => frames
+        RedisReply::Array(frames) => frames
             .into_iter()
             .try_for_each(|frame| add_frame(frame, popped)),
         frame => add_frame(frame, popped),
     }
 }
 
-fn add_frame(frame: Reply, popped: &mut Popped) -> Option<()> {
+fn add_frame(frame: RedisReply, popped: &mut Popped) -> Option<()> {
     match frame {
-        Reply::Bulk(frame) => popped.frames.push(frame),
-        Reply::Cut { head, length } => popped.cut.push(CutFrame { head, length }),
+        RedisReply::Bulk(frame) => popped.frames.push(frame),
+        RedisReply::Cut { head, length } => popped.cut.push(CutFrame { head, length }),
         _ => return None,
     }
     Some(())

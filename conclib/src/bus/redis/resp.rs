@@ -16,7 +16,7 @@ pub(super) use commands::Commands;
 pub(super) use driver::Driver;
 pub(super) use link::{Link, Patience};
 pub(super) use login::ask;
-pub(super) use reply::Reply;
+pub(super) use reply::RedisReply;
 
 mod commands;
 mod driver;

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use crate::bus::config::{Access, HostPort, Place, RedisAddress, Sentinels};
-use crate::bus::redis::resp::{Reply, ask};
+use crate::bus::redis::resp::{RedisReply, ask};
 use crate::bus::transport::LEASE;
 
 /// The primary, as a Sentinel describes it.
@@ -67,14 +67,14 @@ async fn ask_one(
     })
     .await?;
     match replies.pop() {
-        Some(Reply::Error(line)) => Err(String::from_utf8_lossy(&line).into_owned()),
+        Some(RedisReply::Error(line)) => Err(String::from_utf8_lossy(&line).into_owned()),
         Some(reply) => parse(reply).ok_or_else(|| "an unexpected reply".to_owned()),
         None => Err("no reply".to_owned()),
     }
 }
 
 /// Reads the facts about a primary, which are names and values by turns.
-fn parse(reply: Reply) -> Option<Primary> {
+fn parse(reply: RedisReply) -> Option<Primary> {
     let mut facts = reply.into_array()?.into_iter();
     let (mut host, mut port, mut down_after) = (None, None, Duration::ZERO);
     while let (Some(name), Some(value)) = (facts.next(), facts.next()) {
@@ -98,11 +98,11 @@ fn parse(reply: Reply) -> Option<Primary> {
 mod tests {
     use super::*;
 
-    fn reply(facts: &[&'static str]) -> Reply {
-        Reply::Array(
+    fn reply(facts: &[&'static str]) -> RedisReply {
+        RedisReply::Array(
             facts
                 .iter()
-                .map(|fact| Reply::Bulk((*fact).into()))
+                .map(|fact| RedisReply::Bulk((*fact).into()))
                 .collect(),
         )
     }
@@ -117,6 +117,6 @@ mod tests {
         let primary = parse(reply(&[&facts[..], &slow].concat())).unwrap();
         assert!(primary.warning().unwrap().contains("30s"));
         assert!(parse(reply(&facts[..4])).is_none());
-        assert!(parse(Reply::Null).is_none());
+        assert!(parse(RedisReply::Null).is_none());
     }
 }

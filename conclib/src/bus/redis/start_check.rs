@@ -7,7 +7,7 @@ use crate::bus::keys::Keys;
 use crate::bus::redis::LEASE_COMMAND;
 use crate::bus::redis::endpoint::Endpoint;
 use crate::bus::redis::pops::Pops;
-use crate::bus::redis::resp::{Commands, Link, Patience, Reply};
+use crate::bus::redis::resp::{Commands, Link, Patience, RedisReply};
 use crate::bus::transport::{Epoch, TransportError};
 use crate::reply::remote::ClientId;
 
@@ -81,7 +81,7 @@ pub(super) async fn read_facts(link: &Link) -> Result<ServerFacts, TransportErro
     let mut text = String::new();
     for reply in replies.await? {
         match reply {
-            Reply::Bulk(section) => text.push_str(&String::from_utf8_lossy(&section)),
+            RedisReply::Bulk(section) => text.push_str(&String::from_utf8_lossy(&section)),
             other => {
                 tracing::debug!(reply = ?other, "cannot read the settings of Redis: the proxy's role has `+info`");
             }

@@ -1,30 +1,27 @@
-//! Takes requests off the inbox and delivers them to actors.
+//! Takes requests off the inbox; [`deliver`] gives them to their actors.
 
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep};
 use tracing::{debug, info, warn};
 
-use crate::actor::any::{AnyActor, Undelivered};
 use crate::bus::link::ewma::EwmaSize;
 use crate::bus::link::log_once::{Anomaly, LogOnce};
 use crate::bus::link::ordered::OrderedFutures;
-use crate::bus::protocol::{Kind, Received, Request, payload_size};
+use crate::bus::protocol::Request;
 use crate::bus::server::ProxyShared;
 use crate::bus::server::dedup::Deduplicator;
 use crate::bus::server::fence::Fence;
 use crate::bus::server::held_requests::HeldRequests;
 use crate::bus::server::retry_after::RetryAdvisor;
 use crate::bus::server::tracker::RequestTracker;
-use crate::bus::transport::{CutFrame, Epoch, Popped, TransportError};
-use crate::envelope::RequestEnvelope;
-use crate::error::{AskError, Delivered};
-use crate::reply::remote::{HeldBytes, Responder};
+use crate::bus::transport::{Epoch, Popped, TransportError};
 use crate::time::backoff::Backoff;
+
+mod deliver;
 
 /// Time for which a pop waits for a request.
 const POP_TIMEOUT: Duration = Duration::from_secs(2);
@@ -49,9 +46,6 @@ const POP_BYTES: usize = 256 * 1024;
 
 /// The maximum number of frames in a pop.
 const MAX_POP_FRAMES: usize = 512;
-
-/// Size of a request beside its contents and attributes, in bytes; at most.
-const MAX_REQUEST_OVERHEAD: usize = 2 * 1024;
 
 /// The longest deadline that a peer can set: a longer one is shortened to it.
 pub(crate) const MAX_DEADLINE: Duration = Duration::from_secs(24 * 60 * 60);
@@ -265,163 +259,5 @@ impl RequestReceiver {
             pops.begin(shared.transport.pop(self.epoch, count, block))
                 .await;
         }
-    }
-
-    /// Handles frames; true if a wake among them says that the lease was released. The requests behind
-    /// the wake are refused.
-    fn handle_all(&mut self, frames: Vec<Bytes>, mut intake: Intake) -> bool {
-        let now = Instant::now();
-        let mut is_released = false;
-        for frame in frames {
-            self.frame_size.record(frame.len());
-            if self.handle(&frame, intake, now) {
-                is_released = true;
-                intake = Intake::Reject;
-            }
-        }
-        is_released
-    }
-
-    /// Refuses a request for which there was no room in the pop.
-    fn refuse_cut(&mut self, frame: &CutFrame) {
-        self.frame_size.record(frame.length);
-        let Some(origin) = Received::origin_of(&frame.head) else {
-            return self
-                .log
-                .record(Anomaly::UnreadableRequest, &"it is too large");
-        };
-        if self.dedup.is_duplicate(origin) {
-            return;
-        }
-        let now = Instant::now();
-        self.dedup.record(origin, now, now);
-        let limit = self.shared.config.max_message_size;
-        let refusal = if frame.length > limit + MAX_REQUEST_OVERHEAD {
-            let size = frame.length;
-            AskError::TooLarge { size, limit }
-        } else {
-            AskError::overloaded()
-        };
-        self.requests.refuse(origin, refusal);
-    }
-
-    /// Handles a frame; true if it is the wake of a release.
-    fn handle(&mut self, frame: &Bytes, intake: Intake, now: Instant) -> bool {
-        let request = match Received::decode(frame) {
-            Ok(request) => request,
-            Err(unreadable) => {
-                self.log
-                    .record(Anomaly::UnreadableRequest, &unreadable.problem);
-                if let Some(origin) = unreadable.origin {
-                    self.requests.refuse(origin, unreadable.as_ask_error());
-                }
-                return false;
-            }
-        };
-        match request.kind {
-            // Any peer can write a wake; it counts only when this proxy is to stop.
-            Kind::Wake => return self.shared.stop.is_cancelled(),
-            // A client sends a request before its cancel: what was never seen is not remembered.
-            Kind::Cancel if !self.dedup.is_duplicate(request.origin) => {}
-            Kind::Cancel => {
-                let deadline = self
-                    .shared
-                    .clock
-                    .to_local(request.deadline, now, MAX_DEADLINE);
-                self.requests.cancel(request.origin, deadline, now);
-            }
-            Kind::Confirm => {
-                let bytes = usize::try_from(request.origin.id).unwrap_or(usize::MAX);
-                self.requests
-                    .publisher()
-                    .confirm(request.origin.client, bytes);
-            }
-            Kind::Ask | Kind::Tell => self.deliver(frame.len(), request, intake, now),
-        }
-        false
-    }
-
-    /// Delivers a request to its actor, or refuses it.
-    fn deliver(&mut self, size: usize, request: Received<'_>, intake: Intake, now: Instant) {
-        if self.dedup.is_duplicate(request.origin) {
-            // The first one has its answer, or will have it.
-            return self.log.record(Anomaly::DuplicateRequest, &request.message);
-        }
-        let deadline = self
-            .shared
-            .clock
-            .to_local(request.deadline, now, MAX_DEADLINE);
-        let requests = self.requests.clone();
-        let responder = requests.responder(request.kind, request.origin, deadline);
-        let (actor, held) = match self.admit(size, &request, intake, deadline, now) {
-            Ok(admitted) => admitted,
-            Err(refusal) => {
-                // Refused requests are recorded too: sent again, they would be executed after all.
-                self.dedup.record(request.origin, now, now);
-                return self.refuse(request.kind, &responder, refusal);
-            }
-        };
-        self.dedup.record(request.origin, deadline, now);
-        let envelope = RequestEnvelope {
-            urn: actor.urn().clone(),
-            message: request.message.to_owned(),
-            contents: request.contents,
-            attributes: request.attributes,
-            deadline: Some(deadline),
-            responder: Arc::new(responder),
-            held: Some(held),
-        };
-        match actor.deliver(Box::new(envelope)) {
-            Ok(()) => {}
-            Err(Undelivered::Full(envelope)) => {
-                let retry_after = self.retry_advisor.retry_after(&*actor, now);
-                let refusal = AskError::Overloaded { retry_after };
-                self.refuse(request.kind, &envelope.responder, refusal);
-            }
-            Err(Undelivered::Stopped(envelope)) => {
-                self.refuse(request.kind, &envelope.responder, AskError::ActorStopped);
-            }
-        }
-    }
-
-    fn refuse(&self, kind: Kind, responder: &Responder, error: AskError) {
-        if kind == Kind::Tell {
-            self.log.record(Anomaly::UndeliveredTell, &error);
-        }
-        responder.refuse(error);
-    }
-
-    /// The actor of a request, and the request's share of the bound on waiting ones; or its refusal.
-    fn admit(
-        &mut self,
-        size: usize,
-        request: &Received<'_>,
-        intake: Intake,
-        deadline: Instant,
-        now: Instant,
-    ) -> Result<(Arc<dyn AnyActor>, HeldBytes), AskError> {
-        if intake == Intake::Reject {
-            return Err(AskError::NoResponder);
-        }
-        if let Some(refusal) = self.refusal(request, deadline, now) {
-            return Err(refusal);
-        }
-        let actor = self.shared.registry.get(request.urn);
-        let Some(actor) = actor.filter(|actor| !actor.is_private()) else {
-            return Err(self.shared.registry.absence_on_bus(request.urn).into());
-        };
-        let held = self.held.take(actor.urn(), size);
-        Ok((actor, held.ok_or_else(AskError::overloaded)?))
-    }
-
-    /// The refusal of a request that no actor may handle.
-    fn refusal(&self, request: &Received<'_>, deadline: Instant, now: Instant) -> Option<AskError> {
-        if deadline <= now {
-            let delivered = Delivered::No;
-            return Some(AskError::Timeout { delivered });
-        }
-        let limit = self.shared.config.max_message_size;
-        let size = payload_size(&request.contents, &request.attributes);
-        (size > limit).then_some(AskError::TooLarge { size, limit })
     }
 }

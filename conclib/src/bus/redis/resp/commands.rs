@@ -19,7 +19,7 @@ const KEPT_MEMORY: usize = 16 * 1024;
 
 /// Encoded commands that wait to be written.
 #[derive(Default)]
-pub(super) struct Output {
+pub(super) struct CommandBuffer {
     /// Parts to be written before `tail`.
     parts: VecDeque<Bytes>,
     tail: BytesMut,
@@ -27,7 +27,7 @@ pub(super) struct Output {
 
 /// Encodes commands, each by [`begin`](Self::begin) and as many arguments as that has said.
 pub(in crate::bus::redis) struct Commands<'a> {
-    output: &'a mut Output,
+    output: &'a mut CommandBuffer,
     /// Number of commands.
     count: usize,
     /// Number of arguments that are still to come.
@@ -35,7 +35,7 @@ pub(in crate::bus::redis) struct Commands<'a> {
 }
 
 impl<'a> Commands<'a> {
-    pub(super) fn new(output: &'a mut Output) -> Self {
+    pub(super) fn new(output: &'a mut CommandBuffer) -> Self {
         Self {
             output,
             count: 0,
@@ -92,7 +92,7 @@ impl<'a> Commands<'a> {
     }
 }
 
-impl Output {
+impl CommandBuffer {
     fn length(&mut self, kind: u8, length: usize) {
         let mut digits = [0; 20];
         let digits = write_digits(length as u64, &mut digits);
@@ -176,7 +176,7 @@ mod tests {
     #[tokio::test]
     async fn commands_arrive_whole_through_a_narrow_socket() {
         let large = Bytes::from(vec![b'x'; 3 * SHARED_LEN]);
-        let mut output = Output::default();
+        let mut output = CommandBuffer::default();
         let mut commands = Commands::new(&mut output);
         commands.begin("PING", 0);
         commands.begin("RPUSH", 4).text("inbox");

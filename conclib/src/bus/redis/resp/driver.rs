@@ -14,7 +14,7 @@ use tokio_util::io::poll_read_buf;
 
 use crate::bus::redis::endpoint::{ConnectionRole, Endpoint};
 use crate::bus::redis::resp::link::{Completed, Link};
-use crate::bus::redis::resp::reply::{Decoder, Reply};
+use crate::bus::redis::resp::reply::{Decoder, RedisReply};
 use crate::bus::redis::resp::socket::reason;
 
 /// Interval at which the driver looks for replies that are late.
@@ -37,7 +37,7 @@ pub(in crate::bus::redis) struct Driver {
     reader: Box<dyn AsyncRead + Send + Unpin>,
     decoder: Decoder,
     /// Replies of one read, and the exchanges that they complete.
-    replies: Vec<Reply>,
+    replies: Vec<RedisReply>,
     completed: Completed,
     /// Bytes came in since the last check …
     has_read: bool,
@@ -135,7 +135,7 @@ impl Driver {
             return outcome;
         }
         for reply in &self.replies {
-            if let Reply::Error(line) = reply {
+            if let RedisReply::Error(line) = reply {
                 self.endpoint.note_error(line);
             }
         }
@@ -159,11 +159,11 @@ impl Driver {
     }
 
     /// Passes on what was published; returns other replies.
-    fn publish(&self, reply: Reply) -> Option<Reply> {
+    fn publish(&self, reply: RedisReply) -> Option<RedisReply> {
         match (&self.role, reply) {
-            (ConnectionRole::Replies { sink, .. }, Reply::Array(mut parts)) if matches!(parts.first(), Some(Reply::Bulk(kind)) if kind == "message") =>
+            (ConnectionRole::Replies { sink, .. }, RedisReply::Array(mut parts)) if matches!(parts.first(), Some(RedisReply::Bulk(kind)) if kind == "message") =>
             {
-                if let Some(Reply::Bulk(contents)) = parts.pop() {
+                if let Some(RedisReply::Bulk(contents)) = parts.pop() {
                     sink.receive(contents);
                 }
                 None

@@ -17,8 +17,8 @@ use tokio::io::AsyncWrite;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::bus::redis::resp::commands::{Commands, Output};
-use crate::bus::redis::resp::reply::Reply;
+use crate::bus::redis::resp::commands::{CommandBuffer, Commands};
+use crate::bus::redis::resp::reply::RedisReply;
 use crate::bus::redis::resp::socket::reason;
 use crate::bus::transport::TransportError;
 
@@ -36,11 +36,11 @@ pub(in crate::bus::redis) struct Link {
 pub(super) struct LinkState {
     /// The socket; closed when the link has ended.
     writer: Option<Box<dyn AsyncWrite + Send + Unpin>>,
-    output: Output,
+    output: CommandBuffer,
     /// The driver is to write, or waits until the socket takes more.
     driver_writes: bool,
     /// Exchanges without all of their replies, the oldest first.
-    waiting: VecDeque<Waiting>,
+    waiting: VecDeque<PendingExchange>,
     /// The moment since which the oldest exchange waits for Redis alone.
     waiting_since: Instant,
     /// Wakes the driver; present from its first poll on.
@@ -50,12 +50,12 @@ pub(super) struct LinkState {
 }
 
 /// Commands that were sent together, and wait for their replies.
-struct Waiting {
+struct PendingExchange {
     count: usize,
-    replies: Vec<Reply>,
+    replies: Vec<RedisReply>,
     patience: Patience,
     /// Takes the replies; none for a heartbeat.
-    sender: Option<oneshot::Sender<Vec<Reply>>>,
+    sender: Option<oneshot::Sender<Vec<RedisReply>>>,
 }
 
 /// The time that an exchange may take, without the exchanges before it.
@@ -76,13 +76,13 @@ impl Patience {
 }
 
 /// Replies that have come in, for the exchanges that they complete.
-pub(super) type Completed = Vec<(oneshot::Sender<Vec<Reply>>, Vec<Reply>)>;
+pub(super) type Completed = Vec<(oneshot::Sender<Vec<RedisReply>>, Vec<RedisReply>)>;
 
 impl Link {
     pub(super) fn new(writer: Box<dyn AsyncWrite + Send + Unpin>) -> Self {
         let state = LinkState {
             writer: Some(writer),
-            output: Output::default(),
+            output: CommandBuffer::default(),
             driver_writes: false,
             waiting: VecDeque::new(),
             waiting_since: Instant::now(),
@@ -104,7 +104,7 @@ impl Link {
         &self,
         patience: Patience,
         encode: impl FnOnce(&mut Commands<'_>),
-    ) -> Result<Vec<Reply>, TransportError> {
+    ) -> Result<Vec<RedisReply>, TransportError> {
         let (sender, replies) = oneshot::channel();
         self.state.lock().send(patience, Some(sender), encode)?;
         let replies = replies.await;
@@ -137,7 +137,7 @@ impl LinkState {
     pub(super) fn send(
         &mut self,
         patience: Patience,
-        sender: Option<oneshot::Sender<Vec<Reply>>>,
+        sender: Option<oneshot::Sender<Vec<RedisReply>>>,
         encode: impl FnOnce(&mut Commands<'_>),
     ) -> Result<(), TransportError> {
         if let Some(why) = &self.ended {
@@ -156,7 +156,7 @@ impl LinkState {
         if is_alone {
             self.waiting_since = Instant::now();
         }
-        self.waiting.push_back(Waiting {
+        self.waiting.push_back(PendingExchange {
             count,
             replies: Vec::with_capacity(count),
             patience,
@@ -201,7 +201,7 @@ impl LinkState {
     /// Assigns replies to their exchanges; false if a reply belongs to none.
     pub(super) fn assign(
         &mut self,
-        replies: impl Iterator<Item = Reply>,
+        replies: impl Iterator<Item = RedisReply>,
         completed: &mut Completed,
     ) -> bool {
         for reply in replies {
@@ -210,7 +210,7 @@ impl LinkState {
             };
             oldest.replies.push(reply);
             if oldest.replies.len() == oldest.count
-                && let Some(Waiting {
+                && let Some(PendingExchange {
                     sender, replies, ..
                 }) = self.waiting.pop_front()
             {

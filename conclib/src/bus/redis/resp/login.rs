@@ -10,10 +10,10 @@ use tokio_util::io::read_buf;
 
 use crate::bus::config::{Access, RedisAddress};
 use crate::bus::redis::endpoint::{ConnectionRole, Endpoint};
-use crate::bus::redis::resp::commands::{Commands, Output};
+use crate::bus::redis::resp::commands::{CommandBuffer, Commands};
 use crate::bus::redis::resp::driver::Driver;
 use crate::bus::redis::resp::link::Link;
-use crate::bus::redis::resp::reply::{Decoder, Reply};
+use crate::bus::redis::resp::reply::{Decoder, RedisReply};
 use crate::bus::redis::resp::socket::{Socket, reason};
 
 /// Timeout of logging in.
@@ -52,7 +52,7 @@ pub(in crate::bus::redis) async fn ask(
     server: &RedisAddress,
     access: &Access,
     encode: impl FnOnce(&mut Commands<'_>),
-) -> Result<Vec<Reply>, String> {
+) -> Result<Vec<RedisReply>, String> {
     let mut opened = Opened::connect(server, access, MAX_ANSWER).await?;
     opened.log_in(server, encode).await
 }
@@ -80,8 +80,8 @@ impl Opened {
         &mut self,
         server: &RedisAddress,
         encode: impl FnOnce(&mut Commands<'_>),
-    ) -> Result<Vec<Reply>, String> {
-        let mut output = Output::default();
+    ) -> Result<Vec<RedisReply>, String> {
+        let mut output = CommandBuffer::default();
         let mut commands = Commands::new(&mut output);
         if let Some(password) = &server.password {
             match &server.username {
@@ -113,7 +113,7 @@ impl Opened {
         }
     }
 
-    async fn read_reply(&mut self) -> Result<Reply, String> {
+    async fn read_reply(&mut self) -> Result<RedisReply, String> {
         loop {
             match self.decoder.next() {
                 Ok(Some(reply)) => return Ok(reply),
@@ -130,9 +130,9 @@ impl Opened {
 }
 
 /// The problem of an error reply.
-fn check(reply: &Reply) -> Result<(), String> {
+fn check(reply: &RedisReply) -> Result<(), String> {
     match reply {
-        Reply::Error(line) => Err(explained(&String::from_utf8_lossy(line))),
+        RedisReply::Error(line) => Err(explained(&String::from_utf8_lossy(line))),
         _ => Ok(()),
     }
 }

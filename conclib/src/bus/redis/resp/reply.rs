@@ -26,7 +26,7 @@ const READ_SIZE: (usize, usize) = (4 * 1024, 256 * 1024);
 
 /// A reply to a command.
 #[derive(Clone, PartialEq, Eq)]
-pub(in crate::bus::redis) enum Reply {
+pub(in crate::bus::redis) enum RedisReply {
     Status(Bytes),
     Error(Bytes),
     Integer(i64),
@@ -37,10 +37,10 @@ pub(in crate::bus::redis) enum Reply {
         length: usize,
     },
     Null,
-    Array(Vec<Reply>),
+    Array(Vec<RedisReply>),
 }
 
-impl Reply {
+impl RedisReply {
     /// The reply; an error reply is an error: the command was not executed.
     pub(in crate::bus::redis) fn accepted(self) -> Result<Self, TransportError> {
         match self {
@@ -74,7 +74,7 @@ impl Reply {
     }
 }
 
-impl fmt::Debug for Reply {
+impl fmt::Debug for RedisReply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Contents stay out of logs.
         match self {
@@ -97,7 +97,7 @@ pub(in crate::bus::redis) struct Malformed(String);
 /// A reply without its elements, or an element of one.
 #[derive(Debug, PartialEq, Eq)]
 enum Token {
-    Whole(Reply),
+    Whole(RedisReply),
     /// An array of that many elements follows.
     Array(usize),
 }
@@ -114,7 +114,7 @@ struct CutString {
 pub(in crate::bus::redis) struct Decoder {
     buffer: BytesMut,
     /// Arrays that have begun, the outermost first: elements so far, and the number of all.
-    open: Vec<(Vec<Reply>, usize)>,
+    open: Vec<(Vec<RedisReply>, usize)>,
     /// The size of the strings of a reply, in bytes. Beyond it only their beginnings are kept.
     max_reply: usize,
     /// The size of the strings of the current reply.
@@ -166,11 +166,11 @@ impl Decoder {
     }
 
     /// The next reply; `None` if its last bytes have not come in yet.
-    pub(super) fn next(&mut self) -> Result<Option<Reply>, Malformed> {
+    pub(super) fn next(&mut self) -> Result<Option<RedisReply>, Malformed> {
         while let Some(token) = self.token()? {
             let mut whole = match token {
                 Token::Whole(reply) => reply,
-                Token::Array(0) => Reply::Array(Vec::new()),
+                Token::Array(0) => RedisReply::Array(Vec::new()),
                 Token::Array(length) => {
                     if self.open.len() == MAX_DEPTH {
                         return Err(Malformed(format!(
@@ -191,7 +191,7 @@ impl Decoder {
                 if elements.len() < *length {
                     break;
                 }
-                whole = Reply::Array(std::mem::take(elements));
+                whole = RedisReply::Array(std::mem::take(elements));
                 self.open.pop();
             }
         }
@@ -210,18 +210,18 @@ impl Decoder {
         let token = match kind {
             b'$' => match length(line)? {
                 Some(length) => return Ok(self.string(end + 2, length)),
-                None => Token::Whole(Reply::Null),
+                None => Token::Whole(RedisReply::Null),
             },
-            b'*' => length(line)?.map_or(Token::Whole(Reply::Null), Token::Array),
-            b':' => Token::Whole(Reply::Integer(number(line)?)),
+            b'*' => length(line)?.map_or(Token::Whole(RedisReply::Null), Token::Array),
+            b':' => Token::Whole(RedisReply::Integer(number(line)?)),
             b'+' | b'-' => {
                 let mut line = self.buffer.split_to(end + 2).freeze();
                 line.truncate(end);
                 line.advance(1);
                 return Ok(Some(Token::Whole(if kind == b'+' {
-                    Reply::Status(line)
+                    RedisReply::Status(line)
                 } else {
-                    Reply::Error(line)
+                    RedisReply::Error(line)
                 })));
             }
             _ => return Err(self.foreign()),
@@ -265,7 +265,7 @@ impl Decoder {
         let mut string = self.buffer.split_to(whole).freeze();
         string.truncate(head + length);
         string.advance(head);
-        Some(Token::Whole(Reply::Bulk(string)))
+        Some(Token::Whole(RedisReply::Bulk(string)))
     }
 
     /// Drops the bytes of a string that is cut as they come in, except for the first.
@@ -276,7 +276,7 @@ impl Decoder {
         self.buffer.advance(here);
         cut.left -= here;
         if cut.left == 0 {
-            return Some(Token::Whole(Reply::Cut {
+            return Some(Token::Whole(RedisReply::Cut {
                 head: cut.head.freeze(),
                 length: cut.length,
             }));
@@ -326,7 +326,7 @@ mod tests {
     const MAX_REPLY: usize = 5_500_000;
 
     /// Decodes bytes that come in as parts of that size.
-    fn decode(bytes: &[u8], part: usize) -> Result<Vec<Reply>, Malformed> {
+    fn decode(bytes: &[u8], part: usize) -> Result<Vec<RedisReply>, Malformed> {
         let mut decoder = Decoder::new(MAX_REPLY);
         let mut replies = Vec::new();
         for part in bytes.chunks(part) {
@@ -339,8 +339,8 @@ mod tests {
         Ok(replies)
     }
 
-    fn bulk(text: &'static str) -> Reply {
-        Reply::Bulk(Bytes::from_static(text.as_bytes()))
+    fn bulk(text: &'static str) -> RedisReply {
+        RedisReply::Bulk(Bytes::from_static(text.as_bytes()))
     }
 
     #[test]
@@ -348,19 +348,22 @@ mod tests {
         let bytes = b"+OK\r\n-ERR no `\xff\xfe\x00'\r\n:-17\r\n$5\r\na\r\nb\x00\r\n$0\r\n\r\n$-1\r\n*-1\r\n*0\r\n\
             *2\r\n$3\r\nkey\r\n*2\r\n$1\r\na\r\n*1\r\n:4\r\n+PONG\r\n";
         let expected = [
-            Reply::Status(Bytes::from_static(b"OK")),
-            Reply::Error(Bytes::from_static(b"ERR no `\xff\xfe\x00'")),
-            Reply::Integer(-17),
+            RedisReply::Status(Bytes::from_static(b"OK")),
+            RedisReply::Error(Bytes::from_static(b"ERR no `\xff\xfe\x00'")),
+            RedisReply::Integer(-17),
             bulk("a\r\nb\0"),
             bulk(""),
-            Reply::Null,
-            Reply::Null,
-            Reply::Array(Vec::new()),
-            Reply::Array(vec![
+            RedisReply::Null,
+            RedisReply::Null,
+            RedisReply::Array(Vec::new()),
+            RedisReply::Array(vec![
                 bulk("key"),
-                Reply::Array(vec![bulk("a"), Reply::Array(vec![Reply::Integer(4)])]),
+                RedisReply::Array(vec![
+                    bulk("a"),
+                    RedisReply::Array(vec![RedisReply::Integer(4)]),
+                ]),
             ]),
-            Reply::Status(Bytes::from_static(b"PONG")),
+            RedisReply::Status(Bytes::from_static(b"PONG")),
         ];
         for part in 1..=bytes.len() {
             assert_eq!(decode(bytes, part).unwrap(), expected, "in parts of {part}");
@@ -435,23 +438,23 @@ mod tests {
             reply = decoder.next().unwrap();
             assert!(decoder.buffer.capacity() < 4 * length);
         }
-        let elements = reply.and_then(Reply::into_array).unwrap();
+        let elements = reply.and_then(RedisReply::into_array).unwrap();
         let (whole, rest) = elements.split_at(1 + MAX_REPLY / length);
         assert!(
             whole[1..]
                 .iter()
-                .all(|e| matches!(e, Reply::Bulk(b) if b.len() == length))
+                .all(|e| matches!(e, RedisReply::Bulk(b) if b.len() == length))
         );
         let (end, cut) = rest.split_last().unwrap();
         assert_eq!(cut.len(), 10 - MAX_REPLY / length);
         for element in cut {
             let head = Bytes::from(vec![b'x'; KEPT_OF_CUT_STRING]);
-            assert_eq!(*element, Reply::Cut { head, length });
+            assert_eq!(*element, RedisReply::Cut { head, length });
         }
         assert_eq!(*end, bulk("end"));
         // The next reply has the whole size again.
         decoder.space().extend_from_slice(&sent);
-        let again = decoder.next().unwrap().and_then(Reply::into_array);
+        let again = decoder.next().unwrap().and_then(RedisReply::into_array);
         assert_eq!(again, Some(elements));
     }
 

@@ -29,10 +29,10 @@ const KNOWN_CLIENTS: usize = 32_768;
 
 /// Bounds the frames that wait to be published again.
 #[derive(Default, Clone)]
-pub(super) struct RepeatBounds(Arc<Mutex<Waiting>>);
+pub(super) struct RepeatBounds(Arc<Mutex<WaitingFrames>>);
 
 #[derive(Default)]
-struct Waiting {
+struct WaitingFrames {
     /// Clients that have received a reply: the latest …
     known: HashSet<ClientId>,
     /// … and those before them.
