@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::Problem;
 use crate::call::Sample;
 use crate::measurement::Measurement;
-use crate::peers::Peer;
+use crate::plan::Row;
 
 /// The line that a responder prints when it can be asked.
 pub(crate) const READY: &str = "ready";
@@ -88,12 +88,22 @@ pub(crate) fn keep(program: &str, arguments: &[String]) -> Result<(Running, u32)
 }
 
 /// A responder that can be asked.
-pub(crate) fn responder(program: &Path, peer: Peer, port: u16) -> Result<Running, Problem> {
+pub(crate) fn responder(order: &Measurement<'_>) -> Result<Running, Problem> {
+    let Measurement { peer, port, .. } = order;
     let words = ["respond", peer.id(), &port.to_string()];
-    let mut running = Running::start(&mut started_as(program, &words))?;
+    let mut command = started_as(order.program, &words);
+    let mut running = Running::start(with_threads(&mut command, order.row))?;
     match running.first_line()?.as_str() {
         READY => Ok(running),
         _ => Err(format!("the responder of {} did not start", peer.name()).into()),
+    }
+}
+
+/// Sets the worker threads of the process' runtime: tokio itself reads this variable.
+fn with_threads<'a>(command: &'a mut Command, row: &Row) -> &'a mut Command {
+    match row.threads {
+        Some(threads) => command.env("TOKIO_WORKER_THREADS", threads.to_string()),
+        None => command,
     }
 }
 
@@ -122,7 +132,8 @@ pub(crate) fn call(order: &Measurement<'_>, responder: u32) -> Result<Sample, Pr
         order.server.to_string(),
     ];
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let output = started_as(order.program, &words)
+    let mut command = started_as(order.program, &words);
+    let output = with_threads(&mut command, row)
         .stderr(Stdio::inherit())
         .output()?;
     if !output.status.success() {

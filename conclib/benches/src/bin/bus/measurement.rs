@@ -30,7 +30,7 @@ impl Measurement<'_> {
     ///
     /// A process does not start or does not end well, or a request had no reply or a wrong one.
     pub(crate) fn take(&self) -> Result<Sample, Problem> {
-        let responder = children::responder(self.program, self.peer, self.port)?;
+        let responder = children::responder(self)?;
         check(children::call(self, responder.pid())?)
     }
 }

@@ -12,7 +12,10 @@ use crate::words::Words;
 const USAGE: &str = "\
 options of the benchmark `bus`:
   --rounds <n>     how often each row is measured (5; 9 with --against)
-  --row <id>       only this row; may be repeated: 1, 16, 64, 512, 4096, 64x16KiB
+  --row <id>       only this row; may be repeated: 1, 16, 64, 512, 4096, 64x1KiB, 64x16KiB,
+                   64x256KiB, 16-thread, 64-thread, 512-thread (one worker thread)
+  --one-cpu        all processes on one processor: the time of an ask is then the work on its way,
+                   and runs repeat within a few percent (Linux)
   --peer <name>    only this peer; may be repeated: conclib, nats, naive, raw
   --seconds <s>    how long each measurement takes (1)
   --quick          one short round, to see that everything runs
@@ -38,6 +41,8 @@ pub(crate) struct Options {
     pub(crate) spans: Spans,
     /// True for a quick check that everything runs: the figures mean nothing.
     pub(crate) quick: bool,
+    /// True if all processes share one processor.
+    pub(crate) one_cpu: bool,
     /// The added delay to Redis, in each direction.
     pub(crate) delay: Option<Duration>,
     /// The build of another commit to compare with, instead of the peers.
@@ -52,7 +57,8 @@ impl Options {
     fn read(arguments: &[String]) -> Result<Self, Problem> {
         let mut words = Words::new(arguments);
         let (mut rows, mut peers) = (Vec::new(), Vec::new());
-        let (mut rounds, mut delay, mut against, mut quick) = (None, None, None, false);
+        let (mut rounds, mut delay, mut against) = (None, None, None);
+        let (mut quick, mut one_cpu) = (false, false);
         let mut spans = Spans {
             warm_up: Duration::from_millis(400),
             measured: Duration::from_secs(1),
@@ -69,6 +75,7 @@ impl Options {
                     spans.warm_up = Duration::from_millis(100);
                     spans.measured = Duration::from_millis(200);
                 }
+                "--one-cpu" => one_cpu = true,
                 "--delay" => delay = Some(time(&words.take::<String>("delay")?)?),
                 "--against" => against = Some(words.take("<name>=<executable>")?),
                 other => return Err(format!("there is no option `{other}`").into()),
@@ -83,7 +90,11 @@ impl Options {
             peers = vec![Peer::Conclib];
         }
         if rows.is_empty() {
-            let is_chosen = |row: &&Row| delay.is_none() || FAR_ROWS.contains(&row.id);
+            let is_chosen = |row: &&Row| {
+                // On one processor every runtime has one worker thread.
+                let is_other = !one_cpu || row.threads.is_none();
+                is_other && (delay.is_none() || FAR_ROWS.contains(&row.id))
+            };
             rows = ROWS.iter().filter(is_chosen).collect();
         }
         if peers.is_empty() {
@@ -96,6 +107,7 @@ impl Options {
             peers,
             spans,
             quick,
+            one_cpu,
             delay,
             against,
         })
@@ -146,6 +158,13 @@ mod tests {
         assert_eq!(options.peers, [Peer::Conclib, Peer::Nats]);
         assert_eq!(options.rounds, 3);
         assert_eq!(options.spans.measured, Duration::from_millis(500));
+    }
+
+    #[test]
+    fn one_processor_has_no_rows_for_threads() {
+        let options = parse("--one-cpu").expect("options");
+        assert!(options.one_cpu);
+        assert!(options.rows.iter().all(|row| row.threads.is_none()));
     }
 
     #[test]

@@ -166,7 +166,7 @@ impl Results {
     }
 
     /// The lines of these rows, with a cell for each of these peers.
-    pub(crate) fn lines(&self, rows: &[&'static Row], peers: &[Peer]) -> Vec<Line> {
+    pub(crate) fn lines(&self, rows: &[&'static Row], peers: &[Peer], one_cpu: bool) -> Vec<Line> {
         let all = rows
             .iter()
             .flat_map(|row| Metric::ALL.map(|metric| (*row, metric)));
@@ -178,7 +178,7 @@ impl Results {
                 .iter()
                 .map(|peer| self.cell(row, *peer, metric))
                 .collect(),
-            limits: limits::judge(self, row, metric),
+            limits: limits::judge(self, row, metric, one_cpu),
         })
         .collect()
     }
@@ -220,7 +220,11 @@ mod tests {
     #[test]
     fn a_line_has_a_cell_for_each_peer_that_was_measured() {
         let results = results(&[(Peer::Conclib, 0, 300), (Peer::Nats, 0, 100)]);
-        let lines = results.lines(&[&ROWS[2]], &[Peer::Conclib, Peer::Nats, Peer::NaiveLoop]);
+        let lines = results.lines(
+            &[&ROWS[2]],
+            &[Peer::Conclib, Peer::Nats, Peer::NaiveLoop],
+            false,
+        );
         assert_eq!(lines.len(), Metric::ALL.len());
         let cells: Vec<_> = lines[0].cells.iter().map(Option::is_some).collect();
         assert_eq!(cells, [true, true, false]);

@@ -18,6 +18,9 @@ use crate::{Problem, float};
 
 pub(crate) fn main(arguments: &[String]) -> Result<(), Problem> {
     let options = Options::parse(arguments)?;
+    if options.one_cpu {
+        share_one_cpu()?;
+    }
     if let Some(other) = &options.against {
         return against::run(&options, other);
     }
@@ -39,7 +42,7 @@ pub(crate) fn main(arguments: &[String]) -> Result<(), Problem> {
             .iter()
             .map(|peer| servers.column(*peer, options.peers.contains(peer)))
             .collect(),
-        rows: results.lines(&options.rows, &columns),
+        rows: results.lines(&options.rows, &columns, options.one_cpu),
         notes: notes(&options, &failures),
     };
     println!("{}", report.markdown());
@@ -177,17 +180,37 @@ fn columns(options: &Options) -> Vec<Peer> {
     [Peer::Conclib].into_iter().chain(others.copied()).collect()
 }
 
-/// The report of a run with a delay leaves the other one where it is.
+/// The reports of special runs leave the usual one where it is.
 fn name(options: &Options) -> &'static str {
-    match options.delay {
-        None => "bus",
-        Some(_) => "bus-far",
+    match (options.delay, options.one_cpu) {
+        (None, false) => "bus",
+        (None, true) => "bus-one-cpu",
+        (Some(_), _) => "bus-far",
     }
+}
+
+/// Moves this process, and those that it will start, to one processor.
+#[cfg(target_os = "linux")]
+fn share_one_cpu() -> Result<(), Problem> {
+    use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
+    let allowed = sched_getaffinity(None)?;
+    let first = (0..CpuSet::MAX_CPU).find(|cpu| allowed.is_set(*cpu));
+    let mut one = CpuSet::new();
+    one.set(first.ok_or("there is no processor to run on")?);
+    sched_setaffinity(None, &one)?;
+    Ok(())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn share_one_cpu() -> Result<(), Problem> {
+    Err("--one-cpu works on Linux alone".into())
 }
 
 /// The heading of a report.
 pub(crate) fn title(options: &Options) -> String {
     match options.delay {
+        None if options.one_cpu => "The bus on one processor".to_owned(),
         None => "The bus on one machine".to_owned(),
         Some(delay) => format!("The bus with {delay:?} each way to Redis"),
     }
