@@ -54,10 +54,10 @@ bench:
 bench-runtime *arguments:
     cargo run --release -p conclib-benches --bin runtime -- "$@"
 
-# The bus beside NATS and simpler ways over Redis, as a table.
+# The bus beside NATS and simpler ways over Redis, as a table; with `--one-cpu`, that of the work alone.
 [positional-arguments]
 bench-bus *arguments:
-    cargo run --release -p conclib-benches --bin bus -- "$@"
+    CONCLIB_NATS_SERVER="$(./scripts/nats-server || true)" cargo run --release -p conclib-benches --bin bus -- "$@"
 
 # The chart of the README, from the last runs of both benchmarks.
 bench-chart:

@@ -26,12 +26,16 @@ impl Kind {
         }
     }
 
-    /// Its possible paths; Debian puts servers into folders that may not be in `PATH`.
-    fn programs(self) -> [&'static str; 2] {
-        match self {
-            Self::Redis => ["redis-server", "/usr/sbin/redis-server"],
-            Self::Nats => ["nats-server", "/usr/sbin/nats-server"],
-        }
+    /// Its possible paths: that of the variable `CONCLIB_NATS_SERVER` or `CONCLIB_REDIS_SERVER`, and
+    /// those of packages. Debian puts servers into folders that may not be in `PATH`.
+    fn programs(self) -> Vec<String> {
+        let (variable, name) = match self {
+            Self::Redis => ("CONCLIB_REDIS_SERVER", "redis-server"),
+            Self::Nats => ("CONCLIB_NATS_SERVER", "nats-server"),
+        };
+        let chosen = std::env::var(variable).ok().filter(|path| !path.is_empty());
+        let installed = [name.to_owned(), format!("/usr/sbin/{name}")];
+        chosen.into_iter().chain(installed).collect()
     }
 
     /// Keeps nothing on disk, and listens on the loopback interface only.
@@ -51,9 +55,9 @@ impl Kind {
     }
 
     /// The first program that prints its version, and the version; `None` if none is installed.
-    fn find(self) -> Option<(&'static str, String)> {
+    fn find(self) -> Option<(String, String)> {
         self.programs().into_iter().find_map(|program| {
-            let output = Command::new(program).arg("--version").output().ok()?;
+            let output = Command::new(&program).arg("--version").output().ok()?;
             let version = version(&String::from_utf8_lossy(&output.stdout))?;
             Some((program, version))
         })
@@ -87,7 +91,7 @@ impl Server {
             return Ok(None);
         };
         let port = free_port()?;
-        let (mut keeper, pid) = children::keep(program, &kind.arguments(port))?;
+        let (mut keeper, pid) = children::keep(&program, &kind.arguments(port))?;
         let bound = Instant::now() + START;
         while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
             if !keeper.lives() || Instant::now() > bound {
