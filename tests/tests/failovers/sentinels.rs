@@ -1,7 +1,7 @@
 //! Sentinels replace a primary that was killed, again and again.
 
 use std::net::{Ipv4Addr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -40,8 +40,8 @@ impl Trio {
         let (primary, replica) = (ports[0], ports[1]);
         let mut trio = Self {
             servers: [
-                (primary, server(primary, None)),
-                (replica, server(replica, Some(primary))),
+                (primary, server(&directory, primary, None)),
+                (replica, server(&directory, replica, Some(primary))),
             ],
             sentinels: Vec::new(),
             directory,
@@ -126,7 +126,7 @@ impl Trio {
         let primary = self.primary().await;
         let killed = self.servers.iter_mut().find(|(port, _)| *port != primary);
         let (port, process) = killed.unwrap();
-        *process = server(*port, Some(primary));
+        *process = server(&self.directory, *port, Some(primary));
         self.ready().await;
     }
 
@@ -160,10 +160,12 @@ fn free_ports() -> [u16; 5] {
     bound.map(|listener| listener.local_addr().unwrap().port())
 }
 
-fn server(port: u16, primary: Option<u16>) -> Child {
+/// Writes into the directory what it sends to a replica.
+fn server(directory: &Path, port: u16, primary: Option<u16>) -> Child {
+    let directory = directory.to_str().unwrap();
     let (port, primary) = (port.to_string(), primary.map(|port| port.to_string()));
     let mut arguments = vec!["--port", &port, "--bind", "127.0.0.1", "--save", ""];
-    arguments.extend(["--repl-diskless-sync-delay", "0"]);
+    arguments.extend(["--repl-diskless-sync-delay", "0", "--dir", directory]);
     if let Some(primary) = &primary {
         arguments.extend(["--replicaof", "127.0.0.1", primary]);
     }
