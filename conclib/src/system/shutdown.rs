@@ -66,7 +66,7 @@ impl Shutdown {
             .unwrap_or(now + Duration::from_secs(u32::MAX.into()));
         core.close();
         let clock = Clock::of_runtime();
-        // What a service cannot end in time must not take the time of the actors.
+        // A service that does not stop in time must not take the time of the actors.
         let half = deadline - deadline.saturating_duration_since(now) / 2;
         let half = ShutdownDeadline::at(half, clock);
         let services = core.take_services();

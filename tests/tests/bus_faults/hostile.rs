@@ -5,6 +5,7 @@ use std::future::pending;
 use std::time::{Duration, Instant};
 
 use conclib::prelude::*;
+use conclib_tests::actors::ReplyHolder;
 use conclib_tests::bus::Bus;
 use conclib_tests::messages::{Carry, Double, Fill, Hold, Release};
 use conclib_tests::process::Program;
@@ -105,14 +106,13 @@ async fn clients_that_lose_their_subscriptions_together_get_all_answers() {
         asks.push(tokio::spawn(async move { (client, held.await) }));
     }
     eventually("all are held", async || {
-        fixture.system.snapshot().queued() == 0
+        let snapshot = fixture.system.snapshot();
+        snapshot
+            .actor("holder")
+            .is_some_and(|holder| holder.handled == 400)
     })
     .await;
-    let holder = fixture
-        .system
-        .actor::<conclib_tests::actors::ReplyHolder>("holder");
-    let holder = holder.unwrap();
-    sleep(100 * MS).await;
+    let holder = fixture.system.actor::<ReplyHolder>("holder").unwrap();
     peer.command(&["CLIENT", "KILL", "TYPE", "pubsub"]).await;
     assert_eq!(holder.ask(Release { n: 8 }).await, Ok(400));
     for ask in asks {
@@ -127,10 +127,7 @@ async fn made_up_clients_take_no_answers_from_others() {
     let peer = Peer::connect(&fixture.bus.config).await;
     let inbox = peer.inbox().await;
     let _flood = flood(Peer::connect(&fixture.bus.config).await, inbox, 5 * MS, 50);
-    let holder = fixture
-        .system
-        .actor::<conclib_tests::actors::ReplyHolder>("holder");
-    let holder = holder.unwrap();
+    let holder = fixture.system.actor::<ReplyHolder>("holder").unwrap();
     // From now on it is known to receive answers.
     let doubled = fixture.client.ask("worker", Double { n: 1 }).await;
     assert_eq!(doubled, Ok(2));

@@ -1,4 +1,4 @@
-//! What a user lacks is said at the start, and noticed when it is taken away in the middle.
+//! Permissions that a user lacks are named at the start, and noticed when they are revoked in the middle.
 
 use conclib::ConnectError;
 use conclib::bus::ConnectionState;
