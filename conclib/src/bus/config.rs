@@ -15,7 +15,7 @@ pub(crate) use bus::{Bus, LocalBus};
 pub(crate) use credentials::Access;
 pub(crate) use url::RedisAddress;
 #[cfg(feature = "redis")]
-pub(crate) use url::{HostPort, Place, Sentinels};
+pub(crate) use url::{HostPort, Sentinels, ServerLocation};
 
 mod acl;
 mod bus;
@@ -230,7 +230,7 @@ impl Config {
     #[cfg(all(unix, feature = "daemon", feature = "redis"))]
     pub(crate) fn with_port(mut self, new: u16) -> Self {
         if let Bus::Redis(address) = &mut self.bus
-            && let Place::Tcp(node) = &mut address.place
+            && let ServerLocation::Tcp(node) = &mut address.location
         {
             node.port = new;
         }

@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::bus::config::Config;
 use crate::bus::open::{self, ConnectError, open_server};
 use crate::bus::transport::{
-    Acquired, ClientTransport, Enqueued, Epoch, LEASE, Lease, Popped, ReplySink, ServerTime,
+    Acquired, ClientTransport, Enqueued, Epoch, Frame, LEASE, Lease, Popped, ReplySink, ServerTime,
     ServerTransport, TransportError,
 };
 use crate::reply::remote::ClientId;
@@ -193,6 +193,11 @@ fn batch(texts: &[&str]) -> Vec<Bytes> {
         .iter()
         .map(|text| Bytes::copy_from_slice(text.as_bytes()))
         .collect()
+}
+
+/// The same texts as frames to be sent.
+fn frames(texts: &[&str]) -> Vec<Frame> {
+    batch(texts).into_iter().map(Frame::from).collect()
 }
 
 /// Pops frames, and ignores the owner of the lease.

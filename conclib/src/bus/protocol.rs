@@ -13,24 +13,25 @@
 //! a request with them. Contents are opaque here: a message, a response, or the details of an error.
 
 use std::fmt;
-use std::io;
 use std::marker::PhantomData;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use serde::Serialize;
 use serde::de::value::SeqAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, SeqAccess, Visitor};
 
-use crate::bus::transport::{Epoch, Lease, ServerTime};
+use crate::bus::transport::{Epoch, Frame, Lease, ServerTime};
 use crate::envelope::Attributes;
 use crate::error::AskError;
 use crate::message::read;
 use crate::reply::remote::{ClientId, Origin};
 
+use frame_writer::FrameWriter;
 use limits::{BoundedAttributes, check_received};
 pub(crate) use limits::{MAX_REQUESTS, check_limits};
 pub(crate) use reply::{Answer, decode_reply, decode_result, encode_reply, encode_result};
 
+mod frame_writer;
 mod limits;
 mod reply;
 
@@ -62,7 +63,7 @@ impl Kind {
     }
 }
 
-/// A request to be encoded.
+/// A request to be encoded, without its contents.
 #[derive(Debug, Clone)]
 pub(crate) struct Request<'a> {
     pub(crate) kind: Kind,
@@ -71,7 +72,6 @@ pub(crate) struct Request<'a> {
     pub(crate) message: &'a str,
     pub(crate) deadline: ServerTime,
     pub(crate) attributes: &'a Attributes,
-    pub(crate) contents: &'a [u8],
 }
 
 /// The size of a request as limits count it: the parts whose size the asker chooses.
@@ -85,55 +85,28 @@ pub(crate) fn payload_size(contents: &[u8], attributes: &Attributes) -> usize {
 /// Size from which on a client confirms the frame of a reply.
 pub(crate) const LARGE_REPLY: usize = 64 * 1024;
 
-/// Size up to which frames are written into a shared chunk of memory.
-const SMALL_FRAME: usize = 1024;
-
-/// Size of such a chunk. A frame that waits keeps the whole chunk, so it must not be large.
-const CHUNK: usize = 8 * 1024;
-
 impl Request<'_> {
-    /// Encodes the request at the end of `shared`, and splits it off: many small frames share one
-    /// allocation, and are cloned without another.
-    pub(crate) fn encode_into(&self, shared: &mut BytesMut) -> Bytes {
-        let estimate =
-            self.urn.len() + self.message.len() + payload_size(self.contents, self.attributes);
-        let mut alone = BytesMut::new();
-        // Numbers and lengths come on top of the estimate.
-        let room = estimate + 128;
-        let buffer = if estimate > SMALL_FRAME {
-            alone.reserve(room);
-            &mut alone
-        } else {
-            if shared.capacity() < room {
-                shared.reserve(CHUNK);
-            }
-            shared
-        };
-        self.write(&mut buffer.writer());
-        buffer.split().freeze()
+    /// Encodes the request with its contents, at the end of a buffer that requests share.
+    pub(crate) fn encode_into(&self, contents: Vec<u8>, shared: &mut BytesMut) -> Frame {
+        let texts = self.urn.len() + self.message.len() + payload_size(&contents, self.attributes);
+        let mut frame = FrameWriter::new(shared, texts + 128);
+        frame.array(9);
+        frame.value(&VERSION);
+        frame.value(&(self.kind as u8));
+        frame.value(&self.origin.id);
+        frame.value(serde_bytes::Bytes::new(&self.origin.client.0));
+        frame.value(self.urn);
+        frame.value(self.message);
+        frame.value(&self.deadline.0);
+        frame.value(self.attributes);
+        frame.contents(contents);
+        frame.finish()
     }
 
-    pub(crate) fn encode(&self) -> Bytes {
-        let mut bytes = Vec::with_capacity(128);
-        self.write(&mut bytes);
-        bytes.into()
-    }
-
-    /// Writes the elements, whose types can always be encoded.
-    fn write(&self, to: &mut impl io::Write) {
-        let elements = (
-            VERSION,
-            self.kind as u8,
-            self.origin.id,
-            serde_bytes::Bytes::new(&self.origin.client.0),
-            self.urn,
-            self.message,
-            self.deadline.0,
-            self.attributes,
-            serde_bytes::Bytes::new(self.contents),
-        );
-        // Writing to memory cannot fail.
-        drop(rmp_serde::encode::write(to, &elements));
+    /// Encodes the request with its contents, in memory of its own.
+    pub(crate) fn encode(&self, contents: Vec<u8>) -> Bytes {
+        self.encode_into(contents, &mut BytesMut::new())
+            .into_bytes()
     }
 
     /// A frame of [`Kind::Wake`].
@@ -145,9 +118,8 @@ impl Request<'_> {
             message: "",
             deadline: ServerTime(0),
             attributes: &Attributes::new(),
-            contents: &[],
         }
-        .encode()
+        .encode(Vec::new())
     }
 }
 
@@ -338,11 +310,7 @@ fn head(frame: &[u8]) -> Result<Head, Problem> {
 
 /// Encodes an array of this end's own values, whose types can always be encoded.
 fn pack<T: Serialize>(elements: &T) -> Bytes {
-    pack_into(Vec::new(), elements)
-}
-
-/// [`pack`] into memory that was allocated before.
-fn pack_into<T: Serialize>(mut bytes: Vec<u8>, elements: &T) -> Bytes {
+    let mut bytes = Vec::new();
     match rmp_serde::encode::write(&mut bytes, elements) {
         Ok(()) => bytes.into(),
         Err(_) => Bytes::new(),

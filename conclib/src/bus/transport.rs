@@ -6,9 +6,11 @@
 use std::time::Duration;
 
 pub(crate) use client::{ClientTransport, Enqueued, ReplySink};
+pub(crate) use frame::{Frame, Parts};
 pub(crate) use server::{Acquired, CutFrame, Popped, ServerTransport};
 
 mod client;
+mod frame;
 mod server;
 pub(crate) mod stream;
 

@@ -88,7 +88,7 @@ impl Stage {
 
     fn push(&self, frame: Vec<u8>) {
         self.runtime.block_on(async {
-            let frames = vec![Bytes::from(frame)];
+            let frames = vec![Bytes::from(frame).into()];
             let pushed = self.raw_client.enqueue(self.epoch, frames).await;
             pushed.expect("it is pushed");
             self.is_alive().await;
@@ -97,7 +97,7 @@ impl Stage {
 
     fn publish(&self, frame: Vec<u8>) {
         self.runtime.block_on(async {
-            let frame = Bytes::from(frame);
+            let frame = Bytes::from(frame).into();
             let published = self.raw_server.publish(self.client.id(), frame).await;
             assert_eq!(published, Ok(Some(1)));
             self.is_alive().await;

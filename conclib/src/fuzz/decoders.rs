@@ -34,9 +34,8 @@ pub(super) fn requests() -> Vec<Vec<u8>> {
                 message: "Rich",
                 deadline: ServerTime(u64::MAX),
                 attributes: &attributes,
-                contents: &contents,
             };
-            frames.push(request.encode().to_vec());
+            frames.push(request.encode(contents.clone()).to_vec());
         }
     }
     frames
@@ -70,11 +69,15 @@ pub(super) fn replies() -> Vec<Vec<u8>> {
             .zip(errors)
             .map(|(id, error)| Answer::new(id, Err(error))),
     );
-    let one_by_one = answers.chunks(1).map(|one| encode_reply(Epoch(3), one));
-    let all = encode_reply(Epoch(u64::MAX), &answers);
-    one_by_one
-        .chain([all])
-        .map(|frame| frame.to_vec())
+    let one_by_one = answers
+        .iter()
+        .cloned()
+        .map(|one| encode_reply(Epoch(3), vec![one]));
+    let mut frames: Vec<_> = one_by_one.collect();
+    frames.push(encode_reply(Epoch(u64::MAX), answers));
+    frames
+        .into_iter()
+        .map(|frame| frame.into_bytes().to_vec())
         .collect()
 }
 

@@ -32,7 +32,7 @@ target!(
                 assert_eq!(again.as_ref(), Ok(&address), "{text}");
                 let secret = address.password.as_deref();
                 let secret =
-                    secret.filter(|s| s.len() >= 7 && !address.place.to_string().contains(*s));
+                    secret.filter(|s| s.len() >= 7 && !address.location.to_string().contains(*s));
                 let told = format!("{address:?}");
                 assert!(secret.is_none_or(|secret| !told.contains(secret)), "{told}");
             }

@@ -148,21 +148,21 @@ impl<M: ActorMessage> Call<M> {
             message: M::NAME,
             deadline,
             attributes: &self.attributes,
-            contents: &contents,
+            contents,
         };
         let shared = self.client.shared();
         match &self.key {
-            None => shared.send(&request),
-            Some(key) => shared.send_durable(&request, key.text()?),
+            None => shared.send(request),
+            Some(key) => shared.send_durable(request, key.text()?),
         }
     }
 }
 
 impl ClientShared {
     /// Enters a request into the pending ones, and queues it.
-    fn send(self: &Arc<Self>, request: &Outgoing<'_>) -> Result<SentRequest, AskError> {
+    fn send(self: &Arc<Self>, request: Outgoing<'_>) -> Result<SentRequest, AskError> {
         let kind = request.kind;
-        let (mut frame, size) = self.frame(request)?;
+        let (mut frame, size) = self.frame(&request)?;
         let mut pending = self.pending();
         frame.origin.id = pending.reserve_id(size)?;
         if let Some(reason) = self.health.problem() {
@@ -172,7 +172,7 @@ impl ClientShared {
             return Err(AskError::Overloaded { retry_after });
         }
         // Encoded under the lock, so that the queue has requests in the order of their ids.
-        let encoded = frame.encode_into(pending.buffer());
+        let encoded = frame.encode_into(request.contents, pending.buffer());
         let receiver = pending.insert(frame.origin.id, encoded, size, kind);
         let own = self.queue.push(frame.origin.id, &pending);
         drop(pending);

@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 use tracing::debug;
 
 use crate::bus::protocol::{Kind, MAX_REQUESTS};
-use crate::bus::transport::Epoch;
+use crate::bus::transport::{Epoch, Frame};
 use crate::error::{AskError, Delivered};
 use crate::reply::{Reply, ReplyReceiver};
 
@@ -37,13 +37,13 @@ pub(crate) struct PendingRequests {
 pub(crate) struct Batch {
     pub(crate) ids: Vec<u64>,
     /// Control frames, and behind them the frames of the requests.
-    pub(crate) frames: Vec<Bytes>,
+    pub(crate) frames: Vec<Frame>,
 }
 
 struct PendingRequest {
     reply: Reply<Bytes>,
     /// The encoded request; empty once the bus has accepted it.
-    frame: Bytes,
+    frame: Frame,
     bytes: usize,
     /// The epoch whose inbox it was last given to: only answers from that epoch count.
     epoch: Option<Epoch>,
@@ -91,7 +91,7 @@ impl PendingRequests {
     pub(crate) fn insert(
         &mut self,
         id: u64,
-        frame: Bytes,
+        frame: Frame,
         bytes: usize,
         kind: Kind,
     ) -> ReplyReceiver<Bytes> {
@@ -114,7 +114,7 @@ impl PendingRequests {
     pub(crate) fn insert_durable(
         &mut self,
         id: u64,
-        frame: Bytes,
+        frame: Frame,
         bytes: usize,
         kind: Kind,
     ) -> ReplyReceiver<Bytes> {
@@ -126,7 +126,7 @@ impl PendingRequests {
     }
 
     /// The frame of a request, if it has not ended; empty for a durable one.
-    pub(crate) fn frame(&self, id: u64) -> Option<&Bytes> {
+    pub(crate) fn frame(&self, id: u64) -> Option<&Frame> {
         self.requests.get(&id).map(|entry| &entry.frame)
     }
 
@@ -199,7 +199,7 @@ impl PendingRequests {
                 Some(entry) if entry.kind == Kind::Tell => done.extend(self.end(*id)),
                 Some(entry) => {
                     entry.delivered = Delivered::Accepted;
-                    entry.frame = Bytes::new();
+                    entry.frame = Frame::default();
                 }
                 None => {}
             }
@@ -315,8 +315,8 @@ mod tests {
 
     /// A batch of those requests, with their ids as frames, behind a cancel.
     fn batch(ids: &[u64]) -> Batch {
-        let frame = |id: &u64| Bytes::copy_from_slice(&id.to_be_bytes());
-        let frames = iter::once(Bytes::new()).chain(ids.iter().map(frame));
+        let frame = |id: &u64| Frame::from(Bytes::copy_from_slice(&id.to_be_bytes()));
+        let frames = iter::once(Frame::default()).chain(ids.iter().map(frame));
         Batch {
             ids: ids.to_vec(),
             frames: frames.collect(),
@@ -328,7 +328,7 @@ mod tests {
         let mut pending = PendingRequests::new(0);
         for _ in 0..4 {
             let id = pending.reserve_id(1).unwrap();
-            drop(pending.insert(id, Bytes::new(), 1, Kind::Ask));
+            drop(pending.insert(id, Frame::default(), 1, Kind::Ask));
         }
         let mut given = batch(&[0, 1, 2, 3]);
         pending.give(&mut given, EPOCH);
@@ -346,8 +346,8 @@ mod tests {
             pending.reserve_id(1).unwrap(),
             pending.reserve_id(1).unwrap(),
         );
-        let asked = pending.insert(ask, Bytes::new(), 1, Kind::Ask);
-        let told = pending.insert(tell, Bytes::new(), 1, Kind::Tell);
+        let asked = pending.insert(ask, Frame::default(), 1, Kind::Ask);
+        let told = pending.insert(tell, Frame::default(), 1, Kind::Tell);
         pending.give(&mut batch(&[ask, tell]), EPOCH);
         for reply in pending.accepted(&[ask, tell]) {
             reply.send(Bytes::new());
@@ -369,7 +369,7 @@ mod tests {
         let mut pending = PendingRequests::new(0);
         let enter = |pending: &mut PendingRequests| {
             let id = pending.reserve_id(1).unwrap();
-            drop(pending.insert(id, Bytes::new(), 1, Kind::Ask));
+            drop(pending.insert(id, Frame::default(), 1, Kind::Ask));
             id
         };
         let (a, b, c) = (
@@ -389,7 +389,7 @@ mod tests {
     async fn durable_request_is_answered_in_any_epoch() {
         let mut pending = PendingRequests::new(0);
         let id = pending.reserve_id(1).unwrap();
-        let asked = pending.insert_durable(id, Bytes::from_static(b"f"), 1, Kind::Ask);
+        let asked = pending.insert_durable(id, Bytes::from_static(b"f").into(), 1, Kind::Ask);
         pending.durable_sent(&[id]);
         pending.durable_not_stored(&[id]);
         pending.durable_sent(&[id]);
@@ -401,7 +401,7 @@ mod tests {
         assert_eq!(asked.await, Ok(Bytes::from_static(b"x")));
 
         let id = pending.reserve_id(1).unwrap();
-        drop(pending.insert_durable(id, Bytes::new(), 1, Kind::Ask));
+        drop(pending.insert_durable(id, Frame::default(), 1, Kind::Ask));
         pending.durable_sent(&[id]);
         pending.durable_not_stored(&[id]);
         assert_eq!(pending.give_up(id), Some(Delivered::No));
@@ -411,7 +411,7 @@ mod tests {
     fn number_and_size_are_bounded() {
         let mut pending = PendingRequests::new(0);
         let id = pending.reserve_id(MAX_BYTES).unwrap();
-        drop(pending.insert(id, Bytes::new(), MAX_BYTES, Kind::Ask));
+        drop(pending.insert(id, Frame::default(), MAX_BYTES, Kind::Ask));
         assert!(matches!(
             pending.reserve_id(1),
             Err(AskError::Overloaded { .. })
@@ -421,7 +421,7 @@ mod tests {
         assert!(pending.reserve_id(MAX_BYTES + 1).is_ok());
         for _ in 0..MAX_REQUESTS {
             let id = pending.reserve_id(1).unwrap();
-            drop(pending.insert(id, Bytes::new(), 1, Kind::Ask));
+            drop(pending.insert(id, Frame::default(), 1, Kind::Ask));
         }
         assert!(matches!(
             pending.reserve_id(1),

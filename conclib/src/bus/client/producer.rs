@@ -17,8 +17,8 @@ use crate::bus::client::pending::{MAX_BYTES, PendingRequests};
 use crate::bus::client::shared::{ClientShared, Outgoing};
 use crate::bus::link::retry::STREAM_BACKOFF;
 use crate::bus::protocol::MAX_REQUESTS;
-use crate::bus::transport::TransportError;
 use crate::bus::transport::stream::{MAX_KEY_LEN, NewEntry};
+use crate::bus::transport::{Frame, TransportError};
 use crate::error::{AskError, Delivered};
 use crate::random::Uuid;
 
@@ -141,15 +141,15 @@ impl ClientShared {
     /// Makes a durable request pending, and queues its message for the stream.
     pub(super) fn send_durable(
         self: &Arc<Self>,
-        request: &Outgoing<'_>,
+        request: Outgoing<'_>,
         key: String,
     ) -> Result<SentRequest, AskError> {
-        let (mut frame, size) = self.frame(request)?;
+        let (mut frame, size) = self.frame(&request)?;
         let mut pending = self.pending();
         frame.origin.id = pending.reserve_id(size)?;
-        let encoded = frame.encode();
+        let encoded = frame.encode(request.contents);
         let id = frame.origin.id;
-        let receiver = pending.insert_durable(id, Bytes::new(), size, request.kind);
+        let receiver = pending.insert_durable(id, Frame::default(), size, request.kind);
         drop(pending);
         let mut state = self.producer.lock();
         state.push_back(QueuedEntry {

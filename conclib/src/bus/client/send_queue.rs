@@ -6,7 +6,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -14,6 +13,7 @@ use tokio::time::Instant;
 use crate::bus::client::pending::{Batch, PendingRequests};
 use crate::bus::link::concurrency::BatchConcurrency;
 use crate::bus::protocol::MAX_REQUESTS;
+use crate::bus::transport::Frame;
 
 /// The maximum number of frames in a batch.
 const BATCH_FRAMES: usize = 512;
@@ -44,7 +44,7 @@ struct QueueState {
     requests: VecDeque<u64>,
     /// Control frames: cancels of requests that were given to the connection and then abandoned, and
     /// confirmations of replies. Their delivery is not tracked.
-    controls: VecDeque<Bytes>,
+    controls: VecDeque<Frame>,
     /// Number of batches under way.
     under_way: usize,
     /// The batch under way is an asker's. Until it has ended no other batch is sent: so the batches
@@ -93,7 +93,7 @@ impl SendQueue {
     }
 
     /// Queues a control frame.
-    pub(super) fn push_control(&self, frame: Bytes) {
+    pub(super) fn push_control(&self, frame: Frame) {
         let mut state = self.state.lock();
         let was_empty = state.is_empty();
         if state.controls.len() < MAX_CONTROLS {

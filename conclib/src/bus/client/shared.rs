@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::runtime::Handle;
 use tokio::time::Instant;
@@ -19,7 +19,7 @@ use crate::bus::config::Config;
 use crate::bus::link::health::Health;
 use crate::bus::link::server_clock::ServerClock;
 use crate::bus::protocol::{Kind, Request, check_limits, payload_size};
-use crate::bus::transport::{ClientTransport, LEASE, Lease, ServerTime, TransportError};
+use crate::bus::transport::{ClientTransport, Frame, LEASE, Lease, ServerTime, TransportError};
 use crate::envelope::Attributes;
 use crate::error::AskError;
 use crate::reply::remote::{ClientId, Origin};
@@ -64,7 +64,7 @@ pub(super) struct Outgoing<'a> {
     pub(super) message: &'static str,
     pub(super) deadline: Instant,
     pub(super) attributes: &'a Attributes,
-    pub(super) contents: &'a [u8],
+    pub(super) contents: Vec<u8>,
 }
 
 impl ClientShared {
@@ -106,7 +106,7 @@ impl ClientShared {
             message,
             deadline,
             attributes,
-            contents,
+            ref contents,
         } = *request;
         let frame = Request {
             kind,
@@ -119,7 +119,6 @@ impl ClientShared {
             // The clock has had a sample since the client was connected.
             deadline: self.clock.to_bus(deadline).unwrap_or(ServerTime(u64::MAX)),
             attributes,
-            contents,
         };
         check_limits(message, attributes)?;
         let limit = self.max_frame.min(self.known_limit());
@@ -150,7 +149,7 @@ impl ClientShared {
     }
 
     /// The frame of a request that is no message.
-    fn control(&self, kind: Kind, id: u64, deadline: ServerTime, buffer: &mut BytesMut) -> Bytes {
+    fn control(&self, kind: Kind, id: u64, deadline: ServerTime, buffer: &mut BytesMut) -> Frame {
         let client = self.id;
         let request = Request {
             kind,
@@ -159,9 +158,8 @@ impl ClientShared {
             message: "",
             deadline,
             attributes: &Attributes::new(),
-            contents: &[],
         };
-        request.encode_into(buffer)
+        request.encode_into(Vec::new(), buffer)
     }
 
     pub(super) fn pending(&self) -> MutexGuard<'_, PendingRequests> {

@@ -6,14 +6,13 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep};
 
 use super::*;
 use crate::bus::client::pending::Batch;
 use crate::bus::protocol::{Kind, MAX_REQUESTS};
-use crate::bus::transport::Epoch;
+use crate::bus::transport::{Epoch, Frame};
 use crate::error::{AskError, Delivered};
 use crate::message::{ActorMessage, WireCodec};
 use bus::{DelayedBus, LosingBus, StalledBus, SucceededBus};
@@ -231,11 +230,11 @@ async fn cancels_are_bounded_and_end_with_the_client() {
         let ids: Vec<u64> = (0..MAX_REQUESTS)
             .map(|_| {
                 let id = pending().reserve_id(1).unwrap();
-                drop(pending().insert(id, Bytes::new(), 1, Kind::Ask));
+                drop(pending().insert(id, Frame::default(), 1, Kind::Ask));
                 id
             })
             .collect();
-        let frames = vec![Bytes::new(); ids.len()];
+        let frames = vec![Frame::default(); ids.len()];
         let mut batch = Batch { ids, frames };
         pending().give(&mut batch, Epoch(1));
         for id in batch.ids {

@@ -173,7 +173,7 @@ fn sentinels_are_read() {
     let url = "redis-sentinel://web:secret@a,[::1]:7,c:26380/main?sentinel=:other";
     let config = Config::new(url).unwrap();
     let address = address(&config);
-    let Place::Sentinels(sentinels) = &address.place else {
+    let ServerLocation::Sentinels(sentinels) = &address.location else {
         panic!("{address:?}");
     };
     let nodes: Vec<_> = sentinels.nodes.iter().map(ToString::to_string).collect();
@@ -194,7 +194,7 @@ fn sentinels_are_read() {
 #[test]
 fn ipv6_address_is_shown_in_brackets() {
     let config = Config::new("redis://:secret@[::1]:7000/1").unwrap();
-    assert_eq!(address(&config).place.to_string(), "[::1]:7000");
+    assert_eq!(address(&config).location.to_string(), "[::1]:7000");
     let shown = format!("{:?}", address(&config));
     assert_eq!(shown, "redis://***@[::1]:7000/1");
 }

@@ -12,15 +12,15 @@ use url::{Host, Url};
 pub(crate) struct RedisAddress {
     /// Connections use TLS.
     pub(crate) tls: bool,
-    pub(crate) place: Place,
+    pub(crate) location: ServerLocation,
     pub(crate) username: Option<String>,
     pub(crate) password: Option<String>,
     pub(crate) database: u32,
 }
 
-/// The place where a Redis is found.
+/// The address at which a Redis is found.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum ServerLocation {
     Tcp(HostPort),
     /// The path of a Unix socket.
     #[cfg_attr(not(feature = "redis"), allow(dead_code, reason = "URLs are not read"))]
@@ -60,8 +60,8 @@ impl fmt::Display for HostPort {
     }
 }
 
-/// The place, for errors and logs.
-impl fmt::Display for Place {
+/// The location, for errors and logs.
+impl fmt::Display for ServerLocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(node) => node.fmt(f),
@@ -81,7 +81,7 @@ impl RedisAddress {
     pub(super) fn local() -> Self {
         Self {
             tls: false,
-            place: Place::Tcp(HostPort {
+            location: ServerLocation::Tcp(HostPort {
                 host: "localhost".to_owned(),
                 port: 6379,
             }),
@@ -93,45 +93,45 @@ impl RedisAddress {
 
     /// Host and port, unless it is found in another way.
     pub(crate) fn node(&self) -> Option<&HostPort> {
-        match &self.place {
-            Place::Tcp(node) => Some(node),
-            Place::Unix(_) | Place::Sentinels(_) => None,
+        match &self.location {
+            ServerLocation::Tcp(node) => Some(node),
+            ServerLocation::Unix(_) | ServerLocation::Sentinels(_) => None,
         }
     }
 
     fn scheme(&self) -> &'static str {
-        match (&self.place, self.tls) {
-            (Place::Tcp(_), false) => "redis",
-            (Place::Tcp(_), true) => "rediss",
-            (Place::Unix(_), _) => "unix",
-            (Place::Sentinels(_), false) => "redis-sentinel",
-            (Place::Sentinels(_), true) => "rediss-sentinel",
+        match (&self.location, self.tls) {
+            (ServerLocation::Tcp(_), false) => "redis",
+            (ServerLocation::Tcp(_), true) => "rediss",
+            (ServerLocation::Unix(_), _) => "unix",
+            (ServerLocation::Sentinels(_), false) => "redis-sentinel",
+            (ServerLocation::Sentinels(_), true) => "rediss-sentinel",
         }
     }
 
     /// The URL that [`parse`](Self::parse) reads.
     pub(crate) fn to_url(&self) -> String {
-        let (scheme, place) = (self.scheme(), &self.place);
+        let (scheme, location) = (self.scheme(), &self.location);
         let login = login(self.username.as_deref(), self.password.as_deref());
         let login = login.map_or_else(String::new, |login| format!("{login}@"));
-        let place = match place {
-            Place::Unix(path) => path
+        let location = match location {
+            ServerLocation::Unix(path) => path
                 .split('/')
                 .map(percent_encode)
                 .collect::<Vec<_>>()
                 .join("/"),
-            place => place.to_string(),
+            location => location.to_string(),
         };
-        let database = match self.place {
-            Place::Unix(_) => format!("?db={}", self.database),
+        let database = match self.location {
+            ServerLocation::Unix(_) => format!("?db={}", self.database),
             _ => format!("/{}", self.database),
         };
-        let sentinel_login = match &self.place {
-            Place::Sentinels(sentinels) => login_of_sentinels(sentinels)
+        let sentinel_login = match &self.location {
+            ServerLocation::Sentinels(sentinels) => login_of_sentinels(sentinels)
                 .map_or_else(String::new, |login| format!("?sentinel={login}")),
             _ => String::new(),
         };
-        format!("{scheme}://{login}{place}{database}{sentinel_login}")
+        format!("{scheme}://{login}{location}{database}{sentinel_login}")
     }
 }
 
@@ -162,8 +162,8 @@ fn percent_encode(text: &str) -> String {
 impl fmt::Debug for RedisAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let secret = self.password.as_ref().map_or("", |_| "***@");
-        let (scheme, place, database) = (self.scheme(), &self.place, self.database);
-        write!(f, "{scheme}://{secret}{place}/{database}")
+        let (scheme, location, database) = (self.scheme(), &self.location, self.database);
+        write!(f, "{scheme}://{secret}{location}/{database}")
     }
 }
 
@@ -214,7 +214,7 @@ impl RedisAddress {
         };
         Ok(Self {
             tls,
-            place: Place::Tcp(HostPort {
+            location: ServerLocation::Tcp(HostPort {
                 host,
                 port: url.port().unwrap_or(6379),
             }),
@@ -241,7 +241,7 @@ impl RedisAddress {
         };
         Ok(Self {
             tls: false,
-            place: Place::Unix(path),
+            location: ServerLocation::Unix(path),
             username,
             password,
             database,
@@ -260,8 +260,8 @@ impl RedisAddress {
         )?;
         let node = |node: &str| {
             let read = Self::parse_tcp(&format!("redis://{node}"), tls)?;
-            match read.place {
-                Place::Tcp(node) => Ok(node),
+            match read.location {
+                ServerLocation::Tcp(node) => Ok(node),
                 _ => unreachable!("it was read as host and port"),
             }
         };
@@ -294,7 +294,7 @@ impl RedisAddress {
         let [username, password] = decode_login(login)?;
         Ok(Self {
             tls,
-            place: Place::Sentinels(Sentinels {
+            location: ServerLocation::Sentinels(Sentinels {
                 nodes: nodes?,
                 service,
                 username: sentinel_user,

@@ -84,7 +84,7 @@ pub(super) async fn former_inbox_lives_until_the_first_renewal(bus: &dyn TestBus
     let server = server(bus).await;
     let (client, _replies) = client(bus).await;
     let before = granted(&*server).await;
-    client.enqueue(before, batch(&["left"])).await.unwrap();
+    client.enqueue(before, frames(&["left"])).await.unwrap();
     bus.age_lease(SHORT).await;
     sleep(2 * SHORT).await;
     let after = granted(&*server).await;
@@ -92,7 +92,7 @@ pub(super) async fn former_inbox_lives_until_the_first_renewal(bus: &dyn TestBus
     assert_eq!(pop(&*server, before, 9).await, batch(&["left"]));
 
     // A client that does not know the new epoch yet.
-    let late = client.enqueue(before, batch(&["late"])).await.unwrap();
+    let late = client.enqueue(before, frames(&["late"])).await.unwrap();
     assert_eq!(late.lease.unwrap().epoch, after);
     server.renew(after).await.unwrap();
     assert!(pop(&*server, before, 9).await.is_empty());
@@ -103,7 +103,7 @@ pub(super) async fn pop_returns_the_owner_of_the_lease(bus: &dyn TestBus) {
     let server = server(bus).await;
     let (client, _replies) = client(bus).await;
     let epoch = granted(&*server).await;
-    client.enqueue(epoch, batch(&["a"])).await.unwrap();
+    client.enqueue(epoch, frames(&["a"])).await.unwrap();
     let frames = batch(&["a"]);
     let owner = Ok(Some(epoch));
     let popped = server.pop(epoch, 9, LONG).await;
@@ -159,7 +159,7 @@ pub(super) async fn release_wakes_a_blocked_pop(bus: &dyn TestBus) {
 
     // A request that was sent before the client saw the release is still there to be answered.
     let (client, _replies) = client(bus).await;
-    let late = client.enqueue(epoch, batch(&["late"])).await.unwrap();
+    let late = client.enqueue(epoch, frames(&["late"])).await.unwrap();
     assert_eq!(late.lease, None);
     assert_eq!(pop(&*server, epoch, 9).await, batch(&["late"]));
 }
@@ -179,7 +179,7 @@ pub(super) async fn namespaces_and_nodes_are_separate(bus: &dyn TestBus) {
     }
     for (number, (_, (client, _), epoch)) in ends.iter().enumerate() {
         client
-            .enqueue(*epoch, vec![Bytes::from(number.to_string())])
+            .enqueue(*epoch, vec![Bytes::from(number.to_string()).into()])
             .await
             .unwrap();
     }

@@ -12,7 +12,7 @@ async fn out_of_memory_is_not_done() {
     let (client, _replies) = client(&redis).await;
     let epoch = granted(&*server).await;
     redis.0.command(&["CONFIG", "SET", "maxmemory", "1"]);
-    match client.enqueue(epoch, batch(&["a"])).await {
+    match client.enqueue(epoch, frames(&["a"])).await {
         Err(TransportError::NotDone(why)) => assert!(why.starts_with("OOM"), "{why}"),
         other => panic!("{other:?}"),
     }
@@ -27,7 +27,7 @@ async fn out_of_memory_is_not_done() {
     let epoch = granted(&*server).await;
 
     redis.0.command(&["CONFIG", "SET", "maxmemory", "0"]);
-    client.enqueue(epoch, batch(&["a"])).await.unwrap();
+    client.enqueue(epoch, frames(&["a"])).await.unwrap();
 }
 
 #[tokio::test]
@@ -66,7 +66,7 @@ async fn inbox_of_an_epoch_that_redis_lost_is_deleted() {
     let mut epoch = granted(&*server).await;
     for _ in 0..3 {
         redis.0.command(&["FLUSHALL"]);
-        client.enqueue(epoch, batch(&["late"])).await.unwrap();
+        client.enqueue(epoch, frames(&["late"])).await.unwrap();
         epoch = granted(&*server).await;
     }
     server.renew(epoch).await.unwrap();
@@ -83,7 +83,7 @@ async fn inbox_of_another_owner_that_redis_lost_is_deleted() {
     let held = first.acquire(&lease()).await.unwrap();
     assert!(matches!(held, Acquired::Held { .. }));
     redis.0.command(&["FLUSHALL"]);
-    client.enqueue(before, batch(&["late"])).await.unwrap();
+    client.enqueue(before, frames(&["late"])).await.unwrap();
     let epoch = granted(&*first).await;
     first.renew(epoch).await.unwrap();
     let left = redis.0.command(&["KEYS", "*inbox*"]);
@@ -112,13 +112,13 @@ async fn only_the_given_frames_are_taken_back() {
     let (client, _replies) = client(&redis).await;
     let epoch = Epoch(5);
     client
-        .enqueue(epoch, batch(&["a", "b", "c", "a"]))
+        .enqueue(epoch, frames(&["a", "b", "c", "a"]))
         .await
         .unwrap();
-    client.take_back(epoch, batch(&["c", "a"])).await;
+    client.take_back(epoch, frames(&["c", "a"])).await;
     let inbox = redis.config().keys().inbox(epoch);
     assert_eq!(redis.0.command(&["LLEN", &inbox]), ":1");
-    client.take_back(epoch, batch(&["b"])).await;
+    client.take_back(epoch, frames(&["b"])).await;
     assert_eq!(redis.0.command(&["EXISTS", &inbox]), ":0");
 }
 
@@ -225,10 +225,10 @@ async fn client_needs_few_permissions() {
     let (web, mut replies) = open_client(&redis.0.config_as("web:pw@"), id(1), 8)
         .await
         .unwrap();
-    let enqueued = web.enqueue(epoch, batch(&["a"])).await.unwrap();
+    let enqueued = web.enqueue(epoch, frames(&["a"])).await.unwrap();
     assert_eq!(enqueued.lease.unwrap().epoch, epoch);
     server
-        .publish(id(1), Bytes::from_static(b"b"))
+        .publish(id(1), Bytes::from_static(b"b").into())
         .await
         .unwrap();
     assert_eq!(reply(&mut replies).await, Some(Bytes::from_static(b"b")));
@@ -236,7 +236,7 @@ async fn client_needs_few_permissions() {
     let (mute, _replies) = open_client(&redis.0.config_as("mute:pw@"), id(2), 8)
         .await
         .unwrap();
-    match mute.enqueue(epoch, batch(&["a"])).await {
+    match mute.enqueue(epoch, frames(&["a"])).await {
         Err(TransportError::NotPermitted(why)) => assert!(why.starts_with("NOPERM"), "{why}"),
         other => panic!("{other:?}"),
     }
@@ -266,7 +266,7 @@ async fn killed_redis_is_known_at_once_and_found_again() {
     let (client, mut replies) = client(&redis).await;
     for _ in 0..3 {
         let epoch = granted(&*server).await;
-        client.enqueue(epoch, batch(&["a"])).await.unwrap();
+        client.enqueue(epoch, frames(&["a"])).await.unwrap();
         assert_eq!(pop(&*server, epoch, 9).await, batch(&["a"]));
 
         let blocked = tokio::spawn({
@@ -277,8 +277,11 @@ async fn killed_redis_is_known_at_once_and_found_again() {
         redis.0.kill();
         for _ in 0..20 {
             let start = Instant::now();
-            client.enqueue(epoch, batch(&["b"])).await.unwrap_err();
-            server.publish(id(1), Bytes::new()).await.unwrap_err();
+            client.enqueue(epoch, frames(&["b"])).await.unwrap_err();
+            server
+                .publish(id(1), Bytes::new().into())
+                .await
+                .unwrap_err();
             assert!(start.elapsed() < PROMPT);
         }
         let start = Instant::now();
@@ -286,7 +289,7 @@ async fn killed_redis_is_known_at_once_and_found_again() {
         assert!(start.elapsed() < PROMPT);
         sleep(SHORT).await;
         for refused in [
-            client.enqueue(epoch, batch(&["b"])).await.map(|_| ()),
+            client.enqueue(epoch, frames(&["b"])).await.map(|_| ()),
             server.renew(epoch).await.map(|_| ()),
         ] {
             assert!(
@@ -299,7 +302,7 @@ async fn killed_redis_is_known_at_once_and_found_again() {
         found_again(&*server, &*client).await;
         assert_eq!(
             server
-                .publish(id(1), Bytes::from_static(b"c"))
+                .publish(id(1), Bytes::from_static(b"c").into())
                 .await
                 .unwrap(),
             Some(1)
@@ -319,8 +322,8 @@ async fn found_again(server: &dyn ServerTransport, client: &dyn ClientTransport)
             pop_within(server, Epoch(1), 1, Duration::ZERO)
                 .await
                 .is_ok(),
-            client.enqueue(Epoch(1), batch(&["probe"])).await.is_ok(),
-            server.publish(id(9), Bytes::new()).await.is_ok(),
+            client.enqueue(Epoch(1), frames(&["probe"])).await.is_ok(),
+            server.publish(id(9), Bytes::new().into()).await.is_ok(),
         ];
         if there == [true; 4] {
             return;
@@ -340,7 +343,10 @@ async fn cut_connection_comes_back_subscribed() {
         redis.0.command(&["CLIENT", "KILL", "TYPE", "normal"]);
         found_again(&*server, &*client).await;
         let frame = Bytes::from(vec![number]);
-        assert_eq!(server.publish(id(1), frame.clone()).await.unwrap(), Some(1));
+        assert_eq!(
+            server.publish(id(1), frame.clone().into()).await.unwrap(),
+            Some(1)
+        );
         assert_eq!(reply(&mut replies).await, Some(frame));
     }
 }

@@ -13,7 +13,7 @@ pub(super) async fn batches_keep_their_order(bus: &dyn TestBus) {
         let client = clients[number].0.clone();
         async move {
             for round in 0..50 {
-                let frames = (0..10).map(|i| Bytes::from(format!("{number} {round} {i}")));
+                let frames = (0..10).map(|i| Bytes::from(format!("{number} {round} {i}")).into());
                 client.enqueue(epoch, frames.collect()).await.unwrap();
             }
         }
@@ -39,7 +39,7 @@ pub(super) async fn batch_reports_length_lease_and_time(bus: &dyn TestBus) {
     let epoch = granted(&*server).await;
     let holder = Some(Lease { epoch, ..lease() });
     for length in [2, 4] {
-        let enqueued = client.enqueue(epoch, batch(&["a", "b"])).await.unwrap();
+        let enqueued = client.enqueue(epoch, frames(&["a", "b"])).await.unwrap();
         let Enqueued {
             lease,
             length: reported,
@@ -54,7 +54,7 @@ pub(super) async fn batch_reports_length_lease_and_time(bus: &dyn TestBus) {
 
 pub(super) async fn batch_without_a_lease_is_reported(bus: &dyn TestBus) {
     let (client, _replies) = client(bus).await;
-    let enqueued = client.enqueue(Epoch(7), batch(&["a"])).await.unwrap();
+    let enqueued = client.enqueue(Epoch(7), frames(&["a"])).await.unwrap();
     assert_eq!((enqueued.lease, enqueued.length), (None, 1));
     let (lease, now) = client.lease().await.unwrap();
     assert_eq!(lease, None);
@@ -66,7 +66,7 @@ pub(super) async fn pop_takes_no_more_than_its_count(bus: &dyn TestBus) {
     let (client, _replies) = client(bus).await;
     let epoch = granted(&*server).await;
     client
-        .enqueue(epoch, batch(&["a", "b", "c", "d", "e", "f"]))
+        .enqueue(epoch, frames(&["a", "b", "c", "d", "e", "f"]))
         .await
         .unwrap();
     assert_eq!(
@@ -93,7 +93,7 @@ pub(super) async fn pop_waits_for_the_first(bus: &dyn TestBus) {
         let popped = pop_within(&*server, epoch, 9, LONG);
         let sent = async {
             sleep(SHORT * round).await;
-            client.enqueue(epoch, batch(&["a", "b"])).await.unwrap();
+            client.enqueue(epoch, frames(&["a", "b"])).await.unwrap();
         };
         let start = Instant::now();
         let (popped, ()) = tokio::join!(popped, sent);
@@ -139,7 +139,7 @@ pub(super) async fn pops_take_turns(bus: &dyn TestBus) {
     let sent = async {
         sleep(SHORT).await;
         client
-            .enqueue(epoch, batch(&["a", "b", "c"]))
+            .enqueue(epoch, frames(&["a", "b", "c"]))
             .await
             .unwrap();
     };
@@ -163,7 +163,7 @@ pub(super) async fn closed_server_refuses_calls(bus: &dyn TestBus) {
         server.renew(epoch).await.err(),
         server.release(epoch, Bytes::new()).await.err(),
         pop_within(&*server, epoch, 1, LONG).await.err(),
-        server.publish(id(1), Bytes::new()).await.err(),
+        server.publish(id(1), Bytes::new().into()).await.err(),
     ];
     assert!(
         refused

@@ -13,7 +13,7 @@ use crate::bus::faults::delay_queue::DelayQueue;
 use crate::bus::faults::{Faults, check};
 use crate::bus::transport::stream::{NewEntry, StreamProducer};
 use crate::bus::transport::{
-    ClientTransport, Enqueued, Epoch, Lease, ReplySink, ServerTime, TransportError,
+    ClientTransport, Enqueued, Epoch, Frame, Lease, ReplySink, ServerTime, TransportError,
 };
 use crate::core::spawn_task;
 use crate::reply::remote::ClientId;
@@ -48,12 +48,12 @@ impl ClientTransport for FaultyClient {
         self.inner.lease().await
     }
 
-    async fn enqueue(&self, epoch: Epoch, frames: Vec<Bytes>) -> Result<Enqueued, TransportError> {
+    async fn enqueue(&self, epoch: Epoch, frames: Vec<Frame>) -> Result<Enqueued, TransportError> {
         check(&self.faults)?;
         self.inner.enqueue(epoch, frames).await
     }
 
-    async fn take_back(&self, epoch: Epoch, frames: Vec<Bytes>) {
+    async fn take_back(&self, epoch: Epoch, frames: Vec<Frame>) {
         self.inner.take_back(epoch, frames).await;
     }
 

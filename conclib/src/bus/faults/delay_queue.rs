@@ -54,7 +54,7 @@ impl DelayQueue {
         };
         for (id, outcome) in answers {
             let answer = Answer::new(id, outcome.map(Vec::from));
-            let alone = encode_reply(epoch, &[answer]);
+            let alone = encode_reply(epoch, vec![answer]).into_bytes();
             self.send(client, Direction::Response, &alone, now);
         }
     }

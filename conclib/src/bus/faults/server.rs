@@ -14,7 +14,7 @@ use crate::bus::faults::stream::FaultyConsumer;
 use crate::bus::faults::{Faults, check};
 use crate::bus::transport::stream::{DeadLetterStore, StreamConsumer};
 use crate::bus::transport::{
-    Acquired, Epoch, Lease, Popped, ServerTime, ServerTransport, TransportError,
+    Acquired, Epoch, Frame, Lease, Popped, ServerTime, ServerTransport, TransportError,
 };
 use crate::reply::remote::ClientId;
 
@@ -107,7 +107,7 @@ impl ServerTransport for FaultyServer {
         }
     }
 
-    async fn publish(&self, client: ClientId, frame: Bytes) -> Result<Option<u64>, TransportError> {
+    async fn publish(&self, client: ClientId, frame: Frame) -> Result<Option<u64>, TransportError> {
         check(&self.faults)?;
         self.inner.publish(client, frame).await
     }

@@ -4,14 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
-use bytes::Bytes;
 
 use crate::bus::keys::Keys;
 use crate::bus::memory::inbox::MAX_INBOX_BYTES;
 use crate::bus::memory::{MemoryBus, check_open};
 use crate::bus::transport::stream::{NewEntry, StreamProducer};
 use crate::bus::transport::{
-    ClientTransport, Enqueued, Epoch, Lease, ReplySink, ServerTime, TransportError,
+    ClientTransport, Enqueued, Epoch, Frame, Lease, ReplySink, ServerTime, TransportError,
 };
 use crate::reply::remote::ClientId;
 
@@ -59,7 +58,7 @@ impl ClientTransport for MemoryClient {
         Ok((lease, now))
     }
 
-    async fn enqueue(&self, epoch: Epoch, frames: Vec<Bytes>) -> Result<Enqueued, TransportError> {
+    async fn enqueue(&self, epoch: Epoch, frames: Vec<Frame>) -> Result<Enqueued, TransportError> {
         check_open(&self.closed)?;
         if frames.is_empty() {
             return Err(TransportError::NotDone("the batch is empty".to_owned()));
@@ -88,7 +87,7 @@ impl ClientTransport for MemoryClient {
     }
 
     /// Does nothing: an epoch that is over has no inbox here in which a batch could be left.
-    async fn take_back(&self, _: Epoch, _: Vec<Bytes>) {}
+    async fn take_back(&self, _: Epoch, _: Vec<Frame>) {}
 
     async fn close(&self) {
         self.unsubscribe();

@@ -7,6 +7,8 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use crate::bus::transport::Frame;
+
 /// Capacity of one inbox in bytes; a batch beyond it is refused, as Redis does when it is out of
 /// memory.
 pub(super) const MAX_INBOX_BYTES: usize = 256 * 1024 * 1024;
@@ -30,14 +32,16 @@ struct Queue {
 
 impl Inbox {
     /// Appends all frames or none; returns the new length, `None` if they do not fit.
-    pub(super) fn push(&self, frames: Vec<Bytes>) -> Option<usize> {
+    pub(super) fn push(&self, frames: Vec<Frame>) -> Option<usize> {
         let mut queue = self.queue.lock();
-        let bytes = queue.bytes + frames.iter().map(Bytes::len).sum::<usize>();
+        let bytes = queue.bytes + frames.iter().map(Frame::len).sum::<usize>();
         if bytes > MAX_INBOX_BYTES {
             return None;
         }
         queue.bytes = bytes;
-        queue.frames.extend(frames);
+        queue
+            .frames
+            .extend(frames.into_iter().map(Frame::into_bytes));
         self.filled.notify_one();
         Some(queue.frames.len())
     }

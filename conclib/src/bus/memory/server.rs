@@ -14,7 +14,7 @@ use crate::bus::memory::stream::MemoryConsumer;
 use crate::bus::memory::{MemoryBus, Node, check_open};
 use crate::bus::transport::stream::{DeadLetterStore, StreamConsumer};
 use crate::bus::transport::{
-    Acquired, Epoch, LEASE, Lease, Popped, ServerTime, ServerTransport, TransportError,
+    Acquired, Epoch, Frame, LEASE, Lease, Popped, ServerTime, ServerTransport, TransportError,
 };
 use crate::reply::remote::ClientId;
 
@@ -85,7 +85,7 @@ impl ServerTransport for MemoryServer {
             if is_owner {
                 node.lease = None;
                 // If the inbox is full, no pop waits for the wake.
-                node.inbox.push(vec![wake]);
+                node.inbox.push(vec![wake.into()]);
             }
             is_owner
         })
@@ -94,7 +94,7 @@ impl ServerTransport for MemoryServer {
     async fn wake(&self, epoch: Epoch, wake: Bytes) -> Result<(), TransportError> {
         self.with_node(|node| {
             if let Some(inbox) = node.inbox(epoch) {
-                inbox.push(vec![wake]);
+                inbox.push(vec![wake.into()]);
             }
         })
     }
@@ -121,14 +121,14 @@ impl ServerTransport for MemoryServer {
         })
     }
 
-    async fn publish(&self, client: ClientId, frame: Bytes) -> Result<Option<u64>, TransportError> {
+    async fn publish(&self, client: ClientId, frame: Frame) -> Result<Option<u64>, TransportError> {
         check_open(&self.closed)?;
         let channel = self.keys.reply(client);
         let subscriber = self.bus.tables().clients.get(&channel).cloned();
         let Some(subscriber) = subscriber else {
             return Ok(Some(0));
         };
-        subscriber.receive(frame); // outside the lock
+        subscriber.receive(frame.into_bytes()); // outside the lock
         Ok(Some(1))
     }
 

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use serde::de::IgnoredAny;
-use serde::{Serialize, Serializer};
 
+use crate::bus::protocol::frame_writer::FrameWriter;
 use crate::bus::protocol::limits::{BoundedVec, MAX_REQUESTS};
-use crate::bus::protocol::{Prefix, Problem, VERSION, cut, pack, pack_into, unpack};
-use crate::bus::transport::Epoch;
+use crate::bus::protocol::{Prefix, Problem, VERSION, cut, pack, unpack};
+use crate::bus::transport::{Epoch, Frame};
 use crate::envelope::Attributes;
 use crate::error::{AskError, Delivered, FailureCause};
 use crate::reply::remote::Outcome;
@@ -48,18 +48,24 @@ impl Answer {
     }
 }
 
-impl Serialize for Answer {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let nothing = Attributes::new();
-        let contents = serde_bytes::Bytes::new(&self.contents);
-        (self.id, self.status as u8, "", &nothing, contents).serialize(serializer)
-    }
-}
-
 /// Encodes answers for one client.
-pub(crate) fn encode_reply(epoch: Epoch, answers: &[Answer]) -> Bytes {
+pub(crate) fn encode_reply(epoch: Epoch, answers: Vec<Answer>) -> Frame {
+    let (mut buffer, nothing) = (BytesMut::new(), Attributes::new());
     let size = answers.iter().map(Answer::size).sum::<usize>();
-    pack_into(Vec::with_capacity(32 + size), &(VERSION, epoch.0, answers))
+    let mut frame = FrameWriter::new(&mut buffer, 32 + size);
+    frame.array(3);
+    frame.value(&VERSION);
+    frame.value(&epoch.0);
+    frame.array(answers.len());
+    for answer in answers {
+        frame.array(5);
+        frame.value(&answer.id);
+        frame.value(&(answer.status as u8));
+        frame.value("");
+        frame.value(&nothing);
+        frame.contents(answer.contents);
+    }
+    frame.finish()
 }
 
 /// Encodes the result of a durable message, with the fingerprint of the message.
@@ -307,7 +313,7 @@ mod tests {
             .zip(&outcomes)
             .map(|(id, outcome)| Answer::new(id, outcome.clone()))
             .collect();
-        let (epoch, read) = decode_reply(&encode_reply(Epoch(1), &answers)).unwrap();
+        let (epoch, read) = decode_reply(&encode_reply(Epoch(1), answers).into_bytes()).unwrap();
         let expected: Vec<_> = (0..)
             .zip(outcomes)
             .map(|(id, outcome)| (id, outcome.map(Bytes::from)))
@@ -320,7 +326,7 @@ mod tests {
         let reason = "x".to_owned() + &"ä".repeat(1_000_000);
         let answer = Answer::new(1, Err(AskError::BadRequest { reason }));
         assert!(answer.size() < 2 * MAX_TEXT);
-        let (_, read) = decode_reply(&encode_reply(Epoch(1), &[answer])).unwrap();
+        let (_, read) = decode_reply(&encode_reply(Epoch(1), vec![answer]).into_bytes()).unwrap();
         let [(1, Err(AskError::BadRequest { reason }))] = &read[..] else {
             panic!("{read:?}")
         };
@@ -353,7 +359,7 @@ mod tests {
     fn long_cycle_is_cut() {
         let chain = vec![Urn::new("x".repeat(255)).unwrap(); 10_000];
         let answer = Answer::new(1, Err(AskError::AskCycle { chain }));
-        let (_, read) = decode_reply(&encode_reply(Epoch(1), &[answer])).unwrap();
+        let (_, read) = decode_reply(&encode_reply(Epoch(1), vec![answer]).into_bytes()).unwrap();
         let [(1, Err(AskError::AskCycle { chain }))] = &read[..] else {
             panic!("{read:?}")
         };

@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use tokio::sync::OnceCell;
 
 use crate::bus::config::{Config, RedisAddress, Role};
@@ -14,10 +13,10 @@ use crate::bus::link::health::Health;
 use crate::bus::redis::connection::Connection;
 use crate::bus::redis::endpoint::{ConnectionRole, Endpoint};
 use crate::bus::redis::library::{LibraryLink, LibrarySession};
-use crate::bus::redis::resp::{Commands, Driver, Link, Patience, RedisReply};
+use crate::bus::redis::resp::{Commands, Driver, Link, RedisReply, ReplyTimeout};
 use crate::bus::redis::{COMMAND, Unreachable, lease, start_check};
 use crate::bus::transport::{
-    ClientTransport, Enqueued, Epoch, Lease, ReplySink, ServerTime, TransportError,
+    ClientTransport, Enqueued, Epoch, Frame, Lease, ReplySink, ServerTime, TransportError,
 };
 use crate::reply::remote::ClientId;
 use crate::time::coarse::CoarseInstant;
@@ -26,7 +25,7 @@ use crate::time::coarse::CoarseInstant;
 /// meanwhile. A clock that was set while no batch was sent is noticed with the next one.
 const TIME_EVERY: Duration = Duration::from_millis(250);
 
-const PATIENCE: Patience = Patience::timeout(COMMAND);
+const TIMEOUT: ReplyTimeout = ReplyTimeout::at_once(COMMAND);
 
 /// A client's end of Redis.
 pub(crate) struct RedisClient {
@@ -91,7 +90,7 @@ impl RedisClient {
 impl ClientTransport for RedisClient {
     async fn lease(&self) -> Result<(Option<Lease>, ServerTime), TransportError> {
         let link = self.requests.link()?;
-        let replies = link.exchange(PATIENCE, |commands| {
+        let replies = link.exchange(TIMEOUT, |commands| {
             commands.begin("GET", 1).text(&self.keys.lease());
             commands.begin("TIME", 0);
         });
@@ -101,7 +100,7 @@ impl ClientTransport for RedisClient {
         Ok((lease::read(lease)?, read_time(&link, time)?))
     }
 
-    async fn enqueue(&self, epoch: Epoch, frames: Vec<Bytes>) -> Result<Enqueued, TransportError> {
+    async fn enqueue(&self, epoch: Epoch, frames: Vec<Frame>) -> Result<Enqueued, TransportError> {
         if frames.is_empty() {
             return Err(TransportError::NotDone("the batch is empty".to_owned()));
         }
@@ -109,12 +108,12 @@ impl ClientTransport for RedisClient {
         self.replies.link()?;
         let link = self.requests.link()?;
         let asks_time = self.asks_time();
-        let replies = link.exchange(PATIENCE, |commands| {
+        let replies = link.exchange(TIMEOUT, |commands| {
             commands.begin("GET", 1).text(&self.keys.lease());
             commands.begin("RPUSH", 1 + frames.len());
             commands.text(&self.keys.inbox(epoch));
-            for frame in frames {
-                commands.contents(frame);
+            for frame in &frames {
+                commands.frame(frame);
             }
             if asks_time {
                 commands.begin("TIME", 0);
@@ -136,19 +135,19 @@ impl ClientTransport for RedisClient {
         })
     }
 
-    async fn take_back(&self, epoch: Epoch, frames: Vec<Bytes>) {
+    async fn take_back(&self, epoch: Epoch, frames: Vec<Frame>) {
         let inbox = self.keys.inbox(epoch);
         let remove = |commands: &mut Commands<'_>| {
             // Every copy: a frame may have been sent twice.
-            for frame in frames {
+            for frame in &frames {
                 commands
                     .begin("LREM", 3)
                     .text(&inbox)
                     .number(0)
-                    .contents(frame);
+                    .frame(frame);
             }
         };
-        let removed = async { self.requests.link()?.exchange(PATIENCE, remove).await };
+        let removed = async { self.requests.link()?.exchange(TIMEOUT, remove).await };
         if let Err(error) = removed.await {
             tracing::debug!(%error, "could not take requests back from the inbox of a former epoch; it expires");
         }

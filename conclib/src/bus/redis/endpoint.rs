@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
-use crate::bus::config::{Access, Config, Place, RedisAddress};
+use crate::bus::config::{Access, Config, RedisAddress, ServerLocation};
 use crate::bus::link::health::Health;
 use crate::bus::redis::{Unreachable, sentinel};
 use crate::bus::transport::ReplySink;
@@ -103,7 +103,7 @@ impl Endpoint {
 
     pub(super) fn unreachable(&self, reason: String) -> Unreachable {
         Unreachable {
-            address: self.address.place.to_string(),
+            address: self.address.location.to_string(),
             reason,
         }
     }
@@ -117,14 +117,14 @@ impl Endpoint {
             let read = tokio::task::spawn_blocking(move || access.with_secrets(&server));
             server = read.await.unwrap_or_else(|error| Err(error.to_string()))?;
         }
-        if let Place::Sentinels(sentinels) = &server.place {
+        if let ServerLocation::Sentinels(sentinels) = &server.location {
             let primary = sentinel::primary(sentinels, server.tls, &self.access).await?;
             if let Some(warning) = primary.warning()
                 && !self.has_warned.swap(true, Ordering::Relaxed)
             {
                 tracing::warn!(service = sentinels.service, "{warning}");
             }
-            server.place = Place::Tcp(primary.node);
+            server.location = ServerLocation::Tcp(primary.node);
         }
         Ok(server)
     }
@@ -149,7 +149,7 @@ impl Endpoint {
             is_news
         });
         if was_news {
-            let address = &self.address.place;
+            let address = &self.address.location;
             tracing::warn!(%address, why, "this Redis may be the wrong one: connecting anew");
         }
     }

@@ -24,7 +24,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::bus::config::{Access, Place, RedisAddress};
+use crate::bus::config::{Access, RedisAddress, ServerLocation};
 use crate::bus::redis::connection::Session;
 use crate::bus::redis::endpoint::{ConnectionRole, Endpoint};
 #[cfg(feature = "tls")]
@@ -314,7 +314,7 @@ async fn client(
 ) -> Result<Client, String> {
     let RedisAddress {
         tls: _, // read below, with its feature
-        place,
+        location,
         username,
         password,
         database: _, // chosen by a command: the library knows those below 256
@@ -322,13 +322,13 @@ async fn client(
     let config = FredConfig {
         username,
         password,
-        server: match place {
-            Place::Tcp(node) => ServerConfig::new_centralized(node.host, node.port),
+        server: match location {
+            ServerLocation::Tcp(node) => ServerConfig::new_centralized(node.host, node.port),
             #[cfg(unix)]
-            Place::Unix(path) => ServerConfig::new_unix_socket(path),
+            ServerLocation::Unix(path) => ServerConfig::new_unix_socket(path),
             #[cfg(not(unix))]
-            Place::Unix(_) => return Err("this system has no Unix sockets".to_owned()),
-            Place::Sentinels(_) => return Err("a Sentinel is no Redis".to_owned()),
+            ServerLocation::Unix(_) => return Err("this system has no Unix sockets".to_owned()),
+            ServerLocation::Sentinels(_) => return Err("a Sentinel is no Redis".to_owned()),
         },
         #[cfg(feature = "tls")]
         tls: if server.tls {

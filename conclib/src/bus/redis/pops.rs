@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::bus::redis::connection::Connection;
 use crate::bus::redis::lease;
-use crate::bus::redis::resp::{Driver, Link, Patience, RedisReply};
+use crate::bus::redis::resp::{Driver, Link, RedisReply, ReplyTimeout};
 use crate::bus::transport::{CutFrame, Popped, TransportError};
 
 /// Time beyond its block after which a pop times out, and its connection is given up. A connection
@@ -90,11 +90,11 @@ async fn pop(
     block: Duration,
 ) -> Result<Popped, TransportError> {
     let count = u64::from(count.max(1));
-    let patience = Patience {
+    let timeout = ReplyTimeout {
         block,
-        timeout: POP_GRACE,
+        grace: POP_GRACE,
     };
-    let replies = link.exchange(patience, |commands| {
+    let replies = link.exchange(timeout, |commands| {
         match method {
             Method::Now => {
                 commands.begin("LPOP", 2).text(key).number(count);

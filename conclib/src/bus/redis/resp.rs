@@ -1,6 +1,6 @@
 //! Links to Redis, for requests, pops and replies: the commands whose speed counts.
 //!
-//! - [`reply`]: decodes replies, [`commands`]: encodes commands
+//! - [`read_buffer`]: the memory of what was read, [`reply`]: decodes replies, [`commands`]: encodes commands
 //! - [`socket`], [`login`]: a connection until it can be used
 //! - [`link`]: the end that tasks give commands to, [`driver`]: the task behind it
 //!
@@ -14,7 +14,7 @@ use crate::bus::redis::endpoint::{ConnectionRole, Endpoint};
 
 pub(super) use commands::Commands;
 pub(super) use driver::Driver;
-pub(super) use link::{Link, Patience};
+pub(super) use link::{Link, ReplyTimeout};
 pub(super) use login::ask;
 pub(super) use reply::RedisReply;
 
@@ -22,6 +22,7 @@ mod commands;
 mod driver;
 mod link;
 mod login;
+mod read_buffer;
 mod reply;
 mod socket;
 

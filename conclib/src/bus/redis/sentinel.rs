@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use crate::bus::config::{Access, HostPort, Place, RedisAddress, Sentinels};
+use crate::bus::config::{Access, HostPort, RedisAddress, Sentinels, ServerLocation};
 use crate::bus::redis::resp::{RedisReply, ask};
 use crate::bus::transport::LEASE;
 
@@ -41,7 +41,7 @@ pub(super) async fn primary(
     for node in &sentinels.nodes {
         let sentinel = RedisAddress {
             tls,
-            place: Place::Tcp(node.clone()),
+            location: ServerLocation::Tcp(node.clone()),
             username: sentinels.username.clone(),
             password: sentinels.password.clone(),
             database: 0,

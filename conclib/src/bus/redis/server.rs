@@ -18,13 +18,13 @@ use crate::bus::redis::known_epochs::KnownEpochs;
 use crate::bus::redis::lease::{ACQUIRE, HEAD, LeaseAttempt, RELEASE, RENEW};
 use crate::bus::redis::library::{LibrarySession, into_array, into_bytes, into_u64, unexpected};
 use crate::bus::redis::pops::Pops;
-use crate::bus::redis::resp::{Driver, Patience};
+use crate::bus::redis::resp::{Driver, ReplyTimeout};
 use crate::bus::redis::start_check::{self, ServerFacts};
 use crate::bus::redis::stream::RedisConsumer;
 use crate::bus::redis::{COMMAND, LEASE_COMMAND, Unreachable, lease};
 use crate::bus::transport::stream::{DeadLetterStore, StreamConsumer};
 use crate::bus::transport::{
-    Acquired, Epoch, LEASE, Lease, Popped, ServerTime, ServerTransport, TransportError,
+    Acquired, Epoch, Frame, LEASE, Lease, Popped, ServerTime, ServerTransport, TransportError,
 };
 use crate::reply::remote::ClientId;
 
@@ -213,8 +213,8 @@ impl ServerTransport for RedisServer {
     async fn wake(&self, epoch: Epoch, wake: Bytes) -> Result<(), TransportError> {
         let link = self.publish.link()?;
         let inbox = self.keys.inbox(epoch);
-        let replies = link.exchange(Patience::timeout(COMMAND), |commands| {
-            commands.begin("RPUSH", 2).text(&inbox).contents(wake);
+        let replies = link.exchange(ReplyTimeout::at_once(COMMAND), |commands| {
+            commands.begin("RPUSH", 2).text(&inbox).bytes(&wake);
             commands.begin("PEXPIRE", 2).text(&inbox);
             commands.text(&LEFTOVERS.as_millis().to_string());
         });
@@ -234,12 +234,12 @@ impl ServerTransport for RedisServer {
         self.pops.pop(&inbox, &lease, count, block).await
     }
 
-    async fn publish(&self, client: ClientId, frame: Bytes) -> Result<Option<u64>, TransportError> {
+    async fn publish(&self, client: ClientId, frame: Frame) -> Result<Option<u64>, TransportError> {
         let link = self.publish.link()?;
         let channel = self.keys.reply(client);
         let mut replies = link
-            .exchange(Patience::timeout(COMMAND), |commands| {
-                commands.begin("PUBLISH", 2).text(&channel).contents(frame);
+            .exchange(ReplyTimeout::at_once(COMMAND), |commands| {
+                commands.begin("PUBLISH", 2).text(&channel).frame(&frame);
             })
             .await?;
         let receivers = replies.pop().ok_or_else(|| link.unexpected())?.accepted()?;

@@ -7,14 +7,14 @@ use crate::bus::keys::Keys;
 use crate::bus::redis::LEASE_COMMAND;
 use crate::bus::redis::endpoint::Endpoint;
 use crate::bus::redis::pops::Pops;
-use crate::bus::redis::resp::{Commands, Link, Patience, RedisReply};
+use crate::bus::redis::resp::{Commands, Link, RedisReply, ReplyTimeout};
 use crate::bus::transport::{Epoch, TransportError};
 use crate::reply::remote::ClientId;
 
 /// An epoch that no lease ever has: nothing is popped from its inbox.
 const NO_EPOCH: Epoch = Epoch(0);
 
-const PATIENCE: Patience = Patience::timeout(LEASE_COMMAND);
+const TIMEOUT: ReplyTimeout = ReplyTimeout::at_once(LEASE_COMMAND);
 
 /// A text that is no frame.
 const PROBE: &str = "conclib";
@@ -36,7 +36,7 @@ pub(super) async fn prove_serving(
     let popped = pops.pop(&inbox, &lease, 1, Duration::from_millis(1)).await;
     popped.map_err(|error| error.in_context("requests cannot be popped"))?;
     let channel = keys.reply(ClientId::default());
-    let replies = publish.exchange(PATIENCE, |commands| {
+    let replies = publish.exchange(TIMEOUT, |commands| {
         commands.begin("PUBLISH", 2).text(&channel).text(PROBE);
     });
     for reply in replies.await? {
@@ -52,7 +52,7 @@ pub(super) async fn prove_asking(link: &Link, keys: &Keys) -> Result<(), Transpo
     let remove = |commands: &mut Commands<'_>| {
         commands.begin("LREM", 3).text(&inbox).number(0).text(PROBE);
     };
-    for reply in link.exchange(PATIENCE, remove).await? {
+    for reply in link.exchange(TIMEOUT, remove).await? {
         if let Err(error) = reply.accepted() {
             // Clients can do without, and then nothing is tried that would stay.
             tracing::debug!(%error, "cannot take requests back from inboxes: they expire");
@@ -63,7 +63,7 @@ pub(super) async fn prove_asking(link: &Link, keys: &Keys) -> Result<(), Transpo
         commands.begin("RPUSH", 2).text(&inbox).text(PROBE);
         remove(commands);
     };
-    for reply in link.exchange(PATIENCE, append).await? {
+    for reply in link.exchange(TIMEOUT, append).await? {
         let done = reply.accepted();
         done.map_err(|error| error.in_context("requests cannot be sent"))?;
     }
@@ -73,7 +73,7 @@ pub(super) async fn prove_asking(link: &Link, keys: &Keys) -> Result<(), Transpo
 /// Reads the settings of the server, warns of those that put messages at risk, and fails if it is of a
 /// kind that is not supported. A user that may not read them starts without.
 pub(super) async fn read_facts(link: &Link) -> Result<ServerFacts, TransportError> {
-    let replies = link.exchange(PATIENCE, |commands| {
+    let replies = link.exchange(TIMEOUT, |commands| {
         for section in ["memory", "persistence", "cluster"] {
             commands.begin("INFO", 1).text(section);
         }

@@ -38,7 +38,7 @@ impl HeldRequests {
 
     /// Takes a share for a request; `None` if too many wait. An actor may have as much as is left for
     /// all, and one that has none may have its first.
-    pub(super) fn take(&mut self, urn: &Urn, bytes: usize) -> Option<HeldBytes> {
+    pub(super) fn acquire(&mut self, urn: &Urn, bytes: usize) -> Option<HeldBytes> {
         let total = self.total.load(Ordering::Relaxed);
         if total < SHARED_BYTES {
             return Some(HeldBytes::take(bytes, [Some(self.total.clone()), None]));
@@ -78,18 +78,22 @@ mod tests {
         let total = Arc::<AtomicUsize>::default();
         let mut requests = HeldRequests::new(total.clone());
         let (stuck, other) = (urn("stuck"), urn("other"));
-        let held: Vec<_> = (0..100).map_while(|_| requests.take(&stuck, MIB)).collect();
+        let held: Vec<_> = (0..100)
+            .map_while(|_| requests.acquire(&stuck, MIB))
+            .collect();
         assert!((32..=48).contains(&held.len()), "{}", held.len());
         // The other one has nothing when its next request comes, and may have half of what is left.
         for _ in 0..1_000 {
-            assert!(requests.take(&other, 4 * MIB).is_some());
+            assert!(requests.acquire(&other, 4 * MIB).is_some());
         }
-        let others: Vec<_> = (0..100).map_while(|_| requests.take(&other, MIB)).collect();
+        let others: Vec<_> = (0..100)
+            .map_while(|_| requests.acquire(&other, MIB))
+            .collect();
         assert!(others.len() >= 8, "{}", others.len());
         assert!(total.load(Ordering::Relaxed) <= MAX_BYTES);
         drop((held, others));
         assert_eq!(total.load(Ordering::Relaxed), 0);
-        assert!(requests.take(&stuck, MIB).is_some());
+        assert!(requests.acquire(&stuck, MIB).is_some());
     }
 
     #[test]
@@ -98,12 +102,12 @@ mod tests {
         let mut requests = HeldRequests::new(total.clone());
         let mut held = Vec::new();
         for number in 0..10_000 {
-            held.extend(requests.take(&urn(&format!("actor/{number}")), MIB));
+            held.extend(requests.acquire(&urn(&format!("actor/{number}")), MIB));
         }
         assert_eq!(held.len(), MAX_OVERSHOOT * MAX_BYTES / MIB);
         held.truncate(MAX_BYTES / MIB);
         for number in 0..10_000 {
-            drop(requests.take(&urn(&format!("passing/{number}")), MIB));
+            drop(requests.acquire(&urn(&format!("passing/{number}")), MIB));
         }
         assert!(requests.by_actor.len() <= KEPT_ACTORS + MAX_BYTES / MIB);
     }

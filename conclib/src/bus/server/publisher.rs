@@ -6,7 +6,6 @@ use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -17,7 +16,7 @@ use crate::bus::link::log_once::{Anomaly, LogOnce};
 use crate::bus::link::outage::Outage;
 use crate::bus::protocol::{Answer, LARGE_REPLY, encode_reply};
 use crate::bus::server::fence::Fence;
-use crate::bus::transport::{Epoch, ServerTransport};
+use crate::bus::transport::{Epoch, Frame, ServerTransport};
 use crate::error::AskError;
 use crate::reply::remote::{ClientId, Origin, Outcome};
 
@@ -96,7 +95,7 @@ struct WaitingAnswer {
 /// Encoded answers for one client.
 struct ReplyFrame {
     client: ClientId,
-    bytes: Bytes,
+    encoded: Frame,
     /// The latest deadline of the answers.
     deadline: Instant,
 }
@@ -262,14 +261,14 @@ impl ReplyPublisher {
     fn frame(&self, client: ClientId, batch: Vec<WaitingAnswer>, estimate: usize) -> ReplyFrame {
         let latest = batch.iter().map(|waiting| waiting.deadline).max();
         let answers: Vec<_> = batch.into_iter().map(|waiting| waiting.answer).collect();
-        let bytes = encode_reply(self.epoch, &answers);
-        if estimate >= LARGE_REPLY || bytes.len() >= LARGE_REPLY {
-            let mut queue = self.queue.lock();
-            queue.flow.correct(client, estimate, bytes.len());
+        let encoded = encode_reply(self.epoch, answers);
+        let size = encoded.len();
+        if estimate >= LARGE_REPLY || size >= LARGE_REPLY {
+            self.queue.lock().flow.correct(client, estimate, size);
         }
         ReplyFrame {
             client,
-            bytes,
+            encoded,
             deadline: latest.unwrap_or_else(Instant::now),
         }
     }

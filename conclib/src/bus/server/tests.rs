@@ -17,7 +17,7 @@ use crate::bus::proxy::{Proxy, serve};
 use crate::bus::server::acquire::{ACQUIRE_INTERVAL, TAKEOVER_TIMEOUT};
 use crate::bus::transport::stream::{DeadLetterStore, StreamConsumer};
 use crate::bus::transport::{
-    Acquired, Epoch, LEASE, Lease, Popped, RENEW, ServerTime, TransportError,
+    Acquired, Epoch, Frame, LEASE, Lease, Popped, RENEW, ServerTime, TransportError,
 };
 use crate::envelope::Attributes;
 use crate::error::AskError;
@@ -129,9 +129,8 @@ fn ask(client: u16, id: u64) -> Bytes {
         message: "M",
         deadline: ServerTime(u64::MAX),
         attributes: &Attributes::new(),
-        contents: &[],
     }
-    .encode()
+    .encode(Vec::new())
 }
 
 #[async_trait]
@@ -222,7 +221,7 @@ impl ServerTransport for Bus {
         }
     }
 
-    async fn publish(&self, client: ClientId, frame: Bytes) -> Result<Option<u64>, TransportError> {
+    async fn publish(&self, client: ClientId, frame: Frame) -> Result<Option<u64>, TransportError> {
         let now = self.publishing.fetch_add(1, SeqCst) + 1;
         self.most_publishing.fetch_max(now, SeqCst);
         sleep(MS).await;
@@ -230,7 +229,7 @@ impl ServerTransport for Bus {
         if self.start.elapsed() < self.outage {
             return Err(broken());
         }
-        let (_, answers) = decode_reply(&frame).unwrap();
+        let (_, answers) = decode_reply(&frame.into_bytes()).unwrap();
         let answers = answers
             .into_iter()
             .map(|(id, outcome)| (client, id, outcome));

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::bus::transport::stream::StreamProducer;
-use crate::bus::transport::{Epoch, Lease, ServerTime, TransportError};
+use crate::bus::transport::{Epoch, Frame, Lease, ServerTime, TransportError};
 
 /// The bus' reply to a batch of requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,11 +27,11 @@ pub(crate) trait ClientTransport: StreamProducer {
     /// Appends a batch to the inbox of `epoch`, in order, and reads the lease before it. The batch is
     /// given to the connection in the first poll, so that batches stay in order. A batch is never
     /// doubled, even if the connection breaks. Fails with `NotDone` while replies cannot come in.
-    async fn enqueue(&self, epoch: Epoch, frames: Vec<Bytes>) -> Result<Enqueued, TransportError>;
+    async fn enqueue(&self, epoch: Epoch, frames: Vec<Frame>) -> Result<Enqueued, TransportError>;
 
     /// Removes a batch from the inbox of an epoch that is over, as far as possible: no other process
     /// may know of that inbox any more.
-    async fn take_back(&self, epoch: Epoch, frames: Vec<Bytes>);
+    async fn take_back(&self, epoch: Epoch, frames: Vec<Frame>);
 
     /// Makes the connections anew, with the address of the bus resolved again. (A bus in memory has no
     /// other one.)

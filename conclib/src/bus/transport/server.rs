@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::bus::transport::stream::{DeadLetterStore, StreamConsumer};
-use crate::bus::transport::{Epoch, Lease, ServerTime, TransportError};
+use crate::bus::transport::{Epoch, Frame, Lease, ServerTime, TransportError};
 use crate::reply::remote::ClientId;
 
 /// The result of an attempt to take the lease.
@@ -78,7 +78,7 @@ pub(crate) trait ServerTransport: Send + Sync {
 
     /// Sends a frame to a client's reply channel; returns the number of receivers, `None` if the bus
     /// cannot tell.
-    async fn publish(&self, client: ClientId, frame: Bytes) -> Result<Option<u64>, TransportError>;
+    async fn publish(&self, client: ClientId, frame: Frame) -> Result<Option<u64>, TransportError>;
 
     /// Opens a consumer of the node's durable messages, over an additional connection.
     async fn consumer(&self) -> Result<Arc<dyn StreamConsumer>, TransportError>;

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::time::sleep;
 
@@ -15,7 +14,7 @@ use crate::bus::client::dispatcher::ReplyDispatcher;
 use crate::bus::protocol::{Answer, Kind, Received, encode_reply};
 use crate::bus::transport::stream::{NewEntry, StreamProducer};
 use crate::bus::transport::{
-    ClientTransport, Enqueued, Epoch, Lease, ReplySink, ServerTime, TransportError,
+    ClientTransport, Enqueued, Epoch, Frame, Lease, ReplySink, ServerTime, TransportError,
 };
 use crate::error::AskError;
 
@@ -92,14 +91,15 @@ impl ClientTransport for DelayedBus {
         Ok((Some(lease(self.epoch.load(SeqCst))), ServerTime(1)))
     }
 
-    async fn enqueue(&self, epoch: Epoch, frames: Vec<Bytes>) -> Result<Enqueued, TransportError> {
+    async fn enqueue(&self, epoch: Epoch, frames: Vec<Frame>) -> Result<Enqueued, TransportError> {
         let now = self.under_way.fetch_add(1, SeqCst) + 1;
         self.most_under_way.fetch_max(now, SeqCst);
         self.travel().await;
         let lease = lease(self.epoch.load(SeqCst));
         if epoch == lease.epoch {
             for frame in &frames {
-                let request = Received::decode(frame).unwrap();
+                let frame = frame.clone().into_bytes();
+                let request = Received::decode(&frame).unwrap();
                 let place = match request.kind {
                     Kind::Cancel => &self.cancelled,
                     _ => &self.taken,
@@ -116,7 +116,7 @@ impl ClientTransport for DelayedBus {
         })
     }
 
-    async fn take_back(&self, _: Epoch, _: Vec<Bytes>) {}
+    async fn take_back(&self, _: Epoch, _: Vec<Frame>) {}
 
     async fn close(&self) {}
 }
@@ -132,11 +132,11 @@ impl ClientTransport for StalledBus {
         Ok((Some(lease(1)), ServerTime(1)))
     }
 
-    async fn enqueue(&self, _: Epoch, _: Vec<Bytes>) -> Result<Enqueued, TransportError> {
+    async fn enqueue(&self, _: Epoch, _: Vec<Frame>) -> Result<Enqueued, TransportError> {
         pending().await
     }
 
-    async fn take_back(&self, _: Epoch, _: Vec<Bytes>) {}
+    async fn take_back(&self, _: Epoch, _: Vec<Frame>) {}
 
     async fn close(&self) {}
 }
@@ -155,10 +155,11 @@ impl ClientTransport for SucceededBus {
         Ok((Some(lease(1)), ServerTime(1)))
     }
 
-    async fn enqueue(&self, epoch: Epoch, frames: Vec<Bytes>) -> Result<Enqueued, TransportError> {
+    async fn enqueue(&self, epoch: Epoch, frames: Vec<Frame>) -> Result<Enqueued, TransportError> {
         if epoch == Epoch(1) {
             let refused = Answer::new(FIRST, Err(AskError::NoResponder));
-            self.replies.receive(encode_reply(epoch, &[refused]));
+            self.replies
+                .receive(encode_reply(epoch, vec![refused]).into_bytes());
         } else {
             self.taken.fetch_add(frames.len(), SeqCst);
         }
@@ -170,7 +171,7 @@ impl ClientTransport for SucceededBus {
         })
     }
 
-    async fn take_back(&self, _: Epoch, _: Vec<Bytes>) {}
+    async fn take_back(&self, _: Epoch, _: Vec<Frame>) {}
 
     async fn close(&self) {}
 }
@@ -190,13 +191,13 @@ impl ClientTransport for LosingBus {
         Ok((Some(lease(self.epoch.load(SeqCst))), ServerTime(1)))
     }
 
-    async fn enqueue(&self, _: Epoch, _: Vec<Bytes>) -> Result<Enqueued, TransportError> {
+    async fn enqueue(&self, _: Epoch, _: Vec<Frame>) -> Result<Enqueued, TransportError> {
         sleep(10 * MS).await;
         self.epoch.fetch_add(1, SeqCst);
         Err(TransportError::Unknown("lost".to_owned()))
     }
 
-    async fn take_back(&self, epoch: Epoch, frames: Vec<Bytes>) {
+    async fn take_back(&self, epoch: Epoch, frames: Vec<Frame>) {
         self.taken_back.lock().push((epoch, frames.len()));
     }
 

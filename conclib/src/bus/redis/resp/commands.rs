@@ -8,7 +8,10 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tokio::io::AsyncWrite;
 
-/// An argument of at least this length is written from its own memory. A shorter one is copied.
+use crate::bus::transport::Frame;
+
+/// A part of an argument of at least this length is written from its own memory. A shorter one is
+/// copied.
 const SHARED_LEN: usize = 4 * 1024;
 
 /// Number of parts that are written at a time.
@@ -78,16 +81,19 @@ impl<'a> Commands<'a> {
         self.bytes(digits)
     }
 
-    /// An argument that may be long: then it is not copied.
-    pub(in crate::bus::redis) fn contents(&mut self, argument: Bytes) -> &mut Self {
-        if argument.len() < SHARED_LEN {
-            return self.bytes(&argument);
-        }
+    /// An argument whose large parts are not copied.
+    pub(in crate::bus::redis) fn frame(&mut self, argument: &Frame) -> &mut Self {
         self.missing -= 1;
         self.output.length(b'$', argument.len());
-        let before = self.output.tail.split().freeze();
-        self.output.parts.extend([before, argument]);
-        self.output.tail.put_slice(b"\r\n");
+        for part in argument.parts() {
+            if part.len() < SHARED_LEN {
+                self.output.tail.extend_from_slice(part);
+            } else {
+                let before = self.output.tail.split().freeze();
+                self.output.parts.extend([before, part.clone()]);
+            }
+        }
+        self.output.tail.extend_from_slice(b"\r\n");
         self
     }
 }
@@ -172,6 +178,7 @@ mod tests {
     use tokio::io::AsyncReadExt;
 
     use super::*;
+    use crate::bus::transport::Parts;
 
     #[tokio::test]
     async fn commands_arrive_whole_through_a_narrow_socket() {
@@ -180,16 +187,21 @@ mod tests {
         let mut commands = Commands::new(&mut output);
         commands.begin("PING", 0);
         commands.begin("RPUSH", 4).text("inbox");
+        let parts = [
+            Bytes::from_static(b"<"),
+            large.clone(),
+            Bytes::from_static(b">"),
+        ];
         commands
-            .contents(large.clone())
-            .contents(Bytes::from_static(b"\r\n"));
+            .frame(&Parts::from_iter(parts).into())
+            .frame(&Bytes::from_static(b"\r\n").into());
         commands.number(u64::MAX);
         commands.begin("BLPOP", 2).text("ä").number(0);
         assert_eq!(commands.count(), 3);
         let mut expected =
-            b"*1\r\n$4\r\nPING\r\n*5\r\n$5\r\nRPUSH\r\n$5\r\ninbox\r\n$12288\r\n".to_vec();
+            b"*1\r\n$4\r\nPING\r\n*5\r\n$5\r\nRPUSH\r\n$5\r\ninbox\r\n$12290\r\n<".to_vec();
         expected.extend_from_slice(&large);
-        expected.extend_from_slice(b"\r\n$2\r\n\r\n\r\n$20\r\n18446744073709551615\r\n");
+        expected.extend_from_slice(b">\r\n$2\r\n\r\n\r\n$20\r\n18446744073709551615\r\n");
         expected.extend_from_slice("*3\r\n$5\r\nBLPOP\r\n$2\r\nä\r\n$1\r\n0\r\n".as_bytes());
 
         let (mut here, mut there) = tokio::io::duplex(100);

@@ -108,10 +108,10 @@ impl Driver {
     fn poll_replies(&mut self, cx: &mut Context<'_>) -> Poll<String> {
         loop {
             let reader = Pin::new(&mut self.reader);
-            match ready!(poll_read_buf(reader, cx, self.decoder.space())) {
+            match ready!(poll_read_buf(reader, cx, self.decoder.buffer().space())) {
                 Ok(0) => return Poll::Ready("Redis closed it".to_owned()),
                 Ok(bytes) => {
-                    self.decoder.note_read(bytes);
+                    self.decoder.buffer().note_read(bytes);
                     self.has_read = true;
                 }
                 Err(error) => return Poll::Ready(reason(&error)),
@@ -177,10 +177,11 @@ impl Driver {
         let now = Instant::now();
         if mem::take(&mut self.has_read) {
             self.last_read = now;
+        } else {
+            self.decoder.buffer().release_memory();
         }
         let mut state = self.link.lock();
-        let Some(patience) = state.patience() else {
-            self.decoder.release_memory();
+        let Some(timeout) = state.timeout() else {
             if self.role.has_heartbeat() && state.idle_since(now) >= HEARTBEAT {
                 state.ping(HEARTBEAT_TIMEOUT);
             }
@@ -189,8 +190,8 @@ impl Driver {
         // A long reply shows that Redis answers.
         let since = state.waiting_since().max(self.last_read);
         drop(state);
-        let late = now.saturating_duration_since(since + patience.block);
-        if late >= patience.timeout {
+        let late = now.saturating_duration_since(since + timeout.block);
+        if late >= timeout.grace {
             return Err(format!("Redis has not answered for {late:.0?}"));
         }
         if late >= SLOW && !self.is_slow {

@@ -53,25 +53,25 @@ pub(super) struct LinkState {
 struct PendingExchange {
     count: usize,
     replies: Vec<RedisReply>,
-    patience: Patience,
+    timeout: ReplyTimeout,
     /// Takes the replies; none for a heartbeat.
     sender: Option<oneshot::Sender<Vec<RedisReply>>>,
 }
 
 /// The time that an exchange may take, without the exchanges before it.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::bus::redis) struct Patience {
+pub(in crate::bus::redis) struct ReplyTimeout {
     /// Redis may wait that long before it replies.
     pub(in crate::bus::redis) block: Duration,
     /// Beyond that, the link is given up.
-    pub(in crate::bus::redis) timeout: Duration,
+    pub(in crate::bus::redis) grace: Duration,
 }
 
-impl Patience {
+impl ReplyTimeout {
     /// That of commands that Redis answers at once.
-    pub(in crate::bus::redis) const fn timeout(timeout: Duration) -> Self {
+    pub(in crate::bus::redis) const fn at_once(grace: Duration) -> Self {
         let block = Duration::ZERO;
-        Self { block, timeout }
+        Self { block, grace }
     }
 }
 
@@ -102,11 +102,11 @@ impl Link {
     /// `NotDone` if the link has ended before, `Unknown` if it ends meanwhile.
     pub(in crate::bus::redis) async fn exchange(
         &self,
-        patience: Patience,
+        timeout: ReplyTimeout,
         encode: impl FnOnce(&mut Commands<'_>),
     ) -> Result<Vec<RedisReply>, TransportError> {
         let (sender, replies) = oneshot::channel();
-        self.state.lock().send(patience, Some(sender), encode)?;
+        self.state.lock().send(timeout, Some(sender), encode)?;
         let replies = replies.await;
         replies.map_err(|_| TransportError::Unknown(self.state.lock().lost()))
     }
@@ -136,7 +136,7 @@ impl Link {
 impl LinkState {
     pub(super) fn send(
         &mut self,
-        patience: Patience,
+        timeout: ReplyTimeout,
         sender: Option<oneshot::Sender<Vec<RedisReply>>>,
         encode: impl FnOnce(&mut Commands<'_>),
     ) -> Result<(), TransportError> {
@@ -159,7 +159,7 @@ impl LinkState {
         self.waiting.push_back(PendingExchange {
             count,
             replies: Vec::with_capacity(count),
-            patience,
+            timeout,
             sender,
         });
         if is_alone && !self.driver_writes {
@@ -221,9 +221,9 @@ impl LinkState {
         true
     }
 
-    /// The patience with the oldest exchange, if any waits.
-    pub(super) fn patience(&self) -> Option<Patience> {
-        self.waiting.front().map(|oldest| oldest.patience)
+    /// The timeout of the oldest exchange, if any waits.
+    pub(super) fn timeout(&self) -> Option<ReplyTimeout> {
+        self.waiting.front().map(|oldest| oldest.timeout)
     }
 
     pub(super) fn give_up(&mut self, why: &str) {
@@ -251,7 +251,7 @@ impl LinkState {
             commands.begin("PING", 0);
         };
         // Fails only if the link is about to end.
-        drop(self.send(Patience::timeout(timeout), None, ping));
+        drop(self.send(ReplyTimeout::at_once(timeout), None, ping));
     }
 
     /// Ends the exchanges that wait.

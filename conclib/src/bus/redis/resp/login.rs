@@ -19,7 +19,7 @@ use crate::bus::redis::resp::socket::{Socket, reason};
 /// Timeout of logging in.
 const LOG_IN: Duration = Duration::from_secs(4);
 
-/// The size of a reply to a single question, in bytes.
+/// The size of a reply to a single exchange, in bytes.
 const MAX_ANSWER: usize = 1024 * 1024;
 
 /// Connects, logs in, and subscribes if the role does; returns the problem in words on failure.
@@ -120,7 +120,7 @@ impl Opened {
                 Ok(None) => {}
                 Err(malformed) => return Err(malformed.to_string()),
             }
-            match read_buf(&mut self.socket.reader, self.decoder.space()).await {
+            match read_buf(&mut self.socket.reader, self.decoder.buffer().space()).await {
                 Ok(0) => return Err(CLOSED.to_owned()),
                 Ok(_) => {}
                 Err(error) => return Err(reason(&error)),

@@ -7,6 +7,7 @@ use std::fmt;
 
 use bytes::{Buf, Bytes, BytesMut};
 
+use crate::bus::redis::resp::read_buffer::ReadBuffer;
 use crate::bus::transport::TransportError;
 
 /// The longest line, such as an error.
@@ -20,9 +21,6 @@ const MAX_DEPTH: usize = 8;
 
 /// Elements for which memory is taken on the word of an array's length.
 const MAX_TRUSTED_LENGTH: usize = 1024;
-
-/// Free space for the next read, at least and at most.
-const READ_SIZE: (usize, usize) = (4 * 1024, 256 * 1024);
 
 /// A reply to a command.
 #[derive(Clone, PartialEq, Eq)]
@@ -112,57 +110,29 @@ struct CutString {
 
 /// Decodes the replies of one connection.
 pub(in crate::bus::redis) struct Decoder {
-    buffer: BytesMut,
+    buffer: ReadBuffer,
     /// Arrays that have begun, the outermost first: elements so far, and the number of all.
     open: Vec<(Vec<RedisReply>, usize)>,
     /// The size of the strings of a reply, in bytes. Beyond it only their beginnings are kept.
     max_reply: usize,
     /// The size of the strings of the current reply.
-    kept: usize,
+    reply_len: usize,
     cut: Option<CutString>,
-    /// Free space for the next read.
-    read_size: usize,
 }
 
 impl Decoder {
     pub(super) fn new(max_reply: usize) -> Self {
         Self {
-            buffer: BytesMut::new(),
+            buffer: ReadBuffer::default(),
             open: Vec::new(),
             max_reply,
-            kept: 0,
+            reply_len: 0,
             cut: None,
-            read_size: 0,
         }
     }
 
-    /// The buffer for the next read, with space for the bytes that are expected.
-    pub(super) fn space(&mut self) -> &mut BytesMut {
-        let (least, most) = READ_SIZE;
-        let free = self.buffer.capacity() - self.buffer.len();
-        if free < least || free < self.read_size / 2 {
-            self.buffer.reserve(self.read_size.clamp(least, most));
-        }
+    pub(super) fn buffer(&mut self) -> &mut ReadBuffer {
         &mut self.buffer
-    }
-
-    /// Notes the size of a read: the next one may be as large.
-    pub(super) fn note_read(&mut self, bytes: usize) {
-        let (least, most) = READ_SIZE;
-        let grown = if self.buffer.len() == self.buffer.capacity() {
-            2 * bytes
-        } else {
-            bytes
-        };
-        self.read_size = grown.max(self.read_size / 2).clamp(least, most);
-    }
-
-    /// Releases memory for large replies that has not been used for a while.
-    pub(super) fn release_memory(&mut self) {
-        if self.buffer.is_empty() {
-            self.buffer = BytesMut::new();
-            self.read_size = 0;
-        }
     }
 
     /// The next reply; `None` if its last bytes have not come in yet.
@@ -184,7 +154,7 @@ impl Decoder {
             };
             loop {
                 let Some((elements, length)) = self.open.last_mut() else {
-                    self.kept = 0;
+                    self.reply_len = 0;
                     return Ok(Some(whole));
                 };
                 elements.push(whole);
@@ -247,8 +217,8 @@ impl Decoder {
 
     /// The string of that length behind its head, if all of it is here.
     fn string(&mut self, head: usize, length: usize) -> Option<Token> {
-        let kept = self.kept.saturating_add(length);
-        if length > KEPT_OF_CUT_STRING && kept > self.max_reply {
+        let reply_len = self.reply_len.saturating_add(length);
+        if length > KEPT_OF_CUT_STRING && reply_len > self.max_reply {
             self.buffer.advance(head);
             return self.drop_rest(CutString {
                 head: BytesMut::with_capacity(KEPT_OF_CUT_STRING),
@@ -261,7 +231,7 @@ impl Decoder {
             self.buffer.reserve(whole - self.buffer.len());
             return None;
         }
-        self.kept = kept;
+        self.reply_len = reply_len;
         let mut string = self.buffer.split_to(whole).freeze();
         string.truncate(head + length);
         string.advance(head);
@@ -330,8 +300,8 @@ mod tests {
         let mut decoder = Decoder::new(MAX_REPLY);
         let mut replies = Vec::new();
         for part in bytes.chunks(part) {
-            decoder.space().extend_from_slice(part);
-            decoder.note_read(part.len());
+            decoder.buffer().space().extend_from_slice(part);
+            decoder.buffer().note_read(part.len());
             while let Some(reply) = decoder.next()? {
                 replies.push(reply);
             }
@@ -415,7 +385,10 @@ mod tests {
     #[test]
     fn nothing_is_allocated_on_the_word_of_a_length() {
         let mut decoder = Decoder::new(MAX_REPLY);
-        decoder.space().extend_from_slice(b"*2147483647\r\n:1\r\n");
+        decoder
+            .buffer()
+            .space()
+            .extend_from_slice(b"*2147483647\r\n:1\r\n");
         assert_eq!(decoder.next(), Ok(None));
         assert_eq!(decoder.open[0].0.capacity(), MAX_TRUSTED_LENGTH);
     }
@@ -434,7 +407,7 @@ mod tests {
         let mut reply = None;
         for part in sent.chunks(100_000) {
             assert_eq!(reply, None);
-            decoder.space().extend_from_slice(part);
+            decoder.buffer().space().extend_from_slice(part);
             reply = decoder.next().unwrap();
             assert!(decoder.buffer.capacity() < 4 * length);
         }
@@ -453,20 +426,8 @@ mod tests {
         }
         assert_eq!(*end, bulk("end"));
         // The next reply has the whole size again.
-        decoder.space().extend_from_slice(&sent);
+        decoder.buffer().space().extend_from_slice(&sent);
         let again = decoder.next().unwrap().and_then(RedisReply::into_array);
         assert_eq!(again, Some(elements));
-    }
-
-    #[test]
-    fn memory_of_large_replies_is_released() {
-        let mut decoder = Decoder::new(MAX_REPLY);
-        let mut reply = b"$1000000\r\n".to_vec();
-        reply.extend_from_slice(&vec![b'x'; 1_000_000]);
-        reply.extend_from_slice(b"\r\n");
-        decoder.space().extend_from_slice(&reply);
-        assert!(decoder.next().unwrap().is_some());
-        decoder.release_memory();
-        assert!(decoder.space().capacity() <= READ_SIZE.0);
     }
 }

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 #[cfg(feature = "tls")]
 use tokio_rustls::TlsConnector;
 
-use crate::bus::config::{Access, Place, RedisAddress};
+use crate::bus::config::{Access, RedisAddress, ServerLocation};
 #[cfg(feature = "tls")]
 use crate::bus::redis::tls;
 
@@ -57,17 +57,17 @@ impl Socket {
 }
 
 async fn open(server: &RedisAddress, access: &Access) -> Result<Socket, String> {
-    let node = match &server.place {
-        Place::Tcp(node) => node,
+    let node = match &server.location {
+        ServerLocation::Tcp(node) => node,
         #[cfg(unix)]
-        Place::Unix(path) => {
+        ServerLocation::Unix(path) => {
             let connected = tokio::net::UnixStream::connect(path).await;
             let stream = connected.map_err(|error| reason(&error))?;
             return Ok(Socket::new(stream.into_split()));
         }
         #[cfg(not(unix))]
-        Place::Unix(_) => return Err("this system has no Unix sockets".to_owned()),
-        Place::Sentinels(_) => return Err("a Sentinel is no Redis".to_owned()),
+        ServerLocation::Unix(_) => return Err("this system has no Unix sockets".to_owned()),
+        ServerLocation::Sentinels(_) => return Err("a Sentinel is no Redis".to_owned()),
     };
     let connected = TcpStream::connect((node.host.as_str(), node.port)).await;
     let stream = connected.map_err(|error| reason(&error))?;

@@ -62,7 +62,7 @@ impl RepeatBounds {
     }
 
     /// Takes a place for a frame; `None` if too many wait.
-    pub(super) fn take(&self, client: ClientId, bytes: usize) -> Option<RepeatPermit> {
+    pub(super) fn acquire(&self, client: ClientId, bytes: usize) -> Option<RepeatPermit> {
         let bytes = bytes.max(MIN_BYTES);
         let mut waiting = self.0.lock();
         let is_known = waiting.known.contains(&client) || waiting.known_before.contains(&client);
@@ -127,11 +127,11 @@ mod tests {
         let bounds = RepeatBounds::default();
         (0..400).for_each(|number| bounds.received(client(number)));
         let strangers: Vec<_> = (1_000..9_000)
-            .filter_map(|number| bounds.take(client(number), 100))
+            .filter_map(|number| bounds.acquire(client(number), 100))
             .collect();
         assert_eq!(strangers.len(), MAX_STRANGERS);
         let known: Vec<_> = (0..400)
-            .filter_map(|number| bounds.take(client(number), 64 * 1024))
+            .filter_map(|number| bounds.acquire(client(number), 64 * 1024))
             .collect();
         assert_eq!(known.len(), 400);
         drop((known, strangers));
@@ -145,14 +145,14 @@ mod tests {
         let bounds = RepeatBounds::default();
         bounds.received(client(1));
         bounds.received(client(2));
-        let take = |number| bounds.take(client(number), 1024 * 1024);
-        let first: Vec<_> = (0..100).map_while(|_| take(1)).collect();
+        let acquire = |number| bounds.acquire(client(number), 1024 * 1024);
+        let first: Vec<_> = (0..100).map_while(|_| acquire(1)).collect();
         assert_eq!(first.len(), 8);
-        let second: Vec<_> = (0..100).map_while(|_| take(2)).collect();
+        let second: Vec<_> = (0..100).map_while(|_| acquire(2)).collect();
         assert_eq!(second.len(), 4);
-        assert!(take(2).is_none());
+        assert!(acquire(2).is_none());
         bounds.received(client(3));
-        assert!(take(3).is_some());
+        assert!(acquire(3).is_some());
     }
 
     #[test]
@@ -162,6 +162,6 @@ mod tests {
         let waiting = bounds.0.lock();
         assert!(waiting.known.len() + waiting.known_before.len() <= 2 * KNOWN_CLIENTS);
         drop(waiting);
-        assert!(bounds.take(client(199_999), 1).unwrap().is_known);
+        assert!(bounds.acquire(client(199_999), 1).unwrap().is_known);
     }
 }

@@ -119,7 +119,7 @@ impl ReplyPublisher {
     /// True if a client received the frame, as far as the bus can tell.
     pub(super) async fn try_publish(&self, frame: &ReplyFrame) -> Result<bool, TransportError> {
         let sent = Instant::now();
-        let published = self.transport.publish(frame.client, frame.bytes.clone());
+        let published = self.transport.publish(frame.client, frame.encoded.clone());
         match published.await {
             Ok(receivers) => {
                 let now = Instant::now();

@@ -17,7 +17,7 @@ const RETRY_TIMEOUT: Duration = Duration::from_secs(10);
 /// clients do not wait. A frame that arrives twice does no harm: a client takes one answer per
 /// request.
 pub(super) fn repeat_unreceived(publisher: Arc<ReplyPublisher>, frame: ReplyFrame) {
-    let Some(permit) = publisher.repeats.take(frame.client, frame.bytes.len()) else {
+    let Some(permit) = publisher.repeats.acquire(frame.client, frame.encoded.len()) else {
         publisher.record_unreceived(&frame);
         return;
     };
@@ -40,6 +40,6 @@ pub(super) fn repeat_unreceived(publisher: Arc<ReplyPublisher>, frame: ReplyFram
 impl ReplyPublisher {
     fn record_unreceived(&self, frame: &ReplyFrame) {
         self.log
-            .record(Anomaly::UnreceivedReply, &frame.bytes.len());
+            .record(Anomaly::UnreceivedReply, &frame.encoded.len());
     }
 }

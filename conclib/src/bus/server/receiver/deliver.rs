@@ -161,7 +161,7 @@ impl RequestReceiver {
         let Some(actor) = actor.filter(|actor| !actor.is_private()) else {
             return Err(self.shared.registry.absence_on_bus(request.urn).into());
         };
-        let held = self.held.take(actor.urn(), size);
+        let held = self.held.acquire(actor.urn(), size);
         Ok((actor, held.ok_or_else(AskError::overloaded)?))
     }
 

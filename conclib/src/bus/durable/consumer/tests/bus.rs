@@ -14,7 +14,7 @@ use crate::bus::transport::stream::{
     StreamConsumer, StreamEntry,
 };
 use crate::bus::transport::{
-    Acquired, Epoch, Lease, Popped, ServerTime, ServerTransport, TransportError,
+    Acquired, Epoch, Frame, Lease, Popped, ServerTime, ServerTransport, TransportError,
 };
 use crate::reply::remote::ClientId;
 
@@ -97,7 +97,7 @@ impl ServerTransport for Bus {
         self.inner.pop(epoch, count, block).await
     }
 
-    async fn publish(&self, client: ClientId, frame: Bytes) -> Result<Option<u64>, TransportError> {
+    async fn publish(&self, client: ClientId, frame: Frame) -> Result<Option<u64>, TransportError> {
         self.inner.publish(client, frame).await
     }
 
