@@ -1,98 +1,71 @@
 //! Times of very many asks in little memory, so that they do not show in the
 //! memory of the process that is measured.
 
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::array;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use hdrhistogram::Histogram as Counts;
 
 use crate::float;
 
-/// Buckets per doubling: a bucket is 0.8 % wide or less.
-const PER_DOUBLING: usize = 128;
+/// Significant digits of a time: a bucket is 0.8 % wide or less.
+const DIGITS: u8 = 2;
 
-/// The same among times.
-const WIDTH: u64 = PER_DOUBLING as u64;
+/// The longest time that is told apart, in nanoseconds; longer ones count as this one.
+const LONGEST: u64 = 17_000_000_000;
 
-/// Doublings above the first bucket's: up to 17 s.
-const DOUBLINGS: usize = 27;
-
-/// Buckets of one shard.
-const BUCKETS: usize = (DOUBLINGS + 1) * PER_DOUBLING;
-
-/// Callers of different shards do not touch the same memory.
+/// Callers of different shards do not wait for each other.
 const SHARDS: usize = 8;
 
 /// Counts of times.
 #[derive(Debug)]
 pub(crate) struct Histogram {
-    /// Shard after shard, each all buckets in order.
-    counts: Vec<AtomicU32>,
+    shards: [Shard; SHARDS],
 }
+
+/// The counts of some of the callers. Aligned so that no two shards share a cache line.
+#[derive(Debug)]
+#[repr(align(128))]
+struct Shard(Mutex<Counts<u32>>);
 
 impl Histogram {
     pub(crate) fn new() -> Self {
-        let mut counts = Vec::new();
-        counts.resize_with(SHARDS * BUCKETS, AtomicU32::default);
-        Self { counts }
+        Self {
+            shards: array::from_fn(|_| Shard(Mutex::new(no_counts()))),
+        }
     }
 
     /// Counts a time of the caller with this number.
     pub(crate) fn count(&self, caller: usize, time: Duration) {
         let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-        let at = caller % SHARDS * BUCKETS + bucket(nanos);
-        self.counts[at].fetch_add(1, Relaxed);
+        self.shards[caller % SHARDS].lock().saturating_record(nanos);
     }
 
     /// The number of times.
     pub(crate) fn total(&self) -> u64 {
-        self.counts
-            .iter()
-            .map(|count| u64::from(count.load(Relaxed)))
-            .sum()
+        self.shards.iter().map(|shard| shard.lock().len()).sum()
     }
 
-    /// The time below which `part` of all times lie, in microseconds; 0 if there is none.
+    /// The time that `part` of all times do not exceed, in microseconds; 0 if there is none.
     pub(crate) fn percentile(&self, part: f64) -> f64 {
-        let wanted = float(self.total()) * part;
-        let mut seen = 0.0;
-        for bucket in 0..BUCKETS {
-            let here: u64 = (0..SHARDS)
-                .map(|shard| u64::from(self.counts[shard * BUCKETS + bucket].load(Relaxed)))
-                .sum();
-            if here == 0 {
-                continue;
-            }
-            let (low, high) = bounds(bucket);
-            if seen + float(here) >= wanted {
-                let within = (wanted - seen) / float(here);
-                return (float(low) + float(high - low) * within) / 1000.0;
-            }
-            seen += float(here);
+        let mut all = no_counts();
+        for shard in &self.shards {
+            all += &*shard.lock();
         }
-        0.0
+        float(all.median_equivalent(all.value_at_quantile(part))) / 1000.0
     }
 }
 
-/// The bucket of a time: linear at first, then as many buckets for each doubling.
-fn bucket(nanos: u64) -> usize {
-    let doubling = (nanos / WIDTH).checked_ilog2().map_or(0, |log| log + 1);
-    let within = if doubling == 0 {
-        nanos
-    } else {
-        (nanos >> (doubling - 1)) - WIDTH
-    };
-    let at = u64::from(doubling) * WIDTH + within;
-    usize::try_from(at).unwrap_or(BUCKETS).min(BUCKETS - 1)
+impl Shard {
+    fn lock(&self) -> MutexGuard<'_, Counts<u32>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-/// The times of a bucket, from the first one to the first one of the next bucket.
-fn bounds(bucket: usize) -> (u64, u64) {
-    let (doubling, within) = (bucket as u64 / WIDTH, bucket as u64 % WIDTH);
-    if doubling == 0 {
-        return (within, within + 1);
-    }
-    let width = 1 << (doubling - 1);
-    let low = (WIDTH + within) * width;
-    (low, low + width)
+/// Counts for one shard, or for the sum of all: 14 KiB.
+fn no_counts() -> Counts<u32> {
+    Counts::new_with_max(LONGEST, DIGITS).expect("the bounds are those of a histogram")
 }
 
 #[cfg(test)]
@@ -100,24 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_time_lies_within_the_bounds_of_its_bucket() {
-        for nanos in [0, 1, 127, 128, 129, 255, 256, 1_000, 99_999, 5_000_000_000] {
-            let (low, high) = bounds(bucket(nanos));
-            assert!(low <= nanos && nanos < high, "{nanos} in {low}..{high}");
-            assert!((high - low) * WIDTH <= low.max(WIDTH));
-        }
-        assert_eq!(bucket(u64::MAX), BUCKETS - 1);
-    }
-
-    #[test]
-    fn buckets_follow_each_other() {
-        for bucket in 1..BUCKETS {
-            assert_eq!(bounds(bucket - 1).1, bounds(bucket).0);
-        }
-    }
-
-    #[test]
-    fn percentiles_are_as_exact_as_a_bucket() {
+    fn percentiles_are_exact_to_one_percent() {
         let times = Histogram::new();
         for micros in 1..=1000 {
             times.count(micros, Duration::from_micros(micros as u64));
@@ -130,7 +86,22 @@ mod tests {
     }
 
     #[test]
+    fn endless_time_counts_as_the_longest() {
+        let times = Histogram::new();
+        times.count(0, Duration::MAX);
+        assert_eq!(times.total(), 1);
+        let found = times.percentile(0.5) * 1000.0 / float(LONGEST);
+        assert!((found - 1.0).abs() < 0.01, "{found}");
+    }
+
+    #[test]
     fn nothing_counted_is_zero() {
         assert!(Histogram::new().percentile(0.5).abs() < f64::EPSILON);
+    }
+
+    #[test]
+    fn histogram_takes_little_memory() {
+        let buckets = SHARDS * no_counts().distinct_values();
+        assert!(buckets * size_of::<u32>() <= 128 * 1024, "{buckets}");
     }
 }
