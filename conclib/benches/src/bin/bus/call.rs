@@ -8,15 +8,16 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
+use clap::Args;
 use conclib_benches::process::{cpu_seconds, resident_bytes};
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Runtime;
 
 use crate::Problem;
 use crate::load::{self, Ask, Load, Request};
+use crate::options::seconds;
 use crate::peers::{Peer, conclib, naive, nats, raw};
 use crate::plan::Spans;
-use crate::words::Words;
 
 /// The results of one measurement.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -60,45 +61,53 @@ impl Sample {
 }
 
 /// The task of a calling process.
-struct Order {
+#[derive(Debug, Args)]
+pub(crate) struct Order {
+    /// The way in which requests are carried.
+    pub(crate) peer: Peer,
+    /// Leads to the server.
+    port: u16,
     /// Tasks that ask.
-    callers: usize,
+    pub(crate) callers: usize,
     /// Bytes of a request.
-    size: usize,
-    spans: Spans,
-    /// Client, responder, server: as far as they are known.
-    watched: [Option<u32>; 3],
+    payload: usize,
+    /// Seconds of asking that counts.
+    #[arg(value_parser = seconds)]
+    measured: Duration,
+    /// Seconds of asking before anything counts.
+    #[arg(value_parser = seconds, default_value = "0.4")]
+    pub(crate) warm_up: Duration,
+    /// The process id of the responder.
+    responder: Option<u32>,
+    /// The process id of the server.
+    pub(crate) server: Option<u32>,
 }
 
-pub(crate) fn main(words: &[String]) -> Result<(), Problem> {
-    let mut words = Words::new(words);
-    let peer: Peer = words.take("peer")?;
-    let port: u16 = words.take("port")?;
-    let callers = words.take("number of callers")?;
-    let size = words.take("size of a payload")?;
-    let measured = Duration::try_from_secs_f64(words.take("number of seconds")?)?;
-    let warm_up = match words.next() {
-        None => Duration::from_millis(400),
-        Some(word) => Duration::try_from_secs_f64(word.parse()?)?,
-    };
-    let mut pid = || words.next().map(str::parse::<u32>).transpose();
-    let order = Order {
-        callers,
-        size,
-        spans: Spans { warm_up, measured },
-        watched: [Some(std::process::id()), pid()?, pid()?],
-    };
-    let sample = measure(peer, port, &order)?;
-    println!("{}", serde_json::to_string(&sample)?);
+impl Order {
+    fn spans(&self) -> Spans {
+        Spans {
+            warm_up: self.warm_up,
+            measured: self.measured,
+        }
+    }
+
+    /// Client, responder, server: as far as they are known.
+    fn watched(&self) -> [Option<u32>; 3] {
+        [Some(std::process::id()), self.responder, self.server]
+    }
+}
+
+pub(crate) fn main(order: &Order) -> Result<(), Problem> {
+    println!("{}", serde_json::to_string(&measure(order)?)?);
     Ok(())
 }
 
-fn measure(peer: Peer, port: u16, order: &Order) -> Result<Sample, Problem> {
-    match peer {
-        Peer::Conclib => together(order, conclib::Caller::connect(port)),
-        Peer::Nats => together(order, nats::Caller::connect(port)),
-        Peer::NaiveLoop => together(order, naive::Caller::connect(port)),
-        Peer::RawSockets => alone(order, raw::Caller::connect(port)?),
+fn measure(order: &Order) -> Result<Sample, Problem> {
+    match order.peer {
+        Peer::Conclib => together(order, conclib::Caller::connect(order.port)),
+        Peer::Nats => together(order, nats::Caller::connect(order.port)),
+        Peer::NaiveLoop => together(order, naive::Caller::connect(order.port)),
+        Peer::RawSockets => alone(order, raw::Caller::connect(order.port)?),
     }
 }
 
@@ -112,7 +121,7 @@ fn together<A: Ask>(
     let load = Load::new();
     let tasks = {
         let _inside = runtime.enter();
-        load::start(&load, &asker, order.callers, order.size)
+        load::start(&load, &asker, order.callers, order.payload)
     };
     let passed = watch(&load, order);
     runtime.block_on(load::finish(&load, tasks));
@@ -126,7 +135,7 @@ fn alone(order: &Order, mut asker: raw::Caller) -> Result<Sample, Problem> {
     }
     let load = Load::new();
     let shared: Arc<Load> = load.clone();
-    let mut request = Request::first(0, order.size);
+    let mut request = Request::first(0, order.payload);
     let caller = std::thread::spawn(move || {
         while shared.goes_on() {
             let payload = request.payload();
@@ -145,13 +154,14 @@ fn alone(order: &Order, mut asker: raw::Caller) -> Result<Sample, Problem> {
 
 /// The measured time, and the usage of each process during it.
 fn watch(load: &Load, order: &Order) -> (Duration, [Use; 3]) {
-    let look = || order.watched.map(|pid| pid.and_then(cpu_seconds));
-    let (took, [before, after]) = load.pass(order.spans, look);
+    let watched = order.watched();
+    let look = || watched.map(|pid| pid.and_then(cpu_seconds));
+    let (took, [before, after]) = load.pass(order.spans(), look);
     let used = [0, 1, 2].map(|process| Use {
         cpu: after[process]
             .zip(before[process])
             .map(|(after, before)| after - before),
-        resident: order.watched[process].and_then(resident_bytes),
+        resident: watched[process].and_then(resident_bytes),
     });
     (took, used)
 }

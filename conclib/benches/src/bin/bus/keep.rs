@@ -3,10 +3,13 @@
 //! It prints the process id of the program, and ends it when its own standard input ends: so the
 //! server ends also when the run is killed.
 
+use std::ffi::OsString;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::sleep;
 use std::time::Duration;
+
+use clap::Args;
 
 use crate::Problem;
 use crate::respond::when_input_ends;
@@ -14,10 +17,20 @@ use crate::respond::when_input_ends;
 /// The interval of checks if the program has ended by itself.
 const POLL: Duration = Duration::from_millis(100);
 
-pub(crate) fn main(words: &[String]) -> Result<(), Problem> {
-    let (program, arguments) = words.split_first().ok_or("the program is missing")?;
-    let mut command = Command::new(program);
-    command.args(arguments).current_dir(std::env::temp_dir());
+/// The task of a process that keeps a server.
+#[derive(Debug, Args)]
+pub(crate) struct Order {
+    /// The server.
+    pub(crate) program: OsString,
+    /// The server's own arguments.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) arguments: Vec<OsString>,
+}
+
+pub(crate) fn main(order: &Order) -> Result<(), Problem> {
+    let mut command = Command::new(&order.program);
+    command.args(&order.arguments);
+    command.current_dir(std::env::temp_dir());
     command.stdin(Stdio::null());
     command.stdout(Stdio::null()).stderr(Stdio::null());
     let child = command.spawn()?;

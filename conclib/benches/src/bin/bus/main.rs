@@ -22,6 +22,8 @@
 use std::error::Error;
 use std::process::ExitCode;
 
+use clap::{Parser, Subcommand};
+
 mod against;
 mod call;
 mod children;
@@ -39,7 +41,6 @@ mod respond;
 mod results;
 mod run;
 mod servers;
-mod words;
 
 /// An error for the terminal.
 type Problem = Box<dyn Error + Send + Sync>;
@@ -50,14 +51,45 @@ fn float(count: u64) -> f64 {
     count as f64
 }
 
+/// The speed of the bus: conclib beside NATS, the simple way over Redis, and bare sockets
+///
+/// Prints a table, and writes it below target/bench.
+#[derive(Debug, Parser)]
+#[command(name = "bus")]
+#[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
+struct CommandLine {
+    #[command(flatten)]
+    options: options::Arguments,
+    #[command(subcommand)]
+    process: Option<Process>,
+}
+
+/// The processes that a run starts. Runs of other commits start `respond` and `call` of this build, too:
+/// their arguments stay as they are.
+#[derive(Debug, Subcommand)]
+enum Process {
+    /// Replies to asks
+    #[command(hide = true)]
+    Respond(respond::Order),
+    /// Asks, and prints the results
+    #[command(hide = true)]
+    Call(call::Order),
+    /// Delays the bytes to a server and back
+    #[command(hide = true)]
+    Relay(relay::Order),
+    /// Runs a server until the input ends
+    #[command(hide = true)]
+    Keep(keep::Order),
+}
+
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let outcome = match arguments.split_first() {
-        Some((first, rest)) if first == "respond" => respond::main(rest),
-        Some((first, rest)) if first == "call" => call::main(rest),
-        Some((first, rest)) if first == "relay" => relay::main(rest),
-        Some((first, rest)) if first == "keep" => keep::main(rest),
-        _ => run::main(&arguments),
+    let CommandLine { options, process } = CommandLine::parse();
+    let outcome = match &process {
+        Some(Process::Respond(order)) => respond::main(order),
+        Some(Process::Call(order)) => call::main(order),
+        Some(Process::Relay(order)) => relay::main(order),
+        Some(Process::Keep(order)) => keep::main(order),
+        None => run::main(&options.complete().unwrap_or_else(|error| error.exit())),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -65,5 +97,65 @@ fn main() -> ExitCode {
             eprintln!("{problem}");
             ExitCode::FAILURE
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use clap::CommandFactory;
+
+    use super::*;
+    use crate::peers::Peer;
+
+    fn process(words: &[&str]) -> Process {
+        let words = ["bus"].iter().chain(words);
+        let command_line = CommandLine::try_parse_from(words).expect("the words are right");
+        command_line.process.expect("a process is named")
+    }
+
+    #[test]
+    fn command_line_is_consistent() {
+        CommandLine::command().debug_assert();
+    }
+
+    #[test]
+    fn words_of_other_commits_start_a_responder_and_a_caller() {
+        assert!(matches!(
+            process(&["respond", "naive", "6379"]),
+            Process::Respond(_)
+        ));
+        let words = "call conclib 6379 64 1024 0.05 0.02 12 13";
+        let words: Vec<_> = words.split(' ').collect();
+        let Process::Call(order) = process(&words) else {
+            panic!("it is no caller");
+        };
+        assert_eq!((order.peer, order.callers), (Peer::Conclib, 64));
+        assert_eq!(order.warm_up, Duration::from_millis(20));
+        assert_eq!(order.server, Some(13));
+        let Process::Call(order) = process(&words[..6]) else {
+            panic!("it is no caller");
+        };
+        assert_eq!(order.warm_up, Duration::from_millis(400));
+        assert_eq!(order.server, None);
+    }
+
+    #[test]
+    fn arguments_of_a_server_are_its_own() {
+        let words = [
+            "keep",
+            "redis-server",
+            "--port",
+            "7",
+            "--help",
+            "--save",
+            "",
+        ];
+        let Process::Keep(order) = process(&words) else {
+            panic!("it is no keeper");
+        };
+        assert_eq!(order.program, "redis-server");
+        assert_eq!(order.arguments, words[2..]);
     }
 }

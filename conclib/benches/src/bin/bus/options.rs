@@ -1,28 +1,16 @@
-//! The command line.
+//! The command line of a run.
 
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory};
 use conclib_benches::against::{self, Other};
 
-use crate::Problem;
 use crate::peers::Peer;
 use crate::plan::{ROWS, Row, Spans};
-use crate::words::Words;
-
-const USAGE: &str = "\
-options of the benchmark `bus`:
-  --rounds <n>     how often each row is measured (5; 9 with --against)
-  --row <id>       only this row; may be repeated: 1, 16, 64, 512, 4096, 64x1KiB, 64x16KiB,
-                   64x256KiB, 16-thread, 64-thread, 512-thread (one worker thread)
-  --one-cpu        all processes on one processor: the time of an ask is then the work on its way,
-                   and runs repeat within a few percent (Linux)
-  --peer <name>    only this peer; may be repeated: conclib, nats, naive, raw
-  --seconds <s>    how long each measurement takes (1)
-  --quick          one short round, to see that everything runs
-  --delay <time>   conclib alone, at 64, 512 and 4096 callers, to a Redis that is this far away
-                   each way, such as 500us
-  --against <name>=<executable>
-                   conclib alone, by turns with another commit's build of this benchmark";
+use crate::{CommandLine, Problem};
 
 /// The default number of measurements per row.
 const ROUNDS: usize = 5;
@@ -30,7 +18,51 @@ const ROUNDS: usize = 5;
 /// Rows of a run with a delay.
 const FAR_ROWS: [&str; 3] = ["64", "512", "4096"];
 
-/// The options of a run.
+/// The options of a run, as given.
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// Number of measurements of each row [default: 5; 9 with --against; 1 with --quick]
+    #[arg(long, value_name = "N")]
+    rounds: Option<NonZeroUsize>,
+
+    /// Only this row; may be repeated
+    #[arg(long = "row", value_name = "ID", value_parser = row())]
+    rows: Vec<&'static Row>,
+
+    /// All processes on one processor (Linux)
+    ///
+    /// The time of an ask is then the work on its way, and runs repeat within a few percent.
+    ///
+    /// Every runtime has one worker thread then: rows that ask for one are left out unless chosen.
+    #[arg(long)]
+    one_cpu: bool,
+
+    /// Only this peer; may be repeated
+    #[arg(long = "peer", value_name = "NAME")]
+    peers: Vec<Peer>,
+
+    /// Length of each measurement, in seconds [default: 1; 0.2 with --quick]
+    #[arg(long, value_name = "S", value_parser = measured_seconds)]
+    seconds: Option<Duration>,
+
+    /// One short round, to see that everything runs
+    #[arg(long)]
+    quick: bool,
+
+    /// conclib alone, to a Redis that is this far away each way, such as 500us
+    ///
+    /// At 64, 512 and 4096 callers, unless rows are chosen. No other peer can be.
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    delay: Option<Duration>,
+
+    /// conclib alone, by turns with another commit's build of this benchmark
+    ///
+    /// No other peer can be chosen; scripts/bench-against makes the build.
+    #[arg(long, value_name = "NAME=EXECUTABLE")]
+    against: Option<Other>,
+}
+
+/// The options of a run, with those that were not given.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Options {
     /// The number of measurements per row.
@@ -49,94 +81,105 @@ pub(crate) struct Options {
     pub(crate) against: Option<Other>,
 }
 
-impl Options {
-    pub(crate) fn parse(arguments: &[String]) -> Result<Self, Problem> {
-        Self::read(arguments).map_err(|problem| format!("{problem}\n\n{USAGE}").into())
-    }
-
-    fn read(arguments: &[String]) -> Result<Self, Problem> {
-        let mut words = Words::new(arguments);
-        let (mut rows, mut peers) = (Vec::new(), Vec::new());
-        let (mut rounds, mut delay, mut against) = (None, None, None);
-        let (mut quick, mut one_cpu) = (false, false);
-        let mut spans = Spans {
-            warm_up: Duration::from_millis(400),
-            measured: Duration::from_secs(1),
-        };
-        while let Some(option) = words.next() {
-            match option {
-                "--rounds" => rounds = Some(words.take::<usize>("number of rounds")?.max(1)),
-                "--row" => rows.push(find_row(&words.take::<String>("row")?)?),
-                "--peer" => peers.push(words.take::<Peer>("peer")?),
-                "--seconds" => spans.measured = seconds(words.take("number of seconds")?)?,
-                "--quick" => {
-                    quick = true;
-                    rounds = Some(1);
-                    spans.warm_up = Duration::from_millis(100);
-                    spans.measured = Duration::from_millis(200);
-                }
-                "--one-cpu" => one_cpu = true,
-                "--delay" => delay = Some(time(&words.take::<String>("delay")?)?),
-                "--against" => against = Some(words.take("<name>=<executable>")?),
-                other => return Err(format!("there is no option `{other}`").into()),
-            }
-        }
-        if delay.is_some() || against.is_some() {
-            if peers.iter().any(|peer| *peer != Peer::Conclib) {
-                return Err(
-                    "with a delay, and against another build, conclib alone is measured".into(),
-                );
-            }
-            peers = vec![Peer::Conclib];
-        }
-        if rows.is_empty() {
-            let is_chosen = |row: &&Row| {
-                // On one processor every runtime has one worker thread.
-                let is_other = !one_cpu || row.threads.is_none();
-                is_other && (delay.is_none() || FAR_ROWS.contains(&row.id))
-            };
-            rows = ROWS.iter().filter(is_chosen).collect();
-        }
-        if peers.is_empty() {
-            peers = Peer::ALL.to_vec();
-        }
-        let unless_said = against.as_ref().map_or(ROUNDS, |_| against::ROUNDS);
-        Ok(Self {
-            rounds: rounds.unwrap_or(unless_said),
-            rows,
-            peers,
-            spans,
-            quick,
-            one_cpu,
-            delay,
-            against,
+impl Arguments {
+    /// Adds the defaults.
+    ///
+    /// # Errors
+    ///
+    /// Peers were chosen for a run that measures conclib alone.
+    pub(crate) fn complete(self) -> Result<Options, clap::Error> {
+        Ok(Options {
+            rounds: self.rounds(),
+            rows: self.rows(),
+            peers: self.peers()?,
+            spans: self.spans(),
+            quick: self.quick,
+            one_cpu: self.one_cpu,
+            delay: self.delay,
+            against: self.against,
         })
     }
-}
 
-fn find_row(id: &str) -> Result<&'static Row, Problem> {
-    let found = ROWS.iter().find(|row| row.id == id);
-    found.ok_or_else(|| format!("there is no row `{id}`").into())
-}
+    fn rounds(&self) -> usize {
+        match (self.rounds, &self.against) {
+            (Some(rounds), _) => rounds.get(),
+            (None, _) if self.quick => 1,
+            (None, Some(_)) => against::ROUNDS,
+            (None, None) => ROUNDS,
+        }
+    }
 
-fn seconds(number: f64) -> Result<Duration, Problem> {
-    match Duration::try_from_secs_f64(number) {
-        Ok(time) if !time.is_zero() => Ok(time),
-        _ => Err(format!("`{number}` is no time to measure").into()),
+    fn rows(&self) -> Vec<&'static Row> {
+        if !self.rows.is_empty() {
+            return self.rows.clone();
+        }
+        let is_measured = |row: &&Row| {
+            // On one processor every runtime has one worker thread.
+            let is_other = !self.one_cpu || row.threads.is_none();
+            is_other && (self.delay.is_none() || FAR_ROWS.contains(&row.id))
+        };
+        ROWS.iter().filter(is_measured).collect()
+    }
+
+    fn peers(&self) -> Result<Vec<Peer>, clap::Error> {
+        let is_alone = self.delay.is_some() || self.against.is_some();
+        if is_alone && self.peers.iter().any(|peer| *peer != Peer::Conclib) {
+            return Err(CommandLine::command().error(
+                ErrorKind::ArgumentConflict,
+                "with --delay or --against, conclib alone is measured: leave --peer out",
+            ));
+        }
+        Ok(match &self.peers[..] {
+            _ if is_alone => vec![Peer::Conclib],
+            [] => Peer::ALL.to_vec(),
+            chosen => chosen.to_vec(),
+        })
+    }
+
+    fn spans(&self) -> Spans {
+        let (warm_up, measured) = if self.quick { (100, 200) } else { (400, 1000) };
+        Spans {
+            warm_up: Duration::from_millis(warm_up),
+            measured: self.seconds.unwrap_or(Duration::from_millis(measured)),
+        }
     }
 }
 
-fn time(word: &str) -> Result<Duration, Problem> {
-    humantime::parse_duration(word).map_err(|error| format!("`{word}`: {error}").into())
+/// Reads the id of a row.
+fn row() -> impl TypedValueParser<Value = &'static Row> {
+    let ids = ROWS.map(|row| PossibleValue::new(row.id).help(row.name));
+    PossibleValuesParser::new(ids).try_map(|id| {
+        let found = ROWS.iter().find(|row| row.id == id);
+        found.ok_or("there is no such row")
+    })
+}
+
+/// Reads a time in seconds.
+pub(crate) fn seconds(word: &str) -> Result<Duration, Problem> {
+    Ok(Duration::try_from_secs_f64(word.parse()?)?)
+}
+
+/// Reads the length of a measurement in seconds.
+fn measured_seconds(word: &str) -> Result<Duration, Problem> {
+    let time = seconds(word)?;
+    if time.is_zero() {
+        return Err("nothing can be measured in no time".into());
+    }
+    Ok(time)
 }
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
 
     fn parse(line: &str) -> Result<Options, String> {
-        let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
-        Options::parse(&words).map_err(|problem| problem.to_string())
+        let words = ["bus"].into_iter().chain(line.split_whitespace());
+        let parsed = CommandLine::try_parse_from(words);
+        parsed
+            .and_then(|command_line| command_line.options.complete())
+            .map_err(|error| error.to_string())
     }
 
     #[test]
@@ -191,20 +234,34 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_option_tells_what_is_allowed() {
-        for line in [
-            "--rows 5",
-            "--row 5",
-            "--peer zmq",
-            "--rounds x",
-            "--rounds",
-            "--seconds 0",
-            "--delay x",
-            "--against",
-            "--against 4ca0ee8",
+    fn quick_run_is_one_short_round_unless_said() {
+        let options = parse("--quick").expect("options");
+        assert_eq!(options.rounds, 1);
+        assert_eq!(options.spans.measured, Duration::from_millis(200));
+        let options = parse("--rounds 3 --seconds 2 --quick").expect("options");
+        assert_eq!(options.rounds, 3);
+        assert_eq!(options.spans.warm_up, Duration::from_millis(100));
+        assert_eq!(options.spans.measured, Duration::from_secs(2));
+    }
+
+    #[test]
+    fn wrong_option_tells_what_is_allowed() {
+        for (line, part) in [
+            ("--rows 5", "unexpected argument '--rows'"),
+            ("--row 5", "values: 1, 16, 64, 512, 4096, 64x1KiB"),
+            ("--peer zmq", "values: conclib, nats, naive, raw"),
+            ("--rounds x", "--rounds <N>"),
+            ("--rounds 0", "--rounds <N>"),
+            ("--rounds", "a value is required for '--rounds <N>'"),
+            ("--seconds 0", "nothing can be measured in no time"),
+            ("--delay x", "--delay <TIME>"),
+            ("--against", "--against <NAME=EXECUTABLE>"),
+            ("--against 4ca0ee8", "--against <NAME=EXECUTABLE>"),
+            ("--delay 500us --peer nats", "conclib alone is measured"),
+            ("--against a=b --peer raw", "conclib alone is measured"),
         ] {
             let problem = parse(line).expect_err(line);
-            assert!(problem.contains("options of the benchmark"), "{problem}");
+            assert!(problem.contains(part), "{line}: {problem}");
         }
     }
 }

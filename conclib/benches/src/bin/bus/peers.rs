@@ -1,6 +1,7 @@
 //! The peers: the ways in which requests are carried.
 
-use std::str::FromStr;
+use clap::ValueEnum;
+use clap::builder::PossibleValue;
 
 use crate::servers::Kind;
 
@@ -66,13 +67,18 @@ impl Peer {
     }
 }
 
-impl FromStr for Peer {
-    type Err = ();
+impl ValueEnum for Peer {
+    fn value_variants<'a>() -> &'a [Self] {
+        &Self::ALL
+    }
 
-    fn from_str(word: &str) -> Result<Self, ()> {
-        Self::ALL
-            .into_iter()
-            .find(|peer| peer.id() == word)
-            .ok_or(())
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        let way = match self {
+            Self::Conclib => "a proxy client, and an actor behind a proxy",
+            Self::Nats => "request and reply of async-nats",
+            Self::NaiveLoop => "one BLPOP and one PUBLISH of fred after another",
+            Self::RawSockets => "the same with blocking sockets and nothing else, for one caller",
+        };
+        Some(PossibleValue::new(self.id()).help(way))
     }
 }

@@ -10,12 +10,22 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
+use clap::Args;
+
 use crate::Problem;
 use crate::respond::when_input_ends;
-use crate::words::Words;
 
 /// The most bytes of one read.
 const CHUNK: usize = 256 * 1024;
+
+/// The task of a relaying process.
+#[derive(Debug, Args)]
+pub(crate) struct Order {
+    /// The port of the server.
+    port: u16,
+    /// The delay in each direction.
+    nanoseconds: u64,
+}
 
 /// Bytes on their way.
 struct Chunk {
@@ -24,16 +34,17 @@ struct Chunk {
     due: Instant,
 }
 
-pub(crate) fn main(words: &[String]) -> Result<(), Problem> {
-    let mut words = Words::new(words);
-    let target: u16 = words.take("port")?;
-    let delay = Duration::from_nanos(words.take("delay")?);
+pub(crate) fn main(order: &Order) -> Result<(), Problem> {
     sleep_exactly();
     come_first();
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     println!("{}", listener.local_addr()?.port());
     when_input_ends(|| std::process::exit(0));
-    serve(&listener, target, delay)
+    serve(
+        &listener,
+        order.port,
+        Duration::from_nanos(order.nanoseconds),
+    )
 }
 
 /// Linux lets a thread sleep 50 µs longer than it asked for, unless it is told not to; threads

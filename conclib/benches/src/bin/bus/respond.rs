@@ -5,18 +5,24 @@
 
 use std::io::{Read, Write};
 
+use clap::Args;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
 use crate::Problem;
 use crate::children::READY;
 use crate::peers::{Peer, conclib, naive, nats, raw};
-use crate::words::Words;
 
-pub(crate) fn main(words: &[String]) -> Result<(), Problem> {
-    let mut words = Words::new(words);
-    let peer: Peer = words.take("peer")?;
-    let port: u16 = words.take("port")?;
+/// The task of a responding process.
+#[derive(Debug, Args)]
+pub(crate) struct Order {
+    /// The way in which requests are carried.
+    peer: Peer,
+    /// Leads to the server.
+    port: u16,
+}
+
+pub(crate) fn main(&Order { peer, port }: &Order) -> Result<(), Problem> {
     match peer {
         Peer::Conclib => Runtime::new()?.block_on(async {
             let (sender, stop) = oneshot::channel::<()>();

@@ -16,25 +16,24 @@ use crate::results::Results;
 use crate::servers::{Kind, Server};
 use crate::{Problem, float};
 
-pub(crate) fn main(arguments: &[String]) -> Result<(), Problem> {
-    let options = Options::parse(arguments)?;
+pub(crate) fn main(options: &Options) -> Result<(), Problem> {
     if options.one_cpu {
         share_one_cpu()?;
     }
     if let Some(other) = &options.against {
-        return against::run(&options, other);
+        return against::run(options, other);
     }
     let program = std::env::current_exe()?;
     let (machine, date) = (Machine::here(), now());
-    let servers = Servers::start(&options)?;
+    let servers = Servers::start(options)?;
     let mut outcome = Outcome::default();
     for round in 0..options.rounds {
-        outcome.add_round(round, &program, &options, &servers);
+        outcome.add_round(round, &program, options, &servers);
     }
     let Outcome { results, failures } = outcome;
-    let columns = columns(&options);
+    let columns = columns(options);
     let report = Report {
-        title: title(&options),
+        title: title(options),
         machine,
         date,
         rounds: options.rounds,
@@ -43,10 +42,10 @@ pub(crate) fn main(arguments: &[String]) -> Result<(), Problem> {
             .map(|peer| servers.column(*peer, options.peers.contains(peer)))
             .collect(),
         rows: results.lines(&options.rows, &columns, options.one_cpu),
-        notes: notes(&options, &failures),
+        notes: notes(options, &failures),
     };
     println!("{}", report.markdown());
-    let file = write_json(&report, name(&options))?;
+    let file = write_json(&report, name(options))?;
     eprintln!("written: {}", file.display());
     match failures.len() {
         0 => Ok(()),
