@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use clap::Args;
+
 use crate::peer::{Counting, Peer};
 use crate::peers::{Actix, Conclib, Kameo, Ractor, TokioActors, TokioMpsc, Xtra};
 use crate::rows::{Kind, PEERS};
@@ -87,29 +89,37 @@ fn reason(said: &str) -> Option<String> {
     Some(reason.to_owned())
 }
 
-/// Runs as a measurement, with the arguments behind [`COMMAND`].
+/// The arguments behind [`COMMAND`].
+#[derive(Debug, Args)]
+pub(crate) struct Order {
+    /// The peer.
+    peer: String,
+    /// The row of the table, or the measurement of a chart.
+    #[arg(value_parser = Kind::find)]
+    row: Kind,
+    /// The number of messages, actors or URNs.
+    size: u64,
+    /// The time to measure.
+    milliseconds: u64,
+}
+
+/// Runs as a measurement.
 ///
 /// # Errors
 ///
-/// The arguments are not those of [`measure`].
-pub(crate) fn run(arguments: &[String]) -> Result<f64, String> {
-    let [peer, row, size, milliseconds] = arguments else {
-        return Err(format!("{COMMAND} <peer> <row> <size> <milliseconds>"));
-    };
-    let kind = Kind::find(row).ok_or_else(|| format!("no row is called {row}"))?;
+/// There is no such peer, or it is not measured in that row.
+pub(crate) fn run(order: &Order) -> Result<f64, String> {
+    let (peer, kind) = (order.peer.as_str(), order.row);
     let scale = Scale {
-        size: size.parse().map_err(|error| format!("{size}: {error}"))?,
-        time: milliseconds
-            .parse()
-            .map(Duration::from_millis)
-            .map_err(|error| format!("{milliseconds}: {error}"))?,
+        size: order.size,
+        time: Duration::from_millis(order.milliseconds),
     };
-    match (peer.as_str(), kind) {
+    match (peer, kind) {
         ("conclib", Kind::Urns) => Ok(Conclib::run(work::ask_by_urn(scale))),
         ("conclib", Kind::Live) => Ok(growth::<Conclib>(scale)),
         ("tokio mpsc", Kind::Live) => Ok(growth::<TokioMpsc>(scale)),
         ("kameo", Kind::Live) => Ok(growth::<Kameo>(scale)),
-        (_, Kind::Urns | Kind::Live) => Err(format!("{peer} is not measured in {row}")),
+        (_, Kind::Urns | Kind::Live) => Err(format!("{peer} is not measured in {}", kind.name())),
         ("conclib", _) => Ok(row_of::<Conclib>(kind, scale)),
         ("tokio mpsc", _) => Ok(row_of::<TokioMpsc>(kind, scale)),
         ("kameo", _) => Ok(row_of::<Kameo>(kind, scale)),

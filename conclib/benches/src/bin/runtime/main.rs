@@ -18,20 +18,43 @@ mod work;
 
 use std::process::ExitCode;
 
+use clap::{Parser, Subcommand};
 use conclib_benches::report;
 use serde::Serialize;
 
 use crate::options::Pace;
 
+/// conclib within a process, beside other actor frameworks and an actor written by hand
+///
+/// Prints a table, and writes it below target/bench.
+#[derive(Debug, Parser)]
+#[command(name = "runtime")]
+#[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
+struct CommandLine {
+    #[command(flatten)]
+    options: options::Arguments,
+    #[command(subcommand)]
+    process: Option<Process>,
+}
+
+/// The processes that a run starts. Runs of other commits start those of this build, too: their arguments
+/// stay as they are.
+#[derive(Debug, Subcommand)]
+enum Process {
+    /// Measures one peer in one row, and prints the figure
+    #[command(name = child::COMMAND, hide = true)]
+    Measure(child::Order),
+}
+
 fn main() -> ExitCode {
-    let arguments: Vec<_> = std::env::args().skip(1).collect();
-    let done = match arguments.split_first() {
-        Some((first, others)) if first == child::COMMAND => child::run(others).map(|figure| {
+    let CommandLine { options, process } = CommandLine::parse();
+    let done = match &process {
+        Some(Process::Measure(order)) => child::run(order).map(|figure| {
             println!("{figure}");
             // Threads and tasks that are left end with the process.
             std::process::exit(0)
         }),
-        _ => options::parse(&arguments).and_then(|options| run(&options)),
+        None => run(&options.complete()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -64,4 +87,25 @@ fn write(report: &impl Serialize, name: &str, pace: Pace) -> Result<(), String> 
     let path = path.map_err(|error| format!("The report cannot be written: {error}"))?;
     eprintln!("written: {}", path.display());
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn command_line_is_consistent() {
+        CommandLine::command().debug_assert();
+    }
+
+    #[test]
+    fn words_of_other_commits_start_a_measurement() {
+        for row in ["tell, 1 sender", "live actors"] {
+            let words = ["runtime", "measure", "tokio mpsc", row, "256", "0"];
+            let command_line = CommandLine::try_parse_from(words).expect("the words are right");
+            assert!(command_line.process.is_some());
+        }
+    }
 }

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use clap::Args;
+use clap::builder::PossibleValuesParser;
 use conclib_benches::against::{self, Other};
 
 use crate::rows::{Kind, PEERS};
@@ -46,114 +48,90 @@ pub(crate) enum Pace {
     Quick,
 }
 
-/// The usage text.
-fn usage() -> String {
-    let rows: Vec<_> = Kind::TABLE.iter().map(|kind| kind.name()).collect();
-    format!(
-        "Options:\n  --rounds <odd number>  how often each figure is taken ({ROUNDS}; {} with \
-         --against)\n  \
-         --row <name>           only this row; repeatable: {}\n  \
-         --peer <name>          only conclib and this peer; repeatable: {}\n  \
-         --quick                tiny counts, one round: does everything work?\n  \
-         --charts <folder>      measures growth instead, and writes charts\n  \
-         --against <name>=<executable>\n                         \
-         conclib alone, by turns with another commit's build of this benchmark",
-        against::ROUNDS,
-        rows.join("; "),
-        PEERS.join("; ")
-    )
+/// The options of a run, as given.
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// Number of samples per figure, odd [default: 5; 9 with --against; 1 with --quick]
+    #[arg(long, value_name = "N", value_parser = odd)]
+    rounds: Option<usize>,
+
+    /// Only this row; may be repeated
+    #[arg(long = "row", value_name = "NAME")]
+    rows: Vec<Kind>,
+
+    /// Only conclib and this peer; may be repeated
+    #[arg(long = "peer", value_name = "NAME", value_parser = PossibleValuesParser::new(PEERS))]
+    peers: Vec<String>,
+
+    /// Tiny counts, one round: does everything work?
+    #[arg(long)]
+    quick: bool,
+
+    /// Measures growth instead, and writes charts into this folder
+    #[arg(long, value_name = "FOLDER")]
+    charts: Option<PathBuf>,
+
+    /// conclib alone, by turns with another commit's build of this benchmark
+    ///
+    /// Without --peer and --charts; scripts/bench-against makes the build.
+    #[arg(long, value_name = "NAME=EXECUTABLE", conflicts_with_all = ["peers", "charts"])]
+    against: Option<Other>,
 }
 
-/// Reads the arguments of the program, without its name.
-///
-/// # Errors
-///
-/// The mistake, and the usage.
-pub(crate) fn parse(arguments: &[String]) -> Result<Options, String> {
-    read(arguments).map_err(|wrong| format!("{wrong}\n\n{}", usage()))
-}
+impl Arguments {
+    /// Adds the defaults.
+    pub(crate) fn complete(self) -> Options {
+        let default_rounds = match &self.against {
+            _ if self.quick => 1,
+            Some(_) => against::ROUNDS,
+            None => ROUNDS,
+        };
+        Options {
+            rounds: self.rounds.unwrap_or(default_rounds),
+            rows: chosen(&Kind::TABLE, |kind| {
+                self.rows.is_empty() || self.rows.contains(kind)
+            }),
+            peers: chosen(&PEERS, |name| self.is_measured(name)),
+            pace: if self.quick { Pace::Quick } else { Pace::Full },
+            charts: self.charts,
+            against: self.against,
+        }
+    }
 
-fn read(arguments: &[String]) -> Result<Options, String> {
-    let (mut rounds, mut pace, mut charts, mut against) = (None, Pace::Full, None, None);
-    let (mut rows, mut peers) = (Vec::new(), Vec::new());
-    let mut arguments = arguments.iter();
-    while let Some(option) = arguments.next() {
-        if option == "--quick" {
-            pace = Pace::Quick;
-            continue;
-        }
-        if !["--rounds", "--row", "--peer", "--charts", "--against"].contains(&option.as_str()) {
-            return Err(format!("There is no option {option}."));
-        }
-        let value = arguments
-            .next()
-            .ok_or_else(|| format!("{option} needs a value."))?;
-        match option.as_str() {
-            "--rounds" => rounds = Some(odd(value)?),
-            "--row" => rows.push(row(value)?),
-            "--peer" => peers.push(peer(value)?),
-            "--against" => against = Some(other(value)?),
-            _ => charts = Some(PathBuf::from(value)),
-        }
+    fn is_measured(&self, peer: &str) -> bool {
+        let is_chosen = if self.peers.is_empty() {
+            self.against.is_none()
+        } else {
+            self.peers.iter().any(|chosen| chosen == peer)
+        };
+        is_chosen || peer == PEERS[0]
     }
-    if against.is_some() {
-        if charts.is_some() || !peers.is_empty() {
-            return Err(
-                "--against measures conclib alone, without --peer and --charts.".to_owned(),
-            );
-        }
-        peers.push(PEERS[0]);
-    }
-    let unless_said = match (pace, &against) {
-        (Pace::Quick, _) => 1,
-        (Pace::Full, Some(_)) => against::ROUNDS,
-        (Pace::Full, None) => ROUNDS,
-    };
-    Ok(Options {
-        rounds: rounds.unwrap_or(unless_said),
-        rows: chosen(&Kind::TABLE, |kind| rows.is_empty() || rows.contains(kind)),
-        peers: chosen(&PEERS, |name| {
-            *name == PEERS[0] || peers.is_empty() || peers.contains(name)
-        }),
-        pace,
-        charts,
-        against,
-    })
 }
 
 fn chosen<T: Copy>(all: &[T], is_chosen: impl Fn(&T) -> bool) -> Vec<T> {
     all.iter().copied().filter(|one| is_chosen(one)).collect()
 }
 
-fn odd(value: &str) -> Result<usize, String> {
-    match value.parse() {
+/// Reads a number of rounds.
+fn odd(word: &str) -> Result<usize, &'static str> {
+    match word.parse() {
         Ok(rounds) if rounds % 2 == 1 => Ok(rounds),
-        _ => Err(format!("--rounds {value}: not an odd number.")),
+        _ => Err("not an odd number"),
     }
-}
-
-fn row(value: &str) -> Result<Kind, String> {
-    Kind::find(value)
-        .filter(|kind| Kind::TABLE.contains(kind))
-        .ok_or_else(|| format!("--row {value}: there is no such row."))
-}
-
-fn peer(value: &str) -> Result<&'static str, String> {
-    let found = PEERS.into_iter().find(|name| *name == value);
-    found.ok_or_else(|| format!("--peer {value}: there is no such peer."))
-}
-
-fn other(value: &str) -> Result<Other, String> {
-    value.parse().map_err(|error| format!("--against {error}."))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use clap::Parser;
 
-    fn parsed(text: &[&str]) -> Result<Options, String> {
-        let arguments: Vec<_> = text.iter().map(ToString::to_string).collect();
-        parse(&arguments)
+    use super::*;
+    use crate::CommandLine;
+
+    fn parsed(words: &[&str]) -> Result<Options, String> {
+        let parsed = CommandLine::try_parse_from(["runtime"].iter().chain(words));
+        parsed
+            .map(|command_line| command_line.options.complete())
+            .map_err(|error| error.to_string())
     }
 
     #[test]
@@ -200,22 +178,24 @@ mod tests {
     }
 
     #[test]
-    fn a_mistake_is_told_with_what_is_allowed() {
+    fn mistake_is_told_with_what_is_allowed() {
         for (mistake, says) in [
-            (&["--fast"][..], "no option --fast"),
-            (&["--row"], "needs a value"),
-            (&["--row", "tells"], "no such row"),
-            (&["--row", "live actors"], "no such row"),
-            (&["--peer", "akka"], "no such peer"),
+            (&["--fast"][..], "unexpected argument '--fast'"),
+            (&["--row"], "\"tell, 1 sender\", \"tell, 4 senders\""),
+            (
+                &["--row", "tells"],
+                "\"tell, 1 sender\", \"tell, 4 senders\"",
+            ),
+            (&["--row", "live actors"], "invalid value 'live actors'"),
+            (&["--peer", "akka"], "conclib, \"tokio mpsc\", kameo"),
             (&["--rounds", "4"], "not an odd number"),
-            (&["--against"], "needs a value"),
-            (&["--against", "4ca0ee8"], "<name>=<executable>"),
-            (&["--against", "a=b", "--peer", "kameo"], "conclib alone"),
-            (&["--against", "a=b", "--charts", "docs"], "conclib alone"),
+            (&["--against"], "--against <NAME=EXECUTABLE>"),
+            (&["--against", "4ca0ee8"], "--against <NAME=EXECUTABLE>"),
+            (&["--against", "a=b", "--peer", "kameo"], "--peer <NAME>"),
+            (&["--against", "a=b", "--charts", "x"], "--charts <FOLDER>"),
         ] {
             let wrong = parsed(mistake).expect_err("it is a mistake");
             assert!(wrong.contains(says), "{wrong}");
-            assert!(wrong.contains("tell, 1 sender; tell, 4 senders"), "{wrong}");
         }
     }
 }

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use clap::ValueEnum;
+use clap::builder::PossibleValue;
+
 use crate::work::Scale;
 
 /// The peers; conclib comes first.
@@ -33,6 +36,17 @@ pub(crate) enum Kind {
     Live,
     /// For a chart: requests to one of many URNs.
     Urns,
+}
+
+/// The rows of the table can be chosen.
+impl ValueEnum for Kind {
+    fn value_variants<'a>() -> &'a [Self] {
+        &Self::TABLE
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(self.name()))
+    }
 }
 
 /// The reference of a limit.
@@ -75,11 +89,12 @@ impl Kind {
         }
     }
 
-    /// The row of that name.
-    pub(crate) fn find(name: &str) -> Option<Self> {
+    /// The measurement of that name, also those of charts.
+    pub(crate) fn find(name: &str) -> Result<Self, String> {
         let charts = [Self::Live, Self::Urns];
         let mut all = Self::TABLE.into_iter().chain(charts);
         all.find(|kind| kind.name() == name)
+            .ok_or_else(|| format!("no row is called {name}"))
     }
 
     /// The unit of the figures.
