@@ -4,9 +4,10 @@
 //! names.
 
 use std::fmt::Write as _;
+use std::fs;
 use std::path::PathBuf;
-use std::{env, fs};
 
+use clap::Parser;
 use conclib_benches::chart::{escaped, grouped};
 use conclib_benches::report::workspace;
 use serde::Deserialize;
@@ -38,6 +39,15 @@ const TEXT: &str = "#7d8590";
 const CONCLIB: &str = "#2f81f7";
 const PEER: &str = "#8b949e";
 
+/// Draws the chart of the README from the last runs of both benchmarks
+#[derive(Parser)]
+#[command(name = "bars")]
+struct Arguments {
+    /// The file to write
+    #[arg(value_name = "FILE.SVG")]
+    target: PathBuf,
+}
+
 #[derive(Deserialize)]
 struct Report {
     peers: Vec<Peer>,
@@ -63,8 +73,7 @@ struct Cell {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let target = env::args().nth(1).map(PathBuf::from);
-    let target = target.ok_or("usage: bars <file.svg>, after both benchmarks have run")?;
+    let Arguments { target } = Arguments::parse();
     let mut body = String::new();
     let mut y = 20.0;
     for (file, name) in ROWS {
