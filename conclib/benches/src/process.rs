@@ -13,17 +13,34 @@ pub fn cpu_seconds(_pid: u32) -> Option<f64> {
     None
 }
 
-/// The bytes of memory that the process has now.
+/// The bytes of memory that the process has now, with the parts of its program that are in memory.
 #[cfg(target_os = "linux")]
 pub fn resident_bytes(pid: u32) -> Option<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    resident_bytes_of(&status)
+    memory(pid, "VmRSS:")
 }
 
 /// The bytes of memory that the process has: unknown on this system.
 #[cfg(not(target_os = "linux"))]
 pub fn resident_bytes(_pid: u32) -> Option<u64> {
     None
+}
+
+/// The bytes of memory that the process has now, without its program.
+#[cfg(target_os = "linux")]
+pub fn allocated_bytes(pid: u32) -> Option<u64> {
+    memory(pid, "RssAnon:")
+}
+
+/// The bytes of memory without the program: unknown on this system.
+#[cfg(not(target_os = "linux"))]
+pub fn allocated_bytes(_pid: u32) -> Option<u64> {
+    None
+}
+
+#[cfg(target_os = "linux")]
+fn memory(pid: u32, name: &str) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    memory_of(&status, name)
 }
 
 /// Fields 14 and 15 of `/proc/<pid>/stat`. The name of the program, field 2, may hold spaces and
@@ -40,12 +57,10 @@ fn cpu_seconds_of(stat: &str) -> Option<f64> {
     Some((f64::from(user) + f64::from(system)) / TICKS_PER_SECOND)
 }
 
-/// The line `VmRSS` of `/proc/<pid>/status`, which is in kibibytes.
+/// A line of `/proc/<pid>/status`, which is in kibibytes.
 #[cfg(target_os = "linux")]
-fn resident_bytes_of(status: &str) -> Option<u64> {
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))?;
+fn memory_of(status: &str, name: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     kibibytes.checked_mul(1024)
 }
@@ -64,13 +79,15 @@ mod tests {
     #[test]
     fn resident_memory_is_in_bytes() {
         let status = "Name:\tx\nVmHWM:\t  99 kB\nVmRSS:\t  12 kB\n";
-        assert_eq!(resident_bytes_of(status), Some(12 * 1024));
-        assert_eq!(resident_bytes_of("Name:\tx\n"), None);
+        assert_eq!(memory_of(status, "VmRSS:"), Some(12 * 1024));
+        assert_eq!(memory_of("Name:\tx\n", "VmRSS:"), None);
     }
 
     #[test]
     fn this_process_has_memory() {
-        assert!(resident_bytes(std::process::id()).is_some_and(|bytes| bytes > 0));
+        let resident = resident_bytes(std::process::id());
+        let allocated = allocated_bytes(std::process::id());
+        assert!(allocated.is_some_and(|bytes| bytes > 0) && allocated < resident);
         assert!(cpu_seconds(std::process::id()).is_some());
         assert_eq!(resident_bytes(u32::MAX), None);
     }

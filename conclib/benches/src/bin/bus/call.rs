@@ -9,7 +9,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use conclib_benches::process::{cpu_seconds, resident_bytes};
+use conclib_benches::process::{allocated_bytes, cpu_seconds, resident_bytes};
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Runtime;
 
@@ -51,6 +51,9 @@ pub(crate) struct Use {
     pub(crate) cpu: Option<f64>,
     /// Bytes in RAM at the end.
     pub(crate) resident: Option<u64>,
+    /// The same without the program; unknown in builds of other commits.
+    #[serde(default)]
+    pub(crate) allocated: Option<u64>,
 }
 
 impl Sample {
@@ -162,6 +165,7 @@ fn watch(load: &Load, order: &Order) -> (Duration, [Use; 3]) {
             .zip(before[process])
             .map(|(after, before)| after - before),
         resident: watched[process].and_then(resident_bytes),
+        allocated: watched[process].and_then(allocated_bytes),
     });
     (took, used)
 }

@@ -24,7 +24,7 @@ struct Promise {
     bound: f64,
 }
 
-const PROMISES: [Promise; 11] = [
+const PROMISES: [Promise; 12] = [
     promise("1", Metric::P50, Against::Peer(Peer::Nats), 1.0),
     promise("1", Metric::P50, Against::Peer(Peer::NaiveLoop), 1.0),
     promise("1", Metric::AllCpu, Against::Peer(Peer::NaiveLoop), 0.9),
@@ -51,6 +51,7 @@ const PROMISES: [Promise; 11] = [
         1.25,
     ),
     promise("1", Metric::ClientMemory, Against::Peer(Peer::Nats), 1.2),
+    promise("1", Metric::ClientAllocated, Against::Peer(Peer::Nats), 1.2),
 ];
 
 /// The bounds if all processes share one processor: there the time of an ask is the work on its way,

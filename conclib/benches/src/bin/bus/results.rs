@@ -21,12 +21,15 @@ pub(crate) enum Metric {
     /// All three processes together: hardly disturbed by other work of the machine.
     AllCpu,
     ClientMemory,
+    /// Without the program: all peers are in one, of which each needs other parts.
+    ClientAllocated,
     ResponderMemory,
+    ResponderAllocated,
 }
 
 impl Metric {
     /// All metrics, in the order of the table.
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 11] = [
         Self::Throughput,
         Self::P50,
         Self::P99,
@@ -35,7 +38,9 @@ impl Metric {
         Self::ServerCpu,
         Self::AllCpu,
         Self::ClientMemory,
+        Self::ClientAllocated,
         Self::ResponderMemory,
+        Self::ResponderAllocated,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -48,7 +53,9 @@ impl Metric {
             Self::ServerCpu => "server's CPU per million asks",
             Self::AllCpu => "all CPU per million asks",
             Self::ClientMemory => "client's memory",
+            Self::ClientAllocated => "client's memory without its program",
             Self::ResponderMemory => "responder's memory",
+            Self::ResponderAllocated => "responder's memory without its program",
         }
     }
 
@@ -57,7 +64,10 @@ impl Metric {
             Self::Throughput => "asks/s",
             Self::P50 | Self::P99 => "µs",
             Self::ClientCpu | Self::ResponderCpu | Self::ServerCpu | Self::AllCpu => "s",
-            Self::ClientMemory | Self::ResponderMemory => "MiB",
+            Self::ClientMemory
+            | Self::ClientAllocated
+            | Self::ResponderMemory
+            | Self::ResponderAllocated => "MiB",
         }
     }
 
@@ -82,7 +92,9 @@ impl Metric {
             Self::ServerCpu => per_million(sample.server.cpu),
             Self::AllCpu => per_million(sample.all_cpu()),
             Self::ClientMemory => mebibytes(sample.client.resident),
+            Self::ClientAllocated => mebibytes(sample.client.allocated),
             Self::ResponderMemory => mebibytes(sample.responder.resident),
+            Self::ResponderAllocated => mebibytes(sample.responder.allocated),
         };
         value.filter(|value| value.is_finite())
     }
