@@ -154,6 +154,11 @@ pub fn memory() -> usize {
     memory_of("self", "VmRSS:")
 }
 
+/// The memory of this process without its program, in KiB; 0 without `/proc`.
+pub fn allocated() -> usize {
+    memory_of("self", "RssAnon:")
+}
+
 fn memory_of(process: &str, field: &str) -> usize {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix(field));

@@ -1,16 +1,22 @@
-//! The memory of clients, in a process without other tests.
+//! The memory of proxies and clients, in a process without other tests.
 #![cfg(unix)]
 
 use conclib_tests::bus::Bus;
 use conclib_tests::messages::Double;
-use conclib_tests::process::memory;
+use conclib_tests::process::{allocated, memory};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn client_takes_little_memory() {
+async fn proxies_and_clients_take_little_memory() {
     const CLIENTS: usize = 300;
-    let fixture = Bus::redis().await.fixture().await;
+    let bus = Bus::redis().await;
+    let before = allocated();
+    let fixture = bus.fixture().await;
     let ask = Double { n: 1 };
     assert_eq!(fixture.client.ask("worker", ask).await, Ok(2));
+    let first = allocated().saturating_sub(before);
+    println!("{first} KiB for a system with its proxy, and a client");
+    assert!(first < 1536, "{first} KiB");
+
     let before = memory();
     let mut clients = Vec::new();
     for _ in 0..CLIENTS {
