@@ -85,6 +85,9 @@ pub(crate) fn payload_size(contents: &[u8], attributes: &Attributes) -> usize {
 /// Size from which on a client confirms the frame of a reply.
 pub(crate) const LARGE_REPLY: usize = 64 * 1024;
 
+/// Bytes of such frames that a client confirms together, at least.
+pub(crate) const CONFIRM_BYTES: usize = 1024 * 1024;
+
 impl Request<'_> {
     /// Encodes the request with its contents, at the end of a buffer that requests share.
     pub(crate) fn encode_into(&self, contents: Vec<u8>, shared: &mut BytesMut) -> Frame {

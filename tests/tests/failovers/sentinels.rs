@@ -26,6 +26,7 @@ const RECOVERY: Duration = Duration::from_secs(3);
 
 /// Two Redis servers, and three Sentinels that watch over them.
 struct Trio {
+    silent: TcpListener,
     directory: PathBuf,
     servers: [(u16, Child); 2],
     sentinels: Vec<(u16, Child)>,
@@ -39,6 +40,7 @@ impl Trio {
         std::fs::create_dir_all(&directory).unwrap();
         let (primary, replica) = (ports[0], ports[1]);
         let mut trio = Self {
+            silent: TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap(),
             servers: [
                 (primary, server(&directory, primary, None)),
                 (replica, server(&directory, replica, Some(primary))),
@@ -135,8 +137,8 @@ impl Trio {
             .sentinels
             .iter()
             .map(|(port, _)| format!("127.0.0.1:{port}"));
-        // The first one is never there.
-        let nodes: Vec<_> = ["127.0.0.1:1".to_owned()]
+        // The first one accepts connections, and says nothing.
+        let nodes: Vec<_> = [self.silent.local_addr().unwrap().to_string()]
             .into_iter()
             .chain(nodes)
             .collect();

@@ -9,11 +9,8 @@ use parking_lot::{Mutex, MutexGuard};
 use crate::bus::client::pending::PendingRequests;
 use crate::bus::client::shared::ClientShared;
 use crate::bus::link::log_once::{Anomaly, LogOnce};
-use crate::bus::protocol::{LARGE_REPLY, decode_reply};
+use crate::bus::protocol::{CONFIRM_BYTES, LARGE_REPLY, decode_reply};
 use crate::bus::transport::ReplySink;
-
-/// Bytes of large frames that are confirmed together.
-const CONFIRM_BYTES: usize = 1024 * 1024;
 
 /// The pending requests of a client; the connection hands their replies to it.
 pub(super) struct ReplyDispatcher {

@@ -1,7 +1,7 @@
 //! The state that a client's handles, requests and tasks share.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -9,6 +9,7 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
 use crate::bus::client::backpressure::InboxBackpressure;
 use crate::bus::client::dispatcher::ReplyDispatcher;
@@ -52,6 +53,8 @@ pub(super) struct ClientShared {
     /// The moment since which no actor system serves, as the bits of a [`CoarseInstant`]; zero if one
     /// does.
     absent_since: AtomicU64,
+    /// The log says that no actor system serves.
+    has_told_absence: AtomicBool,
     /// The state of the connections, for the public.
     pub(super) health: Arc<Health>,
     pub(super) closed: CancellationToken,
@@ -90,6 +93,7 @@ impl ClientShared {
             lease: Mutex::default(),
             lease_seen: AtomicU64::new(0),
             absent_since: AtomicU64::new(0),
+            has_told_absence: AtomicBool::new(false),
             health,
             closed: CancellationToken::new(),
         }
@@ -181,6 +185,7 @@ impl ClientShared {
             self.note_absence();
         } else {
             self.absent_since.store(0, Ordering::Relaxed);
+            self.has_told_absence.store(false, Ordering::Relaxed);
         }
     }
 
@@ -194,6 +199,11 @@ impl ClientShared {
             _ => {
                 self.absent_since.store(now.to_bits(), Ordering::Relaxed);
                 let why = format!("no actor system has served there for {MAX_ABSENCE:?}");
+                if !self.has_told_absence.swap(true, Ordering::Relaxed) {
+                    warn!(
+                        "{why}: connecting anew from time to time, since another Redis may have taken its place"
+                    );
+                }
                 self.transport.reconnect(&why);
             }
         }

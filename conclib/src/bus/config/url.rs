@@ -291,6 +291,11 @@ impl RedisAddress {
             }
         };
         let [sentinel_user, sentinel_password] = decode_login(sentinel_login)?;
+        if sentinel_user.is_some() && sentinel_password.is_none() {
+            return Err(
+                "the Sentinels' user has no password: write `?sentinel=user:password`".to_owned(),
+            );
+        }
         let [username, password] = decode_login(login)?;
         Ok(Self {
             tls,

@@ -11,7 +11,7 @@ use crate::bus::config::{Config, RedisAddress, Role};
 use crate::bus::keys::Keys;
 use crate::bus::link::health::Health;
 use crate::bus::redis::connection::Connection;
-use crate::bus::redis::endpoint::{ConnectionRole, Endpoint};
+use crate::bus::redis::endpoint::{ConnectionRole, DepartureCause, Endpoint};
 use crate::bus::redis::library::{LibraryLink, LibrarySession};
 use crate::bus::redis::resp::{Commands, Driver, Link, RedisReply, ReplyTimeout};
 use crate::bus::redis::{COMMAND, Unreachable, lease, start_check};
@@ -154,8 +154,10 @@ impl ClientTransport for RedisClient {
     }
 
     fn reconnect(&self, why: &str) {
-        self.endpoint.leave(why);
-        self.durable_endpoint.leave(why);
+        for endpoint in [&self.endpoint, &self.durable_endpoint] {
+            endpoint.leave(DepartureCause::NoActorSystem, why);
+        }
+        tracing::debug!(why, "connecting anew");
     }
 
     async fn close(&self) {

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::bus::link::RECONNECT_BACKOFF;
 use crate::bus::redis::Unreachable;
-use crate::bus::redis::endpoint::{ConnectionRole, Departure, Endpoint, left};
+use crate::bus::redis::endpoint::{ConnectionRole, Departure, DepartureCause, Endpoint, departed};
 use crate::bus::transport::TransportError;
 
 /// A connection that lived this long resets the backoff.
@@ -105,15 +105,15 @@ async fn run_and_reconnect<S: Session>(
     let mut attempt = 0;
     loop {
         let opened = Instant::now();
-        let (why, has_left) = tokio::select! {
+        let (why, departure) = tokio::select! {
             biased;
-            why = session.run() => (why, false),
-            why = left(&mut departures) => (why, true),
+            why = session.run() => (why, None),
+            departed = departed(&mut departures) => (departed.why, Some(departed.cause)),
         };
         current.send_replace(None);
         endpoint.health.mark_lost(role.name(), &why);
         drop(session);
-        if has_left {
+        if departure.is_some() {
             tracing::debug!(connection = name, "left this Redis: connecting anew"); // logged for all
         } else {
             tracing::warn!(
@@ -145,6 +145,10 @@ async fn run_and_reconnect<S: Session>(
         endpoint.reached.notify_waiters();
         current.send_replace(Some(session.link()));
         endpoint.health.mark_connected(role.name());
-        tracing::info!(connection = name, "connected to Redis again");
+        if departure == Some(DepartureCause::NoActorSystem) {
+            tracing::debug!(connection = name, "connected anew"); // nothing was out of order
+        } else {
+            tracing::info!(connection = name, "connected to Redis again");
+        }
     }
 }

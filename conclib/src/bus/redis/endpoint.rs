@@ -51,11 +51,22 @@ impl ConnectionRole {
     }
 }
 
-/// The last time that the server was found to be the wrong one.
-#[derive(Default)]
+/// The last time that the server was left.
+#[derive(Default, Clone)]
 pub(super) struct Departure {
     at: Option<Instant>,
-    why: String,
+    pub(super) cause: DepartureCause,
+    pub(super) why: String,
+}
+
+/// The cause for leaving a server whose connections work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum DepartureCause {
+    /// It has said that it is the wrong one.
+    #[default]
+    WrongServer,
+    /// No actor system serves there: one may serve on another that has taken its place.
+    NoActorSystem,
 }
 
 /// The size of a reply, such as the frames of a pop, unless a single message may be as large.
@@ -132,26 +143,31 @@ impl Endpoint {
     /// Looks at an error of Redis: if it says that this server is the wrong one, all connections of
     /// this end are made anew. (The subscription would hear no error.)
     pub(super) fn note_error(&self, line: &[u8]) {
-        if says_wrong_server(line) {
-            self.leave(&String::from_utf8_lossy(line));
+        if !says_wrong_server(line) {
+            return;
+        }
+        let why = String::from_utf8_lossy(line);
+        if self.leave(DepartureCause::WrongServer, &why) {
+            let address = &self.address.location;
+            tracing::warn!(%address, %why, "this Redis is the wrong one: connecting anew");
         }
     }
 
-    /// Ends all connections of this end: each is made anew, with the address resolved again.
-    pub(super) fn leave(&self, why: &str) {
+    /// Ends all connections of this end: each is made anew, with the address resolved again. False if
+    /// that has just been done.
+    pub(super) fn leave(&self, cause: DepartureCause, why: &str) -> bool {
         // One error comes on several connections, or in many replies.
-        let was_news = self.departures.send_if_modified(|departure| {
+        self.departures.send_if_modified(|departure| {
             let is_news = departure.at.is_none_or(|at| at.elapsed() >= ONE_DEPARTURE);
             if is_news {
-                why.clone_into(&mut departure.why);
-                departure.at = Some(Instant::now());
+                *departure = Departure {
+                    at: Some(Instant::now()),
+                    cause,
+                    why: why.to_owned(),
+                };
             }
             is_news
-        });
-        if was_news {
-            let address = &self.address.location;
-            tracing::warn!(%address, why, "this Redis may be the wrong one: connecting anew");
-        }
+        })
     }
 
     pub(super) fn departures(&self) -> watch::Receiver<Departure> {
@@ -159,10 +175,10 @@ impl Endpoint {
     }
 }
 
-/// Waits until the server is left; returns the reason.
-pub(super) async fn left(departures: &mut watch::Receiver<Departure>) -> String {
+/// Waits until the server is left.
+pub(super) async fn departed(departures: &mut watch::Receiver<Departure>) -> Departure {
     match departures.changed().await {
-        Ok(()) => departures.borrow().why.clone(),
+        Ok(()) => departures.borrow().clone(),
         // The end is dropped, and its connections with it.
         Err(_) => std::future::pending().await,
     }

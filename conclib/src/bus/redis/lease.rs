@@ -5,6 +5,8 @@
 //! The scripts are sent whole: they run once in 2 s, and a restart of Redis or a `SCRIPT FLUSH`
 //! cannot take them away.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use crate::bus::redis::resp::RedisReply;
 use crate::bus::transport::{Lease, TransportError};
 
@@ -89,6 +91,7 @@ pub(super) fn tail(
 /// The lease in the reply to a `GET`. Commands that were given to the connection along with it may
 /// have been executed, so that no error here is [`TransportError::NotDone`].
 pub(super) fn read(reply: RedisReply) -> Result<Option<Lease>, TransportError> {
+    static HAS_WARNED: AtomicBool = AtomicBool::new(false);
     let bytes = match reply {
         RedisReply::Bulk(bytes) => bytes,
         RedisReply::Null => return Ok(None),
@@ -101,7 +104,12 @@ pub(super) fn read(reply: RedisReply) -> Result<Option<Lease>, TransportError> {
     match Lease::decode(&bytes) {
         Ok(lease) => Ok(Some(lease)),
         Err(error) => {
-            tracing::warn!(%error, "cannot read the lease: treating it as free");
+            // Each batch reads it.
+            if HAS_WARNED.swap(true, Ordering::Relaxed) {
+                tracing::debug!(%error, "cannot read the lease: treating it as free");
+            } else {
+                tracing::warn!(%error, "cannot read the lease: treating it as free");
+            }
             Ok(None)
         }
     }

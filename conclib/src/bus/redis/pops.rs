@@ -127,7 +127,7 @@ async fn pop(
             }
             // The frames before it are off the list and must not be lost; the next pop meets the
             // problem.
-            Err(error) if !popped.frames.is_empty() => {
+            Err(error) if !popped.is_empty() => {
                 tracing::debug!(%error, "popped a single request: LPOP failed");
             }
             Err(error) => return Err(error),
@@ -157,7 +157,11 @@ fn add_frames(reply: RedisReply, has_key: bool, popped: &mut Popped) -> Option<(
 fn add_frame(frame: RedisReply, popped: &mut Popped) -> Option<()> {
     match frame {
         RedisReply::Bulk(frame) => popped.frames.push(frame),
-        RedisReply::Cut { head, length } => popped.cut.push(CutFrame { head, length }),
+        RedisReply::Cut { head, length } => popped.cut.push(CutFrame {
+            position: popped.frames.len(),
+            head,
+            length,
+        }),
         _ => return None,
     }
     Some(())

@@ -15,7 +15,7 @@ use crate::bus::redis::endpoint::{ConnectionRole, Endpoint};
 pub(super) use commands::Commands;
 pub(super) use driver::Driver;
 pub(super) use link::{Link, ReplyTimeout};
-pub(super) use login::ask;
+pub(super) use login::query;
 pub(super) use reply::RedisReply;
 
 mod commands;

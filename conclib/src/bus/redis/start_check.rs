@@ -53,10 +53,14 @@ pub(super) async fn prove_asking(link: &Link, keys: &Keys) -> Result<(), Transpo
         commands.begin("LREM", 3).text(&inbox).number(0).text(PROBE);
     };
     for reply in link.exchange(TIMEOUT, remove).await? {
-        if let Err(error) = reply.accepted() {
+        match reply.accepted() {
+            Ok(_) => {}
             // Clients can do without, and then nothing is tried that would stay.
-            tracing::debug!(%error, "cannot take requests back from inboxes: they expire");
-            return Ok(());
+            Err(error @ TransportError::NotPermitted(_)) => {
+                tracing::debug!(%error, "cannot take requests back from inboxes: they expire");
+                return Ok(());
+            }
+            Err(error) => return Err(error.in_context("requests cannot be sent")),
         }
     }
     let append = |commands: &mut Commands<'_>| {
@@ -123,6 +127,14 @@ pub(super) fn explained(
         TransportError::NotPermitted(reason) => {
             format!("{reason}. Redis has no such command, or it was renamed: conclib needs it")
         }
-        error => error.to_string(),
+        error => {
+            let text = error.to_string();
+            if text.contains("MOVED ") {
+                return format!(
+                    "{text}. It is a cluster, which is not supported yet: use a single Redis, or Sentinels"
+                );
+            }
+            text
+        }
     }
 }

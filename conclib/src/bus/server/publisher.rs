@@ -32,7 +32,8 @@ mod unreceived;
 /// Target size of a published frame in bytes; a larger answer goes alone.
 const PUBLISH_BYTES: usize = 256 * 1024;
 
-/// Total size of the answers that may wait, in bytes. Beyond it an error goes in their place.
+/// Total size of the answers that may wait or be under way, in bytes. Beyond it an error goes in their
+/// place.
 const MAX_WAITING_BYTES: usize = 64 * 1024 * 1024;
 
 /// With those errors, and with first answers of clients, the total may exceed its bound by this factor.
@@ -73,8 +74,9 @@ struct ReplyQueue {
     bytes: usize,
     /// Number of asks that have no answer yet.
     pending: usize,
-    /// Number of rounds of frames that are being published.
+    /// Number of rounds of frames that are being published, and the size of these frames.
     publishing: usize,
+    publishing_bytes: usize,
     /// Bounds the number of such rounds.
     concurrency: BatchConcurrency,
     closed: bool,
@@ -98,6 +100,13 @@ struct ReplyFrame {
     encoded: Frame,
     /// The latest deadline of the answers.
     deadline: Instant,
+}
+
+/// Frames that are published together.
+struct Round {
+    frames: Vec<ReplyFrame>,
+    /// Their size while they waited.
+    bytes: usize,
 }
 
 impl ReplyPublisher {
@@ -149,7 +158,7 @@ impl ReplyPublisher {
             answer = Answer::new(origin.id, Err(too_many(size)));
         }
         let size = answer.size();
-        if queue.closed || queue.bytes + size > MAX_OVERSHOOT * MAX_WAITING_BYTES {
+        if queue.closed || queue.unsent_bytes() + size > MAX_OVERSHOOT * MAX_WAITING_BYTES {
             let dropped = if queue.closed {
                 Anomaly::ReplyAfterEnd
             } else {
@@ -219,13 +228,14 @@ impl ReplyPublisher {
         self.filled.notify_one();
     }
 
-    /// Takes the waiting answers that may be published now, as frames; `None` when closed.
-    fn gather(&self) -> Option<Vec<ReplyFrame>> {
+    /// Takes the waiting answers that may be published now, as a round of frames; `None` when closed.
+    fn gather(&self) -> Option<Round> {
         let now = Instant::now();
         let mut queue = self.queue.lock();
         if queue.closed {
             return None;
         }
+        queue.bytes -= queue.flow.drop_expired(now);
         for (client, answers) in queue.flow.overdue(now) {
             queue.release(client, answers);
         }
@@ -244,12 +254,17 @@ impl ReplyPublisher {
                 }
             }
         }
+        let bytes = batches.iter().map(|(_, _, size)| size).sum();
         queue.publishing += usize::from(!batches.is_empty());
+        queue.publishing_bytes += bytes;
         drop(queue);
         let frames = batches
             .into_iter()
             .map(|(client, batch, size)| self.frame(client, batch, size));
-        Some(frames.collect())
+        Some(Round {
+            frames: frames.collect(),
+            bytes,
+        })
     }
 
     /// The moment at which answers that are held may be published.
@@ -296,11 +311,16 @@ impl ReplyQueue {
     }
 
     /// True if a client may have an answer of that size wait: together its answers may be as large as
-    /// what is left for all.
+    /// what is left for all. A first answer may be beyond, up to [`MAX_OVERSHOOT`].
     fn has_room(&self, client: ClientId, size: usize) -> bool {
         let waiting = self.waiting.get(&client).map_or(0, |waiting| waiting.bytes);
         let own = waiting + self.flow.held_bytes(client);
-        own == 0 || own + size <= MAX_WAITING_BYTES.saturating_sub(self.bytes)
+        own == 0 || own + size <= MAX_WAITING_BYTES.saturating_sub(self.unsent_bytes())
+    }
+
+    /// The size of all answers that the bus does not have yet.
+    fn unsent_bytes(&self) -> usize {
+        self.bytes + self.publishing_bytes
     }
 
     /// Puts answers that were held before those that wait.

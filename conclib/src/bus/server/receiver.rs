@@ -122,9 +122,7 @@ impl RequestReceiver {
                 _ = &mut lost => break,
             };
             match popped {
-                Ok(popped)
-                    if popped.frames.is_empty() && intake == Intake::Reject && pops.len() == 0 =>
-                {
+                Ok(popped) if popped.is_empty() && intake == Intake::Reject && pops.len() == 0 => {
                     return;
                 }
                 Ok(popped) => {
@@ -195,7 +193,7 @@ impl RequestReceiver {
                 () = self.shared.stop.cancelled() => return,
             };
             if let Ok(popped) = popped {
-                self.handle_all(popped.frames, Intake::Reject);
+                self.handle_all(popped.frames, popped.cut, Intake::Reject);
             }
         }
     }
@@ -214,10 +212,7 @@ impl RequestReceiver {
             Intake::Accept if !self.may_execute(owner).await => Intake::Reject,
             known => known,
         };
-        let is_released = self.handle_all(frames, of_these);
-        for frame in cut {
-            self.refuse_cut(&frame);
-        }
+        let is_released = self.handle_all(frames, cut, of_these);
         // A lease that is lost for good closes the fence; otherwise the doubt was about these frames
         // alone.
         if is_released { Intake::Reject } else { intake }

@@ -17,7 +17,7 @@ use crate::bus::proxy::{Proxy, serve};
 use crate::bus::server::acquire::{ACQUIRE_INTERVAL, TAKEOVER_TIMEOUT};
 use crate::bus::transport::stream::{DeadLetterStore, StreamConsumer};
 use crate::bus::transport::{
-    Acquired, Epoch, Frame, LEASE, Lease, Popped, RENEW, ServerTime, TransportError,
+    Acquired, CutFrame, Epoch, Frame, LEASE, Lease, Popped, RENEW, ServerTime, TransportError,
 };
 use crate::envelope::Attributes;
 use crate::error::AskError;
@@ -54,6 +54,8 @@ struct Bus {
     /// A frame that comes in this long after the release.
     straggler: Option<(Duration, Bytes)>,
     inbox: Mutex<VecDeque<Bytes>>,
+    /// Larger frames are cut by pops.
+    max_frame: usize,
     filled: Notify,
     popping: AtomicUsize,
     most_popping: AtomicUsize,
@@ -76,6 +78,7 @@ impl Bus {
             fails_after_release: false,
             straggler: None,
             inbox: Mutex::default(),
+            max_frame: usize::MAX,
             filled: Notify::new(),
             popping: AtomicUsize::new(0),
             most_popping: AtomicUsize::new(0),
@@ -92,6 +95,23 @@ impl Bus {
         let system = ActorSystem::new();
         let proxy = serve(&system, &Config::memory(), bus.clone(), Arc::default()).await;
         (bus, system, proxy.unwrap())
+    }
+
+    /// The outcome of a pop, with the large frames cut.
+    fn popped(&self, all: Vec<Bytes>, owner: Result<Option<Epoch>, TransportError>) -> Popped {
+        let (mut frames, mut cut) = (Vec::new(), Vec::new());
+        for frame in all {
+            if frame.len() <= self.max_frame {
+                frames.push(frame);
+            } else {
+                cut.push(CutFrame {
+                    position: frames.len(),
+                    length: frame.len(),
+                    head: frame.slice(..self.max_frame),
+                });
+            }
+        }
+        Popped { frames, cut, owner }
     }
 
     fn push(&self, frame: Bytes) {
@@ -119,6 +139,11 @@ impl Drop for Counted<'_> {
 
 /// An ask for an actor that does not exist.
 fn ask(client: u16, id: u64) -> Bytes {
+    ask_with(client, id, Vec::new())
+}
+
+/// The same with contents.
+fn ask_with(client: u16, id: u64, contents: Vec<u8>) -> Bytes {
     let mut bytes = [0; 16];
     bytes[..2].copy_from_slice(&client.to_le_bytes());
     let client = ClientId(bytes);
@@ -130,7 +155,7 @@ fn ask(client: u16, id: u64) -> Bytes {
         deadline: ServerTime(u64::MAX),
         attributes: &Attributes::new(),
     }
-    .encode(Vec::new())
+    .encode(contents)
 }
 
 #[async_trait]
@@ -211,11 +236,7 @@ impl ServerTransport for Bus {
                     Holder::Another(epoch) => Ok(Some(epoch)),
                     Holder::Unknown => Err(broken()),
                 };
-                return Ok(Popped {
-                    frames,
-                    cut: Vec::new(),
-                    owner,
-                });
+                return Ok(self.popped(frames, owner));
             }
             drop(tokio::time::timeout_at(end, self.filled.notified()).await);
         }
@@ -266,6 +287,27 @@ async fn no_request_is_executed_between_the_fence_and_a_late_renewal() {
     assert!(!bus.released.load(SeqCst));
     proxy.shutdown().await;
     assert!(bus.released.load(SeqCst) && bus.closed.load(SeqCst));
+}
+
+#[tokio::test(start_paused = true)]
+async fn cut_requests_are_refused_in_their_order() {
+    let bus = Bus {
+        max_frame: 200,
+        ..Bus::new()
+    };
+    let (bus, _system, proxy) = bus.serve().await;
+    for id in [4, 5, 6, 7, 8] {
+        let size = if id % 2 == 0 { 0 } else { 1000 };
+        bus.push(ask_with(1, id, vec![7; size]));
+    }
+    proxy.shutdown().await;
+    let published = bus.published.lock().clone();
+    let ids: Vec<_> = published.iter().map(|(_, id, _)| *id).collect();
+    assert_eq!(ids, [4, 5, 6, 7, 8]);
+    for (_, id, outcome) in published {
+        let is_overloaded = matches!(outcome, Err(AskError::Overloaded { .. }));
+        assert_eq!(is_overloaded, id % 2 == 1, "{outcome:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

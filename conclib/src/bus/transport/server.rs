@@ -23,16 +23,25 @@ pub(crate) enum Acquired {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Popped {
     pub(crate) frames: Vec<Bytes>,
-    /// Frames behind them for which there was no room: they can only be refused.
+    /// Frames among them for which there was no room: they can only be refused.
     pub(crate) cut: Vec<CutFrame>,
     /// The owner of the lease after the pop. The frames may be executed only if the lease was still
     /// that of the inbox: clients that found it gone, or another's, report theirs as not done.
     pub(crate) owner: Result<Option<Epoch>, TransportError>,
 }
 
+impl Popped {
+    /// True if nothing was taken off the inbox.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.frames.is_empty() && self.cut.is_empty()
+    }
+}
+
 /// A frame that was taken off an inbox, and was too large to be kept along with those before it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct CutFrame {
+    /// The number of whole frames that were taken off before it.
+    pub(crate) position: usize,
     /// Its first bytes.
     pub(crate) head: Bytes,
     /// The number of all its bytes.

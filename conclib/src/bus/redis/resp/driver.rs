@@ -26,6 +26,9 @@ const HEARTBEAT: Duration = Duration::from_secs(2);
 /// Timeout of a heartbeat. A Redis that is paused for 3 s keeps its connections.
 const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(4);
 
+/// Time that a reply may take whose bytes keep coming in.
+const MAX_REPLY_TIME: Duration = Duration::from_secs(120);
+
 /// A reply that is late by this time shows in the state of the connection.
 const SLOW: Duration = Duration::from_secs(2);
 
@@ -188,11 +191,15 @@ impl Driver {
             return Ok(());
         };
         // A long reply shows that Redis answers.
-        let since = state.waiting_since().max(self.last_read);
+        let began = state.waiting_since();
+        let since = began.max(self.last_read);
         drop(state);
         let late = now.saturating_duration_since(since + timeout.block);
         if late >= timeout.grace {
             return Err(format!("Redis has not answered for {late:.0?}"));
+        }
+        if now >= began + timeout.block + MAX_REPLY_TIME {
+            return Err(format!("a reply of Redis has taken {MAX_REPLY_TIME:?}"));
         }
         if late >= SLOW && !self.is_slow {
             self.is_slow = true;

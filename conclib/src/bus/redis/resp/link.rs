@@ -152,6 +152,7 @@ impl LinkState {
         let mut commands = Commands::new(&mut self.output);
         encode(&mut commands);
         let count = commands.count();
+        debug_assert!(count > 0, "an exchange without a command never ends");
         let is_alone = self.waiting.is_empty();
         if is_alone {
             self.waiting_since = Instant::now();

@@ -48,7 +48,7 @@ pub(super) async fn open(
 
 /// Sends commands on a connection that is made for them alone; returns the problem in words on
 /// failure. An error reply is among the replies.
-pub(in crate::bus::redis) async fn ask(
+pub(in crate::bus::redis) async fn query(
     server: &RedisAddress,
     access: &Access,
     encode: impl FnOnce(&mut Commands<'_>),

@@ -4,10 +4,14 @@ use std::collections::VecDeque;
 use std::mem;
 use std::ops::{Deref, DerefMut, RangeInclusive};
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 
-/// Free space for the next read, at least and at most.
-const READ_SIZE: (usize, usize) = (4 * 1024, 256 * 1024);
+/// Free space for the next read, at least and at most. A string keeps the memory of the whole read, so
+/// it must not be large.
+const READ_SIZE: (usize, usize) = (4 * 1024, 64 * 1024);
+
+/// A string of at least this length has memory of its own.
+const LARGE_STRING: usize = 64 * 1024;
 
 /// Sizes of memory that is used again. The allocator has smaller memory at hand; larger memory it
 /// returns to the system, and asks for it anew, page by page.
@@ -27,6 +31,8 @@ pub(super) struct ReadBuffer {
     retired: VecDeque<(BytesMut, usize)>,
     /// Free space for the next read.
     read_size: usize,
+    /// Length of the large string that comes in; zero if none does.
+    expected: usize,
 }
 
 impl ReadBuffer {
@@ -34,6 +40,9 @@ impl ReadBuffer {
     pub(super) fn space(&mut self) -> &mut BytesMut {
         let (least, most) = READ_SIZE;
         let free = self.bytes.capacity() - self.bytes.len();
+        if self.bytes.len() < self.expected {
+            return &mut self.bytes; // bytes behind the string go elsewhere
+        }
         if free < least || free < self.read_size / 2 {
             self.reserve(self.read_size.clamp(least, most));
         }
@@ -51,8 +60,22 @@ impl ReadBuffer {
         self.read_size = grown.max(self.read_size / 2).clamp(least, most);
     }
 
+    /// Makes space for a string that has come in in part, and has that length.
+    pub(super) fn expect(&mut self, length: usize) {
+        if length >= LARGE_STRING {
+            self.expected = length;
+        }
+        self.reserve(length - self.bytes.len());
+    }
+
+    /// Splits a string off.
+    pub(super) fn take(&mut self, length: usize) -> Bytes {
+        self.expected = 0;
+        self.bytes.split_to(length).freeze()
+    }
+
     /// Makes space for that many bytes more.
-    pub(super) fn reserve(&mut self, additional: usize) {
+    fn reserve(&mut self, additional: usize) {
         if self.bytes.try_reclaim(additional) {
             return;
         }
@@ -72,11 +95,17 @@ impl ReadBuffer {
     /// Empty memory of at least that size, with its size.
     fn unused(&mut self, least: usize) -> (BytesMut, usize) {
         let mut retired = self.retired.iter_mut();
-        let unused = retired.position(|(memory, size)| *size >= least && memory.try_reclaim(least));
+        let unused = retired.position(|(memory, size)| {
+            (least..=2 * least).contains(size) && memory.try_reclaim(least)
+        });
         if let Some(memory) = unused.and_then(|place| self.retired.remove(place)) {
             return memory;
         }
-        let size = least.max(self.read_size);
+        let size = if least >= LARGE_STRING {
+            least
+        } else {
+            least.max(self.read_size)
+        };
         (BytesMut::with_capacity(size), size)
     }
 
@@ -107,8 +136,6 @@ impl DerefMut for ReadBuffer {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-
     use super::*;
 
     /// Reads strings of that size, of which the last `held` are kept; returns the places in memory
@@ -117,10 +144,10 @@ mod tests {
         let mut strings: VecDeque<Bytes> = VecDeque::new();
         let mut places = Vec::new();
         for _ in 0..100 {
-            buffer.reserve(size);
+            buffer.expect(size);
             buffer.space().extend_from_slice(&vec![7; size]);
             buffer.note_read(size);
-            let string = buffer.split_to(size).freeze();
+            let string = buffer.take(size);
             places.push(string.as_ptr());
             strings.push_back(string);
             if strings.len() > held {
@@ -146,6 +173,19 @@ mod tests {
         let places = read(&mut buffer, 100_000, 100);
         assert_eq!(places.len(), 100);
         assert!(buffer.retired.len() <= MAX_RETIRED);
+    }
+
+    #[test]
+    fn memory_of_a_large_string_is_its_own() {
+        let mut buffer = ReadBuffer::default();
+        buffer.space().extend_from_slice(&[7; 100]);
+        buffer.expect(LARGE_STRING);
+        let space = buffer.space();
+        assert_eq!(space.capacity(), LARGE_STRING);
+        space.extend_from_slice(&vec![7; LARGE_STRING - 100]);
+        let string = buffer.take(LARGE_STRING);
+        assert_eq!(string, vec![7; LARGE_STRING]);
+        assert!(buffer.space().capacity() < LARGE_STRING);
     }
 
     #[test]

@@ -19,6 +19,9 @@ const KEPT_OF_CUT_STRING: usize = 4096;
 /// The deepest nesting of arrays.
 const MAX_DEPTH: usize = 8;
 
+/// Memory that an element takes beside its bytes, at most.
+const ELEMENT_SIZE: usize = 128;
+
 /// Elements for which memory is taken on the word of an array's length.
 const MAX_TRUSTED_LENGTH: usize = 1024;
 
@@ -115,7 +118,7 @@ pub(in crate::bus::redis) struct Decoder {
     open: Vec<(Vec<RedisReply>, usize)>,
     /// The size of the strings of a reply, in bytes. Beyond it only their beginnings are kept.
     max_reply: usize,
-    /// The size of the strings of the current reply.
+    /// The size of the current reply, as it is kept.
     reply_len: usize,
     cut: Option<CutString>,
 }
@@ -138,6 +141,10 @@ impl Decoder {
     /// The next reply; `None` if its last bytes have not come in yet.
     pub(super) fn next(&mut self) -> Result<Option<RedisReply>, Malformed> {
         while let Some(token) = self.token()? {
+            self.reply_len += ELEMENT_SIZE;
+            if self.reply_len > 2 * self.max_reply {
+                return Err(Malformed("a reply has too many elements".to_owned()));
+            }
             let mut whole = match token {
                 Token::Whole(reply) => reply,
                 Token::Array(0) => RedisReply::Array(Vec::new()),
@@ -228,11 +235,11 @@ impl Decoder {
         }
         let whole = head + length + 2;
         if self.buffer.len() < whole {
-            self.buffer.reserve(whole - self.buffer.len());
+            self.buffer.expect(whole);
             return None;
         }
         self.reply_len = reply_len;
-        let mut string = self.buffer.split_to(whole).freeze();
+        let mut string = self.buffer.take(whole);
         string.truncate(head + length);
         string.advance(head);
         Some(Token::Whole(RedisReply::Bulk(string)))
@@ -246,6 +253,7 @@ impl Decoder {
         self.buffer.advance(here);
         cut.left -= here;
         if cut.left == 0 {
+            self.reply_len += cut.head.len();
             return Some(Token::Whole(RedisReply::Cut {
                 head: cut.head.freeze(),
                 length: cut.length,
@@ -380,6 +388,21 @@ mod tests {
         assert!(decode(&deep, 7).is_err());
         let endless = vec![b'+'; 2 * MAX_LINE];
         assert!(decode(&endless, 1000).is_err());
+    }
+
+    #[test]
+    fn reply_without_end_is_an_error() {
+        let mut decoder = Decoder::new(MAX_REPLY);
+        decoder
+            .buffer()
+            .space()
+            .extend_from_slice(b"*2147483647\r\n");
+        let element = b"$3\r\nabc\r\n".repeat(1000);
+        let fails = (0..1000).any(|_| {
+            decoder.buffer().space().extend_from_slice(&element);
+            decoder.next().is_err()
+        });
+        assert!(fails);
     }
 
     #[test]

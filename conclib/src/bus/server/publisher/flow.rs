@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::bus::protocol::LARGE_REPLY;
+use crate::bus::protocol::{CONFIRM_BYTES, LARGE_REPLY};
 use crate::bus::server::publisher::WaitingAnswer;
 use crate::reply::remote::ClientId;
 
@@ -123,12 +123,27 @@ impl ReplyFlow {
             return Vec::new();
         };
         flow.unconfirmed = flow.unconfirmed.saturating_sub(bytes);
-        flow.since = now;
+        if bytes >= CONFIRM_BYTES {
+            flow.since = now; // less is no sign of a client that reads on
+        }
         if flow.has_room(now) {
             flow.release()
         } else {
             Vec::new()
         }
+    }
+
+    /// Drops the held answers whose deadlines have passed; returns their size.
+    pub(super) fn drop_expired(&mut self, now: Instant) -> usize {
+        let mut dropped = 0;
+        for flow in self.clients.values_mut() {
+            let before = flow.held_bytes;
+            flow.held.retain(|waiting| waiting.deadline > now);
+            let held = flow.held.iter().map(|waiting| waiting.answer.size());
+            flow.held_bytes = held.sum();
+            dropped += before - flow.held_bytes;
+        }
+        dropped
     }
 
     /// The answers whose clients have confirmed nothing for too long.
@@ -181,6 +196,24 @@ mod tests {
         assert_eq!(flow.confirm(CLIENT, MIB, now).len(), 3);
         assert!(flow.try_publish(CLIENT, MIB, now));
         assert!(!flow.try_publish(CLIENT, MIB, now));
+    }
+
+    #[test]
+    fn confirmations_of_a_few_bytes_hold_nothing_back() {
+        let now = Instant::now();
+        let mut flow = ReplyFlow::default();
+        assert!(flow.try_publish(CLIENT, 100 * MIB, now));
+        assert!(!flow.try_publish(CLIENT, MIB, now));
+        flow.hold(CLIENT, answers(3, now));
+        let later = now + CONFIRM_TIMEOUT / 2;
+        assert!(flow.confirm(CLIENT, 1, later).is_empty());
+        assert_eq!(flow.next_overdue(), Some(now + CONFIRM_TIMEOUT));
+        assert!(flow.confirm(CLIENT, MIB, later).is_empty());
+        assert_eq!(flow.next_overdue(), Some(later + CONFIRM_TIMEOUT));
+        // Nobody waits for them any more.
+        let held = flow.held_bytes(CLIENT);
+        assert_eq!(flow.drop_expired(later), held);
+        assert_eq!((flow.held_bytes(CLIENT), flow.next_overdue()), (0, None));
     }
 
     #[test]

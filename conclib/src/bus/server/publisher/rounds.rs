@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{info, warn};
 
 use crate::bus::server::publisher::unreceived::repeat_unreceived;
-use crate::bus::server::publisher::{ReplyFrame, ReplyPublisher};
+use crate::bus::server::publisher::{ReplyFrame, ReplyPublisher, Round};
 use crate::bus::transport::TransportError;
 
 /// Number of frames that are published at a time. The connection takes a few thousand.
@@ -24,18 +24,18 @@ const OUTAGE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Pause between two of those attempts. Further answers gather meanwhile.
 const OUTAGE_PAUSE: Duration = Duration::from_millis(25);
 
-type Round = Pin<Box<dyn Future<Output = ()> + Send>>;
+type RunningRound = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Publishes replies, round after round, until the publisher is closed.
 pub(in crate::bus::server) async fn run(publisher: Arc<ReplyPublisher>) {
-    let mut rounds: Vec<Round> = Vec::new();
+    let mut rounds: Vec<RunningRound> = Vec::new();
     loop {
         let allowed = publisher.concurrency();
         if rounds.len() < allowed {
             match publisher.gather() {
                 None => break,
-                Some(frames) if frames.is_empty() => {}
-                Some(frames) => rounds.push(Box::pin(publish_round(publisher.clone(), frames))),
+                Some(round) if round.frames.is_empty() => {}
+                Some(round) => rounds.push(Box::pin(publish_round(publisher.clone(), round))),
             }
         }
         let has_room = rounds.len() < allowed;
@@ -61,7 +61,7 @@ async fn until(moment: Option<Instant>) {
 
 /// Polls all rounds until one of them has ended; never ends if there is none. (A `FuturesUnordered`
 /// would wake its own task after each poll, and the runtime then another thread.)
-async fn one_ends(rounds: &mut Vec<Round>) {
+async fn one_ends(rounds: &mut Vec<RunningRound>) {
     poll_fn(|cx| {
         let before = rounds.len();
         rounds.retain_mut(|round| round.as_mut().poll(cx).is_pending());
@@ -75,7 +75,8 @@ async fn one_ends(rounds: &mut Vec<Round>) {
 }
 
 /// Publishes frames side by side.
-async fn publish_round(publisher: Arc<ReplyPublisher>, mut frames: Vec<ReplyFrame>) {
+async fn publish_round(publisher: Arc<ReplyPublisher>, round: Round) {
+    let Round { mut frames, bytes } = round;
     if frames.len() == 1
         && let Some(frame) = frames.pop()
     {
@@ -89,6 +90,7 @@ async fn publish_round(publisher: Arc<ReplyPublisher>, mut frames: Vec<ReplyFram
     }
     let mut queue = publisher.queue.lock();
     queue.publishing -= 1;
+    queue.publishing_bytes -= bytes;
     if queue.is_idle() {
         publisher.emptied.notify_waiters();
     }

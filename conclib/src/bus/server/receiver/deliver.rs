@@ -14,27 +14,43 @@ use crate::envelope::RequestEnvelope;
 use crate::error::{AskError, Delivered};
 use crate::reply::remote::{HeldBytes, Responder};
 
+/// Contents below this size are copied when they wait for their actor: they would keep the memory of the
+/// whole read that they came in with, and count as their own size only.
+const COPIED_CONTENTS: usize = 16 * 1024;
+
 /// Size of a request beside its contents and attributes, in bytes; at most.
 const MAX_REQUEST_OVERHEAD: usize = 2 * 1024;
 
 impl RequestReceiver {
-    /// Handles frames; true if a wake among them says that the lease was released. The requests behind
-    /// the wake are refused.
-    pub(super) fn handle_all(&mut self, frames: Vec<Bytes>, mut intake: Intake) -> bool {
+    /// Handles frames in the order in which they were popped; true if a wake among them says that the
+    /// lease was released. The requests behind the wake are refused.
+    pub(super) fn handle_all(
+        &mut self,
+        frames: Vec<Bytes>,
+        cut: Vec<CutFrame>,
+        mut intake: Intake,
+    ) -> bool {
         let now = Instant::now();
         let mut is_released = false;
-        for frame in frames {
+        let mut cut = cut.into_iter().peekable();
+        for (position, frame) in frames.into_iter().enumerate() {
+            while let Some(cut) = cut.next_if(|cut| cut.position <= position) {
+                self.refuse_cut(&cut, now);
+            }
             self.frame_size.record(frame.len());
             if self.handle(&frame, intake, now) {
                 is_released = true;
                 intake = Intake::Reject;
             }
         }
+        for cut in cut {
+            self.refuse_cut(&cut, now);
+        }
         is_released
     }
 
     /// Refuses a request for which there was no room in the pop.
-    pub(super) fn refuse_cut(&mut self, frame: &CutFrame) {
+    fn refuse_cut(&mut self, frame: &CutFrame, now: Instant) {
         self.frame_size.record(frame.length);
         let Some(origin) = Received::origin_of(&frame.head) else {
             return self
@@ -44,7 +60,6 @@ impl RequestReceiver {
         if self.dedup.is_duplicate(origin) {
             return;
         }
-        let now = Instant::now();
         self.dedup.record(origin, now, now);
         let limit = self.shared.config.max_message_size;
         let refusal = if frame.length > limit + MAX_REQUEST_OVERHEAD {
@@ -116,7 +131,11 @@ impl RequestReceiver {
         let envelope = RequestEnvelope {
             urn: actor.urn().clone(),
             message: request.message.to_owned(),
-            contents: request.contents,
+            contents: if request.contents.len() < COPIED_CONTENTS {
+                Bytes::copy_from_slice(&request.contents)
+            } else {
+                request.contents
+            },
             attributes: request.attributes,
             deadline: Some(deadline),
             responder: Arc::new(responder),
