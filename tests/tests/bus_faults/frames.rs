@@ -5,10 +5,11 @@ use std::time::Duration;
 use conclib::{AskError, ProxyClient};
 use conclib_tests::bus::{Bus, BusFixture};
 use conclib_tests::messages::{Double, Hold, Release};
+use conclib_tests::wire::{CLIENT, Request, VERSION, inbox, reply};
 use conclib_tests::{TEST_TIMEOUT, eventually, within};
 use tokio::time::timeout;
 
-use crate::raw::{Answers, CLIENT, Peer, Request, VERSION, inbox, reply};
+use crate::raw::{Answers, Peer};
 
 /// Statuses of answers.
 const DONE: u8 = 0;

@@ -1,6 +1,5 @@
 //! Peers that know a client's password, and do what they like with it.
 
-use std::collections::BTreeMap;
 use std::future::pending;
 use std::time::{Duration, Instant};
 
@@ -9,12 +8,13 @@ use conclib_tests::actors::ReplyHolder;
 use conclib_tests::bus::Bus;
 use conclib_tests::messages::{Carry, Double, Fill, Hold, Release};
 use conclib_tests::process::Program;
+use conclib_tests::wire::{CLIENT, Request, contents};
 use conclib_tests::{MS, SECOND, eventually, within};
-use serde_bytes::{ByteArray, ByteBuf};
+use serde_bytes::ByteBuf;
 use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::raw::{Answers, CLIENT, Peer, Request};
+use crate::raw::{Answers, Peer};
 
 /// The status of an answer for which there was no room.
 const OVERLOADED: u8 = 4;
@@ -32,22 +32,12 @@ impl Stuck {
     }
 }
 
-/// A request of a made-up client.
-fn made_up(number: u64) -> Request {
-    let mut client = [0xee; 16];
-    client[..8].copy_from_slice(&number.to_be_bytes());
-    Request {
-        client: ByteArray::new(client),
-        ..Request::double(1, 1)
-    }
-}
-
 /// Writes requests of made-up clients to the inbox, again and again.
 fn flood(peer: Peer, inbox: String, pause: Duration, batch: u64) -> AbortOnDropHandle<()> {
     AbortOnDropHandle::new(tokio::spawn(async move {
         for round in 0.. {
             let numbers = round * batch..(round + 1) * batch;
-            let frames = numbers.map(|number| made_up(number).frame());
+            let frames = numbers.map(|number| Request::made_up(number).frame());
             peer.push(&inbox, frames.collect()).await;
             sleep(pause).await;
         }
@@ -162,10 +152,9 @@ async fn large_frames_in_one_pop_are_all_answered_in_bounded_memory() {
     let mut actors = Program::start(program, &[&bus.url()]);
     actors.line("ready").await;
     let mut answers = Answers::of(&CLIENT, &bus.config).await;
-    let contents = rmp_serde::to_vec(&BTreeMap::from([("bytes", ByteBuf::from(vec![7; SIZE]))]));
     let request = Request {
         message: "Carry".to_owned(),
-        contents: ByteBuf::from(contents.unwrap()),
+        contents: contents("bytes", ByteBuf::from(vec![7; SIZE])),
         ..Request::double(0, 0)
     };
     // They gather at another key, so that they come in one pop.

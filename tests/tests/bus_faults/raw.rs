@@ -4,21 +4,15 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use conclib::Config;
+use conclib_tests::wire::{Request, VERSION, inbox};
 use conclib_tests::{eventually, within};
 use fred::clients::Client;
 use fred::interfaces::{ClientLike, EventInterface, KeysInterface, ListInterface, PubsubInterface};
 use fred::types::config::Config as FredConfig;
 use fred::types::{Builder, ClusterHash, CustomCommand, Message, Value};
-use serde::{Deserialize, Serialize};
-use serde_bytes::{ByteBuf, Bytes};
+use serde_bytes::ByteBuf;
 use tokio::sync::broadcast::Receiver;
 use tokio::time::timeout;
-
-/// The version of the protocol.
-pub(crate) const VERSION: u8 = 1;
-
-/// The client of a raw request.
-pub(crate) const CLIENT: [u8; 16] = [0xab; 16];
 
 /// A raw connection to Redis.
 pub(crate) struct Peer {
@@ -120,10 +114,6 @@ impl Peer {
     }
 }
 
-pub(crate) fn inbox(epoch: u64) -> String {
-    format!("conclib:{{n:main}}:inbox:{epoch}")
-}
-
 fn channel(client: &[u8; 16]) -> String {
     use std::fmt::Write;
     let mut hex = String::new();
@@ -169,47 +159,4 @@ impl Answers {
     pub(crate) async fn silent(&mut self, time: Duration) -> bool {
         timeout(time, self.messages.recv()).await.is_err()
     }
-}
-
-/// A request, in the form of the wire.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Request {
-    pub(crate) version: u8,
-    pub(crate) kind: u8,
-    pub(crate) id: u64,
-    pub(crate) client: serde_bytes::ByteArray<16>,
-    pub(crate) urn: String,
-    pub(crate) message: String,
-    pub(crate) deadline: u64,
-    pub(crate) attributes: BTreeMap<String, String>,
-    pub(crate) contents: ByteBuf,
-}
-
-impl Request {
-    /// A request to the worker to double a number, without a deadline.
-    pub(crate) fn double(id: u64, n: u32) -> Self {
-        let contents = rmp_serde::to_vec(&BTreeMap::from([("n", n)])).unwrap();
-        Self {
-            version: VERSION,
-            kind: 0,
-            id,
-            client: serde_bytes::ByteArray::new(CLIENT),
-            urn: "worker".to_owned(),
-            message: "Double".to_owned(),
-            deadline: u64::MAX,
-            attributes: BTreeMap::new(),
-            contents: ByteBuf::from(contents),
-        }
-    }
-
-    pub(crate) fn frame(&self) -> Vec<u8> {
-        rmp_serde::to_vec(self).unwrap()
-    }
-}
-
-/// A frame of one answer.
-pub(crate) fn reply(epoch: u64, id: u64, status: u8, contents: &[u8]) -> Vec<u8> {
-    let nothing = BTreeMap::<String, String>::new();
-    let answer = (id, status, "", nothing, Bytes::new(contents));
-    rmp_serde::to_vec(&(VERSION, epoch, [answer])).unwrap()
 }
