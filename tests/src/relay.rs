@@ -62,6 +62,8 @@ struct Lines {
 struct Line {
     /// Its purpose, as its client has named it so far: `commands`, `pops`, `replies`, …
     name: Mutex<String>,
+    /// Its Redis.
+    target: SocketAddr,
     to_redis: watch::Sender<Mode>,
     from_redis: watch::Sender<Mode>,
     /// Cancelled by a cut.
@@ -108,6 +110,16 @@ impl Relay {
     /// Cuts the connections with that name: both ends see a reset. Returns their number.
     pub fn cut(&self, name: &str) -> usize {
         let lines = self.lines.named(name);
+        for line in &lines {
+            line.cut.cancel();
+        }
+        lines.len()
+    }
+
+    /// Cuts the connections to that Redis. Returns their number.
+    pub fn cut_from(&self, redis: SocketAddr) -> usize {
+        let mut lines = self.lines.lock().clone();
+        lines.retain(|line| line.target == redis);
         for line in &lines {
             line.cut.cancel();
         }
@@ -192,6 +204,7 @@ async fn carry_line(program: TcpStream, redis: SocketAddr, lines: Arc<Lines>) {
     }
     let line = Arc::new(Line {
         name: Mutex::default(),
+        target: redis,
         to_redis: watch::Sender::default(),
         from_redis: watch::Sender::default(),
         cut: CancellationToken::new(),

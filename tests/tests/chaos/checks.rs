@@ -1,6 +1,7 @@
 //! Checks of the records against the promises of the library. No I/O.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::RangeInclusive;
 
 use conclib_tests::chaos::{
     DELIVERIES, ExecutionRecord, RequestKind, RequestRecord, ResourceUsage,
@@ -8,7 +9,7 @@ use conclib_tests::chaos::{
 
 use crate::InjectedFault;
 use crate::faults::Fault;
-use crate::fixture::{DeadRecord, Snapshot};
+use crate::fixture::{DeadRecord, Records, Snapshot};
 
 /// The largest accepted overrun of an ask's deadline, in ms.
 const OVERRUN: u64 = 1_000;
@@ -28,6 +29,8 @@ pub(crate) struct Findings {
     pub(crate) latest_begin: u64,
     /// The times from the end of each fault to the next answered ask, in ms.
     pub(crate) recoveries: BTreeMap<Fault, Vec<u64>>,
+    /// The requests that ended with an error during each kind of fault, and all that ended meanwhile.
+    pub(crate) failed: BTreeMap<Fault, (u32, u32)>,
     /// Counts of durable messages.
     pub(crate) durable: Durable,
 }
@@ -52,13 +55,12 @@ pub(crate) struct Durable {
 }
 
 /// Checks requests, executions and dead letters, given the faults, the last of which ended at `end`.
-pub(crate) fn check(
-    asked: &[RequestRecord],
-    executions: &[ExecutionRecord],
-    dead: &[DeadRecord],
-    injected: &[InjectedFault],
-    end: u64,
-) -> Findings {
+pub(crate) fn check(records: &Records, injected: &[InjectedFault], end: u64) -> Findings {
+    let Records {
+        asked,
+        executions,
+        dead,
+    } = records;
     let mut findings = Findings::default();
     let mut times: HashMap<u64, u32> = HashMap::new();
     let survives =
@@ -89,6 +91,7 @@ pub(crate) fn check(
         }
     }
     findings.check_recovery(asked, injected, end);
+    findings.count_failed(asked, injected);
     findings
 }
 
@@ -154,7 +157,7 @@ impl Findings {
             (RequestKind::Durable, "Ok", _) => return self.check_durable(asked, times, injected),
             (RequestKind::Durable | RequestKind::Poison, _, "No") => (0, 0),
             (RequestKind::Durable | RequestKind::Poison, ..) => return,
-            (RequestKind::Ask, "Ok", _) | (_, "Failed", _) => (1, 1),
+            (RequestKind::Ask, "Ok", _) | (_, "Failed" | "NoReply" | "BadResponse", _) => (1, 1),
             (_, _, "No") => (0, 0),
             _ => (0, 1),
         };
@@ -185,7 +188,7 @@ impl Findings {
         let dead: HashSet<_> = dead.iter().map(|dead| dead.number).collect();
         for asked in poison.values().filter(|asked| asked.end == "Ok") {
             let is_dead = dead.contains(&asked.number);
-            let is_lost = !is_dead && may_be_lost(asked, injected);
+            let is_lost = !is_dead && may_be_lost(asked.start..=asked.start + asked.took, injected);
             self.durable.poison += 1;
             self.durable.dead += u32::from(is_dead);
             self.durable.poison_lost += u32::from(is_lost);
@@ -201,7 +204,7 @@ impl Findings {
         self.durable.kept += 1;
         self.durable.handled += u32::from(times > 0);
         self.durable.doubled += u32::from(times > 1);
-        if times == 0 && may_be_lost(asked, injected) {
+        if times == 0 && may_be_lost(asked.start..=asked.start + asked.took, injected) {
             self.durable.lost_by_redis += 1;
         } else if times == 0 {
             self.report(
@@ -209,6 +212,20 @@ impl Findings {
                 asked.start,
                 injected,
             );
+        }
+    }
+
+    /// Counts what went wrong during each kind of fault: a fault without an effect is none.
+    fn count_failed(&mut self, asked: &[RequestRecord], injected: &[InjectedFault]) {
+        for fault in injected {
+            let during = fault.from..=fault.to + 100;
+            let (failed, all) = self.failed.entry(fault.fault).or_default();
+            for asked in asked {
+                if during.contains(&(asked.start + asked.took)) {
+                    *all += 1;
+                    *failed += u32::from(asked.end != "Ok" && asked.end != "Failed");
+                }
+            }
         }
     }
 
@@ -249,10 +266,13 @@ impl Findings {
     }
 }
 
-/// True if Redis lost data after the request.
-fn may_be_lost(asked: &RequestRecord, injected: &[InjectedFault]) -> bool {
-    let is_lost = |fault: &InjectedFault| fault.fault.loses_data() && fault.to >= asked.start;
-    injected.iter().any(is_lost)
+/// True if Redis may have lost what was stored in that time. A failover loses nothing that was stored
+/// before it: the replica has that.
+fn may_be_lost(stored: RangeInclusive<u64>, injected: &[InjectedFault]) -> bool {
+    injected.iter().any(|fault| {
+        let InjectedFault { fault, from, to } = fault;
+        fault.loses_data() && to >= stored.start() && (from <= stored.end() || !fault.is_failover())
+    })
 }
 
 /// True if a process was suspended in that time: a suspended process can neither end an ask nor read
@@ -285,8 +305,11 @@ pub(crate) fn compare(before: &Snapshot, after: &Snapshot) -> Vec<String> {
     for (before, after) in before.clients.iter().zip(&after.clients) {
         compare("a client", *before, *after);
     }
-    if after.kept > 0 {
-        violations.push(format!("{} durable messages are not handled", after.kept));
+    if after.kept > 0 || after.claims > 0 {
+        violations.push(format!(
+            "{} durable messages are not handled, and {} are claimed",
+            after.kept, after.claims
+        ));
     }
     if (before.connections, before.channels) != (after.connections, after.channels) {
         violations.push(format!(

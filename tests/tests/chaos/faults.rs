@@ -7,7 +7,7 @@ use conclib_tests::relay::{Direction, Mode};
 use tokio::time::sleep;
 
 use crate::fixture::ChaosFixture;
-use crate::redis::Start;
+use crate::redis::{LEASE, Start};
 
 macro_rules! faults {
     ($($(#[$doc:meta])* $kind:ident,)*) => {
@@ -48,6 +48,18 @@ faults! {
     ActorsKilled,
     ActorsSuspended,
     ClientSuspended,
+    /// A replica with all data takes over, and the old primary becomes its replica.
+    FailoverInStep,
+    /// As before, but the last writes are lost.
+    FailoverLosing,
+    /// The old primary takes writes beside the new one before it is demoted.
+    FailoverDemotedLate,
+    /// The old primary takes writes until its connections break.
+    FailoverUndemoted,
+    /// Redis refuses a command to the user of all processes.
+    RightRevoked,
+    /// Redis does not know a command.
+    CommandRenamed,
 }
 
 use Fault::*;
@@ -55,12 +67,28 @@ use Fault::*;
 impl Fault {
     /// True if Redis loses data, or some of it.
     pub(crate) fn loses_data(self) -> bool {
-        matches!(self, RedisRestartedEmpty | RedisSetBack | AllFlushed)
+        matches!(
+            self,
+            RedisRestartedEmpty
+                | RedisSetBack
+                | AllFlushed
+                | FailoverLosing
+                | FailoverDemotedLate
+                | FailoverUndemoted
+        )
+    }
+
+    /// True if a replica takes over.
+    pub(crate) fn is_failover(self) -> bool {
+        matches!(
+            self,
+            FailoverInStep | FailoverLosing | FailoverDemotedLate | FailoverUndemoted
+        )
     }
 }
 
 /// The kinds of connections, by their names.
-const KINDS: [&str; 5] = ["commands", "pops", "publish", "replies", "durable"];
+pub(crate) const KINDS: [&str; 5] = ["commands", "pops", "publish", "replies", "durable"];
 
 /// All kinds, or the kinds named by `CONCLIB_CHAOS_ONLY`.
 pub(crate) fn kinds() -> Vec<Fault> {
@@ -81,7 +109,8 @@ pub(crate) fn draw(kinds: &[Fault], deck: &mut Vec<Fault>, chance: &mut Random) 
     deck.swap_remove(place as usize)
 }
 
-fn millis(chance: &mut Random, from: u32, to: u32) -> Duration {
+/// A random duration, in ms.
+pub(crate) fn millis(chance: &mut Random, from: u32, to: u32) -> Duration {
     Duration::from_millis(u64::from(from + chance.below(to - from)))
 }
 
@@ -101,7 +130,7 @@ impl ChaosFixture {
                     actors.suspend().await;
                 }
                 sleep(millis(chance, 50, 300)).await;
-                self.redis.copy();
+                self.redis.copy().await;
                 for actors in &self.actors {
                     actors.signal("CONT").await;
                 }
@@ -117,6 +146,8 @@ impl ChaosFixture {
                 };
                 self.redis.suspend(pause).await;
             }
+            fault if fault.is_failover() => self.fail_over(fault, chance).await,
+            CommandRenamed => self.rename(chance).await,
             _ => self.inject_into_connections(fault, chance).await,
         }
     }
@@ -189,9 +220,10 @@ impl ChaosFixture {
                     .await;
             }
             ScriptsFlushed => drop(self.redis.command(&["SCRIPT", "FLUSH"]).await),
-            LeaseDeleted => drop(self.redis.command(&["DEL", "conclib:{n:main}:lease"]).await),
+            LeaseDeleted => drop(self.redis.command(&["DEL", LEASE]).await),
             LeaseTaken => self.redis.take_lease(millis(chance, 200, 3_000)).await,
             AllFlushed => drop(self.redis.command(&["FLUSHALL"]).await),
+            RightRevoked => self.revoke(chance).await,
             _ => self.inject_into_processes(fault, chance).await,
         }
     }

@@ -23,7 +23,10 @@ const CONNECTIONS: usize = 2 * CLIENTS + 4 + 3;
 
 /// All processes of a run.
 pub(crate) struct ChaosFixture {
+    /// The primary.
     pub(crate) redis: Redis,
+    /// Its replica, from the first failover on.
+    pub(crate) replica: Option<Redis>,
     /// Between the processes and Redis.
     pub(crate) relay: Relay,
     /// One serves, and one stands by.
@@ -31,8 +34,8 @@ pub(crate) struct ChaosFixture {
     pub(crate) clients: Vec<Program>,
     /// The dead letters so far.
     dead: Vec<DeadRecord>,
-    /// The folder of Redis and the records; removed at the end of a successful run.
-    folder: PathBuf,
+    /// The folder of the servers and the records; removed at the end of a successful run.
+    pub(crate) folder: PathBuf,
 }
 
 /// The resources of all processes at a moment without load.
@@ -46,6 +49,8 @@ pub(crate) struct Snapshot {
     pub(crate) channels: usize,
     /// Durable messages not handled yet.
     pub(crate) kept: usize,
+    /// Claims of durable messages.
+    pub(crate) claims: usize,
 }
 
 /// A durable message that became a dead letter.
@@ -55,12 +60,21 @@ pub(crate) struct DeadRecord {
     pub(crate) deliveries: u32,
 }
 
+/// The records of a run.
+#[derive(Debug)]
+pub(crate) struct Records {
+    pub(crate) asked: Vec<RequestRecord>,
+    pub(crate) executions: Vec<ExecutionRecord>,
+    /// Messages of the clients that became dead letters.
+    pub(crate) dead: Vec<DeadRecord>,
+}
+
 impl ChaosFixture {
     pub(crate) async fn open(seed: u64) -> Self {
         let folder =
             std::env::temp_dir().join(format!("conclib-chaos-{}-{seed}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
-        let redis = Redis::start(&folder).await;
+        let redis = Redis::start(folder.join("first")).await;
         let relay = Relay::start(redis.address).await.unwrap();
         let actors = [
             start_actors(&relay, &folder).await,
@@ -77,6 +91,7 @@ impl ChaosFixture {
         }
         let fixture = Self {
             redis,
+            replica: None,
             relay,
             actors,
             clients,
@@ -121,11 +136,14 @@ impl ChaosFixture {
         snapshot.connections = self.connections().await;
         let channels = self.redis.command(&["PUBSUB", "CHANNELS"]).await;
         snapshot.channels = channels.lines().count();
-        let kept = self
-            .redis
-            .command(&["XLEN", "conclib:{n:main}:durable"])
-            .await;
+        let stream = "conclib:{n:main}:durable";
+        let kept = self.redis.command(&["XLEN", stream]).await;
         snapshot.kept = kept.parse().unwrap();
+        // Without a stream there is no group, and no claim.
+        let pending = ["XPENDING", stream, "conclib"];
+        let claims = self.redis.try_command(&pending).await.unwrap_or_default();
+        let count = claims.lines().next().and_then(|count| count.parse().ok());
+        snapshot.claims = count.unwrap_or(0);
         snapshot
     }
 
@@ -163,6 +181,13 @@ impl ChaosFixture {
                 ));
             }
         }
+        let stream = "conclib:{n:main}:durable";
+        let first = ["XRANGE", stream, "-", "+", "COUNT", "1"];
+        let first = self.redis.command(&first).await;
+        if !first.is_empty() {
+            let group = self.redis.command(&["XINFO", "GROUPS", stream]).await;
+            violations.push(format!("the stream has {first:?}, and its group {group:?}"));
+        }
         violations
     }
 
@@ -186,10 +211,8 @@ impl ChaosFixture {
         }
     }
 
-    /// Ends all processes; returns requests, executions and dead letters.
-    pub(crate) async fn close(
-        mut self,
-    ) -> (Vec<RequestRecord>, Vec<ExecutionRecord>, Vec<DeadRecord>) {
+    /// Ends all processes.
+    pub(crate) async fn close(mut self) -> Records {
         let mut asked = Vec::new();
         for (client, number) in self.clients.iter_mut().zip(1..) {
             client.say("end").await;
@@ -200,9 +223,22 @@ impl ChaosFixture {
             actors.signal("TERM").await;
             assert!(actors.ended().await, "the actors end well");
         }
-        let begun = read(&self.folder.join("begun"));
+        let executions = read(&self.folder.join("begun"));
         drop(std::fs::remove_dir_all(&self.folder));
-        (asked, begun, self.dead)
+        Records {
+            asked,
+            executions,
+            dead: self.dead,
+        }
+    }
+
+    /// The number of actor processes that serve.
+    pub(crate) async fn count_serving(&mut self) -> u32 {
+        let mut count = 0;
+        for actors in &mut self.actors {
+            count += u32::from(look(actors).await.0);
+        }
+        count
     }
 
     /// The serving actor process, or one of them if none serves.
@@ -220,10 +256,26 @@ impl ChaosFixture {
         assert!(old.ended().await == (how == "TERM"), "the actors end well");
     }
 
-    /// The number of connections to Redis.
+    /// Kills the process that does not serve, and starts another.
+    pub(crate) async fn restart_standby(&mut self) {
+        let new = start_actors(&self.relay, &self.folder).await;
+        let serves = look(&mut self.actors[0]).await.0;
+        let mut old = std::mem::replace(&mut self.actors[usize::from(serves)], new);
+        old.kill().await;
+    }
+
+    /// The number of connections to Redis: a process that stands by may stay at the replica until it
+    /// wants to write.
     async fn connections(&self) -> usize {
-        let list = self.redis.command(&["CLIENT", "LIST"]).await;
-        list.matches("name=conclib:").count()
+        let mut count = 0;
+        for redis in [Some(&self.redis), self.replica.as_ref()]
+            .into_iter()
+            .flatten()
+        {
+            let list = redis.command(&["CLIENT", "LIST"]).await;
+            count += list.matches("name=conclib:").count();
+        }
+        count
     }
 }
 

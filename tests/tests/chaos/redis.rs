@@ -15,6 +15,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 
+/// The key of the lease.
+pub(crate) const LEASE: &str = "conclib:{n:main}:lease";
+
 /// A persistent Redis that can be restarted with other data.
 pub(crate) struct Redis {
     pub(crate) address: SocketAddr,
@@ -22,6 +25,8 @@ pub(crate) struct Redis {
     process: Child,
     /// The data of its next start.
     pub(crate) next: Start,
+    /// A command that it does not know from its next start on.
+    pub(crate) renamed: Option<&'static str>,
 }
 
 /// The data with which a Redis starts.
@@ -36,17 +41,18 @@ pub(crate) enum Start {
 }
 
 impl Redis {
-    pub(crate) async fn start(folder: &Path) -> Self {
+    /// Starts one in this folder, which must be empty.
+    pub(crate) async fn start(folder: PathBuf) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         drop(listener);
-        let folder = folder.join("redis");
-        let process = spawn(address, &folder);
+        let process = spawn(address, &folder, None);
         let redis = Self {
             address,
             folder,
             process,
             next: Start::AsItWas,
+            renamed: None,
         };
         redis.is_up().await;
         redis
@@ -72,12 +78,16 @@ impl Redis {
             std::fs::rename(self.copied(), &self.folder).unwrap();
         }
         sleep(gap).await;
-        self.process = spawn(self.address, &self.folder);
+        self.process = spawn(self.address, &self.folder, self.renamed);
         self.is_up().await;
     }
 
     /// Copies its data on disk.
-    pub(crate) fn copy(&self) {
+    pub(crate) async fn copy(&self) {
+        // Its files must not be replaced meanwhile.
+        self.command(&["CONFIG", "SET", "auto-aof-rewrite-percentage", "0"])
+            .await;
+        self.has_written_log().await;
         let (from, to) = (
             self.folder.join("appendonlydir"),
             self.copied().join("appendonlydir"),
@@ -127,7 +137,7 @@ impl Redis {
             b"EVAL",
             TAKE.as_bytes(),
             b"2",
-            b"conclib:{n:main}:lease",
+            LEASE.as_bytes(),
             b"conclib:{n:main}:epoch",
             number.as_bytes(),
             &lease,
@@ -143,13 +153,13 @@ impl Redis {
         reply.unwrap_or_else(|error| panic!("{words:?}: {error}"))
     }
 
-    async fn try_command(&self, words: &[&str]) -> io::Result<String> {
+    pub(crate) async fn try_command(&self, words: &[&str]) -> io::Result<String> {
         let words: Vec<_> = words.iter().map(|word| word.as_bytes()).collect();
         self.send(&words).await
     }
 
     /// Sends a command on a connection of its own, since faults end connections.
-    async fn send(&self, words: &[&[u8]]) -> io::Result<String> {
+    pub(crate) async fn send(&self, words: &[&[u8]]) -> io::Result<String> {
         let talk = async {
             let mut stream = TcpStream::connect(self.address).await?;
             let mut request = format!("*{}\r\n", words.len()).into_bytes();
@@ -174,13 +184,17 @@ impl Redis {
     }
 }
 
-fn spawn(address: SocketAddr, folder: &Path) -> Child {
+fn spawn(address: SocketAddr, folder: &Path, renamed: Option<&str>) -> Child {
     std::fs::create_dir_all(folder).unwrap();
     let log = File::options()
         .create(true)
         .append(true)
         .open(folder.with_extension("log"));
-    Command::new("redis-server")
+    let mut command = Command::new("redis-server");
+    if let Some(name) = renamed {
+        command.args(["--rename-command", name, "renamed"]);
+    }
+    command
         .args([
             "--port",
             &address.port().to_string(),
@@ -190,6 +204,7 @@ fn spawn(address: SocketAddr, folder: &Path) -> Child {
             "",
         ])
         .args(["--appendonly", "yes", "--appendfsync", "always"])
+        .args(["--repl-diskless-sync-delay", "0"])
         .arg("--dir")
         .arg(folder)
         .stdin(Stdio::null())

@@ -3,23 +3,23 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use conclib_tests::chaos::{ExecutionRecord, RequestKind, RequestRecord};
+use conclib_tests::chaos::RequestKind;
 
 use crate::InjectedFault;
 use crate::checks::{Durable, Findings};
-use crate::fixture::Snapshot;
+use crate::fixture::{Records, Snapshot};
 
 /// The results of a run, as tables.
 pub(crate) fn of(
     seed: u64,
     injected: &[InjectedFault],
-    asked: &[RequestRecord],
-    executions: &[ExecutionRecord],
+    records: &Records,
     findings: &Findings,
     (before, after): (&Snapshot, &Snapshot),
 ) -> String {
     let mut text = format!(
-        "\nseed {seed}\n\n| fault | times | answered again after ms (median, worst) |\n|---|---:|---:|\n"
+        "\nseed {seed}\n\n| fault | times | requests that failed meanwhile | answered again after ms (median, worst) \
+         |\n|---|---:|---:|---:|\n"
     );
     let mut faults = BTreeMap::new();
     for injected in injected {
@@ -33,14 +33,19 @@ pub(crate) fn of(
             (Some(median), Some(worst)) => format!("{median}, {worst}"),
             _ => String::new(), // every time, another fault came first
         };
-        writeln!(text, "| {fault:?} | {times} | {times_ms} |").unwrap();
+        let (failed, all) = findings.failed.get(fault).copied().unwrap_or_default();
+        writeln!(
+            text,
+            "| {fault:?} | {times} | {failed} of {all} | {times_ms} |"
+        )
+        .unwrap();
     }
-    writeln!(text, "| all | {} | |", injected.len()).unwrap();
+    writeln!(text, "| all | {} | | |", injected.len()).unwrap();
     text.push_str(
         "\n| end | delivered | asks | tells | durable tells |\n|---|---|---:|---:|---:|\n",
     );
     let mut ends: BTreeMap<_, (u32, u32, u32)> = BTreeMap::new();
-    for asked in asked {
+    for asked in &records.asked {
         let count = ends.entry((&*asked.end, &*asked.delivered)).or_default();
         match asked.kind {
             RequestKind::Ask => count.0 += 1,
@@ -79,8 +84,8 @@ pub(crate) fn of(
         text,
         "\n{} requests recorded, {} executions; worst overrun of a deadline {} ms; latest start after a \
          deadline {} ms; memory of the clients and the actors in MiB: {:?}, then {:?}",
-        asked.len(),
-        executions.len(),
+        records.asked.len(),
+        records.executions.len(),
         findings.worst_overrun,
         findings.latest_begin,
         memory(before),
