@@ -50,6 +50,13 @@ pub struct Bulk {
     pub bytes: usize,
 }
 
+/// A message for the actor that gets stuck; its handler ends when the actor is released.
+#[derive(ActorMessage, Serialize, Deserialize, Debug, Clone)]
+pub struct Ballast {
+    /// Its weight.
+    pub bytes: serde_bytes::ByteBuf,
+}
+
 /// The kind of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RequestKind {

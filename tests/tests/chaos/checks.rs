@@ -52,6 +52,10 @@ pub(crate) struct Durable {
     pub(crate) dead: u32,
     /// Failing messages that Redis lost with its data.
     pub(crate) poison_lost: u32,
+    /// Entries of a hostile peer that became dead letters.
+    pub(crate) unreadable: u32,
+    /// Entries of a hostile peer that Redis lost with its data.
+    pub(crate) unreadable_lost: u32,
 }
 
 /// Checks requests, executions and dead letters, given the faults, the last of which ended at `end`.
@@ -60,6 +64,7 @@ pub(crate) fn check(records: &Records, injected: &[InjectedFault], end: u64) -> 
         asked,
         executions,
         dead,
+        ..
     } = records;
     let mut findings = Findings::default();
     let mut times: HashMap<u64, u32> = HashMap::new();
@@ -90,6 +95,7 @@ pub(crate) fn check(records: &Records, injected: &[InjectedFault], end: u64) -> 
             );
         }
     }
+    findings.check_unreadable(records, injected);
     findings.check_recovery(asked, injected, end);
     findings.count_failed(asked, injected);
     findings
@@ -212,6 +218,19 @@ impl Findings {
                 asked.start,
                 injected,
             );
+        }
+    }
+
+    /// Every entry that cannot be read becomes a dead letter, unless Redis has lost it.
+    fn check_unreadable(&mut self, records: &Records, injected: &[InjectedFault]) {
+        for entry in &records.unreadable {
+            let is_dead = records.unreadable_dead.contains(&entry.number);
+            let is_lost = !is_dead && may_be_lost(entry.at..=entry.at, injected);
+            self.durable.unreadable += u32::from(is_dead);
+            self.durable.unreadable_lost += u32::from(is_lost);
+            if !is_dead && !is_lost {
+                self.report(&format!("{entry:?} is not dead"), entry.at, injected);
+            }
         }
     }
 

@@ -60,6 +60,8 @@ faults! {
     RightRevoked,
     /// Redis does not know a command.
     CommandRenamed,
+    /// A peer writes what it likes to the keys of the bus.
+    HostileClient,
 }
 
 use Fault::*;
@@ -247,6 +249,7 @@ impl ChaosFixture {
                 sleep(millis(chance, 200, 4_000)).await;
                 client.signal("CONT").await;
             }
+            HostileClient => self.attack(chance).await,
             _ => unreachable!("{fault:?}"),
         }
     }

@@ -1,5 +1,6 @@
 //! The fixture: a Redis, the relay in front of it, and the processes that use it.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use conclib_tests::relay::Relay;
 use tokio::time::{Instant, sleep};
 
 use crate::checks::compare;
+use crate::hostile;
 use crate::redis::Redis;
 
 /// The number of client processes.
@@ -34,6 +36,10 @@ pub(crate) struct ChaosFixture {
     pub(crate) clients: Vec<Program>,
     /// The dead letters so far.
     dead: Vec<DeadRecord>,
+    /// The entries of a hostile peer.
+    pub(crate) unreadable: Vec<UnreadableEntry>,
+    /// The numbers of those that became dead letters.
+    unreadable_dead: HashSet<u64>,
     /// The folder of the servers and the records; removed at the end of a successful run.
     pub(crate) folder: PathBuf,
 }
@@ -60,6 +66,14 @@ pub(crate) struct DeadRecord {
     pub(crate) deliveries: u32,
 }
 
+/// An entry of the stream that no actor can handle.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct UnreadableEntry {
+    pub(crate) number: u64,
+    /// The time at which it was stored, on the system's clock in ms.
+    pub(crate) at: u64,
+}
+
 /// The records of a run.
 #[derive(Debug)]
 pub(crate) struct Records {
@@ -67,6 +81,10 @@ pub(crate) struct Records {
     pub(crate) executions: Vec<ExecutionRecord>,
     /// Messages of the clients that became dead letters.
     pub(crate) dead: Vec<DeadRecord>,
+    /// The entries of a hostile peer.
+    pub(crate) unreadable: Vec<UnreadableEntry>,
+    /// The numbers of those that became dead letters.
+    pub(crate) unreadable_dead: HashSet<u64>,
 }
 
 impl ChaosFixture {
@@ -96,6 +114,8 @@ impl ChaosFixture {
             actors,
             clients,
             dead: Vec::new(),
+            unreadable: Vec::new(),
+            unreadable_dead: HashSet::new(),
             folder,
         };
         eventually("all processes are connected", async || {
@@ -201,11 +221,15 @@ impl ChaosFixture {
                 return;
             }
             for letter in page {
-                let work: Work = rmp_serde::from_slice(&letter.contents).unwrap();
-                self.dead.push(DeadRecord {
-                    number: work.number,
-                    deliveries: letter.deliveries,
-                });
+                if let Some(number) = letter.key.strip_prefix(hostile::KEY) {
+                    self.unreadable_dead.insert(number.parse().unwrap());
+                } else {
+                    let work: Work = rmp_serde::from_slice(&letter.contents).unwrap();
+                    self.dead.push(DeadRecord {
+                        number: work.number,
+                        deliveries: letter.deliveries,
+                    });
+                }
                 assert!(letters.delete(&letter.id).await.unwrap());
             }
         }
@@ -229,6 +253,8 @@ impl ChaosFixture {
             asked,
             executions,
             dead: self.dead,
+            unreadable: self.unreadable,
+            unreadable_dead: self.unreadable_dead,
         }
     }
 

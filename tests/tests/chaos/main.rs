@@ -13,6 +13,7 @@ mod checks;
 mod failovers;
 mod faults;
 mod fixture;
+mod hostile;
 mod redis;
 mod replica;
 mod rights;

@@ -68,12 +68,16 @@ pub(crate) fn of(
         poison,
         dead,
         poison_lost,
+        unreadable,
+        unreadable_lost,
     } = findings.durable;
     writeln!(
         text,
         "\ndurable messages: {kept} kept, {handled} handled, {doubled} of them more than once, \
          {lost_by_redis} lost with Redis' data; of {poison} more that always fail, {dead} became dead \
-         letters, {poison_lost} were lost with Redis' data"
+         letters, {poison_lost} were lost with Redis' data; of {} unreadable ones {unreadable} became dead \
+         letters, {unreadable_lost} were lost with Redis' data",
+        records.unreadable.len(),
     )
     .unwrap();
     let memory = |snapshot: &Snapshot| -> Vec<_> {
