@@ -1,6 +1,7 @@
 //! The actors of the chaos suite: `chaos_actors <redis url> <log>` serves until SIGTERM, or stands by
 //! while another process serves. It prints `ready`; for each line `look` that it reads, it prints
-//! `looked`, a bool that says if it serves, and its resources.
+//! `looked`, a bool that says if it serves, and its resources. Its actor `stuck` handles nothing between
+//! the lines `stick` and `release`; the line `kill` kills it.
 
 use std::fs::{File, OpenOptions};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,9 +9,9 @@ use std::time::Duration;
 
 use conclib::bus::ConnectionState;
 use conclib::prelude::*;
-use conclib::start_proxy;
 use conclib::supervision::{Backoff, Restart};
-use conclib_tests::chaos::{Bulk, DELIVERIES, ExecutionRecord, ResourceUsage, Work, now};
+use conclib::{SpawnError, start_proxy};
+use conclib_tests::chaos::{Ballast, Bulk, DELIVERIES, ExecutionRecord, ResourceUsage, Work, now};
 use tokio::io::{AsyncBufReadExt, BufReader, stdin};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -57,6 +58,22 @@ impl ChaosWorker {
     }
 }
 
+/// Handles nothing while it is stuck.
+#[derive(Actor)]
+#[actor(mailbox = 256)]
+struct Stuck {
+    is_stuck: watch::Receiver<bool>,
+}
+
+#[handlers]
+impl Stuck {
+    #[handler]
+    async fn ballast(&mut self, _: Ballast) -> Result<(), Failure> {
+        self.is_stuck.wait_for(|is_stuck| !is_stuck).await?;
+        Ok(())
+    }
+}
+
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
@@ -77,6 +94,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         let worker = worker.budget(u32::MAX, Duration::from_secs(1));
         worker.backoff(Backoff::none()).urn(urn).await?;
     }
+    let mut stuck = StuckControl::start(&system).await?;
     let config = Config::new(&url)?
         .visibility_timeout(Duration::from_secs(1))
         .max_deliveries(DELIVERIES);
@@ -88,6 +106,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         tokio::select! {
             _ = terminate.recv() => break,
             line = lines.next_line() => match line? {
+                Some(line) if line != "look" => stuck.obey(&line).await?,
                 Some(_) => {
                     let state = state.lock().unwrap_or_else(PoisonError::into_inner).clone();
                     let serves = state.is_some_and(|state| state.borrow().is_connected());
@@ -101,6 +120,43 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     system.shutdown().await;
     // A thread may be waiting for a line, and the runtime would wait for that thread.
     std::process::exit(0)
+}
+
+/// The actor that gets stuck, and its control.
+struct StuckControl {
+    system: ActorSystem,
+    is_stuck: watch::Sender<bool>,
+    actor: ActorRef<Stuck>,
+}
+
+impl StuckControl {
+    async fn start(system: &ActorSystem) -> Result<Self, SpawnError> {
+        let is_stuck = watch::Sender::new(false);
+        Ok(Self {
+            system: system.clone(),
+            actor: spawn_stuck(system, &is_stuck).await?,
+            is_stuck,
+        })
+    }
+
+    /// Obeys `stick`, `release` or `kill`.
+    async fn obey(&mut self, line: &str) -> Result<(), SpawnError> {
+        if line == "kill" {
+            self.actor.kill();
+            self.actor.stopped().await;
+            self.actor = spawn_stuck(&self.system, &self.is_stuck).await?;
+        }
+        self.is_stuck.send_replace(line == "stick");
+        Ok(())
+    }
+}
+
+async fn spawn_stuck(
+    system: &ActorSystem,
+    is_stuck: &watch::Sender<bool>,
+) -> Result<ActorRef<Stuck>, SpawnError> {
+    let is_stuck = is_stuck.subscribe();
+    system.spawn(Stuck { is_stuck }).urn("stuck").await
 }
 
 /// The connection state of the current proxy, if there is one.

@@ -1,7 +1,9 @@
 //! A client of the chaos suite: `chaos_client <redis url> <number> <seed> <records>` asks the actors
 //! from several tasks. It reads the lines `go`, `go poison` (some durable messages fail for good),
 //! `pause` (prints `paused` and its resources once no request is in flight), `bulk` (asks for many
-//! large answers) and `end` (writes its records).
+//! large answers), `look` (prints `looked` and the milliseconds since an answer came), `fill` (tells the
+//! actor `stuck` as much as it may hold, and prints `filled` and the answer to one ask more), and `end`
+//! (writes its records).
 
 use std::fmt::Write;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -9,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use conclib::prelude::*;
-use conclib_tests::chaos::{Bulk, RequestKind, RequestRecord, ResourceUsage, Work, now};
+use conclib_tests::chaos::{Ballast, Bulk, RequestKind, RequestRecord, ResourceUsage, Work, now};
 use conclib_tests::random::Random;
 use tokio::io::{AsyncBufReadExt, BufReader, stdin};
 use tokio::sync::watch;
@@ -31,6 +33,8 @@ struct Shared {
     poisons: AtomicBool,
     /// The number of idle tasks.
     idle: watch::Sender<u64>,
+    /// The time of the last answer, on the system's clock in ms.
+    answered: AtomicU64,
 }
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
@@ -47,6 +51,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         goes: watch::Sender::new(false),
         poisons: AtomicBool::new(false),
         idle: watch::Sender::new(ASKERS),
+        answered: AtomicU64::new(0),
     });
     for asker in 0..ASKERS {
         let chance = Random::new(seed.wrapping_mul(1009).wrapping_add(asker));
@@ -78,6 +83,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
                     bulks.spawn(ask.timeout(Duration::from_secs(3)));
                 }
             }
+            "look" => println!("looked {}", now() - shared.answered.load(Ordering::Relaxed)),
+            "fill" => println!("filled {}", fill(&shared.client).await),
             "end" => break,
             other => return Err(format!("unknown line `{other}`").into()),
         }
@@ -90,6 +97,19 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     shared.client.shutdown().await;
     println!("ended");
     Ok(())
+}
+
+/// Tells the stuck actor as much as it may hold; returns the end of one ask more.
+async fn fill(client: &ProxyClient) -> String {
+    const MIB: usize = 1024 * 1024;
+    let ballast = Ballast {
+        bytes: vec![7; MIB].into(),
+    };
+    for _ in 0..48 {
+        drop(client.tell("stuck", ballast.clone()).await);
+    }
+    let asked = client.ask("stuck", ballast).timeout(Duration::from_secs(1));
+    describe(asked.await.map(|()| Work::answer(0)), 0).0
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -164,6 +184,9 @@ async fn ask_once(shared: &Shared, chance: &mut Random) -> Option<RequestRecord>
     };
     let took = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     let (end, delivered) = describe(end, number);
+    if request_kind == RequestKind::Ask && end == "Ok" {
+        shared.answered.store(now(), Ordering::Relaxed);
+    }
     Some(RequestRecord {
         number,
         kind: request_kind,

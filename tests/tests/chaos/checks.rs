@@ -96,6 +96,7 @@ pub(crate) fn check(records: &Records, injected: &[InjectedFault], end: u64) -> 
         }
     }
     findings.check_unreadable(records, injected);
+    findings.check_stuck(asked, injected);
     findings.check_recovery(asked, injected, end);
     findings.count_failed(asked, injected);
     findings
@@ -230,6 +231,31 @@ impl Findings {
             self.durable.unreadable_lost += u32::from(is_lost);
             if !is_dead && !is_lost {
                 self.report(&format!("{entry:?} is not dead"), entry.at, injected);
+            }
+        }
+    }
+
+    /// A stuck actor leaves room for the others: in its last second each client is answered, and
+    /// hardly a request is refused.
+    fn check_stuck(&mut self, asked: &[RequestRecord], injected: &[InjectedFault]) {
+        let clients: HashSet<_> = asked.iter().map(|asked| asked.number >> 40).collect();
+        let stuck = |fault: &&InjectedFault| fault.fault == Fault::ActorStuck;
+        for fault in injected.iter().filter(stuck) {
+            let within = fault.to.saturating_sub(1_000)..fault.to;
+            let asks: Vec<_> = asked
+                .iter()
+                .filter(|asked| asked.kind == RequestKind::Ask && within.contains(&asked.start))
+                .collect();
+            let with_end = |end| asks.iter().filter(move |asked| asked.end == end);
+            let answered: HashSet<_> = with_end("Ok").map(|asked| asked.number >> 40).collect();
+            let refused = with_end("Overloaded").count();
+            if answered != clients || refused * 20 > asks.len() {
+                let what = format!(
+                    "beside a stuck actor {answered:?} of {clients:?} were answered, and {refused} of \
+                     {} asks refused",
+                    asks.len()
+                );
+                self.report(&what, fault.from, injected);
             }
         }
     }

@@ -62,6 +62,8 @@ faults! {
     CommandRenamed,
     /// A peer writes what it likes to the keys of the bus.
     HostileClient,
+    /// An actor does not end its handler, and holds all the memory that it may.
+    ActorStuck,
 }
 
 use Fault::*;
@@ -250,6 +252,7 @@ impl ChaosFixture {
                 client.signal("CONT").await;
             }
             HostileClient => self.attack(chance).await,
+            ActorStuck => self.stick(chance).await,
             _ => unreachable!("{fault:?}"),
         }
     }

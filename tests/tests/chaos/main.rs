@@ -17,6 +17,7 @@ mod hostile;
 mod redis;
 mod replica;
 mod rights;
+mod stuck;
 mod summary;
 
 use std::time::Duration;
