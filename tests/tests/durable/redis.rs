@@ -267,3 +267,46 @@ async fn unreadable_entries_are_moved_together() {
     assert_eq!(log.count(), 1);
     server.stop().await;
 }
+
+/// A replica may take over between the two: a claim without an entry is removed, and an entry without
+/// a claim would stay for ever.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn entries_are_deleted_before_they_are_acknowledged() {
+    let bus = Bus::redis().await;
+    let config = config(&bus);
+    let peer = Peer::connect(&config).await;
+    let server = Server::start(&config, &Log::default()).await;
+    peer.command(&["CONFIG", "SET", "slowlog-max-len", "10000"])
+        .await;
+    peer.command(&["CONFIG", "SET", "slowlog-log-slower-than", "0"])
+        .await;
+    let client = connect(&config).await;
+    client.ask("shop", Order { n: 1 }).await.unwrap();
+    eventually("the entry is removed", async || {
+        let pending = peer.command(&["XPENDING", STREAM, "conclib"]).await;
+        let pending = pending.into_array().remove(0).as_u64();
+        pending == Some(0) && peer.number(&["XLEN", STREAM]).await == 0
+    })
+    .await;
+    // The newest command comes first.
+    let log = peer.command(&["SLOWLOG", "GET", "10000"]).await;
+    let commands: Vec<_> = log
+        .into_array()
+        .into_iter()
+        .filter_map(|entry| {
+            entry
+                .into_array()
+                .get(3)?
+                .clone()
+                .into_array()
+                .first()?
+                .as_string()
+        })
+        .collect();
+    let last = |name| commands.iter().position(|command| command == name);
+    assert!(
+        last("XACK").unwrap() < last("XDEL").unwrap(),
+        "{commands:?}"
+    );
+    server.stop().await;
+}

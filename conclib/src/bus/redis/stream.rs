@@ -350,13 +350,15 @@ impl StreamConsumer for RedisConsumer {
 }
 
 impl RedisConsumer {
-    /// The commands that remove entries from the group and the stream.
+    /// The commands that remove entries from the stream and the group, in this order: if a replica takes
+    /// over that knows the first one only, there is a claim without an entry, and the next look at
+    /// claims removes it. An entry without a claim would stay in the stream for ever.
     fn removal(&self, ids: &[EntryId]) -> [(&'static str, Vec<Value>); 2] {
         let ids = || ids.iter().map(|id| Value::from(id.to_string()));
         let stream = || Value::from(self.stream.as_str());
         let acks = [stream(), GROUP.into()].into_iter().chain(ids()).collect();
         let deletions = [stream()].into_iter().chain(ids()).collect();
-        [("XACK", acks), ("XDEL", deletions)]
+        [("XDEL", deletions), ("XACK", acks)]
     }
 }
 
