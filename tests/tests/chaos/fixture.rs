@@ -12,6 +12,7 @@ use conclib_tests::process::Program;
 use conclib_tests::relay::Relay;
 use tokio::time::{Instant, sleep};
 
+use crate::InjectedFault;
 use crate::checks::compare;
 use crate::hostile;
 use crate::redis::Redis;
@@ -180,8 +181,12 @@ impl ChaosFixture {
         }
     }
 
-    /// Requests left at Redis that should have been removed.
-    pub(crate) async fn leftovers(&mut self) -> Vec<String> {
+    /// Requests left at Redis that should have been removed. A failover that loses writes may lose an
+    /// epoch that clients know, and whose inbox no later system deletes.
+    pub(crate) async fn leftovers(&mut self, injected: &[InjectedFault]) -> Vec<String> {
+        let loses_epochs = injected
+            .iter()
+            .any(|fault| fault.fault.is_failover() && fault.fault.loses_data());
         let mut violations = Vec::new();
         for key in self
             .redis
@@ -194,6 +199,11 @@ impl ChaosFixture {
             // Requests to an epoch that ended at once expire.
             if length != "0" && ends.starts_with('-') {
                 let epochs = self.redis.command(&["GET", "conclib:{n:main}:epoch"]).await;
+                let mut known = epochs.split(' ');
+                if loses_epochs && !known.any(|epoch| key.ends_with(epoch)) {
+                    println!("{length} requests are left in {key}, whose epoch was lost");
+                    continue;
+                }
                 let first = self.redis.command(&["LINDEX", key, "0"]).await;
                 violations.push(format!(
                     "{length} requests are left in {key}, the first is {first:?}; the last epochs \

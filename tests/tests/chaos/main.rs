@@ -87,7 +87,7 @@ async fn random_faults_hang_no_ask_and_double_no_request() {
     fixture.go("go").await;
     sleep(CALM).await;
     let after = fixture.settle(&before, RECOVERY).await;
-    let leftovers = fixture.leftovers().await;
+    let leftovers = fixture.leftovers(&injected).await;
     fixture.collect_dead().await;
     let records = fixture.close().await;
 
