@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::bus::transport::{Frame, Parts};
 
 /// Contents of at least this length are a part of their own. Shorter ones are copied.
-const LARGE_CONTENTS: usize = 1024;
+const LARGE_CONTENTS: usize = 4 * 1024;
 
 /// Size of the memory that the frames of small requests share. A frame that waits keeps all of it, so
 /// it must not be large.
