@@ -19,7 +19,7 @@ use crate::bus::transport::Frame;
 const BATCH_FRAMES: usize = 512;
 
 /// The maximum size of a batch in bytes; a larger frame goes alone.
-const BATCH_BYTES: usize = 256 * 1024;
+const BATCH_BYTES: usize = 512 * 1024;
 
 /// Length of the queue at which requests that have ended are removed. They pile up while the bus is
 /// slow and timeouts are short.

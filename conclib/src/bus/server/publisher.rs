@@ -30,7 +30,7 @@ mod rounds;
 mod unreceived;
 
 /// Target size of a published frame in bytes; a larger answer goes alone.
-const PUBLISH_BYTES: usize = 256 * 1024;
+const PUBLISH_BYTES: usize = 512 * 1024;
 
 /// Total size of the answers that may wait or be under way, in bytes. Beyond it an error goes in their
 /// place.

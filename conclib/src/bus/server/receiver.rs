@@ -42,7 +42,7 @@ const RETRY: Backoff =
     Backoff::starting_at(Duration::from_millis(50)).up_to(Duration::from_millis(500));
 
 /// Target size of a pop in bytes.
-const POP_BYTES: usize = 256 * 1024;
+const POP_BYTES: usize = 512 * 1024;
 
 /// The maximum number of frames in a pop.
 const MAX_POP_FRAMES: usize = 512;
