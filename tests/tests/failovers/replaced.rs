@@ -192,6 +192,25 @@ async fn server_that_is_demoted_at_once_is_left() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_that_hear_no_error_follow_the_others() {
+    let service = Service::start().await;
+    service.pair.in_step().await;
+    service.pair.fail_over().await;
+    // Those that write are lost one by one, and made again at the new server. The others are not lost.
+    for kind in ["commands", "pops", "durable"] {
+        service.pair.relay.cut(kind);
+    }
+    service.pair.first.replicate(&service.pair.second).await;
+    eventually("no connection is left at the former server", async || {
+        let list = service.pair.first.command(&["CLIENT", "LIST"]).await;
+        !list.contains("name=conclib:")
+    })
+    .await;
+    service.answers(Instant::now()).await;
+    service.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn server_that_has_lost_writes_and_is_demoted_later_is_left() {
     for _ in 0..rounds() {
         let service = Service::start().await;

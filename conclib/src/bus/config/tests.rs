@@ -144,6 +144,10 @@ fn parts_of_a_url_without_a_meaning_are_refused() {
         ("unix:///run/redis.sock?password=x", "`?db=3`"),
         ("redis-sentinel://a:26379", "names no service"),
         (
+            "redis-sentinel://a:26379/main?sentinel=web",
+            "the Sentinels' user has no password",
+        ),
+        (
             "redis-sentinel://a:26379/main?db=3",
             "the Sentinels' own user",
         ),

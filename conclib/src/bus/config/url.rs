@@ -279,23 +279,7 @@ impl RedisAddress {
             .split(',')
             .map(|text| node(&with_port(text)))
             .collect();
-        let sentinel_login = match query.map(|query| query.split_once('=')) {
-            None => "",
-            Some(Some(("sentinel", login))) => login,
-            Some(_) => {
-                return Err(
-                    "behind `?` only the Sentinels' own user and password may stand, as \
-                     `?sentinel=user:password`"
-                        .to_owned(),
-                );
-            }
-        };
-        let [sentinel_user, sentinel_password] = decode_login(sentinel_login)?;
-        if sentinel_user.is_some() && sentinel_password.is_none() {
-            return Err(
-                "the Sentinels' user has no password: write `?sentinel=user:password`".to_owned(),
-            );
-        }
+        let [sentinel_user, sentinel_password] = login_behind(query)?;
         let [username, password] = decode_login(login)?;
         Ok(Self {
             tls,
@@ -309,6 +293,29 @@ impl RedisAddress {
             password,
             database: database(number)?,
         })
+    }
+}
+
+/// The Sentinels' own user and password, from the query of a URL.
+#[cfg(feature = "redis")]
+fn login_behind(query: Option<&str>) -> Result<[Option<String>; 2], String> {
+    let login = match query.map(|query| query.split_once('=')) {
+        None => "",
+        Some(Some(("sentinel", login))) => login,
+        Some(_) => {
+            return Err(
+                "behind `?` only the Sentinels' own user and password may stand, as \
+                 `?sentinel=user:password`"
+                    .to_owned(),
+            );
+        }
+    };
+    let login = decode_login(login)?;
+    match login {
+        [Some(_), None] => {
+            Err("the Sentinels' user has no password: write `?sentinel=user:password`".to_owned())
+        }
+        login => Ok(login),
     }
 }
 

@@ -9,13 +9,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::bus::link::RECONNECT_BACKOFF;
 use crate::bus::redis::Unreachable;
 use crate::bus::redis::endpoint::{ConnectionRole, Departure, DepartureCause, Endpoint, departed};
 use crate::bus::transport::TransportError;
+
+/// Pause between attempts to renew a connection that works.
+const RENEWAL_PAUSE: Duration = Duration::from_secs(1);
 
 /// A connection that lived this long resets the backoff.
 const STEADY: Duration = Duration::from_secs(5);
@@ -107,9 +110,10 @@ async fn run_and_reconnect<S: Session>(
         let opened = Instant::now();
         let (why, departure) = tokio::select! {
             biased;
-            why = session.run() => (why, None),
+            why = run_and_renew(endpoint, role, &mut session, &current) => (why, None),
             departed = departed(&mut departures) => (departed.why, Some(departed.cause)),
         };
+        let lost = Instant::now();
         current.send_replace(None);
         endpoint.health.mark_lost(role.name(), &why);
         drop(session);
@@ -143,12 +147,56 @@ async fn run_and_reconnect<S: Session>(
             }
         };
         endpoint.reached.notify_waiters();
+        endpoint.note_replaced(lost);
         current.send_replace(Some(session.link()));
         endpoint.health.mark_connected(role.name());
         if departure == Some(DepartureCause::NoActorSystem) {
             tracing::debug!(connection = name, "connected anew"); // nothing was out of order
         } else {
             tracing::info!(connection = name, "connected to Redis again");
+        }
+    }
+}
+
+/// Runs a session until it is lost; returns the reason. If another connection was lost and made again
+/// meanwhile, it may lead to another server: a session that would hear no error of the former one is
+/// renewed, the new one before the old one ends, so that no reply is lost.
+async fn run_and_renew<S: Session>(
+    endpoint: &Arc<Endpoint>,
+    role: &ConnectionRole,
+    session: &mut S,
+    current: &watch::Sender<Option<S::Link>>,
+) -> String {
+    let mut replaced = endpoint.replaced();
+    let mut opened = Instant::now();
+    loop {
+        let is_behind = |lost: &Option<Instant>| lost.is_some_and(|lost| lost >= opened);
+        tokio::select! {
+            biased;
+            why = session.run() => return why,
+            Ok(_) = replaced.wait_for(is_behind), if role.hears_no_error() => {}
+        }
+        let begun = Instant::now();
+        tokio::select! {
+            biased;
+            why = session.run() => return why,
+            renewed = Box::pin(S::open(endpoint, role)) => match renewed {
+                Ok(renewed) => {
+                    current.send_replace(Some(renewed.link()));
+                    *session = renewed;
+                    endpoint.health.mark_answering(role.name()); // the former one may have been slow
+                    opened = begun;
+                }
+                Err(why) => {
+                    let connection = endpoint.connection_name(role);
+                    tracing::debug!(connection, why, "could not renew the connection: trying again");
+                    tokio::select! {
+                        biased;
+                        why = session.run() => return why,
+                        () = sleep(RENEWAL_PAUSE) => {}
+                    }
+                }
+            },
         }
     }
 }

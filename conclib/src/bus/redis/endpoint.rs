@@ -45,6 +45,11 @@ impl ConnectionRole {
         }
     }
 
+    /// True if a server that was demoted sends it no error: such a connection would stay there.
+    pub(super) fn hears_no_error(&self) -> bool {
+        matches!(self, Self::Publish | Self::Replies { .. })
+    }
+
     /// True if an idle connection is tested by heartbeats.
     pub(super) fn has_heartbeat(&self) -> bool {
         !matches!(self, Self::Pops | Self::DurableReads)
@@ -87,6 +92,8 @@ pub(super) struct Endpoint {
     /// Receives reports of connections that are lost and made again.
     pub(super) health: Arc<Health>,
     departures: watch::Sender<Departure>,
+    /// The moment at which a connection was lost that has been made again since.
+    replaced: watch::Sender<Option<Instant>>,
     /// Notified when a connection was made again.
     pub(super) reached: Notify,
     /// The Sentinels' settings were warned about.
@@ -102,6 +109,7 @@ impl Endpoint {
             name: format!("conclib:{}:{}", config.namespace, config.node),
             health,
             departures: watch::Sender::default(),
+            replaced: watch::Sender::default(),
             reached: Notify::new(),
             has_warned: AtomicBool::new(false),
         }
@@ -168,6 +176,15 @@ impl Endpoint {
             }
             is_news
         })
+    }
+
+    /// Notes that a connection was made again, which may lead to another server now.
+    pub(super) fn note_replaced(&self, lost: Instant) {
+        self.replaced.send_replace(Some(lost));
+    }
+
+    pub(super) fn replaced(&self) -> watch::Receiver<Option<Instant>> {
+        self.replaced.subscribe()
     }
 
     pub(super) fn departures(&self) -> watch::Receiver<Departure> {

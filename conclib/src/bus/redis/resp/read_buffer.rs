@@ -61,7 +61,7 @@ impl ReadBuffer {
     }
 
     /// Makes space for a string that has come in in part, and has that length.
-    pub(super) fn expect(&mut self, length: usize) {
+    pub(super) fn make_room(&mut self, length: usize) {
         if length >= LARGE_STRING {
             self.expected = length;
         }
@@ -69,7 +69,7 @@ impl ReadBuffer {
     }
 
     /// Splits a string off.
-    pub(super) fn take(&mut self, length: usize) -> Bytes {
+    pub(super) fn split_off(&mut self, length: usize) -> Bytes {
         self.expected = 0;
         self.bytes.split_to(length).freeze()
     }
@@ -144,10 +144,10 @@ mod tests {
         let mut strings: VecDeque<Bytes> = VecDeque::new();
         let mut places = Vec::new();
         for _ in 0..100 {
-            buffer.expect(size);
+            buffer.make_room(size);
             buffer.space().extend_from_slice(&vec![7; size]);
             buffer.note_read(size);
-            let string = buffer.take(size);
+            let string = buffer.split_off(size);
             places.push(string.as_ptr());
             strings.push_back(string);
             if strings.len() > held {
@@ -179,11 +179,11 @@ mod tests {
     fn memory_of_a_large_string_is_its_own() {
         let mut buffer = ReadBuffer::default();
         buffer.space().extend_from_slice(&[7; 100]);
-        buffer.expect(LARGE_STRING);
+        buffer.make_room(LARGE_STRING);
         let space = buffer.space();
         assert_eq!(space.capacity(), LARGE_STRING);
         space.extend_from_slice(&vec![7; LARGE_STRING - 100]);
-        let string = buffer.take(LARGE_STRING);
+        let string = buffer.split_off(LARGE_STRING);
         assert_eq!(string, vec![7; LARGE_STRING]);
         assert!(buffer.space().capacity() < LARGE_STRING);
     }

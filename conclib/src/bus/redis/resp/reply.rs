@@ -235,11 +235,11 @@ impl Decoder {
         }
         let whole = head + length + 2;
         if self.buffer.len() < whole {
-            self.buffer.expect(whole);
+            self.buffer.make_room(whole);
             return None;
         }
         self.reply_len = reply_len;
-        let mut string = self.buffer.take(whole);
+        let mut string = self.buffer.split_off(whole);
         string.truncate(head + length);
         string.advance(head);
         Some(Token::Whole(RedisReply::Bulk(string)))
