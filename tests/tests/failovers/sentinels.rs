@@ -9,20 +9,19 @@ use conclib::Config;
 use conclib::error::Delivered;
 use conclib::prelude::*;
 use conclib_tests::actors::Worker;
-use conclib_tests::messages::{Double, Record, Recorded};
+use conclib_tests::messages::{Record, Recorded};
 use conclib_tests::{eventually, within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
+
+use crate::{answered, rounds};
 
 /// The name of the primary among the Sentinels.
 const SERVICE: &str = "main";
 
 /// Number of times that the primary is killed, unless `CONCLIB_FAILOVERS` says more.
 const FAILOVERS: u32 = 2;
-
-/// Time for plain and durable asks to be answered again once the new primary takes writes.
-const RECOVERY: Duration = Duration::from_secs(3);
 
 /// Two Redis servers, and three Sentinels that watch over them.
 struct Trio {
@@ -212,8 +211,6 @@ async fn record(client: &ProxyClient, next: &mut u32, absent: &mut Vec<u32>, don
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn new_primary_serves_soon() {
-    let failovers = std::env::var("CONCLIB_FAILOVERS").ok();
-    let failovers = failovers.map_or(FAILOVERS, |count| count.parse().unwrap());
     let mut trio = Trio::start().await;
     let system = ActorSystem::new();
     system.spawn(Worker::default()).await.unwrap();
@@ -221,23 +218,13 @@ async fn new_primary_serves_soon() {
     start_proxy(&system, &config).await.unwrap();
     let client = ProxyClient::connect(&config).await.unwrap();
     let (mut next, mut absent, mut done) = (0, Vec::new(), Vec::new());
-    for round in 0..failovers {
+    for round in 0..rounds(FAILOVERS) {
         let recorded = record(&client, &mut next, &mut absent, &mut done);
         tokio::select! {
             () = recorded => unreachable!(),
             () = trio.fail_over() => {}
         }
-        let known = Instant::now();
-        for is_durable in [false, true] {
-            eventually("an ask is answered", async || {
-                let ask = client.ask("worker", Double { n: 21 });
-                let ask = if is_durable { ask.durable() } else { ask };
-                ask.await == Ok(42)
-            })
-            .await;
-        }
-        let passed = known.elapsed();
-        assert!(passed < RECOVERY, "after {passed:?} in round {round}");
+        let passed = answered(&client, Instant::now()).await;
         println!("round {round}: answered {passed:?} after the new primary took writes");
         trio.restart().await;
     }

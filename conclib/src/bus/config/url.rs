@@ -7,6 +7,12 @@ use percent_encoding::percent_decode_str;
 #[cfg(feature = "redis")]
 use url::{Host, Url};
 
+#[cfg(feature = "redis")]
+use scheme::Scheme;
+
+#[cfg(feature = "redis")]
+mod scheme;
+
 /// The address of a Redis, with credentials.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct RedisAddress {
@@ -316,52 +322,6 @@ fn login_behind(query: Option<&str>) -> Result<[Option<String>; 2], String> {
             Err("the Sentinels' user has no password: write `?sentinel=user:password`".to_owned())
         }
         login => Ok(login),
-    }
-}
-
-/// The kind of a URL.
-#[cfg(feature = "redis")]
-enum Scheme {
-    Tcp { tls: bool },
-    Unix,
-    Sentinels { tls: bool },
-}
-
-#[cfg(feature = "redis")]
-impl Scheme {
-    fn parse(scheme: &str) -> Result<Self, String> {
-        let scheme = match scheme.to_ascii_lowercase().as_str() {
-            "redis" | "valkey" => Self::Tcp { tls: false },
-            "rediss" | "valkeys" => Self::Tcp { tls: true },
-            "unix" | "redis+unix" | "redis-socket" | "valkey+unix" if cfg!(unix) => Self::Unix,
-            "redis-sentinel" | "redis+sentinel" | "valkey-sentinel" => {
-                Self::Sentinels { tls: false }
-            }
-            "rediss-sentinel" | "rediss+sentinel" | "valkeys-sentinel" => {
-                Self::Sentinels { tls: true }
-            }
-            "redis-cluster" | "rediss-cluster" | "redis+cluster" | "valkey-cluster" => {
-                return Err(
-                    "a cluster is not supported yet: name a single Redis (`redis://`), or Sentinels \
-                     (`redis-sentinel://`)"
-                        .to_owned(),
-                );
-            }
-            // Without the wrong scheme: a URL without one may begin with a secret.
-            _ => {
-                return Err(
-                    "the scheme must be `redis`, `rediss`, `redis-sentinel` or `unix`".to_owned(),
-                );
-            }
-        };
-        match scheme {
-            Self::Tcp { tls: true } | Self::Sentinels { tls: true } if !cfg!(feature = "tls") => Err(
-                "TLS (`rediss://`) needs conclib's feature `tls`, which this program was built \
-                 without: write `features = [\"tls\"]` where it depends on conclib"
-                    .to_owned(),
-            ),
-            scheme => Ok(scheme),
-        }
     }
 }
 
