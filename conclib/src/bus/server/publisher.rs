@@ -257,6 +257,9 @@ impl ReplyPublisher {
         let bytes = batches.iter().map(|(_, _, size)| size).sum();
         queue.publishing += usize::from(!batches.is_empty());
         queue.publishing_bytes += bytes;
+        if queue.is_idle() {
+            self.emptied.notify_waiters(); // the last answers have expired
+        }
         drop(queue);
         let frames = batches
             .into_iter()
