@@ -26,7 +26,7 @@ use crate::error::AskError;
 use crate::message::read;
 use crate::reply::remote::{ClientId, Origin};
 
-use frame_writer::{FrameWriter, copied_len};
+use frame_writer::FrameWriter;
 use limits::{BoundedAttributes, check_received};
 pub(crate) use limits::{MAX_REQUESTS, check_limits};
 pub(crate) use reply::{Answer, decode_reply, decode_result, encode_reply, encode_result};
@@ -91,10 +91,8 @@ pub(crate) const CONFIRM_BYTES: usize = 1024 * 1024;
 impl Request<'_> {
     /// Encodes the request with its contents, at the end of a buffer that requests share.
     pub(crate) fn encode_into(&self, contents: Vec<u8>, shared: &mut BytesMut) -> Frame {
-        let texts = self.urn.len() + self.message.len() + payload_size(&[], self.attributes);
-        // Numbers and lengths come on top.
-        let size = texts + copied_len(contents.len()) + 128;
-        let mut frame = FrameWriter::new(shared, size);
+        let texts = self.urn.len() + self.message.len() + payload_size(&contents, self.attributes);
+        let mut frame = FrameWriter::new(shared, texts + 128);
         frame.array(9);
         frame.value(&VERSION);
         frame.value(&(self.kind as u8));

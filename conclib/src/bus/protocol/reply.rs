@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use serde::de::IgnoredAny;
 
-use crate::bus::protocol::frame_writer::{FrameWriter, copied_len};
+use crate::bus::protocol::frame_writer::FrameWriter;
 use crate::bus::protocol::limits::{BoundedVec, MAX_REQUESTS};
 use crate::bus::protocol::{Prefix, Problem, VERSION, cut, pack, unpack};
 use crate::bus::transport::{Epoch, Frame};
@@ -51,10 +51,8 @@ impl Answer {
 /// Encodes answers for one client.
 pub(crate) fn encode_reply(epoch: Epoch, answers: Vec<Answer>) -> Frame {
     let (mut buffer, nothing) = (BytesMut::new(), Attributes::new());
-    let sizes = answers
-        .iter()
-        .map(|answer| 32 + copied_len(answer.contents.len()));
-    let mut frame = FrameWriter::new(&mut buffer, 32 + sizes.sum::<usize>());
+    let size = answers.iter().map(Answer::size).sum::<usize>();
+    let mut frame = FrameWriter::new(&mut buffer, 32 + size);
     frame.array(3);
     frame.value(&VERSION);
     frame.value(&epoch.0);
