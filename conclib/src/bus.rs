@@ -10,6 +10,7 @@
 //! - `open`: opens the configured bus
 //! - `client`, `server`, `durable`: the two ends, and durable messages
 //! - `proxy`: server and durable messages of one actor system
+//! - `lease`: a lease that is held before it is served
 
 mod client;
 pub(crate) mod config;
@@ -19,6 +20,7 @@ pub(crate) mod durable;
 #[cfg(feature = "test-util")]
 pub(crate) mod faults;
 pub(crate) mod keys;
+mod lease;
 pub(crate) mod link;
 mod memory;
 pub(crate) mod open;
@@ -31,6 +33,7 @@ pub(crate) mod transport;
 
 pub use client::{ProxyClient, RemoteAsk, RemoteTell};
 pub use config::{Config, ConfigError, Role};
+pub use lease::{Lease, acquire_lease};
 pub use link::health::ConnectionState;
 pub use open::ConnectError;
 pub use proxy::{Proxy, start_proxy};

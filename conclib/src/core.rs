@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 use crate::actor::control::StopCause;
 use crate::actor::host::{Host, SystemLink};
@@ -34,10 +35,13 @@ pub(crate) struct SystemHandle {
 #[derive(Default)]
 pub(crate) struct SystemCore {
     pub(crate) registry: Arc<Registry>,
+    pub(crate) token: Arc<FencingToken>,
     /// The sequence number of the next actor.
     sequence: AtomicU64,
     /// True if spawns are refused.
     closing: AtomicBool,
+    /// Notified when spawns are refused.
+    closed: Notify,
     /// Services, which are stopped before the actors: proxies.
     services: Mutex<Vec<Arc<dyn Service>>>,
     /// Called for each failure of an actor; unset except in tests.
@@ -62,6 +66,28 @@ pub(crate) trait Service: Send + Sync {
     fn abort(&self);
     /// True once the service has ended.
     fn is_over(&self) -> bool;
+    /// True while other processes can ask the actors through the service.
+    fn is_serving(&self) -> bool;
+}
+
+/// The fencing token of a system: the epoch of the lease that it holds, or held last; 0 for none.
+#[derive(Default)]
+pub(crate) struct FencingToken(AtomicU64);
+
+impl FencingToken {
+    /// Notes the epoch of a lease that was taken.
+    #[cfg_attr(
+        not(feature = "bus"),
+        allow(dead_code, reason = "only the bus has leases")
+    )]
+    pub(crate) fn note(&self, epoch: u64) {
+        self.0.fetch_max(epoch, Ordering::AcqRel);
+    }
+
+    pub(crate) fn get(&self) -> Option<u64> {
+        let token = self.0.load(Ordering::Acquire);
+        (token > 0).then_some(token)
+    }
 }
 
 impl SystemHandle {
@@ -103,6 +129,14 @@ impl Host for SystemHandle {
         }
     }
 
+    fn token(&self) -> Option<u64> {
+        self.core.token.get()
+    }
+
+    fn is_serving(&self) -> bool {
+        self.core.is_serving()
+    }
+
     fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
         self
     }
@@ -132,6 +166,15 @@ impl SystemCore {
     /// Refuses spawns from now on.
     pub(crate) fn close(&self) {
         self.closing.store(true, Ordering::SeqCst);
+        self.closed.notify_waiters();
+    }
+
+    /// Waits until spawns are refused.
+    pub(crate) async fn closed(&self) {
+        let closed = self.closed.notified();
+        if !self.is_closing() {
+            closed.await;
+        }
     }
 
     pub(crate) fn is_closing(&self) -> bool {
@@ -147,6 +190,12 @@ impl SystemCore {
         services.retain(|service| !service.is_over());
         services.push(service);
         true
+    }
+
+    /// True while other processes can ask the actors.
+    pub(crate) fn is_serving(&self) -> bool {
+        let services = self.services.lock();
+        services.iter().any(|service| service.is_serving())
     }
 
     #[cfg(test)]

@@ -180,6 +180,8 @@ pub mod topic;
 pub mod bus;
 #[cfg(all(unix, feature = "daemon"))]
 pub mod daemon;
+#[cfg(feature = "bus")]
+pub mod service;
 
 // ---- for users' tests
 #[cfg(feature = "test-util")]
@@ -261,6 +263,8 @@ pub mod prelude {
     pub use crate::daemon::start_redis;
     pub use crate::envelope::UnexpectedMessage;
     pub use crate::schedule::{First, Missed, PeriodicActor, Schedule, Ticker};
+    #[cfg(feature = "bus")]
+    pub use crate::service::{RunEnd, run};
     pub use crate::{
         Actor, ActorMessage, ActorRef, ActorSystem, AskError, Context, Failure, Recipient, Reply,
         RequestEnvelope, StopReason, Terminated, handler, handlers,

@@ -186,6 +186,12 @@ impl ActorSystem {
         Spawn::factory(Some(self.clone()), None, factory)
     }
 
+    /// The fencing token of this system: the epoch of the lease that it holds, or held last. See
+    /// [`Context::token`](crate::Context::token).
+    pub fn token(&self) -> Option<u64> {
+        self.core().token.get()
+    }
+
     /// The number of actors.
     pub fn len(&self) -> usize {
         self.core().registry.len()

@@ -1,8 +1,10 @@
 //! Regular calls of a closure, without an actor.
 
+use std::fmt;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -11,8 +13,10 @@ use tokio::time::sleep_until;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::error;
 
+use crate::actor::host::SystemLink;
 use crate::error::Failure;
 use crate::error::panics::drop_quietly;
+use crate::system::ActorSystem;
 use crate::time::schedule::{First, Missed, Schedule, TickDecision, WallInstant};
 
 /// Calls a closure regularly until it is stopped or dropped.
@@ -67,16 +71,23 @@ impl Ticker {
     ///
     /// # Panics
     ///
-    /// If the interval is zero.
+    /// If the interval is zero, or the schedule is one of
+    /// [`while_serving`](Schedule::while_serving): a ticker learns of its system by
+    /// [`TickerBuilder::while_serving`].
     pub fn every(schedule: impl Into<Schedule>) -> TickerBuilder {
         let schedule = schedule.into();
         assert!(
             schedule.is_valid(),
             "a ticker's interval must be longer than 0"
         );
+        assert!(
+            !schedule.is_while_serving(),
+            "a ticker belongs to no system: write `Ticker::every(..).while_serving(&system)`"
+        );
         TickerBuilder {
             name: "ticker".to_owned(),
             schedule,
+            system: None,
         }
     }
 
@@ -107,11 +118,13 @@ impl Ticker {
 }
 
 /// A [`Ticker`] before it is started.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 #[must_use = "a ticker does nothing until it is started"]
 pub struct TickerBuilder {
     name: String,
     schedule: Schedule,
+    /// The system that has to serve.
+    system: Option<Arc<SystemLink>>,
 }
 
 impl TickerBuilder {
@@ -139,6 +152,13 @@ impl TickerBuilder {
         self
     }
 
+    /// Leaves out the calls whose time comes while other processes cannot ask the actors of this
+    /// system: see [`Schedule::while_serving`].
+    pub fn while_serving(mut self, system: &ActorSystem) -> Self {
+        self.system = Some(system.link());
+        self
+    }
+
     /// Starts calling.
     ///
     /// # Panics
@@ -149,10 +169,10 @@ impl TickerBuilder {
         C: FnMut() -> F + Send + 'static,
         F: Future<Output = ()> + Send + 'static,
     {
-        let Self { name, schedule } = self;
         let abort = CancellationToken::new();
         let stop = abort.child_token();
-        let ticking = tick(name.clone(), schedule, call, stop.clone());
+        let name = self.name.clone();
+        let ticking = tick(self, call, stop.clone());
         let aborted = abort.clone();
         let task = tokio::spawn(async move {
             aborted.run_until_cancelled(ticking).await;
@@ -166,11 +186,26 @@ impl TickerBuilder {
     }
 }
 
-async fn tick<C, F>(name: String, schedule: Schedule, mut call: C, stop: CancellationToken)
+impl fmt::Debug for TickerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TickerBuilder")
+            .field("name", &self.name)
+            .field("schedule", &self.schedule)
+            .finish_non_exhaustive()
+    }
+}
+
+async fn tick<C, F>(ticker: TickerBuilder, mut call: C, stop: CancellationToken)
 where
     C: FnMut() -> F + Send,
     F: Future<Output = ()> + Send,
 {
+    let TickerBuilder {
+        name,
+        schedule,
+        system,
+    } = ticker;
+    let may_run = || system.as_ref().is_none_or(|system| system.is_serving());
     let mut due = schedule.start(WallInstant::now());
     while stop
         .run_until_cancelled(sleep_until(due.at))
@@ -183,7 +218,7 @@ where
         // Decided when a tick runs, as in an actor: ticks that pass during the call run late, once.
         let TickDecision { runs, next } = schedule.decide(&due, WallInstant::now());
         due = next;
-        if !runs {
+        if !runs || !may_run() {
             continue;
         }
         match catch_unwind(AssertUnwindSafe(&mut call)) {

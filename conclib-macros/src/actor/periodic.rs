@@ -7,10 +7,18 @@ use quote::{format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::{Attribute, Expr, LitStr, Path};
 
-use crate::attr::{Crate, place, read_options, value};
+use crate::attr::{Crate, flag, place, read_options, value};
 use crate::duration::parse_duration;
 
-const OPTIONS: &[&str] = &["tick", "every", "cron", "first", "missed", "jitter"];
+const OPTIONS: &[&str] = &[
+    "tick",
+    "every",
+    "cron",
+    "first",
+    "missed",
+    "jitter",
+    "while_serving",
+];
 
 const FIRST: &[&str] = &["now", "after"];
 const MISSED: &[&str] = &["skip", "burst", "delay"];
@@ -33,6 +41,8 @@ pub(super) struct Periodic {
     /// The variant of `Missed`.
     missed: Ident,
     jitter: Option<LitStr>,
+    /// Ticks are left out while the system does not serve.
+    while_serving: bool,
 }
 
 /// The moments of the ticks: the variants of conclib's `When`.
@@ -46,6 +56,7 @@ impl Periodic {
         let (mut tick, mut every, mut cron) = (None::<Expr>, None, None);
         let (mut first, mut jitter) = (None, None);
         let mut missed = format_ident!("Skip");
+        let mut while_serving = false;
         read_options(attribute, OPTIONS, &mut Vec::new(), |option, meta| {
             match option {
                 "tick" => tick = Some(value(meta, "tick = Beat")?),
@@ -53,7 +64,8 @@ impl Periodic {
                 "cron" => cron = Some(value(meta, "cron = \"0 */5 * * * *\"")?),
                 "first" => first = Some(value(meta, "first = \"after\"")?),
                 "missed" => missed = variant(&value(meta, "missed = \"skip\"")?, MISSED)?,
-                _ => jitter = Some(value(meta, "jitter = \"5s\"")?),
+                "jitter" => jitter = Some(value(meta, "jitter = \"5s\"")?),
+                _ => while_serving = flag(meta, "while_serving")?,
             }
             Ok(())
         })?;
@@ -71,6 +83,7 @@ impl Periodic {
             when,
             missed,
             jitter,
+            while_serving,
         })
     }
 
@@ -108,6 +121,7 @@ impl Periodic {
             .as_ref()
             .and_then(|jitter| duration(jitter).ok());
         let jitter = duration_tokens(jitter.unwrap_or_default());
+        let while_serving = self.while_serving.then(|| quote!(.while_serving()));
         // The error about a missing handler points at the message.
         let place = place(message);
         let at = krate.at(place);
@@ -118,7 +132,8 @@ impl Periodic {
                 #krate::Schedule::#when
                     .first(#krate::First::#first)
                     .missed(#krate::Missed::#missed)
-                    .jitter(#jitter),
+                    .jitter(#jitter)
+                    #while_serving,
                 || #wrap(#tick),
             )
         }

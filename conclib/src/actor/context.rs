@@ -16,6 +16,7 @@ use crate::urn::Urn;
 
 pub use tasks::Task;
 
+mod lease;
 mod tasks;
 mod timers;
 mod watching;
@@ -189,6 +190,11 @@ impl<A: Handlers> Context<A> {
     /// The actor's resources, if it has any.
     pub(crate) fn resources_mut(&mut self) -> Option<&mut ActorResources<A>> {
         self.resources_slot().as_deref_mut()
+    }
+
+    /// The link to the system, and the actor's resources, if it has any.
+    pub(crate) fn link_and_resources(&mut self) -> (&SystemLink, Option<&mut ActorResources<A>>) {
+        (&self.system, self.resources.get_mut().as_deref_mut())
     }
 
     /// Ends the incarnation's resources (not its children). Does not unwind. Cancel safe.

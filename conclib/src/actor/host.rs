@@ -10,6 +10,10 @@ use crate::urn::Urn;
 pub(crate) trait Host: Any + Send + Sync {
     /// Reports that an actor has failed.
     fn actor_failed(&self, urn: &Urn, failure: &Failure);
+    /// The epoch of the lease that the system holds, or held last.
+    fn token(&self) -> Option<u64>;
+    /// True while other processes can ask the actors.
+    fn is_serving(&self) -> bool;
     fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
 }
 
@@ -25,6 +29,14 @@ impl SystemLink {
     /// The system, if it still exists and is an `H`.
     pub(crate) fn upgrade<H: Host>(&self) -> Option<Arc<H>> {
         self.0.upgrade()?.as_any().downcast().ok()
+    }
+
+    pub(crate) fn token(&self) -> Option<u64> {
+        self.0.upgrade()?.token()
+    }
+
+    pub(crate) fn is_serving(&self) -> bool {
+        self.0.upgrade().is_some_and(|host| host.is_serving())
     }
 
     pub(crate) fn actor_failed(&self, urn: &Urn, failure: &Failure) {
@@ -45,6 +57,14 @@ struct NoHost;
 
 impl Host for NoHost {
     fn actor_failed(&self, _urn: &Urn, _failure: &Failure) {}
+
+    fn token(&self) -> Option<u64> {
+        None
+    }
+
+    fn is_serving(&self) -> bool {
+        false
+    }
 
     fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
         self

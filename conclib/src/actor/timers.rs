@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use tokio::time::{Instant, Sleep};
 
 use crate::actor::Handlers;
+use crate::actor::host::SystemLink;
 use crate::error::panics::drop_quietly;
 use crate::time::schedule::{Due, Schedule, TickDecision, WallInstant};
 
@@ -124,7 +125,7 @@ impl<A: Handlers> Timers<A> {
     }
 
     /// The message that is due longest, if one is due.
-    pub(crate) fn due(&mut self, now: Instant) -> Option<A::Inbox> {
+    pub(crate) fn due(&mut self, now: Instant, system: &SystemLink) -> Option<A::Inbox> {
         loop {
             let Reverse((at, id)) = *self.queue.peek()?;
             if now < at {
@@ -144,6 +145,7 @@ impl<A: Handlers> Timers<A> {
                     mut message,
                 }) => {
                     let TickDecision { runs, next } = schedule.decide(&due, WallInstant::now());
+                    let runs = runs && (!schedule.is_while_serving() || system.is_serving());
                     let inbox = runs.then(&mut message);
                     self.insert_series(timer, schedule, next, message);
                     if inbox.is_some() {
@@ -231,7 +233,7 @@ mod tests {
             }
             assert!(timers.queue.len() <= 2 * timers.entries.len() + 9);
         }
-        let due = std::iter::from_fn(|| timers.due(now));
+        let due = std::iter::from_fn(|| timers.due(now, &SystemLink::default()));
         assert_eq!(due.count(), 10);
         assert!(timers.queue.is_empty() && timers.entries.is_empty());
     }
@@ -247,7 +249,10 @@ mod tests {
             if cancel {
                 assert!((0..10_000).all(|id| timers.cancel(Timer(id))));
             } else {
-                assert_eq!(std::iter::from_fn(|| timers.due(now)).count(), 10_000);
+                assert_eq!(
+                    std::iter::from_fn(|| timers.due(now, &SystemLink::default())).count(),
+                    10_000
+                );
             }
             let most = 8 * KEPT_TIMERS;
             let capacities = (timers.entries.capacity(), timers.queue.capacity());

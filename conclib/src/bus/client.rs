@@ -97,8 +97,9 @@ impl ProxyClient {
             .map_err(|error| ConnectError::NoRandomness {
                 reason: error.to_string(),
             })?;
-        let replies = Arc::new(ReplyDispatcher::new(u64::from_le_bytes(first_id)));
-        let health = Arc::default();
+        let health = Arc::<Health>::default();
+        let first_id = u64::from_le_bytes(first_id);
+        let replies = Arc::new(ReplyDispatcher::new(first_id, health.clone()));
         let transport = open_client(config, id, replies.clone(), &health).await?;
         Self::over(transport, config, id, replies, health).await
     }

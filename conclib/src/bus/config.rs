@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::bus::keys::Keys;
+use crate::bus::transport::LEASE;
 
 pub use acl::Role;
 #[cfg(feature = "test-util")]
@@ -42,6 +43,7 @@ const HOUR: Duration = Duration::from_secs(60 * 60);
 /// | `CONCLIB_REDIS_CERT`, `CONCLIB_REDIS_KEY` | the certificate to show and its key (PEM), for `rediss://` | none |
 /// | `CONCLIB_NAMESPACE` | prefix of every key and channel | `conclib` |
 /// | `CONCLIB_NODE` | the actor system within the namespace | `main` |
+/// | `CONCLIB_INSTANCE` | this process among those that may serve the node: see [`Config::instance`] | none |
 /// | `CONCLIB_TIMEOUT` | deadline of an ask, such as `500ms` or `5s` | `5s` |
 ///
 /// The bus in memory has no variable: see [`Config::memory`].
@@ -61,6 +63,10 @@ pub struct Config {
     pub(crate) bus: Bus,
     pub(crate) namespace: String,
     pub(crate) node: String,
+    /// The name of this process among those of its node; empty if it has none.
+    pub(crate) instance: String,
+    /// Time that a lease lasts after its last renewal.
+    pub(crate) lease_duration: Duration,
     pub(crate) timeout: Duration,
     pub(crate) max_message_size: usize,
     /// Credentials and certificates in files.
@@ -126,6 +132,41 @@ impl Config {
     pub fn node(mut self, node: impl Into<String>) -> Self {
         self.node = node.into();
         self.check_name("the node", &self.node.clone());
+        self
+    }
+
+    /// The name of this process among those that may serve the node, such as that of its systemd unit or
+    /// of its pod in a `StatefulSet`: letters as in a namespace, none by default. One process at a time
+    /// has it.
+    ///
+    /// A process that starts again need not wait then until the lease of its predecessor has expired:
+    /// it ends that lease at once, and takes the durable messages over that its predecessor had. If the
+    /// predecessor still runs, it begins none of the requests that it takes off the bus from then on; those
+    /// in its mailboxes may begin until it notices, with its next renewal at the latest (2 s). It ends as
+    /// [`Replaced`](crate::bus::ProxyEnd::Replaced), and never takes the lease back, so that two
+    /// processes that have one name by mistake do not fight.
+    ///
+    /// Only the actor process needs it; [`variables`](Self::variables) leaves it out.
+    #[must_use]
+    pub fn instance(mut self, instance: impl Into<String>) -> Self {
+        self.instance = instance.into();
+        self.check_name("the instance", &self.instance.clone());
+        self
+    }
+
+    /// Time that the lease of an actor system lasts after its last renewal: 6 s by default, 2 s to
+    /// 60 s. It is renewed three times within it, and requests begin until a twelfth of it is left.
+    ///
+    /// A shorter lease lets another process serve sooner when one was killed or hangs. A longer one
+    /// bridges longer outages and failovers of Redis, and stalls of the process: when they last
+    /// longer than two thirds of it, no requests are executed until the lease is taken again. The
+    /// owner's config decides; its clients read it.
+    #[must_use]
+    pub fn lease_duration(mut self, duration: Duration) -> Self {
+        if !(Duration::from_secs(2)..=Duration::from_secs(60)).contains(&duration) {
+            self.reject("the duration of the lease", "it must be 2 s to 60 s");
+        }
+        self.lease_duration = duration;
         self
     }
 
@@ -256,6 +297,8 @@ impl Config {
             bus,
             namespace: "conclib".to_owned(),
             node: "main".to_owned(),
+            instance: String::new(),
+            lease_duration: LEASE,
             timeout: Duration::from_secs(5),
             max_message_size: 4 * 1024 * 1024,
             access: credentials::Access::default(),
@@ -294,6 +337,8 @@ impl fmt::Debug for Config {
         };
         out.field("namespace", &self.namespace)
             .field("node", &self.node)
+            .field("instance", &self.instance)
+            .field("lease_duration", &self.lease_duration)
             .field("timeout", &self.timeout)
             .field("max_message_size", &self.max_message_size)
             .field("access", &self.access)

@@ -20,8 +20,8 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::bus::config::Config;
 use crate::bus::open::{self, ConnectError, open_server};
 use crate::bus::transport::{
-    Acquired, ClientTransport, Enqueued, Epoch, Frame, LEASE, Lease, Popped, ReplySink, ServerTime,
-    ServerTransport, TransportError,
+    Acquired, ClientTransport, Enqueued, Epoch, FormerTerm, Frame, LEASE, Lease, LeaseClaim,
+    LeaseGrant, LeaseHolder, Popped, ReplySink, ServerTime, ServerTransport, TransportError,
 };
 use crate::reply::remote::ClientId;
 #[cfg(feature = "redis")]
@@ -102,6 +102,9 @@ macro_rules! for_each_bus {
 for_each_bus! {
     leases {
         lease_has_one_holder
+        lease_is_shown_to_clients_when_its_owner_serves
+        younger_process_of_an_instance_takes_the_lease
+        grant_names_the_former_term
         lease_expires_and_epochs_rise
         renewal_prolongs_the_lease
         only_the_holder_renews_and_releases
@@ -142,11 +145,24 @@ for_each_bus! {
     }
 }
 
-fn lease() -> Lease {
-    Lease {
-        epoch: Epoch(0),
+fn claim() -> LeaseClaim {
+    LeaseClaim {
         versions: (1, 2),
         max_frame: 4 << 20,
+        length: LEASE,
+        serves: true,
+        instance: String::new(),
+    }
+}
+
+fn lease(epoch: Epoch) -> Lease {
+    let claim = claim();
+    Lease {
+        epoch,
+        versions: claim.versions,
+        max_frame: claim.max_frame,
+        length: claim.length,
+        serves: claim.serves,
     }
 }
 
@@ -182,9 +198,13 @@ fn id(number: u8) -> ClientId {
 }
 
 async fn granted(server: &dyn ServerTransport) -> Epoch {
-    match server.acquire(&lease()).await.unwrap() {
-        Acquired::Granted { epoch, .. } => epoch,
-        held @ Acquired::Held { .. } => panic!("{held:?}"),
+    grant(server, &claim()).await.epoch
+}
+
+async fn grant(server: &dyn ServerTransport, claim: &LeaseClaim) -> LeaseGrant {
+    match server.acquire(claim).await.unwrap() {
+        Acquired::Granted(grant) => grant,
+        held @ Acquired::Held(_) => panic!("{held:?}"),
     }
 }
 

@@ -59,14 +59,34 @@ struct Tables {
 #[derive(Default)]
 struct Node {
     /// The lease, and when it expires.
-    lease: Option<(Lease, Instant)>,
+    lease: Option<(HeldLease, Instant)>,
     /// The last epoch that was given out; 0 if none was.
     last: Epoch,
+    /// The owner of that epoch.
+    last_owner: Option<Owner>,
+    /// That owner has released the lease.
+    was_released: bool,
     /// The inbox of that epoch. Requests to an earlier one are dropped: no system would take them.
     inbox: Arc<Inbox>,
     /// The inbox of the epoch before, until the first renewal: its owner may be answering the
     /// requests that are left in it.
     before: Option<(Epoch, Arc<Inbox>)>,
+}
+
+/// A lease with its owner.
+struct HeldLease {
+    lease: Lease,
+    owner: Owner,
+    instance: String,
+}
+
+/// The end that takes a lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Owner {
+    /// A number for each end.
+    id: u64,
+    /// The moment of its first attempt, as an epoch that could have been given out then.
+    age: Epoch,
 }
 
 impl MemoryBus {
@@ -112,10 +132,21 @@ impl LocalBus for MemoryBus {
 
 impl Node {
     /// The lease if it has not expired.
-    fn lease(&mut self) -> Option<&mut (Lease, Instant)> {
+    fn lease(&mut self) -> Option<&mut (HeldLease, Instant)> {
         let now = Instant::now();
         self.lease.take_if(|(_, expires)| *expires <= now);
         self.lease.as_mut()
+    }
+
+    /// The epoch of the lease.
+    fn owner(&mut self) -> Option<Epoch> {
+        self.lease().map(|(held, _)| held.lease.epoch)
+    }
+
+    /// The lease, if its owner takes requests.
+    fn serving(&mut self) -> Option<Lease> {
+        self.lease()
+            .and_then(|(held, _)| held.lease.clone().serving())
     }
 
     /// The inbox of `epoch`, if there still is one.

@@ -98,8 +98,9 @@ fn without_redis() -> ConfigError {
 
 /// An error of connecting to the bus: of a client, of a proxy, or of a tool for dead letters.
 ///
-/// Only [`start_proxy`](crate::start_proxy) returns [`NodeTaken`](Self::NodeTaken) and
-/// [`SystemClosed`](Self::SystemClosed).
+/// Only [`start_proxy`](crate::start_proxy) returns [`NodeTaken`](Self::NodeTaken); and only that,
+/// [`acquire_lease`](crate::bus::acquire_lease) and [`Lease::serve`](crate::bus::Lease::serve) return
+/// [`LeaseLost`](Self::LeaseLost), [`Replaced`](Self::Replaced) and [`SystemClosed`](Self::SystemClosed).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
@@ -132,6 +133,15 @@ pub enum ConnectError {
         /// The epoch of the other system: about the time of its start, in milliseconds since 1970.
         holder: u64,
     },
+    /// The lease was lost before it was served, and another system has had it since.
+    #[error("the lease was lost, and another actor system has served the node since")]
+    LeaseLost,
+    /// A younger process with the same [`Config::instance`] serves the node: this one was replaced.
+    #[error(
+        "a younger process of the same instance serves this node: end this one, or give each process \
+         an instance of its own"
+    )]
+    Replaced,
     /// The actor system is shutting down.
     #[error("the actor system is shutting down")]
     SystemClosed,

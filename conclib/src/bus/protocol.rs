@@ -7,20 +7,21 @@
 //! | reply | version, epoch, array of answers |
 //! | answer | id, status, message, attributes, contents |
 //! | cached result | status, contents, fingerprint of the message |
-//! | lease | epoch, `[lowest, highest]` version, `[largest frame]` |
+//! | lease | epoch, `[lowest, highest]` version, `[largest frame]`, length in ms, whether its owner serves, and more for other owners |
 //!
 //! The first four elements of a request never change their meaning: a reader of any version can refuse
 //! a request with them. Contents are opaque here: a message, a response, or the details of an error.
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use serde::Serialize;
 use serde::de::value::SeqAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, SeqAccess, Visitor};
 
-use crate::bus::transport::{Epoch, Frame, Lease, ServerTime};
+use crate::bus::transport::{Epoch, Frame, Lease, LeaseHolder, ServerTime};
 use crate::envelope::Attributes;
 use crate::error::AskError;
 use crate::message::read;
@@ -81,6 +82,9 @@ pub(crate) fn payload_size(contents: &[u8], attributes: &Attributes) -> usize {
         .map(|(name, value)| name.len() + value.len());
     contents.len() + texts.sum::<usize>()
 }
+
+/// The duration of a lease that does not say its own, in ms.
+const DEFAULT_LENGTH: u64 = 6_000;
 
 /// Size from which on a client confirms the frame of a reply.
 pub(crate) const LARGE_REPLY: usize = 64 * 1024;
@@ -271,12 +275,25 @@ impl Lease {
     )]
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Problem> {
         type Elements = (u64, Prefix<(u8, u8)>, Prefix<(u64,)>);
-        let (epoch, Prefix(versions), Prefix((max_frame,))) = unpack::<Elements>(bytes)?;
+        type Whole = (u64, Prefix<(u8, u8)>, Prefix<(u64,)>, u64, bool);
+        let whole = unpack::<Whole>(bytes).or_else(|_| {
+            // Another version may have other elements there.
+            let (epoch, versions, limits) = unpack::<Elements>(bytes)?;
+            Ok((epoch, versions, limits, DEFAULT_LENGTH, true))
+        });
+        let (epoch, Prefix(versions), Prefix((max_frame,)), length, serves) = whole?;
         Ok(Self {
             epoch: Epoch(epoch),
             versions,
             max_frame,
+            length: Duration::from_millis(length),
+            serves,
         })
+    }
+
+    /// The same lease if its owner takes requests: for clients others are as good as none.
+    pub(crate) fn serving(self) -> Option<Self> {
+        self.serves.then_some(self)
     }
 
     /// The error for a client that speaks none of the owner's versions.
@@ -288,6 +305,27 @@ impl Lease {
         Err(AskError::Incompatible {
             reason: format!("the actor system speaks {lowest} to {highest}, this client {VERSION}"),
         })
+    }
+}
+
+impl LeaseHolder {
+    /// Decodes a lease, and the instance of its owner.
+    #[cfg_attr(
+        not(feature = "redis"),
+        allow(dead_code, reason = "a bus in memory needs none")
+    )]
+    pub(crate) fn decode(bytes: &[u8]) -> Result<(Lease, String), Problem> {
+        type Elements = (
+            IgnoredAny,
+            IgnoredAny,
+            IgnoredAny,
+            IgnoredAny,
+            IgnoredAny,
+            String,
+        );
+        let lease = Lease::decode(bytes)?;
+        let (_, _, _, _, _, instance) = unpack::<Elements>(bytes)?;
+        Ok((lease, cut(&instance).to_owned()))
     }
 }
 

@@ -6,14 +6,13 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
-use tracing::info;
 
 use crate::bus::config::Config;
 use crate::bus::durable::consumer::consume;
 use crate::bus::durable::dead_letters::DeadLetters;
 use crate::bus::link::health::{ConnectionState, Health};
 use crate::bus::open::{ConnectError, open_server};
-use crate::bus::server::{EndGuard, ProxyEnd, ProxyShared, run_terms};
+use crate::bus::server::{AcquireError, EndGuard, Patience, ProxyEnd, ProxyShared, run};
 use crate::bus::transport::ServerTransport;
 use crate::core::{BoxFuture, Service, spawn_task};
 use crate::system::ActorSystem;
@@ -22,11 +21,13 @@ use crate::system::ActorSystem;
 /// spawn the actors before it, since asks for an absent one end with `ActorNotFound`.
 ///
 /// One system serves a node of a namespace at a time. If another one holds the lease, this waits for
-/// the time in which a lease expires that is not renewed (7 s).
+/// the time in which a lease expires that is not renewed (7 s). A process that is to wait for its turn,
+/// and to make its actors with state that is then current, uses [`acquire_lease`] instead, or
+/// [`run`](crate::service::run).
 ///
-/// A running proxy survives failures of the bus: it connects again, and acquires a lost lease again;
-/// [`Proxy::connection_state`] reports both. It ends when it is shut down, or when another system
-/// serves the node: see [`Proxy::stopped`].
+/// A running proxy survives failures of the bus: it connects again, and takes a lost lease again if no
+/// other system has had it; [`Proxy::connection_state`] reports both. It ends when it is shut down, or
+/// when another system has served the node: see [`Proxy::stopped`].
 ///
 /// The system owns the proxy: dropping the [`Proxy`] stops nothing, and
 /// [`shutdown`](ActorSystem::shutdown) of the system stops it first.
@@ -38,7 +39,7 @@ use crate::system::ActorSystem;
 ///
 /// # Cancel safety
 ///
-/// A call dropped before it is ready may have acquired the lease, which expires after 6 s.
+/// A call dropped before it is ready releases a lease that it may have taken.
 pub async fn start_proxy(system: &ActorSystem, config: &Config) -> Result<Proxy, ConnectError> {
     let health = Arc::default();
     let transport = open_server(config, &health).await?;
@@ -52,32 +53,62 @@ pub(crate) async fn serve(
     transport: Arc<dyn ServerTransport>,
     health: Arc<Health>,
 ) -> Result<Proxy, ConnectError> {
-    let registry = system.core().registry.clone();
-    let shared = Arc::new(ProxyShared::new(config, registry, transport, health));
-    let grant = match shared.acquire().await {
-        Ok(grant) => grant,
-        Err(error) => {
-            shared.transport.close().await;
-            return Err(error.into());
+    let shared = ProxyShared::new(config, system.core(), transport, health);
+    shared.serves.cancel();
+    let pending = begin(system, shared, Patience::UntilExpiry).await?;
+    let shared = pending.until(ProxyShared::opened).await?;
+    Ok(Proxy { shared })
+}
+
+/// A proxy that is being started: told to stop when it is dropped.
+pub(crate) struct PendingProxy(Option<Arc<ProxyShared>>);
+
+impl PendingProxy {
+    pub(crate) fn new(shared: Arc<ProxyShared>) -> Self {
+        Self(Some(shared))
+    }
+
+    /// The proxy's state, once it has come so far.
+    pub(crate) async fn until(
+        mut self,
+        has_come: impl AsyncFn(&ProxyShared) -> Result<(), AcquireError>,
+    ) -> Result<Arc<ProxyShared>, ConnectError> {
+        let Some(shared) = &self.0 else {
+            return Err(ConnectError::SystemClosed);
+        };
+        has_come(shared).await?;
+        self.0.take().ok_or(ConnectError::SystemClosed)
+    }
+}
+
+impl Drop for PendingProxy {
+    fn drop(&mut self) {
+        if let Some(shared) = &self.0 {
+            shared.abandoned.cancel();
+            shared.stop.cancel();
         }
-    };
-    info!(namespace = %config.namespace, node = %config.node, epoch = grant.epoch.0, "proxy serves");
+    }
+}
+
+/// Has a task take the lease and serve. The system owns it from now on.
+pub(crate) async fn begin(
+    system: &ActorSystem,
+    shared: ProxyShared,
+    patience: Patience,
+) -> Result<PendingProxy, ConnectError> {
+    let shared = Arc::new(shared);
     let proxy = Proxy {
         shared: shared.clone(),
     };
-    if !system.core().attach(Arc::new(proxy.clone())) {
-        if let Err(reason) = shared.release(grant.epoch).await {
-            shared.warn_of_release(&reason);
-        }
+    if !system.core().attach(Arc::new(proxy)) {
         shared.transport.close().await;
         return Err(ConnectError::SystemClosed);
     }
     // The consumer is aborted if a runtime that ends drops the task of the lease terms.
     let consumer = AbortOnDropHandle::new(tokio::spawn(consume(shared.clone())));
-    spawn_task(run_terms(EndGuard(shared), grant, async {
-        drop(consumer.await);
-    }));
-    Ok(proxy)
+    let consumer = async { drop(consumer.await) };
+    spawn_task(run(EndGuard(shared.clone()), patience, consumer));
+    Ok(PendingProxy::new(shared))
 }
 
 /// The end of an actor system that other processes can reach, made by [`start_proxy`].
@@ -97,6 +128,13 @@ impl Proxy {
     /// The call may be dropped and repeated.
     pub async fn stopped(&self) -> ProxyEnd {
         *self.shared.stopped.wait().await
+    }
+
+    /// The epoch of the lease that the system holds; `None` while it holds none. Each term of each
+    /// system has a greater one, so that it serves as a fencing token: see
+    /// [`Context::token`](crate::Context::token).
+    pub fn epoch(&self) -> Option<u64> {
+        self.shared.epoch().map(|epoch| epoch.0)
     }
 
     /// The state of connections and lease, to be read or waited for: other processes can reach the
@@ -155,5 +193,9 @@ impl Service for Proxy {
 
     fn is_over(&self) -> bool {
         self.shared.ended.initialized()
+    }
+
+    fn is_serving(&self) -> bool {
+        self.shared.may_execute()
     }
 }

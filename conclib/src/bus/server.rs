@@ -31,10 +31,12 @@ use crate::bus::config::Config;
 use crate::bus::link::health::Health;
 use crate::bus::link::server_clock::ServerClock;
 use crate::bus::open::ConnectError;
-use crate::bus::transport::ServerTransport;
+use crate::bus::transport::{Epoch, ServerTransport};
 use crate::core::registry::Registry;
+use crate::core::{FencingToken, SystemCore};
 
-use acquire::{AcquireError, LeaseGrant};
+use acquire::OwnLease;
+pub(crate) use acquire::{AcquireError, Patience};
 use fence::Fence;
 use publisher::ReplyPublisher;
 use term::{LeaseTerm, TermEnd};
@@ -59,38 +61,49 @@ pub(crate) const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// Name of the lease in a [`ConnectionState`](crate::bus::ConnectionState).
 const LEASE_PART: &str = "the lease";
 
-/// Serves, term after term, until the proxy is to stop or another system serves. At its end it waits
-/// for `consumer`, which publishes replies until it has ended.
-pub(crate) async fn run_terms(
-    guard: EndGuard,
-    mut grant: LeaseGrant,
+/// Takes the lease and serves, term after term, until the proxy is to stop or another system serves.
+/// At its end it waits for `consumer`, which publishes replies until it has ended.
+pub(crate) async fn run(guard: EndGuard, patience: Patience, consumer: impl Future<Output = ()>) {
+    let shared = &guard.0;
+    match shared.acquire(patience).await {
+        Ok(lease) => run_terms(shared, lease, consumer).await,
+        // Cannot fail: it is set once.
+        Err(error) => drop(shared.refused.set(error)),
+    }
+    shared.transport.close().await;
+}
+
+async fn run_terms(
+    shared: &Arc<ProxyShared>,
+    mut lease: OwnLease,
     consumer: impl Future<Output = ()>,
 ) {
-    let shared = &guard.0;
     // Replies of a term that is over are published while the next one serves.
     let mut draining = JoinSet::new();
     let (end, publisher) = loop {
-        let (ended, publisher) = LeaseTerm::begin(shared, grant).serve().await;
+        let (ended, publisher) = LeaseTerm::begin(shared, lease).serve().await;
         match ended {
             TermEnd::Released => break (ProxyEnd::Stopped, publisher),
             TermEnd::Lost(why) => shared.health.mark_lost(LEASE_PART, &why),
         }
-        grant = match shared.reacquire().await {
-            Ok(grant) => grant,
+        lease = match shared.reacquire().await {
+            Ok(lease) => lease,
             Err(end) => break (end, publisher),
         };
-        info!(node = %shared.node, epoch = grant.epoch.0, "the proxy serves again");
+        info!(node = %shared.node, epoch = lease.epoch.0, "the proxy has the lease again");
         shared.health.mark_connected(LEASE_PART);
         while draining.try_join_next().is_some() {}
         let shared = shared.clone();
         draining.spawn(async move { shared.drain(publisher, ready(())).await });
     };
+    if end != ProxyEnd::Stopped {
+        shared.revoke();
+    }
     shared.health.close();
     // Cannot fail: the guard sets it only after this.
     drop(shared.stopped.set(end));
     shared.drain(publisher, consumer).await;
     draining.join_all().await;
-    shared.transport.close().await;
 }
 
 /// Announces the end of the proxy when it is dropped, at the latest with its runtime.
@@ -110,14 +123,20 @@ pub(crate) struct ProxyShared {
     pub(crate) node: String,
     pub(crate) config: Config,
     pub(crate) registry: Arc<Registry>,
+    /// The epoch of the lease, for the actors.
+    token: Arc<FencingToken>,
     pub(crate) transport: Arc<dyn ServerTransport>,
     pub(crate) clock: ServerClock,
     /// Total size of the requests that wait in mailboxes, in bytes.
     undelivered: Arc<AtomicUsize>,
-    /// The fence and the requests of the current term, or of the last one.
-    pub(crate) current_term: watch::Sender<Option<(Arc<Fence>, Arc<RequestTracker>)>>,
+    /// The current term, or the last one.
+    pub(crate) current_term: watch::Sender<Option<CurrentTerm>>,
     /// The state of connections and lease, for the public.
     pub(crate) health: Arc<Health>,
+    /// Cancelled when the actors are to be asked: until then the lease is only held.
+    pub(crate) serves: CancellationToken,
+    /// Set if the lease cannot be taken at all, with the reason.
+    pub(crate) refused: SetOnce<AcquireError>,
     /// Cancelled when the proxy is to stop in good order.
     pub(crate) stop: CancellationToken,
     /// Cancelled when no caller waits for the proxy's end any more.
@@ -128,22 +147,46 @@ pub(crate) struct ProxyShared {
     pub(crate) ended: SetOnce<()>,
 }
 
+/// A lease term, as the proxy's parts see it.
+#[derive(Clone)]
+pub(crate) struct CurrentTerm {
+    pub(crate) epoch: Epoch,
+    pub(crate) fence: Arc<Fence>,
+    pub(crate) requests: Arc<RequestTracker>,
+    /// Requests are taken. False while the lease is only held.
+    pub(crate) is_open: bool,
+}
+
+impl CurrentTerm {
+    /// True while requests may be executed.
+    pub(crate) fn may_execute(&self) -> bool {
+        self.is_open && self.fence.is_open()
+    }
+}
+
 /// The reason why a proxy takes no more requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ProxyEnd {
     /// The proxy was shut down.
     Stopped,
-    /// The proxy had lost its lease, and another system serves the node now. (A lease that no other
-    /// system has is taken again, as soon as the bus can be reached.)
+    /// The proxy had lost its lease, and another system has served the node since: the state of the
+    /// actors may be out of date. (A lease that no other system has had is taken again, as soon as
+    /// the bus can be reached.)
     LeaseLost,
+    /// A younger process with the same [`Config::instance`](crate::Config::instance) has taken the
+    /// lease. To take it back would be a fight of two processes with one name.
+    Replaced,
 }
 
 impl fmt::Display for ProxyEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Stopped => "the proxy was shut down",
-            Self::LeaseLost => "the lease was lost, and another actor system serves the node",
+            Self::LeaseLost => {
+                "the lease was lost, and another actor system has served the node since"
+            }
+            Self::Replaced => "a younger process of the same instance serves the node",
         })
     }
 }
@@ -151,19 +194,22 @@ impl fmt::Display for ProxyEnd {
 impl ProxyShared {
     pub(crate) fn new(
         config: &Config,
-        registry: Arc<Registry>,
+        core: &SystemCore,
         transport: Arc<dyn ServerTransport>,
         health: Arc<Health>,
     ) -> Self {
         Self {
             node: config.node.clone(),
             config: config.clone(),
-            registry,
+            registry: core.registry.clone(),
+            token: core.token.clone(),
             transport,
             clock: ServerClock::default(),
             undelivered: Arc::default(),
             current_term: watch::Sender::new(None),
             health,
+            serves: CancellationToken::new(),
+            refused: SetOnce::new(),
             stop: CancellationToken::new(),
             abandoned: CancellationToken::new(),
             stopped: SetOnce::new(),
@@ -190,10 +236,78 @@ impl ProxyShared {
         publisher.close();
     }
 
+    /// Begins a term whose lease was taken.
+    fn begin_term(&self, term: CurrentTerm) {
+        self.token.note(term.epoch.0);
+        self.current_term.send_replace(Some(term));
+    }
+
+    /// Requests of the current term are taken from now on.
+    fn open_term(&self) {
+        self.current_term.send_modify(|term| {
+            if let Some(term) = term {
+                term.is_open = true;
+            }
+        });
+    }
+
+    /// Has the requests that wait in mailboxes refused: another system serves the node.
+    fn revoke(&self) {
+        if let Some(term) = &*self.current_term.borrow() {
+            term.requests.revoke();
+        }
+    }
+
+    /// Waits until this system has the lease, or fails with the reason that it will not.
+    pub(crate) async fn granted(&self) -> Result<(), AcquireError> {
+        self.term(|_| true).await
+    }
+
+    /// Waits until the actors of this system can be asked, or fails with the reason that they will not.
+    pub(crate) async fn opened(&self) -> Result<(), AcquireError> {
+        self.term(|term| term.is_open).await
+    }
+
+    async fn term(&self, has_come: impl Fn(&CurrentTerm) -> bool) -> Result<(), AcquireError> {
+        let mut terms = self.current_term.subscribe();
+        let has_come = |term: &Option<CurrentTerm>| term.as_ref().is_some_and(&has_come);
+        tokio::select! {
+            biased;
+            error = self.refused.wait() => Err(error.clone()),
+            end = self.stopped.wait() => Err(match end {
+                ProxyEnd::Stopped => AcquireError::Stopped,
+                ProxyEnd::LeaseLost => AcquireError::Lost,
+                ProxyEnd::Replaced => AcquireError::Replaced,
+            }),
+            Ok(_) = terms.wait_for(has_come) => Ok(()),
+            _ = self.ended.wait() => Err(AcquireError::Stopped),
+        }
+    }
+
+    /// Waits until no more requests are taken.
+    async fn ended(&self) {
+        tokio::select! {
+            _ = self.stopped.wait() => {}
+            _ = self.ended.wait() => {}
+        }
+    }
+
     /// True while requests may be executed.
     pub(crate) fn may_execute(&self) -> bool {
         let current = self.current_term.borrow();
-        current.as_ref().is_some_and(|(fence, _)| fence.is_open())
+        current.as_ref().is_some_and(CurrentTerm::may_execute)
+    }
+
+    /// The epoch of the lease that the system holds, or held last.
+    pub(crate) fn token(&self) -> Option<u64> {
+        self.token.get()
+    }
+
+    /// The epoch of the lease, while it is held.
+    pub(crate) fn epoch(&self) -> Option<Epoch> {
+        let current = self.current_term.borrow();
+        let held = current.as_ref().filter(|term| term.fence.is_open());
+        held.map(|term| term.epoch)
     }
 
     /// True if an actor that other processes may ask has this URN.
@@ -207,14 +321,15 @@ impl ProxyShared {
         let mut changes = self.current_term.subscribe();
         loop {
             let current = changes.borrow_and_update().clone();
-            if let Some((fence, _)) = current
-                && fence.wait_open().await
+            if let Some(term) = current
+                && term.is_open
+                && term.fence.wait_open().await
             {
                 return !self.stopped.initialized();
             }
             tokio::select! {
                 _ = changes.changed() => {}
-                _ = self.stopped.wait() => return false,
+                () = self.ended() => return false,
             }
         }
     }
@@ -222,7 +337,7 @@ impl ProxyShared {
     /// The requests of the current term, or of the last one: for replies that depend on no term.
     pub(crate) fn requests(&self) -> Option<Arc<RequestTracker>> {
         let current = self.current_term.borrow();
-        current.as_ref().map(|(_, requests)| requests.clone())
+        current.as_ref().map(|term| term.requests.clone())
     }
 }
 
@@ -230,9 +345,12 @@ impl From<AcquireError> for ConnectError {
     fn from(error: AcquireError) -> Self {
         match error {
             AcquireError::Held { holder } => Self::NodeTaken { holder: holder.0 },
+            AcquireError::Lost => Self::LeaseLost,
+            AcquireError::Replaced => Self::Replaced,
             AcquireError::Failed(error) => Self::Unavailable {
                 reason: error.to_string(),
             },
+            AcquireError::Stopped => Self::SystemClosed,
         }
     }
 }

@@ -7,24 +7,23 @@ use std::time::Duration;
 
 pub(crate) use client::{ClientTransport, Enqueued, ReplySink};
 pub(crate) use frame::{Frame, Parts};
-pub(crate) use server::{Acquired, CutFrame, Popped, ServerTransport};
+pub(crate) use server::{
+    Acquired, CutFrame, FormerTerm, LeaseClaim, LeaseGrant, LeaseHolder, Popped, ServerTransport,
+};
 
 mod client;
 mod frame;
 mod server;
 pub(crate) mod stream;
 
-/// Time that a lease lasts after its last renewal.
+/// Time that a lease lasts after its last renewal, unless the configuration says otherwise.
 pub(crate) const LEASE: Duration = Duration::from_secs(6);
-
-/// Interval at which the owner of a lease renews it.
-pub(crate) const RENEW: Duration = Duration::from_secs(2);
 
 /// A lease term of a node: greater than every term before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub(crate) struct Epoch(pub(crate) u64);
 
-/// The value of a lease key: written by the actor system, read by its clients.
+/// The part of a lease that clients read: written by the actor system.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Lease {
     pub(crate) epoch: Epoch,
@@ -32,6 +31,11 @@ pub(crate) struct Lease {
     pub(crate) versions: (u8, u8),
     /// The largest request frame that the owner accepts, in bytes.
     pub(crate) max_frame: u64,
+    /// Time that it lasts after its last renewal.
+    pub(crate) length: Duration,
+    /// The owner takes requests. False while it makes its actors: for clients that is as if no system
+    /// had the lease.
+    pub(crate) serves: bool,
 }
 
 /// Milliseconds since the Unix epoch on the bus' own clock.

@@ -41,6 +41,11 @@ pub(crate) trait ResponseSink: Send + Sync {
     /// Sends the outcome. Called from handlers and from drops: must not block.
     fn respond(&self, origin: Origin, deadline: Option<Instant>, outcome: Outcome);
 
+    /// True if another system serves by now: requests that no handler has begun are not to be begun.
+    fn is_revoked(&self) -> bool {
+        false
+    }
+
     /// True if the asker is known to have given up.
     fn is_given_up(&self, _origin: Origin) -> bool {
         false
@@ -135,9 +140,13 @@ impl Responder {
         self.deadline.filter(|_| self.is_ask)
     }
 
-    /// True if the request must not be handled: its deadline has passed, or its asker has given up.
-    /// Sends the error of a passed deadline.
+    /// True if the request must not be handled: its deadline has passed, its asker has given up, or
+    /// another system serves by now. Sends the error.
     pub(crate) fn is_too_late(&self) -> bool {
+        if self.sink.is_revoked() && !self.started.load(Ordering::Relaxed) {
+            self.refuse(AskError::NoResponder);
+            return true;
+        }
         if self.has_expired() {
             if self.started.load(Ordering::Relaxed) {
                 self.give_up(); // the asker has a timer too; a reply would say that nothing was executed

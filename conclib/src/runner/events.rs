@@ -8,6 +8,7 @@ use tokio::time::{Instant, Sleep};
 
 use crate::actor::Tick;
 use crate::actor::cell::ActorCell;
+use crate::actor::host::SystemLink;
 use crate::actor::stats::Stats;
 use crate::actor::{Actor, Context, Handlers};
 use crate::mailbox::{Batch, Refill};
@@ -106,7 +107,8 @@ impl<'a, A: Actor> Events<'a, A> {
     ///
     /// Ticks and timers end when the actor is asked to stop; queued messages are still handled.
     fn put_due_first(&mut self, ctx: &mut Context<A>) -> bool {
-        let timers = ctx.resources_mut().map(|resources| &mut resources.timers);
+        let (link, resources) = ctx.link_and_resources();
+        let timers = resources.map(|resources| &mut resources.timers);
         let now = Instant::now();
         let is_due = |at: &Instant| *at <= now;
         let tick = self.ticks.as_ref().map(|ticks| ticks.earliest());
@@ -122,9 +124,9 @@ impl<'a, A: Actor> Events<'a, A> {
         }
         let tick_first = tick.is_some_and(|tick| timer.is_none_or(|timer| tick <= timer));
         let message = if tick_first {
-            self.ticks.as_mut().and_then(|ticks| ticks.due())
+            self.ticks.as_mut().and_then(|ticks| ticks.due(link))
         } else {
-            timers.and_then(|timers| timers.due(now))
+            timers.and_then(|timers| timers.due(now, link))
         };
         let Some(message) = message else {
             return false;
@@ -206,13 +208,14 @@ impl<A: Handlers> Ticks<A> {
     }
 
     /// The message of the entry that has been due longest, if its schedule says that it is to run.
-    fn due(&mut self) -> Option<A::Inbox> {
+    fn due(&mut self, system: &SystemLink) -> Option<A::Inbox> {
         let (entry, due) = self.due.iter().enumerate().min_by_key(|(_, due)| due.at)?;
         let tick = &self.table[entry];
         let TickDecision { runs, next } = tick.schedule().decide(due, WallInstant::now());
         self.due[entry] = next;
         let earliest = self.due.iter().map(|due| due.at).min()?;
         self.timer.as_mut().reset(earliest);
+        let runs = runs && (!tick.schedule().is_while_serving() || system.is_serving());
         runs.then(|| tick.make())
     }
 

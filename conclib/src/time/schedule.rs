@@ -73,6 +73,8 @@ pub struct Schedule {
     missed: Missed,
     /// Each tick is late by a random part of this.
     jitter: Duration,
+    /// Ticks are left out while other processes cannot ask the actors of this one.
+    while_serving: bool,
 }
 
 /// The moments of a series.
@@ -137,12 +139,50 @@ impl Schedule {
         self
     }
 
+    /// Leaves out the ticks whose time comes while the actor's system does not serve: before its turn,
+    /// while its lease is lost, and in a system without a proxy. Another process may be serving then,
+    /// with the same schedule.
+    ///
+    /// For actors: [`Tick`](crate::actor::Tick)s and [`Context::every`](crate::Context::every). A
+    /// [`Ticker`](crate::schedule::Ticker) belongs to no system, and refuses such a schedule.
+    ///
+    /// ```
+    /// use conclib::prelude::*;
+    /// use std::time::Duration;
+    ///
+    /// #[derive(ActorMessage)]
+    /// #[message(local)]
+    /// struct SendInvoices;
+    ///
+    /// #[derive(Actor)]
+    /// #[periodic(tick = SendInvoices, every = "1h", while_serving)]
+    /// struct Billing;
+    ///
+    /// #[handlers]
+    /// impl Billing {
+    ///     #[handler]
+    ///     fn send(&mut self, _: SendInvoices) {}
+    /// }
+    ///
+    /// assert_eq!(Billing::TICKS[0].schedule(), &Schedule::every(Duration::from_secs(3600)).while_serving());
+    /// ```
+    pub const fn while_serving(mut self) -> Self {
+        self.while_serving = true;
+        self
+    }
+
+    /// True if ticks are left out while the system does not serve.
+    pub(crate) fn is_while_serving(&self) -> bool {
+        self.while_serving
+    }
+
     const fn new(when: When) -> Self {
         Self {
             when,
             first: First::Now,
             missed: Missed::Skip,
             jitter: Duration::ZERO,
+            while_serving: false,
         }
     }
 

@@ -98,8 +98,7 @@ async fn waiting_system_takes_over_and_no_ask_is_left_behind() {
 async fn system_that_cannot_pop_takes_no_lease() {
     let bus = Bus::redis().await;
     let peer = Peer::connect(&bus.config).await;
-    let lease = rmp_serde::to_vec(&(7_u64, (1_u8, 1_u8), (1_000_u64,))).unwrap();
-    peer.lease(lease).await;
+    peer.pretend_to_serve(7).await;
     let redis = (Ipv4Addr::LOCALHOST, bus.config.port().unwrap());
     let relay = Relay::start(redis.into()).await.unwrap();
     let config = Config::new(&format!("redis://127.0.0.1:{}", relay.port())).unwrap();

@@ -54,8 +54,8 @@ impl Peer {
     /// The inbox of the lease's holder.
     pub(crate) async fn inbox(&self) -> String {
         let key = "conclib:{n:main}:lease";
-        let lease: ByteBuf = ByteBuf::from(self.redis.get::<Vec<u8>, _>(key).await.unwrap());
-        let (epoch, _, _): (u64, (u8, u8), (u64, ByteBuf)) = rmp_serde::from_slice(&lease).unwrap();
+        let lease = self.redis.get::<Vec<u8>, _>(key).await.unwrap();
+        let (epoch, ..): Lease = rmp_serde::from_slice(&lease).unwrap();
         inbox(epoch)
     }
 
@@ -103,8 +103,19 @@ impl Peer {
 
     /// Writes a lease without serving.
     pub(crate) async fn pretend_to_serve(&self, epoch: u64) {
-        let lease = rmp_serde::to_vec(&(epoch, (VERSION, VERSION), (1_000_000_u64,))).unwrap();
-        self.lease(lease).await;
+        let (versions, limit) = ((VERSION, VERSION), (1_000_000,));
+        let lease: Lease = (
+            epoch,
+            versions,
+            limit,
+            6_000,
+            true,
+            "".into(),
+            "".into(),
+            0,
+            0,
+        );
+        self.lease(rmp_serde::to_vec(&lease).unwrap()).await;
     }
 
     pub(crate) async fn lease(&self, lease: Vec<u8>) {
@@ -113,6 +124,9 @@ impl Peer {
         let _: () = self.redis.set(key, lease, None, None, false).await.unwrap();
     }
 }
+
+/// Epoch, versions, limits, length in ms, whether its owner serves, instance, owner, age, attempt.
+type Lease = (u64, (u8, u8), (u64,), u64, bool, String, String, u64, u32);
 
 fn channel(client: &[u8; 16]) -> String {
     use std::fmt::Write;

@@ -131,7 +131,9 @@ impl Redis {
             redis.call('SET', KEYS[2], ARGV[1] .. ' ' .. last)\n\
             redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])";
         let epoch = now() + 1;
-        let lease = rmp_serde::to_vec(&(epoch, (1_u8, 1_u8), (1_000_000_u64,))).unwrap();
+        let lease =
+            rmp_serde::to_vec(&(epoch, (1_u8, 1_u8), (1_000_000_u64,), 6_000_u64, true, ""));
+        let lease = lease.unwrap();
         let (number, millis) = (epoch.to_string(), time.as_millis().to_string());
         let words: [&[u8]; 8] = [
             b"EVAL",

@@ -22,7 +22,7 @@ use crate::error::{AskError, Delivered};
 const RECONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The error of requests that may have been executed.
-const UNKNOWN: AskError = AskError::Disconnected {
+pub(super) const UNKNOWN: AskError = AskError::Disconnected {
     delivered: Delivered::Unknown,
 };
 
@@ -169,7 +169,8 @@ async fn enqueue(shared: &ClientShared, lease: &Lease, batch: &mut Batch) -> Sen
         return SendOutcome::Failed(error);
     }
     let sent = Instant::now();
-    shared.pending().give(batch, lease.epoch);
+    let losses = shared.health.losses();
+    shared.pending().give(batch, lease.epoch, losses);
     if batch.frames.is_empty() {
         return SendOutcome::Accepted;
     }

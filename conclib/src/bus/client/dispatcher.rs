@@ -1,30 +1,36 @@
 //! Replies from the bus, dispatched to the requests that wait for them.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{OnceLock, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 
-use crate::bus::client::pending::PendingRequests;
+use crate::bus::client::batch::UNKNOWN;
+use crate::bus::client::pending::{Answered, PendingRequests};
 use crate::bus::client::shared::ClientShared;
+use crate::bus::link::health::Health;
 use crate::bus::link::log_once::{Anomaly, LogOnce};
 use crate::bus::protocol::{CONFIRM_BYTES, LARGE_REPLY, decode_reply};
 use crate::bus::transport::ReplySink;
+use crate::error::AskError;
 
 /// The pending requests of a client; the connection hands their replies to it.
 pub(super) struct ReplyDispatcher {
     pending: Mutex<PendingRequests>,
     /// Bytes of large frames that came in and are not confirmed yet.
     unconfirmed: AtomicUsize,
+    /// The state of the client's connections.
+    health: Arc<Health>,
     /// The client, which confirms them; set once it is connected.
     pub(super) client: OnceLock<Weak<ClientShared>>,
     log: LogOnce,
 }
 
 impl ReplyDispatcher {
-    pub(super) fn new(first_id: u64) -> Self {
+    pub(super) fn new(first_id: u64, health: Arc<Health>) -> Self {
         Self {
+            health,
             pending: Mutex::new(PendingRequests::new(first_id)),
             unconfirmed: AtomicUsize::new(0),
             client: OnceLock::new(),
@@ -60,11 +66,20 @@ impl ReplySink for ReplyDispatcher {
             Ok(answers) => answers,
             Err(problem) => return self.log.record(Anomaly::UnreadableReply, &problem),
         };
-        let answered = self.pending().answered(answers, epoch);
+        let losses = self.health.losses();
+        let answered = self.pending().answered(answers, epoch, losses);
         // Outside the lock: an asker that is woken may ask again at once.
-        for (reply, outcome) in answered {
-            match outcome {
+        for Answered {
+            reply,
+            answer,
+            may_be_copy,
+        } in answered
+        {
+            match answer {
                 Ok(contents) => reply.send(contents),
+                // The owner of the next lease refuses a request that its predecessor has left. That
+                // says nothing about a copy that the predecessor may have executed.
+                Err(AskError::NoResponder) if may_be_copy => reply.refuse(UNKNOWN),
                 Err(error) => reply.refuse(error),
             }
         }

@@ -52,6 +52,19 @@ struct PendingRequest {
     kind: Kind,
     /// It is stored until it is handled, and in no inbox: any later epoch may answer.
     is_durable: bool,
+    /// The number of connections that the client had lost when the request was given to that epoch.
+    losses: u32,
+    /// It was given to that epoch more than once.
+    is_repeated: bool,
+}
+
+/// A request that was answered.
+pub(crate) struct Answered<T> {
+    pub(crate) reply: Reply<Bytes>,
+    pub(crate) answer: T,
+    /// The bus may have had the request twice: that one copy was not executed says nothing about the
+    /// other one.
+    pub(crate) may_be_copy: bool,
 }
 
 impl PendingRequests {
@@ -104,6 +117,8 @@ impl PendingRequests {
             delivered: Delivered::No,
             kind,
             is_durable: false,
+            losses: 0,
+            is_repeated: false,
         };
         self.bytes += bytes;
         self.requests.insert(id, request);
@@ -147,12 +162,17 @@ impl PendingRequests {
 
     /// Notes that a batch is given to the connection, for the inbox of `epoch`: its requests may have
     /// been executed from now on. Requests that have ended meanwhile are removed from the batch: their
-    /// askers were told that they were not executed.
-    pub(crate) fn give(&mut self, batch: &mut Batch, epoch: Epoch) {
+    /// askers were told that they were not executed. `losses` counts the connections that were lost so
+    /// far.
+    pub(crate) fn give(&mut self, batch: &mut Batch, epoch: Epoch, losses: u32) {
         let mut have_ended = false;
         for id in &batch.ids {
             match self.requests.get_mut(id) {
                 Some(entry) => {
+                    entry.is_repeated = entry.epoch == Some(epoch);
+                    if !entry.is_repeated {
+                        entry.losses = losses;
+                    }
                     entry.epoch = Some(epoch);
                     entry.delivered = Delivered::Unknown;
                 }
@@ -219,19 +239,25 @@ impl PendingRequests {
 
     /// Removes the requests that were answered in that epoch: the owner of an earlier epoch may
     /// have refused a request that the current owner executes. Returns their replies with the answers, to be sent
-    /// outside the lock.
+    /// outside the lock. `losses` counts the connections that were lost so far: with one of them the
+    /// bus may have lost what happened since the request was given to it.
     pub(crate) fn answered<T>(
         &mut self,
         answers: Vec<(u64, T)>,
         epoch: Epoch,
-    ) -> Vec<(Reply<Bytes>, T)> {
+        losses: u32,
+    ) -> Vec<Answered<T>> {
         let mut ended = Vec::with_capacity(answers.len());
         for (id, answer) in answers {
             match self.requests.entry(id) {
                 Occupied(entry) if entry.get().epoch == Some(epoch) || entry.get().is_durable => {
                     let entry = entry.remove();
                     self.bytes -= entry.bytes;
-                    ended.push((entry.reply, answer));
+                    ended.push(Answered {
+                        may_be_copy: entry.is_repeated || entry.losses != losses,
+                        reply: entry.reply,
+                        answer,
+                    });
                 }
                 // It came after the deadline, or twice, or from the owner of an earlier epoch.
                 _ => debug!(id, "ignored an answer: its request is not pending"),
@@ -331,10 +357,10 @@ mod tests {
             drop(pending.insert(id, Frame::default(), 1, Kind::Ask));
         }
         let mut given = batch(&[0, 1, 2, 3]);
-        pending.give(&mut given, EPOCH);
+        pending.give(&mut given, EPOCH, 0);
         assert_eq!(given.frames, batch(&[0, 1, 2, 3]).frames);
         drop(pending.end_all(&[1, 3]));
-        pending.give(&mut given, EPOCH);
+        pending.give(&mut given, EPOCH, 0);
         assert_eq!(given.ids, [0, 2]);
         assert_eq!(given.frames, batch(&[0, 2]).frames);
     }
@@ -348,16 +374,16 @@ mod tests {
         );
         let asked = pending.insert(ask, Frame::default(), 1, Kind::Ask);
         let told = pending.insert(tell, Frame::default(), 1, Kind::Tell);
-        pending.give(&mut batch(&[ask, tell]), EPOCH);
+        pending.give(&mut batch(&[ask, tell]), EPOCH, 0);
         for reply in pending.accepted(&[ask, tell]) {
             reply.send(Bytes::new());
         }
         assert_eq!(told.await, Ok(Bytes::new()));
         assert_eq!(pending.len(), 1);
-        assert!(pending.answered(vec![(ask, ())], Epoch(6)).is_empty());
+        assert!(pending.answered(vec![(ask, ())], Epoch(6), 0).is_empty());
         let answers = vec![(ask, Bytes::from_static(b"x")), (tell, Bytes::new())];
-        let mut answered = pending.answered(answers, EPOCH);
-        let (reply, answer) = answered.pop().unwrap();
+        let mut answered = pending.answered(answers, EPOCH, 0);
+        let Answered { reply, answer, .. } = answered.pop().unwrap();
         assert!(answered.is_empty());
         reply.send(answer);
         assert_eq!(asked.await, Ok(Bytes::from_static(b"x")));
@@ -377,7 +403,7 @@ mod tests {
             enter(&mut pending),
             enter(&mut pending),
         );
-        pending.give(&mut batch(&[b, c]), EPOCH);
+        pending.give(&mut batch(&[b, c]), EPOCH, 0);
         assert!(pending.accepted(&[c]).is_empty());
         assert_eq!(pending.give_up(a), Some(Delivered::No));
         assert_eq!(pending.give_up(b), Some(Delivered::Unknown));
@@ -396,8 +422,8 @@ mod tests {
         assert!(pending.frame(id).is_some());
         assert!(pending.accepted(&[id]).is_empty());
         let answers = vec![(id, Bytes::from_static(b"x"))];
-        let (reply, answer) = pending.answered(answers, EPOCH).pop().unwrap();
-        reply.send(answer);
+        let answered = pending.answered(answers, EPOCH, 0).pop().unwrap();
+        answered.reply.send(answered.answer);
         assert_eq!(asked.await, Ok(Bytes::from_static(b"x")));
 
         let id = pending.reserve_id(1).unwrap();
@@ -405,6 +431,27 @@ mod tests {
         pending.durable_sent(&[id]);
         pending.durable_not_stored(&[id]);
         assert_eq!(pending.give_up(id), Some(Delivered::No));
+    }
+
+    #[test]
+    fn copies_of_a_request_are_known() {
+        let gives: [(&[(u64, u32)], u32, bool); 5] = [
+            (&[(7, 0)], 0, false),
+            (&[(7, 0)], 1, true), // the bus may have been set back
+            (&[(7, 0), (7, 1)], 1, true),
+            (&[(6, 0), (7, 1)], 1, false), // the first one went to an inbox that is read no more
+            (&[(7, 2)], 2, false),
+        ];
+        for (given, losses, expected) in gives {
+            let mut pending = PendingRequests::new(0);
+            let id = pending.reserve_id(1).unwrap();
+            drop(pending.insert(id, Frame::default(), 1, Kind::Ask));
+            for (epoch, losses) in given {
+                pending.give(&mut batch(&[id]), Epoch(*epoch), *losses);
+            }
+            let mut answered = pending.answered(vec![(id, ())], Epoch(7), losses);
+            assert_eq!(answered.pop().unwrap().may_be_copy, expected, "{given:?}");
+        }
     }
 
     #[test]

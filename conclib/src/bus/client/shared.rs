@@ -20,7 +20,7 @@ use crate::bus::config::Config;
 use crate::bus::link::health::Health;
 use crate::bus::link::server_clock::ServerClock;
 use crate::bus::protocol::{Kind, Request, check_limits, payload_size};
-use crate::bus::transport::{ClientTransport, Frame, LEASE, Lease, ServerTime, TransportError};
+use crate::bus::transport::{ClientTransport, Frame, Lease, ServerTime, TransportError};
 use crate::envelope::Attributes;
 use crate::error::AskError;
 use crate::reply::remote::{ClientId, Origin};
@@ -174,7 +174,8 @@ impl ClientShared {
     /// could go to an inbox that no system deletes any more.
     pub(super) fn known_lease(&self) -> Option<Lease> {
         let seen = CoarseInstant::from_bits(self.lease_seen.load(Ordering::Relaxed));
-        self.lease.lock().clone().filter(|_| seen.elapsed() < LEASE)
+        let lease = self.lease.lock().clone();
+        lease.filter(|lease| seen.elapsed() < lease.length)
     }
 
     pub(super) fn set_lease(&self, lease: Option<Lease>) {

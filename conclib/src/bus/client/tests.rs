@@ -25,7 +25,7 @@ const MS: Duration = Duration::from_millis(1);
 const FIRST: u64 = u64::MAX - 5;
 
 async fn over(transport: Arc<dyn ClientTransport>) -> ProxyClient {
-    let replies = Arc::new(ReplyDispatcher::new(FIRST));
+    let replies = Arc::new(ReplyDispatcher::new(FIRST, Arc::default()));
     let (config, id) = (Config::memory(), ClientId([1; 16]));
     ProxyClient::over(transport, &config, id, replies, Arc::default())
         .await
@@ -236,7 +236,7 @@ async fn cancels_are_bounded_and_end_with_the_client() {
             .collect();
         let frames = vec![Frame::default(); ids.len()];
         let mut batch = Batch { ids, frames };
-        pending().give(&mut batch, Epoch(1));
+        pending().give(&mut batch, Epoch(1), 0);
         for id in batch.ids {
             shared.abandon(id, Instant::now() + MS);
         }
@@ -255,7 +255,7 @@ async fn cancels_are_bounded_and_end_with_the_client() {
 
 #[tokio::test]
 async fn request_refused_by_the_former_owner_is_not_sent_to_the_next() {
-    let replies = Arc::new(ReplyDispatcher::new(FIRST));
+    let replies = Arc::new(ReplyDispatcher::new(FIRST, Arc::default()));
     let bus = Arc::new(SucceededBus {
         replies: replies.clone(),
         taken: AtomicUsize::new(0),

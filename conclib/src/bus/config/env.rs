@@ -9,7 +9,10 @@ use crate::bus::config::credentials::Access;
 use crate::bus::config::{Bus, Config, ConfigError, RedisAddress};
 use crate::time::duration::parse_duration;
 
-/// The environment variables of [`Config::from_env`] with values.
+/// The name of this process: not for its children, which are other processes.
+const INSTANCE: &str = "CONCLIB_INSTANCE";
+
+/// The environment variables of [`Config::from_env`] with values, except [`INSTANCE`].
 const VARIABLES: [&str; 4] = [
     "CONCLIB_REDIS_URL",
     "CONCLIB_NAMESPACE",
@@ -73,11 +76,13 @@ impl Config {
 
     pub(super) fn from_variables(variable: impl Fn(&str) -> Option<OsString>) -> Self {
         let mut unreadable = None;
-        let [url, namespace, node, timeout] = VARIABLES.map(|name| {
+        let mut read = |name| {
             let text = variable(name).map(OsString::into_string);
             let text = text.and_then(|text| text.map_err(|_| unreadable = Some(name)).ok());
             (name, text)
-        });
+        };
+        let [url, namespace, node, timeout] = VARIABLES.map(&mut read);
+        let instance = read(INSTANCE);
         let address = match url.1.as_deref() {
             Some(text) => RedisAddress::parse(text),
             None => Ok(RedisAddress::local()),
@@ -100,6 +105,10 @@ impl Config {
         if let (name, Some(value)) = node {
             config.check_name(name, &value);
             config.node = value;
+        }
+        if let (name, Some(value)) = instance {
+            config.check_name(name, &value);
+            config.instance = value;
         }
         if let (name, Some(value)) = timeout {
             match parse_duration(&value) {

@@ -4,24 +4,105 @@ use super::*;
 
 pub(super) async fn lease_has_one_holder(bus: &dyn TestBus) {
     let (first, second) = (server(bus).await, server(bus).await);
-    let Acquired::Granted { epoch, now } = first.acquire(&lease()).await.unwrap() else {
-        panic!("the lease is free");
-    };
+    let LeaseGrant { epoch, now, former } = grant(&*first, &claim()).await;
     assert!(is_near(now) && epoch.0 >= now.0);
+    assert_eq!(former, None);
 
-    let holder = Lease { epoch, ..lease() };
-    let held = Acquired::Held {
-        holder: holder.clone(),
-    };
-    assert_eq!(second.acquire(&lease()).await.unwrap(), held);
+    let held = held_by(lease(epoch), "");
+    assert_eq!(second.acquire(&claim()).await.unwrap(), held);
     let (client, _replies) = client(bus).await;
     let (seen, now) = client.lease().await.unwrap();
-    assert_eq!(seen, Some(holder));
+    assert_eq!(seen, Some(lease(epoch)));
     assert!(is_near(now));
 
     first.release(epoch, Bytes::new()).await.unwrap();
     assert_eq!(client.lease().await.unwrap().0, None);
     assert!(granted(&*second).await > epoch);
+}
+
+fn held_by(lease: Lease, instance: &str) -> Acquired {
+    Acquired::Held(LeaseHolder {
+        lease,
+        instance: instance.to_owned(),
+        is_successor: false,
+    })
+}
+
+pub(super) async fn lease_is_shown_to_clients_when_its_owner_serves(bus: &dyn TestBus) {
+    let (first, second) = (server(bus).await, server(bus).await);
+    let (client, _replies) = client(bus).await;
+    let held = LeaseClaim {
+        serves: false,
+        ..claim()
+    };
+    let epoch = grant(&*first, &held).await.epoch;
+    assert_eq!(client.lease().await.unwrap().0, None);
+    let sent = client.enqueue(epoch, frames(&["early"])).await.unwrap();
+    assert_eq!(sent.lease, None);
+    let holder = Lease {
+        serves: false,
+        ..lease(epoch)
+    };
+    assert_eq!(second.acquire(&claim()).await.unwrap(), held_by(holder, ""));
+    assert!(first.renew(epoch, LEASE).await.unwrap().is_some());
+
+    assert_eq!(first.open(Epoch(epoch.0 + 1), &claim()).await, Ok(false));
+    assert_eq!(first.open(epoch, &claim()).await, Ok(true));
+    assert_eq!(client.lease().await.unwrap().0, Some(lease(epoch)));
+    assert!(first.renew(epoch, LEASE).await.unwrap().is_some());
+    assert_eq!(first.release(epoch, Bytes::new()).await, Ok(true));
+    assert_eq!(first.open(epoch, &claim()).await, Ok(false));
+}
+
+pub(super) async fn younger_process_of_an_instance_takes_the_lease(bus: &dyn TestBus) {
+    let instance = |name: &str| LeaseClaim {
+        instance: name.to_owned(),
+        ..claim()
+    };
+    let (older, other) = (server(bus).await, server(bus).await);
+    let before = grant(&*older, &instance("a")).await.epoch;
+    let held = other.acquire(&instance("b")).await.unwrap();
+    assert_eq!(held, held_by(lease(before), "a"));
+
+    let younger = server(bus).await;
+    let taken = grant(&*younger, &instance("a")).await;
+    assert!(taken.epoch > before);
+    let former = taken.former.unwrap();
+    assert_eq!((former.epoch, former.is_own), (before, false));
+    assert_eq!(older.renew(before, LEASE).await.unwrap(), None);
+    let popped = older.pop(before, 9, Duration::ZERO).await.unwrap();
+    assert_eq!(popped.owner, Ok(Some(taken.epoch)));
+
+    // The older one never takes it back, nor does one that came before the younger.
+    for (server, is_successor) in [(&older, true), (&other, true)] {
+        let Acquired::Held(holder) = server.acquire(&instance("a")).await.unwrap() else {
+            panic!("an older process took the lease");
+        };
+        assert_eq!(holder.is_successor, is_successor);
+    }
+    assert!(younger.renew(taken.epoch, LEASE).await.unwrap().is_some());
+}
+
+pub(super) async fn grant_names_the_former_term(bus: &dyn TestBus) {
+    let (first, second) = (server(bus).await, server(bus).await);
+    let former = |epoch, is_own, was_released| {
+        Some(FormerTerm {
+            epoch,
+            is_own,
+            was_released,
+        })
+    };
+    let one = grant(&*first, &claim()).await;
+    first.release(one.epoch, Bytes::new()).await.unwrap();
+    let two = grant(&*first, &claim()).await;
+    assert_eq!(two.former, former(one.epoch, true, true));
+    first.release(two.epoch, Bytes::new()).await.unwrap();
+    let three = grant(&*second, &claim()).await;
+    assert_eq!(three.former, former(two.epoch, false, true));
+    bus.age_lease(SHORT).await;
+    sleep(2 * SHORT).await;
+    let four = grant(&*first, &claim()).await;
+    assert_eq!(four.former, former(three.epoch, false, false));
 }
 
 pub(super) async fn lease_expires_and_epochs_rise(bus: &dyn TestBus) {
@@ -31,8 +112,8 @@ pub(super) async fn lease_expires_and_epochs_rise(bus: &dyn TestBus) {
     sleep(2 * SHORT).await;
     let after = granted(&*second).await;
     assert!(after > before);
-    assert_eq!(first.renew(before).await.unwrap(), None);
-    assert!(second.renew(after).await.unwrap().is_some());
+    assert_eq!(first.renew(before, LEASE).await.unwrap(), None);
+    assert!(second.renew(after, LEASE).await.unwrap().is_some());
 
     // Faster than the clock.
     let mut last = after;
@@ -48,33 +129,33 @@ pub(super) async fn renewal_prolongs_the_lease(bus: &dyn TestBus) {
     let (first, second) = (server(bus).await, server(bus).await);
     let epoch = granted(&*first).await;
     bus.age_lease(4 * SHORT).await;
-    assert!(is_near(first.renew(epoch).await.unwrap().unwrap()));
+    assert!(is_near(first.renew(epoch, LEASE).await.unwrap().unwrap()));
     sleep(6 * SHORT).await;
     assert!(matches!(
-        second.acquire(&lease()).await.unwrap(),
-        Acquired::Held { .. }
+        second.acquire(&claim()).await.unwrap(),
+        Acquired::Held(_)
     ));
     for _ in 0..3 {
-        assert!(first.renew(epoch).await.unwrap().is_some());
+        assert!(first.renew(epoch, LEASE).await.unwrap().is_some());
         bus.age_lease(4 * SHORT).await;
     }
-    assert!(first.renew(epoch).await.unwrap().is_some());
+    assert!(first.renew(epoch, LEASE).await.unwrap().is_some());
 }
 
 pub(super) async fn only_the_holder_renews_and_releases(bus: &dyn TestBus) {
     let (first, second) = (server(bus).await, server(bus).await);
     let epoch = granted(&*first).await;
     for stranger in [Epoch(epoch.0 - 1), Epoch(epoch.0 + 1), Epoch(1), Epoch(0)] {
-        assert_eq!(second.renew(stranger).await.unwrap(), None);
+        assert_eq!(second.renew(stranger, LEASE).await.unwrap(), None);
         let released = second.release(stranger, Bytes::from_static(b"wake")).await;
         assert_eq!(released, Ok(false));
     }
-    assert!(first.renew(epoch).await.unwrap().is_some());
+    assert!(first.renew(epoch, LEASE).await.unwrap().is_some());
     assert!(pop(&*first, epoch, 1).await.is_empty());
 
     let released = first.release(epoch, Bytes::from_static(b"wake")).await;
     assert_eq!(released, Ok(true));
-    assert_eq!(first.renew(epoch).await.unwrap(), None);
+    assert_eq!(first.renew(epoch, LEASE).await.unwrap(), None);
     let released = first.release(epoch, Bytes::from_static(b"again")).await;
     assert_eq!(released, Ok(false));
     assert_eq!(pop(&*first, epoch, 9).await, batch(&["wake"]));
@@ -94,7 +175,7 @@ pub(super) async fn former_inbox_lives_until_the_first_renewal(bus: &dyn TestBus
     // A client that does not know the new epoch yet.
     let late = client.enqueue(before, frames(&["late"])).await.unwrap();
     assert_eq!(late.lease.unwrap().epoch, after);
-    server.renew(after).await.unwrap();
+    server.renew(after, LEASE).await.unwrap();
     assert!(pop(&*server, before, 9).await.is_empty());
     assert!(pop(&*server, after, 9).await.is_empty());
 }

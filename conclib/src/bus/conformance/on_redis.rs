@@ -17,7 +17,7 @@ async fn out_of_memory_is_not_done() {
         other => panic!("{other:?}"),
     }
     // An actor system can renew and release its lease even so.
-    assert!(server.renew(epoch).await.unwrap().is_some());
+    assert!(server.renew(epoch, LEASE).await.unwrap().is_some());
     server
         .release(epoch, Bytes::from_static(b"wake"))
         .await
@@ -48,14 +48,14 @@ async fn lease_taken_without_a_reply_is_taken_again() {
     let redis = OnRedis(TestRedis::start(&[]));
     let (first, second) = (server(&redis).await, server(&redis).await);
     let unheard = granted(&*first).await;
-    let held = second.acquire(&lease()).await.unwrap();
-    assert!(matches!(held, Acquired::Held { holder } if holder.epoch == unheard));
+    let held = second.acquire(&claim()).await.unwrap();
+    assert!(matches!(held, Acquired::Held(holder) if holder.lease.epoch == unheard));
     let epoch = granted(&*first).await;
     assert!(epoch > unheard);
-    assert_eq!(first.renew(unheard).await.unwrap(), None);
-    assert!(first.renew(epoch).await.unwrap().is_some());
-    let held = second.acquire(&lease()).await.unwrap();
-    assert!(matches!(held, Acquired::Held { holder } if holder.epoch == epoch));
+    assert_eq!(first.renew(unheard, LEASE).await.unwrap(), None);
+    assert!(first.renew(epoch, LEASE).await.unwrap().is_some());
+    let held = second.acquire(&claim()).await.unwrap();
+    assert!(matches!(held, Acquired::Held(holder) if holder.lease.epoch == epoch));
 }
 
 #[tokio::test]
@@ -69,7 +69,7 @@ async fn inbox_of_an_epoch_that_redis_lost_is_deleted() {
         client.enqueue(epoch, frames(&["late"])).await.unwrap();
         epoch = granted(&*server).await;
     }
-    server.renew(epoch).await.unwrap();
+    server.renew(epoch, LEASE).await.unwrap();
     let left = redis.0.command(&["KEYS", "*inbox*"]);
     assert!(!left.contains("inbox"), "{left}");
 }
@@ -80,12 +80,12 @@ async fn inbox_of_another_owner_that_redis_lost_is_deleted() {
     let (first, second) = (server(&redis).await, server(&redis).await);
     let (client, _replies) = client(&redis).await;
     let before = granted(&*second).await;
-    let held = first.acquire(&lease()).await.unwrap();
-    assert!(matches!(held, Acquired::Held { .. }));
+    let held = first.acquire(&claim()).await.unwrap();
+    assert!(matches!(held, Acquired::Held(_)));
     redis.0.command(&["FLUSHALL"]);
     client.enqueue(before, frames(&["late"])).await.unwrap();
     let epoch = granted(&*first).await;
-    first.renew(epoch).await.unwrap();
+    first.renew(epoch, LEASE).await.unwrap();
     let left = redis.0.command(&["KEYS", "*inbox*"]);
     assert!(!left.contains("inbox"), "{left}");
 }
@@ -144,7 +144,7 @@ async fn scripts_may_be_forgotten() {
     let mut epoch = granted(&*server).await;
     for _ in 0..2 {
         redis.0.command(&["SCRIPT", "FLUSH"]);
-        assert!(server.renew(epoch).await.unwrap().is_some());
+        assert!(server.renew(epoch, LEASE).await.unwrap().is_some());
         redis.0.command(&["SCRIPT", "FLUSH"]);
         server.release(epoch, Bytes::new()).await.unwrap();
         redis.0.command(&["SCRIPT", "FLUSH"]);
@@ -290,7 +290,7 @@ async fn killed_redis_is_known_at_once_and_found_again() {
         sleep(SHORT).await;
         for refused in [
             client.enqueue(epoch, frames(&["b"])).await.map(|_| ()),
-            server.renew(epoch).await.map(|_| ()),
+            server.renew(epoch, LEASE).await.map(|_| ()),
         ] {
             assert!(
                 matches!(refused, Err(TransportError::NotDone(_))),
@@ -318,7 +318,7 @@ async fn found_again(server: &dyn ServerTransport, client: &dyn ClientTransport)
     let start = Instant::now();
     while start.elapsed() < LONG {
         let there = [
-            server.renew(Epoch(1)).await.is_ok(),
+            server.renew(Epoch(1), LEASE).await.is_ok(),
             pop_within(server, Epoch(1), 1, Duration::ZERO)
                 .await
                 .is_ok(),

@@ -37,7 +37,7 @@ pub(super) async fn batch_reports_length_lease_and_time(bus: &dyn TestBus) {
     let server = server(bus).await;
     let (client, _replies) = client(bus).await;
     let epoch = granted(&*server).await;
-    let holder = Some(Lease { epoch, ..lease() });
+    let holder = Some(lease(epoch));
     for length in [2, 4] {
         let enqueued = client.enqueue(epoch, frames(&["a", "b"])).await.unwrap();
         let Enqueued {
@@ -159,8 +159,8 @@ pub(super) async fn closed_server_refuses_calls(bus: &dyn TestBus) {
     let start = WallInstant::now();
     server.close().await;
     let refused = [
-        server.acquire(&lease()).await.err(),
-        server.renew(epoch).await.err(),
+        server.acquire(&claim()).await.err(),
+        server.renew(epoch, LEASE).await.err(),
         server.release(epoch, Bytes::new()).await.err(),
         pop_within(&*server, epoch, 1, LONG).await.err(),
         server.publish(id(1), Bytes::new().into()).await.err(),

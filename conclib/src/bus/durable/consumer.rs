@@ -95,6 +95,7 @@ async fn open(shared: &ProxyShared) -> Option<Arc<dyn StreamConsumer>> {
     tokio::select! {
         biased;
         () = shared.stop.cancelled() => None,
+        _ = shared.stopped.wait() => None,
         opened = attempts => opened,
     }
 }

@@ -14,7 +14,7 @@ use crate::bus::faults::stream::FaultyConsumer;
 use crate::bus::faults::{Faults, check};
 use crate::bus::transport::stream::{DeadLetterStore, StreamConsumer};
 use crate::bus::transport::{
-    Acquired, Epoch, Frame, Lease, Popped, ServerTime, ServerTransport, TransportError,
+    Acquired, Epoch, Frame, LeaseClaim, Popped, ServerTime, ServerTransport, TransportError,
 };
 use crate::reply::remote::ClientId;
 
@@ -53,15 +53,24 @@ impl FaultyServer {
 
 #[async_trait]
 impl ServerTransport for FaultyServer {
-    async fn acquire(&self, lease: &Lease) -> Result<Acquired, TransportError> {
+    async fn acquire(&self, claim: &LeaseClaim) -> Result<Acquired, TransportError> {
         check(&self.faults)?;
         self.released.store(false, Ordering::Release);
-        self.inner.acquire(lease).await
+        self.inner.acquire(claim).await
     }
 
-    async fn renew(&self, epoch: Epoch) -> Result<Option<ServerTime>, TransportError> {
+    async fn open(&self, epoch: Epoch, claim: &LeaseClaim) -> Result<bool, TransportError> {
         check(&self.faults)?;
-        self.inner.renew(epoch).await
+        self.inner.open(epoch, claim).await
+    }
+
+    async fn renew(
+        &self,
+        epoch: Epoch,
+        length: Duration,
+    ) -> Result<Option<ServerTime>, TransportError> {
+        check(&self.faults)?;
+        self.inner.renew(epoch, length).await
     }
 
     async fn release(&self, epoch: Epoch, wake: Bytes) -> Result<bool, TransportError> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -73,6 +73,8 @@ pub(crate) struct Health {
     parts: Mutex<Parts>,
     /// True if no part is lost: read before each request.
     is_connected: AtomicBool,
+    /// The number of parts that were lost so far.
+    losses: AtomicU32,
     state: watch::Sender<ConnectionState>,
 }
 
@@ -88,6 +90,7 @@ impl Default for Health {
         Self {
             parts: Mutex::default(),
             is_connected: AtomicBool::new(true),
+            losses: AtomicU32::new(0),
             state: watch::Sender::new(ConnectionState::Connected),
         }
     }
@@ -96,10 +99,17 @@ impl Default for Health {
 impl Health {
     /// Records that a part is lost.
     pub(crate) fn mark_lost(&self, part: &'static str, why: &str) {
+        self.losses.fetch_add(1, Ordering::Relaxed);
         self.update(|parts| {
             parts.slow.remove(part);
             parts.lost.insert(part, why.to_owned());
         });
+    }
+
+    /// The number of parts that were lost so far.
+    #[inline]
+    pub(crate) fn losses(&self) -> u32 {
+        self.losses.load(Ordering::Relaxed)
     }
 
     /// Records that a part is connected again.

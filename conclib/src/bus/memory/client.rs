@@ -7,7 +7,7 @@ use async_trait::async_trait;
 
 use crate::bus::keys::Keys;
 use crate::bus::memory::inbox::MAX_INBOX_BYTES;
-use crate::bus::memory::{MemoryBus, check_open};
+use crate::bus::memory::{MemoryBus, Node, check_open};
 use crate::bus::transport::stream::{NewEntry, StreamProducer};
 use crate::bus::transport::{
     ClientTransport, Enqueued, Epoch, Frame, Lease, ReplySink, ServerTime, TransportError,
@@ -54,7 +54,7 @@ impl ClientTransport for MemoryClient {
         let now = self.bus.now();
         let mut tables = self.bus.tables();
         let node = tables.nodes.get_mut(&self.keys.lease());
-        let lease = node.and_then(|node| node.lease().map(|(lease, _)| lease.clone()));
+        let lease = node.and_then(Node::serving);
         Ok((lease, now))
     }
 
@@ -67,10 +67,7 @@ impl ClientTransport for MemoryClient {
         let mut tables = self.bus.tables();
         let node = tables.nodes.get_mut(&self.keys.lease());
         let (lease, inbox) = match node {
-            Some(node) => (
-                node.lease().map(|(lease, _)| lease.clone()),
-                node.inbox(epoch),
-            ),
+            Some(node) => (node.serving(), node.inbox(epoch)),
             None => (None, None),
         };
         let length = match inbox {

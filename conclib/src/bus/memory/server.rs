@@ -1,7 +1,7 @@
 //! The actor system's end of the bus in memory.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -11,10 +11,11 @@ use tokio::time::Instant;
 use crate::bus::keys::Keys;
 use crate::bus::memory::dead_letters::MemoryDeadLetters;
 use crate::bus::memory::stream::MemoryConsumer;
-use crate::bus::memory::{MemoryBus, Node, check_open};
+use crate::bus::memory::{HeldLease, MemoryBus, Node, Owner, check_open};
 use crate::bus::transport::stream::{DeadLetterStore, StreamConsumer};
 use crate::bus::transport::{
-    Acquired, Epoch, Frame, LEASE, Lease, Popped, ServerTime, ServerTransport, TransportError,
+    Acquired, Epoch, FormerTerm, Frame, Lease, LeaseClaim, LeaseGrant, LeaseHolder, Popped,
+    ServerTime, ServerTransport, TransportError,
 };
 use crate::reply::remote::ClientId;
 
@@ -22,6 +23,8 @@ use crate::reply::remote::ClientId;
 pub(super) struct MemoryServer {
     bus: Arc<MemoryBus>,
     keys: Keys,
+    /// Set at the first attempt to take the lease.
+    owner: OnceLock<Owner>,
     closed: AtomicBool,
 }
 
@@ -30,6 +33,7 @@ impl MemoryServer {
         Self {
             bus,
             keys,
+            owner: OnceLock::new(),
             closed: AtomicBool::new(false),
         }
     }
@@ -41,36 +45,94 @@ impl MemoryServer {
     }
 }
 
+impl Node {
+    /// Begins a lease term, with an inbox of its own.
+    fn begin_term(&mut self, held: HeldLease) {
+        let before = (self.last, std::mem::take(&mut self.inbox));
+        let (epoch, length) = (held.lease.epoch, held.lease.length);
+        *self = Self {
+            last: epoch,
+            last_owner: Some(held.owner),
+            was_released: false,
+            lease: Some((held, Instant::now() + length)),
+            inbox: Arc::default(),
+            before: Some(before),
+        };
+    }
+}
+
+/// The lease that a system asks for, with its epoch.
+fn lease_of(claim: &LeaseClaim, epoch: Epoch) -> Lease {
+    let LeaseClaim {
+        versions,
+        max_frame,
+        length,
+        serves,
+        ..
+    } = *claim;
+    Lease {
+        epoch,
+        versions,
+        max_frame,
+        length,
+        serves,
+    }
+}
+
 #[async_trait]
 impl ServerTransport for MemoryServer {
-    async fn acquire(&self, lease: &Lease) -> Result<Acquired, TransportError> {
+    async fn acquire(&self, claim: &LeaseClaim) -> Result<Acquired, TransportError> {
         let now = self.bus.now();
         self.with_node(|node| {
-            if let Some((holder, _)) = node.lease() {
-                return Acquired::Held {
-                    holder: holder.clone(),
-                };
-            }
             let epoch = Epoch(now.0.max(node.last.0 + 1));
-            let lease = Lease {
-                epoch,
-                ..lease.clone()
-            };
-            let before = (node.last, std::mem::take(&mut node.inbox));
-            *node = Node {
-                lease: Some((lease, Instant::now() + LEASE)),
-                last: epoch,
-                inbox: Arc::default(),
-                before: Some(before),
-            };
-            Acquired::Granted { epoch, now }
+            let owner = *self.owner.get_or_init(|| Owner {
+                id: fastrand::u64(..),
+                age: epoch,
+            });
+            if let Some((held, _)) = node.lease() {
+                let is_namesake = !claim.instance.is_empty() && held.instance == claim.instance;
+                let is_older = held.owner.age < owner.age;
+                if !(is_namesake && is_older) {
+                    return Acquired::Held(LeaseHolder {
+                        lease: held.lease.clone(),
+                        instance: held.instance.clone(),
+                        is_successor: is_namesake && held.owner != owner,
+                    });
+                }
+            }
+            let former = node.last_owner.map(|former| FormerTerm {
+                epoch: node.last,
+                is_own: former == owner,
+                was_released: node.was_released,
+            });
+            node.begin_term(HeldLease {
+                lease: lease_of(claim, epoch),
+                owner,
+                instance: claim.instance.clone(),
+            });
+            Acquired::Granted(LeaseGrant { epoch, now, former })
         })
     }
 
-    async fn renew(&self, epoch: Epoch) -> Result<Option<ServerTime>, TransportError> {
+    async fn open(&self, epoch: Epoch, claim: &LeaseClaim) -> Result<bool, TransportError> {
+        self.with_node(|node| match node.lease() {
+            Some((held, expires)) if held.lease.epoch == epoch => {
+                held.lease = lease_of(claim, epoch);
+                *expires = Instant::now() + claim.length;
+                true
+            }
+            _ => false,
+        })
+    }
+
+    async fn renew(
+        &self,
+        epoch: Epoch,
+        length: Duration,
+    ) -> Result<Option<ServerTime>, TransportError> {
         let renewed = self.with_node(|node| match node.lease() {
-            Some((lease, expires)) if lease.epoch == epoch => {
-                *expires = Instant::now() + LEASE;
+            Some((held, expires)) if held.lease.epoch == epoch => {
+                *expires = Instant::now() + length;
                 node.before = None;
                 true
             }
@@ -81,9 +143,10 @@ impl ServerTransport for MemoryServer {
 
     async fn release(&self, epoch: Epoch, wake: Bytes) -> Result<bool, TransportError> {
         self.with_node(|node| {
-            let is_owner = node.lease().is_some_and(|(lease, _)| lease.epoch == epoch);
+            let is_owner = node.owner() == Some(epoch);
             if is_owner {
                 node.lease = None;
+                node.was_released = true;
                 // If the inbox is full, no pop waits for the wake.
                 node.inbox.push(vec![wake.into()]);
             }
@@ -113,7 +176,7 @@ impl ServerTransport for MemoryServer {
             tokio::time::sleep(block).await;
             Vec::new()
         };
-        let owner = self.with_node(|node| node.lease().map(|(lease, _)| lease.epoch));
+        let owner = self.with_node(Node::owner);
         Ok(Popped {
             frames,
             cut: Vec::new(),

@@ -157,9 +157,21 @@ fn lease_may_have_more_elements_but_not_fewer() {
         epoch: Epoch(1 << 50),
         versions: (1, 3),
         max_frame: 1000,
+        length: Duration::from_secs(6),
+        serves: true,
     };
-    let more = pack(&(lease.epoch.0, (1, 3, "x"), (1000, 5), [1, 2], "y"));
+    let more = pack(&(
+        lease.epoch.0,
+        (1, 3, "x"),
+        (1000, 5),
+        6000,
+        true,
+        [1, 2],
+        "y",
+    ));
     assert_eq!(Lease::decode(&more), Ok(lease.clone()));
+    let other = pack(&(lease.epoch.0, (1, 3), (1000,), "x"));
+    assert_eq!(Lease::decode(&other), Ok(lease.clone()));
     assert!(lease.check_version().is_ok());
     let future = Lease {
         versions: (2, 3),
@@ -168,7 +180,7 @@ fn lease_may_have_more_elements_but_not_fewer() {
     assert!(future.check_version().is_err());
     for less in [
         &pack(&(1, (1, 2)))[..],
-        &pack(&(1, (1, 256), (1,))),
+        &pack(&(1, (1, 256), (1,), 6000, true)),
         b"",
         b"text",
         &[0x93],

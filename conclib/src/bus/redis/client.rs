@@ -97,7 +97,8 @@ impl ClientTransport for RedisClient {
         let Ok([lease, time]) = <[RedisReply; 2]>::try_from(replies.await?) else {
             return Err(link.unexpected());
         };
-        Ok((lease::read(lease)?, read_time(&link, time)?))
+        let lease = lease::read(lease)?.and_then(Lease::serving);
+        Ok((lease, read_time(&link, time)?))
     }
 
     async fn enqueue(&self, epoch: Epoch, frames: Vec<Frame>) -> Result<Enqueued, TransportError> {
@@ -126,7 +127,7 @@ impl ClientTransport for RedisClient {
         let length = length.accepted()?;
         let length = length.as_u64().ok_or_else(|| link.unexpected())?;
         Ok(Enqueued {
-            lease: lease::read(lease)?,
+            lease: lease::read(lease)?.and_then(Lease::serving),
             length,
             now: replies
                 .next()

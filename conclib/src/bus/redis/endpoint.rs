@@ -87,6 +87,8 @@ pub(super) struct Endpoint {
     pub(super) access: Access,
     /// The size of a reply, in bytes: what is beyond is cut.
     pub(super) max_reply: usize,
+    /// Time that a lease lasts after its last renewal.
+    lease: Duration,
     /// The beginning of the connections' names in `CLIENT LIST`.
     name: String,
     /// Receives reports of connections that are lost and made again.
@@ -106,6 +108,7 @@ impl Endpoint {
             address: address.clone(),
             access: config.access.clone(),
             max_reply: config.max_message_size.saturating_mul(2).max(MAX_REPLY),
+            lease: config.lease_duration,
             name: format!("conclib:{}:{}", config.namespace, config.node),
             health,
             departures: watch::Sender::default(),
@@ -138,7 +141,7 @@ impl Endpoint {
         }
         if let ServerLocation::Sentinels(sentinels) = &server.location {
             let primary = sentinel::primary(sentinels, server.tls, &self.access).await?;
-            if let Some(warning) = primary.warning()
+            if let Some(warning) = primary.warning(self.lease)
                 && !self.has_warned.swap(true, Ordering::Relaxed)
             {
                 tracing::warn!(service = sentinels.service, "{warning}");

@@ -8,33 +8,60 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::bus::redis::resp::RedisReply;
-use crate::bus::transport::{Lease, TransportError};
+use crate::bus::transport::{Epoch, FormerTerm, Lease, LeaseClaim, TransportError};
 
-/// Takes the lease. Keys: lease, last epochs. Arguments: the bytes before and after the epoch in the
-/// lease, and its duration in ms. Returns `[0, lease]`, or `[1, epoch, now, last epochs]`.
+/// Takes the lease. Keys: lease, last epochs. Arguments: the bytes before the epoch, those between the
+/// epoch and the age, the owner, its instance, its age or 0, the attempt, and the duration of the lease
+/// in ms. Returns `[0, lease, age]` if another system has it, `[2, lease, age]` if
+/// a younger process of the same instance has it, or `[1, epoch, now, last epochs, age]`.
 ///
-/// The last epochs are written as numbers with spaces between them, the newest first. Deleting comes
-/// first: it is allowed when Redis is out of memory, and then so are the commands after it.
+/// The last epochs are written as `epoch:owner`, and `r` if the lease was released, with spaces behind
+/// them, the newest first. Deleting comes first: it is allowed when Redis is out of memory, and then so
+/// are the commands after it.
 ///
 /// An attempt whose reply was lost may have taken the lease, or take it yet: a later attempt of the
-/// same process takes it over, and an earlier one never does. The attempt's number is the last four
-/// bytes of the lease.
+/// same owner takes it over, and an earlier one never does.
+///
+/// The age of a process is the epoch that could have been given out at its first attempt: the epochs
+/// that an older process had are smaller.
 pub(super) const ACQUIRE: &str = "\
-local held = redis.call('GET', KEYS[1])
-if held then
-  if string.sub(held, -#ARGV[2], -5) ~= string.sub(ARGV[2], 1, -5) then return {0, held} end
-  local before = struct.unpack('>I4', string.sub(held, -4))
-  if before >= struct.unpack('>I4', string.sub(ARGV[2], -4)) then return {0, held} end
-end
+local lease = redis.call('GET', KEYS[1])
+local last = redis.call('GET', KEYS[2]) or ''
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local last = redis.call('GET', KEYS[2]) or ''
 local epoch = math.max((tonumber(string.match(last, '^%d+')) or 0) + 1, now)
-local all = string.format('%.0f %s', epoch, last)
+local age = tonumber(ARGV[5])
+if age == 0 then age = epoch end
+if lease then
+  local is_read, held = pcall(cmsgpack.unpack, lease)
+  if not is_read or type(held) ~= 'table' then return {0, lease, age} end
+  local held_age, held_attempt = tonumber(held[8]), tonumber(held[9])
+  if not held_age or not held_attempt then return {0, lease, age} end
+  if held[7] == ARGV[3] then
+    if held_attempt >= tonumber(ARGV[6]) then return {0, lease, age} end
+  elseif ARGV[4] == '' or held[6] ~= ARGV[4] then
+    return {0, lease, age}
+  elseif held_age >= age then
+    return {2, lease, age}
+  end
+end
+local all = string.format('%.0f:%s %s', epoch, ARGV[3], last)
 redis.call('DEL', KEYS[1])
-redis.call('SET', KEYS[2], string.match(all, '^' .. string.rep('%d+ ', 8)) or all)
-redis.call('SET', KEYS[1], ARGV[1] .. cmsgpack.pack(epoch) .. ARGV[2], 'PX', ARGV[3])
-return {1, epoch, now, last}";
+redis.call('SET', KEYS[2], string.match(all, '^' .. string.rep('%S+ ', 8)) or all)
+local value = ARGV[1] .. cmsgpack.pack(epoch) .. ARGV[2] .. cmsgpack.pack(age) .. cmsgpack.pack(tonumber(ARGV[6]))
+redis.call('SET', KEYS[1], value, 'PX', ARGV[7])
+return {1, epoch, now, last, age}";
+
+/// Writes the lease anew, with the same epoch. Keys: lease. Arguments: the bytes before the epoch, the
+/// epoch, the bytes behind it, and the duration of the lease in ms. Returns 1, or 0 if the caller does
+/// not own the lease.
+pub(super) const OPEN: &str = "\
+local ours = ARGV[1] .. cmsgpack.pack(tonumber(ARGV[2]))
+local lease = redis.call('GET', KEYS[1])
+if not lease or string.sub(lease, 1, #ours) ~= ours then return 0 end
+redis.call('DEL', KEYS[1])
+redis.call('SET', KEYS[1], ours .. ARGV[3], 'PX', ARGV[4])
+return 1";
 
 /// Renews the lease. Keys: lease. Arguments: the bytes before the epoch, the epoch, and the duration
 /// of the lease in ms. Returns the time in ms, or nil if the caller does not own the lease.
@@ -46,46 +73,85 @@ redis.call('PEXPIRE', KEYS[1], ARGV[3])
 local time = redis.call('TIME')
 return time[1] * 1000 + math.floor(time[2] / 1000)";
 
-/// Releases the lease. Keys: lease, inbox. Arguments: the bytes before the epoch, the epoch, and a
-/// frame to append to the inbox. Returns 1, or 0 if the caller does not own the lease. Here too,
-/// deleting comes first.
+/// Releases the lease. Keys: lease, inbox, last epochs. Arguments: the bytes before the epoch, the
+/// epoch, and a frame to append to the inbox. Returns 1, or 0 if the caller does not own the lease.
+/// Here too, deleting comes first.
 pub(super) const RELEASE: &str = "\
 local ours = ARGV[1] .. cmsgpack.pack(tonumber(ARGV[2]))
 local lease = redis.call('GET', KEYS[1])
 if not lease or string.sub(lease, 1, #ours) ~= ours then return 0 end
 redis.call('DEL', KEYS[1])
 redis.call('RPUSH', KEYS[2], ARGV[3])
+local last = redis.call('GET', KEYS[3])
+if last then
+  redis.call('SET', KEYS[3], (string.gsub(last, '^' .. ARGV[2] .. ':%x+', '%0r')))
+end
 return 1";
 
-/// The bytes before the epoch: an array of three.
-pub(super) const HEAD: &[u8] = &[0x93];
+/// The bytes before the epoch: an array of nine.
+pub(super) const HEAD: &[u8] = &[0x99];
 
-/// The process that takes a lease, and the number of its attempt.
+/// The process that takes a lease.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct LeaseAttempt {
+pub(super) struct LeaseOwner {
     /// A random number for each proxy in each process.
-    pub(super) process: u64,
-    pub(super) number: u32,
+    id: u64,
 }
 
-impl LeaseAttempt {
-    fn to_bytes(self) -> [u8; 12] {
-        let mut bytes = [0; 12];
-        bytes[..8].copy_from_slice(&self.process.to_be_bytes());
-        bytes[8..].copy_from_slice(&self.number.to_be_bytes());
-        bytes
+impl LeaseOwner {
+    pub(super) fn random() -> Self {
+        Self {
+            id: fastrand::u64(..),
+        }
+    }
+
+    /// The number as a text: the scripts' decoder knows no binary elements.
+    pub(super) fn hex(self) -> String {
+        format!("{:016x}", self.id)
     }
 }
 
-/// The bytes after the epoch.
-pub(super) fn tail(
-    lease: &Lease,
-    attempt: LeaseAttempt,
+/// The bytes between the epoch and the age.
+pub(super) fn middle(
+    claim: &LeaseClaim,
+    owner: LeaseOwner,
 ) -> Result<Vec<u8>, rmp_serde::encode::Error> {
-    let mut bytes = rmp_serde::to_vec(&lease.versions)?;
-    let bytes_of_attempt = serde_bytes::ByteArray::new(attempt.to_bytes());
-    rmp_serde::encode::write(&mut bytes, &(lease.max_frame, bytes_of_attempt))?;
+    let mut bytes = rmp_serde::to_vec(&claim.versions)?;
+    rmp_serde::encode::write(&mut bytes, &(claim.max_frame,))?;
+    let length = u64::try_from(claim.length.as_millis()).unwrap_or(u64::MAX);
+    rmp_serde::encode::write(&mut bytes, &length)?;
+    rmp_serde::encode::write(&mut bytes, &claim.serves)?;
+    rmp_serde::encode::write(&mut bytes, &claim.instance)?;
+    rmp_serde::encode::write(&mut bytes, &owner.hex())?;
     Ok(bytes)
+}
+
+/// The bytes behind the epoch.
+pub(super) fn tail(
+    claim: &LeaseClaim,
+    owner: LeaseOwner,
+    age: u64,
+    attempt: u32,
+) -> Result<Vec<u8>, rmp_serde::encode::Error> {
+    let mut bytes = middle(claim, owner)?;
+    rmp_serde::encode::write(&mut bytes, &age)?;
+    rmp_serde::encode::write(&mut bytes, &attempt)?;
+    Ok(bytes)
+}
+
+/// The last epochs, as [`ACQUIRE`] returns them, the newest first.
+pub(super) fn read_epochs(last: &str, owner: LeaseOwner) -> Vec<FormerTerm> {
+    let owner = owner.hex();
+    let read = |entry: &str| {
+        let (epoch, rest) = entry.split_once(':').unwrap_or((entry, ""));
+        let released = rest.strip_suffix('r');
+        Some(FormerTerm {
+            epoch: Epoch(epoch.parse().ok()?),
+            is_own: released.unwrap_or(rest) == owner,
+            was_released: released.is_some(),
+        })
+    };
+    last.split(' ').filter_map(read).collect()
 }
 
 /// The lease in the reply to a `GET`. Commands that were given to the connection along with it may
@@ -117,24 +183,56 @@ pub(super) fn read(reply: RedisReply) -> Result<Option<Lease>, TransportError> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::bus::transport::Epoch;
+    use std::time::Duration;
 
-    fn lease() -> Lease {
-        Lease {
-            epoch: Epoch(1_700_000_000_000),
-            versions: (1, 3),
-            max_frame: 4 << 20,
-        }
-    }
+    use super::*;
 
     #[test]
     fn lease_is_read_as_it_was_written() {
-        let epoch = rmp_serde::to_vec(&lease().epoch.0).unwrap();
-        let (process, number) = (7, 0x0102_0304);
-        let tail = tail(&lease(), LeaseAttempt { process, number }).unwrap();
-        assert!(tail.ends_with(&[0, 0, 0, 7, 1, 2, 3, 4]));
-        let bytes = [HEAD, &epoch, &tail].concat();
-        assert_eq!(Lease::decode(&bytes).unwrap(), lease());
+        let claim = LeaseClaim {
+            versions: (1, 3),
+            max_frame: 4 << 20,
+            length: Duration::from_secs(6),
+            serves: true,
+            instance: "worker-0".to_owned(),
+        };
+        let epoch = Epoch(1_700_000_000_000);
+        let written = rmp_serde::to_vec(&epoch.0).unwrap();
+        let tail = tail(&claim, LeaseOwner { id: 7 }, 9, 5).unwrap();
+        assert!(tail.ends_with(b"0007\x09\x05"));
+        let bytes = [HEAD, &written, &tail].concat();
+        let LeaseClaim {
+            versions,
+            max_frame,
+            length,
+            serves,
+            ..
+        } = claim;
+        let lease = Lease {
+            epoch,
+            versions,
+            max_frame,
+            length,
+            serves,
+        };
+        assert_eq!(Lease::decode(&bytes).unwrap(), lease);
+    }
+
+    #[test]
+    fn epochs_are_read_with_their_owners() {
+        let (own, other) = (LeaseOwner { id: 0xab }, LeaseOwner { id: 1 });
+        let text = format!("9:{} 8:{}r 7 x:1 ", own.hex(), other.hex());
+        let term = |epoch, is_own, was_released| FormerTerm {
+            epoch: Epoch(epoch),
+            is_own,
+            was_released,
+        };
+        let expected = [
+            term(9, true, false),
+            term(8, false, true),
+            term(7, false, false),
+        ];
+        assert_eq!(read_epochs(&text, own), expected);
+        assert_eq!(read_epochs("", own), []);
     }
 }

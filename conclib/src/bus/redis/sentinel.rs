@@ -14,7 +14,6 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::bus::config::{Access, HostPort, RedisAddress, Sentinels, ServerLocation};
 use crate::bus::redis::resp::{RedisReply, query};
-use crate::bus::transport::LEASE;
 
 /// Time for further Sentinels to answer, as long as no more than half have.
 const MAJORITY_WAIT: Duration = Duration::from_millis(500);
@@ -31,11 +30,11 @@ pub(super) struct Primary {
 
 impl Primary {
     /// The advice about settings that do not fit the lease.
-    pub(super) fn warning(&self) -> Option<String> {
-        (self.down_after >= LEASE).then(|| {
+    pub(super) fn warning(&self, lease: Duration) -> Option<String> {
+        (self.down_after >= lease).then(|| {
             format!(
                 "Sentinel waits for {:?} (`down-after-milliseconds`) before it replaces a primary, and \
-                 the lease lasts {LEASE:?}: no requests are executed in between",
+                 the lease lasts {lease:?}: no requests are executed in between",
                 self.down_after
             )
         })
@@ -159,9 +158,14 @@ mod tests {
         let slow = ["down-after-milliseconds", "30000"];
         let primary = parse(reply(&facts)).unwrap();
         assert_eq!(primary.node.to_string(), "[::1]:7");
-        assert_eq!(primary.warning(), None);
+        assert_eq!(primary.warning(Duration::from_secs(6)), None);
         let primary = parse(reply(&[&facts[..], &slow].concat())).unwrap();
-        assert!(primary.warning().unwrap().contains("30s"));
+        assert!(
+            primary
+                .warning(Duration::from_secs(6))
+                .unwrap()
+                .contains("30s")
+        );
         assert!(parse(reply(&facts[..4])).is_none());
         let after = |epoch| parse(reply(&[&facts[..], &["config-epoch", epoch]].concat())).unwrap();
         let named = vec![after("0"), after("12"), after("9")];

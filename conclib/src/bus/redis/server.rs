@@ -1,7 +1,7 @@
 //! The actor system's end of Redis.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -15,7 +15,7 @@ use crate::bus::redis::connection::Connection;
 use crate::bus::redis::dead_letters::RedisDeadLetters;
 use crate::bus::redis::endpoint::{ConnectionRole, Endpoint};
 use crate::bus::redis::known_epochs::KnownEpochs;
-use crate::bus::redis::lease::{ACQUIRE, HEAD, LeaseAttempt, RELEASE, RENEW};
+use crate::bus::redis::lease::{ACQUIRE, HEAD, LeaseOwner, OPEN, RELEASE, RENEW};
 use crate::bus::redis::library::{LibrarySession, into_array, into_bytes, into_u64, unexpected};
 use crate::bus::redis::pops::Pops;
 use crate::bus::redis::resp::{Driver, ReplyTimeout};
@@ -24,7 +24,8 @@ use crate::bus::redis::stream::RedisConsumer;
 use crate::bus::redis::{COMMAND, LEASE_COMMAND, Unreachable, lease};
 use crate::bus::transport::stream::{DeadLetterStore, StreamConsumer};
 use crate::bus::transport::{
-    Acquired, Epoch, Frame, LEASE, Lease, Popped, ServerTime, ServerTransport, TransportError,
+    Acquired, Epoch, Frame, LeaseClaim, LeaseGrant, LeaseHolder, Popped, ServerTime,
+    ServerTransport, TransportError,
 };
 use crate::reply::remote::ClientId;
 
@@ -42,8 +43,10 @@ pub(crate) struct RedisServer {
     commands: Arc<Connection<LibrarySession>>,
     endpoint: Arc<Endpoint>,
     /// Identifies this server where leases are taken, with the number of its attempts.
-    process: u64,
+    owner: LeaseOwner,
     attempts: AtomicU32,
+    /// The age of this server, which Redis has told it at its first attempt; 0 before.
+    age: AtomicU64,
     /// Epochs before the current one: late clients may still send to their inboxes.
     known: KnownEpochs,
 }
@@ -77,8 +80,9 @@ impl RedisServer {
             publish,
             commands: Arc::new(commands),
             endpoint,
-            process: fastrand::u64(..),
+            owner: LeaseOwner::random(),
             attempts: AtomicU32::new(0),
+            age: AtomicU64::new(0),
             known: KnownEpochs::default(),
         })
     }
@@ -135,17 +139,24 @@ impl RedisServer {
 
     /// Reads the reply to [`ACQUIRE`], and adds its epochs to the known ones.
     fn acquired(&self, reply: Resp3Frame) -> Result<Acquired, TransportError> {
-        let reply = into_array(reply).ok_or_else(unexpected)?;
+        let mut reply = into_array(reply).ok_or_else(unexpected)?;
+        let age = reply.pop().as_ref().and_then(into_u64);
+        self.age
+            .store(age.ok_or_else(unexpected)?, Ordering::Relaxed);
         if let [
-            Resp3Frame::Number { data: 0, .. },
-            Resp3Frame::BlobString { data, .. },
+            Resp3Frame::Number { data, .. },
+            Resp3Frame::BlobString { data: lease, .. },
         ] = &reply[..]
         {
-            let holder = Lease::decode(data).map_err(|error| {
+            let (lease, instance) = LeaseHolder::decode(lease).map_err(|error| {
                 TransportError::NotDone(format!("the lease that is held cannot be read: {error}"))
             })?;
-            self.known.add(vec![holder.epoch]);
-            return Ok(Acquired::Held { holder });
+            self.known.add(vec![lease.epoch]);
+            return Ok(Acquired::Held(LeaseHolder {
+                lease,
+                instance,
+                is_successor: *data == 2,
+            }));
         }
         let [one, epoch, now, last] = &reply[..] else {
             return Err(unexpected());
@@ -156,41 +167,65 @@ impl RedisServer {
             return Err(unexpected());
         };
         let epoch = Epoch(epoch);
-        let last = String::from_utf8_lossy(&last);
-        let last = last.split(' ').filter_map(|number| number.parse().ok());
-        self.known.add(last.map(Epoch).collect());
+        let last = lease::read_epochs(&String::from_utf8_lossy(&last), self.owner);
+        self.known.add(last.iter().map(|term| term.epoch).collect());
         self.known.add(vec![epoch]);
-        let now = ServerTime(now);
-        Ok(Acquired::Granted { epoch, now })
+        Ok(Acquired::Granted(LeaseGrant {
+            epoch,
+            now: ServerTime(now),
+            former: last.first().copied(),
+        }))
     }
 }
 
 #[async_trait]
 impl ServerTransport for RedisServer {
-    async fn acquire(&self, lease: &Lease) -> Result<Acquired, TransportError> {
+    async fn acquire(&self, claim: &LeaseClaim) -> Result<Acquired, TransportError> {
         // A connection that is dead, or may not pop, is not noticed while there are no pops: a lease
         // would be held in vain.
         if !self.pops.are_under_way() {
             let publish = self.publish.link()?;
             start_check::prove_serving(&self.pops, &publish, &self.keys).await?;
         }
-        let attempt = LeaseAttempt {
-            process: self.process,
-            number: self.attempts.fetch_add(1, Ordering::Relaxed),
-        };
-        let tail =
-            lease::tail(lease, attempt).map_err(|e| TransportError::NotDone(e.to_string()))?;
+        let attempt = self.attempts.fetch_add(1, Ordering::Relaxed);
+        let middle = lease::middle(claim, self.owner).map_err(not_encoded)?;
         let keys = vec![self.keys.lease(), self.keys.last_epoch()];
-        let arguments = vec![bytes(HEAD), bytes(&tail), duration(LEASE)];
+        let arguments = vec![
+            bytes(HEAD),
+            bytes(&middle),
+            self.owner.hex().into(),
+            claim.instance.as_str().into(),
+            self.age.load(Ordering::Relaxed).to_string().into(),
+            attempt.to_string().into(),
+            duration(claim.length),
+        ];
         let acquired = self.acquired(self.script(ACQUIRE, keys, arguments).await?)?;
-        if let Acquired::Granted { epoch, .. } = acquired {
-            self.expire_former_inboxes(epoch).await;
+        if let Acquired::Granted(grant) = &acquired {
+            self.expire_former_inboxes(grant.epoch).await;
         }
         Ok(acquired)
     }
 
-    async fn renew(&self, epoch: Epoch) -> Result<Option<ServerTime>, TransportError> {
-        let arguments = vec![bytes(HEAD), epoch.0.to_string().into(), duration(LEASE)];
+    async fn open(&self, epoch: Epoch, claim: &LeaseClaim) -> Result<bool, TransportError> {
+        let age = self.age.load(Ordering::Relaxed);
+        let attempt = self.attempts.load(Ordering::Relaxed);
+        let tail = lease::tail(claim, self.owner, age, attempt).map_err(not_encoded)?;
+        let arguments = vec![
+            bytes(HEAD),
+            epoch.0.to_string().into(),
+            bytes(&tail),
+            duration(claim.length),
+        ];
+        let opened = self.script(OPEN, vec![self.keys.lease()], arguments);
+        Ok(into_u64(&opened.await?) == Some(1))
+    }
+
+    async fn renew(
+        &self,
+        epoch: Epoch,
+        length: Duration,
+    ) -> Result<Option<ServerTime>, TransportError> {
+        let arguments = vec![bytes(HEAD), epoch.0.to_string().into(), duration(length)];
         let renewed = self.script(RENEW, vec![self.keys.lease()], arguments);
         let (renewed, ()) = tokio::join!(renewed, self.delete_former_inboxes(epoch));
         match renewed? {
@@ -203,7 +238,11 @@ impl ServerTransport for RedisServer {
     }
 
     async fn release(&self, epoch: Epoch, wake: Bytes) -> Result<bool, TransportError> {
-        let keys = vec![self.keys.lease(), self.keys.inbox(epoch)];
+        let keys = vec![
+            self.keys.lease(),
+            self.keys.inbox(epoch),
+            self.keys.last_epoch(),
+        ];
         let arguments = vec![bytes(HEAD), epoch.0.to_string().into(), Value::Bytes(wake)];
         let released = self.script(RELEASE, keys, arguments);
         let (released, ()) = tokio::join!(released, self.delete_former_inboxes(epoch));
@@ -276,6 +315,10 @@ impl ServerTransport for RedisServer {
 
 fn duration(duration: Duration) -> Value {
     duration.as_millis().to_string().into()
+}
+
+fn not_encoded(error: rmp_serde::encode::Error) -> TransportError {
+    TransportError::NotDone(error.to_string())
 }
 
 fn bytes(bytes: &[u8]) -> Value {

@@ -6,16 +6,16 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::bus::transport::LEASE;
-
-/// Time before the end of the lease at which the fence closes: for clocks that run at different
-/// speeds, and for the time that a handler takes to start.
-const MARGIN: Duration = Duration::from_millis(500);
+/// The part of a lease's duration before its end at which the fence closes: for clocks that run at
+/// different speeds, and for the time that a handler takes to start. Half a second of 6 s.
+const MARGIN: u32 = 12;
 
 /// The moment until which requests may be executed. After it, no request begins until the renewer has
 /// extended the lease or lost it.
 pub(crate) struct Fence {
     state: watch::Sender<FenceState>,
+    /// Time that the lease lasts after a renewal.
+    length: Duration,
 }
 
 struct FenceState {
@@ -49,21 +49,22 @@ impl FenceState {
 }
 
 impl Fence {
-    /// A fence for a lease whose acquisition was sent at that time.
-    pub(super) fn new(sent: Instant) -> Self {
+    /// A fence for a lease of this length whose acquisition was sent at that time.
+    pub(super) fn new(sent: Instant, length: Duration) -> Self {
         let state = FenceState {
-            end: sent + LEASE - MARGIN,
+            end: sent + length - length / MARGIN,
             lease: LeaseState::Held,
         };
         Self {
             state: watch::Sender::new(state),
+            length,
         }
     }
 
     /// Moves the end after a renewal of the lease that was sent at that time; a lost lease stays lost.
     pub(super) fn renewed(&self, sent: Instant) {
-        self.state
-            .send_modify(|state| state.end = sent + LEASE - MARGIN);
+        let end = sent + self.length - self.length / MARGIN;
+        self.state.send_modify(|state| state.end = end);
     }
 
     /// Records that the lease was released.
@@ -89,7 +90,7 @@ impl Fence {
 
     /// The time at which the lease expires if it is not renewed.
     pub(super) fn lease_end(&self) -> Instant {
-        self.state.borrow().end + MARGIN
+        self.state.borrow().end + self.length / MARGIN
     }
 
     /// True while requests may be executed.
@@ -105,6 +106,11 @@ impl Fence {
         let mut changes = self.state.subscribe();
         let settled = changes.wait_for(|state| state.is_open().is_some()).await;
         settled.is_ok_and(|state| state.is_open() == Some(true))
+    }
+
+    /// Waits until the lease has ended.
+    pub(super) async fn ended(&self) {
+        self.ended_by_release().await;
     }
 
     /// Waits until the lease has ended; true if it was released.
@@ -138,9 +144,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn fence_closes_at_its_end_and_opens_again_unless_the_lease_is_lost() {
         const SECOND: Duration = Duration::from_secs(1);
-        const OPEN: Duration = LEASE.saturating_sub(MARGIN);
+        const OPEN: Duration = Duration::from_millis(5_500);
         let start = Instant::now();
-        let fence = Fence::new(start);
+        let fence = Fence::new(start, 6 * SECOND);
         assert!(fence.wait_open().await);
         sleep(OPEN.saturating_sub(Duration::from_millis(1))).await;
         assert!(fence.is_open());

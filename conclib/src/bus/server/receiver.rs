@@ -97,6 +97,26 @@ impl RequestReceiver {
         }
     }
 
+    /// Refuses all requests that are in the inbox now: for a limited time, since a peer could go on
+    /// sending.
+    pub(super) async fn refuse_all(&mut self) {
+        let end = Instant::now() + DRAIN_LIMIT;
+        while Instant::now() < end {
+            let count = self.frame_size.frames(POP_BYTES, MAX_POP_FRAMES);
+            let count = u32::try_from(count).unwrap_or(1);
+            let popped = self.shared.transport.pop(self.epoch, count, Duration::ZERO);
+            match popped.await {
+                Ok(Popped { frames, cut, .. }) if !frames.is_empty() || !cut.is_empty() => {
+                    self.handle_all(frames, cut, Intake::Reject);
+                }
+                Ok(_) => return,
+                Err(reason) => {
+                    return debug!(%reason, "cannot refuse the requests that the former owner has left: they time out");
+                }
+            }
+        }
+    }
+
     /// Takes requests until the lease is released or lost.
     pub(super) async fn run(mut self) {
         let mut intake = Intake::Accept;

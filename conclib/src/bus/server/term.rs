@@ -5,20 +5,24 @@ use std::sync::Arc;
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{debug, error, info, warn};
 
+use crate::bus::link::RECONNECT_BACKOFF;
 use crate::bus::link::outage::Outage;
-use crate::bus::server::ProxyShared;
-use crate::bus::server::acquire::LeaseGrant;
+use crate::bus::server::acquire::OwnLease;
 use crate::bus::server::fence::Fence;
 use crate::bus::server::publisher::{self, ReplyPublisher};
 use crate::bus::server::receiver::RequestReceiver;
 use crate::bus::server::tracker::RequestTracker;
-use crate::bus::transport::{Epoch, RENEW};
+use crate::bus::server::{CurrentTerm, ProxyShared};
+use crate::bus::transport::Epoch;
 use crate::core::spawn_task;
+
+/// A lease is renewed so many times within its duration.
+pub(super) const RENEWALS: u32 = 3;
 
 /// The time in which a system holds one lease: an epoch, with an inbox of its own.
 pub(super) struct LeaseTerm {
     shared: Arc<ProxyShared>,
-    epoch: Epoch,
+    lease: OwnLease,
     /// The requests of this epoch.
     requests: Arc<RequestTracker>,
     fence: Arc<Fence>,
@@ -33,19 +37,19 @@ pub(super) enum TermEnd {
 }
 
 impl LeaseTerm {
-    pub(super) fn begin(shared: &Arc<ProxyShared>, grant: LeaseGrant) -> Self {
-        let LeaseGrant { epoch, sent } = grant;
-        let fence = Arc::new(Fence::new(sent));
-        let (transport, config) = (shared.transport.clone(), &shared.config);
-        let publisher = ReplyPublisher::new(transport, epoch, fence.clone(), config);
-        let publisher = Arc::new(publisher);
-        spawn_task(publisher::run(publisher.clone()));
-        let requests = Arc::new(RequestTracker::new(publisher));
-        let current = (fence.clone(), requests.clone());
-        shared.current_term.send_replace(Some(current));
+    pub(super) fn begin(shared: &Arc<ProxyShared>, lease: OwnLease) -> Self {
+        let OwnLease { epoch, sent, .. } = lease;
+        let fence = Arc::new(Fence::new(sent, shared.config.lease_duration));
+        let requests = begin_requests(shared, epoch, &fence);
+        shared.begin_term(CurrentTerm {
+            epoch,
+            fence: fence.clone(),
+            requests: requests.clone(),
+            is_open: false,
+        });
         Self {
             shared: shared.clone(),
-            epoch,
+            lease,
             requests,
             fence,
         }
@@ -54,11 +58,14 @@ impl LeaseTerm {
     /// Serves until the lease is released or lost. Replies may still wait in the publisher then.
     pub(super) async fn serve(self) -> (TermEnd, Arc<ReplyPublisher>) {
         let renewer = tokio::spawn(LeaseRenewer::new(&self).run());
+        let is_open = self.open().await;
         let (shared, requests) = (self.shared.clone(), self.requests.clone());
-        let receiver = RequestReceiver::new(shared, self.epoch, requests, self.fence.clone());
-        let receiver = tokio::spawn(receiver.run());
+        let epoch = self.lease.epoch;
+        let mut receiver = RequestReceiver::new(shared, epoch, requests, self.fence.clone());
         // Neither task ends with a panic; if one does, no more requests are executed.
-        if receiver.await.is_err() {
+        if !is_open {
+            receiver.refuse_all().await; // the wake of the release
+        } else if tokio::spawn(receiver.run()).await.is_err() {
             self.fence.lose("requests could not be taken");
         }
         // The renewer may have to release the lease, and needs the connection for that.
@@ -70,6 +77,86 @@ impl LeaseTerm {
         };
         (end, self.requests.publisher().clone())
     }
+
+    /// Waits until the system's actors are to be asked, and announces that; false if the lease has
+    /// ended before.
+    async fn open(&self) -> bool {
+        self.refuse_leftovers().await;
+        tokio::select! {
+            biased;
+            () = self.shared.serves.cancelled() => {}
+            () = self.fence.ended() => return false,
+        }
+        if !self.lease.serves && !self.announce().await {
+            return false;
+        }
+        self.shared.open_term();
+        true
+    }
+
+    /// Writes into the lease that requests are taken; false if the lease has ended.
+    async fn announce(&self) -> bool {
+        let claim = self.shared.claim();
+        for attempt in 0.. {
+            match self.shared.transport.open(self.lease.epoch, &claim).await {
+                Ok(true) => break,
+                Ok(false) => {
+                    self.fence.lose("it is not this system's any more");
+                    return false;
+                }
+                Err(reason) => {
+                    debug!(%reason, "cannot announce that this system serves: trying again");
+                    let pause = RECONNECT_BACKOFF.jittered_delay(attempt, fastrand::f64());
+                    tokio::select! {
+                        () = sleep(pause) => {}
+                        () = self.fence.ended() => return false,
+                    }
+                }
+            }
+        }
+        true
+    }
+
+    /// Refuses the requests that the term before has left, if its owner ended without releasing the
+    /// lease: otherwise their askers would wait for their deadlines. It executes none of them any
+    /// more, since it sees another owner of the lease after its pops.
+    async fn refuse_leftovers(&self) {
+        let Some(former) = self.lease.former.filter(|former| !former.was_released) else {
+            return;
+        };
+        let (shared, fence) = (self.shared.clone(), self.fence.clone());
+        let requests = begin_requests(&shared, former.epoch, &fence);
+        let mut receiver = RequestReceiver::new(shared, former.epoch, requests.clone(), fence);
+        let refused = receiver.refuse_all();
+        if self
+            .shared
+            .stop
+            .run_until_cancelled(refused)
+            .await
+            .is_some()
+        {
+            spawn_task(async move {
+                let publisher = requests.publisher();
+                publisher.drained().await;
+                publisher.close();
+            });
+        } else {
+            requests.publisher().close();
+        }
+    }
+}
+
+/// Begins to publish the replies of an epoch.
+fn begin_requests(
+    shared: &Arc<ProxyShared>,
+    epoch: Epoch,
+    fence: &Arc<Fence>,
+) -> Arc<RequestTracker> {
+    let (transport, config) = (shared.transport.clone(), &shared.config);
+    let publisher = ReplyPublisher::new(transport, epoch, fence.clone(), config);
+    let publisher = Arc::new(publisher);
+    spawn_task(publisher::run(publisher.clone()));
+    Arc::new(RequestTracker::new(publisher))
 }
 
 /// Renews the lease of a term, and releases it.
@@ -90,7 +177,7 @@ impl LeaseRenewer {
     fn new(term: &LeaseTerm) -> Self {
         Self {
             shared: term.shared.clone(),
-            epoch: term.epoch,
+            epoch: term.lease.epoch,
             fence: term.fence.clone(),
         }
     }
@@ -118,21 +205,23 @@ impl LeaseRenewer {
 
     /// Renews the lease until the proxy is to stop; returns the reason if the lease is lost.
     async fn renew(&self) -> Option<String> {
-        let mut pause = RENEW;
+        let length = self.shared.config.lease_duration;
+        let regular = length / RENEWALS;
+        let mut pause = regular;
         let outage = Outage::default();
         let node = &*self.shared.node;
         loop {
             self.shared.stop.run_until_cancelled(sleep(pause)).await?;
             let sent = Instant::now();
             let end = self.fence.lease_end();
-            pause = match timeout_at(end, self.shared.transport.renew(self.epoch)).await {
+            pause = match timeout_at(end, self.shared.transport.renew(self.epoch, length)).await {
                 Ok(Ok(Some(now))) => {
                     self.shared.clock.record(sent, Instant::now(), now);
                     self.fence.renewed(sent);
                     if outage.record_success() {
                         info!(node, "the lease is renewed again");
                     }
-                    RENEW
+                    regular
                 }
                 Ok(Ok(None)) => return Some("it is not this system's any more".to_owned()),
                 Ok(Err(reason)) if Instant::now() < end => {
@@ -141,7 +230,7 @@ impl LeaseRenewer {
                         warn!(node, %reason, ?left, "the lease cannot be renewed: trying again until \
                             it expires; no requests are executed after that");
                     }
-                    RENEW / 8
+                    regular / 8
                 }
                 Ok(Err(_)) | Err(_) => return Some("it has run out".to_owned()),
             };

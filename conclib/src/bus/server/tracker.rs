@@ -1,5 +1,6 @@
 //! The requests of one lease term: their replies go to the publisher, unless they are cancelled.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
 use tokio::time::Instant;
@@ -15,6 +16,8 @@ pub(crate) struct RequestTracker {
     publisher: Arc<ReplyPublisher>,
     /// The requests whose askers no longer wait for a reply.
     cancelled: CancelledRequests,
+    /// Another system serves the node: requests that no handler has begun are refused.
+    is_revoked: AtomicBool,
 }
 
 impl RequestTracker {
@@ -22,7 +25,13 @@ impl RequestTracker {
         Self {
             publisher,
             cancelled: CancelledRequests::default(),
+            is_revoked: AtomicBool::new(false),
         }
+    }
+
+    /// Has the requests refused that no handler has begun.
+    pub(super) fn revoke(&self) {
+        self.is_revoked.store(true, Ordering::Relaxed);
     }
 
     pub(super) fn publisher(&self) -> &Arc<ReplyPublisher> {
@@ -63,6 +72,10 @@ impl RequestTracker {
 }
 
 impl ResponseSink for RequestTracker {
+    fn is_revoked(&self) -> bool {
+        self.is_revoked.load(Ordering::Relaxed)
+    }
+
     fn is_given_up(&self, origin: Origin) -> bool {
         self.cancelled.contains(origin)
     }

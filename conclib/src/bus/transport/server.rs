@@ -10,13 +10,58 @@ use crate::bus::transport::stream::{DeadLetterStore, StreamConsumer};
 use crate::bus::transport::{Epoch, Frame, Lease, ServerTime, TransportError};
 use crate::reply::remote::ClientId;
 
+/// The lease that a system asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LeaseClaim {
+    /// The lowest and the highest version of the protocol that the system speaks.
+    pub(crate) versions: (u8, u8),
+    /// The largest request frame that it accepts, in bytes.
+    pub(crate) max_frame: u64,
+    /// Time that the lease is to last after its last renewal.
+    pub(crate) length: Duration,
+    /// Requests are taken at once, and not only from [`ServerTransport::open`] on.
+    pub(crate) serves: bool,
+    /// The name of this process among those of its node; empty if it has none. It takes the lease from
+    /// an older process of the same name.
+    pub(crate) instance: String,
+}
+
 /// The result of an attempt to take the lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Acquired {
     /// The caller owns the lease.
-    Granted { epoch: Epoch, now: ServerTime },
+    Granted(LeaseGrant),
     /// Another system owns the lease.
-    Held { holder: Lease },
+    Held(LeaseHolder),
+}
+
+/// A lease that was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LeaseGrant {
+    pub(crate) epoch: Epoch,
+    pub(crate) now: ServerTime,
+    /// The term before this one; `None` if the bus knows of none.
+    pub(crate) former: Option<FormerTerm>,
+}
+
+/// The lease term before one that begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FormerTerm {
+    pub(crate) epoch: Epoch,
+    /// It was a term of this process.
+    pub(crate) is_own: bool,
+    /// Its owner has released the lease, and answers the requests that are left in its inbox.
+    pub(crate) was_released: bool,
+}
+
+/// The owner of a lease, as another system sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LeaseHolder {
+    pub(crate) lease: Lease,
+    /// The name of its process; empty if it has none.
+    pub(crate) instance: String,
+    /// It has the name of this process, and is younger: this process was replaced.
+    pub(crate) is_successor: bool,
 }
 
 /// Frames that were taken off an inbox.
@@ -51,15 +96,23 @@ pub(crate) struct CutFrame {
 /// The bus as the actor system's end sees it.
 #[async_trait]
 pub(crate) trait ServerTransport: Send + Sync {
-    /// Takes the lease of the node if it is free, or if an earlier call of this transport whose reply
-    /// was lost has taken it. The bus chooses the epoch of the lease that is written, greater than
-    /// any before; the epoch in `lease` is ignored.
-    async fn acquire(&self, lease: &Lease) -> Result<Acquired, TransportError>;
+    /// Takes the lease of the node if it is free, if an earlier call of this transport whose reply was
+    /// lost has taken it, or if an older process of the same instance has it. The bus chooses the
+    /// epoch, greater than any before. A process is as old as its first call.
+    async fn acquire(&self, claim: &LeaseClaim) -> Result<Acquired, TransportError>;
 
-    /// Prolongs the lease by [`LEASE`](super::LEASE); `None` if the caller no longer owns it. Deletes
-    /// the inbox of the epoch before: now, and not when the lease was taken, since the system that
-    /// released it may still have been answering.
-    async fn renew(&self, epoch: Epoch) -> Result<Option<ServerTime>, TransportError>;
+    /// Announces to clients that the owner of the lease takes requests now; false if the caller no
+    /// longer owns it.
+    async fn open(&self, epoch: Epoch, claim: &LeaseClaim) -> Result<bool, TransportError>;
+
+    /// Prolongs the lease by its `length`; `None` if the caller no longer owns it. Deletes the inbox
+    /// of the epoch before: now, and not when the lease was taken, since the system that released it
+    /// may still have been answering.
+    async fn renew(
+        &self,
+        epoch: Epoch,
+        length: Duration,
+    ) -> Result<Option<ServerTime>, TransportError>;
 
     /// Releases the lease and appends `wake` to the inbox, so that a blocked [`pop`](Self::pop)
     /// returns; false if the caller does not own it.

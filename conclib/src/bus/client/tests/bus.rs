@@ -14,7 +14,7 @@ use crate::bus::client::dispatcher::ReplyDispatcher;
 use crate::bus::protocol::{Answer, Kind, Received, encode_reply};
 use crate::bus::transport::stream::{NewEntry, StreamProducer};
 use crate::bus::transport::{
-    ClientTransport, Enqueued, Epoch, Frame, Lease, ReplySink, ServerTime, TransportError,
+    ClientTransport, Enqueued, Epoch, Frame, LEASE, Lease, ReplySink, ServerTime, TransportError,
 };
 use crate::error::AskError;
 
@@ -39,6 +39,8 @@ fn lease(epoch: u64) -> Lease {
         epoch: Epoch(epoch),
         versions: (1, 1),
         max_frame: 1 << 20,
+        length: LEASE,
+        serves: true,
     }
 }
 

@@ -9,6 +9,7 @@ use crate::bus::durable::consumer::link::ConsumerLink;
 use crate::bus::durable::result_cache::dedup_key;
 use crate::bus::link::retry::STREAM_BACKOFF;
 use crate::bus::protocol::Received;
+use crate::bus::server::CurrentTerm;
 use crate::bus::transport::TransportError;
 use crate::bus::transport::stream::{EntryId, StreamEntry};
 
@@ -26,8 +27,8 @@ impl Consumer {
         let mut failures = 0;
         while self.link.shared.holds_lease().await {
             let current = self.link.shared.current_term.borrow().clone();
-            let Some((fence, _)) = current else {
-                unreachable!("a lease that is held has a fence");
+            let Some(CurrentTerm { fence, .. }) = current else {
+                unreachable!("a lease that is held has a term");
             };
             match self.fetch.foreign_claims().await {
                 Ok(claims) => self.backlog.foreign.replace(claims),

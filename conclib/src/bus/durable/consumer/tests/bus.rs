@@ -14,7 +14,7 @@ use crate::bus::transport::stream::{
     StreamConsumer, StreamEntry,
 };
 use crate::bus::transport::{
-    Acquired, Epoch, Frame, Lease, Popped, ServerTime, ServerTransport, TransportError,
+    Acquired, Epoch, Frame, LeaseClaim, Popped, ServerTime, ServerTransport, TransportError,
 };
 use crate::reply::remote::ClientId;
 
@@ -68,14 +68,22 @@ pub(super) struct Bus {
 
 #[async_trait]
 impl ServerTransport for Bus {
-    async fn acquire(&self, lease: &Lease) -> Result<Acquired, TransportError> {
+    async fn acquire(&self, claim: &LeaseClaim) -> Result<Acquired, TransportError> {
         sleep(Duration::from_millis(10)).await; // so that the test sees the loss
-        self.inner.acquire(lease).await
+        self.inner.acquire(claim).await
     }
 
-    async fn renew(&self, epoch: Epoch) -> Result<Option<ServerTime>, TransportError> {
+    async fn open(&self, epoch: Epoch, claim: &LeaseClaim) -> Result<bool, TransportError> {
+        self.inner.open(epoch, claim).await
+    }
+
+    async fn renew(
+        &self,
+        epoch: Epoch,
+        length: Duration,
+    ) -> Result<Option<ServerTime>, TransportError> {
         match self.script.call("renew", 1) {
-            Ok(()) => self.inner.renew(epoch).await,
+            Ok(()) => self.inner.renew(epoch, length).await,
             Err(_) => Ok(None), // the lease is lost
         }
     }
