@@ -1,10 +1,13 @@
 //! A bus fixture: a bus of the test's own, an actor system on it, and a client.
 
+use std::net::{Ipv4Addr, SocketAddr};
+
 use conclib::daemon::{RedisDaemon, start_redis};
 use conclib::{ActorSystem, Config, Proxy, ProxyClient, start_proxy};
 
 use crate::ASK_TIMEOUT;
 use crate::actors::{Raw, ReplyHolder, Worker};
+use crate::redis::send_command;
 
 /// Makes two tests of each case, on the bus in memory and on a Redis. The function `run` of the file
 /// whose modules have the cases runs one.
@@ -68,6 +71,27 @@ impl Bus {
     pub fn url(&self) -> String {
         let port = self.config.port().expect("a Redis has a port");
         format!("redis://127.0.0.1:{port}")
+    }
+
+    /// The address of the Redis.
+    ///
+    /// # Panics
+    ///
+    /// On the bus in memory.
+    pub fn address(&self) -> SocketAddr {
+        let port = self.config.port().expect("a Redis has a port");
+        (Ipv4Addr::LOCALHOST, port).into()
+    }
+
+    /// Sends a command to the Redis; its reply as text, an array as lines.
+    ///
+    /// # Panics
+    ///
+    /// On the bus in memory, and if the command fails.
+    pub async fn command(&self, words: &[&str]) -> String {
+        let bytes: Vec<_> = words.iter().map(|word| word.as_bytes()).collect();
+        let reply = send_command(self.address(), &bytes).await;
+        reply.unwrap_or_else(|error| panic!("{words:?}: {error}"))
     }
 
     /// Connects a client.

@@ -127,6 +127,19 @@ impl Program {
         status.success()
     }
 
+    /// Waits until it ends; its exit code, unless a signal has ended it.
+    ///
+    /// # Panics
+    ///
+    /// If it does not end.
+    pub async fn exit_code(&mut self) -> Option<i32> {
+        let waited = tokio::time::timeout(TEST_TIMEOUT, self.child.wait()).await;
+        waited
+            .expect("it ends")
+            .expect("it can be waited for")
+            .code()
+    }
+
     /// Kills it.
     ///
     /// # Panics

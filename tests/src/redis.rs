@@ -1,14 +1,16 @@
 //! A Redis that a test kills and restarts.
 
 use std::io;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 
 use conclib::Config;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
+use tokio::time::timeout;
 
 use crate::{ASK_TIMEOUT, eventually};
 
@@ -98,6 +100,45 @@ impl Drop for PersistentRedis {
         drop(self.process.start_kill());
         drop(std::fs::remove_dir_all(&self.directory));
     }
+}
+
+/// Sends a command on a connection of its own; its reply as text, an array as lines.
+///
+/// # Errors
+///
+/// No connection, no reply within 10 s, or an error reply.
+pub async fn send_command(redis: SocketAddr, words: &[&[u8]]) -> io::Result<String> {
+    let talk = async {
+        let mut stream = TcpStream::connect(redis).await?;
+        let mut request = format!("*{}\r\n", words.len()).into_bytes();
+        for word in words {
+            request.extend(format!("${}\r\n", word.len()).bytes());
+            request.extend(*word);
+            request.extend(b"\r\n");
+        }
+        request.extend(b"QUIT\r\n");
+        stream.write_all(&request).await?;
+        let mut reply = Vec::new();
+        stream.read_to_end(&mut reply).await?;
+        Ok::<_, io::Error>(reply)
+    };
+    let reply = timeout(Duration::from_secs(10), talk).await??;
+    plain(&String::from_utf8_lossy(&reply))
+}
+
+/// The text of a reply, without its type markers; an error reply is an `Err`.
+fn plain(reply: &str) -> io::Result<String> {
+    let reply = reply.strip_suffix("+OK\r\n").unwrap_or(reply); // to the QUIT
+    if let Some(error) = reply.strip_prefix('-') {
+        return Err(io::Error::other(error.trim().to_owned()));
+    }
+    let is_length = |line: &&str| !(line.starts_with(['*', '$']) && line.len() > 1);
+    let lines: Vec<_> = reply
+        .split("\r\n")
+        .filter(is_length)
+        .map(|line| line.trim_start_matches(['+', ':']))
+        .collect();
+    Ok(lines.join("\n").trim().to_owned())
 }
 
 /// The first bytes of its reply: it may still be loading.

@@ -196,6 +196,6 @@ impl Service for Proxy {
     }
 
     fn is_serving(&self) -> bool {
-        self.shared.may_execute()
+        self.shared.is_serving()
     }
 }

@@ -306,8 +306,15 @@ impl ProxyShared {
     /// The epoch of the lease, while it is held.
     pub(crate) fn epoch(&self) -> Option<Epoch> {
         let current = self.current_term.borrow();
-        let held = current.as_ref().filter(|term| term.fence.is_open());
+        let held = current.as_ref().filter(|term| term.fence.is_held());
         held.map(|term| term.epoch)
+    }
+
+    /// True while the system has the lease, and its actors can be asked.
+    pub(crate) fn is_serving(&self) -> bool {
+        let current = self.current_term.borrow();
+        let is_serving = |term: &CurrentTerm| term.is_open && term.fence.is_held();
+        current.as_ref().is_some_and(is_serving)
     }
 
     /// True if an actor that other processes may ask has this URN.

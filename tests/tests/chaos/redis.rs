@@ -10,10 +10,10 @@ use std::time::Duration;
 use conclib_tests::chaos::now;
 use conclib_tests::eventually;
 use conclib_tests::process::signal;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use conclib_tests::redis::send_command;
+use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 /// The key of the lease.
 pub(crate) const LEASE: &str = "conclib:{n:main}:lease";
@@ -162,22 +162,7 @@ impl Redis {
 
     /// Sends a command on a connection of its own, since faults end connections.
     pub(crate) async fn send(&self, words: &[&[u8]]) -> io::Result<String> {
-        let talk = async {
-            let mut stream = TcpStream::connect(self.address).await?;
-            let mut request = format!("*{}\r\n", words.len()).into_bytes();
-            for word in words {
-                request.extend(format!("${}\r\n", word.len()).bytes());
-                request.extend(*word);
-                request.extend(b"\r\n");
-            }
-            request.extend(b"QUIT\r\n");
-            stream.write_all(&request).await?;
-            let mut reply = Vec::new();
-            stream.read_to_end(&mut reply).await?;
-            Ok::<_, io::Error>(reply)
-        };
-        let reply = timeout(Duration::from_secs(10), talk).await??;
-        plain(&String::from_utf8_lossy(&reply))
+        send_command(self.address, words).await
     }
 
     async fn signal(&self, name: &str) {
@@ -214,19 +199,4 @@ fn spawn(address: SocketAddr, folder: &Path, renamed: Option<&str>) -> Child {
         .kill_on_drop(true)
         .spawn()
         .expect("redis-server starts")
-}
-
-/// The text of a reply, without its type markers; an error reply is an `Err`.
-fn plain(reply: &str) -> io::Result<String> {
-    let reply = reply.strip_suffix("+OK\r\n").unwrap_or(reply); // to the QUIT
-    if let Some(error) = reply.strip_prefix('-') {
-        return Err(io::Error::other(error.trim().to_owned()));
-    }
-    let is_length = |line: &&str| !(line.starts_with(['*', '$']) && line.len() > 1);
-    let lines: Vec<_> = reply
-        .split("\r\n")
-        .filter(is_length)
-        .map(|line| line.trim_start_matches(['+', ':']))
-        .collect();
-    Ok(lines.join("\n").trim().to_owned())
 }

@@ -98,6 +98,12 @@ impl Fence {
         self.state.borrow().is_open() == Some(true)
     }
 
+    /// True while the lease is held, and requests may be executed.
+    pub(crate) fn is_held(&self) -> bool {
+        let state = self.state.borrow();
+        state.is_held() && state.is_open() == Some(true)
+    }
+
     /// Waits until requests may be executed; false if they never may again.
     pub(super) async fn wait_open(&self) -> bool {
         if let Some(is_open) = self.state.borrow().is_open() {

@@ -1,0 +1,5 @@
+//! The life of an actor process: its turn, its actors, and its end.
+
+mod instances;
+mod runs;
+mod turns;

@@ -1,0 +1,148 @@
+//! `run` in processes of their own: turns, signals, exit codes.
+
+use conclib::AskError;
+use conclib_tests::bus::Bus;
+use conclib_tests::eventually;
+use conclib_tests::messages::{Double, Enter};
+use conclib_tests::process::Program;
+use conclib_tests::{SECOND, within};
+use tokio::time::Instant;
+
+fn start(bus: &Bus, options: &[&str]) -> Program {
+    let url = bus.url();
+    let arguments = [&[&*url], options].concat();
+    Program::start(env!("CARGO_BIN_EXE_service_process"), &arguments)
+}
+
+async fn serves(bus: &Bus) {
+    let client = bus.client().await;
+    eventually("it serves", async || {
+        match client.ask("worker", Double { n: 1 }).await {
+            Ok(2) => true,
+            Err(AskError::NoResponder) => false,
+            other => panic!("{other:?}"),
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn signal_ends_a_service_in_good_order() {
+    let bus = Bus::redis().await;
+    for signal in ["TERM", "INT"] {
+        let mut service = start(&bus, &[]);
+        service.line("made").await;
+        serves(&bus).await;
+        service.signal(signal).await;
+        assert_eq!(service.exit_code().await, Some(0));
+        assert_eq!(
+            bus.command(&["EXISTS", "conclib:{n:main}:lease"]).await,
+            "0"
+        );
+    }
+    // A service that waits for its turn, and one that makes its actors.
+    let mut slow = start(&bus, &["slow"]);
+    slow.line("turn").await;
+    let mut waiting = start(&bus, &[]);
+    let connected = async || {
+        let list = bus.command(&["CLIENT", "LIST"]).await;
+        list.matches("name=conclib:").count() >= 6
+    };
+    eventually("both are connected", connected).await;
+    for service in [&mut waiting, &mut slow] {
+        service.signal("TERM").await;
+        assert_eq!(service.exit_code().await, Some(0));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn standing_by_service_makes_its_actors_when_the_first_one_has_ended() {
+    let bus = Bus::redis().await;
+    let mut first = start(&bus, &[]);
+    let earlier: u64 = first.line("turn ").await.parse().unwrap();
+    first.line("made").await;
+    let mut second = start(&bus, &["slow"]);
+    serves(&bus).await;
+    first.signal("TERM").await;
+    assert_eq!(first.exit_code().await, Some(0));
+    let later: u64 = second.line("turn ").await.parse().unwrap();
+    assert!(later > earlier);
+    // It has the lease, and no actors yet.
+    let client = bus.client().await;
+    let asked = client.ask("worker", Double { n: 1 }).await;
+    assert_eq!(asked, Err(AskError::NoResponder));
+    second.say("go on").await;
+    serves(&bus).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn failures_end_a_service_with_an_exit_code() {
+    let bus = Bus::redis().await;
+    for (options, code) in [
+        (&["fails"], 1),
+        (&["mortal"], 1),
+        (&["instance=no/name"], 78),
+    ] {
+        let mut service = start(&bus, options);
+        assert_eq!(service.exit_code().await, Some(code), "{options:?}");
+    }
+    let mut service = Program::start(env!("CARGO_BIN_EXE_service_process"), &["no URL"]);
+    assert_eq!(service.exit_code().await, Some(78));
+    assert_eq!(
+        bus.command(&["EXISTS", "conclib:{n:main}:lease"]).await,
+        "0"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn actor_that_does_not_stop_is_killed_and_a_second_signal_does_not_wait() {
+    let bus = Bus::redis().await;
+    for signals in [1, 2] {
+        let mut service = start(&bus, &[]);
+        service.line("made").await;
+        serves(&bus).await;
+        let client = bus.client().await;
+        let asked = tokio::spawn(client.ask("gate", Enter { n: 1 }).timeout(2 * SECOND));
+        eventually("the request is taken", async || {
+            let length = bus.command(&["KEYS", "*inbox*"]).await;
+            client.in_flight() == 1 && length.is_empty()
+        })
+        .await;
+        let start = Instant::now();
+        for _ in 0..signals {
+            service.signal("TERM").await;
+            tokio::time::sleep(SECOND / 10).await; // so that they come one by one
+        }
+        assert_eq!(service.exit_code().await, Some(1));
+        let was_quick = start.elapsed() < 2 * SECOND;
+        assert_eq!(was_quick, signals == 2, "{:?}", start.elapsed());
+        drop(within(asked).await);
+        bus.command(&["DEL", "conclib:{n:main}:lease"]).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn service_that_was_suspended_ends_or_stands_by_again() {
+    let bus = Bus::redis().await;
+    for (options, stands_by) in [(&[][..], false), (&["stand-by"], true)] {
+        let mut first = start(&bus, options);
+        first.line("made").await;
+        serves(&bus).await;
+        first.suspend().await;
+        let mut second = start(&bus, &[]);
+        second.line("made").await;
+        serves(&bus).await;
+        first.signal("CONT").await;
+        if !stands_by {
+            assert_eq!(first.exit_code().await, Some(75));
+        }
+        second.signal("TERM").await;
+        assert_eq!(second.exit_code().await, Some(0));
+        if stands_by {
+            first.line("turn").await;
+            serves(&bus).await;
+            first.signal("TERM").await;
+            assert_eq!(first.exit_code().await, Some(0));
+        }
+    }
+}
