@@ -61,7 +61,9 @@
 //! | tell many actors at once | [`topic`] |
 //! | see the state of all actors | [`ActorSystem::snapshot`], [`snapshot`] |
 //! | test your actors | `conclib::test` (feature `test-util`), [`Context::test`], [`Reply::channel`] |
-//! | be asked from other processes | [`start_proxy`], [`Config`] |
+//! | be asked from other processes | [`run`](service::run), [`Config`]; in a program with a life of its own [`acquire_lease`](bus::acquire_lease), [`start_proxy`] |
+//! | guard data against a process that was replaced | [`Context::token`] |
+//! | end a process in good order | [`run`](service::run), [`shutdown_signal`](service::shutdown_signal) |
 //! | ask actors of other processes | [`ProxyClient`], [`AskError`] |
 //! | have a message kept until it is handled | [`durable`] |
 //! | handle requests undecoded | [`RequestEnvelope`] |
@@ -116,6 +118,7 @@
 //! supervisor pool topic          groups; workers behind one URN; one message for many actors
 //! ticker periodic                regular work
 //! bus                            between processes: config, protocol, transports, both ends, durable messages
+//! service                        run: the turn, the signals and the end of an actor process
 //! daemon                         start_redis, start_api
 //! test                           support for tests of programs with actors
 //! ```

@@ -29,7 +29,7 @@ use crate::system::ActorSystem;
 /// # #[derive(Actor)]
 /// # #[actor(urn = "ledger")]
 /// # struct Ledger;
-/// # impl Ledger { async fn load() -> Result<Self, Failure> { Ok(Self) } }
+/// # impl Ledger { async fn load() -> std::io::Result<Self> { Ok(Self) } }
 /// # #[handlers]
 /// # impl Ledger {}
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
