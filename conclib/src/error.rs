@@ -13,5 +13,6 @@ mod ask;
 mod failure;
 mod failure_cause;
 pub(crate) mod failure_text;
+pub(crate) mod http;
 pub(crate) mod panics;
 mod tell;

@@ -20,9 +20,9 @@ const RETRY_AFTER: Duration = Duration::from_millis(50);
 /// use conclib::AskError;
 /// use std::time::Duration;
 ///
-/// // A web handler would answer this one with 503 and `Retry-After`.
 /// let busy = AskError::Overloaded { retry_after: Duration::from_millis(50) };
 /// assert!(busy.is_retryable());
+/// assert_eq!(busy.http_status(), 503);
 ///
 /// // The request may have been executed: repeating it could do the work twice.
 /// let lost = AskError::Disconnected { delivered: Delivered::Unknown };
@@ -47,6 +47,16 @@ pub enum AskError {
     ActorFailed {
         /// The URN that was asked for.
         urn: Urn,
+    },
+    /// An actor whose URN is fixed in the program is missing, or failed and will not start again; the
+    /// request was not executed. Only [`missing_is_unavailable`](Self::missing_is_unavailable) makes
+    /// this error, of [`ActorNotFound`](Self::ActorNotFound) and [`ActorFailed`](Self::ActorFailed).
+    #[error("the actor `{urn}` is unavailable: {reason}")]
+    ActorUnavailable {
+        /// The URN that was asked for.
+        urn: Urn,
+        /// The state of the actor.
+        reason: String,
     },
     /// The actor has no handler for this type of message.
     #[error("the actor `{urn}` has no handler for `{message}`")]
@@ -164,6 +174,7 @@ impl AskError {
             Self::NoResponder
             | Self::ActorNotFound { .. }
             | Self::ActorFailed { .. }
+            | Self::ActorUnavailable { .. }
             | Self::Unhandled { .. }
             | Self::Overloaded { .. }
             | Self::BadRequest { .. }
@@ -178,15 +189,10 @@ impl AskError {
         }
     }
 
-    /// True if the request was certainly not executed, and may succeed if it is repeated.
-    pub fn is_retryable(&self) -> bool {
-        match self {
-            Self::NoResponder | Self::Overloaded { .. } | Self::Unavailable { .. } => true,
-            Self::Timeout { delivered } | Self::Disconnected { delivered } => {
-                *delivered == Delivered::No
-            }
-            _ => false,
-        }
+    /// True if the request was certainly not executed, and may succeed if it is repeated after
+    /// [`retry_after`](Self::retry_after).
+    pub const fn is_retryable(&self) -> bool {
+        self.retry_after().is_some()
     }
 }
 

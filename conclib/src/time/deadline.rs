@@ -22,18 +22,16 @@ impl Deadline {
 
     /// Moves the deadline to `latest` if it is later.
     pub(crate) fn cut(&mut self, latest: Option<Instant>) {
-        if let Some(latest) = latest {
-            self.at = Some(self.at.map_or(latest, |at| at.min(latest)));
+        if let Some(latest) = latest
+            && self.at.is_none_or(|at| latest < at)
+        {
+            *self = Self::until(Some(latest));
         }
     }
 
     /// Moves the deadline to `timeout` from now if it is later.
     pub(crate) fn shorten(&mut self, timeout: Duration) {
-        if let Some(end) = Instant::now().checked_add(timeout)
-            && self.at.is_none_or(|at| end < at)
-        {
-            *self = Self::until(Some(end));
-        }
+        self.cut(Instant::now().checked_add(timeout));
     }
 
     /// Sets the deadline to `timeout` from now. No timeout, or one past the end of the clock, means no

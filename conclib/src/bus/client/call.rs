@@ -40,6 +40,7 @@ pub(super) struct Call<M> {
     attributes: Attributes,
     /// Present if the request is durable.
     key: Option<IdempotencyKey>,
+    /// Until the request is sent: the latest end that the caller has set.
     deadline: Deadline,
     /// Present while the request is pending.
     sent: Option<SentRequest>,
@@ -65,6 +66,12 @@ impl<M: ActorMessage> Call<M> {
         if self.sent.is_some() {
             self.deadline.shorten(timeout);
         }
+        self
+    }
+
+    /// Ends the wait at `latest` at the latest.
+    pub(super) fn deadline(mut self, latest: Option<Instant>) -> Self {
+        self.deadline.cut(latest);
         self
     }
 
@@ -130,7 +137,9 @@ impl<M: ActorMessage> Call<M> {
             .map_err(|error| AskError::BadRequest {
                 reason: error.to_string(),
             })?;
+        let latest = self.deadline.at();
         self.deadline.start(Some(self.timeout));
+        self.deadline.cut(latest);
         self.deadline.cut(Current::deadline());
         let Some(deadline) = self.deadline.at() else {
             return Err(AskError::BadRequest {

@@ -6,6 +6,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use crate::bus::client::ProxyClient;
 use crate::bus::client::call::{Call, codec};
 use crate::bus::protocol::Kind;
@@ -22,12 +24,15 @@ use crate::message::ActorMessage;
 #[must_use = "an ask is sent when it is awaited"]
 pub struct RemoteAsk<M> {
     call: Call<M>,
+    /// The absence of the actor ends the ask as `ActorUnavailable`.
+    missing_is_unavailable: bool,
 }
 
 impl<M: ActorMessage> RemoteAsk<M> {
     pub(super) fn new(client: ProxyClient, urn: &str, message: M) -> Self {
         Self {
             call: Call::new(client, urn, message),
+            missing_is_unavailable: false,
         }
     }
 
@@ -35,9 +40,52 @@ impl<M: ActorMessage> RemoteAsk<M> {
     /// ask waits no longer than the asker of the handled message. Called on an ask that is under way,
     /// the limit counts from the call, and only shortens the wait: the actor has the deadline that was
     /// sent.
-    pub fn timeout(self, timeout: Duration) -> Self {
-        let call = self.call.timeout(timeout);
-        Self { call }
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.call = self.call.timeout(timeout);
+        self
+    }
+
+    /// Ends the ask at this moment at the latest, and its [`timeout`](Self::timeout) holds as well.
+    /// Takes an [`Instant`], an `Option` of one, or a `conclib::web::Deadline`.
+    ///
+    /// ```
+    /// # use conclib::prelude::*;
+    /// use conclib::error::Delivered;
+    /// use tokio::time::Instant;
+    ///
+    /// # #[derive(ActorMessage, Serialize, Deserialize)]
+    /// # struct Nap;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let client = ProxyClient::connect(&Config::memory()).await?;
+    /// let late = client.ask("worker", Nap).deadline(Instant::now()).await;
+    /// assert_eq!(late, Err(AskError::Timeout { delivered: Delivered::No }));
+    /// # Ok(()) }
+    /// ```
+    pub fn deadline(mut self, latest: impl Into<Option<Instant>>) -> Self {
+        self.call = self.call.deadline(latest.into());
+        self
+    }
+
+    /// Ends the ask with [`ActorUnavailable`](AskError::ActorUnavailable) instead of
+    /// [`ActorNotFound`](AskError::ActorNotFound) or [`ActorFailed`](AskError::ActorFailed): for a URN
+    /// that is fixed in the program, whose actor is starting or being replaced when it is missing. The
+    /// ask is then retryable, and over HTTP its status is 503 instead of 404 or 500.
+    ///
+    /// ```
+    /// # use conclib::prelude::*;
+    /// # #[derive(ActorMessage, Serialize, Deserialize)]
+    /// # struct Nap;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let (config, system) = (Config::memory(), ActorSystem::new());
+    /// # start_proxy(&system, &config).await?;
+    /// # let client = ProxyClient::connect(&config).await?;
+    /// let missing = client.ask("worker", Nap).missing_is_unavailable().await;
+    /// assert!(missing.is_err_and(|error| error.is_retryable()));
+    /// # Ok(()) }
+    /// ```
+    pub fn missing_is_unavailable(mut self) -> Self {
+        self.missing_is_unavailable = true;
+        self
     }
 
     /// Adds an attribute, such as a trace id. A [raw handler](crate::RequestEnvelope) reads it in
@@ -77,9 +125,9 @@ impl<M: ActorMessage> RemoteAsk<M> {
     /// More than [`Attributes::MAX_LEN`](crate::envelope::Attributes::MAX_LEN) of them, or more than
     /// [`Attributes::MAX_BYTES`](crate::envelope::Attributes::MAX_BYTES), are not sent: the ask ends with
     /// [`BadRequest`](AskError::BadRequest) or [`TooLarge`](AskError::TooLarge).
-    pub fn attribute(self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        let call = self.call.attribute(name.into(), value.into());
-        Self { call }
+    pub fn attribute(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.call = self.call.attribute(name.into(), value.into());
+        self
     }
 
     /// Stores the message on the bus until it is handled, at least once: also if no actor system serves
@@ -89,9 +137,9 @@ impl<M: ActorMessage> RemoteAsk<M> {
     /// The timeout bounds the wait, and not the handling: after [`Timeout`](AskError::Timeout) the
     /// message may still be handled. Another ask with the same
     /// [`idempotency_key`](Self::idempotency_key) receives the first answer.
-    pub fn durable(self) -> Self {
-        let call = self.call.durable();
-        Self { call }
+    pub fn durable(mut self) -> Self {
+        self.call = self.call.durable();
+        self
     }
 
     /// Makes the message durable, with an idempotency key of 1 to 128 bytes. Among the messages of one
@@ -103,9 +151,9 @@ impl<M: ActorMessage> RemoteAsk<M> {
     /// [`BadRequest`](AskError::BadRequest), and is not executed. Contents are compared as they are
     /// encoded: a `HashMap` or `HashSet` has no order of its own, so a message with a key needs a
     /// `BTreeMap` or `BTreeSet` instead.
-    pub fn idempotency_key(self, key: impl Into<String>) -> Self {
-        let call = self.call.idempotency_key(key.into());
-        Self { call }
+    pub fn idempotency_key(mut self, key: impl Into<String>) -> Self {
+        self.call = self.call.idempotency_key(key.into());
+        self
     }
 }
 
@@ -116,13 +164,16 @@ impl<M: ActorMessage> Future for RemoteAsk<M> {
     type Output = Result<M::Response, AskError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let outcome = ready!(self.call.poll(cx, Kind::Ask));
-        Poll::Ready(outcome.and_then(|contents| {
-            codec::<M>()?
-                .decode_response(&contents)
-                .map_err(|error| AskError::BadResponse {
-                    reason: error.to_string(),
-                })
+        let contents = match ready!(self.call.poll(cx, Kind::Ask)) {
+            Ok(contents) => contents,
+            Err(error) if self.missing_is_unavailable => {
+                return Poll::Ready(Err(error.missing_is_unavailable()));
+            }
+            Err(error) => return Poll::Ready(Err(error)),
+        };
+        let response = codec::<M>()?.decode_response(&contents);
+        Poll::Ready(response.map_err(|error| AskError::BadResponse {
+            reason: error.to_string(),
         }))
     }
 }
@@ -156,6 +207,12 @@ impl<M: ActorMessage> RemoteTell<M> {
     /// the wait.
     pub fn timeout(self, timeout: Duration) -> Self {
         let call = self.call.timeout(timeout);
+        Self { call }
+    }
+
+    /// Ends the wait at this moment at the latest: see [`RemoteAsk::deadline`].
+    pub fn deadline(self, latest: impl Into<Option<Instant>>) -> Self {
+        let call = self.call.deadline(latest.into());
         Self { call }
     }
 

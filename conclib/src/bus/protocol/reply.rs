@@ -173,7 +173,9 @@ impl AnswerStatus {
     fn of_error(error: &AskError) -> (Self, Vec<u8>) {
         let (status, details) = match error {
             AskError::NoResponder => (Self::NoResponder, Bytes::new()),
-            AskError::ActorNotFound { urn } => (Self::ActorNotFound, pack(&(cut(urn.as_str()),))),
+            AskError::ActorNotFound { urn } | AskError::ActorUnavailable { urn, .. } => {
+                (Self::ActorNotFound, pack(&(cut(urn.as_str()),)))
+            }
             // Clients that do not know the mark read that there is no such actor, which is true as well.
             AskError::ActorFailed { urn } => {
                 (Self::ActorNotFound, pack(&(cut(urn.as_str()), HAS_FAILED)))
