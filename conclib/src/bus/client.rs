@@ -7,14 +7,16 @@ use tokio::sync::watch;
 
 use crate::bus::config::Config;
 use crate::bus::link::health::{ConnectionState, Health};
-use crate::bus::open::{ConnectError, open_client};
+use crate::bus::open::{self, ConnectError, open_client};
 use crate::bus::transport::ClientTransport;
 use crate::core::spawn_task;
+use crate::error::AskError;
 use crate::message::RemoteMessage;
 use crate::reply::remote::ClientId;
 
 use dispatcher::ReplyDispatcher;
 use driver::CloseOnDrop;
+use lazy::LazyTransport;
 pub use request::{RemoteAsk, RemoteTell};
 use shared::ClientShared;
 
@@ -23,6 +25,7 @@ mod batch;
 mod call;
 mod dispatcher;
 mod driver;
+mod lazy;
 pub(crate) mod pending;
 mod producer;
 mod request;
@@ -90,18 +93,58 @@ impl ProxyClient {
     /// [`ConnectError`]: a setting is wrong, or the bus cannot be reached. It is no error if no actor
     /// system serves yet.
     pub async fn connect(config: &Config) -> Result<Self, ConnectError> {
-        let mut id = ClientId::default();
-        let mut first_id = [0; 8];
-        getrandom::fill(&mut id.0)
-            .and_then(|()| getrandom::fill(&mut first_id))
-            .map_err(|error| ConnectError::NoRandomness {
-                reason: error.to_string(),
-            })?;
         let health = Arc::<Health>::default();
-        let first_id = u64::from_le_bytes(first_id);
-        let replies = Arc::new(ReplyDispatcher::new(first_id, health.clone()));
+        let (id, replies) = identity(&health)?;
         let transport = open_client(config, id, replies.clone(), &health).await?;
         Self::over(transport, config, id, replies, health).await
+    }
+
+    /// A client that connects in the background, and tries again until it is connected: for a process
+    /// that has to start without Redis, such as a web server with a health check.
+    ///
+    /// Until then plain asks and tells end at once with [`Unavailable`](crate::AskError::Unavailable),
+    /// whose reason is that of the last attempt. [Durable](RemoteAsk::durable) ones wait for the
+    /// connection up to their timeout, and are stored then. [`state`](Self::state) is
+    /// [`Connecting`](ConnectionState::Connecting); the first failure and the connection are logged.
+    /// Attempts follow each other after 25 ms at first, and after 0.8 to 1.6 s later. They end when the
+    /// client is shut down, or its last clone is dropped.
+    ///
+    /// ```
+    /// use conclib::prelude::*;
+    /// use conclib::bus::ConnectionState;
+    ///
+    /// # #[derive(ActorMessage, Serialize, Deserialize)]
+    /// # struct Note;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let client = ProxyClient::lazy(&Config::memory())?;
+    /// let refused = client.tell("desk", Note).await;
+    /// assert!(matches!(refused, Err(AskError::Unavailable { .. })));
+    ///
+    /// client.connection_state().wait_for(ConnectionState::is_connected).await?;
+    /// let refused = client.tell("desk", Note).await;
+    /// assert_eq!(refused, Err(AskError::NoResponder)); // connected; no actor system serves yet
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError::Config`]: a setting is wrong. Whatever only an attempt shows is the state's
+    /// reason: an unreachable Redis, a refused password, an unreadable file.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    #[track_caller]
+    pub fn lazy(config: &Config) -> Result<Self, ConnectError> {
+        open::check(config)?;
+        let health = Arc::new(Health::connecting());
+        let (id, replies) = identity(&health)?;
+        let transport = Arc::new(LazyTransport::new(&health));
+        let shared = ClientShared::new(transport.clone(), config, id, replies, health);
+        let shared = Arc::new(shared);
+        let client = Self::start(&shared);
+        spawn_task(lazy::connect(shared, transport, config.clone()));
+        Ok(client)
     }
 
     /// A client over an open transport.
@@ -113,9 +156,6 @@ impl ProxyClient {
         health: Arc<Health>,
     ) -> Result<Self, ConnectError> {
         let shared = ClientShared::new(transport, config, id, replies, health);
-        let shared = Arc::new(shared);
-        // Cannot fail: it is set once.
-        drop(shared.replies.client.set(Arc::downgrade(&shared)));
         // Deadlines need the bus' clock before the first request.
         if let Err(error) = shared.read_lease().await {
             shared.transport.close().await;
@@ -123,11 +163,18 @@ impl ProxyClient {
                 reason: error.to_string(),
             });
         }
+        Ok(Self::start(&Arc::new(shared)))
+    }
+
+    /// Starts the tasks of a client.
+    fn start(shared: &Arc<ClientShared>) -> Self {
+        // Cannot fail: it is set once.
+        drop(shared.replies.client.set(Arc::downgrade(shared)));
         let handle = Arc::new(ClientHandle {
             shared: shared.clone(),
         });
-        spawn_task(driver::drive(CloseOnDrop(shared)));
-        Ok(Self { handle })
+        spawn_task(driver::drive(CloseOnDrop(shared.clone())));
+        Self { handle }
     }
 
     /// Asks an actor and waits for its answer, for 5 s unless the config or
@@ -164,10 +211,45 @@ impl ProxyClient {
         self.shared().pending().len()
     }
 
-    /// The state of the connection to the bus, to be read or awaited. It does not say if an actor system
-    /// serves: an ask does.
+    /// The state of the connection to the bus now. It does not say if an actor system serves:
+    /// [`responder`](Self::responder) does.
+    pub fn state(&self) -> ConnectionState {
+        self.shared().health.state()
+    }
+
+    /// The state of the connection to the bus, to be watched or waited for.
     pub fn connection_state(&self) -> watch::Receiver<ConnectionState> {
         self.shared().health.watch()
+    }
+
+    /// Checks that an actor system serves now: reads its lease from the bus, within the client's
+    /// [timeout](Config::timeout), and sends it nothing. A request that follows may end otherwise.
+    ///
+    /// # Errors
+    ///
+    /// The error with which a request would end now. Mostly [`NoResponder`](crate::AskError::NoResponder),
+    /// or [`Unavailable`](crate::AskError::Unavailable) without a connection; also `Incompatible`, `Closed`,
+    /// and `Timeout` if the bus does not answer.
+    ///
+    /// # Cancel safety
+    ///
+    /// The call may be dropped and repeated.
+    ///
+    /// ```
+    /// use conclib::prelude::*;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let config = Config::memory();
+    /// let client = ProxyClient::connect(&config).await?;
+    /// assert_eq!(client.responder().await, Err(AskError::NoResponder));
+    ///
+    /// let system = ActorSystem::new();
+    /// start_proxy(&system, &config).await?;
+    /// assert_eq!(client.responder().await, Ok(()));
+    /// # Ok(()) }
+    /// ```
+    pub async fn responder(&self) -> Result<(), AskError> {
+        self.shared().responder().await
     }
 
     /// Ends the connection. Requests under way, and later ones, end with
@@ -186,6 +268,19 @@ impl ProxyClient {
     fn shared(&self) -> &Arc<ClientShared> {
         &self.handle.shared
     }
+}
+
+/// The random id of a client, and the dispatcher of its replies, whose first request id is random too.
+fn identity(health: &Arc<Health>) -> Result<(ClientId, Arc<ReplyDispatcher>), ConnectError> {
+    let mut id = ClientId::default();
+    let mut first_id = [0; 8];
+    getrandom::fill(&mut id.0)
+        .and_then(|()| getrandom::fill(&mut first_id))
+        .map_err(|error| ConnectError::NoRandomness {
+            reason: error.to_string(),
+        })?;
+    let replies = ReplyDispatcher::new(u64::from_le_bytes(first_id), health.clone());
+    Ok((id, Arc::new(replies)))
 }
 
 impl fmt::Debug for ProxyClient {

@@ -10,6 +10,16 @@ use crate::bus::transport::stream::DeadLetterStore;
 use crate::bus::transport::{ClientTransport, ReplySink, ServerTransport};
 use crate::reply::remote::ClientId;
 
+/// Checks that a config can lead to a bus.
+pub(crate) fn check(config: &Config) -> Result<(), ConfigError> {
+    config.check()?;
+    #[cfg(not(feature = "redis"))]
+    if matches!(config.bus, Bus::Redis(_)) {
+        return Err(without_redis());
+    }
+    Ok(())
+}
+
 /// Opens the actor system's end of the configured bus. Reports connections that are lost and made
 /// again to `health`.
 pub(crate) async fn open_server(

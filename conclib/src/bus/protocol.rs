@@ -116,6 +116,22 @@ impl Request<'_> {
             .into_bytes()
     }
 
+    /// A request frame with another deadline; one that cannot be decoded stays as it is.
+    pub(crate) fn with_deadline(frame: Bytes, deadline: ServerTime) -> Bytes {
+        let Ok(request) = Received::decode(&frame) else {
+            return frame;
+        };
+        Request {
+            kind: request.kind,
+            origin: request.origin,
+            urn: request.urn,
+            message: request.message,
+            deadline,
+            attributes: &request.attributes,
+        }
+        .encode(request.contents.to_vec())
+    }
+
     /// A frame of [`Kind::Wake`].
     pub(crate) fn wake() -> Bytes {
         Request {

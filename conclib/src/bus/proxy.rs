@@ -137,8 +137,13 @@ impl Proxy {
         self.shared.epoch().map(|epoch| epoch.0)
     }
 
-    /// The state of connections and lease, to be read or waited for: other processes can reach the
-    /// actors while it is connected.
+    /// The state of connections and lease now: other processes can reach the actors while it is
+    /// connected.
+    pub fn state(&self) -> ConnectionState {
+        self.shared.health.state()
+    }
+
+    /// The state of connections and lease, to be watched or waited for.
     pub fn connection_state(&self) -> watch::Receiver<ConnectionState> {
         self.shared.health.watch()
     }
@@ -165,7 +170,7 @@ impl fmt::Debug for Proxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Proxy")
             .field("node", &self.shared.node)
-            .field("state", &*self.connection_state().borrow())
+            .field("state", &self.state())
             .finish_non_exhaustive()
     }
 }

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::bus::client::ProxyClient;
 use crate::bus::client::batch::InlineBatch;
 use crate::bus::client::producer::IdempotencyKey;
-use crate::bus::client::shared::{ClientShared, Outgoing};
+use crate::bus::client::shared::{ClientShared, Outgoing, UNDATED};
 use crate::bus::protocol::Kind;
 use crate::deadlock::current::Current;
 use crate::envelope::Attributes;
@@ -175,6 +175,11 @@ impl ClientShared {
         let mut pending = self.pending();
         frame.origin.id = pending.reserve_id(size)?;
         if let Some(reason) = self.health.problem() {
+            return Err(AskError::Unavailable { reason });
+        }
+        if frame.deadline == UNDATED {
+            // A lazy client was connected after the deadline had been computed.
+            let reason = "the first connection was made just now".to_owned();
             return Err(AskError::Unavailable { reason });
         }
         if let Some(retry_after) = self.backpressure.retry_after() {

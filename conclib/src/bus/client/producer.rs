@@ -14,9 +14,9 @@ use tokio::time::{Instant, sleep};
 
 use crate::bus::client::call::SentRequest;
 use crate::bus::client::pending::{MAX_BYTES, PendingRequests};
-use crate::bus::client::shared::{ClientShared, Outgoing};
+use crate::bus::client::shared::{ClientShared, Outgoing, UNDATED};
 use crate::bus::link::retry::STREAM_BACKOFF;
-use crate::bus::protocol::MAX_REQUESTS;
+use crate::bus::protocol::{MAX_REQUESTS, Request};
 use crate::bus::transport::stream::{MAX_KEY_LEN, NewEntry};
 use crate::bus::transport::{Frame, TransportError};
 use crate::error::{AskError, Delivered};
@@ -83,6 +83,8 @@ struct QueuedEntry {
     id: u64,
     message: NewEntry,
     deadline: Instant,
+    /// The frame was made before the bus' clock was known, and lacks its deadline.
+    is_undated: bool,
     /// An attempt has failed with an unknown outcome: the message may be in the stream already.
     may_be_stored: bool,
 }
@@ -147,6 +149,7 @@ impl ClientShared {
         let (mut frame, size) = self.frame(&request)?;
         let mut pending = self.pending();
         frame.origin.id = pending.reserve_id(size)?;
+        let is_undated = frame.deadline == UNDATED;
         let encoded = frame.encode(request.contents);
         let id = frame.origin.id;
         let receiver = pending.insert_durable(id, Frame::default(), size, request.kind);
@@ -159,6 +162,7 @@ impl ClientShared {
                 frame: encoded,
             },
             deadline: request.deadline,
+            is_undated,
             may_be_stored: false,
         });
         if state.needs_sweeping() {
@@ -194,10 +198,21 @@ impl ClientShared {
                 state.push_front(entry);
                 break;
             }
-            batch.push(entry);
+            batch.push(self.dated(entry));
         }
         state.is_driven = !batch.is_empty();
         state.is_driven.then_some(batch)
+    }
+
+    /// The message with its deadline, if it was made before the bus' clock was known.
+    fn dated(&self, mut entry: QueuedEntry) -> QueuedEntry {
+        if entry.is_undated
+            && let Some(deadline) = self.clock.to_bus(entry.deadline)
+        {
+            entry.message.frame = Request::with_deadline(entry.message.frame, deadline);
+            entry.is_undated = false;
+        }
+        entry
     }
 
     /// Appends a batch once. After a failure the messages are queued again.
@@ -270,9 +285,11 @@ impl ClientShared {
     }
 }
 
-/// Appends batch after batch, until none is left.
+/// Appends batch after batch, until none is left. The messages of a lazy client wait for the first
+/// connection; those whose callers have stopped waiting by then are dropped.
 async fn run(shared: Arc<ClientShared>) {
     let mut failures = 0_u32;
+    shared.health.first_connected().await;
     while let Some(batch) = shared.next_batch() {
         let pause = STREAM_BACKOFF.delay(failures).min(MAX_PAUSE);
         if shared.append_once(batch, pause).await.is_ok() {

@@ -1,5 +1,6 @@
 //! The state that a client's handles, requests and tasks share.
 
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -21,13 +22,19 @@ use crate::bus::link::health::Health;
 use crate::bus::link::server_clock::ServerClock;
 use crate::bus::protocol::{Kind, Request, check_limits, payload_size};
 use crate::bus::transport::{ClientTransport, Frame, Lease, ServerTime, TransportError};
+use crate::deadlock::current::Current;
 use crate::envelope::Attributes;
-use crate::error::AskError;
+use crate::error::{AskError, Delivered};
 use crate::reply::remote::{ClientId, Origin};
 use crate::time::coarse::CoarseInstant;
+use crate::time::deadline::Deadline;
 
 /// Time without an actor system after which the connections are made anew.
 const MAX_ABSENCE: Duration = Duration::from_secs(10);
+
+/// The deadline in a frame that was made before the bus' clock was known. No such frame is sent: a
+/// plain request is refused, and a durable one gets its deadline once a lazy client is connected.
+pub(super) const UNDATED: ServerTime = ServerTime(u64::MAX);
 
 /// The shared state of a client.
 pub(super) struct ClientShared {
@@ -99,7 +106,8 @@ impl ClientShared {
         }
     }
 
-    /// The frame of a request, still without its id, and its size.
+    /// The frame of a request, still without its id, and its size. Its deadline is [`UNDATED`] before
+    /// the first connection.
     pub(super) fn frame<'a>(
         &self,
         request: &Outgoing<'a>,
@@ -120,8 +128,7 @@ impl ClientShared {
             },
             urn,
             message,
-            // The clock has had a sample since the client was connected.
-            deadline: self.clock.to_bus(deadline).unwrap_or(ServerTime(u64::MAX)),
+            deadline: self.clock.to_bus(deadline).unwrap_or(UNDATED),
             attributes,
         };
         check_limits(message, attributes)?;
@@ -140,7 +147,7 @@ impl ClientShared {
             return;
         }
         // Under the lock, so that cancels are in the order in which their requests were abandoned.
-        let deadline = self.clock.to_bus(deadline).unwrap_or(ServerTime(u64::MAX));
+        let deadline = self.clock.to_bus(deadline).unwrap_or(UNDATED);
         let frame = self.control(Kind::Cancel, id, deadline, pending.buffer());
         self.queue.push_control(frame);
     }
@@ -185,9 +192,14 @@ impl ClientShared {
         if is_absent {
             self.note_absence();
         } else {
-            self.absent_since.store(0, Ordering::Relaxed);
-            self.has_told_absence.store(false, Ordering::Relaxed);
+            self.note_presence();
         }
+    }
+
+    /// Notes that an actor system serves.
+    fn note_presence(&self) {
+        self.absent_since.store(0, Ordering::Relaxed);
+        self.has_told_absence.store(false, Ordering::Relaxed);
     }
 
     /// Notes that no actor system serves: after a while the connections are made anew. They may lead to
@@ -226,11 +238,54 @@ impl ClientShared {
 
     /// Reads the lease and the time from the bus.
     pub(super) async fn read_lease(&self) -> Result<Option<Lease>, TransportError> {
-        let sent = Instant::now();
-        let (lease, now) = self.transport.lease().await?;
-        self.clock.record(sent, Instant::now(), now);
+        let lease = self.read_clock(&*self.transport).await?;
         self.set_lease(lease.clone());
         Ok(lease)
+    }
+
+    /// Reads the lease and the time over a transport; records the time only.
+    pub(super) async fn read_clock(
+        &self,
+        transport: &dyn ClientTransport,
+    ) -> Result<Option<Lease>, TransportError> {
+        let sent = Instant::now();
+        let (lease, now) = transport.lease().await?;
+        self.clock.record(sent, Instant::now(), now);
+        Ok(lease)
+    }
+
+    /// Checks that an actor system serves that this client can ask.
+    pub(super) async fn responder(&self) -> Result<(), AskError> {
+        let mut deadline = Deadline::default();
+        deadline.start(Some(self.timeout));
+        deadline.cut(Current::deadline());
+        tokio::select! {
+            biased;
+            () = self.closed.cancelled() => Err(AskError::Closed),
+            answer = self.read_responder() => answer,
+            () = poll_fn(|cx| deadline.poll(cx)) => {
+                let delivered = Delivered::No;
+                Err(AskError::Timeout { delivered })
+            }
+        }
+    }
+
+    /// The known lease stays as it is: a request that was made now must not overtake a batch that has
+    /// begun to read the lease.
+    async fn read_responder(&self) -> Result<(), AskError> {
+        if let Some(reason) = self.health.problem() {
+            return Err(AskError::Unavailable { reason });
+        }
+        let read = self.read_clock(&*self.transport).await;
+        let lease = read.map_err(|error| AskError::Unavailable {
+            reason: error.to_string(),
+        })?;
+        let Some(lease) = lease else {
+            self.note_absence();
+            return Err(AskError::NoResponder);
+        };
+        self.note_presence();
+        lease.check_version()
     }
 
     /// Ends every request; idempotent.

@@ -8,30 +8,31 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 /// The connection state of one end of the bus: of a client by
-/// [`ProxyClient::connection_state`](crate::ProxyClient::connection_state), of a proxy by
-/// [`Proxy::connection_state`](crate::Proxy::connection_state).
+/// [`ProxyClient::state`](crate::ProxyClient::state), of a proxy by
+/// [`Proxy::state`](crate::Proxy::state); to watch, by their `connection_state`.
 ///
 /// A health check:
 ///
 /// ```
 /// use conclib::prelude::*;
 /// use conclib::bus::ConnectionState;
-/// use conclib::Config;
 ///
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let client = ProxyClient::connect(&Config::memory()).await?;
-/// let state = client.connection_state();
-/// let (status, text) = match &*state.borrow() {
-///     ConnectionState::Connected => (200, "ok".to_owned()),
-///     ConnectionState::Reconnecting { reason } => (503, reason.clone()),
-///     _ => (503, "closed".to_owned()),
-/// };
-/// assert_eq!((status, &*text), (200, "ok"));
+/// let status = if client.state().is_connected() { 200 } else { 503 };
+/// assert_eq!((status, client.state()), (200, ConnectionState::Connected));
 /// # Ok(()) }
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConnectionState {
+    /// A client made by [`ProxyClient::lazy`](crate::ProxyClient::lazy) has not been connected yet, and
+    /// tries for as long as that takes. It refuses requests at once with
+    /// [`Unavailable`](crate::AskError::Unavailable) meanwhile, except for durable ones, which wait.
+    Connecting {
+        /// The failure of the last attempt.
+        reason: String,
+    },
     /// Requests and replies go through.
     Connected,
     /// A connection was lost and is being made again, for as long as that takes. A client refuses
@@ -52,6 +53,7 @@ pub enum ConnectionState {
 impl fmt::Display for ConnectionState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Connecting { reason } => write!(f, "connecting: {reason}"),
             Self::Connected => f.write_str("connected"),
             Self::Reconnecting { reason } => write!(f, "reconnecting: {reason}"),
             Self::Unresponsive { reason } => write!(f, "unresponsive: {reason}"),
@@ -67,11 +69,14 @@ impl ConnectionState {
     }
 }
 
+/// The reason of a lazy client's state before its first attempt has ended.
+const FIRST_ATTEMPT: &str = "the first attempt is under way";
+
 /// The parts of one end, such as its connections, that are lost.
 pub(crate) struct Health {
     /// Lost parts by name, with the cause.
     parts: Mutex<Parts>,
-    /// True if no part is lost: read before each request.
+    /// True if the end has been connected and no part is lost: read before each request.
     is_connected: AtomicBool,
     /// The number of parts that were lost so far.
     losses: AtomicU32,
@@ -81,6 +86,8 @@ pub(crate) struct Health {
 /// The parts of which something is amiss, by name, with the cause.
 #[derive(Default)]
 struct Parts {
+    /// The failure of the last attempt, until one has connected all parts for the first time.
+    connecting: Option<String>,
     lost: BTreeMap<&'static str, String>,
     slow: BTreeMap<&'static str, String>,
 }
@@ -97,6 +104,23 @@ impl Default for Health {
 }
 
 impl Health {
+    /// The health of an end that is not connected yet.
+    pub(crate) fn connecting() -> Self {
+        let health = Self::default();
+        health.mark_connecting(FIRST_ATTEMPT);
+        health
+    }
+
+    /// Records that an attempt to connect for the first time has failed.
+    pub(crate) fn mark_connecting(&self, why: &str) {
+        self.update(|parts| parts.connecting = Some(why.to_owned()));
+    }
+
+    /// Records that the end is connected for the first time.
+    pub(crate) fn mark_first_connected(&self) {
+        self.update(|parts| parts.connecting = None);
+    }
+
     /// Records that a part is lost.
     pub(crate) fn mark_lost(&self, part: &'static str, why: &str) {
         self.losses.fetch_add(1, Ordering::Relaxed);
@@ -153,7 +177,9 @@ impl Health {
             return None;
         }
         match &*self.state.borrow() {
-            ConnectionState::Reconnecting { reason } => Some(reason.clone()),
+            ConnectionState::Connecting { reason } | ConnectionState::Reconnecting { reason } => {
+                Some(reason.clone())
+            }
             ConnectionState::Connected
             | ConnectionState::Unresponsive { .. }
             | ConnectionState::Closed => None,
@@ -173,7 +199,20 @@ impl Health {
         drop(changes.wait_for(is_usable).await);
     }
 
-    /// The state for the public.
+    /// Waits until the end has been connected for the first time, or is closed.
+    pub(crate) async fn first_connected(&self) {
+        let mut changes = self.state.subscribe();
+        let is_over =
+            |state: &ConnectionState| !matches!(state, ConnectionState::Connecting { .. });
+        drop(changes.wait_for(is_over).await);
+    }
+
+    /// The state now, for the public.
+    pub(crate) fn state(&self) -> ConnectionState {
+        self.state.borrow().clone()
+    }
+
+    /// The state for the public, to be watched.
     pub(crate) fn watch(&self) -> watch::Receiver<ConnectionState> {
         self.state.subscribe()
     }
@@ -181,15 +220,16 @@ impl Health {
     fn update(&self, act: impl FnOnce(&mut Parts)) {
         let mut parts = self.parts.lock();
         act(&mut parts);
-        let is_connected = parts.lost.is_empty();
+        let is_connected = parts.lost.is_empty() && parts.connecting.is_none();
         self.is_connected.store(is_connected, Ordering::Relaxed);
         let reason = |(part, why): (&&str, &String)| format!("{part}: {why}");
         let lost = parts.lost.first_key_value().map(reason);
         let slow = parts.slow.first_key_value().map(reason);
-        let new = match (lost, slow) {
-            (Some(reason), _) => ConnectionState::Reconnecting { reason },
-            (None, Some(reason)) => ConnectionState::Unresponsive { reason },
-            (None, None) => ConnectionState::Connected,
+        let new = match (parts.connecting.clone(), lost, slow) {
+            (Some(reason), _, _) => ConnectionState::Connecting { reason },
+            (None, Some(reason), _) => ConnectionState::Reconnecting { reason },
+            (None, None, Some(reason)) => ConnectionState::Unresponsive { reason },
+            (None, None, None) => ConnectionState::Connected,
         };
         // Under the lock, so that the state is that of the last change.
         self.state.send_if_modified(|state| {
@@ -227,5 +267,21 @@ mod tests {
         health.close();
         health.mark_lost("requests", "late");
         assert_eq!(*state.borrow(), ConnectionState::Closed);
+    }
+
+    #[tokio::test]
+    async fn end_that_was_never_connected_says_so() {
+        let health = Health::connecting();
+        let reason = FIRST_ATTEMPT.to_owned();
+        assert_eq!(health.state(), ConnectionState::Connecting { reason });
+        health.mark_connected("commands"); // one of two, in an attempt that fails
+        health.mark_connecting("refused");
+        let reason = "refused".to_owned();
+        assert_eq!(health.state(), ConnectionState::Connecting { reason });
+        assert_eq!(health.problem().as_deref(), Some("refused"));
+        health.mark_first_connected();
+        assert!(health.state().is_connected());
+        assert_eq!(health.problem(), None);
+        health.first_connected().await;
     }
 }

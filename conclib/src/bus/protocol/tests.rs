@@ -34,6 +34,22 @@ fn request_survives_encoding() {
 }
 
 #[test]
+fn only_the_deadline_of_a_frame_is_replaced() {
+    let attributes = Attributes::from([("trace".to_owned(), "abc".to_owned())]);
+    let dated = Request::with_deadline(request(&attributes).encode(vec![1, 2]), ServerTime(7));
+    let expected = Request {
+        deadline: ServerTime(7),
+        ..request(&attributes)
+    };
+    assert_eq!(dated, expected.encode(vec![1, 2]));
+    let unreadable = Bytes::from_static(b"no request");
+    assert_eq!(
+        Request::with_deadline(unreadable.clone(), ServerTime(7)),
+        unreadable
+    );
+}
+
+#[test]
 fn frames_in_shared_memory_are_equal() {
     let attributes = Attributes::new();
     let mut shared = BytesMut::new();
