@@ -15,7 +15,7 @@ use crate::bus::protocol::{Kind, MAX_REQUESTS};
 use crate::bus::transport::{Epoch, Frame};
 use crate::error::{AskError, Delivered};
 use crate::message::{ActorMessage, WireCodec};
-use bus::{DelayedBus, LosingBus, StalledBus, SucceededBus};
+use bus::{DelayedBus, LosingBus, SilentBus, StalledBus, SucceededBus};
 
 mod bus;
 
@@ -119,6 +119,39 @@ async fn batch_of_an_asker_that_timed_out_runs_to_its_end() {
     sleep(4 * MS).await;
     assert_eq!(bus.under_way.load(SeqCst), 0);
     assert!(client.shared().queue.is_idle());
+}
+
+#[tokio::test(start_paused = true)]
+async fn responder_of_a_silent_bus_is_waited_for_as_long_as_an_ask() {
+    let client = over(Arc::new(SilentBus::default())).await;
+    let start = Instant::now();
+    let delivered = Delivered::No;
+    assert_eq!(
+        client.responder().await,
+        Err(AskError::Timeout { delivered })
+    );
+    assert_eq!(start.elapsed(), client.shared().timeout);
+    let mut waits = Box::pin(client.responder());
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(waits.as_mut().poll(&mut cx).is_pending());
+    client.shutdown().await;
+    assert_eq!(waits.await, Err(AskError::Closed));
+}
+
+#[tokio::test(start_paused = true)]
+async fn deadline_only_shortens_the_wait_also_of_a_sent_ask() {
+    let client = over(Arc::new(StalledBus)).await;
+    let ask = || client.ask("actor", Nothing).timeout(100 * MS);
+    let start = Instant::now();
+    let later = ask().deadline(start + 300 * MS);
+    assert!(matches!(later.await, Err(AskError::Timeout { .. })));
+    assert_eq!(start.elapsed(), 100 * MS);
+    let mut sent = ask();
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(Pin::new(&mut sent).poll(&mut cx).is_pending());
+    let sent = sent.deadline(start + 150 * MS).deadline(None::<Instant>);
+    assert!(matches!(sent.await, Err(AskError::Timeout { .. })));
+    assert_eq!(start.elapsed(), 150 * MS);
 }
 
 /// Sends many batches at once; true if all were accepted.

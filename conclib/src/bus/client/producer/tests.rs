@@ -30,7 +30,7 @@ async fn messages_without_waiting_callers_are_dropped() {
         assert!(join_all(told).await.iter().all(Result::is_err));
         let state = client.shared().producer.lock();
         let frames = state.entries.iter().map(|entry| entry.message.frame.len());
-        assert_eq!(state.bytes, frames.sum());
+        assert_eq!(state.bytes, frames.sum::<usize>());
         assert!(state.bytes <= SWEEP_FACTOR * MAX_BYTES, "{}", state.bytes);
     }
     assert_eq!(client.in_flight(), 1);

@@ -2,7 +2,7 @@
 
 use std::future::pending;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -144,6 +144,32 @@ impl ClientTransport for StalledBus {
 }
 
 no_stream!(StalledBus);
+
+/// Replies to the first read of the lease, and to nothing after it.
+#[derive(Default)]
+pub(super) struct SilentBus {
+    has_replied: AtomicBool,
+}
+
+#[async_trait]
+impl ClientTransport for SilentBus {
+    async fn lease(&self) -> Result<(Option<Lease>, ServerTime), TransportError> {
+        if self.has_replied.swap(true, SeqCst) {
+            pending().await
+        }
+        Ok((Some(lease(1)), ServerTime(1)))
+    }
+
+    async fn enqueue(&self, _: Epoch, _: Vec<Frame>) -> Result<Enqueued, TransportError> {
+        pending().await
+    }
+
+    async fn take_back(&self, _: Epoch, _: Vec<Frame>) {}
+
+    async fn close(&self) {}
+}
+
+no_stream!(SilentBus);
 
 /// The owner of the lease refuses requests before the client learns of the next owner.
 pub(super) struct SucceededBus {
