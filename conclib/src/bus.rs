@@ -31,6 +31,8 @@ mod redis;
 mod server;
 pub(crate) mod transport;
 
+#[cfg(feature = "tower")]
+pub use client::AskService;
 pub use client::{ProxyClient, RemoteAsk, RemoteTell};
 pub use config::{Config, ConfigError, Role};
 pub use lease::{Lease, acquire_lease};

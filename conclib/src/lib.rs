@@ -65,6 +65,8 @@
 //! | guard data against a process that was replaced | [`Context::token`] |
 //! | end a process in good order | [`run`](service::run), [`shutdown_signal`](service::shutdown_signal) |
 //! | ask actors of other processes | [`ProxyClient`], [`AskError`] |
+//! | ask them from a web server | [`ProxyClient::lazy`], [`AskError::http_status`]; `conclib::web` (feature `axum`) |
+//! | retry asks, or limit them | [`AskError::retry_after`]; `bus::AskService` (feature `tower`) |
 //! | have a message kept until it is handled | [`durable`] |
 //! | handle requests undecoded | [`RequestEnvelope`] |
 //! | send attributes with a request | [`attribute`](bus::RemoteAsk::attribute); read by [raw handlers](RequestEnvelope) |
@@ -119,6 +121,7 @@
 //! ticker periodic                regular work
 //! bus                            between processes: config, protocol, transports, both ends, durable messages
 //! service                        run: the turn, the signals and the end of an actor process
+//! web                            responses, health checks and deadlines for axum
 //! daemon                         start_redis, start_api
 //! test                           support for tests of programs with actors
 //! ```
@@ -131,6 +134,8 @@
 //! | `redis` | yes | the Redis transport |
 //! | `tls` | no | Redis over TLS, `rediss://`, with rustls: see [`Config`] |
 //! | `daemon` | yes | `start_api`, and with `redis` also `start_redis` (Unix) |
+//! | `axum` | no | the module `conclib::web`: errors of asks as HTTP responses, health checks, deadlines |
+//! | `tower` | no | `ProxyClient::service`: asks as a `tower` service |
 //! | `cron` | no | moments of the calendar: [`Schedule::cron`](schedule::Schedule::cron), `#[periodic(cron = "…")]` |
 //! | `test-util` | no | the module `conclib::test`, for your own tests: a bus with faults, failures that fail the test, paused time, probes |
 
@@ -185,6 +190,8 @@ pub mod bus;
 pub mod daemon;
 #[cfg(feature = "bus")]
 pub mod service;
+#[cfg(feature = "axum")]
+pub mod web;
 
 // ---- for users' tests
 #[cfg(feature = "test-util")]

@@ -32,11 +32,8 @@ impl Reporter {
     }
 }
 
-async fn report(State(client): State<ProxyClient>) -> String {
-    match client.ask("reporter", Report).await {
-        Ok(report) => report,
-        Err(error) => error.to_string(),
-    }
+async fn report(State(client): State<ProxyClient>) -> Result<String, AskError> {
+    client.ask("reporter", Report).await
 }
 
 /// Starts a web server that asks actors; returns its address.
@@ -84,9 +81,9 @@ async fn handler_is_cancelled_when_the_http_client_disconnects() {
     assert_eq!(log.entries(), ["begun", "cancelled", "begun"]);
 
     system.actor::<Reporter>("reporter").unwrap().kill();
-    let mut answer = [0; 15];
+    let mut answer = [0; 24];
     within(stays.read_exact(&mut answer)).await.unwrap();
-    assert_eq!(&answer, b"HTTP/1.1 200 OK");
+    assert_eq!(&answer, b"HTTP/1.1 502 Bad Gateway");
     assert_eq!(log.count(), 3);
     assert!(system.shutdown().await.is_clean());
 }

@@ -6,7 +6,7 @@ use std::hash::Hash;
 use std::time::Duration;
 
 use conclib::actor::{Ask, Tell, Timer};
-use conclib::bus::{ConfigError, ConnectionState, ProxyEnd, RemoteAsk, RemoteTell};
+use conclib::bus::{AskService, ConfigError, ConnectionState, ProxyEnd, RemoteAsk, RemoteTell};
 use conclib::durable::DeadLetters;
 use conclib::envelope::Attributes;
 use conclib::error::{Delivered, UrnError};
@@ -45,6 +45,7 @@ const _: () = {
     shared::<Config>();
     shared::<Proxy>();
     shared::<ProxyClient>();
+    shared::<AskService<Double>>();
     shared::<DeadLetters>();
     shared::<RequestEnvelope>();
     shared::<Ticker>();

@@ -18,6 +18,8 @@ use dispatcher::ReplyDispatcher;
 use driver::CloseOnDrop;
 use lazy::LazyTransport;
 pub use request::{RemoteAsk, RemoteTell};
+#[cfg(feature = "tower")]
+pub use service::AskService;
 use shared::ClientShared;
 
 mod backpressure;
@@ -30,6 +32,8 @@ pub(crate) mod pending;
 mod producer;
 mod request;
 mod send_queue;
+#[cfg(feature = "tower")]
+mod service;
 mod shared;
 #[cfg(test)]
 mod tests;
@@ -204,6 +208,13 @@ impl ProxyClient {
     /// Dropped before it is ready, it may or may not have been sent.
     pub fn tell<M: RemoteMessage>(&self, urn: impl AsRef<str>, message: M) -> RemoteTell<M> {
         RemoteTell::new(self.clone(), urn.as_ref(), message)
+    }
+
+    /// The asks of one message to one actor, as a `tower` service: `client.service::<Double>("doubler")`.
+    /// See [`AskService`] for retries and limits.
+    #[cfg(feature = "tower")]
+    pub fn service<M: RemoteMessage>(&self, urn: impl AsRef<str>) -> AskService<M> {
+        AskService::new(self.clone(), urn.as_ref())
     }
 
     /// Number of requests that wait for their answers.

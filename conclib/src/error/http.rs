@@ -28,8 +28,9 @@ impl AskError {
     /// in the program names an actor that is starting or being replaced: use
     /// [`missing_is_unavailable`](Self::missing_is_unavailable), which makes it a 503. `Unhandled`,
     /// `BadRequest` and `Incompatible` mean that two processes are of different versions, which is no
-    /// fault of the HTTP client. (A program that passes on an idempotency key of its client may reply
-    /// to `BadRequest` with 422 instead.)
+    /// fault of the HTTP client. Two causes of `BadRequest` can be: a URN that is not valid, so parse what
+    /// comes from a path before it becomes a part of one; and an idempotency key that the client has used
+    /// with other contents, for which a program that passes keys on may reply with 422.
     ///
     /// ```
     /// use conclib::AskError;

@@ -6,11 +6,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use conclib::message::RemoteMessage;
-use conclib::{AskError, Config, ProxyClient};
+use conclib::{AskError, Config, ProxyClient, web};
 use conclib_tests::messages::{Double, Explode, Hold};
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
@@ -19,9 +16,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let [port, url] = &arguments[..] else {
         return Err("usage: web_process <port> <redis url>".into());
     };
-    let client = ProxyClient::connect(&Config::new(url)?).await?;
+    let config = Config::new(url)?.timeout(Duration::from_secs(20));
+    let client = ProxyClient::lazy(&config)?;
     let app = Router::new()
-        .route("/health", get(async || "ok"))
+        .route("/readyz", get(web::readyz))
         .route("/double/{urn}/{n}", get(double))
         .route("/hold", get(hold))
         .route("/explode/{urn}", post(explode))
@@ -34,52 +32,19 @@ async fn main() -> Result<(), Box<dyn Error>> {
 async fn double(
     State(client): State<ProxyClient>,
     Path((urn, n)): Path<(String, u32)>,
-) -> Result<String, WebError> {
-    ask(&client, &urn, Double { n })
-        .await
-        .map(|n| n.to_string())
+) -> Result<String, AskError> {
+    let doubled = client.ask(urn, Double { n }).await?;
+    Ok(doubled.to_string())
 }
 
-async fn hold(State(client): State<ProxyClient>) -> Result<String, WebError> {
-    let timeout = Duration::from_millis(200);
-    let held = client.ask("holder", Hold).timeout(timeout).await;
-    held.map(|n| n.to_string()).map_err(WebError)
+async fn hold(client: ProxyClient, deadline: web::Deadline) -> Result<String, AskError> {
+    let held = client.ask("holder", Hold).deadline(deadline).await?;
+    Ok(held.to_string())
 }
 
 async fn explode(
     State(client): State<ProxyClient>,
     Path(urn): Path<String>,
-) -> Result<(), WebError> {
-    ask(&client, &urn, Explode).await
-}
-
-async fn ask<M: RemoteMessage>(
-    client: &ProxyClient,
-    urn: &str,
-    message: M,
-) -> Result<M::Response, WebError> {
-    let timeout = Duration::from_secs(20);
-    client
-        .ask(urn, message)
-        .timeout(timeout)
-        .await
-        .map_err(WebError)
-}
-
-/// An ask that failed, as HTTP says it.
-struct WebError(AskError);
-
-impl IntoResponse for WebError {
-    fn into_response(self) -> Response {
-        let status = match &self.0 {
-            // The actor process is starting or being replaced: the page exists, and will answer soon.
-            AskError::ActorNotFound { .. } => StatusCode::SERVICE_UNAVAILABLE,
-            error if error.is_retryable() => StatusCode::SERVICE_UNAVAILABLE,
-            AskError::Timeout { .. } => StatusCode::GATEWAY_TIMEOUT,
-            // The actor process is of another version than this one.
-            AskError::Unhandled { .. } => StatusCode::NOT_IMPLEMENTED,
-            _ => StatusCode::INTERNAL_SERVER_ERROR,
-        };
-        (status, self.0.to_string()).into_response()
-    }
+) -> Result<(), AskError> {
+    client.ask(urn, Explode).await
 }

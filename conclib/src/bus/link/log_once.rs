@@ -73,7 +73,7 @@ impl LogOnce {
 
 /// A peer's text for the log: a line break in it must not look like another entry, nor may it move
 /// the cursor of a terminal, or reorder the line.
-fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     text.replace(|c| c != ' ' && is_hidden(c), "\u{fffd}")
 }
 

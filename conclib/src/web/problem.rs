@@ -1,0 +1,195 @@
+//! Errors as responses of `application/problem+json`. No text of an error goes into them: the body is
+//! made of constants.
+
+use std::time::Duration;
+
+use axum_core::body::Body;
+use axum_core::response::{IntoResponse, Response};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderValue, StatusCode};
+use tracing::{debug, error, warn};
+
+use crate::bus::link::log_once::printable;
+use crate::error::{AskError, Delivered};
+
+/// A response without a cache, in the format of RFC 9457. Neither `detail` nor `members`, further JSON
+/// members with a comma before each, may need escapes.
+pub(super) fn problem(status: StatusCode, detail: &str, members: &str) -> Response {
+    let (code, title) = (
+        status.as_u16(),
+        status.canonical_reason().unwrap_or_default(),
+    );
+    let body = format!(
+        r#"{{"type":"about:blank","title":"{title}","status":{code},"detail":"{detail}"{members}}}"#
+    );
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    let json = HeaderValue::from_static("application/problem+json");
+    headers.insert(CONTENT_TYPE, json);
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// See [`web`](crate::web#problem-responses).
+impl IntoResponse for AskError {
+    fn into_response(self) -> Response {
+        // Every status of an error is valid.
+        let status = StatusCode::from_u16(self.http_status());
+        let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let executed = executed(&self);
+        log(&self, status, executed);
+        let retry_after = self.retry_after();
+        let detail = detail(status, executed, retry_after.is_some());
+        let mut response = problem(status, detail, &format!(r#","executed":"{executed}""#));
+        if let Some(pause) = retry_after {
+            let seconds = HeaderValue::from(whole_seconds(pause));
+            response.headers_mut().insert(RETRY_AFTER, seconds);
+        }
+        response
+    }
+}
+
+fn executed(error: &AskError) -> &'static str {
+    match (error.delivered(), error) {
+        (Delivered::No, _) => "no",
+        (Delivered::Unknown, _)
+        | (Delivered::Accepted, AskError::Timeout { .. } | AskError::Disconnected { .. }) => {
+            "maybe"
+        }
+        (Delivered::Accepted, _) => "yes",
+    }
+}
+
+fn detail(status: StatusCode, executed: &str, is_retryable: bool) -> &'static str {
+    match (status, executed) {
+        (StatusCode::NOT_FOUND, _) => "There is no such resource.",
+        (StatusCode::PAYLOAD_TOO_LARGE, _) => "The request is too large.",
+        (_, "no") if is_retryable => "The request was not executed. Try again later.",
+        (_, "no") => "The request was not executed.",
+        (_, "yes") => "The request was executed, and its result is not available.",
+        _ => "The request may have been executed.",
+    }
+}
+
+/// A time in whole seconds, rounded up.
+fn whole_seconds(time: Duration) -> u64 {
+    let begun = u64::from(time.subsec_nanos() > 0);
+    time.as_secs().saturating_add(begun)
+}
+
+/// Logs the whole error, of which the response says nothing.
+fn log(error: &AskError, status: StatusCode, executed: &str) {
+    const TEXT: &str = "an ask ended without a response: replying with an error status";
+    let (status, text) = (status.as_u16(), printable(&error.to_string()));
+    match Severity::of(error) {
+        Severity::Fault => {
+            error!(target: "conclib::web", error = %text, status, executed, "{TEXT}")
+        }
+        Severity::Outage => {
+            warn!(target: "conclib::web", error = %text, status, executed, "{TEXT}")
+        }
+        Severity::Client => {
+            debug!(target: "conclib::web", error = %text, status, executed, "{TEXT}")
+        }
+    }
+}
+
+/// Says on which level an error is logged.
+#[derive(Debug, PartialEq, Eq)]
+enum Severity {
+    /// A program is at fault, and goes on being so.
+    Fault,
+    /// Something is away, or too slow, for a while.
+    Outage,
+    /// The HTTP client asked for what does not exist, or sent too much.
+    Client,
+}
+
+impl Severity {
+    fn of(error: &AskError) -> Self {
+        match error {
+            AskError::ActorFailed { .. }
+            | AskError::Unhandled { .. }
+            | AskError::Failed { .. }
+            | AskError::NoReply
+            | AskError::AskCycle { .. }
+            | AskError::BadRequest { .. }
+            | AskError::BadResponse { .. }
+            | AskError::Incompatible { .. } => Self::Fault,
+            AskError::NoResponder
+            | AskError::ActorUnavailable { .. }
+            | AskError::Overloaded { .. }
+            | AskError::Timeout { .. }
+            | AskError::ActorStopped
+            | AskError::Unavailable { .. }
+            | AskError::Disconnected { .. }
+            | AskError::Closed => Self::Outage,
+            AskError::ActorNotFound { .. } | AskError::TooLarge { .. } => Self::Client,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+    use crate::error::http::tests::all_errors;
+
+    const SECRET: &str = "s3cr3t";
+
+    /// The body, whose bytes are there at once.
+    fn body(response: Response) -> String {
+        let bytes = axum::body::to_bytes(response.into_body(), usize::MAX).now_or_never();
+        String::from_utf8(bytes.unwrap().unwrap().to_vec()).unwrap()
+    }
+
+    #[test]
+    fn no_text_of_an_error_is_in_its_response() {
+        for error in all_errors(SECRET) {
+            let shown = format!("{error:?}");
+            let status = error.http_status();
+            let severity = Severity::of(&error);
+            assert_eq!(severity == Severity::Client, status < 500, "{shown}");
+            let retry_after = error.retry_after().map(|_| "1");
+            let response = error.into_response();
+            assert_eq!(response.status(), status, "{shown}");
+            let headers = response.headers();
+            assert_eq!(headers[CONTENT_TYPE], "application/problem+json");
+            let sent = headers
+                .get(RETRY_AFTER)
+                .map(|value| value.to_str().unwrap());
+            assert_eq!(sent, retry_after, "{shown}");
+            assert!(!format!("{headers:?}").contains(SECRET), "{shown}");
+            let body = body(response);
+            assert!(!body.contains(SECRET), "{shown}: {body}");
+            let code = format!(r#","status":{status},"detail":""#);
+            assert!(body.contains(&code), "{body}");
+        }
+    }
+
+    #[test]
+    fn body_is_a_problem_of_rfc_9457() {
+        let late = AskError::Timeout {
+            delivered: Delivered::Accepted,
+        };
+        let expected = r#"{"type":"about:blank","title":"Gateway Timeout","status":504,"detail":"The request may have been executed.","executed":"maybe"}"#;
+        assert_eq!(body(late.into_response()), expected);
+        for (error, executed) in [
+            (AskError::NoResponder, "no"),
+            (AskError::Closed, "maybe"),
+            (AskError::NoReply, "yes"),
+        ] {
+            let member = format!(r#""executed":"{executed}"}}"#);
+            assert!(body(error.into_response()).ends_with(&member));
+        }
+    }
+
+    #[test]
+    fn pauses_are_rounded_up_to_whole_seconds() {
+        let seconds = [0, 1, 999, 1000, 1001].map(|ms| whole_seconds(Duration::from_millis(ms)));
+        assert_eq!(seconds, [0, 1, 1, 1, 2]);
+        assert_eq!(whole_seconds(Duration::MAX), u64::MAX);
+    }
+}
