@@ -63,7 +63,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     ])
     .env("PORT", port.to_string())
     .envs(redis.config().variables());
-    let health = format!("{base}/health");
+    let health = format!("{base}/readyz");
     let web = start_api(web, &health)
         .timeout(Duration::from_secs(300))
         .await?;
