@@ -12,7 +12,6 @@ use crate::bus::ProxyClient;
 /// a restart of this process mends no Redis.
 ///
 /// See [`web`](crate::web) for a router with it.
-#[expect(clippy::unused_async, reason = "handlers of axum are asynchronous")]
 pub async fn livez() -> Response {
     healthy()
 }
@@ -26,7 +25,6 @@ pub async fn livez() -> Response {
 /// process that is of no use without actors there is [`readyz_with_responder`].
 ///
 /// The cause is logged as debug, and not sent.
-#[expect(clippy::unused_async, reason = "handlers of axum are asynchronous")]
 pub async fn readyz(client: ProxyClient) -> Response {
     let state = client.state();
     if state.is_connected() {

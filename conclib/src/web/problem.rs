@@ -84,13 +84,13 @@ fn log(error: &AskError, status: StatusCode, executed: &str) {
     let (status, text) = (status.as_u16(), printable(&error.to_string()));
     match Severity::of(error) {
         Severity::Fault => {
-            error!(target: "conclib::web", error = %text, status, executed, "{TEXT}")
+            error!(target: "conclib::web", error = %text, status, executed, "{TEXT}");
         }
         Severity::Outage => {
-            warn!(target: "conclib::web", error = %text, status, executed, "{TEXT}")
+            warn!(target: "conclib::web", error = %text, status, executed, "{TEXT}");
         }
         Severity::Client => {
-            debug!(target: "conclib::web", error = %text, status, executed, "{TEXT}")
+            debug!(target: "conclib::web", error = %text, status, executed, "{TEXT}");
         }
     }
 }

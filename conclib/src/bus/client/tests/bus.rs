@@ -155,7 +155,7 @@ pub(super) struct SilentBus {
 impl ClientTransport for SilentBus {
     async fn lease(&self) -> Result<(Option<Lease>, ServerTime), TransportError> {
         if self.has_replied.swap(true, SeqCst) {
-            pending().await
+            pending::<()>().await;
         }
         Ok((Some(lease(1)), ServerTime(1)))
     }
