@@ -1,5 +1,5 @@
 //! The actor process of the pair `actors` and `web`. It needs a Redis: `CONCLIB_REDIS_URL`, or the
-//! one at localhost:6379. Ends on Ctrl-C.
+//! one at localhost:6379. Ends on Ctrl-C, or SIGTERM.
 
 use conclib::prelude::*;
 use messages::{Declined, Double, Doubled, Receipt, Withdraw};
@@ -33,19 +33,14 @@ impl Account {
 }
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+async fn main() -> RunEnd {
     tracing_subscriber::fmt::init();
-    let system = ActorSystem::new();
-    system.spawn(Doubler).await?;
-    system
-        .spawn(Account { balance: 10_000 })
-        .urn("account/1")
-        .await?;
-    start_proxy(&system, &Config::from_env()?).await?;
-    println!("actors serve; Ctrl-C ends them");
-
-    tokio::signal::ctrl_c().await?;
-    let report = system.shutdown().await;
-    println!("actors ended, clean: {}", report.is_clean());
-    Ok(())
+    run(Config::from_env(), async |system| {
+        system.spawn(Doubler).await?;
+        let account = Account { balance: 10_000 };
+        system.spawn(account).urn("account/1").await?;
+        println!("actors are made; Ctrl-C ends them, and a second process stands by meanwhile");
+        Ok(())
+    })
+    .await
 }

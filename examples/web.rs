@@ -16,9 +16,9 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use conclib::bus::AskService;
 use conclib::prelude::*;
+use conclib::service::shutdown_signal;
 use conclib::web;
 use messages::{Double, Doubled, Withdraw};
-use tokio::signal::unix::{SignalKind, signal};
 use tower::ServiceExt;
 use tower::limit::ConcurrencyLimit;
 
@@ -81,17 +81,4 @@ async fn withdraw(
         Ok(receipt) => Json(receipt).into_response(),
         Err(declined) => (StatusCode::CONFLICT, Json(declined)).into_response(),
     })
-}
-
-/// Waits for SIGTERM, as from an orchestrator, or Ctrl-C.
-async fn shutdown_signal() {
-    match signal(SignalKind::terminate()) {
-        Ok(mut terminate) => {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = tokio::signal::ctrl_c() => {}
-            }
-        }
-        Err(_) => drop(tokio::signal::ctrl_c().await),
-    }
 }
