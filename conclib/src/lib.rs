@@ -221,6 +221,8 @@ pub use reply::Reply;
 pub use stop_reason::{StopReason, Terminated};
 #[doc(inline)]
 pub use system::{ActorSystem, SpawnError};
+#[doc(inline)]
+pub use time::backoff::Backoff;
 pub use urn::Urn;
 
 /// Durable messages: kept until they are handled, and the dead letters that no actor could handle.

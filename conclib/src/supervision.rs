@@ -11,7 +11,8 @@ use crate::error::Failure;
 use crate::stop_reason::StopReason;
 use crate::urn::Urn;
 
-pub use crate::time::backoff::Backoff;
+#[doc(no_inline)]
+pub use crate::Backoff;
 
 pub(crate) mod lifecycle;
 

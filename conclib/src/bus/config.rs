@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::bus::keys::Keys;
 use crate::bus::transport::LEASE;
+use crate::time::backoff::Backoff;
 
 pub use acl::Role;
 #[cfg(feature = "test-util")]
@@ -29,6 +30,9 @@ mod env;
 mod url;
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
+
+/// The longest pause before a durable message is delivered again.
+pub(crate) const MAX_RETRY_PAUSE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The configuration of a bus: its address, namespace, node and limits.
 ///
@@ -73,6 +77,8 @@ pub struct Config {
     pub(crate) access: credentials::Access,
     /// Time after its last heartbeat at which a proxy's durable messages are taken over.
     pub(crate) visibility_timeout: Duration,
+    /// Pauses of a durable message after failed deliveries.
+    pub(crate) retry_backoff: Backoff,
     /// Deliveries of a durable message before it becomes a dead letter.
     pub(crate) max_deliveries: u32,
     /// Time for which the results of durable messages are stored.
@@ -184,18 +190,44 @@ impl Config {
         self
     }
 
-    /// Time after which the durable messages of a proxy that sends no heartbeats are taken over, and
-    /// for which a message that has failed waits for its next delivery: 30 s by default, 100 ms
-    /// to 24 h.
+    /// Time after which the durable messages of a proxy that sends no heartbeats are taken over: 30 s by
+    /// default, 100 ms to 24 h.
     ///
     /// A handler may take longer: a running proxy sends heartbeats for the messages of its actors.
-    /// A message whose actor is missing for this time has failed.
     #[must_use]
     pub fn visibility_timeout(mut self, timeout: Duration) -> Self {
         if !(Duration::from_millis(100)..=24 * HOUR).contains(&timeout) {
             self.reject("the visibility timeout", "it must be 100 ms to 24 h");
         }
         self.visibility_timeout = timeout;
+        self
+    }
+
+    /// Pauses between a failed delivery of a durable message and the next one: 5 s at first, doubled up to
+    /// 5 min, unless its type has [pauses of its own](crate::ActorMessage). At most 24 h.
+    ///
+    /// Each pause is shortened by a random part of up to one half. The failures of a message are counted
+    /// on the bus, so that another process continues with the next pause. A pause itself ends early with
+    /// its process: after an orderly stop the next process delivers the message at once, and after a
+    /// crash when the [visibility timeout](Self::visibility_timeout) has passed since the failure.
+    ///
+    /// ```
+    /// use conclib::{Backoff, Config};
+    /// use std::time::Duration;
+    ///
+    /// let second = Duration::from_secs(1);
+    /// let config = Config::memory().retry_backoff(Backoff::starting_at(second).up_to(60 * second));
+    /// # drop(config);
+    /// ```
+    #[must_use]
+    pub fn retry_backoff(mut self, backoff: Backoff) -> Self {
+        if backoff.max_delay() > MAX_RETRY_PAUSE {
+            self.reject(
+                "the retry backoff",
+                "its longest pause must be 24 h at most",
+            );
+        }
+        self.retry_backoff = backoff;
         self
     }
 
@@ -303,6 +335,7 @@ impl Config {
             max_message_size: 4 * 1024 * 1024,
             access: credentials::Access::default(),
             visibility_timeout: Duration::from_secs(30),
+            retry_backoff: Backoff::from_secs(5).up_to(Duration::from_secs(5 * 60)),
             max_deliveries: 5,
             result_ttl: HOUR,
             max_stream_len: 1_000_000,
@@ -343,6 +376,7 @@ impl fmt::Debug for Config {
             .field("max_message_size", &self.max_message_size)
             .field("access", &self.access)
             .field("visibility_timeout", &self.visibility_timeout)
+            .field("retry_backoff", &self.retry_backoff)
             .field("max_deliveries", &self.max_deliveries)
             .field("result_ttl", &self.result_ttl)
             .field("max_stream_len", &self.max_stream_len);

@@ -2,14 +2,17 @@
 
 use std::time::Duration;
 
-/// The waits before an actor starts again: each twice as long as the one before, until the actor has
-/// lived for as long as its budget's window without another failure.
+/// Pauses before another attempt: each twice as long as the one before, up to the longest.
 ///
-/// Each wait is shortened by a random part of up to one half, so that actors that failed together
-/// do not come back together.
+/// Restarts of an actor are attempts ([`Spawn::backoff`](crate::system::Spawn::backoff)): its pauses grow
+/// until it has lived for as long as its budget's window without another failure. So are deliveries of
+/// a durable message (`Config::retry_backoff`): its pauses grow with each failed delivery.
+///
+/// Each pause is shortened by a random part of up to one half, so that attempts that failed together
+/// are not repeated together.
 ///
 /// ```
-/// use conclib::supervision::Backoff;
+/// use conclib::Backoff;
 /// use std::time::Duration;
 ///
 /// let patient = Backoff::from_secs(1).up_to(Duration::from_secs(60));
@@ -22,7 +25,7 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// The first wait; the longest is 10 s, or this if it is longer.
+    /// The first pause; the longest is 10 s, or this if it is longer.
     pub const fn starting_at(first: Duration) -> Self {
         const LONGEST: Duration = Duration::from_secs(10);
         let longest = if first.as_nanos() > LONGEST.as_nanos() {
@@ -38,19 +41,28 @@ impl Backoff {
         Self::starting_at(Duration::from_secs(first))
     }
 
-    /// The longest wait.
+    /// The longest pause.
     #[must_use]
     pub const fn up_to(mut self, longest: Duration) -> Self {
         self.longest = longest;
         self
     }
 
-    /// Starts again at once.
+    /// Tries again at once.
     pub const fn none() -> Self {
         Self {
             first: Duration::ZERO,
             longest: Duration::ZERO,
         }
+    }
+
+    /// The longest pause there is.
+    #[cfg_attr(
+        not(feature = "bus"),
+        allow(dead_code, reason = "the bus limits the pauses of durable messages")
+    )]
+    pub(crate) fn max_delay(&self) -> Duration {
+        self.delay(u32::MAX)
     }
 
     /// The pause after `failures` earlier failures in a row and one more: the first one is for zero.

@@ -97,6 +97,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut stuck = StuckControl::start(&system).await?;
     let config = Config::new(&url)?
         .visibility_timeout(Duration::from_secs(1))
+        .retry_backoff(Backoff::from_secs(1).up_to(Duration::from_secs(1)))
         .max_deliveries(DELIVERIES);
     let state = Arc::new(Mutex::new(None));
     let serving = tokio::spawn(serve(system.clone(), config, state.clone()));

@@ -10,7 +10,7 @@ use conclib_tests::messages::Stranger;
 use conclib_tests::{Log, eventually};
 use tokio::time::{Instant, sleep};
 
-use crate::{Server, VISIBILITY, connect};
+use crate::{RETRY_PAUSE, Server, VISIBILITY, connect};
 
 /// Waits for this many dead letters.
 async fn letters(config: &Config, count: usize) -> Vec<DeadLetter> {
@@ -35,7 +35,7 @@ pub(crate) async fn message_that_fails_too_often_is_a_dead_letter(config: Config
         ask.idempotency_key("bad").await,
         Err(AskError::Failed { .. })
     ));
-    assert!(start.elapsed() >= VISIBILITY);
+    assert!(start.elapsed() >= RETRY_PAUSE);
     assert_eq!(log.entries(), ["poison"; 3]);
     let letters = letters(&config, 1).await;
     let letter = &letters[0];

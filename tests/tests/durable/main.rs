@@ -12,7 +12,7 @@ mod redis;
 use std::future::Future;
 use std::time::Duration;
 
-use conclib::{ActorSystem, Config, Proxy, ProxyClient, start_proxy};
+use conclib::{ActorSystem, Backoff, Config, Proxy, ProxyClient, start_proxy};
 use conclib_tests::actors::GateControl;
 use conclib_tests::bus::Bus;
 use conclib_tests::durable::open_shop;
@@ -20,13 +20,17 @@ use conclib_tests::for_each_bus;
 use conclib_tests::{Log, TEST_TIMEOUT};
 use tokio::time::timeout;
 
-/// Short, so that a test reaches the next delivery.
+/// Short, so that a test reaches the next delivery of a message whose process has ended.
 const VISIBILITY: Duration = Duration::from_millis(300);
+
+/// The pause after a failed delivery, before a random part is taken off.
+const RETRY_PAUSE: Duration = Duration::from_millis(200);
 
 /// A bus on which messages are delivered three times.
 fn config(bus: &Bus) -> Config {
     let config = bus.config.clone().visibility_timeout(VISIBILITY);
-    config.max_deliveries(3)
+    let pauses = Backoff::starting_at(RETRY_PAUSE).up_to(RETRY_PAUSE);
+    config.max_deliveries(3).retry_backoff(pauses)
 }
 
 /// An actor system with a shop.

@@ -2,7 +2,8 @@
 //!
 //! Messages pass four parts in one direction, and each part uses only those behind it:
 //!
-//! - [`fetch`] claims entries of the stream: new ones, due ones, and deferred ones when there is room
+//! - [`fetch`] claims entries of the stream: new ones, due ones, those [`scheduled`] for a retry, and
+//!   deferred ones when there is room
 //! - [`backlog`] decodes them, looks for duplicates, and queues them for their actors
 //! - [`deliver`] puts them into mailboxes, and gets the outcomes
 //! - [`ack`] caches results, removes entries, writes dead letters, and then answers callers
@@ -38,6 +39,7 @@ mod fetch;
 mod handover;
 mod isolated;
 mod link;
+mod scheduled;
 #[cfg(test)]
 mod tests;
 
@@ -150,6 +152,9 @@ impl Consumer {
             self.deliver_isolated().await;
             if self.backlog.quarantine.allows_regular() {
                 self.fetch
+                    .fetch_scheduled(&mut self.backlog, &mut self.ack)
+                    .await;
+                self.fetch
                     .fetch_deferred(&mut self.backlog, &mut self.ack)
                     .await;
                 let prefetch = &mut self.backlog.prefetch;
@@ -193,6 +198,7 @@ impl Consumer {
             self.ack.next_attempt(),
             self.fetch.next_read_attempt(),
             self.backlog.resume_retry.next().filter(|_| may_deliver),
+            self.backlog.next_scheduled().filter(|_| may_deliver),
             quarantine.filter(|_| has_room),
             self.backlog.foreign.next_check().filter(|_| has_room),
             self.fetch.has_more_due().then_some(now),

@@ -17,10 +17,12 @@ use deferred::Deferred;
 pub(crate) use deferred::Resumable;
 use delivery::Duplicate;
 pub(crate) use delivery::{Caller, Delivery, DeliveryTicket, ReceivedMessage};
+use redeliveries::Redeliveries;
 
 mod actor_queues;
 mod deferred;
 mod delivery;
+mod redeliveries;
 #[cfg(test)]
 mod tests;
 
@@ -64,9 +66,8 @@ pub(crate) struct Prefetch {
     queues: ActorQueues,
     /// The ids of all deferred messages.
     deferred: HashSet<EntryId>,
-    /// The deliveries of messages that this process has given up for now, until they are due again. The
-    /// bus may count more.
-    redeliveries: HashMap<EntryId, Attempts>,
+    /// The messages that are to be claimed again.
+    pub(crate) redeliveries: Redeliveries,
 }
 
 /// The prefetched messages, by ticket, dedup key and entry.
@@ -89,7 +90,7 @@ impl Prefetch {
         source: EntrySource,
         now: Instant,
     ) -> Admission {
-        self.redeliveries.remove(&message.id);
+        self.redeliveries.forget(message.id);
         if let Some(first) = self.deliveries.same_key_mut(&message.dedup_key) {
             if first.message.fingerprint != message.fingerprint {
                 return Admission::Conflict(Box::new(message));
@@ -172,32 +173,6 @@ impl Prefetch {
         self.queues
             .remove(&message.urn, ticket, message.frame.len());
         Some(delivery)
-    }
-
-    /// Remembers the deliveries of a message until it is due again.
-    pub(crate) fn await_redelivery(&mut self, id: EntryId, attempts: Attempts) {
-        self.redeliveries.insert(id, attempts);
-    }
-
-    /// The remembered deliveries of a message that is due again.
-    pub(crate) fn redelivery(&self, id: EntryId) -> Option<Attempts> {
-        self.redeliveries.get(&id).copied()
-    }
-
-    /// Forgets the remembered deliveries of these messages: they were claimed.
-    pub(crate) fn forget_redeliveries(&mut self, ids: &[EntryId]) {
-        for id in ids {
-            self.redeliveries.remove(id);
-        }
-    }
-
-    /// Forgets all remembered deliveries: another consumer may have claimed the messages since.
-    pub(crate) fn clear_redeliveries(&mut self) {
-        self.redeliveries.clear();
-    }
-
-    pub(crate) fn redelivery_count(&self) -> usize {
-        self.redeliveries.len()
     }
 
     /// True if an entry is prefetched or deferred.

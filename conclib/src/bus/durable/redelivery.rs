@@ -1,13 +1,16 @@
 //! Decides between another delivery and a dead letter for a durable message that was not answered with
 //! a response. No I/O.
 
+use std::time::Duration;
+
 use crate::bus::transport::stream::{Attempts, PendingEntry};
 use crate::error::AskError;
+use crate::time::backoff::Backoff;
 
 /// The decision about a delivery that ended in an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RetryDecision {
-    /// The message is delivered again after the visibility time.
+    /// The message is delivered again after a [pause](retry_pause).
     Retry,
     /// The message becomes a dead letter.
     DeadLetter,
@@ -32,6 +35,17 @@ pub(crate) fn decide_retry(
     } else {
         RetryDecision::Retry
     }
+}
+
+/// The pause of a message whose last delivery has failed, counted by `attempts`; `jitter` is in
+/// `0.0..=1.0`.
+pub(crate) fn retry_pause(backoff: Backoff, attempts: Attempts, jitter: f64) -> Duration {
+    backoff.jittered_delay(attempts.failures.saturating_sub(1), jitter)
+}
+
+/// True if the next delivery of a message is to be [isolated](RedeliveryDecision::DeliverIsolated).
+pub(crate) fn needs_isolation(attempts: Attempts, max_deliveries: u32) -> bool {
+    attempts.unfinished() > 0 && attempts.next().deliveries == max_deliveries
 }
 
 /// The decision about an entry whose consumer has sent no heartbeat for the visibility time. The
@@ -65,7 +79,7 @@ pub(crate) fn decide_redelivery(
     let attempts = pending.attempts;
     if attempts.deliveries >= max_deliveries {
         RedeliveryDecision::DeadLetter(attempts)
-    } else if attempts.unfinished() > 0 && attempts.next().deliveries == max_deliveries {
+    } else if needs_isolation(attempts, max_deliveries) {
         RedeliveryDecision::DeliverIsolated(attempts)
     } else {
         RedeliveryDecision::Deliver(attempts)
@@ -131,6 +145,21 @@ mod tests {
         for error in permanent {
             assert_eq!(decide_retry(&error, 1, 3), RetryDecision::DeadLetter);
         }
+    }
+
+    #[test]
+    fn pauses_grow_with_the_failures() {
+        let backoff = Backoff::from_secs(5).up_to(Duration::from_secs(60));
+        let pause = |deliveries, failures, jitter| {
+            let attempts = due(deliveries, failures).attempts;
+            retry_pause(backoff, attempts, jitter).as_millis()
+        };
+        let pauses = [(1, 1), (2, 2), (3, 3), (9, 9)].map(|(all, failed)| pause(all, failed, 0.0));
+        assert_eq!(pauses, [5_000, 10_000, 20_000, 60_000]);
+        // The end of a process is no failure of the message.
+        assert_eq!(pause(4, 1, 0.0), 5_000);
+        assert_eq!(pause(1, 1, 1.0), 2_500);
+        assert_eq!(pause(0, 0, 0.0), 5_000);
     }
 
     fn due(deliveries: u32, failures: u32) -> PendingEntry {

@@ -61,7 +61,7 @@ struct DeadLetterQueue {
 struct Unhandled {
     /// Other consumers may claim them at once.
     released: Vec<(EntryId, Attempts)>,
-    /// They are delivered again after the visibility time.
+    /// They are delivered again after a pause.
     failed: Vec<(EntryId, Attempts)>,
 }
 

@@ -30,7 +30,7 @@ pub(super) struct Backlog {
     pub(super) prefetch: Prefetch,
     pub(super) quarantine: Quarantine,
     pub(super) foreign: ForeignClaims,
-    /// The retry of claiming deferred messages.
+    /// The retry of claiming deferred and scheduled messages.
     pub(super) resume_retry: Retry,
 }
 
@@ -63,7 +63,7 @@ impl Backlog {
     /// True if new entries may be read. Only these are bounded by the entries that await their
     /// redelivery, which are claimed again in any case.
     pub(super) fn has_room_for_new(&self, ack: &Acknowledger) -> bool {
-        let known = self.known_count(ack) + self.prefetch.redelivery_count();
+        let known = self.known_count(ack) + self.prefetch.redeliveries.len();
         known < self.link.limits.max_known && !ack.is_full()
     }
 
@@ -91,7 +91,7 @@ impl Backlog {
     ) {
         for (id, attempts) in entries {
             if !self.knows(ack, *id) {
-                self.prefetch.await_redelivery(*id, *attempts);
+                self.prefetch.redeliveries.remember(*id, *attempts);
             }
         }
     }
@@ -100,7 +100,9 @@ impl Backlog {
     pub(super) fn claimed(&mut self, entries: &[(EntryId, Attempts)]) {
         let ids: Vec<_> = entries.iter().map(|(id, _)| *id).collect();
         self.foreign.unhold(&ids);
-        self.prefetch.forget_redeliveries(&ids);
+        for id in ids {
+            self.prefetch.redeliveries.forget(id);
+        }
     }
 
     /// Decides about due entries that are not known here.
@@ -110,10 +112,12 @@ impl Backlog {
         due: &[PendingEntry],
     ) -> DueEntries {
         let mut decided = DueEntries::default();
-        let is_known = |id| self.knows(ack, id) || self.quarantine.knows(id);
+        let redeliveries = &self.prefetch.redeliveries;
+        let waits = |id| self.quarantine.knows(id) || redeliveries.is_scheduled(id);
+        let is_known = |id| self.knows(ack, id) || waits(id);
         for pending in due.iter().filter(|due| !is_known(due.id)) {
             let id = pending.id;
-            let known = self.prefetch.redelivery(id);
+            let known = redeliveries.attempts(id);
             match decide_redelivery(pending, known, self.link.limits.max_deliveries) {
                 RedeliveryDecision::Deliver(attempts) => decided.deliver.push((id, attempts)),
                 RedeliveryDecision::DeliverIsolated(attempts) => {
@@ -130,6 +134,14 @@ impl Backlog {
     /// Writes the deliveries of entries to the stream that were claimed just now.
     pub(super) async fn set_own_attempts(&self, entries: Vec<(EntryId, Attempts)>) {
         self.link.set_own_attempts(entries).await;
+    }
+
+    // ---- scheduled messages
+
+    /// The time at which scheduled messages are to be claimed.
+    pub(super) fn next_scheduled(&self) -> Option<Instant> {
+        let due = self.prefetch.redeliveries.wakes_at()?;
+        Some(self.resume_retry.next().map_or(due, |retry| retry.max(due)))
     }
 
     // ---- deferred messages
@@ -194,7 +206,7 @@ impl Backlog {
         let results = self.look_up(ack, fresh).await;
         for message in self.judge_conflicts(ack, conflicts, results.as_ref(), now) {
             let attempts = message.attempts.undelivered();
-            self.prefetch.await_redelivery(message.id, attempts);
+            self.prefetch.redeliveries.remember(message.id, attempts);
             undelivered.push((message.id, attempts));
         }
         if results.is_none() {
@@ -354,7 +366,7 @@ impl Backlog {
             Ok(message) => Some(message),
             Err(error) => {
                 self.link.log.record(Anomaly::UnreadableDurable, &error);
-                self.prefetch.forget_redeliveries(&[entry.id]);
+                self.prefetch.redeliveries.forget(entry.id);
                 ack.unreadable(entry, attempts, &error);
                 None
             }

@@ -12,7 +12,7 @@ use crate::actor::any::Undelivered;
 use crate::bus::durable::consumer::ack::Acknowledger;
 use crate::bus::durable::consumer::link::ConsumerLink;
 use crate::bus::durable::prefetch::{Delivery, DeliveryTicket, Prefetch};
-use crate::bus::durable::redelivery::{RetryDecision, decide_retry};
+use crate::bus::durable::redelivery::{RetryDecision, decide_retry, retry_pause};
 use crate::bus::server::fence::Fence;
 use crate::bus::server::publisher::too_large;
 use crate::envelope::RequestEnvelope;
@@ -32,8 +32,8 @@ pub(super) struct Deliverer {
 
 /// The way of a failed message that is to be delivered again.
 enum AfterFailure {
-    /// It is due after the visibility time, and probably delivered here.
-    AwaitRedelivery,
+    /// It is delivered here after a pause.
+    Schedule,
     /// This consumer stops: others may claim the message at once.
     Release,
 }
@@ -65,7 +65,7 @@ impl Deliverer {
             fence: None,
             sender,
             outcomes,
-            after_failure: AfterFailure::AwaitRedelivery,
+            after_failure: AfterFailure::Schedule,
         }
     }
 
@@ -210,9 +210,12 @@ impl Deliverer {
         let attempts: Vec<_> = attempts.map(|(id, one)| (id, one.failed())).collect();
         match self.after_failure {
             AfterFailure::Release => ack.release(attempts),
-            AfterFailure::AwaitRedelivery => {
+            AfterFailure::Schedule => {
+                let failed = message.attempts.failed();
+                let pause = retry_pause(self.link.limits.retry, failed, fastrand::f64());
+                let due = Instant::now() + pause;
                 for (id, attempts) in &attempts {
-                    prefetch.await_redelivery(*id, *attempts);
+                    prefetch.redeliveries.schedule(*id, *attempts, due);
                 }
                 ack.failed(attempts);
             }

@@ -10,16 +10,19 @@ use crate::bus::server::DRAIN_TIMEOUT;
 use crate::bus::transport::stream::EntryId;
 
 impl Consumer {
-    /// Releases the messages that no actor has, and waits for the outcomes of the others; for a limited
+    /// Releases the messages that no actor has, those that wait for a retry too, and waits for the outcomes of the others; for a limited
     /// time if the proxy was abandoned.
     pub(super) async fn drain(&mut self) {
         self.deliver.release_failed();
+        // Failures so far are written first: that is a heartbeat, and would undo a release.
+        self.acknowledge().await;
         if self.fetch.stop_reading().await {
             self.release_lost_reads().await;
         }
         let mut undelivered = self.backlog.prefetch.take_undelivered();
         let held = self.backlog.foreign.take_held().into_iter();
         undelivered.extend(held.map(|held| (held.id, held.attempts)));
+        undelivered.extend(self.backlog.prefetch.redeliveries.take_all());
         self.link.release(undelivered).await;
         let abandoned = self.link.shared.abandoned.clone();
         let time_limit = async move {
@@ -73,7 +76,7 @@ impl Consumer {
                 .iter()
                 .filter(|own| !self.backlog.knows(&self.ack, own.id));
             let unknown = unknown.map(|own| {
-                let known = self.backlog.prefetch.redelivery(own.id);
+                let known = self.backlog.prefetch.redeliveries.attempts(own.id);
                 let attempts = known.unwrap_or_else(|| attempts_of_lost_read(own.attempts));
                 (own.id, attempts)
             });

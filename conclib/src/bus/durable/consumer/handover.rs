@@ -49,7 +49,7 @@ impl Consumer {
             }
             if self.deliver.begin_term(fence) {
                 // Other consumers may have had the messages since.
-                self.backlog.prefetch.clear_redeliveries();
+                self.backlog.prefetch.redeliveries.take_all();
                 self.backlog.quarantine.clear(Instant::now());
             }
             return true;

@@ -10,6 +10,7 @@ use crate::bus::config::Config;
 use crate::bus::link::log_once::LogOnce;
 use crate::bus::server::ProxyShared;
 use crate::bus::transport::stream::{Attempts, EntryId, StreamConsumer};
+use crate::time::backoff::Backoff;
 
 /// The approximate size of the frames or results in one batch, in bytes. The lease is renewed on the
 /// same connection, and must not wait for a larger one.
@@ -29,6 +30,8 @@ const RELEASED: Duration = Duration::from_secs(24 * 60 * 60);
 pub(super) struct Limits {
     /// An entry without a heartbeat for this time is claimed by another consumer.
     pub(super) visibility: Duration,
+    /// The pauses after failed deliveries.
+    pub(super) retry: Backoff,
     pub(super) max_deliveries: u32,
     /// The time for which results are cached.
     pub(super) result_ttl: Duration,
@@ -43,6 +46,7 @@ impl Limits {
     fn new(config: &Config) -> Self {
         Self {
             visibility: config.visibility_timeout,
+            retry: config.retry_backoff,
             max_deliveries: config.max_deliveries,
             result_ttl: config.result_ttl,
             max_message: config.max_message_size,

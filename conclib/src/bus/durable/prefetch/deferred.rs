@@ -118,7 +118,7 @@ impl Prefetch {
             };
             // Duplicates are claimed again when they are due.
             for (id, attempts) in delivery.undelivered().into_iter().skip(1) {
-                self.await_redelivery(id, attempts);
+                self.redeliveries.remember(id, attempts);
             }
             let deferred = Deferred::of(&delivery.message);
             self.defer(&delivery.message.urn, deferred, VecDeque::push_front);

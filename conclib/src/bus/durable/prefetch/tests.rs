@@ -304,16 +304,16 @@ fn deferred_duplicate_awaits_its_redelivery() {
     prefetch.defer_again(&[first_ticket]);
     assert!(!prefetch.knows(EntryId(2, 0)));
     assert_eq!(
-        prefetch.redelivery(EntryId(2, 0)),
+        prefetch.redeliveries.attempts(EntryId(2, 0)),
         Some(Attempts::default())
     );
     assert_eq!(
-        (prefetch.known_count(), prefetch.redelivery_count()),
+        (prefetch.known_count(), prefetch.redeliveries.len()),
         (1, 1)
     );
     let again = message(2, "a");
     prefetch.admit(again, EntrySource::Stream, now);
-    assert_eq!(prefetch.redelivery(EntryId(2, 0)), None);
+    assert_eq!(prefetch.redeliveries.attempts(EntryId(2, 0)), None);
 }
 
 #[test]

@@ -11,7 +11,7 @@ fn attempts(deliveries: u32, failures: u32) -> Attempts {
 }
 
 /// Claims messages as a consumer that then ends, and sets their deliveries.
-async fn crash_with(config: &Config, count: u32, attempts: Attempts) {
+pub(super) async fn crash_with(config: &Config, count: u32, attempts: Attempts) {
     let server = open_server(config, &Arc::default()).await.unwrap();
     let ended = server.consumer().await.unwrap();
     let read = ended.read(count, Duration::ZERO).await.unwrap();
