@@ -1,6 +1,7 @@
 //! Shared by the macros: collecting mistakes, reading options, checking names, reading types.
 
 use std::fmt::Display;
+use std::time::Duration;
 
 use proc_macro2::{Delimiter, Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote};
@@ -11,6 +12,7 @@ use syn::{
     Token, Type,
 };
 
+use crate::duration::parse_duration;
 use crate::hidden::is_hidden;
 
 /// The mistakes found so far.
@@ -335,4 +337,19 @@ pub(crate) fn place(tokens: impl ToTokens) -> Span {
         .and_then(|last| first.join(last))
         .unwrap_or(first);
     Span::call_site().located_at(whole)
+}
+
+/// The duration in a literal such as `"1m 30s"`.
+pub(crate) fn duration(literal: &LitStr) -> syn::Result<Duration> {
+    parse_duration(&literal.value()).map_err(|problem| {
+        let problem =
+            format!("not a duration: {problem}; write for example \"500ms\" or \"1m 30s\"");
+        syn::Error::new_spanned(literal, problem)
+    })
+}
+
+/// An expression of this duration.
+pub(crate) fn duration_tokens(duration: Duration) -> TokenStream {
+    let (seconds, nanos) = (duration.as_secs(), duration.subsec_nanos());
+    quote!(::core::time::Duration::new(#seconds, #nanos))
 }

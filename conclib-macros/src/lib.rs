@@ -25,6 +25,7 @@ mod message;
 /// | `name = "…"` | its name on the wire; `{T}` stands for the name of a parameter | the type's identifier |
 /// | `local` | it never leaves the process: serde is not needed | it may cross the bus |
 /// | `durable` | the bus stores it until it is handled, at least once | at most once |
+/// | `retry = "1s..5m"` | with `durable`: the first and the longest pause after failed deliveries; `"10s"`: all pauses | `Config::retry_backoff` |
 /// | `crate = path` | where conclib is: see [`handlers`] | `::conclib` |
 ///
 /// A message that may cross the bus also implements

@@ -6,11 +6,13 @@ use syn::{Attribute, Data, DeriveInput, Generics, LitStr, Type, parse_quote};
 
 use crate::attr::{Crate, Errors, located_in_expansion, place, read_options, value};
 use name::Name;
+use retry::Retry;
 
 mod name;
 mod response;
+mod retry;
 
-const OPTIONS: &[&str] = &["response", "name", "local", "durable", "crate"];
+const OPTIONS: &[&str] = &["response", "name", "local", "durable", "retry", "crate"];
 
 pub(crate) fn derive(input: &DeriveInput) -> TokenStream {
     let mut errors = Errors::default();
@@ -18,7 +20,8 @@ pub(crate) fn derive(input: &DeriveInput) -> TokenStream {
     message.validate(&mut errors);
     message.validate_durable(&mut errors);
     let name = message.name(&mut errors);
-    let expansion = message.expand(&name);
+    let retry = message.retry(&mut errors);
+    let expansion = message.expand(&name, retry.as_ref());
     let errors = errors.into_tokens();
     quote!(#expansion #errors)
 }
@@ -33,6 +36,8 @@ struct Message<'a> {
     local: Option<syn::Path>,
     /// The word `durable`.
     durable: Option<syn::Path>,
+    /// The pauses after failed deliveries.
+    retry: Option<LitStr>,
     krate: Crate,
 }
 
@@ -44,6 +49,7 @@ impl<'a> Message<'a> {
             name: None,
             local: None,
             durable: None,
+            retry: None,
             krate: Crate::default(),
         };
         let mut seen = Vec::new();
@@ -67,6 +73,7 @@ impl<'a> Message<'a> {
                 "response" => self.response = value(meta, "response = Receipt")?,
                 "name" => self.name = Some(value(meta, "name = \"billing.Charge\"")?),
                 "local" => self.local = Some(meta.path.clone()),
+                "retry" => self.retry = Some(value(meta, "retry = \"1s..5m\"")?),
                 "crate" => self.krate = Crate::parse(meta)?,
                 _ => self.durable = Some(meta.path.clone()),
             }
@@ -91,6 +98,15 @@ impl<'a> Message<'a> {
                            remove `local` or `durable`";
             errors.at(durable, problem);
         }
+        if let (Some(retry), None) = (&self.retry, &self.durable) {
+            let problem = "only a durable message is delivered again after a failure: add `durable`, or \
+                           remove `retry`";
+            errors.at(retry, problem);
+        }
+    }
+
+    fn retry(&self, errors: &mut Errors) -> Option<Retry> {
+        errors.keep(Retry::parse(self.retry.as_ref()?))
     }
 
     fn name(&self, errors: &mut Errors) -> Name {
@@ -101,7 +117,7 @@ impl<'a> Message<'a> {
             .unwrap_or_else(|| Name::of_type(&input.ident))
     }
 
-    fn expand(&self, name: &Name) -> TokenStream {
+    fn expand(&self, name: &Name, retry: Option<&Retry>) -> TokenStream {
         let Self {
             input,
             response,
@@ -124,6 +140,7 @@ impl<'a> Message<'a> {
                 const DURABLE: ::core::primitive::bool = true;
             )
         });
+        let retry = retry.map(|retry| retry.expand(krate));
         let is_remote = self.local.is_none();
         let remote = is_remote.then(|| {
             // The error about a missing serde derive points at the type's name, or at the response.
@@ -144,6 +161,7 @@ impl<'a> Message<'a> {
                 const WIRE: ::core::option::Option<#krate::WireCodec<Self>> =
                     ::core::option::Option::#wire;
                 #durable
+                #retry
             }
             #remote
             #check

@@ -15,6 +15,7 @@ pub use crate::message::{ActorMessage, NoMessage, RemoteMessage, WireCodec, Wire
 pub use crate::periodic::PeriodicActor;
 pub use crate::reply::{Limit, Reply};
 pub use crate::stop_reason::StopReason;
+pub use crate::time::backoff::Backoff;
 #[cfg(feature = "cron")]
 pub use crate::time::schedule::Cron;
 pub use crate::time::schedule::{First, Missed, Schedule};

@@ -7,6 +7,7 @@ use std::marker::PhantomData;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::time::backoff::Backoff;
 pub use wire_name::WireName;
 
 mod length_check;
@@ -34,10 +35,15 @@ const MAX_DEPTH: usize = 128;
 /// struct Charge { cents: u64 }
 ///
 /// #[derive(ActorMessage, Serialize, Deserialize)]
+/// #[message(durable, retry = "1m..6h")]  // pauses after failed deliveries: the first, the longest
+/// struct Remind { order: u32 }
+///
+/// #[derive(ActorMessage, Serialize, Deserialize)]
 /// #[message(name = "Set<{T}>")]          // so that an actor may handle several of them
 /// struct Set<T> { to: T }
 ///
 /// assert!(Charge::DURABLE && !Add::DURABLE);
+/// assert!(Remind::RETRY.is_some() && Charge::RETRY.is_none());
 /// assert_eq!(Add::NAME, "Add");
 /// assert_eq!(Set::<u32>::NAME, "Set<u32>");
 /// assert!(Socket::WIRE.is_none());
@@ -70,6 +76,12 @@ pub trait ActorMessage: Sized + Send + 'static {
     /// True if every [`ProxyClient`](crate::ProxyClient) sends it as a durable message:
     /// `#[message(durable)]`. Within the process this changes nothing.
     const DURABLE: bool = false;
+
+    /// The pauses of a durable message after failed deliveries, 24 h at most; `None`: those of
+    /// [`Config::retry_backoff`](crate::Config::retry_backoff). `#[message(durable, retry = "1s..5m")]` sets
+    /// the first and the longest one; `retry = "10s"` makes all of them equal. The sender's type decides,
+    /// since the pauses travel with the message.
+    const RETRY: Option<Backoff> = None;
 }
 
 /// A message that may cross the bus: every `#[derive(ActorMessage)]` without `#[message(local)]`.

@@ -1,14 +1,11 @@
 //! `#[periodic(tick = Beat, every = "500ms")]`: one entry of an actor's ticks.
 
-use std::time::Duration;
-
 use proc_macro2::{Ident, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::{Attribute, Expr, LitStr, Path};
 
-use crate::attr::{Crate, flag, place, read_options, value};
-use crate::duration::parse_duration;
+use crate::attr::{Crate, duration, duration_tokens, flag, place, read_options, value};
 
 const OPTIONS: &[&str] = &[
     "tick",
@@ -219,20 +216,6 @@ fn type_of(tick: &Expr) -> syn::Result<Path> {
         return Ok(path.clone());
     }
     Err(syn::Error::new_spanned(tick, FORMS))
-}
-
-fn duration_tokens(duration: Duration) -> TokenStream {
-    let (seconds, nanos) = (duration.as_secs(), duration.subsec_nanos());
-    quote!(::core::time::Duration::new(#seconds, #nanos))
-}
-
-/// The duration in a literal such as `"1m 30s"`.
-fn duration(literal: &LitStr) -> syn::Result<Duration> {
-    parse_duration(&literal.value()).map_err(|problem| {
-        let problem =
-            format!("not a duration: {problem}; write for example \"500ms\" or \"1m 30s\"");
-        syn::Error::new_spanned(literal, problem)
-    })
 }
 
 /// Checks the cron expression in a literal, as `Schedule::cron` does when a program runs.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::bus::keys::Keys;
 use crate::bus::transport::LEASE;
+use crate::bus::transport::stream::MAX_RETRY_PAUSE;
 use crate::time::backoff::Backoff;
 
 pub use acl::Role;
@@ -30,9 +31,6 @@ mod env;
 mod url;
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
-
-/// The longest pause before a durable message is delivered again.
-pub(crate) const MAX_RETRY_PAUSE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The configuration of a bus: its address, namespace, node and limits.
 ///
@@ -221,7 +219,7 @@ impl Config {
     /// ```
     #[must_use]
     pub fn retry_backoff(mut self, backoff: Backoff) -> Self {
-        if backoff.max_delay() > MAX_RETRY_PAUSE {
+        if backoff.bounds().1 > MAX_RETRY_PAUSE {
             self.reject(
                 "the retry backoff",
                 "its longest pause must be 24 h at most",

@@ -140,6 +140,7 @@ for_each_bus! {
         releases_set_the_attempts
         acknowledged_entries_are_removed_and_their_results_cached
         dead_letters_are_listed_replayed_and_deleted
+        options_stay_with_an_entry
         nodes_have_separate_streams
         entries_are_acknowledged_after_reading_has_stopped
     }

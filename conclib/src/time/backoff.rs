@@ -56,13 +56,22 @@ impl Backoff {
         }
     }
 
-    /// The longest pause there is.
+    /// The same, with no pause longer than this.
     #[cfg_attr(
         not(feature = "bus"),
-        allow(dead_code, reason = "the bus limits the pauses of durable messages")
+        allow(dead_code, reason = "durable messages have a longest pause")
     )]
-    pub(crate) fn max_delay(&self) -> Duration {
-        self.delay(u32::MAX)
+    pub(crate) fn at_most(self, longest: Duration) -> Self {
+        self.up_to(self.longest.min(longest))
+    }
+
+    /// The first and the longest pause, without their random part.
+    #[cfg_attr(
+        not(feature = "bus"),
+        allow(dead_code, reason = "durable messages carry them")
+    )]
+    pub(crate) fn bounds(&self) -> (Duration, Duration) {
+        (self.delay(0), self.longest)
     }
 
     /// The pause after `failures` earlier failures in a row and one more: the first one is for zero.

@@ -37,4 +37,24 @@ struct TwiceDurable;
 #[message(durable = true)]
 struct DurableWithValue;
 
+#[derive(ActorMessage, Serialize, Deserialize)]
+#[message(retry = "10s")]
+struct RetryWithoutDurable;
+
+#[derive(ActorMessage, Serialize, Deserialize)]
+#[message(durable, retry = "often")]
+struct RetryIsNoDuration;
+
+#[derive(ActorMessage, Serialize, Deserialize)]
+#[message(durable, retry = "5m..1s")]
+struct RetryIsReversed;
+
+#[derive(ActorMessage, Serialize, Deserialize)]
+#[message(durable, retry = "1h..25h")]
+struct RetryIsTooLong;
+
+#[derive(ActorMessage, Serialize, Deserialize)]
+#[message(durable, retry = 10)]
+struct RetryIsANumber;
+
 fn main() {}

@@ -13,6 +13,7 @@ use crate::bus::client::batch::InlineBatch;
 use crate::bus::client::producer::IdempotencyKey;
 use crate::bus::client::shared::{ClientShared, Outgoing, UNDATED};
 use crate::bus::protocol::Kind;
+use crate::bus::transport::stream::{EntryOptions, MAX_RETRY_PAUSE};
 use crate::deadlock::current::Current;
 use crate::envelope::Attributes;
 use crate::error::{AskError, Delivered};
@@ -162,7 +163,10 @@ impl<M: ActorMessage> Call<M> {
         let shared = self.client.shared();
         match &self.key {
             None => shared.send(request),
-            Some(key) => shared.send_durable(request, key.text()?),
+            Some(key) => {
+                let retry = M::RETRY.map(|retry| retry.at_most(MAX_RETRY_PAUSE));
+                shared.send_durable(request, key.text()?, EntryOptions { retry })
+            }
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::bus::client::pending::{MAX_BYTES, PendingRequests};
 use crate::bus::client::shared::{ClientShared, Outgoing, UNDATED};
 use crate::bus::link::retry::STREAM_BACKOFF;
 use crate::bus::protocol::{MAX_REQUESTS, Request};
-use crate::bus::transport::stream::{MAX_KEY_LEN, NewEntry};
+use crate::bus::transport::stream::{EntryOptions, MAX_KEY_LEN, NewEntry};
 use crate::bus::transport::{Frame, TransportError};
 use crate::error::{AskError, Delivered};
 use crate::random::Uuid;
@@ -145,6 +145,7 @@ impl ClientShared {
         self: &Arc<Self>,
         request: Outgoing<'_>,
         key: String,
+        options: EntryOptions,
     ) -> Result<SentRequest, AskError> {
         let (mut frame, size) = self.frame(&request)?;
         let mut pending = self.pending();
@@ -160,6 +161,7 @@ impl ClientShared {
             message: NewEntry {
                 key,
                 frame: encoded,
+                options,
             },
             deadline: request.deadline,
             is_undated,

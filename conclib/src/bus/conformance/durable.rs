@@ -2,9 +2,10 @@
 
 use super::*;
 use crate::bus::transport::stream::{
-    Attempts, DeadLetterEntry, EntryAck, EntryId, ForeignPage, NewEntry, PendingEntry,
-    StreamConsumer, StreamEntry,
+    Attempts, DeadLetterEntry, EntryAck, EntryId, EntryOptions, ForeignPage, NewEntry,
+    PendingEntry, StreamConsumer, StreamEntry,
 };
+use crate::time::backoff::Backoff;
 
 /// Long enough for a pause on a slow machine.
 const IDLE: Duration = Duration::from_millis(200);
@@ -13,6 +14,7 @@ fn messages(texts: &[&str]) -> Vec<NewEntry> {
     let message = |text: &&str| NewEntry {
         key: format!("key of {text}"),
         frame: Bytes::copy_from_slice(text.as_bytes()),
+        options: EntryOptions::default(),
     };
     texts.iter().map(message).collect()
 }
@@ -293,17 +295,17 @@ pub(super) async fn dead_letters_are_listed_replayed_and_deleted(bus: &dyn TestB
     client.append(messages(&["a", "b", "c"])).await.unwrap();
     let server = server(bus).await;
     let consumer = consumer(bus).await;
-    let mut letters =
-        read(&*consumer, 9)
-            .await
-            .into_iter()
-            .map(|StreamEntry { id, key, frame }| DeadLetterEntry {
-                id,
-                key,
-                frame,
-                deliveries: 3,
-                reason: "no reason".to_owned(),
-            });
+    let mut letters = read(&*consumer, 9)
+        .await
+        .into_iter()
+        .map(|entry| DeadLetterEntry {
+            id: entry.id,
+            key: entry.key,
+            frame: entry.frame,
+            retry: entry.options.retry,
+            deliveries: 3,
+            reason: "no reason".to_owned(),
+        });
     let first = letters.by_ref().take(1).collect();
     assert_eq!(consumer.dead_letter(first).await, Ok(0));
     assert_eq!(consumer.dead_letter(letters.collect()).await, Ok(0));
@@ -331,6 +333,43 @@ pub(super) async fn dead_letters_are_listed_replayed_and_deleted(bus: &dyn TestB
         due(&*consumer, Duration::ZERO).await[0].attempts,
         Attempts::new(1)
     );
+}
+
+pub(super) async fn options_stay_with_an_entry(bus: &dyn TestBus) {
+    let (client, _replies) = client(bus).await;
+    let options = EntryOptions {
+        retry: Some(Backoff::from_secs(1).up_to(60 * LONG)),
+    };
+    let mut messages = messages(&["a", "b"]);
+    messages[0].options = options;
+    client.append(messages).await.unwrap();
+    let server = server(bus).await;
+    let consumer = consumer(bus).await;
+    let all = |entries: &[StreamEntry]| entries.iter().map(|one| one.options).collect::<Vec<_>>();
+    let read = read(&*consumer, 9).await;
+    let expected = [options, EntryOptions::default()];
+    assert_eq!(all(&read), expected);
+    let claimed = ids(&read);
+    let claimed = consumer
+        .claim(&claimed, Attempts::new(2), Duration::ZERO)
+        .await;
+    assert_eq!(all(&claimed.unwrap()), expected);
+    // A dead letter keeps them for its replay.
+    let letter = DeadLetterEntry {
+        id: read[0].id,
+        key: read[0].key.clone(),
+        frame: read[0].frame.clone(),
+        retry: options.retry,
+        deliveries: 3,
+        reason: "no reason".to_owned(),
+    };
+    consumer.dead_letter(vec![letter]).await.unwrap();
+    let letters = server.dead_letters();
+    let letter = letters.list(EntryId::default(), 9).await.unwrap().remove(0);
+    assert_eq!(letter.retry, options.retry);
+    assert!(letters.replay(letter.id).await.unwrap());
+    let replayed = consumer.read(9, Duration::ZERO).await.unwrap();
+    assert_eq!(all(&replayed), [options]);
 }
 
 pub(super) async fn nodes_have_separate_streams(bus: &dyn TestBus) {

@@ -304,6 +304,7 @@ mod tests {
                 id: EntryId(number, 0),
                 key: String::new(),
                 frame: vec![0; self.size].into(),
+                retry: None,
                 deliveries: 1,
                 reason: String::new(),
             });

@@ -9,7 +9,7 @@ use crate::bus::keys::Keys;
 use crate::bus::memory::MemoryBus;
 use crate::bus::memory::stream::StreamStore;
 use crate::bus::transport::TransportError;
-use crate::bus::transport::stream::{DeadLetterEntry, DeadLetterStore, EntryId, NewEntry};
+use crate::bus::transport::stream::{DeadLetterEntry, DeadLetterStore, EntryId};
 
 /// The dead letters of a node.
 pub(super) struct MemoryDeadLetters {
@@ -46,8 +46,7 @@ impl DeadLetterStore for MemoryDeadLetters {
         let found = self.store.with(|state| {
             let letter = state.dead_letters.remove(&id)?;
             let id = state.next_id(now);
-            let DeadLetterEntry { key, frame, .. } = letter;
-            state.insert(id, NewEntry { key, frame });
+            state.insert(id, letter.into());
             Some(())
         });
         self.store.appended.notify_one();

@@ -113,6 +113,7 @@ impl StreamState {
             id,
             key: message.key.clone(),
             frame: message.frame.clone(),
+            options: message.options,
         })
     }
 

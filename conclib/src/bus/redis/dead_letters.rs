@@ -64,12 +64,12 @@ impl DeadLetterStore for RedisDeadLetters {
 
     async fn replay(&self, id: EntryId) -> Result<bool, TransportError> {
         let found = self.range(id.to_string(), id.to_string(), 1).await?.pop();
-        let Some(DeadLetterEntry { key, frame, .. }) = found else {
+        let Some(letter) = found else {
             return Ok(false);
         };
         // First appended, then deleted: two entries with the same key are handled once, but a message
         // in neither place would be lost.
-        let arguments = entry(&self.keys.durable(), key, frame);
+        let arguments = entry(&self.keys.durable(), letter.into());
         let link = self.commands.link()?;
         link.request("XADD", arguments, COMMAND).await?;
         self.delete(id).await

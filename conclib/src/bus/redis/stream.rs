@@ -1,7 +1,7 @@
 //! The stream of durable messages in Redis, read by a group of consumers.
 //!
-//! An entry of the stream has the fields `k`, the idempotency key, and `f`, the request frame. A dead
-//! letter also has `d`, the number of deliveries, and `r`, the reason.
+//! An entry of the stream has the fields `k`, the idempotency key, `f`, the request frame, and those of its
+//! [`options`]. A dead letter also has `d`, the number of deliveries, and `r`, the reason.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,8 +18,8 @@ use crate::bus::redis::connection::Connection;
 use crate::bus::redis::library::{LibrarySession, into_array, into_bytes, unexpected};
 use crate::bus::redis::start_check::ServerFacts;
 use crate::bus::transport::stream::{
-    Attempts, DeadLetterEntry, EntryAck, EntryId, ForeignPage, MAX_DEAD_LETTERS, PendingEntry,
-    StreamConsumer, StreamEntry,
+    Attempts, DeadLetterEntry, EntryAck, EntryId, ForeignPage, MAX_DEAD_LETTERS, NewEntry,
+    PendingEntry, StreamConsumer, StreamEntry,
 };
 use crate::bus::transport::{LEASE, TransportError};
 use crate::random::Uuid;
@@ -28,6 +28,7 @@ use entries::EntryClaim;
 
 pub(crate) mod entries;
 mod group;
+mod options;
 mod producer;
 
 /// The consumer group of all proxies.
@@ -321,9 +322,11 @@ impl StreamConsumer for RedisConsumer {
         let key = self.keys.dead_letters();
         let ids: Vec<_> = letters.iter().map(|letter| letter.id).collect();
         let additions = letters.into_iter().map(|letter| {
-            let mut arguments = entry(&key, letter.key, letter.frame);
-            arguments.extend(["d".into(), letter.deliveries.to_string().into()]);
-            arguments.extend(["r".into(), letter.reason.into()]);
+            let deliveries = letter.deliveries.to_string();
+            let reason = letter.reason.clone();
+            let mut arguments = entry(&key, letter.into());
+            arguments.extend(["d".into(), deliveries.into()]);
+            arguments.extend(["r".into(), reason.into()]);
             ("XADD", arguments)
         });
         // Entries are removed only after the dead letters are certainly written.
@@ -363,10 +366,12 @@ impl RedisConsumer {
 }
 
 /// The arguments of `XADD` for an entry.
-pub(crate) fn entry(stream: &str, key: String, frame: Bytes) -> Vec<Value> {
-    let head = [stream.into(), "*".into(), "k".into(), key.into()];
-    let frame = ["f".into(), Value::Bytes(frame)];
-    head.into_iter().chain(frame).collect()
+pub(crate) fn entry(stream: &str, message: NewEntry) -> Vec<Value> {
+    let key = message.key.into();
+    let mut arguments = vec![stream.into(), "*".into(), "k".into(), key];
+    arguments.extend(["f".into(), Value::Bytes(message.frame)]);
+    arguments.extend(options::fields(message.options));
+    arguments
 }
 
 fn millis(duration: Duration) -> Value {

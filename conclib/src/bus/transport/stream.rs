@@ -12,12 +12,16 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::bus::transport::TransportError;
+use crate::time::backoff::Backoff;
 
 /// The maximum number of stored dead letters. Beyond it the oldest are dropped, counted and logged.
 pub(crate) const MAX_DEAD_LETTERS: u64 = 100_000;
 
 /// The maximum length of an idempotency key, in bytes.
 pub(crate) const MAX_KEY_LEN: usize = 128;
+
+/// The longest pause before a message is delivered again.
+pub(crate) const MAX_RETRY_PAUSE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The position of an entry in a stream: its time of arrival in ms, and its number within that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -41,6 +45,14 @@ impl FromStr for EntryId {
     }
 }
 
+/// The wishes of a message's sender about its delivery. An entry without them is delivered as the
+/// config says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct EntryOptions {
+    /// The pauses after failed deliveries; [`MAX_RETRY_PAUSE`] at most, whatever a peer wrote.
+    pub(crate) retry: Option<Backoff>,
+}
+
 /// A message to be appended to the stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct NewEntry {
@@ -48,6 +60,7 @@ pub(crate) struct NewEntry {
     pub(crate) key: String,
     /// The request frame.
     pub(crate) frame: Bytes,
+    pub(crate) options: EntryOptions,
 }
 
 /// An entry of the stream. Key and frame are empty if another program has written an entry without
@@ -57,6 +70,7 @@ pub(crate) struct StreamEntry {
     pub(crate) id: EntryId,
     pub(crate) key: String,
     pub(crate) frame: Bytes,
+    pub(crate) options: EntryOptions,
 }
 
 /// The number of deliveries of a message. The bus stores both numbers with the entry.
@@ -140,8 +154,24 @@ pub(crate) struct DeadLetterEntry {
     pub(crate) id: EntryId,
     pub(crate) key: String,
     pub(crate) frame: Bytes,
+    /// The pauses of the message, for its replay.
+    pub(crate) retry: Option<Backoff>,
     pub(crate) deliveries: u32,
     pub(crate) reason: String,
+}
+
+/// The message of a dead letter, to be delivered again.
+impl From<DeadLetterEntry> for NewEntry {
+    fn from(letter: DeadLetterEntry) -> Self {
+        let DeadLetterEntry {
+            key, frame, retry, ..
+        } = letter;
+        Self {
+            key,
+            frame,
+            options: EntryOptions { retry },
+        }
+    }
 }
 
 /// The client's end of the stream. A transport may do without.

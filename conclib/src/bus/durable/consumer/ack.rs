@@ -140,6 +140,7 @@ impl Acknowledger {
             id: message.id,
             key: message.key,
             frame: message.frame,
+            retry: message.retry,
             deliveries: message.attempts.deliveries,
             reason,
         };
@@ -161,11 +162,17 @@ impl Acknowledger {
             callers: caller.into_iter().collect(),
             outcome: Err(error.clone()),
         };
-        let StreamEntry { id, key, frame } = entry;
+        let StreamEntry {
+            id,
+            key,
+            frame,
+            options,
+        } = entry;
         let letter = DeadLetterEntry {
             id,
             key,
             frame,
+            retry: options.retry,
             deliveries: attempts.deliveries,
             reason: error.to_string(),
         };

@@ -49,6 +49,7 @@ pub(super) fn decode(
         id: entry.id,
         key: entry.key.clone(),
         frame: entry.frame.clone(),
+        retry: entry.options.retry,
         attempts,
         urn: request.urn.to_owned(),
         name: request.message.to_owned(),

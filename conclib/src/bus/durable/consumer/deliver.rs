@@ -212,7 +212,8 @@ impl Deliverer {
             AfterFailure::Release => ack.release(attempts),
             AfterFailure::Schedule => {
                 let failed = message.attempts.failed();
-                let pause = retry_pause(self.link.limits.retry, failed, fastrand::f64());
+                let backoff = message.retry.unwrap_or(self.link.limits.retry);
+                let pause = retry_pause(backoff, failed, fastrand::f64());
                 let due = Instant::now() + pause;
                 for (id, attempts) in &attempts {
                     prefetch.redeliveries.schedule(*id, *attempts, due);

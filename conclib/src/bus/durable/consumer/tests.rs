@@ -14,7 +14,7 @@ use crate::bus::durable::result_cache::Fingerprint;
 use crate::bus::link::health::ConnectionState;
 use crate::bus::open::open_server;
 use crate::bus::proxy::{Proxy, serve};
-use crate::bus::transport::stream::{Attempts, EntryId, StreamEntry};
+use crate::bus::transport::stream::{Attempts, EntryId, EntryOptions, StreamEntry};
 use crate::envelope::Attributes;
 use crate::error::AskError;
 use crate::prelude::*;
@@ -48,6 +48,11 @@ struct Big;
 #[message(durable)]
 struct Fail;
 
+/// Its handler fails, and its pauses are longer than those of the config.
+#[derive(ActorMessage, Serialize, Deserialize)]
+#[message(durable, retry = "1h..2h")]
+struct FailRarely;
+
 /// No actor has a handler for it.
 #[derive(ActorMessage, Serialize, Deserialize)]
 #[message(durable)]
@@ -72,6 +77,11 @@ impl Gate {
     #[handler]
     fn big(&mut self, _: Big) -> ByteBuf {
         ByteBuf::from(vec![7; BATCH_BYTES / 3])
+    }
+
+    #[handler]
+    fn fail_rarely(&mut self, _: FailRarely, reply: Reply<()>) {
+        drop(reply);
     }
 
     #[handler]
@@ -372,11 +382,13 @@ async fn full_acknowledgements_let_the_consumer_sleep() {
         id: EntryId(1, 1),
         key: "k".to_owned(),
         frame: Bytes::new(),
+        options: EntryOptions::default(),
     };
     let message = ReceivedMessage {
         id: entry.id,
         key: entry.key.clone(),
         frame: Bytes::new(),
+        retry: None,
         attempts: Attempts::new(1),
         urn: "gate".to_owned(),
         name: String::new(),

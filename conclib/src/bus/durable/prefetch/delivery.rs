@@ -7,6 +7,7 @@ use crate::bus::durable::result_cache::Fingerprint;
 use crate::bus::transport::stream::{Attempts, EntryId};
 use crate::envelope::Attributes;
 use crate::reply::remote::Origin;
+use crate::time::backoff::Backoff;
 
 /// Identifies a prefetched message until it is acknowledged, released or deferred.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -27,6 +28,8 @@ pub(crate) struct ReceivedMessage {
     pub(crate) key: String,
     /// The undecoded request, for a dead letter.
     pub(crate) frame: Bytes,
+    /// The pauses after failed deliveries, if they are not those of the config.
+    pub(crate) retry: Option<Backoff>,
     /// The deliveries, including the next one.
     pub(crate) attempts: Attempts,
     pub(crate) urn: String,

@@ -12,6 +12,7 @@ fn message(number: u64, urn: &str) -> ReceivedMessage {
         id: EntryId(number, 0),
         key: number.to_string(),
         frame: Bytes::from_static(&[0; 100]),
+        retry: None,
         attempts: Attempts::new(1),
         urn: urn.to_owned(),
         name: String::new(),

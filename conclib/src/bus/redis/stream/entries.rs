@@ -6,8 +6,9 @@ use std::time::Duration;
 use fred::types::Resp3Frame;
 
 use crate::bus::redis::library::{into_array, into_bytes, into_u64};
+use crate::bus::redis::stream::options;
 use crate::bus::transport::stream::{
-    Attempts, DeadLetterEntry, EntryId, PendingEntry, StreamEntry,
+    Attempts, DeadLetterEntry, EntryId, EntryOptions, PendingEntry, StreamEntry,
 };
 
 /// Decodes entries of a stream. An older Redis sends null for entries deleted meanwhile.
@@ -20,6 +21,7 @@ pub(super) fn stream_entries(entries: Resp3Frame) -> Option<Vec<StreamEntry>> {
             id,
             key: text(fields.remove("k")),
             frame: fields.remove("f").and_then(into_bytes).unwrap_or_default(),
+            options: entry_options(&mut fields),
         })
     };
     entries.map(read).collect()
@@ -89,9 +91,14 @@ pub(crate) fn dead_letter(entry: Resp3Frame) -> Option<DeadLetterEntry> {
         id,
         key: text(fields.remove("k")),
         frame: fields.remove("f").and_then(into_bytes).unwrap_or_default(),
+        retry: entry_options(&mut fields).retry,
         deliveries: text(fields.remove("d")).parse().unwrap_or(0),
         reason: text(fields.remove("r")),
     })
+}
+
+fn entry_options(fields: &mut HashMap<String, Resp3Frame>) -> EntryOptions {
+    options::read(|name| fields.remove(name).map(|value| text(Some(value))))
 }
 
 /// Decodes an entry: its id and its fields, without fields if it was deleted meanwhile.

@@ -15,7 +15,7 @@ impl StreamProducer for RedisClient {
         let stream = self.keys.durable();
         let mut commands: Vec<_> = messages
             .into_iter()
-            .map(|NewEntry { key, frame }| ("XADD", entry(&stream, key, frame)))
+            .map(|message| ("XADD", entry(&stream, message)))
             .collect();
         commands.push(("XLEN", vec![stream.into()]));
         let link = self.durable().await?;

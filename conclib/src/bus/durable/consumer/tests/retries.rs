@@ -27,6 +27,18 @@ async fn failed_message_is_delivered_again_after_growing_pauses() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn pauses_of_a_type_travel_with_the_message() {
+    const HOUR: Duration = Duration::from_secs(60 * 60);
+    let config = config(3).retry_backoff(Backoff::none());
+    let stage = Stage::set(config).await;
+    let start = Instant::now();
+    let ask = stage.client.ask("gate", FailRarely).timeout(5 * HOUR);
+    assert_eq!(ask.await, Err(AskError::NoReply));
+    let elapsed = start.elapsed();
+    assert!((3 * HOUR / 2..4 * HOUR).contains(&elapsed), "{elapsed:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn pauses_continue_while_the_bus_fails() {
     let config = config(2).retry_backoff(Backoff::from_secs(10));
     let stage = Stage::set(config).await;

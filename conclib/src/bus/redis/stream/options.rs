@@ -1,0 +1,69 @@
+//! The fields of an entry that tell its delivery: `p`, the pauses after failed deliveries, as
+//! `1000..300000`, the first and the longest one in ms.
+
+use std::time::Duration;
+
+use fred::types::Value;
+
+use crate::bus::transport::stream::{EntryOptions, MAX_RETRY_PAUSE};
+use crate::time::backoff::Backoff;
+
+/// The field of the pauses.
+const RETRY: &str = "p";
+
+/// The fields of these options, to be written after those of the message.
+pub(super) fn fields(options: EntryOptions) -> Vec<Value> {
+    let mut fields = Vec::new();
+    if let Some(retry) = options.retry {
+        let (first, longest) = retry.bounds();
+        let pauses = format!("{}..{}", first.as_millis(), longest.as_millis());
+        fields.extend([RETRY.into(), pauses.into()]);
+    }
+    fields
+}
+
+/// Reads the options; `take` removes a field. Fields that cannot be read count as absent.
+pub(super) fn read(mut take: impl FnMut(&str) -> Option<String>) -> EntryOptions {
+    EntryOptions {
+        retry: take(RETRY).and_then(|pauses| read_pauses(&pauses)),
+    }
+}
+
+fn read_pauses(pauses: &str) -> Option<Backoff> {
+    let (first, longest) = pauses.split_once("..")?;
+    let pause = |millis: &str| {
+        let pause = Duration::from_millis(millis.parse().ok()?);
+        Some(pause.min(MAX_RETRY_PAUSE))
+    };
+    Some(Backoff::starting_at(pause(first)?).up_to(pause(longest)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn retry(pauses: &str) -> Option<(Duration, Duration)> {
+        let read = read(|field| (field == RETRY).then(|| pauses.to_owned()));
+        read.retry.map(|retry| retry.bounds())
+    }
+
+    #[test]
+    fn pauses_of_a_peer_are_bounded() {
+        let seconds = Duration::from_secs;
+        assert_eq!(retry("1000..300000"), Some((seconds(1), seconds(300))));
+        assert_eq!(retry("0..0"), Some((seconds(0), seconds(0))));
+        let most = (MAX_RETRY_PAUSE, MAX_RETRY_PAUSE);
+        assert_eq!(retry("86400001..18446744073709551615"), Some(most));
+        // The longest one is also the bound of the first.
+        assert_eq!(retry("5000..1000"), Some((seconds(1), seconds(1))));
+        for odd in ["", "1", "..", "1..", "-1..5", "1..18446744073709551616"] {
+            assert_eq!(retry(odd), None, "{odd}");
+        }
+    }
+
+    #[test]
+    fn absent_options_have_no_fields() {
+        assert!(fields(EntryOptions::default()).is_empty());
+        assert_eq!(read(|_| None), EntryOptions::default());
+    }
+}
