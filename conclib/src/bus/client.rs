@@ -27,6 +27,7 @@ mod batch;
 mod call;
 mod dispatcher;
 mod driver;
+mod durable_call;
 mod lazy;
 pub(crate) mod pending;
 mod producer;

@@ -10,10 +10,9 @@ use tokio::time::Instant;
 
 use crate::bus::client::ProxyClient;
 use crate::bus::client::batch::InlineBatch;
-use crate::bus::client::producer::IdempotencyKey;
+use crate::bus::client::durable_call::{DurableCall, IdempotencyKey};
 use crate::bus::client::shared::{ClientShared, Outgoing, UNDATED};
 use crate::bus::protocol::Kind;
-use crate::bus::transport::stream::{EntryOptions, MAX_RETRY_PAUSE};
 use crate::deadlock::current::Current;
 use crate::envelope::Attributes;
 use crate::error::{AskError, Delivered};
@@ -39,8 +38,8 @@ pub(super) struct Call<M> {
     message: Option<M>,
     timeout: Duration,
     attributes: Attributes,
-    /// Present if the request is durable.
-    key: Option<IdempotencyKey>,
+    /// Present if the request is durable, or has settings that only a durable one may have.
+    durable: Option<Box<DurableCall>>,
     /// Until the request is sent: the latest end that the caller has set.
     deadline: Deadline,
     /// Present while the request is pending.
@@ -55,7 +54,7 @@ impl<M: ActorMessage> Call<M> {
             urn: Urn::new(urn),
             message: Some(message),
             attributes: Attributes::new(),
-            key: M::DURABLE.then_some(IdempotencyKey::Generated),
+            durable: M::DURABLE.then(DurableCall::generated),
             deadline: Deadline::default(),
             sent: None,
         }
@@ -82,12 +81,23 @@ impl<M: ActorMessage> Call<M> {
     }
 
     pub(super) fn durable(mut self) -> Self {
-        self.key.get_or_insert(IdempotencyKey::Generated);
+        let key = &mut self.durable.get_or_insert_default().key;
+        key.get_or_insert(IdempotencyKey::Generated);
         self
     }
 
     pub(super) fn idempotency_key(mut self, key: String) -> Self {
-        self.key = Some(IdempotencyKey::Given(key));
+        let durable = self.durable.get_or_insert_default();
+        durable.key = Some(IdempotencyKey::Given(key));
+        self
+    }
+
+    /// Limits the wait until the bus has stored the message; once the request is under way, the wait is
+    /// only shortened, counted from now.
+    pub(super) fn store_timeout(mut self, timeout: Duration) -> Self {
+        let is_sent = self.sent.is_some();
+        let durable = self.durable.get_or_insert_default();
+        durable.store.limit(timeout, is_sent);
         self
     }
 
@@ -113,17 +123,39 @@ impl<M: ActorMessage> Call<M> {
         {
             sent.inline = None;
         }
-        if let Poll::Ready(outcome) = Pin::new(&mut sent.receiver).poll(cx) {
-            self.sent = None;
+        let id = sent.id;
+        if let Poll::Ready(outcome) = self.poll_receiver(cx) {
             return Poll::Ready(outcome);
         }
-        ready!(self.deadline.poll(cx));
-        // The answer may have come between the two polls above: then it counts, and not the timeout.
-        let Some(delivered) = self.client.shared().pending().give_up(sent.id) else {
-            return Pin::new(&mut sent.receiver).poll(cx);
+        let Some(error) = ready!(self.poll_timeouts(cx, id)) else {
+            // The answer has come between the two polls: it counts, and not the timeout.
+            return self.poll_receiver(cx);
         };
         self.sent = None;
-        Poll::Ready(Err(AskError::Timeout { delivered }))
+        Poll::Ready(Err(error))
+    }
+
+    /// Polls for the answer; pending if the request is not under way.
+    fn poll_receiver(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, AskError>> {
+        let Some(sent) = &mut self.sent else {
+            return Poll::Pending;
+        };
+        let outcome = ready!(Pin::new(&mut sent.receiver).poll(cx));
+        self.sent = None;
+        Poll::Ready(outcome)
+    }
+
+    /// Ready when a timeout has passed, with its error; with `None` if the request has ended meanwhile.
+    fn poll_timeouts(&mut self, cx: &mut Context<'_>, id: u64) -> Poll<Option<AskError>> {
+        let shared = self.client.shared();
+        if let Some(durable) = &mut self.durable
+            && let Poll::Ready(error) = durable.store.poll(cx, shared, id)
+        {
+            return Poll::Ready(error);
+        }
+        ready!(self.deadline.poll(cx));
+        let given_up = shared.pending().give_up(id);
+        Poll::Ready(given_up.map(|delivered| AskError::Timeout { delivered }))
     }
 
     fn send(&mut self, kind: Kind) -> Result<SentRequest, AskError> {
@@ -161,11 +193,11 @@ impl<M: ActorMessage> Call<M> {
             contents,
         };
         let shared = self.client.shared();
-        match &self.key {
+        match &mut self.durable {
             None => shared.send(request),
-            Some(key) => {
-                let retry = M::RETRY.map(|retry| retry.at_most(MAX_RETRY_PAUSE));
-                shared.send_durable(request, key.text()?, EntryOptions { retry })
+            Some(durable) => {
+                let store = durable.begin(deadline, M::RETRY)?;
+                shared.send_durable(request, store)
             }
         }
     }

@@ -197,6 +197,12 @@ impl PendingRequests {
         self.mark(ids, Delivered::Unknown);
     }
 
+    /// True if the bus has stored the message of a durable request that has not ended.
+    pub(crate) fn is_stored(&self, id: u64) -> bool {
+        let entry = self.requests.get(&id);
+        entry.is_some_and(|entry| entry.delivered == Delivered::Accepted)
+    }
+
     /// Notes that durable requests were certainly not stored.
     pub(crate) fn durable_not_stored(&mut self, ids: &[u64]) {
         self.mark(ids, Delivered::No);

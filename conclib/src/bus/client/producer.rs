@@ -13,14 +13,14 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::time::{Instant, sleep};
 
 use crate::bus::client::call::SentRequest;
+use crate::bus::client::durable_call::StoreRequest;
 use crate::bus::client::pending::{MAX_BYTES, PendingRequests};
 use crate::bus::client::shared::{ClientShared, Outgoing, UNDATED};
 use crate::bus::link::retry::STREAM_BACKOFF;
 use crate::bus::protocol::{MAX_REQUESTS, Request};
-use crate::bus::transport::stream::{EntryOptions, MAX_KEY_LEN, NewEntry};
+use crate::bus::transport::stream::NewEntry;
 use crate::bus::transport::{Frame, TransportError};
 use crate::error::{AskError, Delivered};
-use crate::random::Uuid;
 
 /// The maximum number of messages in a batch.
 const BATCH_COUNT: usize = 128;
@@ -37,29 +37,6 @@ const MAX_PAUSE: Duration = Duration::from_secs(1);
 
 /// The pause recommended to callers while the stream is full.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
-
-/// The idempotency key of a durable call, by which the consumer recognizes duplicates.
-pub(super) enum IdempotencyKey {
-    /// Unique to this call.
-    Generated,
-    /// Set by the caller, which may call again with the same key.
-    Given(String),
-}
-
-impl IdempotencyKey {
-    pub(super) fn text(&self) -> Result<String, AskError> {
-        match self {
-            Self::Generated => Ok(Uuid::random().as_str().to_owned()),
-            Self::Given(key) if (1..=MAX_KEY_LEN).contains(&key.len()) => Ok(key.clone()),
-            Self::Given(key) => Err(AskError::BadRequest {
-                reason: format!(
-                    "an idempotency key has 1 to {MAX_KEY_LEN} bytes, not {}",
-                    key.len()
-                ),
-            }),
-        }
-    }
-}
 
 /// The messages to be appended to the stream.
 #[derive(Default)]
@@ -82,9 +59,10 @@ struct QueuedEntry {
     /// The id of the request.
     id: u64,
     message: NewEntry,
+    /// The caller waits no longer than this until the message is stored.
     deadline: Instant,
-    /// The frame was made before the bus' clock was known, and lacks its deadline.
-    is_undated: bool,
+    /// The deadline of the request, if the frame was made before the bus' clock was known and lacks it.
+    undated: Option<Instant>,
     /// An attempt has failed with an unknown outcome: the message may be in the stream already.
     may_be_stored: bool,
 }
@@ -144,13 +122,12 @@ impl ClientShared {
     pub(super) fn send_durable(
         self: &Arc<Self>,
         request: Outgoing<'_>,
-        key: String,
-        options: EntryOptions,
+        store: StoreRequest,
     ) -> Result<SentRequest, AskError> {
         let (mut frame, size) = self.frame(&request)?;
         let mut pending = self.pending();
         frame.origin.id = pending.reserve_id(size)?;
-        let is_undated = frame.deadline == UNDATED;
+        let undated = (frame.deadline == UNDATED).then_some(request.deadline);
         let encoded = frame.encode(request.contents);
         let id = frame.origin.id;
         let receiver = pending.insert_durable(id, Frame::default(), size, request.kind);
@@ -159,12 +136,12 @@ impl ClientShared {
         state.push_back(QueuedEntry {
             id,
             message: NewEntry {
-                key,
+                key: store.key,
                 frame: encoded,
-                options,
+                options: store.options,
             },
-            deadline: request.deadline,
-            is_undated,
+            deadline: store.deadline,
+            undated,
             may_be_stored: false,
         });
         if state.needs_sweeping() {
@@ -208,11 +185,11 @@ impl ClientShared {
 
     /// The message with its deadline, if it was made before the bus' clock was known.
     fn dated(&self, mut entry: QueuedEntry) -> QueuedEntry {
-        if entry.is_undated
-            && let Some(deadline) = self.clock.to_bus(entry.deadline)
+        if let Some(deadline) = entry.undated
+            && let Some(deadline) = self.clock.to_bus(deadline)
         {
             entry.message.frame = Request::with_deadline(entry.message.frame, deadline);
-            entry.is_undated = false;
+            entry.undated = None;
         }
         entry
     }
@@ -220,18 +197,21 @@ impl ClientShared {
     /// Appends a batch once. After a failure the messages are queued again.
     async fn append_once(
         &self,
-        batch: Vec<QueuedEntry>,
+        mut batch: Vec<QueuedEntry>,
         pause: Duration,
     ) -> Result<(), TransportError> {
-        let ids: Vec<_> = batch.iter().map(|entry| entry.id).collect();
         let is_full = self.producer.lock().is_full;
         if is_full && self.is_still_full().await {
+            let ids: Vec<_> = batch.iter().map(|entry| entry.id).collect();
             self.fail_durable(&ids, |_| AskError::Overloaded {
                 retry_after: RETRY_AFTER,
             });
             return Ok(());
         }
-        self.pending().durable_sent(&ids);
+        let ids = self.begin_append(&mut batch);
+        if ids.is_empty() {
+            return Ok(());
+        }
         let messages = batch.iter().map(|entry| entry.message.clone()).collect();
         let error = match self.transport.append(messages).await {
             Ok(length) => {
@@ -246,6 +226,17 @@ impl ClientShared {
         };
         self.requeue(batch, &error, pause);
         Err(error)
+    }
+
+    /// Notes that a batch is given to the connection, and returns its ids. Messages whose callers have
+    /// stopped waiting since it was taken from the queue leave it: these callers were told that their
+    /// messages are not stored.
+    fn begin_append(&self, batch: &mut Vec<QueuedEntry>) -> Vec<u64> {
+        let mut pending = self.pending();
+        batch.retain(|entry| pending.frame(entry.id).is_some());
+        let ids: Vec<_> = batch.iter().map(|entry| entry.id).collect();
+        pending.durable_sent(&ids);
+        ids
     }
 
     /// Queues a batch again whose attempt has failed. Messages without time for another attempt end

@@ -142,6 +142,33 @@ impl<M: ActorMessage> RemoteAsk<M> {
         self
     }
 
+    /// Limits the wait until the bus has stored the message, apart from the wait for the answer, which
+    /// [`timeout`](Self::timeout) limits as a whole. Beyond it the ask ends with
+    /// [`Unavailable`](AskError::Unavailable) if the message is certainly not stored, and else with
+    /// [`Timeout`](AskError::Timeout) and [`Unknown`](crate::error::Delivered::Unknown): ask again with the
+    /// same [`idempotency_key`](Self::idempotency_key).
+    ///
+    /// ```
+    /// # use conclib::prelude::*;
+    /// # use std::time::Duration;
+    /// #[derive(ActorMessage, Serialize, Deserialize)]
+    /// #[message(durable, response = u32)]
+    /// struct Book { seat: u32 }
+    ///
+    /// # async fn book(client: ProxyClient) -> Result<u32, AskError> {
+    /// let booked = client.ask("stage", Book { seat: 7 }).idempotency_key("visitor-12");
+    /// // Without Redis the visitor hears so after half a second; a slow booking has its minute.
+    /// booked.store_timeout(Duration::from_millis(500)).timeout(Duration::from_secs(60)).await
+    /// # }
+    /// ```
+    ///
+    /// Any other message ends with [`BadRequest`](AskError::BadRequest), and is not sent. Called on an ask
+    /// that is under way, the limit counts from the call, and only shortens the wait.
+    pub fn store_timeout(self, timeout: Duration) -> Self {
+        let call = self.call.store_timeout(timeout);
+        Self { call }
+    }
+
     /// Makes the message durable, with an idempotency key of 1 to 128 bytes. Among the messages of one
     /// type for one actor, those with the same key are handled once, as long as the first answer is
     /// stored ([`Config::result_ttl`](crate::Config::result_ttl), 1 h unless set). Without a key
@@ -266,6 +293,16 @@ impl<M: ActorMessage> RemoteTell<M> {
     /// `Disconnected` with [`Unknown`](crate::error::Delivered::Unknown) the message may have been stored.
     pub fn durable(self) -> Self {
         let call = self.call.durable();
+        Self { call }
+    }
+
+    /// Limits the wait until the bus has stored the message. Beyond it the tell ends with
+    /// [`Unavailable`](AskError::Unavailable) if the message is certainly not stored, and else with
+    /// [`Timeout`](AskError::Timeout) and [`Unknown`](crate::error::Delivered::Unknown): see
+    /// [`RemoteAsk::store_timeout`]. [`timeout`](Self::timeout) limits the same wait with another error,
+    /// `Timeout` in both cases; the shorter limit counts.
+    pub fn store_timeout(self, timeout: Duration) -> Self {
+        let call = self.call.store_timeout(timeout);
         Self { call }
     }
 

@@ -70,6 +70,15 @@ async fn ended_requests_do_not_fill_the_queue_of_a_slow_bus() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn message_that_may_be_stored_is_a_timeout_and_not_unavailable() {
+    let client = over(Arc::new(StalledBus)).await;
+    let told = client.tell("actor", Nothing).durable();
+    let told = told.store_timeout(100 * MS).await;
+    let delivered = Delivered::Unknown;
+    assert_eq!(told, Err(AskError::Timeout { delivered }));
+}
+
+#[tokio::test(start_paused = true)]
 async fn dropping_an_asker_does_not_drop_its_batch() {
     let bus = DelayedBus::new(5 * MS);
     let client = over(bus.clone()).await;

@@ -40,3 +40,57 @@ async fn messages_without_waiting_callers_are_dropped() {
     let state = client.shared().producer.lock();
     assert_eq!((state.entries.len(), state.bytes), (0, 0));
 }
+
+#[tokio::test(start_paused = true)]
+async fn store_timeout_tells_that_nothing_was_stored() {
+    let faults = Faults::seeded(1);
+    let config = Config::memory().faults(faults.clone());
+    let client = ProxyClient::connect(&config).await.unwrap();
+    let load = || Load(ByteBuf::new());
+    faults.cut();
+    let start = Instant::now();
+    let told = client
+        .tell("absent", load())
+        .store_timeout(SECOND / 2)
+        .timeout(60 * SECOND);
+    let asked = client.ask("absent", load()).timeout(60 * SECOND);
+    let (told, asked) = tokio::join!(told, asked.store_timeout(SECOND / 2));
+    assert!(
+        matches!(told, Err(AskError::Unavailable { .. })),
+        "{told:?}"
+    );
+    assert!(
+        matches!(asked, Err(AskError::Unavailable { .. })),
+        "{asked:?}"
+    );
+    assert!(start.elapsed() <= SECOND / 2);
+    faults.calm();
+    sleep(2 * SECOND).await;
+    assert_eq!(client.shared().transport.len().await, Ok(0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn stored_message_is_waited_for_beyond_the_store_timeout() {
+    let config = Config::memory();
+    let client = ProxyClient::connect(&config).await.unwrap();
+    let start = Instant::now();
+    let ask = client
+        .ask("absent", Load(ByteBuf::new()))
+        .store_timeout(SECOND / 2);
+    let delivered = Delivered::Accepted;
+    assert_eq!(ask.await, Err(AskError::Timeout { delivered }));
+    assert_eq!(start.elapsed(), 5 * SECOND);
+}
+
+#[derive(ActorMessage, Serialize, Deserialize)]
+struct Plain;
+
+#[tokio::test(start_paused = true)]
+async fn store_timeout_is_for_durable_messages() {
+    let client = ProxyClient::connect(&Config::memory()).await.unwrap();
+    let told = client.tell("absent", Plain).store_timeout(SECOND).await;
+    assert!(matches!(told, Err(AskError::BadRequest { .. })), "{told:?}");
+    // The order of the calls makes no difference.
+    let told = client.tell("absent", Plain).store_timeout(SECOND).durable();
+    assert_eq!(told.await, Ok(()));
+}

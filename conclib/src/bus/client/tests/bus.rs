@@ -143,7 +143,16 @@ impl ClientTransport for StalledBus {
     async fn close(&self) {}
 }
 
-no_stream!(StalledBus);
+#[async_trait]
+impl StreamProducer for StalledBus {
+    async fn append(&self, _: Vec<NewEntry>) -> Result<u64, TransportError> {
+        pending().await
+    }
+
+    async fn len(&self) -> Result<u64, TransportError> {
+        pending().await
+    }
+}
 
 /// Replies to the first read of the lease, and to nothing after it.
 #[derive(Default)]
