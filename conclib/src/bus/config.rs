@@ -16,6 +16,7 @@ pub(crate) use bus::TransportLayer;
 pub(crate) use bus::{Bus, LocalBus};
 #[cfg(feature = "redis")]
 pub(crate) use credentials::Access;
+pub(crate) use env::format_duration;
 pub(crate) use url::RedisAddress;
 #[cfg(feature = "redis")]
 pub(crate) use url::{HostPort, Sentinels, ServerLocation};
@@ -75,6 +76,8 @@ pub struct Config {
     pub(crate) access: credentials::Access,
     /// Time after its last heartbeat at which a proxy's durable messages are taken over.
     pub(crate) visibility_timeout: Duration,
+    /// Time after which a durable message without an actor becomes a dead letter.
+    pub(crate) missing_timeout: Duration,
     /// Pauses of a durable message after failed deliveries.
     pub(crate) retry_backoff: Backoff,
     /// Deliveries of a durable message before it becomes a dead letter.
@@ -229,6 +232,25 @@ impl Config {
         self
     }
 
+    /// Time for which a durable message waits for an actor with its URN, before it becomes a [dead
+    /// letter](crate::durable::DeadLetters): 24 h by default, 100 ms to 30 days.
+    ///
+    /// A missing actor is no failed delivery, and its messages delay no others: when it appears, it gets
+    /// them within a second. Missing are also an actor that failed and will not start again, and a private
+    /// one. The time counts from when the message was stored, at the earliest from when the actor was
+    /// first missed by the process that serves: it begins again with each process.
+    #[must_use]
+    pub fn missing_timeout(mut self, timeout: Duration) -> Self {
+        if !(Duration::from_millis(100)..=30 * 24 * HOUR).contains(&timeout) {
+            self.reject(
+                "the timeout of missing actors",
+                "it must be 100 ms to 30 days",
+            );
+        }
+        self.missing_timeout = timeout;
+        self
+    }
+
     /// Number of deliveries of a durable message before it becomes a [dead
     /// letter](crate::durable::DeadLetters): 5 by default, at least 1.
     ///
@@ -333,6 +355,7 @@ impl Config {
             max_message_size: 4 * 1024 * 1024,
             access: credentials::Access::default(),
             visibility_timeout: Duration::from_secs(30),
+            missing_timeout: 24 * HOUR,
             retry_backoff: Backoff::from_secs(5).up_to(Duration::from_secs(5 * 60)),
             max_deliveries: 5,
             result_ttl: HOUR,
@@ -374,6 +397,7 @@ impl fmt::Debug for Config {
             .field("max_message_size", &self.max_message_size)
             .field("access", &self.access)
             .field("visibility_timeout", &self.visibility_timeout)
+            .field("missing_timeout", &self.missing_timeout)
             .field("retry_backoff", &self.retry_backoff)
             .field("max_deliveries", &self.max_deliveries)
             .field("result_ttl", &self.result_ttl)

@@ -12,6 +12,9 @@ use tokio::time::{Instant, sleep};
 
 use crate::{RETRY_PAUSE, Server, VISIBILITY, connect};
 
+/// The time for which messages wait for a missing actor.
+const MISSING: Duration = Duration::from_millis(500);
+
 /// Waits for this many dead letters.
 async fn letters(config: &Config, count: usize) -> Vec<DeadLetter> {
     let dead = DeadLetters::connect(config).await.unwrap();
@@ -79,7 +82,7 @@ pub(crate) async fn hopeless_message_is_a_dead_letter_at_once(config: Config) {
 }
 
 pub(crate) async fn actor_that_never_comes(config: Config) {
-    let config = config.max_deliveries(2);
+    let config = config.missing_timeout(MISSING);
     let server = Server::start(&config, &Log::default()).await;
     let client = connect(&config).await;
     let start = Instant::now();
@@ -88,14 +91,14 @@ pub(crate) async fn actor_that_never_comes(config: Config) {
         matches!(asked, Err(AskError::ActorNotFound { .. })),
         "{asked:?}"
     );
-    assert!(start.elapsed() >= 2 * VISIBILITY);
+    assert!(start.elapsed() >= MISSING);
     let letters = letters(&config, 1).await;
-    assert_eq!((&*letters[0].urn, letters[0].deliveries), ("absent", 2));
+    assert_eq!((&*letters[0].urn, letters[0].deliveries), ("absent", 0));
     server.stop().await;
 }
 
 pub(crate) async fn actor_that_failed_for_good(config: Config) {
-    let config = config.max_deliveries(2);
+    let config = config.missing_timeout(MISSING);
     let server = Server::start(&config, &Log::default()).await;
     server.system.spawn(Desk).await.unwrap();
     let client = connect(&config).await;
@@ -109,7 +112,7 @@ pub(crate) async fn actor_that_failed_for_good(config: Config) {
     let letter = letters(&config, 1).await.remove(0);
     assert_eq!(
         letter.reason,
-        "the actor `desk` failed and will not start again"
+        "no actor had the URN for 500ms: the actor `desk` failed and will not start again"
     );
     server.stop().await;
 }
@@ -129,7 +132,7 @@ pub(crate) async fn response_that_is_too_large(config: Config) {
 }
 
 pub(crate) async fn dead_are_replayed(config: Config) {
-    let config = config.max_deliveries(1);
+    let config = config.missing_timeout(MISSING);
     let log = Log::default();
     let server = Server::start(&config, &Log::default()).await;
     let client = connect(&config).await;

@@ -122,7 +122,7 @@ impl Config {
 }
 
 /// A duration as [`parse_duration`] reads it.
-pub(super) fn format_duration(duration: Duration) -> String {
+pub(crate) fn format_duration(duration: Duration) -> String {
     let nanos = duration.subsec_nanos();
     let parts = [
         (duration.as_secs(), "s"),

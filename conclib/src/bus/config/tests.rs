@@ -226,6 +226,8 @@ fn bounds_of_durable_messages_are_checked() {
         config().visibility_timeout(Duration::from_millis(99)),
         config().visibility_timeout(25 * HOUR),
         config().retry_backoff(Backoff::from_secs(1).up_to(25 * HOUR)),
+        config().missing_timeout(Duration::from_millis(99)),
+        config().missing_timeout(721 * HOUR),
         config().max_deliveries(0),
         config().result_ttl(Duration::from_millis(999)),
         config().result_ttl(31 * 24 * HOUR),
@@ -236,6 +238,7 @@ fn bounds_of_durable_messages_are_checked() {
     let right = config()
         .visibility_timeout(Duration::from_millis(100))
         .retry_backoff(Backoff::from_secs(1).up_to(24 * HOUR))
+        .missing_timeout(720 * HOUR)
         .max_deliveries(1)
         .result_ttl(Duration::from_secs(1))
         .max_stream_len(1);

@@ -9,7 +9,8 @@
 //! - [`ack`] caches results, removes entries, writes dead letters, and then answers callers
 //!
 //! A part asks the one behind it for room: a message that a mailbox does not accept stays prefetched,
-//! one that there is no room for stays in the stream. [`isolated`] makes last deliveries of messages
+//! one that there is no room for stays in the stream, and so does one whose actor is [`missing`].
+//! [`isolated`] makes last deliveries of messages
 //! that may end their process, [`handover`] begins a lease term, and [`drain`] ends the consumer.
 //!
 //! One task runs all of this, one call to the bus at a time; only a read is in progress meanwhile.
@@ -39,6 +40,7 @@ mod fetch;
 mod handover;
 mod isolated;
 mod link;
+mod missing;
 mod scheduled;
 #[cfg(test)]
 mod tests;
@@ -139,7 +141,7 @@ impl Consumer {
             self.send_heartbeat().await;
             let foreign = self.backlog.foreign.entries();
             self.backlog.refresh_foreign_claims(&foreign).await;
-            self.fail_absent_actors().await;
+            self.defer_absent_actors();
             self.fetch.fetch_due(&mut self.backlog, &mut self.ack).await;
         } else if self.fetch.has_more_due() {
             self.fetch.fetch_due(&mut self.backlog, &mut self.ack).await;
@@ -148,6 +150,9 @@ impl Consumer {
         if !self.ack.is_full() {
             self.fetch
                 .fetch_held(&mut self.backlog, &mut self.ack)
+                .await;
+            self.fetch
+                .look_for_actors(&mut self.backlog, &mut self.ack)
                 .await;
             self.deliver_isolated().await;
             if self.backlog.quarantine.allows_regular() {
@@ -196,6 +201,8 @@ impl Consumer {
             Some(self.next_heartbeat),
             self.backlog.prefetch.next_due(now).filter(|_| may_deliver),
             self.ack.next_attempt(),
+            self.ack.has_attempts().then_some(now),
+            self.backlog.next_lookup().filter(|_| has_room),
             self.fetch.next_read_attempt(),
             self.backlog.resume_retry.next().filter(|_| may_deliver),
             self.backlog.next_scheduled().filter(|_| may_deliver),

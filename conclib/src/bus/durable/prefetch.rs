@@ -1,7 +1,7 @@
 //! Messages that the consumer has claimed for delivery, and those deferred behind them. No I/O.
 //!
 //! A prefetched message is with its actor, or waits in the *queue* of its actor because the mailbox is
-//! full or the actor is missing. A queue takes no more than the room that is left: so an actor
+//! full. Messages of a missing actor occupy no room: they are deferred until it is there. A queue takes no more than the room that is left: so an actor
 //! that is slow, or stuck, occupies at most half of the prefetch, two occupy a third each, and there
 //! is always room for others. A message for a queue without room is *deferred*: only its entry id is
 //! kept, and it is claimed again when its turn comes. So each queue keeps its order.
@@ -22,6 +22,7 @@ use redeliveries::Redeliveries;
 mod actor_queues;
 mod deferred;
 mod delivery;
+mod missing;
 mod redeliveries;
 #[cfg(test)]
 mod tests;
@@ -84,12 +85,7 @@ struct Deliveries {
 
 impl Prefetch {
     /// Admits a claimed message.
-    pub(crate) fn admit(
-        &mut self,
-        message: ReceivedMessage,
-        source: EntrySource,
-        now: Instant,
-    ) -> Admission {
+    pub(crate) fn admit(&mut self, message: ReceivedMessage, source: EntrySource) -> Admission {
         self.redeliveries.forget(message.id);
         if let Some(first) = self.deliveries.same_key_mut(&message.dedup_key) {
             if first.message.fingerprint != message.fingerprint {
@@ -110,7 +106,7 @@ impl Prefetch {
         }
         queue.load.add(size);
         let urn = message.urn.clone();
-        let ticket = self.deliveries.insert(message, now);
+        let ticket = self.deliveries.insert(message);
         if source != EntrySource::Isolated {
             self.queues.push(&urn, ticket);
         }
@@ -135,9 +131,9 @@ impl Prefetch {
         tickets
     }
 
-    /// True if a message waits for its actor, or for room.
+    /// True if a message waits for room in its actor's mailbox, or here.
     pub(crate) fn has_waiting(&self) -> bool {
-        !self.queues.waiting.is_empty() || !self.deferred.is_empty()
+        !self.queues.waiting.is_empty() || !self.queues.rotation.is_empty()
     }
 
     /// The URNs of the actors that are to be offered a message now.
@@ -161,7 +157,7 @@ impl Prefetch {
         self.queues.accepted(urn);
     }
 
-    /// The actor has not accepted the first message of its queue.
+    /// The actor has no room for the first message of its queue.
     pub(crate) fn refused(&mut self, urn: &str, now: Instant) {
         self.queues.refused(urn, now);
     }
@@ -216,13 +212,13 @@ impl Deliveries {
         self.by_ticket.get_mut(ticket)
     }
 
-    fn insert(&mut self, message: ReceivedMessage, now: Instant) -> DeliveryTicket {
+    fn insert(&mut self, message: ReceivedMessage) -> DeliveryTicket {
         self.last_ticket.0 += 1;
         let ticket = self.last_ticket;
         self.bytes += message.frame.len();
         self.claimed.insert(message.id);
         self.by_dedup_key.insert(message.dedup_key.clone(), ticket);
-        self.by_ticket.insert(ticket, Delivery::new(message, now));
+        self.by_ticket.insert(ticket, Delivery::new(message));
         ticket
     }
 

@@ -36,7 +36,6 @@ pub(crate) struct Quarantined {
     pub(crate) attempts: Attempts,
     pub(crate) urn: String,
     pub(crate) dedup_key: String,
-    pub(crate) since: Instant,
     /// The earliest time of the next attempt.
     pub(crate) not_before: Instant,
 }
@@ -145,14 +144,10 @@ impl Quarantine {
         taken
     }
 
-    /// Removes the messages that have waited since `then` for a absent actor.
-    pub(crate) fn remove_absent(
-        &mut self,
-        then: Instant,
-        is_absent: impl Fn(&str) -> bool,
-    ) -> Vec<Quarantined> {
+    /// Removes the messages whose actors are absent.
+    pub(crate) fn remove_absent(&mut self, is_absent: impl Fn(&str) -> bool) -> Vec<Quarantined> {
         let waiting = self.waiting.iter();
-        let absent = waiting.filter(|one| one.since <= then && is_absent(&one.urn));
+        let absent = waiting.filter(|one| is_absent(&one.urn));
         let dedup_keys: HashSet<_> = absent.map(|one| one.dedup_key.clone()).collect();
         dedup_keys
             .iter()
@@ -259,7 +254,6 @@ mod tests {
             attempts: Attempts::new(2),
             urn: urn.to_owned(),
             dedup_key: format!("key of {urn}"),
-            since: now,
             not_before: now,
         }
     }
@@ -367,14 +361,13 @@ mod tests {
     #[test]
     fn messages_for_absent_actors_are_removed() {
         let (mut quarantine, now) = with(&["a", "b"]);
-        let absent = |quarantine: &mut Quarantine, then| {
-            let absent = quarantine.remove_absent(then, |urn| urn == "b");
+        let absent = |quarantine: &mut Quarantine| {
+            let absent = quarantine.remove_absent(|urn| urn == "b");
             absent.iter().map(|one| one.id.0).collect::<Vec<_>>()
         };
-        let before = now.checked_sub(SECOND).unwrap();
-        assert!(absent(&mut quarantine, before).is_empty());
-        assert_eq!(absent(&mut quarantine, now), [2]);
-        assert!(absent(&mut quarantine, now).is_empty());
+        assert_eq!(absent(&mut quarantine), [2]);
+        assert!(absent(&mut quarantine).is_empty());
+        assert_eq!(next(&mut quarantine, now, &[]), [1]);
     }
 
     #[test]

@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use crate::bus::transport::stream::{Attempts, PendingEntry};
+use crate::bus::transport::ServerTime;
+use crate::bus::transport::stream::{Attempts, EntryId, PendingEntry};
 use crate::error::AskError;
 use crate::time::backoff::Backoff;
 
@@ -41,6 +42,12 @@ pub(crate) fn decide_retry(
 /// `0.0..=1.0`.
 pub(crate) fn retry_pause(backoff: Backoff, attempts: Attempts, jitter: f64) -> Duration {
     backoff.jittered_delay(attempts.failures.saturating_sub(1), jitter)
+}
+
+/// The time for which no actor has had the URN of a message: since the message was stored, and the
+/// actor is known to be missing. Both are times of the bus.
+pub(crate) fn missing_time(since: ServerTime, id: EntryId, now: ServerTime) -> Duration {
+    Duration::from_millis(now.0.saturating_sub(since.0.max(id.0)))
 }
 
 /// True if the next delivery of a message is to be [isolated](RedeliveryDecision::DeliverIsolated).
@@ -119,7 +126,6 @@ fn times(count: u32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bus::transport::stream::EntryId;
 
     #[test]
     fn transient_errors_are_retried_until_the_last_delivery() {
@@ -160,6 +166,18 @@ mod tests {
         assert_eq!(pause(4, 1, 0.0), 5_000);
         assert_eq!(pause(1, 1, 1.0), 2_500);
         assert_eq!(pause(0, 0, 0.0), 5_000);
+    }
+
+    #[test]
+    fn time_without_an_actor_counts_from_the_later_event() {
+        let missing = |since, stored, now| {
+            let id = EntryId(stored, 7);
+            missing_time(ServerTime(since), id, ServerTime(now)).as_millis()
+        };
+        assert_eq!(missing(1_000, 400, 5_000), 4_000);
+        assert_eq!(missing(1_000, 3_000, 5_000), 2_000);
+        // The bus' clock was set back.
+        assert_eq!(missing(1_000, 9_000, 5_000), 0);
     }
 
     fn due(deliveries: u32, failures: u32) -> PendingEntry {

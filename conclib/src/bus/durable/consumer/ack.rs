@@ -61,8 +61,8 @@ struct DeadLetterQueue {
 struct Unhandled {
     /// Other consumers may claim them at once.
     released: Vec<(EntryId, Attempts)>,
-    /// They are delivered again after a pause.
-    failed: Vec<(EntryId, Attempts)>,
+    /// They stay claimed.
+    kept: Vec<(EntryId, Attempts)>,
 }
 
 /// A message with its outcome.
@@ -184,10 +184,15 @@ impl Acknowledger {
         self.unhandled.released.extend(attempts);
     }
 
-    /// Writes to the stream that these deliveries have failed, since this process may end before the
-    /// next one.
-    pub(super) fn failed(&mut self, attempts: Vec<(EntryId, Attempts)>) {
-        self.unhandled.failed.extend(attempts);
+    /// Writes the deliveries of messages to the stream that stay claimed, since this process may end
+    /// before their next one.
+    pub(super) fn write_attempts(&mut self, attempts: Vec<(EntryId, Attempts)>) {
+        self.unhandled.kept.extend(attempts);
+    }
+
+    /// True if deliveries are to be written.
+    pub(super) fn has_attempts(&self) -> bool {
+        !self.unhandled.kept.is_empty()
     }
 
     fn complete(&mut self, message: Completed) {
@@ -227,7 +232,7 @@ impl Acknowledger {
             .release(mem::take(&mut self.unhandled.released))
             .await;
         self.link
-            .set_attempts(mem::take(&mut self.unhandled.failed))
+            .set_attempts(mem::take(&mut self.unhandled.kept))
             .await;
         let link = self.link.clone();
         let node = &link.shared.node;

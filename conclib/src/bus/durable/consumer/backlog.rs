@@ -32,6 +32,8 @@ pub(super) struct Backlog {
     pub(super) foreign: ForeignClaims,
     /// The retry of claiming deferred and scheduled messages.
     pub(super) resume_retry: Retry,
+    /// The time of the next look-up of missing actors, if messages wait for some.
+    pub(super) next_lookup: Instant,
 }
 
 /// Due entries with their deliveries so far, by the decision about them.
@@ -50,6 +52,7 @@ impl Backlog {
             quarantine: Quarantine::new(Instant::now()),
             foreign: ForeignClaims::default(),
             resume_retry: Retry::default(),
+            next_lookup: Instant::now(),
         }
     }
 
@@ -149,15 +152,24 @@ impl Backlog {
     /// The deferred messages to be claimed now. Other consumers' messages among them are no longer
     /// deferred: they are due when their consumers stop sending heartbeats.
     pub(super) fn resumable(&mut self) -> Vec<Resumable> {
-        let mut resumable = self.prefetch.resumable();
-        resumable.retain(|message| {
+        let resumable = self.prefetch.resumable();
+        self.without_foreign(resumable)
+    }
+
+    pub(super) fn without_foreign(&mut self, mut messages: Vec<Resumable>) -> Vec<Resumable> {
+        messages.retain(|message| {
             let is_foreign = self.foreign.has_entry(message.id);
             if is_foreign {
                 self.prefetch.resumed(message);
             }
             !is_foreign
         });
-        resumable
+        messages
+    }
+
+    /// The time of the next look-up of missing actors.
+    pub(super) fn next_lookup(&self) -> Option<Instant> {
+        self.prefetch.waits_for_actors().then_some(self.next_lookup)
     }
 
     pub(super) fn resumed(&mut self, messages: &[Resumable]) {
@@ -189,7 +201,7 @@ impl Backlog {
                 self.quarantine.add(quarantined(&message, now));
                 continue;
             }
-            match self.prefetch.admit(message, source, now) {
+            match self.prefetch.admit(message, source) {
                 Admission::Prefetched(ticket) => fresh.push((ticket, dedup_key)),
                 Admission::Duplicate => {}
                 Admission::Conflict(message) => conflicts.push(*message),
@@ -204,7 +216,7 @@ impl Backlog {
         }
         let tickets: Vec<_> = fresh.iter().map(|(ticket, _)| *ticket).collect();
         let results = self.look_up(ack, fresh).await;
-        for message in self.judge_conflicts(ack, conflicts, results.as_ref(), now) {
+        for message in self.judge_conflicts(ack, conflicts, results.as_ref()) {
             let attempts = message.attempts.undelivered();
             self.prefetch.redeliveries.remember(message.id, attempts);
             undelivered.push((message.id, attempts));
@@ -231,7 +243,7 @@ impl Backlog {
                 continue;
             };
             let dedup_key = message.dedup_key.clone();
-            match self.prefetch.admit(message, EntrySource::Isolated, now) {
+            match self.prefetch.admit(message, EntrySource::Isolated) {
                 Admission::Prefetched(ticket) => fresh.push((ticket, dedup_key)),
                 Admission::Conflict(message) => conflicts.push(*message),
                 Admission::Duplicate | Admission::Deferred => {}
@@ -248,15 +260,14 @@ impl Backlog {
         ack: &mut Acknowledger,
         conflicts: Vec<ReceivedMessage>,
         results: Option<&Results>,
-        now: Instant,
     ) -> Vec<ReceivedMessage> {
         let mut undecided = Vec::new();
         for message in conflicts {
             let result = results.and_then(|results| results.get(&message.dedup_key));
             if let Some(result) = result {
-                ack.has_result(Delivery::new(message, now), result);
+                ack.has_result(Delivery::new(message), result);
             } else if results.is_some() && !self.foreign.has_key(&message.dedup_key) {
-                ack.key_conflict(Delivery::new(message, now));
+                ack.key_conflict(Delivery::new(message));
             } else {
                 undecided.push(message);
             }

@@ -68,7 +68,6 @@ pub(super) fn quarantined(message: &ReceivedMessage, now: Instant) -> Quarantine
         attempts: message.attempts.undelivered(),
         urn: message.urn.clone(),
         dedup_key: message.dedup_key.clone(),
-        since: now,
         not_before: now,
     }
 }

@@ -1,6 +1,5 @@
 //! Delivery: prefetched messages are put into the mailboxes of their actors, and the outcomes are
-//! passed on to the acknowledgement. A message whose mailbox is full or whose actor is absent waits;
-//! one that stays absent for the visibility time counts as a failed delivery.
+//! passed on to the acknowledgement. A message whose mailbox is full or whose actor is absent waits.
 
 use std::sync::Arc;
 
@@ -102,15 +101,12 @@ impl Deliverer {
             {
                 match self.offer(ticket, delivery) {
                     Ok(()) => prefetch.accepted(&urn),
-                    // The actor may be about to start, but is not waited for any longer than this.
-                    Err(DeliveryRefused::Absent)
-                        if delivery.since + self.link.limits.visibility <= now =>
-                    {
-                        let absence = self.link.shared.registry.absence_on_bus(&urn);
-                        self.complete(prefetch, ack, ticket, Err(absence.into()));
-                    }
-                    Err(DeliveryRefused::Full | DeliveryRefused::Absent) => {
+                    Err(DeliveryRefused::Full) => {
                         prefetch.refused(&urn, now);
+                        break;
+                    }
+                    Err(DeliveryRefused::Absent) => {
+                        ack.write_attempts(prefetch.found_no_actor(&urn, now));
                         break;
                     }
                 }
@@ -218,7 +214,7 @@ impl Deliverer {
                 for (id, attempts) in &attempts {
                     prefetch.redeliveries.schedule(*id, *attempts, due);
                 }
-                ack.failed(attempts);
+                ack.write_attempts(attempts);
             }
         }
     }

@@ -191,7 +191,7 @@ impl Fetcher {
         if !backlog.resume_retry.begins(Instant::now()) {
             return;
         }
-        let resumable = backlog.resumable();
+        let resumable = self.isolate_deferred(backlog, ack).await;
         let entries: Vec<_> = resumable.iter().map(|one| (one.id, one.attempts)).collect();
         let mut rest = &resumable[..];
         while !rest.is_empty() {

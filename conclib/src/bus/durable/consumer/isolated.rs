@@ -11,10 +11,10 @@ use crate::bus::durable::consumer::ack::Acknowledger;
 use crate::bus::durable::consumer::backlog::Backlog;
 use crate::bus::durable::consumer::decode::{decode, quarantined};
 use crate::bus::durable::consumer::fetch::Fetcher;
-use crate::bus::durable::prefetch::DeliveryTicket;
+use crate::bus::durable::prefetch::{DeliveryTicket, ReceivedMessage};
 use crate::bus::durable::quarantine::{Quarantined, RegularLoad};
 use crate::bus::durable::redelivery::process_end_reason;
-use crate::bus::transport::stream::{Attempts, EntryId};
+use crate::bus::transport::stream::{Attempts, EntryId, StreamEntry};
 use crate::error::AskError;
 
 impl Fetcher {
@@ -41,6 +41,10 @@ impl Fetcher {
                     continue; // a bus that returns other entries than those asked for
                 };
                 match decode(&self.link, &entry, attempts.next(), now) {
+                    Ok(message) if !self.link.shared.has_actor(&message.urn) => {
+                        let prefetch = &mut backlog.prefetch;
+                        prefetch.defer_without_actor(&message.urn, id, attempts, now);
+                    }
                     Ok(message) => backlog.quarantine.add(quarantined(&message, now)),
                     Err(_) => unreadable.push((id, attempts)),
                 }
@@ -67,8 +71,7 @@ impl Fetcher {
         if let Some(claimed) = claimed {
             let (fresh, conflicts) = backlog.admit_isolated(ack, claimed);
             let results = backlog.look_up(ack, fresh.clone()).await;
-            let now = Instant::now();
-            let undecided = backlog.judge_conflicts(ack, conflicts, results.as_ref(), now);
+            let undecided = backlog.judge_conflicts(ack, conflicts, results.as_ref());
             if results.is_some() {
                 let undecided = undecided.iter();
                 let undecided =
@@ -112,17 +115,34 @@ impl Fetcher {
         }
         let duplicates = self.claim_all(&duplicates, idle, unchanged).await;
         claimed.extend(duplicates.unwrap_or_default());
+        let reason = |message: &ReceivedMessage| {
+            let reason = process_end_reason(message.attempts);
+            (AskError::ActorStopped, reason)
+        };
+        self.dead_letter_claimed(backlog, ack, claimed, reason)
+            .await;
+    }
+
+    /// Turns claimed messages into dead letters, unless they have a cached result. `reason` returns the
+    /// error for the callers of a message, and the reason of its dead letter.
+    pub(super) async fn dead_letter_claimed(
+        &mut self,
+        backlog: &mut Backlog,
+        ack: &mut Acknowledger,
+        claimed: Vec<(StreamEntry, Attempts)>,
+        reason: impl Fn(&ReceivedMessage) -> (AskError, String),
+    ) {
         let (fresh, conflicts) = backlog.admit_isolated(ack, claimed);
         let results = backlog.look_up(ack, fresh.clone()).await;
-        backlog.judge_conflicts(ack, conflicts, results.as_ref(), Instant::now());
+        backlog.judge_conflicts(ack, conflicts, results.as_ref());
         for (ticket, dedup_key) in fresh {
             let Some(delivery) = backlog.prefetch.remove(ticket) else {
                 continue; // acknowledged, since it has a cached result
             };
             // Otherwise they are due again.
             if results.is_some() && !backlog.foreign.has_key(&dedup_key) {
-                let reason = process_end_reason(delivery.message.attempts);
-                ack.dead_letter(delivery, &AskError::ActorStopped, reason);
+                let (error, reason) = reason(&delivery.message);
+                ack.dead_letter(delivery, &error, reason);
             }
         }
     }
@@ -181,25 +201,18 @@ impl Consumer {
         quarantine.next(Instant::now(), &load, max_wait, can_deliver)
     }
 
-    /// Fails the deliveries of quarantined messages whose actors have been absent for the visibility
-    /// time.
-    pub(super) async fn fail_absent_actors(&mut self) {
-        let Some(then) = Instant::now().checked_sub(self.link.limits.visibility) else {
-            return;
-        };
+    /// Defers quarantined messages whose actors are absent: these may come late, and take no room from
+    /// others until then.
+    pub(super) fn defer_absent_actors(&mut self) {
+        let now = Instant::now();
         let shared = self.link.shared.clone();
         let is_absent = |urn: &str| !shared.has_actor(urn);
-        for message in self.backlog.quarantine.remove_absent(then, is_absent) {
-            let absence = shared.registry.absence_on_bus(&message.urn);
-            let claimed =
-                self.fetch
-                    .claim_quarantined(&mut self.backlog, &mut self.ack, vec![message]);
-            if let Some(ticket) = claimed.await {
-                let outcome = Err(absence.into());
-                let prefetch = &mut self.backlog.prefetch;
-                self.deliver
-                    .complete(prefetch, &mut self.ack, ticket, outcome);
-            }
+        for message in self.backlog.quarantine.remove_absent(is_absent) {
+            let Quarantined {
+                id, attempts, urn, ..
+            } = message;
+            let prefetch = &mut self.backlog.prefetch;
+            prefetch.defer_without_actor(&urn, id, attempts, now);
         }
     }
 }

@@ -30,6 +30,8 @@ const RELEASED: Duration = Duration::from_secs(24 * 60 * 60);
 pub(super) struct Limits {
     /// An entry without a heartbeat for this time is claimed by another consumer.
     pub(super) visibility: Duration,
+    /// A message without an actor for this time becomes a dead letter.
+    pub(super) missing: Duration,
     /// The pauses after failed deliveries.
     pub(super) retry: Backoff,
     pub(super) max_deliveries: u32,
@@ -46,6 +48,7 @@ impl Limits {
     fn new(config: &Config) -> Self {
         Self {
             visibility: config.visibility_timeout,
+            missing: config.missing_timeout,
             retry: config.retry_backoff,
             max_deliveries: config.max_deliveries,
             result_ttl: config.result_ttl,

@@ -26,6 +26,7 @@ use bus::{Bus, Script, lock};
 
 mod bus;
 mod crashes;
+mod missing;
 mod retries;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -401,7 +402,7 @@ async fn full_acknowledgements_let_the_consumer_sleep() {
     consumer
         .backlog
         .prefetch
-        .admit(message, EntrySource::Stream, now);
+        .admit(message, EntrySource::Stream);
     assert_eq!(consumer.wakes_at(now), now);
     while !consumer.ack.is_full() {
         consumer

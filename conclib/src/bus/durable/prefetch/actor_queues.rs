@@ -21,6 +21,8 @@ pub(super) struct ActorQueues {
     pub(super) waiting: BTreeSet<String>,
     /// The URNs of the queues with deferred messages (some may have none left), the next one first.
     pub(super) rotation: VecDeque<String>,
+    /// The URNs of the queues that wait for an actor, the next one to be checked first.
+    pub(super) without_actor: VecDeque<String>,
 }
 
 /// The prefetched and deferred messages of one actor.
@@ -31,14 +33,18 @@ pub(super) struct ActorQueue {
     /// The messages to be offered to the actor, in order.
     pub(super) waiting: VecDeque<DeliveryTicket>,
     /// The pause of offers, while the actor does not accept the first message.
-    pause: OfferPause,
+    pub(super) pause: OfferPause,
     pub(super) deferred: VecDeque<Deferred>,
     /// The URN is in the rotation.
     pub(super) in_rotation: bool,
+    /// The time since which no actor has the URN, as far as is known.
+    pub(super) missing_since: Option<Instant>,
+    /// All messages are deferred until an actor has the URN, and the URN is in no rotation.
+    pub(super) waits_for_actor: bool,
 }
 
 #[derive(Default)]
-struct OfferPause {
+pub(super) struct OfferPause {
     /// The number of offers in a row that were refused.
     refusals: u32,
     /// The earliest time of the next offer; `None`: now.
@@ -84,18 +90,18 @@ impl ActorQueues {
         if let Some(queue) = self.by_urn.get_mut(urn) {
             queue.waiting.pop_front();
             queue.pause = OfferPause::default();
+            queue.missing_since = None;
             if queue.waiting.is_empty() {
                 self.waiting.remove(urn);
             }
         }
     }
 
-    /// The actor has not accepted the first message.
+    /// The actor has no room for the first message.
     pub(super) fn refused(&mut self, urn: &str, now: Instant) {
         if let Some(queue) = self.by_urn.get_mut(urn) {
-            let OfferPause { refusals, until } = &mut queue.pause;
-            *until = Some(now + OFFER_BACKOFF.delay(*refusals));
-            *refusals = refusals.saturating_add(1);
+            queue.missing_since = None;
+            queue.pause.lengthen(now);
         }
     }
 
@@ -132,7 +138,15 @@ impl ActorQueues {
 
 impl ActorQueue {
     fn is_empty(&self) -> bool {
-        self.load.deliveries == 0 && self.deferred.is_empty() && !self.in_rotation
+        let is_listed = self.in_rotation || self.waits_for_actor;
+        self.load.deliveries == 0 && self.deferred.is_empty() && !is_listed
+    }
+}
+
+impl OfferPause {
+    pub(super) fn lengthen(&mut self, now: Instant) {
+        self.until = Some(now + OFFER_BACKOFF.delay(self.refusals));
+        self.refusals = self.refusals.saturating_add(1);
     }
 }
 

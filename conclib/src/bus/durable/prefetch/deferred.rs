@@ -17,7 +17,7 @@ const MAX_QUEUES: usize = 64;
 /// A deferred message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Deferred {
-    id: EntryId,
+    pub(super) id: EntryId,
     /// The deliveries before the next one.
     attempts: Attempts,
     bytes: usize,
@@ -30,6 +30,23 @@ impl Deferred {
             id: message.id,
             attempts: message.attempts.undelivered(),
             bytes: message.frame.len(),
+        }
+    }
+
+    /// Defers a message that was not claimed, and whose size is not known.
+    pub(super) fn unclaimed(id: EntryId, attempts: Attempts) -> Self {
+        Self {
+            id,
+            attempts,
+            bytes: 0,
+        }
+    }
+
+    pub(super) fn of_queue(self, urn: &str) -> Resumable {
+        Resumable {
+            urn: urn.to_owned(),
+            id: self.id,
+            attempts: self.attempts,
         }
     }
 }
@@ -51,7 +68,7 @@ impl Prefetch {
         put: impl FnOnce(&mut VecDeque<Deferred>, Deferred),
     ) {
         let queue = self.queues.by_urn.entry(urn.to_owned()).or_default();
-        if !std::mem::replace(&mut queue.in_rotation, true) {
+        if !queue.waits_for_actor && !std::mem::replace(&mut queue.in_rotation, true) {
             self.queues.rotation.push_back(urn.to_owned());
         }
         put(&mut queue.deferred, deferred);
@@ -71,7 +88,7 @@ impl Prefetch {
             let Some(queue) = self.queues.by_urn.get_mut(&urn) else {
                 continue;
             };
-            if queue.deferred.is_empty() {
+            if queue.deferred.is_empty() || queue.waits_for_actor {
                 queue.in_rotation = false;
                 self.queues.drop_if_empty(&urn);
                 continue;
@@ -88,11 +105,7 @@ impl Prefetch {
                 }
                 load.add(deferred.bytes);
                 total.add(deferred.bytes);
-                resumable.push(Resumable {
-                    urn: urn.clone(),
-                    id: deferred.id,
-                    attempts: deferred.attempts,
-                });
+                resumable.push(deferred.of_queue(&urn));
             }
             self.queues.rotation.push_back(urn);
         }
@@ -138,9 +151,12 @@ impl Prefetch {
                 undelivered.extend(delivery.undelivered());
             }
         }
-        for urn in std::mem::take(&mut self.queues.rotation) {
+        let without_actor = std::mem::take(&mut self.queues.without_actor);
+        let queues = std::mem::take(&mut self.queues.rotation).into_iter();
+        for urn in queues.chain(without_actor) {
             if let Some(queue) = self.queues.by_urn.get_mut(&urn) {
                 queue.in_rotation = false;
+                queue.waits_for_actor = false;
                 let deferred = std::mem::take(&mut queue.deferred).into_iter();
                 undelivered.extend(deferred.map(|deferred| (deferred.id, deferred.attempts)));
             }

@@ -47,7 +47,6 @@ pub(crate) struct ReceivedMessage {
 #[derive(Debug)]
 pub(crate) struct Delivery {
     pub(crate) message: ReceivedMessage,
-    pub(crate) since: Instant,
     /// Entries with the same message, sent more than once: they share its outcome.
     pub(crate) duplicates: Vec<Duplicate>,
 }
@@ -71,10 +70,9 @@ impl Duplicate {
 }
 
 impl Delivery {
-    pub(crate) fn new(message: ReceivedMessage, since: Instant) -> Self {
+    pub(crate) fn new(message: ReceivedMessage) -> Self {
         Self {
             message,
-            since,
             duplicates: Vec::new(),
         }
     }

@@ -35,7 +35,7 @@ fn ticket(admission: Admission) -> DeliveryTicket {
 fn fill(prefetch: &mut Prefetch, urn: &str, first: u64, now: Instant) -> usize {
     (first..first + 1000)
         .position(|number| {
-            prefetch.admit(message(number, urn), EntrySource::Stream, now) == Admission::Deferred
+            prefetch.admit(message(number, urn), EntrySource::Stream) == Admission::Deferred
         })
         .unwrap()
 }
@@ -56,12 +56,12 @@ fn slow_actors_leave_room_for_others() {
     // However many actors are stuck, the next one has a prefetched message.
     for number in 0..2 * MAX_MESSAGES as u64 {
         let urn = format!("c{number}");
-        let place = prefetch.admit(message(10_000 + number, &urn), EntrySource::Stream, now);
+        let place = prefetch.admit(message(10_000 + number, &urn), EntrySource::Stream);
         assert!(matches!(place, Admission::Prefetched(_)));
     }
     for number in 0.. {
         let urn = format!("d{number}");
-        if prefetch.admit(message(20_000 + number, &urn), EntrySource::Stream, now)
+        if prefetch.admit(message(20_000 + number, &urn), EntrySource::Stream)
             == Admission::Deferred
         {
             break;
@@ -81,7 +81,7 @@ fn large_messages_count_by_their_bytes() {
         ..message(number, urn)
     };
     let prefetched = (0..100).position(|number| {
-        prefetch.admit(large(number, "a"), EntrySource::Stream, now) == Admission::Deferred
+        prefetch.admit(large(number, "a"), EntrySource::Stream) == Admission::Deferred
     });
     assert_eq!(prefetched, Some(4));
     assert_eq!(fill(&mut prefetch, "b", 1000, now), (MAX_MESSAGES - 4) / 2);
@@ -92,7 +92,7 @@ fn queue_keeps_its_order_through_deferral() {
     let (mut prefetch, now) = (Prefetch::default(), Instant::now());
     let count = fill(&mut prefetch, "a", 0, now) as u64;
     // There would be room for a smaller one, but it has to wait for its turn.
-    prefetch.admit(message(count + 1, "a"), EntrySource::Stream, now);
+    prefetch.admit(message(count + 1, "a"), EntrySource::Stream);
     assert_eq!(prefetch.deferred_count(), 2);
     assert!(prefetch.knows(EntryId(count, 0)));
     assert!(prefetch.resumable().is_empty());
@@ -104,8 +104,8 @@ fn queue_keeps_its_order_through_deferral() {
         assert!(!prefetch.knows(delivery.message.id));
     }
     assert_eq!(resumable(&mut prefetch), [count, count + 1]);
-    prefetch.admit(message(count, "a"), EntrySource::Deferred, now);
-    prefetch.admit(message(count + 1, "a"), EntrySource::Deferred, now);
+    prefetch.admit(message(count, "a"), EntrySource::Deferred);
+    prefetch.admit(message(count + 1, "a"), EntrySource::Deferred);
     assert_eq!(prefetch.front("a").unwrap().1.message.id, EntryId(count, 0));
     assert!(prefetch.resumable().is_empty());
 }
@@ -162,9 +162,9 @@ fn duplicate_joins_the_prefetched_message() {
         caller: caller(2),
         ..first.clone()
     };
-    let first_ticket = ticket(prefetch.admit(first.clone(), EntrySource::Stream, now));
+    let first_ticket = ticket(prefetch.admit(first.clone(), EntrySource::Stream));
     assert_eq!(
-        prefetch.admit(again, EntrySource::Stream, now),
+        prefetch.admit(again, EntrySource::Stream),
         Admission::Duplicate
     );
     assert!(prefetch.knows(EntryId(2, 0)));
@@ -177,7 +177,7 @@ fn duplicate_joins_the_prefetched_message() {
     assert_eq!(callers.collect::<Vec<_>>(), [1, 2]);
     // After the message is removed, its duplicates are admitted.
     assert!(matches!(
-        prefetch.admit(first, EntrySource::Stream, now),
+        prefetch.admit(first, EntrySource::Stream),
         Admission::Prefetched(_)
     ));
 }
@@ -185,8 +185,8 @@ fn duplicate_joins_the_prefetched_message() {
 #[test]
 fn offers_to_a_busy_actor_become_rarer() {
     let (mut prefetch, now) = (Prefetch::default(), Instant::now());
-    prefetch.admit(message(1, "a"), EntrySource::Stream, now);
-    prefetch.admit(message(2, "a"), EntrySource::Stream, now);
+    prefetch.admit(message(1, "a"), EntrySource::Stream);
+    prefetch.admit(message(2, "a"), EntrySource::Stream);
     assert_eq!(prefetch.due(now), ["a"]);
     prefetch.refused("a", now);
     let first = prefetch.next_due(now).unwrap();
@@ -204,8 +204,8 @@ fn offers_to_a_busy_actor_become_rarer() {
 #[test]
 fn next_message_is_offered_once_the_actor_has_handled_one() {
     let (mut prefetch, now) = (Prefetch::default(), Instant::now());
-    let first = ticket(prefetch.admit(message(1, "a"), EntrySource::Stream, now));
-    prefetch.admit(message(2, "a"), EntrySource::Stream, now);
+    let first = ticket(prefetch.admit(message(1, "a"), EntrySource::Stream));
+    prefetch.admit(message(2, "a"), EntrySource::Stream);
     prefetch.accepted("a");
     prefetch.refused("a", now);
     assert!(prefetch.due(now).is_empty());
@@ -249,7 +249,7 @@ fn messages_that_cannot_be_claimed_stay_in_front() {
     let (mut prefetch, now) = (Prefetch::default(), Instant::now());
     let count = fill(&mut prefetch, "a", 0, now) as u64;
     for number in count + 1..count + 4 {
-        prefetch.admit(message(number, "a"), EntrySource::Stream, now);
+        prefetch.admit(message(number, "a"), EntrySource::Stream);
     }
     (1..=count).for_each(|ticket| drop(prefetch.remove(DeliveryTicket(ticket))));
     let first = prefetch.resumable();
@@ -257,14 +257,14 @@ fn messages_that_cannot_be_claimed_stay_in_front() {
     // The claim has failed: messages that come now are deferred behind.
     let later = message(count + 4, "a");
     assert_eq!(
-        prefetch.admit(later, EntrySource::Stream, now),
+        prefetch.admit(later, EntrySource::Stream),
         Admission::Deferred
     );
     assert_eq!(prefetch.resumable()[..4], first);
     // Two of them were claimed.
     for one in &first[..2] {
         prefetch.resumed(one);
-        prefetch.admit(message(one.id.0, "a"), EntrySource::Deferred, now);
+        prefetch.admit(message(one.id.0, "a"), EntrySource::Deferred);
     }
     let rest: Vec<_> = prefetch.resumable().iter().map(|one| one.id.0).collect();
     assert_eq!(rest, [count + 2, count + 3, count + 4]);
@@ -273,8 +273,8 @@ fn messages_that_cannot_be_claimed_stay_in_front() {
 
 #[test]
 fn deferral_does_not_count_as_a_delivery() {
-    let (mut prefetch, now) = (Prefetch::default(), Instant::now());
-    prefetch.admit(message(1, "a"), EntrySource::Stream, now);
+    let mut prefetch = Prefetch::default();
+    prefetch.admit(message(1, "a"), EntrySource::Stream);
     for _ in 0..5 {
         prefetch.defer_all_waiting();
         let one = prefetch.resumable().remove(0);
@@ -284,7 +284,7 @@ fn deferral_does_not_count_as_a_delivery() {
             attempts: one.attempts.next(),
             ..message(1, "a")
         };
-        prefetch.admit(again, EntrySource::Deferred, now);
+        prefetch.admit(again, EntrySource::Deferred);
     }
     assert_eq!(
         prefetch.take_undelivered(),
@@ -294,13 +294,13 @@ fn deferral_does_not_count_as_a_delivery() {
 
 #[test]
 fn deferred_duplicate_awaits_its_redelivery() {
-    let (mut prefetch, now) = (Prefetch::default(), Instant::now());
-    let first_ticket = ticket(prefetch.admit(message(1, "a"), EntrySource::Stream, now));
+    let mut prefetch = Prefetch::default();
+    let first_ticket = ticket(prefetch.admit(message(1, "a"), EntrySource::Stream));
     let again = ReceivedMessage {
         id: EntryId(2, 0),
         ..message(1, "a")
     };
-    prefetch.admit(again, EntrySource::Stream, now);
+    prefetch.admit(again, EntrySource::Stream);
     // The duplicate is not deferred with the first.
     prefetch.defer_again(&[first_ticket]);
     assert!(!prefetch.knows(EntryId(2, 0)));
@@ -313,15 +313,15 @@ fn deferred_duplicate_awaits_its_redelivery() {
         (1, 1)
     );
     let again = message(2, "a");
-    prefetch.admit(again, EntrySource::Stream, now);
+    prefetch.admit(again, EntrySource::Stream);
     assert_eq!(prefetch.redeliveries.attempts(EntryId(2, 0)), None);
 }
 
 #[test]
 fn isolated_message_waits_in_no_queue() {
-    let (mut prefetch, now) = (Prefetch::default(), Instant::now());
-    let first = ticket(prefetch.admit(message(1, "a"), EntrySource::Stream, now));
-    let isolated = ticket(prefetch.admit(message(2, "a"), EntrySource::Isolated, now));
+    let mut prefetch = Prefetch::default();
+    let first = ticket(prefetch.admit(message(1, "a"), EntrySource::Stream));
+    let isolated = ticket(prefetch.admit(message(2, "a"), EntrySource::Isolated));
     assert_eq!(prefetch.with_actors(), HashSet::from([isolated]));
     assert!(prefetch.has_waiting() && prefetch.has_key("a 2") && !prefetch.has_key("a 3"));
     assert_eq!(prefetch.front("a").map(|(ticket, _)| ticket), Some(first));
@@ -334,14 +334,14 @@ fn isolated_message_waits_in_no_queue() {
 
 #[test]
 fn message_with_other_contents_conflicts() {
-    let (mut prefetch, now) = (Prefetch::default(), Instant::now());
-    let first_ticket = ticket(prefetch.admit(message(1, "a"), EntrySource::Stream, now));
+    let mut prefetch = Prefetch::default();
+    let first_ticket = ticket(prefetch.admit(message(1, "a"), EntrySource::Stream));
     let other = ReceivedMessage {
         id: EntryId(2, 0),
         fingerprint: Fingerprint::of(b"other"),
         ..message(1, "a")
     };
-    let admission = prefetch.admit(other.clone(), EntrySource::Stream, now);
+    let admission = prefetch.admit(other.clone(), EntrySource::Stream);
     assert_eq!(admission, Admission::Conflict(Box::new(other)));
     assert!(!prefetch.knows(EntryId(2, 0)));
     assert!(prefetch.remove(first_ticket).unwrap().duplicates.is_empty());

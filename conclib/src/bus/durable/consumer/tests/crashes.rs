@@ -165,7 +165,7 @@ async fn duplicates_of_a_dead_letter_are_removed() {
 
 #[tokio::test(start_paused = true)]
 async fn missing_actor_of_a_last_delivery_is_the_reason() {
-    let config = Config::memory().max_deliveries(3);
+    let config = Config::memory().max_deliveries(3).missing_timeout(DUE);
     let client = ProxyClient::connect(&config).await.unwrap();
     client.tell("absent", pass(1)).await.unwrap();
     client.tell("gate", pass(2)).await.unwrap();
@@ -176,8 +176,10 @@ async fn missing_actor_of_a_last_delivery_is_the_reason() {
     assert_eq!(*lock(&stage.passed), [2]);
     sleep(2 * DUE).await;
     let letters = stage.letters().await;
-    assert_eq!((letters.len(), letters[0].deliveries), (1, 3));
-    assert_eq!(letters[0].reason, "no actor has the URN `absent`");
+    // The last delivery has not begun.
+    assert_eq!((letters.len(), letters[0].deliveries), (1, 2));
+    let reason = "no actor had the URN for 45s: no actor has the URN `absent`";
+    assert_eq!(letters[0].reason, reason);
 }
 
 #[tokio::test(start_paused = true)]
