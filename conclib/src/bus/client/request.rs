@@ -164,9 +164,9 @@ impl<M: ActorMessage> RemoteAsk<M> {
     ///
     /// Any other message ends with [`BadRequest`](AskError::BadRequest), and is not sent. Called on an ask
     /// that is under way, the limit counts from the call, and only shortens the wait.
-    pub fn store_timeout(self, timeout: Duration) -> Self {
-        let call = self.call.store_timeout(timeout);
-        Self { call }
+    pub fn store_timeout(mut self, timeout: Duration) -> Self {
+        self.call = self.call.store_timeout(timeout);
+        self
     }
 
     /// Makes the message durable, with an idempotency key of 1 to 128 bytes. Among the messages of one
