@@ -6,11 +6,14 @@
 //! [`ActorSystem::shutdown`].
 
 use std::future::Future;
+use std::pin::pin;
 use std::time::Duration;
 
+use tokio::time::timeout;
 use tracing::{error, info, warn};
 
-use crate::bus::{Config, ConfigError, ConnectError, ProxyEnd, acquire_lease};
+use crate::bus::{Config, ConfigError, ConnectError, Proxy, ProxyEnd, acquire_lease};
+use crate::core::Service as _;
 use crate::error::Failure;
 use crate::error::panics::catch_future;
 use crate::system::ActorSystem;
@@ -70,7 +73,7 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(25);
 ///    [escalates](crate::system::Spawn::escalate) has failed; the lease is lost for good; the system was
 ///    shut down; `start` has failed.
 /// 5. It shuts the system down: accepted requests are answered, actors stop after their queued messages,
-///    within [25 s](Service::shutdown_timeout). A second signal ends the wait.
+///    within [25 s](Service::shutdown_timeout). A signal that comes after another one ends the wait.
 ///
 /// | end | exit code |
 /// |---|---|
@@ -173,35 +176,78 @@ impl Service {
         let mut signals = Signals::listen();
         loop {
             let system = ActorSystem::new();
-            let cause = tokio::select! {
+            let mut serving = Serving::default();
+            let mut cause = tokio::select! {
                 biased;
                 () = signals.next() => EndCause::Stopped,
                 failure = system.failed() => EndCause::ActorEnded(failure),
-                cause = take_turn(&system, &config, &mut start) => cause,
+                cause = take_turn(&system, &config, &mut start, &mut serving) => cause,
             };
             match &cause {
                 EndCause::Stopped => info!(node = %config.node, "the service stops"),
                 cause => error!(node = %config.node, %cause, "the service stops"),
             }
             let shutdown = system.shutdown().timeout(self.shutdown_timeout);
-            let report = tokio::select! {
-                report = shutdown => Some(report),
-                () = signals.next() => None,
+            let mut ending = pin!(async {
+                let report = shutdown.await;
+                // The program may have shut the system down itself, and this one ended at once.
+                drop(timeout(self.shutdown_timeout, serving.ended()).await);
+                report
+            });
+            let mut was_asked = matches!(cause, EndCause::Stopped);
+            let report = loop {
+                tokio::select! {
+                    report = &mut ending => break report,
+                    () = signals.next() => {
+                        if was_asked {
+                            warn!(node = %config.node, "another signal: the service ends without waiting for its actors");
+                            return RunEnd::interrupted(cause);
+                        }
+                        was_asked = true;
+                    }
+                }
             };
-            let Some(report) = report else {
-                warn!(node = %config.node, "a second signal: the service ends without waiting for its actors");
-                return RunEnd::interrupted(cause);
-            };
-            if matches!(cause, EndCause::LeaseLost) && self.after_loss == AfterLoss::StandBy {
-                continue;
+            let may_stand_by = self.after_loss == AfterLoss::StandBy && report.stuck.is_empty();
+            if matches!(cause, EndCause::LeaseLost) {
+                if was_asked {
+                    cause = EndCause::Stopped;
+                } else if may_stand_by {
+                    continue;
+                }
             }
             return RunEnd::new(cause, report);
         }
     }
 }
 
+/// The proxy of a turn: shut down if the service is dropped, whatever still refers to the system.
+#[derive(Default)]
+struct Serving(Option<Proxy>);
+
+impl Serving {
+    /// Waits until the replies of the actors are published.
+    async fn ended(&mut self) {
+        if let Some(proxy) = self.0.take() {
+            proxy.shutdown().await;
+        }
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        if let Some(proxy) = self.0.take() {
+            proxy.abort();
+        }
+    }
+}
+
 /// Waits for the turn of a system, makes its actors, and serves; returns the reason of the end.
-async fn take_turn<F, Fut>(system: &ActorSystem, config: &Config, start: &mut F) -> EndCause
+async fn take_turn<F, Fut>(
+    system: &ActorSystem,
+    config: &Config,
+    start: &mut F,
+    serving: &mut Serving,
+) -> EndCause
 where
     F: FnMut(ActorSystem) -> Fut,
     Fut: Future<Output = Result<(), Failure>>,
@@ -225,6 +271,7 @@ where
     match lease.serve().await {
         Ok(proxy) => {
             info!(node = %config.node, epoch = proxy.epoch(), "the service serves");
+            serving.0 = Some(proxy.clone());
             proxy.stopped().await.into()
         }
         Err(error) => error.into(),

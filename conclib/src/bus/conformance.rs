@@ -105,6 +105,8 @@ for_each_bus! {
         lease_is_shown_to_clients_when_its_owner_serves
         younger_process_of_an_instance_takes_the_lease
         grant_names_the_former_term
+        lease_that_another_has_had_is_not_taken_again
+        own_lease_is_taken_over
         lease_expires_and_epochs_rise
         renewal_prolongs_the_lease
         only_the_holder_renews_and_releases
@@ -153,6 +155,7 @@ fn claim() -> LeaseClaim {
         length: LEASE,
         serves: true,
         instance: String::new(),
+        before: None,
     }
 }
 
@@ -205,7 +208,7 @@ async fn granted(server: &dyn ServerTransport) -> Epoch {
 async fn grant(server: &dyn ServerTransport, claim: &LeaseClaim) -> LeaseGrant {
     match server.acquire(claim).await.unwrap() {
         Acquired::Granted(grant) => grant,
-        held @ Acquired::Held(_) => panic!("{held:?}"),
+        other => panic!("{other:?}"),
     }
 }
 

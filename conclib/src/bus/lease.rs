@@ -8,10 +8,9 @@ use tracing::{info, warn};
 use crate::bus::config::Config;
 use crate::bus::link::RECONNECT_BACKOFF;
 use crate::bus::link::health::Health;
-use crate::bus::link::outage::Outage;
 use crate::bus::open::{ConnectError, open_server};
 use crate::bus::proxy::{PendingProxy, Proxy, begin};
-use crate::bus::server::{Patience, ProxyEnd, ProxyShared};
+use crate::bus::server::{AcquireMode, ProxyEnd, ProxyShared};
 use crate::bus::transport::ServerTransport;
 use crate::system::ActorSystem;
 
@@ -58,10 +57,10 @@ pub async fn acquire_lease(system: &ActorSystem, config: &Config) -> Result<Leas
     let transport = tokio::select! {
         biased;
         () = core.closed() => return Err(ConnectError::SystemClosed),
-        opened = open_patiently(config, &health) => opened?,
+        opened = open_until_reached(config, &health) => opened?,
     };
     let shared = ProxyShared::new(config, core, transport, health);
-    let pending = begin(system, shared, Patience::Unlimited).await?;
+    let pending = begin(system, shared, AcquireMode::Unlimited).await?;
     let shared = pending.until(ProxyShared::granted).await?;
     Ok(Lease {
         shared: Some(shared),
@@ -69,26 +68,30 @@ pub async fn acquire_lease(system: &ActorSystem, config: &Config) -> Result<Leas
 }
 
 /// Connects, again and again until that succeeds.
-async fn open_patiently(
+async fn open_until_reached(
     config: &Config,
     health: &Arc<Health>,
 ) -> Result<Arc<dyn ServerTransport>, ConnectError> {
-    let outage = Outage::default();
+    let mut problem = None;
     let mut attempt = 0;
     loop {
-        match open_server(config, health).await {
+        let error = match open_server(config, health).await {
             Ok(transport) => {
-                if outage.record_success() {
+                if problem.is_some() {
                     info!(node = %config.node, "the bus is reached");
                 }
                 return Ok(transport);
             }
-            Err(reason @ (ConnectError::Unreachable { .. } | ConnectError::Unavailable { .. })) => {
-                if outage.record_failure() {
-                    warn!(node = %config.node, %reason, "the bus cannot be used: trying again until it can");
-                }
+            Err(error @ (ConnectError::Unreachable { .. } | ConnectError::Unavailable { .. })) => {
+                Some(error.to_string())
             }
             Err(error) => return Err(error),
+        };
+        // A password that is wrong is another problem than a Redis that is away.
+        if problem != error {
+            let reason = error.as_deref();
+            warn!(node = %config.node, reason, "the bus cannot be used: trying again until it can");
+            problem = error;
         }
         let pause = RECONNECT_BACKOFF.jittered_delay(attempt, fastrand::f64());
         attempt = attempt.saturating_add(1);

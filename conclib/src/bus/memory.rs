@@ -66,6 +66,8 @@ struct Node {
     last_owner: Option<Owner>,
     /// That owner has released the lease.
     was_released: bool,
+    /// The last epoch that another owner than the last one had.
+    last_of_others: Epoch,
     /// The inbox of that epoch. Requests to an earlier one are dropped: no system would take them.
     inbox: Arc<Inbox>,
     /// The inbox of the epoch before, until the first renewal: its owner may be answering the
@@ -78,6 +80,12 @@ struct HeldLease {
     lease: Lease,
     owner: Owner,
     instance: String,
+}
+
+impl HeldLease {
+    fn is_of(&self, epoch: Epoch, owner: Option<&Owner>) -> bool {
+        self.lease.epoch == epoch && Some(&self.owner) == owner
+    }
 }
 
 /// The end that takes a lease.
@@ -138,9 +146,10 @@ impl Node {
         self.lease.as_mut()
     }
 
-    /// The epoch of the lease.
-    fn owner(&mut self) -> Option<Epoch> {
-        self.lease().map(|(held, _)| held.lease.epoch)
+    /// True if the owner has the lease of this epoch.
+    fn is_held_by(&mut self, epoch: Epoch, owner: Option<&Owner>) -> bool {
+        self.lease()
+            .is_some_and(|(held, _)| held.is_of(epoch, owner))
     }
 
     /// The lease, if its owner takes requests.

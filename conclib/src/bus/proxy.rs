@@ -12,7 +12,7 @@ use crate::bus::durable::consumer::consume;
 use crate::bus::durable::dead_letters::DeadLetters;
 use crate::bus::link::health::{ConnectionState, Health};
 use crate::bus::open::{ConnectError, open_server};
-use crate::bus::server::{AcquireError, EndGuard, Patience, ProxyEnd, ProxyShared, run};
+use crate::bus::server::{AcquireError, AcquireMode, EndGuard, ProxyEnd, ProxyShared, run};
 use crate::bus::transport::ServerTransport;
 use crate::core::{BoxFuture, Service, spawn_task};
 use crate::system::ActorSystem;
@@ -55,7 +55,7 @@ pub(crate) async fn serve(
 ) -> Result<Proxy, ConnectError> {
     let shared = ProxyShared::new(config, system.core(), transport, health);
     shared.serves.cancel();
-    let pending = begin(system, shared, Patience::UntilExpiry).await?;
+    let pending = begin(system, shared, AcquireMode::UntilExpiry).await?;
     let shared = pending.until(ProxyShared::opened).await?;
     Ok(Proxy { shared })
 }
@@ -94,7 +94,7 @@ impl Drop for PendingProxy {
 pub(crate) async fn begin(
     system: &ActorSystem,
     shared: ProxyShared,
-    patience: Patience,
+    mode: AcquireMode,
 ) -> Result<PendingProxy, ConnectError> {
     let shared = Arc::new(shared);
     let proxy = Proxy {
@@ -107,7 +107,7 @@ pub(crate) async fn begin(
     // The consumer is aborted if a runtime that ends drops the task of the lease terms.
     let consumer = AbortOnDropHandle::new(tokio::spawn(consume(shared.clone())));
     let consumer = async { drop(consumer.await) };
-    spawn_task(run(EndGuard(shared.clone()), patience, consumer));
+    spawn_task(run(EndGuard(shared.clone()), mode, consumer));
     Ok(PendingProxy::new(shared))
 }
 

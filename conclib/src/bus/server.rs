@@ -18,9 +18,10 @@
 use std::fmt;
 use std::future::{Future, ready};
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::{SetOnce, watch};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -36,7 +37,8 @@ use crate::core::registry::Registry;
 use crate::core::{FencingToken, SystemCore};
 
 use acquire::OwnLease;
-pub(crate) use acquire::{AcquireError, Patience};
+pub(crate) use acquire::{AcquireError, AcquireMode};
+use dedup::Deduplicator;
 use fence::Fence;
 use publisher::ReplyPublisher;
 use term::{LeaseTerm, TermEnd};
@@ -63,9 +65,9 @@ const LEASE_PART: &str = "the lease";
 
 /// Takes the lease and serves, term after term, until the proxy is to stop or another system serves.
 /// At its end it waits for `consumer`, which publishes replies until it has ended.
-pub(crate) async fn run(guard: EndGuard, patience: Patience, consumer: impl Future<Output = ()>) {
+pub(crate) async fn run(guard: EndGuard, mode: AcquireMode, consumer: impl Future<Output = ()>) {
     let shared = &guard.0;
-    match shared.acquire(patience).await {
+    match shared.acquire(mode).await {
         Ok(lease) => run_terms(shared, lease, consumer).await,
         // Cannot fail: it is set once.
         Err(error) => drop(shared.refused.set(error)),
@@ -81,12 +83,13 @@ async fn run_terms(
     // Replies of a term that is over are published while the next one serves.
     let mut draining = JoinSet::new();
     let (end, publisher) = loop {
+        let epoch = lease.epoch;
         let (ended, publisher) = LeaseTerm::begin(shared, lease).serve().await;
         match ended {
             TermEnd::Released => break (ProxyEnd::Stopped, publisher),
             TermEnd::Lost(why) => shared.health.mark_lost(LEASE_PART, &why),
         }
-        lease = match shared.reacquire().await {
+        lease = match shared.reacquire(epoch).await {
             Ok(lease) => lease,
             Err(end) => break (end, publisher),
         };
@@ -97,7 +100,7 @@ async fn run_terms(
         draining.spawn(async move { shared.drain(publisher, ready(())).await });
     };
     if end != ProxyEnd::Stopped {
-        shared.revoke();
+        shared.is_revoked.store(true, Ordering::Relaxed);
     }
     shared.health.close();
     // Cannot fail: the guard sets it only after this.
@@ -129,6 +132,12 @@ pub(crate) struct ProxyShared {
     pub(crate) clock: ServerClock,
     /// Total size of the requests that wait in mailboxes, in bytes.
     undelivered: Arc<AtomicUsize>,
+    /// Another system serves the node: requests that no handler has begun are refused, those of all
+    /// terms.
+    is_revoked: Arc<AtomicBool>,
+    /// The last epoch whose requests were taken, and the requests that were; `None` while they are
+    /// taken.
+    taken: Mutex<Option<(Epoch, Option<Deduplicator>)>>,
     /// The current term, or the last one.
     pub(crate) current_term: watch::Sender<Option<CurrentTerm>>,
     /// The state of connections and lease, for the public.
@@ -206,6 +215,8 @@ impl ProxyShared {
             transport,
             clock: ServerClock::default(),
             undelivered: Arc::default(),
+            is_revoked: Arc::default(),
+            taken: Mutex::default(),
             current_term: watch::Sender::new(None),
             health,
             serves: CancellationToken::new(),
@@ -249,13 +260,6 @@ impl ProxyShared {
                 term.is_open = true;
             }
         });
-    }
-
-    /// Has the requests that wait in mailboxes refused: another system serves the node.
-    fn revoke(&self) {
-        if let Some(term) = &*self.current_term.borrow() {
-            term.requests.revoke();
-        }
     }
 
     /// Waits until this system has the lease, or fails with the reason that it will not.
@@ -323,8 +327,8 @@ impl ProxyShared {
         actor.is_some_and(|actor| !actor.is_private())
     }
 
-    /// Waits until requests may be executed; false if the proxy has stopped.
-    pub(crate) async fn holds_lease(&self) -> bool {
+    /// Waits until requests may be executed; `None` if the proxy has stopped.
+    pub(crate) async fn open_term_now(&self) -> Option<CurrentTerm> {
         let mut changes = self.current_term.subscribe();
         loop {
             let current = changes.borrow_and_update().clone();
@@ -332,11 +336,11 @@ impl ProxyShared {
                 && term.is_open
                 && term.fence.wait_open().await
             {
-                return !self.stopped.initialized();
+                return (!self.stopped.initialized()).then_some(term);
             }
             tokio::select! {
                 _ = changes.changed() => {}
-                () = self.ended() => return false,
+                () = self.ended() => return None,
             }
         }
     }

@@ -1,6 +1,7 @@
 //! The end of a service, and its exit code.
 
 use std::fmt;
+use std::io::Write;
 use std::process::{ExitCode, Termination};
 
 use crate::bus::ConfigError;
@@ -118,7 +119,7 @@ impl Termination for RunEnd {
     fn report(self) -> ExitCode {
         let code = self.exit_code();
         if code != 0 {
-            eprintln!("{self}");
+            drop(writeln!(std::io::stderr(), "{self}")); // it may be closed
         }
         code.into()
     }

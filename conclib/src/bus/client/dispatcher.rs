@@ -67,13 +67,19 @@ impl ReplySink for ReplyDispatcher {
             Err(problem) => return self.log.record(Anomaly::UnreadableReply, &problem),
         };
         let losses = self.health.losses();
-        let answered = self.pending().answered(answers, epoch, losses);
+        let is_refused = |answer: &Result<Bytes, AskError>| answer == &Err(AskError::NoResponder);
+        let answers = self.pending().answered(answers, epoch, losses, is_refused);
+        if !answers.refused.is_empty()
+            && let Some(client) = self.client.get().and_then(Weak::upgrade)
+        {
+            client.end_refused(answers.refused, losses);
+        }
         // Outside the lock: an asker that is woken may ask again at once.
         for Answered {
             reply,
             answer,
             may_be_copy,
-        } in answered
+        } in answers.ended
         {
             match answer {
                 Ok(contents) => reply.send(contents),

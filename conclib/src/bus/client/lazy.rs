@@ -71,6 +71,10 @@ impl ClientTransport for LazyTransport {
         }
     }
 
+    fn prove_writable<'s: 'f, 'f>(&'s self) -> BoxFuture<'f, ()> {
+        self.forward(|inner| inner.prove_writable())
+    }
+
     fn reconnect(&self, why: &str) {
         if let Some(inner) = self.inner.get() {
             inner.reconnect(why);

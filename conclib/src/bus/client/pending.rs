@@ -58,6 +58,13 @@ struct PendingRequest {
     is_repeated: bool,
 }
 
+/// The requests of a frame of answers.
+pub(crate) struct Answers<T> {
+    pub(crate) ended: Vec<Answered<T>>,
+    /// Requests that the bus has accepted, and that were refused: still pending.
+    pub(crate) refused: Vec<u64>,
+}
+
 /// A request that was answered.
 pub(crate) struct Answered<T> {
     pub(crate) reply: Reply<Bytes>,
@@ -247,21 +254,35 @@ impl PendingRequests {
     /// have refused a request that the current owner executes. Returns their replies with the answers, to be sent
     /// outside the lock. `losses` counts the connections that were lost so far: with one of them the
     /// bus may have lost what happened since the request was given to it.
+    ///
+    /// A request that the bus has accepted and that `is_refused` stays, to be ended when the refusal is
+    /// certain: it may come from a bus that has taken the place of the one that has accepted it.
     pub(crate) fn answered<T>(
         &mut self,
         answers: Vec<(u64, T)>,
         epoch: Epoch,
         losses: u32,
-    ) -> Vec<Answered<T>> {
-        let mut ended = Vec::with_capacity(answers.len());
+        is_refused: impl Fn(&T) -> bool,
+    ) -> Answers<T> {
+        let mut all = Answers {
+            ended: Vec::with_capacity(answers.len()),
+            refused: Vec::new(),
+        };
         for (id, answer) in answers {
             match self.requests.entry(id) {
                 Occupied(entry) if entry.get().epoch == Some(epoch) || entry.get().is_durable => {
-                    let entry = entry.remove();
-                    self.bytes -= entry.bytes;
-                    ended.push(Answered {
-                        may_be_copy: entry.is_repeated || entry.losses != losses,
-                        reply: entry.reply,
+                    let request = entry.get();
+                    let may_be_copy = request.is_repeated || request.losses != losses;
+                    let is_accepted = request.delivered == Delivered::Accepted;
+                    if is_accepted && !may_be_copy && is_refused(&answer) {
+                        all.refused.push(id);
+                        continue;
+                    }
+                    let request = entry.remove();
+                    self.bytes -= request.bytes;
+                    all.ended.push(Answered {
+                        may_be_copy,
+                        reply: request.reply,
                         answer,
                     });
                 }
@@ -269,7 +290,7 @@ impl PendingRequests {
                 _ => debug!(id, "ignored an answer: its request is not pending"),
             }
         }
-        ended
+        all
     }
 
     /// Removes a request at its deadline; returns its progress.
@@ -386,9 +407,14 @@ mod tests {
         }
         assert_eq!(told.await, Ok(Bytes::new()));
         assert_eq!(pending.len(), 1);
-        assert!(pending.answered(vec![(ask, ())], Epoch(6), 0).is_empty());
+        assert!(
+            pending
+                .answered(vec![(ask, ())], Epoch(6), 0, |()| false)
+                .ended
+                .is_empty()
+        );
         let answers = vec![(ask, Bytes::from_static(b"x")), (tell, Bytes::new())];
-        let mut answered = pending.answered(answers, EPOCH, 0);
+        let mut answered = pending.answered(answers, EPOCH, 0, |_| false).ended;
         let Answered { reply, answer, .. } = answered.pop().unwrap();
         assert!(answered.is_empty());
         reply.send(answer);
@@ -428,7 +454,11 @@ mod tests {
         assert!(pending.frame(id).is_some());
         assert!(pending.accepted(&[id]).is_empty());
         let answers = vec![(id, Bytes::from_static(b"x"))];
-        let answered = pending.answered(answers, EPOCH, 0).pop().unwrap();
+        let answered = pending
+            .answered(answers, EPOCH, 0, |_| false)
+            .ended
+            .pop()
+            .unwrap();
         answered.reply.send(answered.answer);
         assert_eq!(asked.await, Ok(Bytes::from_static(b"x")));
 
@@ -455,8 +485,18 @@ mod tests {
             for (epoch, losses) in given {
                 pending.give(&mut batch(&[id]), Epoch(*epoch), *losses);
             }
-            let mut answered = pending.answered(vec![(id, ())], Epoch(7), losses);
-            assert_eq!(answered.pop().unwrap().may_be_copy, expected, "{given:?}");
+            assert!(pending.accepted(&[id]).is_empty());
+            let answers = pending.answered(vec![(id, ())], Epoch(7), losses, |()| true);
+            let copies: Vec<_> = answers.ended.iter().map(|one| one.may_be_copy).collect();
+            // A refusal of the only copy is looked at again.
+            assert_eq!(
+                (copies, answers.refused),
+                match expected {
+                    true => (vec![true], vec![]),
+                    false => (vec![], vec![id]),
+                },
+                "{given:?}"
+            );
         }
     }
 

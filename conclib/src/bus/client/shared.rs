@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::bus::client::backpressure::InboxBackpressure;
+use crate::bus::client::batch::UNKNOWN;
 use crate::bus::client::dispatcher::ReplyDispatcher;
 use crate::bus::client::pending::PendingRequests;
 use crate::bus::client::producer::ProducerQueue;
@@ -286,6 +287,26 @@ impl ClientShared {
         };
         self.note_presence();
         lease.check_version()
+    }
+
+    /// Ends accepted requests that were refused, in a task: the refusal is certain if the bus that has
+    /// accepted them still takes writes. Another bus that has taken its place may have refused a
+    /// copy of a request that was executed.
+    pub(super) fn end_refused(self: Arc<Self>, ids: Vec<u64>, losses: u32) {
+        let runtime = self.runtime.clone();
+        let proven = async move {
+            let is_primary = self.transport.prove_writable().await.is_ok();
+            let error = if is_primary && self.health.losses() == losses {
+                AskError::NoResponder
+            } else {
+                UNKNOWN
+            };
+            let ended = self.pending().end_all(&ids);
+            for reply in ended {
+                reply.refuse(error.clone());
+            }
+        };
+        drop(runtime.spawn(proven));
     }
 
     /// Ends every request; idempotent.

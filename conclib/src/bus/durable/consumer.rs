@@ -72,7 +72,7 @@ pub(in crate::bus) async fn consume(shared: Arc<ProxyShared>) {
 async fn open(shared: &ProxyShared) -> Option<Arc<dyn StreamConsumer>> {
     let mut failures = 0;
     let attempts = async {
-        while shared.holds_lease().await {
+        while shared.open_term_now().await.is_some() {
             let error = match shared.transport.consumer().await {
                 Ok(transport) => match transport.create_group().await {
                     Ok(()) => {

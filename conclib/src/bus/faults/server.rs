@@ -1,7 +1,7 @@
 //! The actor system's end of a bus with injected faults.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -24,6 +24,8 @@ pub(super) struct FaultyServer {
     faults: Faults,
     /// Requests that were taken off the bus and have not arrived. Held by the pop whose turn it is.
     delayed: Mutex<DelayQueue>,
+    /// The epoch that was given out last: its requests are delayed.
+    epoch: AtomicU64,
     /// The lease is released: delayed requests arrive now, before the wake.
     released: AtomicBool,
 }
@@ -34,6 +36,7 @@ impl FaultyServer {
             inner,
             faults: faults.clone(),
             delayed: Mutex::new(DelayQueue::new(faults)),
+            epoch: AtomicU64::new(0),
             released: AtomicBool::new(false),
         }
     }
@@ -56,7 +59,11 @@ impl ServerTransport for FaultyServer {
     async fn acquire(&self, claim: &LeaseClaim) -> Result<Acquired, TransportError> {
         check(&self.faults)?;
         self.released.store(false, Ordering::Release);
-        self.inner.acquire(claim).await
+        let acquired = self.inner.acquire(claim).await?;
+        if let Acquired::Granted(grant) = &acquired {
+            self.epoch.store(grant.epoch.0, Ordering::Release);
+        }
+        Ok(acquired)
     }
 
     async fn open(&self, epoch: Epoch, claim: &LeaseClaim) -> Result<bool, TransportError> {
@@ -79,6 +86,11 @@ impl ServerTransport for FaultyServer {
         self.inner.release(epoch, wake).await
     }
 
+    async fn give_up(&self, epoch: Epoch) -> Result<bool, TransportError> {
+        check(&self.faults)?;
+        self.inner.give_up(epoch).await
+    }
+
     async fn wake(&self, epoch: Epoch, wake: Bytes) -> Result<(), TransportError> {
         check(&self.faults)?;
         self.inner.wake(epoch, wake).await
@@ -90,6 +102,10 @@ impl ServerTransport for FaultyServer {
         count: u32,
         block: Duration,
     ) -> Result<Popped, TransportError> {
+        if epoch.0 != self.epoch.load(Ordering::Acquire) {
+            check(&self.faults)?;
+            return self.inner.pop(epoch, count, block).await; // leftovers, to be refused
+        }
         let mut delayed = self.delayed.lock().await;
         let end = Instant::now() + block;
         let most = usize::try_from(count.max(1)).unwrap_or(usize::MAX);

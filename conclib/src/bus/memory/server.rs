@@ -46,11 +46,27 @@ impl MemoryServer {
 }
 
 impl Node {
+    /// True if another owner has had the lease since this epoch of `owner`.
+    fn had_others_since(&self, before: Epoch, owner: Owner) -> bool {
+        let of_others = if self.last_owner == Some(owner) {
+            self.last_of_others
+        } else {
+            self.last
+        };
+        of_others > before
+    }
+
     /// Begins a lease term, with an inbox of its own.
     fn begin_term(&mut self, held: HeldLease) {
         let before = (self.last, std::mem::take(&mut self.inbox));
         let (epoch, length) = (held.lease.epoch, held.lease.length);
+        let is_same = self.last_owner == Some(held.owner);
         *self = Self {
+            last_of_others: if is_same {
+                self.last_of_others
+            } else {
+                self.last
+            },
             last: epoch,
             last_owner: Some(held.owner),
             was_released: false,
@@ -85,18 +101,26 @@ impl ServerTransport for MemoryServer {
         let now = self.bus.now();
         self.with_node(|node| {
             let epoch = Epoch(now.0.max(node.last.0 + 1));
+            let is_first = self.owner.get().is_none();
             let owner = *self.owner.get_or_init(|| Owner {
                 id: fastrand::u64(..),
                 age: epoch,
             });
-            if let Some((held, _)) = node.lease() {
+            let before = claim.before.unwrap_or(node.last);
+            if node.had_others_since(before, owner) {
+                node.lease.take_if(|(held, _)| held.owner == owner);
+                return Acquired::Lost;
+            }
+            if let Some((held, _)) = node.lease()
+                && held.owner != owner
+            {
                 let is_namesake = !claim.instance.is_empty() && held.instance == claim.instance;
-                let is_older = held.owner.age < owner.age;
-                if !(is_namesake && is_older) {
+                let is_younger = owner.age > held.owner.age;
+                if is_first || !is_namesake || !is_younger {
                     return Acquired::Held(LeaseHolder {
                         lease: held.lease.clone(),
                         instance: held.instance.clone(),
-                        is_successor: is_namesake && held.owner != owner,
+                        is_successor: is_namesake && !is_younger,
                     });
                 }
             }
@@ -116,7 +140,7 @@ impl ServerTransport for MemoryServer {
 
     async fn open(&self, epoch: Epoch, claim: &LeaseClaim) -> Result<bool, TransportError> {
         self.with_node(|node| match node.lease() {
-            Some((held, expires)) if held.lease.epoch == epoch => {
+            Some((held, expires)) if held.is_of(epoch, self.owner.get()) => {
                 held.lease = lease_of(claim, epoch);
                 *expires = Instant::now() + claim.length;
                 true
@@ -131,7 +155,7 @@ impl ServerTransport for MemoryServer {
         length: Duration,
     ) -> Result<Option<ServerTime>, TransportError> {
         let renewed = self.with_node(|node| match node.lease() {
-            Some((held, expires)) if held.lease.epoch == epoch => {
+            Some((held, expires)) if held.is_of(epoch, self.owner.get()) => {
                 *expires = Instant::now() + length;
                 node.before = None;
                 true
@@ -143,12 +167,22 @@ impl ServerTransport for MemoryServer {
 
     async fn release(&self, epoch: Epoch, wake: Bytes) -> Result<bool, TransportError> {
         self.with_node(|node| {
-            let is_owner = node.owner() == Some(epoch);
+            let is_owner = node.is_held_by(epoch, self.owner.get());
             if is_owner {
                 node.lease = None;
                 node.was_released = true;
                 // If the inbox is full, no pop waits for the wake.
                 node.inbox.push(vec![wake.into()]);
+            }
+            is_owner
+        })
+    }
+
+    async fn give_up(&self, epoch: Epoch) -> Result<bool, TransportError> {
+        self.with_node(|node| {
+            let is_owner = node.is_held_by(epoch, self.owner.get());
+            if is_owner {
+                node.lease = None;
             }
             is_owner
         })
@@ -176,7 +210,7 @@ impl ServerTransport for MemoryServer {
             tokio::time::sleep(block).await;
             Vec::new()
         };
-        let owner = self.with_node(Node::owner);
+        let owner = self.with_node(|node| Some(node.serving()?.epoch));
         Ok(Popped {
             frames,
             cut: Vec::new(),

@@ -154,6 +154,10 @@ impl ClientTransport for RedisClient {
         }
     }
 
+    async fn prove_writable(&self) -> Result<(), TransportError> {
+        start_check::prove_writable(&self.requests.link()?, &self.keys).await
+    }
+
     fn reconnect(&self, why: &str) {
         for endpoint in [&self.endpoint, &self.durable_endpoint] {
             endpoint.leave(DepartureCause::NoActorSystem, why);

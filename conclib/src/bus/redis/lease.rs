@@ -11,9 +11,11 @@ use crate::bus::redis::resp::RedisReply;
 use crate::bus::transport::{Epoch, FormerTerm, Lease, LeaseClaim, TransportError};
 
 /// Takes the lease. Keys: lease, last epochs. Arguments: the bytes before the epoch, those between the
-/// epoch and the age, the owner, its instance, its age or 0, the attempt, and the duration of the lease
-/// in ms. Returns `[0, lease, age]` if another system has it, `[2, lease, age]` if
-/// a younger process of the same instance has it, or `[1, epoch, now, last epochs, age]`.
+/// epoch and the age, the owner, its instance, its age or 0, the attempt, the duration of the lease in
+/// ms, and the epoch that the owner held last, or 0. Returns the age last, and before it:
+/// `0, lease` if another system has it; `1, epoch, now, last epochs` if it was taken; `2, lease` if a
+/// younger process of the same instance has it; `3, ''` if another system has had it since the owner
+/// held it.
 ///
 /// The last epochs are written as `epoch:owner`, and `r` if the lease was released, with spaces behind
 /// them, the newest first. Deleting comes first: it is allowed when Redis is out of memory, and then so
@@ -22,71 +24,108 @@ use crate::bus::transport::{Epoch, FormerTerm, Lease, LeaseClaim, TransportError
 /// An attempt whose reply was lost may have taken the lease, or take it yet: a later attempt of the
 /// same owner takes it over, and an earlier one never does.
 ///
-/// The age of a process is the epoch that could have been given out at its first attempt: the epochs
-/// that an older process had are smaller.
+/// The age of a process is the epoch that could have been given out at its first attempt, or its first
+/// one in the list: the epochs that an older process had are smaller. An attempt that does not know its
+/// age takes no lease from another process: it may be late, and its process gone.
 pub(super) const ACQUIRE: &str = "\
 local lease = redis.call('GET', KEYS[1])
 local last = redis.call('GET', KEYS[2]) or ''
+local owner, attempt, age, before = ARGV[3], tonumber(ARGV[6]), tonumber(ARGV[5]), ARGV[8]
+local knows_age = age > 0
+local count, since, others = 0, before ~= '0', false
+for entry in string.gmatch(last, '%S+') do
+  count = count + 1
+  local epoch, by = string.match(entry, '^%d+'), string.match(entry, ':(%x+)')
+  if epoch == before then since = false end
+  if by == owner and not knows_age then age = tonumber(epoch) end
+  if by ~= owner and since then others = true end
+end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local epoch = math.max((tonumber(string.match(last, '^%d+')) or 0) + 1, now)
-local age = tonumber(ARGV[5])
+local epoch = math.max((tonumber(string.match(last, '^%d+')) or 0) + 1, now, age)
 if age == 0 then age = epoch end
+local is_read, held = pcall(cmsgpack.unpack, lease or '')
+local is_ours = is_read and type(held) == 'table' and held[7] == owner
+if others or (since and count >= 8) then
+  if is_ours then redis.call('DEL', KEYS[1]) end
+  return {3, '', age}
+end
 if lease then
-  local is_read, held = pcall(cmsgpack.unpack, lease)
   if not is_read or type(held) ~= 'table' then return {0, lease, age} end
   local held_age, held_attempt = tonumber(held[8]), tonumber(held[9])
   if not held_age or not held_attempt then return {0, lease, age} end
-  if held[7] == ARGV[3] then
-    if held_attempt >= tonumber(ARGV[6]) then return {0, lease, age} end
-  elseif ARGV[4] == '' or held[6] ~= ARGV[4] then
+  if is_ours then
+    if held_attempt >= attempt then return {0, lease, age} end
+  elseif ARGV[4] == '' or held[6] ~= ARGV[4] or not knows_age then
     return {0, lease, age}
   elseif held_age >= age then
     return {2, lease, age}
   end
 end
-local all = string.format('%.0f:%s %s', epoch, ARGV[3], last)
+local all = string.format('%.0f:%s %s', epoch, owner, last)
 redis.call('DEL', KEYS[1])
 redis.call('SET', KEYS[2], string.match(all, '^' .. string.rep('%S+ ', 8)) or all)
-local value = ARGV[1] .. cmsgpack.pack(epoch) .. ARGV[2] .. cmsgpack.pack(age) .. cmsgpack.pack(tonumber(ARGV[6]))
+local value = ARGV[1] .. cmsgpack.pack(epoch) .. ARGV[2] .. cmsgpack.pack(age) .. cmsgpack.pack(attempt)
 redis.call('SET', KEYS[1], value, 'PX', ARGV[7])
 return {1, epoch, now, last, age}";
 
-/// Writes the lease anew, with the same epoch. Keys: lease. Arguments: the bytes before the epoch, the
-/// epoch, the bytes behind it, and the duration of the lease in ms. Returns 1, or 0 if the caller does
+/// The beginning of the scripts for a lease that the caller should own. Keys: lease. Arguments: the
+/// epoch, and the owner. After a failover that has lost writes, another system can have the same epoch.
+macro_rules! if_owned {
+    ($otherwise:literal, $then:literal) => {
+        concat!(
+            "local lease = redis.call('GET', KEYS[1])\n\
+             local is_read, held = pcall(cmsgpack.unpack, lease or '')\n\
+             local is_ours = is_read and type(held) == 'table' and held[7] == ARGV[2]\n\
+             if not is_ours or held[1] ~= tonumber(ARGV[1]) then return ",
+            $otherwise,
+            " end\n",
+            $then
+        )
+    };
+}
+
+/// Writes the lease anew, with the same epoch. Keys: lease. Arguments: the epoch, the owner, the bytes
+/// before and behind the epoch, and the duration of the lease in ms. Returns 1, or 0 if the caller does
 /// not own the lease.
-pub(super) const OPEN: &str = "\
-local ours = ARGV[1] .. cmsgpack.pack(tonumber(ARGV[2]))
-local lease = redis.call('GET', KEYS[1])
-if not lease or string.sub(lease, 1, #ours) ~= ours then return 0 end
-redis.call('DEL', KEYS[1])
-redis.call('SET', KEYS[1], ours .. ARGV[3], 'PX', ARGV[4])
-return 1";
+pub(super) const OPEN: &str = if_owned!(
+    "0",
+    "redis.call('DEL', KEYS[1])
+local value = ARGV[3] .. cmsgpack.pack(tonumber(ARGV[1])) .. ARGV[4]
+redis.call('SET', KEYS[1], value, 'PX', ARGV[5])
+return 1"
+);
 
-/// Renews the lease. Keys: lease. Arguments: the bytes before the epoch, the epoch, and the duration
-/// of the lease in ms. Returns the time in ms, or nil if the caller does not own the lease.
-pub(super) const RENEW: &str = "\
-local ours = ARGV[1] .. cmsgpack.pack(tonumber(ARGV[2]))
-local lease = redis.call('GET', KEYS[1])
-if not lease or string.sub(lease, 1, #ours) ~= ours then return false end
-redis.call('PEXPIRE', KEYS[1], ARGV[3])
+/// Renews the lease. Keys: lease. Arguments: the epoch, the owner, and the duration of the lease in ms.
+/// Returns the time in ms, or nil if the caller does not own the lease.
+pub(super) const RENEW: &str = if_owned!(
+    "false",
+    "redis.call('PEXPIRE', KEYS[1], ARGV[3])
 local time = redis.call('TIME')
-return time[1] * 1000 + math.floor(time[2] / 1000)";
+return time[1] * 1000 + math.floor(time[2] / 1000)"
+);
 
-/// Releases the lease. Keys: lease, inbox, last epochs. Arguments: the bytes before the epoch, the
-/// epoch, and a frame to append to the inbox. Returns 1, or 0 if the caller does not own the lease.
-/// Here too, deleting comes first.
-pub(super) const RELEASE: &str = "\
-local ours = ARGV[1] .. cmsgpack.pack(tonumber(ARGV[2]))
-local lease = redis.call('GET', KEYS[1])
-if not lease or string.sub(lease, 1, #ours) ~= ours then return 0 end
-redis.call('DEL', KEYS[1])
+/// Gives a lost lease back, in case it still stands. Keys: lease. Arguments: the epoch, and the owner.
+/// Returns 1, or 0 if the caller does not own the lease.
+pub(super) const GIVE_UP: &str = if_owned!(
+    "0",
+    "redis.call('DEL', KEYS[1])
+return 1"
+);
+
+/// Releases the lease in good order. Keys: lease, inbox, last epochs. Arguments: the epoch, the owner,
+/// and a frame to append to the inbox. Returns 1, or 0 if the caller does not own the lease. Here too,
+/// deleting comes first.
+pub(super) const RELEASE: &str = if_owned!(
+    "0",
+    "redis.call('DEL', KEYS[1])
 redis.call('RPUSH', KEYS[2], ARGV[3])
 local last = redis.call('GET', KEYS[3])
 if last then
-  redis.call('SET', KEYS[3], (string.gsub(last, '^' .. ARGV[2] .. ':%x+', '%0r')))
+  redis.call('SET', KEYS[3], (string.gsub(last, '^' .. ARGV[1] .. ':%x+', '%0r')))
 end
-return 1";
+return 1"
+);
 
 /// The bytes before the epoch: an array of nine.
 pub(super) const HEAD: &[u8] = &[0x99];
@@ -195,6 +234,7 @@ mod tests {
             length: Duration::from_secs(6),
             serves: true,
             instance: "worker-0".to_owned(),
+            before: None,
         };
         let epoch = Epoch(1_700_000_000_000);
         let written = rmp_serde::to_vec(&epoch.0).unwrap();

@@ -117,7 +117,7 @@ async fn pop(
     let mut popped = Popped {
         frames: Vec::new(),
         cut: Vec::new(),
-        owner: lease::read(owner).map(|lease| lease.map(|lease| lease.epoch)),
+        owner: lease::read(owner).map(|lease| Some(lease?.serving()?.epoch)),
     };
     for (place, reply) in replies.into_iter().enumerate() {
         match reply.accepted() {

@@ -15,7 +15,7 @@ use crate::bus::redis::connection::Connection;
 use crate::bus::redis::dead_letters::RedisDeadLetters;
 use crate::bus::redis::endpoint::{ConnectionRole, Endpoint};
 use crate::bus::redis::known_epochs::KnownEpochs;
-use crate::bus::redis::lease::{ACQUIRE, HEAD, LeaseOwner, OPEN, RELEASE, RENEW};
+use crate::bus::redis::lease::{ACQUIRE, GIVE_UP, HEAD, LeaseOwner, OPEN, RELEASE, RENEW};
 use crate::bus::redis::library::{LibrarySession, into_array, into_bytes, into_u64, unexpected};
 use crate::bus::redis::pops::Pops;
 use crate::bus::redis::resp::{Driver, ReplyTimeout};
@@ -103,6 +103,20 @@ impl RedisServer {
         link.request("EVAL", all, LEASE_COMMAND).await
     }
 
+    /// Runs a script about the lease of this epoch, with further keys and arguments.
+    async fn if_owned(
+        &self,
+        script: &'static str,
+        epoch: Epoch,
+        keys: Vec<String>,
+        arguments: Vec<Value>,
+    ) -> Result<Resp3Frame, TransportError> {
+        let own = [epoch.0.to_string().into(), self.owner.hex().into()];
+        let keys = [self.keys.lease()].into_iter().chain(keys).collect();
+        let arguments = own.into_iter().chain(arguments).collect();
+        self.script(script, keys, arguments).await
+    }
+
     /// Deletes the inboxes of former epochs, whose requests no system will take. With renewals and the
     /// release, and not when the lease is taken: the former owner may have released it just now, and
     /// be answering the requests that are left.
@@ -125,15 +139,21 @@ impl RedisServer {
 
     /// Lets the inboxes of former epochs expire, in case this system ends before its first renewal.
     async fn expire_former_inboxes(&self, current: Epoch) {
-        for epoch in self.known.former(current) {
+        let former = self.known.former(current).into_iter();
+        let commands = former.map(|epoch| {
             let arguments = vec![self.keys.inbox(epoch).into(), duration(LEFTOVERS)];
-            let limited = async {
-                let link = self.commands.link()?;
-                link.request("PEXPIRE", arguments, LEASE_COMMAND).await
-            };
-            if let Err(error) = limited.await {
-                return tracing::debug!(%error, "could not limit the inbox of a former epoch; the first renewal deletes it");
-            }
+            ("PEXPIRE", arguments)
+        });
+        let commands: Vec<_> = commands.collect();
+        if commands.is_empty() {
+            return;
+        }
+        let limited = async {
+            let link = self.commands.link()?;
+            link.pipeline(commands, LEASE_COMMAND).await
+        };
+        if let Err(error) = limited.await {
+            tracing::debug!(%error, "could not limit the inboxes of former epochs; the first renewal deletes them");
         }
     }
 
@@ -143,6 +163,9 @@ impl RedisServer {
         let age = reply.pop().as_ref().and_then(into_u64);
         self.age
             .store(age.ok_or_else(unexpected)?, Ordering::Relaxed);
+        if let [Resp3Frame::Number { data: 3, .. }, _] = &reply[..] {
+            return Ok(Acquired::Lost);
+        }
         if let [
             Resp3Frame::Number { data, .. },
             Resp3Frame::BlobString { data: lease, .. },
@@ -198,6 +221,7 @@ impl ServerTransport for RedisServer {
             self.age.load(Ordering::Relaxed).to_string().into(),
             attempt.to_string().into(),
             duration(claim.length),
+            claim.before.unwrap_or_default().0.to_string().into(),
         ];
         let acquired = self.acquired(self.script(ACQUIRE, keys, arguments).await?)?;
         if let Acquired::Granted(grant) = &acquired {
@@ -208,15 +232,11 @@ impl ServerTransport for RedisServer {
 
     async fn open(&self, epoch: Epoch, claim: &LeaseClaim) -> Result<bool, TransportError> {
         let age = self.age.load(Ordering::Relaxed);
-        let attempt = self.attempts.load(Ordering::Relaxed);
+        // The attempt that was granted: a later one takes the lease over.
+        let attempt = self.attempts.load(Ordering::Relaxed).saturating_sub(1);
         let tail = lease::tail(claim, self.owner, age, attempt).map_err(not_encoded)?;
-        let arguments = vec![
-            bytes(HEAD),
-            epoch.0.to_string().into(),
-            bytes(&tail),
-            duration(claim.length),
-        ];
-        let opened = self.script(OPEN, vec![self.keys.lease()], arguments);
+        let rest = vec![bytes(HEAD), bytes(&tail), duration(claim.length)];
+        let opened = self.if_owned(OPEN, epoch, Vec::new(), rest);
         Ok(into_u64(&opened.await?) == Some(1))
     }
 
@@ -225,8 +245,7 @@ impl ServerTransport for RedisServer {
         epoch: Epoch,
         length: Duration,
     ) -> Result<Option<ServerTime>, TransportError> {
-        let arguments = vec![bytes(HEAD), epoch.0.to_string().into(), duration(length)];
-        let renewed = self.script(RENEW, vec![self.keys.lease()], arguments);
+        let renewed = self.if_owned(RENEW, epoch, Vec::new(), vec![duration(length)]);
         let (renewed, ()) = tokio::join!(renewed, self.delete_former_inboxes(epoch));
         match renewed? {
             Resp3Frame::Null => Ok(None),
@@ -238,15 +257,15 @@ impl ServerTransport for RedisServer {
     }
 
     async fn release(&self, epoch: Epoch, wake: Bytes) -> Result<bool, TransportError> {
-        let keys = vec![
-            self.keys.lease(),
-            self.keys.inbox(epoch),
-            self.keys.last_epoch(),
-        ];
-        let arguments = vec![bytes(HEAD), epoch.0.to_string().into(), Value::Bytes(wake)];
-        let released = self.script(RELEASE, keys, arguments);
+        let keys = vec![self.keys.inbox(epoch), self.keys.last_epoch()];
+        let released = self.if_owned(RELEASE, epoch, keys, vec![Value::Bytes(wake)]);
         let (released, ()) = tokio::join!(released, self.delete_former_inboxes(epoch));
         Ok(into_u64(&released?) == Some(1))
+    }
+
+    async fn give_up(&self, epoch: Epoch) -> Result<bool, TransportError> {
+        let given_up = self.if_owned(GIVE_UP, epoch, Vec::new(), Vec::new());
+        Ok(into_u64(&given_up.await?) == Some(1))
     }
 
     async fn wake(&self, epoch: Epoch, wake: Bytes) -> Result<(), TransportError> {

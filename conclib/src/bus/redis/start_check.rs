@@ -74,6 +74,18 @@ pub(super) async fn prove_asking(link: &Link, keys: &Keys) -> Result<(), Transpo
     Ok(())
 }
 
+/// Removes from an inbox that no system reads: a server that is no primary refuses that.
+pub(super) async fn prove_writable(link: &Link, keys: &Keys) -> Result<(), TransportError> {
+    let inbox = keys.inbox(NO_EPOCH);
+    let removed = link.exchange(TIMEOUT, |commands| {
+        commands.begin("LREM", 3).text(&inbox).number(0).text(PROBE);
+    });
+    for reply in removed.await? {
+        reply.accepted()?;
+    }
+    Ok(())
+}
+
 /// Reads the settings of the server, warns of those that put messages at risk, and fails if it is of a
 /// kind that is not supported. A user that may not read them starts without.
 pub(super) async fn read_facts(link: &Link) -> Result<ServerFacts, TransportError> {

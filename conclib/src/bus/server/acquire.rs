@@ -6,7 +6,6 @@ use tokio::time::{Instant, timeout};
 use tracing::{debug, error, info, warn};
 
 use crate::bus::link::RECONNECT_BACKOFF;
-use crate::bus::link::outage::Outage;
 use crate::bus::protocol::{Request, VERSION};
 use crate::bus::server::{ProxyEnd, ProxyShared};
 use crate::bus::transport::{
@@ -34,7 +33,7 @@ pub(super) struct OwnLease {
 
 /// The time for which a system waits for its turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Patience {
+pub(crate) enum AcquireMode {
     /// Until a lease that is not renewed has expired; a failure of the bus ends the wait.
     UntilExpiry,
     /// For as long as it takes, through failures of the bus.
@@ -56,46 +55,92 @@ pub(crate) enum AcquireError {
     Stopped,
 }
 
+/// The outcome of one attempt to take the lease.
+enum Attempt {
+    Granted(OwnLease),
+    Held(LeaseHolder),
+    /// Another system has had it since.
+    Lost,
+}
+
+/// Logs the reasons for which a system waits for its turn, each when it begins.
+#[derive(Default)]
+struct WaitLog {
+    waits_for: Option<String>,
+}
+
+impl WaitLog {
+    fn held(&mut self, node: &str, holder: &LeaseHolder) {
+        let LeaseHolder {
+            lease, instance, ..
+        } = holder;
+        if self.is_news(format!("epoch {}", lease.epoch.0)) {
+            let holder = lease.epoch.0;
+            info!(node, holder, %instance, "another system serves the node: standing by");
+        }
+    }
+
+    fn failed(&mut self, node: &str, reason: &TransportError) {
+        if self.is_news(reason.to_string()) {
+            warn!(node, %reason, "the lease cannot be taken: trying again until the bus serves");
+        }
+    }
+
+    fn granted(&self, node: &str, epoch: Epoch) {
+        if self.waits_for.is_some() {
+            info!(node, epoch = epoch.0, "this system has the lease now");
+        }
+    }
+
+    fn is_news(&mut self, reason: String) -> bool {
+        let is_news = self.waits_for.as_ref() != Some(&reason);
+        self.waits_for = Some(reason);
+        is_news
+    }
+}
+
 impl ProxyShared {
     /// Takes the lease for the first time.
-    pub(super) async fn acquire(&self, patience: Patience) -> Result<OwnLease, AcquireError> {
+    pub(super) async fn acquire(&self, mode: AcquireMode) -> Result<OwnLease, AcquireError> {
         let start = Instant::now();
-        let (outage, standby) = (Outage::default(), Outage::default());
+        let mut log = WaitLog::default();
         let mut attempt = 0;
         loop {
             if self.stop.is_cancelled() {
                 return Err(AcquireError::Stopped);
             }
-            let wait = match self.try_acquire().await {
-                Ok(Ok(lease)) => {
-                    if outage.record_success() || standby.record_success() {
-                        info!(node = %self.node, epoch = lease.epoch.0, "the lease is free: this system has it now");
-                    }
+            let wait = match self.try_acquire(None).await {
+                Ok(Attempt::Granted(lease)) => {
+                    log.granted(&self.node, lease.epoch);
                     return Ok(lease);
                 }
-                Ok(Err(holder)) if holder.is_successor => return Err(AcquireError::Replaced),
-                Ok(Err(LeaseHolder {
-                    lease, instance, ..
-                })) => {
+                Ok(Attempt::Lost) => return Err(AcquireError::Lost),
+                Ok(Attempt::Held(holder)) if holder.is_successor => {
+                    return Err(AcquireError::Replaced);
+                }
+                // The first attempt tells this process its age, and replaces no other one.
+                Ok(Attempt::Held(holder)) if attempt == 0 && self.is_namesake(&holder) => {
+                    attempt = 1;
+                    continue;
+                }
+                Ok(Attempt::Held(holder)) => {
+                    let lease = &holder.lease;
                     let is_alive = start.elapsed() >= lease.length + TAKEOVER_MARGIN;
-                    if patience == Patience::UntilExpiry && is_alive {
+                    if mode == AcquireMode::UntilExpiry && is_alive {
                         let holder = lease.epoch;
                         return Err(AcquireError::Held { holder });
                     }
-                    if patience == Patience::Unlimited && standby.record_failure() {
-                        let holder = lease.epoch.0;
-                        info!(node = %self.node, holder, %instance, "another system serves the node: standing by");
+                    if mode == AcquireMode::Unlimited {
+                        log.held(&self.node, &holder);
                     }
-                    attempt = 0;
+                    attempt = 1;
                     ACQUIRE_INTERVAL
                 }
-                Err(error) if patience == Patience::UntilExpiry => {
+                Err(error) if mode == AcquireMode::UntilExpiry => {
                     return Err(AcquireError::Failed(error));
                 }
                 Err(reason) => {
-                    if outage.record_failure() {
-                        warn!(node = %self.node, %reason, "the lease cannot be taken: trying again until the bus serves");
-                    }
+                    log.failed(&self.node, &reason);
                     attempt += 1;
                     RECONNECT_BACKOFF.jittered_delay(attempt, fastrand::f64())
                 }
@@ -104,37 +149,38 @@ impl ProxyShared {
         }
     }
 
-    /// Takes the lease again after it was lost, however long the bus is away; fails if another system
-    /// has had it since, because the state of this system's actors is out of date then.
-    pub(super) async fn reacquire(&self) -> Result<OwnLease, ProxyEnd> {
+    /// True if the holder has the name of this process.
+    fn is_namesake(&self, holder: &LeaseHolder) -> bool {
+        !holder.instance.is_empty() && holder.instance == self.config.instance
+    }
+
+    /// Takes the lease again after the one of `before` was lost, however long the bus is away; fails if
+    /// another system has had it since, because the state of this system's actors is out of date then.
+    pub(super) async fn reacquire(&self, before: Epoch) -> Result<OwnLease, ProxyEnd> {
+        let node = &self.node;
         let mut attempt = 0;
         loop {
             if self.stop.is_cancelled() {
                 return Err(ProxyEnd::Stopped);
             }
-            match self.try_acquire().await {
-                Ok(Ok(lease)) => {
-                    let Some(other) = lease.former.filter(|former| !former.is_own) else {
-                        return Ok(lease);
-                    };
-                    if let Err(reason) = self.release(lease.epoch).await {
-                        self.warn_of_release(&reason);
-                    }
-                    let served = other.epoch.0;
-                    error!(node = %self.node, served, "another system has served the node meanwhile: the proxy stops");
+            match self.try_acquire(Some(before)).await {
+                Ok(Attempt::Granted(lease)) => return Ok(lease),
+                Ok(Attempt::Lost) => {
+                    error!(%node, "another system has served the node meanwhile: the proxy stops");
                     return Err(ProxyEnd::LeaseLost);
                 }
-                Ok(Err(holder)) if holder.is_successor => {
-                    error!(node = %self.node, instance = self.config.instance, "a younger process of this instance serves the node: the proxy stops");
+                Ok(Attempt::Held(holder)) if holder.is_successor => {
+                    let instance = &self.config.instance;
+                    error!(%node, %instance, "a younger process of this instance serves the node: the proxy stops");
                     return Err(ProxyEnd::Replaced);
                 }
-                Ok(Err(LeaseHolder { lease, .. })) => {
+                Ok(Attempt::Held(LeaseHolder { lease, .. })) => {
                     let holder = lease.epoch.0;
-                    error!(node = %self.node, holder, "another system serves the node: the proxy stops");
+                    error!(%node, holder, "another system serves the node: the proxy stops");
                     return Err(ProxyEnd::LeaseLost);
                 }
                 Err(reason) => {
-                    debug!(node = %self.node, %reason, "could not take the lease: trying again");
+                    debug!(%node, %reason, "could not take the lease: trying again");
                     attempt += 1;
                     let wait = RECONNECT_BACKOFF.jittered_delay(attempt, fastrand::f64());
                     self.pause(wait).await;
@@ -152,21 +198,25 @@ impl ProxyShared {
         let _ = self.stop.run_until_cancelled(changed).await;
     }
 
-    async fn try_acquire(&self) -> Result<Result<OwnLease, LeaseHolder>, TransportError> {
-        let claim = self.claim();
+    async fn try_acquire(&self, before: Option<Epoch>) -> Result<Attempt, TransportError> {
+        let claim = LeaseClaim {
+            before,
+            ..self.claim()
+        };
         let sent = Instant::now();
-        match self.transport.acquire(&claim).await? {
+        Ok(match self.transport.acquire(&claim).await? {
             Acquired::Granted(LeaseGrant { epoch, now, former }) => {
                 self.clock.record(sent, Instant::now(), now);
-                Ok(Ok(OwnLease {
+                Attempt::Granted(OwnLease {
                     epoch,
                     sent,
                     serves: claim.serves,
                     former,
-                }))
+                })
             }
-            Acquired::Held(holder) => Ok(Err(holder)),
-        }
+            Acquired::Held(holder) => Attempt::Held(holder),
+            Acquired::Lost => Attempt::Lost,
+        })
     }
 
     /// The lease that this system asks for now.
@@ -177,10 +227,12 @@ impl ProxyShared {
             length: self.config.lease_duration,
             serves: self.serves.is_cancelled(),
             instance: self.config.instance.clone(),
+            before: None,
         }
     }
 
-    /// Releases the lease, which ends the term at once; false if this system does not own it.
+    /// Releases the lease in good order, which ends the term at once; false if this system does not own
+    /// it.
     pub(super) async fn release(&self, epoch: Epoch) -> Result<bool, TransportError> {
         self.transport.release(epoch, Request::wake()).await
     }

@@ -97,9 +97,15 @@ impl RequestReceiver {
         }
     }
 
+    /// The same receiver after these requests have been taken.
+    pub(super) fn after(mut self, taken: Deduplicator) -> Self {
+        self.dedup = taken;
+        self
+    }
+
     /// Refuses all requests that are in the inbox now: for a limited time, since a peer could go on
     /// sending.
-    pub(super) async fn refuse_all(&mut self) {
+    pub(super) async fn refuse_all(mut self) {
         let end = Instant::now() + DRAIN_LIMIT;
         while Instant::now() < end {
             let count = self.frame_size.frames(POP_BYTES, MAX_POP_FRAMES);
@@ -117,8 +123,14 @@ impl RequestReceiver {
         }
     }
 
-    /// Takes requests until the lease is released or lost.
-    pub(super) async fn run(mut self) {
+    /// Takes requests until the lease is released or lost; returns those that were taken, to recognize
+    /// further copies of them.
+    pub(super) async fn run(mut self) -> Deduplicator {
+        self.take_requests().await;
+        self.dedup
+    }
+
+    async fn take_requests(&mut self) {
         let mut intake = Intake::Accept;
         let mut failures = 0_u32;
         let (shared, fence) = (self.shared.clone(), self.fence.clone());

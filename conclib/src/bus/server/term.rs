@@ -1,13 +1,17 @@
 //! A lease term: the time in which a system holds one lease.
 
+use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, error, info, warn};
 
 use crate::bus::link::RECONNECT_BACKOFF;
 use crate::bus::link::outage::Outage;
 use crate::bus::server::acquire::OwnLease;
+use crate::bus::server::dedup::Deduplicator;
 use crate::bus::server::fence::Fence;
 use crate::bus::server::publisher::{self, ReplyPublisher};
 use crate::bus::server::receiver::RequestReceiver;
@@ -15,6 +19,9 @@ use crate::bus::server::tracker::RequestTracker;
 use crate::bus::server::{CurrentTerm, ProxyShared};
 use crate::bus::transport::Epoch;
 use crate::core::spawn_task;
+
+/// Time for the replies to requests that the term before has left, once the term ends.
+const LEFTOVER_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// A lease is renewed so many times within its duration.
 pub(super) const RENEWALS: u32 = 3;
@@ -58,19 +65,25 @@ impl LeaseTerm {
     /// Serves until the lease is released or lost. Replies may still wait in the publisher then.
     pub(super) async fn serve(self) -> (TermEnd, Arc<ReplyPublisher>) {
         let renewer = tokio::spawn(LeaseRenewer::new(&self).run());
+        let leftovers = AbortOnDropHandle::new(tokio::spawn(self.leftovers()));
+        let (shared, epoch) = (self.shared.clone(), self.lease.epoch);
+        let (requests, fence) = (self.requests.clone(), self.fence.clone());
         let is_open = self.open().await;
-        let (shared, requests) = (self.shared.clone(), self.requests.clone());
-        let epoch = self.lease.epoch;
-        let mut receiver = RequestReceiver::new(shared, epoch, requests, self.fence.clone());
-        // Neither task ends with a panic; if one does, no more requests are executed.
-        if !is_open {
+        let receiver = RequestReceiver::new(shared.clone(), epoch, requests, fence);
+        if is_open {
+            *shared.taken.lock() = Some((epoch, None));
+            // Neither task ends with a panic; if one does, no more requests are executed.
+            match tokio::spawn(receiver.run()).await {
+                Ok(taken) => *shared.taken.lock() = Some((epoch, Some(taken))),
+                Err(_) => self.fence.lose("requests could not be taken"),
+            }
+        } else {
             receiver.refuse_all().await; // the wake of the release
-        } else if tokio::spawn(receiver.run()).await.is_err() {
-            self.fence.lose("requests could not be taken");
         }
         // The renewer may have to release the lease, and needs the connection for that.
         drop(renewer.await);
-        let end = if self.shared.stop.is_cancelled() || self.fence.ended_by_release().await {
+        drop(timeout(LEFTOVER_TIMEOUT, leftovers).await);
+        let end = if shared.stop.is_cancelled() || self.fence.ended_by_release().await {
             TermEnd::Released
         } else {
             TermEnd::Lost(self.fence.lost().await)
@@ -81,7 +94,6 @@ impl LeaseTerm {
     /// Waits until the system's actors are to be asked, and announces that; false if the lease has
     /// ended before.
     async fn open(&self) -> bool {
-        self.refuse_leftovers().await;
         tokio::select! {
             biased;
             () = self.shared.serves.cancelled() => {}
@@ -97,6 +109,8 @@ impl LeaseTerm {
     /// Writes into the lease that requests are taken; false if the lease has ended.
     async fn announce(&self) -> bool {
         let claim = self.shared.claim();
+        let node = &self.shared.node;
+        let outage = Outage::default();
         for attempt in 0.. {
             match self.shared.transport.open(self.lease.epoch, &claim).await {
                 Ok(true) => break,
@@ -105,7 +119,9 @@ impl LeaseTerm {
                     return false;
                 }
                 Err(reason) => {
-                    debug!(%reason, "cannot announce that this system serves: trying again");
+                    if outage.record_failure() {
+                        warn!(%node, %reason, "cannot announce that this system serves: trying again until it can");
+                    }
                     let pause = RECONNECT_BACKOFF.jittered_delay(attempt, fastrand::f64());
                     tokio::select! {
                         () = sleep(pause) => {}
@@ -120,29 +136,33 @@ impl LeaseTerm {
     /// Refuses the requests that the term before has left, if its owner ended without releasing the
     /// lease: otherwise their askers would wait for their deadlines. It executes none of them any
     /// more, since it sees another owner of the lease after its pops.
-    async fn refuse_leftovers(&self) {
-        let Some(former) = self.lease.former.filter(|former| !former.was_released) else {
-            return;
-        };
+    fn leftovers(&self) -> impl Future<Output = ()> + use<> {
+        let former = self.lease.former.filter(|former| !former.was_released);
         let (shared, fence) = (self.shared.clone(), self.fence.clone());
-        let requests = begin_requests(&shared, former.epoch, &fence);
-        let mut receiver = RequestReceiver::new(shared, former.epoch, requests.clone(), fence);
-        let refused = receiver.refuse_all();
-        if self
-            .shared
-            .stop
-            .run_until_cancelled(refused)
-            .await
-            .is_some()
-        {
-            spawn_task(async move {
-                let publisher = requests.publisher();
-                publisher.drained().await;
-                publisher.close();
-            });
-        } else {
-            requests.publisher().close();
+        let taken = self.shared.taken.lock().take();
+        async move {
+            let Some(former) = former else { return };
+            let taken = match taken {
+                // Copies of requests that this process has taken are not refused: they may be running.
+                Some((epoch, taken)) if former.is_own && epoch == former.epoch => taken,
+                _ => Some(Deduplicator::default()),
+            };
+            let Some(taken) = taken else { return };
+            let requests = begin_requests(&shared, former.epoch, &fence);
+            let closing = CloseOnDrop(requests.publisher().clone());
+            let receiver = RequestReceiver::new(shared, former.epoch, requests, fence);
+            receiver.after(taken).refuse_all().await;
+            closing.0.drained().await;
         }
+    }
+}
+
+/// Closes a publisher when it is dropped, also with an aborted task.
+struct CloseOnDrop(Arc<ReplyPublisher>);
+
+impl Drop for CloseOnDrop {
+    fn drop(&mut self) {
+        self.0.close();
     }
 }
 
@@ -156,13 +176,15 @@ fn begin_requests(
     let publisher = ReplyPublisher::new(transport, epoch, fence.clone(), config);
     let publisher = Arc::new(publisher);
     spawn_task(publisher::run(publisher.clone()));
-    Arc::new(RequestTracker::new(publisher))
+    Arc::new(RequestTracker::new(publisher, shared.is_revoked.clone()))
 }
 
 /// Renews the lease of a term, and releases it.
 struct LeaseRenewer {
     shared: Arc<ProxyShared>,
     epoch: Epoch,
+    /// The time at which the acquisition was sent.
+    sent: Instant,
     fence: Arc<Fence>,
 }
 
@@ -178,6 +200,7 @@ impl LeaseRenewer {
         Self {
             shared: term.shared.clone(),
             epoch: term.lease.epoch,
+            sent: term.lease.sent,
             fence: term.fence.clone(),
         }
     }
@@ -192,22 +215,26 @@ impl LeaseRenewer {
             error!(node = %self.shared.node, %reason, "the lease is lost: no more requests are executed until it is taken again");
             self.fence.lose(reason);
         }
-        // Also a lost lease is released: a renewal that timed out may have come through, and would
-        // keep other systems away.
-        match self.shared.release(self.epoch).await {
-            Ok(true) => return self.fence.release(),
-            Ok(false) => {}
-            Err(reason) if lost.is_some() => debug!(%reason, "could not release a lost lease"),
-            Err(reason) => self.shared.warn_of_release(&reason),
+        let Some(_) = lost else {
+            match self.shared.release(self.epoch).await {
+                Ok(true) => return self.fence.release(),
+                Ok(false) => {}
+                Err(reason) => self.shared.warn_of_release(&reason),
+            }
+            return self.fence.lose("it could not be given back");
+        };
+        // A renewal that timed out may have come through, and would keep other systems away.
+        if let Err(reason) = self.shared.transport.give_up(self.epoch).await {
+            debug!(%reason, "could not give up a lost lease");
         }
-        self.fence.lose("it could not be given back"); // if no other reason is known
     }
 
     /// Renews the lease until the proxy is to stop; returns the reason if the lease is lost.
     async fn renew(&self) -> Option<String> {
         let length = self.shared.config.lease_duration;
         let regular = length / RENEWALS;
-        let mut pause = regular;
+        // The first one counts from the acquisition, which may have taken long.
+        let mut pause = regular.saturating_sub(self.sent.elapsed());
         let outage = Outage::default();
         let node = &*self.shared.node;
         loop {

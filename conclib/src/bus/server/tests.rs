@@ -216,6 +216,11 @@ impl ServerTransport for Bus {
         ))
     }
 
+    async fn give_up(&self, _: Epoch) -> Result<bool, TransportError> {
+        self.released.store(true, SeqCst);
+        Ok(true)
+    }
+
     async fn wake(&self, _: Epoch, wake: Bytes) -> Result<(), TransportError> {
         self.push(wake);
         Ok(())

@@ -17,21 +17,16 @@ pub(crate) struct RequestTracker {
     /// The requests whose askers no longer wait for a reply.
     cancelled: CancelledRequests,
     /// Another system serves the node: requests that no handler has begun are refused.
-    is_revoked: AtomicBool,
+    is_revoked: Arc<AtomicBool>,
 }
 
 impl RequestTracker {
-    pub(super) fn new(publisher: Arc<ReplyPublisher>) -> Self {
+    pub(super) fn new(publisher: Arc<ReplyPublisher>, is_revoked: Arc<AtomicBool>) -> Self {
         Self {
             publisher,
             cancelled: CancelledRequests::default(),
-            is_revoked: AtomicBool::new(false),
+            is_revoked,
         }
-    }
-
-    /// Has the requests refused that no handler has begun.
-    pub(super) fn revoke(&self) {
-        self.is_revoked.store(true, Ordering::Relaxed);
     }
 
     pub(super) fn publisher(&self) -> &Arc<ReplyPublisher> {

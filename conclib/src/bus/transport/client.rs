@@ -33,6 +33,12 @@ pub(crate) trait ClientTransport: StreamProducer {
     /// may know of that inbox any more.
     async fn take_back(&self, epoch: Epoch, frames: Vec<Frame>);
 
+    /// Writes where that has no effect: fails if the bus takes no writes any more, because another has
+    /// taken its place. (A bus in memory always does.)
+    async fn prove_writable(&self) -> Result<(), TransportError> {
+        Ok(())
+    }
+
     /// Makes the connections anew, with the address of the bus resolved again. (A bus in memory has no
     /// other one.)
     fn reconnect(&self, _why: &str) {}

@@ -24,6 +24,9 @@ pub(crate) struct LeaseClaim {
     /// The name of this process among those of its node; empty if it has none. It takes the lease from
     /// an older process of the same name.
     pub(crate) instance: String,
+    /// The epoch that the system held last: it takes the lease again only if no other system has had
+    /// it since.
+    pub(crate) before: Option<Epoch>,
 }
 
 /// The result of an attempt to take the lease.
@@ -33,6 +36,8 @@ pub(crate) enum Acquired {
     Granted(LeaseGrant),
     /// Another system owns the lease.
     Held(LeaseHolder),
+    /// Another system has had the lease since the caller held it.
+    Lost,
 }
 
 /// A lease that was taken.
@@ -114,9 +119,13 @@ pub(crate) trait ServerTransport: Send + Sync {
         length: Duration,
     ) -> Result<Option<ServerTime>, TransportError>;
 
-    /// Releases the lease and appends `wake` to the inbox, so that a blocked [`pop`](Self::pop)
-    /// returns; false if the caller does not own it.
+    /// Releases the lease in good order, and appends `wake` to the inbox, so that a blocked
+    /// [`pop`](Self::pop) returns; false if the caller does not own it.
     async fn release(&self, epoch: Epoch, wake: Bytes) -> Result<bool, TransportError>;
+
+    /// Gives a lost lease back, in case it still stands: its owner answers no request any more that is
+    /// left in the inbox. False if the caller does not own it.
+    async fn give_up(&self, epoch: Epoch) -> Result<bool, TransportError>;
 
     /// Appends `wake` to the inbox of an epoch that is over, so that one more blocked
     /// [`pop`](Self::pop) returns. A wake that no pop takes expires: the system may end before it
@@ -125,7 +134,7 @@ pub(crate) trait ServerTransport: Send + Sync {
     async fn wake(&self, epoch: Epoch, wake: Bytes) -> Result<(), TransportError>;
 
     /// Takes up to `count` frames off the inbox, waiting up to `block` for the first one; a `block`
-    /// of zero does not wait. Then reads the owner of the lease.
+    /// of zero does not wait. Then reads the owner of the lease: of one that serves, as clients see it.
     ///
     /// # Cancel safety
     ///

@@ -9,7 +9,6 @@ use crate::bus::durable::consumer::link::ConsumerLink;
 use crate::bus::durable::result_cache::dedup_key;
 use crate::bus::link::retry::STREAM_BACKOFF;
 use crate::bus::protocol::Received;
-use crate::bus::server::CurrentTerm;
 use crate::bus::transport::TransportError;
 use crate::bus::transport::stream::{EntryId, StreamEntry};
 
@@ -25,11 +24,7 @@ impl Consumer {
     /// nothing more from then on. False if this system will never have the lease.
     pub(super) async fn begin_term(&mut self) -> bool {
         let mut failures = 0;
-        while self.link.shared.holds_lease().await {
-            let current = self.link.shared.current_term.borrow().clone();
-            let Some(CurrentTerm { fence, .. }) = current else {
-                unreachable!("a lease that is held has a term");
-            };
+        while let Some(term) = self.link.shared.open_term_now().await {
             match self.fetch.foreign_claims().await {
                 Ok(claims) => self.backlog.foreign.replace(claims),
                 Err(TransportError::NotPermitted(reason)) => {
@@ -47,7 +42,7 @@ impl Consumer {
                     continue;
                 }
             }
-            if self.deliver.begin_term(fence) {
+            if self.deliver.begin_term(term.fence) {
                 // Other consumers may have had the messages since.
                 self.backlog.prefetch.redeliveries.take_all();
                 self.backlog.quarantine.clear(Instant::now());

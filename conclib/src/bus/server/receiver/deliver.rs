@@ -35,7 +35,7 @@ impl RequestReceiver {
         let mut cut = cut.into_iter().peekable();
         for (position, frame) in frames.into_iter().enumerate() {
             while let Some(cut) = cut.next_if(|cut| cut.position <= position) {
-                self.refuse_cut(&cut, now);
+                self.refuse_cut(&cut, intake, now);
             }
             self.frame_size.record(frame.len());
             if self.handle(&frame, intake, now) {
@@ -44,13 +44,13 @@ impl RequestReceiver {
             }
         }
         for cut in cut {
-            self.refuse_cut(&cut, now);
+            self.refuse_cut(&cut, intake, now);
         }
         is_released
     }
 
     /// Refuses a request for which there was no room in the pop.
-    fn refuse_cut(&mut self, frame: &CutFrame, now: Instant) {
+    fn refuse_cut(&mut self, frame: &CutFrame, intake: Intake, now: Instant) {
         self.frame_size.record(frame.length);
         let Some(origin) = Received::origin_of(&frame.head) else {
             return self
@@ -62,7 +62,9 @@ impl RequestReceiver {
         }
         self.dedup.record(origin, now, now);
         let limit = self.shared.config.max_message_size;
-        let refusal = if frame.length > limit + MAX_REQUEST_OVERHEAD {
+        let refusal = if intake == Intake::Reject {
+            AskError::NoResponder // the only error by which the client asks for copies
+        } else if frame.length > limit + MAX_REQUEST_OVERHEAD {
             let size = frame.length;
             AskError::TooLarge { size, limit }
         } else {
@@ -79,7 +81,11 @@ impl RequestReceiver {
                 self.log
                     .record(Anomaly::UnreadableRequest, &unreadable.problem);
                 if let Some(origin) = unreadable.origin {
-                    self.requests.refuse(origin, unreadable.as_ask_error());
+                    let refusal = match intake {
+                        Intake::Accept => unreadable.as_ask_error(),
+                        Intake::Reject => AskError::NoResponder,
+                    };
+                    self.requests.refuse(origin, refusal);
                 }
                 return false;
             }

@@ -92,6 +92,10 @@ impl ServerTransport for Bus {
         self.inner.release(epoch, wake).await
     }
 
+    async fn give_up(&self, epoch: Epoch) -> Result<bool, TransportError> {
+        self.inner.give_up(epoch).await
+    }
+
     async fn wake(&self, epoch: Epoch, wake: Bytes) -> Result<(), TransportError> {
         self.inner.wake(epoch, wake).await
     }
