@@ -18,8 +18,8 @@ use super::problem::problem;
 /// machines differ; it counts from when axum calls the handler. Without the header there is no limit,
 /// and the timeout of the ask holds alone. A header that is no such number is replied to with 400.
 ///
-/// [`RemoteAsk::deadline`](crate::bus::RemoteAsk::deadline) takes it. An ask that a passed deadline ends
-/// is not executed, and neither are the asks that its handler would make: deadlines are inherited.
+/// [`RemoteAsk::deadline`](crate::bus::RemoteAsk::deadline) takes it. It goes along with the request: an
+/// actor does not begin on it afterwards, and the asks that its handler makes end by it as well.
 ///
 /// ```
 /// # use conclib::prelude::*;

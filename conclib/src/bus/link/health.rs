@@ -81,6 +81,8 @@ pub(crate) struct Health {
     /// The number of parts that were lost so far.
     losses: AtomicU32,
     state: watch::Sender<ConnectionState>,
+    /// The settings of the bus were warned about, in this or an earlier attempt to connect.
+    has_warned: AtomicBool,
 }
 
 /// The parts of which something is amiss, by name, with the cause.
@@ -99,6 +101,7 @@ impl Default for Health {
             is_connected: AtomicBool::new(true),
             losses: AtomicU32::new(0),
             state: watch::Sender::new(ConnectionState::Connected),
+            has_warned: AtomicBool::new(false),
         }
     }
 }
@@ -163,6 +166,15 @@ impl Health {
         self.update(|parts| {
             parts.slow.remove(part);
         });
+    }
+
+    /// True once: for the first warning about the settings of the bus.
+    #[cfg_attr(
+        not(feature = "redis"),
+        allow(dead_code, reason = "a bus in memory has none")
+    )]
+    pub(crate) fn warns_first(&self) -> bool {
+        !self.has_warned.swap(true, Ordering::Relaxed)
     }
 
     /// Closes the end for good.

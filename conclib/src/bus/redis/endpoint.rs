@@ -1,7 +1,6 @@
 //! The Redis that the connections of one end go to, and the purpose of each connection.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
@@ -98,8 +97,6 @@ pub(super) struct Endpoint {
     replaced: watch::Sender<Option<Instant>>,
     /// Notified when a connection was made again.
     pub(super) reached: Notify,
-    /// The Sentinels' settings were warned about.
-    has_warned: AtomicBool,
 }
 
 impl Endpoint {
@@ -114,7 +111,6 @@ impl Endpoint {
             departures: watch::Sender::default(),
             replaced: watch::Sender::default(),
             reached: Notify::new(),
-            has_warned: AtomicBool::new(false),
         }
     }
 
@@ -142,7 +138,7 @@ impl Endpoint {
         if let ServerLocation::Sentinels(sentinels) = &server.location {
             let primary = sentinel::primary(sentinels, server.tls, &self.access).await?;
             if let Some(warning) = primary.warning(self.lease)
-                && !self.has_warned.swap(true, Ordering::Relaxed)
+                && self.health.warns_first()
             {
                 tracing::warn!(service = sentinels.service, "{warning}");
             }
