@@ -68,6 +68,8 @@
 //! | ask them from a web server | [`ProxyClient::lazy`], [`AskError::http_status`]; `conclib::web` (feature `axum`) |
 //! | retry asks, or limit them | [`AskError::retry_after`]; `bus::AskService` (feature `tower`) |
 //! | have a message kept until it is handled | [`durable`] |
+//! | deliver a message to another process later | [`RemoteTell::after`](bus::RemoteTell::after), [`RemoteTell::at`](bus::RemoteTell::at) |
+//! | pause between attempts | [`Backoff`]: [`Spawn::backoff`](system::Spawn::backoff), [`Config::retry_backoff`] |
 //! | handle requests undecoded | [`RequestEnvelope`] |
 //! | send attributes with a request | [`attribute`](bus::RemoteAsk::attribute); read by [raw handlers](RequestEnvelope) |
 //! | see logs | they go to `tracing`: install a subscriber such as `tracing_subscriber::fmt` |
@@ -231,6 +233,16 @@ pub use urn::Urn;
 /// [`durable`](bus::RemoteTell::durable) on one tell or ask, or by an
 /// [`idempotency_key`](bus::RemoteTell::idempotency_key), with which it can be sent again without
 /// being handled again. `docs/reliability.md` has the guarantees.
+///
+/// | to | see |
+/// |---|---|
+/// | deliver a message later | [`after`](bus::RemoteTell::after), [`at`](bus::RemoteTell::at) |
+/// | pause after failed deliveries | [`Config::retry_backoff`], `#[message(durable, retry = "1s..5m")]` |
+/// | give up after too many of them | [`Config::max_deliveries`] |
+/// | wait for an actor that is missing | [`Config::missing_timeout`] |
+/// | limit the wait until a message is stored | [`store_timeout`](bus::RemoteAsk::store_timeout) |
+/// | take over from a process without heartbeats | [`Config::visibility_timeout`] |
+/// | see and replay messages that no actor could handle | [`DeadLetters`](durable::DeadLetters) |
 #[cfg(feature = "bus")]
 pub mod durable {
     pub use crate::bus::durable::dead_letters::{

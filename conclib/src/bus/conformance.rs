@@ -143,6 +143,7 @@ for_each_bus! {
         acknowledged_entries_are_removed_and_their_results_cached
         dead_letters_are_listed_replayed_and_deleted
         options_stay_with_an_entry
+        delayed_entries_leave_the_stream_until_they_are_due
         nodes_have_separate_streams
         entries_are_acknowledged_after_reading_has_stopped
     }

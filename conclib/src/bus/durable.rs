@@ -9,6 +9,7 @@
 //! - [`consumer`]: moves messages from the stream to actors, and acknowledges them
 //! - [`prefetch`]: messages claimed for delivery, and those deferred behind them (pure)
 //! - [`redelivery`]: decides between another delivery and a dead letter (pure)
+//! - [`due`]: decides about the due times of delayed messages (pure)
 //! - [`result_cache`]: dedup keys, and the encoded results of acknowledged messages (pure)
 //! - [`foreign_claims`]: messages of other consumers, and duplicates held back for them (pure)
 //! - [`quarantine`]: messages delivered one at a time, since they may end processes (pure)
@@ -16,6 +17,7 @@
 
 pub(super) mod consumer;
 pub(crate) mod dead_letters;
+mod due;
 mod foreign_claims;
 mod prefetch;
 mod quarantine;

@@ -57,6 +57,11 @@ impl Keys {
         self.of_node("durable")
     }
 
+    /// The sorted set of messages that wait for their due times.
+    pub(crate) fn delayed(&self) -> String {
+        self.of_node("delayed")
+    }
+
     /// The stream of dead letters.
     pub(crate) fn dead_letters(&self) -> String {
         self.of_node("dead")

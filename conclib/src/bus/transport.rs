@@ -39,7 +39,7 @@ pub(crate) struct Lease {
 }
 
 /// Milliseconds since the Unix epoch on the bus' own clock.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(crate) struct ServerTime(pub(crate) u64);
 
 /// A failed operation of the bus.

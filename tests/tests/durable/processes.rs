@@ -6,12 +6,14 @@ use std::time::Duration;
 use conclib::ProxyClient;
 use conclib::durable::DeadLetters;
 use conclib_tests::bus::Bus;
-use conclib_tests::durable::{Order, Wait};
+use conclib_tests::durable::{Order, Poison, Wait};
 use conclib_tests::process::Program;
 use conclib_tests::{eventually, within};
+use fred::types::Value;
 use tokio::time::Instant;
 
 use crate::connect;
+use crate::redis::{Peer, STREAM};
 
 async fn shop(url: &str, visibility: &str) -> Program {
     let program = env!("CARGO_BIN_EXE_durable_process");
@@ -144,4 +146,60 @@ async fn stopping_process_is_not_overtaken_by_the_same_key() {
     within(first.ended()).await;
     assert!(!asked.is_finished() && !again.is_finished());
     second.kill().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn process_is_killed_amid_a_retry_pause() {
+    let (bus, url, client) = stage().await;
+    // The pause is 5 s, of which up to one half is taken off.
+    let mut first = shop(&url, "300").await;
+    client.tell("shop", Poison).await.unwrap();
+    assert_eq!(first.line("shop").await, "poison");
+    eventually("the failure is counted", async || {
+        attempts(&bus).await == [1_000_001]
+    })
+    .await;
+    first.kill().await;
+    let mut second = shop(&url, "300").await;
+    assert_eq!(second.line("shop").await, "poison");
+    eventually("it counts on", async || attempts(&bus).await == [2_000_002]).await;
+    second.kill().await;
+}
+
+/// The numbers that Redis keeps for the claimed entries.
+async fn attempts(bus: &Bus) -> Vec<u64> {
+    let peer = Peer::connect(&bus.config).await;
+    let words = ["XPENDING", STREAM, "conclib", "-", "+", "9"];
+    let pending = peer.command(&words).await.into_array();
+    let count = |entry: Value| entry.into_array().pop().and_then(|count| count.as_u64());
+    pending.into_iter().filter_map(count).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn process_is_killed_amid_a_delay() {
+    let (_bus, url, client) = stage().await;
+    let mut first = shop(&url, "300").await;
+    let start = Instant::now();
+    let delay = Duration::from_secs(8); // longer than the lease
+    client
+        .tell("shop", Order { n: 1 })
+        .after(delay)
+        .await
+        .unwrap();
+    client.tell("shop", Order { n: 2 }).await.unwrap();
+    assert_eq!(first.line("shop").await, "2");
+    first.kill().await;
+    // This one is not read before the next process serves.
+    client
+        .tell("shop", Order { n: 3 })
+        .after(delay)
+        .await
+        .unwrap();
+    let mut second = shop(&url, "300").await;
+    assert_eq!(second.line("shop").await, "1");
+    let elapsed = start.elapsed();
+    assert!(elapsed + Duration::from_millis(50) >= delay, "{elapsed:?}");
+    assert_eq!(second.line("shop").await, "3");
+    second.signal("TERM").await;
+    assert!(second.ended().await);
 }

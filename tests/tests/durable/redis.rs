@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use conclib::daemon::start_redis;
-use conclib::{AskError, Config};
+use conclib::{AskError, Backoff, Config};
 use conclib_tests::bus::Bus;
-use conclib_tests::durable::{Order, Wait};
+use conclib_tests::durable::{Order, Poison, Wait};
 use conclib_tests::messages::{Double, Record};
 use conclib_tests::redis::PersistentRedis;
 use conclib_tests::{Log, eventually, within};
@@ -17,14 +17,14 @@ use tokio::time::sleep;
 
 use crate::{Server, VISIBILITY, config, connect};
 
-const STREAM: &str = "conclib:{n:main}:durable";
+pub(crate) const STREAM: &str = "conclib:{n:main}:durable";
 const DEAD: &str = "conclib:{n:main}:dead";
 
 /// A raw connection to Redis.
-struct Peer(Client);
+pub(crate) struct Peer(Client);
 
 impl Peer {
-    async fn connect(config: &Config) -> Self {
+    pub(crate) async fn connect(config: &Config) -> Self {
         let url = format!("redis://127.0.0.1:{}", config.port().unwrap());
         let client = Builder::from_config(FredConfig::from_url(&url).unwrap())
             .build()
@@ -33,7 +33,7 @@ impl Peer {
         Self(client)
     }
 
-    async fn command(&self, words: &[&str]) -> Value {
+    pub(crate) async fn command(&self, words: &[&str]) -> Value {
         let command = CustomCommand::new(words[0], ClusterHash::FirstKey, false);
         let rest: Vec<String> = words[1..].iter().map(|&word| word.to_owned()).collect();
         self.0.custom(command, rest).await.unwrap()
@@ -308,5 +308,31 @@ async fn entries_are_deleted_before_they_are_acknowledged() {
         last("XACK").unwrap() < last("XDEL").unwrap(),
         "{commands:?}"
     );
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn persistent_redis_restarts_amid_delays_and_retry_pauses() {
+    let mut redis = PersistentRedis::start().await;
+    let pause = Duration::from_secs(2);
+    let config = redis.config().visibility_timeout(VISIBILITY);
+    let config = config.retry_backoff(Backoff::starting_at(pause));
+    let log = Log::default();
+    let server = Server::start(&config, &log).await;
+    let client = connect(&config).await;
+    client.tell("shop", Poison).await.unwrap();
+    for n in 0..100 {
+        let told = client.tell("shop", Order { n }).after(pause);
+        told.await.unwrap();
+    }
+    eventually("it has failed once", async || log.entries() == ["poison"]).await;
+    redis.restart().await;
+    eventually("all are handled", async || log.count() >= 102).await;
+    let mut handled = log.entries();
+    handled.retain(|entry| entry != "poison");
+    handled.sort_by_key(|entry| entry.parse::<u32>().unwrap());
+    assert_eq!(handled, (0..100).map(|n| n.to_string()).collect::<Vec<_>>());
+    let peer = Peer::connect(&config).await;
+    assert_eq!(peer.number(&["ZCARD", "conclib:{n:main}:delayed"]).await, 0);
     server.stop().await;
 }

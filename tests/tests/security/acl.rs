@@ -193,7 +193,13 @@ async fn durable_messages_under_the_rules() {
         }
     }
     let done = "shop:{n:till}:done:1";
+    let delayed = "shop:{n:till}:delayed";
     for command in [
+        format!("ZADD {delayed} 1000 member"),
+        format!("ZCARD {delayed}"),
+        format!("ZRANGE {delayed} 0 0"),
+        format!("ZRANGE {delayed} -inf 2000 BYSCORE LIMIT 0 9"),
+        format!("ZREM {delayed} member"),
         format!("SET {done} x PX 60000"),
         format!("GET {done}"),
         format!("MGET {done} {done}2"),
@@ -365,5 +371,36 @@ async fn revoked_command_is_reported_as_not_executed() {
     assert_eq!(locked.admin.says(&grant).await, "+OK");
     answers_again(&client).await;
     assert_eq!(client.ask("worker", Recorded).await, Ok(vec![]));
+    assert!(system.shutdown().await.is_clean());
+}
+
+/// A delayed message takes the same rights of its sender as any other durable one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn delayed_message_under_the_rules() {
+    let locked = Locked::start().await;
+    let system = serve(locked.actors).await;
+    let client = ProxyClient::connect(&config_of(locked.web)).await.unwrap();
+    let told = client.tell("worker", Record { n: 7 });
+    told.after(Duration::from_millis(300)).await.unwrap();
+    assert_eq!(client.ask("worker", Recorded).await, Ok(Vec::new()));
+    eventually("it waits in the set", async || {
+        locked.admin.says("ZCARD shop:{n:till}:delayed").await == ":1"
+    })
+    .await;
+    eventually("it is delivered", async || {
+        client.ask("worker", Recorded).await == Ok(vec![7])
+    })
+    .await;
+    let set = "ZCARD shop:{n:till}:delayed";
+    assert_eq!(locked.admin.says(set).await, ":0");
+    for command in [
+        "ZADD shop:{n:till}:delayed 1 x",
+        set,
+        "ZREM shop:{n:till}:delayed x",
+    ] {
+        let reply = locked.web.says(command).await;
+        assert!(reply.starts_with("-NOPERM"), "{command}: {reply}");
+    }
+    client.shutdown().await;
     assert!(system.shutdown().await.is_clean());
 }

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::bus::client::ProxyClient;
 use crate::bus::client::batch::InlineBatch;
-use crate::bus::client::durable_call::{DurableCall, IdempotencyKey};
+use crate::bus::client::durable_call::{Delay, DurableCall, IdempotencyKey};
 use crate::bus::client::shared::{ClientShared, Outgoing, UNDATED};
 use crate::bus::protocol::Kind;
 use crate::deadlock::current::Current;
@@ -54,7 +54,7 @@ impl<M: ActorMessage> Call<M> {
             urn: Urn::new(urn),
             message: Some(message),
             attributes: Attributes::new(),
-            durable: M::DURABLE.then(DurableCall::generated),
+            durable: M::DURABLE.then(|| Box::new(DurableCall::generated())),
             deadline: Deadline::default(),
             sent: None,
         }
@@ -89,6 +89,13 @@ impl<M: ActorMessage> Call<M> {
     pub(super) fn idempotency_key(mut self, key: String) -> Self {
         let durable = self.durable.get_or_insert_default();
         durable.key = Some(IdempotencyKey::Given(key));
+        self
+    }
+
+    /// Makes the message durable, and delays its delivery.
+    pub(super) fn delay(mut self, delay: Delay) -> Self {
+        self = self.durable();
+        self.durable.get_or_insert_default().delay = Some(delay);
         self
     }
 
@@ -196,7 +203,7 @@ impl<M: ActorMessage> Call<M> {
         match &mut self.durable {
             None => shared.send(request),
             Some(durable) => {
-                let store = durable.begin(deadline, M::RETRY)?;
+                let store = durable.begin(deadline, M::RETRY, &shared.clock)?;
                 shared.send_durable(request, store)
             }
         }

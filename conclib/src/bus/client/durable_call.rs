@@ -1,12 +1,14 @@
-//! The settings of a durable call: its key, and the limit of the wait until it is stored.
+//! The settings of a durable call: its key, the limit of the wait until it is stored, and its due time.
 
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 
 use crate::bus::client::shared::ClientShared;
-use crate::bus::transport::stream::{EntryOptions, MAX_KEY_LEN, MAX_RETRY_PAUSE};
+use crate::bus::link::server_clock::ServerClock;
+use crate::bus::transport::ServerTime;
+use crate::bus::transport::stream::{EntryOptions, MAX_DELAY, MAX_KEY_LEN, MAX_RETRY_PAUSE};
 use crate::error::{AskError, Delivered};
 use crate::random::Uuid;
 use crate::time::backoff::Backoff;
@@ -18,6 +20,35 @@ pub(super) struct DurableCall {
     /// Present if the message is durable.
     pub(super) key: Option<IdempotencyKey>,
     pub(super) store: StoreLimit,
+    pub(super) delay: Option<Delay>,
+}
+
+/// The time before which a message is not delivered.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Delay {
+    /// So long after it is sent.
+    For(Duration),
+    Until(SystemTime),
+}
+
+impl Delay {
+    /// The time on the bus' clock; `None` if it has come. `now` is the time there.
+    fn on_bus(self, now: ServerTime) -> Result<Option<ServerTime>, AskError> {
+        let delay = match self {
+            Self::For(delay) => delay,
+            Self::Until(time) => {
+                let since_epoch = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+                since_epoch.saturating_sub(Duration::from_millis(now.0))
+            }
+        };
+        if delay > MAX_DELAY {
+            return Err(AskError::BadRequest {
+                reason: "a message can be delayed by 366 days at most".to_owned(),
+            });
+        }
+        let delay = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
+        Ok((delay > 0).then_some(ServerTime(now.0.saturating_add(delay))))
+    }
 }
 
 /// Limits the wait until the bus has stored the message.
@@ -61,11 +92,11 @@ impl IdempotencyKey {
 
 impl DurableCall {
     /// A message with a key of its own.
-    pub(super) fn generated() -> Box<Self> {
-        Box::new(Self {
+    pub(super) fn generated() -> Self {
+        Self {
             key: Some(IdempotencyKey::Generated),
             ..Self::default()
-        })
+        }
     }
 
     /// Begins the wait until the message is stored: it ends at `deadline` at the latest.
@@ -73,6 +104,7 @@ impl DurableCall {
         &mut self,
         deadline: Instant,
         retry: Option<Backoff>,
+        clock: &ServerClock,
     ) -> Result<StoreRequest, AskError> {
         let Some(key) = &self.key else {
             return Err(AskError::BadRequest {
@@ -82,15 +114,29 @@ impl DurableCall {
             });
         };
         self.store.deadline.start(self.store.timeout);
+        let due = match self.delay {
+            Some(delay) => delay.on_bus(bus_time(clock))?,
+            None => None,
+        };
         let store_by = self.store.deadline.at();
         Ok(StoreRequest {
             key: key.text()?,
             options: EntryOptions {
                 retry: retry.map(|retry| retry.at_most(MAX_RETRY_PAUSE)),
+                due,
             },
             deadline: store_by.map_or(deadline, |by| by.min(deadline)),
         })
     }
+}
+
+/// The time of the bus; that of this machine, before the bus' clock was first read.
+fn bus_time(clock: &ServerClock) -> ServerTime {
+    clock.to_bus(Instant::now()).unwrap_or_else(|| {
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
+        let millis = since_epoch.unwrap_or_default().as_millis();
+        ServerTime(u64::try_from(millis).unwrap_or(u64::MAX))
+    })
 }
 
 impl StoreLimit {
@@ -131,6 +177,31 @@ impl StoreLimit {
         let cause = cause.map_or_else(String::new, |cause| format!(": {cause}"));
         AskError::Unavailable {
             reason: format!("the bus has not stored the message within {limit:?}{cause}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn due_times_are_on_the_clock_of_the_bus() {
+        let now = ServerTime(1_700_000_000_000);
+        let seconds = Duration::from_secs;
+        let at = |offset| Delay::Until(UNIX_EPOCH + seconds(1_700_000_000 + offset));
+        let due = |due: Delay| due.on_bus(now).map(|due| due.map(|due| due.0 - now.0));
+        assert_eq!(due(Delay::For(seconds(600))), Ok(Some(600_000)));
+        assert_eq!(due(at(5)), Ok(Some(5_000)));
+        for past in [Delay::For(Duration::ZERO), at(0), Delay::Until(UNIX_EPOCH)] {
+            assert_eq!(due(past), Ok(None), "{past:?}");
+        }
+        assert!(due(Delay::For(MAX_DELAY)).is_ok() && due(at(MAX_DELAY.as_secs())).is_ok());
+        for far in [Delay::For(Duration::MAX), at(MAX_DELAY.as_secs() + 1)] {
+            assert!(
+                matches!(due(far), Err(AskError::BadRequest { .. })),
+                "{far:?}"
+            );
         }
     }
 }

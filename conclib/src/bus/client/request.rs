@@ -4,12 +4,13 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
 use crate::bus::client::ProxyClient;
 use crate::bus::client::call::{Call, codec};
+use crate::bus::client::durable_call::Delay;
 use crate::bus::protocol::Kind;
 use crate::error::AskError;
 use crate::message::ActorMessage;
@@ -293,6 +294,43 @@ impl<M: ActorMessage> RemoteTell<M> {
     /// `Disconnected` with [`Unknown`](crate::error::Delivered::Unknown) the message may have been stored.
     pub fn durable(self) -> Self {
         let call = self.call.durable();
+        Self { call }
+    }
+
+    /// Delivers the message after this time, counted from when the tell is first awaited: 366 days at most,
+    /// and 0 means at once. This makes the message durable; the tell is ready when the bus has stored it.
+    ///
+    /// ```
+    /// use conclib::prelude::*;
+    /// use std::time::Duration;
+    ///
+    /// #[derive(ActorMessage, Serialize, Deserialize)]
+    /// #[message(durable)]
+    /// struct Remind { order: u32 }
+    ///
+    /// # async fn remind(client: ProxyClient) -> Result<(), AskError> {
+    /// let ten_minutes = Duration::from_secs(10 * 60);
+    /// client.tell("shop", Remind { order: 17 }).after(ten_minutes).await
+    /// # }
+    /// ```
+    ///
+    /// It is delivered within 100 ms of its time, as long as an actor system serves and keeps up, and else
+    /// when one does. The time is that of the bus' clock. Messages with one due time keep their
+    /// order.
+    ///
+    /// An [`idempotency_key`](Self::idempotency_key) counts when the message is delivered: two messages with
+    /// one key are both stored, and the one that is due first is handled. The other one is not, if the first
+    /// one's result is still cached at its time ([`Config::result_ttl`](crate::Config::result_ttl)). A
+    /// dead letter that is replayed is not delayed again.
+    pub fn after(self, delay: Duration) -> Self {
+        let call = self.call.delay(Delay::For(delay));
+        Self { call }
+    }
+
+    /// Delivers the message at this time of the calendar, or at once if it has passed: see
+    /// [`after`](Self::after).
+    pub fn at(self, time: SystemTime) -> Self {
+        let call = self.call.delay(Delay::Until(time));
         Self { call }
     }
 

@@ -67,6 +67,7 @@ fn proxy(keys: &Keys) -> String {
         keys.last_epoch(),
         keys.inboxes(),
         keys.durable(),
+        keys.delayed(),
         keys.dead_letters(),
         keys.of_node("done:*"),
     ];
@@ -75,7 +76,7 @@ fn proxy(keys: &Keys) -> String {
     format!(
         "+time +info +eval +get +mget +set +del +unlink +pexpire +rpush +lpop +blpop +blmpop +publish \
          +xadd +xlen +xrange +xdel +xtrim +xgroup|create +xgroup|delconsumer +xreadgroup +xack \
-         +xclaim +xpending +xinfo|consumers {patterns} &{replies}"
+         +xclaim +xpending +xinfo|consumers +zadd +zcard +zrange +zrem {patterns} &{replies}"
     )
 }
 

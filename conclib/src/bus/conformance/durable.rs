@@ -339,6 +339,7 @@ pub(super) async fn options_stay_with_an_entry(bus: &dyn TestBus) {
     let (client, _replies) = client(bus).await;
     let options = EntryOptions {
         retry: Some(Backoff::from_secs(1).up_to(60 * LONG)),
+        due: None,
     };
     let mut messages = messages(&["a", "b"]);
     messages[0].options = options;
@@ -370,6 +371,55 @@ pub(super) async fn options_stay_with_an_entry(bus: &dyn TestBus) {
     assert!(letters.replay(letter.id).await.unwrap());
     let replayed = consumer.read(9, Duration::ZERO).await.unwrap();
     assert_eq!(all(&replayed), [options]);
+}
+
+pub(super) async fn delayed_entries_leave_the_stream_until_they_are_due(bus: &dyn TestBus) {
+    let (client, _replies) = client(bus).await;
+    let retry = Some(Backoff::from_secs(1));
+    let at = |millis| Some(ServerTime(millis));
+    let mut delayed = messages(&["late", "early", "early too"]);
+    for (message, due) in delayed.iter_mut().zip([at(2_000), at(1_000), at(1_000)]) {
+        message.options = EntryOptions { retry, due };
+    }
+    client.append(delayed).await.unwrap();
+    client.append(messages(&["now"])).await.unwrap();
+    let consumer = consumer(bus).await;
+    assert_eq!(consumer.next_delayed().await, Ok(None));
+    let mut entries = read(&*consumer, 9).await;
+    let now = entries.pop().unwrap();
+    let again = entries.clone();
+    assert_eq!(consumer.delay(entries, 9).await, Ok(true));
+    // A move that was interrupted is repeated without a second copy.
+    assert_eq!(consumer.delay(again, 9).await, Ok(true));
+    assert_eq!(consumer.delay(Vec::new(), 9).await, Ok(true));
+    assert_eq!(client.len().await, Ok(1));
+    let left = due(&*consumer, Duration::ZERO).await;
+    assert_eq!(left.iter().map(|one| one.id).collect::<Vec<_>>(), [now.id]);
+    // There is no room for another one, which stays in the stream.
+    assert_eq!(consumer.delay(vec![now], 3).await, Ok(false));
+    assert_eq!(client.len().await, Ok(1));
+
+    assert_eq!(consumer.next_delayed().await, Ok(at(1_000)));
+    assert_eq!(
+        consumer.due_delayed(ServerTime(999), 9).await,
+        Ok(Vec::new())
+    );
+    let come = consumer.due_delayed(ServerTime(1_999), 9).await.unwrap();
+    assert_eq!(texts(&come), ["early", "early too"]);
+    let first = consumer.due_delayed(ServerTime(5_000), 1).await.unwrap();
+    assert_eq!(texts(&first), ["early"]);
+    consumer.resume_delayed(come).await.unwrap();
+    consumer.resume_delayed(Vec::new()).await.unwrap();
+    assert_eq!(consumer.next_delayed().await, Ok(at(2_000)));
+    let back = read(&*consumer, 9).await;
+    assert_eq!(texts(&back), ["early", "early too"]);
+    let expected = EntryOptions { retry, due: None };
+    assert!(back.iter().all(|entry| entry.options == expected));
+    assert_eq!(due(&*consumer, Duration::ZERO).await.len(), 3);
+    // Another consumer finds the rest.
+    let next = self::consumer(bus).await;
+    let rest = next.due_delayed(ServerTime(2_000), 9).await.unwrap();
+    assert_eq!(texts(&rest), ["late"]);
 }
 
 pub(super) async fn nodes_have_separate_streams(bus: &dyn TestBus) {

@@ -9,7 +9,8 @@
 //! - [`ack`] caches results, removes entries, writes dead letters, and then answers callers
 //!
 //! A part asks the one behind it for room: a message that a mailbox does not accept stays prefetched,
-//! one that there is no room for stays in the stream, and so does one whose actor is [`missing`].
+//! one that there is no room for stays in the stream, and so does one whose actor is [`missing`]. Those
+//! that are not due leave it for a sorted set ([`delayed`]).
 //! [`isolated`] makes last deliveries of messages
 //! that may end their process, [`handover`] begins a lease term, and [`drain`] ends the consumer.
 //!
@@ -34,6 +35,8 @@ use link::ConsumerLink;
 mod ack;
 mod backlog;
 mod decode;
+mod delay;
+mod delayed;
 mod deliver;
 mod drain;
 mod fetch;
@@ -142,6 +145,7 @@ impl Consumer {
             let foreign = self.backlog.foreign.entries();
             self.backlog.refresh_foreign_claims(&foreign).await;
             self.defer_absent_actors();
+            self.backlog.delayed.refresh().await;
             self.fetch.fetch_due(&mut self.backlog, &mut self.ack).await;
         } else if self.fetch.has_more_due() {
             self.fetch.fetch_due(&mut self.backlog, &mut self.ack).await;
@@ -167,6 +171,9 @@ impl Consumer {
             }
         }
         let has_room = self.backlog.has_room_for_new(&self.ack);
+        if has_room {
+            self.backlog.delayed.resume().await;
+        }
         self.fetch.begin_read(now, has_room);
     }
 
@@ -194,6 +201,7 @@ impl Consumer {
         // Messages that wait until there is room for acknowledgements, or for the end of an isolated
         // delivery, must not wake the consumer before.
         let has_room = !self.ack.is_full();
+        let has_room_for_new = self.backlog.has_room_for_new(&self.ack);
         let may_deliver = has_room && self.backlog.quarantine.allows_regular();
         let visibility = self.link.limits.visibility;
         let quarantine = self.backlog.quarantine.wakes_at(visibility);
@@ -205,6 +213,10 @@ impl Consumer {
             self.backlog.next_lookup().filter(|_| has_room),
             self.fetch.next_read_attempt(),
             self.backlog.resume_retry.next().filter(|_| may_deliver),
+            self.backlog
+                .delayed
+                .wakes_at(now)
+                .filter(|_| has_room_for_new),
             self.backlog.next_scheduled().filter(|_| may_deliver),
             quarantine.filter(|_| has_room),
             self.backlog.foreign.next_check().filter(|_| has_room),

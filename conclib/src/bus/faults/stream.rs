@@ -7,11 +7,11 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::bus::faults::{Faults, check};
-use crate::bus::transport::TransportError;
 use crate::bus::transport::stream::{
     Attempts, DeadLetterEntry, EntryAck, EntryId, ForeignPage, PendingEntry, StreamConsumer,
     StreamEntry,
 };
+use crate::bus::transport::{ServerTime, TransportError};
 
 /// A consumer that fails while the bus is cut. No other faults are injected here: a client appends a
 /// lost message again, and a duplicate is recognized by its dedup key.
@@ -122,6 +122,30 @@ impl StreamConsumer for FaultyConsumer {
     async fn dead_letter(&self, letters: Vec<DeadLetterEntry>) -> Result<u64, TransportError> {
         check(&self.faults)?;
         self.inner.dead_letter(letters).await
+    }
+
+    async fn delay(&self, entries: Vec<StreamEntry>, max: u64) -> Result<bool, TransportError> {
+        check(&self.faults)?;
+        self.inner.delay(entries, max).await
+    }
+
+    async fn next_delayed(&self) -> Result<Option<ServerTime>, TransportError> {
+        check(&self.faults)?;
+        self.inner.next_delayed().await
+    }
+
+    async fn due_delayed(
+        &self,
+        now: ServerTime,
+        count: u32,
+    ) -> Result<Vec<StreamEntry>, TransportError> {
+        check(&self.faults)?;
+        self.inner.due_delayed(now, count).await
+    }
+
+    async fn resume_delayed(&self, entries: Vec<StreamEntry>) -> Result<(), TransportError> {
+        check(&self.faults)?;
+        self.inner.resume_delayed(entries).await
     }
 
     async fn stop_reading(&self) {

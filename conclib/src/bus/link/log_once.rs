@@ -22,10 +22,11 @@ pub(crate) enum Anomaly {
     UnreadableDurable,
     UnreadableResult,
     UnwrittenResult,
+    UndelayedMessage,
 }
 
 impl Anomaly {
-    const COUNT: usize = 11;
+    const COUNT: usize = 12;
 
     /// Event and consequence, for the log.
     fn text(self) -> &'static str {
@@ -44,6 +45,9 @@ impl Anomaly {
             Self::UnreadableResult => "ignored an unreadable result of a durable message",
             Self::UnwrittenResult => {
                 "could not store results of durable messages: repeats are handled again"
+            }
+            Self::UndelayedMessage => {
+                "could not move a delayed message out of the stream: it waits there for its time"
             }
         }
     }

@@ -22,6 +22,11 @@ use crate::bus::transport::stream::{
 };
 use crate::bus::transport::{ServerTime, TransportError};
 
+use claim::Claim;
+
+mod claim;
+mod delayed;
+
 /// The maximum size of a stream, in bytes. More is refused, as by a Redis that is out of memory.
 const MAX_STREAM_BYTES: usize = 256 * 1024 * 1024;
 
@@ -36,7 +41,7 @@ pub(super) struct StreamStore {
 #[derive(Default)]
 pub(crate) struct StreamState {
     entries: BTreeMap<EntryId, NewEntry>,
-    /// The bytes of their frames.
+    /// The bytes of their frames, and of those of delayed messages.
     bytes: usize,
     /// The last id that an entry or a dead letter has got.
     last_id: EntryId,
@@ -44,16 +49,10 @@ pub(crate) struct StreamState {
     last_read: EntryId,
     /// The entries that are claimed.
     claims: BTreeMap<EntryId, Claim>,
+    /// The messages that wait for their due times, in the order of these and of their arrival.
+    delayed: BTreeMap<(ServerTime, EntryId), StreamEntry>,
     results: MemoryResultCache,
     pub(crate) dead_letters: BTreeMap<EntryId, DeadLetterEntry>,
-}
-
-struct Claim {
-    consumer: u64,
-    last_heartbeat: Instant,
-    /// Added to the time since the last heartbeat.
-    extra_idle: Duration,
-    attempts: Attempts,
 }
 
 impl StreamStore {
@@ -127,32 +126,6 @@ impl StreamState {
             self.claims.insert(*id, claim);
         }
         ids.iter().filter_map(|id| self.entry(*id)).collect()
-    }
-}
-
-impl Claim {
-    fn new(consumer: u64, attempts: Attempts) -> Self {
-        Self {
-            consumer,
-            last_heartbeat: Instant::now(),
-            extra_idle: Duration::ZERO,
-            attempts,
-        }
-    }
-
-    fn seen_by(&self, consumer: u64, id: EntryId) -> PendingEntry {
-        PendingEntry {
-            id,
-            attempts: self.attempts,
-            is_own: self.consumer == consumer,
-        }
-    }
-
-    /// The time since the last heartbeat.
-    fn idle(&self) -> Duration {
-        self.last_heartbeat
-            .elapsed()
-            .saturating_add(self.extra_idle)
     }
 }
 
@@ -375,6 +348,46 @@ impl StreamConsumer for MemoryConsumer {
             }
             dropped
         })
+    }
+
+    async fn delay(&self, entries: Vec<StreamEntry>, max: u64) -> Result<bool, TransportError> {
+        self.with(|state| {
+            let has_room = (state.delayed.len() as u64) < max;
+            if has_room {
+                for entry in entries {
+                    state.delay(entry);
+                }
+            }
+            has_room
+        })
+    }
+
+    async fn next_delayed(&self) -> Result<Option<ServerTime>, TransportError> {
+        self.with(|state| state.delayed.keys().next().map(|(due, _)| *due))
+    }
+
+    async fn due_delayed(
+        &self,
+        now: ServerTime,
+        count: u32,
+    ) -> Result<Vec<StreamEntry>, TransportError> {
+        let count = usize::try_from(count).unwrap_or(usize::MAX);
+        self.with(|state| {
+            let due = state.delayed.iter();
+            let due = due.take_while(|((due, _), _)| *due <= now).take(count);
+            due.map(|(_, entry)| entry.clone()).collect()
+        })
+    }
+
+    async fn resume_delayed(&self, entries: Vec<StreamEntry>) -> Result<(), TransportError> {
+        let now = self.bus.now();
+        self.with(|state| {
+            for entry in &entries {
+                state.resume(entry, now);
+            }
+        })?;
+        self.store.appended.notify_one();
+        Ok(())
     }
 
     async fn stop_reading(&self) {

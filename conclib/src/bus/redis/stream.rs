@@ -21,11 +21,12 @@ use crate::bus::transport::stream::{
     Attempts, DeadLetterEntry, EntryAck, EntryId, ForeignPage, MAX_DEAD_LETTERS, NewEntry,
     PendingEntry, StreamConsumer, StreamEntry,
 };
-use crate::bus::transport::{LEASE, TransportError};
+use crate::bus::transport::{LEASE, ServerTime, TransportError};
 use crate::random::Uuid;
 
 use entries::EntryClaim;
 
+mod delayed;
 pub(crate) mod entries;
 mod group;
 mod options;
@@ -345,6 +346,26 @@ impl StreamConsumer for RedisConsumer {
             return Err(error);
         }
         Ok(dropped.and_then(|dropped| dropped.as_u64()).unwrap_or(0))
+    }
+
+    async fn delay(&self, entries: Vec<StreamEntry>, max: u64) -> Result<bool, TransportError> {
+        self.add_delayed(entries, max).await
+    }
+
+    async fn next_delayed(&self) -> Result<Option<ServerTime>, TransportError> {
+        self.next_due().await
+    }
+
+    async fn due_delayed(
+        &self,
+        now: ServerTime,
+        count: u32,
+    ) -> Result<Vec<StreamEntry>, TransportError> {
+        self.members_due(now, count).await
+    }
+
+    async fn resume_delayed(&self, entries: Vec<StreamEntry>) -> Result<(), TransportError> {
+        self.append_delayed(entries).await
     }
 
     async fn stop_reading(&self) {

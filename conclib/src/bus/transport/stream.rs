@@ -11,7 +11,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::bus::transport::TransportError;
+use crate::bus::transport::{ServerTime, TransportError};
 use crate::time::backoff::Backoff;
 
 /// The maximum number of stored dead letters. Beyond it the oldest are dropped, counted and logged.
@@ -22,6 +22,9 @@ pub(crate) const MAX_KEY_LEN: usize = 128;
 
 /// The longest pause before a message is delivered again.
 pub(crate) const MAX_RETRY_PAUSE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The furthest due time of a message, from when it is sent.
+pub(crate) const MAX_DELAY: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
 /// The position of an entry in a stream: its time of arrival in ms, and its number within that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -51,6 +54,8 @@ impl FromStr for EntryId {
 pub(crate) struct EntryOptions {
     /// The pauses after failed deliveries; [`MAX_RETRY_PAUSE`] at most, whatever a peer wrote.
     pub(crate) retry: Option<Backoff>,
+    /// The message is not delivered before this time.
+    pub(crate) due: Option<ServerTime>,
 }
 
 /// A message to be appended to the stream.
@@ -169,7 +174,22 @@ impl From<DeadLetterEntry> for NewEntry {
         Self {
             key,
             frame,
-            options: EntryOptions { retry },
+            options: EntryOptions { retry, due: None },
+        }
+    }
+}
+
+/// The message of a delayed entry whose time has come.
+impl From<StreamEntry> for NewEntry {
+    fn from(entry: StreamEntry) -> Self {
+        let options = EntryOptions {
+            due: None,
+            ..entry.options
+        };
+        Self {
+            key: entry.key,
+            frame: entry.frame,
+            options,
         }
     }
 }
@@ -272,6 +292,24 @@ pub(crate) trait StreamConsumer: Send + Sync {
     /// Moves messages to the dead letters, in order, and returns the number of old ones dropped for
     /// them. After an error some may be in both places.
     async fn dead_letter(&self, letters: Vec<DeadLetterEntry>) -> Result<u64, TransportError>;
+
+    /// Moves claimed entries from the stream to those that wait for their due times; false, and nothing
+    /// moved, if there are `max` of these already. After an error some may be in both places.
+    async fn delay(&self, entries: Vec<StreamEntry>, max: u64) -> Result<bool, TransportError>;
+
+    /// The due time of the next delayed entry.
+    async fn next_delayed(&self) -> Result<Option<ServerTime>, TransportError>;
+
+    /// Up to `count` delayed entries that are due at `now`, in the order of their times.
+    async fn due_delayed(
+        &self,
+        now: ServerTime,
+        count: u32,
+    ) -> Result<Vec<StreamEntry>, TransportError>;
+
+    /// Moves delayed entries back to the stream, as new ones that are due at once. After an error some may
+    /// be in both places.
+    async fn resume_delayed(&self, entries: Vec<StreamEntry>) -> Result<(), TransportError>;
 
     /// Closes the connection for reads: a blocked read ends, and later ones fail. The other calls work
     /// until the server's end is closed.

@@ -62,7 +62,7 @@ struct Unhandled {
     /// Other consumers may claim them at once.
     released: Vec<(EntryId, Attempts)>,
     /// They stay claimed.
-    kept: Vec<(EntryId, Attempts)>,
+    still_claimed: Vec<(EntryId, Attempts)>,
 }
 
 /// A message with its outcome.
@@ -162,17 +162,11 @@ impl Acknowledger {
             callers: caller.into_iter().collect(),
             outcome: Err(error.clone()),
         };
-        let StreamEntry {
-            id,
-            key,
-            frame,
-            options,
-        } = entry;
         let letter = DeadLetterEntry {
-            id,
-            key,
-            frame,
-            retry: options.retry,
+            id: entry.id,
+            key: entry.key,
+            frame: entry.frame,
+            retry: entry.options.retry,
             deliveries: attempts.deliveries,
             reason: error.to_string(),
         };
@@ -187,12 +181,12 @@ impl Acknowledger {
     /// Writes the deliveries of messages to the stream that stay claimed, since this process may end
     /// before their next one.
     pub(super) fn write_attempts(&mut self, attempts: Vec<(EntryId, Attempts)>) {
-        self.unhandled.kept.extend(attempts);
+        self.unhandled.still_claimed.extend(attempts);
     }
 
     /// True if deliveries are to be written.
     pub(super) fn has_attempts(&self) -> bool {
-        !self.unhandled.kept.is_empty()
+        !self.unhandled.still_claimed.is_empty()
     }
 
     fn complete(&mut self, message: Completed) {
@@ -232,7 +226,7 @@ impl Acknowledger {
             .release(mem::take(&mut self.unhandled.released))
             .await;
         self.link
-            .set_attempts(mem::take(&mut self.unhandled.kept))
+            .set_attempts(mem::take(&mut self.unhandled.still_claimed))
             .await;
         let link = self.link.clone();
         let node = &link.shared.node;

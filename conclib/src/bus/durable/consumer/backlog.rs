@@ -9,6 +9,7 @@ use tracing::debug;
 
 use crate::bus::durable::consumer::ack::Acknowledger;
 use crate::bus::durable::consumer::decode::{decode, quarantined};
+use crate::bus::durable::consumer::delayed::DelayedMessages;
 use crate::bus::durable::consumer::link::{ConsumerLink, PAGE};
 use crate::bus::durable::foreign_claims::{ForeignClaims, HeldMessage};
 use crate::bus::durable::prefetch::{
@@ -30,6 +31,7 @@ pub(super) struct Backlog {
     pub(super) prefetch: Prefetch,
     pub(super) quarantine: Quarantine,
     pub(super) foreign: ForeignClaims,
+    pub(super) delayed: DelayedMessages,
     /// The retry of claiming deferred and scheduled messages.
     pub(super) resume_retry: Retry,
     /// The time of the next look-up of missing actors, if messages wait for some.
@@ -47,12 +49,13 @@ pub(super) struct DueEntries {
 impl Backlog {
     pub(super) fn new(link: Arc<ConsumerLink>) -> Self {
         Self {
-            link,
             prefetch: Prefetch::default(),
             quarantine: Quarantine::new(Instant::now()),
             foreign: ForeignClaims::default(),
+            delayed: DelayedMessages::new(link.clone()),
             resume_retry: Retry::default(),
             next_lookup: Instant::now(),
+            link,
         }
     }
 
@@ -191,6 +194,8 @@ impl Backlog {
         let mut fresh = Vec::new();
         let mut undelivered = Vec::new();
         let mut conflicts = Vec::new();
+        let (entries, delayed) = self.split_delayed(entries, now);
+        undelivered.extend(self.delay(delayed, now).await);
         for (entry, attempts) in entries {
             let Some(message) = self.decode_claimed(ack, entry, attempts, now) else {
                 continue;

@@ -3,6 +3,7 @@
 use tokio::time::Instant;
 
 use crate::bus::durable::consumer::link::ConsumerLink;
+use crate::bus::durable::due::{DueTime, judge_due};
 use crate::bus::durable::prefetch::{Caller, ReceivedMessage};
 use crate::bus::durable::quarantine::Quarantined;
 use crate::bus::durable::result_cache::{Fingerprint, dedup_key};
@@ -25,6 +26,10 @@ pub(super) fn decode(
     let rejected = |reason: &str| AskError::BadRequest {
         reason: reason.to_owned(),
     };
+    let due = judge_due(entry.options.due, link.bus_time(now));
+    if due == DueTime::TooFar {
+        return Err(rejected("it is due in more than 366 days"));
+    }
     let request = Received::decode(&entry.frame).map_err(|error| error.as_ask_error())?;
     if entry.key.is_empty() || entry.key.len() > MAX_KEY_LEN {
         return Err(rejected("it has no idempotency key"));

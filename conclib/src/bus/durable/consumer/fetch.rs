@@ -11,19 +11,14 @@ use tracing::{debug, info, warn};
 use crate::bus::durable::consumer::READ_WAIT;
 use crate::bus::durable::consumer::ack::Acknowledger;
 use crate::bus::durable::consumer::backlog::Backlog;
-use crate::bus::durable::consumer::link::{BATCH_BYTES, ConsumerLink, PAGE};
+use crate::bus::durable::consumer::link::{
+    BATCH_BYTES, ConsumerLink, EXPECTED_SIZE, PAGE, READ_COUNT,
+};
 use crate::bus::durable::prefetch::EntrySource;
 use crate::bus::link::ewma::EwmaSize;
 use crate::bus::link::retry::Retry;
 use crate::bus::transport::TransportError;
 use crate::bus::transport::stream::{Attempts, EntryId, StreamEntry};
-
-/// The maximum number of entries in one read.
-pub(super) const READ_COUNT: usize = 128;
-
-/// The assumed size of a message before any was read, in bytes: large, so that the first batches are
-/// not huge.
-pub(super) const EXPECTED_SIZE: usize = 64 * 1024;
 
 /// The fraction of a heartbeat interval that a search for due entries may take: many of those listed
 /// may be deferred here.

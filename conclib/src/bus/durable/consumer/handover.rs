@@ -42,6 +42,7 @@ impl Consumer {
                     continue;
                 }
             }
+            self.backlog.delayed.refresh().await;
             if self.deliver.begin_term(term.fence) {
                 // Other consumers may have had the messages since.
                 self.backlog.prefetch.redeliveries.take_all();

@@ -11,6 +11,7 @@ use crate::bus::durable::consumer::ack::Acknowledger;
 use crate::bus::durable::consumer::backlog::Backlog;
 use crate::bus::durable::consumer::decode::{decode, quarantined};
 use crate::bus::durable::consumer::fetch::Fetcher;
+use crate::bus::durable::due::{DueTime, judge_due};
 use crate::bus::durable::prefetch::{DeliveryTicket, ReceivedMessage};
 use crate::bus::durable::quarantine::{Quarantined, RegularLoad};
 use crate::bus::durable::redelivery::process_end_reason;
@@ -40,6 +41,12 @@ impl Fetcher {
                 let Some((id, attempts)) = attempts.copied() else {
                     continue; // a bus that returns other entries than those asked for
                 };
+                let due = judge_due(entry.options.due, self.link.bus_time(now));
+                if let DueTime::Later(due) = due {
+                    let due = self.link.due_moment(due, now);
+                    backlog.prefetch.redeliveries.schedule(id, attempts, due);
+                    continue;
+                }
                 match decode(&self.link, &entry, attempts.next(), now) {
                     Ok(message) if !self.link.shared.has_actor(&message.urn) => {
                         let prefetch = &mut backlog.prefetch;

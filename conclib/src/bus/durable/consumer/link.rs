@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tracing::debug;
 
 use crate::bus::config::Config;
 use crate::bus::link::log_once::LogOnce;
 use crate::bus::server::ProxyShared;
+use crate::bus::transport::ServerTime;
 use crate::bus::transport::stream::{Attempts, EntryId, StreamConsumer};
 use crate::time::backoff::Backoff;
 
@@ -18,6 +20,16 @@ pub(super) const BATCH_BYTES: usize = 1024 * 1024;
 
 /// The maximum number of entries in one call to the stream.
 pub(super) const PAGE: usize = 512;
+
+/// The maximum number of entries in one read.
+pub(super) const READ_COUNT: usize = 128;
+
+/// The assumed size of a message before any was read, in bytes: large, so that the first batches are
+/// not huge.
+pub(super) const EXPECTED_SIZE: usize = 64 * 1024;
+
+/// A due time is looked at again after this time at the latest: the bus' clock may have been set.
+const MAX_WAIT: Duration = Duration::from_secs(60 * 60);
 
 /// The maximum number of prefetched messages without duplicates, rounded up.
 const MAX_PREFETCHED: u64 = 1024;
@@ -42,6 +54,8 @@ pub(super) struct Limits {
     /// The maximum number of entries that are kept track of: the maximum length of the stream, and the
     /// prefetched ones.
     pub(super) max_known: usize,
+    /// The maximum number of delayed messages.
+    pub(super) max_delayed: u64,
 }
 
 impl Limits {
@@ -55,6 +69,7 @@ impl Limits {
             max_message: config.max_message_size,
             max_known: usize::try_from(config.max_stream_len.saturating_add(MAX_PREFETCHED))
                 .unwrap_or(usize::MAX),
+            max_delayed: config.max_stream_len,
         }
     }
 
@@ -80,6 +95,16 @@ impl ConsumerLink {
             transport,
             log: LogOnce::default(),
         }
+    }
+
+    /// The time of the bus; zero before its clock was first read.
+    pub(super) fn bus_time(&self, moment: Instant) -> ServerTime {
+        self.shared.clock.to_bus(moment).unwrap_or_default()
+    }
+
+    /// The moment at which a due time comes, or a look at it is to be taken.
+    pub(super) fn due_moment(&self, due: ServerTime, now: Instant) -> Instant {
+        self.shared.clock.to_local(due, now, MAX_WAIT)
     }
 
     /// Creates the stream and its group again: a bus that has lost its data has lost both.

@@ -59,7 +59,10 @@ impl Fetcher {
             let redeliveries = &mut backlog.prefetch.redeliveries;
             if backlog.quarantine.knows(id) {
                 redeliveries.forget(id);
-            } else if redeliveries.is_scheduled(id) {
+            } else if redeliveries
+                .due(Instant::now(), PAGE)
+                .contains(&(id, attempts))
+            {
                 redeliveries.schedule(id, attempts, later);
             }
         }

@@ -14,18 +14,18 @@ use crate::bus::durable::result_cache::Fingerprint;
 use crate::bus::link::health::ConnectionState;
 use crate::bus::open::open_server;
 use crate::bus::proxy::{Proxy, serve};
-use crate::bus::transport::stream::{Attempts, EntryId, EntryOptions, StreamEntry};
+use crate::bus::transport::stream::{Attempts, EntryId, EntryOptions, NewEntry, StreamEntry};
 use crate::envelope::Attributes;
 use crate::error::AskError;
 use crate::prelude::*;
 use crate::{ActorSystem, Backoff, ProxyClient};
 
-use super::fetch::{EXPECTED_SIZE, READ_COUNT};
-use super::link::{BATCH_BYTES, PAGE};
+use super::link::{BATCH_BYTES, EXPECTED_SIZE, PAGE, READ_COUNT};
 use bus::{Bus, Script, lock};
 
 mod bus;
 mod crashes;
+mod delayed;
 mod missing;
 mod retries;
 
@@ -356,7 +356,8 @@ async fn failing_dead_letters_delay_no_results() {
 
 #[tokio::test(start_paused = true)]
 async fn graceful_stop_counts_only_deliveries_to_actors() {
-    let stage = Stage::set(Config::memory()).await;
+    let config = Config::memory().retry_backoff(Backoff::from_secs(60));
+    let stage = Stage::set(config).await;
     for _ in 0..2 {
         stage.client.tell("gate", Fail).await.unwrap();
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::bus::durable::prefetch::deferred::{Deferred, Resumable};
-use crate::bus::durable::prefetch::{DeliveryTicket, Prefetch};
+use crate::bus::durable::prefetch::{Delivery, DeliveryTicket, Prefetch};
 use crate::bus::transport::stream::{Attempts, EntryId};
 
 /// An actor that is about to start, or to start again, is waited for this long before its messages are
@@ -34,7 +34,7 @@ impl Prefetch {
         }
         let tickets: Vec<DeliveryTicket> = queue.waiting.iter().copied().collect();
         let waiting = tickets.iter().filter_map(|ticket| self.get(*ticket));
-        let entries = waiting.flat_map(|one| one.undelivered()).collect();
+        let entries = waiting.flat_map(Delivery::undelivered).collect();
         self.wait_for_actor(urn, now);
         self.defer_again(&tickets);
         entries

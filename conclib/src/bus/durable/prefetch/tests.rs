@@ -32,7 +32,7 @@ fn ticket(admission: Admission) -> DeliveryTicket {
 }
 
 /// Admits messages from the stream until one is deferred, and returns the number of the others.
-fn fill(prefetch: &mut Prefetch, urn: &str, first: u64, now: Instant) -> usize {
+fn fill(prefetch: &mut Prefetch, urn: &str, first: u64) -> usize {
     (first..first + 1000)
         .position(|number| {
             prefetch.admit(message(number, urn), EntrySource::Stream) == Admission::Deferred
@@ -50,9 +50,9 @@ fn resumable(prefetch: &mut Prefetch) -> Vec<u64> {
 
 #[test]
 fn slow_actors_leave_room_for_others() {
-    let (mut prefetch, now) = (Prefetch::default(), Instant::now());
-    assert_eq!(fill(&mut prefetch, "a", 0, now), MAX_MESSAGES / 2);
-    assert_eq!(fill(&mut prefetch, "b", 1000, now), MAX_MESSAGES / 4);
+    let mut prefetch = Prefetch::default();
+    assert_eq!(fill(&mut prefetch, "a", 0), MAX_MESSAGES / 2);
+    assert_eq!(fill(&mut prefetch, "b", 1000), MAX_MESSAGES / 4);
     // However many actors are stuck, the next one has a prefetched message.
     for number in 0..2 * MAX_MESSAGES as u64 {
         let urn = format!("c{number}");
@@ -75,7 +75,7 @@ fn slow_actors_leave_room_for_others() {
 
 #[test]
 fn large_messages_count_by_their_bytes() {
-    let (mut prefetch, now) = (Prefetch::default(), Instant::now());
+    let mut prefetch = Prefetch::default();
     let large = |number, urn: &str| ReceivedMessage {
         frame: vec![0; MAX_BYTES / 8].into(),
         ..message(number, urn)
@@ -84,13 +84,13 @@ fn large_messages_count_by_their_bytes() {
         prefetch.admit(large(number, "a"), EntrySource::Stream) == Admission::Deferred
     });
     assert_eq!(prefetched, Some(4));
-    assert_eq!(fill(&mut prefetch, "b", 1000, now), (MAX_MESSAGES - 4) / 2);
+    assert_eq!(fill(&mut prefetch, "b", 1000), (MAX_MESSAGES - 4) / 2);
 }
 
 #[test]
 fn queue_keeps_its_order_through_deferral() {
-    let (mut prefetch, now) = (Prefetch::default(), Instant::now());
-    let count = fill(&mut prefetch, "a", 0, now) as u64;
+    let mut prefetch = Prefetch::default();
+    let count = fill(&mut prefetch, "a", 0) as u64;
     // There would be room for a smaller one, but it has to wait for its turn.
     prefetch.admit(message(count + 1, "a"), EntrySource::Stream);
     assert_eq!(prefetch.deferred_count(), 2);
@@ -112,8 +112,8 @@ fn queue_keeps_its_order_through_deferral() {
 
 #[test]
 fn removed_entry_of_a_deferred_message_leaves_no_queue_behind() {
-    let (mut prefetch, now) = (Prefetch::default(), Instant::now());
-    let count = fill(&mut prefetch, "a", 0, now) as u64;
+    let mut prefetch = Prefetch::default();
+    let count = fill(&mut prefetch, "a", 0) as u64;
     for ticket in 1..=count {
         prefetch.remove(DeliveryTicket(ticket)).unwrap();
     }
@@ -132,9 +132,9 @@ fn removed_entry_of_a_deferred_message_leaves_no_queue_behind() {
 
 #[test]
 fn queues_take_turns_when_there_is_room_again() {
-    let (mut prefetch, now) = (Prefetch::default(), Instant::now());
-    let a = fill(&mut prefetch, "a", 0, now) as u64;
-    let b = fill(&mut prefetch, "b", 1000, now) as u64;
+    let mut prefetch = Prefetch::default();
+    let a = fill(&mut prefetch, "a", 0) as u64;
+    let b = fill(&mut prefetch, "b", 1000) as u64;
     for ticket in 1..=a + b {
         prefetch.remove(DeliveryTicket(ticket)).unwrap();
     }
@@ -215,8 +215,8 @@ fn next_message_is_offered_once_the_actor_has_handled_one() {
 
 #[test]
 fn undelivered_messages_are_taken_without_counting_a_delivery() {
-    let (mut prefetch, now) = (Prefetch::default(), Instant::now());
-    let count = fill(&mut prefetch, "a", 0, now) as u64;
+    let mut prefetch = Prefetch::default();
+    let count = fill(&mut prefetch, "a", 0) as u64;
     prefetch.accepted("a");
     prefetch.accepted("a");
     let mut undelivered = prefetch.take_undelivered();
@@ -234,8 +234,8 @@ fn undelivered_messages_are_taken_without_counting_a_delivery() {
 
 #[test]
 fn waiting_messages_are_deferred_in_front() {
-    let (mut prefetch, now) = (Prefetch::default(), Instant::now());
-    let count = fill(&mut prefetch, "a", 0, now) as u64;
+    let mut prefetch = Prefetch::default();
+    let count = fill(&mut prefetch, "a", 0) as u64;
     prefetch.accepted("a");
     prefetch.defer_all_waiting();
     assert!(prefetch.queues.waiting.is_empty() && prefetch.deliveries.by_ticket.len() == 1);
@@ -246,8 +246,8 @@ fn waiting_messages_are_deferred_in_front() {
 
 #[test]
 fn messages_that_cannot_be_claimed_stay_in_front() {
-    let (mut prefetch, now) = (Prefetch::default(), Instant::now());
-    let count = fill(&mut prefetch, "a", 0, now) as u64;
+    let mut prefetch = Prefetch::default();
+    let count = fill(&mut prefetch, "a", 0) as u64;
     for number in count + 1..count + 4 {
         prefetch.admit(message(number, "a"), EntrySource::Stream);
     }

@@ -1,15 +1,20 @@
 //! The fields of an entry that tell its delivery: `p`, the pauses after failed deliveries, as
-//! `1000..300000`, the first and the longest one in ms.
+//! `1000..300000`, the first and the longest one in ms; and `t`, the time before which it is not delivered,
+//! in ms since the Unix epoch.
 
 use std::time::Duration;
 
 use fred::types::Value;
 
+use crate::bus::transport::ServerTime;
 use crate::bus::transport::stream::{EntryOptions, MAX_RETRY_PAUSE};
 use crate::time::backoff::Backoff;
 
 /// The field of the pauses.
 const RETRY: &str = "p";
+
+/// The field of the due time.
+const DUE: &str = "t";
 
 /// The fields of these options, to be written after those of the message.
 pub(super) fn fields(options: EntryOptions) -> Vec<Value> {
@@ -19,13 +24,18 @@ pub(super) fn fields(options: EntryOptions) -> Vec<Value> {
         let pauses = format!("{}..{}", first.as_millis(), longest.as_millis());
         fields.extend([RETRY.into(), pauses.into()]);
     }
+    if let Some(ServerTime(due)) = options.due {
+        fields.extend([DUE.into(), due.to_string().into()]);
+    }
     fields
 }
 
-/// Reads the options; `take` removes a field. Fields that cannot be read count as absent.
+/// Reads the options; `take` removes a field. Pauses that cannot be read count as absent. A due time that
+/// cannot be read never comes, which the consumer refuses.
 pub(super) fn read(mut take: impl FnMut(&str) -> Option<String>) -> EntryOptions {
     EntryOptions {
         retry: take(RETRY).and_then(|pauses| read_pauses(&pauses)),
+        due: take(DUE).map(|due| ServerTime(due.parse().unwrap_or(u64::MAX))),
     }
 }
 
@@ -58,6 +68,15 @@ mod tests {
         assert_eq!(retry("5000..1000"), Some((seconds(1), seconds(1))));
         for odd in ["", "1", "..", "1..", "-1..5", "1..18446744073709551616"] {
             assert_eq!(retry(odd), None, "{odd}");
+        }
+    }
+
+    #[test]
+    fn unreadable_due_time_never_comes() {
+        let due = |text: &str| read(|field| (field == DUE).then(|| text.to_owned())).due;
+        assert_eq!(due("1700000000000"), Some(ServerTime(1_700_000_000_000)));
+        for odd in ["", "-1", "soon", "18446744073709551616"] {
+            assert_eq!(due(odd), Some(ServerTime(u64::MAX)), "{odd}");
         }
     }
 

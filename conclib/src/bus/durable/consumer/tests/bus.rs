@@ -240,6 +240,28 @@ impl StreamConsumer for Stream {
         self.inner.dead_letter(letters).await
     }
 
+    async fn delay(&self, entries: Vec<StreamEntry>, max: u64) -> Result<bool, TransportError> {
+        self.script.call("delay", entries.len())?;
+        self.inner.delay(entries, max).await
+    }
+
+    async fn next_delayed(&self) -> Result<Option<ServerTime>, TransportError> {
+        self.inner.next_delayed().await
+    }
+
+    async fn due_delayed(
+        &self,
+        now: ServerTime,
+        count: u32,
+    ) -> Result<Vec<StreamEntry>, TransportError> {
+        self.inner.due_delayed(now, count).await
+    }
+
+    async fn resume_delayed(&self, entries: Vec<StreamEntry>) -> Result<(), TransportError> {
+        self.script.call("resume_delayed", entries.len())?;
+        self.inner.resume_delayed(entries).await
+    }
+
     async fn stop_reading(&self) {
         self.inner.stop_reading().await;
     }
