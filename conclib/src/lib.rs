@@ -81,7 +81,7 @@
 //! - **The system owns its actors.** Dropping references stops no actor. Dropping the last
 //!   [`ActorSystem`] stops all.
 //! - **A URN is taken when spawning begins.** Messages that arrive wait for `on_start`; if that fails,
-//!   they are refused. The URN is free again when [`stopped`](ActorRef::stopped) returns, also after
+//!   they are refused ([`AskError::ActorFailed`]). The URN is free again when [`stopped`](ActorRef::stopped) returns, also after
 //!   failures. (The exception are actors that wait for each other's end.)
 //! - **A stop** closes the mailbox: waiting and later senders get their message back, the queued
 //!   messages are handled, then `on_stop` runs. **A kill** drops the running handler at its next await

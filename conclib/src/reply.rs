@@ -37,7 +37,7 @@ mod slot;
 /// Every ask gets a result. If the reply is dropped, that is [`Failed`](AskError::Failed) if its
 /// handler panics or returns a failure, [`NoReply`](AskError::NoReply) if the handler continues or
 /// returns without a failure, and [`ActorStopped`](AskError::ActorStopped) if no handler has
-/// received the message.
+/// received the message ([`ActorFailed`](AskError::ActorFailed) if the start of the actor failed).
 ///
 /// ```
 /// use conclib::{AskError, Reply};

@@ -18,8 +18,8 @@ use crate::actor::stats::Phase;
 use crate::actor::stopped::{ended, stopped_first};
 use crate::actor::{Actor, Context};
 use crate::deadlock::current::Current;
-use crate::error::Failure;
 use crate::error::panics::drop_quietly;
+use crate::error::{AskError, Failure};
 use crate::stop_reason::StopReason;
 use crate::supervision::lifecycle::sealed::StateSource;
 use crate::supervision::log_last_failure;
@@ -112,7 +112,8 @@ fn run_incarnation<A: Actor, S: StateSource<A>>(
             Err(interrupted) => interruption::<A, S>(&guard.cell, ctx, interrupted),
         };
         if S::RUNS_ONCE {
-            refuse(&guard.cell, &mut guard.batch);
+            let refusal = AskError::ActorStopped;
+            refuse(&guard.cell, &mut guard.batch, refusal);
         }
         Box::pin(last_hook::<A, S>(guard, ctx, end)).await
     }

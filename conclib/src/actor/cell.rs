@@ -170,11 +170,18 @@ impl<A: Handlers> ActorCell<A> {
 
     /// The error for a message that the closed mailbox does not take.
     pub(crate) fn refusal(&self) -> AskError {
-        match self.links.reason() {
-            Some(reason) if self.gave_up(reason) => AskError::ActorFailed {
-                urn: self.urn.clone(),
-            },
-            _ => AskError::ActorStopped,
+        let ending = || self.links.end_reason();
+        let reason = self.links.reason().cloned().or_else(ending);
+        reason.map_or(AskError::ActorStopped, |reason| self.refusal_after(&reason))
+    }
+
+    /// The error for a message that the actor has not handled before its end.
+    pub(crate) fn refusal_after(&self, reason: &StopReason) -> AskError {
+        if self.gave_up(reason) {
+            let urn = self.urn.clone();
+            AskError::ActorFailed { urn }
+        } else {
+            AskError::ActorStopped
         }
     }
 

@@ -41,8 +41,8 @@ pub enum AskError {
         urn: Urn,
     },
     /// The actor failed before, unsupervised or beyond its budget of restarts, and will not start
-    /// again; the request was not executed. (An actor that fails while it handles this message is
-    /// [`Failed`](Self::Failed).)
+    /// again, or its first start failed while the message waited; the request was not executed. (An actor
+    /// that fails while it handles this message is [`Failed`](Self::Failed).)
     #[error("the actor `{urn}` failed and will not start again")]
     ActorFailed {
         /// The URN that was asked for.

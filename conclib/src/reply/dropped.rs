@@ -15,6 +15,8 @@ thread_local! {
     /// True if any drop is deferred: checked at the end of each poll.
     static ANY: Cell<bool> = const { Cell::new(false) };
     static DEFERRED: RefCell<Vec<DroppedReply>> = const { RefCell::new(Vec::new()) };
+    /// The error of asks whose messages are being dropped unhandled, while it is known.
+    static REFUSAL: RefCell<Option<AskError>> = const { RefCell::new(None) };
 }
 
 /// Ends an ask with an error.
@@ -31,6 +33,33 @@ struct DroppedReply {
 /// True if a reply that is dropped now is to be [deferred](defer): a handler runs here.
 pub(super) fn are_deferred() -> bool {
     Current::id().is_some()
+}
+
+/// Runs `dropping`, which drops messages that no handler has received: their asks end with `error`.
+pub(crate) fn refuse_with(error: AskError, dropping: impl FnOnce()) {
+    /// Restores the refusal before, also if a drop panics.
+    struct Restore(Option<AskError>);
+
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            replace_refusal(self.0.take());
+        }
+    }
+
+    let _restore = Restore(replace_refusal(Some(error)));
+    dropping();
+}
+
+/// Returns the refusal before; does nothing while the thread ends.
+fn replace_refusal(refusal: Option<AskError>) -> Option<AskError> {
+    let replaced = REFUSAL.try_with(|before| before.replace(refusal));
+    replaced.ok().flatten()
+}
+
+/// The error of an ask whose message is dropped before a handler has received it.
+pub(super) fn refusal() -> AskError {
+    let refusal = REFUSAL.try_with(|refusal| refusal.borrow().clone());
+    refusal.ok().flatten().unwrap_or(AskError::ActorStopped) // also while the thread ends
 }
 
 /// Defers the drop of a reply by the current handler: ends the ask at the end of this poll.

@@ -318,7 +318,7 @@ pub(super) fn error_of_drop(has_handler: bool) -> AskError {
     } else if has_handler {
         AskError::NoReply
     } else {
-        AskError::ActorStopped
+        dropped::refusal()
     }
 }
 

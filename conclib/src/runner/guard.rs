@@ -8,8 +8,10 @@ use crate::actor::any::AnyActor;
 use crate::actor::cell::ActorCell;
 use crate::actor::{Actor, FailedActor};
 use crate::core::SystemCore;
+use crate::error::AskError;
 use crate::error::panics::drop_quietly;
 use crate::mailbox::Batch;
+use crate::reply::dropped::refuse_with;
 use crate::stop_reason::StopReason;
 
 /// Tells the spawner whether the actor has started, or why it ended before that.
@@ -51,17 +53,33 @@ impl<A: Actor> ActorGuard<A> {
     }
 }
 
+impl<A: Actor> ActorGuard<A> {
+    /// The error of the queued messages: a certain one if the actor has never started.
+    fn refusal(&self, reason: &StopReason) -> AskError {
+        if self.started.is_some() {
+            self.cell.refusal_after(reason)
+        } else {
+            AskError::ActorStopped
+        }
+    }
+}
+
 impl<A: Actor> Drop for ActorGuard<A> {
     fn drop(&mut self) {
+        let reason = self.reason.take().unwrap_or(StopReason::Killed);
+        // Noted before the mailbox closes, so that later senders get the same error as queued ones.
+        let refusal = self.refusal(&reason);
+        if refusal != AskError::ActorStopped {
+            self.cell.links.note_ending(&reason);
+        }
         self.cell.mailbox.close();
         drop_quietly(self.actor.take());
-        refuse(&self.cell, &mut self.batch);
+        refuse(&self.cell, &mut self.batch, refusal);
         // There are children only if the runtime dropped the task.
         for child in self.cell.links.children() {
             child.kill();
         }
         let (cell, system) = (&self.cell, &self.system);
-        let reason = self.reason.take().unwrap_or(StopReason::Killed);
         let gave_up = cell.gave_up(&reason);
         if gave_up {
             let actor = FailedActor::new(cell.snapshot(), &reason);
@@ -82,7 +100,11 @@ impl<A: Actor> Drop for ActorGuard<A> {
 /// Closes the mailbox of an actor that will not start again, and drops the queued messages: their
 /// askers get the error now, and not only after the end of children and the last hook. Each message
 /// is dropped separately, so that a panic of its drop affects no other message.
-pub(super) fn refuse<A: Actor>(cell: &ActorCell<A>, batch: &mut Batch<A::Inbox>) {
+pub(super) fn refuse<A: Actor>(
+    cell: &ActorCell<A>,
+    batch: &mut Batch<A::Inbox>,
+    refusal: AskError,
+) {
     let queued = cell.mailbox.close_and_drain(batch);
-    queued.for_each(drop_quietly);
+    refuse_with(refusal, || queued.for_each(drop_quietly));
 }

@@ -112,7 +112,8 @@ async fn failed_start_refuses_waiting_messages() {
             (urn.as_str(), failure.to_string().as_str()),
             ("hooked", problem)
         );
-        assert_eq!(waited, Err(AskError::ActorStopped));
+        let says = AskError::ActorFailed { urn };
+        assert_eq!(waited, Err(says));
         assert_eq!(log.entries(), ["on_start"]);
         assert!(system.is_empty());
     }
