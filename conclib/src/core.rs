@@ -6,6 +6,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -167,6 +168,7 @@ impl SystemCore {
     pub(crate) fn close(&self) {
         self.closing.store(true, Ordering::SeqCst);
         self.closed.notify_waiters();
+        self.registry.starters.close();
     }
 
     /// Waits until spawns are refused.
@@ -264,11 +266,43 @@ pub enum LookupError {
         /// The Rust type of the message.
         message: &'static str,
     },
+    /// The actor would start [on demand](crate::ActorSystem::on_demand), but as many of its pattern as
+    /// may live do so.
+    #[error("too many actors like `{urn}` are live; try again in {} ms", retry_after.as_millis())]
+    #[non_exhaustive]
+    Overloaded {
+        /// The URN that was looked up.
+        urn: Urn,
+        /// The time after which the lookup is worth another try.
+        retry_after: Duration,
+    },
+    /// The actor would start [on demand](crate::ActorSystem::on_demand), but the system is shutting down
+    /// or is gone.
+    #[error("the actor system is shutting down")]
+    SystemClosed,
+}
+
+impl LookupError {
+    /// The error of a request from the bus: its client may ask the system that takes over.
+    pub(crate) fn on_bus(self) -> AskError {
+        match self {
+            Self::SystemClosed => AskError::NoResponder,
+            error => error.into(),
+        }
+    }
+
+    /// The error of a lookup that is worth another try soon.
+    pub(crate) fn overloaded(urn: Urn) -> Self {
+        let retry_after = crate::error::RETRY_AFTER;
+        Self::Overloaded { urn, retry_after }
+    }
 }
 
 impl From<LookupError> for AskError {
     fn from(error: LookupError) -> Self {
         match error {
+            LookupError::Overloaded { retry_after, .. } => Self::Overloaded { retry_after },
+            LookupError::SystemClosed => Self::Closed,
             LookupError::NotFound { urn } => Self::ActorNotFound { urn },
             LookupError::Failed { urn } => Self::ActorFailed { urn },
             LookupError::WrongType { urn, expected, .. } => Self::Unhandled {

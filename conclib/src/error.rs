@@ -1,6 +1,7 @@
 //! Errors of asks and tells, and failures of actors.
 
 pub use crate::urn::UrnError;
+pub(crate) use ask::RETRY_AFTER;
 pub use ask::{AskError, Delivered};
 pub use failure::Failure;
 pub use failure_cause::FailureCause;

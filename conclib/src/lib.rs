@@ -42,6 +42,7 @@
 //! | define a message | [`ActorMessage`] |
 //! | define an actor | [`Actor`](trait@Actor), [`#[handlers]`](macro@handlers), [`Context`] |
 //! | start actors, find them by URN, shut all down | [`ActorSystem`], [`Spawn`](system::Spawn) |
+//! | have messages start actors by name, and idle ones end | [`ActorSystem::on_demand`] |
 //! | tell, ask, stop and kill an actor | [`ActorRef`]; by message type, without the actor's type: [`Recipient`] |
 //! | wait for room, not at all, or for a time | [`tell`](ActorRef::tell), [`try_tell`](ActorRef::try_tell), [`Tell::timeout`](actor::Tell::timeout) |
 //! | limit the wait for an answer | [`Ask::timeout`](actor::Ask::timeout) |
@@ -91,6 +92,8 @@
 //!   with `panic = "abort"` has no such isolation: a panic ends the process.
 //! - **A restart** keeps the URN, every reference and the queued messages. The message that failed is
 //!   not handled again. Timers, tasks, watches and children end with the incarnation that created them.
+//! - **An actor on demand ends only without messages.** The decision is one with its mailbox: a message by
+//!   URN is handled by it or by the next one, and there are never two at once.
 //! - **Children stop before their parent**, the newest first, and after the parent has handled its
 //!   queued messages, so that it can still use them.
 //! - **Messages of one sender are handled in their order**, across restarts. A tell to oneself never

@@ -52,13 +52,15 @@ pub(crate) fn run<A: Actor, S: StateSource<A>>(
             // A stop or kill from outside is final.
             if cell.control.is_killed() || cell.mailbox.is_closed() {
                 break match end {
-                    StopReason::Restarted => no_restart_follows(cell),
+                    StopReason::Restarted | StopReason::Idle => no_restart_follows(cell),
                     end => end,
                 };
             }
             cell.stats.enter(Phase::Restarting);
             let next = pin!(Some(source.next(&cell.urn, end.clone())));
             match between_incarnations(cell, next).await {
+                // A message came while the actor ended because it was idle: it begins again.
+                Ok(Ok(())) if matches!(end, StopReason::Idle) => {}
                 Ok(Ok(())) => cell.stats.restarted(),
                 Ok(Err(end)) => break end,
                 Err(interrupted) => {
@@ -76,7 +78,8 @@ pub(crate) fn run<A: Actor, S: StateSource<A>>(
     }
 }
 
-/// The stop reason of an actor that was to restart with its group, but was stopped or killed.
+/// The stop reason of an actor that was to restart with its group, or was idle, but was stopped or
+/// killed.
 fn no_restart_follows<A: Actor>(cell: &ActorCell<A>) -> StopReason {
     if cell.control.is_killed() {
         StopReason::Killed
@@ -135,7 +138,8 @@ fn start<A: Actor, S: StateSource<A>>(
             Some(actor) => actor,
             // Called within the async block, since `make` may panic before it returns its future.
             place => match until_stopped(cell, pin!(Some(async { source.make().await }))).await {
-                Ok(Ok(made)) => place.insert(made),
+                Ok(Ok(Some(made))) => place.insert(made),
+                Ok(Ok(None)) => return Err(StopReason::Absent),
                 Ok(Err(failure)) => return Err(failed::<A, S>(cell, ctx, failure)),
                 Err(interrupted) => return Err(interruption::<A, S>(cell, ctx, interrupted)),
             },
@@ -239,6 +243,7 @@ fn end_of_service<A: Actor, S: StateSource<A>>(
         None if cell.control.restarts_with_group() && !cell.mailbox.is_closed() => {
             StopReason::Restarted
         }
+        None if cell.control.is_idle() && !cell.mailbox.is_closed() => StopReason::Idle,
         None => cell.control.cause(),
     }
 }

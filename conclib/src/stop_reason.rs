@@ -88,6 +88,12 @@ pub enum StopReason {
     /// The incarnation ended because a sibling failed, and another incarnation follows; see
     /// [`Supervisor`](crate::supervisor::Supervisor). It is not the reason of an actor's end.
     Restarted,
+    /// An actor [on demand](crate::ActorSystem::on_demand) was sent no message for its idle time. The
+    /// next message to its URN starts it again.
+    Idle,
+    /// The factory of an actor [on demand](crate::ActorSystem::on_demand) found that there is no actor of
+    /// this name.
+    Absent,
 }
 
 impl StopReason {
@@ -115,6 +121,8 @@ impl fmt::Display for StopReason {
             Self::Killed => f.write_str("it was killed"),
             Self::Exhausted(failure) => write!(f, "it failed too often; the last time: {failure}"),
             Self::Restarted => f.write_str("its group restarts"),
+            Self::Idle => f.write_str("it was idle"),
+            Self::Absent => f.write_str("there is no actor of this name"),
             Self::Failed(failure) => write!(f, "it failed: {failure}"),
         }
     }

@@ -10,12 +10,14 @@ use crate::core::{SystemCore, SystemHandle};
 
 pub use crate::core::{ActorFailure, LookupError};
 pub use crate::supervision::lifecycle::{Lifecycle, Supervised, Unsupervised};
+pub use on_demand::{OnDemand, OnDemandActors, OnDemandError};
 pub use shutdown::{Shutdown, ShutdownReport};
 pub use spawn::{Spawn, SpawnError};
 
 pub(crate) mod children;
 mod deadline;
 mod lookup;
+mod on_demand;
 mod shutdown;
 pub(crate) mod snapshot;
 mod spawn;

@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::Notify;
 
@@ -12,8 +13,8 @@ use super::stats::Phase;
 use super::{Handlers, RecipientQuery};
 use crate::deadlock::{ActiveWait, ActorId, Edge, Execution, Participant};
 use crate::envelope::RequestEnvelope;
-use crate::error::Failure;
 use crate::error::panics;
+use crate::error::{AskError, Failure};
 use crate::mailbox::{Refused, Ticket};
 use crate::stop_reason::StopReason;
 use crate::urn::Urn;
@@ -56,12 +57,43 @@ pub(crate) trait AnyActor: Participant {
     fn snapshot(&self) -> ActorSnapshot;
     /// The number of messages handled so far, and the mailbox's capacity.
     fn handled_and_capacity(&self) -> (u64, usize);
+    /// The signs of use of an actor on demand.
+    fn activity(&self) -> Activity;
+    /// Has an actor on demand look whether it is idle, and end if so.
+    fn signal_idle(&self);
+    /// Closes the mailbox of an actor on demand whose incarnation has ended, unless a message waits in
+    /// it or `unless` holds; returns whether it did.
+    fn retire(&self, unless: Unless) -> bool;
+    /// True if the actor was on demand and has ended so that the next message starts another.
+    fn has_retired(&self) -> bool;
+}
+
+/// A reason, beside a waiting message, for which an actor on demand keeps its URN.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unless {
+    /// A reference to it exists: it was only idle.
+    Referenced,
+    /// None: it has stopped itself.
+    Never,
+}
+
+/// The signs of use of an actor on demand at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Activity {
+    /// A number that changes with each message, other than ticks and timers.
+    pub(crate) progress: u32,
+    /// The time since the last messages arrived, or slightly less.
+    pub(crate) since_arrival: Duration,
+    /// The actor starts, runs a handler, has messages or children, or is referenced.
+    pub(crate) is_occupied: bool,
 }
 
 /// A request that did not get into the mailbox.
 pub(crate) enum Undelivered {
     Full(Box<RequestEnvelope>),
     Stopped(Box<RequestEnvelope>),
+    /// The actor was on demand and has ended, and no other can start in its place.
+    Refused(Box<RequestEnvelope>, AskError),
 }
 
 impl<A: Handlers> Participant for ActorCell<A> {
@@ -225,5 +257,36 @@ impl<A: Handlers> AnyActor for ActorCell<A> {
 
     fn handled_and_capacity(&self) -> (u64, usize) {
         (self.stats.read().handled, self.mailbox.load().capacity)
+    }
+
+    fn activity(&self) -> Activity {
+        let is_occupied = self.stats.phase() != Phase::Running
+            || self.stats.is_busy()
+            || self.is_referenced()
+            || self.mailbox.is_occupied()
+            || self.links.has_children();
+        Activity {
+            progress: self.stats.progress(),
+            since_arrival: self.stats.since_arrival(),
+            is_occupied,
+        }
+    }
+
+    fn signal_idle(&self) {
+        self.control.signal_idle();
+    }
+
+    fn retire(&self, unless: Unless) -> bool {
+        self.mailbox.close_if_empty(|| {
+            let retires = unless == Unless::Never || !self.is_referenced();
+            if retires {
+                self.control.retire();
+            }
+            retires
+        })
+    }
+
+    fn has_retired(&self) -> bool {
+        ActorCell::has_retired(self)
     }
 }

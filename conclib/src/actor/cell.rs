@@ -39,7 +39,7 @@ pub(crate) struct ActorCell<A: Handlers> {
 
 /// Fields that few actors need.
 struct Extras {
-    /// The number of references, for an actor that stops when the last one is dropped.
+    /// The number of references, for an actor that stops when the last one is dropped, or is on demand.
     references: Option<AtomicUsize>,
     /// The actor that spawned this one. It stops after this one.
     parent: Option<Weak<dyn AnyActor>>,
@@ -49,14 +49,26 @@ struct Extras {
 /// The options of a spawn that the cell needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct SpawnOptions {
-    /// The actor stops when the last reference is dropped.
-    pub(crate) while_referenced: bool,
+    /// Decides how the actor's references keep it.
+    pub(crate) lifetime: Lifetime,
     /// Decides if the actor's failure is its parent's too.
     pub(crate) escalation: Escalation,
     /// The actor restarts after it has stopped itself.
     pub(crate) restarts_itself: bool,
     /// The actor is hidden from other processes.
     pub(crate) private: bool,
+}
+
+/// The effect of an actor's references on its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Lifetime {
+    /// None: they are not counted.
+    #[default]
+    UntilStopped,
+    /// The actor stops when the last one is dropped.
+    WhileReferenced,
+    /// Messages to its URN start the actor, and it ends when it is idle and has no references.
+    OnDemand,
 }
 
 /// The condition under which an actor's failure makes its parent fail too.
@@ -79,7 +91,8 @@ impl<A: Handlers> ActorCell<A> {
     ) -> Self {
         let has_extras = parent.is_some() || options != SpawnOptions::default();
         let extras = has_extras.then(|| {
-            let references = options.while_referenced.then(AtomicUsize::default);
+            let is_counted = options.lifetime != Lifetime::UntilStopped;
+            let references = is_counted.then(AtomicUsize::default);
             Box::new(Extras {
                 references,
                 parent,
@@ -177,11 +190,11 @@ impl<A: Handlers> ActorCell<A> {
 
     /// The error for a message that the actor has not handled before its end.
     pub(crate) fn refusal_after(&self, reason: &StopReason) -> AskError {
-        if self.gave_up(reason) {
-            let urn = self.urn.clone();
-            AskError::ActorFailed { urn }
-        } else {
-            AskError::ActorStopped
+        let urn = || self.urn.clone();
+        match reason {
+            StopReason::Absent => AskError::ActorNotFound { urn: urn() },
+            reason if self.gave_up(reason) => AskError::ActorFailed { urn: urn() },
+            _ => AskError::ActorStopped,
         }
     }
 
@@ -223,9 +236,29 @@ impl<A: Handlers> ActorCell<A> {
     pub(crate) fn drop_reference(&self) {
         if let Some(references) = self.references()
             && references.fetch_sub(1, Ordering::AcqRel) == 1
+            && self.options().lifetime == Lifetime::WhileReferenced
         {
             self.stop(StopCause::Unreferenced);
         }
+    }
+
+    pub(crate) fn is_on_demand(&self) -> bool {
+        self.options().lifetime == Lifetime::OnDemand
+    }
+
+    /// True while a reference to the actor exists, if they are counted.
+    pub(super) fn is_referenced(&self) -> bool {
+        let references = self.references();
+        references.is_some_and(|references| references.load(Ordering::Acquire) > 0)
+    }
+
+    /// True if the actor was on demand and has ended so that the next message starts another. Its URN
+    /// is free then.
+    ///
+    /// Reads the mailbox under its lock, after the caller has counted its reference: either the actor's
+    /// decision to end sees the reference, or this sees the decision.
+    pub(crate) fn has_retired(&self) -> bool {
+        self.is_on_demand() && self.mailbox.is_closed() && self.control.has_retired()
     }
 
     pub(crate) fn id(&self) -> ActorId {
@@ -361,7 +394,7 @@ impl<A: Handler<M>, M: ActorMessage> crate::actor::recipient::Receives<M> for Ac
     }
 
     fn has_ended(&self) -> bool {
-        self.links.has_ended()
+        self.links.has_ended() || self.has_retired()
     }
 
     fn add_reference(&self) {

@@ -16,6 +16,11 @@ const ENDED: u8 = 1 << 2;
 const ESCALATED: u8 = 1 << 3;
 /// The incarnation ends after the current message, because its group restarts; another follows.
 const GROUP_RESTARTS: u8 = 1 << 4;
+/// The incarnation of an actor on demand ends unless it has something to do; another follows if a
+/// message comes before its URN is free.
+const IDLE: u8 = 1 << 5;
+/// The actor on demand has ended, its URN is free, and the next message to it starts another.
+const RETIRED: u8 = 1 << 6;
 
 /// The signals to an actor's task. The task reads them between messages and polls, so that a full
 /// mailbox never delays them.
@@ -65,9 +70,10 @@ impl Control {
             Some(StopReason::Killed)
         } else if self.is_asked_to_stop() || self.has(ENDED) {
             Some(self.cause())
+        } else if self.has(INTERRUPTED | GROUP_RESTARTS) {
+            Some(StopReason::Restarted)
         } else {
-            self.has(INTERRUPTED | GROUP_RESTARTS)
-                .then_some(StopReason::Restarted)
+            self.is_idle().then_some(StopReason::Idle)
         }
     }
 
@@ -104,6 +110,37 @@ impl Control {
         self.has(GROUP_RESTARTS)
     }
 
+    /// Has an actor on demand look whether it is idle, and end its incarnation if so.
+    pub(super) fn signal_idle(&self) {
+        self.signal(IDLE);
+    }
+
+    /// True if the incarnation ends because the actor is idle.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.has(IDLE) && !self.has(ENDED | GROUP_RESTARTS)
+    }
+
+    /// True if no signal but that of idleness is there.
+    pub(crate) fn is_only_idle(&self) -> bool {
+        self.signals.load(Ordering::Acquire) == IDLE
+    }
+
+    /// Withdraws the signal of idleness: the actor has something to do.
+    pub(crate) fn withdraw_idle(&self) {
+        self.signals.fetch_and(!IDLE, Ordering::AcqRel);
+    }
+
+    /// Records that the actor on demand has ended, and another may start in its place. Called under
+    /// the lock of the mailbox, which closes with it.
+    pub(super) fn retire(&self) {
+        self.signals.fetch_or(RETIRED, Ordering::AcqRel);
+    }
+
+    /// True if the actor on demand has ended, and another may start in its place.
+    pub(super) fn has_retired(&self) -> bool {
+        self.has(RETIRED)
+    }
+
     /// Has the actor fail after the current message. [`Links`](super::links::Links) hold the failure.
     pub(super) fn escalate(&self) {
         self.signal(ESCALATED);
@@ -118,7 +155,7 @@ impl Control {
     /// True if the signals end the incarnation only for a restart.
     pub(crate) fn ends_to_restart(&self) -> bool {
         let signals = self.signals.load(Ordering::Acquire);
-        signals & !(ENDED | GROUP_RESTARTS) == 0
+        signals & !(ENDED | GROUP_RESTARTS | IDLE) == 0
     }
 
     /// Begins an incarnation: clears the signals to the one before, except a kill.

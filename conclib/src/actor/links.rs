@@ -152,11 +152,11 @@ impl Links {
 
     // ---- the actor's end
 
-    /// Records the reason for which the incarnation ends. Only a failure takes memory: other reasons
-    /// follow from the control word.
+    /// Records the reason for which the incarnation ends. Only a failed or absent start takes memory:
+    /// other reasons follow from the control word.
     pub(crate) fn note_ending(&self, reason: &StopReason) {
         let mut state = self.lock();
-        if reason.is_failure() {
+        if reason.is_failure() || matches!(reason, StopReason::Absent) {
             state.tables.get_or_insert_default();
         }
         let tables = state.tables.as_mut();
@@ -172,6 +172,11 @@ impl Links {
             let escalated = || tables.escalated.clone().map(StopReason::Failed);
             tables.end_reason.clone().or_else(escalated)
         })
+    }
+
+    /// True if the actor has a child.
+    pub(super) fn has_children(&self) -> bool {
+        self.with_tables(|tables| !tables.children.is_empty())
     }
 
     /// Wakes the tasks that wait for the actor's end, so that they check for cycles again: a wait in a

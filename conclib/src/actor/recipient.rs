@@ -315,8 +315,9 @@ impl<M: ActorMessage> WeakRecipient<M> {
     pub fn upgrade(&self) -> Option<Recipient<M>> {
         self.target
             .upgrade()
-            .filter(|target| !target.has_ended())
             .map(Recipient::new)
+            // Read after the reference is counted: an actor on demand may be about to end.
+            .filter(|recipient| !recipient.target.has_ended())
     }
 
     /// True if both refer to the same actor.

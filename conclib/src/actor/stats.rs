@@ -29,6 +29,8 @@ pub(crate) struct Stats {
     since: AtomicU64,
     /// The running handler has waited: the next one reads the clock.
     paused: AtomicBool,
+    /// The number of ticks and timers among the handled messages; wraps around.
+    ticks: AtomicU32,
 }
 
 /// The phase of an actor's lifecycle.
@@ -109,6 +111,12 @@ impl Stats {
         self.idle();
     }
 
+    /// Records that the next message is a tick or comes from a timer.
+    pub(crate) fn ticked(&self) {
+        let ticks = self.ticks.load(Ordering::Relaxed);
+        self.ticks.store(ticks.wrapping_add(1), Ordering::Relaxed);
+    }
+
     pub(crate) fn idle(&self) {
         self.handler.store(IDLE, Ordering::Relaxed);
     }
@@ -131,6 +139,20 @@ impl Stats {
             failures: self.failures.load(Ordering::Relaxed),
             restarts: self.restarts.load(Ordering::Relaxed),
         }
+    }
+
+    /// A number that changes whenever a message was handled or has failed, except by a tick or a timer.
+    pub(crate) fn progress(&self) -> u32 {
+        let handled = self.handled.load(Ordering::Relaxed);
+        let failures = self.failures.load(Ordering::Relaxed);
+        #[expect(clippy::cast_possible_truncation, reason = "it only has to change")]
+        let all = handled.wrapping_add(failures) as u32;
+        all.wrapping_sub(self.ticks.load(Ordering::Relaxed))
+    }
+
+    /// The time since the last batch of messages arrived, or slightly less.
+    pub(crate) fn since_arrival(&self) -> Duration {
+        CoarseInstant::from_bits(self.since.load(Ordering::Relaxed)).elapsed()
     }
 
     pub(crate) fn phase(&self) -> Phase {
@@ -173,6 +195,7 @@ impl Default for Stats {
             failures: AtomicU64::new(0),
             since: AtomicU64::new(0),
             paused: AtomicBool::new(false),
+            ticks: AtomicU32::new(0),
         }
     }
 }

@@ -42,8 +42,9 @@ impl<A: Handlers> WeakActorRef<A> {
     pub fn upgrade(&self) -> Option<ActorRef<A>> {
         self.cell
             .upgrade()
-            .filter(|cell| !cell.links.has_ended())
             .map(ActorRef::new)
+            // Read after the reference is counted: an actor on demand may be about to end.
+            .filter(|actor| !actor.is_stopped() && !actor.cell().has_retired())
     }
 }
 

@@ -321,10 +321,9 @@ impl ProxyShared {
         current.as_ref().is_some_and(is_serving)
     }
 
-    /// True if an actor that other processes may ask has this URN.
+    /// True if an actor that other processes may ask has this URN, or probably starts on demand.
     pub(crate) fn has_actor(&self, urn: &str) -> bool {
-        let actor = self.registry.get(urn);
-        actor.is_some_and(|actor| !actor.is_private())
+        self.registry.accepts_on_bus(urn)
     }
 
     /// Waits until requests may be executed; `None` if the proxy has stopped.

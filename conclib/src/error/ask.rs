@@ -9,7 +9,7 @@ use super::FailureCause;
 use crate::urn::Urn;
 
 /// The time after which a message to a full mailbox is worth another try.
-const RETRY_AFTER: Duration = Duration::from_millis(50);
+pub(crate) const RETRY_AFTER: Duration = Duration::from_millis(50);
 
 /// The reason that an ask returned no response.
 ///
@@ -34,15 +34,17 @@ pub enum AskError {
     /// Bus: no actor system is listening; the request was not executed.
     #[error("no actor system is listening on the bus")]
     NoResponder,
-    /// No actor has this URN.
+    /// No actor has this URN, or, of actors [on demand](crate::ActorSystem::on_demand), the factory knows
+    /// none of this name; the request was not executed.
     #[error("no actor has the URN `{urn}`")]
     ActorNotFound {
         /// The URN that was asked for.
         urn: Urn,
     },
     /// The actor failed before, unsupervised or beyond its budget of restarts, and will not start
-    /// again, or its first start failed while the message waited; the request was not executed. (An actor
-    /// that fails while it handles this message is [`Failed`](Self::Failed).)
+    /// again, or its first start failed while the message waited; the request was not executed. An actor
+    /// [on demand](crate::ActorSystem::on_demand) starts again after a second. (An actor that fails while it
+    /// handles this message is [`Failed`](Self::Failed).)
     #[error("the actor `{urn}` failed and will not start again")]
     ActorFailed {
         /// The URN that was asked for.
@@ -66,7 +68,8 @@ pub enum AskError {
         /// The message's name on the wire, or its Rust type for a local ask.
         message: String,
     },
-    /// A queue on the way is full; the request was not executed.
+    /// A queue on the way is full, or as many actors [on demand](crate::ActorSystem::on_demand) live as may;
+    /// the request was not executed.
     #[error("overloaded; try again in {} ms", retry_after.as_millis())]
     Overloaded {
         /// The time after which the request is worth another try.

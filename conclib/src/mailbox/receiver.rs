@@ -158,6 +158,30 @@ impl<T> Mailbox<T> {
         admitted.into_iter().for_each(Waker::wake);
     }
 
+    /// Closes the mailbox if no message and no sender waits in it and `agrees` returns true; returns
+    /// whether it did. `agrees` runs under the lock, and must do nothing but read. Only the receiver
+    /// calls this, after it has stopped handling its batch.
+    pub(crate) fn close_if_empty(&self, agrees: impl FnOnce() -> bool) -> bool {
+        let mut state = self.lock();
+        if state.closed || !self.is_empty(&state) || !agrees() {
+            return false;
+        }
+        state.closed = true;
+        let receiver = state.receiver.take();
+        drop(state);
+        drop(receiver); // outside the lock: a waker is foreign code
+        true
+    }
+
+    /// True if a message waits, or a sender waits for room.
+    pub(crate) fn is_occupied(&self) -> bool {
+        !self.is_empty(&self.lock())
+    }
+
+    fn is_empty(&self, state: &State<T>) -> bool {
+        state.queue.is_empty() && state.waiters.is_empty() && self.batch_status.len() == 0
+    }
+
     /// Closes, and takes out the rest of the batch and all queued messages, to be dropped outside
     /// the lock.
     pub(crate) fn close_and_drain(&self, batch: &mut Batch<T>) -> impl Iterator<Item = T> + use<T> {

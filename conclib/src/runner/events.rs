@@ -68,7 +68,7 @@ impl<'a, A: Actor> Events<'a, A> {
     /// The next event.
     #[inline]
     pub(super) fn next(&mut self, ctx: &mut Context<A>) -> NextEvent<'_, A::Inbox> {
-        if self.closed || self.has_signal() {
+        if self.closed || self.has_signal(ctx) {
             return NextEvent::End;
         }
         if !self.ticked && self.has_timers(ctx) && self.put_due_first(ctx) {
@@ -87,13 +87,30 @@ impl<'a, A: Actor> Events<'a, A> {
         }
     }
 
-    /// True if the incarnation is interrupted. The signal to restart with the group is ignored by
-    /// an actor that was asked to stop: no incarnation follows, so this one handles the queued
-    /// messages.
+    /// True if a signal ends the incarnation.
     #[inline]
-    fn has_signal(&self) -> bool {
-        let control = &self.cell.control;
-        control.has_signal() && !(control.ends_to_restart() && self.cell.mailbox.is_closed())
+    fn has_signal(&self, ctx: &mut Context<A>) -> bool {
+        self.cell.control.has_signal() && self.ends_now(ctx)
+    }
+
+    /// True if the signals that are there end the incarnation.
+    ///
+    /// The signal to restart with the group is ignored by an actor that was asked to stop: no incarnation
+    /// follows, so this one handles the queued messages. The signal of idleness is withdrawn by an
+    /// actor that has something to do by now.
+    #[cold]
+    fn ends_now(&self, ctx: &mut Context<A>) -> bool {
+        let ActorCell {
+            control, mailbox, ..
+        } = self.cell;
+        if control.ends_to_restart() && mailbox.is_closed() {
+            return false;
+        }
+        if control.is_only_idle() && (mailbox.is_occupied() || ctx.has_tasks()) {
+            control.withdraw_idle();
+            return false;
+        }
+        true
     }
 
     /// False for nearly all actors: without ticks and timers, an actor reads no clock.
@@ -132,6 +149,7 @@ impl<'a, A: Actor> Events<'a, A> {
             return false;
         };
         self.batch.put_first(message);
+        self.cell.stats.ticked();
         self.cell.stats.begin_batch(clock::CoarseInstant::now());
         true
     }
@@ -146,7 +164,7 @@ impl<'a, A: Actor> Events<'a, A> {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            if self.has_signal() {
+            if self.has_signal(ctx) {
                 return Poll::Ready(());
             }
             match self.cell.mailbox.poll_refill(cx, self.batch) {

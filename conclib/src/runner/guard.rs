@@ -54,9 +54,10 @@ impl<A: Actor> ActorGuard<A> {
 }
 
 impl<A: Actor> ActorGuard<A> {
-    /// The error of the queued messages: a certain one if the actor has never started.
+    /// The error of the queued messages: a certain one if the actor has never started, or if it was on
+    /// demand, whose next message starts it again.
     fn refusal(&self, reason: &StopReason) -> AskError {
-        if self.started.is_some() {
+        if self.started.is_some() || self.cell.is_on_demand() {
             self.cell.refusal_after(reason)
         } else {
             AskError::ActorStopped

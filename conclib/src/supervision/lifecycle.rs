@@ -30,8 +30,8 @@ pub(crate) mod sealed {
         /// True if the actor has only one incarnation, and its state exists already.
         const RUNS_ONCE: bool;
 
-        /// Makes the state of the next incarnation.
-        fn make(&mut self) -> impl Future<Output = Result<A, Failure>> + Send;
+        /// Makes the state of the next incarnation; `None` if there is no such actor.
+        fn make(&mut self) -> impl Future<Output = Result<Option<A>, Failure>> + Send;
 
         /// Called when `on_start` has run.
         fn started(&mut self) {}
@@ -59,7 +59,7 @@ pub struct Unsupervised;
 impl<A: Actor> sealed::StateSource<A> for Unsupervised {
     const RUNS_ONCE: bool = true;
 
-    async fn make(&mut self) -> Result<A, Failure> {
+    async fn make(&mut self) -> Result<Option<A>, Failure> {
         unreachable!("the state was given to the spawn")
     }
 
@@ -102,16 +102,40 @@ where
     const RUNS_ONCE: bool = false;
 
     // Not an `async fn`: the factory's output need not be `Send` by itself.
-    fn make(&mut self) -> impl Future<Output = Result<A, Failure>> + Send {
+    fn make(&mut self) -> impl Future<Output = Result<Option<A>, Failure>> + Send {
         let making = (self.factory)();
-        async move { making.await.into_actor() }
+        async move { making.await.into_actor().map(Some) }
     }
 
     fn begin(&mut self) {
+        self.note_begin();
+    }
+
+    fn next(
+        &mut self,
+        urn: &Urn,
+        end: StopReason,
+    ) -> impl Future<Output = Result<(), StopReason>> + Send {
+        self.wait_for_restart(urn, end)
+    }
+}
+
+impl<F> Supervised<F> {
+    /// Notes the start of an incarnation.
+    pub(crate) fn note_begin(&mut self) {
         self.started_at = Some(Instant::now());
     }
 
-    async fn next(&mut self, urn: &Urn, end: StopReason) -> Result<(), StopReason> {
+    /// Waits after the end of an incarnation until the next one may start.
+    ///
+    /// # Errors
+    ///
+    /// The reason that the actor stops, if it does not start again.
+    pub(crate) async fn wait_for_restart(
+        &mut self,
+        urn: &Urn,
+        end: StopReason,
+    ) -> Result<(), StopReason> {
         if !self.restart.follows(&end) {
             self.restart.log_last_failure(urn, &end);
             return Err(end);

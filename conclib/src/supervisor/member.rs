@@ -61,9 +61,9 @@ where
 {
     const RUNS_ONCE: bool = false;
 
-    fn make(&mut self) -> impl Future<Output = Result<A, Failure>> + Send {
+    fn make(&mut self) -> impl Future<Output = Result<Option<A>, Failure>> + Send {
         let making = (self.factory)();
-        async move { making.await.into_actor() }
+        async move { making.await.into_actor().map(Some) }
     }
 
     fn started(&mut self) {

@@ -7,6 +7,7 @@ use crate::actor::any::AnyActor;
 use crate::actor::cell::ActorCell;
 use crate::actor::{Actor, ActorRef, Ask, Recipient, RecipientQuery, Tell};
 use crate::core::LookupError;
+use crate::core::registry::LOOKUP_TRIES;
 use crate::message::ActorMessage;
 
 impl ActorSystem {
@@ -31,17 +32,16 @@ impl ActorSystem {
     /// [`LookupError`]: no actor has the URN, the actor is of another type, or it failed and will not
     /// start again.
     pub fn actor<A: Actor>(&self, urn: impl AsRef<str>) -> Result<ActorRef<A>, LookupError> {
-        let actor = self.find(urn.as_ref())?;
-        let found = actor.type_name();
-        let urn = actor.urn().clone();
-        match actor.as_any().downcast::<ActorCell<A>>() {
-            Ok(cell) => Ok(ActorRef::new(cell)),
-            Err(_) => Err(LookupError::WrongType {
-                urn,
-                expected: std::any::type_name::<A>(),
-                found,
-            }),
-        }
+        self.find(urn.as_ref(), |actor| {
+            match actor.clone().as_any().downcast::<ActorCell<A>>() {
+                Ok(cell) => Ok(ActorRef::new(cell)),
+                Err(_) => Err(LookupError::WrongType {
+                    urn: actor.urn().clone(),
+                    expected: std::any::type_name::<A>(),
+                    found: actor.type_name(),
+                }),
+            }
+        })
     }
 
     /// Finds the actor with this URN, of any type, as a recipient of `M`.
@@ -74,13 +74,13 @@ impl ActorSystem {
         &self,
         urn: impl AsRef<str>,
     ) -> Result<Recipient<M>, LookupError> {
-        let actor = self.find(urn.as_ref())?;
-        let urn = actor.urn().clone();
-        let mut found = None;
-        actor.recipient(&mut RecipientQuery::new(&mut found, actor.clone().as_any()));
-        found.ok_or(LookupError::Unhandled {
-            urn,
-            message: std::any::type_name::<M>(),
+        self.find(urn.as_ref(), |actor| {
+            let mut found = None;
+            actor.recipient(&mut RecipientQuery::new(&mut found, actor.clone().as_any()));
+            found.ok_or_else(|| LookupError::Unhandled {
+                urn: actor.urn().clone(),
+                message: std::any::type_name::<M>(),
+            })
         })
     }
 
@@ -101,10 +101,23 @@ impl ActorSystem {
         }
     }
 
-    fn find(&self, urn: &str) -> Result<Arc<dyn AnyActor>, LookupError> {
-        self.core()
-            .registry
-            .get(urn)
-            .ok_or_else(|| self.core().registry.absence(urn))
+    /// Finds the actor with this URN, or starts it, and makes a reference to it. An actor on demand may
+    /// end before the reference is counted: then the lookup finds or starts the next one.
+    #[inline]
+    fn find<R>(
+        &self,
+        urn: &str,
+        refer: impl Fn(&Arc<dyn AnyActor>) -> Result<R, LookupError>,
+    ) -> Result<R, LookupError> {
+        let registry = &self.core().registry;
+        let mut tries = 1;
+        loop {
+            let actor = registry.find(urn)?;
+            let reference = refer(&actor)?;
+            if !actor.has_retired() || tries == LOOKUP_TRIES {
+                return Ok(reference);
+            }
+            tries += 1;
+        }
     }
 }

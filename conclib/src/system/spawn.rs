@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use tokio::task::coop::poll_proceed;
 
 use crate::actor::any::AnyActor;
-use crate::actor::cell::{ActorCell, Escalation, SpawnOptions};
+use crate::actor::cell::{ActorCell, Escalation, Lifetime, SpawnOptions};
 use crate::actor::stats::Phase;
 use crate::actor::{Actor, ActorRef, Context, IntoActor};
 use crate::core::spawn_task;
@@ -216,7 +216,7 @@ impl<A: Actor, S> Spawn<A, S> {
     /// # Ok(()) }
     /// ```
     pub fn while_referenced(mut self) -> Self {
-        self.kind.while_referenced = true;
+        self.kind.lifetime = Lifetime::WhileReferenced;
         self
     }
 
@@ -232,6 +232,13 @@ impl<A: Actor, S> Spawn<A, S> {
     pub(crate) fn escalate_until_stopped(mut self) -> Self {
         self.kind.escalation = Escalation::UntilAskedToStop;
         self
+    }
+
+    /// Declares that the actor is on demand: its references are counted, and after it has stopped itself
+    /// or was idle, its lifecycle decides if it ends.
+    pub(super) fn on_demand(mut self) -> Self {
+        self.kind.lifetime = Lifetime::OnDemand;
+        self.restarts_itself()
     }
 
     /// Declares that the actor starts again after it has stopped itself.

@@ -211,6 +211,15 @@ impl<A: Handlers> Context<A> {
         })
     }
 
+    /// True while a task of the actor runs.
+    pub(crate) fn has_tasks(&mut self) -> bool {
+        self.resources_mut().is_some_and(|resources| {
+            let tasks = &mut resources.tasks;
+            while tasks.try_join_next().is_some() {} // removes finished tasks from the set
+            !tasks.is_empty()
+        })
+    }
+
     /// Spawns a task that ends with the incarnation.
     fn start(&mut self, task: impl Future<Output = ()> + Send + 'static) -> Task {
         let cell = Arc::downgrade(&self.cell);

@@ -56,6 +56,15 @@ enum DeliveryRefused {
     Absent,
 }
 
+/// The refusal of a message for which no actor was found. One for which there is no room waits as long
+/// as for room in a mailbox.
+fn refused(error: &AskError) -> DeliveryRefused {
+    match error {
+        AskError::Overloaded { .. } => DeliveryRefused::Full,
+        _ => DeliveryRefused::Absent,
+    }
+}
+
 impl Deliverer {
     pub(super) fn new(link: Arc<ConsumerLink>) -> Self {
         let (sender, outcomes) = mpsc::unbounded_channel();
@@ -123,9 +132,9 @@ impl Deliverer {
     /// Puts a message into its actor's mailbox.
     fn offer(&self, ticket: DeliveryTicket, delivery: &Delivery) -> Result<(), DeliveryRefused> {
         let message = &delivery.message;
-        let actor = self.link.shared.registry.get(&message.urn);
-        let actor = actor.filter(|actor| !actor.is_private());
-        let actor = actor.ok_or(DeliveryRefused::Absent)?;
+        let registry = &self.link.shared.registry;
+        let actor = registry.find_on_bus(&message.urn);
+        let actor = actor.map_err(|error| refused(&error.on_bus()))?;
         let sink = Arc::new(AckChannel {
             ticket,
             outcomes: self.sender.clone(),
@@ -139,17 +148,14 @@ impl Deliverer {
             responder: Arc::new(Responder::new(sink, Origin::default(), true, None)),
             held: None,
         };
-        match actor.deliver(Box::new(envelope)) {
-            Ok(()) => Ok(()),
-            Err(Undelivered::Full(envelope)) => {
-                envelope.responder.forget();
-                Err(DeliveryRefused::Full)
-            }
-            Err(Undelivered::Stopped(envelope)) => {
-                envelope.responder.forget();
-                Err(DeliveryRefused::Absent)
-            }
-        }
+        let (envelope, refused) = match registry.deliver(&actor, Box::new(envelope)) {
+            Ok(()) => return Ok(()),
+            Err(Undelivered::Full(envelope)) => (envelope, DeliveryRefused::Full),
+            Err(Undelivered::Stopped(envelope)) => (envelope, DeliveryRefused::Absent),
+            Err(Undelivered::Refused(envelope, error)) => (envelope, refused(&error)),
+        };
+        envelope.responder.forget();
+        Err(refused)
     }
 
     /// Waits for the outcome of a delivery.

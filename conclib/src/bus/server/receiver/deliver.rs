@@ -10,6 +10,7 @@ use crate::bus::link::log_once::Anomaly;
 use crate::bus::protocol::{Kind, Received, payload_size};
 use crate::bus::server::receiver::{Intake, MAX_DEADLINE, RequestReceiver};
 use crate::bus::transport::CutFrame;
+use crate::core::LookupError;
 use crate::envelope::RequestEnvelope;
 use crate::error::{AskError, Delivered};
 use crate::reply::remote::{HeldBytes, Responder};
@@ -147,7 +148,7 @@ impl RequestReceiver {
             responder: Arc::new(responder),
             held: Some(held),
         };
-        match actor.deliver(Box::new(envelope)) {
+        match self.shared.registry.deliver(&actor, Box::new(envelope)) {
             Ok(()) => {}
             Err(Undelivered::Full(envelope)) => {
                 let retry_after = self.retry_advisor.retry_after(&*actor, now);
@@ -156,6 +157,9 @@ impl RequestReceiver {
             }
             Err(Undelivered::Stopped(envelope)) => {
                 self.refuse(request.kind, &envelope.responder, AskError::ActorStopped);
+            }
+            Err(Undelivered::Refused(envelope, error)) => {
+                self.refuse(request.kind, &envelope.responder, error);
             }
         }
     }
@@ -182,10 +186,8 @@ impl RequestReceiver {
         if let Some(refusal) = self.refusal(request, deadline, now) {
             return Err(refusal);
         }
-        let actor = self.shared.registry.get(request.urn);
-        let Some(actor) = actor.filter(|actor| !actor.is_private()) else {
-            return Err(self.shared.registry.absence_on_bus(request.urn).into());
-        };
+        let actor = self.shared.registry.find_on_bus(request.urn);
+        let actor = actor.map_err(LookupError::on_bus)?;
         let held = self.held.acquire(actor.urn(), size);
         Ok((actor, held.ok_or_else(AskError::overloaded)?))
     }
