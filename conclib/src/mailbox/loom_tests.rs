@@ -321,6 +321,43 @@ fn close_and_drain_against_senders() {
     });
 }
 
+/// A mailbox closes when it is empty, or a sender is in it: the sender's message is there or comes back,
+/// and not both.
+#[test]
+fn close_if_empty_against_senders() {
+    explore(|| {
+        let mut receiver = Receiver::full([0]);
+        let senders = [receiver.send(1), receiver.send(2)];
+        assert_eq!(receiver.take(), Some(0));
+        let closed = receiver.mailbox.close_if_empty(|| true);
+        receiver.mailbox.close();
+        let handled = receiver.rest();
+        let returned = senders.map(|sender| sender.join().unwrap().err().flatten());
+        assert!(!closed || handled.is_empty());
+        let mut seen = [handled, returned.into_iter().flatten().collect()].concat();
+        seen.sort_unstable();
+        assert_eq!(seen, [1, 2]);
+    });
+}
+
+/// A reference that is counted before the sender looks at the mailbox is seen by the decision to close,
+/// or its owner sees the mailbox closed.
+#[test]
+fn close_if_empty_against_a_new_reference() {
+    explore(|| {
+        let mailbox = Arc::new(Mailbox::<u32>::new(1));
+        let references = Arc::new(AtomicU32::new(0));
+        let (looks, counts) = (mailbox.clone(), references.clone());
+        let lookup = thread::spawn(move || {
+            counts.fetch_add(1, Ordering::Relaxed);
+            looks.is_closed()
+        });
+        let closed = mailbox.close_if_empty(|| references.load(Ordering::Acquire) == 0);
+        let saw_it_closed = lookup.join().unwrap();
+        assert_eq!(saw_it_closed, closed && mailbox.is_closed());
+    });
+}
+
 /// A send that is dropped while it waits takes its message back or has sent it, and the one behind
 /// it in the wait queue is not forgotten.
 #[test]

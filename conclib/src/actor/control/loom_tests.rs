@@ -230,3 +230,111 @@ fn kill_during_a_restart_and_a_send() {
         assert_eq!([actor.handled, refused, returned].concat(), [0, 1, 2, 3]);
     });
 }
+
+// ---- actors on demand
+
+/// The actors at one URN, one after another, reduced to their mailboxes: the place in the registry, whose
+/// lock is that of its shard.
+#[derive(Default)]
+struct ModelUrn {
+    actor: Mutex<Option<Arc<Mailbox<u32>>>>,
+    /// The mailboxes of the actors that lookups have started.
+    started: Mutex<Vec<Arc<Mailbox<u32>>>>,
+}
+
+impl ModelUrn {
+    /// Finds the actor, or starts one.
+    fn find(&self) -> Arc<Mailbox<u32>> {
+        let mut actor = self.actor.lock();
+        let found = actor.get_or_insert_with(|| {
+            let mailbox = Arc::new(Mailbox::new(2));
+            self.started.lock().push(mailbox.clone());
+            mailbox
+        });
+        found.clone()
+    }
+
+    /// Sends a message; to the next actor if the one that was found has ended.
+    fn send(&self, message: u32) {
+        while !send_all(&self.find(), [message]).is_empty() {}
+    }
+
+    /// Ends the actor if its mailbox is empty, and frees its place in one step.
+    fn retire(&self) -> bool {
+        let mut actor = self.actor.lock();
+        let ended = actor
+            .as_ref()
+            .is_some_and(|mailbox| mailbox.close_if_empty(|| true));
+        if ended {
+            actor.take();
+        }
+        ended
+    }
+
+    /// Handles all messages of the actors that were started.
+    fn rest(&self) -> Vec<u32> {
+        let started = std::mem::take(&mut *self.started.lock());
+        let rest = started.iter().flat_map(|mailbox| {
+            let mut batch = Batch::default();
+            mailbox.close_and_drain(&mut batch).collect::<Vec<_>>()
+        });
+        rest.collect()
+    }
+}
+
+/// An idle actor ends while messages come: each is handled by it or by its successor, once, and those of
+/// one sender in their order.
+#[test]
+fn idle_actor_ends_while_messages_come() {
+    explore(|| {
+        let urn = Arc::new(ModelUrn::default());
+        let mut actor = ModelActor::new(1);
+        *urn.actor.lock() = Some(actor.mailbox.clone());
+        let name = urn.clone();
+        let sender = thread::spawn(move || {
+            name.send(0);
+            name.send(1);
+        });
+        // The incarnation has ended; another begins for the messages that have come, one at a time.
+        while !urn.retire() {
+            assert_eq!(actor.serve(1), End::Failed);
+        }
+        assert_eq!(actor.end(), [], "no message in a closed mailbox");
+        sender.join().unwrap();
+        let handled = [actor.handled, urn.rest()].concat();
+        assert_eq!(handled, [0, 1]);
+    });
+}
+
+/// The signal of idleness wakes the task, which withdraws it if a message has come, and another signal
+/// is not lost with it.
+#[test]
+fn idle_signal_against_a_message_and_a_kill() {
+    explore(|| {
+        let mut actor = ModelActor::new(1);
+        let control = actor.control.clone();
+        let idle = thread::spawn(move || control.signal_idle());
+        let (mailbox, control) = (actor.mailbox.clone(), actor.control.clone());
+        let sender = thread::spawn(move || {
+            assert_eq!(send_all(&mailbox, [7]), []);
+            control.kill();
+        });
+        let (control, mailbox) = (actor.control.clone(), actor.mailbox.clone());
+        let mut known = None;
+        block_on(poll_fn(|cx| {
+            control.register(cx.waker(), &mut known);
+            if control.is_only_idle() && mailbox.is_occupied() {
+                control.withdraw_idle();
+            }
+            if control.is_killed() {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        }));
+        idle.join().unwrap();
+        sender.join().unwrap();
+        assert_eq!(actor.end(), [7]);
+        assert!(control.is_killed());
+    });
+}
