@@ -32,22 +32,22 @@ pub fn tick<A: Handler<M>, M: ActorMessage>(message: M) -> A::Inbox {
     A::wrap(message, Reply::for_tell())
 }
 
-/// Stores the current ask in the [`Context`], before a handler that takes one is called.
+/// Stores the current message in the [`Context`], before a handler that takes one is called.
 #[inline]
 pub fn begin<A: Handlers, R: Send + 'static>(ctx: &mut Context<A>, reply: &Reply<R>) {
-    ctx.set_pending(reply.pending());
+    ctx.set_message(reply.incoming());
 }
 
 /// Like [`begin`], for a raw handler.
 pub fn begin_raw<A: Handlers>(ctx: &mut Context<A>, call: &RawCall) {
-    ctx.set_pending(call.pending());
+    ctx.set_message(Some(call.incoming()));
 }
 
-/// Removes the current ask from the [`Context`], after the handler has returned and before its
+/// Removes the current message from the [`Context`], after the handler has returned and before its
 /// reply is sent: so the asker has the only reference to its answer, and needs no lock.
 #[inline]
 pub fn end<A: Handlers>(ctx: &mut Context<A>) {
-    ctx.set_pending(None);
+    ctx.set_message(None);
 }
 
 /// The codec of a message that derives serde's traits. The response is a parameter of its own, so

@@ -7,17 +7,16 @@ use bytes::Bytes;
 use serde::Serialize;
 use tokio::time::Instant;
 
-use crate::deadlock::PendingReply;
 use crate::error::{AskError, Failure};
 use crate::message::{ActorMessage, CodecError, RemoteMessage, encode};
 use crate::reply::dropped::failed_here;
-use crate::reply::remote::{HeldBytes, Origin, Outcome, Responder, ResponseSink};
+use crate::reply::held::HeldBytes;
+use crate::reply::incoming::Incoming;
+use crate::reply::remote::{Origin, Outcome, Responder, ResponseSink};
 use crate::reply::{Reply, ReplyReceiver};
 use crate::urn::Urn;
 
-pub use attributes::{Attributes, AttributesIter};
-
-mod attributes;
+pub use crate::message::attributes::{Attributes, AttributesIter};
 
 /// A request from another process, undecoded.
 ///
@@ -61,11 +60,9 @@ pub struct RequestEnvelope {
     pub(crate) message: String,
     /// The encoded message.
     pub(crate) contents: Bytes,
-    /// The attributes of the request.
-    pub(crate) attributes: Attributes,
     /// The moment after which the asker no longer waits.
     pub(crate) deadline: Option<Instant>,
-    /// Sends the response; shared with the dispatcher of a raw handler.
+    /// Sends the response, and has the attributes; shared with the dispatcher of a raw handler.
     pub(crate) responder: Arc<Responder>,
     /// The share of the bound on bytes from the bus in mailboxes, released on drop.
     #[expect(dead_code, reason = "held for its drop")]
@@ -88,7 +85,6 @@ impl RequestEnvelope {
             urn: Urn::generate(),
             message: M::NAME.to_owned(),
             contents: contents.into(),
-            attributes: Attributes::new(),
             deadline: None,
             responder: Arc::new(Responder::new(sink, Origin::default(), true, None)),
             held: None,
@@ -109,7 +105,7 @@ impl RequestEnvelope {
 
     /// The attributes of the request.
     pub fn attributes(&self) -> &Attributes {
-        &self.attributes
+        self.responder.attributes()
     }
 
     /// The encoded message, as received.
@@ -163,13 +159,12 @@ impl RequestEnvelope {
         }
     }
 
-    /// A copy of the request that never replies, for reading its message.
+    /// A copy of the request that has no attributes and never replies, for reading its message.
     pub(crate) fn to_look_at(&self) -> Self {
         Self {
             urn: self.urn.clone(),
             message: self.message.clone(),
             contents: self.contents.clone(),
-            attributes: self.attributes.clone(),
             deadline: self.deadline,
             responder: Arc::new(self.responder.muted()),
             held: None,
@@ -301,9 +296,9 @@ impl RawCall {
         }
     }
 
-    /// The ask; `None` for a tell.
-    pub(crate) fn pending(&self) -> Option<Arc<dyn PendingReply>> {
-        self.responder.pending()
+    /// The request, for the context of its handler.
+    pub(crate) fn incoming(&self) -> Arc<dyn Incoming> {
+        self.responder.clone()
     }
 
     /// Ends the call, after the handler has returned. An unexpected message is no failure of the

@@ -72,7 +72,7 @@
 //! | deliver a message to another process later | [`RemoteTell::after`](bus::RemoteTell::after), [`RemoteTell::at`](bus::RemoteTell::at) |
 //! | pause between attempts | [`Backoff`]: [`Spawn::backoff`](system::Spawn::backoff), [`Config::retry_backoff`] |
 //! | handle requests undecoded | [`RequestEnvelope`] |
-//! | send attributes with a request | [`attribute`](bus::RemoteAsk::attribute); read by [raw handlers](RequestEnvelope) |
+//! | send a tenant or a trace id along with a message | [`Ask::attribute`](actor::Ask::attribute), [`RemoteAsk::attribute`](bus::RemoteAsk::attribute); read by [`Context::attributes`] |
 //! | see logs | they go to `tracing`: install a subscriber such as `tracing_subscriber::fmt` |
 //! | restrict which clients may do what | [`Config::acl`], `rediss://`, `#[actor(private)]`; `docs/security.md` |
 //! | start Redis or a web server | [`daemon`] |

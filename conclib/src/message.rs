@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::time::backoff::Backoff;
 pub use wire_name::WireName;
 
+pub(crate) mod attributes;
 mod length_check;
 pub(crate) mod wire_name;
 

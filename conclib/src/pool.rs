@@ -279,7 +279,8 @@ impl<W: Actor> ActorRef<Pool<W>> {
     ///
     /// Dropped after its first poll, it changes the size nevertheless.
     pub async fn resize(&self, size: usize) -> Result<(), AskError> {
-        let (reply, mut resized) = Reply::for_ask(|| self.cell().clone(), Waker::noop(), None);
+        let (reply, mut resized) =
+            Reply::for_ask(|| self.cell().clone(), Waker::noop(), None, None);
         let mut wait = Wait::default();
         if let Some(cycle) = resized.record_wait(&mut wait) {
             reply.forget();

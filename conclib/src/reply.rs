@@ -13,7 +13,9 @@ use crate::deadlock::{Participant, PendingReply};
 use crate::error::AskError;
 use crate::error::panics::drop_quietly;
 use crate::message::CodecError;
+use crate::message::attributes::Attributes;
 use dropped::Refuse;
+use incoming::Incoming;
 use remote::{Responder, error_of_drop};
 use slot::Slot;
 
@@ -21,8 +23,11 @@ pub use cancelled::Cancelled;
 pub use limit::Limit;
 pub use receiver::ReplyReceiver;
 
+mod attributes;
 pub(crate) mod cancelled;
 pub(crate) mod dropped;
+pub(crate) mod held;
+pub(crate) mod incoming;
 mod limit;
 mod receiver;
 pub(crate) mod remote;
@@ -60,6 +65,9 @@ pub struct Reply<R> {
 enum Target<R> {
     /// A tell.
     None,
+    /// A tell with attributes, or an ask with attributes that is not sent yet. A variant of its own, so
+    /// that other messages do not pay for them.
+    WithAttributes(Arc<Attributes>),
     /// An ask in this process.
     Local(ReplySender<R>),
     /// An ask across the bus, and the encoder of its response.
@@ -105,8 +113,8 @@ impl<R: Send + 'static> Reply<R> {
         match self.target {
             // A panic in the drop of the response must not fail the handler, for a tell as for an
             // ask.
-            Target::None if needs_drop::<R>() => drop_quietly(response),
-            Target::None => {}
+            Target::None | Target::WithAttributes(_) if needs_drop::<R>() => drop_quietly(response),
+            Target::None | Target::WithAttributes(_) => {}
             Target::Local(sender) => sender.send(Ok(response)),
             Target::Remote { responder, encode } => {
                 responder.respond(encode(&response));
@@ -121,7 +129,7 @@ impl<R: Send + 'static> Reply<R> {
     /// lost. To wait for the end of the ask, see [`cancelled`](Self::cancelled).
     pub fn is_wanted(&self) -> bool {
         match &self.target {
-            Target::None => false,
+            Target::None | Target::WithAttributes(_) => false,
             Target::Local(sender) => sender.slot().is_some_and(Slot::is_wanted),
             Target::Remote { responder, .. } => responder.is_wanted(),
         }
@@ -157,7 +165,7 @@ impl<R: Send + 'static> Reply<R> {
     #[inline]
     pub fn limit(&self) -> Option<Limit<'_>> {
         match &self.target {
-            Target::None => None,
+            Target::None | Target::WithAttributes(_) => None,
             Target::Local(sender) if !sender.has_deadline => None,
             Target::Local(sender) => {
                 let slot: &Slot<R> = sender.slot()?;
@@ -188,9 +196,10 @@ impl<R: Send + 'static> Reply<R> {
         asked: impl FnOnce() -> Arc<dyn Participant>,
         waker: &Waker,
         deadline: Option<Instant>,
+        attributes: Option<Arc<Attributes>>,
     ) -> (Self, ReplyReceiver<R>) {
         let responder = Current::id().is_some().then(asked);
-        let slot = Slot::new(waker.clone(), deadline, responder.as_ref());
+        let slot = Slot::new(waker.clone(), deadline, responder.as_ref(), attributes);
         Self::with_slot(slot, Owner::Mailbox)
     }
 
@@ -221,7 +230,7 @@ impl<R: Send + 'static> Reply<R> {
     #[doc(hidden)]
     pub fn attach_handler(mut self) -> Self {
         match &mut self.target {
-            Target::None => {}
+            Target::None | Target::WithAttributes(_) => {}
             Target::Local(sender) => {
                 sender.owner = Owner::Handler;
                 if let Some(slot) = &sender.slot {
@@ -237,7 +246,7 @@ impl<R: Send + 'static> Reply<R> {
     /// it means `ActorStopped`.
     pub(crate) fn detach(mut self) -> Self {
         match &mut self.target {
-            Target::None => {}
+            Target::None | Target::WithAttributes(_) => {}
             Target::Local(sender) => sender.owner = Owner::Mailbox,
             Target::Remote { responder, .. } => responder.detach(),
         }
@@ -248,23 +257,30 @@ impl<R: Send + 'static> Reply<R> {
     pub(crate) fn tracked(&self) -> Option<Arc<dyn PendingReply>> {
         match &self.target {
             Target::Local(sender) => Slot::tracked(sender.slot.as_ref()?),
-            Target::None | Target::Remote { .. } => None,
+            Target::None | Target::WithAttributes(_) | Target::Remote { .. } => None,
         }
     }
 
     /// The ask; `None` for a tell.
     pub(crate) fn pending(&self) -> Option<Arc<dyn PendingReply>> {
+        self.incoming()?.pending()
+    }
+
+    /// The message, for the context of its handler; `None` for a tell without attributes.
+    #[inline]
+    pub(crate) fn incoming(&self) -> Option<Arc<dyn Incoming>> {
         match &self.target {
             Target::None => None,
+            Target::WithAttributes(attributes) => Some(attributes.clone()),
             Target::Local(sender) => Some(sender.slot.clone()?),
-            Target::Remote { responder, .. } => responder.pending(),
+            Target::Remote { responder, .. } => Some(responder.clone()),
         }
     }
 
     /// Ends the ask with an error.
     pub(crate) fn refuse(self, error: AskError) {
         match self.target {
-            Target::None => {}
+            Target::None | Target::WithAttributes(_) => {}
             Target::Local(sender) => sender.send(Err(error)),
             Target::Remote { responder, .. } => responder.refuse(error),
         }
@@ -320,7 +336,7 @@ impl<R> Drop for ReplySender<R> {
 impl<R> fmt::Debug for Reply<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.target {
-            Target::None => "Reply(tell)",
+            Target::None | Target::WithAttributes(_) => "Reply(tell)",
             Target::Local(_) => "Reply(local)",
             Target::Remote { .. } => "Reply(remote)",
         })
@@ -412,7 +428,7 @@ mod tests {
         for (is_started, delivered) in [(false, Delivered::No), (true, Delivered::Accepted)] {
             let deadline = Instant::now() + SECOND;
             let (reply, receiver) =
-                Reply::<u32>::for_ask(|| unreachable!(), Waker::noop(), Some(deadline));
+                Reply::<u32>::for_ask(|| unreachable!(), Waker::noop(), Some(deadline), None);
             if is_started {
                 assert_eq!(reply.limit().unwrap().start(), Some(deadline));
             }

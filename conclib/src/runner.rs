@@ -108,7 +108,7 @@ fn run_incarnation<A: Actor, S: StateSource<A>>(
         let events = Events::new(&guard.cell, &mut guard.batch);
         let service = serve(events, actor, ctx);
         let served = guarded(&guard.cell, pin!(Some(service))).await;
-        ctx.set_pending(None); // set by a handler that did not return
+        ctx.set_message(None); // set by a handler that did not return
         let end = match served {
             Ok(Ok(())) => end_of_service::<A, S>(&guard.cell, ctx),
             Ok(Err(failure)) => failed::<A, S>(&guard.cell, ctx, failure),

@@ -50,7 +50,8 @@ enum AskState<M: ActorMessage> {
 impl<M: ActorMessage> Ask<M> {
     pub(crate) fn new(to: Recipient<M>, message: M) -> Self {
         Self {
-            // The first poll replaces the reply: only then is the asker's waker known.
+            // The first poll replaces the reply: only then is the asker's waker known. Until then, the
+            // reply of a tell has the attributes.
             state: AskState::Asking(MailboxSend::new(to, message, Reply::for_tell()), None),
             timeout: Timeout::default(),
             wait: Wait::default(),
@@ -114,6 +115,32 @@ impl<M: ActorMessage> Ask<M> {
     /// ```
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout.limit(timeout);
+        self
+    }
+
+    /// Adds an attribute, such as a tenant or a trace id. The handler reads it by
+    /// [`Context::attributes`](crate::Context::attributes). On an ask that was already polled, this has
+    /// no effect.
+    ///
+    /// More than [`Attributes::MAX_LEN`](crate::envelope::Attributes::MAX_LEN) of them, or more than
+    /// [`Attributes::MAX_BYTES`](crate::envelope::Attributes::MAX_BYTES), are not sent: the ask ends with
+    /// [`BadRequest`](AskError::BadRequest) or [`TooLarge`](AskError::TooLarge), as across the bus.
+    pub fn attribute(self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.attributes([(name, value)])
+    }
+
+    /// Adds all of these attributes. A handler passes on those of its own message by
+    /// [`attributes(ctx.attributes())`](crate::Context::attributes).
+    pub fn attributes<K: Into<String>, V: Into<String>>(
+        mut self,
+        attributes: impl IntoIterator<Item = (K, V)>,
+    ) -> Self {
+        if let AskState::Asking(sending, None) = &mut self.state
+            && let Some((_, reply)) = &mut sending.envelope
+            && let Err(error) = reply.add_attributes(attributes)
+        {
+            self.state = AskState::Refused(Some(error));
+        }
         self
     }
 
@@ -182,7 +209,9 @@ impl<M: ActorMessage> Ask<M> {
         };
         let (_, envelope_reply) = sending.envelope.as_mut().expect(POLLED_AFTER_COMPLETION);
         let deadline = self.timeout.begin(Current::deadline());
-        let (reply, waiting) = Reply::for_ask(|| sending.to.actor(), cx.waker(), deadline);
+        let attributes = envelope_reply.take_attributes();
+        let (reply, waiting) =
+            Reply::for_ask(|| sending.to.actor(), cx.waker(), deadline, attributes);
         if let Some(cycle) = waiting.record_wait(&mut self.wait) {
             reply.forget();
             sending.envelope = None;

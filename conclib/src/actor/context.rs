@@ -9,9 +9,10 @@ use crate::actor::cell::{ActorCell, SpawnOptions};
 use crate::actor::host::SystemLink;
 use crate::actor::resources::ActorResources;
 use crate::actor::{ActorRef, Handlers};
-use crate::deadlock::PendingReply;
 use crate::error::Failure;
+use crate::message::attributes::Attributes;
 use crate::reply::cancelled::Cancelled;
+use crate::reply::incoming::Incoming;
 use crate::urn::Urn;
 
 pub use tasks::Task;
@@ -36,8 +37,8 @@ pub struct Context<A: Handlers> {
     system: Arc<SystemLink>,
     /// The next timer's number. Numbers are not reused by later incarnations.
     next_timer: u64,
-    /// The ask whose message is being handled; `None` for a tell.
-    pending: Option<Arc<dyn PendingReply>>,
+    /// The message being handled; `None` for a tell within the process without attributes.
+    message: Option<Arc<dyn Incoming>>,
 }
 
 impl<A: Handlers> Context<A> {
@@ -47,7 +48,7 @@ impl<A: Handlers> Context<A> {
             cell,
             system,
             next_timer: 0,
-            pending: None,
+            message: None,
         }
     }
 
@@ -84,6 +85,26 @@ impl<A: Handlers> Context<A> {
             SpawnOptions::default(),
         );
         Self::new(Arc::new(cell), Arc::default())
+    }
+
+    /// Sets the attributes of the message being handled, for unit tests of handlers that read them.
+    ///
+    /// ```
+    /// # use conclib::prelude::*;
+    /// # #[derive(Actor)]
+    /// # struct Worker;
+    /// # #[handlers]
+    /// # impl Worker {}
+    /// let ctx = Context::<Worker>::test().with_attributes([("tenant", "7")]);
+    /// assert_eq!(ctx.attributes().get("tenant"), Some("7"));
+    /// ```
+    pub fn with_attributes<K: Into<String>, V: Into<String>>(
+        mut self,
+        attributes: impl IntoIterator<Item = (K, V)>,
+    ) -> Self {
+        let attributes: Attributes = attributes.into_iter().collect();
+        self.set_message(Some(Arc::new(attributes)));
+        self
     }
 
     /// The URN of the actor.
@@ -147,7 +168,65 @@ impl<A: Handlers> Context<A> {
     /// # Ok(()) }
     /// ```
     pub fn cancelled(&self) -> Cancelled {
-        Cancelled::new(self.pending.clone())
+        let message = self.message.clone();
+        Cancelled::new(message.and_then(Incoming::pending))
+    }
+
+    /// The attributes of the message being handled: those that its sender has set, for example by
+    /// [`Ask::attribute`](crate::actor::Ask::attribute) in this process or
+    /// [`RemoteAsk::attribute`](crate::bus::RemoteAsk::attribute) in another one. A message that was
+    /// [forwarded](ActorRef::forward), or that came through a pool, keeps them.
+    ///
+    /// There are none for a message that was sent without any, a tick or a timer, within a hook, and
+    /// where [`dispatch`](Handlers::dispatch) is written by hand; such code has
+    /// [`Reply::attributes`](crate::Reply::attributes).
+    ///
+    /// A handler's own messages inherit none by themselves. It passes them on where they belong:
+    ///
+    /// ```
+    /// use conclib::prelude::*;
+    ///
+    /// #[derive(ActorMessage, Serialize, Deserialize)]
+    /// #[message(response = String)]
+    /// struct Price;
+    ///
+    /// #[derive(Actor)]
+    /// struct Shop { stock: Recipient<Price> }
+    ///
+    /// #[handlers]
+    /// impl Shop {
+    ///     #[handler]
+    ///     async fn price(&mut self, _: Price, ctx: &mut Context<Self>) -> Result<String, Failure> {
+    ///         // Across the bus as well: `client.ask("stock", Price).attributes(ctx.attributes())`.
+    ///         Ok(self.stock.ask(Price).attributes(ctx.attributes()).await?)
+    ///     }
+    /// }
+    ///
+    /// #[derive(Actor)]
+    /// struct Stock;
+    ///
+    /// #[handlers]
+    /// impl Stock {
+    ///     #[handler]
+    ///     fn price(&mut self, _: Price, ctx: &mut Context<Self>) -> String {
+    ///         let tenant = ctx.attributes().get("tenant").unwrap_or("none");
+    ///         format!("the price of tenant {tenant}")
+    ///     }
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let system = ActorSystem::new();
+    /// let stock = system.spawn(Stock).await?.recipient();
+    /// let shop = system.spawn(Shop { stock }).await?;
+    /// assert_eq!(shop.ask(Price).attribute("tenant", "7").await?, "the price of tenant 7");
+    /// assert_eq!(shop.ask(Price).await?, "the price of tenant none");
+    /// # Ok(()) }
+    /// ```
+    pub fn attributes(&self) -> &Attributes {
+        match &self.message {
+            Some(message) => message.attributes(),
+            None => Attributes::none(),
+        }
     }
 
     // ---- the actor's end
@@ -176,10 +255,10 @@ impl<A: Handlers> Context<A> {
         &self.cell
     }
 
-    /// Sets the ask whose message is handled next; `None` after it.
+    /// Sets the message that is handled next; `None` after it.
     #[inline]
-    pub(crate) fn set_pending(&mut self, pending: Option<Arc<dyn PendingReply>>) {
-        self.pending = pending;
+    pub(crate) fn set_message(&mut self, message: Option<Arc<dyn Incoming>>) {
+        self.message = message;
     }
 
     /// Reports a failure of this actor to the observers of its system's failures.

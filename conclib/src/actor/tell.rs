@@ -192,6 +192,34 @@ impl<M: ActorMessage> Tell<M> {
         self
     }
 
+    /// Adds an attribute, such as a tenant or a trace id. The handler reads it by
+    /// [`Context::attributes`](crate::Context::attributes). On a tell that was already polled, this has
+    /// no effect.
+    ///
+    /// More than [`Attributes::MAX_LEN`](crate::envelope::Attributes::MAX_LEN) of them, or more than
+    /// [`Attributes::MAX_BYTES`](crate::envelope::Attributes::MAX_BYTES), are not sent: the tell ends
+    /// with [`BadRequest`](AskError::BadRequest) or [`TooLarge`](AskError::TooLarge), as across the bus.
+    pub fn attribute(self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.attributes([(name, value)])
+    }
+
+    /// Adds all of these attributes. A handler passes on those of its own message by
+    /// [`attributes(ctx.attributes())`](crate::Context::attributes).
+    pub fn attributes<K: Into<String>, V: Into<String>>(
+        mut self,
+        attributes: impl IntoIterator<Item = (K, V)>,
+    ) -> Self {
+        if let TellState::Sending(sending) = &mut self.state
+            && sending.is_new()
+            && let Some((_, reply)) = &mut sending.envelope
+            && let Err(error) = reply.add_attributes(attributes)
+            && let Some((message, _)) = sending.take_back()
+        {
+            self.state = TellState::Refused(Some(TellError::new(message, error)));
+        }
+        self
+    }
+
     /// Sends from a thread that runs no asynchronous tasks, and blocks it while the mailbox is full.
     /// A [`timeout`](Self::timeout) holds. No runtime is needed.
     ///

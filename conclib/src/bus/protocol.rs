@@ -77,10 +77,7 @@ pub(crate) struct Request<'a> {
 
 /// The size of a request as limits count it: the parts whose size the asker chooses.
 pub(crate) fn payload_size(contents: &[u8], attributes: &Attributes) -> usize {
-    let texts = attributes
-        .iter()
-        .map(|(name, value)| name.len() + value.len());
-    contents.len() + texts.sum::<usize>()
+    contents.len() + attributes.bytes()
 }
 
 /// The duration of a lease that does not say its own, in ms.

@@ -81,7 +81,7 @@ async fn pending_reply_keeps_no_mailbox_alive() {
     let actor: std::sync::Arc<dyn Participant> = asked.cell().clone();
     let mut context = TaskContext::of(actor.clone());
     let current = Current::enter(actor.id(), &mut context);
-    let (reply, _answer) = crate::Reply::for_ask(|| actor, std::task::Waker::noop(), None);
+    let (reply, _answer) = crate::Reply::for_ask(|| actor, std::task::Waker::noop(), None, None);
     assert!(reply.tracked().is_some());
     drop(current);
     drop(context);

@@ -1,7 +1,7 @@
 //! Replies to requests from the bus, and the origin of a request.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 
@@ -12,6 +12,9 @@ use super::dropped;
 use crate::deadlock::{Participant, PendingReply};
 use crate::error::{AskError, Delivered};
 use crate::message::CodecError;
+use crate::message::attributes::Attributes;
+use crate::reply::held::{HeldAttributes, HeldBytes};
+use crate::reply::incoming::Incoming;
 use crate::sync::wakers::{WakerKey, WakerSet};
 
 /// The client that sent a request: 16 random bytes. They are secret, since knowing them is the
@@ -81,6 +84,8 @@ pub(crate) struct Responder {
     is_watched: AtomicBool,
     /// The wakers of these tasks.
     wakers: Mutex<WakerSet>,
+    /// Boxed, since most requests have none.
+    attributes: Option<Box<HeldAttributes>>,
 }
 
 impl Responder {
@@ -100,10 +105,28 @@ impl Responder {
             started: AtomicBool::new(false),
             is_watched: AtomicBool::new(false),
             wakers: Mutex::default(),
+            attributes: None,
         }
     }
 
-    /// A responder for the same request that never replies.
+    /// Adds the attributes of the request. They take their bytes from the request's share of the bound.
+    pub(crate) fn with_attributes(
+        mut self,
+        attributes: Attributes,
+        held: Option<&mut HeldBytes>,
+    ) -> Self {
+        if !attributes.is_empty() {
+            self.attributes = Some(Box::new(HeldAttributes::new(attributes, held)));
+        }
+        self
+    }
+
+    pub(crate) fn attributes(&self) -> &Attributes {
+        let attributes = self.attributes.as_ref();
+        attributes.map_or(Attributes::none(), |held| &held.attributes)
+    }
+
+    /// A responder for the same request that has no attributes and never replies.
     pub(crate) fn muted(&self) -> Self {
         Self::new(self.sink.clone(), self.origin, false, self.deadline)
     }
@@ -119,15 +142,6 @@ impl Responder {
 
     pub(crate) fn is_wanted(&self) -> bool {
         self.is_awaited() && !self.has_expired() && !self.sink.is_given_up(self.origin)
-    }
-
-    /// The ask; `None` for a tell.
-    pub(crate) fn pending(self: &Arc<Self>) -> Option<Arc<dyn PendingReply>> {
-        if self.is_ask() {
-            Some(self.clone())
-        } else {
-            None
-        }
     }
 
     /// True for an ask, also after its end.
@@ -264,6 +278,16 @@ impl PendingReply for Responder {
     }
 }
 
+impl Incoming for Responder {
+    fn pending(self: Arc<Self>) -> Option<Arc<dyn PendingReply>> {
+        if self.is_ask() { Some(self) } else { None }
+    }
+
+    fn attributes(&self) -> &Attributes {
+        Self::attributes(self)
+    }
+}
+
 impl fmt::Debug for Responder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Responder").field(&self.origin).finish()
@@ -286,31 +310,6 @@ impl Drop for Responder {
     }
 }
 
-/// A share of up to two bounds on bytes, released on drop.
-#[derive(Debug)]
-pub(crate) struct HeldBytes {
-    bounds: [Option<Arc<AtomicUsize>>; 2],
-    bytes: usize,
-}
-
-impl HeldBytes {
-    /// Takes `bytes` of each bound.
-    pub(crate) fn take(bytes: usize, bounds: [Option<Arc<AtomicUsize>>; 2]) -> Self {
-        for held in bounds.iter().flatten() {
-            held.fetch_add(bytes, Ordering::Relaxed);
-        }
-        Self { bounds, bytes }
-    }
-}
-
-impl Drop for HeldBytes {
-    fn drop(&mut self) {
-        for held in self.bounds.iter().flatten() {
-            held.fetch_sub(self.bytes, Ordering::Relaxed);
-        }
-    }
-}
-
 /// The error of an ask when its reply is dropped.
 pub(super) fn error_of_drop(has_handler: bool) -> AskError {
     if std::thread::panicking() {
@@ -324,6 +323,7 @@ pub(super) fn error_of_drop(has_handler: bool) -> AskError {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicUsize;
     use std::time::Duration;
 
     use tokio::time::advance;
@@ -376,7 +376,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn reply_after_an_observed_deadline_is_dropped() {
         let (calls, responder) = new_responder(true);
-        Cancelled::new(responder.pending()).await;
+        Cancelled::new(responder.clone().pending()).await;
         responder.respond(Ok(Vec::new()));
         drop(responder);
         assert_eq!(calls.all(), [0, 1, 0]);
@@ -385,7 +385,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn sink_is_watched_from_the_first_poll_to_the_end() {
         let (calls, responder) = new_responder(true);
-        let mut cancelled = Box::pin(Cancelled::new(responder.pending()));
+        let mut cancelled = Box::pin(Cancelled::new(responder.clone().pending()));
         assert_eq!(calls.all(), [0, 0, 0]);
         for _ in 0..3 {
             assert!(futures_util::poll!(cancelled.as_mut()).is_pending());

@@ -10,6 +10,8 @@ use tokio::time::Instant;
 use crate::deadlock::{Participant, PendingReply};
 use crate::error::panics::drop_quietly;
 use crate::error::{AskError, Delivered};
+use crate::message::attributes::Attributes;
+use crate::reply::incoming::Incoming;
 use crate::sync::wakers::{WakerKey, WakerSet};
 
 /// The one allocation of a local ask.
@@ -21,6 +23,8 @@ pub(super) struct Slot<R> {
     /// inner `None` means that a handler keeps the reply for later, when any code may own it. Weak:
     /// an ask in a mailbox must not keep that mailbox alive.
     responder: Option<Mutex<Option<Weak<dyn Participant>>>>,
+    /// The attributes of the message, if it was sent with any.
+    attributes: Option<Arc<Attributes>>,
 }
 
 /// The asker's waker and its answer are separate fields, so that setting one moves no other.
@@ -68,7 +72,7 @@ impl Wakers {
 impl<R> Default for Slot<R> {
     /// A slot without a deadline, for an asker that polls later.
     fn default() -> Self {
-        Self::of(None, None, None)
+        Self::of(None, None, None, None)
     }
 }
 
@@ -78,8 +82,10 @@ impl<R> Slot<R> {
         asker: Waker,
         deadline: Option<Instant>,
         responder: Option<&Arc<dyn Participant>>,
+        attributes: Option<Arc<Attributes>>,
     ) -> Self {
-        Self::of(Some(asker), deadline, responder.map(Arc::downgrade))
+        let responder = responder.map(Arc::downgrade);
+        Self::of(Some(asker), deadline, responder, attributes)
     }
 
     #[inline]
@@ -87,6 +93,7 @@ impl<R> Slot<R> {
         asker: Option<Waker>,
         deadline: Option<Instant>,
         responder: Option<Weak<dyn Participant>>,
+        attributes: Option<Arc<Attributes>>,
     ) -> Self {
         Self {
             state: Mutex::new(SlotState {
@@ -97,6 +104,7 @@ impl<R> Slot<R> {
             }),
             deadline,
             responder: responder.map(|responder| Mutex::new(Some(responder))),
+            attributes,
         }
     }
 
@@ -278,6 +286,16 @@ impl<R: Send + 'static> PendingReply for Slot<R> {
     }
 }
 
+impl<R: Send + 'static> Incoming for Slot<R> {
+    fn pending(self: Arc<Self>) -> Option<Arc<dyn PendingReply>> {
+        Some(self)
+    }
+
+    fn attributes(&self) -> &Attributes {
+        self.attributes.as_deref().unwrap_or(Attributes::none())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -285,6 +303,6 @@ mod tests {
     #[test]
     fn slot_stays_small() {
         let size = size_of::<Slot<u64>>();
-        assert!(size <= 128, "{size}");
+        assert!(size <= 136, "{size}");
     }
 }

@@ -75,8 +75,11 @@ impl<M: ActorMessage> Call<M> {
         self
     }
 
-    pub(super) fn attribute(mut self, name: String, value: String) -> Self {
-        self.attributes.insert(name, value);
+    pub(super) fn attributes<K: Into<String>, V: Into<String>>(
+        mut self,
+        attributes: impl IntoIterator<Item = (K, V)>,
+    ) -> Self {
+        self.attributes.extend(attributes);
         self
     }
 

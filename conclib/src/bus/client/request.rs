@@ -89,9 +89,9 @@ impl<M: ActorMessage> RemoteAsk<M> {
         self
     }
 
-    /// Adds an attribute, such as a trace id. A [raw handler](crate::RequestEnvelope) reads it in
-    /// [`RequestEnvelope::attributes`](crate::RequestEnvelope::attributes); typed handlers do not see
-    /// attributes.
+    /// Adds an attribute, such as a tenant or a trace id. The handler reads it by
+    /// [`Context::attributes`](crate::Context::attributes), a [raw handler](crate::RequestEnvelope) also
+    /// by [`RequestEnvelope::attributes`](crate::RequestEnvelope::attributes).
     ///
     /// ```
     /// # use conclib::prelude::*;
@@ -105,11 +105,8 @@ impl<M: ActorMessage> RemoteAsk<M> {
     /// #[handlers]
     /// impl Desk {
     ///     #[handler]
-    ///     fn request(&mut self, request: RequestEnvelope) -> Result<(), UnexpectedMessage> {
-    ///         let Whoami = request.extract()?;
-    ///         let tenant = request.attributes().get("tenant").unwrap_or("none").to_owned();
-    ///         request.respond(tenant);
-    ///         Ok(())
+    ///     fn whoami(&mut self, _: Whoami, ctx: &mut Context<Self>) -> String {
+    ///         ctx.attributes().get("tenant").unwrap_or("none").to_owned()
     ///     }
     /// }
     ///
@@ -126,8 +123,17 @@ impl<M: ActorMessage> RemoteAsk<M> {
     /// More than [`Attributes::MAX_LEN`](crate::envelope::Attributes::MAX_LEN) of them, or more than
     /// [`Attributes::MAX_BYTES`](crate::envelope::Attributes::MAX_BYTES), are not sent: the ask ends with
     /// [`BadRequest`](AskError::BadRequest) or [`TooLarge`](AskError::TooLarge).
-    pub fn attribute(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.call = self.call.attribute(name.into(), value.into());
+    pub fn attribute(self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.attributes([(name, value)])
+    }
+
+    /// Adds all of these attributes. A handler passes on those of its own message by
+    /// [`attributes(ctx.attributes())`](crate::Context::attributes).
+    pub fn attributes<K: Into<String>, V: Into<String>>(
+        mut self,
+        attributes: impl IntoIterator<Item = (K, V)>,
+    ) -> Self {
+        self.call = self.call.attributes(attributes);
         self
     }
 
@@ -244,9 +250,18 @@ impl<M: ActorMessage> RemoteTell<M> {
         Self { call }
     }
 
-    /// Adds an attribute, such as a trace id: see [`RemoteAsk::attribute`].
+    /// Adds an attribute, such as a tenant or a trace id: see [`RemoteAsk::attribute`].
     pub fn attribute(self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        let call = self.call.attribute(name.into(), value.into());
+        self.attributes([(name, value)])
+    }
+
+    /// Adds all of these attributes. A handler passes on those of its own message by
+    /// [`attributes(ctx.attributes())`](crate::Context::attributes).
+    pub fn attributes<K: Into<String>, V: Into<String>>(
+        self,
+        attributes: impl IntoIterator<Item = (K, V)>,
+    ) -> Self {
+        let call = self.call.attributes(attributes);
         Self { call }
     }
 

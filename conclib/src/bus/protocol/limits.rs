@@ -23,12 +23,10 @@ const PREALLOCATED: usize = 512;
 
 /// Checks a request that is to be sent.
 pub(crate) fn check_limits(message: &str, attributes: &Attributes) -> Result<(), AskError> {
-    let too_much = too_long("name of the message", message, MAX_NAME_BYTES).or_else(|| {
-        let texts = attributes.iter();
-        let bytes = texts.map(|(name, value)| name.len() + value.len()).sum();
-        too_many(attributes.len(), bytes)
-    });
-    too_much.map_or(Ok(()), |problem| Err(problem.as_ask_error()))
+    match too_long("name of the message", message, MAX_NAME_BYTES) {
+        Some(problem) => Err(problem.as_ask_error()),
+        None => attributes.check(),
+    }
 }
 
 /// Checks a request that was received.

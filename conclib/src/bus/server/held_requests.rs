@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::reply::remote::HeldBytes;
+use crate::reply::held::HeldBytes;
 use crate::urn::Urn;
 
 /// Total size of the requests that may wait in mailboxes, in bytes.

@@ -139,13 +139,14 @@ impl Deliverer {
             ticket,
             outcomes: self.sender.clone(),
         });
+        let responder = Responder::new(sink, Origin::default(), true, None)
+            .with_attributes(message.attributes.clone(), None);
         let envelope = RequestEnvelope {
             urn: actor.urn().clone(),
             message: message.name.clone(),
             contents: message.contents.clone(),
-            attributes: message.attributes.clone(),
             deadline: None,
-            responder: Arc::new(Responder::new(sink, Origin::default(), true, None)),
+            responder: Arc::new(responder),
             held: None,
         };
         let (envelope, refused) = match registry.deliver(&actor, Box::new(envelope)) {

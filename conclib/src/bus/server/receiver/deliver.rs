@@ -13,7 +13,8 @@ use crate::bus::transport::CutFrame;
 use crate::core::LookupError;
 use crate::envelope::RequestEnvelope;
 use crate::error::{AskError, Delivered};
-use crate::reply::remote::{HeldBytes, Responder};
+use crate::reply::held::HeldBytes;
+use crate::reply::remote::Responder;
 
 /// Contents below this size are copied when they wait for their actor: they would keep the memory of the
 /// whole read that they came in with, and count as their own size only.
@@ -126,7 +127,7 @@ impl RequestReceiver {
             .to_local(request.deadline, now, MAX_DEADLINE);
         let requests = self.requests.clone();
         let responder = requests.responder(request.kind, request.origin, deadline);
-        let (actor, held) = match self.admit(size, &request, intake, deadline, now) {
+        let (actor, mut held) = match self.admit(size, &request, intake, deadline, now) {
             Ok(admitted) => admitted,
             Err(refusal) => {
                 // Refused requests are recorded too: sent again, they would be executed after all.
@@ -135,6 +136,7 @@ impl RequestReceiver {
             }
         };
         self.dedup.record(request.origin, deadline, now);
+        let responder = responder.with_attributes(request.attributes, Some(&mut held));
         let envelope = RequestEnvelope {
             urn: actor.urn().clone(),
             message: request.message.to_owned(),
@@ -143,7 +145,6 @@ impl RequestReceiver {
             } else {
                 request.contents
             },
-            attributes: request.attributes,
             deadline: Some(deadline),
             responder: Arc::new(responder),
             held: Some(held),

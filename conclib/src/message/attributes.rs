@@ -1,15 +1,19 @@
-//! The attributes of a request.
+//! The attributes of a message.
 
 use std::collections::{BTreeMap, btree_map};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Texts that are sent along with a request, such as a trace id: pairs of name and value, in the
-/// order of their names.
+use crate::error::AskError;
+
+/// Texts that are sent along with a message, such as a tenant or a trace id: pairs of name and value,
+/// in the order of their names.
 ///
-/// A client sends at most [`MAX_LEN`](Self::MAX_LEN) of them, and [`MAX_BYTES`](Self::MAX_BYTES) in
-/// total; an actor system refuses more.
+/// A handler reads them by [`Context::attributes`](crate::Context::attributes).
+///
+/// A message has at most [`MAX_LEN`](Self::MAX_LEN) of them, and [`MAX_BYTES`](Self::MAX_BYTES) in
+/// total: more are not sent, and refused by an actor system.
 ///
 /// ```
 /// use conclib::envelope::Attributes;
@@ -24,10 +28,10 @@ use serde::{Deserialize, Serialize};
 pub struct Attributes(BTreeMap<String, String>);
 
 impl Attributes {
-    /// The most attributes of a request.
+    /// The most attributes of a message.
     pub const MAX_LEN: usize = 64;
 
-    /// The most bytes of the names and values of a request's attributes, in total.
+    /// The most bytes of the names and values of a message's attributes, in total.
     pub const MAX_BYTES: usize = 16 * 1024;
 
     /// No attributes.
@@ -64,6 +68,32 @@ impl Attributes {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+
+    /// The attributes of a message that was sent without any.
+    pub(crate) fn none() -> &'static Self {
+        static NONE: Attributes = Attributes::new();
+        &NONE
+    }
+
+    /// The bytes of the names and values, in total.
+    pub(crate) fn bytes(&self) -> usize {
+        let texts = self.iter();
+        texts.map(|(name, value)| name.len() + value.len()).sum()
+    }
+
+    /// Checks that a message may have as many.
+    pub(crate) fn check(&self) -> Result<(), AskError> {
+        let (len, size) = (self.len(), self.bytes());
+        if len > Self::MAX_LEN {
+            let reason = format!("{len} attributes are more than {}", Self::MAX_LEN);
+            return Err(AskError::BadRequest { reason });
+        }
+        if size > Self::MAX_BYTES {
+            let limit = Self::MAX_BYTES;
+            return Err(AskError::TooLarge { size, limit });
+        }
+        Ok(())
+    }
 }
 
 impl fmt::Debug for Attributes {
@@ -74,12 +104,17 @@ impl fmt::Debug for Attributes {
 
 impl<K: Into<String>, V: Into<String>> FromIterator<(K, V)> for Attributes {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(pairs: I) -> Self {
-        let pairs = pairs.into_iter();
-        Self(
-            pairs
-                .map(|(name, value)| (name.into(), value.into()))
-                .collect(),
-        )
+        let mut attributes = Self::new();
+        attributes.extend(pairs);
+        attributes
+    }
+}
+
+impl<K: Into<String>, V: Into<String>> Extend<(K, V)> for Attributes {
+    fn extend<I: IntoIterator<Item = (K, V)>>(&mut self, pairs: I) {
+        for (name, value) in pairs {
+            self.insert(name, value);
+        }
     }
 }
 
