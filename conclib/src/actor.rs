@@ -125,6 +125,7 @@ pub use actor_ref::ActorRef;
 pub use ask::Ask;
 pub use context::{Context, Task};
 pub use forward::{Forward, ForwardError};
+pub(crate) use recipient::Goal;
 pub use recipient::{Recipient, RecipientQuery, WeakRecipient};
 pub(crate) use snapshot::{ActorSnapshot, FailedActor};
 pub use tell::Tell;

@@ -13,7 +13,7 @@ use crate::reply::dropped::failed_here;
 use crate::reply::held::HeldBytes;
 use crate::reply::incoming::Incoming;
 use crate::reply::remote::{Origin, Outcome, Responder, ResponseSink};
-use crate::reply::{Reply, ReplyReceiver};
+use crate::reply::{Reply, ReplyReceiver, RequestId};
 use crate::urn::Urn;
 
 pub use crate::message::attributes::{Attributes, AttributesIter};
@@ -106,6 +106,11 @@ impl RequestEnvelope {
     /// The attributes of the request.
     pub fn attributes(&self) -> &Attributes {
         self.responder.attributes()
+    }
+
+    /// The id of the request in logs; `None` if it was made by [`channel`](Self::channel).
+    pub fn request_id(&self) -> Option<RequestId> {
+        self.responder.request_id()
     }
 
     /// The encoded message, as received.

@@ -73,7 +73,8 @@
 //! | pause between attempts | [`Backoff`]: [`Spawn::backoff`](system::Spawn::backoff), [`Config::retry_backoff`] |
 //! | handle requests undecoded | [`RequestEnvelope`] |
 //! | send a tenant or a trace id along with a message | [`Ask::attribute`](actor::Ask::attribute), [`RemoteAsk::attribute`](bus::RemoteAsk::attribute); read by [`Context::attributes`] |
-//! | see logs | they go to `tracing`: install a subscriber such as `tracing_subscriber::fmt` |
+//! | see logs | they go to `tracing`: install a subscriber such as `tracing_subscriber::fmt`; `docs/logging.md` |
+//! | know which message a handler's log is about | the span `handle`, [`Context::request_id`]; `docs/logging.md` |
 //! | restrict which clients may do what | [`Config::acl`], `rediss://`, `#[actor(private)]`; `docs/security.md` |
 //! | start Redis or a web server | [`daemon`] |
 //!

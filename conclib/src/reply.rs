@@ -22,6 +22,7 @@ use slot::Slot;
 pub use cancelled::Cancelled;
 pub use limit::Limit;
 pub use receiver::ReplyReceiver;
+pub use request_id::RequestId;
 
 mod attributes;
 pub(crate) mod cancelled;
@@ -31,6 +32,7 @@ pub(crate) mod incoming;
 mod limit;
 mod receiver;
 pub(crate) mod remote;
+mod request_id;
 mod slot;
 
 /// The pending reply to one message: sends the response to its asker.

@@ -17,12 +17,13 @@ use crate::actor::control::StopCause;
 use crate::actor::stats::Phase;
 use crate::actor::stopped::{ended, stopped_first};
 use crate::actor::{Actor, Context};
-use crate::deadlock::current::Current;
+use crate::deadlock::current::{Current, enter_last_span};
 use crate::error::panics::drop_quietly;
 use crate::error::{AskError, Failure};
 use crate::stop_reason::StopReason;
 use crate::supervision::lifecycle::sealed::StateSource;
 use crate::supervision::log_last_failure;
+use crate::urn::Urn;
 
 use events::{Events, NextEvent};
 use guard::refuse;
@@ -33,6 +34,9 @@ pub(crate) use guard::ActorGuard;
 mod events;
 mod guard;
 mod interrupt;
+mod spans;
+#[cfg(all(test, not(conclib_loom)))]
+mod tests;
 
 /// Runs an actor to its end.
 pub(crate) fn run<A: Actor, S: StateSource<A>>(
@@ -192,15 +196,11 @@ fn serve<A: Actor>(
                 }
                 NextEvent::End => return Ok(()),
             };
-            prepare::<A>(inbox);
+            prepare::<A>(inbox, ctx.urn());
             if let Some(message) = inbox {
                 stats.begin(A::which(message));
                 actor.dispatch(inbox, ctx).await?;
-                // Reads the deadline from the thread instead of a local: each byte in the actor's
-                // task counts.
-                if Current::deadline().is_some() {
-                    Current::set_deadline(None);
-                }
+                Current::end_message();
                 stats.handled();
             }
             // Handlers that never wait must yield to other tasks now and then.
@@ -210,22 +210,31 @@ fn serve<A: Actor>(
 }
 
 /// Prepares the current message for its handler: decodes a request from the bus, removes the
-/// message if its asker no longer waits, and sets the deadline of its asker, if there is one, in
-/// the thread.
-fn prepare<A: Actor>(inbox: &mut Option<A::Inbox>) {
+/// message if its asker no longer waits, and sets the deadline of its asker and the span of the
+/// message, if there are any, in the thread.
+fn prepare<A: Actor>(inbox: &mut Option<A::Inbox>, urn: &Urn) {
     if let Some(envelope) = A::unframe(inbox) {
         if !envelope.is_too_late() {
             let deadline = envelope.responder.awaited_until();
+            let span = spans::of_request(urn, &envelope);
             *inbox = A::decode(envelope);
-            if inbox.is_some() && deadline.is_some() {
-                Current::set_deadline(deadline);
+            if inbox.is_some() {
+                if deadline.is_some() {
+                    Current::set_deadline(deadline);
+                }
+                spans::begin(span);
             }
         }
-    } else if let Some(limit) = inbox.as_ref().and_then(A::limit) {
+        return;
+    }
+    if let Some(limit) = inbox.as_ref().and_then(A::limit) {
         match limit.start() {
             None => *inbox = None,
             deadline => Current::set_deadline(deadline),
         }
+    }
+    if let Some(message) = inbox {
+        spans::begin_local::<A>(urn, message);
     }
 }
 
@@ -255,6 +264,7 @@ fn failed<A: Actor, S: StateSource<A>>(
     failure: Failure,
 ) -> StopReason {
     let urn = &cell.urn;
+    let _span = enter_last_span(); // so that the log says which message failed
     if S::RUNS_ONCE {
         error!(%urn, %failure, "`{urn}` failed and will not start again: it is not supervised");
     } else {
@@ -272,6 +282,7 @@ fn interruption<A: Actor, S: StateSource<A>>(
     interrupted: Interrupted,
 ) -> StopReason {
     cell.stats.idle();
+    let _span = enter_last_span();
     match interrupted {
         Interrupted::Panicked(failure) => failed::<A, S>(cell, ctx, failure),
         Interrupted::Aborted if cell.control.is_killed() => {

@@ -2,6 +2,7 @@
 
 pub(crate) mod backoff;
 pub(crate) mod coarse;
+pub(crate) mod compact;
 pub(crate) mod deadline;
 pub(crate) mod duration;
 pub(crate) mod rfc3339;

@@ -14,6 +14,7 @@ pub mod random;
 pub mod redis;
 pub mod relay;
 pub mod scripted;
+pub mod tenants;
 pub mod wire;
 
 mod events;

@@ -8,75 +8,9 @@ use conclib::envelope::Attributes;
 use conclib::pool::Pool;
 use conclib::prelude::*;
 use conclib_tests::bus::Bus;
+use conclib_tests::process::Program;
+use conclib_tests::tenants::{Back, Front, LogTenant, StoredTenant, Tenant};
 use conclib_tests::{Log, MS, TestResult, eventually, for_each_bus, poll_once, within};
-
-/// Asks for the tenant that the handler sees.
-#[derive(ActorMessage, Serialize, Deserialize, Debug, Clone, Copy, PartialEq)]
-#[message(response = String)]
-struct Tenant;
-
-/// Logs the tenant that the handler sees.
-#[derive(ActorMessage, Serialize, Deserialize, Debug, Clone, Copy, PartialEq)]
-struct LogTenant;
-
-/// As [`Tenant`], but durable.
-#[derive(ActorMessage, Serialize, Deserialize, Debug, Clone, Copy)]
-#[message(durable, response = String)]
-struct StoredTenant;
-
-/// Says which tenant it sees.
-#[derive(Actor)]
-#[actor(urn = "back")]
-struct Back(Log);
-
-fn tenant(attributes: &Attributes) -> String {
-    attributes.get("tenant").unwrap_or("none").to_owned()
-}
-
-#[handlers]
-impl Back {
-    #[handler]
-    async fn tenant(&mut self, _: Tenant, ctx: &mut Context<Self>) -> String {
-        tokio::task::yield_now().await;
-        tenant(ctx.attributes())
-    }
-
-    #[handler]
-    fn log_tenant(&mut self, _: LogTenant, ctx: &mut Context<Self>) {
-        self.0.add(tenant(ctx.attributes()));
-    }
-
-    #[handler]
-    fn stored_tenant(&mut self, _: StoredTenant, ctx: &mut Context<Self>) -> String {
-        tenant(ctx.attributes())
-    }
-
-    fn on_stop(&mut self, ctx: &mut Context<Self>) {
-        self.0.add(tenant(ctx.attributes()));
-    }
-}
-
-/// Asks an actor of another system, for the tenant of its own asker or for none.
-#[derive(Actor)]
-#[actor(urn = "front")]
-struct Front {
-    other: ProxyClient,
-    inherits: bool,
-}
-
-#[handlers]
-impl Front {
-    #[handler]
-    async fn tenant(&mut self, _: Tenant, ctx: &mut Context<Self>) -> Result<String, Failure> {
-        let ask = self.other.ask("back", Tenant);
-        let ask = if self.inherits {
-            ask.attributes(ctx.attributes())
-        } else {
-            ask
-        };
-        Ok(ask.await?)
-    }
-}
 
 /// Forwards to another actor of its system.
 #[derive(Actor)]
@@ -175,6 +109,28 @@ mod across_the_bus {
         assert_eq!(log.entries(), ["8", "10"]);
         Ok(())
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tenant_passes_from_process_to_process() -> TestResult {
+    let bus = Bus::redis().await;
+    let binary = env!("CARGO_BIN_EXE_tenant_process");
+    let mut second = Program::start(binary, &[&bus.url(), "second"]);
+    second.line("ready").await;
+    let mut first = Program::start(binary, &[&bus.url(), "main", "second"]);
+    first.line("ready").await;
+
+    let web = bus.client().await;
+    assert_eq!(
+        web.ask("front", Tenant).attribute("tenant", "7").await?,
+        "7"
+    );
+    assert_eq!(web.ask("front", Tenant).await?, "none");
+    for process in [&mut first, &mut second] {
+        process.signal("TERM").await;
+        assert!(process.ended().await);
+    }
+    Ok(())
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ use crate::actor::resources::ActorResources;
 use crate::actor::{ActorRef, Handlers};
 use crate::error::Failure;
 use crate::message::attributes::Attributes;
+use crate::reply::RequestId;
 use crate::reply::cancelled::Cancelled;
 use crate::reply::incoming::Incoming;
 use crate::urn::Urn;
@@ -98,6 +99,7 @@ impl<A: Handlers> Context<A> {
     /// let ctx = Context::<Worker>::test().with_attributes([("tenant", "7")]);
     /// assert_eq!(ctx.attributes().get("tenant"), Some("7"));
     /// ```
+    #[must_use]
     pub fn with_attributes<K: Into<String>, V: Into<String>>(
         mut self,
         attributes: impl IntoIterator<Item = (K, V)>,
@@ -227,6 +229,37 @@ impl<A: Handlers> Context<A> {
             Some(message) => message.attributes(),
             None => Attributes::none(),
         }
+    }
+
+    /// The id in logs of the request being handled: the client's log has it too. `None` for a message from
+    /// within the process, within a hook, and where [`dispatch`](Handlers::dispatch) is written by hand.
+    ///
+    /// The logs of a handler have it already if the subscriber shows spans: see `docs/logging.md`. This is
+    /// for other places, such as an error report. It is computed at each call.
+    ///
+    /// ```
+    /// # use conclib::prelude::*;
+    /// # #[derive(Actor)]
+    /// # struct Worker;
+    /// #[derive(ActorMessage, Serialize, Deserialize)]
+    /// #[message(response = String)]
+    /// struct Charge { cents: u64 }
+    ///
+    /// #[handlers]
+    /// impl Worker {
+    ///     #[handler]
+    ///     fn charge(&mut self, _: Charge, ctx: &mut Context<Self>) -> String {
+    ///         match ctx.request_id() {
+    ///             Some(id) => format!("the charge failed; your support knows more under {id}"),
+    ///             None => "the charge failed".to_owned(),
+    ///         }
+    ///     }
+    /// }
+    /// # let mut ctx = Context::test();
+    /// # assert_eq!(Worker.charge(Charge { cents: 1 }, &mut ctx), "the charge failed");
+    /// ```
+    pub fn request_id(&self) -> Option<RequestId> {
+        self.message.as_ref()?.request_id()
     }
 
     // ---- the actor's end

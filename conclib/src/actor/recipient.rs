@@ -344,12 +344,26 @@ impl<M: ActorMessage> fmt::Debug for WeakRecipient<M> {
 /// A search for a [`Recipient`] of one message type, given to an actor whose type is not known.
 ///
 /// The actor offers a recipient for each message that it handles, in
-/// [`Handlers::recipient`](crate::actor::Handlers::recipient). The search takes the one of its type.
+/// [`Handlers::recipient`](crate::actor::Handlers::recipient). The search takes the one of its type. Logs
+/// find the name of a message in the same way.
 pub struct RecipientQuery<'a> {
-    /// An `Option<Recipient<M>>` for the message type `M` of the search.
-    slot: &'a mut dyn Any,
-    /// The cell of the actor that was found: an `Arc<ActorCell<_>>`.
-    found: Arc<dyn Any + Send + Sync>,
+    pub(crate) goal: Goal<'a>,
+}
+
+/// The result that a query is for.
+pub(crate) enum Goal<'a> {
+    /// The actor that was found, as a recipient of one message type.
+    Recipient {
+        /// An `Option<Recipient<M>>` for the message type `M` of the search.
+        slot: &'a mut dyn Any,
+        /// The cell of the actor that was found: an `Arc<ActorCell<_>>`.
+        found: Arc<dyn Any + Send + Sync>,
+    },
+    /// The name of the message in an entry of a mailbox, for logs.
+    Name {
+        entry: &'a dyn Any,
+        name: &'a mut &'static str,
+    },
 }
 
 impl<'a> RecipientQuery<'a> {
@@ -357,17 +371,14 @@ impl<'a> RecipientQuery<'a> {
         slot: &'a mut Option<Recipient<M>>,
         found: Arc<dyn Any + Send + Sync>,
     ) -> Self {
-        Self { slot, found }
+        let goal = Goal::Recipient { slot, found };
+        Self { goal }
     }
 
-    /// The place for the recipient, if `M` is the message type of the search.
-    pub(crate) fn slot<M: ActorMessage>(&mut self) -> Option<&mut Option<Recipient<M>>> {
-        self.slot.downcast_mut()
-    }
-
-    /// The cell of the actor that was found.
-    pub(crate) fn found(&self) -> Arc<dyn Any + Send + Sync> {
-        self.found.clone()
+    /// A query that sets the name of the message in this entry.
+    pub(crate) fn for_name(entry: &'a dyn Any, name: &'a mut &'static str) -> Self {
+        let goal = Goal::Name { entry, name };
+        Self { goal }
     }
 }
 

@@ -139,7 +139,8 @@ pub trait Handlers: Sized + Send + 'static {
     /// that are not decoded yet, return `None`: the runner reads their deadline itself.
     fn limit(inbox: &Self::Inbox) -> Option<Limit<'_>>;
 
-    /// Offers a [`Recipient`](crate::Recipient) for each message that the actor handles.
+    /// Offers a [`Recipient`](crate::Recipient) for each message that the actor handles. Logs have the
+    /// names of messages from here as well.
     fn recipient(query: &mut RecipientQuery<'_>);
 
     /// Runs before the first message. Messages that arrive meanwhile wait in the mailbox.

@@ -32,6 +32,7 @@ mod lazy;
 pub(crate) mod pending;
 mod producer;
 mod request;
+mod request_log;
 mod send_queue;
 #[cfg(feature = "tower")]
 mod service;

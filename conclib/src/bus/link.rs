@@ -10,6 +10,7 @@ pub(crate) mod health;
 pub(crate) mod log_once;
 pub(crate) mod ordered;
 pub(crate) mod outage;
+pub(crate) mod request_id;
 pub(crate) mod retry;
 pub(crate) mod server_clock;
 

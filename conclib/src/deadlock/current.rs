@@ -1,4 +1,5 @@
-//! The current actor of a thread: the actor that runs a handler or a hook there.
+//! The current actor of a thread: the actor that runs a handler or a hook there, with the deadline and
+//! the span of the message being handled.
 //!
 //! Code counts as an actor's only within the actor's own task. That includes futures that the task
 //! polls itself, as `FuturesUnordered` does, or blocks on, as `Handle::block_on` does. A runtime that a
@@ -6,37 +7,53 @@
 //! their own and are no part of the handler, like any task that it spawns.
 
 use std::cell::{Cell, RefCell};
+use std::mem;
 use std::sync::Arc;
 
 use tokio::task;
 use tokio::time::Instant;
 
 use super::{ActorId, Participant};
+use crate::time::compact::CompactInstant;
+
+use scope::Scope;
+pub(crate) use scope::{begin_span, enter_last_span};
+
+mod scope;
 
 thread_local! {
     /// The current actor's identity, compared for every message that is sent.
     static ID: Cell<Option<ActorId>> = const { Cell::new(None) };
     /// The actor's task. Read only if an actor's identity is set: elsewhere it costs nothing.
     static TASK: Cell<Option<task::Id>> = const { Cell::new(None) };
-    /// The actor itself, for the rare callers that need more than its identity.
-    static ACTOR: RefCell<Option<Arc<dyn Participant>>> = const { RefCell::new(None) };
+    /// The actor itself, for the rare callers that need more than its identity, and the span.
+    static SCOPE: RefCell<Scope> = const { RefCell::new(Scope::EMPTY) };
+    /// True if there is a span. A copy, which costs nothing to read after each message.
+    static HAS_SPAN: Cell<bool> = const { Cell::new(false) };
     /// The deadline of the message being handled.
-    static DEADLINE: Cell<Option<Instant>> = const { Cell::new(None) };
+    static DEADLINE: Cell<Option<CompactInstant>> = const { Cell::new(None) };
 }
 
 /// The state that an actor swaps into the thread for each poll of its code.
 pub(crate) struct TaskContext {
-    actor: Option<Arc<dyn Participant>>,
+    scope: Scope,
     /// The deadline of the message being handled.
-    deadline: Option<Instant>,
+    deadline: Option<CompactInstant>,
 }
 
 impl TaskContext {
     /// The context of an actor that is not handling a message.
     pub(crate) fn of(actor: Arc<dyn Participant>) -> Self {
         Self {
-            actor: Some(actor),
+            scope: Scope::of(actor),
             deadline: None,
+        }
+    }
+
+    /// Ends the span of a message whose handler did not return: it is kept for the log of its failure.
+    pub(crate) fn end_span(&mut self) {
+        if let Some(span) = self.scope.span.take() {
+            scope::keep_last_span(span);
         }
     }
 }
@@ -53,6 +70,9 @@ impl<'a> Current<'a> {
     #[inline]
     pub(crate) fn enter(id: ActorId, context: &'a mut TaskContext) -> Self {
         swap(context);
+        if HAS_SPAN.get() {
+            scope::resume_span();
+        }
         Self {
             before: ID.replace(Some(id)),
             task_before: TASK.replace(task::try_id()),
@@ -75,26 +95,42 @@ impl<'a> Current<'a> {
     /// The deadline of the message being handled: asks of its handler may not take longer.
     #[inline]
     pub(crate) fn deadline() -> Option<Instant> {
-        DEADLINE.get().filter(|_| is_own_task())
+        let deadline = DEADLINE.get().filter(|_| is_own_task());
+        deadline.map(Instant::from)
     }
 
-    /// Sets the deadline of the message that is handled next; `None` after it.
+    /// Sets the deadline of the message that is handled next.
     #[inline]
     pub(crate) fn set_deadline(deadline: Option<Instant>) {
-        DEADLINE.set(deadline);
+        DEADLINE.set(deadline.map(CompactInstant::from));
+    }
+
+    /// Removes the deadline and the span of the message that was handled. The runner has no copies of
+    /// them that it could ask: each byte in an actor's task counts.
+    #[inline]
+    pub(crate) fn end_message() {
+        if DEADLINE.get().is_some() {
+            DEADLINE.set(None);
+        }
+        if HAS_SPAN.get() {
+            scope::end_span();
+        }
     }
 
     /// The current actor; `None` outside of actors.
     pub(crate) fn actor() -> Option<Arc<dyn Participant>> {
         Self::id()?;
         // The thread-local is gone while a thread ends; no code waits there.
-        ACTOR.try_with(|actor| actor.borrow().clone()).ok()?
+        SCOPE.try_with(|scope| scope.borrow().actor.clone()).ok()?
     }
 }
 
 impl Drop for Current<'_> {
     #[inline]
     fn drop(&mut self) {
+        if HAS_SPAN.get() {
+            scope::suspend_span();
+        }
         ID.set(self.before);
         TASK.set(self.task_before);
         swap(self.context);
@@ -105,7 +141,11 @@ impl Drop for Current<'_> {
 fn swap(context: &mut TaskContext) {
     context.deadline = DEADLINE.replace(context.deadline);
     // The thread-local is gone while a thread ends.
-    let _ = ACTOR.try_with(|actor| std::mem::swap(&mut *actor.borrow_mut(), &mut context.actor));
+    let _ = SCOPE.try_with(|scope| {
+        let scope = &mut *scope.borrow_mut();
+        mem::swap(scope, &mut context.scope);
+        HAS_SPAN.set(scope.span.is_some());
+    });
 }
 
 /// True unless another task runs within the actor's code.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::deadlock::PendingReply;
 use crate::message::attributes::Attributes;
+use crate::reply::RequestId;
 
 /// A message that a handler has received: an ask, a request from the bus, or a tell with attributes.
 pub(crate) trait Incoming: Send + Sync {
@@ -12,6 +13,11 @@ pub(crate) trait Incoming: Send + Sync {
 
     /// The attributes of the message.
     fn attributes(&self) -> &Attributes;
+
+    /// The id in logs of a request from the bus.
+    fn request_id(&self) -> Option<RequestId> {
+        None
+    }
 }
 
 /// A tell within the process.

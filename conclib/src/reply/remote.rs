@@ -13,6 +13,7 @@ use crate::deadlock::{Participant, PendingReply};
 use crate::error::{AskError, Delivered};
 use crate::message::CodecError;
 use crate::message::attributes::Attributes;
+use crate::reply::RequestId;
 use crate::reply::held::{HeldAttributes, HeldBytes};
 use crate::reply::incoming::Incoming;
 use crate::sync::wakers::{WakerKey, WakerSet};
@@ -52,6 +53,11 @@ pub(crate) trait ResponseSink: Send + Sync {
     /// True if the asker is known to have given up.
     fn is_given_up(&self, _origin: Origin) -> bool {
         false
+    }
+
+    /// The id of a request in logs.
+    fn request_id(&self, _origin: Origin) -> Option<RequestId> {
+        None
     }
 
     /// Ends the request without a reply: its asker has given up.
@@ -119,6 +125,11 @@ impl Responder {
             self.attributes = Some(Box::new(HeldAttributes::new(attributes, held)));
         }
         self
+    }
+
+    /// The id of the request in logs. Computed here, since few requests are logged.
+    pub(crate) fn request_id(&self) -> Option<RequestId> {
+        self.sink.request_id(self.origin)
     }
 
     pub(crate) fn attributes(&self) -> &Attributes {
@@ -285,6 +296,10 @@ impl Incoming for Responder {
 
     fn attributes(&self) -> &Attributes {
         Self::attributes(self)
+    }
+
+    fn request_id(&self) -> Option<RequestId> {
+        Self::request_id(self)
     }
 }
 

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use crate::bus::client::ProxyClient;
 use crate::bus::client::batch::InlineBatch;
 use crate::bus::client::durable_call::{Delay, DurableCall, IdempotencyKey};
+use crate::bus::client::request_log::RequestLog;
 use crate::bus::client::shared::{ClientShared, Outgoing, UNDATED};
 use crate::bus::protocol::Kind;
 use crate::deadlock::current::Current;
@@ -18,6 +19,7 @@ use crate::envelope::Attributes;
 use crate::error::{AskError, Delivered};
 use crate::message::{ActorMessage, WireCodec};
 use crate::reply::ReplyReceiver;
+use crate::reply::remote::Origin;
 use crate::time::deadline::Deadline;
 use crate::urn::{Urn, UrnError};
 
@@ -111,20 +113,38 @@ impl<M: ActorMessage> Call<M> {
         self
     }
 
+    /// Sends the request when first polled, and decodes its answer.
+    ///
     /// # Panics
     ///
     /// If polled after completion.
-    pub(super) fn poll(
+    pub(super) fn poll<T>(
         &mut self,
         cx: &mut Context<'_>,
         kind: Kind,
-    ) -> Poll<Result<Bytes, AskError>> {
+        decode: impl FnOnce(&Bytes) -> Result<T, AskError>,
+    ) -> Poll<Result<T, AskError>> {
         if self.sent.is_none() {
             match self.send(kind) {
-                Ok(sent) => self.sent = Some(sent),
-                Err(error) => return Poll::Ready(Err(error)),
+                Ok(sent) => {
+                    self.log(Some(sent.id), Some(M::NAME)).sending();
+                    self.sent = Some(sent);
+                }
+                Err(error) => {
+                    self.log(None, Some(M::NAME)).failed(&error);
+                    return Poll::Ready(Err(error));
+                }
             }
         }
+        let id = self.sent.as_ref().map(|sent| sent.id);
+        let outcome = ready!(self.poll_sent(cx)).and_then(|contents| decode(&contents));
+        if let Err(error) = &outcome {
+            self.log(id, Some(M::NAME)).failed(error);
+        }
+        Poll::Ready(outcome)
+    }
+
+    fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, AskError>> {
         let Some(sent) = &mut self.sent else {
             unreachable!("the request was just sent");
         };
@@ -213,6 +233,18 @@ impl<M: ActorMessage> Call<M> {
     }
 }
 
+impl<M> Call<M> {
+    /// The request with this number, for the log.
+    fn log(&self, id: Option<u64>, message_name: Option<&'static str>) -> RequestLog<'_> {
+        let client = self.client.shared().id;
+        RequestLog {
+            origin: id.map(|id| Origin { client, id }),
+            urn: self.urn.as_ref().map_or("", Urn::as_str),
+            message_name,
+        }
+    }
+}
+
 impl ClientShared {
     /// Enters a request into the pending ones, and queues it.
     fn send(self: &Arc<Self>, request: Outgoing<'_>) -> Result<SentRequest, AskError> {
@@ -247,6 +279,7 @@ impl ClientShared {
 impl<M> Drop for Call<M> {
     fn drop(&mut self) {
         if let (Some(sent), Some(deadline)) = (&self.sent, self.deadline.at()) {
+            self.log(Some(sent.id), None).dropped();
             self.client.shared().abandon(sent.id, deadline);
         }
     }

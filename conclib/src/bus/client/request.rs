@@ -198,17 +198,17 @@ impl<M: ActorMessage> Future for RemoteAsk<M> {
     type Output = Result<M::Response, AskError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let contents = match ready!(self.call.poll(cx, Kind::Ask)) {
-            Ok(contents) => contents,
-            Err(error) if self.missing_is_unavailable => {
-                return Poll::Ready(Err(error.missing_is_unavailable()));
-            }
-            Err(error) => return Poll::Ready(Err(error)),
-        };
-        let response = codec::<M>()?.decode_response(&contents);
-        Poll::Ready(response.map_err(|error| AskError::BadResponse {
-            reason: error.to_string(),
-        }))
+        let outcome = ready!(self.call.poll(cx, Kind::Ask, |contents| {
+            codec::<M>()?
+                .decode_response(contents)
+                .map_err(|error| AskError::BadResponse {
+                    reason: error.to_string(),
+                })
+        }));
+        Poll::Ready(match outcome {
+            Err(error) if self.missing_is_unavailable => Err(error.missing_is_unavailable()),
+            outcome => outcome,
+        })
     }
 }
 
@@ -383,7 +383,7 @@ impl<M: ActorMessage> Future for RemoteTell<M> {
     type Output = Result<(), AskError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.call.poll(cx, Kind::Tell).map_ok(drop)
+        self.call.poll(cx, Kind::Tell, |_| Ok(()))
     }
 }
 

@@ -5,10 +5,12 @@ use std::sync::{Arc, Weak};
 
 use tokio::time::Instant;
 
+use crate::bus::link::request_id::request_id;
 use crate::bus::protocol::Kind;
 use crate::bus::server::cancellations::CancelledRequests;
 use crate::bus::server::publisher::ReplyPublisher;
 use crate::error::AskError;
+use crate::reply::RequestId;
 use crate::reply::remote::{Origin, Outcome, Responder, ResponseSink};
 
 /// Tracks the requests that were taken in one term until they are answered or cancelled.
@@ -69,6 +71,10 @@ impl RequestTracker {
 impl ResponseSink for RequestTracker {
     fn is_revoked(&self) -> bool {
         self.is_revoked.load(Ordering::Relaxed)
+    }
+
+    fn request_id(&self, origin: Origin) -> Option<RequestId> {
+        Some(request_id(origin))
     }
 
     fn is_given_up(&self, origin: Origin) -> bool {

@@ -62,6 +62,7 @@ pub(super) fn decode(
         fingerprint: Fingerprint::of(&request.contents),
         contents: request.contents,
         attributes: request.attributes,
+        origin: request.origin,
         caller,
     })
 }

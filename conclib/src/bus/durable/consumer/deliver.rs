@@ -12,10 +12,12 @@ use crate::bus::durable::consumer::ack::Acknowledger;
 use crate::bus::durable::consumer::link::ConsumerLink;
 use crate::bus::durable::prefetch::{Delivery, DeliveryTicket, Prefetch};
 use crate::bus::durable::redelivery::{RetryDecision, decide_retry, retry_pause};
+use crate::bus::link::request_id::request_id;
 use crate::bus::server::fence::Fence;
 use crate::bus::server::publisher::too_large;
 use crate::envelope::RequestEnvelope;
 use crate::error::AskError;
+use crate::reply::RequestId;
 use crate::reply::remote::{Origin, Outcome, Responder, ResponseSink};
 
 /// Delivers messages while its lease term lasts.
@@ -47,6 +49,10 @@ impl ResponseSink for AckChannel {
     fn respond(&self, _: Origin, _: Option<Instant>, outcome: Outcome) {
         // Without a receiver the consumer has ended, and another one claims the message.
         drop(self.outcomes.send((self.ticket, outcome)));
+    }
+
+    fn request_id(&self, origin: Origin) -> Option<RequestId> {
+        Some(request_id(origin))
     }
 }
 
@@ -139,7 +145,7 @@ impl Deliverer {
             ticket,
             outcomes: self.sender.clone(),
         });
-        let responder = Responder::new(sink, Origin::default(), true, None)
+        let responder = Responder::new(sink, message.origin, true, None)
             .with_attributes(message.attributes.clone(), None);
         let envelope = RequestEnvelope {
             urn: actor.urn().clone(),

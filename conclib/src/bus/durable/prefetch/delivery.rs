@@ -40,6 +40,8 @@ pub(crate) struct ReceivedMessage {
     pub(crate) dedup_key: String,
     /// Tells a duplicate from another message with the same dedup key.
     pub(crate) fingerprint: Fingerprint,
+    /// The request that stored it, for logs.
+    pub(crate) origin: Origin,
     pub(crate) caller: Option<Caller>,
 }
 

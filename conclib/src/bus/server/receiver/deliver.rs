@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::time::Instant;
+use tracing::{debug, field};
 
 use crate::actor::any::{AnyActor, Undelivered};
 use crate::bus::link::log_once::Anomaly;
@@ -169,6 +170,12 @@ impl RequestReceiver {
         if kind == Kind::Tell {
             self.log.record(Anomaly::UndeliveredTell, &error);
         }
+        debug!(
+            target: "conclib::request",
+            request = responder.request_id().map(field::display),
+            %error,
+            "refused a request"
+        );
         responder.refuse(error);
     }
 

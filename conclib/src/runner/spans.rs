@@ -1,0 +1,71 @@
+//! The span of a message while it is handled, for the logs of its handler.
+//!
+//! Made only if the subscriber wants the level: otherwise a message costs one relaxed load. The table of
+//! targets and fields is in `docs/logging.md`.
+
+use tracing::level_filters::LevelFilter;
+use tracing::{Level, Span, debug, debug_span, info_span};
+
+use crate::actor::{Handlers, RecipientQuery};
+use crate::deadlock::current::begin_span;
+use crate::envelope::RequestEnvelope;
+use crate::urn::Urn;
+
+/// The span of a request from the bus; none if no subscriber is interested.
+#[inline]
+pub(super) fn of_request(urn: &Urn, envelope: &RequestEnvelope) -> Span {
+    if Level::INFO <= LevelFilter::current() {
+        new_for_request(urn, envelope)
+    } else {
+        Span::none()
+    }
+}
+
+#[cold]
+fn new_for_request(urn: &Urn, envelope: &RequestEnvelope) -> Span {
+    info_span!(
+        target: "conclib::handle",
+        "handle",
+        %urn,
+        message_name = envelope.message(),
+        request = envelope.request_id().map(tracing::field::display),
+    )
+}
+
+/// Enters the span of a request whose handler is called next.
+#[inline]
+pub(super) fn begin(span: Span) {
+    if !span.is_disabled() {
+        begin_span(span);
+        debug!(target: "conclib::handle", "handling a request");
+    }
+}
+
+/// Makes and enters the span of a message from within the process, if a subscriber is interested.
+#[inline]
+pub(super) fn begin_local<A: Handlers>(urn: &Urn, message: &A::Inbox) {
+    if Level::DEBUG <= LevelFilter::current() {
+        begin_new_local::<A>(urn, message);
+    }
+}
+
+#[cold]
+fn begin_new_local<A: Handlers>(urn: &Urn, message: &A::Inbox) {
+    let span = debug_span!(
+        target: "conclib::handle",
+        "handle",
+        %urn,
+        message_name = message_name::<A>(message),
+    );
+    if !span.is_disabled() {
+        begin_span(span);
+    }
+}
+
+/// The name of a message on the wire. An actor's traits have it only for each type of message, and not for
+/// an entry of the mailbox, which most messages never need.
+fn message_name<A: Handlers>(message: &A::Inbox) -> &'static str {
+    let mut name = A::handler_name(A::which(message)); // the pool's own message
+    A::recipient(&mut RecipientQuery::for_name(message, &mut name));
+    name
+}

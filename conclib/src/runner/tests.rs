@@ -1,0 +1,63 @@
+//! Sizes of actors' tasks.
+
+use std::sync::Arc;
+
+use super::{ActorGuard, run};
+use crate::actor::cell::{ActorCell, SpawnOptions};
+use crate::core::SystemCore;
+use crate::prelude::*;
+use crate::supervision::lifecycle::Unsupervised;
+use crate::urn::Urn;
+
+#[derive(ActorMessage)]
+#[message(local, response = u32)]
+struct Ping;
+
+#[derive(Actor)]
+#[actor(mailbox = 8)]
+struct Plain;
+
+#[handlers]
+impl Plain {
+    #[handler]
+    fn ping(&mut self, _: Ping) -> u32 {
+        1
+    }
+}
+
+#[derive(Actor)]
+struct Waits;
+
+#[handlers]
+impl Waits {
+    async fn on_start(&mut self) {
+        tokio::task::yield_now().await;
+    }
+
+    #[handler]
+    async fn ping(&mut self, _: Ping, ctx: &mut Context<Self>) -> u32 {
+        tokio::task::yield_now().await;
+        u32::from(ctx.is_stopping())
+    }
+}
+
+fn task_size<A: Actor>(actor: A) -> usize {
+    let cell = Arc::new(ActorCell::<A>::new(
+        Urn::generate(),
+        0,
+        8,
+        None,
+        SpawnOptions::default(),
+    ));
+    let ctx = Context::new(cell.clone(), Arc::default());
+    let guard = ActorGuard::new(cell, Arc::new(SystemCore::default()), Some(actor), None);
+    size_of_val(&run(guard, ctx, Unsupervised))
+}
+
+#[test]
+fn tasks_stay_small() {
+    // In a build for tests, with the compiler of `rust-toolchain`; an idle actor is such a task, its cell
+    // and its place in the registry.
+    let sizes = [task_size(Plain), task_size(Waits)];
+    assert!(sizes[0] <= 392 && sizes[1] <= 472, "{sizes:?}");
+}
