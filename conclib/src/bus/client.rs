@@ -33,6 +33,7 @@ pub(crate) mod pending;
 mod producer;
 mod request;
 mod request_log;
+mod retry;
 mod send_queue;
 #[cfg(feature = "tower")]
 mod service;

@@ -12,6 +12,7 @@ use crate::bus::client::ProxyClient;
 use crate::bus::client::batch::InlineBatch;
 use crate::bus::client::durable_call::{Delay, DurableCall, IdempotencyKey};
 use crate::bus::client::request_log::RequestLog;
+use crate::bus::client::retry::Retry;
 use crate::bus::client::shared::{ClientShared, Outgoing, UNDATED};
 use crate::bus::protocol::Kind;
 use crate::deadlock::current::Current;
@@ -40,6 +41,10 @@ pub(super) struct Call<M> {
     message: Option<M>,
     timeout: Duration,
     attributes: Attributes,
+    /// The absence of the actor ends the call as `ActorUnavailable`.
+    missing_is_unavailable: bool,
+    /// Present if the request is repeated after errors that allow it.
+    retry: Option<Box<Retry>>,
     /// Present if the request is durable, or has settings that only a durable one may have.
     durable: Option<Box<DurableCall>>,
     /// Until the request is sent: the latest end that the caller has set.
@@ -56,6 +61,8 @@ impl<M: ActorMessage> Call<M> {
             urn: Urn::new(urn),
             message: Some(message),
             attributes: Attributes::new(),
+            missing_is_unavailable: false,
+            retry: None,
             durable: M::DURABLE.then(|| Box::new(DurableCall::generated())),
             deadline: Deadline::default(),
             sent: None,
@@ -82,6 +89,18 @@ impl<M: ActorMessage> Call<M> {
         attributes: impl IntoIterator<Item = (K, V)>,
     ) -> Self {
         self.attributes.extend(attributes);
+        self
+    }
+
+    /// Ends the call as `ActorUnavailable` if the actor is missing.
+    pub(super) fn missing_is_unavailable(mut self) -> Self {
+        self.missing_is_unavailable = true;
+        self
+    }
+
+    /// Repeats the request after errors that allow it.
+    pub(super) fn retry(mut self) -> Self {
+        self.retry.get_or_insert_default();
         self
     }
 
@@ -124,24 +143,43 @@ impl<M: ActorMessage> Call<M> {
         kind: Kind,
         decode: impl FnOnce(&Bytes) -> Result<T, AskError>,
     ) -> Poll<Result<T, AskError>> {
-        if self.sent.is_none() {
-            match self.send(kind) {
-                Ok(sent) => {
-                    self.log(Some(sent.id), Some(M::NAME)).sending();
-                    self.sent = Some(sent);
-                }
-                Err(error) => {
-                    self.log(None, Some(M::NAME)).failed(&error);
-                    return Poll::Ready(Err(error));
-                }
+        loop {
+            if let Some(retry) = &mut self.retry {
+                ready!(retry.poll_pause(cx));
             }
+            let (id, outcome) = match self.begin(kind) {
+                Ok(id) => (Some(id), ready!(self.poll_sent(cx))),
+                Err(error) => (None, Err(error)),
+            };
+            let outcome = match outcome {
+                Err(error) if self.missing_is_unavailable => Err(error.missing_is_unavailable()),
+                outcome => outcome,
+            };
+            let deadline = self.deadline.at();
+            if let (Some(retry), Err(error)) = (&mut self.retry, &outcome)
+                && retry.begin(error, deadline)
+            {
+                self.log(id, Some(M::NAME)).failed(error);
+                continue;
+            }
+            let outcome = outcome.and_then(|contents| decode(&contents));
+            if let Err(error) = &outcome {
+                self.log(id, Some(M::NAME)).failed(error);
+            }
+            return Poll::Ready(outcome);
         }
-        let id = self.sent.as_ref().map(|sent| sent.id);
-        let outcome = ready!(self.poll_sent(cx)).and_then(|contents| decode(&contents));
-        if let Err(error) = &outcome {
-            self.log(id, Some(M::NAME)).failed(error);
+    }
+
+    /// Sends the request, unless it is under way; returns its number.
+    fn begin(&mut self, kind: Kind) -> Result<u64, AskError> {
+        if let Some(sent) = &self.sent {
+            return Ok(sent.id);
         }
-        Poll::Ready(outcome)
+        let sent = self.send(kind)?;
+        let id = sent.id;
+        self.log(Some(id), Some(M::NAME)).sending();
+        self.sent = Some(sent);
+        Ok(id)
     }
 
     fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, AskError>> {
@@ -189,21 +227,10 @@ impl<M: ActorMessage> Call<M> {
     }
 
     fn send(&mut self, kind: Kind) -> Result<SentRequest, AskError> {
-        let Some(message) = self.message.take() else {
-            panic!("`{}` was polled after completion", M::NAME);
-        };
+        let contents = self.contents()?;
         let urn = self.urn.as_ref().map_err(|error| AskError::BadRequest {
             reason: error.to_string(),
         })?;
-        let contents = codec::<M>()?
-            .encode(&message)
-            .map_err(|error| AskError::BadRequest {
-                reason: error.to_string(),
-            })?;
-        let latest = self.deadline.at();
-        self.deadline.start(Some(self.timeout));
-        self.deadline.cut(latest);
-        self.deadline.cut(Current::deadline());
         let Some(deadline) = self.deadline.at() else {
             return Err(AskError::BadRequest {
                 reason: format!("{:?} is too long for a timeout", self.timeout),
@@ -230,6 +257,31 @@ impl<M: ActorMessage> Call<M> {
                 shared.send_durable(request, store)
             }
         }
+    }
+}
+
+impl<M: ActorMessage> Call<M> {
+    /// The encoded message. The wait begins when it is encoded.
+    fn contents(&mut self) -> Result<Vec<u8>, AskError> {
+        let Some(message) = self.message.take() else {
+            let encoded = self.retry.as_ref().and_then(|retry| retry.contents.clone());
+            return Ok(
+                encoded.unwrap_or_else(|| panic!("`{}` was polled after completion", M::NAME))
+            );
+        };
+        let latest = self.deadline.at();
+        self.deadline.start(Some(self.timeout));
+        self.deadline.cut(latest);
+        self.deadline.cut(Current::deadline());
+        let contents = codec::<M>()?
+            .encode(&message)
+            .map_err(|error| AskError::BadRequest {
+                reason: error.to_string(),
+            })?;
+        if let Some(retry) = &mut self.retry {
+            retry.contents = Some(contents.clone());
+        }
+        Ok(contents)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
@@ -25,15 +25,12 @@ use crate::message::ActorMessage;
 #[must_use = "an ask is sent when it is awaited"]
 pub struct RemoteAsk<M> {
     call: Call<M>,
-    /// The absence of the actor ends the ask as `ActorUnavailable`.
-    missing_is_unavailable: bool,
 }
 
 impl<M: ActorMessage> RemoteAsk<M> {
     pub(super) fn new(client: ProxyClient, urn: &str, message: M) -> Self {
         Self {
             call: Call::new(client, urn, message),
-            missing_is_unavailable: false,
         }
     }
 
@@ -67,6 +64,48 @@ impl<M: ActorMessage> RemoteAsk<M> {
         self
     }
 
+    /// Repeats the request until its deadline, as long as the error says that it was certainly not
+    /// executed and may succeed when it is repeated ([`AskError::is_retryable`]): during the restart of
+    /// the actor process, an outage of Redis, or overload. Repetitions follow each other after some
+    /// 50 ms at first and 1 s later, and not before the time that `Overloaded` names.
+    ///
+    /// ```
+    /// # use conclib::prelude::*;
+    /// # use std::time::Duration;
+    /// # #[derive(ActorMessage, Serialize, Deserialize)]
+    /// # #[message(response = u32)]
+    /// # struct Double { n: u32 }
+    /// # #[derive(Actor)]
+    /// # #[actor(urn = "doubler")]
+    /// # struct Doubler;
+    /// # #[handlers]
+    /// # impl Doubler {
+    /// #     #[handler]
+    /// #     async fn double(&mut self, message: Double) -> u32 { message.n * 2 }
+    /// # }
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let (config, system) = (Config::memory(), ActorSystem::new());
+    /// # let client = ProxyClient::connect(&config).await?;
+    /// # let later = async {
+    /// #     tokio::time::sleep(Duration::from_secs(2)).await;
+    /// #     system.spawn(Doubler).await.unwrap();
+    /// #     start_proxy(&system, &config).await.unwrap();
+    /// # };
+    /// // The actor process is started 2 s later.
+    /// let doubled = client.ask("doubler", Double { n: 21 }).retry();
+    /// # let (doubled, _) = tokio::join!(doubled, later);
+    /// # let doubled = async { doubled };
+    /// assert_eq!(doubled.await?, 42);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// A request that may have been executed is not repeated: give it an
+    /// [`idempotency_key`](Self::idempotency_key) and make it durable instead.
+    pub fn retry(mut self) -> Self {
+        self.call = self.call.retry();
+        self
+    }
+
     /// Ends the ask with [`ActorUnavailable`](AskError::ActorUnavailable) instead of
     /// [`ActorNotFound`](AskError::ActorNotFound) or [`ActorFailed`](AskError::ActorFailed): for a URN
     /// that is fixed in the program, whose actor is starting or being replaced when it is missing. The
@@ -85,7 +124,7 @@ impl<M: ActorMessage> RemoteAsk<M> {
     /// # Ok(()) }
     /// ```
     pub fn missing_is_unavailable(mut self) -> Self {
-        self.missing_is_unavailable = true;
+        self.call = self.call.missing_is_unavailable();
         self
     }
 
@@ -198,16 +237,12 @@ impl<M: ActorMessage> Future for RemoteAsk<M> {
     type Output = Result<M::Response, AskError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let outcome = ready!(self.call.poll(cx, Kind::Ask, |contents| {
+        self.call.poll(cx, Kind::Ask, |contents| {
             codec::<M>()?
                 .decode_response(contents)
                 .map_err(|error| AskError::BadResponse {
                     reason: error.to_string(),
                 })
-        }));
-        Poll::Ready(match outcome {
-            Err(error) if self.missing_is_unavailable => Err(error.missing_is_unavailable()),
-            outcome => outcome,
         })
     }
 }
