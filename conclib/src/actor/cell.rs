@@ -242,25 +242,6 @@ impl<A: Handlers> ActorCell<A> {
         }
     }
 
-    pub(crate) fn is_on_demand(&self) -> bool {
-        self.options().lifetime == Lifetime::OnDemand
-    }
-
-    /// True while a reference to the actor exists, if they are counted.
-    pub(super) fn is_referenced(&self) -> bool {
-        let references = self.references();
-        references.is_some_and(|references| references.load(Ordering::Acquire) > 0)
-    }
-
-    /// True if the actor was on demand and has ended so that the next message starts another. Its URN
-    /// is free then.
-    ///
-    /// Reads the mailbox under its lock, after the caller has counted its reference: either the actor's
-    /// decision to end sees the reference, or this sees the decision.
-    pub(crate) fn has_retired(&self) -> bool {
-        self.is_on_demand() && self.mailbox.is_closed() && self.control.has_retired()
-    }
-
     pub(crate) fn id(&self) -> ActorId {
         ActorId(std::ptr::from_ref(self).addr())
     }
@@ -405,6 +386,8 @@ impl<A: Handler<M>, M: ActorMessage> crate::actor::recipient::Receives<M> for Ac
         ActorCell::drop_reference(self);
     }
 }
+
+mod demand;
 
 #[cfg(test)]
 mod tests;
