@@ -53,12 +53,12 @@ pub enum AskError {
     /// An actor whose URN is fixed in the program is missing, or failed and will not start again; the
     /// request was not executed. Only [`missing_is_unavailable`](Self::missing_is_unavailable) makes
     /// this error, of [`ActorNotFound`](Self::ActorNotFound) and [`ActorFailed`](Self::ActorFailed).
-    #[error("the actor `{urn}` is unavailable: {reason}")]
+    #[error("the actor `{urn}` is unavailable: {}", absence(*has_failed))]
     ActorUnavailable {
         /// The URN that was asked for.
         urn: Urn,
-        /// The state of the actor.
-        reason: String,
+        /// The actor has failed; otherwise no actor has the URN.
+        has_failed: bool,
     },
     /// The actor has no handler for this type of message.
     #[error("the actor `{urn}` has no handler for `{message}`")]
@@ -218,6 +218,15 @@ impl fmt::Display for Delivered {
             Self::Accepted => "the request had been accepted",
             Self::Unknown => "whether the request was delivered is unknown",
         })
+    }
+}
+
+/// The state of an actor that is unavailable.
+fn absence(has_failed: bool) -> &'static str {
+    if has_failed {
+        "it failed and will not start again"
+    } else {
+        "no actor has this URN"
     }
 }
 

@@ -133,15 +133,12 @@ impl AskError {
     /// ```
     #[must_use]
     pub fn missing_is_unavailable(self) -> Self {
-        let (urn, reason) = match self {
-            Self::ActorNotFound { urn } => (urn, "no actor has this URN"),
-            Self::ActorFailed { urn } => (urn, "it failed and will not start again"),
+        let (urn, has_failed) = match self {
+            Self::ActorNotFound { urn } => (urn, false),
+            Self::ActorFailed { urn } => (urn, true),
             other => return other,
         };
-        Self::ActorUnavailable {
-            urn,
-            reason: reason.to_owned(),
-        }
+        Self::ActorUnavailable { urn, has_failed }
     }
 }
 
@@ -162,7 +159,7 @@ pub(crate) mod tests {
             AskError::ActorFailed { urn: urn.clone() },
             AskError::ActorUnavailable {
                 urn: urn.clone(),
-                reason: reason.clone(),
+                has_failed: true,
             },
             AskError::Unhandled {
                 urn: urn.clone(),

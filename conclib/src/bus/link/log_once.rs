@@ -101,6 +101,6 @@ mod tests {
         log.record(Anomaly::UnreadableReply, &"detail");
         assert_eq!(log.count(Anomaly::UnwrittenResult), 3);
         assert_eq!(log.count(Anomaly::UnreadableReply), 1);
-        assert_eq!(Anomaly::UnwrittenResult as usize, Anomaly::COUNT - 1);
+        assert_eq!(Anomaly::UndelayedMessage as usize, Anomaly::COUNT - 1);
     }
 }
