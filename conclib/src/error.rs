@@ -3,6 +3,7 @@
 pub use crate::urn::UrnError;
 pub(crate) use ask::RETRY_AFTER;
 pub use ask::{AskError, Delivered};
+pub use child_failure::ChildFailure;
 pub use failure::Failure;
 pub use failure_cause::FailureCause;
 pub use tell::TellError;
@@ -11,6 +12,7 @@ pub use tell::TellError;
 pub(crate) use failure_cause::cut;
 
 mod ask;
+mod child_failure;
 mod failure;
 mod failure_cause;
 pub(crate) mod failure_text;

@@ -102,7 +102,8 @@ impl StopReason {
         self.failure().is_some()
     }
 
-    /// The failure, if the actor stopped because of one.
+    /// The failure, if the actor stopped because of one. It leads to the error behind it: see
+    /// [`Failure::downcast_ref`].
     pub fn failure(&self) -> Option<&Failure> {
         match self {
             Self::Failed(failure) | Self::Exhausted(failure) => Some(failure),

@@ -13,7 +13,7 @@ use crate::actor::{Handler, Handlers};
 use crate::deadlock::ActorId;
 use crate::deadlock::current::Current;
 use crate::error::panics;
-use crate::error::{AskError, Failure, TellError};
+use crate::error::{AskError, ChildFailure, Failure, TellError};
 use crate::mailbox::{Closed, Mailbox, Refused, Ticket};
 use crate::message::ActorMessage;
 use crate::reply::Reply;
@@ -205,9 +205,8 @@ impl<A: Handlers> ActorCell<A> {
             && let Some(parent) = &parent
             && let Some(failure) = reason.failure()
         {
-            let urn = &self.urn;
-            let failure = Failure::msg(format!("its child `{urn}` failed: {failure}"));
-            parent.child_failed(failure);
+            let failure = ChildFailure::escalated(self.urn.clone(), failure.clone());
+            parent.child_failed(failure.into());
         }
         for watcher in self.links.end(reason) {
             (watcher.notify)(Terminated {

@@ -1,6 +1,8 @@
 //! Failures of root actors that escalate, until the program takes them.
 
 use std::collections::VecDeque;
+use std::error::Error;
+use std::fmt;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -12,10 +14,12 @@ use crate::urn::Urn;
 /// and all of them are in the log.
 const MAX_KEPT: usize = 64;
 
-/// The final failure of a root actor that [escalates](crate::system::Spawn::escalate), returned by
-/// [`ActorSystem::failed`](crate::ActorSystem::failed).
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("the actor `{urn}` failed and will not start again: {reason}")]
+/// The end of an actor that the program must know of, returned by
+/// [`ActorSystem::failed`](crate::ActorSystem::failed): the final failure of a root actor that
+/// [escalates](crate::system::Spawn::escalate).
+///
+/// The actor's failure is the [`source`](Error::source) of this error, and not part of its text.
+#[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ActorFailure {
     /// The URN of the actor, which is free again.
@@ -23,6 +27,28 @@ pub struct ActorFailure {
     /// The reason that the actor stopped: [`Failed`](StopReason::Failed) or
     /// [`Exhausted`](StopReason::Exhausted).
     pub reason: StopReason,
+}
+
+impl fmt::Display for ActorFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { urn, reason } = self;
+        match reason {
+            StopReason::Exhausted(_) => {
+                write!(
+                    f,
+                    "the actor `{urn}` failed too often, and will not start again"
+                )
+            }
+            _ => write!(f, "the actor `{urn}` failed, and will not start again"),
+        }
+    }
+}
+
+impl Error for ActorFailure {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        let failure = self.reason.failure()?;
+        Some(failure.as_error())
+    }
 }
 
 #[derive(Default)]

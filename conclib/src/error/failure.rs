@@ -32,6 +32,7 @@ use super::panics;
 #[derive(Clone)]
 pub struct Failure(Arc<Cause>);
 
+#[derive(Debug)]
 enum Cause {
     Error(Box<dyn Error + Send + Sync>),
     Message(String),
@@ -67,9 +68,23 @@ impl Failure {
         }
     }
 
-    /// The error that the failure was made from, if that is an `E`.
+    /// The first `E` among the error that the failure was made from and the sources of that error.
+    ///
+    /// So the failure of a parent whose child [escalated](crate::system::Spawn::escalate) leads to the
+    /// error of the child as well.
+    ///
+    /// ```
+    /// use conclib::Failure;
+    /// use std::num::ParseIntError;
+    ///
+    /// let failure = Failure::from("x".parse::<u32>().unwrap_err());
+    /// assert!(failure.downcast_ref::<ParseIntError>().is_some());
+    /// assert!(failure.downcast_ref::<std::io::Error>().is_none());
+    /// ```
     pub fn downcast_ref<E: Error + 'static>(&self) -> Option<&E> {
-        self.source()?.downcast_ref::<E>()
+        let first = self.source();
+        let mut chain = std::iter::successors(first, |&error| error.source());
+        chain.find_map(|error| error.downcast_ref())
     }
 
     /// The error that the failure was made from; `None` for a text or a panic.
@@ -77,6 +92,27 @@ impl Failure {
         match &*self.0 {
             Cause::Error(error) => Some(&**error),
             Cause::Message(_) | Cause::Panic(_) => None,
+        }
+    }
+
+    /// The failure as an error: the one that it was made from, or one with the text or the panic.
+    ///
+    /// For code that takes errors, such as error reporters, and for the
+    /// [`source`](Error::source) of another error. Unlike the text of the failure, the text of this
+    /// error does not include its sources.
+    ///
+    /// ```
+    /// use conclib::Failure;
+    /// use std::error::Error;
+    ///
+    /// fn report(error: &dyn Error) -> String { error.to_string() }
+    ///
+    /// assert_eq!(report(Failure::msg("the disk is full").as_error()), "the disk is full");
+    /// ```
+    pub fn as_error(&self) -> &(dyn Error + Send + Sync + 'static) {
+        match &*self.0 {
+            Cause::Error(error) => &**error,
+            cause => cause,
         }
     }
 }
@@ -91,15 +127,25 @@ impl<E: Error + Send + Sync + 'static> From<E> for Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &*self.0 {
-            Cause::Error(error) => match panics::catch(|| with_causes(&**error)) {
-                Ok(text) => f.write_str(&text),
-                Err(panic) => write!(f, "an error whose text {panic}"),
-            },
-            Cause::Message(text) => f.write_str(text),
-            Cause::Panic(text) => write!(f, "panicked: {text}"),
+            Cause::Error(error) => f.write_str(&with_causes(&**error)),
+            cause => cause.fmt(f),
         }
     }
 }
+
+/// Without the sources of an error.
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Error(error) => error.fmt(f),
+            Self::Message(text) => f.write_str(text),
+            Self::Panic(text) => write!(f, "panicked: {text}"),
+        }
+    }
+}
+
+/// Used for texts and panics only: an error stands for itself.
+impl Error for Cause {}
 
 impl fmt::Debug for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -112,15 +158,24 @@ impl fmt::Debug for Failure {
 
 /// The text of an error and of its sources, each once: many errors repeat the text of their source.
 fn with_causes(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
+    let (mut text, mut cause) = text_and_source(error);
     while let Some(error) = cause {
-        let next = error.to_string();
+        let (next, source) = text_and_source(error);
         if !text.contains(&next) {
             text.push_str(": ");
             text.push_str(&next);
         }
-        cause = error.source();
+        cause = source;
     }
     text
+}
+
+/// The text of an error alone, and its source. An error whose code panics has no source.
+fn text_and_source<'a>(
+    error: &'a (dyn Error + 'static),
+) -> (String, Option<&'a (dyn Error + 'static)>) {
+    match panics::catch(|| (error.to_string(), error.source())) {
+        Ok(text_and_source) => text_and_source,
+        Err(panic) => (format!("an error whose text {panic}"), None),
+    }
 }

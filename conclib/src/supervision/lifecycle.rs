@@ -159,7 +159,7 @@ impl<F> Supervised<F> {
             }
             RestartDecision::Exhausted => {
                 log_last_failure(urn, &end, &budget.spent_by(&end));
-                Err(exhausted(&end))
+                Err(StopReason::Exhausted(exhausted(&end)))
             }
         }
     }
@@ -170,8 +170,8 @@ pub(crate) fn uptime_since(started_at: Option<Instant>) -> Duration {
     started_at.map_or(Duration::ZERO, |started_at| started_at.elapsed())
 }
 
-/// The reason of the stop after an end that has spent the budget.
-pub(crate) fn exhausted(end: &StopReason) -> StopReason {
+/// The failure of an end that has spent the budget.
+pub(crate) fn exhausted(end: &StopReason) -> Failure {
     let failure = end.failure().cloned();
-    StopReason::Exhausted(failure.unwrap_or_else(|| Failure::msg(end.to_string())))
+    failure.unwrap_or_else(|| Failure::msg(end.to_string()))
 }

@@ -13,7 +13,7 @@ use tracing::warn;
 use crate::actor::ActorSnapshot;
 use crate::actor::Context;
 use crate::actor::any::AnyActor;
-use crate::error::Failure;
+use crate::error::{ChildFailure, Failure};
 use crate::stop_reason::StopReason;
 use crate::supervision::lifecycle::exhausted;
 use crate::supervision::{Backoff, Budget, History, RestartDecision, log_last_failure};
@@ -151,12 +151,13 @@ impl Group {
             RestartDecision::Exhausted => {
                 let why = format!("{} in its group", self.budget.spent_by(end));
                 log_last_failure(&urn, end, &why);
-                permit.give(Err(exhausted(end)));
+                let last = exhausted(end);
+                permit.give(Err(StopReason::Exhausted(last.clone())));
                 let Budget { restarts, within } = self.budget;
-                let failure = format!(
-                    "its member `{urn}` ended once more than {restarts} times within {within:?}: {end}"
+                let text = format!(
+                    "its member `{urn}` ended once more than {restarts} times within {within:?}"
                 );
-                Err(Failure::msg(failure))
+                Err(ChildFailure::new(urn, last, text).into())
             }
             RestartDecision::Restart(wait) => {
                 warn!(%urn, reason = %end, ?wait, strategy = ?self.strategy, "a member of a group ended; it starts again, with others by strategy");

@@ -25,7 +25,7 @@ async fn spent_budget_ends_the_group() -> TestResult {
         return Err("it has not failed".into());
     };
     let says = "its member `b` ended once more than 3 times within 5s: \
-                it failed: panicked: on purpose";
+                panicked: on purpose";
     assert_eq!(failure.to_string(), says);
     assert!(matches!(b.stopped().await, StopReason::Exhausted(_)));
     let stops = |name: &str| format!("{name} stops: its parent stopped");
@@ -97,7 +97,8 @@ async fn group_whose_start_fails_too_often_ends() -> TestResult {
             .member(member("c", &log));
         let error = spawn(&system, group).await.unwrap_err();
         assert!(matches!(error, SpawnError::StartFailed { .. }), "{error}");
-        assert!(error.to_string().contains("no luck"), "{error}");
+        let text = Failure::from(error).to_string();
+        assert!(text.ends_with(": no luck"), "{text}");
         let b = "b starts";
         let expected = ["a starts", b, b, b, b, "a stops: its parent stopped"];
         assert_eq!(log.entries(), expected);
@@ -118,7 +119,8 @@ async fn group_with_a_taken_name_does_not_start() -> TestResult {
     let error = spawn(&system, three(Strategy::OneForAll, &log))
         .await
         .unwrap_err();
-    assert!(error.to_string().contains("`c` is taken"), "{error}");
+    let text = Failure::from(error).to_string();
+    assert!(text.ends_with("the URN `c` is taken"), "{text}");
     assert_eq!(log.count(), 4, "a and b have started and stopped");
     assert_eq!(system.len(), 1);
     Ok(())

@@ -1,5 +1,8 @@
 //! The error of a spawn.
 
+use std::error::Error;
+use std::fmt;
+
 use crate::error::Failure;
 use crate::stop_reason::StopReason;
 use crate::urn::{Urn, UrnError};
@@ -24,22 +27,19 @@ use crate::urn::{Urn, UrnError};
 /// assert!(matches!(second, Err(SpawnError::UrnTaken { urn, .. }) if urn == "worker"));
 /// # Ok(()) }
 /// ```
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum SpawnError {
     /// Another actor of the system has this URN.
-    #[error("the URN `{urn}` is taken")]
     #[non_exhaustive]
     UrnTaken {
         /// The URN.
         urn: Urn,
     },
     /// The given URN is invalid.
-    #[error(transparent)]
-    InvalidUrn(#[from] UrnError),
+    InvalidUrn(UrnError),
     /// The factory or `on_start` panicked or returned a failure: in a supervised actor, more often
-    /// than its budget of restarts allows.
-    #[error("the actor `{urn}` did not start: {failure}")]
+    /// than its budget of restarts allows. The failure is the [`source`](Error::source) of this error.
     #[non_exhaustive]
     StartFailed {
         /// The URN of the actor, which is free again.
@@ -48,14 +48,12 @@ pub enum SpawnError {
         failure: Failure,
     },
     /// The actor was killed before `on_start` had run.
-    #[error("the actor `{urn}` was killed before it had started")]
     #[non_exhaustive]
     Killed {
         /// The URN of the actor, which is free again.
         urn: Urn,
     },
     /// The actor was asked to stop before it had a state.
-    #[error("the actor `{urn}` was stopped before it had started: {reason}")]
     #[non_exhaustive]
     Stopped {
         /// The URN of the actor, which is free again.
@@ -64,14 +62,12 @@ pub enum SpawnError {
         reason: StopReason,
     },
     /// The parent of the new actor is stopping.
-    #[error("the actor did not start: its parent `{parent}` is stopping")]
     #[non_exhaustive]
     ParentStopped {
         /// The parent's URN.
         parent: Urn,
     },
     /// The system is shutting down or is gone.
-    #[error("the actor system is shutting down")]
     SystemClosed,
 }
 
@@ -85,5 +81,48 @@ impl SpawnError {
             StopReason::Killed => Self::Killed { urn },
             reason => Self::Stopped { urn, reason },
         }
+    }
+}
+
+impl fmt::Display for SpawnError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UrnTaken { urn } => write!(f, "the URN `{urn}` is taken"),
+            Self::InvalidUrn(error) => error.fmt(f),
+            Self::StartFailed { urn, .. } => write!(f, "the actor `{urn}` did not start"),
+            Self::Killed { urn } => {
+                write!(f, "the actor `{urn}` was killed before it had started")
+            }
+            Self::Stopped { urn, reason } => {
+                write!(
+                    f,
+                    "the actor `{urn}` was stopped before it had started: {reason}"
+                )
+            }
+            Self::ParentStopped { parent } => {
+                write!(
+                    f,
+                    "the actor did not start: its parent `{parent}` is stopping"
+                )
+            }
+            Self::SystemClosed => f.write_str("the actor system is shutting down"),
+        }
+    }
+}
+
+// By hand, since a `Failure` is no error by itself.
+impl Error for SpawnError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::StartFailed { failure, .. } => Some(failure.as_error()),
+            Self::InvalidUrn(error) => error.source(), // its text is that of this error
+            _ => None,
+        }
+    }
+}
+
+impl From<UrnError> for SpawnError {
+    fn from(error: UrnError) -> Self {
+        Self::InvalidUrn(error)
     }
 }
