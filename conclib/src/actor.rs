@@ -124,6 +124,7 @@
 pub use actor_ref::ActorRef;
 pub use ask::Ask;
 pub use context::{Context, Task};
+pub(crate) use failure_event::FailureEvent;
 pub use forward::{Forward, ForwardError};
 pub(crate) use recipient::Goal;
 pub use recipient::{Recipient, RecipientQuery, WeakRecipient};
@@ -141,6 +142,7 @@ mod blocking;
 pub(crate) mod cell;
 pub(crate) mod context;
 pub(crate) mod control;
+pub(crate) mod failure_event;
 mod forward;
 pub(crate) mod host;
 pub(crate) mod links;

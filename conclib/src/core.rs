@@ -5,15 +5,17 @@ use std::any::Any;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+use tracing::error;
 
+use crate::actor::FailureEvent;
 use crate::actor::control::StopCause;
 use crate::actor::host::{Host, SystemLink};
-use crate::error::{AskError, Failure};
+use crate::error::{AskError, panics};
 use crate::stop_reason::StopReason;
 use crate::urn::Urn;
 
@@ -45,14 +47,14 @@ pub(crate) struct SystemCore {
     closed: Notify,
     /// Services, which are stopped before the actors: proxies.
     services: Mutex<Vec<Arc<dyn Service>>>,
-    /// Called for each failure of an actor; unset except in tests.
-    failures: OnceLock<FailureObserver>,
-    /// Failures of root actors that the program has not taken yet.
+    /// Called for each failure of an actor.
+    observers: Mutex<Vec<FailureObserver>>,
+    /// Failures of root actors, and ends of essential ones, that the program has not taken yet.
     pub(crate) escalations: Escalations,
 }
 
-/// Called with the URN and the failure of an actor, in the actor's task: must not block or panic.
-pub(crate) type FailureObserver = Box<dyn Fn(&Urn, &Failure) + Send + Sync>;
+/// Called with each failure of an actor, in the actor's task.
+pub(crate) type FailureObserver = Arc<dyn Fn(&FailureEvent) + Send + Sync>;
 
 /// A future of a [`Service`].
 pub(crate) type BoxFuture<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
@@ -124,9 +126,14 @@ impl Drop for SystemHandle {
 }
 
 impl Host for SystemHandle {
-    fn actor_failed(&self, urn: &Urn, failure: &Failure) {
-        if let Some(observer) = self.core.failures.get() {
-            observer(urn, failure);
+    fn actor_failed(&self, event: &FailureEvent) {
+        // A copy, so that an observer may add another.
+        let observers = self.core.observers.lock().clone();
+        for observer in observers {
+            if let Err(failure) = panics::catch(|| observer(event)) {
+                let urn = &event.urn;
+                error!(%urn, %failure, "an observer of the failure of `{urn}` panicked");
+            }
         }
     }
 
@@ -144,20 +151,20 @@ impl Host for SystemHandle {
 }
 
 impl SystemCore {
-    /// Reports that a root actor that escalates has failed for good.
+    /// Reports that a root actor that escalates has failed for good, or that an essential actor has
+    /// ended.
     pub(crate) fn escalate(&self, urn: Urn, reason: StopReason) {
         self.escalations.add(ActorFailure { urn, reason });
     }
 
-    /// Waits for the failure of a root actor, and takes it.
+    /// Waits for such an end, and takes it.
     pub(crate) async fn next_escalation(&self) -> ActorFailure {
         self.escalations.next().await
     }
 
-    /// Sets the observer of failures; does nothing if there is one already.
-    #[cfg(feature = "test-util")]
+    /// Adds an observer of failures.
     pub(crate) fn observe_failures(&self, observer: FailureObserver) {
-        drop(self.failures.set(observer));
+        self.observers.lock().push(observer);
     }
 
     pub(crate) fn next_sequence(&self) -> u64 {

@@ -54,6 +54,8 @@
 //! | restart after failures | [`ActorSystem::supervise`], [`supervision`] |
 //! | give an actor children | [`Context::spawn`], [`Context::supervise`], [`Spawn::escalate`](system::Spawn::escalate) |
 //! | start and stop actors together | [`supervisor`] |
+//! | end with an actor that the program needs | [`Spawn::essential`](system::Spawn::essential), [`ActorSystem::failed`] |
+//! | report failures | [`ActorSystem::on_failure`] |
 //! | learn of an actor's end | [`Context::watch`], [`Terminated`], [`ActorRef::stopped`] |
 //! | do something later, or regularly | [`Context::after`], [`Context::every`], [`schedule`] |
 //! | make messages of a stream | [`Context::attach`] |

@@ -138,10 +138,7 @@ impl<W: Actor> Pool<W> {
             let worker = ctx
                 .supervise(move || factory())
                 .urn::<Urn>(urn)
-                .budget(
-                    restart_settings.budget.restarts,
-                    restart_settings.budget.within,
-                )
+                .with_budget(restart_settings.budget)
                 .backoff(restart_settings.backoff)
                 .escalate_until_stopped();
             Box::pin(worker)
@@ -183,7 +180,13 @@ impl<W: Actor> Pool<W> {
 
     /// Limits the restarts of each worker: to 3 within 5 s by default.
     pub fn budget(mut self, restarts: u32, within: Duration) -> Self {
-        self.restart_settings.budget = Budget { restarts, within };
+        self.restart_settings.budget = Budget::new(restarts, within);
+        self
+    }
+
+    /// Restarts workers without a limit, as with [`Spawn::unlimited`](crate::system::Spawn::unlimited).
+    pub fn unlimited(mut self) -> Self {
+        self.restart_settings.budget = self.restart_settings.budget.unlimited();
         self
     }
 

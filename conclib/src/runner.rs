@@ -16,7 +16,7 @@ use crate::actor::cell::ActorCell;
 use crate::actor::control::StopCause;
 use crate::actor::stats::Phase;
 use crate::actor::stopped::{ended, stopped_first};
-use crate::actor::{Actor, Context};
+use crate::actor::{Actor, Context, FailureEvent};
 use crate::deadlock::current::{Current, enter_last_span};
 use crate::error::panics::drop_quietly;
 use crate::error::{AskError, Failure};
@@ -270,9 +270,17 @@ fn failed<A: Actor, S: StateSource<A>>(
     } else {
         error!(%urn, %failure, "actor failed"); // its lifecycle logs whether it restarts
     }
-    ctx.failed(&failure);
+    report::<A, S>(cell, ctx, &failure);
     cell.stats.failed();
     StopReason::Failed(failure)
+}
+
+/// Reports a failure to the observers of the system, with the handler that still counts as running.
+fn report<A: Actor, S: StateSource<A>>(cell: &ActorCell<A>, ctx: &Context<A>, failure: &Failure) {
+    ctx.report(&FailureEvent {
+        is_supervised: !S::RUNS_ONCE,
+        ..FailureEvent::new(cell, failure)
+    });
 }
 
 /// The reason of the end after an interruption.
@@ -281,8 +289,10 @@ fn interruption<A: Actor, S: StateSource<A>>(
     ctx: &Context<A>,
     interrupted: Interrupted,
 ) -> StopReason {
-    cell.stats.idle();
     let _span = enter_last_span();
+    if !matches!(interrupted, Interrupted::Panicked(_)) {
+        cell.stats.idle(); // a failure is reported with its handler first
+    }
     match interrupted {
         Interrupted::Panicked(failure) => failed::<A, S>(cell, ctx, failure),
         Interrupted::Aborted if cell.control.is_killed() => {
@@ -330,7 +340,7 @@ async fn last_hook<A: Actor, S: StateSource<A>>(
         Ok(()) => end,
         Err(Interrupted::Panicked(failure)) => {
             error!(%urn, %failure, "the last hook of an actor panicked; the actor ends all the same");
-            ctx.failed(&failure);
+            report::<A, S>(cell, ctx, &failure);
             end
         }
         Err(interrupted) => interruption::<A, S>(cell, ctx, interrupted),

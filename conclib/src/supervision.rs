@@ -92,14 +92,31 @@ pub(crate) fn log_last_failure(urn: &Urn, end: &StopReason, why: &str) {
 /// for good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Budget {
-    pub(crate) restarts: u32,
-    pub(crate) within: Duration,
+    /// `None`: without a limit.
+    restarts: Option<u32>,
+    /// The window. An incarnation that lasts as long ends the streak of failures, also without a limit.
+    within: Duration,
 }
 
 impl Budget {
+    pub(crate) fn new(restarts: u32, within: Duration) -> Self {
+        Self {
+            restarts: Some(restarts),
+            within,
+        }
+    }
+
+    /// The budget without its limit, and with its window.
+    pub(crate) fn unlimited(self) -> Self {
+        Self {
+            restarts: None,
+            ..self
+        }
+    }
+
     /// The text for the end that has spent the budget: `4 failures within 5 s`.
     pub(crate) fn spent_by(self, end: &StopReason) -> String {
-        let count = u64::from(self.restarts) + 1;
+        let count = self.restarts.map_or(0, u64::from) + 1;
         let what = if end.is_failure() { "failure" } else { "end" };
         let plural = if count == 1 { "" } else { "s" };
         let seconds = self.within.as_secs_f64();
@@ -109,10 +126,7 @@ impl Budget {
 
 impl Default for Budget {
     fn default() -> Self {
-        Self {
-            restarts: 3,
-            within: Duration::from_secs(5),
-        }
+        Self::new(3, Duration::from_secs(5))
     }
 }
 
@@ -128,7 +142,7 @@ pub(crate) enum RestartDecision {
 /// The past restarts of an actor or a group.
 #[derive(Debug, Default)]
 pub(crate) struct History {
-    /// The times of the restarts within the window.
+    /// The times of the restarts within the window; empty without a limit.
     restarts: VecDeque<Instant>,
     /// The number of restarts since an incarnation last lasted for a whole window.
     streak: u32,
@@ -144,18 +158,20 @@ impl History {
         now: Instant,
         jitter: f64,
     ) -> RestartDecision {
-        let is_old = |at: &Instant| now.duration_since(*at) >= budget.within;
-        while self.restarts.front().is_some_and(is_old) {
-            self.restarts.pop_front();
-        }
-        if self.restarts.len() >= budget.restarts as usize {
-            return RestartDecision::Exhausted;
+        if let Some(limit) = budget.restarts {
+            let is_old = |at: &Instant| now.duration_since(*at) >= budget.within;
+            while self.restarts.front().is_some_and(is_old) {
+                self.restarts.pop_front();
+            }
+            if self.restarts.len() >= limit as usize {
+                return RestartDecision::Exhausted;
+            }
+            self.restarts.push_back(now);
         }
         if uptime >= budget.within {
             self.streak = 0;
         }
         let wait = backoff.jittered_delay(self.streak, jitter);
-        self.restarts.push_back(now);
         self.streak = self.streak.saturating_add(1);
         RestartDecision::Restart(wait)
     }
@@ -204,10 +220,7 @@ mod tests {
 
     #[test]
     fn budget_of_zero_allows_no_restart() {
-        let budget = Budget {
-            restarts: 0,
-            within: SECOND,
-        };
+        let budget = Budget::new(0, SECOND);
         assert_eq!(
             decisions(budget, Backoff::none(), &[0.0]),
             [RestartDecision::Exhausted]
@@ -216,12 +229,23 @@ mod tests {
 
     #[test]
     fn delays_double_up_to_the_maximum_and_reset_after_a_long_incarnation() {
-        let budget = Budget {
-            restarts: 100,
-            within: 10 * SECOND,
-        };
+        let limited = Budget::new(100, 10 * SECOND);
         let backoff = Backoff::from_secs(1).up_to(5 * SECOND);
-        let seen = decisions(budget, backoff, &[0.0, 1.0, 2.0, 3.0, 4.0, 14.0, 15.0]);
-        assert_eq!(seen, [1.0, 2.0, 4.0, 5.0, 5.0, 1.0, 2.0].map(restart));
+        for budget in [limited, limited.unlimited()] {
+            let seen = decisions(budget, backoff, &[0.0, 1.0, 2.0, 3.0, 4.0, 14.0, 15.0]);
+            assert_eq!(seen, [1.0, 2.0, 4.0, 5.0, 5.0, 1.0, 2.0].map(restart));
+        }
+    }
+
+    #[test]
+    fn restarts_without_a_limit_take_no_memory() {
+        let budget = Budget::default().unlimited();
+        let mut history = History::default();
+        let now = Instant::now();
+        for _ in 0..10_000 {
+            let decision = history.decide(budget, Backoff::none(), Duration::ZERO, now, 0.0);
+            assert_eq!(decision, restart(0.0));
+        }
+        assert_eq!(history.restarts.capacity(), 0);
     }
 }

@@ -150,7 +150,13 @@ impl Supervisor {
 
     /// Limits the restarts of the group: to 3 within 5 s by default.
     pub fn budget(mut self, restarts: u32, within: Duration) -> Self {
-        self.group.budget = Budget { restarts, within };
+        self.group.budget = Budget::new(restarts, within);
+        self
+    }
+
+    /// Restarts without a limit, as with [`Spawn::unlimited`].
+    pub fn unlimited(mut self) -> Self {
+        self.group.budget = self.group.budget.unlimited();
         self
     }
 

@@ -8,6 +8,7 @@ use crate::actor::host::SystemLink;
 use crate::actor::{Actor, IntoActor};
 use crate::core::{SystemCore, SystemHandle};
 
+pub use crate::actor::failure_event::FailureEvent;
 pub use crate::core::{ActorFailure, LookupError};
 pub use crate::supervision::lifecycle::{Lifecycle, Supervised, Unsupervised};
 pub use on_demand::{OnDemand, OnDemandActors, OnDemandError};
@@ -234,14 +235,59 @@ impl ActorSystem {
         Shutdown::new(self.core().clone())
     }
 
-    /// Waits for the final failure of a root actor that [escalates](crate::system::Spawn::escalate), and
-    /// returns it. (A child escalates to its parent, which may be such a root.)
+    /// Adds an observer, which is called for each failure of an actor: for error reporters and alerts.
+    /// Failures are logged without it.
+    ///
+    /// A failure is a panic or an `Err` of the actor's own code, in a handler, a hook, its factory or
+    /// a task, also if the actor starts again afterwards. A child that escalates is reported, and then
+    /// its parent. Bad requests, kills and requested ends are no failures.
+    ///
+    /// The observer is called in the task of the actor, before the actor ends or starts again: it must
+    /// not block, and hands slow work to a channel or a task. If it panics, that is logged. It stays for
+    /// as long as the system; several observers are called in the order in which they were added.
+    ///
+    /// ```
+    /// use conclib::prelude::*;
+    ///
+    /// #[derive(ActorMessage, Serialize, Deserialize)]
+    /// #[message(response = u32)]
+    /// struct Parse(String);
+    ///
+    /// #[derive(Actor)]
+    /// #[actor(urn = "parser")]
+    /// struct Parser;
+    ///
+    /// #[handlers]
+    /// impl Parser {
+    ///     #[handler]
+    ///     fn parse(&mut self, Parse(text): Parse) -> Result<u32, Failure> { Ok(text.parse()?) }
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let (report, mut reports) = tokio::sync::mpsc::unbounded_channel();
+    /// let system = ActorSystem::new();
+    /// system.on_failure(move |event| drop(report.send(event.clone())));
+    ///
+    /// system.spawn(Parser).await?.ask(Parse("x".into())).await.unwrap_err();
+    /// let event = reports.recv().await.unwrap();
+    /// assert_eq!((event.urn.as_str(), event.handler), ("parser", Some("parse")));
+    /// assert!(event.failure.downcast_ref::<std::num::ParseIntError>().is_some());
+    /// # Ok(()) }
+    /// ```
+    pub fn on_failure(&self, observer: impl Fn(&FailureEvent) + Send + Sync + 'static) {
+        self.core().observe_failures(Arc::new(observer));
+    }
+
+    /// Waits for the end of an actor that the program must know of, and returns it: any end of an
+    /// [essential](crate::system::Spawn::essential) actor, but not by a shutdown, and the final failure
+    /// of a root actor that [escalates](crate::system::Spawn::escalate). (A child escalates to its
+    /// parent, which may be such a root.)
     ///
     /// The program decides how to react: it may end, spawn the actor anew, or continue without it.
     ///
-    /// Each failure is returned once, the oldest first. Failures from before the call are kept, up
-    /// to 64 of them; further ones are only logged. An actor that was asked to stop, or was killed,
-    /// has not failed. A shutdown does not end the wait.
+    /// Each end is returned once, the oldest first. Ends from before the call are kept, up to 64 of
+    /// them; further ones are only logged. An actor that was asked to stop, or was killed, has not
+    /// failed: its end is returned only if it is essential. A shutdown does not end the wait.
     ///
     /// ```
     /// use conclib::prelude::*;
@@ -278,7 +324,7 @@ impl ActorSystem {
     ///
     /// # Cancel safety
     ///
-    /// Dropped before completion, it loses no failure.
+    /// Dropped before completion, it loses no end.
     pub async fn failed(&self) -> ActorFailure {
         self.core().next_escalation().await
     }

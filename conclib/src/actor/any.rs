@@ -8,6 +8,8 @@ use tokio::sync::Notify;
 
 use super::cell::ActorCell;
 use super::control::StopCause;
+use super::failure_event::handler_name;
+use super::links::EssentialEnd;
 use super::snapshot::{ActorSnapshot, RunningHandler};
 use super::stats::Phase;
 use super::{Handlers, RecipientQuery};
@@ -31,6 +33,8 @@ pub(crate) trait AnyActor: Participant {
     fn remove_child(&self, sequence: u64);
     /// Has the actor fail with a child that escalates its failure.
     fn child_failed(&self, failure: Failure);
+    /// Adds ends of essential actors below this one, to be reported with its own end.
+    fn add_essential_ends(&self, ends: Vec<EssentialEnd>);
     /// Removes a watcher of the actor's end.
     fn unwatch(&self, watcher: ActorId);
     /// The reason for which the actor has stopped, if it has.
@@ -174,6 +178,10 @@ impl<A: Handlers> AnyActor for ActorCell<A> {
         self.control.escalate();
     }
 
+    fn add_essential_ends(&self, ends: Vec<EssentialEnd>) {
+        self.links.add_essential_ends(ends);
+    }
+
     fn unwatch(&self, watcher: ActorId) {
         self.links.unwatch(watcher);
     }
@@ -240,9 +248,7 @@ impl<A: Handlers> AnyActor for ActorCell<A> {
             parent: self.parent().map(|parent| parent.urn().clone()),
             phase: stats.phase,
             running: stats.running.map(|(handler, elapsed)| RunningHandler {
-                name: panics::catch(|| A::handler_name(handler))
-                    .unwrap_or("handler")
-                    .into(),
+                name: handler_name::<A>(handler).into(),
                 elapsed,
             }),
             queued: load.depth,

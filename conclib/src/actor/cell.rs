@@ -57,6 +57,8 @@ pub(crate) struct SpawnOptions {
     pub(crate) restarts_itself: bool,
     /// The actor is hidden from other processes.
     pub(crate) private: bool,
+    /// The end of the actor is reported to the program.
+    pub(crate) essential: bool,
 }
 
 /// The effect of an actor's references on its life.
@@ -151,7 +153,7 @@ impl<A: Handlers> ActorCell<A> {
         parent.and_then(Weak::upgrade)
     }
 
-    pub(super) fn options(&self) -> SpawnOptions {
+    pub(crate) fn options(&self) -> SpawnOptions {
         let extras = self.extras.as_ref();
         extras.map_or_else(SpawnOptions::default, |extras| extras.options)
     }

@@ -8,8 +8,7 @@ use parking_lot::Mutex;
 use crate::actor::cell::{ActorCell, SpawnOptions};
 use crate::actor::host::SystemLink;
 use crate::actor::resources::ActorResources;
-use crate::actor::{ActorRef, Handlers};
-use crate::error::Failure;
+use crate::actor::{ActorRef, FailureEvent, Handlers};
 use crate::message::attributes::Attributes;
 use crate::reply::RequestId;
 use crate::reply::cancelled::Cancelled;
@@ -294,9 +293,9 @@ impl<A: Handlers> Context<A> {
         self.message = message;
     }
 
-    /// Reports a failure of this actor to the observers of its system's failures.
-    pub(crate) fn failed(&self, failure: &Failure) {
-        self.system.actor_failed(self.urn(), failure);
+    /// Reports a failure of this actor to the observers of its system.
+    pub(crate) fn report(&self, event: &FailureEvent) {
+        self.system.actor_failed(event);
     }
 
     /// The actor's resources, if it has any.

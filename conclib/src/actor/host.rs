@@ -3,13 +3,12 @@
 use std::any::Any;
 use std::sync::{Arc, Weak};
 
-use crate::error::Failure;
-use crate::urn::Urn;
+use crate::actor::FailureEvent;
 
 /// A system that actors live in.
 pub(crate) trait Host: Any + Send + Sync {
-    /// Reports that an actor has failed.
-    fn actor_failed(&self, urn: &Urn, failure: &Failure);
+    /// Reports the failure of an actor to the observers.
+    fn actor_failed(&self, event: &FailureEvent);
     /// The epoch of the lease that the system holds, or held last.
     fn token(&self) -> Option<u64>;
     /// True while other processes can ask the actors.
@@ -39,9 +38,9 @@ impl SystemLink {
         self.0.upgrade().is_some_and(|host| host.is_serving())
     }
 
-    pub(crate) fn actor_failed(&self, urn: &Urn, failure: &Failure) {
+    pub(crate) fn actor_failed(&self, event: &FailureEvent) {
         if let Some(host) = self.0.upgrade() {
-            host.actor_failed(urn, failure);
+            host.actor_failed(event);
         }
     }
 }
@@ -56,7 +55,7 @@ impl Default for SystemLink {
 struct NoHost;
 
 impl Host for NoHost {
-    fn actor_failed(&self, _urn: &Urn, _failure: &Failure) {}
+    fn actor_failed(&self, _event: &FailureEvent) {}
 
     fn token(&self) -> Option<u64> {
         None

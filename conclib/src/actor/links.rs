@@ -1,6 +1,7 @@
 //! Links of an actor to other actors: its children, the watchers of its end, and its waits.
 
 use std::collections::BTreeMap;
+use std::mem;
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::{Mutex, MutexGuard};
@@ -10,6 +11,7 @@ use crate::actor::any::AnyActor;
 use crate::deadlock::{ActiveWait, ActorId, Edge, Execution};
 use crate::error::Failure;
 use crate::stop_reason::{StopReason, Terminated};
+use crate::urn::Urn;
 
 /// The links of an actor, under one lock. The many actors without links take no memory for them.
 #[derive(Default)]
@@ -44,6 +46,15 @@ struct LinkTables {
     escalated: Option<Failure>,
     /// The reason for which the incarnation ends, from shortly before its last hook on.
     end_reason: Option<StopReason>,
+    /// The ends of essential children that ended with this incarnation, and of essential actors below
+    /// them. Reported with the end of the actor, unless another incarnation follows.
+    essential_ends: Vec<EssentialEnd>,
+}
+
+/// The end of an essential actor.
+pub(crate) struct EssentialEnd {
+    pub(crate) urn: Urn,
+    pub(crate) reason: StopReason,
 }
 
 /// An actor that watches this one.
@@ -98,7 +109,7 @@ impl Links {
         state.closed_to_children = false;
         let before = state.tables.as_mut().map(|tables| {
             let (escalated, end_reason) = (tables.escalated.take(), tables.end_reason.take());
-            (escalated, end_reason)
+            (escalated, end_reason, mem::take(&mut tables.essential_ends))
         });
         drop(state);
         drop(before); // outside the lock, since dropping an error may run foreign code
@@ -120,6 +131,17 @@ impl Links {
 
     pub(crate) fn take_escalated(&self) -> Option<Failure> {
         self.with_tables(|tables| tables.escalated.take())
+    }
+
+    /// Adds ends of essential actors below this one, to be reported with its own.
+    pub(super) fn add_essential_ends(&self, ends: Vec<EssentialEnd>) {
+        let mut state = self.lock();
+        let tables = state.tables.get_or_insert_default();
+        tables.essential_ends.extend(ends);
+    }
+
+    pub(crate) fn take_essential_ends(&self) -> Vec<EssentialEnd> {
+        self.with_tables(|tables| mem::take(&mut tables.essential_ends))
     }
 
     // ---- watchers
@@ -194,7 +216,7 @@ impl Links {
         state.ended = true;
         let tables = state.tables.as_mut();
         let (watchers, end) = tables.map_or_else(Default::default, |tables| {
-            (std::mem::take(&mut tables.watchers), tables.end.take())
+            (mem::take(&mut tables.watchers), tables.end.take())
         });
         drop(state);
         if let Some(end) = end {

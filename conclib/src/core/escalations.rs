@@ -1,4 +1,4 @@
-//! Failures of root actors that escalate, until the program takes them.
+//! Failures of root actors that escalate, and ends of essential actors, until the program takes them.
 
 use std::collections::VecDeque;
 use std::error::Error;
@@ -10,13 +10,14 @@ use tokio::sync::Notify;
 use crate::stop_reason::StopReason;
 use crate::urn::Urn;
 
-/// The most failures that are kept. Later failures are dropped: the first one is likely the cause,
+/// The most ends that are kept. Later ones are dropped: the first one is likely the cause,
 /// and all of them are in the log.
 const MAX_KEPT: usize = 64;
 
 /// The end of an actor that the program must know of, returned by
 /// [`ActorSystem::failed`](crate::ActorSystem::failed): the final failure of a root actor that
-/// [escalates](crate::system::Spawn::escalate).
+/// [escalates](crate::system::Spawn::escalate), or any end of an
+/// [essential](crate::system::Spawn::essential) one.
 ///
 /// The actor's failure is the [`source`](Error::source) of this error, and not part of its text.
 #[derive(Debug, Clone)]
@@ -25,7 +26,7 @@ pub struct ActorFailure {
     /// The URN of the actor, which is free again.
     pub urn: Urn,
     /// The reason that the actor stopped: [`Failed`](StopReason::Failed) or
-    /// [`Exhausted`](StopReason::Exhausted).
+    /// [`Exhausted`](StopReason::Exhausted), unless the actor is essential.
     pub reason: StopReason,
 }
 
@@ -39,7 +40,13 @@ impl fmt::Display for ActorFailure {
                     "the actor `{urn}` failed too often, and will not start again"
                 )
             }
-            _ => write!(f, "the actor `{urn}` failed, and will not start again"),
+            StopReason::Failed(_) => {
+                write!(f, "the actor `{urn}` failed, and will not start again")
+            }
+            reason => write!(
+                f,
+                "the actor `{urn}`, which is essential, has ended: {reason}"
+            ),
         }
     }
 }
@@ -53,7 +60,7 @@ impl Error for ActorFailure {
 
 #[derive(Default)]
 pub(crate) struct Escalations {
-    /// Failures not yet taken, the oldest first.
+    /// Ends not yet taken, the oldest first.
     waiting: Mutex<VecDeque<ActorFailure>>,
     added: Notify,
 }

@@ -6,6 +6,7 @@ use tokio::sync::oneshot;
 
 use crate::actor::any::AnyActor;
 use crate::actor::cell::ActorCell;
+use crate::actor::links::EssentialEnd;
 use crate::actor::{Actor, FailedActor};
 use crate::core::SystemCore;
 use crate::error::AskError;
@@ -51,6 +52,36 @@ impl<A: Actor> ActorGuard<A> {
             reason: None,
         }
     }
+
+    /// Ends an actor whose task was not spawned.
+    pub(crate) fn end_unstarted(mut self, reason: StopReason) {
+        self.reason = Some(reason);
+    }
+
+    /// Reports the ends of essential actors: of this one, and of those that ended with it. Its URN is
+    /// free by now.
+    fn report_essential(&self, reason: &StopReason, gave_up: bool) {
+        let (cell, system) = (&self.cell, &self.system);
+        let mut ends = cell.links.take_essential_ends();
+        if cell.options().essential {
+            let (urn, reason) = (cell.urn.clone(), reason.clone());
+            ends.push(EssentialEnd { urn, reason });
+        }
+        if ends.is_empty() || matches!(reason, StopReason::Shutdown) {
+            return;
+        }
+        // A parent that ends as well may do so in a shutdown, or start again with new children.
+        let is_ending = |parent: &Arc<dyn AnyActor>| {
+            !parent.has_ended() && parent.pending_stop_reason().is_some()
+        };
+        if let Some(parent) = cell.parent().filter(is_ending) {
+            parent.add_essential_ends(ends);
+        } else if gave_up || !system.is_closing() {
+            for EssentialEnd { urn, reason } in ends {
+                system.escalate(urn, reason);
+            }
+        }
+    }
 }
 
 impl<A: Actor> ActorGuard<A> {
@@ -88,9 +119,10 @@ impl<A: Actor> Drop for ActorGuard<A> {
         }
         system.registry.release(cell.urn.as_str(), cell.id());
         cell.control.forget_task();
-        if gave_up && cell.escalates_to_system() {
+        if gave_up && cell.escalates_to_system() && !cell.options().essential {
             system.escalate(cell.urn.clone(), reason.clone());
         }
+        self.report_essential(&reason, gave_up);
         cell.end(&reason);
         if let Some(started) = self.started.take() {
             drop(started.send(Err(reason))); // fails if the `Spawn` was dropped

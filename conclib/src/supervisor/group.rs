@@ -153,10 +153,8 @@ impl Group {
                 log_last_failure(&urn, end, &why);
                 let last = exhausted(end);
                 permit.give(Err(StopReason::Exhausted(last.clone())));
-                let Budget { restarts, within } = self.budget;
-                let text = format!(
-                    "its member `{urn}` ended once more than {restarts} times within {within:?}"
-                );
+                let spent = self.budget.spent_by(end);
+                let text = format!("its member `{urn}` ended too often ({spent})");
                 Err(ChildFailure::new(urn, last, text).into())
             }
             RestartDecision::Restart(wait) => {

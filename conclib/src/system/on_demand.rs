@@ -190,7 +190,13 @@ impl<F> OnDemand<F> {
 
     /// Limits the restarts of each actor: to 3 within 5 s by default.
     pub fn budget(mut self, restarts: u32, within: Duration) -> Self {
-        self.settings.budget = Budget { restarts, within };
+        self.settings.budget = Budget::new(restarts, within);
+        self
+    }
+
+    /// Restarts each actor without a limit, after the delays of its backoff.
+    pub fn unlimited(mut self) -> Self {
+        self.settings.budget = self.settings.budget.unlimited();
         self
     }
 

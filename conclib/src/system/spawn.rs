@@ -5,7 +5,6 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, ready};
-use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::task::coop::poll_proceed;
@@ -21,13 +20,13 @@ use crate::runner;
 use crate::runner::ActorGuard;
 use crate::stop_reason::StopReason;
 use crate::supervision::lifecycle::{Lifecycle, Supervised, Unsupervised};
-use crate::supervision::{Backoff, Budget, Restart};
 use crate::system::ActorSystem;
 use crate::urn::{Urn, UrnError};
 
 pub use error::SpawnError;
 
 mod error;
+mod restarts;
 
 /// A builder of an actor, made by [`ActorSystem::spawn`] and its like: its methods configure the
 /// actor, and awaiting it starts the actor.
@@ -132,32 +131,6 @@ impl<A: Actor, F> Spawn<A, Supervised<F>> {
     {
         Self::new(system, parent, None, Supervised::new(factory))
     }
-
-    /// Sets the ends after which the actor starts again: failures by default.
-    pub fn restart(mut self, restart: Restart) -> Self {
-        self.kind.restarts_itself = restart == Restart::Always;
-        if let SpawnState::New(_, source) = &mut self.state {
-            source.restart = restart;
-        }
-        self
-    }
-
-    /// Limits the restarts: to 3 within 5 s by default. One failure more, and the actor stops
-    /// as [`Exhausted`](StopReason::Exhausted).
-    pub fn budget(mut self, restarts: u32, within: Duration) -> Self {
-        if let SpawnState::New(_, source) = &mut self.state {
-            source.budget = Budget { restarts, within };
-        }
-        self
-    }
-
-    /// Sets the delay before a restart.
-    pub fn backoff(mut self, backoff: Backoff) -> Self {
-        if let SpawnState::New(_, source) = &mut self.state {
-            source.backoff = backoff;
-        }
-        self
-    }
 }
 
 impl<A: Actor, S> Spawn<A, S> {
@@ -225,6 +198,34 @@ impl<A: Actor, S> Spawn<A, S> {
     /// [`ActorSystem::failed`], unless the actor was asked to stop.
     pub fn escalate(mut self) -> Self {
         self.kind.escalation = Escalation::Always;
+        self
+    }
+
+    /// Declares that the program cannot do without the actor: if it ends for any reason but a shutdown
+    /// of the system, [`ActorSystem::failed`] returns its end, also if it was asked to stop or was killed.
+    /// A restart is no end.
+    ///
+    /// A child may be essential too. If it ends because its parent does, that is reported when the
+    /// parent has ended; if the parent starts again, the end of the child is not reported: the parent
+    /// starts it anew.
+    ///
+    /// ```
+    /// # use conclib::prelude::*;
+    /// # #[derive(Actor)]
+    /// # #[actor(urn = "shop")]
+    /// # struct Shop;
+    /// # #[handlers]
+    /// # impl Shop {}
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let system = ActorSystem::new();
+    /// let shop = system.supervise(|| async { Shop }).essential().await?;
+    /// shop.stop();
+    /// let end = system.failed().await;
+    /// assert_eq!(end.to_string(), "the actor `shop`, which is essential, has ended: stop was requested");
+    /// # Ok(()) }
+    /// ```
+    pub fn essential(mut self) -> Self {
+        self.kind.essential = true;
         self
     }
 
@@ -308,6 +309,7 @@ impl<A: Actor, S> Spawn<A, S> {
             && !parent.add_child(cell.clone())
         {
             let parent = parent.urn().clone();
+            guard.end_unstarted(StopReason::ParentStopped);
             return Err(SpawnError::ParentStopped { parent });
         }
         let context = Context::new(cell.clone(), system.link());

@@ -71,12 +71,10 @@ impl TestSystem {
         let system = ActorSystem::new();
         let record = Arc::<Mutex<FailureRecord>>::default();
         let observed = record.clone();
-        system
-            .core()
-            .observe_failures(Box::new(move |urn, failure| {
-                let failure = (urn.clone(), failure.clone());
-                lock(&observed).failures.push(failure);
-            }));
+        system.on_failure(move |event| {
+            let failure = (event.urn.clone(), event.failure.clone());
+            lock(&observed).failures.push(failure);
+        });
         Self {
             system,
             record,

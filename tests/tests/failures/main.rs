@@ -2,6 +2,7 @@
 
 mod handlers;
 mod hooks;
+mod observers;
 
 use conclib::prelude::*;
 use conclib_tests::messages::{Pass, Ping};

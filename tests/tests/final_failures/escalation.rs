@@ -198,7 +198,7 @@ async fn spent_budget_of_a_group_keeps_the_failure_of_its_member() -> TestResult
     let child = failure.downcast_ref::<ChildFailure>().expect("a child's");
     assert_eq!(child.urn, "a");
     assert!(failure.downcast_ref::<io::Error>().is_some());
-    let says = "its member `a` ended once more than 0 times within 1s: no disk";
+    let says = "its member `a` ended too often (1 failure within 1 s): no disk";
     assert_eq!(failure.to_string(), says);
     Ok(())
 }

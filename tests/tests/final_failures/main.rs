@@ -1,6 +1,7 @@
 //! Actors that fail and do not start again: snapshots, lookups, logs, escalation.
 
 mod escalation;
+mod essential;
 mod logs;
 mod lookups;
 mod snapshots;

@@ -24,8 +24,7 @@ async fn spent_budget_ends_the_group() -> TestResult {
     let StopReason::Failed(failure) = within(group.stopped()).await else {
         return Err("it has not failed".into());
     };
-    let says = "its member `b` ended once more than 3 times within 5s: \
-                panicked: on purpose";
+    let says = "its member `b` ended too often (4 failures within 5 s): panicked: on purpose";
     assert_eq!(failure.to_string(), says);
     assert!(matches!(b.stopped().await, StopReason::Exhausted(_)));
     let stops = |name: &str| format!("{name} stops: its parent stopped");
