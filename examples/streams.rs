@@ -56,9 +56,9 @@ impl Reader {
             Line::Text(text) => {
                 println!("read {text:?}");
                 let counted = text.clone();
-                ctx.spawn_blocking(move || Counted {
+                ctx.pipe(ctx.spawn_blocking(move |_| Counted {
                     vowels: counted.matches(['a', 'e', 'i', 'o', 'u']).count(),
-                });
+                }));
                 ctx.pipe(async move {
                     tokio::time::sleep(Duration::from_millis(20)).await; // a slow service
                     Translated(text.to_uppercase())

@@ -11,7 +11,7 @@ use periodic::Periodic;
 
 mod periodic;
 
-const OPTIONS: &[&str] = &["urn", "mailbox", "private", "crate"];
+const OPTIONS: &[&str] = &["urn", "mailbox", "private", "thread", "crate"];
 
 /// The longest URN, as in `conclib::Urn::MAX_LEN`.
 const MAX_URN_BYTES: usize = 255;
@@ -32,6 +32,8 @@ struct Actor<'a> {
     mailbox: Option<LitInt>,
     /// Other processes do not find it.
     private: bool,
+    /// It runs on a thread of its own.
+    thread: bool,
     krate: Crate,
     ticks: Vec<Periodic>,
 }
@@ -43,6 +45,7 @@ impl<'a> Actor<'a> {
             urn: None,
             mailbox: None,
             private: false,
+            thread: false,
             krate: Crate::default(),
             ticks: Vec::new(),
         };
@@ -67,6 +70,7 @@ impl<'a> Actor<'a> {
                 "urn" => self.urn = Some(value(meta, "urn = \"user/42\"")?),
                 "mailbox" => self.mailbox = Some(value(meta, "mailbox = 256")?),
                 "crate" => self.krate = Crate::parse(meta)?,
+                "thread" => self.thread = flag(meta, "thread")?,
                 _ => self.private = flag(meta, "private")?,
             }
             Ok(())
@@ -123,6 +127,11 @@ impl<'a> Actor<'a> {
                 const PRIVATE: ::core::primitive::bool = true;
             )
         });
+        let thread = self.thread.then(|| {
+            quote!(
+                const THREAD: ::core::primitive::bool = true;
+            )
+        });
         let ticks_fn = (!self.ticks.is_empty()).then(|| {
             quote! {
                 fn ticks() -> &'static [#krate::Tick<Self>] {
@@ -145,6 +154,7 @@ impl<'a> Actor<'a> {
                 #urn
                 #mailbox
                 #private
+                #thread
                 #ticks_fn
             }
             #periodic

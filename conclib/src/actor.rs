@@ -3,7 +3,7 @@
 //!
 //! | trait | defines | implemented by |
 //! |---|---|---|
-//! | [`Actor`] | the URN, the mailbox's capacity, the ticks | `#[derive(Actor)]` on the struct |
+//! | [`Actor`] | the URN, the mailbox's capacity, its own thread, the ticks | `#[derive(Actor)]` on the struct |
 //! | [`Handlers`] | the inbox, the dispatch of a message, the hooks | `#[handlers]` on the impl |
 //! | [`Handler<M>`] | the handler of `M` | `#[handlers]`, one per message |
 //!
@@ -123,7 +123,8 @@
 
 pub use actor_ref::ActorRef;
 pub use ask::Ask;
-pub use context::{Context, Task};
+pub use cancel_flag::CancelFlag;
+pub use context::{BlockingTask, Context, Task};
 pub(crate) use failure_event::FailureEvent;
 pub use forward::{Forward, ForwardError};
 pub(crate) use recipient::Goal;
@@ -139,6 +140,7 @@ mod actor_ref;
 pub(crate) mod any;
 mod ask;
 mod blocking;
+mod cancel_flag;
 pub(crate) mod cell;
 pub(crate) mod context;
 pub(crate) mod control;

@@ -46,7 +46,7 @@
 //! | tell, ask, stop and kill an actor | [`ActorRef`]; by message type, without the actor's type: [`Recipient`] |
 //! | wait for room, not at all, or for a time | [`tell`](ActorRef::tell), [`try_tell`](ActorRef::try_tell), [`Tell::timeout`](actor::Tell::timeout) |
 //! | limit the wait for an answer | [`Ask::timeout`](actor::Ask::timeout) |
-//! | stop work whose asker has gone | [`Context::cancelled`], [`Reply::cancelled`] |
+//! | stop work whose asker has gone | [`Context::cancelled`], [`Reply::cancelled`], [`CancelFlag`](actor::CancelFlag) |
 //! | send from a thread outside tokio | [`Tell::blocking`](actor::Tell::blocking), [`Ask::blocking`](actor::Ask::blocking) |
 //! | answer later, from anywhere | [`Reply`] |
 //! | hand a message on, with its asker | [`ActorRef::forward`] |
@@ -59,7 +59,8 @@
 //! | learn of an actor's end | [`Context::watch`], [`Terminated`], [`ActorRef::stopped`] |
 //! | do something later, or regularly | [`Context::after`], [`Context::every`], [`schedule`] |
 //! | make messages of a stream | [`Context::attach`] |
-//! | do slow I/O or compute without blocking the mailbox | [`Context::pipe`], [`Context::spawn_blocking`] |
+//! | do slow I/O without blocking the mailbox | [`Context::pipe`] |
+//! | block, or compute for long | [`Context::spawn_blocking`]; in all handlers: [`#[actor(thread)]`](Actor::THREAD) |
 //! | put several actors behind one URN | [`pool`] |
 //! | tell many actors at once | [`topic`] |
 //! | see the state of all actors | [`ActorSystem::snapshot`], [`snapshot`] |

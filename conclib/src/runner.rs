@@ -17,6 +17,7 @@ use crate::actor::control::StopCause;
 use crate::actor::stats::Phase;
 use crate::actor::stopped::{ended, stopped_first};
 use crate::actor::{Actor, Context, FailureEvent};
+use crate::core::spawn_task;
 use crate::deadlock::current::{Current, enter_last_span};
 use crate::error::panics::drop_quietly;
 use crate::error::{AskError, Failure};
@@ -28,6 +29,7 @@ use crate::urn::Urn;
 use events::{Events, NextEvent};
 use guard::refuse;
 use interrupt::{Interrupted, between_incarnations, guarded, until_stopped};
+use thread::ActorThread;
 
 pub(crate) use guard::ActorGuard;
 
@@ -37,9 +39,40 @@ mod interrupt;
 mod spans;
 #[cfg(all(test, not(conclib_loom)))]
 mod tests;
+mod thread;
+
+/// Starts the task of an actor: on the current runtime, or on a thread of its own.
+///
+/// # Errors
+///
+/// The failure of an actor whose thread could not be started. Its URN is free again.
+pub(crate) fn start_task<A: Actor, S: StateSource<A>>(
+    guard: ActorGuard<A>,
+    ctx: Context<A>,
+    source: S,
+) -> Result<(), Failure> {
+    if !A::THREAD {
+        spawn_task(run(guard, ctx, source));
+        return Ok(());
+    }
+    match ActorThread::start(ctx.urn().as_str()) {
+        Ok(thread) => {
+            let actor = guard.cell.clone();
+            thread.run(run(guard, ctx, source), actor);
+            Ok(())
+        }
+        Err(error) => {
+            let failure = Failure::from(error);
+            let end = StopReason::Failed(failure.clone());
+            log_last_failure(ctx.urn(), &end, "it has no thread");
+            guard.end_unstarted(end);
+            Err(failure)
+        }
+    }
+}
 
 /// Runs an actor to its end.
-pub(crate) fn run<A: Actor, S: StateSource<A>>(
+fn run<A: Actor, S: StateSource<A>>(
     mut guard: ActorGuard<A>,
     mut ctx: Context<A>,
     mut source: S,

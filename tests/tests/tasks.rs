@@ -62,10 +62,10 @@ async fn closure_may_block_its_thread() -> TestResult {
     let (_system, a, log) = probe().await?;
     let (release, released) = mpsc::channel();
     begin(&a, move |ctx| {
-        ctx.spawn_blocking(move || {
+        ctx.pipe(ctx.spawn_blocking(move |_| {
             let text: &str = released.recv().unwrap_or("no sender");
             note(text)
-        })
+        }))
     })
     .await?;
     within(a.ask(note("meanwhile"))).await?;
@@ -179,7 +179,8 @@ async fn panic_of_a_task_fails_the_actor() -> TestResult {
     let stream =
         |ctx: &mut Context<ScriptedActor>| ctx.attach(stream::once(async { panic!("oh") as Note }));
     let future = |ctx: &mut Context<ScriptedActor>| ctx.pipe(async { panic!("oh") as Note });
-    let closure = |ctx: &mut Context<ScriptedActor>| ctx.spawn_blocking(|| panic!("oh") as Note);
+    let closure =
+        |ctx: &mut Context<ScriptedActor>| ctx.pipe(ctx.spawn_blocking(|_| panic!("oh") as Note));
     let tasks: [fn(&mut Context<ScriptedActor>) -> Task; 3] = [stream, future, closure];
     for task in tasks {
         let (_system, a, log) = probe().await?;

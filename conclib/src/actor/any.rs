@@ -43,6 +43,8 @@ pub(crate) trait AnyActor: Participant {
     fn end_notify(&self) -> Arc<Notify>;
     /// Interrupts the current incarnation at its next await.
     fn interrupt(&self);
+    /// True once the current incarnation was interrupted, or the actor killed.
+    fn is_interrupted(&self) -> bool;
     /// The actor that spawned this one; `None` for a root actor, or if the parent's cell is gone.
     fn parent(&self) -> Option<Arc<dyn AnyActor>>;
     /// Ends the incarnation after the current message, because the actor's group restarts.
@@ -196,6 +198,10 @@ impl<A: Handlers> AnyActor for ActorCell<A> {
 
     fn interrupt(&self) {
         self.control.interrupt();
+    }
+
+    fn is_interrupted(&self) -> bool {
+        self.control.is_interrupted()
     }
 
     fn parent(&self) -> Option<Arc<dyn AnyActor>> {

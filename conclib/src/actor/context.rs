@@ -15,8 +15,10 @@ use crate::reply::cancelled::Cancelled;
 use crate::reply::incoming::Incoming;
 use crate::urn::Urn;
 
+pub use blocking::BlockingTask;
 pub use tasks::Task;
 
+mod blocking;
 mod lease;
 mod tasks;
 mod timers;
@@ -30,8 +32,9 @@ mod watching;
 /// A handler or hook gets the context by a parameter `ctx: &mut Context<Self>`.
 pub struct Context<A: Handlers> {
     /// Timers, tasks and watches; `None` until there is one. Dropped before the cell, since watched
-    /// actors know this actor by the cell's address. The mutex is never locked: it makes the context
-    /// `Sync` whatever the messages in it are, so that a handler may hold `&Context` across an await.
+    /// actors know this actor by the cell's address. The mutex is locked only to make a cancel flag, and
+    /// never for long: it makes the context `Sync` whatever the messages in it are, so that a handler
+    /// may hold `&Context` across an await.
     resources: Mutex<Option<Box<ActorResources<A>>>>,
     pub(crate) cell: Arc<ActorCell<A>>,
     system: Arc<SystemLink>,

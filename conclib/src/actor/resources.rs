@@ -6,6 +6,7 @@ use tokio::task::JoinSet;
 
 use crate::actor::Handlers;
 use crate::actor::any::AnyActor;
+use crate::actor::cancel_flag::Incarnation;
 use crate::actor::timers::Timers;
 use crate::deadlock::ActorId;
 
@@ -16,6 +17,8 @@ pub(crate) struct ActorResources<A: Handlers> {
     /// them.
     pub(crate) tasks: JoinSet<()>,
     pub(crate) watches: Watches,
+    /// Sets the cancel flags of the incarnation when it ends.
+    pub(crate) incarnation: Incarnation,
 }
 
 impl<A: Handlers> ActorResources<A> {
@@ -28,6 +31,7 @@ impl<A: Handlers> ActorResources<A> {
                 me,
                 watched: Vec::new(),
             },
+            incarnation: Incarnation::default(),
         }
     }
 }

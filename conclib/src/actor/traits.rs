@@ -47,6 +47,52 @@ pub trait Actor: Handlers {
     /// other. `#[actor(private)]` sets it.
     const PRIVATE: bool = false;
 
+    /// True if the actor runs on a thread of its own, so that its handlers may block: for an embedded
+    /// database, a PDF library, an interpreter. `#[actor(thread)]` sets it.
+    ///
+    /// The thread is called like the actor's URN, starts with the spawn and ends with the actor;
+    /// restarts keep it. Within handlers and hooks, the spawning runtime is the current one: timers,
+    /// `tokio::spawn` and `.await` work as elsewhere, and so do calls that block:
+    /// [`Ask::blocking`](crate::actor::Ask::blocking), `Handle::block_on`, blocking clients. All else is
+    /// as for other actors; children and [tasks](crate::Context::pipe) of the actor run on the runtime.
+    /// The workers of a [`Pool`](crate::pool::Pool) have a thread each.
+    ///
+    /// A kill and a shutdown cannot interrupt a handler while it blocks. A shutdown lists such an actor
+    /// as [`stuck`](crate::system::ShutdownReport::stuck) and returns; the thread ends when the handler
+    /// returns. A handler that blocks for long looks at its
+    /// [`cancel_flag`](crate::Context::cancel_flag). When the runtime ends, so does the actor, once its
+    /// handler has returned; neither the runtime nor the process waits for the thread.
+    ///
+    /// In tests with paused time, tokio's clock does not know that the thread is busy, and moves on.
+    ///
+    /// ```
+    /// use conclib::prelude::*;
+    ///
+    /// #[derive(ActorMessage, Serialize, Deserialize)]
+    /// #[message(response = usize)]
+    /// struct Read { path: String }
+    ///
+    /// #[derive(Actor)]
+    /// #[actor(urn = "files", thread)]
+    /// struct Files;
+    ///
+    /// #[handlers]
+    /// impl Files {
+    ///     #[handler]
+    ///     fn read(&mut self, Read { path }: Read) -> Result<usize, Failure> {
+    ///         assert_eq!(std::thread::current().name(), Some("files"));
+    ///         Ok(std::fs::read(path)?.len())           // blocks this thread only
+    ///     }
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let system = ActorSystem::new();
+    /// let files = system.spawn(Files).await?;
+    /// assert!(files.ask(Read { path: "Cargo.toml".into() }).await? > 0);
+    /// # Ok(()) }
+    /// ```
+    const THREAD: bool = false;
+
     /// The messages that the actor is sent at regular intervals; see
     /// [`PeriodicActor`](crate::schedule::PeriodicActor).
     fn ticks() -> &'static [Tick<Self>] {

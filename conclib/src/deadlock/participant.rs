@@ -68,6 +68,8 @@ pub(crate) trait PendingReply: Send + Sync {
     fn refuse(&self, error: AskError);
     /// The deadline of the asker.
     fn deadline(&self) -> Option<Instant>;
+    /// True if the asker has gone without a reply: it was dropped, or its deadline has passed.
+    fn is_abandoned(&self) -> bool;
     /// Ready once the ask has ended, by a reply or because the asker is gone. Until then, the waker is
     /// registered under `key`.
     fn poll_ended(self: Arc<Self>, key: &mut Option<WakerKey>, cx: &Context<'_>) -> Poll<()>;

@@ -82,6 +82,8 @@ pub(crate) struct Responder {
     is_ask: bool,
     /// A reply was sent, or none is wanted.
     done: AtomicBool,
+    /// The asker has gone without a reply.
+    abandoned: AtomicBool,
     /// A handler owns the reply.
     has_handler: AtomicBool,
     /// A handler has started on the request, even if it forwarded it since.
@@ -107,6 +109,7 @@ impl Responder {
             deadline,
             is_ask: wanted,
             done: AtomicBool::new(!wanted),
+            abandoned: AtomicBool::new(false),
             has_handler: AtomicBool::new(false),
             started: AtomicBool::new(false),
             is_watched: AtomicBool::new(false),
@@ -199,6 +202,7 @@ impl Responder {
     /// Ends the ask without a reply: its asker is gone.
     pub(crate) fn give_up(&self) {
         if self.end() {
+            self.abandoned.store(true, Ordering::Relaxed);
             self.sink.forget(self.origin);
         }
     }
@@ -282,6 +286,11 @@ impl PendingReply for Responder {
 
     fn deadline(&self) -> Option<Instant> {
         self.deadline
+    }
+
+    fn is_abandoned(&self) -> bool {
+        let is_gone = || self.has_expired() || self.sink.is_given_up(self.origin);
+        self.abandoned.load(Ordering::Relaxed) || (self.is_awaited() && is_gone())
     }
 
     fn expire(&self) {

@@ -34,6 +34,8 @@ struct SlotState<R> {
     value: Value<R>,
     /// True if a handler has started on the message; set only for asks with a deadline.
     started: bool,
+    /// True if the asker has gone without an answer.
+    abandoned: bool,
     /// The wakers of tasks that wait for the end of the ask.
     ended: WakerSet,
 }
@@ -100,6 +102,7 @@ impl<R> Slot<R> {
                 asker,
                 value: Value::Empty,
                 started: false,
+                abandoned: false,
                 ended: WakerSet::default(),
             }),
             deadline,
@@ -159,6 +162,7 @@ impl<R> Slot<R> {
     pub(super) fn give_up(&self) -> Result<Result<R, AskError>, Delivered> {
         let mut state = self.lock();
         let value = mem::replace(&mut state.value, Value::Taken);
+        state.abandoned = matches!(value, Value::Empty);
         // Without a deadline, the runner does not call `start`: the handler may be running.
         let started = state.started || self.deadline.is_none();
         let asker = state.asker.take();
@@ -226,6 +230,7 @@ impl<R> Slot<R> {
             } else {
                 Delivered::No
             };
+            state.abandoned = true;
             drop(state);
             self.fill(Err(AskError::Timeout { delivered }));
             return None;
@@ -280,7 +285,19 @@ impl<R: Send + 'static> PendingReply for Slot<R> {
         drop(waker); // outside the lock
     }
 
+    fn is_abandoned(&self) -> bool {
+        let state = self.lock();
+        let is_late = || {
+            self.deadline
+                .is_some_and(|deadline| deadline <= Instant::now())
+        };
+        state.abandoned || (matches!(state.value, Value::Empty) && is_late())
+    }
+
     fn expire(&self) {
+        let mut state = self.lock();
+        state.abandoned |= matches!(state.value, Value::Empty);
+        drop(state);
         let delivered = Delivered::Accepted;
         self.fill(Err(AskError::Timeout { delivered }));
     }

@@ -116,7 +116,9 @@ impl<'a, A: Actor> Events<'a, A> {
     /// False for nearly all actors: without ticks and timers, an actor reads no clock.
     #[inline]
     fn has_timers(&self, ctx: &mut Context<A>) -> bool {
-        self.ticks.is_some() || ctx.resources_mut().is_some()
+        let resources = ctx.resources_mut();
+        self.ticks.is_some()
+            || resources.is_some_and(|resources| resources.timers.earliest().is_some())
     }
 
     /// Puts the message of a due tick or timer in front of the batch; false if none is due. The one

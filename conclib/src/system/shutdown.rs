@@ -193,7 +193,8 @@ impl fmt::Debug for Shutdown {
 pub struct ShutdownReport {
     /// Actors that were killed after the timeout.
     pub killed: Vec<Urn>,
-    /// Actors that still run, because their handler has not come to an await since the kill.
+    /// Actors that still run, because their handler has not come to an await since the kill, such as one
+    /// that blocks on its [own thread](crate::Actor::THREAD). They end when it does.
     pub stuck: Vec<Urn>,
 }
 

@@ -13,7 +13,6 @@ use crate::actor::any::AnyActor;
 use crate::actor::cell::{ActorCell, Escalation, Lifetime, SpawnOptions};
 use crate::actor::stats::Phase;
 use crate::actor::{Actor, ActorRef, Context, IntoActor};
-use crate::core::spawn_task;
 use crate::deadlock::{Edge, Wait, WaitFor};
 use crate::error::panics;
 use crate::runner;
@@ -317,8 +316,10 @@ impl<A: Actor, S> Spawn<A, S> {
         if at_once {
             cell.stats.enter(Phase::Running);
         }
-        spawn_task(runner::run(guard, context, source));
-        Ok((reference, starting))
+        match runner::start_task(guard, context, source) {
+            Ok(()) => Ok((reference, starting)),
+            Err(failure) => Err(SpawnError::StartFailed { urn, failure }),
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Streams, futures and closures that send their results to the actor as messages.
+//! Streams and futures that send their results to the actor as messages.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -75,7 +75,7 @@ impl<A: Handlers> Context<A> {
 
     /// Runs a future in a task, and sends its result to this actor as a message. The actor handles
     /// other messages meanwhile: slow I/O does not block its mailbox. A future that panics fails the
-    /// actor.
+    /// actor. For code that blocks its thread, see [`spawn_blocking`](Self::spawn_blocking).
     ///
     /// ```
     /// use conclib::prelude::*;
@@ -128,84 +128,11 @@ impl<A: Handlers> Context<A> {
     where
         A: Handler<M>,
     {
-        self.send_result(async { Some(future.await) })
-    }
-
-    /// Runs a closure that blocks or computes for long, and sends its result to this actor as a
-    /// message. The closure runs on a thread of its own; see [`tokio::task::spawn_blocking`].
-    ///
-    /// A closure that is running cannot be stopped; its result is dropped if the actor has ended. A
-    /// closure that panics fails the actor.
-    ///
-    /// ```
-    /// use conclib::prelude::*;
-    ///
-    /// #[derive(ActorMessage)]
-    /// #[message(local)]
-    /// struct Primes { count: usize }
-    ///
-    /// #[derive(Actor)]
-    /// struct Mathematician;
-    ///
-    /// #[handlers]
-    /// impl Mathematician {
-    ///     fn on_start(&mut self, ctx: &mut Context<Self>) {
-    ///         ctx.spawn_blocking(|| {
-    ///             let is_prime = |n: &u32| (2..*n).all(|d| n % d != 0);
-    ///             Primes { count: (2..100).filter(is_prime).count() }
-    ///         });
-    ///     }
-    ///
-    ///     #[handler]
-    ///     fn primes(&mut self, message: Primes, ctx: &mut Context<Self>) {
-    ///         assert_eq!(message.count, 25);
-    ///         ctx.stop();
-    ///     }
-    /// }
-    ///
-    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let system = ActorSystem::new();
-    /// system.spawn(Mathematician).await?.stopped().await;
-    /// # Ok(()) }
-    /// ```
-    ///
-    /// # Panics
-    ///
-    /// Outside a tokio runtime.
-    pub fn spawn_blocking<M: ActorMessage>(
-        &mut self,
-        closure: impl FnOnce() -> M + Send + 'static,
-    ) -> Task
-    where
-        A: Handler<M>,
-    {
-        let running = tokio::task::spawn_blocking(closure);
-        self.send_result(async {
-            match running
-                .await
-                .map_err(tokio::task::JoinError::try_into_panic)
-            {
-                Ok(message) => Some(message),
-                Err(Ok(panic)) => std::panic::resume_unwind(panic),
-                Err(Err(_)) => None, // cancelled, since the runtime shuts down
-            }
-        })
-    }
-
-    /// Runs a future in a task that ends with the actor, and sends the actor its message.
-    fn send_result<M: ActorMessage>(
-        &mut self,
-        future: impl Future<Output = Option<M>> + Send + 'static,
-    ) -> Task
-    where
-        A: Handler<M>,
-    {
         let me = self.actor_ref().downgrade();
         self.start(async move {
-            if let Some(message) = future.await
-                && let Some(me) = me.upgrade()
-            {
-                // An actor that has stopped needs no result.
+            let message = future.await;
+            // An actor that has stopped needs no result.
+            if let Some(me) = me.upgrade() {
                 drop(me.tell(message).await);
             }
         })
@@ -236,8 +163,7 @@ impl<A: Handlers> Context<A> {
     }
 }
 
-/// A handle to a task that an actor has started with [`Context::attach`], [`Context::pipe`] or
-/// [`Context::spawn_blocking`].
+/// A handle to a task that an actor has started with [`Context::attach`] or [`Context::pipe`].
 ///
 /// The task ends with the actor. Dropping the handle does not end it.
 ///
@@ -260,7 +186,10 @@ impl<A: Handlers> Context<A> {
 ///     /// Replaces a search that is still running.
 ///     #[handler]
 ///     fn search(&mut self, Search { limit }: Search, ctx: &mut Context<Self>) {
-///         let new = ctx.spawn_blocking(move || Found((2..limit).find(|n| n % 7 == 0)));
+///         let new = ctx.pipe(ctx.spawn_blocking(move |cancel| {
+///             let mut numbers = (2..limit).take_while(|_| !cancel.is_cancelled());
+///             Found(numbers.find(|n| n % 7 == 0))
+///         }));
 ///         if let Some(old) = self.search.replace(new) {
 ///             old.abort();
 ///         }

@@ -38,13 +38,14 @@ pub enum SpawnError {
     },
     /// The given URN is invalid.
     InvalidUrn(UrnError),
-    /// The factory or `on_start` panicked or returned a failure: in a supervised actor, more often
-    /// than its budget of restarts allows. The failure is the [`source`](Error::source) of this error.
+    /// The factory or `on_start` panicked or returned a failure (in a supervised actor, more often than
+    /// its budget of restarts allows), or the [thread](crate::Actor::THREAD) of the actor could not be
+    /// started. The failure is the [`source`](Error::source) of this error.
     #[non_exhaustive]
     StartFailed {
         /// The URN of the actor, which is free again.
         urn: Urn,
-        /// The panic or the returned failure.
+        /// The panic, the returned failure, or the error of the thread.
         failure: Failure,
     },
     /// The actor was killed before `on_start` had run.
