@@ -48,7 +48,7 @@
 //! | limit the wait for an answer | [`Ask::timeout`](actor::Ask::timeout) |
 //! | stop work whose asker has gone | [`Context::cancelled`], [`Reply::cancelled`], [`CancelFlag`](actor::CancelFlag) |
 //! | send from a thread outside tokio | [`Tell::blocking`](actor::Tell::blocking), [`Ask::blocking`](actor::Ask::blocking) |
-//! | answer later, from anywhere | [`Reply`] |
+//! | answer later, from anywhere | [`Reply`], [`ReplyTo`](reply::ReplyTo) |
 //! | hand a message on, with its asker | [`ActorRef::forward`] |
 //! | refer to an actor without counting | [`WeakActorRef`], [`WeakRecipient`], [`Spawn::while_referenced`](system::Spawn::while_referenced) |
 //! | restart after failures | [`ActorSystem::supervise`], [`supervision`] |
@@ -64,7 +64,7 @@
 //! | put several actors behind one URN | [`pool`] |
 //! | tell many actors at once | [`topic`] |
 //! | see the state of all actors | [`ActorSystem::snapshot`], [`snapshot`] |
-//! | test your actors | `conclib::test` (feature `test-util`), [`Context::test`], [`Reply::channel`] |
+//! | test your actors | `conclib::test` (feature `test-util`), [`Context::test`], [`Context::test_in`], [`Reply::channel`] |
 //! | be asked from other processes | [`run`](service::run), [`Config`]; in a program with a life of its own [`acquire_lease`](bus::acquire_lease), [`start_proxy`] |
 //! | guard data against a process that was replaced | [`Context::token`] |
 //! | end a process in good order | [`run`](service::run), [`shutdown_signal`](service::shutdown_signal) |
@@ -293,6 +293,7 @@ pub mod prelude {
     #[cfg(all(unix, feature = "daemon", feature = "redis"))]
     pub use crate::daemon::start_redis;
     pub use crate::envelope::UnexpectedMessage;
+    pub use crate::reply::ReplyTo;
     pub use crate::schedule::{First, Missed, PeriodicActor, Schedule, Ticker};
     #[cfg(feature = "bus")]
     pub use crate::service::{RunEnd, run};

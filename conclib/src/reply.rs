@@ -12,8 +12,8 @@ use crate::deadlock::current::Current;
 use crate::deadlock::{Participant, PendingReply};
 use crate::error::AskError;
 use crate::error::panics::drop_quietly;
-use crate::message::CodecError;
 use crate::message::attributes::Attributes;
+use crate::message::{ActorMessage, CodecError};
 use dropped::Refuse;
 use incoming::Incoming;
 use remote::{Responder, error_of_drop};
@@ -63,6 +63,37 @@ mod slot;
 pub struct Reply<R> {
     target: Target<R>,
 }
+
+/// The [`Reply`] to a message of type `M`: shorter where the response of the message is long.
+///
+/// ```
+/// use conclib::prelude::*;
+///
+/// #[derive(ActorMessage, Serialize, Deserialize)]
+/// #[message(response = Result<u64, String>)]
+/// struct PlaceOrder { item: String }
+///
+/// #[derive(Actor, Default)]
+/// struct Shop { waiting: Vec<ReplyTo<PlaceOrder>> }
+///
+/// #[handlers]
+/// impl Shop {
+///     #[handler]
+///     fn place(&mut self, order: PlaceOrder, reply: ReplyTo<PlaceOrder>) {
+///         if order.item.is_empty() {
+///             return reply.send(Err("no item".into()));
+///         }
+///         self.waiting.push(reply);
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let system = ActorSystem::new();
+/// # let shop = system.spawn(Shop::default()).await?;
+/// # assert!(shop.ask(PlaceOrder { item: String::new() }).await?.is_err());
+/// # Ok(()) }
+/// ```
+pub type ReplyTo<M> = Reply<<M as ActorMessage>::Response>;
 
 enum Target<R> {
     /// A tell.

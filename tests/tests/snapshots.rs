@@ -4,7 +4,7 @@ use std::future::{pending, ready};
 use std::time::Duration;
 
 use conclib::prelude::*;
-use conclib::snapshot::{ActorSnapshot, Phase};
+use conclib::snapshot::{ActorSnapshot, Phase, Snapshot};
 use conclib::supervision::{Backoff, Restart};
 use conclib_tests::messages::{Double, Pass, note};
 use conclib_tests::scripted::{ScriptedActor, fail, run, run_async};
@@ -238,7 +238,9 @@ async fn snapshot_is_a_table_and_json() -> TestResult {
     );
     assert!(lines[2].starts_with("a-long-name  running"), "{table}");
 
-    let json: serde_json::Value = serde_json::to_value(system.snapshot())?;
+    let snapshot = system.snapshot();
+    let json: serde_json::Value = serde_json::to_value(&snapshot)?;
+    assert_eq!(Snapshot::deserialize(&json)?, snapshot);
     let a = &json["actors"][0];
     assert_eq!(a["urn"], "a");
     assert_eq!(a["phase"], "running");

@@ -79,7 +79,7 @@ impl Argument {
                 _ => None,
             },
             Type::Group(group) => Self::called(&group.elem),
-            ty if is_named(ty, "Reply") => Some(Self::Reply),
+            ty if is_named(ty, "Reply") || is_named(ty, "ReplyTo") => Some(Self::Reply),
             _ => None,
         }
     }

@@ -71,6 +71,8 @@ pub(crate) enum Lifetime {
     WhileReferenced,
     /// Messages to its URN start the actor, and it ends when it is idle and has no references.
     OnDemand,
+    /// A context in a unit test: no task runs the actor, and none would stop its children.
+    Test,
 }
 
 /// The condition under which an actor's failure makes its parent fail too.
@@ -93,7 +95,8 @@ impl<A: Handlers> ActorCell<A> {
     ) -> Self {
         let has_extras = parent.is_some() || options != SpawnOptions::default();
         let extras = has_extras.then(|| {
-            let is_counted = options.lifetime != Lifetime::UntilStopped;
+            let is_counted =
+                matches!(options.lifetime, Lifetime::WhileReferenced | Lifetime::OnDemand);
             let references = is_counted.then(AtomicUsize::default);
             Box::new(Extras {
                 references,

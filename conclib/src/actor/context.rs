@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use crate::actor::cell::{ActorCell, SpawnOptions};
+use crate::actor::cell::{ActorCell, Lifetime, SpawnOptions};
 use crate::actor::host::SystemLink;
 use crate::actor::resources::ActorResources;
 use crate::actor::{ActorRef, FailureEvent, Handlers};
@@ -58,7 +58,8 @@ impl<A: Handlers> Context<A> {
     /// Makes a context without a system or a running actor, for unit tests of handlers.
     ///
     /// Messages that the actor sends to itself stay in the mailbox, and timers never fire. There is no
-    /// asker, so [`cancelled`](Self::cancelled) never completes.
+    /// asker, so [`cancelled`](Self::cancelled) never completes. For handlers that spawn actors, or look
+    /// them up, see [`test_in`](Self::test_in).
     ///
     /// ```
     /// use conclib::prelude::*;
@@ -80,14 +81,17 @@ impl<A: Handlers> Context<A> {
     /// assert!(ctx.is_stopping());
     /// ```
     pub fn test() -> Self {
-        let cell = ActorCell::new(
-            Urn::generate(),
-            0,
-            usize::MAX,
-            None,
-            SpawnOptions::default(),
-        );
-        Self::new(Arc::new(cell), Arc::default())
+        Self::of_no_actor(Arc::default())
+    }
+
+    /// A context of an actor that no task runs.
+    pub(crate) fn of_no_actor(system: Arc<SystemLink>) -> Self {
+        let options = SpawnOptions {
+            lifetime: Lifetime::Test,
+            ..SpawnOptions::default()
+        };
+        let cell = ActorCell::new(Urn::generate(), 0, usize::MAX, None, options);
+        Self::new(Arc::new(cell), system)
     }
 
     /// Sets the attributes of the message being handled, for unit tests of handlers that read them.

@@ -1,12 +1,58 @@
 //! Methods of a context for its system and for spawning children.
 
 use std::future::Future;
+use std::sync::Arc;
 
 use super::{ActorSystem, Spawn, Supervised, Unsupervised};
+use crate::actor::any::AnyActor;
+use crate::actor::cell::Lifetime;
 use crate::actor::{Actor, Context, Handlers, IntoActor};
 
 impl<A: Handlers> Context<A> {
-    /// The system of the actor; `None` once the system is dropped, and for contexts made in tests.
+    /// Makes a context in a system, for unit tests of handlers that spawn children, or use their system.
+    /// Otherwise like [`test`](Self::test): no actor runs behind it, and its URN is not found.
+    ///
+    /// What `ctx.spawn` and `ctx.supervise` start are root actors of the system, since no parent
+    /// would stop them: they end with the system.
+    ///
+    /// ```
+    /// use conclib::prelude::*;
+    ///
+    /// #[derive(Actor)]
+    /// struct Worker;
+    ///
+    /// #[handlers]
+    /// impl Worker {}
+    ///
+    /// #[derive(ActorMessage, Serialize, Deserialize)]
+    /// struct Hire { urn: String }
+    ///
+    /// #[derive(Actor)]
+    /// struct Manager;
+    ///
+    /// #[handlers]
+    /// impl Manager {
+    ///     #[handler]
+    ///     async fn hire(&mut self, Hire { urn }: Hire, ctx: &mut Context<Self>) -> Result<(), Failure> {
+    ///         ctx.spawn(Worker).urn(urn).await?;
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let system = ActorSystem::new();
+    /// let mut ctx = Context::test_in(&system);
+    /// let hired = Manager.hire(Hire { urn: "worker/1".into() }, &mut ctx).await;
+    /// assert!(hired.is_ok());
+    /// assert!(system.actor::<Worker>("worker/1").is_ok());
+    /// # Ok(()) }
+    /// ```
+    pub fn test_in(system: &ActorSystem) -> Self {
+        Self::of_no_actor(system.link())
+    }
+
+    /// The system of the actor; `None` once the system is dropped, and for contexts made by
+    /// [`test`](Self::test).
     pub fn system(&self) -> Option<ActorSystem> {
         let handle = self.system_link().upgrade();
         handle.map(ActorSystem::from_handle)
@@ -49,7 +95,7 @@ impl<A: Handlers> Context<A> {
     /// # Ok(()) }
     /// ```
     pub fn spawn<B: Actor>(&self, actor: B) -> Spawn<B, Unsupervised> {
-        Spawn::value(self.system(), Some(self.cell().clone()), actor)
+        Spawn::value(self.system(), self.as_parent(), actor)
     }
 
     /// Starts a child that starts again when it fails. Otherwise like
@@ -62,11 +108,17 @@ impl<A: Handlers> Context<A> {
         F: FnMut() -> Fut + Send + 'static,
         Fut: Future<Output: IntoActor> + Send + 'static,
     {
-        Spawn::factory(self.system(), Some(self.cell().clone()), factory)
+        Spawn::factory(self.system(), self.as_parent(), factory)
     }
 
     /// Starts a child with a lifecycle of the caller's.
     pub(crate) fn child<B: Actor, S>(&self, actor: Option<B>, source: S) -> Spawn<B, S> {
-        Spawn::new(self.system(), Some(self.cell().clone()), actor, source)
+        Spawn::new(self.system(), self.as_parent(), actor, source)
+    }
+
+    /// The actor as the parent of others; `None` for one that does not run.
+    fn as_parent(&self) -> Option<Arc<dyn AnyActor>> {
+        let runs = self.cell().options().lifetime != Lifetime::Test;
+        runs.then(|| self.cell().clone() as Arc<dyn AnyActor>)
     }
 }

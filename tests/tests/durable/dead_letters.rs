@@ -50,6 +50,8 @@ pub(crate) async fn message_that_fails_too_often_is_a_dead_letter(config: Config
     );
     assert_eq!(letter.attributes.get("trace"), Some("abc"));
     assert!(letter.when.elapsed().unwrap_or_default() < Duration::from_secs(60));
+    let json = serde_json::to_string(letter).unwrap();
+    assert_eq!(serde_json::from_str::<DeadLetter>(&json).unwrap(), *letter);
     // Other messages were handled meanwhile, and are afterwards.
     assert_eq!(client.ask("shop", Order { n: 2 }).await, Ok(2));
     sleep(2 * VISIBILITY).await;

@@ -4,6 +4,7 @@ use std::future::ready;
 
 use conclib::Urn;
 use conclib::prelude::*;
+use conclib::snapshot::Snapshot;
 use conclib::supervision::Restart;
 use conclib::supervisor::{ChildSpec, Strategy, Supervisor};
 use conclib_tests::messages::{Pass, note};
@@ -40,6 +41,7 @@ async fn snapshot_shows_failed_actors_until_the_urn_is_taken() -> TestResult {
     );
     let json = serde_json::to_value(&snapshot)?;
     assert_eq!(json["failed"][0]["urn"], "desk");
+    assert_eq!(Snapshot::deserialize(&json)?, snapshot);
 
     within(
         system

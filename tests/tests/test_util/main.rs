@@ -1,5 +1,6 @@
 //! The support for users' tests: `conclib::test`.
 
+mod context;
 mod failures;
 mod faults;
 mod probe;

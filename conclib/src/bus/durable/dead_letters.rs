@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use crate::bus::config::Config;
 use crate::bus::link::ewma::EwmaSize;
@@ -74,7 +75,9 @@ pub struct DeadLetters {
 }
 
 /// A durable message that could not be handled.
-#[derive(Debug, Clone, PartialEq, Eq)]
+///
+/// With serde, its contents are bytes: an array of numbers in JSON.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct DeadLetter {
     /// Identifies the dead letter.
@@ -86,6 +89,7 @@ pub struct DeadLetter {
     /// The idempotency key of the message.
     pub key: String,
     /// The encoded message; the whole request if that cannot be decoded.
+    #[serde(with = "as_bytes")]
     pub contents: Bytes,
     /// The attributes of the request.
     pub attributes: Attributes,
@@ -95,6 +99,26 @@ pub struct DeadLetter {
     pub reason: String,
     /// The time at which it became a dead letter, on the clock of the bus.
     pub when: SystemTime,
+}
+
+/// [`Bytes`] in serde's terms.
+mod as_bytes {
+    use bytes::Bytes;
+    use serde::{Deserialize, Deserializer, Serializer};
+    use serde_bytes::ByteBuf;
+
+    pub(super) fn serialize<S: Serializer>(
+        bytes: &Bytes,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(bytes)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Bytes, D::Error> {
+        ByteBuf::deserialize(deserializer).map(|bytes| bytes.into_vec().into())
+    }
 }
 
 impl DeadLetters {
