@@ -53,7 +53,7 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(25);
 /// #[tokio::main]
 /// async fn main() -> RunEnd {
 ///     run(Config::from_env(), async |system| {
-///         system.spawn(Doubler).escalate().await?;
+///         system.spawn(Doubler).essential().await?;
 ///         Ok(())
 ///     })
 ///     .await
@@ -69,9 +69,9 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(25);
 /// 3. It serves: other processes can ask the actors. Until then they hear
 ///    [`NoResponder`](crate::AskError::NoResponder).
 /// 4. It ends with the first of these: `SIGTERM` or `SIGINT`; an
-///    actor that
-///    [escalates](crate::system::Spawn::escalate) has failed; the lease is lost for good; the system was
-///    shut down; `start` has failed.
+///    [essential](crate::system::Spawn::essential) actor has ended, or one has failed that
+///    [escalates](crate::system::Spawn::escalate); the lease is lost for good; the system was shut
+///    down; `start` has failed.
 /// 5. It shuts the system down: accepted requests are answered, actors stop after their queued messages,
 ///    within [25 s](Service::shutdown_timeout). A signal that comes after another one ends the wait.
 ///
@@ -116,7 +116,7 @@ where
 ///         .shutdown_timeout(Duration::from_secs(8))
 ///         .stand_by_again()
 ///         .run(async |system| {
-///             system.supervise(Ledger::load).escalate().await?;
+///             system.supervise(Ledger::load).essential().await?;
 ///             Ok(())
 ///         })
 ///         .await
