@@ -95,8 +95,10 @@ impl<A: Handlers> ActorCell<A> {
     ) -> Self {
         let has_extras = parent.is_some() || options != SpawnOptions::default();
         let extras = has_extras.then(|| {
-            let is_counted =
-                matches!(options.lifetime, Lifetime::WhileReferenced | Lifetime::OnDemand);
+            let is_counted = matches!(
+                options.lifetime,
+                Lifetime::WhileReferenced | Lifetime::OnDemand
+            );
             let references = is_counted.then(AtomicUsize::default);
             Box::new(Extras {
                 references,

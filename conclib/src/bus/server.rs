@@ -326,6 +326,19 @@ impl ProxyShared {
         self.registry.accepts_on_bus(urn)
     }
 
+    /// Ends the term of this epoch, since another system has the lease.
+    pub(crate) fn lose_lease(&self, epoch: Epoch) {
+        let current = self.current_term.borrow();
+        if let Some(term) = current.as_ref().filter(|term| term.epoch == epoch) {
+            term.fence.lose("another process of this instance has it");
+        }
+    }
+
+    /// True if another system serves by now.
+    pub(crate) fn is_revoked(&self) -> bool {
+        self.is_revoked.load(Ordering::Relaxed)
+    }
+
     /// Waits until requests may be executed; `None` if the proxy has stopped.
     pub(crate) async fn open_term_now(&self) -> Option<CurrentTerm> {
         let mut changes = self.current_term.subscribe();

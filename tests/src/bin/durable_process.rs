@@ -1,5 +1,5 @@
 //! An actor process for durable messages: `durable_process <redis url> <visibility in ms>
-//! [<deliveries> <urn>…]` opens a shop, and one at each of the other URNs, until SIGTERM. It prints
+//! [instance=<name>] [<deliveries> <urn>…]` opens a shop, and one at each of the other URNs, until SIGTERM. It prints
 //! `ready`, and each message that a shop handles.
 
 use std::error::Error;
@@ -12,7 +12,14 @@ use tokio::signal::unix::{SignalKind, signal};
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let mut arguments = std::env::args().skip(1);
+    let (mut instance, mut others) = (String::new(), Vec::new());
+    for argument in std::env::args().skip(1) {
+        match argument.strip_prefix("instance=") {
+            Some(name) => name.clone_into(&mut instance),
+            None => others.push(argument),
+        }
+    }
+    let mut arguments = others.into_iter();
     let url = arguments
         .next()
         .ok_or("usage: durable_process <url> <ms>")?;
@@ -20,7 +27,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let deliveries = arguments.next().unwrap_or("5".to_owned()).parse()?;
     let mut terminate = signal(SignalKind::terminate())?;
     let config = Config::new(&url)?.visibility_timeout(Duration::from_millis(visibility));
-    let config = config.max_deliveries(deliveries);
+    let mut config = config.max_deliveries(deliveries);
+    if !instance.is_empty() {
+        config = config.instance(instance);
+    }
     let system = ActorSystem::new();
     let log = Log::default();
     let mut shops = Vec::new();

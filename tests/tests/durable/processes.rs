@@ -22,6 +22,56 @@ async fn shop(url: &str, visibility: &str) -> Program {
     shop
 }
 
+/// Starts a process of the instance `shop-0`, with an hour of visibility time.
+async fn instance(url: &str) -> Program {
+    let program = env!("CARGO_BIN_EXE_durable_process");
+    let mut shop = Program::start(program, &[url, "3600000", "instance=shop-0"]);
+    shop.line("ready").await;
+    shop
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn messages_of_a_killed_instance_are_delivered_at_once_to_its_successor() {
+    let (bus, url, client) = stage().await;
+    let mut first = instance(&url).await;
+    client.tell("shop", Wait { n: 1 }).await.unwrap();
+    client.tell("shop", Order { n: 2 }).await.unwrap();
+    assert_eq!(first.line("shop").await, "waits 1");
+    for _ in 0..4 {
+        first.kill().await;
+        first = instance(&url).await;
+        assert_eq!(first.line("shop").await, "waits 1");
+    }
+    first.kill().await;
+    // Ends of processes are counted, also among processes of one instance.
+    let mut last = instance(&url).await;
+    assert_eq!(last.line("shop").await, "2");
+    let dead = DeadLetters::connect(&bus.config).await.unwrap();
+    eventually("it is dead", async || dead.list().await.unwrap().len() == 1).await;
+    last.signal("TERM").await;
+    assert!(last.ended().await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn displaced_instance_delivers_no_more_messages() {
+    let (_bus, url, client) = stage().await;
+    let mut first = instance(&url).await;
+    assert_eq!(client.ask("shop", Order { n: 1 }).await, Ok(1));
+    first.suspend().await;
+    let mut second = instance(&url).await;
+    first.signal("CONT").await;
+    let asks = (2..=300).map(|n| client.ask("shop", Order { n }).into_future());
+    let sums = within(futures_util::future::join_all(asks)).await;
+    assert!(sums.iter().all(Result::is_ok), "{sums:?}");
+    let mut handled = Vec::new();
+    while handled.len() < 299 {
+        handled.push(second.line("shop").await);
+    }
+    handled.sort_unstable();
+    handled.dedup();
+    assert_eq!(handled.len(), 299, "each by the second process, once");
+}
+
 async fn stage() -> (Bus, String, ProxyClient) {
     let bus = Bus::redis().await;
     let url = bus.url();

@@ -41,7 +41,7 @@ fn acks(ids: &[EntryId]) -> Vec<EntryAck> {
 }
 
 async fn consumer(bus: &dyn TestBus) -> Arc<dyn StreamConsumer> {
-    let consumer = server(bus).await.consumer().await.unwrap();
+    let consumer = server(bus).await.consumer("").await.unwrap();
     consumer.create_group().await.unwrap();
     consumer
 }
@@ -427,7 +427,7 @@ pub(super) async fn nodes_have_separate_streams(bus: &dyn TestBus) {
     client.append(messages(&["a"])).await.unwrap();
     for other in [bus.config().node("other"), bus.config().namespace("other")] {
         let server = open_server(&other, &Arc::default()).await.unwrap();
-        let consumer = server.consumer().await.unwrap();
+        let consumer = server.consumer("").await.unwrap();
         consumer.create_group().await.unwrap();
         assert!(read(&*consumer, 9).await.is_empty());
     }
@@ -438,7 +438,7 @@ pub(super) async fn entries_are_acknowledged_after_reading_has_stopped(bus: &dyn
     let (client, _replies) = client(bus).await;
     let server = server(bus).await;
     client.append(messages(&["a"])).await.unwrap();
-    let consumer = server.consumer().await.unwrap();
+    let consumer = server.consumer("").await.unwrap();
     consumer.create_group().await.unwrap();
     let entries = read(&*consumer, 9).await;
     let start = Instant::now();

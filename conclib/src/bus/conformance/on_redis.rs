@@ -33,7 +33,7 @@ async fn out_of_memory_is_not_done() {
 #[tokio::test]
 async fn existing_group_needs_no_memory() {
     let redis = OnRedis(TestRedis::start(&[]));
-    let consumer = server(&redis).await.consumer().await.unwrap();
+    let consumer = server(&redis).await.consumer("").await.unwrap();
     redis.0.command(&["CONFIG", "SET", "maxmemory", "1"]);
     let prepared = consumer.create_group().await;
     assert!(matches!(prepared, Err(TransportError::NotDone(why)) if why.starts_with("OOM")));

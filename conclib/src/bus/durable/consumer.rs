@@ -76,7 +76,7 @@ async fn open(shared: &ProxyShared) -> Option<Arc<dyn StreamConsumer>> {
     let mut failures = 0;
     let attempts = async {
         while shared.open_term_now().await.is_some() {
-            let error = match shared.transport.consumer().await {
+            let error = match shared.transport.consumer(&shared.config.instance).await {
                 Ok(transport) => match transport.create_group().await {
                     Ok(()) => {
                         if failures > 0 {
@@ -153,6 +153,9 @@ impl Consumer {
         self.acknowledge().await;
         if !self.ack.is_full() {
             self.fetch
+                .fetch_inherited(&mut self.backlog, &mut self.ack)
+                .await;
+            self.fetch
                 .fetch_held(&mut self.backlog, &mut self.ack)
                 .await;
             self.fetch
@@ -202,6 +205,7 @@ impl Consumer {
         // delivery, must not wake the consumer before.
         let has_room = !self.ack.is_full();
         let has_room_for_new = self.backlog.has_room_for_new(&self.ack);
+        let may_inherit = self.backlog.has_room(&self.ack);
         let may_deliver = has_room && self.backlog.quarantine.allows_regular();
         let visibility = self.link.limits.visibility;
         let quarantine = self.backlog.quarantine.wakes_at(visibility);
@@ -221,6 +225,7 @@ impl Consumer {
             quarantine.filter(|_| has_room),
             self.backlog.foreign.next_check().filter(|_| has_room),
             self.fetch.has_more_due().then_some(now),
+            self.fetch.next_inheritance(now).filter(|_| may_inherit),
         ];
         next.into_iter()
             .flatten()

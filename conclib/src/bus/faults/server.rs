@@ -137,9 +137,14 @@ impl ServerTransport for FaultyServer {
         self.inner.publish(client, frame).await
     }
 
-    async fn consumer(&self) -> Result<Arc<dyn StreamConsumer>, TransportError> {
+    async fn owner(&self) -> Result<Option<Epoch>, TransportError> {
         check(&self.faults)?;
-        let inner = self.inner.consumer().await?;
+        self.inner.owner().await
+    }
+
+    async fn consumer(&self, instance: &str) -> Result<Arc<dyn StreamConsumer>, TransportError> {
+        check(&self.faults)?;
+        let inner = self.inner.consumer(instance).await?;
         let faults = self.faults.clone();
         Ok(Arc::new(FaultyConsumer { inner, faults }))
     }

@@ -63,6 +63,15 @@ impl StreamConsumer for FaultyConsumer {
         self.inner.foreign_claims(after, alive, count).await
     }
 
+    async fn predecessor_claims(
+        &self,
+        after: EntryId,
+        count: u32,
+    ) -> Result<ForeignPage, TransportError> {
+        check(&self.faults)?;
+        self.inner.predecessor_claims(after, count).await
+    }
+
     async fn still_foreign(
         &self,
         ids: &[EntryId],

@@ -229,9 +229,14 @@ impl ServerTransport for MemoryServer {
         Ok(Some(1))
     }
 
-    async fn consumer(&self) -> Result<Arc<dyn StreamConsumer>, TransportError> {
+    async fn owner(&self) -> Result<Option<Epoch>, TransportError> {
+        self.with_node(|node| Some(node.serving()?.epoch))
+    }
+
+    async fn consumer(&self, instance: &str) -> Result<Arc<dyn StreamConsumer>, TransportError> {
         check_open(&self.closed)?;
-        Ok(Arc::new(MemoryConsumer::new(self.bus.clone(), &self.keys)))
+        let consumer = MemoryConsumer::new(self.bus.clone(), &self.keys, instance);
+        Ok(Arc::new(consumer))
     }
 
     fn dead_letters(&self) -> Arc<dyn DeadLetterStore> {

@@ -1,7 +1,7 @@
 //! The stream of durable messages on the bus in memory. It outlives clients and proxies, but not the
 //! process.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -49,6 +49,8 @@ pub(crate) struct StreamState {
     last_read: EntryId,
     /// The entries that are claimed.
     claims: BTreeMap<EntryId, Claim>,
+    /// The consumers of each instance.
+    instances: HashMap<String, Vec<u64>>,
     /// The messages that wait for their due times, in the order of these and of their arrival.
     delayed: BTreeMap<(ServerTime, EntryId), StreamEntry>,
     results: MemoryResultCache,
@@ -135,24 +137,65 @@ pub(crate) struct MemoryConsumer {
     bus: Arc<MemoryBus>,
     /// Unique in the process.
     number: u64,
+    /// The consumers of its instance; `None` if it has none.
+    instance: Option<String>,
     /// Reads fail from now on.
     closed: AtomicBool,
 }
 
 impl MemoryConsumer {
-    pub(super) fn new(bus: Arc<MemoryBus>, keys: &Keys) -> Self {
+    pub(super) fn new(bus: Arc<MemoryBus>, keys: &Keys, instance: &str) -> Self {
         static COUNT: AtomicU64 = AtomicU64::new(0);
+        let (store, number) = (bus.store(keys), COUNT.fetch_add(1, Ordering::Relaxed));
+        let instance = (!instance.is_empty()).then(|| instance.to_owned());
+        if let Some(instance) = &instance {
+            store.with(|state| {
+                let numbers = state.instances.entry(instance.clone()).or_default();
+                numbers.push(number);
+            });
+        }
         Self {
-            store: bus.store(keys),
+            store,
             bus,
-            number: COUNT.fetch_add(1, Ordering::Relaxed),
+            number,
+            instance,
             closed: AtomicBool::new(false),
         }
     }
 
     /// True for a claim of another consumer, with a heartbeat within `alive`.
-    fn is_foreign(&self, claim: &Claim, alive: Duration) -> bool {
-        claim.consumer != self.number && claim.idle() < alive
+    fn is_foreign(&self, state: &StreamState, claim: &Claim, alive: Duration) -> bool {
+        claim.consumer != self.number && !self.is_predecessors(state, claim) && claim.idle() < alive
+    }
+
+    /// True for a claim of an earlier consumer of the same instance.
+    fn is_predecessors(&self, state: &StreamState, claim: &Claim) -> bool {
+        let instance = self.instance.as_ref();
+        let consumers = instance.and_then(|instance| state.instances.get(instance));
+        claim.consumer != self.number
+            && consumers.is_some_and(|consumers| consumers.contains(&claim.consumer))
+    }
+
+    /// Lists up to `count` claims after `after`, those that are wanted.
+    fn claims_page(
+        &self,
+        after: EntryId,
+        count: u32,
+        is_wanted: impl Fn(&StreamState, &Claim) -> bool,
+    ) -> ForeignPage {
+        let count = usize::try_from(count).unwrap_or(usize::MAX);
+        self.store.with(|state| {
+            let behind = state.claims.range((Excluded(after), Unbounded));
+            let page: Vec<_> = behind.take(count).collect();
+            let last = page.last().map(|(id, _)| **id);
+            let wanted = page.iter().filter(|(_, claim)| is_wanted(state, claim));
+            ForeignPage {
+                pending: wanted
+                    .map(|(id, claim)| claim.seen_by(self.number, **id))
+                    .collect(),
+                next: last.filter(|_| page.len() == count),
+            }
+        })
     }
 
     #[expect(clippy::unnecessary_wraps, reason = "what a transport returns")]
@@ -222,21 +265,17 @@ impl StreamConsumer for MemoryConsumer {
         alive: Duration,
         count: u32,
     ) -> Result<ForeignPage, TransportError> {
-        let count = usize::try_from(count).unwrap_or(usize::MAX);
-        self.with(|state| {
-            let behind = state.claims.range((Excluded(after), Unbounded));
-            let page: Vec<_> = behind.take(count).collect();
-            let last = page.last().map(|(id, _)| **id);
-            let foreign = page
-                .iter()
-                .filter(|(_, claim)| self.is_foreign(claim, alive));
-            ForeignPage {
-                pending: foreign
-                    .map(|(id, claim)| claim.seen_by(self.number, **id))
-                    .collect(),
-                next: last.filter(|_| page.len() == count),
-            }
-        })
+        let is_wanted = |state: &_, claim: &_| self.is_foreign(state, claim, alive);
+        Ok(self.claims_page(after, count, is_wanted))
+    }
+
+    async fn predecessor_claims(
+        &self,
+        after: EntryId,
+        count: u32,
+    ) -> Result<ForeignPage, TransportError> {
+        let is_wanted = |state: &_, claim: &_| self.is_predecessors(state, claim);
+        Ok(self.claims_page(after, count, is_wanted))
     }
 
     async fn still_foreign(
@@ -247,7 +286,7 @@ impl StreamConsumer for MemoryConsumer {
         self.with(|state| {
             let claim = |id: &&EntryId| state.claims.get(id);
             let is_foreign =
-                |id: &&EntryId| claim(id).is_some_and(|one| self.is_foreign(one, alive));
+                |id: &&EntryId| claim(id).is_some_and(|one| self.is_foreign(state, one, alive));
             ids.iter().filter(is_foreign).copied().collect()
         })
     }

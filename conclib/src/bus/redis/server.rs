@@ -24,7 +24,7 @@ use crate::bus::redis::stream::RedisConsumer;
 use crate::bus::redis::{COMMAND, LEASE_COMMAND, Unreachable, lease};
 use crate::bus::transport::stream::{DeadLetterStore, StreamConsumer};
 use crate::bus::transport::{
-    Acquired, Epoch, Frame, LeaseClaim, LeaseGrant, LeaseHolder, Popped, ServerTime,
+    Acquired, Epoch, Frame, Lease, LeaseClaim, LeaseGrant, LeaseHolder, Popped, ServerTime,
     ServerTransport, TransportError,
 };
 use crate::reply::remote::ClientId;
@@ -307,13 +307,24 @@ impl ServerTransport for RedisServer {
             .ok_or_else(|| link.unexpected())
     }
 
-    async fn consumer(&self) -> Result<Arc<dyn StreamConsumer>, TransportError> {
+    async fn owner(&self) -> Result<Option<Epoch>, TransportError> {
+        let link = self.publish.link()?;
+        let mut replies = link
+            .exchange(ReplyTimeout::at_once(COMMAND), |commands| {
+                commands.begin("GET", 1).text(&self.keys.lease());
+            })
+            .await?;
+        let lease = lease::read(replies.pop().ok_or_else(|| link.unexpected())?)?;
+        Ok(lease.and_then(Lease::serving).map(|lease| lease.epoch))
+    }
+
+    async fn consumer(&self, instance: &str) -> Result<Arc<dyn StreamConsumer>, TransportError> {
         let reads = Connection::open(&self.endpoint, ConnectionRole::DurableReads).await;
         let reads = reads.map_err(|error| TransportError::NotDone(error.to_string()))?;
         Ok(Arc::new(RedisConsumer::new(
             self.keys.clone(),
-            reads,
-            self.commands.clone(),
+            instance,
+            (reads, self.commands.clone()),
             self.facts,
         )))
     }

@@ -41,6 +41,8 @@ pub(super) struct RedisConsumer {
     stream: String,
     /// The name of the consumer, which is unique.
     name: String,
+    /// The beginning of the names of all consumers of its instance; `None` if it has none.
+    instance: Option<String>,
     /// A connection for reads only, because Redis answers no other command while one blocks.
     reads: Connection<LibrarySession>,
     /// The proxy's connection, for all other commands.
@@ -52,14 +54,17 @@ pub(super) struct RedisConsumer {
 impl RedisConsumer {
     pub(super) fn new(
         keys: Keys,
-        reads: Connection<LibrarySession>,
-        commands: Arc<Connection<LibrarySession>>,
+        instance: &str,
+        (reads, commands): (Connection<LibrarySession>, Arc<Connection<LibrarySession>>),
         facts: ServerFacts,
     ) -> Self {
+        let instance = (!instance.is_empty()).then(|| format!("{instance}/"));
+        let unique = Uuid::random();
         Self {
             stream: keys.durable(),
             keys,
-            name: Uuid::random().as_str().to_owned(),
+            name: format!("{}{}", instance.as_deref().unwrap_or(""), unique.as_str()),
+            instance,
             reads,
             commands,
             warns_of_loss: AtomicBool::new(facts.is_volatile),
@@ -111,7 +116,34 @@ impl RedisConsumer {
 
     /// True for a claim of another consumer, with a heartbeat within `alive`.
     fn is_foreign(&self, claim: &EntryClaim, alive: Duration) -> bool {
-        claim.consumer != self.name && claim.idle < alive
+        claim.consumer != self.name && !self.is_predecessors(claim) && claim.idle < alive
+    }
+
+    /// True for a claim of an earlier consumer of the same instance.
+    fn is_predecessors(&self, claim: &EntryClaim) -> bool {
+        let instance = self.instance.as_deref();
+        claim.consumer != self.name
+            && instance.is_some_and(|instance| claim.consumer.starts_with(instance))
+    }
+
+    /// Lists up to `count` claims after `after`, those that are wanted.
+    async fn claims_page(
+        &self,
+        after: EntryId,
+        count: u32,
+        is_wanted: impl Fn(&EntryClaim) -> bool + Send,
+    ) -> Result<ForeignPage, TransportError> {
+        let count = i64::from(count);
+        let arguments = vec![format!("({after}").into(), "+".into(), count.into()];
+        let listed = self.request("XPENDING", arguments).await?;
+        let listed = entries::claims(listed).ok_or_else(unexpected)?;
+        let last = listed.last().map(|claim| claim.id);
+        let is_page = i64::try_from(listed.len()).is_ok_and(|length| length >= count);
+        let wanted = listed.iter().filter(|claim| is_wanted(claim));
+        Ok(ForeignPage {
+            pending: wanted.map(|claim| claim.seen_by(&self.name)).collect(),
+            next: last.filter(|_| is_page),
+        })
     }
 
     /// Decodes the list of `XPENDING`, as this consumer sees it.
@@ -202,17 +234,17 @@ impl StreamConsumer for RedisConsumer {
         alive: Duration,
         count: u32,
     ) -> Result<ForeignPage, TransportError> {
-        let count = i64::from(count);
-        let arguments = vec![format!("({after}").into(), "+".into(), count.into()];
-        let listed = self.request("XPENDING", arguments).await?;
-        let listed = entries::claims(listed).ok_or_else(unexpected)?;
-        let last = listed.last().map(|claim| claim.id);
-        let is_page = i64::try_from(listed.len()).is_ok_and(|length| length >= count);
-        let foreign = listed.iter().filter(|claim| self.is_foreign(claim, alive));
-        Ok(ForeignPage {
-            pending: foreign.map(|claim| claim.seen_by(&self.name)).collect(),
-            next: last.filter(|_| is_page),
-        })
+        self.claims_page(after, count, |claim| self.is_foreign(claim, alive))
+            .await
+    }
+
+    async fn predecessor_claims(
+        &self,
+        after: EntryId,
+        count: u32,
+    ) -> Result<ForeignPage, TransportError> {
+        self.claims_page(after, count, |claim| self.is_predecessors(claim))
+            .await
     }
 
     async fn still_foreign(

@@ -275,7 +275,11 @@ impl ServerTransport for Bus {
         Ok(Some(1))
     }
 
-    async fn consumer(&self) -> Result<Arc<dyn StreamConsumer>, TransportError> {
+    async fn owner(&self) -> Result<Option<Epoch>, TransportError> {
+        Err(broken())
+    }
+
+    async fn consumer(&self, _: &str) -> Result<Arc<dyn StreamConsumer>, TransportError> {
         Err(broken())
     }
 

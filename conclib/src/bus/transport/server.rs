@@ -151,8 +151,12 @@ pub(crate) trait ServerTransport: Send + Sync {
     /// cannot tell.
     async fn publish(&self, client: ClientId, frame: Frame) -> Result<Option<u64>, TransportError>;
 
-    /// Opens a consumer of the node's durable messages, over an additional connection.
-    async fn consumer(&self) -> Result<Arc<dyn StreamConsumer>, TransportError>;
+    /// Opens a consumer of the node's durable messages, over an additional connection. It is named after
+    /// the instance, unless that is empty.
+    async fn consumer(&self, instance: &str) -> Result<Arc<dyn StreamConsumer>, TransportError>;
+
+    /// The epoch of the lease of the system that serves.
+    async fn owner(&self) -> Result<Option<Epoch>, TransportError>;
 
     /// The node's dead letters.
     fn dead_letters(&self) -> Arc<dyn DeadLetterStore>;

@@ -244,6 +244,15 @@ pub(crate) trait StreamConsumer: Send + Sync {
         count: u32,
     ) -> Result<ForeignPage, TransportError>;
 
+    /// Looks through up to `count` claimed entries after `after`, and lists those of earlier consumers of
+    /// the same instance: their processes have ended, or were replaced by this one. They are never
+    /// foreign.
+    async fn predecessor_claims(
+        &self,
+        after: EntryId,
+        count: u32,
+    ) -> Result<ForeignPage, TransportError>;
+
     /// The subset of `ids` that other consumers still have claimed, with a heartbeat within `alive`.
     async fn still_foreign(
         &self,

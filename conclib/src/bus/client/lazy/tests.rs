@@ -103,7 +103,7 @@ async fn durable_message_waits_and_has_its_deadline() {
 
     // Only this one was stored.
     let server = open_server(&config, &Arc::default()).await.unwrap();
-    let consumer = server.consumer().await.unwrap();
+    let consumer = server.consumer("").await.unwrap();
     consumer.create_group().await.unwrap();
     let entries = consumer.read(2, SECOND).await.unwrap();
     assert_eq!(entries.len(), 1);

@@ -13,6 +13,7 @@ use crate::bus::durable::consumer::link::ConsumerLink;
 use crate::bus::durable::prefetch::{Delivery, DeliveryTicket, Prefetch};
 use crate::bus::durable::redelivery::{RetryDecision, decide_retry, retry_pause};
 use crate::bus::link::request_id::request_id;
+use crate::bus::server::ProxyShared;
 use crate::bus::server::fence::Fence;
 use crate::bus::server::publisher::too_large;
 use crate::envelope::RequestEnvelope;
@@ -41,6 +42,7 @@ enum AfterFailure {
 
 /// Takes the outcome of one delivery from its actor.
 struct AckChannel {
+    shared: Arc<ProxyShared>,
     ticket: DeliveryTicket,
     outcomes: mpsc::UnboundedSender<(DeliveryTicket, Outcome)>,
 }
@@ -49,6 +51,10 @@ impl ResponseSink for AckChannel {
     fn respond(&self, _: Origin, _: Option<Instant>, outcome: Outcome) {
         // Without a receiver the consumer has ended, and another one claims the message.
         drop(self.outcomes.send((self.ticket, outcome)));
+    }
+
+    fn is_revoked(&self) -> bool {
+        self.shared.is_revoked()
     }
 
     fn request_id(&self, origin: Origin) -> Option<RequestId> {
@@ -142,6 +148,7 @@ impl Deliverer {
         let actor = registry.find_on_bus(&message.urn);
         let actor = actor.map_err(|error| refused(&error.on_bus()))?;
         let sink = Arc::new(AckChannel {
+            shared: self.link.shared.clone(),
             ticket,
             outcomes: self.sender.clone(),
         });
@@ -196,6 +203,8 @@ impl Deliverer {
                 self.fail(prefetch, ack, delivery, &error);
             }
             Ok(response) => ack.handled(&delivery, response),
+            // No handler has begun it: the process that serves claims it.
+            Err(AskError::NoResponder) if self.link.shared.is_revoked() => {}
             Err(error) => self.fail(prefetch, ack, delivery, &error),
         }
     }

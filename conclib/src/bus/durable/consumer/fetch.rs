@@ -10,7 +10,7 @@ use tracing::{debug, info, warn};
 
 use crate::bus::durable::consumer::READ_WAIT;
 use crate::bus::durable::consumer::ack::Acknowledger;
-use crate::bus::durable::consumer::backlog::Backlog;
+use crate::bus::durable::consumer::backlog::{Backlog, DueEntries};
 use crate::bus::durable::consumer::link::{
     BATCH_BYTES, ConsumerLink, EXPECTED_SIZE, PAGE, READ_COUNT,
 };
@@ -38,6 +38,10 @@ pub(super) struct Fetcher {
     read_retry: Retry,
     sizes: BatchSizes,
     due: DueScan,
+    /// The search for entries of earlier processes of the same instance.
+    inherited: DueScan,
+    /// The time of its repetition.
+    inherits_again: Option<Instant>,
 }
 
 /// The sizes of batches.
@@ -48,13 +52,22 @@ struct BatchSizes {
     max_claim: usize,
 }
 
-/// The search for entries without a heartbeat.
+/// A search for entries that are to be claimed.
 #[derive(Default)]
 struct DueScan {
     /// The entry after which the search continues.
     cursor: EntryId,
     /// There are more due entries, which are not to wait for the next heartbeat.
     has_more: bool,
+}
+
+impl DueScan {
+    fn from_start() -> Self {
+        Self {
+            has_more: true,
+            ..Self::default()
+        }
+    }
 }
 
 impl Fetcher {
@@ -68,6 +81,8 @@ impl Fetcher {
                 max_claim: PAGE,
             },
             due: DueScan::default(),
+            inherited: DueScan::default(),
+            inherits_again: None,
         }
     }
 
@@ -113,6 +128,9 @@ impl Fetcher {
                     info!(%node, "durable messages are read again");
                 }
                 self.sizes.record(&entries);
+                if !self.link.may_deliver(&entries).await {
+                    return;
+                }
                 let entries = entries.into_iter();
                 let entries = entries.map(|entry| (entry, Attempts::new(1))).collect();
                 backlog.admit(ack, entries, EntrySource::Stream).await;
@@ -145,6 +163,66 @@ impl Fetcher {
         self.due.has_more
     }
 
+    /// Has the entries claimed that earlier processes of the same instance had: they have ended, or were
+    /// replaced. One that was replaced may read a few more before it knows that, which is once its lease
+    /// would have expired at the latest: these are claimed then.
+    pub(super) fn inherit(&mut self, now: Instant) {
+        let config = &self.link.shared.config;
+        if !config.instance.is_empty() {
+            self.inherited = DueScan::from_start();
+            self.inherits_again = Some(now + config.lease_duration);
+        }
+    }
+
+    /// The time at which entries of earlier processes are to be claimed.
+    pub(super) fn next_inheritance(&self, now: Instant) -> Option<Instant> {
+        let has_more = self.inherited.has_more.then_some(now);
+        has_more.or(self.inherits_again)
+    }
+
+    /// Claims entries of earlier processes of the same instance, as far as there is room.
+    pub(super) async fn fetch_inherited(&mut self, backlog: &mut Backlog, ack: &mut Acknowledger) {
+        if self
+            .inherits_again
+            .is_some_and(|again| again <= Instant::now())
+        {
+            self.inherits_again = None;
+            self.inherited = DueScan::from_start();
+        }
+        let page = u32::try_from(PAGE).unwrap_or(u32::MAX);
+        while self.inherited.has_more && backlog.has_room(ack) {
+            let after = self.inherited.cursor;
+            let listed = match self.link.transport.predecessor_claims(after, page).await {
+                Ok(listed) => listed,
+                Err(error) => {
+                    // They are due after the visibility time.
+                    self.inherited = DueScan::default();
+                    return debug!(%error, "cannot list the durable messages of an earlier process");
+                }
+            };
+            self.inherited.cursor = listed.next.unwrap_or_default();
+            self.inherited.has_more = listed.next.is_some();
+            let due = backlog.decide_redeliveries(ack, &listed.pending);
+            if !self.redeliver(backlog, ack, due, Duration::ZERO).await {
+                return;
+            }
+        }
+    }
+
+    /// Delivers entries again, or makes dead letters of them. False if some were not claimed.
+    async fn redeliver(
+        &mut self,
+        backlog: &mut Backlog,
+        ack: &mut Acknowledger,
+        due: DueEntries,
+        idle: Duration,
+    ) -> bool {
+        self.quarantine(backlog, ack, due.isolate, idle).await;
+        self.dead_letter_process_ends(backlog, ack, due.dead_letter, idle)
+            .await;
+        self.claim_messages(backlog, ack, &due.deliver, idle).await
+    }
+
     /// Claims entries without a heartbeat for the visibility time.
     pub(super) async fn fetch_due(&mut self, backlog: &mut Backlog, ack: &mut Acknowledger) {
         let idle = self.link.limits.visibility;
@@ -165,10 +243,7 @@ impl Fetcher {
             self.due.cursor = last.map_or(EntryId::default(), |last| last.id);
             let due = backlog.decide_redeliveries(ack, &listed);
             let is_fruitful = !due.deliver.is_empty() || !due.dead_letter.is_empty();
-            self.quarantine(backlog, ack, due.isolate).await;
-            self.dead_letter_process_ends(backlog, ack, due.dead_letter)
-                .await;
-            let is_complete = self.claim_messages(backlog, ack, &due.deliver, idle).await;
+            let is_complete = self.redeliver(backlog, ack, due, idle).await;
             if !is_complete || is_last {
                 return;
             }
@@ -273,7 +348,8 @@ impl Fetcher {
         Some(claimed)
     }
 
-    /// The same for one batch of entries, which all have the same deliveries.
+    /// The same for one batch of entries, which all have the same deliveries. `None` also if the entries
+    /// must not be delivered here.
     async fn claim(
         &mut self,
         batch: &[(EntryId, Attempts)],
@@ -284,6 +360,7 @@ impl Fetcher {
         let attempts = count(attempts);
         let ids: Vec<_> = batch.iter().map(|(id, _)| *id).collect();
         match self.link.transport.claim(&ids, attempts, idle).await {
+            Ok(entries) if !self.link.may_deliver(&entries).await => None,
             Ok(entries) => {
                 self.sizes.claim_succeeded();
                 self.sizes.record(&entries);

@@ -44,6 +44,7 @@ impl Consumer {
             }
             self.backlog.delayed.refresh().await;
             if self.deliver.begin_term(term.fence) {
+                self.fetch.inherit(Instant::now());
                 // Other consumers may have had the messages since.
                 self.backlog.prefetch.redeliveries.take_all();
                 self.backlog.quarantine.clear(Instant::now());

@@ -19,12 +19,14 @@ use crate::bus::transport::stream::{Attempts, EntryId, StreamEntry};
 use crate::error::AskError;
 
 impl Fetcher {
-    /// Quarantines messages for isolated deliveries. They stay in the stream as they are.
+    /// Quarantines messages for isolated deliveries. They stay in the stream as they are. Those that are
+    /// claimed, since they are unreadable, have had no heartbeat for `idle`.
     pub(super) async fn quarantine(
         &mut self,
         backlog: &mut Backlog,
         ack: &mut Acknowledger,
         mut entries: Vec<(EntryId, Attempts)>,
+        idle: Duration,
     ) {
         entries.truncate(backlog.quarantine.room());
         let ids: Vec<_> = entries.iter().map(|(id, _)| *id).collect();
@@ -59,7 +61,6 @@ impl Fetcher {
             rest = behind;
         }
         // No actor can have had these: they become dead letters at once.
-        let idle = self.link.limits.visibility;
         self.claim_messages(backlog, ack, &unreadable, idle).await;
     }
 
@@ -101,14 +102,15 @@ impl Fetcher {
     }
 
     /// Turns messages into dead letters that were delivered as often as is allowed, and whose processes
-    /// ended before they could report the outcome; unless they have a cached result.
+    /// ended before they could report the outcome; unless they have a cached result, or a heartbeat within
+    /// `idle`.
     pub(super) async fn dead_letter_process_ends(
         &mut self,
         backlog: &mut Backlog,
         ack: &mut Acknowledger,
         entries: Vec<(EntryId, Attempts)>,
+        idle: Duration,
     ) {
-        let idle = self.link.limits.visibility;
         let unchanged = |attempts| attempts;
         let Some(mut claimed) = self.claim_all(&entries, idle, unchanged).await else {
             return; // they are due again

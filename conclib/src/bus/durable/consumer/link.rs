@@ -11,7 +11,7 @@ use crate::bus::config::Config;
 use crate::bus::link::log_once::LogOnce;
 use crate::bus::server::ProxyShared;
 use crate::bus::transport::ServerTime;
-use crate::bus::transport::stream::{Attempts, EntryId, StreamConsumer};
+use crate::bus::transport::stream::{Attempts, EntryId, StreamConsumer, StreamEntry};
 use crate::time::backoff::Backoff;
 
 /// The approximate size of the frames or results in one batch, in bytes. The lease is renewed on the
@@ -105,6 +105,28 @@ impl ConsumerLink {
     /// The moment at which a due time comes, or a look at it is to be taken.
     pub(super) fn due_moment(&self, due: ServerTime, now: Instant) -> Instant {
         self.shared.clock.to_local(due, now, MAX_WAIT)
+    }
+
+    /// False for entries that were claimed after another process of this instance has taken the lease:
+    /// that one claims them. (Without an instance, no other system has the lease before this one knows.)
+    pub(super) async fn may_deliver(&self, claimed: &[StreamEntry]) -> bool {
+        if claimed.is_empty() || self.shared.config.instance.is_empty() {
+            return true;
+        }
+        let Some(epoch) = self.shared.epoch() else {
+            return false;
+        };
+        match self.shared.transport.owner().await {
+            Ok(owner) if owner == Some(epoch) => true,
+            Ok(_) => {
+                self.shared.lose_lease(epoch);
+                false
+            }
+            Err(error) => {
+                debug!(%error, "cannot see whether this process still serves; its last durable messages wait for the visibility time");
+                false
+            }
+        }
     }
 
     /// Creates the stream and its group again: a bus that has lost its data has lost both.

@@ -72,7 +72,8 @@ impl Fetcher {
             backlog.resumed(&isolated);
             let entries: Vec<(EntryId, Attempts)> =
                 isolated.iter().map(|one| (one.id, one.attempts)).collect();
-            self.quarantine(backlog, ack, entries).await;
+            let idle = self.link.limits.visibility;
+            self.quarantine(backlog, ack, entries, idle).await;
         }
         regular
     }

@@ -53,7 +53,8 @@ impl Fetcher {
         if entries.is_empty() {
             return;
         }
-        self.quarantine(backlog, ack, entries.clone()).await;
+        let idle = self.link.limits.visibility;
+        self.quarantine(backlog, ack, entries.clone(), idle).await;
         let later = Instant::now() + QUARANTINE_PAUSE;
         for (id, attempts) in entries {
             let redeliveries = &mut backlog.prefetch.redeliveries;

@@ -158,7 +158,7 @@ impl Stage {
     /// The deliveries of the entries that are left in the stream.
     async fn left(&self) -> Vec<u32> {
         let server = open_server(&self.config, &Arc::default()).await.unwrap();
-        let consumer = server.consumer().await.unwrap();
+        let consumer = server.consumer("").await.unwrap();
         let left = consumer.due(EntryId::default(), Duration::ZERO, 10_000);
         let left = left.await.unwrap().into_iter();
         left.map(|pending| pending.attempts.deliveries).collect()
@@ -263,7 +263,7 @@ async fn large_due_messages_are_claimed_a_few_at_a_time() {
     assert!(stage.system.shutdown().await.is_clean());
     stage.tell(0..100, LOAD).await;
     let server = open_server(&stage.config, &Arc::default()).await.unwrap();
-    let dead = server.consumer().await.unwrap();
+    let dead = server.consumer("").await.unwrap();
     assert_eq!(dead.read(100, Duration::ZERO).await.unwrap().len(), 100);
     let next = Stage::set(stage.config.clone()).await;
     let expected: Vec<_> = (0..100).collect();
@@ -373,7 +373,7 @@ async fn graceful_stop_counts_only_deliveries_to_actors() {
 async fn full_acknowledgements_let_the_consumer_sleep() {
     let stage = Stage::set(Config::memory()).await;
     let shared = stage.proxy.shared.clone();
-    let transport = shared.transport.consumer().await.unwrap();
+    let transport = shared.transport.consumer("").await.unwrap();
     let mut consumer = Consumer::new(shared, transport);
     consumer.next_heartbeat = Instant::now() + SECOND;
     stage.tell(0..100, 0).await;

@@ -113,8 +113,12 @@ impl ServerTransport for Bus {
         self.inner.publish(client, frame).await
     }
 
-    async fn consumer(&self) -> Result<Arc<dyn StreamConsumer>, TransportError> {
-        let inner = self.inner.consumer().await?;
+    async fn owner(&self) -> Result<Option<Epoch>, TransportError> {
+        self.inner.owner().await
+    }
+
+    async fn consumer(&self, instance: &str) -> Result<Arc<dyn StreamConsumer>, TransportError> {
+        let inner = self.inner.consumer(instance).await?;
         let script = self.script.clone();
         Ok(Arc::new(Stream { inner, script }))
     }
@@ -176,6 +180,14 @@ impl StreamConsumer for Stream {
             return Err(TransportError::NotDone("NOGROUP".to_owned()));
         }
         self.inner.foreign_claims(after, alive, count).await
+    }
+
+    async fn predecessor_claims(
+        &self,
+        after: EntryId,
+        count: u32,
+    ) -> Result<ForeignPage, TransportError> {
+        self.inner.predecessor_claims(after, count).await
     }
 
     async fn still_foreign(

@@ -13,7 +13,7 @@ fn attempts(deliveries: u32, failures: u32) -> Attempts {
 /// Claims messages as a consumer that then ends, and sets their deliveries.
 pub(super) async fn crash_with(config: &Config, count: u32, attempts: Attempts) {
     let server = open_server(config, &Arc::default()).await.unwrap();
-    let ended = server.consumer().await.unwrap();
+    let ended = server.consumer("").await.unwrap();
     let read = ended.read(count, Duration::ZERO).await.unwrap();
     assert_eq!(read.len(), count as usize);
     let ids: Vec<_> = read.iter().map(|entry| entry.id).collect();
@@ -206,7 +206,7 @@ async fn failed_delivery_is_recorded_in_the_stream() {
     stage.client.tell("gate", Fail).await.unwrap();
     sleep(SECOND).await;
     let server = open_server(&stage.config, &Arc::default()).await.unwrap();
-    let consumer = server.consumer().await.unwrap();
+    let consumer = server.consumer("").await.unwrap();
     let left = consumer.due(EntryId::default(), Duration::ZERO, 9).await;
     let left: Vec<_> = left.unwrap().iter().map(|one| one.attempts).collect();
     assert_eq!(left, [attempts(1, 1)]);
