@@ -138,6 +138,7 @@ for_each_bus! {
         read_waits_for_the_first_entry
         unacknowledged_entries_are_due
         foreign_claims_are_listed_and_left_alone
+        claims_of_the_same_instance_are_its_successors
         claims_set_the_attempts
         releases_set_the_attempts
         acknowledged_entries_are_removed_and_their_results_cached

@@ -191,6 +191,39 @@ pub(super) async fn foreign_claims_are_listed_and_left_alone(bus: &dyn TestBus) 
     assert!(own.read_entries(&[]).await.unwrap().is_empty());
 }
 
+pub(super) async fn claims_of_the_same_instance_are_its_successors(bus: &dyn TestBus) {
+    let (client, _replies) = client(bus).await;
+    let told = messages(&["a", "b", "c", "d"]);
+    client.append(told).await.unwrap();
+    let server = server(bus).await;
+    let mut consumers = Vec::new();
+    // The last name begins with that of the instance, and is another one.
+    for instance in ["shop/1", "shop/1", "", "shop/1/2"] {
+        let consumer = server.consumer(instance).await.unwrap();
+        consumer.create_group().await.unwrap();
+        let read = ids(&read(&*consumer, 1).await);
+        consumers.push((consumer, read));
+    }
+    let (second, inherited) = (&consumers[1].0, &consumers[0].1);
+    let listed = second.predecessor_claims(EntryId::default(), 100).await;
+    let listed = listed.unwrap();
+    let listed_ids: Vec<_> = listed.pending.iter().map(|one| one.id).collect();
+    assert_eq!((&listed_ids, listed.next), (inherited, None));
+    // They are claimed now, so that no duplicate waits for them.
+    let foreign = second.foreign_claims(EntryId::default(), LONG, 100).await;
+    let foreign = foreign.unwrap().pending.into_iter().map(|one| one.id);
+    assert_eq!(
+        foreign.collect::<Vec<_>>(),
+        [consumers[2].1[0], consumers[3].1[0]]
+    );
+    let page = second.predecessor_claims(EntryId::default(), 1).await;
+    let next = page.unwrap().next.unwrap();
+    let rest = second.predecessor_claims(next, 100).await.unwrap();
+    assert_eq!(rest, ForeignPage::default());
+    let nameless = consumers[2].0.predecessor_claims(EntryId::default(), 100);
+    assert_eq!(nameless.await.unwrap(), ForeignPage::default());
+}
+
 pub(super) async fn claims_set_the_attempts(bus: &dyn TestBus) {
     let (client, _replies) = client(bus).await;
     client.append(messages(&["a", "b"])).await.unwrap();
