@@ -23,8 +23,8 @@ chaos seconds="120":
 fuzz seconds="60":
     CONCLIB_FUZZ_SECONDS={{seconds}} cargo test -p conclib --all-features --lib fuzz -- --nocapture
 
-# What takes too long for each change: chaos, loom further out, packaging, dependencies, words. With
-# arguments, only those parts; missing optional tools are named.
+# What takes too long for each change: chaos, loom further out, packaging, benchmarks, dependencies,
+# words. With arguments, only those parts; missing optional tools are named.
 long *parts:
     ./scripts/long {{parts}}
 

@@ -149,9 +149,12 @@ impl Config {
     /// A process that starts again need not wait then until the lease of its predecessor has expired:
     /// it ends that lease at once, and takes the durable messages over that its predecessor had. If the
     /// predecessor still runs, it begins none of the requests that it takes off the bus from then on; those
-    /// in its mailboxes may begin until it notices, with its next renewal at the latest (2 s). It ends as
-    /// [`Replaced`](crate::bus::ProxyEnd::Replaced), and never takes the lease back, so that two
-    /// processes that have one name by mistake do not fight.
+    /// in its mailboxes may begin until it notices, with its next renewal at the latest: after a third of
+    /// the [lease's duration](Self::lease_duration), which is 2 s by default. It ends as
+    /// [`Replaced`](crate::bus::ProxyEnd::Replaced), and never takes the lease back: two processes that
+    /// have one name by mistake do not fight. (If something starts the older one again, as a supervisor
+    /// does, it is the younger one then. [`run`](crate::service::run) ends with code 76, at which a
+    /// supervisor should leave it alone.)
     ///
     /// Only the actor process needs it; [`variables`](Self::variables) leaves it out.
     #[must_use]

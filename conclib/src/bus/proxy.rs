@@ -21,7 +21,7 @@ use crate::system::ActorSystem;
 /// spawn the actors before it, since asks for an absent one end with `ActorNotFound`.
 ///
 /// One system serves a node of a namespace at a time. If another one holds the lease, this waits for
-/// the time in which a lease expires that is not renewed (7 s). A process that is to wait for its turn,
+/// the time in which its lease expires if it is not renewed, and a second more (7 s by default). A process that is to wait for its turn,
 /// and to make its actors with state that is then current, uses [`acquire_lease`] instead, or
 /// [`run`](crate::service::run).
 ///

@@ -11,9 +11,12 @@ impl<A: Handlers> Context<A> {
     /// A lease alone does not keep two processes apart in the last moment: one that was suspended, or
     /// that was replaced by a younger process of its [instance](crate::Config::instance), may be amid a
     /// handler while the next one serves, and begins messages that were in its mailboxes until it
-    /// notices (at its next renewal, after 2 s at the latest). Where that matters, the resource itself
+    /// notices (at its next renewal, after a third of [the lease's
+    /// duration](crate::Config::lease_duration) at the latest). Where that matters, the resource itself
     /// has to refuse the older one: a database stores the token with each change, and accepts no
     /// smaller one afterwards. It fits into 63 bits, and is about the time in milliseconds since 1970.
+    ///
+    /// A system with several proxies, for several nodes, has one token: the greatest of theirs.
     ///
     /// ```
     /// use conclib::prelude::*;

@@ -198,7 +198,7 @@ pub(super) async fn claims_of_the_same_instance_are_its_successors(bus: &dyn Tes
     let server = server(bus).await;
     let mut consumers = Vec::new();
     // The last name begins with that of the instance, and is another one.
-    for instance in ["shop/1", "shop/1", "", "shop/1/2"] {
+    for instance in ["shop-1", "shop-1", "", "shop-10"] {
         let consumer = server.consumer(instance).await.unwrap();
         consumer.create_group().await.unwrap();
         let read = ids(&read(&*consumer, 1).await);

@@ -121,10 +121,9 @@ impl RedisConsumer {
 
     /// True for a claim of an earlier consumer of the same instance.
     fn is_predecessors(&self, claim: &EntryClaim) -> bool {
-        let unique = |instance: &String| claim.consumer.strip_prefix(instance.as_str());
-        let unique = self.instance.as_ref().and_then(unique);
-        // The name of another instance may begin with that of this one, and goes on with a slash.
-        unique.is_some_and(|unique| !unique.contains('/')) && claim.consumer != self.name
+        let instance = self.instance.as_deref();
+        claim.consumer != self.name
+            && instance.is_some_and(|instance| claim.consumer.starts_with(instance))
     }
 
     /// Lists up to `count` claims after `after`, those that are wanted.
