@@ -23,8 +23,18 @@ impl Program {
     ///
     /// If it does not start.
     pub fn start(program: &str, arguments: &[&str]) -> Self {
+        Self::start_with(program, arguments, &[])
+    }
+
+    /// Starts it with variables in its environment.
+    ///
+    /// # Panics
+    ///
+    /// If it does not start.
+    pub fn start_with(program: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         let mut child = Command::new(program)
             .args(arguments)
+            .envs(variables.iter().copied())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             // Freed memory goes back to the system at once, so that a test can measure it.

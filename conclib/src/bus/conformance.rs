@@ -20,8 +20,8 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::bus::config::Config;
 use crate::bus::open::{self, ConnectError, open_server};
 use crate::bus::transport::{
-    Acquired, ClientTransport, Enqueued, Epoch, FormerTerm, Frame, LEASE, Lease, LeaseClaim,
-    LeaseGrant, LeaseHolder, Popped, ReplySink, ServerTime, ServerTransport, TransportError,
+    Acquired, ClientTransport, Enqueued, Epoch, FormerTerm, Frame, LEASE, LeaseClaim, LeaseGrant,
+    LeaseHolder, LeaseRecord, Popped, ReplySink, ServerTime, ServerTransport, TransportError,
 };
 use crate::reply::remote::ClientId;
 #[cfg(feature = "redis")]
@@ -161,9 +161,9 @@ fn claim() -> LeaseClaim {
     }
 }
 
-fn lease(epoch: Epoch) -> Lease {
+fn lease(epoch: Epoch) -> LeaseRecord {
     let claim = claim();
-    Lease {
+    LeaseRecord {
         epoch,
         versions: claim.versions,
         max_frame: claim.max_frame,

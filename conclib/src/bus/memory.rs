@@ -15,7 +15,7 @@ use crate::bus::config::{Bus, Config, LocalBus};
 use crate::bus::keys::Keys;
 use crate::bus::transport::stream::DeadLetterStore;
 use crate::bus::transport::{
-    ClientTransport, Epoch, Lease, ReplySink, ServerTime, ServerTransport, TransportError,
+    ClientTransport, Epoch, LeaseRecord, ReplySink, ServerTime, ServerTransport, TransportError,
 };
 use crate::reply::remote::ClientId;
 use client::MemoryClient;
@@ -77,7 +77,7 @@ struct Node {
 
 /// A lease with its owner.
 struct HeldLease {
-    lease: Lease,
+    lease: LeaseRecord,
     owner: Owner,
     instance: String,
 }
@@ -153,7 +153,7 @@ impl Node {
     }
 
     /// The lease, if its owner takes requests.
-    fn serving(&mut self) -> Option<Lease> {
+    fn serving(&mut self) -> Option<LeaseRecord> {
         self.lease()
             .and_then(|(held, _)| held.lease.clone().serving())
     }

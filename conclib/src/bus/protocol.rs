@@ -21,7 +21,7 @@ use serde::Serialize;
 use serde::de::value::SeqAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, SeqAccess, Visitor};
 
-use crate::bus::transport::{Epoch, Frame, Lease, LeaseHolder, ServerTime};
+use crate::bus::transport::{Epoch, Frame, LeaseHolder, LeaseRecord, ServerTime};
 use crate::envelope::Attributes;
 use crate::error::AskError;
 use crate::message::read;
@@ -280,7 +280,7 @@ impl Problem {
     }
 }
 
-impl Lease {
+impl LeaseRecord {
     /// Decodes a lease. The transports encode leases, Redis in part by a script.
     #[cfg_attr(
         not(feature = "redis"),
@@ -327,7 +327,7 @@ impl LeaseHolder {
         not(feature = "redis"),
         allow(dead_code, reason = "a bus in memory needs none")
     )]
-    pub(crate) fn decode(bytes: &[u8]) -> Result<(Lease, String), Problem> {
+    pub(crate) fn decode(bytes: &[u8]) -> Result<(LeaseRecord, String), Problem> {
         type Elements = (
             IgnoredAny,
             IgnoredAny,
@@ -336,7 +336,7 @@ impl LeaseHolder {
             IgnoredAny,
             String,
         );
-        let lease = Lease::decode(bytes)?;
+        let lease = LeaseRecord::decode(bytes)?;
         let (_, _, _, _, _, instance) = unpack::<Elements>(bytes)?;
         Ok((lease, cut(&instance).to_owned()))
     }

@@ -25,7 +25,7 @@ pub(crate) struct Epoch(pub(crate) u64);
 
 /// The part of a lease that clients read: written by the actor system.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Lease {
+pub(crate) struct LeaseRecord {
     pub(crate) epoch: Epoch,
     /// The lowest and the highest version of the protocol that the owner speaks.
     pub(crate) versions: (u8, u8),

@@ -8,7 +8,7 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 use crate::bus::protocol::{Answer, Kind, Received, Request, decode_reply, encode_reply};
-use crate::bus::transport::{Epoch, Lease, ServerTime};
+use crate::bus::transport::{Epoch, LeaseRecord, ServerTime};
 use crate::envelope::Attributes;
 use crate::error::AskError;
 use crate::fuzz::target;
@@ -167,7 +167,7 @@ target!(
         rmp_serde::to_vec(&(5_u64, (1, 3, "x"), (1000, 5), [1, 2], "y")).unwrap_or_default(),
     ],
     |bytes: Vec<u8>| {
-        if let Ok(lease) = Lease::decode(&bytes) {
+        if let Ok(lease) = LeaseRecord::decode(&bytes) {
             drop(lease.check_version());
         }
     }

@@ -15,7 +15,7 @@ use crate::bus::client::pending::Batch;
 use crate::bus::client::send_queue::{InlineSlot, WakeDriver};
 use crate::bus::client::shared::ClientShared;
 use crate::bus::link::RECONNECT_BACKOFF;
-use crate::bus::transport::{Epoch, Lease, TransportError};
+use crate::bus::transport::{Epoch, LeaseRecord, TransportError};
 use crate::error::{AskError, Delivered};
 
 /// Time to wait for a new connection before a batch that was lost with the last one is given up.
@@ -30,9 +30,9 @@ pub(super) const UNKNOWN: AskError = AskError::Disconnected {
 pub(super) enum SendOutcome {
     Accepted,
     /// The batch went to an epoch that is over, whose inbox no system reads. This is the lease now.
-    WrongEpoch(Lease),
+    WrongEpoch(LeaseRecord),
     /// The batch was given to the connection for this lease's epoch, and no reply came.
-    ConnectionLost(Lease),
+    ConnectionLost(LeaseRecord),
     Failed(AskError),
 }
 
@@ -71,7 +71,7 @@ impl BatchSend {
     }
 
     /// The first attempt to send the batch, to the owner of the lease as far as that is known.
-    pub(super) async fn attempt(mut self, known: Option<Lease>) -> (Self, SendOutcome) {
+    pub(super) async fn attempt(mut self, known: Option<LeaseRecord>) -> (Self, SendOutcome) {
         let lease = match known {
             Some(lease) => Ok(Some(lease)),
             None => self
@@ -124,7 +124,7 @@ impl BatchSend {
 
     /// Sends the batch again until the bus has it, after it may have been lost with its connection: to
     /// the same epoch only, whose owner recognizes duplicates.
-    async fn send_again(&self, lease: &Lease) -> SendOutcome {
+    async fn send_again(&self, lease: &LeaseRecord) -> SendOutcome {
         let attempts = async {
             for attempt in 0.. {
                 self.shared.health.connected().await;
@@ -143,7 +143,7 @@ impl BatchSend {
     }
 
     /// One more attempt; `None` if another one may succeed.
-    async fn try_again(&self, lease: &Lease) -> Option<SendOutcome> {
+    async fn try_again(&self, lease: &LeaseRecord) -> Option<SendOutcome> {
         let is_over = || {
             // All frames, also of requests that have ended.
             take_back(&self.shared, lease.epoch, &self.batch);
@@ -164,7 +164,7 @@ impl BatchSend {
 }
 
 /// Appends the requests of a batch that have not ended to the inbox of the lease's epoch.
-async fn enqueue(shared: &ClientShared, lease: &Lease, batch: &mut Batch) -> SendOutcome {
+async fn enqueue(shared: &ClientShared, lease: &LeaseRecord, batch: &mut Batch) -> SendOutcome {
     if let Err(error) = lease.check_version() {
         return SendOutcome::Failed(error);
     }

@@ -14,7 +14,7 @@ use crate::bus::link::health::Health;
 use crate::bus::open::{ConnectError, open_client};
 use crate::bus::transport::stream::{NewEntry, StreamProducer};
 use crate::bus::transport::{
-    ClientTransport, Enqueued, Epoch, Frame, Lease, ServerTime, TransportError,
+    ClientTransport, Enqueued, Epoch, Frame, LeaseRecord, ServerTime, TransportError,
 };
 
 /// A transport that is connected later, and refuses every operation until then. Afterwards it hands
@@ -52,7 +52,7 @@ impl LazyTransport {
 
 // Written as `async_trait` expands, except that the future is the inner one.
 impl ClientTransport for LazyTransport {
-    fn lease<'s: 'f, 'f>(&'s self) -> BoxFuture<'f, (Option<Lease>, ServerTime)> {
+    fn lease<'s: 'f, 'f>(&'s self) -> BoxFuture<'f, (Option<LeaseRecord>, ServerTime)> {
         self.forward(|inner| inner.lease())
     }
 

@@ -22,7 +22,7 @@ use crate::bus::config::Config;
 use crate::bus::link::health::Health;
 use crate::bus::link::server_clock::ServerClock;
 use crate::bus::protocol::{Kind, Request, check_limits, payload_size};
-use crate::bus::transport::{ClientTransport, Frame, Lease, ServerTime, TransportError};
+use crate::bus::transport::{ClientTransport, Frame, LeaseRecord, ServerTime, TransportError};
 use crate::deadlock::current::Current;
 use crate::envelope::Attributes;
 use crate::error::{AskError, Delivered};
@@ -55,7 +55,7 @@ pub(super) struct ClientShared {
     pub(super) runtime: Handle,
     pub(super) clock: ServerClock,
     /// The lease as it was last seen.
-    lease: Mutex<Option<Lease>>,
+    lease: Mutex<Option<LeaseRecord>>,
     /// The moment at which the lease was last seen, as the bits of a [`CoarseInstant`].
     lease_seen: AtomicU64,
     /// The moment since which no actor system serves, as the bits of a [`CoarseInstant`]; zero if one
@@ -180,13 +180,13 @@ impl ClientShared {
 
     /// The lease, unless it was seen so long ago that another system may have it by now: requests
     /// could go to an inbox that no system deletes any more.
-    pub(super) fn known_lease(&self) -> Option<Lease> {
+    pub(super) fn known_lease(&self) -> Option<LeaseRecord> {
         let seen = CoarseInstant::from_bits(self.lease_seen.load(Ordering::Relaxed));
         let lease = self.lease.lock().clone();
         lease.filter(|lease| seen.elapsed() < lease.length)
     }
 
-    pub(super) fn set_lease(&self, lease: Option<Lease>) {
+    pub(super) fn set_lease(&self, lease: Option<LeaseRecord>) {
         let is_absent = lease.is_none();
         *self.lease.lock() = lease;
         self.confirm_lease();
@@ -238,7 +238,7 @@ impl ClientShared {
     }
 
     /// Reads the lease and the time from the bus.
-    pub(super) async fn read_lease(&self) -> Result<Option<Lease>, TransportError> {
+    pub(super) async fn read_lease(&self) -> Result<Option<LeaseRecord>, TransportError> {
         let lease = self.read_clock(&*self.transport).await?;
         self.set_lease(lease.clone());
         Ok(lease)
@@ -248,7 +248,7 @@ impl ClientShared {
     pub(super) async fn read_clock(
         &self,
         transport: &dyn ClientTransport,
-    ) -> Result<Option<Lease>, TransportError> {
+    ) -> Result<Option<LeaseRecord>, TransportError> {
         let sent = Instant::now();
         let (lease, now) = transport.lease().await?;
         self.clock.record(sent, Instant::now(), now);

@@ -20,7 +20,7 @@ pub(super) async fn lease_has_one_holder(bus: &dyn TestBus) {
     assert!(granted(&*second).await > epoch);
 }
 
-fn held_by(lease: Lease, instance: &str) -> Acquired {
+fn held_by(lease: LeaseRecord, instance: &str) -> Acquired {
     Acquired::Held(LeaseHolder {
         lease,
         instance: instance.to_owned(),
@@ -39,7 +39,7 @@ pub(super) async fn lease_is_shown_to_clients_when_its_owner_serves(bus: &dyn Te
     assert_eq!(client.lease().await.unwrap().0, None);
     let sent = client.enqueue(epoch, frames(&["early"])).await.unwrap();
     assert_eq!(sent.lease, None);
-    let holder = Lease {
+    let holder = LeaseRecord {
         serves: false,
         ..lease(epoch)
     };

@@ -13,7 +13,7 @@ use crate::bus::faults::delay_queue::DelayQueue;
 use crate::bus::faults::{Faults, check};
 use crate::bus::transport::stream::{NewEntry, StreamProducer};
 use crate::bus::transport::{
-    ClientTransport, Enqueued, Epoch, Frame, Lease, ReplySink, ServerTime, TransportError,
+    ClientTransport, Enqueued, Epoch, Frame, LeaseRecord, ReplySink, ServerTime, TransportError,
 };
 use crate::core::spawn_task;
 use crate::reply::remote::ClientId;
@@ -43,7 +43,7 @@ impl FaultyClient {
 
 #[async_trait]
 impl ClientTransport for FaultyClient {
-    async fn lease(&self) -> Result<(Option<Lease>, ServerTime), TransportError> {
+    async fn lease(&self) -> Result<(Option<LeaseRecord>, ServerTime), TransportError> {
         check(&self.faults)?;
         self.inner.lease().await
     }

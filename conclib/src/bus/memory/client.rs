@@ -10,7 +10,7 @@ use crate::bus::memory::inbox::MAX_INBOX_BYTES;
 use crate::bus::memory::{MemoryBus, Node, check_open};
 use crate::bus::transport::stream::{NewEntry, StreamProducer};
 use crate::bus::transport::{
-    ClientTransport, Enqueued, Epoch, Frame, Lease, ReplySink, ServerTime, TransportError,
+    ClientTransport, Enqueued, Epoch, Frame, LeaseRecord, ReplySink, ServerTime, TransportError,
 };
 use crate::reply::remote::ClientId;
 
@@ -49,7 +49,7 @@ impl MemoryClient {
 
 #[async_trait]
 impl ClientTransport for MemoryClient {
-    async fn lease(&self) -> Result<(Option<Lease>, ServerTime), TransportError> {
+    async fn lease(&self) -> Result<(Option<LeaseRecord>, ServerTime), TransportError> {
         check_open(&self.closed)?;
         let now = self.bus.now();
         let mut tables = self.bus.tables();

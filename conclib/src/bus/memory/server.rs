@@ -14,7 +14,7 @@ use crate::bus::memory::stream::MemoryConsumer;
 use crate::bus::memory::{HeldLease, MemoryBus, Node, Owner, check_open};
 use crate::bus::transport::stream::{DeadLetterStore, StreamConsumer};
 use crate::bus::transport::{
-    Acquired, Epoch, FormerTerm, Frame, Lease, LeaseClaim, LeaseGrant, LeaseHolder, Popped,
+    Acquired, Epoch, FormerTerm, Frame, LeaseClaim, LeaseGrant, LeaseHolder, LeaseRecord, Popped,
     ServerTime, ServerTransport, TransportError,
 };
 use crate::reply::remote::ClientId;
@@ -78,7 +78,7 @@ impl Node {
 }
 
 /// The lease that a system asks for, with its epoch.
-fn lease_of(claim: &LeaseClaim, epoch: Epoch) -> Lease {
+fn lease_of(claim: &LeaseClaim, epoch: Epoch) -> LeaseRecord {
     let LeaseClaim {
         versions,
         max_frame,
@@ -86,7 +86,7 @@ fn lease_of(claim: &LeaseClaim, epoch: Epoch) -> Lease {
         serves,
         ..
     } = *claim;
-    Lease {
+    LeaseRecord {
         epoch,
         versions,
         max_frame,

@@ -148,7 +148,7 @@ fn no_frame_can_panic_a_reader() {
         let frame = Bytes::from(frame);
         drop(Received::decode(&frame));
         drop(decode_reply(&frame));
-        drop(Lease::decode(&frame));
+        drop(LeaseRecord::decode(&frame));
     }
 }
 
@@ -160,7 +160,7 @@ fn deep_nesting_is_malformed() {
         let frame = Bytes::from([beginning, &deep].concat());
         drop(Received::decode(&frame));
         drop(decode_reply(&frame));
-        drop(Lease::decode(&frame));
+        drop(LeaseRecord::decode(&frame));
     }
     let ten = Bytes::from([&[0x9a], &whole[1..], &deep[..]].concat());
     let unreadable = Received::decode(&ten).unwrap_err();
@@ -169,7 +169,7 @@ fn deep_nesting_is_malformed() {
 
 #[test]
 fn lease_may_have_more_elements_but_not_fewer() {
-    let lease = Lease {
+    let lease = LeaseRecord {
         epoch: Epoch(1 << 50),
         versions: (1, 3),
         max_frame: 1000,
@@ -185,11 +185,11 @@ fn lease_may_have_more_elements_but_not_fewer() {
         [1, 2],
         "y",
     ));
-    assert_eq!(Lease::decode(&more), Ok(lease.clone()));
+    assert_eq!(LeaseRecord::decode(&more), Ok(lease.clone()));
     let other = pack(&(lease.epoch.0, (1, 3), (1000,), "x"));
-    assert_eq!(Lease::decode(&other), Ok(lease.clone()));
+    assert_eq!(LeaseRecord::decode(&other), Ok(lease.clone()));
     assert!(lease.check_version().is_ok());
-    let future = Lease {
+    let future = LeaseRecord {
         versions: (2, 3),
         ..lease
     };
@@ -201,7 +201,7 @@ fn lease_may_have_more_elements_but_not_fewer() {
         b"text",
         &[0x93],
     ] {
-        assert!(Lease::decode(less).is_err(), "{less:?}");
+        assert!(LeaseRecord::decode(less).is_err(), "{less:?}");
     }
 }
 

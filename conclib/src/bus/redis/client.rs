@@ -16,7 +16,7 @@ use crate::bus::redis::library::{LibraryLink, LibrarySession};
 use crate::bus::redis::resp::{Commands, Driver, Link, RedisReply, ReplyTimeout};
 use crate::bus::redis::{COMMAND, Unreachable, lease, start_check};
 use crate::bus::transport::{
-    ClientTransport, Enqueued, Epoch, Frame, Lease, ReplySink, ServerTime, TransportError,
+    ClientTransport, Enqueued, Epoch, Frame, LeaseRecord, ReplySink, ServerTime, TransportError,
 };
 use crate::reply::remote::ClientId;
 use crate::time::coarse::CoarseInstant;
@@ -88,7 +88,7 @@ impl RedisClient {
 
 #[async_trait]
 impl ClientTransport for RedisClient {
-    async fn lease(&self) -> Result<(Option<Lease>, ServerTime), TransportError> {
+    async fn lease(&self) -> Result<(Option<LeaseRecord>, ServerTime), TransportError> {
         let link = self.requests.link()?;
         let replies = link.exchange(TIMEOUT, |commands| {
             commands.begin("GET", 1).text(&self.keys.lease());
@@ -97,7 +97,7 @@ impl ClientTransport for RedisClient {
         let Ok([lease, time]) = <[RedisReply; 2]>::try_from(replies.await?) else {
             return Err(link.unexpected());
         };
-        let lease = lease::read(lease)?.and_then(Lease::serving);
+        let lease = lease::read(lease)?.and_then(LeaseRecord::serving);
         Ok((lease, read_time(&link, time)?))
     }
 
@@ -127,7 +127,7 @@ impl ClientTransport for RedisClient {
         let length = length.accepted()?;
         let length = length.as_u64().ok_or_else(|| link.unexpected())?;
         Ok(Enqueued {
-            lease: lease::read(lease)?.and_then(Lease::serving),
+            lease: lease::read(lease)?.and_then(LeaseRecord::serving),
             length,
             now: replies
                 .next()

@@ -8,7 +8,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::bus::redis::resp::RedisReply;
-use crate::bus::transport::{Epoch, FormerTerm, Lease, LeaseClaim, TransportError};
+use crate::bus::transport::{Epoch, FormerTerm, LeaseClaim, LeaseRecord, TransportError};
 
 /// Takes the lease. Keys: lease, last epochs. Arguments: the bytes before the epoch, those between the
 /// epoch and the age, the owner, its instance, its age or 0, the attempt, the duration of the lease in
@@ -195,7 +195,7 @@ pub(super) fn read_epochs(last: &str, owner: LeaseOwner) -> Vec<FormerTerm> {
 
 /// The lease in the reply to a `GET`. Commands that were given to the connection along with it may
 /// have been executed, so that no error here is [`TransportError::NotDone`].
-pub(super) fn read(reply: RedisReply) -> Result<Option<Lease>, TransportError> {
+pub(super) fn read(reply: RedisReply) -> Result<Option<LeaseRecord>, TransportError> {
     static HAS_WARNED: AtomicBool = AtomicBool::new(false);
     let bytes = match reply {
         RedisReply::Bulk(bytes) => bytes,
@@ -206,7 +206,7 @@ pub(super) fn read(reply: RedisReply) -> Result<Option<Lease>, TransportError> {
             )));
         }
     };
-    match Lease::decode(&bytes) {
+    match LeaseRecord::decode(&bytes) {
         Ok(lease) => Ok(Some(lease)),
         Err(error) => {
             // Each batch reads it.
@@ -248,14 +248,14 @@ mod tests {
             serves,
             ..
         } = claim;
-        let lease = Lease {
+        let lease = LeaseRecord {
             epoch,
             versions,
             max_frame,
             length,
             serves,
         };
-        assert_eq!(Lease::decode(&bytes).unwrap(), lease);
+        assert_eq!(LeaseRecord::decode(&bytes).unwrap(), lease);
     }
 
     #[test]

@@ -24,7 +24,7 @@ use crate::bus::redis::stream::RedisConsumer;
 use crate::bus::redis::{COMMAND, LEASE_COMMAND, Unreachable, lease};
 use crate::bus::transport::stream::{DeadLetterStore, StreamConsumer};
 use crate::bus::transport::{
-    Acquired, Epoch, Frame, Lease, LeaseClaim, LeaseGrant, LeaseHolder, Popped, ServerTime,
+    Acquired, Epoch, Frame, LeaseClaim, LeaseGrant, LeaseHolder, LeaseRecord, Popped, ServerTime,
     ServerTransport, TransportError,
 };
 use crate::reply::remote::ClientId;
@@ -315,7 +315,9 @@ impl ServerTransport for RedisServer {
             })
             .await?;
         let lease = lease::read(replies.pop().ok_or_else(|| link.unexpected())?)?;
-        Ok(lease.and_then(Lease::serving).map(|lease| lease.epoch))
+        Ok(lease
+            .and_then(LeaseRecord::serving)
+            .map(|lease| lease.epoch))
     }
 
     async fn consumer(&self, instance: &str) -> Result<Arc<dyn StreamConsumer>, TransportError> {

@@ -18,8 +18,8 @@ use crate::bus::server::acquire::ACQUIRE_INTERVAL;
 use crate::bus::server::term::RENEWALS;
 use crate::bus::transport::stream::{DeadLetterStore, StreamConsumer};
 use crate::bus::transport::{
-    Acquired, CutFrame, Epoch, Frame, LEASE, Lease, LeaseClaim, LeaseGrant, LeaseHolder, Popped,
-    ServerTime, TransportError,
+    Acquired, CutFrame, Epoch, Frame, LEASE, LeaseClaim, LeaseGrant, LeaseHolder, LeaseRecord,
+    Popped, ServerTime, TransportError,
 };
 use crate::envelope::Attributes;
 use crate::error::AskError;
@@ -167,7 +167,7 @@ impl ServerTransport for Bus {
             sleep(MS).await; // so that the loss of the lease is seen
         }
         if let Holder::Another(epoch) = *self.holder.lock() {
-            let lease = Lease {
+            let lease = LeaseRecord {
                 epoch,
                 versions: (1, 1),
                 max_frame: 1,

@@ -4,14 +4,14 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::bus::transport::stream::StreamProducer;
-use crate::bus::transport::{Epoch, Frame, Lease, ServerTime, TransportError};
+use crate::bus::transport::{Epoch, Frame, LeaseRecord, ServerTime, TransportError};
 
 /// The bus' reply to a batch of requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Enqueued {
     /// The lease as it was when the batch arrived. If it is `None` or names another epoch than
     /// the batch went to, no system will take the batch.
-    pub(crate) lease: Option<Lease>,
+    pub(crate) lease: Option<LeaseRecord>,
     /// The number of requests in the inbox, this batch included.
     pub(crate) length: u64,
     /// The bus' time, if the transport asked for it along with this batch.
@@ -22,7 +22,7 @@ pub(crate) struct Enqueued {
 #[async_trait]
 pub(crate) trait ClientTransport: StreamProducer {
     /// Reads the lease of the node, if any, and the time.
-    async fn lease(&self) -> Result<(Option<Lease>, ServerTime), TransportError>;
+    async fn lease(&self) -> Result<(Option<LeaseRecord>, ServerTime), TransportError>;
 
     /// Appends a batch to the inbox of `epoch`, in order, and reads the lease before it. The batch is
     /// given to the connection in the first poll, so that batches stay in order. A batch is never

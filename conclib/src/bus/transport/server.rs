@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::bus::transport::stream::{DeadLetterStore, StreamConsumer};
-use crate::bus::transport::{Epoch, Frame, Lease, ServerTime, TransportError};
+use crate::bus::transport::{Epoch, Frame, LeaseRecord, ServerTime, TransportError};
 use crate::reply::remote::ClientId;
 
 /// The lease that a system asks for.
@@ -62,7 +62,7 @@ pub(crate) struct FormerTerm {
 /// The owner of a lease, as another system sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LeaseHolder {
-    pub(crate) lease: Lease,
+    pub(crate) lease: LeaseRecord,
     /// The name of its process; empty if it has none.
     pub(crate) instance: String,
     /// It has the name of this process, and is younger: this process was replaced.
