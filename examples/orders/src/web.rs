@@ -1,12 +1,16 @@
 //! The web process' routes. It has no state: each request becomes an ask.
 
-use axum::extract::{FromRef, Path, State};
+use std::time::Duration;
+
+use axum::extract::Path;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response, Result};
 use axum::routing::{get, post};
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
+use conclib::bus::RemoteAsk;
 use conclib::durable::{DeadLetter, DeadLetters};
+use conclib::error::Delivered;
 use conclib::prelude::*;
 use conclib::web::{Deadline, livez, readyz};
 use serde::Serialize;
@@ -17,19 +21,8 @@ use crate::{
     Status, order_urn,
 };
 
-/// The state of the router.
-#[derive(Debug, Clone)]
-struct App {
-    client: ProxyClient,
-    /// For the dead letters, to which each request connects anew.
-    config: Config,
-}
-
-impl FromRef<App> for ProxyClient {
-    fn from_ref(app: &App) -> Self {
-        app.client.clone()
-    }
-}
+/// The longest wait for the answer to an order before it is asked for again.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The routes of the shop.
 pub fn router(client: ProxyClient, config: Config) -> Router {
@@ -44,7 +37,8 @@ pub fn router(client: ProxyClient, config: Config) -> Router {
         .route("/statistics", get(statistics))
         .route("/dead-letters", get(dead_letters))
         .route("/dead-letters/{id}/replay", post(replay))
-        .with_state(App { client, config })
+        .layer(Extension(config)) // for the dead letters, to which each request connects anew
+        .with_state(client)
 }
 
 /// The key of the request becomes the id of the order, and the idempotency key of the message: sent
@@ -61,8 +55,11 @@ async fn place(
         return Err(problem(StatusCode::BAD_REQUEST, detail).into());
     };
     let request = header(&headers, "x-request-id").map(|id| ("request", id));
-    let asked = client.ask(urn, order).idempotency_key(key);
-    match asked.attributes(request).deadline(deadline).await {
+    let placed = ask_twice(|| {
+        let ask = client.ask(&urn, order.clone()).idempotency_key(key);
+        ask.attributes(request).deadline(deadline)
+    });
+    match placed.await {
         Ok(Ok(order)) => Ok((StatusCode::CREATED, Json(order)).into_response()),
         Ok(Err(refusal)) => Err(declined(&refusal).into()),
         // The URN and the key are valid: this one was used with other contents.
@@ -89,34 +86,36 @@ async fn cancel(
 
 async fn invoice(client: ProxyClient, deadline: Deadline, path: Path<String>) -> Result<String> {
     let order = find(&client, deadline, &path).await?;
-    let asked = client.ask("invoices", RenderInvoice(order)).retry();
-    Ok(asked.missing_is_unavailable().deadline(deadline).await?)
+    let invoice = client.ask("invoices", RenderInvoice(order)).retry();
+    Ok(invoice.deadline(deadline).await?)
 }
 
 async fn statistics(client: ProxyClient, deadline: Deadline) -> Result<Json<Statistics>> {
-    let asked = client.ask("statistics", GetStatistics).retry();
-    Ok(Json(
-        asked.missing_is_unavailable().deadline(deadline).await?,
-    ))
+    let statistics = client.ask("statistics", GetStatistics).retry();
+    Ok(Json(statistics.deadline(deadline).await?))
 }
 
 /// For the operator.
-async fn dead_letters(State(app): State<App>) -> Result<Json<Vec<DeadLetter>>> {
-    let letters = DeadLetters::connect(&app.config)
-        .await
-        .map_err(unavailable)?;
-    Ok(Json(letters.list().await.map_err(unavailable)?))
+async fn dead_letters(Extension(config): Extension<Config>) -> Result<Json<Vec<DeadLetter>>> {
+    let letters = connect(&config).await?.list().await;
+    Ok(Json(letters.map_err(unavailable)?))
 }
 
 /// Delivers one again, once its cause is mended.
-async fn replay(State(app): State<App>, Path(id): Path<String>) -> Result<StatusCode> {
-    let letters = DeadLetters::connect(&app.config)
-        .await
-        .map_err(unavailable)?;
-    if letters.replay(id).await.map_err(unavailable)? {
+async fn replay(
+    Extension(config): Extension<Config>,
+    Path(id): Path<String>,
+) -> Result<StatusCode> {
+    let replayed = connect(&config).await?.replay(id).await;
+    if replayed.map_err(unavailable)? {
         return Ok(StatusCode::ACCEPTED);
     }
     Err(problem(StatusCode::NOT_FOUND, "There is no such letter.").into())
+}
+
+async fn connect(config: &Config) -> Result<DeadLetters> {
+    let connected = DeadLetters::connect(config).await;
+    Ok(connected.map_err(unavailable)?)
 }
 
 /// Reads an order: again and again, until its deadline, while no worker can have got the request.
@@ -134,11 +133,27 @@ async fn close(
     status: Status,
 ) -> Result<Json<Order>> {
     let urn = order_urn(id).ok_or_else(|| declined(&Refusal::NotFound))?;
-    let closed = client.ask(urn, CloseOrder { status }).deadline(deadline);
+    let closed = ask_twice(|| client.ask(&urn, CloseOrder { status }).deadline(deadline));
     Ok(closed
         .await?
         .map(Json)
         .map_err(|refusal| declined(&refusal))?)
+}
+
+/// Asks once more if no answer comes: that of a worker that was killed right after its work is lost, and
+/// the next one has it. For durable messages, which are handled as if they had come once.
+async fn ask_twice<M: ActorMessage>(
+    ask: impl Fn() -> RemoteAsk<M>,
+) -> Result<M::Response, AskError> {
+    let first = match ask().timeout(ANSWER_TIMEOUT).await {
+        Err(error @ AskError::Timeout { .. }) => error,
+        answer => return answer,
+    };
+    // The first message may have been handled, whatever became of the second.
+    ask().await.map_err(|second| match second.delivered() {
+        Delivered::No => first,
+        _ => second,
+    })
 }
 
 fn header<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {

@@ -9,7 +9,7 @@ use axum::body::{Body, to_bytes};
 use axum::http::Request;
 use conclib::durable::DeadLetters;
 use conclib::prelude::*;
-use conclib::test::TestSystem;
+use conclib::test::{Faults, TestSystem};
 use conclib::{Proxy, Urn};
 use orders::{CloseOrder, GetOrder, Order, PlaceOrder, Refusal, Status, web, worker};
 use rusqlite::Connection;
@@ -17,6 +17,9 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 
 const DAY: Duration = Duration::from_secs(86_400);
+
+/// Longer than any answer takes, on a busy machine.
+const ASK_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A worker and its web server.
 struct TestShop {
@@ -33,9 +36,13 @@ struct Database(PathBuf);
 
 impl TestShop {
     async fn open(payment_time: Duration) -> Self {
+        Self::open_at(Config::memory(), payment_time).await
+    }
+
+    async fn open_at(config: Config, payment_time: Duration) -> Self {
         let name = format!("orders-{}.db", Urn::generate().as_str().replace(':', "-"));
         let database = Database(std::env::temp_dir().join(name));
-        let (config, system) = (Config::memory(), TestSystem::new());
+        let (config, system) = (config.timeout(ASK_TIMEOUT), TestSystem::new());
         let client = ProxyClient::connect(&config).await.unwrap();
         let proxy = serve(&system, &config, &database.0, payment_time).await;
         Self {
@@ -94,6 +101,16 @@ impl Database {
     fn run(&self, sql: &str) {
         let connection = Connection::open(&self.0).unwrap();
         connection.execute_batch(sql).unwrap();
+    }
+}
+
+impl Database {
+    fn has(&self, id: &str) -> bool {
+        let connection = Connection::open(&self.0).unwrap();
+        let mut orders = connection
+            .prepare("SELECT 1 FROM orders WHERE id = ?1")
+            .unwrap();
+        orders.exists([id]).unwrap()
     }
 }
 
@@ -164,6 +181,22 @@ async fn order_expires_unless_it_is_paid() {
 }
 
 #[tokio::test]
+async fn lost_answer_is_asked_for_again() {
+    let faults = Faults::seeded(1).lose(1.0);
+    faults.calm();
+    let shop = TestShop::open_at(Config::memory().faults(faults.clone()), DAY).await;
+    faults.resume();
+    let is_saved = async {
+        eventually("the order is saved", async || shop.database.has("a-1")).await;
+        // The worker has handled it, and none of its answers has come.
+        faults.calm();
+    };
+    let (placed, ()) = tokio::join!(shop.place("a-1", tea(1)), is_saved);
+    assert_eq!(placed.0, 201);
+    shop.close().await;
+}
+
+#[tokio::test]
 async fn order_that_the_database_refuses_is_a_dead_letter_until_it_is_replayed() {
     let shop = TestShop::open(DAY).await;
     shop.system.expect_failure("order/odd");
@@ -181,14 +214,18 @@ async fn order_that_the_database_refuses_is_a_dead_letter_until_it_is_replayed()
     assert_eq!(shop.place("even", tea(1)).await.0, 201);
 
     shop.database.run("DROP TRIGGER refuse");
-    let id = letters[0]["id"].as_str().unwrap();
-    let replay = format!("/dead-letters/{id}/replay");
-    assert_eq!(shop.post(&replay).await, 202);
+    // A letter for each time that the web process asked.
+    let letters = letters.as_array().unwrap().iter();
+    let ids = letters.map(|letter| letter["id"].as_str().unwrap());
+    let replays: Vec<_> = ids.map(|id| format!("/dead-letters/{id}/replay")).collect();
+    for replay in &replays {
+        assert_eq!(shop.post(replay).await, 202);
+    }
     eventually("it is placed", async || {
         shop.get("/orders/odd").await.0 == 200
     })
     .await;
-    assert_eq!(shop.post(&replay).await, 404);
+    assert_eq!(shop.post(&replays[0]).await, 404);
     let letters = DeadLetters::connect(&shop.config).await.unwrap();
     assert_eq!(letters.list().await.unwrap(), []);
     shop.close().await;

@@ -115,7 +115,7 @@ impl OrderActor {
 
 /// The id of the order at this URN.
 pub fn id(urn: &Urn) -> &str {
-    urn.as_str().trim_start_matches("order/")
+    urn.as_str().strip_prefix("order/").unwrap_or_default()
 }
 
 /// The message with which an order was placed.

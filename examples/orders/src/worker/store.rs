@@ -75,8 +75,8 @@ impl Store {
         Ok(Self { connection })
     }
 
-    /// True if the statement has changed a row.
-    fn changes(&self, sql: &str, values: &[&dyn ToSql]) -> Result<(), StoreError> {
+    /// Runs a statement that changes a row, unless the fence keeps it from that.
+    fn change(&self, sql: &str, values: &[&dyn ToSql]) -> Result<(), StoreError> {
         let changed = self.connection.prepare_cached(sql)?.execute(values)?;
         (changed > 0).then_some(()).ok_or(StoreError::Outdated)
     }
@@ -87,7 +87,7 @@ impl Store {
 impl Store {
     /// Keeps all earlier processes from writing, before the first order is read.
     fn on_start(&mut self, ctx: &mut Context<Self>) -> Result<(), Failure> {
-        Ok(self.changes(RAISE_FENCE, &[&token(ctx)])?)
+        Ok(self.change(RAISE_FENCE, &[&token(ctx)])?)
     }
 
     #[handler]
@@ -105,7 +105,7 @@ impl Store {
             cents,
             status,
         } = order;
-        self.changes(
+        self.change(
             SAVE,
             params![id, item, quantity, cents.cast_signed(), status, token(ctx)],
         )
