@@ -210,3 +210,36 @@ async fn repetition_does_not_wait_for_a_dead_consumer() {
     assert_eq!(logs[1].entries(), ["waits 1"]);
     next.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn lost_answers_are_asked_for_again_and_messages_handled_once() {
+    let config = Config::memory().faults(Faults::seeded(3).lose(0.5));
+    let client = connect(&config).await;
+    let log = Log::default();
+    let server = Server::start(&config, &log).await;
+    let ask = |n| client.ask("shop", Order { n }).timeout(600 * SECOND);
+    let asks = (0..50).map(|n| ask(n).retry());
+    let answers = futures_util::future::join_all(asks).await;
+    assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+    let mut handled = log.entries();
+    assert_eq!(handled.len(), 50);
+    handled.sort_unstable();
+    handled.dedup();
+    assert_eq!(handled.len(), 50);
+    let once = futures_util::future::join_all((50..100).map(ask)).await;
+    let delivered = Delivered::Accepted;
+    assert!(once.contains(&Err(AskError::Timeout { delivered })));
+    server.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn repetition_that_is_not_stored_hides_no_earlier_request() {
+    let (config, faults) = faulty();
+    let client = connect(&config).await;
+    let ask = client.ask("shop", Order { n: 1 }).timeout(10 * SECOND);
+    let asked = tokio::spawn(ask.retry().into_future());
+    sleep(2 * SECOND).await;
+    faults.cut();
+    let delivered = Delivered::Accepted;
+    assert_eq!(asked.await.unwrap(), Err(AskError::Timeout { delivered }));
+}

@@ -55,7 +55,7 @@ async fn messages_of_a_killed_instance_are_delivered_at_once_to_its_successor() 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn displaced_instance_delivers_no_more_messages() {
     let (_bus, url, client) = stage().await;
-    let mut first = instance(&url).await;
+    let first = instance(&url).await;
     assert_eq!(client.ask("shop", Order { n: 1 }).await, Ok(1));
     first.suspend().await;
     let mut second = instance(&url).await;
@@ -236,7 +236,7 @@ async fn process_is_killed_amid_a_delay() {
         .after(delay)
         .await
         .unwrap();
-    client.tell("shop", Order { n: 2 }).await.unwrap();
+    client.ask("shop", Order { n: 2 }).await.unwrap(); // acknowledged by now
     assert_eq!(first.line("shop").await, "2");
     first.kill().await;
     // This one is not read before the next process serves.

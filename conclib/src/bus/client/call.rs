@@ -155,19 +155,37 @@ impl<M: ActorMessage> Call<M> {
                 Err(error) if self.missing_is_unavailable => Err(error.missing_is_unavailable()),
                 outcome => outcome,
             };
-            let deadline = self.deadline.at();
-            if let (Some(retry), Err(error)) = (&mut self.retry, &outcome)
-                && retry.begin(error, deadline)
-            {
-                self.log(id, Some(M::NAME)).failed(error);
-                continue;
-            }
+            let outcome = match outcome {
+                Err(error) if self.begin_retry(&error) => {
+                    self.log(id, Some(M::NAME)).failed(&error);
+                    continue;
+                }
+                Err(error) => Err(match &self.retry {
+                    Some(retry) => retry.error(error),
+                    None => error,
+                }),
+                outcome => outcome,
+            };
             let outcome = outcome.and_then(|contents| decode(&contents));
             if let Err(error) = &outcome {
                 self.log(id, Some(M::NAME)).failed(error);
             }
             return Poll::Ready(outcome);
         }
+    }
+
+    /// Begins the pause before a repetition, if the call has any, and its error allows one.
+    fn begin_retry(&mut self, error: &AskError) -> bool {
+        let Some(retry) = &mut self.retry else {
+            return false;
+        };
+        let store = self.durable.as_ref().and_then(|call| call.store.deadline());
+        let ends = [self.deadline.at(), store];
+        retry.begin(
+            error,
+            self.durable.is_some(),
+            ends.into_iter().flatten().min(),
+        )
     }
 
     /// Sends the request, unless it is under way; returns its number.
@@ -221,7 +239,13 @@ impl<M: ActorMessage> Call<M> {
         {
             return Poll::Ready(error);
         }
-        ready!(self.deadline.poll(cx));
+        let has_waited = match &mut self.retry {
+            Some(retry) if self.durable.is_some() => retry.poll_answer(cx).is_ready(),
+            _ => false,
+        };
+        if !has_waited {
+            ready!(self.deadline.poll(cx));
+        }
         let given_up = shared.pending().give_up(id);
         Poll::Ready(given_up.map(|delivered| AskError::Timeout { delivered }))
     }
@@ -253,6 +277,9 @@ impl<M: ActorMessage> Call<M> {
         match &mut self.durable {
             None => shared.send(request),
             Some(durable) => {
+                if let Some(retry) = &mut self.retry {
+                    retry.await_answer();
+                }
                 let store = durable.begin(deadline, M::RETRY, &shared.clock)?;
                 shared.send_durable(request, store)
             }

@@ -55,6 +55,8 @@ impl Delay {
 #[derive(Default)]
 pub(super) struct StoreLimit {
     timeout: Option<Duration>,
+    /// The wait has begun: repetitions of the request do not begin it again.
+    has_begun: bool,
     /// The end of the wait, once the message is under way; none if it is stored.
     deadline: Deadline,
 }
@@ -106,21 +108,23 @@ impl DurableCall {
         retry: Option<Backoff>,
         clock: &ServerClock,
     ) -> Result<StoreRequest, AskError> {
-        let Some(key) = &self.key else {
+        let Some(key) = &mut self.key else {
             return Err(AskError::BadRequest {
                 reason: "`store_timeout` is for durable messages: call `durable()` as well, or limit the \
                          wait with `timeout`"
                     .to_owned(),
             });
         };
-        self.store.deadline.start(self.store.timeout);
+        let text = key.text()?;
+        *key = IdempotencyKey::Given(text.clone()); // of repetitions, too
+        self.store.begin();
         let due = match self.delay {
             Some(delay) => delay.on_bus(bus_time(clock))?,
             None => None,
         };
         let store_by = self.store.deadline.at();
         Ok(StoreRequest {
-            key: key.text()?,
+            key: text,
             options: EntryOptions {
                 retry: retry.map(|retry| retry.at_most(MAX_RETRY_PAUSE)),
                 due,
@@ -140,6 +144,18 @@ fn bus_time(clock: &ServerClock) -> ServerTime {
 }
 
 impl StoreLimit {
+    fn begin(&mut self) {
+        if !self.has_begun {
+            self.has_begun = true;
+            self.deadline.start(self.timeout);
+        }
+    }
+
+    /// The end of the wait; none if it is stored.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.deadline.at()
+    }
+
     /// Sets the limit; of a message that is under way, the wait is only shortened.
     pub(super) fn limit(&mut self, timeout: Duration, is_sent: bool) {
         self.timeout = Some(timeout);

@@ -99,8 +99,9 @@ impl<M: ActorMessage> RemoteAsk<M> {
     /// # Ok(()) }
     /// ```
     ///
-    /// A request that may have been executed is not repeated: give it an
-    /// [`idempotency_key`](Self::idempotency_key) and make it durable instead.
+    /// A plain request that may have been executed is not repeated. A [durable](Self::durable) one is,
+    /// with the same key, so that it is handled as if it had come once: if no answer has come for 1 s, and
+    /// then 2 s, 4 s, and so on, since a process that is killed may take an answer with it.
     pub fn retry(mut self) -> Self {
         self.call = self.call.retry();
         self

@@ -1,4 +1,5 @@
-//! Repetitions of a request that was certainly not executed. No I/O.
+//! Repetitions of a request: of a plain one that was certainly not executed, and of a durable one also
+//! if no answer comes. No I/O.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -7,12 +8,18 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep};
 
-use crate::error::AskError;
+use crate::error::{AskError, Delivered};
 use crate::time::backoff::Backoff;
+use crate::time::deadline::Deadline;
 
 /// Pauses between repetitions, unless the error advises a longer one.
 const PAUSES: Backoff =
     Backoff::starting_at(Duration::from_millis(50)).up_to(Duration::from_secs(1));
+
+/// The times for which the answer to a durable request is awaited, before it is sent again: its process
+/// may have ended after it had acknowledged the message, and before it had replied.
+const ANSWERS: Backoff =
+    Backoff::starting_at(Duration::from_secs(1)).up_to(Duration::from_secs(60));
 
 /// The repetitions of a call.
 #[derive(Default)]
@@ -23,13 +30,44 @@ pub(super) struct Retry {
     count: u32,
     /// Present until the next repetition.
     pause: Option<Pin<Box<Sleep>>>,
+    /// The end of the wait for the answer to a durable request.
+    answer: Deadline,
+    /// The number of such waits so far.
+    waits: u32,
+    /// The progress of an earlier request that may have been executed.
+    earlier: Option<Delivered>,
 }
 
 impl Retry {
+    /// Begins the wait for the answer to a durable request.
+    pub(super) fn await_answer(&mut self) {
+        self.answer = Deadline::until(Instant::now().checked_add(ANSWERS.delay(self.waits)));
+        self.waits = self.waits.saturating_add(1);
+    }
+
+    /// Ready when the answer to a durable request was awaited long enough.
+    pub(super) fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.answer.poll(cx)
+    }
+
     /// Begins the pause before the next repetition; false if the error does not allow one, or there is no
-    /// time left for it.
-    pub(super) fn begin(&mut self, error: &AskError, deadline: Option<Instant>) -> bool {
-        if !error.is_retryable() || matches!(error, AskError::Timeout { .. }) {
+    /// time left for it. A durable request may have been executed: that is the same as once.
+    pub(super) fn begin(
+        &mut self,
+        error: &AskError,
+        is_durable: bool,
+        deadline: Option<Instant>,
+    ) -> bool {
+        let has_no_answer = matches!(
+            error,
+            AskError::Timeout { .. } | AskError::Disconnected { .. }
+        );
+        let may_repeat = if has_no_answer {
+            is_durable
+        } else {
+            error.is_retryable()
+        };
+        if !may_repeat {
             return false;
         }
         let mut pause = PAUSES.jittered_delay(self.count, fastrand::f64());
@@ -40,8 +78,22 @@ impl Retry {
             return false;
         }
         self.count = self.count.saturating_add(1);
+        if error.delivered() != Delivered::No {
+            self.earlier = Some(error.delivered());
+        }
         self.pause = Some(Box::pin(sleep(pause)));
         true
+    }
+
+    /// The error of the call: a last request that was not executed says nothing about earlier ones.
+    pub(super) fn error(&self, last: AskError) -> AskError {
+        let is_unanswered = last.is_retryable() || matches!(last, AskError::Timeout { .. });
+        match self.earlier {
+            Some(delivered) if is_unanswered && last.delivered() == Delivered::No => {
+                AskError::Timeout { delivered }
+            }
+            _ => last,
+        }
     }
 
     /// Waits for the end of the pause, if there is one.
@@ -57,13 +109,12 @@ impl Retry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Delivered;
 
     #[tokio::test(start_paused = true)]
     async fn only_certain_and_passing_errors_are_repeated_while_there_is_time() {
         let now = Instant::now();
         let begins = |error: &AskError, left: u64| {
-            Retry::default().begin(error, Some(now + Duration::from_millis(left)))
+            Retry::default().begin(error, false, Some(now + Duration::from_millis(left)))
         };
         let reason = String::new();
         let unknown = Delivered::Unknown;
@@ -75,5 +126,23 @@ mod tests {
         let retry_after = Duration::from_millis(300);
         assert!(!begins(&AskError::Overloaded { retry_after }, 200));
         assert!(begins(&AskError::Overloaded { retry_after }, 400));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn durable_requests_are_repeated_without_an_answer_too_and_the_doubt_stays() {
+        let deadline = Some(Instant::now() + Duration::from_secs(60));
+        let mut retry = Retry::default();
+        let timeout = |delivered| AskError::Timeout { delivered };
+        let unavailable = AskError::Unavailable {
+            reason: String::new(),
+        };
+        assert!(retry.begin(&unavailable, true, deadline));
+        assert_eq!(retry.error(unavailable.clone()), unavailable);
+        assert!(retry.begin(&timeout(Delivered::Accepted), true, deadline));
+        assert!(!retry.begin(&AskError::ActorStopped, true, deadline));
+        let accepted = timeout(Delivered::Accepted);
+        assert_eq!(retry.error(unavailable), accepted);
+        assert_eq!(retry.error(timeout(Delivered::No)), accepted);
+        assert_eq!(retry.error(AskError::NoReply), AskError::NoReply);
     }
 }

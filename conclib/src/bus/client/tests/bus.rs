@@ -14,7 +14,8 @@ use crate::bus::client::dispatcher::ReplyDispatcher;
 use crate::bus::protocol::{Answer, Kind, Received, encode_reply};
 use crate::bus::transport::stream::{NewEntry, StreamProducer};
 use crate::bus::transport::{
-    ClientTransport, Enqueued, Epoch, Frame, LEASE, Lease, ReplySink, ServerTime, TransportError,
+    ClientTransport, Enqueued, Epoch, Frame, LEASE, LeaseRecord, ReplySink, ServerTime,
+    TransportError,
 };
 use crate::error::AskError;
 
@@ -34,8 +35,8 @@ macro_rules! no_stream {
     };
 }
 
-fn lease(epoch: u64) -> Lease {
-    Lease {
+fn lease(epoch: u64) -> LeaseRecord {
+    LeaseRecord {
         epoch: Epoch(epoch),
         versions: (1, 1),
         max_frame: 1 << 20,
@@ -89,7 +90,7 @@ impl DelayedBus {
 
 #[async_trait]
 impl ClientTransport for DelayedBus {
-    async fn lease(&self) -> Result<(Option<Lease>, ServerTime), TransportError> {
+    async fn lease(&self) -> Result<(Option<LeaseRecord>, ServerTime), TransportError> {
         Ok((Some(lease(self.epoch.load(SeqCst))), ServerTime(1)))
     }
 
@@ -130,7 +131,7 @@ pub(super) struct StalledBus;
 
 #[async_trait]
 impl ClientTransport for StalledBus {
-    async fn lease(&self) -> Result<(Option<Lease>, ServerTime), TransportError> {
+    async fn lease(&self) -> Result<(Option<LeaseRecord>, ServerTime), TransportError> {
         Ok((Some(lease(1)), ServerTime(1)))
     }
 
@@ -162,7 +163,7 @@ pub(super) struct SilentBus {
 
 #[async_trait]
 impl ClientTransport for SilentBus {
-    async fn lease(&self) -> Result<(Option<Lease>, ServerTime), TransportError> {
+    async fn lease(&self) -> Result<(Option<LeaseRecord>, ServerTime), TransportError> {
         if self.has_replied.swap(true, SeqCst) {
             pending::<()>().await;
         }
@@ -188,7 +189,7 @@ pub(super) struct SucceededBus {
 
 #[async_trait]
 impl ClientTransport for SucceededBus {
-    async fn lease(&self) -> Result<(Option<Lease>, ServerTime), TransportError> {
+    async fn lease(&self) -> Result<(Option<LeaseRecord>, ServerTime), TransportError> {
         Ok((Some(lease(1)), ServerTime(1)))
     }
 
@@ -224,7 +225,7 @@ pub(super) struct LosingBus {
 
 #[async_trait]
 impl ClientTransport for LosingBus {
-    async fn lease(&self) -> Result<(Option<Lease>, ServerTime), TransportError> {
+    async fn lease(&self) -> Result<(Option<LeaseRecord>, ServerTime), TransportError> {
         Ok((Some(lease(self.epoch.load(SeqCst))), ServerTime(1)))
     }
 
