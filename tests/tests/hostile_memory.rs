@@ -95,7 +95,8 @@ async fn decoding_allocates_a_small_multiple_of_a_frame() {
     system.spawn(Counter).await.unwrap();
     let client = bus.client().await;
     let epoch = command(redis, &[b"GET", b"conclib:{n:main}:epoch"]).await;
-    let epoch = epoch.lines().nth(1).unwrap().trim_end();
+    let epoch = epoch.lines().nth(1).unwrap();
+    let epoch = epoch.split(':').next().unwrap(); // its owner follows
     let inbox = format!("conclib:{{n:main}}:inbox:{epoch}");
     let channel = command(redis, &[b"PUBSUB", b"CHANNELS"]).await;
     let channel = channel.lines().nth(2).unwrap().to_owned();

@@ -51,8 +51,8 @@ impl ChaosFixture {
     async fn push(&self, frames: Vec<Vec<u8>>) {
         let epochs = self.redis.command(&["GET", "conclib:{n:main}:epoch"]).await;
         let newest = epochs
-            .split(' ')
-            .next()
+            .split(':')
+            .next() // its owner follows
             .and_then(|epoch| epoch.parse().ok());
         let Some(newest) = newest else {
             return; // there has been none since Redis lost its data

@@ -133,7 +133,7 @@ async fn rules_suffice_for_a_whole_run() {
     assert_eq!(asked, Err(AskError::NoResponder));
     let epochs = locked.admin.says("GET shop:{n:till}:epoch").await;
     let last = epochs.lines().last().unwrap();
-    let epoch = last.split(' ').next().unwrap();
+    let epoch = last.split(':').next().unwrap(); // its owner follows
     let left = format!("shop:{{n:till}}:inbox:{epoch}");
     locked.admin.says(&format!("RPUSH {left} late")).await;
     let system = serve(locked.actors).await;
@@ -225,7 +225,8 @@ async fn client_password_permits_asks_and_nothing_else() {
     let system = serve(locked.actors).await;
     let client = ProxyClient::connect(&config_of(locked.web)).await.unwrap();
     let epoch = locked.admin.says("GET shop:{n:till}:epoch").await;
-    let epoch = epoch.lines().last().unwrap().trim_end();
+    let epoch = epoch.lines().last().unwrap();
+    let epoch = epoch.split(':').next().unwrap();
     let (lease, inbox) = (
         "shop:{n:till}:lease",
         format!("shop:{{n:till}}:inbox:{epoch}"),

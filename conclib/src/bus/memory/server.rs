@@ -107,22 +107,31 @@ impl ServerTransport for MemoryServer {
                 age: epoch,
             });
             let before = claim.before.unwrap_or(node.last);
+            let is_namesake =
+                |held: &HeldLease| !claim.instance.is_empty() && held.instance == claim.instance;
+            let holder = |held: &HeldLease, is_successor| {
+                Acquired::Held(LeaseHolder {
+                    lease: held.lease.clone(),
+                    instance: held.instance.clone(),
+                    is_successor,
+                })
+            };
+            let other = node.lease().filter(|(held, _)| held.owner != owner);
+            if let Some((held, _)) = &other
+                && is_namesake(held)
+                && held.owner.age >= owner.age
+            {
+                return holder(held, true);
+            }
             if node.had_others_since(before, owner) {
                 node.lease.take_if(|(held, _)| held.owner == owner);
                 return Acquired::Lost;
             }
-            if let Some((held, _)) = node.lease()
-                && held.owner != owner
+            let other = node.lease().filter(|(held, _)| held.owner != owner);
+            if let Some((held, _)) = other
+                && (is_first || !is_namesake(held))
             {
-                let is_namesake = !claim.instance.is_empty() && held.instance == claim.instance;
-                let is_younger = owner.age > held.owner.age;
-                if is_first || !is_namesake || !is_younger {
-                    return Acquired::Held(LeaseHolder {
-                        lease: held.lease.clone(),
-                        instance: held.instance.clone(),
-                        is_successor: is_namesake && !is_younger,
-                    });
-                }
+                return holder(held, false);
             }
             let former = node.last_owner.map(|former| FormerTerm {
                 epoch: node.last,

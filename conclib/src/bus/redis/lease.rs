@@ -45,21 +45,21 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local epoch = math.max((tonumber(string.match(last, '^%d+')) or 0) + 1, now, age)
 if age == 0 then age = epoch end
 local is_read, held = pcall(cmsgpack.unpack, lease or '')
-local is_ours = is_read and type(held) == 'table' and held[7] == owner
+if not is_read or type(held) ~= 'table' then held = {} end
+local is_ours = held[7] == owner
+local held_age, held_attempt = tonumber(held[8]), tonumber(held[9])
+local is_namesake = held_age and ARGV[4] ~= '' and held[6] == ARGV[4] and not is_ours
+if is_namesake and knows_age and held_age >= age then return {2, lease, age} end
 if others or (since and count >= 8) then
   if is_ours then redis.call('DEL', KEYS[1]) end
   return {3, '', age}
 end
 if lease then
-  if not is_read or type(held) ~= 'table' then return {0, lease, age} end
-  local held_age, held_attempt = tonumber(held[8]), tonumber(held[9])
   if not held_age or not held_attempt then return {0, lease, age} end
   if is_ours then
     if held_attempt >= attempt then return {0, lease, age} end
-  elseif ARGV[4] == '' or held[6] ~= ARGV[4] or not knows_age then
+  elseif not is_namesake or not knows_age then
     return {0, lease, age}
-  elseif held_age >= age then
-    return {2, lease, age}
   end
 end
 local all = string.format('%.0f:%s %s', epoch, owner, last)
