@@ -1,16 +1,12 @@
 //! The web process' routes. It has no state: each request becomes an ask.
 
-use std::time::Duration;
-
 use axum::extract::Path;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response, Result};
 use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
-use conclib::bus::RemoteAsk;
 use conclib::durable::{DeadLetter, DeadLetters};
-use conclib::error::Delivered;
 use conclib::prelude::*;
 use conclib::web::{Deadline, livez, readyz};
 use serde::Serialize;
@@ -20,9 +16,6 @@ use crate::{
     CloseOrder, GetOrder, GetStatistics, Order, PlaceOrder, Refusal, RenderInvoice, Statistics,
     Status, order_urn,
 };
-
-/// The longest wait for the answer to an order before it is asked for again.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The routes of the shop.
 pub fn router(client: ProxyClient, config: Config) -> Router {
@@ -55,11 +48,8 @@ async fn place(
         return Err(problem(StatusCode::BAD_REQUEST, detail).into());
     };
     let request = header(&headers, "x-request-id").map(|id| ("request", id));
-    let placed = ask_twice(|| {
-        let ask = client.ask(&urn, order.clone()).idempotency_key(key);
-        ask.attributes(request).deadline(deadline)
-    });
-    match placed.await {
+    let ask = client.ask(&urn, order).idempotency_key(key).retry();
+    match ask.attributes(request).deadline(deadline).await {
         Ok(Ok(order)) => Ok((StatusCode::CREATED, Json(order)).into_response()),
         Ok(Err(refusal)) => Err(declined(&refusal).into()),
         // The URN and the key are valid: this one was used with other contents.
@@ -133,27 +123,9 @@ async fn close(
     status: Status,
 ) -> Result<Json<Order>> {
     let urn = order_urn(id).ok_or_else(|| declined(&Refusal::NotFound))?;
-    let closed = ask_twice(|| client.ask(&urn, CloseOrder { status }).deadline(deadline));
-    Ok(closed
-        .await?
-        .map(Json)
-        .map_err(|refusal| declined(&refusal))?)
-}
-
-/// Asks once more if no answer comes: that of a worker that was killed right after its work is lost, and
-/// the next one has it. For durable messages, which are handled as if they had come once.
-async fn ask_twice<M: ActorMessage>(
-    ask: impl Fn() -> RemoteAsk<M>,
-) -> Result<M::Response, AskError> {
-    let first = match ask().timeout(ANSWER_TIMEOUT).await {
-        Err(error @ AskError::Timeout { .. }) => error,
-        answer => return answer,
-    };
-    // The first message may have been handled, whatever became of the second.
-    ask().await.map_err(|second| match second.delivered() {
-        Delivered::No => first,
-        _ => second,
-    })
+    let ask = client.ask(urn, CloseOrder { status }).retry();
+    let closed = ask.deadline(deadline).await?;
+    Ok(closed.map(Json).map_err(|refusal| declined(&refusal))?)
 }
 
 fn header<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
