@@ -15,10 +15,12 @@ use conclib_tests::{Log, LogsDrop, MS, SECOND, TEST_TIMEOUT, TestResult, until, 
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::oneshot;
 
+type Code = dyn FnOnce(&mut Context<Blocker>) -> u32 + Send;
+
 /// Runs a closure on the actor's thread; the answer is its result.
 #[derive(ActorMessage)]
 #[message(local, response = u32)]
-struct Block(Box<dyn FnOnce(&mut Context<Blocker>) -> u32 + Send>);
+struct Block(Box<Code>);
 
 fn block(code: impl FnOnce(&mut Context<Blocker>) -> u32 + Send + 'static) -> Block {
     Block(Box::new(code))

@@ -21,9 +21,9 @@ use crate::system::ActorSystem;
 /// spawn the actors before it, since asks for an absent one end with `ActorNotFound`.
 ///
 /// One system serves a node of a namespace at a time. If another one holds the lease, this waits for
-/// the time in which its lease expires if it is not renewed, and a second more (7 s by default). A process that is to wait for its turn,
-/// and to make its actors with state that is then current, uses [`acquire_lease`] instead, or
-/// [`run`](crate::service::run).
+/// the time in which its lease expires if it is not renewed, and a second more (7 s by default). A
+/// process that is to wait for its turn, and to make its actors with state that is then current, uses
+/// [`run`](crate::service::run) instead, or [`acquire_lease`](crate::bus::acquire_lease).
 ///
 /// A running proxy survives failures of the bus: it connects again, and takes a lost lease again if no
 /// other system has had it; [`Proxy::connection_state`] reports both. It ends when it is shut down, or

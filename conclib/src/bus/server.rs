@@ -284,7 +284,7 @@ impl ProxyShared {
                 ProxyEnd::Replaced => AcquireError::Replaced,
             }),
             Ok(_) = terms.wait_for(has_come) => Ok(()),
-            _ = self.ended.wait() => Err(AcquireError::Stopped),
+            () = self.ended.wait() => Err(AcquireError::Stopped),
         }
     }
 
@@ -292,7 +292,7 @@ impl ProxyShared {
     async fn ended(&self) {
         tokio::select! {
             _ = self.stopped.wait() => {}
-            _ = self.ended.wait() => {}
+            () = self.ended.wait() => {}
         }
     }
 

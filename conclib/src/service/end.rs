@@ -133,9 +133,11 @@ mod tests {
     #[test]
     fn exit_code_and_text_say_how_the_service_ended() {
         let report = |killed: &[&'static str]| {
-            let mut report = ShutdownReport::default();
-            report.killed = killed.iter().map(|urn| Urn::new(*urn).unwrap()).collect();
-            report
+            let killed = killed.iter().map(|urn| Urn::new(*urn).unwrap());
+            ShutdownReport {
+                killed: killed.collect(),
+                ..ShutdownReport::default()
+            }
         };
         let clean = RunEnd::new(EndCause::Stopped, report(&[]));
         assert_eq!(clean.exit_code(), 0);

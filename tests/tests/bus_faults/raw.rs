@@ -110,8 +110,8 @@ impl Peer {
             limit,
             6_000,
             true,
-            "".into(),
-            "".into(),
+            String::new(),
+            String::new(),
             0,
             0,
         );

@@ -130,11 +130,11 @@ async fn lease_that_another_system_had_is_lost_for_good() {
     let other = ActorSystem::new();
     // Either of the two systems may be first.
     let taken = loop {
-        let token = lease.token();
+        let earlier = lease.token();
         bus.command(&["DEL", LEASE]).await;
         tokio::select! {
             taken = acquire_lease(&other, &bus.config) => break taken,
-            () = eventually("it is taken again", async || lease.token() > token) => {}
+            () = eventually("it is taken again", async || lease.token() > earlier) => {}
         }
     };
     assert_eq!(within(lease.lost()).await, ProxyEnd::LeaseLost);
@@ -231,33 +231,33 @@ async fn regular_work_pauses_while_the_system_does_not_serve() {
     let config = Config::memory();
     let system = ActorSystem::new();
     let counter = system.spawn(Counter::default()).await.unwrap();
-    let ticks = |always, serving| Ticks {
+    let expected = |always, serving| Ticks {
         always,
         serving,
         timer: serving,
     };
     let calls = std::sync::Arc::new(std::sync::atomic::AtomicU32::new(0));
-    let counted = calls.clone();
-    let _ticker = Ticker::every(SECOND)
+    let ticked = calls.clone();
+    let _regular = Ticker::every(SECOND)
         .first(First::After)
         .while_serving(&system)
         .start(move || {
-            counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            ticked.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             async {}
         });
     let minute = Duration::from_millis(10_500);
     sleep(minute).await;
-    assert_eq!(counter.ask(Count).await, Ok(ticks(10, 0)));
+    assert_eq!(counter.ask(Count).await, Ok(expected(10, 0)));
     let lease = acquire_lease(&system, &config).await.unwrap();
     sleep(10 * SECOND).await;
-    assert_eq!(counter.ask(Count).await, Ok(ticks(10, 0)));
+    assert_eq!(counter.ask(Count).await, Ok(expected(10, 0)));
     let proxy: Proxy = lease.serve().await.unwrap();
     sleep(10 * SECOND).await;
-    assert_eq!(counter.ask(Count).await, Ok(ticks(10, 10)));
+    assert_eq!(counter.ask(Count).await, Ok(expected(10, 10)));
     assert_eq!(calls.load(std::sync::atomic::Ordering::Relaxed), 10);
     proxy.shutdown().await;
     sleep(10 * SECOND).await;
-    assert_eq!(counter.ask(Count).await, Ok(ticks(10, 0)));
+    assert_eq!(counter.ask(Count).await, Ok(expected(10, 0)));
 }
 
 #[test]

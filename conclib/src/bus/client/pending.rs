@@ -471,32 +471,30 @@ mod tests {
 
     #[test]
     fn copies_of_a_request_are_known() {
-        let gives: [(&[(u64, u32)], u32, bool); 5] = [
-            (&[(7, 0)], 0, false),
-            (&[(7, 0)], 1, true), // the bus may have been set back
-            (&[(7, 0), (7, 1)], 1, true),
-            (&[(6, 0), (7, 1)], 1, false), // the first one went to an inbox that is read no more
-            (&[(7, 2)], 2, false),
+        let gives = [
+            (vec![(7, 0)], 0, false),
+            (vec![(7, 0)], 1, true), // the bus may have been set back
+            (vec![(7, 0), (7, 1)], 1, true),
+            (vec![(6, 0), (7, 1)], 1, false), // the first one went to an inbox that is read no more
+            (vec![(7, 2)], 2, false),
         ];
         for (given, losses, expected) in gives {
             let mut pending = PendingRequests::new(0);
             let id = pending.reserve_id(1).unwrap();
             drop(pending.insert(id, Frame::default(), 1, Kind::Ask));
-            for (epoch, losses) in given {
-                pending.give(&mut batch(&[id]), Epoch(*epoch), *losses);
+            for &(epoch, losses) in &given {
+                pending.give(&mut batch(&[id]), Epoch(epoch), losses);
             }
             assert!(pending.accepted(&[id]).is_empty());
             let answers = pending.answered(vec![(id, ())], Epoch(7), losses, |()| true);
             let copies: Vec<_> = answers.ended.iter().map(|one| one.may_be_copy).collect();
             // A refusal of the only copy is looked at again.
-            assert_eq!(
-                (copies, answers.refused),
-                match expected {
-                    true => (vec![true], vec![]),
-                    false => (vec![], vec![id]),
-                },
-                "{given:?}"
-            );
+            let outcome = if expected {
+                (vec![true], vec![])
+            } else {
+                (vec![], vec![id])
+            };
+            assert_eq!((copies, answers.refused), outcome, "{given:?}");
         }
     }
 

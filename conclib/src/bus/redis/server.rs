@@ -211,7 +211,7 @@ impl ServerTransport for RedisServer {
             start_check::prove_serving(&self.pops, &publish, &self.keys).await?;
         }
         let attempt = self.attempts.fetch_add(1, Ordering::Relaxed);
-        let middle = lease::middle(claim, self.owner).map_err(not_encoded)?;
+        let middle = lease::middle(claim, self.owner).map_err(|error| not_encoded(&error))?;
         let keys = vec![self.keys.lease(), self.keys.last_epoch()];
         let arguments = vec![
             bytes(HEAD),
@@ -234,7 +234,8 @@ impl ServerTransport for RedisServer {
         let age = self.age.load(Ordering::Relaxed);
         // The attempt that was granted: a later one takes the lease over.
         let attempt = self.attempts.load(Ordering::Relaxed).saturating_sub(1);
-        let tail = lease::tail(claim, self.owner, age, attempt).map_err(not_encoded)?;
+        let tail =
+            lease::tail(claim, self.owner, age, attempt).map_err(|error| not_encoded(&error))?;
         let rest = vec![bytes(HEAD), bytes(&tail), duration(claim.length)];
         let opened = self.if_owned(OPEN, epoch, Vec::new(), rest);
         Ok(into_u64(&opened.await?) == Some(1))
@@ -349,7 +350,7 @@ fn duration(duration: Duration) -> Value {
     duration.as_millis().to_string().into()
 }
 
-fn not_encoded(error: rmp_serde::encode::Error) -> TransportError {
+fn not_encoded(error: &rmp_serde::encode::Error) -> TransportError {
     TransportError::NotDone(error.to_string())
 }
 

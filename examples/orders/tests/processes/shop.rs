@@ -56,7 +56,7 @@ impl Shop {
 
     /// Starts a worker; an empty instance is none.
     pub(crate) fn worker(&self, instance: &str) -> Program {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_worker"));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_orders-worker"));
         command.envs(self.config.variables());
         command.env("ORDERS_DATABASE", self.database());
         command.env("RUST_LOG", "conclib=info");
@@ -99,7 +99,7 @@ impl Drop for Shop {
 
 /// Starts a web process; returns its address as well.
 pub(crate) async fn web(config: &Config) -> (Program, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_web"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_orders-web"));
     command.envs(config.variables());
     command.env("ORDERS_ADDRESS", "127.0.0.1:0");
     let mut web = Program::start(command);
