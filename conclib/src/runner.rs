@@ -7,15 +7,12 @@
 )]
 
 use std::pin::pin;
-use std::sync::Arc;
 
 use tracing::{debug, error};
 
-use crate::actor::any::AnyActor;
 use crate::actor::cell::ActorCell;
-use crate::actor::control::StopCause;
+use crate::actor::failure_event::handler_name;
 use crate::actor::stats::Phase;
-use crate::actor::stopped::{ended, stopped_first};
 use crate::actor::{Actor, Context, FailureEvent};
 use crate::core::spawn_task;
 use crate::deadlock::current::{Current, enter_last_span};
@@ -26,6 +23,7 @@ use crate::supervision::lifecycle::sealed::StateSource;
 use crate::supervision::log_last_failure;
 use crate::urn::Urn;
 
+use end::{last_hook, wind_down};
 use events::{Events, NextEvent};
 use guard::refuse;
 use interrupt::{Interrupted, between_incarnations, guarded, until_stopped};
@@ -33,6 +31,7 @@ use thread::ActorThread;
 
 pub(crate) use guard::ActorGuard;
 
+mod end;
 mod events;
 mod guard;
 mod interrupt;
@@ -310,9 +309,15 @@ fn failed<A: Actor, S: StateSource<A>>(
 
 /// Reports a failure to the observers of the system, with the handler that still counts as running.
 fn report<A: Actor, S: StateSource<A>>(cell: &ActorCell<A>, ctx: &Context<A>, failure: &Failure) {
+    let stats = cell.stats.read();
+    let handler = stats.running.map(|(handler, _)| handler_name::<A>(handler));
     ctx.report(&FailureEvent {
+        urn: cell.urn.clone(),
+        actor_type: std::any::type_name::<A>(),
+        phase: stats.phase,
+        handler,
+        failure: failure.clone(),
         is_supervised: !S::RUNS_ONCE,
-        ..FailureEvent::new(cell, failure)
     });
 }
 
@@ -335,81 +340,4 @@ fn interruption<A: Actor, S: StateSource<A>>(
         Interrupted::Aborted => StopReason::Restarted,
         Interrupted::Stopped => cell.control.cause(),
     }
-}
-
-/// Ends the timers, tasks and children of the incarnation, and runs `on_failure` or `on_stop`.
-/// Returns the reason of the end.
-async fn last_hook<A: Actor, S: StateSource<A>>(
-    guard: &mut ActorGuard<A>,
-    ctx: &mut Context<A>,
-    end: StopReason,
-) -> StopReason {
-    let cell = &guard.cell;
-    let urn = &cell.urn;
-    cell.links.note_ending(&end);
-    wind_down(cell, ctx).await;
-    if cell.control.is_interrupted() {
-        return interruption::<A, S>(cell, ctx, Interrupted::Aborted);
-    }
-    let Some(actor) = &mut guard.actor else {
-        unreachable!("an incarnation that has started has a state");
-    };
-    let hook = match &end {
-        StopReason::Failed(failure) => {
-            guarded(
-                cell,
-                pin!(Some(async { actor.on_failure(ctx, failure).await })),
-            )
-            .await
-        }
-        reason => {
-            debug!(%urn, %reason, "actor stops");
-            guarded(cell, pin!(Some(async { actor.on_stop(ctx, reason).await }))).await
-        }
-    };
-    // Ends timers, tasks and children of the hook.
-    wind_down(cell, ctx).await;
-    match hook {
-        Ok(()) => end,
-        Err(Interrupted::Panicked(failure)) => {
-            error!(%urn, %failure, "the last hook of an actor panicked; the actor ends all the same");
-            report::<A, S>(cell, ctx, &failure);
-            end
-        }
-        Err(interrupted) => interruption::<A, S>(cell, ctx, interrupted),
-    }
-}
-
-/// Ends the timers and tasks of the incarnation, and then its children, the newest first.
-async fn wind_down<A: Actor>(cell: &Arc<ActorCell<A>>, ctx: &mut Context<A>) {
-    cell.stats.enter(Phase::Stopping);
-    let orderly = async {
-        ctx.end_incarnation().await;
-        while let Some(child) = cell.links.newest_child_or_close() {
-            child.stop(StopCause::ParentStopped);
-            // The child may be waiting for this actor: for a reply from the next incarnation, or
-            // for the end of this one.
-            stopped_first(child.clone()).await;
-            remove_child(&*child, cell);
-        }
-    };
-    let orderly = guarded(cell, pin!(Some(orderly))).await;
-    if orderly.is_ok() {
-        return;
-    }
-    // This actor was killed: so are its children, all at once.
-    for child in cell.links.children() {
-        child.kill();
-    }
-    ctx.end_incarnation().await;
-    while let Some(child) = cell.links.newest_child_or_close() {
-        child.kill();
-        ended(&*child).await;
-        remove_child(&*child, cell);
-    }
-}
-
-/// Removes a child from its parent. A child that has ended normally has removed itself already.
-fn remove_child<A: Actor>(child: &dyn AnyActor, parent: &ActorCell<A>) {
-    parent.links.remove_child(child.sequence());
 }

@@ -1,7 +1,6 @@
 //! Reports of failures to the observers of a system.
 
 use super::Handlers;
-use super::cell::ActorCell;
 use super::stats::Phase;
 use crate::error::{Failure, panics};
 use crate::urn::Urn;
@@ -29,23 +28,7 @@ pub struct FailureEvent {
     pub is_supervised: bool,
 }
 
-impl FailureEvent {
-    /// The event for a failure of a supervised actor whose handler, if there is one, still counts as
-    /// running.
-    pub(crate) fn new<A: Handlers>(cell: &ActorCell<A>, failure: &Failure) -> Self {
-        let stats = cell.stats.read();
-        Self {
-            urn: cell.urn.clone(),
-            actor_type: std::any::type_name::<A>(),
-            phase: stats.phase,
-            handler: stats.running.map(|(handler, _)| handler_name::<A>(handler)),
-            failure: failure.clone(),
-            is_supervised: true,
-        }
-    }
-}
-
 /// The name of the handler with this number, also if hand-written code for it panics.
-pub(super) fn handler_name<A: Handlers>(handler: u16) -> &'static str {
+pub(crate) fn handler_name<A: Handlers>(handler: u16) -> &'static str {
     panics::catch(|| A::handler_name(handler)).unwrap_or("handler")
 }

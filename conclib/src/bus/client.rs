@@ -14,14 +14,16 @@ use crate::error::AskError;
 use crate::message::RemoteMessage;
 use crate::reply::remote::ClientId;
 
+pub use ask::RemoteAsk;
 use dispatcher::ReplyDispatcher;
 use driver::CloseOnDrop;
 use lazy::LazyTransport;
-pub use request::{RemoteAsk, RemoteTell};
 #[cfg(feature = "tower")]
 pub use service::AskService;
 use shared::ClientShared;
+pub use tell::RemoteTell;
 
+mod ask;
 mod backpressure;
 mod batch;
 mod call;
@@ -31,13 +33,13 @@ mod durable_call;
 mod lazy;
 pub(crate) mod pending;
 mod producer;
-mod request;
 mod request_log;
 mod retry;
 mod send_queue;
 #[cfg(feature = "tower")]
 mod service;
 mod shared;
+mod tell;
 #[cfg(test)]
 mod tests;
 

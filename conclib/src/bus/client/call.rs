@@ -235,9 +235,17 @@ impl<M: ActorMessage> Call<M> {
     fn poll_timeouts(&mut self, cx: &mut Context<'_>, id: u64) -> Poll<Option<AskError>> {
         let shared = self.client.shared();
         if let Some(durable) = &mut self.durable
-            && let Poll::Ready(error) = durable.store.poll(cx, shared, id)
+            && durable.store.poll(cx).is_ready()
         {
-            return Poll::Ready(error);
+            let mut pending = shared.pending();
+            if !pending.is_stored(id) {
+                let given_up = pending.give_up(id);
+                drop(pending);
+                let error = |delivered| durable.store.error(delivered, shared.health.problem());
+                return Poll::Ready(given_up.map(error));
+            }
+            drop(pending);
+            durable.store.end();
         }
         let has_waited = match &mut self.retry {
             Some(retry) if self.durable.is_some() => retry.poll_answer(cx).is_ready(),

@@ -1,11 +1,10 @@
 //! The settings of a durable call: its key, the limit of the wait until it is stored, and its due time.
 
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 
-use crate::bus::client::shared::ClientShared;
 use crate::bus::link::server_clock::ServerClock;
 use crate::bus::transport::ServerTime;
 use crate::bus::transport::stream::{EntryOptions, MAX_DELAY, MAX_KEY_LEN, MAX_RETRY_PAUSE};
@@ -164,32 +163,22 @@ impl StoreLimit {
         }
     }
 
-    /// Ready when the limit has passed and the message is not stored, with the error; with `None` if the
-    /// request has ended meanwhile.
-    pub(super) fn poll(
-        &mut self,
-        cx: &mut Context<'_>,
-        shared: &ClientShared,
-        id: u64,
-    ) -> Poll<Option<AskError>> {
-        ready!(self.deadline.poll(cx));
-        let mut pending = shared.pending();
-        if pending.is_stored(id) {
-            // Only the answer is waited for, with a limit of its own.
-            self.deadline = Deadline::default();
-            return Poll::Pending;
-        }
-        let given_up = pending.give_up(id);
-        drop(pending);
-        Poll::Ready(given_up.map(|delivered| self.error(delivered, shared)))
+    /// Ready when the limit has passed.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.deadline.poll(cx)
     }
 
-    fn error(&self, delivered: Delivered, shared: &ClientShared) -> AskError {
+    /// Ends the wait: the message is stored, and only its answer is waited for, with a limit of its own.
+    pub(super) fn end(&mut self) {
+        self.deadline = Deadline::default();
+    }
+
+    /// The error for a message that is not stored within the limit. `cause` is the problem of the bus.
+    pub(super) fn error(&self, delivered: Delivered, cause: Option<String>) -> AskError {
         if delivered != Delivered::No {
             return AskError::Timeout { delivered };
         }
         let limit = self.timeout.unwrap_or_default();
-        let cause = shared.health.problem();
         let cause = cause.map_or_else(String::new, |cause| format!(": {cause}"));
         AskError::Unavailable {
             reason: format!("the bus has not stored the message within {limit:?}{cause}"),

@@ -41,6 +41,7 @@ mod deliver;
 mod drain;
 mod fetch;
 mod handover;
+mod inherited;
 mod isolated;
 mod link;
 mod missing;

@@ -149,10 +149,9 @@ impl MemoryConsumer {
         let (store, number) = (bus.store(keys), COUNT.fetch_add(1, Ordering::Relaxed));
         let instance = (!instance.is_empty()).then(|| instance.to_owned());
         if let Some(instance) = &instance {
-            store.with(|state| {
-                let numbers = state.instances.entry(instance.clone()).or_default();
-                numbers.push(number);
-            });
+            let mut state = store.state.lock();
+            let numbers = state.instances.entry(instance.clone());
+            numbers.or_default().push(number);
         }
         Self {
             store,
@@ -161,41 +160,6 @@ impl MemoryConsumer {
             instance,
             closed: AtomicBool::new(false),
         }
-    }
-
-    /// True for a claim of another consumer, with a heartbeat within `alive`.
-    fn is_foreign(&self, state: &StreamState, claim: &Claim, alive: Duration) -> bool {
-        claim.consumer != self.number && !self.is_predecessors(state, claim) && claim.idle() < alive
-    }
-
-    /// True for a claim of an earlier consumer of the same instance.
-    fn is_predecessors(&self, state: &StreamState, claim: &Claim) -> bool {
-        let instance = self.instance.as_ref();
-        let consumers = instance.and_then(|instance| state.instances.get(instance));
-        claim.consumer != self.number
-            && consumers.is_some_and(|consumers| consumers.contains(&claim.consumer))
-    }
-
-    /// Lists up to `count` claims after `after`, those that are wanted.
-    fn claims_page(
-        &self,
-        after: EntryId,
-        count: u32,
-        is_wanted: impl Fn(&StreamState, &Claim) -> bool,
-    ) -> ForeignPage {
-        let count = usize::try_from(count).unwrap_or(usize::MAX);
-        self.store.with(|state| {
-            let behind = state.claims.range((Excluded(after), Unbounded));
-            let page: Vec<_> = behind.take(count).collect();
-            let last = page.last().map(|(id, _)| **id);
-            let wanted = page.iter().filter(|(_, claim)| is_wanted(state, claim));
-            ForeignPage {
-                pending: wanted
-                    .map(|(id, claim)| claim.seen_by(self.number, **id))
-                    .collect(),
-                next: last.filter(|_| page.len() == count),
-            }
-        })
     }
 
     #[expect(clippy::unnecessary_wraps, reason = "what a transport returns")]

@@ -1,4 +1,7 @@
+use std::time::Duration;
+
 use super::*;
+use crate::bus::transport::{Epoch, LeaseRecord};
 
 fn request(attributes: &Attributes) -> Request<'_> {
     Request {

@@ -24,8 +24,7 @@ use crate::bus::transport::stream::{
 use crate::bus::transport::{LEASE, ServerTime, TransportError};
 use crate::random::Uuid;
 
-use entries::EntryClaim;
-
+mod claims;
 mod delayed;
 pub(crate) mod entries;
 mod group;
@@ -112,47 +111,6 @@ impl RedisConsumer {
             link.request(name, all, COMMAND)
         });
         try_join_all(asked.collect::<Vec<_>>()).await
-    }
-
-    /// True for a claim of another consumer, with a heartbeat within `alive`.
-    fn is_foreign(&self, claim: &EntryClaim, alive: Duration) -> bool {
-        claim.consumer != self.name && !self.is_predecessors(claim) && claim.idle < alive
-    }
-
-    /// True for a claim of an earlier consumer of the same instance.
-    fn is_predecessors(&self, claim: &EntryClaim) -> bool {
-        let instance = self.instance.as_deref();
-        claim.consumer != self.name
-            && instance.is_some_and(|instance| claim.consumer.starts_with(instance))
-    }
-
-    /// Lists up to `count` claims after `after`, those that are wanted.
-    async fn claims_page(
-        &self,
-        after: EntryId,
-        count: u32,
-        is_wanted: impl Fn(&EntryClaim) -> bool + Send,
-    ) -> Result<ForeignPage, TransportError> {
-        let count = i64::from(count);
-        let arguments = vec![format!("({after}").into(), "+".into(), count.into()];
-        let listed = self.request("XPENDING", arguments).await?;
-        let listed = entries::claims(listed).ok_or_else(unexpected)?;
-        let last = listed.last().map(|claim| claim.id);
-        let is_page = i64::try_from(listed.len()).is_ok_and(|length| length >= count);
-        let wanted = listed.iter().filter(|claim| is_wanted(claim));
-        Ok(ForeignPage {
-            pending: wanted.map(|claim| claim.seen_by(&self.name)).collect(),
-            next: last.filter(|_| is_page),
-        })
-    }
-
-    /// Decodes the list of `XPENDING`, as this consumer sees it.
-    fn pending_of(&self, listed: Resp3Frame) -> Result<Vec<PendingEntry>, TransportError> {
-        let listed = entries::claims(listed).ok_or_else(unexpected)?;
-        Ok(listed
-            .iter()
-            .map(|claim| claim.seen_by(&self.name))
-            .collect())
     }
 }
 
