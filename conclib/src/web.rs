@@ -4,6 +4,7 @@
 //! | to | see |
 //! |---|---|
 //! | reply with an error of an ask | `Result<_, AskError>` as the response of a handler: [problem responses](#problem-responses) |
+//! | reply with an error of the application | [`problem`] |
 //! | have the client in a handler | `State<ProxyClient>`, or [`ProxyClient`] itself as an extractor |
 //! | start without Redis | [`ProxyClient::lazy`] |
 //! | tell an orchestrator that the process is well | [`livez`], [`readyz`], [`readyz_with_responder`] |
@@ -78,6 +79,7 @@ use crate::bus::ProxyClient;
 
 pub use deadline::{Deadline, DeadlineHeader, InvalidDeadline};
 pub use health::{livez, readyz, readyz_with_responder};
+pub use problem::problem;
 
 mod deadline;
 mod health;

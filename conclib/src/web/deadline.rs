@@ -189,9 +189,7 @@ impl Unit {
 impl IntoResponse for InvalidDeadline {
     fn into_response(self) -> Response {
         debug!(target: "conclib::web", error = %self, status = 400, "refused a request");
-        // The name of a header needs no escapes.
-        let detail = self.to_string();
-        problem(StatusCode::BAD_REQUEST, &detail, "")
+        problem(StatusCode::BAD_REQUEST, &self.to_string())
     }
 }
 

@@ -57,5 +57,5 @@ fn healthy() -> Response {
 }
 
 fn unready(detail: &str) -> Response {
-    problem(StatusCode::SERVICE_UNAVAILABLE, detail, "")
+    problem(StatusCode::SERVICE_UNAVAILABLE, detail)
 }

@@ -1,6 +1,7 @@
-//! Errors as responses of `application/problem+json`. No text of an error goes into them: the body is
-//! made of constants.
+//! Errors as responses of `application/problem+json`. No text of an error of an ask goes into them: the
+//! body is made of constants.
 
+use std::fmt::Write;
 use std::time::Duration;
 
 use axum_core::body::Body;
@@ -12,13 +13,34 @@ use tracing::{debug, error, warn};
 use crate::bus::link::log_once::printable;
 use crate::error::{AskError, Delivered};
 
-/// A response without a cache, in the format of RFC 9457. Neither `detail` nor `members`, further JSON
-/// members with a comma before each, may need escapes.
-pub(super) fn problem(status: StatusCode, detail: &str, members: &str) -> Response {
+/// A response for an error of the application, in the format of those of
+/// [asks](crate::web#problem-responses): `application/problem+json` (RFC 9457), not to be cached. The HTTP
+/// client reads `detail`.
+///
+/// ```
+/// use axum::http::StatusCode;
+/// use axum::response::Result;
+/// use conclib::web::problem;
+///
+/// fn seat(number: u32) -> Result<u32> {
+///     if number > 100 {
+///         return Err(problem(StatusCode::CONFLICT, "There are seats 1 to 100.").into());
+///     }
+///     Ok(number)
+/// }
+/// # assert!(seat(101).is_err());
+/// ```
+pub fn problem(status: StatusCode, detail: &str) -> Response {
+    problem_with(status, detail, "")
+}
+
+/// The same with further JSON members, with a comma before each.
+fn problem_with(status: StatusCode, detail: &str, members: &str) -> Response {
     let (code, title) = (
         status.as_u16(),
         status.canonical_reason().unwrap_or_default(),
     );
+    let detail = escaped(detail);
     let body = format!(
         r#"{{"type":"about:blank","title":"{title}","status":{code},"detail":"{detail}"{members}}}"#
     );
@@ -31,6 +53,20 @@ pub(super) fn problem(status: StatusCode, detail: &str, members: &str) -> Respon
     response
 }
 
+/// A text within a JSON string (RFC 8259, section 7).
+fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '"' | '\\' => escaped.extend(['\\', character]),
+            // Writing to a string cannot fail.
+            ..' ' => drop(write!(escaped, "\\u{:04x}", u32::from(character))),
+            _ => escaped.push(character),
+        }
+    }
+    escaped
+}
+
 /// See [`web`](crate::web#problem-responses).
 impl IntoResponse for AskError {
     fn into_response(self) -> Response {
@@ -41,7 +77,7 @@ impl IntoResponse for AskError {
         log(&self, status, executed);
         let retry_after = self.retry_after();
         let detail = detail(status, executed, retry_after.is_some());
-        let mut response = problem(status, detail, &format!(r#","executed":"{executed}""#));
+        let mut response = problem_with(status, detail, &format!(r#","executed":"{executed}""#));
         if let Some(pause) = retry_after {
             let seconds = HeaderValue::from(whole_seconds(pause));
             response.headers_mut().insert(RETRY_AFTER, seconds);
@@ -143,6 +179,15 @@ mod tests {
     fn body(response: Response) -> String {
         let bytes = axum::body::to_bytes(response.into_body(), usize::MAX).now_or_never();
         String::from_utf8(bytes.unwrap().unwrap().to_vec()).unwrap()
+    }
+
+    #[test]
+    fn texts_of_an_application_are_escaped() {
+        let response = problem(StatusCode::CONFLICT, "\"seat\\7\"\né");
+        assert_eq!(response.status(), 409);
+        let expected = r#""status":409,"detail":"\"seat\\7\"\u000aé"}"#;
+        let body = body(response);
+        assert!(body.ends_with(expected), "{body}");
     }
 
     #[test]

@@ -1,15 +1,13 @@
 //! The web process' routes. It has no state: each request becomes an ask.
 
 use axum::extract::Path;
-use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response, Result};
 use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
 use conclib::durable::{DeadLetter, DeadLetters};
 use conclib::prelude::*;
-use conclib::web::{Deadline, livez, readyz};
-use serde::Serialize;
+use conclib::web::{Deadline, livez, problem, readyz};
 use tracing::warn;
 
 use crate::{
@@ -144,21 +142,4 @@ fn declined(refusal: &Refusal) -> Response {
 fn unavailable(error: impl std::error::Error) -> Response {
     warn!(%error, "the dead letters cannot be reached");
     problem(StatusCode::SERVICE_UNAVAILABLE, "Try again later.")
-}
-
-/// A response like those of conclib's errors.
-fn problem(status: StatusCode, detail: &str) -> Response {
-    #[derive(Serialize)]
-    struct Problem<'d> {
-        title: Option<&'static str>,
-        status: u16,
-        detail: &'d str,
-    }
-    let problem = Problem {
-        title: status.canonical_reason(),
-        status: status.as_u16(),
-        detail,
-    };
-    let json = [(CONTENT_TYPE, "application/problem+json")];
-    (status, json, Json(problem)).into_response()
 }
