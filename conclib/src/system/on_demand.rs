@@ -114,7 +114,13 @@ impl ActorSystem {
     /// does. After the last failure its URN is free, and the next message starts it anew, but not for a
     /// second: until then, asks end at once with [`ActorFailed`](crate::AskError::ActorFailed). So do the asks in its mailbox. If the
     /// factory returns `None`, the same holds with [`ActorNotFound`](crate::AskError::ActorNotFound).
-    /// Either says that the message was not handled.
+    /// Either says that the message was not handled. `None` holds for all messages: where one of them
+    /// makes the thing at that name, such as an order, the actor starts without it, and its other handlers
+    /// reply that there is none.
+    ///
+    /// A failed delivery of a [durable message](crate::durable) is repeated after the pauses of its own,
+    /// whatever the actor does. While that waits for its next start, the delivery waits as well, so that
+    /// it may come later.
     ///
     /// The factory should not own the [`ActorSystem`]: dropping its last clone could not stop the system
     /// then (a [shutdown](Self::shutdown) would).
