@@ -3,7 +3,7 @@
 use conclib::AskError;
 use conclib_tests::bus::Bus;
 use conclib_tests::eventually;
-use conclib_tests::messages::{Double, Enter};
+use conclib_tests::messages::{Double, Enter, Explode};
 use conclib_tests::process::Program;
 use conclib_tests::{SECOND, within};
 use tokio::time::Instant;
@@ -145,4 +145,30 @@ async fn service_that_was_suspended_ends_or_stands_by_again() {
             assert_eq!(first.exit_code().await, Some(0));
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn first_signal_does_not_cut_short_a_shutdown_that_has_begun() {
+    let bus = Bus::redis().await;
+    let mut service = start(&bus, &[]);
+    service.line("made").await;
+    serves(&bus).await;
+    let client = bus.client().await;
+    let asked = tokio::spawn(client.ask("gate", Enter { n: 1 }).timeout(4 * SECOND));
+    eventually("the request is taken", async || {
+        let inbox = bus.command(&["KEYS", "*inbox*"]).await;
+        client.in_flight() == 1 && inbox.is_empty()
+    })
+    .await;
+    let start = Instant::now();
+    client.tell("worker", Explode).await.unwrap();
+    let lease = "conclib:{n:main}:lease";
+    eventually("the shutdown has begun", async || {
+        bus.command(&["EXISTS", lease]).await == "0"
+    })
+    .await;
+    service.signal("TERM").await;
+    assert_eq!(service.exit_code().await, Some(1));
+    assert!(start.elapsed() >= 2 * SECOND, "{:?}", start.elapsed());
+    drop(within(asked).await);
 }

@@ -25,6 +25,7 @@ async fn out_of_memory_is_not_done() {
     assert_eq!(pop(&*server, epoch, 9).await, batch(&["wake"]));
     // Another system can take the lease; otherwise the frames that fill Redis would never be taken.
     let epoch = granted(&*server).await;
+    assert!(server.open(epoch, &claim()).await.unwrap());
 
     redis.0.command(&["CONFIG", "SET", "maxmemory", "0"]);
     client.enqueue(epoch, frames(&["a"])).await.unwrap();
