@@ -156,6 +156,20 @@ impl Config {
     /// does, it is the younger one then. [`run`](crate::service::run) ends with code 76, at which a
     /// supervisor should leave it alone.)
     ///
+    /// ```
+    /// # use conclib::prelude::*;
+    /// # use conclib::bus::{ProxyEnd, acquire_lease};
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let config = Config::memory().instance("worker-0");
+    /// let (old, new) = (ActorSystem::new(), ActorSystem::new());
+    /// let proxy = start_proxy(&old, &config).await?;
+    /// // The process is started again, and the old one still runs, or has left its lease.
+    /// let lease = acquire_lease(&new, &config).await?;
+    /// assert!(Some(lease.token()) > old.token());
+    /// assert_eq!(proxy.stopped().await, ProxyEnd::Replaced);
+    /// # Ok(()) }
+    /// ```
+    ///
     /// Only the actor process needs it; [`variables`](Self::variables) leaves it out.
     #[must_use]
     pub fn instance(mut self, instance: impl Into<String>) -> Self {
