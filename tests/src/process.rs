@@ -97,8 +97,17 @@ impl Program {
     ///
     /// If it has ended.
     pub async fn signal(&self, name: &str) {
-        let process = self.child.id().expect("it runs").to_string();
+        let process = self.id().to_string();
         signal(name, &process).await;
+    }
+
+    /// Its process id.
+    ///
+    /// # Panics
+    ///
+    /// If it has ended.
+    pub fn id(&self) -> u32 {
+        self.child.id().expect("it runs")
     }
 
     /// Stops its threads, and waits until they have stopped: after the signal was sent, threads run
@@ -109,7 +118,7 @@ impl Program {
     /// If it has ended, or does not stop.
     pub async fn suspend(&self) {
         self.signal("STOP").await;
-        let process = self.child.id().expect("it runs").to_string();
+        let process = self.id().to_string();
         eventually("it is suspended", async || {
             state(&process).await == Some(b'T')
         })
@@ -122,7 +131,7 @@ impl Program {
     ///
     /// If it has ended.
     pub fn peak_memory(&self) -> usize {
-        let process = self.child.id().expect("it runs").to_string();
+        let process = self.id().to_string();
         memory_of(&process, "VmHWM:")
     }
 

@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 
 async fn greet(client: ProxyClient, Path(name): Path<String>) -> Result<Json<Greeting>, AskError> {
     let ask = client.ask("greeter", Greet { name });
-    Ok(Json(ask.retry().await?))
+    Ok(Json(ask.missing_is_unavailable().retry().await?))
 }
 
 #[tokio::main]

@@ -27,7 +27,6 @@ async fn main() -> RunEnd {
     tracing_subscriber::fmt::init();
     run(Config::from_env(), async |system| {
         system.spawn(Greeter { greetings: 0 }).essential().await?;
-        println!("worker {} has made its actors", std::process::id());
         Ok(())
     })
     .await
