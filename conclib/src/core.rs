@@ -112,16 +112,7 @@ impl SystemHandle {
 
 impl Drop for SystemHandle {
     fn drop(&mut self) {
-        self.core.close();
-        for service in self.core.take_services() {
-            service.abort();
-        }
-        // Parents stop their children.
-        for actor in self.core.registry.newest_first() {
-            if actor.parent().is_none() {
-                actor.stop(StopCause::Shutdown);
-            }
-        }
+        self.core.abandon();
     }
 }
 
@@ -171,11 +162,27 @@ impl SystemCore {
         self.sequence.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Refuses spawns from now on.
+    /// Refuses spawns from now on. Actors on demand still start, until the shutdown comes to their
+    /// pattern: older actors may need them for their queued messages.
     pub(crate) fn close(&self) {
         self.closing.store(true, Ordering::SeqCst);
         self.closed.notify_waiters();
+    }
+
+    /// Ends the system without waiting: refuses spawns and starts, aborts the services, and stops the
+    /// actors, all at once.
+    pub(crate) fn abandon(&self) {
+        self.close();
         self.registry.starters.close();
+        for service in self.take_services() {
+            service.abort();
+        }
+        // Parents stop their children.
+        for actor in self.registry.newest_first() {
+            if actor.parent().is_none() {
+                actor.stop(StopCause::Shutdown);
+            }
+        }
     }
 
     /// Waits until spawns are refused.
@@ -283,19 +290,16 @@ pub enum LookupError {
         /// The time after which the lookup is worth another try.
         retry_after: Duration,
     },
-    /// The actor would start [on demand](crate::ActorSystem::on_demand), but the system is shutting down
-    /// or is gone.
+    /// The actor would start [on demand](crate::ActorSystem::on_demand), but the system is gone, or is
+    /// shutting down and has come to the actors of its pattern.
     #[error("the actor system is shutting down")]
     SystemClosed,
 }
 
 impl LookupError {
-    /// The error of a request from the bus: its client may ask the system that takes over.
+    /// The error of a request from the bus.
     pub(crate) fn on_bus(self) -> AskError {
-        match self {
-            Self::SystemClosed => AskError::NoResponder,
-            error => error.into(),
-        }
+        self.into()
     }
 
     /// The error of a lookup that is worth another try soon.
@@ -309,7 +313,8 @@ impl From<LookupError> for AskError {
     fn from(error: LookupError) -> Self {
         match error {
             LookupError::Overloaded { retry_after, .. } => Self::Overloaded { retry_after },
-            LookupError::SystemClosed => Self::Closed,
+            // Certain, and the system that takes over may respond.
+            LookupError::SystemClosed => Self::NoResponder,
             LookupError::NotFound { urn } => Self::ActorNotFound { urn },
             LookupError::Failed { urn } => Self::ActorFailed { urn },
             LookupError::WrongType { urn, expected, .. } => Self::Unhandled {

@@ -206,8 +206,13 @@ impl ActorSystem {
     }
 
     /// Shuts the system down in order: refuses spawns, stops proxies, then stops the actors, the
-    /// newest first, each after its queued messages. After 10 s (see [`Shutdown::timeout`]) the
-    /// remaining actors are killed; the report lists them.
+    /// newest first, each after its queued messages. Actors [on demand](Self::on_demand) of one
+    /// pattern stop at the same time.
+    ///
+    /// After 10 s (see [`Shutdown::timeout`]) the actor that has overrun them is killed, with its children.
+    /// The others, which have had no turn, have 1 s for their queued messages and `on_stop`: half of it in the
+    /// same order, and then all at once. Those that take longer are killed too. The report lists the killed
+    /// ones.
     ///
     /// Called within a handler, a shutdown stops that actor last, and returns before it has
     /// stopped.

@@ -145,9 +145,9 @@ async fn shutdown_kills_and_reports_actors_past_the_bound() -> TestResult {
     let began = Instant::now();
     let report = within(system.shutdown().timeout(5 * SECOND)).await;
     assert_eq!(began.elapsed(), 5 * SECOND);
-    assert_eq!(report.killed, ["hangs", "old"]);
+    assert_eq!(report.killed, ["hangs"]);
     assert_eq!(report.stuck, Vec::<conclib::Urn>::new());
-    assert_eq!(log.entries(), ["new"]);
+    assert_eq!(log.entries(), ["new", "old"]); // `old` had its turn in the second after the bound
     assert!(system.is_empty() && !report.is_clean());
     Ok(())
 }

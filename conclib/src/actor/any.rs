@@ -29,6 +29,8 @@ pub(crate) trait AnyActor: Participant {
     fn kill(&self);
     /// Adds a child; false if the actor is ending.
     fn add_child(&self, child: Arc<dyn AnyActor>) -> bool;
+    /// The child whose end the actor waits for before its last hook, if it does.
+    fn awaited_child(&self) -> Option<Arc<dyn AnyActor>>;
     /// Removes a child that has ended.
     fn remove_child(&self, sequence: u64);
     /// Has the actor fail with a child that escalates its failure.
@@ -169,6 +171,11 @@ impl<A: Handlers> AnyActor for ActorCell<A> {
 
     fn add_child(&self, child: Arc<dyn AnyActor>) -> bool {
         self.links.add_child(child)
+    }
+
+    fn awaited_child(&self) -> Option<Arc<dyn AnyActor>> {
+        let is_stopping = self.stats.phase() == Phase::Stopping;
+        is_stopping.then(|| self.links.newest_child()).flatten()
     }
 
     fn remove_child(&self, sequence: u64) {

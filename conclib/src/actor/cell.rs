@@ -188,23 +188,6 @@ impl<A: Handlers> ActorCell<A> {
         })
     }
 
-    /// The error for a message that the closed mailbox does not take.
-    pub(crate) fn refusal(&self) -> AskError {
-        let ending = || self.links.end_reason();
-        let reason = self.links.reason().cloned().or_else(ending);
-        reason.map_or(AskError::ActorStopped, |reason| self.refusal_after(&reason))
-    }
-
-    /// The error for a message that the actor has not handled before its end.
-    pub(crate) fn refusal_after(&self, reason: &StopReason) -> AskError {
-        let urn = || self.urn.clone();
-        match reason {
-            StopReason::Absent => AskError::ActorNotFound { urn: urn() },
-            reason if self.gave_up(reason) => AskError::ActorFailed { urn: urn() },
-            _ => AskError::ActorStopped,
-        }
-    }
-
     /// Announces the actor's end to its parent and its watchers. Its URN is free by now.
     pub(crate) fn end(&self, reason: &StopReason) {
         let parent = self.parent();
@@ -394,6 +377,7 @@ impl<A: Handler<M>, M: ActorMessage> crate::actor::recipient::Receives<M> for Ac
 }
 
 mod demand;
+mod refusal;
 
 #[cfg(test)]
 mod tests;

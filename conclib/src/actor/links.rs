@@ -64,6 +64,14 @@ pub(crate) struct Watcher {
     pub(crate) notify: Box<dyn FnOnce(Terminated) + Send>,
 }
 
+impl LinksState {
+    fn newest_child(&self) -> Option<Arc<dyn AnyActor>> {
+        let tables = self.tables.as_ref()?;
+        let (_, child) = tables.children.last_key_value()?;
+        Some(child.clone())
+    }
+}
+
 impl Links {
     // ---- children
 
@@ -87,13 +95,13 @@ impl Links {
     /// Returns the newest child. If there is none, no child can be added from then on.
     pub(crate) fn newest_child_or_close(&self) -> Option<Arc<dyn AnyActor>> {
         let mut state = self.lock();
-        let newest = state
-            .tables
-            .as_ref()
-            .and_then(|tables| tables.children.last_key_value())
-            .map(|(_, child)| child.clone());
+        let newest = state.newest_child();
         state.closed_to_children = newest.is_none();
         newest
+    }
+
+    pub(super) fn newest_child(&self) -> Option<Arc<dyn AnyActor>> {
+        self.lock().newest_child()
     }
 
     /// The children, newest first.

@@ -240,7 +240,7 @@ impl Registry {
         self.absence(urn, Side::Bus)
     }
 
-    /// All actors, the newest first.
+    /// All actors, the newest first. Those on demand of one pattern have one place, without an order.
     pub(crate) fn newest_first(&self) -> Vec<Arc<dyn AnyActor>> {
         let mut actors: Vec<_> = self
             .actors

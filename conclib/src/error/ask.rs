@@ -31,8 +31,9 @@ pub(crate) const RETRY_AFTER: Duration = Duration::from_millis(50);
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[non_exhaustive]
 pub enum AskError {
-    /// Bus: no actor system is listening; the request was not executed.
-    #[error("no actor system is listening on the bus")]
+    /// Bus: no actor system is listening. Within a process: the system is shutting down, and starts the
+    /// actor [on demand](crate::ActorSystem::on_demand) no more. The request was not executed.
+    #[error("no actor system accepts the request now")]
     NoResponder,
     /// No actor has this URN, or, of actors [on demand](crate::ActorSystem::on_demand), the factory knows
     /// none of this name; the request was not executed.

@@ -33,6 +33,17 @@ pub(crate) mod sealed {
         /// Makes the state of the next incarnation; `None` if there is no such actor.
         fn make(&mut self) -> impl Future<Output = Result<Option<A>, Failure>> + Send;
 
+        /// The actor's place in the order of spawning; `None` for the next one.
+        fn place(&self) -> Option<u64> {
+            None
+        }
+
+        /// True if the actor may start although its system is closing. Asked once the actor is in the
+        /// registry.
+        fn starts_while_closing(&self) -> bool {
+            false
+        }
+
         /// Called when `on_start` has run.
         fn started(&mut self) {}
 

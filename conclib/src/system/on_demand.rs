@@ -14,6 +14,7 @@ use super::ActorSystem;
 use crate::actor::MaybeActor;
 use crate::supervision::{Backoff, Budget, Restart};
 use crate::urn::Urn;
+use closing::ClosingStarts;
 use idle::{IdleQueue, IdleTime};
 use pattern::Pattern;
 use refusals::RecentRefusals;
@@ -21,6 +22,7 @@ use starter::{ActorSettings, DemandStarter, DemandState};
 
 pub use pattern::OnDemandError;
 
+mod closing;
 mod idle;
 mod pattern;
 mod refusals;
@@ -121,6 +123,20 @@ impl ActorSystem {
     /// A failed delivery of a [durable message](crate::durable) is repeated after the pauses of its own,
     /// whatever the actor does. While that waits for its next start, the delivery waits as well, so that
     /// it may come later.
+    ///
+    /// # Shutdown
+    ///
+    /// A pattern counts as a root actor that was spawned when the pattern was added. In a
+    /// [shutdown](Self::shutdown) its place comes after those of younger actors, and before those of
+    /// older ones. Then no more actors start, and **all live ones stop at the same time**, each after its
+    /// queued messages: a shutdown takes the time of the slowest `on_stop`, not of all of them. So add the
+    /// pattern after the actors, such as a store, that `on_stop` needs.
+    ///
+    /// Until then actors start as before, so that younger ones can ask them for the requests that they have
+    /// accepted. After that, a message to one of them gets
+    /// [`NoResponder`](crate::AskError::NoResponder), which says that it was not executed, and a lookup of one
+    /// that is not live gets [`SystemClosed`](crate::system::LookupError::SystemClosed). An actor that starts so late cannot
+    /// spawn children: spawns are refused from the beginning of a shutdown on.
     ///
     /// The factory should not own the [`ActorSystem`]: dropping its last clone could not stop the system
     /// then (a [shutdown](Self::shutdown) would).
@@ -228,6 +244,7 @@ where
             live: AtomicUsize::new(0),
             queue: IdleQueue::new(IdleTime::new(self.idle)),
             refusals: RecentRefusals::default(),
+            closing: ClosingStarts::default(),
         });
         let looks = state.clone();
         let idle_task = tokio::spawn(async move { looks.queue.signal_idle().await });
@@ -236,19 +253,20 @@ where
             factory,
             settings: self.settings,
             state: state.clone(),
+            place: core.next_sequence(),
             registry: Arc::downgrade(&core.registry),
             system: self.system.link(),
             runtime: Handle::current(),
             idle_task: idle_task.abort_handle(),
         });
         let starters = &core.registry.starters;
-        if !starters.add(state.pattern.prefix(), starter) {
+        if !starters.add(state.pattern.prefix(), starter.clone()) {
             let pattern = state.pattern.to_string();
             return Err(OnDemandError::PatternTaken { pattern });
         }
-        // A concurrent shutdown either drops the starter or is noticed here.
+        // A concurrent shutdown either finds the starter or is noticed here.
         if core.is_closing() {
-            starters.close();
+            starters.close_one(&*starter);
             return Err(OnDemandError::SystemClosed);
         }
         Ok(OnDemandActors { state })

@@ -12,18 +12,26 @@ use tracing::{debug, warn};
 
 use crate::actor::any::AnyActor;
 use crate::actor::control::StopCause;
-use crate::actor::stopped::{ended, stopped_first};
+use crate::actor::stopped::ended;
 use crate::core::{Service, SystemCore, spawn_task};
 use crate::deadlock::current::Current;
 use crate::system::deadline::{Clock, ShutdownDeadline};
 use crate::urn::Urn;
 
+use order::StopOrder;
+
+mod order;
+
 /// The timeout of a shutdown, unless it is changed.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The time that a killed actor, or an actor that called the shutdown in a handler, has for coming
-/// to its next await.
-const KILL_TIMEOUT: Duration = Duration::from_secs(1);
+/// The time after the deadline for the actors that have had no turn by then. An actor that called the
+/// shutdown in a handler has it as well.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// The time after that for a killed actor to come to its next await, and for services to send the
+/// replies of the actors.
+const KILL_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// The shutdown of an [`ActorSystem`](crate::ActorSystem), which begins when it is awaited; see
 /// [`ActorSystem::shutdown`](crate::ActorSystem::shutdown).
@@ -52,8 +60,9 @@ impl Shutdown {
         }
     }
 
-    /// Sets the time for an orderly stop: 10 s by default. After that, the remaining actors are
-    /// killed.
+    /// Sets the time for an orderly stop: 10 s by default. After that, an actor that has overrun it is
+    /// killed, and the remaining ones have 1 s; then they are killed as well. At the latest 2 s after the
+    /// timeout the shutdown returns.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
@@ -84,13 +93,19 @@ impl Shutdown {
         if let Some(own) = &own {
             actors.retain(|actor| root_of(actor.clone()).id() != own.id());
         }
-        let report = stop_all(&actors, &deadline, clock).await;
-        let grace = deadline.instant().max(Instant::now() + KILL_TIMEOUT);
+        let own_id = own.as_ref().map(|own| own.id());
+        let order = StopOrder::new(&core.registry, &actors, own_id);
+        let report = order.stop_all(&actors, &deadline, clock).await;
+        let last = |time| deadline.instant().max(Instant::now() + time);
         match own {
-            None => finish(&services, &ShutdownDeadline::at(grace, clock)).await,
+            None => {
+                let deadline = ShutdownDeadline::at(last(KILL_TIMEOUT), clock);
+                finish(&services, &deadline).await;
+            }
             // The calling handler continues and may have to reply, so its tree is stopped in the background.
             Some(own) => {
                 own.stop(StopCause::Shutdown);
+                let grace = last(GRACE);
                 spawn_task(async move {
                     let grace = ShutdownDeadline::at(grace, clock);
                     if grace.wait_for(ended(&*own)).await.is_none() {
@@ -130,43 +145,6 @@ async fn finish(services: &[Arc<dyn Service>], deadline: &ShutdownDeadline) {
     }
 }
 
-/// Stops actors one after another until the deadline, and kills the remaining ones. Children are
-/// stopped by their parents, which can still use them while they handle their queued messages.
-async fn stop_all(
-    actors: &[Arc<dyn AnyActor>],
-    deadline: &ShutdownDeadline,
-    clock: Clock,
-) -> ShutdownReport {
-    for actor in actors.iter().filter(|actor| actor.parent().is_none()) {
-        actor.stop(StopCause::Shutdown);
-        // If a handler called the shutdown, the stopping actor may be waiting for that handler.
-        let stopped = stopped_first(actor.clone());
-        if deadline.wait_for(stopped).await.is_none() {
-            break;
-        }
-    }
-    // Actors after the one that overran may have ended on their own.
-    let remaining = actors.iter().filter(|actor| !actor.has_ended());
-    let remaining: Vec<_> = remaining.collect();
-    let mut report = ShutdownReport::default();
-    if remaining.is_empty() {
-        return report;
-    }
-    for actor in &remaining {
-        actor.kill();
-    }
-    let grace = ShutdownDeadline::at(Instant::now() + KILL_TIMEOUT, clock);
-    for actor in remaining {
-        let list = match grace.wait_for(ended(&**actor)).await {
-            Some(_) => &mut report.killed,
-            None => &mut report.stuck,
-        };
-        warn!(urn = %actor.urn(), "an actor did not stop by the deadline of the shutdown; it is killed");
-        list.push(actor.urn().clone());
-    }
-    report
-}
-
 impl Future for Shutdown {
     type Output = ShutdownReport;
 
@@ -191,7 +169,7 @@ impl fmt::Debug for Shutdown {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct ShutdownReport {
-    /// Actors that were killed after the timeout.
+    /// Actors that were killed after the timeout. (Not those that stopped in the second after it.)
     pub killed: Vec<Urn>,
     /// Actors that still run, because their handler has not come to an await since the kill, such as one
     /// that blocks on its [own thread](crate::Actor::THREAD). They end when it does.

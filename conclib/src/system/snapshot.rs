@@ -43,7 +43,11 @@ impl ActorSystem {
     /// ```
     pub fn snapshot(&self) -> Snapshot {
         let mut actors = self.core().registry.newest_first();
-        actors.reverse();
+        // Those on demand of one pattern have one place.
+        actors.sort_unstable_by(|a, b| {
+            let (place, other) = (a.sequence(), b.sequence());
+            place.cmp(&other).then_with(|| a.urn().cmp(b.urn()))
+        });
         Snapshot {
             actors: actors.iter().map(|actor| actor.snapshot()).collect(),
             failed: self.core().registry.failed(),
@@ -56,7 +60,8 @@ impl ActorSystem {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Snapshot {
-    /// The actors, in the order in which they were spawned.
+    /// The actors, in the order in which they were spawned. Those [on demand](ActorSystem::on_demand)
+    /// are where their pattern was added, by their URNs.
     pub actors: Vec<ActorSnapshot>,
     /// Actors that failed and will not start again, the newest 64 of them, until an actor is
     /// spawned at their URN. Actors that were asked to stop or were killed are not included.

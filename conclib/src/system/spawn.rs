@@ -274,14 +274,15 @@ impl<A: Actor, S> Spawn<A, S> {
             return Err(SpawnError::SystemClosed);
         };
         let core = system.core();
-        if core.is_closing() {
+        let place = source.place();
+        if core.is_closing() && place.is_none() {
             return Err(SpawnError::SystemClosed);
         }
         let urn = self.urn.clone()?.unwrap_or_else(Urn::generate);
         let at_once = S::RUNS_ONCE && A::STARTS_AT_ONCE && has_no_ticks::<A>();
         let cell = Arc::new(ActorCell::new(
             urn.clone(),
-            core.next_sequence(),
+            place.unwrap_or_else(|| core.next_sequence()),
             self.mailbox,
             self.parent.as_ref().map(Arc::downgrade),
             self.kind,
@@ -301,7 +302,7 @@ impl<A: Actor, S> Spawn<A, S> {
         // From here on the guard frees the URN, also on an early return.
         let guard = ActorGuard::new(cell.clone(), core.clone(), actor, started);
         // A concurrent shutdown either finds the actor in the registry or is noticed here.
-        if core.is_closing() {
+        if core.is_closing() && !source.starts_while_closing() {
             return Err(SpawnError::SystemClosed);
         }
         if let Some(parent) = &self.parent

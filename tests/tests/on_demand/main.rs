@@ -3,6 +3,7 @@
 mod bus;
 mod ends;
 mod failures;
+mod shutdowns;
 mod starts;
 
 use std::collections::HashMap;

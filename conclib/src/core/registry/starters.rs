@@ -20,6 +20,14 @@ pub(crate) trait Starter: Send + Sync {
     ///
     /// [`LookupError`] if the actor cannot start now, or could not a moment ago.
     fn start(self: Arc<Self>, urn: &Urn) -> Result<Option<Arc<dyn AnyActor>>, LookupError>;
+
+    /// The place of the actors in the order of spawning: all have that of their pattern, which is taken
+    /// when that is added.
+    fn place(&self) -> u64;
+
+    /// Starts no more actors. Returns the live ones that were started since the system began to close;
+    /// those from before are in the registry by then.
+    fn close(&self) -> Vec<Arc<dyn AnyActor>>;
 }
 
 /// The starters of a system. Lookups that find an actor have no cost from it.
@@ -34,7 +42,7 @@ pub(crate) struct Starters {
 struct StarterEntry {
     /// The beginning of the URNs; at least one more character follows.
     prefix: Box<str>,
-    /// `None` once the system is closing: the starter is dropped, with all that its factory owns.
+    /// `None` once it is closed: the starter is dropped, with all that its factory owns.
     starter: Option<Arc<dyn Starter>>,
 }
 
@@ -60,7 +68,7 @@ impl Starters {
     ///
     /// # Errors
     ///
-    /// [`LookupError::SystemClosed`] if it is gone with its system.
+    /// [`LookupError::SystemClosed`] if it was closed with its system.
     pub(super) fn of(&self, urn: &str) -> Result<Option<Arc<dyn Starter>>, LookupError> {
         if !self.any.load(Ordering::Acquire) {
             return Ok(None); // the usual case
@@ -78,12 +86,41 @@ impl Starters {
         }
     }
 
-    /// Drops the starters: no actor on demand starts from now on.
+    /// All starters that are not closed.
+    pub(crate) fn all(&self) -> Vec<Arc<dyn Starter>> {
+        let list = self.list.read();
+        let starters = list.iter().filter_map(|entry| entry.starter.clone());
+        starters.collect()
+    }
+
+    /// Closes a starter and drops it. Returns the live actors that it has started since the system began
+    /// to close.
+    pub(crate) fn close_one(&self, starter: &dyn Starter) -> Vec<Arc<dyn AnyActor>> {
+        let live = starter.close();
+        let place = starter.place();
+        let is_it = |entry: &&mut StarterEntry| {
+            let starter = entry.starter.as_ref();
+            starter.is_some_and(|starter| starter.place() == place)
+        };
+        let mut list = self.list.write();
+        let closed = list
+            .iter_mut()
+            .find(is_it)
+            .and_then(|entry| entry.starter.take());
+        drop(list);
+        drop(closed); // outside the lock: it owns foreign code
+        live
+    }
+
+    /// Closes and drops all starters: no actor on demand starts from now on.
     pub(crate) fn close(&self) {
         let mut list = self.list.write();
         let starters: Vec<_> = list.iter_mut().map(|entry| entry.starter.take()).collect();
         drop(list);
-        drop(starters); // outside the lock: they own foreign code
+        // Outside the lock: they own foreign code.
+        for starter in starters.into_iter().flatten() {
+            starter.close();
+        }
     }
 }
 
@@ -101,6 +138,14 @@ mod tests {
 
         fn start(self: Arc<Self>, _: &Urn) -> Result<Option<Arc<dyn AnyActor>>, LookupError> {
             Ok(None)
+        }
+
+        fn place(&self) -> u64 {
+            u64::from(self.0)
+        }
+
+        fn close(&self) -> Vec<Arc<dyn AnyActor>> {
+            Vec::new()
         }
     }
 
@@ -131,6 +176,19 @@ mod tests {
         assert!(starters.add("a/", Arc::new(Mark(true))));
         assert!(!starters.add("a/", Arc::new(Mark(false))));
         assert_eq!(found(&starters, "a/1"), Some(true));
+    }
+
+    #[test]
+    fn one_starter_is_closed_and_the_others_stay() {
+        let starters = Starters::default();
+        let mark = Arc::new(Mark(true));
+        assert!(starters.add("a/", Arc::new(Mark(false))));
+        assert!(starters.add("b/", mark.clone()));
+        starters.close_one(&*mark);
+        assert_eq!(Arc::strong_count(&mark), 1);
+        assert!(matches!(starters.of("b/1"), Err(LookupError::SystemClosed)));
+        assert_eq!(found(&starters, "a/1"), Some(false));
+        assert_eq!(starters.all().len(), 1);
     }
 
     #[test]

@@ -17,6 +17,7 @@ use crate::stop_reason::StopReason;
 use crate::supervision::lifecycle::Supervised;
 use crate::supervision::lifecycle::sealed::StateSource;
 use crate::supervision::{Backoff, Budget, Restart};
+use crate::system::on_demand::closing::ClosingStarts;
 use crate::system::on_demand::idle::IdleQueue;
 use crate::system::on_demand::pattern::Pattern;
 use crate::system::on_demand::refusals::RecentRefusals;
@@ -32,6 +33,8 @@ pub(super) struct DemandState {
     pub(super) live: AtomicUsize,
     pub(super) queue: IdleQueue,
     pub(super) refusals: RecentRefusals,
+    /// Its starts while the system is closing.
+    pub(super) closing: ClosingStarts,
 }
 
 /// The settings of each actor.
@@ -49,6 +52,8 @@ pub(super) struct DemandStarter<F> {
     pub(super) factory: F,
     pub(super) settings: ActorSettings,
     pub(super) state: Arc<DemandState>,
+    /// The place of the actors in the order of spawning.
+    pub(super) place: u64,
     pub(super) registry: Weak<Registry>,
     pub(super) system: Arc<SystemLink>,
     /// The runtime of the actors: lookups may come from threads without one.
@@ -105,6 +110,14 @@ where
             Err(_) => Err(LookupError::SystemClosed),
         }
     }
+
+    fn place(&self) -> u64 {
+        self.place
+    }
+
+    fn close(&self) -> Vec<Arc<dyn AnyActor>> {
+        self.state.closing.close()
+    }
 }
 
 /// The lifecycle of an actor on demand. It has a place among the live ones until it is dropped.
@@ -131,6 +144,12 @@ impl<F> DemandLifecycle<F> {
         }
     }
 
+    /// The actor, from the registry.
+    fn registered(&self) -> Option<Weak<dyn AnyActor>> {
+        let registry = self.starter.registry.upgrade()?;
+        registry.get_weak(self.urn.as_str())
+    }
+
     /// Ends the actor, unless a message waits or `unless` holds.
     fn retire(&self, unless: Unless, end: StopReason) -> Result<(), StopReason> {
         let registry = self.starter.registry.upgrade();
@@ -153,6 +172,15 @@ where
 {
     const RUNS_ONCE: bool = false;
 
+    fn place(&self) -> Option<u64> {
+        Some(self.starter.place)
+    }
+
+    fn starts_while_closing(&self) -> bool {
+        let closing = &self.starter.state.closing;
+        self.registered().is_some_and(|actor| closing.admit(actor))
+    }
+
     // Not an `async fn`: the factory's output need not be `Send` by itself.
     fn make(&mut self) -> impl Future<Output = Result<Option<A>, Failure>> + Send {
         let making = (self.starter.factory)(self.urn.clone());
@@ -167,9 +195,7 @@ where
         if self.is_queued {
             return;
         }
-        let registry = self.starter.registry.upgrade();
-        let actor = registry.and_then(|registry| registry.get_weak(self.urn.as_str()));
-        if let Some(actor) = actor {
+        if let Some(actor) = self.registered() {
             let state = &self.starter.state;
             state.queue.add(actor, state.live.load(Ordering::Relaxed));
             self.is_queued = true;
