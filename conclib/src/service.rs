@@ -7,16 +7,17 @@
 
 use std::future::Future;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{error, info, warn};
 
-use crate::bus::{Config, ConfigError, ConnectError, Proxy, ProxyEnd, acquire_lease};
-use crate::core::Service as _;
+use crate::bus::{Config, ConfigError, ConnectError, Lease, Proxy, ProxyEnd, acquire_lease};
+use crate::core::{Service as _, SystemCore};
 use crate::error::Failure;
 use crate::error::panics::catch_future;
-use crate::system::ActorSystem;
+use crate::system::{ActorFailure, ActorSystem, ShutdownReport};
 
 pub use end::{EndCause, RunEnd};
 pub use signal::shutdown_signal;
@@ -29,6 +30,10 @@ mod signal;
 /// The time for the orderly shutdown of a service: less than the 30 s that Kubernetes gives a pod, and
 /// the 90 s that systemd gives a unit.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(25);
+
+/// The time that `start` has to return the error of an actor that could not start, after the actor has
+/// reported its end.
+const START_GRACE: Duration = Duration::from_millis(100);
 
 /// Runs an actor process: waits for its turn, makes its actors by `start`, lets other processes ask
 /// them, and ends in good order. A `main` returns its outcome.
@@ -73,7 +78,8 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(25);
 ///    [escalates](crate::system::Spawn::escalate); the lease is lost for good; the system was shut
 ///    down; `start` has failed.
 /// 5. It shuts the system down: accepted requests are answered, actors stop after their queued messages,
-///    within [25 s](Service::shutdown_timeout). A signal that comes after another one ends the wait.
+///    within [25 s](Service::shutdown_timeout). At the latest 2 s after that it returns, whatever still
+///    runs: see [`ActorSystem::shutdown`]. A signal that comes after another one ends the wait.
 ///
 /// | end | exit code |
 /// |---|---|
@@ -88,7 +94,8 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(25);
 ///
 /// # Cancel safety
 ///
-/// Dropped, it releases the lease and stops the actors, without waiting for their end.
+/// Dropped, it releases the lease and stops the actors, without waiting for their end. This does not depend
+/// on clones of the system.
 pub async fn run<F, Fut>(config: impl IntoConfig, start: F) -> RunEnd
 where
     F: FnMut(ActorSystem) -> Fut,
@@ -148,8 +155,12 @@ impl Service {
         }
     }
 
-    /// Sets the time for the orderly shutdown: 25 s by default. Actors that have not stopped by then
-    /// are killed.
+    /// Sets the time for the orderly shutdown: 25 s by default. It is one bound for all of it, and at the
+    /// latest 2 s later the service has ended. The
+    /// manager of the processes should wait for longer than all three: Kubernetes waits for 30 s.
+    ///
+    /// An actor that overruns it is killed, and those that have had no turn by then have a second for
+    /// their ends: see [`ActorSystem::shutdown`].
     pub fn shutdown_timeout(mut self, timeout: Duration) -> Self {
         self.shutdown_timeout = timeout;
         self
@@ -176,25 +187,19 @@ impl Service {
         let mut signals = Signals::listen();
         loop {
             let system = ActorSystem::new();
+            let _stops = StopsOnDrop(system.core().clone());
             let mut serving = Serving::default();
             let mut cause = tokio::select! {
                 biased;
                 () = signals.next() => EndCause::Stopped,
-                failure = system.failed() => EndCause::ActorEnded(failure),
                 cause = take_turn(&system, &config, &mut start, &mut serving) => cause,
             };
             match &cause {
                 EndCause::Stopped => info!(node = %config.node, "the service stops"),
                 cause => error!(node = %config.node, %cause, "the service stops"),
             }
-            let shutdown = system.shutdown().timeout(self.shutdown_timeout);
-            let mut ending = pin!(async {
-                let report = shutdown.await;
-                // The program may have shut the system down itself, and this one ended at once.
-                drop(timeout(self.shutdown_timeout, serving.ended()).await);
-                report
-            });
             let mut was_asked = matches!(cause, EndCause::Stopped);
+            let mut ending = pin!(shut_down(&system, self.shutdown_timeout, &mut serving));
             let report = loop {
                 tokio::select! {
                     report = &mut ending => break report,
@@ -217,6 +222,33 @@ impl Service {
             }
             return RunEnd::new(cause, report);
         }
+    }
+}
+
+/// Shuts a system down, and waits until the replies of its actors are published.
+async fn shut_down(
+    system: &ActorSystem,
+    timeout: Duration,
+    serving: &mut Serving,
+) -> ShutdownReport {
+    let deadline = Instant::now().checked_add(timeout);
+    let report = system.shutdown().timeout(timeout).await;
+    // If the program has shut the system down itself, the proxy may still publish. What is left of the
+    // one timeout is for that.
+    let published = serving.ended();
+    match deadline {
+        Some(deadline) => drop(timeout_at(deadline, published).await),
+        None => published.await,
+    }
+    report
+}
+
+/// Stops a system on drop, whatever still refers to it. No effect on one that is shut down.
+struct StopsOnDrop(Arc<SystemCore>);
+
+impl Drop for StopsOnDrop {
+    fn drop(&mut self) {
+        self.0.abandon();
     }
 }
 
@@ -267,7 +299,25 @@ where
             }
         }
         end = lease.lost() => return end.into(),
+        failure = failed_while_starting(system) => return EndCause::ActorEnded(failure),
     }
+    tokio::select! {
+        biased;
+        failure = system.failed() => EndCause::ActorEnded(failure),
+        cause = serve(lease, config, serving) => cause,
+    }
+}
+
+/// Waits for an actor that ends while others are made. If its start has failed, `start` has the moment to
+/// return that error, which says more; so the failure is taken only after it.
+async fn failed_while_starting(system: &ActorSystem) -> ActorFailure {
+    system.core().escalations.wait().await;
+    sleep(START_GRACE).await;
+    system.failed().await
+}
+
+/// Serves until the lease is given back or lost.
+async fn serve(lease: Lease, config: &Config, serving: &mut Serving) -> EndCause {
     match lease.serve().await {
         Ok(proxy) => {
             info!(node = %config.node, epoch = proxy.epoch(), "the service serves");

@@ -77,10 +77,20 @@ impl Escalations {
 
     pub(crate) async fn next(&self) -> ActorFailure {
         loop {
-            // Created before the check, so that a failure added after the check ends the wait.
-            let added = self.added.notified();
             if let Some(failure) = self.waiting.lock().pop_front() {
                 return failure;
+            }
+            self.wait().await;
+        }
+    }
+
+    /// Waits until there is one, and does not take it.
+    pub(crate) async fn wait(&self) {
+        loop {
+            // Created before the check, so that a failure added after the check ends the wait.
+            let added = self.added.notified();
+            if !self.waiting.lock().is_empty() {
+                return;
             }
             added.await;
         }

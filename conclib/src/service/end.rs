@@ -41,8 +41,8 @@ pub enum EndCause {
     /// The actors could not be made.
     #[error("it could not start: {0}")]
     StartFailed(Failure),
-    /// An essential actor has ended, or one has failed that escalates.
-    #[error(transparent)]
+    /// An essential actor has ended, or one has failed that escalates. The text includes its failure.
+    #[error("{}", with_failure(.0))]
     ActorEnded(ActorFailure),
     /// The lease was lost, and another system has served the node since.
     #[error("the lease was lost, and another actor system has served the node since")]
@@ -50,6 +50,14 @@ pub enum EndCause {
     /// A younger process of the same instance has taken its place.
     #[error("a younger process of the same instance serves the node")]
     Replaced,
+}
+
+/// The text of an actor's end with its failure, which its own text leaves to its source.
+fn with_failure(end: &ActorFailure) -> String {
+    match end.reason.failure() {
+        Some(failure) => format!("{end}: {failure}"),
+        None => end.to_string(),
+    }
 }
 
 impl RunEnd {

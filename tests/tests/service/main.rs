@@ -1,5 +1,6 @@
 //! The life of an actor process: its turn, its actors, and its end.
 
+mod ends;
 mod instances;
 mod runs;
 mod turns;
