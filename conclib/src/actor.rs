@@ -143,6 +143,7 @@ mod ask;
 mod blocking;
 mod cancel_flag;
 pub(crate) mod cell;
+pub(crate) mod closures;
 pub(crate) mod context;
 pub(crate) mod control;
 pub(crate) mod failure_event;

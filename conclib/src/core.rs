@@ -13,17 +13,20 @@ use tokio::sync::Notify;
 use tracing::error;
 
 use crate::actor::FailureEvent;
+use crate::actor::closures::RunningClosures;
 use crate::actor::control::StopCause;
 use crate::actor::host::{Host, SystemLink};
 use crate::error::{AskError, panics};
 use crate::stop_reason::StopReason;
 use crate::urn::Urn;
 
+pub(crate) use blocking_work::BlockingWork;
 pub use escalations::ActorFailure;
 
 use escalations::Escalations;
 use registry::Registry;
 
+mod blocking_work;
 mod escalations;
 pub(crate) mod registry;
 
@@ -51,6 +54,8 @@ pub(crate) struct SystemCore {
     observers: Mutex<Vec<FailureObserver>>,
     /// Failures of root actors, and ends of essential ones, that the program has not taken yet.
     pub(crate) escalations: Escalations,
+    /// Closures of `spawn_blocking` that run.
+    closures: Arc<RunningClosures>,
 }
 
 /// Called with each failure of an actor, in the actor's task.
@@ -136,6 +141,10 @@ impl Host for SystemHandle {
         self.core.is_serving()
     }
 
+    fn closures(&self) -> Arc<RunningClosures> {
+        self.core.closures.clone()
+    }
+
     fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
         self
     }
@@ -212,6 +221,15 @@ impl SystemCore {
     pub(crate) fn is_serving(&self) -> bool {
         let services = self.services.lock();
         services.iter().any(|service| service.is_serving())
+    }
+
+    /// The work of the actors that may keep a runtime that ends.
+    #[cfg_attr(
+        not(feature = "bus"),
+        allow(dead_code, reason = "only a service ends its process")
+    )]
+    pub(crate) fn blocking_work(&self) -> BlockingWork {
+        BlockingWork::new(self.closures.clone(), self.registry.clone())
     }
 
     #[cfg(test)]

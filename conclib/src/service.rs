@@ -22,9 +22,11 @@ use crate::system::{ActorFailure, ActorSystem, ShutdownReport};
 pub use end::{EndCause, RunEnd};
 pub use signal::shutdown_signal;
 
+use leftovers::Leftovers;
 use signal::Signals;
 
 mod end;
+mod leftovers;
 mod signal;
 
 /// The time for the orderly shutdown of a service: less than the 30 s that Kubernetes gives a pod, and
@@ -92,6 +94,16 @@ const START_GRACE: Duration = Duration::from_millis(100);
 /// (75 and 78 are `EX_TEMPFAIL` and `EX_CONFIG` of `sysexits.h`. A systemd unit writes
 /// `Restart=on-failure` and `RestartPreventExitStatus=76 78`. [`Service`] has the settings.)
 ///
+/// # Work that blocks
+///
+/// A closure of [`spawn_blocking`](crate::Context::spawn_blocking) cannot be interrupted, nor can a handler
+/// that blocks its thread, and a tokio runtime that is dropped waits for both without a limit. So when the
+/// service has ended and its runtime is dropped, as at the end of a `main` with `#[tokio::main]`, such work
+/// has one second more. Then the process ends without it ([`std::process::exit`]), with the exit code of
+/// the table, and after the text of the end on the standard error. An error in the log has said before how
+/// many closures run, and of which actors. Code of `main` between the two, which may flush logs, has the
+/// time that it takes; so has a program that keeps the runtime and goes on.
+///
 /// # Cancel safety
 ///
 /// Dropped, it releases the lease and stops the actors, without waiting for their end. This does not depend
@@ -156,7 +168,7 @@ impl Service {
     }
 
     /// Sets the time for the orderly shutdown: 25 s by default. It is one bound for all of it, and at the
-    /// latest 2 s later the service has ended. The
+    /// latest 2 s later the service has ended; then blocking work has another second (see [`run`]). The
     /// manager of the processes should wait for longer than all three: Kubernetes waits for 30 s.
     ///
     /// An actor that overruns it is killed, and those that have had no turn by then have a second for
@@ -185,9 +197,11 @@ impl Service {
             Err(error) => return RunEnd::before_start(EndCause::Config(error)),
         };
         let mut signals = Signals::listen();
+        let mut leftovers = Leftovers::default();
         loop {
             let system = ActorSystem::new();
             let _stops = StopsOnDrop(system.core().clone());
+            leftovers.add(system.core().blocking_work());
             let mut serving = Serving::default();
             let mut cause = tokio::select! {
                 biased;
@@ -206,7 +220,7 @@ impl Service {
                     () = signals.next() => {
                         if was_asked {
                             warn!(node = %config.node, "another signal: the service ends without waiting for its actors");
-                            return RunEnd::interrupted(cause);
+                            return leftovers.end_process_after(RunEnd::interrupted(cause));
                         }
                         was_asked = true;
                     }
@@ -220,7 +234,7 @@ impl Service {
                     continue;
                 }
             }
-            return RunEnd::new(cause, report);
+            return leftovers.end_process_after(RunEnd::new(cause, report));
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::cell::ActorCell;
+use super::cell::{ActorCell, Thread};
 use super::control::StopCause;
 use super::failure_event::handler_name;
 use super::links::EssentialEnd;
@@ -53,6 +53,8 @@ pub(crate) trait AnyActor: Participant {
     fn restart_with_group(&self);
     /// True if the actor is hidden from other processes.
     fn is_private(&self) -> bool;
+    /// True if the actor has a thread of its own.
+    fn has_thread(&self) -> bool;
     /// Puts a request from the bus into the mailbox, without waiting for room.
     fn deliver(&self, envelope: Box<RequestEnvelope>) -> Result<(), Undelivered>;
     /// Fills in a recipient for the wanted message, if the actor handles it.
@@ -222,6 +224,10 @@ impl<A: Handlers> AnyActor for ActorCell<A> {
 
     fn is_private(&self) -> bool {
         self.options().private
+    }
+
+    fn has_thread(&self) -> bool {
+        self.options().thread == Thread::Own
     }
 
     fn deliver(&self, envelope: Box<RequestEnvelope>) -> Result<(), Undelivered> {

@@ -20,6 +20,8 @@ use crate::reply::Reply;
 use crate::stop_reason::{StopReason, Terminated};
 use crate::urn::Urn;
 
+pub(crate) use thread::Thread;
+
 /// An actor, as shared between its task and its references.
 ///
 /// The fields are in this order so that those written by the actor's task for each message lie
@@ -59,6 +61,8 @@ pub(crate) struct SpawnOptions {
     pub(crate) private: bool,
     /// The end of the actor is reported to the program.
     pub(crate) essential: bool,
+    /// The thread that runs the actor.
+    pub(crate) thread: Thread,
 }
 
 /// The effect of an actor's references on its life.
@@ -378,6 +382,7 @@ impl<A: Handler<M>, M: ActorMessage> crate::actor::recipient::Receives<M> for Ac
 
 mod demand;
 mod refusal;
+mod thread;
 
 #[cfg(test)]
 mod tests;

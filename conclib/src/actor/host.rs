@@ -4,6 +4,7 @@ use std::any::Any;
 use std::sync::{Arc, Weak};
 
 use crate::actor::FailureEvent;
+use crate::actor::closures::RunningClosures;
 
 /// A system that actors live in.
 pub(crate) trait Host: Any + Send + Sync {
@@ -13,6 +14,8 @@ pub(crate) trait Host: Any + Send + Sync {
     fn token(&self) -> Option<u64>;
     /// True while other processes can ask the actors.
     fn is_serving(&self) -> bool;
+    /// The closures of `spawn_blocking` that run.
+    fn closures(&self) -> Arc<RunningClosures>;
     fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
 }
 
@@ -36,6 +39,11 @@ impl SystemLink {
 
     pub(crate) fn is_serving(&self) -> bool {
         self.0.upgrade().is_some_and(|host| host.is_serving())
+    }
+
+    /// The closures that run, to count one; `None` if the system is gone.
+    pub(crate) fn closures(&self) -> Option<Arc<RunningClosures>> {
+        Some(self.0.upgrade()?.closures())
     }
 
     pub(crate) fn actor_failed(&self, event: &FailureEvent) {
@@ -63,6 +71,10 @@ impl Host for NoHost {
 
     fn is_serving(&self) -> bool {
         false
+    }
+
+    fn closures(&self) -> Arc<RunningClosures> {
+        Arc::default()
     }
 
     fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {

@@ -251,6 +251,12 @@ impl Registry {
         actors
     }
 
+    /// True if an actor is left that has no thread of its own.
+    pub(crate) fn has_actors_on_runtime(&self) -> bool {
+        let mut actors = self.actors.iter();
+        actors.any(|entry| !entry.key().0.has_thread())
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.actors.len()
     }

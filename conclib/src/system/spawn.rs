@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use tokio::task::coop::poll_proceed;
 
 use crate::actor::any::AnyActor;
-use crate::actor::cell::{ActorCell, Escalation, Lifetime, SpawnOptions};
+use crate::actor::cell::{ActorCell, Escalation, Lifetime, SpawnOptions, Thread};
 use crate::actor::stats::Phase;
 use crate::actor::{Actor, ActorRef, Context, IntoActor};
 use crate::deadlock::{Edge, Wait, WaitFor};
@@ -147,6 +147,7 @@ impl<A: Actor, S> Spawn<A, S> {
             mailbox: A::MAILBOX,
             kind: SpawnOptions {
                 private: A::PRIVATE,
+                thread: Thread::of::<A>(),
                 ..SpawnOptions::default()
             },
         }

@@ -1,6 +1,8 @@
-//! A service: `service_process <redis url> [instance=NAME] [stand-by] [slow] [fails] [mortal]`. It
-//! prints `turn <token>` when it makes its actors, and `made` when it has. With `slow` it makes them
-//! once a line comes in, with `fails` it cannot, with `mortal` its actor ends the service.
+//! A service: `service_process <redis url> [instance=NAME] [stand-by] [slow] [fails] [mortal]
+//! [closure=MILLISECONDS] [blocks]`. It prints `turn <token>` when it makes its actors, and `made` when it
+//! has. With `slow` it makes them once a line comes in, with `fails` it cannot, with `mortal` its actor ends
+//! the service. With `closure` a closure of an actor takes so long from the signal on, and prints `closure
+//! ended`; with `blocks` a handler blocks a thread of the runtime for ever.
 
 use std::time::Duration;
 
@@ -27,10 +29,59 @@ async fn main() -> RunEnd {
         service = service.stand_by_again();
     }
     let (slow, fails, mortal) = (has("slow"), has("fails"), has("mortal"));
+    let closure = options
+        .iter()
+        .find_map(|given| given.strip_prefix("closure=")?.parse().ok());
+    let blocks = has("blocks");
     service
-        .run(|system| make_actors(system, slow, fails, mortal))
+        .run(async |system| {
+            if closure.is_some() || blocks {
+                let closure = closure.map(Duration::from_millis);
+                system.spawn(Busy { closure }).await?;
+            }
+            make_actors(system, slow, fails, mortal).await
+        })
         .await
 }
+
+/// An actor with work that cannot be interrupted: a closure that takes this long once the actor stops, or
+/// a handler that does not end.
+#[derive(Actor)]
+#[actor(urn = "busy")]
+struct Busy {
+    closure: Option<Duration>,
+}
+
+#[handlers]
+impl Busy {
+    async fn on_start(&mut self, ctx: &mut Context<Self>) {
+        let Some(time) = self.closure else {
+            return ctx.actor_ref().try_tell(Block).expect("it has room");
+        };
+        let (begins, begun) = tokio::sync::oneshot::channel();
+        let closure = ctx.spawn_blocking(move |cancel| {
+            let _ = begins.send(());
+            while !cancel.is_cancelled() {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            std::thread::sleep(time);
+            println!("closure ended");
+        });
+        tokio::spawn(closure);
+        begun.await.expect("it begins");
+    }
+
+    #[handler]
+    fn block(&mut self, _: Block) {
+        loop {
+            std::thread::park();
+        }
+    }
+}
+
+#[derive(ActorMessage)]
+#[message(local)]
+struct Block;
 
 async fn make_actors(
     system: ActorSystem,

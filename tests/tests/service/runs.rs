@@ -1,5 +1,7 @@
 //! `run` in processes of their own: turns, signals, exit codes.
 
+use std::time::Duration;
+
 use conclib::AskError;
 use conclib_tests::bus::Bus;
 use conclib_tests::eventually;
@@ -171,4 +173,73 @@ async fn first_signal_does_not_cut_short_a_shutdown_that_has_begun() {
     assert_eq!(service.exit_code().await, Some(1));
     assert!(start.elapsed() >= 2 * SECOND, "{:?}", start.elapsed());
     drop(within(asked).await);
+}
+
+/// The time after which a process is ended that blocking work would keep, and as much again for a busy
+/// machine.
+const CUT_SHORT: Duration = Duration::from_secs(10);
+
+/// Longer than a test waits.
+const FOR_EVER: &str = "closure=1000000000";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn closure_that_runs_does_not_hold_the_process() {
+    let bus = Bus::redis().await;
+    for (options, code) in [(&[FOR_EVER][..], 0), (&[FOR_EVER, "mortal"], 1)] {
+        let mut service = start(&bus, options);
+        if code == 0 {
+            service.line("made").await;
+            serves(&bus).await;
+            service.signal("TERM").await;
+        }
+        let start = Instant::now();
+        assert_eq!(service.exit_code().await, Some(code));
+        assert!(start.elapsed() >= SECOND / 2, "{:?}", start.elapsed());
+        assert!(start.elapsed() < CUT_SHORT, "{:?}", start.elapsed());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn closure_that_ends_in_time_is_waited_for() {
+    let bus = Bus::redis().await;
+    let mut service = start(&bus, &["closure=200"]);
+    service.line("made").await;
+    serves(&bus).await;
+    service.signal("TERM").await;
+    service.line("closure ended").await;
+    assert_eq!(service.exit_code().await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn second_signal_does_not_wait_for_closures_either() {
+    let bus = Bus::redis().await;
+    let mut service = start(&bus, &[FOR_EVER]);
+    service.line("made").await;
+    serves(&bus).await;
+    let client = bus.client().await;
+    let asked = tokio::spawn(client.ask("gate", Enter { n: 1 }).timeout(2 * SECOND));
+    eventually("the request is taken", async || {
+        let inbox = bus.command(&["KEYS", "*inbox*"]).await;
+        client.in_flight() == 1 && inbox.is_empty()
+    })
+    .await;
+    let start = Instant::now();
+    for _ in 0..2 {
+        service.signal("TERM").await;
+        tokio::time::sleep(SECOND / 10).await; // so that they come one by one
+    }
+    assert_eq!(service.exit_code().await, Some(1));
+    assert!(start.elapsed() < CUT_SHORT, "{:?}", start.elapsed());
+    drop(within(asked).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn handler_that_blocks_a_thread_of_the_runtime_does_not_hold_the_process() {
+    let bus = Bus::redis().await;
+    let mut service = start(&bus, &["blocks"]);
+    service.line("made").await;
+    service.signal("TERM").await;
+    let start = Instant::now();
+    assert_eq!(service.exit_code().await, Some(1));
+    assert!(start.elapsed() < CUT_SHORT, "{:?}", start.elapsed());
 }

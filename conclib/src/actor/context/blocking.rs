@@ -22,7 +22,8 @@ impl<A: Handlers> Context<A> {
     /// The closure begins at once, or as soon as the runtime has a thread for it; see
     /// [`tokio::task::spawn_blocking`]. It gets a [`CancelFlag`], which is set when its value is no
     /// longer wanted. A running closure cannot be interrupted: one that ignores the flag runs to its
-    /// end, and its value is dropped.
+    /// end, and its value is dropped. So does the end of a runtime wait for it; a process of
+    /// [`run`](crate::service::run) waits for a second only, and ends without it.
     ///
     /// If the closure panics, so does the handler: the actor fails.
     ///
@@ -87,7 +88,14 @@ impl<A: Handlers> Context<A> {
         let cancel = self.cancel_flag();
         let given = cancel.clone();
         let span = Span::current();
-        let running = spawn_blocking(move || span.in_scope(|| closure(given)));
+        let counted = self
+            .system_link()
+            .closures()
+            .map(|all| (all, self.urn().clone()));
+        let running = spawn_blocking(move || {
+            let _running = counted.map(|(all, urn)| all.begin(urn));
+            span.in_scope(|| closure(given))
+        });
         BlockingTask { running, cancel }
     }
 
