@@ -1,16 +1,19 @@
 //! Actors on demand under load, in a process without other tests: many names asked at random, with an
-//! idle time near the interval of each name's messages, so that actors end and start all the time.
+//! idle time near the interval of each name's messages, so that actors end and start all the time; and names
+//! that are absent or fail, where each message must get the error that says so.
 //!
 //! `CONCLIB_DEMAND_SECONDS` and `CONCLIB_DEMAND_NAMES` make it longer and larger.
 #![cfg(unix)]
 
 use std::env;
+use std::mem::discriminant;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use conclib::prelude::*;
+use conclib::supervision::Restart;
 use conclib::system::OnDemandActors;
 use conclib::{Urn, start_proxy};
 use conclib_tests::process::memory;
@@ -22,6 +25,9 @@ use tokio::time::Instant;
 /// Callers within the process, and through the bus in memory.
 const LOCAL_CALLERS: usize = 48;
 const BUS_CALLERS: usize = 16;
+
+/// Asks of a name that has no actor, all at about the same time.
+const ASKS_AT_ONCE: u32 = 8;
 
 #[derive(ActorMessage, Serialize, Deserialize, Clone, Copy)]
 #[message(response = u32)]
@@ -60,11 +66,17 @@ struct Counter {
     store: Arc<Store>,
 }
 
+/// A counter stops itself after each so many messages.
+const STOPS_EVERY: u32 = 50;
+
 #[handlers]
 impl Counter {
     #[handler]
-    fn add(&mut self, Add(n): Add) -> u32 {
+    fn add(&mut self, Add(n): Add, ctx: &mut Context<Self>) -> u32 {
         self.sum += n;
+        if self.sum.is_multiple_of(STOPS_EVERY) {
+            ctx.stop();
+        }
         self.sum
     }
 
@@ -92,7 +104,7 @@ async fn load(store: Arc<Store>, urn: Urn) -> Option<Counter> {
 struct Tally {
     answered: u32,
     overloaded: u32,
-    /// Other errors; the first ten.
+    /// Other errors, each kind once.
     errors: Vec<AskError>,
 }
 
@@ -101,15 +113,23 @@ impl Tally {
         match answer {
             Ok(_) => self.answered += 1,
             Err(AskError::Overloaded { .. }) => self.overloaded += 1,
-            Err(error) if self.errors.len() < 10 => self.errors.push(error),
-            Err(_) => {}
+            Err(error) => self.add_error(error),
+        }
+    }
+
+    fn add_error(&mut self, error: AskError) {
+        let kind = discriminant(&error);
+        if self.errors.iter().all(|known| discriminant(known) != kind) {
+            self.errors.push(error);
         }
     }
 
     fn add(&mut self, other: Self) {
         self.answered += other.answered;
         self.overloaded += other.overloaded;
-        self.errors.extend(other.errors);
+        for error in other.errors {
+            self.add_error(error);
+        }
     }
 }
 
@@ -139,15 +159,25 @@ impl Storm {
 
     /// Asks names of the pattern at random until the time is over.
     async fn run(&self, prefix: &'static str, time: Duration) -> Tally {
+        let names = self.names;
+        self.run_by(prefix, time, move |random| random.below(names))
+            .await
+    }
+
+    /// Asks names of the pattern, with the numbers that `pick` returns, until the time is over.
+    async fn run_by<F>(&self, prefix: &'static str, time: Duration, pick: F) -> Tally
+    where
+        F: Fn(&mut Random) -> u32 + Clone + Send + 'static,
+    {
         let end = Instant::now() + time;
         let mut tasks = JoinSet::new();
         for caller in 0..LOCAL_CALLERS + BUS_CALLERS {
-            let (system, client, names) = (self.system.clone(), self.client.clone(), self.names);
+            let (system, client, pick) = (self.system.clone(), self.client.clone(), pick.clone());
             let mut random = Random::new(caller as u64);
             tasks.spawn(async move {
                 let mut tally = Tally::default();
                 while Instant::now() < end {
-                    let urn = format!("{prefix}{}", random.below(names));
+                    let urn = format!("{prefix}{}", pick(&mut random));
                     let answer = if caller < LOCAL_CALLERS {
                         system.ask(urn, Add(1)).await
                     } else {
@@ -232,6 +262,45 @@ async fn at_the_bound(callers: &Storm, idle: Duration) {
     assert_eq!(store.total(), u64::from(tally.answered));
 }
 
+/// No name has an actor, and each is asked by a few callers at once: messages meet actors that start, that
+/// end, and none.
+async fn without_actors(callers: &Storm) {
+    callers
+        .system
+        .on_demand("absent/*", |_| async {
+            tokio::task::yield_now().await;
+            None::<Counter>
+        })
+        .await
+        .unwrap();
+    let failing = callers.system.on_demand("failing/*", |_| async {
+        tokio::task::yield_now().await;
+        Err::<Counter, _>(Failure::msg("no disk"))
+    });
+    failing.restart(Restart::Never).await.unwrap();
+    for (prefix, is_expected) in [
+        ("absent/", is_absent as fn(&AskError) -> bool),
+        ("failing/", has_failed),
+    ] {
+        let asked = Arc::new(AtomicU32::new(0));
+        let pick = move |_: &mut Random| asked.fetch_add(1, Ordering::Relaxed) / ASKS_AT_ONCE;
+        let tally = callers.run_by(prefix, callers.time / 3, pick).await;
+        println!("{prefix}: {tally:?}");
+        assert_eq!((tally.answered, tally.overloaded), (0, 0));
+        assert!(!tally.errors.is_empty());
+        let mut errors = tally.errors.iter();
+        assert!(errors.all(is_expected), "{:?}", tally.errors);
+    }
+}
+
+fn is_absent(error: &AskError) -> bool {
+    matches!(error, AskError::ActorNotFound { .. })
+}
+
+fn has_failed(error: &AskError) -> bool {
+    matches!(error, AskError::ActorFailed { .. })
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn names_asked_at_random_while_their_actors_come_and_go() {
     let config = Config::memory().timeout(ASK_TIMEOUT);
@@ -247,5 +316,6 @@ async fn names_asked_at_random_while_their_actors_come_and_go() {
     let idle = interval(&callers).await;
     with_room_for_all(&callers, idle).await;
     at_the_bound(&callers, idle).await;
+    without_actors(&callers).await;
     assert!(callers.system.shutdown().await.is_clean());
 }

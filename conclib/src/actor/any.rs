@@ -101,7 +101,8 @@ pub(crate) struct Activity {
 /// A request that did not get into the mailbox.
 pub(crate) enum Undelivered {
     Full(Box<RequestEnvelope>),
-    Stopped(Box<RequestEnvelope>),
+    /// The mailbox is closed; the error is the one for messages that came too late.
+    Stopped(Box<RequestEnvelope>, AskError),
     /// The actor was on demand and has ended, and no other can start in its place.
     Refused(Box<RequestEnvelope>, AskError),
 }
@@ -236,7 +237,9 @@ impl<A: Handlers> AnyActor for ActorCell<A> {
         let pushed = panics::catch(|| self.mailbox.try_push(frame));
         match (pushed, envelope) {
             (Ok(Err(Refused::Full)), Some(envelope)) => Err(Undelivered::Full(envelope)),
-            (Ok(Err(Refused::Closed)), Some(envelope)) => Err(Undelivered::Stopped(envelope)),
+            (Ok(Err(Refused::Closed)), Some(envelope)) => {
+                Err(Undelivered::Stopped(envelope, self.refusal()))
+            }
             (Ok(_), _) => Ok(()),
             // The asker got an error when the envelope was dropped.
             (Err(failure), _) => {

@@ -166,7 +166,7 @@ impl Registry {
         envelope: Box<RequestEnvelope>,
     ) -> Result<(), Undelivered> {
         match actor.deliver(envelope) {
-            Err(Undelivered::Stopped(envelope)) if actor.has_retired() => {
+            Err(Undelivered::Stopped(envelope, _)) if actor.has_retired() => {
                 self.deliver_to_next(actor.urn().as_str(), envelope)
             }
             delivered => delivered,
@@ -186,7 +186,7 @@ impl Registry {
                 Err(error) => return Err(Undelivered::Refused(envelope, error.on_bus())),
             };
             envelope = match actor.deliver(envelope) {
-                Err(Undelivered::Stopped(envelope)) if actor.has_retired() => envelope,
+                Err(Undelivered::Stopped(envelope, _)) if actor.has_retired() => envelope,
                 delivered => return delivered,
             };
         }

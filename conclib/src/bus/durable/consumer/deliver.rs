@@ -165,7 +165,7 @@ impl Deliverer {
         let (envelope, refused) = match registry.deliver(&actor, Box::new(envelope)) {
             Ok(()) => return Ok(()),
             Err(Undelivered::Full(envelope)) => (envelope, DeliveryRefused::Full),
-            Err(Undelivered::Stopped(envelope)) => (envelope, DeliveryRefused::Absent),
+            Err(Undelivered::Stopped(envelope, _)) => (envelope, DeliveryRefused::Absent),
             Err(Undelivered::Refused(envelope, error)) => (envelope, refused(&error)),
         };
         envelope.responder.forget();

@@ -157,10 +157,7 @@ impl RequestReceiver {
                 let refusal = AskError::Overloaded { retry_after };
                 self.refuse(request.kind, &envelope.responder, refusal);
             }
-            Err(Undelivered::Stopped(envelope)) => {
-                self.refuse(request.kind, &envelope.responder, AskError::ActorStopped);
-            }
-            Err(Undelivered::Refused(envelope, error)) => {
+            Err(Undelivered::Stopped(envelope, error) | Undelivered::Refused(envelope, error)) => {
                 self.refuse(request.kind, &envelope.responder, error);
             }
         }
