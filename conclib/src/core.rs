@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use tracing::error;
 
 use crate::actor::FailureEvent;
+use crate::actor::any::AnyActor;
 use crate::actor::closures::RunningClosures;
 use crate::actor::control::StopCause;
 use crate::actor::host::{Host, SystemLink};
@@ -143,6 +144,10 @@ impl Host for SystemHandle {
 
     fn closures(&self) -> Arc<RunningClosures> {
         self.core.closures.clone()
+    }
+
+    fn find(&self, urn: &str) -> Result<Arc<dyn AnyActor>, AskError> {
+        Ok(self.core.registry.find(urn)?)
     }
 
     fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {

@@ -76,6 +76,8 @@ pub(crate) trait AnyActor: Participant {
     fn retire(&self, unless: Unless) -> bool;
     /// True if the actor was on demand and has ended so that the next message starts another.
     fn has_retired(&self) -> bool;
+    /// Finds or starts the actor at the URN of this one, if this one has retired.
+    fn successor(&self) -> Option<Result<Arc<dyn AnyActor>, AskError>>;
 }
 
 /// A reason, beside a waiting message, for which an actor on demand keeps its URN.
@@ -316,5 +318,9 @@ impl<A: Handlers> AnyActor for ActorCell<A> {
 
     fn has_retired(&self) -> bool {
         ActorCell::has_retired(self)
+    }
+
+    fn successor(&self) -> Option<Result<Arc<dyn AnyActor>, AskError>> {
+        ActorCell::successor(self)
     }
 }

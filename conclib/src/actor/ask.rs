@@ -58,6 +58,15 @@ impl<M: ActorMessage> Ask<M> {
         }
     }
 
+    /// An ask for the URN of an actor that was just found there: see [`MailboxSend::set_by_urn`].
+    pub(crate) fn by_urn(found: Recipient<M>, message: M) -> Self {
+        let mut ask = Self::new(found, message);
+        if let AskState::Asking(sending, _) = &mut ask.state {
+            sending.set_by_urn();
+        }
+        ask
+    }
+
     pub(crate) fn refused(error: AskError) -> Self {
         Self {
             state: AskState::Refused(Some(error)),
@@ -189,7 +198,7 @@ impl<M: ActorMessage> Ask<M> {
         match &mut self.state {
             AskState::Asking(sending, Some(receiver)) => {
                 if sending.is_waiting() && sending.poll(cx) == Poll::Ready(Err(Closed)) {
-                    return Poll::Ready(Err(self.closed()));
+                    return self.closed(cx);
                 }
                 // Polled also while the message waits for room: the ask may end there, by a cycle.
                 receiver.poll_or_cycle(&mut self.wait, cx)
@@ -220,22 +229,32 @@ impl<M: ActorMessage> Ask<M> {
         *envelope_reply = reply;
         *receiver = Some(waiting);
         match sending.poll(cx) {
-            Poll::Ready(Err(Closed)) => Poll::Ready(Err(self.closed())),
+            Poll::Ready(Err(Closed)) => self.closed(cx),
             Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
         }
     }
 
-    /// Ends an ask whose mailbox is closed.
+    /// Ends an ask whose mailbox is closed, or sends its message to the next actor at the URN.
     #[cold]
-    fn closed(&mut self) -> AskError {
+    fn closed(&mut self, cx: &mut Context<'_>) -> Poll<Result<M::Response, AskError>> {
         let AskState::Asking(sending, receiver) = &mut self.state else {
             unreachable!("a refused ask sends nothing");
         };
-        *receiver = None;
-        if let Some((_message, reply)) = sending.take_back() {
-            reply.forget();
+        loop {
+            let redirected = sending
+                .redirect()
+                .and_then(|()| sending.assign_reply().map_err(|cycle| cycle.error()));
+            if let Err(error) = redirected {
+                *receiver = None;
+                if let Some((_message, reply)) = sending.take_back() {
+                    reply.forget();
+                }
+                return Poll::Ready(Err(error));
+            }
+            if sending.poll(cx) != Poll::Ready(Err(Closed)) {
+                return Poll::Pending;
+            }
         }
-        sending.to.target().refusal()
     }
 
     /// Ends an ask whose time has run out. The error says how far the message had come.

@@ -1,12 +1,13 @@
 //! The part of an actor that its task shares with its references: mailbox, stats, control word, links.
 
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 
 use crate::actor::any::AnyActor;
 use crate::actor::control::{Control, StopCause};
+use crate::actor::host::SystemLink;
 use crate::actor::links::Links;
 use crate::actor::stats::Stats;
 use crate::actor::{Handler, Handlers};
@@ -41,10 +42,12 @@ pub(crate) struct ActorCell<A: Handlers> {
 
 /// Fields that few actors need.
 struct Extras {
-    /// The number of references, for an actor that stops when the last one is dropped, or is on demand.
-    references: Option<AtomicUsize>,
+    /// The number of references, if the lifetime depends on them.
+    references: AtomicUsize,
     /// The actor that spawned this one. It stops after this one.
     parent: Option<Weak<dyn AnyActor>>,
+    /// The system of an actor on demand, in which the next one takes its place.
+    system: Option<Arc<SystemLink>>,
     options: SpawnOptions,
 }
 
@@ -99,14 +102,10 @@ impl<A: Handlers> ActorCell<A> {
     ) -> Self {
         let has_extras = parent.is_some() || options != SpawnOptions::default();
         let extras = has_extras.then(|| {
-            let is_counted = matches!(
-                options.lifetime,
-                Lifetime::WhileReferenced | Lifetime::OnDemand
-            );
-            let references = is_counted.then(AtomicUsize::default);
             Box::new(Extras {
-                references,
+                references: AtomicUsize::default(),
                 parent,
+                system: None,
                 options,
             })
         });
@@ -167,10 +166,6 @@ impl<A: Handlers> ActorCell<A> {
         extras.map_or_else(SpawnOptions::default, |extras| extras.options)
     }
 
-    fn references(&self) -> Option<&AtomicUsize> {
-        self.extras.as_ref()?.references.as_ref()
-    }
-
     fn escalates(&self) -> bool {
         match self.options().escalation {
             Escalation::Never => false,
@@ -218,21 +213,6 @@ impl<A: Handlers> ActorCell<A> {
     pub(crate) fn kill(&self) {
         self.control.kill();
         self.mailbox.close();
-    }
-
-    pub(crate) fn add_reference(&self) {
-        if let Some(references) = self.references() {
-            references.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    pub(crate) fn drop_reference(&self) {
-        if let Some(references) = self.references()
-            && references.fetch_sub(1, Ordering::AcqRel) == 1
-            && self.options().lifetime == Lifetime::WhileReferenced
-        {
-            self.stop(StopCause::Unreferenced);
-        }
     }
 
     pub(crate) fn id(&self) -> ActorId {
@@ -381,6 +361,7 @@ impl<A: Handler<M>, M: ActorMessage> crate::actor::recipient::Receives<M> for Ac
 }
 
 mod demand;
+mod references;
 mod refusal;
 mod thread;
 

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -13,8 +12,8 @@ use crate::actor::Recipient;
 use crate::actor::blocking::block_on;
 use crate::actor::cell::Envelope;
 use crate::actor::send::MailboxSend;
+use crate::deadlock::Wait;
 use crate::deadlock::current::Current;
-use crate::deadlock::{Cycle, Participant, Wait, assign_reply};
 use crate::error::{AskError, Delivered, Failure};
 use crate::mailbox::Closed;
 use crate::message::ActorMessage;
@@ -90,7 +89,7 @@ impl<M: ActorMessage> Forward<M> {
             assert!(!is_completed, "`Forward` polled after completion");
         } else {
             self.assigned = true;
-            if let Err(cycle) = self.assign_reply() {
+            if let Err(cycle) = self.sending.assign_reply() {
                 return Poll::Ready(self.give_back(|| cycle.error()));
             }
         }
@@ -108,16 +107,6 @@ impl<M: ActorMessage> Forward<M> {
                 None => Poll::Pending,
             },
         }
-    }
-
-    /// Makes the actor that is sent to the one that is to reply.
-    fn assign_reply(&self) -> Result<(), Cycle> {
-        let reply = self.sending.envelope.as_ref().map(|(_, reply)| reply);
-        let Some(pending) = reply.and_then(Reply::tracked) else {
-            return Ok(());
-        };
-        let actor: Arc<dyn Participant> = self.sending.to.actor();
-        assign_reply(&actor, &pending)
     }
 
     /// Ends a wait whose time has run out.

@@ -4,7 +4,9 @@ use std::any::Any;
 use std::sync::{Arc, Weak};
 
 use crate::actor::FailureEvent;
+use crate::actor::any::AnyActor;
 use crate::actor::closures::RunningClosures;
+use crate::error::AskError;
 
 /// A system that actors live in.
 pub(crate) trait Host: Any + Send + Sync {
@@ -16,6 +18,8 @@ pub(crate) trait Host: Any + Send + Sync {
     fn is_serving(&self) -> bool;
     /// The closures of `spawn_blocking` that run.
     fn closures(&self) -> Arc<RunningClosures>;
+    /// Finds the actor with this URN, or starts it if it is on demand.
+    fn find(&self, urn: &str) -> Result<Arc<dyn AnyActor>, AskError>;
     fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
 }
 
@@ -44,6 +48,15 @@ impl SystemLink {
     /// The closures that run, to count one; `None` if the system is gone.
     pub(crate) fn closures(&self) -> Option<Arc<RunningClosures>> {
         Some(self.0.upgrade()?.closures())
+    }
+
+    /// Finds the actor with this URN, or starts it if it is on demand.
+    ///
+    /// # Errors
+    ///
+    /// The reason that there is no such actor.
+    pub(crate) fn find(&self, urn: &str) -> Result<Arc<dyn AnyActor>, AskError> {
+        self.0.upgrade().ok_or(AskError::Closed)?.find(urn)
     }
 
     pub(crate) fn actor_failed(&self, event: &FailureEvent) {
@@ -75,6 +88,10 @@ impl Host for NoHost {
 
     fn closures(&self) -> Arc<RunningClosures> {
         Arc::default()
+    }
+
+    fn find(&self, _urn: &str) -> Result<Arc<dyn AnyActor>, AskError> {
+        Err(AskError::Closed)
     }
 
     fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {

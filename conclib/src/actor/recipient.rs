@@ -77,6 +77,13 @@ impl<M: ActorMessage> Recipient<M> {
         Self { target }
     }
 
+    /// The actor as a recipient of `M`; `None` if it has no handler for that.
+    pub(crate) fn of(actor: &Arc<dyn AnyActor>) -> Option<Self> {
+        let mut found = None;
+        actor.recipient(&mut RecipientQuery::new(&mut found, actor.clone().as_any()));
+        found
+    }
+
     /// The URN of the actor.
     pub fn urn(&self) -> &Urn {
         self.target.urn()

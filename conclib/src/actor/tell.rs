@@ -132,6 +132,13 @@ impl<M: ActorMessage> Tell<M> {
         )))
     }
 
+    /// A tell for the URN of an actor that was just found there: see [`MailboxSend::set_by_urn`].
+    pub(crate) fn by_urn(found: Recipient<M>, message: M) -> Self {
+        let mut sending = MailboxSend::new(found, message, Reply::for_tell());
+        sending.set_by_urn();
+        Self::from_state(TellState::Sending(sending))
+    }
+
     pub(crate) fn refused(message: M, reason: AskError) -> Self {
         Self::from_state(TellState::Refused(Some(TellError::new(message, reason))))
     }
@@ -280,22 +287,28 @@ impl<M: ActorMessage> Tell<M> {
         };
         let is_completed = !sending.is_new() && !sending.is_waiting();
         assert!(!is_completed, "{POLLED_AFTER_COMPLETION}");
-        match sending.poll(cx) {
-            Poll::Ready(Ok(())) => Poll::Ready(Ok(())),
-            Poll::Ready(Err(Closed)) => Poll::Ready(Err(Self::closed(sending))),
-            Poll::Pending => match sending.record_wait(&mut self.wait) {
-                Some(cycle) => Poll::Ready(self.refuse(&cycle)),
-                None => Poll::Pending,
-            },
+        let mut sent = sending.poll(cx);
+        while sent == Poll::Ready(Err(Closed)) {
+            if let Err(reason) = sending.redirect() {
+                return Poll::Ready(Err(Self::closed(sending, reason)));
+            }
+            sent = sending.poll(cx);
+        }
+        if sent.is_ready() {
+            return Poll::Ready(Ok(()));
+        }
+        match sending.record_wait(&mut self.wait) {
+            Some(cycle) => Poll::Ready(self.refuse(&cycle)),
+            None => Poll::Pending,
         }
     }
 
     /// The error for a message that a closed mailbox has given back.
-    fn closed(sending: &mut MailboxSend<M>) -> TellError<M> {
+    fn closed(sending: &mut MailboxSend<M>, reason: AskError) -> TellError<M> {
         let Some((message, _reply)) = sending.take_back() else {
             panic!("`Handler::unwrap` does not return the message that `Handler::wrap` was given");
         };
-        TellError::new(message, sending.to.target().refusal())
+        TellError::new(message, reason)
     }
 
     /// Ends a wait that closes a cycle. Succeeds if the message was admitted since the last poll.

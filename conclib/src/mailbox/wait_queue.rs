@@ -2,6 +2,7 @@
 //! makes a sender wait here, and the receiving end admits the first one when there is room.
 
 use std::collections::VecDeque;
+use std::num::NonZeroU64;
 use std::task::Waker;
 
 use crate::mailbox::receiver::{is_large, shrink};
@@ -13,7 +14,7 @@ struct Waiters<T> {
     /// In order of their tickets.
     waiting: VecDeque<WaitingSender<T>>,
     /// The ticket of the next sender that waits; no ticket is given twice.
-    next_ticket: u64,
+    next_ticket: NonZeroU64,
 }
 
 /// A sender that waits, with its message.
@@ -23,10 +24,16 @@ pub(super) struct WaitingSender<T> {
     pub(super) waker: Waker,
 }
 
-/// The identity of a sender in the wait queue.
+/// The identity of a sender in the wait queue. Not zero, so that an optional one is a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-#[cfg_attr(test, derive(Default))]
-pub(crate) struct Ticket(u64);
+pub(crate) struct Ticket(NonZeroU64);
+
+#[cfg(test)]
+impl Default for Ticket {
+    fn default() -> Self {
+        Self(NonZeroU64::MIN)
+    }
+}
 
 impl<T> WaitQueue<T> {
     pub(super) const fn new() -> Self {
@@ -50,11 +57,11 @@ impl<T> WaitQueue<T> {
         let waiters = self.0.get_or_insert_with(|| {
             Box::new(Waiters {
                 waiting: VecDeque::new(),
-                next_ticket: 0,
+                next_ticket: NonZeroU64::MIN,
             })
         });
         let ticket = Ticket(waiters.next_ticket);
-        waiters.next_ticket += 1;
+        waiters.next_ticket = ticket.0.saturating_add(1); // takes centuries to get there
         waiters.waiting.push_back(WaitingSender {
             ticket,
             item,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::ActorSystem;
 use crate::actor::any::AnyActor;
 use crate::actor::cell::ActorCell;
-use crate::actor::{Actor, ActorRef, Ask, Recipient, RecipientQuery, Tell};
+use crate::actor::{Actor, ActorRef, Ask, Recipient, Tell};
 use crate::core::LookupError;
 use crate::core::registry::LOOKUP_TRIES;
 use crate::message::ActorMessage;
@@ -75,9 +75,7 @@ impl ActorSystem {
         urn: impl AsRef<str>,
     ) -> Result<Recipient<M>, LookupError> {
         self.find(urn.as_ref(), |actor| {
-            let mut found = None;
-            actor.recipient(&mut RecipientQuery::new(&mut found, actor.clone().as_any()));
-            found.ok_or_else(|| LookupError::Unhandled {
+            Recipient::of(actor).ok_or_else(|| LookupError::Unhandled {
                 urn: actor.urn().clone(),
                 message: std::any::type_name::<M>(),
             })
@@ -87,7 +85,7 @@ impl ActorSystem {
     /// Sends a message to the actor with this URN; like [`ActorRef::tell`].
     pub fn tell<M: ActorMessage>(&self, urn: impl AsRef<str>, message: M) -> Tell<M> {
         match self.recipient(urn) {
-            Ok(recipient) => Tell::new(recipient, message),
+            Ok(recipient) => Tell::by_urn(recipient, message),
             Err(error) => Tell::refused(message, error.into()),
         }
     }
@@ -96,7 +94,7 @@ impl ActorSystem {
     /// [`ActorRef::ask`].
     pub fn ask<M: ActorMessage>(&self, urn: impl AsRef<str>, message: M) -> Ask<M> {
         match self.recipient(urn) {
-            Ok(recipient) => Ask::new(recipient, message),
+            Ok(recipient) => Ask::by_urn(recipient, message),
             Err(error) => Ask::refused(error.into()),
         }
     }

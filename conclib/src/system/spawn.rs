@@ -281,13 +281,17 @@ impl<A: Actor, S> Spawn<A, S> {
         }
         let urn = self.urn.clone()?.unwrap_or_else(Urn::generate);
         let at_once = S::RUNS_ONCE && A::STARTS_AT_ONCE && has_no_ticks::<A>();
-        let cell = Arc::new(ActorCell::new(
+        let mut cell = ActorCell::new(
             urn.clone(),
             place.unwrap_or_else(|| core.next_sequence()),
             self.mailbox,
             self.parent.as_ref().map(Arc::downgrade),
             self.kind,
-        ));
+        );
+        if cell.is_on_demand() {
+            cell.set_system(system.link());
+        }
+        let cell = Arc::new(cell);
         // Made before the actor is in the registry: otherwise a reference from a lookup, dropped
         // before this one is made, would count as the last and stop the actor.
         let reference = ActorRef::new(cell.clone());

@@ -1,6 +1,7 @@
 //! Actors on demand: their starts, their ends, and messages from other processes.
 
 mod bus;
+mod by_urn;
 mod ends;
 mod failures;
 mod shutdowns;

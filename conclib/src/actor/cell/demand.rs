@@ -1,19 +1,23 @@
-//! The cells of actors on demand: their references are counted, and they end so that others may start.
+//! The cells of actors on demand, which end so that others may start in their places.
 
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
 
 use super::{ActorCell, Lifetime};
 use crate::actor::Handlers;
+use crate::actor::any::AnyActor;
+use crate::actor::host::SystemLink;
+use crate::error::AskError;
 
 impl<A: Handlers> ActorCell<A> {
     pub(crate) fn is_on_demand(&self) -> bool {
         self.options().lifetime == Lifetime::OnDemand
     }
 
-    /// True while a reference to the actor exists, if they are counted.
-    pub(in crate::actor) fn is_referenced(&self) -> bool {
-        let references = self.references();
-        references.is_some_and(|references| references.load(Ordering::Acquire) > 0)
+    /// Tells an actor on demand the system in which the next one takes its place.
+    pub(crate) fn set_system(&mut self, system: Arc<SystemLink>) {
+        if let Some(extras) = &mut self.extras {
+            extras.system = Some(system);
+        }
     }
 
     /// True if the actor was on demand and has ended so that the next message starts another. Its URN
@@ -23,5 +27,15 @@ impl<A: Handlers> ActorCell<A> {
     /// decision to end sees the reference, or this sees the decision.
     pub(crate) fn has_retired(&self) -> bool {
         self.is_on_demand() && self.mailbox.is_closed() && self.control.has_retired()
+    }
+
+    /// Finds or starts the actor that follows this one at its URN; `None` unless this one
+    /// [has retired](Self::has_retired).
+    pub(in crate::actor) fn successor(&self) -> Option<Result<Arc<dyn AnyActor>, AskError>> {
+        if !self.has_retired() {
+            return None;
+        }
+        let system = self.extras.as_ref()?.system.as_ref()?;
+        Some(system.find(self.urn.as_str()))
     }
 }

@@ -110,6 +110,8 @@ fn message_admitted_at_the_timeout_counts_without_a_runtime() {
 fn deadlines_add_few_bytes_to_tells_and_asks() {
     assert!(size_of::<Tell<Ping>>() <= size_of::<MailboxSend<Ping>>() + 40);
     assert!(size_of::<Ask<Ping>>() <= size_of::<MailboxSend<Ping>>() + 48);
+    let places = size_of::<Recipient<Ping>>() + size_of::<Option<Envelope<Ping>>>();
+    assert!(size_of::<MailboxSend<Ping>>() <= places + 16);
 }
 
 /// Polls a future that is ready, and then once more.
