@@ -1,7 +1,7 @@
 //! Closures that block, the flag that tells them to end, and their values.
 
 use std::future::IntoFuture;
-use std::sync::{Arc, Barrier};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Instant;
 
@@ -10,7 +10,7 @@ use conclib::pool::Pool;
 use conclib::prelude::*;
 use conclib_tests::messages::{Ping, note};
 use conclib_tests::scripted::{ScriptedActor, fail, lives, run, run_async};
-use conclib_tests::{Log, LogsDrop, MS, TEST_TIMEOUT, TestResult, until, within};
+use conclib_tests::{Log, LogsDrop, MS, TEST_TIMEOUT, TestResult, eventually, until, within};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 /// Blocks until it is cancelled, and says when it begins and how it ends.
@@ -104,28 +104,49 @@ async fn value_comes_to_the_handler_while_other_actors_continue() -> TestResult 
 
 #[tokio::test]
 async fn pool_of_four_runs_four_closures_at_a_time() -> TestResult {
-    #[derive(Actor)]
-    struct Worker(Arc<Barrier>);
+    #[derive(Actor, Clone)]
+    struct Worker {
+        begins: UnboundedSender<&'static str>,
+        /// A closure returns with one of these.
+        permits: Arc<Mutex<mpsc::Receiver<()>>>,
+    }
 
     #[handlers]
     impl Worker {
         #[handler]
         async fn ping(&mut self, _: Ping, ctx: &mut Context<Self>) -> u32 {
-            let barrier = self.0.clone();
-            // Waits until four of them wait.
-            ctx.spawn_blocking(move |_| barrier.wait().is_leader())
-                .await;
-            1
+            let Self { begins, permits } = self.clone();
+            let returns = move |_| {
+                let _ = begins.send("begins");
+                u32::from(permits.lock().unwrap().recv().is_ok())
+            };
+            ctx.spawn_blocking(returns).await
         }
     }
 
     let system = ActorSystem::new();
-    let barrier = Arc::new(Barrier::new(4));
-    let pool = Pool::new(4, move || std::future::ready(Worker(barrier.clone())));
+    let (permit, permits) = mpsc::channel();
+    let (begins, mut begun) = unbounded_channel();
+    let permits = Arc::new(Mutex::new(permits));
+    let worker = Worker { begins, permits };
+    let pool = Pool::new(4, move || std::future::ready(worker.clone()));
     let pool = system.spawn(pool).await?;
     let asked: Vec<_> = (0..8)
         .map(|_| tokio::spawn(pool.ask(Ping).into_future()))
         .collect();
+    for _ in 0..4 {
+        assert_eq!(within(begun.recv()).await, Some("begins"));
+    }
+    // The others are with the workers, and wait: a fifth closure would have taken one of them.
+    eventually("four messages wait", async || {
+        let actors = system.snapshot().actors;
+        actors.iter().map(|actor| actor.queued).sum::<usize>() == 4
+    })
+    .await;
+    assert!(begun.try_recv().is_err());
+    for _ in 0..8 {
+        permit.send(())?;
+    }
     for asked in asked {
         assert_eq!(within(asked).await??, 1);
     }

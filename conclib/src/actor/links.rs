@@ -205,7 +205,7 @@ impl Links {
     }
 
     /// True if the actor has a child.
-    pub(super) fn has_children(&self) -> bool {
+    pub(crate) fn has_children(&self) -> bool {
         self.with_tables(|tables| !tables.children.is_empty())
     }
 

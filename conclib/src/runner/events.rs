@@ -101,12 +101,16 @@ impl<'a, A: Actor> Events<'a, A> {
     #[cold]
     fn ends_now(&self, ctx: &mut Context<A>) -> bool {
         let ActorCell {
-            control, mailbox, ..
+            control,
+            mailbox,
+            links,
+            ..
         } = self.cell;
         if control.ends_to_restart() && mailbox.is_closed() {
             return false;
         }
-        if control.is_only_idle() && (mailbox.is_occupied() || ctx.has_tasks()) {
+        let is_in_use = mailbox.is_occupied() || ctx.has_tasks() || links.has_children();
+        if control.is_only_idle() && is_in_use {
             control.withdraw_idle();
             return false;
         }

@@ -1,6 +1,7 @@
-//! Sizes of actors' tasks.
+//! Sizes of actors' tasks, and signals of idleness that come too late.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{ActorGuard, run};
 use crate::actor::cell::{ActorCell, SpawnOptions};
@@ -39,6 +40,35 @@ impl Waits {
         tokio::task::yield_now().await;
         u32::from(ctx.is_stopping())
     }
+}
+
+#[derive(Actor, Default)]
+struct Parent {
+    children: u32,
+}
+
+#[handlers]
+impl Parent {
+    /// Spawns a child, and responds with the number of children.
+    #[handler]
+    async fn ping(&mut self, _: Ping, ctx: &mut Context<Self>) -> Result<u32, Failure> {
+        ctx.spawn(Plain).await?;
+        self.children += 1;
+        Ok(self.children)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn actor_that_has_a_child_by_now_is_not_idle() {
+    let system = ActorSystem::new();
+    let parents = system.on_demand("parent/*", |_| async { Parent::default() });
+    let parents = parents.await.unwrap();
+    assert_eq!(system.ask("parent/1", Ping).await, Ok(1));
+    let parent = system.core().registry.find("parent/1").unwrap();
+    parent.signal_idle(); // as if it had spawned the child since the look
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert_eq!((parents.len(), system.len()), (1, 2));
+    assert_eq!(system.ask("parent/1", Ping).await, Ok(2));
 }
 
 fn task_size<A: Actor>(actor: A) -> usize {
