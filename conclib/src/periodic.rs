@@ -17,7 +17,7 @@ use crate::actor::Tick;
 /// | `first` | `"now"`, `"after"` one interval; not with `cron` | `"now"` |
 /// | `missed` | `"skip"`, `"burst"`, `"delay"` (see [`Missed`](crate::schedule::Missed)) | `"skip"` |
 /// | `jitter` | a duration: each tick is delayed by a random part of it | `"0s"` |
-/// | `while_serving` | no value: ticks are left out while the process does not serve (see [`Schedule::while_serving`](crate::schedule::Schedule::while_serving)) | not given |
+/// | `while_serving` | no value: ticks run only while the process serves; one that is due before waits, and a cron moment is left out (see [`Schedule::while_serving`](crate::schedule::Schedule::while_serving)) | not given |
 ///
 /// ```
 /// use conclib::prelude::*;

@@ -152,8 +152,8 @@ impl TickerBuilder {
         self
     }
 
-    /// Leaves out the calls whose time comes while other processes cannot ask the actors of this
-    /// system: see [`Schedule::while_serving`].
+    /// Calls only while other processes can ask the actors of this system; a call of an interval that is
+    /// due before waits until they can: see [`Schedule::while_serving`].
     pub fn while_serving(mut self, system: &ActorSystem) -> Self {
         self.system = Some(system.link());
         self
@@ -215,10 +215,15 @@ where
         if stop.is_cancelled() {
             return; // at the moment at which the tick was due
         }
+        let now = WallInstant::now();
+        if !may_run() {
+            due = schedule.defer(&due, now);
+            continue;
+        }
         // Decided when a tick runs, as in an actor: ticks that pass during the call run late, once.
-        let TickDecision { runs, next } = schedule.decide(&due, WallInstant::now());
+        let TickDecision { runs, next } = schedule.decide(&due, now);
         due = next;
-        if !runs || !may_run() {
+        if !runs {
             continue;
         }
         match catch_unwind(AssertUnwindSafe(&mut call)) {

@@ -7,6 +7,7 @@ use crate::actor::FailureEvent;
 use crate::actor::any::AnyActor;
 use crate::actor::closures::RunningClosures;
 use crate::error::AskError;
+use crate::time::schedule::{Due, Schedule, TickDecision, WallInstant};
 
 /// A system that actors live in.
 pub(crate) trait Host: Any + Send + Sync {
@@ -48,6 +49,18 @@ impl SystemLink {
     /// The closures that run, to count one; `None` if the system is gone.
     pub(crate) fn closures(&self) -> Option<Arc<RunningClosures>> {
         Some(self.0.upgrade()?.closures())
+    }
+
+    /// Decides on a tick of an actor that is due now.
+    pub(crate) fn decide(&self, schedule: &Schedule, due: &Due) -> TickDecision {
+        let now = WallInstant::now();
+        if !schedule.is_while_serving() || self.is_serving() {
+            return schedule.decide(due, now);
+        }
+        TickDecision {
+            runs: false,
+            next: schedule.defer(due, now),
+        }
     }
 
     /// Finds the actor with this URN, or starts it if it is on demand.

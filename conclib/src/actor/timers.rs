@@ -144,8 +144,7 @@ impl<A: Handlers> Timers<A> {
                     due,
                     mut message,
                 }) => {
-                    let TickDecision { runs, next } = schedule.decide(&due, WallInstant::now());
-                    let runs = runs && (!schedule.is_while_serving() || system.is_serving());
+                    let TickDecision { runs, next } = system.decide(&schedule, &due);
                     let inbox = runs.then(&mut message);
                     self.insert_series(timer, schedule, next, message);
                     if inbox.is_some() {

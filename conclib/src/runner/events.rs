@@ -235,11 +235,10 @@ impl<A: Handlers> Ticks<A> {
     fn due(&mut self, system: &SystemLink) -> Option<A::Inbox> {
         let (entry, due) = self.due.iter().enumerate().min_by_key(|(_, due)| due.at)?;
         let tick = &self.table[entry];
-        let TickDecision { runs, next } = tick.schedule().decide(due, WallInstant::now());
+        let TickDecision { runs, next } = system.decide(tick.schedule(), due);
         self.due[entry] = next;
         let earliest = self.due.iter().map(|due| due.at).min()?;
         self.timer.as_mut().reset(earliest);
-        let runs = runs && (!tick.schedule().is_while_serving() || system.is_serving());
         runs.then(|| tick.make())
     }
 

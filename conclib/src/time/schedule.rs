@@ -73,7 +73,7 @@ pub struct Schedule {
     missed: Missed,
     /// Each tick is late by a random part of this.
     jitter: Duration,
-    /// Ticks are left out while other processes cannot ask the actors of this one.
+    /// Ticks wait, or are left out, while other processes cannot ask the actors of this one.
     while_serving: bool,
 }
 
@@ -139,9 +139,13 @@ impl Schedule {
         self
     }
 
-    /// Leaves out the ticks whose time comes while the actor's system does not serve: before its turn,
-    /// while its lease is lost, and in a system without a proxy. Another process may be serving then,
-    /// with the same schedule.
+    /// Runs ticks only while the actor's system serves: not before its turn, while its lease is lost, or
+    /// in a system without a proxy. Another process may be serving then, with the same schedule.
+    ///
+    /// The tick of an interval whose time comes meanwhile waits, and runs once when the system serves:
+    /// within a second of that, or within an interval that is shorter. So the first tick of an actor that
+    /// is made before its process serves, as by [`run`](crate::service::run), runs at the start of the
+    /// service. Moments of a cron expression that pass meanwhile are left out.
     ///
     /// For actors: [`Tick`](crate::actor::Tick)s and [`Context::every`](crate::Context::every). A
     /// [`Ticker`](crate::schedule::Ticker) belongs to no system, and refuses such a schedule.
@@ -171,7 +175,7 @@ impl Schedule {
         self
     }
 
-    /// True if ticks are left out while the system does not serve.
+    /// True if ticks run only while the system serves.
     pub(crate) fn is_while_serving(&self) -> bool {
         self.while_serving
     }
@@ -235,6 +239,29 @@ impl Schedule {
         }
     }
 
+    /// The tick after one whose `due.at` is reached at `now`, while the system does not serve. An interval's
+    /// is the same tick, due again at the next look at the system: one for all moments that pass until
+    /// then. A moment of the calendar passes.
+    pub(crate) fn defer(&self, due: &Due, now: WallInstant) -> Due {
+        match &due.series {
+            SeriesKind::Regular { interval, grid } => {
+                let grid = match self.missed {
+                    Missed::Burst => latest(*interval, *grid, now.instant),
+                    Missed::Skip | Missed::Delay => *grid,
+                };
+                Due {
+                    series: SeriesKind::Regular {
+                        interval: *interval,
+                        grid,
+                    },
+                    at: later(now.instant, SERVICE_CHECK.min(*interval)),
+                }
+            }
+            #[cfg(feature = "cron")]
+            SeriesKind::Calendar(_) | SeriesKind::Over => self.decide(due, now).next,
+        }
+    }
+
     /// The moment after `last`, if `last` is run at `now`.
     fn next(&self, interval: Duration, last: Instant, now: Instant) -> Instant {
         let next = later(last, interval);
@@ -242,14 +269,7 @@ impl Schedule {
             _ if next > now => next, // not late
             Missed::Burst => next,
             Missed::Delay => later(now, interval),
-            Missed::Skip => {
-                // The first multiple of the interval after `now`.
-                let behind = now.duration_since(next).as_nanos();
-                let steps = behind / interval.as_nanos().max(1) + 1;
-                let ahead = interval.as_nanos().saturating_mul(steps);
-                let ahead = u64::try_from(ahead).unwrap_or(u64::MAX);
-                later(next, Duration::from_nanos(ahead))
-            }
+            Missed::Skip => later(latest(interval, next, now), interval),
         }
     }
 
@@ -289,6 +309,20 @@ impl From<Duration> for Schedule {
 
 /// A time that is as good as endless: 30 years. Beyond it, clocks and timers overflow at some point.
 const NEVER: Duration = Duration::from_secs(60 * 60 * 24 * 365 * 30);
+
+/// The longest time between two looks of a waiting tick at whether its system serves.
+const SERVICE_CHECK: Duration = Duration::from_secs(1);
+
+/// The latest moment of the series through `moment` that is not after `now`; `moment` itself, if that is
+/// later.
+fn latest(interval: Duration, moment: Instant, now: Instant) -> Instant {
+    let steps = now.saturating_duration_since(moment).as_nanos() / interval.as_nanos().max(1);
+    let ahead = interval.as_nanos().saturating_mul(steps);
+    later(
+        moment,
+        Duration::from_nanos(u64::try_from(ahead).unwrap_or(u64::MAX)),
+    )
+}
 
 /// `moment + by`, or so far ahead that it never comes.
 pub(crate) fn later(moment: Instant, by: Duration) -> Instant {
@@ -407,6 +441,33 @@ mod tests {
     fn tick_at_the_time_of_the_next_skips_to_the_one_after() {
         let schedule = Schedule::every(SECOND);
         assert_eq!(offsets(&schedule, Instant::now(), &[1.0]), [0.0, 2.0]);
+    }
+
+    #[test]
+    fn tick_that_waits_for_the_service_runs_once_and_the_series_continues() {
+        let start = Instant::now();
+        let at = |seconds: f64| moment(start + Duration::from_secs_f64(seconds));
+        let offset = |due: &Due| (due.at - start).as_secs_f64();
+        for (missed, expected) in [
+            (Missed::Skip, 25.0),
+            (Missed::Burst, 25.0),
+            (Missed::Delay, 27.5),
+        ] {
+            let schedule = Schedule::every(5 * SECOND).missed(missed);
+            let mut due = schedule.start(at(0.0));
+            // It serves at 22.
+            while offset(&due) < 22.0 {
+                let next = schedule.defer(&due, at(offset(&due)));
+                assert_eq!(offset(&next), offset(&due) + 1.0);
+                due = next;
+            }
+            let TickDecision { runs, next } = schedule.decide(&due, at(22.5));
+            assert!(runs);
+            assert_eq!(offset(&next), expected, "{missed:?}");
+        }
+        let often = Schedule::every(SECOND / 10).first(First::After);
+        let due = often.start(at(0.0));
+        assert_eq!(offset(&often.defer(&due, at(0.1))), 0.2);
     }
 
     #[test]

@@ -3,4 +3,5 @@
 mod ends;
 mod instances;
 mod runs;
+mod ticks;
 mod turns;

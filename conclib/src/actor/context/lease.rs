@@ -71,8 +71,8 @@ impl<A: Handlers> Context<A> {
     /// for a system without a proxy.
     ///
     /// Work that one process at a time is to do, such as that of a timer, can be left out while this
-    /// is false; [`Schedule::while_serving`](crate::schedule::Schedule::while_serving) does that for
-    /// regular messages.
+    /// is false; with [`Schedule::while_serving`](crate::schedule::Schedule::while_serving), regular
+    /// messages wait for it.
     pub fn is_serving(&self) -> bool {
         self.system_link().is_serving()
     }
