@@ -16,9 +16,11 @@ use crate::actor::stats::Phase;
 use crate::actor::{Actor, Context, FailureEvent};
 use crate::core::spawn_task;
 use crate::deadlock::current::{Current, enter_last_span};
-use crate::error::panics::drop_quietly;
+use crate::error::panics::{catch, drop_quietly};
 use crate::error::{AskError, Failure};
+use crate::mailbox::Batch;
 use crate::stop_reason::StopReason;
+use crate::supervision::lifecycle::Unsupervised;
 use crate::supervision::lifecycle::sealed::StateSource;
 use crate::supervision::log_last_failure;
 use crate::urn::Urn;
@@ -64,6 +66,8 @@ pub(crate) fn start_task<A: Actor, S: StateSource<A>>(
             let failure = Failure::from(error);
             let end = StopReason::Failed(failure.clone());
             log_last_failure(ctx.urn(), &end, "it has no thread");
+            report::<A, Unsupervised>(&guard.cell, &ctx, &failure); // no supervision starts it again
+            guard.cell.stats.failed();
             guard.end_unstarted(end);
             Err(failure)
         }
@@ -93,6 +97,9 @@ fn run<A: Actor, S: StateSource<A>>(
                 };
             }
             cell.stats.enter(Phase::Restarting);
+            if end.is_failure() && cell.is_on_demand() {
+                remove_abandoned(cell, &mut guard.batch);
+            }
             let next = pin!(Some(source.next(&cell.urn, end.clone())));
             match between_incarnations(cell, next).await {
                 // A message came while the actor ended because it was idle: it begins again.
@@ -268,6 +275,30 @@ fn prepare<A: Actor>(inbox: &mut Option<A::Inbox>, urn: &Urn) {
     if let Some(message) = inbox {
         spans::begin_local::<A>(urn, message);
     }
+}
+
+/// Removes messages that must not be handled, since their askers are gone: no other use keeps an actor on
+/// demand whose start fails.
+#[cold]
+fn remove_abandoned<A: Actor>(cell: &ActorCell<A>, batch: &mut Batch<A::Inbox>) {
+    cell.mailbox.retain(batch, |inbox| {
+        let is_over = catch(|| is_over::<A>(inbox)).unwrap_or(false);
+        if is_over {
+            drop_quietly(inbox.take());
+        }
+        !is_over
+    });
+}
+
+/// True if the asker of a message no longer waits, as far as its deadline or the bus tells.
+fn is_over<A: Actor>(inbox: &mut Option<A::Inbox>) -> bool {
+    if let Some(envelope) = A::unframe(inbox) {
+        let is_too_late = envelope.is_too_late();
+        *inbox = Some(A::frame(envelope));
+        return is_too_late;
+    }
+    let limit = inbox.as_ref().and_then(A::limit);
+    limit.is_some_and(|limit| limit.is_over())
 }
 
 /// The reason that an actor stops handling messages without a failure of its handlers.

@@ -71,6 +71,8 @@ pub(crate) trait AnyActor: Participant {
     fn activity(&self) -> Activity;
     /// Has an actor on demand look whether it is idle, and end if so.
     fn signal_idle(&self);
+    /// True if a message or a sender waits, or a reference exists.
+    fn is_awaited(&self) -> bool;
     /// Closes the mailbox of an actor on demand whose incarnation has ended, unless a message waits in
     /// it or `unless` holds; returns whether it did.
     fn retire(&self, unless: Unless) -> bool;
@@ -304,6 +306,10 @@ impl<A: Handlers> AnyActor for ActorCell<A> {
 
     fn signal_idle(&self) {
         self.control.signal_idle();
+    }
+
+    fn is_awaited(&self) -> bool {
+        self.mailbox.is_occupied() || self.is_referenced()
     }
 
     fn retire(&self, unless: Unless) -> bool {

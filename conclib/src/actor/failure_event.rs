@@ -14,9 +14,9 @@ pub struct FailureEvent {
     pub urn: Urn,
     /// The name of the actor's Rust type.
     pub actor_type: &'static str,
-    /// The phase in which it failed: in [`Starting`](Phase::Starting) its factory or `on_start` failed,
-    /// in [`Running`](Phase::Running) a handler, a task or a child, in [`Stopping`](Phase::Stopping)
-    /// its last hook panicked.
+    /// The phase in which it failed: in [`Starting`](Phase::Starting) its factory or `on_start` failed, or
+    /// its [thread](crate::Actor::THREAD) could not be started; in [`Running`](Phase::Running) a handler,
+    /// a task or a child; in [`Stopping`](Phase::Stopping) its last hook panicked.
     pub phase: Phase,
     /// The name of the handler that failed; `None` if none ran.
     pub handler: Option<&'static str>,

@@ -55,7 +55,9 @@ pub trait Actor: Handlers {
     /// `tokio::spawn` and `.await` work as elsewhere, and so do calls that block:
     /// [`Ask::blocking`](crate::actor::Ask::blocking), `Handle::block_on`, blocking clients. All else is
     /// as for other actors; children and [tasks](crate::Context::pipe) of the actor run on the runtime.
-    /// The workers of a [`Pool`](crate::pool::Pool) have a thread each.
+    /// The workers of a [`Pool`](crate::pool::Pool) have a thread each, and so have actors
+    /// [on demand](crate::ActorSystem::on_demand): set their [`max`](crate::system::OnDemand::max) to a number of
+    /// threads that the process may have.
     ///
     /// A kill and a shutdown cannot interrupt a handler while it blocks. A shutdown lists such an actor
     /// as [`stuck`](crate::system::ShutdownReport::stuck) and returns; the thread ends when the handler

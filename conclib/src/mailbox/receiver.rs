@@ -173,6 +173,27 @@ impl<T> Mailbox<T> {
         true
     }
 
+    /// Removes the waiting messages for which `keep` returns false, which runs outside the lock. Only the
+    /// receiver calls this, between two incarnations: the message before has ended.
+    pub(crate) fn retain(&self, batch: &mut Batch<T>, keep: impl FnMut(&mut Option<T>) -> bool) {
+        let ended = mem::take(&mut batch.begun).then(|| batch.messages.pop_front());
+        let mut state = self.lock();
+        if batch.messages.is_empty() {
+            let since = state.since.to_bits();
+            self.batch_status.since.store(since, Ordering::Relaxed);
+        }
+        batch.messages.append(&mut state.queue);
+        let count = saturate(batch.messages.len());
+        self.batch_status.count.store(count, Ordering::Release);
+        state.batch_limit = count;
+        drop(state);
+        drop(ended);
+        batch.messages.retain_mut(keep);
+        let count = saturate(batch.messages.len());
+        self.batch_status.count.store(count, Ordering::Release);
+        self.admit();
+    }
+
     /// True if a message waits, or a sender waits for room.
     pub(crate) fn is_occupied(&self) -> bool {
         !self.is_empty(&self.lock())

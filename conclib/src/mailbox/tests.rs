@@ -50,6 +50,31 @@ async fn capacity_counts_the_batch() {
 }
 
 #[tokio::test]
+async fn removed_messages_leave_room_and_the_others_keep_their_order() {
+    let mailbox = Arc::new(Mailbox::new(4));
+    let mut batch = Batch::default();
+    for n in 0..4 {
+        mailbox.try_push(|| Some(n)).unwrap();
+    }
+    assert_eq!(receive(&mailbox, &mut batch).await, Some(0)); // which has ended
+    mailbox.try_push(|| Some(4)).unwrap();
+    let waiting = tokio::spawn(send(mailbox.clone(), 5));
+    while mailbox.lock().waiters.is_empty() {
+        tokio::task::yield_now().await;
+    }
+    mailbox.retain(&mut batch, |item| item.is_some_and(|n| n % 2 == 0));
+    waiting.await.unwrap().unwrap();
+    assert_eq!(mailbox.load().depth, 3);
+    mailbox.try_push(|| Some(6)).unwrap();
+    assert!(matches!(mailbox.try_push(|| Some(7)), Err(Refused::Full)));
+    for n in [2, 4, 5, 6] {
+        assert_eq!(receive(&mailbox, &mut batch).await, Some(n));
+    }
+    mailbox.retain(&mut batch, |_| false);
+    assert!(!mailbox.is_occupied());
+}
+
+#[tokio::test]
 async fn senders_wait_in_order_and_are_not_overtaken() {
     let mailbox = Arc::new(Mailbox::new(1));
     let mut batch = Batch::default();

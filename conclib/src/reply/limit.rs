@@ -20,11 +20,17 @@ enum Asked<'a> {
 trait Limited {
     /// See [`Slot::start`].
     fn start(&self) -> Option<Instant>;
+    /// See [`Slot::is_abandoned`].
+    fn is_abandoned(&self) -> bool;
 }
 
 impl<R> Limited for Slot<R> {
     fn start(&self) -> Option<Instant> {
         Slot::start(self)
+    }
+
+    fn is_abandoned(&self) -> bool {
+        Slot::is_abandoned(self)
     }
 }
 
@@ -35,6 +41,15 @@ impl<'a> Limit<'a> {
 
     pub(super) fn remote(responder: &'a Responder) -> Self {
         Self(Asked::Remote(responder))
+    }
+
+    /// True if the message must not be handled: its asker is gone, or has just got the error. Marks
+    /// nothing otherwise.
+    pub(crate) fn is_over(&self) -> bool {
+        match self.0 {
+            Asked::Local(slot) => slot.is_abandoned() && slot.start().is_none(),
+            Asked::Remote(responder) => responder.is_too_late(),
+        }
     }
 
     /// Marks the message as started. Returns the deadline of its asker, or `None` if the message

@@ -240,6 +240,16 @@ impl<R> Slot<R> {
         Some(deadline)
     }
 
+    /// True if the asker is gone without an answer, or its deadline has passed.
+    pub(super) fn is_abandoned(&self) -> bool {
+        let state = self.lock();
+        let is_late = || {
+            self.deadline
+                .is_some_and(|deadline| deadline <= Instant::now())
+        };
+        state.abandoned || (matches!(state.value, Value::Empty) && is_late())
+    }
+
     fn lock(&self) -> MutexGuard<'_, SlotState<R>> {
         self.state.lock()
     }
@@ -286,12 +296,7 @@ impl<R: Send + 'static> PendingReply for Slot<R> {
     }
 
     fn is_abandoned(&self) -> bool {
-        let state = self.lock();
-        let is_late = || {
-            self.deadline
-                .is_some_and(|deadline| deadline <= Instant::now())
-        };
-        state.abandoned || (matches!(state.value, Value::Empty) && is_late())
+        Slot::is_abandoned(self)
     }
 
     fn expire(&self) {

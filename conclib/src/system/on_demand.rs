@@ -113,7 +113,9 @@ impl ActorSystem {
     /// # Failures
     ///
     /// An actor that fails, or whose factory does, starts again as one of [`supervise`](Self::supervise)
-    /// does. After the last failure its URN is free, and the next message starts it anew, but not for a
+    /// does. If its start fails, it does so only while a message waits for it or it is
+    /// referenced: an ask whose deadline has passed, or whose asker has gone as far as the bus tells,
+    /// does not count. After the last failure its URN is free, and the next message starts it anew, but not for a
     /// second: until then, asks end at once with [`ActorFailed`](crate::AskError::ActorFailed). So do the asks in its mailbox. If the
     /// factory returns `None`, the same holds with [`ActorNotFound`](crate::AskError::ActorNotFound).
     /// Either says that the message was not handled. `None` holds for all messages: where one of them
@@ -191,6 +193,9 @@ impl<F> OnDemand<F> {
 
     /// Sets the most actors of this pattern that are live at once: 100,000 by default. A message that
     /// would start one more gets [`Overloaded`](crate::AskError::Overloaded); a durable one waits.
+    ///
+    /// Actors with [`#[actor(thread)]`](crate::Actor::THREAD) have a thread each: set a number that the
+    /// process may have. A start without a thread fails like any other.
     pub fn max(mut self, actors: usize) -> Self {
         self.max = actors;
         self
@@ -216,7 +221,9 @@ impl<F> OnDemand<F> {
         self
     }
 
-    /// Restarts each actor without a limit, after the delays of its backoff.
+    /// Restarts each actor without a limit, after the delays of its backoff. One that cannot start keeps
+    /// its place among the live ones while a message waits for it: tells, and asks without a deadline, wait
+    /// as long as it takes.
     pub fn unlimited(mut self) -> Self {
         self.settings.budget = self.settings.budget.unlimited();
         self

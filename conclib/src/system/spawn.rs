@@ -261,6 +261,20 @@ impl<A: Actor, S> Spawn<A, S> {
         Ok(self.begin(actor, source)?.0)
     }
 
+    fn make_cell(&self, system: &ActorSystem, urn: Urn, place: Option<u64>) -> ActorCell<A> {
+        let mut cell = ActorCell::new(
+            urn,
+            place.unwrap_or_else(|| system.core().next_sequence()),
+            self.mailbox,
+            self.parent.as_ref().map(Arc::downgrade),
+            self.kind,
+        );
+        if cell.is_on_demand() {
+            cell.set_system(system.link());
+        }
+        cell
+    }
+
     /// Takes the URN and starts the task. An actor without `on_start` has started then, unless it
     /// has ticks, which count from the first poll of its task.
     fn begin(
@@ -281,17 +295,7 @@ impl<A: Actor, S> Spawn<A, S> {
         }
         let urn = self.urn.clone()?.unwrap_or_else(Urn::generate);
         let at_once = S::RUNS_ONCE && A::STARTS_AT_ONCE && has_no_ticks::<A>();
-        let mut cell = ActorCell::new(
-            urn.clone(),
-            place.unwrap_or_else(|| core.next_sequence()),
-            self.mailbox,
-            self.parent.as_ref().map(Arc::downgrade),
-            self.kind,
-        );
-        if cell.is_on_demand() {
-            cell.set_system(system.link());
-        }
-        let cell = Arc::new(cell);
+        let cell = Arc::new(self.make_cell(system, urn.clone(), place));
         // Made before the actor is in the registry: otherwise a reference from a lookup, dropped
         // before this one is made, would count as the last and stop the actor.
         let reference = ActorRef::new(cell.clone());

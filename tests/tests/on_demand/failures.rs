@@ -1,12 +1,13 @@
 //! Failed and absent starts, and restarts.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use conclib::Urn;
 use conclib::error::Delivered;
 use conclib::prelude::*;
 use conclib::supervision::{Backoff, Restart};
+use conclib_tests::bus::Bus;
 use conclib_tests::{SECOND, TestResult, poll_once, settle, within};
 
 use super::{Act, Add, Counter, Store};
@@ -149,5 +150,72 @@ async fn actor_that_never_restarts_is_started_anew() -> TestResult {
     ));
     tokio::time::sleep(SECOND).await;
     assert_eq!(within(system.ask("counter/1", Add(1))).await, Ok(1));
+    Ok(())
+}
+
+#[tokio::test]
+async fn actor_without_a_thread_has_failed() -> TestResult {
+    let mut process = tokio::process::Command::new(env!("CARGO_BIN_EXE_threadless_process"));
+    // Stacks that no address space has room for: no thread starts.
+    process.env("RUST_MIN_STACK", (1_u64 << 62).to_string());
+    let output = within(process.output()).await?;
+    let (out, error) = (
+        String::from_utf8(output.stdout)?,
+        String::from_utf8(output.stderr)?,
+    );
+    assert_eq!(
+        (out.trim(), output.status.success()),
+        ("as expected", true),
+        "{error}"
+    );
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn name_that_cannot_start_leaves_its_place_when_no_message_waits() -> TestResult {
+    let bus = Bus::memory();
+    let (system, _proxy) = bus.system().await;
+    let client = bus.client().await;
+    let (works, store) = (Arc::new(AtomicBool::new(false)), Store::default());
+    let (does_work, loads) = (works.clone(), store.clone());
+    let factory = move |urn: Urn| {
+        let counter = if does_work.load(Ordering::Relaxed) {
+            Ok(loads.load(&urn))
+        } else {
+            Err(Failure::msg("no disk"))
+        };
+        async move { counter }
+    };
+    let counters = system.on_demand("counter/*", factory).unlimited();
+    let backoff = Backoff::starting_at(SECOND).up_to(SECOND);
+    let counters = counters.backoff(backoff).max(3).await?;
+    // Each takes a place, and has an end.
+    let asks = async || {
+        let local = system.ask("counter/1", Add(1)).timeout(3 * SECOND);
+        let remote = client.ask("counter/2", Add(1)).timeout(3 * SECOND);
+        let (local, remote) = tokio::join!(local, remote);
+        for late in [local, remote] {
+            assert!(matches!(late, Err(AskError::Timeout { .. })), "{late:?}");
+        }
+    };
+    within(asks()).await;
+    let held = system.actor::<Counter>("counter/3")?;
+    tokio::time::sleep(3 * SECOND).await;
+    assert_eq!(counters.len(), 1);
+    // A reference is a use of the actor.
+    drop(held);
+    tokio::time::sleep(3 * SECOND).await;
+    assert!(counters.is_empty());
+
+    // A message without an end waits as long as it takes, behind those that have ended.
+    let mut waits = system.ask("counter/1", Add(1));
+    assert!(poll_once(&mut waits).await.is_pending());
+    within(asks()).await;
+    within(system.tell("counter/3", Add(5))).await?;
+    tokio::time::sleep(60 * SECOND).await;
+    assert_eq!(counters.len(), 2);
+    works.store(true, Ordering::Relaxed);
+    assert_eq!(within(waits).await, Ok(1));
+    assert_eq!(within(system.ask("counter/3", Add(1))).await, Ok(6));
     Ok(())
 }

@@ -16,7 +16,7 @@ use crate::error::Failure;
 use crate::stop_reason::StopReason;
 use crate::supervision::lifecycle::Supervised;
 use crate::supervision::lifecycle::sealed::StateSource;
-use crate::supervision::{Backoff, Budget, Restart};
+use crate::supervision::{Backoff, Budget, Restart, log_last_failure};
 use crate::system::on_demand::closing::ClosingStarts;
 use crate::system::on_demand::idle::IdleQueue;
 use crate::system::on_demand::pattern::Pattern;
@@ -98,7 +98,7 @@ where
         if !self.state.take_place() {
             return Err(LookupError::overloaded(urn.clone()));
         }
-        let (settings, runtime) = (self.settings, self.runtime.clone());
+        let (settings, runtime, state) = (self.settings, self.runtime.clone(), self.state.clone());
         let lifecycle = DemandLifecycle::new(urn.clone(), self);
         let spawn = Spawn::new(Some(system), None, None, lifecycle);
         let spawn = spawn.urn(urn).on_demand();
@@ -107,6 +107,11 @@ where
         match spawn.begin_now() {
             Ok(actor) => Ok(Some(actor.cell().clone())),
             Err(SpawnError::UrnTaken { .. }) => Ok(None),
+            // It has no thread.
+            Err(SpawnError::StartFailed { urn, failure, .. }) => {
+                state.refusals.note_end(&urn, &StopReason::Failed(failure));
+                Err(LookupError::Failed { urn })
+            }
             Err(_) => Err(LookupError::SystemClosed),
         }
     }
@@ -126,6 +131,8 @@ pub(super) struct DemandLifecycle<F> {
     starter: Arc<DemandStarter<F>>,
     /// Decides about restarts after failures.
     restarts: Supervised<()>,
+    /// True if the current incarnation has started.
+    has_started: bool,
     /// True once the actor is in the queue of those that may be idle.
     is_queued: bool,
 }
@@ -140,6 +147,7 @@ impl<F> DemandLifecycle<F> {
             urn,
             starter,
             restarts,
+            has_started: false,
             is_queued: false,
         }
     }
@@ -148,6 +156,12 @@ impl<F> DemandLifecycle<F> {
     fn registered(&self) -> Option<Weak<dyn AnyActor>> {
         let registry = self.starter.registry.upgrade()?;
         registry.get_weak(self.urn.as_str())
+    }
+
+    /// True if a message waits for the actor, or it is referenced.
+    fn is_awaited(&self) -> bool {
+        let actor = self.registered().and_then(|actor| actor.upgrade());
+        actor.is_some_and(|actor| actor.is_awaited())
     }
 
     /// Ends the actor, unless a message waits or `unless` holds.
@@ -188,10 +202,12 @@ where
     }
 
     fn begin(&mut self) {
+        self.has_started = false;
         self.restarts.note_begin();
     }
 
     fn started(&mut self) {
+        self.has_started = true;
         if self.is_queued {
             return;
         }
@@ -206,6 +222,11 @@ where
         let next = match end {
             StopReason::Absent => Err(end),
             StopReason::Idle => self.retire(Unless::Referenced, end),
+            // It would keep a place among the live ones, and try again for none.
+            end if end.is_failure() && !self.has_started && !self.is_awaited() => {
+                log_last_failure(urn, &end, "no message waits for it");
+                Err(end)
+            }
             end if end.is_failure() || self.restarts.restart == Restart::Always => {
                 self.restarts.wait_for_restart(urn, end).await
             }
