@@ -76,10 +76,10 @@
 //! | pause between attempts | [`Backoff`]: [`Spawn::backoff`](system::Spawn::backoff), [`Config::retry_backoff`] |
 //! | handle requests undecoded | [`RequestEnvelope`] |
 //! | send a tenant or a trace id along with a message | [`Ask::attribute`](actor::Ask::attribute), [`RemoteAsk::attribute`](bus::RemoteAsk::attribute); read by [`Context::attributes`] |
-//! | see logs | they go to `tracing`: install a subscriber such as `tracing_subscriber::fmt`; `docs/logging.md` |
-//! | know which message a handler's log is about | the span `handle`, [`Context::request_id`]; `docs/logging.md` |
-//! | restrict which clients may do what | [`Config::acl`], `rediss://`, `#[actor(private)]`; `docs/security.md` |
-//! | start Redis or a web server | [`daemon`] |
+//! | see logs | they go to `tracing`: install a subscriber such as `tracing_subscriber::fmt`; [targets, spans and fields](docs::logging) |
+//! | know which message a handler's log is about | the span `handle`, [`Context::request_id`]; [logging](docs::logging) |
+//! | restrict which clients may do what | [`Config::acl`], `rediss://`, `#[actor(private)]`; [security](docs::security) |
+//! | start Redis or a web server | `conclib::daemon` (feature `daemon`, Unix) |
 //!
 //! # Guarantees
 //!
@@ -110,8 +110,8 @@
 //!   [ends early](ActorRef::stopped).) A [`Reply`] kept for later, a [`Reply::channel`], other tasks and
 //!   other processes are not followed: there the deadline ends the wait.
 //! - **A durable message is handled at least once**, even if processes end meanwhile, as long as Redis
-//!   keeps its data; any other message from another process at most once. `docs/reliability.md` has
-//!   the table.
+//!   keeps its data; any other message from another process at most once. The page on
+//!   [reliability](docs::reliability) has the table.
 //! - **Every ask ends** with a value or an [`AskError`] that says whether the request may have been
 //!   executed. Remote asks end by their deadline, 5 s unless set; local ones have none unless set.
 //! - **Deadlines are inherited.** An ask within a handler ends by the deadline of the handled message,
@@ -145,7 +145,7 @@
 //! | `daemon` | yes | `start_api`, and with `redis` also `start_redis` (Unix) |
 //! | `axum` | no | the module `conclib::web`: errors of asks as HTTP responses, health checks, deadlines |
 //! | `tower` | no | `ProxyClient::service`: asks as a `tower` service |
-//! | `cron` | no | moments of the calendar: [`Schedule::cron`](schedule::Schedule::cron), `#[periodic(cron = "…")]` |
+//! | `cron` | no | moments of the calendar: `Schedule::cron`, `#[periodic(cron = "…")]` |
 //! | `test-util` | no | the module `conclib::test`, for your own tests: a bus with faults, failures that fail the test, paused time, probes |
 
 // Without the bus, the core's side of it has no users: replies to and requests from other processes.
@@ -153,6 +153,8 @@
     not(feature = "bus"),
     allow(dead_code, reason = "used by the bus only")
 )]
+// Docs of a build without the bus still mention it: their links to it are plain text.
+#![cfg_attr(not(feature = "bus"), allow(rustdoc::broken_intra_doc_links))]
 // docs.rs marks what needs a feature.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -206,6 +208,10 @@ pub mod web;
 #[cfg(feature = "test-util")]
 pub mod test;
 
+// ---- for readers
+#[cfg(any(doc, doctest))]
+pub mod docs;
+
 // ---- for the expansions of the macros
 #[doc(hidden)]
 pub mod __private;
@@ -239,7 +245,7 @@ pub use urn::Urn;
 /// A message is durable by `#[message(durable)]` on its type, by
 /// [`durable`](bus::RemoteTell::durable) on one tell or ask, or by an
 /// [`idempotency_key`](bus::RemoteTell::idempotency_key), with which it can be sent again without
-/// being handled again. `docs/reliability.md` has the guarantees.
+/// being handled again. The page on [reliability](docs::reliability) has the guarantees.
 ///
 /// | to | see |
 /// |---|---|
@@ -309,8 +315,3 @@ pub mod prelude {
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;
-
-/// And that of the page on security.
-#[cfg(doctest)]
-#[doc = include_str!("../../docs/security.md")]
-struct Security;

@@ -13,7 +13,7 @@ use crate::actor::Tick;
 /// |---|---|---|
 /// | `tick` | a unit struct, a struct literal or a tuple call | |
 /// | `every` | a duration: `"500ms"`, `"1m 30s"` | |
-/// | `cron` | instead of `every`: a [cron expression](crate::schedule::Cron), in UTC | |
+/// | `cron` | instead of `every`: a cron expression, as `Schedule::cron` takes it (feature `cron`), in UTC | |
 /// | `first` | `"now"`, `"after"` one interval; not with `cron` | `"now"` |
 /// | `missed` | `"skip"`, `"burst"`, `"delay"` (see [`Missed`](crate::schedule::Missed)) | `"skip"` |
 /// | `jitter` | a duration: each tick is delayed by a random part of it | `"0s"` |

@@ -92,8 +92,8 @@ impl<M: ActorMessage> Ask<M> {
     /// This applies to the handler's own task, until the handler returns. Futures that it spawns,
     /// [pipes](crate::Context::pipe) or [attaches](crate::Context::attach) have only their own
     /// deadlines, on whichever runtime they run. A future that the handler blocks on
-    /// (`Handle::block_on` within [`block_in_place`](tokio::task::block_in_place)) runs in the
-    /// handler's task, and keeps to its deadline.
+    /// (`Handle::block_on` within tokio's `block_in_place`) runs in the handler's task, and keeps to its
+    /// deadline.
     ///
     /// # Panics
     ///

@@ -240,8 +240,9 @@ impl<A: Handlers> Context<A> {
     /// The id in logs of the request being handled: the client's log has it too. `None` for a message from
     /// within the process, within a hook, and where [`dispatch`](Handlers::dispatch) is written by hand.
     ///
-    /// The logs of a handler have it already if the subscriber shows spans: see `docs/logging.md`. This is
-    /// for other places, such as an error report. It is computed at each call.
+    /// The logs of a handler have it already if the subscriber shows spans: see the page on
+    /// [logging](crate::docs::logging). This is for other places, such as an error report. It is computed
+    /// at each call.
     ///
     /// ```
     /// # use conclib::prelude::*;

@@ -8,8 +8,8 @@ use std::fmt;
 /// It is a one-way hash of the client and its number for the request. Nothing can be sent or received with
 /// it, so that it may be stored and shown. A durable message that is delivered again keeps it.
 ///
-/// A handler reads it by [`Context::request_id`](crate::Context::request_id). `docs/logging.md` says which
-/// logs have it.
+/// A handler reads it by [`Context::request_id`](crate::Context::request_id). The page on
+/// [logging](crate::docs::logging) says which logs have it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId(pub(crate) u64);
 

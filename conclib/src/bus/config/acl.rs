@@ -22,8 +22,8 @@ impl Config {
     /// The rules of a Redis user for this role, and for the namespace and the node of this config: the
     /// part after the name and the password in `ACL SETUSER`, or in a line of an ACL file.
     ///
-    /// They are for Redis 7 and Valkey. `docs/security.md` lists what each role can and cannot do
-    /// with them, and the rules for Redis 6.2.
+    /// They are for Redis 7 and Valkey. The page on [security](crate::docs::security) lists what each
+    /// role can and cannot do with them, and the rules for Redis 6.2.
     ///
     /// ```
     /// use conclib::bus::Role;

@@ -1,0 +1,13 @@
+//! Pages on what no single item describes.
+//!
+//! They are part of this documentation only, and no program can name this module. The repository has more of
+//! them.
+
+#[doc = include_str!("../docs/reliability.md")]
+pub mod reliability {}
+
+#[doc = include_str!("../docs/security.md")]
+pub mod security {}
+
+#[doc = include_str!("../docs/logging.md")]
+pub mod logging {}
