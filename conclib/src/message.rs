@@ -262,8 +262,9 @@ impl CodecError {
 /// A message without values, for actors of type `A`.
 ///
 /// Every actor handles its own, so that for an actor with one handler type inference does not take
-/// any argument for that handler's message: a wrong argument is reported under its own type. It names
-/// the actor, and so differs from every message that the actor may be generic over.
+/// any argument for that handler's message: a wrong argument is reported under its own type. An actor
+/// without handlers has a second one (`NoMessage<NoMessage<A>>`), for the same reason. It names the actor,
+/// and so differs from every message that the actor may be generic over.
 pub enum NoMessage<A: ?Sized> {
     #[doc(hidden)]
     Of(PhantomData<fn() -> A>, Infallible),

@@ -11,46 +11,25 @@ use super::super::target::Target;
 use crate::attr::{located_in_expansion, mentions, place, written};
 
 impl Block {
-    /// So that type inference does not guess the message of an actor with one handler. Beside a
-    /// message that may be any type it is left out, since it may be that type.
+    /// So that type inference does not guess the message of an actor with one handler: with two
+    /// `Handler<M>` or more, a wrong argument is an error about its own type. Beside a message that may be
+    /// any type they are left out, since it may be theirs.
     pub(super) fn expand_no_message(&self, target: &Target<'_>) -> Option<TokenStream> {
         let mut handlers = self.handlers.iter();
         if handlers.any(|handler| target.is_projection(&handler.message)) {
             return None;
         }
-        let Target {
-            krate,
-            impl_generics,
-            ty_generics,
-            where_clause,
-            ..
-        } = target;
+        let krate = target.krate;
         let actor = target.actor();
         let message = quote!(#krate::NoMessage<#actor>);
-        Some(quote! {
-            #[doc(hidden)]
-            #[automatically_derived]
-            impl #impl_generics #krate::Handler<#message> for #actor #where_clause {
-                fn wrap(
-                    __message: #message,
-                    _: #krate::Reply<()>,
-                ) -> __ConclibInbox #ty_generics {
-                    match __message {}
-                }
-
-                fn unwrap(
-                    _: __ConclibInbox #ty_generics,
-                ) -> ::core::option::Option<(#message, #krate::Reply<()>)> {
-                    ::core::option::Option::None
-                }
-
-                fn peek(
-                    _: &__ConclibInbox #ty_generics,
-                ) -> ::core::option::Option<&#message> {
-                    ::core::option::Option::None
-                }
-            }
-        })
+        let first = expand_uninhabited(&message, target);
+        let mut handlers = self.handlers.iter();
+        if handlers.any(|handler| handler.cfgs.is_empty()) {
+            return Some(first);
+        }
+        // The only handler may lack its `#[handler]`: its message is a wrong argument too.
+        let second = expand_uninhabited(&quote!(#krate::NoMessage<#message>), target);
+        Some(quote!(#first #second))
     }
 
     /// An actor that is generic over one message and handles another has two handlers for it if both
@@ -71,6 +50,42 @@ impl Block {
             mod #name {}
             use #name as _;
         })
+    }
+}
+
+/// A handler of a message without values.
+fn expand_uninhabited(message: &TokenStream, target: &Target<'_>) -> TokenStream {
+    let Target {
+        krate,
+        impl_generics,
+        ty_generics,
+        where_clause,
+        ..
+    } = target;
+    let actor = target.actor();
+    quote! {
+        #[doc(hidden)]
+        #[automatically_derived]
+        impl #impl_generics #krate::Handler<#message> for #actor #where_clause {
+            fn wrap(
+                __message: #message,
+                _: #krate::Reply<()>,
+            ) -> __ConclibInbox #ty_generics {
+                match __message {}
+            }
+
+            fn unwrap(
+                _: __ConclibInbox #ty_generics,
+            ) -> ::core::option::Option<(#message, #krate::Reply<()>)> {
+                ::core::option::Option::None
+            }
+
+            fn peek(
+                _: &__ConclibInbox #ty_generics,
+            ) -> ::core::option::Option<&#message> {
+                ::core::option::Option::None
+            }
+        }
     }
 }
 
