@@ -330,7 +330,7 @@ impl ProxyShared {
     pub(crate) fn lose_lease(&self, epoch: Epoch) {
         let current = self.current_term.borrow();
         if let Some(term) = current.as_ref().filter(|term| term.epoch == epoch) {
-            term.fence.lose("another process of this instance has it");
+            term.fence.deny("another process of this instance has it");
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod ends;
 mod instances;
+mod logs;
 mod runs;
 mod ticks;
 mod turns;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
+use tracing::field::{DisplayValue, display};
 use tracing::{debug, error, info, warn};
 
 use crate::bus::link::RECONNECT_BACKOFF;
@@ -29,6 +30,14 @@ pub(super) struct OwnLease {
     pub(super) serves: bool,
     /// The term before it, if the bus knows of one.
     pub(super) former: Option<FormerTerm>,
+}
+
+impl OwnLease {
+    /// True if it has ended the term of that epoch, which another process has not released.
+    fn ends(&self, epoch: Epoch) -> bool {
+        self.former
+            .is_some_and(|former| former.epoch == epoch && !former.was_released)
+    }
 }
 
 /// The time for which a system waits for its turn.
@@ -71,24 +80,22 @@ struct WaitLog {
 
 impl WaitLog {
     fn held(&mut self, node: &str, holder: &LeaseHolder) {
-        let LeaseHolder {
-            lease, instance, ..
-        } = holder;
-        if self.is_news(format!("epoch {}", lease.epoch.0)) {
-            let holder = lease.epoch.0;
-            info!(node, holder, %instance, "another system serves the node: standing by");
+        let epoch = holder.lease.epoch.0;
+        if self.is_news(format!("epoch {epoch}")) {
+            let instance = named(&holder.instance);
+            info!(%node, holder_epoch = epoch, instance, "another system serves the node: standing by");
         }
     }
 
     fn failed(&mut self, node: &str, reason: &TransportError) {
         if self.is_news(reason.to_string()) {
-            warn!(node, %reason, "the lease cannot be taken: trying again until the bus serves");
+            warn!(%node, %reason, "the lease cannot be taken: trying again until the bus serves");
         }
     }
 
     fn granted(&self, node: &str, epoch: Epoch) {
         if self.waits_for.is_some() {
-            info!(node, epoch = epoch.0, "this system has the lease now");
+            info!(%node, epoch = epoch.0, "this system has the lease now");
         }
     }
 
@@ -99,11 +106,18 @@ impl WaitLog {
     }
 }
 
+/// The name of an instance as a field of a log line, which has none if it is empty.
+fn named(instance: &str) -> Option<DisplayValue<&str>> {
+    (!instance.is_empty()).then(|| display(instance))
+}
+
 impl ProxyShared {
     /// Takes the lease for the first time.
     pub(super) async fn acquire(&self, mode: AcquireMode) -> Result<OwnLease, AcquireError> {
         let start = Instant::now();
         let mut log = WaitLog::default();
+        // The lease of the process that this one replaces.
+        let mut namesake = None;
         let mut attempt = 0;
         loop {
             if self.stop.is_cancelled() {
@@ -111,7 +125,10 @@ impl ProxyShared {
             }
             let wait = match self.try_acquire(None).await {
                 Ok(Attempt::Granted(lease)) => {
-                    log.granted(&self.node, lease.epoch);
+                    match namesake {
+                        Some(epoch) if lease.ends(epoch) => self.log_takeover(&lease, epoch),
+                        _ => log.granted(&self.node, lease.epoch),
+                    }
                     return Ok(lease);
                 }
                 Ok(Attempt::Lost) => return Err(AcquireError::Lost),
@@ -120,6 +137,7 @@ impl ProxyShared {
                 }
                 // The first attempt tells this process its age, and replaces no other one.
                 Ok(Attempt::Held(holder)) if attempt == 0 && self.is_namesake(&holder) => {
+                    namesake = Some(holder.lease.epoch);
                     attempt = 1;
                     continue;
                 }
@@ -154,17 +172,46 @@ impl ProxyShared {
         !holder.instance.is_empty() && holder.instance == self.config.instance
     }
 
+    /// The reason for which the current lease is lost, if the bus has said so.
+    fn denial(&self) -> Option<String> {
+        let current = self.current_term.borrow();
+        current.as_ref()?.fence.denial()
+    }
+
+    fn log_takeover(&self, lease: &OwnLease, from: Epoch) {
+        let (node, instance) = (&self.node, &self.config.instance);
+        let (epoch, former_epoch) = (lease.epoch.0, from.0);
+        info!(%node, %instance, epoch, former_epoch, "took the place of the former process of this instance");
+    }
+
+    pub(super) fn log_loss(&self, reason: &str) {
+        let node = &self.node;
+        error!(%node, %reason, "the lease is lost: no more requests are executed until it is taken again");
+    }
+
     /// Takes the lease again after the one of `before` was lost, however long the bus is away; fails if
     /// another system has had it since, because the state of this system's actors is out of date then.
+    ///
+    /// A loss of which the bus has told is logged here, unless the attempt finds the system that serves.
     pub(super) async fn reacquire(&self, before: Epoch) -> Result<OwnLease, ProxyEnd> {
         let node = &self.node;
+        let mut denial = self.denial();
+        let mut log_loss = || {
+            if let Some(reason) = denial.take() {
+                self.log_loss(&reason);
+            }
+        };
         let mut attempt = 0;
         loop {
             if self.stop.is_cancelled() {
+                log_loss();
                 return Err(ProxyEnd::Stopped);
             }
             match self.try_acquire(Some(before)).await {
-                Ok(Attempt::Granted(lease)) => return Ok(lease),
+                Ok(Attempt::Granted(lease)) => {
+                    log_loss();
+                    return Ok(lease);
+                }
                 Ok(Attempt::Lost) => {
                     error!(%node, "another system has served the node meanwhile: the proxy stops");
                     return Err(ProxyEnd::LeaseLost);
@@ -175,11 +222,12 @@ impl ProxyShared {
                     return Err(ProxyEnd::Replaced);
                 }
                 Ok(Attempt::Held(LeaseHolder { lease, .. })) => {
-                    let holder = lease.epoch.0;
-                    error!(%node, holder, "another system serves the node: the proxy stops");
+                    let holder_epoch = lease.epoch.0;
+                    error!(%node, holder_epoch, "another system serves the node: the proxy stops");
                     return Err(ProxyEnd::LeaseLost);
                 }
                 Err(reason) => {
+                    log_loss();
                     debug!(%node, %reason, "could not take the lease: trying again");
                     attempt += 1;
                     let wait = RECONNECT_BACKOFF.jittered_delay(attempt, fastrand::f64());

@@ -21,6 +21,8 @@ pub(crate) struct Fence {
 struct FenceState {
     end: Instant,
     lease: LeaseState,
+    /// The bus itself has said that the lease is not this system's.
+    is_denied: bool,
 }
 
 /// The state of the lease.
@@ -54,6 +56,7 @@ impl Fence {
         let state = FenceState {
             end: sent + length - length / MARGIN,
             lease: LeaseState::Held,
+            is_denied: false,
         };
         Self {
             state: watch::Sender::new(state),
@@ -75,6 +78,31 @@ impl Fence {
     /// Records that the lease is lost.
     pub(super) fn lose(&self, why: &str) {
         self.end_lease(LeaseState::Lost(why.to_owned()));
+    }
+
+    /// Records that the lease is lost, as the bus itself has said: it is there, and an attempt to take the
+    /// lease again learns at once which system has it.
+    pub(super) fn deny(&self, why: &str) {
+        self.state.send_if_modified(|state| {
+            let is_first = state.is_held();
+            if is_first {
+                state.lease = LeaseState::Lost(why.to_owned());
+                state.is_denied = true;
+            }
+            is_first
+        });
+    }
+
+    /// The reason for which the lease is lost, if the bus has said so.
+    pub(super) fn denial(&self) -> Option<String> {
+        match &*self.state.borrow() {
+            FenceState {
+                lease: LeaseState::Lost(why),
+                is_denied: true,
+                ..
+            } => Some(why.clone()),
+            _ => None,
+        }
     }
 
     /// Records the first end of the lease; later ones change nothing.
@@ -174,5 +202,22 @@ mod tests {
         assert!(!fence.wait_open().await);
         fence.renewed(Instant::now());
         assert!(!fence.wait_open().await);
+    }
+
+    #[tokio::test]
+    async fn first_end_says_whether_the_bus_has_denied_the_lease() {
+        let (denied, lost) = (
+            Fence::new(Instant::now(), Duration::from_secs(6)),
+            Fence::new(Instant::now(), Duration::from_secs(6)),
+        );
+        assert_eq!(denied.denial(), None);
+        denied.deny("taken");
+        denied.lose("late");
+        assert_eq!(denied.denial().as_deref(), Some("taken"));
+        assert_eq!(denied.lost().await, "taken");
+        lost.lose("run out");
+        lost.deny("taken");
+        assert_eq!(lost.denial(), None);
+        assert_eq!(lost.lost().await, "run out");
     }
 }

@@ -257,11 +257,11 @@ impl RequestReceiver {
             // Most likely the lease was released just now, and these frames came before the wake.
             Ok(_) if self.shared.stop.is_cancelled() => self.fence.ended_by_release().await,
             Ok(None) => {
-                self.fence.lose("the bus does not know it any more");
+                self.fence.deny("the bus does not know it any more");
                 false
             }
             Ok(Some(_)) => {
-                self.fence.lose("another has it");
+                self.fence.deny("another system has it");
                 false
             }
             Err(reason) => {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
-use tracing::{debug, error, info, warn};
+use tracing::{debug, info, warn};
 
 use crate::bus::link::RECONNECT_BACKOFF;
 use crate::bus::link::outage::Outage;
@@ -25,6 +25,9 @@ const LEFTOVER_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// A lease is renewed so many times within its duration.
 pub(super) const RENEWALS: u32 = 3;
+
+/// The reason of a loss that the bus has told of.
+const NOT_OWNED: &str = "it is not this system's any more";
 
 /// The time in which a system holds one lease: an epoch, with an inbox of its own.
 pub(super) struct LeaseTerm {
@@ -115,7 +118,7 @@ impl LeaseTerm {
             match self.shared.transport.open(self.lease.epoch, &claim).await {
                 Ok(true) => break,
                 Ok(false) => {
-                    self.fence.lose("it is not this system's any more");
+                    self.fence.deny(NOT_OWNED);
                     return false;
                 }
                 Err(reason) => {
@@ -212,7 +215,10 @@ impl LeaseRenewer {
             why = self.fence.lost() => Some(why),
         };
         if let Some(reason) = &lost {
-            error!(node = %self.shared.node, %reason, "the lease is lost: no more requests are executed until it is taken again");
+            // The attempt to take it again, which follows a denial at once, logs more than this.
+            if self.fence.denial().is_none() || self.shared.stop.is_cancelled() {
+                self.shared.log_loss(reason);
+            }
             self.fence.lose(reason);
         }
         let Some(_) = lost else {
@@ -246,15 +252,18 @@ impl LeaseRenewer {
                     self.shared.clock.record(sent, Instant::now(), now);
                     self.fence.renewed(sent);
                     if outage.record_success() {
-                        info!(node, "the lease is renewed again");
+                        info!(%node, "the lease is renewed again");
                     }
                     regular
                 }
-                Ok(Ok(None)) => return Some("it is not this system's any more".to_owned()),
+                Ok(Ok(None)) => {
+                    self.fence.deny(NOT_OWNED);
+                    return Some(NOT_OWNED.to_owned());
+                }
                 Ok(Err(reason)) if Instant::now() < end => {
                     if outage.record_failure() {
                         let left = end.saturating_duration_since(Instant::now());
-                        warn!(node, %reason, ?left, "the lease cannot be renewed: trying again until \
+                        warn!(%node, %reason, ?left, "the lease cannot be renewed: trying again until \
                             it expires; no requests are executed after that");
                     }
                     regular / 8

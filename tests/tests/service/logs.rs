@@ -1,0 +1,78 @@
+//! The lines of the log at the turns of a node.
+
+use conclib::bus::{ProxyEnd, acquire_lease};
+use conclib::prelude::*;
+use conclib_tests::bus::Bus;
+use conclib_tests::{eventually, logs, poll_once, within};
+
+/// The lines with this text since the capture began, from the text on.
+fn lines(text: &str) -> Vec<String> {
+    let log = logs::logged();
+    let found = log
+        .lines()
+        .filter_map(|line| line.find(text).map(|at| &line[at..]));
+    found.map(str::to_owned).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn standing_by_names_the_holder() {
+    let unnamed = |config: Config| config;
+    let named = |config: Config| config.instance("worker-0");
+    let cases: [(fn(Config) -> Config, &str); 2] = [(unnamed, ""), (named, " instance=worker-0")];
+    for (configure, instance) in cases {
+        logs::capture();
+        let config = Config::memory();
+        let (holder, waiting) = (ActorSystem::new(), ActorSystem::new());
+        let proxy = start_proxy(&holder, &configure(config.clone())).await;
+        let epoch = proxy.unwrap().epoch().unwrap();
+        let mut turn = Box::pin(acquire_lease(&waiting, &config));
+        eventually("it stands by", async || {
+            assert!(poll_once(&mut turn).await.is_pending());
+            !lines("standing by").is_empty()
+        })
+        .await;
+        let held = format!("standing by node=main holder_epoch={epoch}{instance}");
+        assert_eq!(lines("standing by"), [held]);
+        holder.shutdown().await;
+        let lease = turn.await.unwrap();
+        let granted = format!("has the lease now node=main epoch={}", lease.token());
+        assert_eq!(lines("has the lease now"), [granted]);
+        assert_eq!(lines("took the place"), [""; 0]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn replacement_has_one_line_on_each_side() {
+    logs::capture();
+    let config = Config::memory().instance("worker-0");
+    let (older, younger) = (ActorSystem::new(), ActorSystem::new());
+    let proxy = start_proxy(&older, &config).await.unwrap();
+    let former = proxy.epoch().unwrap();
+    let lease = acquire_lease(&younger, &config).await.unwrap();
+    let epoch = lease.token();
+    lease.serve().await.unwrap();
+    assert_eq!(proxy.stopped().await, ProxyEnd::Replaced);
+    let taken = "took the place of the former process of this instance node=main instance=worker-0";
+    let taken = format!("{taken} epoch={epoch} former_epoch={former}");
+    assert_eq!(lines("took the place"), [taken]);
+    let replaced = "a younger process of this instance serves the node: the proxy stops";
+    let replaced = format!("{replaced} node=main instance=worker-0");
+    assert_eq!(lines("a younger process"), [replaced]);
+    assert_eq!(lines("the lease is lost"), [""; 0]);
+    assert_eq!(lines("standing by"), [""; 0]);
+}
+
+#[tokio::test]
+async fn lease_that_nothing_has_taken_is_lost_and_taken_again() {
+    logs::capture();
+    let bus = Bus::redis().await;
+    let system = ActorSystem::new();
+    start_proxy(&system, &bus.config).await.unwrap();
+    bus.command(&["DEL", "conclib:{n:main}:lease"]).await;
+    eventually("it has the lease again", async || {
+        lines("the proxy has the lease again").len() == 1
+    })
+    .await;
+    assert_eq!(lines("the lease is lost").len(), 1, "{}", logs::logged());
+    assert!(within(system.shutdown()).await.is_clean());
+}
