@@ -203,13 +203,17 @@ impl Service {
             let _stops = StopsOnDrop(system.core().clone());
             leftovers.add(system.core().blocking_work());
             let mut serving = Serving::default();
+            let mut reason = "a shutdown by the program";
             let mut cause = tokio::select! {
                 biased;
-                () = signals.next() => EndCause::Stopped,
+                signal = signals.next() => {
+                    reason = signal;
+                    EndCause::Stopped
+                }
                 cause = take_turn(&system, &config, &mut start, &mut serving) => cause,
             };
             match &cause {
-                EndCause::Stopped => info!(node = %config.node, "the service stops"),
+                EndCause::Stopped => info!(node = %config.node, %reason, "the service stops"),
                 cause => error!(node = %config.node, %cause, "the service stops"),
             }
             let mut was_asked = matches!(cause, EndCause::Stopped);
@@ -217,10 +221,11 @@ impl Service {
             let report = loop {
                 tokio::select! {
                     report = &mut ending => break report,
-                    () = signals.next() => {
+                    _ = signals.next() => {
                         if was_asked {
                             warn!(node = %config.node, "another signal: the service ends without waiting for its actors");
-                            return leftovers.end_process_after(RunEnd::interrupted(cause));
+                            let end = RunEnd::interrupted(cause).logged(&config.node);
+                            return leftovers.end_process_after(end);
                         }
                         was_asked = true;
                     }
@@ -234,7 +239,7 @@ impl Service {
                     continue;
                 }
             }
-            return leftovers.end_process_after(RunEnd::new(cause, report));
+            return leftovers.end_process_after(RunEnd::new(cause, report).logged(&config.node));
         }
     }
 }

@@ -4,6 +4,10 @@ use std::fmt;
 use std::io::Write;
 use std::process::{ExitCode, Termination};
 
+use tracing::field::display;
+use tracing::info;
+
+use crate::Urn;
 use crate::bus::ConfigError;
 use crate::error::Failure;
 use crate::system::{ActorFailure, ShutdownReport};
@@ -82,6 +86,20 @@ impl RunEnd {
         }
     }
 
+    /// Logs the end of a service that had its turn, or waited for it.
+    pub(super) fn logged(self, node: &str) -> Self {
+        let urns = |urns: &[Urn]| (!urns.is_empty()).then(|| display(joined(urns)));
+        info!(
+            %node,
+            exit_code = self.exit_code(),
+            cause = %self.cause,
+            killed = urns(&self.report.killed),
+            stuck = urns(&self.report.stuck),
+            "the service has ended"
+        );
+        self
+    }
+
     /// The reason of the end.
     pub fn cause(&self) -> &EndCause {
         &self.cause
@@ -115,12 +133,17 @@ impl fmt::Display for RunEnd {
             (&self.report.stuck, "still run"),
         ] {
             if !list.is_empty() {
-                write!(f, "; these actors {outcome}:")?;
-                list.iter().try_for_each(|urn| write!(f, " `{urn}`"))?;
+                write!(f, "; these actors {outcome}: {}", joined(list))?;
             }
         }
         Ok(())
     }
+}
+
+/// The names of actors: "`a` `b`".
+fn joined(urns: &[Urn]) -> String {
+    let urns: Vec<_> = urns.iter().map(|urn| format!("`{urn}`")).collect();
+    urns.join(" ")
 }
 
 impl Termination for RunEnd {
@@ -136,7 +159,6 @@ impl Termination for RunEnd {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Urn;
 
     #[test]
     fn exit_code_and_text_say_how_the_service_ended() {

@@ -46,11 +46,11 @@ mod unix {
             }
         }
 
-        /// Waits for the next signal.
-        pub(in crate::service) async fn next(&mut self) {
+        /// Waits for the next signal; returns its name.
+        pub(in crate::service) async fn next(&mut self) -> &'static str {
             tokio::select! {
-                () = next(&mut self.terminate) => {}
-                () = next(&mut self.interrupt) => {}
+                () = next(&mut self.terminate) => "SIGTERM",
+                () = next(&mut self.interrupt) => "SIGINT",
             }
         }
     }
@@ -89,12 +89,13 @@ mod windows {
             Self
         }
 
-        /// Waits for the next Ctrl-C.
-        pub(in crate::service) async fn next(&mut self) {
+        /// Waits for the next Ctrl-C; returns its name.
+        pub(in crate::service) async fn next(&mut self) -> &'static str {
             if let Err(error) = tokio::signal::ctrl_c().await {
                 warn!(%error, "cannot listen for Ctrl-C: it ends the process without a shutdown");
                 pending::<()>().await;
             }
+            "Ctrl-C"
         }
     }
 }

@@ -2,7 +2,8 @@
 //! [closure=MILLISECONDS] [blocks]`. It prints `turn <token>` when it makes its actors, and `made` when it
 //! has. With `slow` it makes them once a line comes in, with `fails` it cannot, with `mortal` its actor ends
 //! the service. With `closure` a closure of an actor takes so long from the signal on, and prints `closure
-//! ended`; with `blocks` a handler blocks a thread of the runtime for ever.
+//! ended`; with `blocks` a handler blocks a thread of the runtime for ever. Its log goes to the standard
+//! output too: lines that begin with their text.
 
 use std::time::Duration;
 
@@ -10,9 +11,17 @@ use conclib::prelude::*;
 use conclib::service::Service;
 use conclib_tests::actors::{GatedActor, Worker};
 use conclib_tests::messages::Explode;
+use tracing_subscriber::filter::LevelFilter;
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> RunEnd {
+    tracing_subscriber::fmt()
+        .with_max_level(LevelFilter::INFO)
+        .with_ansi(false)
+        .with_level(false)
+        .with_target(false)
+        .without_time()
+        .init();
     let mut arguments = std::env::args().skip(1);
     let config = Config::new(&arguments.next().unwrap_or_default());
     let options: Vec<_> = arguments.collect();

@@ -2,6 +2,7 @@
 
 use conclib::bus::{ProxyEnd, acquire_lease};
 use conclib::prelude::*;
+use conclib::service::Service;
 use conclib_tests::bus::Bus;
 use conclib_tests::{eventually, logs, poll_once, within};
 
@@ -75,4 +76,20 @@ async fn lease_that_nothing_has_taken_is_lost_and_taken_again() {
     .await;
     assert_eq!(lines("the lease is lost").len(), 1, "{}", logs::logged());
     assert!(within(system.shutdown()).await.is_clean());
+}
+
+#[tokio::test(start_paused = true)]
+async fn service_logs_the_reason_of_its_end_and_then_its_end() {
+    logs::capture();
+    let end = Service::new(Config::memory())
+        .run(async |system| {
+            tokio::spawn(async move { system.shutdown().await });
+            Ok(())
+        })
+        .await;
+    assert_eq!(end.exit_code(), 0);
+    let ended = ["the service has ended node=main exit_code=0 cause=it was asked to stop"];
+    assert_eq!(lines("the service has ended"), ended);
+    let stops = ["the service stops node=main reason=a shutdown by the program"];
+    assert_eq!(lines("the service stops"), stops);
 }

@@ -36,6 +36,10 @@ async fn signal_ends_a_service_in_good_order() {
         service.line("made").await;
         serves(&bus).await;
         service.signal(signal).await;
+        let reason = format!("node=main reason=SIG{signal}");
+        assert_eq!(service.line("the service stops").await, reason);
+        let end = "node=main exit_code=0 cause=it was asked to stop";
+        assert_eq!(service.line("the service has ended").await, end);
         assert_eq!(service.exit_code().await, Some(0));
         assert_eq!(
             bus.command(&["EXISTS", "conclib:{n:main}:lease"]).await,
