@@ -16,6 +16,12 @@ impl<A: Handlers> Context<A> {
     /// has to refuse the older one: a database stores the token with each change, and accepts no
     /// smaller one afterwards. It fits into 63 bits, and is about the time in milliseconds since 1970.
     ///
+    /// Only a resource that compares the token in the same step in which it writes refuses the older
+    /// process: a row of a database (`UPDATE … WHERE token <= ?`), a conditional put of an object store. A
+    /// plain file does not: between a look at the token in it and the write, the other process may write
+    /// too, and renaming a finished file over it does not help either. State in a file is safe with one
+    /// process at a time, which is stopped before the next one is started.
+    ///
     /// A system with several proxies, for several nodes, has one token: the greatest of theirs.
     ///
     /// ```
