@@ -446,28 +446,28 @@ mod tests {
     #[test]
     fn tick_that_waits_for_the_service_runs_once_and_the_series_continues() {
         let start = Instant::now();
-        let at = |seconds: f64| moment(start + Duration::from_secs_f64(seconds));
-        let offset = |due: &Due| (due.at - start).as_secs_f64();
+        let at = |millis| moment(start + Duration::from_millis(millis));
+        let offset = |due: &Due| u64::try_from((due.at - start).as_millis()).unwrap();
         for (missed, expected) in [
-            (Missed::Skip, 25.0),
-            (Missed::Burst, 25.0),
-            (Missed::Delay, 27.5),
+            (Missed::Skip, 25_000),
+            (Missed::Burst, 25_000),
+            (Missed::Delay, 27_500),
         ] {
             let schedule = Schedule::every(5 * SECOND).missed(missed);
-            let mut due = schedule.start(at(0.0));
+            let mut due = schedule.start(at(0));
             // It serves at 22.
-            while offset(&due) < 22.0 {
+            while offset(&due) < 22_000 {
                 let next = schedule.defer(&due, at(offset(&due)));
-                assert_eq!(offset(&next), offset(&due) + 1.0);
+                assert_eq!(offset(&next), offset(&due) + 1000);
                 due = next;
             }
-            let TickDecision { runs, next } = schedule.decide(&due, at(22.5));
+            let TickDecision { runs, next } = schedule.decide(&due, at(22_500));
             assert!(runs);
             assert_eq!(offset(&next), expected, "{missed:?}");
         }
         let often = Schedule::every(SECOND / 10).first(First::After);
-        let due = often.start(at(0.0));
-        assert_eq!(offset(&often.defer(&due, at(0.1))), 0.2);
+        let due = often.start(at(0));
+        assert_eq!(offset(&often.defer(&due, at(100))), 200);
     }
 
     #[test]

@@ -112,7 +112,7 @@ async fn tick_that_is_due_before_the_service_runs_once_at_its_start() {
     assert_eq!(seen().await, nothing);
 
     let proxy = start_proxy(&system, &Config::memory()).await.unwrap();
-    sleep(Duration::from_millis(30_000)).await; // second 125
+    sleep(30 * SECOND).await; // second 125
     let at_start = Seen {
         always: vec![],
         serving: vec![96],
