@@ -69,7 +69,7 @@ pub(crate) type BoxFuture<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 pub(crate) trait Service: Send + Sync {
     /// Stops accepting requests, in good order.
     fn stop(&self) -> BoxFuture<'_>;
-    /// Sends the remaining replies after the actors have stopped, and ends.
+    /// Sends the remaining replies after the actors have stopped, lets other systems serve, and ends.
     fn finish(&self) -> BoxFuture<'_>;
     /// Stops the service without waiting for its end.
     fn abort(&self);

@@ -214,6 +214,9 @@ impl ActorSystem {
     /// same order, and then all at once. Those that take longer are killed too. The report lists the killed
     /// ones.
     ///
+    /// Proxies that stop take no more requests. They hold their leases until the actors have stopped and
+    /// the replies are sent: the next system [loads](crate::service::run) what these actors have saved.
+    ///
     /// Called within a handler, a shutdown stops that actor last, and returns before it has
     /// stopped.
     ///
@@ -234,8 +237,8 @@ impl ActorSystem {
     ///
     /// # Cancel safety
     ///
-    /// Dropped before completion, it leaves the remaining actors running and spawns refused; a
-    /// second call stops them.
+    /// Dropped before completion, it leaves the remaining actors running, spawns refused, and leases
+    /// released; a second call stops them.
     pub fn shutdown(&self) -> Shutdown {
         Shutdown::new(self.core().clone())
     }

@@ -103,6 +103,7 @@ for_each_bus! {
     leases {
         lease_has_one_holder
         lease_is_shown_to_clients_when_its_owner_serves
+        closed_lease_is_held_and_hidden_from_clients
         younger_process_of_an_instance_takes_the_lease
         grant_names_the_former_term
         lease_that_another_has_had_is_not_taken_again
@@ -112,7 +113,7 @@ for_each_bus! {
         only_the_holder_renews_and_releases
         former_inbox_lives_until_the_first_renewal
         pop_returns_the_owner_of_the_lease
-        release_wakes_a_blocked_pop
+        close_wakes_a_blocked_pop
         namespaces_and_nodes_are_separate
     }
     requests {
@@ -205,6 +206,20 @@ fn id(number: u8) -> ClientId {
 
 async fn granted(server: &dyn ServerTransport) -> Epoch {
     grant(server, &claim()).await.epoch
+}
+
+/// Announces that the owner of the lease takes no more requests.
+async fn close(
+    server: &dyn ServerTransport,
+    epoch: Epoch,
+    wake: &'static str,
+) -> Result<bool, TransportError> {
+    let claim = LeaseClaim {
+        serves: false,
+        ..claim()
+    };
+    let wake = Bytes::from_static(wake.as_bytes());
+    server.stop_serving(epoch, &claim, wake).await
 }
 
 async fn grant(server: &dyn ServerTransport, claim: &LeaseClaim) -> LeaseGrant {

@@ -19,7 +19,9 @@ use crate::system::ActorSystem;
 ///
 /// While the lease is held and not served, no other system serves, and askers hear
 /// [`NoResponder`](crate::AskError::NoResponder): so the actors can be made now, with state that stays
-/// current, before anything is asked of them.
+/// current, before anything is asked of them. A system that is [shut
+/// down](crate::ActorSystem::shutdown) releases its lease after its actors have stopped, so that the next
+/// one loads what they have saved.
 ///
 /// ```
 /// use conclib::bus::acquire_lease;
@@ -110,11 +112,14 @@ pub struct Lease {
 }
 
 impl Lease {
-    /// The fencing token: the epoch of the lease, greater than that of every holder before. See
-    /// [`Context::token`](crate::Context::token).
+    /// The fencing token: the epoch of this lease, greater than that of every holder before. (The
+    /// [token of the actors](crate::Context::token) is the same, unless their system has leases of
+    /// several nodes: then it is the greatest of theirs.)
     pub fn token(&self) -> u64 {
         let shared = self.shared.as_ref();
-        shared.and_then(|shared| shared.token()).unwrap_or(0)
+        shared
+            .and_then(|shared| shared.last_epoch())
+            .map_or(0, |epoch| epoch.0)
     }
 
     /// Waits until the lease is lost for good, and returns the reason: another system has taken it, or

@@ -21,7 +21,8 @@ use crate::system::ActorSystem;
 /// spawn the actors before it, since asks for an absent one end with `ActorNotFound`.
 ///
 /// One system serves a node of a namespace at a time. If another one holds the lease, this waits for
-/// the time in which its lease expires if it is not renewed, and a second more (7 s by default). A
+/// the time in which its lease expires if it is not renewed, and a second more (7 s by default): one that
+/// [shuts down](ActorSystem::shutdown) holds it until its actors have stopped, which may take longer. A
 /// process that is to wait for its turn, and to make its actors with state that is then current, uses
 /// [`run`](crate::service::run) instead, or [`acquire_lease`](crate::bus::acquire_lease).
 ///
@@ -30,7 +31,7 @@ use crate::system::ActorSystem;
 /// when another system has served the node: see [`Proxy::stopped`].
 ///
 /// The system owns the proxy: dropping the [`Proxy`] stops nothing, and
-/// [`shutdown`](ActorSystem::shutdown) of the system stops it first.
+/// [`shutdown`](ActorSystem::shutdown) of the system stops it first and ends it last.
 ///
 /// # Errors
 ///
@@ -84,8 +85,7 @@ impl PendingProxy {
 impl Drop for PendingProxy {
     fn drop(&mut self) {
         if let Some(shared) = &self.0 {
-            shared.abandoned.cancel();
-            shared.stop.cancel();
+            shared.abort();
         }
     }
 }
@@ -100,7 +100,7 @@ pub(crate) async fn begin(
     let proxy = Proxy {
         shared: shared.clone(),
     };
-    if !system.core().attach(Arc::new(proxy)) {
+    if !system.core().attach(Arc::new(AttachedProxy(proxy))) {
         shared.transport.close().await;
         return Err(ConnectError::SystemClosed);
     }
@@ -153,15 +153,20 @@ impl Proxy {
         DeadLetters::over(self.shared.transport.dead_letters())
     }
 
-    /// Shuts the proxy down gracefully: other processes learn at once that no system serves, and
-    /// accepted requests are answered within 10 s. The actors continue.
+    /// Shuts the proxy down gracefully: other processes learn at once that no system serves, accepted
+    /// requests are answered within 10 s, and then the lease is released.
+    ///
+    /// The actors continue, and no lease keeps the next process from loading their state. Where that
+    /// matters, shut the [system](ActorSystem::shutdown) down instead: it holds the lease until its actors
+    /// have stopped.
     ///
     /// # Cancel safety
     ///
-    /// If the call is dropped before it is ready, the proxy stops all the same; replies may be lost.
+    /// If the call is dropped before it is ready, the proxy ends all the same, in the same order.
     pub async fn shutdown(&self) {
-        self.stop().await;
+        // At once, so that a call that is dropped leaves no lease behind.
         self.shared.abandoned.cancel();
+        self.shared.stop.cancel();
         self.finish().await;
     }
 }
@@ -185,15 +190,13 @@ impl Service for Proxy {
 
     fn finish(&self) -> BoxFuture<'_> {
         Box::pin(async {
+            self.shared.finish.cancel();
             self.shared.ended.wait().await;
         })
     }
 
     fn abort(&self) {
-        // The server's tasks return the lease, stop taking requests, and publish the remaining replies
-        // by themselves.
-        self.shared.abandoned.cancel();
-        self.shared.stop.cancel();
+        self.shared.abort();
     }
 
     fn is_over(&self) -> bool {
@@ -202,5 +205,37 @@ impl Service for Proxy {
 
     fn is_serving(&self) -> bool {
         self.shared.is_serving()
+    }
+}
+
+/// The proxy as its system owns it. A system that forgets it, such as in a shutdown that is dropped, must
+/// not leave a lease behind that is renewed for ever.
+struct AttachedProxy(Proxy);
+
+impl Drop for AttachedProxy {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Service for AttachedProxy {
+    fn stop(&self) -> BoxFuture<'_> {
+        self.0.stop()
+    }
+
+    fn finish(&self) -> BoxFuture<'_> {
+        self.0.finish()
+    }
+
+    fn abort(&self) {
+        self.0.abort();
+    }
+
+    fn is_over(&self) -> bool {
+        self.0.is_over()
+    }
+
+    fn is_serving(&self) -> bool {
+        self.0.is_serving()
     }
 }

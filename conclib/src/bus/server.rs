@@ -2,8 +2,8 @@
 //! long as it holds the lease of its node.
 //!
 //! A [`LeaseTerm`] is the time in which this system holds one lease. Three tasks serve it: the
-//! *renewer* renews the lease and releases it, the *receiver* takes requests, and the *publisher*
-//! sends replies.
+//! [*renewer*](renewer) renews the lease, closes it and releases it, the *receiver* takes requests, and
+//! the *publisher* sends replies.
 //!
 //! The receiver never waits for an actor: a request that does not fit into a mailbox is refused at
 //! once. A lease that is lost is taken again, unless another system has it: that begins the next
@@ -51,6 +51,7 @@ pub(crate) mod fence;
 mod held_requests;
 pub(crate) mod publisher;
 pub(crate) mod receiver;
+mod renewer;
 mod retry_after;
 mod term;
 #[cfg(test)]
@@ -82,16 +83,16 @@ async fn run_terms(
 ) {
     // Replies of a term that is over are published while the next one serves.
     let mut draining = JoinSet::new();
-    let (end, publisher) = loop {
+    let (end, publisher, held) = loop {
         let epoch = lease.epoch;
         let (ended, publisher) = LeaseTerm::begin(shared, lease).serve().await;
         match ended {
-            TermEnd::Released => break (ProxyEnd::Stopped, publisher),
+            TermEnd::Closed(held) => break (ProxyEnd::Stopped, publisher, Some(held)),
             TermEnd::Lost(why) => shared.health.mark_lost(LEASE_PART, &why),
         }
         lease = match shared.reacquire(epoch).await {
             Ok(lease) => lease,
-            Err(end) => break (end, publisher),
+            Err(end) => break (end, publisher, None),
         };
         info!(node = %shared.node, epoch = lease.epoch.0, "the proxy has the lease again");
         shared.health.mark_connected(LEASE_PART);
@@ -105,8 +106,15 @@ async fn run_terms(
     shared.health.close();
     // Cannot fail: the guard sets it only after this.
     drop(shared.stopped.set(end));
+    if held.is_some() {
+        // The actors may save their state until they have stopped: no other system is to load it before.
+        shared.finish.cancelled().await;
+    }
     shared.drain(publisher, consumer).await;
     draining.join_all().await;
+    if let Some(held) = held {
+        held.end().await;
+    }
 }
 
 /// Announces the end of the proxy when it is dropped, at the latest with its runtime.
@@ -126,7 +134,7 @@ pub(crate) struct ProxyShared {
     pub(crate) node: String,
     pub(crate) config: Config,
     pub(crate) registry: Arc<Registry>,
-    /// The epoch of the lease, for the actors.
+    /// The greatest epoch of the system's leases, for the actors.
     token: Arc<FencingToken>,
     pub(crate) transport: Arc<dyn ServerTransport>,
     pub(crate) clock: ServerClock,
@@ -146,8 +154,13 @@ pub(crate) struct ProxyShared {
     pub(crate) serves: CancellationToken,
     /// Set if the lease cannot be taken at all, with the reason.
     pub(crate) refused: SetOnce<AcquireError>,
-    /// Cancelled when the proxy is to stop in good order.
+    /// Cancelled when the proxy is to stop in good order: no more requests are taken.
     pub(crate) stop: CancellationToken,
+    /// Cancelled when the actors have stopped, or are not waited for: the lease is released once the
+    /// replies are published.
+    pub(crate) finish: CancellationToken,
+    /// Cancelled when the lease is to be released at once. Cancels [`finish`](Self::finish) too.
+    aborted: CancellationToken,
     /// Cancelled when no caller waits for the proxy's end any more.
     pub(crate) abandoned: CancellationToken,
     /// Set when no more requests are taken, with the reason.
@@ -207,6 +220,7 @@ impl ProxyShared {
         transport: Arc<dyn ServerTransport>,
         health: Arc<Health>,
     ) -> Self {
+        let aborted = CancellationToken::new();
         Self {
             node: config.node.clone(),
             config: config.clone(),
@@ -222,6 +236,8 @@ impl ProxyShared {
             serves: CancellationToken::new(),
             refused: SetOnce::new(),
             stop: CancellationToken::new(),
+            finish: aborted.child_token(),
+            aborted,
             abandoned: CancellationToken::new(),
             stopped: SetOnce::new(),
             ended: SetOnce::new(),
@@ -302,9 +318,18 @@ impl ProxyShared {
         current.as_ref().is_some_and(CurrentTerm::may_execute)
     }
 
-    /// The epoch of the lease that the system holds, or held last.
-    pub(crate) fn token(&self) -> Option<u64> {
-        self.token.get()
+    /// Stops the proxy without waiting for anything: its tasks release the lease and publish the
+    /// remaining replies by themselves.
+    pub(crate) fn abort(&self) {
+        self.abandoned.cancel();
+        self.aborted.cancel();
+        self.stop.cancel();
+    }
+
+    /// The epoch of the current lease, or of the last one.
+    pub(crate) fn last_epoch(&self) -> Option<Epoch> {
+        let current = self.current_term.borrow();
+        current.as_ref().map(|term| term.epoch)
     }
 
     /// The epoch of the lease, while it is held.
@@ -317,7 +342,7 @@ impl ProxyShared {
     /// True while the system has the lease, and its actors can be asked.
     pub(crate) fn is_serving(&self) -> bool {
         let current = self.current_term.borrow();
-        let is_serving = |term: &CurrentTerm| term.is_open && term.fence.is_held();
+        let is_serving = |term: &CurrentTerm| term.is_open && term.fence.is_serving();
         current.as_ref().is_some_and(is_serving)
     }
 

@@ -1,11 +1,12 @@
 //! An actor process for durable messages: `durable_process <redis url> <visibility in ms>
-//! [instance=<name>] [<deliveries> <urn>…]` opens a shop, and one at each of the other URNs, until SIGTERM. It prints
-//! `ready`, and each message that a shop handles.
+//! [instance=<name>] [<deliveries> <urn>…]` waits for its turn and opens a shop, and one at each of the other URNs, until
+//! SIGTERM. It prints `ready`, and each message that a shop handles.
 
 use std::error::Error;
 use std::time::Duration;
 
-use conclib::{ActorSystem, Config, start_proxy};
+use conclib::bus::acquire_lease;
+use conclib::{ActorSystem, Config};
 use conclib_tests::Log;
 use conclib_tests::durable::open_shop;
 use tokio::signal::unix::{SignalKind, signal};
@@ -37,7 +38,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     for urn in ["shop".to_owned()].into_iter().chain(arguments) {
         shops.push(open_shop(&system, &urn, &log).await);
     }
-    let _proxy = start_proxy(&system, &config).await?;
+    let _proxy = acquire_lease(&system, &config).await?.serve().await?;
     println!("ready");
     let mut said = 0;
     loop {

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use conclib::bus::RemoteAsk;
-use conclib::{AskError, Config};
+use conclib::{ActorRef, AskError, Config};
+use conclib_tests::actors::GateControl;
 use conclib_tests::durable::{Order, Shop, Wait, open_shop};
 use conclib_tests::{Log, eventually};
 use futures_util::future::join_all;
@@ -138,14 +139,10 @@ pub(crate) async fn stopping_proxy_gives_waiting_messages_back(config: Config) {
 
 pub(crate) async fn stopping_proxy_keeps_the_messages_that_it_handles(config: Config) {
     let (log, other) = (Log::default(), Log::default());
-    let first = Server::start(&config, &log).await;
     let client = connect(&config).await;
-    let ask = tokio::spawn(client.ask("shop", Wait { n: 7 }));
-    eventually("it is handled", async || first.watch.entered() == 1).await;
-    let proxy = first.proxy.clone();
-    let stopping = tokio::spawn(async move { proxy.shutdown().await });
+    let ask = || client.ask("shop", Wait { n: 7 });
     // The next system serves meanwhile, for longer than the visibility time.
-    let next = Server::start(&config, &other).await;
+    let (first, next, stopping, ask) = two_shops(&config, [&log, &other], ask).await;
     let told = client.ask("shop", Order { n: 1 }).await;
     assert_eq!(told, Ok(1));
     sleep(4 * VISIBILITY).await;
@@ -157,7 +154,6 @@ pub(crate) async fn stopping_proxy_keeps_the_messages_that_it_handles(config: Co
         (log.entries(), other.entries()),
         (vec!["waits 7".to_owned()], vec!["1".to_owned()])
     );
-    first.stop().await;
     next.stop().await;
 }
 
@@ -183,31 +179,44 @@ pub(crate) async fn too_many_messages_are_refused(config: Config) {
     server.stop().await;
 }
 
-/// A shop that is stopping while it handles the `Wait` of that ask, and another that serves
-/// meanwhile.
+/// A shop whose system is gone, while it still handles a message.
+struct LastShop {
+    shop: ActorRef<Shop>,
+    watch: GateControl,
+}
+
+/// A shop that handles the `Wait` of that ask while its system is dropped, which releases the lease at
+/// once, and another that serves meanwhile.
 async fn two_shops(
     config: &Config,
     logs: [&Log; 2],
     ask: impl Fn() -> RemoteAsk<Wait>,
 ) -> (
-    [Server; 2],
+    LastShop,
+    Server,
     JoinHandle<()>,
     JoinHandle<Result<u32, AskError>>,
 ) {
     let first = Server::start(config, logs[0]).await;
     let asked = tokio::spawn(ask());
     eventually("it is handled", async || first.watch.entered() == 1).await;
-    let proxy = first.proxy.clone();
+    let Server {
+        system,
+        proxy,
+        watch,
+    } = first;
+    let shop = system.actor::<Shop>("shop").unwrap();
+    drop(system);
     let stopping = tokio::spawn(async move { proxy.shutdown().await });
     let next = Server::start(config, logs[1]).await;
-    ([first, next], stopping, asked)
+    (LastShop { shop, watch }, next, stopping, asked)
 }
 
 pub(crate) async fn repetition_waits_for_the_proxy_that_stops(config: Config) {
     let logs = [Log::default(), Log::default()];
     let client = connect(&config).await;
     let ask = || client.ask("shop", Wait { n: 7 }).idempotency_key("k");
-    let ([first, next], stopping, asked) = two_shops(&config, [&logs[0], &logs[1]], ask).await;
+    let (first, next, stopping, asked) = two_shops(&config, [&logs[0], &logs[1]], ask).await;
     let again = [tokio::spawn(ask()), tokio::spawn(ask())];
     // It holds up no other message.
     assert_eq!(client.ask("shop", Order { n: 1 }).await, Ok(1));
@@ -224,7 +233,6 @@ pub(crate) async fn repetition_waits_for_the_proxy_that_stops(config: Config) {
         logs.map(|log| log.entries()),
         [["waits 7".to_owned()], ["1".to_owned()]]
     );
-    first.stop().await;
     next.stop().await;
 }
 
@@ -232,19 +240,17 @@ pub(crate) async fn repetition_is_handled_after_the_stopping_proxy_failed(config
     let logs = [Log::default(), Log::default()];
     let client = connect(&config).await;
     let ask = || client.ask("shop", Wait { n: 7 }).idempotency_key("k");
-    let ([first, next], stopping, asked) = two_shops(&config, [&logs[0], &logs[1]], ask).await;
+    let (first, next, stopping, asked) = two_shops(&config, [&logs[0], &logs[1]], ask).await;
     let again = tokio::spawn(ask());
     sleep(VISIBILITY).await;
     assert_eq!(logs[1].count(), 0);
-    let shop = first.system.actor::<Shop>("shop").unwrap();
-    shop.kill();
+    first.shop.kill();
     // The first one is handled, and the other gets its answer.
     next.watch.admit(1);
     assert_eq!(again.await.unwrap(), Ok(7));
     assert_eq!(asked.await.unwrap(), Ok(7));
     stopping.await.unwrap();
     assert_eq!(logs.map(|log| log.entries()), [["waits 7"], ["waits 7"]]);
-    first.stop().await;
     next.stop().await;
 }
 
@@ -252,8 +258,7 @@ pub(crate) async fn other_contents_are_refused_after_the_stopping_proxy_succeede
     let logs = [Log::default(), Log::default()];
     let client = connect(&config).await;
     let ask = |n| client.ask("shop", Wait { n }).idempotency_key("k");
-    let ([first, next], stopping, asked) =
-        two_shops(&config, [&logs[0], &logs[1]], || ask(7)).await;
+    let (first, next, stopping, asked) = two_shops(&config, [&logs[0], &logs[1]], || ask(7)).await;
     let other = tokio::spawn(ask(8));
     sleep(VISIBILITY).await;
     assert!(!other.is_finished());
@@ -266,6 +271,5 @@ pub(crate) async fn other_contents_are_refused_after_the_stopping_proxy_succeede
     );
     stopping.await.unwrap();
     assert_eq!((logs[0].count(), logs[1].count()), (1, 0));
-    first.stop().await;
     next.stop().await;
 }

@@ -15,7 +15,7 @@ pub(super) async fn lease_has_one_holder(bus: &dyn TestBus) {
     assert_eq!(seen, Some(lease(epoch)));
     assert!(is_near(now));
 
-    first.release(epoch, Bytes::new()).await.unwrap();
+    first.release(epoch).await.unwrap();
     assert_eq!(client.lease().await.unwrap().0, None);
     assert!(granted(&*second).await > epoch);
 }
@@ -56,8 +56,39 @@ pub(super) async fn lease_is_shown_to_clients_when_its_owner_serves(bus: &dyn Te
     let popped = first.pop(epoch, 9, Duration::ZERO).await.unwrap();
     assert_eq!(popped.owner, Ok(Some(epoch)));
     assert!(first.renew(epoch, LEASE).await.unwrap().is_some());
-    assert_eq!(first.release(epoch, Bytes::new()).await, Ok(true));
+    assert_eq!(first.release(epoch).await, Ok(true));
     assert_eq!(first.open(epoch, &claim()).await, Ok(false));
+}
+
+pub(super) async fn closed_lease_is_held_and_hidden_from_clients(bus: &dyn TestBus) {
+    let (first, second) = (server(bus).await, server(bus).await);
+    let (client, _replies) = client(bus).await;
+    let epoch = granted(&*first).await;
+    client.enqueue(epoch, frames(&["early"])).await.unwrap();
+    bus.age_lease(4 * SHORT).await;
+    assert_eq!(close(&*first, epoch, "wake").await, Ok(true));
+    let late = client.enqueue(epoch, frames(&["late"])).await.unwrap();
+    assert_eq!(late.lease, None);
+    assert_eq!(client.lease().await.unwrap().0, None);
+    assert_eq!(first.owner().await, Ok(None));
+    let popped = first.pop(epoch, 9, Duration::ZERO).await.unwrap();
+    let in_order = batch(&["early", "wake", "late"]);
+    assert_eq!((popped.frames, popped.owner), (in_order, Ok(None)));
+
+    // It was prolonged, and can be renewed: no other system has it before it is released.
+    sleep(6 * SHORT).await;
+    let holder = LeaseRecord {
+        serves: false,
+        ..lease(epoch)
+    };
+    let held = held_by(holder, "");
+    assert_eq!(second.acquire(&claim()).await.unwrap(), held);
+    assert!(first.renew(epoch, LEASE).await.unwrap().is_some());
+    assert_eq!(first.release(epoch).await, Ok(true));
+    assert_eq!(close(&*first, epoch, "again").await, Ok(false));
+    assert!(pop(&*first, epoch, 9).await.is_empty());
+    let grant = grant(&*second, &claim()).await;
+    assert!(grant.former.is_some_and(|former| former.was_released));
 }
 
 pub(super) async fn younger_process_of_an_instance_takes_the_lease(bus: &dyn TestBus) {
@@ -102,10 +133,10 @@ pub(super) async fn grant_names_the_former_term(bus: &dyn TestBus) {
         })
     };
     let one = grant(&*first, &claim()).await;
-    first.release(one.epoch, Bytes::new()).await.unwrap();
+    first.release(one.epoch).await.unwrap();
     let two = grant(&*first, &claim()).await;
     assert_eq!(two.former, former(one.epoch, true, true));
-    first.release(two.epoch, Bytes::new()).await.unwrap();
+    first.release(two.epoch).await.unwrap();
     let three = grant(&*second, &claim()).await;
     assert_eq!(three.former, former(two.epoch, false, true));
     bus.age_lease(SHORT).await;
@@ -126,7 +157,7 @@ pub(super) async fn lease_that_another_has_had_is_not_taken_again(bus: &dyn Test
     let again = grant(&*first, &since(before)).await.epoch;
     assert_eq!(first.give_up(again).await, Ok(true));
     let other = granted(&*second).await;
-    second.release(other, Bytes::new()).await.unwrap();
+    second.release(other).await.unwrap();
     let lost = first.acquire(&since(again)).await;
     assert_eq!(lost, Ok(Acquired::Lost));
     // The same if the reply to an attempt was lost that came between.
@@ -167,7 +198,7 @@ pub(super) async fn lease_expires_and_epochs_rise(bus: &dyn TestBus) {
     // Faster than the clock.
     let mut last = after;
     for _ in 0..20 {
-        second.release(last, Bytes::new()).await.unwrap();
+        second.release(last).await.unwrap();
         let next = granted(&*second).await;
         assert!(next > last);
         last = next;
@@ -196,18 +227,17 @@ pub(super) async fn only_the_holder_renews_and_releases(bus: &dyn TestBus) {
     let epoch = granted(&*first).await;
     for stranger in [Epoch(epoch.0 - 1), Epoch(epoch.0 + 1), Epoch(1), Epoch(0)] {
         assert_eq!(second.renew(stranger, LEASE).await.unwrap(), None);
-        let released = second.release(stranger, Bytes::from_static(b"wake")).await;
-        assert_eq!(released, Ok(false));
+        assert_eq!(close(&*second, stranger, "wake").await, Ok(false));
+        assert_eq!(second.release(stranger).await, Ok(false));
     }
     assert!(first.renew(epoch, LEASE).await.unwrap().is_some());
     assert!(pop(&*first, epoch, 1).await.is_empty());
 
-    let released = first.release(epoch, Bytes::from_static(b"wake")).await;
-    assert_eq!(released, Ok(true));
+    assert_eq!(first.release(epoch).await, Ok(true));
     assert_eq!(first.renew(epoch, LEASE).await.unwrap(), None);
-    let released = first.release(epoch, Bytes::from_static(b"again")).await;
-    assert_eq!(released, Ok(false));
-    assert_eq!(pop(&*first, epoch, 9).await, batch(&["wake"]));
+    assert_eq!(first.release(epoch).await, Ok(false));
+    assert_eq!(close(&*first, epoch, "wake").await, Ok(false));
+    assert!(pop(&*first, epoch, 9).await.is_empty());
 }
 
 pub(super) async fn former_inbox_lives_until_the_first_renewal(bus: &dyn TestBus) {
@@ -245,10 +275,7 @@ pub(super) async fn pop_returns_the_owner_of_the_lease(bus: &dyn TestBus) {
             owner
         })
     );
-    server
-        .release(epoch, Bytes::from_static(b"wake"))
-        .await
-        .unwrap();
+    close(&*server, epoch, "wake").await.unwrap();
     let (frames, owner) = (batch(&["wake"]), Ok(None));
     let popped = server.pop(epoch, 9, LONG).await;
     assert_eq!(
@@ -259,6 +286,7 @@ pub(super) async fn pop_returns_the_owner_of_the_lease(bus: &dyn TestBus) {
             owner
         })
     );
+    server.release(epoch).await.unwrap();
     let next = granted(&*server).await;
     let (frames, owner) = (Vec::new(), Ok(Some(next)));
     let popped = server.pop(epoch, 9, Duration::ZERO).await;
@@ -272,22 +300,19 @@ pub(super) async fn pop_returns_the_owner_of_the_lease(bus: &dyn TestBus) {
     );
 }
 
-pub(super) async fn release_wakes_a_blocked_pop(bus: &dyn TestBus) {
+pub(super) async fn close_wakes_a_blocked_pop(bus: &dyn TestBus) {
     let server = server(bus).await;
     let epoch = granted(&*server).await;
-    let released = async {
+    let closed = async {
         sleep(SHORT).await;
-        server
-            .release(epoch, Bytes::from_static(b"wake"))
-            .await
-            .unwrap();
+        close(&*server, epoch, "wake").await.unwrap();
     };
     let start = Instant::now();
-    let (popped, ()) = tokio::join!(pop_within(&*server, epoch, 9, LONG), released);
+    let (popped, ()) = tokio::join!(pop_within(&*server, epoch, 9, LONG), closed);
     assert_eq!(popped.unwrap(), batch(&["wake"]));
     assert!(start.elapsed() < LONG / 2);
 
-    // A request that was sent before the client saw the release is still there to be answered.
+    // A request that was sent before the client saw the close is still there to be answered.
     let (client, _replies) = client(bus).await;
     let late = client.enqueue(epoch, frames(&["late"])).await.unwrap();
     assert_eq!(late.lease, None);

@@ -16,13 +16,11 @@ async fn out_of_memory_is_not_done() {
         Err(TransportError::NotDone(why)) => assert!(why.starts_with("OOM"), "{why}"),
         other => panic!("{other:?}"),
     }
-    // An actor system can renew and release its lease even so.
+    // An actor system can renew, close and release its lease even so.
     assert!(server.renew(epoch, LEASE).await.unwrap().is_some());
-    server
-        .release(epoch, Bytes::from_static(b"wake"))
-        .await
-        .unwrap();
+    assert!(close(&*server, epoch, "wake").await.unwrap());
     assert_eq!(pop(&*server, epoch, 9).await, batch(&["wake"]));
+    assert!(server.release(epoch).await.unwrap());
     // Another system can take the lease; otherwise the frames that fill Redis would never be taken.
     let epoch = granted(&*server).await;
     assert!(server.open(epoch, &claim()).await.unwrap());
@@ -147,7 +145,9 @@ async fn scripts_may_be_forgotten() {
         redis.0.command(&["SCRIPT", "FLUSH"]);
         assert!(server.renew(epoch, LEASE).await.unwrap().is_some());
         redis.0.command(&["SCRIPT", "FLUSH"]);
-        server.release(epoch, Bytes::new()).await.unwrap();
+        assert!(close(&*server, epoch, "wake").await.unwrap());
+        redis.0.command(&["SCRIPT", "FLUSH"]);
+        assert!(server.release(epoch).await.unwrap());
         redis.0.command(&["SCRIPT", "FLUSH"]);
         epoch = granted(&*server).await;
     }

@@ -161,7 +161,8 @@ pub(super) async fn closed_server_refuses_calls(bus: &dyn TestBus) {
     let refused = [
         server.acquire(&claim()).await.err(),
         server.renew(epoch, LEASE).await.err(),
-        server.release(epoch, Bytes::new()).await.err(),
+        close(&*server, epoch, "wake").await.err(),
+        server.release(epoch).await.err(),
         pop_within(&*server, epoch, 1, LONG).await.err(),
         server.publish(id(1), Bytes::new().into()).await.err(),
     ];

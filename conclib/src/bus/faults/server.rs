@@ -26,8 +26,8 @@ pub(super) struct FaultyServer {
     delayed: Mutex<DelayQueue>,
     /// The epoch that was given out last: its requests are delayed.
     epoch: AtomicU64,
-    /// The lease is released: delayed requests arrive now, before the wake.
-    released: AtomicBool,
+    /// The lease is closed: delayed requests arrive now, before the wake.
+    closed: AtomicBool,
 }
 
 impl FaultyServer {
@@ -37,15 +37,15 @@ impl FaultyServer {
             faults: faults.clone(),
             delayed: Mutex::new(DelayQueue::new(faults)),
             epoch: AtomicU64::new(0),
-            released: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
         }
     }
 
-    /// The time now; flushes the queue if the lease is released.
+    /// The time now; flushes the queue if the lease is closed.
     fn update(&self, delayed: &mut DelayQueue) -> Result<Instant, TransportError> {
         check(&self.faults)?;
         let now = Instant::now();
-        if self.released.load(Ordering::Acquire) {
+        if self.closed.load(Ordering::Acquire) {
             delayed.flush(now);
         } else {
             delayed.end_flush();
@@ -58,7 +58,7 @@ impl FaultyServer {
 impl ServerTransport for FaultyServer {
     async fn acquire(&self, claim: &LeaseClaim) -> Result<Acquired, TransportError> {
         check(&self.faults)?;
-        self.released.store(false, Ordering::Release);
+        self.closed.store(false, Ordering::Release);
         let acquired = self.inner.acquire(claim).await?;
         if let Acquired::Granted(grant) = &acquired {
             self.epoch.store(grant.epoch.0, Ordering::Release);
@@ -80,10 +80,20 @@ impl ServerTransport for FaultyServer {
         self.inner.renew(epoch, length).await
     }
 
-    async fn release(&self, epoch: Epoch, wake: Bytes) -> Result<bool, TransportError> {
+    async fn stop_serving(
+        &self,
+        epoch: Epoch,
+        claim: &LeaseClaim,
+        wake: Bytes,
+    ) -> Result<bool, TransportError> {
         check(&self.faults)?;
-        self.released.store(true, Ordering::Release);
-        self.inner.release(epoch, wake).await
+        self.closed.store(true, Ordering::Release);
+        self.inner.stop_serving(epoch, claim, wake).await
+    }
+
+    async fn release(&self, epoch: Epoch) -> Result<bool, TransportError> {
+        check(&self.faults)?;
+        self.inner.release(epoch).await
     }
 
     async fn give_up(&self, epoch: Epoch) -> Result<bool, TransportError> {

@@ -56,6 +56,18 @@ impl Node {
         of_others > before
     }
 
+    /// Writes the lease of this epoch anew; false if `owner` does not own it.
+    fn rewrite(&mut self, epoch: Epoch, owner: Option<&Owner>, claim: &LeaseClaim) -> bool {
+        match self.lease() {
+            Some((held, expires)) if held.is_of(epoch, owner) => {
+                held.lease = lease_of(claim, epoch);
+                *expires = Instant::now() + claim.length;
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// Begins a lease term, with an inbox of its own.
     fn begin_term(&mut self, held: HeldLease) {
         let before = (self.last, std::mem::take(&mut self.inbox));
@@ -148,14 +160,7 @@ impl ServerTransport for MemoryServer {
     }
 
     async fn open(&self, epoch: Epoch, claim: &LeaseClaim) -> Result<bool, TransportError> {
-        self.with_node(|node| match node.lease() {
-            Some((held, expires)) if held.is_of(epoch, self.owner.get()) => {
-                held.lease = lease_of(claim, epoch);
-                *expires = Instant::now() + claim.length;
-                true
-            }
-            _ => false,
-        })
+        self.with_node(|node| node.rewrite(epoch, self.owner.get(), claim))
     }
 
     async fn renew(
@@ -174,14 +179,28 @@ impl ServerTransport for MemoryServer {
         Ok(renewed.then(|| self.bus.now()))
     }
 
-    async fn release(&self, epoch: Epoch, wake: Bytes) -> Result<bool, TransportError> {
+    async fn stop_serving(
+        &self,
+        epoch: Epoch,
+        claim: &LeaseClaim,
+        wake: Bytes,
+    ) -> Result<bool, TransportError> {
+        self.with_node(|node| {
+            let is_owner = node.rewrite(epoch, self.owner.get(), claim);
+            if is_owner {
+                // If the inbox is full, no pop waits for the wake.
+                node.inbox.push(vec![wake.into()]);
+            }
+            is_owner
+        })
+    }
+
+    async fn release(&self, epoch: Epoch) -> Result<bool, TransportError> {
         self.with_node(|node| {
             let is_owner = node.is_held_by(epoch, self.owner.get());
             if is_owner {
                 node.lease = None;
                 node.was_released = true;
-                // If the inbox is full, no pop waits for the wake.
-                node.inbox.push(vec![wake.into()]);
             }
             is_owner
         })

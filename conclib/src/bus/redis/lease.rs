@@ -85,14 +85,16 @@ macro_rules! if_owned {
     };
 }
 
-/// Writes the lease anew, with the same epoch. Keys: lease. Arguments: the epoch, the owner, the bytes
-/// before and behind the epoch, and the duration of the lease in ms. Returns 1, or 0 if the caller does
-/// not own the lease.
-pub(super) const OPEN: &str = if_owned!(
+/// Writes the lease anew, with the same epoch, and appends a frame to the inbox if one is given: from then
+/// on its owner takes requests, or no more of them. Keys: lease, and the inbox. Arguments: the epoch, the
+/// owner, the bytes before and behind the epoch, the duration of the lease in ms, and the frame. Returns 1,
+/// or 0 if the caller does not own the lease.
+pub(super) const REWRITE: &str = if_owned!(
     "0",
     "redis.call('DEL', KEYS[1])
 local value = ARGV[3] .. cmsgpack.pack(tonumber(ARGV[1])) .. ARGV[4]
 redis.call('SET', KEYS[1], value, 'PX', ARGV[5])
+if KEYS[2] then redis.call('RPUSH', KEYS[2], ARGV[6]) end
 return 1"
 );
 
@@ -113,16 +115,14 @@ pub(super) const GIVE_UP: &str = if_owned!(
 return 1"
 );
 
-/// Releases the lease in good order. Keys: lease, inbox, last epochs. Arguments: the epoch, the owner,
-/// and a frame to append to the inbox. Returns 1, or 0 if the caller does not own the lease. Here too,
-/// deleting comes first.
+/// Releases the lease in good order. Keys: lease, last epochs. Arguments: the epoch, and the owner.
+/// Returns 1, or 0 if the caller does not own the lease. Here too, deleting comes first.
 pub(super) const RELEASE: &str = if_owned!(
     "0",
     "redis.call('DEL', KEYS[1])
-redis.call('RPUSH', KEYS[2], ARGV[3])
-local last = redis.call('GET', KEYS[3])
+local last = redis.call('GET', KEYS[2])
 if last then
-  redis.call('SET', KEYS[3], (string.gsub(last, '^' .. ARGV[1] .. ':%x+', '%0r')))
+  redis.call('SET', KEYS[2], (string.gsub(last, '^' .. ARGV[1] .. ':%x+', '%0r')))
 end
 return 1"
 );

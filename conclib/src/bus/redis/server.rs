@@ -15,7 +15,7 @@ use crate::bus::redis::connection::Connection;
 use crate::bus::redis::dead_letters::RedisDeadLetters;
 use crate::bus::redis::endpoint::{ConnectionRole, Endpoint};
 use crate::bus::redis::known_epochs::KnownEpochs;
-use crate::bus::redis::lease::{ACQUIRE, GIVE_UP, HEAD, LeaseOwner, OPEN, RELEASE, RENEW};
+use crate::bus::redis::lease::{ACQUIRE, GIVE_UP, HEAD, LeaseOwner, RELEASE, RENEW, REWRITE};
 use crate::bus::redis::library::{LibrarySession, into_array, into_bytes, into_u64, unexpected};
 use crate::bus::redis::pops::Pops;
 use crate::bus::redis::resp::{Driver, ReplyTimeout};
@@ -115,6 +115,26 @@ impl RedisServer {
         let keys = [self.keys.lease()].into_iter().chain(keys).collect();
         let arguments = own.into_iter().chain(arguments).collect();
         self.script(script, keys, arguments).await
+    }
+
+    /// Writes the lease of this epoch anew, and appends a frame to its inbox; false if this server does not
+    /// own it.
+    async fn rewrite(
+        &self,
+        epoch: Epoch,
+        claim: &LeaseClaim,
+        frame: Option<Bytes>,
+    ) -> Result<bool, TransportError> {
+        let age = self.age.load(Ordering::Relaxed);
+        // The attempt that was granted: a later one takes the lease over.
+        let attempt = self.attempts.load(Ordering::Relaxed).saturating_sub(1);
+        let tail =
+            lease::tail(claim, self.owner, age, attempt).map_err(|error| not_encoded(&error))?;
+        let mut rest = vec![bytes(HEAD), bytes(&tail), duration(claim.length)];
+        let inbox = frame.as_ref().map(|_| self.keys.inbox(epoch));
+        rest.extend(frame.map(Value::Bytes));
+        let written = self.if_owned(REWRITE, epoch, inbox.into_iter().collect(), rest);
+        Ok(into_u64(&written.await?) == Some(1))
     }
 
     /// Deletes the inboxes of former epochs, whose requests no system will take. With renewals and the
@@ -231,14 +251,7 @@ impl ServerTransport for RedisServer {
     }
 
     async fn open(&self, epoch: Epoch, claim: &LeaseClaim) -> Result<bool, TransportError> {
-        let age = self.age.load(Ordering::Relaxed);
-        // The attempt that was granted: a later one takes the lease over.
-        let attempt = self.attempts.load(Ordering::Relaxed).saturating_sub(1);
-        let tail =
-            lease::tail(claim, self.owner, age, attempt).map_err(|error| not_encoded(&error))?;
-        let rest = vec![bytes(HEAD), bytes(&tail), duration(claim.length)];
-        let opened = self.if_owned(OPEN, epoch, Vec::new(), rest);
-        Ok(into_u64(&opened.await?) == Some(1))
+        self.rewrite(epoch, claim, None).await
     }
 
     async fn renew(
@@ -257,9 +270,18 @@ impl ServerTransport for RedisServer {
         }
     }
 
-    async fn release(&self, epoch: Epoch, wake: Bytes) -> Result<bool, TransportError> {
-        let keys = vec![self.keys.inbox(epoch), self.keys.last_epoch()];
-        let released = self.if_owned(RELEASE, epoch, keys, vec![Value::Bytes(wake)]);
+    async fn stop_serving(
+        &self,
+        epoch: Epoch,
+        claim: &LeaseClaim,
+        wake: Bytes,
+    ) -> Result<bool, TransportError> {
+        self.rewrite(epoch, claim, Some(wake)).await
+    }
+
+    async fn release(&self, epoch: Epoch) -> Result<bool, TransportError> {
+        let keys = vec![self.keys.last_epoch()];
+        let released = self.if_owned(RELEASE, epoch, keys, Vec::new());
         let (released, ()) = tokio::join!(released, self.delete_former_inboxes(epoch));
         Ok(into_u64(&released?) == Some(1))
     }

@@ -7,7 +7,7 @@ use tracing::field::{DisplayValue, display};
 use tracing::{debug, error, info, warn};
 
 use crate::bus::link::RECONNECT_BACKOFF;
-use crate::bus::protocol::{Request, VERSION};
+use crate::bus::protocol::VERSION;
 use crate::bus::server::{ProxyEnd, ProxyShared};
 use crate::bus::transport::{
     Acquired, Epoch, FormerTerm, LeaseClaim, LeaseGrant, LeaseHolder, TransportError,
@@ -277,15 +277,5 @@ impl ProxyShared {
             instance: self.config.instance.clone(),
             before: None,
         }
-    }
-
-    /// Releases the lease in good order, which ends the term at once; false if this system does not own
-    /// it.
-    pub(super) async fn release(&self, epoch: Epoch) -> Result<bool, TransportError> {
-        self.transport.release(epoch, Request::wake()).await
-    }
-
-    pub(super) fn warn_of_release(&self, reason: &TransportError) {
-        warn!(node = %self.node, %reason, "the lease could not be released: other systems wait until it expires");
     }
 }

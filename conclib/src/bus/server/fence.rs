@@ -28,8 +28,11 @@ struct FenceState {
 /// The state of the lease.
 enum LeaseState {
     Held,
-    /// The lease was released: requests in front of the wake frame, which the release puts into the
-    /// inbox, are executed, however long that takes, and none behind it.
+    /// The lease is held, and clients know that no more requests are taken: those in front of the wake
+    /// frame, which went into the inbox along with that, are executed, and none behind it.
+    Closed,
+    /// The lease was closed and then released: requests in front of the wake frame are executed, however
+    /// long that takes.
     Released,
     /// The lease is lost for good, with the reason.
     Lost(String),
@@ -41,12 +44,17 @@ impl FenceState {
         match self.lease {
             LeaseState::Released => Some(true),
             LeaseState::Lost(_) => Some(false),
-            LeaseState::Held => (Instant::now() < self.end).then_some(true),
+            LeaseState::Held | LeaseState::Closed => (Instant::now() < self.end).then_some(true),
         }
     }
 
-    fn is_held(&self) -> bool {
+    /// True if requests are taken while the fence is open.
+    fn is_serving(&self) -> bool {
         matches!(self.lease, LeaseState::Held)
+    }
+
+    fn is_held(&self) -> bool {
+        matches!(self.lease, LeaseState::Held | LeaseState::Closed)
     }
 }
 
@@ -70,14 +78,21 @@ impl Fence {
         self.state.send_modify(|state| state.end = end);
     }
 
-    /// Records that the lease was released.
-    pub(super) fn release(&self) {
-        self.end_lease(LeaseState::Released);
+    /// Records that no more requests are taken, and clients know.
+    pub(super) fn close(&self) {
+        self.change(LeaseState::Closed, FenceState::is_serving);
     }
 
-    /// Records that the lease is lost.
+    /// Records that the lease was released after it was closed.
+    pub(super) fn release(&self) {
+        self.change(LeaseState::Released, |state| {
+            matches!(state.lease, LeaseState::Closed)
+        });
+    }
+
+    /// Records that the lease is lost, unless it was released.
     pub(super) fn lose(&self, why: &str) {
-        self.end_lease(LeaseState::Lost(why.to_owned()));
+        self.change(LeaseState::Lost(why.to_owned()), FenceState::is_held);
     }
 
     /// Records that the lease is lost, as the bus itself has said: it is there, and an attempt to take the
@@ -105,14 +120,14 @@ impl Fence {
         }
     }
 
-    /// Records the first end of the lease; later ones change nothing.
-    fn end_lease(&self, lease: LeaseState) {
+    /// Changes the state of the lease, if it is still one from which that is possible.
+    fn change(&self, lease: LeaseState, is_possible: impl Fn(&FenceState) -> bool) {
         self.state.send_if_modified(|state| {
-            let is_first = state.is_held();
-            if is_first {
+            let changes = is_possible(state);
+            if changes {
                 state.lease = lease;
             }
-            is_first
+            changes
         });
     }
 
@@ -132,6 +147,17 @@ impl Fence {
         state.is_held() && state.is_open() == Some(true)
     }
 
+    /// True while the lease is held, and requests are taken.
+    pub(crate) fn is_serving(&self) -> bool {
+        let state = self.state.borrow();
+        state.is_serving() && state.is_open() == Some(true)
+    }
+
+    /// True if the lease was closed, and is held.
+    pub(super) fn is_closed(&self) -> bool {
+        matches!(self.state.borrow().lease, LeaseState::Closed)
+    }
+
     /// Waits until requests may be executed; false if they never may again.
     pub(super) async fn wait_open(&self) -> bool {
         if let Some(is_open) = self.state.borrow().is_open() {
@@ -142,16 +168,16 @@ impl Fence {
         settled.is_ok_and(|state| state.is_open() == Some(true))
     }
 
-    /// Waits until the lease has ended.
+    /// Waits until no more requests are taken: the lease is closed or lost.
     pub(super) async fn ended(&self) {
-        self.ended_by_release().await;
+        self.closed().await;
     }
 
-    /// Waits until the lease has ended; true if it was released.
-    pub(super) async fn ended_by_release(&self) -> bool {
+    /// Waits until no more requests are taken; true if clients know that, by the closed lease.
+    pub(super) async fn closed(&self) -> bool {
         let mut changes = self.state.subscribe();
-        let settled = changes.wait_for(|state| !state.is_held()).await;
-        settled.is_ok_and(|state| matches!(state.lease, LeaseState::Released))
+        let settled = changes.wait_for(|state| !state.is_serving()).await;
+        settled.is_ok_and(|state| matches!(state.lease, LeaseState::Closed | LeaseState::Released))
     }
 
     /// Waits until the lease is lost; returns the reason.
@@ -202,6 +228,32 @@ mod tests {
         assert!(!fence.wait_open().await);
         fence.renewed(Instant::now());
         assert!(!fence.wait_open().await);
+        fence.close();
+        assert!(!fence.closed().await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn closed_lease_is_held_until_it_is_released_or_lost() {
+        const LENGTH: Duration = Duration::from_secs(6);
+        let closed = || {
+            let fence = Fence::new(Instant::now(), LENGTH);
+            fence.release();
+            assert!(fence.is_serving(), "it was not closed before");
+            fence.close();
+            fence
+        };
+        let (one, other) = (closed(), closed());
+        assert!(one.closed().await && one.is_closed() && one.is_held() && !one.is_serving());
+        sleep(LENGTH).await;
+        assert!(!one.is_open() && !one.is_held(), "it was not renewed");
+        one.renewed(Instant::now());
+        assert!(one.is_open());
+        one.release();
+        one.lose("late");
+        sleep(LENGTH).await;
+        assert!(one.is_open() && one.closed().await && !one.is_held() && !one.is_closed());
+        other.lose("taken");
+        assert!(!other.closed().await && !other.wait_open().await && !other.is_held());
     }
 
     #[tokio::test]

@@ -26,11 +26,11 @@ mod deliver;
 /// Time for which a pop waits for a request.
 const POP_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Time for which the last pops wait, after the lease was released: a client may have read the lease
+/// Time for which the last pops wait, after the lease was closed: a client may have read the lease
 /// before, and its batch may arrive after.
 const DRAIN_WAIT: Duration = Duration::from_millis(20);
 
-/// Time after the release in which requests are still popped, to be refused. A client reads the lease
+/// Time after the close in which requests are still popped, to be refused. A client reads the lease
 /// with each batch, so that later ones are of peers that do not keep to the protocol.
 const DRAIN_LIMIT: Duration = Duration::from_millis(500);
 
@@ -71,7 +71,7 @@ pub(super) struct RequestReceiver {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Intake {
     Accept,
-    /// The lease was released: requests are refused with `NoResponder`.
+    /// The lease was closed: requests are refused with `NoResponder`.
     Reject,
 }
 
@@ -123,7 +123,7 @@ impl RequestReceiver {
         }
     }
 
-    /// Takes requests until the lease is released or lost; returns those that were taken, to recognize
+    /// Takes requests until the lease is closed or lost; returns those that were taken, to recognize
     /// further copies of them.
     pub(super) async fn run(mut self) -> Deduplicator {
         self.take_requests().await;
@@ -142,7 +142,7 @@ impl RequestReceiver {
                 let now = Instant::now();
                 let end = *drain_end.get_or_insert(now + DRAIN_LIMIT);
                 if now >= end && pops.len() == 0 {
-                    debug!(node = %shared.node, "requests still come in after the release: leaving them");
+                    debug!(node = %shared.node, "requests still come in after the last ones were due: leaving them");
                     return;
                 }
             }
@@ -173,8 +173,8 @@ impl RequestReceiver {
                     fence.lose(&format!("requests cannot be popped: {reason}"));
                 }
                 Err(reason) => {
-                    if shared.stop.is_cancelled() {
-                        // The wake may have gone with the connection.
+                    // The wake may have gone with the connection.
+                    if shared.stop.is_cancelled() && fence.closed().await {
                         intake = Intake::Reject;
                     }
                     if failures == 0 {
@@ -209,7 +209,7 @@ impl RequestReceiver {
                 };
                 self.begin(shared, pops, most, POP_TIMEOUT).await;
             }
-            // Pops from before the release are woken, and need not wait to their end. If a wake is
+            // Pops from before the close are woken, and need not wait to their end. If a wake is
             // lost, one pop does.
             Intake::Reject if pops.len() > 0 => self.wake().await,
             Intake::Reject => self.begin(shared, pops, 1, DRAIN_WAIT).await,
@@ -244,18 +244,20 @@ impl RequestReceiver {
             Intake::Accept if !self.may_execute(owner).await => Intake::Reject,
             known => known,
         };
-        let is_released = self.handle_all(frames, cut, of_these);
+        let is_woken = self.handle_all(frames, cut, of_these);
         // A lease that is lost for good closes the fence; otherwise the doubt was about these frames
         // alone.
-        if is_released { Intake::Reject } else { intake }
+        if is_woken { Intake::Reject } else { intake }
     }
 
     /// True if popped frames may be executed, judged by the owner of the lease after the pop.
     async fn may_execute(&self, owner: Result<Option<Epoch>, TransportError>) -> bool {
         match owner {
             Ok(Some(owner)) if owner == self.epoch => self.fence.wait_open().await,
-            // Most likely the lease was released just now, and these frames came before the wake.
-            Ok(_) if self.shared.stop.is_cancelled() => self.fence.ended_by_release().await,
+            // Most likely the lease was closed just now, and these frames came before the wake.
+            Ok(_) if self.shared.stop.is_cancelled() => {
+                self.fence.closed().await && self.fence.wait_open().await
+            }
             Ok(None) => {
                 self.fence.deny("the bus does not know it any more");
                 false

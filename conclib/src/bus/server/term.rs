@@ -4,9 +4,9 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
-use tracing::{debug, info, warn};
+use tracing::warn;
 
 use crate::bus::link::RECONNECT_BACKOFF;
 use crate::bus::link::outage::Outage;
@@ -15,6 +15,7 @@ use crate::bus::server::dedup::Deduplicator;
 use crate::bus::server::fence::Fence;
 use crate::bus::server::publisher::{self, ReplyPublisher};
 use crate::bus::server::receiver::RequestReceiver;
+use crate::bus::server::renewer::{LeaseHandle, LeaseRenewer, NOT_OWNED};
 use crate::bus::server::tracker::RequestTracker;
 use crate::bus::server::{CurrentTerm, ProxyShared};
 use crate::bus::transport::Epoch;
@@ -22,12 +23,6 @@ use crate::core::spawn_task;
 
 /// Time for the replies to requests that the term before has left, once the term ends.
 const LEFTOVER_TIMEOUT: Duration = Duration::from_millis(500);
-
-/// A lease is renewed so many times within its duration.
-pub(super) const RENEWALS: u32 = 3;
-
-/// The reason of a loss that the bus has told of.
-const NOT_OWNED: &str = "it is not this system's any more";
 
 /// The time in which a system holds one lease: an epoch, with an inbox of its own.
 pub(super) struct LeaseTerm {
@@ -40,8 +35,8 @@ pub(super) struct LeaseTerm {
 
 /// The end of a term.
 pub(super) enum TermEnd {
-    /// The lease was released, because the proxy is to stop.
-    Released,
+    /// No more requests are taken, because the proxy is to stop. The lease is held.
+    Closed(LeaseHandle),
     /// The lease was lost, with the reason.
     Lost(String),
 }
@@ -65,13 +60,15 @@ impl LeaseTerm {
         }
     }
 
-    /// Serves until the lease is released or lost. Replies may still wait in the publisher then.
+    /// Serves until the proxy is to stop, or the lease is lost. Replies may still wait in the publisher
+    /// then.
     pub(super) async fn serve(self) -> (TermEnd, Arc<ReplyPublisher>) {
-        let renewer = tokio::spawn(LeaseRenewer::new(&self).run());
+        let lease = LeaseRenewer::begin(&self.shared, &self.lease, &self.fence);
         let leftovers = AbortOnDropHandle::new(tokio::spawn(self.leftovers()));
         let (shared, epoch) = (self.shared.clone(), self.lease.epoch);
         let (requests, fence) = (self.requests.clone(), self.fence.clone());
         let is_open = self.open().await;
+        lease.is_settled.cancel();
         let receiver = RequestReceiver::new(shared.clone(), epoch, requests, fence);
         if is_open {
             *shared.taken.lock() = Some((epoch, None));
@@ -81,25 +78,27 @@ impl LeaseTerm {
                 Err(_) => self.fence.lose("requests could not be taken"),
             }
         } else {
-            receiver.refuse_all().await; // the wake of the release
+            self.fence.ended().await;
+            receiver.refuse_all().await; // the wake
         }
-        // The renewer may have to release the lease, and needs the connection for that.
-        drop(renewer.await);
-        drop(timeout(LEFTOVER_TIMEOUT, leftovers).await);
-        let end = if shared.stop.is_cancelled() || self.fence.ended_by_release().await {
-            TermEnd::Released
+        self.fence.ended().await;
+        let end = if shared.stop.is_cancelled() {
+            TermEnd::Closed(lease)
         } else {
+            lease.end().await;
             TermEnd::Lost(self.fence.lost().await)
         };
+        drop(timeout(LEFTOVER_TIMEOUT, leftovers).await);
         (end, self.requests.publisher().clone())
     }
 
-    /// Waits until the system's actors are to be asked, and announces that; false if the lease has
-    /// ended before.
+    /// Waits until the system's actors are to be asked, and announces that; false if the proxy is to
+    /// stop, or the lease is lost before.
     async fn open(&self) -> bool {
         tokio::select! {
             biased;
             () = self.shared.serves.cancelled() => {}
+            () = self.shared.stop.cancelled() => return false,
             () = self.fence.ended() => return false,
         }
         if !self.lease.serves && !self.announce().await {
@@ -109,7 +108,7 @@ impl LeaseTerm {
         true
     }
 
-    /// Writes into the lease that requests are taken; false if the lease has ended.
+    /// Writes into the lease that requests are taken; false if the proxy is to stop, or the lease is lost.
     async fn announce(&self) -> bool {
         let claim = self.shared.claim();
         let node = &self.shared.node;
@@ -128,6 +127,7 @@ impl LeaseTerm {
                     let pause = RECONNECT_BACKOFF.jittered_delay(attempt, fastrand::f64());
                     tokio::select! {
                         () = sleep(pause) => {}
+                        () = self.shared.stop.cancelled() => return false,
                         () = self.fence.ended() => return false,
                     }
                 }
@@ -180,96 +180,4 @@ fn begin_requests(
     let publisher = Arc::new(publisher);
     spawn_task(publisher::run(publisher.clone()));
     Arc::new(RequestTracker::new(publisher, shared.is_revoked.clone()))
-}
-
-/// Renews the lease of a term, and releases it.
-struct LeaseRenewer {
-    shared: Arc<ProxyShared>,
-    epoch: Epoch,
-    /// The time at which the acquisition was sent.
-    sent: Instant,
-    fence: Arc<Fence>,
-}
-
-impl Drop for LeaseRenewer {
-    fn drop(&mut self) {
-        // If the task did not come to its end: a lease that is not renewed is lost.
-        self.fence.lose("its renewal ended");
-    }
-}
-
-impl LeaseRenewer {
-    fn new(term: &LeaseTerm) -> Self {
-        Self {
-            shared: term.shared.clone(),
-            epoch: term.lease.epoch,
-            sent: term.lease.sent,
-            fence: term.fence.clone(),
-        }
-    }
-
-    /// Renews the lease until the proxy is to stop or the lease is lost, then releases it.
-    async fn run(self) {
-        let lost = tokio::select! {
-            lost = self.renew() => lost,
-            why = self.fence.lost() => Some(why),
-        };
-        if let Some(reason) = &lost {
-            // The attempt to take it again, which follows a denial at once, logs more than this.
-            if self.fence.denial().is_none() || self.shared.stop.is_cancelled() {
-                self.shared.log_loss(reason);
-            }
-            self.fence.lose(reason);
-        }
-        let Some(_) = lost else {
-            match self.shared.release(self.epoch).await {
-                Ok(true) => return self.fence.release(),
-                Ok(false) => {}
-                Err(reason) => self.shared.warn_of_release(&reason),
-            }
-            return self.fence.lose("it could not be given back");
-        };
-        // A renewal that timed out may have come through, and would keep other systems away.
-        if let Err(reason) = self.shared.transport.give_up(self.epoch).await {
-            debug!(%reason, "could not give up a lost lease");
-        }
-    }
-
-    /// Renews the lease until the proxy is to stop; returns the reason if the lease is lost.
-    async fn renew(&self) -> Option<String> {
-        let length = self.shared.config.lease_duration;
-        let regular = length / RENEWALS;
-        // The first one counts from the acquisition, which may have taken long.
-        let mut pause = regular.saturating_sub(self.sent.elapsed());
-        let outage = Outage::default();
-        let node = &*self.shared.node;
-        loop {
-            self.shared.stop.run_until_cancelled(sleep(pause)).await?;
-            let sent = Instant::now();
-            let end = self.fence.lease_end();
-            pause = match timeout_at(end, self.shared.transport.renew(self.epoch, length)).await {
-                Ok(Ok(Some(now))) => {
-                    self.shared.clock.record(sent, Instant::now(), now);
-                    self.fence.renewed(sent);
-                    if outage.record_success() {
-                        info!(%node, "the lease is renewed again");
-                    }
-                    regular
-                }
-                Ok(Ok(None)) => {
-                    self.fence.deny(NOT_OWNED);
-                    return Some(NOT_OWNED.to_owned());
-                }
-                Ok(Err(reason)) if Instant::now() < end => {
-                    if outage.record_failure() {
-                        let left = end.saturating_duration_since(Instant::now());
-                        warn!(%node, %reason, ?left, "the lease cannot be renewed: trying again until \
-                            it expires; no requests are executed after that");
-                    }
-                    regular / 8
-                }
-                Ok(Err(_)) | Err(_) => return Some("it has run out".to_owned()),
-            };
-        }
-    }
 }

@@ -15,7 +15,7 @@ use crate::bus::link::health::ConnectionState;
 use crate::bus::protocol::{Kind, Request, decode_reply};
 use crate::bus::proxy::{Proxy, serve};
 use crate::bus::server::acquire::ACQUIRE_INTERVAL;
-use crate::bus::server::term::RENEWALS;
+use crate::bus::server::renewer::RENEWALS;
 use crate::bus::transport::stream::{DeadLetterStore, StreamConsumer};
 use crate::bus::transport::{
     Acquired, CutFrame, Epoch, Frame, LEASE, LeaseClaim, LeaseGrant, LeaseHolder, LeaseRecord,
@@ -24,6 +24,8 @@ use crate::bus::transport::{
 use crate::envelope::Attributes;
 use crate::error::AskError;
 use crate::reply::remote::{ClientId, Origin};
+
+mod closing;
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -46,14 +48,18 @@ struct Bus {
     renewal: Duration,
     /// Renewals fail at once.
     fails_to_renew: bool,
+    /// Number of renewals that were sent.
+    renewals: AtomicUsize,
     /// The epoch that was given out last.
     epoch: AtomicU64,
     holder: Mutex<Holder>,
     /// Time until which publishing fails.
     outage: Duration,
-    /// Pops fail from the release on.
-    fails_after_release: bool,
-    /// A frame that comes in this long after the release.
+    /// Time until which the lease cannot be closed.
+    deafness: Duration,
+    /// Pops fail from the close on.
+    fails_after_close: bool,
+    /// A frame that comes in this long after the close.
     straggler: Option<(Duration, Bytes)>,
     inbox: Mutex<VecDeque<Bytes>>,
     /// Larger frames are cut by pops.
@@ -64,7 +70,14 @@ struct Bus {
     publishing: AtomicUsize,
     most_publishing: AtomicUsize,
     published: Mutex<Vec<Published>>,
+    /// Clients know that no more requests are taken.
+    closed_lease: AtomicBool,
     released: AtomicBool,
+    /// A lease that was lost was given back.
+    given_up: AtomicBool,
+    /// An actor has stopped after the release.
+    stopped_unleased: AtomicBool,
+    /// The connections are closed.
     closed: AtomicBool,
 }
 
@@ -74,10 +87,12 @@ impl Bus {
             start: Instant::now(),
             renewal: Duration::ZERO,
             fails_to_renew: false,
+            renewals: AtomicUsize::new(0),
             epoch: AtomicU64::new(0),
             holder: Mutex::new(Holder::LastGranted),
             outage: Duration::ZERO,
-            fails_after_release: false,
+            deafness: Duration::ZERO,
+            fails_after_close: false,
             straggler: None,
             inbox: Mutex::default(),
             max_frame: usize::MAX,
@@ -87,7 +102,10 @@ impl Bus {
             publishing: AtomicUsize::new(0),
             most_publishing: AtomicUsize::new(0),
             published: Mutex::default(),
+            closed_lease: AtomicBool::new(false),
             released: AtomicBool::new(false),
+            given_up: AtomicBool::new(false),
+            stopped_unleased: AtomicBool::new(false),
             closed: AtomicBool::new(false),
         }
     }
@@ -192,16 +210,27 @@ impl ServerTransport for Bus {
     }
 
     async fn renew(&self, _: Epoch, _: Duration) -> Result<Option<ServerTime>, TransportError> {
+        self.renewals.fetch_add(1, SeqCst);
         if self.fails_to_renew {
             return Err(broken());
         }
         sleep(self.renewal).await;
-        Ok(Some(self.now()))
+        let is_owned = !matches!(*self.holder.lock(), Holder::Another(_));
+        Ok(is_owned.then(|| self.now()))
     }
 
-    async fn release(&self, _: Epoch, wake: Bytes) -> Result<bool, TransportError> {
-        self.released.store(true, SeqCst);
-        if self.fails_after_release {
+    async fn stop_serving(
+        &self,
+        _: Epoch,
+        claim: &LeaseClaim,
+        wake: Bytes,
+    ) -> Result<bool, TransportError> {
+        assert!(!claim.serves);
+        if self.start.elapsed() < self.deafness {
+            return Err(broken());
+        }
+        self.closed_lease.store(true, SeqCst);
+        if self.fails_after_close {
             self.filled.notify_one();
         } else {
             self.push(wake);
@@ -216,8 +245,14 @@ impl ServerTransport for Bus {
         ))
     }
 
-    async fn give_up(&self, _: Epoch) -> Result<bool, TransportError> {
+    async fn release(&self, _: Epoch) -> Result<bool, TransportError> {
+        assert!(self.closed_lease.load(SeqCst), "clients know that it ends");
         self.released.store(true, SeqCst);
+        Ok(true)
+    }
+
+    async fn give_up(&self, _: Epoch) -> Result<bool, TransportError> {
+        self.given_up.store(true, SeqCst);
         Ok(true)
     }
 
@@ -238,7 +273,7 @@ impl ServerTransport for Bus {
         let count = usize::try_from(count).unwrap();
         let end = Instant::now() + block;
         loop {
-            if self.fails_after_release && self.released.load(SeqCst) {
+            if self.fails_after_close && self.closed_lease.load(SeqCst) {
                 return Err(broken());
             }
             let frames: Vec<_> = {
@@ -346,7 +381,7 @@ async fn expired_lease_is_released() {
     assert_eq!(*lost.unwrap(), ConnectionState::Reconnecting { reason });
     assert_eq!(bus.start.elapsed(), LEASE);
     assert!(
-        bus.released.load(SeqCst),
+        bus.given_up.load(SeqCst),
         "a late renewal would keep other systems away"
     );
     // No other system has the lease, so it is taken again; requests in between are not executed.
@@ -404,7 +439,7 @@ async fn requests_popped_after_the_bus_lost_the_lease_are_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn requests_during_the_release_of_a_lost_lease_are_refused() {
+async fn requests_during_the_close_of_a_lost_lease_are_refused() {
     let (bus, system, _proxy) = Bus::new().serve().await;
     sleep(MS).await; // a pop waits for requests
     *bus.holder.lock() = Holder::None;
@@ -509,7 +544,7 @@ async fn frames_of_many_clients_are_published_a_few_at_a_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn request_just_after_the_release_is_refused() {
+async fn request_just_after_the_close_is_refused() {
     let bus = Bus {
         straggler: Some((5 * MS, ask(1, 7))),
         ..Bus::new()
@@ -540,7 +575,7 @@ async fn proxy_far_from_its_bus_has_several_pops_and_stops_at_once() {
 #[tokio::test(start_paused = true)]
 async fn proxy_stops_if_its_wake_is_lost() {
     let bus = Bus {
-        fails_after_release: true,
+        fails_after_close: true,
         ..Bus::new()
     };
     let (bus, system, proxy) = bus.serve().await;

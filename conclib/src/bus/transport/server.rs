@@ -119,9 +119,19 @@ pub(crate) trait ServerTransport: Send + Sync {
         length: Duration,
     ) -> Result<Option<ServerTime>, TransportError>;
 
-    /// Releases the lease in good order, and appends `wake` to the inbox, so that a blocked
-    /// [`pop`](Self::pop) returns; false if the caller does not own it.
-    async fn release(&self, epoch: Epoch, wake: Bytes) -> Result<bool, TransportError>;
+    /// Announces to clients that the owner of the lease takes no more requests, and appends `wake` to the
+    /// inbox, so that a blocked [`pop`](Self::pop) returns. The lease stays, and is prolonged by its
+    /// `length`; false if the caller does not own it.
+    async fn stop_serving(
+        &self,
+        epoch: Epoch,
+        claim: &LeaseClaim,
+        wake: Bytes,
+    ) -> Result<bool, TransportError>;
+
+    /// Releases a lease in good order whose owner takes no more requests; false if the caller does not
+    /// own it.
+    async fn release(&self, epoch: Epoch) -> Result<bool, TransportError>;
 
     /// Gives a lost lease back, in case it still stands: its owner answers no request any more that is
     /// left in the inbox. False if the caller does not own it.

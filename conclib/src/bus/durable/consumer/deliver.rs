@@ -102,8 +102,8 @@ impl Deliverer {
         self.fence.as_ref().is_some_and(|fence| fence.is_open())
     }
 
-    /// False once the proxy is to stop, although the fence stays open then: the next owner of the lease
-    /// may have listed the claims of this consumer already.
+    /// False once the proxy is to stop, although the fence stays open then: the actors are stopped next, and
+    /// after a shutdown that was cut the next owner of the lease may have listed the claims already.
     pub(super) fn may_deliver(&self) -> bool {
         self.is_in_term() && !self.link.shared.stop.is_cancelled()
     }

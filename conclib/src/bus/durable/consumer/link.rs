@@ -118,6 +118,8 @@ impl ConsumerLink {
         };
         match self.shared.transport.owner().await {
             Ok(owner) if owner == Some(epoch) => true,
+            // Most likely this process has closed the lease just now.
+            Ok(None) if self.shared.stop.is_cancelled() => false,
             Ok(_) => {
                 self.shared.lose_lease(epoch);
                 false

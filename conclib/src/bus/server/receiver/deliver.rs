@@ -26,7 +26,7 @@ const MAX_REQUEST_OVERHEAD: usize = 2 * 1024;
 
 impl RequestReceiver {
     /// Handles frames in the order in which they were popped; true if a wake among them says that the
-    /// lease was released. The requests behind the wake are refused.
+    /// lease was closed. The requests behind the wake are refused.
     pub(super) fn handle_all(
         &mut self,
         frames: Vec<Bytes>,
@@ -34,7 +34,7 @@ impl RequestReceiver {
         mut intake: Intake,
     ) -> bool {
         let now = Instant::now();
-        let mut is_released = false;
+        let mut is_woken = false;
         let mut cut = cut.into_iter().peekable();
         for (position, frame) in frames.into_iter().enumerate() {
             while let Some(cut) = cut.next_if(|cut| cut.position <= position) {
@@ -42,14 +42,14 @@ impl RequestReceiver {
             }
             self.frame_size.record(frame.len());
             if self.handle(&frame, intake, now) {
-                is_released = true;
+                is_woken = true;
                 intake = Intake::Reject;
             }
         }
         for cut in cut {
             self.refuse_cut(&cut, intake, now);
         }
-        is_released
+        is_woken
     }
 
     /// Refuses a request for which there was no room in the pop.
@@ -76,7 +76,7 @@ impl RequestReceiver {
         self.requests.refuse(origin, refusal);
     }
 
-    /// Handles a frame; true if it is the wake of a release.
+    /// Handles a frame; true if it is the wake of a lease that was closed.
     fn handle(&mut self, frame: &Bytes, intake: Intake, now: Instant) -> bool {
         let request = match Received::decode(frame) {
             Ok(request) => request,

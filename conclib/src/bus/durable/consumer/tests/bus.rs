@@ -88,8 +88,17 @@ impl ServerTransport for Bus {
         }
     }
 
-    async fn release(&self, epoch: Epoch, wake: Bytes) -> Result<bool, TransportError> {
-        self.inner.release(epoch, wake).await
+    async fn stop_serving(
+        &self,
+        epoch: Epoch,
+        claim: &LeaseClaim,
+        wake: Bytes,
+    ) -> Result<bool, TransportError> {
+        self.inner.stop_serving(epoch, claim, wake).await
+    }
+
+    async fn release(&self, epoch: Epoch) -> Result<bool, TransportError> {
+        self.inner.release(epoch).await
     }
 
     async fn give_up(&self, epoch: Epoch) -> Result<bool, TransportError> {
