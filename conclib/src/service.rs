@@ -10,11 +10,11 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::{error, info, warn};
 
-use crate::bus::{Config, ConfigError, ConnectError, Lease, Proxy, ProxyEnd, acquire_lease};
-use crate::core::{Service as _, SystemCore};
+use crate::bus::{Config, ConfigError, ConnectError, Lease, ProxyEnd, acquire_lease};
+use crate::core::SystemCore;
 use crate::error::Failure;
 use crate::error::panics::catch_future;
 use crate::system::{ActorFailure, ActorSystem, ShutdownReport};
@@ -36,6 +36,10 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(25);
 /// The time that `start` has to return the error of an actor that could not start, after the actor has
 /// reported its end.
 const START_GRACE: Duration = Duration::from_millis(100);
+
+/// The time for the release of the lease after a second signal: without one, the next process waits until
+/// it expires.
+const RELEASE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Runs an actor process: waits for its turn, makes its actors by `start`, lets other processes ask
 /// them, and ends in good order. A `main` returns its outcome.
@@ -218,6 +222,7 @@ impl Service {
                 EndCause::Stopped => info!(node = %config.node, %reason, "the service stops"),
                 cause => error!(node = %config.node, %cause, "the service stops"),
             }
+            let release = serving.0.as_ref().map(Lease::releaser);
             let mut was_asked = matches!(cause, EndCause::Stopped);
             let mut ending = pin!(shut_down(&system, self.shutdown_timeout, &mut serving));
             let report = loop {
@@ -226,6 +231,9 @@ impl Service {
                     _ = signals.next() => {
                         if was_asked {
                             warn!(node = %config.node, "another signal: the service ends without waiting for its actors");
+                            if let Some(release) = release {
+                                drop(timeout(RELEASE_TIMEOUT, release).await);
+                            }
                             let end = RunEnd::interrupted(cause).logged(&config.node);
                             return leftovers.end_process_after(end);
                         }
@@ -273,23 +281,16 @@ impl Drop for StopsOnDrop {
     }
 }
 
-/// The proxy of a turn: shut down if the service is dropped, whatever still refers to the system.
+/// The lease of a turn, from before the actors are made until they have stopped: released if the service
+/// is dropped, whatever still refers to the system.
 #[derive(Default)]
-struct Serving(Option<Proxy>);
+struct Serving(Option<Lease>);
 
 impl Serving {
-    /// Waits until the replies of the actors are published.
+    /// Waits until the replies of the actors are published, and the lease is released.
     async fn ended(&mut self) {
-        if let Some(proxy) = self.0.take() {
-            proxy.shutdown().await;
-        }
-    }
-}
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        if let Some(proxy) = self.0.take() {
-            proxy.abort();
+        if let Some(lease) = self.0.take() {
+            lease.release().await;
         }
     }
 }
@@ -306,7 +307,7 @@ where
     Fut: Future<Output = Result<(), Failure>>,
 {
     let lease = match acquire_lease(system, config).await {
-        Ok(lease) => lease,
+        Ok(lease) => &*serving.0.insert(lease),
         Err(error) => return error.into(),
     };
     info!(node = %config.node, epoch = lease.token(), "this process' turn: making the actors");
@@ -325,7 +326,7 @@ where
     tokio::select! {
         biased;
         failure = system.failed() => EndCause::ActorEnded(failure),
-        cause = serve(lease, config, serving) => cause,
+        cause = serve(lease, config) => cause,
     }
 }
 
@@ -338,11 +339,10 @@ async fn failed_while_starting(system: &ActorSystem) -> ActorFailure {
 }
 
 /// Serves until the lease is given back or lost.
-async fn serve(lease: Lease, config: &Config, serving: &mut Serving) -> EndCause {
-    match lease.serve().await {
+async fn serve(lease: &Lease, config: &Config) -> EndCause {
+    match lease.open().await {
         Ok(proxy) => {
             info!(node = %config.node, epoch = proxy.epoch(), "the service serves");
-            serving.0 = Some(proxy.clone());
             proxy.stopped().await.into()
         }
         Err(error) => error.into(),

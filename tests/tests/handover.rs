@@ -170,3 +170,32 @@ async fn next_system_has_its_turn_after_at_most_the_time_of_a_shutdown() -> Test
     assert_eq!(client.ask("counter", Count { millis: 0 }).await, Ok(1));
     Ok(())
 }
+
+#[tokio::test(start_paused = true)]
+async fn service_that_cannot_start_holds_its_lease_until_its_actors_have_stopped() -> TestResult {
+    let config = Config::memory();
+    let database = Arc::new(AtomicU32::new(7));
+    let failing = run(&config, |system| {
+        let (count, database) = (8, database.clone());
+        let saving = 5 * SECOND;
+        async move {
+            let counter = Counter {
+                count,
+                database,
+                saving,
+            };
+            system.spawn(counter).await?;
+            sleep(SECOND).await;
+            Err(Failure::msg("there is no disk"))
+        }
+    });
+    let next = async {
+        sleep(SECOND / 2).await;
+        serve(config.clone(), database.clone(), MS).await
+    };
+    let (end, _next) = tokio::join!(failing, next);
+    assert_eq!(end.exit_code(), 1);
+    let client = ProxyClient::connect(&config).await?;
+    assert_eq!(client.ask("counter", Count { millis: 0 }).await, Ok(9));
+    Ok(())
+}

@@ -1,6 +1,7 @@
 //! The lease of a node, taken before the actors are made, and served only after that.
 
 use std::fmt;
+use std::future::Future;
 use std::sync::Arc;
 
 use tracing::{info, warn};
@@ -145,13 +146,28 @@ impl Lease {
     ///
     /// A call dropped before it is ready releases the lease.
     pub async fn serve(mut self) -> Result<Proxy, ConnectError> {
-        let Some(shared) = self.shared.take() else {
-            return Err(ConnectError::SystemClosed);
-        };
+        let proxy = self.open().await?;
+        self.shared = None; // the system owns the proxy
+        Ok(proxy)
+    }
+
+    /// The same for a lease that stays in the hands of its holder.
+    pub(crate) async fn open(&self) -> Result<Proxy, ConnectError> {
+        let shared = self.shared.as_ref().ok_or(ConnectError::SystemClosed)?;
         shared.serves.cancel();
-        let pending = PendingProxy::new(shared);
-        let shared = pending.until(ProxyShared::opened).await?;
+        shared.opened().await?;
+        let shared = shared.clone();
         Ok(Proxy { shared })
+    }
+
+    /// A call that releases the lease at once, without waiting for actors and replies.
+    pub(crate) fn releaser(&self) -> impl Future<Output = ()> + use<> {
+        let shared = self.shared.clone();
+        async move {
+            if let Some(shared) = shared {
+                shared.release_now().await;
+            }
+        }
     }
 
     /// Releases the lease, so that another system has its turn.

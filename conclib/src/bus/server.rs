@@ -326,6 +326,19 @@ impl ProxyShared {
         self.stop.cancel();
     }
 
+    /// The same, and waits until the lease is not held any more.
+    pub(crate) async fn release_now(&self) {
+        self.abort();
+        let fence = self
+            .current_term
+            .borrow()
+            .as_ref()
+            .map(|term| term.fence.clone());
+        if let Some(fence) = fence {
+            fence.left().await;
+        }
+    }
+
     /// The epoch of the current lease, or of the last one.
     pub(crate) fn last_epoch(&self) -> Option<Epoch> {
         let current = self.current_term.borrow();

@@ -123,7 +123,8 @@ async fn actor_that_does_not_stop_is_killed_and_a_second_signal_does_not_wait() 
         let was_quick = start.elapsed() < 2 * SECOND;
         assert_eq!(was_quick, signals == 2, "{:?}", start.elapsed());
         drop(within(asked).await);
-        bus.command(&["DEL", "conclib:{n:main}:lease"]).await;
+        let lease = ["EXISTS", "conclib:{n:main}:lease"];
+        assert_eq!(bus.command(&lease).await, "0", "it is released");
     }
 }
 

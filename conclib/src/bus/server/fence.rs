@@ -180,6 +180,12 @@ impl Fence {
         settled.is_ok_and(|state| matches!(state.lease, LeaseState::Closed | LeaseState::Released))
     }
 
+    /// Waits until the lease is not held any more.
+    pub(super) async fn left(&self) {
+        let mut changes = self.state.subscribe();
+        drop(changes.wait_for(|state| !state.is_held()).await);
+    }
+
     /// Waits until the lease is lost; returns the reason.
     pub(super) async fn lost(&self) -> String {
         let mut changes = self.state.subscribe();
