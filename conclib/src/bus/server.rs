@@ -15,7 +15,6 @@
 //! they had been popped: a Redis that lost its data, or was replaced by one that lags behind, has not
 //! kept the lease. So a client that finds no lease knows that its request was not executed.
 
-use std::fmt;
 use std::future::{Future, ready};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -39,6 +38,8 @@ use crate::core::{FencingToken, SystemCore};
 use acquire::OwnLease;
 pub(crate) use acquire::{AcquireError, AcquireMode};
 use dedup::Deduplicator;
+pub(crate) use end::EndGuard;
+pub use end::ProxyEnd;
 use fence::Fence;
 use publisher::ReplyPublisher;
 use term::{LeaseTerm, TermEnd};
@@ -47,6 +48,7 @@ use tracker::RequestTracker;
 mod acquire;
 mod cancellations;
 mod dedup;
+mod end;
 pub(crate) mod fence;
 mod held_requests;
 pub(crate) mod publisher;
@@ -117,18 +119,6 @@ async fn run_terms(
     }
 }
 
-/// Announces the end of the proxy when it is dropped, at the latest with its runtime.
-pub(crate) struct EndGuard(pub(crate) Arc<ProxyShared>);
-
-impl Drop for EndGuard {
-    fn drop(&mut self) {
-        self.0.health.close();
-        // Fails if the reason is set already.
-        drop(self.0.stopped.set(ProxyEnd::Stopped));
-        drop(self.0.ended.set(()));
-    }
-}
-
 /// The state that the proxy's tasks share, in all terms.
 pub(crate) struct ProxyShared {
     pub(crate) node: String,
@@ -183,33 +173,6 @@ impl CurrentTerm {
     /// True while requests may be executed.
     pub(crate) fn may_execute(&self) -> bool {
         self.is_open && self.fence.is_open()
-    }
-}
-
-/// The reason why a proxy takes no more requests.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ProxyEnd {
-    /// The proxy was shut down.
-    Stopped,
-    /// The proxy had lost its lease, and another system has served the node since: the state of the
-    /// actors may be out of date. (A lease that no other system has had is taken again, as soon as
-    /// the bus can be reached.)
-    LeaseLost,
-    /// A younger process with the same [`Config::instance`](crate::Config::instance) has taken the
-    /// lease. To take it back would be a fight of two processes with one name.
-    Replaced,
-}
-
-impl fmt::Display for ProxyEnd {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Stopped => "the proxy was shut down",
-            Self::LeaseLost => {
-                "the lease was lost, and another actor system has served the node since"
-            }
-            Self::Replaced => "a younger process of the same instance serves the node",
-        })
     }
 }
 

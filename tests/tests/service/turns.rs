@@ -41,6 +41,19 @@ async fn actors_are_asked_only_when_the_lease_is_served() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn each_lease_of_a_system_has_its_own_token() {
+    let (system, config) = (ActorSystem::new(), Config::memory());
+    let [one, other] = ["a", "b"].map(|node| config.clone().node(node));
+    let first = acquire_lease(&system, &one).await.unwrap();
+    sleep(SECOND).await; // tokens are times
+    let second = acquire_lease(&system, &other).await.unwrap();
+    assert!(first.token() < second.token());
+    assert_eq!(system.token(), Some(second.token()));
+    let token = first.token();
+    assert_eq!(first.serve().await.unwrap().epoch(), Some(token));
+}
+
+#[tokio::test(start_paused = true)]
 async fn waiting_system_has_its_turn_when_the_other_one_ends() {
     let config = Config::memory();
     let (first, second) = (ActorSystem::new(), ActorSystem::new());

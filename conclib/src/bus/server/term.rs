@@ -35,7 +35,7 @@ pub(super) struct LeaseTerm {
 
 /// The end of a term.
 pub(super) enum TermEnd {
-    /// No more requests are taken, because the proxy is to stop. The lease is held.
+    /// No more requests are taken, because the proxy is to stop. The lease is held, unless it is lost too.
     Closed(LeaseHandle),
     /// The lease was lost, with the reason.
     Lost(String),
