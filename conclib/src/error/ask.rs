@@ -110,8 +110,30 @@ pub enum AskError {
         /// for.
         chain: Vec<Urn>,
     },
-    /// Bus: the message did not decode as the type that it names, or its idempotency key was used
-    /// before with other contents; the request was not executed.
+    /// Bus: the text that was asked for is no [URN](Urn); the request was not executed. So it is for a URN
+    /// with a part that a user has typed; within the process that is [`ActorNotFound`](Self::ActorNotFound).
+    #[error("{reason}")]
+    InvalidUrn {
+        /// The beginning of the text, and the problem.
+        reason: String,
+    },
+    /// Bus: the idempotency key is empty or too long; the request was not executed.
+    #[error("an idempotency key has 1 to {limit} bytes, not {size}")]
+    InvalidKey {
+        /// The size of the key in bytes.
+        size: usize,
+        /// The size of the longest key in bytes.
+        limit: usize,
+    },
+    /// Bus: the idempotency key was used before for a message with other contents; this one was not
+    /// executed.
+    #[error("the idempotency key `{key}` was used before with other contents; use another key")]
+    KeyReused {
+        /// The key.
+        key: String,
+    },
+    /// Bus: the message did not encode, or not decode as the type that it names, or has a setting that
+    /// does not go with it; the request was not executed.
     #[error("the request was rejected: {reason}")]
     BadRequest {
         /// The type of the message, and the problem.
@@ -181,6 +203,9 @@ impl AskError {
             | Self::ActorUnavailable { .. }
             | Self::Unhandled { .. }
             | Self::Overloaded { .. }
+            | Self::InvalidUrn { .. }
+            | Self::InvalidKey { .. }
+            | Self::KeyReused { .. }
             | Self::BadRequest { .. }
             | Self::TooLarge { .. }
             | Self::Unavailable { .. }

@@ -13,8 +13,10 @@ impl AskError {
     ///
     /// | status | errors | the request |
     /// |---|---|---|
-    /// | 404 Not Found | `ActorNotFound` | was not executed |
+    /// | 400 Bad Request | `InvalidKey` | was not executed |
+    /// | 404 Not Found | `ActorNotFound`, `InvalidUrn` | was not executed |
     /// | 413 Content Too Large | `TooLarge` | was not executed |
+    /// | 422 Unprocessable Content | `KeyReused` | was not executed |
     /// | 500 Internal Server Error | `ActorFailed` | was not executed |
     /// | 500 | `Failed`, `NoReply` | was executed |
     /// | 500 | `AskCycle` | may have been executed |
@@ -24,13 +26,11 @@ impl AskError {
     /// | 503 Service Unavailable | `NoResponder`, `Overloaded`, `Unavailable`, `ActorUnavailable`, `Timeout` and `Disconnected` with [`Delivered::No`] | was not executed: try again, see [`retry_after`](Self::retry_after) |
     /// | 504 Gateway Timeout | any other `Timeout` | may have been executed |
     ///
-    /// A URN that is made from the path of a request may name nothing: hence 404. A URN that is fixed
+    /// A URN that is made from the path of a request may name nothing, or be none: hence 404. A URN that is fixed
     /// in the program names an actor that is starting or being replaced: use
     /// [`missing_is_unavailable`](Self::missing_is_unavailable), which makes it a 503. `Unhandled`,
     /// `BadRequest` and `Incompatible` mean that two processes are of different versions, which is no
-    /// fault of the HTTP client. Two causes of `BadRequest` can be: a URN that is not valid, so parse what
-    /// comes from a path before it becomes a part of one; and an idempotency key that the client has used
-    /// with other contents, for which a program that passes keys on may reply with 422.
+    /// fault of the HTTP client.
     ///
     /// ```
     /// use conclib::AskError;
@@ -45,8 +45,10 @@ impl AskError {
     pub const fn http_status(&self) -> u16 {
         use Delivered::{Accepted, No, Unknown};
         match self {
-            Self::ActorNotFound { .. } => 404,
+            Self::InvalidKey { .. } => 400,
+            Self::ActorNotFound { .. } | Self::InvalidUrn { .. } => 404,
             Self::TooLarge { .. } => 413,
+            Self::KeyReused { .. } => 422,
             Self::ActorFailed { .. }
             | Self::Failed { .. }
             | Self::NoReply
@@ -102,6 +104,9 @@ impl AskError {
             | Self::ActorStopped
             | Self::NoReply
             | Self::AskCycle { .. }
+            | Self::InvalidUrn { .. }
+            | Self::InvalidKey { .. }
+            | Self::KeyReused { .. }
             | Self::BadRequest { .. }
             | Self::BadResponse { .. }
             | Self::TooLarge { .. }
@@ -173,6 +178,13 @@ pub(crate) mod tests {
             AskError::ActorStopped,
             AskError::NoReply,
             AskError::AskCycle { chain: vec![urn] },
+            AskError::InvalidUrn {
+                reason: reason.clone(),
+            },
+            AskError::InvalidKey { size: 0, limit: 1 },
+            AskError::KeyReused {
+                key: reason.clone(),
+            },
             AskError::BadRequest {
                 reason: reason.clone(),
             },

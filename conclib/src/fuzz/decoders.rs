@@ -61,6 +61,9 @@ pub(super) fn replies() -> Vec<Vec<u8>> {
         AskError::BadRequest {
             reason: "why".to_owned(),
         },
+        AskError::KeyReused {
+            key: "key".to_owned(),
+        },
         AskError::TooLarge { size: 5, limit: 4 },
     ];
     let mut answers = vec![Answer::new(1 << 40, Ok(vec![7; 40]))];

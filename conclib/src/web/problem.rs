@@ -100,7 +100,11 @@ fn executed(error: &AskError) -> &'static str {
 fn detail(status: StatusCode, executed: &str, is_retryable: bool) -> &'static str {
     match (status, executed) {
         (StatusCode::NOT_FOUND, _) => "There is no such resource.",
+        (StatusCode::BAD_REQUEST, _) => "The idempotency key must have 1 to 128 bytes.",
         (StatusCode::PAYLOAD_TOO_LARGE, _) => "The request is too large.",
+        (StatusCode::UNPROCESSABLE_ENTITY, _) => {
+            "The idempotency key was used before with other contents."
+        }
         (_, "no") if is_retryable => "The request was not executed. Try again later.",
         (_, "no") => "The request was not executed.",
         (_, "yes") => "The request was executed, and its result is not available.",
@@ -138,7 +142,7 @@ enum Severity {
     Fault,
     /// Something is away, or too slow, for a while.
     Outage,
-    /// The HTTP client asked for what does not exist, or sent too much.
+    /// The HTTP client asked for what does not exist, or sent too much, or a key that does not do.
     Client,
 }
 
@@ -161,7 +165,11 @@ impl Severity {
             | AskError::Unavailable { .. }
             | AskError::Disconnected { .. }
             | AskError::Closed => Self::Outage,
-            AskError::ActorNotFound { .. } | AskError::TooLarge { .. } => Self::Client,
+            AskError::ActorNotFound { .. }
+            | AskError::InvalidUrn { .. }
+            | AskError::InvalidKey { .. }
+            | AskError::KeyReused { .. }
+            | AskError::TooLarge { .. } => Self::Client,
         }
     }
 }

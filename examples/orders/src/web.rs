@@ -47,13 +47,9 @@ async fn place(
     };
     let request = header(&headers, "x-request-id").map(|id| ("request", id));
     let ask = client.ask(&urn, order).idempotency_key(key).retry();
-    match ask.attributes(request).deadline(deadline).await {
-        Ok(Ok(order)) => Ok((StatusCode::CREATED, Json(order)).into_response()),
-        Ok(Err(refusal)) => Err(declined(&refusal).into()),
-        // The URN and the key are valid: this one was used with other contents.
-        Err(AskError::BadRequest { .. }) => Err(declined(&Refusal::KeyUsed).into()),
-        Err(error) => Err(error.into()),
-    }
+    let placed = ask.attributes(request).deadline(deadline).await?;
+    let order = placed.map_err(|refusal| declined(&refusal))?;
+    Ok((StatusCode::CREATED, Json(order)).into_response())
 }
 
 async fn read(client: ProxyClient, deadline: Deadline, path: Path<String>) -> Result<Json<Order>> {

@@ -56,11 +56,11 @@ pub(crate) async fn unknown_urn_is_actor_not_found(fixture: BusFixture) {
 pub(crate) async fn urn_that_is_none(fixture: BusFixture) {
     for urn in ["", "with space", &"x".repeat(10_000)] {
         match fixture.client.ask(urn, Double { n: 1 }).await {
-            Err(AskError::BadRequest { .. }) => {}
+            Err(AskError::InvalidUrn { .. }) => {}
             other => panic!("{other:?}"),
         }
         let error = fixture.client.tell(urn, Double { n: 7 }).await.unwrap_err();
-        assert!(matches!(error, AskError::BadRequest { .. }));
+        assert!(matches!(error, AskError::InvalidUrn { .. }));
     }
 }
 

@@ -120,11 +120,8 @@ pub(crate) async fn key_covers_one_message_of_one_actor(config: Config) {
 
 /// The error of an asker whose key was used with other contents.
 fn used(key: &str) -> AskError {
-    AskError::BadRequest {
-        reason: format!(
-            "the idempotency key `{key}` was used before with other contents; use another key"
-        ),
-    }
+    let key = key.to_owned();
+    AskError::KeyReused { key }
 }
 
 pub(crate) async fn key_with_other_contents_is_refused(config: Config) {
@@ -207,12 +204,12 @@ pub(crate) async fn key_has_a_length(config: Config) {
         let asked = client.ask("shop", Order { n: 1 });
         let asked = asked.idempotency_key(key.clone()).await;
         assert!(
-            matches!(asked, Err(AskError::BadRequest { .. })),
+            matches!(asked, Err(AskError::InvalidKey { limit: 128, .. })),
             "{asked:?}"
         );
         let told = client.tell("shop", Order { n: 1 });
         let told = told.idempotency_key(key).await.unwrap_err();
-        assert!(matches!(told, AskError::BadRequest { .. }));
+        assert!(matches!(told, AskError::InvalidKey { .. }));
     }
     let longest = client.ask("shop", Order { n: 1 });
     assert_eq!(longest.idempotency_key("k".repeat(128)).await, Ok(1));

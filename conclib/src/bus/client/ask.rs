@@ -215,13 +215,14 @@ impl<M: ActorMessage> RemoteAsk<M> {
         self
     }
 
-    /// Makes the message durable, with an idempotency key of 1 to 128 bytes. Among the messages of one
+    /// Makes the message durable, with an idempotency key of 1 to 128 bytes (another one ends the ask with
+    /// [`InvalidKey`](AskError::InvalidKey)). Among the messages of one
     /// type for one actor, those with the same key are handled once, as long as the first answer is
     /// stored ([`Config::result_ttl`](crate::Config::result_ttl), 1 h unless set). Without a key
     /// each call has one of its own.
     ///
     /// A key stands for the contents that it was first used with. An ask with other contents ends with
-    /// [`BadRequest`](AskError::BadRequest), and is not executed. Contents are compared as they are
+    /// [`KeyReused`](AskError::KeyReused), and is not executed. Contents are compared as they are
     /// encoded: a `HashMap` or `HashSet` has no order of its own, so a message with a key needs a
     /// `BTreeMap` or `BTreeSet` instead.
     pub fn idempotency_key(mut self, key: impl Into<String>) -> Self {

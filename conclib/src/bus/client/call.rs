@@ -260,7 +260,7 @@ impl<M: ActorMessage> Call<M> {
 
     fn send(&mut self, kind: Kind) -> Result<SentRequest, AskError> {
         let contents = self.contents()?;
-        let urn = self.urn.as_ref().map_err(|error| AskError::BadRequest {
+        let urn = self.urn.as_ref().map_err(|error| AskError::InvalidUrn {
             reason: error.to_string(),
         })?;
         let Some(deadline) = self.deadline.at() else {

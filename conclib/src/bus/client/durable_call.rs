@@ -81,11 +81,9 @@ impl IdempotencyKey {
         match self {
             Self::Generated => Ok(Uuid::random().as_str().to_owned()),
             Self::Given(key) if (1..=MAX_KEY_LEN).contains(&key.len()) => Ok(key.clone()),
-            Self::Given(key) => Err(AskError::BadRequest {
-                reason: format!(
-                    "an idempotency key has 1 to {MAX_KEY_LEN} bytes, not {}",
-                    key.len()
-                ),
+            Self::Given(key) => Err(AskError::InvalidKey {
+                size: key.len(),
+                limit: MAX_KEY_LEN,
             }),
         }
     }

@@ -156,7 +156,8 @@ impl<M: ActorMessage> RemoteTell<M> {
         Self { call }
     }
 
-    /// Makes the message durable, with an idempotency key of 1 to 128 bytes. Among the messages of one
+    /// Makes the message durable, with an idempotency key of 1 to 128 bytes (another one ends the tell with
+    /// [`InvalidKey`](AskError::InvalidKey)). Among the messages of one
     /// type for one actor, those with the same key are handled once, as long as the first answer is
     /// stored ([`Config::result_ttl`](crate::Config::result_ttl), 1 h unless set). Without a key
     /// each call has one of its own.

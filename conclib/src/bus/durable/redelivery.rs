@@ -26,6 +26,9 @@ pub(crate) fn decide_retry(
     let is_permanent = matches!(
         error,
         AskError::BadRequest { .. }
+            | AskError::InvalidUrn { .. }
+            | AskError::InvalidKey { .. }
+            | AskError::KeyReused { .. }
             | AskError::BadResponse { .. }
             | AskError::Unhandled { .. }
             | AskError::TooLarge { .. }

@@ -20,6 +20,9 @@ const MAX_CHAIN: usize = 64;
 /// Element behind the URN of an actor that is absent because it failed.
 const HAS_FAILED: bool = true;
 
+/// Element behind the reason of a refused request whose idempotency key was used before; its key follows.
+const KEY_REUSED: u8 = 1;
+
 /// The outcome of one ask, as it is encoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Answer {
@@ -126,7 +129,10 @@ pub(crate) fn decode_reply(frame: &Bytes) -> Result<(Epoch, Vec<ReceivedAnswer>)
     Ok((Epoch(epoch), answers.into_iter().map(read).collect()))
 }
 
-/// The outcome of an ask, as a number. New ones go to the end.
+/// The outcome of an ask, as a number.
+///
+/// An error that is new goes behind the details of the error that older clients are to read instead: they
+/// ignore further elements, and cannot know of an unknown number whether the request was executed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 enum AnswerStatus {
@@ -200,10 +206,20 @@ impl AnswerStatus {
                 (Self::AskCycle, pack(&(chain,)))
             }
             AskError::BadRequest { reason } => (Self::BadRequest, pack(&(cut(reason),))),
+            AskError::KeyReused { key } => {
+                let reason = error.to_string();
+                (
+                    Self::BadRequest,
+                    pack(&(cut(&reason), KEY_REUSED, cut(key))),
+                )
+            }
             AskError::BadResponse { reason } => (Self::BadResponse, pack(&(cut(reason),))),
             AskError::TooLarge { size, limit } => (Self::TooLarge, pack(&(size, limit))),
             AskError::Incompatible { reason } => (Self::Incompatible, pack(&(cut(reason),))),
             // Errors that only an asker can detect; an actor system does not send them.
+            AskError::InvalidUrn { .. } | AskError::InvalidKey { .. } => {
+                (Self::BadRequest, pack(&(cut(&error.to_string()),)))
+            }
             AskError::NoReply
             | AskError::Unavailable { .. }
             | AskError::Disconnected { .. }
@@ -257,7 +273,12 @@ impl AnswerStatus {
                     chain: chain.iter().map(|urn| Urn::unchecked(cut(urn))).collect(),
                 }
             }
-            Self::BadRequest => AskError::BadRequest { reason: owned() },
+            Self::BadRequest => match unpack::<(&str, u8, &str)>(details) {
+                Ok((_, KEY_REUSED, key)) => AskError::KeyReused {
+                    key: cut(key).to_owned(),
+                },
+                _ => AskError::BadRequest { reason: owned() },
+            },
             Self::Done | Self::BadResponse => AskError::BadResponse { reason: owned() },
             Self::TooLarge => {
                 let (size, limit) = unpack::<(usize, usize)>(details).unwrap_or_default();
@@ -302,6 +323,9 @@ mod tests {
             }),
             Err(AskError::BadRequest {
                 reason: "r".to_owned(),
+            }),
+            Err(AskError::KeyReused {
+                key: "k".to_owned(),
             }),
             Err(AskError::BadResponse {
                 reason: "r".to_owned(),
@@ -355,6 +379,23 @@ mod tests {
         let (status, details) = AnswerStatus::of_error(&AskError::ActorFailed { urn });
         assert_eq!(status as u8, 2);
         assert_eq!(unpack::<(&str,)>(&details).unwrap(), ("a",));
+    }
+
+    #[test]
+    fn older_client_reads_used_key_as_bad_request() {
+        let key = "order-17".to_owned();
+        let (status, details) = AnswerStatus::of_error(&AskError::KeyReused { key });
+        assert_eq!(status as u8, 10);
+        let (reason,) = unpack::<(&str,)>(&details).unwrap();
+        assert!(reason.contains("`order-17` was used before"), "{reason}");
+    }
+
+    #[test]
+    fn marks_of_a_newer_peer_leave_the_error_that_is_known() {
+        let details = pack(&("why", 200_u8, "more"));
+        let read = AnswerStatus::BadRequest.into_error(&details);
+        let reason = "why".to_owned();
+        assert_eq!(read, AskError::BadRequest { reason });
     }
 
     #[test]

@@ -117,12 +117,8 @@ impl Acknowledger {
     /// if no caller waits, the message becomes a dead letter.
     pub(super) fn key_conflict(&mut self, delivery: Delivery) {
         let now = Instant::now();
-        let key = &delivery.message.key;
-        let error = AskError::BadRequest {
-            reason: format!(
-                "the idempotency key `{key}` was used before with other contents; use another key"
-            ),
-        };
+        let key = delivery.message.key.clone();
+        let error = AskError::KeyReused { key };
         let mut callers = delivery.callers().into_iter();
         if callers.any(|caller| caller.deadline > now) {
             self.complete(Completed::new(&delivery, None, Err(error)));
