@@ -5,6 +5,7 @@
 //! |---|---|
 //! | reply with an error of an ask | `Result<_, AskError>` as the response of a handler: [problem responses](#problem-responses) |
 //! | reply with an error of the application | [`problem`] |
+//! | accept work now, and do it when a worker runs | a durable tell, and 202: [work for later](#work-for-later) |
 //! | have the client in a handler | `State<ProxyClient>`, or [`ProxyClient`] itself as an extractor |
 //! | start without Redis | [`ProxyClient::lazy`] |
 //! | tell an orchestrator that the process is well | [`livez`], [`readyz`], [`readyz_with_responder`] |
@@ -61,7 +62,7 @@
 //!  "detail":"The request was not executed. Try again later.","executed":"no"}
 //! ```
 //!
-//! `executed` is `no`, `maybe` or `yes`. `Retry-After` has the seconds of
+//! `executed` is `no`, `maybe`, `yes`, or `eventually` for a durable message that is stored. `Retry-After` has the seconds of
 //! [`retry_after`](crate::AskError::retry_after), rounded up: only what was certainly not executed is to
 //! be repeated. `Cache-Control: no-store` keeps the momentary absence of an actor out of caches.
 //!
@@ -69,6 +70,49 @@
 //! once, to the target `conclib::web`, with the fields `error`, `status` and `executed`: as an error
 //! where a program is at fault (500, and 502 for messages that do not fit), as a warning for outages
 //! (502, 503, 504), and as debug for 4xx.
+//!
+//! # Work for later
+//!
+//! A durable tell is ready when its message is stored, whether or not an actor system serves: the reply
+//! is 202 Accepted. The key of the HTTP client makes its repetitions the same message.
+//!
+//! ```
+//! use axum::http::{HeaderMap, StatusCode};
+//! use axum::response::{IntoResponse, Response};
+//! use axum::{Json, Router, routing::post};
+//! use conclib::prelude::*;
+//! use conclib::web;
+//!
+//! #[derive(ActorMessage, Serialize, Deserialize)]
+//! #[message(durable)]
+//! struct PlaceOrder { item: String }
+//!
+//! async fn place(client: ProxyClient, headers: HeaderMap, Json(order): Json<PlaceOrder>) -> Response {
+//!     let key = headers.get("idempotency-key").and_then(|key| key.to_str().ok());
+//!     let Some(key) = key else {
+//!         return web::problem(StatusCode::BAD_REQUEST, "The header Idempotency-Key is missing.");
+//!     };
+//!     match client.tell("shop", order).idempotency_key(key).await {
+//!         Ok(()) => StatusCode::ACCEPTED.into_response(),
+//!         Err(error) => error.into_response(), // 503 without Redis, 400 for an empty key
+//!     }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let client = ProxyClient::connect(&Config::memory()).await?;
+//! let app: Router = Router::new().route("/orders", post(place)).with_state(client);
+//! # use {axum::body::Body, axum::http::Request, tower::ServiceExt};
+//! # let request = Request::post("/orders").header("idempotency-key", "order-17");
+//! # let request = request.header("content-type", "application/json");
+//! # let response = app.oneshot(request.body(Body::from(r#"{"item":"tea"}"#))?).await?;
+//! # assert_eq!(response.status(), StatusCode::ACCEPTED);
+//! # Ok(()) }
+//! ```
+//!
+//! A durable *ask* waits for the response as well. Without a worker it ends by its timeout with 504, and
+//! `"executed":"eventually"`: it is stored, and an ask with the same key gets its response later. A program
+//! that would rather reply with 202 here, too, finds it as
+//! [`Delivered::Stored`](crate::error::Delivered::Stored).
 
 use std::convert::Infallible;
 

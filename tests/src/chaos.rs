@@ -85,7 +85,7 @@ pub struct RequestRecord {
     pub took: u64,
     /// `Ok`, `Wrong`, or the name of the error.
     pub end: String,
-    /// The delivery state of an error: `No`, `Accepted`, `Unknown`.
+    /// The delivery state of an error: `No`, `Accepted`, `Stored`, `Unknown`.
     pub delivered: String,
 }
 

@@ -233,6 +233,9 @@ pub enum Delivered {
     No,
     /// Accepted by the mailbox or by the bus: it may have been executed.
     Accepted,
+    /// Stored on the bus, as a [durable](crate::bus::RemoteAsk::durable) message: it was executed, or will
+    /// be. Another ask with the same idempotency key gets the response.
+    Stored,
     /// Written to the connection, without a confirmation: it may have been executed.
     Unknown,
 }
@@ -242,6 +245,7 @@ impl fmt::Display for Delivered {
         f.write_str(match self {
             Self::No => "the request was not delivered",
             Self::Accepted => "the request had been accepted",
+            Self::Stored => "the request is stored: it was executed, or will be",
             Self::Unknown => "whether the request was delivered is unknown",
         })
     }

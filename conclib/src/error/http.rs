@@ -24,7 +24,7 @@ impl AskError {
     /// | 502 | `BadResponse` | was executed |
     /// | 502 | `ActorStopped`, `Closed`, `Disconnected` | may have been executed |
     /// | 503 Service Unavailable | `NoResponder`, `Overloaded`, `Unavailable`, `ActorUnavailable`, `Timeout` and `Disconnected` with [`Delivered::No`] | was not executed: try again, see [`retry_after`](Self::retry_after) |
-    /// | 504 Gateway Timeout | any other `Timeout` | may have been executed |
+    /// | 504 Gateway Timeout | any other `Timeout` | may have been executed; with [`Delivered::Stored`] it will be |
     ///
     /// A URN that is made from the path of a request may name nothing, or be none: hence 404. A URN that is fixed
     /// in the program names an actor that is starting or being replaced: use
@@ -43,7 +43,7 @@ impl AskError {
     ///
     /// With the feature `axum` an `AskError` is a response of that status: see `conclib::web`.
     pub const fn http_status(&self) -> u16 {
-        use Delivered::{Accepted, No, Unknown};
+        use Delivered::{Accepted, No, Stored, Unknown};
         match self {
             Self::InvalidKey { .. } => 400,
             Self::ActorNotFound { .. } | Self::InvalidUrn { .. } => 404,
@@ -65,11 +65,11 @@ impl AskError {
             | Self::ActorUnavailable { .. } => 503,
             Self::Timeout { delivered } => match delivered {
                 No => 503,
-                Accepted | Unknown => 504,
+                Accepted | Stored | Unknown => 504,
             },
             Self::Disconnected { delivered } => match delivered {
                 No => 503,
-                Accepted | Unknown => 502,
+                Accepted | Stored | Unknown => 502,
             },
         }
     }
@@ -95,7 +95,7 @@ impl AskError {
             }
             Self::Timeout { delivered } | Self::Disconnected { delivered } => match delivered {
                 Delivered::No => Some(OUTAGE),
-                Delivered::Accepted | Delivered::Unknown => None,
+                Delivered::Accepted | Delivered::Stored | Delivered::Unknown => None,
             },
             Self::ActorNotFound { .. }
             | Self::ActorFailed { .. }
@@ -155,7 +155,7 @@ pub(crate) mod tests {
 
     /// One error of each kind and progress. Each text, URN and name in them has `word` in it.
     pub(crate) fn all_errors(word: &str) -> Vec<AskError> {
-        use Delivered::{Accepted, No, Unknown};
+        use Delivered::{Accepted, No, Stored, Unknown};
         let (urn, reason) = (Urn::new(word).unwrap(), word.to_owned());
         let retry_after = Duration::from_millis(1);
         let mut all = vec![
@@ -198,7 +198,7 @@ pub(crate) mod tests {
             AskError::Incompatible { reason },
             AskError::Closed,
         ];
-        for delivered in [No, Accepted, Unknown] {
+        for delivered in [No, Accepted, Stored, Unknown] {
             all.push(AskError::Timeout { delivered });
             all.push(AskError::Disconnected { delivered });
         }

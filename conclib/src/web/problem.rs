@@ -89,6 +89,7 @@ impl IntoResponse for AskError {
 fn executed(error: &AskError) -> &'static str {
     match (error.delivered(), error) {
         (Delivered::No, _) => "no",
+        (Delivered::Stored, _) => "eventually",
         (Delivered::Unknown, _)
         | (Delivered::Accepted, AskError::Timeout { .. } | AskError::Disconnected { .. }) => {
             "maybe"
@@ -107,6 +108,9 @@ fn detail(status: StatusCode, executed: &str, is_retryable: bool) -> &'static st
         }
         (_, "no") if is_retryable => "The request was not executed. Try again later.",
         (_, "no") => "The request was not executed.",
+        (_, "eventually") => {
+            "The request is stored: it was executed, or will be. Its result is not available yet."
+        }
         (_, "yes") => "The request was executed, and its result is not available.",
         _ => "The request may have been executed.",
     }
@@ -233,6 +237,12 @@ mod tests {
             (AskError::NoResponder, "no"),
             (AskError::Closed, "maybe"),
             (AskError::NoReply, "yes"),
+            (
+                AskError::Timeout {
+                    delivered: Delivered::Stored,
+                },
+                "eventually",
+            ),
         ] {
             let member = format!(r#""executed":"{executed}"}}"#);
             assert!(body(error.into_response()).ends_with(&member));

@@ -225,7 +225,7 @@ pub(crate) async fn ask_is_repeated_after_its_timeout(config: Config) {
     let timeout = Duration::from_millis(200);
     let late = ask().timeout(timeout).await;
     let accepted = AskError::Timeout {
-        delivered: Delivered::Accepted,
+        delivered: Delivered::Stored,
     };
     assert_eq!(late, Err(accepted));
     // It joins the one in flight.

@@ -227,7 +227,7 @@ async fn lost_answers_are_asked_for_again_and_messages_handled_once() {
     handled.dedup();
     assert_eq!(handled.len(), 50);
     let once = futures_util::future::join_all((50..100).map(ask)).await;
-    let delivered = Delivered::Accepted;
+    let delivered = Delivered::Stored;
     assert!(once.contains(&Err(AskError::Timeout { delivered })));
     server.stop().await;
 }
@@ -240,6 +240,6 @@ async fn repetition_that_is_not_stored_hides_no_earlier_request() {
     let asked = tokio::spawn(ask.retry().into_future());
     sleep(2 * SECOND).await;
     faults.cut();
-    let delivered = Delivered::Accepted;
+    let delivered = Delivered::Stored;
     assert_eq!(asked.await.unwrap(), Err(AskError::Timeout { delivered }));
 }

@@ -180,9 +180,10 @@ impl<M: ActorMessage> RemoteAsk<M> {
     /// now, or the one that serves ends meanwhile. [`#[message(durable)]`](crate::ActorMessage) does
     /// this for every message of a type.
     ///
-    /// The timeout bounds the wait, and not the handling: after [`Timeout`](AskError::Timeout) the
-    /// message may still be handled. Another ask with the same
-    /// [`idempotency_key`](Self::idempotency_key) receives the first answer.
+    /// The timeout bounds the wait, and not the handling: after [`Timeout`](AskError::Timeout) with
+    /// [`Delivered::Stored`](crate::error::Delivered::Stored) the message is handled all the same. Another ask with
+    /// the same [`idempotency_key`](Self::idempotency_key) receives the first answer. Where the caller need
+    /// not wait, a [durable tell](crate::bus::RemoteTell::durable) is ready once the message is stored.
     pub fn durable(mut self) -> Self {
         self.call = self.call.durable();
         self

@@ -207,7 +207,7 @@ impl PendingRequests {
     /// True if the bus has stored the message of a durable request that has not ended.
     pub(crate) fn is_stored(&self, id: u64) -> bool {
         let entry = self.requests.get(&id);
-        entry.is_some_and(|entry| entry.delivered == Delivered::Accepted)
+        entry.is_some_and(|entry| entry.delivered == Delivered::Stored)
     }
 
     /// Notes that durable requests were certainly not stored.
@@ -231,7 +231,11 @@ impl PendingRequests {
             match self.requests.get_mut(id) {
                 Some(entry) if entry.kind == Kind::Tell => done.extend(self.end(*id)),
                 Some(entry) => {
-                    entry.delivered = Delivered::Accepted;
+                    entry.delivered = if entry.is_durable {
+                        Delivered::Stored
+                    } else {
+                        Delivered::Accepted
+                    };
                     entry.frame = Frame::default();
                 }
                 None => {}
@@ -273,7 +277,8 @@ impl PendingRequests {
                 Occupied(entry) if entry.get().epoch == Some(epoch) || entry.get().is_durable => {
                     let request = entry.get();
                     let may_be_copy = request.is_repeated || request.losses != losses;
-                    let is_accepted = request.delivered == Delivered::Accepted;
+                    let is_accepted =
+                        matches!(request.delivered, Delivered::Accepted | Delivered::Stored);
                     if is_accepted && !may_be_copy && is_refused(&answer) {
                         all.refused.push(id);
                         continue;
@@ -441,6 +446,12 @@ mod tests {
         assert_eq!(pending.give_up(b), Some(Delivered::Unknown));
         assert_eq!(pending.give_up(c), Some(Delivered::Accepted));
         assert_eq!(pending.give_up(c), None);
+        let d = pending.reserve_id(1).unwrap();
+        drop(pending.insert_durable(d, Frame::default(), 1, Kind::Ask));
+        pending.durable_sent(&[d]);
+        assert!(!pending.is_stored(d) && pending.accepted(&[d]).is_empty());
+        assert!(pending.is_stored(d));
+        assert_eq!(pending.give_up(d), Some(Delivered::Stored));
     }
 
     #[tokio::test]

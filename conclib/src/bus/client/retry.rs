@@ -78,18 +78,27 @@ impl Retry {
             return false;
         }
         self.count = self.count.saturating_add(1);
-        if error.delivered() != Delivered::No {
+        // What is stored stays so, whatever becomes of its repetitions.
+        if error.delivered() != Delivered::No && self.earlier != Some(Delivered::Stored) {
             self.earlier = Some(error.delivered());
         }
         self.pause = Some(Box::pin(sleep(pause)));
         true
     }
 
-    /// The error of the call: a last request that was not executed says nothing about earlier ones.
+    /// The error of the call: a last request that was not executed, or whose progress is not known, says
+    /// nothing about earlier ones.
     pub(super) fn error(&self, last: AskError) -> AskError {
-        let is_unanswered = last.is_retryable() || matches!(last, AskError::Timeout { .. });
+        let is_unanswered = last.is_retryable()
+            || matches!(
+                last,
+                AskError::Timeout { .. } | AskError::Disconnected { .. }
+            );
         match self.earlier {
-            Some(delivered) if is_unanswered && last.delivered() == Delivered::No => {
+            Some(delivered)
+                if is_unanswered
+                    && (last.delivered() == Delivered::No || delivered == Delivered::Stored) =>
+            {
                 AskError::Timeout { delivered }
             }
             _ => last,
@@ -141,8 +150,15 @@ mod tests {
         assert!(retry.begin(&timeout(Delivered::Accepted), true, deadline));
         assert!(!retry.begin(&AskError::ActorStopped, true, deadline));
         let accepted = timeout(Delivered::Accepted);
-        assert_eq!(retry.error(unavailable), accepted);
+        assert_eq!(retry.error(unavailable.clone()), accepted);
         assert_eq!(retry.error(timeout(Delivered::No)), accepted);
+        assert_eq!(retry.error(AskError::NoReply), AskError::NoReply);
+        let stored = timeout(Delivered::Stored);
+        assert!(retry.begin(&stored, true, deadline));
+        assert!(retry.begin(&timeout(Delivered::Unknown), true, deadline));
+        for last in [unavailable, timeout(Delivered::Unknown), stored.clone()] {
+            assert_eq!(retry.error(last), stored);
+        }
         assert_eq!(retry.error(AskError::NoReply), AskError::NoReply);
     }
 }

@@ -77,7 +77,7 @@ async fn stored_message_is_waited_for_beyond_the_store_timeout() {
     let ask = client
         .ask("absent", Load(ByteBuf::new()))
         .store_timeout(SECOND / 2);
-    let delivered = Delivered::Accepted;
+    let delivered = Delivered::Stored;
     assert_eq!(ask.await, Err(AskError::Timeout { delivered }));
     assert_eq!(start.elapsed(), 5 * SECOND);
 }
