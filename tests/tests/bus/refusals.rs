@@ -96,6 +96,7 @@ pub(crate) async fn response_of_another_shape(fixture: BusFixture) {
         Err(AskError::BadResponse { reason }) => {
             assert!(reason.contains("Vec<alloc::string::String>"), "{reason}");
             assert!(reason.contains("integer `4`"), "{reason}");
+            assert!(reason.contains("that of `worker` to `Double"), "{reason}");
         }
         other => panic!("{other:?}"),
     }

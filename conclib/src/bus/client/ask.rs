@@ -239,12 +239,11 @@ impl<M: ActorMessage> Future for RemoteAsk<M> {
     type Output = Result<M::Response, AskError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.call.poll(cx, Kind::Ask, |contents| {
-            codec::<M>()?
-                .decode_response(contents)
-                .map_err(|error| AskError::BadResponse {
-                    reason: error.to_string(),
-                })
+        self.call.poll(cx, Kind::Ask, |contents, urn| {
+            let decoded = codec::<M>()?.decode_response(contents);
+            decoded.map_err(|error| AskError::BadResponse {
+                reason: format!("that of `{urn}` to `{}`: {error}", M::NAME),
+            })
         })
     }
 }

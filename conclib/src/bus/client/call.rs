@@ -132,7 +132,7 @@ impl<M: ActorMessage> Call<M> {
         self
     }
 
-    /// Sends the request when first polled, and decodes its answer.
+    /// Sends the request when first polled, and decodes its answer; `decode` takes the URN as well.
     ///
     /// # Panics
     ///
@@ -141,7 +141,7 @@ impl<M: ActorMessage> Call<M> {
         &mut self,
         cx: &mut Context<'_>,
         kind: Kind,
-        decode: impl FnOnce(&Bytes) -> Result<T, AskError>,
+        decode: impl FnOnce(&Bytes, &str) -> Result<T, AskError>,
     ) -> Poll<Result<T, AskError>> {
         loop {
             if let Some(retry) = &mut self.retry {
@@ -166,7 +166,8 @@ impl<M: ActorMessage> Call<M> {
                 }),
                 outcome => outcome,
             };
-            let outcome = outcome.and_then(|contents| decode(&contents));
+            let urn = self.urn.as_ref().map_or("", Urn::as_str);
+            let outcome = outcome.and_then(|contents| decode(&contents, urn));
             if let Err(error) = &outcome {
                 self.log(id, Some(M::NAME)).failed(error);
             }

@@ -181,7 +181,7 @@ impl<M: ActorMessage> Future for RemoteTell<M> {
     type Output = Result<(), AskError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.call.poll(cx, Kind::Tell, |_| Ok(()))
+        self.call.poll(cx, Kind::Tell, |_, _| Ok(()))
     }
 }
 
