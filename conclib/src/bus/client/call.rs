@@ -289,7 +289,7 @@ impl<M: ActorMessage> Call<M> {
                 if let Some(retry) = &mut self.retry {
                     retry.await_answer();
                 }
-                let store = durable.begin(deadline, M::RETRY, &shared.clock)?;
+                let store = durable.begin(deadline, M::RETRY)?;
                 shared.send_durable(request, store)
             }
         }

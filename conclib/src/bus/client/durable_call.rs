@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::bus::link::server_clock::ServerClock;
 use crate::bus::transport::ServerTime;
-use crate::bus::transport::stream::{EntryOptions, MAX_DELAY, MAX_KEY_LEN, MAX_RETRY_PAUSE};
+use crate::bus::transport::stream::{MAX_DELAY, MAX_KEY_LEN, MAX_RETRY_PAUSE};
 use crate::error::{AskError, Delivered};
 use crate::random::Uuid;
 use crate::time::backoff::Backoff;
@@ -30,7 +30,33 @@ pub(super) enum Delay {
     Until(SystemTime),
 }
 
+/// A delay, and the moment at which its message was sent.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Delayed {
+    delay: Delay,
+    sent: Instant,
+}
+
+impl Delayed {
+    /// The due time on the bus' clock: `None` if it has come, an error if it is too far ahead.
+    ///
+    /// `None` as a whole before that clock was first read. The clock of this machine is no substitute for it:
+    /// the message would come too late or too early by their difference.
+    pub(super) fn due(self, clock: &ServerClock) -> Option<Result<Option<ServerTime>, AskError>> {
+        let sent = clock.to_bus(self.sent)?;
+        Some(self.delay.on_bus(sent))
+    }
+}
+
 impl Delay {
+    /// Refuses at once what is too far ahead on any clock.
+    fn check(self) -> Result<Self, AskError> {
+        match self {
+            Self::For(delay) if delay > MAX_DELAY => Err(too_far()),
+            _ => Ok(self),
+        }
+    }
+
     /// The time on the bus' clock; `None` if it has come. `now` is the time there.
     fn on_bus(self, now: ServerTime) -> Result<Option<ServerTime>, AskError> {
         let delay = match self {
@@ -41,12 +67,16 @@ impl Delay {
             }
         };
         if delay > MAX_DELAY {
-            return Err(AskError::BadRequest {
-                reason: "a message can be delayed by 366 days at most".to_owned(),
-            });
+            return Err(too_far());
         }
         let delay = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
         Ok((delay > 0).then_some(ServerTime(now.0.saturating_add(delay))))
+    }
+}
+
+fn too_far() -> AskError {
+    AskError::BadRequest {
+        reason: "a message can be delayed by 366 days at most".to_owned(),
     }
 }
 
@@ -63,7 +93,9 @@ pub(super) struct StoreLimit {
 /// A message to be stored, beside its request.
 pub(super) struct StoreRequest {
     pub(super) key: String,
-    pub(super) options: EntryOptions,
+    /// The pauses before further deliveries, as the entry has them.
+    pub(super) retry: Option<Backoff>,
+    pub(super) delay: Option<Delayed>,
     /// The end of the wait until it is stored.
     pub(super) deadline: Instant,
 }
@@ -103,7 +135,6 @@ impl DurableCall {
         &mut self,
         deadline: Instant,
         retry: Option<Backoff>,
-        clock: &ServerClock,
     ) -> Result<StoreRequest, AskError> {
         let Some(key) = &mut self.key else {
             return Err(AskError::BadRequest {
@@ -115,29 +146,15 @@ impl DurableCall {
         let text = key.text()?;
         *key = IdempotencyKey::Given(text.clone()); // of repetitions, too
         self.store.begin();
-        let due = match self.delay {
-            Some(delay) => delay.on_bus(bus_time(clock))?,
-            None => None,
-        };
+        let (delay, sent) = (self.delay.map(Delay::check).transpose()?, Instant::now());
         let store_by = self.store.deadline.at();
         Ok(StoreRequest {
             key: text,
-            options: EntryOptions {
-                retry: retry.map(|retry| retry.at_most(MAX_RETRY_PAUSE)),
-                due,
-            },
+            retry: retry.map(|retry| retry.at_most(MAX_RETRY_PAUSE)),
+            delay: delay.map(|delay| Delayed { delay, sent }),
             deadline: store_by.map_or(deadline, |by| by.min(deadline)),
         })
     }
-}
-
-/// The time of the bus; that of this machine, before the bus' clock was first read.
-fn bus_time(clock: &ServerClock) -> ServerTime {
-    clock.to_bus(Instant::now()).unwrap_or_else(|| {
-        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
-        let millis = since_epoch.unwrap_or_default().as_millis();
-        ServerTime(u64::try_from(millis).unwrap_or(u64::MAX))
-    })
 }
 
 impl StoreLimit {

@@ -13,14 +13,15 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::time::{Instant, sleep};
 
 use crate::bus::client::call::SentRequest;
-use crate::bus::client::durable_call::StoreRequest;
+use crate::bus::client::durable_call::{Delayed, StoreRequest};
 use crate::bus::client::pending::{MAX_BYTES, PendingRequests};
 use crate::bus::client::shared::{ClientShared, Outgoing, UNDATED};
 use crate::bus::link::retry::STREAM_BACKOFF;
 use crate::bus::protocol::{MAX_REQUESTS, Request};
-use crate::bus::transport::stream::NewEntry;
+use crate::bus::transport::stream::{EntryOptions, NewEntry};
 use crate::bus::transport::{Frame, TransportError};
 use crate::error::{AskError, Delivered};
+use crate::reply::Reply;
 
 /// The maximum number of messages in a batch.
 const BATCH_COUNT: usize = 128;
@@ -61,10 +62,16 @@ struct QueuedEntry {
     message: NewEntry,
     /// The caller waits no longer than this until the message is stored.
     deadline: Instant,
-    /// The deadline of the request, if the frame was made before the bus' clock was known and lacks it.
-    undated: Option<Instant>,
+    /// Present if the message was made before the bus' clock was known, and lacks its times.
+    undated: Option<Undated>,
     /// An attempt has failed with an unknown outcome: the message may be in the stream already.
     may_be_stored: bool,
+}
+
+/// The times of a message that wait for the bus' clock.
+struct Undated {
+    deadline: Instant,
+    delay: Option<Delayed>,
 }
 
 impl QueuedEntry {
@@ -125,9 +132,14 @@ impl ClientShared {
         store: StoreRequest,
     ) -> Result<SentRequest, AskError> {
         let (mut frame, size) = self.frame(&request)?;
+        let due = store.delay.and_then(|delay| delay.due(&self.clock));
+        let due = due.transpose()?.flatten();
         let mut pending = self.pending();
         frame.origin.id = pending.reserve_id(size)?;
-        let undated = (frame.deadline == UNDATED).then_some(request.deadline);
+        let undated = (frame.deadline == UNDATED).then_some(Undated {
+            deadline: request.deadline,
+            delay: store.delay,
+        });
         let encoded = frame.encode(request.contents);
         let id = frame.origin.id;
         let receiver = pending.insert_durable(id, Frame::default(), size, request.kind);
@@ -138,7 +150,10 @@ impl ClientShared {
             message: NewEntry {
                 key: store.key,
                 frame: encoded,
-                options: store.options,
+                options: EntryOptions {
+                    retry: store.retry,
+                    due,
+                },
             },
             deadline: store.deadline,
             undated,
@@ -162,8 +177,19 @@ impl ClientShared {
     /// The next batch, without messages whose callers have stopped waiting. `None` if there is nothing
     /// to append: then the next message starts another task.
     fn next_batch(&self) -> Option<Vec<QueuedEntry>> {
+        let mut refused = Vec::new();
+        let batch = self.take_batch(&mut refused);
+        for (reply, error) in refused {
+            reply.refuse(error);
+        }
+        batch
+    }
+
+    /// The next batch. The messages that turn out to be delayed too far go to `refused`, to be ended outside
+    /// the locks.
+    fn take_batch(&self, refused: &mut Vec<(Reply<Bytes>, AskError)>) -> Option<Vec<QueuedEntry>> {
         let mut state = self.producer.lock();
-        let pending = self.pending();
+        let mut pending = self.pending();
         let mut batch = Vec::new();
         let mut bytes = 0;
         while batch.len() < BATCH_COUNT
@@ -177,21 +203,28 @@ impl ClientShared {
                 state.push_front(entry);
                 break;
             }
-            batch.push(self.dated(entry));
+            let id = entry.id;
+            match self.dated(entry) {
+                Ok(entry) => batch.push(entry),
+                Err(error) => refused.extend(pending.end(id).map(|reply| (reply, error))),
+            }
         }
         state.is_driven = !batch.is_empty();
         state.is_driven.then_some(batch)
     }
 
-    /// The message with its deadline, if it was made before the bus' clock was known.
-    fn dated(&self, mut entry: QueuedEntry) -> QueuedEntry {
-        if let Some(deadline) = entry.undated
-            && let Some(deadline) = self.clock.to_bus(deadline)
+    /// The message with its times on the bus' clock, if it was made before that was known. An error if it is
+    /// delayed too far.
+    fn dated(&self, mut entry: QueuedEntry) -> Result<QueuedEntry, AskError> {
+        if let Some(undated) = &entry.undated
+            && let Some(deadline) = self.clock.to_bus(undated.deadline)
         {
+            let due = undated.delay.and_then(|delay| delay.due(&self.clock));
+            entry.message.options.due = due.transpose()?.flatten();
             entry.message.frame = Request::with_deadline(entry.message.frame, deadline);
             entry.undated = None;
         }
-        entry
+        Ok(entry)
     }
 
     /// Appends a batch once. After a failure the messages are queued again.

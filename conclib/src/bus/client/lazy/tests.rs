@@ -1,7 +1,7 @@
 //! Lazy clients of a bus in memory that is cut.
 
 use std::sync::Weak;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 
@@ -110,6 +110,48 @@ async fn durable_message_waits_and_has_its_deadline() {
     let request = Received::decode(&entries[0].frame).unwrap();
     let due = client.shared().clock.to_bus(start + SECOND + HOUR).unwrap();
     assert_eq!(request.deadline, due);
+}
+
+/// The due times of the messages on the bus, in the order in which they were stored.
+async fn due_times(config: &Config) -> Vec<Option<ServerTime>> {
+    let server = open_server(config, &Arc::default()).await.unwrap();
+    let consumer = server.consumer("").await.unwrap();
+    consumer.create_group().await.unwrap();
+    let entries = consumer.read(10, SECOND).await.unwrap();
+    entries.iter().map(|entry| entry.options.due).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn delayed_messages_are_due_on_the_clock_of_the_bus() {
+    let (client, config, faults) = cut_off().await;
+    let (start, wall) = (Instant::now(), SystemTime::now());
+    let tell = || client.tell("counter", Count).timeout(HOUR);
+    let after = tokio::spawn(tell().after(HOUR).into_future());
+    let at = tokio::spawn(tell().at(wall).into_future());
+    let passed = tokio::spawn(tell().at(wall - HOUR).into_future());
+    let far = tokio::spawn(tell().at(wall + 400 * 24 * HOUR).into_future());
+    let too_long = tell().after(400 * 24 * HOUR).await;
+    assert!(matches!(too_long, Err(AskError::BadRequest { .. })));
+    // The clock of the bus begins now, and the paused one of this process has gone on since `start`: they
+    // differ by a minute.
+    sleep(60 * SECOND).await;
+    faults.calm();
+    assert_eq!(after.await.unwrap(), Ok(()));
+    assert_eq!(at.await.unwrap(), Ok(()));
+    assert_eq!(passed.await.unwrap(), Ok(()));
+    let far = far.await.unwrap();
+    assert!(matches!(far, Err(AskError::BadRequest { .. })), "{far:?}");
+
+    let in_an_hour = client.shared().clock.to_bus(start + HOUR).unwrap();
+    let wall = wall.duration_since(UNIX_EPOCH).unwrap().as_millis();
+    let wall = ServerTime(u64::try_from(wall).unwrap());
+    assert!(
+        in_an_hour.0.abs_diff(wall.0 + 3_600_000) > 30_000,
+        "equal clocks"
+    );
+    let expected = [Some(in_an_hour), Some(wall), None];
+    assert_eq!(due_times(&config).await, expected);
+    assert_eq!(client.in_flight(), 0);
 }
 
 #[tokio::test(start_paused = true)]
