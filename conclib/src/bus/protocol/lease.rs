@@ -53,7 +53,7 @@ impl LeaseRecord {
 }
 
 impl LeaseHolder {
-    /// Decodes a lease, and the instance of its owner.
+    /// Decodes a lease, and the instance of its owner: "" if it does not say one, as owners of earlier versions.
     #[cfg_attr(
         not(feature = "redis"),
         allow(dead_code, reason = "a bus in memory needs none")
@@ -68,7 +68,7 @@ impl LeaseHolder {
             String,
         );
         let lease = LeaseRecord::decode(bytes)?;
-        let (_, _, _, _, _, instance) = unpack::<Elements>(bytes)?;
-        Ok((lease, cut(&instance).to_owned()))
+        let instance = unpack::<Elements>(bytes).map(|(_, _, _, _, _, instance)| instance);
+        Ok((lease, cut(&instance.unwrap_or_default()).to_owned()))
     }
 }

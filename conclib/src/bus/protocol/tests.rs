@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::bus::transport::{Epoch, LeaseRecord};
+use crate::bus::transport::{Epoch, LeaseHolder, LeaseRecord};
 
 fn request(attributes: &Attributes) -> Request<'_> {
     Request {
@@ -206,6 +206,20 @@ fn lease_may_have_more_elements_but_not_fewer() {
     ] {
         assert!(LeaseRecord::decode(less).is_err(), "{less:?}");
     }
+}
+
+#[test]
+fn holder_without_an_instance_has_an_empty_one() {
+    let holder = |frame: &[u8]| LeaseHolder::decode(frame).map(|(_, instance)| instance);
+    let named = pack(&(7, (1, 1), (1000,), 6000, true, "worker-0"));
+    assert_eq!(holder(&named).as_deref(), Ok("worker-0"));
+    let early = pack(&(7, (1, 1), (1000,)));
+    let serving = pack(&(7, (1, 1), (1000,), 6000, true));
+    let other = pack(&(7, (1, 1), (1000,), 6000, true, 5));
+    for frame in [early, serving, other] {
+        assert_eq!(holder(&frame).as_deref(), Ok(""), "{frame:?}");
+    }
+    assert!(holder(b"text").is_err());
 }
 
 #[test]
