@@ -9,8 +9,10 @@ use super::panics;
 /// The failure of an actor: an error that a handler or a hook returned, or a panic.
 ///
 /// Any error converts into a `Failure`, so `?` works in handlers. Like `anyhow::Error`, a `Failure`
-/// is therefore not an [`Error`] itself. Its `Display` shows the error and its sources, the
-/// outermost first.
+/// is therefore not an [`Error`] itself; it converts into a `Box<dyn Error>`, as in a `main` that returns one.
+/// Its `Display` shows the error and its sources, the outermost first.
+///
+/// A text is no error: where there is none to convert, return `Err(Failure::msg("the disk is full"))`.
 ///
 /// A failure ends the actor, or the incarnation of a supervised actor. So do not return one for a
 /// bad
@@ -28,6 +30,12 @@ use super::panics;
 ///
 /// assert_eq!(parse("x").unwrap_err().to_string(), "invalid digit found in string");
 /// assert_eq!(Failure::msg("the disk is full").to_string(), "the disk is full");
+///
+/// fn start() -> Result<u32, Box<dyn std::error::Error>> {
+///     Ok(parse("x")?)
+/// }
+///
+/// assert!(start().unwrap_err().is::<std::num::ParseIntError>());
 /// ```
 #[derive(Clone)]
 pub struct Failure(Arc<Cause>);
@@ -123,6 +131,48 @@ impl<E: Error + Send + Sync + 'static> From<E> for Failure {
     }
 }
 
+/// So that `?` takes a failure to a `main` that returns a `Box<dyn Error>`. The error is the one that
+/// the failure was made from, to be downcast, unless a clone of the failure is left: then it is one with the
+/// same text and sources.
+impl From<Failure> for Box<dyn Error + Send + Sync> {
+    fn from(failure: Failure) -> Self {
+        match Arc::try_unwrap(failure.0) {
+            Ok(Cause::Error(error)) => error,
+            Ok(cause) => Box::new(FailureError(Failure(Arc::new(cause)))),
+            Err(shared) => Box::new(FailureError(Failure(shared))),
+        }
+    }
+}
+
+/// As for `Box<dyn Error + Send + Sync>`.
+impl From<Failure> for Box<dyn Error> {
+    fn from(failure: Failure) -> Self {
+        Box::<dyn Error + Send + Sync>::from(failure)
+    }
+}
+
+/// A failure as an error: a `Failure` cannot be one, since it converts from all errors.
+struct FailureError(Failure);
+
+impl Error for FailureError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.0.as_error().source()
+    }
+}
+
+/// Without the sources, as for every error.
+impl fmt::Display for FailureError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self.0.as_error(), f)
+    }
+}
+
+impl fmt::Debug for FailureError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
 /// Does not panic even if the `Display` of the error does: failures are displayed while actors end.
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -177,5 +227,32 @@ fn text_and_source<'a>(
     match panics::catch(|| (error.to_string(), error.source())) {
         Ok(text_and_source) => text_and_source,
         Err(panic) => (format!("an error whose text {panic}"), None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("cannot start")]
+    struct Start(#[source] io::Error);
+
+    #[test]
+    fn failure_is_an_error_where_one_is_wanted() {
+        let failure = || Failure::from(Start(io::Error::other("disk full")));
+        let error: Box<dyn Error> = failure().into();
+        assert!(error.is::<Start>());
+        // A clone shares the error, which cannot be taken out.
+        let kept = failure();
+        let error: Box<dyn Error + Send + Sync> = kept.clone().into();
+        assert_eq!(error.to_string(), "cannot start");
+        assert_eq!(error.source().unwrap().to_string(), "disk full");
+        assert_eq!(format!("{error:?}"), format!("{kept:?}"));
+        let error: Box<dyn Error> = Failure::msg("the disk is full").into();
+        assert_eq!(error.to_string(), "the disk is full");
+        assert_eq!(format!("{error:?}"), "Failure(\"the disk is full\")");
     }
 }
