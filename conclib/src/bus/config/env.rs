@@ -1,9 +1,11 @@
-//! A configuration from environment variables, and back. This file has all their names, except for
-//! `CONCLIB_REDIS_SERVER`, the program that `start_redis` starts.
+//! A configuration from environment variables, and back. This file has all their names.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::Once;
 use std::time::Duration;
+
+use tracing::warn;
 
 use crate::bus::config::credentials::Access;
 use crate::bus::config::{Bus, Config, ConfigError, RedisAddress};
@@ -20,6 +22,12 @@ const VARIABLES: [&str; 4] = [
     "CONCLIB_TIMEOUT",
 ];
 
+/// The prefix of the names that are reserved for conclib.
+const PREFIX: &str = "CONCLIB_";
+
+/// The variable of `start_redis`.
+const REDIS_SERVER: &str = "CONCLIB_REDIS_SERVER";
+
 /// The environment variables of [`Config::from_env`] with paths, in the order of
 /// [`Access::paths`].
 const PATH_VARIABLES: [&str; 5] = [
@@ -33,10 +41,14 @@ const PATH_VARIABLES: [&str; 5] = [
 impl Config {
     /// The config that the `CONCLIB_*` variables describe, with defaults for those that are not set.
     ///
+    /// Another variable whose name begins with `CONCLIB_` changes nothing: it may be a misspelt one, such as
+    /// `CONCLIB_REDIS`. The first call in a process logs a warning with all of them.
+    ///
     /// # Errors
     ///
     /// [`ConfigError`] naming the variable that has a wrong value.
     pub fn from_env() -> Result<Self, ConfigError> {
+        warn_of_unknown();
         let config = Self::from_variables(|name| std::env::var_os(name));
         config.check().map(|()| config)
     }
@@ -121,6 +133,38 @@ impl Config {
     }
 }
 
+/// Logs the variables that are set and change nothing, once per process.
+fn warn_of_unknown() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let names = std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned());
+        let unknown = unknown(names);
+        if !unknown.is_empty() {
+            let known: Vec<_> = known().collect();
+            warn!(
+                ?unknown,
+                ?known,
+                "ignored environment variables that conclib does not know"
+            );
+        }
+    });
+}
+
+/// The names that are reserved for conclib and that it does not know.
+fn unknown(names: impl Iterator<Item = String>) -> Vec<String> {
+    let is_unknown =
+        |name: &String| name.starts_with(PREFIX) && !known().any(|known| known == name);
+    let mut unknown: Vec<_> = names.filter(is_unknown).collect();
+    unknown.sort_unstable();
+    unknown
+}
+
+/// The names of all variables.
+fn known() -> impl Iterator<Item = &'static str> {
+    let others = [INSTANCE, REDIS_SERVER];
+    VARIABLES.into_iter().chain(PATH_VARIABLES).chain(others)
+}
+
 /// A duration as [`parse_duration`] reads it.
 pub(crate) fn format_duration(duration: Duration) -> String {
     let nanos = duration.subsec_nanos();
@@ -138,4 +182,22 @@ pub(crate) fn format_duration(duration: Duration) -> String {
         return "0s".to_owned();
     }
     written.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_reserved_names_that_are_not_known_are_reported() {
+        let set = known().chain([
+            "PATH",
+            "CONCLIB",
+            "MY_CONCLIB_URL",
+            "CONCLIB_REDIS",
+            "CONCLIB_NDOE",
+        ]);
+        let reported = unknown(set.map(str::to_owned));
+        assert_eq!(reported, ["CONCLIB_NDOE", "CONCLIB_REDIS"]);
+    }
 }
