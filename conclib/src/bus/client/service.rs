@@ -79,7 +79,51 @@ use crate::message::RemoteMessage;
 /// ```
 ///
 /// Repeating is right only for what was not executed: a message that may have been needs an
-/// [idempotency key](RemoteAsk::idempotency_key) instead.
+/// [idempotency key](RemoteAsk::idempotency_key) instead. A key, a deadline and attributes belong to one ask,
+/// and come with its request. `tower::service_fn` makes a service of any closure that asks:
+///
+/// ```
+/// use conclib::prelude::*;
+/// use tokio::time::Instant;
+/// use tower::{ServiceExt, service_fn};
+/// # use std::time::Duration;
+///
+/// # #[derive(ActorMessage, Serialize, Deserialize, Clone)]
+/// # #[message(response = u32)]
+/// # struct Deposit { cents: u32 }
+/// # #[derive(Actor)]
+/// # #[actor(urn = "account")]
+/// # struct Account { cents: u32 }
+/// # #[handlers]
+/// # impl Account {
+/// #     #[handler]
+/// #     fn deposit(&mut self, message: Deposit) -> u32 { self.cents += message.cents; self.cents }
+/// # }
+/// /// A deposit, the key that it keeps when it is repeated, and the moment until which its user waits.
+/// #[derive(Clone)]
+/// struct Request {
+///     deposit: Deposit,
+///     key: String,
+///     deadline: Option<Instant>,
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+/// # let (config, system) = (Config::memory(), ActorSystem::new());
+/// # system.spawn(Account { cents: 0 }).await?;
+/// # start_proxy(&system, &config).await?;
+/// # let client = ProxyClient::connect(&config).await?;
+/// let account = service_fn(move |request: Request| {
+///     let ask = client.ask("account", request.deposit).attribute("tenant", "7");
+///     ask.idempotency_key(request.key).deadline(request.deadline)
+/// });
+///
+/// # let deadline = Some(Instant::now() + Duration::from_secs(5));
+/// let request = Request { deposit: Deposit { cents: 5 }, key: "transfer-1".to_owned(), deadline };
+/// assert_eq!(account.clone().oneshot(request.clone()).await?, 5);
+/// assert_eq!(account.oneshot(request).await?, 5); // not booked twice
+/// # Ok(()) }
+/// ```
 #[must_use = "a service asks when it is called"]
 pub struct AskService<M> {
     client: ProxyClient,
