@@ -69,7 +69,8 @@
 //! The response has no URN, no reason, and no text of Redis or of an actor. The full error is logged
 //! once, to the target `conclib::web`, with the fields `error`, `status` and `executed`: as an error
 //! where a program is at fault (500, and 502 for messages that do not fit), as a warning for outages
-//! (502, 503, 504), and as debug for 4xx.
+//! (502, 503, 504), and as debug for 4xx. A 404 is an info once a minute per URN, for eight URNs at most: the
+//! URN may be misspelt in the program, and any visitor can cause one.
 //!
 //! # Work for later
 //!

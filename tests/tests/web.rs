@@ -1,6 +1,7 @@
 //! An axum router whose handlers ask actors, over the bus in memory.
 
 use axum::body::{Body, to_bytes};
+use axum::extract::Path;
 use axum::http::{HeaderMap, HeaderName, Request, StatusCode};
 use axum::routing::get;
 use axum::{Extension, Router};
@@ -21,6 +22,7 @@ fn router(client: ProxyClient) -> Router {
         .route("/readyz", get(web::readyz))
         .route("/serves", get(web::readyz_with_responder))
         .route("/missing", get(missing))
+        .route("/visit/{name}", get(visit))
         .route("/fixed", get(fixed))
         .route("/hold", get(hold))
         .with_state(client)
@@ -29,6 +31,20 @@ fn router(client: ProxyClient) -> Router {
 async fn missing(client: ProxyClient) -> Result<String, AskError> {
     let asked = client.ask("secret/17", Double { n: 1 }).await?;
     Ok(asked.to_string())
+}
+
+/// A part of the URN, and the key, are what the HTTP client sends.
+async fn visit(
+    client: ProxyClient,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+) -> Result<String, AskError> {
+    let ask = client.ask(format!("visitor/{name}"), Double { n: 1 });
+    let ask = match headers.get("idempotency-key") {
+        Some(key) => ask.idempotency_key(key.to_str().unwrap_or_default()),
+        None => ask,
+    };
+    Ok(ask.await?.to_string())
 }
 
 async fn fixed(client: ProxyClient) -> Result<String, AskError> {
@@ -104,6 +120,7 @@ async fn full_error_is_logged_once_and_not_sent() {
     let app = router(fixture.client.clone());
     let missing = send(&app, "/missing", &[]).await;
     assert_eq!(missing.status, 404);
+    assert_eq!(status(&app, "/missing").await, 404);
     let fixed = send(&app, "/fixed", &[]).await;
     assert_eq!(fixed.status, 503);
     assert_eq!(fixed.headers["retry-after"], "1");
@@ -115,14 +132,36 @@ async fn full_error_is_logged_once_and_not_sent() {
         .lines()
         .filter(|line| line.contains("conclib::web"))
         .collect();
-    assert_eq!(lines.len(), 2, "{log}");
-    assert!(lines[0].contains("DEBUG") && lines[0].contains("status=404"));
-    assert!(lines[1].contains(" WARN") && lines[1].contains("executed=\"no\""));
+    assert_eq!(lines.len(), 3, "{log}");
+    // A misspelt URN is seen, and only once.
+    assert!(lines[0].contains(" INFO") && lines[0].contains("status=404"));
+    assert!(lines[1].contains("DEBUG") && lines[1].contains("status=404"));
+    assert!(lines[2].contains(" WARN") && lines[1].contains("executed=\"no\""));
     assert!(
         lines
             .iter()
             .all(|line| line.contains("error=") && line.contains("`secret"))
     );
+}
+
+#[tokio::test]
+async fn http_client_causes_no_error_in_the_log() {
+    capture();
+    let fixture = Bus::memory().fixture().await;
+    let app = router(fixture.client.clone());
+    let long = format!("/visit/{}", "x".repeat(300));
+    for path in ["/visit/a%20b", &long] {
+        assert_eq!(status(&app, path).await, 404, "{path}");
+    }
+    for key in [String::new(), "k".repeat(200)] {
+        let refused = send(&app, "/visit/a", &[("idempotency-key", &key)]).await;
+        assert_eq!(refused.status, 400, "{}", refused.body);
+    }
+    let log = logged();
+    let of_web = log.lines().filter(|line| line.contains("conclib::web"));
+    let loud = |line: &str| line.contains(" WARN ") || line.contains("ERROR ");
+    assert_eq!(of_web.clone().count(), 4, "{log}");
+    assert!(!of_web.clone().any(loud), "{log}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -13,6 +13,7 @@ pub(crate) mod outage;
 pub(crate) mod request_id;
 pub(crate) mod retry;
 pub(crate) mod server_clock;
+pub(crate) mod urn_log;
 
 /// Pauses between attempts to reconnect, or to send lost frames again; with jitter, so that the
 /// clients of one Redis do not come back at the same moment.

@@ -2,15 +2,18 @@
 //! body is made of constants.
 
 use std::fmt::Write;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use axum_core::body::Body;
 use axum_core::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
-use tracing::{debug, error, warn};
+use tokio::time::Instant;
+use tracing::{debug, error, info, warn};
 
 use crate::bus::link::log_once::printable;
+use crate::bus::link::urn_log::UrnLog;
 use crate::error::{AskError, Delivered};
 
 /// A response for an error of the application, in the format of those of
@@ -122,14 +125,28 @@ fn whole_seconds(time: Duration) -> u64 {
     time.as_secs().saturating_add(begun)
 }
 
+/// The errors of URNs without an actor, each of which has its URN in its text. Any HTTP client can cause
+/// them, at any rate.
+static ABSENCES: LazyLock<UrnLog> = LazyLock::new(UrnLog::default);
+
 /// Logs the whole error, of which the response says nothing.
 fn log(error: &AskError, status: StatusCode, executed: &str) {
+    const HINT: &str = "further ones for this URN are logged as debug for a minute. A URN that is fixed in the \
+                        program is misspelt, or its ask needs `missing_is_unavailable()`";
     const TEXT: &str = "an ask ended without a response: replying with an error status";
     let (status, text) = (status.as_u16(), printable(&error.to_string()));
     match Severity::of(error) {
         Severity::Fault => {
             error!(target: "conclib::web", error = %text, status, executed, "{TEXT}");
         }
+        Severity::Absence => match ABSENCES.admit(&text, Instant::now()) {
+            Some(omitted) => {
+                info!(target: "conclib::web", error = %text, status, executed, omitted, "{TEXT}; {HINT}");
+            }
+            None => {
+                debug!(target: "conclib::web", error = %text, status, executed, "{TEXT}");
+            }
+        },
         Severity::Outage => {
             warn!(target: "conclib::web", error = %text, status, executed, "{TEXT}");
         }
@@ -146,7 +163,9 @@ enum Severity {
     Fault,
     /// Something is away, or too slow, for a while.
     Outage,
-    /// The HTTP client asked for what does not exist, or sent too much, or a key that does not do.
+    /// The HTTP client asked for what does not exist, or the program misspells a URN.
+    Absence,
+    /// The HTTP client sent too much, or a key that does not do.
     Client,
 }
 
@@ -169,9 +188,8 @@ impl Severity {
             | AskError::Unavailable { .. }
             | AskError::Disconnected { .. }
             | AskError::Closed => Self::Outage,
-            AskError::ActorNotFound { .. }
-            | AskError::InvalidUrn { .. }
-            | AskError::InvalidKey { .. }
+            AskError::ActorNotFound { .. } | AskError::InvalidUrn { .. } => Self::Absence,
+            AskError::InvalidKey { .. }
             | AskError::KeyReused { .. }
             | AskError::TooLarge { .. } => Self::Client,
         }
@@ -208,7 +226,8 @@ mod tests {
             let shown = format!("{error:?}");
             let status = error.http_status();
             let severity = Severity::of(&error);
-            assert_eq!(severity == Severity::Client, status < 500, "{shown}");
+            let is_quiet = matches!(severity, Severity::Absence | Severity::Client);
+            assert_eq!(is_quiet, status < 500, "{shown}");
             let retry_after = error.retry_after().map(|_| "1");
             let response = error.into_response();
             assert_eq!(response.status(), status, "{shown}");

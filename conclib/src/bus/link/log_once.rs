@@ -15,7 +15,6 @@ pub(crate) enum Anomaly {
     UnreadableRequest,
     DuplicateRequest,
     UnconfirmedLease,
-    UndeliveredTell,
     ReplyAfterEnd,
     ReplyOverflow,
     UnreceivedReply,
@@ -26,7 +25,7 @@ pub(crate) enum Anomaly {
 }
 
 impl Anomaly {
-    const COUNT: usize = 12;
+    const COUNT: usize = 11;
 
     /// Event and consequence, for the log.
     fn text(self) -> &'static str {
@@ -37,7 +36,6 @@ impl Anomaly {
             Self::UnconfirmedLease => {
                 "refused requests: the lease could not be confirmed after they were popped"
             }
-            Self::UndeliveredTell => "dropped a tell that could not be delivered",
             Self::ReplyAfterEnd => "dropped a reply: the proxy had ended",
             Self::ReplyOverflow => "dropped a reply: too many wait for the bus",
             Self::UnreceivedReply => "dropped replies: their client is not connected",

@@ -11,6 +11,7 @@ use tracing::{debug, info, warn};
 use crate::bus::link::ewma::EwmaSize;
 use crate::bus::link::log_once::{Anomaly, LogOnce};
 use crate::bus::link::ordered::OrderedFutures;
+use crate::bus::link::urn_log::UrnLog;
 use crate::bus::protocol::Request;
 use crate::bus::server::ProxyShared;
 use crate::bus::server::dedup::Deduplicator;
@@ -63,6 +64,8 @@ pub(super) struct RequestReceiver {
     /// Advises clients of actors with full mailboxes.
     retry_advisor: RetryAdvisor,
     log: LogOnce,
+    /// Tells that were dropped, and of which their senders do not hear.
+    dropped_tells: UrnLog,
     /// The mean size of a frame, since Redis counts frames, and not bytes.
     frame_size: EwmaSize,
 }
@@ -93,6 +96,7 @@ impl RequestReceiver {
             dedup: Deduplicator::default(),
             retry_advisor: RetryAdvisor::default(),
             log: LogOnce::default(),
+            dropped_tells: UrnLog::default(),
             frame_size: EwmaSize::expecting(POP_BYTES / MAX_POP_FRAMES),
         }
     }

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::time::Instant;
-use tracing::{debug, field};
+use tracing::{debug, field, warn};
 
 use crate::actor::any::{AnyActor, Undelivered};
-use crate::bus::link::log_once::Anomaly;
+use crate::bus::link::log_once::{Anomaly, printable};
 use crate::bus::protocol::{Kind, Received, payload_size};
 use crate::bus::server::receiver::{Intake, MAX_DEADLINE, RequestReceiver};
 use crate::bus::transport::CutFrame;
@@ -23,6 +23,9 @@ const COPIED_CONTENTS: usize = 16 * 1024;
 
 /// Size of a request beside its contents and attributes, in bytes; at most.
 const MAX_REQUEST_OVERHEAD: usize = 2 * 1024;
+
+/// The kind, URN and message name of a request: for the log of its refusal.
+type Head<'a> = (Kind, &'a str, &'a str);
 
 impl RequestReceiver {
     /// Handles frames in the order in which they were popped; true if a wake among them says that the
@@ -126,6 +129,7 @@ impl RequestReceiver {
             .shared
             .clock
             .to_local(request.deadline, now, MAX_DEADLINE);
+        let head = (request.kind, request.urn, request.message);
         let requests = self.requests.clone();
         let responder = requests.responder(request.kind, request.origin, deadline);
         let (actor, mut held) = match self.admit(size, &request, intake, deadline, now) {
@@ -133,7 +137,7 @@ impl RequestReceiver {
             Err(refusal) => {
                 // Refused requests are recorded too: sent again, they would be executed after all.
                 self.dedup.record(request.origin, now, now);
-                return self.refuse(request.kind, &responder, refusal);
+                return self.refuse(head, &responder, refusal);
             }
         };
         self.dedup.record(request.origin, deadline, now);
@@ -155,17 +159,24 @@ impl RequestReceiver {
             Err(Undelivered::Full(envelope)) => {
                 let retry_after = self.retry_advisor.retry_after(&*actor, now);
                 let refusal = AskError::Overloaded { retry_after };
-                self.refuse(request.kind, &envelope.responder, refusal);
+                self.refuse(head, &envelope.responder, refusal);
             }
             Err(Undelivered::Stopped(envelope, error) | Undelivered::Refused(envelope, error)) => {
-                self.refuse(request.kind, &envelope.responder, error);
+                self.refuse(head, &envelope.responder, error);
             }
         }
     }
 
-    fn refuse(&self, kind: Kind, responder: &Responder, error: AskError) {
-        if kind == Kind::Tell {
-            self.log.record(Anomaly::UndeliveredTell, &error);
+    fn refuse(&self, (kind, urn, message): Head<'_>, responder: &Responder, error: AskError) {
+        if kind == Kind::Tell
+            && let Some(omitted) = self.dropped_tells.admit(urn, Instant::now())
+        {
+            let (urn, message_name) = (printable(urn), printable(message));
+            let error = printable(&error.to_string());
+            warn!(
+                %urn, %message_name, %error, omitted,
+                "dropped a tell: further ones to its URN are counted for a minute, and not logged"
+            );
         }
         debug!(
             target: "conclib::request",
