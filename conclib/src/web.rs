@@ -5,7 +5,7 @@
 //! |---|---|
 //! | reply with an error of an ask | `Result<_, AskError>` as the response of a handler: [problem responses](#problem-responses) |
 //! | reply with an error of the application | [`problem`] |
-//! | accept work now, and do it when a worker runs | a durable tell, and 202: [work for later](#work-for-later) |
+//! | accept work now, and do it when an actor system serves | a durable tell, and 202: [work for later](#work-for-later) |
 //! | have the client in a handler | `State<ProxyClient>`, or [`ProxyClient`] itself as an extractor |
 //! | start without Redis | [`ProxyClient::lazy`] |
 //! | tell an orchestrator that the process is well | [`livez`], [`readyz`], [`readyz_with_responder`] |
@@ -110,7 +110,7 @@
 //! # Ok(()) }
 //! ```
 //!
-//! A durable *ask* waits for the response as well. Without a worker it ends by its timeout with 504, and
+//! A durable *ask* waits for the response as well. While no actor system serves, it ends by its timeout with 504, and
 //! `"executed":"eventually"`: it is stored, and an ask with the same key gets its response later. A program
 //! that would rather reply with 202 here, too, finds it as
 //! [`Delivered::Stored`](crate::error::Delivered::Stored).
