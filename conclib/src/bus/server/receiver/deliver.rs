@@ -58,7 +58,7 @@ impl RequestReceiver {
     /// Refuses a request for which there was no room in the pop.
     fn refuse_cut(&mut self, frame: &CutFrame, intake: Intake, now: Instant) {
         self.frame_size.record(frame.length);
-        let Some(origin) = Received::origin_of(&frame.head) else {
+        let Some(origin) = Received::origin_of(&frame.request_head) else {
             return self
                 .log
                 .record(Anomaly::UnreadableRequest, &"it is too large");
@@ -129,7 +129,7 @@ impl RequestReceiver {
             .shared
             .clock
             .to_local(request.deadline, now, MAX_DEADLINE);
-        let head = (request.kind, request.urn, request.message);
+        let request_head = (request.kind, request.urn, request.message);
         let requests = self.requests.clone();
         let responder = requests.responder(request.kind, request.origin, deadline);
         let (actor, mut held) = match self.admit(size, &request, intake, deadline, now) {
@@ -137,7 +137,7 @@ impl RequestReceiver {
             Err(refusal) => {
                 // Refused requests are recorded too: sent again, they would be executed after all.
                 self.dedup.record(request.origin, now, now);
-                return self.refuse(head, &responder, refusal);
+                return self.refuse(request_head, &responder, refusal);
             }
         };
         self.dedup.record(request.origin, deadline, now);
@@ -159,10 +159,10 @@ impl RequestReceiver {
             Err(Undelivered::Full(envelope)) => {
                 let retry_after = self.retry_advisor.retry_after(&*actor, now);
                 let refusal = AskError::Overloaded { retry_after };
-                self.refuse(head, &envelope.responder, refusal);
+                self.refuse(request_head, &envelope.responder, refusal);
             }
             Err(Undelivered::Stopped(envelope, error) | Undelivered::Refused(envelope, error)) => {
-                self.refuse(head, &envelope.responder, error);
+                self.refuse(request_head, &envelope.responder, error);
             }
         }
     }
