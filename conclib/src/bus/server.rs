@@ -327,11 +327,11 @@ impl ProxyShared {
         self.registry.accepts_on_bus(urn)
     }
 
-    /// Ends the term of this epoch, since another system has the lease.
-    pub(crate) fn lose_lease(&self, epoch: Epoch) {
+    /// Ends the term of this epoch, whose lease is lost for this reason.
+    pub(crate) fn lose_lease(&self, epoch: Epoch, reason: &str) {
         let current = self.current_term.borrow();
         if let Some(term) = current.as_ref().filter(|term| term.epoch == epoch) {
-            term.fence.deny("another process of this instance has it");
+            term.fence.deny(reason);
         }
     }
 

@@ -48,6 +48,7 @@ mod missing;
 mod scheduled;
 #[cfg(test)]
 mod tests;
+mod unconfirmed;
 
 /// The time for which a read waits for the first message.
 const READ_WAIT: Duration = Duration::from_secs(2);
@@ -154,6 +155,9 @@ impl Consumer {
         self.acknowledge().await;
         if !self.ack.is_full() {
             self.fetch
+                .confirm_reads(&mut self.backlog, &mut self.ack)
+                .await;
+            self.fetch
                 .fetch_inherited(&mut self.backlog, &mut self.ack)
                 .await;
             self.fetch
@@ -217,6 +221,7 @@ impl Consumer {
             self.ack.has_attempts().then_some(now),
             self.backlog.next_lookup().filter(|_| has_room),
             self.fetch.next_read_attempt(),
+            self.backlog.unconfirmed.next_look().filter(|_| has_room),
             self.backlog.resume_retry.next().filter(|_| may_deliver),
             self.backlog
                 .delayed

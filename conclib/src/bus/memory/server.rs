@@ -258,7 +258,7 @@ impl ServerTransport for MemoryServer {
     }
 
     async fn owner(&self) -> Result<Option<Epoch>, TransportError> {
-        self.with_node(|node| Some(node.serving()?.epoch))
+        self.with_node(|node| node.lease().map(|(held, _)| held.lease.epoch))
     }
 
     async fn consumer(&self, instance: &str) -> Result<Arc<dyn StreamConsumer>, TransportError> {

@@ -24,7 +24,7 @@ use crate::bus::redis::stream::RedisConsumer;
 use crate::bus::redis::{COMMAND, LEASE_COMMAND, Unreachable, lease};
 use crate::bus::transport::stream::{DeadLetterStore, StreamConsumer};
 use crate::bus::transport::{
-    Acquired, Epoch, Frame, LeaseClaim, LeaseGrant, LeaseHolder, LeaseRecord, Popped, ServerTime,
+    Acquired, Epoch, Frame, LeaseClaim, LeaseGrant, LeaseHolder, Popped, ServerTime,
     ServerTransport, TransportError,
 };
 use crate::reply::remote::ClientId;
@@ -338,9 +338,7 @@ impl ServerTransport for RedisServer {
             })
             .await?;
         let lease = lease::read(replies.pop().ok_or_else(|| link.unexpected())?)?;
-        Ok(lease
-            .and_then(LeaseRecord::serving)
-            .map(|lease| lease.epoch))
+        Ok(lease.map(|lease| lease.epoch))
     }
 
     async fn consumer(&self, instance: &str) -> Result<Arc<dyn StreamConsumer>, TransportError> {

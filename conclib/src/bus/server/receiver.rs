@@ -220,13 +220,20 @@ impl RequestReceiver {
         }
     }
 
-    /// Ends the pops under way, since the pops of the next term would wait behind them.
+    /// Ends the pops under way, since the pops of the next term would wait behind them, and refuses the
+    /// requests that they still take. A proxy that stops has no next term, and does not wait for long.
     async fn end_pops(&mut self, mut pops: Pops<'_>) {
-        while pops.len() > 0 && !self.shared.stop.is_cancelled() {
+        let stop = self.shared.stop.clone();
+        let mut limit = pin!(async move {
+            stop.cancelled().await;
+            sleep(DRAIN_LIMIT).await;
+        });
+        while pops.len() > 0 {
             self.wake().await;
             let popped = tokio::select! {
+                biased;
                 Some(popped) = pops.oldest() => popped,
-                () = self.shared.stop.cancelled() => return,
+                () = &mut limit => return,
             };
             if let Ok(popped) = popped {
                 self.handle_all(popped.frames, popped.cut, Intake::Reject);

@@ -165,7 +165,7 @@ pub(crate) trait ServerTransport: Send + Sync {
     /// the instance, unless that is empty.
     async fn consumer(&self, instance: &str) -> Result<Arc<dyn StreamConsumer>, TransportError>;
 
-    /// The epoch of the lease of the system that serves.
+    /// The epoch of the lease, whether or not its owner takes requests.
     async fn owner(&self) -> Result<Option<Epoch>, TransportError>;
 
     /// The node's dead letters.

@@ -11,6 +11,7 @@ use crate::bus::durable::consumer::ack::Acknowledger;
 use crate::bus::durable::consumer::decode::{decode, quarantined};
 use crate::bus::durable::consumer::delayed::DelayedMessages;
 use crate::bus::durable::consumer::link::{ConsumerLink, PAGE};
+use crate::bus::durable::consumer::unconfirmed::UnconfirmedReads;
 use crate::bus::durable::foreign_claims::{ForeignClaims, HeldMessage};
 use crate::bus::durable::prefetch::{
     Admission, Delivery, DeliveryTicket, EntrySource, Prefetch, ReceivedMessage, Resumable,
@@ -32,6 +33,7 @@ pub(super) struct Backlog {
     pub(super) quarantine: Quarantine,
     pub(super) foreign: ForeignClaims,
     pub(super) delayed: DelayedMessages,
+    pub(super) unconfirmed: UnconfirmedReads,
     /// The retry of claiming deferred and scheduled messages.
     pub(super) resume_retry: Retry,
     /// The time of the next look-up of missing actors, if messages wait for some.
@@ -53,6 +55,7 @@ impl Backlog {
             quarantine: Quarantine::new(Instant::now()),
             foreign: ForeignClaims::default(),
             delayed: DelayedMessages::new(link.clone()),
+            unconfirmed: UnconfirmedReads::default(),
             resume_retry: Retry::default(),
             next_lookup: Instant::now(),
             link,
@@ -66,38 +69,50 @@ impl Backlog {
         self.known_count(ack) < self.link.limits.max_known && !ack.is_full()
     }
 
-    /// True if new entries may be read. Only these are bounded by the entries that await their
-    /// redelivery, which are claimed again in any case.
+    /// True if new entries may be read: those read before come first. Only new ones are bounded by the
+    /// entries that await their redelivery, which are claimed again in any case.
     pub(super) fn has_room_for_new(&self, ack: &Acknowledger) -> bool {
         let known = self.known_count(ack) + self.prefetch.redeliveries.len();
-        known < self.link.limits.max_known && !ack.is_full()
+        known < self.link.limits.max_known && !ack.is_full() && self.unconfirmed.is_empty()
     }
 
     fn known_count(&self, ack: &Acknowledger) -> usize {
-        self.prefetch.known_count() + self.foreign.held_count() + ack.claimed().len()
+        let unconfirmed = self.unconfirmed.len();
+        self.prefetch.known_count() + self.foreign.held_count() + ack.claimed().len() + unconfirmed
     }
 
     /// True if an entry must not be claimed again: it is prefetched, deferred, held for another
-    /// consumer, or about to be removed.
+    /// consumer, not confirmed yet, or about to be removed.
     pub(super) fn knows(&self, ack: &Acknowledger, id: EntryId) -> bool {
-        self.prefetch.knows(id) || self.foreign.holds(id) || ack.claimed().contains(&id)
+        let is_claimed = self.prefetch.knows(id) || ack.claimed().contains(&id);
+        is_claimed || self.foreign.holds(id) || self.unconfirmed.contains(id)
     }
 
     /// The entries whose claims are to be extended.
     pub(super) fn claimed_entries(&self, ack: &Acknowledger) -> Vec<EntryId> {
         let own = self.prefetch.claimed().chain(self.foreign.held_entries());
+        let own = own.chain(self.unconfirmed.ids());
         own.chain(ack.claimed().iter().copied()).collect()
     }
 
-    /// Remembers the deliveries of entries that could not be claimed.
+    /// Remembers the deliveries of entries that could not be claimed. They are claimed `again` at that
+    /// time, or when the visibility time has passed.
     pub(super) fn await_redeliveries(
         &mut self,
         ack: &Acknowledger,
         entries: &[(EntryId, Attempts)],
+        again: Option<Instant>,
     ) {
         for (id, attempts) in entries {
-            if !self.knows(ack, *id) {
-                self.prefetch.redeliveries.remember(*id, *attempts);
+            if self.knows(ack, *id) {
+                continue;
+            }
+            let redeliveries = &mut self.prefetch.redeliveries;
+            match again {
+                Some(again) if !redeliveries.is_scheduled(*id) => {
+                    redeliveries.schedule(*id, *attempts, again);
+                }
+                _ => redeliveries.remember(*id, *attempts),
             }
         }
     }

@@ -10,8 +10,8 @@ use crate::bus::server::DRAIN_TIMEOUT;
 use crate::bus::transport::stream::EntryId;
 
 impl Consumer {
-    /// Releases the messages that no actor has, those that wait for a retry too, and waits for the outcomes of the others; for a limited
-    /// time if the proxy was abandoned.
+    /// Releases the messages that no actor has, those that wait for a retry too, and waits for the
+    /// outcomes of the others; for a limited time if the proxy was abandoned.
     pub(super) async fn drain(&mut self) {
         self.deliver.release_failed();
         // Failures so far are written first: that is a heartbeat, and would undo a release.
@@ -23,6 +23,7 @@ impl Consumer {
         let held = self.backlog.foreign.take_held().into_iter();
         undelivered.extend(held.map(|held| (held.id, held.attempts)));
         undelivered.extend(self.backlog.prefetch.redeliveries.take_all());
+        undelivered.extend(self.backlog.unconfirmed.take_undelivered());
         self.link.release(undelivered).await;
         let abandoned = self.link.shared.abandoned.clone();
         let time_limit = async move {

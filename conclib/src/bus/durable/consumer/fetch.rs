@@ -12,7 +12,7 @@ use crate::bus::durable::consumer::READ_WAIT;
 use crate::bus::durable::consumer::ack::Acknowledger;
 use crate::bus::durable::consumer::backlog::{Backlog, DueEntries};
 use crate::bus::durable::consumer::link::{
-    BATCH_BYTES, ConsumerLink, EXPECTED_SIZE, PAGE, READ_COUNT,
+    BATCH_BYTES, ConsumerLink, EXPECTED_SIZE, Ownership, PAGE, READ_COUNT,
 };
 use crate::bus::durable::prefetch::EntrySource;
 use crate::bus::link::ewma::EwmaSize;
@@ -26,6 +26,9 @@ const DUE_SHARE: u32 = 10;
 
 /// The interval of checks whether messages held for other consumers can continue.
 const FOREIGN_CHECK_INTERVAL: Duration = Duration::from_millis(100);
+
+/// The pause before entries are claimed again that could not be claimed, and that no other consumer has.
+const CLAIM_PAUSE: Duration = Duration::from_millis(100);
 
 /// The result of a read.
 pub(super) type Read = Result<Vec<StreamEntry>, TransportError>;
@@ -50,6 +53,15 @@ struct BatchSizes {
     mean: EwmaSize,
     /// The maximum number of entries in one claim: fewer after a claim has failed.
     max_claim: usize,
+}
+
+/// The reason why entries were not claimed for a delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum NotClaimed {
+    /// The bus has not answered, or has refused.
+    Failed,
+    /// They were claimed, and this process does not know that it has the lease.
+    Unconfirmed,
 }
 
 /// A search for entries that are to be claimed.
@@ -119,12 +131,7 @@ impl Fetcher {
                     info!(%node, "durable messages are read again");
                 }
                 self.sizes.record(&entries);
-                if !self.link.may_deliver(&entries).await {
-                    return;
-                }
-                let entries = entries.into_iter();
-                let entries = entries.map(|entry| (entry, Attempts::new(1))).collect();
-                backlog.admit(ack, entries, EntrySource::Stream).await;
+                self.admit_if_ours(backlog, ack, entries).await;
             }
             Err(error) => {
                 if !self.read_retry.is_failing() {
@@ -212,7 +219,7 @@ impl Fetcher {
         while !rest.is_empty() {
             let batch = self.sizes.batch(&entries[resumable.len() - rest.len()..]);
             // Messages that cannot be claimed stay deferred, in front of later ones.
-            let Some(claimed) = self.claim(batch, Duration::ZERO, Attempts::next).await else {
+            let Ok(claimed) = self.claim(batch, Duration::ZERO, Attempts::next).await else {
                 return backlog.resume_retry.has_failed(Instant::now());
             };
             let (resumed, behind) = rest.split_at(batch.len());
@@ -261,10 +268,16 @@ impl Fetcher {
         let mut rest = entries;
         while !rest.is_empty() {
             let batch = self.sizes.batch(rest);
-            let Some(claimed) = self.claim(batch, idle, Attempts::next).await else {
-                // If only the reply was lost, the bus counts deliveries that have not begun.
-                backlog.await_redeliveries(ack, batch);
-                return false;
+            let claimed = match self.claim(batch, idle, Attempts::next).await {
+                Ok(claimed) => claimed,
+                Err(failure) => {
+                    // Others may have a heartbeat by now if they had none for `idle`.
+                    let is_free = failure == NotClaimed::Unconfirmed || idle.is_zero();
+                    let again = is_free.then(|| Instant::now() + CLAIM_PAUSE);
+                    // If only the reply was lost, the bus counts deliveries that have not begun.
+                    backlog.await_redeliveries(ack, batch, again);
+                    return false;
+                }
             };
             backlog.claimed(batch);
             rest = &rest[batch.len()..];
@@ -287,34 +300,35 @@ impl Fetcher {
         let mut rest = entries;
         while !rest.is_empty() {
             let batch = self.sizes.batch(rest);
-            claimed.extend(self.claim(batch, idle, &count).await?);
+            claimed.extend(self.claim(batch, idle, &count).await.ok()?);
             rest = &rest[batch.len()..];
         }
         Some(claimed)
     }
 
-    /// The same for one batch of entries, which all have the same deliveries. `None` also if the entries
-    /// must not be delivered here.
+    /// The same for one batch of entries, which all have the same deliveries.
     async fn claim(
         &mut self,
         batch: &[(EntryId, Attempts)],
         idle: Duration,
         count: impl Fn(Attempts) -> Attempts,
-    ) -> Option<Vec<(StreamEntry, Attempts)>> {
+    ) -> Result<Vec<(StreamEntry, Attempts)>, NotClaimed> {
         let attempts = batch.first().map_or(Attempts::default(), |(_, one)| *one);
         let attempts = count(attempts);
         let ids: Vec<_> = batch.iter().map(|(id, _)| *id).collect();
         match self.link.transport.claim(&ids, attempts, idle).await {
-            Ok(entries) if !self.link.may_deliver(&entries).await => None,
+            Ok(entries) if self.link.ownership(&entries).await != Ownership::Ours => {
+                Err(NotClaimed::Unconfirmed)
+            }
             Ok(entries) => {
                 self.sizes.claim_succeeded();
                 self.sizes.record(&entries);
-                Some(entries.into_iter().map(|entry| (entry, attempts)).collect())
+                Ok(entries.into_iter().map(|entry| (entry, attempts)).collect())
             }
             Err(error) => {
                 debug!(%error, "cannot claim durable messages");
                 self.sizes.claim_failed(ids.len());
-                None
+                Err(NotClaimed::Failed)
             }
         }
     }

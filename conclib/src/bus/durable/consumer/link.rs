@@ -79,6 +79,18 @@ impl Limits {
     }
 }
 
+/// The owner of the lease, seen after entries were claimed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ownership {
+    /// This process: it may deliver the entries.
+    Ours,
+    /// Another process, which claims the entries.
+    Others,
+    /// It cannot be seen now, or this process stops. The entries stay claimed here, and are not
+    /// delivered.
+    Unknown,
+}
+
 /// Shared by all parts of a consumer.
 pub(super) struct ConsumerLink {
     pub(super) shared: Arc<ProxyShared>,
@@ -107,26 +119,31 @@ impl ConsumerLink {
         self.shared.clock.to_local(due, now, MAX_WAIT)
     }
 
-    /// False for entries that were claimed after another process of this instance has taken the lease:
-    /// that one claims them. (Without an instance, no other system has the lease before this one knows.)
-    pub(super) async fn may_deliver(&self, claimed: &[StreamEntry]) -> bool {
-        if claimed.is_empty() || self.shared.config.instance.is_empty() {
-            return true;
+    /// Looks at the lease after entries were claimed: another process of this instance may have taken it.
+    /// (Without an instance, no other system has the lease before this one knows.)
+    pub(super) async fn ownership(&self, claimed: &[StreamEntry]) -> Ownership {
+        let shared = &self.shared;
+        if claimed.is_empty() || shared.config.instance.is_empty() {
+            return Ownership::Ours;
         }
-        let Some(epoch) = self.shared.epoch() else {
-            return false;
+        let Some(epoch) = shared.epoch() else {
+            return Ownership::Unknown;
         };
-        match self.shared.transport.owner().await {
-            Ok(owner) if owner == Some(epoch) => true,
-            // Most likely this process has closed the lease just now.
-            Ok(None) if self.shared.stop.is_cancelled() => false,
-            Ok(_) => {
-                self.shared.lose_lease(epoch);
-                false
+        match shared.transport.owner().await {
+            Ok(Some(owner)) if owner == epoch => Ownership::Ours,
+            // Most likely this process has released the lease just now, which is no loss.
+            Ok(_) if shared.stop.is_cancelled() => Ownership::Unknown,
+            Ok(Some(_)) => {
+                shared.lose_lease(epoch, "another process has it");
+                Ownership::Others
+            }
+            Ok(None) => {
+                shared.lose_lease(epoch, "the bus does not know it any more");
+                Ownership::Unknown
             }
             Err(error) => {
-                debug!(%error, "cannot see whether this process still serves; its last durable messages wait for the visibility time");
-                false
+                debug!(%error, "cannot see whether this process still serves: its last durable messages wait");
+                Ownership::Unknown
             }
         }
     }

@@ -26,6 +26,7 @@ use bus::{Bus, Script, lock};
 mod bus;
 mod crashes;
 mod delayed;
+mod instances;
 mod missing;
 mod retries;
 

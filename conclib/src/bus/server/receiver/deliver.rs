@@ -58,7 +58,7 @@ impl RequestReceiver {
     /// Refuses a request for which there was no room in the pop.
     fn refuse_cut(&mut self, frame: &CutFrame, intake: Intake, now: Instant) {
         self.frame_size.record(frame.length);
-        let Some(origin) = Received::origin_of(&frame.request_head) else {
+        let Some(origin) = Received::origin_of(&frame.head) else {
             return self
                 .log
                 .record(Anomaly::UnreadableRequest, &"it is too large");

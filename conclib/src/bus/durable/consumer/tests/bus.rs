@@ -29,6 +29,8 @@ pub(super) struct Script {
     pub(super) lacks_group: Mutex<bool>,
     /// The replies to reads are lost.
     pub(super) swallows_reads: Mutex<bool>,
+    /// The time that a look at the owner of the lease takes.
+    pub(super) owner_pause: Mutex<Duration>,
     /// The calls, with the number of entries of each.
     calls: Mutex<Vec<(&'static str, usize)>>,
 }
@@ -123,6 +125,11 @@ impl ServerTransport for Bus {
     }
 
     async fn owner(&self) -> Result<Option<Epoch>, TransportError> {
+        self.script.call("owner", 1)?;
+        let pause = *lock(&self.script.owner_pause);
+        if !pause.is_zero() {
+            sleep(pause).await;
+        }
         self.inner.owner().await
     }
 
