@@ -23,6 +23,7 @@ pub use service::AskService;
 use shared::ClientShared;
 pub use tell::RemoteTell;
 
+mod answer_watch;
 mod ask;
 mod backpressure;
 mod batch;

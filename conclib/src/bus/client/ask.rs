@@ -99,8 +99,10 @@ impl<M: ActorMessage> RemoteAsk<M> {
     /// ```
     ///
     /// A plain request that may have been executed is not repeated. A [durable](Self::durable) one is,
-    /// with the same key, so that it is handled as if it had come once: if no answer has come for 1 s, and
-    /// then 2 s, 4 s, and so on, since a process that is killed may take an answer with it.
+    /// with the same key, when its answer may have been lost: after another process has begun to serve, after
+    /// a connection of this client was lost, and after 30 s without either. A message that is still
+    /// stored then is handled as if it had come once: the repetition shares its pauses, its deliveries and
+    /// its outcome. While its handler takes long, or it waits for a retry, nothing is sent.
     pub fn retry(mut self) -> Self {
         self.call = self.call.retry();
         self

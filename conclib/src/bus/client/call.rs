@@ -248,11 +248,11 @@ impl<M: ActorMessage> Call<M> {
             drop(pending);
             durable.store.end();
         }
-        let has_waited = match &mut self.retry {
-            Some(retry) if self.durable.is_some() => retry.poll_answer(cx).is_ready(),
+        let is_lost = match &mut self.retry {
+            Some(retry) if self.durable.is_some() => retry.poll_lost_answer(cx, id).is_ready(),
             _ => false,
         };
-        if !has_waited {
+        if !is_lost {
             ready!(self.deadline.poll(cx));
         }
         let given_up = shared.pending().give_up(id);
@@ -286,10 +286,11 @@ impl<M: ActorMessage> Call<M> {
         match &mut self.durable {
             None => shared.send(request),
             Some(durable) => {
+                let mut store = durable.begin(deadline, M::RETRY)?;
                 if let Some(retry) = &mut self.retry {
-                    retry.await_answer();
+                    store.is_repetition = retry.is_repetition();
+                    retry.watch_answer(shared);
                 }
-                let store = durable.begin(deadline, M::RETRY)?;
                 shared.send_durable(request, store)
             }
         }

@@ -20,6 +20,9 @@ pub(super) struct DurableCall {
     pub(super) key: Option<IdempotencyKey>,
     pub(super) store: StoreLimit,
     pub(super) delay: Option<Delay>,
+    /// The moment at which the message was first sent: its delay counts from there, also when the call
+    /// repeats it.
+    sent: Option<Instant>,
 }
 
 /// The time before which a message is not delivered.
@@ -96,6 +99,8 @@ pub(super) struct StoreRequest {
     /// The pauses before further deliveries, as the entry has them.
     pub(super) retry: Option<Backoff>,
     pub(super) delay: Option<Delayed>,
+    /// The caller asks again, with the same key.
+    pub(super) is_repetition: bool,
     /// The end of the wait until it is stored.
     pub(super) deadline: Instant,
 }
@@ -146,11 +151,13 @@ impl DurableCall {
         let text = key.text()?;
         *key = IdempotencyKey::Given(text.clone()); // of repetitions, too
         self.store.begin();
-        let (delay, sent) = (self.delay.map(Delay::check).transpose()?, Instant::now());
+        let delay = self.delay.map(Delay::check).transpose()?;
+        let sent = *self.sent.get_or_insert_with(Instant::now);
         let store_by = self.store.deadline.at();
         Ok(StoreRequest {
             key: text,
             retry: retry.map(|retry| retry.at_most(MAX_RETRY_PAUSE)),
+            is_repetition: false,
             delay: delay.map(|delay| Delayed { delay, sent }),
             deadline: store_by.map_or(deadline, |by| by.min(deadline)),
         })

@@ -153,6 +153,7 @@ impl ClientShared {
                 options: EntryOptions {
                     retry: store.retry,
                     due,
+                    is_repetition: store.is_repetition,
                 },
             },
             deadline: store.deadline,
@@ -277,6 +278,7 @@ impl ClientShared {
     fn requeue(&self, mut batch: Vec<QueuedEntry>, error: &TransportError, pause: Duration) {
         for entry in &mut batch {
             entry.may_be_stored |= matches!(error, TransportError::Unknown(_));
+            entry.message.options.is_repetition |= entry.may_be_stored;
         }
         let next = Instant::now() + pause;
         let (late, again): (Vec<_>, Vec<_>) =

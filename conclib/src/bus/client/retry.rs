@@ -1,25 +1,22 @@
 //! Repetitions of a request: of a plain one that was certainly not executed, and of a durable one also
-//! if no answer comes. No I/O.
+//! if its answer may have been lost. No I/O.
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep};
 
+use crate::bus::client::answer_watch::AnswerWatch;
+use crate::bus::client::shared::ClientShared;
 use crate::error::{AskError, Delivered};
 use crate::time::backoff::Backoff;
-use crate::time::deadline::Deadline;
 
 /// Pauses between repetitions, unless the error advises a longer one.
 const PAUSES: Backoff =
     Backoff::starting_at(Duration::from_millis(50)).up_to(Duration::from_secs(1));
-
-/// The times for which the answer to a durable request is awaited, before it is sent again: its process
-/// may have ended after it had acknowledged the message, and before it had replied.
-const ANSWERS: Backoff =
-    Backoff::starting_at(Duration::from_secs(1)).up_to(Duration::from_secs(60));
 
 /// The repetitions of a call.
 #[derive(Default)]
@@ -30,24 +27,33 @@ pub(super) struct Retry {
     count: u32,
     /// Present until the next repetition.
     pause: Option<Pin<Box<Sleep>>>,
-    /// The end of the wait for the answer to a durable request.
-    answer: Deadline,
-    /// The number of such waits so far.
-    waits: u32,
+    /// Watches for the loss of the answer to a durable request.
+    watch: Option<AnswerWatch>,
+    /// The number of durable requests so far whose answers may have been lost.
+    lost: u32,
     /// The progress of an earlier request that may have been executed.
     earlier: Option<Delivered>,
 }
 
 impl Retry {
-    /// Begins the wait for the answer to a durable request.
-    pub(super) fn await_answer(&mut self) {
-        self.answer = Deadline::until(Instant::now().checked_add(ANSWERS.delay(self.waits)));
-        self.waits = self.waits.saturating_add(1);
+    /// Begins to watch for the loss of the answer to a durable request that is sent now.
+    pub(super) fn watch_answer(&mut self, shared: &Arc<ClientShared>) {
+        self.watch = Some(AnswerWatch::begin(shared, self.lost));
     }
 
-    /// Ready when the answer to a durable request was awaited long enough.
-    pub(super) fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.answer.poll(cx)
+    /// Ready when the answer to the durable request of this number may have been lost.
+    pub(super) fn poll_lost_answer(&mut self, cx: &mut Context<'_>, id: u64) -> Poll<()> {
+        let Some(watch) = &mut self.watch else {
+            return Poll::Pending;
+        };
+        ready!(watch.poll_lost(cx, id));
+        self.lost = self.lost.saturating_add(1);
+        Poll::Ready(())
+    }
+
+    /// True if an earlier request may have been stored or executed.
+    pub(super) fn is_repetition(&self) -> bool {
+        self.earlier.is_some()
     }
 
     /// Begins the pause before the next repetition; false if the error does not allow one, or there is no

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use crate::bus::client::answer_watch::LeaseWatch;
 use crate::bus::client::backpressure::InboxBackpressure;
 use crate::bus::client::batch::UNKNOWN;
 use crate::bus::client::dispatcher::ReplyDispatcher;
@@ -54,6 +55,8 @@ pub(super) struct ClientShared {
     /// The runtime of the client's tasks.
     pub(super) runtime: Handle,
     pub(super) clock: ServerClock,
+    /// The lease terms that begin while durable requests wait for their answers.
+    pub(super) lease_watch: LeaseWatch,
     /// The lease as it was last seen.
     lease: Mutex<Option<LeaseRecord>>,
     /// The moment at which the lease was last seen, as the bits of a [`CoarseInstant`].
@@ -98,6 +101,7 @@ impl ClientShared {
             max_stream_len: config.max_stream_len,
             runtime: Handle::current(),
             clock: ServerClock::default(),
+            lease_watch: LeaseWatch::default(),
             lease: Mutex::default(),
             lease_seen: AtomicU64::new(0),
             absent_since: AtomicU64::new(0),

@@ -17,6 +17,7 @@ use deferred::Deferred;
 pub(crate) use deferred::Resumable;
 use delivery::Duplicate;
 pub(crate) use delivery::{Caller, Delivery, DeliveryTicket, ReceivedMessage};
+pub(crate) use redeliveries::FailurePause;
 use redeliveries::Redeliveries;
 
 mod actor_queues;

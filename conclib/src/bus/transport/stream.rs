@@ -56,6 +56,9 @@ pub(crate) struct EntryOptions {
     pub(crate) retry: Option<Backoff>,
     /// The message is not delivered before this time.
     pub(crate) due: Option<ServerTime>,
+    /// Its client has sent the message before, and repeats it by itself: the entry shares the pauses and
+    /// the deliveries of the earlier one.
+    pub(crate) is_repetition: bool,
 }
 
 /// A message to be appended to the stream.
@@ -174,7 +177,10 @@ impl From<DeadLetterEntry> for NewEntry {
         Self {
             key,
             frame,
-            options: EntryOptions { retry, due: None },
+            options: EntryOptions {
+                retry,
+                ..EntryOptions::default()
+            },
         }
     }
 }

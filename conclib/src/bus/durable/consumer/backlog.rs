@@ -221,6 +221,10 @@ impl Backlog {
                 self.quarantine.add(quarantined(&message, now));
                 continue;
             }
+            if let Some(attempts) = self.wait_with_earlier(&message) {
+                undelivered.push((id, attempts));
+                continue;
+            }
             match self.prefetch.admit(message, source) {
                 Admission::Prefetched(ticket) => fresh.push((ticket, dedup_key)),
                 Admission::Duplicate => {}
@@ -247,6 +251,19 @@ impl Backlog {
         }
         self.link.set_attempts(undelivered).await;
         results.is_some()
+    }
+
+    /// Schedules a repetition together with the earlier entry of its message, if that waits for a retry;
+    /// returns the deliveries so far, which both share. They are claimed together, and are duplicates then.
+    fn wait_with_earlier(&mut self, message: &ReceivedMessage) -> Option<Attempts> {
+        let dedup_key = &message.dedup_key;
+        if !message.is_repetition || self.prefetch.has_key(dedup_key) {
+            return None;
+        }
+        let redeliveries = &mut self.prefetch.redeliveries;
+        let pause = redeliveries.pause_of(dedup_key)?;
+        redeliveries.schedule_failed(message.id, pause, dedup_key);
+        Some(pause.attempts)
     }
 
     /// Admits claimed entries for isolated deliveries. Returns the messages that are neither duplicates

@@ -55,6 +55,7 @@ pub(super) fn decode(
         key: entry.key.clone(),
         frame: entry.frame.clone(),
         retry: entry.options.retry,
+        is_repetition: entry.options.is_repetition,
         attempts,
         urn: request.urn.to_owned(),
         name: request.message.to_owned(),

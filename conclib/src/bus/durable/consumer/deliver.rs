@@ -10,7 +10,7 @@ use tracing::debug;
 use crate::actor::any::Undelivered;
 use crate::bus::durable::consumer::ack::Acknowledger;
 use crate::bus::durable::consumer::link::ConsumerLink;
-use crate::bus::durable::prefetch::{Delivery, DeliveryTicket, Prefetch};
+use crate::bus::durable::prefetch::{Delivery, DeliveryTicket, FailurePause, Prefetch};
 use crate::bus::durable::redelivery::{RetryDecision, decide_retry, retry_pause};
 use crate::bus::link::request_id::request_id;
 use crate::bus::server::ProxyShared;
@@ -224,8 +224,7 @@ impl Deliverer {
             return ack.dead_letter(delivery, error, error.to_string());
         }
         debug!(urn = message.urn, %error, "a delivery has failed; the durable message is delivered again");
-        let attempts = delivery.attempts().into_iter();
-        let attempts: Vec<_> = attempts.map(|(id, one)| (id, one.failed())).collect();
+        let attempts = delivery.failed();
         match self.after_failure {
             AfterFailure::Release => ack.release(attempts),
             AfterFailure::Schedule => {
@@ -233,8 +232,13 @@ impl Deliverer {
                 let backoff = message.retry.unwrap_or(self.link.limits.retry);
                 let pause = retry_pause(backoff, failed, fastrand::f64());
                 let due = Instant::now() + pause;
-                for (id, attempts) in &attempts {
-                    prefetch.redeliveries.schedule(*id, *attempts, due);
+                let pause = FailurePause {
+                    attempts: failed,
+                    due,
+                };
+                for id in delivery.ids() {
+                    let redeliveries = &mut prefetch.redeliveries;
+                    redeliveries.schedule_failed(id, pause, &message.dedup_key);
                 }
                 ack.write_attempts(attempts);
             }

@@ -4,6 +4,7 @@ use tokio::time::{Instant, sleep};
 use tracing::{debug, warn};
 
 use crate::bus::durable::consumer::Consumer;
+use crate::bus::durable::consumer::backlog::Backlog;
 use crate::bus::durable::consumer::fetch::Fetcher;
 use crate::bus::durable::consumer::link::ConsumerLink;
 use crate::bus::durable::result_cache::dedup_key;
@@ -45,8 +46,12 @@ impl Consumer {
             self.backlog.delayed.refresh().await;
             if self.deliver.begin_term(term.fence) {
                 self.fetch.inherit(Instant::now());
-                // Other consumers may have had the messages since.
-                self.backlog.prefetch.redeliveries.take_all();
+                // No other system has had the lease since the term before, unless the bus has lost data:
+                // messages keep their pauses.
+                let Backlog {
+                    prefetch, foreign, ..
+                } = &mut self.backlog;
+                prefetch.redeliveries.forget_all(|id| foreign.has_entry(id));
                 self.backlog.quarantine.clear(Instant::now());
             }
             return true;

@@ -392,6 +392,7 @@ async fn full_acknowledgements_let_the_consumer_sleep() {
         key: entry.key.clone(),
         frame: Bytes::new(),
         retry: None,
+        is_repetition: false,
         attempts: Attempts::new(1),
         urn: "gate".to_owned(),
         name: String::new(),

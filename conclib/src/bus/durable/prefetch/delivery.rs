@@ -30,6 +30,8 @@ pub(crate) struct ReceivedMessage {
     pub(crate) frame: Bytes,
     /// The pauses after failed deliveries, if they are not those of the config.
     pub(crate) retry: Option<Backoff>,
+    /// Its client has sent it before, and repeats it by itself.
+    pub(crate) is_repetition: bool,
     /// The deliveries, including the next one.
     pub(crate) attempts: Attempts,
     pub(crate) urn: String,
@@ -98,6 +100,12 @@ impl Delivery {
         let duplicates = duplicates.map(|duplicate| (duplicate.id, duplicate.attempts));
         let first = (self.message.id, self.message.attempts);
         [first].into_iter().chain(duplicates).collect()
+    }
+
+    /// The entries after a delivery that has failed: duplicates share the deliveries of the message.
+    pub(crate) fn failed(&self) -> Vec<(EntryId, Attempts)> {
+        let attempts = self.message.attempts.failed();
+        self.ids().into_iter().map(|id| (id, attempts)).collect()
     }
 
     /// The entries with the deliveries of each, without this one, since no actor was given it.

@@ -1,6 +1,7 @@
 //! Messages that stay in the stream until another delivery here. No I/O.
 
 use std::collections::{BTreeSet, HashMap};
+use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -21,6 +22,20 @@ pub(crate) struct Redeliveries {
     by_id: HashMap<EntryId, Redelivery>,
     /// The scheduled messages, the next one first.
     schedule: BTreeSet<(Instant, EntryId)>,
+    /// The first of the scheduled messages with each dedup key whose last delivery has failed. Two keys with
+    /// one hash cost a repetition of the one a pause, and nothing else.
+    failed: HashMap<u64, EntryId>,
+    /// Hashes the dedup keys: a million of them are to take little room.
+    hasher: RandomState,
+}
+
+/// The pause after a delivery that has failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FailurePause {
+    /// The deliveries so far.
+    pub(crate) attempts: Attempts,
+    /// The time of the next one.
+    pub(crate) due: Instant,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -29,6 +44,8 @@ struct Redelivery {
     attempts: Attempts,
     /// The time at which the message is to be claimed; `None`: the visibility time.
     due: Option<Instant>,
+    /// The hash of the dedup key, if the last delivery has failed.
+    failed: Option<u64>,
 }
 
 impl Redeliveries {
@@ -37,6 +54,7 @@ impl Redeliveries {
         let new = Redelivery {
             attempts,
             due: None,
+            failed: None,
         };
         self.by_id.entry(id).or_insert(new).attempts = attempts;
     }
@@ -47,9 +65,31 @@ impl Redeliveries {
         let scheduled = Redelivery {
             attempts,
             due: Some(due),
+            failed: None,
         };
         self.by_id.insert(id, scheduled);
         self.schedule.insert((due, id));
+    }
+
+    /// Schedules a message whose last delivery has failed. Repetitions of it share its
+    /// [`pause_of`](Self::pause_of).
+    pub(crate) fn schedule_failed(&mut self, id: EntryId, pause: FailurePause, dedup_key: &str) {
+        self.schedule(id, pause.attempts, pause.due);
+        let hash = self.hasher.hash_one(dedup_key);
+        if let Some(scheduled) = self.by_id.get_mut(&id) {
+            scheduled.failed = Some(hash);
+        }
+        self.failed.entry(hash).or_insert(id);
+    }
+
+    /// The pause of the message with this dedup key, if its last delivery has failed.
+    pub(crate) fn pause_of(&self, dedup_key: &str) -> Option<FailurePause> {
+        let id = self.failed.get(&self.hasher.hash_one(dedup_key))?;
+        let Redelivery { attempts, due, .. } = *self.by_id.get(id)?;
+        Some(FailurePause {
+            attempts,
+            due: due?,
+        })
     }
 
     /// The remembered deliveries of a message.
@@ -77,8 +117,25 @@ impl Redeliveries {
 
     /// Forgets a message: it was claimed.
     pub(crate) fn forget(&mut self, id: EntryId) {
-        if let Some(Redelivery { due: Some(due), .. }) = self.by_id.remove(&id) {
+        let Some(Redelivery { due, failed, .. }) = self.by_id.remove(&id) else {
+            return;
+        };
+        if let Some(due) = due {
             self.schedule.remove(&(due, id));
+        }
+        if let Some(hash) = failed
+            && self.failed.get(&hash) == Some(&id)
+        {
+            self.failed.remove(&hash);
+        }
+    }
+
+    /// Forgets the messages that other consumers have claimed.
+    pub(crate) fn forget_all(&mut self, is_foreign: impl Fn(EntryId) -> bool) {
+        let all = self.by_id.keys().copied();
+        let foreign: Vec<_> = all.filter(|id| is_foreign(*id)).collect();
+        for id in foreign {
+            self.forget(id);
         }
     }
 
@@ -126,6 +183,25 @@ mod tests {
         assert_eq!(all.attempts(id(4)), Some(Attempts::new(2)));
         assert_eq!(all.take_all().len(), 3);
         assert_eq!((all.len(), all.wakes_at()), (0, None));
+    }
+
+    #[test]
+    fn pause_of_a_key_is_that_of_its_first_message() {
+        let (mut all, now) = (Redeliveries::default(), Instant::now());
+        let pause = |deliveries, seconds| FailurePause {
+            attempts: Attempts::new(deliveries).failed(),
+            due: now + seconds * SECOND,
+        };
+        all.schedule_failed(id(1), pause(2, 5), "a");
+        all.schedule_failed(id(2), pause(1, 9), "a");
+        all.schedule(id(3), Attempts::new(1), now);
+        assert_eq!(all.pause_of("a"), Some(pause(2, 5)));
+        assert_eq!(all.pause_of("b"), None);
+        assert_eq!(all.due(now + 9 * SECOND, 9).len(), 3);
+        all.forget(id(2));
+        assert_eq!(all.pause_of("a"), Some(pause(2, 5)));
+        all.forget_all(|id| id.0 == 1);
+        assert_eq!((all.pause_of("a"), all.len()), (None, 1));
     }
 
     #[test]

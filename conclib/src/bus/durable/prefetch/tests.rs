@@ -13,6 +13,7 @@ fn message(number: u64, urn: &str) -> ReceivedMessage {
         key: number.to_string(),
         frame: Bytes::from_static(&[0; 100]),
         retry: None,
+        is_repetition: false,
         attempts: Attempts::new(1),
         urn: urn.to_owned(),
         name: String::new(),

@@ -169,6 +169,7 @@ fn decode(mut member: Bytes) -> Option<StreamEntry> {
         options: EntryOptions {
             retry,
             due: Some(due),
+            is_repetition: false,
         },
     })
 }
@@ -186,7 +187,11 @@ mod tests {
                 id: EntryId(7, 1),
                 key: "order-17 \u{e4}".to_owned(),
                 frame: Bytes::from_static(b"\x00frame"),
-                options: EntryOptions { retry, due },
+                options: EntryOptions {
+                    retry,
+                    due,
+                    is_repetition: false,
+                },
             };
             assert_eq!(decode(encode(&entry)), Some(entry));
         }

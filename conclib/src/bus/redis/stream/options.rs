@@ -1,6 +1,6 @@
 //! The fields of an entry that tell its delivery: `p`, the pauses after failed deliveries, as
-//! `1000..300000`, the first and the longest one in ms; and `t`, the time before which it is not delivered,
-//! in ms since the Unix epoch.
+//! `1000..300000`, the first and the longest one in ms; `t`, the time before which it is not delivered,
+//! in ms since the Unix epoch; and `n`, which its client sets to `1` when it sends the message again.
 
 use std::time::Duration;
 
@@ -16,6 +16,9 @@ const RETRY: &str = "p";
 /// The field of the due time.
 const DUE: &str = "t";
 
+/// The field of a repetition.
+const REPETITION: &str = "n";
+
 /// The fields of these options, to be written after those of the message.
 pub(super) fn fields(options: EntryOptions) -> Vec<Value> {
     let mut fields = Vec::new();
@@ -27,6 +30,9 @@ pub(super) fn fields(options: EntryOptions) -> Vec<Value> {
     if let Some(ServerTime(due)) = options.due {
         fields.extend([DUE.into(), due.to_string().into()]);
     }
+    if options.is_repetition {
+        fields.extend([REPETITION.into(), "1".into()]);
+    }
     fields
 }
 
@@ -36,6 +42,7 @@ pub(super) fn read(mut take: impl FnMut(&str) -> Option<String>) -> EntryOptions
     EntryOptions {
         retry: take(RETRY).and_then(|pauses| read_pauses(&pauses)),
         due: take(DUE).map(|due| ServerTime(due.parse().unwrap_or(u64::MAX))),
+        is_repetition: take(REPETITION).is_some(),
     }
 }
 

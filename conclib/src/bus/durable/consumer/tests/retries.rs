@@ -1,5 +1,7 @@
 //! Tests of the pauses after failed deliveries.
 
+use std::future::IntoFuture;
+
 use super::*;
 
 /// Longer than any test: no message is due because of it.
@@ -81,4 +83,55 @@ async fn last_delivery_after_a_process_end_and_a_failure_is_isolated() {
     assert_eq!(stage.left().await, [2, 1]);
     assert_eq!(stage.let_pass(1).await, [0]);
     assert_eq!(stage.dead().await, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn repeated_ask_of_a_failing_handler_adds_no_deliveries() {
+    let config = config(4).retry_backoff(Backoff::from_secs(5));
+    let stage = Stage::set(config).await;
+    let ask = stage.client.ask("gate", Fail).timeout(120 * SECOND);
+    let start = Instant::now();
+    assert_eq!(ask.retry().await, Err(AskError::NoReply));
+    // 5 + 10 + 20 s, each shortened by up to one half.
+    let elapsed = start.elapsed();
+    assert!(elapsed >= 35 * SECOND / 2, "{elapsed:?}");
+    assert_eq!(stage.script.counts("read").iter().sum::<usize>(), 1);
+    let letters = stage.proxy.dead_letters().list().await.unwrap();
+    assert_eq!((letters.len(), letters[0].deliveries), (1, 4));
+    assert!(stage.left().await.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn repetition_shares_the_pause_and_the_deliveries_of_its_message() {
+    let config = config(3).retry_backoff(Backoff::from_secs(20).up_to(40 * SECOND));
+    let stage = Stage::set(config).await;
+    let ask = stage.client.ask("gate", Fail).timeout(600 * SECOND);
+    let start = Instant::now();
+    let asked = tokio::spawn(ask.retry().into_future());
+    sleep(2 * SECOND).await;
+    stage.lose_the_lease().await; // its answer may be lost with the term
+    assert_eq!(asked.await.unwrap(), Err(AskError::NoReply));
+    let elapsed = start.elapsed();
+    // 20 + 40 s, each shortened by up to one half.
+    assert!(
+        (30 * SECOND..=65 * SECOND).contains(&elapsed),
+        "{elapsed:?}"
+    );
+    assert!(stage.script.counts("read").iter().sum::<usize>() > 1);
+    let letters = stage.proxy.dead_letters().list().await.unwrap();
+    assert_eq!((letters.len(), letters[0].deliveries), (1, 3));
+    assert!(stage.left().await.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn slow_handler_is_sent_no_repetition_without_a_sign_of_loss() {
+    let stage = Stage::set(config(3)).await;
+    let load = ByteBuf::new();
+    let ask = stage.client.ask("gate", Pass { n: 1, load });
+    let asked = tokio::spawn(ask.timeout(600 * SECOND).retry().into_future());
+    sleep(29 * SECOND).await;
+    assert_eq!(stage.script.counts("read").iter().sum::<usize>(), 1);
+    stage.permits.add_permits(1);
+    assert_eq!(asked.await.unwrap(), Ok(1));
+    assert_eq!(*lock(&stage.passed), [1]);
 }
