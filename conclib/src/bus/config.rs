@@ -152,7 +152,9 @@ impl Config {
     /// in its mailboxes may begin until it notices, with its next renewal at the latest: after a third of
     /// the [lease's duration](Self::lease_duration), which is 2 s by default. It ends as
     /// [`Replaced`](crate::bus::ProxyEnd::Replaced), and never takes the lease back: two processes that
-    /// have one name by mistake do not fight. (If something starts the older one again, as a supervisor
+    /// have one name by mistake do not fight. Durable messages whose handlers run in a predecessor that still
+    /// runs may be executed again here, at the same time. Those of a predecessor that has stopped in good
+    /// order are left to it while its handlers run. (If something starts the older one again, as a supervisor
     /// does, it is the younger one then. [`run`](crate::service::run) ends with code 76, at which a
     /// supervisor should leave it alone.)
     ///

@@ -41,6 +41,7 @@ use dedup::Deduplicator;
 pub(crate) use end::EndGuard;
 pub use end::ProxyEnd;
 use fence::Fence;
+use former::FormerHolder;
 use publisher::ReplyPublisher;
 use term::{LeaseTerm, TermEnd};
 use tracker::RequestTracker;
@@ -50,6 +51,7 @@ mod cancellations;
 mod dedup;
 mod end;
 pub(crate) mod fence;
+mod former;
 mod held_requests;
 pub(crate) mod publisher;
 pub(crate) mod receiver;
@@ -136,6 +138,8 @@ pub(crate) struct ProxyShared {
     /// The last epoch whose requests were taken, and the requests that were; `None` while they are
     /// taken.
     taken: Mutex<Option<(Epoch, Option<Deduplicator>)>>,
+    /// The system that held the lease before.
+    pub(crate) former: FormerHolder,
     /// The current term, or the last one.
     pub(crate) current_term: watch::Sender<Option<CurrentTerm>>,
     /// The state of connections and lease, for the public.
@@ -194,6 +198,7 @@ impl ProxyShared {
             undelivered: Arc::default(),
             is_revoked: Arc::default(),
             taken: Mutex::default(),
+            former: FormerHolder::default(),
             current_term: watch::Sender::new(None),
             health,
             serves: CancellationToken::new(),

@@ -2,10 +2,16 @@
 
 use super::*;
 use crate::bus::transport::stream::{
-    Attempts, DeadLetterEntry, EntryAck, EntryId, EntryOptions, ForeignPage, NewEntry,
+    AliveWithin, Attempts, DeadLetterEntry, EntryAck, EntryId, EntryOptions, ForeignPage, NewEntry,
     PendingEntry, StreamConsumer, StreamEntry,
 };
 use crate::time::backoff::Backoff;
+
+/// Other consumers are alive, and earlier ones of the same instance are not.
+const OTHERS_ALIVE: AliveWithin = AliveWithin {
+    others: LONG,
+    predecessors: Duration::ZERO,
+};
 
 /// Long enough for a pause on a slow machine.
 const IDLE: Duration = Duration::from_millis(200);
@@ -156,7 +162,7 @@ pub(super) async fn foreign_claims_are_listed_and_left_alone(bus: &dyn TestBus) 
         .await
         .unwrap();
     let page = own
-        .foreign_claims(EntryId::default(), LONG, 3)
+        .foreign_claims(EntryId::default(), OTHERS_ALIVE, 3)
         .await
         .unwrap();
     let foreign = page
@@ -169,21 +175,28 @@ pub(super) async fn foreign_claims_are_listed_and_left_alone(bus: &dyn TestBus) 
         "neither own entries nor released ones"
     );
     assert_eq!(page.next, Some(claimed[2]));
-    let rest = own.foreign_claims(claimed[2], LONG, 3).await.unwrap();
+    let rest = own
+        .foreign_claims(claimed[2], OTHERS_ALIVE, 3)
+        .await
+        .unwrap();
     assert_eq!(rest, ForeignPage::default());
     assert_eq!(
         texts(&own.read_entries(&claimed).await.unwrap()),
         ["a", "b", "c"]
     );
     // Reading an entry is neither a heartbeat nor a delivery.
-    let still = own.still_foreign(&claimed, LONG).await.unwrap();
+    let still = own.still_foreign(&claimed, OTHERS_ALIVE).await.unwrap();
     assert_eq!(still, [claimed[0], claimed[2]]);
     sleep(2 * IDLE).await;
     other.extend_claims(&claimed[..1]).await.unwrap();
-    let still = own.still_foreign(&claimed, IDLE).await.unwrap();
+    let alive = AliveWithin {
+        others: IDLE,
+        predecessors: IDLE,
+    };
+    let still = own.still_foreign(&claimed, alive).await.unwrap();
     assert_eq!(still, claimed[..1]);
     other.acknowledge(acks(&claimed[..1]), LONG).await.unwrap();
-    assert!(own.still_foreign(&claimed, IDLE).await.unwrap().is_empty());
+    assert!(own.still_foreign(&claimed, alive).await.unwrap().is_empty());
     assert_eq!(
         texts(&own.read_entries(&claimed[..2]).await.unwrap()),
         ["b"]
@@ -205,23 +218,39 @@ pub(super) async fn claims_of_the_same_instance_are_its_successors(bus: &dyn Tes
         consumers.push((consumer, read));
     }
     let (second, inherited) = (&consumers[1].0, &consumers[0].1);
-    let listed = second.predecessor_claims(EntryId::default(), 100).await;
+    let claims = |after, idle, count| second.predecessor_claims(after, idle, count);
+    let listed = claims(EntryId::default(), Duration::ZERO, 100).await;
     let listed = listed.unwrap();
     let listed_ids: Vec<_> = listed.pending.iter().map(|one| one.id).collect();
     assert_eq!((&listed_ids, listed.next), (inherited, None));
     // They are claimed now, so that no duplicate waits for them.
-    let foreign = second.foreign_claims(EntryId::default(), LONG, 100).await;
+    let foreign = second
+        .foreign_claims(EntryId::default(), OTHERS_ALIVE, 100)
+        .await;
     let foreign = foreign.unwrap().pending.into_iter().map(|one| one.id);
     assert_eq!(
         foreign.collect::<Vec<_>>(),
         [consumers[2].1[0], consumers[3].1[0]]
     );
-    let page = second.predecessor_claims(EntryId::default(), 1).await;
+    let page = claims(EntryId::default(), Duration::ZERO, 1).await;
     let next = page.unwrap().next.unwrap();
-    let rest = second.predecessor_claims(next, 100).await.unwrap();
+    let rest = claims(next, Duration::ZERO, 100).await.unwrap();
     assert_eq!(rest, ForeignPage::default());
-    let nameless = consumers[2].0.predecessor_claims(EntryId::default(), 100);
+    let nameless = &consumers[2].0;
+    let nameless = nameless.predecessor_claims(EntryId::default(), Duration::ZERO, 100);
     assert_eq!(nameless.await.unwrap(), ForeignPage::default());
+    // One that stops in good order keeps its entries while it sends heartbeats.
+    let alive = claims(EntryId::default(), LONG, 100).await.unwrap();
+    assert!(alive.pending.is_empty() && alive.has_alive);
+    let alive = AliveWithin {
+        others: Duration::ZERO,
+        predecessors: LONG,
+    };
+    let foreign = second.foreign_claims(EntryId::default(), alive, 100).await;
+    let foreign = foreign.unwrap().pending.into_iter().map(|one| one.id);
+    assert_eq!(&foreign.collect::<Vec<_>>(), inherited);
+    let still = second.still_foreign(inherited, alive).await;
+    assert_eq!(&still.unwrap(), inherited);
 }
 
 pub(super) async fn claims_set_the_attempts(bus: &dyn TestBus) {

@@ -178,7 +178,8 @@ impl Consumer {
                 self.deliver.deliver_due(prefetch, &mut self.ack);
             }
         }
-        let has_room = self.backlog.has_room_for_new(&self.ack);
+        // New messages come behind those of earlier processes.
+        let has_room = self.backlog.has_room_for_new(&self.ack) && !self.fetch.inherits();
         if has_room {
             self.backlog.delayed.resume().await;
         }
@@ -209,7 +210,7 @@ impl Consumer {
         // Messages that wait until there is room for acknowledgements, or for the end of an isolated
         // delivery, must not wake the consumer before.
         let has_room = !self.ack.is_full();
-        let has_room_for_new = self.backlog.has_room_for_new(&self.ack);
+        let has_room_for_new = self.backlog.has_room_for_new(&self.ack) && !self.fetch.inherits();
         let may_inherit = self.backlog.has_room(&self.ack);
         let may_deliver = has_room && self.backlog.quarantine.allows_regular();
         let visibility = self.link.limits.visibility;
@@ -242,7 +243,7 @@ impl Consumer {
     /// Extends the claims of all entries that this consumer has claimed: prefetched, held, or waiting
     /// to be acknowledged.
     async fn send_heartbeat(&mut self) {
-        self.next_heartbeat = Instant::now() + self.link.limits.heartbeat();
+        self.next_heartbeat = Instant::now() + self.link.limits.heartbeat;
         let claimed = self.backlog.claimed_entries(&self.ack);
         self.link.extend_claims(&claimed).await;
     }

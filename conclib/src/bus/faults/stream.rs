@@ -8,8 +8,8 @@ use bytes::Bytes;
 
 use crate::bus::faults::{Faults, check};
 use crate::bus::transport::stream::{
-    Attempts, DeadLetterEntry, EntryAck, EntryId, ForeignPage, PendingEntry, StreamConsumer,
-    StreamEntry,
+    AliveWithin, Attempts, DeadLetterEntry, EntryAck, EntryId, ForeignPage, PendingEntry,
+    StreamConsumer, StreamEntry,
 };
 use crate::bus::transport::{ServerTime, TransportError};
 
@@ -56,7 +56,7 @@ impl StreamConsumer for FaultyConsumer {
     async fn foreign_claims(
         &self,
         after: EntryId,
-        alive: Duration,
+        alive: AliveWithin,
         count: u32,
     ) -> Result<ForeignPage, TransportError> {
         check(&self.faults)?;
@@ -66,16 +66,17 @@ impl StreamConsumer for FaultyConsumer {
     async fn predecessor_claims(
         &self,
         after: EntryId,
+        idle: Duration,
         count: u32,
     ) -> Result<ForeignPage, TransportError> {
         check(&self.faults)?;
-        self.inner.predecessor_claims(after, count).await
+        self.inner.predecessor_claims(after, idle, count).await
     }
 
     async fn still_foreign(
         &self,
         ids: &[EntryId],
-        alive: Duration,
+        alive: AliveWithin,
     ) -> Result<Vec<EntryId>, TransportError> {
         check(&self.faults)?;
         self.inner.still_foreign(ids, alive).await

@@ -1,7 +1,7 @@
 //! The stream of durable messages on the bus in memory. It outlives clients and proxies, but not the
 //! process.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -17,8 +17,8 @@ use crate::bus::keys::Keys;
 use crate::bus::memory::result_cache::MemoryResultCache;
 use crate::bus::memory::{MemoryBus, check_open};
 use crate::bus::transport::stream::{
-    Attempts, DeadLetterEntry, EntryAck, EntryId, ForeignPage, MAX_DEAD_LETTERS, NewEntry,
-    PendingEntry, StreamConsumer, StreamEntry,
+    AliveWithin, Attempts, DeadLetterEntry, EntryAck, EntryId, ForeignPage, MAX_DEAD_LETTERS,
+    NewEntry, PendingEntry, StreamConsumer, StreamEntry,
 };
 use crate::bus::transport::{ServerTime, TransportError};
 
@@ -49,8 +49,6 @@ pub(crate) struct StreamState {
     last_read: EntryId,
     /// The entries that are claimed.
     claims: BTreeMap<EntryId, Claim>,
-    /// The consumers of each instance.
-    instances: HashMap<String, Vec<u64>>,
     /// The messages that wait for their due times, in the order of these and of their arrival.
     delayed: BTreeMap<(ServerTime, EntryId), StreamEntry>,
     results: MemoryResultCache,
@@ -118,7 +116,7 @@ impl StreamState {
         })
     }
 
-    fn read_new(&mut self, consumer: u64, count: usize) -> Vec<StreamEntry> {
+    fn read_new(&mut self, consumer: &MemoryConsumer, count: usize) -> Vec<StreamEntry> {
         let behind = (Excluded(self.last_read), Unbounded);
         let behind = self.entries.range(behind).take(count);
         let ids: Vec<_> = behind.map(|(id, _)| *id).collect();
@@ -137,8 +135,8 @@ pub(crate) struct MemoryConsumer {
     bus: Arc<MemoryBus>,
     /// Unique in the process.
     number: u64,
-    /// The consumers of its instance; `None` if it has none.
-    instance: Option<String>,
+    /// The instance of its process; `None` if it has none.
+    instance: Option<Arc<str>>,
     /// Reads fail from now on.
     closed: AtomicBool,
 }
@@ -147,12 +145,7 @@ impl MemoryConsumer {
     pub(super) fn new(bus: Arc<MemoryBus>, keys: &Keys, instance: &str) -> Self {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let (store, number) = (bus.store(keys), COUNT.fetch_add(1, Ordering::Relaxed));
-        let instance = (!instance.is_empty()).then(|| instance.to_owned());
-        if let Some(instance) = &instance {
-            let mut state = store.state.lock();
-            let numbers = state.instances.entry(instance.clone());
-            numbers.or_default().push(number);
-        }
+        let instance = (!instance.is_empty()).then(|| instance.into());
         Self {
             store,
             bus,
@@ -180,7 +173,7 @@ impl StreamConsumer for MemoryConsumer {
         tokio::pin!(wait);
         loop {
             check_open(&self.closed)?;
-            let read = self.store.with(|state| state.read_new(self.number, count));
+            let read = self.store.with(|state| state.read_new(self, count));
             if !read.is_empty() || block.is_zero() {
                 return Ok(read);
             }
@@ -226,31 +219,32 @@ impl StreamConsumer for MemoryConsumer {
     async fn foreign_claims(
         &self,
         after: EntryId,
-        alive: Duration,
+        alive: AliveWithin,
         count: u32,
     ) -> Result<ForeignPage, TransportError> {
-        let is_wanted = |state: &_, claim: &_| self.is_foreign(state, claim, alive);
-        Ok(self.claims_page(after, count, is_wanted))
+        let is_foreign = |claim: &_| self.is_foreign(claim, alive);
+        Ok(self.claims_page(after, Duration::ZERO, count, is_foreign))
     }
 
     async fn predecessor_claims(
         &self,
         after: EntryId,
+        idle: Duration,
         count: u32,
     ) -> Result<ForeignPage, TransportError> {
-        let is_wanted = |state: &_, claim: &_| self.is_predecessors(state, claim);
-        Ok(self.claims_page(after, count, is_wanted))
+        let is_predecessors = |claim: &_| self.is_predecessors(claim);
+        Ok(self.claims_page(after, idle, count, is_predecessors))
     }
 
     async fn still_foreign(
         &self,
         ids: &[EntryId],
-        alive: Duration,
+        alive: AliveWithin,
     ) -> Result<Vec<EntryId>, TransportError> {
         self.with(|state| {
             let claim = |id: &&EntryId| state.claims.get(id);
             let is_foreign =
-                |id: &&EntryId| claim(id).is_some_and(|one| self.is_foreign(state, one, alive));
+                |id: &&EntryId| claim(id).is_some_and(|one| self.is_foreign(one, alive));
             ids.iter().filter(is_foreign).copied().collect()
         })
     }
@@ -270,7 +264,7 @@ impl StreamConsumer for MemoryConsumer {
             for id in ids {
                 let claim = state.claims.get_mut(id);
                 if let Some(claim) = claim.filter(|claim| claim.idle() >= idle) {
-                    *claim = Claim::new(self.number, attempts);
+                    *claim = Claim::new(self, attempts);
                     claimed.extend(state.entry(*id));
                 }
             }
@@ -282,7 +276,7 @@ impl StreamConsumer for MemoryConsumer {
         self.with(|state| {
             for id in ids {
                 if let Some(claim) = state.claims.get_mut(id) {
-                    *claim = Claim::new(self.number, claim.attempts);
+                    *claim = Claim::new(self, claim.attempts);
                 }
             }
         })
@@ -299,7 +293,7 @@ impl StreamConsumer for MemoryConsumer {
                 if let Some(claim) = state.claims.get_mut(id) {
                     *claim = Claim {
                         extra_idle: idle,
-                        ..Claim::new(self.number, attempts)
+                        ..Claim::new(self, attempts)
                     };
                 }
             }

@@ -18,11 +18,13 @@ use crate::bus::redis::connection::Connection;
 use crate::bus::redis::library::{LibrarySession, into_array, into_bytes, unexpected};
 use crate::bus::redis::start_check::ServerFacts;
 use crate::bus::transport::stream::{
-    Attempts, DeadLetterEntry, EntryAck, EntryId, ForeignPage, MAX_DEAD_LETTERS, NewEntry,
-    PendingEntry, StreamConsumer, StreamEntry,
+    AliveWithin, Attempts, DeadLetterEntry, EntryAck, EntryId, ForeignPage, MAX_DEAD_LETTERS,
+    NewEntry, PendingEntry, StreamConsumer, StreamEntry,
 };
 use crate::bus::transport::{LEASE, ServerTime, TransportError};
 use crate::random::Uuid;
+
+use entries::EntryClaim;
 
 mod claims;
 mod delayed;
@@ -189,26 +191,28 @@ impl StreamConsumer for RedisConsumer {
     async fn foreign_claims(
         &self,
         after: EntryId,
-        alive: Duration,
+        alive: AliveWithin,
         count: u32,
     ) -> Result<ForeignPage, TransportError> {
-        self.claims_page(after, count, |claim| self.is_foreign(claim, alive))
+        let is_foreign = |claim: &EntryClaim| self.is_foreign(claim, alive);
+        self.claims_page(after, Duration::ZERO, count, is_foreign)
             .await
     }
 
     async fn predecessor_claims(
         &self,
         after: EntryId,
+        idle: Duration,
         count: u32,
     ) -> Result<ForeignPage, TransportError> {
-        self.claims_page(after, count, |claim| self.is_predecessors(claim))
+        self.claims_page(after, idle, count, |claim| self.is_predecessors(claim))
             .await
     }
 
     async fn still_foreign(
         &self,
         ids: &[EntryId],
-        alive: Duration,
+        alive: AliveWithin,
     ) -> Result<Vec<EntryId>, TransportError> {
         let mut still = Vec::new();
         let range = |id: Value| vec![GROUP.into(), id.clone(), id, 1.into()];

@@ -255,6 +255,7 @@ impl ProxyShared {
         Ok(match self.transport.acquire(&claim).await? {
             Acquired::Granted(LeaseGrant { epoch, now, former }) => {
                 self.clock.record(sent, Instant::now(), now);
+                self.former.was_followed(former);
                 Attempt::Granted(OwnLease {
                     epoch,
                     sent,
@@ -262,7 +263,10 @@ impl ProxyShared {
                     former,
                 })
             }
-            Acquired::Held(holder) => Attempt::Held(holder),
+            Acquired::Held(holder) => {
+                self.former.saw(&holder.lease);
+                Attempt::Held(holder)
+            }
             Acquired::Lost => Attempt::Lost,
         })
     }

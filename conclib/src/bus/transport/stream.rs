@@ -139,10 +139,20 @@ pub(crate) struct PendingEntry {
     pub(crate) is_own: bool,
 }
 
+/// The time since its last heartbeat within which another consumer may handle an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct AliveWithin {
+    pub(crate) others: Duration,
+    /// For earlier consumers of the same instance. Zero: they have ended, or were replaced.
+    pub(crate) predecessors: Duration,
+}
+
 /// A page of the entries that other consumers have claimed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct ForeignPage {
     pub(crate) pending: Vec<PendingEntry>,
+    /// Entries were left out because of their heartbeats.
+    pub(crate) has_alive: bool,
     /// The entry after which the next page begins; `None` on the last page.
     pub(crate) next: Option<EntryId>,
 }
@@ -246,16 +256,16 @@ pub(crate) trait StreamConsumer: Send + Sync {
     async fn foreign_claims(
         &self,
         after: EntryId,
-        alive: Duration,
+        alive: AliveWithin,
         count: u32,
     ) -> Result<ForeignPage, TransportError>;
 
     /// Looks through up to `count` claimed entries after `after`, and lists those of earlier consumers of
-    /// the same instance: their processes have ended, or were replaced by this one. They are never
-    /// foreign.
+    /// the same instance, without a heartbeat for `idle`.
     async fn predecessor_claims(
         &self,
         after: EntryId,
+        idle: Duration,
         count: u32,
     ) -> Result<ForeignPage, TransportError>;
 
@@ -263,7 +273,7 @@ pub(crate) trait StreamConsumer: Send + Sync {
     async fn still_foreign(
         &self,
         ids: &[EntryId],
-        alive: Duration,
+        alive: AliveWithin,
     ) -> Result<Vec<EntryId>, TransportError>;
 
     /// Reads entries without claiming them. Removed entries are left out.

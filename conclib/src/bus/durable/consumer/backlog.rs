@@ -389,7 +389,7 @@ impl Backlog {
 
     /// Removes the claims of other consumers that have ended, among these entries.
     pub(super) async fn refresh_foreign_claims(&mut self, ids: &[EntryId]) {
-        let alive = self.link.limits.visibility;
+        let alive = self.link.alive_within();
         for ids in ids.chunks(PAGE) {
             match self.link.transport.still_foreign(ids, alive).await {
                 Ok(still) => {

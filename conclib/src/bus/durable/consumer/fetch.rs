@@ -11,6 +11,7 @@ use tracing::{debug, info, warn};
 use crate::bus::durable::consumer::READ_WAIT;
 use crate::bus::durable::consumer::ack::Acknowledger;
 use crate::bus::durable::consumer::backlog::{Backlog, DueEntries};
+use crate::bus::durable::consumer::inherited::Inheritance;
 use crate::bus::durable::consumer::link::{
     BATCH_BYTES, ConsumerLink, EXPECTED_SIZE, Ownership, PAGE, READ_COUNT,
 };
@@ -20,9 +21,12 @@ use crate::bus::link::retry::Retry;
 use crate::bus::transport::TransportError;
 use crate::bus::transport::stream::{Attempts, EntryId, StreamEntry};
 
-/// The fraction of a heartbeat interval that a search for due entries may take: many of those listed
-/// may be deferred here.
-const DUE_SHARE: u32 = 10;
+/// The fraction of a heartbeat interval that a search for entries may take: many of those listed may be
+/// deferred here.
+const SEARCH_SHARE: u32 = 10;
+
+/// The longest time that it may take: messages that were found are delivered in between.
+const MAX_SEARCH: Duration = Duration::from_millis(500);
 
 /// The interval of checks whether messages held for other consumers can continue.
 const FOREIGN_CHECK_INTERVAL: Duration = Duration::from_millis(100);
@@ -42,9 +46,7 @@ pub(super) struct Fetcher {
     sizes: BatchSizes,
     due: DueScan,
     /// The search for entries of earlier processes of the same instance.
-    pub(super) inherited: DueScan,
-    /// The time of its repetition.
-    pub(super) inherits_again: Option<Instant>,
+    pub(super) inheritance: Inheritance,
 }
 
 /// The sizes of batches.
@@ -84,8 +86,7 @@ impl Fetcher {
                 max_claim: PAGE,
             },
             due: DueScan::default(),
-            inherited: DueScan::default(),
-            inherits_again: None,
+            inheritance: Inheritance::default(),
         }
     }
 
@@ -175,11 +176,17 @@ impl Fetcher {
         self.claim_messages(backlog, ack, &due.deliver, idle).await
     }
 
+    /// The time at which a search that begins now lets other work come first.
+    pub(super) fn search_end(&self) -> Instant {
+        let share = self.link.limits.heartbeat / SEARCH_SHARE;
+        Instant::now() + share.min(MAX_SEARCH)
+    }
+
     /// Claims entries without a heartbeat for the visibility time.
     pub(super) async fn fetch_due(&mut self, backlog: &mut Backlog, ack: &mut Acknowledger) {
         let idle = self.link.limits.visibility;
         let page = u32::try_from(PAGE).unwrap_or(u32::MAX);
-        let end = Instant::now() + self.link.limits.heartbeat() / DUE_SHARE;
+        let end = self.search_end();
         loop {
             self.due.has_more = false;
             if !backlog.has_room(ack) {

@@ -81,7 +81,7 @@ impl Fetcher {
 
 /// Lists the entries of other consumers that were delivered. Others are only deferred there.
 async fn list_foreign_claims(link: &ConsumerLink) -> Result<Vec<EntryId>, TransportError> {
-    let alive = link.limits.visibility;
+    let alive = link.alive_within();
     let mut ids = Vec::new();
     let mut next = Some(EntryId::default());
     while let Some(after) = next

@@ -11,7 +11,7 @@ use crate::bus::config::Config;
 use crate::bus::link::log_once::LogOnce;
 use crate::bus::server::ProxyShared;
 use crate::bus::transport::ServerTime;
-use crate::bus::transport::stream::{Attempts, EntryId, StreamConsumer, StreamEntry};
+use crate::bus::transport::stream::{AliveWithin, Attempts, EntryId, StreamConsumer, StreamEntry};
 use crate::time::backoff::Backoff;
 
 /// The approximate size of the frames or results in one batch, in bytes. The lease is renewed on the
@@ -42,6 +42,8 @@ const RELEASED: Duration = Duration::from_secs(24 * 60 * 60);
 pub(super) struct Limits {
     /// An entry without a heartbeat for this time is claimed by another consumer.
     pub(super) visibility: Duration,
+    /// The interval of heartbeats.
+    pub(super) heartbeat: Duration,
     /// A message without an actor for this time becomes a dead letter.
     pub(super) missing: Duration,
     /// The pauses after failed deliveries.
@@ -62,6 +64,7 @@ impl Limits {
     fn new(config: &Config) -> Self {
         Self {
             visibility: config.visibility_timeout,
+            heartbeat: heartbeat(config),
             missing: config.missing_timeout,
             retry: config.retry_backoff,
             max_deliveries: config.max_deliveries,
@@ -72,11 +75,17 @@ impl Limits {
             max_delayed: config.max_stream_len,
         }
     }
+}
 
-    /// The interval of heartbeats.
-    pub(super) fn heartbeat(&self) -> Duration {
-        self.visibility / 3
-    }
+/// The interval of heartbeats. The next process of an instance waits for no more than the length of a
+/// lease until it takes an entry over without one.
+fn heartbeat(config: &Config) -> Duration {
+    let timeout = if config.instance.is_empty() {
+        config.visibility_timeout
+    } else {
+        config.visibility_timeout.min(config.lease_duration)
+    };
+    timeout / 3
 }
 
 /// The owner of the lease, seen after entries were claimed.
@@ -106,6 +115,30 @@ impl ConsumerLink {
             shared,
             transport,
             log: LogOnce::default(),
+        }
+    }
+
+    /// The time since its last heartbeat within which an entry of an earlier process of this instance is
+    /// not taken over: that process may handle it if it has released the lease in good order.
+    pub(super) fn predecessors_alive(&self) -> Duration {
+        if self.shared.former.was_released() {
+            self.former_lease()
+        } else {
+            Duration::ZERO
+        }
+    }
+
+    /// The length of the lease that the system before this one had; that of this one if it is not known.
+    pub(super) fn former_lease(&self) -> Duration {
+        let known = self.shared.former.lease_length();
+        known.unwrap_or(self.shared.config.lease_duration)
+    }
+
+    /// The time since its last heartbeat within which another consumer may handle an entry.
+    pub(super) fn alive_within(&self) -> AliveWithin {
+        AliveWithin {
+            others: self.limits.visibility,
+            predecessors: self.predecessors_alive(),
         }
     }
 

@@ -104,7 +104,11 @@ struct Stage {
 
 impl Stage {
     async fn set(config: Config) -> Self {
-        let script = Arc::<Script>::default();
+        Self::set_with(config, Arc::default()).await
+    }
+
+    /// The same with a script that holds from the beginning.
+    async fn set_with(config: Config, script: Arc<Script>) -> Self {
         let bus = Bus {
             inner: open_server(&config, &Arc::default()).await.unwrap(),
             script: script.clone(),

@@ -1,15 +1,19 @@
 //! The claim of an entry by a consumer.
 
 use std::ops::Bound::{Excluded, Unbounded};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::bus::memory::stream::{MemoryConsumer, StreamState};
-use crate::bus::transport::stream::{Attempts, EntryId, ForeignPage, PendingEntry};
+use crate::bus::memory::stream::MemoryConsumer;
+use crate::bus::transport::stream::{AliveWithin, Attempts, EntryId, ForeignPage, PendingEntry};
 
 pub(super) struct Claim {
+    /// The number of the consumer.
     pub(super) consumer: u64,
+    /// The instance of the consumer; `None` if it has none.
+    pub(super) instance: Option<Arc<str>>,
     pub(super) last_heartbeat: Instant,
     /// Added to the time since the last heartbeat.
     pub(super) extra_idle: Duration,
@@ -17,9 +21,10 @@ pub(super) struct Claim {
 }
 
 impl Claim {
-    pub(super) fn new(consumer: u64, attempts: Attempts) -> Self {
+    pub(super) fn new(consumer: &MemoryConsumer, attempts: Attempts) -> Self {
         Self {
-            consumer,
+            consumer: consumer.number,
+            instance: consumer.instance.clone(),
             last_heartbeat: Instant::now(),
             extra_idle: Duration::ZERO,
             attempts,
@@ -44,36 +49,46 @@ impl Claim {
 
 impl MemoryConsumer {
     /// True for a claim of another consumer, with a heartbeat within `alive`.
-    pub(super) fn is_foreign(&self, state: &StreamState, claim: &Claim, alive: Duration) -> bool {
-        claim.consumer != self.number && !self.is_predecessors(state, claim) && claim.idle() < alive
+    pub(super) fn is_foreign(&self, claim: &Claim, alive: AliveWithin) -> bool {
+        let alive = if self.is_predecessors(claim) {
+            alive.predecessors
+        } else {
+            alive.others
+        };
+        claim.consumer != self.number && claim.idle() < alive
     }
 
     /// True for a claim of an earlier consumer of the same instance.
-    pub(super) fn is_predecessors(&self, state: &StreamState, claim: &Claim) -> bool {
-        let instance = self.instance.as_ref();
-        let consumers = instance.and_then(|instance| state.instances.get(instance));
-        claim.consumer != self.number
-            && consumers.is_some_and(|consumers| consumers.contains(&claim.consumer))
+    pub(super) fn is_predecessors(&self, claim: &Claim) -> bool {
+        let is_same = self.instance.is_some() && claim.instance == self.instance;
+        is_same && claim.consumer != self.number
     }
 
-    /// Lists up to `count` claims after `after`, those that are wanted.
+    /// Looks through up to `count` claims after `after`, and lists those that are wanted and have had no
+    /// heartbeat for `idle`.
     pub(super) fn claims_page(
         &self,
         after: EntryId,
+        idle: Duration,
         count: u32,
-        is_wanted: impl Fn(&StreamState, &Claim) -> bool,
+        is_wanted: impl Fn(&Claim) -> bool,
     ) -> ForeignPage {
         let count = usize::try_from(count).unwrap_or(usize::MAX);
         self.store.with(|state| {
             let behind = state.claims.range((Excluded(after), Unbounded));
             let page: Vec<_> = behind.take(count).collect();
             let last = page.last().map(|(id, _)| **id);
-            let wanted = page.iter().filter(|(_, claim)| is_wanted(state, claim));
+            let is_page = page.len() == count;
+            let wanted = page.into_iter().filter(|(_, claim)| is_wanted(claim));
+            let (idle, alive): (Vec<_>, Vec<_>) =
+                wanted.partition(|(_, claim)| claim.idle() >= idle);
+            let pending = idle.into_iter();
             ForeignPage {
-                pending: wanted
-                    .map(|(id, claim)| claim.seen_by(self.number, **id))
+                pending: pending
+                    .map(|(id, claim)| claim.seen_by(self.number, *id))
                     .collect(),
-                next: last.filter(|_| page.len() == count),
+                has_alive: !alive.is_empty(),
+                next: last.filter(|_| is_page),
             }
         })
     }

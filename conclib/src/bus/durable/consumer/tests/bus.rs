@@ -10,8 +10,8 @@ use bytes::Bytes;
 use tokio::time::sleep;
 
 use crate::bus::transport::stream::{
-    Attempts, DeadLetterEntry, DeadLetterStore, EntryAck, EntryId, ForeignPage, PendingEntry,
-    StreamConsumer, StreamEntry,
+    AliveWithin, Attempts, DeadLetterEntry, DeadLetterStore, EntryAck, EntryId, ForeignPage,
+    PendingEntry, StreamConsumer, StreamEntry,
 };
 use crate::bus::transport::{
     Acquired, Epoch, Frame, LeaseClaim, Popped, ServerTime, ServerTransport, TransportError,
@@ -189,7 +189,7 @@ impl StreamConsumer for Stream {
     async fn foreign_claims(
         &self,
         after: EntryId,
-        alive: Duration,
+        alive: AliveWithin,
         count: u32,
     ) -> Result<ForeignPage, TransportError> {
         if *lock(&self.script.lacks_group) {
@@ -201,15 +201,16 @@ impl StreamConsumer for Stream {
     async fn predecessor_claims(
         &self,
         after: EntryId,
+        idle: Duration,
         count: u32,
     ) -> Result<ForeignPage, TransportError> {
-        self.inner.predecessor_claims(after, count).await
+        self.inner.predecessor_claims(after, idle, count).await
     }
 
     async fn still_foreign(
         &self,
         ids: &[EntryId],
-        alive: Duration,
+        alive: AliveWithin,
     ) -> Result<Vec<EntryId>, TransportError> {
         self.inner.still_foreign(ids, alive).await
     }
