@@ -55,7 +55,7 @@ async fn messages_of_a_killed_instance_are_delivered_at_once_to_its_successor() 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn displaced_instance_delivers_no_more_messages() {
     let (_bus, url, client) = stage().await;
-    let first = instance(&url).await;
+    let mut first = instance(&url).await;
     assert_eq!(client.ask("shop", Order { n: 1 }).await, Ok(1));
     first.suspend().await;
     let mut second = instance(&url).await;
@@ -70,6 +70,21 @@ async fn displaced_instance_delivers_no_more_messages() {
     handled.sort_unstable();
     handled.dedup();
     assert_eq!(handled.len(), 299, "each by the second process, once");
+    assert_eq!(handled_until_the_end(&mut first).await, ["1"]);
+}
+
+/// Stops a process, and returns the messages that it has printed since the last look.
+async fn handled_until_the_end(process: &mut Program) -> Vec<String> {
+    process.signal("TERM").await;
+    let mut handled = Vec::new();
+    let until_it_ends = async {
+        // Of `shop …` and `stopped …`.
+        while let Some(entry) = process.line("s").await.strip_prefix("hop ") {
+            handled.push(entry.to_owned());
+        }
+    };
+    within(until_it_ends).await;
+    handled
 }
 
 async fn stage() -> (Bus, String, ProxyClient) {
@@ -139,17 +154,7 @@ async fn successor_of_a_stopped_process_continues() {
     let tells = (1..=count).map(|n| client.tell("shop", Order { n }));
     let told = tokio::spawn(futures_util::future::join_all(tells));
     let mut handled = vec![first.line("shop").await];
-    first.signal("TERM").await;
-    let until_it_ends = async {
-        loop {
-            let line = first.line("s").await;
-            match line.strip_prefix("hop ") {
-                Some(entry) => handled.push(entry.to_owned()),
-                None => break,
-            }
-        }
-    };
-    within(until_it_ends).await;
+    handled.extend(handled_until_the_end(&mut first).await);
     assert!(first.ended().await);
     assert!(told.await.unwrap().iter().all(Result::is_ok));
     let start = Instant::now();
