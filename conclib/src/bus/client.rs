@@ -32,6 +32,7 @@ mod dispatcher;
 mod driver;
 mod durable_call;
 mod lazy;
+mod lease_watch;
 pub(crate) mod pending;
 mod producer;
 mod request_log;

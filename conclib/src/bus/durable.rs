@@ -12,6 +12,8 @@
 //! - [`due`]: decides about the due times of delayed messages (pure)
 //! - [`result_cache`]: dedup keys, and the encoded results of acknowledged messages (pure)
 //! - [`foreign_claims`]: messages of other consumers, and duplicates held back for them (pure)
+//! - [`inheritance`]: the search for entries of earlier processes of the same instance (pure)
+//! - [`unconfirmed`]: entries read before it was known that this process still has the lease (pure)
 //! - [`quarantine`]: messages delivered one at a time, since they may end processes (pure)
 //! - [`dead_letters`]: messages that could not be handled, for users
 
@@ -19,7 +21,9 @@ pub(super) mod consumer;
 pub(crate) mod dead_letters;
 mod due;
 mod foreign_claims;
+mod inheritance;
 mod prefetch;
 mod quarantine;
 mod redelivery;
 mod result_cache;
+mod unconfirmed;

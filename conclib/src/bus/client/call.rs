@@ -248,8 +248,9 @@ impl<M: ActorMessage> Call<M> {
             drop(pending);
             durable.store.end();
         }
+        let look = || (shared.signs(), shared.pending().is_stored(id));
         let is_lost = match &mut self.retry {
-            Some(retry) if self.durable.is_some() => retry.poll_lost_answer(cx, id).is_ready(),
+            Some(retry) if self.durable.is_some() => retry.poll_lost_answer(cx, look).is_ready(),
             _ => false,
         };
         if !is_lost {
@@ -289,7 +290,7 @@ impl<M: ActorMessage> Call<M> {
                 let mut store = durable.begin(deadline, M::RETRY)?;
                 if let Some(retry) = &mut self.retry {
                     store.is_repetition = retry.is_repetition();
-                    retry.watch_answer(shared);
+                    retry.watch_answer(|repetition| shared.watch_answer(repetition));
                 }
                 shared.send_durable(request, store)
             }

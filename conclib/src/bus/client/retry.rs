@@ -3,14 +3,12 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep};
 
-use crate::bus::client::answer_watch::AnswerWatch;
-use crate::bus::client::shared::ClientShared;
+use crate::bus::client::answer_watch::{AnswerWatch, Signs};
 use crate::error::{AskError, Delivered};
 use crate::time::backoff::Backoff;
 
@@ -36,17 +34,22 @@ pub(super) struct Retry {
 }
 
 impl Retry {
-    /// Begins to watch for the loss of the answer to a durable request that is sent now.
-    pub(super) fn watch_answer(&mut self, shared: &Arc<ClientShared>) {
-        self.watch = Some(AnswerWatch::begin(shared, self.lost));
+    /// Watches for the loss of the answer to a durable request that is sent now; `watch` begins that, for
+    /// the repetition of this number.
+    pub(super) fn watch_answer(&mut self, watch: impl FnOnce(u32) -> AnswerWatch) {
+        self.watch = Some(watch(self.lost));
     }
 
-    /// Ready when the answer to the durable request of this number may have been lost.
-    pub(super) fn poll_lost_answer(&mut self, cx: &mut Context<'_>, id: u64) -> Poll<()> {
+    /// Ready when the answer to the durable request may have been lost: see [`AnswerWatch::poll_lost`].
+    pub(super) fn poll_lost_answer(
+        &mut self,
+        cx: &mut Context<'_>,
+        look: impl Fn() -> (Signs, bool),
+    ) -> Poll<()> {
         let Some(watch) = &mut self.watch else {
             return Poll::Pending;
         };
-        ready!(watch.poll_lost(cx, id));
+        ready!(watch.poll_lost(cx, look));
         self.lost = self.lost.saturating_add(1);
         Poll::Ready(())
     }

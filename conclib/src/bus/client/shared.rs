@@ -56,7 +56,7 @@ pub(super) struct ClientShared {
     pub(super) runtime: Handle,
     pub(super) clock: ServerClock,
     /// The lease terms that begin while durable requests wait for their answers.
-    pub(super) lease_watch: LeaseWatch,
+    pub(super) lease_watch: Arc<LeaseWatch>,
     /// The lease as it was last seen.
     lease: Mutex<Option<LeaseRecord>>,
     /// The moment at which the lease was last seen, as the bits of a [`CoarseInstant`].
@@ -101,7 +101,7 @@ impl ClientShared {
             max_stream_len: config.max_stream_len,
             runtime: Handle::current(),
             clock: ServerClock::default(),
-            lease_watch: LeaseWatch::default(),
+            lease_watch: Arc::default(),
             lease: Mutex::default(),
             lease_seen: AtomicU64::new(0),
             absent_since: AtomicU64::new(0),

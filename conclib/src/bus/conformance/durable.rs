@@ -8,8 +8,8 @@ use crate::bus::transport::stream::{
 use crate::time::backoff::Backoff;
 
 /// Other consumers are alive, and earlier ones of the same instance are not.
-const OTHERS_ALIVE: AliveWithin = AliveWithin {
-    others: LONG,
+const FOREIGN_ALIVE: AliveWithin = AliveWithin {
+    foreign: LONG,
     predecessors: Duration::ZERO,
 };
 
@@ -162,7 +162,7 @@ pub(super) async fn foreign_claims_are_listed_and_left_alone(bus: &dyn TestBus) 
         .await
         .unwrap();
     let page = own
-        .foreign_claims(EntryId::default(), OTHERS_ALIVE, 3)
+        .foreign_claims(EntryId::default(), FOREIGN_ALIVE, 3)
         .await
         .unwrap();
     let foreign = page
@@ -176,7 +176,7 @@ pub(super) async fn foreign_claims_are_listed_and_left_alone(bus: &dyn TestBus) 
     );
     assert_eq!(page.next, Some(claimed[2]));
     let rest = own
-        .foreign_claims(claimed[2], OTHERS_ALIVE, 3)
+        .foreign_claims(claimed[2], FOREIGN_ALIVE, 3)
         .await
         .unwrap();
     assert_eq!(rest, ForeignPage::default());
@@ -185,12 +185,12 @@ pub(super) async fn foreign_claims_are_listed_and_left_alone(bus: &dyn TestBus) 
         ["a", "b", "c"]
     );
     // Reading an entry is neither a heartbeat nor a delivery.
-    let still = own.still_foreign(&claimed, OTHERS_ALIVE).await.unwrap();
+    let still = own.still_foreign(&claimed, FOREIGN_ALIVE).await.unwrap();
     assert_eq!(still, [claimed[0], claimed[2]]);
     sleep(2 * IDLE).await;
     other.extend_claims(&claimed[..1]).await.unwrap();
     let alive = AliveWithin {
-        others: IDLE,
+        foreign: IDLE,
         predecessors: IDLE,
     };
     let still = own.still_foreign(&claimed, alive).await.unwrap();
@@ -225,7 +225,7 @@ pub(super) async fn claims_of_the_same_instance_are_its_successors(bus: &dyn Tes
     assert_eq!((&listed_ids, listed.next), (inherited, None));
     // They are claimed now, so that no duplicate waits for them.
     let foreign = second
-        .foreign_claims(EntryId::default(), OTHERS_ALIVE, 100)
+        .foreign_claims(EntryId::default(), FOREIGN_ALIVE, 100)
         .await;
     let foreign = foreign.unwrap().pending.into_iter().map(|one| one.id);
     assert_eq!(
@@ -243,7 +243,7 @@ pub(super) async fn claims_of_the_same_instance_are_its_successors(bus: &dyn Tes
     let alive = claims(EntryId::default(), LONG, 100).await.unwrap();
     assert!(alive.pending.is_empty() && alive.has_alive);
     let alive = AliveWithin {
-        others: Duration::ZERO,
+        foreign: Duration::ZERO,
         predecessors: LONG,
     };
     let foreign = second.foreign_claims(EntryId::default(), alive, 100).await;

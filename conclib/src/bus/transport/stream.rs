@@ -142,7 +142,8 @@ pub(crate) struct PendingEntry {
 /// The time since its last heartbeat within which another consumer may handle an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct AliveWithin {
-    pub(crate) others: Duration,
+    /// For consumers of other instances, or without one.
+    pub(crate) foreign: Duration,
     /// For earlier consumers of the same instance. Zero: they have ended, or were replaced.
     pub(crate) predecessors: Duration,
 }

@@ -11,7 +11,6 @@ use crate::bus::durable::consumer::ack::Acknowledger;
 use crate::bus::durable::consumer::decode::{decode, quarantined};
 use crate::bus::durable::consumer::delayed::DelayedMessages;
 use crate::bus::durable::consumer::link::{ConsumerLink, PAGE};
-use crate::bus::durable::consumer::unconfirmed::UnconfirmedReads;
 use crate::bus::durable::foreign_claims::{ForeignClaims, HeldMessage};
 use crate::bus::durable::prefetch::{
     Admission, Delivery, DeliveryTicket, EntrySource, Prefetch, ReceivedMessage, Resumable,
@@ -19,6 +18,7 @@ use crate::bus::durable::prefetch::{
 use crate::bus::durable::quarantine::Quarantine;
 use crate::bus::durable::redelivery::{RedeliveryDecision, decide_redelivery};
 use crate::bus::durable::result_cache::CachedResult;
+use crate::bus::durable::unconfirmed::UnconfirmedReads;
 use crate::bus::link::log_once::Anomaly;
 use crate::bus::link::retry::Retry;
 use crate::bus::transport::stream::{Attempts, EntryId, PendingEntry, StreamEntry};
@@ -95,28 +95,6 @@ impl Backlog {
         own.chain(ack.claimed().iter().copied()).collect()
     }
 
-    /// Remembers the deliveries of entries that could not be claimed. They are claimed `again` at that
-    /// time, or when the visibility time has passed.
-    pub(super) fn await_redeliveries(
-        &mut self,
-        ack: &Acknowledger,
-        entries: &[(EntryId, Attempts)],
-        again: Option<Instant>,
-    ) {
-        for (id, attempts) in entries {
-            if self.knows(ack, *id) {
-                continue;
-            }
-            let redeliveries = &mut self.prefetch.redeliveries;
-            match again {
-                Some(again) if !redeliveries.is_scheduled(*id) => {
-                    redeliveries.schedule(*id, *attempts, again);
-                }
-                _ => redeliveries.remember(*id, *attempts),
-            }
-        }
-    }
-
     /// Forgets for what reason entries waited in the stream: they were claimed.
     pub(super) fn claimed(&mut self, entries: &[(EntryId, Attempts)]) {
         let ids: Vec<_> = entries.iter().map(|(id, _)| *id).collect();
@@ -155,14 +133,6 @@ impl Backlog {
     /// Writes the deliveries of entries to the stream that were claimed just now.
     pub(super) async fn set_own_attempts(&self, entries: Vec<(EntryId, Attempts)>) {
         self.link.set_own_attempts(entries).await;
-    }
-
-    // ---- scheduled messages
-
-    /// The time at which scheduled messages are to be claimed.
-    pub(super) fn next_scheduled(&self) -> Option<Instant> {
-        let due = self.prefetch.redeliveries.wakes_at()?;
-        Some(self.resume_retry.next().map_or(due, |retry| retry.max(due)))
     }
 
     // ---- deferred messages
@@ -251,19 +221,6 @@ impl Backlog {
         }
         self.link.set_attempts(undelivered).await;
         results.is_some()
-    }
-
-    /// Schedules a repetition together with the earlier entry of its message, if that waits for a retry;
-    /// returns the deliveries so far, which both share. They are claimed together, and are duplicates then.
-    fn wait_with_earlier(&mut self, message: &ReceivedMessage) -> Option<Attempts> {
-        let dedup_key = &message.dedup_key;
-        if !message.is_repetition || self.prefetch.has_key(dedup_key) {
-            return None;
-        }
-        let redeliveries = &mut self.prefetch.redeliveries;
-        let pause = redeliveries.pause_of(dedup_key)?;
-        redeliveries.schedule_failed(message.id, pause, dedup_key);
-        Some(pause.attempts)
     }
 
     /// Admits claimed entries for isolated deliveries. Returns the messages that are neither duplicates

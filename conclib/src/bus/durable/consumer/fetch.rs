@@ -11,10 +11,10 @@ use tracing::{debug, info, warn};
 use crate::bus::durable::consumer::READ_WAIT;
 use crate::bus::durable::consumer::ack::Acknowledger;
 use crate::bus::durable::consumer::backlog::{Backlog, DueEntries};
-use crate::bus::durable::consumer::inherited::Inheritance;
 use crate::bus::durable::consumer::link::{
     BATCH_BYTES, ConsumerLink, EXPECTED_SIZE, Ownership, PAGE, READ_COUNT,
 };
+use crate::bus::durable::inheritance::{DueScan, Inheritance};
 use crate::bus::durable::prefetch::EntrySource;
 use crate::bus::link::ewma::EwmaSize;
 use crate::bus::link::retry::Retry;
@@ -64,15 +64,6 @@ enum NotClaimed {
     Failed,
     /// They were claimed, and this process does not know that it has the lease.
     Unconfirmed,
-}
-
-/// A search for entries that are to be claimed.
-#[derive(Default)]
-pub(super) struct DueScan {
-    /// The entry after which the search continues.
-    pub(super) cursor: EntryId,
-    /// There are more due entries, which are not to wait for the next heartbeat.
-    pub(super) has_more: bool,
 }
 
 impl Fetcher {

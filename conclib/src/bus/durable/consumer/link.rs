@@ -137,7 +137,7 @@ impl ConsumerLink {
     /// The time since its last heartbeat within which another consumer may handle an entry.
     pub(super) fn alive_within(&self) -> AliveWithin {
         AliveWithin {
-            others: self.limits.visibility,
+            foreign: self.limits.visibility,
             predecessors: self.predecessors_alive(),
         }
     }

@@ -8,6 +8,7 @@ use crate::bus::durable::consumer::ack::Acknowledger;
 use crate::bus::durable::consumer::backlog::Backlog;
 use crate::bus::durable::consumer::fetch::Fetcher;
 use crate::bus::durable::consumer::link::PAGE;
+use crate::bus::durable::prefetch::ReceivedMessage;
 use crate::bus::durable::redelivery::needs_isolation;
 use crate::bus::transport::stream::{Attempts, EntryId};
 
@@ -67,5 +68,48 @@ impl Fetcher {
                 redeliveries.schedule(id, attempts, later);
             }
         }
+    }
+}
+
+impl Backlog {
+    /// The time at which scheduled messages are to be claimed.
+    pub(super) fn next_scheduled(&self) -> Option<Instant> {
+        let due = self.prefetch.redeliveries.wakes_at()?;
+        Some(self.resume_retry.next().map_or(due, |retry| retry.max(due)))
+    }
+
+    /// Remembers the deliveries of entries that could not be claimed. They are claimed `again` at that
+    /// time, or when the visibility time has passed.
+    pub(super) fn await_redeliveries(
+        &mut self,
+        ack: &Acknowledger,
+        entries: &[(EntryId, Attempts)],
+        again: Option<Instant>,
+    ) {
+        for (id, attempts) in entries {
+            if self.knows(ack, *id) {
+                continue;
+            }
+            let redeliveries = &mut self.prefetch.redeliveries;
+            match again {
+                Some(again) if !redeliveries.is_scheduled(*id) => {
+                    redeliveries.schedule(*id, *attempts, again);
+                }
+                _ => redeliveries.remember(*id, *attempts),
+            }
+        }
+    }
+
+    /// Schedules a repetition together with the earlier entry of its message, if that waits for a retry;
+    /// returns the deliveries so far, which both share. They are claimed together, and are duplicates then.
+    pub(super) fn wait_with_earlier(&mut self, message: &ReceivedMessage) -> Option<Attempts> {
+        let dedup_key = &message.dedup_key;
+        if !message.is_repetition || self.prefetch.has_key(dedup_key) {
+            return None;
+        }
+        let redeliveries = &mut self.prefetch.redeliveries;
+        let pause = redeliveries.pause_of(dedup_key)?;
+        redeliveries.schedule_failed(message.id, pause, dedup_key);
+        Some(pause.attempts)
     }
 }

@@ -53,7 +53,7 @@ impl MemoryConsumer {
         let alive = if self.is_predecessors(claim) {
             alive.predecessors
         } else {
-            alive.others
+            alive.foreign
         };
         claim.consumer != self.number && claim.idle() < alive
     }

@@ -15,7 +15,7 @@ impl RedisConsumer {
         let alive = if self.is_predecessors(claim) {
             alive.predecessors
         } else {
-            alive.others
+            alive.foreign
         };
         claim.consumer != self.name && claim.idle < alive
     }
