@@ -109,8 +109,8 @@ mod tests {
         const SECOND: Duration = Duration::from_secs(1);
         let now = Instant::now();
         let page = |next, has_alive| ForeignPage {
-            next,
             has_alive,
+            next,
             ..ForeignPage::default()
         };
         let mut search = Inheritance::begin(now + 6 * SECOND);
