@@ -17,14 +17,12 @@ fn lines(text: &str) -> Vec<String> {
 
 #[tokio::test(start_paused = true)]
 async fn standing_by_names_the_holder() {
-    let unnamed = |config: Config| config;
-    let named = |config: Config| config.instance("worker-0");
-    let cases: [(fn(Config) -> Config, &str); 2] = [(unnamed, ""), (named, " instance=worker-0")];
-    for (configure, instance) in cases {
+    let config = Config::memory();
+    let named = config.clone().instance("worker-0");
+    for (holding, instance) in [(&config, ""), (&named, " instance=worker-0")] {
         logs::capture();
-        let config = Config::memory();
         let (holder, waiting) = (ActorSystem::new(), ActorSystem::new());
-        let proxy = start_proxy(&holder, &configure(config.clone())).await;
+        let proxy = start_proxy(&holder, holding).await;
         let epoch = proxy.unwrap().epoch().unwrap();
         let mut turn = Box::pin(acquire_lease(&waiting, &config));
         eventually("it stands by", async || {

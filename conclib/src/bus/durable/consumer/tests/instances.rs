@@ -49,10 +49,7 @@ impl Predecessor {
     }
 
     async fn release_lease(&self) {
-        assert_eq!(
-            self.server.release(self.epoch, Bytes::new()).await,
-            Ok(true)
-        );
+        assert_eq!(self.server.release(self.epoch).await, Ok(true));
     }
 
     async fn send_heartbeat(&self) {
