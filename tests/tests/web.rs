@@ -157,11 +157,11 @@ async fn http_client_causes_no_error_in_the_log() {
         let refused = send(&app, "/visit/a", &[("idempotency-key", &key)]).await;
         assert_eq!(refused.status, 400, "{}", refused.body);
     }
-    let log = logged();
-    let of_web = log.lines().filter(|line| line.contains("conclib::web"));
+    let lines = logged();
+    let of_web = lines.lines().filter(|line| line.contains("conclib::web"));
     let loud = |line: &str| line.contains(" WARN ") || line.contains("ERROR ");
-    assert_eq!(of_web.clone().count(), 4, "{log}");
-    assert!(!of_web.clone().any(loud), "{log}");
+    assert_eq!(of_web.clone().count(), 4, "{lines}");
+    assert!(!of_web.clone().any(loud), "{lines}");
 }
 
 #[tokio::test(start_paused = true)]
