@@ -13,6 +13,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::{error, info, warn};
 
+use crate::bus::transport::Epoch;
 use crate::bus::{Config, ConfigError, ConnectError, Lease, ProxyEnd, acquire_lease};
 use crate::core::SystemCore;
 use crate::error::Failure;
@@ -198,7 +199,7 @@ impl Service {
         F: FnMut(ActorSystem) -> Fut,
         Fut: Future<Output = Result<(), Failure>>,
     {
-        let config = match self.config {
+        let mut config = match self.config {
             Ok(config) => config,
             Err(error) => return RunEnd::before_start(EndCause::Config(error)),
         };
@@ -216,7 +217,7 @@ impl Service {
                     reason = signal;
                     EndCause::Stopped
                 }
-                cause = take_turn(&system, &config, &mut start, &mut serving) => cause,
+                cause = take_turn(&system, &mut config, &mut start, &mut serving) => cause,
             };
             match &cause {
                 EndCause::Stopped => info!(node = %config.node, %reason, "the service stops"),
@@ -298,7 +299,7 @@ impl Serving {
 /// Waits for the turn of a system, makes its actors, and serves; returns the reason of the end.
 async fn take_turn<F, Fut>(
     system: &ActorSystem,
-    config: &Config,
+    config: &mut Config,
     start: &mut F,
     serving: &mut Serving,
 ) -> EndCause
@@ -310,6 +311,8 @@ where
         Ok(lease) => &*serving.0.insert(lease),
         Err(error) => return error.into(),
     };
+    // Processes of its instance that start from now on are younger, also in a later turn of this one.
+    config.age.get_or_insert(Epoch(lease.token() + 1));
     info!(node = %config.node, epoch = lease.token(), "this process' turn: making the actors");
     // Called within the async block, since it may panic before it returns its future.
     let starting = catch_future(async { start(system.clone()).await });

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::bus::keys::Keys;
-use crate::bus::transport::LEASE;
+use crate::bus::transport::{Epoch, LEASE};
 use crate::time::backoff::Backoff;
 
 pub use acl::Role;
@@ -68,6 +68,8 @@ pub struct Config {
     pub(crate) node: String,
     /// The name of this process among those of its node; empty if it has none.
     pub(crate) instance: String,
+    /// The age of this process among those of its instance, from its first turn on.
+    pub(crate) age: Option<Epoch>,
     /// Time that a lease lasts after its last renewal.
     pub(crate) lease_duration: Duration,
     pub(crate) timeout: Duration,
@@ -266,6 +268,7 @@ impl Config {
             namespace: "conclib".to_owned(),
             node: "main".to_owned(),
             instance: String::new(),
+            age: None,
             lease_duration: LEASE,
             timeout: Duration::from_secs(5),
             max_message_size: 4 * 1024 * 1024,

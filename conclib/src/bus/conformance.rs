@@ -158,6 +158,7 @@ fn claim() -> LeaseClaim {
         length: LEASE,
         serves: true,
         instance: String::new(),
+        age: None,
         before: None,
     }
 }

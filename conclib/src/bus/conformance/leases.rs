@@ -70,7 +70,11 @@ pub(super) async fn closed_lease_is_held_and_hidden_from_clients(bus: &dyn TestB
     let late = client.enqueue(epoch, frames(&["late"])).await.unwrap();
     assert_eq!(late.lease, None);
     assert_eq!(client.lease().await.unwrap().0, None);
-    assert_eq!(first.owner().await, Ok(None));
+    assert_eq!(
+        first.owner().await,
+        Ok(Some(epoch)),
+        "it is the owner's, whether it serves or not"
+    );
     let popped = first.pop(epoch, 9, Duration::ZERO).await.unwrap();
     let in_order = batch(&["early", "wake", "late"]);
     assert_eq!((popped.frames, popped.owner), (in_order, Ok(None)));
@@ -121,6 +125,18 @@ pub(super) async fn younger_process_of_an_instance_takes_the_lease(bus: &dyn Tes
         assert!(holder.is_successor);
     }
     assert!(younger.renew(taken.epoch, LEASE).await.unwrap().is_some());
+
+    // Nor does the older one in a later turn, by another connection; the younger one takes it from there.
+    let later_turn = LeaseClaim {
+        age: Some(Epoch(before.0 + 1)),
+        ..instance("a")
+    };
+    let older = server(bus).await;
+    let held = older.acquire(&later_turn).await.unwrap();
+    assert!(matches!(held, Acquired::Held(holder) if holder.is_successor));
+    assert_eq!(younger.release(taken.epoch).await, Ok(true));
+    let again = grant(&*older, &later_turn).await;
+    assert!(grant(&*younger, &instance("a")).await.epoch > again.epoch);
 }
 
 pub(super) async fn grant_names_the_former_term(bus: &dyn TestBus) {

@@ -113,10 +113,10 @@ impl ServerTransport for MemoryServer {
         let now = self.bus.now();
         self.with_node(|node| {
             let epoch = Epoch(now.0.max(node.last.0 + 1));
-            let is_first = self.owner.get().is_none();
+            let knows_age = claim.age.is_some() || self.owner.get().is_some();
             let owner = *self.owner.get_or_init(|| Owner {
                 id: fastrand::u64(..),
-                age: epoch,
+                age: claim.age.unwrap_or(epoch),
             });
             let before = claim.before.unwrap_or(node.last);
             let is_namesake =
@@ -141,7 +141,7 @@ impl ServerTransport for MemoryServer {
             }
             let other = node.lease().filter(|(held, _)| held.owner != owner);
             if let Some((held, _)) = other
-                && (is_first || !is_namesake(held))
+                && (!knows_age || !is_namesake(held))
             {
                 return holder(held, false);
             }

@@ -234,6 +234,7 @@ mod tests {
             length: Duration::from_secs(6),
             serves: true,
             instance: "worker-0".to_owned(),
+            age: None,
             before: None,
         };
         let epoch = Epoch(1_700_000_000_000);

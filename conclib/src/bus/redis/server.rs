@@ -232,13 +232,17 @@ impl ServerTransport for RedisServer {
         }
         let attempt = self.attempts.fetch_add(1, Ordering::Relaxed);
         let middle = lease::middle(claim, self.owner).map_err(|error| not_encoded(&error))?;
+        let age = match self.age.load(Ordering::Relaxed) {
+            0 => claim.age.unwrap_or_default().0,
+            age => age,
+        };
         let keys = vec![self.keys.lease(), self.keys.last_epoch()];
         let arguments = vec![
             bytes(HEAD),
             bytes(&middle),
             self.owner.hex().into(),
             claim.instance.as_str().into(),
-            self.age.load(Ordering::Relaxed).to_string().into(),
+            age.to_string().into(),
             attempt.to_string().into(),
             duration(claim.length),
             claim.before.unwrap_or_default().0.to_string().into(),

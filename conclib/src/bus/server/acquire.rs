@@ -279,6 +279,7 @@ impl ProxyShared {
             length: self.config.lease_duration,
             serves: self.serves.is_cancelled(),
             instance: self.config.instance.clone(),
+            age: self.config.age,
             before: None,
         }
     }

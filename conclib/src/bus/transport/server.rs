@@ -24,6 +24,9 @@ pub(crate) struct LeaseClaim {
     /// The name of this process among those of its node; empty if it has none. It takes the lease from
     /// an older process of the same name.
     pub(crate) instance: String,
+    /// The age of this process among those of its instance, if it had a turn before; otherwise its first
+    /// attempt tells it.
+    pub(crate) age: Option<Epoch>,
     /// The epoch that the system held last: it takes the lease again only if no other system has had
     /// it since.
     pub(crate) before: Option<Epoch>,

@@ -33,6 +33,7 @@ impl Predecessor {
             length: config.lease_duration,
             serves: true,
             instance: "gate-0".to_owned(),
+            age: None,
             before: None,
         };
         let Ok(Acquired::Granted(LeaseGrant { epoch, .. })) = server.acquire(&claim).await else {
