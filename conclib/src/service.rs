@@ -77,7 +77,7 @@ const RELEASE_TIMEOUT: Duration = Duration::from_millis(500);
 /// 1. It takes the [lease](acquire_lease) of its node: for as long as that takes, through outages of
 ///    Redis. A second process stands by here until the first one has ended.
 /// 2. It calls `start` with a new [`ActorSystem`], which `start` owns (`async |system|`): a handle, cheap to
-///    clone. State that is loaded now is current: a process before it that ended in good order has
+///    clone. It is called once, and may move what it has captured (`async move |system|`). State that is loaded now is current: a process before it that ended in good order has
 ///    released the lease after its actors had saved theirs, and no other one serves from now on.
 ///    [`ActorSystem::token`] is its fencing token.
 /// 3. It serves: other processes can ask the actors. Until then they hear
@@ -117,10 +117,20 @@ const RELEASE_TIMEOUT: Duration = Duration::from_millis(500);
 /// on clones of the system.
 pub async fn run<F, Fut>(config: impl IntoConfig, start: F) -> RunEnd
 where
-    F: FnMut(ActorSystem) -> Fut,
+    F: FnOnce(ActorSystem) -> Fut,
     Fut: Future<Output = Result<(), Failure>>,
 {
-    Service::new(config).run(start).await
+    let mut start = Some(start);
+    let only_turn = |system| {
+        let start = start.take();
+        async move {
+            match start {
+                Some(start) => start(system).await,
+                None => unreachable!("the service does not stand by again"),
+            }
+        }
+    };
+    Service::new(config).run(only_turn).await
 }
 
 /// An actor process with settings of its own; [`run`] is one without.

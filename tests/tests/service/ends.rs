@@ -74,8 +74,9 @@ impl Blocks {
 #[tokio::test(start_paused = true)]
 async fn failure_of_an_essential_actor_is_in_text_and_log() {
     capture();
-    let end = run(Config::memory(), async |system: ActorSystem| {
-        let shop = system.spawn(Shop::default()).essential().await?;
+    let shop = Shop::default(); // `start` may consume it: it is called once
+    let end = run(Config::memory(), async move |system: ActorSystem| {
+        let shop = system.spawn(shop).essential().await?;
         shop.tell(Fail).await?;
         pending().await
     });
