@@ -42,6 +42,8 @@ pub(crate) struct RedisServer {
     /// The connection for the lease and the stream.
     commands: Arc<Connection<LibrarySession>>,
     endpoint: Arc<Endpoint>,
+    /// Time for a script about the lease: a third of a short lease, so that another attempt has time.
+    script_timeout: Duration,
     /// Identifies this server where leases are taken, with the number of its attempts.
     owner: LeaseOwner,
     attempts: AtomicU32,
@@ -80,6 +82,7 @@ impl RedisServer {
             publish,
             commands: Arc::new(commands),
             endpoint,
+            script_timeout: LEASE_COMMAND.min(config.lease_duration / 3),
             owner: LeaseOwner::random(),
             attempts: AtomicU32::new(0),
             age: AtomicU64::new(0),
@@ -100,7 +103,7 @@ impl RedisServer {
         // A reply that does not come ends the link: the next attempt has to come through before the
         // lease runs out.
         let link = self.commands.link()?;
-        link.request("EVAL", all, LEASE_COMMAND).await
+        link.request("EVAL", all, self.script_timeout).await
     }
 
     /// Runs a script about the lease of this epoch, with further keys and arguments.
