@@ -83,7 +83,7 @@ async fn message_by_urn_is_for_the_actor_that_has_the_urn_by_then() -> TestResul
     assert!(matches!(back.reason(), AskError::Unhandled { .. }));
     assert!(matches!(back.into_message(), Act::Stop));
     within(system.shutdown()).await;
-    assert_eq!(within(late).await, Err(AskError::Closed));
+    assert_eq!(within(late).await, Err(AskError::NoResponder));
     Ok(())
 }
 
