@@ -21,12 +21,14 @@ use crate::error::panics::catch_future;
 use crate::system::{ActorFailure, ActorSystem, ShutdownReport};
 
 pub use end::{EndCause, RunEnd};
+pub use into_config::IntoConfig;
 pub use signal::shutdown_signal;
 
 use leftovers::Leftovers;
 use signal::Signals;
 
 mod end;
+mod into_config;
 mod leftovers;
 mod signal;
 
@@ -381,34 +383,5 @@ impl From<ConnectError> for EndCause {
             ConnectError::LeaseLost => Self::LeaseLost,
             error => Self::StartFailed(error.into()),
         }
-    }
-}
-
-/// The configuration of a service, or the error of reading it: [`run`] takes both, so that a `main` can
-/// write `run(Config::from_env(), …)`.
-pub trait IntoConfig {
-    /// Converts the value into a `Result`.
-    ///
-    /// # Errors
-    ///
-    /// The error of a configuration that could not be read.
-    fn into_config(self) -> Result<Config, ConfigError>;
-}
-
-impl IntoConfig for Config {
-    fn into_config(self) -> Result<Config, ConfigError> {
-        Ok(self)
-    }
-}
-
-impl IntoConfig for &Config {
-    fn into_config(self) -> Result<Config, ConfigError> {
-        Ok(self.clone())
-    }
-}
-
-impl IntoConfig for Result<Config, ConfigError> {
-    fn into_config(self) -> Result<Config, ConfigError> {
-        self
     }
 }
