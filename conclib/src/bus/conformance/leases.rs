@@ -128,7 +128,7 @@ pub(super) async fn younger_process_of_an_instance_takes_the_lease(bus: &dyn Tes
 
     // Nor does the older one in a later turn, by another connection; the younger one takes it from there.
     let later_turn = LeaseClaim {
-        age: Some(Epoch(before.0 + 1)),
+        age: Some(before),
         ..instance("a")
     };
     let older = server(bus).await;
