@@ -36,13 +36,9 @@ struct Database(PathBuf);
 
 impl TestShop {
     async fn open(payment_time: Duration) -> Self {
-        Self::open_at(Config::memory(), payment_time).await
-    }
-
-    async fn open_at(config: Config, payment_time: Duration) -> Self {
         let name = format!("orders-{}.db", Urn::generate().as_str().replace(':', "-"));
         let database = Database(std::env::temp_dir().join(name));
-        let (config, system) = (config.timeout(ASK_TIMEOUT), TestSystem::new());
+        let (config, system) = (Config::memory().timeout(ASK_TIMEOUT), TestSystem::new());
         let client = ProxyClient::connect(&config).await.unwrap();
         let proxy = serve(&system, &config, &database.0, payment_time).await;
         Self {
@@ -104,15 +100,7 @@ impl Database {
     }
 }
 
-impl Database {
-    fn has(&self, id: &str) -> bool {
-        let connection = Connection::open(&self.0).unwrap();
-        let mut orders = connection
-            .prepare("SELECT 1 FROM orders WHERE id = ?1")
-            .unwrap();
-        orders.exists([id]).unwrap()
-    }
-}
+impl Database {}
 
 impl Drop for Database {
     fn drop(&mut self) {
