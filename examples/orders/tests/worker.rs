@@ -100,8 +100,6 @@ impl Database {
     }
 }
 
-impl Database {}
-
 impl Drop for Database {
     fn drop(&mut self) {
         for suffix in ["", "-wal", "-shm"] {
