@@ -43,7 +43,7 @@ impl ActorSystem {
     /// ```
     pub fn snapshot(&self) -> Snapshot {
         let mut actors = self.core().registry.newest_first();
-        // Those on demand of one pattern have one place.
+        // Actors on demand of one pattern share its place: their URNs give the order.
         actors.sort_unstable_by(|a, b| {
             let (place, other) = (a.sequence(), b.sequence());
             place.cmp(&other).then_with(|| a.urn().cmp(b.urn()))

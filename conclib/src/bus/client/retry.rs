@@ -87,7 +87,7 @@ impl Retry {
             return false;
         }
         self.count = self.count.saturating_add(1);
-        // What is stored stays so, whatever becomes of its repetitions.
+        // A stored message stays stored, whether its repetitions are or not.
         if error.delivered() != Delivered::No && self.earlier != Some(Delivered::Stored) {
             self.earlier = Some(error.delivered());
         }
