@@ -143,14 +143,17 @@ impl<R: Send + 'static> Reply<R> {
     /// Sends the response to the asker. Does nothing for a tell, or if the asker is gone.
     #[inline]
     pub fn send(self, response: R) {
+        // Each arm consumes the target: no drop flags.
         match self.target {
-            // A panic in the drop of the response must not fail the handler, for a tell as for an
-            // ask.
-            Target::None | Target::WithAttributes(_) if needs_drop::<R>() => drop_quietly(response),
-            Target::None | Target::WithAttributes(_) => {}
             Target::Local(sender) => sender.send(Ok(response)),
+            Target::None => discard(response),
+            Target::WithAttributes(attributes) => {
+                drop(attributes);
+                discard(response);
+            }
             Target::Remote { responder, encode } => {
                 responder.respond(encode(&response));
+                drop(responder);
                 drop_quietly(response);
             }
         }
@@ -324,6 +327,14 @@ impl<R: Send + 'static> Reply<R> {
         if let Target::Local(mut sender) = self.target {
             sender.slot = None;
         }
+    }
+}
+
+/// Drops the response to a tell. A panic of its drop must not fail the handler, for a tell as for an ask.
+#[inline]
+fn discard<R>(response: R) {
+    if needs_drop::<R>() {
+        drop_quietly(response);
     }
 }
 

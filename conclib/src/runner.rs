@@ -16,6 +16,7 @@ use crate::actor::stats::Phase;
 use crate::actor::{Actor, Context, FailureEvent};
 use crate::core::spawn_task;
 use crate::deadlock::current::{Current, enter_last_span};
+use crate::envelope::RequestEnvelope;
 use crate::error::panics::{catch, drop_quietly};
 use crate::error::{AskError, Failure};
 use crate::mailbox::Batch;
@@ -242,8 +243,9 @@ fn serve<A: Actor>(
                 Current::end_message();
                 stats.handled();
             }
-            // Handlers that never wait must yield to other tasks now and then.
-            tokio::task::coop::consume_budget().await;
+            if events.ends_turn() {
+                tokio::task::yield_now().await;
+            }
         }
     }
 }
@@ -251,19 +253,10 @@ fn serve<A: Actor>(
 /// Prepares the current message for its handler: decodes a request from the bus, removes the
 /// message if its asker no longer waits, and sets the deadline of its asker and the span of the
 /// message, if there are any, in the thread.
+#[inline]
 fn prepare<A: Actor>(inbox: &mut Option<A::Inbox>, urn: &Urn) {
     if let Some(envelope) = A::unframe(inbox) {
-        if !envelope.is_too_late() {
-            let deadline = envelope.responder.awaited_until();
-            let span = spans::of_request(urn, &envelope);
-            *inbox = A::decode(envelope);
-            if inbox.is_some() {
-                if deadline.is_some() {
-                    Current::set_deadline(deadline);
-                }
-                spans::begin(span);
-            }
-        }
+        *inbox = prepare_request::<A>(envelope, urn);
         return;
     }
     if let Some(limit) = inbox.as_ref().and_then(A::limit) {
@@ -275,6 +268,22 @@ fn prepare<A: Actor>(inbox: &mut Option<A::Inbox>, urn: &Urn) {
     if let Some(message) = inbox {
         spans::begin_local::<A>(urn, message);
     }
+}
+
+/// Prepares a request from the bus; `None` if it must not be handled.
+#[inline(never)]
+fn prepare_request<A: Actor>(envelope: Box<RequestEnvelope>, urn: &Urn) -> Option<A::Inbox> {
+    if envelope.is_too_late() {
+        return None;
+    }
+    let deadline = envelope.responder.awaited_until();
+    let span = spans::of_request(urn, &envelope);
+    let message = A::decode(envelope)?;
+    if deadline.is_some() {
+        Current::set_deadline(deadline);
+    }
+    spans::begin(span);
+    Some(message)
 }
 
 /// Removes messages that must not be handled, since their askers are gone: no other use keeps an actor on

@@ -138,6 +138,8 @@ pub(super) fn refuse<A: Actor>(
     batch: &mut Batch<A::Inbox>,
     refusal: AskError,
 ) {
-    let queued = cell.mailbox.close_and_drain(batch);
-    refuse_with(refusal, || queued.for_each(drop_quietly));
+    let mut queued = cell.mailbox.close_and_drain(batch).peekable();
+    if queued.peek().is_some() {
+        refuse_with(refusal, || queued.for_each(drop_quietly));
+    }
 }

@@ -87,7 +87,7 @@ async fn last_delivery_after_a_process_end_and_a_failure_is_isolated() {
 
 #[tokio::test(start_paused = true)]
 async fn repeated_ask_of_a_failing_handler_adds_no_deliveries() {
-    let config = config(4).retry_backoff(Backoff::from_secs(5));
+    let config = config(4).retry_backoff(Backoff::from_secs(5).up_to(20 * SECOND));
     let stage = Stage::set(config).await;
     let ask = stage.client.ask("gate", Fail).timeout(120 * SECOND);
     let start = Instant::now();
