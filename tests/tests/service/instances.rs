@@ -12,6 +12,8 @@ use conclib_tests::process::Program;
 use conclib_tests::{SECOND, eventually, within};
 use tokio::time::{Instant, sleep};
 
+use crate::held::hold;
+
 conclib_tests::for_each_bus! {
     replaced {
         younger_process_serves_at_once_and_the_older_one_ends
@@ -130,11 +132,7 @@ async fn restart_after_a_kill_loses_only_what_was_in_hand() {
     let client = bus.client().await;
     serves(&client).await;
     let timeout = 10 * SECOND;
-    let in_hand = tokio::spawn(client.ask("gate", Enter { n: 1 }).timeout(timeout));
-    eventually("it is off the bus", async || {
-        client.in_flight() == 1 && bus.command(&["KEYS", "*inbox*"]).await.is_empty()
-    })
-    .await;
+    let in_hand = hold(&client, timeout).await;
     first.kill().await;
     // The lease still stands: the bus accepts this one, for an inbox that is read no more.
     let accepted = tokio::spawn(client.ask("worker", Double { n: 2 }).timeout(timeout));

@@ -1,6 +1,7 @@
 //! The life of an actor process: its turn, its actors, and its end.
 
 mod ends;
+mod held;
 mod instances;
 mod logs;
 mod runs;

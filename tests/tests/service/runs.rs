@@ -5,10 +5,12 @@ use std::time::Duration;
 use conclib::AskError;
 use conclib_tests::bus::Bus;
 use conclib_tests::eventually;
-use conclib_tests::messages::{Double, Enter, Explode};
+use conclib_tests::messages::{Double, Explode};
 use conclib_tests::process::Program;
 use conclib_tests::{SECOND, within};
 use tokio::time::Instant;
+
+use crate::held::hold;
 
 fn start(bus: &Bus, options: &[&str]) -> Program {
     let url = bus.url();
@@ -108,12 +110,7 @@ async fn actor_that_does_not_stop_is_killed_and_a_second_signal_does_not_wait() 
         service.line("made").await;
         serves(&bus).await;
         let client = bus.client().await;
-        let asked = tokio::spawn(client.ask("gate", Enter { n: 1 }).timeout(2 * SECOND));
-        eventually("the request is taken", async || {
-            let length = bus.command(&["KEYS", "*inbox*"]).await;
-            client.in_flight() == 1 && length.is_empty()
-        })
-        .await;
+        let asked = hold(&client, 2 * SECOND).await;
         let start = Instant::now();
         for _ in 0..signals {
             service.signal("TERM").await;
@@ -161,12 +158,7 @@ async fn first_signal_does_not_cut_short_a_shutdown_that_has_begun() {
     service.line("made").await;
     serves(&bus).await;
     let client = bus.client().await;
-    let asked = tokio::spawn(client.ask("gate", Enter { n: 1 }).timeout(4 * SECOND));
-    eventually("the request is taken", async || {
-        let inbox = bus.command(&["KEYS", "*inbox*"]).await;
-        client.in_flight() == 1 && inbox.is_empty()
-    })
-    .await;
+    let asked = hold(&client, 4 * SECOND).await;
     let start = Instant::now();
     client.tell("worker", Explode).await.unwrap();
     let lease = "conclib:{n:main}:lease";
@@ -222,12 +214,7 @@ async fn second_signal_does_not_wait_for_closures_either() {
     service.line("made").await;
     serves(&bus).await;
     let client = bus.client().await;
-    let asked = tokio::spawn(client.ask("gate", Enter { n: 1 }).timeout(2 * SECOND));
-    eventually("the request is taken", async || {
-        let inbox = bus.command(&["KEYS", "*inbox*"]).await;
-        client.in_flight() == 1 && inbox.is_empty()
-    })
-    .await;
+    let asked = hold(&client, 2 * SECOND).await;
     let start = Instant::now();
     for _ in 0..2 {
         service.signal("TERM").await;
