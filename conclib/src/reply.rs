@@ -143,7 +143,7 @@ impl<R: Send + 'static> Reply<R> {
     /// Sends the response to the asker. Does nothing for a tell, or if the asker is gone.
     #[inline]
     pub fn send(self, response: R) {
-        // Each arm consumes the target: no drop flags.
+        // Each arm consumes the target: drop flags would cost each tell more than its send.
         match self.target {
             Target::Local(sender) => sender.send(Ok(response)),
             Target::None => discard(response),

@@ -1,4 +1,4 @@
-//! Sizes of actors' tasks, and signals of idleness that come too late.
+//! Sizes of actors' tasks, their turns, and signals of idleness that come too late.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,6 +56,22 @@ impl Parent {
         self.children += 1;
         Ok(self.children)
     }
+}
+
+#[tokio::test]
+async fn actor_with_many_messages_lets_other_tasks_run() {
+    let system = ActorSystem::new();
+    let plain = system.spawn(Plain).mailbox(1_000).await.unwrap();
+    for _ in 1..1_000 {
+        plain.try_tell(Ping).unwrap();
+    }
+    let last = tokio::spawn(plain.ask(Ping).into_future());
+    let mut turns = 0;
+    while !last.is_finished() {
+        turns += 1;
+        tokio::task::yield_now().await;
+    }
+    assert!(turns > 1_000 / 128, "{turns}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -134,8 +134,8 @@ impl ActorSystem {
     /// queued messages: a shutdown takes the time of the slowest `on_stop`, not of all of them. So add the
     /// pattern after the actors, such as a store, that `on_stop` needs.
     ///
-    /// Until then actors of the pattern start as before: younger actors may need them for requests that were
-    /// accepted. After that, a message to one of them gets
+    /// Actors of the pattern start as before until their turn to stop comes: younger actors may need them for
+    /// requests that were accepted. After that, a message to one of them gets
     /// [`NoResponder`](crate::AskError::NoResponder), which says that it was not executed, and a lookup of one
     /// that is not live gets [`SystemClosed`](crate::system::LookupError::SystemClosed). An actor that starts so late cannot
     /// spawn children: spawns are refused from the beginning of a shutdown on.
