@@ -12,11 +12,11 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tracing::error;
 
-use crate::actor::FailureEvent;
 use crate::actor::any::AnyActor;
 use crate::actor::closures::RunningClosures;
 use crate::actor::control::StopCause;
-use crate::actor::host::{Host, SystemLink};
+use crate::actor::host::{ActorEnds, Host, HostLink, SystemLink};
+use crate::actor::{FailedActor, FailureEvent};
 use crate::error::{AskError, panics};
 use crate::stop_reason::StopReason;
 use crate::urn::Urn;
@@ -34,7 +34,7 @@ pub(crate) mod registry;
 /// Shared by the clones of a system; dropping the last one stops the system.
 pub(crate) struct SystemHandle {
     core: Arc<SystemCore>,
-    /// The weak link back, shared by the contexts of all actors.
+    /// The link of the actors, shared by the contexts of all.
     link: Arc<SystemLink>,
 }
 
@@ -101,9 +101,13 @@ impl FencingToken {
 
 impl SystemHandle {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new_cyclic(|handle: &Weak<Self>| Self {
-            core: Arc::default(),
-            link: Arc::new(SystemLink::new(handle.clone())),
+        let core = Arc::<SystemCore>::default();
+        Arc::new_cyclic(|handle: &Weak<Self>| {
+            let host = HostLink::new(handle.clone());
+            Self {
+                link: Arc::new(SystemLink::new(host, core.clone())),
+                core,
+            }
         })
     }
 
@@ -155,14 +159,26 @@ impl Host for SystemHandle {
     }
 }
 
-impl SystemCore {
-    /// Reports that a root actor that escalates has failed for good, or that an essential actor has
-    /// ended.
-    pub(crate) fn escalate(&self, urn: Urn, reason: StopReason) {
+impl ActorEnds for SystemCore {
+    fn release(&self, actor: &dyn AnyActor) {
+        self.registry.release(actor.urn().as_str(), actor.id());
+    }
+
+    fn note_failed(&self, actor: FailedActor, private: bool) {
+        self.registry.note_failed(actor, private);
+    }
+
+    fn escalate(&self, urn: Urn, reason: StopReason) {
         self.escalations.add(ActorFailure { urn, reason });
     }
 
-    /// Waits for such an end, and takes it.
+    fn is_closing(&self) -> bool {
+        SystemCore::is_closing(self)
+    }
+}
+
+impl SystemCore {
+    /// Waits for the end of an actor that is [escalated](ActorEnds::escalate), and takes it.
     pub(crate) async fn next_escalation(&self) -> ActorFailure {
         self.escalations.next().await
     }

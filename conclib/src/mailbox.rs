@@ -25,14 +25,14 @@ use wait_queue::WaitQueue;
 /// A bounded queue with one receiver.
 ///
 /// The fields are in this order so that those written by senders for each message and those written
-/// by the receiver for each never share a cache line, which each would take from the other.
+/// by the receiver for each never share a cache line, which each would take from the other. `between`
+/// holds them apart: seldom written fields of the owner, instead of padding.
 #[repr(C)]
-pub(crate) struct Mailbox<T> {
+pub(crate) struct Mailbox<T, B = [u64; 4]> {
     state: Mutex<State<T>>,
     /// The number of messages that may wait.
     capacity: usize,
-    /// Padding: with the seldom written fields before it, as much as a cache line.
-    _apart: [u64; 2],
+    pub(crate) between: B,
     batch_status: BatchStatus,
 }
 
@@ -52,16 +52,18 @@ struct State<T> {
     /// Messages sent since the receiver last swapped. All are `Some`: the receiver takes them out of
     /// their places.
     queue: VecDeque<Option<T>>,
-    /// The receiver, if it sleeps.
-    receiver: Option<Waker>,
     /// An upper bound of the messages left in the batch: their count when a sender last read it.
     batch_limit: u32,
-    /// The arrival of the first message of the queue: the only clock read per batch.
-    since: CoarseInstant,
-    /// Senders that wait for room.
-    waiters: WaitQueue<T>,
+    /// The receiver waits for a message.
+    is_asleep: bool,
     /// No more sends.
     closed: bool,
+    /// The arrival of the first message of the queue: the only clock read per batch.
+    since: CoarseInstant,
+    /// Wakes the receiver's task, which is registered as long as it runs.
+    receiver: Option<Waker>,
+    /// Senders that wait for room.
+    waiters: WaitQueue<T>,
 }
 
 /// The mailbox takes no further messages.
@@ -88,19 +90,28 @@ pub(crate) struct Load {
 }
 
 impl<T> Mailbox<T> {
-    /// A mailbox for `capacity` messages, at least one.
+    /// A mailbox on its own.
+    #[cfg(test)]
     pub(crate) fn new(capacity: usize) -> Self {
+        Self::with_fields(capacity, [0; 4])
+    }
+}
+
+impl<T, B> Mailbox<T, B> {
+    /// A mailbox for `capacity` messages, at least one, with fields of its owner.
+    pub(crate) fn with_fields(capacity: usize, between: B) -> Self {
         Self {
             state: Mutex::new(State {
                 queue: VecDeque::new(),
-                since: CoarseInstant::default(),
                 batch_limit: 0,
-                waiters: WaitQueue::new(),
-                receiver: None,
+                is_asleep: false,
                 closed: false,
+                since: CoarseInstant::default(),
+                receiver: None,
+                waiters: WaitQueue::new(),
             }),
             capacity: capacity.max(1),
-            _apart: [0; 2],
+            between,
             batch_status: BatchStatus {
                 count: AtomicU32::new(0),
                 since: AtomicU64::new(0),
@@ -231,13 +242,14 @@ impl<T> Mailbox<T> {
         Some(waiting.item) // the waker is dropped here, outside the lock
     }
 
-    /// Refuses sends from now on. Queued messages stay; waiting senders take theirs back.
+    /// Refuses sends from now on. Queued messages stay; waiting senders take theirs back. Wakes the
+    /// receiver's task, also if it does not wait for a message.
     pub(crate) fn close(&self) {
         let mut state = self.lock();
         if mem::replace(&mut state.closed, true) {
             return;
         }
-        let receiver = state.receiver.take();
+        let receiver = state.receiver.clone();
         let waiting = state.waiters.wakers();
         drop(state);
         receiver.into_iter().chain(waiting).for_each(Waker::wake);
@@ -290,6 +302,35 @@ impl<T> Mailbox<T> {
             senders: state.waiters.len(),
             oldest: (depth > 0).then(|| since.elapsed()),
         }
+    }
+
+    // ---- the receiver's task
+
+    /// Registers the receiver's task, before its first look at the mailbox. The waker of a task stays the
+    /// same.
+    pub(crate) fn register(&self, task: &Waker) {
+        let before = self.lock().receiver.replace(task.clone());
+        drop(before); // outside the lock: a waker is foreign code
+    }
+
+    /// Drops the waker of a task that ends. It would keep the task's memory for as long as there is a
+    /// reference to the actor.
+    pub(crate) fn forget_receiver(&self) {
+        let task = self.lock().receiver.take();
+        drop(task);
+    }
+
+    /// Wakes the receiver's task, also if it does not wait for a message.
+    pub(crate) fn wake(&self) {
+        let task = self.lock().receiver.clone();
+        if let Some(task) = task {
+            task.wake();
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn has_receiver(&self) -> bool {
+        self.lock().receiver.is_some()
     }
 
     // ---- under the lock
@@ -357,6 +398,16 @@ impl<T> State<T> {
         self.queue.len() + self.batch_limit as usize
     }
 
+    /// The receiver, if it is asleep and this is the first reason to wake it.
+    #[inline]
+    fn sleeper(&mut self) -> Option<Waker> {
+        if mem::take(&mut self.is_asleep) {
+            self.receiver.clone()
+        } else {
+            None
+        }
+    }
+
     #[inline(always)]
     fn push(&mut self, make: impl FnOnce() -> Option<T>) {
         if self.queue.is_empty() {
@@ -378,7 +429,7 @@ impl<T> State<T> {
 /// Wakes the receiver after a push, outside the lock, which this function releases.
 #[inline]
 fn wake_receiver<T>(mut state: MutexGuard<'_, State<T>>) {
-    let receiver = state.receiver.take();
+    let receiver = state.sleeper();
     drop(state);
     if let Some(receiver) = receiver {
         receiver.wake();

@@ -6,7 +6,9 @@
     reason = "an `async fn` stores each of its arguments twice, which every actor would pay for"
 )]
 
+use std::future::poll_fn;
 use std::pin::pin;
+use std::task::Poll;
 
 use tracing::{debug, error};
 
@@ -27,8 +29,8 @@ use crate::supervision::log_last_failure;
 use crate::urn::Urn;
 
 use end::{last_hook, wind_down};
-use events::{Events, NextEvent};
-use guard::refuse;
+use events::{NextEvent, Ticks, Turn, next_event, wait};
+use guard::{ActorParts, refuse};
 use interrupt::{Interrupted, between_incarnations, guarded, until_stopped};
 use thread::ActorThread;
 
@@ -50,75 +52,114 @@ mod thread;
 /// The failure of an actor whose thread could not be started. Its URN is free again.
 pub(crate) fn start_task<A: Actor, S: StateSource<A>>(
     guard: ActorGuard<A>,
-    ctx: Context<A>,
     source: S,
 ) -> Result<(), Failure> {
     if !A::THREAD {
-        spawn_task(run(guard, ctx, source));
+        spawn_task(run(guard, source));
         return Ok(());
     }
+    let ctx = &guard.parts.ctx;
     match ActorThread::start(ctx.urn().as_str()) {
         Ok(thread) => {
             let actor = guard.cell.clone();
-            thread.run(run(guard, ctx, source), actor);
+            thread.run(run(guard, source), actor);
             Ok(())
         }
         Err(error) => {
             let failure = Failure::from(error);
             let end = StopReason::Failed(failure.clone());
             log_last_failure(ctx.urn(), &end, "it has no thread");
-            report::<A, Unsupervised>(&guard.cell, &ctx, &failure); // no supervision starts it again
+            report::<A, Unsupervised>(&guard.cell, ctx, &failure); // no supervision starts it again
             guard.cell.stats.failed();
-            guard.end_unstarted(end);
+            guard.end(end);
             Err(failure)
         }
     }
 }
 
 /// Runs an actor to its end.
+///
+/// The futures of a start, an end and a restart are boxed: otherwise every idle actor would reserve
+/// room for them.
 fn run<A: Actor, S: StateSource<A>>(
     mut guard: ActorGuard<A>,
-    mut ctx: Context<A>,
     mut source: S,
 ) -> impl Future<Output = ()> + Send {
     async move {
+        register(&guard.cell).await;
         let end = loop {
             source.begin();
-            let end = run_incarnation(&mut guard, &mut ctx, &mut source).await;
+            begin(&guard.cell);
+            let end = 'incarnation: {
+                if S::RUNS_ONCE && A::STARTS_AT_ONCE {
+                    note_started(&mut guard, &mut source);
+                } else if let Err(end) = Box::pin(start(&mut guard, &mut source)).await {
+                    break 'incarnation end;
+                }
+                let service = serve(&mut guard.parts);
+                let served = guarded(&guard.cell, pin!(Some(service))).await;
+                Box::pin(wind_up::<A, S>(&mut guard, served)).await
+            };
             if S::RUNS_ONCE {
                 break end;
             }
-            drop_quietly(guard.actor.take());
-            let cell = &guard.cell;
-            // A stop or kill from outside is final.
-            if cell.control.is_killed() || cell.mailbox.is_closed() {
-                break match end {
-                    StopReason::Restarted | StopReason::Idle => no_restart_follows(cell),
-                    end => end,
-                };
-            }
-            cell.stats.enter(Phase::Restarting);
-            if end.is_failure() && cell.is_on_demand() {
-                remove_abandoned(cell, &mut guard.batch);
-            }
-            let next = pin!(Some(source.next(&cell.urn, end.clone())));
-            match between_incarnations(cell, next).await {
-                // A message came while the actor ended because it was idle: it begins again.
-                Ok(Ok(())) if matches!(end, StopReason::Idle) => {}
-                Ok(Ok(())) => cell.stats.restarted(),
-                Ok(Err(end)) => break end,
-                Err(interrupted) => {
-                    let end = interruption::<A, S>(cell, &ctx, interrupted);
-                    if end.is_failure() {
-                        log_last_failure(&cell.urn, &end, "waiting for its restart failed");
-                    }
-                    break end;
-                }
+            if let Err(end) = Box::pin(restart(&mut guard, &mut source, end)).await {
+                break end;
             }
         };
-        guard.reason = Some(end);
-        drop(guard);
+        guard.end(end);
         drop_quietly(source); // reports the end to its group, now that the URN is free
+    }
+}
+
+/// Registers the waker of the actor's task.
+fn register<A: Actor>(cell: &ActorCell<A>) -> impl Future<Output = ()> {
+    poll_fn(|cx| {
+        cell.mailbox.register(cx.waker());
+        Poll::Ready(())
+    })
+}
+
+/// Waits after the end of an incarnation until the next one may start.
+///
+/// # Errors
+///
+/// The reason that the actor stops, if it does not start again.
+async fn restart<A: Actor, S: StateSource<A>>(
+    guard: &mut ActorGuard<A>,
+    source: &mut S,
+    end: StopReason,
+) -> Result<(), StopReason> {
+    let ActorParts { actor, ctx, batch } = &mut guard.parts;
+    drop_quietly(actor.take());
+    let cell = &guard.cell;
+    // A stop or kill from outside is final.
+    if cell.control.is_killed() || cell.mailbox.is_closed() {
+        return Err(match end {
+            StopReason::Restarted | StopReason::Idle => no_restart_follows(cell),
+            end => end,
+        });
+    }
+    cell.stats.enter(Phase::Restarting);
+    if end.is_failure() && cell.is_on_demand() {
+        remove_abandoned(cell, batch);
+    }
+    let next = pin!(Some(source.next(cell.urn(), end.clone())));
+    match between_incarnations(cell, next).await {
+        // A message came while the actor ended because it was idle: it begins again.
+        Ok(Ok(())) if matches!(end, StopReason::Idle) => Ok(()),
+        Ok(Ok(())) => {
+            cell.stats.restarted();
+            Ok(())
+        }
+        Ok(Err(end)) => Err(end),
+        Err(interrupted) => {
+            let end = interruption::<A, S>(cell, ctx, interrupted);
+            if end.is_failure() {
+                log_last_failure(cell.urn(), &end, "waiting for its restart failed");
+            }
+            Err(end)
+        }
     }
 }
 
@@ -132,37 +173,13 @@ fn no_restart_follows<A: Actor>(cell: &ActorCell<A>) -> StopReason {
     }
 }
 
-/// Runs one incarnation: makes its state, runs `on_start`, handles messages, and runs the last
-/// hook. Returns the reason of its end.
-///
-/// The futures of the end are boxed: otherwise every idle actor would reserve room for them.
-fn run_incarnation<A: Actor, S: StateSource<A>>(
-    guard: &mut ActorGuard<A>,
-    ctx: &mut Context<A>,
-    source: &mut S,
-) -> impl Future<Output = StopReason> + Send {
-    async move {
-        begin(&guard.cell);
-        if let Err(end) = start(guard, ctx, source).await {
-            return end;
-        }
-        let Some(actor) = &mut guard.actor else {
-            unreachable!("an incarnation that has started has a state");
-        };
-        let events = Events::new(&guard.cell, &mut guard.batch);
-        let service = serve(events, actor, ctx);
-        let served = guarded(&guard.cell, pin!(Some(service))).await;
-        ctx.set_message(None); // set by a handler that did not return
-        let end = match served {
-            Ok(Ok(())) => end_of_service::<A, S>(&guard.cell, ctx),
-            Ok(Err(failure)) => failed::<A, S>(&guard.cell, ctx, failure),
-            Err(interrupted) => interruption::<A, S>(&guard.cell, ctx, interrupted),
-        };
-        if S::RUNS_ONCE {
-            let refusal = AskError::ActorStopped;
-            refuse(&guard.cell, &mut guard.batch, refusal);
-        }
-        Box::pin(last_hook::<A, S>(guard, ctx, end)).await
+/// Begins an incarnation.
+fn begin<A: Actor>(cell: &ActorCell<A>) {
+    cell.control.begin_incarnation();
+    cell.links().open();
+    // An actor without `on_start` was set to running when it was spawned.
+    if cell.stats.phase() != Phase::Running {
+        cell.stats.enter(Phase::Starting);
     }
 }
 
@@ -171,83 +188,91 @@ fn run_incarnation<A: Actor, S: StateSource<A>>(
 /// # Errors
 ///
 /// The reason that the incarnation ended before it had started.
-fn start<A: Actor, S: StateSource<A>>(
+async fn start<A: Actor, S: StateSource<A>>(
     guard: &mut ActorGuard<A>,
-    ctx: &mut Context<A>,
     source: &mut S,
-) -> impl Future<Output = Result<(), StopReason>> + Send {
-    async move {
-        let cell = &guard.cell;
-        let actor = match &mut guard.actor {
-            Some(actor) => actor,
-            // Called within the async block, since `make` may panic before it returns its future.
-            place => match until_stopped(cell, pin!(Some(async { source.make().await }))).await {
-                Ok(Ok(Some(made))) => place.insert(made),
-                Ok(Ok(None)) => return Err(StopReason::Absent),
-                Ok(Err(failure)) => return Err(failed::<A, S>(cell, ctx, failure)),
-                Err(interrupted) => return Err(interruption::<A, S>(cell, ctx, interrupted)),
-            },
-        };
-        let started = guarded(cell, pin!(Some(async { actor.on_start(ctx).await }))).await;
-        let end = match started {
-            Ok(Ok(())) => {
-                cell.stats.enter(Phase::Running);
-                source.started();
-                if let Some(started) = guard.started.take() {
-                    drop(started.send(Ok(()))); // fails if the `Spawn` was dropped
-                }
-                return Ok(());
-            }
-            Ok(Err(failure)) => failed::<A, S>(cell, ctx, failure),
-            Err(interrupted) => interruption::<A, S>(cell, ctx, interrupted),
-        };
-        cell.links.note_ending(&end);
-        Box::pin(wind_down(cell, ctx)).await;
-        Err(end)
-    }
+) -> Result<(), StopReason> {
+    let (cell, ActorParts { actor, ctx, .. }) = (&guard.cell, &mut guard.parts);
+    let actor = match actor {
+        Some(actor) => actor,
+        // Called within the async block, since `make` may panic before it returns its future.
+        place => match until_stopped(cell, pin!(Some(async { source.make().await }))).await {
+            Ok(Ok(Some(made))) => place.insert(made),
+            Ok(Ok(None)) => return Err(StopReason::Absent),
+            Ok(Err(failure)) => return Err(failed::<A, S>(cell, ctx, failure)),
+            Err(interrupted) => return Err(interruption::<A, S>(cell, ctx, interrupted)),
+        },
+    };
+    let started = guarded(cell, pin!(Some(async { actor.on_start(ctx).await }))).await;
+    let end = match started {
+        Ok(Ok(())) => {
+            note_started(guard, source);
+            return Ok(());
+        }
+        Ok(Err(failure)) => failed::<A, S>(cell, ctx, failure),
+        Err(interrupted) => interruption::<A, S>(cell, ctx, interrupted),
+    };
+    cell.links().note_ending(&end);
+    wind_down(cell, ctx).await;
+    Err(end)
 }
 
-/// Begins an incarnation.
-fn begin<A: Actor>(cell: &ActorCell<A>) {
-    cell.control.begin_incarnation();
-    cell.links.open();
-    // An actor without `on_start` was set to running when it was spawned.
-    if cell.stats.phase() != Phase::Running {
-        cell.stats.enter(Phase::Starting);
-    }
+/// Records that an incarnation has started.
+fn note_started<A: Actor, S: StateSource<A>>(guard: &mut ActorGuard<A>, source: &mut S) {
+    guard.cell.stats.enter(Phase::Running);
+    source.started();
+    guard.note_started();
 }
 
 /// Handles messages and ticks until the mailbox is closed and empty, a handler fails, or the
 /// incarnation is interrupted.
-fn serve<A: Actor>(
-    mut events: Events<'_, A>,
-    actor: &mut A,
-    ctx: &mut Context<A>,
-) -> impl Future<Output = Result<(), Failure>> + Send {
+fn serve<A: Actor>(parts: &mut ActorParts<A>) -> impl Future<Output = Result<(), Failure>> + Send {
     async move {
-        events.start_ticks(); // here, so that its panic is a failure of the actor
-        let stats = events.stats();
+        let mut ticks = Ticks::start(A::ticks()); // here, so that its panic is a failure of the actor
+        let mut turn = Turn::default();
         loop {
-            let inbox = match events.next(ctx) {
+            let ActorParts { actor, ctx, batch } = &mut *parts;
+            let Some(actor) = actor else {
+                unreachable!("an incarnation that has started has a state");
+            };
+            let inbox = match next_event(ctx, batch, &mut ticks, &mut turn) {
                 NextEvent::Message(inbox) => inbox,
                 NextEvent::Idle => {
-                    events.wait(ctx).await;
+                    wait(parts, &mut ticks, &mut turn).await;
                     continue;
                 }
                 NextEvent::End => return Ok(()),
             };
             prepare::<A>(inbox, ctx.urn());
             if let Some(message) = inbox {
-                stats.begin(A::which(message));
+                ctx.cell().stats.begin(A::which(message));
                 actor.dispatch(inbox, ctx).await?;
                 Current::end_message();
-                stats.handled();
+                parts.ctx.cell().stats.handled();
             }
-            if events.ends_turn() {
+            if turn.ends() {
                 tokio::task::yield_now().await;
             }
         }
     }
+}
+
+/// Ends an incarnation that has handled its messages, with its last hook. Returns the reason of its end.
+async fn wind_up<A: Actor, S: StateSource<A>>(
+    guard: &mut ActorGuard<A>,
+    served: Result<Result<(), Failure>, Interrupted>,
+) -> StopReason {
+    let (cell, ActorParts { ctx, batch, .. }) = (&guard.cell, &mut guard.parts);
+    ctx.set_message(None); // set by a handler that did not return
+    let end = match served {
+        Ok(Ok(())) => end_of_service::<A, S>(cell, ctx),
+        Ok(Err(failure)) => failed::<A, S>(cell, ctx, failure),
+        Err(interrupted) => interruption::<A, S>(cell, ctx, interrupted),
+    };
+    if S::RUNS_ONCE {
+        refuse(cell, batch, AskError::ActorStopped);
+    }
+    last_hook::<A, S>(guard, end).await
 }
 
 /// Prepares the current message for its handler: decodes a request from the bus, removes the
@@ -318,7 +343,7 @@ fn end_of_service<A: Actor, S: StateSource<A>>(
     if cell.control.is_interrupted() {
         return interruption::<A, S>(cell, ctx, Interrupted::Aborted);
     }
-    match cell.links.take_escalated() {
+    match cell.links().take_escalated() {
         Some(failure) => failed::<A, S>(cell, ctx, failure),
         // A stop from outside takes precedence.
         None if cell.control.restarts_with_group() && !cell.mailbox.is_closed() => {
@@ -335,7 +360,7 @@ fn failed<A: Actor, S: StateSource<A>>(
     ctx: &Context<A>,
     failure: Failure,
 ) -> StopReason {
-    let urn = &cell.urn;
+    let urn = cell.urn();
     let _span = enter_last_span(); // so that the log says which message failed
     if S::RUNS_ONCE {
         error!(%urn, %failure, "`{urn}` failed and will not start again: it is not supervised");
@@ -352,7 +377,7 @@ fn report<A: Actor, S: StateSource<A>>(cell: &ActorCell<A>, ctx: &Context<A>, fa
     let stats = cell.stats.read();
     let handler = stats.running.map(|(handler, _)| handler_name::<A>(handler));
     ctx.report(&FailureEvent {
-        urn: cell.urn.clone(),
+        urn: cell.urn().clone(),
         actor_type: std::any::type_name::<A>(),
         phase: stats.phase,
         handler,
@@ -374,7 +399,7 @@ fn interruption<A: Actor, S: StateSource<A>>(
     match interrupted {
         Interrupted::Panicked(failure) => failed::<A, S>(cell, ctx, failure),
         Interrupted::Aborted if cell.control.is_killed() => {
-            debug!(urn = %cell.urn, "actor was killed");
+            debug!(urn = %cell.urn(), "actor was killed");
             StopReason::Killed
         }
         Interrupted::Aborted => StopReason::Restarted,

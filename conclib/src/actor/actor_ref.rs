@@ -59,7 +59,7 @@ impl<A: Handlers> ActorRef<A> {
 
     /// The URN of the actor.
     pub fn urn(&self) -> &Urn {
-        &self.cell.urn
+        self.cell.urn()
     }
 
     /// Sends a message. Awaited, the tell waits for room in the mailbox, but not for a reply.
@@ -313,7 +313,7 @@ impl<A: Handlers> ActorRef<A> {
 
     /// True if the actor has stopped.
     pub fn is_stopped(&self) -> bool {
-        self.cell.links.has_ended()
+        self.cell.links().has_ended()
     }
 
     /// Returns a weak reference, which does not count for

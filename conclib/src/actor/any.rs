@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::cell::{ActorCell, Thread};
-use super::control::StopCause;
+use super::control::{Signal, StopCause};
 use super::failure_event::handler_name;
 use super::links::EssentialEnd;
 use super::snapshot::{ActorSnapshot, RunningHandler};
@@ -40,13 +40,15 @@ pub(crate) trait AnyActor: Participant {
     /// Removes a watcher of the actor's end.
     fn unwatch(&self, watcher: ActorId);
     /// The reason for which the actor has stopped, if it has.
-    fn stop_reason(&self) -> Option<&StopReason>;
+    fn stop_reason(&self) -> Option<StopReason>;
     /// Notified when the actor stops, and when tasks that wait for that are to check for cycles.
     fn end_notify(&self) -> Arc<Notify>;
     /// Interrupts the current incarnation at its next await.
     fn interrupt(&self);
     /// True once the current incarnation was interrupted, or the actor killed.
     fn is_interrupted(&self) -> bool;
+    /// The number of incarnations that have ended; wraps around.
+    fn ended_incarnations(&self) -> u32;
     /// The actor that spawned this one; `None` for a root actor, or if the parent's cell is gone.
     fn parent(&self) -> Option<Arc<dyn AnyActor>>;
     /// Ends the incarnation after the current message, because the actor's group restarts.
@@ -113,7 +115,7 @@ pub(crate) enum Undelivered {
 
 impl<A: Handlers> Participant for ActorCell<A> {
     fn urn(&self) -> &Urn {
-        &self.urn
+        ActorCell::urn(self)
     }
 
     fn id(&self) -> ActorId {
@@ -121,7 +123,7 @@ impl<A: Handlers> Participant for ActorCell<A> {
     }
 
     fn pending_stop_reason(&self) -> Option<StopReason> {
-        self.links
+        self.links()
             .end_reason()
             .or_else(|| self.control.pending_stop_reason())
     }
@@ -143,29 +145,29 @@ impl<A: Handlers> Participant for ActorCell<A> {
     }
 
     fn begin_wait(&self, execution: Execution, edge: Edge) -> u64 {
-        self.links.begin_wait(execution, edge)
+        self.links().begin_wait(execution, edge)
     }
 
     fn end_wait(&self, number: u64) {
-        self.links.end_wait(number);
+        self.links().end_wait(number);
     }
 
     fn active_waits(&self) -> Vec<ActiveWait> {
-        self.links.active_waits()
+        self.links().active_waits()
     }
 
     fn has_ended(&self) -> bool {
-        self.links.has_ended()
+        self.links().has_ended()
     }
 
     fn wake_stop_waiters(&self) {
-        self.links.wake_stop_waiters();
+        self.links().wake_stop_waiters();
     }
 }
 
 impl<A: Handlers> AnyActor for ActorCell<A> {
     fn sequence(&self) -> u64 {
-        self.sequence
+        ActorCell::sequence(self)
     }
 
     fn stop(&self, cause: StopCause) {
@@ -177,45 +179,48 @@ impl<A: Handlers> AnyActor for ActorCell<A> {
     }
 
     fn add_child(&self, child: Arc<dyn AnyActor>) -> bool {
-        self.links.add_child(child)
+        self.links().add_child(child)
     }
 
     fn awaited_child(&self) -> Option<Arc<dyn AnyActor>> {
         let is_stopping = self.stats.phase() == Phase::Stopping;
-        is_stopping.then(|| self.links.newest_child()).flatten()
+        is_stopping.then(|| self.links().newest_child()).flatten()
     }
 
     fn remove_child(&self, sequence: u64) {
-        self.links.remove_child(sequence);
+        self.links().remove_child(sequence);
     }
 
     fn child_failed(&self, failure: Failure) {
-        self.links.escalate(failure);
-        self.control.escalate();
+        self.fail(failure);
     }
 
     fn add_essential_ends(&self, ends: Vec<EssentialEnd>) {
-        self.links.add_essential_ends(ends);
+        self.links().add_essential_ends(ends);
     }
 
     fn unwatch(&self, watcher: ActorId) {
-        self.links.unwatch(watcher);
+        self.links().unwatch(watcher);
     }
 
-    fn stop_reason(&self) -> Option<&StopReason> {
-        self.links.reason()
+    fn stop_reason(&self) -> Option<StopReason> {
+        self.links().reason()
     }
 
     fn end_notify(&self) -> Arc<Notify> {
-        self.links.end_notify()
+        self.links().end_notify()
     }
 
     fn interrupt(&self) {
-        self.control.interrupt();
+        self.signal(Signal::INTERRUPT);
     }
 
     fn is_interrupted(&self) -> bool {
         self.control.is_interrupted()
+    }
+
+    fn ended_incarnations(&self) -> u32 {
+        self.control.ended_incarnations()
     }
 
     fn parent(&self) -> Option<Arc<dyn AnyActor>> {
@@ -223,8 +228,8 @@ impl<A: Handlers> AnyActor for ActorCell<A> {
     }
 
     fn restart_with_group(&self) {
-        self.control.restart_with_group();
-        self.links.wake_stop_waiters();
+        self.signal(Signal::RESTART_WITH_GROUP);
+        self.links().wake_stop_waiters();
     }
 
     fn is_private(&self) -> bool {
@@ -269,7 +274,7 @@ impl<A: Handlers> AnyActor for ActorCell<A> {
         let load = self.mailbox.load();
         let stats = self.stats.read();
         ActorSnapshot {
-            urn: self.urn.clone(),
+            urn: self.urn().clone(),
             actor_type: std::any::type_name::<A>().into(),
             parent: self.parent().map(|parent| parent.urn().clone()),
             phase: stats.phase,
@@ -296,7 +301,7 @@ impl<A: Handlers> AnyActor for ActorCell<A> {
             || self.stats.is_busy()
             || self.is_referenced()
             || self.mailbox.is_occupied()
-            || self.links.has_children();
+            || self.links().has_children();
         Activity {
             progress: self.stats.progress(),
             since_arrival: self.stats.since_arrival(),
@@ -305,7 +310,7 @@ impl<A: Handlers> AnyActor for ActorCell<A> {
     }
 
     fn signal_idle(&self) {
-        self.control.signal_idle();
+        self.signal(Signal::IDLE);
     }
 
     fn is_awaited(&self) -> bool {

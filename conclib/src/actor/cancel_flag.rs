@@ -46,22 +46,18 @@ pub struct CancelFlag(Arc<CancelState>);
 struct CancelState {
     /// Set by [`CancelFlag::set`], and once another reason was seen.
     cancelled: AtomicBool,
-    /// True once the incarnation has ended that made the flag.
-    incarnation_ended: Arc<AtomicBool>,
+    /// The incarnation that made the flag, by the number of those that had ended by then.
+    incarnation: u32,
     actor: Arc<dyn AnyActor>,
     /// The ask whose message was handled when the flag was made; `None` for a tell.
     pending: Option<Arc<dyn PendingReply>>,
 }
 
 impl CancelFlag {
-    pub(super) fn new(
-        actor: Arc<dyn AnyActor>,
-        incarnation: &Incarnation,
-        pending: Option<Arc<dyn PendingReply>>,
-    ) -> Self {
+    pub(super) fn new(actor: Arc<dyn AnyActor>, pending: Option<Arc<dyn PendingReply>>) -> Self {
         Self(Arc::new(CancelState {
             cancelled: AtomicBool::new(false),
-            incarnation_ended: incarnation.0.clone(),
+            incarnation: actor.ended_incarnations(),
             actor,
             pending,
         }))
@@ -73,7 +69,7 @@ impl CancelFlag {
         if state.cancelled.load(Ordering::Relaxed) {
             return true;
         }
-        let is_cancelled = state.incarnation_ended.load(Ordering::Relaxed)
+        let is_cancelled = state.actor.ended_incarnations() != state.incarnation
             || state.actor.is_interrupted()
             || state.pending.as_ref().is_some_and(|ask| ask.is_abandoned());
         if is_cancelled {
@@ -92,15 +88,5 @@ impl fmt::Debug for CancelFlag {
         f.debug_struct("CancelFlag")
             .field("cancelled", &self.is_cancelled())
             .finish()
-    }
-}
-
-/// Tells the flags of an incarnation that it has ended, when it is dropped.
-#[derive(Default)]
-pub(crate) struct Incarnation(Arc<AtomicBool>);
-
-impl Drop for Incarnation {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
     }
 }

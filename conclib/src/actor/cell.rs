@@ -6,8 +6,8 @@ use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 
 use crate::actor::any::AnyActor;
-use crate::actor::control::{Control, StopCause};
-use crate::actor::host::SystemLink;
+use crate::actor::control::{Control, Signal, StopCause};
+use crate::actor::host::HostLink;
 use crate::actor::links::Links;
 use crate::actor::stats::Stats;
 use crate::actor::{Handler, Handlers};
@@ -29,13 +29,17 @@ pub(crate) use thread::Thread;
 /// together, and apart from those written by senders.
 #[repr(C)]
 pub(crate) struct ActorCell<A: Handlers> {
-    pub(crate) mailbox: Mailbox<A::Inbox>,
+    pub(crate) mailbox: Mailbox<A::Inbox, Profile>,
     pub(crate) stats: Stats,
     pub(crate) control: Control,
-    pub(crate) urn: Urn,
+}
+
+/// The fields of an actor that are seldom written.
+pub(crate) struct Profile {
+    urn: Urn,
     /// The actor's number in the order of spawning.
-    pub(crate) sequence: u64,
-    pub(crate) links: Links,
+    sequence: u64,
+    links: Links,
     /// `None` for a root actor with default options. Boxed, since most actors are.
     extras: Option<Box<Extras>>,
 }
@@ -47,7 +51,7 @@ struct Extras {
     /// The actor that spawned this one. It stops after this one.
     parent: Option<Weak<dyn AnyActor>>,
     /// The system of an actor on demand, in which the next one takes its place.
-    system: Option<Arc<SystemLink>>,
+    system: Option<HostLink>,
     options: SpawnOptions,
 }
 
@@ -109,31 +113,59 @@ impl<A: Handlers> ActorCell<A> {
                 options,
             })
         });
-        Self {
-            mailbox: Mailbox::new(capacity),
-            stats: Stats::default(),
-            control: Control::default(),
+        let profile = Profile {
             urn,
             sequence,
             links: Links::default(),
             extras,
+        };
+        Self {
+            mailbox: Mailbox::with_fields(capacity, profile),
+            stats: Stats::default(),
+            control: Control::default(),
         }
+    }
+
+    pub(crate) fn urn(&self) -> &Urn {
+        &self.profile().urn
+    }
+
+    /// The actor's number in the order of spawning.
+    pub(crate) fn sequence(&self) -> u64 {
+        self.profile().sequence
+    }
+
+    pub(crate) fn links(&self) -> &Links {
+        &self.profile().links
+    }
+
+    fn profile(&self) -> &Profile {
+        &self.mailbox.between
+    }
+
+    fn extras(&self) -> Option<&Extras> {
+        self.profile().extras.as_deref()
+    }
+
+    /// Sends a signal to the actor's task.
+    pub(crate) fn signal(&self, signal: Signal) {
+        self.control.add(signal);
+        self.mailbox.wake();
     }
 
     /// Closes the mailbox: queued messages are handled, then the actor stops.
     pub(crate) fn stop(&self, cause: StopCause) {
         self.control.note_cause(cause);
-        self.mailbox.close();
-        self.control.wake(); // the task may wait for a restart
-        self.links.wake_stop_waiters();
+        self.mailbox.close(); // which wakes the task: it may wait for a restart
+        self.links().wake_stop_waiters();
     }
 
     /// Stops the actor by request of its own code. Under [`Restart::Always`](crate::supervision::Restart::Always),
     /// only the incarnation ends.
     pub(crate) fn stop_itself(&self) {
         if self.options().restarts_itself {
-            self.control.end_incarnation();
-            self.links.wake_stop_waiters();
+            self.signal(Signal::END);
+            self.links().wake_stop_waiters();
         } else {
             self.stop(StopCause::Requested);
         }
@@ -152,17 +184,17 @@ impl<A: Handlers> ActorCell<A> {
 
     /// Has the actor fail after the current message, because its code panicked outside of its task.
     pub(super) fn fail(&self, failure: Failure) {
-        self.links.escalate(failure);
-        self.control.escalate();
+        self.links().escalate(failure);
+        self.signal(Signal::ESCALATE);
     }
 
     pub(crate) fn parent(&self) -> Option<Arc<dyn AnyActor>> {
-        let parent = self.extras.as_ref()?.parent.as_ref();
+        let parent = self.extras()?.parent.as_ref();
         parent.and_then(Weak::upgrade)
     }
 
     pub(crate) fn options(&self) -> SpawnOptions {
-        let extras = self.extras.as_ref();
+        let extras = self.extras();
         extras.map_or_else(SpawnOptions::default, |extras| extras.options)
     }
 
@@ -181,7 +213,7 @@ impl<A: Handlers> ActorCell<A> {
 
     /// True if the actor has no parent and escalates its failure: to the system.
     pub(crate) fn escalates_to_system(&self) -> bool {
-        let extras = self.extras.as_ref();
+        let extras = self.extras();
         extras.is_some_and(|extras| {
             extras.parent.is_none() && extras.options.escalation != Escalation::Never
         })
@@ -194,24 +226,24 @@ impl<A: Handlers> ActorCell<A> {
             && let Some(parent) = &parent
             && let Some(failure) = reason.failure()
         {
-            let failure = ChildFailure::escalated(self.urn.clone(), failure.clone());
+            let failure = ChildFailure::escalated(self.urn().clone(), failure.clone());
             parent.child_failed(failure.into());
         }
-        for watcher in self.links.end(reason) {
+        for watcher in self.links().end(reason) {
             (watcher.notify)(Terminated {
-                urn: self.urn.clone(),
+                urn: self.urn().clone(),
                 reason: reason.clone(),
             });
         }
         // Last, since a parent stops once it has no children, and they must count as stopped by then.
         if let Some(parent) = parent {
-            parent.remove_child(self.sequence);
+            parent.remove_child(self.sequence());
         }
     }
 
     /// Ends the actor; its running handler is dropped at its next await.
     pub(crate) fn kill(&self) {
-        self.control.kill();
+        self.signal(Signal::KILL);
         self.mailbox.close();
     }
 
@@ -309,7 +341,7 @@ impl<A: Handlers> ActorCell<A> {
 impl<A: Handlers> fmt::Debug for ActorCell<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ActorCell")
-            .field("urn", &self.urn)
+            .field("urn", self.urn())
             .finish_non_exhaustive()
     }
 }
@@ -319,7 +351,7 @@ pub(crate) type Envelope<M> = (M, Reply<<M as ActorMessage>::Response>);
 
 impl<A: Handler<M>, M: ActorMessage> crate::actor::recipient::Receives<M> for ActorCell<A> {
     fn urn(&self) -> &Urn {
-        &self.urn
+        ActorCell::urn(self)
     }
 
     fn actor(self: Arc<Self>) -> Arc<dyn AnyActor> {
@@ -348,7 +380,7 @@ impl<A: Handler<M>, M: ActorMessage> crate::actor::recipient::Receives<M> for Ac
     }
 
     fn has_ended(&self) -> bool {
-        self.links.has_ended() || self.has_retired()
+        self.links().has_ended() || self.has_retired()
     }
 
     fn add_reference(&self) {

@@ -32,14 +32,11 @@ mod watching;
 /// A handler or hook gets the context by a parameter `ctx: &mut Context<Self>`.
 pub struct Context<A: Handlers> {
     /// Timers, tasks and watches; `None` until there is one. Dropped before the cell, since watched
-    /// actors know this actor by the cell's address. The mutex is locked only to make a cancel flag, and
-    /// never for long: it makes the context `Sync` whatever the messages in it are, so that a handler
-    /// may hold `&Context` across an await.
-    resources: Mutex<Option<Box<ActorResources<A>>>>,
+    /// actors know this actor by the cell's address. The mutex is never locked: it makes the context
+    /// `Sync` whatever the messages in it are, so that a handler may hold `&Context` across an await.
+    resources: Option<Box<Mutex<ActorResources<A>>>>,
     pub(crate) cell: Arc<ActorCell<A>>,
     system: Arc<SystemLink>,
-    /// The next timer's number. Numbers are not reused by later incarnations.
-    next_timer: u64,
     /// The message being handled; `None` for a tell within the process without attributes.
     message: Option<Arc<dyn Incoming>>,
 }
@@ -47,10 +44,9 @@ pub struct Context<A: Handlers> {
 impl<A: Handlers> Context<A> {
     pub(crate) fn new(cell: Arc<ActorCell<A>>, system: Arc<SystemLink>) -> Self {
         Self {
-            resources: Mutex::default(),
+            resources: None,
             cell,
             system,
-            next_timer: 0,
             message: None,
         }
     }
@@ -117,7 +113,7 @@ impl<A: Handlers> Context<A> {
 
     /// The URN of the actor.
     pub fn urn(&self) -> &Urn {
-        &self.cell.urn
+        self.cell.urn()
     }
 
     /// A reference to the actor itself.
@@ -307,35 +303,34 @@ impl<A: Handlers> Context<A> {
     }
 
     /// The actor's resources, if it has any.
+    #[inline]
     pub(crate) fn resources_mut(&mut self) -> Option<&mut ActorResources<A>> {
-        self.resources_slot().as_deref_mut()
+        self.link_and_resources().1
     }
 
     /// The link to the system, and the actor's resources, if it has any.
     pub(crate) fn link_and_resources(&mut self) -> (&SystemLink, Option<&mut ActorResources<A>>) {
-        (&self.system, self.resources.get_mut().as_deref_mut())
+        let resources = self.resources.as_deref_mut();
+        (&self.system, resources.map(Mutex::get_mut))
     }
 
     /// Ends the incarnation's resources (not its children). Does not unwind. Cancel safe.
     pub(crate) async fn end_incarnation(&mut self) {
+        self.cell.control.end_incarnation();
         let Some(resources) = self.resources_mut() else {
             return;
         };
         resources.watches.clear();
         resources.timers.clear();
         resources.tasks.shutdown().await;
-        *self.resources_slot() = None;
+        self.resources = None;
     }
 
     /// The actor's resources, made if there are none yet.
     pub(crate) fn resources(&mut self) -> &mut ActorResources<A> {
         let me = self.cell.id();
-        self.resources_slot()
-            .get_or_insert_with(|| Box::new(ActorResources::new(me)))
-    }
-
-    fn resources_slot(&mut self) -> &mut Option<Box<ActorResources<A>>> {
-        self.resources.get_mut()
+        let new = || Box::new(Mutex::new(ActorResources::new(me)));
+        self.resources.get_or_insert_with(new).get_mut()
     }
 }
 

@@ -3,11 +3,13 @@
 use std::any::Any;
 use std::sync::{Arc, Weak};
 
-use crate::actor::FailureEvent;
 use crate::actor::any::AnyActor;
 use crate::actor::closures::RunningClosures;
+use crate::actor::{FailedActor, FailureEvent};
 use crate::error::AskError;
+use crate::stop_reason::StopReason;
 use crate::time::schedule::{Due, Schedule, TickDecision, WallInstant};
+use crate::urn::Urn;
 
 /// A system that actors live in.
 pub(crate) trait Host: Any + Send + Sync {
@@ -24,11 +26,26 @@ pub(crate) trait Host: Any + Send + Sync {
     fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
 }
 
-/// An actor's link to its system: weak, so that no actor keeps its system alive. The default leads to
-/// none, for unit tests of handlers.
-pub(crate) struct SystemLink(Weak<dyn Host>);
+/// The part of a system to which its actors report their ends. It lives as long as any of them runs.
+pub(crate) trait ActorEnds: Send + Sync {
+    /// Frees the URN of an actor.
+    fn release(&self, actor: &dyn AnyActor);
+    /// Records that an actor has failed and will not start again, before its URN is freed. A private
+    /// actor is not reported to the bus.
+    fn note_failed(&self, actor: FailedActor, private: bool);
+    /// Reports that a root actor that escalates has failed for good, or that an essential actor has
+    /// ended.
+    fn escalate(&self, urn: Urn, reason: StopReason);
+    /// True if spawns are refused.
+    fn is_closing(&self) -> bool;
+}
 
-impl SystemLink {
+/// A link to a system that does not keep it alive. The default leads to none, for unit tests of
+/// handlers.
+#[derive(Clone)]
+pub(crate) struct HostLink(Weak<dyn Host>);
+
+impl HostLink {
     pub(crate) fn new(host: Weak<dyn Host>) -> Self {
         Self(host)
     }
@@ -38,17 +55,51 @@ impl SystemLink {
         self.0.upgrade()?.as_any().downcast().ok()
     }
 
+    /// Finds the actor with this URN, or starts it if it is on demand.
+    ///
+    /// # Errors
+    ///
+    /// The reason that there is no such actor.
+    pub(crate) fn find(&self, urn: &str) -> Result<Arc<dyn AnyActor>, AskError> {
+        self.0.upgrade().ok_or(AskError::Closed)?.find(urn)
+    }
+}
+
+/// An actor's link to its system, of which it keeps only the part that has its place.
+#[derive(Default)]
+pub(crate) struct SystemLink {
+    host: HostLink,
+    /// `None` for unit tests of handlers.
+    ends: Option<Arc<dyn ActorEnds>>,
+}
+
+impl SystemLink {
+    pub(crate) fn new(host: HostLink, ends: Arc<dyn ActorEnds>) -> Self {
+        let ends = Some(ends);
+        Self { host, ends }
+    }
+
+    pub(crate) fn host(&self) -> &HostLink {
+        &self.host
+    }
+
+    /// The part of the system to which the actor reports its end.
+    pub(crate) fn ends(&self) -> Option<&dyn ActorEnds> {
+        self.ends.as_deref()
+    }
+
     pub(crate) fn token(&self) -> Option<u64> {
-        self.0.upgrade()?.token()
+        self.host.0.upgrade()?.token()
     }
 
     pub(crate) fn is_serving(&self) -> bool {
-        self.0.upgrade().is_some_and(|host| host.is_serving())
+        let host = self.host.0.upgrade();
+        host.is_some_and(|host| host.is_serving())
     }
 
     /// The closures that run, to count one; `None` if the system is gone.
     pub(crate) fn closures(&self) -> Option<Arc<RunningClosures>> {
-        Some(self.0.upgrade()?.closures())
+        Some(self.host.0.upgrade()?.closures())
     }
 
     /// Decides on a tick of an actor that is due now.
@@ -63,23 +114,14 @@ impl SystemLink {
         }
     }
 
-    /// Finds the actor with this URN, or starts it if it is on demand.
-    ///
-    /// # Errors
-    ///
-    /// The reason that there is no such actor.
-    pub(crate) fn find(&self, urn: &str) -> Result<Arc<dyn AnyActor>, AskError> {
-        self.0.upgrade().ok_or(AskError::Closed)?.find(urn)
-    }
-
     pub(crate) fn actor_failed(&self, event: &FailureEvent) {
-        if let Some(host) = self.0.upgrade() {
+        if let Some(host) = self.host.0.upgrade() {
             host.actor_failed(event);
         }
     }
 }
 
-impl Default for SystemLink {
+impl Default for HostLink {
     fn default() -> Self {
         Self(Weak::<NoHost>::new())
     }

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::mem;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
@@ -16,19 +17,43 @@ use crate::urn::Urn;
 /// The links of an actor, under one lock. The many actors without links take no memory for them.
 #[derive(Default)]
 pub(crate) struct Links {
-    state: Mutex<LinksState>,
-    /// The reason of the actor's end, once its URN is free.
-    reason: OnceLock<StopReason>,
+    /// `None` until there is a link.
+    tables: Mutex<Option<Box<LinkTables>>>,
+    /// No child can be added until the next incarnation begins. Changes under the lock.
+    closed_to_children: AtomicBool,
+    /// The reason of the actor's end, once its URN is free, as an [`EndCode`]. Changes under the lock.
+    end: AtomicU8,
 }
 
-#[derive(Default)]
-struct LinksState {
-    /// No child can be added until the next incarnation begins.
-    closed_to_children: bool,
-    /// The actor has ended: no watcher can be added.
-    ended: bool,
-    /// `None` until there is a link.
-    tables: Option<Box<LinkTables>>,
+/// A reason of an actor's end in a byte.
+struct EndCode;
+
+impl EndCode {
+    const NOT_ENDED: u8 = 0;
+    /// The tables hold the reason.
+    const IN_TABLES: u8 = u8::MAX;
+    /// The reasons without a failure: the code of each is its place, counted from 1.
+    const PLAIN: [StopReason; 8] = [
+        StopReason::Requested,
+        StopReason::Unreferenced,
+        StopReason::Shutdown,
+        StopReason::ParentStopped,
+        StopReason::Killed,
+        StopReason::Restarted,
+        StopReason::Idle,
+        StopReason::Absent,
+    ];
+
+    fn of(reason: &StopReason) -> u8 {
+        let kind = mem::discriminant(reason);
+        let codes = (1..).zip(&Self::PLAIN);
+        let mut codes = codes.filter(|(_, plain)| mem::discriminant(*plain) == kind);
+        codes.next().map_or(Self::IN_TABLES, |(code, _)| code)
+    }
+
+    fn plain(code: u8) -> Option<StopReason> {
+        Self::PLAIN.get(usize::from(code).checked_sub(1)?).cloned()
+    }
 }
 
 #[derive(Default)]
@@ -46,6 +71,8 @@ struct LinkTables {
     escalated: Option<Failure>,
     /// The reason for which the incarnation ends, from shortly before its last hook on.
     end_reason: Option<StopReason>,
+    /// The reason of the actor's end, if it is a failure.
+    reason: Option<StopReason>,
     /// The ends of essential children that ended with this incarnation, and of essential actors below
     /// them. Reported with the end of the actor, unless another incarnation follows.
     essential_ends: Vec<EssentialEnd>,
@@ -64,10 +91,9 @@ pub(crate) struct Watcher {
     pub(crate) notify: Box<dyn FnOnce(Terminated) + Send>,
 }
 
-impl LinksState {
+impl LinkTables {
     fn newest_child(&self) -> Option<Arc<dyn AnyActor>> {
-        let tables = self.tables.as_ref()?;
-        let (_, child) = tables.children.last_key_value()?;
+        let (_, child) = self.children.last_key_value()?;
         Some(child.clone())
     }
 }
@@ -77,11 +103,11 @@ impl Links {
 
     /// Adds a child; false if this actor is ending.
     pub(crate) fn add_child(&self, child: Arc<dyn AnyActor>) -> bool {
-        let mut state = self.lock();
-        if state.closed_to_children || state.ended {
+        let mut tables = self.lock();
+        if self.closed_to_children.load(Ordering::Relaxed) || self.has_ended() {
             return false;
         }
-        let tables = state.tables.get_or_insert_default();
+        let tables = tables.get_or_insert_default();
         tables.children.insert(child.sequence(), child);
         true
     }
@@ -94,14 +120,15 @@ impl Links {
 
     /// Returns the newest child. If there is none, no child can be added from then on.
     pub(crate) fn newest_child_or_close(&self) -> Option<Arc<dyn AnyActor>> {
-        let mut state = self.lock();
-        let newest = state.newest_child();
-        state.closed_to_children = newest.is_none();
+        let tables = self.lock();
+        let newest = tables.as_ref().and_then(|tables| tables.newest_child());
+        let is_last = newest.is_none();
+        self.closed_to_children.store(is_last, Ordering::Relaxed);
         newest
     }
 
     pub(super) fn newest_child(&self) -> Option<Arc<dyn AnyActor>> {
-        self.lock().newest_child()
+        self.with_tables(|tables| tables.newest_child())
     }
 
     /// The children, newest first.
@@ -113,26 +140,26 @@ impl Links {
 
     /// Begins an incarnation: children can be added, and the reasons to end the one before are cleared.
     pub(crate) fn open(&self) {
-        let mut state = self.lock();
-        state.closed_to_children = false;
-        let before = state.tables.as_mut().map(|tables| {
+        let mut tables = self.lock();
+        self.closed_to_children.store(false, Ordering::Relaxed);
+        let before = tables.as_mut().map(|tables| {
             let (escalated, end_reason) = (tables.escalated.take(), tables.end_reason.take());
             (escalated, end_reason, mem::take(&mut tables.essential_ends))
         });
-        drop(state);
+        drop(tables);
         drop(before); // outside the lock, since dropping an error may run foreign code
     }
 
     /// Records a failure with which the actor is to fail. The first one counts.
     pub(super) fn escalate(&self, failure: Failure) {
-        let mut state = self.lock();
-        let escalated = &mut state.tables.get_or_insert_default().escalated;
+        let mut tables = self.lock();
+        let escalated = &mut tables.get_or_insert_default().escalated;
         let other = if escalated.is_none() {
             escalated.replace(failure)
         } else {
             Some(failure)
         };
-        drop(state);
+        drop(tables);
         drop(other); // outside the lock, as above
         self.wake_stop_waiters();
     }
@@ -143,8 +170,8 @@ impl Links {
 
     /// Adds ends of essential actors below this one, to be reported with its own.
     pub(super) fn add_essential_ends(&self, ends: Vec<EssentialEnd>) {
-        let mut state = self.lock();
-        let tables = state.tables.get_or_insert_default();
+        let mut tables = self.lock();
+        let tables = tables.get_or_insert_default();
         tables.essential_ends.extend(ends);
     }
 
@@ -160,11 +187,11 @@ impl Links {
     ///
     /// The watcher, if the actor has ended.
     pub(crate) fn watch(&self, watcher: Watcher) -> Result<(), Watcher> {
-        let mut state = self.lock();
-        if state.ended {
+        let mut tables = self.lock();
+        if self.has_ended() {
             return Err(watcher);
         }
-        let watchers = &mut state.tables.get_or_insert_default().watchers;
+        let watchers = &mut tables.get_or_insert_default().watchers;
         if watchers.iter().all(|other| other.id != watcher.id) {
             watchers.push(watcher);
         }
@@ -185,13 +212,14 @@ impl Links {
     /// Records the reason for which the incarnation ends. Only a failed or absent start takes memory:
     /// other reasons follow from the control word.
     pub(crate) fn note_ending(&self, reason: &StopReason) {
-        let mut state = self.lock();
+        let mut tables = self.lock();
         if reason.is_failure() || matches!(reason, StopReason::Absent) {
-            state.tables.get_or_insert_default();
+            tables.get_or_insert_default();
         }
-        let tables = state.tables.as_mut();
-        let before = tables.and_then(|tables| tables.end_reason.replace(reason.clone()));
-        drop(state);
+        let before = tables
+            .as_mut()
+            .and_then(|tables| tables.end_reason.replace(reason.clone()));
+        drop(tables);
         drop(before); // outside the lock, as above
     }
 
@@ -217,16 +245,18 @@ impl Links {
         }
     }
 
-    /// Records the actor's end and wakes the tasks that wait for it. Returns the watchers.
+    /// Records the actor's end, once, and wakes the tasks that wait for it. Returns the watchers.
     pub(crate) fn end(&self, reason: &StopReason) -> Vec<Watcher> {
-        let _ = self.reason.set(reason.clone()); // called once
-        let mut state = self.lock();
-        state.ended = true;
-        let tables = state.tables.as_mut();
-        let (watchers, end) = tables.map_or_else(Default::default, |tables| {
+        let code = EndCode::of(reason);
+        let mut tables = self.lock();
+        if code == EndCode::IN_TABLES {
+            tables.get_or_insert_default().reason = Some(reason.clone());
+        }
+        self.end.store(code, Ordering::Release);
+        let (watchers, end) = tables.as_mut().map_or_else(Default::default, |tables| {
             (mem::take(&mut tables.watchers), tables.end.take())
         });
-        drop(state);
+        drop(tables);
         if let Some(end) = end {
             end.notify_waiters();
         }
@@ -234,18 +264,22 @@ impl Links {
     }
 
     /// The reason of the actor's end, if it has ended.
-    pub(crate) fn reason(&self) -> Option<&StopReason> {
-        self.reason.get()
+    pub(crate) fn reason(&self) -> Option<StopReason> {
+        match self.end.load(Ordering::Acquire) {
+            EndCode::NOT_ENDED => None,
+            EndCode::IN_TABLES => self.with_tables(|tables| tables.reason.clone()),
+            code => EndCode::plain(code),
+        }
     }
 
     pub(crate) fn has_ended(&self) -> bool {
-        self.reason.get().is_some()
+        self.end.load(Ordering::Acquire) != EndCode::NOT_ENDED
     }
 
     /// Notified at the actor's end, and when tasks that wait for it are to check for cycles.
     pub(crate) fn end_notify(&self) -> Arc<Notify> {
-        let mut state = self.lock();
-        let tables = state.tables.get_or_insert_default();
+        let mut tables = self.lock();
+        let tables = tables.get_or_insert_default();
         tables.end.get_or_insert_default().clone()
     }
 
@@ -253,8 +287,8 @@ impl Links {
 
     /// Records a wait; its number ends it.
     pub(crate) fn begin_wait(&self, execution: Execution, edge: Edge) -> u64 {
-        let mut state = self.lock();
-        let tables = state.tables.get_or_insert_default();
+        let mut tables = self.lock();
+        let tables = tables.get_or_insert_default();
         let number = tables.next_wait;
         tables.next_wait += 1;
         tables.waits.push(ActiveWait {
@@ -280,9 +314,8 @@ impl Links {
 
     /// Runs `access` on the tables; returns the default if there are none.
     fn with_tables<T: Default>(&self, access: impl FnOnce(&mut LinkTables) -> T) -> T {
-        let mut state = self.lock();
-        state
-            .tables
+        let mut tables = self.lock();
+        tables
             .as_mut()
             .map_or_else(T::default, |tables| access(tables))
     }
@@ -292,7 +325,7 @@ impl Links {
         self.with_tables(|tables| tables.watchers.len())
     }
 
-    fn lock(&self) -> MutexGuard<'_, LinksState> {
-        self.state.lock()
+    fn lock(&self) -> MutexGuard<'_, Option<Box<LinkTables>>> {
+        self.tables.lock()
     }
 }

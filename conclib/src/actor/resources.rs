@@ -6,7 +6,6 @@ use tokio::task::JoinSet;
 
 use crate::actor::Handlers;
 use crate::actor::any::AnyActor;
-use crate::actor::cancel_flag::Incarnation;
 use crate::actor::timers::Timers;
 use crate::deadlock::ActorId;
 
@@ -17,8 +16,6 @@ pub(crate) struct ActorResources<A: Handlers> {
     /// them.
     pub(crate) tasks: JoinSet<()>,
     pub(crate) watches: Watches,
-    /// Sets the cancel flags of the incarnation when it ends.
-    pub(crate) incarnation: Incarnation,
 }
 
 impl<A: Handlers> ActorResources<A> {
@@ -31,7 +28,6 @@ impl<A: Handlers> ActorResources<A> {
                 me,
                 watched: Vec::new(),
             },
-            incarnation: Incarnation::default(),
         }
     }
 }

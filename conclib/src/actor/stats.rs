@@ -22,8 +22,8 @@ pub(crate) struct Stats {
     /// The number of the running handler, as assigned by the macro, or [`IDLE`].
     handler: AtomicU16,
     restarts: AtomicU32,
+    failures: AtomicU32,
     handled: AtomicU64,
-    failures: AtomicU64,
     /// The start of the running handler, or slightly before. The first handler of a batch takes the
     /// batch's arrival, by the sender's clock read; handlers that follow without a pause share it.
     since: AtomicU64,
@@ -102,7 +102,8 @@ impl Stats {
     #[inline]
     pub(crate) fn handled(&self) {
         self.handler.store(IDLE, Ordering::Relaxed);
-        bump(&self.handled);
+        let handled = self.handled.load(Ordering::Relaxed);
+        self.handled.store(handled + 1, Ordering::Relaxed);
     }
 
     /// Records that a handler or a hook has failed or was interrupted.
@@ -122,9 +123,7 @@ impl Stats {
     }
 
     pub(crate) fn restarted(&self) {
-        let restarts = self.restarts.load(Ordering::Relaxed);
-        self.restarts
-            .store(restarts.saturating_add(1), Ordering::Relaxed);
+        bump(&self.restarts);
     }
 
     // ---- for readers
@@ -136,7 +135,7 @@ impl Stats {
             phase: self.phase(),
             running: (handler != IDLE).then(|| (handler, since.elapsed())),
             handled: self.handled.load(Ordering::Relaxed),
-            failures: self.failures.load(Ordering::Relaxed),
+            failures: u64::from(self.failures.load(Ordering::Relaxed)),
             restarts: self.restarts.load(Ordering::Relaxed),
         }
     }
@@ -146,7 +145,7 @@ impl Stats {
         let handled = self.handled.load(Ordering::Relaxed);
         let failures = self.failures.load(Ordering::Relaxed);
         #[expect(clippy::cast_possible_truncation, reason = "it only has to change")]
-        let all = handled.wrapping_add(failures) as u32;
+        let all = (handled as u32).wrapping_add(failures);
         all.wrapping_sub(self.ticks.load(Ordering::Relaxed))
     }
 
@@ -192,7 +191,7 @@ impl Default for Stats {
             handler: AtomicU16::new(IDLE),
             restarts: AtomicU32::new(0),
             handled: AtomicU64::new(0),
-            failures: AtomicU64::new(0),
+            failures: AtomicU32::new(0),
             since: AtomicU64::new(0),
             paused: AtomicBool::new(false),
             ticks: AtomicU32::new(0),
@@ -200,7 +199,7 @@ impl Default for Stats {
     }
 }
 
-#[inline]
-fn bump(counter: &AtomicU64) {
-    counter.store(counter.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+fn bump(counter: &AtomicU32) {
+    let count = counter.load(Ordering::Relaxed);
+    counter.store(count.saturating_add(1), Ordering::Relaxed);
 }

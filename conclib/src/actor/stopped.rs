@@ -10,7 +10,7 @@ use crate::deadlock::{Edge, Participant, Wait, WaitFor};
 use crate::stop_reason::StopReason;
 
 /// Waits until an actor has stopped, and returns the reason. Cancel safe.
-pub(crate) async fn ended(actor: &dyn AnyActor) -> &StopReason {
+pub(crate) async fn ended(actor: &dyn AnyActor) -> StopReason {
     loop {
         if let Some(reason) = actor.stop_reason() {
             return reason;
@@ -37,7 +37,7 @@ pub(crate) async fn stopped(actor: Arc<dyn AnyActor>) -> StopReason {
         // Polled before the edge is recorded, so that a wait that closes a cycle later can wake this
         // task.
         if let Poll::Ready(reason) = end.as_mut().poll(cx) {
-            return Poll::Ready(reason.clone());
+            return Poll::Ready(reason);
         }
         let reason = match wait.record(|| Edge::new(participant.clone(), WaitFor::Stopped)) {
             Some(cycle) => cycle.ends_early(&participant),

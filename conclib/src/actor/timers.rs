@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use tokio::time::{Instant, Sleep};
@@ -51,7 +52,15 @@ use crate::time::schedule::{Due, Schedule, TickDecision, WallInstant};
 /// }
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Timer(pub(super) u64);
+pub struct Timer(u64);
+
+impl Timer {
+    /// A number that no other timer of the process has: a handle cancels nothing in a later incarnation.
+    pub(super) fn new() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
 
 /// Number of timers for which an actor keeps memory.
 const KEPT_TIMERS: usize = 16;

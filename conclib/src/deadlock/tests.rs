@@ -55,7 +55,7 @@ async fn ended_waits_are_removed_and_keep_no_actor_alive() -> Result<(), crate::
         assert_eq!(both.ask(run(async {})).await, Ok(()));
     }));
     assert_eq!(waits.await, Ok(()));
-    assert_eq!(a.cell().links.active_waits().len(), 0);
+    assert_eq!(a.cell().links().active_waits().len(), 0);
 
     let cells = [a.cell(), b.cell()].map(std::sync::Arc::downgrade);
     let pooled = std::sync::Arc::downgrade(pool.cell());

@@ -92,7 +92,11 @@ impl Receiver {
             return Some(message);
         }
         let Self { mailbox, batch } = self;
-        if block_on(poll_fn(|cx| mailbox.poll_refill(cx, batch))) == Refill::Closed {
+        let refilled = poll_fn(|cx| {
+            mailbox.register(cx.waker());
+            mailbox.poll_refill(batch)
+        });
+        if block_on(refilled) == Refill::Closed {
             return None;
         }
         let waiting = batch.messages.len() + mailbox.lock().queue.len();
@@ -222,7 +226,7 @@ fn last_waker_counts() {
         assert_eq!(receiver.next(), Some(0));
         assert_eq!(receiver.take(), None);
         let Receiver { mailbox, batch } = &mut receiver;
-        let refilled = mailbox.poll_refill(&mut idle(), batch);
+        let refilled = mailbox.poll_refill(batch);
         assert_ne!(refilled, Poll::Ready(Refill::Closed));
         assert_eq!(receiver.next(), Some(1));
         sender.join().unwrap();

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::mem;
 use std::ops::Range;
-use std::task::{Context, Poll, Waker};
+use std::task::{Poll, Waker};
 
 use crate::mailbox::{Mailbox, State};
 use crate::sync::MutexGuard;
@@ -40,7 +40,7 @@ pub(crate) enum Refill {
     Closed,
 }
 
-impl<T> Mailbox<T> {
+impl<T, B> Mailbox<T, B> {
     /// Ends the message before, and returns the place of the batch's next one, where it is to be
     /// handled. Keeps the count.
     #[inline]
@@ -62,11 +62,12 @@ impl<T> Mailbox<T> {
         batch.messages.front_mut()
     }
 
-    /// Swaps the queue for the empty `batch`, or arranges to be woken.
-    pub(crate) fn poll_refill(&self, cx: &mut Context<'_>, batch: &mut Batch<T>) -> Poll<Refill> {
+    /// Swaps the queue for the empty `batch`, or has the task that is [registered](Self::register) woken by
+    /// the next message.
+    pub(crate) fn poll_refill(&self, batch: &mut Batch<T>) -> Poll<Refill> {
         let mut state = self.lock();
         if state.queue.is_empty() {
-            return self.poll_sleep(state, cx.waker(), batch);
+            return self.poll_sleep(state, batch);
         }
         let admitted = self.swap(&mut state, batch);
         let since = state.since;
@@ -80,6 +81,7 @@ impl<T> Mailbox<T> {
     /// Takes the queued messages; returns the waker of a sender that was admitted.
     #[inline]
     fn swap(&self, state: &mut State<T>, batch: &mut Batch<T>) -> Option<Waker> {
+        state.is_asleep = false; // it may have been woken for another reason
         batch.is_burst = BURST.contains(&state.queue.len());
         let batch = &mut batch.messages;
         debug_assert!(batch.is_empty());
@@ -101,7 +103,6 @@ impl<T> Mailbox<T> {
     fn poll_sleep(
         &self,
         mut state: MutexGuard<'_, State<T>>,
-        waker: &Waker,
         batch: &mut Batch<T>,
     ) -> Poll<Refill> {
         if !state.waiters.is_empty() {
@@ -123,12 +124,7 @@ impl<T> Mailbox<T> {
             shrink(batch);
         }
         state.waiters.shrink();
-        let known = state.receiver.as_ref();
-        if !known.is_some_and(|known| known.will_wake(waker)) {
-            let before = state.receiver.replace(waker.clone());
-            drop(state);
-            drop(before); // outside the lock: a waker is foreign code
-        }
+        state.is_asleep = true;
         Poll::Pending
     }
 
@@ -167,9 +163,6 @@ impl<T> Mailbox<T> {
             return false;
         }
         state.closed = true;
-        let receiver = state.receiver.take();
-        drop(state);
-        drop(receiver); // outside the lock: a waker is foreign code
         true
     }
 
@@ -205,7 +198,10 @@ impl<T> Mailbox<T> {
 
     /// Closes, and takes out the rest of the batch and all queued messages, to be dropped outside
     /// the lock.
-    pub(crate) fn close_and_drain(&self, batch: &mut Batch<T>) -> impl Iterator<Item = T> + use<T> {
+    pub(crate) fn close_and_drain(
+        &self,
+        batch: &mut Batch<T>,
+    ) -> impl Iterator<Item = T> + use<T, B> {
         self.close();
         let mut state = self.lock();
         self.batch_status.count.store(0, Ordering::Release);

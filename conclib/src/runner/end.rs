@@ -11,7 +11,7 @@ use crate::actor::control::StopCause;
 use crate::actor::stats::Phase;
 use crate::actor::stopped::{ended, stopped_first};
 use crate::actor::{Actor, Context};
-use crate::runner::guard::ActorGuard;
+use crate::runner::guard::{ActorGuard, ActorParts};
 use crate::runner::interrupt::{Interrupted, guarded};
 use crate::runner::{interruption, report};
 use crate::stop_reason::StopReason;
@@ -21,17 +21,16 @@ use crate::supervision::lifecycle::sealed::StateSource;
 /// Returns the reason of the end.
 pub(super) async fn last_hook<A: Actor, S: StateSource<A>>(
     guard: &mut ActorGuard<A>,
-    ctx: &mut Context<A>,
     end: StopReason,
 ) -> StopReason {
-    let cell = &guard.cell;
-    let urn = &cell.urn;
-    cell.links.note_ending(&end);
+    let (cell, ActorParts { actor, ctx, .. }) = (&guard.cell, &mut guard.parts);
+    let urn = cell.urn();
+    cell.links().note_ending(&end);
     wind_down(cell, ctx).await;
     if cell.control.is_interrupted() {
         return interruption::<A, S>(cell, ctx, Interrupted::Aborted);
     }
-    let Some(actor) = &mut guard.actor else {
+    let Some(actor) = actor else {
         unreachable!("an incarnation that has started has a state");
     };
     let hook = match &end {
@@ -65,7 +64,7 @@ pub(super) async fn wind_down<A: Actor>(cell: &Arc<ActorCell<A>>, ctx: &mut Cont
     cell.stats.enter(Phase::Stopping);
     let orderly = async {
         ctx.end_incarnation().await;
-        while let Some(child) = cell.links.newest_child_or_close() {
+        while let Some(child) = cell.links().newest_child_or_close() {
             child.stop(StopCause::ParentStopped);
             // The child may be waiting for this actor: for a reply from the next incarnation, or
             // for the end of this one.
@@ -78,11 +77,11 @@ pub(super) async fn wind_down<A: Actor>(cell: &Arc<ActorCell<A>>, ctx: &mut Cont
         return;
     }
     // This actor was killed: so are its children, all at once.
-    for child in cell.links.children() {
+    for child in cell.links().children() {
         child.kill();
     }
     ctx.end_incarnation().await;
-    while let Some(child) = cell.links.newest_child_or_close() {
+    while let Some(child) = cell.links().newest_child_or_close() {
         child.kill();
         ended(&*child).await;
         remove_child(&*child, cell);
@@ -91,5 +90,5 @@ pub(super) async fn wind_down<A: Actor>(cell: &Arc<ActorCell<A>>, ctx: &mut Cont
 
 /// Removes a child from its parent. A child that has ended normally has removed itself already.
 fn remove_child<A: Actor>(child: &dyn AnyActor, parent: &ActorCell<A>) {
-    parent.links.remove_child(child.sequence());
+    parent.links().remove_child(child.sequence());
 }

@@ -1,4 +1,4 @@
-//! The cleanup of an actor, whatever ends its task.
+//! The data of an actor's task, and its cleanup, whatever ends the task.
 
 use std::sync::Arc;
 
@@ -6,9 +6,9 @@ use tokio::sync::oneshot;
 
 use crate::actor::any::AnyActor;
 use crate::actor::cell::ActorCell;
+use crate::actor::host::ActorEnds;
 use crate::actor::links::EssentialEnd;
-use crate::actor::{Actor, FailedActor};
-use crate::core::SystemCore;
+use crate::actor::{Actor, Context, FailedActor};
 use crate::error::AskError;
 use crate::error::panics::drop_quietly;
 use crate::mailbox::Batch;
@@ -23,68 +23,90 @@ type Started = oneshot::Sender<Result<(), StopReason>>;
 /// the tasks that wait for the stop or the start, in this order.
 pub(crate) struct ActorGuard<A: Actor> {
     pub(super) cell: Arc<ActorCell<A>>,
-    system: Arc<SystemCore>,
-    /// The state. Kept here, outside the code that may unwind, so that it is dropped separately.
+    pub(super) parts: ActorParts<A>,
+    /// Tells the spawner of the start; `None` once it has been told, and if it does not wait. Boxed,
+    /// since idle actors have none.
+    started: Option<Box<Started>>,
+}
+
+/// The parts of an actor that its code works on. Together, so that the code of an idle actor holds one
+/// reference. In the guard, outside of the code that may unwind, so that a panic fails only the current
+/// message.
+pub(super) struct ActorParts<A: Actor> {
+    /// The state.
     pub(super) actor: Option<A>,
-    /// Messages taken from the mailbox and not handled yet. Kept here, so that a panic fails only
-    /// the current message.
+    pub(super) ctx: Context<A>,
+    /// Messages taken from the mailbox and not handled yet.
     pub(super) batch: Batch<A::Inbox>,
-    /// Tells the spawner of the start; `None` once it has been told, and if it does not wait.
-    pub(super) started: Option<Started>,
-    /// The reason of the stop, once it is known.
-    pub(super) reason: Option<StopReason>,
 }
 
 impl<A: Actor> ActorGuard<A> {
     /// A guard for an actor that is registered; `started` is told of its start.
-    pub(crate) fn new(
-        cell: Arc<ActorCell<A>>,
-        system: Arc<SystemCore>,
-        actor: Option<A>,
-        started: Option<Started>,
-    ) -> Self {
+    pub(crate) fn new(ctx: Context<A>, actor: Option<A>, started: Option<Started>) -> Self {
         Self {
-            cell,
-            system,
-            actor,
-            batch: Batch::default(),
-            started,
-            reason: None,
+            cell: ctx.cell().clone(),
+            parts: ActorParts {
+                actor,
+                ctx,
+                batch: Batch::default(),
+            },
+            started: started.map(Box::new),
         }
     }
 
-    /// Ends an actor whose task was not spawned.
-    pub(crate) fn end_unstarted(mut self, reason: StopReason) {
-        self.reason = Some(reason);
+    /// Tells the spawner that the actor has started.
+    pub(super) fn note_started(&mut self) {
+        if let Some(started) = self.started.take() {
+            drop(started.send(Ok(()))); // fails if the `Spawn` was dropped
+        }
     }
 
-    /// Reports the ends of essential actors: of this one, and of those that ended with it. Its URN is
-    /// free by now.
-    fn report_essential(&self, reason: &StopReason, gave_up: bool) {
-        let (cell, system) = (&self.cell, &self.system);
-        let mut ends = cell.links.take_essential_ends();
-        if cell.options().essential {
-            let (urn, reason) = (cell.urn.clone(), reason.clone());
-            ends.push(EssentialEnd { urn, reason });
+    /// Ends the actor, for this reason.
+    pub(crate) fn end(mut self, reason: StopReason) {
+        self.clean_up(reason);
+    }
+
+    fn clean_up(&mut self, reason: StopReason) {
+        let cell = &*self.cell;
+        cell.control.end_incarnation();
+        // Noted before the mailbox closes, so that later senders get the same error as queued ones.
+        let refusal = self.refusal(&reason);
+        if refusal != AskError::ActorStopped {
+            cell.links().note_ending(&reason);
         }
-        if ends.is_empty() || matches!(reason, StopReason::Shutdown) {
+        cell.mailbox.close();
+        drop_quietly(self.parts.actor.take());
+        refuse(cell, &mut self.parts.batch, refusal);
+        // There are children only if the runtime dropped the task.
+        for child in cell.links().children() {
+            child.kill();
+        }
+        self.free_urn(&reason);
+        cell.end(&reason);
+        if let Some(started) = self.started.take() {
+            drop(started.send(Err(reason))); // fails if the `Spawn` was dropped
+        }
+    }
+
+    /// Frees the URN, and reports the end to the system.
+    fn free_urn(&self, reason: &StopReason) {
+        let cell = &*self.cell;
+        cell.mailbox.forget_receiver();
+        let Some(system) = self.parts.ctx.system_link().ends() else {
             return;
-        }
-        // A parent that ends as well may do so in a shutdown, or start again with new children.
-        let is_ending = |parent: &Arc<dyn AnyActor>| {
-            !parent.has_ended() && parent.pending_stop_reason().is_some()
         };
-        if let Some(parent) = cell.parent().filter(is_ending) {
-            parent.add_essential_ends(ends);
-        } else if gave_up || !system.is_closing() {
-            for EssentialEnd { urn, reason } in ends {
-                system.escalate(urn, reason);
-            }
+        let gave_up = cell.gave_up(reason);
+        if gave_up {
+            let actor = FailedActor::new(cell.snapshot(), reason);
+            system.note_failed(actor, cell.is_private());
         }
+        system.release(cell);
+        if gave_up && cell.escalates_to_system() && !cell.options().essential {
+            system.escalate(cell.urn().clone(), reason.clone());
+        }
+        report_essential(cell, system, reason, gave_up);
     }
-}
 
-impl<A: Actor> ActorGuard<A> {
     /// The error of the queued messages: a certain one if the actor has never started, or if it was on
     /// demand, whose next message starts it again.
     fn refusal(&self, reason: &StopReason) -> AskError {
@@ -98,34 +120,36 @@ impl<A: Actor> ActorGuard<A> {
 
 impl<A: Actor> Drop for ActorGuard<A> {
     fn drop(&mut self) {
-        let reason = self.reason.take().unwrap_or(StopReason::Killed);
-        // Noted before the mailbox closes, so that later senders get the same error as queued ones.
-        let refusal = self.refusal(&reason);
-        if refusal != AskError::ActorStopped {
-            self.cell.links.note_ending(&reason);
+        if !self.cell.links().has_ended() {
+            self.clean_up(StopReason::Killed);
         }
-        self.cell.mailbox.close();
-        drop_quietly(self.actor.take());
-        refuse(&self.cell, &mut self.batch, refusal);
-        // There are children only if the runtime dropped the task.
-        for child in self.cell.links.children() {
-            child.kill();
-        }
-        let (cell, system) = (&self.cell, &self.system);
-        let gave_up = cell.gave_up(&reason);
-        if gave_up {
-            let actor = FailedActor::new(cell.snapshot(), &reason);
-            system.registry.note_failed(actor, cell.is_private());
-        }
-        system.registry.release(cell.urn.as_str(), cell.id());
-        cell.control.forget_task();
-        if gave_up && cell.escalates_to_system() && !cell.options().essential {
-            system.escalate(cell.urn.clone(), reason.clone());
-        }
-        self.report_essential(&reason, gave_up);
-        cell.end(&reason);
-        if let Some(started) = self.started.take() {
-            drop(started.send(Err(reason))); // fails if the `Spawn` was dropped
+    }
+}
+
+/// Reports the ends of essential actors: of this one, and of those that ended with it. Its URN is
+/// free by now.
+fn report_essential<A: Actor>(
+    cell: &ActorCell<A>,
+    system: &dyn ActorEnds,
+    reason: &StopReason,
+    gave_up: bool,
+) {
+    let mut ends = cell.links().take_essential_ends();
+    if cell.options().essential {
+        let (urn, reason) = (cell.urn().clone(), reason.clone());
+        ends.push(EssentialEnd { urn, reason });
+    }
+    if ends.is_empty() || matches!(reason, StopReason::Shutdown) {
+        return;
+    }
+    // A parent that ends as well may do so in a shutdown, or start again with new children.
+    let is_ending =
+        |parent: &Arc<dyn AnyActor>| !parent.has_ended() && parent.pending_stop_reason().is_some();
+    if let Some(parent) = cell.parent().filter(is_ending) {
+        parent.add_essential_ends(ends);
+    } else if gave_up || !system.is_closing() {
+        for EssentialEnd { urn, reason } in ends {
+            system.escalate(urn, reason);
         }
     }
 }

@@ -114,10 +114,8 @@ fn guarded_unless<A: Handlers, F: Future<Output: Output>>(
     interrupted: impl Fn(&ActorCell<A>) -> Option<Interrupted>,
     mut code: Code<'_, F>,
 ) -> impl Future<Output = Result<F::Output, Interrupted>> {
-    let mut waker = None;
     let mut me = TaskContext::of(cell.clone());
     poll_fn(move |cx| {
-        cell.control.register(cx.waker(), &mut waker);
         let ended = match (interrupted(cell), code.as_mut().as_pin_mut()) {
             (Some(interrupted), _) => Err(interrupted),
             (None, None) => panic!("an actor's code polled after completion"),
@@ -148,7 +146,7 @@ fn guarded_unless<A: Handlers, F: Future<Output: Output>>(
         me.end_span();
         // Drops the values that an interrupted handler held; their drop may panic as well.
         if let Err(failure) = panics::catch(|| code.set(None)) {
-            error!(urn = %cell.urn, %failure, "dropping a handler panicked");
+            error!(urn = %cell.urn(), %failure, "dropping a handler panicked");
         }
         Poll::Ready(ended)
     })

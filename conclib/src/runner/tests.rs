@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use super::{ActorGuard, run};
 use crate::actor::cell::{ActorCell, SpawnOptions};
-use crate::core::SystemCore;
 use crate::prelude::*;
 use crate::supervision::lifecycle::Unsupervised;
 use crate::urn::Urn;
@@ -95,9 +94,8 @@ fn task_size<A: Actor>(actor: A) -> usize {
         None,
         SpawnOptions::default(),
     ));
-    let ctx = Context::new(cell.clone(), Arc::default());
-    let guard = ActorGuard::new(cell, Arc::new(SystemCore::default()), Some(actor), None);
-    size_of_val(&run(guard, ctx, Unsupervised))
+    let guard = ActorGuard::new(Context::new(cell, Arc::default()), Some(actor), None);
+    size_of_val(&run(guard, Unsupervised))
 }
 
 #[test]

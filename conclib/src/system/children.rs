@@ -54,7 +54,7 @@ impl<A: Handlers> Context<A> {
     /// The system of the actor; `None` once the system is dropped, and for contexts made by
     /// [`test`](Self::test).
     pub fn system(&self) -> Option<ActorSystem> {
-        let handle = self.system_link().upgrade();
+        let handle = self.system_link().host().upgrade();
         handle.map(ActorSystem::from_handle)
     }
 

@@ -262,7 +262,7 @@ where
             state: state.clone(),
             place: core.next_sequence(),
             registry: Arc::downgrade(&core.registry),
-            system: self.system.link(),
+            system: self.system.link().host().clone(),
             runtime: Handle::current(),
             idle_task: idle_task.abort_handle(),
         });

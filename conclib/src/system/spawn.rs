@@ -270,7 +270,7 @@ impl<A: Actor, S> Spawn<A, S> {
             self.kind,
         );
         if cell.is_on_demand() {
-            cell.set_system(system.link());
+            cell.set_system(system.link().host().clone());
         }
         cell
     }
@@ -309,7 +309,8 @@ impl<A: Actor, S> Spawn<A, S> {
             (Some(started), Some(result))
         };
         // From here on the guard frees the URN, also on an early return.
-        let guard = ActorGuard::new(cell.clone(), core.clone(), actor, started);
+        let context = Context::new(cell.clone(), system.link());
+        let guard = ActorGuard::new(context, actor, started);
         // A concurrent shutdown either finds the actor in the registry or is noticed here.
         if core.is_closing() && !source.starts_while_closing() {
             return Err(SpawnError::SystemClosed);
@@ -318,15 +319,14 @@ impl<A: Actor, S> Spawn<A, S> {
             && !parent.add_child(cell.clone())
         {
             let parent = parent.urn().clone();
-            guard.end_unstarted(StopReason::ParentStopped);
+            guard.end(StopReason::ParentStopped);
             return Err(SpawnError::ParentStopped { parent });
         }
-        let context = Context::new(cell.clone(), system.link());
         let starting = result.map(|result| Starting::new(&cell, result));
         if at_once {
             cell.stats.enter(Phase::Running);
         }
-        match runner::start_task(guard, context, source) {
+        match runner::start_task(guard, source) {
             Ok(()) => Ok((reference, starting)),
             Err(failure) => Err(SpawnError::StartFailed { urn, failure }),
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{ActorCell, Lifetime};
 use crate::actor::Handlers;
 use crate::actor::any::AnyActor;
-use crate::actor::host::SystemLink;
+use crate::actor::host::HostLink;
 use crate::error::AskError;
 
 impl<A: Handlers> ActorCell<A> {
@@ -14,8 +14,8 @@ impl<A: Handlers> ActorCell<A> {
     }
 
     /// Tells an actor on demand the system in which the next one takes its place.
-    pub(crate) fn set_system(&mut self, system: Arc<SystemLink>) {
-        if let Some(extras) = &mut self.extras {
+    pub(crate) fn set_system(&mut self, system: HostLink) {
+        if let Some(extras) = &mut self.mailbox.between.extras {
             extras.system = Some(system);
         }
     }
@@ -35,7 +35,7 @@ impl<A: Handlers> ActorCell<A> {
         if !self.has_retired() {
             return None;
         }
-        let system = self.extras.as_ref()?.system.as_ref()?;
-        Some(system.find(self.urn.as_str()))
+        let system = self.extras()?.system.as_ref()?;
+        Some(system.find(self.urn().as_str()))
     }
 }

@@ -30,7 +30,7 @@ impl<A: Handlers> ActorCell<A> {
 
     /// The number of references, if they are counted.
     fn references(&self) -> Option<&AtomicUsize> {
-        let extras = self.extras.as_ref()?;
+        let extras = self.extras()?;
         match extras.options.lifetime {
             Lifetime::WhileReferenced | Lifetime::OnDemand => Some(&extras.references),
             Lifetime::UntilStopped | Lifetime::Test => None,

@@ -8,15 +8,15 @@ use crate::stop_reason::StopReason;
 impl<A: Handlers> ActorCell<A> {
     /// The error for a message that the closed mailbox does not take.
     pub(crate) fn refusal(&self) -> AskError {
-        let ending = || self.links.end_reason();
-        let reason = self.links.reason().cloned().or_else(ending);
+        let ending = || self.links().end_reason();
+        let reason = self.links().reason().or_else(ending);
         let reason = reason.unwrap_or_else(|| self.control.cause());
         self.refusal_after(&reason)
     }
 
     /// The error for a message that the actor has not handled before its end.
     pub(crate) fn refusal_after(&self, reason: &StopReason) -> AskError {
-        let urn = || self.urn.clone();
+        let urn = || self.urn().clone();
         match reason {
             StopReason::Absent => AskError::ActorNotFound { urn: urn() },
             reason if self.gave_up(reason) => AskError::ActorFailed { urn: urn() },

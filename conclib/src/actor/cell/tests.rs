@@ -41,7 +41,7 @@ type TestResult = Result<(), Box<dyn std::error::Error>>;
 async fn ended_actor_is_no_longer_a_watcher() -> TestResult {
     let system = ActorSystem::new();
     let idle = system.spawn(Idle).await?;
-    let watchers = || idle.cell().links.watchers();
+    let watchers = || idle.cell().links().watchers();
     let ends: [fn(&ActorRef<Watcher>); 2] = [ActorRef::stop, ActorRef::kill];
     for end in ends {
         let watcher = system.spawn(Watcher(idle.clone())).await?;
@@ -74,9 +74,9 @@ fn actor_that_ends_with_its_runtime_is_no_longer_a_watcher() -> TestResult {
     let system = ActorSystem::new();
     let idle = stays.block_on(system.spawn(Idle))?;
     ends.block_on(system.spawn(Watcher(idle.clone())))?;
-    assert_eq!(idle.cell().links.watchers(), 1);
+    assert_eq!(idle.cell().links().watchers(), 1);
     drop(ends);
-    assert_eq!(idle.cell().links.watchers(), 0);
+    assert_eq!(idle.cell().links().watchers(), 0);
     Ok(())
 }
 
@@ -97,7 +97,7 @@ struct Counts(ActorRef<Parent>, Mutex<Vec<usize>>);
 
 impl Wake for Counts {
     fn wake(self: Arc<Self>) {
-        let children = self.0.cell().links.children().len();
+        let children = self.0.cell().links().children().len();
         if let Ok(mut seen) = self.1.lock() {
             seen.push(children);
         }
@@ -126,6 +126,6 @@ async fn child_counts_as_stopped_before_it_leaves_its_parent() -> TestResult {
 async fn stopped_actor_drops_the_waker_of_its_task() -> Result<(), crate::SpawnError> {
     let idle = ActorSystem::new().spawn(Idle).await?;
     idle.stopped().await; // stops, since its system was dropped
-    assert!(!idle.cell().control.knows_task());
+    assert!(!idle.cell().mailbox.has_receiver());
     Ok(())
 }

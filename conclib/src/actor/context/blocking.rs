@@ -10,7 +10,6 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use tracing::Span;
 
 use crate::actor::cancel_flag::CancelFlag;
-use crate::actor::resources::ActorResources;
 use crate::actor::{Context, Handlers};
 use crate::reply::incoming::Incoming;
 
@@ -132,11 +131,8 @@ impl<A: Handlers> Context<A> {
     /// # Ok(()) }
     /// ```
     pub fn cancel_flag(&self) -> CancelFlag {
-        let mut resources = self.resources.lock();
-        let new = || Box::new(ActorResources::new(self.cell.id()));
-        let resources = resources.get_or_insert_with(new);
         let asker = self.message.clone().and_then(Incoming::pending);
-        CancelFlag::new(self.cell.clone(), &resources.incarnation, asker)
+        CancelFlag::new(self.cell.clone(), asker)
     }
 }
 

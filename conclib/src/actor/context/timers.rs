@@ -51,7 +51,7 @@ impl<A: Handlers> Context<A> {
     where
         A: Handler<M>,
     {
-        let timer = self.new_timer();
+        let timer = Timer::new();
         let at = later(Instant::now(), time);
         let message = A::wrap(message, Reply::for_tell());
         self.resources().timers.after(timer, at, message);
@@ -100,7 +100,7 @@ impl<A: Handlers> Context<A> {
     where
         A: Handler<M>,
     {
-        let timer = self.new_timer();
+        let timer = Timer::new();
         let message = Box::new(move || A::wrap(message(), Reply::for_tell()));
         let timers = &mut self.resources().timers;
         timers.every(timer, schedule.into(), message);
@@ -113,11 +113,5 @@ impl<A: Handlers> Context<A> {
             Some(resources) => resources.timers.cancel(timer),
             None => false,
         }
-    }
-
-    fn new_timer(&mut self) -> Timer {
-        let timer = Timer(self.next_timer);
-        self.next_timer += 1;
-        timer
     }
 }

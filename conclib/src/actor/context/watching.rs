@@ -61,15 +61,15 @@ impl<A: Handlers> Context<A> {
             }),
         };
         let other = actor.cell();
-        match other.links.watch(watcher) {
+        match other.links().watch(watcher) {
             Ok(()) => {
                 let weak: Weak<ActorCell<B>> = Arc::downgrade(other);
                 self.resources().watches.add(other.id(), weak);
             }
             Err(watcher) => {
-                let reason = other.links.reason().cloned();
+                let reason = other.links().reason();
                 (watcher.notify)(Terminated {
-                    urn: other.urn.clone(),
+                    urn: other.urn().clone(),
                     reason: reason.unwrap_or(StopReason::Killed),
                 });
             }
@@ -80,7 +80,7 @@ impl<A: Handlers> Context<A> {
     /// handled.
     pub fn unwatch<B: Handlers>(&mut self, actor: &ActorRef<B>) {
         let id = actor.cell().id();
-        actor.cell().links.unwatch(self.cell.id());
+        actor.cell().links().unwatch(self.cell.id());
         if let Some(resources) = self.resources_mut() {
             resources.watches.remove(id);
         }

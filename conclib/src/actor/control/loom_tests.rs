@@ -9,15 +9,36 @@ use loom::thread;
 
 use super::*;
 use crate::mailbox::{Batch, Mailbox, Refill};
+use crate::sync::Mutex;
 use crate::sync::model::{block_on, explore};
 
-/// Waits for the kill as the runner does: registers its waker, then reads the signals.
-fn poll_killed(control: &Control, cx: &mut Context<'_>, known: &mut Option<Waker>) -> Poll<()> {
-    control.register(cx.waker(), known);
-    if control.is_killed() {
-        Poll::Ready(())
-    } else {
-        Poll::Pending
+/// The parts of an actor that its task shares with others: messages are numbers.
+struct ModelCell {
+    mailbox: Mailbox<u32>,
+    control: Control,
+}
+
+impl ModelCell {
+    fn new(capacity: usize) -> Arc<Self> {
+        Arc::new(Self {
+            mailbox: Mailbox::new(capacity),
+            control: Control::default(),
+        })
+    }
+
+    fn signal(&self, signal: Signal) {
+        self.control.add(signal);
+        self.mailbox.wake();
+    }
+
+    /// Waits for the kill as the runner does: registers the waker, then reads the signals.
+    fn poll_killed(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.mailbox.register(cx.waker());
+        if self.control.is_killed() {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
     }
 }
 
@@ -25,27 +46,10 @@ fn poll_killed(control: &Control, cx: &mut Context<'_>, known: &mut Option<Waker
 #[test]
 fn kill_while_the_task_goes_to_sleep() {
     explore(|| {
-        let control = Arc::new(Control::default());
-        let target = control.clone();
-        let killer = thread::spawn(move || target.kill());
-        let mut known = None;
-        block_on(poll_fn(|cx| poll_killed(&control, cx, &mut known)));
-        killer.join().unwrap();
-    });
-}
-
-/// The kill also wakes a task that was polled with another waker before.
-#[test]
-fn kill_while_the_task_changes_its_waker() {
-    explore(|| {
-        let control = Arc::new(Control::default());
-        let target = control.clone();
-        let killer = thread::spawn(move || target.kill());
-        let mut known = None;
-        let noop = &mut Context::from_waker(Waker::noop());
-        if poll_killed(&control, noop, &mut known).is_pending() {
-            block_on(poll_fn(|cx| poll_killed(&control, cx, &mut known)));
-        }
+        let cell = ModelCell::new(1);
+        let target = cell.clone();
+        let killer = thread::spawn(move || target.signal(Signal::KILL));
+        block_on(poll_fn(|cx| cell.poll_killed(cx)));
         killer.join().unwrap();
     });
 }
@@ -54,22 +58,41 @@ fn kill_while_the_task_changes_its_waker() {
 #[test]
 fn kill_after_another_signal() {
     explore(|| {
-        let control = Arc::new(Control::default());
-        let target = control.clone();
+        let cell = ModelCell::new(1);
+        let target = cell.clone();
         let signals = thread::spawn(move || {
-            target.restart_with_group();
-            target.kill();
+            target.signal(Signal::RESTART_WITH_GROUP);
+            target.signal(Signal::KILL);
         });
-        let mut known = None;
+        block_on(poll_fn(|cx| cell.poll_killed(cx)));
+        signals.join().unwrap();
+    });
+}
+
+/// A message and a signal both wake a task that waits for a message: neither uses up the wake of the
+/// other.
+#[test]
+fn message_and_signal_while_the_task_waits_for_a_message() {
+    explore(|| {
+        let mut actor = ModelActor::new(1);
+        let cell = actor.cell.clone();
+        let signals = thread::spawn(move || cell.signal(Signal::RESTART_WITH_GROUP));
+        let cell = actor.cell.clone();
+        let sender = thread::spawn(move || send_all(&cell.mailbox, [7]));
+        let cell = actor.cell.clone();
+        let batch = &mut actor.batch;
+        let mut is_refilled = false;
         block_on(poll_fn(|cx| {
-            control.register(cx.waker(), &mut known);
-            if control.has_signal() && control.is_killed() {
+            cell.mailbox.register(cx.waker());
+            is_refilled = is_refilled || cell.mailbox.poll_refill(batch).is_ready();
+            if is_refilled && cell.control.restarts_with_group() {
                 Poll::Ready(())
             } else {
                 Poll::Pending
             }
         }));
         signals.join().unwrap();
+        assert_eq!(sender.join().unwrap(), []);
     });
 }
 
@@ -85,8 +108,7 @@ enum End {
 /// An actor's task, reduced to the parts that threads share. Messages are numbers; handling one
 /// records it.
 struct ModelActor {
-    mailbox: Arc<Mailbox<u32>>,
-    control: Arc<Control>,
+    cell: Arc<ModelCell>,
     batch: Batch<u32>,
     handled: Vec<u32>,
 }
@@ -94,8 +116,7 @@ struct ModelActor {
 impl ModelActor {
     fn new(capacity: usize) -> Self {
         Self {
-            mailbox: Arc::new(Mailbox::new(capacity)),
-            control: Arc::new(Control::default()),
+            cell: ModelCell::new(capacity),
             batch: Batch::default(),
             handled: Vec::new(),
         }
@@ -104,14 +125,13 @@ impl ModelActor {
     /// Runs the actor's code as the runner does: reads the control word before each poll, and admits
     /// senders before it waits.
     fn guarded(&mut self, mut code: impl FnMut(&mut Self, &mut Context<'_>) -> Poll<End>) -> End {
-        let mut known = None;
         block_on(poll_fn(|cx| {
-            if poll_killed(&self.control, cx, &mut known).is_ready() {
+            if self.cell.poll_killed(cx).is_ready() {
                 return Poll::Ready(End::Killed);
             }
             let polled = code(self, cx);
             if polled.is_pending() {
-                self.mailbox.admit_before_waiting();
+                self.cell.mailbox.admit_before_waiting();
             }
             polled
         }))
@@ -121,9 +141,9 @@ impl ModelActor {
     /// `fails_after` of them.
     fn serve(&mut self, fails_after: usize) -> End {
         let mut left = fails_after;
-        self.guarded(|actor, cx| {
+        self.guarded(|actor, _| {
             loop {
-                if let Some(message) = actor.mailbox.next_in(&mut actor.batch) {
+                if let Some(message) = actor.cell.mailbox.next_in(&mut actor.batch) {
                     actor.handled.extend(message.take());
                     left -= 1;
                     if left == 0 {
@@ -131,7 +151,7 @@ impl ModelActor {
                     }
                     continue;
                 }
-                match actor.mailbox.poll_refill(cx, &mut actor.batch) {
+                match actor.cell.mailbox.poll_refill(&mut actor.batch) {
                     Poll::Ready(Refill::Ready { .. }) => {}
                     Poll::Ready(Refill::Closed) => return Poll::Ready(End::Stopped),
                     Poll::Pending => return Poll::Pending,
@@ -142,8 +162,9 @@ impl ModelActor {
 
     /// Ends the task. Returns the messages that were not handled.
     fn end(&mut self) -> Vec<u32> {
-        let refused = self.mailbox.close_and_drain(&mut self.batch).collect();
-        self.control.forget_task();
+        let mailbox = &self.cell.mailbox;
+        let refused = mailbox.close_and_drain(&mut self.batch).collect();
+        mailbox.forget_receiver();
         refused
     }
 }
@@ -166,15 +187,15 @@ fn send_all(mailbox: &Mailbox<u32>, messages: impl IntoIterator<Item = u32>) -> 
 fn restart_amid_a_batch_keeps_queued_messages() {
     explore(|| {
         let mut actor = ModelActor::new(2);
-        assert_eq!(send_all(&actor.mailbox, [0, 1]), []);
-        let (sent, mut known) = (Arc::new(Control::default()), None);
-        let (mailbox, tell) = (actor.mailbox.clone(), sent.clone());
+        assert_eq!(send_all(&actor.cell.mailbox, [0, 1]), []);
+        let sent = ModelCell::new(1);
+        let (cell, tell) = (actor.cell.clone(), sent.clone());
         let sender = thread::spawn(move || {
-            assert_eq!(send_all(&mailbox, [2]), []);
-            tell.kill();
+            assert_eq!(send_all(&cell.mailbox, [2]), []);
+            tell.signal(Signal::KILL);
         });
         assert_eq!(actor.serve(1), End::Failed);
-        actor.guarded(|_, cx| poll_killed(&sent, cx, &mut known).map(|()| End::Failed));
+        actor.guarded(|_, cx| sent.poll_killed(cx).map(|()| End::Failed));
         assert_eq!(actor.serve(2), End::Failed);
         assert_eq!(actor.handled, [0, 1, 2]);
         sender.join().unwrap();
@@ -187,11 +208,11 @@ fn restart_amid_a_batch_keeps_queued_messages() {
 fn stop_during_a_restart_and_a_send() {
     explore(|| {
         let mut actor = ModelActor::new(2);
-        assert_eq!(send_all(&actor.mailbox, [0, 1]), []);
-        let mailbox = actor.mailbox.clone();
-        let sender = thread::spawn(move || send_all(&mailbox, [2, 3]));
-        let mailbox = actor.mailbox.clone();
-        let stop = thread::spawn(move || mailbox.close());
+        assert_eq!(send_all(&actor.cell.mailbox, [0, 1]), []);
+        let cell = actor.cell.clone();
+        let sender = thread::spawn(move || send_all(&cell.mailbox, [2, 3]));
+        let cell = actor.cell.clone();
+        let stop = thread::spawn(move || cell.mailbox.close());
         assert_eq!(actor.serve(1), End::Failed);
         assert_eq!(actor.serve(usize::MAX), End::Stopped);
         assert_eq!(actor.end(), []);
@@ -207,13 +228,13 @@ fn stop_during_a_restart_and_a_send() {
 fn kill_during_a_restart_and_a_send() {
     explore(|| {
         let mut actor = ModelActor::new(2);
-        assert_eq!(send_all(&actor.mailbox, [0, 1]), []);
-        let mailbox = actor.mailbox.clone();
-        let sender = thread::spawn(move || send_all(&mailbox, [2, 3]));
-        let (mailbox, control) = (actor.mailbox.clone(), actor.control.clone());
+        assert_eq!(send_all(&actor.cell.mailbox, [0, 1]), []);
+        let cell = actor.cell.clone();
+        let sender = thread::spawn(move || send_all(&cell.mailbox, [2, 3]));
+        let cell = actor.cell.clone();
         let killer = thread::spawn(move || {
-            control.kill();
-            mailbox.close();
+            cell.signal(Signal::KILL);
+            cell.mailbox.close();
         });
         let mut end = actor.serve(1);
         if end == End::Failed {
@@ -237,26 +258,26 @@ fn kill_during_a_restart_and_a_send() {
 /// lock is that of its shard.
 #[derive(Default)]
 struct ModelUrn {
-    actor: Mutex<Option<Arc<Mailbox<u32>>>>,
+    actor: Mutex<Option<Arc<ModelCell>>>,
     /// The mailboxes of the actors that lookups have started.
-    started: Mutex<Vec<Arc<Mailbox<u32>>>>,
+    started: Mutex<Vec<Arc<ModelCell>>>,
 }
 
 impl ModelUrn {
     /// Finds the actor, or starts one.
-    fn find(&self) -> Arc<Mailbox<u32>> {
+    fn find(&self) -> Arc<ModelCell> {
         let mut actor = self.actor.lock();
         let found = actor.get_or_insert_with(|| {
-            let mailbox = Arc::new(Mailbox::new(2));
-            self.started.lock().push(mailbox.clone());
-            mailbox
+            let cell = ModelCell::new(2);
+            self.started.lock().push(cell.clone());
+            cell
         });
         found.clone()
     }
 
     /// Sends a message; to the next actor if the one that was found has ended.
     fn send(&self, message: u32) {
-        while !send_all(&self.find(), [message]).is_empty() {}
+        while !send_all(&self.find().mailbox, [message]).is_empty() {}
     }
 
     /// Ends the actor if its mailbox is empty, and frees its place in one step.
@@ -264,7 +285,7 @@ impl ModelUrn {
         let mut actor = self.actor.lock();
         let ended = actor
             .as_ref()
-            .is_some_and(|mailbox| mailbox.close_if_empty(|| true));
+            .is_some_and(|cell| cell.mailbox.close_if_empty(|| true));
         if ended {
             actor.take();
         }
@@ -274,9 +295,9 @@ impl ModelUrn {
     /// Handles all messages of the actors that were started.
     fn rest(&self) -> Vec<u32> {
         let started = std::mem::take(&mut *self.started.lock());
-        let rest = started.iter().flat_map(|mailbox| {
+        let rest = started.iter().flat_map(|cell| {
             let mut batch = Batch::default();
-            mailbox.close_and_drain(&mut batch).collect::<Vec<_>>()
+            cell.mailbox.close_and_drain(&mut batch).collect::<Vec<_>>()
         });
         rest.collect()
     }
@@ -289,7 +310,7 @@ fn idle_actor_ends_while_messages_come() {
     explore(|| {
         let urn = Arc::new(ModelUrn::default());
         let mut actor = ModelActor::new(1);
-        *urn.actor.lock() = Some(actor.mailbox.clone());
+        *urn.actor.lock() = Some(actor.cell.clone());
         let name = urn.clone();
         let sender = thread::spawn(move || {
             name.send(0);
@@ -312,21 +333,20 @@ fn idle_actor_ends_while_messages_come() {
 fn idle_signal_against_a_message_and_a_kill() {
     explore(|| {
         let mut actor = ModelActor::new(1);
-        let control = actor.control.clone();
-        let idle = thread::spawn(move || control.signal_idle());
-        let (mailbox, control) = (actor.mailbox.clone(), actor.control.clone());
+        let cell = actor.cell.clone();
+        let idle = thread::spawn(move || cell.signal(Signal::IDLE));
+        let cell = actor.cell.clone();
         let sender = thread::spawn(move || {
-            assert_eq!(send_all(&mailbox, [7]), []);
-            control.kill();
+            assert_eq!(send_all(&cell.mailbox, [7]), []);
+            cell.signal(Signal::KILL);
         });
-        let (control, mailbox) = (actor.control.clone(), actor.mailbox.clone());
-        let mut known = None;
+        let cell = actor.cell.clone();
         block_on(poll_fn(|cx| {
-            control.register(cx.waker(), &mut known);
-            if control.is_only_idle() && mailbox.is_occupied() {
-                control.withdraw_idle();
+            cell.mailbox.register(cx.waker());
+            if cell.control.is_only_idle() && cell.mailbox.is_occupied() {
+                cell.control.withdraw_idle();
             }
-            if control.is_killed() {
+            if cell.control.is_killed() {
                 Poll::Ready(())
             } else {
                 Poll::Pending
@@ -335,6 +355,6 @@ fn idle_signal_against_a_message_and_a_kill() {
         idle.join().unwrap();
         sender.join().unwrap();
         assert_eq!(actor.end(), [7]);
-        assert!(control.is_killed());
+        assert!(cell.control.is_killed());
     });
 }

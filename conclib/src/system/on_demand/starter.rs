@@ -8,7 +8,7 @@ use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
 use crate::actor::any::{AnyActor, Unless};
-use crate::actor::host::SystemLink;
+use crate::actor::host::HostLink;
 use crate::actor::{Actor, MaybeActor};
 use crate::core::registry::{Registry, Starter};
 use crate::core::{LookupError, SystemHandle};
@@ -55,7 +55,7 @@ pub(super) struct DemandStarter<F> {
     /// The place of the actors in the order of spawning.
     pub(super) place: u64,
     pub(super) registry: Weak<Registry>,
-    pub(super) system: Arc<SystemLink>,
+    pub(super) system: HostLink,
     /// The runtime of the actors: lookups may come from threads without one.
     pub(super) runtime: Handle,
     /// The task that looks for idle actors.
