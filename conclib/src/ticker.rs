@@ -9,7 +9,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
-use tokio::time::sleep_until;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::error;
 
@@ -17,7 +17,7 @@ use crate::actor::host::SystemLink;
 use crate::error::Failure;
 use crate::error::panics::drop_quietly;
 use crate::system::ActorSystem;
-use crate::time::schedule::{First, Missed, Schedule, TickDecision, WallInstant};
+use crate::time::schedule::{First, Missed, Schedule, TickDecision};
 
 /// Calls a closure regularly until it is stopped or dropped.
 ///
@@ -206,7 +206,7 @@ where
         system,
     } = ticker;
     let may_run = || system.as_ref().is_none_or(|system| system.is_serving());
-    let mut due = schedule.start(WallInstant::now());
+    let mut due = schedule.start(Instant::now());
     while stop
         .run_until_cancelled(sleep_until(due.at))
         .await
@@ -215,7 +215,7 @@ where
         if stop.is_cancelled() {
             return; // at the moment at which the tick was due
         }
-        let now = WallInstant::now();
+        let now = Instant::now();
         if !may_run() {
             due = schedule.defer(&due, now);
             continue;

@@ -305,13 +305,13 @@ impl<A: Handlers> Context<A> {
     /// The actor's resources, if it has any.
     #[inline]
     pub(crate) fn resources_mut(&mut self) -> Option<&mut ActorResources<A>> {
-        self.link_and_resources().1
+        self.resources.as_deref_mut().map(Mutex::get_mut)
     }
 
-    /// The link to the system, and the actor's resources, if it has any.
-    pub(crate) fn link_and_resources(&mut self) -> (&SystemLink, Option<&mut ActorResources<A>>) {
+    /// The cell, the link to the system, and the actor's resources, if it has any.
+    pub(crate) fn split(&mut self) -> (&ActorCell<A>, &SystemLink, Option<&mut ActorResources<A>>) {
         let resources = self.resources.as_deref_mut();
-        (&self.system, resources.map(Mutex::get_mut))
+        (&self.cell, &self.system, resources.map(Mutex::get_mut))
     }
 
     /// Ends the incarnation's resources (not its children). Does not unwind. Cancel safe.

@@ -67,7 +67,8 @@ impl Control {
             .compare_exchange(0, cause as u8, Ordering::AcqRel, Ordering::Relaxed);
     }
 
-    pub(super) fn is_asked_to_stop(&self) -> bool {
+    /// True once a stop was requested.
+    pub(crate) fn is_asked_to_stop(&self) -> bool {
         self.cause.load(Ordering::Acquire) != 0
     }
 

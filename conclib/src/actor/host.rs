@@ -3,12 +3,14 @@
 use std::any::Any;
 use std::sync::{Arc, Weak};
 
+use tokio::time::Instant;
+
 use crate::actor::any::AnyActor;
 use crate::actor::closures::RunningClosures;
 use crate::actor::{FailedActor, FailureEvent};
 use crate::error::AskError;
 use crate::stop_reason::StopReason;
-use crate::time::schedule::{Due, Schedule, TickDecision, WallInstant};
+use crate::time::schedule::{Due, Schedule, TickDecision};
 use crate::urn::Urn;
 
 /// A system that actors live in.
@@ -102,9 +104,8 @@ impl SystemLink {
         Some(self.host.0.upgrade()?.closures())
     }
 
-    /// Decides on a tick of an actor that is due now.
-    pub(crate) fn decide(&self, schedule: &Schedule, due: &Due) -> TickDecision {
-        let now = WallInstant::now();
+    /// Decides on a tick of an actor that is due by now.
+    pub(crate) fn decide(&self, schedule: &Schedule, due: &Due, now: Instant) -> TickDecision {
         if !schedule.is_while_serving() || self.is_serving() {
             return schedule.decide(due, now);
         }

@@ -12,7 +12,7 @@ use tokio::time::{Instant, Sleep};
 use crate::actor::Handlers;
 use crate::actor::host::SystemLink;
 use crate::error::panics::drop_quietly;
-use crate::time::schedule::{Due, Schedule, TickDecision, WallInstant};
+use crate::time::schedule::{Due, Schedule, TickDecision};
 
 /// A handle to a timer of an actor, which [`Context::after`](crate::Context::after) and
 /// [`Context::every`](crate::Context::every) return.
@@ -95,7 +95,7 @@ impl<A: Handlers> Timers<A> {
         schedule: Schedule,
         message: Box<dyn FnMut() -> A::Inbox + Send>,
     ) {
-        let due = schedule.start(WallInstant::now());
+        let due = schedule.start(Instant::now());
         self.insert_series(timer, schedule, due, message);
     }
 
@@ -153,7 +153,7 @@ impl<A: Handlers> Timers<A> {
                     due,
                     mut message,
                 }) => {
-                    let TickDecision { runs, next } = system.decide(&schedule, &due);
+                    let TickDecision { runs, next } = system.decide(&schedule, &due, now);
                     let inbox = runs.then(&mut message);
                     self.insert_series(timer, schedule, next, message);
                     if inbox.is_some() {

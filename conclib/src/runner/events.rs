@@ -1,10 +1,12 @@
 //! The sources of an actor's messages: its batch, its ticks and timers, and its mailbox.
 
 use std::future::{Future, poll_fn};
+use std::mem;
 use std::pin::Pin;
 use std::task::{self, Poll};
 
-use tokio::time::{Instant, Sleep};
+use pin_project_lite::pin_project;
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::actor::Tick;
 use crate::actor::cell::ActorCell;
@@ -13,7 +15,7 @@ use crate::actor::{Actor, Context, Handlers};
 use crate::mailbox::{Batch, Refill};
 use crate::runner::guard::ActorParts;
 use crate::time::coarse as clock;
-use crate::time::schedule::{Due, TickDecision, WallInstant};
+use crate::time::schedule::{Due, TickDecision};
 
 /// The number of messages after which an actor yields: the operations that tokio lets a task have at a time.
 const MESSAGES_PER_TURN: u8 = 128;
@@ -60,7 +62,7 @@ pub(super) enum NextEvent<'a, T> {
 pub(super) fn next_event<'a, A: Actor>(
     ctx: &mut Context<A>,
     batch: &'a mut Batch<A::Inbox>,
-    ticks: &mut Option<Pin<Box<Ticks<A>>>>,
+    ticks: &mut Ticks<A>,
     turn: &mut Turn,
 ) -> NextEvent<'a, A::Inbox> {
     if turn.closed || has_signal(ctx) {
@@ -110,11 +112,9 @@ fn ends_now<A: Actor>(ctx: &mut Context<A>) -> bool {
 
 /// False for nearly all actors: without ticks and timers, an actor reads no clock.
 #[inline]
-fn has_timers<A: Actor>(ctx: &mut Context<A>, ticks: &Option<Pin<Box<Ticks<A>>>>) -> bool {
-    ticks.is_some()
-        || ctx
-            .resources_mut()
-            .is_some_and(|resources| resources.timers.earliest().is_some())
+fn has_timers<A: Actor>(ctx: &mut Context<A>, ticks: &Ticks<A>) -> bool {
+    let resources = ctx.resources_mut();
+    ticks.are_there() || resources.is_some_and(|resources| resources.timers.earliest().is_some())
 }
 
 /// Puts the message of a due tick or timer in front of the batch; false if none is due. The one
@@ -124,27 +124,25 @@ fn has_timers<A: Actor>(ctx: &mut Context<A>, ticks: &Option<Pin<Box<Ticks<A>>>>
 fn put_due_first<A: Actor>(
     ctx: &mut Context<A>,
     batch: &mut Batch<A::Inbox>,
-    ticks: &mut Option<Pin<Box<Ticks<A>>>>,
+    ticks: &mut Ticks<A>,
 ) -> bool {
-    let cell = ctx.cell().clone();
-    let (link, resources) = ctx.link_and_resources();
+    let (cell, link, resources) = ctx.split();
     let timers = resources.map(|resources| &mut resources.timers);
     let now = Instant::now();
     let is_due = |at: &Instant| *at <= now;
-    let tick = ticks.as_ref().map(|ticks| ticks.earliest());
-    let tick = tick.filter(is_due);
+    let tick = ticks.earliest().filter(is_due);
     let timer = timers.as_ref().and_then(|timers| timers.earliest());
     let timer = timer.filter(is_due);
     if tick.is_none() && timer.is_none() {
         return false;
     }
-    if cell.mailbox.is_closed() {
-        *ticks = None;
+    if cell.control.is_asked_to_stop() {
+        ticks.end();
         return false;
     }
     let tick_first = tick.is_some_and(|tick| timer.is_none_or(|timer| tick <= timer));
     let message = if tick_first {
-        ticks.as_mut().and_then(|ticks| ticks.as_mut().due(link))
+        ticks.due(now, link)
     } else {
         timers.and_then(|timers| timers.due(now, link))
     };
@@ -160,7 +158,7 @@ fn put_due_first<A: Actor>(
 /// Waits for the next event. May return early.
 pub(super) fn wait<A: Actor>(
     parts: &mut ActorParts<A>,
-    ticks: &mut Option<Pin<Box<Ticks<A>>>>,
+    ticks: &mut Ticks<A>,
     turn: &mut Turn,
 ) -> impl Future<Output = ()> {
     poll_fn(move |cx| {
@@ -176,6 +174,10 @@ pub(super) fn wait<A: Actor>(
         if has_signal(ctx) {
             return Poll::Ready(());
         }
+        // A tick that is due needs no look at the mailbox, unless a queued message takes its turn.
+        if !turn.ticked && poll_timers(ctx, ticks, cx).is_ready() {
+            return Poll::Ready(());
+        }
         let cell = ctx.cell();
         match cell.mailbox.poll_refill(batch) {
             Poll::Ready(Refill::Ready { since }) => {
@@ -188,70 +190,116 @@ pub(super) fn wait<A: Actor>(
             }
             Poll::Pending => {}
         }
-        let mut fired = ticks
-            .as_mut()
-            .is_some_and(|ticks| ticks.as_mut().poll(cx).is_ready());
-        if let Some(resources) = ctx.resources_mut() {
-            fired |= resources.timers.poll(cx).is_ready();
+        // No message is queued, so that the next tick need not give way.
+        if mem::take(&mut turn.ticked) {
+            return poll_timers(ctx, ticks, cx);
         }
-        if fired {
-            turn.ticked = false; // no message is queued, so the tick need not give way
-            Poll::Ready(())
-        } else {
-            Poll::Pending
-        }
+        Poll::Pending
     })
 }
 
-/// The ticks of one actor, on one timer.
-pub(super) struct Ticks<A: Handlers> {
-    table: &'static [Tick<A>],
-    /// The next due time of each entry.
-    due: Box<[Due]>,
-    /// Fires at the earliest due time.
-    timer: Pin<Box<Sleep>>,
+/// Ready when a tick or a timer is due.
+#[inline]
+fn poll_timers<A: Actor>(
+    ctx: &mut Context<A>,
+    ticks: &mut Ticks<A>,
+    cx: &mut task::Context<'_>,
+) -> Poll<()> {
+    let mut is_due = ticks.poll(cx).is_ready();
+    if let Some(resources) = ctx.resources_mut() {
+        is_due |= resources.timers.poll(cx).is_ready();
+    }
+    if is_due {
+        Poll::Ready(())
+    } else {
+        Poll::Pending
+    }
+}
+
+/// The ticks of an actor, on one timer; most actors have none.
+pub(super) struct Ticks<A: Handlers>(Option<Pin<Box<TickTimer<A>>>>);
+
+pin_project! {
+    /// The table of an actor's ticks, in one box with its timer.
+    struct TickTimer<A: Handlers> {
+        table: &'static [Tick<A>],
+        // The next due time of the first entry, and of the others: most tables have one.
+        first: Due,
+        others: Box<[Due]>,
+        // Fires at the earliest due time.
+        #[pin]
+        timer: Sleep,
+    }
 }
 
 impl<A: Handlers> Ticks<A> {
-    /// Starts the ticks of this table; `None` if it is empty.
+    /// Starts the ticks of this table.
     ///
     /// # Panics
     ///
     /// If the runtime has no timers.
-    pub(super) fn start(table: &'static [Tick<A>]) -> Option<Pin<Box<Self>>> {
-        if table.is_empty() {
-            return None;
-        }
-        let now = WallInstant::now();
-        let due: Box<[Due]> = table
+    pub(super) fn start(table: &'static [Tick<A>]) -> Self {
+        let [first, others @ ..] = table else {
+            return Self(None);
+        };
+        let now = Instant::now();
+        let first = first.schedule().start(now);
+        let others: Box<[Due]> = others
             .iter()
             .map(|tick| tick.schedule().start(now))
             .collect();
-        let earliest = due.iter().map(|due| due.at).min()?;
-        Some(Box::pin(Self {
+        let earliest = earliest(&first, &others);
+        Self(Some(Box::pin(TickTimer {
             table,
-            due,
-            timer: Box::pin(tokio::time::sleep_until(earliest)),
-        }))
+            first,
+            others,
+            timer: sleep_until(earliest),
+        })))
+    }
+
+    fn end(&mut self) {
+        self.0 = None;
+    }
+
+    fn are_there(&self) -> bool {
+        self.0.is_some()
     }
 
     /// The earliest due time.
-    fn earliest(&self) -> Instant {
-        self.timer.deadline()
+    fn earliest(&self) -> Option<Instant> {
+        self.0.as_ref().map(|ticks| ticks.timer.deadline())
     }
 
     /// The message of the entry that has been due longest, if its schedule says that it is to run.
-    fn due(mut self: Pin<&mut Self>, system: &SystemLink) -> Option<A::Inbox> {
-        let (entry, due) = self.due.iter().enumerate().min_by_key(|(_, due)| due.at)?;
-        let tick = &self.table[entry];
-        let TickDecision { runs, next } = system.decide(tick.schedule(), due);
-        self.due[entry] = next;
-        let earliest = self.due.iter().map(|due| due.at).min()?;
-        self.timer.as_mut().reset(earliest);
+    fn due(&mut self, now: Instant, system: &SystemLink) -> Option<A::Inbox> {
+        let mut ticks = self.0.as_mut()?.as_mut().project();
+        let mut place = (0, &mut *ticks.first);
+        for (entry, due) in (1..).zip(&mut **ticks.others) {
+            if due.at < place.1.at {
+                place = (entry, due);
+            }
+        }
+        let (entry, due) = place;
+        let tick = &ticks.table[entry];
+        let TickDecision { runs, next } = system.decide(tick.schedule(), due, now);
+        *due = next;
+        ticks
+            .timer
+            .as_mut()
+            .reset(earliest(ticks.first, ticks.others));
         runs.then(|| tick.make())
     }
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<()> {
-        self.timer.as_mut().poll(cx)
+    fn poll(&mut self, cx: &mut task::Context<'_>) -> Poll<()> {
+        match &mut self.0 {
+            Some(ticks) => ticks.as_mut().project().timer.poll(cx),
+            None => Poll::Pending,
+        }
     }
+}
+
+fn earliest(first: &Due, others: &[Due]) -> Instant {
+    others
+        .iter()
+        .fold(first.at, |earliest, due| earliest.min(due.at))
 }

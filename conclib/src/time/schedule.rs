@@ -7,7 +7,10 @@ use tokio::time::Instant;
 
 #[cfg(feature = "cron")]
 pub use cron::{Cron, CronError};
-pub(crate) use wall::WallInstant;
+
+use wall::Moment;
+#[cfg(feature = "cron")]
+use wall::WallInstant;
 
 #[cfg(feature = "cron")]
 mod cron;
@@ -196,17 +199,18 @@ impl Schedule {
     }
 
     /// The first tick of a series that begins at `now`.
-    pub(crate) fn start(&self, now: WallInstant) -> Due {
+    pub(crate) fn start(&self, now: impl Moment) -> Due {
         match &self.when {
             When::Every(interval) => {
                 let grid = match self.first {
-                    First::Now => now.instant,
-                    First::After => later(now.instant, *interval),
+                    First::Now => now.instant(),
+                    First::After => later(now.instant(), *interval),
                 };
                 self.regular(*interval, grid)
             }
             #[cfg(feature = "cron")]
             When::Cron(cron) => {
+                let now = now.on_both_clocks();
                 let series = cron.start(self, now).unwrap_or_else(|error| {
                     tracing::error!(%error, "a tick never comes");
                     None
@@ -217,14 +221,15 @@ impl Schedule {
     }
 
     /// Decides on a tick whose `due.at` is reached at `now`.
-    pub(crate) fn decide(&self, due: &Due, now: WallInstant) -> TickDecision {
+    pub(crate) fn decide(&self, due: &Due, now: impl Moment) -> TickDecision {
         match &due.series {
             SeriesKind::Regular { interval, grid } => TickDecision {
                 runs: true,
-                next: self.regular(*interval, self.next(*interval, *grid, now.instant)),
+                next: self.regular(*interval, self.next(*interval, *grid, now.instant())),
             },
             #[cfg(feature = "cron")]
             SeriesKind::Calendar(series) => {
+                let now = now.on_both_clocks();
                 let (runs, series) = series.judge(self, now);
                 TickDecision {
                     runs,
@@ -234,7 +239,7 @@ impl Schedule {
             #[cfg(feature = "cron")]
             SeriesKind::Over => TickDecision {
                 runs: false,
-                next: Due::of_calendar(None, now),
+                next: Due::of_calendar(None, now.on_both_clocks()),
             },
         }
     }
@@ -242,11 +247,11 @@ impl Schedule {
     /// The tick after one whose `due.at` is reached at `now`, while the system does not serve. An interval's
     /// is the same tick, due again at the next look at the system: one for all moments that pass until
     /// then. A moment of the calendar passes.
-    pub(crate) fn defer(&self, due: &Due, now: WallInstant) -> Due {
+    pub(crate) fn defer(&self, due: &Due, now: impl Moment) -> Due {
         match &due.series {
             SeriesKind::Regular { interval, grid } => {
                 let grid = match self.missed {
-                    Missed::Burst => latest(*interval, *grid, now.instant),
+                    Missed::Burst => latest(*interval, *grid, now.instant()),
                     Missed::Skip | Missed::Delay => *grid,
                 };
                 Due {
@@ -254,7 +259,7 @@ impl Schedule {
                         interval: *interval,
                         grid,
                     },
-                    at: later(now.instant, SERVICE_CHECK.min(*interval)),
+                    at: later(now.instant(), SERVICE_CHECK.min(*interval)),
                 }
             }
             #[cfg(feature = "cron")]
@@ -360,7 +365,7 @@ impl Due {
                 series: SeriesKind::Calendar(series),
             },
             None => Self {
-                at: later(now.instant, Duration::MAX),
+                at: later(now.instant(), Duration::MAX),
                 series: SeriesKind::Over,
             },
         }
@@ -378,26 +383,16 @@ pub(crate) struct TickDecision {
 
 #[cfg(test)]
 mod tests {
-    use std::time::SystemTime;
-
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// An instant for intervals, which use the monotonic clock only.
-    fn moment(instant: Instant) -> WallInstant {
-        WallInstant {
-            instant,
-            wall: SystemTime::UNIX_EPOCH,
-        }
-    }
-
     fn offsets(schedule: &Schedule, start: Instant, runs: &[f64]) -> Vec<f64> {
-        let mut due = schedule.start(moment(start));
+        let mut due = schedule.start(start);
         let mut out = vec![(due.at - start).as_secs_f64()];
         for run in runs {
             let now = start + Duration::from_secs_f64(*run);
-            let TickDecision { runs, next } = schedule.decide(&due, moment(now));
+            let TickDecision { runs, next } = schedule.decide(&due, now);
             assert!(runs);
             due = next;
             out.push((due.at - start).as_secs_f64());
@@ -446,7 +441,7 @@ mod tests {
     #[test]
     fn tick_that_waits_for_the_service_runs_once_and_the_series_continues() {
         let start = Instant::now();
-        let at = |millis| moment(start + Duration::from_millis(millis));
+        let at = |millis| start + Duration::from_millis(millis);
         let offset = |due: &Due| u64::try_from((due.at - start).as_millis()).unwrap();
         for (missed, expected) in [
             (Missed::Skip, 25_000),
@@ -474,11 +469,11 @@ mod tests {
     fn jitter_delays_but_does_not_accumulate() {
         let schedule = Schedule::every(SECOND).jitter(SECOND / 2);
         let start = Instant::now();
-        let mut due = schedule.start(moment(start));
+        let mut due = schedule.start(start);
         for n in 0..100_u32 {
             let offset = due.at - start;
             assert!(offset >= SECOND * n && offset <= SECOND * n + SECOND / 2);
-            due = schedule.decide(&due, moment(due.at)).next;
+            due = schedule.decide(&due, due.at).next;
         }
     }
 
@@ -492,9 +487,9 @@ mod tests {
             let schedule = Schedule::every(interval)
                 .first(First::After)
                 .jitter(interval);
-            let first = schedule.start(moment(now));
+            let first = schedule.start(now);
             assert!(first.at > now + SECOND * 1_000_000);
-            let next = schedule.decide(&first, moment(first.at)).next;
+            let next = schedule.decide(&first, first.at).next;
             assert!(next.at > first.at + SECOND * 1_000_000);
         }
     }

@@ -16,10 +16,37 @@ pub(crate) struct WallInstant {
     pub(crate) wall: SystemTime,
 }
 
+/// A moment at which a schedule decides.
+pub(crate) trait Moment: Copy {
+    fn instant(self) -> Instant;
+    /// The moment on both clocks. Intervals never ask for it: each read of a clock counts with many
+    /// actors.
+    fn on_both_clocks(self) -> WallInstant;
+}
+
+impl Moment for Instant {
+    fn instant(self) -> Instant {
+        self
+    }
+
+    fn on_both_clocks(self) -> WallInstant {
+        WallInstant::at(self)
+    }
+}
+
+impl Moment for WallInstant {
+    fn instant(self) -> Instant {
+        self.instant
+    }
+
+    fn on_both_clocks(self) -> WallInstant {
+        self
+    }
+}
+
 impl WallInstant {
-    /// The present. Where tokio's time is paused, the system's clock stands and jumps with it.
-    pub(crate) fn now() -> Self {
-        let instant = Instant::now();
+    /// A moment about now. Where tokio's time is paused, the system's clock stands and jumps with it.
+    fn at(instant: Instant) -> Self {
         let wall = SystemTime::now();
         // Read last: time that passes in between makes the result early. A tick may be late by that,
         // but never comes before its time.
@@ -55,9 +82,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn both_clocks_follow_paused_time() {
-        let before = WallInstant::now();
+        let before = WallInstant::at(Instant::now());
         tokio::time::advance(10 * HOUR).await;
-        let after = WallInstant::now();
+        let after = WallInstant::at(Instant::now());
         assert_eq!(after.instant - before.instant, 10 * HOUR);
         assert!(after.clock_set_since(before) < HOUR);
     }
@@ -65,14 +92,14 @@ mod tests {
     #[test]
     fn wall_is_the_systems_clock_if_time_is_not_paused() {
         let before = SystemTime::now();
-        let now = WallInstant::now().wall;
+        let now = WallInstant::at(Instant::now()).wall;
         assert!(now <= SystemTime::now());
         assert!(now + HOUR > before);
     }
 
     #[test]
     fn setting_the_clock_is_noticed() {
-        let now = WallInstant::now();
+        let now = WallInstant::at(Instant::now());
         let later = |passed, wall| WallInstant {
             instant: now.instant + passed,
             wall,
