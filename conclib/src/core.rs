@@ -161,7 +161,7 @@ impl Host for SystemHandle {
 
 impl ActorEnds for SystemCore {
     fn release(&self, actor: &dyn AnyActor) {
-        self.registry.release(actor.urn().as_str(), actor.id());
+        self.registry.release(actor);
     }
 
     fn note_failed(&self, actor: FailedActor, private: bool) {

@@ -30,8 +30,9 @@ impl Generator {
     }
 }
 
-/// The text of a random UUID (RFC 9562, version 4).
-pub(crate) struct Uuid([u8; 45]);
+/// A random UUID (RFC 9562, version 4).
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Uuid([u8; BYTES]);
 
 impl Uuid {
     /// Draws a new one: 122 random bits.
@@ -39,16 +40,33 @@ impl Uuid {
         let mut bytes = GENERATOR.with(Generator::next);
         bytes[6] = bytes[6] & 0x0f | 0x40;
         bytes[8] = bytes[8] & 0x3f | 0x80;
-        Self::format(bytes)
+        Self(bytes)
     }
 
-    fn format(bytes: [u8; BYTES]) -> Self {
+    /// The UUID that [`UuidText::as_urn`] shows as this text.
+    pub(crate) fn from_urn(text: &str) -> Option<Self> {
+        let digits = text.as_bytes().strip_prefix(PREFIX)?;
+        let mut digits = digits.iter().filter(|byte| **byte != b'-');
+        let mut digit = || char::from(*digits.next()?).to_digit(16);
+        let mut bytes = [0; BYTES];
+        for byte in &mut bytes {
+            *byte = u8::try_from(digit()? << 4 | digit()?).ok()?;
+        }
+        let uuid = Self(bytes);
+        (uuid.text().as_urn() == text).then_some(uuid) // else the digits or groups have another form
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    pub(crate) fn text(self) -> UuidText {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
 
         let mut text = [b'-'; 45];
         text[..PREFIX.len()].copy_from_slice(PREFIX);
         let mut at = PREFIX.len();
-        for (index, byte) in bytes.into_iter().enumerate() {
+        for (index, byte) in self.0.into_iter().enumerate() {
             if matches!(index, 4 | 6 | 8 | 10) {
                 at += 1;
             }
@@ -56,9 +74,14 @@ impl Uuid {
             text[at + 1] = DIGITS[usize::from(byte & 0x0f)];
             at += 2;
         }
-        Self(text)
+        UuidText(text)
     }
+}
 
+/// The text of a UUID.
+pub(crate) struct UuidText([u8; 45]);
+
+impl UuidText {
     /// `urn:uuid:`, and its digits.
     pub(crate) fn as_urn(&self) -> &str {
         std::str::from_utf8(&self.0).expect("hexadecimal digits are ASCII")
@@ -78,19 +101,38 @@ mod tests {
 
     #[test]
     fn digits_stand_in_five_groups() {
-        let uuid = Uuid::format([
+        let uuid = Uuid([
             0, 1, 2, 3, 0x40, 5, 0x46, 7, 0x88, 9, 10, 11, 12, 0xfd, 254, 255,
         ]);
-        assert_eq!(uuid.as_str(), "00010203-4005-4607-8809-0a0b0cfdfeff");
+        let text = uuid.text();
+        assert_eq!(text.as_str(), "00010203-4005-4607-8809-0a0b0cfdfeff");
         assert_eq!(
-            uuid.as_urn(),
+            text.as_urn(),
             "urn:uuid:00010203-4005-4607-8809-0a0b0cfdfeff"
         );
+        assert!(Uuid::from_urn(text.as_urn()) == Some(uuid));
+    }
+
+    #[test]
+    fn only_the_form_that_is_written_is_read() {
+        for text in [
+            "urn:uuid:00010203-4005-4607-8809-0A0B0CFDFEFF",
+            "urn:uuid:0001-02034005-4607-8809-0a0b0cfdfeff",
+            "urn:uuid:00010203-4005-4607-8809-0a0b0cfdfeff-",
+            "urn:uuid:00010203-4005-4607-8809-0a0b0cfdfef",
+            "urn:uuid:0001020340054607-8809-0a0b0cfdfeff0",
+            "00010203-4005-4607-8809-0a0b0cfdfeff",
+            "urn:uuid:00010203-4005-4607-8809-0a0b0cfdfe\u{e9}",
+            "urn:uuid:",
+            "",
+        ] {
+            assert!(Uuid::from_urn(text).is_none(), "{text}");
+        }
     }
 
     #[test]
     fn random_uuids_are_unique_and_of_version_4() {
-        let make = || (0..1000).map(|_| Uuid::random().as_str().to_owned());
+        let make = || (0..1000).map(|_| Uuid::random().text().as_str().to_owned());
         let elsewhere = std::thread::spawn(move || make().collect::<Vec<_>>());
         let mut seen: HashSet<_> = make().collect();
         seen.extend(elsewhere.join().unwrap());

@@ -26,7 +26,6 @@ use crate::stop_reason::StopReason;
 use crate::supervision::lifecycle::Unsupervised;
 use crate::supervision::lifecycle::sealed::StateSource;
 use crate::supervision::log_last_failure;
-use crate::urn::Urn;
 
 use end::{last_hook, wind_down};
 use events::{NextEvent, Ticks, Turn, next_event, wait};
@@ -243,7 +242,7 @@ fn serve<A: Actor>(parts: &mut ActorParts<A>) -> impl Future<Output = Result<(),
                 }
                 NextEvent::End => return Ok(()),
             };
-            prepare::<A>(inbox, ctx.urn());
+            prepare::<A>(inbox, ctx.cell());
             if let Some(message) = inbox {
                 ctx.cell().stats.begin(A::which(message));
                 actor.dispatch(inbox, ctx).await?;
@@ -279,9 +278,9 @@ async fn wind_up<A: Actor, S: StateSource<A>>(
 /// message if its asker no longer waits, and sets the deadline of its asker and the span of the
 /// message, if there are any, in the thread.
 #[inline]
-fn prepare<A: Actor>(inbox: &mut Option<A::Inbox>, urn: &Urn) {
+fn prepare<A: Actor>(inbox: &mut Option<A::Inbox>, cell: &ActorCell<A>) {
     if let Some(envelope) = A::unframe(inbox) {
-        *inbox = prepare_request::<A>(envelope, urn);
+        *inbox = prepare_request::<A>(envelope, cell);
         return;
     }
     if let Some(limit) = inbox.as_ref().and_then(A::limit) {
@@ -291,18 +290,21 @@ fn prepare<A: Actor>(inbox: &mut Option<A::Inbox>, urn: &Urn) {
         }
     }
     if let Some(message) = inbox {
-        spans::begin_local::<A>(urn, message);
+        spans::begin_local::<A>(cell.name(), message);
     }
 }
 
 /// Prepares a request from the bus; `None` if it must not be handled.
 #[inline(never)]
-fn prepare_request<A: Actor>(envelope: Box<RequestEnvelope>, urn: &Urn) -> Option<A::Inbox> {
+fn prepare_request<A: Actor>(
+    envelope: Box<RequestEnvelope>,
+    cell: &ActorCell<A>,
+) -> Option<A::Inbox> {
     if envelope.is_too_late() {
         return None;
     }
     let deadline = envelope.responder.awaited_until();
-    let span = spans::of_request(urn, &envelope);
+    let span = spans::of_request(cell.name(), &envelope);
     let message = A::decode(envelope)?;
     if deadline.is_some() {
         Current::set_deadline(deadline);
@@ -360,7 +362,7 @@ fn failed<A: Actor, S: StateSource<A>>(
     ctx: &Context<A>,
     failure: Failure,
 ) -> StopReason {
-    let urn = cell.urn();
+    let urn = cell.name();
     let _span = enter_last_span(); // so that the log says which message failed
     if S::RUNS_ONCE {
         error!(%urn, %failure, "`{urn}` failed and will not start again: it is not supervised");
@@ -399,7 +401,7 @@ fn interruption<A: Actor, S: StateSource<A>>(
     match interrupted {
         Interrupted::Panicked(failure) => failed::<A, S>(cell, ctx, failure),
         Interrupted::Aborted if cell.control.is_killed() => {
-            debug!(urn = %cell.urn(), "actor was killed");
+            debug!(urn = %cell.name(), "actor was killed");
             StopReason::Killed
         }
         Interrupted::Aborted => StopReason::Restarted,

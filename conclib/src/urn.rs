@@ -8,8 +8,10 @@ use std::sync::Arc;
 
 use crate::random::Uuid;
 use hidden::is_hidden;
+pub(crate) use name::{ActorName, NameKey};
 
 pub(crate) mod hidden;
+mod name;
 
 /// An actor's address: a short string, unique in its system.
 ///
@@ -60,7 +62,12 @@ impl Urn {
 
     /// A new and unique URN: `urn:uuid:` and a random UUID (RFC 9562, version 4).
     pub fn generate() -> Self {
-        Self(Uuid::random().as_urn().into())
+        Self::of(Uuid::random())
+    }
+
+    /// The URN of a random UUID.
+    fn of(uuid: Uuid) -> Self {
+        Self(uuid.text().as_urn().into())
     }
 
     /// A URN for an error about an unchecked text.

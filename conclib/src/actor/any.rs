@@ -19,10 +19,11 @@ use crate::error::panics;
 use crate::error::{AskError, Failure};
 use crate::mailbox::{Refused, Ticket};
 use crate::stop_reason::StopReason;
-use crate::urn::Urn;
+use crate::urn::{ActorName, Urn};
 
 /// An actor of any type, for callers that do not know its type.
 pub(crate) trait AnyActor: Participant {
+    fn name(&self) -> &ActorName;
     /// The actor's number in the order of spawning.
     fn sequence(&self) -> u64;
     fn stop(&self, cause: StopCause);
@@ -166,6 +167,10 @@ impl<A: Handlers> Participant for ActorCell<A> {
 }
 
 impl<A: Handlers> AnyActor for ActorCell<A> {
+    fn name(&self) -> &ActorName {
+        ActorCell::name(self)
+    }
+
     fn sequence(&self) -> u64 {
         ActorCell::sequence(self)
     }
@@ -274,9 +279,9 @@ impl<A: Handlers> AnyActor for ActorCell<A> {
         let load = self.mailbox.load();
         let stats = self.stats.read();
         ActorSnapshot {
-            urn: self.urn().clone(),
+            urn: self.name().to_urn(),
             actor_type: std::any::type_name::<A>().into(),
-            parent: self.parent().map(|parent| parent.urn().clone()),
+            parent: self.parent().map(|parent| parent.name().to_urn()),
             phase: stats.phase,
             running: stats.running.map(|(handler, elapsed)| RunningHandler {
                 name: handler_name::<A>(handler).into(),

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::task::{Context, Poll};
 
 use crate::actor::any::AnyActor;
@@ -19,7 +19,7 @@ use crate::mailbox::{Closed, Mailbox, Refused, Ticket};
 use crate::message::ActorMessage;
 use crate::reply::Reply;
 use crate::stop_reason::{StopReason, Terminated};
-use crate::urn::Urn;
+use crate::urn::{ActorName, Urn};
 
 pub(crate) use thread::Thread;
 
@@ -36,16 +36,20 @@ pub(crate) struct ActorCell<A: Handlers> {
 
 /// The fields of an actor that are seldom written.
 pub(crate) struct Profile {
-    urn: Urn,
+    name: ActorName,
     /// The actor's number in the order of spawning.
     sequence: u64,
     links: Links,
-    /// `None` for a root actor with default options. Boxed, since most actors are.
-    extras: Option<Box<Extras>>,
+    /// Boxed, since most actors have none.
+    extras: OnceLock<Box<Extras>>,
 }
 
-/// Fields that few actors need.
-struct Extras {
+/// Fields that few actors need: those with a parent or options other than the default, and those whose
+/// generated name is read.
+#[derive(Default)]
+pub(crate) struct Extras {
+    /// The generated name, once it is read.
+    urn: OnceLock<Urn>,
     /// The number of references, if the lifetime depends on them.
     references: AtomicUsize,
     /// The actor that spawned this one. It stops after this one.
@@ -53,6 +57,26 @@ struct Extras {
     /// The system of an actor on demand, in which the next one takes its place.
     system: Option<HostLink>,
     options: SpawnOptions,
+}
+
+impl Extras {
+    /// The extras of an actor that is spawned; `system` is that of an actor on demand.
+    pub(crate) fn new(
+        parent: Option<Weak<dyn AnyActor>>,
+        options: SpawnOptions,
+        system: Option<HostLink>,
+    ) -> Self {
+        Self {
+            parent,
+            system,
+            options,
+            ..Self::default()
+        }
+    }
+
+    fn are_needed(&self) -> bool {
+        self.parent.is_some() || self.options != SpawnOptions::default()
+    }
 }
 
 /// The options of a spawn that the cell needs.
@@ -97,27 +121,16 @@ pub(crate) enum Escalation {
 }
 
 impl<A: Handlers> ActorCell<A> {
-    pub(crate) fn new(
-        urn: Urn,
-        sequence: u64,
-        capacity: usize,
-        parent: Option<Weak<dyn AnyActor>>,
-        options: SpawnOptions,
-    ) -> Self {
-        let has_extras = parent.is_some() || options != SpawnOptions::default();
-        let extras = has_extras.then(|| {
-            Box::new(Extras {
-                references: AtomicUsize::default(),
-                parent,
-                system: None,
-                options,
-            })
-        });
+    pub(crate) fn new(name: ActorName, sequence: u64, capacity: usize, extras: Extras) -> Self {
         let profile = Profile {
-            urn,
+            name,
             sequence,
             links: Links::default(),
-            extras,
+            extras: if extras.are_needed() {
+                OnceLock::from(Box::new(extras))
+            } else {
+                OnceLock::new()
+            },
         };
         Self {
             mailbox: Mailbox::with_fields(capacity, profile),
@@ -126,8 +139,19 @@ impl<A: Handlers> ActorCell<A> {
         }
     }
 
+    pub(crate) fn name(&self) -> &ActorName {
+        &self.profile().name
+    }
+
+    /// The URN. A generated one is written out at the first call, and takes memory from then on.
     pub(crate) fn urn(&self) -> &Urn {
-        &self.profile().urn
+        match self.name() {
+            ActorName::Given(urn) => urn,
+            name @ ActorName::Generated(_) => {
+                let extras = self.profile().extras.get_or_init(Box::default);
+                extras.urn.get_or_init(|| name.to_urn())
+            }
+        }
     }
 
     /// The actor's number in the order of spawning.
@@ -144,7 +168,7 @@ impl<A: Handlers> ActorCell<A> {
     }
 
     fn extras(&self) -> Option<&Extras> {
-        self.profile().extras.as_deref()
+        self.profile().extras.get().map(|extras| &**extras)
     }
 
     /// Sends a signal to the actor's task.
@@ -341,7 +365,7 @@ impl<A: Handlers> ActorCell<A> {
 impl<A: Handlers> fmt::Debug for ActorCell<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ActorCell")
-            .field("urn", self.urn())
+            .field("name", &format_args!("{}", self.name()))
             .finish_non_exhaustive()
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use crate::actor::cell::{ActorCell, Lifetime, SpawnOptions};
+use crate::actor::cell::{ActorCell, Extras, Lifetime, SpawnOptions};
 use crate::actor::host::SystemLink;
 use crate::actor::resources::ActorResources;
 use crate::actor::{ActorRef, FailureEvent, Handlers};
@@ -13,7 +13,7 @@ use crate::message::attributes::Attributes;
 use crate::reply::RequestId;
 use crate::reply::cancelled::Cancelled;
 use crate::reply::incoming::Incoming;
-use crate::urn::Urn;
+use crate::urn::{ActorName, Urn};
 
 pub use blocking::BlockingTask;
 pub use tasks::Task;
@@ -86,7 +86,8 @@ impl<A: Handlers> Context<A> {
             lifetime: Lifetime::Test,
             ..SpawnOptions::default()
         };
-        let cell = ActorCell::new(Urn::generate(), 0, usize::MAX, None, options);
+        let extras = Extras::new(None, options, None);
+        let cell = ActorCell::new(ActorName::generate(), 0, usize::MAX, extras);
         Self::new(Arc::new(cell), system)
     }
 
@@ -337,7 +338,7 @@ impl<A: Handlers> Context<A> {
 impl<A: Handlers> fmt::Debug for Context<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Context")
-            .field("urn", self.urn())
+            .field("urn", &format_args!("{}", self.cell.name()))
             .finish_non_exhaustive()
     }
 }

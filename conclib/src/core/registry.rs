@@ -10,10 +10,9 @@ use dashmap::mapref::entry::Entry;
 use crate::actor::FailedActor;
 use crate::actor::any::{AnyActor, Undelivered, Unless};
 use crate::core::LookupError;
-use crate::deadlock::ActorId;
 use crate::envelope::RequestEnvelope;
 use crate::error::AskError;
-use crate::urn::Urn;
+use crate::urn::{NameKey, Urn};
 
 pub(crate) use starters::{Starter, Starters};
 
@@ -50,22 +49,53 @@ enum Side {
 /// An actor, compared and hashed by its URN.
 struct RegistryKey(Arc<dyn AnyActor>);
 
-impl Borrow<str> for RegistryKey {
-    fn borrow(&self) -> &str {
-        self.0.urn().as_str()
+/// A value with the key of a name, by which actors are found.
+trait Named {
+    fn key(&self) -> NameKey<'_>;
+}
+
+impl Named for RegistryKey {
+    fn key(&self) -> NameKey<'_> {
+        self.0.name().key()
     }
 }
 
-// Equal to the hash of the `str`, as `Borrow` demands.
+impl Named for NameKey<'_> {
+    fn key(&self) -> NameKey<'_> {
+        *self
+    }
+}
+
+impl<'a> Borrow<dyn Named + 'a> for RegistryKey {
+    fn borrow(&self) -> &(dyn Named + 'a) {
+        self
+    }
+}
+
+impl Hash for dyn Named + '_ {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.key().hash(state);
+    }
+}
+
+impl PartialEq for dyn Named + '_ {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl Eq for dyn Named + '_ {}
+
+// The same as for `dyn Named`, as `Borrow` demands.
 impl Hash for RegistryKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.urn().as_str().hash(state);
+        self.key().hash(state);
     }
 }
 
 impl PartialEq for RegistryKey {
     fn eq(&self, other: &Self) -> bool {
-        self.0.urn() == other.0.urn()
+        self.key() == other.key()
     }
 }
 
@@ -79,22 +109,26 @@ impl Registry {
             Entry::Vacant(place) => {
                 let entry = place.insert(());
                 let RegistryKey(actor) = entry.key();
-                self.failed.forget(actor.urn().as_str());
+                self.failed.forget(actor.name());
                 true
             }
         }
     }
 
-    /// Removes the actor with this id, and so frees its URN.
-    pub(crate) fn release(&self, urn: &str, id: ActorId) {
+    /// Removes an actor, and so frees its URN.
+    pub(crate) fn release(&self, actor: &dyn AnyActor) {
+        let (name, id) = (actor.name().key(), actor.id());
         // Bound to a name, so that the actor is dropped after the lock of the map.
         let _released = self
             .actors
-            .remove_if(urn, |RegistryKey(actor), ()| actor.id() == id);
+            .remove_if(&name as &dyn Named, |RegistryKey(actor), ()| {
+                actor.id() == id
+            });
     }
 
     fn get(&self, urn: &str) -> Option<Arc<dyn AnyActor>> {
-        self.actors.get(urn).map(|entry| entry.key().0.clone())
+        let actor = self.actors.get(&NameKey::of(urn) as &dyn Named);
+        actor.map(|entry| entry.key().0.clone())
     }
 
     /// Finds the actor with this URN, or starts it if it is on demand, for lookups within the process.
@@ -201,7 +235,9 @@ impl Registry {
     pub(crate) fn retire(&self, urn: &str, unless: Unless) -> bool {
         let retired = self
             .actors
-            .remove_if(urn, |RegistryKey(actor), ()| actor.retire(unless));
+            .remove_if(&NameKey::of(urn) as &dyn Named, |RegistryKey(actor), ()| {
+                actor.retire(unless)
+            });
         retired.is_some()
     }
 

@@ -14,7 +14,7 @@ pub(super) struct TempDir(PathBuf);
 impl TempDir {
     /// Chooses its name without creating it, so that its removal can be arranged before.
     pub(super) fn plan() -> Self {
-        let name = format!("conclib-redis-{}", Uuid::random().as_str());
+        let name = format!("conclib-redis-{}", Uuid::random().text().as_str());
         Self(std::env::temp_dir().join(name))
     }
 

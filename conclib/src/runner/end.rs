@@ -24,7 +24,7 @@ pub(super) async fn last_hook<A: Actor, S: StateSource<A>>(
     end: StopReason,
 ) -> StopReason {
     let (cell, ActorParts { actor, ctx, .. }) = (&guard.cell, &mut guard.parts);
-    let urn = cell.urn();
+    let urn = cell.name();
     cell.links().note_ending(&end);
     wind_down(cell, ctx).await;
     if cell.control.is_interrupted() {

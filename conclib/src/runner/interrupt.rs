@@ -146,7 +146,7 @@ fn guarded_unless<A: Handlers, F: Future<Output: Output>>(
         me.end_span();
         // Drops the values that an interrupted handler held; their drop may panic as well.
         if let Err(failure) = panics::catch(|| code.set(None)) {
-            error!(urn = %cell.urn(), %failure, "dropping a handler panicked");
+            error!(urn = %cell.name(), %failure, "dropping a handler panicked");
         }
         Poll::Ready(ended)
     })

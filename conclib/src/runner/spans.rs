@@ -9,24 +9,24 @@ use tracing::{Level, Span, debug, debug_span, info_span};
 use crate::actor::{Handlers, RecipientQuery};
 use crate::deadlock::current::begin_span;
 use crate::envelope::RequestEnvelope;
-use crate::urn::Urn;
+use crate::urn::ActorName;
 
 /// The span of a request from the bus; none if no subscriber is interested.
 #[inline]
-pub(super) fn of_request(urn: &Urn, envelope: &RequestEnvelope) -> Span {
+pub(super) fn of_request(name: &ActorName, envelope: &RequestEnvelope) -> Span {
     if Level::INFO <= LevelFilter::current() {
-        new_for_request(urn, envelope)
+        new_for_request(name, envelope)
     } else {
         Span::none()
     }
 }
 
 #[cold]
-fn new_for_request(urn: &Urn, envelope: &RequestEnvelope) -> Span {
+fn new_for_request(name: &ActorName, envelope: &RequestEnvelope) -> Span {
     info_span!(
         target: "conclib::handle",
         "handle",
-        %urn,
+        urn = %name,
         message_name = envelope.message(),
         request = envelope.request_id().map(tracing::field::display),
     )
@@ -43,18 +43,18 @@ pub(super) fn begin(span: Span) {
 
 /// Makes and enters the span of a message from within the process, if a subscriber is interested.
 #[inline]
-pub(super) fn begin_local<A: Handlers>(urn: &Urn, message: &A::Inbox) {
+pub(super) fn begin_local<A: Handlers>(name: &ActorName, message: &A::Inbox) {
     if Level::DEBUG <= LevelFilter::current() {
-        begin_new_local::<A>(urn, message);
+        begin_new_local::<A>(name, message);
     }
 }
 
 #[cold]
-fn begin_new_local<A: Handlers>(urn: &Urn, message: &A::Inbox) {
+fn begin_new_local<A: Handlers>(name: &ActorName, message: &A::Inbox) {
     let span = debug_span!(
         target: "conclib::handle",
         "handle",
-        %urn,
+        urn = %name,
         message_name = message_name::<A>(message),
     );
     if !span.is_disabled() {

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{ActorGuard, run};
-use crate::actor::cell::{ActorCell, SpawnOptions};
+use crate::actor::cell::{ActorCell, Extras};
 use crate::prelude::*;
 use crate::supervision::lifecycle::Unsupervised;
-use crate::urn::Urn;
+use crate::urn::ActorName;
 
 #[derive(ActorMessage)]
 #[message(local, response = u32)]
@@ -88,11 +88,10 @@ async fn actor_that_has_a_child_by_now_is_not_idle() {
 
 fn task_size<A: Actor>(actor: A) -> usize {
     let cell = Arc::new(ActorCell::<A>::new(
-        Urn::generate(),
+        ActorName::generate(),
         0,
         8,
-        None,
-        SpawnOptions::default(),
+        Extras::default(),
     ));
     let guard = ActorGuard::new(Context::new(cell, Arc::default()), Some(actor), None);
     size_of_val(&run(guard, Unsupervised))

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use tokio::task::coop::poll_proceed;
 
 use crate::actor::any::AnyActor;
-use crate::actor::cell::{ActorCell, Escalation, Lifetime, SpawnOptions, Thread};
+use crate::actor::cell::{ActorCell, Escalation, Extras, Lifetime, SpawnOptions, Thread};
 use crate::actor::stats::Phase;
 use crate::actor::{Actor, ActorRef, Context, IntoActor};
 use crate::deadlock::{Edge, Wait, WaitFor};
@@ -20,7 +20,7 @@ use crate::runner::ActorGuard;
 use crate::stop_reason::StopReason;
 use crate::supervision::lifecycle::{Lifecycle, Supervised, Unsupervised};
 use crate::system::ActorSystem;
-use crate::urn::{Urn, UrnError};
+use crate::urn::{ActorName, Urn, UrnError};
 
 pub use error::SpawnError;
 
@@ -261,18 +261,15 @@ impl<A: Actor, S> Spawn<A, S> {
         Ok(self.begin(actor, source)?.0)
     }
 
-    fn make_cell(&self, system: &ActorSystem, urn: Urn, place: Option<u64>) -> ActorCell<A> {
-        let mut cell = ActorCell::new(
-            urn,
-            place.unwrap_or_else(|| system.core().next_sequence()),
-            self.mailbox,
+    fn make_cell(&self, system: &ActorSystem, name: ActorName, place: Option<u64>) -> ActorCell<A> {
+        let is_on_demand = self.kind.lifetime == Lifetime::OnDemand;
+        let extras = Extras::new(
             self.parent.as_ref().map(Arc::downgrade),
             self.kind,
+            is_on_demand.then(|| system.link().host().clone()),
         );
-        if cell.is_on_demand() {
-            cell.set_system(system.link().host().clone());
-        }
-        cell
+        let sequence = place.unwrap_or_else(|| system.core().next_sequence());
+        ActorCell::new(name, sequence, self.mailbox, extras)
     }
 
     /// Takes the URN and starts the task. An actor without `on_start` has started then, unless it
@@ -293,13 +290,15 @@ impl<A: Actor, S> Spawn<A, S> {
         if core.is_closing() && place.is_none() {
             return Err(SpawnError::SystemClosed);
         }
-        let urn = self.urn.clone()?.unwrap_or_else(Urn::generate);
+        let urn = self.urn.clone()?;
+        let name = urn.map_or_else(ActorName::generate, ActorName::Given);
         let at_once = S::RUNS_ONCE && A::STARTS_AT_ONCE && has_no_ticks::<A>();
-        let cell = Arc::new(self.make_cell(system, urn.clone(), place));
+        let cell = Arc::new(self.make_cell(system, name, place));
         // Made before the actor is in the registry: otherwise a reference from a lookup, dropped
         // before this one is made, would count as the last and stop the actor.
         let reference = ActorRef::new(cell.clone());
         if !core.registry.claim(cell.clone()) {
+            let urn = cell.name().to_urn();
             return Err(SpawnError::UrnTaken { urn });
         }
         let (started, result) = if at_once {
@@ -328,7 +327,10 @@ impl<A: Actor, S> Spawn<A, S> {
         }
         match runner::start_task(guard, source) {
             Ok(()) => Ok((reference, starting)),
-            Err(failure) => Err(SpawnError::StartFailed { urn, failure }),
+            Err(failure) => {
+                let urn = cell.name().to_urn();
+                Err(SpawnError::StartFailed { urn, failure })
+            }
         }
     }
 }

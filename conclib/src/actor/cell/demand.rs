@@ -5,19 +5,11 @@ use std::sync::Arc;
 use super::{ActorCell, Lifetime};
 use crate::actor::Handlers;
 use crate::actor::any::AnyActor;
-use crate::actor::host::HostLink;
 use crate::error::AskError;
 
 impl<A: Handlers> ActorCell<A> {
     pub(crate) fn is_on_demand(&self) -> bool {
         self.options().lifetime == Lifetime::OnDemand
-    }
-
-    /// Tells an actor on demand the system in which the next one takes its place.
-    pub(crate) fn set_system(&mut self, system: HostLink) {
-        if let Some(extras) = &mut self.mailbox.between.extras {
-            extras.system = Some(system);
-        }
     }
 
     /// True if the actor was on demand and has ended so that the next message starts another. Its URN

@@ -116,7 +116,7 @@ pub(super) enum IdempotencyKey {
 impl IdempotencyKey {
     pub(super) fn text(&self) -> Result<String, AskError> {
         match self {
-            Self::Generated => Ok(Uuid::random().as_str().to_owned()),
+            Self::Generated => Ok(Uuid::random().text().as_str().to_owned()),
             Self::Given(key) if (1..=MAX_KEY_LEN).contains(&key.len()) => Ok(key.clone()),
             Self::Given(key) => Err(AskError::InvalidKey {
                 size: key.len(),

@@ -60,7 +60,7 @@ impl RedisConsumer {
         facts: ServerFacts,
     ) -> Self {
         let instance = (!instance.is_empty()).then(|| format!("{instance}/"));
-        let unique = Uuid::random();
+        let unique = Uuid::random().text();
         Self {
             stream: keys.durable(),
             keys,

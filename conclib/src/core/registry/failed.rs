@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::Mutex;
 
 use crate::actor::FailedActor;
+use crate::urn::ActorName;
 
 /// The most failed actors that are kept: the newest.
 const MAX_KEPT: usize = 64;
@@ -40,13 +41,14 @@ impl FailedActors {
         drop(oldest); // outside the lock
     }
 
-    /// Removes the failed actor with this URN, which another actor has taken.
-    pub(super) fn forget(&self, urn: &str) {
+    /// Removes the failed actor of this name, which another actor has taken.
+    pub(super) fn forget(&self, name: &ActorName) {
         if !self.any.load(Ordering::Acquire) {
             return; // the usual case
         }
+        let urn = name.to_urn();
         let mut list = self.list.lock();
-        list.retain(|entry| entry.actor.urn != *urn);
+        list.retain(|entry| entry.actor.urn != urn);
         self.any.store(!list.is_empty(), Ordering::Release);
     }
 
