@@ -2,12 +2,14 @@
 
 #[cfg(any(test, feature = "cron"))]
 use std::time::Duration;
+#[cfg(any(test, feature = "cron"))]
 use std::time::SystemTime;
 
 use tokio::time::Instant;
 
 /// An instant, as both clocks show it: intervals are measured with one, and the calendar is read off
 /// the other, which people and time servers adjust.
+#[cfg(any(test, feature = "cron"))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct WallInstant {
     /// The monotonic clock.
@@ -21,6 +23,7 @@ pub(crate) trait Moment: Copy {
     fn instant(self) -> Instant;
     /// The moment on both clocks. Intervals never ask for it: each read of a clock counts with many
     /// actors.
+    #[cfg(any(test, feature = "cron"))]
     fn on_both_clocks(self) -> WallInstant;
 }
 
@@ -29,21 +32,25 @@ impl Moment for Instant {
         self
     }
 
+    #[cfg(any(test, feature = "cron"))]
     fn on_both_clocks(self) -> WallInstant {
         WallInstant::at(self)
     }
 }
 
+#[cfg(any(test, feature = "cron"))]
 impl Moment for WallInstant {
     fn instant(self) -> Instant {
         self.instant
     }
 
+    #[cfg(any(test, feature = "cron"))]
     fn on_both_clocks(self) -> WallInstant {
         self
     }
 }
 
+#[cfg(any(test, feature = "cron"))]
 impl WallInstant {
     /// A moment about now. Where tokio's time is paused, the system's clock stands and jumps with it.
     fn at(instant: Instant) -> Self {
@@ -63,7 +70,6 @@ impl WallInstant {
     }
 
     /// The amount by which the system's clock was set since then, in either direction.
-    #[cfg(any(test, feature = "cron"))]
     pub(super) fn clock_set_since(self, earlier: Self) -> Duration {
         let passed = self.instant.duration_since(earlier.instant);
         let expected = earlier.wall.checked_add(passed).unwrap_or(self.wall);
