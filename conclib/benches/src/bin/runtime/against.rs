@@ -20,14 +20,18 @@ pub(crate) fn run(options: &Options, other: &Other) -> Result<(), String> {
         Side::This => this.as_path(),
         Side::Other => other.program.as_path(),
     };
-    let kind = Kind::Tell;
+    let kind = Kind::Ask;
     child::attempt(program(Side::Other), PEERS[0], kind, kind.quick())
         .map_err(|error| other.cannot_be_driven(&error))?;
 
     let (date, machine) = (now(), Machine::here());
-    let mut failures = Vec::new();
+    let (mut failures, mut notes) = (Vec::new(), Vec::new());
     let mut lines = Vec::new();
     for &kind in &options.rows {
+        if !knows(&other.program, kind) {
+            notes.push(format!("{}: not in {}", kind.name(), other.name));
+            continue;
+        }
         let rounds = rounds(kind, options, program, &mut failures);
         lines.push(Line::new(kind.name(), kind.unit(), Better::Lower, rounds));
     }
@@ -39,7 +43,7 @@ pub(crate) fn run(options: &Options, other: &Other) -> Result<(), String> {
         this: this_tree(),
         other: other.name.clone(),
         lines,
-        notes: failures.clone(),
+        notes: [notes, failures.clone()].concat(),
     };
     println!("{}", comparison.markdown());
     crate::write(&comparison, "runtime-against", options.pace)?;
@@ -48,6 +52,12 @@ pub(crate) fn run(options: &Options, other: &Other) -> Result<(), String> {
     } else {
         Err(format!("Figures are missing:\n{}", failures.join("\n")))
     }
+}
+
+/// True if that build has the row.
+fn knows(program: &Path, kind: Kind) -> bool {
+    let attempted = child::attempt(program, PEERS[0], kind, kind.quick());
+    !attempted.is_err_and(|error| error.contains("no row is called"))
 }
 
 /// The figures of both builds, for each round that has both.

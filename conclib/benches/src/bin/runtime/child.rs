@@ -7,8 +7,8 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::peer::{Counting, Peer};
-use crate::peers::{Actix, Conclib, Kameo, Ractor, TokioActors, TokioMpsc, Xtra};
-use crate::rows::{Kind, PEERS};
+use crate::peers::{Actix, Conclib, Crossfire, Kameo, Ractor, TokioActors, TokioMpsc, Xtra};
+use crate::rows::{Kind, PEERS, Senders, Workers};
 use crate::work::{self, Scale};
 
 /// The number of attempts before a peer has no figure: a machine that does other work
@@ -115,13 +115,14 @@ pub(crate) fn run(order: &Order) -> Result<f64, String> {
         time: Duration::from_millis(order.milliseconds),
     };
     match (peer, kind) {
-        ("conclib", Kind::Urns) => Ok(Conclib::run(work::ask_by_urn(scale))),
+        ("conclib", Kind::Urns) => Ok(Conclib::run(Workers::Two, work::ask_by_urn(scale))),
         ("conclib", Kind::Live) => Ok(growth::<Conclib>(scale)),
         ("tokio mpsc", Kind::Live) => Ok(growth::<TokioMpsc>(scale)),
         ("kameo", Kind::Live) => Ok(growth::<Kameo>(scale)),
         (_, Kind::Urns | Kind::Live) => Err(format!("{peer} is not measured in {}", kind.name())),
         ("conclib", _) => Ok(row_of::<Conclib>(kind, scale)),
         ("tokio mpsc", _) => Ok(row_of::<TokioMpsc>(kind, scale)),
+        ("crossfire", _) => Ok(row_of::<Crossfire>(kind, scale)),
         ("kameo", _) => Ok(row_of::<Kameo>(kind, scale)),
         ("ractor", _) => Ok(row_of::<Ractor>(kind, scale)),
         ("xtra", _) => Ok(row_of::<Xtra>(kind, scale)),
@@ -132,19 +133,22 @@ pub(crate) fn run(order: &Order) -> Result<f64, String> {
 }
 
 fn growth<P: Counting>(scale: Scale) -> f64 {
-    P::run(work::tell_many::<P>(scale))
+    P::run(Workers::Two, work::tell_many::<P>(scale))
 }
 
 fn row_of<P: Peer>(kind: Kind, scale: Scale) -> f64 {
     match kind {
-        Kind::Tell => P::run(work::tell::<P>(scale)),
-        Kind::TellAtOnce => P::run(work::tell_at_once::<P>(scale, 4)),
-        Kind::Ask => P::run(work::ask::<P>(scale)),
-        Kind::AskAtOnce => P::run(work::ask_at_once::<P>(scale, 64)),
-        Kind::Spawn => P::run(work::spawn::<P>(scale)),
-        Kind::Idle => P::run(work::idle::<P>(scale)),
-        Kind::Periodic => P::run(work::periodic::<P>(scale)),
-        Kind::Ring => P::run(work::ring::<P>(scale)),
+        Kind::Tell(Senders::One) => P::run(Workers::Two, work::tell::<P>(scale)),
+        Kind::Tell(senders) => P::run(
+            Workers::Two,
+            work::tell_at_once::<P>(scale, senders.count()),
+        ),
+        Kind::Ask => P::run(Workers::Two, work::ask::<P>(scale)),
+        Kind::AskAtOnce => P::run(Workers::Two, work::ask_at_once::<P>(scale, 64)),
+        Kind::Spawn => P::run(Workers::Two, work::spawn::<P>(scale)),
+        Kind::Idle => P::run(Workers::Two, work::idle::<P>(scale)),
+        Kind::Periodic(workers) => P::run(workers, work::periodic::<P>(scale)),
+        Kind::Ring(_, workers) => P::run(workers, work::ring::<P>(scale)),
         Kind::Live | Kind::Urns => f64::NAN,
     }
 }

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use crate::rows::Workers;
+
 /// The capacity of a mailbox, where it can be set.
 pub(crate) const MAILBOX: usize = 1024;
 
@@ -39,12 +41,12 @@ pub(crate) trait Peer: Clone + Send + Sync + 'static {
     fn new() -> Self;
 
     /// Runs a measurement to its end, as a task of the runtime on which the senders run.
-    fn run<F>(measurement: F) -> F::Output
+    fn run<F>(workers: Workers, measurement: F) -> F::Output
     where
         F: Future<Output: Send> + Send + 'static,
     {
         let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
+            .worker_threads(workers.count())
             .enable_all()
             .build()
             .expect("the runtime starts");

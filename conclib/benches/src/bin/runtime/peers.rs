@@ -2,6 +2,7 @@
 
 mod actix;
 mod conclib;
+mod crossfire;
 mod kameo;
 mod ractor;
 mod tokio_actors;
@@ -10,6 +11,7 @@ mod xtra;
 
 pub(crate) use actix::Actix;
 pub(crate) use conclib::{Conclib, Registered};
+pub(crate) use crossfire::Crossfire;
 pub(crate) use kameo::Kameo;
 pub(crate) use ractor::Ractor;
 pub(crate) use tokio_actors::TokioActors;

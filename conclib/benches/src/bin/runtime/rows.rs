@@ -8,9 +8,10 @@ use clap::builder::PossibleValue;
 use crate::work::Scale;
 
 /// The peers; conclib comes first.
-pub(crate) const PEERS: [&str; 7] = [
+pub(crate) const PEERS: [&str; 8] = [
     "conclib",
     "tokio mpsc",
+    "crossfire",
     "kameo",
     "ractor",
     "xtra",
@@ -21,21 +22,61 @@ pub(crate) const PEERS: [&str; 7] = [
 /// The peer without a framework: an actor written by hand.
 pub(crate) const BY_HAND: &str = "tokio mpsc";
 
+/// The peer that shows the limit of a mailbox: an actor written by hand, with a queue without locks.
+pub(crate) const LIMIT: &str = "crossfire";
+
+/// The worker threads of the runtime.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Workers {
+    /// As in most programs.
+    Two,
+    /// As actix has it, which runs all actors of these rows on one thread.
+    One,
+}
+
+impl Workers {
+    pub(crate) fn count(self) -> usize {
+        match self {
+            Self::Two => 2,
+            Self::One => 1,
+        }
+    }
+}
+
 /// A measurement.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Kind {
-    Tell,
-    TellAtOnce,
+    /// Tells of one sender or of several at once.
+    Tell(Senders),
     Ask,
     AskAtOnce,
     Spawn,
     Idle,
-    Periodic,
-    Ring,
+    Periodic(Workers),
+    Ring(Length, Workers),
     /// For a chart: tells to one of many live actors.
     Live,
     /// For a chart: requests to one of many URNs.
     Urns,
+}
+
+/// The number of senders.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Senders {
+    One,
+    Four,
+    Sixteen,
+}
+
+/// The number of actors of a ring.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Length {
+    /// They fit into the smallest cache.
+    Ten,
+    /// They fit into a cache.
+    Thousand,
+    /// They fit into none that is near.
+    TenThousand,
 }
 
 /// The rows of the table can be chosen.
@@ -62,28 +103,38 @@ pub(crate) enum Bound {
 
 impl Kind {
     /// The rows of the table, in order.
-    pub(crate) const TABLE: [Self; 8] = [
-        Self::Tell,
-        Self::TellAtOnce,
+    pub(crate) const TABLE: [Self; 13] = [
+        Self::Tell(Senders::One),
+        Self::Tell(Senders::Four),
+        Self::Tell(Senders::Sixteen),
         Self::Ask,
         Self::AskAtOnce,
         Self::Spawn,
         Self::Idle,
-        Self::Periodic,
-        Self::Ring,
+        Self::Periodic(Workers::Two),
+        Self::Periodic(Workers::One),
+        Self::Ring(Length::Ten, Workers::Two),
+        Self::Ring(Length::Thousand, Workers::Two),
+        Self::Ring(Length::TenThousand, Workers::Two),
+        Self::Ring(Length::Thousand, Workers::One),
     ];
 
     /// The name of the row, in the table and in the options.
     pub(crate) fn name(self) -> &'static str {
         match self {
-            Self::Tell => "tell, 1 sender",
-            Self::TellAtOnce => "tell, 4 senders",
+            Self::Tell(Senders::One) => "tell, 1 sender",
+            Self::Tell(Senders::Four) => "tell, 4 senders",
+            Self::Tell(Senders::Sixteen) => "tell, 16 senders",
             Self::Ask => "ask, one after another",
             Self::AskAtOnce => "64 askers",
             Self::Spawn => "spawn, and a first answer",
             Self::Idle => "idle actor",
-            Self::Periodic => "10,000 periodic actors at 10 Hz",
-            Self::Ring => "ring of 1,000 actors",
+            Self::Periodic(Workers::Two) => "10,000 periodic actors at 10 Hz",
+            Self::Periodic(Workers::One) => "10,000 periodic actors, one worker thread",
+            Self::Ring(Length::Ten, _) => "ring of 10 actors",
+            Self::Ring(Length::Thousand, Workers::Two) => "ring of 1,000 actors",
+            Self::Ring(Length::Thousand, Workers::One) => "ring of 1,000 actors, one worker thread",
+            Self::Ring(Length::TenThousand, _) => "ring of 10,000 actors",
             Self::Live => "live actors",
             Self::Urns => "registered URNs",
         }
@@ -101,7 +152,7 @@ impl Kind {
     pub(crate) fn unit(self) -> &'static str {
         match self {
             Self::Idle => "B",
-            Self::Periodic => "CPU s",
+            Self::Periodic(_) => "CPU s",
             _ => "ns",
         }
     }
@@ -109,24 +160,29 @@ impl Kind {
     /// The limits of conclib.
     pub(crate) fn bounds(self) -> &'static [Bound] {
         match self {
-            Self::Tell | Self::TellAtOnce => &[Bound::ByHand(0.6), Bound::BestPeer(0.3)],
-            Self::Ask => &[Bound::ByHand(1.0), Bound::BestPeer(0.7)],
-            Self::AskAtOnce => &[Bound::ByHand(1.0), Bound::BestPeer(0.65)],
-            Self::Spawn => &[Bound::BestPeer(1.0)],
-            Self::Idle => &[Bound::Bytes(1024.0)],
-            Self::Periodic | Self::Ring | Self::Live | Self::Urns => &[],
+            Self::Ask => &[Bound::ByHand(0.95), Bound::BestPeer(1.0)],
+            Self::AskAtOnce => &[Bound::ByHand(0.9), Bound::BestPeer(1.0)],
+            Self::Spawn => &[Bound::BestPeer(0.9)],
+            Self::Idle => &[Bound::Bytes(800.0), Bound::BestPeer(1.0)],
+            Self::Periodic(_) | Self::Ring(Length::Thousand, _) => {
+                &[Bound::ByHand(1.25), Bound::BestPeer(1.0)]
+            }
+            Self::Tell(_) | Self::Ring(..) => &[Bound::BestPeer(1.0)],
+            Self::Live | Self::Urns => &[],
         }
     }
 
     /// The amount of work for the table.
     pub(crate) fn full(self) -> Scale {
         let (size, milliseconds) = match self {
-            Self::Tell | Self::TellAtOnce => (100_000, 400),
+            Self::Tell(_) => (100_000, 400),
             Self::Ask => (10_000, 400),
             Self::AskAtOnce => (64_000, 400),
-            Self::Spawn | Self::Ring => (1_000, 400),
+            Self::Spawn | Self::Ring(Length::Thousand, _) => (1_000, 400),
+            Self::Ring(Length::Ten, _) => (10, 400),
+            Self::Ring(Length::TenThousand, _) => (10_000, 800),
             Self::Idle => (100_000, 0),
-            Self::Periodic => (10_000, 5_000),
+            Self::Periodic(_) => (10_000, 5_000),
             Self::Live | Self::Urns => (1, 400),
         };
         Scale {
@@ -138,13 +194,23 @@ impl Kind {
     /// The least work that shows that everything works.
     pub(crate) fn quick(self) -> Scale {
         let (size, milliseconds) = match self {
-            Self::Periodic => (20, 500),
-            Self::Ring | Self::Spawn | Self::Live | Self::Urns => (10, 0),
+            Self::Periodic(_) => (20, 500),
+            Self::Ring(..) | Self::Spawn | Self::Live | Self::Urns => (10, 0),
             _ => (256, 0),
         };
         Scale {
             size,
             time: Duration::from_millis(milliseconds),
+        }
+    }
+}
+
+impl Senders {
+    pub(crate) fn count(self) -> usize {
+        match self {
+            Self::One => 1,
+            Self::Four => 4,
+            Self::Sixteen => 16,
         }
     }
 }

@@ -6,6 +6,7 @@ use actix::prelude::*;
 use tokio::sync::oneshot;
 
 use crate::peer::{Done, MAILBOX, PERIOD, Peer, beat};
+use crate::rows::Workers;
 
 #[derive(Message)]
 #[rtype(result = "u64")]
@@ -102,7 +103,7 @@ impl Peer for Actix {
         Self(Arbiter::new().handle())
     }
 
-    fn run<F>(measurement: F) -> F::Output
+    fn run<F>(_: Workers, measurement: F) -> F::Output
     where
         F: Future<Output: Send> + Send + 'static,
     {
