@@ -28,7 +28,7 @@ use crate::supervision::lifecycle::sealed::StateSource;
 use crate::supervision::log_last_failure;
 
 use end::{last_hook, wind_down};
-use events::{NextEvent, Ticks, Turn, next_event, wait};
+use events::{Events, NextEvent};
 use guard::{ActorParts, refuse};
 use interrupt::{Interrupted, between_incarnations, guarded, until_stopped};
 use thread::ActorThread;
@@ -43,6 +43,7 @@ mod spans;
 #[cfg(all(test, not(conclib_loom)))]
 mod tests;
 mod thread;
+mod ticks;
 
 /// Starts the task of an actor: on the current runtime, or on a thread of its own.
 ///
@@ -227,17 +228,16 @@ fn note_started<A: Actor, S: StateSource<A>>(guard: &mut ActorGuard<A>, source: 
 /// incarnation is interrupted.
 fn serve<A: Actor>(parts: &mut ActorParts<A>) -> impl Future<Output = Result<(), Failure>> + Send {
     async move {
-        let mut ticks = Ticks::start(A::ticks()); // here, so that its panic is a failure of the actor
-        let mut turn = Turn::default();
+        let mut events = Events::start(); // here, so that its panic is a failure of the actor
         loop {
             let ActorParts { actor, ctx, batch } = &mut *parts;
             let Some(actor) = actor else {
                 unreachable!("an incarnation that has started has a state");
             };
-            let inbox = match next_event(ctx, batch, &mut ticks, &mut turn) {
+            let inbox = match events.next(ctx, batch) {
                 NextEvent::Message(inbox) => inbox,
                 NextEvent::Idle => {
-                    wait(parts, &mut ticks, &mut turn).await;
+                    events.wait(parts).await;
                     continue;
                 }
                 NextEvent::End => return Ok(()),
@@ -249,7 +249,7 @@ fn serve<A: Actor>(parts: &mut ActorParts<A>) -> impl Future<Output = Result<(),
                 Current::end_message();
                 parts.ctx.cell().stats.handled();
             }
-            if turn.ends() {
+            if events.ends_turn() {
                 tokio::task::yield_now().await;
             }
         }
