@@ -25,14 +25,15 @@ use wait_queue::WaitQueue;
 /// A bounded queue with one receiver.
 ///
 /// The fields are in this order so that those written by senders for each message and those written
-/// by the receiver for each never share a cache line, which each would take from the other. `between`
-/// holds them apart: seldom written fields of the owner, instead of padding.
+/// by the receiver for each never share a cache line, which each would take from the other. Seldom
+/// written fields of the owner hold them apart, instead of padding.
 #[repr(C)]
-pub(crate) struct Mailbox<T, B = [u64; 4]> {
+pub(crate) struct Mailbox<T, F = [u64; 4]> {
     state: Mutex<State<T>>,
     /// The number of messages that may wait.
     capacity: usize,
-    pub(crate) between: B,
+    /// The fields of the owner.
+    pub(crate) owner: F,
     batch_status: BatchStatus,
 }
 
@@ -54,7 +55,7 @@ struct State<T> {
     queue: VecDeque<Option<T>>,
     /// An upper bound of the messages left in the batch: their count when a sender last read it.
     batch_limit: u32,
-    /// The receiver waits for a message.
+    /// The receiver has found no message, and none was pushed since.
     is_asleep: bool,
     /// No more sends.
     closed: bool,
@@ -93,13 +94,13 @@ impl<T> Mailbox<T> {
     /// A mailbox on its own.
     #[cfg(test)]
     pub(crate) fn new(capacity: usize) -> Self {
-        Self::with_fields(capacity, [0; 4])
+        Self::with_owner(capacity, [0; 4])
     }
 }
 
-impl<T, B> Mailbox<T, B> {
+impl<T, F> Mailbox<T, F> {
     /// A mailbox for `capacity` messages, at least one, with fields of its owner.
-    pub(crate) fn with_fields(capacity: usize, between: B) -> Self {
+    pub(crate) fn with_owner(capacity: usize, owner: F) -> Self {
         Self {
             state: Mutex::new(State {
                 queue: VecDeque::new(),
@@ -111,7 +112,7 @@ impl<T, B> Mailbox<T, B> {
                 waiters: WaitQueue::new(),
             }),
             capacity: capacity.max(1),
-            between,
+            owner,
             batch_status: BatchStatus {
                 count: AtomicU32::new(0),
                 since: AtomicU64::new(0),
@@ -398,7 +399,7 @@ impl<T> State<T> {
         self.queue.len() + self.batch_limit as usize
     }
 
-    /// The receiver, if it is asleep and this is the first reason to wake it.
+    /// The receiver, if this message is the first since it found none.
     #[inline]
     fn sleeper(&mut self) -> Option<Waker> {
         if mem::take(&mut self.is_asleep) {

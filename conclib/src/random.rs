@@ -30,12 +30,12 @@ impl Generator {
     }
 }
 
-/// A random UUID (RFC 9562, version 4).
+/// A UUID (RFC 9562).
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Uuid([u8; BYTES]);
 
 impl Uuid {
-    /// Draws a new one: 122 random bits.
+    /// Draws a new one of version 4: 122 random bits.
     pub(crate) fn random() -> Self {
         let mut bytes = GENERATOR.with(Generator::next);
         bytes[6] = bytes[6] & 0x0f | 0x40;

@@ -91,7 +91,8 @@ fn run<A: Actor, S: StateSource<A>>(
             source.begin();
             begin(&guard.cell);
             let end = 'incarnation: {
-                if S::RUNS_ONCE && A::STARTS_AT_ONCE {
+                let is_killed = guard.cell.control.is_killed();
+                if S::RUNS_ONCE && A::STARTS_AT_ONCE && !is_killed {
                     note_started(&mut guard, &mut source);
                 } else if let Err(end) = Box::pin(start(&mut guard, &mut source)).await {
                     break 'incarnation end;
@@ -221,7 +222,7 @@ async fn start<A: Actor, S: StateSource<A>>(
 fn note_started<A: Actor, S: StateSource<A>>(guard: &mut ActorGuard<A>, source: &mut S) {
     guard.cell.stats.enter(Phase::Running);
     source.started();
-    guard.note_started();
+    guard.tell_spawner();
 }
 
 /// Handles messages and ticks until the mailbox is closed and empty, a handler fails, or the

@@ -76,7 +76,7 @@ impl ActorSystem {
         self.handle.core()
     }
 
-    /// The weak link to the system that its actors hold.
+    /// The link to the system that its actors hold.
     pub(crate) fn link(&self) -> Arc<SystemLink> {
         self.handle.link()
     }

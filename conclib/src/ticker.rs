@@ -4,7 +4,6 @@ use std::fmt;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
-use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::error;
 
-use crate::actor::host::SystemLink;
+use crate::actor::host::HostLink;
 use crate::error::Failure;
 use crate::error::panics::drop_quietly;
 use crate::system::ActorSystem;
@@ -124,7 +123,7 @@ pub struct TickerBuilder {
     name: String,
     schedule: Schedule,
     /// The system that has to serve.
-    system: Option<Arc<SystemLink>>,
+    system: Option<HostLink>,
 }
 
 impl TickerBuilder {
@@ -155,7 +154,7 @@ impl TickerBuilder {
     /// Calls only while other processes can ask the actors of this system; a call of an interval that is
     /// due before waits until they can: see [`Schedule::while_serving`].
     pub fn while_serving(mut self, system: &ActorSystem) -> Self {
-        self.system = Some(system.link());
+        self.system = Some(system.link().host().clone());
         self
     }
 
@@ -205,7 +204,7 @@ where
         schedule,
         system,
     } = ticker;
-    let may_run = || system.as_ref().is_none_or(|system| system.is_serving());
+    let may_run = || system.as_ref().is_none_or(HostLink::is_serving);
     let mut due = schedule.start(Instant::now());
     while stop
         .run_until_cancelled(sleep_until(due.at))

@@ -352,6 +352,6 @@ impl<A: Handlers> Hash for ActorRef<A> {
 
 impl<A: Handlers> fmt::Debug for ActorRef<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("ActorRef").field(self.urn()).finish()
+        f.debug_tuple("ActorRef").field(self.cell.name()).finish()
     }
 }

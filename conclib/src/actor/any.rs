@@ -48,8 +48,8 @@ pub(crate) trait AnyActor: Participant {
     fn interrupt(&self);
     /// True once the current incarnation was interrupted, or the actor killed.
     fn is_interrupted(&self) -> bool;
-    /// The number of incarnations that have ended; wraps around.
-    fn ended_incarnations(&self) -> u32;
+    /// A number that changes whenever the cancel flags that were made before are to be set.
+    fn cancel_epoch(&self) -> u32;
     /// The actor that spawned this one; `None` for a root actor, or if the parent's cell is gone.
     fn parent(&self) -> Option<Arc<dyn AnyActor>>;
     /// Ends the incarnation after the current message, because the actor's group restarts.
@@ -224,8 +224,8 @@ impl<A: Handlers> AnyActor for ActorCell<A> {
         self.control.is_interrupted()
     }
 
-    fn ended_incarnations(&self) -> u32 {
-        self.control.ended_incarnations()
+    fn cancel_epoch(&self) -> u32 {
+        self.control.cancel_epoch()
     }
 
     fn parent(&self) -> Option<Arc<dyn AnyActor>> {
@@ -279,7 +279,7 @@ impl<A: Handlers> AnyActor for ActorCell<A> {
         let load = self.mailbox.load();
         let stats = self.stats.read();
         ActorSnapshot {
-            urn: self.name().to_urn(),
+            urn: self.to_urn(),
             actor_type: std::any::type_name::<A>().into(),
             parent: self.parent().map(|parent| parent.name().to_urn()),
             phase: stats.phase,

@@ -46,8 +46,8 @@ pub struct CancelFlag(Arc<CancelState>);
 struct CancelState {
     /// Set by [`CancelFlag::set`], and once another reason was seen.
     cancelled: AtomicBool,
-    /// The incarnation that made the flag, by the number of those that had ended by then.
-    incarnation: u32,
+    /// The actor's epoch of flags when this one was made: it is set in another.
+    epoch: u32,
     actor: Arc<dyn AnyActor>,
     /// The ask whose message was handled when the flag was made; `None` for a tell.
     pending: Option<Arc<dyn PendingReply>>,
@@ -57,7 +57,7 @@ impl CancelFlag {
     pub(super) fn new(actor: Arc<dyn AnyActor>, pending: Option<Arc<dyn PendingReply>>) -> Self {
         Self(Arc::new(CancelState {
             cancelled: AtomicBool::new(false),
-            incarnation: actor.ended_incarnations(),
+            epoch: actor.cancel_epoch(),
             actor,
             pending,
         }))
@@ -69,11 +69,12 @@ impl CancelFlag {
         if state.cancelled.load(Ordering::Relaxed) {
             return true;
         }
-        let is_cancelled = state.actor.ended_incarnations() != state.incarnation
-            || state.actor.is_interrupted()
+        // In this order: an interruption is forgotten when the next incarnation begins, in another epoch.
+        let is_cancelled = state.actor.is_interrupted()
+            || state.actor.cancel_epoch() != state.epoch
             || state.pending.as_ref().is_some_and(|ask| ask.is_abandoned());
         if is_cancelled {
-            self.set(); // an interruption is forgotten when the next incarnation begins
+            self.set();
         }
         is_cancelled
     }

@@ -120,6 +120,10 @@ pub(crate) enum Escalation {
     Always,
 }
 
+/// With the waker of the task, the waiting senders and the capacity, as much as a cache line lies between
+/// the two sides of a mailbox.
+const _: () = assert!(size_of::<Profile>() + 32 >= 64);
+
 impl<A: Handlers> ActorCell<A> {
     pub(crate) fn new(name: ActorName, sequence: u64, capacity: usize, extras: Extras) -> Self {
         let profile = Profile {
@@ -133,7 +137,7 @@ impl<A: Handlers> ActorCell<A> {
             },
         };
         Self {
-            mailbox: Mailbox::with_fields(capacity, profile),
+            mailbox: Mailbox::with_owner(capacity, profile),
             stats: Stats::default(),
             control: Control::default(),
         }
@@ -154,6 +158,12 @@ impl<A: Handlers> ActorCell<A> {
         }
     }
 
+    /// A copy of the URN. A generated one stays unwritten here.
+    pub(crate) fn to_urn(&self) -> Urn {
+        let written = self.extras().and_then(|extras| extras.urn.get());
+        written.map_or_else(|| self.name().to_urn(), Urn::clone)
+    }
+
     /// The actor's number in the order of spawning.
     pub(crate) fn sequence(&self) -> u64 {
         self.profile().sequence
@@ -164,7 +174,7 @@ impl<A: Handlers> ActorCell<A> {
     }
 
     fn profile(&self) -> &Profile {
-        &self.mailbox.between
+        &self.mailbox.owner
     }
 
     fn extras(&self) -> Option<&Extras> {
@@ -365,7 +375,7 @@ impl<A: Handlers> ActorCell<A> {
 impl<A: Handlers> fmt::Debug for ActorCell<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ActorCell")
-            .field("name", &format_args!("{}", self.name()))
+            .field("name", self.name())
             .finish_non_exhaustive()
     }
 }

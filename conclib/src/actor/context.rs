@@ -317,7 +317,7 @@ impl<A: Handlers> Context<A> {
 
     /// Ends the incarnation's resources (not its children). Does not unwind. Cancel safe.
     pub(crate) async fn end_incarnation(&mut self) {
-        self.cell.control.end_incarnation();
+        self.cell.control.set_cancel_flags();
         let Some(resources) = self.resources_mut() else {
             return;
         };
@@ -329,16 +329,22 @@ impl<A: Handlers> Context<A> {
 
     /// The actor's resources, made if there are none yet.
     pub(crate) fn resources(&mut self) -> &mut ActorResources<A> {
-        let me = self.cell.id();
-        let new = || Box::new(Mutex::new(ActorResources::new(me)));
+        let (me, epoch) = (self.cell.id(), self.cell.control.cancel_epoch());
+        let new = || Box::new(Mutex::new(ActorResources::new(me, epoch)));
         self.resources.get_or_insert_with(new).get_mut()
+    }
+}
+
+impl<A: Handlers> Drop for Context<A> {
+    fn drop(&mut self) {
+        self.cell.control.set_cancel_flags();
     }
 }
 
 impl<A: Handlers> fmt::Debug for Context<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Context")
-            .field("urn", &format_args!("{}", self.cell.name()))
+            .field("urn", self.cell.name())
             .finish_non_exhaustive()
     }
 }

@@ -41,8 +41,8 @@ pub(crate) struct Control {
     signals: AtomicU8,
     /// The first [`StopCause`], or 0 if no stop was requested.
     cause: AtomicU8,
-    /// The number of incarnations that have ended; wraps around.
-    ended_incarnations: AtomicU32,
+    /// Changes whenever the cancel flags that were made before are to be set.
+    cancel_epoch: AtomicU32,
 }
 
 /// The cause of a requested stop.
@@ -152,14 +152,14 @@ impl Control {
         self.signals.fetch_and(Signal::KILL.0, Ordering::AcqRel);
     }
 
-    /// Records that an incarnation has ended, with its cancel flags.
-    pub(crate) fn end_incarnation(&self) {
-        self.ended_incarnations.fetch_add(1, Ordering::Relaxed);
+    /// Sets the cancel flags that were made before.
+    pub(crate) fn set_cancel_flags(&self) {
+        self.cancel_epoch.fetch_add(1, Ordering::Relaxed); // wraps around
     }
 
-    /// The number of incarnations that have ended.
-    pub(crate) fn ended_incarnations(&self) -> u32 {
-        self.ended_incarnations.load(Ordering::Relaxed)
+    /// A number that changes whenever the cancel flags that were made before are to be set.
+    pub(crate) fn cancel_epoch(&self) -> u32 {
+        self.cancel_epoch.load(Ordering::Relaxed)
     }
 
     #[inline]

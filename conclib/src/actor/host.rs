@@ -57,6 +57,11 @@ impl HostLink {
         self.0.upgrade()?.as_any().downcast().ok()
     }
 
+    /// True while other processes can ask the system's actors.
+    pub(crate) fn is_serving(&self) -> bool {
+        self.0.upgrade().is_some_and(|host| host.is_serving())
+    }
+
     /// Finds the actor with this URN, or starts it if it is on demand.
     ///
     /// # Errors
@@ -67,7 +72,7 @@ impl HostLink {
     }
 }
 
-/// An actor's link to its system, of which it keeps only the part that has its place.
+/// An actor's link to its system. It keeps the registry and the reports of ends, and not the system itself.
 #[derive(Default)]
 pub(crate) struct SystemLink {
     host: HostLink,
@@ -94,11 +99,6 @@ impl SystemLink {
         self.host.0.upgrade()?.token()
     }
 
-    pub(crate) fn is_serving(&self) -> bool {
-        let host = self.host.0.upgrade();
-        host.is_some_and(|host| host.is_serving())
-    }
-
     /// The closures that run, to count one; `None` if the system is gone.
     pub(crate) fn closures(&self) -> Option<Arc<RunningClosures>> {
         Some(self.host.0.upgrade()?.closures())
@@ -106,7 +106,7 @@ impl SystemLink {
 
     /// Decides on a tick of an actor that is due by now.
     pub(crate) fn decide(&self, schedule: &Schedule, due: &Due, now: Instant) -> TickDecision {
-        if !schedule.is_while_serving() || self.is_serving() {
+        if !schedule.is_while_serving() || self.host.is_serving() {
             return schedule.decide(due, now);
         }
         TickDecision {

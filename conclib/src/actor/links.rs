@@ -245,7 +245,8 @@ impl Links {
         }
     }
 
-    /// Records the actor's end, once, and wakes the tasks that wait for it. Returns the watchers.
+    /// Records the actor's end and wakes the tasks that wait for it. Returns the watchers. Called
+    /// once.
     pub(crate) fn end(&self, reason: &StopReason) -> Vec<Watcher> {
         let code = EndCode::of(reason);
         let mut tables = self.lock();

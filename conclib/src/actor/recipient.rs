@@ -283,7 +283,8 @@ impl<M: ActorMessage> Hash for Recipient<M> {
 
 impl<M: ActorMessage> fmt::Debug for Recipient<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Recipient").field(self.urn()).finish()
+        let actor = self.target.clone().actor();
+        f.debug_tuple("Recipient").field(actor.name()).finish()
     }
 }
 

@@ -19,10 +19,10 @@ pub(crate) struct ActorResources<A: Handlers> {
 }
 
 impl<A: Handlers> ActorResources<A> {
-    /// Empty resources of the actor with this identity.
-    pub(super) fn new(me: ActorId) -> Self {
+    /// Empty resources of the actor with this identity, for the incarnation of this number.
+    pub(super) fn new(me: ActorId, incarnation: u32) -> Self {
         Self {
-            timers: Timers::default(),
+            timers: Timers::new(incarnation),
             tasks: JoinSet::new(),
             watches: Watches {
                 me,

@@ -4,7 +4,6 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use tokio::time::{Instant, Sleep};
@@ -54,14 +53,6 @@ use crate::time::schedule::{Due, Schedule, TickDecision};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Timer(u64);
 
-impl Timer {
-    /// A number that no other timer of the process has: a handle cancels nothing in a later incarnation.
-    pub(super) fn new() -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        Self(NEXT.fetch_add(1, Ordering::Relaxed))
-    }
-}
-
 /// Number of timers for which an actor keeps memory.
 const KEPT_TIMERS: usize = 16;
 
@@ -71,6 +62,8 @@ pub(crate) struct Timers<A: Handlers> {
     /// The due time and number of each timer, earliest first. Cancelled timers stay in here and are
     /// skipped when they are due.
     queue: BinaryHeap<Reverse<(Instant, u64)>>,
+    /// The number of the next timer.
+    next: u64,
     /// Fires at the earliest due time, or before it.
     alarm: Option<Pin<Box<Sleep>>>,
 }
@@ -85,18 +78,38 @@ enum Entry<A: Handlers> {
 }
 
 impl<A: Handlers> Timers<A> {
-    pub(super) fn after(&mut self, timer: Timer, at: Instant, message: A::Inbox) {
+    /// No timers yet, in the incarnation of this number. Each has timers with numbers of its own: a handle
+    /// cancels nothing in a later one.
+    pub(super) fn new(incarnation: u32) -> Self {
+        Self {
+            entries: HashMap::new(),
+            queue: BinaryHeap::new(),
+            next: u64::from(incarnation) << 40,
+            alarm: None,
+        }
+    }
+
+    fn new_timer(&mut self) -> Timer {
+        let timer = Timer(self.next);
+        self.next += 1;
+        timer
+    }
+
+    pub(super) fn after(&mut self, at: Instant, message: A::Inbox) -> Timer {
+        let timer = self.new_timer();
         self.insert(timer, at, Entry::Once(message));
+        timer
     }
 
     pub(super) fn every(
         &mut self,
-        timer: Timer,
         schedule: Schedule,
         message: Box<dyn FnMut() -> A::Inbox + Send>,
-    ) {
+    ) -> Timer {
+        let timer = self.new_timer();
         let due = schedule.start(Instant::now());
         self.insert_series(timer, schedule, due, message);
+        timer
     }
 
     pub(super) fn cancel(&mut self, timer: Timer) -> bool {
@@ -122,7 +135,7 @@ impl<A: Handlers> Timers<A> {
     }
 
     /// Cancels all timers. A panic in the drop of one message leaves the others alone.
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.entries.drain().for_each(drop_quietly);
         self.queue.clear();
         self.alarm = None;
@@ -200,16 +213,6 @@ impl<A: Handlers> Timers<A> {
     }
 }
 
-impl<A: Handlers> Default for Timers<A> {
-    fn default() -> Self {
-        Self {
-            entries: HashMap::new(),
-            queue: BinaryHeap::new(),
-            alarm: None,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -232,12 +235,12 @@ mod tests {
     #[test]
     fn cancelled_timers_do_not_accumulate() {
         let now = Instant::now();
-        let mut timers = Timers::<Sleepy>::default();
+        let mut timers = Timers::<Sleepy>::new(0);
         for id in 0..10_000 {
             let message = Sleepy::wrap(Late, Reply::for_tell());
-            timers.after(Timer(id), now, message);
+            let timer = timers.after(now, message);
             if id >= 10 {
-                assert!(timers.cancel(Timer(id)));
+                assert!(timers.cancel(timer));
             }
             assert!(timers.queue.len() <= 2 * timers.entries.len() + 9);
         }
@@ -250,12 +253,11 @@ mod tests {
     fn fired_and_cancelled_timers_leave_no_memory() {
         let now = Instant::now();
         for cancel in [false, true] {
-            let mut timers = Timers::<Sleepy>::default();
-            for id in 0..10_000 {
-                timers.after(Timer(id), now, Sleepy::wrap(Late, Reply::for_tell()));
-            }
+            let mut timers = Timers::<Sleepy>::new(0);
+            let late = || Sleepy::wrap(Late, Reply::for_tell());
+            let all: Vec<_> = (0..10_000).map(|_| timers.after(now, late())).collect();
             if cancel {
-                assert!((0..10_000).all(|id| timers.cancel(Timer(id))));
+                assert!(all.into_iter().all(|timer| timers.cancel(timer)));
             } else {
                 assert_eq!(
                     std::iter::from_fn(|| timers.due(now, &SystemLink::default())).count(),

@@ -144,8 +144,8 @@ pub trait Handlers: Sized + Send + 'static {
     /// The actor's messages: an enum with a variant per handler.
     type Inbox: Send + 'static;
 
-    /// True if there is no [`on_start`](Self::on_start), so that a spawn need not wait for the task.
-    /// `#[handlers]` sets it.
+    /// True if there is no [`on_start`](Self::on_start), so that a spawn need not wait for the task, and the
+    /// task does not call it. `#[handlers]` sets it.
     const STARTS_AT_ONCE: bool = false;
 
     /// Takes the message out of `inbox` and runs its handler.

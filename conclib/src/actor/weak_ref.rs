@@ -58,7 +58,7 @@ impl<A: Handlers> Clone for WeakActorRef<A> {
 
 impl<A: Handlers> fmt::Debug for WeakActorRef<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let urn = self.cell.upgrade().map(|cell| cell.urn().clone());
-        f.debug_tuple("WeakActorRef").field(&urn).finish()
+        let name = self.cell.upgrade().map(|cell| cell.name().clone());
+        f.debug_tuple("WeakActorRef").field(&name).finish()
     }
 }

@@ -92,8 +92,11 @@ impl Receiver {
             return Some(message);
         }
         let Self { mailbox, batch } = self;
+        let mut is_registered = false;
         let refilled = poll_fn(|cx| {
-            mailbox.register(cx.waker());
+            if !mem::replace(&mut is_registered, true) {
+                mailbox.register(cx.waker()); // each `block_on` has a waker of its own
+            }
             mailbox.poll_refill(batch)
         });
         if block_on(refilled) == Refill::Closed {
@@ -210,10 +213,9 @@ fn receiver_that_goes_to_sleep_sees_the_stop() {
     });
 }
 
-/// A waiting sender, and a receiver asleep, that were polled with another waker before are
-/// woken by their last one.
+/// A waiting sender that was polled with another waker before is woken by its last one.
 #[test]
-fn last_waker_counts() {
+fn last_waker_of_a_sender_counts() {
     explore(|| {
         let mut receiver = Receiver::full([0]);
         let mailbox = receiver.mailbox.clone();
@@ -224,10 +226,6 @@ fn last_waker_counts() {
             }
         });
         assert_eq!(receiver.next(), Some(0));
-        assert_eq!(receiver.take(), None);
-        let Receiver { mailbox, batch } = &mut receiver;
-        let refilled = mailbox.poll_refill(batch);
-        assert_ne!(refilled, Poll::Ready(Refill::Closed));
         assert_eq!(receiver.next(), Some(1));
         sender.join().unwrap();
     });

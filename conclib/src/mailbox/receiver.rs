@@ -40,7 +40,7 @@ pub(crate) enum Refill {
     Closed,
 }
 
-impl<T, B> Mailbox<T, B> {
+impl<T, F> Mailbox<T, F> {
     /// Ends the message before, and returns the place of the batch's next one, where it is to be
     /// handled. Keeps the count.
     #[inline]
@@ -201,7 +201,7 @@ impl<T, B> Mailbox<T, B> {
     pub(crate) fn close_and_drain(
         &self,
         batch: &mut Batch<T>,
-    ) -> impl Iterator<Item = T> + use<T, B> {
+    ) -> impl Iterator<Item = T> + use<T, F> {
         self.close();
         let mut state = self.lock();
         self.batch_status.count.store(0, Ordering::Release);

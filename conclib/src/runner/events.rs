@@ -169,6 +169,9 @@ impl<A: Actor> Events<A> {
         }
         if cell.control.is_asked_to_stop() {
             self.ticks.end();
+            if let Some(timers) = timers {
+                timers.clear();
+            }
             return false;
         }
         let tick_first = tick.is_some_and(|tick| timer.is_none_or(|timer| tick <= timer));

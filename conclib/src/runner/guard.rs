@@ -55,7 +55,7 @@ impl<A: Actor> ActorGuard<A> {
     }
 
     /// Tells the spawner that the actor has started.
-    pub(super) fn note_started(&mut self) {
+    pub(super) fn tell_spawner(&mut self) {
         if let Some(started) = self.started.take() {
             drop(started.send(Ok(()))); // fails if the `Spawn` was dropped
         }
@@ -68,7 +68,6 @@ impl<A: Actor> ActorGuard<A> {
 
     fn clean_up(&mut self, reason: StopReason) {
         let cell = &*self.cell;
-        cell.control.end_incarnation();
         // Noted before the mailbox closes, so that later senders get the same error as queued ones.
         let refusal = self.refusal(&reason);
         if refusal != AskError::ActorStopped {
@@ -81,7 +80,8 @@ impl<A: Actor> ActorGuard<A> {
         for child in cell.links().children() {
             child.kill();
         }
-        self.free_urn(&reason);
+        cell.mailbox.forget_receiver();
+        self.report_end(&reason);
         cell.end(&reason);
         if let Some(started) = self.started.take() {
             drop(started.send(Err(reason))); // fails if the `Spawn` was dropped
@@ -89,9 +89,8 @@ impl<A: Actor> ActorGuard<A> {
     }
 
     /// Frees the URN, and reports the end to the system.
-    fn free_urn(&self, reason: &StopReason) {
+    fn report_end(&self, reason: &StopReason) {
         let cell = &*self.cell;
-        cell.mailbox.forget_receiver();
         let Some(system) = self.parts.ctx.system_link().ends() else {
             return;
         };

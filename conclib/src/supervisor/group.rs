@@ -221,7 +221,7 @@ impl Group {
                 self.start_timer(until);
             }
             Status::Ending(until) if until <= now => {
-                warn!(urn = %actor.urn(), "a member did not end its handler in time for a restart of its group; the handler is dropped");
+                warn!(urn = %actor.name(), "a member did not end its handler in time for a restart of its group; the handler is dropped");
                 actor.interrupt();
             }
             // The member is ending, or still starting, and will report that.

@@ -109,7 +109,7 @@ impl Shutdown {
                 spawn_task(async move {
                     let grace = ShutdownDeadline::at(grace, clock);
                     if grace.wait_for(ended(&*own)).await.is_none() {
-                        warn!(urn = %own.urn(), "the actor that shut its system down did not stop in time; it is killed");
+                        warn!(urn = %own.name(), "the actor that shut its system down did not stop in time; it is killed");
                         own.kill();
                     }
                     finish(&services, &grace).await;

@@ -6,8 +6,8 @@ use std::hash::{Hash, Hasher};
 use super::Urn;
 use crate::random::Uuid;
 
-/// The name of an actor. Most that are generated are never read: they take a quarter of the memory, and
-/// are written out when they are.
+/// The name of an actor. Most generated names are never read. As bytes they take a quarter of the memory;
+/// the text is written out when it is read.
 #[derive(Clone)]
 pub(crate) enum ActorName {
     Given(Urn),
@@ -49,6 +49,15 @@ impl fmt::Display for ActorName {
         match self {
             Self::Given(urn) => urn.fmt(f),
             Self::Generated(uuid) => f.write_str(uuid.text().as_urn()),
+        }
+    }
+}
+
+impl fmt::Debug for ActorName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Given(urn) => fmt::Debug::fmt(urn, f),
+            Self::Generated(uuid) => fmt::Debug::fmt(uuid.text().as_urn(), f),
         }
     }
 }

@@ -80,6 +80,23 @@ fn actor_that_ends_with_its_runtime_is_no_longer_a_watcher() -> TestResult {
     Ok(())
 }
 
+#[test]
+fn flags_of_a_test_context_are_set_when_it_is_dropped() {
+    let ctx = Context::<Idle>::test();
+    let flag = ctx.cancel_flag();
+    assert!(!flag.is_cancelled());
+    drop(ctx);
+    assert!(flag.is_cancelled());
+}
+
+#[test]
+fn name_is_written_out_once() {
+    let ctx = Context::<Idle>::test();
+    let actor = ctx.actor_ref();
+    assert_eq!(format!("{actor:?}"), format!("ActorRef({:?})", actor.urn()));
+    assert!(std::ptr::eq(actor.urn(), ctx.urn()));
+}
+
 /// An actor with a child.
 #[derive(Actor)]
 struct Parent;

@@ -80,6 +80,6 @@ impl<A: Handlers> Context<A> {
     /// is false; with [`Schedule::while_serving`](crate::schedule::Schedule::while_serving), regular
     /// messages wait for it.
     pub fn is_serving(&self) -> bool {
-        self.system_link().is_serving()
+        self.system_link().host().is_serving()
     }
 }

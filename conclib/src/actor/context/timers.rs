@@ -51,11 +51,9 @@ impl<A: Handlers> Context<A> {
     where
         A: Handler<M>,
     {
-        let timer = Timer::new();
         let at = later(Instant::now(), time);
         let message = A::wrap(message, Reply::for_tell());
-        self.resources().timers.after(timer, at, message);
-        timer
+        self.resources().timers.after(at, message)
     }
 
     /// Sends this actor messages at a regular interval, or on another [`Schedule`]. At most one message
@@ -100,11 +98,8 @@ impl<A: Handlers> Context<A> {
     where
         A: Handler<M>,
     {
-        let timer = Timer::new();
         let message = Box::new(move || A::wrap(message(), Reply::for_tell()));
-        let timers = &mut self.resources().timers;
-        timers.every(timer, schedule.into(), message);
-        timer
+        self.resources().timers.every(schedule.into(), message)
     }
 
     /// Cancels a timer. Returns false if it has already fired for the last time, or was cancelled.

@@ -2,6 +2,7 @@
 //! every order of its threads' steps. A task that sleeps for ever fails it.
 
 use std::future::poll_fn;
+use std::mem;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -31,9 +32,18 @@ impl ModelCell {
         self.mailbox.wake();
     }
 
-    /// Waits for the kill as the runner does: registers the waker, then reads the signals.
-    fn poll_killed(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.mailbox.register(cx.waker());
+    /// Runs the actor's task as the runner does: registers its waker once, at the first poll.
+    fn run<T>(&self, mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> T {
+        let mut is_registered = false;
+        block_on(poll_fn(|cx| {
+            if !mem::replace(&mut is_registered, true) {
+                self.mailbox.register(cx.waker());
+            }
+            poll(cx)
+        }))
+    }
+
+    fn poll_killed(&self) -> Poll<()> {
         if self.control.is_killed() {
             Poll::Ready(())
         } else {
@@ -49,7 +59,7 @@ fn kill_while_the_task_goes_to_sleep() {
         let cell = ModelCell::new(1);
         let target = cell.clone();
         let killer = thread::spawn(move || target.signal(Signal::KILL));
-        block_on(poll_fn(|cx| cell.poll_killed(cx)));
+        cell.run(|_| cell.poll_killed());
         killer.join().unwrap();
     });
 }
@@ -64,7 +74,7 @@ fn kill_after_another_signal() {
             target.signal(Signal::RESTART_WITH_GROUP);
             target.signal(Signal::KILL);
         });
-        block_on(poll_fn(|cx| cell.poll_killed(cx)));
+        cell.run(|_| cell.poll_killed());
         signals.join().unwrap();
     });
 }
@@ -82,15 +92,14 @@ fn message_and_signal_while_the_task_waits_for_a_message() {
         let cell = actor.cell.clone();
         let batch = &mut actor.batch;
         let mut is_refilled = false;
-        block_on(poll_fn(|cx| {
-            cell.mailbox.register(cx.waker());
+        cell.run(|_| {
             is_refilled = is_refilled || cell.mailbox.poll_refill(batch).is_ready();
             if is_refilled && cell.control.restarts_with_group() {
                 Poll::Ready(())
             } else {
                 Poll::Pending
             }
-        }));
+        });
         signals.join().unwrap();
         assert_eq!(sender.join().unwrap(), []);
     });
@@ -125,16 +134,17 @@ impl ModelActor {
     /// Runs the actor's code as the runner does: reads the control word before each poll, and admits
     /// senders before it waits.
     fn guarded(&mut self, mut code: impl FnMut(&mut Self, &mut Context<'_>) -> Poll<End>) -> End {
-        block_on(poll_fn(|cx| {
-            if self.cell.poll_killed(cx).is_ready() {
+        let cell = self.cell.clone();
+        cell.run(|cx| {
+            if cell.poll_killed().is_ready() {
                 return Poll::Ready(End::Killed);
             }
             let polled = code(self, cx);
             if polled.is_pending() {
-                self.cell.mailbox.admit_before_waiting();
+                cell.mailbox.admit_before_waiting();
             }
             polled
-        }))
+        })
     }
 
     /// Runs an incarnation: handles messages until it is stopped or killed, or has handled
@@ -195,7 +205,10 @@ fn restart_amid_a_batch_keeps_queued_messages() {
             tell.signal(Signal::KILL);
         });
         assert_eq!(actor.serve(1), End::Failed);
-        actor.guarded(|_, cx| sent.poll_killed(cx).map(|()| End::Failed));
+        actor.guarded(|_, cx| {
+            sent.mailbox.register(cx.waker());
+            sent.poll_killed().map(|()| End::Failed)
+        });
         assert_eq!(actor.serve(2), End::Failed);
         assert_eq!(actor.handled, [0, 1, 2]);
         sender.join().unwrap();
@@ -341,17 +354,12 @@ fn idle_signal_against_a_message_and_a_kill() {
             cell.signal(Signal::KILL);
         });
         let cell = actor.cell.clone();
-        block_on(poll_fn(|cx| {
-            cell.mailbox.register(cx.waker());
+        cell.run(|_| {
             if cell.control.is_only_idle() && cell.mailbox.is_occupied() {
                 cell.control.withdraw_idle();
             }
-            if cell.control.is_killed() {
-                Poll::Ready(())
-            } else {
-                Poll::Pending
-            }
-        }));
+            cell.poll_killed()
+        });
         idle.join().unwrap();
         sender.join().unwrap();
         assert_eq!(actor.end(), [7]);

@@ -23,7 +23,7 @@ pub(crate) trait Moment: Copy {
     fn instant(self) -> Instant;
     /// The moment on both clocks. Intervals never ask for it: each read of a clock counts with many
     /// actors.
-    #[cfg(any(test, feature = "cron"))]
+    #[cfg(feature = "cron")]
     fn on_both_clocks(self) -> WallInstant;
 }
 
@@ -32,19 +32,19 @@ impl Moment for Instant {
         self
     }
 
-    #[cfg(any(test, feature = "cron"))]
+    #[cfg(feature = "cron")]
     fn on_both_clocks(self) -> WallInstant {
         WallInstant::at(self)
     }
 }
 
-#[cfg(any(test, feature = "cron"))]
+#[cfg(feature = "cron")]
 impl Moment for WallInstant {
     fn instant(self) -> Instant {
         self.instant
     }
 
-    #[cfg(any(test, feature = "cron"))]
+    #[cfg(feature = "cron")]
     fn on_both_clocks(self) -> WallInstant {
         self
     }

@@ -187,7 +187,7 @@ mod tests {
                 "\"tell, 1 sender\", \"tell, 4 senders\"",
             ),
             (&["--row", "live actors"], "invalid value 'live actors'"),
-            (&["--peer", "akka"], "conclib, \"tokio mpsc\", kameo"),
+            (&["--peer", "akka"], "conclib, \"tokio mpsc\", crossfire"),
             (&["--rounds", "4"], "not an odd number"),
             (&["--against"], "--against <NAME=EXECUTABLE>"),
             (&["--against", "4ca0ee8"], "--against <NAME=EXECUTABLE>"),
