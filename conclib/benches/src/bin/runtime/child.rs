@@ -145,7 +145,7 @@ fn row_of<P: Peer>(kind: Kind, scale: Scale) -> f64 {
         ),
         Kind::Ask => P::run(Workers::Two, work::ask::<P>(scale)),
         Kind::AskAtOnce => P::run(Workers::Two, work::ask_at_once::<P>(scale, 64)),
-        Kind::Spawn => P::run(Workers::Two, work::spawn::<P>(scale)),
+        Kind::Spawn(workers) => P::run(workers, work::spawn::<P>(scale)),
         Kind::Idle => P::run(Workers::Two, work::idle::<P>(scale)),
         Kind::Periodic(workers) => P::run(workers, work::periodic::<P>(scale)),
         Kind::Ring(_, workers) => P::run(workers, work::ring::<P>(scale)),

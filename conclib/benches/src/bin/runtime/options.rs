@@ -126,6 +126,7 @@ mod tests {
 
     use super::*;
     use crate::CommandLine;
+    use crate::rows::Workers;
 
     fn parsed(words: &[&str]) -> Result<Options, String> {
         let parsed = CommandLine::try_parse_from(["runtime"].iter().chain(words));
@@ -159,7 +160,7 @@ mod tests {
             "7",
         ]);
         let options = options.expect("nothing is wrong");
-        assert_eq!(options.rows, [Kind::AskAtOnce, Kind::Spawn]);
+        assert_eq!(options.rows, [Kind::AskAtOnce, Kind::Spawn(Workers::Two)]);
         assert_eq!(options.peers, ["conclib", "kameo", "xtra"]);
         assert_eq!(options.rounds, 7);
     }

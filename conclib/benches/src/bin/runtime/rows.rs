@@ -50,7 +50,7 @@ pub(crate) enum Kind {
     Tell(Senders),
     Ask,
     AskAtOnce,
-    Spawn,
+    Spawn(Workers),
     Idle,
     Periodic(Workers),
     Ring(Length, Workers),
@@ -103,13 +103,14 @@ pub(crate) enum Bound {
 
 impl Kind {
     /// The rows of the table, in order.
-    pub(crate) const TABLE: [Self; 13] = [
+    pub(crate) const TABLE: [Self; 14] = [
         Self::Tell(Senders::One),
         Self::Tell(Senders::Four),
         Self::Tell(Senders::Sixteen),
         Self::Ask,
         Self::AskAtOnce,
-        Self::Spawn,
+        Self::Spawn(Workers::Two),
+        Self::Spawn(Workers::One),
         Self::Idle,
         Self::Periodic(Workers::Two),
         Self::Periodic(Workers::One),
@@ -127,7 +128,8 @@ impl Kind {
             Self::Tell(Senders::Sixteen) => "tell, 16 senders",
             Self::Ask => "ask, one after another",
             Self::AskAtOnce => "64 askers",
-            Self::Spawn => "spawn, and a first answer",
+            Self::Spawn(Workers::Two) => "spawn, and a first answer",
+            Self::Spawn(Workers::One) => "spawn, one worker thread",
             Self::Idle => "idle actor",
             Self::Periodic(Workers::Two) => "10,000 periodic actors at 10 Hz",
             Self::Periodic(Workers::One) => "10,000 periodic actors, one worker thread",
@@ -162,7 +164,7 @@ impl Kind {
         match self {
             Self::Ask => &[Bound::ByHand(0.95), Bound::BestPeer(1.0)],
             Self::AskAtOnce => &[Bound::ByHand(0.9), Bound::BestPeer(1.0)],
-            Self::Spawn => &[Bound::BestPeer(0.9)],
+            Self::Spawn(_) => &[Bound::BestPeer(0.9)],
             Self::Idle => &[Bound::Bytes(800.0), Bound::BestPeer(1.0)],
             Self::Periodic(_) | Self::Ring(Length::Thousand, _) => {
                 &[Bound::ByHand(1.25), Bound::BestPeer(1.0)]
@@ -178,7 +180,7 @@ impl Kind {
             Self::Tell(_) => (100_000, 400),
             Self::Ask => (10_000, 400),
             Self::AskAtOnce => (64_000, 400),
-            Self::Spawn | Self::Ring(Length::Thousand, _) => (1_000, 400),
+            Self::Spawn(_) | Self::Ring(Length::Thousand, _) => (1_000, 400),
             Self::Ring(Length::Ten, _) => (10, 400),
             Self::Ring(Length::TenThousand, _) => (10_000, 800),
             Self::Idle => (100_000, 0),
@@ -195,7 +197,7 @@ impl Kind {
     pub(crate) fn quick(self) -> Scale {
         let (size, milliseconds) = match self {
             Self::Periodic(_) => (20, 500),
-            Self::Ring(..) | Self::Spawn | Self::Live | Self::Urns => (10, 0),
+            Self::Ring(..) | Self::Spawn(_) | Self::Live | Self::Urns => (10, 0),
             _ => (256, 0),
         };
         Scale {
