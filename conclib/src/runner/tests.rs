@@ -62,17 +62,17 @@ impl Parent {
 
 #[derive(ActorMessage)]
 #[message(local)]
-struct Beat;
+struct Heartbeat;
 
 #[derive(Actor)]
 #[actor(urn = "heart")]
-#[periodic(tick = Beat, every = "1h")]
+#[periodic(tick = Heartbeat, every = "1h")]
 struct Heart;
 
 #[handlers]
 impl Heart {
     #[handler]
-    fn beat(&mut self, _: Beat) {}
+    fn heartbeat(&mut self, _: Heartbeat) {}
 }
 
 #[tokio::test]

@@ -18,9 +18,9 @@ pin_project! {
     /// The table of an actor's ticks, in one box with its timer.
     struct TickTimer<A: Handlers> {
         table: &'static [Tick<A>],
-        // The next due time of the first entry, and of the others: most tables have one.
+        // The next due time of the first entry, and of the rest: most tables have one entry.
         first: Due,
-        others: Box<[Due]>,
+        rest: Box<[Due]>,
         // Fires at the earliest due time.
         #[pin]
         timer: Sleep,
@@ -34,20 +34,17 @@ impl<A: Handlers> Ticks<A> {
     ///
     /// If the runtime has no timers.
     pub(super) fn start(table: &'static [Tick<A>]) -> Self {
-        let [first, others @ ..] = table else {
+        let [first, rest @ ..] = table else {
             return Self(None);
         };
         let now = Instant::now();
         let first = first.schedule().start(now);
-        let others: Box<[Due]> = others
-            .iter()
-            .map(|tick| tick.schedule().start(now))
-            .collect();
-        let earliest = earliest(&first, &others);
+        let rest: Box<[Due]> = rest.iter().map(|tick| tick.schedule().start(now)).collect();
+        let earliest = earliest(&first, &rest);
         Self(Some(Box::pin(TickTimer {
             table,
             first,
-            others,
+            rest,
             timer: sleep_until(earliest),
         })))
     }
@@ -69,7 +66,7 @@ impl<A: Handlers> Ticks<A> {
     pub(super) fn due(&mut self, now: Instant, system: &SystemLink) -> Option<A::Inbox> {
         let mut ticks = self.0.as_mut()?.as_mut().project();
         let mut place = (0, &mut *ticks.first);
-        for (entry, due) in (1..).zip(&mut **ticks.others) {
+        for (entry, due) in (1..).zip(&mut **ticks.rest) {
             if due.at < place.1.at {
                 place = (entry, due);
             }
@@ -81,7 +78,7 @@ impl<A: Handlers> Ticks<A> {
         ticks
             .timer
             .as_mut()
-            .reset(earliest(ticks.first, ticks.others));
+            .reset(earliest(ticks.first, ticks.rest));
         runs.then(|| tick.make())
     }
 
@@ -93,8 +90,7 @@ impl<A: Handlers> Ticks<A> {
     }
 }
 
-fn earliest(first: &Due, others: &[Due]) -> Instant {
-    others
-        .iter()
+fn earliest(first: &Due, rest: &[Due]) -> Instant {
+    rest.iter()
         .fold(first.at, |earliest, due| earliest.min(due.at))
 }

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 #[cfg(feature = "cron")]
 pub use cron::{Cron, CronError};
 
-use wall::Moment;
+use wall::Now;
 #[cfg(feature = "cron")]
 use wall::WallInstant;
 
@@ -199,7 +199,7 @@ impl Schedule {
     }
 
     /// The first tick of a series that begins at `now`.
-    pub(crate) fn start(&self, now: impl Moment) -> Due {
+    pub(crate) fn start(&self, now: impl Now) -> Due {
         match &self.when {
             When::Every(interval) => {
                 let grid = match self.first {
@@ -221,7 +221,7 @@ impl Schedule {
     }
 
     /// Decides on a tick whose `due.at` is reached at `now`.
-    pub(crate) fn decide(&self, due: &Due, now: impl Moment) -> TickDecision {
+    pub(crate) fn decide(&self, due: &Due, now: impl Now) -> TickDecision {
         match &due.series {
             SeriesKind::Regular { interval, grid } => TickDecision {
                 runs: true,
@@ -247,7 +247,7 @@ impl Schedule {
     /// The tick after one whose `due.at` is reached at `now`, while the system does not serve. An interval's
     /// is the same tick, due again at the next look at the system: one for all moments that pass until
     /// then. A moment of the calendar passes.
-    pub(crate) fn defer(&self, due: &Due, now: impl Moment) -> Due {
+    pub(crate) fn defer(&self, due: &Due, now: impl Now) -> Due {
         match &due.series {
             SeriesKind::Regular { interval, grid } => {
                 let grid = match self.missed {

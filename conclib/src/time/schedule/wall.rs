@@ -18,8 +18,8 @@ pub(crate) struct WallInstant {
     pub(crate) wall: SystemTime,
 }
 
-/// A moment at which a schedule decides.
-pub(crate) trait Moment: Copy {
+/// The present, at which a schedule decides.
+pub(crate) trait Now: Copy {
     fn instant(self) -> Instant;
     /// The moment on both clocks. Intervals never ask for it: each read of a clock counts with many
     /// actors.
@@ -27,7 +27,7 @@ pub(crate) trait Moment: Copy {
     fn on_both_clocks(self) -> WallInstant;
 }
 
-impl Moment for Instant {
+impl Now for Instant {
     fn instant(self) -> Instant {
         self
     }
@@ -39,7 +39,7 @@ impl Moment for Instant {
 }
 
 #[cfg(feature = "cron")]
-impl Moment for WallInstant {
+impl Now for WallInstant {
     fn instant(self) -> Instant {
         self.instant
     }
