@@ -305,35 +305,6 @@ impl<T, F> Mailbox<T, F> {
         }
     }
 
-    // ---- the receiver's task
-
-    /// Registers the receiver's task, before its first look at the mailbox. The waker of a task stays the
-    /// same.
-    pub(crate) fn register(&self, task: &Waker) {
-        let before = self.lock().receiver.replace(task.clone());
-        drop(before); // outside the lock: a waker is foreign code
-    }
-
-    /// Drops the waker of a task that ends. It would keep the task's memory for as long as there is a
-    /// reference to the actor.
-    pub(crate) fn forget_receiver(&self) {
-        let task = self.lock().receiver.take();
-        drop(task);
-    }
-
-    /// Wakes the receiver's task, also if it does not wait for a message.
-    pub(crate) fn wake(&self) {
-        let task = self.lock().receiver.clone();
-        if let Some(task) = task {
-            task.wake();
-        }
-    }
-
-    #[cfg(test)]
-    pub(crate) fn has_receiver(&self) -> bool {
-        self.lock().receiver.is_some()
-    }
-
     // ---- under the lock
 
     fn lock(&self) -> MutexGuard<'_, State<T>> {

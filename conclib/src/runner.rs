@@ -10,14 +10,11 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::task::Poll;
 
-use tracing::{debug, error};
-
+use crate::actor::Actor;
 use crate::actor::cell::ActorCell;
-use crate::actor::failure_event::handler_name;
 use crate::actor::stats::Phase;
-use crate::actor::{Actor, Context, FailureEvent};
 use crate::core::spawn_task;
-use crate::deadlock::current::{Current, enter_last_span};
+use crate::deadlock::current::Current;
 use crate::envelope::RequestEnvelope;
 use crate::error::panics::{catch, drop_quietly};
 use crate::error::{AskError, Failure};
@@ -27,7 +24,7 @@ use crate::supervision::lifecycle::Unsupervised;
 use crate::supervision::lifecycle::sealed::StateSource;
 use crate::supervision::log_last_failure;
 
-use end::{last_hook, wind_down};
+use end::{end_of_service, failed, interruption, last_hook, no_restart_follows, report, wind_down};
 use events::{Events, NextEvent};
 use guard::{ActorParts, refuse};
 use interrupt::{Interrupted, between_incarnations, guarded, until_stopped};
@@ -161,16 +158,6 @@ async fn restart<A: Actor, S: StateSource<A>>(
             }
             Err(end)
         }
-    }
-}
-
-/// The stop reason of an actor that was to restart with its group, or was idle, but was stopped or
-/// killed.
-fn no_restart_follows<A: Actor>(cell: &ActorCell<A>) -> StopReason {
-    if cell.control.is_killed() {
-        StopReason::Killed
-    } else {
-        cell.control.cause()
     }
 }
 
@@ -336,76 +323,4 @@ fn is_over<A: Actor>(inbox: &mut Option<A::Inbox>) -> bool {
     }
     let limit = inbox.as_ref().and_then(A::limit);
     limit.is_some_and(|limit| limit.is_over())
-}
-
-/// The reason that an actor stops handling messages without a failure of its handlers.
-fn end_of_service<A: Actor, S: StateSource<A>>(
-    cell: &ActorCell<A>,
-    ctx: &Context<A>,
-) -> StopReason {
-    if cell.control.is_interrupted() {
-        return interruption::<A, S>(cell, ctx, Interrupted::Aborted);
-    }
-    match cell.links().take_escalated() {
-        Some(failure) => failed::<A, S>(cell, ctx, failure),
-        // A stop from outside takes precedence.
-        None if cell.control.restarts_with_group() && !cell.mailbox.is_closed() => {
-            StopReason::Restarted
-        }
-        None if cell.control.is_idle() && !cell.mailbox.is_closed() => StopReason::Idle,
-        None => cell.control.cause(),
-    }
-}
-
-/// Logs and counts a failure.
-fn failed<A: Actor, S: StateSource<A>>(
-    cell: &ActorCell<A>,
-    ctx: &Context<A>,
-    failure: Failure,
-) -> StopReason {
-    let urn = cell.name();
-    let _span = enter_last_span(); // so that the log says which message failed
-    if S::RUNS_ONCE {
-        error!(%urn, %failure, "`{urn}` failed and will not start again: it is not supervised");
-    } else {
-        error!(%urn, %failure, "actor failed"); // its lifecycle logs whether it restarts
-    }
-    report::<A, S>(cell, ctx, &failure);
-    cell.stats.failed();
-    StopReason::Failed(failure)
-}
-
-/// Reports a failure to the observers of the system, with the handler that still counts as running.
-fn report<A: Actor, S: StateSource<A>>(cell: &ActorCell<A>, ctx: &Context<A>, failure: &Failure) {
-    let stats = cell.stats.read();
-    let handler = stats.running.map(|(handler, _)| handler_name::<A>(handler));
-    ctx.report(&FailureEvent {
-        urn: cell.urn().clone(),
-        actor_type: std::any::type_name::<A>(),
-        phase: stats.phase,
-        handler,
-        failure: failure.clone(),
-        is_supervised: !S::RUNS_ONCE,
-    });
-}
-
-/// The reason of the end after an interruption.
-fn interruption<A: Actor, S: StateSource<A>>(
-    cell: &ActorCell<A>,
-    ctx: &Context<A>,
-    interrupted: Interrupted,
-) -> StopReason {
-    let _span = enter_last_span();
-    if !matches!(interrupted, Interrupted::Panicked(_)) {
-        cell.stats.idle(); // a failure is reported with its handler first
-    }
-    match interrupted {
-        Interrupted::Panicked(failure) => failed::<A, S>(cell, ctx, failure),
-        Interrupted::Aborted if cell.control.is_killed() => {
-            debug!(urn = %cell.name(), "actor was killed");
-            StopReason::Killed
-        }
-        Interrupted::Aborted => StopReason::Restarted,
-        Interrupted::Stopped => cell.control.cause(),
-    }
 }

@@ -1,4 +1,4 @@
-//! The end of an incarnation: its last hook, its timers, tasks and children.
+//! The end of an incarnation: its reason, its last hook, its timers, tasks and children.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -8,12 +8,14 @@ use tracing::{debug, error};
 use crate::actor::any::AnyActor;
 use crate::actor::cell::ActorCell;
 use crate::actor::control::StopCause;
+use crate::actor::failure_event::handler_name;
 use crate::actor::stats::Phase;
 use crate::actor::stopped::{ended, stopped_first};
-use crate::actor::{Actor, Context};
+use crate::actor::{Actor, Context, FailureEvent};
+use crate::deadlock::current::enter_last_span;
+use crate::error::Failure;
 use crate::runner::guard::{ActorGuard, ActorParts};
 use crate::runner::interrupt::{Interrupted, guarded};
-use crate::runner::{interruption, report};
 use crate::stop_reason::StopReason;
 use crate::supervision::lifecycle::sealed::StateSource;
 
@@ -91,4 +93,90 @@ pub(super) async fn wind_down<A: Actor>(cell: &Arc<ActorCell<A>>, ctx: &mut Cont
 /// Removes a child from its parent. A child that has ended normally has removed itself already.
 fn remove_child<A: Actor>(child: &dyn AnyActor, parent: &ActorCell<A>) {
     parent.links().remove_child(child.sequence());
+}
+
+/// The stop reason of an actor that was to restart with its group, or was idle, but was stopped or
+/// killed.
+pub(super) fn no_restart_follows<A: Actor>(cell: &ActorCell<A>) -> StopReason {
+    if cell.control.is_killed() {
+        StopReason::Killed
+    } else {
+        cell.control.cause()
+    }
+}
+
+/// The reason that an actor stops handling messages without a failure of its handlers.
+pub(super) fn end_of_service<A: Actor, S: StateSource<A>>(
+    cell: &ActorCell<A>,
+    ctx: &Context<A>,
+) -> StopReason {
+    if cell.control.is_interrupted() {
+        return interruption::<A, S>(cell, ctx, Interrupted::Aborted);
+    }
+    match cell.links().take_escalated() {
+        Some(failure) => failed::<A, S>(cell, ctx, failure),
+        // A stop from outside takes precedence.
+        None if cell.control.restarts_with_group() && !cell.mailbox.is_closed() => {
+            StopReason::Restarted
+        }
+        None if cell.control.is_idle() && !cell.mailbox.is_closed() => StopReason::Idle,
+        None => cell.control.cause(),
+    }
+}
+
+/// Logs and counts a failure.
+pub(super) fn failed<A: Actor, S: StateSource<A>>(
+    cell: &ActorCell<A>,
+    ctx: &Context<A>,
+    failure: Failure,
+) -> StopReason {
+    let urn = cell.name();
+    let _span = enter_last_span(); // so that the log says which message failed
+    if S::RUNS_ONCE {
+        error!(%urn, %failure, "`{urn}` failed and will not start again: it is not supervised");
+    } else {
+        error!(%urn, %failure, "actor failed"); // its lifecycle logs whether it restarts
+    }
+    report::<A, S>(cell, ctx, &failure);
+    cell.stats.failed();
+    StopReason::Failed(failure)
+}
+
+/// Reports a failure to the observers of the system, with the handler that still counts as running.
+pub(super) fn report<A: Actor, S: StateSource<A>>(
+    cell: &ActorCell<A>,
+    ctx: &Context<A>,
+    failure: &Failure,
+) {
+    let stats = cell.stats.read();
+    let handler = stats.running.map(|(handler, _)| handler_name::<A>(handler));
+    ctx.report(&FailureEvent {
+        urn: cell.urn().clone(),
+        actor_type: std::any::type_name::<A>(),
+        phase: stats.phase,
+        handler,
+        failure: failure.clone(),
+        is_supervised: !S::RUNS_ONCE,
+    });
+}
+
+/// The reason of the end after an interruption.
+pub(super) fn interruption<A: Actor, S: StateSource<A>>(
+    cell: &ActorCell<A>,
+    ctx: &Context<A>,
+    interrupted: Interrupted,
+) -> StopReason {
+    let _span = enter_last_span();
+    if !matches!(interrupted, Interrupted::Panicked(_)) {
+        cell.stats.idle(); // a failure is reported with its handler first
+    }
+    match interrupted {
+        Interrupted::Panicked(failure) => failed::<A, S>(cell, ctx, failure),
+        Interrupted::Aborted if cell.control.is_killed() => {
+            debug!(urn = %cell.name(), "actor was killed");
+            StopReason::Killed
+        }
+        Interrupted::Aborted => StopReason::Restarted,
+        Interrupted::Stopped => cell.control.cause(),
+    }
 }
