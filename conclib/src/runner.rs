@@ -88,6 +88,7 @@ fn run<A: Actor, S: StateSource<A>>(
             source.begin();
             begin(&guard.cell);
             let end = 'incarnation: {
+                // Killed before the first poll, the actor has not started: `start` ends it as such.
                 let is_killed = guard.cell.control.is_killed();
                 if S::RUNS_ONCE && A::STARTS_AT_ONCE && !is_killed {
                     note_started(&mut guard, &mut source);
