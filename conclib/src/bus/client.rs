@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use crate::bus::config::Config;
+use crate::bus::config::{Config, ConfigError, check_name};
 use crate::bus::link::health::{ConnectionState, Health};
 use crate::bus::open::{self, ConnectError, open_client};
 use crate::bus::transport::ClientTransport;
@@ -18,11 +18,13 @@ pub use ask::RemoteAsk;
 use dispatcher::ReplyDispatcher;
 use driver::CloseOnDrop;
 use lazy::LazyTransport;
+use node_link::NodeLink;
 #[cfg(feature = "tower")]
 pub use service::AskService;
 use shared::ClientShared;
 pub use tell::RemoteTell;
 
+mod absence;
 mod answer_watch;
 mod ask;
 mod backpressure;
@@ -33,6 +35,8 @@ mod driver;
 mod durable_call;
 mod lazy;
 mod lease_watch;
+mod links;
+mod node_link;
 pub(crate) mod pending;
 mod producer;
 mod request_log;
@@ -88,6 +92,17 @@ mod tests;
 #[derive(Clone)]
 pub struct ProxyClient {
     handle: Arc<ClientHandle>,
+    target: Target,
+}
+
+/// The node that the requests of a [`ProxyClient`] go to.
+#[derive(Clone)]
+enum Target {
+    /// That of the config.
+    Config,
+    Node(Arc<NodeLink>),
+    /// None: its name cannot be one.
+    Invalid(ConfigError),
 }
 
 /// The handle that the clones of a client share; dropping the last one ends the connection.
@@ -168,7 +183,7 @@ impl ProxyClient {
     ) -> Result<Self, ConnectError> {
         let shared = ClientShared::new(transport, config, id, replies, health);
         // Deadlines need the bus' clock before the first request.
-        if let Err(error) = shared.read_lease().await {
+        if let Err(error) = shared.read_lease(&shared.link).await {
             shared.transport.close().await;
             return Err(ConnectError::Unavailable {
                 reason: error.to_string(),
@@ -184,8 +199,9 @@ impl ProxyClient {
         let handle = Arc::new(ClientHandle {
             shared: shared.clone(),
         });
-        spawn_task(driver::drive(CloseOnDrop(shared.clone())));
-        Self { handle }
+        spawn_task(driver::drive_client(CloseOnDrop(shared.clone())));
+        let target = Target::Config;
+        Self { handle, target }
     }
 
     /// Asks an actor and waits for its answer, for 5 s unless the config or
@@ -224,7 +240,50 @@ impl ProxyClient {
         AskService::new(self.clone(), urn.as_ref())
     }
 
-    /// Number of requests that wait for their answers.
+    /// This client for another node of the namespace, over the same connections: its asks and tells go to
+    /// the actor system that serves that node, and to no other.
+    ///
+    /// The user of Redis needs the [rights](Config::acl) of a client for that node too. An ask ends as
+    /// `BadRequest` if no node can have the name, and if it is durable: durable messages go to the node of
+    /// the config.
+    ///
+    /// ```
+    /// use conclib::prelude::*;
+    ///
+    /// # #[derive(ActorMessage, Serialize, Deserialize)]
+    /// # #[message(response = u32)]
+    /// # struct Double { n: u32 }
+    /// # #[derive(Actor)]
+    /// # #[actor(urn = "doubler")]
+    /// # struct Doubler;
+    /// # #[handlers]
+    /// # impl Doubler {
+    /// #     #[handler]
+    /// #     fn double(&mut self, message: Double) -> u32 { message.n * 2 }
+    /// # }
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let config = Config::memory();
+    /// # let system = ActorSystem::new();
+    /// # system.spawn(Doubler).await?;
+    /// start_proxy(&system, &config.clone().node("eu-1")).await?;
+    ///
+    /// let client = ProxyClient::connect(&config).await?; // for the node `main`
+    /// assert_eq!(client.node("eu-1").ask("doubler", Double { n: 21 }).await?, 42);
+    /// assert_eq!(client.ask("doubler", Double { n: 21 }).await, Err(AskError::NoResponder));
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn node(&self, node: impl AsRef<str>) -> Self {
+        let node = node.as_ref();
+        let target = match check_name("the node", node) {
+            Ok(()) => Target::Node(self.shared().link_to(node)),
+            Err(error) => Target::Invalid(error),
+        };
+        let handle = self.handle.clone();
+        Self { handle, target }
+    }
+
+    /// Number of requests that wait for their answers, those of all clones of this client.
     pub fn in_flight(&self) -> usize {
         self.shared().pending().len()
     }
@@ -267,7 +326,7 @@ impl ProxyClient {
     /// # Ok(()) }
     /// ```
     pub async fn responder(&self) -> Result<(), AskError> {
-        self.shared().responder().await
+        self.shared().responder(self.link()?).await
     }
 
     /// Ends the connection. Requests under way, and later ones, end with
@@ -285,6 +344,17 @@ impl ProxyClient {
 
     fn shared(&self) -> &Arc<ClientShared> {
         &self.handle.shared
+    }
+
+    /// The link to the node that requests go to.
+    fn link(&self) -> Result<&Arc<NodeLink>, AskError> {
+        match &self.target {
+            Target::Config => Ok(&self.shared().link),
+            Target::Node(link) => Ok(link),
+            Target::Invalid(error) => Err(AskError::BadRequest {
+                reason: error.to_string(),
+            }),
+        }
     }
 }
 

@@ -287,10 +287,8 @@ impl Config {
     }
 
     fn check_name(&mut self, setting: &'static str, name: &str) {
-        let allowed = |c: char| c.is_ascii_alphanumeric() || "_-.:".contains(c);
-        if name.is_empty() || name.len() > 64 || !name.chars().all(allowed) {
-            let problem = format!("`{name}` must be 1 to 64 letters, digits, `_`, `-`, `.` or `:`");
-            self.reject(setting, problem);
+        if let Err(error) = check_name(setting, name) {
+            self.invalid.get_or_insert(error);
         }
     }
 
@@ -299,6 +297,16 @@ impl Config {
             self.invalid = Some(ConfigError::new(setting, problem));
         }
     }
+}
+
+/// Checks the name of a namespace, node or instance.
+pub(crate) fn check_name(setting: &'static str, name: &str) -> Result<(), ConfigError> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "_-.:".contains(c);
+    if name.is_empty() || name.len() > 64 || !name.chars().all(allowed) {
+        let problem = format!("`{name}` must be 1 to 64 letters, digits, `_`, `-`, `.` or `:`");
+        return Err(ConfigError::new(setting, problem));
+    }
+    Ok(())
 }
 
 impl fmt::Debug for Config {

@@ -9,6 +9,7 @@ mod redis_server;
 mod replies;
 mod requests;
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{Duration, Instant as WallInstant};
 
@@ -18,6 +19,7 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::bus::config::Config;
+use crate::bus::keys::Keys;
 use crate::bus::open::{self, ConnectError, open_server};
 use crate::bus::transport::{
     Acquired, ClientTransport, Enqueued, Epoch, FormerTerm, Frame, LEASE, LeaseClaim, LeaseGrant,
@@ -178,8 +180,37 @@ async fn server(bus: &dyn TestBus) -> Arc<dyn ServerTransport> {
     open_server(&bus.config(), &Arc::default()).await.unwrap()
 }
 
+/// A client's end of the bus, for the node of its config.
+#[derive(Clone)]
+struct NodeClient {
+    transport: Arc<dyn ClientTransport>,
+    node: Keys,
+}
+
+impl NodeClient {
+    async fn lease(&self) -> Result<(Option<LeaseRecord>, ServerTime), TransportError> {
+        self.transport.lease(&self.node).await
+    }
+
+    async fn enqueue(&self, epoch: Epoch, frames: Vec<Frame>) -> Result<Enqueued, TransportError> {
+        self.transport.enqueue(&self.node, epoch, frames).await
+    }
+
+    async fn take_back(&self, epoch: Epoch, frames: Vec<Frame>) {
+        self.transport.take_back(&self.node, epoch, frames).await;
+    }
+}
+
+impl Deref for NodeClient {
+    type Target = dyn ClientTransport;
+
+    fn deref(&self) -> &Self::Target {
+        &*self.transport
+    }
+}
+
 /// A client and the receiver of its replies, which drops replies beyond its capacity.
-type ClientEnd = (Arc<dyn ClientTransport>, Receiver<Bytes>);
+type ClientEnd = (NodeClient, Receiver<Bytes>);
 
 impl ReplySink for Sender<Bytes> {
     fn receive(&self, frame: Bytes) {
@@ -193,8 +224,9 @@ async fn open_client(
     capacity: usize,
 ) -> Result<ClientEnd, ConnectError> {
     let (sender, receiver) = channel(capacity);
-    let client = open::open_client(config, client, Arc::new(sender), &Arc::default()).await?;
-    Ok((client, receiver))
+    let transport = open::open_client(config, client, Arc::new(sender), &Arc::default()).await?;
+    let node = config.keys();
+    Ok((NodeClient { transport, node }, receiver))
 }
 
 async fn client(bus: &dyn TestBus) -> ClientEnd {

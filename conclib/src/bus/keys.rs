@@ -29,6 +29,15 @@ impl Keys {
         }
     }
 
+    /// The names of another node of the namespace.
+    pub(crate) fn of(&self, node: &str) -> Self {
+        Self::new(&self.namespace, node)
+    }
+
+    pub(crate) fn node(&self) -> &str {
+        &self.node
+    }
+
     /// A key of the node.
     pub(crate) fn of_node(&self, name: &str) -> String {
         format!("{}:{{n:{}}}:{name}", self.namespace, self.node)

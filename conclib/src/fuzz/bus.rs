@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::runtime::{Builder, Runtime};
 
+use crate::bus::keys::Keys;
 use crate::bus::open::{open_client, open_server};
 use crate::bus::transport::{ClientTransport, Epoch, ReplySink, ServerTransport};
 use crate::fuzz::decoders::{Rich, replies, requests};
@@ -40,6 +41,7 @@ struct Stage {
     _system: ActorSystem,
     client: ProxyClient,
     raw_client: Arc<dyn ClientTransport>,
+    node: Keys,
     raw_server: Arc<dyn ServerTransport>,
     epoch: Epoch,
 }
@@ -65,7 +67,7 @@ impl Stage {
             let (id, health) = (ClientId([7; 16]), Arc::default());
             let raw = open_client(&config, id, Arc::new(NoSink), &health).await;
             let raw = raw.expect("it connects");
-            let (lease, _) = raw.lease().await.expect("a lease");
+            let (lease, _) = raw.lease(&config.keys()).await.expect("a lease");
             let server = open_server(&config, &health).await.expect("it opens");
             let epoch = lease.expect("it is served").epoch;
             (system, client, raw, epoch, server)
@@ -76,6 +78,7 @@ impl Stage {
             _system: opened.0,
             client: opened.1,
             raw_client: opened.2,
+            node: config.keys(),
             epoch: opened.3,
         }
     }
@@ -89,7 +92,8 @@ impl Stage {
     fn push(&self, frame: Vec<u8>) {
         self.runtime.block_on(async {
             let frames = vec![Bytes::from(frame).into()];
-            let pushed = self.raw_client.enqueue(self.epoch, frames).await;
+            let pushed = self.raw_client.enqueue(&self.node, self.epoch, frames);
+            let pushed = pushed.await;
             pushed.expect("it is pushed");
             self.is_alive().await;
         });

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use tokio::time::{Instant, sleep};
 use tracing::debug;
 
+use crate::bus::client::node_link::NodeLink;
 use crate::bus::client::pending::Batch;
 use crate::bus::client::send_queue::{InlineSlot, WakeDriver};
 use crate::bus::client::shared::ClientShared;
@@ -46,6 +47,7 @@ impl SendOutcome {
 /// A batch under way. Dropping it lets the queue give out the next one.
 pub(super) struct BatchSend {
     shared: Arc<ClientShared>,
+    link: Arc<NodeLink>,
     batch: Batch,
 }
 
@@ -57,33 +59,33 @@ impl Drop for BatchSend {
         } else {
             WakeDriver::IfQueued
         };
-        self.shared.queue.end_batch(wake);
+        self.link.queue.end_batch(wake);
     }
 }
 
 impl BatchSend {
     /// Owns a batch that the queue has given out.
-    pub(super) fn new(shared: &Arc<ClientShared>, batch: Batch) -> Self {
+    pub(super) fn new(shared: &Arc<ClientShared>, link: &Arc<NodeLink>, batch: Batch) -> Self {
         Self {
             shared: shared.clone(),
+            link: link.clone(),
             batch,
         }
     }
 
     /// The first attempt to send the batch, to the owner of the lease as far as that is known.
     pub(super) async fn attempt(mut self, known: Option<LeaseRecord>) -> (Self, SendOutcome) {
-        let lease = match known {
-            Some(lease) => Ok(Some(lease)),
-            None => self
-                .shared
-                .read_lease()
-                .await
-                .map_err(|error| AskError::Unavailable {
-                    reason: error.to_string(),
+        let lease =
+            match known {
+                Some(lease) => Ok(Some(lease)),
+                None => self.shared.read_lease(&self.link).await.map_err(|error| {
+                    AskError::Unavailable {
+                        reason: error.to_string(),
+                    }
                 }),
-        };
+            };
         let outcome = match lease.and_then(|lease| lease.ok_or(AskError::NoResponder)) {
-            Ok(lease) => enqueue(&self.shared, &lease, &mut self.batch).await,
+            Ok(lease) => enqueue(&self.shared, &self.link, &lease, &mut self.batch).await,
             Err(error) => SendOutcome::Failed(error),
         };
         (self, outcome)
@@ -95,8 +97,8 @@ impl BatchSend {
     pub(super) async fn complete(mut self, mut outcome: SendOutcome) {
         if let SendOutcome::WrongEpoch(lease) = outcome {
             // Set only now, since batches behind this one would have been sent there first.
-            self.shared.set_lease(Some(lease.clone()));
-            outcome = enqueue(&self.shared, &lease, &mut self.batch).await;
+            self.shared.set_lease(&self.link, Some(lease.clone()));
+            outcome = enqueue(&self.shared, &self.link, &lease, &mut self.batch).await;
         }
         if let SendOutcome::ConnectionLost(lease) = outcome {
             outcome = self.send_again(&lease).await;
@@ -110,7 +112,7 @@ impl BatchSend {
                 return;
             }
             SendOutcome::WrongEpoch(lease) => {
-                self.shared.set_lease(Some(lease));
+                self.shared.set_lease(&self.link, Some(lease));
                 AskError::NoResponder
             }
             SendOutcome::ConnectionLost(_) => UNKNOWN,
@@ -146,15 +148,15 @@ impl BatchSend {
     async fn try_again(&self, lease: &LeaseRecord) -> Option<SendOutcome> {
         let is_over = || {
             // All frames, also of requests that have ended.
-            take_back(&self.shared, lease.epoch, &self.batch);
+            take_back(&self.shared, &self.link, lease.epoch, &self.batch);
             Some(SendOutcome::Failed(UNKNOWN))
         };
-        let now = self.shared.read_lease().await.ok()?;
+        let now = self.shared.read_lease(&self.link).await.ok()?;
         if now.is_none_or(|now| now.epoch != lease.epoch) {
             return is_over();
         }
         let mut rest = self.shared.pending().unaccepted(&self.batch.ids);
-        match enqueue(&self.shared, lease, &mut rest).await {
+        match enqueue(&self.shared, &self.link, lease, &mut rest).await {
             SendOutcome::Accepted => Some(SendOutcome::Accepted),
             // This copy went to an inbox that no system reads; the first one may not have.
             SendOutcome::WrongEpoch(_) | SendOutcome::Failed(AskError::NoResponder) => is_over(),
@@ -164,7 +166,12 @@ impl BatchSend {
 }
 
 /// Appends the requests of a batch that have not ended to the inbox of the lease's epoch.
-async fn enqueue(shared: &ClientShared, lease: &LeaseRecord, batch: &mut Batch) -> SendOutcome {
+async fn enqueue(
+    shared: &ClientShared,
+    link: &Arc<NodeLink>,
+    lease: &LeaseRecord,
+    batch: &mut Batch,
+) -> SendOutcome {
     if let Err(error) = lease.check_version() {
         return SendOutcome::Failed(error);
     }
@@ -174,7 +181,8 @@ async fn enqueue(shared: &ClientShared, lease: &LeaseRecord, batch: &mut Batch) 
     if batch.frames.is_empty() {
         return SendOutcome::Accepted;
     }
-    let enqueued = shared.transport.enqueue(lease.epoch, batch.frames.clone());
+    let transport = &shared.transport;
+    let enqueued = transport.enqueue(&link.keys, lease.epoch, batch.frames.clone());
     let enqueued = match enqueued.await {
         Ok(enqueued) => enqueued,
         Err(TransportError::NotDone(reason) | TransportError::NotPermitted(reason)) => {
@@ -189,20 +197,20 @@ async fn enqueue(shared: &ClientShared, lease: &LeaseRecord, batch: &mut Batch) 
         }
     };
     let received = Instant::now();
-    shared.backpressure.record(enqueued.length);
-    shared.queue.record(received, received.duration_since(sent));
+    link.backpressure.record(enqueued.length);
+    link.queue.record(received, received.duration_since(sent));
     if let Some(now) = enqueued.now {
-        shared.clock.record(sent, received, now);
+        link.clock.record(sent, received, now);
     }
     match enqueued.lease {
         Some(now) if now.epoch == lease.epoch => {
-            shared.confirm_lease();
+            link.confirm_lease();
             SendOutcome::Accepted
         }
         other => {
-            take_back(shared, lease.epoch, batch);
+            take_back(shared, link, lease.epoch, batch);
             let Some(now) = other else {
-                shared.set_lease(None);
+                shared.set_lease(link, None);
                 return SendOutcome::Failed(AskError::NoResponder);
             };
             SendOutcome::WrongEpoch(now)
@@ -211,9 +219,10 @@ async fn enqueue(shared: &ClientShared, lease: &LeaseRecord, batch: &mut Batch) 
 }
 
 /// Has a batch removed from an inbox that no system reads, in a task of its own.
-fn take_back(shared: &ClientShared, epoch: Epoch, batch: &Batch) {
-    let (transport, frames) = (shared.transport.clone(), batch.frames.clone());
-    let taken_back = async move { transport.take_back(epoch, frames).await };
+fn take_back(shared: &ClientShared, link: &Arc<NodeLink>, epoch: Epoch, batch: &Batch) {
+    let (transport, link) = (shared.transport.clone(), link.clone());
+    let frames = batch.frames.clone();
+    let taken_back = async move { transport.take_back(&link.keys, epoch, frames).await };
     drop(shared.runtime.spawn(taken_back));
 }
 
@@ -222,6 +231,7 @@ fn take_back(shared: &ClientShared, epoch: Epoch, batch: &Batch) {
 pub(super) struct InlineBatch {
     slot: InlineSlot,
     shared: Arc<ClientShared>,
+    link: Arc<NodeLink>,
     /// The batch was polled, so that the driver can adopt it.
     is_begun: bool,
 }
@@ -229,9 +239,13 @@ pub(super) struct InlineBatch {
 impl InlineBatch {
     /// Owns a batch that [`SendQueue::push`](crate::bus::client::send_queue::SendQueue::push) has given
     /// to the asker.
-    pub(super) fn new(shared: &Arc<ClientShared>, (batch, slot): (Batch, InlineSlot)) -> Self {
-        let send = BatchSend::new(shared, batch);
-        let lease = shared.known_lease();
+    pub(super) fn new(
+        shared: &Arc<ClientShared>,
+        link: &Arc<NodeLink>,
+        (batch, slot): (Batch, InlineSlot),
+    ) -> Self {
+        let send = BatchSend::new(shared, link, batch);
+        let lease = link.known_lease();
         let future = async move {
             let (send, outcome) = send.attempt(lease).await;
             send.complete(outcome).await;
@@ -240,6 +254,7 @@ impl InlineBatch {
         Self {
             slot,
             shared: shared.clone(),
+            link: link.clone(),
             is_begun: false,
         }
     }
@@ -259,8 +274,8 @@ impl InlineBatch {
         }
         drop((entered, slot));
         // A request that came before the first poll has woken the driver in vain.
-        if !std::mem::replace(&mut self.is_begun, true) && self.shared.queue.has_waiting() {
-            self.shared.queue.wake_driver();
+        if !std::mem::replace(&mut self.is_begun, true) && self.link.queue.has_waiting() {
+            self.link.queue.wake_driver();
         }
         polled
     }

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use crate::bus::client::ProxyClient;
 use crate::bus::client::batch::InlineBatch;
 use crate::bus::client::durable_call::{Delay, DurableCall, IdempotencyKey};
+use crate::bus::client::node_link::NodeLink;
 use crate::bus::client::request_log::RequestLog;
 use crate::bus::client::retry::Retry;
 use crate::bus::client::shared::{ClientShared, Outgoing, UNDATED};
@@ -283,9 +284,15 @@ impl<M: ActorMessage> Call<M> {
             attributes: &self.attributes,
             contents,
         };
-        let shared = self.client.shared();
+        let (shared, link) = (self.client.shared(), self.client.link()?);
         match &mut self.durable {
-            None => shared.send(request),
+            None => shared.send(link, request),
+            Some(_) if !Arc::ptr_eq(link, &shared.link) => Err(AskError::BadRequest {
+                reason: format!(
+                    "durable messages go to the node of the config, and not to `{}`",
+                    link.keys.node()
+                ),
+            }),
             Some(durable) => {
                 let mut store = durable.begin(deadline, M::RETRY)?;
                 if let Some(retry) = &mut self.retry {
@@ -337,9 +344,13 @@ impl<M> Call<M> {
 
 impl ClientShared {
     /// Enters a request into the pending ones, and queues it.
-    fn send(self: &Arc<Self>, request: Outgoing<'_>) -> Result<SentRequest, AskError> {
+    fn send(
+        self: &Arc<Self>,
+        link: &Arc<NodeLink>,
+        request: Outgoing<'_>,
+    ) -> Result<SentRequest, AskError> {
         let kind = request.kind;
-        let (mut frame, size) = self.frame(&request)?;
+        let (mut frame, size) = self.frame(link, &request)?;
         let mut pending = self.pending();
         frame.origin.id = pending.reserve_id(size)?;
         if let Some(reason) = self.health.problem() {
@@ -350,18 +361,19 @@ impl ClientShared {
             let reason = "the first connection was made just now".to_owned();
             return Err(AskError::Unavailable { reason });
         }
-        if let Some(retry_after) = self.backpressure.retry_after() {
+        if let Some(retry_after) = link.backpressure.retry_after() {
             return Err(AskError::Overloaded { retry_after });
         }
         // Encoded under the lock, so that the queue has requests in the order of their ids.
         let encoded = frame.encode_into(request.contents, pending.buffer());
-        let receiver = pending.insert(frame.origin.id, encoded, size, kind);
-        let own = self.queue.push(frame.origin.id, &pending);
+        let id = frame.origin.id;
+        let receiver = pending.insert(id, link, (encoded, size), kind);
+        let own = link.queue.push(id, link.in_flight() == 1, &pending);
         drop(pending);
         Ok(SentRequest {
-            id: frame.origin.id,
+            id,
             receiver,
-            inline: own.map(|batch| InlineBatch::new(self, batch)),
+            inline: own.map(|batch| InlineBatch::new(self, link, batch)),
         })
     }
 }

@@ -9,6 +9,7 @@ use tracing::{debug, info, warn};
 
 use crate::bus::client::shared::ClientShared;
 use crate::bus::config::Config;
+use crate::bus::keys::Keys;
 use crate::bus::link::RECONNECT_BACKOFF;
 use crate::bus::link::health::Health;
 use crate::bus::open::{ConnectError, open_client};
@@ -52,21 +53,30 @@ impl LazyTransport {
 
 // Written as `async_trait` expands, except that the future is the inner one.
 impl ClientTransport for LazyTransport {
-    fn lease<'s: 'f, 'f>(&'s self) -> BoxFuture<'f, (Option<LeaseRecord>, ServerTime)> {
-        self.forward(|inner| inner.lease())
-    }
-
-    fn enqueue<'s: 'f, 'f>(&'s self, epoch: Epoch, frames: Vec<Frame>) -> BoxFuture<'f, Enqueued> {
-        self.forward(|inner| inner.enqueue(epoch, frames))
-    }
-
-    fn take_back<'s: 'f, 'f>(
+    fn lease<'s: 'f, 'n: 'f, 'f>(
         &'s self,
+        node: &'n Keys,
+    ) -> BoxFuture<'f, (Option<LeaseRecord>, ServerTime)> {
+        self.forward(|inner| inner.lease(node))
+    }
+
+    fn enqueue<'s: 'f, 'n: 'f, 'f>(
+        &'s self,
+        node: &'n Keys,
+        epoch: Epoch,
+        frames: Vec<Frame>,
+    ) -> BoxFuture<'f, Enqueued> {
+        self.forward(|inner| inner.enqueue(node, epoch, frames))
+    }
+
+    fn take_back<'s: 'f, 'n: 'f, 'f>(
+        &'s self,
+        node: &'n Keys,
         epoch: Epoch,
         frames: Vec<Frame>,
     ) -> Pin<Box<dyn Future<Output = ()> + Send + 'f>> {
         match self.inner.get() {
-            Some(inner) => inner.take_back(epoch, frames),
+            Some(inner) => inner.take_back(node, epoch, frames),
             None => Box::pin(ready(())),
         }
     }
@@ -145,9 +155,9 @@ async fn open(shared: &ClientShared, config: &Config) -> Result<Arc<dyn ClientTr
         ConnectError::Unavailable { reason } => reason,
         other => other.to_string(),
     })?;
-    match shared.read_clock(&*transport).await {
+    match shared.read_clock(&shared.link, &*transport).await {
         Ok(lease) => {
-            shared.set_lease(lease);
+            shared.set_lease(&shared.link, lease);
             Ok(transport)
         }
         Err(error) => {

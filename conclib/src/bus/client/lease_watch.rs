@@ -37,7 +37,7 @@ async fn watch_lease(shared: Arc<ClientShared>) {
     let mut known: Option<Epoch> = None;
     loop {
         // A system that is absent or not reached has its next term later.
-        if let Ok(Some(lease)) = shared.read_clock(&*shared.transport).await {
+        if let Ok(Some(lease)) = shared.read_clock(&shared.link, &*shared.transport).await {
             let before = known.replace(lease.epoch);
             if before.is_some_and(|before| before != lease.epoch) {
                 shared.lease_watch.note_end();

@@ -4,11 +4,13 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry::Occupied;
 use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use tracing::debug;
 
+use crate::bus::client::node_link::NodeLink;
 use crate::bus::protocol::{Kind, MAX_REQUESTS};
 use crate::bus::transport::{Epoch, Frame};
 use crate::error::{AskError, Delivered};
@@ -42,6 +44,8 @@ pub(crate) struct Batch {
 
 struct PendingRequest {
     reply: Reply<Bytes>,
+    /// The node that it goes to.
+    link: Arc<NodeLink>,
     /// The encoded request; empty once the bus has accepted it.
     frame: Frame,
     bytes: usize,
@@ -107,17 +111,18 @@ impl PendingRequests {
         &mut self.buffer
     }
 
-    /// Enters a request; returns the receiver of its answer.
-    pub(crate) fn insert(
+    /// Enters a request with its frame and size; returns the receiver of its answer.
+    pub(super) fn insert(
         &mut self,
         id: u64,
-        frame: Frame,
-        bytes: usize,
+        link: &Arc<NodeLink>,
+        (frame, bytes): (Frame, usize),
         kind: Kind,
     ) -> ReplyReceiver<Bytes> {
         let (reply, receiver) = Reply::local();
         let request = PendingRequest {
             reply,
+            link: link.clone(),
             frame,
             bytes,
             epoch: None,
@@ -128,19 +133,20 @@ impl PendingRequests {
             is_repeated: false,
         };
         self.bytes += bytes;
+        link.begin_request();
         self.requests.insert(id, request);
         receiver
     }
 
     /// Enters a durable request; its frame waits to be stored.
-    pub(crate) fn insert_durable(
+    pub(super) fn insert_durable(
         &mut self,
         id: u64,
-        frame: Frame,
-        bytes: usize,
+        link: &Arc<NodeLink>,
+        frame: (Frame, usize),
         kind: Kind,
     ) -> ReplyReceiver<Bytes> {
-        let receiver = self.insert(id, frame, bytes, kind);
+        let receiver = self.insert(id, link, frame, kind);
         if let Some(entry) = self.requests.get_mut(&id) {
             entry.is_durable = true;
         }
@@ -285,6 +291,7 @@ impl PendingRequests {
                     }
                     let request = entry.remove();
                     self.bytes -= request.bytes;
+                    request.link.end_request();
                     all.ended.push(Answered {
                         may_be_copy,
                         reply: request.reply,
@@ -306,25 +313,24 @@ impl PendingRequests {
         })
     }
 
-    /// Removes a request whose asker has gone; true if it is to be cancelled: an ask that was given to
-    /// the connection.
-    pub(crate) fn abandon(&mut self, id: u64) -> bool {
-        let Some(entry) = self.remove(id) else {
-            return false;
-        };
-        let is_ask = entry.kind == Kind::Ask;
+    /// Removes a request whose asker has gone; returns the node at which it is to be cancelled, if it is an
+    /// ask that was given to the connection.
+    pub(super) fn abandon(&mut self, id: u64) -> Option<Arc<NodeLink>> {
+        let entry = self.remove(id)?;
+        let is_cancelled = entry.kind == Kind::Ask && entry.delivered != Delivered::No;
         entry.reply.forget();
-        is_ask && entry.delivered != Delivered::No
+        is_cancelled.then_some(entry.link)
     }
 
     /// Removes all requests, and refuses further ones.
     pub(crate) fn close(&mut self) -> Vec<Reply<Bytes>> {
         self.closed = true;
         self.bytes = 0;
-        self.requests
-            .drain()
-            .map(|(_, entry)| entry.reply)
-            .collect()
+        let end = |(_, entry): (u64, PendingRequest)| {
+            entry.link.end_request();
+            entry.reply
+        };
+        self.requests.drain().map(end).collect()
     }
 
     /// Number of pending requests.
@@ -335,6 +341,7 @@ impl PendingRequests {
     fn remove(&mut self, id: u64) -> Option<PendingRequest> {
         let entry = self.requests.remove(&id)?;
         self.bytes -= entry.bytes;
+        entry.link.end_request();
         Some(entry)
     }
 }
@@ -371,6 +378,10 @@ mod tests {
 
     const EPOCH: Epoch = Epoch(7);
 
+    fn link() -> Arc<NodeLink> {
+        NodeLink::to("main")
+    }
+
     /// A batch of those requests, with their ids as frames, behind a cancel.
     fn batch(ids: &[u64]) -> Batch {
         let frame = |id: &u64| Frame::from(Bytes::copy_from_slice(&id.to_be_bytes()));
@@ -386,7 +397,7 @@ mod tests {
         let mut pending = PendingRequests::new(0);
         for _ in 0..4 {
             let id = pending.reserve_id(1).unwrap();
-            drop(pending.insert(id, Frame::default(), 1, Kind::Ask));
+            drop(pending.insert(id, &link(), (Frame::default(), 1), Kind::Ask));
         }
         let mut given = batch(&[0, 1, 2, 3]);
         pending.give(&mut given, EPOCH, 0);
@@ -404,8 +415,8 @@ mod tests {
             pending.reserve_id(1).unwrap(),
             pending.reserve_id(1).unwrap(),
         );
-        let asked = pending.insert(ask, Frame::default(), 1, Kind::Ask);
-        let told = pending.insert(tell, Frame::default(), 1, Kind::Tell);
+        let asked = pending.insert(ask, &link(), (Frame::default(), 1), Kind::Ask);
+        let told = pending.insert(tell, &link(), (Frame::default(), 1), Kind::Tell);
         pending.give(&mut batch(&[ask, tell]), EPOCH, 0);
         for reply in pending.accepted(&[ask, tell]) {
             reply.send(Bytes::new());
@@ -432,7 +443,7 @@ mod tests {
         let mut pending = PendingRequests::new(0);
         let enter = |pending: &mut PendingRequests| {
             let id = pending.reserve_id(1).unwrap();
-            drop(pending.insert(id, Frame::default(), 1, Kind::Ask));
+            drop(pending.insert(id, &link(), (Frame::default(), 1), Kind::Ask));
             id
         };
         let (a, b, c) = (
@@ -447,7 +458,7 @@ mod tests {
         assert_eq!(pending.give_up(c), Some(Delivered::Accepted));
         assert_eq!(pending.give_up(c), None);
         let d = pending.reserve_id(1).unwrap();
-        drop(pending.insert_durable(d, Frame::default(), 1, Kind::Ask));
+        drop(pending.insert_durable(d, &link(), (Frame::default(), 1), Kind::Ask));
         pending.durable_sent(&[d]);
         assert!(!pending.is_stored(d) && pending.accepted(&[d]).is_empty());
         assert!(pending.is_stored(d));
@@ -458,7 +469,8 @@ mod tests {
     async fn durable_request_is_answered_in_any_epoch() {
         let mut pending = PendingRequests::new(0);
         let id = pending.reserve_id(1).unwrap();
-        let asked = pending.insert_durable(id, Bytes::from_static(b"f").into(), 1, Kind::Ask);
+        let asked =
+            pending.insert_durable(id, &link(), (Bytes::from_static(b"f").into(), 1), Kind::Ask);
         pending.durable_sent(&[id]);
         pending.durable_not_stored(&[id]);
         pending.durable_sent(&[id]);
@@ -474,7 +486,7 @@ mod tests {
         assert_eq!(asked.await, Ok(Bytes::from_static(b"x")));
 
         let id = pending.reserve_id(1).unwrap();
-        drop(pending.insert_durable(id, Frame::default(), 1, Kind::Ask));
+        drop(pending.insert_durable(id, &link(), (Frame::default(), 1), Kind::Ask));
         pending.durable_sent(&[id]);
         pending.durable_not_stored(&[id]);
         assert_eq!(pending.give_up(id), Some(Delivered::No));
@@ -492,7 +504,7 @@ mod tests {
         for (given, losses, expected) in gives {
             let mut pending = PendingRequests::new(0);
             let id = pending.reserve_id(1).unwrap();
-            drop(pending.insert(id, Frame::default(), 1, Kind::Ask));
+            drop(pending.insert(id, &link(), (Frame::default(), 1), Kind::Ask));
             for &(epoch, losses) in &given {
                 pending.give(&mut batch(&[id]), Epoch(epoch), losses);
             }
@@ -513,7 +525,7 @@ mod tests {
     fn number_and_size_are_bounded() {
         let mut pending = PendingRequests::new(0);
         let id = pending.reserve_id(MAX_BYTES).unwrap();
-        drop(pending.insert(id, Frame::default(), MAX_BYTES, Kind::Ask));
+        drop(pending.insert(id, &link(), (Frame::default(), MAX_BYTES), Kind::Ask));
         assert!(matches!(
             pending.reserve_id(1),
             Err(AskError::Overloaded { .. })
@@ -523,7 +535,7 @@ mod tests {
         assert!(pending.reserve_id(MAX_BYTES + 1).is_ok());
         for _ in 0..MAX_REQUESTS {
             let id = pending.reserve_id(1).unwrap();
-            drop(pending.insert(id, Frame::default(), 1, Kind::Ask));
+            drop(pending.insert(id, &link(), (Frame::default(), 1), Kind::Ask));
         }
         assert!(matches!(
             pending.reserve_id(1),

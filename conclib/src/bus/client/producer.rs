@@ -131,8 +131,8 @@ impl ClientShared {
         request: Outgoing<'_>,
         store: StoreRequest,
     ) -> Result<SentRequest, AskError> {
-        let (mut frame, size) = self.frame(&request)?;
-        let due = store.delay.and_then(|delay| delay.due(&self.clock));
+        let (mut frame, size) = self.frame(&self.link, &request)?;
+        let due = store.delay.and_then(|delay| delay.due(&self.link.clock));
         let due = due.transpose()?.flatten();
         let mut pending = self.pending();
         frame.origin.id = pending.reserve_id(size)?;
@@ -142,7 +142,8 @@ impl ClientShared {
         });
         let encoded = frame.encode(request.contents);
         let id = frame.origin.id;
-        let receiver = pending.insert_durable(id, Frame::default(), size, request.kind);
+        let receiver =
+            pending.insert_durable(id, &self.link, (Frame::default(), size), request.kind);
         drop(pending);
         let mut state = self.producer.lock();
         state.push_back(QueuedEntry {
@@ -218,9 +219,9 @@ impl ClientShared {
     /// delayed too far.
     fn dated(&self, mut entry: QueuedEntry) -> Result<QueuedEntry, AskError> {
         if let Some(undated) = &entry.undated
-            && let Some(deadline) = self.clock.to_bus(undated.deadline)
+            && let Some(deadline) = self.link.clock.to_bus(undated.deadline)
         {
-            let due = undated.delay.and_then(|delay| delay.due(&self.clock));
+            let due = undated.delay.and_then(|delay| delay.due(&self.link.clock));
             entry.message.options.due = due.transpose()?.flatten();
             entry.message.frame = Request::with_deadline(entry.message.frame, deadline);
             entry.undated = None;

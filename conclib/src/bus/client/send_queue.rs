@@ -29,7 +29,7 @@ const PURGE_LENGTH: usize = 2 * MAX_REQUESTS;
 /// as well.
 const MAX_CONTROLS: usize = MAX_REQUESTS;
 
-/// The requests and control frames of a client that wait to be sent.
+/// The requests and control frames for one node that wait to be sent.
 #[derive(Default)]
 pub(super) struct SendQueue {
     state: Mutex<QueueState>,
@@ -69,17 +69,22 @@ pub(super) enum WakeDriver {
 }
 
 impl SendQueue {
-    /// Queues a request that was just entered into the pending ones. If it is the only one under way,
-    /// and no batch is, it comes back as a batch: its asker sends it, which is quicker than to wake
-    /// the driver.
-    pub(super) fn push(&self, id: u64, pending: &PendingRequests) -> Option<(Batch, InlineSlot)> {
+    /// Queues a request that was just entered into the pending ones. If it `is_alone`, the only one
+    /// for its node, and no batch is under way, it comes back as a batch: its asker sends it, which is
+    /// quicker than to wake the driver.
+    pub(super) fn push(
+        &self,
+        id: u64,
+        is_alone: bool,
+        pending: &PendingRequests,
+    ) -> Option<(Batch, InlineSlot)> {
         let mut state = self.state.lock();
         let was_empty = state.is_empty();
         if state.requests.len() >= PURGE_LENGTH {
             state.requests.retain(|id| pending.frame(*id).is_some());
         }
         state.requests.push_back(id);
-        if pending.len() == 1 && state.under_way == 0 && state.concurrency.is_near() {
+        if is_alone && state.under_way == 0 && state.concurrency.is_near() {
             state.under_way = 1;
             let slot = InlineSlot::default();
             state.inline = Some(slot.clone());
@@ -144,6 +149,12 @@ impl SendQueue {
     /// True if there is anything to send.
     pub(super) fn has_waiting(&self) -> bool {
         !self.state.lock().is_empty()
+    }
+
+    /// True if there is nothing to send, and nothing under way.
+    pub(super) fn is_empty(&self) -> bool {
+        let state = self.state.lock();
+        state.is_empty() && state.under_way == 0
     }
 
     pub(super) fn wake_driver(&self) {

@@ -2,37 +2,34 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::MutexGuard;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tracing::warn;
 
+use crate::bus::client::absence::MAX_ABSENCE;
 use crate::bus::client::answer_watch::LeaseWatch;
-use crate::bus::client::backpressure::InboxBackpressure;
 use crate::bus::client::batch::UNKNOWN;
 use crate::bus::client::dispatcher::ReplyDispatcher;
+use crate::bus::client::driver::drive_link;
+use crate::bus::client::links::Links;
+use crate::bus::client::node_link::NodeLink;
 use crate::bus::client::pending::PendingRequests;
 use crate::bus::client::producer::ProducerQueue;
-use crate::bus::client::send_queue::SendQueue;
 use crate::bus::config::Config;
 use crate::bus::link::health::Health;
-use crate::bus::link::server_clock::ServerClock;
 use crate::bus::protocol::{Kind, Request, check_limits, payload_size};
 use crate::bus::transport::{ClientTransport, Frame, LeaseRecord, ServerTime, TransportError};
 use crate::deadlock::current::Current;
 use crate::envelope::Attributes;
 use crate::error::{AskError, Delivered};
 use crate::reply::remote::{ClientId, Origin};
-use crate::time::coarse::CoarseInstant;
 use crate::time::deadline::Deadline;
-
-/// Time without an actor system after which the connections are made anew.
-const MAX_ABSENCE: Duration = Duration::from_secs(10);
 
 /// The deadline in a frame that was made before the bus' clock was known. No such frame is sent: a
 /// plain request is refused, and a durable one gets its deadline once a lazy client is connected.
@@ -46,26 +43,19 @@ pub(super) struct ClientShared {
     pub(super) timeout: Duration,
     max_frame: usize,
     pub(super) replies: Arc<ReplyDispatcher>,
-    pub(super) queue: SendQueue,
-    /// Stops requests while the actor system does not keep up.
-    pub(super) backpressure: InboxBackpressure,
+    /// The link to the node of the config.
+    pub(super) link: Arc<NodeLink>,
+    /// The links to other nodes.
+    pub(super) links: Links,
+    /// The drivers of those links.
+    pub(super) drivers: TaskTracker,
     /// The durable messages to be appended to the stream, and its maximum length.
     pub(super) producer: ProducerQueue,
     pub(super) max_stream_len: u64,
     /// The runtime of the client's tasks.
     pub(super) runtime: Handle,
-    pub(super) clock: ServerClock,
     /// The lease terms that begin while durable requests wait for their answers.
     pub(super) lease_watch: Arc<LeaseWatch>,
-    /// The lease as it was last seen.
-    lease: Mutex<Option<LeaseRecord>>,
-    /// The moment at which the lease was last seen, as the bits of a [`CoarseInstant`].
-    lease_seen: AtomicU64,
-    /// The moment since which no actor system serves, as the bits of a [`CoarseInstant`]; zero if one
-    /// does.
-    absent_since: AtomicU64,
-    /// The log says that no actor system serves.
-    has_told_absence: AtomicBool,
     /// The state of the connections, for the public.
     pub(super) health: Arc<Health>,
     pub(super) closed: CancellationToken,
@@ -95,26 +85,36 @@ impl ClientShared {
             timeout: config.timeout,
             max_frame: config.max_message_size,
             replies,
-            queue: SendQueue::default(),
-            backpressure: InboxBackpressure::default(),
+            link: Arc::new(NodeLink::new(config.keys(), Arc::default())),
+            links: Links::default(),
+            drivers: TaskTracker::new(),
             producer: ProducerQueue::default(),
             max_stream_len: config.max_stream_len,
             runtime: Handle::current(),
-            clock: ServerClock::default(),
             lease_watch: Arc::default(),
-            lease: Mutex::default(),
-            lease_seen: AtomicU64::new(0),
-            absent_since: AtomicU64::new(0),
-            has_told_absence: AtomicBool::new(false),
             health,
             closed: CancellationToken::new(),
         }
+    }
+
+    /// The link to a node, which is made if there is none.
+    pub(super) fn link_to(self: &Arc<Self>, node: &str) -> Arc<NodeLink> {
+        if node == self.link.keys.node() {
+            return self.link.clone();
+        }
+        let make = || NodeLink::new(self.link.keys.of(node), self.link.clock.clone());
+        let begin = |link| {
+            let driving = drive_link(self.clone(), link);
+            drop(self.drivers.spawn_on(driving, &self.runtime));
+        };
+        self.links.get(node, make, begin)
     }
 
     /// The frame of a request, still without its id, and its size. Its deadline is [`UNDATED`] before
     /// the first connection.
     pub(super) fn frame<'a>(
         &self,
+        link: &NodeLink,
         request: &Outgoing<'a>,
     ) -> Result<(Request<'a>, usize), AskError> {
         let Outgoing {
@@ -133,11 +133,11 @@ impl ClientShared {
             },
             urn,
             message,
-            deadline: self.clock.to_bus(deadline).unwrap_or(UNDATED),
+            deadline: link.clock.to_bus(deadline).unwrap_or(UNDATED),
             attributes,
         };
         check_limits(message, attributes)?;
-        let limit = self.max_frame.min(self.known_limit());
+        let limit = self.max_frame.min(link.known_limit());
         let size = payload_size(contents, attributes);
         if size > limit {
             return Err(AskError::TooLarge { size, limit });
@@ -148,20 +148,20 @@ impl ClientShared {
     /// Removes a request whose asker has gone; cancels it if the bus may have it.
     pub(super) fn abandon(&self, id: u64, deadline: Instant) {
         let mut pending = self.pending();
-        if !pending.abandon(id) {
+        let Some(link) = pending.abandon(id) else {
             return;
-        }
+        };
         // Under the lock, so that cancels are in the order in which their requests were abandoned.
-        let deadline = self.clock.to_bus(deadline).unwrap_or(UNDATED);
+        let deadline = link.clock.to_bus(deadline).unwrap_or(UNDATED);
         let frame = self.control(Kind::Cancel, id, deadline, pending.buffer());
-        self.queue.push_control(frame);
+        link.queue.push_control(frame);
     }
 
     /// Confirms the bytes of large reply frames.
     pub(super) fn confirm(&self, bytes: usize) {
         let mut pending = self.pending();
         let frame = self.control(Kind::Confirm, bytes as u64, ServerTime(0), pending.buffer());
-        self.queue.push_control(frame);
+        self.link.queue.push_control(frame);
     }
 
     /// The frame of a request that is no message.
@@ -182,92 +182,63 @@ impl ClientShared {
         self.replies.pending()
     }
 
-    /// The lease, unless it was seen so long ago that another system may have it by now: requests
-    /// could go to an inbox that no system deletes any more.
-    pub(super) fn known_lease(&self) -> Option<LeaseRecord> {
-        let seen = CoarseInstant::from_bits(self.lease_seen.load(Ordering::Relaxed));
-        let lease = self.lease.lock().clone();
-        lease.filter(|lease| seen.elapsed() < lease.length)
-    }
-
-    pub(super) fn set_lease(&self, lease: Option<LeaseRecord>) {
+    /// Notes the lease of a node as it was just seen.
+    pub(super) fn set_lease(&self, link: &NodeLink, lease: Option<LeaseRecord>) {
         let is_absent = lease.is_none();
-        *self.lease.lock() = lease;
-        self.confirm_lease();
+        link.set_lease(lease);
         if is_absent {
-            self.note_absence();
+            self.note_absence(link);
         } else {
-            self.note_presence();
+            link.absence.end();
         }
     }
 
-    /// Notes that an actor system serves.
-    fn note_presence(&self) {
-        self.absent_since.store(0, Ordering::Relaxed);
-        self.has_told_absence.store(false, Ordering::Relaxed);
-    }
-
-    /// Notes that no actor system serves: after a while the connections are made anew. They may lead to
-    /// a bus that has been replaced by another one, and does not know it.
-    fn note_absence(&self) {
-        let now = CoarseInstant::now();
-        match self.absent_since.load(Ordering::Relaxed) {
-            0 => self.absent_since.store(now.to_bits(), Ordering::Relaxed),
-            since if CoarseInstant::from_bits(since).elapsed() < MAX_ABSENCE => {}
-            _ => {
-                self.absent_since.store(now.to_bits(), Ordering::Relaxed);
-                let why = format!("no actor system has served there for {MAX_ABSENCE:?}");
-                if !self.has_told_absence.swap(true, Ordering::Relaxed) {
-                    warn!(
-                        "{why}: connecting anew from time to time, since another Redis may have taken its place"
-                    );
-                }
-                self.transport.reconnect(&why);
-            }
+    /// Notes that no actor system serves a node: after a while the connections are made anew. They may
+    /// lead to a bus that has been replaced by another one, and does not know it.
+    fn note_absence(&self, link: &NodeLink) {
+        let Some(advice) = link.absence.note() else {
+            return;
+        };
+        let why = format!("no actor system has served there for {MAX_ABSENCE:?}");
+        if advice.is_news {
+            warn!(
+                "{why}: connecting anew from time to time, since another Redis may have taken its place"
+            );
         }
+        self.transport.reconnect(&why);
     }
 
-    /// Notes that the lease was seen unchanged.
-    pub(super) fn confirm_lease(&self) {
-        let now = CoarseInstant::now().to_bits();
-        self.lease_seen.store(now, Ordering::Relaxed);
-    }
-
-    fn known_limit(&self) -> usize {
-        let lease = self.lease.lock();
-        let limit = lease.as_ref().map(|lease| lease.max_frame);
-        limit
-            .and_then(|limit| usize::try_from(limit).ok())
-            .unwrap_or(usize::MAX)
-    }
-
-    /// Reads the lease and the time from the bus.
-    pub(super) async fn read_lease(&self) -> Result<Option<LeaseRecord>, TransportError> {
-        let lease = self.read_clock(&*self.transport).await?;
-        self.set_lease(lease.clone());
+    /// Reads the lease of a node and the time from the bus.
+    pub(super) async fn read_lease(
+        &self,
+        link: &NodeLink,
+    ) -> Result<Option<LeaseRecord>, TransportError> {
+        let lease = self.read_clock(link, &*self.transport).await?;
+        self.set_lease(link, lease.clone());
         Ok(lease)
     }
 
-    /// Reads the lease and the time over a transport; records the time only.
+    /// Reads the lease of a node and the time over a transport; records the time only.
     pub(super) async fn read_clock(
         &self,
+        link: &NodeLink,
         transport: &dyn ClientTransport,
     ) -> Result<Option<LeaseRecord>, TransportError> {
         let sent = Instant::now();
-        let (lease, now) = transport.lease().await?;
-        self.clock.record(sent, Instant::now(), now);
+        let (lease, now) = transport.lease(&link.keys).await?;
+        link.clock.record(sent, Instant::now(), now);
         Ok(lease)
     }
 
     /// Checks that an actor system serves that this client can ask.
-    pub(super) async fn responder(&self) -> Result<(), AskError> {
+    pub(super) async fn responder(&self, link: &NodeLink) -> Result<(), AskError> {
         let mut deadline = Deadline::default();
         deadline.start(Some(self.timeout));
         deadline.cut(Current::deadline());
         tokio::select! {
             biased;
             () = self.closed.cancelled() => Err(AskError::Closed),
-            answer = self.read_responder() => answer,
+            answer = self.read_responder(link) => answer,
             () = poll_fn(|cx| deadline.poll(cx)) => {
                 let delivered = Delivered::No;
                 Err(AskError::Timeout { delivered })
@@ -277,19 +248,19 @@ impl ClientShared {
 
     /// The known lease stays as it is: a request that was made now must not overtake a batch that has
     /// begun to read the lease.
-    async fn read_responder(&self) -> Result<(), AskError> {
+    async fn read_responder(&self, link: &NodeLink) -> Result<(), AskError> {
         if let Some(reason) = self.health.problem() {
             return Err(AskError::Unavailable { reason });
         }
-        let read = self.read_clock(&*self.transport).await;
+        let read = self.read_clock(link, &*self.transport).await;
         let lease = read.map_err(|error| AskError::Unavailable {
             reason: error.to_string(),
         })?;
         let Some(lease) = lease else {
-            self.note_absence();
+            self.note_absence(link);
             return Err(AskError::NoResponder);
         };
-        self.note_presence();
+        link.absence.end();
         lease.check_version()
     }
 

@@ -18,6 +18,7 @@ use crate::message::{ActorMessage, WireCodec};
 use bus::{DelayedBus, LosingBus, SilentBus, StalledBus, SucceededBus};
 
 mod bus;
+mod nodes;
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -61,7 +62,7 @@ async fn ended_requests_do_not_fill_the_queue_of_a_slow_bus() {
         assert!(ask.poll(&mut cx).is_pending());
     }
     assert_eq!(client.in_flight(), 1);
-    assert!(client.shared().queue.len() <= 2 * MAX_REQUESTS);
+    assert!(client.shared().link.queue.len() <= 2 * MAX_REQUESTS);
     client.shutdown().await;
     assert_eq!(
         first.as_mut().poll(&mut cx),
@@ -115,7 +116,7 @@ async fn asker_that_is_not_polled_again_does_not_block_the_queue() {
     assert!(last.as_mut().poll(&mut cx).is_pending());
     client.shutdown().await;
     sleep(20 * MS).await;
-    assert!(client.shared().queue.is_idle());
+    assert!(client.shared().link.queue.is_idle());
 }
 
 #[tokio::test(start_paused = true)]
@@ -127,7 +128,7 @@ async fn batch_of_an_asker_that_timed_out_runs_to_its_end() {
     assert_eq!(bus.under_way.load(SeqCst), 1);
     sleep(4 * MS).await;
     assert_eq!(bus.under_way.load(SeqCst), 0);
-    assert!(client.shared().queue.is_idle());
+    assert!(client.shared().link.queue.is_idle());
 }
 
 #[tokio::test(start_paused = true)]
@@ -241,7 +242,7 @@ async fn only_an_ask_that_was_sent_and_has_not_ended_is_cancelled() {
     assert_eq!(bus.taken(), [0, 2, 3]);
     assert_eq!(bus.cancelled(), [0]);
     assert_eq!(client.in_flight(), 0);
-    assert!(client.shared().queue.is_idle());
+    assert!(client.shared().link.queue.is_idle());
 }
 
 #[tokio::test(start_paused = true)]
@@ -272,7 +273,8 @@ async fn cancels_are_bounded_and_end_with_the_client() {
         let ids: Vec<u64> = (0..MAX_REQUESTS)
             .map(|_| {
                 let id = pending().reserve_id(1).unwrap();
-                drop(pending().insert(id, Frame::default(), 1, Kind::Ask));
+                let frame = (Frame::default(), 1);
+                drop(pending().insert(id, &shared.link, frame, Kind::Ask));
                 id
             })
             .collect();
@@ -284,15 +286,15 @@ async fn cancels_are_bounded_and_end_with_the_client() {
         }
     }
     assert_eq!(client.in_flight(), 0);
-    assert_eq!(shared.queue.controls(), MAX_REQUESTS);
+    assert_eq!(shared.link.queue.controls(), MAX_REQUESTS);
 
     let mut cx = Context::from_waker(Waker::noop());
     let mut ask = Box::pin(client.ask("actor", Nothing));
     assert!(ask.as_mut().poll(&mut cx).is_pending());
     client.shutdown().await;
-    let before = shared.queue.controls();
+    let before = shared.link.queue.controls();
     drop(ask);
-    assert_eq!(shared.queue.controls(), before);
+    assert_eq!(shared.link.queue.controls(), before);
 }
 
 #[tokio::test]

@@ -300,7 +300,7 @@ async fn killed_redis_is_known_at_once_and_found_again() {
         }
 
         redis.0.start_again();
-        found_again(&*server, &*client).await;
+        found_again(&*server, &client).await;
         assert_eq!(
             server
                 .publish(id(1), Bytes::from_static(b"c").into())
@@ -315,7 +315,7 @@ async fn killed_redis_is_known_at_once_and_found_again() {
 }
 
 /// Waits until both ends are connected again.
-async fn found_again(server: &dyn ServerTransport, client: &dyn ClientTransport) {
+async fn found_again(server: &dyn ServerTransport, client: &NodeClient) {
     let start = Instant::now();
     while start.elapsed() < LONG {
         let there = [
@@ -342,7 +342,7 @@ async fn cut_connection_comes_back_subscribed() {
     for number in 0..5 {
         redis.0.command(&["CLIENT", "KILL", "TYPE", "pubsub"]);
         redis.0.command(&["CLIENT", "KILL", "TYPE", "normal"]);
-        found_again(&*server, &*client).await;
+        found_again(&*server, &client).await;
         let frame = Bytes::from(vec![number]);
         assert_eq!(
             server.publish(id(1), frame.clone().into()).await.unwrap(),

@@ -11,6 +11,7 @@ use tracing::debug;
 
 use crate::bus::faults::delay_queue::DelayQueue;
 use crate::bus::faults::{Faults, check};
+use crate::bus::keys::Keys;
 use crate::bus::transport::stream::{NewEntry, StreamProducer};
 use crate::bus::transport::{
     ClientTransport, Enqueued, Epoch, Frame, LeaseRecord, ReplySink, ServerTime, TransportError,
@@ -43,18 +44,26 @@ impl FaultyClient {
 
 #[async_trait]
 impl ClientTransport for FaultyClient {
-    async fn lease(&self) -> Result<(Option<LeaseRecord>, ServerTime), TransportError> {
+    async fn lease(
+        &self,
+        node: &Keys,
+    ) -> Result<(Option<LeaseRecord>, ServerTime), TransportError> {
         check(&self.faults)?;
-        self.inner.lease().await
+        self.inner.lease(node).await
     }
 
-    async fn enqueue(&self, epoch: Epoch, frames: Vec<Frame>) -> Result<Enqueued, TransportError> {
+    async fn enqueue(
+        &self,
+        node: &Keys,
+        epoch: Epoch,
+        frames: Vec<Frame>,
+    ) -> Result<Enqueued, TransportError> {
         check(&self.faults)?;
-        self.inner.enqueue(epoch, frames).await
+        self.inner.enqueue(node, epoch, frames).await
     }
 
-    async fn take_back(&self, epoch: Epoch, frames: Vec<Frame>) {
-        self.inner.take_back(epoch, frames).await;
+    async fn take_back(&self, node: &Keys, epoch: Epoch, frames: Vec<Frame>) {
+        self.inner.take_back(node, epoch, frames).await;
     }
 
     async fn close(&self) {

@@ -49,23 +49,31 @@ impl MemoryClient {
 
 #[async_trait]
 impl ClientTransport for MemoryClient {
-    async fn lease(&self) -> Result<(Option<LeaseRecord>, ServerTime), TransportError> {
+    async fn lease(
+        &self,
+        node: &Keys,
+    ) -> Result<(Option<LeaseRecord>, ServerTime), TransportError> {
         check_open(&self.closed)?;
         let now = self.bus.now();
         let mut tables = self.bus.tables();
-        let node = tables.nodes.get_mut(&self.keys.lease());
+        let node = tables.nodes.get_mut(&node.lease());
         let lease = node.and_then(Node::serving);
         Ok((lease, now))
     }
 
-    async fn enqueue(&self, epoch: Epoch, frames: Vec<Frame>) -> Result<Enqueued, TransportError> {
+    async fn enqueue(
+        &self,
+        node: &Keys,
+        epoch: Epoch,
+        frames: Vec<Frame>,
+    ) -> Result<Enqueued, TransportError> {
         check_open(&self.closed)?;
         if frames.is_empty() {
             return Err(TransportError::NotDone("the batch is empty".to_owned()));
         }
         let now = self.bus.now();
         let mut tables = self.bus.tables();
-        let node = tables.nodes.get_mut(&self.keys.lease());
+        let node = tables.nodes.get_mut(&node.lease());
         let (lease, inbox) = match node {
             Some(node) => (node.serving(), node.inbox(epoch)),
             None => (None, None),
@@ -84,7 +92,7 @@ impl ClientTransport for MemoryClient {
     }
 
     /// Does nothing: an epoch that is over has no inbox here in which a batch could be left.
-    async fn take_back(&self, _: Epoch, _: Vec<Frame>) {}
+    async fn take_back(&self, _: &Keys, _: Epoch, _: Vec<Frame>) {}
 
     async fn close(&self) {
         self.unsubscribe();

@@ -88,10 +88,13 @@ impl RedisClient {
 
 #[async_trait]
 impl ClientTransport for RedisClient {
-    async fn lease(&self) -> Result<(Option<LeaseRecord>, ServerTime), TransportError> {
+    async fn lease(
+        &self,
+        node: &Keys,
+    ) -> Result<(Option<LeaseRecord>, ServerTime), TransportError> {
         let link = self.requests.link()?;
         let replies = link.exchange(TIMEOUT, |commands| {
-            commands.begin("GET", 1).text(&self.keys.lease());
+            commands.begin("GET", 1).text(&node.lease());
             commands.begin("TIME", 0);
         });
         let Ok([lease, time]) = <[RedisReply; 2]>::try_from(replies.await?) else {
@@ -101,7 +104,12 @@ impl ClientTransport for RedisClient {
         Ok((lease, read_time(&link, time)?))
     }
 
-    async fn enqueue(&self, epoch: Epoch, frames: Vec<Frame>) -> Result<Enqueued, TransportError> {
+    async fn enqueue(
+        &self,
+        node: &Keys,
+        epoch: Epoch,
+        frames: Vec<Frame>,
+    ) -> Result<Enqueued, TransportError> {
         if frames.is_empty() {
             return Err(TransportError::NotDone("the batch is empty".to_owned()));
         }
@@ -110,9 +118,9 @@ impl ClientTransport for RedisClient {
         let link = self.requests.link()?;
         let asks_time = self.asks_time();
         let replies = link.exchange(TIMEOUT, |commands| {
-            commands.begin("GET", 1).text(&self.keys.lease());
+            commands.begin("GET", 1).text(&node.lease());
             commands.begin("RPUSH", 1 + frames.len());
-            commands.text(&self.keys.inbox(epoch));
+            commands.text(&node.inbox(epoch));
             for frame in &frames {
                 commands.frame(frame);
             }
@@ -136,8 +144,8 @@ impl ClientTransport for RedisClient {
         })
     }
 
-    async fn take_back(&self, epoch: Epoch, frames: Vec<Frame>) {
-        let inbox = self.keys.inbox(epoch);
+    async fn take_back(&self, node: &Keys, epoch: Epoch, frames: Vec<Frame>) {
+        let inbox = node.inbox(epoch);
         let remove = |commands: &mut Commands<'_>| {
             // Every copy: a frame may have been sent twice.
             for frame in &frames {

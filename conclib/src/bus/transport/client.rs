@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use crate::bus::keys::Keys;
 use crate::bus::transport::stream::StreamProducer;
 use crate::bus::transport::{Epoch, Frame, LeaseRecord, ServerTime, TransportError};
 
@@ -21,17 +22,23 @@ pub(crate) struct Enqueued {
 /// The bus as a client sees it.
 #[async_trait]
 pub(crate) trait ClientTransport: StreamProducer {
-    /// Reads the lease of the node, if any, and the time.
-    async fn lease(&self) -> Result<(Option<LeaseRecord>, ServerTime), TransportError>;
+    /// Reads the lease of a node, if any, and the time.
+    async fn lease(&self, node: &Keys)
+    -> Result<(Option<LeaseRecord>, ServerTime), TransportError>;
 
-    /// Appends a batch to the inbox of `epoch`, in order, and reads the lease before it. The batch is
-    /// given to the connection in the first poll, so that batches stay in order. A batch is never
-    /// doubled, even if the connection breaks. Fails with `NotDone` while replies cannot come in.
-    async fn enqueue(&self, epoch: Epoch, frames: Vec<Frame>) -> Result<Enqueued, TransportError>;
+    /// Appends a batch to the inbox of a node's `epoch`, in order, and reads the lease before it. The
+    /// batch is given to the connection in the first poll, so that batches stay in order. A batch is
+    /// never doubled, even if the connection breaks. Fails with `NotDone` while replies cannot come in.
+    async fn enqueue(
+        &self,
+        node: &Keys,
+        epoch: Epoch,
+        frames: Vec<Frame>,
+    ) -> Result<Enqueued, TransportError>;
 
     /// Removes a batch from the inbox of an epoch that is over, as far as possible: no other process
     /// may know of that inbox any more.
-    async fn take_back(&self, epoch: Epoch, frames: Vec<Frame>);
+    async fn take_back(&self, node: &Keys, epoch: Epoch, frames: Vec<Frame>);
 
     /// Writes where that has no effect: fails if the bus takes no writes any more, because another has
     /// taken its place. (A bus in memory always does.)

@@ -108,7 +108,12 @@ async fn durable_message_waits_and_has_its_deadline() {
     let entries = consumer.read(2, SECOND).await.unwrap();
     assert_eq!(entries.len(), 1);
     let request = Received::decode(&entries[0].frame).unwrap();
-    let due = client.shared().clock.to_bus(start + SECOND + HOUR).unwrap();
+    let due = client
+        .shared()
+        .link
+        .clock
+        .to_bus(start + SECOND + HOUR)
+        .unwrap();
     assert_eq!(request.deadline, due);
 }
 
@@ -142,7 +147,7 @@ async fn delayed_messages_are_due_on_the_clock_of_the_bus() {
     let far = far.await.unwrap();
     assert!(matches!(far, Err(AskError::BadRequest { .. })), "{far:?}");
 
-    let in_an_hour = client.shared().clock.to_bus(start + HOUR).unwrap();
+    let in_an_hour = client.shared().link.clock.to_bus(start + HOUR).unwrap();
     let wall = wall.duration_since(UNIX_EPOCH).unwrap().as_millis();
     let wall = ServerTime(u64::try_from(wall).unwrap());
     assert!(

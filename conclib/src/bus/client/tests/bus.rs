@@ -11,6 +11,7 @@ use tokio::time::sleep;
 
 use super::{FIRST, MS};
 use crate::bus::client::dispatcher::ReplyDispatcher;
+use crate::bus::keys::Keys;
 use crate::bus::protocol::{Answer, Kind, Received, encode_reply};
 use crate::bus::transport::stream::{NewEntry, StreamProducer};
 use crate::bus::transport::{
@@ -90,11 +91,16 @@ impl DelayedBus {
 
 #[async_trait]
 impl ClientTransport for DelayedBus {
-    async fn lease(&self) -> Result<(Option<LeaseRecord>, ServerTime), TransportError> {
+    async fn lease(&self, _: &Keys) -> Result<(Option<LeaseRecord>, ServerTime), TransportError> {
         Ok((Some(lease(self.epoch.load(SeqCst))), ServerTime(1)))
     }
 
-    async fn enqueue(&self, epoch: Epoch, frames: Vec<Frame>) -> Result<Enqueued, TransportError> {
+    async fn enqueue(
+        &self,
+        _: &Keys,
+        epoch: Epoch,
+        frames: Vec<Frame>,
+    ) -> Result<Enqueued, TransportError> {
         let now = self.under_way.fetch_add(1, SeqCst) + 1;
         self.most_under_way.fetch_max(now, SeqCst);
         self.travel().await;
@@ -119,7 +125,7 @@ impl ClientTransport for DelayedBus {
         })
     }
 
-    async fn take_back(&self, _: Epoch, _: Vec<Frame>) {}
+    async fn take_back(&self, _: &Keys, _: Epoch, _: Vec<Frame>) {}
 
     async fn close(&self) {}
 }
@@ -131,15 +137,15 @@ pub(super) struct StalledBus;
 
 #[async_trait]
 impl ClientTransport for StalledBus {
-    async fn lease(&self) -> Result<(Option<LeaseRecord>, ServerTime), TransportError> {
+    async fn lease(&self, _: &Keys) -> Result<(Option<LeaseRecord>, ServerTime), TransportError> {
         Ok((Some(lease(1)), ServerTime(1)))
     }
 
-    async fn enqueue(&self, _: Epoch, _: Vec<Frame>) -> Result<Enqueued, TransportError> {
+    async fn enqueue(&self, _: &Keys, _: Epoch, _: Vec<Frame>) -> Result<Enqueued, TransportError> {
         pending().await
     }
 
-    async fn take_back(&self, _: Epoch, _: Vec<Frame>) {}
+    async fn take_back(&self, _: &Keys, _: Epoch, _: Vec<Frame>) {}
 
     async fn close(&self) {}
 }
@@ -163,18 +169,18 @@ pub(super) struct SilentBus {
 
 #[async_trait]
 impl ClientTransport for SilentBus {
-    async fn lease(&self) -> Result<(Option<LeaseRecord>, ServerTime), TransportError> {
+    async fn lease(&self, _: &Keys) -> Result<(Option<LeaseRecord>, ServerTime), TransportError> {
         if self.has_replied.swap(true, SeqCst) {
             pending::<()>().await;
         }
         Ok((Some(lease(1)), ServerTime(1)))
     }
 
-    async fn enqueue(&self, _: Epoch, _: Vec<Frame>) -> Result<Enqueued, TransportError> {
+    async fn enqueue(&self, _: &Keys, _: Epoch, _: Vec<Frame>) -> Result<Enqueued, TransportError> {
         pending().await
     }
 
-    async fn take_back(&self, _: Epoch, _: Vec<Frame>) {}
+    async fn take_back(&self, _: &Keys, _: Epoch, _: Vec<Frame>) {}
 
     async fn close(&self) {}
 }
@@ -189,11 +195,16 @@ pub(super) struct SucceededBus {
 
 #[async_trait]
 impl ClientTransport for SucceededBus {
-    async fn lease(&self) -> Result<(Option<LeaseRecord>, ServerTime), TransportError> {
+    async fn lease(&self, _: &Keys) -> Result<(Option<LeaseRecord>, ServerTime), TransportError> {
         Ok((Some(lease(1)), ServerTime(1)))
     }
 
-    async fn enqueue(&self, epoch: Epoch, frames: Vec<Frame>) -> Result<Enqueued, TransportError> {
+    async fn enqueue(
+        &self,
+        _: &Keys,
+        epoch: Epoch,
+        frames: Vec<Frame>,
+    ) -> Result<Enqueued, TransportError> {
         if epoch == Epoch(1) {
             let refused = Answer::new(FIRST, Err(AskError::NoResponder));
             self.replies
@@ -209,7 +220,7 @@ impl ClientTransport for SucceededBus {
         })
     }
 
-    async fn take_back(&self, _: Epoch, _: Vec<Frame>) {}
+    async fn take_back(&self, _: &Keys, _: Epoch, _: Vec<Frame>) {}
 
     async fn close(&self) {}
 }
@@ -225,17 +236,17 @@ pub(super) struct LosingBus {
 
 #[async_trait]
 impl ClientTransport for LosingBus {
-    async fn lease(&self) -> Result<(Option<LeaseRecord>, ServerTime), TransportError> {
+    async fn lease(&self, _: &Keys) -> Result<(Option<LeaseRecord>, ServerTime), TransportError> {
         Ok((Some(lease(self.epoch.load(SeqCst))), ServerTime(1)))
     }
 
-    async fn enqueue(&self, _: Epoch, _: Vec<Frame>) -> Result<Enqueued, TransportError> {
+    async fn enqueue(&self, _: &Keys, _: Epoch, _: Vec<Frame>) -> Result<Enqueued, TransportError> {
         sleep(10 * MS).await;
         self.epoch.fetch_add(1, SeqCst);
         Err(TransportError::Unknown("lost".to_owned()))
     }
 
-    async fn take_back(&self, epoch: Epoch, frames: Vec<Frame>) {
+    async fn take_back(&self, _: &Keys, epoch: Epoch, frames: Vec<Frame>) {
         self.taken_back.lock().push((epoch, frames.len()));
     }
 

@@ -1,0 +1,98 @@
+//! A client's link to one node: the state of the requests that go to its inbox.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+
+use crate::bus::client::absence::Absence;
+use crate::bus::client::backpressure::InboxBackpressure;
+use crate::bus::client::send_queue::SendQueue;
+use crate::bus::keys::Keys;
+use crate::bus::link::server_clock::ServerClock;
+use crate::bus::transport::LeaseRecord;
+use crate::time::coarse::CoarseInstant;
+
+/// A client's link to one node.
+pub(super) struct NodeLink {
+    pub(super) keys: Keys,
+    pub(super) queue: SendQueue,
+    /// Stops requests while the node's actor system does not keep up.
+    pub(super) backpressure: InboxBackpressure,
+    /// The clock of the bus that has the node's inbox. Links to one Redis share it.
+    pub(super) clock: Arc<ServerClock>,
+    /// The lease as it was last seen.
+    lease: Mutex<Option<LeaseRecord>>,
+    /// The moment at which the lease was last seen, as the bits of a [`CoarseInstant`].
+    lease_seen: AtomicU64,
+    /// The time for which no actor system serves the node.
+    pub(super) absence: Absence,
+    /// The number of the client's pending requests that go to this node; changed under their lock.
+    in_flight: AtomicUsize,
+}
+
+impl NodeLink {
+    pub(super) fn new(keys: Keys, clock: Arc<ServerClock>) -> Self {
+        Self {
+            keys,
+            queue: SendQueue::default(),
+            backpressure: InboxBackpressure::default(),
+            clock,
+            lease: Mutex::default(),
+            lease_seen: AtomicU64::new(0),
+            absence: Absence::default(),
+            in_flight: AtomicUsize::new(0),
+        }
+    }
+
+    /// The lease, unless it was seen so long ago that another system may have it by now: requests
+    /// could go to an inbox that no system deletes any more.
+    pub(super) fn known_lease(&self) -> Option<LeaseRecord> {
+        let seen = CoarseInstant::from_bits(self.lease_seen.load(Ordering::Relaxed));
+        let lease = self.lease.lock().clone();
+        lease.filter(|lease| seen.elapsed() < lease.length)
+    }
+
+    /// Notes the lease that was just seen.
+    pub(super) fn set_lease(&self, lease: Option<LeaseRecord>) {
+        *self.lease.lock() = lease;
+        self.confirm_lease();
+    }
+
+    /// Notes that the lease was seen unchanged.
+    pub(super) fn confirm_lease(&self) {
+        let now = CoarseInstant::now().to_bits();
+        self.lease_seen.store(now, Ordering::Relaxed);
+    }
+
+    /// The largest request that the owner of the lease accepts, as far as that is known.
+    pub(super) fn known_limit(&self) -> usize {
+        let lease = self.lease.lock();
+        let limit = lease.as_ref().map(|lease| lease.max_frame);
+        limit
+            .and_then(|limit| usize::try_from(limit).ok())
+            .unwrap_or(usize::MAX)
+    }
+
+    /// The number of the client's pending requests that go to this node.
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// Notes that a request for this node is pending.
+    pub(super) fn begin_request(&self) {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Notes that a pending request for this node has ended.
+    pub(super) fn end_request(&self) {
+        self.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+impl NodeLink {
+    pub(super) fn to(node: &str) -> Arc<Self> {
+        Arc::new(Self::new(Keys::new("test", node), Arc::default()))
+    }
+}
