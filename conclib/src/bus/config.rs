@@ -29,6 +29,7 @@ mod bus;
 mod credentials;
 mod durable;
 mod env;
+mod fleet;
 mod url;
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
@@ -46,6 +47,7 @@ const HOUR: Duration = Duration::from_secs(60 * 60);
 /// | `CONCLIB_REDIS_CERT`, `CONCLIB_REDIS_KEY` | the certificate to show and its key (PEM), for `rediss://` | none |
 /// | `CONCLIB_NAMESPACE` | prefix of every key and channel | `conclib` |
 /// | `CONCLIB_NODE` | the actor system within the namespace | `main` |
+/// | `CONCLIB_FLEET` | `1` or `true`: many processes share the names of the namespace: see [`Config::fleet`] | `0` |
 /// | `CONCLIB_INSTANCE` | this process among those that may serve the node: see [`Config::instance`] | none |
 /// | `CONCLIB_TIMEOUT` | deadline of an ask, such as `500ms` or `5s` | `5s` |
 ///
@@ -66,6 +68,10 @@ pub struct Config {
     pub(crate) bus: Bus,
     pub(crate) namespace: String,
     pub(crate) node: String,
+    /// The node was chosen, and not left at its default.
+    has_chosen_node: bool,
+    /// The processes of the namespace are a fleet.
+    fleet: bool,
     /// The name of this process among those of its node; empty if it has none.
     pub(crate) instance: String,
     /// The age of this process among those of its instance, from its first turn on.
@@ -140,6 +146,7 @@ impl Config {
     #[must_use]
     pub fn node(mut self, node: impl Into<String>) -> Self {
         self.node = node.into();
+        self.has_chosen_node = true;
         self.check_name("the node", &self.node.clone());
         self
     }
@@ -267,6 +274,8 @@ impl Config {
             bus,
             namespace: "conclib".to_owned(),
             node: "main".to_owned(),
+            has_chosen_node: false,
+            fleet: false,
             instance: String::new(),
             age: None,
             lease_duration: LEASE,
@@ -301,8 +310,7 @@ impl Config {
 
 /// Checks the name of a namespace, node or instance.
 pub(crate) fn check_name(setting: &'static str, name: &str) -> Result<(), ConfigError> {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || "_-.:".contains(c);
-    if name.is_empty() || name.len() > 64 || !name.chars().all(allowed) {
+    if !Keys::is_name(name) {
         let problem = format!("`{name}` must be 1 to 64 letters, digits, `_`, `-`, `.` or `:`");
         return Err(ConfigError::new(setting, problem));
     }
@@ -318,6 +326,7 @@ impl fmt::Debug for Config {
         };
         out.field("namespace", &self.namespace)
             .field("node", &self.node)
+            .field("fleet", &self.fleet)
             .field("instance", &self.instance)
             .field("lease_duration", &self.lease_duration)
             .field("timeout", &self.timeout)

@@ -1,7 +1,11 @@
 //! One suite, run for each bus: the guarantees that the modules above rely on.
 
 mod durable;
+mod fleet;
+#[cfg(feature = "redis")]
+mod fleet_on_redis;
 mod leases;
+mod names;
 #[cfg(feature = "redis")]
 mod on_redis;
 #[cfg(feature = "redis")]
@@ -150,6 +154,27 @@ for_each_bus! {
         delayed_entries_leave_the_stream_until_they_are_due
         nodes_have_separate_streams
         entries_are_acknowledged_after_reading_has_stopped
+    }
+    fleet {
+        numbers_of_members_and_versions_rise
+        heartbeats_are_counted
+        member_of_the_same_node_is_replaced
+        removed_member_is_told_so
+        only_a_member_whose_heartbeats_stand_still_is_removed
+        too_large_calls_are_refused
+        clients_see_members
+        clients_hear_of_changes
+        namespaces_have_separate_fleets
+        closed_server_refuses_calls_of_its_map
+        only_a_node_without_a_lease_is_forgotten
+    }
+    names {
+        name_has_one_member
+        waiting_members_are_told_of_freed_names
+        names_of_members_that_left_or_are_gone_are_given
+        sweep_frees_names_of_no_member
+        sweep_is_noted_unless_a_member_was_removed_since
+        many_names_are_listed_in_batches
     }
 }
 

@@ -21,6 +21,7 @@ use server::FaultyServer;
 
 mod client;
 mod delay_queue;
+mod fleet;
 mod server;
 mod stream;
 

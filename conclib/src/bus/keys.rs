@@ -29,7 +29,14 @@ impl Keys {
         }
     }
 
-    /// The names of another node of the namespace.
+    /// True for the name of a namespace, node or instance: 1 to 64 letters, digits, `_`, `-`, `.` or `:`.
+    /// None of these is special in a key, a channel, or a pattern of keys.
+    pub(crate) fn is_name(name: &str) -> bool {
+        let is_allowed = |c: char| c.is_ascii_alphanumeric() || "_-.:".contains(c);
+        (1..=64).contains(&name.len()) && name.chars().all(is_allowed)
+    }
+
+    /// The names of another node of the namespace; of `*`, patterns for all nodes, for access rules.
     pub(crate) fn of(&self, node: &str) -> Self {
         Self::new(&self.namespace, node)
     }
@@ -79,6 +86,27 @@ impl Keys {
     /// The cached result of an acknowledged durable message.
     pub(crate) fn result_cache(&self, dedup_key: &str) -> String {
         format!("{}:{{n:{}}}:done:{dedup_key}", self.namespace, self.node)
+    }
+
+    /// The hash of a fleet's members, and of the counters of its map. All keys of the map are in one cluster
+    /// slot.
+    pub(crate) fn fleet(&self) -> String {
+        format!("{}:{{map}}:fleet", self.namespace)
+    }
+
+    /// The hash of the listed names of a shard, and their members.
+    pub(crate) fn urns(&self, shard: u8) -> String {
+        format!("{}:{{map}}:urns:{shard}", self.namespace)
+    }
+
+    /// The pattern of the hashes of all shards, for access rules.
+    pub(crate) fn all_urns(&self) -> String {
+        format!("{}:{{map}}:urns:*", self.namespace)
+    }
+
+    /// The channel on which changes of the map are announced.
+    pub(crate) fn map_changes(&self) -> String {
+        format!("{}:map", self.namespace)
     }
 
     /// A client's reply channel.

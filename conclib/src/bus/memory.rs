@@ -20,11 +20,13 @@ use crate::bus::transport::{
 use crate::reply::remote::ClientId;
 use client::MemoryClient;
 use dead_letters::MemoryDeadLetters;
+use fleet::Fleet;
 use inbox::Inbox;
 use server::MemoryServer;
 
 mod client;
 mod dead_letters;
+mod fleet;
 mod inbox;
 mod result_cache;
 mod server;
@@ -51,9 +53,18 @@ struct Tables {
     /// Nodes by their lease's key.
     nodes: HashMap<String, Node>,
     /// Connected clients by their channel.
-    clients: HashMap<String, Arc<dyn ReplySink>>,
+    clients: HashMap<String, Subscriber>,
+    /// The maps of fleets by their keys.
+    fleets: HashMap<String, Fleet>,
     /// Durable messages of nodes, by the lease's key.
     stores: HashMap<String, Arc<stream::StreamStore>>,
+}
+
+/// A connected client.
+struct Subscriber {
+    sink: Arc<dyn ReplySink>,
+    /// The channel on which it hears of changes of the map, if it does.
+    map_changes: Option<String>,
 }
 
 #[derive(Default)]
@@ -128,9 +139,11 @@ impl LocalBus for MemoryBus {
         self: Arc<Self>,
         keys: Keys,
         client: ClientId,
-        replies: Arc<dyn ReplySink>,
+        map_changes: Option<String>,
+        sink: Arc<dyn ReplySink>,
     ) -> Arc<dyn ClientTransport> {
-        Arc::new(MemoryClient::new(self, keys, client, replies))
+        let subscriber = Subscriber { sink, map_changes };
+        Arc::new(MemoryClient::new(self, keys, client, subscriber))
     }
 
     fn dead_letters(self: Arc<Self>, keys: Keys) -> Arc<dyn DeadLetterStore> {

@@ -66,7 +66,10 @@ pub(crate) async fn open_client(
     config.check()?;
     match &config.bus {
         Bus::Local(bus) => {
-            let open = |replies| bus.clone().client(config.keys(), client, replies);
+            let open = |replies| {
+                let bus = bus.clone();
+                bus.client(config.keys(), client, config.map_changes(), replies)
+            };
             #[cfg(feature = "test-util")]
             if let Some(faults) = &config.faults {
                 return Ok(faults.client(client, replies, &open));

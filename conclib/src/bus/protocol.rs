@@ -7,6 +7,7 @@
 //! | reply | version, epoch, array of answers |
 //! | answer | id, status, message, attributes, contents |
 //! | cached result | status, contents, fingerprint of the message |
+//! | member of a fleet | node, part of generated URNs that names its process, state, array of shared URNs |
 //! | lease | epoch, `[lowest, highest]` version, `[largest frame]`, length in ms, whether its owner serves, and more for other owners |
 //!
 //! The first four elements of a request never change their meaning: a reader of any version can refuse
@@ -34,6 +35,7 @@ pub(crate) use reply::{Answer, decode_reply, decode_result, encode_reply, encode
 mod frame_writer;
 mod lease;
 mod limits;
+mod member;
 mod reply;
 
 /// The version of the protocol that this library writes, and the only one that it reads.

@@ -8,11 +8,13 @@
 //! - [`lease`]: the value of a lease's key, and the scripts around it
 //! - [`server`] with [`pops`] and [`known_epochs`], [`client`]: the two ends
 //! - [`stream`], [`dead_letters`]: durable messages
+//! - [`fleet`]: the map of a fleet
 
 mod client;
 mod connection;
 mod dead_letters;
 mod endpoint;
+mod fleet;
 mod known_epochs;
 mod lease;
 mod library;

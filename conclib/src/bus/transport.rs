@@ -12,6 +12,7 @@ pub(crate) use server::{
 };
 
 mod client;
+pub(crate) mod fleet;
 mod frame;
 mod server;
 pub(crate) mod stream;

@@ -13,10 +13,12 @@ use crate::bus::keys::Keys;
 use crate::bus::link::RECONNECT_BACKOFF;
 use crate::bus::link::health::Health;
 use crate::bus::open::{ConnectError, open_client};
+use crate::bus::transport::fleet::{FleetView, MapVersion, MemberId, Members};
 use crate::bus::transport::stream::{NewEntry, StreamProducer};
 use crate::bus::transport::{
     ClientTransport, Enqueued, Epoch, Frame, LeaseRecord, ServerTime, TransportError,
 };
+use crate::urn::Urn;
 
 /// A transport that is connected later, and refuses every operation until then. Afterwards it hands
 /// out the futures of the inner transport: a batch costs no further allocation.
@@ -106,6 +108,23 @@ impl StreamProducer for LazyTransport {
 
     fn len<'s: 'f, 'f>(&'s self) -> BoxFuture<'f, u64> {
         self.forward(|inner| inner.len())
+    }
+}
+
+impl FleetView for LazyTransport {
+    fn version<'s: 'f, 'f>(&'s self) -> BoxFuture<'f, MapVersion> {
+        self.forward(|inner| inner.version())
+    }
+
+    fn members<'s: 'f, 'f>(&'s self) -> BoxFuture<'f, Members> {
+        self.forward(|inner| inner.members())
+    }
+
+    fn look_up<'s: 'f, 'n: 'f, 'f>(
+        &'s self,
+        names: &'n [Urn],
+    ) -> BoxFuture<'f, Vec<Option<MemberId>>> {
+        self.forward(|inner| inner.look_up(names))
     }
 }
 

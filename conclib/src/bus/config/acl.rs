@@ -22,6 +22,9 @@ impl Config {
     /// The rules of a Redis user for this role, and for the namespace and the node of this config: the
     /// part after the name and the password in `ACL SETUSER`, or in a line of an ACL file.
     ///
+    /// In a [fleet](Self::fleet) they are for all nodes of the namespace, since members come and go, and
+    /// for the map of its members.
+    ///
     /// They are for Redis 7 and Valkey. The page on [security](crate::docs::security) lists what each
     /// role can and cannot do with them, and the rules for Redis 6.2.
     ///
@@ -37,9 +40,11 @@ impl Config {
     /// ```
     pub fn acl(&self, role: Role) -> String {
         let keys = self.keys();
-        let rules = match role {
-            Role::Proxy => proxy(&keys),
-            Role::Client => client(&keys),
+        let rules = match (role, self.is_in_fleet()) {
+            (Role::Proxy, false) => proxy(&keys),
+            (Role::Client, false) => client(&keys),
+            (Role::Proxy, true) => member(&keys),
+            (Role::Client, true) => fleet_client(&keys),
         };
         let database = if self.database() == 0 { "" } else { " +select" };
         format!("{BASIC}{database} {rules}")
@@ -80,9 +85,38 @@ fn proxy(keys: &Keys) -> String {
     )
 }
 
+/// A member of a fleet deletes the inboxes of members that are gone, and keeps the map with scripts.
+fn member(keys: &Keys) -> String {
+    let nodes = proxy(&keys.of("*"));
+    let (fleet, urns, changes) = (keys.fleet(), keys.all_urns(), keys.map_changes());
+    format!(
+        "{nodes} +hget +hset +hdel +hexists +hkeys +hmget +hgetall +hscan ~{fleet} ~{urns} &{changes}"
+    )
+}
+
+/// A client of a fleet has the rights of a client for the inboxes of all members, and reads the map. It
+/// sends no durable messages.
+fn fleet_client(keys: &Keys) -> String {
+    let nodes = keys.of("*");
+    let (lease, inboxes) = (nodes.lease(), nodes.inboxes());
+    let (fleet, urns, changes) = (keys.fleet(), keys.all_urns(), keys.map_changes());
+    let replies = keys.replies();
+    format!(
+        "+time +subscribe +unsubscribe &{replies} &{changes} (+get %R~{lease}) \
+         (+rpush +lrem %W~{inboxes}) (+hget +hmget +hgetall %R~{fleet} %R~{urns})"
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The patterns of keys and channels.
+    fn patterns(rules: &str) -> Vec<&str> {
+        let rules = rules.split([' ', '(', ')']);
+        let patterns = rules.filter_map(|rule| rule.split_once(['~', '&']));
+        patterns.map(|(_, pattern)| pattern).collect()
+    }
 
     #[test]
     fn rules_are_for_one_node_of_one_namespace() {
@@ -91,10 +125,7 @@ mod tests {
         for role in [Role::Proxy, Role::Client] {
             let rules = config.acl(role);
             assert!(!rules.contains("+select"));
-            let patterns = rules
-                .split([' ', '(', ')'])
-                .filter_map(|rule| rule.split_once(['~', '&']));
-            for (_, pattern) in patterns {
+            for pattern in patterns(&rules) {
                 assert!(
                     pattern.starts_with("a.b:c-d_e:{n:eu:1}:")
                         || pattern == "a.b:c-d_e:{c:*}:reply",
@@ -103,8 +134,39 @@ mod tests {
                 // Nothing but the star at the end is special in a pattern of Redis.
                 assert!(!pattern.contains(['?', '[', ']', '\\', '^']), "{pattern}");
             }
+            assert_eq!(config.clone().fleet().acl(role), rules, "it is no member");
         }
         let other = Config::new("redis://localhost/3").unwrap();
         assert!(other.acl(Role::Client).contains("+select"));
+    }
+
+    #[test]
+    fn rules_of_a_fleet_are_for_all_nodes_of_one_namespace() {
+        let config = Config::new("redis://localhost").unwrap();
+        let config = config.namespace("a.b:c-d_e");
+        for role in [Role::Proxy, Role::Client] {
+            let (alone, rules) = (config.acl(role), config.clone().fleet().acl(role));
+            let alone = patterns(&alone);
+            for pattern in patterns(&rules) {
+                let of_main = pattern.replace("{n:*}", "{n:main}");
+                let is_of_map = pattern.starts_with("a.b:c-d_e:{map}:");
+                assert!(
+                    alone.contains(&&*of_main) || is_of_map || pattern == "a.b:c-d_e:map",
+                    "{pattern}"
+                );
+            }
+        }
+        let client = config.fleet().acl(Role::Client);
+        for refused in [
+            "publish",
+            "eval",
+            "hset",
+            "hdel",
+            "xadd",
+            "durable",
+            "%W~a.b:c-d_e:{map}",
+        ] {
+            assert!(!client.contains(refused), "{refused}");
+        }
     }
 }

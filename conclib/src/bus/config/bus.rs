@@ -22,11 +22,13 @@ pub(crate) trait LocalBus: Send + Sync {
     /// Opens the actor system's end of a node.
     fn server(self: Arc<Self>, keys: Keys) -> Arc<dyn ServerTransport>;
 
-    /// Opens a client's end; its replies go to `replies` until it is closed.
+    /// Opens a client's end; its replies go to `replies` until it is closed, and so do notices of changes of
+    /// the map if there is a channel for these.
     fn client(
         self: Arc<Self>,
         keys: Keys,
         client: ClientId,
+        map_changes: Option<String>,
         replies: Arc<dyn ReplySink>,
     ) -> Arc<dyn ClientTransport>;
 

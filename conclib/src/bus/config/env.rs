@@ -15,10 +15,11 @@ use crate::time::duration::parse_duration;
 const INSTANCE: &str = "CONCLIB_INSTANCE";
 
 /// The environment variables of [`Config::from_env`] with values, except [`INSTANCE`].
-const VARIABLES: [&str; 4] = [
+const VARIABLES: [&str; 5] = [
     "CONCLIB_REDIS_URL",
     "CONCLIB_NAMESPACE",
     "CONCLIB_NODE",
+    "CONCLIB_FLEET",
     "CONCLIB_TIMEOUT",
 ];
 
@@ -70,11 +71,14 @@ impl Config {
         let Bus::Redis(address) = &self.bus else {
             return Vec::new();
         };
-        let [url, namespace, node, timeout] = VARIABLES;
+        let [url, namespace, node, fleet, timeout] = VARIABLES;
+        // Written as well if they say nothing: the child may inherit others.
+        let chosen_node = self.has_chosen_node.then(|| self.node.clone());
         let mut variables = vec![
             (url, address.to_url()),
             (namespace, self.namespace.clone()),
-            (node, self.node.clone()),
+            (node, chosen_node.unwrap_or_default()),
+            (fleet, u8::from(self.fleet).to_string()),
             (timeout, format_duration(self.timeout)),
         ];
         let paths = PATH_VARIABLES.into_iter().zip(self.access.paths());
@@ -93,7 +97,7 @@ impl Config {
             let text = text.and_then(|text| text.map_err(|_| unreadable = Some(name)).ok());
             (name, text)
         };
-        let [url, namespace, node, timeout] = VARIABLES.map(&mut read);
+        let [url, namespace, node, fleet, timeout] = VARIABLES.map(&mut read);
         let instance = read(INSTANCE);
         let address = match url.1.as_deref() {
             Some(text) => RedisAddress::parse(text),
@@ -114,9 +118,15 @@ impl Config {
             config.check_name(name, &value);
             config.namespace = value;
         }
-        if let (name, Some(value)) = node {
+        if let (name, Some(value)) = node
+            && !value.is_empty()
+        {
             config.check_name(name, &value);
             config.node = value;
+            config.has_chosen_node = true;
+        }
+        if let (name, Some(value)) = fleet {
+            config.read_fleet(name, &value);
         }
         if let (name, Some(value)) = instance {
             config.check_name(name, &value);

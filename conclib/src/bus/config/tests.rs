@@ -82,6 +82,70 @@ fn variables_reproduce_the_config_in_another_process() {
     assert!(Config::memory().variables().is_empty());
 }
 
+#[cfg(feature = "redis")]
+#[test]
+fn fleet_and_its_lack_of_a_node_are_passed_on() {
+    // The child inherits the variables of its parent.
+    let inherited = [("CONCLIB_NODE", "eu-1"), ("CONCLIB_FLEET", "true")];
+    let child_of = |config: &Config| {
+        let variables = config.variables();
+        Config::from_variables(|name| {
+            let set = variables.iter().find(|(key, _)| *key == name);
+            let inherited = inherited.iter().find(|(key, _)| *key == name);
+            let value = set.map(|(_, value)| &**value);
+            value.or(inherited.map(|(_, value)| *value)).map(Into::into)
+        })
+    };
+    let config = Config::new("redis://host").unwrap();
+    for (config, is_in_fleet) in [
+        (config.clone(), false),
+        (config.clone().fleet(), true),
+        (config.clone().fleet().node("main"), false),
+    ] {
+        let child = child_of(&config);
+        assert!(child.check().is_ok());
+        assert_eq!((child.is_in_fleet(), &*child.node), (is_in_fleet, "main"));
+        assert_eq!(child.fleet, config.fleet);
+    }
+    let child = child_of(&config).fleet();
+    assert!(child.is_in_fleet(), "its node is not chosen");
+}
+
+#[test]
+fn fleet_is_read() {
+    for (value, is_in_fleet) in [
+        ("1", true),
+        ("true", true),
+        ("0", false),
+        ("false", false),
+        ("", false),
+    ] {
+        let config = from(&[("CONCLIB_FLEET", value)]);
+        assert!(config.check().is_ok());
+        assert_eq!(config.is_in_fleet(), is_in_fleet, "{value}");
+        assert!(format!("{config:?}").contains(&format!("fleet: {is_in_fleet}")));
+        let of_node = from(&[("CONCLIB_FLEET", value), ("CONCLIB_NODE", "main")]);
+        assert!(!of_node.is_in_fleet());
+    }
+}
+
+#[test]
+fn member_has_a_node_of_its_own() {
+    let config = Config::memory();
+    assert!(config.as_member().is_none());
+    assert!(config.clone().fleet().node("eu-1").as_member().is_none());
+    let config = config.fleet();
+    let (one, other) = (config.as_member().unwrap(), config.as_member().unwrap());
+    assert!(one.is_in_fleet() && one.check().is_ok());
+    assert_ne!(one.node, other.node);
+    for member in [one, other] {
+        let digits = member.node.strip_prefix("m-").unwrap();
+        assert_eq!(digits.len(), 12, "{digits}");
+    }
+    let named = config.instance("worker-0").as_member().unwrap();
+    assert_eq!(named.node, "worker-0");
+}
+
 #[cfg(feature = "tls")]
 #[test]
 fn rediss_url_enables_tls() {
@@ -211,6 +275,7 @@ fn error_names_the_wrong_variable() {
         ("CONCLIB_REDIS_URL", "redis://"),
         ("CONCLIB_NAMESPACE", "with space"),
         ("CONCLIB_NODE", "{braces}"),
+        ("CONCLIB_FLEET", "yes"),
         ("CONCLIB_TIMEOUT", "soon"),
         ("CONCLIB_TIMEOUT", "0s"),
     ] {

@@ -62,6 +62,14 @@ impl TestRedis {
         ask(self.port, words).unwrap()
     }
 
+    /// Runs a command as a user.
+    pub(super) fn command_as(&self, user: &str, password: &str, words: &[&str]) -> String {
+        let stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        let mut reader = BufReader::new(stream);
+        assert_eq!(send(&mut reader, &["AUTH", user, password]).unwrap(), "+OK");
+        send(&mut reader, words).unwrap()
+    }
+
     pub(super) fn kill(&mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
@@ -118,16 +126,22 @@ fn spawn(port: u16, directory: &Path, options: &[String]) -> Option<Child> {
 }
 
 fn ask(port: u16, words: &[&str]) -> std::io::Result<String> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    send(
+        &mut BufReader::new(TcpStream::connect(("127.0.0.1", port))?),
+        words,
+    )
+}
+
+fn send(connection: &mut BufReader<TcpStream>, words: &[&str]) -> std::io::Result<String> {
+    let stream = connection.get_mut();
     stream.set_read_timeout(Some(STARTUP))?;
     let mut request = format!("*{}\r\n", words.len());
     for word in words {
         request.extend(["$", &word.len().to_string(), "\r\n", word, "\r\n"]);
     }
     stream.write_all(request.as_bytes())?;
-    let mut reader = BufReader::new(stream);
     let mut line = String::new();
-    reader.read_line(&mut line)?;
+    connection.read_line(&mut line)?;
     if line.is_empty() {
         return Err(ErrorKind::UnexpectedEof.into());
     }
@@ -139,6 +153,6 @@ fn ask(port: u16, words: &[&str]) -> std::io::Result<String> {
         return Ok(line.trim_end().to_owned());
     };
     let mut text = vec![0; length];
-    reader.read_exact(&mut text)?;
+    connection.read_exact(&mut text)?;
     String::from_utf8(text).map_err(|_| ErrorKind::InvalidData.into())
 }

@@ -12,12 +12,14 @@ use tracing::debug;
 use crate::bus::faults::delay_queue::DelayQueue;
 use crate::bus::faults::{Faults, check};
 use crate::bus::keys::Keys;
+use crate::bus::transport::fleet::{FleetView, MapVersion, MemberId, Members};
 use crate::bus::transport::stream::{NewEntry, StreamProducer};
 use crate::bus::transport::{
     ClientTransport, Enqueued, Epoch, Frame, LeaseRecord, ReplySink, ServerTime, TransportError,
 };
 use crate::core::spawn_task;
 use crate::reply::remote::ClientId;
+use crate::urn::Urn;
 
 /// A client's end. Responses meet their faults where they are received.
 pub(super) struct FaultyClient {
@@ -84,29 +86,57 @@ impl StreamProducer for FaultyClient {
     }
 }
 
+#[async_trait]
+impl FleetView for FaultyClient {
+    async fn version(&self) -> Result<MapVersion, TransportError> {
+        check(&self.faults)?;
+        self.inner.version().await
+    }
+
+    async fn members(&self) -> Result<Members, TransportError> {
+        check(&self.faults)?;
+        self.inner.members().await
+    }
+
+    async fn look_up(&self, names: &[Urn]) -> Result<Vec<Option<MemberId>>, TransportError> {
+        check(&self.faults)?;
+        self.inner.look_up(names).await
+    }
+}
+
+/// Published to a client.
+enum Published {
+    Reply(Bytes),
+    MapChanged,
+}
+
 /// Passes a client's replies to the task that delays them.
-struct ChannelSink(mpsc::UnboundedSender<Bytes>);
+struct ChannelSink(mpsc::UnboundedSender<Published>);
 
 impl ReplySink for ChannelSink {
     fn receive(&self, frame: Bytes) {
         // Fails only if the client is gone.
-        drop(self.0.send(frame));
+        drop(self.0.send(Published::Reply(frame)));
+    }
+
+    fn map_changed(&self) {
+        drop(self.0.send(Published::MapChanged)); // as above
     }
 }
 
-/// Forwards a client's replies through the faults, until the connection is closed.
+/// Forwards a client's replies and notices through the faults, until the connection is closed.
 async fn forward_replies(
     client: ClientId,
-    mut replies: mpsc::UnboundedReceiver<Bytes>,
+    mut published: mpsc::UnboundedReceiver<Published>,
     to: Arc<dyn ReplySink>,
     faults: Faults,
 ) {
-    let mut delayed = DelayQueue::new(&faults);
+    let (mut replies, mut notices) = (DelayQueue::new(&faults), DelayQueue::new(&faults));
     loop {
         tokio::select! {
             biased;
-            now = arrival(delayed.next()) => {
-                for frame in delayed.take(now, usize::MAX) {
+            now = arrival(replies.next()) => {
+                for frame in replies.take(now, usize::MAX) {
                     if faults.is_cut() {
                         debug!("injected fault: a response is lost, since the bus is cut");
                     } else {
@@ -114,8 +144,18 @@ async fn forward_replies(
                     }
                 }
             }
-            frame = replies.recv() => match frame {
-                Some(frame) => delayed.send_reply(client, &frame, Instant::now()),
+            now = arrival(notices.next()) => {
+                for _ in notices.take(now, usize::MAX) {
+                    if faults.is_cut() {
+                        debug!("injected fault: a notice is lost, since the bus is cut");
+                    } else {
+                        to.map_changed();
+                    }
+                }
+            }
+            sent = published.recv() => match sent {
+                Some(Published::Reply(frame)) => replies.send_reply(client, &frame, Instant::now()),
+                Some(Published::MapChanged) => notices.send_notice(client, Instant::now()),
                 None => return,
             },
         }

@@ -59,6 +59,11 @@ impl DelayQueue {
         }
     }
 
+    /// Sends a notice, which has no contents, to a client: it meets the faults of a response.
+    pub(super) fn send_notice(&mut self, client: ClientId, now: Instant) {
+        self.send(client, Direction::Response, &Bytes::new(), now);
+    }
+
     /// Sends a frame through the faults.
     fn send(&mut self, client: ClientId, direction: Direction, frame: &Bytes, now: Instant) {
         let delays = self.faults.decide(client, direction);

@@ -10,8 +10,10 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use crate::bus::faults::delay_queue::DelayQueue;
+use crate::bus::faults::fleet::FaultyFleet;
 use crate::bus::faults::stream::FaultyConsumer;
 use crate::bus::faults::{Faults, check};
+use crate::bus::transport::fleet::FleetMap;
 use crate::bus::transport::stream::{DeadLetterStore, StreamConsumer};
 use crate::bus::transport::{
     Acquired, Epoch, Frame, LeaseClaim, Popped, ServerTime, ServerTransport, TransportError,
@@ -161,6 +163,11 @@ impl ServerTransport for FaultyServer {
 
     fn dead_letters(&self) -> Arc<dyn DeadLetterStore> {
         self.inner.dead_letters()
+    }
+
+    fn fleet(&self) -> Arc<dyn FleetMap> {
+        let (inner, faults) = (self.inner.fleet(), self.faults.clone());
+        Arc::new(FaultyFleet { inner, faults })
     }
 
     async fn close(&self) {

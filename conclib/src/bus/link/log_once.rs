@@ -22,10 +22,15 @@ pub(crate) enum Anomaly {
     UnreadableResult,
     UnwrittenResult,
     UndelayedMessage,
+    #[cfg_attr(
+        not(feature = "redis"),
+        allow(dead_code, reason = "a bus in memory needs none")
+    )]
+    UnreadableMember,
 }
 
 impl Anomaly {
-    const COUNT: usize = 11;
+    const COUNT: usize = 12;
 
     /// Event and consequence, for the log.
     fn text(self) -> &'static str {
@@ -46,6 +51,9 @@ impl Anomaly {
             }
             Self::UndelayedMessage => {
                 "could not move a delayed message out of the stream: it waits there for its time"
+            }
+            Self::UnreadableMember => {
+                "left out a member of the fleet whose profile cannot be read: it is sent no requests"
             }
         }
     }
@@ -99,6 +107,6 @@ mod tests {
         log.record(Anomaly::UnreadableReply, &"detail");
         assert_eq!(log.count(Anomaly::UnwrittenResult), 3);
         assert_eq!(log.count(Anomaly::UnreadableReply), 1);
-        assert_eq!(Anomaly::UndelayedMessage as usize, Anomaly::COUNT - 1);
+        assert_eq!(Anomaly::UnreadableMember as usize, Anomaly::COUNT - 1);
     }
 }

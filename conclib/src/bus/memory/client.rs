@@ -7,12 +7,14 @@ use async_trait::async_trait;
 
 use crate::bus::keys::Keys;
 use crate::bus::memory::inbox::MAX_INBOX_BYTES;
-use crate::bus::memory::{MemoryBus, Node, check_open};
+use crate::bus::memory::{Fleet, MemoryBus, Node, Subscriber, check_open};
+use crate::bus::transport::fleet::{FleetView, MapVersion, MemberId, Members, check_names};
 use crate::bus::transport::stream::{NewEntry, StreamProducer};
 use crate::bus::transport::{
-    ClientTransport, Enqueued, Epoch, Frame, LeaseRecord, ReplySink, ServerTime, TransportError,
+    ClientTransport, Enqueued, Epoch, Frame, LeaseRecord, ServerTime, TransportError,
 };
 use crate::reply::remote::ClientId;
+use crate::urn::Urn;
 
 /// A client's end of a memory bus.
 pub(super) struct MemoryClient {
@@ -28,16 +30,23 @@ impl MemoryClient {
         bus: Arc<MemoryBus>,
         keys: Keys,
         client: ClientId,
-        replies: Arc<dyn ReplySink>,
+        subscriber: Subscriber,
     ) -> Self {
         let channel = keys.reply(client);
-        bus.tables().clients.insert(channel.clone(), replies);
+        bus.tables().clients.insert(channel.clone(), subscriber);
         Self {
             bus,
             keys,
             channel,
             closed: AtomicBool::new(false),
         }
+    }
+
+    fn with_fleet<T: Default>(&self, read: impl FnOnce(&Fleet) -> T) -> Result<T, TransportError> {
+        check_open(&self.closed)?;
+        let tables = self.bus.tables();
+        let fleet = tables.fleets.get(&self.keys.fleet());
+        Ok(fleet.map(read).unwrap_or_default())
     }
 
     fn unsubscribe(&self) {
@@ -109,6 +118,25 @@ impl StreamProducer for MemoryClient {
     async fn len(&self) -> Result<u64, TransportError> {
         check_open(&self.closed)?;
         Ok(self.bus.store(&self.keys).len())
+    }
+}
+
+#[async_trait]
+impl FleetView for MemoryClient {
+    async fn version(&self) -> Result<MapVersion, TransportError> {
+        self.with_fleet(Fleet::version)
+    }
+
+    async fn members(&self) -> Result<Members, TransportError> {
+        self.with_fleet(Fleet::members)
+    }
+
+    async fn look_up(&self, names: &[Urn]) -> Result<Vec<Option<MemberId>>, TransportError> {
+        check_names(names)?;
+        let found = |fleet: &Fleet| names.iter().map(|name| fleet.owner(name)).collect();
+        let mut found: Vec<_> = self.with_fleet(found)?;
+        found.resize(names.len(), None); // without a fleet
+        Ok(found)
     }
 }
 

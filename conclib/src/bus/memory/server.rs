@@ -10,8 +10,10 @@ use tokio::time::Instant;
 
 use crate::bus::keys::Keys;
 use crate::bus::memory::dead_letters::MemoryDeadLetters;
+use crate::bus::memory::fleet::MemoryFleet;
 use crate::bus::memory::stream::MemoryConsumer;
 use crate::bus::memory::{HeldLease, MemoryBus, Node, Owner, check_open};
+use crate::bus::transport::fleet::FleetMap;
 use crate::bus::transport::stream::{DeadLetterStore, StreamConsumer};
 use crate::bus::transport::{
     Acquired, Epoch, FormerTerm, Frame, LeaseClaim, LeaseGrant, LeaseHolder, LeaseRecord, Popped,
@@ -25,7 +27,7 @@ pub(super) struct MemoryServer {
     keys: Keys,
     /// Set at the first attempt to take the lease.
     owner: OnceLock<Owner>,
-    closed: AtomicBool,
+    closed: Arc<AtomicBool>,
 }
 
 impl MemoryServer {
@@ -34,7 +36,7 @@ impl MemoryServer {
             bus,
             keys,
             owner: OnceLock::new(),
-            closed: AtomicBool::new(false),
+            closed: Arc::default(),
         }
     }
 
@@ -249,11 +251,17 @@ impl ServerTransport for MemoryServer {
     async fn publish(&self, client: ClientId, frame: Frame) -> Result<Option<u64>, TransportError> {
         check_open(&self.closed)?;
         let channel = self.keys.reply(client);
-        let subscriber = self.bus.tables().clients.get(&channel).cloned();
-        let Some(subscriber) = subscriber else {
+        let sink = {
+            let tables = self.bus.tables();
+            tables
+                .clients
+                .get(&channel)
+                .map(|client| client.sink.clone())
+        };
+        let Some(sink) = sink else {
             return Ok(Some(0));
         };
-        subscriber.receive(frame.into_bytes()); // outside the lock
+        sink.receive(frame.into_bytes()); // outside the lock
         Ok(Some(1))
     }
 
@@ -269,6 +277,11 @@ impl ServerTransport for MemoryServer {
 
     fn dead_letters(&self) -> Arc<dyn DeadLetterStore> {
         Arc::new(MemoryDeadLetters::new(self.bus.clone(), &self.keys))
+    }
+
+    fn fleet(&self) -> Arc<dyn FleetMap> {
+        let (bus, closed) = (self.bus.clone(), self.closed.clone());
+        Arc::new(MemoryFleet::new(bus, self.keys.clone(), closed))
     }
 
     async fn close(&self) {

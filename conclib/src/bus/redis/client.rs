@@ -12,14 +12,17 @@ use crate::bus::keys::Keys;
 use crate::bus::link::health::Health;
 use crate::bus::redis::connection::Connection;
 use crate::bus::redis::endpoint::{ConnectionRole, DepartureCause, Endpoint};
+use crate::bus::redis::fleet::MapReader;
 use crate::bus::redis::library::{LibraryLink, LibrarySession};
 use crate::bus::redis::resp::{Commands, Driver, Link, RedisReply, ReplyTimeout};
 use crate::bus::redis::{COMMAND, Unreachable, lease, start_check};
+use crate::bus::transport::fleet::{FleetView, MapVersion, MemberId, Members};
 use crate::bus::transport::{
     ClientTransport, Enqueued, Epoch, Frame, LeaseRecord, ReplySink, ServerTime, TransportError,
 };
 use crate::reply::remote::ClientId;
 use crate::time::coarse::CoarseInstant;
+use crate::urn::Urn;
 
 /// Interval at which a batch asks for Redis' time. Clocks drift apart by less than a millisecond
 /// meanwhile. A clock that was set while no batch was sent is noticed with the next one.
@@ -30,6 +33,7 @@ const TIMEOUT: ReplyTimeout = ReplyTimeout::at_once(COMMAND);
 /// A client's end of Redis.
 pub(crate) struct RedisClient {
     pub(super) keys: Keys,
+    map: MapReader,
     requests: Connection<Driver>,
     /// The subscription; its payloads go straight to the client's sink.
     replies: Connection<Driver>,
@@ -53,6 +57,7 @@ impl RedisClient {
         let keys = config.keys();
         let subscription = ConnectionRole::Replies {
             channel: keys.reply(client),
+            map_changes: config.map_changes(),
             sink: replies,
         };
         let endpoint = Arc::new(Endpoint::new(address, config, health.clone()));
@@ -60,12 +65,20 @@ impl RedisClient {
             Connection::open(&endpoint, ConnectionRole::Commands),
             Connection::open(&endpoint, subscription),
         )?;
-        let proven = async { start_check::prove_asking(&requests.link()?, &keys).await };
+        let proven = async {
+            let link = requests.link()?;
+            start_check::prove_asking(&link, &keys).await?;
+            if config.is_in_fleet() {
+                start_check::prove_looking_up(&link, &keys).await?;
+            }
+            Ok(())
+        };
         proven.await.map_err(|error| {
             let reason = start_check::explained(&error, &endpoint, config, Role::Client);
             endpoint.unreachable(reason)
         })?;
         Ok(Self {
+            map: MapReader::new(keys.clone()),
             keys,
             requests,
             replies,
@@ -179,6 +192,21 @@ impl ClientTransport for RedisClient {
         if let Some(durable) = self.durable.get() {
             durable.close();
         }
+    }
+}
+
+#[async_trait]
+impl FleetView for RedisClient {
+    async fn version(&self) -> Result<MapVersion, TransportError> {
+        self.map.version(&self.requests.link()?).await
+    }
+
+    async fn members(&self) -> Result<Members, TransportError> {
+        self.map.members(&self.requests.link()?).await
+    }
+
+    async fn look_up(&self, names: &[Urn]) -> Result<Vec<Option<MemberId>>, TransportError> {
+        self.map.look_up(&self.requests.link()?, names).await
     }
 }
 

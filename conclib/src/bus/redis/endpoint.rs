@@ -23,7 +23,9 @@ pub(super) enum ConnectionRole {
     /// The subscription to a client's replies.
     Replies {
         channel: String,
-        /// Receives the payloads.
+        /// The channel of changes of the map, in a fleet.
+        map_changes: Option<String>,
+        /// Receives the payloads of the first channel, and notices of the second one.
         sink: Arc<dyn ReplySink>,
     },
     /// Durable messages that a client stores.

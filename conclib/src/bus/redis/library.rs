@@ -33,8 +33,10 @@ use crate::bus::transport::TransportError;
 
 use replies::{bytes_of, failure, reason};
 pub(super) use replies::{into_array, into_bytes, into_u64, unexpected};
+pub(super) use script::eval;
 
 mod replies;
+mod script;
 
 /// Timeout of connecting, and then of logging in.
 const CONNECT: Duration = Duration::from_secs(3);

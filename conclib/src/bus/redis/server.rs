@@ -14,14 +14,18 @@ use crate::bus::link::health::Health;
 use crate::bus::redis::connection::Connection;
 use crate::bus::redis::dead_letters::RedisDeadLetters;
 use crate::bus::redis::endpoint::{ConnectionRole, Endpoint};
+use crate::bus::redis::fleet::RedisFleet;
 use crate::bus::redis::known_epochs::KnownEpochs;
 use crate::bus::redis::lease::{ACQUIRE, GIVE_UP, HEAD, LeaseOwner, RELEASE, RENEW, REWRITE};
-use crate::bus::redis::library::{LibrarySession, into_array, into_bytes, into_u64, unexpected};
+use crate::bus::redis::library::{
+    LibrarySession, eval, into_array, into_bytes, into_u64, unexpected,
+};
 use crate::bus::redis::pops::Pops;
 use crate::bus::redis::resp::{Driver, ReplyTimeout};
 use crate::bus::redis::start_check::{self, ServerFacts};
 use crate::bus::redis::stream::RedisConsumer;
 use crate::bus::redis::{COMMAND, LEASE_COMMAND, Unreachable, lease};
+use crate::bus::transport::fleet::FleetMap;
 use crate::bus::transport::stream::{DeadLetterStore, StreamConsumer};
 use crate::bus::transport::{
     Acquired, Epoch, Frame, LeaseClaim, LeaseGrant, LeaseHolder, Popped, ServerTime,
@@ -38,8 +42,8 @@ pub(crate) struct RedisServer {
     pops: Pops,
     facts: ServerFacts,
     /// The connection for published replies.
-    publish: Connection<Driver>,
-    /// The connection for the lease and the stream.
+    publish: Arc<Connection<Driver>>,
+    /// The connection for the lease, the stream and the map of the fleet.
     commands: Arc<Connection<LibrarySession>>,
     endpoint: Arc<Endpoint>,
     /// Time for a script about the lease: a third of a short lease, so that another attempt has time.
@@ -79,7 +83,7 @@ impl RedisServer {
             keys,
             pops,
             facts,
-            publish,
+            publish: Arc::new(publish),
             commands: Arc::new(commands),
             endpoint,
             script_timeout: LEASE_COMMAND.min(config.lease_duration / 3),
@@ -96,14 +100,11 @@ impl RedisServer {
         keys: Vec<String>,
         arguments: Vec<Value>,
     ) -> Result<Resp3Frame, TransportError> {
-        let count = i64::try_from(keys.len()).unwrap_or(i64::MAX);
-        let mut all = vec![Value::from_static_str(script), count.into()];
-        all.extend(keys.into_iter().map(Value::from));
-        all.extend(arguments);
         // A reply that does not come ends the link: the next attempt has to come through before the
         // lease runs out.
         let link = self.commands.link()?;
-        link.request("EVAL", all, self.script_timeout).await
+        let arguments = eval(script, keys, arguments);
+        link.request("EVAL", arguments, self.script_timeout).await
     }
 
     /// Runs a script about the lease of this epoch, with further keys and arguments.
@@ -364,6 +365,11 @@ impl ServerTransport for RedisServer {
             self.keys.clone(),
             self.commands.clone(),
         ))
+    }
+
+    fn fleet(&self) -> Arc<dyn FleetMap> {
+        let (keys, commands) = (self.keys.clone(), self.commands.clone());
+        Arc::new(RedisFleet::over(keys, commands, self.publish.clone()))
     }
 
     async fn close(&self) {

@@ -74,6 +74,20 @@ pub(super) async fn prove_asking(link: &Link, keys: &Keys) -> Result<(), Transpo
     Ok(())
 }
 
+/// Reads from the map of a fleet.
+pub(super) async fn prove_looking_up(link: &Link, keys: &Keys) -> Result<(), TransportError> {
+    let replies = link.exchange(TIMEOUT, |commands| {
+        let (fleet, names) = (keys.fleet(), keys.urns(0));
+        commands.begin("HGET", 2).text(&fleet).text("version");
+        commands.begin("HMGET", 2).text(&names).text(PROBE);
+    });
+    for reply in replies.await? {
+        let read = reply.accepted();
+        read.map_err(|error| error.in_context("the map of the fleet cannot be read"))?;
+    }
+    Ok(())
+}
+
 /// Removes from an inbox that no system reads: a server that is no primary refuses that.
 pub(super) async fn prove_writable(link: &Link, keys: &Keys) -> Result<(), TransportError> {
     let inbox = keys.inbox(NO_EPOCH);

@@ -16,6 +16,7 @@ use crate::bus::protocol::{Kind, Request, decode_reply};
 use crate::bus::proxy::{Proxy, serve};
 use crate::bus::server::acquire::ACQUIRE_INTERVAL;
 use crate::bus::server::renewer::RENEWALS;
+use crate::bus::transport::fleet::FleetMap;
 use crate::bus::transport::stream::{DeadLetterStore, StreamConsumer};
 use crate::bus::transport::{
     Acquired, CutFrame, Epoch, Frame, LEASE, LeaseClaim, LeaseGrant, LeaseHolder, LeaseRecord,
@@ -320,6 +321,10 @@ impl ServerTransport for Bus {
 
     fn dead_letters(&self) -> Arc<dyn DeadLetterStore> {
         unreachable!("these tests read no dead letters")
+    }
+
+    fn fleet(&self) -> Arc<dyn FleetMap> {
+        unreachable!("these tests have no fleet")
     }
 
     async fn close(&self) {

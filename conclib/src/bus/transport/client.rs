@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::bus::keys::Keys;
+use crate::bus::transport::fleet::FleetView;
 use crate::bus::transport::stream::StreamProducer;
 use crate::bus::transport::{Epoch, Frame, LeaseRecord, ServerTime, TransportError};
 
@@ -21,7 +22,7 @@ pub(crate) struct Enqueued {
 
 /// The bus as a client sees it.
 #[async_trait]
-pub(crate) trait ClientTransport: StreamProducer {
+pub(crate) trait ClientTransport: StreamProducer + FleetView {
     /// Reads the lease of a node, if any, and the time.
     async fn lease(&self, node: &Keys)
     -> Result<(Option<LeaseRecord>, ServerTime), TransportError>;
@@ -59,4 +60,8 @@ pub(crate) trait ClientTransport: StreamProducer {
 pub(crate) trait ReplySink: Send + Sync {
     /// Must neither wait nor take long: replies that come in too fast are lost.
     fn receive(&self, frame: Bytes);
+
+    /// Notes that the map of the fleet has changed, or may have: also called for each subscription that is
+    /// made, since changes before it were not heard. Notices can be lost. Must not take long either.
+    fn map_changed(&self) {}
 }

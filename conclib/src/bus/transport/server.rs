@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use crate::bus::transport::fleet::FleetMap;
 use crate::bus::transport::stream::{DeadLetterStore, StreamConsumer};
 use crate::bus::transport::{Epoch, Frame, LeaseRecord, ServerTime, TransportError};
 use crate::reply::remote::ClientId;
@@ -173,6 +174,10 @@ pub(crate) trait ServerTransport: Send + Sync {
 
     /// The node's dead letters.
     fn dead_letters(&self) -> Arc<dyn DeadLetterStore>;
+
+    /// The map of the namespace's fleet, over the connections of this end.
+    #[cfg_attr(not(test), allow(dead_code, reason = "members of a fleet follow"))]
+    fn fleet(&self) -> Arc<dyn FleetMap>;
 
     /// Ends the connections. No call may be under way.
     async fn close(&self);

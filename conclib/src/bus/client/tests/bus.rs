@@ -13,16 +13,40 @@ use super::{FIRST, MS};
 use crate::bus::client::dispatcher::ReplyDispatcher;
 use crate::bus::keys::Keys;
 use crate::bus::protocol::{Answer, Kind, Received, encode_reply};
+use crate::bus::transport::fleet::{FleetView, MapVersion, MemberId, Members};
 use crate::bus::transport::stream::{NewEntry, StreamProducer};
 use crate::bus::transport::{
     ClientTransport, Enqueued, Epoch, Frame, LEASE, LeaseRecord, ReplySink, ServerTime,
     TransportError,
 };
 use crate::error::AskError;
+use crate::urn::Urn;
 
-/// A bus without durable messages.
+/// A bus without a fleet.
+macro_rules! no_fleet {
+    ($bus:ident) => {
+        #[async_trait]
+        impl FleetView for $bus {
+            async fn version(&self) -> Result<MapVersion, TransportError> {
+                unreachable!("these tests have no fleet")
+            }
+
+            async fn members(&self) -> Result<Members, TransportError> {
+                unreachable!("these tests have no fleet")
+            }
+
+            async fn look_up(&self, _: &[Urn]) -> Result<Vec<Option<MemberId>>, TransportError> {
+                unreachable!("these tests have no fleet")
+            }
+        }
+    };
+}
+
+/// A bus with neither durable messages nor a fleet.
 macro_rules! no_stream {
     ($bus:ident) => {
+        no_fleet!($bus);
+
         #[async_trait]
         impl StreamProducer for $bus {
             async fn append(&self, _: Vec<NewEntry>) -> Result<u64, TransportError> {
@@ -160,6 +184,8 @@ impl StreamProducer for StalledBus {
         pending().await
     }
 }
+
+no_fleet!(StalledBus);
 
 /// Replies to the first read of the lease, and to nothing after it.
 #[derive(Default)]

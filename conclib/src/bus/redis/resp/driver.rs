@@ -164,9 +164,17 @@ impl Driver {
     /// Passes on what was published; returns other replies.
     fn publish(&self, reply: RedisReply) -> Option<RedisReply> {
         match (&self.role, reply) {
-            (ConnectionRole::Replies { sink, .. }, RedisReply::Array(mut parts)) if matches!(parts.first(), Some(RedisReply::Bulk(kind)) if kind == "message") =>
-            {
-                if let Some(RedisReply::Bulk(contents)) = parts.pop() {
+            (
+                ConnectionRole::Replies {
+                    map_changes, sink, ..
+                },
+                RedisReply::Array(mut parts),
+            ) if matches!(parts.first(), Some(RedisReply::Bulk(kind)) if kind == "message") => {
+                if let Some(map_changes) = map_changes
+                    && matches!(parts.get(1), Some(RedisReply::Bulk(channel)) if channel == map_changes)
+                {
+                    sink.map_changed();
+                } else if let Some(RedisReply::Bulk(contents)) = parts.pop() {
                     sink.receive(contents);
                 }
                 None

@@ -33,13 +33,29 @@ pub(super) async fn open(
     let replies = opened.log_in(&server, |commands| {
         commands.begin("CLIENT", 2).text("SETNAME").text(&name);
         commands.begin("PING", 0);
-        if let ConnectionRole::Replies { channel, .. } = role {
-            commands.begin("SUBSCRIBE", 1).text(channel);
+        if let ConnectionRole::Replies {
+            channel,
+            map_changes,
+            ..
+        } = role
+        {
+            // One by one: each channel has a reply of its own.
+            for channel in [channel].into_iter().chain(map_changes) {
+                commands.begin("SUBSCRIBE", 1).text(channel);
+            }
         }
     });
     // The name may be forbidden.
     for reply in replies.await?.into_iter().skip(1) {
         check(&reply)?;
+    }
+    if let ConnectionRole::Replies {
+        map_changes: Some(_),
+        sink,
+        ..
+    } = role
+    {
+        sink.map_changed(); // it may have before
     }
     let Opened { socket, decoder } = opened;
     let link = Link::new(socket.writer);

@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::time::sleep;
 
+use crate::bus::transport::fleet::FleetMap;
 use crate::bus::transport::stream::{
     AliveWithin, Attempts, DeadLetterEntry, DeadLetterStore, EntryAck, EntryId, ForeignPage,
     PendingEntry, StreamConsumer, StreamEntry,
@@ -141,6 +142,10 @@ impl ServerTransport for Bus {
 
     fn dead_letters(&self) -> Arc<dyn DeadLetterStore> {
         self.inner.dead_letters()
+    }
+
+    fn fleet(&self) -> Arc<dyn FleetMap> {
+        self.inner.fleet()
     }
 
     async fn close(&self) {

@@ -1,0 +1,62 @@
+//! The settings of a fleet.
+
+use crate::bus::config::Config;
+
+impl Config {
+    /// Has many processes share the names of the namespace: each that serves is a member of its fleet, and
+    /// clients find the one that has a name. Members and clients set it alike; without it, one process
+    /// serves the node, and a second one stands by.
+    ///
+    /// The node of a member is its [`instance`](Self::instance), or a generated name. A process with a
+    /// [`node`](Self::node) of its own is no member: it serves, or asks, that node as without a fleet.
+    ///
+    /// ```
+    /// use conclib::Config;
+    ///
+    /// let config = Config::new("redis://localhost")?.namespace("shop").fleet();
+    /// let member = config.clone().instance("worker-0"); // such as the name of its pod
+    /// assert!(config.variables().contains(&("CONCLIB_FLEET", "1".to_owned())));
+    /// # drop(member);
+    /// # Ok::<(), conclib::bus::ConfigError>(())
+    /// ```
+    #[must_use]
+    pub fn fleet(mut self) -> Self {
+        self.fleet = true;
+        self
+    }
+
+    /// True if this end serves as a member of a fleet, or asks its members.
+    pub(crate) fn is_in_fleet(&self) -> bool {
+        self.fleet && !self.has_chosen_node
+    }
+
+    /// The config of one member, with its node; `None` if this process is none. Each call is another
+    /// member, unless the process is named as an instance.
+    #[cfg_attr(not(test), expect(dead_code, reason = "members of a fleet follow"))]
+    pub(crate) fn as_member(&self) -> Option<Self> {
+        let node = if self.instance.is_empty() {
+            format!("m-{:012x}", fastrand::u64(..1 << 48))
+        } else {
+            self.instance.clone()
+        };
+        let member = || Self {
+            node,
+            ..self.clone()
+        };
+        self.is_in_fleet().then(member)
+    }
+
+    /// The channel on which a client hears of changes of the map, if there is one.
+    pub(crate) fn map_changes(&self) -> Option<String> {
+        self.is_in_fleet().then(|| self.keys().map_changes())
+    }
+
+    /// Sets the fleet from the value of a variable.
+    pub(super) fn read_fleet(&mut self, name: &'static str, value: &str) {
+        self.fleet = match value {
+            "1" | "true" => true,
+            "0" | "false" | "" => false,
+            other => return self.reject(name, format!("`{other}` is neither `1` nor `0`")),
+        };
+    }
+}

@@ -1,0 +1,370 @@
+//! The map of a fleet on a real Redis: lost data, foreign data, memory, permissions.
+
+use super::fleet::{fleet_client, heard, hearing, in_state, joined, map, profile, removed, urn};
+use super::names::sweep;
+use super::*;
+use crate::bus::config::Role;
+use crate::bus::transport::fleet::{
+    Heartbeats, Listed, MAX_NAMES, MapVersion, MemberId, MemberState, ServerTerm,
+};
+use crate::urn::Urn;
+
+const FLEET: &str = "conclib:{map}:fleet";
+
+fn redis() -> OnRedis {
+    OnRedis(TestRedis::start(&[]))
+}
+
+#[tokio::test]
+async fn members_of_lost_data_join_anew() {
+    let redis = redis();
+    let map = map(&redis).await;
+    let (client, _replies) = fleet_client(&redis).await;
+    let before = joined(&*map, "a").await;
+    let version = client.version().await.unwrap();
+    map.list(before, &[urn("ledger")]).await.unwrap();
+    redis.0.command(&["FLUSHALL"]);
+    assert_eq!(map.heartbeat(before).await, Ok(None));
+    assert_eq!(map.announce(before, &profile("a")).await, Ok(false));
+    assert_eq!(map.list(before, &[urn("ledger")]).await, Ok(None));
+    assert_eq!(map.remove(before, Heartbeats(1)).await, Ok(false));
+    assert_eq!(map.unlist(before, &[urn("ledger")]).await, Ok(()));
+    assert_eq!(client.version().await, Ok(MapVersion(0)));
+    sweep(&*map).await;
+    map.swept(1).await.unwrap();
+    map.forget_node("a").await.unwrap();
+
+    let after = joined(&*map, "a").await;
+    assert!(after > before);
+    assert!(client.version().await.unwrap() > version);
+    let listed = map.list(after, &[urn("ledger")]).await;
+    assert_eq!(listed, Ok(Some(vec![Listed::Here])));
+    assert!(map.heartbeat(after).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn heartbeats_need_no_memory() {
+    let redis = redis();
+    let map = map(&redis).await;
+    let id = joined(&*map, "a").await;
+    let names = [urn("ledger")];
+    map.list(id, &names).await.unwrap();
+    redis.0.command(&["CONFIG", "SET", "maxmemory", "1"]);
+    assert!(map.heartbeat(id).await.unwrap().is_some());
+    let draining = in_state("a", MemberState::Draining);
+    assert_eq!(map.announce(id, &draining).await, Ok(true));
+    match map.list(id, &[urn("till")]).await {
+        Err(TransportError::NotDone(why)) => assert!(why.contains("OOM"), "{why}"),
+        other => panic!("{other:?}"),
+    }
+    map.unlist(id, &names).await.unwrap();
+    let other = joined(&*map, "b").await;
+    removed(&*map, other).await;
+    let unswept = map.pulse().await.unwrap().unswept;
+    map.swept(unswept).await.unwrap();
+    sweep(&*map).await;
+    let again = joined(&*map, "a").await;
+    assert!(again > other);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn listed_names_take_little_memory() {
+    const NAMES: usize = 100_000;
+    let redis = redis();
+    let map = map(&redis).await;
+    let id = joined(&*map, "a").await;
+    let used = || -> usize {
+        let info = redis.0.command(&["INFO", "memory"]);
+        let used = info
+            .lines()
+            .find_map(|line| line.strip_prefix("used_memory:"));
+        used.unwrap().trim().parse().unwrap()
+    };
+    let before = used();
+    let names: Vec<Urn> = (0..NAMES)
+        .map(|n| urn(&format!("customer/{n:011}")))
+        .collect();
+    assert_eq!(names[0].as_str().len(), 20);
+    for batch in names.chunks(MAX_NAMES) {
+        map.list(id, batch).await.unwrap().unwrap();
+    }
+    let each = (used() - before) / NAMES;
+    println!("{each} bytes for each listed name");
+    assert!(each <= 150, "{each} bytes for each listed name");
+}
+
+#[tokio::test]
+async fn what_other_programs_write_into_the_map_is_survived() {
+    let redis = redis();
+    let map = map(&redis).await;
+    let (client, _replies) = fleet_client(&redis).await;
+    let (one, other) = (joined(&*map, "a").await, joined(&*map, "b").await);
+    let set = |field: &str, value: &str| {
+        redis.0.command(&["HSET", FLEET, field, value]);
+    };
+    for counter in ["version", "freed", "unswept", "last"] {
+        for wrong in ["", "x", "-5", "1e300", "nan", "inf", "99999999999999999999"] {
+            set(counter, wrong);
+            let pulse = map.pulse().await.unwrap();
+            assert_eq!((pulse.freed, pulse.unswept), (0, 0));
+            client.version().await.unwrap();
+        }
+    }
+    for field in [
+        "m:",
+        "m:x",
+        "s:x",
+        "b:-1",
+        "m:99999999999999999999",
+        "",
+        "m",
+        "s:",
+    ] {
+        set(field, "\u{94}\u{dd}ä");
+    }
+    set("m:5", "x");
+    set("b:6", "many");
+    set("s:7", "9\u{ff}");
+    set(&format!("b:{}", other.0), "x");
+    let members = client.members().await.unwrap();
+    let ids: Vec<_> = members.all.iter().map(|member| member.id).collect();
+    assert_eq!(ids, [one, other]);
+    assert_eq!(map.members().await, Ok(members));
+
+    // Leftovers of members are removed as members are.
+    let pulse = map.heartbeat(one).await.unwrap().unwrap();
+    for leftover in [5, 6, 7].map(MemberId) {
+        assert!(pulse.heartbeats.contains(&(leftover, Heartbeats(0))));
+        assert_eq!(map.remove(leftover, Heartbeats(0)).await, Ok(true));
+    }
+    assert!(pulse.heartbeats.contains(&(other, Heartbeats(0))));
+    assert!(map.heartbeat(other).await.unwrap().is_some());
+    let third = joined(&*map, "c").await;
+    assert!(third > other && is_near(ServerTime(third.0)));
+    assert!(is_near(ServerTime(client.version().await.unwrap().0)));
+
+    // Values of names.
+    for (number, value) in ["", "x", "123456", "\u{0}\u{0}\u{0}\u{0}\u{0}\u{5}+++"]
+        .into_iter()
+        .enumerate()
+    {
+        let name = urn(&format!("n{number}"));
+        let key = redis
+            .config()
+            .keys()
+            .urns(crate::bus::transport::fleet::shard_of(&name));
+        redis.0.command(&["HSET", &key, name.as_str(), value]);
+        client.look_up(std::slice::from_ref(&name)).await.unwrap();
+        let listed = map.list(one, std::slice::from_ref(&name)).await;
+        assert_eq!(listed, Ok(Some(vec![Listed::Here])));
+        redis.0.command(&["HSET", &key, name.as_str(), value]);
+        sweep(&*map).await;
+        assert_eq!(redis.0.command(&["EXISTS", &key]), ":0");
+    }
+    redis.0.command(&["DEL", FLEET]);
+    redis.0.command(&["SET", FLEET, "no hash"]);
+    map.heartbeat(one).await.unwrap_err();
+    map.pulse().await.unwrap_err();
+    map.join(&profile("a")).await.unwrap_err();
+    client.members().await.unwrap_err();
+    client.version().await.unwrap_err();
+}
+
+#[tokio::test]
+async fn forgotten_node_leaves_no_keys() {
+    let redis = redis();
+    let map = map(&redis).await;
+    let config = redis.config().node("gone");
+    let server = open_server(&config, &Arc::default()).await.unwrap();
+    let (client, _replies) = open_client(&config, id(1), 8).await.unwrap();
+    let keys = || {
+        redis
+            .0
+            .command(&["EVAL", "return #redis.call('KEYS', '*{n:gone}*')", "0"])
+    };
+    for _ in 0..3 {
+        let epoch = granted(&*server).await;
+        client.enqueue(epoch, frames(&["a"])).await.unwrap();
+        server.release(epoch).await.unwrap();
+        client.enqueue(epoch, frames(&["late"])).await.unwrap();
+    }
+    assert_ne!(keys(), ":0");
+    map.forget_node("gone").await.unwrap();
+    assert_eq!(keys(), ":0");
+    // A list that another program has written.
+    let last = config.keys().last_epoch();
+    for list in ["", " ", "x", "-1:a :: 7:b", "99999999999999999999:a"] {
+        redis.0.command(&["SET", &last, list]);
+        map.forget_node("gone").await.unwrap();
+        assert_eq!(keys(), ":0");
+    }
+}
+
+#[tokio::test]
+async fn server_without_its_data_has_another_term() {
+    let mut redis = redis();
+    let map = map(&redis).await;
+    let before = map.pulse().await.unwrap().term;
+    assert_eq!(before.0.len(), 81, "{before:?}");
+    assert_eq!(map.pulse().await.unwrap().term, before);
+    redis.0.kill();
+    redis.0.start_again();
+    let after = timeout(LONG, async {
+        loop {
+            match map.pulse().await {
+                Ok(pulse) => break pulse.term,
+                Err(_) => sleep(SHORT).await,
+            }
+        }
+    });
+    assert_ne!(after.await.unwrap(), before);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn subscription_that_is_made_again_is_a_notice() {
+    let redis = redis();
+    let map = map(&redis).await;
+    let (_client, mut changes) = hearing(&redis.config().fleet(), id(1)).await;
+    heard(&mut changes).await;
+    for _ in 0..3 {
+        redis.0.command(&["CLIENT", "KILL", "TYPE", "pubsub"]);
+        // A change before it is subscribed again.
+        let id = joined(&*map, "a").await;
+        assert_eq!(timeout(LONG, changes.recv()).await, Ok(Some(())));
+        heard(&mut changes).await;
+        removed(&*map, id).await;
+        assert_eq!(heard(&mut changes).await, 1);
+    }
+}
+
+#[tokio::test]
+async fn no_channel_is_subscribed_without_a_fleet() {
+    let redis = redis();
+    let _client = client(&redis).await;
+    let channel = redis.config().keys().map_changes();
+    let receivers = || redis.0.command(&["PUBLISH", &channel, "1"]);
+    assert_eq!(receivers(), ":0");
+    let of_node = redis.config().fleet().node("main");
+    let _client = open_client(&of_node, id(2), 8).await.unwrap();
+    assert_eq!(receivers(), ":0");
+    let _client = fleet_client(&redis).await;
+    assert_eq!(receivers(), ":1");
+}
+
+/// Gives a user the rules of a role, and returns its config.
+fn user(redis: &OnRedis, role: Role) -> Config {
+    let name = format!("{role:?}").to_lowercase();
+    let config = redis.0.config_as(&format!("{name}:pw@")).fleet();
+    let rules = config.acl(role);
+    let mut words = vec!["ACL", "SETUSER", &name, "on", ">pw"];
+    words.extend(rules.split(' '));
+    assert_eq!(redis.0.command(&words), "+OK");
+    config
+}
+
+#[tokio::test]
+async fn rules_of_a_fleet_suffice() {
+    let redis = redis();
+    let member = user(&redis, Role::Proxy).as_member().unwrap();
+    let server = open_server(&member, &Arc::default()).await.unwrap();
+    let map = server.fleet();
+    let config = user(&redis, Role::Client);
+    let (client, mut changes) = hearing(&config, id(1)).await;
+    heard(&mut changes).await;
+    let one = joined(&*map, &member.node).await;
+    assert_eq!(heard(&mut changes).await, 1);
+    map.announce(one, &profile(&member.node)).await.unwrap();
+    let pulse = map.heartbeat(one).await.unwrap().unwrap();
+    assert_ne!(pulse.term, ServerTerm::default());
+    let names = [urn("ledger"), urn("till")];
+    map.list(one, &names).await.unwrap();
+    let found = client.look_up(&names).await;
+    assert_eq!(found, Ok(vec![Some(one); 2]));
+    assert_eq!(client.members().await.unwrap().all.len(), 1);
+    assert_eq!(
+        client.version().await,
+        Ok(map.pulse().await.unwrap().version)
+    );
+    map.unlist(one, &names[..1]).await.unwrap();
+    assert_eq!(map.members().await.unwrap().all.len(), 1);
+
+    // The node of another member, which ends.
+    let other = user(&redis, Role::Proxy).as_member().unwrap();
+    let ended = open_server(&other, &Arc::default()).await.unwrap();
+    let (sender, _replies) = open_client(&config.clone().node(&other.node), id(2), 8)
+        .await
+        .unwrap();
+    let epoch = granted(&*ended).await;
+    let sent = sender.enqueue(epoch, frames(&["a", "b"])).await.unwrap();
+    assert_eq!(sent.lease.map(|lease| lease.epoch), Some(epoch));
+    sender.take_back(epoch, frames(&["a"])).await;
+    assert_eq!(pop(&*ended, epoch, 9).await, batch(&["b"]));
+    assert!(ended.renew(epoch, LEASE).await.unwrap().is_some());
+    sender.enqueue(epoch, frames(&["left"])).await.unwrap();
+    ended.release(epoch).await.unwrap();
+    map.forget_node(&other.node).await.unwrap();
+    assert!(pop(&*ended, epoch, 9).await.is_empty());
+
+    removed(&*map, one).await;
+    sweep(&*map).await;
+    let unswept = map.pulse().await.unwrap().unswept;
+    map.swept(unswept).await.unwrap();
+    assert_eq!(map.pulse().await.unwrap().unswept, 0);
+    assert_eq!(
+        redis.0.command(&["ACL", "LOG"]),
+        "*0",
+        "nothing was refused"
+    );
+}
+
+#[tokio::test]
+async fn client_of_a_fleet_cannot_write_its_map() {
+    let redis = redis();
+    let config = user(&redis, Role::Client);
+    let (client, _replies) = open_client(&config, id(1), 8).await.unwrap();
+    client.members().await.unwrap();
+    // As a server its user may do nothing.
+    let refused = open_server(&config.as_member().unwrap(), &Arc::default()).await;
+    let refused = refused.err().unwrap().to_string();
+    assert!(
+        refused.contains("NOPERM") && refused.contains("~conclib:{map}:fleet"),
+        "{refused}"
+    );
+    let names = redis.config().keys().urns(0);
+    for forbidden in [
+        vec!["HSET", FLEET, "version", "1"],
+        vec!["HDEL", FLEET, "version"],
+        vec!["HINCRBY", FLEET, "version", "1"],
+        vec!["DEL", FLEET],
+        vec!["RPUSH", FLEET, "x"],
+        vec!["HSET", &names, "ledger", "x"],
+        vec!["UNLINK", &names],
+        vec!["LREM", &names, "0", "x"],
+        vec!["HSCAN", &names, "0"],
+        vec!["HKEYS", &names],
+        vec!["EVAL", "return 1", "0"],
+        vec!["PUBLISH", "conclib:map", "1"],
+        vec!["PSUBSCRIBE", "conclib:*"],
+        vec!["SUBSCRIBE", "other:map"],
+        vec!["HGETALL", "other:{map}:fleet"],
+        vec!["GET", "conclib:{n:a}:epoch"],
+        vec!["SET", "conclib:{n:a}:lease", "x"],
+        vec!["XADD", "conclib:{n:a}:durable", "*", "a", "b"],
+    ] {
+        let reply = redis.0.command_as("client", "pw", &forbidden);
+        assert!(reply.starts_with("-NOPERM"), "{forbidden:?}: {reply}");
+    }
+}
+
+#[tokio::test]
+async fn term_that_the_server_hides_is_empty() {
+    let redis = redis();
+    let config = user(&redis, Role::Proxy);
+    redis.0.command(&["ACL", "SETUSER", "proxy", "-info"]);
+    let server = open_server(&config, &Arc::default()).await.unwrap();
+    let map = server.fleet();
+    let id = joined(&*map, "a").await;
+    let pulse = map.heartbeat(id).await.unwrap().unwrap();
+    assert_eq!(pulse.term, ServerTerm::default());
+    assert_eq!(pulse.heartbeats, [(id, Heartbeats(2))]);
+}
