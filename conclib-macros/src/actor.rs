@@ -2,7 +2,7 @@
 
 use proc_macro2::TokenStream;
 use quote::quote;
-use syn::{Attribute, DeriveInput, Generics, LitInt, LitStr, parse_quote};
+use syn::{Attribute, DeriveInput, Generics, LitInt, LitStr, Path, parse_quote};
 
 use crate::attr::{
     Crate, Errors, flag, located_in_expansion, problem_of_name, read_options, value,
@@ -11,7 +11,7 @@ use periodic::Periodic;
 
 mod periodic;
 
-const OPTIONS: &[&str] = &["urn", "mailbox", "private", "thread", "crate"];
+const OPTIONS: &[&str] = &["urn", "mailbox", "private", "shared", "thread", "crate"];
 
 /// The longest URN, as in `conclib::Urn::MAX_LEN`.
 const MAX_URN_BYTES: usize = 255;
@@ -32,6 +32,8 @@ struct Actor<'a> {
     mailbox: Option<LitInt>,
     /// Other processes do not find it.
     private: bool,
+    /// It shares its name with actors of other processes, as the option says.
+    shared: Option<Path>,
     /// It runs on a thread of its own.
     thread: bool,
     krate: Crate,
@@ -45,6 +47,7 @@ impl<'a> Actor<'a> {
             urn: None,
             mailbox: None,
             private: false,
+            shared: None,
             thread: false,
             krate: Crate::default(),
             ticks: Vec::new(),
@@ -71,6 +74,7 @@ impl<'a> Actor<'a> {
                 "mailbox" => self.mailbox = Some(value(meta, "mailbox = 256")?),
                 "crate" => self.krate = Crate::parse(meta)?,
                 "thread" => self.thread = flag(meta, "thread")?,
+                "shared" => self.shared = flag(meta, "shared")?.then(|| meta.path.clone()),
                 _ => self.private = flag(meta, "private")?,
             }
             Ok(())
@@ -101,6 +105,15 @@ impl<'a> Actor<'a> {
                 self.mailbox = None;
             }
         }
+        if self.private
+            && let Some(shared) = self.shared.take()
+        {
+            errors.at(
+                shared,
+                "a `private` actor is hidden from other processes, and shares no name with them: \
+                 leave one of the two out",
+            );
+        }
         self.ticks
             .retain(|tick| errors.keep(tick.validate()).is_some());
     }
@@ -125,6 +138,11 @@ impl<'a> Actor<'a> {
         let private = self.private.then(|| {
             quote!(
                 const PRIVATE: ::core::primitive::bool = true;
+            )
+        });
+        let shared = self.shared.as_ref().map(|_| {
+            quote!(
+                const SHARED: ::core::primitive::bool = true;
             )
         });
         let thread = self.thread.then(|| {
@@ -154,6 +172,7 @@ impl<'a> Actor<'a> {
                 #urn
                 #mailbox
                 #private
+                #shared
                 #thread
                 #ticks_fn
             }

@@ -52,6 +52,7 @@ pub fn actor_message(input: TokenStream) -> TokenStream {
 /// | `urn = "…"` | the URN of every actor of this type | the spawner's, or generated |
 /// | `mailbox = 256` | the capacity of its mailbox, in messages | 1024 |
 /// | `private` | hidden from other processes | visible, if there is a proxy |
+/// | `shared` | in a fleet, each member may have an actor of the URN: see [`Spawn::shared`](https://docs.rs/conclib/latest/conclib/system/struct.Spawn.html#method.shared) | one member has the URN |
 /// | `thread` | runs on a thread of its own, so that its handlers may block: see [`THREAD`](https://docs.rs/conclib/latest/conclib/trait.Actor.html#associatedconstant.THREAD) | runs in a task |
 /// | `crate = path` | where conclib is: see [`handlers`] | `::conclib` |
 ///

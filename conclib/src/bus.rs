@@ -8,6 +8,7 @@
 //! - `config`: addresses, credentials, limits
 //! - `memory`, `redis`, `faults`: the buses
 //! - `open`: opens the configured bus
+//! - `fleet`: membership among many actor processes
 //! - `client`, `server`, `durable`: the two ends, and durable messages
 //! - `proxy`: server and durable messages of one actor system
 //! - `lease`: a lease that is held before it is served
@@ -19,6 +20,7 @@ pub(crate) mod conformance;
 pub(crate) mod durable;
 #[cfg(feature = "test-util")]
 pub(crate) mod faults;
+mod fleet;
 pub(crate) mod keys;
 mod lease;
 pub(crate) mod link;

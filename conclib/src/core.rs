@@ -5,7 +5,7 @@ use std::any::Any;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -18,17 +18,20 @@ use crate::actor::control::StopCause;
 use crate::actor::host::{ActorEnds, Host, HostLink, SystemLink};
 use crate::actor::{FailedActor, FailureEvent};
 use crate::error::{AskError, panics};
+use crate::random::{self, Process};
 use crate::stop_reason::StopReason;
 use crate::urn::Urn;
 
 pub(crate) use blocking_work::BlockingWork;
 pub use escalations::ActorFailure;
+pub(crate) use name_lists::{ListedFuture, NameLists};
 
 use escalations::Escalations;
 use registry::Registry;
 
 mod blocking_work;
 mod escalations;
+mod name_lists;
 pub(crate) mod registry;
 
 /// Shared by the clones of a system; dropping the last one stops the system.
@@ -43,6 +46,8 @@ pub(crate) struct SystemHandle {
 pub(crate) struct SystemCore {
     pub(crate) registry: Arc<Registry>,
     pub(crate) token: Arc<FencingToken>,
+    /// Names the system in the URNs that it generates.
+    process: OnceLock<Process>,
     /// The sequence number of the next actor.
     sequence: AtomicU64,
     /// True if spawns are refused.
@@ -51,6 +56,10 @@ pub(crate) struct SystemCore {
     closed: Notify,
     /// Services, which are stopped before the actors: proxies.
     services: Mutex<Vec<Arc<dyn Service>>>,
+    /// Lists the names of the actors, while the system is in a fleet.
+    name_lists: Mutex<Option<Arc<dyn NameLists>>>,
+    /// The system is in a fleet: read for each spawn with a name.
+    has_name_lists: AtomicBool,
     /// Called for each failure of an actor.
     observers: Mutex<Vec<FailureObserver>>,
     /// Failures of root actors, and ends of essential ones, that the program has not taken yet.
@@ -162,6 +171,9 @@ impl Host for SystemHandle {
 impl ActorEnds for SystemCore {
     fn release(&self, actor: &dyn AnyActor) {
         self.registry.release(actor);
+        if let Some(lists) = self.name_lists() {
+            lists.released(actor);
+        }
     }
 
     fn note_failed(&self, actor: FailedActor, private: bool) {
@@ -186,6 +198,11 @@ impl SystemCore {
     /// Adds an observer of failures.
     pub(crate) fn observe_failures(&self, observer: FailureObserver) {
         self.observers.lock().push(observer);
+    }
+
+    /// The number that names the system in the URNs that it generates.
+    pub(crate) fn process(&self) -> Process {
+        *self.process.get_or_init(random::process)
     }
 
     pub(crate) fn next_sequence(&self) -> u64 {
@@ -236,6 +253,40 @@ impl SystemCore {
         services.retain(|service| !service.is_over());
         services.push(service);
         true
+    }
+
+    /// Lists the names of all actors from now on; false if the system is in a fleet already.
+    pub(crate) fn list_names(&self, lists: &Arc<dyn NameLists>) -> bool {
+        {
+            let mut current = self.name_lists.lock();
+            if current.is_some() {
+                return false;
+            }
+            *current = Some(lists.clone());
+            self.has_name_lists.store(true, Ordering::SeqCst);
+        }
+        // A concurrent spawn either is in the registry by now, or sees the flag.
+        for actor in self.registry.newest_first().into_iter().rev() {
+            lists.claimed(&*actor);
+            if actor.has_ended() {
+                lists.released(&*actor);
+            }
+        }
+        true
+    }
+
+    /// Lists no more names.
+    pub(crate) fn end_name_lists(&self) {
+        self.has_name_lists.store(false, Ordering::SeqCst);
+        self.name_lists.lock().take();
+    }
+
+    /// The part of the system that lists names, while it is in a fleet.
+    pub(crate) fn name_lists(&self) -> Option<Arc<dyn NameLists>> {
+        if !self.has_name_lists.load(Ordering::SeqCst) {
+            return None;
+        }
+        self.name_lists.lock().clone()
     }
 
     /// True while other processes can ask the actors.

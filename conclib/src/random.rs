@@ -30,6 +30,18 @@ impl Generator {
     }
 }
 
+/// The number of a process, or of a system within one, in the identifiers that it generates.
+pub(crate) type Process = [u8; PROCESS_BYTES];
+
+const PROCESS_BYTES: usize = 6;
+
+/// Draws the number of a process.
+pub(crate) fn process() -> Process {
+    let mut process = Process::default();
+    process.copy_from_slice(&GENERATOR.with(Generator::next)[..PROCESS_BYTES]);
+    process
+}
+
 /// A UUID (RFC 9562).
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Uuid([u8; BYTES]);
@@ -41,6 +53,25 @@ impl Uuid {
         bytes[6] = bytes[6] & 0x0f | 0x40;
         bytes[8] = bytes[8] & 0x3f | 0x80;
         Self(bytes)
+    }
+
+    /// Draws a new one of version 8, whose form is free: the number of a process, and 74 random bits.
+    pub(crate) fn random_of(process: Process) -> Self {
+        let mut bytes = GENERATOR.with(Generator::next);
+        bytes[..process.len()].copy_from_slice(&process);
+        bytes[6] = bytes[6] & 0x0f | 0x80;
+        bytes[8] = bytes[8] & 0x3f | 0x80;
+        Self(bytes)
+    }
+
+    /// The process that is named in it, if it is of version 8.
+    #[cfg_attr(
+        not(feature = "bus"),
+        allow(dead_code, reason = "only clients of a fleet look for a process")
+    )]
+    pub(crate) fn process(self) -> Option<Process> {
+        let (process, rest) = self.0.split_first_chunk()?;
+        (rest.first()? & 0xf0 == 0x80).then_some(*process)
     }
 
     /// The UUID that [`UuidText::as_urn`] shows as this text.
@@ -128,6 +159,16 @@ mod tests {
         ] {
             assert!(Uuid::from_urn(text).is_none(), "{text}");
         }
+    }
+
+    #[test]
+    fn process_is_known_from_its_uuids() {
+        let process = process();
+        let (own, random) = (Uuid::random_of(process), Uuid::random());
+        assert_eq!((own.process(), random.process()), (Some(process), None));
+        assert!(own != Uuid::random_of(process));
+        assert!("89ab".contains(&own.text().as_str()[19..20]));
+        assert!(Uuid::from_urn(own.text().as_urn()) == Some(own));
     }
 
     #[test]

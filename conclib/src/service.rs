@@ -212,7 +212,7 @@ impl Service {
         Fut: Future<Output = Result<(), Failure>>,
     {
         let mut config = match self.config {
-            Ok(config) => config,
+            Ok(config) => config.as_member(),
             Err(error) => return RunEnd::before_start(EndCause::Config(error)),
         };
         let mut signals = Signals::listen();

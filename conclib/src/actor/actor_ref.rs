@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::actor::cell::ActorCell;
 use crate::actor::control::StopCause;
 use crate::actor::stopped;
-use crate::actor::{Ask, Forward, Handler, Handlers, Recipient, Tell, WeakActorRef};
+use crate::actor::{Ask, Forward, Handler, Handlers, Listing, Recipient, Tell, WeakActorRef};
 use crate::error::TellError;
 use crate::message::ActorMessage;
 use crate::reply::Reply;
@@ -60,6 +60,13 @@ impl<A: Handlers> ActorRef<A> {
     /// The URN of the actor.
     pub fn urn(&self) -> &Urn {
         self.cell.urn()
+    }
+
+    /// The place of the actor's name in a fleet: listed, shared, standing by for another member's, or
+    /// [`Local`](Listing::Local) if the system is in none.
+    pub fn listing(&self) -> Listing {
+        let listing = self.cell.listing();
+        listing.map_or(Listing::Local, |listing| listing.get())
     }
 
     /// Sends a message. Awaited, the tell waits for room in the mailbox, but not for a reply.

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::cell::{ActorCell, Thread};
+use super::cell::{ActorCell, Thread, Visibility};
 use super::control::{Signal, StopCause};
 use super::failure_event::handler_name;
 use super::links::EssentialEnd;
+use super::listing::{Listing, ListingSlot, NameKind};
 use super::snapshot::{ActorSnapshot, RunningHandler};
 use super::stats::Phase;
 use super::{Handlers, RecipientQuery};
@@ -56,6 +57,12 @@ pub(crate) trait AnyActor: Participant {
     fn restart_with_group(&self);
     /// True if the actor is hidden from other processes.
     fn is_private(&self) -> bool;
+    /// The way in which other processes find the actor by its name.
+    fn name_kind(&self) -> NameKind;
+    /// The place of the name in a fleet, if the system has been in one.
+    fn listing(&self) -> Option<&Arc<ListingSlot>>;
+    /// The same, for the part of the system that keeps it up to date.
+    fn enter_listing(&self) -> Arc<ListingSlot>;
     /// True if the actor has a thread of its own.
     fn has_thread(&self) -> bool;
     /// Puts a request from the bus into the mailbox, without waiting for room.
@@ -238,7 +245,19 @@ impl<A: Handlers> AnyActor for ActorCell<A> {
     }
 
     fn is_private(&self) -> bool {
-        self.options().private
+        self.options().visibility == Visibility::Private
+    }
+
+    fn name_kind(&self) -> NameKind {
+        ActorCell::name_kind(self)
+    }
+
+    fn listing(&self) -> Option<&Arc<ListingSlot>> {
+        ActorCell::listing(self)
+    }
+
+    fn enter_listing(&self) -> Arc<ListingSlot> {
+        ActorCell::enter_listing(self)
     }
 
     fn has_thread(&self) -> bool {
@@ -294,6 +313,9 @@ impl<A: Handlers> AnyActor for ActorCell<A> {
             handled: stats.handled,
             failures: stats.failures,
             restarts: stats.restarts,
+            listing: self
+                .listing()
+                .map_or(Listing::Local, |listing| listing.get()),
         }
     }
 

@@ -9,6 +9,7 @@ use crate::actor::any::AnyActor;
 use crate::actor::control::{Control, Signal, StopCause};
 use crate::actor::host::HostLink;
 use crate::actor::links::Links;
+use crate::actor::listing::{ListingSlot, NameKind};
 use crate::actor::stats::Stats;
 use crate::actor::{Handler, Handlers};
 use crate::deadlock::ActorId;
@@ -21,7 +22,7 @@ use crate::reply::Reply;
 use crate::stop_reason::{StopReason, Terminated};
 use crate::urn::{ActorName, Urn};
 
-pub(crate) use options::{Escalation, Lifetime, SpawnOptions};
+pub(crate) use options::{Escalation, Lifetime, SpawnOptions, Visibility};
 pub(crate) use thread::Thread;
 
 /// An actor, as shared between its task and its references.
@@ -62,6 +63,8 @@ pub(crate) struct Extras {
     /// The system of an actor on demand, in which the next one takes its place.
     system: Option<HostLink>,
     options: SpawnOptions,
+    /// The place of the name in a fleet, once the system is in one.
+    listing: OnceLock<Arc<ListingSlot>>,
 }
 
 impl Extras {
@@ -194,6 +197,35 @@ impl<A: Handlers> ActorCell<A> {
     pub(crate) fn options(&self) -> SpawnOptions {
         let extras = self.extras();
         extras.map_or_else(SpawnOptions::default, |extras| extras.options)
+    }
+
+    /// The way in which other processes find the actor by its name.
+    pub(crate) fn name_kind(&self) -> NameKind {
+        let is_root = self.extras().is_none_or(|extras| extras.parent.is_none());
+        let options = self.options();
+        let keeps_name = matches!(
+            options.lifetime,
+            Lifetime::UntilStopped | Lifetime::WhileReferenced
+        );
+        match self.name() {
+            ActorName::Given(_) if is_root && keeps_name => match options.visibility {
+                Visibility::Public => NameKind::Listed,
+                Visibility::Shared => NameKind::Shared,
+                Visibility::Private => NameKind::Local,
+            },
+            _ => NameKind::Local,
+        }
+    }
+
+    /// The place of the name in a fleet, if the system has been in one.
+    pub(crate) fn listing(&self) -> Option<&Arc<ListingSlot>> {
+        self.extras()?.listing.get()
+    }
+
+    /// The same, for the part of the system that keeps it up to date.
+    pub(crate) fn enter_listing(&self) -> Arc<ListingSlot> {
+        let extras = self.profile().extras.get_or_init(Box::default);
+        extras.listing.get_or_init(Arc::default).clone()
     }
 
     fn escalates(&self) -> bool {

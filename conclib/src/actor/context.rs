@@ -10,6 +10,7 @@ use crate::actor::host::SystemLink;
 use crate::actor::resources::ActorResources;
 use crate::actor::{ActorRef, FailureEvent, Handlers};
 use crate::message::attributes::Attributes;
+use crate::random;
 use crate::reply::RequestId;
 use crate::reply::cancelled::Cancelled;
 use crate::reply::incoming::Incoming;
@@ -87,7 +88,12 @@ impl<A: Handlers> Context<A> {
             ..SpawnOptions::default()
         };
         let extras = Extras::new(None, options, None);
-        let cell = ActorCell::new(ActorName::generate(), 0, usize::MAX, extras);
+        let cell = ActorCell::new(
+            ActorName::generate(random::process()),
+            0,
+            usize::MAX,
+            extras,
+        );
         Self::new(Arc::new(cell), system)
     }
 

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+use super::listing::Listing;
 use super::stats::Phase;
 use crate::stop_reason::StopReason;
 use crate::urn::Urn;
@@ -109,6 +110,9 @@ pub struct ActorSnapshot {
     pub failures: u64,
     /// The number of restarts.
     pub restarts: u32,
+    /// The place of its name in a fleet.
+    #[serde(default)]
+    pub listing: Listing,
 }
 
 /// A handler that is running, in an [`ActorSnapshot`].

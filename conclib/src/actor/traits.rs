@@ -47,6 +47,10 @@ pub trait Actor: Handlers {
     /// other. `#[actor(private)]` sets it.
     const PRIVATE: bool = false;
 
+    /// True if the actor shares its URN with actors of other members of a fleet: see
+    /// [`Spawn::shared`](crate::system::Spawn::shared). `#[actor(shared)]` sets it.
+    const SHARED: bool = false;
+
     /// True if the actor runs on a thread of its own, so that its handlers may block: for an embedded
     /// database, a PDF library, an interpreter. `#[actor(thread)]` sets it.
     ///

@@ -32,6 +32,9 @@ mod env;
 mod fleet;
 mod url;
 
+/// The node of a config that names none.
+const DEFAULT_NODE: &str = "main";
+
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
 /// The configuration of a bus: its address, namespace, node and limits.
@@ -273,7 +276,7 @@ impl Config {
         Self {
             bus,
             namespace: "conclib".to_owned(),
-            node: "main".to_owned(),
+            node: DEFAULT_NODE.to_owned(),
             has_chosen_node: false,
             fleet: false,
             instance: String::new(),
@@ -353,6 +356,14 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
+    /// The error of a second proxy of a fleet in one system.
+    pub(crate) fn second_fleet() -> Self {
+        Self::new(
+            "the fleet",
+            "the actor system is a member of one already: it can be in one at a time",
+        )
+    }
+
     fn new(setting: &'static str, problem: impl Into<String>) -> Self {
         Self {
             setting,

@@ -55,7 +55,7 @@ use crate::system::ActorSystem;
 ///
 /// A call dropped before it is ready releases a lease that it may have taken.
 pub async fn acquire_lease(system: &ActorSystem, config: &Config) -> Result<Lease, ConnectError> {
-    let health = Arc::default();
+    let (config, health) = (&config.as_member(), Arc::default());
     let core = system.core();
     let transport = tokio::select! {
         biased;

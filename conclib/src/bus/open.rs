@@ -138,8 +138,8 @@ pub enum ConnectError {
     },
     /// Another actor system serves this node of the namespace, and continues doing so.
     #[error(
-        "another actor system serves this node (epoch {holder}): stop it, or choose another \
-         namespace or node"
+        "another actor system serves this node (epoch {holder}): stop it, choose another namespace \
+         or node, or let both be members of a fleet (`Config::fleet`, `CONCLIB_FLEET=1`)"
     )]
     #[non_exhaustive]
     NodeTaken {

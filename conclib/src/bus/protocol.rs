@@ -3,7 +3,7 @@
 //!
 //! | frame | elements |
 //! |---|---|
-//! | request | version, kind, id, client, URN, message, deadline, attributes, contents |
+//! | request | version, kind, id, client, URN, message, deadline, attributes, contents; in a fleet, `true` if it is for this node only |
 //! | reply | version, epoch, array of answers |
 //! | answer | id, status, message, attributes, contents |
 //! | cached result | status, contents, fingerprint of the message |
@@ -75,6 +75,8 @@ pub(crate) struct Request<'a> {
     pub(crate) message: &'a str,
     pub(crate) deadline: ServerTime,
     pub(crate) attributes: &'a Attributes,
+    /// In a fleet: the request is for this node, whichever member has the URN.
+    pub(crate) is_direct: bool,
 }
 
 /// The size of a request as limits count it: the parts whose size the asker chooses.
@@ -93,7 +95,7 @@ impl Request<'_> {
     pub(crate) fn encode_into(&self, contents: Vec<u8>, shared: &mut BytesMut) -> Frame {
         let texts = self.urn.len() + self.message.len() + payload_size(&contents, self.attributes);
         let mut frame = FrameWriter::new(shared, texts + 128);
-        frame.array(9);
+        frame.array(if self.is_direct { 10 } else { 9 });
         frame.value(&VERSION);
         frame.value(&(self.kind as u8));
         frame.value(&self.origin.id);
@@ -103,6 +105,9 @@ impl Request<'_> {
         frame.value(&self.deadline.0);
         frame.value(self.attributes);
         frame.contents(contents);
+        if self.is_direct {
+            frame.value(&true);
+        }
         frame.finish()
     }
 
@@ -124,6 +129,7 @@ impl Request<'_> {
             message: request.message,
             deadline,
             attributes: &request.attributes,
+            is_direct: request.is_direct,
         }
         .encode(request.contents.to_vec())
     }
@@ -137,6 +143,7 @@ impl Request<'_> {
             message: "",
             deadline: ServerTime(0),
             attributes: &Attributes::new(),
+            is_direct: false,
         }
         .encode(Vec::new())
     }
@@ -152,6 +159,8 @@ pub(crate) struct Received<'a> {
     pub(crate) deadline: ServerTime,
     pub(crate) attributes: Attributes,
     pub(crate) contents: Bytes,
+    /// The request is for this node, whichever member of the fleet has the URN.
+    pub(crate) is_direct: bool,
 }
 
 /// A request that cannot be decoded.
@@ -199,6 +208,20 @@ type Whole<'a> = (
     &'a serde_bytes::Bytes,
 );
 
+/// The elements of a request for one node; only the last one is read.
+type Addressed = (
+    IgnoredAny,
+    IgnoredAny,
+    IgnoredAny,
+    IgnoredAny,
+    IgnoredAny,
+    IgnoredAny,
+    IgnoredAny,
+    IgnoredAny,
+    IgnoredAny,
+    bool,
+);
+
 impl<'a> Received<'a> {
     /// The sender of a request of which only the beginning is known.
     pub(crate) fn origin_of(head: &[u8]) -> Option<Origin> {
@@ -231,8 +254,15 @@ impl<'a> Received<'a> {
             deadline: ServerTime(deadline),
             attributes: attributes.kept,
             contents: frame.slice_ref(contents),
+            is_direct: is_direct(frame),
         })
     }
+}
+
+/// True if a request has the element that says so. Other additional elements are ignored.
+fn is_direct(frame: &[u8]) -> bool {
+    const TEN_ELEMENTS: u8 = 0x9a;
+    frame.first() == Some(&TEN_ELEMENTS) && unpack::<Addressed>(frame).is_ok_and(|whole| whole.9)
 }
 
 impl Unreadable {

@@ -7,14 +7,15 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::bus::config::Config;
+use crate::bus::config::{Config, ConfigError};
 use crate::bus::durable::consumer::consume;
 use crate::bus::durable::dead_letters::DeadLetters;
+use crate::bus::fleet::{self, Membership};
 use crate::bus::link::health::{ConnectionState, Health};
 use crate::bus::open::{ConnectError, open_server};
 use crate::bus::server::{AcquireError, AcquireMode, EndGuard, ProxyEnd, ProxyShared, run};
 use crate::bus::transport::ServerTransport;
-use crate::core::{BoxFuture, Service, spawn_task};
+use crate::core::{BoxFuture, Service, SystemCore, spawn_task};
 use crate::system::ActorSystem;
 
 /// Connects the actors of a system to the bus. Once this returns, other processes can ask them:
@@ -42,9 +43,9 @@ use crate::system::ActorSystem;
 ///
 /// A call dropped before it is ready releases a lease that it may have taken.
 pub async fn start_proxy(system: &ActorSystem, config: &Config) -> Result<Proxy, ConnectError> {
-    let health = Arc::default();
-    let transport = open_server(config, &health).await?;
-    serve(system, config, transport, health).await
+    let (config, health) = (config.as_member(), Arc::default());
+    let transport = open_server(&config, &health).await?;
+    serve(system, &config, transport, health).await
 }
 
 /// Starts a proxy over an open transport.
@@ -93,22 +94,57 @@ impl Drop for PendingProxy {
 /// Has a task take the lease and serve. The system owns it from now on.
 pub(crate) async fn begin(
     system: &ActorSystem,
-    shared: ProxyShared,
+    mut shared: ProxyShared,
     mode: AcquireMode,
 ) -> Result<PendingProxy, ConnectError> {
+    let core = system.core();
+    if shared.config.is_in_fleet() {
+        let map = shared.transport.fleet();
+        shared.fleet = Membership::begin(core, map, &shared.node);
+        if shared.fleet.is_none() {
+            shared.transport.close().await;
+            return Err(ConfigError::second_fleet().into());
+        }
+    }
     let shared = Arc::new(shared);
     let proxy = Proxy {
         shared: shared.clone(),
     };
-    if !system.core().attach(Arc::new(AttachedProxy(proxy))) {
+    if !core.attach(Arc::new(AttachedProxy(proxy))) {
+        if shared.fleet.is_some() {
+            core.end_name_lists();
+        }
         shared.transport.close().await;
         return Err(ConnectError::SystemClosed);
     }
-    // The consumer is aborted if a runtime that ends drops the task of the lease terms.
-    let consumer = AbortOnDropHandle::new(tokio::spawn(consume(shared.clone())));
-    let consumer = async { drop(consumer.await) };
-    spawn_task(run(EndGuard(shared.clone()), mode, consumer));
+    // Both are aborted if a runtime that ends drops the task of the lease terms.
+    let consumer = shared.fleet.is_none().then(|| consume(shared.clone()));
+    let consumer = consumer.map(|consumer| AbortOnDropHandle::new(tokio::spawn(consumer)));
+    let consumer = async {
+        if let Some(consumer) = consumer {
+            drop(consumer.await);
+        }
+    };
+    let fleet = shared.fleet.clone().map(|fleet| {
+        let member = be_member(shared.clone(), fleet.clone(), core.clone());
+        (fleet, AbortOnDropHandle::new(tokio::spawn(member)))
+    });
+    let leave = async {
+        if let Some((fleet, member)) = fleet {
+            fleet.leave();
+            drop(member.await);
+        }
+    };
+    spawn_task(run(EndGuard(shared.clone()), mode, consumer, leave));
     Ok(PendingProxy::new(shared))
+}
+
+/// Keeps a system a member of its fleet, from when it serves until it is to leave.
+async fn be_member(shared: Arc<ProxyShared>, fleet: Arc<Membership>, core: Arc<SystemCore>) {
+    if shared.opened().await.is_ok() {
+        fleet::member::run(fleet).await;
+    }
+    core.end_name_lists();
 }
 
 /// The end of an actor system that other processes can reach, made by [`start_proxy`].

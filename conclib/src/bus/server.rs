@@ -28,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::bus::config::Config;
+use crate::bus::fleet::Membership;
 use crate::bus::link::health::Health;
 use crate::bus::link::server_clock::ServerClock;
 use crate::bus::open::ConnectError;
@@ -69,14 +70,20 @@ pub(crate) const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 const LEASE_PART: &str = "the lease";
 
 /// Takes the lease and serves, term after term, until the proxy is to stop or another system serves.
-/// At its end it waits for `consumer`, which publishes replies until it has ended.
-pub(crate) async fn run(guard: EndGuard, mode: AcquireMode, consumer: impl Future<Output = ()>) {
+/// At its end it waits for `consumer`, which publishes replies until it has ended, and then for `goodbye`.
+pub(crate) async fn run(
+    guard: EndGuard,
+    mode: AcquireMode,
+    consumer: impl Future<Output = ()>,
+    goodbye: impl Future<Output = ()>,
+) {
     let shared = &guard.0;
     match shared.acquire(mode).await {
         Ok(lease) => run_terms(shared, lease, consumer).await,
         // Cannot fail: it is set once.
         Err(error) => drop(shared.refused.set(error)),
     }
+    goodbye.await;
     shared.transport.close().await;
 }
 
@@ -138,6 +145,8 @@ pub(crate) struct ProxyShared {
     /// The last epoch whose requests were taken, and the requests that were; `None` while they are
     /// taken.
     taken: Mutex<Option<(Epoch, Option<Deduplicator>)>>,
+    /// The system's membership in a fleet, if it has one.
+    pub(crate) fleet: Option<Arc<Membership>>,
     /// The system that held the lease before.
     pub(crate) former: FormerHolder,
     /// The current term, or the last one.
@@ -198,6 +207,7 @@ impl ProxyShared {
             undelivered: Arc::default(),
             is_revoked: Arc::default(),
             taken: Mutex::default(),
+            fleet: None,
             former: FormerHolder::default(),
             current_term: watch::Sender::new(None),
             health,
@@ -324,7 +334,8 @@ impl ProxyShared {
     pub(crate) fn is_serving(&self) -> bool {
         let current = self.current_term.borrow();
         let is_serving = |term: &CurrentTerm| term.is_open && term.fence.is_serving();
-        current.as_ref().is_some_and(is_serving)
+        let is_draining = self.fleet.as_ref().is_some_and(|fleet| fleet.is_draining());
+        !is_draining && current.as_ref().is_some_and(is_serving)
     }
 
     /// True if an actor that other processes may ask has this URN, or probably starts on demand.

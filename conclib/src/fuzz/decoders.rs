@@ -34,6 +34,7 @@ pub(super) fn requests() -> Vec<Vec<u8>> {
                 message: "Rich",
                 deadline: ServerTime(u64::MAX),
                 attributes: &attributes,
+                is_direct: kind == Kind::Ask,
             };
             frames.push(request.encode(contents.clone()).to_vec());
         }

@@ -50,6 +50,7 @@ impl<W: Actor> Actor for Pool<W> {
 
     /// A private worker cannot be reached through its pool.
     const PRIVATE: bool = W::PRIVATE;
+    const SHARED: bool = W::SHARED;
 }
 
 // For all `Handlers`, not only for actors: the lookup of a recipient offers a worker's type and its

@@ -117,7 +117,7 @@ async fn actor_that_has_a_child_by_now_is_not_idle() {
 
 fn task_size<A: Actor>(actor: A) -> usize {
     let cell = Arc::new(ActorCell::<A>::new(
-        ActorName::generate(),
+        ActorName::generate([0; 6]),
         0,
         8,
         Extras::default(),

@@ -10,8 +10,13 @@ use tokio::sync::oneshot;
 use tokio::task::coop::poll_proceed;
 
 use crate::actor::any::AnyActor;
-use crate::actor::cell::{ActorCell, Escalation, Extras, Lifetime, SpawnOptions, Thread};
+use crate::actor::cell::{
+    ActorCell, Escalation, Extras, Lifetime, SpawnOptions, Thread, Visibility,
+};
+use crate::actor::control::StopCause;
+use crate::actor::listing::NameKind;
 use crate::actor::stats::Phase;
+use crate::actor::stopped::ended;
 use crate::actor::{Actor, ActorRef, Context, IntoActor};
 use crate::deadlock::{Edge, Wait, WaitFor};
 use crate::error::panics;
@@ -60,17 +65,24 @@ pub struct Spawn<A: Actor, S = Unsupervised> {
     urn: Result<Option<Urn>, UrnError>,
     mailbox: usize,
     kind: SpawnOptions,
+    /// The spawn is complete once the name is listed.
+    waits_for_listing: bool,
 }
 
 enum SpawnState<A: Actor, S> {
     /// The first state, unless the lifecycle makes it, and the lifecycle.
     New(Option<A>, S),
     Starting(ActorRef<A>, Starting),
+    /// The actor has started, and waits until its name is listed.
+    Listing(ActorRef<A>, Listing),
     Complete,
 }
 
 /// The result of a start: the reason of the end, if the actor ended before it had started.
 type StartResult = Result<(), StopReason>;
+
+/// The wait for the name of an actor that has started.
+type Listing = Pin<Box<dyn Future<Output = Result<(), SpawnError>> + Send>>;
 
 /// The wait for an actor that is starting.
 struct Starting {
@@ -146,10 +158,11 @@ impl<A: Actor, S> Spawn<A, S> {
             urn: A::URN.map(Urn::new).transpose(),
             mailbox: A::MAILBOX,
             kind: SpawnOptions {
-                private: A::PRIVATE,
+                visibility: visibility_of::<A>(),
                 thread: Thread::of::<A>(),
                 ..SpawnOptions::default()
             },
+            waits_for_listing: false,
         }
     }
 
@@ -190,6 +203,62 @@ impl<A: Actor, S> Spawn<A, S> {
     /// ```
     pub fn while_referenced(mut self) -> Self {
         self.kind.lifetime = Lifetime::WhileReferenced;
+        self
+    }
+
+    /// Shares the name of the actor in a [fleet](crate::Config::fleet): each member may have an actor of
+    /// the name, and a request goes to one of them, by load. The requests of a client have no order then,
+    /// and each goes to one actor at most.
+    ///
+    /// Without it, one member of the fleet has the name, and actors of the same name in others stand by.
+    /// Without a fleet, it changes nothing; nor does it for a child, and for an actor that is private or has
+    /// a generated URN. `#[actor(shared)]` says so for all actors of a type.
+    ///
+    /// ```
+    /// use conclib::actor::Listing;
+    /// use conclib::prelude::*;
+    ///
+    /// #[derive(ActorMessage, Serialize, Deserialize)]
+    /// #[message(response = u32)]
+    /// struct Double { n: u32 }
+    ///
+    /// #[derive(Actor)]
+    /// #[actor(urn = "doubler")]
+    /// struct Doubler;
+    ///
+    /// #[handlers]
+    /// impl Doubler {
+    ///     #[handler]
+    ///     fn double(&mut self, message: Double) -> u32 { message.n * 2 }
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let config = Config::memory().fleet();
+    /// let members = [ActorSystem::new(), ActorSystem::new()]; // mostly one per process
+    /// for system in &members {
+    ///     let doubler = system.spawn(Doubler).shared().await?;
+    ///     start_proxy(system, &config).await?;
+    ///     assert_eq!(doubler.listing(), Listing::Shared);
+    /// }
+    /// let client = ProxyClient::connect(&config).await?;
+    /// assert_eq!(client.ask("doubler", Double { n: 21 }).await?, 42);
+    /// # Ok(()) }
+    /// ```
+    pub fn shared(mut self) -> Self {
+        if self.kind.visibility == Visibility::Public {
+            self.kind.visibility = Visibility::Shared;
+        }
+        self
+    }
+
+    /// Completes the spawn once the name of the actor is listed in the [fleet](crate::Config::fleet) of its
+    /// system. If another member has the name for longer than a lease and a second (7 s), the actor is
+    /// stopped, and the spawn fails with [`UrnTaken`](SpawnError::UrnTaken), which names the member.
+    ///
+    /// Without it, the name is listed in the background, and an actor whose name is taken stands by: see
+    /// [`ActorRef::listing`]. Without a fleet, and before its proxy is started, it changes nothing.
+    pub fn listed(mut self) -> Self {
+        self.waits_for_listing = true;
         self
     }
 
@@ -291,7 +360,8 @@ impl<A: Actor, S> Spawn<A, S> {
             return Err(SpawnError::SystemClosed);
         }
         let urn = self.urn.clone()?;
-        let name = urn.map_or_else(ActorName::generate, ActorName::Given);
+        let generate = || ActorName::generate(core.process());
+        let name = urn.map_or_else(generate, ActorName::Given);
         let at_once = S::RUNS_ONCE && A::STARTS_AT_ONCE && has_no_ticks::<A>();
         let cell = Arc::new(self.make_cell(system, name, place));
         // Made before the actor is in the registry: otherwise a reference from a lookup, dropped
@@ -299,7 +369,7 @@ impl<A: Actor, S> Spawn<A, S> {
         let reference = ActorRef::new(cell.clone());
         if !core.registry.claim(cell.clone()) {
             let urn = cell.name().to_urn();
-            return Err(SpawnError::UrnTaken { urn });
+            return Err(SpawnError::UrnTaken { urn, member: None });
         }
         let (started, result) = if at_once {
             (None, None)
@@ -321,6 +391,11 @@ impl<A: Actor, S> Spawn<A, S> {
             guard.end(StopReason::ParentStopped);
             return Err(SpawnError::ParentStopped { parent });
         }
+        if cell.name_kind() != NameKind::Local
+            && let Some(lists) = core.name_lists()
+        {
+            lists.claimed(&*cell);
+        }
         let starting = result.map(|result| Starting::new(&cell, result));
         if at_once {
             cell.stats.enter(Phase::Running);
@@ -332,6 +407,17 @@ impl<A: Actor, S> Spawn<A, S> {
                 Err(SpawnError::StartFailed { urn, failure })
             }
         }
+    }
+}
+
+/// The visibility of an actor of that type, unless the spawn changes it.
+fn visibility_of<A: Actor>() -> Visibility {
+    if A::PRIVATE {
+        Visibility::Private
+    } else if A::SHARED {
+        Visibility::Shared
+    } else {
+        Visibility::Public
     }
 }
 
@@ -356,10 +442,13 @@ impl<A: Actor, S: Lifecycle<A>> Future for Spawn<A, S> {
             {
                 let (actor, starting) = self.begin(actor, source)?;
                 match starting {
-                    None => return Poll::Ready(Ok(actor)),
+                    None => return self.started(actor, cx),
                     Some(starting) => self.state = SpawnState::Starting(actor, starting),
                 }
             }
+        }
+        if let SpawnState::Listing(..) = self.state {
+            return self.poll_listing(cx);
         }
         let SpawnState::Starting(actor, starting) = &mut self.state else {
             panic!("`Spawn` polled after completion");
@@ -371,11 +460,55 @@ impl<A: Actor, S: Lifecycle<A>> Future for Spawn<A, S> {
             unreachable!("the state was just seen");
         };
         let end = match started {
-            Ok(Ok(())) => return Poll::Ready(Ok(actor)),
+            Ok(Ok(())) => return self.started(actor, cx),
             Ok(Err(end)) => end,
             Err(_) => StopReason::Killed, // the runtime was shut down
         };
         Poll::Ready(Err(SpawnError::of_end(actor.urn().clone(), end)))
+    }
+}
+
+impl<A: Actor, S> Spawn<A, S> {
+    /// Completes the spawn of an actor that has started, once its name is listed if that is waited for.
+    fn started(
+        &mut self,
+        actor: ActorRef<A>,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<Result<ActorRef<A>, SpawnError>> {
+        if self.waits_for_listing
+            && let Some(listing) = self.listing_of(&actor)
+        {
+            self.state = SpawnState::Listing(actor, listing);
+            return self.poll_listing(cx);
+        }
+        Poll::Ready(Ok(actor))
+    }
+
+    /// The wait until the actor's name is listed; `None` if it is for no other process.
+    fn listing_of(&self, actor: &ActorRef<A>) -> Option<Listing> {
+        let lists = self.system.as_ref()?.core().name_lists()?;
+        let slot = actor.cell().listing()?.clone();
+        let (cell, urn) = (actor.cell().clone(), actor.urn().clone());
+        Some(Box::pin(async move {
+            let member = match lists.listed(slot).await {
+                Ok(()) => return Ok(()),
+                Err(member) => Some(member),
+            };
+            cell.stop(StopCause::Requested);
+            ended(&*cell).await;
+            Err(SpawnError::UrnTaken { urn, member })
+        }))
+    }
+
+    fn poll_listing(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<ActorRef<A>, SpawnError>> {
+        let SpawnState::Listing(_, listing) = &mut self.state else {
+            unreachable!("the name is about to be listed");
+        };
+        let listed = ready!(listing.as_mut().poll(cx));
+        match std::mem::replace(&mut self.state, SpawnState::Complete) {
+            SpawnState::Listing(actor, _) => Poll::Ready(listed.map(|()| actor)),
+            _ => unreachable!("the state was just seen"),
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 
 use super::Urn;
-use crate::random::Uuid;
+use crate::random::{Process, Uuid};
 
 /// The name of an actor. Most generated names are never read. As bytes they take a quarter of the memory;
 /// the text is written out when it is read.
@@ -23,9 +23,9 @@ pub(crate) enum NameKey<'a> {
 }
 
 impl ActorName {
-    /// A new and unique name.
-    pub(crate) fn generate() -> Self {
-        Self::Generated(Uuid::random())
+    /// A new and unique name, which says its process.
+    pub(crate) fn generate(process: Process) -> Self {
+        Self::Generated(Uuid::random_of(process))
     }
 
     pub(crate) fn key(&self) -> NameKey<'_> {
@@ -86,7 +86,8 @@ mod tests {
     #[test]
     fn generated_name_is_found_by_its_text_and_no_other_is() {
         let hasher = RandomState::new();
-        let (generated, another) = (ActorName::generate(), ActorName::generate());
+        let generate = || ActorName::generate([1, 2, 3, 4, 5, 6]);
+        let (generated, another) = (generate(), generate());
         let urn = generated.to_urn();
         let given = ActorName::Given(urn.clone());
         assert_eq!(generated.to_string(), urn.as_str());

@@ -11,12 +11,24 @@ pub(crate) struct SpawnOptions {
     pub(crate) escalation: Escalation,
     /// The actor restarts after it has stopped itself.
     pub(crate) restarts_itself: bool,
-    /// The actor is hidden from other processes.
-    pub(crate) private: bool,
+    /// Decides how other processes find the actor.
+    pub(crate) visibility: Visibility,
     /// The end of the actor is reported to the program.
     pub(crate) essential: bool,
     /// The thread that runs the actor.
     pub(crate) thread: Thread,
+}
+
+/// The way in which other processes find an actor by its URN.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Visibility {
+    /// In a fleet, one member has the URN.
+    #[default]
+    Public,
+    /// In a fleet, several members may have the URN.
+    Shared,
+    /// They do not.
+    Private,
 }
 
 /// The effect of an actor's references on its life.

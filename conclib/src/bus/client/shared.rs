@@ -135,6 +135,7 @@ impl ClientShared {
             message,
             deadline: link.clock.to_bus(deadline).unwrap_or(UNDATED),
             attributes,
+            is_direct: false,
         };
         check_limits(message, attributes)?;
         let limit = self.max_frame.min(link.known_limit());
@@ -174,6 +175,7 @@ impl ClientShared {
             message: "",
             deadline,
             attributes: &Attributes::new(),
+            is_direct: false,
         };
         request.encode_into(Vec::new(), buffer)
     }

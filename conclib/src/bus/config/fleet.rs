@@ -1,6 +1,6 @@
 //! The settings of a fleet.
 
-use crate::bus::config::Config;
+use crate::bus::config::{Config, DEFAULT_NODE};
 
 impl Config {
     /// Has many processes share the names of the namespace: each that serves is a member of its fleet, and
@@ -30,20 +30,21 @@ impl Config {
         self.fleet && !self.has_chosen_node
     }
 
-    /// The config of one member, with its node; `None` if this process is none. Each call is another
-    /// member, unless the process is named as an instance.
-    #[cfg_attr(not(test), expect(dead_code, reason = "members of a fleet follow"))]
-    pub(crate) fn as_member(&self) -> Option<Self> {
+    /// The config of one member of the fleet, with its node; the same config if the process is no member, or
+    /// has its node already. Other calls are other members, unless the process is named as an instance.
+    pub(crate) fn as_member(&self) -> Self {
+        if !self.is_in_fleet() || self.node != DEFAULT_NODE {
+            return self.clone();
+        }
         let node = if self.instance.is_empty() {
             format!("m-{:012x}", fastrand::u64(..1 << 48))
         } else {
             self.instance.clone()
         };
-        let member = || Self {
+        Self {
             node,
             ..self.clone()
-        };
-        self.is_in_fleet().then(member)
+        }
     }
 
     /// The channel on which a client hears of changes of the map, if there is one.

@@ -131,19 +131,20 @@ fn fleet_is_read() {
 
 #[test]
 fn member_has_a_node_of_its_own() {
+    let node = |config: &Config| config.as_member().node;
     let config = Config::memory();
-    assert!(config.as_member().is_none());
-    assert!(config.clone().fleet().node("eu-1").as_member().is_none());
+    assert_eq!(node(&config), "main");
+    assert_eq!(node(&config.clone().fleet().node("eu-1")), "eu-1");
     let config = config.fleet();
-    let (one, other) = (config.as_member().unwrap(), config.as_member().unwrap());
+    let (one, other) = (config.as_member(), config.as_member());
     assert!(one.is_in_fleet() && one.check().is_ok());
     assert_ne!(one.node, other.node);
+    assert_eq!(node(&one), one.node);
     for member in [one, other] {
         let digits = member.node.strip_prefix("m-").unwrap();
         assert_eq!(digits.len(), 12, "{digits}");
     }
-    let named = config.instance("worker-0").as_member().unwrap();
-    assert_eq!(named.node, "worker-0");
+    assert_eq!(node(&config.instance("worker-0")), "worker-0");
 }
 
 #[cfg(feature = "tls")]

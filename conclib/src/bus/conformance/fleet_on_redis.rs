@@ -265,7 +265,7 @@ fn user(redis: &OnRedis, role: Role) -> Config {
 #[tokio::test]
 async fn rules_of_a_fleet_suffice() {
     let redis = redis();
-    let member = user(&redis, Role::Proxy).as_member().unwrap();
+    let member = user(&redis, Role::Proxy).as_member();
     let server = open_server(&member, &Arc::default()).await.unwrap();
     let map = server.fleet();
     let config = user(&redis, Role::Client);
@@ -289,7 +289,7 @@ async fn rules_of_a_fleet_suffice() {
     assert_eq!(map.members().await.unwrap().all.len(), 1);
 
     // The node of another member, which ends.
-    let other = user(&redis, Role::Proxy).as_member().unwrap();
+    let other = user(&redis, Role::Proxy).as_member();
     let ended = open_server(&other, &Arc::default()).await.unwrap();
     let (sender, _replies) = open_client(&config.clone().node(&other.node), id(2), 8)
         .await
@@ -324,7 +324,7 @@ async fn client_of_a_fleet_cannot_write_its_map() {
     let (client, _replies) = open_client(&config, id(1), 8).await.unwrap();
     client.members().await.unwrap();
     // As a server its user may do nothing.
-    let refused = open_server(&config.as_member().unwrap(), &Arc::default()).await;
+    let refused = open_server(&config.as_member(), &Arc::default()).await;
     let refused = refused.err().unwrap().to_string();
     assert!(
         refused.contains("NOPERM") && refused.contains("~conclib:{map}:fleet"),

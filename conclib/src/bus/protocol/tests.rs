@@ -14,6 +14,7 @@ fn request(attributes: &Attributes) -> Request<'_> {
         message: "Double",
         deadline: ServerTime(1_900_000_000_000),
         attributes,
+        is_direct: false,
     }
 }
 
@@ -89,6 +90,27 @@ fn additional_elements_are_ignored() {
     let received = Received::decode(&longer).unwrap();
     assert_eq!((received.kind, received.origin.id), (Kind::Tell, 9));
     assert_eq!(&*received.contents, [1, 2]);
+}
+
+#[test]
+fn request_for_one_node_says_so() {
+    let attributes = Attributes::new();
+    let request = request(&attributes);
+    let of = |is_direct: bool| {
+        let frame = Request {
+            is_direct,
+            ..request.clone()
+        };
+        frame.encode(vec![0xc3; 5_000])
+    };
+    for is_direct in [false, true] {
+        let frame = of(is_direct);
+        let read = Received::decode(&frame).unwrap();
+        assert_eq!((read.is_direct, read.contents.len()), (is_direct, 5_000));
+        let later = Request::with_deadline(frame, ServerTime(9));
+        assert_eq!(Received::decode(&later).unwrap().is_direct, is_direct);
+    }
+    assert_eq!(of(true).len(), of(false).len() + 1);
 }
 
 #[test]

@@ -123,6 +123,9 @@ impl LeaseRenewer {
     /// Closes the lease and renews it until it is to be released; returns the reason if it is lost.
     async fn hold(&self) -> Option<String> {
         self.is_settled.cancelled().await;
+        if let Some(fleet) = &self.shared.fleet {
+            fleet.drain().await;
+        }
         let lost = self.close().await;
         if lost.is_some() {
             return lost;

@@ -175,6 +175,7 @@ fn ask_with(client: u16, id: u64, contents: Vec<u8>) -> Bytes {
         message: "M",
         deadline: ServerTime(u64::MAX),
         attributes: &Attributes::new(),
+        is_direct: false,
     }
     .encode(contents)
 }

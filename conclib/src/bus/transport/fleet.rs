@@ -117,7 +117,6 @@ pub(crate) enum Listed {
 
 /// The map as members see it.
 #[async_trait]
-#[cfg_attr(not(test), allow(dead_code, reason = "members of a fleet follow"))]
 pub(crate) trait FleetMap: Send + Sync {
     /// Adds a member, with its first heartbeat. A member of the same node that was there before is
     /// removed. Fails with `NotDone` if there are [`MAX_MEMBERS`] others.

@@ -176,7 +176,6 @@ pub(crate) trait ServerTransport: Send + Sync {
     fn dead_letters(&self) -> Arc<dyn DeadLetterStore>;
 
     /// The map of the namespace's fleet, over the connections of this end.
-    #[cfg_attr(not(test), allow(dead_code, reason = "members of a fleet follow"))]
     fn fleet(&self) -> Arc<dyn FleetMap>;
 
     /// Ends the connections. No call may be under way.

@@ -30,11 +30,14 @@ use crate::urn::{Urn, UrnError};
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum SpawnError {
-    /// Another actor of the system has this URN.
+    /// Another actor of the system has this URN; or, of a spawn that is
+    /// [listed](crate::system::Spawn::listed), one of another member of the fleet.
     #[non_exhaustive]
     UrnTaken {
         /// The URN.
         urn: Urn,
+        /// The node of the other member; `None` for an actor of this system.
+        member: Option<String>,
     },
     /// The given URN is invalid.
     InvalidUrn(UrnError),
@@ -88,7 +91,14 @@ impl SpawnError {
 impl fmt::Display for SpawnError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::UrnTaken { urn } => write!(f, "the URN `{urn}` is taken"),
+            Self::UrnTaken { urn, member: None } => write!(f, "the URN `{urn}` is taken"),
+            Self::UrnTaken {
+                urn,
+                member: Some(member),
+            } => write!(
+                f,
+                "the URN `{urn}` is taken by the member `{member}` of the fleet"
+            ),
             Self::InvalidUrn(error) => error.fmt(f),
             Self::StartFailed { urn, .. } => write!(f, "the actor `{urn}` did not start"),
             Self::Killed { urn } => {

@@ -204,6 +204,12 @@ impl RequestReceiver {
         }
         let actor = self.shared.registry.find_on_bus(request.urn);
         let actor = actor.map_err(LookupError::on_bus)?;
+        if let Some(fleet) = &self.shared.fleet
+            && !fleet.admits(&*actor, request.is_direct)
+        {
+            let urn = actor.urn().clone();
+            return Err(AskError::ActorNotFound { urn });
+        }
         let held = self.held.acquire(actor.urn(), size);
         Ok((actor, held.ok_or_else(AskError::overloaded)?))
     }

@@ -1,0 +1,407 @@
+//! The task of a member: joins the fleet, counts heartbeats, lists names, removes members that are gone,
+//! and leaves.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+use tracing::{debug, info, warn};
+
+use crate::bus::fleet::heartbeat_watch::HeartbeatWatch;
+use crate::bus::fleet::membership::{GONE, Membership};
+use crate::bus::fleet::name_table::NameWork;
+use crate::bus::link::RECONNECT_BACKOFF;
+use crate::bus::link::outage::Outage;
+use crate::bus::transport::TransportError;
+use crate::bus::transport::fleet::{
+    Heartbeats, Listed, MemberId, MemberState, Members, Pulse, SHARDS, ServerTerm,
+};
+
+/// Interval of the heartbeats.
+const HEARTBEAT: Duration = Duration::from_secs(2);
+
+/// Interval at which the map is looked at while names stand by.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// Time for which a member that has left stays in the map: clients wait for its names meanwhile.
+const LEFT: Duration = Duration::from_secs(60);
+
+/// Time for the last call of a member.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Pause after work that was not done.
+const RETRY: Duration = Duration::from_millis(250);
+
+/// The end of a term of membership.
+enum TermEnd {
+    /// The map does not know the member any more.
+    Removed,
+    /// The member is to leave.
+    Leaving,
+}
+
+/// Is a member of the fleet until it is to leave.
+pub(crate) async fn run(membership: Arc<Membership>) {
+    loop {
+        let Some(id) = join(&membership).await else {
+            break;
+        };
+        let mut term = Term::new(&membership, id);
+        match term.serve().await {
+            TermEnd::Leaving => {
+                term.leave().await;
+                break;
+            }
+            TermEnd::Removed => {
+                let node = &*membership.node;
+                warn!(
+                    node,
+                    "the fleet has taken this member for gone, or lost its map: joining anew"
+                );
+                membership.names.list_all();
+            }
+        }
+    }
+    // Cannot fail unless it is set already.
+    drop(membership.drained.set(()));
+}
+
+/// Joins the fleet, again and again until that succeeds; `None` if the member is to leave before.
+async fn join(membership: &Membership) -> Option<MemberId> {
+    let outage = Outage::default();
+    for attempt in 0.. {
+        let profile = membership.profile(state(membership));
+        let sent = Instant::now();
+        let joining = membership.map.join(&profile);
+        let joined = membership.leaving.run_until_cancelled(joining).await?;
+        match joined {
+            Ok(id) => {
+                membership.heartbeat_answered(sent);
+                membership.announced(&profile);
+                info!(node = %membership.node, member = id.0, "this process is a member of the fleet");
+                return Some(id);
+            }
+            Err(reason) => {
+                if outage.record_failure() {
+                    warn!(node = %membership.node, %reason, "cannot join the fleet: trying again until it can");
+                }
+            }
+        }
+        let pause = sleep(RECONNECT_BACKOFF.jittered_delay(attempt, fastrand::f64()));
+        membership.leaving.run_until_cancelled(pause).await?;
+    }
+    None
+}
+
+/// The state that the map is to show.
+fn state(membership: &Membership) -> MemberState {
+    if membership.is_draining() {
+        MemberState::Draining
+    } else if membership.names.are_settled() {
+        MemberState::Serving
+    } else {
+        MemberState::Listing
+    }
+}
+
+/// The time in which a process is one member.
+struct Term<'a> {
+    membership: &'a Membership,
+    id: MemberId,
+    /// The state that the map shows.
+    shown: MemberState,
+    watch: HeartbeatWatch,
+    /// The map as it was last seen.
+    pulse: Pulse,
+    /// The members as they were last seen.
+    members: Members,
+    /// The nodes of members that were seen, for names in logs.
+    nodes: HashMap<MemberId, String>,
+    /// The sweep that is under way.
+    sweep: Option<Sweep>,
+    outage: Outage,
+}
+
+/// A walk through all listed names, to free those of members that were removed.
+#[derive(Clone, Copy)]
+struct Sweep {
+    /// The removals that it covers.
+    unswept: u64,
+    shard: u8,
+    /// The position within the shard.
+    position: u64,
+}
+
+impl Sweep {
+    fn of(unswept: u64) -> Self {
+        Self {
+            unswept,
+            shard: 0,
+            position: 0,
+        }
+    }
+
+    /// The rest of the walk after a step that has led to that position; `None` at its end.
+    fn after(self, position: u64) -> Option<Self> {
+        let next = self.shard + 1;
+        if position > 0 {
+            Some(Self { position, ..self })
+        } else if next < SHARDS {
+            let shard = next;
+            Some(Self {
+                shard,
+                position,
+                ..self
+            })
+        } else {
+            None
+        }
+    }
+}
+
+impl<'a> Term<'a> {
+    fn new(membership: &'a Membership, id: MemberId) -> Self {
+        Self {
+            membership,
+            id,
+            shown: state(membership),
+            watch: HeartbeatWatch::default(),
+            pulse: Pulse::default(),
+            members: Members::default(),
+            nodes: HashMap::new(),
+            sweep: None,
+            outage: Outage::default(),
+        }
+    }
+
+    async fn serve(&mut self) -> TermEnd {
+        let membership = self.membership;
+        let (mut heartbeats, mut looks) = (interval(HEARTBEAT), interval(LOOK));
+        for timer in [&mut heartbeats, &mut looks] {
+            timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        }
+        let mut may_work = true;
+        loop {
+            let is_draining = self.shown == MemberState::Draining;
+            let step = tokio::select! {
+                biased;
+                () = membership.leaving.cancelled() => return TermEnd::Leaving,
+                _ = heartbeats.tick() => {
+                    may_work = true; // a sweep may have become due
+                    self.heartbeat().await
+                }
+                () = membership.draining.cancelled(), if !is_draining => self.announce().await,
+                () = std::future::ready(()), if may_work => match self.work().await {
+                    Ok(None) => {
+                        may_work = false;
+                        continue;
+                    }
+                    Ok(Some(is_member)) => Ok(is_member),
+                    Err(reason) => Err(reason),
+                },
+                () = membership.names.changed() => {
+                    may_work = true;
+                    continue;
+                }
+                _ = looks.tick(), if membership.names.stand_by() => self.look().await,
+            };
+            match step {
+                Ok(true) => self.outage_is_over(),
+                Ok(false) => return TermEnd::Removed,
+                Err(reason) => {
+                    self.log_outage(&reason);
+                    let pause = sleep(RETRY);
+                    membership.leaving.run_until_cancelled(pause).await;
+                    may_work = true;
+                }
+            }
+        }
+    }
+
+    fn log_outage(&self, reason: &TransportError) {
+        if self.outage.record_failure() {
+            let node = &*self.membership.node;
+            warn!(node, %reason, "the map of the fleet cannot be used: trying again until it can");
+        }
+    }
+
+    fn outage_is_over(&self) {
+        if self.outage.record_success() {
+            info!(node = %self.membership.node, "the map of the fleet is used again");
+        }
+    }
+
+    /// Counts a heartbeat, and does what the map then asks for; false if this is no member any more.
+    async fn heartbeat(&mut self) -> Result<bool, TransportError> {
+        let sent = Instant::now();
+        let Some(pulse) = self.membership.map.heartbeat(self.id).await? else {
+            return Ok(false);
+        };
+        self.membership.heartbeat_answered(sent);
+        self.saw(pulse).await?;
+        self.remove_silent().await?;
+        if self.sweep.is_none() && self.is_to_sweep() {
+            self.sweep = Some(Sweep::of(self.pulse.unswept));
+        }
+        Ok(true)
+    }
+
+    /// Looks at the map without a heartbeat: a name that this member stands by for may be free.
+    async fn look(&mut self) -> Result<bool, TransportError> {
+        let pulse = self.membership.map.pulse().await?;
+        self.saw(pulse).await?;
+        self.remove_silent().await?;
+        Ok(true)
+    }
+
+    /// Takes note of the map.
+    async fn saw(&mut self, pulse: Pulse) -> Result<(), TransportError> {
+        let now = Instant::now();
+        let names = &self.membership.names;
+        self.watch.record(&pulse.heartbeats, now);
+        if is_another(&self.pulse.term, &pulse.term) {
+            // Heartbeats and names of the last moments may be lost.
+            self.watch.restart(now);
+            names.list_all();
+        }
+        if pulse.freed != self.pulse.freed {
+            names.retry(|_| true);
+        }
+        let has_changed = pulse.version != self.pulse.version;
+        self.pulse = pulse;
+        if has_changed {
+            self.members = self.membership.map.members().await?;
+            let nodes = self.members.all.iter();
+            self.nodes
+                .extend(nodes.map(|member| (member.id, member.profile.node.clone())));
+            let all = &self.members.all;
+            let living = |id| {
+                let member = all.iter().find(|member| member.id == id);
+                member.is_some_and(|member| member.profile.state != MemberState::Left)
+            };
+            names.retry(|member| !living(member));
+        }
+        Ok(())
+    }
+
+    /// Removes members that are gone.
+    async fn remove_silent(&mut self) -> Result<(), TransportError> {
+        let now = Instant::now();
+        for (id, heartbeats) in self.watch.silent(GONE, now) {
+            if id == self.id || self.is_kept(id, heartbeats, now) {
+                continue;
+            }
+            let map = &self.membership.map;
+            if map.remove(id, heartbeats).await? {
+                let node = self.nodes.get(&id).map_or("", String::as_str);
+                info!(
+                    member = id.0,
+                    node, "removed a member of the fleet that is gone"
+                );
+                self.membership.names.retry(|member| member == id);
+                if !node.is_empty() {
+                    map.forget_node(node).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// True if a silent member has left in good order, and is to stay for a while.
+    fn is_kept(&self, id: MemberId, heartbeats: Heartbeats, now: Instant) -> bool {
+        let member = self.members.all.iter().find(|member| member.id == id);
+        let has_left = member.is_some_and(|member| member.profile.state == MemberState::Left);
+        has_left && !self.watch.silent(LEFT, now).contains(&(id, heartbeats))
+    }
+
+    /// True if names of members that were removed are to be freed, and this is the member whose turn it is:
+    /// the oldest.
+    fn is_to_sweep(&self) -> bool {
+        let oldest = self.pulse.heartbeats.iter().map(|(id, _)| *id).min();
+        self.pulse.unswept > 0 && oldest == Some(self.id)
+    }
+
+    /// Frees some names of members that were removed.
+    async fn sweep_on(&mut self, sweep: Sweep) -> Result<(), TransportError> {
+        let map = &self.membership.map;
+        let position = map.sweep(sweep.shard, sweep.position).await?;
+        self.sweep = sweep.after(position);
+        if self.sweep.is_none() {
+            map.swept(sweep.unswept).await?;
+            self.pulse.unswept = 0;
+        }
+        Ok(())
+    }
+
+    /// Does the next thing for the names of this member. `None` if there is nothing to do, otherwise
+    /// whether it is a member.
+    async fn work(&mut self) -> Result<Option<bool>, TransportError> {
+        let names = &self.membership.names;
+        let work = names.next();
+        let map = &self.membership.map;
+        let done = match &work {
+            NameWork::Nothing if self.shown == state(self.membership) => {
+                let Some(sweep) = self.sweep else {
+                    return Ok(None);
+                };
+                return self.sweep_on(sweep).await.map(|()| Some(true));
+            }
+            NameWork::Nothing | NameWork::Announce(_) => return self.announce().await.map(Some),
+            NameWork::Free(ended) => map.unlist(self.id, ended).await.map(|()| true),
+            NameWork::List(pending) => match map.list(self.id, pending).await {
+                Ok(Some(outcomes)) => {
+                    self.listed(pending, outcomes);
+                    Ok(true)
+                }
+                Ok(None) => Ok(false),
+                Err(reason) => Err(reason),
+            },
+        };
+        if done != Ok(true) {
+            names.failed(work);
+        }
+        done.map(Some)
+    }
+
+    fn listed(&self, urns: &[crate::urn::Urn], outcomes: Vec<Listed>) {
+        let node_of = |member: MemberId| {
+            let known = self.nodes.get(&member);
+            known.map_or_else(|| member.0.to_string(), String::clone)
+        };
+        let outcomes = urns.iter().cloned().zip(outcomes);
+        self.membership.names.listed(outcomes, node_of);
+    }
+
+    /// Writes the state and the shared names of this member into the map; false if it is no member.
+    async fn announce(&mut self) -> Result<bool, TransportError> {
+        let membership = self.membership;
+        let profile = membership.profile(state(membership));
+        let is_member = membership.map.announce(self.id, &profile).await?;
+        if is_member {
+            membership.announced(&profile);
+            self.shown = profile.state;
+        }
+        Ok(is_member)
+    }
+
+    /// Leaves the fleet: other members may list the names of this one from now on.
+    async fn leave(&self) {
+        let profile = self.membership.profile(MemberState::Left);
+        let left = self.membership.map.announce(self.id, &profile);
+        let node = &*self.membership.node;
+        if let Ok(Ok(_)) = timeout(LEAVE_TIMEOUT, left).await {
+            debug!(node, "left the fleet");
+        } else {
+            warn!(
+                node,
+                "cannot leave the fleet in good order: its names are free once it is taken for gone"
+            );
+        }
+    }
+}
+
+/// True if a server that was known was followed by another one, or may have lost data.
+fn is_another(known: &ServerTerm, now: &ServerTerm) -> bool {
+    !known.0.is_empty() && known != now
+}

@@ -1,0 +1,125 @@
+//! The part of a membership that the proxy sees.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::SetOnce;
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use crate::actor::any::AnyActor;
+use crate::actor::listing::Listing;
+use crate::bus::fleet::name_table::NameTable;
+use crate::bus::transport::fleet::{FleetMap, MemberProfile, MemberState};
+use crate::core::{NameLists, SystemCore};
+use crate::random::Process;
+
+/// Time without a heartbeat, on the clock of another member, after which it takes a member for gone.
+pub(super) const GONE: Duration = Duration::from_millis(6_500);
+
+/// Time after its last heartbeat was sent for which a member answers for its listed names: a second less
+/// than [`GONE`].
+const FENCE: Duration = Duration::from_millis(5_500);
+
+/// Time for which a member that is to stop tries to tell clients so.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Beyond the time in which a member is taken for gone: then a name that is still taken stays so.
+const LISTING_MARGIN: Duration = Duration::from_millis(500);
+
+/// The membership of a system in a fleet.
+pub(crate) struct Membership {
+    pub(super) map: Arc<dyn FleetMap>,
+    pub(super) node: String,
+    /// The part of the URNs that the system generates which names it.
+    process: Process,
+    pub(super) names: Arc<NameTable>,
+    /// The moment until which the heartbeats speak for the listed names.
+    fence: Mutex<Instant>,
+    /// Cancelled when clients are to choose this member no more.
+    pub(super) draining: CancellationToken,
+    /// Set once the map says so, or will not.
+    pub(super) drained: SetOnce<()>,
+    /// Cancelled when the system's actors have stopped, and the lease is released.
+    pub(super) leaving: CancellationToken,
+}
+
+impl Membership {
+    /// Begins the membership of a system; `None` if the system is a member of a fleet already.
+    pub(crate) fn begin(
+        core: &SystemCore,
+        map: Arc<dyn FleetMap>,
+        node: &str,
+    ) -> Option<Arc<Self>> {
+        let names = Arc::new(NameTable::new(GONE + LISTING_MARGIN));
+        let lists: Arc<dyn NameLists> = names.clone();
+        core.list_names(&lists).then(|| {
+            Arc::new(Self {
+                map,
+                node: node.to_owned(),
+                process: core.process(),
+                names,
+                fence: Mutex::new(Instant::now()),
+                draining: CancellationToken::new(),
+                drained: SetOnce::new(),
+                leaving: CancellationToken::new(),
+            })
+        })
+    }
+
+    /// True if a request for the name of an actor may go to it. A request that names the node `is_direct`.
+    pub(crate) fn admits(&self, actor: &dyn AnyActor, is_direct: bool) -> bool {
+        let Some(listing) = actor.listing() else {
+            return true; // a child, or another one that is found by its node only
+        };
+        is_direct
+            || listing.is(|listing| match listing {
+                Listing::StandsBy { .. } => false,
+                Listing::Listed => Instant::now() < *self.fence.lock(),
+                Listing::Local | Listing::Pending | Listing::Shared => true,
+            })
+    }
+
+    /// Has clients choose this member no more, as far as they can be told.
+    pub(crate) async fn drain(&self) {
+        self.draining.cancel();
+        if timeout(DRAIN_TIMEOUT, self.drained.wait()).await.is_err() {
+            warn!(node = %self.node, "clients cannot be told that this member of the fleet stops: their requests are bounced");
+        }
+    }
+
+    /// Has the member leave: its actors have stopped, and its lease is released.
+    pub(crate) fn leave(&self) {
+        self.leaving.cancel();
+    }
+
+    /// True once clients are to choose this member no more.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.is_cancelled()
+    }
+
+    /// Notes that a heartbeat was answered that was sent at that time.
+    pub(super) fn heartbeat_answered(&self, sent: Instant) {
+        *self.fence.lock() = sent + FENCE;
+    }
+
+    /// Notes that the map has this profile of the member.
+    pub(super) fn announced(&self, profile: &MemberProfile) {
+        self.names.announced(&profile.shared);
+        if profile.state == MemberState::Draining {
+            drop(self.drained.set(())); // fails if it is set already
+        }
+    }
+
+    /// The profile of this member in a state.
+    pub(super) fn profile(&self, state: MemberState) -> MemberProfile {
+        MemberProfile {
+            node: self.node.clone(),
+            process: self.process,
+            state,
+            shared: self.names.shared(),
+        }
+    }
+}

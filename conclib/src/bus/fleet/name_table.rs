@@ -1,0 +1,371 @@
+//! The names of a system's actors, as a member lists them in its fleet. No I/O.
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout_at};
+use tracing::{info, warn};
+
+use crate::actor::any::AnyActor;
+use crate::actor::listing::{Listing, ListingSlot, NameKind};
+use crate::bus::transport::fleet::{Listed, MAX_NAMES, MAX_SHARED, MemberId};
+use crate::core::{ListedFuture, NameLists};
+use crate::urn::Urn;
+
+/// The names of a system's actors that other processes may look for.
+pub(super) struct NameTable {
+    state: Mutex<Names>,
+    /// Notified when there is something to do: see [`NameTable::next`].
+    changed: Notify,
+    /// Notified when names have got their places.
+    settled: Notify,
+    /// Time for which a spawn waits for a name that another member has.
+    wait: Duration,
+}
+
+#[derive(Default)]
+struct Names {
+    /// Names of which one member has each.
+    listed: HashMap<Urn, ListedName>,
+    /// Those that are to be listed, in the order of their claims. Some may have ended.
+    pending: VecDeque<Urn>,
+    /// Names to be freed, whose actors have ended.
+    ended: VecDeque<Urn>,
+    /// Names that other members have, by these members.
+    standing: HashMap<MemberId, HashSet<Urn>>,
+    /// Names that several members may have.
+    shared: BTreeMap<Urn, Arc<ListingSlot>>,
+    /// The shared names are other ones than those that were announced.
+    shared_changed: bool,
+    /// The log says that there are too many shared names.
+    has_warned: bool,
+}
+
+struct ListedName {
+    slot: Arc<ListingSlot>,
+    stage: Stage,
+    /// The log says that the name stands by.
+    is_told: bool,
+}
+
+/// The progress of a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Pending,
+    /// A call to the map has it.
+    UnderWay,
+    Listed,
+    StandsBy(MemberId),
+}
+
+/// The next thing to do for the names of a member.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum NameWork {
+    /// Announce these shared names.
+    Announce(Vec<Urn>),
+    /// Free these names.
+    Free(Vec<Urn>),
+    /// List these names.
+    List(Vec<Urn>),
+    Nothing,
+}
+
+impl NameTable {
+    pub(super) fn new(wait: Duration) -> Self {
+        Self {
+            state: Mutex::default(),
+            changed: Notify::new(),
+            settled: Notify::new(),
+            wait,
+        }
+    }
+
+    /// The next thing to do; its end is reported by [`announced`](Self::announced),
+    /// [`listed`](Self::listed) or [`failed`](Self::failed).
+    pub(super) fn next(&self) -> NameWork {
+        let mut names = self.state.lock();
+        if names.shared_changed {
+            return NameWork::Announce(names.shared.keys().cloned().collect());
+        }
+        let ended = names.take_ended();
+        if !ended.is_empty() {
+            return NameWork::Free(ended);
+        }
+        let pending = names.take_pending();
+        if pending.is_empty() {
+            NameWork::Nothing
+        } else {
+            NameWork::List(pending)
+        }
+    }
+
+    /// Waits until there may be something to do.
+    pub(super) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// The names that the member shares.
+    pub(super) fn shared(&self) -> Vec<Urn> {
+        self.state.lock().shared.keys().cloned().collect()
+    }
+
+    /// Records that these shared names were announced.
+    pub(super) fn announced(&self, shared: &[Urn]) {
+        let mut names = self.state.lock();
+        names.shared_changed = !names.shared.keys().eq(shared);
+        for urn in shared {
+            if let Some(slot) = names.shared.get(urn) {
+                slot.set(Listing::Shared);
+            }
+        }
+        drop(names);
+        self.settled.notify_waiters();
+    }
+
+    /// Records the outcome of listing names; `node_of` names a member.
+    pub(super) fn listed(
+        &self,
+        outcomes: impl Iterator<Item = (Urn, Listed)>,
+        node_of: impl Fn(MemberId) -> String,
+    ) {
+        let mut names = self.state.lock();
+        for (urn, outcome) in outcomes {
+            let here = outcome == Listed::Here;
+            let Some(name) = names.listed.get_mut(&urn) else {
+                if here {
+                    names.ended.push_back(urn); // its actor has ended meanwhile
+                }
+                continue;
+            };
+            if name.stage != Stage::UnderWay {
+                continue; // another actor has claimed it meanwhile, and it is listed once more
+            }
+            match outcome {
+                Listed::Here => {
+                    name.stage = Stage::Listed;
+                    name.slot.set(Listing::Listed);
+                    if name.is_told {
+                        info!(%urn, "the name of an actor that stood by is listed now");
+                        name.is_told = false;
+                    }
+                }
+                Listed::There(member) => {
+                    name.stage = Stage::StandsBy(member);
+                    let node = node_of(member);
+                    if !std::mem::replace(&mut name.is_told, true) {
+                        info!(%urn, member = %node, "another member of the fleet has the name of an actor: standing by");
+                    }
+                    name.slot.set(Listing::StandsBy { member: node });
+                    names.standing.entry(member).or_default().insert(urn);
+                }
+            }
+        }
+        drop(names);
+        self.settled.notify_waiters();
+    }
+
+    /// Records that work was not done, so that it is done later.
+    pub(super) fn failed(&self, work: NameWork) {
+        let mut names = self.state.lock();
+        match work {
+            NameWork::Free(ended) => ended
+                .into_iter()
+                .rev()
+                .for_each(|urn| names.ended.push_front(urn)),
+            NameWork::List(pending) => pending.into_iter().rev().for_each(|urn| {
+                if let Some(name) = names.listed.get_mut(&urn)
+                    && name.stage == Stage::UnderWay
+                {
+                    name.stage = Stage::Pending;
+                    names.pending.push_front(urn);
+                }
+            }),
+            NameWork::Announce(_) | NameWork::Nothing => {}
+        }
+    }
+
+    /// Has the names that stand by listed once more, if their members `may_have_freed` them.
+    pub(super) fn retry(&self, may_have_freed: impl Fn(MemberId) -> bool) {
+        let mut names = self.state.lock();
+        let members: Vec<_> = names.standing.keys().copied().collect();
+        for member in members.into_iter().filter(|member| may_have_freed(*member)) {
+            for urn in names.standing.remove(&member).unwrap_or_default() {
+                names.list_again(urn);
+            }
+        }
+        drop(names);
+        self.changed.notify_one();
+    }
+
+    /// Has all names listed once more: the map may have lost them.
+    pub(super) fn list_all(&self) {
+        let mut names = self.state.lock();
+        names.standing.clear();
+        names.pending.clear();
+        let all: Vec<_> = names.listed.keys().cloned().collect();
+        for urn in all {
+            names.list_again(urn);
+        }
+        drop(names);
+        self.changed.notify_one();
+    }
+
+    /// True if every name has its place.
+    pub(super) fn are_settled(&self) -> bool {
+        let names = self.state.lock();
+        names.pending.is_empty() && !names.shared_changed
+    }
+
+    /// True if names stand by.
+    pub(super) fn stand_by(&self) -> bool {
+        !self.state.lock().standing.is_empty()
+    }
+}
+
+impl Names {
+    fn claim(&mut self, urn: Urn, slot: Arc<ListingSlot>) {
+        let known = self.listed.get(&urn);
+        if known.is_some_and(|known| Arc::ptr_eq(&known.slot, &slot)) {
+            return;
+        }
+        slot.set(Listing::Pending);
+        let name = ListedName {
+            slot,
+            stage: Stage::Pending,
+            is_told: false,
+        };
+        self.forget(&urn);
+        self.pending.push_back(urn.clone());
+        self.listed.insert(urn, name);
+    }
+
+    fn share(&mut self, urn: Urn, slot: Arc<ListingSlot>) {
+        let known = self.shared.get(&urn);
+        if known.is_some_and(|known| Arc::ptr_eq(known, &slot)) {
+            return;
+        }
+        if self.shared.len() >= MAX_SHARED && !self.shared.contains_key(&urn) {
+            if !std::mem::replace(&mut self.has_warned, true) {
+                warn!(%urn, max = MAX_SHARED, "a member shares no more names: this one and further ones are not found by other processes");
+            }
+            return;
+        }
+        slot.set(Listing::Pending);
+        self.shared.insert(urn, slot);
+        self.shared_changed = true;
+    }
+
+    /// Removes a name from the table of listed ones; true if the map may have it.
+    fn forget(&mut self, urn: &Urn) -> bool {
+        let Some(name) = self.listed.remove(urn) else {
+            return false;
+        };
+        if let Stage::StandsBy(member) = name.stage
+            && let Some(standing) = self.standing.get_mut(&member)
+        {
+            standing.remove(urn);
+            if standing.is_empty() {
+                self.standing.remove(&member);
+            }
+        }
+        name.stage == Stage::Listed
+    }
+
+    fn list_again(&mut self, urn: Urn) {
+        if let Some(name) = self.listed.get_mut(&urn) {
+            name.stage = Stage::Pending;
+            self.pending.push_back(urn);
+        }
+    }
+
+    /// Takes names to be freed, except those that other actors have claimed since.
+    fn take_ended(&mut self) -> Vec<Urn> {
+        let mut taken = Vec::new();
+        while taken.len() < MAX_NAMES
+            && let Some(urn) = self.ended.pop_front()
+        {
+            if !self.listed.contains_key(&urn) {
+                taken.push(urn);
+            }
+        }
+        taken
+    }
+
+    /// Takes names to be listed.
+    fn take_pending(&mut self) -> Vec<Urn> {
+        let mut taken = Vec::new();
+        while taken.len() < MAX_NAMES
+            && let Some(urn) = self.pending.pop_front()
+        {
+            if let Some(name) = self.listed.get_mut(&urn)
+                && name.stage == Stage::Pending
+            {
+                name.stage = Stage::UnderWay;
+                taken.push(urn);
+            }
+        }
+        taken
+    }
+}
+
+impl NameLists for NameTable {
+    fn claimed(&self, actor: &dyn AnyActor) {
+        let kind = actor.name_kind();
+        if kind == NameKind::Local {
+            return; // its URN may not even be written out
+        }
+        let (urn, slot) = (actor.urn().clone(), actor.enter_listing());
+        let mut names = self.state.lock();
+        if kind == NameKind::Shared {
+            names.share(urn, slot);
+        } else {
+            names.claim(urn, slot);
+        }
+        drop(names);
+        self.changed.notify_one();
+    }
+
+    fn released(&self, actor: &dyn AnyActor) {
+        let Some(slot) = actor.listing() else {
+            return;
+        };
+        let urn = actor.urn();
+        let mut names = self.state.lock();
+        let is_own = |other: &Arc<ListingSlot>| Arc::ptr_eq(other, slot);
+        if names.shared.get(urn).is_some_and(is_own) {
+            names.shared.remove(urn);
+            names.shared_changed = true;
+        } else if names.listed.get(urn).is_some_and(|name| is_own(&name.slot)) {
+            if names.forget(urn) {
+                names.ended.push_back(urn.clone());
+            }
+        } else {
+            return;
+        }
+        drop(names);
+        slot.set(Listing::Local);
+        self.changed.notify_one();
+        self.settled.notify_waiters();
+    }
+
+    fn listed(&self, slot: Arc<ListingSlot>) -> ListedFuture<'_> {
+        Box::pin(async move {
+            let end = Instant::now() + self.wait;
+            loop {
+                let settled = self.settled.notified();
+                match slot.get() {
+                    Listing::Pending => settled.await,
+                    Listing::StandsBy { member } => {
+                        if timeout_at(end, settled).await.is_err() {
+                            return Err(member);
+                        }
+                    }
+                    Listing::Local | Listing::Listed | Listing::Shared => return Ok(()),
+                }
+            }
+        })
+    }
+}

@@ -1,0 +1,298 @@
+//! Members over the bus in memory, in paused time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout};
+
+use super::membership::GONE;
+use crate::actor::Listing;
+use crate::bus::config::Config;
+use crate::bus::open::open_server;
+use crate::bus::transport::fleet::{FleetMap, Listed, MemberProfile, MemberState};
+use crate::prelude::*;
+use crate::system::SpawnError;
+use crate::urn::Urn;
+
+const MS: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+
+#[derive(Actor)]
+struct Desk;
+
+#[handlers]
+impl Desk {}
+
+/// A member with an actor of each name.
+async fn member(config: &Config, names: &[&str]) -> (ActorSystem, Vec<ActorRef<Desk>>) {
+    let system = ActorSystem::new();
+    let mut desks = Vec::new();
+    for name in names {
+        desks.push(system.spawn(Desk).urn(*name).await.unwrap());
+    }
+    start_proxy(&system, config).await.unwrap();
+    (system, desks)
+}
+
+/// The map, without a member.
+async fn map(config: &Config) -> Arc<dyn FleetMap> {
+    let server = open_server(&config.as_member(), &Arc::default()).await;
+    server.unwrap().fleet()
+}
+
+fn profile(node: &str) -> MemberProfile {
+    MemberProfile {
+        node: node.to_owned(),
+        process: [7; 6],
+        state: MemberState::Serving,
+        shared: Vec::new(),
+    }
+}
+
+fn urn(name: &str) -> Urn {
+    Urn::new(name).unwrap()
+}
+
+/// Waits until an actor's name has that place; returns the time that it took.
+async fn until(desk: &ActorRef<Desk>, expected: Listing) -> Duration {
+    let start = Instant::now();
+    while desk.listing() != expected {
+        assert!(start.elapsed() < 60 * SECOND, "{:?}", desk.listing());
+        sleep(10 * MS).await;
+    }
+    start.elapsed()
+}
+
+#[tokio::test(start_paused = true)]
+async fn name_is_listed_by_one_member_and_passed_on() {
+    let config = Config::memory().fleet().instance("a");
+    let (first, mine) = member(&config, &["desk", "till"]).await;
+    for desk in &mine {
+        until(desk, Listing::Listed).await;
+    }
+    let (second, others) = member(&config.instance("b"), &["desk"]).await;
+    let stands_by = Listing::StandsBy { member: "a".into() };
+    until(&others[0], stands_by.clone()).await;
+    assert_eq!(stands_by.to_string(), "stands by for `a`");
+    let snapshot = second.snapshot();
+    assert_eq!(snapshot.actor("desk").unwrap().listing, stands_by);
+
+    // The actor ends: its name is free.
+    mine[0].stop();
+    assert!(until(&others[0], Listing::Listed).await <= SECOND);
+    // The other way round, by the end of the member.
+    let again = first.spawn(Desk).urn("desk").await.unwrap();
+    until(&again, Listing::StandsBy { member: "b".into() }).await;
+    let stopping = async {
+        assert!(second.shutdown().await.is_clean());
+    };
+    let (waited, ()) = tokio::join!(until(&again, Listing::Listed), stopping);
+    assert!(waited <= SECOND, "{waited:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn names_of_a_member_that_is_gone_are_listed_by_another() {
+    let config = Config::memory().fleet();
+    let map = map(&config).await;
+    let gone = map.join(&profile("gone")).await.unwrap();
+    let names = [urn("desk"), urn("other")];
+    assert_eq!(
+        map.list(gone, &names).await.unwrap(),
+        Some(vec![Listed::Here; 2])
+    );
+    let start = Instant::now();
+    let (_system, desks) = member(&config, &["desk"]).await;
+    until(
+        &desks[0],
+        Listing::StandsBy {
+            member: "gone".into(),
+        },
+    )
+    .await;
+    until(&desks[0], Listing::Listed).await;
+    let waited = start.elapsed();
+    assert!(GONE < waited && waited <= 8 * SECOND, "{waited:?}");
+    // What it has left is swept.
+    sleep(5 * SECOND).await;
+    assert_eq!(map.pulse().await.unwrap().unswept, 0);
+    assert_eq!(map.members().await.unwrap().all.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn member_that_is_taken_for_gone_joins_anew() {
+    let config = Config::memory().fleet();
+    let (_system, desks) = member(&config, &["desk"]).await;
+    until(&desks[0], Listing::Listed).await;
+    let map = map(&config).await;
+    let (id, heartbeats) = map.pulse().await.unwrap().heartbeats[0];
+    assert!(map.remove(id, heartbeats).await.unwrap());
+    let other = map.join(&profile("other")).await.unwrap();
+    let taken = map.list(other, &[urn("desk")]).await.unwrap();
+    assert_eq!(taken, Some(vec![Listed::Here]));
+    until(
+        &desks[0],
+        Listing::StandsBy {
+            member: "other".into(),
+        },
+    )
+    .await;
+    map.unlist(other, &[urn("desk")]).await.unwrap();
+    assert!(until(&desks[0], Listing::Listed).await <= SECOND);
+    assert!(
+        map.members()
+            .await
+            .unwrap()
+            .all
+            .iter()
+            .all(|member| member.id != id)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn state_of_a_member_is_in_the_map() {
+    let config = Config::memory().fleet();
+    let map = map(&config).await;
+    let (system, desks) = member(&config, &["desk"]).await;
+    let states = async || {
+        let members = map.members().await.unwrap();
+        let states = members.all.iter().map(|member| member.profile.state);
+        states.collect::<Vec<_>>()
+    };
+    until(&desks[0], Listing::Listed).await;
+    sleep(MS).await;
+    assert_eq!(states().await, [MemberState::Serving]);
+    assert!(system.core().is_serving());
+    assert!(system.shutdown().await.is_clean());
+    assert!(!system.core().is_serving());
+    assert_eq!(states().await, [MemberState::Left]);
+    // It is removed by another one after a while.
+    let (_other, _desks) = member(&config, &[]).await;
+    sleep(55 * SECOND).await;
+    assert_eq!(states().await.len(), 2);
+    sleep(15 * SECOND).await;
+    assert_eq!(states().await, [MemberState::Serving]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn listed_spawn_waits_for_its_name() {
+    let config = Config::memory().fleet();
+    let (first, desks) = member(&config, &["desk"]).await;
+    until(&desks[0], Listing::Listed).await;
+    let (second, _) = member(&config, &[]).await;
+    let free = second.spawn(Desk).urn("free").listed().await.unwrap();
+    assert_eq!(free.listing(), Listing::Listed);
+    let start = Instant::now();
+    let refused = second.spawn(Desk).urn("desk").listed().await.unwrap_err();
+    assert!(
+        matches!(
+            &refused,
+            SpawnError::UrnTaken {
+                member: Some(_),
+                ..
+            }
+        ),
+        "{refused}"
+    );
+    assert_eq!(start.elapsed().as_secs(), 7);
+    assert!(second.actor::<Desk>("desk").is_err());
+    // A name that becomes free meanwhile is taken.
+    let (listed, ()) = tokio::join!(second.spawn(Desk).urn("desk").listed(), async {
+        sleep(SECOND).await;
+        desks[0].stop();
+    });
+    assert_eq!(listed.unwrap().listing(), Listing::Listed);
+    // Names that no other process looks for wait for nothing.
+    let own = second.spawn(Desk).listed();
+    assert_eq!(
+        timeout(MS, own).await.unwrap().unwrap().listing(),
+        Listing::Local
+    );
+    drop(first);
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_named_public_roots_are_listed() {
+    #[derive(Actor)]
+    #[actor(urn = "hidden", private)]
+    struct Hidden;
+
+    #[handlers]
+    impl Hidden {}
+
+    let config = Config::memory().fleet();
+    let (system, _) = member(&config, &[]).await;
+    let hidden = system.spawn(Hidden).await.unwrap();
+    let generated = system.spawn(Desk).await.unwrap();
+    let shared = system
+        .spawn(Desk)
+        .urn("shared")
+        .shared()
+        .listed()
+        .await
+        .unwrap();
+    sleep(SECOND).await;
+    assert_eq!(hidden.listing(), Listing::Local);
+    assert_eq!(generated.listing(), Listing::Local);
+    assert_eq!(shared.listing(), Listing::Shared);
+    let map = map(&config).await;
+    let members = map.members().await.unwrap();
+    assert_eq!(members.all[0].profile.shared, [urn("shared")]);
+    shared.stop();
+    shared.stopped().await;
+    sleep(MS).await;
+    assert!(
+        map.members().await.unwrap().all[0]
+            .profile
+            .shared
+            .is_empty()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn system_is_in_one_fleet_at_a_time() {
+    let config = Config::memory().fleet();
+    let (system, _) = member(&config, &[]).await;
+    let second = start_proxy(&system, &config).await;
+    assert!(
+        second
+            .unwrap_err()
+            .to_string()
+            .contains("member of one already")
+    );
+    // A node of its own is no membership.
+    assert!(start_proxy(&system, &config.node("eu-1")).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_names_are_listed_and_freed_in_batches() {
+    let config = Config::memory().fleet();
+    let system = ActorSystem::new();
+    let spawn = async |from: usize, to: usize| {
+        let mut desks = Vec::new();
+        for number in from..to {
+            desks.push(
+                system
+                    .spawn(Desk)
+                    .urn(format!("desk/{number}"))
+                    .await
+                    .unwrap(),
+            );
+        }
+        desks
+    };
+    let mut desks = spawn(0, 2_000).await;
+    start_proxy(&system, &config).await.unwrap();
+    desks.extend(spawn(2_000, 4_000).await);
+    for desk in &desks {
+        until(desk, Listing::Listed).await;
+    }
+    let map = map(&config).await;
+    let other = map.join(&profile("other")).await.unwrap();
+    desks.iter().for_each(ActorRef::stop);
+    sleep(SECOND).await;
+    let names: Vec<_> = desks.iter().map(|desk| desk.urn().clone()).collect();
+    for names in names.chunks(500) {
+        let listed = map.list(other, names).await.unwrap();
+        assert_eq!(listed, Some(vec![Listed::Here; names.len()]));
+    }
+}
