@@ -109,7 +109,7 @@ fn fleet_client(keys: &Keys) -> String {
     )
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "redis"))]
 mod tests {
     use super::*;
 
