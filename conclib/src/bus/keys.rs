@@ -94,6 +94,11 @@ impl Keys {
         format!("{}:{{map}}:fleet", self.namespace)
     }
 
+    /// The hash of the heartbeats of a fleet's members.
+    pub(crate) fn heartbeats(&self) -> String {
+        format!("{}:{{map}}:heartbeats", self.namespace)
+    }
+
     /// The hash of the listed names of a shard, and their members.
     pub(crate) fn urns(&self, shard: u8) -> String {
         format!("{}:{{map}}:urns:{shard}", self.namespace)

@@ -7,7 +7,9 @@ use bytes::Bytes;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
+use crate::bus::keys::Keys;
 use crate::bus::protocol::{Answer, Kind, Received, Request, decode_reply, encode_reply};
+use crate::bus::transport::fleet::{MAX_SHARED, MemberProfile, MemberState};
 use crate::bus::transport::{Epoch, LeaseRecord, ServerTime};
 use crate::envelope::Attributes;
 use crate::error::AskError;
@@ -173,6 +175,31 @@ target!(
     |bytes: Vec<u8>| {
         if let Ok(lease) = LeaseRecord::decode(&bytes) {
             drop(lease.check_version());
+        }
+    }
+);
+
+target!(
+    malformed_members,
+    [0, 1, 300]
+        .map(|shared| {
+            let names = (0..shared).map(|number| Urn::unchecked(&format!("user/{number}")));
+            let profile = MemberProfile {
+                node: "m-0123456789ab".to_owned(),
+                process: [1, 2, 3, 253, 254, 255],
+                state: MemberState::Serving,
+                shared: names.collect(),
+            };
+            profile.encode().to_vec()
+        })
+        .to_vec(),
+    |bytes: Vec<u8>| {
+        match MemberProfile::decode(&bytes) {
+            Ok(profile) => {
+                assert!(Keys::is_name(&profile.node) && profile.shared.len() <= MAX_SHARED);
+                assert_eq!(MemberProfile::decode(&profile.encode()), Ok(profile));
+            }
+            Err(problem) => assert!(problem.to_string().len() < 1000),
         }
     }
 );

@@ -167,6 +167,24 @@ async fn client_rules_for_an_older_redis() {
     locked.saw_no_refusal().await;
 }
 
+/// The same for clients of a fleet: connecting reads the map and subscribes to its changes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fleet_client_rules_for_an_older_redis() {
+    let page = include_str!("../../../docs/security.md");
+    let beginning = "user web on >another reset";
+    let line = page.lines().find(|line| line.starts_with(beginning));
+    let rules = line.unwrap().trim_start_matches("user web on >another ");
+    let locked = Locked::start().await;
+    let set = format!("ACL SETUSER web reset on >browser {rules}");
+    assert_eq!(locked.admin.says(&set).await, "+OK");
+    let User { port, .. } = locked.web;
+    let config = Config::new(&format!("redis://web:browser@127.0.0.1:{port}")).unwrap();
+    let config = config.namespace("shop").fleet();
+    let client = ProxyClient::connect(&config).await.unwrap();
+    client.shutdown().await;
+    locked.saw_no_refusal().await;
+}
+
 /// The commands of durable messages.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn durable_messages_under_the_rules() {

@@ -88,9 +88,11 @@ fn proxy(keys: &Keys) -> String {
 /// A member of a fleet deletes the inboxes of members that are gone, and keeps the map with scripts.
 fn member(keys: &Keys) -> String {
     let nodes = proxy(&keys.of("*"));
-    let (fleet, urns, changes) = (keys.fleet(), keys.all_urns(), keys.map_changes());
+    let (fleet, heartbeats) = (keys.fleet(), keys.heartbeats());
+    let (urns, changes) = (keys.all_urns(), keys.map_changes());
     format!(
-        "{nodes} +hget +hset +hdel +hexists +hkeys +hmget +hgetall +hscan ~{fleet} ~{urns} &{changes}"
+        "{nodes} +hget +hset +hsetnx +hdel +hexists +hkeys +hmget +hgetall +hscan \
+         ~{fleet} ~{heartbeats} ~{urns} &{changes}"
     )
 }
 
@@ -107,7 +109,7 @@ fn fleet_client(keys: &Keys) -> String {
     )
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "redis"))]
 mod tests {
     use super::*;
 

@@ -5,11 +5,12 @@ use super::names::sweep;
 use super::*;
 use crate::bus::config::Role;
 use crate::bus::transport::fleet::{
-    Heartbeats, Listed, MAX_NAMES, MapVersion, MemberId, MemberState, ServerTerm,
+    Heartbeats, Listed, MAX_NAMES, MapVersion, MemberId, MemberState, ServerTerm, shard_of,
 };
 use crate::urn::Urn;
 
 const FLEET: &str = "conclib:{map}:fleet";
+const HEARTBEATS: &str = "conclib:{map}:heartbeats";
 
 fn redis() -> OnRedis {
     OnRedis(TestRedis::start(&[]))
@@ -94,80 +95,105 @@ async fn listed_names_take_little_memory() {
 }
 
 #[tokio::test]
-async fn what_other_programs_write_into_the_map_is_survived() {
+async fn foreign_counters_count_as_none() {
+    let redis = redis();
+    let map = map(&redis).await;
+    let (client, _replies) = fleet_client(&redis).await;
+    for counter in ["version", "freed", "unswept", "last"] {
+        for wrong in ["", "x", "-5", "1e300", "nan", "inf", "281474976710656"] {
+            redis.0.command(&["HSET", FLEET, counter, wrong]);
+            let pulse = map.pulse().await.unwrap();
+            assert_eq!((pulse.freed, pulse.unswept), (0, 0), "{wrong}");
+            assert_eq!(client.version().await, Ok(pulse.version));
+        }
+    }
+    let id = joined(&*map, "a").await;
+    assert!(is_near(ServerTime(id.0)));
+    let version = client.version().await.unwrap();
+    assert!(is_near(ServerTime(version.0)));
+}
+
+#[tokio::test]
+async fn leftovers_of_members_are_removed_as_members_are() {
     let redis = redis();
     let map = map(&redis).await;
     let (client, _replies) = fleet_client(&redis).await;
     let (one, other) = (joined(&*map, "a").await, joined(&*map, "b").await);
-    let set = |field: &str, value: &str| {
-        redis.0.command(&["HSET", FLEET, field, value]);
+    let set = |key: &str, field: &str, value: &str| {
+        redis.0.command(&["HSET", key, field, value]);
     };
-    for counter in ["version", "freed", "unswept", "last"] {
-        for wrong in ["", "x", "-5", "1e300", "nan", "inf", "99999999999999999999"] {
-            set(counter, wrong);
-            let pulse = map.pulse().await.unwrap();
-            assert_eq!((pulse.freed, pulse.unswept), (0, 0));
-            client.version().await.unwrap();
-        }
+    for field in ["m:", "m:x", "s:x", "m:281474976710656", "", "m", "s:"] {
+        set(FLEET, field, "\u{94}\u{dd}ä");
+        set(HEARTBEATS, field, "1");
     }
-    for field in [
-        "m:",
-        "m:x",
-        "s:x",
-        "b:-1",
-        "m:99999999999999999999",
-        "",
-        "m",
-        "s:",
-    ] {
-        set(field, "\u{94}\u{dd}ä");
-    }
-    set("m:5", "x");
-    set("b:6", "many");
-    set("s:7", "9\u{ff}");
-    set(&format!("b:{}", other.0), "x");
+    set(FLEET, "m:5", "x");
+    set(FLEET, "s:7", "9\u{ff}");
+    set(HEARTBEATS, "6", "many");
+    set(HEARTBEATS, "8", "-3");
+    set(HEARTBEATS, &other.0.to_string(), "x");
     let members = client.members().await.unwrap();
     let ids: Vec<_> = members.all.iter().map(|member| member.id).collect();
     assert_eq!(ids, [one, other]);
     assert_eq!(map.members().await, Ok(members));
 
-    // Leftovers of members are removed as members are.
+    let third = joined(&*map, "c").await;
     let pulse = map.heartbeat(one).await.unwrap().unwrap();
-    for leftover in [5, 6, 7].map(MemberId) {
+    for leftover in [5, 6, 7, 8].map(MemberId) {
         assert!(pulse.heartbeats.contains(&(leftover, Heartbeats(0))));
         assert_eq!(map.remove(leftover, Heartbeats(0)).await, Ok(true));
     }
     assert!(pulse.heartbeats.contains(&(other, Heartbeats(0))));
+    redis.0.command(&["DEL", HEARTBEATS]);
     assert!(map.heartbeat(other).await.unwrap().is_some());
-    let third = joined(&*map, "c").await;
-    assert!(third > other && is_near(ServerTime(third.0)));
-    assert!(is_near(ServerTime(client.version().await.unwrap().0)));
+    let fourth = joined(&*map, "d").await;
+    let mut counted = map.pulse().await.unwrap().heartbeats;
+    counted.sort_unstable();
+    let expected = [(one, 0), (other, 1), (third, 0), (fourth, 1)];
+    assert_eq!(counted, expected.map(|(id, count)| (id, Heartbeats(count))));
+}
 
-    // Values of names.
-    for (number, value) in ["", "x", "123456", "\u{0}\u{0}\u{0}\u{0}\u{0}\u{5}+++"]
+#[tokio::test]
+async fn foreign_values_of_names_are_of_no_member() {
+    let redis = redis();
+    let map = map(&redis).await;
+    let (client, _replies) = fleet_client(&redis).await;
+    let id = joined(&*map, "a").await;
+    for (number, value) in ["", "x", "123456", "\0\0\0\0\0\u{5}+++"]
         .into_iter()
         .enumerate()
     {
-        let name = urn(&format!("n{number}"));
-        let key = redis
-            .config()
-            .keys()
-            .urns(crate::bus::transport::fleet::shard_of(&name));
-        redis.0.command(&["HSET", &key, name.as_str(), value]);
-        client.look_up(std::slice::from_ref(&name)).await.unwrap();
-        let listed = map.list(one, std::slice::from_ref(&name)).await;
+        let names = [urn(&format!("n{number}"))];
+        let key = redis.config().keys().urns(shard_of(&names[0]));
+        let write = || redis.0.command(&["HSET", &key, names[0].as_str(), value]);
+        write();
+        client.look_up(&names).await.unwrap();
+        let listed = map.list(id, &names).await;
         assert_eq!(listed, Ok(Some(vec![Listed::Here])));
-        redis.0.command(&["HSET", &key, name.as_str(), value]);
+        assert_eq!(client.look_up(&names).await, Ok(vec![Some(id)]));
+        write();
         sweep(&*map).await;
         assert_eq!(redis.0.command(&["EXISTS", &key]), ":0");
     }
-    redis.0.command(&["DEL", FLEET]);
+}
+
+#[tokio::test]
+async fn map_of_another_type_is_an_error() {
+    let redis = redis();
+    let map = map(&redis).await;
+    let (client, _replies) = fleet_client(&redis).await;
     redis.0.command(&["SET", FLEET, "no hash"]);
-    map.heartbeat(one).await.unwrap_err();
-    map.pulse().await.unwrap_err();
-    map.join(&profile("a")).await.unwrap_err();
-    client.members().await.unwrap_err();
-    client.version().await.unwrap_err();
+    let errors = [
+        map.heartbeat(MemberId(1)).await.err(),
+        map.pulse().await.err(),
+        map.join(&profile("a")).await.err(),
+        map.members().await.err(),
+        client.members().await.err(),
+        client.version().await.err(),
+    ];
+    for error in errors {
+        let text = error.unwrap().to_string();
+        assert!(text.contains("WRONGTYPE"), "{text}");
+    }
 }
 
 #[tokio::test]
@@ -225,15 +251,13 @@ async fn subscription_that_is_made_again_is_a_notice() {
     let redis = redis();
     let map = map(&redis).await;
     let (_client, mut changes) = hearing(&redis.config().fleet(), id(1)).await;
-    heard(&mut changes).await;
     for _ in 0..3 {
-        redis.0.command(&["CLIENT", "KILL", "TYPE", "pubsub"]);
-        // A change before it is subscribed again.
+        assert_eq!(redis.0.command(&["CLIENT", "KILL", "TYPE", "pubsub"]), ":1");
+        heard(&mut changes, 1).await;
         let id = joined(&*map, "a").await;
-        assert_eq!(timeout(LONG, changes.recv()).await, Ok(Some(())));
-        heard(&mut changes).await;
+        heard(&mut changes, 1).await;
         removed(&*map, id).await;
-        assert_eq!(heard(&mut changes).await, 1);
+        heard(&mut changes, 1).await;
     }
 }
 
@@ -270,9 +294,8 @@ async fn rules_of_a_fleet_suffice() {
     let map = server.fleet();
     let config = user(&redis, Role::Client);
     let (client, mut changes) = hearing(&config, id(1)).await;
-    heard(&mut changes).await;
     let one = joined(&*map, &member.node).await;
-    assert_eq!(heard(&mut changes).await, 1);
+    heard(&mut changes, 1).await;
     map.announce(one, &profile(&member.node)).await.unwrap();
     let pulse = map.heartbeat(one).await.unwrap().unwrap();
     assert_ne!(pulse.term, ServerTerm::default());
@@ -336,6 +359,7 @@ async fn client_of_a_fleet_cannot_write_its_map() {
         vec!["HDEL", FLEET, "version"],
         vec!["HINCRBY", FLEET, "version", "1"],
         vec!["DEL", FLEET],
+        vec!["HSET", HEARTBEATS, "1", "1"],
         vec!["RPUSH", FLEET, "x"],
         vec!["HSET", &names, "ledger", "x"],
         vec!["UNLINK", &names],

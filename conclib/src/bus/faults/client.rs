@@ -175,3 +175,68 @@ async fn arrival(due: Option<Instant>) -> Instant {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+    use std::time::Duration;
+
+    use tokio::time::sleep;
+
+    use super::*;
+    use crate::bus::config::Config;
+    use crate::bus::open::{open_client, open_server};
+    use crate::bus::transport::fleet::{MemberProfile, MemberState};
+
+    #[derive(Default)]
+    struct Notices(AtomicUsize);
+
+    impl ReplySink for Notices {
+        fn receive(&self, _: Bytes) {}
+
+        fn map_changed(&self) {
+            self.0.fetch_add(1, SeqCst);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn notices_meet_the_faults_of_responses() {
+        let second = Duration::from_secs(1);
+        let faults = Faults::seeded(7).delay(second..second).lose(0.5);
+        let config = Config::memory().faults(faults.clone()).fleet();
+        let sink = Arc::new(Notices::default());
+        let (id, health) = (ClientId([1; 16]), Arc::default());
+        let client = open_client(&config, id, sink.clone(), &health).await;
+        let client = client.unwrap();
+        let map = open_server(&config, &health).await.unwrap().fleet();
+        let profile = MemberProfile {
+            node: "a".to_owned(),
+            process: [0; 6],
+            state: MemberState::Serving,
+            shared: Vec::new(),
+        };
+        for _ in 0..100 {
+            map.join(&profile).await.unwrap();
+        }
+        sleep(second / 2).await;
+        assert_eq!(sink.0.load(SeqCst), 0);
+        sleep(second).await;
+        let heard = sink.0.swap(0, SeqCst);
+        assert!((30..70).contains(&heard), "{heard}");
+
+        map.join(&profile).await.unwrap();
+        faults.cut();
+        sleep(2 * second).await;
+        assert_eq!(
+            sink.0.load(SeqCst),
+            0,
+            "the notice would have come in the outage"
+        );
+        assert!(map.join(&profile).await.is_err());
+        assert!(client.members().await.is_err());
+        faults.calm();
+        map.join(&profile).await.unwrap();
+        sleep(second).await;
+        assert_eq!(sink.0.load(SeqCst), 1);
+    }
+}

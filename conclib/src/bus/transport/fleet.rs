@@ -91,7 +91,7 @@ pub(crate) struct Members {
     pub(crate) all: Vec<Member>,
 }
 
-/// The counters of the map at one moment.
+/// The counters of the map. Those of Redis are read one after the other.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Pulse {
     /// Read before the counters, on the same connection: the counters are never older than their term.

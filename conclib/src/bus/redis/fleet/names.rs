@@ -1,4 +1,4 @@
-//! The values of listed names. No I/O.
+//! The values of listed names, and the numbers of the map. No I/O.
 
 use std::collections::BTreeMap;
 
@@ -7,6 +7,14 @@ use crate::urn::Urn;
 
 /// The size of a member's number, in bytes. With eight, a value would take twice the memory.
 const ID_SIZE: usize = 6;
+
+/// Greater than each number of the map, so that a member's fits; others were written by another program.
+const LIMIT: u64 = 1 << (8 * ID_SIZE);
+
+/// A number of the map.
+pub(super) fn number(read: Option<u64>) -> Option<u64> {
+    read.filter(|number| *number < LIMIT)
+}
 
 /// The number of a member at the beginning of a value. Redis gives out none that does not fit.
 pub(super) fn encode(id: MemberId) -> [u8; ID_SIZE] {

@@ -138,5 +138,5 @@ fn version_of(value: RedisReply) -> MapVersion {
 }
 
 fn parse(digits: &[u8]) -> Option<u64> {
-    std::str::from_utf8(digits).ok()?.parse().ok()
+    names::number(std::str::from_utf8(digits).ok()?.parse().ok())
 }

@@ -1,19 +1,21 @@
-//! The scripts around the map of a fleet. Each works in the cluster slot of the map.
+//! The scripts around the map of a fleet. Each works in the cluster slot of the map, except the last one.
 //!
-//! The first key is always the hash of the fleet, with the fields `version`, `last` (the last number that a
-//! member was given), `freed` and `unswept`, and for each member `m:<id>` (its profile, which no script
-//! reads), `s:<id>` (the digit of its state, and its node) and `b:<id>` (the number of its heartbeats). A
-//! member without `s:<id>` is none any more. Leftovers of one, such as a count alone, are reported by
-//! [`PULSE`] and removed as a member is.
+//! | key | fields | values |
+//! |---|---|---|
+//! | fleet | `version`, `freed`, `unswept` | counters |
+//! | | `last` | the last number that a member was given |
+//! | | `m:<id>` | a member's profile, which no script reads |
+//! | | `s:<id>` | the digit of its state, and its node; without this it is no member |
+//! | heartbeats | `<id>` | their number; apart from the fleet, so that they cost little to read |
+//! | listed names of a shard | the name | the number of its member in six bytes, and a seventh if another member stands by |
 //!
-//! A listed name's value is the number of its member in six bytes, and a seventh if another member stands
-//! by. See [`names`](super::names).
-//!
-//! Counters that users can see are at least the time in ms: so they rise even after the data were lost.
-//! Deleting comes first where a script must work when Redis is out of memory: it is allowed then, and so are
-//! the commands after it. Fields that another program has written count as 0.
+//! Counters that members compare are at least the time in ms, so that they rise even after data were lost.
+//! A script that must work when Redis is out of memory deletes first: that is allowed then, and so are the
+//! commands after it. Values that another program has written count as 0. Parts of members that it has
+//! left or deleted are given heartbeats when the next member joins: where these stand still, they are
+//! removed as a member is.
 
-/// Functions for all scripts, in front of each.
+/// A script, behind functions for all of them.
 macro_rules! script {
     ($($part:expr),*) => {
         concat!(
@@ -25,14 +27,14 @@ local function number(text)
   return 0
 end
 local function get(field) return number(redis.call('HGET', fleet, field)) end
-local function put(field, value)
-  redis.call('HDEL', fleet, field)
-  redis.call('HSET', fleet, field, string.format('%.0f', value))
+local function put(key, field, value)
+  redis.call('HDEL', key, field)
+  redis.call('HSET', key, field, string.format('%.0f', value))
 end
 local function rise(field)
   local time = redis.call('TIME')
   local value = math.max(get(field) + 1, time[1] * 1000 + math.floor(time[2] / 1000))
-  put(field, value)
+  put(fleet, field, value)
   return value
 end
 local function is_member(id) return redis.call('HEXISTS', fleet, 's:' .. id) == 1 end
@@ -42,7 +44,8 @@ local function is_member(id) return redis.call('HEXISTS', fleet, 's:' .. id) == 
     };
 }
 
-/// Announces a change of the map; returns its version. The first argument of a script is the channel.
+/// `change` raises the version and announces it on the channel, the first argument of a script; `delete`
+/// deletes a member.
 macro_rules! change {
     () => {
         "\
@@ -51,68 +54,50 @@ local function change()
   redis.call('PUBLISH', ARGV[1], string.format('%.0f', version))
   return version
 end
-local function delete(id) redis.call('HDEL', fleet, 'm:' .. id, 's:' .. id, 'b:' .. id) end
-"
-    };
-}
-
-/// Reads the counters: version, freed, unswept, and numbers of members with their heartbeats.
-macro_rules! pulse {
-    () => {
-        "\
-local function pulse()
-  local fields, ids, seen, heartbeats = {}, {}, {}, {}
-  for _, field in ipairs(redis.call('HKEYS', fleet)) do
-    local id = string.match(field, '^[bms]:(%d+)$')
-    if id and not seen[id] and #ids < 4096 then
-      seen[id] = true
-      ids[#ids + 1] = id
-      fields[#fields + 1] = 'b:' .. id
-    end
-  end
-  if #ids > 0 then
-    for i, count in ipairs(redis.call('HMGET', fleet, unpack(fields))) do
-      heartbeats[2 * i - 1], heartbeats[2 * i] = number(ids[i]), number(count)
-    end
-  end
-  return {get('version'), get('freed'), get('unswept'), heartbeats}
+local function delete(id)
+  redis.call('HDEL', fleet, 'm:' .. id, 's:' .. id)
+  redis.call('HDEL', KEYS[2], id)
 end
 "
     };
 }
 
-/// Tells of which member a listed name is, by its value: its number, and its state, which is empty if it is
-/// none.
+/// `owner` tells the number of the member that has a name, by the name's value, and its state: none, and
+/// an empty one, if it is no member.
 macro_rules! owner {
     () => {
         "\
+local owners = {}
 local function owner(value)
-  local a, b, c, d, e, f = string.byte(value, 1, 6)
-  if not f then return '' end
-  return string.format('%.0f', ((((a * 256 + b) * 256 + c) * 256 + d) * 256 + e) * 256 + f)
-end
-local states = {}
-local function state(value)
-  local id = owner(value)
-  if id == '' then return '' end
-  if not states[id] then
-    states[id] = string.sub(redis.call('HGET', fleet, 's:' .. id) or '', 1, 1)
+  local packed = string.sub(value, 1, 6)
+  local known = owners[packed]
+  if not known then
+    known = {state = ''}
+    local a, b, c, d, e, f = string.byte(packed, 1, 6)
+    if f then
+      known.id = ((((a * 256 + b) * 256 + c) * 256 + d) * 256 + e) * 256 + f
+      local member = redis.call('HGET', fleet, string.format('s:%.0f', known.id)) or ''
+      known.state = string.sub(member, 1, 1)
+    end
+    owners[packed] = known
   end
-  return states[id]
+  return known
 end
 local function is_awaited(value) return #value > 6 end
 "
     };
 }
 
-/// Adds a member. Arguments: the channel, its node, its state, its profile. Returns its number.
+/// Adds a member. Keys: fleet, heartbeats. Arguments: the channel, its node, its state, its profile. Returns
+/// its number.
 pub(super) const JOIN: &str = script!(
     change!(),
     "\
-local earlier, count = {}, 0
+local parts, earlier, count = {}, {}, 0
 for _, field in ipairs(redis.call('HKEYS', fleet)) do
-  local id = string.match(field, '^s:(%d+)$')
-  if id then
+  local kind, id = string.match(field, '^([ms]):(%d+)$')
+  if id then parts[#parts + 1] = id end
+  if kind == 's' then
     count = count + 1
     if string.sub(redis.call('HGET', fleet, field), 2) == ARGV[2] then
       earlier[#earlier + 1] = id
@@ -121,15 +106,17 @@ for _, field in ipairs(redis.call('HKEYS', fleet)) do
 end
 if count - #earlier >= 4096 then return redis.error_reply('ERR the fleet has too many members') end
 local id = string.format('%.0f', rise('last'))
+for _, part in ipairs(parts) do redis.call('HSETNX', KEYS[2], part, '0') end
 for _, former in ipairs(earlier) do delete(former) end
-redis.call('HSET', fleet, 'm:' .. id, ARGV[4], 's:' .. id, ARGV[3] .. ARGV[2], 'b:' .. id, '1')
+redis.call('HSET', fleet, 'm:' .. id, ARGV[4], 's:' .. id, ARGV[3] .. ARGV[2])
+put(KEYS[2], id, 1)
 local version = change()
-if #earlier > 0 then put('unswept', version) end
+if #earlier > 0 then put(fleet, 'unswept', version) end
 return tonumber(id)"
 );
 
-/// Writes the profile of a member anew. Arguments: the channel, its number, its node, its state, its
-/// profile. Returns 1, or 0 if it is no member.
+/// Writes the profile of a member anew. Keys: fleet, heartbeats. Arguments: the channel, its number, its
+/// node, its state, its profile. Returns 1, or 0 if it is no member.
 pub(super) const ANNOUNCE: &str = script!(
     change!(),
     "\
@@ -140,80 +127,80 @@ redis.call('HSET', fleet, 'm:' .. id, ARGV[5], 's:' .. id, ARGV[4] .. ARGV[3])
 return 1"
 );
 
-/// Counts a heartbeat. Arguments: the member's number. Returns the counters, or nil if it is no member.
+/// Counts a heartbeat. Keys: fleet, heartbeats. Arguments: the member's number. Returns 1, or 0 if it is no
+/// member.
 pub(super) const HEARTBEAT: &str = script!(
-    pulse!(),
     "\
-if not is_member(ARGV[1]) then return false end
-local count = 'b:' .. ARGV[1]
-put(count, get(count) + 1)
-return pulse()"
-);
-
-/// Reads the counters.
-pub(super) const PULSE: &str = script!(pulse!(), "return pulse()");
-
-/// Removes a member whose heartbeats stand still. Arguments: the channel, its number, and its heartbeats.
-/// Returns 1, or 0 if it has had another number of them, or is no member.
-pub(super) const REMOVE: &str = script!(
-    change!(),
-    "\
-local id = ARGV[2]
-local is_there = false
-for _, kind in ipairs({'m:', 's:', 'b:'}) do
-  is_there = is_there or redis.call('HEXISTS', fleet, kind .. id) == 1
-end
-if not is_there or get('b:' .. id) ~= tonumber(ARGV[3]) then return 0 end
-delete(id)
-put('unswept', change())
+local id = ARGV[1]
+if not is_member(id) then return 0 end
+put(KEYS[2], id, number(redis.call('HGET', KEYS[2], id)) + 1)
 return 1"
 );
 
-/// Lists names. Keys: the fleet, and hashes of listed names. Arguments: the number of the member, the same in
-/// six bytes, and then for each name the place of its hash among the keys, and the name. Returns for each
-/// name 0 if the caller has it, or the number of the member that has it; nil if the caller is no member.
+/// Removes a member whose heartbeats stand still. Keys: fleet, heartbeats. Arguments: the channel, its
+/// number, and its heartbeats. Returns 1, or 0 if it has had another number of them, or is no member.
+pub(super) const REMOVE: &str = script!(
+    change!(),
+    "\
+local count = redis.call('HGET', KEYS[2], ARGV[2])
+if not count or number(count) ~= tonumber(ARGV[3]) then return 0 end
+delete(ARGV[2])
+put(fleet, 'unswept', change())
+return 1"
+);
+
+/// Lists names. Keys: fleet, and listed names of shards. Arguments: the number of the member, the same in
+/// six bytes, and then for each shard the number of its names, and the names. Returns for each name 0 if the
+/// caller has it, or the number of the member that has it; nil if the caller is no member.
 pub(super) const LIST: &str = script!(
     owner!(),
     "\
-local id, own = ARGV[1], ARGV[2]
-if not is_member(id) then return false end
-local listed = {}
-for i = 3, #ARGV, 2 do
-  local names, name = KEYS[tonumber(ARGV[i])], ARGV[i + 1]
-  local value = redis.call('HGET', names, name) or ''
-  local found, has = state(value), 0
-  if string.sub(value, 1, 6) ~= own then
-    if found == '' or found == '3' then
-      redis.call('HSET', names, name, own .. (is_awaited(value) and '+' or ''))
-    else
-      has = tonumber(owner(value))
-      if not is_awaited(value) then redis.call('HSET', names, name, value .. '+') end
+local own, at, listed = ARGV[2], 3, {}
+if not is_member(ARGV[1]) then return false end
+for key = 2, #KEYS do
+  local last, written = at + tonumber(ARGV[at]), {}
+  for i, value in ipairs(redis.call('HMGET', KEYS[key], unpack(ARGV, at + 1, last))) do
+    value = value or ''
+    local has = 0
+    if string.sub(value, 1, 6) ~= own then
+      local found = owner(value)
+      if found.state ~= '' and found.state ~= '3' then
+        has, value = found.id, string.sub(value, 1, 6) .. '+'
+      else
+        value = own .. (is_awaited(value) and '+' or '')
+      end
+      written[#written + 1], written[#written + 2] = ARGV[at + i], value
     end
+    listed[#listed + 1] = has
   end
-  listed[#listed + 1] = has
+  if #written > 0 then redis.call('HSET', KEYS[key], unpack(written)) end
+  at = last + 1
 end
 return listed"
 );
 
-/// Frees names that a member has. Keys: the fleet, and hashes of listed names. Arguments: the number of the
+/// Frees names that a member has. Keys: fleet, and listed names of shards. Arguments: the number of the
 /// member in six bytes, and then names as [`LIST`] has them.
 pub(super) const UNLIST: &str = script!(
     owner!(),
     "\
-local is_freed = false
-for i = 2, #ARGV, 2 do
-  local names, name = KEYS[tonumber(ARGV[i])], ARGV[i + 1]
-  local value = redis.call('HGET', names, name) or ''
-  if string.sub(value, 1, 6) == ARGV[1] then
-    redis.call('HDEL', names, name)
-    is_freed = is_freed or is_awaited(value)
+local at, is_freed = 2, false
+for key = 2, #KEYS do
+  local last, freed = at + tonumber(ARGV[at]), {}
+  for i, value in ipairs(redis.call('HMGET', KEYS[key], unpack(ARGV, at + 1, last))) do
+    if value and string.sub(value, 1, 6) == ARGV[1] then
+      freed[#freed + 1] = ARGV[at + i]
+      is_freed = is_freed or is_awaited(value)
+    end
   end
+  if #freed > 0 then redis.call('HDEL', KEYS[key], unpack(freed)) end
+  at = last + 1
 end
 if is_freed then rise('freed') end
 return 1"
 );
 
-/// Frees names that are of no member. Keys: the fleet, and a hash of listed names. Arguments: the position,
+/// Frees names that are of no member. Keys: fleet, and listed names of a shard. Arguments: the position,
 /// and the number of names to look at. Returns the next position.
 pub(super) const SWEEP: &str = script!(
     owner!(),
@@ -222,7 +209,7 @@ local page = redis.call('HSCAN', KEYS[2], ARGV[1], 'COUNT', ARGV[2])
 local is_freed = false
 for i = 1, #page[2], 2 do
   local name, value = page[2][i], page[2][i + 1]
-  if state(value) == '' then
+  if owner(value).state == '' then
     redis.call('HDEL', KEYS[2], name)
     is_freed = is_freed or is_awaited(value)
   end
@@ -231,7 +218,8 @@ if is_freed then rise('freed') end
 return page[1]"
 );
 
-/// Notes that all shards were swept. Arguments: the version since which no member may have been removed.
+/// Notes that all shards were swept. Keys: fleet. Arguments: the version since which no member may have been
+/// removed.
 pub(super) const SWEPT: &str = script!(
     "\
 if get('unswept') == tonumber(ARGV[1]) then redis.call('HDEL', fleet, 'unswept') end

@@ -1,0 +1,132 @@
+//! The counters of the map and the term of the server, read together.
+
+use fred::types::Value;
+
+use crate::bus::keys::Keys;
+use crate::bus::redis::LEASE_COMMAND;
+use crate::bus::redis::fleet::names;
+use crate::bus::redis::fleet::scripts::HEARTBEAT;
+use crate::bus::redis::library::{LibraryLink, eval, unexpected};
+use crate::bus::transport::TransportError;
+use crate::bus::transport::fleet::{
+    Heartbeats, MAX_MEMBERS, MapVersion, MemberId, Pulse, ServerTerm,
+};
+
+/// Counts a heartbeat of a member, if one is named, and reads the counters behind it: with plain commands,
+/// which cost less than the same in a script. `None` if it is no member.
+pub(super) async fn read(
+    link: &LibraryLink,
+    keys: &Keys,
+    member: Option<Value>,
+) -> Result<Option<Pulse>, TransportError> {
+    // The term comes first: counters that are older than their term would be taken for later ones.
+    let mut commands = vec![
+        ("INFO", vec!["server".into()]),
+        ("INFO", vec!["replication".into()]),
+    ];
+    let counts_one = member.is_some();
+    commands.extend(member.map(|member| {
+        let keys = vec![keys.fleet(), keys.heartbeats()];
+        ("EVAL", eval(HEARTBEAT, keys, vec![member]))
+    }));
+    let fields = ["version", "freed", "unswept"].map(Value::from);
+    let counters = [vec![keys.fleet().into()], fields.to_vec()].concat();
+    commands.push(("HMGET", counters));
+    commands.push(("HGETALL", vec![keys.heartbeats().into()]));
+    let mut replies = link.pipeline(commands, LEASE_COMMAND).await?;
+    let mut last = || replies.pop().ok_or_else(unexpected)?;
+    let (heartbeats, counters) = (last()?, last()?);
+    if counts_one && last()?.as_u64() != Some(1) {
+        return Ok(None);
+    }
+    // A user may not be allowed to read them.
+    let info: Vec<_> = replies.into_iter().filter_map(Result::ok).collect();
+    let pulse = pulse(term(&info), counters, &heartbeats.into_array());
+    pulse.map(Some).ok_or_else(unexpected)
+}
+
+fn pulse(term: ServerTerm, counters: Value, heartbeats: &[Value]) -> Option<Pulse> {
+    let counters = counters.into_array();
+    let [version, freed, unswept] = &counters[..] else {
+        return None;
+    };
+    let read = |pair: &[Value]| {
+        let [id, count] = pair else { return None };
+        // Members have numbers; another program may have written something else.
+        let id = names::number(id.as_u64())?;
+        Some((MemberId(id), Heartbeats(number(count))))
+    };
+    let heartbeats = heartbeats.chunks(2).filter_map(read);
+    Some(Pulse {
+        term,
+        version: MapVersion(number(version)),
+        freed: number(freed),
+        unswept: number(unswept),
+        heartbeats: heartbeats.take(MAX_MEMBERS).collect(),
+    })
+}
+
+/// The number in a field; 0 if it is missing, or no number, as in the scripts.
+fn number(value: &Value) -> u64 {
+    names::number(value.as_u64()).unwrap_or_default()
+}
+
+/// The term of the server by what it says about itself.
+fn term(info: &[Value]) -> ServerTerm {
+    let fact = |name: &str| {
+        let sections = info.iter().filter_map(Value::as_bytes_str);
+        let mut found = sections.filter_map(|section| {
+            let mut lines = section.lines();
+            Some(lines.find_map(|line| line.strip_prefix(name))?.to_owned())
+        });
+        found.next().filter(|value| !value.is_empty())
+    };
+    match (fact("run_id:"), fact("master_replid:")) {
+        (Some(process), Some(data)) => ServerTerm(format!("{process}:{data}")),
+        _ => ServerTerm::default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn term_is_known_only_as_a_whole() {
+        let server = "# Server\r\nredis_version:7.0.15\r\nrun_id:ab\r\ntcp_port:6379\r\n";
+        let replication =
+            "# Replication\r\nrole:master\r\nmaster_replid:cd\r\nmaster_replid2:00\r\n";
+        let term = |sections: &[&str]| {
+            let sections: Vec<_> = sections.iter().map(|section| (*section).into()).collect();
+            term(&sections).0
+        };
+        assert_eq!(term(&[server, replication]), "ab:cd");
+        assert_eq!(term(&[server]), "");
+        assert_eq!(term(&[replication]), "");
+        assert_eq!(term(&["run_id:\r\n", replication]), "");
+        assert_eq!(term(&[]), "");
+    }
+
+    #[test]
+    fn foreign_numbers_count_as_none() {
+        let counters = |version: &str| {
+            let values = [version, "-1", "x"].map(Value::from);
+            Value::Array(values.to_vec())
+        };
+        let heartbeats = ["5", "7", "x", "1", "6", "many", "8"].map(Value::from);
+        let read = |version: &str| {
+            let pulse = pulse(ServerTerm::default(), counters(version), &heartbeats);
+            pulse.unwrap()
+        };
+        let pulse = read("12");
+        assert_eq!(
+            (pulse.version, pulse.freed, pulse.unswept),
+            (MapVersion(12), 0, 0)
+        );
+        let expected = [(5, 7), (6, 0)].map(|(id, count)| (MemberId(id), Heartbeats(count)));
+        assert_eq!(pulse.heartbeats, expected);
+        for wrong in ["", "1e300", "281474976710656", "99999999999999999999"] {
+            assert_eq!(read(wrong).version, MapVersion(0), "{wrong}");
+        }
+    }
+}
