@@ -33,6 +33,7 @@ mod call;
 mod dispatcher;
 mod driver;
 mod durable_call;
+mod fleet;
 mod lazy;
 mod lease_watch;
 mod links;
@@ -182,14 +183,16 @@ impl ProxyClient {
         health: Arc<Health>,
     ) -> Result<Self, ConnectError> {
         let shared = ClientShared::new(transport, config, id, replies, health);
+        let shared = Arc::new(shared);
         // Deadlines need the bus' clock before the first request.
-        if let Err(error) = shared.read_lease(&shared.link).await {
+        if let Err(error) = shared.begin().await {
+            shared.close();
             shared.transport.close().await;
             return Err(ConnectError::Unavailable {
                 reason: error.to_string(),
             });
         }
-        Ok(Self::start(&Arc::new(shared)))
+        Ok(Self::start(&shared))
     }
 
     /// Starts the tasks of a client.
@@ -200,6 +203,11 @@ impl ProxyClient {
             shared: shared.clone(),
         });
         spawn_task(driver::drive_client(CloseOnDrop(shared.clone())));
+        if shared.is_in_fleet {
+            shared
+                .drivers
+                .spawn(fleet::refresh::refresh(shared.clone()));
+        }
         let target = Target::Config;
         Self { handle, target }
     }
@@ -344,6 +352,11 @@ impl ProxyClient {
 
     fn shared(&self) -> &Arc<ClientShared> {
         &self.handle.shared
+    }
+
+    /// True if requests go to a node that was named, and to no other.
+    fn target_is_node(&self) -> bool {
+        matches!(self.target, Target::Node(_))
     }
 
     /// The link to the node that requests go to.

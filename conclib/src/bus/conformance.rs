@@ -222,7 +222,7 @@ impl NodeClient {
     }
 
     async fn take_back(&self, epoch: Epoch, frames: Vec<Frame>) {
-        self.transport.take_back(&self.node, epoch, frames).await;
+        drop(self.transport.take_back(&self.node, epoch, frames).await);
     }
 }
 

@@ -117,6 +117,28 @@ impl Request<'_> {
             .into_bytes()
     }
 
+    /// A request frame with another id; one that cannot be decoded stays as it is.
+    pub(crate) fn with_id(frame: Frame, id: u64) -> Frame {
+        let frame = frame.into_bytes();
+        let Ok(request) = Received::decode(&frame) else {
+            return frame.into();
+        };
+        let origin = Origin {
+            id,
+            ..request.origin
+        };
+        let again = Request {
+            kind: request.kind,
+            origin,
+            urn: request.urn,
+            message: request.message,
+            deadline: request.deadline,
+            attributes: &request.attributes,
+            is_direct: request.is_direct,
+        };
+        again.encode(request.contents.to_vec()).into()
+    }
+
     /// A request frame with another deadline; one that cannot be decoded stays as it is.
     pub(crate) fn with_deadline(frame: Bytes, deadline: ServerTime) -> Bytes {
         let Ok(request) = Received::decode(&frame) else {

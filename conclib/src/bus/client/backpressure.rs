@@ -17,6 +17,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub(super) struct InboxBackpressure {
     /// The bits of a [`CoarseInstant`]; zero if the inbox was not full when it was last seen.
     until: AtomicU64,
+    /// The length of the inbox when it was last seen.
+    length: AtomicU64,
 }
 
 impl InboxBackpressure {
@@ -28,6 +30,17 @@ impl InboxBackpressure {
             0
         };
         self.until.store(until, Ordering::Relaxed);
+        self.length.store(waiting, Ordering::Relaxed);
+    }
+
+    /// The length of the inbox when it was last seen.
+    pub(super) fn length(&self) -> u64 {
+        self.length.load(Ordering::Relaxed)
+    }
+
+    /// True if no request is to be sent now.
+    pub(super) fn is_full(&self) -> bool {
+        self.retry_after().is_some()
     }
 
     /// Time until the next request may be sent, if the inbox was full.

@@ -118,7 +118,7 @@ impl BatchSend {
             SendOutcome::ConnectionLost(_) => UNKNOWN,
             SendOutcome::Failed(error) => error,
         };
-        let ended = self.shared.pending().end_all(&self.batch.ids);
+        let ended = self.shared.pending().fail_all(&self.batch.ids, &error);
         for reply in ended {
             reply.refuse(error.clone());
         }
@@ -222,7 +222,7 @@ async fn enqueue(
 fn take_back(shared: &ClientShared, link: &Arc<NodeLink>, epoch: Epoch, batch: &Batch) {
     let (transport, link) = (shared.transport.clone(), link.clone());
     let frames = batch.frames.clone();
-    let taken_back = async move { transport.take_back(&link.keys, epoch, frames).await };
+    let taken_back = async move { drop(transport.take_back(&link.keys, epoch, frames).await) };
     drop(shared.runtime.spawn(taken_back));
 }
 

@@ -1,7 +1,6 @@
 //! One request across the bus: built, sent when first polled, and awaited.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -11,10 +10,9 @@ use tokio::time::Instant;
 use crate::bus::client::ProxyClient;
 use crate::bus::client::batch::InlineBatch;
 use crate::bus::client::durable_call::{Delay, DurableCall, IdempotencyKey};
-use crate::bus::client::node_link::NodeLink;
 use crate::bus::client::request_log::RequestLog;
 use crate::bus::client::retry::Retry;
-use crate::bus::client::shared::{ClientShared, Outgoing, UNDATED};
+use crate::bus::client::shared::{Outgoing, UNDATED};
 use crate::bus::protocol::Kind;
 use crate::deadlock::current::Current;
 use crate::envelope::Attributes;
@@ -257,8 +255,16 @@ impl<M: ActorMessage> Call<M> {
         if !is_lost {
             ready!(self.deadline.poll(cx));
         }
-        let given_up = shared.pending().give_up(id);
-        Poll::Ready(given_up.map(|delivered| AskError::Timeout { delivered }))
+        let mut pending = shared.pending();
+        let is_held = pending.is_held(id);
+        let given_up = pending.give_up(id);
+        Poll::Ready(given_up.map(|delivered| {
+            if is_held {
+                AskError::NoResponder // no member has taken it
+            } else {
+                AskError::Timeout { delivered }
+            }
+        }))
     }
 
     fn send(&mut self, kind: Kind) -> Result<SentRequest, AskError> {
@@ -282,16 +288,21 @@ impl<M: ActorMessage> Call<M> {
             message: M::NAME,
             deadline,
             attributes: &self.attributes,
+            is_direct: self.client.target_is_node(),
             contents,
         };
-        let (shared, link) = (self.client.shared(), self.client.link()?);
+        let shared = self.client.shared();
         match &mut self.durable {
-            None => shared.send(link, request),
-            Some(_) if !Arc::ptr_eq(link, &shared.link) => Err(AskError::BadRequest {
-                reason: format!(
-                    "durable messages go to the node of the config, and not to `{}`",
-                    link.keys.node()
-                ),
+            None => self.client.send(urn, request),
+            Some(_) if self.client.target_is_node() => Err(AskError::BadRequest {
+                reason: "durable messages go to the node of the config, and not to another one"
+                    .to_owned(),
+            }),
+            Some(_) if shared.is_in_fleet => Err(AskError::BadRequest {
+                reason:
+                    "durable messages do not go to a fleet yet: give the process that handles them \
+                         a node of its own (`Config::node`), and ask it by a client for that node"
+                        .to_owned(),
             }),
             Some(durable) => {
                 let mut store = durable.begin(deadline, M::RETRY)?;
@@ -342,18 +353,16 @@ impl<M> Call<M> {
     }
 }
 
-impl ClientShared {
-    /// Enters a request into the pending ones, and queues it.
-    fn send(
-        self: &Arc<Self>,
-        link: &Arc<NodeLink>,
-        request: Outgoing<'_>,
-    ) -> Result<SentRequest, AskError> {
+impl ProxyClient {
+    /// Enters a request into the pending ones, and queues it for its node.
+    fn send(&self, urn: &Urn, request: Outgoing<'_>) -> Result<SentRequest, AskError> {
+        let shared = self.shared();
+        let link = self.link()?;
         let kind = request.kind;
-        let (mut frame, size) = self.frame(link, &request)?;
-        let mut pending = self.pending();
+        let (mut frame, size) = shared.frame(link, &request)?;
+        let mut pending = shared.pending();
         frame.origin.id = pending.reserve_id(size)?;
-        if let Some(reason) = self.health.problem() {
+        if let Some(reason) = shared.health.problem() {
             return Err(AskError::Unavailable { reason });
         }
         if frame.deadline == UNDATED {
@@ -365,15 +374,24 @@ impl ClientShared {
             return Err(AskError::Overloaded { retry_after });
         }
         // Encoded under the lock, so that the queue has requests in the order of their ids.
-        let encoded = frame.encode_into(request.contents, pending.buffer());
         let id = frame.origin.id;
-        let receiver = pending.insert(id, link, (encoded, size), kind);
-        let own = link.queue.push(id, link.in_flight() == 1, &pending);
+        let encoded = frame.encode_into(request.contents, pending.buffer());
+        let (receiver, link) = if shared.is_in_fleet && !self.target_is_node() {
+            pending.insert_routed(id, urn, (encoded, size), kind)
+        } else {
+            let receiver = pending.insert(id, link, (encoded, size), kind);
+            (receiver, Some(link.clone()))
+        };
+        let inline = link.and_then(|link| {
+            let is_alone = link.in_flight() == 1;
+            let own = link.queue.push(id, is_alone, &pending)?;
+            Some((link, own))
+        });
         drop(pending);
         Ok(SentRequest {
             id,
             receiver,
-            inline: own.map(|batch| InlineBatch::new(self, link, batch)),
+            inline: inline.map(|(link, batch)| InlineBatch::new(shared, &link, batch)),
         })
     }
 }

@@ -67,8 +67,9 @@ impl ReplySink for ReplyDispatcher {
             Err(problem) => return self.log.record(Anomaly::UnreadableReply, &problem),
         };
         let losses = self.health.losses();
-        let is_refused = |answer: &Result<Bytes, AskError>| answer == &Err(AskError::NoResponder);
-        let answers = self.pending().answered(answers, epoch, losses, is_refused);
+        let answers = self
+            .pending()
+            .answered(answers, epoch, losses, |answer| answer.as_ref().err());
         if !answers.refused.is_empty()
             && let Some(client) = self.client.get().and_then(Weak::upgrade)
         {
@@ -88,6 +89,12 @@ impl ReplySink for ReplyDispatcher {
                 Err(AskError::NoResponder) if may_be_copy => reply.refuse(UNKNOWN),
                 Err(error) => reply.refuse(error),
             }
+        }
+    }
+
+    fn map_changed(&self) {
+        if let Some(router) = self.pending().router() {
+            router.map_changed();
         }
     }
 }

@@ -76,10 +76,10 @@ impl ClientTransport for LazyTransport {
         node: &'n Keys,
         epoch: Epoch,
         frames: Vec<Frame>,
-    ) -> Pin<Box<dyn Future<Output = ()> + Send + 'f>> {
+    ) -> Pin<Box<dyn Future<Output = Vec<bool>> + Send + 'f>> {
         match self.inner.get() {
             Some(inner) => inner.take_back(node, epoch, frames),
-            None => Box::pin(ready(())),
+            None => Box::pin(ready(vec![false; frames.len()])),
         }
     }
 

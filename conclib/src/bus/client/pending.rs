@@ -2,7 +2,6 @@
 //! their askers here, by id and epoch. No I/O.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry::Occupied;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +9,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use tracing::debug;
 
+use crate::bus::client::fleet::{Route, Router};
 use crate::bus::client::node_link::NodeLink;
 use crate::bus::protocol::{Kind, MAX_REQUESTS};
 use crate::bus::transport::{Epoch, Frame};
@@ -31,6 +31,13 @@ pub(crate) struct PendingRequests {
     buffer: BytesMut,
     /// Starts at random, so that the ids of two clients are unrelated.
     next_id: u64,
+    /// The keys of requests that were given new ids, by the ids with which their askers know them.
+    keys: HashMap<u64, u64>,
+    /// The routes of requests, if the client is in a fleet.
+    router: Option<Box<Router>>,
+    /// Requests that have ended while others were looked at, with their errors: to be ended outside the
+    /// lock.
+    refused: Vec<(Reply<Bytes>, AskError)>,
     closed: bool,
 }
 
@@ -44,9 +51,13 @@ pub(crate) struct Batch {
 
 struct PendingRequest {
     reply: Reply<Bytes>,
-    /// The node that it goes to.
-    link: Arc<NodeLink>,
-    /// The encoded request; empty once the bus has accepted it.
+    /// The id with which its asker knows it: that of its first frame.
+    ticket: u64,
+    /// The node that it goes to; `None` while it waits for one.
+    link: Option<Arc<NodeLink>>,
+    /// Its way through a fleet.
+    route: Option<Box<Route>>,
+    /// The encoded request; empty once the bus has accepted it, unless it may go to another member.
     frame: Frame,
     bytes: usize,
     /// The epoch whose inbox it was last given to: only answers from that epoch count.
@@ -60,6 +71,8 @@ struct PendingRequest {
     losses: u32,
     /// It was given to that epoch more than once.
     is_repeated: bool,
+    /// It was looked for in the inbox, in which its member may have left it.
+    was_looked_for: bool,
 }
 
 /// The requests of a frame of answers.
@@ -85,6 +98,9 @@ impl PendingRequests {
             bytes: 0,
             buffer: BytesMut::new(),
             next_id: first_id,
+            keys: HashMap::new(),
+            router: None,
+            refused: Vec::new(),
             closed: false,
         }
     }
@@ -120,20 +136,10 @@ impl PendingRequests {
         kind: Kind,
     ) -> ReplyReceiver<Bytes> {
         let (reply, receiver) = Reply::local();
-        let request = PendingRequest {
-            reply,
-            link: link.clone(),
-            frame,
-            bytes,
-            epoch: None,
-            delivered: Delivered::No,
-            kind,
-            is_durable: false,
-            losses: 0,
-            is_repeated: false,
-        };
-        self.bytes += bytes;
+        let mut request = PendingRequest::new(id, reply, (frame, bytes), kind);
         link.begin_request();
+        request.link = Some(link.clone());
+        self.bytes += bytes;
         self.requests.insert(id, request);
         receiver
     }
@@ -211,8 +217,8 @@ impl PendingRequests {
     }
 
     /// True if the bus has stored the message of a durable request that has not ended.
-    pub(crate) fn is_stored(&self, id: u64) -> bool {
-        let entry = self.requests.get(&id);
+    pub(crate) fn is_stored(&self, ticket: u64) -> bool {
+        let entry = self.requests.get(&self.key(ticket));
         entry.is_some_and(|entry| entry.delivered == Delivered::Stored)
     }
 
@@ -242,7 +248,9 @@ impl PendingRequests {
                     } else {
                         Delivered::Accepted
                     };
-                    entry.frame = Frame::default();
+                    if entry.route.is_none() {
+                        entry.frame = Frame::default();
+                    }
                 }
                 None => {}
             }
@@ -255,7 +263,20 @@ impl PendingRequests {
         self.remove(id).map(|entry| entry.reply)
     }
 
+    /// Removes requests that have failed with an error, to end them. In a fleet, those that were certainly
+    /// not executed go to other members instead.
+    pub(super) fn fail_all(&mut self, ids: &[u64], error: &AskError) -> Vec<Reply<Bytes>> {
+        let mut failed = Vec::new();
+        for id in ids {
+            if !self.bounces(*id, error) {
+                failed.extend(self.end(*id));
+            }
+        }
+        failed
+    }
+
     /// Removes requests, to end them.
+    #[cfg(test)]
     pub(crate) fn end_all(&mut self, ids: &[u64]) -> Vec<Reply<Bytes>> {
         ids.iter().filter_map(|id| self.end(*id)).collect()
     }
@@ -265,33 +286,41 @@ impl PendingRequests {
     /// outside the lock. `losses` counts the connections that were lost so far: with one of them the
     /// bus may have lost what happened since the request was given to it.
     ///
-    /// A request that the bus has accepted and that `is_refused` stays, to be ended when the refusal is
-    /// certain: it may come from a bus that has taken the place of the one that has accepted it.
+    /// A request that the bus has accepted and that was refused as `NoResponder` stays, to be ended when the
+    /// refusal is certain: it may come from a bus that has taken the place of the one that has accepted it.
+    /// In a fleet, one that was certainly not executed goes to another member.
     pub(crate) fn answered<T>(
         &mut self,
         answers: Vec<(u64, T)>,
         epoch: Epoch,
         losses: u32,
-        is_refused: impl Fn(&T) -> bool,
+        error_of: impl Fn(&T) -> Option<&AskError>,
     ) -> Answers<T> {
         let mut all = Answers {
             ended: Vec::with_capacity(answers.len()),
             refused: Vec::new(),
         };
         for (id, answer) in answers {
-            match self.requests.entry(id) {
-                Occupied(entry) if entry.get().epoch == Some(epoch) || entry.get().is_durable => {
-                    let request = entry.get();
+            match self.requests.get(&id) {
+                Some(request) if request.epoch == Some(epoch) || request.is_durable => {
                     let may_be_copy = request.is_repeated || request.losses != losses;
                     let is_accepted =
                         matches!(request.delivered, Delivered::Accepted | Delivered::Stored);
-                    if is_accepted && !may_be_copy && is_refused(&answer) {
+                    let error = error_of(&answer);
+                    let is_refused = error == Some(&AskError::NoResponder);
+                    if is_accepted && !may_be_copy && is_refused {
                         all.refused.push(id);
                         continue;
                     }
-                    let request = entry.remove();
-                    self.bytes -= request.bytes;
-                    request.link.end_request();
+                    if request.route.is_some() && !(is_refused && may_be_copy) {
+                        let error = error.cloned();
+                        if self.heard(id, error.as_ref()) {
+                            continue;
+                        }
+                    }
+                    let Some(request) = self.remove(id) else {
+                        continue;
+                    };
                     all.ended.push(Answered {
                         may_be_copy,
                         reply: request.reply,
@@ -306,20 +335,22 @@ impl PendingRequests {
     }
 
     /// Removes a request at its deadline; returns its progress.
-    pub(crate) fn give_up(&mut self, id: u64) -> Option<Delivered> {
-        self.remove(id).map(|entry| {
+    pub(crate) fn give_up(&mut self, ticket: u64) -> Option<Delivered> {
+        self.remove(self.key(ticket)).map(|entry| {
             entry.reply.forget();
             entry.delivered
         })
     }
 
-    /// Removes a request whose asker has gone; returns the node at which it is to be cancelled, if it is an
-    /// ask that was given to the connection.
-    pub(super) fn abandon(&mut self, id: u64) -> Option<Arc<NodeLink>> {
+    /// Removes a request whose asker has gone; returns its id and the node at which it is to be
+    /// cancelled, if it is an ask that was given to the connection.
+    pub(super) fn abandon(&mut self, ticket: u64) -> Option<(u64, Arc<NodeLink>)> {
+        let id = self.key(ticket);
         let entry = self.remove(id)?;
         let is_cancelled = entry.kind == Kind::Ask && entry.delivered != Delivered::No;
         entry.reply.forget();
-        is_cancelled.then_some(entry.link)
+        let link = entry.link.filter(|_| is_cancelled)?;
+        Some((id, link))
     }
 
     /// Removes all requests, and refuses further ones.
@@ -327,10 +358,14 @@ impl PendingRequests {
         self.closed = true;
         self.bytes = 0;
         let end = |(_, entry): (u64, PendingRequest)| {
-            entry.link.end_request();
+            if let Some(link) = &entry.link {
+                link.end_request();
+            }
             entry.reply
         };
-        self.requests.drain().map(end).collect()
+        let refused = self.refused.drain(..).map(|(reply, _)| reply);
+        let ended = self.requests.drain().map(end);
+        ended.chain(refused).collect()
     }
 
     /// Number of pending requests.
@@ -338,11 +373,45 @@ impl PendingRequests {
         self.requests.len()
     }
 
+    /// The key of a request that its asker knows by this id.
+    fn key(&self, ticket: u64) -> u64 {
+        if self.keys.is_empty() {
+            return ticket;
+        }
+        self.keys.get(&ticket).copied().unwrap_or(ticket)
+    }
+
     fn remove(&mut self, id: u64) -> Option<PendingRequest> {
         let entry = self.requests.remove(&id)?;
         self.bytes -= entry.bytes;
-        entry.link.end_request();
+        if let Some(link) = &entry.link {
+            link.end_request();
+        }
+        if entry.route.is_some() {
+            self.left(id, &entry);
+        }
         Some(entry)
+    }
+}
+
+impl PendingRequest {
+    /// A request that goes to no node yet, with its frame and size.
+    fn new(id: u64, reply: Reply<Bytes>, (frame, bytes): (Frame, usize), kind: Kind) -> Self {
+        Self {
+            reply,
+            ticket: id,
+            link: None,
+            route: None,
+            frame,
+            bytes,
+            epoch: None,
+            delivered: Delivered::No,
+            kind,
+            is_durable: false,
+            losses: 0,
+            is_repeated: false,
+            was_looked_for: false,
+        }
     }
 }
 
@@ -369,6 +438,8 @@ impl Hasher for IdHasher {
         self.0 = (id << 57) | (id & (u64::MAX >> 7));
     }
 }
+
+mod routed;
 
 #[cfg(test)]
 mod tests {
@@ -425,12 +496,12 @@ mod tests {
         assert_eq!(pending.len(), 1);
         assert!(
             pending
-                .answered(vec![(ask, ())], Epoch(6), 0, |()| false)
+                .answered(vec![(ask, ())], Epoch(6), 0, |()| None)
                 .ended
                 .is_empty()
         );
         let answers = vec![(ask, Bytes::from_static(b"x")), (tell, Bytes::new())];
-        let mut answered = pending.answered(answers, EPOCH, 0, |_| false).ended;
+        let mut answered = pending.answered(answers, EPOCH, 0, |_| None).ended;
         let Answered { reply, answer, .. } = answered.pop().unwrap();
         assert!(answered.is_empty());
         reply.send(answer);
@@ -478,7 +549,7 @@ mod tests {
         assert!(pending.accepted(&[id]).is_empty());
         let answers = vec![(id, Bytes::from_static(b"x"))];
         let answered = pending
-            .answered(answers, EPOCH, 0, |_| false)
+            .answered(answers, EPOCH, 0, |_| None)
             .ended
             .pop()
             .unwrap();
@@ -509,7 +580,9 @@ mod tests {
                 pending.give(&mut batch(&[id]), Epoch(epoch), losses);
             }
             assert!(pending.accepted(&[id]).is_empty());
-            let answers = pending.answered(vec![(id, ())], Epoch(7), losses, |()| true);
+            let answers = pending.answered(vec![(id, ())], Epoch(7), losses, |()| {
+                Some(&AskError::NoResponder)
+            });
             let copies: Vec<_> = answers.ended.iter().map(|one| one.may_be_copy).collect();
             // A refusal of the only copy is looked at again.
             let outcome = if expected {

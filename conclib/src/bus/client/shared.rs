@@ -17,6 +17,7 @@ use crate::bus::client::answer_watch::LeaseWatch;
 use crate::bus::client::batch::UNKNOWN;
 use crate::bus::client::dispatcher::ReplyDispatcher;
 use crate::bus::client::driver::drive_link;
+use crate::bus::client::fleet::{Router, refresh};
 use crate::bus::client::links::Links;
 use crate::bus::client::node_link::NodeLink;
 use crate::bus::client::pending::PendingRequests;
@@ -24,6 +25,7 @@ use crate::bus::client::producer::ProducerQueue;
 use crate::bus::config::Config;
 use crate::bus::link::health::Health;
 use crate::bus::protocol::{Kind, Request, check_limits, payload_size};
+use crate::bus::transport::fleet::{Member, MemberState};
 use crate::bus::transport::{ClientTransport, Frame, LeaseRecord, ServerTime, TransportError};
 use crate::deadlock::current::Current;
 use crate::envelope::Attributes;
@@ -42,6 +44,8 @@ pub(super) struct ClientShared {
     /// The deadline of a request that sets none.
     pub(super) timeout: Duration,
     max_frame: usize,
+    /// Requests for names go to the members of a fleet.
+    pub(super) is_in_fleet: bool,
     pub(super) replies: Arc<ReplyDispatcher>,
     /// The link to the node of the config.
     pub(super) link: Arc<NodeLink>,
@@ -68,6 +72,8 @@ pub(super) struct Outgoing<'a> {
     pub(super) message: &'static str,
     pub(super) deadline: Instant,
     pub(super) attributes: &'a Attributes,
+    /// In a fleet: the request is for one node, whichever member has the URN.
+    pub(super) is_direct: bool,
     pub(super) contents: Vec<u8>,
 }
 
@@ -79,11 +85,15 @@ impl ClientShared {
         replies: Arc<ReplyDispatcher>,
         health: Arc<Health>,
     ) -> Self {
+        if config.is_in_fleet() {
+            replies.pending().route_by(Router::default());
+        }
         Self {
             transport,
             id,
             timeout: config.timeout,
             max_frame: config.max_message_size,
+            is_in_fleet: config.is_in_fleet(),
             replies,
             link: Arc::new(NodeLink::new(config.keys(), Arc::default())),
             links: Links::default(),
@@ -123,6 +133,7 @@ impl ClientShared {
             message,
             deadline,
             attributes,
+            is_direct,
             ref contents,
         } = *request;
         let frame = Request {
@@ -135,7 +146,7 @@ impl ClientShared {
             message,
             deadline: link.clock.to_bus(deadline).unwrap_or(UNDATED),
             attributes,
-            is_direct: false,
+            is_direct,
         };
         check_limits(message, attributes)?;
         let limit = self.max_frame.min(link.known_limit());
@@ -149,7 +160,7 @@ impl ClientShared {
     /// Removes a request whose asker has gone; cancels it if the bus may have it.
     pub(super) fn abandon(&self, id: u64, deadline: Instant) {
         let mut pending = self.pending();
-        let Some(link) = pending.abandon(id) else {
+        let Some((id, link)) = pending.abandon(id) else {
             return;
         };
         // Under the lock, so that cancels are in the order in which their requests were abandoned.
@@ -184,6 +195,19 @@ impl ClientShared {
         self.replies.pending()
     }
 
+    /// Does something with the routes of a client in a fleet.
+    pub(super) fn with_router<T>(&self, act: impl FnOnce(&mut Router) -> T) -> Option<T> {
+        self.pending().router().map(act)
+    }
+
+    /// Ends requests that no member takes.
+    pub(super) fn end_refused_in_fleet(&self) {
+        let refused = self.pending().take_refused();
+        for (reply, error) in refused {
+            reply.refuse(error);
+        }
+    }
+
     /// Notes the lease of a node as it was just seen.
     pub(super) fn set_lease(&self, link: &NodeLink, lease: Option<LeaseRecord>) {
         let is_absent = lease.is_none();
@@ -198,6 +222,9 @@ impl ClientShared {
     /// Notes that no actor system serves a node: after a while the connections are made anew. They may
     /// lead to a bus that has been replaced by another one, and does not know it.
     fn note_absence(&self, link: &NodeLink) {
+        if self.is_in_fleet && !std::ptr::eq(&raw const *self.link, link) {
+            return; // others may serve
+        }
         let Some(advice) = link.absence.note() else {
             return;
         };
@@ -208,6 +235,15 @@ impl ClientShared {
             );
         }
         self.transport.reconnect(&why);
+    }
+
+    /// Reads what a client has to know before its first request.
+    pub(super) async fn begin(self: &Arc<Self>) -> Result<(), TransportError> {
+        if !self.is_in_fleet {
+            return self.read_lease(&self.link).await.map(drop);
+        }
+        self.read_clock(&self.link, &*self.transport).await?;
+        refresh::read_members(self).await
     }
 
     /// Reads the lease of a node and the time from the bus.
@@ -254,6 +290,9 @@ impl ClientShared {
         if let Some(reason) = self.health.problem() {
             return Err(AskError::Unavailable { reason });
         }
+        if self.is_in_fleet && std::ptr::eq(&raw const *self.link, link) {
+            return self.read_member().await;
+        }
         let read = self.read_clock(link, &*self.transport).await;
         let lease = read.map_err(|error| AskError::Unavailable {
             reason: error.to_string(),
@@ -264,6 +303,23 @@ impl ClientShared {
         };
         link.absence.end();
         lease.check_version()
+    }
+
+    /// Checks that a member of the fleet serves.
+    async fn read_member(&self) -> Result<(), AskError> {
+        let read = self.transport.members().await;
+        let members = read.map_err(|error| AskError::Unavailable {
+            reason: error.to_string(),
+        })?;
+        let serves = |member: &Member| {
+            let state = member.profile.state;
+            matches!(state, MemberState::Listing | MemberState::Serving)
+        };
+        if members.all.iter().any(serves) {
+            Ok(())
+        } else {
+            Err(AskError::NoResponder)
+        }
     }
 
     /// Ends accepted requests that were refused, in a task: the refusal is certain if the bus that has
@@ -278,7 +334,7 @@ impl ClientShared {
             } else {
                 UNKNOWN
             };
-            let ended = self.pending().end_all(&ids);
+            let ended = self.pending().fail_all(&ids, &error);
             for reply in ended {
                 reply.refuse(error.clone());
             }

@@ -7,6 +7,8 @@ use crate::urn::Urn;
 
 use Listed::{Here, There};
 
+const NONE: MemberId = MemberId::NONE;
+
 /// Lists a name.
 async fn list(map: &dyn FleetMap, id: MemberId, name: &str) -> Listed {
     let listed = map.list(id, &[urn(name)]).await.unwrap();
@@ -57,7 +59,13 @@ pub(super) async fn name_has_one_member(bus: &dyn TestBus) {
     unlist(&*map, one, "missing").await;
     assert_eq!(found(&*client, &["user/2"]).await, [Some(one)]);
     unlist(&*map, one, "user/2").await;
-    assert_eq!(found(&*client, &["user/2"]).await, [None]);
+    assert_eq!(
+        found(&*client, &["user/2"]).await,
+        [Some(NONE)],
+        "it is awaited"
+    );
+    unlist(&*map, one, "user/1").await;
+    assert_eq!(found(&*client, &["user/1"]).await, [None]);
     assert_eq!(list(&*map, other, "user/2").await, Here);
     assert_eq!(list(&*map, one, "user/2").await, There(other));
 }
@@ -77,7 +85,10 @@ pub(super) async fn waiting_members_are_told_of_freed_names(bus: &dyn TestBus) {
     let after = freed(&*map).await;
     assert!(after > before);
 
-    // The one that stands by is no longer noted with the name.
+    // The one that stood by is no longer noted with the name, which is freed once more if it is not listed.
+    unlist(&*map, NONE, "awaited").await;
+    let (client, _replies) = fleet_client(bus).await;
+    assert_eq!(found(&*client, &["awaited"]).await, [None]);
     assert_eq!(list(&*map, other, "awaited").await, Here);
     unlist(&*map, other, "awaited").await;
     assert_eq!(freed(&*map).await, after);
@@ -136,9 +147,9 @@ pub(super) async fn sweep_frees_names_of_no_member(bus: &dyn TestBus) {
 
     removed(&*map, gone).await;
     let before = freed(&*map).await;
-    for _ in 0..2 {
+    for awaited in [Some(NONE), None] {
         sweep(&*map).await;
-        let rest = [None, None, Some(left), Some(stays)];
+        let rest = [awaited, None, Some(left), Some(stays)];
         assert_eq!(found(&*client, &names).await, rest);
     }
     let after = freed(&*map).await;
@@ -193,9 +204,9 @@ pub(super) async fn many_names_are_listed_in_batches(bus: &dyn TestBus) {
     let last = map.pulse().await.unwrap().heartbeats;
     let last = last.iter().find(|(id, _)| *id == one).unwrap().1;
     assert_eq!(map.remove(one, last).await, Ok(true));
-    sweep(&*map).await;
-    for batch in names.chunks(MAX_NAMES) {
-        let found = client.look_up(batch).await.unwrap();
-        assert_eq!(found, vec![None; batch.len()]);
+    for owner in [Some(NONE), None] {
+        sweep(&*map).await;
+        let found = client.look_up(&names[MAX_NAMES..2 * MAX_NAMES]).await;
+        assert_eq!(found, Ok(vec![owner; MAX_NAMES]));
     }
 }

@@ -64,8 +64,11 @@ impl ClientTransport for FaultyClient {
         self.inner.enqueue(node, epoch, frames).await
     }
 
-    async fn take_back(&self, node: &Keys, epoch: Epoch, frames: Vec<Frame>) {
-        self.inner.take_back(node, epoch, frames).await;
+    async fn take_back(&self, node: &Keys, epoch: Epoch, frames: Vec<Frame>) -> Vec<bool> {
+        if check(&self.faults).is_err() {
+            return vec![false; frames.len()];
+        }
+        self.inner.take_back(node, epoch, frames).await
     }
 
     async fn close(&self) {

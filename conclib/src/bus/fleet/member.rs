@@ -15,8 +15,9 @@ use crate::bus::link::RECONNECT_BACKOFF;
 use crate::bus::link::outage::Outage;
 use crate::bus::transport::TransportError;
 use crate::bus::transport::fleet::{
-    Heartbeats, Listed, MemberId, MemberState, Members, Pulse, SHARDS, ServerTerm,
+    Heartbeats, Listed, MAX_NAMES, MemberId, MemberState, Members, Pulse, SHARDS, ServerTerm,
 };
+use crate::urn::Urn;
 
 /// Interval of the heartbeats.
 const HEARTBEAT: Duration = Duration::from_secs(2);
@@ -120,6 +121,11 @@ struct Term<'a> {
     nodes: HashMap<MemberId, String>,
     /// The sweep that is under way.
     sweep: Option<Sweep>,
+    /// The removals that one sweep has covered. The second one frees the names that others stood by for, and
+    /// have not listed since.
+    swept_once: u64,
+    /// Names that were freed since the last heartbeat but one, each time.
+    freed: [Vec<Urn>; 2],
     outage: Outage,
 }
 
@@ -171,6 +177,8 @@ impl<'a> Term<'a> {
             members: Members::default(),
             nodes: HashMap::new(),
             sweep: None,
+            swept_once: 0,
+            freed: Default::default(),
             outage: Outage::default(),
         }
     }
@@ -241,10 +249,21 @@ impl<'a> Term<'a> {
         self.membership.heartbeat_answered(sent);
         self.saw(pulse).await?;
         self.remove_silent().await?;
+        self.free_again().await?;
         if self.sweep.is_none() && self.is_to_sweep() {
             self.sweep = Some(Sweep::of(self.pulse.unswept));
         }
         Ok(true)
+    }
+
+    /// Frees names that others stood by for some time ago, unless these have listed them.
+    async fn free_again(&mut self) -> Result<(), TransportError> {
+        for names in self.freed[1].chunks(MAX_NAMES) {
+            self.membership.map.unlist(MemberId::NONE, names).await?;
+        }
+        let [last, before] = &mut self.freed;
+        *before = std::mem::take(last);
+        Ok(())
     }
 
     /// Looks at the map without a heartbeat: a name that this member stands by for may be free.
@@ -327,9 +346,12 @@ impl<'a> Term<'a> {
         let map = &self.membership.map;
         let position = map.sweep(sweep.shard, sweep.position).await?;
         self.sweep = sweep.after(position);
-        if self.sweep.is_none() {
+        if self.sweep.is_none() && self.swept_once == sweep.unswept {
             map.swept(sweep.unswept).await?;
             self.pulse.unswept = 0;
+        }
+        if self.sweep.is_none() {
+            self.swept_once = sweep.unswept;
         }
         Ok(())
     }
@@ -348,7 +370,13 @@ impl<'a> Term<'a> {
                 return self.sweep_on(sweep).await.map(|()| Some(true));
             }
             NameWork::Nothing | NameWork::Announce(_) => return self.announce().await.map(Some),
-            NameWork::Free(ended) => map.unlist(self.id, ended).await.map(|()| true),
+            NameWork::Free(ended) => {
+                let freed = map.unlist(self.id, ended).await;
+                if freed.is_ok() {
+                    self.freed[0].extend_from_slice(ended);
+                }
+                freed.map(|()| true)
+            }
             NameWork::List(pending) => match map.list(self.id, pending).await {
                 Ok(Some(outcomes)) => {
                     self.listed(pending, outcomes);
@@ -364,7 +392,7 @@ impl<'a> Term<'a> {
         done.map(Some)
     }
 
-    fn listed(&self, urns: &[crate::urn::Urn], outcomes: Vec<Listed>) {
+    fn listed(&self, urns: &[Urn], outcomes: Vec<Listed>) {
         let node_of = |member: MemberId| {
             let known = self.nodes.get(&member);
             known.map_or_else(|| member.0.to_string(), String::clone)

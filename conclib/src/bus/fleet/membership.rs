@@ -84,6 +84,7 @@ impl Membership {
 
     /// Has clients choose this member no more, as far as they can be told.
     pub(crate) async fn drain(&self) {
+        self.names.keep();
         self.draining.cancel();
         if timeout(DRAIN_TIMEOUT, self.drained.wait()).await.is_err() {
             warn!(node = %self.node, "clients cannot be told that this member of the fleet stops: their requests are bounced");

@@ -38,6 +38,8 @@ struct Names {
     standing: HashMap<MemberId, HashSet<Urn>>,
     /// Names that several members may have.
     shared: BTreeMap<Urn, Arc<ListingSlot>>,
+    /// The member is about to leave: its names stay until it has, and clients wait for them.
+    is_leaving: bool,
     /// The shared names are other ones than those that were announced.
     shared_changed: bool,
     /// The log says that there are too many shared names.
@@ -105,6 +107,11 @@ impl NameTable {
     /// Waits until there may be something to do.
     pub(super) async fn changed(&self) {
         self.changed.notified().await;
+    }
+
+    /// Keeps all names until the member has left.
+    pub(super) fn keep(&self) {
+        self.state.lock().is_leaving = true;
     }
 
     /// The names that the member shares.
@@ -284,7 +291,8 @@ impl Names {
     /// Takes names to be freed, except those that other actors have claimed since.
     fn take_ended(&mut self) -> Vec<Urn> {
         let mut taken = Vec::new();
-        while taken.len() < MAX_NAMES
+        while !self.is_leaving
+            && taken.len() < MAX_NAMES
             && let Some(urn) = self.ended.pop_front()
         {
             if !self.listed.contains_key(&urn) {

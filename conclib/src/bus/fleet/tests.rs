@@ -14,6 +14,8 @@ use crate::prelude::*;
 use crate::system::SpawnError;
 use crate::urn::Urn;
 
+mod clients;
+
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -100,8 +100,14 @@ impl ClientTransport for MemoryClient {
         })
     }
 
-    /// Does nothing: an epoch that is over has no inbox here in which a batch could be left.
-    async fn take_back(&self, _: &Keys, _: Epoch, _: Vec<Frame>) {}
+    async fn take_back(&self, node: &Keys, epoch: Epoch, frames: Vec<Frame>) -> Vec<bool> {
+        let mut tables = self.bus.tables();
+        let node = tables.nodes.get_mut(&node.lease());
+        match node.and_then(|node| node.inbox(epoch)) {
+            Some(inbox) => inbox.take_back(frames),
+            None => vec![false; frames.len()], // an epoch that is over has no inbox here
+        }
+    }
 
     async fn close(&self) {
         self.unsubscribe();

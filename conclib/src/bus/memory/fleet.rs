@@ -115,8 +115,7 @@ impl Fleet {
         let mut is_awaited = false;
         for name in names {
             if self.owner(name) == Some(id) {
-                let freed = self.names.remove(name);
-                is_awaited |= freed.is_some_and(|freed| freed.has_standby);
+                is_awaited |= self.free(name);
             }
         }
         if is_awaited {
@@ -124,13 +123,35 @@ impl Fleet {
         }
     }
 
+    /// Frees a name; true if a member stands by for it. Then it stays, as that of no member, so that clients
+    /// wait.
+    fn free(&mut self, name: &Urn) -> bool {
+        match self.names.get_mut(name) {
+            Some(listed) if listed.has_standby => {
+                *listed = ListedName {
+                    owner: MemberId::NONE,
+                    has_standby: false,
+                };
+                true
+            }
+            _ => {
+                self.names.remove(name);
+                false
+            }
+        }
+    }
+
     fn sweep(&mut self, shard: u8, now: ServerTime) {
+        let members = &self.members;
+        let is_left = |(name, listed): &(&Urn, &ListedName)| {
+            shard_of(name) == shard && !members.contains_key(&listed.owner)
+        };
+        let left = self.names.iter().filter(is_left);
+        let left: Vec<_> = left.map(|(name, _)| name.clone()).collect();
         let mut is_awaited = false;
-        self.names.retain(|name, listed| {
-            let is_freed = shard_of(name) == shard && !self.members.contains_key(&listed.owner);
-            is_awaited |= is_freed && listed.has_standby;
-            !is_freed
-        });
+        for name in left {
+            is_awaited |= self.free(&name);
+        }
         if is_awaited {
             rise(&mut self.freed, now);
         }

@@ -46,6 +46,20 @@ impl Inbox {
         Some(queue.frames.len())
     }
 
+    /// Removes frames; returns for each if it was there.
+    pub(super) fn take_back(&self, frames: Vec<Frame>) -> Vec<bool> {
+        let mut queue = self.queue.lock();
+        let mut taken = Vec::with_capacity(frames.len());
+        for frame in frames {
+            let (frame, before) = (frame.into_bytes(), queue.frames.len());
+            queue.frames.retain(|other| *other != frame);
+            let removed = before - queue.frames.len();
+            queue.bytes -= removed * frame.len();
+            taken.push(removed > 0);
+        }
+        taken
+    }
+
     /// Takes up to `count` frames, waiting up to `block` for the first one.
     pub(super) async fn pop(&self, count: usize, block: Duration) -> Vec<Bytes> {
         if block.is_zero() {

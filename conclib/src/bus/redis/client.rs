@@ -157,7 +157,7 @@ impl ClientTransport for RedisClient {
         })
     }
 
-    async fn take_back(&self, node: &Keys, epoch: Epoch, frames: Vec<Frame>) {
+    async fn take_back(&self, node: &Keys, epoch: Epoch, frames: Vec<Frame>) -> Vec<bool> {
         let inbox = node.inbox(epoch);
         let remove = |commands: &mut Commands<'_>| {
             // Every copy: a frame may have been sent twice.
@@ -169,9 +169,17 @@ impl ClientTransport for RedisClient {
                     .frame(frame);
             }
         };
+        if frames.is_empty() {
+            return Vec::new();
+        }
         let removed = async { self.requests.link()?.exchange(TIMEOUT, remove).await };
-        if let Err(error) = removed.await {
-            tracing::debug!(%error, "could not take requests back from the inbox of a former epoch; it expires");
+        let was_there = |reply: RedisReply| reply.as_u64().is_some_and(|count| count > 0);
+        match removed.await {
+            Ok(replies) => replies.into_iter().map(was_there).collect(),
+            Err(error) => {
+                tracing::debug!(%error, "could not take requests back from an inbox");
+                vec![false; frames.len()]
+            }
         }
     }
 

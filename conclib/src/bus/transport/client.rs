@@ -37,9 +37,9 @@ pub(crate) trait ClientTransport: StreamProducer + FleetView {
         frames: Vec<Frame>,
     ) -> Result<Enqueued, TransportError>;
 
-    /// Removes a batch from the inbox of an epoch that is over, as far as possible: no other process
-    /// may know of that inbox any more.
-    async fn take_back(&self, node: &Keys, epoch: Epoch, frames: Vec<Frame>);
+    /// Removes a batch from an inbox, as far as possible, and returns for each frame if it certainly was
+    /// there: no system takes it any more.
+    async fn take_back(&self, node: &Keys, epoch: Epoch, frames: Vec<Frame>) -> Vec<bool>;
 
     /// Writes where that has no effect: fails if the bus takes no writes any more, because another has
     /// taken its place. (A bus in memory always does.)

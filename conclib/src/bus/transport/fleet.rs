@@ -27,6 +27,11 @@ pub(crate) const SHARDS: u8 = 64;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub(crate) struct MemberId(pub(crate) u64);
 
+impl MemberId {
+    /// The number of no member. A freed name has it for which a member stands by.
+    pub(crate) const NONE: Self = Self(0);
+}
+
 /// The number of a change of the map that clients have to know: greater than every one before. 0 is the
 /// version of a map without a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -147,11 +152,13 @@ pub(crate) trait FleetMap: Send + Sync {
         names: &[Urn],
     ) -> Result<Option<Vec<Listed>>, TransportError>;
 
-    /// Frees those of up to [`MAX_NAMES`] names that the caller has, even if it is no member any more.
+    /// Frees those of up to [`MAX_NAMES`] names that `id` has, even if it is no member any more. A name that
+    /// another member stands by for is that of [`MemberId::NONE`] from then on, so that clients wait until
+    /// it is listed; if it is not, it is to be freed once more.
     async fn unlist(&self, id: MemberId, names: &[Urn]) -> Result<(), TransportError>;
 
-    /// Frees names of one shard, some hundreds at a time, that are of no member; returns the position for
-    /// the next call, 0 after the last one.
+    /// Frees names of one shard, some hundreds at a time, that are of no member, in the same way; returns
+    /// the position for the next call, 0 after the last one.
     async fn sweep(&self, shard: u8, position: u64) -> Result<u64, TransportError>;
 
     /// Notes that every shard was swept, unless a member was removed since `unswept` was read.
@@ -164,7 +171,6 @@ pub(crate) trait FleetMap: Send + Sync {
 
 /// The map as clients see it.
 #[async_trait]
-#[cfg_attr(not(test), allow(dead_code, reason = "clients of a fleet follow"))]
 pub(crate) trait FleetView: Send + Sync {
     /// Reads the version of the map.
     async fn version(&self) -> Result<MapVersion, TransportError>;
@@ -172,7 +178,8 @@ pub(crate) trait FleetView: Send + Sync {
     /// Reads the members.
     async fn members(&self) -> Result<Members, TransportError>;
 
-    /// Reads which members have up to [`MAX_NAMES`] names. A member may be gone that still has a name.
+    /// Reads which members have up to [`MAX_NAMES`] names. A member may be gone that still has a name, or be
+    /// [`NONE`](MemberId::NONE).
     async fn look_up(&self, names: &[Urn]) -> Result<Vec<Option<MemberId>>, TransportError>;
 }
 

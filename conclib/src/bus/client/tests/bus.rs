@@ -149,7 +149,9 @@ impl ClientTransport for DelayedBus {
         })
     }
 
-    async fn take_back(&self, _: &Keys, _: Epoch, _: Vec<Frame>) {}
+    async fn take_back(&self, _: &Keys, _: Epoch, frames: Vec<Frame>) -> Vec<bool> {
+        vec![false; frames.len()]
+    }
 
     async fn close(&self) {}
 }
@@ -169,7 +171,9 @@ impl ClientTransport for StalledBus {
         pending().await
     }
 
-    async fn take_back(&self, _: &Keys, _: Epoch, _: Vec<Frame>) {}
+    async fn take_back(&self, _: &Keys, _: Epoch, frames: Vec<Frame>) -> Vec<bool> {
+        vec![false; frames.len()]
+    }
 
     async fn close(&self) {}
 }
@@ -206,7 +210,9 @@ impl ClientTransport for SilentBus {
         pending().await
     }
 
-    async fn take_back(&self, _: &Keys, _: Epoch, _: Vec<Frame>) {}
+    async fn take_back(&self, _: &Keys, _: Epoch, frames: Vec<Frame>) -> Vec<bool> {
+        vec![false; frames.len()]
+    }
 
     async fn close(&self) {}
 }
@@ -246,7 +252,9 @@ impl ClientTransport for SucceededBus {
         })
     }
 
-    async fn take_back(&self, _: &Keys, _: Epoch, _: Vec<Frame>) {}
+    async fn take_back(&self, _: &Keys, _: Epoch, frames: Vec<Frame>) -> Vec<bool> {
+        vec![false; frames.len()]
+    }
 
     async fn close(&self) {}
 }
@@ -272,8 +280,9 @@ impl ClientTransport for LosingBus {
         Err(TransportError::Unknown("lost".to_owned()))
     }
 
-    async fn take_back(&self, _: &Keys, epoch: Epoch, frames: Vec<Frame>) {
+    async fn take_back(&self, _: &Keys, epoch: Epoch, frames: Vec<Frame>) -> Vec<bool> {
         self.taken_back.lock().push((epoch, frames.len()));
+        vec![true; frames.len()]
     }
 
     async fn close(&self) {}

@@ -63,7 +63,8 @@ end
 }
 
 /// `owner` tells the number of the member that has a name, by the name's value, and its state: none, and
-/// an empty one, if it is no member.
+/// an empty one, if it is no member. `free` frees a name: one that a member stands by for stays, as that of
+/// no member, so that clients wait.
 macro_rules! owner {
     () => {
         "\
@@ -84,6 +85,14 @@ local function owner(value)
   return known
 end
 local function is_awaited(value) return #value > 6 end
+local function free(names, name, value)
+  if not is_awaited(value) then
+    redis.call('HDEL', names, name)
+    return false
+  end
+  redis.call('HSET', names, name, string.rep('\\0', 6))
+  return true
+end
 "
     };
 }
@@ -186,14 +195,12 @@ pub(super) const UNLIST: &str = script!(
     "\
 local at, is_freed = 2, false
 for key = 2, #KEYS do
-  local last, freed = at + tonumber(ARGV[at]), {}
+  local last = at + tonumber(ARGV[at])
   for i, value in ipairs(redis.call('HMGET', KEYS[key], unpack(ARGV, at + 1, last))) do
     if value and string.sub(value, 1, 6) == ARGV[1] then
-      freed[#freed + 1] = ARGV[at + i]
-      is_freed = is_freed or is_awaited(value)
+      is_freed = free(KEYS[key], ARGV[at + i], value) or is_freed
     end
   end
-  if #freed > 0 then redis.call('HDEL', KEYS[key], unpack(freed)) end
   at = last + 1
 end
 if is_freed then rise('freed') end
@@ -210,8 +217,7 @@ local is_freed = false
 for i = 1, #page[2], 2 do
   local name, value = page[2][i], page[2][i + 1]
   if owner(value).state == '' then
-    redis.call('HDEL', KEYS[2], name)
-    is_freed = is_freed or is_awaited(value)
+    is_freed = free(KEYS[2], name, value) or is_freed
   end
 end
 if is_freed then rise('freed') end

@@ -1,0 +1,238 @@
+//! The members of a fleet, as a client chooses among them. No I/O.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::bus::client::node_link::NodeLink;
+use crate::bus::transport::fleet::{MapVersion, Member, MemberId, MemberState};
+use crate::random::Process;
+use crate::urn::Urn;
+
+/// Time for which a member is avoided after it has refused a request: one that fails fast has little to do,
+/// and would get all requests otherwise.
+const AVOIDED: Duration = Duration::from_secs(1);
+
+/// Time for which a member counts as closed that does not serve and has not said that it leaves.
+const CLOSED: Duration = Duration::from_millis(250);
+
+/// Time without an answer, while requests wait for one, after which a member is avoided.
+pub(super) const SILENT: Duration = Duration::from_secs(1);
+
+/// The members of a fleet, as a client knows them.
+#[derive(Default)]
+pub(super) struct RoutedMembers {
+    pub(super) version: MapVersion,
+    /// In the order of their numbers.
+    all: Vec<RoutedMember>,
+    /// The members that share a name, as indices.
+    shared: HashMap<Urn, Vec<usize>>,
+    /// Names that members have shared who have left.
+    left: HashSet<Urn>,
+}
+
+/// A member, as requests are given to it.
+pub(super) struct RoutedMember {
+    pub(super) id: MemberId,
+    pub(super) link: Arc<NodeLink>,
+    /// The process that is named in the URNs that it generates.
+    process: Process,
+    state: MemberState,
+    /// It is avoided until then.
+    avoided: Option<Instant>,
+    /// It does not serve, as it has said; it may again from then on.
+    closed: Option<Instant>,
+    /// The moment of its last answer, or since which a request waits for one.
+    heard: Option<Instant>,
+}
+
+/// The reasons against a member, the weakest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Doubt {
+    Nothing,
+    /// It has refused a request, or does not answer.
+    Avoided,
+    /// It is about to leave.
+    Draining,
+}
+
+impl RoutedMember {
+    fn serves(&self) -> bool {
+        self.state != MemberState::Left
+    }
+
+    /// Notes that it has answered.
+    pub(super) fn answered(&mut self, now: Instant) {
+        self.heard = Some(now);
+    }
+
+    /// Notes that a request was given to it.
+    pub(super) fn sent(&mut self, now: Instant) {
+        if self.link.in_flight() <= 1 {
+            self.heard = Some(now);
+        }
+    }
+
+    /// Notes that it has refused a request that others may take.
+    pub(super) fn refused(&mut self, now: Instant) {
+        self.avoided = Some(now + AVOIDED);
+    }
+
+    /// Notes that it does not serve now.
+    pub(super) fn closed(&mut self, now: Instant) {
+        self.closed = Some(now + CLOSED);
+        self.refused(now);
+    }
+
+    /// True if requests can be given to it, as far as is known.
+    fn is_open(&self, now: Instant) -> bool {
+        match (self.state, self.closed) {
+            (MemberState::Left, _) | (MemberState::Draining, Some(_)) => false,
+            (_, closed) => closed.is_none_or(|until| until <= now),
+        }
+    }
+
+    /// True if requests wait for it, and it has not answered for a while.
+    pub(super) fn is_silent(&self, now: Instant) -> bool {
+        let heard = self.heard.filter(|_| self.link.in_flight() > 0);
+        heard.is_some_and(|heard| now.saturating_duration_since(heard) >= SILENT)
+    }
+
+    fn doubt(&self, now: Instant) -> Doubt {
+        let is_avoided = self.avoided.is_some_and(|until| now < until);
+        if self.state == MemberState::Draining {
+            Doubt::Draining
+        } else if is_avoided || self.is_silent(now) || self.link.backpressure.is_full() {
+            Doubt::Avoided
+        } else {
+            Doubt::Nothing
+        }
+    }
+
+    /// The load of a member: the client's own requests, then the length of its inbox as last seen.
+    fn load(&self) -> (usize, u64) {
+        (self.link.in_flight(), self.link.backpressure.length())
+    }
+}
+
+impl RoutedMembers {
+    /// Replaces the members by those that the map has, with their links.
+    pub(super) fn replace(&mut self, version: MapVersion, members: Vec<(Member, Arc<NodeLink>)>) {
+        let mut former: HashMap<_, _> = self.all.drain(..).map(|known| (known.id, known)).collect();
+        self.version = version;
+        self.shared.clear();
+        self.left.clear();
+        for (index, (member, link)) in members.into_iter().enumerate() {
+            let Member { id, profile } = member;
+            let known = former.remove(&id);
+            if profile.state == MemberState::Left {
+                self.left.extend(profile.shared);
+            } else {
+                for urn in profile.shared {
+                    self.shared.entry(urn).or_default().push(index);
+                }
+            }
+            self.all.push(RoutedMember {
+                id,
+                link,
+                process: profile.process,
+                state: profile.state,
+                avoided: known.as_ref().and_then(|known| known.avoided),
+                closed: known.as_ref().and_then(|known| known.closed),
+                heard: known.and_then(|known| known.heard),
+            });
+        }
+    }
+
+    pub(super) fn get(&mut self, id: MemberId) -> Option<&mut RoutedMember> {
+        let index = self.index(id)?;
+        self.all.get_mut(index)
+    }
+
+    fn index(&self, id: MemberId) -> Option<usize> {
+        self.all.binary_search_by_key(&id, |member| member.id).ok()
+    }
+
+    /// True if the map had this member.
+    pub(super) fn knows(&self, id: MemberId) -> bool {
+        self.index(id).is_some()
+    }
+
+    /// True if this member has not left.
+    pub(super) fn serves(&self, id: MemberId) -> bool {
+        self.index(id).is_some_and(|index| self.all[index].serves())
+    }
+
+    /// True if requests can be given to this member, as far as is known.
+    pub(super) fn is_open(&self, id: MemberId, now: Instant) -> bool {
+        self.index(id)
+            .is_some_and(|index| self.all[index].is_open(now))
+    }
+
+    /// The only member that serves.
+    pub(super) fn sole(&self) -> Option<MemberId> {
+        let mut serving = self.all.iter().filter(|member| member.serves());
+        let first = serving.next()?;
+        serving.next().is_none().then_some(first.id)
+    }
+
+    /// True if a member serves.
+    pub(super) fn serve(&self) -> bool {
+        self.all.iter().any(RoutedMember::serves)
+    }
+
+    /// True if a member has names that it has not tried to list yet.
+    pub(super) fn are_listing(&self) -> bool {
+        let is_listing = |member: &RoutedMember| member.state == MemberState::Listing;
+        self.all.iter().any(is_listing)
+    }
+
+    /// True if a member has left that shared this name: another one may take its place.
+    pub(super) fn have_left(&self, urn: &Urn) -> bool {
+        self.left.contains(urn)
+    }
+
+    /// The member of a process that generates URNs.
+    pub(super) fn of_process(&self, process: Process) -> Option<MemberId> {
+        let mut serving = self.all.iter().filter(|member| member.serves());
+        serving
+            .find(|member| member.process == process)
+            .map(|member| member.id)
+    }
+
+    /// True if members share this name.
+    pub(super) fn share(&self, urn: &Urn) -> bool {
+        self.shared.contains_key(urn)
+    }
+
+    /// Chooses among the members that share a name, without those that were tried: of two at random the
+    /// one with less load, among those with the least doubt. (Mitzenmacher, "The Power of Two Choices in
+    /// Randomized Load Balancing", 2001.)
+    pub(super) fn choose(&self, urn: &Urn, tried: &[MemberId], now: Instant) -> Option<MemberId> {
+        let sharing = self
+            .shared
+            .get(urn)?
+            .iter()
+            .filter_map(|i| self.all.get(*i));
+        let untried = || sharing.clone().filter(|member| !tried.contains(&member.id));
+        let least = untried().map(|member| member.doubt(now)).min()?;
+        let best = || untried().filter(|member| member.doubt(now) == least);
+        let count = best().count();
+        let first = fastrand::usize(..count);
+        let second = if count > 1 {
+            (first + fastrand::usize(1..count)) % count
+        } else {
+            first
+        };
+        let two = [best().nth(first), best().nth(second)];
+        let chosen = two.into_iter().flatten().min_by_key(|member| member.load());
+        chosen.map(|member| member.id)
+    }
+
+    /// The members from which requests wait for an answer that does not come.
+    pub(super) fn silent(&self, now: Instant) -> impl Iterator<Item = &RoutedMember> {
+        self.all.iter().filter(move |member| member.is_silent(now))
+    }
+}

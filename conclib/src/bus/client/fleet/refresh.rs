@@ -1,0 +1,159 @@
+//! Keeps the routes of a client up to date: reads the map, looks names up, and takes requests back from
+//! members that do not answer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+use tracing::debug;
+
+use crate::bus::client::fleet::Router;
+use crate::bus::client::node_link::NodeLink;
+use crate::bus::client::shared::ClientShared;
+use crate::bus::transport::TransportError;
+use crate::bus::transport::fleet::{MAX_NAMES, MapVersion, MemberId};
+use crate::error::AskError;
+use crate::urn::Urn;
+
+/// Interval at which the version of the map is read, in case a notice was lost, and at which members that
+/// do not answer are looked for.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Pause after a failed call, and between two reads of the map.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Number of requests that are taken back at a time.
+const TAKEN_BACK: usize = 512;
+
+/// Keeps the routes of a client up to date until it is closed.
+pub(in crate::bus::client) async fn refresh(shared: Arc<ClientShared>) {
+    let Some(wakes) = shared.pending().router().map(|router| router.wakes.clone()) else {
+        return;
+    };
+    let mut next_round = Instant::now() + INTERVAL;
+    let mut earliest = Instant::now();
+    while !shared.closed.is_cancelled() {
+        let now = Instant::now();
+        if now >= earliest {
+            let is_round = now >= next_round;
+            if is_round {
+                next_round = now + INTERVAL;
+            }
+            if let Err(reason) = update(&shared, is_round).await {
+                debug!(%reason, "cannot read the map of the fleet: trying again");
+                earliest = Instant::now() + PAUSE;
+                shared.with_router(Router::map_changed);
+            } else {
+                earliest = now + PAUSE;
+            }
+            shared.end_refused_in_fleet();
+        }
+        let next_look = shared.with_router(|router| router.next_look()).flatten();
+        let next = next_look.map_or(next_round, |look| look.min(next_round));
+        tokio::select! {
+            () = shared.closed.cancelled() => {}
+            () = wakes.notified() => {}
+            () = sleep_until(next.max(earliest)) => {}
+        }
+    }
+}
+
+/// Does what is wanted now, and in a round also what is due at intervals.
+async fn update(shared: &Arc<ClientShared>, is_round: bool) -> Result<(), TransportError> {
+    let wanted = shared.with_router(|router| router.take_wanted(Instant::now()));
+    let Some((wants_members, names)) = wanted else {
+        return Ok(());
+    };
+    if let Err(reason) = update_members(shared, wants_members, is_round).await {
+        shared.with_router(|router| router.look_again(names, Instant::now()));
+        return Err(reason);
+    }
+    let mut rest = names;
+    while !rest.is_empty() {
+        let names: Vec<_> = rest.drain(..rest.len().min(MAX_NAMES)).collect();
+        match shared.transport.look_up(&names).await {
+            Ok(found) => looked_up(shared, &names, &found),
+            Err(reason) => {
+                rest.extend(names);
+                shared.with_router(|router| router.look_again(rest, Instant::now()));
+                return Err(reason);
+            }
+        }
+    }
+    if is_round {
+        take_back_from_silent(shared).await;
+    }
+    Ok(())
+}
+
+/// Reads the members if a request has asked for that, or the map has changed.
+async fn update_members(
+    shared: &Arc<ClientShared>,
+    is_wanted: bool,
+    is_round: bool,
+) -> Result<(), TransportError> {
+    let known = shared.with_router(|router| router.members.version);
+    let has_changed = async || -> Result<bool, TransportError> {
+        Ok(is_round && Some(shared.transport.version().await?) != known)
+    };
+    if is_wanted || has_changed().await? {
+        read_members(shared).await?;
+    }
+    Ok(())
+}
+
+/// Reads the members of the fleet.
+pub(in crate::bus::client) async fn read_members(
+    shared: &Arc<ClientShared>,
+) -> Result<(), TransportError> {
+    let members = shared.transport.members().await?;
+    let links = members.all.into_iter().map(|member| {
+        let link = shared.link_to(&member.profile.node);
+        (member, link)
+    });
+    let (links, version): (Vec<_>, MapVersion) = (links.collect(), members.version);
+    let urns = shared.with_router(|router| router.set_members(version, links));
+    for urn in urns.into_iter().flatten() {
+        shared.pending().release(&urn);
+    }
+    Ok(())
+}
+
+fn looked_up(shared: &ClientShared, names: &[Urn], found: &[Option<MemberId>]) {
+    let now = Instant::now();
+    for (urn, found) in names.iter().zip(found) {
+        let mut pending = shared.pending();
+        let outcome = pending
+            .router()
+            .map(|router| router.looked_up(urn, *found, now));
+        match outcome {
+            Some(Ok(true)) => pending.release(urn),
+            Some(Err(error)) => pending.refuse_held(urn, &error),
+            Some(Ok(false)) | None => {}
+        }
+    }
+}
+
+/// Takes requests back that members have not taken off their inboxes, and that do not answer: they were
+/// certainly not executed.
+async fn take_back_from_silent(shared: &ClientShared) {
+    let silent = shared.with_router(|router| router.silent_links(Instant::now()));
+    for link in silent.unwrap_or_default() {
+        take_back(shared, &link).await;
+    }
+}
+
+async fn take_back(shared: &ClientShared, link: &Arc<NodeLink>) {
+    let (epoch, requests) = shared.pending().accepted_by(link, TAKEN_BACK);
+    let Some(epoch) = epoch else {
+        return;
+    };
+    let (ids, frames): (Vec<_>, Vec<_>) = requests.into_iter().unzip();
+    let taken = shared.transport.take_back(&link.keys, epoch, frames).await;
+    let mut pending = shared.pending();
+    for (id, was_there) in ids.into_iter().zip(taken) {
+        if was_there {
+            pending.bounces(id, &AskError::NoResponder);
+        }
+    }
+}

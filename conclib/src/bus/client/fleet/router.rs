@@ -1,0 +1,454 @@
+//! Decides which member of a fleet a request goes to. No I/O.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use smallvec::SmallVec;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::bus::client::fleet::members::RoutedMembers;
+use crate::bus::client::fleet::names::{Name, Names, Place, Ticket};
+use crate::bus::client::fleet::retry_budget::RetryBudget;
+use crate::bus::client::node_link::NodeLink;
+use crate::bus::transport::fleet::{MapVersion, Member, MemberId};
+use crate::error::AskError;
+use crate::random::Uuid;
+use crate::urn::Urn;
+
+/// Pause before a name is looked up once more that has no place yet.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// The requests of a client in a fleet, and what it knows of the members.
+#[derive(Default)]
+pub(in crate::bus::client) struct Router {
+    pub(super) members: RoutedMembers,
+    pub(super) names: Names,
+    pub(super) budget: RetryBudget,
+    /// The map was read.
+    is_known: bool,
+    /// The map is to be read, since a request found no member.
+    wants_members: bool,
+    /// Names to be looked up, and the moments from which on.
+    wanted: Vec<(Urn, Instant)>,
+    /// Notified when the map is to be read or names are to be looked up.
+    pub(super) wakes: Arc<Notify>,
+}
+
+/// The way of one request through a fleet.
+#[derive(Debug)]
+pub(in crate::bus::client) struct Route {
+    urn: Urn,
+    /// The member that it was given to last.
+    given: Option<(MemberId, Way)>,
+    /// Members that have refused it.
+    tried: SmallVec<[MemberId; 4]>,
+    /// The last refusal.
+    refusal: Option<AskError>,
+}
+
+/// The reason for which a request goes to a member.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    /// The member has the name; the term of the name.
+    Listed(u32),
+    /// The member shares the name.
+    Shared,
+    /// The name says its process.
+    Generated,
+}
+
+/// The place to which a request goes now.
+pub(in crate::bus::client) enum Destination {
+    To(Arc<NodeLink>),
+    /// None yet: the request waits.
+    Hold,
+    Refuse(AskError),
+}
+
+/// A refusal that says that the request was certainly not executed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::bus::client) enum Bounce {
+    /// The member has no such actor.
+    NotHere,
+    /// The member does not serve.
+    Closed,
+    /// The actor has too much to do.
+    Busy,
+}
+
+impl Bounce {
+    /// The bounce that an error is, if it is one for a request that goes this way.
+    fn of(error: &AskError, way: Way) -> Option<Self> {
+        match error {
+            AskError::NoResponder => Some(Self::Closed),
+            AskError::ActorNotFound { .. } if way != Way::Generated => Some(Self::NotHere),
+            AskError::ActorFailed { .. } if way == Way::Shared => Some(Self::NotHere),
+            AskError::Overloaded { .. } if way == Way::Shared => Some(Self::Busy),
+            _ => None,
+        }
+    }
+}
+
+/// The outcome of a look for a name.
+enum Verdict {
+    /// Held requests have a place now.
+    Known,
+    /// They wait on.
+    Wait,
+    Refuse(AskError),
+}
+
+impl Route {
+    pub(in crate::bus::client) fn new(urn: Urn) -> Self {
+        Self {
+            urn,
+            given: None,
+            tried: SmallVec::new(),
+            refusal: None,
+        }
+    }
+
+    pub(in crate::bus::client) fn urn(&self) -> &Urn {
+        &self.urn
+    }
+
+    /// The last refusal of the request.
+    pub(in crate::bus::client) fn refusal(&self) -> Option<AskError> {
+        self.refusal.clone()
+    }
+
+    /// The bounce that an error is for this request, if it is one.
+    pub(in crate::bus::client) fn bounce(&self, error: &AskError) -> Option<Bounce> {
+        self.given.and_then(|(_, way)| Bounce::of(error, way))
+    }
+}
+
+impl Router {
+    /// The place to which a request goes. If it goes to a member, it counts as given to it.
+    pub(in crate::bus::client) fn place(
+        &mut self,
+        route: &mut Route,
+        ticket: u64,
+        now: Instant,
+    ) -> Destination {
+        let ticket = Ticket(ticket);
+        self.budget.earn();
+        let name = self.names.of(&route.urn);
+        if name.holds() {
+            name.hold(ticket);
+            return Destination::Hold;
+        }
+        self.try_place(route, ticket, now)
+    }
+
+    fn try_place(&mut self, route: &mut Route, ticket: Ticket, now: Instant) -> Destination {
+        let found = self.find(&route.urn, &route.tried, now);
+        let given = found.and_then(|(member, way)| self.give(route, member, way, now));
+        match given {
+            Some(link) => Destination::To(link),
+            // Every member that shares the name has refused the request: after a pause, once more.
+            None if !route.tried.is_empty() => {
+                route.tried.clear();
+                self.hold(&route.urn, ticket, now + LOOK_AGAIN)
+            }
+            None => self.hold(&route.urn, ticket, now),
+        }
+    }
+
+    /// Notes that a request goes to a member.
+    fn give(
+        &mut self,
+        route: &mut Route,
+        id: MemberId,
+        way: Way,
+        now: Instant,
+    ) -> Option<Arc<NodeLink>> {
+        let member = self.members.get(id)?;
+        member.sent(now);
+        let link = member.link.clone();
+        let way = match way {
+            Way::Listed(_) => Way::Listed(self.names.of(&route.urn).sent()),
+            way => way,
+        };
+        route.given = Some((id, way));
+        Some(link)
+    }
+
+    /// Has a request wait until its name has a place, which is looked up then.
+    fn hold(&mut self, urn: &Urn, ticket: Ticket, at: Instant) -> Destination {
+        self.names.of(urn).hold(ticket);
+        self.want(urn, at);
+        Destination::Hold
+    }
+
+    /// Has a name looked up, unless it is already.
+    fn want(&mut self, urn: &Urn, at: Instant) {
+        if !self.is_known || !self.members.serve() {
+            self.wants_members = true;
+        }
+        let name = self.names.of(urn);
+        if !std::mem::replace(&mut name.is_looked_up, true) {
+            self.wanted.push((urn.clone(), at));
+        }
+        self.wakes.notify_one();
+    }
+
+    /// The member that a request for a name goes to; `None` if that is to be looked up.
+    fn find(&mut self, urn: &Urn, tried: &[MemberId], now: Instant) -> Option<(MemberId, Way)> {
+        if !self.is_known {
+            return None;
+        }
+        let process = Uuid::from_urn(urn.as_str()).and_then(Uuid::process);
+        if let Some(member) = process.and_then(|process| self.members.of_process(process)) {
+            return Some((member, Way::Generated));
+        }
+        let (shares, sole) = (self.members.share(urn), self.members.sole());
+        let version = self.members.version;
+        let name = self.names.of(urn);
+        let is_unlisted = match name.place {
+            Place::At(member) if self.members.serves(member) => {
+                return Some((member, Way::Listed(0)));
+            }
+            Place::At(_) => {
+                name.member_is_gone();
+                false
+            }
+            Place::Unlisted(_) if !shares => {
+                name.place = Place::Unknown;
+                false
+            }
+            Place::Unlisted(at) => {
+                if at != version {
+                    // It was not listed a moment ago: this is looked up beside the request.
+                    self.want(urn, now);
+                }
+                true
+            }
+            Place::Unknown => false,
+        };
+        if shares && (is_unlisted || sole.is_some()) {
+            let chosen = self.members.choose(urn, tried, now);
+            return chosen.map(|member| (member, Way::Shared));
+        }
+        let sole = sole.filter(|sole| !tried.contains(sole))?;
+        self.names.of(urn).place = Place::At(sole);
+        Some((sole, Way::Listed(0)))
+    }
+
+    /// Notes that a request has ended; `executed` if it may have been. Returns true if requests for its name
+    /// may leave that wait.
+    pub(in crate::bus::client) fn ended(&mut self, route: &Route, ticket: u64) -> bool {
+        let Some(name) = self.names.get(&route.urn) else {
+            return false;
+        };
+        match route.given {
+            Some((_, Way::Listed(term))) => name.ended(Ticket(ticket), term),
+            Some(_) => return false,
+            None => name.forget(Ticket(ticket)),
+        }
+        name.holds() && name.may_release()
+    }
+
+    /// Notes that a member has answered.
+    pub(in crate::bus::client) fn heard(&mut self, route: &Route, now: Instant) {
+        if let Some((member, _)) = route.given
+            && let Some(member) = self.members.get(member)
+        {
+            member.answered(now);
+        }
+    }
+
+    /// The next place of a request that was bounced.
+    pub(in crate::bus::client) fn bounced(
+        &mut self,
+        route: &mut Route,
+        ticket: u64,
+        (bounce, refusal): (Bounce, AskError),
+        now: Instant,
+    ) -> Destination {
+        let Some((id, way)) = route.given.take() else {
+            return Destination::Refuse(refusal);
+        };
+        if let Some(member) = self.members.get(id) {
+            match bounce {
+                Bounce::Closed => member.closed(now),
+                _ if way == Way::Shared => member.refused(now),
+                _ => {}
+            }
+        }
+        route.tried.push(id);
+        route.refusal = Some(refusal.clone());
+        let ticket = Ticket(ticket);
+        match way {
+            Way::Generated => Destination::Refuse(refusal),
+            Way::Listed(term) => {
+                let name = self.names.of(&route.urn);
+                name.bounced(term);
+                if name.place == Place::At(id) {
+                    name.place = Place::Unknown;
+                }
+                if bounce == Bounce::NotHere {
+                    name.denied = Some(id);
+                }
+                route.tried.clear();
+                self.hold(&route.urn, ticket, now)
+            }
+            Way::Shared => {
+                if bounce == Bounce::Busy && !self.budget.spend() {
+                    return Destination::Refuse(refusal);
+                }
+                let next = self.members.choose(&route.urn, &route.tried, now);
+                let given = next.and_then(|next| self.give(route, next, Way::Shared, now));
+                match given {
+                    Some(link) => Destination::To(link),
+                    None if bounce == Bounce::Busy => Destination::Refuse(refusal),
+                    None => {
+                        self.wants_members = true;
+                        route.tried.clear();
+                        self.hold(&route.urn, ticket, now + LOOK_AGAIN)
+                    }
+                }
+            }
+        }
+    }
+
+    /// Replaces the members by those that the map has. Returns the names whose member is gone.
+    pub(super) fn set_members(
+        &mut self,
+        version: MapVersion,
+        members: Vec<(Member, Arc<NodeLink>)>,
+    ) -> Vec<Urn> {
+        self.members.replace(version, members);
+        self.is_known = true;
+        let mut gone = Vec::new();
+        for (urn, name) in self.names.iter_mut() {
+            if let Place::At(member) = name.place
+                && !self.members.serves(member)
+            {
+                name.member_is_gone();
+                if name.holds() {
+                    gone.push(urn.clone());
+                }
+            }
+        }
+        gone
+    }
+
+    /// The links to members from which requests wait for an answer that does not come.
+    pub(super) fn silent_links(&self, now: Instant) -> Vec<Arc<NodeLink>> {
+        let silent = self.members.silent(now);
+        silent.map(|member| member.link.clone()).collect()
+    }
+
+    /// Has names looked up once more, after a failed call.
+    pub(super) fn look_again(&mut self, names: Vec<Urn>, now: Instant) {
+        let at = now + LOOK_AGAIN;
+        self.wanted.extend(names.into_iter().map(|urn| (urn, at)));
+    }
+
+    /// Takes note of the member that has a name, and of none that has it. Returns the requests that have
+    /// waited for that and end now, with their error; or true if they have a place.
+    pub(super) fn looked_up(
+        &mut self,
+        urn: &Urn,
+        found: Option<MemberId>,
+        now: Instant,
+    ) -> Result<bool, AskError> {
+        let verdict = self.judge(urn, found, now);
+        let name = self.names.of(urn);
+        name.is_looked_up = false;
+        let holds = name.holds();
+        match verdict {
+            Verdict::Known => Ok(holds && name.may_release()),
+            Verdict::Wait if holds => {
+                self.want(urn, now + LOOK_AGAIN);
+                Ok(false)
+            }
+            Verdict::Wait => Ok(false),
+            Verdict::Refuse(error) => Err(error),
+        }
+    }
+
+    fn judge(&mut self, urn: &Urn, found: Option<MemberId>, now: Instant) -> Verdict {
+        let (sole, version) = (self.members.sole(), self.members.version);
+        let Some(found) = found else {
+            let name = self.names.of(urn);
+            let denied = name.denied.take();
+            if self.members.share(urn) {
+                name.place = Place::Unlisted(version);
+                return Verdict::Known;
+            }
+            return match sole {
+                Some(sole) if denied != Some(sole) && self.members.is_open(sole, now) => {
+                    name.place = Place::At(sole);
+                    Verdict::Known
+                }
+                Some(sole) if denied != Some(sole) => Verdict::Wait,
+                _ if self.members.are_listing() || self.members.have_left(urn) => Verdict::Wait,
+                _ if self.members.serve() => {
+                    Verdict::Refuse(AskError::ActorNotFound { urn: urn.clone() })
+                }
+                _ => Verdict::Refuse(AskError::NoResponder),
+            };
+        };
+        if !self.members.is_open(found, now) {
+            // It may have joined just now.
+            self.wants_members |= !self.members.knows(found);
+            return Verdict::Wait;
+        }
+        self.names.of(urn).place = Place::At(found);
+        Verdict::Known
+    }
+
+    /// Takes the requests that wait for a name, the oldest first, if they may leave now. Each is the newest
+    /// one, unless a later request may have been executed.
+    pub(in crate::bus::client) fn take_released(&mut self, urn: &Urn) -> Vec<(u64, bool)> {
+        let Some(name) = self.names.get(urn).filter(|name| name.may_release()) else {
+            return Vec::new();
+        };
+        let held: Vec<_> = std::iter::from_fn(|| name.next()).collect();
+        let is_newest = |ticket: Ticket| name.is_newest(ticket);
+        let released = held.into_iter().map(|ticket| (ticket.0, is_newest(ticket)));
+        released.collect()
+    }
+
+    /// The place of a request that has waited.
+    pub(in crate::bus::client) fn place_held(
+        &mut self,
+        route: &mut Route,
+        ticket: u64,
+        now: Instant,
+    ) -> Destination {
+        self.try_place(route, Ticket(ticket), now)
+    }
+
+    /// All requests that wait for a name.
+    pub(in crate::bus::client) fn take_held(&mut self, urn: &Urn) -> Vec<u64> {
+        let name = self.names.of(urn);
+        std::iter::from_fn(|| Name::next(name).map(|ticket| ticket.0)).collect()
+    }
+
+    /// Wakes the task that keeps this up to date.
+    pub(in crate::bus::client) fn wake(&self) {
+        self.wakes.notify_one();
+    }
+
+    /// Has the map read: it may have changed.
+    pub(in crate::bus::client) fn map_changed(&mut self) {
+        self.wants_members = true;
+        self.wake();
+    }
+
+    /// Takes the wish to have the map read, and the names to be looked up now.
+    pub(super) fn take_wanted(&mut self, now: Instant) -> (bool, Vec<Urn>) {
+        let wants_members = std::mem::take(&mut self.wants_members);
+        let due = self.wanted.extract_if(.., |(_, at)| *at <= now);
+        (wants_members, due.map(|(urn, _)| urn).collect())
+    }
+
+    /// The moment of the next look-up.
+    pub(super) fn next_look(&self) -> Option<Instant> {
+        self.wanted.iter().map(|(_, at)| *at).min()
+    }
+}
