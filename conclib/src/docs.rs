@@ -9,5 +9,8 @@ pub mod reliability {}
 #[doc = include_str!("../docs/security.md")]
 pub mod security {}
 
+#[doc = include_str!("../docs/fleet.md")]
+pub mod fleet {}
+
 #[doc = include_str!("../docs/logging.md")]
 pub mod logging {}

@@ -106,14 +106,14 @@ impl Seen {
     }
 
     /// The number of answers per second.
-    pub fn per_second(&self) -> f64 {
-        self.answers() as f64 / self.elapsed.as_secs_f64()
+    pub fn per_second(&self) -> u128 {
+        self.answers() as u128 * 1000 / self.elapsed.as_millis().max(1)
     }
 
-    /// The time within which this share of the answers came.
-    pub fn percentile(&self, share: f64) -> Duration {
+    /// The time within which that many percent of the answers came.
+    pub fn percentile(&self, percent: usize) -> Duration {
         let last = self.times.len().saturating_sub(1);
-        let place = (last as f64 * share).round() as usize;
+        let place = last * percent / 100;
         self.times.get(place).copied().unwrap_or_default()
     }
 }
@@ -121,7 +121,7 @@ impl Seen {
 impl fmt::Display for Seen {
     /// A row of the table: answers, answers per second, p50, p99, failures, and answers by member.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let millis = |share| self.percentile(share).as_secs_f64() * 1e3;
+        let millis = |percent| self.percentile(percent).as_secs_f64() * 1e3;
         let failures = if self.failures.is_empty() {
             "none".to_owned()
         } else {
@@ -129,11 +129,11 @@ impl fmt::Display for Seen {
         };
         write!(
             f,
-            "{:>7} {:>7.0}/s {:>8.1} ms {:>8.1} ms   {failures}   {:?}",
+            "{:>7} {:>7}/s {:>8.1} ms {:>8.1} ms   {failures}   {:?}",
             self.answers(),
             self.per_second(),
-            millis(0.5),
-            millis(0.99),
+            millis(50),
+            millis(99),
             self.by_member
         )
     }

@@ -23,7 +23,7 @@ use crate::urn::Urn;
 const HEARTBEAT: Duration = Duration::from_secs(2);
 
 /// Interval at which the map is looked at while names stand by.
-const LOOK: Duration = Duration::from_millis(500);
+const PULSE_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Time for which a member that has left stays in the map: clients wait for its names meanwhile.
 const LEFT: Duration = Duration::from_secs(60);
@@ -75,7 +75,7 @@ async fn join(membership: &Membership) -> Option<MemberId> {
         let profile = membership.profile(state(membership));
         let sent = Instant::now();
         let joining = membership.map.join(&profile);
-        let joined = membership.leaving.run_until_cancelled(joining).await?;
+        let joined = membership.departure.run_until_cancelled(joining).await?;
         match joined {
             Ok(id) => {
                 membership.heartbeat_answered(sent);
@@ -90,7 +90,7 @@ async fn join(membership: &Membership) -> Option<MemberId> {
             }
         }
         let pause = sleep(RECONNECT_BACKOFF.jittered_delay(attempt, fastrand::f64()));
-        membership.leaving.run_until_cancelled(pause).await?;
+        membership.departure.run_until_cancelled(pause).await?;
     }
     None
 }
@@ -185,8 +185,8 @@ impl<'a> Term<'a> {
 
     async fn serve(&mut self) -> TermEnd {
         let membership = self.membership;
-        let (mut heartbeats, mut looks) = (interval(HEARTBEAT), interval(LOOK));
-        for timer in [&mut heartbeats, &mut looks] {
+        let (mut heartbeats, mut pulses) = (interval(HEARTBEAT), interval(PULSE_INTERVAL));
+        for timer in [&mut heartbeats, &mut pulses] {
             timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
         }
         let mut may_work = true;
@@ -194,7 +194,7 @@ impl<'a> Term<'a> {
             let is_draining = self.shown == MemberState::Draining;
             let step = tokio::select! {
                 biased;
-                () = membership.leaving.cancelled() => return TermEnd::Leaving,
+                () = membership.departure.cancelled() => return TermEnd::Leaving,
                 _ = heartbeats.tick() => {
                     may_work = true; // a sweep may have become due
                     self.heartbeat().await
@@ -212,7 +212,7 @@ impl<'a> Term<'a> {
                     may_work = true;
                     continue;
                 }
-                _ = looks.tick(), if membership.names.stand_by() => self.look().await,
+                _ = pulses.tick(), if membership.names.stand_by() => self.read_pulse().await,
             };
             match step {
                 Ok(true) => self.outage_is_over(),
@@ -220,7 +220,7 @@ impl<'a> Term<'a> {
                 Err(reason) => {
                     self.log_outage(&reason);
                     let pause = sleep(RETRY);
-                    membership.leaving.run_until_cancelled(pause).await;
+                    membership.departure.run_until_cancelled(pause).await;
                     may_work = true;
                 }
             }
@@ -267,7 +267,7 @@ impl<'a> Term<'a> {
     }
 
     /// Looks at the map without a heartbeat: a name that this member stands by for may be free.
-    async fn look(&mut self) -> Result<bool, TransportError> {
+    async fn read_pulse(&mut self) -> Result<bool, TransportError> {
         let pulse = self.membership.map.pulse().await?;
         self.saw(pulse).await?;
         self.remove_silent().await?;

@@ -43,7 +43,7 @@ pub(crate) struct Membership {
     /// Set once the map says so, or will not.
     pub(super) drained: SetOnce<()>,
     /// Cancelled when the system's actors have stopped, and the lease is released.
-    pub(super) leaving: CancellationToken,
+    pub(super) departure: CancellationToken,
 }
 
 impl Membership {
@@ -64,7 +64,7 @@ impl Membership {
                 fence: Mutex::new(Instant::now()),
                 draining: CancellationToken::new(),
                 drained: SetOnce::new(),
-                leaving: CancellationToken::new(),
+                departure: CancellationToken::new(),
             })
         })
     }
@@ -84,7 +84,7 @@ impl Membership {
 
     /// Has clients choose this member no more, as far as they can be told.
     pub(crate) async fn drain(&self) {
-        self.names.keep();
+        self.names.hold_names();
         self.draining.cancel();
         if timeout(DRAIN_TIMEOUT, self.drained.wait()).await.is_err() {
             warn!(node = %self.node, "clients cannot be told that this member of the fleet stops: their requests are bounced");
@@ -93,7 +93,7 @@ impl Membership {
 
     /// Has the member leave: its actors have stopped, and its lease is released.
     pub(crate) fn leave(&self) {
-        self.leaving.cancel();
+        self.departure.cancel();
     }
 
     /// True once clients are to choose this member no more.

@@ -110,7 +110,7 @@ impl NameTable {
     }
 
     /// Keeps all names until the member has left.
-    pub(super) fn keep(&self) {
+    pub(super) fn hold_names(&self) {
         self.state.lock().is_leaving = true;
     }
 

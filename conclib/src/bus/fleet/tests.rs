@@ -20,17 +20,17 @@ const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 
 #[derive(Actor)]
-struct Desk;
+struct Waiter;
 
 #[handlers]
-impl Desk {}
+impl Waiter {}
 
 /// A member with an actor of each name.
-async fn member(config: &Config, names: &[&str]) -> (ActorSystem, Vec<ActorRef<Desk>>) {
+async fn member(config: &Config, names: &[&str]) -> (ActorSystem, Vec<ActorRef<Waiter>>) {
     let system = ActorSystem::new();
     let mut desks = Vec::new();
     for name in names {
-        desks.push(system.spawn(Desk).urn(*name).await.unwrap());
+        desks.push(system.spawn(Waiter).urn(*name).await.unwrap());
     }
     start_proxy(&system, config).await.unwrap();
     (system, desks)
@@ -56,7 +56,7 @@ fn urn(name: &str) -> Urn {
 }
 
 /// Waits until an actor's name has that place; returns the time that it took.
-async fn until(desk: &ActorRef<Desk>, expected: Listing) -> Duration {
+async fn until(desk: &ActorRef<Waiter>, expected: Listing) -> Duration {
     let start = Instant::now();
     while desk.listing() != expected {
         assert!(start.elapsed() < 60 * SECOND, "{:?}", desk.listing());
@@ -83,7 +83,7 @@ async fn name_is_listed_by_one_member_and_passed_on() {
     mine[0].stop();
     assert!(until(&others[0], Listing::Listed).await <= SECOND);
     // The other way round, by the end of the member.
-    let again = first.spawn(Desk).urn("desk").await.unwrap();
+    let again = first.spawn(Waiter).urn("desk").await.unwrap();
     until(&again, Listing::StandsBy { member: "b".into() }).await;
     let stopping = async {
         assert!(second.shutdown().await.is_clean());
@@ -181,10 +181,10 @@ async fn listed_spawn_waits_for_its_name() {
     let (first, desks) = member(&config, &["desk"]).await;
     until(&desks[0], Listing::Listed).await;
     let (second, _) = member(&config, &[]).await;
-    let free = second.spawn(Desk).urn("free").listed().await.unwrap();
+    let free = second.spawn(Waiter).urn("free").listed().await.unwrap();
     assert_eq!(free.listing(), Listing::Listed);
     let start = Instant::now();
-    let refused = second.spawn(Desk).urn("desk").listed().await.unwrap_err();
+    let refused = second.spawn(Waiter).urn("desk").listed().await.unwrap_err();
     assert!(
         matches!(
             &refused,
@@ -196,15 +196,15 @@ async fn listed_spawn_waits_for_its_name() {
         "{refused}"
     );
     assert_eq!(start.elapsed().as_secs(), 7);
-    assert!(second.actor::<Desk>("desk").is_err());
+    assert!(second.actor::<Waiter>("desk").is_err());
     // A name that becomes free meanwhile is taken.
-    let (listed, ()) = tokio::join!(second.spawn(Desk).urn("desk").listed(), async {
+    let (listed, ()) = tokio::join!(second.spawn(Waiter).urn("desk").listed(), async {
         sleep(SECOND).await;
         desks[0].stop();
     });
     assert_eq!(listed.unwrap().listing(), Listing::Listed);
     // Names that no other process looks for wait for nothing.
-    let own = second.spawn(Desk).listed();
+    let own = second.spawn(Waiter).listed();
     assert_eq!(
         timeout(MS, own).await.unwrap().unwrap().listing(),
         Listing::Local
@@ -224,9 +224,9 @@ async fn only_named_public_roots_are_listed() {
     let config = Config::memory().fleet();
     let (system, _) = member(&config, &[]).await;
     let hidden = system.spawn(Hidden).await.unwrap();
-    let generated = system.spawn(Desk).await.unwrap();
+    let generated = system.spawn(Waiter).await.unwrap();
     let shared = system
-        .spawn(Desk)
+        .spawn(Waiter)
         .urn("shared")
         .shared()
         .listed()
@@ -274,7 +274,7 @@ async fn many_names_are_listed_and_freed_in_batches() {
         for number in from..to {
             desks.push(
                 system
-                    .spawn(Desk)
+                    .spawn(Waiter)
                     .urn(format!("desk/{number}"))
                     .await
                     .unwrap(),

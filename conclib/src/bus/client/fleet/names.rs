@@ -23,9 +23,9 @@ impl Ticket {
     }
 }
 
-/// What is known of a name's place.
+/// The place of a name, as far as it is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) enum Place {
+pub(super) enum Location {
     /// It is to be looked up.
     #[default]
     Unknown,
@@ -38,7 +38,7 @@ pub(super) enum Place {
 /// A name, and the requests for it.
 #[derive(Debug, Default)]
 pub(super) struct Name {
-    pub(super) place: Place,
+    pub(super) location: Location,
     /// The number of requests that were given to the member and have not ended.
     outstanding: u32,
     /// Counts the members that the name has had: requests to an earlier one are not outstanding.
@@ -89,7 +89,7 @@ impl Name {
 
     /// Notes that a request of that term was bounced.
     pub(super) fn bounced(&mut self, term: u32) {
-        self.settle(term);
+        self.complete(term);
     }
 
     /// True if no later request may have been executed than this one.
@@ -100,7 +100,7 @@ impl Name {
 
     /// Notes that a request of that term has ended, and may have been executed.
     pub(super) fn ended(&mut self, ticket: Ticket, term: u32) {
-        self.settle(term);
+        self.complete(term);
         if self.is_newest(ticket) {
             self.newest_executed = Some(ticket);
         }
@@ -108,12 +108,12 @@ impl Name {
 
     /// Notes that the member that has the name is gone: it executes no request any more.
     pub(super) fn member_is_gone(&mut self) {
-        self.place = Place::Unknown;
+        self.location = Location::Unknown;
         self.outstanding = 0;
         self.term = self.term.wrapping_add(1);
     }
 
-    fn settle(&mut self, term: u32) {
+    fn complete(&mut self, term: u32) {
         if term == self.term {
             self.outstanding = self.outstanding.saturating_sub(1);
         }

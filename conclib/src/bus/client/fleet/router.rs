@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::bus::client::fleet::members::RoutedMembers;
-use crate::bus::client::fleet::names::{Name, Names, Place, Ticket};
+use crate::bus::client::fleet::names::{Location, Name, Names, Ticket};
 use crate::bus::client::fleet::retry_budget::RetryBudget;
 use crate::bus::client::node_link::NodeLink;
 use crate::bus::transport::fleet::{MapVersion, Member, MemberId};
@@ -35,12 +35,12 @@ pub(in crate::bus::client) struct Router {
     pub(super) wakes: Arc<Notify>,
 }
 
-/// The way of one request through a fleet.
+/// The state of one request in a fleet.
 #[derive(Debug)]
 pub(in crate::bus::client) struct Route {
     urn: Urn,
     /// The member that it was given to last.
-    given: Option<(MemberId, Way)>,
+    given: Option<(MemberId, Addressing)>,
     /// Members that have refused it.
     tried: SmallVec<[MemberId; 4]>,
     /// The last refusal.
@@ -49,7 +49,7 @@ pub(in crate::bus::client) struct Route {
 
 /// The reason for which a request goes to a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Way {
+pub(super) enum Addressing {
     /// The member has the name; the term of the name.
     Listed(u32),
     /// The member shares the name.
@@ -78,13 +78,15 @@ pub(in crate::bus::client) enum Bounce {
 }
 
 impl Bounce {
-    /// The bounce that an error is, if it is one for a request that goes this way.
-    fn of(error: &AskError, way: Way) -> Option<Self> {
+    /// The bounce that an error is, if it is one for a request that was given so.
+    fn of(error: &AskError, addressing: Addressing) -> Option<Self> {
         match error {
             AskError::NoResponder => Some(Self::Closed),
-            AskError::ActorNotFound { .. } if way != Way::Generated => Some(Self::NotHere),
-            AskError::ActorFailed { .. } if way == Way::Shared => Some(Self::NotHere),
-            AskError::Overloaded { .. } if way == Way::Shared => Some(Self::Busy),
+            AskError::ActorNotFound { .. } if addressing != Addressing::Generated => {
+                Some(Self::NotHere)
+            }
+            AskError::ActorFailed { .. } if addressing == Addressing::Shared => Some(Self::NotHere),
+            AskError::Overloaded { .. } if addressing == Addressing::Shared => Some(Self::Busy),
             _ => None,
         }
     }
@@ -120,7 +122,8 @@ impl Route {
 
     /// The bounce that an error is for this request, if it is one.
     pub(in crate::bus::client) fn bounce(&self, error: &AskError) -> Option<Bounce> {
-        self.given.and_then(|(_, way)| Bounce::of(error, way))
+        self.given
+            .and_then(|(_, addressing)| Bounce::of(error, addressing))
     }
 }
 
@@ -144,7 +147,8 @@ impl Router {
 
     fn try_place(&mut self, route: &mut Route, ticket: Ticket, now: Instant) -> Destination {
         let found = self.find(&route.urn, &route.tried, now);
-        let given = found.and_then(|(member, way)| self.give(route, member, way, now));
+        let given =
+            found.and_then(|(member, addressing)| self.give(route, member, addressing, now));
         match given {
             Some(link) => Destination::To(link),
             // Every member that shares the name has refused the request: after a pause, once more.
@@ -161,17 +165,17 @@ impl Router {
         &mut self,
         route: &mut Route,
         id: MemberId,
-        way: Way,
+        addressing: Addressing,
         now: Instant,
     ) -> Option<Arc<NodeLink>> {
         let member = self.members.get(id)?;
         member.sent(now);
         let link = member.link.clone();
-        let way = match way {
-            Way::Listed(_) => Way::Listed(self.names.of(&route.urn).sent()),
-            way => way,
+        let addressing = match addressing {
+            Addressing::Listed(_) => Addressing::Listed(self.names.of(&route.urn).sent()),
+            addressing => addressing,
         };
-        route.given = Some((id, way));
+        route.given = Some((id, addressing));
         Some(link)
     }
 
@@ -195,45 +199,50 @@ impl Router {
     }
 
     /// The member that a request for a name goes to; `None` if that is to be looked up.
-    fn find(&mut self, urn: &Urn, tried: &[MemberId], now: Instant) -> Option<(MemberId, Way)> {
+    fn find(
+        &mut self,
+        urn: &Urn,
+        tried: &[MemberId],
+        now: Instant,
+    ) -> Option<(MemberId, Addressing)> {
         if !self.is_known {
             return None;
         }
         let process = Uuid::from_urn(urn.as_str()).and_then(Uuid::process);
         if let Some(member) = process.and_then(|process| self.members.of_process(process)) {
-            return Some((member, Way::Generated));
+            return Some((member, Addressing::Generated));
         }
         let (shares, sole) = (self.members.share(urn), self.members.sole());
         let version = self.members.version;
         let name = self.names.of(urn);
-        let is_unlisted = match name.place {
-            Place::At(member) if self.members.serves(member) => {
-                return Some((member, Way::Listed(0)));
+        let is_unlisted = match name.location {
+            Location::At(member) if self.members.serves(member) => {
+                return Some((member, Addressing::Listed(0)));
             }
-            Place::At(_) => {
+            Location::At(_) => {
                 name.member_is_gone();
                 false
             }
-            Place::Unlisted(_) if !shares => {
-                name.place = Place::Unknown;
+            Location::Unlisted(_) if !shares => {
+                name.location = Location::Unknown;
                 false
             }
-            Place::Unlisted(at) => {
+            Location::Unlisted(at) => {
                 if at != version {
                     // It was not listed a moment ago: this is looked up beside the request.
                     self.want(urn, now);
                 }
                 true
             }
-            Place::Unknown => false,
+            Location::Unknown => false,
         };
         if shares && (is_unlisted || sole.is_some()) {
             let chosen = self.members.choose(urn, tried, now);
-            return chosen.map(|member| (member, Way::Shared));
+            return chosen.map(|member| (member, Addressing::Shared));
         }
         let sole = sole.filter(|sole| !tried.contains(sole))?;
-        self.names.of(urn).place = Place::At(sole);
-        Some((sole, Way::Listed(0)))
+        self.names.of(urn).location = Location::At(sole);
+        Some((sole, Addressing::Listed(0)))
     }
 
     /// Notes that a request has ended; `executed` if it may have been. Returns true if requests for its name
@@ -243,7 +252,7 @@ impl Router {
             return false;
         };
         match route.given {
-            Some((_, Way::Listed(term))) => name.ended(Ticket(ticket), term),
+            Some((_, Addressing::Listed(term))) => name.ended(Ticket(ticket), term),
             Some(_) => return false,
             None => name.forget(Ticket(ticket)),
         }
@@ -267,26 +276,26 @@ impl Router {
         (bounce, refusal): (Bounce, AskError),
         now: Instant,
     ) -> Destination {
-        let Some((id, way)) = route.given.take() else {
+        let Some((id, addressing)) = route.given.take() else {
             return Destination::Refuse(refusal);
         };
         if let Some(member) = self.members.get(id) {
             match bounce {
                 Bounce::Closed => member.closed(now),
-                _ if way == Way::Shared => member.refused(now),
+                _ if addressing == Addressing::Shared => member.refused(now),
                 _ => {}
             }
         }
         route.tried.push(id);
         route.refusal = Some(refusal.clone());
         let ticket = Ticket(ticket);
-        match way {
-            Way::Generated => Destination::Refuse(refusal),
-            Way::Listed(term) => {
+        match addressing {
+            Addressing::Generated => Destination::Refuse(refusal),
+            Addressing::Listed(term) => {
                 let name = self.names.of(&route.urn);
                 name.bounced(term);
-                if name.place == Place::At(id) {
-                    name.place = Place::Unknown;
+                if name.location == Location::At(id) {
+                    name.location = Location::Unknown;
                 }
                 if bounce == Bounce::NotHere {
                     name.denied = Some(id);
@@ -294,12 +303,12 @@ impl Router {
                 route.tried.clear();
                 self.hold(&route.urn, ticket, now)
             }
-            Way::Shared => {
+            Addressing::Shared => {
                 if bounce == Bounce::Busy && !self.budget.spend() {
                     return Destination::Refuse(refusal);
                 }
                 let next = self.members.choose(&route.urn, &route.tried, now);
-                let given = next.and_then(|next| self.give(route, next, Way::Shared, now));
+                let given = next.and_then(|next| self.give(route, next, Addressing::Shared, now));
                 match given {
                     Some(link) => Destination::To(link),
                     None if bounce == Bounce::Busy => Destination::Refuse(refusal),
@@ -323,7 +332,7 @@ impl Router {
         self.is_known = true;
         let mut gone = Vec::new();
         for (urn, name) in self.names.iter_mut() {
-            if let Place::At(member) = name.place
+            if let Location::At(member) = name.location
                 && !self.members.serves(member)
             {
                 name.member_is_gone();
@@ -376,12 +385,12 @@ impl Router {
             let name = self.names.of(urn);
             let denied = name.denied.take();
             if self.members.share(urn) {
-                name.place = Place::Unlisted(version);
+                name.location = Location::Unlisted(version);
                 return Verdict::Known;
             }
             return match sole {
                 Some(sole) if denied != Some(sole) && self.members.is_open(sole, now) => {
-                    name.place = Place::At(sole);
+                    name.location = Location::At(sole);
                     Verdict::Known
                 }
                 Some(sole) if denied != Some(sole) => Verdict::Wait,
@@ -397,7 +406,7 @@ impl Router {
             self.wants_members |= !self.members.knows(found);
             return Verdict::Wait;
         }
-        self.names.of(urn).place = Place::At(found);
+        self.names.of(urn).location = Location::At(found);
         Verdict::Known
     }
 

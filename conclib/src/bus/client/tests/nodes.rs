@@ -12,7 +12,7 @@ use crate::prelude::*;
 
 #[derive(Actor)]
 #[actor(urn = "desk")]
-struct Desk {
+struct Clerk {
     node: &'static str,
     cancelled: mpsc::UnboundedSender<&'static str>,
 }
@@ -25,7 +25,7 @@ struct GetNode;
 struct WaitForCancel;
 
 #[handlers]
-impl Desk {
+impl Clerk {
     #[handler]
     fn node(&mut self, _: GetNode) -> String {
         self.node.to_owned()
@@ -44,7 +44,7 @@ async fn serve(config: &Config) -> ([ActorSystem; 2], mpsc::UnboundedReceiver<&'
     let (cancelled, receiver) = mpsc::unbounded_channel();
     for (system, node) in systems.iter().zip(["main", "eu-1"]) {
         let cancelled = cancelled.clone();
-        system.spawn(Desk { node, cancelled }).await.unwrap();
+        system.spawn(Clerk { node, cancelled }).await.unwrap();
         let config = config.clone().node(node);
         start_proxy(system, &config).await.unwrap();
     }
