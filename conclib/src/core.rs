@@ -2,6 +2,7 @@
 //! spawning, the services, and failures.
 
 use std::any::Any;
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -10,7 +11,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
-use tracing::error;
+use tracing::{error, warn};
 
 use crate::actor::any::AnyActor;
 use crate::actor::closures::RunningClosures;
@@ -60,6 +61,8 @@ pub(crate) struct SystemCore {
     name_lists: Mutex<Option<Arc<dyn NameLists>>>,
     /// The system is in a fleet: read for each spawn with a name.
     has_name_lists: AtomicBool,
+    /// The types of root actors that tick, and do not say that each member of a fleet is to.
+    ticking: Mutex<BTreeSet<&'static str>>,
     /// Called for each failure of an actor.
     observers: Mutex<Vec<FailureObserver>>,
     /// Failures of root actors, and ends of essential ones, that the program has not taken yet.
@@ -265,6 +268,8 @@ impl SystemCore {
             *current = Some(lists.clone());
             self.has_name_lists.store(true, Ordering::SeqCst);
         }
+        let ticking = self.ticking.lock().clone();
+        ticking.into_iter().for_each(warn_of_ticks);
         // A concurrent spawn either is in the registry by now, or sees the flag.
         for actor in self.registry.newest_first().into_iter().rev() {
             lists.claimed(&*actor);
@@ -273,6 +278,14 @@ impl SystemCore {
             }
         }
         true
+    }
+
+    /// Notes that a root actor of this type ticks, and does not say that each member of a fleet is to.
+    pub(crate) fn note_ticking(&self, actor_type: &'static str) {
+        let is_first = self.ticking.lock().insert(actor_type);
+        if is_first && self.has_name_lists.load(Ordering::SeqCst) {
+            warn_of_ticks(actor_type);
+        }
     }
 
     /// Lists no more names.
@@ -417,6 +430,15 @@ impl From<LookupError> for AskError {
             },
         }
     }
+}
+
+/// Warns of actors that tick in each member of a fleet, and may not be meant to.
+fn warn_of_ticks(actor_type: &'static str) {
+    warn!(
+        actor_type,
+        "an actor with ticks is in a fleet: it ticks in each member that has it; write `each_member` in its \
+         `#[periodic(..)]` if it is to"
+    );
 }
 
 /// Spawns a task of the library itself, and detaches it.

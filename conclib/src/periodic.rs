@@ -18,6 +18,7 @@ use crate::actor::Tick;
 /// | `missed` | `"skip"`, `"burst"`, `"delay"` (see [`Missed`](crate::schedule::Missed)) | `"skip"` |
 /// | `jitter` | a duration: each tick is delayed by a random part of it | `"0s"` |
 /// | `while_serving` | no value: ticks run only while the process serves; one that is due before waits, and a cron moment is left out (see [`Schedule::while_serving`](crate::schedule::Schedule::while_serving)) | not given |
+/// | `each_member` | no value: each member of a fleet that has the actor is to tick (see [`Schedule::each_member`](crate::schedule::Schedule::each_member)) | a warning in a fleet |
 ///
 /// ```
 /// use conclib::prelude::*;

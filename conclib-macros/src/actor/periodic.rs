@@ -15,6 +15,7 @@ const OPTIONS: &[&str] = &[
     "missed",
     "jitter",
     "while_serving",
+    "each_member",
 ];
 
 const FIRST: &[&str] = &["now", "after"];
@@ -40,6 +41,8 @@ pub(super) struct Periodic {
     jitter: Option<LitStr>,
     /// Ticks are left out while the system does not serve.
     while_serving: bool,
+    /// Each member of a fleet ticks.
+    each_member: bool,
 }
 
 /// The moments of the ticks: the variants of conclib's `When`.
@@ -53,7 +56,7 @@ impl Periodic {
         let (mut tick, mut every, mut cron) = (None::<Expr>, None, None);
         let (mut first, mut jitter) = (None, None);
         let mut missed = format_ident!("Skip");
-        let mut while_serving = false;
+        let (mut while_serving, mut each_member) = (false, false);
         read_options(attribute, OPTIONS, &mut Vec::new(), |option, meta| {
             match option {
                 "tick" => tick = Some(value(meta, "tick = Beat")?),
@@ -62,6 +65,7 @@ impl Periodic {
                 "first" => first = Some(value(meta, "first = \"after\"")?),
                 "missed" => missed = variant(&value(meta, "missed = \"skip\"")?, MISSED)?,
                 "jitter" => jitter = Some(value(meta, "jitter = \"5s\"")?),
+                "each_member" => each_member = flag(meta, "each_member")?,
                 _ => while_serving = flag(meta, "while_serving")?,
             }
             Ok(())
@@ -81,6 +85,7 @@ impl Periodic {
             missed,
             jitter,
             while_serving,
+            each_member,
         })
     }
 
@@ -119,6 +124,7 @@ impl Periodic {
             .and_then(|jitter| duration(jitter).ok());
         let jitter = duration_tokens(jitter.unwrap_or_default());
         let while_serving = self.while_serving.then(|| quote!(.while_serving()));
+        let each_member = self.each_member.then(|| quote!(.each_member()));
         // The error about a missing handler points at the message.
         let place = place(message);
         let at = krate.at(place);
@@ -130,7 +136,8 @@ impl Periodic {
                     .first(#krate::First::#first)
                     .missed(#krate::Missed::#missed)
                     .jitter(#jitter)
-                    #while_serving,
+                    #while_serving
+                    #each_member,
                 || #wrap(#tick),
             )
         }

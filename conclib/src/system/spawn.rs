@@ -17,7 +17,7 @@ use crate::actor::control::StopCause;
 use crate::actor::listing::NameKind;
 use crate::actor::stats::Phase;
 use crate::actor::stopped::ended;
-use crate::actor::{Actor, ActorRef, Context, IntoActor};
+use crate::actor::{Actor, ActorRef, Context, IntoActor, Tick};
 use crate::deadlock::{Edge, Wait, WaitFor};
 use crate::error::panics;
 use crate::runner;
@@ -396,6 +396,9 @@ impl<A: Actor, S> Spawn<A, S> {
         {
             lists.claimed(&*cell);
         }
+        if self.parent.is_none() && ticks_in_each_member::<A>() {
+            core.note_ticking(std::any::type_name::<A>());
+        }
         let starting = result.map(|result| Starting::new(&cell, result));
         if at_once {
             cell.stats.enter(Phase::Running);
@@ -419,6 +422,12 @@ fn visibility_of<A: Actor>() -> Visibility {
     } else {
         Visibility::Public
     }
+}
+
+/// True if the actor has ticks, and does not say that each member of a fleet is to tick.
+fn ticks_in_each_member<A: Actor>() -> bool {
+    let is_silent = |tick: &Tick<A>| !tick.schedule().is_for_each_member();
+    panics::catch(A::ticks).is_ok_and(|ticks| ticks.iter().any(is_silent))
 }
 
 /// False also if `ticks` panics: the runner calls it again, and the actor fails there.

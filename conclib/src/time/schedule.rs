@@ -78,6 +78,8 @@ pub struct Schedule {
     jitter: Duration,
     /// Ticks wait, or are left out, while other processes cannot ask the actors of this one.
     while_serving: bool,
+    /// In a fleet, each member is to tick.
+    each_member: bool,
 }
 
 /// The moments of a series.
@@ -178,6 +180,38 @@ impl Schedule {
         self
     }
 
+    /// Says that each member of a [fleet](crate::Config::fleet) that has the actor is to tick. Without it, the
+    /// first such actor of a type is logged as a warning: work that is to be done once would be done once per
+    /// member. It changes nothing else.
+    ///
+    /// ```
+    /// use conclib::prelude::*;
+    ///
+    /// #[derive(ActorMessage)]
+    /// #[message(local)]
+    /// struct Flush;
+    ///
+    /// #[derive(Actor)]
+    /// #[actor(urn = "cache", shared)]
+    /// #[periodic(tick = Flush, every = "10s", each_member)]
+    /// struct Cache;
+    ///
+    /// #[handlers]
+    /// impl Cache {
+    ///     #[handler]
+    ///     fn flush(&mut self, _: Flush) {}
+    /// }
+    /// ```
+    pub const fn each_member(mut self) -> Self {
+        self.each_member = true;
+        self
+    }
+
+    /// True if each member of a fleet is to tick.
+    pub(crate) fn is_for_each_member(&self) -> bool {
+        self.each_member
+    }
+
     /// True if ticks run only while the system serves.
     pub(crate) fn is_while_serving(&self) -> bool {
         self.while_serving
@@ -190,6 +224,7 @@ impl Schedule {
             missed: Missed::Skip,
             jitter: Duration::ZERO,
             while_serving: false,
+            each_member: false,
         }
     }
 
