@@ -25,7 +25,9 @@ use crate::urn::Urn;
 
 pub(crate) use blocking_work::BlockingWork;
 pub use escalations::ActorFailure;
-pub(crate) use name_lists::{ListedFuture, NameLists};
+#[cfg(feature = "bus")]
+pub(crate) use name_lists::ListedFuture;
+pub(crate) use name_lists::NameLists;
 
 use escalations::Escalations;
 use registry::Registry;
