@@ -256,7 +256,8 @@ impl<A: Actor, S> Spawn<A, S> {
     /// stopped, and the spawn fails with [`UrnTaken`](SpawnError::UrnTaken), which names the member.
     ///
     /// Without it, the name is listed in the background, and an actor whose name is taken stands by: see
-    /// [`ActorRef::listing`]. Without a fleet, and before its proxy is started, it changes nothing.
+    /// [`ActorRef::listing`]. Without a fleet, and before the system serves, as in the `start` of [`run`](crate::service::run), it changes
+    /// nothing.
     pub fn listed(mut self) -> Self {
         self.waits_for_listing = true;
         self
@@ -495,7 +496,11 @@ impl<A: Actor, S> Spawn<A, S> {
 
     /// The wait until the actor's name is listed; `None` if it is for no other process.
     fn listing_of(&self, actor: &ActorRef<A>) -> Option<Listing> {
-        let lists = self.system.as_ref()?.core().name_lists()?;
+        let core = self.system.as_ref()?.core();
+        if !core.is_serving() {
+            return None; // names are listed once other processes can ask, which may wait for this spawn
+        }
+        let lists = core.name_lists()?;
         let slot = actor.cell().listing()?.clone();
         let (cell, urn) = (actor.cell().clone(), actor.urn().clone());
         Some(Box::pin(async move {

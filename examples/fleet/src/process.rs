@@ -24,7 +24,7 @@ pub struct Process {
 }
 
 impl Programs {
-    /// Those beside a program of this package, as they are built; they get this config.
+    /// The programs in the folder of a program of this package, to be started with this config.
     pub fn beside(program: &Path, config: Config) -> Self {
         let folder = program.parent().map(Path::to_owned);
         Self {

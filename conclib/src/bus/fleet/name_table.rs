@@ -30,7 +30,7 @@ pub(super) struct NameTable {
 struct Names {
     /// Names of which one member has each.
     listed: HashMap<Urn, ListedName>,
-    /// Those that are to be listed, in the order of their claims. Some may have ended.
+    /// Names to be listed, in the order of their claims. The actors of some may have ended.
     pending: VecDeque<Urn>,
     /// Names to be freed, whose actors have ended.
     ended: VecDeque<Urn>,

@@ -114,7 +114,7 @@ async fn names_of_a_member_that_is_gone_are_listed_by_another() {
     until(&desks[0], Listing::Listed).await;
     let waited = start.elapsed();
     assert!(GONE < waited && waited <= 8 * SECOND, "{waited:?}");
-    // What it has left is swept.
+    // The names that no member stands by for are swept.
     sleep(5 * SECOND).await;
     assert_eq!(map.pulse().await.unwrap().unswept, 0);
     assert_eq!(map.members().await.unwrap().all.len(), 1);
@@ -297,4 +297,16 @@ async fn many_names_are_listed_and_freed_in_batches() {
         let listed = map.list(other, names).await.unwrap();
         assert_eq!(listed, Some(vec![Listed::Here; names.len()]));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn listed_spawn_before_the_member_serves_waits_for_nothing() {
+    let config = Config::memory().fleet();
+    let system = ActorSystem::new();
+    let lease = crate::bus::acquire_lease(&system, &config).await.unwrap();
+    let spawn = system.spawn(Waiter).urn("desk").listed();
+    let desk = timeout(SECOND, spawn).await.unwrap().unwrap();
+    assert_eq!(desk.listing(), Listing::Pending);
+    lease.serve().await.unwrap();
+    until(&desk, Listing::Listed).await;
 }
