@@ -8,9 +8,11 @@
 //! listed names are bounced, since another member may have listed them.
 
 mod heartbeat_watch;
+mod map_observer;
 pub(crate) mod member;
 mod membership;
 mod name_table;
+mod sweep;
 #[cfg(all(test, not(conclib_loom)))]
 mod tests;
 

@@ -30,7 +30,9 @@ use crate::reply::remote::{ClientId, Origin};
 use frame_writer::FrameWriter;
 use limits::{BoundedAttributes, check_received};
 pub(crate) use limits::{MAX_REQUESTS, check_limits};
-pub(crate) use reply::{Answer, decode_reply, decode_result, encode_reply, encode_result};
+pub(crate) use reply::{
+    Answer, ReceivedAnswer, decode_reply, decode_result, encode_reply, encode_result,
+};
 
 mod frame_writer;
 mod lease;

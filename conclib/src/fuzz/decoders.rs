@@ -155,8 +155,8 @@ target!(malformed_replies, replies(), |bytes: Vec<u8>| {
     match decode_reply(&frame) {
         Ok((_, answers)) => {
             assert!(answers.len() <= frame.len());
-            for (_, outcome) in answers {
-                if let Err(error) = outcome {
+            for answer in answers {
+                if let Err(error) = answer.outcome {
                     // A chain may have 64 texts of up to 512 bytes.
                     assert!(error.to_string().len() < 64 * 600);
                 }

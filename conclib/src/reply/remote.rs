@@ -45,6 +45,12 @@ pub(crate) trait ResponseSink: Send + Sync {
     /// Sends the outcome. Called from handlers and from drops: must not block.
     fn respond(&self, origin: Origin, deadline: Option<Instant>, outcome: Outcome);
 
+    /// Sends the error of a request that a handler has begun: whatever the error says, the request may have
+    /// been executed in part.
+    fn respond_begun(&self, origin: Origin, deadline: Option<Instant>, error: AskError) {
+        self.respond(origin, deadline, Err(error));
+    }
+
     /// True if another system serves by now: requests that no handler has begun are not to be begun.
     fn is_revoked(&self) -> bool {
         false
@@ -226,7 +232,14 @@ impl Responder {
 
     fn finish(&self, outcome: impl FnOnce() -> Outcome) {
         if self.end() {
-            self.sink.respond(self.origin, self.deadline, outcome());
+            let has_begun = self.started.load(Ordering::Relaxed);
+            send(
+                &*self.sink,
+                self.origin,
+                self.deadline,
+                outcome(),
+                has_begun,
+            );
         }
     }
 
@@ -327,10 +340,25 @@ impl Drop for Responder {
         }
         if self.end() {
             let (sink, origin, deadline) = (self.sink.clone(), self.origin, self.deadline);
+            let has_begun = *self.started.get_mut();
             dropped::defer(Box::new(move |error| {
-                sink.respond(origin, deadline, Err(error));
+                send(&*sink, origin, deadline, Err(error), has_begun);
             }));
         }
+    }
+}
+
+/// Sends the outcome of a request, which a handler may have begun.
+fn send(
+    sink: &dyn ResponseSink,
+    origin: Origin,
+    deadline: Option<Instant>,
+    outcome: Outcome,
+    has_begun: bool,
+) {
+    match outcome {
+        Err(error) if has_begun => sink.respond_begun(origin, deadline, error),
+        outcome => sink.respond(origin, deadline, outcome),
     }
 }
 
@@ -361,6 +389,7 @@ mod tests {
     #[derive(Default)]
     struct CallCounts {
         answers: AtomicUsize,
+        begun: AtomicUsize,
         forgotten: AtomicUsize,
         watches: AtomicUsize,
     }
@@ -368,6 +397,10 @@ mod tests {
     impl ResponseSink for CallCounts {
         fn respond(&self, _: Origin, _: Option<Instant>, _: Outcome) {
             self.answers.fetch_add(1, Ordering::SeqCst);
+        }
+
+        fn respond_begun(&self, _: Origin, _: Option<Instant>, _: AskError) {
+            self.begun.fetch_add(1, Ordering::SeqCst);
         }
 
         fn forget(&self, _: Origin) {
@@ -395,6 +428,23 @@ mod tests {
         let deadline = Some(Instant::now() + SECOND);
         let responder = Responder::new(calls.clone(), Origin::default(), wanted, deadline);
         (calls, Arc::new(responder))
+    }
+
+    #[tokio::test]
+    async fn refusal_says_if_a_handler_has_begun_the_request() {
+        let refuse: [fn(Arc<Responder>); 2] =
+            [|responder| responder.refuse(AskError::NoResponder), drop];
+        for end in refuse {
+            let (calls, responder) = new_responder(true);
+            end(responder);
+            assert_eq!((calls.all()[0], calls.begun.load(Ordering::SeqCst)), (1, 0));
+            // A handler has forwarded it.
+            let (calls, responder) = new_responder(true);
+            responder.attach_handler();
+            responder.detach();
+            end(responder);
+            assert_eq!((calls.all()[0], calls.begun.load(Ordering::SeqCst)), (0, 1));
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -13,10 +13,8 @@ use crate::actor::any::AnyActor;
 use crate::actor::cell::{
     ActorCell, Escalation, Extras, Lifetime, SpawnOptions, Thread, Visibility,
 };
-use crate::actor::control::StopCause;
 use crate::actor::listing::NameKind;
 use crate::actor::stats::Phase;
-use crate::actor::stopped::ended;
 use crate::actor::{Actor, ActorRef, Context, IntoActor, Tick};
 use crate::deadlock::{Edge, Wait, WaitFor};
 use crate::error::panics;
@@ -27,9 +25,12 @@ use crate::supervision::lifecycle::{Lifecycle, Supervised, Unsupervised};
 use crate::system::ActorSystem;
 use crate::urn::{ActorName, Urn, UrnError};
 
+use listing::ListingWait;
+
 pub use error::SpawnError;
 
 mod error;
+mod listing;
 mod restarts;
 
 /// A builder of an actor, made by [`ActorSystem::spawn`] and its like: its methods configure the
@@ -74,15 +75,12 @@ enum SpawnState<A: Actor, S> {
     New(Option<A>, S),
     Starting(ActorRef<A>, Starting),
     /// The actor has started, and waits until its name is listed.
-    Listing(ActorRef<A>, Listing),
+    AwaitsListing(ActorRef<A>, ListingWait),
     Complete,
 }
 
 /// The result of a start: the reason of the end, if the actor ended before it had started.
 type StartResult = Result<(), StopReason>;
-
-/// The wait for the name of an actor that has started.
-type Listing = Pin<Box<dyn Future<Output = Result<(), SpawnError>> + Send>>;
 
 /// The wait for an actor that is starting.
 struct Starting {
@@ -457,7 +455,7 @@ impl<A: Actor, S: Lifecycle<A>> Future for Spawn<A, S> {
                 }
             }
         }
-        if let SpawnState::Listing(..) = self.state {
+        if let SpawnState::AwaitsListing(..) = self.state {
             return self.poll_listing(cx);
         }
         let SpawnState::Starting(actor, starting) = &mut self.state else {
@@ -486,41 +484,24 @@ impl<A: Actor, S> Spawn<A, S> {
         cx: &mut TaskContext<'_>,
     ) -> Poll<Result<ActorRef<A>, SpawnError>> {
         if self.waits_for_listing
-            && let Some(listing) = self.listing_of(&actor)
+            && let Some(listing) = self
+                .system
+                .as_ref()
+                .and_then(|system| ListingWait::begin(system, &actor))
         {
-            self.state = SpawnState::Listing(actor, listing);
+            self.state = SpawnState::AwaitsListing(actor, listing);
             return self.poll_listing(cx);
         }
         Poll::Ready(Ok(actor))
     }
 
-    /// The wait until the actor's name is listed; `None` if it is for no other process.
-    fn listing_of(&self, actor: &ActorRef<A>) -> Option<Listing> {
-        let core = self.system.as_ref()?.core();
-        if !core.is_serving() {
-            return None; // names are listed once other processes can ask, which may wait for this spawn
-        }
-        let lists = core.name_lists()?;
-        let slot = actor.cell().listing()?.clone();
-        let (cell, urn) = (actor.cell().clone(), actor.urn().clone());
-        Some(Box::pin(async move {
-            let member = match lists.listed(slot).await {
-                Ok(()) => return Ok(()),
-                Err(member) => Some(member),
-            };
-            cell.stop(StopCause::Requested);
-            ended(&*cell).await;
-            Err(SpawnError::UrnTaken { urn, member })
-        }))
-    }
-
     fn poll_listing(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<ActorRef<A>, SpawnError>> {
-        let SpawnState::Listing(_, listing) = &mut self.state else {
+        let SpawnState::AwaitsListing(_, listing) = &mut self.state else {
             unreachable!("the name is about to be listed");
         };
-        let listed = ready!(listing.as_mut().poll(cx));
+        let listed = ready!(listing.poll(cx));
         match std::mem::replace(&mut self.state, SpawnState::Complete) {
-            SpawnState::Listing(actor, _) => Poll::Ready(listed.map(|()| actor)),
+            SpawnState::AwaitsListing(actor, _) => Poll::Ready(listed.map(|()| actor)),
             _ => unreachable!("the state was just seen"),
         }
     }

@@ -11,7 +11,7 @@ use crate::bus::client::pending::{Answered, PendingRequests};
 use crate::bus::client::shared::ClientShared;
 use crate::bus::link::health::Health;
 use crate::bus::link::log_once::{Anomaly, LogOnce};
-use crate::bus::protocol::{CONFIRM_BYTES, LARGE_REPLY, decode_reply};
+use crate::bus::protocol::{CONFIRM_BYTES, LARGE_REPLY, ReceivedAnswer, decode_reply};
 use crate::bus::transport::ReplySink;
 use crate::error::AskError;
 
@@ -67,9 +67,10 @@ impl ReplySink for ReplyDispatcher {
             Err(problem) => return self.log.record(Anomaly::UnreadableReply, &problem),
         };
         let losses = self.health.losses();
+        let answers = answers.into_iter().map(|answer| (answer.id, answer));
         let answers = self
             .pending()
-            .answered(answers, epoch, losses, |answer| answer.as_ref().err());
+            .answered(answers, epoch, losses, ReceivedAnswer::refusal);
         if !answers.refused.is_empty()
             && let Some(client) = self.client.get().and_then(Weak::upgrade)
         {
@@ -82,7 +83,7 @@ impl ReplySink for ReplyDispatcher {
             may_be_copy,
         } in answers.ended
         {
-            match answer {
+            match answer.outcome {
                 Ok(contents) => reply.send(contents),
                 // The owner of the next lease refuses a request that its predecessor has left. That
                 // says nothing about a copy that the predecessor may have executed.

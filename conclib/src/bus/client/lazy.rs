@@ -13,7 +13,7 @@ use crate::bus::keys::Keys;
 use crate::bus::link::RECONNECT_BACKOFF;
 use crate::bus::link::health::Health;
 use crate::bus::open::{ConnectError, open_client};
-use crate::bus::transport::fleet::{FleetView, MapVersion, MemberId, Members};
+use crate::bus::transport::fleet::{FleetView, MapVersion, Members, NameOwners};
 use crate::bus::transport::stream::{NewEntry, StreamProducer};
 use crate::bus::transport::{
     ClientTransport, Enqueued, Epoch, Frame, LeaseRecord, ServerTime, TransportError,
@@ -120,10 +120,7 @@ impl FleetView for LazyTransport {
         self.forward(|inner| inner.members())
     }
 
-    fn look_up<'s: 'f, 'n: 'f, 'f>(
-        &'s self,
-        names: &'n [Urn],
-    ) -> BoxFuture<'f, Vec<Option<MemberId>>> {
+    fn look_up<'s: 'f, 'n: 'f, 'f>(&'s self, names: &'n [Urn]) -> BoxFuture<'f, NameOwners> {
         self.forward(|inner| inner.look_up(names))
     }
 }

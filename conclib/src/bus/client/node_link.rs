@@ -29,6 +29,8 @@ pub(super) struct NodeLink {
     pub(super) absence: Absence,
     /// The number of the client's pending requests that go to this node; changed under their lock.
     in_flight: AtomicUsize,
+    /// The node is that of a member of a fleet.
+    is_of_member: bool,
 }
 
 impl NodeLink {
@@ -42,15 +44,24 @@ impl NodeLink {
             lease_seen: AtomicU64::new(0),
             absence: Absence::default(),
             in_flight: AtomicUsize::new(0),
+            is_of_member: false,
         }
     }
 
+    /// Makes it the link to a member of a fleet.
+    pub(super) fn to_member(mut self) -> Self {
+        self.is_of_member = true;
+        self
+    }
+
     /// The lease, unless it was seen so long ago that another system may have it by now: requests
-    /// could go to an inbox that no system deletes any more.
+    /// could go to an inbox that no system deletes any more. Such requests are taken back, which is what a
+    /// member risks: the links to many members are often silent for so long, and reading the lease first would
+    /// take each of their requests another round trip.
     pub(super) fn known_lease(&self) -> Option<LeaseRecord> {
         let seen = CoarseInstant::from_bits(self.lease_seen.load(Ordering::Relaxed));
         let lease = self.lease.lock().clone();
-        lease.filter(|lease| seen.elapsed() < lease.length)
+        lease.filter(|lease| self.is_of_member || seen.elapsed() < lease.length)
     }
 
     /// Notes the lease that was just seen.

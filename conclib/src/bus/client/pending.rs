@@ -284,18 +284,20 @@ impl PendingRequests {
     /// Removes the requests that were answered in that epoch: the owner of an earlier epoch may
     /// have refused a request that the current owner executes. Returns their replies with the answers, to be sent
     /// outside the lock. `losses` counts the connections that were lost so far: with one of them the
-    /// bus may have lost what happened since the request was given to it.
+    /// bus may have lost what happened since the request was given to it. `refusal_of` returns the error of a
+    /// request that no handler has begun.
     ///
     /// A request that the bus has accepted and that was refused as `NoResponder` stays, to be ended when the
     /// refusal is certain: it may come from a bus that has taken the place of the one that has accepted it.
     /// In a fleet, one that was certainly not executed goes to another member.
     pub(crate) fn answered<T>(
         &mut self,
-        answers: Vec<(u64, T)>,
+        answers: impl IntoIterator<Item = (u64, T), IntoIter: ExactSizeIterator>,
         epoch: Epoch,
         losses: u32,
-        error_of: impl Fn(&T) -> Option<&AskError>,
+        refusal_of: impl Fn(&T) -> Option<&AskError>,
     ) -> Answers<T> {
+        let answers = answers.into_iter();
         let mut all = Answers {
             ended: Vec::with_capacity(answers.len()),
             refused: Vec::new(),
@@ -306,15 +308,15 @@ impl PendingRequests {
                     let may_be_copy = request.is_repeated || request.losses != losses;
                     let is_accepted =
                         matches!(request.delivered, Delivered::Accepted | Delivered::Stored);
-                    let error = error_of(&answer);
-                    let is_refused = error == Some(&AskError::NoResponder);
+                    let refusal = refusal_of(&answer);
+                    let is_refused = refusal == Some(&AskError::NoResponder);
                     if is_accepted && !may_be_copy && is_refused {
                         all.refused.push(id);
                         continue;
                     }
                     if request.route.is_some() && !(is_refused && may_be_copy) {
-                        let error = error.cloned();
-                        if self.heard(id, error.as_ref()) {
+                        let refusal = refusal.cloned();
+                        if self.heard(id, refusal.as_ref()) {
                             continue;
                         }
                     }

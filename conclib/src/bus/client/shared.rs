@@ -112,7 +112,14 @@ impl ClientShared {
         if node == self.link.keys.node() {
             return self.link.clone();
         }
-        let make = || NodeLink::new(self.link.keys.of(node), self.link.clock.clone());
+        let make = || {
+            let link = NodeLink::new(self.link.keys.of(node), self.link.clock.clone());
+            if self.is_in_fleet {
+                link.to_member()
+            } else {
+                link
+            }
+        };
         let begin = |link| {
             let driving = drive_link(self.clone(), link);
             drop(self.drivers.spawn_on(driving, &self.runtime));
@@ -305,21 +312,28 @@ impl ClientShared {
         lease.check_version()
     }
 
-    /// Checks that a member of the fleet serves.
+    /// Checks that a member of the fleet serves: one that was killed may still be on the map.
     async fn read_member(&self) -> Result<(), AskError> {
         let read = self.transport.members().await;
-        let members = read.map_err(|error| AskError::Unavailable {
+        let unavailable = |error: TransportError| AskError::Unavailable {
             reason: error.to_string(),
-        })?;
+        };
         let serves = |member: &Member| {
             let state = member.profile.state;
             matches!(state, MemberState::Listing | MemberState::Serving)
         };
-        if members.all.iter().any(serves) {
-            Ok(())
-        } else {
-            Err(AskError::NoResponder)
+        let mut outcome = Err(AskError::NoResponder);
+        for member in read.map_err(unavailable)?.all.into_iter().filter(serves) {
+            let node = self.link.keys.of(&member.profile.node);
+            let (lease, _) = self.transport.lease(&node).await.map_err(unavailable)?;
+            if let Some(lease) = lease {
+                outcome = lease.check_version();
+                if outcome.is_ok() {
+                    break;
+                }
+            }
         }
+        outcome
     }
 
     /// Ends accepted requests that were refused, in a task: the refusal is certain if the bus that has

@@ -12,7 +12,7 @@ use tracing::debug;
 use crate::bus::faults::delay_queue::DelayQueue;
 use crate::bus::faults::{Faults, check};
 use crate::bus::keys::Keys;
-use crate::bus::transport::fleet::{FleetView, MapVersion, MemberId, Members};
+use crate::bus::transport::fleet::{FleetView, MapVersion, Members, NameOwners};
 use crate::bus::transport::stream::{NewEntry, StreamProducer};
 use crate::bus::transport::{
     ClientTransport, Enqueued, Epoch, Frame, LeaseRecord, ReplySink, ServerTime, TransportError,
@@ -101,7 +101,7 @@ impl FleetView for FaultyClient {
         self.inner.members().await
     }
 
-    async fn look_up(&self, names: &[Urn]) -> Result<Vec<Option<MemberId>>, TransportError> {
+    async fn look_up(&self, names: &[Urn]) -> Result<NameOwners, TransportError> {
         check(&self.faults)?;
         self.inner.look_up(names).await
     }

@@ -52,8 +52,10 @@ impl DelayQueue {
             self.send(client, Direction::Response, frame, now);
             return;
         };
-        for (id, outcome) in answers {
-            let answer = Answer::new(id, outcome.map(Vec::from));
+        for received in answers {
+            let has_begun = received.has_begun;
+            let answer = Answer::new(received.id, received.outcome.map(Vec::from));
+            let answer = if has_begun { answer.begun() } else { answer };
             let alone = encode_reply(epoch, vec![answer]).into_bytes();
             self.send(client, Direction::Response, &alone, now);
         }

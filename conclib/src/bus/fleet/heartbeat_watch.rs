@@ -7,10 +7,15 @@ use tokio::time::Instant;
 
 use crate::bus::transport::fleet::{Heartbeats, MemberId};
 
+/// Time between two looks at the heartbeats beyond which this process could not use the bus. Then others
+/// may not have been able to either: their heartbeats stand still for a reason that says nothing.
+const MAX_GAP: Duration = Duration::from_secs(3);
+
 /// The heartbeats of a fleet's members, and the time for which each has stood still here.
 #[derive(Default)]
 pub(super) struct HeartbeatWatch {
     seen: HashMap<MemberId, Seen>,
+    last_look: Option<Instant>,
 }
 
 /// The last heartbeat of a member.
@@ -23,6 +28,10 @@ struct Seen {
 impl HeartbeatWatch {
     /// Records the heartbeats of all members at one moment; forgets members that are not among them.
     pub(super) fn record(&mut self, all: &[(MemberId, Heartbeats)], now: Instant) {
+        let last = self.last_look.replace(now).unwrap_or(now);
+        if now.saturating_duration_since(last) > MAX_GAP {
+            self.restart(now);
+        }
         let known = |(id, heartbeats): &(MemberId, Heartbeats)| {
             let seen = self
                 .seen
@@ -67,17 +76,31 @@ mod tests {
         let mut watch = HeartbeatWatch::default();
         let (one, other) = (MemberId(1), MemberId(2));
         watch.record(&[(one, Heartbeats(1)), (other, Heartbeats(1))], start);
-        watch.record(
-            &[(one, Heartbeats(1)), (other, Heartbeats(2))],
-            start + 3 * SECOND,
-        );
+        let later = [(one, Heartbeats(1)), (other, Heartbeats(2))];
+        watch.record(&later, start + 3 * SECOND);
         assert_eq!(watch.silent(6 * SECOND, start + 5 * SECOND), []);
         let now = start + 6 * SECOND;
+        watch.record(&later, now);
         assert_eq!(watch.silent(6 * SECOND, now), [(one, Heartbeats(1))]);
         watch.restart(now);
         assert_eq!(watch.silent(6 * SECOND, now + 5 * SECOND), []);
-        watch.record(&[(other, Heartbeats(2))], now + 6 * SECOND);
+        watch.record(&later[1..], now + 3 * SECOND);
         let silent = watch.silent(6 * SECOND, now + 6 * SECOND);
         assert_eq!(silent, [(other, Heartbeats(2))]);
+    }
+
+    #[test]
+    fn outage_of_the_bus_is_no_silence_of_members() {
+        let start = Instant::now();
+        let mut watch = HeartbeatWatch::default();
+        let all = [(MemberId(1), Heartbeats(1))];
+        watch.record(&all, start);
+        let after_outage = start + 60 * SECOND;
+        watch.record(&all, after_outage);
+        assert_eq!(watch.silent(6 * SECOND, after_outage), []);
+        for seconds in [2, 4, 6] {
+            watch.record(&all, after_outage + seconds * SECOND);
+        }
+        assert_eq!(watch.silent(6 * SECOND, after_outage + 6 * SECOND), all);
     }
 }

@@ -1,22 +1,20 @@
 //! The task of a member: joins the fleet, counts heartbeats, lists names, removes members that are gone,
 //! and leaves.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tracing::{debug, info, warn};
 
-use crate::bus::fleet::heartbeat_watch::HeartbeatWatch;
+use crate::bus::fleet::map_observer::MapObserver;
 use crate::bus::fleet::membership::{GONE, Membership};
 use crate::bus::fleet::name_table::NameWork;
+use crate::bus::fleet::sweep::Sweep;
 use crate::bus::link::RECONNECT_BACKOFF;
 use crate::bus::link::outage::Outage;
 use crate::bus::transport::TransportError;
-use crate::bus::transport::fleet::{
-    Heartbeats, Listed, MAX_NAMES, MemberId, MemberState, Members, Pulse, SHARDS, ServerTerm,
-};
+use crate::bus::transport::fleet::{Listed, MAX_NAMES, MemberId, MemberState, Pulse};
 use crate::urn::Urn;
 
 /// Interval of the heartbeats.
@@ -25,11 +23,11 @@ const HEARTBEAT: Duration = Duration::from_secs(2);
 /// Interval at which the map is looked at while names stand by.
 const PULSE_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Time for which a member that has left stays in the map: clients wait for its names meanwhile.
-const LEFT: Duration = Duration::from_secs(60);
-
 /// Time for the last call of a member.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Number of listed names that are checked with each heartbeat: the map may have lost them.
+const CHECKED_NAMES: usize = 128;
 
 /// Pause after work that was not done.
 const RETRY: Duration = Duration::from_millis(250);
@@ -44,11 +42,15 @@ enum TermEnd {
 
 /// Is a member of the fleet until it is to leave.
 pub(crate) async fn run(membership: Arc<Membership>) {
+    let mut has_been_removed = false;
     loop {
         let Some(id) = join(&membership).await else {
             break;
         };
         let mut term = Term::new(&membership, id);
+        if has_been_removed {
+            term.pause_standbys(Instant::now());
+        }
         match term.serve().await {
             TermEnd::Leaving => {
                 term.leave().await;
@@ -60,7 +62,8 @@ pub(crate) async fn run(membership: Arc<Membership>) {
                     node,
                     "the fleet has taken this member for gone, or lost its map: joining anew"
                 );
-                membership.names.list_all();
+                membership.relist();
+                has_been_removed = true;
             }
         }
     }
@@ -112,13 +115,7 @@ struct Term<'a> {
     id: MemberId,
     /// The state that the map shows.
     shown: MemberState,
-    watch: HeartbeatWatch,
-    /// The map as it was last seen.
-    pulse: Pulse,
-    /// The members as they were last seen.
-    members: Members,
-    /// The nodes of members that were seen, for names in logs.
-    nodes: HashMap<MemberId, String>,
+    map: MapObserver,
     /// The sweep that is under way.
     sweep: Option<Sweep>,
     /// The removals that one sweep has covered. The second one frees the names that others stood by for, and
@@ -126,44 +123,10 @@ struct Term<'a> {
     swept_once: u64,
     /// Names that were freed since the last heartbeat but one, each time.
     freed: [Vec<Urn>; 2],
+    /// The moment from which on names that stand by are listed again, after the map may have lost the members
+    /// that have them: these list them first.
+    standby_pause: Option<Instant>,
     outage: Outage,
-}
-
-/// A walk through all listed names, to free those of members that were removed.
-#[derive(Clone, Copy)]
-struct Sweep {
-    /// The removals that it covers.
-    unswept: u64,
-    shard: u8,
-    /// The position within the shard.
-    position: u64,
-}
-
-impl Sweep {
-    fn of(unswept: u64) -> Self {
-        Self {
-            unswept,
-            shard: 0,
-            position: 0,
-        }
-    }
-
-    /// The rest of the walk after a step that has led to that position; `None` at its end.
-    fn after(self, position: u64) -> Option<Self> {
-        let next = self.shard + 1;
-        if position > 0 {
-            Some(Self { position, ..self })
-        } else if next < SHARDS {
-            let shard = next;
-            Some(Self {
-                shard,
-                position,
-                ..self
-            })
-        } else {
-            None
-        }
-    }
 }
 
 impl<'a> Term<'a> {
@@ -172,13 +135,11 @@ impl<'a> Term<'a> {
             membership,
             id,
             shown: state(membership),
-            watch: HeartbeatWatch::default(),
-            pulse: Pulse::default(),
-            members: Members::default(),
-            nodes: HashMap::new(),
+            map: MapObserver::default(),
             sweep: None,
             swept_once: 0,
             freed: Default::default(),
+            standby_pause: None,
             outage: Outage::default(),
         }
     }
@@ -202,6 +163,7 @@ impl<'a> Term<'a> {
                 () = membership.draining.cancelled(), if !is_draining => self.announce().await,
                 () = std::future::ready(()), if may_work => match self.work().await {
                     Ok(None) => {
+                        membership.names_are_listed();
                         may_work = false;
                         continue;
                     }
@@ -250,8 +212,11 @@ impl<'a> Term<'a> {
         self.saw(pulse).await?;
         self.remove_silent().await?;
         self.free_again().await?;
-        if self.sweep.is_none() && self.is_to_sweep() {
-            self.sweep = Some(Sweep::of(self.pulse.unswept));
+        if !self.check_names().await? {
+            return Ok(false);
+        }
+        if self.sweep.is_none() && self.map.is_to_be_swept_by(self.id) {
+            self.sweep = Some(Sweep::of(self.map.unswept()));
         }
         Ok(true)
     }
@@ -266,9 +231,36 @@ impl<'a> Term<'a> {
         Ok(())
     }
 
-    /// Looks at the map without a heartbeat: a name that this member stands by for may be free.
+    /// Lists some of the listed names once more, in case the map has lost them; false if this is no member any
+    /// more.
+    async fn check_names(&mut self) -> Result<bool, TransportError> {
+        let names = &self.membership.names;
+        let checked = names.to_check(CHECKED_NAMES);
+        if checked.is_empty() {
+            return Ok(true);
+        }
+        let Some(outcomes) = self.membership.map.list(self.id, &checked).await? else {
+            return Ok(false);
+        };
+        let outcomes = checked.into_iter().zip(outcomes);
+        let lost = outcomes.filter(|(_, outcome)| *outcome != Listed::Here);
+        names.list_again(lost.map(|(urn, _)| urn));
+        Ok(true)
+    }
+
+    /// Leaves the names that stand by to the members that have them, until these had time to list them once
+    /// more.
+    fn pause_standbys(&mut self, now: Instant) {
+        self.standby_pause = Some(now + GONE);
+    }
+
+    /// Looks at the map without a heartbeat: a name that this member stands by for may be free. False if this
+    /// is no member any more.
     async fn read_pulse(&mut self) -> Result<bool, TransportError> {
         let pulse = self.membership.map.pulse().await?;
+        if !pulse.heartbeats.iter().any(|(id, _)| *id == self.id) {
+            return Ok(false); // a map that has lost this member may have lost those that have the names
+        }
         self.saw(pulse).await?;
         self.remove_silent().await?;
         Ok(true)
@@ -278,42 +270,34 @@ impl<'a> Term<'a> {
     async fn saw(&mut self, pulse: Pulse) -> Result<(), TransportError> {
         let now = Instant::now();
         let names = &self.membership.names;
-        self.watch.record(&pulse.heartbeats, now);
-        if is_another(&self.pulse.term, &pulse.term) {
-            // Heartbeats and names of the last moments may be lost.
-            self.watch.restart(now);
-            names.list_all();
+        let changes = self.map.record(pulse, now);
+        if changes.has_another_server {
+            names.list_own(); // the names of the last moments may be lost
+            self.pause_standbys(now);
         }
-        if pulse.freed != self.pulse.freed {
+        if self.standby_pause.is_some_and(|end| end <= now) {
+            self.standby_pause = None;
             names.retry(|_| true);
         }
-        let has_changed = pulse.version != self.pulse.version;
-        self.pulse = pulse;
-        if has_changed {
-            self.members = self.membership.map.members().await?;
-            let nodes = self.members.all.iter();
-            self.nodes
-                .extend(nodes.map(|member| (member.id, member.profile.node.clone())));
-            let all = &self.members.all;
-            let living = |id| {
-                let member = all.iter().find(|member| member.id == id);
-                member.is_some_and(|member| member.profile.state != MemberState::Left)
-            };
-            names.retry(|member| !living(member));
+        let is_paused = self.standby_pause.is_some();
+        if changes.has_freed_names && !is_paused {
+            names.retry(|_| true);
+        }
+        if changes.has_other_members {
+            self.map.set_members(self.membership.map.members().await?);
+            if !is_paused {
+                names.retry(|member| !self.map.is_living(member));
+            }
         }
         Ok(())
     }
 
     /// Removes members that are gone.
     async fn remove_silent(&mut self) -> Result<(), TransportError> {
-        let now = Instant::now();
-        for (id, heartbeats) in self.watch.silent(GONE, now) {
-            if id == self.id || self.is_kept(id, heartbeats, now) {
-                continue;
-            }
+        for (id, heartbeats) in self.map.gone_members(self.id, Instant::now()) {
             let map = &self.membership.map;
             if map.remove(id, heartbeats).await? {
-                let node = self.nodes.get(&id).map_or("", String::as_str);
+                let node = self.map.node_of(id).unwrap_or_default();
                 info!(
                     member = id.0,
                     node, "removed a member of the fleet that is gone"
@@ -327,20 +311,6 @@ impl<'a> Term<'a> {
         Ok(())
     }
 
-    /// True if a silent member has left in good order, and is to stay for a while.
-    fn is_kept(&self, id: MemberId, heartbeats: Heartbeats, now: Instant) -> bool {
-        let member = self.members.all.iter().find(|member| member.id == id);
-        let has_left = member.is_some_and(|member| member.profile.state == MemberState::Left);
-        has_left && !self.watch.silent(LEFT, now).contains(&(id, heartbeats))
-    }
-
-    /// True if names of members that were removed are to be freed, and this is the member whose turn it is:
-    /// the oldest.
-    fn is_to_sweep(&self) -> bool {
-        let oldest = self.pulse.heartbeats.iter().map(|(id, _)| *id).min();
-        self.pulse.unswept > 0 && oldest == Some(self.id)
-    }
-
     /// Frees some names of members that were removed.
     async fn sweep_on(&mut self, sweep: Sweep) -> Result<(), TransportError> {
         let map = &self.membership.map;
@@ -348,7 +318,7 @@ impl<'a> Term<'a> {
         self.sweep = sweep.after(position);
         if self.sweep.is_none() && self.swept_once == sweep.unswept {
             map.swept(sweep.unswept).await?;
-            self.pulse.unswept = 0;
+            self.map.was_swept();
         }
         if self.sweep.is_none() {
             self.swept_once = sweep.unswept;
@@ -394,8 +364,8 @@ impl<'a> Term<'a> {
 
     fn listed(&self, urns: &[Urn], outcomes: Vec<Listed>) {
         let node_of = |member: MemberId| {
-            let known = self.nodes.get(&member);
-            known.map_or_else(|| member.0.to_string(), String::clone)
+            let known = self.map.node_of(member);
+            known.map_or_else(|| member.0.to_string(), str::to_owned)
         };
         let outcomes = urns.iter().cloned().zip(outcomes);
         self.membership.names.listed(outcomes, node_of);
@@ -427,9 +397,4 @@ impl<'a> Term<'a> {
             );
         }
     }
-}
-
-/// True if a server that was known was followed by another one, or may have lost data.
-fn is_another(known: &ServerTerm, now: &ServerTerm) -> bool {
-    !known.0.is_empty() && known != now
 }

@@ -1,6 +1,7 @@
 //! The part of a membership that the proxy sees.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -38,6 +39,8 @@ pub(crate) struct Membership {
     pub(super) names: Arc<NameTable>,
     /// The moment until which the heartbeats speak for the listed names.
     fence: Mutex<Instant>,
+    /// The member was removed from the map, and has not listed all of its names since.
+    relists: AtomicBool,
     /// Cancelled when clients are to choose this member no more.
     pub(super) draining: CancellationToken,
     /// Set once the map says so, or will not.
@@ -62,6 +65,7 @@ impl Membership {
                 process: core.process(),
                 names,
                 fence: Mutex::new(Instant::now()),
+                relists: AtomicBool::new(false),
                 draining: CancellationToken::new(),
                 drained: SetOnce::new(),
                 departure: CancellationToken::new(),
@@ -77,9 +81,25 @@ impl Membership {
         is_direct
             || listing.is(|listing| match listing {
                 Listing::StandsBy { .. } => false,
-                Listing::Listed => Instant::now() < *self.fence.lock(),
+                Listing::Listed => self.speaks_for_names(),
                 Listing::Local | Listing::Pending | Listing::Shared => true,
             })
+    }
+
+    /// True if no other member can have listed a name that this one has listed.
+    fn speaks_for_names(&self) -> bool {
+        !self.relists.load(Ordering::Relaxed) && Instant::now() < *self.fence.lock()
+    }
+
+    /// Has all names listed once more, after the map has lost this member. Until then others may list them.
+    pub(super) fn relist(&self) {
+        self.relists.store(true, Ordering::Relaxed);
+        self.names.list_own();
+    }
+
+    /// Notes that this member has tried to list all of its names.
+    pub(super) fn names_are_listed(&self) {
+        self.relists.store(false, Ordering::Relaxed);
     }
 
     /// Has clients choose this member no more, as far as they can be told.

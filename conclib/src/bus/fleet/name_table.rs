@@ -1,6 +1,7 @@
 //! The names of a system's actors, as a member lists them in its fleet. No I/O.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,8 +29,10 @@ pub(super) struct NameTable {
 
 #[derive(Default)]
 struct Names {
-    /// Names of which one member has each.
-    listed: HashMap<Urn, ListedName>,
+    /// Names of which one member has each, in an order in which they are checked.
+    listed: BTreeMap<Urn, ListedName>,
+    /// The name that was checked last.
+    checked: Option<Urn>,
     /// Names to be listed, in the order of their claims. The actors of some may have ended.
     pending: VecDeque<Urn>,
     /// Names to be freed, whose actors have ended.
@@ -61,6 +64,22 @@ enum Stage {
     UnderWay,
     Listed,
     StandsBy(MemberId),
+}
+
+/// Names that one line of the log tells of.
+#[derive(Default)]
+struct LogLine {
+    /// The first one, and the member that has it.
+    first: Option<(Urn, String)>,
+    names: usize,
+}
+
+impl LogLine {
+    fn add(&mut self, urn: &Urn, member: &str) {
+        self.names += 1;
+        self.first
+            .get_or_insert_with(|| (urn.clone(), member.to_owned()));
+    }
 }
 
 /// The next thing to do for the names of a member.
@@ -139,10 +158,10 @@ impl NameTable {
         node_of: impl Fn(MemberId) -> String,
     ) {
         let mut names = self.state.lock();
+        let (mut gained, mut standing) = (LogLine::default(), LogLine::default());
         for (urn, outcome) in outcomes {
-            let here = outcome == Listed::Here;
             let Some(name) = names.listed.get_mut(&urn) else {
-                if here {
+                if outcome == Listed::Here {
                     names.ended.push_back(urn); // its actor has ended meanwhile
                 }
                 continue;
@@ -154,16 +173,15 @@ impl NameTable {
                 Listed::Here => {
                     name.stage = Stage::Listed;
                     name.slot.set(Listing::Listed);
-                    if name.is_told {
-                        info!(%urn, "the name of an actor that stood by is listed now");
-                        name.is_told = false;
+                    if std::mem::take(&mut name.is_told) {
+                        gained.add(&urn, "");
                     }
                 }
                 Listed::There(member) => {
                     name.stage = Stage::StandsBy(member);
                     let node = node_of(member);
                     if !std::mem::replace(&mut name.is_told, true) {
-                        info!(%urn, member = %node, "another member of the fleet has the name of an actor: standing by");
+                        standing.add(&urn, &node);
                     }
                     name.slot.set(Listing::StandsBy { member: node });
                     names.standing.entry(member).or_default().insert(urn);
@@ -171,6 +189,12 @@ impl NameTable {
             }
         }
         drop(names);
+        if let Some((urn, _)) = gained.first {
+            info!(%urn, names = gained.names, "the names of actors that stood by are listed now");
+        }
+        if let Some((urn, member)) = standing.first {
+            info!(%urn, %member, names = standing.names, "other members of the fleet have the names of actors: standing by");
+        }
         self.settled.notify_waiters();
     }
 
@@ -207,17 +231,43 @@ impl NameTable {
         self.changed.notify_one();
     }
 
-    /// Has all names listed once more: the map may have lost them.
-    pub(super) fn list_all(&self) {
+    /// Has all names listed once more that are listed here: the map may have lost them. Those that stand by
+    /// are left to the members that have them.
+    pub(super) fn list_own(&self) {
+        let names = self.state.lock();
+        let own = names
+            .listed
+            .iter()
+            .filter(|(_, name)| name.stage == Stage::Listed);
+        let own: Vec<_> = own.map(|(urn, _)| urn.clone()).collect();
+        drop(names);
+        self.list_again(own.into_iter());
+    }
+
+    /// Has names listed once more that are listed here.
+    pub(super) fn list_again(&self, urns: impl Iterator<Item = Urn>) {
         let mut names = self.state.lock();
-        names.standing.clear();
-        names.pending.clear();
-        let all: Vec<_> = names.listed.keys().cloned().collect();
-        for urn in all {
+        for urn in urns {
             names.list_again(urn);
         }
         drop(names);
         self.changed.notify_one();
+    }
+
+    /// The next names that are listed here, up to `count`, in turn.
+    pub(super) fn to_check(&self, count: usize) -> Vec<Urn> {
+        let mut names = self.state.lock();
+        let start = names
+            .checked
+            .take()
+            .map_or(Bound::Unbounded, Bound::Excluded);
+        let rest = names.listed.range::<Urn, _>((start, Bound::Unbounded));
+        let some: Vec<_> = rest.take(count).collect();
+        let last = (some.len() == count).then(|| some.last().map(|(urn, _)| (*urn).clone()));
+        let listed = some.iter().filter(|(_, name)| name.stage == Stage::Listed);
+        let listed = listed.map(|(urn, _)| (*urn).clone()).collect();
+        names.checked = last.flatten();
+        listed
     }
 
     /// True if every name has its place.
@@ -344,8 +394,11 @@ impl NameLists for NameTable {
         let mut names = self.state.lock();
         let is_own = |other: &Arc<ListingSlot>| Arc::ptr_eq(other, slot);
         if names.shared.get(urn).is_some_and(is_own) {
-            names.shared.remove(urn);
-            names.shared_changed = true;
+            // Of a member that leaves the map keeps them: clients wait for others to share them.
+            if !names.is_leaving {
+                names.shared.remove(urn);
+                names.shared_changed = true;
+            }
         } else if names.listed.get(urn).is_some_and(|name| is_own(&name.slot)) {
             if names.forget(urn) {
                 names.ended.push_back(urn.clone());

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use crate::bus::keys::Keys;
 use crate::bus::memory::inbox::MAX_INBOX_BYTES;
 use crate::bus::memory::{Fleet, MemoryBus, Node, Subscriber, check_open};
-use crate::bus::transport::fleet::{FleetView, MapVersion, MemberId, Members, check_names};
+use crate::bus::transport::fleet::{FleetView, MapVersion, Members, NameOwners, check_names};
 use crate::bus::transport::stream::{NewEntry, StreamProducer};
 use crate::bus::transport::{
     ClientTransport, Enqueued, Epoch, Frame, LeaseRecord, ServerTime, TransportError,
@@ -137,11 +137,14 @@ impl FleetView for MemoryClient {
         self.with_fleet(Fleet::members)
     }
 
-    async fn look_up(&self, names: &[Urn]) -> Result<Vec<Option<MemberId>>, TransportError> {
+    async fn look_up(&self, names: &[Urn]) -> Result<NameOwners, TransportError> {
         check_names(names)?;
-        let found = |fleet: &Fleet| names.iter().map(|name| fleet.owner(name)).collect();
-        let mut found: Vec<_> = self.with_fleet(found)?;
-        found.resize(names.len(), None); // without a fleet
+        let found = |fleet: &Fleet| NameOwners {
+            owners: names.iter().map(|name| fleet.owner(name)).collect(),
+            version: fleet.version(),
+        };
+        let mut found = self.with_fleet(found)?;
+        found.owners.resize(names.len(), None); // without a fleet
         Ok(found)
     }
 }

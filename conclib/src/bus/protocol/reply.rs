@@ -14,6 +14,10 @@ use crate::error::{AskError, Delivered, FailureCause};
 use crate::reply::remote::Outcome;
 use crate::urn::Urn;
 
+/// Third element of an answer whose request a handler has begun. It is empty otherwise, and older clients
+/// ignore it.
+const HAS_BEGUN: &str = "begun";
+
 /// Number of actors of a cycle that are sent: a longer chain is cut.
 const MAX_CHAIN: usize = 64;
 
@@ -28,6 +32,8 @@ const KEY_REUSED: u8 = 1;
 pub(crate) struct Answer {
     pub(crate) id: u64,
     status: AnswerStatus,
+    /// A handler has begun the request.
+    has_begun: bool,
     /// The encoded response, or the details of the error.
     contents: Vec<u8>,
 }
@@ -41,8 +47,15 @@ impl Answer {
         Self {
             id,
             status,
+            has_begun: false,
             contents,
         }
+    }
+
+    /// Says that a handler has begun the request: its error does not mean that it was not executed.
+    pub(crate) fn begun(mut self) -> Self {
+        self.has_begun = true;
+        self
     }
 
     /// Estimated size in a frame, in bytes.
@@ -64,7 +77,7 @@ pub(crate) fn encode_reply(epoch: Epoch, answers: Vec<Answer>) -> Frame {
         frame.array(5);
         frame.value(&answer.id);
         frame.value(&(answer.status as u8));
-        frame.value("");
+        frame.value(if answer.has_begun { HAS_BEGUN } else { "" });
         frame.value(&nothing);
         frame.contents(answer.contents);
     }
@@ -96,8 +109,23 @@ pub(crate) fn decode_result(record: &Bytes) -> Result<(Bytes, Option<Bytes>), Pr
     }
 }
 
-/// A decoded answer: its id, and the encoded response or the error.
-pub(crate) type ReceivedAnswer = (u64, Result<Bytes, AskError>);
+/// A decoded answer.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct ReceivedAnswer {
+    pub(crate) id: u64,
+    /// The encoded response, or the error.
+    pub(crate) outcome: Result<Bytes, AskError>,
+    /// A handler has begun the request, whatever the error says.
+    pub(crate) has_begun: bool,
+}
+
+impl ReceivedAnswer {
+    /// The error of a request that no handler has begun.
+    pub(crate) fn refusal(&self) -> Option<&AskError> {
+        let refusal = self.outcome.as_ref().err();
+        refusal.filter(|_| !self.has_begun)
+    }
+}
 
 /// Decodes answers, and the epoch that they come from. Their contents share the frame's bytes. There
 /// are at most as many as a client can have pending requests.
@@ -116,7 +144,7 @@ pub(crate) fn decode_reply(frame: &Bytes) -> Result<(Epoch, Vec<ReceivedAnswer>)
             });
         }
     };
-    let read = |Prefix((id, status, _, _, contents)): One<'_>| {
+    let read = |Prefix((id, status, mark, _, contents)): One<'_>| {
         let outcome = match AnswerStatus::from_number(status) {
             Some(AnswerStatus::Done) => Ok(frame.slice_ref(contents)),
             Some(status) => Err(status.into_error(contents)),
@@ -124,7 +152,11 @@ pub(crate) fn decode_reply(frame: &Bytes) -> Result<(Epoch, Vec<ReceivedAnswer>)
                 reason: format!("unknown status {status}"),
             }),
         };
-        (id, outcome)
+        ReceivedAnswer {
+            id,
+            outcome,
+            has_begun: mark == HAS_BEGUN,
+        }
     };
     Ok((Epoch(epoch), answers.into_iter().map(read).collect()))
 }
@@ -294,6 +326,23 @@ mod tests {
     use super::*;
     use crate::bus::protocol::MAX_TEXT;
 
+    /// The answers in a frame, by their ids.
+    fn read_answers(frame: &Bytes) -> (Epoch, Vec<(u64, Result<Bytes, AskError>)>) {
+        let (epoch, answers) = decode_reply(frame).unwrap();
+        let answers = answers.into_iter().map(|read| (read.id, read.outcome));
+        (epoch, answers.collect())
+    }
+
+    #[test]
+    fn error_of_a_request_that_a_handler_has_begun_is_no_refusal() {
+        let refused = Answer::new(1, Err(AskError::NoResponder));
+        let answers = vec![refused.clone(), refused.begun()];
+        let (_, read) = decode_reply(&encode_reply(Epoch(1), answers).into_bytes()).unwrap();
+        let refusals: Vec<_> = read.iter().map(ReceivedAnswer::refusal).collect();
+        assert_eq!(refusals, [Some(&AskError::NoResponder), None]);
+        assert_eq!(read[0].outcome, read[1].outcome);
+    }
+
     #[test]
     fn answers_survive_encoding() {
         let urn = Urn::new("a").unwrap();
@@ -339,7 +388,7 @@ mod tests {
             .zip(&outcomes)
             .map(|(id, outcome)| Answer::new(id, outcome.clone()))
             .collect();
-        let (epoch, read) = decode_reply(&encode_reply(Epoch(1), answers).into_bytes()).unwrap();
+        let (epoch, read) = read_answers(&encode_reply(Epoch(1), answers).into_bytes());
         let expected: Vec<_> = (0..)
             .zip(outcomes)
             .map(|(id, outcome)| (id, outcome.map(Bytes::from)))
@@ -352,7 +401,7 @@ mod tests {
         let reason = "x".to_owned() + &"ä".repeat(1_000_000);
         let answer = Answer::new(1, Err(AskError::BadRequest { reason }));
         assert!(answer.size() < 2 * MAX_TEXT);
-        let (_, read) = decode_reply(&encode_reply(Epoch(1), vec![answer]).into_bytes()).unwrap();
+        let (_, read) = read_answers(&encode_reply(Epoch(1), vec![answer]).into_bytes());
         let [(1, Err(AskError::BadRequest { reason }))] = &read[..] else {
             panic!("{read:?}")
         };
@@ -369,7 +418,7 @@ mod tests {
             serde_bytes::Bytes::new(&[]),
             5_u8,
         );
-        let (_, read) = decode_reply(&pack(&(VERSION, 1_u64, [answer], "more"))).unwrap();
+        let (_, read) = read_answers(&pack(&(VERSION, 1_u64, [answer], "more")));
         assert!(matches!(read[..], [(1, Err(AskError::BadResponse { .. }))]));
     }
 
@@ -402,7 +451,7 @@ mod tests {
     fn long_cycle_is_cut() {
         let chain = vec![Urn::new("x".repeat(255)).unwrap(); 10_000];
         let answer = Answer::new(1, Err(AskError::AskCycle { chain }));
-        let (_, read) = decode_reply(&encode_reply(Epoch(1), vec![answer]).into_bytes()).unwrap();
+        let (_, read) = read_answers(&encode_reply(Epoch(1), vec![answer]).into_bytes());
         let [(1, Err(AskError::AskCycle { chain }))] = &read[..] else {
             panic!("{read:?}")
         };
@@ -416,7 +465,7 @@ mod tests {
         let details = serde_bytes::ByteBuf::from(pack(&chain).to_vec());
         let nothing = Attributes::new();
         let answer = (1_u64, AnswerStatus::AskCycle as u8, "", &nothing, &details);
-        let (_, read) = decode_reply(&pack(&(VERSION, 1_u64, [answer]))).unwrap();
+        let (_, read) = read_answers(&pack(&(VERSION, 1_u64, [answer])));
         assert_eq!(read, [(1, Err(AskError::AskCycle { chain: Vec::new() }))]);
 
         let answers = |count: u64| {

@@ -16,7 +16,7 @@ use crate::bus::redis::fleet::MapReader;
 use crate::bus::redis::library::{LibraryLink, LibrarySession};
 use crate::bus::redis::resp::{Commands, Driver, Link, RedisReply, ReplyTimeout};
 use crate::bus::redis::{COMMAND, Unreachable, lease, start_check};
-use crate::bus::transport::fleet::{FleetView, MapVersion, MemberId, Members};
+use crate::bus::transport::fleet::{FleetView, MapVersion, Members, NameOwners};
 use crate::bus::transport::{
     ClientTransport, Enqueued, Epoch, Frame, LeaseRecord, ReplySink, ServerTime, TransportError,
 };
@@ -213,7 +213,7 @@ impl FleetView for RedisClient {
         self.map.members(&self.requests.link()?).await
     }
 
-    async fn look_up(&self, names: &[Urn]) -> Result<Vec<Option<MemberId>>, TransportError> {
+    async fn look_up(&self, names: &[Urn]) -> Result<NameOwners, TransportError> {
         self.map.look_up(&self.requests.link()?, names).await
     }
 }

@@ -148,14 +148,24 @@ impl ReplyPublisher {
 
     /// Queues the answer to an ask. If too many wait already, the asker hears that at once.
     pub(super) fn publish(&self, origin: Origin, deadline: Option<Instant>, outcome: Outcome) {
+        let answer = Answer::new(origin.id, self.permitted(outcome));
+        self.enqueue(origin, deadline, answer);
+    }
+
+    /// Queues the error of an ask that a handler has begun.
+    pub(super) fn publish_begun(&self, origin: Origin, deadline: Option<Instant>, error: AskError) {
+        let answer = Answer::new(origin.id, self.permitted(Err(error)));
+        self.enqueue(origin, deadline, answer.begun());
+    }
+
+    fn enqueue(&self, origin: Origin, deadline: Option<Instant>, mut answer: Answer) {
         let deadline = deadline.unwrap_or_else(|| Instant::now() + DEFAULT_DEADLINE);
-        let mut answer = Answer::new(origin.id, self.permitted(outcome));
         let mut queue = self.queue.lock();
         queue.pending = queue.pending.saturating_sub(1);
         if !queue.has_room(origin.client, answer.size()) {
             let size = answer.size();
             self.log.record(Anomaly::ReplyOverflow, &size);
-            answer = Answer::new(origin.id, Err(too_many(size)));
+            answer = Answer::new(origin.id, Err(too_many(size))).begun();
         }
         let size = answer.size();
         if queue.closed || queue.unsent_bytes() + size > MAX_OVERSHOOT * MAX_WAITING_BYTES {

@@ -307,7 +307,7 @@ impl ServerTransport for Bus {
         let (_, answers) = decode_reply(&frame.into_bytes()).unwrap();
         let answers = answers
             .into_iter()
-            .map(|(id, outcome)| (client, id, outcome));
+            .map(|answer| (client, answer.id, answer.outcome));
         self.published.lock().extend(answers);
         Ok(Some(1))
     }

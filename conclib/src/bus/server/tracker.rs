@@ -60,6 +60,15 @@ impl RequestTracker {
         self.respond(origin, None, Err(error));
     }
 
+    /// True if the answer to a request is to be published; otherwise the request ends here.
+    fn is_wanted(&self, origin: Origin) -> bool {
+        let is_cancelled = self.cancelled.remove(origin);
+        if is_cancelled {
+            self.publisher.end_reply();
+        }
+        !is_cancelled
+    }
+
     /// Cancels a request for its client.
     pub(super) fn cancel(&self, origin: Origin, deadline: Instant, now: Instant) {
         if let Some(responder) = self.cancelled.insert(origin, deadline, now) {
@@ -95,10 +104,14 @@ impl ResponseSink for RequestTracker {
     }
 
     fn respond(&self, origin: Origin, deadline: Option<Instant>, outcome: Outcome) {
-        if self.cancelled.remove(origin) {
-            self.publisher.end_reply();
-        } else {
+        if self.is_wanted(origin) {
             self.publisher.publish(origin, deadline, outcome);
+        }
+    }
+
+    fn respond_begun(&self, origin: Origin, deadline: Option<Instant>, error: AskError) {
+        if self.is_wanted(origin) {
+            self.publisher.publish_begun(origin, deadline, error);
         }
     }
 }

@@ -120,6 +120,17 @@ pub(crate) enum Listed {
     There(MemberId),
 }
 
+/// The members that have some names.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct NameOwners {
+    /// In the order of the names. A member may be gone that still has a name, or be
+    /// [`NONE`](MemberId::NONE).
+    pub(crate) owners: Vec<Option<MemberId>>,
+    /// The version of the map, read after the names: a member that had joined when they were read is among
+    /// those of this version.
+    pub(crate) version: MapVersion,
+}
+
 /// The map as members see it.
 #[async_trait]
 pub(crate) trait FleetMap: Send + Sync {
@@ -178,9 +189,8 @@ pub(crate) trait FleetView: Send + Sync {
     /// Reads the members.
     async fn members(&self) -> Result<Members, TransportError>;
 
-    /// Reads which members have up to [`MAX_NAMES`] names. A member may be gone that still has a name, or be
-    /// [`NONE`](MemberId::NONE).
-    async fn look_up(&self, names: &[Urn]) -> Result<Vec<Option<MemberId>>, TransportError>;
+    /// Reads which members have up to [`MAX_NAMES`] names.
+    async fn look_up(&self, names: &[Urn]) -> Result<NameOwners, TransportError>;
 }
 
 /// The shard of a listed name: the same in each process, and for each version of this library.

@@ -18,6 +18,10 @@ const AVOIDED: Duration = Duration::from_secs(1);
 /// Time for which a member counts as closed that does not serve and has not said that it leaves.
 const CLOSED: Duration = Duration::from_millis(250);
 
+/// Time for which a member does not serve, as far as requests have shown, after which none waits for it. A
+/// process that starts again has joined by then, and members that are gone were removed by others.
+const ABSENT: Duration = Duration::from_secs(7);
+
 /// Time without an answer, while requests wait for one, after which a member is avoided.
 pub(super) const SILENT: Duration = Duration::from_secs(1);
 
@@ -44,6 +48,8 @@ pub(super) struct RoutedMember {
     avoided: Option<Instant>,
     /// It does not serve, as it has said; it may again from then on.
     closed: Option<Instant>,
+    /// The moment since which it does not serve.
+    absent: Option<Instant>,
     /// The moment of its last answer, or since which a request waits for one.
     heard: Option<Instant>,
 }
@@ -66,6 +72,7 @@ impl RoutedMember {
     /// Notes that it has answered.
     pub(super) fn answered(&mut self, now: Instant) {
         self.heard = Some(now);
+        self.absent = None;
     }
 
     /// Notes that a request was given to it.
@@ -83,7 +90,14 @@ impl RoutedMember {
     /// Notes that it does not serve now.
     pub(super) fn closed(&mut self, now: Instant) {
         self.closed = Some(now + CLOSED);
+        self.absent.get_or_insert(now);
         self.refused(now);
+    }
+
+    /// True if it is on the map, and has not served for long.
+    fn is_absent(&self, now: Instant) -> bool {
+        self.absent
+            .is_some_and(|since| now.saturating_duration_since(since) >= ABSENT)
     }
 
     /// True if requests can be given to it, as far as is known.
@@ -141,6 +155,7 @@ impl RoutedMembers {
                 state: profile.state,
                 avoided: known.as_ref().and_then(|known| known.avoided),
                 closed: known.as_ref().and_then(|known| known.closed),
+                absent: known.as_ref().and_then(|known| known.absent),
                 heard: known.and_then(|known| known.heard),
             });
         }
@@ -181,6 +196,15 @@ impl RoutedMembers {
     /// True if a member serves.
     pub(super) fn serve(&self) -> bool {
         self.all.iter().any(RoutedMember::serves)
+    }
+
+    /// True if the map has members, and none of them serves: they have ended, and no process has removed them.
+    pub(super) fn are_absent(&self, now: Instant) -> bool {
+        self.serve()
+            && self
+                .all
+                .iter()
+                .all(|member| !member.serves() || member.is_absent(now))
     }
 
     /// True if a member has names that it has not tried to list yet.

@@ -35,14 +35,24 @@ pub(super) enum Location {
     Unlisted(MapVersion),
 }
 
+/// The time in which a client takes a name for that of one member. No two are the same, also if the name was
+/// forgotten meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct NameTerm {
+    /// The number of the name's entry.
+    entry: u64,
+    /// The number of members that the name has had since.
+    members: u32,
+}
+
 /// A name, and the requests for it.
 #[derive(Debug, Default)]
 pub(super) struct Name {
     pub(super) location: Location,
     /// The number of requests that were given to the member and have not ended.
     outstanding: u32,
-    /// Counts the members that the name has had: requests to an earlier one are not outstanding.
-    pub(super) term: u32,
+    /// Requests of another term are not outstanding.
+    pub(super) term: NameTerm,
     /// The newest request that was not bounced.
     newest_executed: Option<Ticket>,
     /// Requests that wait for the name's place, the oldest first.
@@ -82,13 +92,13 @@ impl Name {
     }
 
     /// Notes that a request is given to the member that has the name.
-    pub(super) fn sent(&mut self) -> u32 {
+    pub(super) fn sent(&mut self) -> NameTerm {
         self.outstanding += 1;
         self.term
     }
 
     /// Notes that a request of that term was bounced.
-    pub(super) fn bounced(&mut self, term: u32) {
+    pub(super) fn bounced(&mut self, term: NameTerm) {
         self.complete(term);
     }
 
@@ -99,7 +109,7 @@ impl Name {
     }
 
     /// Notes that a request of that term has ended, and may have been executed.
-    pub(super) fn ended(&mut self, ticket: Ticket, term: u32) {
+    pub(super) fn ended(&mut self, ticket: Ticket, term: NameTerm) {
         self.complete(term);
         if self.is_newest(ticket) {
             self.newest_executed = Some(ticket);
@@ -110,10 +120,10 @@ impl Name {
     pub(super) fn member_is_gone(&mut self) {
         self.location = Location::Unknown;
         self.outstanding = 0;
-        self.term = self.term.wrapping_add(1);
+        self.term.members = self.term.members.wrapping_add(1);
     }
 
-    fn complete(&mut self, term: u32) {
+    fn complete(&mut self, term: NameTerm) {
         if term == self.term {
             self.outstanding = self.outstanding.saturating_sub(1);
         }
@@ -128,18 +138,24 @@ impl Name {
 #[derive(Default)]
 pub(super) struct Names {
     all: HashMap<Urn, Name>,
+    /// The number of entries so far.
+    entries: u64,
 }
 
 impl Names {
     /// The entry of a name.
     pub(super) fn of(&mut self, urn: &Urn) -> &mut Name {
-        if self.all.contains_key(urn) {
-            return self.all.entry(urn.clone()).or_default();
+        if !self.all.contains_key(urn) {
+            if self.all.len() >= MAX_NAMES {
+                self.all.retain(|_, name| !name.is_idle());
+            }
+            self.entries += 1;
         }
-        if self.all.len() >= MAX_NAMES {
-            self.all.retain(|_, name| !name.is_idle());
-        }
-        self.all.entry(urn.clone()).or_default()
+        let entry = self.entries;
+        self.all.entry(urn.clone()).or_insert_with(|| Name {
+            term: NameTerm { entry, members: 0 },
+            ..Name::default()
+        })
     }
 
     pub(super) fn get(&mut self, urn: &Urn) -> Option<&mut Name> {

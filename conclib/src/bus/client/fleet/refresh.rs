@@ -11,7 +11,7 @@ use crate::bus::client::fleet::Router;
 use crate::bus::client::node_link::NodeLink;
 use crate::bus::client::shared::ClientShared;
 use crate::bus::transport::TransportError;
-use crate::bus::transport::fleet::{MAX_NAMES, MapVersion, MemberId};
+use crate::bus::transport::fleet::{MAX_NAMES, MapVersion, NameOwners};
 use crate::error::AskError;
 use crate::urn::Urn;
 
@@ -119,13 +119,13 @@ pub(in crate::bus::client) async fn read_members(
     Ok(())
 }
 
-fn looked_up(shared: &ClientShared, names: &[Urn], found: &[Option<MemberId>]) {
-    let now = Instant::now();
-    for (urn, found) in names.iter().zip(found) {
+fn looked_up(shared: &ClientShared, names: &[Urn], found: &NameOwners) {
+    let (now, version) = (Instant::now(), found.version);
+    for (urn, owner) in names.iter().zip(&found.owners) {
         let mut pending = shared.pending();
         let outcome = pending
             .router()
-            .map(|router| router.looked_up(urn, *found, now));
+            .map(|router| router.looked_up(urn, *owner, version, now));
         match outcome {
             Some(Ok(true)) => pending.release(urn),
             Some(Err(error)) => pending.refuse_held(urn, &error),

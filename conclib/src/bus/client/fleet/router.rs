@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::bus::client::fleet::members::RoutedMembers;
-use crate::bus::client::fleet::names::{Location, Name, Names, Ticket};
+use crate::bus::client::fleet::names::{Location, Name, NameTerm, Names, Ticket};
 use crate::bus::client::fleet::retry_budget::RetryBudget;
 use crate::bus::client::node_link::NodeLink;
 use crate::bus::transport::fleet::{MapVersion, Member, MemberId};
@@ -51,7 +51,7 @@ pub(in crate::bus::client) struct Route {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Addressing {
     /// The member has the name; the term of the name.
-    Listed(u32),
+    Listed(NameTerm),
     /// The member shares the name.
     Shared,
     /// The name says its process.
@@ -217,7 +217,7 @@ impl Router {
         let name = self.names.of(urn);
         let is_unlisted = match name.location {
             Location::At(member) if self.members.serves(member) => {
-                return Some((member, Addressing::Listed(0)));
+                return Some((member, Addressing::Listed(NameTerm::default())));
             }
             Location::At(_) => {
                 name.member_is_gone();
@@ -242,7 +242,7 @@ impl Router {
         }
         let sole = sole.filter(|sole| !tried.contains(sole))?;
         self.names.of(urn).location = Location::At(sole);
-        Some((sole, Addressing::Listed(0)))
+        Some((sole, Addressing::Listed(NameTerm::default())))
     }
 
     /// Notes that a request has ended; `executed` if it may have been. Returns true if requests for its name
@@ -362,9 +362,20 @@ impl Router {
         &mut self,
         urn: &Urn,
         found: Option<MemberId>,
+        version: MapVersion,
         now: Instant,
     ) -> Result<bool, AskError> {
-        let verdict = self.judge(urn, found, now);
+        let is_current = version == self.members.version;
+        let verdict = match self.judge(urn, found, now) {
+            Verdict::Known => Verdict::Known,
+            _ if self.members.are_absent(now) => Verdict::Refuse(AskError::NoResponder),
+            // A member may have joined that has the name.
+            _ if !is_current => {
+                self.wants_members = true;
+                Verdict::Wait
+            }
+            verdict => verdict,
+        };
         let name = self.names.of(urn);
         name.is_looked_up = false;
         let holds = name.holds();
@@ -386,7 +397,11 @@ impl Router {
             let denied = name.denied.take();
             if self.members.share(urn) {
                 name.location = Location::Unlisted(version);
-                return Verdict::Known;
+                return if self.members.are_absent(now) {
+                    Verdict::Wait
+                } else {
+                    Verdict::Known
+                };
             }
             return match sole {
                 Some(sole) if denied != Some(sole) && self.members.is_open(sole, now) => {
@@ -401,6 +416,9 @@ impl Router {
                 _ => Verdict::Refuse(AskError::NoResponder),
             };
         };
+        if self.names.of(urn).denied.take() == Some(found) {
+            return Verdict::Wait; // it has the name, and not the actor, or not yet: it is asked again then
+        }
         if !self.members.is_open(found, now) {
             // It may have joined just now.
             self.wants_members |= !self.members.knows(found);

@@ -13,7 +13,7 @@ use super::{FIRST, MS};
 use crate::bus::client::dispatcher::ReplyDispatcher;
 use crate::bus::keys::Keys;
 use crate::bus::protocol::{Answer, Kind, Received, encode_reply};
-use crate::bus::transport::fleet::{FleetView, MapVersion, MemberId, Members};
+use crate::bus::transport::fleet::{FleetView, MapVersion, Members, NameOwners};
 use crate::bus::transport::stream::{NewEntry, StreamProducer};
 use crate::bus::transport::{
     ClientTransport, Enqueued, Epoch, Frame, LEASE, LeaseRecord, ReplySink, ServerTime,
@@ -35,7 +35,7 @@ macro_rules! no_fleet {
                 unreachable!("these tests have no fleet")
             }
 
-            async fn look_up(&self, _: &[Urn]) -> Result<Vec<Option<MemberId>>, TransportError> {
+            async fn look_up(&self, _: &[Urn]) -> Result<NameOwners, TransportError> {
                 unreachable!("these tests have no fleet")
             }
         }

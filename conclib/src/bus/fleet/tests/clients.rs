@@ -11,7 +11,7 @@ use crate::bus::transport::{Acquired, LeaseClaim, ServerTransport};
 
 #[derive(ActorMessage, serde::Serialize, serde::Deserialize)]
 #[message(response = String)]
-struct GetNode;
+pub(super) struct GetNode;
 
 #[derive(ActorMessage, serde::Serialize, serde::Deserialize)]
 #[message(response = u64)]
@@ -50,7 +50,7 @@ fn clerk(node: &str) -> Clerk {
 }
 
 /// A member with a shared actor `clerk`.
-async fn sharing(config: &Config, node: &str, pace: Duration) -> ActorSystem {
+pub(super) async fn sharing(config: &Config, node: &str, pace: Duration) -> ActorSystem {
     let system = ActorSystem::new();
     let clerk = Clerk {
         pace,
@@ -183,7 +183,7 @@ async fn rolling_restart_shows_no_error_to_callers_of_shared_names() {
 }
 
 /// A member that takes no request, as if it had been killed.
-async fn killed(config: &Config, shared: &[&str]) -> Arc<dyn ServerTransport> {
+pub(super) async fn killed(config: &Config, shared: &[&str]) -> Arc<dyn ServerTransport> {
     let config = config.clone().instance("killed").as_member();
     let server = open_server(&config, &Arc::default()).await.unwrap();
     let claim = LeaseClaim {

@@ -9,7 +9,7 @@ use crate::bus::redis::fleet::names;
 use crate::bus::redis::resp::{Link, RedisReply, ReplyTimeout};
 use crate::bus::transport::TransportError;
 use crate::bus::transport::fleet::{
-    MAX_MEMBERS, MapVersion, Member, MemberId, MemberProfile, Members, check_names,
+    MAX_MEMBERS, MapVersion, Member, MemberId, MemberProfile, Members, NameOwners, check_names,
 };
 use crate::urn::Urn;
 
@@ -102,12 +102,9 @@ impl MapReader {
         &self,
         link: &Link,
         names: &[Urn],
-    ) -> Result<Vec<Option<MemberId>>, TransportError> {
+    ) -> Result<NameOwners, TransportError> {
         check_names(names)?;
-        let mut found = vec![None; names.len()];
-        if names.is_empty() {
-            return Ok(found); // an exchange without a command would never end
-        }
+        let mut owners = vec![None; names.len()];
         let shards = names::by_shard(names);
         let replies = link.exchange(TIMEOUT, |commands| {
             for (shard, places) in &shards {
@@ -117,16 +114,23 @@ impl MapReader {
                     commands.text(names[*place].as_str());
                 }
             }
+            commands
+                .begin("HGET", 2)
+                .text(&self.keys.fleet())
+                .text("version");
         });
-        for (places, values) in shards.values().zip(replies.await?) {
+        let mut replies = replies.await?;
+        let version = replies.pop().ok_or_else(|| link.unexpected())?.accepted()?;
+        for (places, values) in shards.values().zip(replies) {
             let values = values.accepted()?.into_array();
             let values = values.filter(|values| values.len() == places.len());
             for (place, value) in places.iter().zip(values.ok_or_else(|| link.unexpected())?) {
                 let value = value.into_bytes().unwrap_or_default();
-                found[*place] = names::decode(&value);
+                owners[*place] = names::decode(&value);
             }
         }
-        Ok(found)
+        let version = version_of(version);
+        Ok(NameOwners { owners, version })
     }
 }
 
