@@ -16,6 +16,7 @@ use crate::urn::Urn;
 
 mod clients;
 mod recovery;
+mod simulation;
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);

@@ -132,9 +132,15 @@ impl RoutedMember {
 }
 
 impl RoutedMembers {
-    /// Replaces the members by those that the map has, with their links.
-    pub(super) fn replace(&mut self, version: MapVersion, members: Vec<(Member, Arc<NodeLink>)>) {
+    /// Replaces the members by those that the map has, with their links. Returns those that do not serve any
+    /// more.
+    pub(super) fn replace(
+        &mut self,
+        version: MapVersion,
+        members: Vec<(Member, Arc<NodeLink>)>,
+    ) -> Vec<(MemberId, Arc<NodeLink>)> {
         let mut former: HashMap<_, _> = self.all.drain(..).map(|known| (known.id, known)).collect();
+        let mut gone = Vec::new();
         self.version = version;
         self.shared.clear();
         self.left.clear();
@@ -142,6 +148,9 @@ impl RoutedMembers {
             let Member { id, profile } = member;
             let known = former.remove(&id);
             if profile.state == MemberState::Left {
+                if known.as_ref().is_some_and(RoutedMember::serves) {
+                    gone.push((id, link.clone()));
+                }
                 self.left.extend(profile.shared);
             } else {
                 for urn in profile.shared {
@@ -159,6 +168,9 @@ impl RoutedMembers {
                 heard: known.and_then(|known| known.heard),
             });
         }
+        let removed = former.into_values().filter(RoutedMember::serves);
+        gone.extend(removed.map(|member| (member.id, member.link)));
+        gone
     }
 
     pub(super) fn get(&mut self, id: MemberId) -> Option<&mut RoutedMember> {

@@ -49,8 +49,10 @@ pub(super) struct NameTerm {
 #[derive(Debug, Default)]
 pub(super) struct Name {
     pub(super) location: Location,
-    /// The number of requests that were given to the member and have not ended.
+    /// The number of requests that were given to one member and have not ended.
     outstanding: u32,
+    /// That member. It may be another one than has the name now.
+    given_to: Option<MemberId>,
     /// Requests of another term are not outstanding.
     pub(super) term: NameTerm,
     /// The newest request that was not bounced.
@@ -91,8 +93,20 @@ impl Name {
         self.held.retain(|held| *held != ticket);
     }
 
+    /// True if a new request may be given to that member: none is with another one, which might execute it
+    /// later.
+    pub(super) fn may_go_to(&self, member: MemberId) -> bool {
+        self.outstanding == 0 || self.given_to == Some(member)
+    }
+
+    /// True if requests are with that member.
+    pub(super) fn is_with(&self, member: MemberId) -> bool {
+        self.outstanding > 0 && self.given_to == Some(member)
+    }
+
     /// Notes that a request is given to the member that has the name.
-    pub(super) fn sent(&mut self) -> NameTerm {
+    pub(super) fn sent(&mut self, member: MemberId) -> NameTerm {
+        self.given_to = Some(member);
         self.outstanding += 1;
         self.term
     }
@@ -111,14 +125,29 @@ impl Name {
     /// Notes that a request of that term has ended, and may have been executed.
     pub(super) fn ended(&mut self, ticket: Ticket, term: NameTerm) {
         self.complete(term);
+        self.may_be_executed(ticket);
+    }
+
+    /// Notes that a member has taken a request.
+    pub(super) fn may_be_executed(&mut self, ticket: Ticket) {
         if self.is_newest(ticket) {
             self.newest_executed = Some(ticket);
         }
     }
 
-    /// Notes that the member that has the name is gone: it executes no request any more.
-    pub(super) fn member_is_gone(&mut self) {
-        self.location = Location::Unknown;
+    /// Notes that a member is gone, and that requests in its inbox were taken back: it executes none any more.
+    /// True if requests may leave that wait.
+    pub(super) fn member_is_gone(&mut self, member: MemberId) -> bool {
+        if self.location == Location::At(member) {
+            self.location = Location::Unknown;
+        }
+        if self.is_with(member) {
+            self.forget_outstanding();
+        }
+        self.holds() && self.may_release()
+    }
+
+    fn forget_outstanding(&mut self) {
         self.outstanding = 0;
         self.term.members = self.term.members.wrapping_add(1);
     }
@@ -171,6 +200,8 @@ impl Names {
 mod tests {
     use super::*;
 
+    const MEMBER: MemberId = MemberId(7);
+
     fn ticket(number: u64) -> Ticket {
         Ticket(number.wrapping_sub(2)) // around the end
     }
@@ -189,8 +220,8 @@ mod tests {
     #[test]
     fn request_is_not_sent_again_behind_a_later_one() {
         let mut name = Name::default();
-        let term = name.sent();
-        assert_eq!((name.sent(), name.sent()), (term, term));
+        let term = name.sent(MEMBER);
+        assert_eq!((name.sent(MEMBER), name.sent(MEMBER)), (term, term));
         name.bounced(term);
         assert!(name.is_newest(ticket(0)) && !name.may_release());
         name.ended(ticket(1), term);
@@ -202,11 +233,14 @@ mod tests {
     #[test]
     fn requests_of_a_member_that_is_gone_hold_nothing_up() {
         let mut name = Name::default();
-        let former = name.sent();
+        let former = name.sent(MEMBER);
         assert!(!name.may_release());
-        name.member_is_gone();
+        assert!(!name.member_is_gone(MemberId(8)));
+        assert!(!name.may_go_to(MemberId(8)));
+        assert!(!name.member_is_gone(MEMBER));
+        assert!(name.may_go_to(MemberId(8)));
         assert!(name.may_release());
-        let term = name.sent();
+        let term = name.sent(MEMBER);
         name.ended(ticket(0), former);
         assert!(!name.may_release());
         name.ended(ticket(1), term);

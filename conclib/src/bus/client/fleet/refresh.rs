@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 use tracing::debug;
 
@@ -11,7 +12,7 @@ use crate::bus::client::fleet::Router;
 use crate::bus::client::node_link::NodeLink;
 use crate::bus::client::shared::ClientShared;
 use crate::bus::transport::TransportError;
-use crate::bus::transport::fleet::{MAX_NAMES, MapVersion, NameOwners};
+use crate::bus::transport::fleet::{MAX_NAMES, MapVersion, MemberId, NameOwners};
 use crate::error::AskError;
 use crate::urn::Urn;
 
@@ -27,9 +28,26 @@ const TAKEN_BACK: usize = 512;
 
 /// Keeps the routes of a client up to date until it is closed.
 pub(in crate::bus::client) async fn refresh(shared: Arc<ClientShared>) {
-    let Some(wakes) = shared.pending().router().map(|router| router.wakes.clone()) else {
+    let notifies = |router: &mut Router| (router.wakes.clone(), router.refusals.clone());
+    let Some((wakes, refusals)) = shared.with_router(notifies) else {
         return;
     };
+    // Beside the calls to the bus, which may take long.
+    tokio::select! {
+        () = keep_up_to_date(&shared, &wakes) => {}
+        () = end_refused(&shared, &refusals) => {}
+    }
+}
+
+/// Ends requests that no member takes, again and again.
+async fn end_refused(shared: &ClientShared, refusals: &Notify) {
+    loop {
+        refusals.notified().await;
+        shared.end_refused_in_fleet();
+    }
+}
+
+async fn keep_up_to_date(shared: &Arc<ClientShared>, wakes: &Notify) {
     let mut next_round = Instant::now() + INTERVAL;
     let mut earliest = Instant::now();
     while !shared.closed.is_cancelled() {
@@ -39,16 +57,17 @@ pub(in crate::bus::client) async fn refresh(shared: Arc<ClientShared>) {
             if is_round {
                 next_round = now + INTERVAL;
             }
-            if let Err(reason) = update(&shared, is_round).await {
+            if let Err(reason) = update(shared, is_round).await {
                 debug!(%reason, "cannot read the map of the fleet: trying again");
                 earliest = Instant::now() + PAUSE;
                 shared.with_router(Router::map_changed);
             } else {
                 earliest = now + PAUSE;
             }
-            shared.end_refused_in_fleet();
         }
-        let next_look = shared.with_router(|router| router.next_look()).flatten();
+        let next_look = shared
+            .with_router(|router| router.next_look(Instant::now()))
+            .flatten();
         let next = next_look.map_or(next_round, |look| look.min(next_round));
         tokio::select! {
             () = shared.closed.cancelled() => {}
@@ -68,6 +87,7 @@ async fn update(shared: &Arc<ClientShared>, is_round: bool) -> Result<(), Transp
         shared.with_router(|router| router.look_again(names, Instant::now()));
         return Err(reason);
     }
+    take_back_from_gone(shared).await;
     let mut rest = names;
     while !rest.is_empty() {
         let names: Vec<_> = rest.drain(..rest.len().min(MAX_NAMES)).collect();
@@ -112,11 +132,24 @@ pub(in crate::bus::client) async fn read_members(
         (member, link)
     });
     let (links, version): (Vec<_>, MapVersion) = (links.collect(), members.version);
-    let urns = shared.with_router(|router| router.set_members(version, links));
-    for urn in urns.into_iter().flatten() {
-        shared.pending().release(&urn);
-    }
+    shared.with_router(|router| router.set_members(version, links));
     Ok(())
+}
+
+/// Takes requests back from members that are gone, and lets those leave that wait behind them.
+async fn take_back_from_gone(shared: &ClientShared) {
+    let gone = shared.with_router(|router| router.gone_members());
+    for (member, link) in gone.unwrap_or_default() {
+        while take_back(shared, member, &link).await {}
+        let mut pending = shared.pending();
+        if !pending.member_is_gone(member) {
+            continue; // some are being sent: they come back, or are looked for the next time
+        }
+        let freed = pending.router().map(|router| router.was_emptied(member));
+        for urn in freed.into_iter().flatten() {
+            pending.release(&urn);
+        }
+    }
 }
 
 fn looked_up(shared: &ClientShared, names: &[Urn], found: &NameOwners) {
@@ -137,16 +170,17 @@ fn looked_up(shared: &ClientShared, names: &[Urn], found: &NameOwners) {
 /// Takes requests back that members have not taken off their inboxes, and that do not answer: they were
 /// certainly not executed.
 async fn take_back_from_silent(shared: &ClientShared) {
-    let silent = shared.with_router(|router| router.silent_links(Instant::now()));
-    for link in silent.unwrap_or_default() {
-        take_back(shared, &link).await;
+    let silent = shared.with_router(|router| router.silent_members(Instant::now()));
+    for (member, link) in silent.unwrap_or_default() {
+        take_back(shared, member, &link).await;
     }
 }
 
-async fn take_back(shared: &ClientShared, link: &Arc<NodeLink>) {
-    let (epoch, requests) = shared.pending().accepted_by(link, TAKEN_BACK);
+/// Takes some requests back; false if there are none.
+async fn take_back(shared: &ClientShared, member: MemberId, link: &NodeLink) -> bool {
+    let (epoch, requests) = shared.pending().accepted_by(member, TAKEN_BACK);
     let Some(epoch) = epoch else {
-        return;
+        return false;
     };
     let (ids, frames): (Vec<_>, Vec<_>) = requests.into_iter().unzip();
     let taken = shared.transport.take_back(&link.keys, epoch, frames).await;
@@ -156,4 +190,5 @@ async fn take_back(shared: &ClientShared, link: &Arc<NodeLink>) {
             pending.bounces(id, &AskError::NoResponder);
         }
     }
+    true
 }

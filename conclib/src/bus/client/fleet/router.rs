@@ -25,6 +25,8 @@ pub(in crate::bus::client) struct Router {
     pub(super) members: RoutedMembers,
     pub(super) names: Names,
     pub(super) budget: RetryBudget,
+    /// Members that are gone, and whose requests are being taken back.
+    gone: Vec<(MemberId, Arc<NodeLink>)>,
     /// The map was read.
     is_known: bool,
     /// The map is to be read, since a request found no member.
@@ -33,6 +35,8 @@ pub(in crate::bus::client) struct Router {
     wanted: Vec<(Urn, Instant)>,
     /// Notified when the map is to be read or names are to be looked up.
     pub(super) wakes: Arc<Notify>,
+    /// Notified when requests have ended while others were looked at: their askers are to be woken.
+    pub(super) refusals: Arc<Notify>,
 }
 
 /// The state of one request in a fleet.
@@ -115,6 +119,11 @@ impl Route {
         &self.urn
     }
 
+    /// The member that it was given to last, and that has not refused it.
+    pub(in crate::bus::client) fn member(&self) -> Option<MemberId> {
+        self.given.map(|(member, _)| member)
+    }
+
     /// The last refusal of the request.
     pub(in crate::bus::client) fn refusal(&self) -> Option<AskError> {
         self.refusal.clone()
@@ -172,7 +181,7 @@ impl Router {
         member.sent(now);
         let link = member.link.clone();
         let addressing = match addressing {
-            Addressing::Listed(_) => Addressing::Listed(self.names.of(&route.urn).sent()),
+            Addressing::Listed(_) => Addressing::Listed(self.names.of(&route.urn).sent(id)),
             addressing => addressing,
         };
         route.given = Some((id, addressing));
@@ -217,12 +226,10 @@ impl Router {
         let name = self.names.of(urn);
         let is_unlisted = match name.location {
             Location::At(member) if self.members.serves(member) => {
-                return Some((member, Addressing::Listed(NameTerm::default())));
+                let is_free = name.may_go_to(member);
+                return is_free.then_some((member, Addressing::Listed(NameTerm::default())));
             }
-            Location::At(_) => {
-                name.member_is_gone();
-                false
-            }
+            Location::At(_) => false,
             Location::Unlisted(_) if !shares => {
                 name.location = Location::Unknown;
                 false
@@ -240,8 +247,9 @@ impl Router {
             let chosen = self.members.choose(urn, tried, now);
             return chosen.map(|member| (member, Addressing::Shared));
         }
-        let sole = sole.filter(|sole| !tried.contains(sole))?;
-        self.names.of(urn).location = Location::At(sole);
+        let name = self.names.of(urn);
+        let sole = sole.filter(|sole| !tried.contains(sole) && name.may_go_to(*sole))?;
+        name.location = Location::At(sole);
         Some((sole, Addressing::Listed(NameTerm::default())))
     }
 
@@ -257,6 +265,13 @@ impl Router {
             None => name.forget(Ticket(ticket)),
         }
         name.holds() && name.may_release()
+    }
+
+    /// Notes that a request was taken by its member, which is gone: it may have been executed.
+    pub(in crate::bus::client) fn may_be_executed(&mut self, route: &Route, ticket: u64) {
+        if let Some(name) = self.names.get(&route.urn) {
+            name.may_be_executed(Ticket(ticket));
+        }
     }
 
     /// Notes that a member has answered.
@@ -322,32 +337,36 @@ impl Router {
         }
     }
 
-    /// Replaces the members by those that the map has. Returns the names whose member is gone.
+    /// Replaces the members by those that the map has.
     pub(super) fn set_members(
         &mut self,
         version: MapVersion,
         members: Vec<(Member, Arc<NodeLink>)>,
-    ) -> Vec<Urn> {
-        self.members.replace(version, members);
+    ) {
+        self.gone.extend(self.members.replace(version, members));
         self.is_known = true;
-        let mut gone = Vec::new();
-        for (urn, name) in self.names.iter_mut() {
-            if let Location::At(member) = name.location
-                && !self.members.serves(member)
-            {
-                name.member_is_gone();
-                if name.holds() {
-                    gone.push(urn.clone());
-                }
-            }
-        }
-        gone
     }
 
-    /// The links to members from which requests wait for an answer that does not come.
-    pub(super) fn silent_links(&self, now: Instant) -> Vec<Arc<NodeLink>> {
+    /// The members that are gone, and whose requests are to be taken back.
+    pub(super) fn gone_members(&self) -> Vec<(MemberId, Arc<NodeLink>)> {
+        self.gone.clone()
+    }
+
+    /// Notes that all requests to a member that is gone were taken back that it has not taken itself. Returns
+    /// the names for which requests may leave that wait.
+    pub(super) fn was_emptied(&mut self, member: MemberId) -> Vec<Urn> {
+        self.gone.retain(|(gone, _)| *gone != member);
+        let names = self.names.iter_mut();
+        let freed = names.filter_map(|(urn, name)| name.member_is_gone(member).then_some(urn));
+        freed.cloned().collect()
+    }
+
+    /// The members from which requests wait for an answer that does not come.
+    pub(super) fn silent_members(&self, now: Instant) -> Vec<(MemberId, Arc<NodeLink>)> {
         let silent = self.members.silent(now);
-        silent.map(|member| member.link.clone()).collect()
+        silent
+            .map(|member| (member.id, member.link.clone()))
+            .collect()
     }
 
     /// Has names looked up once more, after a failed call.
@@ -456,15 +475,15 @@ impl Router {
         std::iter::from_fn(|| Name::next(name).map(|ticket| ticket.0)).collect()
     }
 
-    /// Wakes the task that keeps this up to date.
-    pub(in crate::bus::client) fn wake(&self) {
-        self.wakes.notify_one();
+    /// Notes that a request has ended, whose asker is to be woken.
+    pub(in crate::bus::client) fn note_refusal(&self) {
+        self.refusals.notify_one();
     }
 
     /// Has the map read: it may have changed.
     pub(in crate::bus::client) fn map_changed(&mut self) {
         self.wants_members = true;
-        self.wake();
+        self.wakes.notify_one();
     }
 
     /// Takes the wish to have the map read, and the names to be looked up now.
@@ -474,8 +493,10 @@ impl Router {
         (wants_members, due.map(|(urn, _)| urn).collect())
     }
 
-    /// The moment of the next look-up.
-    pub(super) fn next_look(&self) -> Option<Instant> {
-        self.wanted.iter().map(|(_, at)| *at).min()
+    /// The moment of the next look-up, or the next look for requests to members that are gone.
+    pub(super) fn next_look(&self, now: Instant) -> Option<Instant> {
+        let wanted = self.wanted.iter().map(|(_, at)| *at);
+        let taking_back = (!self.gone.is_empty()).then(|| now + LOOK_AGAIN);
+        wanted.chain(taking_back).min()
     }
 }

@@ -12,6 +12,7 @@ use super::{PendingRequest, PendingRequests};
 use crate::bus::client::fleet::{Destination, Route, Router};
 use crate::bus::client::node_link::NodeLink;
 use crate::bus::protocol::{Kind, Request};
+use crate::bus::transport::fleet::MemberId;
 use crate::bus::transport::{Epoch, Frame};
 use crate::error::{AskError, Delivered};
 use crate::reply::{Reply, ReplyReceiver};
@@ -169,7 +170,7 @@ impl PendingRequests {
         if let Some(entry) = self.remove(id) {
             self.refused.push((entry.reply, error));
             if let Some(router) = &mut self.router {
-                router.wake();
+                router.note_refusal();
             }
         }
     }
@@ -193,20 +194,33 @@ impl PendingRequests {
         }
     }
 
-    /// Requests that the bus has accepted for a node in an epoch, with their frames, up to `count`: those that
+    /// Notes that a member is gone; false if some of its requests are still to be looked for in its inbox. Those
+    /// that were not found there may have been executed.
+    pub(in crate::bus::client) fn member_is_gone(&mut self, member: MemberId) -> bool {
+        let its = || self.requests.values().filter(|entry| entry.is_with(member));
+        if !its().all(|entry| entry.was_looked_for || entry.is_repeated) {
+            return false;
+        }
+        if let Some(router) = &mut self.router {
+            for entry in its() {
+                if let Some(route) = &entry.route {
+                    router.may_be_executed(route, entry.ticket);
+                }
+            }
+        }
+        true
+    }
+
+    /// Requests that the bus has accepted for a member in an epoch, with their frames, up to `count`: those that
     /// were sent once, and each in one call only.
     pub(in crate::bus::client) fn accepted_by(
         &mut self,
-        link: &Arc<NodeLink>,
+        member: MemberId,
         count: usize,
     ) -> (Option<Epoch>, Vec<(u64, Frame)>) {
         let is_there = |entry: &PendingRequest| {
-            let is_its = entry
-                .link
-                .as_ref()
-                .is_some_and(|its| Arc::ptr_eq(its, link));
-            let is_whole = entry.route.is_some() && !entry.is_repeated && !entry.was_looked_for;
-            is_its && is_whole && entry.delivered == Delivered::Accepted
+            let is_whole = !entry.is_repeated && !entry.was_looked_for;
+            is_whole && entry.delivered == Delivered::Accepted && entry.is_with(member)
         };
         let mut epoch = None;
         let mut requests = Vec::new();
@@ -222,5 +236,13 @@ impl PendingRequests {
             }
         }
         (epoch, requests)
+    }
+}
+
+impl PendingRequest {
+    /// True if the request was given to that member last.
+    fn is_with(&self, member: MemberId) -> bool {
+        let route = self.route.as_ref();
+        route.is_some_and(|route| route.member() == Some(member))
     }
 }
