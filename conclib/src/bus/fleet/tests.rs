@@ -15,6 +15,7 @@ use crate::system::SpawnError;
 use crate::urn::Urn;
 
 mod clients;
+mod links;
 mod recovery;
 mod simulation;
 
