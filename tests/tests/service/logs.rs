@@ -91,3 +91,55 @@ async fn service_logs_the_reason_of_its_end_and_then_its_end() {
     let stops = ["the service stops node=main reason=a shutdown by the program"];
     assert_eq!(lines("the service stops"), stops);
 }
+
+#[derive(ActorMessage)]
+#[message(local)]
+struct Flush;
+
+/// Ticks wherever it runs, and does not say that it is to.
+#[derive(Actor)]
+#[periodic(tick = Flush, every = "1h")]
+struct Unasked;
+
+#[handlers]
+impl Unasked {
+    #[handler]
+    fn flush(&mut self, _: Flush) {}
+}
+
+#[derive(Actor)]
+#[periodic(tick = Flush, every = "1h", each_member)]
+struct InEachMember;
+
+#[handlers]
+impl InEachMember {
+    #[handler]
+    fn flush(&mut self, _: Flush) {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn ticks_in_each_member_of_a_fleet_are_warned_of_once_unless_they_are_meant() {
+    for (is_fleet, joins_first) in [(false, true), (true, false), (true, true)] {
+        let config = Config::memory();
+        let config = if is_fleet { config.fleet() } else { config };
+        logs::capture();
+        let system = ActorSystem::new();
+        if joins_first {
+            start_proxy(&system, &config).await.unwrap();
+        }
+        for _ in 0..2 {
+            system.spawn(Unasked).await.unwrap();
+            system.spawn(InEachMember).await.unwrap();
+        }
+        if !joins_first {
+            start_proxy(&system, &config).await.unwrap();
+        }
+        let warnings = lines("an actor with ticks is in a fleet");
+        if !is_fleet {
+            assert_eq!(warnings, [""; 0]);
+        } else {
+            assert_eq!(warnings.len(), 1, "{warnings:?}");
+            assert!(warnings[0].contains("Unasked"), "{warnings:?}");
+        }
+    }
+}
