@@ -20,7 +20,7 @@ const SHARDS: usize = 8;
 
 /// Counts of times.
 #[derive(Debug)]
-pub(crate) struct Histogram {
+pub struct Histogram {
     shards: [Shard; SHARDS],
 }
 
@@ -30,25 +30,26 @@ pub(crate) struct Histogram {
 struct Shard(Mutex<Counts<u32>>);
 
 impl Histogram {
-    pub(crate) fn new() -> Self {
+    /// Without a time.
+    pub fn new() -> Self {
         Self {
             shards: array::from_fn(|_| Shard(Mutex::new(no_counts()))),
         }
     }
 
     /// Counts a time of the caller with this number.
-    pub(crate) fn count(&self, caller: usize, time: Duration) {
+    pub fn count(&self, caller: usize, time: Duration) {
         let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         self.shards[caller % SHARDS].lock().saturating_record(nanos);
     }
 
     /// The number of times.
-    pub(crate) fn total(&self) -> u64 {
+    pub fn total(&self) -> u64 {
         self.shards.iter().map(|shard| shard.lock().len()).sum()
     }
 
     /// The time that `part` of all times do not exceed, in microseconds; 0 if there is none.
-    pub(crate) fn percentile(&self, part: f64) -> f64 {
+    pub fn percentile(&self, part: f64) -> f64 {
         let mut all = no_counts();
         for shard in &self.shards {
             all += &*shard.lock();

@@ -1,0 +1,114 @@
+//! A fleet of one member beside an actor process without a fleet.
+
+use conclib_benches::cpus::{share_one_cpu, use_cpus};
+use conclib_benches::measure::{median, sorted};
+
+use crate::Problem;
+use crate::call::Sample;
+use crate::options::Options;
+use crate::section::{Section, verdict};
+use crate::stage::{Setting, Stage};
+
+const CALLERS: [usize; 2] = [1, 64];
+
+const ROUNDS: usize = 9;
+
+/// A fleet of one does at least this part of what a process without a fleet does.
+const LEAST_RATIO: f64 = 0.95;
+
+/// A round: the sample without a fleet, and with one.
+type Pair = [Sample; 2];
+
+pub(crate) fn measure(options: &Options) -> Result<Section, Problem> {
+    let heading = [
+        "",
+        "without a fleet",
+        "fleet of one",
+        "ratio",
+        "range",
+        "CPU ratio",
+        "limit",
+    ];
+    let mut section = Section::new("A fleet of one, all processes on one processor", &heading);
+    let before = share_one_cpu()?;
+    let pairs = measure_pairs(&mut section, options);
+    use_cpus(&before)?;
+    for (callers, pairs) in CALLERS.into_iter().zip(&pairs?) {
+        section.row(row(callers, pairs));
+    }
+    section.note(format!(
+        "Asks per second; medians of {} rounds, with ratios within a round. Each measurement has new \
+         processes, and the two take turns at being first. The range leaves out the outermost rounds.",
+        options.rounds(ROUNDS)
+    ));
+    Ok(section)
+}
+
+/// The pairs of each number of callers, round after round.
+fn measure_pairs(section: &mut Section, options: &Options) -> Result<[Vec<Pair>; 2], Problem> {
+    let mut all = CALLERS.map(|_| Vec::new());
+    for round in 0..options.rounds(ROUNDS) {
+        for (callers, pairs) in CALLERS.into_iter().zip(&mut all) {
+            let pair = measure_pair(round, callers, options)?;
+            section.sample(&format!("round {}, {callers} callers", round + 1), &pair);
+            pairs.push(pair);
+        }
+    }
+    Ok(all)
+}
+
+/// Measures both, in an order that changes from round to round.
+fn measure_pair(round: usize, callers: usize, options: &Options) -> Result<Pair, Problem> {
+    if round.is_multiple_of(2) {
+        let plain = measure_one(true, callers, options)?;
+        Ok([plain, measure_one(false, callers, options)?])
+    } else {
+        let fleet = measure_one(false, callers, options)?;
+        Ok([measure_one(true, callers, options)?, fleet])
+    }
+}
+
+fn measure_one(is_plain: bool, callers: usize, options: &Options) -> Result<Sample, Problem> {
+    let setting = Setting { pause: 0, is_plain };
+    let mut stage = Stage::new()?;
+    stage.grow(1, setting)?;
+    stage.measure(callers, setting, options.measured())
+}
+
+fn row(callers: usize, pairs: &[Pair]) -> [String; 7] {
+    let rates = |which: usize| {
+        let rates = pairs.iter().map(|pair| pair[which].per_second());
+        format!("{:.0}", median(&rates.collect::<Vec<_>>()))
+    };
+    let ratios = |figure: fn(&Sample) -> f64| {
+        let ratios = pairs
+            .iter()
+            .map(|[plain, fleet]| figure(fleet) / figure(plain));
+        sorted(&ratios.collect::<Vec<_>>())
+    };
+    let of_rates = ratios(Sample::per_second);
+    let ratio = median(&of_rates);
+    let plural = if callers == 1 { "" } else { "s" };
+    [
+        format!("{callers} caller{plural}"),
+        rates(0),
+        rates(1),
+        format!("{ratio:.3}"),
+        range(&of_rates),
+        format!("{:.3}", median(&ratios(Sample::cpu_per_ask))),
+        verdict(ratio >= LEAST_RATIO, "≥ 0.95"),
+    ]
+}
+
+/// The span without the outermost values, if there are enough.
+fn range(sorted: &[f64]) -> String {
+    let inner = match sorted {
+        [_, inner @ .., _] if inner.len() >= 3 => inner,
+        all => all,
+    };
+    match inner {
+        [] => String::new(),
+        [only] => format!("{only:.3}"),
+        [first, .., last] => format!("{first:.3} to {last:.3}"),
+    }
+}
