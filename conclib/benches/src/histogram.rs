@@ -29,14 +29,16 @@ pub struct Histogram {
 #[repr(align(128))]
 struct Shard(Mutex<Counts<u32>>);
 
-impl Histogram {
+impl Default for Histogram {
     /// Without a time.
-    pub fn new() -> Self {
+    fn default() -> Self {
         Self {
             shards: array::from_fn(|_| Shard(Mutex::new(no_counts()))),
         }
     }
+}
 
+impl Histogram {
     /// Counts a time of the caller with this number.
     pub fn count(&self, caller: usize, time: Duration) {
         let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
@@ -75,7 +77,7 @@ mod tests {
 
     #[test]
     fn percentiles_are_exact_to_one_percent() {
-        let times = Histogram::new();
+        let times = Histogram::default();
         for micros in 1..=1000 {
             times.count(micros, Duration::from_micros(micros as u64));
         }
@@ -88,7 +90,7 @@ mod tests {
 
     #[test]
     fn endless_time_counts_as_the_longest() {
-        let times = Histogram::new();
+        let times = Histogram::default();
         times.count(0, Duration::MAX);
         assert_eq!(times.total(), 1);
         let found = times.percentile(0.5) * 1000.0 / float(LONGEST);
@@ -97,7 +99,7 @@ mod tests {
 
     #[test]
     fn nothing_counted_is_zero() {
-        assert!(Histogram::new().percentile(0.5).abs() < f64::EPSILON);
+        assert!(Histogram::default().percentile(0.5).abs() < f64::EPSILON);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::Problem;
 use crate::options::Options;
 use crate::redis_info::{CommandUse, Info};
 use crate::section::{Section, verdict};
-use crate::stage::Stage;
+use crate::stage::{STOP, Setting, Stage};
 
 /// The most of a core that Redis may take.
 const MOST_CPU: f64 = 0.05;
@@ -26,6 +26,8 @@ struct Sample {
     members: f64,
     commands_per_second: f64,
     sent_bytes_per_second: f64,
+    /// What a member that joins and leaves adds to that in Redis: seconds of processor time, and sent bytes.
+    visit: Option<(f64, f64)>,
     /// The commands that take most time: their name, calls per second, and part of a core.
     commands: Vec<(String, f64, f64)>,
 }
@@ -38,8 +40,8 @@ struct Moment {
 }
 
 pub(crate) fn measure(options: &Options) -> Result<Section, Problem> {
-    let (members, names) = options.or_quick((100, 1000), (5, 20));
-    let title = format!("{members} members with {names} listed names each, at rest");
+    let (members, names, words) = options.or_quick((100, 1000, "1,000"), (5, 20, "20"));
+    let title = format!("{members} members with {words} listed names each, at rest");
     let heading = [
         "",
         "Redis' CPU",
@@ -54,6 +56,13 @@ pub(crate) fn measure(options: &Options) -> Result<Section, Problem> {
         section.sample(name, &sample);
         section.row(row(name, &sample, is_plain));
         section.note(format!("{name}: {}", most_used(&sample)));
+        if let Some((cpu, sent)) = sample.visit {
+            section.note(format!(
+                "A member that joins and leaves adds {:.0} ms of Redis' CPU, and {:.0} KiB that it sends.",
+                cpu * 1e3,
+                sent / 1024.0
+            ));
+        }
     }
     section.note(
         "All members are actor systems of one process. CPU is a part of one core; that of commands is as \
@@ -78,7 +87,32 @@ fn observe(members: u64, names: u64, is_plain: bool, options: &Options) -> Resul
     sleep(Duration::from_secs(settle));
     let before = look()?;
     sleep(Duration::from_secs(watch));
-    between(&before, &look()?)
+    let mut sample = between(&before, &look()?)?;
+    if !is_plain {
+        let before = look()?;
+        visit(&stage, Duration::from_secs(settle) / 2)?;
+        let after = look()?;
+        sample.visit = Some(beyond_rest(&sample, &before, &after)?);
+    }
+    Ok(sample)
+}
+
+/// One more member joins, and leaves after a while.
+fn visit(stage: &Stage, stay: Duration) -> Result<(), Problem> {
+    let visitor = stage.member(0, "visitor", Setting::default())?;
+    sleep(stay);
+    visitor.stop(STOP)?;
+    sleep(stay);
+    Ok(())
+}
+
+/// What Redis did between two moments beyond what it does at rest.
+fn beyond_rest(rest: &Sample, before: &Moment, after: &Moment) -> Result<(f64, f64), Problem> {
+    let seconds = after.at.duration_since(before.at).as_secs_f64();
+    let now = between(before, after)?;
+    let cpu = now.redis - rest.redis;
+    let sent = now.sent_bytes_per_second - rest.sent_bytes_per_second;
+    Ok((cpu * seconds, sent * seconds))
 }
 
 fn between(before: &Moment, after: &Moment) -> Result<Sample, Problem> {
@@ -91,6 +125,7 @@ fn between(before: &Moment, after: &Moment) -> Result<Sample, Problem> {
         members: (after.members - before.members) / seconds,
         commands_per_second: rate("total_commands_processed")?,
         sent_bytes_per_second: rate("total_net_output_bytes")?,
+        visit: None,
         commands: commands(before, after, seconds),
     })
 }

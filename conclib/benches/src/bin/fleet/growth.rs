@@ -12,6 +12,9 @@ const MEMBERS: [usize; 5] = [1, 2, 4, 8, 16];
 
 const CALLERS: [usize; 4] = [1, 64, 512, 4096];
 
+/// Callers for each member in the column of equal load.
+const PER_MEMBER: usize = 64;
+
 pub(crate) fn measure(options: &Options) -> Result<Vec<Section>, Problem> {
     let mut free = section("Growth, on all processors", options);
     let mut shared = section("Growth, all processes on one processor", options);
@@ -30,6 +33,7 @@ fn section(title: &str, options: &Options) -> Section {
         "64 callers",
         "512 callers",
         "4,096 callers",
+        "64 for each member",
     ];
     let mut section = Section::new(title, &heading);
     section.note(format!(
@@ -47,7 +51,7 @@ fn fill(section: &mut Section, options: &Options) -> Result<(), Problem> {
     for members in options.or_quick(&MEMBERS[..], &MEMBERS[..2]) {
         stage.grow(*members, Setting::default())?;
         let mut cells = vec![members.to_string()];
-        for callers in CALLERS {
+        for callers in CALLERS.into_iter().chain([members * PER_MEMBER]) {
             let sample = stage.measure(callers, Setting::default(), options.measured())?;
             section.sample(&format!("{members} members, {callers} callers"), &sample);
             cells.push(cell(&sample));

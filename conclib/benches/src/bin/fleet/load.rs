@@ -48,7 +48,7 @@ impl Load {
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
             phase: AtomicU8::new(WARM_UP),
-            times: Histogram::new(),
+            times: Histogram::default(),
             members: Mutex::default(),
         })
     }

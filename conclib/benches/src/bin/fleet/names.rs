@@ -6,6 +6,7 @@ use conclib::ProxyClient;
 use conclib_benches::measure::{median, sorted};
 use serde::Serialize;
 use tokio::runtime::Runtime;
+use tokio::task::JoinSet;
 
 use crate::actors::{Work, config, customer};
 use crate::member::NamesTaken;
@@ -21,6 +22,12 @@ const MOST_BYTES: f64 = 150.0;
 /// The number of clients that ask for the first time.
 const CLIENTS: u64 = 20;
 
+/// The number of names that each caller of a client asks, one after another.
+const NAMES_OF_CALLER: u64 = 50;
+
+/// The callers of one client that ask for many names.
+const CALLERS: [u64; 2] = [1, 64];
+
 /// The figures of a run.
 #[derive(Debug, Serialize)]
 struct Sample {
@@ -30,11 +37,13 @@ struct Sample {
     connects: Vec<f64>,
     first_asks: Vec<f64>,
     second_asks: Vec<f64>,
+    /// Asks per second of names that are new to the client, and of the same names once more.
+    many: Vec<[f64; 2]>,
 }
 
 pub(crate) fn measure(options: &Options) -> Result<Section, Problem> {
-    let count = options.or_quick(100_000, 2_000);
-    let title = format!("{count} listed names of twenty letters");
+    let (count, words) = options.or_quick((100_000, "100,000"), (2_000, "2,000"));
+    let title = format!("{words} listed names of twenty letters");
     let mut section = Section::new(&title, &["", "figure", "limit"]);
     let sample = take(count)?;
     section.sample("names", &sample);
@@ -56,6 +65,13 @@ pub(crate) fn measure(options: &Options) -> Result<Section, Problem> {
         spread(&sample.second_asks),
         "",
     );
+    for (callers, [new, known]) in CALLERS.into_iter().zip(&sample.many) {
+        let plural = if callers == 1 { "" } else { "s" };
+        let name = format!("{callers} caller{plural} of one client, names that are new to it");
+        section.row([name, format!("{new:.0} asks/s"), String::new()]);
+        let name = format!("{callers} caller{plural}, the same names once more");
+        section.row([name, format!("{known:.0} asks/s"), String::new()]);
+    }
     section.note(format!(
         "Two members are up, of which one has the names. Times of clients: the median of {CLIENTS}, and the \
          longest in brackets."
@@ -79,11 +95,16 @@ fn take(count: u64) -> Result<Sample, Problem> {
         connects: Vec::new(),
         first_asks: Vec::new(),
         second_asks: Vec::new(),
+        many: Vec::new(),
     };
     let runtime = Runtime::new()?;
     for client in 0..CLIENTS {
         let name = customer(client * (count / CLIENTS));
         runtime.block_on(ask(port, &name, &mut sample))?;
+    }
+    for callers in CALLERS {
+        let rates = runtime.block_on(ask_many(port, callers, count))?;
+        sample.many.push(rates);
     }
     Ok(sample)
 }
@@ -100,6 +121,34 @@ async fn ask(port: u16, name: &str, sample: &mut Sample) -> Result<(), Problem> 
         times.push(millis(began.elapsed()));
     }
     client.shutdown().await;
+    Ok(())
+}
+
+/// Asks per second of a client whose callers ask for names of their own, for the first and the second time.
+async fn ask_many(port: u16, callers: u64, count: u64) -> Result<[f64; 2], Problem> {
+    let client = ProxyClient::connect(&config(port, false)?).await?;
+    let mut rates = [0.0; 2];
+    for rate in &mut rates {
+        let began = Instant::now();
+        let caller = |number| ask_in_turn(client.clone(), number, count);
+        let mut asking: JoinSet<_> = (0..callers).map(caller).collect();
+        while let Some(asked) = asking.join_next().await {
+            asked??;
+        }
+        *rate = float(callers * NAMES_OF_CALLER) / began.elapsed().as_secs_f64();
+    }
+    client.shutdown().await;
+    Ok(rates)
+}
+
+/// One caller, which has names of its own.
+async fn ask_in_turn(client: ProxyClient, caller: u64, count: u64) -> Result<(), Problem> {
+    let first = caller * NAMES_OF_CALLER;
+    for number in first..first + NAMES_OF_CALLER {
+        client
+            .ask(customer(number % count), Work { n: number })
+            .await?;
+    }
     Ok(())
 }
 
