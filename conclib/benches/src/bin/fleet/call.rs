@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::actors::config;
-use crate::load::{Load, Tally};
+use crate::load::Load;
 use crate::{Problem, float};
 
 /// The longest wait for the first answer of each member.
@@ -104,9 +104,9 @@ pub(crate) fn main(order: &Order) -> Result<(), Problem> {
     };
     wait_for_members(&load, order)?;
     let mut sample = measure(&load, order)?;
-    let tally = runtime.block_on(finish(tasks))?;
-    sample.by_member = tally.by_member;
-    sample.errors = tally.errors;
+    runtime.block_on(finish(tasks))?;
+    sample.by_member = load.by_member();
+    sample.errors.clone_from(&load.errors());
     say(&serde_json::to_string(&sample)?);
     Ok(())
 }
@@ -124,7 +124,7 @@ fn wait_for_members(load: &Load, order: &Order) -> Result<(), Problem> {
     Ok(())
 }
 
-/// The figures of the measured time, except those that callers have.
+/// The figures of the measured time, except those that the last replies change.
 fn measure(load: &Arc<Load>, order: &Order) -> Result<Sample, Problem> {
     let before = cpu(order);
     let began = Instant::now();
@@ -149,17 +149,11 @@ fn cpu(order: &Order) -> Option<f64> {
     others.chain([std::process::id()]).map(cpu_seconds).sum()
 }
 
-async fn finish(mut tasks: JoinSet<Tally>) -> Result<Tally, Problem> {
-    let mut all = Tally::default();
-    let last = async {
-        while let Some(tally) = tasks.join_next().await {
-            all.add(tally?);
-        }
-        Ok::<_, Problem>(())
-    };
+/// Waits for the last replies.
+async fn finish(mut tasks: JoinSet<()>) -> Result<(), Problem> {
+    let last = async { while tasks.join_next().await.is_some() {} };
     let ended = timeout(LAST_REPLIES, last).await;
-    ended.map_err(|_| "a request has neither a reply nor an error")??;
-    Ok(all)
+    ended.map_err(|_| "a request has neither a reply nor an error".into())
 }
 
 #[cfg(test)]

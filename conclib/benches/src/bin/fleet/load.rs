@@ -1,8 +1,8 @@
 //! Callers that ask one request after another, and what they see.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use conclib::ProxyClient;
@@ -11,6 +11,9 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::actors::{Done, WORKER, Work};
+
+/// The numbers of members are below this.
+const MAX_MEMBERS: usize = 1024;
 
 /// Pause of a caller whose request has failed.
 const PAUSE: Duration = Duration::from_millis(1);
@@ -22,26 +25,27 @@ const MEASURED: u8 = 1;
 /// The callers stop.
 const OVER: u8 = 2;
 
-/// The state that all callers share.
+/// The state that all callers share. It costs a caller next to nothing per reply, since that is part of
+/// what is measured.
 #[derive(Debug)]
 pub(crate) struct Load {
     /// One of the three above.
     phase: AtomicU8,
     /// From request to reply, while it is measured.
     pub(crate) times: Histogram,
-    /// The members that have answered so far.
-    members: Mutex<BTreeSet<u32>>,
+    /// One for each number of a member.
+    members: Vec<Answers>,
+    /// Requests that failed since it was measured, by error.
+    errors: Mutex<BTreeMap<String, u64>>,
 }
 
-/// The results of one caller, and of all.
+/// The replies of a member.
 #[derive(Debug, Default)]
-pub(crate) struct Tally {
-    /// Replies while it was measured, by member.
-    pub(crate) by_member: BTreeMap<u32, u64>,
-    /// Requests that failed since it was measured, by error.
-    pub(crate) errors: BTreeMap<String, u64>,
-    /// Members that this caller has told of.
-    known: BTreeSet<u32>,
+struct Answers {
+    /// There was one, also in the warm-up.
+    has_come: AtomicBool,
+    /// Replies while it was measured.
+    measured: AtomicU64,
 }
 
 impl Load {
@@ -49,7 +53,8 @@ impl Load {
         Arc::new(Self {
             phase: AtomicU8::new(WARM_UP),
             times: Histogram::default(),
-            members: Mutex::default(),
+            members: (0..MAX_MEMBERS).map(|_| Answers::default()).collect(),
+            errors: Mutex::default(),
         })
     }
 
@@ -65,62 +70,66 @@ impl Load {
 
     /// The number of members that have answered so far.
     pub(crate) fn members(&self) -> usize {
-        let members = self.members.lock().unwrap_or_else(PoisonError::into_inner);
-        members.len()
+        let members = self.members.iter();
+        members
+            .filter(|member| member.has_come.load(Relaxed))
+            .count()
+    }
+
+    /// Replies while it was measured, by member.
+    pub(crate) fn by_member(&self) -> BTreeMap<u32, u64> {
+        let counts = self
+            .members
+            .iter()
+            .map(|member| member.measured.load(Relaxed));
+        (0..).zip(counts).filter(|(_, count)| *count > 0).collect()
+    }
+
+    /// Requests that failed since it was measured, by error.
+    pub(crate) fn errors(&self) -> MutexGuard<'_, BTreeMap<String, u64>> {
+        self.errors.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Starts the callers.
-    pub(crate) fn start(self: &Arc<Self>, client: &ProxyClient, callers: usize) -> JoinSet<Tally> {
+    pub(crate) fn start(self: &Arc<Self>, client: &ProxyClient, callers: usize) -> JoinSet<()> {
         let caller = |number| call(self.clone(), client.clone(), number);
         (0..callers).map(caller).collect()
     }
 
-    fn answered(&self, caller: usize, took: Duration, member: u32, tally: &mut Tally) {
-        if tally.known.insert(member) {
-            let mut members = self.members.lock().unwrap_or_else(PoisonError::into_inner);
-            members.insert(member);
-        }
+    fn answered(&self, caller: usize, took: Duration, member: u32) {
+        let Some(member) = self.members.get(member as usize) else {
+            return self.failed("a member with a number that is too large".to_owned());
+        };
         if self.phase.load(Relaxed) == MEASURED {
             self.times.count(caller, took);
-            *tally.by_member.entry(member).or_default() += 1;
+            member.measured.fetch_add(1, Relaxed);
+        } else {
+            member.has_come.store(true, Relaxed);
         }
     }
 
-    fn failed(&self, error: String, tally: &mut Tally) {
+    fn failed(&self, error: String) {
         if self.phase.load(Relaxed) != WARM_UP {
-            *tally.errors.entry(error).or_default() += 1;
-        }
-    }
-}
-
-impl Tally {
-    pub(crate) fn add(&mut self, other: Self) {
-        for (member, replies) in other.by_member {
-            *self.by_member.entry(member).or_default() += replies;
-        }
-        for (error, requests) in other.errors {
-            *self.errors.entry(error).or_default() += requests;
+            *self.errors().entry(error).or_default() += 1;
         }
     }
 }
 
 /// One caller.
-async fn call(load: Arc<Load>, client: ProxyClient, caller: usize) -> Tally {
-    let mut tally = Tally::default();
+async fn call(load: Arc<Load>, client: ProxyClient, caller: usize) {
     let mut n = (caller as u64) << 32;
     while load.phase.load(Relaxed) != OVER {
         n += 1;
         let began = Instant::now();
         match client.ask(WORKER, Work { n }).await {
             Ok(Done { n: same, member }) if same == n => {
-                load.answered(caller, began.elapsed(), member, &mut tally);
+                load.answered(caller, began.elapsed(), member);
             }
-            Ok(_) => load.failed("the reply to another request".to_owned(), &mut tally),
+            Ok(_) => load.failed("the reply to another request".to_owned()),
             Err(error) => {
-                load.failed(error.to_string(), &mut tally);
+                load.failed(error.to_string());
                 sleep(PAUSE).await;
             }
         }
     }
-    tally
 }
