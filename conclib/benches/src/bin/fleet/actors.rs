@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use conclib::Config;
 use conclib::prelude::*;
+use serde_bytes::ByteBuf;
 use tokio::time::sleep;
 
 use crate::Problem;
@@ -17,6 +18,15 @@ pub(crate) const WORKER: &str = "worker";
 pub(crate) struct Work {
     /// Returned in the reply.
     pub(crate) n: u64,
+    /// The bytes that the reply has beside that.
+    pub(crate) reply: usize,
+}
+
+impl Work {
+    /// Asks for a reply that has no bytes beside its numbers.
+    pub(crate) fn new(n: u64) -> Self {
+        Self { n, reply: 0 }
+    }
 }
 
 /// The reply to [`Work`].
@@ -25,6 +35,7 @@ pub(crate) struct Done {
     pub(crate) n: u64,
     /// The number of the member.
     pub(crate) member: u32,
+    pub(crate) payload: ByteBuf,
 }
 
 /// Each member has one. Its mailbox has room for one request of each of 4,096 callers.
@@ -43,8 +54,7 @@ impl Worker {
         if !self.pause.is_zero() {
             sleep(self.pause).await;
         }
-        let (n, member) = (message.n, self.member);
-        Done { n, member }
+        reply(&message, self.member)
     }
 }
 
@@ -56,8 +66,15 @@ pub(crate) struct Customer;
 impl Customer {
     #[handler]
     fn work(&mut self, message: Work) -> Done {
-        let n = message.n;
-        Done { n, member: 0 }
+        reply(&message, 0)
+    }
+}
+
+fn reply(work: &Work, member: u32) -> Done {
+    Done {
+        n: work.n,
+        member,
+        payload: ByteBuf::from(vec![0x5a; work.reply]),
     }
 }
 

@@ -40,6 +40,9 @@ pub(crate) struct Order {
     /// Milliseconds of asking after that, before anything counts.
     #[arg(long, default_value_t = 300)]
     warm_up: u64,
+    /// Bytes of a reply beside its numbers.
+    #[arg(long, default_value_t = 0)]
+    reply: usize,
     /// Asks without a fleet.
     #[arg(long)]
     plain: bool,
@@ -100,7 +103,7 @@ pub(crate) fn main(order: &Order) -> Result<(), Problem> {
     let load = Load::new();
     let tasks = {
         let _inside = runtime.enter();
-        load.start(&client, order.callers)
+        load.start(&client, order.callers, order.reply)
     };
     wait_for_members(&load, order)?;
     let mut sample = measure(&load, order)?;

@@ -10,7 +10,7 @@ use conclib_benches::histogram::Histogram;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use crate::actors::{Done, WORKER, Work};
+use crate::actors::{WORKER, Work};
 
 /// The numbers of members are below this.
 const MAX_MEMBERS: usize = 1024;
@@ -90,9 +90,14 @@ impl Load {
         self.errors.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Starts the callers.
-    pub(crate) fn start(self: &Arc<Self>, client: &ProxyClient, callers: usize) -> JoinSet<()> {
-        let caller = |number| call(self.clone(), client.clone(), number);
+    /// Starts callers, who ask for replies of so many bytes.
+    pub(crate) fn start(
+        self: &Arc<Self>,
+        client: &ProxyClient,
+        callers: usize,
+        reply: usize,
+    ) -> JoinSet<()> {
+        let caller = |number| call(self.clone(), client.clone(), number, reply);
         (0..callers).map(caller).collect()
     }
 
@@ -116,14 +121,14 @@ impl Load {
 }
 
 /// One caller.
-async fn call(load: Arc<Load>, client: ProxyClient, caller: usize) {
+async fn call(load: Arc<Load>, client: ProxyClient, caller: usize, reply: usize) {
     let mut n = (caller as u64) << 32;
     while load.phase.load(Relaxed) != OVER {
         n += 1;
         let began = Instant::now();
-        match client.ask(WORKER, Work { n }).await {
-            Ok(Done { n: same, member }) if same == n => {
-                load.answered(caller, began.elapsed(), member);
+        match client.ask(WORKER, Work { n, reply }).await {
+            Ok(done) if done.n == n && done.payload.len() == reply => {
+                load.answered(caller, began.elapsed(), done.member);
             }
             Ok(_) => load.failed("the reply to another request".to_owned()),
             Err(error) => {

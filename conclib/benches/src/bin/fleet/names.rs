@@ -117,7 +117,7 @@ async fn ask(port: u16, name: &str, sample: &mut Sample) -> Result<(), Problem> 
     sample.connects.push(millis(began.elapsed()));
     for times in [&mut sample.first_asks, &mut sample.second_asks] {
         let began = Instant::now();
-        client.ask(name, Work { n: 1 }).await?;
+        client.ask(name, Work::new(1)).await?;
         times.push(millis(began.elapsed()));
     }
     client.shutdown().await;
@@ -146,7 +146,7 @@ async fn ask_in_turn(client: ProxyClient, caller: u64, count: u64) -> Result<(),
     let first = caller * NAMES_OF_CALLER;
     for number in first..first + NAMES_OF_CALLER {
         client
-            .ask(customer(number % count), Work { n: number })
+            .ask(customer(number % count), Work::new(number))
             .await?;
     }
     Ok(())

@@ -9,7 +9,12 @@ use crate::options::Options;
 use crate::section::{Section, verdict};
 use crate::stage::{Setting, Stage};
 
-const CALLERS: [usize; 2] = [1, 64];
+/// The rows: their name, callers, and bytes of a reply.
+const ROWS: [(&str, usize, usize); 3] = [
+    ("1 caller", 1, 0),
+    ("64 callers", 64, 0),
+    ("64 callers, replies of 256 KiB", 64, 256 * 1024),
+];
 
 const ROUNDS: usize = 9;
 
@@ -33,8 +38,8 @@ pub(crate) fn measure(options: &Options) -> Result<Section, Problem> {
     let before = share_one_cpu()?;
     let pairs = measure_pairs(&mut section, options);
     use_cpus(&before)?;
-    for (callers, pairs) in CALLERS.into_iter().zip(&pairs?) {
-        section.row(row(callers, pairs));
+    for ((name, ..), pairs) in ROWS.into_iter().zip(&pairs?) {
+        section.row(row(name, pairs));
     }
     section.note(format!(
         "Asks per second; medians of {} rounds, with ratios within a round. Each measurement has new \
@@ -44,13 +49,13 @@ pub(crate) fn measure(options: &Options) -> Result<Section, Problem> {
     Ok(section)
 }
 
-/// The pairs of each number of callers, round after round.
-fn measure_pairs(section: &mut Section, options: &Options) -> Result<[Vec<Pair>; 2], Problem> {
-    let mut all = CALLERS.map(|_| Vec::new());
+/// The pairs of each row, round after round.
+fn measure_pairs(section: &mut Section, options: &Options) -> Result<[Vec<Pair>; 3], Problem> {
+    let mut all = ROWS.map(|_| Vec::new());
     for round in 0..options.rounds(ROUNDS) {
-        for (callers, pairs) in CALLERS.into_iter().zip(&mut all) {
-            let pair = measure_pair(round, callers, options)?;
-            section.sample(&format!("round {}, {callers} callers", round + 1), &pair);
+        for ((name, callers, reply), pairs) in ROWS.into_iter().zip(&mut all) {
+            let pair = measure_pair(round, callers, reply, options)?;
+            section.sample(&format!("round {}, {name}", round + 1), &pair);
             pairs.push(pair);
         }
     }
@@ -58,24 +63,32 @@ fn measure_pairs(section: &mut Section, options: &Options) -> Result<[Vec<Pair>;
 }
 
 /// Measures both, in an order that changes from round to round.
-fn measure_pair(round: usize, callers: usize, options: &Options) -> Result<Pair, Problem> {
+fn measure_pair(
+    round: usize,
+    callers: usize,
+    reply: usize,
+    options: &Options,
+) -> Result<Pair, Problem> {
+    let measure = |is_plain| {
+        let setting = Setting {
+            pause: 0,
+            reply,
+            is_plain,
+        };
+        let mut stage = Stage::new()?;
+        stage.grow(1, setting)?;
+        stage.measure(callers, setting, options.measured())
+    };
     if round.is_multiple_of(2) {
-        let plain = measure_one(true, callers, options)?;
-        Ok([plain, measure_one(false, callers, options)?])
+        let plain = measure(true)?;
+        Ok([plain, measure(false)?])
     } else {
-        let fleet = measure_one(false, callers, options)?;
-        Ok([measure_one(true, callers, options)?, fleet])
+        let fleet = measure(false)?;
+        Ok([measure(true)?, fleet])
     }
 }
 
-fn measure_one(is_plain: bool, callers: usize, options: &Options) -> Result<Sample, Problem> {
-    let setting = Setting { pause: 0, is_plain };
-    let mut stage = Stage::new()?;
-    stage.grow(1, setting)?;
-    stage.measure(callers, setting, options.measured())
-}
-
-fn row(callers: usize, pairs: &[Pair]) -> [String; 7] {
+fn row(name: &str, pairs: &[Pair]) -> [String; 7] {
     let rates = |which: usize| {
         let rates = pairs.iter().map(|pair| pair[which].per_second());
         format!("{:.0}", median(&rates.collect::<Vec<_>>()))
@@ -88,9 +101,8 @@ fn row(callers: usize, pairs: &[Pair]) -> [String; 7] {
     };
     let of_rates = ratios(Sample::per_second);
     let ratio = median(&of_rates);
-    let plural = if callers == 1 { "" } else { "s" };
     [
-        format!("{callers} caller{plural}"),
+        name.to_owned(),
         rates(0),
         rates(1),
         format!("{ratio:.3}"),

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::process::Command;
+use std::sync::OnceLock;
 
 use conclib_benches::report::{Machine, now, workspace};
 use serde::Serialize;
@@ -87,8 +88,13 @@ fn line(text: &mut String, cells: &[String]) {
     let _ = writeln!(text, "| {} |", cells.join(" | "));
 }
 
-/// The commit of this tree, with a sign if the tree has other changes.
+/// The commit of this tree at the start of the run, with a sign if the tree has other changes.
 fn commit() -> String {
+    static COMMIT: OnceLock<String> = OnceLock::new();
+    COMMIT.get_or_init(read_commit).clone()
+}
+
+fn read_commit() -> String {
     let git = |words: &[&str]| {
         let mut command = Command::new("git");
         let output = command.args(words).current_dir(workspace()).output().ok()?;

@@ -25,6 +25,8 @@ pub(crate) struct Stage {
 pub(crate) struct Setting {
     /// Milliseconds that a request takes.
     pub(crate) pause: u64,
+    /// Bytes of a reply beside its numbers.
+    pub(crate) reply: usize,
     /// Without a fleet.
     pub(crate) is_plain: bool,
 }
@@ -90,6 +92,7 @@ impl Stage {
     pub(crate) fn callers(&self, callers: usize, setting: Setting) -> Result<Calling, Problem> {
         let mut words: Vec<_> = self.members.iter().map(watch).collect();
         words.push(format!("--watch={}", self.redis.pid));
+        words.push(format!("--reply={}", setting.reply));
         if setting.is_plain {
             words.push("--plain".to_owned());
         }
