@@ -10,9 +10,10 @@ use crate::section::{Section, verdict};
 use crate::stage::{Setting, Stage};
 
 /// The rows: their name, callers, and bytes of a reply.
-const ROWS: [(&str, usize, usize); 3] = [
+const ROWS: [(&str, usize, usize); 4] = [
     ("1 caller", 1, 0),
     ("64 callers", 64, 0),
+    ("64 callers, replies of 1 KiB", 64, 1024),
     ("64 callers, replies of 256 KiB", 64, 256 * 1024),
 ];
 
@@ -50,7 +51,10 @@ pub(crate) fn measure(options: &Options) -> Result<Section, Problem> {
 }
 
 /// The pairs of each row, round after round.
-fn measure_pairs(section: &mut Section, options: &Options) -> Result<[Vec<Pair>; 3], Problem> {
+fn measure_pairs(
+    section: &mut Section,
+    options: &Options,
+) -> Result<[Vec<Pair>; ROWS.len()], Problem> {
     let mut all = ROWS.map(|_| Vec::new());
     for round in 0..options.rounds(ROUNDS) {
         for ((name, callers, reply), pairs) in ROWS.into_iter().zip(&mut all) {
