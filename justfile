@@ -59,6 +59,12 @@ bench-runtime *arguments:
 bench-bus *arguments:
     CONCLIB_NATS_SERVER="$(./scripts/nats-server || true)" cargo run --release -p conclib-benches --bin bus -- "$@"
 
+# Fleets of actor processes: growth, restarts, names and the cost of the map, as tables; with words such as
+# `scale restart`, those parts.
+[positional-arguments]
+bench-fleet *arguments:
+    cargo run --release -p conclib-benches --bin fleet -- "$@"
+
 # The chart of the README, from the last runs of both benchmarks.
 bench-chart:
     cargo run --release -p conclib-benches --bin bars docs/benchmarks.svg

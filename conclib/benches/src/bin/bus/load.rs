@@ -51,7 +51,7 @@ impl Load {
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
             phase: AtomicU8::new(WARM_UP),
-            times: Histogram::new(),
+            times: Histogram::default(),
             lost: AtomicU64::new(0),
             wrong: AtomicU64::new(0),
             problem: Mutex::default(),

@@ -12,23 +12,21 @@
 //! | module | contents |
 //! |---|---|
 //! | `options`, `plan`, `peers` | the plan: rows, and the peers that reply to them |
-//! | `respond`, `call`, `relay`, `keep` | the processes: the same executable, with another first word |
-//! | `load`, `histogram`, `payload` | within a caller: tasks that ask, times, and checked payloads |
-//! | `servers`, `children` | starting and ending processes |
+//! | `respond`, `call`, `relay` | the processes: the same executable, with another first word |
+//! | `load`, `payload` | within a caller: tasks that ask, and checked payloads |
+//! | `children` | starting processes |
 //! | `measurement` | one responder and one caller |
 //! | `run`, `results`, `limits` | the rounds, their results, and the required limits |
 //! | `against` | this tree and another commit by turns |
 
-use std::error::Error;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use conclib_benches::{Problem, float, histogram, keep, servers};
 
 mod against;
 mod call;
 mod children;
-mod histogram;
-mod keep;
 mod limits;
 mod load;
 mod measurement;
@@ -40,16 +38,6 @@ mod relay;
 mod respond;
 mod results;
 mod run;
-mod servers;
-
-/// An error for the terminal.
-type Problem = Box<dyn Error + Send + Sync>;
-
-/// A count or a size as a number to calculate with. All of them are far below 2^53.
-#[allow(clippy::cast_precision_loss, reason = "see above")]
-fn float(count: u64) -> f64 {
-    count as f64
-}
 
 /// The speed of the bus: conclib beside NATS, the simple way over Redis, and bare sockets
 ///

@@ -11,9 +11,9 @@ use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use conclib_benches::children::when_input_ends;
 
 use crate::Problem;
-use crate::respond::when_input_ends;
 
 /// The most bytes of one read.
 const CHUNK: usize = 256 * 1024;

@@ -3,14 +3,12 @@
 //! It prints `ready` when it can be asked, and ends when its standard input does, so that none is left
 //! behind by a parent that was killed.
 
-use std::io::{Read, Write};
-
 use clap::Args;
+use conclib_benches::Problem;
+use conclib_benches::children::{READY, say, when_input_ends};
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
-use crate::Problem;
-use crate::children::READY;
 use crate::peers::{Peer, conclib, naive, nats, raw};
 
 /// The task of a responding process.
@@ -46,16 +44,5 @@ pub(crate) fn main(&Order { peer, port }: &Order) -> Result<(), Problem> {
 }
 
 fn say_ready() {
-    println!("{READY}");
-    // A parent that is gone shows at the input.
-    let _ = std::io::stdout().flush();
-}
-
-/// Calls `then` from a thread of its own.
-pub(crate) fn when_input_ends(then: impl FnOnce() + Send + 'static) {
-    std::thread::spawn(move || {
-        // Every result of the read is an end.
-        let _ = std::io::stdin().read_to_end(&mut Vec::new());
-        then();
-    });
+    say(READY);
 }

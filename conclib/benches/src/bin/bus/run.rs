@@ -3,18 +3,20 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use conclib_benches::children::Running;
+use conclib_benches::cpus::share_one_cpu;
 use conclib_benches::report::{Machine, Peer as Column, Report, locked_version, now, write_json};
+use conclib_benches::servers::{Kind, Server};
+use conclib_benches::{Problem, float};
 
 use crate::against;
 use crate::call::Sample;
-use crate::children::{self, Running};
+use crate::children;
 use crate::measurement::Measurement;
 use crate::options::Options;
 use crate::peers::Peer;
 use crate::plan::Spans;
 use crate::results::Results;
-use crate::servers::{Kind, Server};
-use crate::{Problem, float};
 
 pub(crate) fn main(options: &Options) -> Result<(), Problem> {
     if options.one_cpu {
@@ -186,24 +188,6 @@ fn name(options: &Options) -> &'static str {
         (None, true) => "bus-one-cpu",
         (Some(_), _) => "bus-far",
     }
-}
-
-/// Moves this process, and those that it will start, to one processor.
-#[cfg(target_os = "linux")]
-fn share_one_cpu() -> Result<(), Problem> {
-    use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
-
-    let allowed = sched_getaffinity(None)?;
-    let first = (0..CpuSet::MAX_CPU).find(|cpu| allowed.is_set(*cpu));
-    let mut one = CpuSet::new();
-    one.set(first.ok_or("there is no processor to run on")?);
-    sched_setaffinity(None, &one)?;
-    Ok(())
-}
-
-#[cfg(not(target_os = "linux"))]
-fn share_one_cpu() -> Result<(), Problem> {
-    Err("--one-cpu works on Linux alone".into())
 }
 
 /// The heading of a report.

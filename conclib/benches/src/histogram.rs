@@ -20,7 +20,7 @@ const SHARDS: usize = 8;
 
 /// Counts of times.
 #[derive(Debug)]
-pub(crate) struct Histogram {
+pub struct Histogram {
     shards: [Shard; SHARDS],
 }
 
@@ -29,26 +29,29 @@ pub(crate) struct Histogram {
 #[repr(align(128))]
 struct Shard(Mutex<Counts<u32>>);
 
-impl Histogram {
-    pub(crate) fn new() -> Self {
+impl Default for Histogram {
+    /// Without a time.
+    fn default() -> Self {
         Self {
             shards: array::from_fn(|_| Shard(Mutex::new(no_counts()))),
         }
     }
+}
 
+impl Histogram {
     /// Counts a time of the caller with this number.
-    pub(crate) fn count(&self, caller: usize, time: Duration) {
+    pub fn count(&self, caller: usize, time: Duration) {
         let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         self.shards[caller % SHARDS].lock().saturating_record(nanos);
     }
 
     /// The number of times.
-    pub(crate) fn total(&self) -> u64 {
+    pub fn total(&self) -> u64 {
         self.shards.iter().map(|shard| shard.lock().len()).sum()
     }
 
     /// The time that `part` of all times do not exceed, in microseconds; 0 if there is none.
-    pub(crate) fn percentile(&self, part: f64) -> f64 {
+    pub fn percentile(&self, part: f64) -> f64 {
         let mut all = no_counts();
         for shard in &self.shards {
             all += &*shard.lock();
@@ -74,7 +77,7 @@ mod tests {
 
     #[test]
     fn percentiles_are_exact_to_one_percent() {
-        let times = Histogram::new();
+        let times = Histogram::default();
         for micros in 1..=1000 {
             times.count(micros, Duration::from_micros(micros as u64));
         }
@@ -87,7 +90,7 @@ mod tests {
 
     #[test]
     fn endless_time_counts_as_the_longest() {
-        let times = Histogram::new();
+        let times = Histogram::default();
         times.count(0, Duration::MAX);
         assert_eq!(times.total(), 1);
         let found = times.percentile(0.5) * 1000.0 / float(LONGEST);
@@ -96,7 +99,7 @@ mod tests {
 
     #[test]
     fn nothing_counted_is_zero() {
-        assert!(Histogram::new().percentile(0.5).abs() < f64::EPSILON);
+        assert!(Histogram::default().percentile(0.5).abs() < f64::EPSILON);
     }
 
     #[test]

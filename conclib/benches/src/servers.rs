@@ -13,13 +13,16 @@ const START: Duration = Duration::from_secs(10);
 
 /// The kind of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub enum Kind {
+    /// `redis-server`.
     Redis,
+    /// `nats-server`.
     Nats,
 }
 
 impl Kind {
-    pub(crate) fn name(self) -> &'static str {
+    /// The name of its program.
+    pub fn name(self) -> &'static str {
         match self {
             Self::Redis => "redis-server",
             Self::Nats => "nats-server",
@@ -76,17 +79,24 @@ fn version(text: &str) -> Option<String> {
 
 /// A server that is ended on drop.
 #[derive(Debug)]
-pub(crate) struct Server {
+pub struct Server {
     /// The process that keeps it.
     _keeper: Running,
-    pub(crate) pid: u32,
-    pub(crate) port: u16,
-    pub(crate) version: String,
+    /// Its process.
+    pub pid: u32,
+    /// The port at which it listens.
+    pub port: u16,
+    /// The version that it prints.
+    pub version: String,
 }
 
 impl Server {
     /// Starts one and waits until it listens; nothing if it is not installed.
-    pub(crate) fn start(kind: Kind) -> Result<Option<Self>, Problem> {
+    ///
+    /// # Errors
+    ///
+    /// It does not start.
+    pub fn start(kind: Kind) -> Result<Option<Self>, Problem> {
         let Some((program, version)) = kind.find() else {
             return Ok(None);
         };

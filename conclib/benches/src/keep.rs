@@ -1,4 +1,4 @@
-//! A server that does not outlive the run: `bus keep <program> <arguments …>`.
+//! A server that does not outlive the run: `keep <program> <arguments …>` of a benchmark.
 //!
 //! It prints the process id of the program, and ends it when its own standard input ends: so the
 //! server ends also when the run is killed.
@@ -12,22 +12,27 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::Problem;
-use crate::respond::when_input_ends;
+use crate::children::when_input_ends;
 
 /// The interval of checks if the program has ended by itself.
 const POLL: Duration = Duration::from_millis(100);
 
 /// The task of a process that keeps a server.
 #[derive(Debug, Args)]
-pub(crate) struct Order {
+pub struct Order {
     /// The server.
-    pub(crate) program: OsString,
+    pub program: OsString,
     /// The server's own arguments.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    pub(crate) arguments: Vec<OsString>,
+    pub arguments: Vec<OsString>,
 }
 
-pub(crate) fn main(order: &Order) -> Result<(), Problem> {
+/// Runs the server.
+///
+/// # Errors
+///
+/// It does not start.
+pub fn main(order: &Order) -> Result<(), Problem> {
     let mut command = Command::new(&order.program);
     command.args(&order.arguments);
     command.current_dir(std::env::temp_dir());
