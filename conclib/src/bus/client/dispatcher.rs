@@ -1,6 +1,5 @@
 //! Replies from the bus, dispatched to the requests that wait for them.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use bytes::Bytes;
@@ -11,15 +10,13 @@ use crate::bus::client::pending::{Answered, PendingRequests};
 use crate::bus::client::shared::ClientShared;
 use crate::bus::link::health::Health;
 use crate::bus::link::log_once::{Anomaly, LogOnce};
-use crate::bus::protocol::{CONFIRM_BYTES, LARGE_REPLY, ReceivedAnswer, decode_reply};
+use crate::bus::protocol::{LARGE_REPLY, ReceivedAnswer, decode_reply};
 use crate::bus::transport::ReplySink;
 use crate::error::AskError;
 
 /// The pending requests of a client; the connection hands their replies to it.
 pub(super) struct ReplyDispatcher {
     pending: Mutex<PendingRequests>,
-    /// Bytes of large frames that came in and are not confirmed yet.
-    unconfirmed: AtomicUsize,
     /// The state of the client's connections.
     health: Arc<Health>,
     /// The client, which confirms them; set once it is connected.
@@ -32,7 +29,6 @@ impl ReplyDispatcher {
         Self {
             health,
             pending: Mutex::new(PendingRequests::new(first_id)),
-            unconfirmed: AtomicUsize::new(0),
             client: OnceLock::new(),
             log: LogOnce::default(),
         }
@@ -42,18 +38,24 @@ impl ReplyDispatcher {
         self.pending.lock()
     }
 
-    /// Confirms large frames from time to time: the actor system sends only so many ahead, since Redis
-    /// would cut the connection of a subscriber that is too far behind.
-    fn confirm(&self, bytes: usize) {
+    /// Confirms large frames from time to time, to the node that has sent them: its actor system sends only so
+    /// many ahead, since Redis would cut the connection of a subscriber that is too far behind. In a fleet, a frame
+    /// whose requests have all ended does not say its node, and is not confirmed: the system waits a second.
+    fn confirm(&self, bytes: usize, answers: &[ReceivedAnswer]) {
         if bytes < LARGE_REPLY {
             return;
         }
-        let unconfirmed = self.unconfirmed.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        if unconfirmed >= CONFIRM_BYTES
-            && let Some(client) = self.client.get().and_then(Weak::upgrade)
+        let Some(client) = self.client.get().and_then(Weak::upgrade) else {
+            return;
+        };
+        let pending = self.pending();
+        let link = answers.iter().find_map(|answer| pending.link_of(answer.id));
+        drop(pending);
+        let own = || (!client.is_in_fleet).then(|| client.link.clone());
+        if let Some(link) = link.or_else(own)
+            && let Some(unconfirmed) = link.confirm_later(bytes)
         {
-            self.unconfirmed.fetch_sub(unconfirmed, Ordering::Relaxed);
-            client.confirm(unconfirmed);
+            client.confirm(&link, unconfirmed);
         }
     }
 }
@@ -61,11 +63,11 @@ impl ReplyDispatcher {
 impl ReplySink for ReplyDispatcher {
     /// Completes requests with their answers.
     fn receive(&self, frame: Bytes) {
-        self.confirm(frame.len());
         let (epoch, answers) = match decode_reply(&frame) {
             Ok(answers) => answers,
             Err(problem) => return self.log.record(Anomaly::UnreadableReply, &problem),
         };
+        self.confirm(frame.len(), &answers);
         let losses = self.health.losses();
         let answers = answers.into_iter().map(|answer| (answer.id, answer));
         let answers = self

@@ -10,6 +10,7 @@ use crate::bus::client::backpressure::InboxBackpressure;
 use crate::bus::client::send_queue::SendQueue;
 use crate::bus::keys::Keys;
 use crate::bus::link::server_clock::ServerClock;
+use crate::bus::protocol::CONFIRM_BYTES;
 use crate::bus::transport::LeaseRecord;
 use crate::time::coarse::CoarseInstant;
 
@@ -27,6 +28,8 @@ pub(super) struct NodeLink {
     lease_seen: AtomicU64,
     /// The time for which no actor system serves the node.
     pub(super) absence: Absence,
+    /// Bytes of large frames that came from the node and are not confirmed yet.
+    unconfirmed: AtomicUsize,
     /// The number of the client's pending requests that go to this node; changed under their lock.
     in_flight: AtomicUsize,
     /// The node is that of a member of a fleet.
@@ -43,6 +46,7 @@ impl NodeLink {
             lease: Mutex::default(),
             lease_seen: AtomicU64::new(0),
             absence: Absence::default(),
+            unconfirmed: AtomicUsize::new(0),
             in_flight: AtomicUsize::new(0),
             is_of_member: false,
         }
@@ -83,6 +87,16 @@ impl NodeLink {
         limit
             .and_then(|limit| usize::try_from(limit).ok())
             .unwrap_or(usize::MAX)
+    }
+
+    /// Notes a large frame of the node; returns the bytes to be confirmed once they are many.
+    pub(super) fn confirm_later(&self, bytes: usize) -> Option<usize> {
+        let unconfirmed = self.unconfirmed.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        if unconfirmed < CONFIRM_BYTES {
+            return None;
+        }
+        self.unconfirmed.fetch_sub(unconfirmed, Ordering::Relaxed);
+        Some(unconfirmed)
     }
 
     /// The number of the client's pending requests that go to this node.

@@ -164,6 +164,11 @@ impl PendingRequests {
         self.requests.get(&id).map(|entry| &entry.frame)
     }
 
+    /// The link to the node that a request was given to, if it has not ended.
+    pub(super) fn link_of(&self, id: u64) -> Option<Arc<NodeLink>> {
+        self.requests.get(&id)?.link.clone()
+    }
+
     /// The requests among `ids` that have not ended, and that the bus has not accepted, to be sent
     /// once more.
     pub(crate) fn unaccepted(&self, ids: &[u64]) -> Batch {

@@ -176,11 +176,11 @@ impl ClientShared {
         link.queue.push_control(frame);
     }
 
-    /// Confirms the bytes of large reply frames.
-    pub(super) fn confirm(&self, bytes: usize) {
+    /// Confirms the bytes of large reply frames to the node that has sent them.
+    pub(super) fn confirm(&self, link: &NodeLink, bytes: usize) {
         let mut pending = self.pending();
         let frame = self.control(Kind::Confirm, bytes as u64, ServerTime(0), pending.buffer());
-        self.link.queue.push_control(frame);
+        link.queue.push_control(frame);
     }
 
     /// The frame of a request that is no message.

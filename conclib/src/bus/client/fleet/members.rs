@@ -35,6 +35,8 @@ pub(super) struct RoutedMembers {
     shared: HashMap<Urn, Vec<usize>>,
     /// Names that members have shared who have left.
     left: HashSet<Urn>,
+    /// The only member that serves.
+    sole: Option<MemberId>,
 }
 
 /// A member, as requests are given to it.
@@ -170,6 +172,9 @@ impl RoutedMembers {
         }
         let removed = former.into_values().filter(RoutedMember::serves);
         gone.extend(removed.map(|member| (member.id, member.link)));
+        let mut serving = self.all.iter().filter(|member| member.serves());
+        let first = serving.next().map(|member| member.id);
+        self.sole = first.filter(|_| serving.next().is_none());
         gone
     }
 
@@ -200,9 +205,7 @@ impl RoutedMembers {
 
     /// The only member that serves.
     pub(super) fn sole(&self) -> Option<MemberId> {
-        let mut serving = self.all.iter().filter(|member| member.serves());
-        let first = serving.next()?;
-        serving.next().is_none().then_some(first.id)
+        self.sole
     }
 
     /// True if a member serves.
@@ -247,11 +250,11 @@ impl RoutedMembers {
     /// one with less load, among those with the least doubt. (Mitzenmacher, "The Power of Two Choices in
     /// Randomized Load Balancing", 2001.)
     pub(super) fn choose(&self, urn: &Urn, tried: &[MemberId], now: Instant) -> Option<MemberId> {
-        let sharing = self
-            .shared
-            .get(urn)?
-            .iter()
-            .filter_map(|i| self.all.get(*i));
+        let indices = self.shared.get(urn)?;
+        if let Some(member) = self.choose_of_two(indices, tried, now) {
+            return Some(member);
+        }
+        let sharing = indices.iter().filter_map(|i| self.all.get(*i));
         let untried = || sharing.clone().filter(|member| !tried.contains(&member.id));
         let least = untried().map(|member| member.doubt(now)).min()?;
         let best = || untried().filter(|member| member.doubt(now) == least);
@@ -265,6 +268,35 @@ impl RoutedMembers {
         let two = [best().nth(first), best().nth(second)];
         let chosen = two.into_iter().flatten().min_by_key(|member| member.load());
         chosen.map(|member| member.id)
+    }
+
+    /// The less loaded one of two members at random, unless there is something against either: nearly always
+    /// there is not, and no other one has to be looked at.
+    fn choose_of_two(
+        &self,
+        indices: &[usize],
+        tried: &[MemberId],
+        now: Instant,
+    ) -> Option<MemberId> {
+        if indices.len() < 2 || !tried.is_empty() {
+            return None;
+        }
+        let first = fastrand::usize(..indices.len());
+        let second = (first + fastrand::usize(1..indices.len())) % indices.len();
+        let (first, second) = (
+            self.all.get(indices[first])?,
+            self.all.get(indices[second])?,
+        );
+        let both_serve = [first, second]
+            .iter()
+            .all(|member| member.doubt(now) == Doubt::Nothing);
+        both_serve.then(|| {
+            if second.load() < first.load() {
+                second.id
+            } else {
+                first.id
+            }
+        })
     }
 
     /// The members from which requests wait for an answer that does not come.

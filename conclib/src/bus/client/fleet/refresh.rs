@@ -20,7 +20,7 @@ use crate::urn::Urn;
 /// do not answer are looked for.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Pause after a failed call, and between two reads of the map.
+/// Pause after a failed call, and between two reads of the members.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// Number of requests that are taken back at a time.
@@ -48,47 +48,78 @@ async fn end_refused(shared: &ClientShared, refusals: &Notify) {
 }
 
 async fn keep_up_to_date(shared: &Arc<ClientShared>, wakes: &Notify) {
-    let mut next_round = Instant::now() + INTERVAL;
-    let mut earliest = Instant::now();
+    let mut times = Times {
+        round: Instant::now() + INTERVAL,
+        read: Instant::now(),
+        call: Instant::now(),
+    };
     while !shared.closed.is_cancelled() {
         let now = Instant::now();
-        if now >= earliest {
-            let is_round = now >= next_round;
-            if is_round {
-                next_round = now + INTERVAL;
-            }
-            if let Err(reason) = update(shared, is_round).await {
-                debug!(%reason, "cannot read the map of the fleet: trying again");
-                earliest = Instant::now() + PAUSE;
-                shared.with_router(Router::map_changed);
-            } else {
-                earliest = now + PAUSE;
-            }
+        if now >= times.call
+            && let Err(reason) = update(shared, &mut times, now).await
+        {
+            debug!(%reason, "cannot read the map of the fleet: trying again");
+            times.call = Instant::now() + PAUSE;
+            shared.with_router(Router::map_changed);
         }
-        let next_look = shared
-            .with_router(|router| router.next_look(Instant::now()))
-            .flatten();
-        let next = next_look.map_or(next_round, |look| look.min(next_round));
+        let next = shared.with_router(|router| router.next_work(Instant::now(), times.read));
+        let next = next
+            .flatten()
+            .map_or(times.round, |next| next.min(times.round));
         tokio::select! {
             () = shared.closed.cancelled() => {}
             () = wakes.notified() => {}
-            () = sleep_until(next.max(earliest)) => {}
+            () = sleep_until(next.max(times.call)) => {}
         }
     }
 }
 
-/// Does what is wanted now, and in a round also what is due at intervals.
-async fn update(shared: &Arc<ClientShared>, is_round: bool) -> Result<(), TransportError> {
-    let wanted = shared.with_router(|router| router.take_wanted(Instant::now()));
+/// The earliest times of the next calls.
+struct Times {
+    /// Of those at intervals.
+    round: Instant,
+    /// Of a read of the members: there may be many, and they may change often.
+    read: Instant,
+    /// Of any.
+    call: Instant,
+}
+
+/// Does what is wanted now, and at intervals also what is due then.
+async fn update(
+    shared: &Arc<ClientShared>,
+    times: &mut Times,
+    now: Instant,
+) -> Result<(), TransportError> {
+    let is_round = now >= times.round;
+    if is_round {
+        times.round = now + INTERVAL;
+    }
+    let may_read = now >= times.read;
+    let wanted = shared.with_router(|router| router.take_wanted(now, may_read));
     let Some((wants_members, names)) = wanted else {
         return Ok(());
     };
-    if let Err(reason) = update_members(shared, wants_members, is_round).await {
+    if wants_members {
+        times.read = now + PAUSE;
+    }
+    let updated = async {
+        update_members(shared, wants_members, is_round).await?;
+        take_back_from_gone(shared).await;
+        Ok(())
+    };
+    if let Err(reason) = updated.await {
         shared.with_router(|router| router.look_again(names, Instant::now()));
         return Err(reason);
     }
-    take_back_from_gone(shared).await;
-    let mut rest = names;
+    look_up(shared, names).await?;
+    if is_round {
+        take_back_from_silent(shared).await;
+    }
+    Ok(())
+}
+
+/// Looks names up.
+async fn look_up(shared: &ClientShared, mut rest: Vec<Urn>) -> Result<(), TransportError> {
     while !rest.is_empty() {
         let names: Vec<_> = rest.drain(..rest.len().min(MAX_NAMES)).collect();
         match shared.transport.look_up(&names).await {
@@ -99,9 +130,6 @@ async fn update(shared: &Arc<ClientShared>, is_round: bool) -> Result<(), Transp
                 return Err(reason);
             }
         }
-    }
-    if is_round {
-        take_back_from_silent(shared).await;
     }
     Ok(())
 }

@@ -486,17 +486,19 @@ impl Router {
         self.wakes.notify_one();
     }
 
-    /// Takes the wish to have the map read, and the names to be looked up now.
-    pub(super) fn take_wanted(&mut self, now: Instant) -> (bool, Vec<Urn>) {
-        let wants_members = std::mem::take(&mut self.wants_members);
+    /// Takes the wish to have the map read, if it may be, and the names to be looked up now.
+    pub(super) fn take_wanted(&mut self, now: Instant, may_read: bool) -> (bool, Vec<Urn>) {
+        let wants_members = may_read && std::mem::take(&mut self.wants_members);
         let due = self.wanted.extract_if(.., |(_, at)| *at <= now);
         (wants_members, due.map(|(urn, _)| urn).collect())
     }
 
-    /// The moment of the next look-up, or the next look for requests to members that are gone.
-    pub(super) fn next_look(&self, now: Instant) -> Option<Instant> {
+    /// The moment of the next look-up, of the next look for requests to members that are gone, or from which on
+    /// the map may be read if that is wanted.
+    pub(super) fn next_work(&self, now: Instant, may_read_from: Instant) -> Option<Instant> {
         let wanted = self.wanted.iter().map(|(_, at)| *at);
         let taking_back = (!self.gone.is_empty()).then(|| now + LOOK_AGAIN);
-        wanted.chain(taking_back).min()
+        let reading = self.wants_members.then_some(may_read_from);
+        wanted.chain(taking_back).chain(reading).min()
     }
 }

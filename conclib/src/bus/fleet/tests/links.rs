@@ -121,6 +121,10 @@ struct Note;
 #[derive(ActorMessage, serde::Serialize, serde::Deserialize)]
 struct WaitForCancel;
 
+#[derive(ActorMessage, serde::Serialize, serde::Deserialize)]
+#[message(response = serde_bytes::ByteBuf)]
+struct GetLarge;
+
 #[derive(Actor, Clone, Default)]
 struct Listener {
     notes: Arc<AtomicUsize>,
@@ -130,6 +134,11 @@ struct Listener {
 
 #[handlers]
 impl Listener {
+    #[handler]
+    fn large(&mut self, _: GetLarge) -> serde_bytes::ByteBuf {
+        serde_bytes::ByteBuf::from(vec![7; 256 << 10])
+    }
+
     #[handler]
     fn note(&mut self, _: Note) {
         self.notes.fetch_add(1, SeqCst);
@@ -153,6 +162,64 @@ async fn nothing_is_looked_up_while_one_member_serves() {
         sleep(100 * MS).await;
     }
     assert_eq!(counts.look_ups.load(SeqCst), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn large_replies_of_each_node_are_confirmed_to_it() {
+    const COUNT: usize = 64; // 16 MiB: a system sends 4 MiB ahead
+    for is_fleet in [true, false] {
+        let base = Config::memory();
+        let mut systems = Vec::new();
+        for node in ["main", "other"] {
+            let system = ActorSystem::new();
+            let spawn = system.spawn(Listener::default()).urn("listener").shared();
+            spawn.await.unwrap();
+            let config = if is_fleet {
+                base.clone().fleet().instance(node)
+            } else {
+                base.clone().node(node)
+            };
+            start_proxy(&system, &config).await.unwrap();
+            systems.push(system);
+        }
+        let config = if is_fleet { base.fleet() } else { base };
+        let client = ProxyClient::connect(&config).await.unwrap();
+        let start = Instant::now();
+        for node in [None, Some("main"), Some("other")] {
+            let client = node.map_or_else(|| client.clone(), |node| client.node(node));
+            let asks = (0..COUNT).map(|_| client.ask("listener", GetLarge));
+            for answer in join_all(asks).await {
+                assert_eq!(answer.map(|bytes| bytes.len()), Ok(256 << 10));
+            }
+        }
+        assert!(start.elapsed() < SECOND, "{:?}", start.elapsed());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn names_are_looked_up_at_once() {
+    let config = Config::memory().fleet();
+    let names: Vec<_> = (0..50).map(|number| format!("desk/{number}")).collect();
+    let system = ActorSystem::new();
+    for name in &names {
+        let desk = system.spawn(Listener::default()).urn(name.as_str());
+        desk.await.unwrap();
+    }
+    start_proxy(&system, &config).await.unwrap();
+    let _other = sharing(&config, "b", Duration::ZERO).await;
+    sleep(SECOND).await;
+    let (client, counts) = counted(&config).await;
+    let start = Instant::now();
+    for name in &names {
+        client.ask(name.as_str(), GetLarge).await.unwrap();
+    }
+    assert!(start.elapsed() < 100 * MS, "{:?}", start.elapsed());
+    assert_eq!(counts.look_ups.load(SeqCst), names.len());
+    // Those that are asked for together are looked up together.
+    let (client, counts) = counted(&config).await;
+    let asks = names.iter().map(|name| client.ask(name.as_str(), GetLarge));
+    assert!(join_all(asks).await.iter().all(Result::is_ok));
+    assert!(counts.look_ups.load(SeqCst) <= 2);
 }
 
 #[tokio::test(start_paused = true)]
