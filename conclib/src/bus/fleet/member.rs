@@ -44,10 +44,10 @@ enum TermEnd {
 pub(crate) async fn run(membership: Arc<Membership>) {
     let mut has_been_removed = false;
     loop {
-        let Some(id) = join(&membership).await else {
+        let Some((id, shown)) = join(&membership).await else {
             break;
         };
-        let mut term = Term::new(&membership, id);
+        let mut term = Term::new(&membership, id, shown);
         if has_been_removed {
             term.pause_standbys(Instant::now());
         }
@@ -71,8 +71,9 @@ pub(crate) async fn run(membership: Arc<Membership>) {
     drop(membership.drained.set(()));
 }
 
-/// Joins the fleet, again and again until that succeeds; `None` if the member is to leave before.
-async fn join(membership: &Membership) -> Option<MemberId> {
+/// Joins the fleet, again and again until that succeeds; returns the state that the map shows. `None` if the
+/// member is to leave before.
+async fn join(membership: &Membership) -> Option<(MemberId, MemberState)> {
     let outage = Outage::default();
     for attempt in 0.. {
         let profile = membership.profile(state(membership));
@@ -84,7 +85,7 @@ async fn join(membership: &Membership) -> Option<MemberId> {
                 membership.heartbeat_answered(sent);
                 membership.announced(&profile);
                 info!(node = %membership.node, member = id.0, "this process is a member of the fleet");
-                return Some(id);
+                return Some((id, profile.state));
             }
             Err(reason) => {
                 if outage.record_failure() {
@@ -130,11 +131,11 @@ struct Term<'a> {
 }
 
 impl<'a> Term<'a> {
-    fn new(membership: &'a Membership, id: MemberId) -> Self {
+    fn new(membership: &'a Membership, id: MemberId, shown: MemberState) -> Self {
         Self {
             membership,
             id,
-            shown: state(membership),
+            shown,
             map: MapObserver::default(),
             sweep: None,
             swept_once: 0,

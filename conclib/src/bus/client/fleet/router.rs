@@ -438,6 +438,11 @@ impl Router {
         if self.names.of(urn).denied.take() == Some(found) {
             return Verdict::Wait; // it has the name, and not the actor, or not yet: it is asked again then
         }
+        if !self.members.serves(found) && self.members.share(urn) {
+            // The entry of a member that has ended does not count any more.
+            self.names.of(urn).location = Location::Unlisted(version);
+            return Verdict::Known;
+        }
         if !self.members.is_open(found, now) {
             // It may have joined just now.
             self.wants_members |= !self.members.knows(found);

@@ -96,7 +96,8 @@ impl PendingRequests {
         entry.route = Some(route);
         match next {
             Destination::To(link) => self.give_to(id, &link),
-            Destination::Hold => {}
+            // A batch that has its former id may still be sent, or fail.
+            Destination::Hold => drop(self.renew_id(id)),
             Destination::Refuse(error) => self.refuse(id, error),
         }
         true
@@ -149,20 +150,26 @@ impl PendingRequests {
 
     /// Gives a request to a member, under a new id.
     fn give_to(&mut self, former: u64, link: &Arc<NodeLink>) {
-        let Some(mut entry) = self.requests.remove(&former) else {
+        let Some((id, entry)) = self.renew_id(former) else {
             return;
         };
+        entry.frame = Request::with_id(std::mem::take(&mut entry.frame), id);
+        entry.link = Some(link.clone());
+        link.begin_request();
+        drop(link.queue.push(id, false, self)); // none comes back, since it is not alone
+    }
+
+    /// Enters a request under a new id, as one that was not sent.
+    fn renew_id(&mut self, former: u64) -> Option<(u64, &mut PendingRequest)> {
+        let mut entry = self.requests.remove(&former)?;
         let id = self.next_id;
         self.next_id = self.next_id.wrapping_add(1);
-        entry.frame = Request::with_id(entry.frame, id);
         entry.was_looked_for = false;
+        entry.is_repeated = false;
         entry.delivered = Delivered::No;
         entry.epoch = None;
-        link.begin_request();
-        entry.link = Some(link.clone());
         self.keys.insert(entry.ticket, id);
-        self.requests.insert(id, entry);
-        drop(link.queue.push(id, false, self)); // none comes back, since it is not alone
+        Some((id, self.requests.entry(id).insert_entry(entry).into_mut()))
     }
 
     /// Removes a request, to be ended with an error outside the lock.
