@@ -92,6 +92,10 @@ const RELEASE_TIMEOUT: Duration = Duration::from_millis(500);
 ///    within [25 s](Service::shutdown_timeout). At the latest 2 s after that it returns, whatever still
 ///    runs: see [`ActorSystem::shutdown`]. A signal that comes after another one ends the wait.
 ///
+/// In a [fleet](crate::Config::fleet), a process with a [`Config::instance`] of its own, or with none, stands by for
+/// no other one in step 1. In step 5 its member drains first: clients are told to choose others, and requests that
+/// still come are answered until the lease is closed.
+///
 /// | end | exit code |
 /// |---|---|
 /// | a signal, or a shutdown by the program; all actors have stopped by themselves | 0 |

@@ -27,6 +27,11 @@ use crate::system::ActorSystem;
 /// process that is to wait for its turn, and to make its actors with state that is then current, uses
 /// [`run`](crate::service::run) instead, or [`acquire_lease`](crate::bus::acquire_lease).
 ///
+/// In a [fleet](Config::fleet) the system becomes a member: it serves a node of its own beside those of others, and
+/// takes the lease of no other process, except of an earlier one of its [instance](Config::instance). It joins the
+/// map of the fleet and lists its names in the background. A system is a member of one fleet at a time; shutting
+/// it down first has clients choose other members.
+///
 /// A running proxy survives failures of the bus: it connects again, and takes a lost lease again if no
 /// other system has had it; [`Proxy::connection_state`] reports both. It ends when it is shut down, or
 /// when another system has served the node: see [`Proxy::stopped`].
@@ -36,8 +41,8 @@ use crate::system::ActorSystem;
 ///
 /// # Errors
 ///
-/// [`ConnectError`]: a setting is wrong, the bus cannot be reached, another system serves, or
-/// this one is shutting down.
+/// [`ConnectError`]: a setting is wrong, the bus cannot be reached, another system serves, this one is
+/// shutting down, or is a member of a fleet already.
 ///
 /// # Cancel safety
 ///
