@@ -1,0 +1,54 @@
+//! Names that one member has listed.
+
+use std::time::{Duration, Instant};
+
+use conclib::error::Delivered;
+use tokio::time::sleep;
+
+use crate::fixture::Fleet;
+use crate::load::Load;
+
+/// Longer than a name moves after a kill.
+const TIMEOUT: Duration = Duration::from_secs(20);
+
+/// The member that has a name.
+async fn holder(fleet: &Fleet, urn: &str) -> String {
+    fleet.ask(urn, TIMEOUT).await.unwrap()
+}
+
+/// The time until the name has an answer of another member.
+async fn moves(fleet: &Fleet, urn: &str, from: &str) -> Duration {
+    let start = Instant::now();
+    assert_ne!(holder(fleet, urn).await, from);
+    start.elapsed()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn actor_that_stands_by_answers_soon_after_an_orderly_stop() {
+    let mut fleet = Fleet::start(3, &["listed:ledger"]).await;
+    for _ in 0..2 {
+        let former = holder(&fleet, "ledger").await;
+        let load = Load::start(&fleet, "ledger", 8, TIMEOUT);
+        sleep(Duration::from_millis(200)).await;
+        fleet.take(&former).stop().await;
+        let took = moves(&fleet, "ledger", &former).await;
+        let requests = load.stop().await;
+        println!("a listed name after an orderly stop: {took:.1?}; {requests}");
+        assert!(took < Duration::from_secs(2), "{took:?}");
+        for request in requests.failures() {
+            let error = request.end.as_ref().unwrap_err();
+            assert_eq!(error.delivered(), Delivered::No, "{request:?}");
+        }
+        requests.assert_executed_at_most_once(&fleet);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn actor_that_stands_by_answers_after_a_kill() {
+    let mut fleet = Fleet::start(2, &["listed:ledger"]).await;
+    let former = holder(&fleet, "ledger").await;
+    fleet.take(&former).program.kill().await;
+    let took = moves(&fleet, "ledger", &former).await;
+    println!("a listed name after a kill: {took:.1?}");
+    assert!(took < Duration::from_secs(10), "{took:?}");
+}
