@@ -42,3 +42,20 @@ async fn names_are_back_soon_after_all_data_are_lost() {
         assert_eq!(requests.by_member().len(), members, "{requests}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn listed_name_stays_with_its_member_after_all_data_are_lost() {
+    let fleet = Fleet::start(3, &["listed:ledger"]).await;
+    let holder = fleet.ask("ledger", Duration::from_secs(10)).await.unwrap();
+    for _ in 0..3 {
+        let load = Load::start(&fleet, "ledger", 8, TIMEOUT);
+        sleep(Duration::from_millis(500)).await;
+        fleet.bus.command(&["FLUSHALL"]).await;
+        sleep(RECOVERY).await;
+        let requests = load.stop().await;
+        println!("lost data, and a listed name: {requests}");
+        requests.assert_executed_at_most_once(&fleet);
+        let members: Vec<_> = requests.by_member().into_keys().collect();
+        assert_eq!(members, [&*holder], "{requests}");
+    }
+}
