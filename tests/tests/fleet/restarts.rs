@@ -64,3 +64,25 @@ async fn replacing_members_by_new_ones_fails_no_request() {
     }
     assert_none_failed(&fleet, load, "replacement by new members").await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn restart_of_all_members_at_once_fails_no_request() {
+    let (mut fleet, load) = fleet_under_load().await;
+    let names: Vec<_> = fleet
+        .members
+        .iter()
+        .map(|member| member.name.clone())
+        .collect();
+    for member in &fleet.members {
+        member.program.signal("TERM").await;
+    }
+    for mut member in fleet.members.drain(..) {
+        assert!(member.program.ended().await, "{} stops well", member.name);
+    }
+    sleep(Duration::from_secs(1)).await;
+    for name in names {
+        let member = fleet.start_member(&name).await;
+        fleet.members.push(member);
+    }
+    assert_none_failed(&fleet, load, "restart of all members at once").await;
+}
