@@ -1,6 +1,6 @@
 //! Actors that a client reaches by their names, by their nodes, or not.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use conclib::AskError;
 
@@ -36,4 +36,13 @@ async fn children_and_workers_are_reached_by_their_node_only() {
             assert_eq!(by_node.as_deref(), Ok(member), "{urn}");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn missing_name_is_not_found_soon_beside_members_that_only_share_names() {
+    let fleet = Fleet::start(2, &["shared:desk"]).await;
+    let start = Instant::now();
+    let missing = fleet.ask("missing", TIMEOUT).await;
+    assert!(is_missing(&missing), "{missing:?}");
+    assert!(start.elapsed() < TIMEOUT / 2, "{:?}", start.elapsed());
 }
