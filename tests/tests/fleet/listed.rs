@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use conclib::error::Delivered;
+use conclib_tests::eventually;
 use tokio::time::sleep;
 
 use crate::fixture::Fleet;
@@ -51,4 +52,30 @@ async fn actor_that_stands_by_answers_after_a_kill() {
     let took = moves(&fleet, "ledger", &former).await;
     println!("a listed name after a kill: {took:.1?}");
     assert!(took < Duration::from_secs(10), "{took:?}");
+}
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn shared_name_that_a_member_lists_counts_as_listed() {
+    let mut fleet = Fleet::start(2, &["shared:desk"]).await;
+    assert_ne!(holder(&fleet, "desk").await, "lister");
+    let lister = fleet.start_member_with("lister", &["listed:desk"]).await;
+    eventually("the name is listed", async || {
+        holder(&fleet, "desk").await == "lister"
+    })
+    .await;
+    for _ in 0..50 {
+        assert_eq!(holder(&fleet, "desk").await, "lister");
+    }
+
+    let load = Load::start(&fleet, "desk", 8, TIMEOUT);
+    lister.stop().await;
+    sleep(Duration::from_secs(2)).await;
+    let requests = load.stop().await;
+    println!("a listed name that others share, after a stop: {requests}");
+    assert!(requests.failures().is_empty(), "{:?}", requests.failures());
+    let load = Load::start(&fleet, "desk", 8, TIMEOUT);
+    sleep(Duration::from_millis(300)).await;
+    let requests = load.stop().await;
+    assert_eq!(requests.by_member().len(), 2, "{requests}");
+    assert!(!requests.by_member().contains_key("lister"), "{requests}");
+    fleet.members.clear();
 }
