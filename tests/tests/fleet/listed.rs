@@ -79,3 +79,19 @@ async fn shared_name_that_a_member_lists_counts_as_listed() {
     assert!(!requests.by_member().contains_key("lister"), "{requests}");
     fleet.members.clear();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn orderly_stop_fails_no_request_for_a_listed_name() {
+    let mut fleet = Fleet::start(5, &["listed:ledger"]).await;
+    let load = Load::start(&fleet, "ledger", 32, TIMEOUT);
+    for _ in 0..4 {
+        sleep(Duration::from_millis(300)).await;
+        let former = holder(&fleet, "ledger").await;
+        fleet.take(&former).stop().await;
+    }
+    sleep(Duration::from_secs(2)).await;
+    let requests = load.stop().await;
+    println!("a listed name after four orderly stops: {requests}");
+    assert!(requests.failures().is_empty(), "{:?}", requests.failures());
+    requests.assert_executed_at_most_once(&fleet);
+}
