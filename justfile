@@ -13,8 +13,8 @@ loom:
     CARGO_TARGET_DIR=target/loom RUSTFLAGS="--cfg conclib_loom" \
         cargo test -p conclib --lib --no-default-features --profile loom loom
 
-# Everything that can happen to the bus, at random, for so many seconds; the seed is printed, and
-# CONCLIB_CHAOS_SEED repeats it.
+# Everything that can happen to the bus, at random, for so many seconds, with one actor process and with
+# a fleet of five; the seed is printed, and CONCLIB_CHAOS_SEED repeats it.
 chaos seconds="120":
     CONCLIB_CHAOS_SECONDS={{seconds}} \
         cargo test -p conclib-tests --all-features --test chaos -- --nocapture

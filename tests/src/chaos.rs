@@ -13,6 +13,25 @@ use crate::process::memory;
 /// The number of deliveries of a durable message.
 pub const DELIVERIES: u32 = 5;
 
+/// The names of a fleet that one member has listed; the requests of a client for each are in order.
+pub const LISTED: [&str; 3] = ["ledger-1", "ledger-2", "ledger-3"];
+
+/// The bits of a request's number above those that count.
+const CLIENT_BITS: u32 = 40;
+const SERIES_BITS: u32 = 36;
+
+/// The first number of a client's requests of a series: 0 are those without an order, and others those for
+/// a name of [`LISTED`], which are executed in the order of their numbers.
+pub fn first_number(client: u64, series: u64) -> u64 {
+    (client << CLIENT_BITS) | (series << SERIES_BITS)
+}
+
+/// The client and the series of a request; `None` if it has no order.
+pub fn series_of(number: u64) -> Option<(u64, u64)> {
+    let series = (number >> SERIES_BITS) & ((1 << (CLIENT_BITS - SERIES_BITS)) - 1);
+    (series > 0).then_some((number >> CLIENT_BITS, series))
+}
+
 /// Milliseconds on the system's clock, which all processes share.
 pub fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
@@ -142,6 +161,8 @@ pub struct ExecutionRecord {
     pub at: u64,
     /// The deadline of the request.
     pub deadline: u64,
+    /// The process that has executed it.
+    pub process: u32,
 }
 
 impl ExecutionRecord {
@@ -155,8 +176,9 @@ impl ExecutionRecord {
             number,
             at,
             deadline,
+            process,
         } = self;
-        to.write_all(format!("{number} {at} {deadline}\n").as_bytes())
+        to.write_all(format!("{number} {at} {deadline} {process}\n").as_bytes())
     }
 }
 
@@ -166,10 +188,11 @@ impl FromStr for ExecutionRecord {
     fn from_str(line: &str) -> Result<Self, String> {
         let numbers: Result<Vec<u64>, _> = line.split(' ').map(str::parse).collect();
         match numbers.map_err(|error| format!("`{line}`: {error}"))?[..] {
-            [number, at, deadline] => Ok(Self {
+            [number, at, deadline, process] => Ok(Self {
                 number,
                 at,
                 deadline,
+                process: u32::try_from(process).map_err(|error| format!("`{line}`: {error}"))?,
             }),
             _ => Err(format!("`{line}`")),
         }

@@ -6,6 +6,7 @@ pub mod bus;
 pub mod chaos;
 pub mod desk;
 pub mod durable;
+pub mod fleet;
 pub mod framework;
 pub mod logs;
 pub mod messages;

@@ -1,7 +1,8 @@
-//! The actors of the chaos suite: `chaos_actors <redis url> <log>` serves until SIGTERM, or stands by
-//! while another process serves. It prints `ready`; for each line `look` that it reads, it prints
-//! `looked`, a bool that says if it serves, and its resources. Its actor `stuck` handles nothing between
-//! the lines `stick` and `release`; the line `kill` kills it.
+//! The actors of the chaos suite: `chaos_actors <redis url> <log> [instance]` serves until SIGTERM. With an
+//! instance it is a member of a fleet; without one it stands by while another process serves. It prints
+//! `ready`; for each line `look` that it reads, it prints `looked`, a bool that says if it serves, and its
+//! resources. Its actor `stuck` handles nothing between the lines `stick` and `release`; the line `kill`
+//! kills it.
 
 use std::fs::{File, OpenOptions};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,7 +12,9 @@ use conclib::bus::ConnectionState;
 use conclib::prelude::*;
 use conclib::supervision::{Backoff, Restart};
 use conclib::{SpawnError, start_proxy};
-use conclib_tests::chaos::{Ballast, Bulk, DELIVERIES, ExecutionRecord, ResourceUsage, Work, now};
+use conclib_tests::chaos::{
+    Ballast, Bulk, DELIVERIES, ExecutionRecord, LISTED, ResourceUsage, Work, now,
+};
 use tokio::io::{AsyncBufReadExt, BufReader, stdin};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -38,6 +41,7 @@ impl ChaosWorker {
             number,
             at: now(),
             deadline,
+            process: std::process::id(),
         }
         .write(&self.log)?;
         if message.nap > 0 {
@@ -78,27 +82,23 @@ impl Stuck {
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let (Some(url), Some(log)) = (arguments.next(), arguments.next()) else {
-        return Err("usage: chaos_actors <redis url> <log>".into());
+        return Err("usage: chaos_actors <redis url> <log> [instance]".into());
     };
+    let instance = arguments.next();
     expect_panics();
     let mut terminate = signal(SignalKind::terminate())?;
     let log = Arc::new(OpenOptions::new().create(true).append(true).open(log)?);
     let system = ActorSystem::new();
-    for urn in ["quick", "slow", "frail"] {
-        let log = log.clone();
-        let worker = move || {
-            let log = log.clone();
-            async move { Ok::<_, Failure>(ChaosWorker { log }) }
-        };
-        let worker = system.supervise(worker).restart(Restart::Always);
-        let worker = worker.budget(u32::MAX, Duration::from_secs(1));
-        worker.backoff(Backoff::none()).urn(urn).await?;
-    }
+    spawn_workers(&system, &log, instance.is_some()).await?;
     let mut stuck = StuckControl::start(&system).await?;
     let config = Config::new(&url)?
         .visibility_timeout(Duration::from_secs(1))
         .retry_backoff(Backoff::from_secs(1).up_to(Duration::from_secs(1)))
         .max_deliveries(DELIVERIES);
+    let config = match instance {
+        Some(instance) => config.fleet().instance(instance),
+        None => config,
+    };
     let state = Arc::new(Mutex::new(None));
     let serving = tokio::spawn(serve(system.clone(), config, state.clone()));
     println!("ready");
@@ -121,6 +121,31 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     system.shutdown().await;
     // A thread may be waiting for a line, and the runtime would wait for that thread.
     std::process::exit(0)
+}
+
+/// Spawns the actors that execute requests; members of a fleet share two of them.
+async fn spawn_workers(
+    system: &ActorSystem,
+    log: &Arc<File>,
+    is_member: bool,
+) -> Result<(), SpawnError> {
+    let listed: &[_] = if is_member { &LISTED } else { &[] };
+    for urn in ["quick", "slow", "frail"].iter().chain(listed) {
+        let log = log.clone();
+        let worker = move || {
+            let log = log.clone();
+            async move { Ok::<_, Failure>(ChaosWorker { log }) }
+        };
+        let worker = system.supervise(worker).restart(Restart::Always);
+        let worker = worker.budget(u32::MAX, Duration::from_secs(1));
+        let worker = worker.backoff(Backoff::none()).urn(*urn);
+        if is_member && ["quick", "slow"].contains(urn) {
+            worker.shared().await?;
+        } else {
+            worker.await?;
+        }
+    }
+    Ok(())
 }
 
 /// The actor that gets stuck, and its control.

@@ -1,5 +1,6 @@
-//! A client of the chaos suite: `chaos_client <redis url> <number> <seed> <records>` asks the actors
-//! from several tasks. It reads the lines `go`, `go poison` (some durable messages fail for good),
+//! A client of the chaos suite: `chaos_client <redis url> <number> <seed> <records> [fleet]` asks the actors
+//! from several tasks; those of a fleet not by durable messages, and its listed names by one task each,
+//! without waiting for the answers. It reads the lines `go`, `go poison` (some durable messages fail for good),
 //! `pause` (prints `paused` and its resources once no request is in flight), `bulk` (asks for many
 //! large answers), `look` (prints `looked` and the milliseconds since an answer came), `fill` (tells the
 //! actor `stuck` as much as it may hold, and prints `filled` and the answer to one ask more), and `end`
@@ -11,20 +12,29 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use conclib::prelude::*;
-use conclib_tests::chaos::{Ballast, Bulk, RequestKind, RequestRecord, ResourceUsage, Work, now};
+use conclib_tests::chaos::{
+    Ballast, Bulk, LISTED, RequestKind, RequestRecord, ResourceUsage, Work, first_number, now,
+};
+use conclib_tests::poll_once;
 use conclib_tests::random::Random;
 use tokio::io::{AsyncBufReadExt, BufReader, stdin};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
-/// The number of asking tasks.
+/// The number of asking tasks without those for listed names.
 const ASKERS: u64 = 24;
+
+/// The number of requests of a task for a listed name that wait for their answers.
+const UNANSWERED: usize = 32;
 
 /// State of the asking tasks.
 struct Shared {
     client: ProxyClient,
-    /// The next request's number.
+    is_in_fleet: bool,
+    /// The number of asking tasks.
+    askers: u64,
+    /// The number of the next request without an order.
     next: AtomicU64,
     records: Mutex<Vec<RequestRecord>>,
     /// True while the tasks make requests.
@@ -40,22 +50,35 @@ struct Shared {
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
-    let [url, number, seed, records] = &arguments[..] else {
-        return Err("usage: chaos_client <redis url> <number> <seed> <records>".into());
+    let [url, number, seed, records, fleet @ ..] = &arguments[..] else {
+        return Err("usage: chaos_client <redis url> <number> <seed> <records> [fleet]".into());
     };
     let (number, seed): (u64, u64) = (number.parse()?, seed.parse()?);
+    let mut config = Config::new(url)?;
+    let mut listed: &[&str] = &[];
+    if !fleet.is_empty() {
+        (config, listed) = (config.fleet(), &LISTED);
+    }
+    let askers = ASKERS + listed.len() as u64;
     let shared = Arc::new(Shared {
-        client: ProxyClient::connect(&Config::new(url)?).await?,
-        next: AtomicU64::new(number << 40),
+        client: ProxyClient::connect(&config).await?,
+        is_in_fleet: !fleet.is_empty(),
+        askers,
+        next: AtomicU64::new(first_number(number, 0)),
         records: Mutex::default(),
         goes: watch::Sender::new(false),
         poisons: AtomicBool::new(false),
-        idle: watch::Sender::new(ASKERS),
+        idle: watch::Sender::new(askers),
         answered: AtomicU64::new(0),
     });
+    let chance = |asker| Random::new(seed.wrapping_mul(1009).wrapping_add(asker));
     for asker in 0..ASKERS {
-        let chance = Random::new(seed.wrapping_mul(1009).wrapping_add(asker));
-        tokio::spawn(ask_on(shared.clone(), chance));
+        tokio::spawn(ask_on(shared.clone(), chance(asker)));
+    }
+    for (urn, series) in listed.iter().zip(1..) {
+        let first = first_number(number, series);
+        let asking = ask_in_order(shared.clone(), chance(ASKERS + series), urn, first);
+        tokio::spawn(asking);
     }
     println!("ready");
     let mut lines = BufReader::new(stdin()).lines();
@@ -72,7 +95,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
                 shared
                     .idle
                     .subscribe()
-                    .wait_for(|idle| *idle == ASKERS)
+                    .wait_for(|idle| *idle == shared.askers)
                     .await?;
                 while bulks.join_next().await.is_some() {}
                 println!("paused {}", ResourceUsage::now(shared.client.in_flight()));
@@ -134,12 +157,66 @@ async fn ask_on(shared: Arc<Shared>, mut chance: Random) {
     }
 }
 
+/// Asks a listed name again and again while `goes` is true, by requests with rising numbers.
+async fn ask_in_order(shared: Arc<Shared>, mut chance: Random, urn: &'static str, mut number: u64) {
+    let mut goes = shared.goes.subscribe();
+    let mut asks = JoinSet::new();
+    loop {
+        if goes.wait_for(|goes| *goes).await.is_err() {
+            return;
+        }
+        shared.idle.send_modify(|idle| *idle -= 1);
+        while *goes.borrow() {
+            for _ in 0..=chance.below(3) {
+                let timeout_ms = u64::from(50 + chance.below(2_950));
+                let mut ask = Box::pin(ask_listed(shared.clone(), urn, number, timeout_ms));
+                number += 1;
+                // The first poll puts it behind those before it.
+                if poll_once(&mut ask).await.is_pending() {
+                    asks.spawn(ask);
+                }
+            }
+            while asks.len() > UNANSWERED {
+                asks.join_next().await;
+            }
+            sleep(Duration::from_millis(u64::from(chance.below(40)))).await;
+        }
+        while asks.join_next().await.is_some() {}
+        shared.idle.send_modify(|idle| *idle += 1);
+    }
+}
+
+/// Makes one request for a listed name, and records it.
+async fn ask_listed(shared: Arc<Shared>, urn: &str, number: u64, timeout_ms: u64) {
+    let (start, began) = (now(), Instant::now());
+    let work = Work {
+        number,
+        deadline: start + timeout_ms,
+        nap: 0,
+        fails: false,
+    };
+    let ask = shared.client.ask(urn, work);
+    let end = ask.timeout(Duration::from_millis(timeout_ms)).await;
+    let took = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let (end, delivered) = describe(end, number);
+    lock(&shared.records).push(RequestRecord {
+        number,
+        kind: RequestKind::Ask,
+        start,
+        timeout: timeout_ms,
+        took,
+        end,
+        delivered,
+    });
+}
+
 /// Makes a request of a random kind; returns its record, unless the asker was dropped midway.
 async fn ask_once(shared: &Shared, chance: &mut Random) -> Option<RequestRecord> {
     let number = shared.next.fetch_add(1, Ordering::Relaxed);
     let timeout_ms = u64::from(50 + chance.below(2_950));
     let (start, began) = (now(), Instant::now());
     let kind = match chance.below(100) {
+        95.. if shared.is_in_fleet => 50, // durable messages do not go to a fleet
         99 if !shared.poisons.load(Ordering::Relaxed) => 98,
         kind => kind,
     };

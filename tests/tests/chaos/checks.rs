@@ -67,12 +67,12 @@ pub(crate) fn check(records: &Records, injected: &[InjectedFault], end: u64) -> 
         ..
     } = records;
     let mut findings = Findings::default();
-    let mut times: HashMap<u64, u32> = HashMap::new();
+    let mut begun: HashMap<u64, Vec<&ExecutionRecord>> = HashMap::new();
     let survives =
         |asked: &&RequestRecord| matches!(asked.kind, RequestKind::Durable | RequestKind::Poison);
     let durable: HashSet<_> = asked.iter().filter(survives).map(|a| a.number).collect();
     for execution in executions {
-        *times.entry(execution.number).or_default() += 1;
+        begun.entry(execution.number).or_default().push(execution);
         // A durable message has a deadline for its storing, and none for its handling.
         if !durable.contains(&execution.number) {
             findings.check_begin(execution, injected);
@@ -81,18 +81,15 @@ pub(crate) fn check(records: &Records, injected: &[InjectedFault], end: u64) -> 
     findings.check_dead(asked, dead, injected);
     for asked in asked {
         findings.check_end(asked, injected);
-        let times = times.get(&asked.number).copied().unwrap_or(0);
-        findings.check_times(asked, times, injected);
+        let begun = begun.get(&asked.number).map_or(&[][..], Vec::as_slice);
+        findings.check_times(asked, begun, injected);
     }
     // Requests whose asker was dropped have no record.
     let recorded: HashSet<_> = asked.iter().map(|asked| asked.number).collect();
-    for (number, times) in times.iter().filter(|(_, times)| **times > 1) {
+    for (number, begun) in begun.iter().filter(|(_, begun)| begun.len() > 1) {
         if !recorded.contains(number) {
-            findings.report(
-                &format!("{number:x} was abandoned and executed {times} times"),
-                0,
-                injected,
-            );
+            let violation = format!("{number:x} was abandoned and executed {}", list(begun));
+            findings.report(&violation, begun[0].at, injected);
         }
     }
     findings.check_unreadable(records, injected);
@@ -103,7 +100,7 @@ pub(crate) fn check(records: &Records, injected: &[InjectedFault], end: u64) -> 
 }
 
 impl Findings {
-    fn report(&mut self, what: &str, at: u64, injected: &[InjectedFault]) {
+    pub(crate) fn report(&mut self, what: &str, at: u64, injected: &[InjectedFault]) {
         let around: Vec<_> = injected
             .iter()
             .filter(|fault| at != 0 && fault.from < at + 5_000 && at < fault.to + 8_000)
@@ -159,7 +156,13 @@ impl Findings {
     }
 
     /// An answered request was executed once, an undelivered one never, and none twice.
-    fn check_times(&mut self, asked: &RequestRecord, times: u32, injected: &[InjectedFault]) {
+    fn check_times(
+        &mut self,
+        asked: &RequestRecord,
+        begun: &[&ExecutionRecord],
+        injected: &[InjectedFault],
+    ) {
+        let times = u32::try_from(begun.len()).unwrap_or(u32::MAX);
         let (least, most) = match (asked.kind, &*asked.end, &*asked.delivered) {
             (RequestKind::Durable, "Ok", _) => return self.check_durable(asked, times, injected),
             (RequestKind::Durable | RequestKind::Poison, _, "No") => (0, 0),
@@ -169,7 +172,10 @@ impl Findings {
             _ => (0, 1),
         };
         if times < least || times > most {
-            let what = format!("executed {times} times, not {least} to {most}: {asked}");
+            let what = format!(
+                "executed {}, not {least} to {most} times: {asked}",
+                list(begun)
+            );
             self.report(&what, asked.start, injected);
         }
     }
@@ -309,6 +315,13 @@ impl Findings {
             }
         }
     }
+}
+
+/// The number of executions, with their times and processes.
+fn list(begun: &[&ExecutionRecord]) -> String {
+    let each = |execution: &&ExecutionRecord| format!("{} by {}", execution.at, execution.process);
+    let all: Vec<_> = begun.iter().map(each).collect();
+    format!("{} times ({})", all.len(), all.join(", "))
 }
 
 /// True if Redis may have lost what was stored in that time. A failover loses nothing that was stored

@@ -68,8 +68,8 @@ impl ChaosFixture {
                 self.relay.cut(kind);
             }
             // Serves on the new primary when the lease has expired there.
-            2 => self.restart_standby().await,
-            _ => self.restart_actors("KILL").await,
+            2 => self.restart_standby(chance).await,
+            _ => self.restart_actors("KILL", chance).await,
         }
         sleep(time.saturating_sub(before)).await;
         println!("           {} systems serve", self.count_serving().await);

@@ -6,7 +6,7 @@ use conclib_tests::random::Random;
 use conclib_tests::relay::{Direction, Mode};
 use tokio::time::sleep;
 
-use crate::fixture::ChaosFixture;
+use crate::fixture::{ChaosFixture, Shape};
 use crate::redis::{LEASE, Start};
 
 macro_rules! faults {
@@ -64,6 +64,10 @@ faults! {
     HostileClient,
     /// An actor does not end its handler, and holds all the memory that it may.
     ActorStuck,
+    /// The members of a fleet are restarted, one after the other.
+    FleetRolled,
+    /// All members of a fleet are stopped in good order, and started again.
+    FleetStopped,
 }
 
 use Fault::*;
@@ -82,6 +86,17 @@ impl Fault {
         )
     }
 
+    /// True if the fault is one for these processes.
+    fn can_befall(self, shape: Shape) -> bool {
+        match self {
+            FleetRolled | FleetStopped => shape == Shape::Fleet,
+            // These know the keys of the node `main`, or use durable messages.
+            LeaseDeleted | LeaseTaken | RightRevoked | CommandRenamed | HostileClient
+            | ActorStuck => shape == Shape::Pair,
+            _ => true,
+        }
+    }
+
     /// True if a replica takes over.
     pub(crate) fn is_failover(self) -> bool {
         matches!(
@@ -94,14 +109,17 @@ impl Fault {
 /// The kinds of connections, by their names.
 pub(crate) const KINDS: [&str; 5] = ["commands", "pops", "publish", "replies", "durable"];
 
-/// All kinds, or the kinds named by `CONCLIB_CHAOS_ONLY`.
-pub(crate) fn kinds() -> Vec<Fault> {
+/// All kinds for these processes, or those of them that `CONCLIB_CHAOS_ONLY` names.
+pub(crate) fn kinds(shape: Shape) -> Vec<Fault> {
     let only = std::env::var("CONCLIB_CHAOS_ONLY").unwrap_or_default();
     let names: Vec<_> = only.split(',').filter(|name| !name.is_empty()).collect();
-    let is_wanted = |fault: &Fault| names.is_empty() || names.contains(&&*format!("{fault:?}"));
-    let kinds: Vec<_> = Fault::ALL.iter().copied().filter(is_wanted).collect();
-    assert!(!kinds.is_empty(), "there are: {:?}", Fault::ALL);
-    kinds
+    let is_named = |fault: &Fault| names.is_empty() || names.contains(&&*format!("{fault:?}"));
+    let wanted: Vec<_> = Fault::ALL.iter().copied().filter(is_named).collect();
+    assert!(!wanted.is_empty(), "there are: {:?}", Fault::ALL);
+    wanted
+        .into_iter()
+        .filter(|fault| fault.can_befall(shape))
+        .collect()
 }
 
 /// The next fault: each kind comes once before one comes again.
@@ -235,11 +253,13 @@ impl ChaosFixture {
     /// Injects a fault of the processes.
     async fn inject_into_processes(&mut self, fault: Fault, chance: &mut Random) {
         match fault {
-            ActorsStopped => self.restart_actors("TERM").await,
-            ActorsKilled => self.restart_actors("KILL").await,
+            ActorsStopped => self.restart_actors("TERM", chance).await,
+            ActorsKilled => self.restart_actors("KILL", chance).await,
+            FleetRolled => self.roll().await,
+            FleetStopped => self.stop_all().await,
             ActorsSuspended => {
                 let time = millis(chance, 200, 9_000);
-                let actors = self.serving().await;
+                let actors = self.serving(chance).await;
                 actors.suspend().await;
                 sleep(time).await;
                 actors.signal("CONT").await;

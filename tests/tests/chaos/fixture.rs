@@ -15,14 +15,39 @@ use tokio::time::{Instant, sleep};
 use crate::InjectedFault;
 use crate::checks::compare;
 use crate::hostile;
+use crate::processes::{look, start_actors};
 use crate::redis::Redis;
 
 /// The number of client processes.
 const CLIENTS: usize = 3;
 
-/// The number of connections: two of each client, four of the serving actor process, and three of the
-/// one that waits for the lease.
-const CONNECTIONS: usize = 2 * CLIENTS + 4 + 3;
+/// The processes that have the actors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// One serves, and one stands by.
+    Pair,
+    /// Five members of a fleet serve.
+    Fleet,
+}
+
+impl Shape {
+    /// The number of processes with actors.
+    fn actors(self) -> usize {
+        match self {
+            Self::Pair => 2,
+            Self::Fleet => 5,
+        }
+    }
+
+    /// The number of connections: two of each client; four of a process that serves, and three of one that
+    /// waits for the lease, or is a member of a fleet, which handles no durable messages.
+    fn connections(self) -> usize {
+        match self {
+            Self::Pair => 2 * CLIENTS + 4 + 3,
+            Self::Fleet => 2 * CLIENTS + 3 * self.actors(),
+        }
+    }
+}
 
 /// All processes of a run.
 pub(crate) struct ChaosFixture {
@@ -32,8 +57,8 @@ pub(crate) struct ChaosFixture {
     pub(crate) replica: Option<Redis>,
     /// Between the processes and Redis.
     pub(crate) relay: Relay,
-    /// One serves, and one stands by.
-    pub(crate) actors: [Program; 2],
+    pub(crate) shape: Shape,
+    pub(crate) actors: Vec<Program>,
     pub(crate) clients: Vec<Program>,
     /// The dead letters so far.
     dead: Vec<DeadRecord>,
@@ -89,22 +114,25 @@ pub(crate) struct Records {
 }
 
 impl ChaosFixture {
-    pub(crate) async fn open(seed: u64) -> Self {
-        let folder =
-            std::env::temp_dir().join(format!("conclib-chaos-{}-{seed}", std::process::id()));
+    pub(crate) async fn open(seed: u64, shape: Shape) -> Self {
+        let folder = format!("conclib-chaos-{shape:?}-{}-{seed}", std::process::id());
+        let folder = std::env::temp_dir().join(folder);
         std::fs::create_dir_all(&folder).unwrap();
         let redis = Redis::start(folder.join("first")).await;
         let relay = Relay::start(redis.address).await.unwrap();
-        let actors = [
-            start_actors(&relay, &folder).await,
-            start_actors(&relay, &folder).await,
-        ];
+        let mut actors = Vec::new();
+        for place in 0..shape.actors() {
+            actors.push(start_actors(shape, place, &relay, &folder).await);
+        }
         let mut clients = Vec::new();
         for number in (1..).take(CLIENTS) {
             let records = records(&folder, number).display().to_string();
             let (number, seed) = (number.to_string(), seed.wrapping_add(number).to_string());
             let program = env!("CARGO_BIN_EXE_chaos_client");
-            let mut client = Program::start(program, &[&url(&relay), &number, &seed, &records]);
+            let url = url(&relay);
+            let mut arguments = vec![&*url, &number, &seed, &records];
+            arguments.extend((shape == Shape::Fleet).then_some("fleet"));
+            let mut client = Program::start(program, &arguments);
             client.line("ready").await;
             clients.push(client);
         }
@@ -112,6 +140,7 @@ impl ChaosFixture {
             redis,
             replica: None,
             relay,
+            shape,
             actors,
             clients,
             dead: Vec::new(),
@@ -120,7 +149,7 @@ impl ChaosFixture {
             folder,
         };
         eventually("all processes are connected", async || {
-            fixture.connections().await == CONNECTIONS
+            fixture.connections().await == shape.connections()
         })
         .await;
         fixture
@@ -198,7 +227,8 @@ impl ChaosFixture {
             let ends = self.redis.command(&["PTTL", key]).await;
             // Requests to an epoch that ended at once expire.
             if length != "0" && ends.starts_with('-') {
-                let epochs = self.redis.command(&["GET", "conclib:{n:main}:epoch"]).await;
+                let node = key.split(":inbox:").next().unwrap_or_default();
+                let epochs = self.redis.command(&["GET", &format!("{node}:epoch")]).await;
                 let known = epochs.split(' ');
                 let mut known = known.filter_map(|epoch| epoch.split(':').next());
                 if loses_epochs && !known.any(|epoch| key.ends_with(epoch)) {
@@ -269,38 +299,6 @@ impl ChaosFixture {
         }
     }
 
-    /// The number of actor processes that serve.
-    pub(crate) async fn count_serving(&mut self) -> u32 {
-        let mut count = 0;
-        for actors in &mut self.actors {
-            count += u32::from(look(actors).await.0);
-        }
-        count
-    }
-
-    /// The serving actor process, or one of them if none serves.
-    pub(crate) async fn serving(&mut self) -> &mut Program {
-        let serves = look(&mut self.actors[0]).await.0;
-        &mut self.actors[usize::from(!serves)]
-    }
-
-    /// Ends the serving process with `KILL` or `TERM`, and starts another.
-    pub(crate) async fn restart_actors(&mut self, how: &str) {
-        let new = start_actors(&self.relay, &self.folder).await;
-        let old = self.serving().await;
-        let mut old = std::mem::replace(old, new);
-        old.signal(how).await;
-        assert!(old.ended().await == (how == "TERM"), "the actors end well");
-    }
-
-    /// Kills the process that does not serve, and starts another.
-    pub(crate) async fn restart_standby(&mut self) {
-        let new = start_actors(&self.relay, &self.folder).await;
-        let serves = look(&mut self.actors[0]).await.0;
-        let mut old = std::mem::replace(&mut self.actors[usize::from(serves)], new);
-        old.kill().await;
-    }
-
     /// The number of connections to Redis: a process that stands by may stay at the replica until it
     /// wants to write.
     async fn connections(&self) -> usize {
@@ -316,27 +314,12 @@ impl ChaosFixture {
     }
 }
 
-/// Asks an actor process if it serves, and for its resources.
-async fn look(actors: &mut Program) -> (bool, ResourceUsage) {
-    actors.say("look").await;
-    let line = actors.line("looked ").await;
-    let (serves, usage) = line.split_once(' ').unwrap();
-    (serves.parse().unwrap(), usage.parse().unwrap())
-}
-
-fn url(relay: &Relay) -> String {
+pub(crate) fn url(relay: &Relay) -> String {
     format!("redis://127.0.0.1:{}", relay.port())
 }
 
 fn records(folder: &Path, client: u64) -> PathBuf {
     folder.join(format!("asked-{client}"))
-}
-
-async fn start_actors(relay: &Relay, folder: &Path) -> Program {
-    let log = folder.join("begun").display().to_string();
-    let mut actors = Program::start(env!("CARGO_BIN_EXE_chaos_actors"), &[&url(relay), &log]);
-    actors.line("ready").await;
-    actors
 }
 
 /// The lines of a file.

@@ -1,4 +1,5 @@
-//! Random faults of the bus, of the processes and of their peers, while several processes ask over it.
+//! Random faults of the bus, of the processes and of their peers, while several processes ask over it: one
+//! actor process with another that stands by, and five members of a fleet.
 //!
 //! ```text
 //! CONCLIB_CHAOS_SECONDS=120 CONCLIB_CHAOS_SEED=7 \
@@ -13,7 +14,9 @@ mod checks;
 mod failovers;
 mod faults;
 mod fixture;
+mod fleet;
 mod hostile;
+mod processes;
 mod redis;
 mod replica;
 mod rights;
@@ -26,8 +29,9 @@ use conclib_tests::chaos::now;
 use conclib_tests::random::Random;
 use tokio::time::{Instant, sleep};
 
+use checks::Findings;
 use faults::Fault;
-use fixture::ChaosFixture;
+use fixture::{ChaosFixture, Records, Shape, Snapshot};
 
 /// The longest injection of faults: ten minutes, with the phases before and after.
 const LONGEST: Duration = Duration::from_secs(9 * 60);
@@ -53,55 +57,126 @@ pub(crate) struct InjectedFault {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn random_faults_hang_no_ask_and_double_no_request() {
-    let seed = setting("CONCLIB_CHAOS_SEED").unwrap_or_else(now);
-    let length = Duration::from_secs(setting("CONCLIB_CHAOS_SECONDS").unwrap_or(20)).min(LONGEST);
-    println!("seed {seed}, {} s of faults", length.as_secs());
-    let mut chance = Random::new(seed);
-    let mut fixture = ChaosFixture::open(seed).await;
+    let Some(mut run) = Run::start(Shape::Pair, 20).await else {
+        return;
+    };
+    run.inject().await;
+    run.resume(CALM).await;
+    run.finish(Vec::new(), |_, _| {}).await;
+}
 
-    fixture.go("go").await;
-    fixture.bulk().await; // memory that a fault may need for a while is no growth
-    sleep(CALM).await;
-    let before = fixture.pause().await;
-    fixture.go("go poison").await;
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn random_faults_of_a_fleet_double_no_request_and_keep_the_order_of_listed_names() {
+    let Some(mut run) = Run::start(Shape::Fleet, 6).await else {
+        return;
+    };
+    run.inject().await;
+    run.resume(fleet::RECOVERY + Duration::from_secs(1)).await;
+    let wrong_members = run.fixture.wrong_members().await;
+    let (injected, end) = (run.injected.clone(), run.end);
+    run.finish(wrong_members, |findings, records| {
+        let last = fleet::check(findings, records, &injected, end);
+        println!("the last request failed {last} ms after the last fault");
+    })
+    .await;
+}
 
-    let (start, mut injected) = (Instant::now(), Vec::new());
-    let (kinds, mut deck) = (faults::kinds(), Vec::new());
-    while start.elapsed() < length {
-        let fault = faults::draw(&kinds, &mut deck, &mut chance);
-        if fault.loses_data() {
-            fixture.collect_dead().await;
+/// A run of random faults.
+struct Run {
+    seed: u64,
+    length: Duration,
+    chance: Random,
+    kinds: Vec<Fault>,
+    fixture: ChaosFixture,
+    /// The resources before the first fault.
+    before: Snapshot,
+    injected: Vec<InjectedFault>,
+    /// The end of the last fault, on the system's clock in ms.
+    end: u64,
+}
+
+impl Run {
+    /// Starts the processes and the load; `None` if no fault for them is wanted. Without another setting, it
+    /// injects faults for so many seconds.
+    async fn start(shape: Shape, seconds: u64) -> Option<Self> {
+        let kinds = faults::kinds(shape);
+        if kinds.is_empty() {
+            return None;
         }
-        let from = now();
-        fixture.inject(fault, &mut chance).await;
-        let to = now();
-        println!(
-            "{:>7} ms {fault:?} for {} ms",
-            start.elapsed().as_millis(),
-            to - from
-        );
-        injected.push(InjectedFault { fault, from, to });
-        sleep(Duration::from_millis(u64::from(chance.below(1_500)))).await;
+        let seed = setting("CONCLIB_CHAOS_SEED").unwrap_or_else(now);
+        let seconds = setting("CONCLIB_CHAOS_SECONDS").unwrap_or(seconds);
+        let length = Duration::from_secs(seconds).min(LONGEST);
+        println!("{shape:?}: seed {seed}, {} s of faults", length.as_secs());
+        let mut fixture = ChaosFixture::open(seed, shape).await;
+        fixture.go("go").await;
+        fixture.bulk().await; // memory that a fault may need for a while is no growth
+        sleep(CALM).await;
+        let before = fixture.pause().await;
+        fixture.go("go poison").await;
+        Some(Self {
+            seed,
+            length,
+            chance: Random::new(seed),
+            kinds,
+            fixture,
+            before,
+            injected: Vec::new(),
+            end: 0,
+        })
     }
-    let end = now();
-    fixture.go("go").await;
-    sleep(CALM).await;
-    let after = fixture.settle(&before, RECOVERY).await;
-    let leftovers = fixture.leftovers(&injected).await;
-    fixture.collect_dead().await;
-    let records = fixture.close().await;
 
-    let findings = checks::check(&records, &injected, end);
-    println!(
-        "{}",
-        summary::of(seed, &injected, &records, &findings, (&before, &after))
-    );
-    let mut violations = findings.violations;
-    violations.extend(leftovers);
-    violations.extend(checks::compare(&before, &after));
-    assert!(
-        violations.is_empty(),
-        "seed {seed}:\n{}",
-        violations[..violations.len().min(40)].join("\n")
-    );
+    /// Injects one fault after the other.
+    async fn inject(&mut self) {
+        let (start, mut deck) = (Instant::now(), Vec::new());
+        while start.elapsed() < self.length {
+            let fault = faults::draw(&self.kinds, &mut deck, &mut self.chance);
+            if fault.loses_data() {
+                self.fixture.collect_dead().await;
+            }
+            let from = now();
+            self.fixture.inject(fault, &mut self.chance).await;
+            let to = now();
+            println!(
+                "{:>7} ms {fault:?} for {} ms",
+                start.elapsed().as_millis(),
+                to - from
+            );
+            self.injected.push(InjectedFault { fault, from, to });
+            let pause = u64::from(self.chance.below(1_500));
+            sleep(Duration::from_millis(pause)).await;
+        }
+        self.end = now();
+    }
+
+    /// Goes on without faults.
+    async fn resume(&mut self, time: Duration) {
+        self.fixture.go("go").await;
+        sleep(time).await;
+    }
+
+    /// Checks the records, by further checks too, and the resources.
+    async fn finish(
+        mut self,
+        mut violations: Vec<String>,
+        check: impl FnOnce(&mut Findings, &Records),
+    ) {
+        let (seed, before, injected) = (self.seed, self.before, self.injected);
+        let after = self.fixture.settle(&before, RECOVERY).await;
+        violations.extend(self.fixture.leftovers(&injected).await);
+        self.fixture.collect_dead().await;
+        let records = self.fixture.close().await;
+        let mut findings = checks::check(&records, &injected, self.end);
+        check(&mut findings, &records);
+        println!(
+            "{}",
+            summary::of(seed, &injected, &records, &findings, (&before, &after))
+        );
+        violations.extend(findings.violations);
+        violations.extend(checks::compare(&before, &after));
+        assert!(
+            violations.is_empty(),
+            "seed {seed}:\n{}",
+            violations[..violations.len().min(40)].join("\n")
+        );
+    }
 }
