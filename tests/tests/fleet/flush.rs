@@ -57,5 +57,8 @@ async fn listed_name_stays_with_its_member_after_all_data_are_lost() {
         requests.assert_executed_at_most_once(&fleet);
         let members: Vec<_> = requests.by_member().into_keys().collect();
         assert_eq!(members, [&*holder], "{requests}");
+        // Its member lives: the name is not one that is missing.
+        let failures = requests.failures();
+        assert!(failures.is_empty(), "{:?}", failures.first());
     }
 }

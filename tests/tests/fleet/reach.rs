@@ -39,7 +39,7 @@ async fn children_and_workers_are_reached_by_their_node_only() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn missing_name_is_not_found_soon_beside_members_that_only_share_names() {
+async fn missing_name_is_reported_soon_beside_members_that_only_share_names() {
     let fleet = Fleet::start(2, &["shared:desk"]).await;
     let start = Instant::now();
     let missing = fleet.ask("missing", TIMEOUT).await;

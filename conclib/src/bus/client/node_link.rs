@@ -53,7 +53,7 @@ impl NodeLink {
     }
 
     /// Makes it the link to a member of a fleet.
-    pub(super) fn to_member(mut self) -> Self {
+    pub(super) fn of_member(mut self) -> Self {
         self.is_of_member = true;
         self
     }

@@ -115,7 +115,7 @@ impl ClientShared {
         let make = || {
             let link = NodeLink::new(self.link.keys.of(node), self.link.clock.clone());
             if self.is_in_fleet {
-                link.to_member()
+                link.of_member()
             } else {
                 link
             }

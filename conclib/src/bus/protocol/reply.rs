@@ -326,8 +326,10 @@ mod tests {
     use super::*;
     use crate::bus::protocol::MAX_TEXT;
 
+    type Outcomes = Vec<(u64, Result<Bytes, AskError>)>;
+
     /// The answers in a frame, by their ids.
-    fn read_answers(frame: &Bytes) -> (Epoch, Vec<(u64, Result<Bytes, AskError>)>) {
+    fn read_answers(frame: &Bytes) -> (Epoch, Outcomes) {
         let (epoch, answers) = decode_reply(frame).unwrap();
         let answers = answers.into_iter().map(|read| (read.id, read.outcome));
         (epoch, answers.collect())

@@ -22,6 +22,9 @@ const CLOSED: Duration = Duration::from_millis(250);
 /// process that starts again has joined by then, and members that are gone were removed by others.
 const ABSENT: Duration = Duration::from_secs(7);
 
+/// Time for which names may not be listed again after the map has lost its members.
+const RECOVERY: Duration = Duration::from_secs(7);
+
 /// Time without an answer, while requests wait for one, after which a member is avoided.
 pub(super) const SILENT: Duration = Duration::from_secs(1);
 
@@ -37,6 +40,8 @@ pub(super) struct RoutedMembers {
     left: HashSet<Urn>,
     /// The only member that serves.
     sole: Option<MemberId>,
+    /// The moment at which the map was seen to have lost all members, some of which have not joined anew.
+    lost: Option<Instant>,
 }
 
 /// A member, as requests are given to it.
@@ -140,15 +145,17 @@ impl RoutedMembers {
         &mut self,
         version: MapVersion,
         members: Vec<(Member, Arc<NodeLink>)>,
+        now: Instant,
     ) -> Vec<(MemberId, Arc<NodeLink>)> {
         let mut former: HashMap<_, _> = self.all.drain(..).map(|known| (known.id, known)).collect();
-        let mut gone = Vec::new();
+        let (mut gone, mut has_survivors) = (Vec::new(), false);
         self.version = version;
         self.shared.clear();
         self.left.clear();
         for (index, (member, link)) in members.into_iter().enumerate() {
             let Member { id, profile } = member;
             let known = former.remove(&id);
+            has_survivors |= known.is_some();
             if profile.state == MemberState::Left {
                 if known.as_ref().is_some_and(RoutedMember::serves) {
                     gone.push((id, link.clone()));
@@ -171,7 +178,16 @@ impl RoutedMembers {
             });
         }
         let removed = former.into_values().filter(RoutedMember::serves);
-        gone.extend(removed.map(|member| (member.id, member.link)));
+        let removed: Vec<_> = removed.map(|member| (member.id, member.link)).collect();
+        let joined_anew = |link| {
+            self.all
+                .iter()
+                .any(|member| Arc::ptr_eq(&member.link, link))
+        };
+        if !has_survivors && removed.iter().any(|(_, link)| !joined_anew(link)) {
+            self.lost = Some(now);
+        }
+        gone.extend(removed);
         let mut serving = self.all.iter().filter(|member| member.serves());
         let first = serving.next().map(|member| member.id);
         self.sole = first.filter(|_| serving.next().is_none());
@@ -222,10 +238,11 @@ impl RoutedMembers {
                 .all(|member| !member.serves() || member.is_absent(now))
     }
 
-    /// True if a member has names that it has not tried to list yet.
-    pub(super) fn are_listing(&self) -> bool {
+    /// True if a member may have names that it has not tried to list yet.
+    pub(super) fn may_list(&self, now: Instant) -> bool {
         let is_listing = |member: &RoutedMember| member.state == MemberState::Listing;
-        self.all.iter().any(is_listing)
+        let is_recent = |lost| now.saturating_duration_since(lost) < RECOVERY;
+        self.lost.is_some_and(is_recent) || self.all.iter().any(is_listing)
     }
 
     /// True if a member has left that shared this name: another one may take its place.

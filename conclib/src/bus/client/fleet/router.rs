@@ -229,7 +229,6 @@ impl Router {
                 let is_free = name.may_go_to(member);
                 return is_free.then_some((member, Addressing::Listed(NameTerm::default())));
             }
-            Location::At(_) => false,
             Location::Unlisted(_) if !shares => {
                 name.location = Location::Unknown;
                 false
@@ -241,7 +240,7 @@ impl Router {
                 }
                 true
             }
-            Location::Unknown => false,
+            Location::At(_) | Location::Unknown => false,
         };
         if shares && (is_unlisted || sole.is_some()) {
             let chosen = self.members.choose(urn, tried, now);
@@ -343,7 +342,8 @@ impl Router {
         version: MapVersion,
         members: Vec<(Member, Arc<NodeLink>)>,
     ) {
-        self.gone.extend(self.members.replace(version, members));
+        let gone = self.members.replace(version, members, Instant::now());
+        self.gone.extend(gone);
         self.is_known = true;
     }
 
@@ -428,7 +428,7 @@ impl Router {
                     Verdict::Known
                 }
                 Some(sole) if denied != Some(sole) => Verdict::Wait,
-                _ if self.members.are_listing() || self.members.have_left(urn) => Verdict::Wait,
+                _ if self.members.may_list(now) || self.members.have_left(urn) => Verdict::Wait,
                 _ if self.members.serve() => {
                     Verdict::Refuse(AskError::ActorNotFound { urn: urn.clone() })
                 }

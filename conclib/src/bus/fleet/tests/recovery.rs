@@ -29,7 +29,7 @@ async fn callers_wait_while_all_members_restart_at_once() {
         let systems = start(0).await;
         let restart = async {
             sleep(SECOND).await;
-            let stopped = systems.iter().map(|system| system.shutdown());
+            let stopped = systems.iter().map(ActorSystem::shutdown);
             assert!(join_all(stopped).await.iter().all(ShutdownReport::is_clean));
             sleep(5 * SECOND).await;
             start(1).await

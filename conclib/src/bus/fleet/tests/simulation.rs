@@ -102,7 +102,7 @@ async fn run(scenario: Scenario, seed: u64) -> Vec<String> {
     let asking = clients.iter().map(|client| client.ask_until(end));
     let asking = futures_util::future::join_all(asking);
     let (_, ()) = tokio::join!(asking, world.happen(scenario, end));
-    world.heal().await;
+    world.heal();
     sleep(RECOVERY).await;
     for client in &clients {
         client.ask_each_name().await;

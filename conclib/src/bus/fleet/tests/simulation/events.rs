@@ -179,7 +179,7 @@ impl World {
     }
 
     /// Ends all faults.
-    pub(super) async fn heal(&mut self) {
+    pub(super) fn heal(&self) {
         let ends = self.members.iter().map(|member| &member.faults);
         ends.chain(&self.clients).for_each(Faults::resume);
     }
