@@ -26,8 +26,9 @@ use crate::bus::config::Config;
 use crate::bus::keys::Keys;
 use crate::bus::open::{self, ConnectError, open_server};
 use crate::bus::transport::{
-    Acquired, ClientTransport, Enqueued, Epoch, FormerTerm, Frame, LEASE, LeaseClaim, LeaseGrant,
-    LeaseHolder, LeaseRecord, Popped, ReplySink, ServerTime, ServerTransport, TransportError,
+    Acquired, ClientTransport, Copies, Enqueued, Epoch, FormerTerm, Frame, LEASE, LeaseClaim,
+    LeaseGrant, LeaseHolder, LeaseRecord, Popped, ReplySink, ServerTime, ServerTransport,
+    TransportError,
 };
 use crate::reply::remote::ClientId;
 #[cfg(feature = "redis")]
@@ -222,7 +223,10 @@ impl NodeClient {
     }
 
     async fn take_back(&self, epoch: Epoch, frames: Vec<Frame>) {
-        drop(self.transport.take_back(&self.node, epoch, frames).await);
+        let taken = self
+            .transport
+            .take_back(&self.node, epoch, frames, Copies::Any);
+        taken.await.unwrap();
     }
 }
 

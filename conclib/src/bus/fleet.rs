@@ -7,13 +7,17 @@
 //! heartbeats. Once they have failed for as long as others need to take a member for dead, requests for
 //! listed names are bounced, since another member may have listed them.
 
+mod forgotten_nodes;
 mod heartbeat_watch;
+mod listed_requests;
 mod map_observer;
 pub(crate) mod member;
 mod membership;
 mod name_table;
+mod standby_retry;
 mod sweep;
 #[cfg(all(test, not(conclib_loom)))]
 mod tests;
 
+pub(crate) use listed_requests::ListedRequests;
 pub(crate) use membership::Membership;

@@ -147,9 +147,10 @@ pub(crate) async fn begin(
 /// Keeps a system a member of its fleet, from when it serves until it is to leave.
 async fn be_member(shared: Arc<ProxyShared>, fleet: Arc<Membership>, core: Arc<SystemCore>) {
     if shared.opened().await.is_ok() {
-        fleet::member::run(fleet).await;
+        fleet::member::run(fleet.clone()).await;
     }
     core.end_name_lists();
+    fleet.end();
 }
 
 /// The end of an actor system that other processes can reach, made by [`start_proxy`].

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-pub(crate) use client::{ClientTransport, Enqueued, ReplySink};
+pub(crate) use client::{ClientTransport, Copies, Enqueued, ReplySink};
 pub(crate) use frame::{Frame, Parts};
 pub(crate) use server::{
     Acquired, CutFrame, FormerTerm, LeaseClaim, LeaseGrant, LeaseHolder, Popped, ServerTransport,

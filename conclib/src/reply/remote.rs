@@ -136,6 +136,13 @@ impl Responder {
         self
     }
 
+    /// Takes the reply to another sink.
+    #[cfg(feature = "bus")]
+    pub(crate) fn with_sink(mut self, sink: Arc<dyn ResponseSink>) -> Self {
+        self.sink = sink;
+        self
+    }
+
     /// The id of the request in logs. Computed here, since few requests are logged.
     pub(crate) fn request_id(&self) -> Option<RequestId> {
         self.sink.request_id(self.origin)

@@ -16,7 +16,7 @@ use crate::bus::client::pending::Batch;
 use crate::bus::client::send_queue::{InlineSlot, WakeDriver};
 use crate::bus::client::shared::ClientShared;
 use crate::bus::link::RECONNECT_BACKOFF;
-use crate::bus::transport::{Epoch, LeaseRecord, TransportError};
+use crate::bus::transport::{Copies, Epoch, LeaseRecord, TransportError};
 use crate::error::{AskError, Delivered};
 
 /// Time to wait for a new connection before a batch that was lost with the last one is given up.
@@ -222,7 +222,12 @@ async fn enqueue(
 fn take_back(shared: &ClientShared, link: &Arc<NodeLink>, epoch: Epoch, batch: &Batch) {
     let (transport, link) = (shared.transport.clone(), link.clone());
     let frames = batch.frames.clone();
-    let taken_back = async move { drop(transport.take_back(&link.keys, epoch, frames).await) };
+    let taken_back = async move {
+        let taken = transport.take_back(&link.keys, epoch, frames, Copies::Any);
+        if let Err(error) = taken.await {
+            debug!(%error, "could not take requests back from an inbox that is read no more");
+        }
+    };
     drop(shared.runtime.spawn(taken_back));
 }
 

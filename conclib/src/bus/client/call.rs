@@ -377,7 +377,7 @@ impl ProxyClient {
         let id = frame.origin.id;
         let encoded = frame.encode_into(request.contents, pending.buffer());
         let (receiver, link) = if shared.is_in_fleet && !self.target_is_node() {
-            pending.insert_routed(id, urn, (encoded, size), kind)
+            pending.insert_routed(id, urn, (encoded, size), kind)?
         } else {
             let receiver = pending.insert(id, link, (encoded, size), kind);
             (receiver, Some(link.clone()))

@@ -16,7 +16,7 @@ use crate::bus::open::{ConnectError, open_client};
 use crate::bus::transport::fleet::{FleetView, MapVersion, Members, NameOwners};
 use crate::bus::transport::stream::{NewEntry, StreamProducer};
 use crate::bus::transport::{
-    ClientTransport, Enqueued, Epoch, Frame, LeaseRecord, ServerTime, TransportError,
+    ClientTransport, Copies, Enqueued, Epoch, Frame, LeaseRecord, ServerTime, TransportError,
 };
 use crate::urn::Urn;
 
@@ -76,11 +76,9 @@ impl ClientTransport for LazyTransport {
         node: &'n Keys,
         epoch: Epoch,
         frames: Vec<Frame>,
-    ) -> Pin<Box<dyn Future<Output = Vec<bool>> + Send + 'f>> {
-        match self.inner.get() {
-            Some(inner) => inner.take_back(node, epoch, frames),
-            None => Box::pin(ready(vec![false; frames.len()])),
-        }
+        copies: Copies,
+    ) -> BoxFuture<'f, Vec<bool>> {
+        self.forward(|inner| inner.take_back(node, epoch, frames, copies))
     }
 
     fn prove_writable<'s: 'f, 'f>(&'s self) -> BoxFuture<'f, ()> {
@@ -173,7 +171,9 @@ async fn open(shared: &ClientShared, config: &Config) -> Result<Arc<dyn ClientTr
     })?;
     match shared.read_clock(&shared.link, &*transport).await {
         Ok(lease) => {
-            shared.set_lease(&shared.link, lease);
+            if !shared.is_in_fleet {
+                shared.set_lease(&shared.link, lease);
+            }
             Ok(transport)
         }
         Err(error) => {

@@ -15,7 +15,8 @@ use crate::bus::keys::Keys;
 use crate::bus::transport::fleet::{FleetView, MapVersion, Members, NameOwners};
 use crate::bus::transport::stream::{NewEntry, StreamProducer};
 use crate::bus::transport::{
-    ClientTransport, Enqueued, Epoch, Frame, LeaseRecord, ReplySink, ServerTime, TransportError,
+    ClientTransport, Copies, Enqueued, Epoch, Frame, LeaseRecord, ReplySink, ServerTime,
+    TransportError,
 };
 use crate::core::spawn_task;
 use crate::reply::remote::ClientId;
@@ -64,11 +65,15 @@ impl ClientTransport for FaultyClient {
         self.inner.enqueue(node, epoch, frames).await
     }
 
-    async fn take_back(&self, node: &Keys, epoch: Epoch, frames: Vec<Frame>) -> Vec<bool> {
-        if check(&self.faults).is_err() {
-            return vec![false; frames.len()];
-        }
-        self.inner.take_back(node, epoch, frames).await
+    async fn take_back(
+        &self,
+        node: &Keys,
+        epoch: Epoch,
+        frames: Vec<Frame>,
+        copies: Copies,
+    ) -> Result<Vec<bool>, TransportError> {
+        check(&self.faults)?;
+        self.inner.take_back(node, epoch, frames, copies).await
     }
 
     async fn close(&self) {

@@ -85,9 +85,10 @@ impl MapObserver {
     }
 
     /// True if names of members that were removed are to be freed, and this is the member whose turn it is:
-    /// the oldest.
+    /// the oldest that has not left.
     pub(super) fn is_to_be_swept_by(&self, own: MemberId) -> bool {
-        let oldest = self.pulse.heartbeats.iter().map(|(id, _)| *id).min();
+        let all = self.pulse.heartbeats.iter().map(|(id, _)| *id);
+        let oldest = all.filter(|id| self.is_living(*id)).min();
         self.pulse.unswept > 0 && oldest == Some(own)
     }
 

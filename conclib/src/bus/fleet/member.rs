@@ -7,9 +7,11 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tracing::{debug, info, warn};
 
+use crate::bus::fleet::forgotten_nodes::ForgottenNodes;
 use crate::bus::fleet::map_observer::MapObserver;
-use crate::bus::fleet::membership::{GONE, Membership};
+use crate::bus::fleet::membership::Membership;
 use crate::bus::fleet::name_table::NameWork;
+use crate::bus::fleet::standby_retry::StandbyRetry;
 use crate::bus::fleet::sweep::Sweep;
 use crate::bus::link::RECONNECT_BACKOFF;
 use crate::bus::link::outage::Outage;
@@ -27,7 +29,7 @@ const PULSE_INTERVAL: Duration = Duration::from_millis(500);
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Number of listed names that are checked with each heartbeat: the map may have lost them.
-const CHECKED_NAMES: usize = 128;
+const CHECKED_NAMES: usize = 32;
 
 /// Pause after work that was not done.
 const RETRY: Duration = Duration::from_millis(250);
@@ -49,7 +51,7 @@ pub(crate) async fn run(membership: Arc<Membership>) {
         };
         let mut term = Term::new(&membership, id, shown);
         if has_been_removed {
-            term.pause_standbys(Instant::now());
+            term.standbys.pause(Instant::now());
         }
         match term.serve().await {
             TermEnd::Leaving => {
@@ -124,9 +126,10 @@ struct Term<'a> {
     swept_once: u64,
     /// Names that were freed since the last heartbeat but one, each time.
     freed: [Vec<Urn>; 2],
-    /// The moment from which on names that stand by are listed again, after the map may have lost the members
-    /// that have them: these list them first.
-    standby_pause: Option<Instant>,
+    /// The times at which names that stand by are listed again.
+    standbys: StandbyRetry,
+    /// Nodes of members that this one has removed.
+    forgotten: ForgottenNodes,
     outage: Outage,
 }
 
@@ -140,7 +143,8 @@ impl<'a> Term<'a> {
             sweep: None,
             swept_once: 0,
             freed: Default::default(),
-            standby_pause: None,
+            standbys: StandbyRetry::new(Instant::now()),
+            forgotten: ForgottenNodes::default(),
             outage: Outage::default(),
         }
     }
@@ -249,12 +253,6 @@ impl<'a> Term<'a> {
         Ok(true)
     }
 
-    /// Leaves the names that stand by to the members that have them, until these had time to list them once
-    /// more.
-    fn pause_standbys(&mut self, now: Instant) {
-        self.standby_pause = Some(now + GONE);
-    }
-
     /// Looks at the map without a heartbeat: a name that this member stands by for may be free. False if this
     /// is no member any more.
     async fn read_pulse(&mut self) -> Result<bool, TransportError> {
@@ -274,19 +272,17 @@ impl<'a> Term<'a> {
         let changes = self.map.record(pulse, now);
         if changes.has_another_server {
             names.list_own(); // the names of the last moments may be lost
-            self.pause_standbys(now);
+            self.standbys.pause(now);
         }
-        if self.standby_pause.is_some_and(|end| end <= now) {
-            self.standby_pause = None;
-            names.retry(|_| true);
+        if changes.has_freed_names {
+            self.standbys.want();
         }
-        let is_paused = self.standby_pause.is_some();
-        if changes.has_freed_names && !is_paused {
+        if self.standbys.take_due(names.standing(), now) {
             names.retry(|_| true);
         }
         if changes.has_other_members {
             self.map.set_members(self.membership.map.members().await?);
-            if !is_paused {
+            if !self.standbys.is_paused(now) {
                 names.retry(|member| !self.map.is_living(member));
             }
         }
@@ -304,10 +300,11 @@ impl<'a> Term<'a> {
                     node, "removed a member of the fleet that is gone"
                 );
                 self.membership.names.retry(|member| member == id);
-                if !node.is_empty() {
-                    map.forget_node(node).await?;
-                }
+                self.forgotten.add(node, Instant::now());
             }
+        }
+        for node in self.forgotten.take_due(Instant::now()) {
+            self.membership.map.forget_node(&node).await?;
         }
         Ok(())
     }
@@ -343,9 +340,7 @@ impl<'a> Term<'a> {
             NameWork::Nothing | NameWork::Announce(_) => return self.announce().await.map(Some),
             NameWork::Free(ended) => {
                 let freed = map.unlist(self.id, ended).await;
-                if freed.is_ok() {
-                    self.freed[0].extend_from_slice(ended);
-                }
+                self.freed[0].extend_from_slice(ended); // a call that failed may have freed them
                 freed.map(|()| true)
             }
             NameWork::List(pending) => match map.list(self.id, pending).await {

@@ -87,7 +87,7 @@ impl Membership {
     }
 
     /// True if no other member can have listed a name that this one has listed.
-    fn speaks_for_names(&self) -> bool {
+    pub(super) fn speaks_for_names(&self) -> bool {
         !self.relists.load(Ordering::Relaxed) && Instant::now() < *self.fence.lock()
     }
 
@@ -109,6 +109,11 @@ impl Membership {
         if timeout(DRAIN_TIMEOUT, self.drained.wait()).await.is_err() {
             warn!(node = %self.node, "clients cannot be told that this member of the fleet stops: their requests are bounced");
         }
+    }
+
+    /// Notes that the membership has ended.
+    pub(crate) fn end(&self) {
+        self.names.end();
     }
 
     /// Has the member leave: its actors have stopped, and its lease is released.

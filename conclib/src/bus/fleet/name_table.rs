@@ -41,12 +41,20 @@ struct Names {
     standing: HashMap<MemberId, HashSet<Urn>>,
     /// Names that several members may have.
     shared: BTreeMap<Urn, Arc<ListingSlot>>,
-    /// The member is about to leave: its names stay until it has, and clients wait for them.
-    is_leaving: bool,
+    stage: MembershipStage,
     /// The shared names are other ones than those that were announced.
     shared_changed: bool,
     /// The log says that there are too many shared names.
     has_warned: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum MembershipStage {
+    #[default]
+    Member,
+    /// The member is about to leave: its names stay until it has, and clients wait for them.
+    Leaving,
+    Ended,
 }
 
 struct ListedName {
@@ -130,7 +138,7 @@ impl NameTable {
 
     /// Keeps all names until the member has left.
     pub(super) fn hold_names(&self) {
-        self.state.lock().is_leaving = true;
+        self.state.lock().stage = MembershipStage::Leaving;
     }
 
     /// The names that the member shares.
@@ -280,6 +288,24 @@ impl NameTable {
     pub(super) fn stand_by(&self) -> bool {
         !self.state.lock().standing.is_empty()
     }
+
+    /// The number of names that stand by.
+    pub(super) fn standing(&self) -> usize {
+        let names = self.state.lock();
+        names.standing.values().map(HashSet::len).sum()
+    }
+
+    /// Forgets all names: the membership has ended.
+    pub(super) fn end(&self) {
+        let mut names = std::mem::take(&mut *self.state.lock());
+        let listed = std::mem::take(&mut names.listed).into_values();
+        let shared = std::mem::take(&mut names.shared).into_values();
+        for slot in listed.map(|name| name.slot).chain(shared) {
+            slot.set(Listing::Local);
+        }
+        self.state.lock().stage = MembershipStage::Ended;
+        self.settled.notify_waiters();
+    }
 }
 
 impl Names {
@@ -328,7 +354,7 @@ impl Names {
                 self.standing.remove(&member);
             }
         }
-        name.stage == Stage::Listed
+        !matches!(name.stage, Stage::StandsBy(_)) // a call that was thought lost may have listed it
     }
 
     fn list_again(&mut self, urn: Urn) {
@@ -341,7 +367,7 @@ impl Names {
     /// Takes names to be freed, except those that other actors have claimed since.
     fn take_ended(&mut self) -> Vec<Urn> {
         let mut taken = Vec::new();
-        while !self.is_leaving
+        while self.stage == MembershipStage::Member
             && taken.len() < MAX_NAMES
             && let Some(urn) = self.ended.pop_front()
         {
@@ -377,6 +403,9 @@ impl NameLists for NameTable {
         }
         let (urn, slot) = (actor.urn().clone(), actor.enter_listing());
         let mut names = self.state.lock();
+        if names.stage == MembershipStage::Ended {
+            return;
+        }
         if kind == NameKind::Shared {
             names.share(urn, slot);
         } else {
@@ -395,7 +424,7 @@ impl NameLists for NameTable {
         let is_own = |other: &Arc<ListingSlot>| Arc::ptr_eq(other, slot);
         if names.shared.get(urn).is_some_and(is_own) {
             // Of a member that leaves the map keeps them: clients wait for others to share them.
-            if !names.is_leaving {
+            if names.stage == MembershipStage::Member {
                 names.shared.remove(urn);
                 names.shared_changed = true;
             }

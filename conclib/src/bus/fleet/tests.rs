@@ -1,11 +1,12 @@
 //! Members over the bus in memory, in paused time.
 
+use std::future::IntoFuture;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
 
-use super::membership::GONE;
+use super::membership::{GONE, Membership};
 use crate::actor::Listing;
 use crate::bus::config::Config;
 use crate::bus::open::open_server;
@@ -147,6 +148,40 @@ async fn member_that_is_taken_for_gone_joins_anew() {
     assert!(until(&desks[0], Listing::Listed).await <= SECOND);
     let members = map.members().await.unwrap().all;
     assert!(members.iter().all(|member| member.id != id));
+}
+
+#[tokio::test(start_paused = true)]
+async fn member_speaks_for_its_names_until_its_fence_closes() {
+    let config = Config::memory().fleet();
+    let system = ActorSystem::new();
+    let membership = Membership::begin(system.core(), map(&config).await, "a").unwrap();
+    assert!(!membership.speaks_for_names());
+    membership.heartbeat_answered(Instant::now());
+    sleep(5 * SECOND).await;
+    assert!(membership.speaks_for_names());
+    // One that was removed answers for no name before it has listed all of them again.
+    membership.relist();
+    assert!(!membership.speaks_for_names());
+    membership.names_are_listed();
+    assert!(membership.speaks_for_names());
+    sleep(SECOND).await;
+    assert!(!membership.speaks_for_names());
+}
+
+#[tokio::test(start_paused = true)]
+async fn end_of_a_membership_ends_the_wait_for_a_name() {
+    let config = Config::memory().fleet();
+    let (_first, desks) = member(&config, &["desk"]).await;
+    until(&desks[0], Listing::Listed).await;
+    let system = ActorSystem::new();
+    let proxy = start_proxy(&system, &config).await.unwrap();
+    let spawn = system.spawn(Waiter).urn("desk").listed();
+    let shutdown = async {
+        sleep(SECOND).await;
+        proxy.shutdown().await;
+    };
+    let (spawned, ()) = tokio::join!(timeout(5 * SECOND, spawn.into_future()), shutdown);
+    assert_eq!(spawned.unwrap().unwrap().listing(), Listing::Local);
 }
 
 #[tokio::test(start_paused = true)]

@@ -11,7 +11,7 @@ use crate::bus::memory::{Fleet, MemoryBus, Node, Subscriber, check_open};
 use crate::bus::transport::fleet::{FleetView, MapVersion, Members, NameOwners, check_names};
 use crate::bus::transport::stream::{NewEntry, StreamProducer};
 use crate::bus::transport::{
-    ClientTransport, Enqueued, Epoch, Frame, LeaseRecord, ServerTime, TransportError,
+    ClientTransport, Copies, Enqueued, Epoch, Frame, LeaseRecord, ServerTime, TransportError,
 };
 use crate::reply::remote::ClientId;
 use crate::urn::Urn;
@@ -100,12 +100,18 @@ impl ClientTransport for MemoryClient {
         })
     }
 
-    async fn take_back(&self, node: &Keys, epoch: Epoch, frames: Vec<Frame>) -> Vec<bool> {
+    async fn take_back(
+        &self,
+        node: &Keys,
+        epoch: Epoch,
+        frames: Vec<Frame>,
+        _: Copies,
+    ) -> Result<Vec<bool>, TransportError> {
         let mut tables = self.bus.tables();
         let node = tables.nodes.get_mut(&node.lease());
         match node.and_then(|node| node.inbox(epoch)) {
-            Some(inbox) => inbox.take_back(frames),
-            None => vec![false; frames.len()], // an epoch that is over has no inbox here
+            Some(inbox) => Ok(inbox.take_back(frames)),
+            None => Ok(vec![false; frames.len()]), // an epoch that is over has no inbox here
         }
     }
 

@@ -18,7 +18,8 @@ use crate::bus::redis::resp::{Commands, Driver, Link, RedisReply, ReplyTimeout};
 use crate::bus::redis::{COMMAND, Unreachable, lease, start_check};
 use crate::bus::transport::fleet::{FleetView, MapVersion, Members, NameOwners};
 use crate::bus::transport::{
-    ClientTransport, Enqueued, Epoch, Frame, LeaseRecord, ReplySink, ServerTime, TransportError,
+    ClientTransport, Copies, Enqueued, Epoch, Frame, LeaseRecord, ReplySink, ServerTime,
+    TransportError,
 };
 use crate::reply::remote::ClientId;
 use crate::time::coarse::CoarseInstant;
@@ -157,30 +158,33 @@ impl ClientTransport for RedisClient {
         })
     }
 
-    async fn take_back(&self, node: &Keys, epoch: Epoch, frames: Vec<Frame>) -> Vec<bool> {
+    async fn take_back(
+        &self,
+        node: &Keys,
+        epoch: Epoch,
+        frames: Vec<Frame>,
+        copies: Copies,
+    ) -> Result<Vec<bool>, TransportError> {
         let inbox = node.inbox(epoch);
+        let count = match copies {
+            Copies::One => 1,
+            Copies::Any => 0, // all of them
+        };
         let remove = |commands: &mut Commands<'_>| {
-            // Every copy: a frame may have been sent twice.
             for frame in &frames {
                 commands
                     .begin("LREM", 3)
                     .text(&inbox)
-                    .number(0)
+                    .number(count)
                     .frame(frame);
             }
         };
         if frames.is_empty() {
-            return Vec::new();
+            return Ok(Vec::new());
         }
-        let removed = async { self.requests.link()?.exchange(TIMEOUT, remove).await };
+        let replies = self.requests.link()?.exchange(TIMEOUT, remove).await?;
         let was_there = |reply: RedisReply| reply.as_u64().is_some_and(|count| count > 0);
-        match removed.await {
-            Ok(replies) => replies.into_iter().map(was_there).collect(),
-            Err(error) => {
-                tracing::debug!(%error, "could not take requests back from an inbox");
-                vec![false; frames.len()]
-            }
-        }
+        Ok(replies.into_iter().map(was_there).collect())
     }
 
     async fn prove_writable(&self) -> Result<(), TransportError> {

@@ -8,6 +8,7 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, sleep};
 use tracing::{debug, info, warn};
 
+use crate::bus::fleet::ListedRequests;
 use crate::bus::link::ewma::EwmaSize;
 use crate::bus::link::log_once::{Anomaly, LogOnce};
 use crate::bus::link::ordered::OrderedFutures;
@@ -56,6 +57,8 @@ pub(super) struct RequestReceiver {
     shared: Arc<ProxyShared>,
     epoch: Epoch,
     requests: Arc<RequestTracker>,
+    /// Takes the replies to requests for listed names, in a fleet.
+    listed_requests: Option<Arc<ListedRequests>>,
     fence: Arc<Fence>,
     /// Recognizes duplicates, so that no request is executed twice.
     dedup: Deduplicator,
@@ -87,7 +90,10 @@ impl RequestReceiver {
         requests: Arc<RequestTracker>,
         fence: Arc<Fence>,
     ) -> Self {
+        let fleet = shared.fleet.clone();
+        let listed = fleet.map(|fleet| ListedRequests::new(requests.clone(), fleet));
         Self {
+            listed_requests: listed.map(Arc::new),
             held: HeldRequests::new(shared.undelivered.clone()),
             shared,
             epoch,

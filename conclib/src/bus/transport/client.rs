@@ -20,6 +20,15 @@ pub(crate) struct Enqueued {
     pub(crate) now: Option<ServerTime>,
 }
 
+/// The number of times that frames may be in an inbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Copies {
+    /// Each was sent once. With frames in the order in which they were sent, each is found near the front.
+    One,
+    /// Some may have been sent twice: the whole inbox is searched for each.
+    Any,
+}
+
 /// The bus as a client sees it.
 #[async_trait]
 pub(crate) trait ClientTransport: StreamProducer + FleetView {
@@ -37,9 +46,14 @@ pub(crate) trait ClientTransport: StreamProducer + FleetView {
         frames: Vec<Frame>,
     ) -> Result<Enqueued, TransportError>;
 
-    /// Removes a batch from an inbox, as far as possible, and returns for each frame if it certainly was
-    /// there: no system takes it any more.
-    async fn take_back(&self, node: &Keys, epoch: Epoch, frames: Vec<Frame>) -> Vec<bool>;
+    /// Removes a batch from an inbox, and returns for each frame if it was there: no system takes it any more.
+    async fn take_back(
+        &self,
+        node: &Keys,
+        epoch: Epoch,
+        frames: Vec<Frame>,
+        copies: Copies,
+    ) -> Result<Vec<bool>, TransportError>;
 
     /// Writes where that has no effect: fails if the bus takes no writes any more, because another has
     /// taken its place. (A bus in memory always does.)

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use crate::bus::client::node_link::NodeLink;
 use crate::bus::transport::fleet::{MapVersion, Member, MemberId, MemberState};
+use crate::error::AskError;
 use crate::random::Process;
 use crate::urn::Urn;
 
@@ -21,6 +22,9 @@ const CLOSED: Duration = Duration::from_millis(250);
 /// Time for which a member does not serve, as far as requests have shown, after which none waits for it. A
 /// process that starts again has joined by then, and members that are gone were removed by others.
 const ABSENT: Duration = Duration::from_secs(7);
+
+/// Time without a request for an absent member after which that is forgotten: it may have served meanwhile.
+const ABSENCE_MEMORY: Duration = Duration::from_secs(60);
 
 /// Time for which names may not be listed again after the map has lost its members.
 const RECOVERY: Duration = Duration::from_secs(7);
@@ -55,8 +59,11 @@ pub(super) struct RoutedMember {
     avoided: Option<Instant>,
     /// It does not serve, as it has said; it may again from then on.
     closed: Option<Instant>,
-    /// The moment since which it does not serve.
-    absent: Option<Instant>,
+    /// The times between which it did not serve, whenever it was asked.
+    absent: Option<(Instant, Instant)>,
+    /// The number of requests that were given to it and have not ended. Those for its node do not count: their
+    /// answers are not noted here.
+    requests: usize,
     /// The moment of its last answer, or since which a request waits for one.
     heard: Option<Instant>,
 }
@@ -84,9 +91,15 @@ impl RoutedMember {
 
     /// Notes that a request was given to it.
     pub(super) fn sent(&mut self, now: Instant) {
-        if self.link.in_flight() <= 1 {
+        if self.requests == 0 {
             self.heard = Some(now);
         }
+        self.requests += 1;
+    }
+
+    /// Notes that a request has ended that was given to it, or goes to another one.
+    pub(super) fn ended(&mut self) {
+        self.requests = self.requests.saturating_sub(1);
     }
 
     /// Notes that it has refused a request that others may take.
@@ -97,14 +110,16 @@ impl RoutedMember {
     /// Notes that it does not serve now.
     pub(super) fn closed(&mut self, now: Instant) {
         self.closed = Some(now + CLOSED);
-        self.absent.get_or_insert(now);
+        let is_recent = |last: Instant| now.saturating_duration_since(last) <= ABSENCE_MEMORY;
+        let known = self.absent.filter(|(_, last)| is_recent(*last));
+        self.absent = Some((known.map_or(now, |(since, _)| since), now));
         self.refused(now);
     }
 
     /// True if it is on the map, and has not served for long.
     fn is_absent(&self, now: Instant) -> bool {
         self.absent
-            .is_some_and(|since| now.saturating_duration_since(since) >= ABSENT)
+            .is_some_and(|(since, _)| now.saturating_duration_since(since) >= ABSENT)
     }
 
     /// True if requests can be given to it, as far as is known.
@@ -117,7 +132,7 @@ impl RoutedMember {
 
     /// True if requests wait for it, and it has not answered for a while.
     pub(super) fn is_silent(&self, now: Instant) -> bool {
-        let heard = self.heard.filter(|_| self.link.in_flight() > 0);
+        let heard = self.heard.filter(|_| self.requests > 0);
         heard.is_some_and(|heard| now.saturating_duration_since(heard) >= SILENT)
     }
 
@@ -130,6 +145,12 @@ impl RoutedMember {
         } else {
             Doubt::Nothing
         }
+    }
+
+    /// The refusal of a request for a member that does not keep up.
+    pub(super) fn overload(&self) -> Option<AskError> {
+        let retry_after = self.link.backpressure.retry_after()?;
+        Some(AskError::Overloaded { retry_after })
     }
 
     /// The load of a member: the client's own requests, then the length of its inbox as last seen.
@@ -174,6 +195,7 @@ impl RoutedMembers {
                 avoided: known.as_ref().and_then(|known| known.avoided),
                 closed: known.as_ref().and_then(|known| known.closed),
                 absent: known.as_ref().and_then(|known| known.absent),
+                requests: known.as_ref().map_or(0, |known| known.requests),
                 heard: known.and_then(|known| known.heard),
             });
         }
@@ -201,11 +223,6 @@ impl RoutedMembers {
 
     fn index(&self, id: MemberId) -> Option<usize> {
         self.all.binary_search_by_key(&id, |member| member.id).ok()
-    }
-
-    /// True if the map had this member.
-    pub(super) fn knows(&self, id: MemberId) -> bool {
-        self.index(id).is_some()
     }
 
     /// True if this member has not left.

@@ -90,7 +90,10 @@ impl Name {
 
     /// Removes a held request that has ended.
     pub(super) fn forget(&mut self, ticket: Ticket) {
-        self.held.retain(|held| *held != ticket);
+        let earlier = self.held.partition_point(|held| held.is_before(ticket));
+        if self.held.get(earlier) == Some(&ticket) {
+            let _ = self.held.remove(earlier);
+        }
     }
 
     /// True if a new request may be given to that member: none is with another one, which might execute it

@@ -8,11 +8,13 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 use tracing::debug;
 
+use crate::bus::client::batch::UNKNOWN;
 use crate::bus::client::fleet::Router;
 use crate::bus::client::node_link::NodeLink;
 use crate::bus::client::shared::ClientShared;
-use crate::bus::transport::TransportError;
+use crate::bus::link::RECONNECT_BACKOFF;
 use crate::bus::transport::fleet::{MAX_NAMES, MapVersion, MemberId, NameOwners};
+use crate::bus::transport::{Copies, TransportError};
 use crate::error::AskError;
 use crate::urn::Urn;
 
@@ -20,7 +22,7 @@ use crate::urn::Urn;
 /// do not answer are looked for.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Pause after a failed call, and between two reads of the members.
+/// Pause between two reads of the members.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// Number of requests that are taken back at a time.
@@ -53,14 +55,19 @@ async fn keep_up_to_date(shared: &Arc<ClientShared>, wakes: &Notify) {
         read: Instant::now(),
         call: Instant::now(),
     };
+    let mut failures = 0;
     while !shared.closed.is_cancelled() {
         let now = Instant::now();
-        if now >= times.call
-            && let Err(reason) = update(shared, &mut times, now).await
-        {
-            debug!(%reason, "cannot read the map of the fleet: trying again");
-            times.call = Instant::now() + PAUSE;
-            shared.with_router(Router::map_changed);
+        if now >= times.call {
+            if let Err(reason) = update(shared, &mut times, now).await {
+                debug!(%reason, "cannot read the map of the fleet: trying again");
+                let pause = RECONNECT_BACKOFF.jittered_delay(failures, fastrand::f64());
+                times.call = Instant::now() + pause;
+                failures += 1;
+                shared.with_router(Router::map_changed);
+            } else {
+                failures = 0;
+            }
         }
         let next = shared.with_router(|router| router.next_work(Instant::now(), times.read));
         let next = next
@@ -104,7 +111,7 @@ async fn update(
     }
     let updated = async {
         update_members(shared, wants_members, is_round).await?;
-        take_back_from_gone(shared).await;
+        take_back_from_gone(shared).await?;
         Ok(())
     };
     if let Err(reason) = updated.await {
@@ -113,7 +120,7 @@ async fn update(
     }
     look_up(shared, names).await?;
     if is_round {
-        take_back_from_silent(shared).await;
+        take_back_from_silent(shared).await?;
     }
     Ok(())
 }
@@ -165,12 +172,13 @@ pub(in crate::bus::client) async fn read_members(
 }
 
 /// Takes requests back from members that are gone, and lets those leave that wait behind them.
-async fn take_back_from_gone(shared: &ClientShared) {
+async fn take_back_from_gone(shared: &ClientShared) -> Result<(), TransportError> {
     let gone = shared.with_router(|router| router.gone_members());
     for (member, link) in gone.unwrap_or_default() {
-        while take_back(shared, member, &link).await {}
+        while take_back(shared, member, &link).await? {}
+        let losses = shared.health.losses();
         let mut pending = shared.pending();
-        if !pending.member_is_gone(member) {
+        if !pending.member_is_gone(member, losses) {
             continue; // some are being sent: they come back, or are looked for the next time
         }
         let freed = pending.router().map(|router| router.was_emptied(member));
@@ -178,6 +186,7 @@ async fn take_back_from_gone(shared: &ClientShared) {
             pending.release(&urn);
         }
     }
+    Ok(())
 }
 
 fn looked_up(shared: &ClientShared, names: &[Urn], found: &NameOwners) {
@@ -197,26 +206,51 @@ fn looked_up(shared: &ClientShared, names: &[Urn], found: &NameOwners) {
 
 /// Takes requests back that members have not taken off their inboxes, and that do not answer: they were
 /// certainly not executed.
-async fn take_back_from_silent(shared: &ClientShared) {
+async fn take_back_from_silent(shared: &ClientShared) -> Result<(), TransportError> {
     let silent = shared.with_router(|router| router.silent_members(Instant::now()));
     for (member, link) in silent.unwrap_or_default() {
-        take_back(shared, member, &link).await;
+        while take_back(shared, member, &link).await? {}
     }
+    Ok(())
 }
 
-/// Takes some requests back; false if there are none.
-async fn take_back(shared: &ClientShared, member: MemberId, link: &NodeLink) -> bool {
-    let (epoch, requests) = shared.pending().accepted_by(member, TAKEN_BACK);
+/// Takes some requests back; false if there are none. After a connection was lost, the bus may have been set back to
+/// a time at which the member had not taken a request yet that it has executed: so nothing is certain then.
+async fn take_back(
+    shared: &ClientShared,
+    member: MemberId,
+    link: &NodeLink,
+) -> Result<bool, TransportError> {
+    let losses = shared.health.losses();
+    let (epoch, requests) = shared.pending().accepted_by(member, losses, TAKEN_BACK);
     let Some(epoch) = epoch else {
-        return false;
+        return Ok(false);
     };
     let (ids, frames): (Vec<_>, Vec<_>) = requests.into_iter().unzip();
-    let taken = shared.transport.take_back(&link.keys, epoch, frames).await;
+    let transport = &shared.transport;
+    let taken = match transport
+        .take_back(&link.keys, epoch, frames, Copies::One)
+        .await
+    {
+        Ok(taken) => taken,
+        Err(error) => {
+            if matches!(error, TransportError::NotDone(_)) {
+                shared.pending().look_for_again(&ids);
+            }
+            return Err(error);
+        }
+    };
+    let was_there = ids
+        .into_iter()
+        .zip(taken)
+        .filter(|(_, was_there)| *was_there);
     let mut pending = shared.pending();
-    for (id, was_there) in ids.into_iter().zip(taken) {
-        if was_there {
+    if shared.health.losses() == losses {
+        for (id, _) in was_there {
             pending.bounces(id, &AskError::NoResponder);
         }
+    } else {
+        was_there.for_each(|(id, _)| pending.refuse(id, UNKNOWN));
     }
-    true
+    Ok(true)
 }

@@ -159,7 +159,7 @@ impl Router {
         let given =
             found.and_then(|(member, addressing)| self.give(route, member, addressing, now));
         match given {
-            Some(link) => Destination::To(link),
+            Some(destination) => destination,
             // Every member that shares the name has refused the request: after a pause, once more.
             None if !route.tried.is_empty() => {
                 route.tried.clear();
@@ -169,15 +169,18 @@ impl Router {
         }
     }
 
-    /// Notes that a request goes to a member.
+    /// Gives a request to a member, unless it does not keep up.
     fn give(
         &mut self,
         route: &mut Route,
         id: MemberId,
         addressing: Addressing,
         now: Instant,
-    ) -> Option<Arc<NodeLink>> {
+    ) -> Option<Destination> {
         let member = self.members.get(id)?;
+        if let Some(refusal) = member.overload() {
+            return Some(Destination::Refuse(refusal));
+        }
         member.sent(now);
         let link = member.link.clone();
         let addressing = match addressing {
@@ -185,7 +188,7 @@ impl Router {
             addressing => addressing,
         };
         route.given = Some((id, addressing));
-        Some(link)
+        Some(Destination::To(link))
     }
 
     /// Has a request wait until its name has a place, which is looked up then.
@@ -255,6 +258,11 @@ impl Router {
     /// Notes that a request has ended; `executed` if it may have been. Returns true if requests for its name
     /// may leave that wait.
     pub(in crate::bus::client) fn ended(&mut self, route: &Route, ticket: u64) -> bool {
+        if let Some((member, _)) = route.given
+            && let Some(member) = self.members.get(member)
+        {
+            member.ended();
+        }
         let Some(name) = self.names.get(&route.urn) else {
             return false;
         };
@@ -268,7 +276,9 @@ impl Router {
 
     /// Notes that a request was taken by its member, which is gone: it may have been executed.
     pub(in crate::bus::client) fn may_be_executed(&mut self, route: &Route, ticket: u64) {
-        if let Some(name) = self.names.get(&route.urn) {
+        if let Some((_, Addressing::Listed(_))) = route.given
+            && let Some(name) = self.names.get(&route.urn)
+        {
             name.may_be_executed(Ticket(ticket));
         }
     }
@@ -294,6 +304,7 @@ impl Router {
             return Destination::Refuse(refusal);
         };
         if let Some(member) = self.members.get(id) {
+            member.ended();
             match bounce {
                 Bounce::Closed => member.closed(now),
                 _ if addressing == Addressing::Shared => member.refused(now),
@@ -324,7 +335,7 @@ impl Router {
                 let next = self.members.choose(&route.urn, &route.tried, now);
                 let given = next.and_then(|next| self.give(route, next, Addressing::Shared, now));
                 match given {
-                    Some(link) => Destination::To(link),
+                    Some(destination) => destination,
                     None if bounce == Bounce::Busy => Destination::Refuse(refusal),
                     None => {
                         self.wants_members = true;
@@ -337,7 +348,7 @@ impl Router {
     }
 
     /// Replaces the members by those that the map has.
-    pub(super) fn set_members(
+    pub(in crate::bus::client) fn set_members(
         &mut self,
         version: MapVersion,
         members: Vec<(Member, Arc<NodeLink>)>,
@@ -385,7 +396,7 @@ impl Router {
         now: Instant,
     ) -> Result<bool, AskError> {
         let is_current = version == self.members.version;
-        let verdict = match self.judge(urn, found, now) {
+        let verdict = match self.judge(urn, found, is_current, now) {
             Verdict::Known => Verdict::Known,
             _ if self.members.are_absent(now) => Verdict::Refuse(AskError::NoResponder),
             // A member may have joined that has the name.
@@ -409,7 +420,13 @@ impl Router {
         }
     }
 
-    fn judge(&mut self, urn: &Urn, found: Option<MemberId>, now: Instant) -> Verdict {
+    fn judge(
+        &mut self,
+        urn: &Urn,
+        found: Option<MemberId>,
+        is_current: bool,
+        now: Instant,
+    ) -> Verdict {
         let (sole, version) = (self.members.sole(), self.members.version);
         let Some(found) = found else {
             let name = self.names.of(urn);
@@ -438,15 +455,14 @@ impl Router {
         if self.names.of(urn).denied.take() == Some(found) {
             return Verdict::Wait; // it has the name, and not the actor, or not yet: it is asked again then
         }
-        if !self.members.serves(found) && self.members.share(urn) {
+        let has_ended = is_current && !self.members.serves(found);
+        if has_ended && self.members.share(urn) && !self.members.are_absent(now) {
             // The entry of a member that has ended does not count any more.
             self.names.of(urn).location = Location::Unlisted(version);
             return Verdict::Known;
         }
         if !self.members.is_open(found, now) {
-            // It may have joined just now.
-            self.wants_members |= !self.members.knows(found);
-            return Verdict::Wait;
+            return Verdict::Wait; // also one that is not known yet
         }
         self.names.of(urn).location = Location::At(found);
         Verdict::Known

@@ -30,14 +30,14 @@ impl PendingRequests {
     }
 
     /// Enters a request for a name, with its frame and size; returns the receiver of its answer, and the
-    /// link to the member that it goes to, if it does not wait for one.
+    /// link to the member that it goes to, if it does not wait for one. Fails if that does not keep up.
     pub(in crate::bus::client) fn insert_routed(
         &mut self,
         id: u64,
         urn: &Urn,
         (frame, bytes): (Frame, usize),
         kind: Kind,
-    ) -> (ReplyReceiver<Bytes>, Option<Arc<NodeLink>>) {
+    ) -> Result<(ReplyReceiver<Bytes>, Option<Arc<NodeLink>>), AskError> {
         let (reply, receiver) = Reply::local();
         let mut entry = PendingRequest::new(id, reply, (frame, bytes), kind);
         let mut route = Box::new(Route::new(urn.clone()));
@@ -45,15 +45,19 @@ impl PendingRequests {
             .router
             .as_mut()
             .map(|router| router.place(&mut route, id, Instant::now()));
-        if let Some(Destination::To(link)) = destination {
-            link.begin_request();
-            entry.link = Some(link);
+        match destination {
+            Some(Destination::To(link)) => {
+                link.begin_request();
+                entry.link = Some(link);
+            }
+            Some(Destination::Refuse(error)) => return Err(error),
+            Some(Destination::Hold) | None => {}
         }
         entry.route = Some(route);
         let link = entry.link.clone();
         self.bytes += bytes;
         self.requests.insert(id, entry);
-        (receiver, link)
+        Ok((receiver, link))
     }
 
     /// True if a request waits for a member.
@@ -121,9 +125,7 @@ impl PendingRequests {
                 router.place_held(&mut route, ticket, now)
             } else {
                 // A later request may have been executed: this one would come out of its order.
-                let urn = urn.clone();
-                let refusal = route.refusal().unwrap_or(AskError::ActorNotFound { urn });
-                Destination::Refuse(refusal)
+                Destination::Refuse(AskError::NoResponder)
             };
             entry.route = Some(route);
             match next {
@@ -173,7 +175,7 @@ impl PendingRequests {
     }
 
     /// Removes a request, to be ended with an error outside the lock.
-    fn refuse(&mut self, id: u64, error: AskError) {
+    pub(in crate::bus::client) fn refuse(&mut self, id: u64, error: AskError) {
         if let Some(entry) = self.remove(id) {
             self.refused.push((entry.reply, error));
             if let Some(router) = &mut self.router {
@@ -203,9 +205,11 @@ impl PendingRequests {
 
     /// Notes that a member is gone; false if some of its requests are still to be looked for in its inbox. Those
     /// that were not found there may have been executed.
-    pub(in crate::bus::client) fn member_is_gone(&mut self, member: MemberId) -> bool {
+    pub(in crate::bus::client) fn member_is_gone(&mut self, member: MemberId, losses: u32) -> bool {
         let its = || self.requests.values().filter(|entry| entry.is_with(member));
-        if !its().all(|entry| entry.was_looked_for || entry.is_repeated) {
+        // Another one was sent again, or before a connection was lost: it is not looked for.
+        let is_unsure = |entry: &PendingRequest| entry.is_repeated || entry.losses != losses;
+        if !its().all(|entry| entry.was_looked_for || is_unsure(entry)) {
             return false;
         }
         if let Some(router) = &mut self.router {
@@ -218,16 +222,30 @@ impl PendingRequests {
         true
     }
 
-    /// Requests that the bus has accepted for a member in an epoch, with their frames, up to `count`: those that
-    /// were sent once, and each in one call only.
+    /// Has requests looked for once more, after a call that did nothing.
+    pub(in crate::bus::client) fn look_for_again(&mut self, ids: &[u64]) {
+        for id in ids {
+            if let Some(entry) = self.requests.get_mut(id) {
+                entry.was_looked_for = false;
+            }
+        }
+    }
+
+    /// Requests that the bus has accepted for a member in an epoch, with their frames, up to `count`, in the order
+    /// in which they were sent: those that were sent once, over connections of which none was lost since, and
+    /// each in one call only.
     pub(in crate::bus::client) fn accepted_by(
         &mut self,
         member: MemberId,
+        losses: u32,
         count: usize,
     ) -> (Option<Epoch>, Vec<(u64, Frame)>) {
         let is_there = |entry: &PendingRequest| {
             let is_whole = !entry.is_repeated && !entry.was_looked_for;
-            is_whole && entry.delivered == Delivered::Accepted && entry.is_with(member)
+            is_whole
+                && entry.losses == losses
+                && entry.delivered == Delivered::Accepted
+                && entry.is_with(member)
         };
         let mut epoch = None;
         let mut requests = Vec::new();
@@ -242,6 +260,7 @@ impl PendingRequests {
                 break;
             }
         }
+        requests.sort_unstable_by_key(|(id, _)| *id);
         (epoch, requests)
     }
 }
@@ -251,5 +270,102 @@ impl PendingRequest {
     fn is_with(&self, member: MemberId) -> bool {
         let route = self.route.as_ref();
         route.is_some_and(|route| route.member() == Some(member))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bus::client::pending::Batch;
+    use crate::bus::transport::fleet::{MapVersion, Member, MemberProfile, MemberState};
+
+    const MEMBER: MemberId = MemberId(1);
+    const EPOCH: Epoch = Epoch(7);
+
+    fn name() -> Urn {
+        Urn::unchecked("desk")
+    }
+
+    /// The requests of a client of one member.
+    fn pending() -> (PendingRequests, Arc<NodeLink>) {
+        let link = NodeLink::to("a");
+        let profile = MemberProfile {
+            node: "a".to_owned(),
+            process: [0; 6],
+            state: MemberState::Serving,
+            shared: Vec::new(),
+        };
+        let member = Member {
+            id: MEMBER,
+            profile,
+        };
+        let mut router = Router::default();
+        router.set_members(MapVersion(1), vec![(member, link.clone())]);
+        let mut pending = PendingRequests::new(0);
+        pending.route_by(router);
+        (pending, link)
+    }
+
+    /// Enters a request; returns its id.
+    fn enter(pending: &mut PendingRequests) -> Result<u64, AskError> {
+        let id = pending.reserve_id(1)?;
+        let frame = (Frame::default(), 1);
+        drop(pending.insert_routed(id, &name(), frame, Kind::Ask)?);
+        Ok(id)
+    }
+
+    fn batch(ids: &[u64]) -> Batch {
+        Batch {
+            ids: ids.to_vec(),
+            frames: vec![Frame::default(); ids.len()],
+        }
+    }
+
+    #[test]
+    fn request_is_taken_back_once_and_not_after_a_lost_connection() {
+        let (mut pending, _link) = pending();
+        let ids = [enter(&mut pending).unwrap(), enter(&mut pending).unwrap()];
+        pending.give(&mut batch(&ids), EPOCH, 0);
+        assert!(pending.accepted(&ids).is_empty());
+        assert!(pending.accepted_by(MEMBER, 1, 9).1.is_empty());
+        assert!(pending.accepted_by(MemberId(2), 0, 9).1.is_empty());
+        assert!(!pending.member_is_gone(MEMBER, 0));
+        let (epoch, requests) = pending.accepted_by(MEMBER, 0, 9);
+        let taken: Vec<_> = requests.into_iter().map(|(id, _)| id).collect();
+        assert_eq!((epoch, &taken[..]), (Some(EPOCH), &ids[..]));
+        assert!(pending.accepted_by(MEMBER, 0, 9).1.is_empty());
+        assert!(pending.member_is_gone(MEMBER, 0));
+        pending.look_for_again(&ids[..1]);
+        assert_eq!(pending.accepted_by(MEMBER, 0, 9).1.len(), 1);
+    }
+
+    #[test]
+    fn bounced_request_leaves_its_batch() {
+        let (mut pending, _link) = pending();
+        let id = enter(&mut pending).unwrap();
+        let mut first = batch(&[id]);
+        pending.give(&mut first, EPOCH, 0);
+        assert!(pending.bounces(id, &AskError::NoResponder));
+        assert!(pending.is_held(id));
+        // The batch is sent once more, and fails.
+        pending.give(&mut first, EPOCH, 0);
+        assert!(first.frames.is_empty());
+        assert!(pending.fail_all(&[id], &AskError::NoResponder).is_empty());
+        assert!(pending.accepted(&[id]).is_empty());
+        assert_eq!(pending.give_up(id), Some(Delivered::No));
+        assert_eq!(pending.len(), 0);
+        assert!(pending.keys.is_empty());
+    }
+
+    #[test]
+    fn member_that_does_not_keep_up_gets_no_request() {
+        let (mut pending, link) = pending();
+        assert!(enter(&mut pending).is_ok());
+        link.backpressure.record(u64::MAX);
+        assert!(matches!(
+            enter(&mut pending),
+            Err(AskError::Overloaded { .. })
+        ));
+        assert_eq!(pending.len(), 1);
     }
 }

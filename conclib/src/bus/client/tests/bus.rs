@@ -16,7 +16,7 @@ use crate::bus::protocol::{Answer, Kind, Received, encode_reply};
 use crate::bus::transport::fleet::{FleetView, MapVersion, Members, NameOwners};
 use crate::bus::transport::stream::{NewEntry, StreamProducer};
 use crate::bus::transport::{
-    ClientTransport, Enqueued, Epoch, Frame, LEASE, LeaseRecord, ReplySink, ServerTime,
+    ClientTransport, Copies, Enqueued, Epoch, Frame, LEASE, LeaseRecord, ReplySink, ServerTime,
     TransportError,
 };
 use crate::error::AskError;
@@ -149,8 +149,14 @@ impl ClientTransport for DelayedBus {
         })
     }
 
-    async fn take_back(&self, _: &Keys, _: Epoch, frames: Vec<Frame>) -> Vec<bool> {
-        vec![false; frames.len()]
+    async fn take_back(
+        &self,
+        _: &Keys,
+        _: Epoch,
+        frames: Vec<Frame>,
+        _: Copies,
+    ) -> Result<Vec<bool>, TransportError> {
+        Ok(vec![false; frames.len()])
     }
 
     async fn close(&self) {}
@@ -171,8 +177,14 @@ impl ClientTransport for StalledBus {
         pending().await
     }
 
-    async fn take_back(&self, _: &Keys, _: Epoch, frames: Vec<Frame>) -> Vec<bool> {
-        vec![false; frames.len()]
+    async fn take_back(
+        &self,
+        _: &Keys,
+        _: Epoch,
+        frames: Vec<Frame>,
+        _: Copies,
+    ) -> Result<Vec<bool>, TransportError> {
+        Ok(vec![false; frames.len()])
     }
 
     async fn close(&self) {}
@@ -210,8 +222,14 @@ impl ClientTransport for SilentBus {
         pending().await
     }
 
-    async fn take_back(&self, _: &Keys, _: Epoch, frames: Vec<Frame>) -> Vec<bool> {
-        vec![false; frames.len()]
+    async fn take_back(
+        &self,
+        _: &Keys,
+        _: Epoch,
+        frames: Vec<Frame>,
+        _: Copies,
+    ) -> Result<Vec<bool>, TransportError> {
+        Ok(vec![false; frames.len()])
     }
 
     async fn close(&self) {}
@@ -252,8 +270,14 @@ impl ClientTransport for SucceededBus {
         })
     }
 
-    async fn take_back(&self, _: &Keys, _: Epoch, frames: Vec<Frame>) -> Vec<bool> {
-        vec![false; frames.len()]
+    async fn take_back(
+        &self,
+        _: &Keys,
+        _: Epoch,
+        frames: Vec<Frame>,
+        _: Copies,
+    ) -> Result<Vec<bool>, TransportError> {
+        Ok(vec![false; frames.len()])
     }
 
     async fn close(&self) {}
@@ -280,9 +304,15 @@ impl ClientTransport for LosingBus {
         Err(TransportError::Unknown("lost".to_owned()))
     }
 
-    async fn take_back(&self, _: &Keys, epoch: Epoch, frames: Vec<Frame>) -> Vec<bool> {
+    async fn take_back(
+        &self,
+        _: &Keys,
+        epoch: Epoch,
+        frames: Vec<Frame>,
+        _: Copies,
+    ) -> Result<Vec<bool>, TransportError> {
         self.taken_back.lock().push((epoch, frames.len()));
-        vec![true; frames.len()]
+        Ok(vec![true; frames.len()])
     }
 
     async fn close(&self) {}

@@ -12,8 +12,8 @@ use crate::bus::keys::Keys;
 use crate::bus::transport::fleet::{FleetView, MapVersion, Members, NameOwners};
 use crate::bus::transport::stream::{NewEntry, StreamProducer};
 use crate::bus::transport::{
-    ClientTransport, Enqueued, Epoch, Frame, LeaseRecord, ReplySink, ServerTime, ServerTransport,
-    TransportError,
+    ClientTransport, Copies, Enqueued, Epoch, Frame, LeaseRecord, ReplySink, ServerTime,
+    ServerTransport, TransportError,
 };
 use crate::reply::remote::ClientId;
 
@@ -70,8 +70,14 @@ impl ClientTransport for CountingClient {
         self.inner.enqueue(node, epoch, frames).await
     }
 
-    async fn take_back(&self, node: &Keys, epoch: Epoch, frames: Vec<Frame>) -> Vec<bool> {
-        self.inner.take_back(node, epoch, frames).await
+    async fn take_back(
+        &self,
+        node: &Keys,
+        epoch: Epoch,
+        frames: Vec<Frame>,
+        copies: Copies,
+    ) -> Result<Vec<bool>, TransportError> {
+        self.inner.take_back(node, epoch, frames, copies).await
     }
 
     async fn close(&self) {

@@ -105,10 +105,12 @@ async fn listing_that_the_map_has_lost_is_written_again() {
     let id = map.members().await.unwrap().all[0].id;
     let urns: Vec<_> = names.iter().map(|name| urn(name)).collect();
     map.unlist(id, &urns).await.unwrap();
-    sleep(10 * SECOND).await;
+    sleep(25 * SECOND).await;
     let other = map.join(&profile("other")).await.unwrap();
     let listed = map.list(other, &urns).await.unwrap();
-    assert_eq!(listed, Some(vec![Listed::There(id); urns.len()]));
+    let listed = listed.unwrap();
+    let back = listed.iter().filter(|listed| **listed == Listed::There(id));
+    assert_eq!(back.count(), urns.len());
 }
 
 #[tokio::test(start_paused = true)]

@@ -172,13 +172,14 @@ for key = 2, #KEYS do
     value = value or ''
     local has = 0
     if string.sub(value, 1, 6) ~= own then
-      local found = owner(value)
-      if found.state ~= '' and found.state ~= '3' then
-        has, value = found.id, string.sub(value, 1, 6) .. '+'
+      local found, next = owner(value), nil
+      if found.state == '' or found.state == '3' then
+        next = own .. (is_awaited(value) and '+' or '')
       else
-        value = own .. (is_awaited(value) and '+' or '')
+        has = found.id
+        if not is_awaited(value) then next = value .. '+' end
       end
-      written[#written + 1], written[#written + 2] = ARGV[at + i], value
+      if next then written[#written + 1], written[#written + 2] = ARGV[at + i], next end
     end
     listed[#listed + 1] = has
   end
