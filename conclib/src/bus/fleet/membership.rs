@@ -15,7 +15,7 @@ use crate::actor::listing::Listing;
 use crate::bus::fleet::name_table::NameTable;
 use crate::bus::transport::fleet::{FleetMap, MemberProfile, MemberState};
 use crate::core::{NameLists, SystemCore};
-use crate::random::Process;
+use crate::random::{Process, Uuid};
 
 /// Time without a heartbeat, on the clock of another member, after which it takes a member for gone.
 pub(super) const GONE: Duration = Duration::from_millis(6_500);
@@ -76,7 +76,9 @@ impl Membership {
     /// True if a request for the name of an actor may go to it. A request that names the node `is_direct`.
     pub(crate) fn admits(&self, actor: &dyn AnyActor, is_direct: bool) -> bool {
         let Some(listing) = actor.listing() else {
-            return true; // a child, or another one that is found by its node only
+            // A child, a worker or an actor on demand is found by its node, or by a URN that names its process.
+            let process = Uuid::from_urn(actor.urn().as_str()).and_then(Uuid::process);
+            return is_direct || process == Some(self.process);
         };
         is_direct
             || listing.is(|listing| match listing {
