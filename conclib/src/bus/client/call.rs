@@ -1,6 +1,7 @@
 //! One request across the bus: built, sent when first polled, and awaited.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -376,22 +377,28 @@ impl ProxyClient {
         // Encoded under the lock, so that the queue has requests in the order of their ids.
         let id = frame.origin.id;
         let encoded = frame.encode_into(request.contents, pending.buffer());
+        let routed;
         let (receiver, link) = if shared.is_in_fleet && !self.target_is_node() {
-            pending.insert_routed(id, urn, (encoded, size), kind)?
+            let (receiver, link) = pending.insert_routed(id, urn, (encoded, size), kind)?;
+            routed = link;
+            (receiver, routed.as_ref())
         } else {
-            let receiver = pending.insert(id, link, (encoded, size), kind);
-            (receiver, Some(link.clone()))
+            let other = Some(link).filter(|link| !Arc::ptr_eq(link, &shared.link));
+            let receiver = pending.insert(id, other, (encoded, size), kind);
+            (receiver, Some(link))
         };
         let inline = link.and_then(|link| {
-            let is_alone = link.in_flight() == 1;
-            let own = link.queue.push(id, is_alone, &pending)?;
-            Some((link, own))
+            let is_own = Arc::ptr_eq(link, &shared.link);
+            let own = if is_own { pending.own_node() } else { 0 };
+            let is_alone = own + link.in_flight() == 1;
+            let batch = link.queue.push(id, is_alone, &pending)?;
+            Some((link, batch))
         });
         drop(pending);
         Ok(SentRequest {
             id,
             receiver,
-            inline: inline.map(|(link, batch)| InlineBatch::new(shared, &link, batch)),
+            inline: inline.map(|(link, batch)| InlineBatch::new(shared, link, batch)),
         })
     }
 }

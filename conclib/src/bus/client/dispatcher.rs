@@ -49,7 +49,9 @@ impl ReplyDispatcher {
             return;
         };
         let pending = self.pending();
-        let link = answers.iter().find_map(|answer| pending.link_of(answer.id));
+        let link = answers
+            .iter()
+            .find_map(|answer| pending.link_of(answer.id, &client.link));
         drop(pending);
         let own = || (!client.is_in_fleet).then(|| client.link.clone());
         if let Some(link) = link.or_else(own)

@@ -106,12 +106,14 @@ impl NodeLink {
 
     /// Notes that a request for this node is pending.
     pub(super) fn begin_request(&self) {
-        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        let in_flight = self.in_flight();
+        self.in_flight.store(in_flight + 1, Ordering::Relaxed); // under the lock, so that none is lost
     }
 
     /// Notes that a pending request for this node has ended.
     pub(super) fn end_request(&self) {
-        self.in_flight.fetch_sub(1, Ordering::Relaxed);
+        let in_flight = self.in_flight().saturating_sub(1);
+        self.in_flight.store(in_flight, Ordering::Relaxed);
     }
 }
 

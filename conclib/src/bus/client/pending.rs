@@ -27,6 +27,9 @@ pub(crate) struct PendingRequests {
     requests: HashMap<u64, PendingRequest, BuildHasherDefault<IdHasher>>,
     /// Total size of the requests.
     bytes: usize,
+    /// The number of those for the client's own node: counted here, since they are nearly all of a client without a
+    /// fleet, and share no counter.
+    own_node: usize,
     /// Memory for the frames of small requests.
     buffer: BytesMut,
     /// Starts at random, so that the ids of two clients are unrelated.
@@ -53,7 +56,7 @@ struct PendingRequest {
     reply: Reply<Bytes>,
     /// The id with which its asker knows it: that of its first frame.
     ticket: u64,
-    /// The node that it goes to; `None` while it waits for one.
+    /// The node that it goes to. `None` is the client's own, or none yet if it has a route.
     link: Option<Arc<NodeLink>>,
     /// Its way through a fleet.
     route: Option<Box<Route>>,
@@ -96,6 +99,7 @@ impl PendingRequests {
         Self {
             requests: HashMap::default(),
             bytes: 0,
+            own_node: 0,
             buffer: BytesMut::new(),
             next_id: first_id,
             keys: HashMap::new(),
@@ -127,18 +131,22 @@ impl PendingRequests {
         &mut self.buffer
     }
 
-    /// Enters a request with its frame and size; returns the receiver of its answer.
+    /// Enters a request for a node, or the client's own one, with its frame and size; returns the receiver of its
+    /// answer.
     pub(super) fn insert(
         &mut self,
         id: u64,
-        link: &Arc<NodeLink>,
+        link: Option<&Arc<NodeLink>>,
         (frame, bytes): (Frame, usize),
         kind: Kind,
     ) -> ReplyReceiver<Bytes> {
         let (reply, receiver) = Reply::local();
         let mut request = PendingRequest::new(id, reply, (frame, bytes), kind);
-        link.begin_request();
-        request.link = Some(link.clone());
+        match link {
+            Some(link) => link.begin_request(),
+            None => self.own_node += 1,
+        }
+        request.link = link.cloned();
         self.bytes += bytes;
         self.requests.insert(id, request);
         receiver
@@ -148,11 +156,10 @@ impl PendingRequests {
     pub(super) fn insert_durable(
         &mut self,
         id: u64,
-        link: &Arc<NodeLink>,
         frame: (Frame, usize),
         kind: Kind,
     ) -> ReplyReceiver<Bytes> {
-        let receiver = self.insert(id, link, frame, kind);
+        let receiver = self.insert(id, None, frame, kind);
         if let Some(entry) = self.requests.get_mut(&id) {
             entry.is_durable = true;
         }
@@ -164,9 +171,14 @@ impl PendingRequests {
         self.requests.get(&id).map(|entry| &entry.frame)
     }
 
-    /// The link to the node that a request was given to, if it has not ended.
-    pub(super) fn link_of(&self, id: u64) -> Option<Arc<NodeLink>> {
-        self.requests.get(&id)?.link.clone()
+    /// The link to the node that a request was given to, if it has not ended. `own` is that to the client's own node.
+    pub(super) fn link_of(&self, id: u64, own: &Arc<NodeLink>) -> Option<Arc<NodeLink>> {
+        self.requests.get(&id)?.link(own).cloned()
+    }
+
+    /// The number of requests for the client's own node, beside those of a fleet.
+    pub(super) fn own_node(&self) -> usize {
+        self.own_node
     }
 
     /// The requests among `ids` that have not ended, and that the bus has not accepted, to be sent
@@ -350,20 +362,25 @@ impl PendingRequests {
     }
 
     /// Removes a request whose asker has gone; returns its id and the node at which it is to be
-    /// cancelled, if it is an ask that was given to the connection.
-    pub(super) fn abandon(&mut self, ticket: u64) -> Option<(u64, Arc<NodeLink>)> {
+    /// cancelled, if it is an ask that was given to the connection. `own` is the link to the client's own node.
+    pub(super) fn abandon(
+        &mut self,
+        ticket: u64,
+        own: &Arc<NodeLink>,
+    ) -> Option<(u64, Arc<NodeLink>)> {
         let id = self.key(ticket);
         let entry = self.remove(id)?;
         let is_cancelled = entry.kind == Kind::Ask && entry.delivered != Delivered::No;
+        let link = entry.link(own).filter(|_| is_cancelled).cloned();
         entry.reply.forget();
-        let link = entry.link.filter(|_| is_cancelled)?;
-        Some((id, link))
+        Some((id, link?))
     }
 
     /// Removes all requests, and refuses further ones.
     pub(crate) fn close(&mut self) -> Vec<Reply<Bytes>> {
         self.closed = true;
         self.bytes = 0;
+        self.own_node = 0;
         let end = |(_, entry): (u64, PendingRequest)| {
             if let Some(link) = &entry.link {
                 link.end_request();
@@ -391,8 +408,10 @@ impl PendingRequests {
     fn remove(&mut self, id: u64) -> Option<PendingRequest> {
         let entry = self.requests.remove(&id)?;
         self.bytes -= entry.bytes;
-        if let Some(link) = &entry.link {
-            link.end_request();
+        match &entry.link {
+            Some(link) => link.end_request(),
+            None if entry.route.is_none() => self.own_node -= 1,
+            None => {}
         }
         if entry.route.is_some() {
             self.left(id, &entry);
@@ -418,6 +437,14 @@ impl PendingRequest {
             losses: 0,
             is_repeated: false,
             was_looked_for: false,
+        }
+    }
+
+    /// The link to the node that it goes to, if there is one. `own` is that to the client's own node.
+    fn link<'a>(&'a self, own: &'a Arc<NodeLink>) -> Option<&'a Arc<NodeLink>> {
+        match &self.link {
+            None if self.route.is_none() => Some(own),
+            link => link.as_ref(),
         }
     }
 }
@@ -456,10 +483,6 @@ mod tests {
 
     const EPOCH: Epoch = Epoch(7);
 
-    fn link() -> Arc<NodeLink> {
-        NodeLink::to("main")
-    }
-
     /// A batch of those requests, with their ids as frames, behind a cancel.
     fn batch(ids: &[u64]) -> Batch {
         let frame = |id: &u64| Frame::from(Bytes::copy_from_slice(&id.to_be_bytes()));
@@ -475,7 +498,7 @@ mod tests {
         let mut pending = PendingRequests::new(0);
         for _ in 0..4 {
             let id = pending.reserve_id(1).unwrap();
-            drop(pending.insert(id, &link(), (Frame::default(), 1), Kind::Ask));
+            drop(pending.insert(id, None, (Frame::default(), 1), Kind::Ask));
         }
         let mut given = batch(&[0, 1, 2, 3]);
         pending.give(&mut given, EPOCH, 0);
@@ -493,8 +516,8 @@ mod tests {
             pending.reserve_id(1).unwrap(),
             pending.reserve_id(1).unwrap(),
         );
-        let asked = pending.insert(ask, &link(), (Frame::default(), 1), Kind::Ask);
-        let told = pending.insert(tell, &link(), (Frame::default(), 1), Kind::Tell);
+        let asked = pending.insert(ask, None, (Frame::default(), 1), Kind::Ask);
+        let told = pending.insert(tell, None, (Frame::default(), 1), Kind::Tell);
         pending.give(&mut batch(&[ask, tell]), EPOCH, 0);
         for reply in pending.accepted(&[ask, tell]) {
             reply.send(Bytes::new());
@@ -521,7 +544,7 @@ mod tests {
         let mut pending = PendingRequests::new(0);
         let enter = |pending: &mut PendingRequests| {
             let id = pending.reserve_id(1).unwrap();
-            drop(pending.insert(id, &link(), (Frame::default(), 1), Kind::Ask));
+            drop(pending.insert(id, None, (Frame::default(), 1), Kind::Ask));
             id
         };
         let (a, b, c) = (
@@ -536,7 +559,7 @@ mod tests {
         assert_eq!(pending.give_up(c), Some(Delivered::Accepted));
         assert_eq!(pending.give_up(c), None);
         let d = pending.reserve_id(1).unwrap();
-        drop(pending.insert_durable(d, &link(), (Frame::default(), 1), Kind::Ask));
+        drop(pending.insert_durable(d, (Frame::default(), 1), Kind::Ask));
         pending.durable_sent(&[d]);
         assert!(!pending.is_stored(d) && pending.accepted(&[d]).is_empty());
         assert!(pending.is_stored(d));
@@ -547,8 +570,7 @@ mod tests {
     async fn durable_request_is_answered_in_any_epoch() {
         let mut pending = PendingRequests::new(0);
         let id = pending.reserve_id(1).unwrap();
-        let asked =
-            pending.insert_durable(id, &link(), (Bytes::from_static(b"f").into(), 1), Kind::Ask);
+        let asked = pending.insert_durable(id, (Bytes::from_static(b"f").into(), 1), Kind::Ask);
         pending.durable_sent(&[id]);
         pending.durable_not_stored(&[id]);
         pending.durable_sent(&[id]);
@@ -564,7 +586,7 @@ mod tests {
         assert_eq!(asked.await, Ok(Bytes::from_static(b"x")));
 
         let id = pending.reserve_id(1).unwrap();
-        drop(pending.insert_durable(id, &link(), (Frame::default(), 1), Kind::Ask));
+        drop(pending.insert_durable(id, (Frame::default(), 1), Kind::Ask));
         pending.durable_sent(&[id]);
         pending.durable_not_stored(&[id]);
         assert_eq!(pending.give_up(id), Some(Delivered::No));
@@ -582,7 +604,7 @@ mod tests {
         for (given, losses, expected) in gives {
             let mut pending = PendingRequests::new(0);
             let id = pending.reserve_id(1).unwrap();
-            drop(pending.insert(id, &link(), (Frame::default(), 1), Kind::Ask));
+            drop(pending.insert(id, None, (Frame::default(), 1), Kind::Ask));
             for &(epoch, losses) in &given {
                 pending.give(&mut batch(&[id]), Epoch(epoch), losses);
             }
@@ -605,7 +627,7 @@ mod tests {
     fn number_and_size_are_bounded() {
         let mut pending = PendingRequests::new(0);
         let id = pending.reserve_id(MAX_BYTES).unwrap();
-        drop(pending.insert(id, &link(), (Frame::default(), MAX_BYTES), Kind::Ask));
+        drop(pending.insert(id, None, (Frame::default(), MAX_BYTES), Kind::Ask));
         assert!(matches!(
             pending.reserve_id(1),
             Err(AskError::Overloaded { .. })
@@ -615,7 +637,7 @@ mod tests {
         assert!(pending.reserve_id(MAX_BYTES + 1).is_ok());
         for _ in 0..MAX_REQUESTS {
             let id = pending.reserve_id(1).unwrap();
-            drop(pending.insert(id, &link(), (Frame::default(), 1), Kind::Ask));
+            drop(pending.insert(id, None, (Frame::default(), 1), Kind::Ask));
         }
         assert!(matches!(
             pending.reserve_id(1),

@@ -142,8 +142,7 @@ impl ClientShared {
         });
         let encoded = frame.encode(request.contents);
         let id = frame.origin.id;
-        let receiver =
-            pending.insert_durable(id, &self.link, (Frame::default(), size), request.kind);
+        let receiver = pending.insert_durable(id, (Frame::default(), size), request.kind);
         drop(pending);
         let mut state = self.producer.lock();
         state.push_back(QueuedEntry {

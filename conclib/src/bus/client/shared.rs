@@ -167,7 +167,7 @@ impl ClientShared {
     /// Removes a request whose asker has gone; cancels it if the bus may have it.
     pub(super) fn abandon(&self, id: u64, deadline: Instant) {
         let mut pending = self.pending();
-        let Some((id, link)) = pending.abandon(id) else {
+        let Some((id, link)) = pending.abandon(id, &self.link) else {
             return;
         };
         // Under the lock, so that cancels are in the order in which their requests were abandoned.

@@ -274,7 +274,7 @@ async fn cancels_are_bounded_and_end_with_the_client() {
             .map(|_| {
                 let id = pending().reserve_id(1).unwrap();
                 let frame = (Frame::default(), 1);
-                drop(pending().insert(id, &shared.link, frame, Kind::Ask));
+                drop(pending().insert(id, None, frame, Kind::Ask));
                 id
             })
             .collect();
