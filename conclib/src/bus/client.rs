@@ -93,14 +93,12 @@ mod tests;
 #[derive(Clone)]
 pub struct ProxyClient {
     handle: Arc<ClientHandle>,
-    target: Target,
+    /// The node that requests go to; that of the config without one. Behind a reference, since each call has a copy.
+    target: Option<Arc<Target>>,
 }
 
-/// The node that the requests of a [`ProxyClient`] go to.
-#[derive(Clone)]
+/// A node that was named.
 enum Target {
-    /// That of the config.
-    Config,
     Node(Arc<NodeLink>),
     /// None: its name cannot be one.
     Invalid(ConfigError),
@@ -208,7 +206,7 @@ impl ProxyClient {
                 .drivers
                 .spawn(fleet::refresh::refresh(shared.clone()));
         }
-        let target = Target::Config;
+        let target = None;
         Self { handle, target }
     }
 
@@ -288,6 +286,7 @@ impl ProxyClient {
             Err(error) => Target::Invalid(error),
         };
         let handle = self.handle.clone();
+        let target = Some(Arc::new(target));
         Self { handle, target }
     }
 
@@ -356,15 +355,15 @@ impl ProxyClient {
 
     /// True if requests go to a node that was named, and to no other.
     fn target_is_node(&self) -> bool {
-        matches!(self.target, Target::Node(_))
+        self.target.is_some()
     }
 
     /// The link to the node that requests go to.
     fn link(&self) -> Result<&Arc<NodeLink>, AskError> {
-        match &self.target {
-            Target::Config => Ok(&self.shared().link),
-            Target::Node(link) => Ok(link),
-            Target::Invalid(error) => Err(AskError::BadRequest {
+        match self.target.as_deref() {
+            None => Ok(&self.shared().link),
+            Some(Target::Node(link)) => Ok(link),
+            Some(Target::Invalid(error)) => Err(AskError::BadRequest {
                 reason: error.to_string(),
             }),
         }
