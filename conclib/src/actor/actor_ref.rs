@@ -63,7 +63,8 @@ impl<A: Handlers> ActorRef<A> {
     }
 
     /// The place of the actor's name in a fleet: listed, shared, standing by for another member's, or
-    /// [`Local`](Listing::Local) if the system is in none.
+    /// [`Local`](Listing::Local) if the system is in none. It may change at any time: a name that stands by is listed
+    /// here once its member frees it.
     pub fn listing(&self) -> Listing {
         let listing = self.cell.listing();
         listing.map_or(Listing::Local, |listing| listing.get())

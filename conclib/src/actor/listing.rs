@@ -14,7 +14,7 @@ pub enum Listing {
     /// reaches it, unless it is private.)
     #[default]
     Local,
-    /// The name is about to be listed, as soon as Redis can be reached.
+    /// The name is not in the map yet; it will be, as soon as Redis can be reached.
     Pending,
     /// Requests for the name come to this actor, from wherever they are.
     Listed,

@@ -249,6 +249,9 @@ impl ProxyClient {
     /// This client for another node of the namespace, over the same connections: its asks and tells go to
     /// the actor system that serves that node, and to no other.
     ///
+    /// In a [fleet](Config::fleet) a node is a member, by its [instance](Config::instance): this reaches also its actors
+    /// that stand by, its children and its pool workers.
+    ///
     /// The user of Redis needs the [rights](Config::acl) of a client for that node too. An ask ends as
     /// `BadRequest` if no node can have the name, and if it is durable: durable messages go to the node of
     /// the config.

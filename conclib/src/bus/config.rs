@@ -184,6 +184,9 @@ impl Config {
     /// # Ok(()) }
     /// ```
     ///
+    /// In a [fleet](Self::fleet) it is the name of the member's node: the name for
+    /// [`ProxyClient::node`](crate::ProxyClient::node).
+    ///
     /// Only the actor process needs it; [`variables`](Self::variables) leaves it out.
     #[must_use]
     pub fn instance(mut self, instance: impl Into<String>) -> Self {

@@ -4,8 +4,8 @@
 //! fleet, counts heartbeats, lists the names of [`name_table`], and removes members that are gone.
 //!
 //! Two fences guard a listed name: the lease of the node, without which no request is executed, and the
-//! heartbeats. Once they have failed for as long as others need to take a member for dead, requests for
-//! listed names are bounced, since another member may have listed them.
+//! heartbeats. A second before other members may remove this one, it refuses requests for its listed names,
+//! since another member may list them next.
 
 mod forgotten_nodes;
 mod heartbeat_watch;

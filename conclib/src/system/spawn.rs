@@ -250,8 +250,9 @@ impl<A: Actor, S> Spawn<A, S> {
     }
 
     /// Completes the spawn once the name of the actor is listed in the [fleet](crate::Config::fleet) of its
-    /// system. If another member has the name for longer than a lease and a second (7 s), the actor is
-    /// stopped, and the spawn fails with [`UrnTaken`](SpawnError::UrnTaken), which names the member.
+    /// system. If another member keeps the name for 7 s, longer than it takes to remove a member that was killed,
+    /// the actor is stopped, and the spawn fails with [`UrnTaken`](SpawnError::UrnTaken), which names that
+    /// member's node.
     ///
     /// Without it, the name is listed in the background, and an actor whose name is taken stands by: see
     /// [`ActorRef::listing`]. Without a fleet, and before the system serves, as in the `start` of [`run`](crate::service::run), it changes

@@ -30,7 +30,8 @@ pub(super) struct NodeLink {
     pub(super) absence: Absence,
     /// Bytes of large frames that came from the node and are not confirmed yet.
     unconfirmed: AtomicUsize,
-    /// The number of the client's pending requests that go to this node; changed under their lock.
+    /// The number of pending requests for this node, changed under their lock. Those for the client's own node are
+    /// counted by [`PendingRequests::own_node`](crate::bus::client::pending::PendingRequests::own_node).
     in_flight: AtomicUsize,
     /// The node is that of a member of a fleet.
     is_of_member: bool,
@@ -99,7 +100,7 @@ impl NodeLink {
         Some(unconfirmed)
     }
 
-    /// The number of the client's pending requests that go to this node.
+    /// The number of pending requests for this node, except those that are counted with the client's own node.
     pub(super) fn in_flight(&self) -> usize {
         self.in_flight.load(Ordering::Relaxed)
     }

@@ -92,7 +92,7 @@ impl MapObserver {
         self.pulse.unswept > 0 && oldest == Some(own)
     }
 
-    /// The removals that are to be swept.
+    /// The version of the map up to which removed members are to be swept.
     pub(super) fn unswept(&self) -> u64 {
         self.pulse.unswept
     }

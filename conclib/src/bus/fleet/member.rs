@@ -42,7 +42,7 @@ enum TermEnd {
     Leaving,
 }
 
-/// Is a member of the fleet until it is to leave.
+/// Joins the fleet and serves as a member, again after each removal, until the membership ends.
 pub(crate) async fn run(membership: Arc<Membership>) {
     let mut has_been_removed = false;
     loop {
@@ -124,7 +124,8 @@ struct Term<'a> {
     /// The removals that one sweep has covered. The second one frees the names that others stood by for, and
     /// have not listed since.
     swept_once: u64,
-    /// Names that were freed since the last heartbeat but one, each time.
+    /// Names that were freed since the last heartbeat, and in the interval before it. The latter are freed once
+    /// more, in case the member that stood by for them has not listed them.
     freed: [Vec<Urn>; 2],
     /// The times at which names that stand by are listed again.
     standbys: StandbyRetry,

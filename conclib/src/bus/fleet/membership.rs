@@ -17,7 +17,7 @@ use crate::bus::transport::fleet::{FleetMap, MemberProfile, MemberState};
 use crate::core::{NameLists, SystemCore};
 use crate::random::{Process, Uuid};
 
-/// Time without a heartbeat, on the clock of another member, after which it takes a member for gone.
+/// Time without a new heartbeat, on the clock of another member, after which that one removes this member.
 pub(super) const GONE: Duration = Duration::from_millis(6_500);
 
 /// Time after its last heartbeat was sent for which a member answers for its listed names: a second less
@@ -27,7 +27,7 @@ const FENCE: Duration = Duration::from_millis(5_500);
 /// Time for which a member that is to stop tries to tell clients so.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Beyond the time in which a member is taken for gone: then a name that is still taken stays so.
+/// Added to [`GONE`] for the wait of a spawn: a name that is still taken after that belongs to a living member.
 const LISTING_MARGIN: Duration = Duration::from_millis(500);
 
 /// The membership of a system in a fleet.
@@ -84,6 +84,7 @@ impl Membership {
             || listing.is(|listing| match listing {
                 Listing::StandsBy { .. } => false,
                 Listing::Listed => self.speaks_for_names(),
+                // Pending: a client that sends here was sent by the map, or knows no other member.
                 Listing::Local | Listing::Pending | Listing::Shared => true,
             })
     }
@@ -109,7 +110,7 @@ impl Membership {
         self.names.hold_names();
         self.draining.cancel();
         if timeout(DRAIN_TIMEOUT, self.drained.wait()).await.is_err() {
-            warn!(node = %self.node, "clients cannot be told that this member of the fleet stops: their requests are bounced");
+            warn!(node = %self.node, "clients cannot be told that this member stops: they send requests to it until its lease is closed, and then to other members");
         }
     }
 

@@ -5,7 +5,7 @@ use crate::bus::transport::fleet::SHARDS;
 /// The walk, and its position.
 #[derive(Clone, Copy)]
 pub(super) struct Sweep {
-    /// The removals that it covers.
+    /// The version of the map up to which removed members are covered.
     pub(super) unswept: u64,
     pub(super) shard: u8,
     /// The position within the shard.

@@ -41,7 +41,7 @@ pub(in crate::bus::client) async fn refresh(shared: Arc<ClientShared>) {
     }
 }
 
-/// Ends requests that no member takes, again and again.
+/// Ends requests that no member accepts, outside the lock of the pending ones.
 async fn end_refused(shared: &ClientShared, refusals: &Notify) {
     loop {
         refusals.notified().await;

@@ -1,7 +1,7 @@
 //! The budget of repetitions after overload: an overloaded fleet must not get more requests because it is
 //! overloaded. No I/O.
 
-/// The share of a repetition that each request earns: one in ten requests may be repeated.
+/// The units that each request adds. A repetition costs [`PRICE`] of them, so one in ten requests may be repeated.
 const EARNED: u32 = 1;
 
 /// The price of a repetition.

@@ -255,8 +255,8 @@ impl Router {
         Some((sole, Addressing::Listed(NameTerm::default())))
     }
 
-    /// Notes that a request has ended; `executed` if it may have been. Returns true if requests for its name
-    /// may leave that wait.
+    /// Notes that a request has ended, and may have been executed. Returns true if held requests for its name may be
+    /// sent.
     pub(in crate::bus::client) fn ended(&mut self, route: &Route, ticket: u64) -> bool {
         if let Some((member, _)) = route.given
             && let Some(member) = self.members.get(member)
@@ -386,8 +386,8 @@ impl Router {
         self.wanted.extend(names.into_iter().map(|urn| (urn, at)));
     }
 
-    /// Takes note of the member that has a name, and of none that has it. Returns the requests that have
-    /// waited for that and end now, with their error; or true if they have a place.
+    /// Records the owner of a name, or that it has none. Returns true if held requests may be sent, false if they
+    /// wait on, and the error with which they all end otherwise.
     pub(super) fn looked_up(
         &mut self,
         urn: &Urn,

@@ -66,7 +66,7 @@ impl PendingRequests {
         entry.is_some_and(|entry| entry.route.is_some() && entry.link.is_none())
     }
 
-    /// Takes note of an answer; true if it was a bounce, and the request stays.
+    /// Records an answer. True if it refuses the request, and that goes on to another member: it stays pending.
     pub(super) fn heard(&mut self, id: u64, error: Option<&AskError>) -> bool {
         let entry = self.requests.get(&id);
         if let Some(route) = entry.and_then(|entry| entry.route.as_ref())
