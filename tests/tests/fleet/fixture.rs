@@ -80,7 +80,7 @@ impl Fleet {
         let variables: Vec<_> = pairs.collect();
         let log = self.log.display().to_string();
         let arguments: Vec<_> = std::iter::once(&*log).chain(rest.iter().copied()).collect();
-        let program = env!("CARGO_BIN_EXE_fleet_member");
+        let program = env!("CARGO_BIN_EXE_member_process");
         Program::start_with(program, &arguments, &variables)
     }
 

@@ -1,4 +1,4 @@
-//! A member of a fleet: `fleet_member <log> [alone] [kind:urn]...` has these actors, and serves until
+//! A member of a fleet: `member_process <log> [alone] [kind:urn]...` has these actors, and serves until
 //! SIGTERM. Its settings come from the environment. It prints `ready` when it has made its actors, and
 //! `refused` with the error if it is `alone` and another process serves its node: it does not stand by then.
 //!
