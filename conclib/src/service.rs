@@ -94,7 +94,8 @@ const RELEASE_TIMEOUT: Duration = Duration::from_millis(500);
 ///
 /// In a [fleet](crate::Config::fleet), a process with a [`Config::instance`] of its own, or with none, stands by for
 /// no other one in step 1. In step 5 its member drains first: clients are told to choose others, and requests that
-/// still come are answered until the lease is closed.
+/// still come are answered until the lease is closed. Other members serve meanwhile: the state that `start` loads may be
+/// out of date when the member lists a name, and [`ActorSystem::token`] orders the processes of one node only.
 ///
 /// | end | exit code |
 /// |---|---|

@@ -1,4 +1,4 @@
-//! What a hundred members at rest cost, which have nothing to do but to be there.
+//! The cost of a hundred members at rest: heartbeats, checks of names, and leases.
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -26,7 +26,7 @@ struct Sample {
     members: f64,
     commands_per_second: f64,
     sent_bytes_per_second: f64,
-    /// What a member that joins and leaves adds to that in Redis: seconds of processor time, and sent bytes.
+    /// The addition of a member that joins and leaves, in Redis: seconds of processor time, and sent bytes.
     visit: Option<(f64, f64)>,
     /// The commands that take most time: their name, calls per second, and part of a core.
     commands: Vec<(String, f64, f64)>,
@@ -106,7 +106,7 @@ fn visit(stage: &Stage, stay: Duration) -> Result<(), Problem> {
     Ok(())
 }
 
-/// What Redis did between two moments beyond what it does at rest.
+/// The work of Redis between two moments, beyond that at rest.
 fn beyond_rest(rest: &Sample, before: &Moment, after: &Moment) -> Result<(f64, f64), Problem> {
     let seconds = after.at.duration_since(before.at).as_secs_f64();
     let now = between(before, after)?;

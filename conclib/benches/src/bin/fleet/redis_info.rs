@@ -1,4 +1,4 @@
-//! What Redis says about itself.
+//! The figures that Redis reports about itself (`INFO`).
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};

@@ -221,7 +221,7 @@ async fn names_are_looked_up_at_once() {
     }
     assert!(start.elapsed() < 100 * MS, "{:?}", start.elapsed());
     assert_eq!(counts.look_ups.load(SeqCst), names.len());
-    // Those that are asked for together are looked up together.
+    // Names of simultaneous asks share a look-up.
     let (client, counts) = counted(&config).await;
     let asks = names.iter().map(|name| client.ask(name.as_str(), GetLarge));
     assert!(join_all(asks).await.iter().all(Result::is_ok));

@@ -64,7 +64,7 @@ async fn fleet_whose_members_were_killed_has_no_responder() {
     let start = Instant::now();
     assert!(client.ask("clerk", GetNode).await.is_err());
     assert!(start.elapsed() < SECOND, "{:?}", start.elapsed());
-    // Until a member serves.
+    // A member that joins ends that.
     drop(server);
     let system = sharing(&config, "a", Duration::ZERO).await;
     assert_eq!(client.ask("clerk", GetNode).await, Ok("a".to_owned()));
