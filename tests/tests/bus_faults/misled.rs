@@ -126,9 +126,18 @@ async fn server_that_is_no_redis_is_named() {
         ),
         (b"\x15\x03\x03\x00\x02\x02\x46", "it speaks TLS"),
         (b"", "closed the connection at once"),
+        // One line, and the connection is closed: so does Redis too.
         (
-            b"-NOAUTH Authentication required.\r\n-NOAUTH Authentication required.\r\n",
+            b"-NOAUTH Authentication required.\r\n",
             "name user and password",
+        ),
+        (
+            b"-DENIED Redis is running in protected mode\r\n",
+            "give it a password",
+        ),
+        (
+            b"-ERR max number of clients reached\r\n",
+            "max number of clients reached",
         ),
     ] {
         let config = speaks(text).await;

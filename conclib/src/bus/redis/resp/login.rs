@@ -117,7 +117,14 @@ impl Opened {
             written.await.map_err(|error| reason(&error))?;
             let mut replies = Vec::with_capacity(count);
             while replies.len() < count {
-                replies.push(self.read_reply().await?);
+                match self.read_reply().await {
+                    Ok(reply) => replies.push(reply),
+                    // A server says why it refuses a connection before it closes it.
+                    Err(closed) => {
+                        replies.iter().try_for_each(check)?;
+                        return Err(closed);
+                    }
+                }
             }
             let further = replies.split_off(own);
             replies.iter().try_for_each(check)?;
