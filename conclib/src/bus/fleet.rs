@@ -7,9 +7,9 @@
 //! heartbeats. A second before other members may remove this one, it refuses requests for its listed names,
 //! since another member may list them next.
 
-mod forgotten_nodes;
+mod fenced_sink;
 mod heartbeat_watch;
-mod listed_requests;
+mod inbox_cleanup;
 mod map_observer;
 pub(crate) mod member;
 mod membership;
@@ -19,5 +19,5 @@ mod sweep;
 #[cfg(all(test, not(conclib_loom)))]
 mod tests;
 
-pub(crate) use listed_requests::ListedRequests;
+pub(crate) use fenced_sink::FencedSink;
 pub(crate) use membership::Membership;

@@ -45,13 +45,13 @@ pub(super) async fn removed(map: &dyn FleetMap, id: MemberId) {
 }
 
 async fn heartbeats(map: &dyn FleetMap, id: MemberId) -> Option<Heartbeats> {
-    let pulse = map.pulse().await.unwrap();
-    let mut all = pulse.heartbeats.into_iter();
+    let counters = map.counters().await.unwrap();
+    let mut all = counters.heartbeats.into_iter();
     all.find_map(|(member, count)| (member == id).then_some(count))
 }
 
 async fn version(map: &dyn FleetMap) -> MapVersion {
-    map.pulse().await.unwrap().version
+    map.counters().await.unwrap().version
 }
 
 pub(super) async fn numbers_of_members_and_versions_rise(bus: &dyn TestBus) {
@@ -90,11 +90,14 @@ pub(super) async fn heartbeats_are_counted(bus: &dyn TestBus) {
     let (one, other) = (joined(&*map, "a").await, joined(&*map, "b").await);
     let before = version(&*map).await;
     for count in 2..6 {
-        let pulse = map.heartbeat(one).await.unwrap().unwrap();
-        assert_eq!((pulse.version, pulse.freed, pulse.unswept), (before, 0, 0));
-        assert!(!pulse.term.0.is_empty());
-        assert_eq!(map.pulse().await, Ok(pulse.clone()));
-        let mut all = pulse.heartbeats;
+        let counters = map.heartbeat(one).await.unwrap().unwrap();
+        assert_eq!(
+            (counters.version, counters.freed, counters.unswept_since),
+            (before, 0, MapVersion(0))
+        );
+        assert!(!counters.server.0.is_empty());
+        assert_eq!(map.counters().await, Ok(counters.clone()));
+        let mut all = counters.heartbeats;
         all.sort_unstable();
         assert_eq!(all, [(one, Heartbeats(count)), (other, Heartbeats(1))]);
     }
@@ -105,11 +108,14 @@ pub(super) async fn member_of_the_same_node_is_replaced(bus: &dyn TestBus) {
     let old = joined(&*map, "a").await;
     let neighbour = joined(&*map, "a2").await;
     map.list(old, &[urn("ledger")]).await.unwrap();
-    assert_eq!(map.pulse().await.unwrap().unswept, 0);
+    assert_eq!(map.counters().await.unwrap().unswept_since, MapVersion(0));
     let new = joined(&*other_map, "a").await;
     assert!(new > neighbour);
-    let pulse = map.pulse().await.unwrap();
-    assert_eq!(pulse.unswept, pulse.version.0, "it may have left names");
+    let counters = map.counters().await.unwrap();
+    assert_eq!(
+        counters.unswept_since, counters.version,
+        "it may have left names"
+    );
     let members = map.members().await.unwrap();
     let ids: Vec<_> = members.all.iter().map(|member| member.id).collect();
     assert_eq!(ids, [neighbour, new]);
@@ -144,11 +150,11 @@ pub(super) async fn only_a_member_whose_heartbeats_stand_still_is_removed(bus: &
     let seen = heartbeats(&*watcher, id).await.unwrap();
     assert_eq!(watcher.remove(id, seen).await, Ok(true));
     assert_eq!(watcher.remove(id, seen).await, Ok(false));
-    let pulse = map.pulse().await.unwrap();
-    assert!(pulse.version > before);
-    assert_eq!(pulse.unswept, pulse.version.0);
+    let counters = map.counters().await.unwrap();
+    assert!(counters.version > before);
+    assert_eq!(counters.unswept_since, counters.version);
     assert_eq!(
-        (map.heartbeat(id).await, pulse.heartbeats),
+        (map.heartbeat(id).await, counters.heartbeats),
         (Ok(None), vec![])
     );
 }

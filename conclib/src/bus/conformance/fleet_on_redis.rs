@@ -5,7 +5,7 @@ use super::names::sweep;
 use super::*;
 use crate::bus::config::Role;
 use crate::bus::transport::fleet::{
-    Heartbeats, Listed, MAX_NAMES, MapVersion, MemberId, MemberState, ServerTerm, shard_of,
+    Heartbeats, ListOutcome, MAX_NAMES, MapVersion, MemberId, MemberState, ServerIdentity, shard_of,
 };
 use crate::urn::Urn;
 
@@ -32,14 +32,14 @@ async fn members_of_lost_data_join_anew() {
     assert_eq!(map.unlist(before, &[urn("ledger")]).await, Ok(()));
     assert_eq!(client.version().await, Ok(MapVersion(0)));
     sweep(&*map).await;
-    map.swept(1).await.unwrap();
+    map.swept(MapVersion(1)).await.unwrap();
     map.forget_node("a").await.unwrap();
 
     let after = joined(&*map, "a").await;
     assert!(after > before);
     assert!(client.version().await.unwrap() > version);
     let listed = map.list(after, &[urn("ledger")]).await;
-    assert_eq!(listed, Ok(Some(vec![Listed::Here])));
+    assert_eq!(listed, Ok(Some(vec![ListOutcome::Here])));
     assert!(map.heartbeat(after).await.unwrap().is_some());
 }
 
@@ -61,7 +61,7 @@ async fn heartbeats_need_no_memory() {
     map.unlist(id, &names).await.unwrap();
     let other = joined(&*map, "b").await;
     removed(&*map, other).await;
-    let unswept = map.pulse().await.unwrap().unswept;
+    let unswept = map.counters().await.unwrap().unswept_since;
     map.swept(unswept).await.unwrap();
     sweep(&*map).await;
     let again = joined(&*map, "a").await;
@@ -102,9 +102,13 @@ async fn foreign_counters_count_as_none() {
     for counter in ["version", "freed", "unswept", "last"] {
         for wrong in ["", "x", "-5", "1e300", "nan", "inf", "281474976710656"] {
             redis.0.command(&["HSET", FLEET, counter, wrong]);
-            let pulse = map.pulse().await.unwrap();
-            assert_eq!((pulse.freed, pulse.unswept), (0, 0), "{wrong}");
-            assert_eq!(client.version().await, Ok(pulse.version));
+            let counters = map.counters().await.unwrap();
+            assert_eq!(
+                (counters.freed, counters.unswept_since),
+                (0, MapVersion(0)),
+                "{wrong}"
+            );
+            assert_eq!(client.version().await, Ok(counters.version));
         }
     }
     let id = joined(&*map, "a").await;
@@ -137,16 +141,16 @@ async fn leftovers_of_members_are_removed_as_members_are() {
     assert_eq!(map.members().await, Ok(members));
 
     let third = joined(&*map, "c").await;
-    let pulse = map.heartbeat(one).await.unwrap().unwrap();
+    let counters = map.heartbeat(one).await.unwrap().unwrap();
     for leftover in [5, 6, 7, 8].map(MemberId) {
-        assert!(pulse.heartbeats.contains(&(leftover, Heartbeats(0))));
+        assert!(counters.heartbeats.contains(&(leftover, Heartbeats(0))));
         assert_eq!(map.remove(leftover, Heartbeats(0)).await, Ok(true));
     }
-    assert!(pulse.heartbeats.contains(&(other, Heartbeats(0))));
+    assert!(counters.heartbeats.contains(&(other, Heartbeats(0))));
     redis.0.command(&["DEL", HEARTBEATS]);
     assert!(map.heartbeat(other).await.unwrap().is_some());
     let fourth = joined(&*map, "d").await;
-    let mut counted = map.pulse().await.unwrap().heartbeats;
+    let mut counted = map.counters().await.unwrap().heartbeats;
     counted.sort_unstable();
     let expected = [(one, 0), (other, 1), (third, 0), (fourth, 1)];
     assert_eq!(counted, expected.map(|(id, count)| (id, Heartbeats(count))));
@@ -168,7 +172,7 @@ async fn foreign_values_of_names_are_of_no_member() {
         write();
         client.look_up(&names).await.unwrap();
         let listed = map.list(id, &names).await;
-        assert_eq!(listed, Ok(Some(vec![Listed::Here])));
+        assert_eq!(listed, Ok(Some(vec![ListOutcome::Here])));
         assert_eq!(client.look_up(&names).await.unwrap().owners, [Some(id)]);
         write();
         sweep(&*map).await;
@@ -185,7 +189,7 @@ async fn map_of_another_type_is_an_error() {
     redis.0.command(&["SET", FLEET, "no hash"]);
     let errors = [
         map.heartbeat(MemberId(1)).await.err(),
-        map.pulse().await.err(),
+        map.counters().await.err(),
         map.join(&profile("a")).await.err(),
         map.members().await.err(),
         client.members().await.err(),
@@ -231,15 +235,15 @@ async fn forgotten_node_leaves_no_keys() {
 async fn server_without_its_data_has_another_term() {
     let mut redis = redis();
     let map = map(&redis).await;
-    let before = map.pulse().await.unwrap().term;
+    let before = map.counters().await.unwrap().server;
     assert_eq!(before.0.len(), 81, "{before:?}");
-    assert_eq!(map.pulse().await.unwrap().term, before);
+    assert_eq!(map.counters().await.unwrap().server, before);
     redis.0.kill();
     redis.0.start_again();
     let after = timeout(LONG, async {
         loop {
-            match map.pulse().await {
-                Ok(pulse) => break pulse.term,
+            match map.counters().await {
+                Ok(counters) => break counters.server,
                 Err(_) => sleep(SHORT).await,
             }
         }
@@ -298,8 +302,8 @@ async fn rules_of_a_fleet_suffice() {
     let one = joined(&*map, &member.node).await;
     heard(&mut changes, 1).await;
     map.announce(one, &profile(&member.node)).await.unwrap();
-    let pulse = map.heartbeat(one).await.unwrap().unwrap();
-    assert_ne!(pulse.term, ServerTerm::default());
+    let counters = map.heartbeat(one).await.unwrap().unwrap();
+    assert_ne!(counters.server, ServerIdentity::default());
     let names = [urn("ledger"), urn("till")];
     map.list(one, &names).await.unwrap();
     let found = client.look_up(&names).await;
@@ -307,7 +311,7 @@ async fn rules_of_a_fleet_suffice() {
     assert_eq!(client.members().await.unwrap().all.len(), 1);
     assert_eq!(
         client.version().await,
-        Ok(map.pulse().await.unwrap().version)
+        Ok(map.counters().await.unwrap().version)
     );
     map.unlist(one, &names[..1]).await.unwrap();
     assert_eq!(map.members().await.unwrap().all.len(), 1);
@@ -331,9 +335,9 @@ async fn rules_of_a_fleet_suffice() {
 
     removed(&*map, one).await;
     sweep(&*map).await;
-    let unswept = map.pulse().await.unwrap().unswept;
+    let unswept = map.counters().await.unwrap().unswept_since;
     map.swept(unswept).await.unwrap();
-    assert_eq!(map.pulse().await.unwrap().unswept, 0);
+    assert_eq!(map.counters().await.unwrap().unswept_since, MapVersion(0));
     assert_eq!(
         redis.0.command(&["ACL", "LOG"]),
         "*0",
@@ -389,7 +393,7 @@ async fn term_that_the_server_hides_is_empty() {
     let server = open_server(&config, &Arc::default()).await.unwrap();
     let map = server.fleet();
     let id = joined(&*map, "a").await;
-    let pulse = map.heartbeat(id).await.unwrap().unwrap();
-    assert_eq!(pulse.term, ServerTerm::default());
-    assert_eq!(pulse.heartbeats, [(id, Heartbeats(2))]);
+    let counters = map.heartbeat(id).await.unwrap().unwrap();
+    assert_eq!(counters.server, ServerIdentity::default());
+    assert_eq!(counters.heartbeats, [(id, Heartbeats(2))]);
 }

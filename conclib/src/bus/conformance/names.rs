@@ -2,15 +2,17 @@
 
 use super::fleet::{fleet_client, in_state, joined, map, removed, urn};
 use super::*;
-use crate::bus::transport::fleet::{FleetMap, Listed, MAX_NAMES, MemberId, MemberState, SHARDS};
+use crate::bus::transport::fleet::{
+    FleetMap, ListOutcome, MAX_NAMES, MapVersion, MemberId, MemberState, SHARDS,
+};
 use crate::urn::Urn;
 
-use Listed::{Here, There};
+use ListOutcome::{Here, There};
 
 const NONE: MemberId = MemberId::NONE;
 
 /// Lists a name.
-async fn list(map: &dyn FleetMap, id: MemberId, name: &str) -> Listed {
+async fn list(map: &dyn FleetMap, id: MemberId, name: &str) -> ListOutcome {
     let listed = map.list(id, &[urn(name)]).await.unwrap();
     listed.expect("a member")[0]
 }
@@ -20,7 +22,7 @@ async fn unlist(map: &dyn FleetMap, id: MemberId, name: &str) {
 }
 
 async fn freed(map: &dyn FleetMap) -> u64 {
-    map.pulse().await.unwrap().freed
+    map.counters().await.unwrap().freed
 }
 
 /// Sweeps every shard.
@@ -165,18 +167,18 @@ pub(super) async fn sweep_frees_names_of_no_member(bus: &dyn TestBus) {
 
 pub(super) async fn sweep_is_noted_unless_a_member_was_removed_since(bus: &dyn TestBus) {
     let map = map(bus).await;
-    let unswept = async || map.pulse().await.unwrap().unswept;
+    let unswept = async || map.counters().await.unwrap().unswept_since;
     let (one, other) = (joined(&*map, "a").await, joined(&*map, "b").await);
-    assert_eq!(unswept().await, 0);
+    assert_eq!(unswept().await, MapVersion(0));
     removed(&*map, one).await;
     let first = unswept().await;
     removed(&*map, other).await;
     let second = unswept().await;
-    assert!(second > first && first > 0);
+    assert!(second > first && first > MapVersion(0));
     map.swept(first).await.unwrap();
     assert_eq!(unswept().await, second);
     map.swept(second).await.unwrap();
-    assert_eq!(unswept().await, 0);
+    assert_eq!(unswept().await, MapVersion(0));
 
     // Another sweep that ends late says nothing about a removal behind it.
     let third = joined(&*map, "c").await;
@@ -203,7 +205,7 @@ pub(super) async fn many_names_are_listed_in_batches(bus: &dyn TestBus) {
         assert_eq!(found.owners, vec![Some(one); batch.len()]);
     }
     map.unlist(one, &names[..MAX_NAMES]).await.unwrap();
-    let last = map.pulse().await.unwrap().heartbeats;
+    let last = map.counters().await.unwrap().heartbeats;
     let last = last.iter().find(|(id, _)| *id == one).unwrap().1;
     assert_eq!(map.remove(one, last).await, Ok(true));
     for owner in [Some(NONE), None] {

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use crate::bus::faults::{Faults, check};
 use crate::bus::transport::TransportError;
 use crate::bus::transport::fleet::{
-    FleetMap, Heartbeats, Listed, MemberId, MemberProfile, Members, Pulse,
+    FleetMap, Heartbeats, ListOutcome, MapCounters, MapVersion, MemberId, MemberProfile, Members,
 };
 use crate::urn::Urn;
 
@@ -33,14 +33,14 @@ impl FleetMap for FaultyFleet {
         self.inner.announce(id, profile).await
     }
 
-    async fn heartbeat(&self, id: MemberId) -> Result<Option<Pulse>, TransportError> {
+    async fn heartbeat(&self, id: MemberId) -> Result<Option<MapCounters>, TransportError> {
         check(&self.faults)?;
         self.inner.heartbeat(id).await
     }
 
-    async fn pulse(&self) -> Result<Pulse, TransportError> {
+    async fn counters(&self) -> Result<MapCounters, TransportError> {
         check(&self.faults)?;
-        self.inner.pulse().await
+        self.inner.counters().await
     }
 
     async fn members(&self) -> Result<Members, TransportError> {
@@ -57,7 +57,7 @@ impl FleetMap for FaultyFleet {
         &self,
         id: MemberId,
         names: &[Urn],
-    ) -> Result<Option<Vec<Listed>>, TransportError> {
+    ) -> Result<Option<Vec<ListOutcome>>, TransportError> {
         check(&self.faults)?;
         self.inner.list(id, names).await
     }
@@ -72,9 +72,9 @@ impl FleetMap for FaultyFleet {
         self.inner.sweep(shard, position).await
     }
 
-    async fn swept(&self, unswept: u64) -> Result<(), TransportError> {
+    async fn swept(&self, unswept_since: MapVersion) -> Result<(), TransportError> {
         check(&self.faults)?;
-        self.inner.swept(unswept).await
+        self.inner.swept(unswept_since).await
     }
 
     async fn forget_node(&self, node: &str) -> Result<(), TransportError> {

@@ -5,19 +5,19 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::bus::fleet::heartbeat_watch::HeartbeatWatch;
-use crate::bus::fleet::membership::GONE;
+use crate::bus::fleet::membership::GONE_AFTER;
 use crate::bus::transport::fleet::{
-    Heartbeats, Member, MemberId, MemberState, Members, Pulse, ServerTerm,
+    Heartbeats, MapCounters, MapVersion, Member, MemberId, MemberState, Members, ServerIdentity,
 };
 
 /// Time for which a member that has left stays in the map: clients wait for its names meanwhile.
-const LEFT: Duration = Duration::from_secs(60);
+const LEFT_TIME: Duration = Duration::from_secs(60);
 
 /// The map as it was last seen.
 #[derive(Default)]
 pub(super) struct MapObserver {
     watch: HeartbeatWatch,
-    pulse: Pulse,
+    counters: MapCounters,
     members: Members,
 }
 
@@ -34,18 +34,18 @@ pub(super) struct MapChanges {
 
 impl MapObserver {
     /// Records the counters of the map.
-    pub(super) fn record(&mut self, pulse: Pulse, now: Instant) -> MapChanges {
-        self.watch.record(&pulse.heartbeats, now);
+    pub(super) fn record(&mut self, counters: MapCounters, now: Instant) -> MapChanges {
+        self.watch.record(&counters.heartbeats, now);
         let changes = MapChanges {
-            has_another_server: is_another(&self.pulse.term, &pulse.term),
-            has_freed_names: pulse.freed != self.pulse.freed,
+            has_another_server: is_another(&self.counters.server, &counters.server),
+            has_freed_names: counters.freed != self.counters.freed,
             // Compared with the members themselves, which may not have been read.
-            has_other_members: pulse.version != self.members.version,
+            has_other_members: counters.version != self.members.version,
         };
         if changes.has_another_server {
             self.watch.restart(now); // it may have lost heartbeats
         }
-        self.pulse = pulse;
+        self.counters = counters;
         changes
     }
 
@@ -75,8 +75,8 @@ impl MapObserver {
     /// in good order stays for a while.
     pub(super) fn gone_members(&self, own: MemberId, now: Instant) -> Vec<(MemberId, Heartbeats)> {
         let is_known = |id| self.member(id).is_some();
-        let mut gone = self.watch.silent(GONE, now);
-        let long_gone = self.watch.silent(LEFT, now);
+        let mut gone = self.watch.silent(GONE_AFTER, now);
+        let long_gone = self.watch.silent(LEFT_TIME, now);
         gone.retain(|silent| {
             let has_left = is_known(silent.0) && !self.is_living(silent.0);
             silent.0 != own && (!has_left || long_gone.contains(silent))
@@ -87,43 +87,43 @@ impl MapObserver {
     /// True if names of members that were removed are to be freed, and this is the member whose turn it is:
     /// the oldest that has not left.
     pub(super) fn is_to_be_swept_by(&self, own: MemberId) -> bool {
-        let all = self.pulse.heartbeats.iter().map(|(id, _)| *id);
+        let all = self.counters.heartbeats.iter().map(|(id, _)| *id);
         let oldest = all.filter(|id| self.is_living(*id)).min();
-        self.pulse.unswept > 0 && oldest == Some(own)
+        self.counters.unswept_since > MapVersion(0) && oldest == Some(own)
     }
 
     /// The version of the map up to which removed members are to be swept.
-    pub(super) fn unswept(&self) -> u64 {
-        self.pulse.unswept
+    pub(super) fn unswept_since(&self) -> MapVersion {
+        self.counters.unswept_since
     }
 
     /// Notes that their names were freed.
     pub(super) fn was_swept(&mut self) {
-        self.pulse.unswept = 0;
+        self.counters.unswept_since = MapVersion(0);
     }
 }
 
 /// True if a server that was known was followed by another one, or may have lost data.
-fn is_another(known: &ServerTerm, now: &ServerTerm) -> bool {
+fn is_another(known: &ServerIdentity, now: &ServerIdentity) -> bool {
     !known.0.is_empty() && known != now
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bus::transport::fleet::{MapVersion, MemberProfile};
+    use crate::bus::transport::fleet::MemberProfile;
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn pulse(term: &str, version: u64, heartbeats: u64) -> Pulse {
-        Pulse {
-            term: ServerTerm(term.to_owned()),
+    fn counters(server: &str, version: u64, heartbeats: u64) -> MapCounters {
+        MapCounters {
+            server: ServerIdentity(server.to_owned()),
             version: MapVersion(version),
             heartbeats: vec![
                 (MemberId(1), Heartbeats(1)),
                 (MemberId(2), Heartbeats(heartbeats)),
             ],
-            ..Pulse::default()
+            ..MapCounters::default()
         }
     }
 
@@ -147,10 +147,10 @@ mod tests {
     fn members_are_to_be_read_until_they_are() {
         let mut map = MapObserver::default();
         let now = Instant::now();
-        assert!(map.record(pulse("a", 5, 1), now).has_other_members);
-        assert!(map.record(pulse("a", 5, 1), now).has_other_members);
+        assert!(map.record(counters("a", 5, 1), now).has_other_members);
+        assert!(map.record(counters("a", 5, 1), now).has_other_members);
         map.set_members(members(5, MemberState::Serving));
-        let same = map.record(pulse("a", 5, 2), now);
+        let same = map.record(counters("a", 5, 2), now);
         assert_eq!(
             same,
             MapChanges {
@@ -159,7 +159,7 @@ mod tests {
                 has_other_members: false,
             }
         );
-        assert!(map.record(pulse("b", 5, 2), now).has_another_server);
+        assert!(map.record(counters("b", 5, 2), now).has_another_server);
         assert_eq!(map.node_of(MemberId(2)), Some("node-2"));
         assert_eq!(map.node_of(MemberId(3)), None);
     }
@@ -172,7 +172,7 @@ mod tests {
             let start = Instant::now();
             let gone = (0..100).step_by(2).find(|second| {
                 let now = start + *second * SECOND;
-                map.record(pulse("a", 5, 1 + u64::from(*second)), now);
+                map.record(counters("a", 5, 1 + u64::from(*second)), now);
                 map.gone_members(MemberId(2), now) == [(MemberId(1), Heartbeats(1))]
             });
             assert!(

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tracing::{debug, info, warn};
 
-use crate::bus::fleet::forgotten_nodes::ForgottenNodes;
+use crate::bus::fleet::inbox_cleanup::InboxCleanup;
 use crate::bus::fleet::map_observer::MapObserver;
 use crate::bus::fleet::membership::Membership;
 use crate::bus::fleet::name_table::NameWork;
@@ -16,14 +16,16 @@ use crate::bus::fleet::sweep::Sweep;
 use crate::bus::link::RECONNECT_BACKOFF;
 use crate::bus::link::outage::Outage;
 use crate::bus::transport::TransportError;
-use crate::bus::transport::fleet::{Listed, MAX_NAMES, MemberId, MemberState, Pulse};
+use crate::bus::transport::fleet::{
+    ListOutcome, MAX_NAMES, MapCounters, MapVersion, MemberId, MemberState,
+};
 use crate::urn::Urn;
 
 /// Interval of the heartbeats.
-const HEARTBEAT: Duration = Duration::from_secs(2);
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Interval at which the map is looked at while names stand by.
-const PULSE_INTERVAL: Duration = Duration::from_millis(500);
+const COUNTERS_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Time for the last call of a member.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -32,10 +34,10 @@ const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
 const CHECKED_NAMES: usize = 32;
 
 /// Pause after work that was not done.
-const RETRY: Duration = Duration::from_millis(250);
+const RETRY_PAUSE: Duration = Duration::from_millis(250);
 
-/// The end of a term of membership.
-enum TermEnd {
+/// The reason for which a session ends.
+enum SessionEnd {
     /// The map does not know the member any more.
     Removed,
     /// The member is to leave.
@@ -49,16 +51,16 @@ pub(crate) async fn run(membership: Arc<Membership>) {
         let Some((id, shown)) = join(&membership).await else {
             break;
         };
-        let mut term = Term::new(&membership, id, shown);
+        let mut session = MemberSession::new(&membership, id, shown);
         if has_been_removed {
-            term.standbys.pause(Instant::now());
+            session.standbys.pause(Instant::now());
         }
-        match term.serve().await {
-            TermEnd::Leaving => {
-                term.leave().await;
+        match session.serve().await {
+            SessionEnd::Leaving => {
+                session.leave().await;
                 break;
             }
-            TermEnd::Removed => {
+            SessionEnd::Removed => {
                 let node = &*membership.node;
                 warn!(
                     node,
@@ -113,7 +115,7 @@ fn state(membership: &Membership) -> MemberState {
 }
 
 /// The time in which a process is one member.
-struct Term<'a> {
+struct MemberSession<'a> {
     membership: &'a Membership,
     id: MemberId,
     /// The state that the map shows.
@@ -123,18 +125,18 @@ struct Term<'a> {
     sweep: Option<Sweep>,
     /// The removals that one sweep has covered. The second one frees the names that others stood by for, and
     /// have not listed since.
-    swept_once: u64,
+    swept_once: MapVersion,
     /// Names that were freed since the last heartbeat, and in the interval before it. The latter are freed once
     /// more, in case the member that stood by for them has not listed them.
     freed: [Vec<Urn>; 2],
     /// The times at which names that stand by are listed again.
     standbys: StandbyRetry,
     /// Nodes of members that this one has removed.
-    forgotten: ForgottenNodes,
+    inbox_cleanup: InboxCleanup,
     outage: Outage,
 }
 
-impl<'a> Term<'a> {
+impl<'a> MemberSession<'a> {
     fn new(membership: &'a Membership, id: MemberId, shown: MemberState) -> Self {
         Self {
             membership,
@@ -142,18 +144,19 @@ impl<'a> Term<'a> {
             shown,
             map: MapObserver::default(),
             sweep: None,
-            swept_once: 0,
+            swept_once: MapVersion(0),
             freed: Default::default(),
             standbys: StandbyRetry::new(Instant::now()),
-            forgotten: ForgottenNodes::default(),
+            inbox_cleanup: InboxCleanup::default(),
             outage: Outage::default(),
         }
     }
 
-    async fn serve(&mut self) -> TermEnd {
+    async fn serve(&mut self) -> SessionEnd {
         let membership = self.membership;
-        let (mut heartbeats, mut pulses) = (interval(HEARTBEAT), interval(PULSE_INTERVAL));
-        for timer in [&mut heartbeats, &mut pulses] {
+        let (mut heartbeats, mut looks) =
+            (interval(HEARTBEAT_INTERVAL), interval(COUNTERS_INTERVAL));
+        for timer in [&mut heartbeats, &mut looks] {
             timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
         }
         let mut may_work = true;
@@ -161,7 +164,7 @@ impl<'a> Term<'a> {
             let is_draining = self.shown == MemberState::Draining;
             let step = tokio::select! {
                 biased;
-                () = membership.departure.cancelled() => return TermEnd::Leaving,
+                () = membership.departure.cancelled() => return SessionEnd::Leaving,
                 _ = heartbeats.tick() => {
                     may_work = true; // a sweep may have become due
                     self.heartbeat().await
@@ -180,14 +183,14 @@ impl<'a> Term<'a> {
                     may_work = true;
                     continue;
                 }
-                _ = pulses.tick(), if membership.names.stand_by() => self.read_pulse().await,
+                _ = looks.tick(), if membership.names.has_standbys() => self.read_counters().await,
             };
             match step {
                 Ok(true) => self.outage_is_over(),
-                Ok(false) => return TermEnd::Removed,
+                Ok(false) => return SessionEnd::Removed,
                 Err(reason) => {
                     self.log_outage(&reason);
-                    let pause = sleep(RETRY);
+                    let pause = sleep(RETRY_PAUSE);
                     membership.departure.run_until_cancelled(pause).await;
                     may_work = true;
                 }
@@ -211,18 +214,18 @@ impl<'a> Term<'a> {
     /// Counts a heartbeat, and does what the map then asks for; false if this is no member any more.
     async fn heartbeat(&mut self) -> Result<bool, TransportError> {
         let sent = Instant::now();
-        let Some(pulse) = self.membership.map.heartbeat(self.id).await? else {
+        let Some(counters) = self.membership.map.heartbeat(self.id).await? else {
             return Ok(false);
         };
         self.membership.heartbeat_answered(sent);
-        self.saw(pulse).await?;
+        self.saw(counters).await?;
         self.remove_silent().await?;
         self.free_again().await?;
-        if !self.check_names().await? {
+        if !self.verify_listed_names().await? {
             return Ok(false);
         }
         if self.sweep.is_none() && self.map.is_to_be_swept_by(self.id) {
-            self.sweep = Some(Sweep::of(self.map.unswept()));
+            self.sweep = Some(Sweep::of(self.map.unswept_since()));
         }
         Ok(true)
     }
@@ -239,7 +242,7 @@ impl<'a> Term<'a> {
 
     /// Lists some of the listed names once more, in case the map has lost them; false if this is no member any
     /// more.
-    async fn check_names(&mut self) -> Result<bool, TransportError> {
+    async fn verify_listed_names(&mut self) -> Result<bool, TransportError> {
         let names = &self.membership.names;
         let checked = names.to_check(CHECKED_NAMES);
         if checked.is_empty() {
@@ -249,36 +252,36 @@ impl<'a> Term<'a> {
             return Ok(false);
         };
         let outcomes = checked.into_iter().zip(outcomes);
-        let lost = outcomes.filter(|(_, outcome)| *outcome != Listed::Here);
+        let lost = outcomes.filter(|(_, outcome)| *outcome != ListOutcome::Here);
         names.list_again(lost.map(|(urn, _)| urn));
         Ok(true)
     }
 
     /// Looks at the map without a heartbeat: a name that this member stands by for may be free. False if this
     /// is no member any more.
-    async fn read_pulse(&mut self) -> Result<bool, TransportError> {
-        let pulse = self.membership.map.pulse().await?;
-        if !pulse.heartbeats.iter().any(|(id, _)| *id == self.id) {
+    async fn read_counters(&mut self) -> Result<bool, TransportError> {
+        let counters = self.membership.map.counters().await?;
+        if !counters.heartbeats.iter().any(|(id, _)| *id == self.id) {
             return Ok(false); // a map that has lost this member may have lost those that have the names
         }
-        self.saw(pulse).await?;
+        self.saw(counters).await?;
         self.remove_silent().await?;
         Ok(true)
     }
 
     /// Takes note of the map.
-    async fn saw(&mut self, pulse: Pulse) -> Result<(), TransportError> {
+    async fn saw(&mut self, counters: MapCounters) -> Result<(), TransportError> {
         let now = Instant::now();
         let names = &self.membership.names;
-        let changes = self.map.record(pulse, now);
+        let changes = self.map.record(counters, now);
         if changes.has_another_server {
             names.list_own(); // the names of the last moments may be lost
             self.standbys.pause(now);
         }
         if changes.has_freed_names {
-            self.standbys.want();
+            self.standbys.request();
         }
-        if self.standbys.take_due(names.standing(), now) {
+        if self.standbys.take_due(names.standbys(), now) {
             names.retry(|_| true);
         }
         if changes.has_other_members {
@@ -301,10 +304,10 @@ impl<'a> Term<'a> {
                     node, "removed a member of the fleet that is gone"
                 );
                 self.membership.names.retry(|member| member == id);
-                self.forgotten.add(node, Instant::now());
+                self.inbox_cleanup.add(node, Instant::now());
             }
         }
-        for node in self.forgotten.take_due(Instant::now()) {
+        for node in self.inbox_cleanup.take_due(Instant::now()) {
             self.membership.map.forget_node(&node).await?;
         }
         Ok(())
@@ -315,12 +318,12 @@ impl<'a> Term<'a> {
         let map = &self.membership.map;
         let position = map.sweep(sweep.shard, sweep.position).await?;
         self.sweep = sweep.after(position);
-        if self.sweep.is_none() && self.swept_once == sweep.unswept {
-            map.swept(sweep.unswept).await?;
+        if self.sweep.is_none() && self.swept_once == sweep.unswept_since {
+            map.swept(sweep.unswept_since).await?;
             self.map.was_swept();
         }
         if self.sweep.is_none() {
-            self.swept_once = sweep.unswept;
+            self.swept_once = sweep.unswept_since;
         }
         Ok(())
     }
@@ -359,7 +362,7 @@ impl<'a> Term<'a> {
         done.map(Some)
     }
 
-    fn listed(&self, urns: &[Urn], outcomes: Vec<Listed>) {
+    fn listed(&self, urns: &[Urn], outcomes: Vec<ListOutcome>) {
         let node_of = |member: MemberId| {
             let known = self.map.node_of(member);
             known.map_or_else(|| member.0.to_string(), str::to_owned)

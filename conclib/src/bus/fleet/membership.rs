@@ -18,16 +18,16 @@ use crate::core::{NameLists, SystemCore};
 use crate::random::{Process, Uuid};
 
 /// Time without a new heartbeat, on the clock of another member, after which that one removes this member.
-pub(super) const GONE: Duration = Duration::from_millis(6_500);
+pub(super) const GONE_AFTER: Duration = Duration::from_millis(6_500);
 
 /// Time after its last heartbeat was sent for which a member answers for its listed names: a second less
-/// than [`GONE`].
-const FENCE: Duration = Duration::from_millis(5_500);
+/// than [`GONE_AFTER`].
+const FENCE_TIME: Duration = Duration::from_millis(5_500);
 
 /// Time for which a member that is to stop tries to tell clients so.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Added to [`GONE`] for the wait of a spawn: a name that is still taken after that belongs to a living member.
+/// Added to [`GONE_AFTER`] for the wait of a spawn: a name that is still taken after that belongs to a living member.
 const LISTING_MARGIN: Duration = Duration::from_millis(500);
 
 /// The membership of a system in a fleet.
@@ -56,7 +56,7 @@ impl Membership {
         map: Arc<dyn FleetMap>,
         node: &str,
     ) -> Option<Arc<Self>> {
-        let names = Arc::new(NameTable::new(GONE + LISTING_MARGIN));
+        let names = Arc::new(NameTable::new(GONE_AFTER + LISTING_MARGIN));
         let lists: Arc<dyn NameLists> = names.clone();
         core.list_names(&lists).then(|| {
             Arc::new(Self {
@@ -131,7 +131,7 @@ impl Membership {
 
     /// Notes that a heartbeat was answered that was sent at that time.
     pub(super) fn heartbeat_answered(&self, sent: Instant) {
-        *self.fence.lock() = sent + FENCE;
+        *self.fence.lock() = sent + FENCE_TIME;
     }
 
     /// Notes that the map has this profile of the member.

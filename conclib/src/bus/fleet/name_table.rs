@@ -12,7 +12,7 @@ use tracing::{info, warn};
 
 use crate::actor::any::AnyActor;
 use crate::actor::listing::{Listing, ListingSlot, NameKind};
-use crate::bus::transport::fleet::{Listed, MAX_NAMES, MAX_SHARED, MemberId};
+use crate::bus::transport::fleet::{ListOutcome, MAX_NAMES, MAX_SHARED, MemberId};
 use crate::core::{ListedFuture, NameLists};
 use crate::urn::Urn;
 
@@ -162,14 +162,14 @@ impl NameTable {
     /// Records the outcome of listing names; `node_of` names a member.
     pub(super) fn listed(
         &self,
-        outcomes: impl Iterator<Item = (Urn, Listed)>,
+        outcomes: impl Iterator<Item = (Urn, ListOutcome)>,
         node_of: impl Fn(MemberId) -> String,
     ) {
         let mut names = self.state.lock();
         let (mut gained, mut standing) = (LogLine::default(), LogLine::default());
         for (urn, outcome) in outcomes {
             let Some(name) = names.listed.get_mut(&urn) else {
-                if outcome == Listed::Here {
+                if outcome == ListOutcome::Here {
                     names.ended.push_back(urn); // its actor has ended meanwhile
                 }
                 continue;
@@ -178,14 +178,14 @@ impl NameTable {
                 continue; // another actor has claimed it meanwhile, and it is listed once more
             }
             match outcome {
-                Listed::Here => {
+                ListOutcome::Here => {
                     name.stage = Stage::Listed;
                     name.slot.set(Listing::Listed);
                     if std::mem::take(&mut name.is_told) {
                         gained.add(&urn, "");
                     }
                 }
-                Listed::There(member) => {
+                ListOutcome::There(member) => {
                     name.stage = Stage::StandsBy(member);
                     let node = node_of(member);
                     if !std::mem::replace(&mut name.is_told, true) {
@@ -285,12 +285,12 @@ impl NameTable {
     }
 
     /// True if names stand by.
-    pub(super) fn stand_by(&self) -> bool {
+    pub(super) fn has_standbys(&self) -> bool {
         !self.state.lock().standing.is_empty()
     }
 
     /// The number of names that stand by.
-    pub(super) fn standing(&self) -> usize {
+    pub(super) fn standbys(&self) -> usize {
         let names = self.state.lock();
         names.standing.values().map(HashSet::len).sum()
     }

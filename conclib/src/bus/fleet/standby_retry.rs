@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::bus::fleet::membership::GONE;
+use crate::bus::fleet::membership::GONE_AFTER;
 
 /// Time for each name until the next time: with many names, Redis has other things to do.
-const COST: Duration = Duration::from_micros(50);
+const PAUSE_PER_NAME: Duration = Duration::from_micros(50);
 
 /// Time after which names are listed again without a reason: the map may have lost that members stand by.
 const INTERVAL: Duration = Duration::from_secs(30);
@@ -15,7 +15,7 @@ const INTERVAL: Duration = Duration::from_secs(30);
 /// The times at which the names that stand by are listed again.
 pub(super) struct StandbyRetry {
     /// Names may have been freed since the last time.
-    is_wanted: bool,
+    is_requested: bool,
     /// Not before: those that have the names list them first, after the map may have lost them.
     pause: Option<Instant>,
     /// Not before, because of the last time.
@@ -27,7 +27,7 @@ pub(super) struct StandbyRetry {
 impl StandbyRetry {
     pub(super) fn new(now: Instant) -> Self {
         Self {
-            is_wanted: false,
+            is_requested: false,
             pause: None,
             earliest: now,
             latest: now + INTERVAL,
@@ -35,14 +35,14 @@ impl StandbyRetry {
     }
 
     /// Notes that names may have been freed.
-    pub(super) fn want(&mut self) {
-        self.is_wanted = true;
+    pub(super) fn request(&mut self) {
+        self.is_requested = true;
     }
 
     /// Leaves the names to the members that have them, until these had time to list them once more.
     pub(super) fn pause(&mut self, now: Instant) {
-        self.pause = Some(now + GONE);
-        self.is_wanted = true;
+        self.pause = Some(now + GONE_AFTER);
+        self.is_requested = true;
     }
 
     /// True while the names are left to the members that have them.
@@ -52,14 +52,14 @@ impl StandbyRetry {
 
     /// True if the names are to be listed now; they are then.
     pub(super) fn take_due(&mut self, names: usize, now: Instant) -> bool {
-        let is_due = self.is_wanted || self.latest <= now;
+        let is_due = self.is_requested || self.latest <= now;
         if !is_due || self.is_paused(now) || now < self.earliest {
             return false;
         }
         let names = u32::try_from(names).unwrap_or(u32::MAX);
-        self.earliest = now + COST.saturating_mul(names);
+        self.earliest = now + PAUSE_PER_NAME.saturating_mul(names);
         self.latest = self.earliest + INTERVAL;
-        self.is_wanted = false;
+        self.is_requested = false;
         true
     }
 }
@@ -75,12 +75,12 @@ mod tests {
         let now = Instant::now();
         let mut retry = StandbyRetry::new(now);
         assert!(!retry.take_due(100_000, now));
-        retry.want();
+        retry.request();
         assert!(retry.take_due(100_000, now));
-        retry.want();
+        retry.request();
         assert!(!retry.take_due(100_000, now + 4 * SECOND));
         assert!(retry.take_due(10, now + 5 * SECOND));
-        retry.want();
+        retry.request();
         assert!(retry.take_due(10, now + 6 * SECOND));
         assert!(!retry.take_due(10, now + 30 * SECOND));
         assert!(retry.take_due(10, now + 40 * SECOND));

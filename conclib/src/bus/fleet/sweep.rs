@@ -1,21 +1,21 @@
 //! A walk through all listed names, to free those of members that were removed. No I/O.
 
-use crate::bus::transport::fleet::SHARDS;
+use crate::bus::transport::fleet::{MapVersion, SHARDS};
 
 /// The walk, and its position.
 #[derive(Clone, Copy)]
 pub(super) struct Sweep {
     /// The version of the map up to which removed members are covered.
-    pub(super) unswept: u64,
+    pub(super) unswept_since: MapVersion,
     pub(super) shard: u8,
     /// The position within the shard.
     pub(super) position: u64,
 }
 
 impl Sweep {
-    pub(super) fn of(unswept: u64) -> Self {
+    pub(super) fn of(unswept_since: MapVersion) -> Self {
         Self {
-            unswept,
+            unswept_since,
             shard: 0,
             position: 0,
         }

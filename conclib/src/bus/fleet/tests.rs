@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
 
-use super::membership::{GONE, Membership};
+use super::membership::{GONE_AFTER, Membership};
 use crate::actor::Listing;
 use crate::bus::config::Config;
 use crate::bus::open::open_server;
-use crate::bus::transport::fleet::{FleetMap, Listed, MemberProfile, MemberState};
+use crate::bus::transport::fleet::{FleetMap, ListOutcome, MapVersion, MemberProfile, MemberState};
 use crate::prelude::*;
 use crate::system::SpawnError;
 use crate::urn::Urn;
@@ -104,7 +104,7 @@ async fn names_of_a_member_that_is_gone_are_listed_by_another() {
     let names = [urn("desk"), urn("other")];
     assert_eq!(
         map.list(gone, &names).await.unwrap(),
-        Some(vec![Listed::Here; 2])
+        Some(vec![ListOutcome::Here; 2])
     );
     let start = Instant::now();
     let (_system, desks) = member(&config, &["desk"]).await;
@@ -117,10 +117,10 @@ async fn names_of_a_member_that_is_gone_are_listed_by_another() {
     .await;
     until(&desks[0], Listing::Listed).await;
     let waited = start.elapsed();
-    assert!(GONE < waited && waited <= 8 * SECOND, "{waited:?}");
+    assert!(GONE_AFTER < waited && waited <= 8 * SECOND, "{waited:?}");
     // The names that no member stands by for are swept.
     sleep(5 * SECOND).await;
-    assert_eq!(map.pulse().await.unwrap().unswept, 0);
+    assert_eq!(map.counters().await.unwrap().unswept_since, MapVersion(0));
     assert_eq!(map.members().await.unwrap().all.len(), 1);
 }
 
@@ -130,11 +130,11 @@ async fn member_that_is_taken_for_gone_joins_anew() {
     let (_system, desks) = member(&config, &["desk"]).await;
     until(&desks[0], Listing::Listed).await;
     let map = map(&config).await;
-    let (id, heartbeats) = map.pulse().await.unwrap().heartbeats[0];
+    let (id, heartbeats) = map.counters().await.unwrap().heartbeats[0];
     assert!(map.remove(id, heartbeats).await.unwrap());
     let other = map.join(&profile("other")).await.unwrap();
     let taken = map.list(other, &[urn("desk")]).await.unwrap();
-    assert_eq!(taken, Some(vec![Listed::Here]));
+    assert_eq!(taken, Some(vec![ListOutcome::Here]));
     until(
         &desks[0],
         Listing::StandsBy {
@@ -142,7 +142,7 @@ async fn member_that_is_taken_for_gone_joins_anew() {
         },
     )
     .await;
-    sleep(GONE).await; // it does not take names before, in case their members were lost with it
+    sleep(GONE_AFTER).await; // it does not take names before, in case their members were lost with it
     map.heartbeat(other).await.unwrap();
     map.unlist(other, &[urn("desk")]).await.unwrap();
     assert!(until(&desks[0], Listing::Listed).await <= SECOND);
@@ -329,7 +329,7 @@ async fn many_names_are_listed_and_freed_in_batches() {
     let names: Vec<_> = desks.iter().map(|desk| desk.urn().clone()).collect();
     for names in names.chunks(500) {
         let listed = map.list(other, names).await.unwrap();
-        assert_eq!(listed, Some(vec![Listed::Here; names.len()]));
+        assert_eq!(listed, Some(vec![ListOutcome::Here; names.len()]));
     }
 }
 

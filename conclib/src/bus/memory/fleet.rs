@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use crate::bus::keys::Keys;
 use crate::bus::memory::{MemoryBus, check_open};
 use crate::bus::transport::fleet::{
-    FleetMap, Heartbeats, Listed, MAX_MEMBERS, MapVersion, Member, MemberId, MemberProfile,
-    MemberState, Members, Pulse, ServerTerm, check_names, check_profile, shard_of,
+    FleetMap, Heartbeats, ListOutcome, MAX_MEMBERS, MapCounters, MapVersion, Member, MemberId,
+    MemberProfile, MemberState, Members, ServerIdentity, check_names, check_profile, shard_of,
 };
 use crate::bus::transport::{ReplySink, ServerTime, TransportError};
 use crate::urn::Urn;
@@ -18,10 +18,10 @@ use crate::urn::Urn;
 /// The members of a namespace's fleet, and the names that they list.
 #[derive(Default)]
 pub(super) struct Fleet {
-    /// Counters as [`Pulse`] has them.
+    /// Counters as [`MapCounters`] has them.
     version: u64,
     freed: u64,
-    unswept: u64,
+    unswept_since: MapVersion,
     /// The last number that a member was given.
     last_id: u64,
     members: BTreeMap<MemberId, (MemberProfile, Heartbeats)>,
@@ -56,13 +56,13 @@ impl Fleet {
         self.names.get(name).map(|listed| listed.owner)
     }
 
-    fn pulse(&self) -> Pulse {
+    fn counters(&self) -> MapCounters {
         let members = self.members.iter();
-        Pulse {
-            term: ServerTerm("memory".to_owned()),
+        MapCounters {
+            server: ServerIdentity("memory".to_owned()),
             version: self.version(),
             freed: self.freed,
-            unswept: self.unswept,
+            unswept_since: self.unswept_since,
             heartbeats: members.map(|(id, (_, count))| (*id, *count)).collect(),
         }
     }
@@ -77,7 +77,7 @@ impl Fleet {
         let is_unswept = self.members.len() < before;
         rise(&mut self.version, now);
         if is_unswept {
-            self.unswept = self.version;
+            self.unswept_since = self.version();
         }
         rise(&mut self.last_id, now);
         let id = MemberId(self.last_id);
@@ -91,12 +91,12 @@ impl Fleet {
         if is_removed {
             self.members.remove(&id);
             rise(&mut self.version, now);
-            self.unswept = self.version;
+            self.unswept_since = self.version();
         }
         is_removed
     }
 
-    fn list(&mut self, id: MemberId, name: &Urn) -> Listed {
+    fn list(&mut self, id: MemberId, name: &Urn) -> ListOutcome {
         let listed = self.names.entry(name.clone()).or_insert(ListedName {
             owner: id,
             has_standby: false,
@@ -105,10 +105,10 @@ impl Fleet {
         let is_given = owner.is_none_or(|(profile, _)| profile.state == MemberState::Left);
         if listed.owner == id || is_given {
             listed.owner = id;
-            return Listed::Here;
+            return ListOutcome::Here;
         }
         listed.has_standby = true;
-        Listed::There(listed.owner)
+        ListOutcome::There(listed.owner)
     }
 
     fn unlist(&mut self, id: MemberId, names: &[Urn], now: ServerTime) {
@@ -224,16 +224,16 @@ impl FleetMap for MemoryFleet {
         })
     }
 
-    async fn heartbeat(&self, id: MemberId) -> Result<Option<Pulse>, TransportError> {
+    async fn heartbeat(&self, id: MemberId) -> Result<Option<MapCounters>, TransportError> {
         self.with(|fleet| {
             let (_, Heartbeats(count)) = fleet.members.get_mut(&id)?;
             *count += 1;
-            Some(fleet.pulse())
+            Some(fleet.counters())
         })
     }
 
-    async fn pulse(&self) -> Result<Pulse, TransportError> {
-        self.with(|fleet| fleet.pulse())
+    async fn counters(&self) -> Result<MapCounters, TransportError> {
+        self.with(|fleet| fleet.counters())
     }
 
     async fn members(&self) -> Result<Members, TransportError> {
@@ -249,7 +249,7 @@ impl FleetMap for MemoryFleet {
         &self,
         id: MemberId,
         names: &[Urn],
-    ) -> Result<Option<Vec<Listed>>, TransportError> {
+    ) -> Result<Option<Vec<ListOutcome>>, TransportError> {
         check_names(names)?;
         self.with(|fleet| {
             fleet.members.get(&id)?;
@@ -270,10 +270,10 @@ impl FleetMap for MemoryFleet {
         Ok(0)
     }
 
-    async fn swept(&self, unswept: u64) -> Result<(), TransportError> {
+    async fn swept(&self, unswept_since: MapVersion) -> Result<(), TransportError> {
         self.with(|fleet| {
-            if fleet.unswept == unswept {
-                fleet.unswept = 0;
+            if fleet.unswept_since == unswept_since {
+                fleet.unswept_since = MapVersion(0);
             }
         })
     }

@@ -3,7 +3,7 @@
 //! - [`scripts`]: the fields of the map, and each change of them
 //! - [`names`]: the values of listed names
 //! - [`reader`]: reads the map with plain commands, at both ends
-//! - [`pulse`]: heartbeats and counters
+//! - [`counters`]: heartbeats and counters
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,16 +22,16 @@ use crate::bus::redis::resp::{Driver, ReplyTimeout};
 use crate::bus::redis::{LEASE_COMMAND, lease};
 use crate::bus::transport::TransportError;
 use crate::bus::transport::fleet::{
-    FleetMap, Heartbeats, Listed, MAX_NAMES, MemberId, MemberProfile, Members, Pulse, check_names,
-    check_profile,
+    FleetMap, Heartbeats, ListOutcome, MAX_NAMES, MapCounters, MapVersion, MemberId, MemberProfile,
+    Members, check_names, check_profile,
 };
 use crate::urn::Urn;
 use scripts::{ANNOUNCE, FORGET_NODE, JOIN, LIST, REMOVE, SWEEP, SWEPT, UNLIST};
 
 pub(super) use reader::MapReader;
 
+mod counters;
 mod names;
-mod pulse;
 mod reader;
 mod scripts;
 
@@ -135,14 +135,14 @@ impl FleetMap for RedisFleet {
         Ok(into_u64(&written.await?) == Some(1))
     }
 
-    async fn heartbeat(&self, id: MemberId) -> Result<Option<Pulse>, TransportError> {
+    async fn heartbeat(&self, id: MemberId) -> Result<Option<MapCounters>, TransportError> {
         let member = Some(decimal(id.0));
-        pulse::read(&self.commands.link()?, &self.keys, member).await
+        counters::read(&self.commands.link()?, &self.keys, member).await
     }
 
-    async fn pulse(&self) -> Result<Pulse, TransportError> {
-        let pulse = pulse::read(&self.commands.link()?, &self.keys, None).await?;
-        pulse.ok_or_else(unexpected)
+    async fn counters(&self) -> Result<MapCounters, TransportError> {
+        let counters = counters::read(&self.commands.link()?, &self.keys, None).await?;
+        counters.ok_or_else(unexpected)
     }
 
     async fn members(&self) -> Result<Members, TransportError> {
@@ -160,7 +160,7 @@ impl FleetMap for RedisFleet {
         &self,
         id: MemberId,
         names: &[Urn],
-    ) -> Result<Option<Vec<Listed>>, TransportError> {
+    ) -> Result<Option<Vec<ListOutcome>>, TransportError> {
         check_names(names)?;
         let shards = names::by_shard(names);
         let arguments = vec![decimal(id.0), packed(id)];
@@ -168,12 +168,12 @@ impl FleetMap for RedisFleet {
             Resp3Frame::Null => return Ok(None),
             owners => into_array(owners).filter(|owners| owners.len() == names.len()),
         };
-        let mut listed = vec![Listed::Here; names.len()];
+        let mut listed = vec![ListOutcome::Here; names.len()];
         let places = shards.values().flatten();
         for (place, owner) in places.zip(owners.ok_or_else(unexpected)?) {
             let owner = into_u64(&owner).ok_or_else(unexpected)?;
             if owner != 0 {
-                listed[*place] = Listed::There(MemberId(owner));
+                listed[*place] = ListOutcome::There(MemberId(owner));
             }
         }
         Ok(Some(listed))
@@ -194,9 +194,9 @@ impl FleetMap for RedisFleet {
         next.ok_or_else(unexpected)
     }
 
-    async fn swept(&self, unswept: u64) -> Result<(), TransportError> {
+    async fn swept(&self, unswept_since: MapVersion) -> Result<(), TransportError> {
         let keys = vec![self.keys.fleet()];
-        let noted = self.script(SWEPT, keys, vec![decimal(unswept)]);
+        let noted = self.script(SWEPT, keys, vec![decimal(unswept_since.0)]);
         noted.await.map(drop)
     }
 

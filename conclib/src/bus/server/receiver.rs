@@ -8,7 +8,7 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, sleep};
 use tracing::{debug, info, warn};
 
-use crate::bus::fleet::ListedRequests;
+use crate::bus::fleet::FencedSink;
 use crate::bus::link::ewma::EwmaSize;
 use crate::bus::link::log_once::{Anomaly, LogOnce};
 use crate::bus::link::ordered::OrderedFutures;
@@ -58,7 +58,7 @@ pub(super) struct RequestReceiver {
     epoch: Epoch,
     requests: Arc<RequestTracker>,
     /// Takes the replies to requests for listed names, in a fleet.
-    listed_requests: Option<Arc<ListedRequests>>,
+    fenced_sink: Option<Arc<FencedSink>>,
     fence: Arc<Fence>,
     /// Recognizes duplicates, so that no request is executed twice.
     dedup: Deduplicator,
@@ -91,9 +91,9 @@ impl RequestReceiver {
         fence: Arc<Fence>,
     ) -> Self {
         let fleet = shared.fleet.clone();
-        let listed = fleet.map(|fleet| ListedRequests::new(requests.clone(), fleet));
+        let listed = fleet.map(|fleet| FencedSink::new(requests.clone(), fleet));
         Self {
-            listed_requests: listed.map(Arc::new),
+            fenced_sink: listed.map(Arc::new),
             held: HeldRequests::new(shared.undelivered.clone()),
             shared,
             epoch,

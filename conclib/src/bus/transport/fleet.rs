@@ -44,7 +44,7 @@ pub(crate) struct Heartbeats(pub(crate) u64);
 /// The name of a server process and of the history of its data: under another one, writes may be lost.
 /// Empty if the server hides either.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct ServerTerm(pub(crate) String);
+pub(crate) struct ServerIdentity(pub(crate) String);
 
 /// The stage of a member's life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,22 +98,22 @@ pub(crate) struct Members {
 
 /// The counters of the map. Those of Redis are read one after the other.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Pulse {
-    /// Read before the counters, on the same connection: the counters are never older than their term.
-    pub(crate) term: ServerTerm,
+pub(crate) struct MapCounters {
+    /// Read before the counters, on the same connection: the counters are never those of an earlier server.
+    pub(crate) server: ServerIdentity,
     pub(crate) version: MapVersion,
     /// Rises when names are freed for which other members stand by.
     pub(crate) freed: u64,
     /// The version at which a member was removed last that may have left listed names; 0 if every shard
     /// was swept since.
-    pub(crate) unswept: u64,
+    pub(crate) unswept_since: MapVersion,
     /// The heartbeats of all members, in any order.
     pub(crate) heartbeats: Vec<(MemberId, Heartbeats)>,
 }
 
 /// The outcome of listing a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Listed {
+pub(crate) enum ListOutcome {
     /// The caller has the name.
     Here,
     /// Another living member has it, and the map notes that a member stands by for it.
@@ -143,10 +143,10 @@ pub(crate) trait FleetMap: Send + Sync {
     -> Result<bool, TransportError>;
 
     /// Counts a heartbeat; `None` if the caller is no member any more.
-    async fn heartbeat(&self, id: MemberId) -> Result<Option<Pulse>, TransportError>;
+    async fn heartbeat(&self, id: MemberId) -> Result<Option<MapCounters>, TransportError>;
 
     /// Reads the counters of the map.
-    async fn pulse(&self) -> Result<Pulse, TransportError>;
+    async fn counters(&self) -> Result<MapCounters, TransportError>;
 
     /// Reads the members.
     async fn members(&self) -> Result<Members, TransportError>;
@@ -161,7 +161,7 @@ pub(crate) trait FleetMap: Send + Sync {
         &self,
         id: MemberId,
         names: &[Urn],
-    ) -> Result<Option<Vec<Listed>>, TransportError>;
+    ) -> Result<Option<Vec<ListOutcome>>, TransportError>;
 
     /// Frees those of up to [`MAX_NAMES`] names that `id` has, even if it is no member any more. A name that
     /// another member stands by for is that of [`MemberId::NONE`] from then on, so that clients wait until
@@ -172,8 +172,8 @@ pub(crate) trait FleetMap: Send + Sync {
     /// the position for the next call, 0 after the last one.
     async fn sweep(&self, shard: u8, position: u64) -> Result<u64, TransportError>;
 
-    /// Notes that every shard was swept, unless a member was removed since `unswept` was read.
-    async fn swept(&self, unswept: u64) -> Result<(), TransportError>;
+    /// Notes that every shard was swept, unless a member was removed since `unswept_since` was read.
+    async fn swept(&self, unswept_since: MapVersion) -> Result<(), TransportError>;
 
     /// Deletes the inboxes and the list of epochs of a node whose lease has expired or was released.
     /// Does nothing while a process has its lease.

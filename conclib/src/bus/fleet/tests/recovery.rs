@@ -81,7 +81,7 @@ async fn listed_name_stays_when_the_map_is_lost() {
     let stands_by = Listing::StandsBy { member: "a".into() };
     until(&others[0], stands_by.clone()).await;
     let map = map(&config).await;
-    for (id, heartbeats) in map.pulse().await.unwrap().heartbeats {
+    for (id, heartbeats) in map.counters().await.unwrap().heartbeats {
         assert!(map.remove(id, heartbeats).await.unwrap());
     }
     let start = Instant::now();
@@ -109,7 +109,9 @@ async fn listing_that_the_map_has_lost_is_written_again() {
     let other = map.join(&profile("other")).await.unwrap();
     let listed = map.list(other, &urns).await.unwrap();
     let listed = listed.unwrap();
-    let back = listed.iter().filter(|listed| **listed == Listed::There(id));
+    let back = listed
+        .iter()
+        .filter(|listed| **listed == ListOutcome::There(id));
     assert_eq!(back.count(), urns.len());
 }
 

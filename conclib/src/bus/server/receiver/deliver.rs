@@ -8,7 +8,7 @@ use tracing::{debug, field, warn};
 
 use crate::actor::any::{AnyActor, Undelivered};
 use crate::actor::listing::Listing;
-use crate::bus::fleet::ListedRequests;
+use crate::bus::fleet::FencedSink;
 use crate::bus::link::log_once::{Anomaly, printable};
 use crate::bus::protocol::{Kind, Received, payload_size};
 use crate::bus::server::receiver::{Intake, MAX_DEADLINE, RequestReceiver};
@@ -144,7 +144,7 @@ impl RequestReceiver {
         };
         self.dedup.record(request.origin, deadline, now);
         let responder = responder.with_attributes(request.attributes, Some(&mut held));
-        let responder = match self.listed_requests(&*actor, request.is_direct) {
+        let responder = match self.fenced_sink(&*actor, request.is_direct) {
             Some(listed) => responder.with_sink(listed.clone()),
             None => responder,
         };
@@ -174,12 +174,8 @@ impl RequestReceiver {
     }
 
     /// The sink of a request for the only actor of a name in a fleet.
-    fn listed_requests(
-        &self,
-        actor: &dyn AnyActor,
-        is_direct: bool,
-    ) -> Option<&Arc<ListedRequests>> {
-        let listed = self.listed_requests.as_ref().filter(|_| !is_direct)?;
+    fn fenced_sink(&self, actor: &dyn AnyActor, is_direct: bool) -> Option<&Arc<FencedSink>> {
+        let listed = self.fenced_sink.as_ref().filter(|_| !is_direct)?;
         let is_listed = |listing: &Listing| *listing == Listing::Listed;
         actor.listing()?.is(is_listed).then_some(listed)
     }

@@ -167,7 +167,7 @@ impl World {
 
     /// Has the map lose all of its members, or some of its names.
     async fn lose_the_map(&mut self) {
-        let members = self.map.pulse().await.unwrap().heartbeats;
+        let members = self.map.counters().await.unwrap().heartbeats;
         let loses_members = self.random.bool();
         for (id, heartbeats) in members {
             if loses_members {
@@ -187,14 +187,14 @@ impl World {
     /// Entries of the map that are of no living member, a while after the last event.
     pub(super) async fn left_behind(&self) -> Option<String> {
         sleep(90 * SECOND).await;
-        let pulse = self.map.pulse().await.unwrap();
-        let members = pulse.heartbeats.len();
-        let is_clean = members == self.members.len() && pulse.unswept == 0;
+        let counters = self.map.counters().await.unwrap();
+        let members = counters.heartbeats.len();
+        let is_clean = members == self.members.len() && counters.unswept_since.0 == 0;
         (!is_clean).then(|| {
             let living = self.members.len();
             format!(
                 "the map has {members} members, and {living} live; {}",
-                pulse.unswept
+                counters.unswept_since.0
             )
         })
     }

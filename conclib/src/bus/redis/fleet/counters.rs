@@ -1,4 +1,4 @@
-//! The counters of the map and the term of the server, read together.
+//! The counters of the map and the identity of the server, read together.
 
 use fred::types::Value;
 
@@ -9,7 +9,7 @@ use crate::bus::redis::fleet::scripts::HEARTBEAT;
 use crate::bus::redis::library::{LibraryLink, eval, unexpected};
 use crate::bus::transport::TransportError;
 use crate::bus::transport::fleet::{
-    Heartbeats, MAX_MEMBERS, MapVersion, MemberId, Pulse, ServerTerm,
+    Heartbeats, MAX_MEMBERS, MapCounters, MapVersion, MemberId, ServerIdentity,
 };
 
 /// Counts a heartbeat of a member, if one is named, and reads the counters behind it: with plain commands,
@@ -18,8 +18,8 @@ pub(super) async fn read(
     link: &LibraryLink,
     keys: &Keys,
     member: Option<Value>,
-) -> Result<Option<Pulse>, TransportError> {
-    // The term comes first: counters that are older than their term would be taken for later ones.
+) -> Result<Option<MapCounters>, TransportError> {
+    // The identity comes first: counters of an earlier server would be taken for those of the later one.
     let mut commands = vec![
         ("INFO", vec!["server".into()]),
         ("INFO", vec!["replication".into()]),
@@ -41,11 +41,11 @@ pub(super) async fn read(
     }
     // A user may not be allowed to read them.
     let info: Vec<_> = replies.into_iter().filter_map(Result::ok).collect();
-    let pulse = pulse(term(&info), counters, &heartbeats.into_array());
-    pulse.map(Some).ok_or_else(unexpected)
+    let counters = parse(identity(&info), counters, &heartbeats.into_array());
+    counters.map(Some).ok_or_else(unexpected)
 }
 
-fn pulse(term: ServerTerm, counters: Value, heartbeats: &[Value]) -> Option<Pulse> {
+fn parse(server: ServerIdentity, counters: Value, heartbeats: &[Value]) -> Option<MapCounters> {
     let counters = counters.into_array();
     let [version, freed, unswept] = &counters[..] else {
         return None;
@@ -57,11 +57,11 @@ fn pulse(term: ServerTerm, counters: Value, heartbeats: &[Value]) -> Option<Puls
         Some((MemberId(id), Heartbeats(number(count))))
     };
     let heartbeats = heartbeats.chunks(2).filter_map(read);
-    Some(Pulse {
-        term,
+    Some(MapCounters {
+        server,
         version: MapVersion(number(version)),
         freed: number(freed),
-        unswept: number(unswept),
+        unswept_since: MapVersion(number(unswept)),
         heartbeats: heartbeats.take(MAX_MEMBERS).collect(),
     })
 }
@@ -71,8 +71,8 @@ fn number(value: &Value) -> u64 {
     names::number(value.as_u64()).unwrap_or_default()
 }
 
-/// The term of the server by what it says about itself.
-fn term(info: &[Value]) -> ServerTerm {
+/// The identity of the server by what it says about itself.
+fn identity(info: &[Value]) -> ServerIdentity {
     let fact = |name: &str| {
         let sections = info.iter().filter_map(Value::as_bytes_str);
         let mut found = sections.filter_map(|section| {
@@ -82,8 +82,8 @@ fn term(info: &[Value]) -> ServerTerm {
         found.next().filter(|value| !value.is_empty())
     };
     match (fact("run_id:"), fact("master_replid:")) {
-        (Some(process), Some(data)) => ServerTerm(format!("{process}:{data}")),
-        _ => ServerTerm::default(),
+        (Some(process), Some(data)) => ServerIdentity(format!("{process}:{data}")),
+        _ => ServerIdentity::default(),
     }
 }
 
@@ -92,19 +92,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn term_is_known_only_as_a_whole() {
+    fn identity_is_known_only_as_a_whole() {
         let server = "# Server\r\nredis_version:7.0.15\r\nrun_id:ab\r\ntcp_port:6379\r\n";
         let replication =
             "# Replication\r\nrole:master\r\nmaster_replid:cd\r\nmaster_replid2:00\r\n";
-        let term = |sections: &[&str]| {
+        let identified = |sections: &[&str]| {
             let sections: Vec<_> = sections.iter().map(|section| (*section).into()).collect();
-            term(&sections).0
+            identity(&sections).0
         };
-        assert_eq!(term(&[server, replication]), "ab:cd");
-        assert_eq!(term(&[server]), "");
-        assert_eq!(term(&[replication]), "");
-        assert_eq!(term(&["run_id:\r\n", replication]), "");
-        assert_eq!(term(&[]), "");
+        assert_eq!(identified(&[server, replication]), "ab:cd");
+        assert_eq!(identified(&[server]), "");
+        assert_eq!(identified(&[replication]), "");
+        assert_eq!(identified(&["run_id:\r\n", replication]), "");
+        assert_eq!(identified(&[]), "");
     }
 
     #[test]
@@ -115,16 +115,16 @@ mod tests {
         };
         let heartbeats = ["5", "7", "x", "1", "6", "many", "8"].map(Value::from);
         let read = |version: &str| {
-            let pulse = pulse(ServerTerm::default(), counters(version), &heartbeats);
-            pulse.unwrap()
+            let counters = parse(ServerIdentity::default(), counters(version), &heartbeats);
+            counters.unwrap()
         };
-        let pulse = read("12");
+        let counters = read("12");
         assert_eq!(
-            (pulse.version, pulse.freed, pulse.unswept),
-            (MapVersion(12), 0, 0)
+            (counters.version, counters.freed, counters.unswept_since),
+            (MapVersion(12), 0, MapVersion(0))
         );
         let expected = [(5, 7), (6, 0)].map(|(id, count)| (MemberId(id), Heartbeats(count)));
-        assert_eq!(pulse.heartbeats, expected);
+        assert_eq!(counters.heartbeats, expected);
         for wrong in ["", "1e300", "281474976710656", "99999999999999999999"] {
             assert_eq!(read(wrong).version, MapVersion(0), "{wrong}");
         }

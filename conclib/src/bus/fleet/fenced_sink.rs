@@ -11,18 +11,18 @@ use crate::reply::remote::{Origin, Outcome, Responder, ResponseSink};
 
 /// Takes the replies to requests for listed names to the sink of all requests. Those that wait in a mailbox
 /// when the member's fence closes are refused: another member may have listed the name since.
-pub(crate) struct ListedRequests {
+pub(crate) struct FencedSink {
     inner: Arc<dyn ResponseSink>,
     membership: Arc<Membership>,
 }
 
-impl ListedRequests {
+impl FencedSink {
     pub(crate) fn new(inner: Arc<dyn ResponseSink>, membership: Arc<Membership>) -> Self {
         Self { inner, membership }
     }
 }
 
-impl ResponseSink for ListedRequests {
+impl ResponseSink for FencedSink {
     fn is_revoked(&self) -> bool {
         self.inner.is_revoked() || !self.membership.speaks_for_names()
     }

@@ -1,4 +1,4 @@
-//! The nodes of members that were removed, whose inboxes are to be deleted. No I/O.
+//! Remembers the nodes of members that were removed, whose inboxes are to be deleted. No I/O.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -12,24 +12,24 @@ const DELAYS: [Duration; 2] = [Duration::from_secs(10), Duration::from_secs(70)]
 /// The number of nodes that are remembered.
 const MAX_NODES: usize = 1_024;
 
-/// The nodes of members that were removed.
+/// The nodes of removed members whose inboxes are to be deleted.
 #[derive(Default)]
-pub(super) struct ForgottenNodes {
+pub(super) struct InboxCleanup {
     /// In the order of their removals.
-    nodes: VecDeque<ForgottenNode>,
+    nodes: VecDeque<RemovedNode>,
 }
 
-struct ForgottenNode {
+struct RemovedNode {
     node: String,
     removed: Instant,
     /// The number of times that it was forgotten.
     attempts: usize,
 }
 
-impl ForgottenNodes {
+impl InboxCleanup {
     pub(super) fn add(&mut self, node: &str, now: Instant) {
         if self.nodes.len() < MAX_NODES {
-            self.nodes.push_back(ForgottenNode {
+            self.nodes.push_back(RemovedNode {
                 node: node.to_owned(),
                 removed: now,
                 attempts: 0,
@@ -59,7 +59,7 @@ mod tests {
     #[test]
     fn node_is_forgotten_after_a_while_and_once_more() {
         let start = Instant::now();
-        let mut nodes = ForgottenNodes::default();
+        let mut nodes = InboxCleanup::default();
         nodes.add("a", start);
         let due: Vec<_> = (0..100)
             .filter(|second| {
