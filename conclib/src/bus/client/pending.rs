@@ -35,7 +35,7 @@ pub(crate) struct PendingRequests {
     /// Starts at random, so that the ids of two clients are unrelated.
     next_id: u64,
     /// The keys of requests that were given new ids, by the ids with which their askers know them.
-    keys: HashMap<u64, u64>,
+    current_ids: HashMap<u64, u64>,
     /// The routes of requests, if the client is in a fleet.
     router: Option<Box<Router>>,
     /// Requests that have ended while others were looked at, with their errors: to be ended outside the
@@ -55,7 +55,7 @@ pub(crate) struct Batch {
 struct PendingRequest {
     reply: Reply<Bytes>,
     /// The id with which its asker knows it: that of its first frame.
-    ticket: u64,
+    original: u64,
     /// The node that it goes to. `None` is the client's own, or none yet if it has a route.
     link: Option<Arc<NodeLink>>,
     /// Its way through a fleet.
@@ -102,7 +102,7 @@ impl PendingRequests {
             own_node: 0,
             buffer: BytesMut::new(),
             next_id: first_id,
-            keys: HashMap::new(),
+            current_ids: HashMap::new(),
             router: None,
             refused: Vec::new(),
             closed: false,
@@ -234,8 +234,8 @@ impl PendingRequests {
     }
 
     /// True if the bus has stored the message of a durable request that has not ended.
-    pub(crate) fn is_stored(&self, ticket: u64) -> bool {
-        let entry = self.requests.get(&self.key(ticket));
+    pub(crate) fn is_stored(&self, original: u64) -> bool {
+        let entry = self.requests.get(&self.current_id(original));
         entry.is_some_and(|entry| entry.delivered == Delivered::Stored)
     }
 
@@ -285,7 +285,7 @@ impl PendingRequests {
     pub(super) fn fail_all(&mut self, ids: &[u64], error: &AskError) -> Vec<Reply<Bytes>> {
         let mut failed = Vec::new();
         for id in ids {
-            if !self.bounces(*id, error) {
+            if !self.reroute(*id, error) {
                 failed.extend(self.end(*id));
             }
         }
@@ -354,8 +354,8 @@ impl PendingRequests {
     }
 
     /// Removes a request at its deadline; returns its progress.
-    pub(crate) fn give_up(&mut self, ticket: u64) -> Option<Delivered> {
-        self.remove(self.key(ticket)).map(|entry| {
+    pub(crate) fn give_up(&mut self, original: u64) -> Option<Delivered> {
+        self.remove(self.current_id(original)).map(|entry| {
             entry.reply.forget();
             entry.delivered
         })
@@ -365,10 +365,10 @@ impl PendingRequests {
     /// cancelled, if it is an ask that was given to the connection. `own` is the link to the client's own node.
     pub(super) fn abandon(
         &mut self,
-        ticket: u64,
+        original: u64,
         own: &Arc<NodeLink>,
     ) -> Option<(u64, Arc<NodeLink>)> {
-        let id = self.key(ticket);
+        let id = self.current_id(original);
         let entry = self.remove(id)?;
         let is_cancelled = entry.kind == Kind::Ask && entry.delivered != Delivered::No;
         let link = entry.link(own).filter(|_| is_cancelled).cloned();
@@ -398,11 +398,11 @@ impl PendingRequests {
     }
 
     /// The key of a request that its asker knows by this id.
-    fn key(&self, ticket: u64) -> u64 {
-        if self.keys.is_empty() {
-            return ticket;
+    fn current_id(&self, original: u64) -> u64 {
+        if self.current_ids.is_empty() {
+            return original;
         }
-        self.keys.get(&ticket).copied().unwrap_or(ticket)
+        self.current_ids.get(&original).copied().unwrap_or(original)
     }
 
     fn remove(&mut self, id: u64) -> Option<PendingRequest> {
@@ -414,7 +414,7 @@ impl PendingRequests {
             None => {}
         }
         if entry.route.is_some() {
-            self.left(id, &entry);
+            self.removed(id, &entry);
         }
         Some(entry)
     }
@@ -425,7 +425,7 @@ impl PendingRequest {
     fn new(id: u64, reply: Reply<Bytes>, (frame, bytes): (Frame, usize), kind: Kind) -> Self {
         Self {
             reply,
-            ticket: id,
+            original: id,
             link: None,
             route: None,
             frame,

@@ -14,23 +14,23 @@ use crate::urn::Urn;
 
 /// Time for which a member is avoided after it has refused a request: one that fails fast has little to do,
 /// and would get all requests otherwise.
-const AVOIDED: Duration = Duration::from_secs(1);
+const AVOID_TIME: Duration = Duration::from_secs(1);
 
 /// Time for which a member counts as closed that does not serve and has not said that it leaves.
-const CLOSED: Duration = Duration::from_millis(250);
+const CLOSED_TIME: Duration = Duration::from_millis(250);
 
 /// Time for which a member does not serve, as far as requests have shown, after which none waits for it. A
 /// process that starts again has joined by then, and members that are gone were removed by others.
-const ABSENT: Duration = Duration::from_secs(7);
+const ABSENT_AFTER: Duration = Duration::from_secs(7);
 
 /// Time without a request for an absent member after which that is forgotten: it may have served meanwhile.
 const ABSENCE_MEMORY: Duration = Duration::from_secs(60);
 
 /// Time for which names may not be listed again after the map has lost its members.
-const RECOVERY: Duration = Duration::from_secs(7);
+const RECOVERY_TIME: Duration = Duration::from_secs(7);
 
 /// Time without an answer, while requests wait for one, after which a member is avoided.
-pub(super) const SILENT: Duration = Duration::from_secs(1);
+pub(super) const SILENT_AFTER: Duration = Duration::from_secs(1);
 
 /// The members of a fleet, as a client knows them.
 #[derive(Default)]
@@ -70,8 +70,8 @@ pub(super) struct RoutedMember {
 
 /// The reasons against a member, the weakest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Doubt {
-    Nothing,
+enum Penalty {
+    None,
     /// It has refused a request, or does not answer.
     Avoided,
     /// It is about to leave.
@@ -104,12 +104,12 @@ impl RoutedMember {
 
     /// Notes that it has refused a request that others may take.
     pub(super) fn refused(&mut self, now: Instant) {
-        self.avoided = Some(now + AVOIDED);
+        self.avoided = Some(now + AVOID_TIME);
     }
 
     /// Notes that it does not serve now.
     pub(super) fn closed(&mut self, now: Instant) {
-        self.closed = Some(now + CLOSED);
+        self.closed = Some(now + CLOSED_TIME);
         let is_recent = |last: Instant| now.saturating_duration_since(last) <= ABSENCE_MEMORY;
         let known = self.absent.filter(|(_, last)| is_recent(*last));
         self.absent = Some((known.map_or(now, |(since, _)| since), now));
@@ -119,7 +119,7 @@ impl RoutedMember {
     /// True if it is on the map, and has not served for long.
     fn is_absent(&self, now: Instant) -> bool {
         self.absent
-            .is_some_and(|(since, _)| now.saturating_duration_since(since) >= ABSENT)
+            .is_some_and(|(since, _)| now.saturating_duration_since(since) >= ABSENT_AFTER)
     }
 
     /// True if requests can be given to it, as far as is known.
@@ -133,17 +133,17 @@ impl RoutedMember {
     /// True if requests wait for it, and it has not answered for a while.
     pub(super) fn is_silent(&self, now: Instant) -> bool {
         let heard = self.heard.filter(|_| self.requests > 0);
-        heard.is_some_and(|heard| now.saturating_duration_since(heard) >= SILENT)
+        heard.is_some_and(|heard| now.saturating_duration_since(heard) >= SILENT_AFTER)
     }
 
-    fn doubt(&self, now: Instant) -> Doubt {
+    fn penalty(&self, now: Instant) -> Penalty {
         let is_avoided = self.avoided.is_some_and(|until| now < until);
         if self.state == MemberState::Draining {
-            Doubt::Draining
+            Penalty::Draining
         } else if is_avoided || self.is_silent(now) || self.link.backpressure.is_full() {
-            Doubt::Avoided
+            Penalty::Avoided
         } else {
-            Doubt::Nothing
+            Penalty::None
         }
     }
 
@@ -242,13 +242,13 @@ impl RoutedMembers {
     }
 
     /// True if a member serves.
-    pub(super) fn serve(&self) -> bool {
+    pub(super) fn any_serves(&self) -> bool {
         self.all.iter().any(RoutedMember::serves)
     }
 
     /// True if the map has members, and none of them serves: they have ended, and no process has removed them.
-    pub(super) fn are_absent(&self, now: Instant) -> bool {
-        self.serve()
+    pub(super) fn all_are_absent(&self, now: Instant) -> bool {
+        self.any_serves()
             && self
                 .all
                 .iter()
@@ -258,12 +258,12 @@ impl RoutedMembers {
     /// True if a member may have names that it has not tried to list yet.
     pub(super) fn may_list(&self, now: Instant) -> bool {
         let is_listing = |member: &RoutedMember| member.state == MemberState::Listing;
-        let is_recent = |lost| now.saturating_duration_since(lost) < RECOVERY;
+        let is_recent = |lost| now.saturating_duration_since(lost) < RECOVERY_TIME;
         self.lost.is_some_and(is_recent) || self.all.iter().any(is_listing)
     }
 
     /// True if a member has left that shared this name: another one may take its place.
-    pub(super) fn have_left(&self, urn: &Urn) -> bool {
+    pub(super) fn has_lost_sharer(&self, urn: &Urn) -> bool {
         self.left.contains(urn)
     }
 
@@ -276,12 +276,12 @@ impl RoutedMembers {
     }
 
     /// True if members share this name.
-    pub(super) fn share(&self, urn: &Urn) -> bool {
+    pub(super) fn is_shared(&self, urn: &Urn) -> bool {
         self.shared.contains_key(urn)
     }
 
     /// Chooses among the members that share a name, without those that were tried: of two at random the
-    /// one with less load, among those with the least doubt. (Mitzenmacher, "The Power of Two Choices in
+    /// one with less load, among those with the least penalty. (Mitzenmacher, "The Power of Two Choices in
     /// Randomized Load Balancing", 2001.)
     pub(super) fn choose(&self, urn: &Urn, tried: &[MemberId], now: Instant) -> Option<MemberId> {
         let indices = self.shared.get(urn)?;
@@ -290,8 +290,8 @@ impl RoutedMembers {
         }
         let sharing = indices.iter().filter_map(|i| self.all.get(*i));
         let untried = || sharing.clone().filter(|member| !tried.contains(&member.id));
-        let least = untried().map(|member| member.doubt(now)).min()?;
-        let best = || untried().filter(|member| member.doubt(now) == least);
+        let least = untried().map(|member| member.penalty(now)).min()?;
+        let best = || untried().filter(|member| member.penalty(now) == least);
         let count = best().count();
         let first = fastrand::usize(..count);
         let second = if count > 1 {
@@ -323,7 +323,7 @@ impl RoutedMembers {
         );
         let both_serve = [first, second]
             .iter()
-            .all(|member| member.doubt(now) == Doubt::Nothing);
+            .all(|member| member.penalty(now) == Penalty::None);
         both_serve.then(|| {
             if second.load() < first.load() {
                 second.id

@@ -20,13 +20,13 @@ use crate::urn::Urn;
 
 /// Interval at which the version of the map is read, in case a notice was lost, and at which members that
 /// do not answer are looked for.
-const INTERVAL: Duration = Duration::from_secs(1);
+const ROUND_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Pause between two reads of the members.
-const PAUSE: Duration = Duration::from_millis(20);
+const READ_PAUSE: Duration = Duration::from_millis(20);
 
 /// Number of requests that are taken back at a time.
-const TAKEN_BACK: usize = 512;
+const MAX_TAKEN_BACK: usize = 512;
 
 /// Keeps the routes of a client up to date until it is closed.
 pub(in crate::bus::client) async fn refresh(shared: Arc<ClientShared>) {
@@ -50,39 +50,39 @@ async fn end_refused(shared: &ClientShared, refusals: &Notify) {
 }
 
 async fn keep_up_to_date(shared: &Arc<ClientShared>, wakes: &Notify) {
-    let mut times = Times {
-        round: Instant::now() + INTERVAL,
+    let mut schedule = Schedule {
+        round: Instant::now() + ROUND_INTERVAL,
         read: Instant::now(),
         call: Instant::now(),
     };
     let mut failures = 0;
     while !shared.closed.is_cancelled() {
         let now = Instant::now();
-        if now >= times.call {
-            if let Err(reason) = update(shared, &mut times, now).await {
+        if now >= schedule.call {
+            if let Err(reason) = update(shared, &mut schedule, now).await {
                 debug!(%reason, "cannot read the map of the fleet: trying again");
                 let pause = RECONNECT_BACKOFF.jittered_delay(failures, fastrand::f64());
-                times.call = Instant::now() + pause;
+                schedule.call = Instant::now() + pause;
                 failures += 1;
                 shared.with_router(Router::map_changed);
             } else {
                 failures = 0;
             }
         }
-        let next = shared.with_router(|router| router.next_work(Instant::now(), times.read));
+        let next = shared.with_router(|router| router.next_work(Instant::now(), schedule.read));
         let next = next
             .flatten()
-            .map_or(times.round, |next| next.min(times.round));
+            .map_or(schedule.round, |next| next.min(schedule.round));
         tokio::select! {
             () = shared.closed.cancelled() => {}
             () = wakes.notified() => {}
-            () = sleep_until(next.max(times.call)) => {}
+            () = sleep_until(next.max(schedule.call)) => {}
         }
     }
 }
 
 /// The earliest times of the next calls.
-struct Times {
+struct Schedule {
     /// Of those at intervals.
     round: Instant,
     /// Of a read of the members: there may be many, and they may change often.
@@ -94,20 +94,20 @@ struct Times {
 /// Does what is wanted now, and at intervals also what is due then.
 async fn update(
     shared: &Arc<ClientShared>,
-    times: &mut Times,
+    schedule: &mut Schedule,
     now: Instant,
 ) -> Result<(), TransportError> {
-    let is_round = now >= times.round;
+    let is_round = now >= schedule.round;
     if is_round {
-        times.round = now + INTERVAL;
+        schedule.round = now + ROUND_INTERVAL;
     }
-    let may_read = now >= times.read;
-    let wanted = shared.with_router(|router| router.take_wanted(now, may_read));
+    let may_read = now >= schedule.read;
+    let wanted = shared.with_router(|router| router.take_due(now, may_read));
     let Some((wants_members, names)) = wanted else {
         return Ok(());
     };
     if wants_members {
-        times.read = now + PAUSE;
+        schedule.read = now + READ_PAUSE;
     }
     let updated = async {
         update_members(shared, wants_members, is_round).await?;
@@ -115,7 +115,7 @@ async fn update(
         Ok(())
     };
     if let Err(reason) = updated.await {
-        shared.with_router(|router| router.look_again(names, Instant::now()));
+        shared.with_router(|router| router.retry_lookups(names, Instant::now()));
         return Err(reason);
     }
     look_up(shared, names).await?;
@@ -133,7 +133,7 @@ async fn look_up(shared: &ClientShared, mut rest: Vec<Urn>) -> Result<(), Transp
             Ok(found) => looked_up(shared, &names, &found),
             Err(reason) => {
                 rest.extend(names);
-                shared.with_router(|router| router.look_again(rest, Instant::now()));
+                shared.with_router(|router| router.retry_lookups(rest, Instant::now()));
                 return Err(reason);
             }
         }
@@ -222,7 +222,7 @@ async fn take_back(
     link: &NodeLink,
 ) -> Result<bool, TransportError> {
     let losses = shared.health.losses();
-    let (epoch, requests) = shared.pending().accepted_by(member, losses, TAKEN_BACK);
+    let (epoch, requests) = shared.pending().accepted_by(member, losses, MAX_TAKEN_BACK);
     let Some(epoch) = epoch else {
         return Ok(false);
     };
@@ -247,7 +247,7 @@ async fn take_back(
     let mut pending = shared.pending();
     if shared.health.losses() == losses {
         for (id, _) in was_there {
-            pending.bounces(id, &AskError::NoResponder);
+            pending.reroute(id, &AskError::NoResponder);
         }
     } else {
         was_there.for_each(|(id, _)| pending.refuse(id, UNKNOWN));

@@ -44,13 +44,13 @@ impl PendingRequests {
         let destination = self
             .router
             .as_mut()
-            .map(|router| router.place(&mut route, id, Instant::now()));
+            .map(|router| router.route(&mut route, id, Instant::now()));
         match destination {
             Some(Destination::To(link)) => {
                 link.begin_request();
                 entry.link = Some(link);
             }
-            Some(Destination::Refuse(error)) => return Err(error),
+            Some(Destination::Fail(error)) => return Err(error),
             Some(Destination::Hold) | None => {}
         }
         entry.route = Some(route);
@@ -61,8 +61,8 @@ impl PendingRequests {
     }
 
     /// True if a request waits for a member.
-    pub(in crate::bus::client) fn is_held(&self, ticket: u64) -> bool {
-        let entry = self.requests.get(&self.key(ticket));
+    pub(in crate::bus::client) fn is_held(&self, original: u64) -> bool {
+        let entry = self.requests.get(&self.current_id(original));
         entry.is_some_and(|entry| entry.route.is_some() && entry.link.is_none())
     }
 
@@ -74,19 +74,19 @@ impl PendingRequests {
         {
             router.heard(route, Instant::now());
         }
-        error.is_some_and(|error| self.bounces(id, error))
+        error.is_some_and(|error| self.reroute(id, error))
     }
 
     /// Gives a request that was certainly not executed, as its error says, to another member; false if it
     /// is to end.
-    pub(in crate::bus::client) fn bounces(&mut self, id: u64, error: &AskError) -> bool {
+    pub(in crate::bus::client) fn reroute(&mut self, id: u64, error: &AskError) -> bool {
         let Some(entry) = self.requests.get_mut(&id) else {
             return false;
         };
         let Some(mut route) = entry.route.take() else {
             return false;
         };
-        let (Some(bounce), Some(router)) = (route.bounce(error), &mut self.router) else {
+        let (Some(rejection), Some(router)) = (route.rejection(error), &mut self.router) else {
             entry.route = Some(route);
             return false;
         };
@@ -95,14 +95,14 @@ impl PendingRequests {
         }
         entry.delivered = Delivered::No;
         entry.epoch = None;
-        let refusal = (bounce, error.clone());
-        let next = router.bounced(&mut route, entry.ticket, refusal, Instant::now());
+        let refusal = (rejection, error.clone());
+        let next = router.rejected(&mut route, entry.original, refusal, Instant::now());
         entry.route = Some(route);
         match next {
-            Destination::To(link) => self.give_to(id, &link),
+            Destination::To(link) => self.send_to(id, &link),
             // A batch that has its former id may still be sent, or fail.
             Destination::Hold => drop(self.renew_id(id)),
-            Destination::Refuse(error) => self.refuse(id, error),
+            Destination::Fail(error) => self.refuse(id, error),
         }
         true
     }
@@ -113,8 +113,8 @@ impl PendingRequests {
         let Some(router) = &mut self.router else {
             return;
         };
-        for (ticket, is_newest) in router.take_released(urn) {
-            let id = self.key(ticket);
+        for (original, is_newest) in router.take_released(urn) {
+            let id = self.current_id(original);
             let (Some(entry), Some(router)) = (self.requests.get_mut(&id), &mut self.router) else {
                 continue;
             };
@@ -122,16 +122,16 @@ impl PendingRequests {
                 continue;
             };
             let next = if is_newest {
-                router.place_held(&mut route, ticket, now)
+                router.route_held(&mut route, original, now)
             } else {
                 // A later request may have been executed: this one would come out of its order.
-                Destination::Refuse(AskError::NoResponder)
+                Destination::Fail(AskError::NoResponder)
             };
             entry.route = Some(route);
             match next {
-                Destination::To(link) => self.give_to(id, &link),
+                Destination::To(link) => self.send_to(id, &link),
                 Destination::Hold => {}
-                Destination::Refuse(error) => self.refuse(id, error),
+                Destination::Fail(error) => self.refuse(id, error),
             }
         }
     }
@@ -141,8 +141,8 @@ impl PendingRequests {
         let Some(router) = &mut self.router else {
             return;
         };
-        for ticket in router.take_held(urn) {
-            let id = self.key(ticket);
+        for original in router.take_held(urn) {
+            let id = self.current_id(original);
             let entry = self.requests.get(&id);
             let route = entry.and_then(|entry| entry.route.as_ref());
             let refusal = route.and_then(|route| route.refusal());
@@ -151,7 +151,7 @@ impl PendingRequests {
     }
 
     /// Gives a request to a member, under a new id.
-    fn give_to(&mut self, former: u64, link: &Arc<NodeLink>) {
+    fn send_to(&mut self, former: u64, link: &Arc<NodeLink>) {
         let Some((id, entry)) = self.renew_id(former) else {
             return;
         };
@@ -170,7 +170,7 @@ impl PendingRequests {
         entry.is_repeated = false;
         entry.delivered = Delivered::No;
         entry.epoch = None;
-        self.keys.insert(entry.ticket, id);
+        self.current_ids.insert(entry.original, id);
         Some((id, self.requests.entry(id).insert_entry(entry).into_mut()))
     }
 
@@ -190,14 +190,14 @@ impl PendingRequests {
     }
 
     /// Notes that a request was removed.
-    pub(super) fn left(&mut self, id: u64, entry: &PendingRequest) {
-        if entry.ticket != id {
-            self.keys.remove(&entry.ticket);
+    pub(super) fn removed(&mut self, id: u64, entry: &PendingRequest) {
+        if entry.original != id {
+            self.current_ids.remove(&entry.original);
         }
         let (Some(route), Some(router)) = (&entry.route, &mut self.router) else {
             return;
         };
-        if router.ended(route, entry.ticket) {
+        if router.ended(route, entry.original) {
             let urn = route.urn().clone();
             self.release(&urn);
         }
@@ -215,7 +215,7 @@ impl PendingRequests {
         if let Some(router) = &mut self.router {
             for entry in its() {
                 if let Some(route) = &entry.route {
-                    router.may_be_executed(route, entry.ticket);
+                    router.may_be_executed(route, entry.original);
                 }
             }
         }
@@ -345,7 +345,7 @@ mod tests {
         let id = enter(&mut pending).unwrap();
         let mut first = batch(&[id]);
         pending.give(&mut first, EPOCH, 0);
-        assert!(pending.bounces(id, &AskError::NoResponder));
+        assert!(pending.reroute(id, &AskError::NoResponder));
         assert!(pending.is_held(id));
         // The batch is sent once more, and fails.
         pending.give(&mut first, EPOCH, 0);
@@ -354,7 +354,7 @@ mod tests {
         assert!(pending.accepted(&[id]).is_empty());
         assert_eq!(pending.give_up(id), Some(Delivered::No));
         assert_eq!(pending.len(), 0);
-        assert!(pending.keys.is_empty());
+        assert!(pending.current_ids.is_empty());
     }
 
     #[test]
