@@ -310,7 +310,9 @@ impl ProxyClient {
     }
 
     /// Checks that an actor system serves now: reads its lease from the bus, within the client's
-    /// [timeout](Config::timeout), and sends it nothing. A request that follows may end otherwise.
+    /// [timeout](Config::timeout), and sends it nothing. A request that follows may end otherwise. In a
+    /// [fleet](Config::fleet), it is enough that one member serves, whichever names that has; a client of
+    /// [one node](Self::node) asks for that one.
     ///
     /// # Errors
     ///

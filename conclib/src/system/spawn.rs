@@ -16,7 +16,6 @@ use crate::actor::cell::{
 use crate::actor::listing::NameKind;
 use crate::actor::stats::Phase;
 use crate::actor::{Actor, ActorRef, Context, IntoActor, Tick};
-use crate::deadlock::{Edge, Wait, WaitFor};
 use crate::error::panics;
 use crate::runner;
 use crate::runner::ActorGuard;
@@ -26,12 +25,14 @@ use crate::system::ActorSystem;
 use crate::urn::{ActorName, Urn, UrnError};
 
 use listing::ListingWait;
+use starting::Starting;
 
 pub use error::SpawnError;
 
 mod error;
 mod listing;
 mod restarts;
+mod starting;
 
 /// A builder of an actor, made by [`ActorSystem::spawn`] and its like: its methods configure the
 /// actor, and awaiting it starts the actor.
@@ -77,43 +78,6 @@ enum SpawnState<A: Actor, S> {
     /// The actor has started, and waits until its name is listed.
     AwaitsListing(ActorRef<A>, ListingWait),
     Complete,
-}
-
-/// The result of a start: the reason of the end, if the actor ended before it had started.
-type StartResult = Result<(), StopReason>;
-
-/// The wait for an actor that is starting.
-struct Starting {
-    /// Receives the result of the start.
-    started: oneshot::Receiver<StartResult>,
-    /// Records, if the spawner is an actor, that it waits for the new actor.
-    wait: Wait,
-}
-
-impl Starting {
-    /// The wait for an actor before its task is spawned. Such an actor waits for no other, so
-    /// this wait closes no cycle.
-    fn new<A: Actor>(cell: &Arc<ActorCell<A>>, started: oneshot::Receiver<StartResult>) -> Self {
-        let mut wait = Wait::default();
-        wait.record(|| Edge::new(cell.clone(), WaitFor::Started));
-        Self { started, wait }
-    }
-
-    fn poll<A: Actor>(
-        &mut self,
-        actor: &ActorRef<A>,
-        cx: &mut TaskContext<'_>,
-    ) -> Poll<Result<StartResult, oneshot::error::RecvError>> {
-        let started = Pin::new(&mut self.started).poll(cx);
-        let edge = || Edge::new(actor.cell().clone(), WaitFor::Started);
-        // This wait closes a cycle only if the new actor has begun to wait since it was spawned.
-        if started.is_pending()
-            && let Some(cycle) = self.wait.record(edge)
-        {
-            cycle.break_up();
-        }
-        started
-    }
 }
 
 impl<A: Actor> Spawn<A, Unsupervised> {
@@ -341,6 +305,19 @@ impl<A: Actor, S> Spawn<A, S> {
         ActorCell::new(name, sequence, self.mailbox, extras)
     }
 
+    /// Tells the system of an actor that other processes may look for, or that ticks in each of them.
+    fn announce(&self, system: &ActorSystem, actor: &dyn AnyActor) {
+        let core = system.core();
+        if actor.name_kind() != NameKind::Local
+            && let Some(lists) = core.name_lists()
+        {
+            lists.claimed(actor);
+        }
+        if self.parent.is_none() && ticks_in_each_member::<A>() {
+            core.note_ticking(std::any::type_name::<A>());
+        }
+    }
+
     /// Takes the URN and starts the task. An actor without `on_start` has started then, unless it
     /// has ticks, which count from the first poll of its task.
     fn begin(
@@ -391,14 +368,7 @@ impl<A: Actor, S> Spawn<A, S> {
             guard.end(StopReason::ParentStopped);
             return Err(SpawnError::ParentStopped { parent });
         }
-        if cell.name_kind() != NameKind::Local
-            && let Some(lists) = core.name_lists()
-        {
-            lists.claimed(&*cell);
-        }
-        if self.parent.is_none() && ticks_in_each_member::<A>() {
-            core.note_ticking(std::any::type_name::<A>());
-        }
+        self.announce(system, &*cell);
         let starting = result.map(|result| Starting::new(&cell, result));
         if at_once {
             cell.stats.enter(Phase::Running);

@@ -36,7 +36,8 @@ pub async fn readyz(client: ProxyClient) -> Response {
 
 /// Readiness, as a handler: 200 while an actor system [serves](ProxyClient::responder) that the client
 /// can ask, 503 otherwise. Each check reads the lease from the bus, and waits for that as long as an
-/// ask does: 5 s, or [`Config::timeout`](crate::Config::timeout).
+/// ask does: 5 s, or [`Config::timeout`](crate::Config::timeout). In a [fleet](crate::Config::fleet) it is
+/// enough that one member serves.
 ///
 /// The cause is logged as debug, and not sent.
 pub async fn readyz_with_responder(client: ProxyClient) -> Response {

@@ -140,3 +140,16 @@ async fn ticks_in_each_member_of_a_fleet_are_warned_of_once_unless_they_are_mean
         assert!(warnings.iter().all(are_meant), "{warnings:?}");
     }
 }
+
+#[test]
+fn node_beside_a_fleet_is_warned_of() {
+    logs::capture();
+    let _ = Config::memory().fleet().node("eu-1"); // deliberate
+    assert_eq!(logs::logged(), "");
+    let _ = Config::memory().node("eu-1").fleet();
+    let logged = logs::logged();
+    assert!(
+        logged.contains("leave `CONCLIB_NODE` unset") && logged.contains("node=eu-1"),
+        "{logged}"
+    );
+}

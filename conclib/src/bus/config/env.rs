@@ -78,7 +78,7 @@ impl Config {
             (url, address.to_url()),
             (namespace, self.namespace.clone()),
             (node, chosen_node.unwrap_or_default()),
-            (fleet, u8::from(self.fleet).to_string()),
+            (fleet, u8::from(self.is_in_fleet()).to_string()),
             (timeout, format_duration(self.timeout)),
         ];
         let paths = PATH_VARIABLES.into_iter().zip(self.access.paths());
@@ -126,7 +126,7 @@ impl Config {
             config.has_chosen_node = true;
         }
         if let (name, Some(value)) = fleet {
-            config.read_fleet(name, &value);
+            config = config.read_fleet(name, &value);
         }
         if let (name, Some(value)) = instance {
             config.check_name(name, &value);

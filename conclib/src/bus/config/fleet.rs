@@ -1,5 +1,7 @@
 //! The settings of a fleet.
 
+use tracing::warn;
+
 use crate::bus::config::{Config, DEFAULT_NODE};
 
 impl Config {
@@ -8,7 +10,8 @@ impl Config {
     /// serves the node, and a second one stands by.
     ///
     /// The node of a member is its [`instance`](Self::instance), or a generated name. A process with a
-    /// [`node`](Self::node) of its own is no member: it serves, or asks, that node as without a fleet.
+    /// [`node`](Self::node) of its own is no member: it serves, or asks, that node as without a fleet. If the
+    /// node is chosen before, as by `CONCLIB_NODE`, this logs a warning.
     ///
     /// ```
     /// use conclib::Config;
@@ -21,6 +24,13 @@ impl Config {
     /// ```
     #[must_use]
     pub fn fleet(mut self) -> Self {
+        if self.has_chosen_node {
+            warn!(
+                node = %self.node,
+                "a process with a node of its own is no member of a fleet: leave `CONCLIB_NODE` unset, and \
+                 name a member with `CONCLIB_INSTANCE`"
+            );
+        }
         self.fleet = true;
         self
     }
@@ -53,11 +63,15 @@ impl Config {
     }
 
     /// Sets the fleet from the value of a variable.
-    pub(super) fn read_fleet(&mut self, name: &'static str, value: &str) {
-        self.fleet = match value {
-            "1" | "true" => true,
-            "0" | "false" | "" => false,
-            other => return self.reject(name, format!("`{other}` is neither `1` nor `0`")),
-        };
+    pub(super) fn read_fleet(self, name: &'static str, value: &str) -> Self {
+        match value {
+            "1" | "true" => self.fleet(),
+            "0" | "false" | "" => self,
+            other => {
+                let mut config = self;
+                config.reject(name, format!("`{other}` is neither `1` nor `0`"));
+                config
+            }
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! The names of a system's actors, as a member lists them in its fleet. No I/O.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::HashSet;
 use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,13 +8,17 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
-use tracing::{info, warn};
+use tracing::info;
 
 use crate::actor::any::AnyActor;
 use crate::actor::listing::{Listing, ListingSlot, NameKind};
-use crate::bus::transport::fleet::{ListOutcome, MAX_NAMES, MAX_SHARED, MemberId};
+use crate::bus::transport::fleet::{ListOutcome, MemberId};
 use crate::core::{ListedFuture, NameLists};
 use crate::urn::Urn;
+
+use names::{MembershipStage, Names, Stage};
+
+mod names;
 
 /// The names of a system's actors that other processes may look for.
 pub(super) struct NameTable {
@@ -25,53 +29,6 @@ pub(super) struct NameTable {
     settled: Notify,
     /// Time for which a spawn waits for a name that another member has.
     wait: Duration,
-}
-
-#[derive(Default)]
-struct Names {
-    /// Names of which one member has each, in an order in which they are checked.
-    listed: BTreeMap<Urn, ListedName>,
-    /// The name that was checked last.
-    checked: Option<Urn>,
-    /// Names to be listed, in the order of their claims. The actors of some may have ended.
-    pending: VecDeque<Urn>,
-    /// Names to be freed, whose actors have ended.
-    ended: VecDeque<Urn>,
-    /// Names that other members have, by these members.
-    standing: HashMap<MemberId, HashSet<Urn>>,
-    /// Names that several members may have.
-    shared: BTreeMap<Urn, Arc<ListingSlot>>,
-    stage: MembershipStage,
-    /// The shared names are other ones than those that were announced.
-    shared_changed: bool,
-    /// The log says that there are too many shared names.
-    has_warned: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-enum MembershipStage {
-    #[default]
-    Member,
-    /// The member is about to leave: its names stay until it has, and clients wait for them.
-    Leaving,
-    Ended,
-}
-
-struct ListedName {
-    slot: Arc<ListingSlot>,
-    stage: Stage,
-    /// The log says that the name stands by.
-    is_told: bool,
-}
-
-/// The progress of a name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    Pending,
-    /// A call to the map has it.
-    UnderWay,
-    Listed,
-    StandsBy(MemberId),
 }
 
 /// Names that one line of the log tells of.
@@ -305,93 +262,6 @@ impl NameTable {
         }
         self.state.lock().stage = MembershipStage::Ended;
         self.settled.notify_waiters();
-    }
-}
-
-impl Names {
-    fn claim(&mut self, urn: Urn, slot: Arc<ListingSlot>) {
-        let known = self.listed.get(&urn);
-        if known.is_some_and(|known| Arc::ptr_eq(&known.slot, &slot)) {
-            return;
-        }
-        slot.set(Listing::Pending);
-        let name = ListedName {
-            slot,
-            stage: Stage::Pending,
-            is_told: false,
-        };
-        self.forget(&urn);
-        self.pending.push_back(urn.clone());
-        self.listed.insert(urn, name);
-    }
-
-    fn share(&mut self, urn: Urn, slot: Arc<ListingSlot>) {
-        let known = self.shared.get(&urn);
-        if known.is_some_and(|known| Arc::ptr_eq(known, &slot)) {
-            return;
-        }
-        if self.shared.len() >= MAX_SHARED && !self.shared.contains_key(&urn) {
-            if !std::mem::replace(&mut self.has_warned, true) {
-                warn!(%urn, max = MAX_SHARED, "a member shares no more names: this one and further ones are not found by other processes");
-            }
-            return;
-        }
-        slot.set(Listing::Pending);
-        self.shared.insert(urn, slot);
-        self.shared_changed = true;
-    }
-
-    /// Removes a name from the table of listed ones; true if the map may have it.
-    fn forget(&mut self, urn: &Urn) -> bool {
-        let Some(name) = self.listed.remove(urn) else {
-            return false;
-        };
-        if let Stage::StandsBy(member) = name.stage
-            && let Some(standing) = self.standing.get_mut(&member)
-        {
-            standing.remove(urn);
-            if standing.is_empty() {
-                self.standing.remove(&member);
-            }
-        }
-        !matches!(name.stage, Stage::StandsBy(_)) // a call that was thought lost may have listed it
-    }
-
-    fn list_again(&mut self, urn: Urn) {
-        if let Some(name) = self.listed.get_mut(&urn) {
-            name.stage = Stage::Pending;
-            self.pending.push_back(urn);
-        }
-    }
-
-    /// Takes names to be freed, except those that other actors have claimed since.
-    fn take_ended(&mut self) -> Vec<Urn> {
-        let mut taken = Vec::new();
-        while self.stage == MembershipStage::Member
-            && taken.len() < MAX_NAMES
-            && let Some(urn) = self.ended.pop_front()
-        {
-            if !self.listed.contains_key(&urn) {
-                taken.push(urn);
-            }
-        }
-        taken
-    }
-
-    /// Takes names to be listed.
-    fn take_pending(&mut self) -> Vec<Urn> {
-        let mut taken = Vec::new();
-        while taken.len() < MAX_NAMES
-            && let Some(urn) = self.pending.pop_front()
-        {
-            if let Some(name) = self.listed.get_mut(&urn)
-                && name.stage == Stage::Pending
-            {
-                name.stage = Stage::UnderWay;
-                taken.push(urn);
-            }
-        }
-        taken
     }
 }
 

@@ -17,6 +17,8 @@ use crate::random::Uuid;
 use crate::urn::Urn;
 
 mod lookup;
+#[cfg(test)]
+mod tests;
 
 /// Pause before a name is looked up once more that has no place yet.
 const LOOKUP_PAUSE: Duration = Duration::from_millis(100);
@@ -161,7 +163,7 @@ impl Router {
         };
         match route.assigned {
             Some((_, Addressing::Listed(generation))) => {
-                name.ended(OriginalId(original), generation)
+                name.ended(OriginalId(original), generation);
             }
             Some(_) => return false,
             None => name.forget(OriginalId(original)),
