@@ -19,6 +19,7 @@ mod known_epochs;
 mod lease;
 mod library;
 mod pops;
+mod replicas;
 mod resp;
 mod sentinel;
 mod server;

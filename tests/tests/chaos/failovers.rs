@@ -82,6 +82,9 @@ impl ChaosFixture {
         } else {
             let replica = Redis::start(self.folder.join("second")).await;
             replica.replicate(&self.redis).await;
+            replica.is_replica().await;
+            // Clients of a fleet count the replicas once a second.
+            sleep(Duration::from_secs(2)).await;
             replica
         };
         replica.is_replica().await;

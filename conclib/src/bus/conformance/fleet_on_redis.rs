@@ -43,6 +43,25 @@ async fn members_of_lost_data_join_anew() {
     assert!(map.heartbeat(after).await.unwrap().is_some());
 }
 
+/// A replica that has become a primary may have a copy of a request that was taken back here.
+#[tokio::test]
+async fn replica_confirms_removals_until_it_is_a_primary() {
+    let redis = redis();
+    let (client, _replies) = fleet_client(&redis).await;
+    assert_eq!(client.are_writes_replicated().await, Ok(true), "no replica");
+    let address = redis.config().port().unwrap().to_string();
+    let replica = TestRedis::start(&["--replicaof", &format!("127.0.0.1 {address}")]);
+    while !redis.0.command(&["INFO", "replication"]).contains("state=online") {
+        sleep(Duration::from_millis(10)).await;
+    }
+    client.enqueue(Epoch(1), frames(&["a"])).await.unwrap();
+    client.take_back(Epoch(1), frames(&["a"])).await;
+    assert_eq!(client.are_writes_replicated().await, Ok(true));
+    client.version().await.unwrap(); // which counts replicas
+    replica.command(&["REPLICAOF", "NO", "ONE"]);
+    assert_eq!(client.are_writes_replicated().await, Ok(false));
+}
+
 #[tokio::test]
 async fn heartbeats_need_no_memory() {
     let redis = redis();

@@ -215,7 +215,8 @@ async fn take_back_from_silent(shared: &ClientShared) -> Result<(), TransportErr
 }
 
 /// Takes some requests back; false if there are none. After a connection was lost, the bus may have been set back to
-/// a time at which the member had not taken a request yet that it has executed: so nothing is certain then.
+/// a time at which the member had not taken a request yet that it has executed: so nothing is certain then. Nor is
+/// it while a replica may have taken the place of the bus for the member, which would find a copy there.
 async fn take_back(
     shared: &ClientShared,
     member: MemberId,
@@ -240,17 +241,25 @@ async fn take_back(
             return Err(error);
         }
     };
-    let was_there = ids
-        .into_iter()
-        .zip(taken)
-        .filter(|(_, was_there)| *was_there);
+    let taken = ids.into_iter().zip(taken);
+    let taken = taken.filter_map(|(id, was_there)| was_there.then_some(id));
+    let taken: Vec<_> = taken.collect();
+    if taken.is_empty() {
+        return Ok(true);
+    }
+    let is_replicated = transport.are_writes_replicated().await;
     let mut pending = shared.pending();
-    if shared.health.losses() == losses {
-        for (id, _) in was_there {
+    if is_replicated == Ok(true) && shared.health.losses() == losses {
+        for id in taken {
             pending.reroute(id, &AskError::NoResponder);
         }
     } else {
-        was_there.for_each(|(id, _)| pending.refuse(id, UNKNOWN));
+        debug!(
+            ?is_replicated,
+            requests = taken.len(),
+            "requests that were taken back may have been executed"
+        );
+        taken.into_iter().for_each(|id| pending.refuse(id, UNKNOWN));
     }
     Ok(true)
 }
