@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 // Names of the expansions, which do not depend on the modules that users see.
-pub use crate::actor::{Actor, Context, Handler, Handlers, RecipientQuery, Tick};
+pub use crate::actor::{Actor, Context, Handler, HandlerNames, Handlers, RecipientQuery, Tick};
 pub use crate::envelope::{RawCall, RequestEnvelope};
 pub use crate::error::Failure;
 pub use crate::message::wire_name::ComposedName;

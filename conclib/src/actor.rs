@@ -135,7 +135,7 @@ pub(crate) use snapshot::{ActorSnapshot, FailedActor};
 pub use tell::Tell;
 pub use tick::Tick;
 pub use timers::Timer;
-pub use traits::{Actor, DEFAULT_MAILBOX, Handler, Handlers, Outcome};
+pub use traits::{Actor, DEFAULT_MAILBOX, Handler, HandlerNames, Handlers, Outcome};
 pub use weak_ref::WeakActorRef;
 
 mod actor_ref;

@@ -21,19 +21,22 @@ use crate::actor::{FailedActor, FailureEvent};
 use crate::error::{AskError, panics};
 use crate::random::{self, Process};
 use crate::stop_reason::StopReason;
-use crate::urn::Urn;
+use crate::urn::{ActorName, Urn};
 
 pub(crate) use blocking_work::BlockingWork;
 pub use escalations::ActorFailure;
+pub use failure_log::FailureRecord;
 #[cfg(feature = "bus")]
 pub(crate) use name_lists::ListedFuture;
 pub(crate) use name_lists::NameLists;
 
 use escalations::Escalations;
+use failure_log::FailureLog;
 use registry::Registry;
 
 mod blocking_work;
 mod escalations;
+mod failure_log;
 mod name_lists;
 pub(crate) mod registry;
 
@@ -67,6 +70,8 @@ pub(crate) struct SystemCore {
     ticking: Mutex<BTreeSet<&'static str>>,
     /// Called for each failure of an actor.
     observers: Mutex<Vec<FailureObserver>>,
+    /// The last failures of actors.
+    failures: FailureLog,
     /// Failures of root actors, and ends of essential ones, that the program has not taken yet.
     pub(crate) escalations: Escalations,
     /// Closures of `spawn_blocking` that run.
@@ -142,6 +147,7 @@ impl Drop for SystemHandle {
 
 impl Host for SystemHandle {
     fn actor_failed(&self, event: &FailureEvent) {
+        self.core.failures.add(event);
         // A copy, so that an observer may add another.
         let observers = self.core.observers.lock().clone();
         for observer in observers {
@@ -175,6 +181,7 @@ impl Host for SystemHandle {
 
 impl ActorEnds for SystemCore {
     fn release(&self, actor: &dyn AnyActor) {
+        self.failures.decide(actor.name(), false);
         self.registry.release(actor);
         if let Some(lists) = self.name_lists() {
             lists.released(actor);
@@ -183,6 +190,10 @@ impl ActorEnds for SystemCore {
 
     fn note_failed(&self, actor: FailedActor, private: bool) {
         self.registry.note_failed(actor, private);
+    }
+
+    fn note_restart(&self, name: &ActorName) {
+        self.failures.decide(name, true);
     }
 
     fn escalate(&self, urn: Urn, reason: StopReason) {
@@ -198,6 +209,11 @@ impl SystemCore {
     /// Waits for the end of an actor that is [escalated](ActorEnds::escalate), and takes it.
     pub(crate) async fn next_escalation(&self) -> ActorFailure {
         self.escalations.next().await
+    }
+
+    /// The last failures of actors, the oldest first.
+    pub(crate) fn failures(&self) -> Vec<FailureRecord> {
+        self.failures.all()
     }
 
     /// Adds an observer of failures.

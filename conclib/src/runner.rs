@@ -149,6 +149,9 @@ async fn restart<A: Actor, S: StateSource<A>>(
         Ok(Ok(())) if matches!(end, StopReason::Idle) => Ok(()),
         Ok(Ok(())) => {
             cell.stats.restarted();
+            if let Some(system) = ctx.system_link().ends() {
+                system.note_restart(cell.name());
+            }
             Ok(())
         }
         Ok(Err(end)) => Err(end),

@@ -9,7 +9,7 @@ use crate::actor::{Actor, IntoActor};
 use crate::core::{SystemCore, SystemHandle};
 
 pub use crate::actor::failure_event::FailureEvent;
-pub use crate::core::{ActorFailure, LookupError};
+pub use crate::core::{ActorFailure, FailureRecord, LookupError};
 pub use crate::supervision::lifecycle::{Lifecycle, Supervised, Unsupervised};
 pub use on_demand::{OnDemand, OnDemandActors, OnDemandError};
 pub use shutdown::{Shutdown, ShutdownReport};
@@ -284,6 +284,40 @@ impl ActorSystem {
     /// ```
     pub fn on_failure(&self, observer: impl Fn(&FailureEvent) + Send + Sync + 'static) {
         self.core().observe_failures(Arc::new(observer));
+    }
+
+    /// The last 256 failures of actors, the oldest first, each with what followed: a restart, or the end of the
+    /// actor. [`on_failure`](Self::on_failure) hears of them as they happen.
+    ///
+    /// ```
+    /// use conclib::prelude::*;
+    ///
+    /// #[derive(ActorMessage, Serialize, Deserialize)]
+    /// #[message(response = u32)]
+    /// struct Parse(String);
+    ///
+    /// #[derive(Actor)]
+    /// #[actor(urn = "parser")]
+    /// struct Parser;
+    ///
+    /// #[handlers]
+    /// impl Parser {
+    ///     #[handler]
+    ///     fn parse(&mut self, Parse(text): Parse) -> Result<u32, Failure> { Ok(text.parse()?) }
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let system = ActorSystem::new();
+    /// let parser = system.spawn(Parser).await?;
+    /// parser.ask(Parse("x".into())).await.unwrap_err();
+    /// parser.stopped().await;
+    /// let failure = &system.failures()[0];
+    /// assert_eq!((failure.urn.as_str(), failure.message.as_deref()), ("parser", Some("Parse")));
+    /// assert_eq!((failure.text.as_str(), failure.restarted), ("invalid digit found in string", Some(false)));
+    /// # Ok(()) }
+    /// ```
+    pub fn failures(&self) -> Vec<FailureRecord> {
+        self.core().failures()
     }
 
     /// Waits for the end of an actor that the program must know of, and returns it: any end of an

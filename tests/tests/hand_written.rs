@@ -4,7 +4,7 @@ use std::future::{pending, ready};
 use std::time::Duration;
 
 use conclib::Terminated;
-use conclib::actor::{Handler, Handlers, RecipientQuery, Tick};
+use conclib::actor::{Handler, HandlerNames, Handlers, RecipientQuery, Tick};
 use conclib::prelude::*;
 use conclib::reply::Limit;
 use conclib::schedule::Schedule;
@@ -126,9 +126,12 @@ impl<const AT: Place> Handlers for Brittle<AT> {
         0
     }
 
-    fn handler_name(_: u16) -> &'static str {
+    fn handler(_: u16) -> HandlerNames {
         reach::<AT>(NAME);
-        "ping"
+        HandlerNames {
+            method: "ping",
+            message: Some(Ping::NAME),
+        }
     }
 
     fn limit(entry: &Entry) -> Option<Limit<'_>> {

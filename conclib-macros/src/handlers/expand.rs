@@ -248,14 +248,28 @@ impl Block {
     /// The handlers' names for snapshots. They are looked up by a number, since that is stored for each
     /// message.
     fn expand_numbers(&self, target: &Target<'_>) -> TokenStream {
-        let ty_generics = &target.ty_generics;
+        let Target {
+            krate, ty_generics, ..
+        } = target;
         let numbered = || self.handlers.iter().zip(0_u16..);
         let numbers = numbered().map(|(Handler { cfgs, variant, .. }, number)| {
             quote!(#(#cfgs)* __ConclibKind::#variant(..) => #number,)
         });
-        let names = numbered().map(|(Handler { variant, .. }, number)| {
-            let name = variant.unraw().to_string();
-            quote!(#number => #name,)
+        let names = numbered().map(|(handler, number)| {
+            let Handler {
+                cfgs,
+                variant,
+                message,
+                ..
+            } = handler;
+            let method = variant.unraw().to_string();
+            quote! {
+                #(#cfgs)*
+                #number => #krate::HandlerNames {
+                    method: #method,
+                    message: ::core::option::Option::Some(<#message as #krate::ActorMessage>::NAME),
+                },
+            }
         });
         let raw = self
             .raw
@@ -269,12 +283,13 @@ impl Block {
                 }
             }
 
-            fn handler_name(
-                __number: ::core::primitive::u16,
-            ) -> &'static ::core::primitive::str {
+            fn handler(__number: ::core::primitive::u16) -> #krate::HandlerNames {
                 match __number {
                     #(#names)*
-                    _ => #raw,
+                    _ => #krate::HandlerNames {
+                        method: #raw,
+                        message: ::core::option::Option::None,
+                    },
                 }
             }
         }

@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 
 use super::cell::{ActorCell, Thread, Visibility};
 use super::control::{Signal, StopCause};
-use super::failure_event::handler_name;
+use super::failure_event::handler_names;
 use super::links::EssentialEnd;
 use super::listing::{Listing, ListingSlot, NameKind};
 use super::snapshot::{ActorSnapshot, RunningHandler};
@@ -303,7 +303,7 @@ impl<A: Handlers> AnyActor for ActorCell<A> {
             parent: self.parent().map(|parent| parent.name().to_urn()),
             phase: stats.phase,
             running: stats.running.map(|(handler, elapsed)| RunningHandler {
-                name: handler_name::<A>(handler).into(),
+                name: handler_names::<A>(handler).method.into(),
                 elapsed,
             }),
             queued: load.depth,

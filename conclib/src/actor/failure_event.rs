@@ -1,7 +1,7 @@
 //! Reports of failures to the observers of a system.
 
-use super::Handlers;
 use super::stats::Phase;
+use crate::actor::{HandlerNames, Handlers};
 use crate::error::{Failure, panics};
 use crate::urn::Urn;
 
@@ -20,6 +20,9 @@ pub struct FailureEvent {
     pub phase: Phase,
     /// The name of the handler that failed; `None` if none ran.
     pub handler: Option<&'static str>,
+    /// The name of its message, [`ActorMessage::NAME`](crate::ActorMessage::NAME); `None` if no handler ran, or
+    /// one that handles messages of many names.
+    pub message: Option<&'static str>,
     /// The error or the panic. It leads to the error that it was made from:
     /// [`Failure::downcast_ref`], [`Failure::as_error`].
     pub failure: Failure,
@@ -28,7 +31,7 @@ pub struct FailureEvent {
     pub is_supervised: bool,
 }
 
-/// The name of the handler with this number, also if hand-written code for it panics.
-pub(crate) fn handler_name<A: Handlers>(handler: u16) -> &'static str {
-    panics::catch(|| A::handler_name(handler)).unwrap_or("handler")
+/// The names of the handler with this number, also if hand-written code for them panics.
+pub(crate) fn handler_names<A: Handlers>(handler: u16) -> HandlerNames {
+    panics::catch(|| A::handler(handler)).unwrap_or_default()
 }

@@ -11,7 +11,7 @@ use crate::actor::{FailedActor, FailureEvent};
 use crate::error::AskError;
 use crate::stop_reason::StopReason;
 use crate::time::schedule::{Due, Schedule, TickDecision};
-use crate::urn::Urn;
+use crate::urn::{ActorName, Urn};
 
 /// A system that actors live in.
 pub(crate) trait Host: Any + Send + Sync {
@@ -35,6 +35,8 @@ pub(crate) trait ActorEnds: Send + Sync {
     /// Records that an actor has failed and will not start again, before its URN is freed. A private
     /// actor is not reported to the bus.
     fn note_failed(&self, actor: FailedActor, private: bool);
+    /// Records that an actor has started again after a failure.
+    fn note_restart(&self, name: &ActorName);
     /// Reports that a root actor that escalates has failed for good, or that an essential actor has
     /// ended.
     fn escalate(&self, urn: Urn, reason: StopReason);

@@ -37,24 +37,28 @@ pub struct FailedActor {
 }
 
 impl FailedActor {
-    /// The maximum length of the reason, in bytes.
-    const MAX_REASON: usize = 512;
-
     pub(crate) fn new(last: ActorSnapshot, reason: &StopReason) -> Self {
-        let mut reason = reason.to_string();
-        let ends = (0..=Self::MAX_REASON.min(reason.len())).rev();
-        let end = ends.into_iter().find(|end| reason.is_char_boundary(*end));
-        reason.truncate(end.unwrap_or(0));
-        reason.shrink_to_fit();
         Self {
             urn: last.urn,
             actor_type: last.actor_type,
             parent: last.parent,
-            reason,
+            reason: shortened(reason.to_string()),
             at: SystemTime::now(),
             failures: last.failures,
         }
     }
+}
+
+/// The maximum length of the text of a failure, in bytes.
+const MAX_TEXT: usize = 512;
+
+/// The beginning of a text that is to be kept.
+pub(crate) fn shortened(mut text: String) -> String {
+    let mut ends = (0..=MAX_TEXT.min(text.len())).rev();
+    let end = ends.find(|end| text.is_char_boundary(*end));
+    text.truncate(end.unwrap_or(0));
+    text.shrink_to_fit();
+    text
 }
 
 /// The state of one actor at one moment, in a [`Snapshot`](crate::snapshot::Snapshot).

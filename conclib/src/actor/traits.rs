@@ -9,6 +9,24 @@ use crate::message::ActorMessage;
 use crate::reply::{Limit, Reply};
 use crate::stop_reason::StopReason;
 
+/// The names of a handler, as snapshots and logs show them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HandlerNames {
+    /// The name of the method.
+    pub method: &'static str,
+    /// The name of its message, [`ActorMessage::NAME`]; `None` if it handles messages of many names.
+    pub message: Option<&'static str>,
+}
+
+impl Default for HandlerNames {
+    fn default() -> Self {
+        Self {
+            method: "handler",
+            message: None,
+        }
+    }
+}
+
 /// The default capacity of a mailbox, in messages.
 pub const DEFAULT_MAILBOX: usize = 1024;
 
@@ -178,9 +196,9 @@ pub trait Handlers: Sized + Send + 'static {
         0
     }
 
-    /// The name of the handler with this number, for snapshots.
-    fn handler_name(_number: u16) -> &'static str {
-        "handler"
+    /// The names of the handler with this number, for snapshots and logs.
+    fn handler(_number: u16) -> HandlerNames {
+        HandlerNames::default()
     }
 
     /// The deadline of the message's asker, if there is one: the result of [`Reply::limit`]. The

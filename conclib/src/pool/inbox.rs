@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::Pool;
-use crate::actor::{Actor, Context, Handler, Handlers, RecipientQuery};
+use crate::actor::{Actor, Context, Handler, HandlerNames, Handlers, RecipientQuery};
 use crate::deadlock::PendingReply;
 use crate::envelope::RequestEnvelope;
 use crate::error::Failure;
@@ -113,10 +113,13 @@ impl<W: Handlers> Handlers for Pool<W> {
         }
     }
 
-    fn handler_name(number: u16) -> &'static str {
+    fn handler(number: u16) -> HandlerNames {
         match number {
-            RESIZE => "resize",
-            number => W::handler_name(number),
+            RESIZE => HandlerNames {
+                method: "resize",
+                message: None,
+            },
+            number => W::handler(number),
         }
     }
 

@@ -8,10 +8,10 @@ use tracing::{debug, error};
 use crate::actor::any::AnyActor;
 use crate::actor::cell::ActorCell;
 use crate::actor::control::StopCause;
-use crate::actor::failure_event::handler_name;
+use crate::actor::failure_event::handler_names;
 use crate::actor::stats::Phase;
 use crate::actor::stopped::{ended, stopped_first};
-use crate::actor::{Actor, Context, FailureEvent};
+use crate::actor::{Actor, Context, FailureEvent, HandlerNames};
 use crate::deadlock::current::enter_last_span;
 use crate::error::Failure;
 use crate::runner::guard::{ActorGuard, ActorParts};
@@ -131,11 +131,16 @@ pub(super) fn failed<A: Actor, S: StateSource<A>>(
     failure: Failure,
 ) -> StopReason {
     let urn = cell.name();
-    let _span = enter_last_span(); // so that the log says which message failed
+    let _span = enter_last_span();
+    let names = running(cell);
+    let (handler, message_name) = (
+        names.map(|names| names.method),
+        names.and_then(|names| names.message),
+    );
     if S::RUNS_ONCE {
-        error!(%urn, %failure, "`{urn}` failed and will not start again: it is not supervised");
+        error!(%urn, handler, message_name, %failure, "`{urn}` failed and will not start again: it is not supervised");
     } else {
-        error!(%urn, %failure, "actor failed"); // its lifecycle logs whether it restarts
+        error!(%urn, handler, message_name, %failure, "actor failed"); // its lifecycle logs whether it restarts
     }
     report::<A, S>(cell, ctx, &failure);
     cell.stats.failed();
@@ -148,16 +153,22 @@ pub(super) fn report<A: Actor, S: StateSource<A>>(
     ctx: &Context<A>,
     failure: &Failure,
 ) {
-    let stats = cell.stats.read();
-    let handler = stats.running.map(|(handler, _)| handler_name::<A>(handler));
+    let names = running(cell);
     ctx.report(&FailureEvent {
         urn: cell.urn().clone(),
         actor_type: std::any::type_name::<A>(),
-        phase: stats.phase,
-        handler,
+        phase: cell.stats.phase(),
+        handler: names.map(|names| names.method),
+        message: names.and_then(|names| names.message),
         failure: failure.clone(),
         is_supervised: !S::RUNS_ONCE,
     });
+}
+
+/// The names of the handler that still counts as running, if one does.
+fn running<A: Actor>(cell: &ActorCell<A>) -> Option<HandlerNames> {
+    let (handler, _) = cell.stats.read().running?;
+    Some(handler_names::<A>(handler))
 }
 
 /// The reason of the end after an interruption.

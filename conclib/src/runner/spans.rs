@@ -65,7 +65,7 @@ fn begin_new_local<A: Handlers>(name: &ActorName, message: &A::Inbox) {
 /// The name of a message on the wire. An actor's traits have it only for each type of message, and not for
 /// an entry of the mailbox, which most messages never need.
 fn message_name<A: Handlers>(message: &A::Inbox) -> &'static str {
-    let mut name = A::handler_name(A::which(message)); // the pool's own message
+    let mut name = A::handler(A::which(message)).method; // the pool's own message
     A::recipient(&mut RecipientQuery::for_name(message, &mut name));
     name
 }

@@ -51,7 +51,11 @@ async fn replica_confirms_removals_until_it_is_a_primary() {
     assert_eq!(client.are_writes_replicated().await, Ok(true), "no replica");
     let address = redis.config().port().unwrap().to_string();
     let replica = TestRedis::start(&["--replicaof", &format!("127.0.0.1 {address}")]);
-    while !redis.0.command(&["INFO", "replication"]).contains("state=online") {
+    while !redis
+        .0
+        .command(&["INFO", "replication"])
+        .contains("state=online")
+    {
         sleep(Duration::from_millis(10)).await;
     }
     client.enqueue(Epoch(1), frames(&["a"])).await.unwrap();
