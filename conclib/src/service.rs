@@ -79,8 +79,9 @@ const RELEASE_TIMEOUT: Duration = Duration::from_millis(500);
 /// 1. It takes the [lease](acquire_lease) of its node: for as long as that takes, through outages of
 ///    Redis. A second process stands by here until the first one has ended.
 /// 2. It calls `start` with a new [`ActorSystem`], which `start` owns (`async |system|`): a handle, cheap to
-///    clone. It is called once, and may move what it has captured (`async move |system|`). State that is loaded now is current: a process before it that ended in good order has
-///    released the lease after its actors had saved theirs, and no other one serves from now on.
+///    clone. It is called once, and may move what it has captured (`async move |system|`). State that is loaded now is current (not in a [fleet](Config::fleet)): a process
+///    before it that ended in good order has released the lease after its actors had saved theirs, and no
+///    other one serves from now on.
 ///    [`ActorSystem::token`] is its fencing token.
 /// 3. It serves: other processes can ask the actors. Until then they hear
 ///    [`NoResponder`](crate::AskError::NoResponder).

@@ -31,7 +31,8 @@ pub(crate) const RETRY_AFTER: Duration = Duration::from_millis(50);
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[non_exhaustive]
 pub enum AskError {
-    /// Bus: no actor system is listening. Within a process: the system is shutting down, and starts the
+    /// Bus: no actor system serves the node, or no member of the [fleet](crate::Config::fleet) has the name now and
+    /// none is expected to by the deadline. Within a process: the system is shutting down, and starts the
     /// actor [on demand](crate::ActorSystem::on_demand) no more. The request was not executed.
     #[error("no actor system accepts the request now")]
     NoResponder,

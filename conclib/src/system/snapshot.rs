@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::actor::{ActorSnapshot, FailedActor};
+use crate::actor::{ActorSnapshot, FailedActor, Listing};
 use crate::system::ActorSystem;
 use crate::time::rfc3339::format_seconds;
 
@@ -124,13 +124,18 @@ impl fmt::Display for Snapshot {
                 actor.failures,
                 actor.restarts,
             )?;
-            match &actor.running {
-                Some(running) => {
-                    let elapsed = milliseconds(running.elapsed);
-                    writeln!(f, "  {} for {elapsed}", running.name)?;
-                }
-                None => writeln!(f)?,
-            }
+            let running = actor.running.as_ref().map(|running| {
+                let elapsed = milliseconds(running.elapsed);
+                format!("  {} for {elapsed}", running.name)
+            });
+            let listing =
+                (actor.listing != Listing::Local).then(|| format!("  ({})", actor.listing));
+            writeln!(
+                f,
+                "{}{}",
+                running.unwrap_or_default(),
+                listing.unwrap_or_default()
+            )?;
         }
         self.show_failed(f)
     }

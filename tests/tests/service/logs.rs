@@ -1,5 +1,7 @@
 //! The lines of the log at the turns of a node.
 
+use std::time::Duration;
+
 use conclib::bus::{ProxyEnd, acquire_lease};
 use conclib::prelude::*;
 use conclib::service::Service;
@@ -152,4 +154,36 @@ fn node_beside_a_fleet_is_warned_of() {
         logged.contains("leave `CONCLIB_NODE` unset") && logged.contains("node=eu-1"),
         "{logged}"
     );
+}
+
+#[derive(Actor)]
+#[actor(urn = "clerk")]
+struct Clerk;
+
+#[handlers]
+impl Clerk {}
+
+#[tokio::test(start_paused = true)]
+async fn name_that_others_share_is_an_error_of_the_one_that_has_listed_it() {
+    for lists_first in [true, false] {
+        logs::capture();
+        let config = Config::memory().fleet();
+        let [sharing, listing] = [ActorSystem::new(), ActorSystem::new()];
+        sharing.spawn(Clerk).shared().await.unwrap();
+        listing.spawn(Clerk).await.unwrap();
+        let systems = if lists_first {
+            [&listing, &sharing]
+        } else {
+            [&sharing, &listing]
+        };
+        for system in systems {
+            start_proxy(system, &config).await.unwrap();
+            tokio::time::sleep(Duration::from_secs(5)).await;
+        }
+        let found = lines("another member shares a name that this one has listed");
+        assert!(
+            found.len() == 1 && found[0].contains("write `.shared()`"),
+            "{found:?}"
+        );
+    }
 }

@@ -295,15 +295,15 @@ impl<M: ActorMessage> Call<M> {
         let shared = self.client.shared();
         match &mut self.durable {
             None => self.client.send(urn, request),
-            Some(_) if self.client.target_is_node() => Err(AskError::BadRequest {
-                reason: "durable messages go to the node of the config, and not to another one"
-                    .to_owned(),
-            }),
             Some(_) if shared.is_in_fleet => Err(AskError::BadRequest {
                 reason:
                     "durable messages do not go to a fleet yet: give the process that handles them \
                          a node of its own (`Config::node`), and ask it by a client for that node"
                         .to_owned(),
+            }),
+            Some(_) if self.client.target_is_node() => Err(AskError::BadRequest {
+                reason: "durable messages go to the node of the config, and not to another one"
+                    .to_owned(),
             }),
             Some(durable) => {
                 let mut store = durable.begin(deadline, M::RETRY)?;

@@ -236,12 +236,20 @@ impl ClientShared {
             return;
         };
         let why = format!("no actor system has served there for {MAX_ABSENCE:?}");
-        if advice.is_news {
-            warn!(
-                "{why}: connecting anew from time to time, since another Redis may have taken its place"
-            );
+        if !advice.is_news {
+            return self.transport.reconnect(&why);
         }
-        self.transport.reconnect(&why);
+        warn!(
+            "{why}: connecting anew from time to time, since another Redis may have taken its place"
+        );
+        let (transport, is_in_fleet) = (self.transport.clone(), self.is_in_fleet);
+        let node = self.link.keys.node().to_owned();
+        drop(self.runtime.spawn(async move {
+            if !is_in_fleet {
+                look_for_fleet(&*transport, &node).await;
+            }
+            transport.reconnect(&why);
+        }));
     }
 
     /// Reads what a client has to know before its first request.
@@ -364,5 +372,19 @@ impl ClientShared {
         for reply in waiting {
             reply.refuse(AskError::Closed);
         }
+    }
+}
+
+/// Warns if the namespace has a fleet, which a client that asks one node does not ask.
+async fn look_for_fleet(transport: &dyn ClientTransport, node: &str) {
+    // A user without the rights of a fleet cannot see it.
+    let members = transport.members().await.map(|members| members.all.len());
+    if let Ok(members @ 1..) = members {
+        warn!(
+            node,
+            members,
+            "this client asks one node, and the namespace has a fleet: set `CONCLIB_FLEET=1` \
+             (`Config::fleet`) to ask its members"
+        );
     }
 }

@@ -27,8 +27,8 @@ impl Config {
         if self.has_chosen_node {
             warn!(
                 node = %self.node,
-                "a process with a node of its own is no member of a fleet: leave `CONCLIB_NODE` unset, and \
-                 name a member with `CONCLIB_INSTANCE`"
+                "a process with a node of its own is no member of a fleet, and its clients ask this node only: \
+                 leave `CONCLIB_NODE` unset, and name a member with `CONCLIB_INSTANCE`"
             );
         }
         self.fleet = true;

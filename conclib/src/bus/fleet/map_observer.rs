@@ -9,6 +9,7 @@ use crate::bus::fleet::membership::GONE_AFTER;
 use crate::bus::transport::fleet::{
     Heartbeats, MapCounters, MapVersion, Member, MemberId, MemberState, Members, ServerIdentity,
 };
+use crate::urn::Urn;
 
 /// Time for which a member that has left stays in the map: clients wait for its names meanwhile.
 const LEFT_TIME: Duration = Duration::from_secs(60);
@@ -63,6 +64,20 @@ impl MapObserver {
     /// The node of a member.
     pub(super) fn node_of(&self, id: MemberId) -> Option<&str> {
         self.member(id).map(|member| &*member.profile.node)
+    }
+
+    /// The names that other members share, with their nodes.
+    pub(super) fn shared_by_others(&self, own: MemberId) -> impl Iterator<Item = (&Urn, &str)> {
+        let others = self
+            .members
+            .all
+            .iter()
+            .filter(move |member| member.id != own);
+        let living = others.filter(|member| member.profile.state != MemberState::Left);
+        living.flat_map(|Member { profile, .. }| {
+            let shared = profile.shared.iter();
+            shared.map(|urn| (urn, &*profile.node))
+        })
     }
 
     /// True if this is a member that has not left.

@@ -1,11 +1,12 @@
 //! The task of a member: joins the fleet, counts heartbeats, lists names, removes members that are gone,
 //! and leaves.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::bus::fleet::inbox_cleanup::InboxCleanup;
 use crate::bus::fleet::map_observer::MapObserver;
@@ -133,6 +134,8 @@ struct MemberSession<'a> {
     standbys: StandbyRetry,
     /// Nodes of members that this one has removed.
     inbox_cleanup: InboxCleanup,
+    /// Names that this member has listed and others share, as the log says.
+    contested: HashSet<Urn>,
     outage: Outage,
 }
 
@@ -148,6 +151,7 @@ impl<'a> MemberSession<'a> {
             freed: Default::default(),
             standbys: StandbyRetry::new(Instant::now()),
             inbox_cleanup: InboxCleanup::default(),
+            contested: HashSet::new(),
             outage: Outage::default(),
         }
     }
@@ -286,6 +290,7 @@ impl<'a> MemberSession<'a> {
         }
         if changes.has_other_members {
             self.map.set_members(self.membership.map.members().await?);
+            self.check_shared_names();
             if !self.standbys.is_paused(now) {
                 names.retry(|member| !self.map.is_living(member));
             }
@@ -348,10 +353,7 @@ impl<'a> MemberSession<'a> {
                 freed.map(|()| true)
             }
             NameWork::List(pending) => match map.list(self.id, pending).await {
-                Ok(Some(outcomes)) => {
-                    self.listed(pending, outcomes);
-                    Ok(true)
-                }
+                Ok(Some(outcomes)) => self.listed(pending, outcomes).await.map(|()| true),
                 Ok(None) => Ok(false),
                 Err(reason) => Err(reason),
             },
@@ -362,13 +364,37 @@ impl<'a> MemberSession<'a> {
         done.map(Some)
     }
 
-    fn listed(&self, urns: &[Urn], outcomes: Vec<ListOutcome>) {
+    /// Notes the outcome of listing names, with the nodes of the members that have them.
+    async fn listed(
+        &mut self,
+        urns: &[Urn],
+        outcomes: Vec<ListOutcome>,
+    ) -> Result<(), TransportError> {
+        let is_unknown = |outcome: &ListOutcome| match outcome {
+            ListOutcome::There(member) => self.map.node_of(*member).is_none(),
+            ListOutcome::Here => false,
+        };
+        if outcomes.iter().any(is_unknown) {
+            self.map.set_members(self.membership.map.members().await?);
+        }
         let node_of = |member: MemberId| {
             let known = self.map.node_of(member);
             known.map_or_else(|| member.0.to_string(), str::to_owned)
         };
         let outcomes = urns.iter().cloned().zip(outcomes);
         self.membership.names.listed(outcomes, node_of);
+        self.check_shared_names();
+        Ok(())
+    }
+
+    /// Logs names that this member has listed, and others share: all requests come here then.
+    fn check_shared_names(&mut self) {
+        let shared = self.map.shared_by_others(self.id);
+        for (urn, node) in self.membership.names.listed_among(shared) {
+            if self.contested.insert(urn.clone()) {
+                error!(%urn, shared_by = node, "another member shares a name that this one has listed, and gets no requests for it: write `.shared()` where its actor is spawned");
+            }
+        }
     }
 
     /// Writes the state and the shared names of this member into the map; false if it is no member.

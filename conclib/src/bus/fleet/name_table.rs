@@ -158,7 +158,7 @@ impl NameTable {
             info!(%urn, names = gained.names, "the names of actors that stood by are listed now");
         }
         if let Some((urn, member)) = standing.first {
-            info!(%urn, %member, names = standing.names, "other members of the fleet have the names of actors: standing by");
+            info!(%urn, holder_node = %member, names = standing.names, "other members of the fleet have the names of actors: standing by");
         }
         self.settled.notify_waiters();
     }
@@ -239,6 +239,22 @@ impl NameTable {
     pub(super) fn are_settled(&self) -> bool {
         let names = self.state.lock();
         names.pending.is_empty() && !names.shared_changed
+    }
+
+    /// The names among those that others share that this member has listed, with the nodes of the others.
+    pub(super) fn listed_among<'a>(
+        &self,
+        shared: impl Iterator<Item = (&'a Urn, &'a str)>,
+    ) -> Vec<(&'a Urn, &'a str)> {
+        let names = self.state.lock();
+        if names.listed.is_empty() {
+            return Vec::new();
+        }
+        let is_listed = |(urn, _): &(&Urn, &str)| {
+            let name = names.listed.get(*urn);
+            name.is_some_and(|name| name.stage == Stage::Listed)
+        };
+        shared.filter(is_listed).collect()
     }
 
     /// True if names stand by.

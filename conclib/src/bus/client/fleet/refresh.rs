@@ -259,7 +259,9 @@ async fn take_back(
             requests = taken.len(),
             "requests that were taken back may have been executed"
         );
-        taken.into_iter().for_each(|id| pending.refuse(id, UNKNOWN));
+        for id in taken {
+            pending.refuse(id, UNKNOWN);
+        }
     }
     Ok(true)
 }

@@ -39,7 +39,8 @@ pub(super) fn repeat_unreceived(publisher: Arc<ReplyPublisher>, frame: ReplyFram
 
 impl ReplyPublisher {
     fn record_unreceived(&self, frame: &ReplyFrame) {
+        let bytes = frame.encoded.len();
         self.log
-            .record(Anomaly::UnreceivedReply, &frame.encoded.len());
+            .record(Anomaly::UnreceivedReply, &format_args!("{bytes} bytes"));
     }
 }
