@@ -163,4 +163,5 @@ mod tell;
 mod tick;
 mod timers;
 mod traits;
+pub(crate) mod type_counters;
 mod weak_ref;

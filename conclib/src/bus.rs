@@ -13,7 +13,7 @@
 //! - `proxy`: server and durable messages of one actor system
 //! - `lease`: a lease that is held before it is served
 
-mod client;
+pub(crate) mod client;
 pub(crate) mod config;
 #[cfg(test)]
 pub(crate) mod conformance;
@@ -30,7 +30,7 @@ pub(crate) mod protocol;
 mod proxy;
 #[cfg(feature = "redis")]
 mod redis;
-mod server;
+pub(crate) mod server;
 pub(crate) mod transport;
 
 #[cfg(feature = "tower")]

@@ -17,6 +17,7 @@ use crate::actor::any::AnyActor;
 use crate::actor::closures::RunningClosures;
 use crate::actor::control::StopCause;
 use crate::actor::host::{ActorEnds, Host, HostLink, SystemLink};
+use crate::actor::type_counters::{TypeCounters, TypeNumber};
 use crate::actor::{FailedActor, FailureEvent};
 use crate::error::{AskError, panics};
 use crate::random::{self, Process};
@@ -30,10 +31,12 @@ pub use failure_log::FailureRecord;
 pub(crate) use name_lists::ListedFuture;
 pub(crate) use name_lists::NameLists;
 
+use actor_types::ActorTypes;
 use escalations::Escalations;
 use failure_log::FailureLog;
 use registry::Registry;
 
+mod actor_types;
 mod blocking_work;
 mod escalations;
 mod failure_log;
@@ -54,6 +57,8 @@ pub(crate) struct SystemCore {
     pub(crate) token: Arc<FencingToken>,
     /// Names the system in the URNs that it generates.
     process: OnceLock<Process>,
+    /// The counters of its actor types.
+    types: ActorTypes,
     /// The sequence number of the next actor.
     sequence: AtomicU64,
     /// True if spawns are refused.
@@ -209,6 +214,16 @@ impl SystemCore {
     /// Waits for the end of an actor that is [escalated](ActorEnds::escalate), and takes it.
     pub(crate) async fn next_escalation(&self) -> ActorFailure {
         self.escalations.next().await
+    }
+
+    /// The number of an actor type in this system.
+    pub(crate) fn type_number<A: 'static>(&self) -> TypeNumber {
+        self.types.number::<A>()
+    }
+
+    /// The counters of all actor types.
+    pub(crate) fn types(&self) -> Vec<Arc<TypeCounters>> {
+        self.types.all()
     }
 
     /// The last failures of actors, the oldest first.

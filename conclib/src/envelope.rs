@@ -190,10 +190,11 @@ impl RequestEnvelope {
             return None;
         };
         match codec.decode(&self.contents) {
-            Ok(message) => Some((
-                message,
-                Reply::remote(self.responder, codec.encode_response),
-            )),
+            Ok(message) => {
+                self.responder.opened();
+                let reply = Reply::remote(self.responder, codec.encode_response);
+                Some((message, reply))
+            }
             Err(error) => {
                 self.responder.refuse(AskError::BadRequest {
                     reason: error.to_string(),

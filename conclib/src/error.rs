@@ -6,6 +6,11 @@ pub use ask::{AskError, Delivered};
 pub use child_failure::ChildFailure;
 pub use failure::Failure;
 pub use failure_cause::FailureCause;
+pub use kind::AskErrorKind;
+#[cfg(feature = "bus")]
+pub(crate) use outcomes::OutcomeCounters;
+#[cfg(feature = "bus")]
+pub(crate) use outcomes::{ErrorCount, OutcomeCounts};
 pub use tell::TellError;
 
 #[cfg(feature = "bus")]
@@ -17,5 +22,8 @@ mod failure;
 mod failure_cause;
 pub(crate) mod failure_text;
 pub(crate) mod http;
+mod kind;
+#[cfg(feature = "bus")]
+pub(crate) mod outcomes;
 pub(crate) mod panics;
 mod tell;

@@ -286,6 +286,34 @@ pub mod snapshot {
     pub use crate::system::snapshot::Snapshot;
 }
 
+/// Counters of everything that happens, is lost or is refused, as plain data.
+///
+/// | counters of | read by |
+/// |---|---|
+/// | the actors of a system, by type | [`ActorSystem::metrics`] |
+/// | the requests that come to a system from the bus | [`Proxy::stats`](bus::Proxy::stats) |
+/// | the requests of a client | [`ProxyClient::stats`](bus::ProxyClient::stats) |
+/// | the last failures of actors, one by one | [`ActorSystem::failures`] |
+///
+/// Counters only rise. They are kept whether or not they are read, and reading them stops nothing: counters
+/// that are read together may be a few messages apart. All types implement serde's traits.
+///
+/// A message that passes several places counts at each: a request from the bus that finds a full mailbox is an
+/// `Overloaded` of the client, of the proxy, and of the actor's type.
+pub mod metrics {
+    #[cfg(feature = "bus")]
+    pub use crate::bus::client::counters::ClientStats;
+    #[cfg(feature = "bus")]
+    pub use crate::bus::link::log_once::{Anomaly, AnomalyCount};
+    #[cfg(feature = "bus")]
+    pub use crate::bus::server::counters::{DurableStats, ProxyStats};
+    pub use crate::core::FailureRecord;
+    #[cfg(feature = "bus")]
+    pub use crate::error::outcomes::{ErrorCount, OutcomeCounts};
+    pub use crate::stop_reason::StopKind;
+    pub use crate::system::metrics::{ActorTypeMetrics, LostCount, StopCount, SystemMetrics};
+}
+
 /// Names that nearly every program with actors needs: `use conclib::prelude::*;`.
 ///
 /// These are the traits and macros, the types of the crate's root that appear in actors and in `main`,

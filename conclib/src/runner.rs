@@ -13,12 +13,14 @@ use std::task::Poll;
 use crate::actor::Actor;
 use crate::actor::cell::ActorCell;
 use crate::actor::stats::Phase;
+use crate::actor::type_counters::TypeCounter;
 use crate::core::spawn_task;
 use crate::deadlock::current::Current;
 use crate::envelope::RequestEnvelope;
 use crate::error::panics::{catch, drop_quietly};
-use crate::error::{AskError, Failure};
+use crate::error::{AskError, AskErrorKind, Failure};
 use crate::mailbox::Batch;
+use crate::reply::remote::last_refusal;
 use crate::stop_reason::StopReason;
 use crate::supervision::lifecycle::Unsupervised;
 use crate::supervision::lifecycle::sealed::StateSource;
@@ -68,6 +70,7 @@ pub(crate) fn start_task<A: Actor, S: StateSource<A>>(
             log_last_failure(ctx.urn(), &end, "it has no thread");
             report::<A, Unsupervised>(&guard.cell, ctx, &failure); // no supervision starts it again
             guard.cell.stats.failed();
+            guard.cell.actor_type().count(TypeCounter::Failures);
             guard.end(end);
             Err(failure)
         }
@@ -149,6 +152,7 @@ async fn restart<A: Actor, S: StateSource<A>>(
         Ok(Ok(())) if matches!(end, StopReason::Idle) => Ok(()),
         Ok(Ok(())) => {
             cell.stats.restarted();
+            cell.actor_type().count(TypeCounter::Restarts);
             if let Some(system) = ctx.system_link().ends() {
                 system.note_restart(cell.name());
             }
@@ -277,7 +281,10 @@ fn prepare<A: Actor>(inbox: &mut Option<A::Inbox>, cell: &ActorCell<A>) {
     }
     if let Some(limit) = inbox.as_ref().and_then(A::limit) {
         match limit.start() {
-            None => *inbox = None,
+            None => {
+                cell.count_lost(AskErrorKind::Timeout, 1);
+                *inbox = None;
+            }
             deadline => Current::set_deadline(deadline),
         }
     }
@@ -292,12 +299,16 @@ fn prepare_request<A: Actor>(
     envelope: Box<RequestEnvelope>,
     cell: &ActorCell<A>,
 ) -> Option<A::Inbox> {
-    if envelope.is_too_late() {
+    if let Some(kind) = envelope.responder.refuse_if_late() {
+        cell.count_lost(kind, 1);
         return None;
     }
     let deadline = envelope.responder.awaited_until();
     let span = spans::of_request(cell.name(), &envelope);
-    let message = A::decode(envelope)?;
+    let Some(message) = A::decode(envelope) else {
+        cell.count_lost(last_refusal().unwrap_or(AskErrorKind::BadRequest), 1);
+        return None;
+    };
     if deadline.is_some() {
         Current::set_deadline(deadline);
     }
@@ -312,6 +323,7 @@ fn remove_abandoned<A: Actor>(cell: &ActorCell<A>, batch: &mut Batch<A::Inbox>) 
     cell.mailbox.retain(batch, |inbox| {
         let is_over = catch(|| is_over::<A>(inbox)).unwrap_or(false);
         if is_over {
+            cell.count_lost(AskErrorKind::Timeout, 1);
             drop_quietly(inbox.take());
         }
         !is_over

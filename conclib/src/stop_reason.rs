@@ -128,3 +128,111 @@ impl fmt::Display for StopReason {
         }
     }
 }
+
+/// The kind of a [`StopReason`]: its variant, without the failure. For counters and labels of metrics.
+///
+/// ```
+/// use conclib::StopReason;
+/// use conclib::metrics::StopKind;
+///
+/// assert_eq!(StopReason::Requested.kind(), StopKind::Requested);
+/// assert_eq!(StopKind::ParentStopped.to_string(), "parent_stopped");
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum StopKind {
+    /// [`StopReason::Requested`].
+    Requested,
+    /// [`StopReason::Unreferenced`].
+    Unreferenced,
+    /// [`StopReason::Shutdown`].
+    Shutdown,
+    /// [`StopReason::ParentStopped`].
+    ParentStopped,
+    /// [`StopReason::Killed`].
+    Killed,
+    /// [`StopReason::Failed`].
+    Failed,
+    /// [`StopReason::Exhausted`].
+    Exhausted,
+    /// [`StopReason::Restarted`].
+    Restarted,
+    /// [`StopReason::Idle`].
+    Idle,
+    /// [`StopReason::Absent`].
+    Absent,
+}
+
+impl StopKind {
+    /// All kinds, in their order.
+    pub(crate) const ALL: [Self; 10] = [
+        Self::Requested,
+        Self::Unreferenced,
+        Self::Shutdown,
+        Self::ParentStopped,
+        Self::Killed,
+        Self::Failed,
+        Self::Exhausted,
+        Self::Restarted,
+        Self::Idle,
+        Self::Absent,
+    ];
+
+    /// The name of the kind, as in a label: `parent_stopped`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Requested => "requested",
+            Self::Unreferenced => "unreferenced",
+            Self::Shutdown => "shutdown",
+            Self::ParentStopped => "parent_stopped",
+            Self::Killed => "killed",
+            Self::Failed => "failed",
+            Self::Exhausted => "exhausted",
+            Self::Restarted => "restarted",
+            Self::Idle => "idle",
+            Self::Absent => "absent",
+        }
+    }
+}
+
+impl fmt::Display for StopKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl StopReason {
+    /// The kind of the reason.
+    pub const fn kind(&self) -> StopKind {
+        match self {
+            Self::Requested => StopKind::Requested,
+            Self::Unreferenced => StopKind::Unreferenced,
+            Self::Shutdown => StopKind::Shutdown,
+            Self::ParentStopped => StopKind::ParentStopped,
+            Self::Killed => StopKind::Killed,
+            Self::Failed(_) => StopKind::Failed,
+            Self::Exhausted(_) => StopKind::Exhausted,
+            Self::Restarted => StopKind::Restarted,
+            Self::Idle => StopKind::Idle,
+            Self::Absent => StopKind::Absent,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_kinds_are_in_their_order_and_named_as_with_serde() {
+        for (place, kind) in StopKind::ALL.into_iter().enumerate() {
+            assert_eq!(kind as usize, place);
+            let written = rmp_serde::to_vec(&kind).unwrap();
+            assert_eq!(
+                rmp_serde::from_slice::<String>(&written).unwrap(),
+                kind.to_string()
+            );
+        }
+    }
+}

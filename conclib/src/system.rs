@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use crate::actor::host::SystemLink;
 use crate::actor::{Actor, IntoActor};
-use crate::core::{SystemCore, SystemHandle};
+use crate::core::{FailureRecord, SystemCore, SystemHandle};
 
 pub use crate::actor::failure_event::FailureEvent;
-pub use crate::core::{ActorFailure, FailureRecord, LookupError};
+pub use crate::core::{ActorFailure, LookupError};
 pub use crate::supervision::lifecycle::{Lifecycle, Supervised, Unsupervised};
 pub use on_demand::{OnDemand, OnDemandActors, OnDemandError};
 pub use shutdown::{Shutdown, ShutdownReport};
@@ -18,6 +18,7 @@ pub use spawn::{Spawn, SpawnError};
 pub(crate) mod children;
 mod deadline;
 mod lookup;
+pub(crate) mod metrics;
 mod on_demand;
 mod shutdown;
 pub(crate) mod snapshot;

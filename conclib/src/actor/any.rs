@@ -13,11 +13,12 @@ use super::links::EssentialEnd;
 use super::listing::{Listing, ListingSlot, NameKind};
 use super::snapshot::{ActorSnapshot, RunningHandler};
 use super::stats::Phase;
+use super::type_counters::TypeNumber;
 use super::{Handlers, RecipientQuery};
 use crate::deadlock::{ActiveWait, ActorId, Edge, Execution, Participant};
 use crate::envelope::RequestEnvelope;
 use crate::error::panics;
-use crate::error::{AskError, Failure};
+use crate::error::{AskError, AskErrorKind, Failure};
 use crate::mailbox::{Refused, Ticket};
 use crate::stop_reason::StopReason;
 use crate::urn::{ActorName, Urn};
@@ -75,6 +76,8 @@ pub(crate) trait AnyActor: Participant {
     fn type_name(&self) -> &'static str;
     /// The actor's current state.
     fn snapshot(&self) -> ActorSnapshot;
+    /// The figures of the actor's current state, for the sums of its type.
+    fn load(&self) -> ActorLoad;
     /// The number of messages handled so far, and the mailbox's capacity.
     fn handled_and_capacity(&self) -> (u64, usize);
     /// The signs of use of an actor on demand.
@@ -90,6 +93,20 @@ pub(crate) trait AnyActor: Participant {
     fn has_retired(&self) -> bool;
     /// Finds or starts the actor at the URN of this one, if this one has retired.
     fn successor(&self) -> Option<Result<Arc<dyn AnyActor>, AskError>>;
+}
+
+/// The figures of an actor's state.
+pub(crate) struct ActorLoad {
+    pub(crate) actor_type: TypeNumber,
+    pub(crate) phase: Phase,
+    pub(crate) handled: u64,
+    /// The number of messages in its mailbox.
+    pub(crate) queued: usize,
+    pub(crate) waiting_senders: usize,
+    /// The age of the oldest message in its mailbox.
+    pub(crate) oldest: Option<Duration>,
+    /// The time for which its handler has run, if one runs.
+    pub(crate) running: Option<Duration>,
 }
 
 /// A reason, beside a waiting message, for which an actor on demand keeps its URN.
@@ -269,9 +286,14 @@ impl<A: Handlers> AnyActor for ActorCell<A> {
         let frame = || envelope.take().map(A::frame);
         let pushed = panics::catch(|| self.mailbox.try_push(frame));
         match (pushed, envelope) {
-            (Ok(Err(Refused::Full)), Some(envelope)) => Err(Undelivered::Full(envelope)),
+            (Ok(Err(Refused::Full)), Some(envelope)) => {
+                self.count_lost(AskErrorKind::Overloaded, 1);
+                Err(Undelivered::Full(envelope))
+            }
             (Ok(Err(Refused::Closed)), Some(envelope)) => {
-                Err(Undelivered::Stopped(envelope, self.refusal()))
+                let refusal = self.refusal();
+                self.count_lost(refusal.kind(), 1);
+                Err(Undelivered::Stopped(envelope, refusal))
             }
             (Ok(_), _) => Ok(()),
             // The asker got an error when the envelope was dropped.
@@ -316,6 +338,20 @@ impl<A: Handlers> AnyActor for ActorCell<A> {
             listing: self
                 .listing()
                 .map_or(Listing::Local, |listing| listing.get()),
+        }
+    }
+
+    fn load(&self) -> ActorLoad {
+        let load = self.mailbox.load();
+        let stats = self.stats.read();
+        ActorLoad {
+            actor_type: self.actor_type(),
+            phase: stats.phase,
+            handled: stats.handled,
+            queued: load.depth,
+            waiting_senders: load.senders,
+            oldest: load.oldest,
+            running: stats.running.map(|(_, elapsed)| elapsed),
         }
     }
 

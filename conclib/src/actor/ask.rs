@@ -224,7 +224,9 @@ impl<M: ActorMessage> Ask<M> {
         if let Some(cycle) = waiting.record_wait(&mut self.wait) {
             reply.forget();
             sending.envelope = None;
-            return Poll::Ready(Err(cycle.error()));
+            let error = cycle.error();
+            sending.count_lost(&error);
+            return Poll::Ready(Err(error));
         }
         *envelope_reply = reply;
         *receiver = Some(waiting);
@@ -245,6 +247,7 @@ impl<M: ActorMessage> Ask<M> {
                 .redirect()
                 .and_then(|()| sending.assign_reply().map_err(|cycle| cycle.error()));
             if let Err(error) = redirected {
+                sending.count_lost(&error);
                 *receiver = None;
                 if let Some((_message, reply)) = sending.take_back() {
                     reply.forget();
@@ -268,7 +271,9 @@ impl<M: ActorMessage> Ask<M> {
         let delivered = match sending.take_back() {
             Some((_message, reply)) => {
                 reply.forget();
-                Delivered::No
+                let delivered = Delivered::No;
+                sending.count_lost(&AskError::Timeout { delivered });
+                delivered
             }
             // The message is in the mailbox, or was admitted since the last poll. There it is skipped
             // unless its handler has started. The reply may have come meanwhile.

@@ -11,11 +11,12 @@ use crate::actor::host::HostLink;
 use crate::actor::links::Links;
 use crate::actor::listing::{ListingSlot, NameKind};
 use crate::actor::stats::Stats;
+use crate::actor::type_counters::{TypeCounter, TypeNumber};
 use crate::actor::{Handler, Handlers};
 use crate::deadlock::ActorId;
 use crate::deadlock::current::Current;
 use crate::error::panics;
-use crate::error::{AskError, ChildFailure, Failure, TellError};
+use crate::error::{AskError, AskErrorKind, ChildFailure, Failure, TellError};
 use crate::mailbox::{Closed, Mailbox, Refused, Ticket};
 use crate::message::ActorMessage;
 use crate::reply::Reply;
@@ -92,11 +93,17 @@ impl Extras {
 const _: () = assert!(size_of::<Profile>() - size_of::<OnceLock<Box<Extras>>>() >= 56);
 
 impl<A: Handlers> ActorCell<A> {
-    pub(crate) fn new(name: ActorName, sequence: u64, capacity: usize, extras: Extras) -> Self {
+    pub(crate) fn new(
+        name: ActorName,
+        sequence: u64,
+        capacity: usize,
+        actor_type: TypeNumber,
+        extras: Extras,
+    ) -> Self {
         let profile = Profile {
             name,
             sequence,
-            links: Links::default(),
+            links: Links::of_type(actor_type),
             extras: if extras.are_needed() {
                 OnceLock::from(Box::new(extras))
             } else {
@@ -146,6 +153,16 @@ impl<A: Handlers> ActorCell<A> {
 
     fn extras(&self) -> Option<&Extras> {
         self.profile().extras.get().map(|extras| &**extras)
+    }
+
+    /// The number of the actor's type, for its counters.
+    pub(crate) fn actor_type(&self) -> TypeNumber {
+        self.links().actor_type()
+    }
+
+    /// Counts messages that no handler begins, with the error that their senders get.
+    pub(crate) fn count_lost(&self, kind: AskErrorKind, messages: u64) {
+        self.actor_type().add(TypeCounter::Lost(kind), messages);
     }
 
     /// Sends a signal to the actor's task.
@@ -334,6 +351,7 @@ impl<A: Handlers> ActorCell<A> {
             Err(Refused::Full) => AskError::overloaded(),
             Err(Refused::Closed) => self.refusal(),
         };
+        self.count_lost(reason.kind(), 1);
         let Some((message, _reply)) = envelope else {
             unreachable!("a refused push leaves the envelope in its place");
         };
@@ -407,6 +425,10 @@ impl<A: Handler<M>, M: ActorMessage> crate::actor::recipient::Receives<M> for Ac
 
     fn refusal(&self) -> AskError {
         ActorCell::refusal(self)
+    }
+
+    fn count_lost(&self, kind: AskErrorKind) {
+        ActorCell::count_lost(self, kind, 1);
     }
 
     fn has_ended(&self) -> bool {

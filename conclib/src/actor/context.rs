@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use crate::actor::cell::{ActorCell, Extras, Lifetime, SpawnOptions};
 use crate::actor::host::SystemLink;
 use crate::actor::resources::ActorResources;
+use crate::actor::type_counters::TypeNumber;
 use crate::actor::{ActorRef, FailureEvent, Handlers};
 use crate::message::attributes::Attributes;
 use crate::random;
@@ -92,6 +93,7 @@ impl<A: Handlers> Context<A> {
             ActorName::generate(random::process()),
             0,
             usize::MAX,
+            TypeNumber::default(),
             extras,
         );
         Self::new(Arc::new(cell), system)

@@ -125,6 +125,7 @@ impl<M: ActorMessage> Forward<M> {
         // From here on, the handler that forwards owns the reply again.
         let envelope = Some((message, reply.attach_handler()));
         let reason = reason();
+        self.sending.count_lost(&reason);
         Err(ForwardError { envelope, reason })
     }
 }

@@ -9,6 +9,7 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 use crate::actor::any::AnyActor;
+use crate::actor::type_counters::TypeNumber;
 use crate::deadlock::{ActiveWait, ActorId, Edge, Execution};
 use crate::error::Failure;
 use crate::stop_reason::{StopReason, Terminated};
@@ -23,6 +24,8 @@ pub(crate) struct Links {
     closed_to_children: AtomicBool,
     /// The reason of the actor's end, once its URN is free, as an [`EndCode`]. Changes under the lock.
     end: AtomicU8,
+    /// The actor's type, for its counters. Here, where it takes no memory: an idle actor has no byte to spare.
+    actor_type: TypeNumber,
 }
 
 /// A reason of an actor's end in a byte.
@@ -99,6 +102,18 @@ impl LinkTables {
 }
 
 impl Links {
+    /// No links yet, of an actor of this type.
+    pub(crate) fn of_type(actor_type: TypeNumber) -> Self {
+        Self {
+            actor_type,
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn actor_type(&self) -> TypeNumber {
+        self.actor_type
+    }
+
     // ---- children
 
     /// Adds a child; false if this actor is ending.

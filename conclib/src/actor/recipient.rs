@@ -10,7 +10,7 @@ use crate::actor::any::AnyActor;
 use crate::actor::cell::Envelope;
 use crate::actor::stopped;
 use crate::actor::{Ask, Forward, Tell};
-use crate::error::{AskError, TellError};
+use crate::error::{AskError, AskErrorKind, TellError};
 use crate::mailbox::{Closed, Ticket};
 use crate::message::ActorMessage;
 use crate::reply::Reply;
@@ -66,6 +66,8 @@ pub(crate) trait Receives<M: ActorMessage>: Send + Sync {
     fn try_tell(&self, message: M) -> Result<(), TellError<M>>;
     /// The error for a message that the closed mailbox does not take.
     fn refusal(&self) -> AskError;
+    /// Counts a message that no handler begins, with the error that its sender gets.
+    fn count_lost(&self, kind: AskErrorKind);
     fn has_ended(&self) -> bool;
     fn add_reference(&self);
     fn drop_reference(&self);

@@ -111,6 +111,11 @@ impl<M: ActorMessage> MailboxSend<M> {
         wait.record(|| Edge::new(self.to.actor(), WaitFor::Capacity(ticket)))
     }
 
+    /// Counts the message as lost, with the error that its sender gets.
+    pub(super) fn count_lost(&self, error: &AskError) {
+        self.to.target().count_lost(error.kind());
+    }
+
     /// Leaves the wait queue. Returns the envelope, unless the mailbox has taken the message.
     pub(super) fn take_back(&mut self) -> Option<Envelope<M>> {
         let waiting = self

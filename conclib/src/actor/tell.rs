@@ -10,7 +10,6 @@ use tokio::task::coop::poll_proceed;
 
 use crate::actor::Recipient;
 use crate::actor::blocking::block_on;
-use crate::actor::cell::Envelope;
 use crate::actor::send::MailboxSend;
 use crate::deadlock::current::Current;
 use crate::deadlock::{Cycle, Wait};
@@ -308,34 +307,32 @@ impl<M: ActorMessage> Tell<M> {
         let Some((message, _reply)) = sending.take_back() else {
             panic!("`Handler::unwrap` does not return the message that `Handler::wrap` was given");
         };
+        sending.count_lost(&reason);
         TellError::new(message, reason)
     }
 
     /// Ends a wait that closes a cycle. Succeeds if the message was admitted since the last poll.
     fn refuse(&mut self, cycle: &Cycle) -> Result<(), TellError<M>> {
-        match self.take_back() {
-            Some((message, _reply)) => Err(TellError::new(message, cycle.error())),
-            None => Ok(()),
-        }
+        self.end_wait(|| cycle.error())
     }
 
     /// Ends a wait whose time has run out. Succeeds if the message was admitted since the last poll.
     fn give_up(&mut self) -> Result<(), TellError<M>> {
         let delivered = Delivered::No;
-        match self.take_back() {
-            Some((message, _reply)) => {
-                Err(TellError::new(message, AskError::Timeout { delivered }))
-            }
-            None => Ok(()),
-        }
+        self.end_wait(|| AskError::Timeout { delivered })
     }
 
-    fn take_back(&mut self) -> Option<Envelope<M>> {
+    fn end_wait(&mut self, reason: impl FnOnce() -> AskError) -> Result<(), TellError<M>> {
         self.wait.end();
-        match &mut self.state {
-            TellState::Sending(sending) => sending.take_back(),
-            TellState::Refused(_) => unreachable!("a refused tell does not wait"),
-        }
+        let TellState::Sending(sending) = &mut self.state else {
+            unreachable!("a refused tell does not wait");
+        };
+        let Some((message, _reply)) = sending.take_back() else {
+            return Ok(());
+        };
+        let reason = reason();
+        sending.count_lost(&reason);
+        Err(TellError::new(message, reason))
     }
 }
 

@@ -15,6 +15,7 @@ use crate::message::RemoteMessage;
 use crate::reply::remote::ClientId;
 
 pub use ask::RemoteAsk;
+use counters::ClientStats;
 use dispatcher::ReplyDispatcher;
 use driver::CloseOnDrop;
 use lazy::LazyTransport;
@@ -30,6 +31,7 @@ mod ask;
 mod backpressure;
 mod batch;
 mod call;
+pub(crate) mod counters;
 mod dispatcher;
 mod driver;
 mod durable_call;
@@ -291,6 +293,26 @@ impl ProxyClient {
         let handle = self.handle.clone();
         let target = Some(Arc::new(target));
         Self { handle, target }
+    }
+
+    /// The counters of this client's requests, those of all its clones and nodes.
+    ///
+    /// ```
+    /// use conclib::error::AskErrorKind;
+    /// use conclib::prelude::*;
+    ///
+    /// # #[derive(ActorMessage, Serialize, Deserialize)]
+    /// # #[message(response = u32)]
+    /// # struct Double { n: u32 }
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let client = ProxyClient::connect(&Config::memory()).await?;
+    /// let _unanswered = client.ask("doubler", Double { n: 21 }).await;
+    /// let stats = client.stats();
+    /// assert_eq!((stats.asks.ok, stats.asks.of(AskErrorKind::NoResponder)), (0, 1));
+    /// # Ok(()) }
+    /// ```
+    pub fn stats(&self) -> ClientStats {
+        self.shared().stats()
     }
 
     /// Number of requests that wait for their answers, those of all clones of this client.

@@ -13,6 +13,7 @@ use crate::bus::durable::dead_letters::DeadLetters;
 use crate::bus::fleet::{self, Membership};
 use crate::bus::link::health::{ConnectionState, Health};
 use crate::bus::open::{ConnectError, open_server};
+use crate::bus::server::counters::ProxyStats;
 use crate::bus::server::{AcquireError, AcquireMode, EndGuard, ProxyEnd, ProxyShared, run};
 use crate::bus::transport::ServerTransport;
 use crate::core::{BoxFuture, Service, SystemCore, spawn_task};
@@ -177,6 +178,24 @@ impl Proxy {
     /// [`Context::token`](crate::Context::token).
     pub fn epoch(&self) -> Option<u64> {
         self.shared.epoch().map(|epoch| epoch.0)
+    }
+
+    /// The counters of the requests that came to this proxy.
+    ///
+    /// ```
+    /// use conclib::prelude::*;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # #[derive(ActorMessage, Serialize, Deserialize)]
+    /// # struct Note;
+    /// let system = ActorSystem::new();
+    /// let proxy = start_proxy(&system, &Config::memory()).await?;
+    /// let stats = proxy.stats();
+    /// assert_eq!((stats.received_asks, stats.lost_tells.len()), (0, 0));
+    /// # Ok(()) }
+    /// ```
+    pub fn stats(&self) -> ProxyStats {
+        self.shared.stats()
     }
 
     /// The state of connections and lease now: other processes can reach the actors while it is

@@ -30,6 +30,7 @@ use tracing::{info, warn};
 use crate::bus::config::Config;
 use crate::bus::fleet::Membership;
 use crate::bus::link::health::Health;
+use crate::bus::link::log_once::LogOnce;
 use crate::bus::link::server_clock::ServerClock;
 use crate::bus::open::ConnectError;
 use crate::bus::transport::{Epoch, ServerTransport};
@@ -38,6 +39,7 @@ use crate::core::{FencingToken, SystemCore};
 
 use acquire::OwnLease;
 pub(crate) use acquire::{AcquireError, AcquireMode};
+use counters::ProxyCounters;
 use dedup::Deduplicator;
 pub(crate) use end::EndGuard;
 pub use end::ProxyEnd;
@@ -49,6 +51,7 @@ use tracker::RequestTracker;
 
 mod acquire;
 mod cancellations;
+pub(crate) mod counters;
 mod dedup;
 mod end;
 pub(crate) mod fence;
@@ -99,7 +102,10 @@ async fn run_terms(
         let (ended, publisher) = LeaseTerm::begin(shared, lease).serve().await;
         match ended {
             TermEnd::Closed(held) => break (ProxyEnd::Stopped, publisher, Some(held)),
-            TermEnd::Lost(why) => shared.health.mark_lost(LEASE_PART, &why),
+            TermEnd::Lost(why) => {
+                counters::count(&shared.counters.lease_losses);
+                shared.health.mark_lost(LEASE_PART, &why);
+            }
         }
         lease = match shared.reacquire(epoch).await {
             Ok(lease) => lease,
@@ -139,6 +145,9 @@ pub(crate) struct ProxyShared {
     pub(crate) clock: ServerClock,
     /// Total size of the requests that wait in mailboxes, in bytes.
     undelivered: Arc<AtomicUsize>,
+    pub(crate) counters: Arc<ProxyCounters>,
+    /// Anomalies of all terms.
+    pub(crate) log: LogOnce,
     /// Another system serves the node: requests that no handler has begun are refused, those of all
     /// terms.
     is_revoked: Arc<AtomicBool>,
@@ -205,6 +214,8 @@ impl ProxyShared {
             transport,
             clock: ServerClock::default(),
             undelivered: Arc::default(),
+            counters: Arc::default(),
+            log: LogOnce::default(),
             is_revoked: Arc::default(),
             taken: Mutex::default(),
             fleet: None,

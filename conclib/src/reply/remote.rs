@@ -1,5 +1,6 @@
 //! Replies to requests from the bus, and the origin of a request.
 
+use std::cell::Cell;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
@@ -10,7 +11,7 @@ use tokio::time::Instant;
 
 use super::dropped;
 use crate::deadlock::{Participant, PendingReply};
-use crate::error::{AskError, Delivered};
+use crate::error::{AskError, AskErrorKind, Delivered};
 use crate::message::CodecError;
 use crate::message::attributes::Attributes;
 use crate::reply::RequestId;
@@ -51,6 +52,9 @@ pub(crate) trait ResponseSink: Send + Sync {
         self.respond(origin, deadline, Err(error));
     }
 
+    /// Notes that a tell was lost before a handler has begun it: its sender does not hear of that.
+    fn tell_lost(&self, _error: &AskError) {}
+
     /// True if another system serves by now: requests that no handler has begun are not to be begun.
     fn is_revoked(&self) -> bool {
         false
@@ -77,6 +81,17 @@ pub(crate) trait ResponseSink: Send + Sync {
     fn unwatch(&self, _origin: Origin) {}
 }
 
+thread_local! {
+    /// The kind of the last error with which this thread has refused a request: code that decodes a request
+    /// returns only that it has refused it.
+    static LAST_REFUSAL: Cell<Option<AskErrorKind>> = const { Cell::new(None) };
+}
+
+/// The kind of the last error with which this thread has refused a request.
+pub(crate) fn last_refusal() -> Option<AskErrorKind> {
+    LAST_REFUSAL.get()
+}
+
 /// The sender of the reply to one request from the bus: replies at most once, on drop with an
 /// error.
 pub(crate) struct Responder {
@@ -98,6 +113,8 @@ pub(crate) struct Responder {
     is_watched: AtomicBool,
     /// The wakers of these tasks.
     wakers: Mutex<WakerSet>,
+    /// A tell whose loss is reported to the sink, and that was not lost so far.
+    reports_loss: AtomicBool,
     /// Boxed, since most requests have none.
     attributes: Option<Box<HeldAttributes>>,
 }
@@ -120,8 +137,21 @@ impl Responder {
             started: AtomicBool::new(false),
             is_watched: AtomicBool::new(false),
             wakers: Mutex::default(),
+            reports_loss: AtomicBool::new(false),
             attributes: None,
         }
+    }
+
+    /// Has the loss of a tell reported to the sink.
+    #[cfg(feature = "bus")]
+    pub(crate) fn reporting_loss(mut self) -> Self {
+        self.reports_loss = AtomicBool::new(true);
+        self
+    }
+
+    /// Notes that the message was decoded, and that its handler is called next.
+    pub(crate) fn opened(&self) {
+        self.reports_loss.store(false, Ordering::Relaxed);
     }
 
     /// Adds the attributes of the request. They take their bytes from the request's share of the bound.
@@ -184,9 +214,14 @@ impl Responder {
     /// True if the request must not be handled: its deadline has passed, its asker has given up, or
     /// another system serves by now. Sends the error.
     pub(crate) fn is_too_late(&self) -> bool {
+        self.refuse_if_late().is_some()
+    }
+
+    /// The same; returns the kind of the error, which the asker gets unless it has given up.
+    pub(crate) fn refuse_if_late(&self) -> Option<AskErrorKind> {
         if self.sink.is_revoked() && !self.started.load(Ordering::Relaxed) {
             self.refuse(AskError::NoResponder);
-            return true;
+            return Some(AskErrorKind::NoResponder);
         }
         if self.has_expired() {
             if self.started.load(Ordering::Relaxed) {
@@ -195,12 +230,12 @@ impl Responder {
                 let delivered = Delivered::No;
                 self.refuse(AskError::Timeout { delivered });
             }
-            return true;
+            return Some(AskErrorKind::Timeout);
         }
         if self.is_ask && self.sink.is_given_up(self.origin) {
             self.give_up();
         }
-        self.is_ask && !self.is_awaited()
+        (self.is_ask && !self.is_awaited()).then_some(AskErrorKind::Timeout)
     }
 
     fn is_awaited(&self) -> bool {
@@ -229,11 +264,16 @@ impl Responder {
     }
 
     pub(crate) fn refuse(&self, error: AskError) {
+        LAST_REFUSAL.set(Some(error.kind()));
+        if self.reports_loss.swap(false, Ordering::Relaxed) {
+            self.sink.tell_lost(&error);
+        }
         self.finish(|| Err(error));
     }
 
     /// Ends the request without a reply: it did not reach its actor, and its sender knows.
     pub(crate) fn forget(&self) {
+        self.reports_loss.store(false, Ordering::Relaxed);
         self.done.store(true, Ordering::Release);
     }
 
@@ -341,6 +381,9 @@ impl fmt::Debug for Responder {
 impl Drop for Responder {
     fn drop(&mut self) {
         let has_handler = *self.has_handler.get_mut();
+        if *self.reports_loss.get_mut() && !*self.started.get_mut() {
+            self.sink.tell_lost(&error_of_drop(has_handler));
+        }
         let ends_with_handler = has_handler || std::thread::panicking();
         if !(ends_with_handler && dropped::are_deferred()) {
             return self.finish(|| Err(error_of_drop(has_handler)));

@@ -11,6 +11,7 @@ use crate::actor::control::StopCause;
 use crate::actor::failure_event::handler_names;
 use crate::actor::stats::Phase;
 use crate::actor::stopped::{ended, stopped_first};
+use crate::actor::type_counters::TypeCounter;
 use crate::actor::{Actor, Context, FailureEvent, HandlerNames};
 use crate::deadlock::current::enter_last_span;
 use crate::error::Failure;
@@ -144,6 +145,10 @@ pub(super) fn failed<A: Actor, S: StateSource<A>>(
     }
     report::<A, S>(cell, ctx, &failure);
     cell.stats.failed();
+    cell.actor_type().count(TypeCounter::Failures);
+    if failure.is_panic() {
+        cell.actor_type().count(TypeCounter::Panics);
+    }
     StopReason::Failed(failure)
 }
 

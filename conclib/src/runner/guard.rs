@@ -8,6 +8,7 @@ use crate::actor::any::AnyActor;
 use crate::actor::cell::ActorCell;
 use crate::actor::host::ActorEnds;
 use crate::actor::links::EssentialEnd;
+use crate::actor::type_counters::TypeCounter;
 use crate::actor::{Actor, Context, FailedActor};
 use crate::error::AskError;
 use crate::error::panics::drop_quietly;
@@ -100,6 +101,10 @@ impl<A: Actor> ActorGuard<A> {
             system.note_failed(actor, cell.is_private());
         }
         system.release(cell);
+        // After the release: a reader that sees the actor in neither place reports the former sum.
+        let actor_type = cell.actor_type();
+        actor_type.add(TypeCounter::Handled, cell.stats.read().handled);
+        actor_type.count(TypeCounter::Stopped(reason.kind()));
         if gave_up && cell.escalates_to_system() && !cell.options().essential {
             system.escalate(cell.urn().clone(), reason.clone());
         }
@@ -163,6 +168,14 @@ pub(super) fn refuse<A: Actor>(
 ) {
     let mut queued = cell.mailbox.close_and_drain(batch).peekable();
     if queued.peek().is_some() {
-        refuse_with(refusal, || queued.for_each(drop_quietly));
+        let kind = refusal.kind();
+        let mut messages = 0;
+        refuse_with(refusal, || {
+            for inbox in queued {
+                messages += 1;
+                drop_quietly(inbox);
+            }
+        });
+        cell.count_lost(kind, messages);
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::{ActorGuard, run};
 use crate::actor::cell::{ActorCell, Extras};
+use crate::actor::type_counters::TypeNumber;
 use crate::prelude::*;
 use crate::supervision::lifecycle::Unsupervised;
 use crate::urn::ActorName;
@@ -120,6 +121,7 @@ fn task_size<A: Actor>(actor: A) -> usize {
         ActorName::generate([0; 6]),
         0,
         8,
+        TypeNumber::default(),
         Extras::default(),
     ));
     let guard = ActorGuard::new(Context::new(cell, Arc::default()), Some(actor), None);

@@ -302,7 +302,8 @@ impl<A: Actor, S> Spawn<A, S> {
             is_on_demand.then(|| system.link().host().clone()),
         );
         let sequence = place.unwrap_or_else(|| system.core().next_sequence());
-        ActorCell::new(name, sequence, self.mailbox, extras)
+        let actor_type = system.core().type_number::<A>();
+        ActorCell::new(name, sequence, self.mailbox, actor_type, extras)
     }
 
     /// Tells the system of an actor that other processes may look for, or that ticks in each of them.

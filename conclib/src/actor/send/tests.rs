@@ -8,7 +8,7 @@ use super::*;
 use crate::actor::any::AnyActor;
 use crate::actor::recipient::Receives;
 use crate::actor::{Ask, Tell};
-use crate::error::{AskError, Delivered, TellError};
+use crate::error::{AskError, AskErrorKind, Delivered, TellError};
 use crate::message::WireCodec;
 use crate::urn::Urn;
 
@@ -75,6 +75,8 @@ impl Receives<Ping> for AdmitsLate {
     fn try_tell(&self, message: Ping) -> Result<(), TellError<Ping>> {
         Err(TellError::new(message, AskError::overloaded()))
     }
+
+    fn count_lost(&self, _: AskErrorKind) {}
 
     fn refusal(&self) -> AskError {
         AskError::ActorStopped

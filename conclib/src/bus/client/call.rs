@@ -157,6 +157,7 @@ impl<M: ActorMessage> Call<M> {
             };
             let outcome = match outcome {
                 Err(error) if self.begin_retry(&error) => {
+                    self.client.shared().counters.record_retry();
                     self.log(id, Some(M::NAME)).failed(&error);
                     continue;
                 }
@@ -168,6 +169,8 @@ impl<M: ActorMessage> Call<M> {
             };
             let urn = self.urn.as_ref().map_or("", Urn::as_str);
             let outcome = outcome.and_then(|contents| decode(&contents, urn));
+            let counters = &self.client.shared().counters;
+            counters.of(kind, self.durable.is_some()).record(&outcome);
             if let Err(error) = &outcome {
                 self.log(id, Some(M::NAME)).failed(error);
             }
@@ -406,6 +409,7 @@ impl ProxyClient {
 impl<M> Drop for Call<M> {
     fn drop(&mut self) {
         if let (Some(sent), Some(deadline)) = (&self.sent, self.deadline.at()) {
+            self.client.shared().counters.record_abandoned();
             self.log(Some(sent.id), None).dropped();
             self.client.shared().abandon(sent.id, deadline);
         }

@@ -9,7 +9,7 @@ use crate::bus::client::batch::UNKNOWN;
 use crate::bus::client::pending::{Answered, PendingRequests};
 use crate::bus::client::shared::ClientShared;
 use crate::bus::link::health::Health;
-use crate::bus::link::log_once::{Anomaly, LogOnce};
+use crate::bus::link::log_once::{Anomaly, AnomalyCount, LogOnce};
 use crate::bus::protocol::{LARGE_REPLY, ReceivedAnswer, decode_reply};
 use crate::bus::transport::ReplySink;
 use crate::error::AskError;
@@ -32,6 +32,10 @@ impl ReplyDispatcher {
             client: OnceLock::new(),
             log: LogOnce::default(),
         }
+    }
+
+    pub(super) fn anomalies(&self) -> Vec<AnomalyCount> {
+        self.log.counts()
     }
 
     pub(super) fn pending(&self) -> MutexGuard<'_, PendingRequests> {

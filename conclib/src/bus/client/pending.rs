@@ -42,6 +42,10 @@ pub(crate) struct PendingRequests {
     /// lock.
     refused: Vec<(Reply<Bytes>, AskError)>,
     closed: bool,
+    /// The number of answers that came after their requests had ended.
+    late_answers: u64,
+    /// The number of requests that went on to another member of the fleet, or waited for one.
+    rerouted: u64,
 }
 
 /// Requests that are sent together.
@@ -106,6 +110,8 @@ impl PendingRequests {
             router: None,
             refused: Vec::new(),
             closed: false,
+            late_answers: 0,
+            rerouted: 0,
         }
     }
 
@@ -347,7 +353,10 @@ impl PendingRequests {
                     });
                 }
                 // It came after the deadline, or twice, or from the owner of an earlier epoch.
-                _ => debug!(id, "ignored an answer: its request is not pending"),
+                _ => {
+                    self.late_answers += 1;
+                    debug!(id, "ignored an answer: its request is not pending");
+                }
             }
         }
         all
@@ -390,6 +399,21 @@ impl PendingRequests {
         let refused = self.refused.drain(..).map(|(reply, _)| reply);
         let ended = self.requests.drain().map(end);
         ended.chain(refused).collect()
+    }
+
+    /// Total size of the pending requests, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The number of answers that came after their requests had ended.
+    pub(super) fn late_answers(&self) -> u64 {
+        self.late_answers
+    }
+
+    /// The number of requests that went on to another member of the fleet, or waited for one.
+    pub(super) fn rerouted(&self) -> u64 {
+        self.rerouted
     }
 
     /// Number of pending requests.

@@ -15,6 +15,7 @@ use tracing::warn;
 use crate::bus::client::absence::MAX_ABSENCE;
 use crate::bus::client::answer_watch::LeaseWatch;
 use crate::bus::client::batch::UNKNOWN;
+use crate::bus::client::counters::ClientCounters;
 use crate::bus::client::dispatcher::ReplyDispatcher;
 use crate::bus::client::driver::drive_link;
 use crate::bus::client::fleet::{Router, refresh};
@@ -62,6 +63,7 @@ pub(super) struct ClientShared {
     pub(super) lease_watch: Arc<LeaseWatch>,
     /// The state of the connections, for the public.
     pub(super) health: Arc<Health>,
+    pub(super) counters: ClientCounters,
     pub(super) closed: CancellationToken,
 }
 
@@ -103,6 +105,7 @@ impl ClientShared {
             runtime: Handle::current(),
             lease_watch: Arc::default(),
             health,
+            counters: ClientCounters::default(),
             closed: CancellationToken::new(),
         }
     }

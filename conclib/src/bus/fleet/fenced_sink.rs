@@ -35,6 +35,10 @@ impl ResponseSink for FencedSink {
         self.inner.respond_begun(origin, deadline, error);
     }
 
+    fn tell_lost(&self, error: &AskError) {
+        self.inner.tell_lost(error);
+    }
+
     fn is_given_up(&self, origin: Origin) -> bool {
         self.inner.is_given_up(origin)
     }

@@ -2,26 +2,43 @@
 //! broken peer does not fill the log.
 
 use std::fmt::Display;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 use crate::urn::hidden::is_hidden;
 
-/// A kind of event that is logged once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Anomaly {
+/// A kind of input from the bus that could not be used, or of output that it did not take. The first one of each
+/// kind is logged, and all are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Anomaly {
+    /// A frame of answers that cannot be read.
     UnreadableReply,
+    /// A request that cannot be read.
     UnreadableRequest,
+    /// A request that came a second time, and was not executed again.
     DuplicateRequest,
+    /// Requests that were popped when the lease could not be confirmed.
     UnconfirmedLease,
+    /// A reply after the end of the proxy.
     ReplyAfterEnd,
+    /// A reply for which there was no room, since too many wait for the bus.
     ReplyOverflow,
+    /// A frame of replies whose client is not connected.
     UnreceivedReply,
+    /// A durable message that cannot be read.
     UnreadableDurable,
+    /// A result of a durable message that cannot be read.
     UnreadableResult,
+    /// Results of durable messages that could not be stored.
     UnwrittenResult,
+    /// A delayed message that could not be moved out of the stream.
     UndelayedMessage,
+    /// A member of a fleet whose profile cannot be read.
     #[cfg_attr(
         not(feature = "redis"),
         allow(dead_code, reason = "a bus in memory needs none")
@@ -29,8 +46,31 @@ pub(crate) enum Anomaly {
     UnreadableMember,
 }
 
+/// A number of anomalies of one kind.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct AnomalyCount {
+    /// The kind.
+    pub kind: Anomaly,
+    /// The number of them so far.
+    pub count: u64,
+}
+
 impl Anomaly {
-    const COUNT: usize = 12;
+    const ALL: [Self; 12] = [
+        Self::UnreadableReply,
+        Self::UnreadableRequest,
+        Self::DuplicateRequest,
+        Self::UnconfirmedLease,
+        Self::ReplyAfterEnd,
+        Self::ReplyOverflow,
+        Self::UnreceivedReply,
+        Self::UnreadableDurable,
+        Self::UnreadableResult,
+        Self::UnwrittenResult,
+        Self::UndelayedMessage,
+        Self::UnreadableMember,
+    ];
 
     /// Event and consequence, for the log.
     fn text(self) -> &'static str {
@@ -59,11 +99,11 @@ impl Anomaly {
     }
 }
 
-/// Counts anomalies, and logs the first of each kind.
-#[derive(Debug, Default)]
+/// Counts anomalies, and logs the first of each kind. Clones count together.
+#[derive(Debug, Clone, Default)]
 pub(crate) struct LogOnce {
     /// Occurrences of each kind, in the order of [`Anomaly`].
-    counts: [AtomicU64; Anomaly::COUNT],
+    counts: Arc<[AtomicU64; Anomaly::ALL.len()]>,
 }
 
 impl LogOnce {
@@ -75,9 +115,14 @@ impl LogOnce {
         }
     }
 
-    #[cfg(test)]
-    pub(crate) fn count(&self, kind: Anomaly) -> u64 {
-        self.counts[kind as usize].load(Ordering::Relaxed)
+    /// The anomalies so far, by kind.
+    pub(crate) fn counts(&self) -> Vec<AnomalyCount> {
+        let counters = Anomaly::ALL.into_iter().zip(&*self.counts);
+        let counts = counters.map(|(kind, counter)| AnomalyCount {
+            kind,
+            count: counter.load(Ordering::Relaxed),
+        });
+        counts.filter(|anomaly| anomaly.count > 0).collect()
     }
 }
 
@@ -92,6 +137,12 @@ mod tests {
     use super::*;
 
     #[test]
+    fn all_kinds_are_in_their_order() {
+        let places = Anomaly::ALL.map(|kind| kind as usize);
+        assert!(places.into_iter().eq(0..Anomaly::ALL.len()));
+    }
+
+    #[test]
     fn control_characters_are_replaced() {
         let text = printable("no `a\nWARN all is well\u{1b}[2J`, grüße");
         assert_eq!(text, "no `a\u{fffd}WARN all is well\u{fffd}[2J`, grüße");
@@ -102,11 +153,17 @@ mod tests {
     fn anomalies_are_counted_by_kind() {
         let log = LogOnce::default();
         for _ in 0..3 {
-            log.record(Anomaly::UnwrittenResult, &"detail");
+            log.clone().record(Anomaly::UnwrittenResult, &"detail");
         }
         log.record(Anomaly::UnreadableReply, &"detail");
-        assert_eq!(log.count(Anomaly::UnwrittenResult), 3);
-        assert_eq!(log.count(Anomaly::UnreadableReply), 1);
-        assert_eq!(Anomaly::UnreadableMember as usize, Anomaly::COUNT - 1);
+        let counts = log.counts();
+        let counts: Vec<_> = counts
+            .iter()
+            .map(|anomaly| (anomaly.kind, anomaly.count))
+            .collect();
+        assert_eq!(
+            counts,
+            [(Anomaly::UnreadableReply, 1), (Anomaly::UnwrittenResult, 3)]
+        );
     }
 }

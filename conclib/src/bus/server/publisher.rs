@@ -115,6 +115,7 @@ impl ReplyPublisher {
         epoch: Epoch,
         fence: Arc<Fence>,
         config: &Config,
+        log: LogOnce,
     ) -> Self {
         Self {
             transport,
@@ -126,7 +127,7 @@ impl ReplyPublisher {
             filled: Notify::new(),
             emptied: Notify::new(),
             repeats: RepeatBounds::default(),
-            log: LogOnce::default(),
+            log,
             outage: Outage::default(),
         }
     }

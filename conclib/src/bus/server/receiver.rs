@@ -95,13 +95,13 @@ impl RequestReceiver {
         Self {
             fenced_sink: listed.map(Arc::new),
             held: HeldRequests::new(shared.undelivered.clone()),
+            log: shared.log.clone(),
             shared,
             epoch,
             requests,
             fence,
             dedup: Deduplicator::default(),
             retry_advisor: RetryAdvisor::default(),
-            log: LogOnce::default(),
             dropped_tells: UrnLog::default(),
             frame_size: EwmaSize::expecting(POP_BYTES / MAX_POP_FRAMES),
         }

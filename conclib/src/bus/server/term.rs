@@ -176,8 +176,10 @@ fn begin_requests(
     fence: &Arc<Fence>,
 ) -> Arc<RequestTracker> {
     let (transport, config) = (shared.transport.clone(), &shared.config);
-    let publisher = ReplyPublisher::new(transport, epoch, fence.clone(), config);
+    let log = shared.log.clone();
+    let publisher = ReplyPublisher::new(transport, epoch, fence.clone(), config, log);
     let publisher = Arc::new(publisher);
     spawn_task(publisher::run(publisher.clone()));
-    Arc::new(RequestTracker::new(publisher, shared.is_revoked.clone()))
+    let (is_revoked, counters) = (shared.is_revoked.clone(), shared.counters.clone());
+    Arc::new(RequestTracker::new(publisher, is_revoked, counters))
 }

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use crate::bus::link::request_id::request_id;
 use crate::bus::protocol::Kind;
 use crate::bus::server::cancellations::CancelledRequests;
+use crate::bus::server::counters::ProxyCounters;
 use crate::bus::server::publisher::ReplyPublisher;
 use crate::error::AskError;
 use crate::reply::RequestId;
@@ -20,14 +21,20 @@ pub(crate) struct RequestTracker {
     cancelled: CancelledRequests,
     /// Another system serves the node: requests that no handler has begun are refused.
     is_revoked: Arc<AtomicBool>,
+    counters: Arc<ProxyCounters>,
 }
 
 impl RequestTracker {
-    pub(super) fn new(publisher: Arc<ReplyPublisher>, is_revoked: Arc<AtomicBool>) -> Self {
+    pub(super) fn new(
+        publisher: Arc<ReplyPublisher>,
+        is_revoked: Arc<AtomicBool>,
+        counters: Arc<ProxyCounters>,
+    ) -> Self {
         Self {
             publisher,
             cancelled: CancelledRequests::default(),
             is_revoked,
+            counters,
         }
     }
 
@@ -51,7 +58,12 @@ impl RequestTracker {
         if is_ask {
             self.begin_reply();
         }
-        Responder::new(self, origin, is_ask, Some(deadline))
+        let responder = Responder::new(self, origin, is_ask, Some(deadline));
+        if is_ask {
+            responder
+        } else {
+            responder.reporting_loss()
+        }
     }
 
     /// Answers a request that cannot be read.
@@ -64,6 +76,7 @@ impl RequestTracker {
     fn is_wanted(&self, origin: Origin) -> bool {
         let is_cancelled = self.cancelled.remove(origin);
         if is_cancelled {
+            self.counters.record_abandoned();
             self.publisher.end_reply();
         }
         !is_cancelled
@@ -92,7 +105,12 @@ impl ResponseSink for RequestTracker {
 
     fn forget(&self, origin: Origin) {
         self.cancelled.remove(origin);
+        self.counters.record_abandoned();
         self.publisher.end_reply();
+    }
+
+    fn tell_lost(&self, error: &AskError) {
+        self.counters.lost_tells().record_error(error);
     }
 
     fn watch(&self, origin: Origin, responder: Weak<Responder>) {
@@ -105,12 +123,14 @@ impl ResponseSink for RequestTracker {
 
     fn respond(&self, origin: Origin, deadline: Option<Instant>, outcome: Outcome) {
         if self.is_wanted(origin) {
+            self.counters.asks().record(&outcome);
             self.publisher.publish(origin, deadline, outcome);
         }
     }
 
     fn respond_begun(&self, origin: Origin, deadline: Option<Instant>, error: AskError) {
         if self.is_wanted(origin) {
+            self.counters.asks().record_error(&error);
             self.publisher.publish_begun(origin, deadline, error);
         }
     }

@@ -98,6 +98,7 @@ impl PendingRequests {
         let refusal = (rejection, error.clone());
         let next = router.rejected(&mut route, entry.original, refusal, Instant::now());
         entry.route = Some(route);
+        self.rerouted += u64::from(!matches!(next, Destination::Fail(_)));
         match next {
             Destination::To(link) => self.send_to(id, &link),
             // A batch that has its former id may still be sent, or fail.

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::iter::repeat;
 use std::mem;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use tokio::time::Instant;
@@ -17,6 +18,7 @@ use crate::bus::durable::result_cache::CachedResult;
 use crate::bus::link::log_once::Anomaly;
 use crate::bus::link::retry::Retry;
 use crate::bus::protocol::Received;
+use crate::bus::server::counters::count;
 use crate::bus::transport::TransportError;
 use crate::bus::transport::stream::{Attempts, DeadLetterEntry, EntryAck, EntryId, StreamEntry};
 use crate::error::AskError;
@@ -88,6 +90,7 @@ impl Acknowledger {
 
     /// Acknowledges a message that its actor has handled.
     pub(super) fn handled(&mut self, delivery: &Delivery, response: Vec<u8>) {
+        count(&self.link.counters().handled);
         let message = &delivery.message;
         let result = CachedResult::encode(&response, message.fingerprint);
         let result = Some((message.dedup_key.clone(), result));
@@ -98,6 +101,7 @@ impl Acknowledger {
     /// message has used its idempotency key.
     pub(super) fn has_result(&mut self, delivery: Delivery, result: &CachedResult) {
         if result.is_of(delivery.message.fingerprint) {
+            count(&self.link.counters().duplicates);
             let response = result.response.to_vec();
             self.complete(Completed::new(&delivery, None, Ok(response)));
         } else {
@@ -116,6 +120,7 @@ impl Acknowledger {
     /// Refuses a message whose idempotency key was used for other contents. Its caller gets the error;
     /// if no caller waits, the message becomes a dead letter.
     pub(super) fn key_conflict(&mut self, delivery: Delivery) {
+        count(&self.link.counters().key_conflicts);
         let now = Instant::now();
         let key = delivery.message.key.clone();
         let error = AskError::KeyReused { key };
@@ -193,6 +198,7 @@ impl Acknowledger {
 
     fn push_dead_letter(&mut self, letter: DeadLetterEntry, completed: Completed) {
         self.claimed.extend(&completed.ids);
+        count(&self.link.counters().dead_letters);
         self.dead_letters.messages.push((letter, completed));
     }
 
@@ -284,6 +290,8 @@ impl Acknowledger {
             let letters = batch.map(|(letter, _)| letter.clone()).collect();
             let dropped = self.link.transport.dead_letter(letters).await?;
             if dropped > 0 {
+                let counter = &self.link.counters().dropped_dead_letters;
+                counter.fetch_add(dropped, Ordering::Relaxed);
                 let node = &self.link.shared.node;
                 error!(%node, dropped, "too many dead letters: the oldest were dropped");
             }

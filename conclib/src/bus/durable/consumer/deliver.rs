@@ -14,6 +14,7 @@ use crate::bus::durable::prefetch::{Delivery, DeliveryTicket, FailurePause, Pref
 use crate::bus::durable::redelivery::{RetryDecision, decide_retry, retry_pause};
 use crate::bus::link::request_id::request_id;
 use crate::bus::server::ProxyShared;
+use crate::bus::server::counters::count;
 use crate::bus::server::fence::Fence;
 use crate::bus::server::publisher::too_large;
 use crate::envelope::RequestEnvelope;
@@ -223,6 +224,7 @@ impl Deliverer {
         {
             return ack.dead_letter(delivery, error, error.to_string());
         }
+        count(&self.link.counters().failed_deliveries);
         debug!(urn = message.urn, %error, "a delivery has failed; the durable message is delivered again");
         let attempts = delivery.failed();
         match self.after_failure {

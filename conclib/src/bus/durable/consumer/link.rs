@@ -10,6 +10,7 @@ use tracing::debug;
 use crate::bus::config::Config;
 use crate::bus::link::log_once::LogOnce;
 use crate::bus::server::ProxyShared;
+use crate::bus::server::counters::DurableCounters;
 use crate::bus::transport::ServerTime;
 use crate::bus::transport::stream::{AliveWithin, Attempts, EntryId, StreamConsumer, StreamEntry};
 use crate::time::backoff::Backoff;
@@ -112,10 +113,14 @@ impl ConsumerLink {
     pub(super) fn new(shared: Arc<ProxyShared>, transport: Arc<dyn StreamConsumer>) -> Self {
         Self {
             limits: Limits::new(&shared.config),
+            log: shared.log.clone(),
             shared,
             transport,
-            log: LogOnce::default(),
         }
+    }
+
+    pub(super) fn counters(&self) -> &DurableCounters {
+        &self.shared.counters.durable
     }
 
     /// The time since its last heartbeat within which an entry of an earlier process of this instance is

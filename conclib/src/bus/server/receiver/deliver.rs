@@ -11,6 +11,7 @@ use crate::actor::listing::Listing;
 use crate::bus::fleet::FencedSink;
 use crate::bus::link::log_once::{Anomaly, printable};
 use crate::bus::protocol::{Kind, Received, payload_size};
+use crate::bus::server::counters::count;
 use crate::bus::server::receiver::{Intake, MAX_DEADLINE, RequestReceiver};
 use crate::bus::transport::CutFrame;
 use crate::core::LookupError;
@@ -116,7 +117,15 @@ impl RequestReceiver {
                     .publisher()
                     .confirm(request.origin.client, bytes);
             }
-            Kind::Ask | Kind::Tell => self.deliver(frame.len(), request, intake, now),
+            Kind::Ask | Kind::Tell => {
+                let counters = &self.shared.counters;
+                count(if request.kind == Kind::Ask {
+                    &counters.received_asks
+                } else {
+                    &counters.received_tells
+                });
+                self.deliver(frame.len(), request, intake, now);
+            }
         }
         false
     }

@@ -1,0 +1,94 @@
+//! Counters of a client.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::{Deserialize, Serialize};
+
+use crate::bus::client::shared::ClientShared;
+use crate::bus::link::log_once::AnomalyCount;
+use crate::bus::protocol::Kind;
+use crate::error::{OutcomeCounters, OutcomeCounts};
+
+/// The counters of a client, by [`ProxyClient::stats`](crate::ProxyClient::stats).
+///
+/// A request counts once, with the outcome that its caller gets: also one that was never sent, and one that
+/// was repeated.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ClientStats {
+    /// Asks, except durable ones.
+    pub asks: OutcomeCounts,
+    /// Tells, except durable ones. An `ok` says that the bus has accepted it.
+    pub tells: OutcomeCounts,
+    /// Durable asks and tells.
+    pub durable: OutcomeCounts,
+    /// Requests whose callers stopped waiting before the end, by dropping the future.
+    pub abandoned: u64,
+    /// Repetitions by `.retry()`.
+    pub retries: u64,
+    /// Requests that a member of the [fleet](crate::Config::fleet) did not take, and that went on to another or
+    /// waited for one.
+    pub rerouted: u64,
+    /// Answers that came after their requests had ended.
+    pub late_answers: u64,
+    /// Requests that are under way now.
+    pub in_flight: usize,
+    /// The size of these requests, in bytes.
+    pub in_flight_bytes: usize,
+    /// Connections that were lost.
+    pub connection_losses: u32,
+    /// Input from the bus that could not be used. Kinds that have not occurred are left out.
+    pub anomalies: Vec<AnomalyCount>,
+}
+
+/// Counters of requests, as they end.
+#[derive(Default)]
+pub(super) struct ClientCounters {
+    asks: OutcomeCounters,
+    tells: OutcomeCounters,
+    durable: OutcomeCounters,
+    abandoned: AtomicU64,
+    retries: AtomicU64,
+}
+
+impl ClientCounters {
+    /// The counters of a kind of requests.
+    pub(super) fn of(&self, kind: Kind, is_durable: bool) -> &OutcomeCounters {
+        match kind {
+            _ if is_durable => &self.durable,
+            Kind::Tell => &self.tells,
+            _ => &self.asks,
+        }
+    }
+
+    pub(super) fn record_abandoned(&self) {
+        self.abandoned.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn record_retry(&self) {
+        self.retries.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl ClientShared {
+    pub(super) fn stats(&self) -> ClientStats {
+        let counters = &self.counters;
+        let pending = self.pending();
+        let (in_flight, in_flight_bytes) = (pending.len(), pending.bytes());
+        let (rerouted, late_answers) = (pending.rerouted(), pending.late_answers());
+        drop(pending);
+        ClientStats {
+            asks: counters.asks.read(),
+            tells: counters.tells.read(),
+            durable: counters.durable.read(),
+            abandoned: counters.abandoned.load(Ordering::Relaxed),
+            retries: counters.retries.load(Ordering::Relaxed),
+            rerouted,
+            late_answers,
+            in_flight,
+            in_flight_bytes,
+            connection_losses: self.health.losses(),
+            anomalies: self.replies.anomalies(),
+        }
+    }
+}

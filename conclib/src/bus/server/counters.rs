@@ -1,0 +1,137 @@
+//! Counters of an actor system's end of the bus.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::{Deserialize, Serialize};
+
+use crate::bus::link::log_once::AnomalyCount;
+use crate::bus::server::ProxyShared;
+use crate::error::{ErrorCount, OutcomeCounters, OutcomeCounts};
+
+/// The counters of a proxy, by [`Proxy::stats`](crate::Proxy::stats): of all its leases together.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ProxyStats {
+    /// The node that it serves.
+    pub node: String,
+    /// The number of its lease, while it has one.
+    pub epoch: Option<u64>,
+    /// Asks that were taken from the bus.
+    pub received_asks: u64,
+    /// Tells that were taken from the bus.
+    pub received_tells: u64,
+    /// Asks, by the outcome that was sent to their callers: refused ones, and those that actors have handled.
+    pub asks: OutcomeCounts,
+    /// Asks without an answer, since their callers had given up.
+    pub abandoned_asks: u64,
+    /// Tells that no handler has begun, and why: their senders do not hear of it.
+    pub lost_tells: Vec<ErrorCount>,
+    /// Durable messages.
+    pub durable: DurableStats,
+    /// The size of the requests that wait in mailboxes, in bytes.
+    pub waiting_bytes: usize,
+    /// Leases that were lost.
+    pub lease_losses: u64,
+    /// Connections that were lost.
+    pub connection_losses: u32,
+    /// Input from the bus that could not be used, and replies that it did not take. Kinds that have not occurred
+    /// are left out.
+    pub anomalies: Vec<AnomalyCount>,
+}
+
+/// Counters of durable messages, in [`ProxyStats`].
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct DurableStats {
+    /// Messages that were handled.
+    pub handled: u64,
+    /// Repetitions of messages that had been handled: they got the former response.
+    pub duplicates: u64,
+    /// Messages whose idempotency key was used before with other contents.
+    pub key_conflicts: u64,
+    /// Deliveries that have failed, and are repeated.
+    pub failed_deliveries: u64,
+    /// Messages that became dead letters.
+    pub dead_letters: u64,
+    /// Dead letters that were dropped, since there were too many.
+    pub dropped_dead_letters: u64,
+}
+
+/// The counters of a proxy, as they are kept.
+#[derive(Default)]
+pub(crate) struct ProxyCounters {
+    pub(super) received_asks: AtomicU64,
+    pub(super) received_tells: AtomicU64,
+    asks: OutcomeCounters,
+    abandoned_asks: AtomicU64,
+    lost_tells: OutcomeCounters,
+    pub(super) lease_losses: AtomicU64,
+    pub(crate) durable: DurableCounters,
+}
+
+/// The counters of durable messages, as they are kept.
+#[derive(Default)]
+pub(crate) struct DurableCounters {
+    pub(crate) handled: AtomicU64,
+    pub(crate) duplicates: AtomicU64,
+    pub(crate) key_conflicts: AtomicU64,
+    pub(crate) failed_deliveries: AtomicU64,
+    pub(crate) dead_letters: AtomicU64,
+    pub(crate) dropped_dead_letters: AtomicU64,
+}
+
+/// Adds one to a counter.
+pub(crate) fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+impl ProxyCounters {
+    /// The outcomes of asks.
+    pub(super) fn asks(&self) -> &OutcomeCounters {
+        &self.asks
+    }
+
+    pub(super) fn record_abandoned(&self) {
+        count(&self.abandoned_asks);
+    }
+
+    /// The reasons for which tells were lost.
+    pub(super) fn lost_tells(&self) -> &OutcomeCounters {
+        &self.lost_tells
+    }
+}
+
+impl DurableCounters {
+    fn read(&self) -> DurableStats {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        DurableStats {
+            handled: read(&self.handled),
+            duplicates: read(&self.duplicates),
+            key_conflicts: read(&self.key_conflicts),
+            failed_deliveries: read(&self.failed_deliveries),
+            dead_letters: read(&self.dead_letters),
+            dropped_dead_letters: read(&self.dropped_dead_letters),
+        }
+    }
+}
+
+impl ProxyShared {
+    pub(crate) fn stats(&self) -> ProxyStats {
+        let counters = &self.counters;
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        ProxyStats {
+            node: self.node.clone(),
+            epoch: self.epoch().map(|epoch| epoch.0),
+            received_asks: read(&counters.received_asks),
+            received_tells: read(&counters.received_tells),
+            asks: counters.asks.read(),
+            abandoned_asks: read(&counters.abandoned_asks),
+            lost_tells: counters.lost_tells.read().errors,
+            durable: counters.durable.read(),
+            waiting_bytes: self.undelivered.load(Ordering::Relaxed),
+            lease_losses: read(&counters.lease_losses),
+            connection_losses: self.health.losses(),
+            anomalies: self.log.counts(),
+        }
+    }
+}
