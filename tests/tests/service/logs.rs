@@ -187,3 +187,44 @@ async fn name_that_others_share_is_an_error_of_the_one_that_has_listed_it() {
         );
     }
 }
+
+#[derive(ActorMessage, Serialize, Deserialize)]
+#[message(response = String)]
+struct WhichRequest;
+
+#[derive(Actor)]
+#[actor(urn = "registrar")]
+struct Registrar;
+
+#[handlers]
+impl Registrar {
+    #[handler]
+    fn which(&mut self, _: WhichRequest, ctx: &mut Context<Self>) -> String {
+        ctx.request_id().unwrap().to_string()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn request_that_waits_for_its_member_is_followed_by_its_ids() {
+    logs::capture();
+    let config = Config::memory().fleet();
+    let members = [ActorSystem::new(), ActorSystem::new()];
+    members[1].spawn(Registrar).await.unwrap();
+    for member in &members {
+        start_proxy(member, &config).await.unwrap();
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let client = ProxyClient::connect(&config).await.unwrap();
+    let handled = client.ask("registrar", WhichRequest).await.unwrap();
+    let value = |text: &str, field: &str| {
+        let line = lines(text).remove(0);
+        let (_, rest) = line.split_once(&format!(" {field}=")).unwrap();
+        rest[..16].to_owned()
+    };
+    let sent = value("sending a request", "request");
+    let next = "a request goes on under another id";
+    assert_eq!(
+        (value(next, "request"), value(next, "next_request")),
+        (sent, handled)
+    );
+}

@@ -14,6 +14,7 @@ use crate::bus::client::node_link::NodeLink;
 use crate::bus::protocol::{Kind, MAX_REQUESTS};
 use crate::bus::transport::{Epoch, Frame};
 use crate::error::{AskError, Delivered};
+use crate::reply::remote::ClientId;
 use crate::reply::{Reply, ReplyReceiver};
 
 /// Total size of a client's pending requests, in bytes.
@@ -38,6 +39,8 @@ pub(crate) struct PendingRequests {
     current_ids: HashMap<u64, u64>,
     /// The routes of requests, if the client is in a fleet.
     router: Option<Box<Router>>,
+    /// The client, for the log; of one in a fleet.
+    client: ClientId,
     /// Requests that have ended while others were looked at, with their errors: to be ended outside the
     /// lock.
     refused: Vec<(Reply<Bytes>, AskError)>,
@@ -108,6 +111,7 @@ impl PendingRequests {
             next_id: first_id,
             current_ids: HashMap::new(),
             router: None,
+            client: ClientId::default(),
             refused: Vec::new(),
             closed: false,
             late_answers: 0,

@@ -88,7 +88,7 @@ impl ClientShared {
         health: Arc<Health>,
     ) -> Self {
         if config.is_in_fleet() {
-            replies.pending().route_by(Router::default());
+            replies.pending().route_by(id, Router::default());
         }
         Self {
             transport,

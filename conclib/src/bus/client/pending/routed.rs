@@ -7,20 +7,24 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::time::Instant;
+use tracing::debug;
 
 use super::{PendingRequest, PendingRequests};
 use crate::bus::client::fleet::{Destination, Route, Router};
 use crate::bus::client::node_link::NodeLink;
+use crate::bus::link::request_id::request_id;
 use crate::bus::protocol::{Kind, Request};
 use crate::bus::transport::fleet::MemberId;
 use crate::bus::transport::{Epoch, Frame};
 use crate::error::{AskError, Delivered};
+use crate::reply::remote::{ClientId, Origin};
 use crate::reply::{Reply, ReplyReceiver};
 use crate::urn::Urn;
 
 impl PendingRequests {
-    /// Has requests go to the members of a fleet.
-    pub(in crate::bus::client) fn route_by(&mut self, router: Router) {
+    /// Has the requests of a client go to the members of a fleet.
+    pub(in crate::bus::client) fn route_by(&mut self, client: ClientId, router: Router) {
+        self.client = client;
         self.router = Some(Box::new(router));
     }
 
@@ -167,6 +171,16 @@ impl PendingRequests {
         let mut entry = self.requests.remove(&former)?;
         let id = self.next_id;
         self.next_id = self.next_id.wrapping_add(1);
+        let origin = |id| Origin {
+            client: self.client,
+            id,
+        };
+        debug!(
+            target: "conclib::request",
+            request = %request_id(origin(entry.original)),
+            next_request = %request_id(origin(id)),
+            "a request goes on under another id"
+        );
         entry.was_looked_for = false;
         entry.is_repeated = false;
         entry.delivered = Delivered::No;
@@ -303,7 +317,7 @@ mod tests {
         let mut router = Router::default();
         router.set_members(MapVersion(1), vec![(member, link.clone())]);
         let mut pending = PendingRequests::new(0);
-        pending.route_by(router);
+        pending.route_by(ClientId::default(), router);
         (pending, link)
     }
 
