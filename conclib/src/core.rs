@@ -101,6 +101,8 @@ pub(crate) trait Service: Send + Sync {
     fn is_over(&self) -> bool;
     /// True while other processes can ask the actors through the service.
     fn is_serving(&self) -> bool;
+    /// The service, for a downcast to its type.
+    fn as_any(&self) -> &dyn Any;
 }
 
 /// The fencing token of a system: the epoch of the lease that it holds, or held last; 0 for none.
@@ -348,6 +350,16 @@ impl SystemCore {
     )]
     pub(crate) fn blocking_work(&self) -> BlockingWork {
         BlockingWork::new(self.closures.clone(), self.registry.clone())
+    }
+
+    /// Calls a function with each service.
+    #[cfg_attr(
+        not(feature = "bus"),
+        allow(dead_code, reason = "only the bus has services")
+    )]
+    pub(crate) fn each_service(&self, mut call: impl FnMut(&dyn Service)) {
+        let services = self.services.lock();
+        services.iter().for_each(|service| call(&**service));
     }
 
     #[cfg(test)]

@@ -14,3 +14,6 @@ pub mod fleet {}
 
 #[doc = include_str!("../docs/logging.md")]
 pub mod logging {}
+
+#[doc = include_str!("../docs/metrics.md")]
+pub mod metrics {}

@@ -129,6 +129,7 @@
 //! supervisor pool topic          groups; workers behind one URN; one message for many actors
 //! ticker periodic                regular work
 //! bus                            between processes: config, protocol, transports, both ends, durable messages
+//! exporter                       the counters for the facade `metrics`
 //! service                        run: the turn, the signals and the end of an actor process
 //! web                            responses, health checks and deadlines for axum
 //! daemon                         start_redis, start_api
@@ -144,6 +145,7 @@
 //! | `tls` | no | Redis over TLS, `rediss://`, with rustls: see [`Config`] |
 //! | `daemon` | yes | `start_api`, and with `redis` also `start_redis` (Unix) |
 //! | `axum` | no | the module `conclib::web`: errors of asks as HTTP responses, health checks, deadlines |
+//! | `metrics` | no | [`metrics::Exporter`]: the counters for the facade of the same name, and so for Prometheus |
 //! | `tower` | no | `ProxyClient::service`: asks as a `tower` service |
 //! | `cron` | no | moments of the calendar: `Schedule::cron`, `#[periodic(cron = "…")]` |
 //! | `test-util` | no | the module `conclib::test`, for your own tests: a bus with faults, failures that fail the test, paused time, probes |
@@ -199,6 +201,8 @@ pub mod topic;
 pub mod bus;
 #[cfg(all(unix, feature = "daemon"))]
 pub mod daemon;
+#[cfg(feature = "metrics")]
+mod exporter;
 #[cfg(feature = "bus")]
 pub mod service;
 #[cfg(feature = "axum")]
@@ -310,6 +314,8 @@ pub mod metrics {
     pub use crate::core::FailureRecord;
     #[cfg(feature = "bus")]
     pub use crate::error::outcomes::{ErrorCount, OutcomeCounts};
+    #[cfg(feature = "metrics")]
+    pub use crate::exporter::Exporter;
     pub use crate::stop_reason::StopKind;
     pub use crate::system::metrics::{ActorTypeMetrics, LostCount, StopCount, SystemMetrics};
 }

@@ -1,6 +1,7 @@
 //! The proxy is an actor system's end of the bus. It is composed of the server and the consumer of
 //! durable messages; the server does not know the consumer.
 
+use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
@@ -267,6 +268,10 @@ impl Service for Proxy {
     fn is_serving(&self) -> bool {
         self.shared.is_serving()
     }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
 }
 
 /// The proxy as its system owns it. A system that forgets it, such as in a shutdown that is dropped, must
@@ -298,5 +303,21 @@ impl Service for AttachedProxy {
 
     fn is_serving(&self) -> bool {
         self.0.is_serving()
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        &self.0
+    }
+}
+
+impl ActorSystem {
+    /// The proxies of the system, until its shutdown: those by [`start_proxy`], and that of
+    /// [`run`](crate::service::run).
+    pub fn proxies(&self) -> Vec<Proxy> {
+        let mut proxies = Vec::new();
+        self.core().each_service(|service| {
+            proxies.extend(service.as_any().downcast_ref::<Proxy>().cloned());
+        });
+        proxies
     }
 }

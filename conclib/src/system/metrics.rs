@@ -135,6 +135,41 @@ impl ActorTypeMetrics {
         }
     }
 
+    /// Adds the counters of another type.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.starting += other.starting;
+        self.running += other.running;
+        self.restarting += other.restarting;
+        self.stopping += other.stopping;
+        self.handled += other.handled;
+        self.failures += other.failures;
+        self.panics += other.panics;
+        self.restarts += other.restarts;
+        for stopped in &other.stopped {
+            let known = self
+                .stopped
+                .iter_mut()
+                .find(|known| known.kind == stopped.kind);
+            match known {
+                Some(known) => known.count += stopped.count,
+                None => self.stopped.push(stopped.clone()),
+            }
+        }
+        for lost in &other.lost {
+            let known = self.lost.iter_mut().find(|known| known.kind == lost.kind);
+            match known {
+                Some(known) => known.count += lost.count,
+                None => self.lost.push(lost.clone()),
+            }
+        }
+        self.queued += other.queued;
+        self.queued_max = self.queued_max.max(other.queued_max);
+        self.waiting_senders += other.waiting_senders;
+        self.oldest = self.oldest.max(other.oldest);
+        self.longest_running = self.longest_running.max(other.longest_running);
+    }
+
     fn add(&mut self, actor: &ActorLoad) {
         *match actor.phase {
             Phase::Starting => &mut self.starting,

@@ -72,6 +72,24 @@ impl Anomaly {
         Self::UnreadableMember,
     ];
 
+    /// The name of the kind, as in a label: `duplicate_request`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::UnreadableReply => "unreadable_reply",
+            Self::UnreadableRequest => "unreadable_request",
+            Self::DuplicateRequest => "duplicate_request",
+            Self::UnconfirmedLease => "unconfirmed_lease",
+            Self::ReplyAfterEnd => "reply_after_end",
+            Self::ReplyOverflow => "reply_overflow",
+            Self::UnreceivedReply => "unreceived_reply",
+            Self::UnreadableDurable => "unreadable_durable",
+            Self::UnreadableResult => "unreadable_result",
+            Self::UnwrittenResult => "unwritten_result",
+            Self::UndelayedMessage => "undelayed_message",
+            Self::UnreadableMember => "unreadable_member",
+        }
+    }
+
     /// Event and consequence, for the log.
     fn text(self) -> &'static str {
         match self {
@@ -138,8 +156,14 @@ mod tests {
 
     #[test]
     fn all_kinds_are_in_their_order() {
-        let places = Anomaly::ALL.map(|kind| kind as usize);
-        assert!(places.into_iter().eq(0..Anomaly::ALL.len()));
+        for (place, kind) in Anomaly::ALL.into_iter().enumerate() {
+            assert_eq!(kind as usize, place);
+            let written = rmp_serde::to_vec(&kind).unwrap();
+            assert_eq!(
+                rmp_serde::from_slice::<String>(&written).unwrap(),
+                kind.as_str()
+            );
+        }
     }
 
     #[test]

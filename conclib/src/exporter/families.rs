@@ -1,0 +1,271 @@
+//! The families of metrics, with a kept handle for each of their series.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use metrics::{Counter, Gauge, Label, Unit, counter, describe_counter, describe_gauge, gauge};
+
+use crate::metrics::ActorTypeMetrics;
+
+/// The handles of all series.
+pub(super) struct Families {
+    counters: HashMap<Series, Counter>,
+    gauges: HashMap<Series, Gauge>,
+}
+
+/// A family, and the values of its labels, in the order of the labels.
+type Series = (&'static str, Vec<String>);
+
+/// Labels of a series, with their values.
+pub(super) type Labels<'a> = &'a [(&'static str, &'a str)];
+
+impl Families {
+    /// Sets a counter to its sum so far.
+    pub(super) fn count(&mut self, family: &'static str, labels: Labels<'_>, sum: u64) {
+        let make = || counter!(family, owned(labels));
+        let series = (family, values(labels));
+        self.counters
+            .entry(series)
+            .or_insert_with(make)
+            .absolute(sum);
+    }
+
+    /// Sets a gauge.
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "gauges are floating-point numbers"
+    )]
+    pub(super) fn set(&mut self, family: &'static str, labels: Labels<'_>, value: usize) {
+        self.set_float(family, labels, value as f64);
+    }
+
+    /// Sets a gauge of seconds; 0 for none.
+    fn set_seconds(&mut self, family: &'static str, labels: Labels<'_>, time: Option<Duration>) {
+        let seconds = time.unwrap_or_default().as_secs_f64();
+        self.set_float(family, labels, seconds);
+    }
+
+    fn set_float(&mut self, family: &'static str, labels: Labels<'_>, value: f64) {
+        let make = || gauge!(family, owned(labels));
+        let series = (family, values(labels));
+        self.gauges.entry(series).or_insert_with(make).set(value);
+    }
+
+    /// The families of an actor type.
+    pub(super) fn actor_type(&mut self, actor: &str, metrics: &ActorTypeMetrics) {
+        let actor = ("actor", actor);
+        for (phase, count) in [
+            ("starting", metrics.starting),
+            ("running", metrics.running),
+            ("restarting", metrics.restarting),
+            ("stopping", metrics.stopping),
+        ] {
+            self.set("conclib_actors", &[actor, ("phase", phase)], count);
+        }
+        self.count("conclib_actor_handled_total", &[actor], metrics.handled);
+        let errors = metrics.failures.saturating_sub(metrics.panics);
+        for (kind, count) in [("error", errors), ("panic", metrics.panics)] {
+            self.count(
+                "conclib_actor_failures_total",
+                &[actor, ("kind", kind)],
+                count,
+            );
+        }
+        self.count("conclib_actor_restarts_total", &[actor], metrics.restarts);
+        for stopped in &metrics.stopped {
+            let labels = [actor, ("reason", stopped.kind.as_str())];
+            self.count("conclib_actor_stopped_total", &labels, stopped.count);
+        }
+        for lost in &metrics.lost {
+            let labels = [actor, ("error", lost.kind.as_str())];
+            self.count("conclib_actor_lost_total", &labels, lost.count);
+        }
+        self.set("conclib_mailbox_messages", &[actor], metrics.queued);
+        self.set("conclib_mailbox_messages_max", &[actor], metrics.queued_max);
+        self.set(
+            "conclib_mailbox_senders_waiting",
+            &[actor],
+            metrics.waiting_senders,
+        );
+        self.set_seconds(
+            "conclib_mailbox_oldest_seconds_max",
+            &[actor],
+            metrics.oldest,
+        );
+        let running = metrics.longest_running;
+        self.set_seconds("conclib_handler_running_seconds_max", &[actor], running);
+    }
+}
+
+impl Default for Families {
+    /// Describes all families to the recorder.
+    fn default() -> Self {
+        for (family, text) in COUNTERS {
+            describe_counter!(*family, Unit::Count, *text);
+        }
+        for (family, unit, text) in GAUGES {
+            describe_gauge!(*family, *unit, *text);
+        }
+        Self {
+            counters: HashMap::new(),
+            gauges: HashMap::new(),
+        }
+    }
+}
+
+fn owned(labels: Labels<'_>) -> Vec<Label> {
+    let owned = |(label, value): &(&'static str, &str)| Label::new(*label, (*value).to_owned());
+    labels.iter().map(owned).collect()
+}
+
+fn values(labels: Labels<'_>) -> Vec<String> {
+    labels
+        .iter()
+        .map(|(_, value)| (*value).to_owned())
+        .collect()
+}
+
+/// The families of counters.
+const COUNTERS: &[(&str, &str)] = &[
+    (
+        "conclib_actor_handled_total",
+        "Messages and ticks that were handled without a failure",
+    ),
+    ("conclib_actor_failures_total", "Failures of actors"),
+    ("conclib_actor_restarts_total", "Restarts of actors"),
+    ("conclib_actor_stopped_total", "Actors that have ended"),
+    (
+        "conclib_actor_lost_total",
+        "Messages that no handler has begun",
+    ),
+    (
+        "conclib_bus_requests_total",
+        "Requests that came from the bus",
+    ),
+    (
+        "conclib_bus_answers_total",
+        "Asks from the bus, by the outcome that was sent",
+    ),
+    (
+        "conclib_bus_abandoned_total",
+        "Asks from the bus whose callers had given up",
+    ),
+    (
+        "conclib_bus_lost_tells_total",
+        "Tells from the bus that no handler has begun",
+    ),
+    (
+        "conclib_bus_anomalies_total",
+        "Input from the bus that could not be used, and output that it did not take",
+    ),
+    (
+        "conclib_durable_ended_total",
+        "Durable messages that have ended",
+    ),
+    (
+        "conclib_durable_failed_deliveries_total",
+        "Deliveries of durable messages that have failed, and are repeated",
+    ),
+    ("conclib_lease_losses_total", "Leases that were lost"),
+    (
+        "conclib_connection_losses_total",
+        "Connections to the bus that were lost",
+    ),
+    (
+        "conclib_client_requests_total",
+        "Requests of the client that have ended",
+    ),
+    (
+        "conclib_client_abandoned_total",
+        "Requests whose callers stopped waiting",
+    ),
+    ("conclib_client_retries_total", "Repetitions of requests"),
+    (
+        "conclib_client_rerouted_total",
+        "Requests that went on to another member of the fleet",
+    ),
+    (
+        "conclib_client_late_answers_total",
+        "Answers that came after their requests had ended",
+    ),
+];
+
+/// The families of gauges.
+const GAUGES: &[(&str, Unit, &str)] = &[
+    ("conclib_actors", Unit::Count, "Living actors"),
+    (
+        "conclib_mailbox_messages",
+        Unit::Count,
+        "Messages in all mailboxes",
+    ),
+    (
+        "conclib_mailbox_messages_max",
+        Unit::Count,
+        "Messages in the fullest mailbox",
+    ),
+    (
+        "conclib_mailbox_senders_waiting",
+        Unit::Count,
+        "Senders that wait for room in a mailbox",
+    ),
+    (
+        "conclib_mailbox_oldest_seconds_max",
+        Unit::Seconds,
+        "Age of the oldest message in a mailbox",
+    ),
+    (
+        "conclib_handler_running_seconds_max",
+        Unit::Seconds,
+        "Time for which the slowest handler has run",
+    ),
+    (
+        "conclib_bus_undelivered_bytes",
+        Unit::Bytes,
+        "Size of the requests that wait in mailboxes",
+    ),
+    (
+        "conclib_lease_held",
+        Unit::Count,
+        "1 while the system has the lease of its node",
+    ),
+    (
+        "conclib_lease_epoch",
+        Unit::Count,
+        "The number of the lease; 0 for none",
+    ),
+    (
+        "conclib_connection_up",
+        Unit::Count,
+        "1 while the bus is connected",
+    ),
+    (
+        "conclib_client_in_flight",
+        Unit::Count,
+        "Requests that are under way",
+    ),
+    (
+        "conclib_client_in_flight_bytes",
+        Unit::Bytes,
+        "Size of the requests that are under way",
+    ),
+];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn families_are_named_as_prometheus_has_it() {
+        let counters = COUNTERS.iter().map(|(family, text)| (family, text, true));
+        let gauges = GAUGES.iter().map(|(family, _, text)| (family, text, false));
+        let mut names = HashSet::new();
+        for (family, text, is_counter) in counters.chain(gauges) {
+            assert!(names.insert(*family), "{family} is there twice");
+            assert!(family.starts_with("conclib_"), "{family}");
+            assert_eq!(family.ends_with("_total"), is_counter, "{family}");
+            assert!(!text.ends_with('.'), "{text}");
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! The exporter of metrics, read back as Prometheus reads it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use conclib::bus::Proxy;
+use conclib::metrics::Exporter;
+use conclib::prelude::*;
+use conclib_tests::eventually;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
+use prometheus_parse::{Scrape, Value};
+
+#[derive(ActorMessage, Serialize, Deserialize)]
+#[message(response = u32)]
+struct Halve(u32);
+
+#[derive(Actor)]
+#[actor(urn = "halver", mailbox = 8)]
+struct Halver;
+
+#[handlers]
+impl Halver {
+    #[handler]
+    fn halve(&mut self, Halve(n): Halve) -> Result<u32, Failure> {
+        assert_ne!(n, 13, "unlucky");
+        if n % 2 == 1 {
+            return Err(Failure::msg("odd"));
+        }
+        Ok(n / 2)
+    }
+}
+
+/// A generic type, whose name has paths in it.
+#[derive(Actor)]
+struct Holder<T: Send + 'static>(T);
+
+#[handlers]
+impl<T: Send + 'static> Holder<T> {}
+
+/// A recorder of one test, and what Prometheus would have scraped.
+struct Scraper(PrometheusRecorder);
+
+impl Scraper {
+    fn new() -> Self {
+        Self(PrometheusBuilder::new().build_recorder())
+    }
+
+    fn publish(&self, exporter: &mut Exporter) {
+        metrics::with_local_recorder(&self.0, || exporter.publish());
+    }
+
+    fn exporter(&self, make: impl FnOnce() -> Exporter) -> Exporter {
+        metrics::with_local_recorder(&self.0, make)
+    }
+
+    fn scrape(&self) -> Scrape {
+        let text = self.0.handle().render();
+        Scrape::parse(text.lines().map(|line| Ok(line.to_owned()))).unwrap()
+    }
+
+    /// The value of a series.
+    fn value(&self, family: &str, labels: &[(&str, &str)]) -> Option<f64> {
+        let expected: BTreeMap<_, _> = labels.iter().copied().collect();
+        let scrape = self.scrape();
+        let mut samples = scrape
+            .samples
+            .iter()
+            .filter(|sample| sample.metric == family);
+        let sample = samples.find(|sample| {
+            let labels: BTreeMap<_, _> = sample
+                .labels
+                .iter()
+                .map(|(label, value)| (&**label, &**value))
+                .collect();
+            labels == expected
+        })?;
+        match sample.value {
+            Value::Counter(value) | Value::Gauge(value) | Value::Untyped(value) => Some(value),
+            ref other => panic!("{other:?}"),
+        }
+    }
+}
+
+async fn serving() -> (ActorSystem, Proxy, ProxyClient) {
+    let (system, config) = (ActorSystem::new(), Config::memory());
+    let halver = system
+        .supervise(|| async { Halver })
+        .restart(conclib::supervision::Restart::OnFailure);
+    halver.unlimited().await.unwrap();
+    let proxy = start_proxy(&system, &config).await.unwrap();
+    (system, proxy, ProxyClient::connect(&config).await.unwrap())
+}
+
+#[tokio::test]
+async fn counters_of_all_ends_are_scraped() {
+    let (system, _proxy, client) = serving().await;
+    for n in [2, 4, 6] {
+        assert_eq!(client.ask("halver", Halve(n)).await, Ok(n / 2));
+    }
+    for n in [1, 13] {
+        assert!(client.ask("halver", Halve(n)).await.is_err());
+    }
+    assert!(client.ask("absent", Halve(2)).await.is_err());
+    eventually("the actor runs again", async || {
+        let metrics = system.metrics();
+        let halver = metrics.of("Halver").unwrap();
+        halver.restarts == 2 && halver.running == 1
+    })
+    .await;
+    let scraper = Scraper::new();
+    let mut exporter = scraper.exporter(|| Exporter::new().system(&system).client("web", &client));
+    scraper.publish(&mut exporter);
+
+    let actor = ("actor", "Halver");
+    for (family, labels, value) in [
+        ("conclib_actors", vec![actor, ("phase", "running")], 1.0),
+        ("conclib_actor_handled_total", vec![actor], 3.0),
+        (
+            "conclib_actor_failures_total",
+            vec![actor, ("kind", "error")],
+            1.0,
+        ),
+        (
+            "conclib_actor_failures_total",
+            vec![actor, ("kind", "panic")],
+            1.0,
+        ),
+        ("conclib_actor_restarts_total", vec![actor], 2.0),
+        ("conclib_mailbox_messages", vec![actor], 0.0),
+        (
+            "conclib_bus_requests_total",
+            vec![("node", "main"), ("kind", "ask")],
+            6.0,
+        ),
+        (
+            "conclib_bus_answers_total",
+            vec![("node", "main"), ("outcome", "ok")],
+            3.0,
+        ),
+        (
+            "conclib_bus_answers_total",
+            vec![("node", "main"), ("outcome", "failed")],
+            2.0,
+        ),
+        (
+            "conclib_bus_answers_total",
+            vec![("node", "main"), ("outcome", "actor_not_found")],
+            1.0,
+        ),
+        ("conclib_lease_held", vec![("node", "main")], 1.0),
+        ("conclib_connection_up", vec![("node", "main")], 1.0),
+        ("conclib_connection_up", vec![("client", "web")], 1.0),
+        ("conclib_client_in_flight", vec![("client", "web")], 0.0),
+        (
+            "conclib_client_requests_total",
+            vec![
+                ("client", "web"),
+                ("kind", "ask"),
+                ("status", "actor_not_found"),
+                ("delivered", "no"),
+            ],
+            1.0,
+        ),
+    ] {
+        assert_eq!(
+            scraper.value(family, &labels),
+            Some(value),
+            "{family} {labels:?}"
+        );
+    }
+    let scrape = scraper.scrape();
+    assert!(
+        scrape.docs.contains_key("conclib_actors"),
+        "families have texts"
+    );
+
+    // Once more: the counters rise, and gauges follow.
+    system.actor::<Halver>("halver").unwrap().stop();
+    eventually("the actor has ended", async || system.is_empty()).await;
+    scraper.publish(&mut exporter);
+    let running = scraper.value("conclib_actors", &[actor, ("phase", "running")]);
+    assert_eq!(running, Some(0.0));
+    let stopped = [actor, ("reason", "requested")];
+    assert_eq!(
+        scraper.value("conclib_actor_stopped_total", &stopped),
+        Some(1.0)
+    );
+    assert_eq!(
+        scraper.value("conclib_actor_handled_total", &[actor]),
+        Some(3.0)
+    );
+}
+
+#[tokio::test]
+async fn lost_messages_are_scraped_exactly() {
+    let system = ActorSystem::new();
+    let halver = system.spawn(Halver).await.unwrap();
+    let refused = (0..1_000).filter(|n| halver.try_tell(Halve(2 * n)).is_err());
+    assert_eq!(refused.count(), 992);
+    let scraper = Scraper::new();
+    let mut exporter = scraper.exporter(|| Exporter::new().system(&system));
+    scraper.publish(&mut exporter);
+    let lost = [("actor", "Halver"), ("error", "overloaded")];
+    assert_eq!(
+        scraper.value("conclib_actor_lost_total", &lost),
+        Some(992.0)
+    );
+}
+
+/// Names from the bus make no series, and types are shown by their short names.
+#[tokio::test]
+async fn series_are_bounded_by_the_program() {
+    let (system, _proxy, client) = serving().await;
+    system.spawn(Holder(vec![String::new()])).await.unwrap();
+    let scraper = Scraper::new();
+    let mut exporter = scraper.exporter(|| Exporter::new().system(&system).client("web", &client));
+    assert!(client.ask("absent-0", Halve(2)).await.is_err());
+    scraper.publish(&mut exporter);
+    let series = scraper.scrape().samples.len();
+    for n in 1..1_000 {
+        assert!(client.ask(format!("absent-{n}"), Halve(2)).await.is_err());
+    }
+    scraper.publish(&mut exporter);
+    assert_eq!(scraper.scrape().samples.len(), series);
+    let holder = [("actor", "Holder<Vec<String>>"), ("phase", "running")];
+    assert_eq!(scraper.value("conclib_actors", &holder), Some(1.0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn exporter_keeps_no_system_and_publishes_at_its_interval() {
+    let system = ActorSystem::new();
+    let halver = system.spawn(Halver).await.unwrap();
+    let scraper = Scraper::new();
+    let exporter = scraper.exporter(|| Exporter::new().system(&system));
+    let _local = metrics::set_default_local_recorder(&scraper.0);
+    let mut running = Box::pin(exporter.run(Duration::from_secs(5)));
+    let handled = || scraper.value("conclib_actor_handled_total", &[("actor", "Halver")]);
+    for (asks, published) in [(0, 0.0), (1, 1.0), (2, 3.0)] {
+        for _ in 0..asks {
+            halver.ask(Halve(2)).await.unwrap();
+        }
+        let _never = tokio::time::timeout(Duration::from_millis(5_001), &mut running).await;
+        assert_eq!(handled(), Some(published));
+    }
+    drop(system);
+    let reason = halver.stopped().await;
+    assert!(matches!(reason, conclib::StopReason::Shutdown), "{reason}");
+}
