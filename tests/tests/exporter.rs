@@ -246,3 +246,27 @@ async fn exporter_keeps_no_system_and_publishes_at_its_interval() {
     let reason = halver.stopped().await;
     assert!(matches!(reason, conclib::StopReason::Shutdown), "{reason}");
 }
+
+#[test]
+fn board_and_alerts_name_families_of_the_page() {
+    let families = |text: &'static str| {
+        let words = text.split(|c: char| !(c.is_ascii_lowercase() || c == '_'));
+        words
+            .filter(|word| word.starts_with("conclib_"))
+            .collect::<Vec<_>>()
+    };
+    let page = families(include_str!("../../docs/metrics.md"));
+    for text in [
+        include_str!("../../docs/operations/board.json"),
+        include_str!("../../docs/operations/alerts.yml"),
+    ] {
+        let named = families(text);
+        assert!(named.len() > 5);
+        for family in named {
+            assert!(page.contains(&family), "{family}");
+        }
+    }
+    let board: serde_json::Value =
+        serde_json::from_str(include_str!("../../docs/operations/board.json")).unwrap();
+    assert_eq!(board["panels"].as_array().unwrap().len(), 15);
+}

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use super::families::Families;
 use crate::bus::{Proxy, ProxyClient};
-use crate::metrics::{AnomalyCount, OutcomeCounts};
+use crate::error::AskErrorKind;
+use crate::metrics::{Anomaly, AnomalyCount, OutcomeCounts};
 
 impl Families {
     /// The families of a system's proxies; those of one node are the same series.
@@ -28,9 +29,11 @@ impl Families {
             self.count("conclib_bus_answers_total", &labels, count);
         }
         self.count("conclib_bus_abandoned_total", &[node], stats.abandoned_asks);
-        for lost in &stats.lost_tells {
-            let labels = [node, ("error", lost.kind.as_str())];
-            self.count("conclib_bus_lost_tells_total", &labels, lost.count);
+        for kind in AskErrorKind::ALL {
+            let of_kind = stats.lost_tells.iter().filter(|lost| lost.kind == kind);
+            let labels = [node, ("error", kind.as_str())];
+            let count = of_kind.map(|lost| lost.count).sum();
+            self.count("conclib_bus_lost_tells_total", &labels, count);
         }
         self.anomalies(node, &stats.anomalies);
         let durable = &stats.durable;
@@ -100,9 +103,11 @@ impl Families {
     }
 
     fn anomalies(&mut self, owner: (&'static str, &str), anomalies: &[AnomalyCount]) {
-        for anomaly in anomalies {
-            let labels = [owner, ("kind", anomaly.kind.as_str())];
-            self.count("conclib_bus_anomalies_total", &labels, anomaly.count);
+        for kind in Anomaly::ALL {
+            let anomaly = anomalies.iter().find(|anomaly| anomaly.kind == kind);
+            let count = anomaly.map_or(0, |anomaly| anomaly.count);
+            let labels = [owner, ("kind", kind.as_str())];
+            self.count("conclib_bus_anomalies_total", &labels, count);
         }
     }
 

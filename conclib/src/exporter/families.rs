@@ -5,7 +5,15 @@ use std::time::Duration;
 
 use metrics::{Counter, Gauge, Label, Unit, counter, describe_counter, describe_gauge, gauge};
 
+use crate::error::AskErrorKind;
 use crate::metrics::ActorTypeMetrics;
+
+/// Kinds of lost messages that are published before the first one is lost: a series that begins with a 1 has not risen.
+const FROM_THE_START: [AskErrorKind; 3] = [
+    AskErrorKind::Overloaded,
+    AskErrorKind::Timeout,
+    AskErrorKind::ActorStopped,
+];
 
 /// The handles of all series.
 pub(super) struct Families {
@@ -76,9 +84,12 @@ impl Families {
             let labels = [actor, ("reason", stopped.kind.as_str())];
             self.count("conclib_actor_stopped_total", &labels, stopped.count);
         }
-        for lost in &metrics.lost {
-            let labels = [actor, ("error", lost.kind.as_str())];
-            self.count("conclib_actor_lost_total", &labels, lost.count);
+        for kind in AskErrorKind::ALL {
+            let count = metrics.lost_as(kind);
+            if count > 0 || FROM_THE_START.contains(&kind) {
+                let labels = [actor, ("error", kind.as_str())];
+                self.count("conclib_actor_lost_total", &labels, count);
+            }
         }
         self.set("conclib_mailbox_messages", &[actor], metrics.queued);
         self.set("conclib_mailbox_messages_max", &[actor], metrics.queued_max);
@@ -267,5 +278,11 @@ mod tests {
             assert_eq!(family.ends_with("_total"), is_counter, "{family}");
             assert!(!text.ends_with('.'), "{text}");
         }
+        // The page has these families, and no others.
+        let page = include_str!("../../docs/metrics.md");
+        let is_name = |c: char| c.is_ascii_lowercase() || c == '_';
+        let words = page.split(|c| !is_name(c));
+        let on_page: HashSet<_> = words.filter(|word| word.starts_with("conclib_")).collect();
+        assert_eq!(on_page, names);
     }
 }

@@ -57,7 +57,7 @@ pub struct AnomalyCount {
 }
 
 impl Anomaly {
-    const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::UnreadableReply,
         Self::UnreadableRequest,
         Self::DuplicateRequest,
