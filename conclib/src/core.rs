@@ -18,7 +18,7 @@ use crate::actor::closures::RunningClosures;
 use crate::actor::control::StopCause;
 use crate::actor::host::{ActorEnds, Host, HostLink, SystemLink};
 use crate::actor::type_counters::{TypeCounters, TypeNumber};
-use crate::actor::{FailedActor, FailureEvent};
+use crate::actor::{FailedActor, FailureEvent, Handlers};
 use crate::error::{AskError, panics};
 use crate::random::{self, Process};
 use crate::stop_reason::StopReason;
@@ -219,7 +219,7 @@ impl SystemCore {
     }
 
     /// The number of an actor type in this system.
-    pub(crate) fn type_number<A: 'static>(&self) -> TypeNumber {
+    pub(crate) fn type_number<A: Handlers>(&self) -> TypeNumber {
         self.types.number::<A>()
     }
 

@@ -317,7 +317,9 @@ pub mod metrics {
     #[cfg(feature = "metrics")]
     pub use crate::exporter::Exporter;
     pub use crate::stop_reason::StopKind;
-    pub use crate::system::metrics::{ActorTypeMetrics, LostCount, StopCount, SystemMetrics};
+    pub use crate::system::metrics::{
+        ActorTypeMetrics, HandlerCount, LostCount, StopCount, SystemMetrics,
+    };
 }
 
 /// Names that nearly every program with actors needs: `use conclib::prelude::*;`.

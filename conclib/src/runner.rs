@@ -37,6 +37,8 @@ pub(crate) use guard::ActorGuard;
 mod end;
 mod events;
 mod guard;
+#[cfg(feature = "metrics")]
+mod handled;
 mod interrupt;
 mod spans;
 #[cfg(all(test, not(conclib_loom)))]
@@ -132,7 +134,9 @@ async fn restart<A: Actor, S: StateSource<A>>(
     source: &mut S,
     end: StopReason,
 ) -> Result<(), StopReason> {
-    let ActorParts { actor, ctx, batch } = &mut guard.parts;
+    let ActorParts {
+        actor, ctx, batch, ..
+    } = &mut guard.parts;
     drop_quietly(actor.take());
     let cell = &guard.cell;
     // A stop or kill from outside is final.
@@ -226,13 +230,21 @@ fn serve<A: Actor>(parts: &mut ActorParts<A>) -> impl Future<Output = Result<(),
     async move {
         let mut events = Events::start(); // here, so that its panic is a failure of the actor
         loop {
-            let ActorParts { actor, ctx, batch } = &mut *parts;
+            let ActorParts {
+                actor,
+                ctx,
+                batch,
+                #[cfg(feature = "metrics")]
+                handled,
+            } = &mut *parts;
             let Some(actor) = actor else {
                 unreachable!("an incarnation that has started has a state");
             };
             let inbox = match events.next(ctx, batch) {
                 NextEvent::Message(inbox) => inbox,
                 NextEvent::Idle => {
+                    #[cfg(feature = "metrics")]
+                    handled.count(ctx.cell().actor_type());
                     events.wait(parts).await;
                     continue;
                 }
@@ -240,12 +252,19 @@ fn serve<A: Actor>(parts: &mut ActorParts<A>) -> impl Future<Output = Result<(),
             };
             prepare::<A>(inbox, ctx.cell());
             if let Some(message) = inbox {
-                ctx.cell().stats.begin(A::which(message));
+                let handler = A::which(message);
+                #[cfg(feature = "metrics")]
+                handled.begin(handler, ctx.cell().actor_type());
+                ctx.cell().stats.begin(handler);
                 actor.dispatch(inbox, ctx).await?;
                 Current::end_message();
                 parts.ctx.cell().stats.handled();
+                #[cfg(feature = "metrics")]
+                parts.handled.handled();
             }
             if events.ends_turn() {
+                #[cfg(feature = "metrics")]
+                parts.handled.count(parts.ctx.cell().actor_type());
                 tokio::task::yield_now().await;
             }
         }

@@ -114,6 +114,26 @@ async fn counters_of_all_ends_are_scraped() {
     let actor = ("actor", "Halver");
     for (family, labels, value) in [
         ("conclib_actors", vec![actor, ("phase", "running")], 1.0),
+        (
+            "conclib_handler_messages_total",
+            vec![
+                actor,
+                ("handler", "halve"),
+                ("message", "Halve"),
+                ("outcome", "ok"),
+            ],
+            3.0,
+        ),
+        (
+            "conclib_handler_messages_total",
+            vec![
+                actor,
+                ("handler", "halve"),
+                ("message", "Halve"),
+                ("outcome", "failed"),
+            ],
+            2.0,
+        ),
         ("conclib_actor_handled_total", vec![actor], 3.0),
         (
             "conclib_actor_failures_total",

@@ -324,3 +324,60 @@ async fn counters_are_written_and_read_as_json() {
         stats
     );
 }
+
+#[derive(ActorMessage, Serialize, Deserialize)]
+struct Wait;
+
+#[derive(Actor)]
+#[actor(mailbox = 1000)]
+struct Mixed;
+
+#[handlers]
+impl Mixed {
+    #[handler]
+    fn count(&mut self, Count(n): Count) -> u32 {
+        n
+    }
+
+    #[handler]
+    async fn wait(&mut self, _: Wait) {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Handlers are counted once for all messages that follow each other: also if the actor is killed meanwhile.
+#[tokio::test]
+async fn messages_are_counted_by_handler() {
+    let system = ActorSystem::new();
+    let mixed = system.spawn(Mixed).await.unwrap();
+    for n in 0..500 {
+        mixed.try_tell(Count(n)).unwrap();
+    }
+    mixed.try_tell(Wait).unwrap();
+    mixed.try_tell(Count(0)).unwrap();
+    eventually("the last handler waits", async || {
+        system.metrics().of("Mixed").unwrap().handled == 500
+    })
+    .await;
+    mixed.kill();
+    mixed.stopped().await;
+    let metrics = system.metrics();
+    let mixed = metrics.of("Mixed").unwrap();
+    let handlers: Vec<_> = mixed
+        .handlers
+        .iter()
+        .map(|count| {
+            (
+                &*count.handler,
+                count.message.as_deref(),
+                count.handled,
+                count.failed,
+            )
+        })
+        .collect();
+    assert_eq!(handlers, [("count", Some("Count"), 500, 0)]);
+    assert_eq!(
+        (mixed.handled, mixed.lost_as(AskErrorKind::ActorStopped)),
+        (500, 1)
+    );
+}

@@ -275,7 +275,10 @@ impl Block {
             .raw
             .first()
             .map_or_else(String::new, |raw| raw.name.unraw().to_string());
+        let count = u16::try_from(self.handlers.len()).unwrap_or(u16::MAX);
         quote! {
+            const HANDLERS: ::core::primitive::u16 = #count;
+
             fn which(__inbox: &__ConclibInbox #ty_generics) -> ::core::primitive::u16 {
                 match &__inbox.0 {
                     #(#numbers)*

@@ -191,6 +191,9 @@ pub trait Handlers: Sized + Send + 'static {
     /// of this actor's messages or does not decode; the asker has got an error by then.
     fn decode(envelope: Box<RequestEnvelope>) -> Option<Self::Inbox>;
 
+    /// The number of handlers that are numbered from 0 on; all others have the numbers behind them.
+    const HANDLERS: u16 = 0;
+
     /// The number of the handler that handles this message, for snapshots.
     fn which(_inbox: &Self::Inbox) -> u16 {
         0

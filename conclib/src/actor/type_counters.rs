@@ -4,13 +4,17 @@
 //! thread counts for itself, with plain stores into memory of its own; a reader adds the threads up. So counting
 //! costs a few nanoseconds, also where many threads spawn actors of one type.
 
+use std::any::type_name;
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Weak};
 
 use parking_lot::{Mutex, RwLock};
 
+use crate::actor::failure_event::handler_names;
+use crate::actor::{HandlerNames, Handlers};
 use crate::error::AskErrorKind;
 use crate::stop_reason::StopKind;
 
@@ -52,24 +56,56 @@ impl TypeCounter {
 }
 
 /// The counters of a type that one thread writes.
-struct ThreadCounters([AtomicU64; TypeCounter::COUNT]);
+struct ThreadCounters {
+    of_type: [AtomicU64; TypeCounter::COUNT],
+    /// Messages that were handled, and those that have failed, of each handler.
+    handlers: Box<[[AtomicU64; 2]]>,
+}
 
-impl Default for ThreadCounters {
-    fn default() -> Self {
-        Self([const { AtomicU64::new(0) }; TypeCounter::COUNT])
+impl ThreadCounters {
+    fn new(handlers: usize) -> Self {
+        let none = || [const { AtomicU64::new(0) }; 2];
+        Self {
+            of_type: [const { AtomicU64::new(0) }; TypeCounter::COUNT],
+            handlers: std::iter::repeat_with(none).take(handlers).collect(),
+        }
     }
+
+    /// All counters, in one order.
+    fn all(&self) -> impl Iterator<Item = &AtomicU64> {
+        self.of_type.iter().chain(self.handlers.iter().flatten())
+    }
+
+    /// Adds the counters of a thread that has ended.
+    fn adopt(&self, other: &Self) {
+        for (sum, counter) in self.all().zip(other.all()) {
+            add(sum, counter.load(Ordering::Relaxed));
+        }
+    }
+}
+
+/// Messages of one handler.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum HandlerCounter {
+    Handled = 0,
+    #[cfg_attr(
+        not(feature = "metrics"),
+        allow(dead_code, reason = "handlers are counted with the feature")
+    )]
+    Failed = 1,
 }
 
 /// The counters of an actor type in a system.
 pub(crate) struct TypeCounters {
     number: TypeNumber,
     pub(crate) name: &'static str,
+    /// The names of the handlers; the last ones are those of all that have no number of their own.
+    pub(crate) handlers: Vec<HandlerNames>,
     threads: Mutex<Threads>,
     /// The greatest number of handled messages that was reported.
     reported_handled: AtomicU64,
 }
 
-#[derive(Default)]
 struct Threads {
     /// The sums of threads that have ended.
     ended: ThreadCounters,
@@ -82,21 +118,55 @@ static TYPES: LazyLock<RwLock<HashMap<TypeNumber, Weak<TypeCounters>>>> =
 
 thread_local! {
     /// The counters of this thread.
-    static COUNTERS: RefCell<HashMap<TypeNumber, Arc<ThreadCounters>>> = RefCell::default();
+    static COUNTERS: RefCell<CountersByType> = RefCell::default();
+}
+
+/// The counters of one thread.
+type CountersByType = HashMap<TypeNumber, Arc<ThreadCounters>, BuildHasherDefault<NumberHasher>>;
+
+/// Hashes numbers that are counted here, and that no peer chooses.
+#[derive(Default)]
+struct NumberHasher(u64);
+
+impl Hasher for NumberHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u32(u32::from(*byte));
+        }
+    }
+
+    fn write_u32(&mut self, number: u32) {
+        // The table takes the place from the lower bits, and distinguishes neighbours by the upper seven.
+        let number = u64::from(number) + self.0;
+        self.0 = (number << 57) | number;
+    }
 }
 
 /// The number of types whose counters a thread keeps without a look for systems that have ended.
 const MAX_KEPT: usize = 64;
 
 impl TypeCounters {
-    /// New counters, with a number of their own.
-    pub(crate) fn new(name: &'static str) -> Arc<Self> {
+    /// New counters of a type, with a number of their own.
+    pub(crate) fn new<A: Handlers>() -> Arc<Self> {
+        let numbers = (0..A::HANDLERS).chain([u16::MAX - 1]);
+        Self::with(type_name::<A>(), numbers.map(handler_names::<A>).collect())
+    }
+
+    fn with(name: &'static str, handlers: Vec<HandlerNames>) -> Arc<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(1);
         let number = TypeNumber(NEXT.fetch_add(1, Ordering::Relaxed));
         let counters = Arc::new(Self {
             number,
             name,
-            threads: Mutex::default(),
+            threads: Mutex::new(Threads {
+                ended: ThreadCounters::new(handlers.len()),
+                running: Vec::new(),
+            }),
+            handlers,
             reported_handled: AtomicU64::new(0),
         });
         TYPES.write().insert(number, Arc::downgrade(&counters));
@@ -109,7 +179,7 @@ impl TypeCounters {
 
     /// The counters of a thread that counts for the first time.
     fn begin_thread(&self) -> Arc<ThreadCounters> {
-        let counters = Arc::<ThreadCounters>::default();
+        let counters = Arc::new(ThreadCounters::new(self.handlers.len()));
         self.threads.lock().running.push(counters.clone());
         counters
     }
@@ -128,20 +198,16 @@ impl TypeCounters {
         running.retain(|thread| {
             let has_ended = Arc::strong_count(thread) == 1;
             if has_ended {
-                for (sum, counter) in ended.0.iter().zip(&thread.0) {
-                    add(sum, counter.load(Ordering::Relaxed));
-                }
+                ended.adopt(thread);
             }
             !has_ended
         });
-        let all = std::iter::once(&*ended).chain(running.iter().map(|thread| &**thread));
-        let mut counts = [0; TypeCounter::COUNT];
-        for thread in all {
-            for (sum, counter) in counts.iter_mut().zip(&thread.0) {
-                *sum += counter.load(Ordering::Relaxed);
-            }
+        let sums = ThreadCounters::new(self.handlers.len());
+        sums.adopt(ended);
+        for thread in running {
+            sums.adopt(thread);
         }
-        TypeCounts(counts)
+        TypeCounts(sums)
     }
 }
 
@@ -152,11 +218,19 @@ impl Drop for TypeCounters {
 }
 
 /// Counters of a type at one moment.
-pub(crate) struct TypeCounts([u64; TypeCounter::COUNT]);
+pub(crate) struct TypeCounts(ThreadCounters);
 
 impl TypeCounts {
     pub(crate) fn get(&self, counter: TypeCounter) -> u64 {
-        self.0[counter.place()]
+        self.0.of_type[counter.place()].load(Ordering::Relaxed)
+    }
+
+    /// The messages of the handler at this place.
+    pub(crate) fn of_handler(&self, place: usize, counter: HandlerCounter) -> u64 {
+        let counters = self.0.handlers.get(place);
+        counters.map_or(0, |counters| {
+            counters[counter as usize].load(Ordering::Relaxed)
+        })
     }
 }
 
@@ -168,25 +242,40 @@ impl TypeNumber {
 
     /// Adds a number to a counter of this type; does nothing once the system is gone.
     pub(crate) fn add(self, counter: TypeCounter, number: u64) {
-        if self == Self::default() || number == 0 {
+        if number > 0 {
+            self.with_counters(|counters| add(&counters.of_type[counter.place()], number));
+        }
+    }
+
+    /// Adds messages of one handler.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn add_handled(self, handler: u16, counter: HandlerCounter, messages: u64) {
+        self.with_counters(|counters| {
+            let last = counters.handlers.len().saturating_sub(1);
+            let place = usize::from(handler).min(last);
+            if let Some(counters) = counters.handlers.get(place) {
+                add(&counters[counter as usize], messages);
+            }
+        });
+    }
+
+    fn with_counters(self, count: impl FnOnce(&ThreadCounters)) {
+        if self == Self::default() {
             return;
         }
         // Fails while the thread ends: then nothing runs that counts, but drops of foreign values.
         let _ = COUNTERS.try_with(|counters| {
             let mut counters = counters.borrow_mut();
             if let Some(of_type) = counters.get(&self) {
-                add(&of_type.0[counter.place()], number);
+                count(of_type);
             } else if let Some(of_type) = self.begin(&mut counters) {
-                add(&of_type.0[counter.place()], number);
+                count(&of_type);
             }
         });
     }
 
     #[cold]
-    fn begin(
-        self,
-        counters: &mut HashMap<Self, Arc<ThreadCounters>>,
-    ) -> Option<Arc<ThreadCounters>> {
+    fn begin(self, counters: &mut CountersByType) -> Option<Arc<ThreadCounters>> {
         let of_type = TYPES.read().get(&self)?.upgrade()?;
         if counters.len() >= MAX_KEPT {
             counters.retain(|_, of_type| Arc::strong_count(of_type) > 1);
@@ -211,7 +300,7 @@ mod tests {
 
     #[test]
     fn threads_count_together_also_after_their_ends() {
-        let counters = TypeCounters::new("Worker");
+        let counters = TypeCounters::with("Worker", Vec::new());
         let number = counters.number();
         let count = move || (0..1_000).for_each(|_| number.count(LOST));
         let threads: Vec<_> = (0..4).map(|_| std::thread::spawn(count)).collect();
@@ -231,9 +320,9 @@ mod tests {
 
     #[test]
     fn counters_of_systems_that_are_gone_take_no_memory() {
-        let kept = TypeCounters::new("Kept");
+        let kept = TypeCounters::with("Kept", Vec::new());
         for _ in 0..1_000 {
-            let counters = TypeCounters::new("Worker");
+            let counters = TypeCounters::with("Worker", Vec::new());
             let number = counters.number();
             number.count(LOST);
             drop(counters);
@@ -241,7 +330,7 @@ mod tests {
         }
         kept.number().count(LOST);
         assert_eq!(kept.read().get(LOST), 1);
-        let types = COUNTERS.with_borrow(HashMap::len);
+        let types = COUNTERS.with_borrow(CountersByType::len);
         assert!(types <= MAX_KEPT, "{types}");
         TypeNumber::default().count(LOST);
     }

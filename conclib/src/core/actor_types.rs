@@ -1,6 +1,6 @@
 //! The actor types of a system, with their counters.
 
-use std::any::{TypeId, type_name};
+use std::any::TypeId;
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 
+use crate::actor::Handlers;
 use crate::actor::type_counters::{TypeCounters, TypeNumber};
 
 /// The actor types that a system has spawned.
@@ -35,7 +36,7 @@ impl Default for ActorTypes {
 
 impl ActorTypes {
     /// The number of an actor type.
-    pub(super) fn number<A: 'static>(&self) -> TypeNumber {
+    pub(super) fn number<A: Handlers>(&self) -> TypeNumber {
         let id = TypeId::of::<A>();
         if let Some((system, last, number)) = LAST.get()
             && (system, last) == (self.system, id)
@@ -46,9 +47,7 @@ impl ActorTypes {
         let number = known.unwrap_or_else(|| {
             let mut all = self.all.write();
             let counters = all.entry(id);
-            counters
-                .or_insert_with(|| TypeCounters::new(type_name::<A>()))
-                .number()
+            counters.or_insert_with(TypeCounters::new::<A>).number()
         });
         LAST.set(Some((self.system, id, number)));
         number

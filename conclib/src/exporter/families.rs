@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use metrics::{Counter, Gauge, Label, Unit, counter, describe_counter, describe_gauge, gauge};
 
+use super::OTHER;
 use crate::error::AskErrorKind;
 use crate::metrics::ActorTypeMetrics;
 
@@ -79,6 +80,18 @@ impl Families {
                 count,
             );
         }
+        for handler in &metrics.handlers {
+            let message = handler.message.as_deref().unwrap_or(OTHER);
+            for (outcome, count) in [("ok", handler.handled), ("failed", handler.failed)] {
+                let labels = [
+                    actor,
+                    ("handler", &*handler.handler),
+                    ("message", message),
+                    ("outcome", outcome),
+                ];
+                self.count("conclib_handler_messages_total", &labels, count);
+            }
+        }
         self.count("conclib_actor_restarts_total", &[actor], metrics.restarts);
         for stopped in &metrics.stopped {
             let labels = [actor, ("reason", stopped.kind.as_str())];
@@ -142,6 +155,7 @@ const COUNTERS: &[(&str, &str)] = &[
         "conclib_actor_handled_total",
         "Messages and ticks that were handled without a failure",
     ),
+    ("conclib_handler_messages_total", "Messages by handler"),
     ("conclib_actor_failures_total", "Failures of actors"),
     ("conclib_actor_restarts_total", "Restarts of actors"),
     ("conclib_actor_stopped_total", "Actors that have ended"),

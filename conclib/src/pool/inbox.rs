@@ -106,6 +106,8 @@ impl<W: Handlers> Handlers for Pool<W> {
         None
     }
 
+    const HANDLERS: u16 = W::HANDLERS;
+
     fn which(inbox: &PoolInbox<W>) -> u16 {
         match &inbox.0 {
             PoolEntry::Work(work) => W::which(&work.inbox),

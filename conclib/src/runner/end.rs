@@ -11,6 +11,8 @@ use crate::actor::control::StopCause;
 use crate::actor::failure_event::handler_names;
 use crate::actor::stats::Phase;
 use crate::actor::stopped::{ended, stopped_first};
+#[cfg(feature = "metrics")]
+use crate::actor::type_counters::HandlerCounter;
 use crate::actor::type_counters::TypeCounter;
 use crate::actor::{Actor, Context, FailureEvent, HandlerNames};
 use crate::deadlock::current::enter_last_span;
@@ -144,6 +146,11 @@ pub(super) fn failed<A: Actor, S: StateSource<A>>(
         error!(%urn, handler, message_name, %failure, "actor failed"); // its lifecycle logs whether it restarts
     }
     report::<A, S>(cell, ctx, &failure);
+    #[cfg(feature = "metrics")]
+    if let Some((handler, _)) = cell.stats.read().running {
+        let actor_type = cell.actor_type();
+        actor_type.add_handled(handler, HandlerCounter::Failed, 1);
+    }
     cell.stats.failed();
     cell.actor_type().count(TypeCounter::Failures);
     if failure.is_panic() {

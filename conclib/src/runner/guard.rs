@@ -14,6 +14,8 @@ use crate::error::AskError;
 use crate::error::panics::drop_quietly;
 use crate::mailbox::Batch;
 use crate::reply::dropped::refuse_with;
+#[cfg(feature = "metrics")]
+use crate::runner::handled::HandledRun;
 use crate::stop_reason::StopReason;
 
 /// Tells the spawner whether the actor has started, or why it ended before that.
@@ -39,6 +41,9 @@ pub(super) struct ActorParts<A: Actor> {
     pub(super) ctx: Context<A>,
     /// Messages taken from the mailbox and not handled yet.
     pub(super) batch: Batch<A::Inbox>,
+    /// Messages that were handled and not counted yet.
+    #[cfg(feature = "metrics")]
+    pub(super) handled: HandledRun,
 }
 
 impl<A: Actor> ActorGuard<A> {
@@ -50,6 +55,8 @@ impl<A: Actor> ActorGuard<A> {
                 actor,
                 ctx,
                 batch: Batch::default(),
+                #[cfg(feature = "metrics")]
+                handled: HandledRun::default(),
             },
             started: started.map(Box::new),
         }
@@ -69,6 +76,8 @@ impl<A: Actor> ActorGuard<A> {
 
     fn clean_up(&mut self, reason: StopReason) {
         let cell = &*self.cell;
+        #[cfg(feature = "metrics")]
+        self.parts.handled.count(cell.actor_type());
         // Noted before the mailbox closes, so that later senders get the same error as queued ones.
         let refusal = self.refusal(&reason);
         if refusal != AskError::ActorStopped {

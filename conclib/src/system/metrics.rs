@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::actor::any::ActorLoad;
 use crate::actor::stats::Phase;
-use crate::actor::type_counters::{TypeCounter, TypeCounters};
+use crate::actor::type_counters::{HandlerCounter, TypeCounter, TypeCounters};
 use crate::error::AskErrorKind;
 use crate::stop_reason::StopKind;
 use crate::system::ActorSystem;
@@ -37,6 +37,8 @@ pub struct ActorTypeMetrics {
     pub stopping: usize,
     /// Messages and ticks that were handled without a failure.
     pub handled: u64,
+    /// The handlers that have begun a message. Empty without the feature `metrics`, which counts them.
+    pub handlers: Vec<HandlerCount>,
     /// Failures, panics included.
     pub failures: u64,
     /// Failures by a panic.
@@ -60,6 +62,20 @@ pub struct ActorTypeMetrics {
     pub oldest: Option<Duration>,
     /// The time for which the slowest handler has run, exact to a few milliseconds.
     pub longest_running: Option<Duration>,
+}
+
+/// The messages of one handler, in [`ActorTypeMetrics`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct HandlerCount {
+    /// The name of the method.
+    pub handler: Cow<'static, str>,
+    /// The name of its message; `None` for a handler of many names.
+    pub message: Option<Cow<'static, str>>,
+    /// Messages that it has handled without a failure.
+    pub handled: u64,
+    /// Messages with which it has failed.
+    pub failed: u64,
 }
 
 /// A number of actors that have ended, in [`ActorTypeMetrics`].
@@ -119,6 +135,13 @@ impl ActorTypeMetrics {
             kind,
             count: counts.get(TypeCounter::Stopped(kind)),
         });
+        let names = counters.handlers.iter().enumerate();
+        let handlers = names.map(|(place, names)| HandlerCount {
+            handler: names.method.into(),
+            message: names.message.map(Cow::from),
+            handled: counts.of_handler(place, HandlerCounter::Handled),
+            failed: counts.of_handler(place, HandlerCounter::Failed),
+        });
         let lost = AskErrorKind::ALL.into_iter().map(|kind| LostCount {
             kind,
             count: counts.get(TypeCounter::Lost(kind)),
@@ -126,6 +149,9 @@ impl ActorTypeMetrics {
         Self {
             actor_type: counters.name.into(),
             handled: counts.get(TypeCounter::Handled),
+            handlers: handlers
+                .filter(|count| count.handled + count.failed > 0)
+                .collect(),
             failures: counts.get(TypeCounter::Failures),
             panics: counts.get(TypeCounter::Panics),
             restarts: counts.get(TypeCounter::Restarts),
@@ -143,6 +169,18 @@ impl ActorTypeMetrics {
         self.restarting += other.restarting;
         self.stopping += other.stopping;
         self.handled += other.handled;
+        for handler in &other.handlers {
+            let known = self.handlers.iter_mut().find(|known| {
+                (&known.handler, &known.message) == (&handler.handler, &handler.message)
+            });
+            match known {
+                Some(known) => {
+                    known.handled += handler.handled;
+                    known.failed += handler.failed;
+                }
+                None => self.handlers.push(handler.clone()),
+            }
+        }
         self.failures += other.failures;
         self.panics += other.panics;
         self.restarts += other.restarts;
