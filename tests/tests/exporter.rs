@@ -58,21 +58,16 @@ impl Scraper {
         Scrape::parse(text.lines().map(|line| Ok(line.to_owned()))).unwrap()
     }
 
-    /// The value of a series.
-    fn value(&self, family: &str, labels: &[(&str, &str)]) -> Option<f64> {
-        let expected: BTreeMap<_, _> = labels.iter().copied().collect();
+    /// The value of a series, written as its family and its labels, separated by spaces.
+    fn value(&self, series: &str) -> Option<f64> {
+        let mut words = series.split(' ');
+        let family = words.next().unwrap();
+        let labels: BTreeMap<_, _> = words.map(|label| label.split_once('=').unwrap()).collect();
         let scrape = self.scrape();
-        let mut samples = scrape
-            .samples
-            .iter()
-            .filter(|sample| sample.metric == family);
-        let sample = samples.find(|sample| {
-            let labels: BTreeMap<_, _> = sample
-                .labels
-                .iter()
-                .map(|(label, value)| (&**label, &**value))
-                .collect();
-            labels == expected
+        let sample = scrape.samples.iter().find(|sample| {
+            let pairs = sample.labels.iter();
+            let found: BTreeMap<_, _> = pairs.map(|(label, value)| (&**label, &**value)).collect();
+            sample.metric == family && found == labels
         })?;
         match sample.value {
             Value::Counter(value) | Value::Gauge(value) | Value::Untyped(value) => Some(value),
@@ -111,104 +106,58 @@ async fn counters_of_all_ends_are_scraped() {
     let mut exporter = scraper.exporter(|| Exporter::new().system(&system).client("web", &client));
     scraper.publish(&mut exporter);
 
-    let actor = ("actor", "Halver");
-    for (family, labels, value) in [
-        ("conclib_actors", vec![actor, ("phase", "running")], 1.0),
+    for (series, value) in [
+        ("conclib_actors actor=Halver phase=running", 1.0),
+        ("conclib_actor_handled_total actor=Halver", 3.0),
+        ("conclib_actor_failures_total actor=Halver kind=error", 1.0),
+        ("conclib_actor_failures_total actor=Halver kind=panic", 1.0),
+        ("conclib_actor_restarts_total actor=Halver", 2.0),
+        ("conclib_mailbox_messages actor=Halver", 0.0),
+        ("conclib_bus_requests_total node=main kind=ask", 6.0),
+        ("conclib_bus_answers_total node=main outcome=ok", 3.0),
+        ("conclib_bus_answers_total node=main outcome=failed", 2.0),
         (
-            "conclib_handler_messages_total",
-            vec![
-                actor,
-                ("handler", "halve"),
-                ("message", "Halve"),
-                ("outcome", "ok"),
-            ],
+            "conclib_bus_answers_total node=main outcome=actor_not_found",
+            1.0,
+        ),
+        ("conclib_lease_held node=main", 1.0),
+        ("conclib_connection_up node=main", 1.0),
+        ("conclib_connection_up client=web", 1.0),
+        ("conclib_client_in_flight client=web", 0.0),
+        (
+            "conclib_client_requests_total client=web kind=ask status=ok delivered=",
             3.0,
         ),
         (
-            "conclib_handler_messages_total",
-            vec![
-                actor,
-                ("handler", "halve"),
-                ("message", "Halve"),
-                ("outcome", "failed"),
-            ],
-            2.0,
-        ),
-        ("conclib_actor_handled_total", vec![actor], 3.0),
-        (
-            "conclib_actor_failures_total",
-            vec![actor, ("kind", "error")],
-            1.0,
-        ),
-        (
-            "conclib_actor_failures_total",
-            vec![actor, ("kind", "panic")],
-            1.0,
-        ),
-        ("conclib_actor_restarts_total", vec![actor], 2.0),
-        ("conclib_mailbox_messages", vec![actor], 0.0),
-        (
-            "conclib_bus_requests_total",
-            vec![("node", "main"), ("kind", "ask")],
-            6.0,
-        ),
-        (
-            "conclib_bus_answers_total",
-            vec![("node", "main"), ("outcome", "ok")],
-            3.0,
-        ),
-        (
-            "conclib_bus_answers_total",
-            vec![("node", "main"), ("outcome", "failed")],
-            2.0,
-        ),
-        (
-            "conclib_bus_answers_total",
-            vec![("node", "main"), ("outcome", "actor_not_found")],
-            1.0,
-        ),
-        ("conclib_lease_held", vec![("node", "main")], 1.0),
-        ("conclib_connection_up", vec![("node", "main")], 1.0),
-        ("conclib_connection_up", vec![("client", "web")], 1.0),
-        ("conclib_client_in_flight", vec![("client", "web")], 0.0),
-        (
-            "conclib_client_requests_total",
-            vec![
-                ("client", "web"),
-                ("kind", "ask"),
-                ("status", "actor_not_found"),
-                ("delivered", "no"),
-            ],
+            "conclib_client_requests_total client=web kind=ask status=actor_not_found delivered=no",
             1.0,
         ),
     ] {
-        assert_eq!(
-            scraper.value(family, &labels),
-            Some(value),
-            "{family} {labels:?}"
-        );
+        assert_eq!(scraper.value(series), Some(value), "{series}");
     }
-    let scrape = scraper.scrape();
-    assert!(
-        scrape.docs.contains_key("conclib_actors"),
-        "families have texts"
+    let handler = "conclib_handler_messages_total actor=Halver handler=halve message=Halve";
+    assert_eq!(scraper.value(&format!("{handler} outcome=ok")), Some(3.0));
+    assert_eq!(
+        scraper.value(&format!("{handler} outcome=failed")),
+        Some(2.0)
     );
+    let texts = scraper.scrape().docs;
+    assert!(texts.contains_key("conclib_actors"), "families have texts");
 
     // Once more: the counters rise, and gauges follow.
     system.actor::<Halver>("halver").unwrap().stop();
     eventually("the actor has ended", async || system.is_empty()).await;
     scraper.publish(&mut exporter);
-    let running = scraper.value("conclib_actors", &[actor, ("phase", "running")]);
-    assert_eq!(running, Some(0.0));
-    let stopped = [actor, ("reason", "requested")];
-    assert_eq!(
-        scraper.value("conclib_actor_stopped_total", &stopped),
-        Some(1.0)
-    );
-    assert_eq!(
-        scraper.value("conclib_actor_handled_total", &[actor]),
-        Some(3.0)
-    );
+    for (series, value) in [
+        ("conclib_actors actor=Halver phase=running", 0.0),
+        (
+            "conclib_actor_stopped_total actor=Halver reason=requested",
+            1.0,
+        ),
+        ("conclib_actor_handled_total actor=Halver", 3.0),
+    ] {
+        assert_eq!(scraper.value(series), Some(value), "{series}");
+    }
 }
 
 #[tokio::test]
@@ -220,11 +169,8 @@ async fn lost_messages_are_scraped_exactly() {
     let scraper = Scraper::new();
     let mut exporter = scraper.exporter(|| Exporter::new().system(&system));
     scraper.publish(&mut exporter);
-    let lost = [("actor", "Halver"), ("error", "overloaded")];
-    assert_eq!(
-        scraper.value("conclib_actor_lost_total", &lost),
-        Some(992.0)
-    );
+    let lost = "conclib_actor_lost_total actor=Halver error=overloaded";
+    assert_eq!(scraper.value(lost), Some(992.0));
 }
 
 /// Names from the bus make no series, and types are shown by their short names.
@@ -242,8 +188,8 @@ async fn series_are_bounded_by_the_program() {
     }
     scraper.publish(&mut exporter);
     assert_eq!(scraper.scrape().samples.len(), series);
-    let holder = [("actor", "Holder<Vec<String>>"), ("phase", "running")];
-    assert_eq!(scraper.value("conclib_actors", &holder), Some(1.0));
+    let holder = "conclib_actors actor=Holder<Vec<String>> phase=running";
+    assert_eq!(scraper.value(holder), Some(1.0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -254,7 +200,7 @@ async fn exporter_keeps_no_system_and_publishes_at_its_interval() {
     let exporter = scraper.exporter(|| Exporter::new().system(&system));
     let _local = metrics::set_default_local_recorder(&scraper.0);
     let mut running = Box::pin(exporter.run(Duration::from_secs(5)));
-    let handled = || scraper.value("conclib_actor_handled_total", &[("actor", "Halver")]);
+    let handled = || scraper.value("conclib_actor_handled_total actor=Halver");
     for (asks, published) in [(0, 0.0), (1, 1.0), (2, 3.0)] {
         for _ in 0..asks {
             halver.ask(Halve(2)).await.unwrap();
