@@ -1,6 +1,6 @@
 //! The counters of a process for the facade `metrics`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
@@ -10,10 +10,11 @@ use crate::actor::host::HostLink;
 #[cfg(feature = "bus")]
 use crate::bus::ProxyClient;
 use crate::core::SystemHandle;
-use crate::metrics::ActorTypeMetrics;
 use crate::system::ActorSystem;
 
-use families::Families;
+#[cfg(feature = "bus")]
+use bus::KnownProxies;
+use families::{Families, Round};
 use short_name::short_name;
 
 #[cfg(feature = "bus")]
@@ -55,6 +56,8 @@ pub struct Exporter {
     clients: Vec<(String, ProxyClient)>,
     /// The actor types that have a label of their own.
     types: BTreeSet<String>,
+    #[cfg(feature = "bus")]
+    known_proxies: KnownProxies,
     families: Families,
 }
 
@@ -71,7 +74,8 @@ impl Exporter {
         self
     }
 
-    /// Publishes the counters of a client, with this value of the label `client`.
+    /// Publishes the counters of a client, with this value of the label `client`. The exporter keeps the client, and so
+    /// its connections.
     #[cfg(feature = "bus")]
     #[must_use]
     pub fn client(mut self, name: impl Into<String>, client: &ProxyClient) -> Self {
@@ -97,31 +101,32 @@ impl Exporter {
         }
     }
 
-    /// Publishes all counters as they are now: before a scrape, or once more before the process ends.
+    /// Publishes all counters as they are now: before a scrape, or once more before the process ends. Of a system
+    /// that is gone, the counters stay, and the gauges are 0.
     pub fn publish(&mut self) {
-        let systems = self
-            .systems
-            .iter()
-            .filter_map(HostLink::upgrade::<SystemHandle>);
-        let systems: Vec<_> = systems.map(ActorSystem::from_handle).collect();
-        let mut types = BTreeMap::<_, ActorTypeMetrics>::new();
-        for system in &systems {
-            for of_type in system.metrics().types {
+        let systems = self.systems.iter().map(HostLink::upgrade::<SystemHandle>);
+        let systems: Vec<_> = systems
+            .map(|system| system.map(ActorSystem::from_handle))
+            .collect();
+        let mut round = Round::default();
+        for (place, system) in systems.iter().enumerate() {
+            for of_type in system.iter().flat_map(|system| system.metrics().types) {
                 let name = self.type_label(&of_type.actor_type);
-                types.entry(name).or_default().merge(&of_type);
+                let source = format!("system {place}, {}", of_type.actor_type);
+                round.from(source).actor_type(&name, &of_type);
             }
-        }
-        for (name, of_type) in &types {
-            self.families.actor_type(name, of_type);
         }
         #[cfg(feature = "bus")]
         {
-            let proxies = systems.iter().flat_map(ActorSystem::proxies);
-            self.families.proxies(proxies);
-            for (name, client) in &self.clients {
-                self.families.client(name, client);
+            for proxy in systems.iter().flatten().flat_map(ActorSystem::proxies) {
+                let number = self.known_proxies.number(&proxy);
+                round.from(format!("proxy {number}")).proxy(&proxy);
+            }
+            for (place, (name, client)) in self.clients.iter().enumerate() {
+                round.from(format!("client {place}")).client(name, client);
             }
         }
+        self.families.publish(round);
     }
 
     /// The label of an actor type: its name without paths, or [`OTHER`] if there are too many.

@@ -290,7 +290,7 @@ pub mod snapshot {
     pub use crate::system::snapshot::Snapshot;
 }
 
-/// Counters of everything that happens, is lost or is refused, as plain data.
+/// Counters of the messages that actors handle, that are lost, or that are refused, as plain data.
 ///
 /// | counters of | read by |
 /// |---|---|

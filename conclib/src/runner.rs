@@ -318,14 +318,20 @@ fn prepare_request<A: Actor>(
     envelope: Box<RequestEnvelope>,
     cell: &ActorCell<A>,
 ) -> Option<A::Inbox> {
+    let is_durable = envelope.responder.is_durable();
+    let count_lost = |kind| {
+        if !is_durable {
+            cell.count_lost(kind, 1);
+        }
+    };
     if let Some(kind) = envelope.responder.refuse_if_late() {
-        cell.count_lost(kind, 1);
+        count_lost(kind);
         return None;
     }
     let deadline = envelope.responder.awaited_until();
     let span = spans::of_request(cell.name(), &envelope);
     let Some(message) = A::decode(envelope) else {
-        cell.count_lost(last_refusal().unwrap_or(AskErrorKind::BadRequest), 1);
+        count_lost(last_refusal().unwrap_or(AskErrorKind::BadRequest));
         return None;
     };
     if deadline.is_some() {
@@ -347,6 +353,16 @@ fn remove_abandoned<A: Actor>(cell: &ActorCell<A>, batch: &mut Batch<A::Inbox>) 
         }
         !is_over
     });
+}
+
+/// True if the message is lost when it is dropped: a durable one is delivered again.
+fn is_lost<A: Actor>(inbox: &mut Option<A::Inbox>) -> bool {
+    let Some(envelope) = A::unframe(inbox) else {
+        return true;
+    };
+    let is_durable = envelope.responder.is_durable();
+    *inbox = Some(A::frame(envelope));
+    !is_durable
 }
 
 /// True if the asker of a message no longer waits, as far as its deadline or the bus tells.

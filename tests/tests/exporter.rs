@@ -213,6 +213,41 @@ async fn exporter_keeps_no_system_and_publishes_at_its_interval() {
     assert!(matches!(reason, conclib::StopReason::Shutdown), "{reason}");
 }
 
+/// The proxies that serve a node one after another count together, and gauges fall with the last one.
+#[tokio::test]
+async fn counters_rise_on_with_the_next_proxy() {
+    let (system, proxy, client) = serving().await;
+    let scraper = Scraper::new();
+    let mut exporter = scraper.exporter(|| Exporter::new().system(&system));
+    let answers = "conclib_bus_answers_total node=main outcome=ok";
+    let held = "conclib_lease_held node=main";
+    for n in 0..5 {
+        assert_eq!(client.ask("halver", Halve(2 * n)).await, Ok(n));
+    }
+    scraper.publish(&mut exporter);
+    assert_eq!(
+        (scraper.value(answers), scraper.value(held)),
+        (Some(5.0), Some(1.0))
+    );
+    proxy.shutdown().await;
+    scraper.publish(&mut exporter);
+    assert_eq!(
+        (scraper.value(answers), scraper.value(held)),
+        (Some(5.0), Some(0.0))
+    );
+    start_proxy(&system, &Config::memory()).await.unwrap();
+    scraper.publish(&mut exporter);
+    assert_eq!(scraper.value(held), Some(1.0));
+    system.shutdown().await;
+    scraper.publish(&mut exporter);
+    assert_eq!(
+        (scraper.value(answers), scraper.value(held)),
+        (Some(5.0), Some(0.0))
+    );
+    let running = "conclib_actors actor=Halver phase=running";
+    assert_eq!(scraper.value(running), Some(0.0));
+}
+
 #[test]
 fn board_and_alerts_name_families_of_the_page() {
     let families = |text: &'static str| {

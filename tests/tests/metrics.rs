@@ -381,3 +381,57 @@ async fn messages_are_counted_by_handler() {
         (500, 1)
     );
 }
+
+/// A durable message that finds a full mailbox, or whose actor ends, is delivered again: it is not lost.
+#[tokio::test]
+async fn durable_messages_that_wait_are_not_lost() {
+    let fixture = Fixture::start(Bus::memory()).await;
+    for n in 0..30 {
+        let tell = fixture.client.tell("counter", Count(n)).durable();
+        tell.await.unwrap();
+    }
+    eventually("the mailbox is full", async || {
+        fixture.counter_metrics().queued == 10
+    })
+    .await;
+    sleep(100 * MS).await; // further ones are offered again and again
+    fixture.counter.kill();
+    fixture.counter.stopped().await;
+    assert_eq!(fixture.counter_metrics().lost, []);
+    let gate = CancellationToken::new();
+    gate.cancel();
+    let next = Counter { gate, total: 0 };
+    fixture.system.spawn(next).await.unwrap();
+    eventually("all are handled", async || {
+        fixture.proxy.stats().durable.handled >= 29
+    })
+    .await;
+    assert_eq!(fixture.counter_metrics().lost, []);
+    assert_eq!(fixture.proxy.stats().asks.total(), 0);
+}
+
+/// A raw handler that fails has begun its message.
+#[tokio::test]
+async fn tell_that_a_raw_handler_refuses_is_not_lost() {
+    #[derive(Actor)]
+    #[actor(urn = "raw")]
+    struct Raw;
+
+    #[handlers]
+    impl Raw {
+        #[handler]
+        fn any(&mut self, envelope: RequestEnvelope) -> Result<(), UnexpectedMessage> {
+            envelope.extract::<Count>().map(drop)
+        }
+    }
+
+    let fixture = Fixture::start(Bus::memory()).await;
+    fixture.system.spawn(Raw).await.unwrap();
+    fixture.client.tell("raw", Unknown).await.unwrap();
+    eventually("it is handled", async || {
+        let metrics = fixture.system.metrics();
+        metrics.of("Raw").unwrap().handled == 1
+    })
+    .await;
+    assert_eq!(fixture.proxy.stats().lost_tells, []);
+}

@@ -117,7 +117,7 @@ async fn prometheus_scrapes_the_counters_and_raises_alerts() {
     .await;
     let rules = prometheus.get("rules").await.unwrap();
     let rules = rules["groups"][0]["rules"].as_array().unwrap().clone();
-    assert_eq!(rules.len(), 6);
+    assert_eq!(rules.len(), 7);
 
     while system.metrics().of("Fragile").unwrap().restarts < 6 {
         let _refused = fragile.try_tell(Fail);

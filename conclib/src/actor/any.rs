@@ -76,6 +76,8 @@ pub(crate) trait AnyActor: Participant {
     fn type_name(&self) -> &'static str;
     /// The actor's current state.
     fn snapshot(&self) -> ActorSnapshot;
+    /// Counts a request that no handler begins, with the error that its asker gets.
+    fn count_lost(&self, kind: AskErrorKind);
     /// The figures of the actor's current state, for the sums of its type.
     fn load(&self) -> ActorLoad;
     /// The number of messages handled so far, and the mailbox's capacity.
@@ -286,14 +288,9 @@ impl<A: Handlers> AnyActor for ActorCell<A> {
         let frame = || envelope.take().map(A::frame);
         let pushed = panics::catch(|| self.mailbox.try_push(frame));
         match (pushed, envelope) {
-            (Ok(Err(Refused::Full)), Some(envelope)) => {
-                self.count_lost(AskErrorKind::Overloaded, 1);
-                Err(Undelivered::Full(envelope))
-            }
+            (Ok(Err(Refused::Full)), Some(envelope)) => Err(Undelivered::Full(envelope)),
             (Ok(Err(Refused::Closed)), Some(envelope)) => {
-                let refusal = self.refusal();
-                self.count_lost(refusal.kind(), 1);
-                Err(Undelivered::Stopped(envelope, refusal))
+                Err(Undelivered::Stopped(envelope, self.refusal()))
             }
             (Ok(_), _) => Ok(()),
             // The asker got an error when the envelope was dropped.
@@ -339,6 +336,10 @@ impl<A: Handlers> AnyActor for ActorCell<A> {
                 .listing()
                 .map_or(Listing::Local, |listing| listing.get()),
         }
+    }
+
+    fn count_lost(&self, kind: AskErrorKind) {
+        ActorCell::count_lost(self, kind, 1);
     }
 
     fn load(&self) -> ActorLoad {

@@ -77,7 +77,7 @@ impl ThreadCounters {
     }
 
     /// Adds the counters of a thread that has ended.
-    fn adopt(&self, other: &Self) {
+    fn add_all(&self, other: &Self) {
         for (sum, counter) in self.all().zip(other.all()) {
             add(sum, counter.load(Ordering::Relaxed));
         }
@@ -110,6 +110,20 @@ struct Threads {
     /// The sums of threads that have ended.
     ended: ThreadCounters,
     running: Vec<Arc<ThreadCounters>>,
+}
+
+impl Threads {
+    /// Adds the counters of threads that have ended to the sums.
+    fn fold_ended(&mut self) {
+        let Self { ended, running } = self;
+        running.retain_mut(|thread| match Arc::get_mut(thread) {
+            Some(thread) => {
+                ended.add_all(thread); // no thread writes it any more
+                false
+            }
+            None => true,
+        });
+    }
 }
 
 /// The counters of all systems, by number.
@@ -180,7 +194,11 @@ impl TypeCounters {
     /// The counters of a thread that counts for the first time.
     fn begin_thread(&self) -> Arc<ThreadCounters> {
         let counters = Arc::new(ThreadCounters::new(self.handlers.len()));
-        self.threads.lock().running.push(counters.clone());
+        let mut threads = self.threads.lock();
+        if threads.running.len() == threads.running.capacity() {
+            threads.fold_ended(); // so that threads that come and go take no memory
+        }
+        threads.running.push(counters.clone());
         counters
     }
 
@@ -194,18 +212,11 @@ impl TypeCounters {
     /// The sums of all threads.
     pub(crate) fn read(&self) -> TypeCounts {
         let mut threads = self.threads.lock();
-        let Threads { ended, running } = &mut *threads;
-        running.retain(|thread| {
-            let has_ended = Arc::strong_count(thread) == 1;
-            if has_ended {
-                ended.adopt(thread);
-            }
-            !has_ended
-        });
+        threads.fold_ended();
         let sums = ThreadCounters::new(self.handlers.len());
-        sums.adopt(ended);
-        for thread in running {
-            sums.adopt(thread);
+        sums.add_all(&threads.ended);
+        for thread in &threads.running {
+            sums.add_all(thread);
         }
         TypeCounts(sums)
     }
@@ -316,6 +327,18 @@ mod tests {
             assert_eq!(counts.get(TypeCounter::Handled), 0);
         }
         assert_eq!(counters.threads.lock().running.len(), 1, "this thread");
+    }
+
+    #[test]
+    fn threads_that_come_and_go_take_no_memory() {
+        let counters = TypeCounters::with("Worker", Vec::new());
+        let number = counters.number();
+        for _ in 0..200 {
+            let thread = std::thread::spawn(move || number.count(LOST));
+            thread.join().unwrap();
+        }
+        assert!(counters.threads.lock().running.len() <= 8);
+        assert_eq!(counters.read().get(LOST), 200);
     }
 
     #[test]

@@ -241,6 +241,18 @@ pub enum Delivered {
     Unknown,
 }
 
+impl Delivered {
+    /// The name of the progress, as in a label: `accepted`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::No => "no",
+            Self::Accepted => "accepted",
+            Self::Stored => "stored",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
 impl fmt::Display for Delivered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

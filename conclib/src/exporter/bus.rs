@@ -1,26 +1,35 @@
 //! The families of the bus.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Weak};
 
-use super::families::Families;
+use super::families::SourceFigures;
+use crate::bus::server::ProxyShared;
 use crate::bus::{Proxy, ProxyClient};
 use crate::error::AskErrorKind;
 use crate::metrics::{Anomaly, AnomalyCount, OutcomeCounts};
 
-impl Families {
-    /// The families of a system's proxies; those of one node are the same series.
-    pub(super) fn proxies(&mut self, proxies: impl Iterator<Item = Proxy>) {
-        let mut by_node = BTreeMap::new();
-        for proxy in proxies {
-            by_node.insert(proxy.stats().node, proxy); // a former one has ended
-        }
-        for (node, proxy) in by_node {
-            self.proxy(&node, &proxy);
-        }
-    }
+/// The proxies that were published, by their numbers.
+#[derive(Default)]
+pub(super) struct KnownProxies(Vec<Weak<ProxyShared>>);
 
-    fn proxy(&mut self, node: &str, proxy: &Proxy) {
-        let (stats, node) = (proxy.stats(), ("node", node));
+impl KnownProxies {
+    /// The number of a proxy: no other one has it, also after its end.
+    pub(super) fn number(&mut self, proxy: &Proxy) -> usize {
+        let proxy = Arc::downgrade(&proxy.shared);
+        let known = self.0.iter().position(|known| known.ptr_eq(&proxy));
+        known.unwrap_or_else(|| {
+            self.0.push(proxy);
+            self.0.len() - 1
+        })
+    }
+}
+
+impl SourceFigures<'_> {
+    /// The families of a proxy.
+    pub(super) fn proxy(&mut self, proxy: &Proxy) {
+        let stats = proxy.stats();
+        let node = ("node", &*stats.node);
         for (kind, count) in [("ask", stats.received_asks), ("tell", stats.received_tells)] {
             self.count("conclib_bus_requests_total", &[node, ("kind", kind)], count);
         }
@@ -28,6 +37,7 @@ impl Families {
             let labels = [node, ("outcome", outcome)];
             self.count("conclib_bus_answers_total", &labels, count);
         }
+        self.count("conclib_bus_unread_total", &[node], stats.unread);
         self.count("conclib_bus_abandoned_total", &[node], stats.abandoned_asks);
         for kind in AskErrorKind::ALL {
             let of_kind = stats.lost_tells.iter().filter(|lost| lost.kind == kind);
@@ -49,14 +59,14 @@ impl Families {
         }
         let failed = durable.failed_deliveries;
         self.count("conclib_durable_failed_deliveries_total", &[node], failed);
-        self.set(
+        self.add(
             "conclib_bus_undelivered_bytes",
             &[node],
             stats.waiting_bytes,
         );
-        self.set("conclib_lease_held", &[node], stats.epoch.is_some().into());
+        self.max("conclib_lease_held", &[node], stats.epoch.is_some().into());
         let epoch = usize::try_from(stats.epoch.unwrap_or_default());
-        self.set("conclib_lease_epoch", &[node], epoch.unwrap_or(usize::MAX));
+        self.max("conclib_lease_epoch", &[node], epoch.unwrap_or(usize::MAX));
         self.count("conclib_lease_losses_total", &[node], stats.lease_losses);
         let is_up = proxy.state().is_connected();
         self.connection(node, is_up, stats.connection_losses);
@@ -73,12 +83,11 @@ impl Families {
             let labels = [name, ("kind", kind), ("status", "ok"), ("delivered", "")];
             self.count("conclib_client_requests_total", &labels, counts.ok);
             for error in &counts.errors {
-                let delivered = format!("{:?}", error.delivered).to_lowercase();
                 let labels = [
                     name,
                     ("kind", kind),
                     ("status", error.kind.as_str()),
-                    ("delivered", &delivered),
+                    ("delivered", error.delivered.as_str()),
                 ];
                 self.count("conclib_client_requests_total", &labels, error.count);
             }
@@ -91,8 +100,8 @@ impl Families {
             &[name],
             stats.late_answers,
         );
-        self.set("conclib_client_in_flight", &[name], stats.in_flight);
-        self.set(
+        self.add("conclib_client_in_flight", &[name], stats.in_flight);
+        self.add(
             "conclib_client_in_flight_bytes",
             &[name],
             stats.in_flight_bytes,
@@ -112,7 +121,7 @@ impl Families {
     }
 
     fn connection(&mut self, owner: (&'static str, &str), is_up: bool, losses: u32) {
-        self.set("conclib_connection_up", &[owner], is_up.into());
+        self.max("conclib_connection_up", &[owner], is_up.into());
         self.count("conclib_connection_losses_total", &[owner], losses.into());
     }
 }

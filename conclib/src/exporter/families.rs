@@ -16,48 +16,106 @@ const FROM_THE_START: [AskErrorKind; 3] = [
     AskErrorKind::ActorStopped,
 ];
 
-/// The handles of all series.
+/// The handles of all series, and what was published.
 pub(super) struct Families {
     counters: HashMap<Series, Counter>,
     gauges: HashMap<Series, Gauge>,
+    /// The last sum of each counter, of each source.
+    sums: HashMap<(String, Series), u64>,
 }
 
-/// A family, and the values of its labels, in the order of the labels.
-type Series = (&'static str, Vec<String>);
+/// A family with its labels.
+type Series = (&'static str, Vec<(&'static str, String)>);
 
 /// Labels of a series, with their values.
 pub(super) type Labels<'a> = &'a [(&'static str, &'a str)];
 
+/// The figures that are published together.
+#[derive(Default)]
+pub(super) struct Round {
+    sums: Vec<((String, Series), u64)>,
+    gauges: HashMap<Series, f64>,
+}
+
+/// Collects the figures of one source: a system's actor type, a proxy, or a client. Sources may have series in
+/// common, such as the proxies that serve one node after another.
+pub(super) struct SourceFigures<'a> {
+    round: &'a mut Round,
+    source: String,
+}
+
+impl Round {
+    pub(super) fn from(&mut self, source: String) -> SourceFigures<'_> {
+        SourceFigures {
+            round: self,
+            source,
+        }
+    }
+}
+
 impl Families {
-    /// Sets a counter to its sum so far.
+    /// Publishes a round: adds to each counter what has come since the last one, and sets each gauge, to 0 if no
+    /// source has it any more.
+    pub(super) fn publish(&mut self, round: Round) {
+        for (key, sum) in round.sums {
+            let (family, labels) = &key.1;
+            let make = || counter!(*family, owned(labels));
+            let counter = self.counters.entry(key.1.clone()).or_insert_with(make);
+            let last = self.sums.entry(key).or_default();
+            counter.increment(sum.saturating_sub(*last));
+            *last = sum;
+        }
+        for (series, gauge) in &self.gauges {
+            if !round.gauges.contains_key(series) {
+                gauge.set(0.0);
+            }
+        }
+        for (series, value) in round.gauges {
+            let (family, labels) = &series;
+            let make = || gauge!(*family, owned(labels));
+            self.gauges
+                .entry(series.clone())
+                .or_insert_with(make)
+                .set(value);
+        }
+    }
+}
+
+impl SourceFigures<'_> {
+    /// A counter's sum so far.
     pub(super) fn count(&mut self, family: &'static str, labels: Labels<'_>, sum: u64) {
-        let make = || counter!(family, owned(labels));
-        let series = (family, values(labels));
-        self.counters
-            .entry(series)
-            .or_insert_with(make)
-            .absolute(sum);
+        let key = (self.source.clone(), series(family, labels));
+        self.round.sums.push((key, sum));
     }
 
-    /// Sets a gauge.
+    /// A gauge whose sources add up.
     #[expect(
         clippy::cast_precision_loss,
         reason = "gauges are floating-point numbers"
     )]
-    pub(super) fn set(&mut self, family: &'static str, labels: Labels<'_>, value: usize) {
-        self.set_float(family, labels, value as f64);
+    pub(super) fn add(&mut self, family: &'static str, labels: Labels<'_>, value: usize) {
+        *self.gauge(family, labels) += value as f64;
     }
 
-    /// Sets a gauge of seconds; 0 for none.
-    fn set_seconds(&mut self, family: &'static str, labels: Labels<'_>, time: Option<Duration>) {
-        let seconds = time.unwrap_or_default().as_secs_f64();
-        self.set_float(family, labels, seconds);
+    /// A gauge of which the greatest source counts.
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "gauges are floating-point numbers"
+    )]
+    pub(super) fn max(&mut self, family: &'static str, labels: Labels<'_>, value: usize) {
+        let gauge = self.gauge(family, labels);
+        *gauge = gauge.max(value as f64);
     }
 
-    fn set_float(&mut self, family: &'static str, labels: Labels<'_>, value: f64) {
-        let make = || gauge!(family, owned(labels));
-        let series = (family, values(labels));
-        self.gauges.entry(series).or_insert_with(make).set(value);
+    /// A gauge of seconds, 0 for none, of which the greatest source counts.
+    fn max_seconds(&mut self, family: &'static str, labels: Labels<'_>, time: Option<Duration>) {
+        let gauge = self.gauge(family, labels);
+        *gauge = gauge.max(time.unwrap_or_default().as_secs_f64());
+    }
+
+    fn gauge(&mut self, family: &'static str, labels: Labels<'_>) -> &mut f64 {
+        let series = series(family, labels);
+        self.round.gauges.entry(series).or_default()
     }
 
     /// The families of an actor type.
@@ -69,7 +127,7 @@ impl Families {
             ("restarting", metrics.restarting),
             ("stopping", metrics.stopping),
         ] {
-            self.set("conclib_actors", &[actor, ("phase", phase)], count);
+            self.add("conclib_actors", &[actor, ("phase", phase)], count);
         }
         self.count("conclib_actor_handled_total", &[actor], metrics.handled);
         let errors = metrics.failures.saturating_sub(metrics.panics);
@@ -104,20 +162,20 @@ impl Families {
                 self.count("conclib_actor_lost_total", &labels, count);
             }
         }
-        self.set("conclib_mailbox_messages", &[actor], metrics.queued);
-        self.set("conclib_mailbox_messages_max", &[actor], metrics.queued_max);
-        self.set(
+        self.add("conclib_mailbox_messages", &[actor], metrics.queued);
+        self.max("conclib_mailbox_messages_max", &[actor], metrics.queued_max);
+        self.add(
             "conclib_mailbox_senders_waiting",
             &[actor],
             metrics.waiting_senders,
         );
-        self.set_seconds(
+        self.max_seconds(
             "conclib_mailbox_oldest_seconds_max",
             &[actor],
             metrics.oldest,
         );
         let running = metrics.longest_running;
-        self.set_seconds("conclib_handler_running_seconds_max", &[actor], running);
+        self.max_seconds("conclib_handler_running_seconds_max", &[actor], running);
     }
 }
 
@@ -133,19 +191,21 @@ impl Default for Families {
         Self {
             counters: HashMap::new(),
             gauges: HashMap::new(),
+            sums: HashMap::new(),
         }
     }
 }
 
-fn owned(labels: Labels<'_>) -> Vec<Label> {
-    let owned = |(label, value): &(&'static str, &str)| Label::new(*label, (*value).to_owned());
-    labels.iter().map(owned).collect()
+fn series(family: &'static str, labels: Labels<'_>) -> Series {
+    let labels = labels.iter();
+    let labels = labels.map(|(label, value)| (*label, (*value).to_owned()));
+    (family, labels.collect())
 }
 
-fn values(labels: Labels<'_>) -> Vec<String> {
+fn owned(labels: &[(&'static str, String)]) -> Vec<Label> {
+    let labels = labels.iter();
     labels
-        .iter()
-        .map(|(_, value)| (*value).to_owned())
+        .map(|(label, value)| Label::new(*label, value.clone()))
         .collect()
 }
 
@@ -170,6 +230,10 @@ const COUNTERS: &[(&str, &str)] = &[
     (
         "conclib_bus_answers_total",
         "Asks from the bus, by the outcome that was sent",
+    ),
+    (
+        "conclib_bus_unread_total",
+        "Requests that were refused unread",
     ),
     (
         "conclib_bus_abandoned_total",

@@ -113,6 +113,8 @@ pub(crate) struct Responder {
     is_watched: AtomicBool,
     /// The wakers of these tasks.
     wakers: Mutex<WakerSet>,
+    /// The message is durable: if no handler begins it, it is delivered again.
+    is_durable: bool,
     /// A tell whose loss is reported to the sink, and that was not lost so far.
     reports_loss: AtomicBool,
     /// Boxed, since most requests have none.
@@ -137,9 +139,22 @@ impl Responder {
             started: AtomicBool::new(false),
             is_watched: AtomicBool::new(false),
             wakers: Mutex::default(),
+            is_durable: false,
             reports_loss: AtomicBool::new(false),
             attributes: None,
         }
+    }
+
+    /// Declares that the message is durable.
+    #[cfg(feature = "bus")]
+    pub(crate) fn durable(mut self) -> Self {
+        self.is_durable = true;
+        self
+    }
+
+    /// True if the message is delivered again, in case no handler begins it.
+    pub(crate) fn is_durable(&self) -> bool {
+        self.is_durable
     }
 
     /// Has the loss of a tell reported to the sink.
@@ -265,7 +280,8 @@ impl Responder {
 
     pub(crate) fn refuse(&self, error: AskError) {
         LAST_REFUSAL.set(Some(error.kind()));
-        if self.reports_loss.swap(false, Ordering::Relaxed) {
+        let has_begun = self.started.load(Ordering::Relaxed);
+        if self.reports_loss.swap(false, Ordering::Relaxed) && !has_begun {
             self.sink.tell_lost(&error);
         }
         self.finish(|| Err(error));

@@ -11,11 +11,12 @@ use crate::actor::links::EssentialEnd;
 use crate::actor::type_counters::TypeCounter;
 use crate::actor::{Actor, Context, FailedActor};
 use crate::error::AskError;
-use crate::error::panics::drop_quietly;
+use crate::error::panics::{catch, drop_quietly};
 use crate::mailbox::Batch;
 use crate::reply::dropped::refuse_with;
 #[cfg(feature = "metrics")]
 use crate::runner::handled::HandledRun;
+use crate::runner::is_lost;
 use crate::stop_reason::StopReason;
 
 /// Tells the spawner whether the actor has started, or why it ended before that.
@@ -181,7 +182,9 @@ pub(super) fn refuse<A: Actor>(
         let mut messages = 0;
         refuse_with(refusal, || {
             for inbox in queued {
-                messages += 1;
+                let mut inbox = Some(inbox);
+                let is_lost = catch(|| is_lost::<A>(&mut inbox)).unwrap_or(true);
+                messages += u64::from(is_lost);
                 drop_quietly(inbox);
             }
         });

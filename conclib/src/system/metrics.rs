@@ -15,6 +15,7 @@ use crate::system::ActorSystem;
 
 /// The counters of a system's actors, by [`ActorSystem::metrics`].
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
 #[non_exhaustive]
 pub struct SystemMetrics {
     /// The types of the actors that were spawned, by their names.
@@ -23,6 +24,7 @@ pub struct SystemMetrics {
 
 /// The counters of the actors of one type, living ones and those that have ended.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
 #[non_exhaustive]
 pub struct ActorTypeMetrics {
     /// The name of the Rust type.
@@ -58,7 +60,8 @@ pub struct ActorTypeMetrics {
     pub queued_max: usize,
     /// The senders that wait for room in a mailbox.
     pub waiting_senders: usize,
-    /// The age of the oldest message in a mailbox, exact to a few milliseconds.
+    /// The age of the oldest message in a mailbox, exact to a few milliseconds; it may be that of a slightly older
+    /// message that was handled since.
     pub oldest: Option<Duration>,
     /// The time for which the slowest handler has run, exact to a few milliseconds.
     pub longest_running: Option<Duration>,
@@ -99,7 +102,8 @@ pub struct LostCount {
 }
 
 impl SystemMetrics {
-    /// The counters of the actor type with this name: the whole name, or its last part, without generics.
+    /// The counters of the actor type with this name: the whole name, or its last part, without generics. Of
+    /// several such types, the first one.
     pub fn of(&self, name: &str) -> Option<&ActorTypeMetrics> {
         let is_of = |of_type: &&ActorTypeMetrics| {
             let whole = &*of_type.actor_type;
@@ -161,53 +165,6 @@ impl ActorTypeMetrics {
         }
     }
 
-    /// Adds the counters of another type.
-    #[cfg(feature = "metrics")]
-    pub(crate) fn merge(&mut self, other: &Self) {
-        self.starting += other.starting;
-        self.running += other.running;
-        self.restarting += other.restarting;
-        self.stopping += other.stopping;
-        self.handled += other.handled;
-        for handler in &other.handlers {
-            let known = self.handlers.iter_mut().find(|known| {
-                (&known.handler, &known.message) == (&handler.handler, &handler.message)
-            });
-            match known {
-                Some(known) => {
-                    known.handled += handler.handled;
-                    known.failed += handler.failed;
-                }
-                None => self.handlers.push(handler.clone()),
-            }
-        }
-        self.failures += other.failures;
-        self.panics += other.panics;
-        self.restarts += other.restarts;
-        for stopped in &other.stopped {
-            let known = self
-                .stopped
-                .iter_mut()
-                .find(|known| known.kind == stopped.kind);
-            match known {
-                Some(known) => known.count += stopped.count,
-                None => self.stopped.push(stopped.clone()),
-            }
-        }
-        for lost in &other.lost {
-            let known = self.lost.iter_mut().find(|known| known.kind == lost.kind);
-            match known {
-                Some(known) => known.count += lost.count,
-                None => self.lost.push(lost.clone()),
-            }
-        }
-        self.queued += other.queued;
-        self.queued_max = self.queued_max.max(other.queued_max);
-        self.waiting_senders += other.waiting_senders;
-        self.oldest = self.oldest.max(other.oldest);
-        self.longest_running = self.longest_running.max(other.longest_running);
-    }
-
     fn add(&mut self, actor: &ActorLoad) {
         *match actor.phase {
             Phase::Starting => &mut self.starting,
@@ -228,7 +185,7 @@ impl ActorSystem {
     /// The counters of the system's actors, by type: what they have handled, the messages that were lost or
     /// refused, and the state of their mailboxes now.
     ///
-    /// It looks at each living actor once: about a millisecond for 10,000. The counters only rise.
+    /// Takes about a millisecond for 10,000 living actors. The counters only rise.
     ///
     /// ```
     /// use conclib::error::AskErrorKind;

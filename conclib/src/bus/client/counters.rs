@@ -13,7 +13,8 @@ use crate::error::{OutcomeCounters, OutcomeCounts};
 ///
 /// A request counts once, with the outcome that its caller gets: also one that was never sent, and one that
 /// was repeated.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
 #[non_exhaustive]
 pub struct ClientStats {
     /// Asks, except durable ones.

@@ -101,6 +101,10 @@ impl ReplySink for ReplyDispatcher {
         }
     }
 
+    fn log(&self) -> LogOnce {
+        self.log.clone()
+    }
+
     fn map_changed(&self) {
         if let Some(router) = self.pending().router() {
             router.map_changed();

@@ -1,7 +1,7 @@
 //! Anomalies that a peer can cause at any rate: counted by kind, and logged once per kind, so that a
 //! broken peer does not fill the log.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -44,6 +44,12 @@ pub enum Anomaly {
         allow(dead_code, reason = "a bus in memory needs none")
     )]
     UnreadableMember,
+}
+
+impl fmt::Display for Anomaly {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
 }
 
 /// A number of anomalies of one kind.

@@ -58,7 +58,7 @@ impl RedisClient {
         replies: Arc<dyn ReplySink>,
         health: &Arc<Health>,
     ) -> Result<Self, Unreachable> {
-        let keys = config.keys();
+        let (keys, log) = (config.keys(), replies.log());
         let subscription = ConnectionRole::Replies {
             channel: keys.reply(client),
             map_changes: config.map_changes(),
@@ -84,7 +84,7 @@ impl RedisClient {
             endpoint.unreachable(reason)
         })?;
         Ok(Self {
-            map: MapReader::new(keys.clone()),
+            map: MapReader::new(keys.clone(), log),
             replicas,
             keys,
             requests,
@@ -221,12 +221,14 @@ impl ClientTransport for RedisClient {
 impl FleetView for RedisClient {
     async fn version(&self) -> Result<MapVersion, TransportError> {
         let link = self.requests.link()?;
-        let (version, ()) = tokio::try_join!(self.map.version(&link), self.replicas.count(&link))?;
-        Ok(version)
+        let (version, ()) = tokio::join!(self.map.version(&link), self.replicas.refresh(&link));
+        version
     }
 
     async fn members(&self) -> Result<Members, TransportError> {
-        self.map.members(&self.requests.link()?).await
+        let link = self.requests.link()?;
+        let (members, ()) = tokio::join!(self.map.members(&link), self.replicas.refresh(&link));
+        members
     }
 
     async fn look_up(&self, names: &[Urn]) -> Result<NameOwners, TransportError> {

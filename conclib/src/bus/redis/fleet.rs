@@ -13,6 +13,7 @@ use bytes::Bytes;
 use fred::types::{Resp3Frame, Value};
 
 use crate::bus::keys::Keys;
+use crate::bus::link::log_once::LogOnce;
 use crate::bus::redis::connection::Connection;
 use crate::bus::redis::lease::LeaseOwner;
 use crate::bus::redis::library::{
@@ -55,7 +56,7 @@ impl RedisFleet {
         reads: Arc<Connection<Driver>>,
     ) -> Self {
         Self {
-            reader: MapReader::new(keys.clone()),
+            reader: MapReader::new(keys.clone(), LogOnce::default()),
             keys,
             commands,
             reads,

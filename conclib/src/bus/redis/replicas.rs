@@ -3,10 +3,12 @@
 //! A request that was taken back was certainly not executed, unless a replica has a copy of it, has become
 //! the primary of others, and a member has taken the copy there. A replica that confirms the removal has none.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
+use tracing::debug;
 
 use crate::bus::redis::COMMAND;
 use crate::bus::redis::resp::{Link, RedisReply, ReplyTimeout};
@@ -18,45 +20,53 @@ const MEMORY: Duration = Duration::from_secs(60);
 /// Time for the replicas to confirm a write. Other commands of the link wait meanwhile.
 const CONFIRMATION: Duration = Duration::from_millis(100);
 
-/// The number of replicas that the server has had lately.
+/// The replicas that the server has had lately.
 #[derive(Default)]
 pub(super) struct ReplicaWatch {
-    /// The number, and the moment at which there were as many last.
-    most: Mutex<Option<(u64, Instant)>>,
+    /// The moments at which each was connected last, by address.
+    seen: Mutex<HashMap<String, Instant>>,
 }
 
 impl ReplicaWatch {
-    fn record(&self, connected: u64, now: Instant) {
-        let mut most = self.most.lock();
-        let is_recent = |(_, seen): &(u64, Instant)| now.saturating_duration_since(*seen) < MEMORY;
-        let known = most.filter(is_recent).map_or(0, |(count, _)| count);
-        if connected >= known {
-            *most = Some((connected, now));
+    /// Records the replicas that are connected; true if none is missing that was lately.
+    fn record(&self, connected: &[String], now: Instant) -> bool {
+        let mut seen = self.seen.lock();
+        seen.retain(|_, last| now.saturating_duration_since(*last) < MEMORY);
+        seen.extend(connected.iter().map(|address| (address.clone(), now)));
+        seen.len() == connected.len()
+    }
+
+    /// Looks at the replicas that are connected to the server.
+    pub(super) async fn refresh(&self, link: &Link) {
+        match self.count(link).await {
+            Ok(_) => {}
+            // Requests that are taken back are uncertain then.
+            Err(reason) => debug!(%reason, "cannot see the replicas of Redis"),
         }
     }
 
-    fn most(&self) -> u64 {
-        self.most.lock().map_or(0, |(count, _)| count)
-    }
-
-    /// Counts the replicas that are connected to the server.
-    pub(super) async fn count(&self, link: &Link) -> Result<(), TransportError> {
+    /// The number of replicas that are connected; `None` if one is missing that was lately, or the server is a
+    /// replica itself.
+    async fn count(&self, link: &Link) -> Result<Option<u64>, TransportError> {
         let replies = link.exchange(ReplyTimeout::at_once(COMMAND), |commands| {
             commands.begin("INFO", 1).text("replication");
         });
         let reply = replies.await?.pop().ok_or_else(|| link.unexpected())?;
         let text = reply.accepted()?.into_bytes().unwrap_or_default();
-        let connected = connected(&String::from_utf8_lossy(&text)).ok_or_else(|| {
-            TransportError::NotDone("`INFO replication` does not show the replicas".to_owned())
-        })?;
-        self.record(connected, Instant::now());
-        Ok(())
+        let connected = connected(&String::from_utf8_lossy(&text));
+        let are_all = match &connected {
+            Some(connected) => self.record(connected, Instant::now()),
+            None => false,
+        };
+        let count = connected.map(|connected| connected.len() as u64);
+        Ok(count.filter(|_| are_all))
     }
 
     /// True if all replicas that the server has had lately confirm what was written over the link.
     pub(super) async fn confirm(&self, link: &Link) -> Result<bool, TransportError> {
-        self.count(link).await?;
-        let expected = self.most();
+        let Some(expected) = self.count(link).await? else {
+            return Ok(false);
+        };
         if expected == 0 {
             return Ok(true);
         }
@@ -73,24 +83,35 @@ impl ReplicaWatch {
         Ok(confirmed.ok_or_else(|| link.unexpected())? >= expected)
     }
 
-    /// Checks that the user may count replicas and wait for them.
+    /// Checks that the user may see replicas and wait for them.
     pub(super) async fn prove(&self, link: &Link) -> Result<(), TransportError> {
-        self.count(link).await?;
+        let context = |error: TransportError| error.in_context("the replicas cannot be seen");
+        self.count(link).await.map_err(context)?;
         let replies = link.exchange(ReplyTimeout::at_once(COMMAND), |commands| {
             commands.begin("WAIT", 2).number(0).number(1);
         });
+        let mut replies = replies.await?.into_iter();
         replies
-            .await?
-            .into_iter()
             .try_for_each(|reply: RedisReply| reply.accepted().map(drop))
+            .map_err(context)
     }
 }
 
-/// The number of connected replicas, of any state, in a text of `INFO`.
-fn connected(text: &str) -> Option<u64> {
+/// The addresses of the connected replicas, of any state, in a text of `INFO`; `None` if the server is a replica.
+fn connected(text: &str) -> Option<Vec<String>> {
     let mut lines = text.lines();
-    let count = lines.find_map(|line| line.strip_prefix("connected_slaves:"));
-    count?.parse().ok()
+    lines.clone().find(|line| *line == "role:master")?;
+    let count = lines.find_map(|line| line.strip_prefix("connected_slaves:"))?;
+    let count: usize = count.parse().ok()?;
+    let address = |line: &str| {
+        let (key, fields) = line.split_once(':')?;
+        key.strip_prefix("slave")?.parse::<u32>().ok()?;
+        let mut fields = fields.split(',');
+        let (ip, port) = (fields.next()?, fields.next()?);
+        Some(format!("{ip},{port}"))
+    };
+    let addresses: Vec<_> = lines.filter_map(address).collect();
+    (addresses.len() == count).then_some(addresses)
 }
 
 #[cfg(test)]
@@ -99,27 +120,42 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    #[test]
-    fn replica_that_has_gone_counts_for_a_minute() {
-        let start = Instant::now();
-        let watch = ReplicaWatch::default();
-        assert_eq!(watch.most(), 0);
-        watch.record(2, start);
-        watch.record(1, start + SECOND);
-        watch.record(2, start + 2 * SECOND);
-        watch.record(1, start + 61 * SECOND);
-        assert_eq!(watch.most(), 2);
-        watch.record(1, start + 62 * SECOND);
-        assert_eq!(watch.most(), 1);
-        watch.record(3, start + 63 * SECOND);
-        assert_eq!(watch.most(), 3);
+    fn replicas<const COUNT: usize>(names: [&str; COUNT]) -> Vec<String> {
+        names.map(str::to_owned).to_vec()
     }
 
     #[test]
-    fn replicas_are_counted_in_the_text_of_redis() {
-        let text = "# Replication\r\nrole:master\r\nconnected_slaves:2\r\nslave0:ip=::1\r\n";
-        assert_eq!(connected(text), Some(2));
-        assert_eq!(connected("role:slave\r\nconnected_slaves:many\r\n"), None);
-        assert_eq!(connected(""), None);
+    fn replica_that_has_gone_is_missing_for_a_minute() {
+        let start = Instant::now();
+        let watch = ReplicaWatch::default();
+        assert!(watch.record(&[], start));
+        assert!(watch.record(&replicas(["a", "b"]), start));
+        assert!(!watch.record(&replicas(["a"]), start + SECOND));
+        assert!(watch.record(&replicas(["a", "b"]), start + 2 * SECOND));
+        // Another one does not take its place.
+        assert!(!watch.record(&replicas(["a", "c"]), start + 61 * SECOND));
+        assert!(watch.record(&replicas(["a", "c"]), start + 62 * SECOND));
+    }
+
+    #[test]
+    fn replicas_are_read_from_the_text_of_redis() {
+        let text = "# Replication\r\nrole:master\r\nconnected_slaves:2\r\n\
+                    slave0:ip=::1,port=6380,state=online,offset=14,lag=1\r\n\
+                    slave1:ip=10.0.0.2,port=6379,state=wait_bgsave,offset=0,lag=0\r\n\
+                    master_replid:ab\r\n";
+        let both = replicas(["ip=::1,port=6380", "ip=10.0.0.2,port=6379"]);
+        assert_eq!(connected(text), Some(both));
+        assert_eq!(
+            connected("role:master\r\nconnected_slaves:0\r\n"),
+            Some(Vec::new())
+        );
+        for unusable in [
+            "",
+            "role:master\r\nconnected_slaves:many\r\n",
+            "role:master\r\nconnected_slaves:1\r\n",
+            "role:slave\r\nconnected_slaves:0\r\n",
+        ] {
+            assert_eq!(connected(unusable), None, "{unusable}");
+        }
     }
 }

@@ -9,7 +9,8 @@ use crate::bus::server::ProxyShared;
 use crate::error::{ErrorCount, OutcomeCounters, OutcomeCounts};
 
 /// The counters of a proxy, by [`Proxy::stats`](crate::Proxy::stats): of all its leases together.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
 #[non_exhaustive]
 pub struct ProxyStats {
     /// The node that it serves.
@@ -20,7 +21,10 @@ pub struct ProxyStats {
     pub received_asks: u64,
     /// Tells that were taken from the bus.
     pub received_tells: u64,
+    /// Requests that could not be read, or for which there was no room in a read from the bus: refused unread.
+    pub unread: u64,
     /// Asks, by the outcome that was sent to their callers: refused ones, and those that actors have handled.
+    /// Durable ones are not among them.
     pub asks: OutcomeCounts,
     /// Asks without an answer, since their callers had given up.
     pub abandoned_asks: u64,
@@ -41,6 +45,7 @@ pub struct ProxyStats {
 
 /// Counters of durable messages, in [`ProxyStats`].
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
 #[non_exhaustive]
 pub struct DurableStats {
     /// Messages that were handled.
@@ -62,6 +67,7 @@ pub struct DurableStats {
 pub(crate) struct ProxyCounters {
     pub(super) received_asks: AtomicU64,
     pub(super) received_tells: AtomicU64,
+    pub(super) unread: AtomicU64,
     asks: OutcomeCounters,
     abandoned_asks: AtomicU64,
     lost_tells: OutcomeCounters,
@@ -116,6 +122,13 @@ impl DurableCounters {
 }
 
 impl ProxyShared {
+    /// The number of connections that were lost: the state counts lost leases too.
+    fn connection_losses(&self) -> u32 {
+        let leases = self.counters.lease_losses.load(Ordering::Relaxed);
+        let leases = u32::try_from(leases).unwrap_or(u32::MAX);
+        self.health.losses().saturating_sub(leases)
+    }
+
     pub(crate) fn stats(&self) -> ProxyStats {
         let counters = &self.counters;
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -124,13 +137,14 @@ impl ProxyShared {
             epoch: self.epoch().map(|epoch| epoch.0),
             received_asks: read(&counters.received_asks),
             received_tells: read(&counters.received_tells),
+            unread: read(&counters.unread),
             asks: counters.asks.read(),
             abandoned_asks: read(&counters.abandoned_asks),
             lost_tells: counters.lost_tells.read().errors,
             durable: counters.durable.read(),
             waiting_bytes: self.undelivered.load(Ordering::Relaxed),
             lease_losses: read(&counters.lease_losses),
-            connection_losses: self.health.losses(),
+            connection_losses: self.connection_losses(),
             anomalies: self.log.counts(),
         }
     }

@@ -203,7 +203,7 @@ impl ReplyPublisher {
     }
 
     /// The outcome as the client may see it.
-    fn permitted(&self, mut outcome: Outcome) -> Outcome {
+    pub(super) fn permitted(&self, mut outcome: Outcome) -> Outcome {
         if let Ok(contents) = &outcome
             && contents.len() > self.limit
         {

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use crate::bus::link::request_id::request_id;
 use crate::bus::protocol::Kind;
 use crate::bus::server::cancellations::CancelledRequests;
-use crate::bus::server::counters::ProxyCounters;
+use crate::bus::server::counters::{ProxyCounters, count};
 use crate::bus::server::publisher::ReplyPublisher;
 use crate::error::AskError;
 use crate::reply::RequestId;
@@ -69,7 +69,18 @@ impl RequestTracker {
     /// Answers a request that cannot be read.
     pub(super) fn refuse(&self, origin: Origin, error: AskError) {
         self.begin_reply();
-        self.respond(origin, None, Err(error));
+        if self.is_wanted(origin) {
+            count(&self.counters.unread);
+            self.publisher.publish(origin, None, Err(error));
+        }
+    }
+
+    /// Sends the outcome of a durable message to a caller that waits for it.
+    pub(crate) fn respond_durable(&self, origin: Origin, deadline: Instant, outcome: Outcome) {
+        self.begin_reply();
+        if self.is_wanted(origin) {
+            self.publisher.publish(origin, Some(deadline), outcome);
+        }
     }
 
     /// True if the answer to a request is to be published; otherwise the request ends here.
@@ -123,6 +134,7 @@ impl ResponseSink for RequestTracker {
 
     fn respond(&self, origin: Origin, deadline: Option<Instant>, outcome: Outcome) {
         if self.is_wanted(origin) {
+            let outcome = self.publisher.permitted(outcome);
             self.counters.asks().record(&outcome);
             self.publisher.publish(origin, deadline, outcome);
         }

@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::bus::keys::Keys;
+use crate::bus::link::log_once::LogOnce;
 use crate::bus::transport::fleet::FleetView;
 use crate::bus::transport::stream::StreamProducer;
 use crate::bus::transport::{Epoch, Frame, LeaseRecord, ServerTime, TransportError};
@@ -84,4 +85,13 @@ pub(crate) trait ReplySink: Send + Sync {
     /// Notes that the map of the fleet has changed, or may have: also called for each subscription that is
     /// made, since changes before it were not heard. Notices can be lost. Must not take long either.
     fn map_changed(&self) {}
+
+    /// The log of the client's anomalies, which counts them.
+    #[cfg_attr(
+        not(feature = "redis"),
+        allow(dead_code, reason = "a bus in memory has none of its own")
+    )]
+    fn log(&self) -> LogOnce {
+        LogOnce::default()
+    }
 }

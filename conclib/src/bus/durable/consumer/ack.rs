@@ -22,7 +22,7 @@ use crate::bus::server::counters::count;
 use crate::bus::transport::TransportError;
 use crate::bus::transport::stream::{Attempts, DeadLetterEntry, EntryAck, EntryId, StreamEntry};
 use crate::error::AskError;
-use crate::reply::remote::{Outcome, ResponseSink};
+use crate::reply::remote::Outcome;
 
 /// The maximum number of messages that wait for their acknowledgement, while the bus accepts none.
 /// Beyond it no more messages are claimed or delivered.
@@ -335,8 +335,7 @@ impl Acknowledger {
             }
             // Messages are claimed only with the lease, so that there is a term.
             if let Some(requests) = self.link.shared.requests() {
-                requests.begin_reply();
-                requests.respond(origin, Some(deadline), message.outcome.clone());
+                requests.respond_durable(origin, deadline, message.outcome.clone());
             }
         }
     }

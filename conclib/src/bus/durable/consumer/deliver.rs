@@ -154,7 +154,8 @@ impl Deliverer {
             outcomes: self.sender.clone(),
         });
         let responder = Responder::new(sink, message.origin, true, None)
-            .with_attributes(message.attributes.clone(), None);
+            .with_attributes(message.attributes.clone(), None)
+            .durable();
         let envelope = RequestEnvelope {
             urn: actor.urn().clone(),
             message: message.name.clone(),

@@ -23,11 +23,8 @@ pub(in crate::bus::redis) struct MapReader {
 }
 
 impl MapReader {
-    pub(in crate::bus::redis) fn new(keys: Keys) -> Self {
-        Self {
-            keys,
-            log: LogOnce::default(),
-        }
+    pub(in crate::bus::redis) fn new(keys: Keys, log: LogOnce) -> Self {
+        Self { keys, log }
     }
 
     pub(in crate::bus::redis) async fn version(

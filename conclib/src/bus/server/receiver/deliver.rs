@@ -174,9 +174,11 @@ impl RequestReceiver {
             Err(Undelivered::Full(envelope)) => {
                 let retry_after = self.retry_advisor.retry_after(&*actor, now);
                 let refusal = AskError::Overloaded { retry_after };
+                actor.count_lost(refusal.kind());
                 self.refuse(request_head, &envelope.responder, refusal);
             }
             Err(Undelivered::Stopped(envelope, error) | Undelivered::Refused(envelope, error)) => {
+                actor.count_lost(error.kind());
                 self.refuse(request_head, &envelope.responder, error);
             }
         }
