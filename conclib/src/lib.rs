@@ -145,7 +145,7 @@
 //! | `tls` | no | Redis over TLS, `rediss://`, with rustls: see [`Config`] |
 //! | `daemon` | yes | `start_api`, and with `redis` also `start_redis` (Unix) |
 //! | `axum` | no | the module `conclib::web`: errors of asks as HTTP responses, health checks, deadlines |
-//! | `metrics` | no | [`metrics::Exporter`]: the counters for the facade of the same name, and so for Prometheus |
+//! | `metrics` | no | the type `conclib::metrics::Exporter`: the counters for the facade of the same name, and so for Prometheus |
 //! | `tower` | no | `ProxyClient::service`: asks as a `tower` service |
 //! | `cron` | no | moments of the calendar: `Schedule::cron`, `#[periodic(cron = "…")]` |
 //! | `test-util` | no | the module `conclib::test`, for your own tests: a bus with faults, failures that fail the test, paused time, probes |
