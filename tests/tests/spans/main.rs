@@ -7,7 +7,7 @@ use conclib::pool::Pool;
 use conclib::prelude::*;
 use conclib_tests::bus::Bus;
 use conclib_tests::messages::Pass;
-use conclib_tests::{Log, SECOND, TestResult, eventually, gate, within};
+use conclib_tests::{Log, TestResult, eventually, gate, poll_once, within};
 use fred::interfaces::{ClientLike, PubsubInterface};
 use fred::types::Builder;
 use fred::types::config::Config as FredConfig;
@@ -238,10 +238,8 @@ async fn both_ends_log_the_same_id_and_never_the_clients_own() -> TestResult {
     subscribe();
     let bus = Bus::redis().await;
     let (system, _proxy) = bus.system().await;
-    system
-        .spawn(Logger(Log::default()))
-        .urn("identified")
-        .await?;
+    let logger = system.spawn(Logger(Log::default())).urn("identified");
+    let logger = logger.await?;
     let client = bus.client().await;
     let ask = client.ask("identified", Steps("<identified>".to_owned()));
     let request = ask.await?;
@@ -275,8 +273,11 @@ async fn both_ends_log_the_same_id_and_never_the_clients_own() -> TestResult {
     let id = field(&sent, "request").unwrap();
     assert_eq!(field(&failed, "request"), Some(id));
     line(&["refused a request", id]);
-    let dropped = client.ask("identified", Steps("<dropped>".to_owned()));
-    drop(tokio::time::timeout(SECOND / 1_000_000, dropped).await);
+    let (gate, handle) = gate(); // closed: no answer comes before the ask is dropped
+    logger.tell(Pass(gate)).await?;
+    let mut dropped = Box::pin(client.ask("identified", Steps("<dropped>".to_owned())));
+    assert!(poll_once(&mut dropped).await.is_pending());
+    drop((dropped, handle));
     line(&["a request was given up", "urn=\"identified\""]);
 
     // The client's own id is the name of its reply channel.
