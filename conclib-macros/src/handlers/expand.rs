@@ -8,13 +8,14 @@
 //! its definitions have the place of the user's tokens, but are the macro's own.
 
 use proc_macro2::TokenStream;
-use quote::quote;
+use quote::{quote, quote_spanned};
 use syn::Attribute;
 use syn::ext::IdentExt;
 
 use super::Block;
 use super::method::{Handler, Hook, RawHandler};
 use super::target::Target;
+use crate::attr::place;
 
 mod guards;
 mod methods;
@@ -263,11 +264,15 @@ impl Block {
                 ..
             } = handler;
             let method = variant.unraw().to_string();
+            // Where the compiler has reported that it is no message already.
+            let place = place(message);
+            let at = krate.at(place);
+            let name = quote_spanned!(place=> <#message as #at::ActorMessage>::NAME);
             quote! {
                 #(#cfgs)*
                 #number => #krate::HandlerNames {
                     method: #method,
-                    message: ::core::option::Option::Some(<#message as #krate::ActorMessage>::NAME),
+                    message: ::core::option::Option::Some(#name),
                 },
             }
         });
