@@ -264,7 +264,7 @@ impl Block {
                 ..
             } = handler;
             let method = variant.unraw().to_string();
-            // Where the compiler has reported that it is no message already.
+            // At this place the compiler has reported already that the type is no message.
             let place = place(message);
             let at = krate.at(place);
             let name = quote_spanned!(place=> <#message as #at::ActorMessage>::NAME);

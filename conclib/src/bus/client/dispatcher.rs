@@ -1,5 +1,6 @@
 //! Replies from the bus, dispatched to the requests that wait for them.
 
+use std::fmt::Display;
 use std::sync::{Arc, OnceLock, Weak};
 
 use bytes::Bytes;
@@ -101,8 +102,8 @@ impl ReplySink for ReplyDispatcher {
         }
     }
 
-    fn log(&self) -> LogOnce {
-        self.log.clone()
+    fn unreadable_member(&self, problem: &dyn Display) {
+        self.log.record(Anomaly::UnreadableMember, problem);
     }
 
     fn map_changed(&self) {

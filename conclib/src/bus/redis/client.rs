@@ -58,7 +58,8 @@ impl RedisClient {
         replies: Arc<dyn ReplySink>,
         health: &Arc<Health>,
     ) -> Result<Self, Unreachable> {
-        let (keys, log) = (config.keys(), replies.log());
+        let keys = config.keys();
+        let sink = replies.clone();
         let subscription = ConnectionRole::Replies {
             channel: keys.reply(client),
             map_changes: config.map_changes(),
@@ -84,7 +85,10 @@ impl RedisClient {
             endpoint.unreachable(reason)
         })?;
         Ok(Self {
-            map: MapReader::new(keys.clone(), log),
+            map: MapReader::new(
+                keys.clone(),
+                Box::new(move |problem| sink.unreadable_member(problem)),
+            ),
             replicas,
             keys,
             requests,

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use fred::types::{Resp3Frame, Value};
 
 use crate::bus::keys::Keys;
-use crate::bus::link::log_once::LogOnce;
+use crate::bus::link::log_once::{Anomaly, LogOnce};
 use crate::bus::redis::connection::Connection;
 use crate::bus::redis::lease::LeaseOwner;
 use crate::bus::redis::library::{
@@ -55,8 +55,12 @@ impl RedisFleet {
         commands: Arc<Connection<LibrarySession>>,
         reads: Arc<Connection<Driver>>,
     ) -> Self {
+        let log = LogOnce::default();
         Self {
-            reader: MapReader::new(keys.clone(), LogOnce::default()),
+            reader: MapReader::new(
+                keys.clone(),
+                Box::new(move |problem| log.record(Anomaly::UnreadableMember, problem)),
+            ),
             keys,
             commands,
             reads,

@@ -1,10 +1,11 @@
 //! A client's end of the bus.
 
+use std::fmt::Display;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::bus::keys::Keys;
-use crate::bus::link::log_once::LogOnce;
 use crate::bus::transport::fleet::FleetView;
 use crate::bus::transport::stream::StreamProducer;
 use crate::bus::transport::{Epoch, Frame, LeaseRecord, ServerTime, TransportError};
@@ -86,12 +87,10 @@ pub(crate) trait ReplySink: Send + Sync {
     /// made, since changes before it were not heard. Notices can be lost. Must not take long either.
     fn map_changed(&self) {}
 
-    /// The log of the client's anomalies, which counts them.
+    /// Notes that the profile of a member of the fleet cannot be read.
     #[cfg_attr(
         not(feature = "redis"),
-        allow(dead_code, reason = "a bus in memory has none of its own")
+        allow(dead_code, reason = "a bus in memory has no profiles to read")
     )]
-    fn log(&self) -> LogOnce {
-        LogOnce::default()
-    }
+    fn unreadable_member(&self, _problem: &dyn Display) {}
 }

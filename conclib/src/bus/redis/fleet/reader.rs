@@ -1,9 +1,10 @@
 //! Reads the map of a fleet with plain commands: clients have no scripts.
 
+use std::fmt::Display;
+
 use bytes::Bytes;
 
 use crate::bus::keys::Keys;
-use crate::bus::link::log_once::{Anomaly, LogOnce};
 use crate::bus::redis::COMMAND;
 use crate::bus::redis::fleet::names;
 use crate::bus::redis::resp::{Link, RedisReply, ReplyTimeout};
@@ -15,16 +16,18 @@ use crate::urn::Urn;
 
 const TIMEOUT: ReplyTimeout = ReplyTimeout::at_once(COMMAND);
 
+/// Called with the problem of a profile that cannot be read.
+pub(in crate::bus::redis) type ReportUnreadable = Box<dyn Fn(&dyn Display) + Send + Sync>;
+
 /// Reads the map over a link, whose replies are bounded.
 pub(in crate::bus::redis) struct MapReader {
     keys: Keys,
-    /// Profiles that could not be read.
-    log: LogOnce,
+    report: ReportUnreadable,
 }
 
 impl MapReader {
-    pub(in crate::bus::redis) fn new(keys: Keys, log: LogOnce) -> Self {
-        Self { keys, log }
+    pub(in crate::bus::redis) fn new(keys: Keys, report: ReportUnreadable) -> Self {
+        Self { keys, report }
     }
 
     pub(in crate::bus::redis) async fn version(
@@ -76,8 +79,8 @@ impl MapReader {
 
     /// A member by its number and its profile; logs the first one that cannot be read.
     fn member(&self, id: &[u8], profile: RedisReply) -> Option<Member> {
-        let unreadable = |problem: &dyn std::fmt::Display| {
-            self.log.record(Anomaly::UnreadableMember, problem);
+        let unreadable = |problem: &dyn Display| {
+            (self.report)(problem);
         };
         let (Some(id), Some(profile)) = (parse(id), profile.into_bytes()) else {
             unreadable(&"its number cannot be read, or its profile is too large");
