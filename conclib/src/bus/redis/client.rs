@@ -59,7 +59,7 @@ impl RedisClient {
         health: &Arc<Health>,
     ) -> Result<Self, Unreachable> {
         let keys = config.keys();
-        let sink = replies.clone();
+        let sink = Arc::downgrade(&replies);
         let subscription = ConnectionRole::Replies {
             channel: keys.reply(client),
             map_changes: config.map_changes(),
@@ -87,7 +87,11 @@ impl RedisClient {
         Ok(Self {
             map: MapReader::new(
                 keys.clone(),
-                Box::new(move |problem| sink.unreadable_member(problem)),
+                Box::new(move |problem| {
+                    if let Some(sink) = sink.upgrade() {
+                        sink.unreadable_member(problem);
+                    }
+                }),
             ),
             replicas,
             keys,
