@@ -8,18 +8,18 @@
 //! - [`lease`]: the value of a lease's key, and the scripts around it
 //! - [`server`] with [`pops`] and [`known_epochs`], [`client`]: the two ends
 //! - [`stream`], [`dead_letters`]: durable messages
-//! - [`fleet`]: the map of a fleet
+//! - [`fleet`]: the map of a fleet; [`identity`]: the server as it names itself
 
 mod client;
 mod connection;
 mod dead_letters;
 mod endpoint;
 mod fleet;
+mod identity;
 mod known_epochs;
 mod lease;
 mod library;
 mod pops;
-mod replicas;
 mod resp;
 mod sentinel;
 mod server;

@@ -85,10 +85,6 @@ impl ClientTransport for LazyTransport {
         self.forward(|inner| inner.prove_writable())
     }
 
-    fn are_writes_replicated<'s: 'f, 'f>(&'s self) -> BoxFuture<'f, bool> {
-        self.forward(|inner| inner.are_writes_replicated())
-    }
-
     fn reconnect(&self, why: &str) {
         if let Some(inner) = self.inner.get() {
             inner.reconnect(why);

@@ -11,7 +11,7 @@ use tracing::debug;
 
 use crate::bus::client::fleet::{Route, Router};
 use crate::bus::client::node_link::NodeLink;
-use crate::bus::protocol::{Kind, MAX_REQUESTS};
+use crate::bus::protocol::{Kind, MAX_REQUESTS, Refusal};
 use crate::bus::transport::{Epoch, Frame};
 use crate::error::{AskError, Delivered};
 use crate::reply::remote::ClientId;
@@ -322,7 +322,7 @@ impl PendingRequests {
         answers: impl IntoIterator<Item = (u64, T), IntoIter: ExactSizeIterator>,
         epoch: Epoch,
         losses: u32,
-        refusal_of: impl Fn(&T) -> Option<&AskError>,
+        refusal_of: impl Fn(&T) -> Option<Refusal<'_>>,
     ) -> Answers<T> {
         let answers = answers.into_iter();
         let mut all = Answers {
@@ -332,12 +332,15 @@ impl PendingRequests {
         for (id, answer) in answers {
             match self.requests.get(&id) {
                 Some(request) if request.epoch == Some(epoch) || request.is_durable => {
-                    let may_be_copy = request.is_repeated || request.losses != losses;
+                    let refusal = refusal_of(&answer);
+                    let is_of_all_copies = refusal.is_some_and(|refusal| refusal.is_of_all_copies);
+                    let may_be_copy =
+                        request.is_repeated || (request.losses != losses && !is_of_all_copies);
                     let is_accepted =
                         matches!(request.delivered, Delivered::Accepted | Delivered::Stored);
-                    let refusal = refusal_of(&answer);
+                    let refusal = refusal.map(|refusal| refusal.error);
                     let is_refused = refusal == Some(&AskError::NoResponder);
-                    if is_accepted && !may_be_copy && is_refused {
+                    if is_accepted && is_refused && !may_be_copy && !is_of_all_copies {
                         all.refused.push(id);
                         continue;
                     }

@@ -96,15 +96,15 @@ fn member(keys: &Keys) -> String {
     )
 }
 
-/// A client of a fleet has the rights of a client for the inboxes of all members, reads the map, and counts the
-/// replicas of the server. It sends no durable messages.
+/// A client of a fleet has the rights of a client for the inboxes of all members, and reads the map. It sends
+/// no durable messages.
 fn fleet_client(keys: &Keys) -> String {
     let nodes = keys.of("*");
     let (lease, inboxes) = (nodes.lease(), nodes.inboxes());
     let (fleet, urns, changes) = (keys.fleet(), keys.all_urns(), keys.map_changes());
     let replies = keys.replies();
     format!(
-        "+time +info +wait +subscribe +unsubscribe &{replies} &{changes} (+get %R~{lease}) \
+        "+time +subscribe +unsubscribe &{replies} &{changes} (+get %R~{lease}) \
          (+rpush +lrem %W~{inboxes}) (+hget +hmget +hgetall %R~{fleet} %R~{urns})"
     )
 }

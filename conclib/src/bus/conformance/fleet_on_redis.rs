@@ -43,27 +43,40 @@ async fn members_of_lost_data_join_anew() {
     assert!(map.heartbeat(after).await.unwrap().is_some());
 }
 
-/// A replica that has become a primary may have a copy of a request that was taken back here.
+/// A server that is set back has requests that were taken back.
 #[tokio::test]
-async fn replica_confirms_removals_until_it_is_a_primary() {
-    let redis = redis();
+async fn frames_of_a_server_that_was_set_back_have_another_number() {
+    let mut redis = redis();
+    let (config, health) = (redis.config().fleet(), Arc::default());
+    let member = open_server(&config, &health).await.unwrap();
     let (client, _replies) = fleet_client(&redis).await;
-    assert_eq!(client.are_writes_replicated().await, Ok(true), "no replica");
-    let address = redis.config().port().unwrap().to_string();
-    let replica = TestRedis::start(&["--replicaof", &format!("127.0.0.1 {address}")]);
-    while !redis
-        .0
-        .command(&["INFO", "replication"])
-        .contains("state=online")
-    {
-        sleep(Duration::from_millis(10)).await;
+    let LeaseGrant { epoch, server, .. } = grant(&*member, &claim()).await;
+    client.enqueue(epoch, frames(&["a"])).await.unwrap();
+    redis.0.command(&["SAVE"]);
+    client.take_back(epoch, frames(&["a"])).await;
+
+    let popped = member.pop(epoch, 9, Duration::ZERO).await.unwrap();
+    assert_eq!((popped.frames, popped.server), (Vec::new(), server));
+    redis.0.command(&["CLIENT", "KILL", "TYPE", "normal"]);
+    let popped = popped_again(&*member, epoch).await;
+    assert_eq!((popped.frames, popped.server), (Vec::new(), server));
+
+    redis.0.kill();
+    redis.0.start_again();
+    let popped = popped_again(&*member, epoch).await;
+    assert_eq!(popped.frames, batch(&["a"]));
+    assert_eq!(popped.owner, Ok(Some(epoch)), "it has the lease again, too");
+    assert_ne!(popped.server, server);
+}
+
+/// Pops once the connection is there again.
+async fn popped_again(member: &dyn ServerTransport, epoch: Epoch) -> Popped {
+    loop {
+        match member.pop(epoch, 9, Duration::ZERO).await {
+            Ok(popped) => return popped,
+            Err(_) => sleep(Duration::from_millis(10)).await,
+        }
     }
-    client.enqueue(Epoch(1), frames(&["a"])).await.unwrap();
-    client.take_back(Epoch(1), frames(&["a"])).await;
-    assert_eq!(client.are_writes_replicated().await, Ok(true));
-    client.version().await.unwrap(); // which counts replicas
-    replica.command(&["REPLICAOF", "NO", "ONE"]);
-    assert_eq!(client.are_writes_replicated().await, Ok(false));
 }
 
 #[tokio::test]

@@ -1,10 +1,13 @@
 //! Leases: taken, renewed, released, expired.
 
 use super::*;
+use crate::bus::transport::ServerNumber;
 
 pub(super) async fn lease_has_one_holder(bus: &dyn TestBus) {
     let (first, second) = (server(bus).await, server(bus).await);
-    let LeaseGrant { epoch, now, former } = grant(&*first, &claim()).await;
+    let LeaseGrant {
+        epoch, now, former, ..
+    } = grant(&*first, &claim()).await;
     assert!(is_near(now) && epoch.0 >= now.0);
     assert_eq!(former, None);
 
@@ -288,7 +291,8 @@ pub(super) async fn pop_returns_the_owner_of_the_lease(bus: &dyn TestBus) {
         Ok(Popped {
             frames,
             cut: Vec::new(),
-            owner
+            owner,
+            server: ServerNumber::default(),
         })
     );
     close(&*server, epoch, "wake").await.unwrap();
@@ -299,7 +303,8 @@ pub(super) async fn pop_returns_the_owner_of_the_lease(bus: &dyn TestBus) {
         Ok(Popped {
             frames,
             cut: Vec::new(),
-            owner
+            owner,
+            server: ServerNumber::default(),
         })
     );
     server.release(epoch).await.unwrap();
@@ -311,7 +316,8 @@ pub(super) async fn pop_returns_the_owner_of_the_lease(bus: &dyn TestBus) {
         Ok(Popped {
             frames,
             cut: Vec::new(),
-            owner
+            owner,
+            server: ServerNumber::default(),
         })
     );
 }

@@ -53,10 +53,7 @@ impl DelayQueue {
             return;
         };
         for received in answers {
-            let has_begun = received.has_begun;
-            let answer = Answer::new(received.id, received.outcome.map(Vec::from));
-            let answer = if has_begun { answer.begun() } else { answer };
-            let alone = encode_reply(epoch, vec![answer]).into_bytes();
+            let alone = encode_reply(epoch, vec![Answer::again(received)]).into_bytes();
             self.send(client, Direction::Response, &alone, now);
         }
     }

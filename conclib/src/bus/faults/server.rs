@@ -125,7 +125,12 @@ impl ServerTransport for FaultyServer {
             let now = self.update(&mut delayed)?;
             let until = delayed.next().map_or(end, |next| next.min(end));
             let wait = until.saturating_duration_since(now);
-            let Popped { frames, owner, .. } = self.inner.pop(epoch, count, wait).await?;
+            let Popped {
+                frames,
+                owner,
+                server,
+                ..
+            } = self.inner.pop(epoch, count, wait).await?;
             // A cut delays the frames that were popped before it.
             let updated = self.update(&mut delayed);
             let now = Instant::now();
@@ -139,6 +144,7 @@ impl ServerTransport for FaultyServer {
                     frames,
                     cut: Vec::new(),
                     owner,
+                    server,
                 });
             }
         }

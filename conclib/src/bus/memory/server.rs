@@ -17,7 +17,7 @@ use crate::bus::transport::fleet::FleetMap;
 use crate::bus::transport::stream::{DeadLetterStore, StreamConsumer};
 use crate::bus::transport::{
     Acquired, Epoch, FormerTerm, Frame, LeaseClaim, LeaseGrant, LeaseHolder, LeaseRecord, Popped,
-    ServerTime, ServerTransport, TransportError,
+    ServerNumber, ServerTime, ServerTransport, TransportError,
 };
 use crate::reply::remote::ClientId;
 
@@ -157,7 +157,12 @@ impl ServerTransport for MemoryServer {
                 owner,
                 instance: claim.instance.clone(),
             });
-            Acquired::Granted(LeaseGrant { epoch, now, former })
+            Acquired::Granted(LeaseGrant {
+                epoch,
+                now,
+                server: ServerNumber::default(),
+                former,
+            })
         })
     }
 
@@ -245,6 +250,7 @@ impl ServerTransport for MemoryServer {
             frames,
             cut: Vec::new(),
             owner,
+            server: ServerNumber::default(),
         })
     }
 

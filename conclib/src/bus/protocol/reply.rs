@@ -14,9 +14,33 @@ use crate::error::{AskError, Delivered, FailureCause};
 use crate::reply::remote::Outcome;
 use crate::urn::Urn;
 
-/// Third element of an answer whose request a handler has begun. It is empty otherwise, and older clients
-/// ignore it.
-const HAS_BEGUN: &str = "begun";
+/// The fate of a request, as its answer marks it beside the outcome. Older clients ignore the mark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mark {
+    /// The outcome tells all.
+    None,
+    /// A handler has begun the request, whatever the error says.
+    Begun,
+    /// The only process that takes requests of the epoch has executed no copy of the request, and will not.
+    Unexecuted,
+}
+
+impl Mark {
+    /// Third element of the answer.
+    fn text(self) -> &'static str {
+        match self {
+            Self::None => "",
+            Self::Begun => "begun",
+            Self::Unexecuted => "unexecuted",
+        }
+    }
+
+    fn read(text: &str) -> Self {
+        let known = [Self::Begun, Self::Unexecuted].into_iter();
+        let mut known = known.filter(|mark| mark.text() == text);
+        known.next().unwrap_or(Self::None)
+    }
+}
 
 /// Number of actors of a cycle that are sent: a longer chain is cut.
 const MAX_CHAIN: usize = 64;
@@ -32,8 +56,7 @@ const KEY_REUSED: u8 = 1;
 pub(crate) struct Answer {
     pub(crate) id: u64,
     status: AnswerStatus,
-    /// A handler has begun the request.
-    has_begun: bool,
+    mark: Mark,
     /// The encoded response, or the details of the error.
     contents: Vec<u8>,
 }
@@ -47,15 +70,33 @@ impl Answer {
         Self {
             id,
             status,
-            has_begun: false,
+            mark: Mark::None,
             contents,
         }
     }
 
     /// Says that a handler has begun the request: its error does not mean that it was not executed.
     pub(crate) fn begun(mut self) -> Self {
-        self.has_begun = true;
+        self.mark = Mark::Begun;
         self
+    }
+
+    /// The refusal of a request of which the only process that takes requests of the epoch has executed no copy, and
+    /// will not.
+    pub(crate) fn unexecuted(id: u64) -> Self {
+        Self {
+            mark: Mark::Unexecuted,
+            ..Self::new(id, Err(AskError::NoResponder))
+        }
+    }
+
+    /// A received answer, to be sent on.
+    #[cfg(feature = "test-util")]
+    pub(crate) fn again(received: ReceivedAnswer) -> Self {
+        Self {
+            mark: received.mark,
+            ..Self::new(received.id, received.outcome.map(Vec::from))
+        }
     }
 
     /// Estimated size in a frame, in bytes.
@@ -77,7 +118,7 @@ pub(crate) fn encode_reply(epoch: Epoch, answers: Vec<Answer>) -> Frame {
         frame.array(5);
         frame.value(&answer.id);
         frame.value(&(answer.status as u8));
-        frame.value(if answer.has_begun { HAS_BEGUN } else { "" });
+        frame.value(answer.mark.text());
         frame.value(&nothing);
         frame.contents(answer.contents);
     }
@@ -115,15 +156,25 @@ pub(crate) struct ReceivedAnswer {
     pub(crate) id: u64,
     /// The encoded response, or the error.
     pub(crate) outcome: Result<Bytes, AskError>,
-    /// A handler has begun the request, whatever the error says.
-    pub(crate) has_begun: bool,
+    mark: Mark,
+}
+
+/// The error of a request that no handler has begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Refusal<'a> {
+    pub(crate) error: &'a AskError,
+    /// No other copy of the request in the same inbox was executed either, nor will be.
+    pub(crate) is_of_all_copies: bool,
 }
 
 impl ReceivedAnswer {
-    /// The error of a request that no handler has begun.
-    pub(crate) fn refusal(&self) -> Option<&AskError> {
-        let refusal = self.outcome.as_ref().err();
-        refusal.filter(|_| !self.has_begun)
+    /// The error, if no handler has begun the request.
+    pub(crate) fn refusal(&self) -> Option<Refusal<'_>> {
+        let error = self.outcome.as_ref().err()?;
+        (self.mark != Mark::Begun).then_some(Refusal {
+            error,
+            is_of_all_copies: self.mark == Mark::Unexecuted,
+        })
     }
 }
 
@@ -155,7 +206,7 @@ pub(crate) fn decode_reply(frame: &Bytes) -> Result<(Epoch, Vec<ReceivedAnswer>)
         ReceivedAnswer {
             id,
             outcome,
-            has_begun: mark == HAS_BEGUN,
+            mark: Mark::read(mark),
         }
     };
     Ok((Epoch(epoch), answers.into_iter().map(read).collect()))
@@ -338,11 +389,20 @@ mod tests {
     #[test]
     fn error_of_a_request_that_a_handler_has_begun_is_no_refusal() {
         let refused = Answer::new(1, Err(AskError::NoResponder));
-        let answers = vec![refused.clone(), refused.begun()];
+        let answers = vec![
+            refused.clone(),
+            Answer::unexecuted(1),
+            refused.clone().begun(),
+        ];
         let (_, read) = decode_reply(&encode_reply(Epoch(1), answers).into_bytes()).unwrap();
         let refusals: Vec<_> = read.iter().map(ReceivedAnswer::refusal).collect();
-        assert_eq!(refusals, [Some(&AskError::NoResponder), None]);
-        assert_eq!(read[0].outcome, read[1].outcome);
+        let refusal = |is_of_all_copies| Refusal {
+            error: &AskError::NoResponder,
+            is_of_all_copies,
+        };
+        assert_eq!(refusals, [Some(refusal(false)), Some(refusal(true)), None]);
+        let outcomes = read.iter().map(|answer| &answer.outcome);
+        assert!(outcomes.eq([&Err(AskError::NoResponder); 3]));
     }
 
     #[test]

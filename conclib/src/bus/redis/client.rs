@@ -14,7 +14,6 @@ use crate::bus::redis::connection::Connection;
 use crate::bus::redis::endpoint::{ConnectionRole, DepartureCause, Endpoint};
 use crate::bus::redis::fleet::MapReader;
 use crate::bus::redis::library::{LibraryLink, LibrarySession};
-use crate::bus::redis::replicas::ReplicaWatch;
 use crate::bus::redis::resp::{Commands, Driver, Link, RedisReply, ReplyTimeout};
 use crate::bus::redis::{COMMAND, Unreachable, lease, start_check};
 use crate::bus::transport::fleet::{FleetView, MapVersion, Members, NameOwners};
@@ -36,8 +35,6 @@ const TIMEOUT: ReplyTimeout = ReplyTimeout::at_once(COMMAND);
 pub(crate) struct RedisClient {
     pub(super) keys: Keys,
     map: MapReader,
-    /// The replicas of the server, for a client of a fleet.
-    replicas: ReplicaWatch,
     requests: Connection<Driver>,
     /// The subscription; its payloads go straight to the client's sink.
     replies: Connection<Driver>,
@@ -70,13 +67,11 @@ impl RedisClient {
             Connection::open(&endpoint, ConnectionRole::Commands),
             Connection::open(&endpoint, subscription),
         )?;
-        let replicas = ReplicaWatch::default();
         let proven = async {
             let link = requests.link()?;
             start_check::prove_asking(&link, &keys).await?;
             if config.is_in_fleet() {
                 start_check::prove_looking_up(&link, &keys).await?;
-                replicas.prove(&link).await?;
             }
             Ok(())
         };
@@ -93,7 +88,6 @@ impl RedisClient {
                     }
                 }),
             ),
-            replicas,
             keys,
             requests,
             replies,
@@ -205,10 +199,6 @@ impl ClientTransport for RedisClient {
         start_check::prove_writable(&self.requests.link()?, &self.keys).await
     }
 
-    async fn are_writes_replicated(&self) -> Result<bool, TransportError> {
-        self.replicas.confirm(&self.requests.link()?).await
-    }
-
     fn reconnect(&self, why: &str) {
         for endpoint in [&self.endpoint, &self.durable_endpoint] {
             endpoint.leave(DepartureCause::NoActorSystem, why);
@@ -228,15 +218,11 @@ impl ClientTransport for RedisClient {
 #[async_trait]
 impl FleetView for RedisClient {
     async fn version(&self) -> Result<MapVersion, TransportError> {
-        let link = self.requests.link()?;
-        let (version, ()) = tokio::join!(self.map.version(&link), self.replicas.refresh(&link));
-        version
+        self.map.version(&self.requests.link()?).await
     }
 
     async fn members(&self) -> Result<Members, TransportError> {
-        let link = self.requests.link()?;
-        let (members, ()) = tokio::join!(self.map.members(&link), self.replicas.refresh(&link));
-        members
+        self.map.members(&self.requests.link()?).await
     }
 
     async fn look_up(&self, names: &[Urn]) -> Result<NameOwners, TransportError> {

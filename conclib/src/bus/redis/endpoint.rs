@@ -3,13 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use crate::bus::config::{Access, Config, RedisAddress, ServerLocation};
 use crate::bus::link::health::Health;
 use crate::bus::redis::{Unreachable, sentinel};
-use crate::bus::transport::ReplySink;
+use crate::bus::transport::fleet::ServerIdentity;
+use crate::bus::transport::{ReplySink, ServerNumber};
 
 /// The purpose of a connection.
 #[derive(Clone)]
@@ -99,6 +101,8 @@ pub(super) struct Endpoint {
     replaced: watch::Sender<Option<Instant>>,
     /// Notified when a connection was made again.
     pub(super) reached: Notify,
+    /// The server that was popped from last, for a member of a fleet.
+    popped_from: Option<Mutex<(ServerIdentity, ServerNumber)>>,
 }
 
 impl Endpoint {
@@ -113,7 +117,27 @@ impl Endpoint {
             departures: watch::Sender::default(),
             replaced: watch::Sender::default(),
             reached: Notify::new(),
+            popped_from: config.is_in_fleet().then(Mutex::default),
         }
+    }
+
+    /// True if a connection of this role is to tell which server it leads to.
+    pub(super) fn identifies_server(&self, role: &ConnectionRole) -> bool {
+        matches!(role, ConnectionRole::Pops) && self.popped_from.is_some()
+    }
+
+    /// The number of the server that a connection for pops leads to. One that hides its identity is another one each
+    /// time.
+    pub(super) fn number_of(&self, identity: ServerIdentity) -> ServerNumber {
+        let Some(popped_from) = &self.popped_from else {
+            return ServerNumber::default();
+        };
+        let (known, number) = &mut *popped_from.lock();
+        if identity == ServerIdentity::default() || *known != identity {
+            *known = identity;
+            number.0 += 1;
+        }
+        *number
     }
 
     /// The name of a connection in `CLIENT LIST`.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::bus::redis::connection::Connection;
 use crate::bus::redis::lease;
 use crate::bus::redis::resp::{Driver, Link, RedisReply, ReplyTimeout};
-use crate::bus::transport::{CutFrame, Popped, TransportError};
+use crate::bus::transport::{CutFrame, Popped, ServerNumber, TransportError};
 
 /// Time beyond its block after which a pop times out, and its connection is given up. A connection
 /// that is given up too early loses the frames that it had popped; one that is given up too late
@@ -47,6 +47,11 @@ impl Pops {
     /// True if a pop is under way: then it is known whether the connection works.
     pub(super) fn are_under_way(&self) -> bool {
         self.connection.link().is_ok_and(|link| link.is_waiting())
+    }
+
+    /// The server that the next pop takes from.
+    pub(super) fn server(&self) -> Result<ServerNumber, TransportError> {
+        Ok(self.connection.link()?.server())
     }
 
     /// Takes up to `count` frames off the inbox at `key`, waiting up to `block` for the first one;
@@ -118,6 +123,7 @@ async fn pop(
         frames: Vec::new(),
         cut: Vec::new(),
         owner: lease::read(owner).map(|lease| Some(lease?.serving()?.epoch)),
+        server: link.server(),
     };
     for (place, reply) in replies.into_iter().enumerate() {
         match reply.accepted() {

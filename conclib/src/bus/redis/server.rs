@@ -28,7 +28,7 @@ use crate::bus::redis::{COMMAND, LEASE_COMMAND, Unreachable, lease};
 use crate::bus::transport::fleet::FleetMap;
 use crate::bus::transport::stream::{DeadLetterStore, StreamConsumer};
 use crate::bus::transport::{
-    Acquired, Epoch, Frame, LeaseClaim, LeaseGrant, LeaseHolder, Popped, ServerTime,
+    Acquired, Epoch, Frame, LeaseClaim, LeaseGrant, LeaseHolder, Popped, ServerNumber, ServerTime,
     ServerTransport, TransportError,
 };
 use crate::reply::remote::ClientId;
@@ -182,7 +182,11 @@ impl RedisServer {
     }
 
     /// Reads the reply to [`ACQUIRE`], and adds its epochs to the known ones.
-    fn acquired(&self, reply: Resp3Frame) -> Result<Acquired, TransportError> {
+    fn acquired(
+        &self,
+        reply: Resp3Frame,
+        server: ServerNumber,
+    ) -> Result<Acquired, TransportError> {
         let mut reply = into_array(reply).ok_or_else(unexpected)?;
         let age = reply.pop().as_ref().and_then(into_u64);
         self.age
@@ -220,6 +224,7 @@ impl RedisServer {
         Ok(Acquired::Granted(LeaseGrant {
             epoch,
             now: ServerTime(now),
+            server,
             former: last.first().copied(),
         }))
     }
@@ -234,6 +239,8 @@ impl ServerTransport for RedisServer {
             let publish = self.publish.link()?;
             start_check::prove_serving(&self.pops, &publish, &self.keys).await?;
         }
+        // Before the lease is taken: if the server changes from now on, requests are not executed.
+        let server = self.pops.server()?;
         let attempt = self.attempts.fetch_add(1, Ordering::Relaxed);
         let middle = lease::middle(claim, self.owner).map_err(|error| not_encoded(&error))?;
         let age = match self.age.load(Ordering::Relaxed) {
@@ -251,7 +258,7 @@ impl ServerTransport for RedisServer {
             duration(claim.length),
             claim.before.unwrap_or_default().0.to_string().into(),
         ];
-        let acquired = self.acquired(self.script(ACQUIRE, keys, arguments).await?)?;
+        let acquired = self.acquired(self.script(ACQUIRE, keys, arguments).await?, server)?;
         if let Acquired::Granted(grant) = &acquired {
             self.expire_former_inboxes(grant.epoch).await;
         }

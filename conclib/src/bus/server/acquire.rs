@@ -10,7 +10,7 @@ use crate::bus::link::RECONNECT_BACKOFF;
 use crate::bus::protocol::VERSION;
 use crate::bus::server::{ProxyEnd, ProxyShared};
 use crate::bus::transport::{
-    Acquired, Epoch, FormerTerm, LeaseClaim, LeaseGrant, LeaseHolder, TransportError,
+    Acquired, Epoch, FormerTerm, LeaseClaim, LeaseGrant, LeaseHolder, ServerNumber, TransportError,
 };
 
 /// Pause between two attempts to take a lease that another system holds.
@@ -28,6 +28,8 @@ pub(super) struct OwnLease {
     pub(super) sent: Instant,
     /// Clients know already that requests are taken.
     pub(super) serves: bool,
+    /// The server that its requests are popped from.
+    pub(super) server: ServerNumber,
     /// The term before it, if the bus knows of one.
     pub(super) former: Option<FormerTerm>,
 }
@@ -253,13 +255,19 @@ impl ProxyShared {
         };
         let sent = Instant::now();
         Ok(match self.transport.acquire(&claim).await? {
-            Acquired::Granted(LeaseGrant { epoch, now, former }) => {
+            Acquired::Granted(LeaseGrant {
+                epoch,
+                now,
+                server,
+                former,
+            }) => {
                 self.clock.record(sent, Instant::now(), now);
                 self.former.was_followed(former);
                 Attempt::Granted(OwnLease {
                     epoch,
                     sent,
                     serves: claim.serves,
+                    server,
                     former,
                 })
             }

@@ -153,6 +153,11 @@ impl ReplyPublisher {
         self.enqueue(origin, deadline, answer);
     }
 
+    /// Queues the refusal of an ask that no other process takes, and of which this one executes no copy.
+    pub(super) fn publish_unexecuted(&self, origin: Origin, deadline: Option<Instant>) {
+        self.enqueue(origin, deadline, Answer::unexecuted(origin.id));
+    }
+
     /// Queues the error of an ask that a handler has begun.
     pub(super) fn publish_begun(&self, origin: Origin, deadline: Option<Instant>, error: AskError) {
         let answer = Answer::new(origin.id, self.permitted(Err(error)));

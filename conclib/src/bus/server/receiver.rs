@@ -20,7 +20,7 @@ use crate::bus::server::fence::Fence;
 use crate::bus::server::held_requests::HeldRequests;
 use crate::bus::server::retry_after::RetryAdvisor;
 use crate::bus::server::tracker::RequestTracker;
-use crate::bus::transport::{Epoch, Popped, TransportError};
+use crate::bus::transport::{Epoch, Popped, ServerNumber, TransportError};
 use crate::time::backoff::Backoff;
 
 mod deliver;
@@ -56,6 +56,8 @@ pub(crate) const MAX_DEADLINE: Duration = Duration::from_secs(24 * 60 * 60);
 pub(super) struct RequestReceiver {
     shared: Arc<ProxyShared>,
     epoch: Epoch,
+    /// The server whose requests are executed.
+    server: ServerNumber,
     requests: Arc<RequestTracker>,
     /// Takes the replies to requests for listed names, in a fleet.
     fenced_sink: Option<Arc<FencedSink>>,
@@ -98,6 +100,7 @@ impl RequestReceiver {
             log: shared.log.clone(),
             shared,
             epoch,
+            server: ServerNumber::default(),
             requests,
             fence,
             dedup: Deduplicator::default(),
@@ -105,6 +108,12 @@ impl RequestReceiver {
             dropped_tells: UrnLog::default(),
             frame_size: EwmaSize::expecting(POP_BYTES / MAX_POP_FRAMES),
         }
+    }
+
+    /// The same receiver for the requests of that server.
+    pub(super) fn taking_from(mut self, server: ServerNumber) -> Self {
+        self.server = server;
+        self
     }
 
     /// The same receiver after these requests have been taken.
@@ -256,15 +265,32 @@ impl RequestReceiver {
 
     /// Delivers popped frames, if they may be executed; returns the treatment of those behind them.
     async fn accept(&mut self, popped: Popped, intake: Intake) -> Intake {
-        let Popped { frames, cut, owner } = popped;
+        let Popped {
+            frames,
+            cut,
+            owner,
+            server,
+        } = popped;
         let of_these = match intake {
-            Intake::Accept if !self.may_execute(owner).await => Intake::Reject,
+            Intake::Accept if !self.is_same(server) || !self.may_execute(owner).await => {
+                Intake::Reject
+            }
             known => known,
         };
         let is_woken = self.handle_all(frames, cut, of_these);
         // A lease that is lost for good closes the fence; otherwise the doubt was about these frames
         // alone.
         if is_woken { Intake::Reject } else { intake }
+    }
+
+    /// True if popped frames come from the server whose requests are executed. Another one may have those that their
+    /// clients have taken back: they are refused, and the next requests come under another lease.
+    fn is_same(&self, server: ServerNumber) -> bool {
+        let is_same = server == self.server;
+        if !is_same && !self.shared.stop.is_cancelled() {
+            self.fence.deny("Redis is another one, or has restarted");
+        }
+        is_same
     }
 
     /// True if popped frames may be executed, judged by the owner of the lease after the pop.

@@ -45,7 +45,7 @@ impl LeaseTerm {
     pub(super) fn begin(shared: &Arc<ProxyShared>, lease: OwnLease) -> Self {
         let OwnLease { epoch, sent, .. } = lease;
         let fence = Arc::new(Fence::new(sent, shared.config.lease_duration));
-        let requests = begin_requests(shared, epoch, &fence);
+        let requests = Arc::new(begin_requests(shared, epoch, &fence));
         shared.begin_term(CurrentTerm {
             epoch,
             fence: fence.clone(),
@@ -65,11 +65,13 @@ impl LeaseTerm {
     pub(super) async fn serve(self) -> (TermEnd, Arc<ReplyPublisher>) {
         let lease = LeaseRenewer::begin(&self.shared, &self.lease, &self.fence);
         let leftovers = AbortOnDropHandle::new(tokio::spawn(self.leftovers()));
-        let (shared, epoch) = (self.shared.clone(), self.lease.epoch);
+        let OwnLease { epoch, server, .. } = self.lease;
+        let shared = self.shared.clone();
         let (requests, fence) = (self.requests.clone(), self.fence.clone());
         let is_open = self.open().await;
         lease.is_settled.cancel();
         let receiver = RequestReceiver::new(shared.clone(), epoch, requests, fence);
+        let receiver = receiver.taking_from(server);
         if is_open {
             *shared.taken.lock() = Some((epoch, None));
             // Neither task ends with a panic; if one does, no more requests are executed.
@@ -145,13 +147,15 @@ impl LeaseTerm {
         let taken = self.shared.taken.lock().take();
         async move {
             let Some(former) = former else { return };
-            let taken = match taken {
-                // Copies of requests that this process has taken are not refused: they may be running.
-                Some((epoch, taken)) if former.is_own && epoch == former.epoch => taken,
-                _ => Some(Deduplicator::default()),
+            // Copies of requests that this process has taken are not refused: they may be running.
+            let taken = taken.filter(|(epoch, _)| former.is_own && *epoch == former.epoch);
+            let begin = || begin_requests(&shared, former.epoch, &fence);
+            let (taken, requests) = match taken {
+                Some((_, Some(taken))) => (taken, begin()),
+                Some((_, None)) => return,
+                None => (Deduplicator::default(), begin().of_another_process()),
             };
-            let Some(taken) = taken else { return };
-            let requests = begin_requests(&shared, former.epoch, &fence);
+            let requests = Arc::new(requests);
             let closing = CloseOnDrop(requests.publisher().clone());
             let receiver = RequestReceiver::new(shared, former.epoch, requests, fence);
             receiver.after(taken).refuse_all().await;
@@ -170,16 +174,12 @@ impl Drop for CloseOnDrop {
 }
 
 /// Begins to publish the replies of an epoch.
-fn begin_requests(
-    shared: &Arc<ProxyShared>,
-    epoch: Epoch,
-    fence: &Arc<Fence>,
-) -> Arc<RequestTracker> {
+fn begin_requests(shared: &Arc<ProxyShared>, epoch: Epoch, fence: &Arc<Fence>) -> RequestTracker {
     let (transport, config) = (shared.transport.clone(), &shared.config);
     let log = shared.log.clone();
     let publisher = ReplyPublisher::new(transport, epoch, fence.clone(), config, log);
     let publisher = Arc::new(publisher);
     spawn_task(publisher::run(publisher.clone()));
     let (is_revoked, counters) = (shared.is_revoked.clone(), shared.counters.clone());
-    Arc::new(RequestTracker::new(publisher, is_revoked, counters))
+    RequestTracker::new(publisher, is_revoked, counters)
 }

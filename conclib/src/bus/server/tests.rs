@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::*;
 use crate::ActorSystem;
 use crate::bus::link::health::ConnectionState;
-use crate::bus::protocol::{Kind, Request, decode_reply};
+use crate::bus::protocol::{Kind, ReceivedAnswer, Request, decode_reply};
 use crate::bus::proxy::{Proxy, serve};
 use crate::bus::server::acquire::ACQUIRE_INTERVAL;
 use crate::bus::server::renewer::RENEWALS;
@@ -20,11 +20,12 @@ use crate::bus::transport::fleet::FleetMap;
 use crate::bus::transport::stream::{DeadLetterStore, StreamConsumer};
 use crate::bus::transport::{
     Acquired, CutFrame, Epoch, Frame, LEASE, LeaseClaim, LeaseGrant, LeaseHolder, LeaseRecord,
-    Popped, ServerTime, TransportError,
+    Popped, ServerNumber, ServerTime, TransportError,
 };
 use crate::envelope::Attributes;
 use crate::error::AskError;
 use crate::reply::remote::{ClientId, Origin};
+use crate::urn::Urn;
 
 mod closing;
 
@@ -53,6 +54,8 @@ struct Bus {
     renewals: AtomicUsize,
     /// The epoch that was given out last.
     epoch: AtomicU64,
+    /// The number of the server that is popped from.
+    server: AtomicU64,
     holder: Mutex<Holder>,
     /// Time until which publishing fails.
     outage: Duration,
@@ -71,6 +74,8 @@ struct Bus {
     publishing: AtomicUsize,
     most_publishing: AtomicUsize,
     published: Mutex<Vec<Published>>,
+    /// The requests whose refusal says that no copy of them was executed.
+    unexecuted: Mutex<Vec<u64>>,
     /// Clients know that no more requests are taken.
     closed_lease: AtomicBool,
     released: AtomicBool,
@@ -90,6 +95,7 @@ impl Bus {
             fails_to_renew: false,
             renewals: AtomicUsize::new(0),
             epoch: AtomicU64::new(0),
+            server: AtomicU64::new(0),
             holder: Mutex::new(Holder::LastGranted),
             outage: Duration::ZERO,
             deafness: Duration::ZERO,
@@ -103,6 +109,7 @@ impl Bus {
             publishing: AtomicUsize::new(0),
             most_publishing: AtomicUsize::new(0),
             published: Mutex::default(),
+            unexecuted: Mutex::default(),
             closed_lease: AtomicBool::new(false),
             released: AtomicBool::new(false),
             given_up: AtomicBool::new(false),
@@ -132,7 +139,16 @@ impl Bus {
                 });
             }
         }
-        Popped { frames, cut, owner }
+        Popped {
+            frames,
+            cut,
+            owner,
+            server: self.server(),
+        }
+    }
+
+    fn server(&self) -> ServerNumber {
+        ServerNumber(self.server.load(SeqCst))
     }
 
     fn push(&self, frame: Bytes) {
@@ -204,7 +220,12 @@ impl ServerTransport for Bus {
         let epoch = Epoch(self.epoch.fetch_add(1, SeqCst) + 1);
         let now = self.now();
         let former = None;
-        Ok(Acquired::Granted(LeaseGrant { epoch, now, former }))
+        Ok(Acquired::Granted(LeaseGrant {
+            epoch,
+            now,
+            server: self.server(),
+            former,
+        }))
     }
 
     async fn open(&self, _: Epoch, _: &LeaseClaim) -> Result<bool, TransportError> {
@@ -305,6 +326,13 @@ impl ServerTransport for Bus {
             return Err(broken());
         }
         let (_, answers) = decode_reply(&frame.into_bytes()).unwrap();
+        let is_of_all_copies = |answer: &&ReceivedAnswer| {
+            let refusal = answer.refusal();
+            refusal.is_some_and(|refusal| refusal.is_of_all_copies)
+        };
+        let unexecuted = answers.iter().filter(is_of_all_copies);
+        let unexecuted = unexecuted.map(|answer| answer.id);
+        self.unexecuted.lock().extend(unexecuted);
         let answers = answers
             .into_iter()
             .map(|answer| (client, answer.id, answer.outcome));
@@ -331,6 +359,34 @@ impl ServerTransport for Bus {
     async fn close(&self) {
         self.closed.store(true, SeqCst);
     }
+}
+
+/// Its inbox may have requests that their clients have taken back.
+#[tokio::test(start_paused = true)]
+async fn requests_of_another_server_are_refused_and_the_next_epoch_begins() {
+    let (bus, _system, _proxy) = Bus::new().serve().await;
+    bus.push(ask(1, 1));
+    sleep(100 * MS).await;
+    bus.server.store(1, SeqCst);
+    bus.push(ask(1, 1)); // which was taken
+    bus.push(ask(1, 2));
+    sleep(100 * MS).await;
+    assert_eq!(bus.epoch.load(SeqCst), 2);
+    bus.push(ask(1, 3));
+    sleep(100 * MS).await;
+    let published = bus.published.lock();
+    let outcomes = published.iter().map(|(_, id, outcome)| (*id, outcome));
+    let missing = AskError::ActorNotFound {
+        urn: Urn::unchecked("missing"),
+    };
+    let expected = [
+        (1, &Err(missing.clone())),
+        (2, &Err(AskError::NoResponder)),
+        (3, &Err(missing)),
+    ];
+    assert!(outcomes.eq(expected), "{published:?}");
+    assert_eq!(*bus.unexecuted.lock(), [2]);
+    assert_eq!(bus.epoch.load(SeqCst), 2);
 }
 
 #[tokio::test(start_paused = true)]

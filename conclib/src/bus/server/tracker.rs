@@ -22,6 +22,8 @@ pub(crate) struct RequestTracker {
     /// Another system serves the node: requests that no handler has begun are refused.
     is_revoked: Arc<AtomicBool>,
     counters: Arc<ProxyCounters>,
+    /// This process knows all requests of the epoch that were taken: none that it refuses was executed.
+    knows_all: bool,
 }
 
 impl RequestTracker {
@@ -35,6 +37,15 @@ impl RequestTracker {
             cancelled: CancelledRequests::default(),
             is_revoked,
             counters,
+            knows_all: true,
+        }
+    }
+
+    /// The same for an epoch of which another process may have executed requests.
+    pub(super) fn of_another_process(self) -> Self {
+        Self {
+            knows_all: false,
+            ..self
         }
     }
 
@@ -71,7 +82,16 @@ impl RequestTracker {
         self.begin_reply();
         if self.is_wanted(origin) {
             count(&self.counters.unread);
-            self.publisher.publish(origin, None, Err(error));
+            self.publish(origin, None, Err(error));
+        }
+    }
+
+    /// Publishes the outcome of a request that is taken by this process only.
+    fn publish(&self, origin: Origin, deadline: Option<Instant>, outcome: Outcome) {
+        if self.knows_all && outcome == Err(AskError::NoResponder) {
+            self.publisher.publish_unexecuted(origin, deadline);
+        } else {
+            self.publisher.publish(origin, deadline, outcome);
         }
     }
 
@@ -136,7 +156,7 @@ impl ResponseSink for RequestTracker {
         if self.is_wanted(origin) {
             let outcome = self.publisher.permitted(outcome);
             self.counters.asks().record(&outcome);
-            self.publisher.publish(origin, deadline, outcome);
+            self.publish(origin, deadline, outcome);
         }
     }
 

@@ -63,12 +63,6 @@ pub(crate) trait ClientTransport: StreamProducer + FleetView {
         Ok(())
     }
 
-    /// True if the replicas of the bus have all that this end has written: one of them that has taken its place
-    /// has no copy of what was removed. (A bus in memory has none.)
-    async fn are_writes_replicated(&self) -> Result<bool, TransportError> {
-        Ok(true)
-    }
-
     /// Makes the connections anew, with the address of the bus resolved again. (A bus in memory has no
     /// other one.)
     fn reconnect(&self, _why: &str) {}

@@ -44,11 +44,20 @@ pub(crate) enum Acquired {
     Lost,
 }
 
+/// The number of a server among those that this end has popped from. One that is another than the one before,
+/// has restarted, or was set back to older data has the next number. An end that does not tell servers apart has
+/// one number for all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct ServerNumber(pub(crate) u64);
+
 /// A lease that was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct LeaseGrant {
     pub(crate) epoch: Epoch,
     pub(crate) now: ServerTime,
+    /// The server that requests of the epoch are popped from: under any other number, its inbox may have requests
+    /// that their clients have taken back.
+    pub(crate) server: ServerNumber,
     /// The term before this one; `None` if the bus knows of none.
     pub(crate) former: Option<FormerTerm>,
 }
@@ -82,6 +91,8 @@ pub(crate) struct Popped {
     /// The owner of the lease after the pop. The frames may be executed only if the lease was still
     /// that of the inbox: clients that found it gone, or another's, report theirs as not done.
     pub(crate) owner: Result<Option<Epoch>, TransportError>,
+    /// The server that they come from.
+    pub(crate) server: ServerNumber,
 }
 
 impl Popped {

@@ -215,8 +215,8 @@ async fn take_back_from_silent(shared: &ClientShared) -> Result<(), TransportErr
 }
 
 /// Takes some requests back; false if there are none. After a connection was lost, the bus may have been set back to
-/// a time at which the member had not taken a request yet that it has executed: so nothing is certain then. Nor is
-/// it while a replica may have taken the place of the bus for the member, which would find a copy there.
+/// a time at which the member had not taken a request yet that it has executed: so nothing is certain then. A bus
+/// that is set back later has the request again, and its member executes none of them: it begins another epoch.
 async fn take_back(
     shared: &ClientShared,
     member: MemberId,
@@ -229,10 +229,8 @@ async fn take_back(
     };
     let (ids, frames): (Vec<_>, Vec<_>) = requests.into_iter().unzip();
     let transport = &shared.transport;
-    let taken = match transport
-        .take_back(&link.keys, epoch, frames, Copies::One)
-        .await
-    {
+    let taken = transport.take_back(&link.keys, epoch, frames, Copies::One);
+    let taken = match taken.await {
         Ok(taken) => taken,
         Err(error) => {
             if matches!(error, TransportError::NotDone(_)) {
@@ -243,23 +241,12 @@ async fn take_back(
     };
     let taken = ids.into_iter().zip(taken);
     let taken = taken.filter_map(|(id, was_there)| was_there.then_some(id));
-    let taken: Vec<_> = taken.collect();
-    if taken.is_empty() {
-        return Ok(true);
-    }
-    let is_replicated = transport.are_writes_replicated().await;
+    let is_certain = shared.health.losses() == losses;
     let mut pending = shared.pending();
-    if is_replicated == Ok(true) && shared.health.losses() == losses {
-        for id in taken {
+    for id in taken {
+        if is_certain {
             pending.reroute(id, &AskError::NoResponder);
-        }
-    } else {
-        debug!(
-            ?is_replicated,
-            requests = taken.len(),
-            "requests that were taken back may have been executed"
-        );
-        for id in taken {
+        } else {
             pending.refuse(id, UNKNOWN);
         }
     }

@@ -115,14 +115,31 @@ async fn durable_request_is_answered_in_any_epoch() {
 
 #[test]
 fn copies_of_a_request_are_known() {
+    /// The outcome of a refusal.
+    #[derive(Debug, PartialEq, Eq)]
+    enum Ended {
+        Certain,
+        MayBeCopy,
+        /// It is looked at again.
+        Pending,
+    }
+    use Ended::{Certain, MayBeCopy, Pending};
     let gives = [
-        (vec![(7, 0)], 0, false),
-        (vec![(7, 0)], 1, true), // the bus may have been set back
-        (vec![(7, 0), (7, 1)], 1, true),
-        (vec![(6, 0), (7, 1)], 1, false), // the first one went to an inbox that is read no more
-        (vec![(7, 2)], 2, false),
+        (vec![(7, 0)], 0, [Pending, Certain]),
+        (vec![(7, 0)], 1, [MayBeCopy, Certain]), // the bus may have been set back
+        (vec![(7, 0), (7, 1)], 1, [MayBeCopy, MayBeCopy]),
+        (vec![(6, 0), (7, 1)], 1, [Pending, Certain]), // the first one went to an inbox that is read no more
+        (vec![(7, 2)], 2, [Pending, Certain]),
     ];
-    for (given, losses, expected) in gives {
+    let gives = gives
+        .into_iter()
+        .flat_map(|(given, losses, [alone, of_all])| {
+            let cases = [(false, alone), (true, of_all)].into_iter();
+            cases.map(move |(is_of_all_copies, expected)| {
+                (given.clone(), losses, is_of_all_copies, expected)
+            })
+        });
+    for (given, losses, is_of_all_copies, expected) in gives {
         let mut pending = PendingRequests::new(0);
         let id = pending.reserve_id(1).unwrap();
         drop(pending.insert(id, None, (Frame::default(), 1), Kind::Ask));
@@ -131,16 +148,18 @@ fn copies_of_a_request_are_known() {
         }
         assert!(pending.accepted(&[id]).is_empty());
         let answers = pending.answered(vec![(id, ())], Epoch(7), losses, |()| {
-            Some(&AskError::NoResponder)
+            Some(Refusal {
+                error: &AskError::NoResponder,
+                is_of_all_copies,
+            })
         });
-        let copies: Vec<_> = answers.ended.iter().map(|one| one.may_be_copy).collect();
-        // A refusal of the only copy is looked at again.
-        let outcome = if expected {
-            (vec![true], vec![])
-        } else {
-            (vec![], vec![id])
+        let ended = match &answers.ended[..] {
+            [Answered { may_be_copy, .. }] if *may_be_copy => MayBeCopy,
+            [_] => Certain,
+            _ => Pending,
         };
-        assert_eq!((copies, answers.refused), outcome, "{given:?}");
+        assert_eq!(ended, expected, "{given:?}");
+        assert_eq!(answers.refused.len(), usize::from(ended == Pending));
     }
 }
 

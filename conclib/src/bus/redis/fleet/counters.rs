@@ -3,10 +3,10 @@
 use fred::types::Value;
 
 use crate::bus::keys::Keys;
-use crate::bus::redis::LEASE_COMMAND;
 use crate::bus::redis::fleet::names;
 use crate::bus::redis::fleet::scripts::HEARTBEAT;
 use crate::bus::redis::library::{LibraryLink, eval, unexpected};
+use crate::bus::redis::{LEASE_COMMAND, identity};
 use crate::bus::transport::TransportError;
 use crate::bus::transport::fleet::{
     Heartbeats, MAX_MEMBERS, MapCounters, MapVersion, MemberId, ServerIdentity,
@@ -40,8 +40,9 @@ pub(super) async fn read(
         return Ok(None);
     }
     // A user may not be allowed to read them.
-    let info: Vec<_> = replies.into_iter().filter_map(Result::ok).collect();
-    let counters = parse(identity(&info), counters, &heartbeats.into_array());
+    let info = replies.into_iter().filter_map(Result::ok);
+    let info: Vec<_> = info.filter_map(Value::into_string).collect();
+    let counters = parse(identity::of(&info), counters, &heartbeats.into_array());
     counters.map(Some).ok_or_else(unexpected)
 }
 
@@ -71,41 +72,9 @@ fn number(value: &Value) -> u64 {
     names::number(value.as_u64()).unwrap_or_default()
 }
 
-/// The identity of the server by what it says about itself.
-fn identity(info: &[Value]) -> ServerIdentity {
-    let fact = |name: &str| {
-        let sections = info.iter().filter_map(Value::as_bytes_str);
-        let mut found = sections.filter_map(|section| {
-            let mut lines = section.lines();
-            Some(lines.find_map(|line| line.strip_prefix(name))?.to_owned())
-        });
-        found.next().filter(|value| !value.is_empty())
-    };
-    match (fact("run_id:"), fact("master_replid:")) {
-        (Some(process), Some(data)) => ServerIdentity(format!("{process}:{data}")),
-        _ => ServerIdentity::default(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn identity_is_known_only_as_a_whole() {
-        let server = "# Server\r\nredis_version:7.0.15\r\nrun_id:ab\r\ntcp_port:6379\r\n";
-        let replication =
-            "# Replication\r\nrole:master\r\nmaster_replid:cd\r\nmaster_replid2:00\r\n";
-        let identified = |sections: &[&str]| {
-            let sections: Vec<_> = sections.iter().map(|section| (*section).into()).collect();
-            identity(&sections).0
-        };
-        assert_eq!(identified(&[server, replication]), "ab:cd");
-        assert_eq!(identified(&[server]), "");
-        assert_eq!(identified(&[replication]), "");
-        assert_eq!(identified(&["run_id:\r\n", replication]), "");
-        assert_eq!(identified(&[]), "");
-    }
 
     #[test]
     fn foreign_numbers_count_as_none() {

@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use crate::bus::redis::resp::commands::{CommandBuffer, Commands};
 use crate::bus::redis::resp::reply::RedisReply;
 use crate::bus::redis::resp::socket::reason;
-use crate::bus::transport::TransportError;
+use crate::bus::transport::{ServerNumber, TransportError};
 
 /// Number of exchanges that may wait for their replies. The limits of the modules above keep far
 /// below it.
@@ -30,6 +30,8 @@ const MAX_WAITING: usize = 4096;
 #[derive(Clone)]
 pub(in crate::bus::redis) struct Link {
     state: Arc<Mutex<LinkState>>,
+    /// The server that it leads to, if it is for pops.
+    server: ServerNumber,
 }
 
 /// The state that a link's users share with its driver.
@@ -79,7 +81,7 @@ impl ReplyTimeout {
 pub(super) type Completed = Vec<(oneshot::Sender<Vec<RedisReply>>, Vec<RedisReply>)>;
 
 impl Link {
-    pub(super) fn new(writer: Box<dyn AsyncWrite + Send + Unpin>) -> Self {
+    pub(super) fn new(writer: Box<dyn AsyncWrite + Send + Unpin>, server: ServerNumber) -> Self {
         let state = LinkState {
             writer: Some(writer),
             output: CommandBuffer::default(),
@@ -91,7 +93,13 @@ impl Link {
         };
         Self {
             state: Arc::new(Mutex::new(state)),
+            server,
         }
+    }
+
+    /// The server that it leads to, if it is for pops.
+    pub(in crate::bus::redis) fn server(&self) -> ServerNumber {
+        self.server
     }
 
     /// Sends commands together, in the first poll, and waits for a reply to each. An error reply is

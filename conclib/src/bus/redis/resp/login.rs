@@ -10,11 +10,14 @@ use tokio_util::io::read_buf;
 
 use crate::bus::config::{Access, RedisAddress};
 use crate::bus::redis::endpoint::{ConnectionRole, Endpoint};
+use crate::bus::redis::identity;
 use crate::bus::redis::resp::commands::{CommandBuffer, Commands};
 use crate::bus::redis::resp::driver::Driver;
 use crate::bus::redis::resp::link::Link;
 use crate::bus::redis::resp::reply::{Decoder, RedisReply};
 use crate::bus::redis::resp::socket::{Socket, reason};
+use crate::bus::transport::ServerNumber;
+use crate::bus::transport::fleet::ServerIdentity;
 
 /// Timeout of logging in.
 const LOG_IN: Duration = Duration::from_secs(4);
@@ -27,12 +30,17 @@ pub(super) async fn open(
     endpoint: &Arc<Endpoint>,
     role: &ConnectionRole,
 ) -> Result<Driver, String> {
-    let server = endpoint.server().await?;
-    let mut opened = Opened::connect(&server, &endpoint.access, endpoint.max_reply).await?;
+    let address = endpoint.server().await?;
+    let mut opened = Opened::connect(&address, &endpoint.access, endpoint.max_reply).await?;
     let name = endpoint.connection_name(role);
-    let replies = opened.log_in(&server, |commands| {
+    let identifies_server = endpoint.identifies_server(role);
+    let replies = opened.log_in(&address, |commands| {
         commands.begin("CLIENT", 2).text("SETNAME").text(&name);
         commands.begin("PING", 0);
+        if identifies_server {
+            commands.begin("INFO", 1).text("server");
+            commands.begin("INFO", 1).text("replication");
+        }
         if let ConnectionRole::Replies {
             channel,
             map_changes,
@@ -45,8 +53,15 @@ pub(super) async fn open(
             }
         }
     });
-    // The name may be forbidden.
-    for reply in replies.await?.into_iter().skip(1) {
+    let mut replies = replies.await?.into_iter();
+    replies.next(); // the name may be forbidden
+    replies.next().iter().try_for_each(check)?;
+    let server = if identifies_server {
+        endpoint.number_of(read_identity(replies.by_ref().take(2)))
+    } else {
+        ServerNumber::default()
+    };
+    for reply in replies {
         check(&reply)?;
     }
     if let ConnectionRole::Replies {
@@ -58,8 +73,16 @@ pub(super) async fn open(
         sink.map_changed(); // it may have before
     }
     let Opened { socket, decoder } = opened;
-    let link = Link::new(socket.writer);
+    let link = Link::new(socket.writer, server);
     Ok(Driver::new(link, endpoint, role, socket.reader, decoder))
+}
+
+/// The identity of the server by its texts about itself, which the user may not be allowed to read.
+fn read_identity(replies: impl Iterator<Item = RedisReply>) -> ServerIdentity {
+    let texts = replies.filter_map(RedisReply::into_bytes);
+    let texts: Vec<_> = texts.collect();
+    let texts = texts.iter().map(|text| String::from_utf8_lossy(text));
+    identity::of(&texts.collect::<Vec<_>>())
 }
 
 /// Sends commands on a connection that is made for them alone; returns the problem in words on
