@@ -13,6 +13,7 @@ use crate::bus::server::publisher::ReplyPublisher;
 use crate::error::AskError;
 use crate::reply::RequestId;
 use crate::reply::remote::{Origin, Outcome, Responder, ResponseSink};
+use crate::trace::{Propagate, SharedPropagator};
 
 /// Tracks the requests that were taken in one term until they are answered or cancelled.
 pub(crate) struct RequestTracker {
@@ -22,6 +23,8 @@ pub(crate) struct RequestTracker {
     /// Another system serves the node: requests that no handler has begun are refused.
     is_revoked: Arc<AtomicBool>,
     counters: Arc<ProxyCounters>,
+    /// Reads the trace contexts of requests.
+    propagator: Option<SharedPropagator>,
 }
 
 impl RequestTracker {
@@ -29,12 +32,14 @@ impl RequestTracker {
         publisher: Arc<ReplyPublisher>,
         is_revoked: Arc<AtomicBool>,
         counters: Arc<ProxyCounters>,
+        propagator: Option<SharedPropagator>,
     ) -> Self {
         Self {
             publisher,
             cancelled: CancelledRequests::default(),
             is_revoked,
             counters,
+            propagator,
         }
     }
 
@@ -108,6 +113,10 @@ impl ResponseSink for RequestTracker {
 
     fn request_id(&self, origin: Origin) -> Option<RequestId> {
         Some(request_id(origin))
+    }
+
+    fn propagator(&self) -> Option<&dyn Propagate> {
+        self.propagator.as_deref()
     }
 
     fn is_given_up(&self, origin: Origin) -> bool {
