@@ -65,6 +65,8 @@ pub(crate) struct SystemCore {
     closing: AtomicBool,
     /// Notified when spawns are refused.
     closed: Notify,
+    /// True once a proxy continues traces: then spans have the names that such traces show.
+    is_traced: AtomicBool,
     /// Services, which are stopped before the actors: proxies.
     services: Mutex<Vec<Arc<dyn Service>>>,
     /// Lists the names of the actors, while the system is in a fleet.
@@ -210,6 +212,10 @@ impl ActorEnds for SystemCore {
     fn is_closing(&self) -> bool {
         SystemCore::is_closing(self)
     }
+
+    fn is_traced(&self) -> bool {
+        self.is_traced.load(Ordering::Relaxed)
+    }
 }
 
 impl SystemCore {
@@ -280,6 +286,12 @@ impl SystemCore {
 
     pub(crate) fn is_closing(&self) -> bool {
         self.closing.load(Ordering::SeqCst)
+    }
+
+    /// Notes that a proxy continues traces.
+    #[cfg(feature = "bus")]
+    pub(crate) fn note_traced(&self) {
+        self.is_traced.store(true, Ordering::Relaxed);
     }
 
     /// Adds a service; false if the system is shutting down.

@@ -17,3 +17,6 @@ pub mod logging {}
 
 #[doc = include_str!("../docs/metrics.md")]
 pub mod metrics {}
+
+#[doc = include_str!("../docs/tracing.md")]
+pub mod tracing {}

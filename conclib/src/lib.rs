@@ -78,6 +78,7 @@
 //! | send a tenant or a trace id along with a message | [`Ask::attribute`](actor::Ask::attribute), [`RemoteAsk::attribute`](bus::RemoteAsk::attribute); read by [`Context::attributes`] |
 //! | see logs | they go to `tracing`: install a subscriber such as `tracing_subscriber::fmt`; [targets, spans and fields](docs::logging) |
 //! | know which message a handler's log is about | the span `handle`, [`Context::request_id`]; [logging](docs::logging) |
+//! | follow a request through all processes | [`Config::propagator`], with the crate `conclib-opentelemetry`; [tracing](docs::tracing) |
 //! | restrict which clients may do what | [`Config::acl`], `rediss://`, `#[actor(private)]`; [security](docs::security) |
 //! | start Redis or a web server | `conclib::daemon` (feature `daemon`, Unix) |
 //!
@@ -121,7 +122,7 @@
 //! # Layers, from bottom to top
 //!
 //! ```text
-//! error urn message              words everyone shares
+//! error urn message trace        words everyone shares
 //! time mailbox                   deadlines, backoff and schedules; the bounded queue
 //! deadlock reply envelope        which actor waits for which; replies, and requests from the bus
 //! actor supervision              traits, references, context; restarts
@@ -174,6 +175,7 @@ mod random;
 mod stop_reason;
 mod sync;
 mod time;
+pub mod trace;
 mod urn;
 
 // ---- queues, waits, requests and replies

@@ -117,9 +117,9 @@ struct ReplySender<R> {
     owner: Owner,
     /// Makes the end of the ask a closure, whatever the type of its response.
     refuse_later: fn(Arc<Slot<R>>) -> Refuse,
-    /// True if the slot has a deadline. A copy, so that asks without a deadline do not read the
-    /// slot.
-    has_deadline: bool,
+    /// True if the slot has a deadline or the asker's span. A copy, so that asks with neither do not read
+    /// the slot.
+    is_limited: bool,
 }
 
 /// The owner of a reply: it decides the error that an asker gets when the reply is dropped.
@@ -196,13 +196,13 @@ impl<R: Send + 'static> Reply<R> {
         Cancelled::new(self.pending())
     }
 
-    /// The deadline of the asker, if there is one: for implementations of
+    /// The deadline and the span of the asker, if there is one of them: for implementations of
     /// [`Handlers::limit`](crate::actor::Handlers::limit) by hand.
     #[inline]
     pub fn limit(&self) -> Option<Limit<'_>> {
         match &self.target {
             Target::None | Target::WithAttributes(_) => None,
-            Target::Local(sender) if !sender.has_deadline => None,
+            Target::Local(sender) if !sender.is_limited => None,
             Target::Local(sender) => {
                 let slot: &Slot<R> = sender.slot()?;
                 Some(Limit::local(slot))
@@ -240,14 +240,14 @@ impl<R: Send + 'static> Reply<R> {
     }
 
     fn with_slot(slot: Slot<R>, owner: Owner) -> (Self, ReplyReceiver<R>) {
-        let has_deadline = slot.deadline().is_some();
+        let is_limited = slot.is_limited();
         let slot = Arc::new(slot);
         let receiver = ReplyReceiver::new(slot.clone());
         let sender = ReplySender {
             slot: Some(slot),
             owner,
             refuse_later: |slot| Box::new(move |error| slot.fill(Err(error))),
-            has_deadline,
+            is_limited,
         };
         let target = Target::Local(sender);
         (Self { target }, receiver)
@@ -474,10 +474,10 @@ mod tests {
             let (reply, receiver) =
                 Reply::<u32>::for_ask(|| unreachable!(), Waker::noop(), Some(deadline), None);
             if is_started {
-                assert_eq!(reply.limit().unwrap().start(), Some(deadline));
+                assert_eq!(reply.limit().unwrap().start(), Ok(Some(deadline)));
             }
             advance(SECOND).await;
-            assert_eq!(reply.limit().unwrap().start(), None);
+            assert!(reply.limit().unwrap().start().is_err());
             assert_eq!(receiver.await, Err(AskError::Timeout { delivered }));
         }
     }

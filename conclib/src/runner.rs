@@ -10,12 +10,14 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::task::Poll;
 
-use crate::actor::Actor;
+use tracing::Span;
+
 use crate::actor::cell::ActorCell;
 use crate::actor::stats::Phase;
 use crate::actor::type_counters::TypeCounter;
+use crate::actor::{Actor, Context};
 use crate::core::spawn_task;
-use crate::deadlock::current::Current;
+use crate::deadlock::current::{Current, last_span};
 use crate::envelope::RequestEnvelope;
 use crate::error::panics::{catch, drop_quietly};
 use crate::error::{AskError, AskErrorKind, Failure};
@@ -92,13 +94,13 @@ fn run<A: Actor, S: StateSource<A>>(
         let end = loop {
             source.begin();
             begin(&guard.cell);
-            let end = 'incarnation: {
+            let (end, failed_in) = 'incarnation: {
                 // Killed before the first poll, the actor has not started: `start` ends it as such.
                 let is_killed = guard.cell.control.is_killed();
                 if S::RUNS_ONCE && A::STARTS_AT_ONCE && !is_killed {
                     note_started(&mut guard, &mut source);
                 } else if let Err(end) = Box::pin(start(&mut guard, &mut source)).await {
-                    break 'incarnation end;
+                    break 'incarnation (end, None);
                 }
                 let service = serve(&mut guard.parts);
                 let served = guarded(&guard.cell, pin!(Some(service))).await;
@@ -107,7 +109,8 @@ fn run<A: Actor, S: StateSource<A>>(
             if S::RUNS_ONCE {
                 break end;
             }
-            if let Err(end) = Box::pin(restart(&mut guard, &mut source, end)).await {
+            let next = restart(&mut guard, &mut source, end, failed_in);
+            if let Err(end) = Box::pin(next).await {
                 break end;
             }
         };
@@ -124,7 +127,8 @@ fn register<A: Actor>(cell: &ActorCell<A>) -> impl Future<Output = ()> {
     })
 }
 
-/// Waits after the end of an incarnation until the next one may start.
+/// Waits after the end of an incarnation until the next one may start. A failed one has left the span of its
+/// last message, if a subscriber is interested.
 ///
 /// # Errors
 ///
@@ -133,6 +137,7 @@ async fn restart<A: Actor, S: StateSource<A>>(
     guard: &mut ActorGuard<A>,
     source: &mut S,
     end: StopReason,
+    failed_in: Option<Box<Span>>,
 ) -> Result<(), StopReason> {
     let ActorParts {
         actor, ctx, batch, ..
@@ -150,6 +155,11 @@ async fn restart<A: Actor, S: StateSource<A>>(
     if end.is_failure() && cell.is_on_demand() {
         remove_abandoned(cell, batch);
     }
+    let _span = end.failure().map(|failure| {
+        let failed_in = failed_in.as_deref();
+        spans::of_restart(ctx, failure, failed_in)
+    });
+    drop(failed_in); // the restart may wait for long
     let next = pin!(Some(source.next(cell.urn(), end.clone())));
     match between_incarnations(cell, next).await {
         // A message came while the actor ended because it was idle: it begins again.
@@ -250,7 +260,7 @@ fn serve<A: Actor>(parts: &mut ActorParts<A>) -> impl Future<Output = Result<(),
                 }
                 NextEvent::End => return Ok(()),
             };
-            prepare::<A>(inbox, ctx.cell());
+            prepare::<A>(inbox, ctx);
             if let Some(message) = inbox {
                 let handler = A::which(message);
                 #[cfg(feature = "metrics")]
@@ -271,13 +281,15 @@ fn serve<A: Actor>(parts: &mut ActorParts<A>) -> impl Future<Output = Result<(),
     }
 }
 
-/// Ends an incarnation that has handled its messages, with its last hook. Returns the reason of its end.
+/// Ends an incarnation that has handled its messages, with its last hook. Returns the reason of its end,
+/// and the span of the message whose handler did not return, if there is one.
 async fn wind_up<A: Actor, S: StateSource<A>>(
     guard: &mut ActorGuard<A>,
     served: Result<Result<(), Failure>, Interrupted>,
-) -> StopReason {
+) -> (StopReason, Option<Box<Span>>) {
     let (cell, ActorParts { ctx, batch, .. }) = (&guard.cell, &mut guard.parts);
     ctx.set_message(None); // set by a handler that did not return
+    let failed_in = last_span();
     let end = match served {
         Ok(Ok(())) => end_of_service::<A, S>(cell, ctx),
         Ok(Err(failure)) => failed::<A, S>(cell, ctx, failure),
@@ -286,29 +298,29 @@ async fn wind_up<A: Actor, S: StateSource<A>>(
     if S::RUNS_ONCE {
         refuse(cell, batch, AskError::ActorStopped);
     }
-    last_hook::<A, S>(guard, end).await
+    (last_hook::<A, S>(guard, end).await, failed_in)
 }
 
 /// Prepares the current message for its handler: decodes a request from the bus, removes the
 /// message if its asker no longer waits, and sets the deadline of its asker and the span of the
 /// message, if there are any, in the thread.
 #[inline]
-fn prepare<A: Actor>(inbox: &mut Option<A::Inbox>, cell: &ActorCell<A>) {
+fn prepare<A: Actor>(inbox: &mut Option<A::Inbox>, ctx: &Context<A>) {
+    let cell = ctx.cell();
     if let Some(envelope) = A::unframe(inbox) {
         *inbox = prepare_request::<A>(envelope, cell);
         return;
     }
     if let Some(limit) = inbox.as_ref().and_then(A::limit) {
-        match limit.start() {
-            None => {
-                cell.count_lost(AskErrorKind::Timeout, 1);
-                *inbox = None;
-            }
-            deadline => Current::set_deadline(deadline),
+        if let Ok(deadline) = limit.start() {
+            Current::set_deadline(deadline);
+        } else {
+            cell.count_lost(AskErrorKind::Timeout, 1);
+            *inbox = None;
         }
     }
     if let Some(message) = inbox {
-        spans::begin_local::<A>(cell.name(), message);
+        spans::begin_local::<A>(ctx, message);
     }
 }
 
@@ -329,9 +341,11 @@ fn prepare_request<A: Actor>(
         return None;
     }
     let deadline = envelope.responder.awaited_until();
-    let span = spans::of_request(cell.name(), &envelope);
+    let span = spans::of_request::<A>(cell.name(), &envelope);
     let Some(message) = A::decode(envelope) else {
-        count_lost(last_refusal().unwrap_or(AskErrorKind::BadRequest));
+        let refusal = last_refusal().unwrap_or(AskErrorKind::BadRequest);
+        count_lost(refusal);
+        spans::mark_error(&span, refusal);
         return None;
     };
     if deadline.is_some() {

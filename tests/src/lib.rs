@@ -16,6 +16,7 @@ pub mod redis;
 pub mod relay;
 pub mod scripted;
 pub mod tenants;
+pub mod traced;
 pub mod wire;
 
 mod events;

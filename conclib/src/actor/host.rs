@@ -42,6 +42,8 @@ pub(crate) trait ActorEnds: Send + Sync {
     fn escalate(&self, urn: Urn, reason: StopReason);
     /// True if spawns are refused.
     fn is_closing(&self) -> bool;
+    /// True once traces continue across a bus.
+    fn is_traced(&self) -> bool;
 }
 
 /// A link to a system that does not keep it alive. The default leads to none, for unit tests of
@@ -95,6 +97,11 @@ impl SystemLink {
     /// The part of the system to which the actor reports its end.
     pub(crate) fn ends(&self) -> Option<&dyn ActorEnds> {
         self.ends.as_deref()
+    }
+
+    /// True once traces continue across a bus of the system.
+    pub(crate) fn is_traced(&self) -> bool {
+        self.ends().is_some_and(ActorEnds::is_traced)
     }
 
     pub(crate) fn token(&self) -> Option<u64> {

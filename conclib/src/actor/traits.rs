@@ -212,6 +212,12 @@ pub trait Handlers: Sized + Send + 'static {
     /// that are not decoded yet, return `None`: the runner reads their deadline itself.
     fn limit(inbox: &Self::Inbox) -> Option<Limit<'_>>;
 
+    /// The same of an actor that leaves the decision to another one: for the span of the message.
+    #[doc(hidden)]
+    fn asker(inbox: &Self::Inbox) -> Option<Limit<'_>> {
+        Self::limit(inbox)
+    }
+
     /// Offers a [`Recipient`](crate::Recipient) for each message that the actor handles. Logs have the
     /// names of messages from here as well.
     fn recipient(query: &mut RecipientQuery<'_>);

@@ -31,6 +31,7 @@ mod ask;
 mod backpressure;
 mod batch;
 mod call;
+mod call_span;
 pub(crate) mod counters;
 mod dispatcher;
 mod driver;

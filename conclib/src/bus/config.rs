@@ -1,13 +1,13 @@
 //! The configuration of a bus: address, names, limits.
 
 use std::fmt;
-#[cfg(feature = "test-util")]
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::bus::keys::Keys;
 use crate::bus::transport::{Epoch, LEASE};
 use crate::time::backoff::Backoff;
+use crate::trace::{Propagate, SharedPropagator};
 
 pub use acl::Role;
 #[cfg(feature = "test-util")]
@@ -99,6 +99,8 @@ pub struct Config {
     pub(crate) max_stream_len: u64,
     /// Clients receive the cause of an actor's failure.
     pub(crate) exposes_failures: bool,
+    /// Continues traces across the bus.
+    pub(crate) propagator: Option<SharedPropagator>,
     /// Faults that are injected into a bus within this process.
     #[cfg(feature = "test-util")]
     pub(crate) faults: Option<Arc<dyn TransportLayer>>,
@@ -235,6 +237,33 @@ impl Config {
         self
     }
 
+    /// Continues traces across the bus: clients send the context of their spans along with each message, and
+    /// the spans of handlers take it over. None by default. `conclib-opentelemetry` has a propagator for the
+    /// W3C trace context; the page on [tracing](crate::docs::tracing) has the spans and their fields.
+    ///
+    /// Both ends need one. A client without a propagator sends no context, and a system without one leaves
+    /// contexts in the [attributes](crate::Context::attributes) of its messages.
+    ///
+    /// ```
+    /// # use conclib::envelope::Attributes;
+    /// # use conclib::prelude::*;
+    /// # use conclib::trace::{Propagate, Relation};
+    /// # use tracing::Span;
+    /// # struct TraceContext;
+    /// # impl Propagate for TraceContext {
+    /// #     fn fields(&self) -> &[&'static str] { &[] }
+    /// #     fn inject(&self, _: &Span, _: &mut Attributes) {}
+    /// #     fn extract(&self, _: &Attributes, _: &Span, _: Relation) {}
+    /// # }
+    /// let config = Config::memory().propagator(TraceContext);
+    /// # drop(config);
+    /// ```
+    #[must_use]
+    pub fn propagator(mut self, propagator: impl Propagate + 'static) -> Self {
+        self.propagator = Some(Arc::new(propagator));
+        self
+    }
+
     /// The port of the Redis; `None` for a Unix socket, Sentinels, and the memory bus.
     pub fn port(&self) -> Option<u16> {
         match &self.bus {
@@ -295,6 +324,7 @@ impl Config {
             result_ttl: HOUR,
             max_stream_len: 1_000_000,
             exposes_failures: false,
+            propagator: None,
             #[cfg(feature = "test-util")]
             faults: None,
             invalid: None,

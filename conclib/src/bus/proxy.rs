@@ -105,6 +105,9 @@ pub(crate) async fn begin(
     mode: AcquireMode,
 ) -> Result<PendingProxy, ConnectError> {
     let core = system.core();
+    if shared.config.propagator.is_some() {
+        core.note_traced();
+    }
     if shared.config.is_in_fleet() {
         let map = shared.transport.fleet();
         shared.fleet = Membership::begin(core, map, &shared.node);

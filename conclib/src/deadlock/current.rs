@@ -17,7 +17,7 @@ use super::{ActorId, Participant};
 use crate::time::compact::CompactInstant;
 
 use scope::Scope;
-pub(crate) use scope::{begin_span, enter_last_span};
+pub(crate) use scope::{begin_span, enter_last_span, last_span};
 
 mod scope;
 

@@ -69,6 +69,12 @@ impl Attributes {
         self.0.is_empty()
     }
 
+    /// Takes the attributes of these names out.
+    pub(crate) fn split_off(&mut self, names: &[&'static str]) -> Self {
+        let taken = names.iter().filter_map(|name| self.0.remove_entry(*name));
+        Self(taken.collect())
+    }
+
     /// The attributes of a message that was sent without any.
     pub(crate) fn none() -> &'static Self {
         static NONE: Attributes = Attributes::new();

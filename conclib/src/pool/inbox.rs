@@ -106,6 +106,13 @@ impl<W: Handlers> Handlers for Pool<W> {
         None
     }
 
+    fn asker(inbox: &PoolInbox<W>) -> Option<Limit<'_>> {
+        match &inbox.0 {
+            PoolEntry::Work(work) => W::asker(&work.inbox),
+            PoolEntry::Resize(_, reply) => reply.limit(),
+        }
+    }
+
     const HANDLERS: u16 = W::HANDLERS;
 
     fn which(inbox: &PoolInbox<W>) -> u16 {

@@ -43,6 +43,8 @@ impl Drop for HeldBytes {
 /// The attributes of a request, which its handler may read until it has replied.
 pub(super) struct HeldAttributes {
     pub(super) attributes: Attributes,
+    /// Those that have the trace context of the sender, which are not for the handler.
+    pub(super) trace_context: Attributes,
     /// Their share of the bound on bytes from the bus: a handler that keeps its replies for later keeps
     /// their attributes too.
     #[expect(dead_code, reason = "held for its drop")]
@@ -50,10 +52,19 @@ pub(super) struct HeldAttributes {
 }
 
 impl HeldAttributes {
-    /// The attributes of a request, with their part of its share.
-    pub(super) fn new(attributes: Attributes, held: Option<&mut HeldBytes>) -> Self {
+    /// The attributes of a request, with their part of its share. Those with these names have its trace
+    /// context.
+    pub(super) fn new(
+        mut attributes: Attributes,
+        trace_fields: &[&'static str],
+        held: Option<&mut HeldBytes>,
+    ) -> Self {
         let held = held.map(|held| held.split(attributes.bytes()));
-        Self { attributes, held }
+        Self {
+            trace_context: attributes.split_off(trace_fields),
+            attributes,
+            held,
+        }
     }
 }
 
@@ -66,11 +77,13 @@ mod tests {
         let total = Arc::<AtomicUsize>::default();
         let held = || total.load(Ordering::Relaxed);
         let mut request = HeldBytes::take(100, [Some(total.clone()), None]);
-        let attributes = Attributes::from([("tenant", "7")]);
-        let kept = HeldAttributes::new(attributes, Some(&mut request));
+        let attributes = Attributes::from([("tenant", "7"), ("trace", "abc")]);
+        let kept = HeldAttributes::new(attributes, &["trace", "state"], Some(&mut request));
+        assert_eq!(kept.attributes, Attributes::from([("tenant", "7")]));
+        assert_eq!(kept.trace_context, Attributes::from([("trace", "abc")]));
         assert_eq!(held(), 100);
         drop(request); // its handler has begun
-        assert_eq!(held(), 7);
+        assert_eq!(held(), 15);
         drop(kept);
         assert_eq!(held(), 0);
     }

@@ -1,13 +1,15 @@
-//! Deadlines of asks, as the runner checks them before it dispatches a message.
+//! Deadlines and spans of askers, as the runner looks at them before it dispatches a message.
 
 use std::fmt;
 
 use tokio::time::Instant;
+use tracing::Span;
 
 use super::remote::Responder;
 use super::slot::Slot;
+use crate::trace::AskerSpan;
 
-/// The deadline of the ask that a message came with: the result of
+/// The deadline of the ask that a message came with, and the span of its asker: the result of
 /// [`Handlers::limit`](crate::actor::Handlers::limit).
 pub struct Limit<'a>(Asked<'a>);
 
@@ -16,17 +18,27 @@ enum Asked<'a> {
     Remote(&'a Responder),
 }
 
-/// An ask with a deadline, in this process.
+/// The message must not be handled: its asker is gone, or has just got the error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TooLate;
+
+/// An ask with a deadline or a span, in this process.
 trait Limited {
     /// See [`Slot::start`].
-    fn start(&self) -> Option<Instant>;
+    fn start(&self) -> Result<Option<Instant>, TooLate>;
+    /// See [`Slot::asker_span`].
+    fn asker_span(&self) -> Option<&AskerSpan>;
     /// See [`Slot::is_abandoned`].
     fn is_abandoned(&self) -> bool;
 }
 
 impl<R> Limited for Slot<R> {
-    fn start(&self) -> Option<Instant> {
+    fn start(&self) -> Result<Option<Instant>, TooLate> {
         Slot::start(self)
+    }
+
+    fn asker_span(&self) -> Option<&AskerSpan> {
+        Slot::asker_span(self)
     }
 
     fn is_abandoned(&self) -> bool {
@@ -47,18 +59,45 @@ impl<'a> Limit<'a> {
     /// nothing otherwise.
     pub(crate) fn is_over(&self) -> bool {
         match self.0 {
-            Asked::Local(slot) => slot.is_abandoned() && slot.start().is_none(),
+            Asked::Local(slot) => slot.is_abandoned() && slot.start().is_err(),
             Asked::Remote(responder) => responder.is_too_late(),
         }
     }
 
-    /// Marks the message as started. Returns the deadline of its asker, or `None` if the message
-    /// must not be handled: its asker is gone, or has just got the error.
-    pub(crate) fn start(&self) -> Option<Instant> {
+    /// Marks the message as started. Returns the deadline of its asker, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// [`TooLate`] if the message must not be handled.
+    pub(crate) fn start(&self) -> Result<Option<Instant>, TooLate> {
         match self.0 {
             Asked::Local(slot) => slot.start(),
-            Asked::Remote(responder) if responder.is_too_late() => None,
-            Asked::Remote(responder) => responder.awaited_until(),
+            Asked::Remote(responder) if responder.is_too_late() => Err(TooLate),
+            Asked::Remote(responder) => Ok(responder.awaited_until()),
+        }
+    }
+
+    /// The time since the message was sent, in microseconds; unknown of one that came from the bus and was
+    /// forwarded.
+    pub(crate) fn queue_us(&self) -> Option<i64> {
+        match self.0 {
+            Asked::Local(slot) => slot.asker_span().map(AskerSpan::queue_us),
+            Asked::Remote(_) => None,
+        }
+    }
+
+    /// Makes the span of the message, as a part of its asker's.
+    pub(crate) fn child_span(&self, make: impl FnOnce() -> Span) -> Span {
+        match self.0 {
+            Asked::Local(slot) => match slot.asker_span() {
+                Some(asker) => asker.child(make),
+                None => make(),
+            },
+            Asked::Remote(responder) => {
+                let span = make();
+                responder.continue_trace(&span);
+                span
+            }
         }
     }
 }

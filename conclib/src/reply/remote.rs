@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
+use tracing::Span;
 
 use super::dropped;
 use crate::deadlock::{Participant, PendingReply};
@@ -18,6 +19,7 @@ use crate::reply::RequestId;
 use crate::reply::held::{HeldAttributes, HeldBytes};
 use crate::reply::incoming::Incoming;
 use crate::sync::wakers::{WakerKey, WakerSet};
+use crate::trace::{Propagate, Relation};
 
 /// The client that sent a request: 16 random bytes. They are secret, since knowing them is the
 /// right to read the replies.
@@ -67,6 +69,11 @@ pub(crate) trait ResponseSink: Send + Sync {
 
     /// The id of a request in logs.
     fn request_id(&self, _origin: Origin) -> Option<RequestId> {
+        None
+    }
+
+    /// Reads the trace contexts of requests.
+    fn propagator(&self) -> Option<&dyn Propagate> {
         None
     }
 
@@ -176,7 +183,10 @@ impl Responder {
         held: Option<&mut HeldBytes>,
     ) -> Self {
         if !attributes.is_empty() {
-            self.attributes = Some(Box::new(HeldAttributes::new(attributes, held)));
+            let propagator = self.sink.propagator();
+            let trace_fields = propagator.map_or_else(Default::default, Propagate::fields);
+            let attributes = HeldAttributes::new(attributes, trace_fields, held);
+            self.attributes = Some(Box::new(attributes));
         }
         self
     }
@@ -196,6 +206,31 @@ impl Responder {
     pub(crate) fn attributes(&self) -> &Attributes {
         let attributes = self.attributes.as_ref();
         attributes.map_or(Attributes::none(), |held| &held.attributes)
+    }
+
+    /// Reads the trace context of the request; `None` if spans are not continued across the bus.
+    pub(crate) fn propagator(&self) -> Option<&dyn Propagate> {
+        self.sink.propagator()
+    }
+
+    /// Makes a span part of the trace of the request, or links it to that.
+    pub(crate) fn continue_trace(&self, span: &Span) {
+        let context = self.attributes.as_ref().map(|held| &held.trace_context);
+        if let Some(context) = context.filter(|context| !context.is_empty())
+            && let Some(propagator) = self.propagator()
+            && !span.is_disabled()
+        {
+            propagator.extract(context, span, self.relation());
+        }
+    }
+
+    /// The relation of the handler's span to that of the sender.
+    pub(crate) fn relation(&self) -> Relation {
+        if self.is_ask && !self.is_durable {
+            Relation::Child
+        } else {
+            Relation::Linked
+        }
     }
 
     /// A responder for the same request that has no attributes and never replies.

@@ -12,7 +12,9 @@ use crate::error::panics::drop_quietly;
 use crate::error::{AskError, Delivered};
 use crate::message::attributes::Attributes;
 use crate::reply::incoming::Incoming;
+use crate::reply::limit::TooLate;
 use crate::sync::wakers::{WakerKey, WakerSet};
+use crate::trace::AskerSpan;
 
 /// The one allocation of a local ask.
 pub(super) struct Slot<R> {
@@ -25,6 +27,8 @@ pub(super) struct Slot<R> {
     responder: Option<Mutex<Option<Weak<dyn Participant>>>>,
     /// The attributes of the message, if it was sent with any.
     attributes: Option<Arc<Attributes>>,
+    /// The span of the asker, if a subscriber wants that of the handler.
+    asker_span: Option<Box<AskerSpan>>,
 }
 
 /// The asker's waker and its answer are separate fields, so that setting one moves no other.
@@ -74,7 +78,7 @@ impl Wakers {
 impl<R> Default for Slot<R> {
     /// A slot without a deadline, for an asker that polls later.
     fn default() -> Self {
-        Self::of(None, None, None, None)
+        Self::of(None, None, None, None, None)
     }
 }
 
@@ -87,7 +91,8 @@ impl<R> Slot<R> {
         attributes: Option<Arc<Attributes>>,
     ) -> Self {
         let responder = responder.map(Arc::downgrade);
-        Self::of(Some(asker), deadline, responder, attributes)
+        let asker_span = AskerSpan::current();
+        Self::of(Some(asker), deadline, responder, attributes, asker_span)
     }
 
     #[inline]
@@ -96,6 +101,7 @@ impl<R> Slot<R> {
         deadline: Option<Instant>,
         responder: Option<Weak<dyn Participant>>,
         attributes: Option<Arc<Attributes>>,
+        asker_span: Option<Box<AskerSpan>>,
     ) -> Self {
         Self {
             state: Mutex::new(SlotState {
@@ -108,11 +114,18 @@ impl<R> Slot<R> {
             deadline,
             responder: responder.map(|responder| Mutex::new(Some(responder))),
             attributes,
+            asker_span,
         }
     }
 
-    pub(super) fn deadline(&self) -> Option<Instant> {
-        self.deadline
+    /// True if the runner has to look at the slot before a handler starts: for the deadline or the span of
+    /// the asker.
+    pub(super) fn is_limited(&self) -> bool {
+        self.deadline.is_some() || self.asker_span.is_some()
+    }
+
+    pub(super) fn asker_span(&self) -> Option<&AskerSpan> {
+        self.asker_span.as_deref()
     }
 
     /// The ask, for deadlock detection; `None` if the asker is not an actor.
@@ -215,13 +228,18 @@ impl<R> Slot<R> {
         None
     }
 
-    /// Marks an ask with a deadline as started, and returns the deadline; `None` if the message
-    /// must not be handled, since its asker is gone or the deadline has passed.
-    pub(super) fn start(&self) -> Option<Instant> {
-        let deadline = self.deadline?;
+    /// Marks an ask with a deadline as started, and returns the deadline, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// [`TooLate`] if the message must not be handled, since its asker is gone or the deadline has passed.
+    pub(super) fn start(&self) -> Result<Option<Instant>, TooLate> {
+        let Some(deadline) = self.deadline else {
+            return Ok(None);
+        };
         let mut state = self.lock();
         if !matches!(state.value, Value::Empty) {
-            return None;
+            return Err(TooLate);
         }
         if deadline <= Instant::now() {
             // An earlier handler may have started on the message and forwarded it.
@@ -233,11 +251,11 @@ impl<R> Slot<R> {
             state.abandoned = true;
             drop(state);
             self.fill(Err(AskError::Timeout { delivered }));
-            return None;
+            return Err(TooLate);
         }
         // From here on, an asker that gives up must report that its message may have been executed.
         state.started = true;
-        Some(deadline)
+        Ok(Some(deadline))
     }
 
     /// True if the asker is gone without an answer, or its deadline has passed.

@@ -3,7 +3,7 @@
 use std::pin::pin;
 use std::sync::Arc;
 
-use tracing::{debug, error};
+use tracing::{Span, debug, error};
 
 use crate::actor::any::AnyActor;
 use crate::actor::cell::ActorCell;
@@ -16,9 +16,10 @@ use crate::actor::type_counters::HandlerCounter;
 use crate::actor::type_counters::TypeCounter;
 use crate::actor::{Actor, Context, FailureEvent, HandlerNames};
 use crate::deadlock::current::enter_last_span;
-use crate::error::Failure;
+use crate::error::{AskErrorKind, Failure};
 use crate::runner::guard::{ActorGuard, ActorParts};
 use crate::runner::interrupt::{Interrupted, guarded};
+use crate::runner::spans;
 use crate::stop_reason::StopReason;
 use crate::supervision::lifecycle::sealed::StateSource;
 
@@ -135,6 +136,7 @@ pub(super) fn failed<A: Actor, S: StateSource<A>>(
 ) -> StopReason {
     let urn = cell.name();
     let _span = enter_last_span();
+    spans::mark_error(&Span::current(), AskErrorKind::Failed);
     let names = running(cell);
     let (handler, message_name) = (
         names.map(|names| names.method),

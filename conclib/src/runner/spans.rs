@@ -1,35 +1,97 @@
-//! The span of a message while it is handled, for the logs of its handler.
+//! The span of a message while it is handled: for the logs of its handler, and for traces.
 //!
-//! Made only if the subscriber wants the level: otherwise a message costs one relaxed load. The table of
-//! targets and fields is in `docs/logging.md`.
+//! Made only if the subscriber wants the level: otherwise a message costs one relaxed load. The tables of
+//! targets and fields are in `docs/logging.md` and `docs/tracing.md`.
 
 use tracing::level_filters::LevelFilter;
-use tracing::{Level, Span, debug, debug_span, info_span};
+use tracing::{Level, Span, debug, debug_span, field, info_span};
 
-use crate::actor::{Handlers, RecipientQuery};
+use crate::actor::{Context, Handlers, RecipientQuery};
 use crate::deadlock::current::begin_span;
 use crate::envelope::RequestEnvelope;
+use crate::error::{AskErrorKind, Failure};
+use crate::trace::{Relation, micros_since};
 use crate::urn::ActorName;
+
+/// The name in traces of a message that no handler declares: a peer can send any.
+const OTHER: &str = "_OTHER";
 
 /// The span of a request from the bus; none if no subscriber is interested.
 #[inline]
-pub(super) fn of_request(name: &ActorName, envelope: &RequestEnvelope) -> Span {
+pub(super) fn of_request<A: Handlers>(name: &ActorName, envelope: &RequestEnvelope) -> Span {
     if Level::INFO <= LevelFilter::current() {
-        new_for_request(name, envelope)
+        new_for_request::<A>(name, envelope)
     } else {
         Span::none()
     }
 }
 
 #[cold]
-fn new_for_request(name: &ActorName, envelope: &RequestEnvelope) -> Span {
+fn new_for_request<A: Handlers>(name: &ActorName, envelope: &RequestEnvelope) -> Span {
+    let responder = &envelope.responder;
+    if responder.propagator().is_none() {
+        return info_span!(
+            target: "conclib::handle",
+            "handle",
+            urn = %name,
+            message_name = envelope.message(),
+            request = envelope.request_id().map(field::display),
+        );
+    }
+    let span = match responder.relation() {
+        Relation::Child => server_span::<A>(name, envelope),
+        Relation::Linked => consumer_span::<A>(name, envelope),
+    };
+    responder.continue_trace(&span);
+    span
+}
+
+/// The span of an ask in a trace: that of a remote procedure call.
+fn server_span<A: Handlers>(name: &ActorName, envelope: &RequestEnvelope) -> Span {
+    let method = || declared_name::<A>(envelope.message());
     info_span!(
         target: "conclib::handle",
         "handle",
         urn = %name,
         message_name = envelope.message(),
-        request = envelope.request_id().map(tracing::field::display),
+        request = envelope.request_id().map(field::display),
+        queue_us = envelope.received_at.map(micros_since),
+        otel.name = %format_args!("handle {}", method()),
+        otel.kind = "server",
+        rpc.system = "conclib",
+        rpc.method = method(),
+        otel.status_code = field::Empty,
+        error.type = field::Empty,
     )
+}
+
+/// The span of a tell or of a durable message in a trace: that of a message that was received.
+fn consumer_span<A: Handlers>(name: &ActorName, envelope: &RequestEnvelope) -> Span {
+    info_span!(
+        target: "conclib::handle",
+        "handle",
+        urn = %name,
+        message_name = envelope.message(),
+        request = envelope.request_id().map(field::display),
+        queue_us = envelope.received_at.map(micros_since),
+        otel.name = %format_args!("handle {}", declared_name::<A>(envelope.message())),
+        otel.kind = "consumer",
+        messaging.system = "conclib",
+        messaging.operation.name = "handle",
+        messaging.operation.type = "process",
+        messaging.destination.name = %name,
+        otel.status_code = field::Empty,
+        error.type = field::Empty,
+    )
+}
+
+/// The name of a message, if one of the actor's handlers declares it: names of spans must be few.
+fn declared_name<A: Handlers>(message: &str) -> &'static str {
+    let declared = (0..A::HANDLERS).filter_map(|number| A::handler(number).message);
+    declared
+        .into_iter()
+        .find(|declared| *declared == message)
+        .unwrap_or(OTHER)
 }
 
 /// Enters the span of a request whose handler is called next.
@@ -41,22 +103,69 @@ pub(super) fn begin(span: Span) {
     }
 }
 
+/// Marks a span in a trace as failed. Others have no fields for it.
+pub(super) fn mark_error(span: &Span, error: AskErrorKind) {
+    span.record("otel.status_code", "ERROR");
+    span.record("error.type", error.as_str());
+}
+
+/// The span of a restart in a trace of its own: from the end of the last hook to the start of the next
+/// incarnation, with a link to that of the message whose handler failed.
+pub(super) fn of_restart<A: Handlers>(
+    ctx: &Context<A>,
+    failure: &Failure,
+    failed_in: Option<&Span>,
+) -> Span {
+    if !ctx.system_link().is_traced() {
+        return Span::none();
+    }
+    let span = info_span!(
+        target: "conclib::restart",
+        "restart",
+        urn = %ctx.cell().name(),
+        %failure,
+    );
+    span.follows_from(failed_in.and_then(Span::id));
+    span
+}
+
 /// Makes and enters the span of a message from within the process, if a subscriber is interested.
 #[inline]
-pub(super) fn begin_local<A: Handlers>(name: &ActorName, message: &A::Inbox) {
+pub(super) fn begin_local<A: Handlers>(ctx: &Context<A>, message: &A::Inbox) {
     if Level::DEBUG <= LevelFilter::current() {
-        begin_new_local::<A>(name, message);
+        begin_new_local::<A>(ctx, message);
     }
 }
 
 #[cold]
-fn begin_new_local<A: Handlers>(name: &ActorName, message: &A::Inbox) {
-    let span = debug_span!(
-        target: "conclib::handle",
-        "handle",
-        urn = %name,
-        message_name = message_name::<A>(message),
-    );
+fn begin_new_local<A: Handlers>(ctx: &Context<A>, message: &A::Inbox) {
+    let (name, message_name) = (ctx.cell().name(), || message_name::<A>(message));
+    let is_traced = ctx.system_link().is_traced();
+    let traced_name = || is_traced.then(|| field::display(format!("handle {}", message_name())));
+    let span = if let Some(asker) = A::asker(message) {
+        asker.child_span(|| {
+            debug_span!(
+                target: "conclib::handle",
+                "handle",
+                urn = %name,
+                message_name = message_name(),
+                queue_us = asker.queue_us().filter(|_| is_traced),
+                otel.name = traced_name(),
+                otel.status_code = field::Empty,
+                error.type = field::Empty,
+            )
+        })
+    } else {
+        debug_span!(
+            target: "conclib::handle::tell",
+            "handle",
+            urn = %name,
+            message_name = message_name(),
+            otel.name = traced_name(),
+            otel.status_code = field::Empty,
+            error.type = field::Empty,
+        )
+    };
     if !span.is_disabled() {
         begin_span(span);
     }

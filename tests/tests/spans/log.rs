@@ -53,7 +53,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Accounts {
         id: &span::Id,
         ctx: LayerContext<'_, S>,
     ) {
-        if attributes.metadata().target() == "conclib::handle" {
+        if attributes.metadata().name() == "handle" {
             let mut urn = OfActor(String::new(), String::new());
             attributes.record(&mut urn);
             URNS.lock().unwrap().push((urn.0.clone(), urn.1.clone()));

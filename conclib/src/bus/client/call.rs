@@ -1,5 +1,6 @@
 //! One request across the bus: built, sent when first polled, and awaited.
 
+use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -10,6 +11,7 @@ use tokio::time::Instant;
 
 use crate::bus::client::ProxyClient;
 use crate::bus::client::batch::InlineBatch;
+use crate::bus::client::call_span::{CallKind, CallSpan};
 use crate::bus::client::durable_call::{Delay, DurableCall, IdempotencyKey};
 use crate::bus::client::request_log::RequestLog;
 use crate::bus::client::retry::Retry;
@@ -22,6 +24,7 @@ use crate::message::{ActorMessage, WireCodec};
 use crate::reply::ReplyReceiver;
 use crate::reply::remote::Origin;
 use crate::time::deadline::Deadline;
+use crate::trace;
 use crate::urn::{Urn, UrnError};
 
 /// A request that is among the client's pending ones.
@@ -51,6 +54,8 @@ pub(super) struct Call<M> {
     deadline: Deadline,
     /// Present while the request is pending.
     sent: Option<SentRequest>,
+    /// From the first attempt to the end, if traces continue across the bus.
+    span: CallSpan,
 }
 
 impl<M: ActorMessage> Call<M> {
@@ -66,6 +71,7 @@ impl<M: ActorMessage> Call<M> {
             durable: M::DURABLE.then(|| Box::new(DurableCall::generated())),
             deadline: Deadline::default(),
             sent: None,
+            span: CallSpan::none(),
         }
     }
 
@@ -171,8 +177,11 @@ impl<M: ActorMessage> Call<M> {
             let outcome = outcome.and_then(|contents| decode(&contents, urn));
             let counters = &self.client.shared().counters;
             counters.of(kind, self.durable.is_some()).record(&outcome);
-            if let Err(error) = &outcome {
-                self.log(id, Some(M::NAME)).failed(error);
+            let span = mem::replace(&mut self.span, CallSpan::none());
+            span.set_retries(self.retries());
+            match &outcome {
+                Ok(_) => span.end(),
+                Err(error) => span.end_failed(error, || self.log(id, Some(M::NAME)).failed(error)),
             }
             return Poll::Ready(outcome);
         }
@@ -197,6 +206,7 @@ impl<M: ActorMessage> Call<M> {
         if let Some(sent) = &self.sent {
             return Ok(sent.id);
         }
+        self.begin_span(kind);
         let sent = self.send(kind)?;
         let id = sent.id;
         self.log(Some(id), Some(M::NAME)).sending();
@@ -271,8 +281,22 @@ impl<M: ActorMessage> Call<M> {
         }))
     }
 
+    /// Begins the span of the call, unless it has begun or traces end at the bus.
+    #[inline]
+    fn begin_span(&mut self, kind: Kind) {
+        if self.client.shared().propagator.is_some() {
+            self.span.begin(&CallKind {
+                kind,
+                is_durable: self.durable.is_some(),
+                urn: self.urn.as_ref().map_or("", Urn::as_str),
+                message_name: M::NAME,
+            });
+        }
+    }
+
     fn send(&mut self, kind: Kind) -> Result<SentRequest, AskError> {
         let contents = self.contents()?;
+        self.inject_trace(contents.len());
         let urn = self.urn.as_ref().map_err(|error| AskError::InvalidUrn {
             reason: error.to_string(),
         })?;
@@ -346,6 +370,26 @@ impl<M: ActorMessage> Call<M> {
 }
 
 impl<M> Call<M> {
+    /// Adds the context of the call's span to the attributes, if there is room for it beside contents of
+    /// this size. A repetition has that of the first attempt.
+    #[inline]
+    fn inject_trace(&mut self, contents: usize) {
+        let shared = self.client.shared();
+        let Some(propagator) = &shared.propagator else {
+            return;
+        };
+        if CallSpan::may_be_wanted() {
+            let limit = self.client.link().map_or(0, |link| shared.limit(link));
+            let (span, room) = (self.span.sender(), limit.saturating_sub(contents));
+            trace::inject(&**propagator, &span, &mut self.attributes, room);
+        }
+    }
+
+    /// The number of repetitions so far.
+    fn retries(&self) -> u32 {
+        self.retry.as_ref().map_or(0, |retry| retry.count())
+    }
+
     /// The request with this number, for the log.
     fn log(&self, id: Option<u64>, message_name: Option<&'static str>) -> RequestLog<'_> {
         let client = self.client.shared().id;
@@ -408,10 +452,14 @@ impl ProxyClient {
 
 impl<M> Drop for Call<M> {
     fn drop(&mut self) {
+        self.span.set_retries(self.retries());
         if let (Some(sent), Some(deadline)) = (&self.sent, self.deadline.at()) {
             self.client.shared().counters.record_abandoned();
-            self.log(Some(sent.id), None).dropped();
+            self.span
+                .end_dropped(|| self.log(Some(sent.id), None).dropped());
             self.client.shared().abandon(sent.id, deadline);
+        } else if self.span.is_there() {
+            self.span.end_dropped(|| ()); // between two attempts
         }
     }
 }

@@ -54,6 +54,11 @@ impl Retry {
         Poll::Ready(())
     }
 
+    /// The number of repetitions so far.
+    pub(super) fn count(&self) -> u32 {
+        self.count
+    }
+
     /// True if an earlier request may have been stored or executed.
     pub(super) fn is_repetition(&self) -> bool {
         self.earlier.is_some()

@@ -33,6 +33,7 @@ use crate::envelope::Attributes;
 use crate::error::{AskError, Delivered};
 use crate::reply::remote::{ClientId, Origin};
 use crate::time::deadline::Deadline;
+use crate::trace::SharedPropagator;
 
 /// The deadline in a frame that was made before the bus' clock was known. No such frame is sent: a
 /// plain request is refused, and a durable one gets its deadline once a lazy client is connected.
@@ -45,6 +46,8 @@ pub(super) struct ClientShared {
     /// The deadline of a request that sets none.
     pub(super) timeout: Duration,
     max_frame: usize,
+    /// Sends the contexts of traces along.
+    pub(super) propagator: Option<SharedPropagator>,
     /// Requests for names go to the members of a fleet.
     pub(super) is_in_fleet: bool,
     pub(super) replies: Arc<ReplyDispatcher>,
@@ -95,6 +98,7 @@ impl ClientShared {
             id,
             timeout: config.timeout,
             max_frame: config.max_message_size,
+            propagator: config.propagator.clone(),
             is_in_fleet: config.is_in_fleet(),
             replies,
             link: Arc::new(NodeLink::new(config.keys(), Arc::default())),
@@ -130,6 +134,11 @@ impl ClientShared {
         self.links.get(node, make, begin)
     }
 
+    /// The largest request for a node, in bytes.
+    pub(super) fn limit(&self, link: &NodeLink) -> usize {
+        self.max_frame.min(link.known_limit())
+    }
+
     /// The frame of a request, still without its id, and its size. Its deadline is [`UNDATED`] before
     /// the first connection.
     pub(super) fn frame<'a>(
@@ -159,7 +168,7 @@ impl ClientShared {
             is_direct,
         };
         check_limits(message, attributes)?;
-        let limit = self.max_frame.min(link.known_limit());
+        let limit = self.limit(link);
         let size = payload_size(contents, attributes);
         if size > limit {
             return Err(AskError::TooLarge { size, limit });

@@ -8,6 +8,7 @@ use crate::bus::fleet::membership::Membership;
 use crate::error::AskError;
 use crate::reply::RequestId;
 use crate::reply::remote::{Origin, Outcome, Responder, ResponseSink};
+use crate::trace::Propagate;
 
 /// Takes the replies to requests for listed names to the sink of all requests. Those that wait in a mailbox
 /// when the member's fence closes are refused: another member may have listed the name since.
@@ -45,6 +46,10 @@ impl ResponseSink for FencedSink {
 
     fn request_id(&self, origin: Origin) -> Option<RequestId> {
         self.inner.request_id(origin)
+    }
+
+    fn propagator(&self) -> Option<&dyn Propagate> {
+        self.inner.propagator()
     }
 
     fn forget(&self, origin: Origin) {

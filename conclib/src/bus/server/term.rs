@@ -181,5 +181,6 @@ fn begin_requests(shared: &Arc<ProxyShared>, epoch: Epoch, fence: &Arc<Fence>) -
     let publisher = Arc::new(publisher);
     spawn_task(publisher::run(publisher.clone()));
     let (is_revoked, counters) = (shared.is_revoked.clone(), shared.counters.clone());
-    RequestTracker::new(publisher, is_revoked, counters)
+    let propagator = config.propagator.clone();
+    RequestTracker::new(publisher, is_revoked, counters, propagator)
 }

@@ -13,6 +13,7 @@ use crate::bus::server::publisher::ReplyPublisher;
 use crate::error::AskError;
 use crate::reply::RequestId;
 use crate::reply::remote::{Origin, Outcome, Responder, ResponseSink};
+use crate::trace::{Propagate, SharedPropagator};
 
 /// Tracks the requests that were taken in one term until they are answered or cancelled.
 pub(crate) struct RequestTracker {
@@ -24,6 +25,8 @@ pub(crate) struct RequestTracker {
     counters: Arc<ProxyCounters>,
     /// This process knows all requests of the epoch that were taken: none that it refuses was executed.
     knows_all: bool,
+    /// Reads the trace contexts of requests.
+    propagator: Option<SharedPropagator>,
 }
 
 impl RequestTracker {
@@ -31,6 +34,7 @@ impl RequestTracker {
         publisher: Arc<ReplyPublisher>,
         is_revoked: Arc<AtomicBool>,
         counters: Arc<ProxyCounters>,
+        propagator: Option<SharedPropagator>,
     ) -> Self {
         Self {
             publisher,
@@ -38,6 +42,7 @@ impl RequestTracker {
             is_revoked,
             counters,
             knows_all: true,
+            propagator,
         }
     }
 
@@ -128,6 +133,10 @@ impl ResponseSink for RequestTracker {
 
     fn request_id(&self, origin: Origin) -> Option<RequestId> {
         Some(request_id(origin))
+    }
+
+    fn propagator(&self) -> Option<&dyn Propagate> {
+        self.propagator.as_deref()
     }
 
     fn is_given_up(&self, origin: Origin) -> bool {

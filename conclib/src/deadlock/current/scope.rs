@@ -87,6 +87,14 @@ pub(crate) fn enter_last_span() -> Option<EnteredSpan> {
     Some(last.entered())
 }
 
+/// The span that [`enter_last_span`] is to enter: for the time after it.
+pub(crate) fn last_span() -> Option<Box<Span>> {
+    let last = LAST_SPAN.try_with(Cell::take).ok()??;
+    let copy = last.clone();
+    keep_last_span(last);
+    Some(copy)
+}
+
 fn enter(span: &Span) {
     span.with_subscriber(|(id, subscriber)| subscriber.enter(id));
 }

@@ -16,6 +16,7 @@ use tokio::runtime::Runtime;
 use crate::Problem;
 use crate::load::{self, Ask, Load, Request};
 use crate::options::seconds;
+use crate::peers::traces::Traces;
 use crate::peers::{Peer, conclib, naive, nats, raw};
 use crate::plan::Spans;
 
@@ -107,7 +108,10 @@ pub(crate) fn main(order: &Order) -> Result<(), Problem> {
 
 fn measure(order: &Order) -> Result<Sample, Problem> {
     match order.peer {
-        Peer::Conclib => together(order, conclib::Caller::connect(order.port)),
+        Peer::Conclib => together(order, conclib::Caller::connect(order.port, Traces::Off)),
+        Peer::ConclibTraced => {
+            together(order, conclib::Caller::connect(order.port, Traces::Sampled))
+        }
         Peer::Nats => together(order, nats::Caller::connect(order.port)),
         Peer::NaiveLoop => together(order, naive::Caller::connect(order.port)),
         Peer::RawSockets => alone(order, raw::Caller::connect(order.port)?),

@@ -131,7 +131,7 @@ impl Arguments {
         }
         Ok(match &self.peers[..] {
             _ if is_alone => vec![Peer::Conclib],
-            [] => Peer::ALL.to_vec(),
+            [] => Peer::USUAL.to_vec(),
             chosen => chosen.to_vec(),
         })
     }
@@ -187,7 +187,7 @@ mod tests {
         let options = parse("").expect("no options");
         assert_eq!(options.rounds, 5);
         assert_eq!(options.rows.len(), ROWS.len());
-        assert_eq!(options.peers, Peer::ALL);
+        assert_eq!(options.peers, Peer::USUAL);
         assert_eq!(options.delay, None);
     }
 

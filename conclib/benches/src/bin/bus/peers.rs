@@ -9,12 +9,15 @@ pub(crate) mod conclib;
 pub(crate) mod naive;
 pub(crate) mod nats;
 pub(crate) mod raw;
+pub(crate) mod traces;
 
 /// One way to ask an actor of another process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Peer {
     /// A `ProxyClient` and an actor behind `start_proxy`.
     Conclib,
+    /// The same with traces across the bus, of which one in a hundred is kept.
+    ConclibTraced,
     /// Request and reply of `async-nats`.
     Nats,
     /// One `BLPOP` and one `PUBLISH` after another.
@@ -25,13 +28,23 @@ pub(crate) enum Peer {
 
 impl Peer {
     /// All peers, in the order of the table.
-    pub(crate) const ALL: [Self; 4] =
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Conclib,
+        Self::ConclibTraced,
+        Self::Nats,
+        Self::NaiveLoop,
+        Self::RawSockets,
+    ];
+
+    /// Those of the table, unless others are named.
+    pub(crate) const USUAL: [Self; 4] =
         [Self::Conclib, Self::Nats, Self::NaiveLoop, Self::RawSockets];
 
     /// The name in the option `--peer`.
     pub(crate) fn id(self) -> &'static str {
         match self {
             Self::Conclib => "conclib",
+            Self::ConclibTraced => "conclib-traced",
             Self::Nats => "nats",
             Self::NaiveLoop => "naive",
             Self::RawSockets => "raw",
@@ -42,6 +55,7 @@ impl Peer {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Conclib => "conclib",
+            Self::ConclibTraced => "conclib, traces at 1 %",
             Self::Nats => "NATS",
             Self::NaiveLoop => "naive fred loop",
             Self::RawSockets => "raw sockets",
@@ -51,7 +65,7 @@ impl Peer {
     /// The library that it uses; its version is that of the lock file.
     pub(crate) fn library(self) -> &'static str {
         match self {
-            Self::Conclib => "conclib",
+            Self::Conclib | Self::ConclibTraced => "conclib",
             Self::Nats => "async-nats",
             Self::NaiveLoop => "fred",
             Self::RawSockets => "std",
@@ -62,7 +76,7 @@ impl Peer {
     pub(crate) fn server(self) -> Kind {
         match self {
             Self::Nats => Kind::Nats,
-            Self::Conclib | Self::NaiveLoop | Self::RawSockets => Kind::Redis,
+            Self::Conclib | Self::ConclibTraced | Self::NaiveLoop | Self::RawSockets => Kind::Redis,
         }
     }
 }
@@ -75,6 +89,7 @@ impl ValueEnum for Peer {
     fn to_possible_value(&self) -> Option<PossibleValue> {
         let way = match self {
             Self::Conclib => "a proxy client, and an actor behind a proxy",
+            Self::ConclibTraced => "the same with traces of OpenTelemetry, of which 1 % is kept",
             Self::Nats => "request and reply of async-nats",
             Self::NaiveLoop => "one BLPOP and one PUBLISH of fred after another",
             Self::RawSockets => "the same with blocking sockets and nothing else, for one caller",

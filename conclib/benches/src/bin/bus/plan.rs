@@ -58,7 +58,7 @@ impl Row {
     /// another does not get faster beyond 64 callers.
     pub(crate) fn suits(&self, peer: Peer) -> bool {
         match peer {
-            Peer::Conclib | Peer::Nats => true,
+            Peer::Conclib | Peer::ConclibTraced | Peer::Nats => true,
             Peer::NaiveLoop => self.callers <= 64 && self.threads.is_none(),
             Peer::RawSockets => self.callers == 1,
         }

@@ -9,6 +9,7 @@ use conclib_benches::children::{READY, say, when_input_ends};
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
+use crate::peers::traces::Traces;
 use crate::peers::{Peer, conclib, naive, nats, raw};
 
 /// The task of a responding process.
@@ -22,12 +23,8 @@ pub(crate) struct Order {
 
 pub(crate) fn main(&Order { peer, port }: &Order) -> Result<(), Problem> {
     match peer {
-        Peer::Conclib => Runtime::new()?.block_on(async {
-            let (sender, stop) = oneshot::channel::<()>();
-            when_input_ends(move || drop(sender));
-            let stop = async { drop(stop.await) };
-            conclib::respond(port, say_ready, stop).await
-        }),
+        Peer::Conclib => respond_by_conclib(port, Traces::Off),
+        Peer::ConclibTraced => respond_by_conclib(port, Traces::Sampled),
         Peer::Nats => {
             when_input_ends(|| std::process::exit(0));
             Runtime::new()?.block_on(nats::respond(port, say_ready))
@@ -41,6 +38,15 @@ pub(crate) fn main(&Order { peer, port }: &Order) -> Result<(), Problem> {
             raw::respond(port, say_ready)
         }
     }
+}
+
+fn respond_by_conclib(port: u16, traces: Traces) -> Result<(), Problem> {
+    Runtime::new()?.block_on(async {
+        let (sender, stop) = oneshot::channel::<()>();
+        when_input_ends(move || drop(sender));
+        let stop = async { drop(stop.await) };
+        conclib::respond(port, traces, say_ready, stop).await
+    })
 }
 
 fn say_ready() {

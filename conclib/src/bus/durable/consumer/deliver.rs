@@ -21,6 +21,7 @@ use crate::envelope::RequestEnvelope;
 use crate::error::AskError;
 use crate::reply::RequestId;
 use crate::reply::remote::{Origin, Outcome, Responder, ResponseSink};
+use crate::trace::Propagate;
 
 /// Delivers messages while its lease term lasts.
 pub(super) struct Deliverer {
@@ -60,6 +61,10 @@ impl ResponseSink for AckChannel {
 
     fn request_id(&self, origin: Origin) -> Option<RequestId> {
         Some(request_id(origin))
+    }
+
+    fn propagator(&self) -> Option<&dyn Propagate> {
+        self.shared.config.propagator.as_deref()
     }
 }
 
@@ -161,6 +166,7 @@ impl Deliverer {
             message: message.name.clone(),
             contents: message.contents.clone(),
             deadline: None,
+            received_at: Some(Instant::now()),
             responder: Arc::new(responder),
             held: None,
         };

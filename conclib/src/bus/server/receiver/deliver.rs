@@ -166,6 +166,7 @@ impl RequestReceiver {
                 request.contents
             },
             deadline: Some(deadline),
+            received_at: Some(now),
             responder: Arc::new(responder),
             held: Some(held),
         };

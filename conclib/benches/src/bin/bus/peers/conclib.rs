@@ -8,6 +8,7 @@ use serde_bytes::ByteBuf;
 
 use crate::Problem;
 use crate::load::Ask;
+use crate::peers::traces::Traces;
 
 const URN: &str = "echo";
 
@@ -32,18 +33,21 @@ impl Echoer {
     }
 }
 
-fn config(port: u16) -> Result<Config, Problem> {
-    Ok(Config::new(&format!("redis://127.0.0.1:{port}"))?)
+fn config(port: u16, traces: Traces) -> Result<Config, Problem> {
+    let config = Config::new(&format!("redis://127.0.0.1:{port}"))?;
+    Ok(traces.config(config))
 }
 
 /// Serves until `stop` comes; the lease is released then.
 pub(crate) async fn respond(
     port: u16,
+    traces: Traces,
     ready: impl FnOnce(),
     stop: impl Future<Output = ()>,
 ) -> Result<(), Problem> {
+    traces.install()?;
     let system = ActorSystem::new();
-    let proxy = start_proxy(&system, &config(port)?).await?;
+    let proxy = start_proxy(&system, &config(port, traces)?).await?;
     system.spawn(Echoer).await?;
     ready();
     tokio::select! {
@@ -60,8 +64,9 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
-    pub(crate) async fn connect(port: u16) -> Result<Self, Problem> {
-        let client = ProxyClient::connect(&config(port)?).await?;
+    pub(crate) async fn connect(port: u16, traces: Traces) -> Result<Self, Problem> {
+        traces.install()?;
+        let client = ProxyClient::connect(&config(port, traces)?).await?;
         Ok(Self { client })
     }
 }
