@@ -20,3 +20,6 @@ pub mod metrics {}
 
 #[doc = include_str!("../docs/tracing.md")]
 pub mod tracing {}
+
+#[doc = include_str!("../docs/operation.md")]
+pub mod operation {}

@@ -15,19 +15,22 @@ use crate::bus::config::{Bus, Config, LocalBus};
 use crate::bus::keys::Keys;
 use crate::bus::transport::stream::DeadLetterStore;
 use crate::bus::transport::{
-    ClientTransport, Epoch, LeaseRecord, ReplySink, ServerTime, ServerTransport, TransportError,
+    ClientTransport, Epoch, LeaseRecord, OperatorTransport, ReplySink, ServerTime, ServerTransport,
+    TransportError,
 };
 use crate::reply::remote::ClientId;
 use client::MemoryClient;
 use dead_letters::MemoryDeadLetters;
 use fleet::Fleet;
 use inbox::Inbox;
+use operator::MemoryOperator;
 use server::MemoryServer;
 
 mod client;
 mod dead_letters;
 mod fleet;
 mod inbox;
+mod operator;
 mod result_cache;
 mod server;
 mod stream;
@@ -144,6 +147,17 @@ impl LocalBus for MemoryBus {
     ) -> Arc<dyn ClientTransport> {
         let subscriber = Subscriber { sink, map_changes };
         Arc::new(MemoryClient::new(self, keys, client, subscriber))
+    }
+
+    fn operator(
+        self: Arc<Self>,
+        keys: Keys,
+        client: ClientId,
+        sink: Arc<dyn ReplySink>,
+    ) -> Arc<dyn OperatorTransport> {
+        let map_changes = None;
+        let subscriber = Subscriber { sink, map_changes };
+        Arc::new(MemoryOperator::new(self, keys, client, subscriber))
     }
 
     fn dead_letters(self: Arc<Self>, keys: Keys) -> Arc<dyn DeadLetterStore> {

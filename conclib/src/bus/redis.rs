@@ -6,7 +6,7 @@
 //!   `tls`: the certificates of both
 //! - [`start_check`]: proves at the start what each end may do
 //! - [`lease`]: the value of a lease's key, and the scripts around it
-//! - [`server`] with [`pops`] and [`known_epochs`], [`client`]: the two ends
+//! - [`server`] with [`pops`] and [`known_epochs`], [`client`]: the two ends; [`operator`]: those who inspect
 //! - [`stream`], [`dead_letters`]: durable messages
 //! - [`fleet`]: the map of a fleet; [`identity`]: the server as it names itself
 
@@ -19,6 +19,7 @@ mod identity;
 mod known_epochs;
 mod lease;
 mod library;
+mod operator;
 mod pops;
 mod resp;
 mod sentinel;
@@ -30,6 +31,7 @@ mod tls;
 
 pub(crate) use client::RedisClient;
 pub(crate) use dead_letters::RedisDeadLetters;
+pub(crate) use operator::RedisOperator;
 pub(crate) use server::RedisServer;
 
 use std::time::Duration;

@@ -55,7 +55,7 @@ async fn frames_of_a_server_that_was_set_back_have_another_number() {
     redis.0.command(&["SAVE"]);
     client.take_back(epoch, frames(&["a"])).await;
 
-    let popped = member.pop(epoch, 9, Duration::ZERO).await.unwrap();
+    let popped = member.pop(epoch, Lists::Inbox, 9, Duration::ZERO).await.unwrap();
     assert_eq!((popped.frames, popped.server), (Vec::new(), server));
     redis.0.command(&["CLIENT", "KILL", "TYPE", "normal"]);
     let popped = popped_again(&*member, epoch).await;
@@ -72,7 +72,7 @@ async fn frames_of_a_server_that_was_set_back_have_another_number() {
 /// Pops once the connection is there again.
 async fn popped_again(member: &dyn ServerTransport, epoch: Epoch) -> Popped {
     loop {
-        match member.pop(epoch, 9, Duration::ZERO).await {
+        match member.pop(epoch, Lists::Inbox, 9, Duration::ZERO).await {
             Ok(popped) => return popped,
             Err(_) => sleep(Duration::from_millis(10)).await,
         }

@@ -20,7 +20,7 @@ use crate::bus::transport::fleet::FleetMap;
 use crate::bus::transport::stream::{DeadLetterStore, StreamConsumer};
 use crate::bus::transport::{
     Acquired, CutFrame, Epoch, Frame, LEASE, LeaseClaim, LeaseGrant, LeaseHolder, LeaseRecord,
-    Popped, ServerNumber, ServerTime, TransportError,
+    Lists, Popped, ServerNumber, ServerTime, TransportError,
 };
 use crate::envelope::Attributes;
 use crate::error::AskError;
@@ -142,8 +142,8 @@ impl Bus {
         Popped {
             frames,
             cut,
-            owner,
             server: self.server(),
+            ..Popped::nothing(owner)
         }
     }
 
@@ -287,6 +287,7 @@ impl ServerTransport for Bus {
     async fn pop(
         &self,
         epoch: Epoch,
+        _: Lists,
         count: u32,
         block: Duration,
     ) -> Result<Popped, TransportError> {
