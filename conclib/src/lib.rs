@@ -74,6 +74,7 @@
 //! | have a message kept until it is handled | [`durable`] |
 //! | deliver a message to another process later | [`RemoteTell::after`](bus::RemoteTell::after), [`RemoteTell::at`](bus::RemoteTell::at) |
 //! | pause between attempts | [`Backoff`]: [`Spawn::backoff`](system::Spawn::backoff), [`Config::retry_backoff`] |
+//! | send a message whose type is not in the program | [`ProxyClient::ask_named`] |
 //! | handle requests undecoded | [`RequestEnvelope`] |
 //! | send a tenant or a trace id along with a message | [`Ask::attribute`](actor::Ask::attribute), [`RemoteAsk::attribute`](bus::RemoteAsk::attribute); read by [`Context::attributes`] |
 //! | see logs | they go to `tracing`: install a subscriber such as `tracing_subscriber::fmt`; [targets, spans and fields](docs::logging) |
