@@ -11,6 +11,7 @@
 //! - `fleet`: membership among many actor processes
 //! - `client`, `server`, `durable`: the two ends, and durable messages
 //! - `proxy`: server and durable messages of one actor system
+//! - `monitor`: the state of a bus as the bus itself has it
 //! - `lease`: a lease that is held before it is served
 
 pub(crate) mod client;
@@ -25,6 +26,7 @@ pub(crate) mod keys;
 mod lease;
 pub(crate) mod link;
 mod memory;
+pub(crate) mod monitor;
 pub(crate) mod open;
 pub(crate) mod protocol;
 mod proxy;

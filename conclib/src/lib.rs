@@ -79,6 +79,7 @@
 //! | send a tenant or a trace id along with a message | [`Ask::attribute`](actor::Ask::attribute), [`RemoteAsk::attribute`](bus::RemoteAsk::attribute); read by [`Context::attributes`] |
 //! | see logs | they go to `tracing`: install a subscriber such as `tracing_subscriber::fmt`; [targets, spans and fields](docs::logging) |
 //! | know which message a handler's log is about | the span `handle`, [`Context::request_id`]; [logging](docs::logging) |
+//! | see leases, members, queues and the server of a bus | [`monitor`] |
 //! | restrict which clients may do what | [`Config::acl`], `rediss://`, `#[actor(private)]`; [security](docs::security) |
 //! | start Redis or a web server | `conclib::daemon` (feature `daemon`, Unix) |
 //!
@@ -265,6 +266,16 @@ pub use urn::Urn;
 pub mod durable {
     pub use crate::bus::durable::dead_letters::{
         DeadLetter, DeadLetterError, DeadLetters, ListDeadLetters,
+    };
+}
+
+/// The state of a bus as the bus itself has it, whether or not an actor system serves: for tools and health
+/// checks. See [`BusMonitor`](monitor::BusMonitor).
+#[cfg(feature = "bus")]
+pub mod monitor {
+    pub use crate::bus::monitor::{
+        BusMonitor, DeadLetterStatus, DurableStatus, LeaseStatus, ListDurable, MemberState,
+        MemberStatus, MonitorError, RoundTrip, ServerStatus, StoredMessage,
     };
 }
 

@@ -8,6 +8,7 @@
 //! - [`lease`]: the value of a lease's key, and the scripts around it
 //! - [`server`] with [`pops`] and [`known_epochs`], [`client`]: the two ends
 //! - [`stream`], [`dead_letters`]: durable messages
+//! - [`monitor`]: all of it as a tool sees it
 //! - [`fleet`]: the map of a fleet
 
 mod client;
@@ -18,6 +19,7 @@ mod fleet;
 mod known_epochs;
 mod lease;
 mod library;
+mod monitor;
 mod pops;
 mod replicas;
 mod resp;
@@ -30,6 +32,7 @@ mod tls;
 
 pub(crate) use client::RedisClient;
 pub(crate) use dead_letters::RedisDeadLetters;
+pub(crate) use monitor::RedisView;
 pub(crate) use server::RedisServer;
 
 use std::time::Duration;

@@ -14,6 +14,7 @@ pub(crate) use server::{
 mod client;
 pub(crate) mod fleet;
 mod frame;
+pub(crate) mod monitor;
 mod server;
 pub(crate) mod stream;
 

@@ -46,6 +46,10 @@ impl Inbox {
         Some(queue.frames.len())
     }
 
+    pub(super) fn len(&self) -> u64 {
+        u64::try_from(self.queue.lock().frames.len()).unwrap_or(u64::MAX)
+    }
+
     /// Removes frames; returns for each if it was there.
     pub(super) fn take_back(&self, frames: Vec<Frame>) -> Vec<bool> {
         let mut queue = self.queue.lock();

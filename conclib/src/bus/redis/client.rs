@@ -259,7 +259,7 @@ impl RedisClient {
 
 /// The time in a reply. The batch before it may have been executed, so that no error here is
 /// [`TransportError::NotDone`].
-fn read_time(link: &Link, reply: RedisReply) -> Result<ServerTime, TransportError> {
+pub(super) fn read_time(link: &Link, reply: RedisReply) -> Result<ServerTime, TransportError> {
     if let RedisReply::Error(line) = reply {
         let text = String::from_utf8_lossy(&line);
         return Err(TransportError::Unknown(text.into_owned()));
