@@ -159,6 +159,7 @@ mod send;
 pub(crate) mod snapshot;
 pub(crate) mod stats;
 pub(crate) mod stopped;
+pub(crate) mod supervision;
 mod tell;
 mod tick;
 mod timers;

@@ -10,6 +10,7 @@
 //! - `open`: opens the configured bus
 //! - `fleet`: membership among many actor processes
 //! - `client`, `server`, `durable`: the two ends, and durable messages
+//! - `inspect`: answers to those who inspect and operate a process, and their end
 //! - `proxy`: server and durable messages of one actor system
 //! - `monitor`: the state of a bus as the bus itself has it
 //! - `lease`: a lease that is held before it is served
@@ -22,6 +23,7 @@ pub(crate) mod durable;
 #[cfg(feature = "test-util")]
 pub(crate) mod faults;
 mod fleet;
+pub(crate) mod inspect;
 pub(crate) mod keys;
 mod lease;
 pub(crate) mod link;

@@ -52,7 +52,50 @@ pub(crate) enum WaitFor {
     StoppedFirst,
 }
 
+/// The kind of event that an actor waits for, for those who look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(
+    not(feature = "bus"),
+    allow(dead_code, reason = "only inspection over the bus shows waits")
+)]
+pub(crate) enum AwaitedEvent {
+    Reply,
+    Capacity,
+    Start,
+    Stop,
+}
+
+/// The waits of an actor's code that hold now: each with the actor that it leads to.
+#[cfg_attr(
+    not(feature = "bus"),
+    allow(dead_code, reason = "only inspection over the bus shows waits")
+)]
+pub(crate) fn current_waits(
+    actor: &(impl Participant + ?Sized),
+) -> Vec<(Arc<dyn Participant>, AwaitedEvent)> {
+    let waits = actor.active_waits();
+    if waits.is_empty() {
+        return Vec::new();
+    }
+    // Read after the waits, as in the search for cycles.
+    let now = actor.execution();
+    let current = waits.into_iter().filter(|wait| wait.execution == now);
+    let shown = current.filter_map(|wait| Some((wait.edge.target()?, wait.edge.event())));
+    shown.collect()
+}
+
 impl Edge {
+    fn event(&self) -> AwaitedEvent {
+        match self {
+            Self::Reply(_) => AwaitedEvent::Reply,
+            Self::Actor(_, WaitFor::Capacity(_) | WaitFor::ForwardCapacity(_)) => {
+                AwaitedEvent::Capacity
+            }
+            Self::Actor(_, WaitFor::Started) => AwaitedEvent::Start,
+            Self::Actor(_, WaitFor::Stopped | WaitFor::StoppedFirst) => AwaitedEvent::Stop,
+        }
+    }
+
     pub(crate) fn new(actor: Arc<dyn Participant>, state: WaitFor) -> Self {
         Self::Actor(actor, state)
     }

@@ -17,3 +17,6 @@ pub mod logging {}
 
 #[doc = include_str!("../docs/metrics.md")]
 pub mod metrics {}
+
+#[doc = include_str!("../docs/operation.md")]
+pub mod operation {}

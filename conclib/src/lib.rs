@@ -64,6 +64,7 @@
 //! | put several actors behind one URN | [`pool`] |
 //! | tell many actors at once | [`topic`] |
 //! | see the state of all actors | [`ActorSystem::snapshot`], [`snapshot`] |
+//! | see it from outside; stop, kill or restart actors, drain a node | [`inspect`], [operation](docs::operation) |
 //! | test your actors | `conclib::test` (feature `test-util`), [`Context::test`], [`Context::test_in`], [`Reply::channel`] |
 //! | be asked from other processes | [`run`](service::run), [`Config`]; in a program with a life of its own [`acquire_lease`](bus::acquire_lease), [`start_proxy`] |
 //! | guard data against a process that was replaced | [`Context::token`] |
@@ -274,8 +275,8 @@ pub mod durable {
 #[cfg(feature = "bus")]
 pub mod monitor {
     pub use crate::bus::monitor::{
-        BusMonitor, DeadLetterStatus, DurableStatus, LeaseStatus, ListDurable, MemberState,
-        MemberStatus, MonitorError, RoundTrip, ServerStatus, StoredMessage,
+        BusMonitor, DeadLetterStatus, DurableStatus, LeaseStatus, ListDurable, MemberEntry,
+        MonitorError, RoundTrip, ServerStatus, StoredMessage,
     };
 }
 
@@ -293,6 +294,24 @@ pub mod schedule {
     #[cfg(feature = "cron")]
     pub use crate::time::schedule::{Cron, CronError};
     pub use crate::time::schedule::{First, Missed, Schedule};
+}
+
+/// Inspection and operation of actor processes from outside.
+#[cfg(feature = "bus")]
+#[doc = include_str!("bus/inspect/guide.md")]
+pub mod inspect {
+    pub use crate::bus::config::LogControl;
+    pub use crate::bus::inspect::message::{
+        Action, ActionOutcome, ActorDetails, ActorFilter, ActorPage, ActorQuery, ActorsQuery,
+        Cursor, CursorError, FailurePage, FailuresQuery, LogQuery, LogState, MAX_LOG_DURATION,
+        MAX_PAGE, MemberConfig, MemberMetrics, MemberStatus, MetricsQuery, Query, Refusal,
+        RestartBudget, Sort, StatusQuery, Supervision, TreeNode, TreePage, TreeQuery, TypePage,
+        TypeSummary, TypesQuery, VERSION, WaitEdge, WaitGraph, WaitKind, WaitsFor, WaitsQuery,
+    };
+    pub use crate::bus::inspect::{
+        ActorOf, Audit, FleetActors, FromMember, InspectError, Inspector, MemberAddress,
+        MemberStage,
+    };
 }
 
 /// The state of a system's actors at one moment: see [`ActorSystem::snapshot`].

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::error;
 
+use crate::actor::supervision::{RestartBudget, Supervision};
 use crate::error::Failure;
 use crate::stop_reason::StopReason;
 use crate::urn::Urn;
@@ -63,6 +64,15 @@ impl fmt::Display for Restart {
 }
 
 impl Restart {
+    /// The policy as it is shown.
+    pub(crate) fn shown(self) -> Supervision {
+        match self {
+            Self::Always => Supervision::Always,
+            Self::OnFailure => Supervision::OnFailure,
+            Self::Never => Supervision::Never,
+        }
+    }
+
     /// True if this policy allows a restart after such an end.
     pub(crate) fn follows(self, end: &StopReason) -> bool {
         match self {
@@ -114,6 +124,11 @@ impl Budget {
         }
     }
 
+    /// The budget as it is shown.
+    pub(crate) fn shown(self) -> RestartBudget {
+        RestartBudget::new(self.restarts, self.within)
+    }
+
     /// The text for the end that has spent the budget: `4 failures within 5 s`.
     pub(crate) fn spent_by(self, end: &StopReason) -> String {
         let count = self.restarts.map_or(0, u64::from) + 1;
@@ -126,7 +141,8 @@ impl Budget {
 
 impl Default for Budget {
     fn default() -> Self {
-        Self::new(3, Duration::from_secs(5))
+        let RestartBudget { restarts, within } = RestartBudget::DEFAULT;
+        Self { restarts, within }
     }
 }
 

@@ -29,6 +29,10 @@ pub(crate) enum RoleName {
     Proxy,
     /// A process that asks actors
     Client,
+    /// A tool that shows actor processes, and no contents
+    Observer,
+    /// A tool that also acts on them, and on dead letters
+    Operator,
 }
 
 impl From<RoleName> for Role {
@@ -36,6 +40,8 @@ impl From<RoleName> for Role {
         match name {
             RoleName::Proxy => Self::Proxy,
             RoleName::Client => Self::Client,
+            RoleName::Observer => Self::Observer,
+            RoleName::Operator => Self::Operator,
         }
     }
 }

@@ -1,7 +1,8 @@
 //! `doctor`: what is wrong, and what to do about it.
 
 use clap::Args;
-use conclib::monitor::{BusMonitor, MemberState, ServerStatus};
+use conclib::inspect::MemberStage;
+use conclib::monitor::{BusMonitor, ServerStatus};
 use conclib::{Config, ProxyClient};
 use serde::Serialize;
 
@@ -259,7 +260,7 @@ fn examine_node(node: &NodeFacts, findings: &mut Findings) {
                 );
             }
         }
-        (LeaseFact::Free, Some(member)) if member.state != MemberState::Left => findings.warn(
+        (LeaseFact::Free, Some(member)) if member.stage != MemberStage::Left => findings.warn(
             "lease",
             format!("the member {name} has no lease: it was killed, or cannot reach Redis"),
             "others remove it within 8 s; if it stays, no other member runs",

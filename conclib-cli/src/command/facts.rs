@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use conclib::Config;
 use conclib::monitor::{
-    BusMonitor, DeadLetterStatus, DurableStatus, LeaseStatus, MemberStatus, MonitorError,
-    RoundTrip, ServerStatus,
+    BusMonitor, DeadLetterStatus, DurableStatus, LeaseStatus, MemberEntry, MonitorError, RoundTrip,
+    ServerStatus,
 };
 use serde::Serialize;
 
@@ -23,7 +23,7 @@ pub(crate) struct Facts {
     /// The node of the config; in a fleet those of its members.
     pub(crate) nodes: Vec<NodeFacts>,
     /// The members of the namespace's fleet, also if the config is not for it; `None` if they may not be read.
-    pub(crate) members: Option<Vec<MemberStatus>>,
+    pub(crate) members: Option<Vec<MemberEntry>>,
     pub(crate) refused: Vec<Refusal>,
     /// The ages of durable messages may be read, or there are none.
     pub(crate) can_read_ages: bool,
@@ -34,7 +34,7 @@ pub(crate) struct Facts {
 pub(crate) struct NodeFacts {
     pub(crate) node: String,
     /// The stage of its life, of a member of a fleet.
-    pub(crate) member: Option<MemberStatus>,
+    pub(crate) member: Option<MemberEntry>,
     pub(crate) lease: LeaseFact,
     pub(crate) inbox: Option<u64>,
     /// Without a fleet, which has none.
@@ -204,7 +204,7 @@ struct NodeObject<'a> {
     node: &'a str,
     served: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    state: Option<&'static str>,
+    stage: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     joined: Option<String>,
     lease: Option<LeaseObject<'a>>,
@@ -248,7 +248,7 @@ impl<'a> From<&'a NodeFacts> for NodeObject<'a> {
         Self {
             node: &node.node,
             served: node.is_served(),
-            state: node.member.as_ref().map(|member| member.state.as_str()),
+            stage: node.member.as_ref().map(|member| member.stage.as_str()),
             joined: node.member.as_ref().map(|member| timestamp(member.joined)),
             lease: node.lease.held().map(|lease| LeaseObject {
                 epoch: lease.epoch,

@@ -174,7 +174,7 @@ fn show_members(output: Output, facts: &Facts) -> Result<(), Failure> {
         let member = node.member.as_ref();
         vec![
             node.node.clone(),
-            member.map_or_else(String::new, |member| member.state.to_string()),
+            member.map_or_else(String::new, |member| member.stage.to_string()),
             member.map_or_else(String::new, |member| output::duration(age(member.joined))),
             match &node.lease {
                 LeaseFact::Unknown => "?".to_owned(),
@@ -189,7 +189,7 @@ fn show_members(output: Output, facts: &Facts) -> Result<(), Failure> {
     };
     let rows = facts.nodes.iter().map(row).collect();
     output.table(
-        &["MEMBER", "STATE", "SINCE", "LEASE", "INBOX", "SHARED"],
+        &["MEMBER", "STAGE", "SINCE", "LEASE", "INBOX", "SHARED"],
         rows,
     )
 }

@@ -13,6 +13,7 @@ use super::links::EssentialEnd;
 use super::listing::{Listing, ListingSlot, NameKind};
 use super::snapshot::{ActorSnapshot, RunningHandler};
 use super::stats::Phase;
+use super::supervision::{RestartBudget, Supervision};
 use super::type_counters::TypeNumber;
 use super::{Handlers, RecipientQuery};
 use crate::deadlock::{ActiveWait, ActorId, Edge, Execution, Participant};
@@ -32,6 +33,12 @@ pub(crate) trait AnyActor: Participant {
     fn kill(&self);
     /// Adds a child; false if the actor is ending.
     fn add_child(&self, child: Arc<dyn AnyActor>) -> bool;
+    /// The children, the newest first.
+    fn children(&self) -> Vec<Arc<dyn AnyActor>>;
+    /// The actors that watch this one, by their identities.
+    fn watchers(&self) -> Vec<ActorId>;
+    /// The effect of a failure, and the bound of restarts.
+    fn supervision(&self) -> (Supervision, Option<RestartBudget>);
     /// The child whose end the actor waits for before its last hook, if it does.
     fn awaited_child(&self) -> Option<Arc<dyn AnyActor>>;
     /// Removes a child that has ended.
@@ -213,6 +220,25 @@ impl<A: Handlers> AnyActor for ActorCell<A> {
         self.links().add_child(child)
     }
 
+    fn children(&self) -> Vec<Arc<dyn AnyActor>> {
+        self.links().children()
+    }
+
+    fn watchers(&self) -> Vec<ActorId> {
+        self.links().watchers()
+    }
+
+    fn supervision(&self) -> (Supervision, Option<RestartBudget>) {
+        let supervision = self.control.supervision();
+        let budget = match supervision {
+            Supervision::Always | Supervision::OnFailure | Supervision::OnDemand => {
+                Some(self.budget().unwrap_or(RestartBudget::DEFAULT))
+            }
+            _ => None,
+        };
+        (supervision, budget)
+    }
+
     fn awaited_child(&self) -> Option<Arc<dyn AnyActor>> {
         let is_stopping = self.stats.phase() == Phase::Stopping;
         is_stopping.then(|| self.links().newest_child()).flatten()
@@ -321,9 +347,13 @@ impl<A: Handlers> AnyActor for ActorCell<A> {
             actor_type: std::any::type_name::<A>().into(),
             parent: self.parent().map(|parent| parent.name().to_urn()),
             phase: stats.phase,
-            running: stats.running.map(|(handler, elapsed)| RunningHandler {
-                name: handler_names::<A>(handler).method.into(),
-                elapsed,
+            running: stats.running.map(|(handler, elapsed)| {
+                let names = handler_names::<A>(handler);
+                RunningHandler {
+                    name: names.method.into(),
+                    message: names.message.map(Into::into),
+                    elapsed,
+                }
             }),
             queued: load.depth,
             capacity: load.capacity,

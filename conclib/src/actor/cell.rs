@@ -11,6 +11,7 @@ use crate::actor::host::HostLink;
 use crate::actor::links::Links;
 use crate::actor::listing::{ListingSlot, NameKind};
 use crate::actor::stats::Stats;
+use crate::actor::supervision::RestartBudget;
 use crate::actor::type_counters::{TypeCounter, TypeNumber};
 use crate::actor::{Handler, Handlers};
 use crate::deadlock::ActorId;
@@ -64,6 +65,8 @@ pub(crate) struct Extras {
     /// The system of an actor on demand, in which the next one takes its place.
     system: Option<HostLink>,
     options: SpawnOptions,
+    /// The bound of restarts, unless it is the default one. Boxed, since few actors have it.
+    budget: Option<Box<RestartBudget>>,
     /// The place of the name in a fleet, once the system is in one.
     listing: OnceLock<Arc<ListingSlot>>,
 }
@@ -83,8 +86,15 @@ impl Extras {
         }
     }
 
+    /// Notes the bound of restarts.
+    pub(crate) fn with_budget(mut self, budget: Option<RestartBudget>) -> Self {
+        let other = budget.filter(|budget| *budget != RestartBudget::DEFAULT);
+        self.budget = other.map(Box::new);
+        self
+    }
+
     fn are_needed(&self) -> bool {
-        self.parent.is_some() || self.options != SpawnOptions::default()
+        self.parent.is_some() || self.options != SpawnOptions::default() || self.budget.is_some()
     }
 }
 
@@ -214,6 +224,11 @@ impl<A: Handlers> ActorCell<A> {
     pub(crate) fn options(&self) -> SpawnOptions {
         let extras = self.extras();
         extras.map_or_else(SpawnOptions::default, |extras| extras.options)
+    }
+
+    /// The bound of restarts, if it is not the default one.
+    pub(super) fn budget(&self) -> Option<RestartBudget> {
+        self.extras()?.budget.as_deref().copied()
     }
 
     /// The way in which other processes find the actor by its name.

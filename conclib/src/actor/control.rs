@@ -1,5 +1,6 @@
 //! The control word: signals to an actor's task that bypass its mailbox.
 
+use crate::actor::supervision::Supervision;
 use crate::stop_reason::StopReason;
 use crate::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
@@ -41,6 +42,8 @@ pub(crate) struct Control {
     signals: AtomicU8,
     /// The first [`StopCause`], or 0 if no stop was requested.
     cause: AtomicU8,
+    /// A [`Supervision`], set once. Here, where it takes no memory.
+    supervision: AtomicU8,
     /// Changes whenever the cancel flags that were made before are to be set.
     cancel_epoch: AtomicU32,
 }
@@ -65,6 +68,15 @@ impl Control {
         let _ = self
             .cause
             .compare_exchange(0, cause as u8, Ordering::AcqRel, Ordering::Relaxed);
+    }
+
+    /// Notes the effect of a failure, for those who look.
+    pub(crate) fn note_supervision(&self, supervision: Supervision) {
+        self.supervision.store(supervision as u8, Ordering::Relaxed);
+    }
+
+    pub(super) fn supervision(&self) -> Supervision {
+        Supervision::from_number(self.supervision.load(Ordering::Relaxed))
     }
 
     /// True once a stop was requested.

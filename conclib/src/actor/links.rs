@@ -336,9 +336,9 @@ impl Links {
             .map_or_else(T::default, |tables| access(tables))
     }
 
-    #[cfg(test)]
-    pub(super) fn watchers(&self) -> usize {
-        self.with_tables(|tables| tables.watchers.len())
+    /// The watchers, by their identities.
+    pub(super) fn watchers(&self) -> Vec<ActorId> {
+        self.with_tables(|tables| tables.watchers.iter().map(|watcher| watcher.id).collect())
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Box<LinkTables>>> {

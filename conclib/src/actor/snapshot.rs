@@ -125,6 +125,9 @@ pub struct ActorSnapshot {
 pub struct RunningHandler {
     /// The name of the method.
     pub name: Cow<'static, str>,
+    /// The name of its message; `None` for a handler of many names.
+    #[serde(default)]
+    pub message: Option<Cow<'static, str>>,
     /// The time since the handler began, exact to a few milliseconds, or slightly more.
     pub elapsed: Duration,
 }

@@ -16,6 +16,8 @@ pub(crate) use bus::{Bus, LocalBus};
 #[cfg(feature = "redis")]
 pub(crate) use credentials::Access;
 pub(crate) use env::format_duration;
+pub use operators::LogControl;
+pub(crate) use operators::{OperatorSettings, SharedLogControl};
 pub(crate) use url::RedisAddress;
 #[cfg(feature = "redis")]
 pub(crate) use url::{HostPort, Sentinels, ServerLocation};
@@ -30,6 +32,7 @@ mod credentials;
 mod durable;
 mod env;
 mod fleet;
+mod operators;
 mod url;
 
 /// The node of a config that names none.
@@ -52,6 +55,7 @@ const HOUR: Duration = Duration::from_secs(60 * 60);
 /// | `CONCLIB_NODE` | the actor system within the namespace | `main` |
 /// | `CONCLIB_FLEET` | `1` or `true`: many processes share the names of the namespace: see [`Config::fleet`] | `0` |
 /// | `CONCLIB_INSTANCE` | this process among those that may serve the node: see [`Config::instance`] | none |
+/// | `CONCLIB_ADMIN` | `1` or `true`: operators may act on this process: see [`Config::allow_admin`] | `0` |
 /// | `CONCLIB_TIMEOUT` | deadline of an ask, such as `500ms` or `5s` | `5s` |
 ///
 /// The bus in memory has no variable: see [`Config::memory`].
@@ -99,6 +103,8 @@ pub struct Config {
     pub(crate) max_stream_len: u64,
     /// Clients receive the cause of an actor's failure.
     pub(crate) exposes_failures: bool,
+    /// The permissions of operators.
+    pub(crate) operators: OperatorSettings,
     /// Faults that are injected into a bus within this process.
     #[cfg(feature = "test-util")]
     pub(crate) faults: Option<Arc<dyn TransportLayer>>,
@@ -295,6 +301,7 @@ impl Config {
             result_ttl: HOUR,
             max_stream_len: 1_000_000,
             exposes_failures: false,
+            operators: OperatorSettings::default(),
             #[cfg(feature = "test-util")]
             faults: None,
             invalid: None,
@@ -343,7 +350,8 @@ impl fmt::Debug for Config {
             .field("retry_backoff", &self.retry_backoff)
             .field("max_deliveries", &self.max_deliveries)
             .field("result_ttl", &self.result_ttl)
-            .field("max_stream_len", &self.max_stream_len);
+            .field("max_stream_len", &self.max_stream_len)
+            .field("operators", &self.operators);
         #[cfg(feature = "test-util")]
         out.field("faults", &self.faults);
         out.finish_non_exhaustive()

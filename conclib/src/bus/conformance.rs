@@ -8,6 +8,7 @@ mod leases;
 mod names;
 #[cfg(feature = "redis")]
 mod on_redis;
+mod operators;
 #[cfg(feature = "redis")]
 mod redis_server;
 mod replies;
@@ -28,7 +29,7 @@ use crate::bus::keys::Keys;
 use crate::bus::open::{self, ConnectError, open_server};
 use crate::bus::transport::{
     Acquired, ClientTransport, Copies, Enqueued, Epoch, FormerTerm, Frame, LEASE, LeaseClaim,
-    LeaseGrant, LeaseHolder, LeaseRecord, Popped, ReplySink, ServerTime, ServerTransport,
+    LeaseGrant, LeaseHolder, LeaseRecord, Lists, Popped, ReplySink, ServerTime, ServerTransport,
     TransportError,
 };
 use crate::reply::remote::ClientId;
@@ -133,6 +134,11 @@ for_each_bus! {
         pop_times_out_empty
         pops_take_turns
         closed_server_refuses_calls
+    }
+    operators {
+        lists_of_operators_come_before_the_inbox
+        waiting_pop_hears_of_an_operator
+        operator_sees_the_lease
     }
     replies {
         publish_counts_its_receivers
@@ -317,7 +323,7 @@ async fn pop_within(
     count: u32,
     block: Duration,
 ) -> Result<Vec<Bytes>, TransportError> {
-    let popped = server.pop(epoch, count, block).await?;
+    let popped = server.pop(epoch, Lists::All, count, block).await?;
     Ok(popped.frames)
 }
 

@@ -14,14 +14,18 @@ use fastrand::Rng;
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::bus::config::{Bus, Config, TransportLayer};
-use crate::bus::transport::{ClientTransport, ReplySink, ServerTransport, TransportError};
+use crate::bus::transport::{
+    ClientTransport, OperatorTransport, ReplySink, ServerTransport, TransportError,
+};
 use crate::reply::remote::ClientId;
 use client::FaultyClient;
+use operator::FaultyOperator;
 use server::FaultyServer;
 
 mod client;
 mod delay_queue;
 mod fleet;
+mod operator;
 mod server;
 mod stream;
 
@@ -275,6 +279,11 @@ impl TransportLayer for Faults {
         open: &dyn Fn(Arc<dyn ReplySink>) -> Arc<dyn ClientTransport>,
     ) -> Arc<dyn ClientTransport> {
         Arc::new(FaultyClient::new(open, self, client, replies))
+    }
+
+    fn operator(&self, inner: Arc<dyn OperatorTransport>) -> Arc<dyn OperatorTransport> {
+        let faults = self.clone();
+        Arc::new(FaultyOperator { inner, faults })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::bus::transport::Epoch;
+use crate::bus::transport::{Epoch, Right};
 use crate::reply::remote::ClientId;
 
 /// The key and channel names of one node in its namespace; the braces keep a node's keys in one
@@ -68,6 +68,24 @@ impl Keys {
         self.of_node("inbox:*")
     }
 
+    /// The list beside the inbox for requests with a right. No pattern of a client's rules matches it.
+    pub(crate) fn operator_list(&self, right: Right, epoch: Epoch) -> String {
+        let name = list_name(right);
+        format!("{}:{{n:{}}}:{name}:{}", self.namespace, self.node, epoch.0)
+    }
+
+    /// The pattern of all these lists of a right, for access rules.
+    pub(crate) fn operator_lists(&self, right: Right) -> String {
+        self.of_node(&format!("{}:*", list_name(right)))
+    }
+
+    /// The inbox of an epoch, and the lists beside it.
+    pub(crate) fn lists(&self, epoch: Epoch) -> [String; 3] {
+        let [admin, inspect] =
+            [Right::Admin, Right::Inspect].map(|right| self.operator_list(right, epoch));
+        [self.inbox(epoch), admin, inspect]
+    }
+
     /// The stream of durable messages.
     pub(crate) fn durable(&self) -> String {
         self.of_node("durable")
@@ -126,5 +144,12 @@ impl Keys {
     /// The pattern of every client's reply channel, for access rules.
     pub(crate) fn replies(&self) -> String {
         format!("{}:{{c:*}}:reply", self.namespace)
+    }
+}
+
+fn list_name(right: Right) -> &'static str {
+    match right {
+        Right::Inspect => "inspect",
+        Right::Admin => "admin",
     }
 }

@@ -16,7 +16,8 @@ use crate::bus::keys::Keys;
 use crate::bus::transport::monitor::BusView;
 use crate::bus::transport::stream::DeadLetterStore;
 use crate::bus::transport::{
-    ClientTransport, Epoch, LeaseRecord, ReplySink, ServerTime, ServerTransport, TransportError,
+    ClientTransport, Epoch, LeaseRecord, OperatorTransport, ReplySink, ServerTime, ServerTransport,
+    TransportError,
 };
 use crate::reply::remote::ClientId;
 use client::MemoryClient;
@@ -24,6 +25,7 @@ use dead_letters::MemoryDeadLetters;
 use fleet::Fleet;
 use inbox::Inbox;
 use monitor::MemoryView;
+use operator::MemoryOperator;
 use server::MemoryServer;
 
 mod client;
@@ -31,6 +33,7 @@ mod dead_letters;
 mod fleet;
 mod inbox;
 mod monitor;
+mod operator;
 mod result_cache;
 mod server;
 mod stream;
@@ -147,6 +150,17 @@ impl LocalBus for MemoryBus {
     ) -> Arc<dyn ClientTransport> {
         let subscriber = Subscriber { sink, map_changes };
         Arc::new(MemoryClient::new(self, keys, client, subscriber))
+    }
+
+    fn operator(
+        self: Arc<Self>,
+        keys: Keys,
+        client: ClientId,
+        sink: Arc<dyn ReplySink>,
+    ) -> Arc<dyn OperatorTransport> {
+        let map_changes = None;
+        let subscriber = Subscriber { sink, map_changes };
+        Arc::new(MemoryOperator::new(self, keys, client, subscriber))
     }
 
     fn dead_letters(self: Arc<Self>, keys: Keys) -> Arc<dyn DeadLetterStore> {

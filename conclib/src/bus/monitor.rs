@@ -14,9 +14,7 @@ use crate::bus::transport::stream::EntryId;
 use crate::bus::transport::{Epoch, ServerTime, TransportError};
 
 pub use server_status::ServerStatus;
-pub use status::{
-    DeadLetterStatus, DurableStatus, LeaseStatus, MemberState, MemberStatus, RoundTrip,
-};
+pub use status::{DeadLetterStatus, DurableStatus, LeaseStatus, MemberEntry, RoundTrip};
 pub use stored::{ListDurable, StoredMessage};
 
 mod server_status;
@@ -190,9 +188,9 @@ impl BusMonitor {
     /// # Errors
     ///
     /// [`MonitorError`]: the user needs `+hgetall` for the map of the fleet.
-    pub async fn members(&self) -> Result<Vec<MemberStatus>, MonitorError> {
+    pub async fn members(&self) -> Result<Vec<MemberEntry>, MonitorError> {
         let members = self.view.members().await?;
-        Ok(members.into_iter().map(MemberStatus::from).collect())
+        Ok(members.into_iter().map(MemberEntry::from).collect())
     }
 }
 

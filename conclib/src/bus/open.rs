@@ -8,7 +8,7 @@ use crate::bus::link::health::Health;
 use crate::bus::redis;
 use crate::bus::transport::monitor::BusView;
 use crate::bus::transport::stream::DeadLetterStore;
-use crate::bus::transport::{ClientTransport, ReplySink, ServerTransport};
+use crate::bus::transport::{ClientTransport, OperatorTransport, ReplySink, ServerTransport};
 use crate::reply::remote::ClientId;
 
 /// Checks that a config can lead to a bus.
@@ -82,6 +82,33 @@ pub(crate) async fn open_client(
             let client =
                 redis::RedisClient::connect(address, config, client, replies, health).await?;
             Ok(Arc::new(client))
+        }
+        #[cfg(not(feature = "redis"))]
+        Bus::Redis(_) => Err(without_redis().into()),
+    }
+}
+
+/// Opens an operator's end of the configured bus. The answers go to `answers` until it is closed: when this
+/// returns, the subscription is confirmed.
+pub(crate) async fn open_operator(
+    config: &Config,
+    client: ClientId,
+    answers: Arc<dyn ReplySink>,
+) -> Result<Arc<dyn OperatorTransport>, ConnectError> {
+    config.check()?;
+    match &config.bus {
+        Bus::Local(bus) => {
+            let operator = bus.clone().operator(config.keys(), client, answers);
+            #[cfg(feature = "test-util")]
+            if let Some(faults) = &config.faults {
+                return Ok(faults.operator(operator));
+            }
+            Ok(operator)
+        }
+        #[cfg(feature = "redis")]
+        Bus::Redis(address) => {
+            let operator = redis::RedisOperator::connect(address, config, client, answers).await?;
+            Ok(Arc::new(operator))
         }
         #[cfg(not(feature = "redis"))]
         Bus::Redis(_) => Err(without_redis().into()),

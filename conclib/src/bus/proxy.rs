@@ -12,6 +12,7 @@ use crate::bus::config::{Config, ConfigError};
 use crate::bus::durable::consumer::consume;
 use crate::bus::durable::dead_letters::DeadLetters;
 use crate::bus::fleet::{self, Membership};
+use crate::bus::inspect::member::answer_operators;
 use crate::bus::link::health::{ConnectionState, Health};
 use crate::bus::open::{ConnectError, open_server};
 use crate::bus::server::counters::ProxyStats;
@@ -136,7 +137,10 @@ pub(crate) async fn begin(
         let member = be_member(shared.clone(), fleet.clone(), core.clone());
         (fleet, AbortOnDropHandle::new(tokio::spawn(member)))
     });
-    let leave = async {
+    let operators = answer_operators(shared.clone(), Arc::downgrade(core));
+    let operators = AbortOnDropHandle::new(tokio::spawn(operators));
+    let leave = async move {
+        let _operators = operators; // answered until the end
         if let Some((fleet, member)) = fleet {
             fleet.leave();
             drop(member.await);

@@ -6,7 +6,7 @@
 //!   `tls`: the certificates of both
 //! - [`start_check`]: proves at the start what each end may do
 //! - [`lease`]: the value of a lease's key, and the scripts around it
-//! - [`server`] with [`pops`] and [`known_epochs`], [`client`]: the two ends
+//! - [`server`] with [`pops`] and [`known_epochs`], [`client`]: the two ends; [`operator`]: those who inspect
 //! - [`stream`], [`dead_letters`]: durable messages
 //! - [`monitor`]: all of it as a tool sees it
 //! - [`fleet`]: the map of a fleet
@@ -20,6 +20,7 @@ mod known_epochs;
 mod lease;
 mod library;
 mod monitor;
+mod operator;
 mod pops;
 mod replicas;
 mod resp;
@@ -33,6 +34,7 @@ mod tls;
 pub(crate) use client::RedisClient;
 pub(crate) use dead_letters::RedisDeadLetters;
 pub(crate) use monitor::RedisView;
+pub(crate) use operator::RedisOperator;
 pub(crate) use server::RedisServer;
 
 use std::time::Duration;

@@ -23,7 +23,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::{SetOnce, watch};
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -45,6 +45,7 @@ pub(crate) use end::EndGuard;
 pub use end::ProxyEnd;
 use fence::Fence;
 use former::FormerHolder;
+use operator::OperatorQueue;
 use publisher::ReplyPublisher;
 use term::{LeaseTerm, TermEnd};
 use tracker::RequestTracker;
@@ -57,6 +58,7 @@ mod end;
 pub(crate) mod fence;
 mod former;
 mod held_requests;
+pub(crate) mod operator;
 pub(crate) mod publisher;
 pub(crate) mod receiver;
 mod renewer;
@@ -146,6 +148,8 @@ pub(crate) struct ProxyShared {
     /// Total size of the requests that wait in mailboxes, in bytes.
     undelivered: Arc<AtomicUsize>,
     pub(crate) counters: Arc<ProxyCounters>,
+    /// Requests of those who inspect and operate the process.
+    pub(crate) operators: OperatorQueue,
     /// Anomalies of all terms.
     pub(crate) log: LogOnce,
     /// Another system serves the node: requests that no handler has begun are refused, those of all
@@ -215,6 +219,7 @@ impl ProxyShared {
             clock: ServerClock::default(),
             undelivered: Arc::default(),
             counters: Arc::default(),
+            operators: OperatorQueue::default(),
             log: LogOnce::default(),
             is_revoked: Arc::default(),
             taken: Mutex::default(),
@@ -339,6 +344,14 @@ impl ProxyShared {
         let current = self.current_term.borrow();
         let held = current.as_ref().filter(|term| term.fence.is_held());
         held.map(|term| term.epoch)
+    }
+
+    /// The time until the lease expires if it is not renewed; `None` while there is none.
+    pub(crate) fn lease_left(&self) -> Option<Duration> {
+        let current = self.current_term.borrow();
+        let held = current.as_ref().filter(|term| term.fence.is_held())?;
+        let end = held.fence.lease_end();
+        Some(end.saturating_duration_since(Instant::now()))
     }
 
     /// True while the system has the lease, and its actors can be asked.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 pub(crate) use client::{ClientTransport, Copies, Enqueued, ReplySink};
 pub(crate) use frame::{Frame, Parts};
+pub(crate) use operator::{Lists, OperatorFrames, OperatorTransport, Right};
 pub(crate) use server::{
     Acquired, CutFrame, FormerTerm, LeaseClaim, LeaseGrant, LeaseHolder, Popped, ServerTransport,
 };
@@ -15,6 +16,7 @@ mod client;
 pub(crate) mod fleet;
 mod frame;
 pub(crate) mod monitor;
+mod operator;
 mod server;
 pub(crate) mod stream;
 

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::SystemTime;
 
 use parking_lot::Mutex;
@@ -20,6 +20,9 @@ const MAX_KEPT: usize = 256;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct FailureRecord {
+    /// The number of the failure among those of its system, from 0 on.
+    #[serde(default)]
+    pub number: u64,
     /// The time of the failure.
     pub at: SystemTime,
     /// The URN of the actor.
@@ -44,6 +47,7 @@ pub struct FailureRecord {
 impl FailureRecord {
     fn new(event: &FailureEvent) -> Self {
         Self {
+            number: 0, // given when it is added
             at: SystemTime::now(),
             urn: event.urn.clone(),
             actor_type: event.actor_type.into(),
@@ -61,14 +65,17 @@ impl FailureRecord {
 #[derive(Default)]
 pub(super) struct FailureLog {
     records: Mutex<VecDeque<FailureRecord>>,
+    /// The number of the next record. Changes under the lock.
+    next: AtomicU64,
     /// The number of records that do not say yet if the actor has started again: read at the end of each actor.
     undecided: AtomicUsize,
 }
 
 impl FailureLog {
     pub(super) fn add(&self, event: &FailureEvent) {
-        let record = FailureRecord::new(event);
+        let mut record = FailureRecord::new(event);
         let mut records = self.records.lock();
+        record.number = self.next.fetch_add(1, Ordering::Relaxed);
         let oldest = if records.len() < MAX_KEPT {
             None
         } else {

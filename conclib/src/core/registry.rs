@@ -131,6 +131,12 @@ impl Registry {
         actor.map(|entry| entry.key().0.clone())
     }
 
+    /// Finds the actor with this URN, and starts none.
+    #[cfg(feature = "bus")]
+    pub(crate) fn existing(&self, urn: &str) -> Option<Arc<dyn AnyActor>> {
+        self.get(urn)
+    }
+
     /// Finds the actor with this URN, or starts it if it is on demand, for lookups within the process.
     ///
     /// # Errors

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::warn;
 
+use crate::actor::supervision::{RestartBudget, Supervision};
 use crate::actor::{Actor, IntoActor};
 use crate::error::Failure;
 use crate::stop_reason::StopReason;
@@ -24,6 +25,7 @@ pub(crate) mod sealed {
     use super::Future;
     use super::StopReason;
     use super::Urn;
+    use super::{RestartBudget, Supervision};
 
     /// See [`Lifecycle`](super::Lifecycle).
     pub trait StateSource<A: Actor>: Send + 'static {
@@ -35,6 +37,16 @@ pub(crate) mod sealed {
 
         /// The actor's place in the order of spawning; `None` for the next one.
         fn place(&self) -> Option<u64> {
+            None
+        }
+
+        /// The effect of a failure, for those who look.
+        fn supervision(&self) -> Supervision {
+            Supervision::Unsupervised
+        }
+
+        /// The bound of restarts, for those who look; `None` if the actor has none of its own.
+        fn budget(&self) -> Option<RestartBudget> {
             None
         }
 
@@ -112,6 +124,14 @@ where
 {
     const RUNS_ONCE: bool = false;
 
+    fn supervision(&self) -> Supervision {
+        self.restart.shown()
+    }
+
+    fn budget(&self) -> Option<RestartBudget> {
+        Some(self.budget.shown())
+    }
+
     // Not an `async fn`: the factory's output need not be `Send` by itself.
     fn make(&mut self) -> impl Future<Output = Result<Option<A>, Failure>> + Send {
         let making = (self.factory)();
@@ -147,6 +167,10 @@ impl<F> Supervised<F> {
         urn: &Urn,
         end: StopReason,
     ) -> Result<(), StopReason> {
+        if matches!(end, StopReason::Restarted) {
+            tokio::task::yield_now().await;
+            return Ok(()); // by an operator, whatever the policy says; it takes none of the budget
+        }
         if !self.restart.follows(&end) {
             self.restart.log_last_failure(urn, &end);
             return Err(end);

@@ -6,6 +6,7 @@ use std::future::Future;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+use crate::actor::supervision::Supervision;
 use crate::actor::{Actor, IntoActor};
 use crate::error::Failure;
 use crate::stop_reason::StopReason;
@@ -60,6 +61,10 @@ where
     Fut: Future<Output: IntoActor<Actor = A>> + Send + 'static,
 {
     const RUNS_ONCE: bool = false;
+
+    fn supervision(&self) -> Supervision {
+        Supervision::Group
+    }
 
     fn make(&mut self) -> impl Future<Output = Result<Option<A>, Failure>> + Send {
         let making = (self.factory)();

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::actor::any::ActorLoad;
 use crate::actor::stats::Phase;
 use crate::actor::type_counters::{HandlerCounter, TypeCounter, TypeCounters};
+use crate::core::SystemCore;
 use crate::error::AskErrorKind;
 use crate::stop_reason::StopKind;
 use crate::system::ActorSystem;
@@ -181,6 +182,42 @@ impl ActorTypeMetrics {
     }
 }
 
+impl SystemMetrics {
+    /// Reads the counters of a system.
+    pub(crate) fn read(core: &SystemCore) -> Self {
+        let types = core.types();
+        // Before the living actors: one that ends meanwhile is missing, and not counted twice.
+        let mut all: HashMap<_, _> = types
+            .iter()
+            .map(|counters| (counters.number(), ActorTypeMetrics::new(counters)))
+            .collect();
+        for actor in core.registry.newest_first() {
+            let load = actor.load();
+            if let Some(of_type) = all.get_mut(&load.actor_type) {
+                of_type.add(&load);
+            }
+        }
+        for counters in &types {
+            if let Some(of_type) = all.get_mut(&counters.number()) {
+                of_type.handled = counters.report_handled(of_type.handled);
+            }
+        }
+        let mut types: Vec<_> = all.into_values().collect();
+        types.sort_unstable_by(|a, b| a.actor_type.cmp(&b.actor_type));
+        Self { types }
+    }
+
+    /// The counts of the handlers of the actor type with this name.
+    #[cfg(feature = "bus")]
+    pub(crate) fn handlers_of(core: &SystemCore, actor_type: &str) -> Vec<HandlerCount> {
+        let types = core.types();
+        let counters = types.iter().find(|counters| counters.name == actor_type);
+        counters.map_or_else(Vec::new, |counters| {
+            ActorTypeMetrics::new(counters).handlers
+        })
+    }
+}
+
 impl ActorSystem {
     /// The counters of the system's actors, by type: what they have handled, the messages that were lost or
     /// refused, and the state of their mailboxes now.
@@ -214,26 +251,6 @@ impl ActorSystem {
     /// # Ok(()) }
     /// ```
     pub fn metrics(&self) -> SystemMetrics {
-        let core = self.core();
-        let types = core.types();
-        // Before the living actors: one that ends meanwhile is missing, and not counted twice.
-        let mut all: HashMap<_, _> = types
-            .iter()
-            .map(|counters| (counters.number(), ActorTypeMetrics::new(counters)))
-            .collect();
-        for actor in core.registry.newest_first() {
-            let load = actor.load();
-            if let Some(of_type) = all.get_mut(&load.actor_type) {
-                of_type.add(&load);
-            }
-        }
-        for counters in &types {
-            if let Some(of_type) = all.get_mut(&counters.number()) {
-                of_type.handled = counters.report_handled(of_type.handled);
-            }
-        }
-        let mut types: Vec<_> = all.into_values().collect();
-        types.sort_unstable_by(|a, b| a.actor_type.cmp(&b.actor_type));
-        SystemMetrics { types }
+        SystemMetrics::read(self.core())
     }
 }

@@ -52,7 +52,7 @@ pub struct Shutdown {
 }
 
 impl Shutdown {
-    pub(super) fn new(core: Arc<SystemCore>) -> Self {
+    pub(crate) fn new(core: Arc<SystemCore>) -> Self {
         Self {
             core,
             timeout: DEFAULT_TIMEOUT,

@@ -294,16 +294,24 @@ impl<A: Actor, S> Spawn<A, S> {
         Ok(self.begin(actor, source)?.0)
     }
 
-    fn make_cell(&self, system: &ActorSystem, name: ActorName, place: Option<u64>) -> ActorCell<A> {
+    fn make_cell(&self, system: &ActorSystem, name: ActorName, source: &S) -> ActorCell<A>
+    where
+        S: Lifecycle<A>,
+    {
         let is_on_demand = self.kind.lifetime == Lifetime::OnDemand;
         let extras = Extras::new(
             self.parent.as_ref().map(Arc::downgrade),
             self.kind,
             is_on_demand.then(|| system.link().host().clone()),
         );
-        let sequence = place.unwrap_or_else(|| system.core().next_sequence());
+        let extras = extras.with_budget(source.budget());
+        let sequence = source
+            .place()
+            .unwrap_or_else(|| system.core().next_sequence());
         let actor_type = system.core().type_number::<A>();
-        ActorCell::new(name, sequence, self.mailbox, actor_type, extras)
+        let cell = ActorCell::new(name, sequence, self.mailbox, actor_type, extras);
+        cell.control.note_supervision(source.supervision());
+        cell
     }
 
     /// Tells the system of an actor that other processes may look for, or that ticks in each of them.
@@ -341,7 +349,7 @@ impl<A: Actor, S> Spawn<A, S> {
         let generate = || ActorName::generate(core.process());
         let name = urn.map_or_else(generate, ActorName::Given);
         let at_once = S::RUNS_ONCE && A::STARTS_AT_ONCE && has_no_ticks::<A>();
-        let cell = Arc::new(self.make_cell(system, name, place));
+        let cell = Arc::new(self.make_cell(system, name, &source));
         // Made before the actor is in the registry: otherwise a reference from a lookup, dropped
         // before this one is made, would count as the last and stop the actor.
         let reference = ActorRef::new(cell.clone());

@@ -64,7 +64,7 @@ impl Locked {
     }
 
     /// Checks that no command was refused but `INFO`, which the Redis library tries on each connection.
-    async fn saw_no_refusal(&self) {
+    pub(crate) async fn saw_no_refusal(&self) {
         let log = self.admin.says("ACL LOG 128").await;
         let after = |label: &str| -> Vec<String> {
             let mut lines = log.lines();

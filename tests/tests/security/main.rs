@@ -4,6 +4,7 @@
 mod acl;
 mod certificates;
 mod files;
+mod operators;
 mod raw;
 mod start;
 mod tls;

@@ -2,6 +2,7 @@
 
 use crate::bus::config::Config;
 use crate::bus::keys::Keys;
+use crate::bus::transport::Right;
 
 /// The role that a Redis user is for: see [`Config::acl`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -11,9 +12,15 @@ pub enum Role {
     Proxy,
     /// A process that asks actors: `ProxyClient`.
     Client,
+    /// A tool that shows the state of actor processes: [`Inspector`](crate::inspect::Inspector). It sees names and
+    /// numbers, no contents of messages, and changes nothing.
+    Observer,
+    /// A tool that also acts on actor processes that [allow](Config::allow_admin) it, and reads, replays and deletes
+    /// dead letters.
+    Operator,
 }
 
-/// Rules of both roles. They first revoke earlier grants, so that applying them twice adds nothing; then
+/// Rules of all roles. They first revoke earlier grants, so that applying them twice adds nothing; then
 /// they allow what every connection needs: logging in, its name, and heartbeats.
 const BASIC: &str = "-@all resetkeys resetchannels clearselectors \
                      +hello +ping +client|setname +client|id";
@@ -45,6 +52,10 @@ impl Config {
             (Role::Client, false) => client(&keys),
             (Role::Proxy, true) => member(&keys),
             (Role::Client, true) => fleet_client(&keys),
+            (Role::Observer, false) => observer(&keys),
+            (Role::Observer, true) => format!("{} {}", observer(&keys.of("*")), map_reader(&keys)),
+            (Role::Operator, false) => operator(&keys),
+            (Role::Operator, true) => format!("{} {}", operator(&keys.of("*")), map_reader(&keys)),
         };
         let database = if self.database() == 0 { "" } else { " +select" };
         format!("{BASIC}{database} {rules}")
@@ -65,12 +76,44 @@ fn client(keys: &Keys) -> String {
     )
 }
 
+/// An observer appends to the lists of inspections, receives answers on its own channel, and reads the lease and the
+/// lengths of lists and streams: no command reads the contents of a message.
+fn observer(keys: &Keys) -> String {
+    let (lease, replies) = (keys.lease(), keys.replies());
+    let lists = keys.operator_lists(Right::Inspect);
+    let (inboxes, delayed) = (keys.inboxes(), keys.delayed());
+    let (durable, dead) = (keys.durable(), keys.dead_letters());
+    format!(
+        "+time +info +subscribe +unsubscribe &{replies} (+get %R~{lease}) \
+         (+rpush +pexpire %W~{lists}) (+llen %R~{inboxes}) (+xlen %R~{durable} %R~{dead}) \
+         (+zcard %R~{delayed})"
+    )
+}
+
+/// An operator also appends to the lists of actions, sees durable messages, and replays and deletes dead letters.
+fn operator(keys: &Keys) -> String {
+    let lists = keys.operator_lists(Right::Admin);
+    let (durable, dead) = (keys.durable(), keys.dead_letters());
+    format!(
+        "{} (+rpush +pexpire %W~{lists}) (+xrange +xpending +xinfo|consumers %R~{durable}) \
+         (+xadd %W~{durable}) (+xrange +xdel ~{dead})",
+        observer(keys)
+    )
+}
+
+/// The part of the map of a fleet that says which members there are.
+fn map_reader(keys: &Keys) -> String {
+    format!("(+hget +hgetall %R~{})", keys.fleet())
+}
+
 /// A proxy owns the keys of its node, and publishes on every client's channel.
 fn proxy(keys: &Keys) -> String {
     let patterns = [
         keys.lease(),
         keys.last_epoch(),
         keys.inboxes(),
+        keys.operator_lists(Right::Inspect),
+        keys.operator_lists(Right::Admin),
         keys.durable(),
         keys.delayed(),
         keys.dead_letters(),
@@ -113,6 +156,8 @@ fn fleet_client(keys: &Keys) -> String {
 mod tests {
     use super::*;
 
+    const ALL: [Role; 4] = [Role::Proxy, Role::Client, Role::Observer, Role::Operator];
+
     /// The patterns of keys and channels.
     fn patterns(rules: &str) -> Vec<&str> {
         let rules = rules.split([' ', '(', ')']);
@@ -124,7 +169,7 @@ mod tests {
     fn rules_are_for_one_node_of_one_namespace() {
         let config = Config::new("redis://localhost").unwrap();
         let config = config.namespace("a.b:c-d_e").node("eu:1");
-        for role in [Role::Proxy, Role::Client] {
+        for role in ALL {
             let rules = config.acl(role);
             assert!(!rules.contains("+select"));
             for pattern in patterns(&rules) {
@@ -146,7 +191,7 @@ mod tests {
     fn rules_of_a_fleet_are_for_all_nodes_of_one_namespace() {
         let config = Config::new("redis://localhost").unwrap();
         let config = config.namespace("a.b:c-d_e");
-        for role in [Role::Proxy, Role::Client] {
+        for role in ALL {
             let (alone, rules) = (config.acl(role), config.clone().fleet().acl(role));
             let alone = patterns(&alone);
             for pattern in patterns(&rules) {

@@ -7,7 +7,7 @@ use crate::bus::config::RedisAddress;
 use crate::bus::keys::Keys;
 use crate::bus::transport::monitor::BusView;
 use crate::bus::transport::stream::DeadLetterStore;
-use crate::bus::transport::{ClientTransport, ReplySink, ServerTransport};
+use crate::bus::transport::{ClientTransport, OperatorTransport, ReplySink, ServerTransport};
 use crate::reply::remote::ClientId;
 
 /// A configured bus.
@@ -33,6 +33,14 @@ pub(crate) trait LocalBus: Send + Sync {
         replies: Arc<dyn ReplySink>,
     ) -> Arc<dyn ClientTransport>;
 
+    /// Opens an operator's end; the answers go to `answers` until it is closed.
+    fn operator(
+        self: Arc<Self>,
+        keys: Keys,
+        client: ClientId,
+        answers: Arc<dyn ReplySink>,
+    ) -> Arc<dyn OperatorTransport>;
+
     /// The dead letters of a node.
     fn dead_letters(self: Arc<Self>, keys: Keys) -> Arc<dyn DeadLetterStore>;
 
@@ -55,4 +63,6 @@ pub(crate) trait TransportLayer: fmt::Debug + Send + Sync {
         replies: Arc<dyn ReplySink>,
         open: &dyn Fn(Arc<dyn ReplySink>) -> Arc<dyn ClientTransport>,
     ) -> Arc<dyn ClientTransport>;
+
+    fn operator(&self, inner: Arc<dyn OperatorTransport>) -> Arc<dyn OperatorTransport>;
 }

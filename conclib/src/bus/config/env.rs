@@ -14,7 +14,10 @@ use crate::time::duration::parse_duration;
 /// The name of this process: not for its children, which are other processes.
 const INSTANCE: &str = "CONCLIB_INSTANCE";
 
-/// The environment variables of [`Config::from_env`] with values, except [`INSTANCE`].
+/// The permission of operators to act: also for this process only.
+const ADMIN: &str = "CONCLIB_ADMIN";
+
+/// The environment variables of [`Config::from_env`] with values, except [`INSTANCE`] and [`ADMIN`].
 const VARIABLES: [&str; 5] = [
     "CONCLIB_REDIS_URL",
     "CONCLIB_NAMESPACE",
@@ -120,7 +123,7 @@ impl Config {
             (name, text)
         };
         let [url, namespace, node, fleet, timeout] = VARIABLES.map(&mut read);
-        let instance = read(INSTANCE);
+        let (instance, admin) = (read(INSTANCE), read(ADMIN));
         let address = match url.1.as_deref() {
             Some(text) => RedisAddress::parse(text),
             None => Ok(RedisAddress::local()),
@@ -149,6 +152,9 @@ impl Config {
         }
         if let (name, Some(value)) = fleet {
             config = config.read_fleet(name, &value);
+        }
+        if let (name, Some(value)) = admin {
+            config = config.read_admin(name, &value);
         }
         if let (name, Some(value)) = instance {
             config.check_name(name, &value);
@@ -193,7 +199,7 @@ fn unknown(names: impl Iterator<Item = String>) -> Vec<String> {
 
 /// The names of all variables.
 fn known() -> impl Iterator<Item = &'static str> {
-    let others = [INSTANCE, REDIS_SERVER];
+    let others = [INSTANCE, ADMIN, REDIS_SERVER];
     VARIABLES.into_iter().chain(PATH_VARIABLES).chain(others)
 }
 

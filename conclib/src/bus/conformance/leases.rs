@@ -46,14 +46,20 @@ pub(super) async fn lease_is_shown_to_clients_when_its_owner_serves(bus: &dyn Te
     assert_eq!(second.acquire(&claim()).await.unwrap(), held_by(holder, ""));
     assert!(first.renew(epoch, LEASE).await.unwrap().is_some());
     // A failover may have lost that it serves: clients are told so, and nothing is executed.
-    let popped = first.pop(epoch, 9, Duration::ZERO).await.unwrap();
+    let popped = first
+        .pop(epoch, Lists::All, 9, Duration::ZERO)
+        .await
+        .unwrap();
     assert_eq!((popped.frames, popped.owner), (batch(&["early"]), Ok(None)));
 
     assert_eq!(first.open(Epoch(epoch.0 + 1), &claim()).await, Ok(false));
     assert_eq!(second.open(epoch, &claim()).await, Ok(false));
     assert_eq!(first.open(epoch, &claim()).await, Ok(true));
     assert_eq!(client.lease().await.unwrap().0, Some(lease(epoch)));
-    let popped = first.pop(epoch, 9, Duration::ZERO).await.unwrap();
+    let popped = first
+        .pop(epoch, Lists::All, 9, Duration::ZERO)
+        .await
+        .unwrap();
     assert_eq!(popped.owner, Ok(Some(epoch)));
     assert!(first.renew(epoch, LEASE).await.unwrap().is_some());
     assert_eq!(first.release(epoch).await, Ok(true));
@@ -75,7 +81,10 @@ pub(super) async fn closed_lease_is_held_and_hidden_from_clients(bus: &dyn TestB
         Ok(Some(epoch)),
         "it is the owner's, whether it serves or not"
     );
-    let popped = first.pop(epoch, 9, Duration::ZERO).await.unwrap();
+    let popped = first
+        .pop(epoch, Lists::All, 9, Duration::ZERO)
+        .await
+        .unwrap();
     let in_order = batch(&["early", "wake", "late"]);
     assert_eq!((popped.frames, popped.owner), (in_order, Ok(None)));
 
@@ -114,7 +123,10 @@ pub(super) async fn younger_process_of_an_instance_takes_the_lease(bus: &dyn Tes
     let former = taken.former.unwrap();
     assert_eq!((former.epoch, former.is_own), (before, false));
     assert_eq!(older.renew(before, LEASE).await.unwrap(), None);
-    let popped = older.pop(before, 9, Duration::ZERO).await.unwrap();
+    let popped = older
+        .pop(before, Lists::All, 9, Duration::ZERO)
+        .await
+        .unwrap();
     assert_eq!(popped.owner, Ok(Some(taken.epoch)));
 
     // The older one never takes it back, nor does one that came before the younger.
@@ -282,36 +294,33 @@ pub(super) async fn pop_returns_the_owner_of_the_lease(bus: &dyn TestBus) {
     client.enqueue(epoch, frames(&["a"])).await.unwrap();
     let frames = batch(&["a"]);
     let owner = Ok(Some(epoch));
-    let popped = server.pop(epoch, 9, LONG).await;
+    let popped = server.pop(epoch, Lists::All, 9, LONG).await;
     assert_eq!(
         popped,
         Ok(Popped {
             frames,
-            cut: Vec::new(),
-            owner
+            ..Popped::nothing(owner)
         })
     );
     close(&*server, epoch, "wake").await.unwrap();
     let (frames, owner) = (batch(&["wake"]), Ok(None));
-    let popped = server.pop(epoch, 9, LONG).await;
+    let popped = server.pop(epoch, Lists::All, 9, LONG).await;
     assert_eq!(
         popped,
         Ok(Popped {
             frames,
-            cut: Vec::new(),
-            owner
+            ..Popped::nothing(owner)
         })
     );
     server.release(epoch).await.unwrap();
     let next = granted(&*server).await;
     let (frames, owner) = (Vec::new(), Ok(Some(next)));
-    let popped = server.pop(epoch, 9, Duration::ZERO).await;
+    let popped = server.pop(epoch, Lists::All, 9, Duration::ZERO).await;
     assert_eq!(
         popped,
         Ok(Popped {
             frames,
-            cut: Vec::new(),
-            owner
+            ..Popped::nothing(owner)
         })
     );
 }

@@ -1,6 +1,8 @@
 //! Failures that only a real Redis has.
 
 use super::*;
+use crate::bus::config::Role;
+use crate::bus::transport::Right;
 
 /// Time within which a failure must be known.
 const PROMPT: Duration = Duration::from_secs(1);
@@ -134,6 +136,63 @@ async fn redis_without_blmpop_is_supported() {
         redis.0.command(&["FLUSHALL"]);
     }
     requests::pop_times_out_empty(&redis).await;
+}
+
+#[tokio::test]
+async fn redis_without_blmpop_is_supported_for_operators() {
+    let redis = OnRedis(TestRedis::start(&["--rename-command", "BLMPOP", ""]));
+    operators::waiting_pop_hears_of_an_operator(&redis).await;
+}
+
+#[tokio::test]
+async fn lists_of_operators_are_deleted_with_their_inbox_or_expire() {
+    let redis = OnRedis(TestRedis::start(&[]));
+    let server = server(&redis).await;
+    let epoch = granted(&*server).await;
+    let keys = redis.config().keys();
+    let (sender, _answers) = channel(8);
+    let operator = open::open_operator(&redis.config(), id(9), Arc::new(sender)).await;
+    let operator = operator.unwrap();
+    let lists = [Right::Inspect, Right::Admin].map(|right| keys.operator_list(right, epoch));
+    for (right, list) in [Right::Inspect, Right::Admin].into_iter().zip(&lists) {
+        let sent = operator.send(&keys, epoch, right, frames(&["late"]));
+        sent.await.unwrap();
+        let left = redis.0.command(&["PTTL", list]);
+        let left: i64 = left.trim_start_matches(':').parse().unwrap();
+        assert!((1..=60_000).contains(&left), "{left}");
+    }
+    let next = granted(&*server).await;
+    server.renew(next, LEASE).await.unwrap();
+    for list in &lists {
+        assert_eq!(redis.0.command(&["EXISTS", list]), ":0");
+    }
+}
+
+#[tokio::test]
+async fn rules_of_an_earlier_version_suffice_to_serve() {
+    let redis = OnRedis(TestRedis::start(&[]));
+    let rules = redis.config().acl(Role::Proxy);
+    let before = rules
+        .split(' ')
+        .filter(|rule| !rule.contains(":inspect:") && !rule.contains(":admin:"));
+    let set = ["ACL", "SETUSER", "actors", "on", ">pw"];
+    let set: Vec<_> = set.into_iter().chain(before).collect();
+    assert_eq!(redis.0.command(&set), "+OK");
+    let config = redis.0.config_as("actors:pw@");
+    let server = open_server(&config, &Arc::default()).await.unwrap();
+    let (client, _replies) = client(&redis).await;
+    let mut epoch = granted(&*server).await;
+    for _ in 0..2 {
+        client.enqueue(epoch, frames(&["a"])).await.unwrap();
+        let popped = pop_within(&*server, epoch, 9, LONG).await.unwrap();
+        assert_eq!(popped, batch(&["a"]));
+        // Also what was left is deleted.
+        client.enqueue(epoch, frames(&["late"])).await.unwrap();
+        let inbox = redis.config().keys().inbox(epoch);
+        epoch = granted(&*server).await;
+        server.renew(epoch, LEASE).await.unwrap();
+        assert_eq!(redis.0.command(&["EXISTS", &inbox]), ":0");
+    }
 }
 
 #[tokio::test]

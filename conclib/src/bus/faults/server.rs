@@ -16,11 +16,12 @@ use crate::bus::faults::{Faults, check};
 use crate::bus::transport::fleet::FleetMap;
 use crate::bus::transport::stream::{DeadLetterStore, StreamConsumer};
 use crate::bus::transport::{
-    Acquired, Epoch, Frame, LeaseClaim, Popped, ServerTime, ServerTransport, TransportError,
+    Acquired, Epoch, Frame, LeaseClaim, Lists, Popped, ServerTime, ServerTransport, TransportError,
 };
 use crate::reply::remote::ClientId;
 
-/// The actor system's end. Requests meet their faults where they are popped.
+/// The actor system's end. Requests meet their faults where they are popped, those of operators only when the bus
+/// is cut.
 pub(super) struct FaultyServer {
     inner: Arc<dyn ServerTransport>,
     faults: Faults,
@@ -111,12 +112,13 @@ impl ServerTransport for FaultyServer {
     async fn pop(
         &self,
         epoch: Epoch,
+        lists: Lists,
         count: u32,
         block: Duration,
     ) -> Result<Popped, TransportError> {
         if epoch.0 != self.epoch.load(Ordering::Acquire) {
             check(&self.faults)?;
-            return self.inner.pop(epoch, count, block).await; // leftovers, to be refused
+            return self.inner.pop(epoch, lists, count, block).await; // leftovers, to be refused
         }
         let mut delayed = self.delayed.lock().await;
         let end = Instant::now() + block;
@@ -125,7 +127,13 @@ impl ServerTransport for FaultyServer {
             let now = self.update(&mut delayed)?;
             let until = delayed.next().map_or(end, |next| next.min(end));
             let wait = until.saturating_duration_since(now);
-            let Popped { frames, owner, .. } = self.inner.pop(epoch, count, wait).await?;
+            let popped = self.inner.pop(epoch, lists, count, wait).await?;
+            let Popped {
+                frames,
+                operator,
+                owner,
+                ..
+            } = popped;
             // A cut delays the frames that were popped before it.
             let updated = self.update(&mut delayed);
             let now = Instant::now();
@@ -134,11 +142,11 @@ impl ServerTransport for FaultyServer {
             }
             updated?;
             let frames = delayed.take(now, most);
-            if !frames.is_empty() || now >= end {
+            if !frames.is_empty() || operator.is_some() || now >= end {
                 return Ok(Popped {
                     frames,
-                    cut: Vec::new(),
-                    owner,
+                    operator,
+                    ..Popped::nothing(owner)
                 });
             }
         }

@@ -7,11 +7,15 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::bus::transport::Frame;
+use crate::bus::transport::{Frame, Lists, OperatorFrames, Right};
 
 /// Capacity of one inbox in bytes; a batch beyond it is refused, as Redis does when it is out of
 /// memory.
 pub(super) const MAX_INBOX_BYTES: usize = 256 * 1024 * 1024;
+
+/// Capacity of a list beside the inbox, in frames; one beyond it is refused. (Redis has no such bound, and needs none:
+/// each pop takes hundreds of frames.)
+const MAX_OPERATOR_FRAMES: usize = 4_096;
 
 /// The requests for one epoch.
 #[derive(Default)]
@@ -28,6 +32,16 @@ struct Queue {
     frames: VecDeque<Bytes>,
     /// Total size of the frames.
     bytes: usize,
+    /// The lists beside the inbox.
+    admin: VecDeque<Bytes>,
+    inspect: VecDeque<Bytes>,
+}
+
+/// Frames that were taken.
+#[derive(Default)]
+pub(super) struct TakenFrames {
+    pub(super) frames: Vec<Bytes>,
+    pub(super) operator: Option<OperatorFrames>,
 }
 
 impl Inbox {
@@ -50,6 +64,18 @@ impl Inbox {
         u64::try_from(self.queue.lock().frames.len()).unwrap_or(u64::MAX)
     }
 
+    /// Appends a frame to the list of a right; false if it is full.
+    pub(super) fn push_operator(&self, right: Right, frame: Frame) -> bool {
+        let mut queue = self.queue.lock();
+        let list = queue.list(right);
+        let has_room = list.len() < MAX_OPERATOR_FRAMES;
+        if has_room {
+            list.push_back(frame.into_bytes());
+            self.filled.notify_one();
+        }
+        has_room
+    }
+
     /// Removes frames; returns for each if it was there.
     pub(super) fn take_back(&self, frames: Vec<Frame>) -> Vec<bool> {
         let mut queue = self.queue.lock();
@@ -65,25 +91,50 @@ impl Inbox {
     }
 
     /// Takes up to `count` frames, waiting up to `block` for the first one.
-    pub(super) async fn pop(&self, count: usize, block: Duration) -> Vec<Bytes> {
+    pub(super) async fn pop(&self, lists: Lists, count: usize, block: Duration) -> TakenFrames {
         if block.is_zero() {
-            return self.take(count);
+            return TakenFrames {
+                frames: self.take(count),
+                operator: None,
+            };
         }
         let _turn = self.turn.lock().await;
         let wait = tokio::time::sleep(block);
         tokio::pin!(wait);
         loop {
             // A permit left behind by frames that were taken long ago costs one round here.
-            let taken = self.take(count);
-            if !taken.is_empty() {
-                return taken;
+            let operator = match lists {
+                Lists::All => self.take_operator(count),
+                Lists::Inbox => None,
+            };
+            let frames = match &operator {
+                None => self.take(count),
+                Some(_) => Vec::new(),
+            };
+            if !frames.is_empty() || operator.is_some() {
+                return TakenFrames { frames, operator };
             }
             tokio::select! {
                 biased;
                 () = self.filled.notified() => {}
-                () = &mut wait => return Vec::new(),
+                () = &mut wait => return TakenFrames::default(),
             }
         }
+    }
+
+    fn take_operator(&self, count: usize) -> Option<OperatorFrames> {
+        let mut queue = self.queue.lock();
+        [Right::Admin, Right::Inspect]
+            .into_iter()
+            .find_map(|right| {
+                let list = queue.list(right);
+                let count = count.min(list.len());
+                (count > 0).then(|| OperatorFrames {
+                    right,
+                    frames: list.drain(..count).collect(),
+                    cut: Vec::new(),
+                })
+            })
     }
 
     fn take(&self, count: usize) -> Vec<Bytes> {
@@ -96,5 +147,14 @@ impl Inbox {
             queue.frames.shrink_to(64);
         }
         taken
+    }
+}
+
+impl Queue {
+    fn list(&mut self, right: Right) -> &mut VecDeque<Bytes> {
+        match right {
+            Right::Admin => &mut self.admin,
+            Right::Inspect => &mut self.inspect,
+        }
     }
 }

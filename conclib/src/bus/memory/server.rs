@@ -11,13 +11,14 @@ use tokio::time::Instant;
 use crate::bus::keys::Keys;
 use crate::bus::memory::dead_letters::MemoryDeadLetters;
 use crate::bus::memory::fleet::MemoryFleet;
+use crate::bus::memory::inbox::TakenFrames;
 use crate::bus::memory::stream::MemoryConsumer;
 use crate::bus::memory::{HeldLease, MemoryBus, Node, Owner, check_open};
 use crate::bus::transport::fleet::FleetMap;
 use crate::bus::transport::stream::{DeadLetterStore, StreamConsumer};
 use crate::bus::transport::{
-    Acquired, Epoch, FormerTerm, Frame, LeaseClaim, LeaseGrant, LeaseHolder, LeaseRecord, Popped,
-    ServerTime, ServerTransport, TransportError,
+    Acquired, Epoch, FormerTerm, Frame, LeaseClaim, LeaseGrant, LeaseHolder, LeaseRecord, Lists,
+    Popped, ServerTime, ServerTransport, TransportError,
 };
 use crate::reply::remote::ClientId;
 
@@ -229,22 +230,23 @@ impl ServerTransport for MemoryServer {
     async fn pop(
         &self,
         epoch: Epoch,
+        lists: Lists,
         count: u32,
         block: Duration,
     ) -> Result<Popped, TransportError> {
         let count = usize::try_from(count.max(1)).unwrap_or(usize::MAX);
         let inbox = self.with_node(|node| node.inbox(epoch))?;
-        let frames = if let Some(inbox) = inbox {
-            inbox.pop(count, block).await
+        let TakenFrames { frames, operator } = if let Some(inbox) = inbox {
+            inbox.pop(lists, count, block).await
         } else {
             tokio::time::sleep(block).await;
-            Vec::new()
+            TakenFrames::default()
         };
         let owner = self.with_node(|node| Some(node.serving()?.epoch));
         Ok(Popped {
             frames,
-            cut: Vec::new(),
-            owner,
+            operator,
+            ..Popped::nothing(owner)
         })
     }
 

@@ -1,13 +1,13 @@
 //! The facts of a bus, as plain data.
 
-use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+use crate::bus::inspect::MemberStage;
 use crate::bus::monitor::time;
 use crate::bus::transport::ServerTime;
-use crate::bus::transport::fleet::{Member, MemberState as ProfileState};
+use crate::bus::transport::fleet::Member;
 use crate::bus::transport::monitor::LeaseFacts;
 use crate::urn::Urn;
 
@@ -93,60 +93,22 @@ pub struct DeadLetterStatus {
 /// A member of a fleet, as it is in the map.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
-pub struct MemberStatus {
+pub struct MemberEntry {
     /// Its node.
     pub node: String,
     /// The stage of its life.
-    pub state: MemberState,
+    pub stage: MemberStage,
     /// The time at which it joined, on the clock of the bus.
     pub joined: SystemTime,
     /// The names that it shares with other members.
     pub shared: Vec<Urn>,
 }
 
-/// The stage of a member's life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum MemberState {
-    /// It serves, and has names that it has not tried to list yet.
-    Listing,
-    /// It serves.
-    Serving,
-    /// It serves requests that still come, and stops.
-    Draining,
-    /// It has ended in good order.
-    Left,
-}
-
-impl MemberState {
-    /// The name of the state: `serving`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Listing => "listing",
-            Self::Serving => "serving",
-            Self::Draining => "draining",
-            Self::Left => "left",
-        }
-    }
-}
-
-impl fmt::Display for MemberState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-impl From<Member> for MemberStatus {
+impl From<Member> for MemberEntry {
     fn from(member: Member) -> Self {
         Self {
             node: member.profile.node,
-            state: match member.profile.state {
-                ProfileState::Listing => MemberState::Listing,
-                ProfileState::Serving => MemberState::Serving,
-                ProfileState::Draining => MemberState::Draining,
-                ProfileState::Left => MemberState::Left,
-            },
+            stage: member.profile.state.into(),
             joined: time(ServerTime(member.id.0)),
             shared: member.profile.shared,
         }

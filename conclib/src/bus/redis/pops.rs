@@ -1,17 +1,65 @@
-//! Pops from an inbox, on a connection of their own.
+//! Pops from an inbox and the lists beside it, on a connection of their own.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use crate::bus::keys::Keys;
 use crate::bus::redis::connection::Connection;
 use crate::bus::redis::lease;
 use crate::bus::redis::resp::{Driver, Link, RedisReply, ReplyTimeout};
-use crate::bus::transport::{CutFrame, Popped, TransportError};
+use crate::bus::transport::{
+    CutFrame, Epoch, Lists, OperatorFrames, Popped, Right, TransportError,
+};
 
 /// Time beyond its block after which a pop times out, and its connection is given up. A connection
 /// that is given up too early loses the frames that it had popped; one that is given up too late
 /// takes no requests meanwhile.
 const POP_GRACE: Duration = Duration::from_secs(4);
+
+/// Time after which a user that may pop the inbox alone tries the lists beside it again.
+const RIGHTS_RETRY: Duration = Duration::from_secs(60);
+
+/// The keys of the pops of one epoch.
+pub(super) struct PopKeys {
+    lease: String,
+    admin: String,
+    inspect: String,
+    inbox: String,
+}
+
+impl PopKeys {
+    pub(super) fn new(keys: &Keys, epoch: Epoch) -> Self {
+        Self {
+            lease: keys.lease(),
+            admin: keys.operator_list(Right::Admin, epoch),
+            inspect: keys.operator_list(Right::Inspect, epoch),
+            inbox: keys.inbox(epoch),
+        }
+    }
+
+    /// The keys of lists in the order in which a pop looks at them.
+    fn of(&self, lists: Lists) -> impl ExactSizeIterator<Item = &str> {
+        let all = [&self.admin, &self.inspect, &self.inbox];
+        let skipped = match lists {
+            Lists::All => 0,
+            Lists::Inbox => 2,
+        };
+        all.into_iter().skip(skipped).map(String::as_str)
+    }
+
+    /// The right of the list at a key; `None` for the inbox.
+    fn right_of(&self, key: &[u8]) -> Option<Right> {
+        if key == self.admin.as_bytes() {
+            Some(Right::Admin)
+        } else {
+            (key == self.inspect.as_bytes()).then_some(Right::Inspect)
+        }
+    }
+}
 
 /// The connection for pops. No other command runs on it, because Redis answers none while a pop
 /// blocks.
@@ -19,17 +67,21 @@ pub(super) struct Pops {
     connection: Connection<Driver>,
     /// Redis is older than 7 and does not know `BLMPOP`.
     lacks_blmpop: AtomicBool,
+    /// The user may pop the inbox alone, as with the rules of an earlier version.
+    lacks_rights: AtomicBool,
+    /// The time at which the other lists are tried again then.
+    rights_retry: Mutex<Option<Instant>>,
 }
 
 /// The commands of one pop.
 #[derive(Clone, Copy)]
-enum Method {
-    /// `LPOP`, which does not wait.
+enum PopCommands {
+    /// `LPOP` of the inbox, which does not wait.
     Now,
     /// `BLMPOP`, from Redis 7 on.
-    Many,
-    /// `BLPOP` for the first frame, and then `LPOP` for the rest.
-    OneAndMore,
+    Many(Lists),
+    /// `BLPOP` for the first frame, and then `LPOP` of the inbox for the rest.
+    OneAndMore(Lists),
 }
 
 impl Pops {
@@ -37,6 +89,8 @@ impl Pops {
         Self {
             connection,
             lacks_blmpop: AtomicBool::new(false),
+            lacks_rights: AtomicBool::new(false),
+            rights_retry: Mutex::default(),
         }
     }
 
@@ -49,32 +103,87 @@ impl Pops {
         self.connection.link().is_ok_and(|link| link.is_waiting())
     }
 
-    /// Takes up to `count` frames off the inbox at `key`, waiting up to `block` for the first one;
-    /// then reads the owner of the lease at `lease`.
+    /// Takes up to `count` frames off one of the lists, waiting up to `block` for the first one; then reads the
+    /// owner of the lease.
     pub(super) async fn pop(
         &self,
-        key: &str,
-        lease: &str,
+        keys: &PopKeys,
+        lists: Lists,
         count: u32,
         block: Duration,
     ) -> Result<Popped, TransportError> {
         let link = self.connection.link()?;
-        let method = if block.is_zero() {
-            Method::Now
-        } else if self.lacks_blmpop.load(Ordering::Relaxed) {
-            Method::OneAndMore
-        } else {
-            Method::Many
+        let mut commands = self.commands(lists, block);
+        loop {
+            let popped = pop(&link, commands, keys, count, block).await;
+            let Err(TransportError::NotPermitted(refusal)) = &popped else {
+                return popped;
+            };
+            commands = match commands {
+                PopCommands::Many(lists) if refusal.starts_with("ERR unknown command") => {
+                    self.lacks_blmpop.store(true, Ordering::Relaxed);
+                    tracing::info!("this Redis does not know BLMPOP; using BLPOP and LPOP");
+                    PopCommands::OneAndMore(lists)
+                }
+                PopCommands::Many(Lists::All) if refusal.starts_with("NOPERM") => {
+                    self.note_missing_rights(refusal);
+                    PopCommands::Many(Lists::Inbox)
+                }
+                PopCommands::OneAndMore(Lists::All) if refusal.starts_with("NOPERM") => {
+                    self.note_missing_rights(refusal);
+                    PopCommands::OneAndMore(Lists::Inbox)
+                }
+                _ => {
+                    self.lacks_rights.store(false, Ordering::Relaxed); // not only these are missing
+                    return popped;
+                }
+            };
+        }
+    }
+
+    /// True if the lists beside the inbox are popped too.
+    pub(super) fn include_operators(&self) -> bool {
+        !self.lacks_rights.load(Ordering::Relaxed)
+    }
+
+    fn commands(&self, lists: Lists, block: Duration) -> PopCommands {
+        let lists = match lists {
+            Lists::All if !self.include_operators() && !self.is_rights_retry() => Lists::Inbox,
+            lists => lists,
         };
-        match pop(&link, method, key, lease, count, block).await {
-            Err(TransportError::NotPermitted(reply))
-                if matches!(method, Method::Many) && reply.starts_with("ERR unknown command") =>
-            {
-                self.lacks_blmpop.store(true, Ordering::Relaxed);
-                tracing::info!("this Redis does not know BLMPOP; using BLPOP and LPOP");
-                pop(&link, Method::OneAndMore, key, lease, count, block).await
-            }
-            popped => popped,
+        if block.is_zero() {
+            PopCommands::Now
+        } else if self.lacks_blmpop.load(Ordering::Relaxed) {
+            PopCommands::OneAndMore(lists)
+        } else {
+            PopCommands::Many(lists)
+        }
+    }
+
+    /// True if a user that may not pop all lists is to try them again now.
+    fn is_rights_retry(&self) -> bool {
+        let mut retry = self.rights_retry.lock();
+        let now = Instant::now();
+        let is_due = retry.is_some_and(|at| at <= now);
+        if is_due {
+            *retry = Some(now + RIGHTS_RETRY);
+            self.lacks_rights.store(false, Ordering::Relaxed);
+        }
+        is_due
+    }
+
+    fn note_missing_rights(&self, refusal: &str) {
+        self.lacks_rights.store(true, Ordering::Relaxed);
+        let before = self
+            .rights_retry
+            .lock()
+            .replace(Instant::now() + RIGHTS_RETRY);
+        if before.is_none() {
+            tracing::warn!(
+                %refusal,
+                "this process cannot be inspected or operated: its user of Redis may not pop the lists for that; the \
+                 rules of its role mend that (`Config::acl`)"
+            );
         }
     }
 }
@@ -83,9 +192,8 @@ impl Pops {
 /// before it came from, at a moment after they were popped.
 async fn pop(
     link: &Link,
-    method: Method,
-    key: &str,
-    lease: &str,
+    method: PopCommands,
+    keys: &PopKeys,
     count: u32,
     block: Duration,
 ) -> Result<Popped, TransportError> {
@@ -94,36 +202,45 @@ async fn pop(
         block,
         grace: POP_GRACE,
     };
+    let inbox = &keys.inbox;
     let replies = link.exchange(timeout, |commands| {
         match method {
-            Method::Now => {
-                commands.begin("LPOP", 2).text(key).number(count);
+            PopCommands::Now => {
+                commands.begin("LPOP", 2).text(inbox).number(count);
             }
-            Method::Many => {
-                commands.begin("BLMPOP", 6).text(&seconds(block)).number(1);
-                commands.text(key).text("LEFT").text("COUNT").number(count);
+            PopCommands::Many(lists) => {
+                let lists = keys.of(lists);
+                commands.begin("BLMPOP", 5 + lists.len());
+                commands.text(&seconds(block)).number(lists.len() as u64);
+                for key in lists {
+                    commands.text(key);
+                }
+                commands.text("LEFT").text("COUNT").number(count);
             }
-            Method::OneAndMore => {
-                commands.begin("BLPOP", 2).text(key).text(&seconds(block));
+            PopCommands::OneAndMore(lists) => {
+                let lists = keys.of(lists);
+                commands.begin("BLPOP", 1 + lists.len());
+                for key in lists {
+                    commands.text(key);
+                }
+                commands.text(&seconds(block));
                 if count > 1 {
-                    commands.begin("LPOP", 2).text(key).number(count - 1);
+                    commands.begin("LPOP", 2).text(inbox).number(count - 1);
                 }
             }
         }
-        commands.begin("GET", 1).text(lease);
+        commands.begin("GET", 1).text(&keys.lease);
     });
     let mut replies = replies.await?;
     let owner = replies.pop().ok_or_else(|| link.unexpected())?;
-    let mut popped = Popped {
-        frames: Vec::new(),
-        cut: Vec::new(),
-        owner: lease::read(owner).map(|lease| Some(lease?.serving()?.epoch)),
-    };
+    let owner = lease::read(owner).map(|lease| Some(lease?.serving()?.epoch));
+    let mut popped = Popped::nothing(owner);
     for (place, reply) in replies.into_iter().enumerate() {
         match reply.accepted() {
             Ok(reply) => {
-                let has_key = place == 0 && !block.is_zero();
-                add_frames(reply, has_key, &mut popped).ok_or_else(|| link.unexpected())?;
+                let has_key = place == 0 && !matches!(method, PopCommands::Now);
+                let keys = has_key.then_some(keys);
+                add_frames(reply, keys, &mut popped).ok_or_else(|| link.unexpected())?;
             }
             // The frames before it are off the list and must not be lost; the next pop meets the
             // problem.
@@ -136,29 +253,55 @@ async fn pop(
     Ok(popped)
 }
 
-/// Adds the frames of a reply: behind the key in that to a blocking pop.
-fn add_frames(reply: RedisReply, has_key: bool, popped: &mut Popped) -> Option<()> {
-    let frames = match reply {
-        RedisReply::Null => return Some(()),
-        reply if !has_key => reply,
-        reply => {
-            let mut parts = reply.into_array()?;
-            parts.pop().filter(|_| parts.len() == 1)?
+/// Adds the frames of a reply: in that to a blocking pop, they are behind the key of their list.
+fn add_frames(reply: RedisReply, keys: Option<&PopKeys>, popped: &mut Popped) -> Option<()> {
+    let (frames, right) = match (reply, keys) {
+        (RedisReply::Null, _) => return Some(()),
+        (reply, None) => (reply, None),
+        (reply, Some(keys)) => {
+            let [key, frames] = <[RedisReply; 2]>::try_from(reply.into_array()?).ok()?;
+            (frames, keys.right_of(&key.into_bytes()?))
         }
     };
+    let (mut whole, mut cut) = (Vec::new(), Vec::new());
     match frames {
-        RedisReply::Array(frames) => frames
-            .into_iter()
-            .try_for_each(|frame| add_frame(frame, popped)),
-        frame => add_frame(frame, popped),
+        RedisReply::Array(frames) => {
+            whole.reserve(frames.len());
+            for frame in frames {
+                add_frame(frame, &mut whole, &mut cut)?;
+            }
+        }
+        frame => add_frame(frame, &mut whole, &mut cut)?,
     }
+    match right {
+        Some(right) => {
+            popped.operator = Some(OperatorFrames {
+                right,
+                frames: whole,
+                cut,
+            });
+        }
+        None if popped.frames.is_empty() && popped.cut.is_empty() => {
+            (popped.frames, popped.cut) = (whole, cut);
+        }
+        // The second reply of a pop of one and more.
+        None => {
+            let before = popped.frames.len();
+            for cut in &mut cut {
+                cut.position += before;
+            }
+            popped.frames.append(&mut whole);
+            popped.cut.append(&mut cut);
+        }
+    }
+    Some(())
 }
 
-fn add_frame(frame: RedisReply, popped: &mut Popped) -> Option<()> {
+fn add_frame(frame: RedisReply, whole: &mut Vec<Bytes>, cut: &mut Vec<CutFrame>) -> Option<()> {
     match frame {
-        RedisReply::Bulk(frame) => popped.frames.push(frame),
-        RedisReply::Cut { head, length } => popped.cut.push(CutFrame {
-            position: popped.frames.len(),
+        RedisReply::Bulk(frame) => whole.push(frame),
+        RedisReply::Cut { head, length } => cut.push(CutFrame {
+            position: whole.len(),
             head,
             length,
         }),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use fred::types::{Resp3Frame, Value};
+use parking_lot::Mutex;
 
 use crate::bus::config::{Config, RedisAddress, Role};
 use crate::bus::keys::Keys;
@@ -20,7 +21,7 @@ use crate::bus::redis::lease::{ACQUIRE, GIVE_UP, HEAD, LeaseOwner, RELEASE, RENE
 use crate::bus::redis::library::{
     LibrarySession, eval, into_array, into_bytes, into_u64, unexpected,
 };
-use crate::bus::redis::pops::Pops;
+use crate::bus::redis::pops::{PopKeys, Pops};
 use crate::bus::redis::resp::{Driver, ReplyTimeout};
 use crate::bus::redis::start_check::{self, ServerFacts};
 use crate::bus::redis::stream::RedisConsumer;
@@ -28,7 +29,7 @@ use crate::bus::redis::{COMMAND, LEASE_COMMAND, Unreachable, lease};
 use crate::bus::transport::fleet::FleetMap;
 use crate::bus::transport::stream::{DeadLetterStore, StreamConsumer};
 use crate::bus::transport::{
-    Acquired, Epoch, Frame, LeaseClaim, LeaseGrant, LeaseHolder, Popped, ServerTime,
+    Acquired, Epoch, Frame, LeaseClaim, LeaseGrant, LeaseHolder, Lists, Popped, ServerTime,
     ServerTransport, TransportError,
 };
 use crate::reply::remote::ClientId;
@@ -40,6 +41,8 @@ const LEFTOVERS: Duration = Duration::from_secs(60);
 pub(crate) struct RedisServer {
     keys: Keys,
     pops: Pops,
+    /// The keys of the last pop, with their epoch.
+    pop_keys: Mutex<Option<(Epoch, Arc<PopKeys>)>>,
     facts: ServerFacts,
     /// The connection for published replies.
     publish: Arc<Connection<Driver>>,
@@ -82,6 +85,7 @@ impl RedisServer {
         Ok(Self {
             keys,
             pops,
+            pop_keys: Mutex::default(),
             facts,
             publish: Arc::new(publish),
             commands: Arc::new(commands),
@@ -149,25 +153,41 @@ impl RedisServer {
         if epochs.is_empty() {
             return;
         }
-        let keys = epochs
-            .into_iter()
-            .map(|epoch| self.keys.inbox(epoch).into());
+        let keys = epochs.into_iter().flat_map(|epoch| self.leftovers(epoch));
+        let keys = keys.map(Value::from).collect();
         let deleted = async {
             let link = self.commands.link()?;
-            link.request("UNLINK", keys.collect(), LEASE_COMMAND).await
+            link.request("UNLINK", keys, LEASE_COMMAND).await
         };
         if let Err(error) = deleted.await {
             tracing::debug!(%error, "could not delete the inboxes of former epochs; trying again with the next renewal");
         }
     }
 
+    /// The lists that an epoch that is over may have left, as far as this user may change them.
+    fn leftovers(&self, epoch: Epoch) -> impl Iterator<Item = String> + use<> {
+        let count = if self.pops.include_operators() { 3 } else { 1 };
+        self.keys.lists(epoch).into_iter().take(count)
+    }
+
+    /// The keys of the pops of an epoch. Made once per epoch, not for each pop.
+    fn keys_of_pop(&self, epoch: Epoch) -> Arc<PopKeys> {
+        let mut last = self.pop_keys.lock();
+        match &*last {
+            Some((of, keys)) if *of == epoch => keys.clone(),
+            _ => {
+                let keys = Arc::new(PopKeys::new(&self.keys, epoch));
+                *last = Some((epoch, keys.clone()));
+                keys
+            }
+        }
+    }
+
     /// Lets the inboxes of former epochs expire, in case this system ends before its first renewal.
     async fn expire_former_inboxes(&self, current: Epoch) {
         let former = self.known.former(current).into_iter();
-        let commands = former.map(|epoch| {
-            let arguments = vec![self.keys.inbox(epoch).into(), duration(LEFTOVERS)];
-            ("PEXPIRE", arguments)
-        });
+        let keys = former.flat_map(|epoch| self.leftovers(epoch));
+        let commands = keys.map(|key| ("PEXPIRE", vec![key.into(), duration(LEFTOVERS)]));
         let commands: Vec<_> = commands.collect();
         if commands.is_empty() {
             return;
@@ -316,11 +336,12 @@ impl ServerTransport for RedisServer {
     async fn pop(
         &self,
         epoch: Epoch,
+        lists: Lists,
         count: u32,
         block: Duration,
     ) -> Result<Popped, TransportError> {
-        let (inbox, lease) = (self.keys.inbox(epoch), self.keys.lease());
-        self.pops.pop(&inbox, &lease, count, block).await
+        let keys = self.keys_of_pop(epoch);
+        self.pops.pop(&keys, lists, count, block).await
     }
 
     async fn publish(&self, client: ClientId, frame: Frame) -> Result<Option<u64>, TransportError> {

@@ -6,9 +6,9 @@ use crate::bus::config::{Config, Role};
 use crate::bus::keys::Keys;
 use crate::bus::redis::LEASE_COMMAND;
 use crate::bus::redis::endpoint::Endpoint;
-use crate::bus::redis::pops::Pops;
+use crate::bus::redis::pops::{PopKeys, Pops};
 use crate::bus::redis::resp::{Commands, Link, RedisReply, ReplyTimeout};
-use crate::bus::transport::{Epoch, TransportError};
+use crate::bus::transport::{Epoch, Lists, Right, TransportError};
 use crate::reply::remote::ClientId;
 
 /// An epoch that no lease ever has: nothing is popped from its inbox.
@@ -26,14 +26,15 @@ pub(super) struct ServerFacts {
     pub(super) is_volatile: bool,
 }
 
-/// Pops from an empty inbox, and publishes to a channel that has no subscribers.
+/// Pops from empty lists, and publishes to a channel that has no subscribers.
 pub(super) async fn prove_serving(
     pops: &Pops,
     publish: &Link,
     keys: &Keys,
 ) -> Result<(), TransportError> {
-    let (inbox, lease) = (keys.inbox(NO_EPOCH), keys.lease());
-    let popped = pops.pop(&inbox, &lease, 1, Duration::from_millis(1)).await;
+    let lists = PopKeys::new(keys, NO_EPOCH);
+    let popped = pops.pop(&lists, Lists::All, 1, Duration::from_millis(1));
+    let popped = popped.await;
     popped.map_err(|error| error.in_context("requests cannot be popped"))?;
     let channel = keys.reply(ClientId::default());
     let replies = publish.exchange(TIMEOUT, |commands| {
@@ -74,6 +75,20 @@ pub(super) async fn prove_asking(link: &Link, keys: &Keys) -> Result<(), Transpo
     Ok(())
 }
 
+/// Appends to a list of operators that no system reads, and lets that expire.
+pub(super) async fn prove_inspecting(link: &Link, keys: &Keys) -> Result<(), TransportError> {
+    let list = keys.operator_list(Right::Inspect, NO_EPOCH);
+    let replies = link.exchange(TIMEOUT, |commands| {
+        commands.begin("RPUSH", 2).text(&list).text(PROBE);
+        commands.begin("PEXPIRE", 2).text(&list).text("1");
+    });
+    for reply in replies.await? {
+        let done = reply.accepted();
+        done.map_err(|error| error.in_context("processes cannot be inspected"))?;
+    }
+    Ok(())
+}
+
 /// Reads from the map of a fleet.
 pub(super) async fn prove_looking_up(link: &Link, keys: &Keys) -> Result<(), TransportError> {
     let replies = link.exchange(TIMEOUT, |commands| {
@@ -84,6 +99,21 @@ pub(super) async fn prove_looking_up(link: &Link, keys: &Keys) -> Result<(), Tra
     for reply in replies.await? {
         let read = reply.accepted();
         read.map_err(|error| error.in_context("the map of the fleet cannot be read"))?;
+    }
+    Ok(())
+}
+
+/// Reads the members of a fleet.
+pub(super) async fn prove_reading_members(link: &Link, keys: &Keys) -> Result<(), TransportError> {
+    let replies = link.exchange(TIMEOUT, |commands| {
+        commands
+            .begin("HGET", 2)
+            .text(&keys.fleet())
+            .text("version");
+    });
+    for reply in replies.await? {
+        let read = reply.accepted();
+        read.map_err(|error| error.in_context("the members of the fleet cannot be read"))?;
     }
     Ok(())
 }

@@ -32,6 +32,8 @@ pub struct ProxyStats {
     pub lost_tells: Vec<ErrorCount>,
     /// Durable messages.
     pub durable: DurableStats,
+    /// Requests of those who inspect and operate the process.
+    pub operators: OperatorStats,
     /// The size of the requests that wait in mailboxes, in bytes.
     pub waiting_bytes: usize,
     /// Leases that were lost.
@@ -62,6 +64,19 @@ pub struct DurableStats {
     pub dropped_dead_letters: u64,
 }
 
+/// Counters of inspections and actions, in [`ProxyStats`].
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct OperatorStats {
+    /// Inspections that were answered.
+    pub inspections: u64,
+    /// Actions that were executed, or have begun.
+    pub actions: u64,
+    /// Inspections and actions that were refused: not allowed, not possible, not known here, or too many.
+    pub refused: u64,
+}
+
 /// The counters of a proxy, as they are kept.
 #[derive(Default)]
 pub(crate) struct ProxyCounters {
@@ -73,6 +88,7 @@ pub(crate) struct ProxyCounters {
     lost_tells: OutcomeCounters,
     pub(super) lease_losses: AtomicU64,
     pub(crate) durable: DurableCounters,
+    pub(crate) operators: OperatorCounters,
 }
 
 /// The counters of durable messages, as they are kept.
@@ -84,6 +100,14 @@ pub(crate) struct DurableCounters {
     pub(crate) failed_deliveries: AtomicU64,
     pub(crate) dead_letters: AtomicU64,
     pub(crate) dropped_dead_letters: AtomicU64,
+}
+
+/// The counters of inspections and actions, as they are kept.
+#[derive(Default)]
+pub(crate) struct OperatorCounters {
+    pub(crate) inspections: AtomicU64,
+    pub(crate) actions: AtomicU64,
+    pub(crate) refused: AtomicU64,
 }
 
 /// Adds one to a counter.
@@ -104,6 +128,17 @@ impl ProxyCounters {
     /// The reasons for which tells were lost.
     pub(super) fn lost_tells(&self) -> &OutcomeCounters {
         &self.lost_tells
+    }
+}
+
+impl OperatorCounters {
+    fn read(&self) -> OperatorStats {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        OperatorStats {
+            inspections: read(&self.inspections),
+            actions: read(&self.actions),
+            refused: read(&self.refused),
+        }
     }
 }
 
@@ -142,6 +177,7 @@ impl ProxyShared {
             abandoned_asks: read(&counters.abandoned_asks),
             lost_tells: counters.lost_tells.read().errors,
             durable: counters.durable.read(),
+            operators: counters.operators.read(),
             waiting_bytes: self.undelivered.load(Ordering::Relaxed),
             lease_losses: read(&counters.lease_losses),
             connection_losses: self.connection_losses(),

@@ -1,4 +1,5 @@
-//! Takes requests off the inbox; [`deliver`] gives them to their actors.
+//! Takes requests off the inbox; [`deliver`] gives them to their actors. Those of [`operator`]s come from lists beside
+//! it, with the same pops: no command is added for them.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -20,10 +21,11 @@ use crate::bus::server::fence::Fence;
 use crate::bus::server::held_requests::HeldRequests;
 use crate::bus::server::retry_after::RetryAdvisor;
 use crate::bus::server::tracker::RequestTracker;
-use crate::bus::transport::{Epoch, Popped, TransportError};
+use crate::bus::transport::{Epoch, Lists, Popped, TransportError};
 use crate::time::backoff::Backoff;
 
 mod deliver;
+mod operator;
 
 /// Time for which a pop waits for a request.
 const POP_TIMEOUT: Duration = Duration::from_secs(2);
@@ -71,6 +73,9 @@ pub(super) struct RequestReceiver {
     dropped_tells: UrnLog,
     /// The mean size of a frame, since Redis counts frames, and not bytes.
     frame_size: EwmaSize,
+    /// The number of pops that are to take from the inbox alone: one for each pop that took from a list beside it, so
+    /// that those cannot keep requests waiting.
+    inbox_pops_due: usize,
 }
 
 /// The treatment of the requests that come in.
@@ -104,6 +109,7 @@ impl RequestReceiver {
             retry_advisor: RetryAdvisor::default(),
             dropped_tells: UrnLog::default(),
             frame_size: EwmaSize::expecting(POP_BYTES / MAX_POP_FRAMES),
+            inbox_pops_due: 0,
         }
     }
 
@@ -120,7 +126,10 @@ impl RequestReceiver {
         while Instant::now() < end {
             let count = self.frame_size.frames(POP_BYTES, MAX_POP_FRAMES);
             let count = u32::try_from(count).unwrap_or(1);
-            let popped = self.shared.transport.pop(self.epoch, count, Duration::ZERO);
+            let popped = self
+                .shared
+                .transport
+                .pop(self.epoch, Lists::Inbox, count, Duration::ZERO);
             match popped.await {
                 Ok(Popped { frames, cut, .. }) if !frames.is_empty() || !cut.is_empty() => {
                     self.handle_all(frames, cut, Intake::Reject);
@@ -203,7 +212,7 @@ impl RequestReceiver {
 
     /// Begins the pops that the intake needs.
     async fn fill<'a>(
-        &self,
+        &mut self,
         shared: &'a ProxyShared,
         pops: &mut Pops<'a>,
         intake: Intake,
@@ -222,7 +231,10 @@ impl RequestReceiver {
             // Pops from before the close are woken, and need not wait to their end. If a wake is
             // lost, one pop does.
             Intake::Reject if pops.len() > 0 => self.wake().await,
-            Intake::Reject => self.begin(shared, pops, 1, DRAIN_WAIT).await,
+            Intake::Reject => {
+                self.inbox_pops_due = 0; // such a pop would not wait for the last requests
+                self.begin(shared, pops, 1, DRAIN_WAIT).await;
+            }
         }
     }
 
@@ -242,6 +254,9 @@ impl RequestReceiver {
                 () = &mut limit => return,
             };
             if let Ok(popped) = popped {
+                if let Some(taken) = popped.operator {
+                    self.handle_operator(taken, Intake::Reject);
+                }
                 self.handle_all(popped.frames, popped.cut, Intake::Reject);
             }
         }
@@ -256,11 +271,20 @@ impl RequestReceiver {
 
     /// Delivers popped frames, if they may be executed; returns the treatment of those behind them.
     async fn accept(&mut self, popped: Popped, intake: Intake) -> Intake {
-        let Popped { frames, cut, owner } = popped;
+        let Popped {
+            frames,
+            cut,
+            operator,
+            owner,
+        } = popped;
         let of_these = match intake {
             Intake::Accept if !self.may_execute(owner).await => Intake::Reject,
             known => known,
         };
+        if let Some(taken) = operator {
+            self.inbox_pops_due += 1;
+            self.handle_operator(taken, of_these);
+        }
         let is_woken = self.handle_all(frames, cut, of_these);
         // A lease that is lost for good closes the fence; otherwise the doubt was about these frames
         // alone.
@@ -293,7 +317,7 @@ impl RequestReceiver {
     /// Begins pops until `most` are under way: far from the bus the next requests travel while one
     /// pop comes back.
     async fn begin<'a>(
-        &self,
+        &mut self,
         shared: &'a ProxyShared,
         pops: &mut Pops<'a>,
         most: usize,
@@ -302,7 +326,14 @@ impl RequestReceiver {
         while pops.len() < most {
             let count = self.frame_size.frames(POP_BYTES, MAX_POP_FRAMES);
             let count = u32::try_from(count).unwrap_or(1);
-            pops.begin(shared.transport.pop(self.epoch, count, block))
+            // The next pop may wait, and then it waits for all lists.
+            let (lists, block) = if self.inbox_pops_due > 0 {
+                self.inbox_pops_due -= 1;
+                (Lists::Inbox, Duration::ZERO)
+            } else {
+                (Lists::All, block)
+            };
+            pops.begin(shared.transport.pop(self.epoch, lists, count, block))
                 .await;
         }
     }

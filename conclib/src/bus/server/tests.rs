@@ -20,7 +20,7 @@ use crate::bus::transport::fleet::FleetMap;
 use crate::bus::transport::stream::{DeadLetterStore, StreamConsumer};
 use crate::bus::transport::{
     Acquired, CutFrame, Epoch, Frame, LEASE, LeaseClaim, LeaseGrant, LeaseHolder, LeaseRecord,
-    Popped, ServerTime, TransportError,
+    Lists, Popped, ServerTime, TransportError,
 };
 use crate::envelope::Attributes;
 use crate::error::AskError;
@@ -132,7 +132,11 @@ impl Bus {
                 });
             }
         }
-        Popped { frames, cut, owner }
+        Popped {
+            frames,
+            cut,
+            ..Popped::nothing(owner)
+        }
     }
 
     fn push(&self, frame: Bytes) {
@@ -266,6 +270,7 @@ impl ServerTransport for Bus {
     async fn pop(
         &self,
         epoch: Epoch,
+        _: Lists,
         count: u32,
         block: Duration,
     ) -> Result<Popped, TransportError> {

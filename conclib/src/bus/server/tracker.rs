@@ -83,6 +83,13 @@ impl RequestTracker {
         }
     }
 
+    /// Sends the outcome of a request that went to no actor, and whose reply was begun.
+    pub(super) fn respond_operator(&self, origin: Origin, deadline: Instant, outcome: Outcome) {
+        if self.is_wanted(origin) {
+            self.publisher.publish(origin, Some(deadline), outcome);
+        }
+    }
+
     /// True if the answer to a request is to be published; otherwise the request ends here.
     fn is_wanted(&self, origin: Origin) -> bool {
         let is_cancelled = self.cancelled.remove(origin);

@@ -8,7 +8,9 @@ use bytes::Bytes;
 
 use crate::bus::transport::fleet::FleetMap;
 use crate::bus::transport::stream::{DeadLetterStore, StreamConsumer};
-use crate::bus::transport::{Epoch, Frame, LeaseRecord, ServerTime, TransportError};
+use crate::bus::transport::{
+    Epoch, Frame, LeaseRecord, Lists, OperatorFrames, ServerTime, TransportError,
+};
 use crate::reply::remote::ClientId;
 
 /// The lease that a system asks for.
@@ -73,21 +75,33 @@ pub(crate) struct LeaseHolder {
     pub(crate) is_successor: bool,
 }
 
-/// Frames that were taken off an inbox.
+/// Frames that were taken off an inbox, or off a list beside it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Popped {
     pub(crate) frames: Vec<Bytes>,
     /// Frames among them for which there was no room: they can only be refused.
     pub(crate) cut: Vec<CutFrame>,
+    /// Frames of a list beside the inbox: mostly instead of frames of the inbox.
+    pub(crate) operator: Option<OperatorFrames>,
     /// The owner of the lease after the pop. The frames may be executed only if the lease was still
     /// that of the inbox: clients that found it gone, or another's, report theirs as not done.
     pub(crate) owner: Result<Option<Epoch>, TransportError>,
 }
 
 impl Popped {
-    /// True if nothing was taken off the inbox.
+    /// Nothing was taken yet.
+    pub(crate) fn nothing(owner: Result<Option<Epoch>, TransportError>) -> Self {
+        Self {
+            frames: Vec::new(),
+            cut: Vec::new(),
+            operator: None,
+            owner,
+        }
+    }
+
+    /// True if nothing was taken.
     pub(crate) fn is_empty(&self) -> bool {
-        self.frames.is_empty() && self.cut.is_empty()
+        self.frames.is_empty() && self.cut.is_empty() && self.operator.is_none()
     }
 }
 
@@ -147,8 +161,8 @@ pub(crate) trait ServerTransport: Send + Sync {
     /// would.
     async fn wake(&self, epoch: Epoch, wake: Bytes) -> Result<(), TransportError>;
 
-    /// Takes up to `count` frames off the inbox, waiting up to `block` for the first one; a `block`
-    /// of zero does not wait. Then reads the owner of the lease: of one that serves, as clients see it.
+    /// Takes up to `count` frames off one of the lists, waiting up to `block` for the first one; a `block`
+    /// of zero does not wait, and takes from the inbox alone. Then reads the owner of the lease: of one that serves, as clients see it.
     ///
     /// # Cancel safety
     ///
@@ -157,6 +171,7 @@ pub(crate) trait ServerTransport: Send + Sync {
     async fn pop(
         &self,
         epoch: Epoch,
+        lists: Lists,
         count: u32,
         block: Duration,
     ) -> Result<Popped, TransportError>;

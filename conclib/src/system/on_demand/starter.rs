@@ -9,6 +9,7 @@ use tokio::task::AbortHandle;
 
 use crate::actor::any::{AnyActor, Unless};
 use crate::actor::host::HostLink;
+use crate::actor::supervision::{RestartBudget, Supervision};
 use crate::actor::{Actor, MaybeActor};
 use crate::core::registry::{Registry, Starter};
 use crate::core::{LookupError, SystemHandle};
@@ -185,6 +186,14 @@ where
     Fut: Future<Output: MaybeActor<Actor = A>> + Send + 'static,
 {
     const RUNS_ONCE: bool = false;
+
+    fn supervision(&self) -> Supervision {
+        Supervision::OnDemand
+    }
+
+    fn budget(&self) -> Option<RestartBudget> {
+        Some(self.restarts.budget.shown())
+    }
 
     fn place(&self) -> Option<u64> {
         Some(self.starter.place)

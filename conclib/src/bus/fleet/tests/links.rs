@@ -12,8 +12,8 @@ use crate::bus::keys::Keys;
 use crate::bus::transport::fleet::{FleetView, MapVersion, Members, NameOwners};
 use crate::bus::transport::stream::{NewEntry, StreamProducer};
 use crate::bus::transport::{
-    ClientTransport, Copies, Enqueued, Epoch, Frame, LeaseRecord, ReplySink, ServerTime,
-    ServerTransport, TransportError,
+    ClientTransport, Copies, Enqueued, Epoch, Frame, LeaseRecord, OperatorTransport, ReplySink,
+    ServerTime, ServerTransport, TransportError,
 };
 use crate::reply::remote::ClientId;
 
@@ -48,6 +48,10 @@ impl TransportLayer for CountingLayer {
             inner: open(replies),
             counts: self.0.clone(),
         })
+    }
+
+    fn operator(&self, inner: Arc<dyn OperatorTransport>) -> Arc<dyn OperatorTransport> {
+        inner
     }
 }
 

@@ -15,7 +15,7 @@ use crate::bus::transport::stream::{
     PendingEntry, StreamConsumer, StreamEntry,
 };
 use crate::bus::transport::{
-    Acquired, Epoch, Frame, LeaseClaim, Popped, ServerTime, ServerTransport, TransportError,
+    Acquired, Epoch, Frame, LeaseClaim, Lists, Popped, ServerTime, ServerTransport, TransportError,
 };
 use crate::reply::remote::ClientId;
 
@@ -115,10 +115,11 @@ impl ServerTransport for Bus {
     async fn pop(
         &self,
         epoch: Epoch,
+        lists: Lists,
         count: u32,
         block: Duration,
     ) -> Result<Popped, TransportError> {
-        self.inner.pop(epoch, count, block).await
+        self.inner.pop(epoch, lists, count, block).await
     }
 
     async fn publish(&self, client: ClientId, frame: Frame) -> Result<Option<u64>, TransportError> {

@@ -1,0 +1,94 @@
+//! Answers about the process: its state, its failures and its counters.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::bus::inspect::member::lists::FRESH;
+use crate::bus::inspect::member::{Answers, Member};
+use crate::bus::inspect::message::{
+    FailurePage, FailuresQuery, LogQuery, LogState, MAX_PAGE, MemberConfig, MemberMetrics,
+    MemberStatus, MetricsQuery, Refusal, StatusQuery, VERSION,
+};
+use crate::system::metrics::SystemMetrics;
+
+impl Answers<StatusQuery> for Member {
+    async fn answer(&mut self, _: StatusQuery) -> Result<MemberStatus, Refusal> {
+        let core = self.core()?;
+        let (shared, config) = (&self.shared, &self.shared.config);
+        Ok(MemberStatus {
+            version: VERSION,
+            conclib: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            namespace: config.namespace.clone(),
+            node: shared.node.clone(),
+            instance: config.instance.clone(),
+            epoch: shared.epoch().map(|epoch| epoch.0),
+            lease_left: shared.lease_left(),
+            is_serving: shared.is_serving(),
+            in_fleet: shared.fleet.is_some(),
+            connection: shared.health.state().to_string(),
+            uptime: self.begun.elapsed(),
+            actors: core.registry.len(),
+            allows_admin: config.operators.allows_admin,
+            config: MemberConfig {
+                lease_duration: config.lease_duration,
+                max_message_size: config.max_message_size,
+                max_stream_len: config.max_stream_len,
+                visibility_timeout: config.visibility_timeout,
+                missing_timeout: config.missing_timeout,
+                max_deliveries: config.max_deliveries,
+                result_ttl: config.result_ttl,
+                exposes_failures: config.exposes_failures,
+            },
+            stats: shared.stats(),
+        })
+    }
+}
+
+impl Answers<FailuresQuery> for Member {
+    async fn answer(&mut self, query: FailuresQuery) -> Result<FailurePage, Refusal> {
+        let failures = self.core()?.failures();
+        let oldest = failures.first().map_or(0, |failure| failure.number);
+        let newest = failures.last().map_or(0, |failure| failure.number + 1);
+        // A number that was not reached yet is that of an earlier process: all failures are news.
+        let since = if query.since > newest { 0 } else { query.since };
+        let wanted = failures
+            .into_iter()
+            .filter(|failure| failure.number >= since);
+        let failures: Vec<_> = wanted.take(query.limit.clamp(1, MAX_PAGE)).collect();
+        Ok(FailurePage {
+            next: failures.last().map_or(newest, |failure| failure.number + 1),
+            lost: oldest.saturating_sub(since),
+            failures,
+        })
+    }
+}
+
+impl Answers<MetricsQuery> for Member {
+    async fn answer(&mut self, _: MetricsQuery) -> Result<MemberMetrics, Refusal> {
+        let core = self.core()?;
+        let now = Instant::now();
+        let cached = self.metrics.take();
+        let cached = cached.filter(|(read, _)| now.duration_since(*read) <= FRESH);
+        let (read, mut system) = match cached {
+            Some(cached) => cached,
+            None => (now, self.share.measure(|| SystemMetrics::read(&core))),
+        };
+        self.metrics = Some((read, system.clone()));
+        let omitted_types = system.types.len().saturating_sub(MAX_PAGE);
+        system.types.truncate(MAX_PAGE);
+        Ok(MemberMetrics {
+            system,
+            omitted_types,
+            proxy: self.shared.stats(),
+            age: now.saturating_duration_since(read).max(Duration::ZERO),
+        })
+    }
+}
+
+impl Answers<LogQuery> for Member {
+    async fn answer(&mut self, _: LogQuery) -> Result<LogState, Refusal> {
+        Ok(self.log.state())
+    }
+}
