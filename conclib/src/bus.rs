@@ -12,6 +12,7 @@
 //! - `client`, `server`, `durable`: the two ends, and durable messages
 //! - `inspect`: answers to those who inspect and operate a process, and their end
 //! - `proxy`: server and durable messages of one actor system
+//! - `monitor`: the state of a bus as the bus itself has it
 //! - `lease`: a lease that is held before it is served
 
 pub(crate) mod client;
@@ -27,6 +28,7 @@ pub(crate) mod keys;
 mod lease;
 pub(crate) mod link;
 mod memory;
+pub(crate) mod monitor;
 pub(crate) mod open;
 pub(crate) mod protocol;
 mod proxy;

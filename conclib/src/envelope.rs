@@ -18,6 +18,9 @@ use crate::urn::Urn;
 
 pub use crate::message::attributes::{Attributes, AttributesIter};
 
+/// The name of a request that every actor answers by itself, at its turn: no handler gets it.
+pub(crate) const PING: &str = "conclib.ping";
+
 /// A request from another process, undecoded.
 ///
 /// A *raw handler* takes it instead of a message, and gets each request from outside that has no
@@ -178,6 +181,11 @@ impl RequestEnvelope {
             responder: Arc::new(self.responder.muted()),
             held: None,
         }
+    }
+
+    /// True if the request only proves that the actor takes messages.
+    pub(crate) fn is_ping(&self) -> bool {
+        self.message == PING
     }
 
     /// True if the request must not be handled: its deadline has passed, which is its reply now, or

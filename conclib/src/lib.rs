@@ -75,11 +75,13 @@
 //! | have a message kept until it is handled | [`durable`] |
 //! | deliver a message to another process later | [`RemoteTell::after`](bus::RemoteTell::after), [`RemoteTell::at`](bus::RemoteTell::at) |
 //! | pause between attempts | [`Backoff`]: [`Spawn::backoff`](system::Spawn::backoff), [`Config::retry_backoff`] |
+//! | send a message whose type is not in the program | [`ProxyClient::ask_named`] |
 //! | handle requests undecoded | [`RequestEnvelope`] |
 //! | send a tenant or a trace id along with a message | [`Ask::attribute`](actor::Ask::attribute), [`RemoteAsk::attribute`](bus::RemoteAsk::attribute); read by [`Context::attributes`] |
 //! | see logs | they go to `tracing`: install a subscriber such as `tracing_subscriber::fmt`; [targets, spans and fields](docs::logging) |
 //! | know which message a handler's log is about | the span `handle`, [`Context::request_id`]; [logging](docs::logging) |
 //! | follow a request through all processes | [`Config::propagator`], with the crate `conclib-opentelemetry`; [tracing](docs::tracing) |
+//! | see leases, members, queues and the server of a bus | [`monitor`] |
 //! | restrict which clients may do what | [`Config::acl`], `rediss://`, `#[actor(private)]`; [security](docs::security) |
 //! | start Redis or a web server | `conclib::daemon` (feature `daemon`, Unix) |
 //!
@@ -267,6 +269,16 @@ pub use urn::Urn;
 pub mod durable {
     pub use crate::bus::durable::dead_letters::{
         DeadLetter, DeadLetterError, DeadLetters, ListDeadLetters,
+    };
+}
+
+/// The state of a bus as the bus itself has it, whether or not an actor system serves: for tools and health
+/// checks. See [`BusMonitor`](monitor::BusMonitor).
+#[cfg(feature = "bus")]
+pub mod monitor {
+    pub use crate::bus::monitor::{
+        BusMonitor, DeadLetterStatus, DurableStatus, LeaseStatus, ListDurable, MemberEntry,
+        MonitorError, RoundTrip, ServerStatus, StoredMessage,
     };
 }
 

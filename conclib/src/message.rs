@@ -8,10 +8,14 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::time::backoff::Backoff;
+#[cfg(feature = "bus")]
+pub use named::NamedMessage;
 pub use wire_name::WireName;
 
 pub(crate) mod attributes;
 mod length_check;
+#[cfg(feature = "bus")]
+mod named;
 pub(crate) mod wire_name;
 
 /// The deepest nesting of arrays and maps that is read from a peer. Each level takes stack, and a

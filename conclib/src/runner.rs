@@ -340,6 +340,10 @@ fn prepare_request<A: Actor>(
         count_lost(kind);
         return None;
     }
+    if envelope.is_ping() {
+        envelope.respond(());
+        return None;
+    }
     let deadline = envelope.responder.awaited_until();
     let span = spans::of_request::<A>(cell.name(), &envelope);
     let Some(message) = A::decode(envelope) else {

@@ -40,6 +40,7 @@ mod fleet;
 mod lazy;
 mod lease_watch;
 mod links;
+mod named;
 mod node_link;
 pub(crate) mod pending;
 mod producer;

@@ -13,6 +13,7 @@ mod operators;
 mod redis_server;
 mod replies;
 mod requests;
+mod views;
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -182,6 +183,12 @@ for_each_bus! {
         sweep_frees_names_of_no_member
         sweep_is_noted_unless_a_member_was_removed_since
         many_names_are_listed_in_batches
+    }
+    views {
+        view_has_the_lease_and_the_inbox
+        view_has_a_lease_before_it_is_served
+        view_counts_durable_messages
+        view_has_the_members
     }
 }
 

@@ -15,10 +15,12 @@
 //! - [`inheritance`]: the search for entries of earlier processes of the same instance (pure)
 //! - [`unconfirmed`]: entries read before it was known that this process still has the lease (pure)
 //! - [`quarantine`]: messages delivered one at a time, since they may end processes (pure)
+//! - [`decoded`]: stored requests in the terms of users (pure)
 //! - [`dead_letters`]: messages that could not be handled, for users
 
 pub(super) mod consumer;
 pub(crate) mod dead_letters;
+pub(crate) mod decoded;
 mod due;
 mod foreign_claims;
 mod inheritance;

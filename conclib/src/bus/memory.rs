@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use crate::bus::config::{Bus, Config, LocalBus};
 use crate::bus::keys::Keys;
+use crate::bus::transport::monitor::BusView;
 use crate::bus::transport::stream::DeadLetterStore;
 use crate::bus::transport::{
     ClientTransport, Epoch, LeaseRecord, OperatorTransport, ReplySink, ServerTime, ServerTransport,
@@ -23,6 +24,7 @@ use client::MemoryClient;
 use dead_letters::MemoryDeadLetters;
 use fleet::Fleet;
 use inbox::Inbox;
+use monitor::MemoryView;
 use operator::MemoryOperator;
 use server::MemoryServer;
 
@@ -30,6 +32,7 @@ mod client;
 mod dead_letters;
 mod fleet;
 mod inbox;
+mod monitor;
 mod operator;
 mod result_cache;
 mod server;
@@ -162,6 +165,10 @@ impl LocalBus for MemoryBus {
 
     fn dead_letters(self: Arc<Self>, keys: Keys) -> Arc<dyn DeadLetterStore> {
         Arc::new(MemoryDeadLetters::new(self, &keys))
+    }
+
+    fn view(self: Arc<Self>, keys: Keys) -> Arc<dyn BusView> {
+        Arc::new(MemoryView::new(self, keys))
     }
 }
 

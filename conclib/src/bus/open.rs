@@ -6,6 +6,7 @@ use crate::bus::config::{Bus, Config, ConfigError};
 use crate::bus::link::health::Health;
 #[cfg(feature = "redis")]
 use crate::bus::redis;
+use crate::bus::transport::monitor::BusView;
 use crate::bus::transport::stream::DeadLetterStore;
 use crate::bus::transport::{ClientTransport, OperatorTransport, ReplySink, ServerTransport};
 use crate::reply::remote::ClientId;
@@ -126,6 +127,18 @@ pub(crate) async fn open_dead_letters(
             let dead_letters = redis::RedisDeadLetters::connect(address, config).await?;
             Ok(Arc::new(dead_letters))
         }
+        #[cfg(not(feature = "redis"))]
+        Bus::Redis(_) => Err(without_redis().into()),
+    }
+}
+
+/// Opens the configured bus for a tool that looks at it.
+pub(crate) async fn open_view(config: &Config) -> Result<Arc<dyn BusView>, ConnectError> {
+    config.check()?;
+    match &config.bus {
+        Bus::Local(bus) => Ok(bus.clone().view(config.keys())),
+        #[cfg(feature = "redis")]
+        Bus::Redis(address) => Ok(Arc::new(redis::RedisView::connect(address, config).await?)),
         #[cfg(not(feature = "redis"))]
         Bus::Redis(_) => Err(without_redis().into()),
     }

@@ -8,6 +8,7 @@
 //! - [`lease`]: the value of a lease's key, and the scripts around it
 //! - [`server`] with [`pops`] and [`known_epochs`], [`client`]: the two ends; [`operator`]: those who inspect
 //! - [`stream`], [`dead_letters`]: durable messages
+//! - [`monitor`]: all of it as a tool sees it
 //! - [`fleet`]: the map of a fleet; [`identity`]: the server as it names itself
 
 mod client;
@@ -19,6 +20,7 @@ mod identity;
 mod known_epochs;
 mod lease;
 mod library;
+mod monitor;
 mod operator;
 mod pops;
 mod resp;
@@ -31,6 +33,7 @@ mod tls;
 
 pub(crate) use client::RedisClient;
 pub(crate) use dead_letters::RedisDeadLetters;
+pub(crate) use monitor::RedisView;
 pub(crate) use operator::RedisOperator;
 pub(crate) use server::RedisServer;
 

@@ -16,6 +16,7 @@ pub(crate) use server::{
 mod client;
 pub(crate) mod fleet;
 mod frame;
+pub(crate) mod monitor;
 mod operator;
 mod server;
 pub(crate) mod stream;

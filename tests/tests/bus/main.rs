@@ -5,6 +5,7 @@ mod answers;
 mod bounds;
 mod cancels;
 mod endings;
+mod named;
 mod refusals;
 
 use std::future::Future;
@@ -30,6 +31,13 @@ for_each_bus! {
         raw_handler_takes_every_message
         tells_of_one_client_arrive_in_order
         clients_do_not_receive_answers_of_other_clients
+    }
+    named {
+        message_is_known_by_its_name
+        wrong_names_and_shapes_are_told
+        durable_message_by_its_name_is_handled_once
+        ping_is_answered_before_any_handler
+        ping_waits_for_its_turn
     }
     refusals {
         unknown_urn_is_actor_not_found

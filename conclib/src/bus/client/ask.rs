@@ -33,6 +33,12 @@ impl<M: ActorMessage> RemoteAsk<M> {
         }
     }
 
+    pub(super) fn named(client: ProxyClient, urn: &str, name: String, message: M) -> Self {
+        Self {
+            call: Call::named(client, urn, name.into(), message),
+        }
+    }
+
     /// Limits the wait for the answer, counted from when the ask is first awaited. In a handler, the
     /// ask waits no longer than the asker of the handled message. Called on an ask that is under way,
     /// the limit counts from the call, and only shortens the wait: the actor has the deadline that was
@@ -241,10 +247,10 @@ impl<M: ActorMessage> Future for RemoteAsk<M> {
     type Output = Result<M::Response, AskError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.call.poll(cx, Kind::Ask, |contents, urn| {
+        self.call.poll(cx, Kind::Ask, |contents, urn, name| {
             let decoded = codec::<M>()?.decode_response(contents);
             decoded.map_err(|error| AskError::BadResponse {
-                reason: format!("that of `{urn}` to `{}`: {error}", M::NAME),
+                reason: format!("that of `{urn}` to `{name}`: {error}"),
             })
         })
     }

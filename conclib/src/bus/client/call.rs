@@ -1,5 +1,6 @@
 //! One request across the bus: built, sent when first polled, and awaited.
 
+use std::borrow::Cow;
 use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -40,6 +41,8 @@ pub(super) struct SentRequest {
 pub(super) struct Call<M> {
     client: ProxyClient,
     urn: Result<Urn, UrnError>,
+    /// The message's name on the wire.
+    name: Cow<'static, str>,
     /// Present until the request has been encoded.
     message: Option<M>,
     timeout: Duration,
@@ -60,10 +63,21 @@ pub(super) struct Call<M> {
 
 impl<M: ActorMessage> Call<M> {
     pub(super) fn new(client: ProxyClient, urn: &str, message: M) -> Self {
+        Self::named(client, urn, M::NAME.into(), message)
+    }
+
+    /// A call of a message by another name than that of its type.
+    pub(super) fn named(
+        client: ProxyClient,
+        urn: &str,
+        name: Cow<'static, str>,
+        message: M,
+    ) -> Self {
         Self {
             timeout: client.shared().timeout,
             client,
             urn: Urn::new(urn),
+            name,
             message: Some(message),
             attributes: Attributes::new(),
             missing_is_unavailable: false,
@@ -138,7 +152,8 @@ impl<M: ActorMessage> Call<M> {
         self
     }
 
-    /// Sends the request when first polled, and decodes its answer; `decode` takes the URN as well.
+    /// Sends the request when first polled, and decodes its answer; `decode` takes the URN and the name of
+    /// the message as well.
     ///
     /// # Panics
     ///
@@ -147,7 +162,7 @@ impl<M: ActorMessage> Call<M> {
         &mut self,
         cx: &mut Context<'_>,
         kind: Kind,
-        decode: impl FnOnce(&Bytes, &str) -> Result<T, AskError>,
+        decode: impl FnOnce(&Bytes, &str, &str) -> Result<T, AskError>,
     ) -> Poll<Result<T, AskError>> {
         loop {
             if let Some(retry) = &mut self.retry {
@@ -164,7 +179,7 @@ impl<M: ActorMessage> Call<M> {
             let outcome = match outcome {
                 Err(error) if self.begin_retry(&error) => {
                     self.client.shared().counters.record_retry();
-                    self.log(id, Some(M::NAME)).failed(&error);
+                    self.log(id).failed(&error);
                     continue;
                 }
                 Err(error) => Err(match &self.retry {
@@ -174,14 +189,14 @@ impl<M: ActorMessage> Call<M> {
                 outcome => outcome,
             };
             let urn = self.urn.as_ref().map_or("", Urn::as_str);
-            let outcome = outcome.and_then(|contents| decode(&contents, urn));
+            let outcome = outcome.and_then(|contents| decode(&contents, urn, &self.name));
             let counters = &self.client.shared().counters;
             counters.of(kind, self.durable.is_some()).record(&outcome);
             let span = mem::replace(&mut self.span, CallSpan::none());
             span.set_retries(self.retries());
             match &outcome {
                 Ok(_) => span.end(),
-                Err(error) => span.end_failed(error, || self.log(id, Some(M::NAME)).failed(error)),
+                Err(error) => span.end_failed(error, || self.log(id).failed(error)),
             }
             return Poll::Ready(outcome);
         }
@@ -209,7 +224,7 @@ impl<M: ActorMessage> Call<M> {
         self.begin_span(kind);
         let sent = self.send(kind)?;
         let id = sent.id;
-        self.log(Some(id), Some(M::NAME)).sending();
+        self.log(Some(id)).sending();
         self.sent = Some(sent);
         Ok(id)
     }
@@ -289,7 +304,7 @@ impl<M: ActorMessage> Call<M> {
                 kind,
                 is_durable: self.durable.is_some(),
                 urn: self.urn.as_ref().map_or("", Urn::as_str),
-                message_name: M::NAME,
+                message_name: &self.name,
             });
         }
     }
@@ -313,7 +328,7 @@ impl<M: ActorMessage> Call<M> {
         let request = Outgoing {
             kind,
             urn: urn.as_str(),
-            message: M::NAME,
+            message: &self.name,
             deadline,
             attributes: &self.attributes,
             is_direct: self.client.target_is_node(),
@@ -350,7 +365,7 @@ impl<M: ActorMessage> Call<M> {
         let Some(message) = self.message.take() else {
             let encoded = self.retry.as_ref().and_then(|retry| retry.contents.clone());
             return Ok(
-                encoded.unwrap_or_else(|| panic!("`{}` was polled after completion", M::NAME))
+                encoded.unwrap_or_else(|| panic!("`{}` was polled after completion", self.name))
             );
         };
         let latest = self.deadline.at();
@@ -391,12 +406,12 @@ impl<M> Call<M> {
     }
 
     /// The request with this number, for the log.
-    fn log(&self, id: Option<u64>, message_name: Option<&'static str>) -> RequestLog<'_> {
+    fn log(&self, id: Option<u64>) -> RequestLog<'_> {
         let client = self.client.shared().id;
         RequestLog {
             origin: id.map(|id| Origin { client, id }),
             urn: self.urn.as_ref().map_or("", Urn::as_str),
-            message_name,
+            message_name: &self.name,
         }
     }
 }
@@ -455,8 +470,7 @@ impl<M> Drop for Call<M> {
         self.span.set_retries(self.retries());
         if let (Some(sent), Some(deadline)) = (&self.sent, self.deadline.at()) {
             self.client.shared().counters.record_abandoned();
-            self.span
-                .end_dropped(|| self.log(Some(sent.id), None).dropped());
+            self.span.end_dropped(|| self.log(Some(sent.id)).dropped());
             self.client.shared().abandon(sent.id, deadline);
         } else if self.span.is_there() {
             self.span.end_dropped(|| ()); // between two attempts

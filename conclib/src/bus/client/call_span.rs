@@ -12,7 +12,7 @@ pub(super) struct CallKind<'a> {
     pub(super) kind: Kind,
     pub(super) is_durable: bool,
     pub(super) urn: &'a str,
-    pub(super) message_name: &'static str,
+    pub(super) message_name: &'a str,
 }
 
 /// The span of a call; none before it begins, and if no subscriber is interested. Never entered before its
@@ -103,7 +103,7 @@ fn new_span(call: &CallKind<'_>) -> Span {
 }
 
 /// The span of an ask: that of a remote procedure call.
-fn client_span(urn: &str, message_name: &'static str) -> Span {
+fn client_span(urn: &str, message_name: &str) -> Span {
     info_span!(
         target: "conclib::request",
         "ask",
@@ -121,7 +121,7 @@ fn client_span(urn: &str, message_name: &'static str) -> Span {
 }
 
 /// The span of a tell or of a durable message: that of a message that is sent.
-fn producer_span(operation: &'static str, urn: &str, message_name: &'static str) -> Span {
+fn producer_span(operation: &'static str, urn: &str, message_name: &str) -> Span {
     info_span!(
         target: "conclib::request",
         "send",

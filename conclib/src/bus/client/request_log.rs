@@ -12,8 +12,7 @@ pub(super) struct RequestLog<'a> {
     /// `None` for a request that has no number, since it was refused before.
     pub(super) origin: Option<Origin>,
     pub(super) urn: &'a str,
-    /// `None` where the type of the message is not known.
-    pub(super) message_name: Option<&'static str>,
+    pub(super) message_name: &'a str,
 }
 
 /// Logs at `DEBUG`: a caller has the error, and knows whether it matters.

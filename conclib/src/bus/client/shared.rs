@@ -74,7 +74,7 @@ pub(super) struct ClientShared {
 pub(super) struct Outgoing<'a> {
     pub(super) kind: Kind,
     pub(super) urn: &'a str,
-    pub(super) message: &'static str,
+    pub(super) message: &'a str,
     pub(super) deadline: Instant,
     pub(super) attributes: &'a Attributes,
     /// In a fleet: the request is for one node, whichever member has the URN.

@@ -32,6 +32,12 @@ impl<M: ActorMessage> RemoteTell<M> {
         }
     }
 
+    pub(super) fn named(client: ProxyClient, urn: &str, name: String, message: M) -> Self {
+        Self {
+            call: Call::named(client, urn, name.into(), message),
+        }
+    }
+
     /// Limits the wait until the bus has accepted the message; the actor does not handle it later,
     /// unless it is durable. In a handler, the tell waits no longer than the asker of the handled
     /// message. Called on a tell that is under way, the limit counts from the call, and only shortens
@@ -181,7 +187,7 @@ impl<M: ActorMessage> Future for RemoteTell<M> {
     type Output = Result<(), AskError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.call.poll(cx, Kind::Tell, |_, _| Ok(()))
+        self.call.poll(cx, Kind::Tell, |_, _, _| Ok(()))
     }
 }
 

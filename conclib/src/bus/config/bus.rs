@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::bus::config::RedisAddress;
 use crate::bus::keys::Keys;
+use crate::bus::transport::monitor::BusView;
 use crate::bus::transport::stream::DeadLetterStore;
 use crate::bus::transport::{ClientTransport, OperatorTransport, ReplySink, ServerTransport};
 use crate::reply::remote::ClientId;
@@ -42,6 +43,9 @@ pub(crate) trait LocalBus: Send + Sync {
 
     /// The dead letters of a node.
     fn dead_letters(self: Arc<Self>, keys: Keys) -> Arc<dyn DeadLetterStore>;
+
+    /// The bus as a tool sees it; the keys are those of a namespace.
+    fn view(self: Arc<Self>, keys: Keys) -> Arc<dyn BusView>;
 }
 
 /// Wraps both ends of a local bus, as fault injection does.

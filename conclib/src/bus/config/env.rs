@@ -57,6 +57,28 @@ impl Config {
         config.check().map(|()| config)
     }
 
+    /// The config that these `CONCLIB_*` variables describe, for a program that has them from elsewhere than
+    /// its environment, such as from its arguments. The function gets the name of each variable.
+    ///
+    /// ```
+    /// use conclib::Config;
+    ///
+    /// let config = Config::from_lookup(|name| match name {
+    ///     "CONCLIB_NAMESPACE" => Some("shop".into()),
+    ///     _ => std::env::var_os(name),
+    /// })?;
+    /// # drop(config);
+    /// # Ok::<(), conclib::bus::ConfigError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] naming the variable that has a wrong value.
+    pub fn from_lookup(variable: impl Fn(&str) -> Option<OsString>) -> Result<Self, ConfigError> {
+        let config = Self::from_variables(variable);
+        config.check().map(|()| config)
+    }
+
     /// The `CONCLIB_*` variables that give another process this config, for a child that is started
     /// with [`Command::envs`](std::process::Command::envs). They hold the password, if there is
     /// one. The memory bus has none: no other process can reach it.

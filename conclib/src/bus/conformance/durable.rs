@@ -16,7 +16,7 @@ const FOREIGN_ALIVE: AliveWithin = AliveWithin {
 /// Long enough for a pause on a slow machine.
 const IDLE: Duration = Duration::from_millis(200);
 
-fn messages(texts: &[&str]) -> Vec<NewEntry> {
+pub(super) fn messages(texts: &[&str]) -> Vec<NewEntry> {
     let message = |text: &&str| NewEntry {
         key: format!("key of {text}"),
         frame: Bytes::copy_from_slice(text.as_bytes()),
@@ -46,7 +46,7 @@ fn acks(ids: &[EntryId]) -> Vec<EntryAck> {
     ids.iter().map(ack).collect()
 }
 
-async fn consumer(bus: &dyn TestBus) -> Arc<dyn StreamConsumer> {
+pub(super) async fn consumer(bus: &dyn TestBus) -> Arc<dyn StreamConsumer> {
     let consumer = server(bus).await.consumer("").await.unwrap();
     consumer.create_group().await.unwrap();
     consumer

@@ -55,7 +55,10 @@ async fn frames_of_a_server_that_was_set_back_have_another_number() {
     redis.0.command(&["SAVE"]);
     client.take_back(epoch, frames(&["a"])).await;
 
-    let popped = member.pop(epoch, Lists::Inbox, 9, Duration::ZERO).await.unwrap();
+    let popped = member
+        .pop(epoch, Lists::Inbox, 9, Duration::ZERO)
+        .await
+        .unwrap();
     assert_eq!((popped.frames, popped.server), (Vec::new(), server));
     redis.0.command(&["CLIENT", "KILL", "TYPE", "normal"]);
     let popped = popped_again(&*member, epoch).await;

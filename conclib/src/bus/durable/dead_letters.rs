@@ -10,9 +10,9 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::bus::config::Config;
+use crate::bus::durable::decoded::{Decoded, as_bytes};
 use crate::bus::link::ewma::EwmaSize;
 use crate::bus::open::{ConnectError, open_dead_letters};
-use crate::bus::protocol::Received;
 use crate::bus::transport::TransportError;
 use crate::bus::transport::stream::{DeadLetterEntry, DeadLetterStore, EntryId};
 use crate::envelope::Attributes;
@@ -99,26 +99,6 @@ pub struct DeadLetter {
     pub reason: String,
     /// The time at which it became a dead letter, on the clock of the bus.
     pub when: SystemTime,
-}
-
-/// [`Bytes`] in serde's terms.
-mod as_bytes {
-    use bytes::Bytes;
-    use serde::{Deserialize, Deserializer, Serializer};
-    use serde_bytes::ByteBuf;
-
-    pub(super) fn serialize<S: Serializer>(
-        bytes: &Bytes,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(bytes)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Bytes, D::Error> {
-        ByteBuf::deserialize(deserializer).map(|bytes| bytes.into_vec().into())
-    }
 }
 
 impl DeadLetters {
@@ -254,22 +234,18 @@ impl fmt::Debug for ListDeadLetters {
 
 impl From<DeadLetterEntry> for DeadLetter {
     fn from(entry: DeadLetterEntry) -> Self {
-        let (urn, message, contents, attributes) = match Received::decode(&entry.frame) {
-            Ok(request) => (
-                request.urn.to_owned(),
-                request.message.to_owned(),
-                request.contents,
-                request.attributes,
-            ),
-            Err(_) => Default::default(),
-        };
-        let is_readable = !urn.is_empty();
+        let Decoded {
+            urn,
+            message,
+            contents,
+            attributes,
+        } = Decoded::of(entry.frame);
         Self {
             id: entry.id.to_string(),
             urn,
             message,
             key: entry.key,
-            contents: if is_readable { contents } else { entry.frame },
+            contents,
             attributes,
             deliveries: entry.deliveries,
             reason: entry.reason,

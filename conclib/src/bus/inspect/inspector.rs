@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -97,7 +98,8 @@ pub struct MemberAddress {
 }
 
 /// The stage of the life of a fleet's member.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum MemberStage {
     /// It serves, and has names that it has not tried to list yet.
@@ -110,14 +112,21 @@ pub enum MemberStage {
     Left,
 }
 
-impl fmt::Display for MemberStage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
+impl MemberStage {
+    /// The name of the stage: `serving`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
             Self::Listing => "listing",
             Self::Serving => "serving",
             Self::Draining => "draining",
             Self::Left => "left",
-        })
+        }
+    }
+}
+
+impl fmt::Display for MemberStage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
     }
 }
 

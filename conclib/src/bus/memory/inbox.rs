@@ -60,6 +60,10 @@ impl Inbox {
         Some(queue.frames.len())
     }
 
+    pub(super) fn len(&self) -> u64 {
+        u64::try_from(self.queue.lock().frames.len()).unwrap_or(u64::MAX)
+    }
+
     /// Appends a frame to the list of a right; false if it is full.
     pub(super) fn push_operator(&self, right: Right, frame: Frame) -> bool {
         let mut queue = self.queue.lock();

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use crate::bus::keys::Keys;
 use crate::bus::memory::result_cache::MemoryResultCache;
 use crate::bus::memory::{MemoryBus, check_open};
+use crate::bus::transport::monitor::{EntryFacts, StreamFacts};
 use crate::bus::transport::stream::{
     AliveWithin, Attempts, DeadLetterEntry, EntryAck, EntryId, ForeignPage, MAX_DEAD_LETTERS,
     NewEntry, PendingEntry, StreamConsumer, StreamEntry,
@@ -104,6 +105,24 @@ impl StreamState {
         if let Some(message) = self.entries.remove(&id) {
             self.bytes -= message.frame.len();
         }
+    }
+
+    /// The counts of the messages.
+    pub(super) fn facts(&self) -> StreamFacts {
+        StreamFacts {
+            stored: self.entries.len() as u64,
+            delayed: self.delayed.len() as u64,
+            entries: Some(EntryFacts {
+                oldest: self.entries.first_key_value().map(|(id, _)| *id),
+                claimed: self.claims.len() as u64,
+            }),
+        }
+    }
+
+    pub(super) fn entries_after(&self, after: EntryId, count: usize) -> Vec<StreamEntry> {
+        let behind = self.entries.range((Excluded(after), Unbounded));
+        let ids = behind.take(count).map(|(id, _)| *id);
+        ids.filter_map(|id| self.entry(id)).collect()
     }
 
     fn entry(&self, id: EntryId) -> Option<StreamEntry> {

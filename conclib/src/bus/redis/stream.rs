@@ -34,7 +34,7 @@ mod options;
 mod producer;
 
 /// The consumer group of all proxies.
-const GROUP: &str = "conclib";
+pub(super) const GROUP: &str = "conclib";
 
 /// A consumer's end of the stream.
 pub(super) struct RedisConsumer {

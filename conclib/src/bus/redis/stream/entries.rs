@@ -12,7 +12,7 @@ use crate::bus::transport::stream::{
 };
 
 /// Decodes entries of a stream. An older Redis sends null for entries deleted meanwhile.
-pub(super) fn stream_entries(entries: Resp3Frame) -> Option<Vec<StreamEntry>> {
+pub(crate) fn stream_entries(entries: Resp3Frame) -> Option<Vec<StreamEntry>> {
     let entries = into_array(entries)?.into_iter();
     let entries = entries.filter(|entry| !matches!(entry, Resp3Frame::Null));
     let read = |entry| {

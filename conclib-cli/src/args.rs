@@ -1,0 +1,95 @@
+//! The arguments of the tool.
+
+use std::time::Duration;
+
+use clap::{ArgAction, Parser, Subcommand};
+
+use crate::command::{acl, ask, completions, dead, doctor, durable, ping, status};
+use crate::connection::Connection;
+
+/// Ask actors by hand, look at an actor system or a fleet, and act on it.
+///
+/// Exit codes: 0 done; 1 the response is an `Err` (--fail-on-err); 2 wrong usage; 3 not executed, try again;
+/// 4 not executed, and trying again is pointless; 5 perhaps executed; 6 executed and failed; 7 a threshold is
+/// exceeded; 8 no permission.
+#[derive(Debug, Parser)]
+#[command(name = "conclib", version, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+    /// Print JSON instead of tables, and errors as JSON too
+    #[arg(long, global = true, help_heading = "Output")]
+    pub(crate) json: bool,
+    /// Log to standard error: -v warnings, -vv steps, -vvv everything
+    #[arg(short, long, global = true, action = ArgAction::Count, help_heading = "Output")]
+    pub(crate) verbose: u8,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Ask(ask::Ask),
+    Tell(ask::Tell),
+    Ping(ping::Ping),
+    Status(status::Status),
+    Doctor(doctor::Doctor),
+    #[command(subcommand)]
+    Dead(dead::Dead),
+    #[command(subcommand)]
+    Durable(durable::Durable),
+    Acl(acl::Acl),
+    Completions(completions::Completions),
+}
+
+/// Reads a duration, such as `30s`.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|error| error.to_string())
+}
+
+/// Reads a name and its value, such as `tenant=7`.
+pub(crate) fn pair(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("it is no NAME=VALUE")?;
+    if name.is_empty() {
+        return Err("the name is empty".to_owned());
+    }
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn arguments_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    /// clap's help is the reference.
+    #[test]
+    fn each_argument_has_a_line_of_help() {
+        fn check(command: &clap::Command, path: &str) {
+            let path = format!("{path} {}", command.get_name());
+            assert!(command.get_about().is_some(), "{path}");
+            for argument in command.get_arguments() {
+                assert!(
+                    argument.get_help().is_some(),
+                    "{path} {}",
+                    argument.get_id()
+                );
+            }
+            for inner in command.get_subcommands() {
+                check(inner, &path);
+            }
+        }
+        check(&Cli::command(), "");
+    }
+
+    #[test]
+    fn attributes_are_pairs() {
+        assert_eq!(pair("a=b=c"), Ok(("a".to_owned(), "b=c".to_owned())));
+        assert!(pair("a").is_err() && pair("=b").is_err());
+    }
+}

@@ -1,0 +1,60 @@
+//! The commands, each in a module of its own.
+
+use conclib::{Config, ProxyClient};
+
+use crate::args::{Cli, Command};
+use crate::exit::Failure;
+use crate::output::Output;
+
+pub(crate) mod acl;
+pub(crate) mod ask;
+pub(crate) mod completions;
+pub(crate) mod confirm;
+pub(crate) mod dead;
+pub(crate) mod doctor;
+pub(crate) mod durable;
+pub(crate) mod facts;
+pub(crate) mod filter;
+pub(crate) mod ping;
+pub(crate) mod status;
+
+/// Runs the command of these arguments.
+pub(crate) async fn run(cli: Cli, output: Output) -> Result<(), Failure> {
+    if let Command::Completions(command) = &cli.command {
+        return command.run(output);
+    }
+    let config = cli.connection.config()?;
+    match cli.command {
+        Command::Ask(command) => command.run(&config, output).await,
+        Command::Tell(command) => command.run(&config, output).await,
+        Command::Ping(command) => command.run(&config, output).await,
+        Command::Status(command) => command.run(&config, output).await,
+        Command::Doctor(command) => command.run(&config, output).await,
+        Command::Dead(command) => command.run(&config, output).await,
+        Command::Durable(command) => command.run(&config, output).await,
+        Command::Acl(command) => command.run(&config, output),
+        Command::Completions(_) => Ok(()), // above: it needs no bus
+    }
+}
+
+/// Connects as a client.
+async fn client(config: &Config) -> Result<ProxyClient, Failure> {
+    Ok(ProxyClient::connect(config).await?)
+}
+
+/// The value of a variable of the config, for the output.
+fn setting(config: &Config, name: &str) -> String {
+    let variables = config.variables().into_iter();
+    let mut found = variables.filter(|(known, _)| *known == name);
+    found.next().map_or_else(String::new, |(_, value)| value)
+}
+
+/// The namespace of the config.
+fn namespace(config: &Config) -> String {
+    setting(config, "CONCLIB_NAMESPACE")
+}
+
+/// True if the config is for the members of a fleet.
+fn is_fleet(config: &Config) -> bool {
+    setting(config, "CONCLIB_FLEET") == "1"
+}

@@ -1,0 +1,382 @@
+//! `dead`: the dead letters.
+
+use clap::{Args, Subcommand};
+use conclib::Config;
+use conclib::durable::{DeadLetter, DeadLetters};
+use serde::Serialize;
+
+use crate::command::confirm::confirm;
+use crate::command::durable::{Contents, attributes};
+use crate::command::filter::{Filter, Subject};
+use crate::exit::{Exit, Failure};
+use crate::output::{self, Output, age, timestamp};
+
+/// The number of dead letters that are read at a time.
+const PAGE: u32 = 1000;
+
+/// List, show, replay or remove dead letters: durable messages that no actor could handle
+#[derive(Debug, Subcommand)]
+pub(crate) enum Dead {
+    /// List dead letters, the oldest first
+    Ls(List),
+    /// Show one dead letter with its reason and attributes
+    Show(Show),
+    /// Deliver dead letters again, as new messages with the same keys
+    Replay(Change),
+    /// Remove dead letters for good
+    Rm(Change),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct List {
+    #[command(flatten)]
+    choice: Choice,
+    /// List at most this many
+    #[arg(long, default_value_t = 100, value_name = "NUMBER")]
+    limit: usize,
+    /// Show the contents of messages
+    #[arg(long)]
+    payload: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Show {
+    /// Id of the dead letter, as listed
+    id: String,
+    /// Show the contents of the message
+    #[arg(long)]
+    payload: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Change {
+    /// Ids of dead letters, as listed
+    ids: Vec<String>,
+    #[command(flatten)]
+    choice: Choice,
+    /// All dead letters
+    #[arg(long)]
+    all: bool,
+    /// Do it without a question
+    #[arg(long)]
+    yes: bool,
+}
+
+/// The choice of dead letters.
+#[derive(Debug, Args)]
+struct Choice {
+    #[command(flatten)]
+    filter: Filter,
+    /// Text within the reason
+    #[arg(long, value_name = "TEXT", help_heading = "Filter")]
+    reason: Option<String>,
+}
+
+impl Choice {
+    fn is_empty(&self) -> bool {
+        self.filter.is_empty() && self.reason.is_none()
+    }
+
+    fn accepts(&self, letter: &DeadLetter) -> bool {
+        let subject = Subject {
+            urn: &letter.urn,
+            message: &letter.message,
+            key: &letter.key,
+            since: letter.when,
+        };
+        let reason = self.reason.as_ref();
+        self.filter.accepts(subject) && reason.is_none_or(|text| letter.reason.contains(text))
+    }
+
+    /// Reads up to `limit` dead letters that meet the conditions.
+    async fn read(&self, dead: &DeadLetters, limit: usize) -> Result<Vec<DeadLetter>, Failure> {
+        let (mut chosen, mut after) = (Vec::new(), String::new());
+        loop {
+            let page = dead.list().after(&after).limit(PAGE).await?;
+            let is_last = page.len() < PAGE as usize;
+            if let Some(last) = page.last() {
+                after.clone_from(&last.id);
+            }
+            for letter in page {
+                if chosen.len() == limit {
+                    return Ok(chosen);
+                }
+                if self.accepts(&letter) {
+                    chosen.push(letter);
+                }
+            }
+            if is_last {
+                return Ok(chosen);
+            }
+        }
+    }
+
+    /// The ids of all dead letters that meet the conditions. Their contents are not kept.
+    async fn ids(&self, dead: &DeadLetters) -> Result<Vec<String>, Failure> {
+        let (mut ids, mut after) = (Vec::new(), String::new());
+        loop {
+            let page = dead.list().after(&after).limit(PAGE).await?;
+            let is_last = page.len() < PAGE as usize;
+            if let Some(last) = page.last() {
+                after.clone_from(&last.id);
+            }
+            let chosen = page.into_iter().filter(|letter| self.accepts(letter));
+            ids.extend(chosen.map(|letter| letter.id));
+            if is_last {
+                return Ok(ids);
+            }
+        }
+    }
+}
+
+/// A dead letter as JSON.
+#[derive(Serialize)]
+struct Letter<'a> {
+    id: &'a str,
+    urn: &'a str,
+    message: &'a str,
+    key: &'a str,
+    deliveries: u32,
+    reason: &'a str,
+    when: String,
+    age_seconds: u64,
+    attributes: std::collections::BTreeMap<&'a str, &'a str>,
+    bytes: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payload: Option<Contents>,
+}
+
+impl<'a> Letter<'a> {
+    fn new(letter: &'a DeadLetter, has_payload: bool) -> Self {
+        Self {
+            id: &letter.id,
+            urn: &letter.urn,
+            message: &letter.message,
+            key: &letter.key,
+            deliveries: letter.deliveries,
+            reason: &letter.reason,
+            when: timestamp(letter.when),
+            age_seconds: age(letter.when).as_secs(),
+            attributes: attributes(&letter.attributes),
+            bytes: letter.contents.len(),
+            payload: has_payload.then(|| Contents::of(&letter.contents)),
+        }
+    }
+}
+
+impl Dead {
+    pub(crate) async fn run(self, config: &Config, output: Output) -> Result<(), Failure> {
+        if let Self::Replay(change) | Self::Rm(change) = &self {
+            change.check()?;
+        }
+        let dead = DeadLetters::connect(config).await?;
+        match self {
+            Self::Ls(list) => list.run(&dead, output).await,
+            Self::Show(show) => show.run(&dead, output).await,
+            Self::Replay(change) => change.run(&dead, output, Action::Replay).await,
+            Self::Rm(change) => change.run(&dead, output, Action::Remove).await,
+        }
+    }
+}
+
+impl List {
+    async fn run(self, dead: &DeadLetters, output: Output) -> Result<(), Failure> {
+        let letters = self.choice.read(dead, self.limit).await?;
+        if output.json {
+            let letters = letters.iter();
+            let letters = letters.map(|letter| Letter::new(letter, self.payload));
+            return output.json(&letters.collect::<Vec<_>>());
+        }
+        let mut header = vec!["ID", "AGE", "URN", "MESSAGE", "KEY", "DELIVERIES", "REASON"];
+        if self.payload {
+            header.push("PAYLOAD");
+        }
+        let row = |letter: &DeadLetter| {
+            let mut row = vec![
+                letter.id.clone(),
+                output::duration(age(letter.when)),
+                letter.urn.clone(),
+                letter.message.clone(),
+                letter.key.clone(),
+                letter.deliveries.to_string(),
+                letter.reason.clone(),
+            ];
+            if self.payload {
+                row.push(Contents::of(&letter.contents).to_string());
+            }
+            row
+        };
+        output.table(&header, letters.iter().map(row).collect())
+    }
+}
+
+impl Show {
+    async fn run(self, dead: &DeadLetters, output: Output) -> Result<(), Failure> {
+        let letter = find(dead, &self.id).await?;
+        if output.json {
+            return output.json(&Letter::new(&letter, self.payload));
+        }
+        let attributes = attributes(&letter.attributes);
+        let attributes: Vec<_> = attributes
+            .into_iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        let when = format!(
+            "{} ({} ago)",
+            timestamp(letter.when),
+            output::duration(age(letter.when))
+        );
+        let mut rows = vec![
+            ("id", letter.id),
+            ("urn", letter.urn),
+            ("message", letter.message),
+            ("key", letter.key),
+            ("deliveries", letter.deliveries.to_string()),
+            ("when", when),
+            ("attributes", attributes.join(" ")),
+            ("bytes", letter.contents.len().to_string()),
+            ("reason", letter.reason),
+        ];
+        if self.payload {
+            rows.push(("payload", Contents::of(&letter.contents).to_string()));
+        }
+        let rows = rows.into_iter();
+        let lines = rows.map(|(name, value)| format!("{name:<11} {}", output::printable(&value)));
+        output.line(&lines.collect::<Vec<_>>().join("\n"))
+    }
+}
+
+/// The dead letter with this id.
+async fn find(dead: &DeadLetters, id: &str) -> Result<DeadLetter, Failure> {
+    let missing = || {
+        Failure::new(
+            Exit::Pointless,
+            "not_found",
+            format!("no dead letter has the id `{id}`"),
+        )
+        .advise("`conclib dead ls` lists them; it may have been replayed or removed")
+    };
+    // The list begins behind an id: here behind the one before.
+    let (millis, number) = id.split_once('-').ok_or_else(missing)?;
+    let (Ok(millis), Ok(number)) = (millis.parse::<u64>(), number.parse::<u64>()) else {
+        return Err(missing());
+    };
+    let before = match (millis, number) {
+        (0, 0) => return Err(missing()),
+        (millis, 0) => format!("{}-{}", millis - 1, u64::MAX),
+        (millis, number) => format!("{millis}-{}", number - 1),
+    };
+    let found = dead.list().after(before).limit(1).await?.pop();
+    found.filter(|letter| letter.id == id).ok_or_else(missing)
+}
+
+/// A change of dead letters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Action {
+    Replay,
+    Remove,
+}
+
+/// The outcome of a change, as JSON.
+#[derive(Serialize)]
+struct Outcome {
+    /// The number of dead letters that were chosen.
+    chosen: usize,
+    /// Those that were replayed or removed.
+    changed: usize,
+    /// The ids of those that were there no more.
+    missing: Vec<String>,
+}
+
+impl Change {
+    /// Checks that dead letters are chosen in one way.
+    fn check(&self) -> Result<(), Failure> {
+        let ways = [!self.ids.is_empty(), !self.choice.is_empty(), self.all];
+        match ways.into_iter().filter(|way| *way).count() {
+            0 => Err(Failure::usage("no dead letters are chosen")
+                .advise("give ids, a filter such as --urn, or --all")),
+            1 => Ok(()),
+            _ => Err(Failure::usage(
+                "give ids, a filter, or --all, and not several of them",
+            )),
+        }
+    }
+
+    async fn run(self, dead: &DeadLetters, output: Output, action: Action) -> Result<(), Failure> {
+        let ids = if self.ids.is_empty() {
+            self.choose(dead, action).await?
+        } else {
+            self.ids
+        };
+        let outcome = change(dead, &ids, action).await?;
+        report(output, &outcome, action)
+    }
+
+    /// The ids of many dead letters, with the user's consent.
+    async fn choose(&self, dead: &DeadLetters, action: Action) -> Result<Vec<String>, Failure> {
+        let ids = self.choice.ids(dead).await?;
+        let count = ids.len();
+        let noun = if count == 1 { "letter" } else { "letters" };
+        output::say(&format!("{count} dead {noun}"));
+        if count > 0 {
+            let verb = match action {
+                Action::Replay => "Deliver again",
+                Action::Remove => "Remove for good:",
+            };
+            confirm(&format!("{verb} {count} dead {noun}?"), self.yes).await?;
+        }
+        Ok(ids)
+    }
+}
+
+/// Replays or removes dead letters, one after another in their order.
+async fn change(dead: &DeadLetters, ids: &[String], action: Action) -> Result<Outcome, Failure> {
+    let mut outcome = Outcome {
+        chosen: ids.len(),
+        changed: 0,
+        missing: Vec::new(),
+    };
+    for id in ids {
+        let done = match action {
+            Action::Replay => dead.replay(id).await,
+            Action::Remove => dead.delete(id).await,
+        };
+        let done = done.map_err(|error| {
+            let mut failure = Failure::from(error);
+            let before = format!(
+                "{} of {} were done; then, at {id}: ",
+                outcome.changed,
+                ids.len()
+            );
+            failure.text.insert_str(0, &before);
+            failure
+        })?;
+        if done {
+            outcome.changed += 1;
+        } else {
+            outcome.missing.push(id.clone());
+        }
+    }
+    Ok(outcome)
+}
+
+fn report(output: Output, outcome: &Outcome, action: Action) -> Result<(), Failure> {
+    if output.json {
+        output.json(outcome)?;
+    } else {
+        let verb = match action {
+            Action::Replay => "replayed",
+            Action::Remove => "removed",
+        };
+        output.line(&format!("{verb} {}", outcome.changed))?;
+    }
+    if outcome.missing.is_empty() {
+        return Ok(());
+    }
+    let ids = outcome.missing.join(", ");
+    Err(Failure::new(
+        Exit::Pointless,
+        "not_found",
+        format!("no dead letter has the id {ids}"),
+    ))
+}

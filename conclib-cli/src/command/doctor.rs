@@ -1,0 +1,343 @@
+//! `doctor`: what is wrong, and what to do about it.
+
+use clap::Args;
+use conclib::inspect::MemberStage;
+use conclib::monitor::{BusMonitor, ServerStatus};
+use conclib::{Config, ProxyClient};
+use serde::Serialize;
+
+use crate::command::facts::{Facts, LeaseFact, NodeFacts};
+use crate::command::status::{Thresholds, not_served};
+use crate::exit::{Exit, Failure};
+use crate::output::{self, Level, Output, age};
+
+/// The number of requests in an inbox at which its process does not keep up.
+const LONG_INBOX: u64 = 1000;
+
+/// The number of dead letters beyond which the oldest are dropped.
+const MAX_DEAD_LETTERS: u64 = 100_000;
+
+/// The difference of clocks at which ages are wrong that people read, in seconds.
+const CLOCK_OFFSET: u64 = 2;
+
+/// Check Redis, the leases, the queues and the rights, and say what to do
+///
+/// Exits with 0 if nothing is in the way of requests, whatever it warns of; with 3 if Redis or the actor system does
+/// not serve, with 7 beyond --max-oldest, and with 8 if the user of Redis lacks a right.
+#[derive(Debug, Args)]
+pub(crate) struct Doctor {
+    #[command(flatten)]
+    thresholds: Thresholds,
+}
+
+/// One finding.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct Finding {
+    level: Level,
+    check: &'static str,
+    text: String,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    advice: String,
+}
+
+/// The findings in their order.
+#[derive(Debug, Default)]
+struct Findings(Vec<Finding>);
+
+impl Findings {
+    fn add(&mut self, level: Level, check: &'static str, text: impl Into<String>, advice: &str) {
+        self.0.push(Finding {
+            level,
+            check,
+            text: text.into(),
+            advice: advice.to_owned(),
+        });
+    }
+
+    fn ok(&mut self, check: &'static str, text: impl Into<String>) {
+        self.add(Level::Ok, check, text, "");
+    }
+
+    fn warn(&mut self, check: &'static str, text: impl Into<String>, advice: &str) {
+        self.add(Level::Warn, check, text, advice);
+    }
+
+    fn error(&mut self, check: &'static str, text: impl Into<String>, advice: &str) {
+        self.add(Level::Error, check, text, advice);
+    }
+}
+
+impl Doctor {
+    pub(crate) async fn run(self, config: &Config, output: Output) -> Result<(), Failure> {
+        let mut findings = Findings::default();
+        let ended = self.examine(config, &mut findings).await;
+        if let Err(failure) = &ended
+            && !failure.text.is_empty()
+        {
+            findings.error(failure.kind, &*failure.text, &failure.advice);
+        }
+        report(output, &findings)?;
+        ended.map_err(|failure| Failure::silent(failure.exit, failure.kind))
+    }
+
+    async fn examine(self, config: &Config, findings: &mut Findings) -> Result<(), Failure> {
+        let monitor = BusMonitor::connect(config).await?;
+        let facts = Facts::read(config, &monitor).await?;
+        if let Some(trip) = facts.round_trip {
+            findings.ok(
+                "redis",
+                format!("answers in {}", output::duration(trip.elapsed)),
+            );
+            if trip.clock_offset.as_secs() >= CLOCK_OFFSET {
+                findings.warn(
+                    "clock",
+                    format!("the clock of Redis differs by {}", output::duration(trip.clock_offset)),
+                    "set the clocks of both machines: ages are wrong here; deadlines are not, since they count by the clock of Redis",
+                );
+            }
+        }
+        if let Some(server) = &facts.server {
+            examine_server(server, findings);
+        }
+        examine_members(&facts, findings);
+        for node in &facts.nodes {
+            examine_node(node, findings);
+        }
+        for refusal in &facts.refused {
+            findings.error(
+                "rights",
+                format!("cannot read {}: {}", refusal.fact, refusal.reason),
+                "give the user of Redis this right; `conclib acl` prints the rules of each role",
+            );
+        }
+        let asks = examine_asks(config, findings).await;
+        if !facts.is_served() {
+            return Err(not_served(&facts));
+        }
+        asks?;
+        self.thresholds.check(&facts)?;
+        if facts.refused.is_empty() {
+            Ok(())
+        } else {
+            Err(Failure::silent(Exit::NotPermitted, "not_permitted"))
+        }
+    }
+}
+
+/// Connects as a client, which proves its rights, and looks for an actor system that it can talk to.
+async fn examine_asks(config: &Config, findings: &mut Findings) -> Result<(), Failure> {
+    let client = ProxyClient::connect(config).await?;
+    client.responder().await?;
+    findings.ok(
+        "ask",
+        "this user may ask, and an actor system speaks this version",
+    );
+    Ok(())
+}
+
+fn examine_server(server: &ServerStatus, findings: &mut Findings) {
+    let version = format!("{} {}", server.kind, server.version);
+    let major = server
+        .version
+        .split('.')
+        .next()
+        .and_then(|major| major.parse::<u32>().ok());
+    if major.is_some_and(|major| major < 7) {
+        findings.warn(
+            "version",
+            format!("{version} is old"),
+            "use Redis 7 or Valkey: the rules of `conclib acl` need selectors",
+        );
+    } else {
+        findings.ok("version", version);
+    }
+    if !server.is_primary {
+        findings.error(
+            "role",
+            "this Redis is a replica, and takes no writes",
+            "connect to the primary, or by Sentinels: redis-sentinel://…",
+        );
+    }
+    examine_memory(server, findings);
+    match (server.append_only, server.snapshots) {
+        (true, _) => findings.ok("persistence", "appendonly yes"),
+        (false, Some(true)) => findings.warn(
+            "persistence",
+            "snapshots only: durable messages since the last one are lost when Redis ends",
+            "set `appendonly yes`, if durable messages are used",
+        ),
+        (false, Some(false)) => findings.warn(
+            "persistence",
+            "none: durable messages are lost when Redis ends",
+            "set `appendonly yes`, if durable messages are used",
+        ),
+        (false, None) => findings.warn(
+            "persistence",
+            "appendonly no: durable messages may be lost when Redis ends",
+            "set `appendonly yes`, if durable messages are used",
+        ),
+    }
+    if server.write_failed {
+        findings.error(
+            "persistence",
+            "the last write to the disk has failed",
+            "read the log of Redis; it may refuse writes until one succeeds",
+        );
+    }
+    findings.ok("replicas", server.replicas.to_string());
+}
+
+fn examine_memory(server: &ServerStatus, findings: &mut Findings) {
+    let used = output::bytes(server.used_memory);
+    if server.max_memory == 0 {
+        return findings.ok("memory", format!("{used}, without a bound"));
+    }
+    let text = format!("{used} of {}", output::bytes(server.max_memory));
+    if server.eviction_policy != "noeviction" {
+        findings.warn(
+            "eviction",
+            format!(
+                "Redis may evict leases and durable messages when its memory is full ({})",
+                server.eviction_policy
+            ),
+            "set `maxmemory-policy noeviction`",
+        );
+    }
+    if server.used_memory / 9 >= server.max_memory / 10 {
+        findings.warn(
+            "memory",
+            text,
+            "raise `maxmemory`: a full Redis refuses requests",
+        );
+    } else {
+        findings.ok("memory", text);
+    }
+}
+
+fn examine_members(facts: &Facts, findings: &mut Findings) {
+    let Some(members) = &facts.members else {
+        return;
+    };
+    if facts.is_fleet {
+        let serving = facts.nodes.iter().filter(|node| node.is_served()).count();
+        findings.ok(
+            "fleet",
+            format!("{} members, {serving} serve", members.len()),
+        );
+    } else if !members.is_empty() {
+        findings.warn(
+            "fleet",
+            format!(
+                "the namespace has a fleet of {} members, and this looks at one node",
+                members.len()
+            ),
+            "give --fleet, or CONCLIB_FLEET=1",
+        );
+    }
+}
+
+fn examine_node(node: &NodeFacts, findings: &mut Findings) {
+    let name = &node.node;
+    match (&node.lease, &node.member) {
+        (LeaseFact::Held(lease), _) => {
+            if lease.is_serving {
+                findings.ok("lease", format!("{name} is served, epoch {}", lease.epoch));
+            } else {
+                findings.warn(
+                    "lease",
+                    format!("the process of {name} takes no requests: it is starting or stopping"),
+                    "wait, or read its log",
+                );
+            }
+            let is_late = lease
+                .remaining
+                .is_some_and(|left| left < lease.duration / 3);
+            if is_late {
+                findings.warn(
+                    "lease",
+                    format!("the lease of {name} was not renewed in time"),
+                    "check the load of that process, and its way to Redis",
+                );
+            }
+        }
+        (LeaseFact::Free, Some(member)) if member.stage != MemberStage::Left => findings.warn(
+            "lease",
+            format!("the member {name} has no lease: it was killed, or cannot reach Redis"),
+            "others remove it within 8 s; if it stays, no other member runs",
+        ),
+        _ => {} // none serves: said by the end
+    }
+    match node.inbox {
+        Some(inbox @ LONG_INBOX..) => findings.warn(
+            "inbox",
+            format!("{inbox} requests wait for {name}"),
+            "its process does not keep up: from 65,536 on, requests are refused",
+        ),
+        Some(inbox) => findings.ok("inbox", format!("{inbox} requests wait for {name}")),
+        None => {}
+    }
+    if let Some(durable) = &node.durable {
+        let waited = durable.oldest.map(age).unwrap_or_default();
+        let details = if durable.is_readable {
+            let waited = output::duration(waited);
+            format!(", {} in progress, oldest {waited}", durable.in_progress)
+        } else {
+            String::new()
+        };
+        let text = format!(
+            "{} stored, {} delayed{details}",
+            durable.stored, durable.delayed
+        );
+        if durable.is_readable && durable.stored > durable.in_progress && waited.as_secs() > 60 {
+            findings.warn(
+                "durable",
+                text,
+                "`conclib durable ls` shows them; check that their actors run",
+            );
+        } else {
+            findings.ok("durable", text);
+        }
+    }
+    match node.dead_letters.as_ref().map(|dead| dead.stored) {
+        None => {}
+        Some(0) => findings.ok("dead", "no dead letters"),
+        Some(count) => {
+            let is_near = count >= MAX_DEAD_LETTERS / 10 * 9;
+            let text = format!("{count} dead letters");
+            let advice =
+                "`conclib dead ls`, then `replay` or `rm`: beyond 100,000 the oldest are dropped";
+            findings.add(
+                if is_near { Level::Error } else { Level::Warn },
+                "dead",
+                text,
+                advice,
+            );
+        }
+    }
+}
+
+/// The findings as JSON.
+#[derive(Serialize)]
+struct Report<'a> {
+    worst: Level,
+    findings: &'a [Finding],
+}
+
+fn report(output: Output, findings: &Findings) -> Result<(), Failure> {
+    let Findings(findings) = findings;
+    if output.json {
+        let severity = |finding: &Finding| finding.level as u8;
+        let worst = findings.iter().max_by_key(|finding| severity(finding));
+        let worst = worst.map_or(Level::Ok, |finding| finding.level);
+        return output.json(&Report { worst, findings });
+    }
+    for finding in findings {
+        let level = output.level(finding.level);
+        let text = output::printable(&finding.text);
+        output.line(&format!("{level} {:<12} {text}", finding.check))?;
+        if !finding.advice.is_empty() {
+            output.line(&format!("      {:<12} try: {}", "", finding.advice))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,8 @@
+//! The tool as a process, against actors in another one (that of the tests), over a real Redis.
+#![cfg(unix)]
+
+mod asks;
+mod dead_letters;
+mod looks;
+mod refusals;
+mod support;

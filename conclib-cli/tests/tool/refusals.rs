@@ -1,0 +1,159 @@
+//! Exit codes and errors of commands that cannot do their work.
+
+use conclib_tests::bus::Bus;
+
+use crate::support::{Tool, fixture};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn wrong_usage_is_2() {
+    let tool = Tool::new("redis://127.0.0.1:1");
+    for arguments in [
+        &["ask"][..],
+        &["ask", "worker", "Double", "{n:1}"],
+        &["ask", "worker", "Double", "18446744073709551616"],
+        &["ask", "worker", "Double", "@/no/such/file"],
+        &["ask", "worker", "Double", "--attribute", "tenant"],
+        &["ask", "worker", "Double", "--namespace", "two words"],
+        &["ask", "worker", "Double", "--redis", "http://localhost"],
+        &["ask", "worker", "Double", "--timeout", "soon"],
+        &["dead", "replay"],
+        &["dead", "rm", "1-0", "--all"],
+        &["nothing"],
+    ] {
+        let run = tool.run(arguments).await;
+        assert!(
+            !run.failed(2).is_empty() && run.output.is_empty(),
+            "{run:?}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_redis_all_is_3() {
+    let tool = Tool::new("redis://127.0.0.1:1");
+    for arguments in [
+        &["ask", "worker", "Recorded"][..],
+        &["tell", "worker", "Record", r#"{"n":1}"#],
+        &["ping"],
+        &["status"],
+        &["dead", "ls"],
+        &["durable", "ls"],
+    ] {
+        let run = tool.run(arguments).await;
+        let errors = run.failed(3);
+        assert!(
+            errors.contains("127.0.0.1:1") && errors.contains("try: "),
+            "{run:?}"
+        );
+    }
+    let doctor = tool.run(&["doctor"]).await;
+    assert_eq!(doctor.failed(3), "", "the finding says it");
+    assert!(doctor.output.starts_with("error unavailable"), "{doctor:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_an_actor_system_requests_are_3() {
+    let bus = Bus::redis().await;
+    let tool = Tool::new(&bus.url());
+    for arguments in [
+        &["ask", "worker", "Recorded"][..],
+        &["tell", "worker", "Record", r#"{"n":1}"#],
+        &["ping"],
+        &["ping", "worker", "-c", "2", "--interval", "1ms"],
+    ] {
+        let run = tool.run(arguments).await;
+        assert!(run.failed(3).contains("start the actor process"), "{run:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn refused_requests_are_4_and_failed_ones_6() {
+    let (_bus, tool) = fixture().await;
+    for (arguments, code, text) in [
+        (
+            &["ask", "missing", "Recorded"][..],
+            4,
+            "no actor has the URN `missing`",
+        ),
+        (&["ask", "worker", "Triple"], 4, "no handler for `Triple`"),
+        (
+            &["ask", "worker", "Double", r#"{"m":1}"#],
+            4,
+            "missing field `n`",
+        ),
+        (&["ask", "two words", "Double"], 4, "two words"),
+        (&["ask", "holder", "Forget"], 6, "gave no answer"),
+        (&["ask", "worker", "Explode"], 6, "failed while handling"),
+    ] {
+        let run = tool.run(arguments).await;
+        assert!(run.failed(code).contains(text), "{run:?}");
+        assert_eq!(run.output, "");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn user_without_rights_gets_8() {
+    let (bus, _) = fixture().await;
+    bus.bus
+        .command(&[
+            "ACL", "SETUSER", "nobody", "on", ">secret", "+hello", "+ping",
+        ])
+        .await;
+    let rules = bus.bus.config.acl(conclib::bus::Role::Client);
+    let rules: Vec<_> = split_rules(&rules);
+    let create = ["ACL", "SETUSER", "web", "on", ">secret"];
+    let create: Vec<_> = create
+        .into_iter()
+        .chain(rules.iter().map(|rule| &**rule))
+        .collect();
+    bus.bus.command(&create).await;
+    let url = |user: &str, password: &str| {
+        bus.bus
+            .url()
+            .replace("redis://", &format!("redis://{user}:{password}@"))
+    };
+    for (user, password) in [("nobody", "secret"), ("web", "wrong")] {
+        let tool = Tool::new(&url(user, password));
+        for arguments in [
+            &["ask", "worker", "Recorded"][..],
+            &["dead", "ls"],
+            &["status"],
+        ] {
+            let run = tool.run(arguments).await;
+            if (user, arguments[0]) == ("nobody", "status") {
+                // All of it is refused, one by one.
+                assert!(run.ok().contains("not permitted lease"), "{run:?}");
+                continue;
+            }
+            assert!(run.failed(8).contains("conclib acl"), "{run:?}");
+        }
+    }
+    let web = Tool::new(&url("web", "secret"));
+    assert_eq!(web.run(&["ask", "worker", "Recorded"]).await.ok(), "[]");
+    assert!(web.run(&["dead", "ls"]).await.failed(8).contains("NOPERM"));
+    let status = web.run(&["status", "--json"]).await;
+    assert_eq!(status.code, Some(0), "{status:?}");
+    assert_eq!(status.json()["served"], true);
+    assert_eq!(status.json()["refused"][0]["fact"], "server");
+    let doctor = web.run(&["doctor"]).await;
+    assert_eq!(doctor.code, Some(8), "{doctor:?}");
+    assert!(doctor.output.contains("error rights"), "{doctor:?}");
+    assert!(doctor.output.contains("ok    ask"), "{doctor:?}");
+}
+
+/// The rules as arguments: a rule in parentheses is one of them.
+fn split_rules(rules: &str) -> Vec<String> {
+    let mut all: Vec<String> = Vec::new();
+    let mut is_open = false;
+    for word in rules.split(' ') {
+        match all.last_mut() {
+            Some(last) if is_open => {
+                last.push(' ');
+                last.push_str(word);
+            }
+            _ => all.push(word.to_owned()),
+        }
+        is_open = (is_open || word.starts_with('(')) && !word.ends_with(')');
+    }
+    all
+}
