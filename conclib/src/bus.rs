@@ -20,7 +20,7 @@ pub(crate) mod conformance;
 pub(crate) mod durable;
 #[cfg(feature = "test-util")]
 pub(crate) mod faults;
-mod fleet;
+pub(crate) mod fleet;
 pub(crate) mod keys;
 mod lease;
 pub(crate) mod link;

@@ -62,6 +62,8 @@ pub struct RequestEnvelope {
     pub(crate) contents: Bytes,
     /// The moment after which the asker no longer waits.
     pub(crate) deadline: Option<Instant>,
+    /// The moment at which it was taken off the bus, or at which a durable message was given to its actor.
+    pub(crate) received_at: Option<Instant>,
     /// Sends the response, and has the attributes; shared with the dispatcher of a raw handler.
     pub(crate) responder: Arc<Responder>,
     /// The share of the bound on bytes from the bus in mailboxes, released on drop.
@@ -86,6 +88,7 @@ impl RequestEnvelope {
             message: M::NAME.to_owned(),
             contents: contents.into(),
             deadline: None,
+            received_at: None,
             responder: Arc::new(Responder::new(sink, Origin::default(), true, None)),
             held: None,
         };
@@ -171,15 +174,10 @@ impl RequestEnvelope {
             message: self.message.clone(),
             contents: self.contents.clone(),
             deadline: self.deadline,
+            received_at: self.received_at,
             responder: Arc::new(self.responder.muted()),
             held: None,
         }
-    }
-
-    /// True if the request must not be handled: its deadline has passed, which is its reply now, or
-    /// its asker has given up.
-    pub(crate) fn is_too_late(&self) -> bool {
-        self.responder.is_too_late()
     }
 
     /// Decodes the message and makes its reply, for the typed handler of `M`. `None` if it does not

@@ -398,7 +398,7 @@ mod tests {
     use tokio::time::advance;
 
     use super::*;
-    use crate::error::Delivered;
+    use crate::error::{AskErrorKind, Delivered};
 
     #[test]
     fn reply_stays_small() {
@@ -474,10 +474,10 @@ mod tests {
             let (reply, receiver) =
                 Reply::<u32>::for_ask(|| unreachable!(), Waker::noop(), Some(deadline), None);
             if is_started {
-                assert_eq!(reply.limit().unwrap().start(), Some(deadline));
+                assert_eq!(reply.limit().unwrap().start(), Ok(Some(deadline)));
             }
             advance(SECOND).await;
-            assert_eq!(reply.limit().unwrap().start(), None);
+            assert_eq!(reply.limit().unwrap().start(), Err(AskErrorKind::Timeout));
             assert_eq!(receiver.await, Err(AskError::Timeout { delivered }));
         }
     }

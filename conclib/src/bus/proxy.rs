@@ -6,6 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::bus::config::{Config, ConfigError};
@@ -14,6 +15,7 @@ use crate::bus::durable::dead_letters::DeadLetters;
 use crate::bus::fleet::{self, Membership};
 use crate::bus::link::health::{ConnectionState, Health};
 use crate::bus::open::{ConnectError, open_server};
+use crate::bus::server::backlog::read_backlog;
 use crate::bus::server::counters::ProxyStats;
 use crate::bus::server::{AcquireError, AcquireMode, EndGuard, ProxyEnd, ProxyShared, run};
 use crate::bus::transport::ServerTransport;
@@ -136,7 +138,12 @@ pub(crate) async fn begin(
         let member = be_member(shared.clone(), fleet.clone(), core.clone());
         (fleet, AbortOnDropHandle::new(tokio::spawn(member)))
     });
-    let leave = async {
+    let end = CancellationToken::new();
+    let backlog = read_backlog(shared.clone(), end.clone());
+    let backlog = AbortOnDropHandle::new(tokio::spawn(backlog));
+    let leave = async move {
+        end.cancel();
+        drop(backlog.await);
         if let Some((fleet, member)) = fleet {
             fleet.leave();
             drop(member.await);

@@ -10,6 +10,7 @@
 //! - [`stream`], [`dead_letters`]: durable messages
 //! - [`fleet`]: the map of a fleet
 
+mod backlog;
 mod client;
 mod connection;
 mod dead_letters;

@@ -39,6 +39,7 @@ use crate::core::{FencingToken, SystemCore};
 
 use acquire::OwnLease;
 pub(crate) use acquire::{AcquireError, AcquireMode};
+use backlog::BacklogReader;
 use counters::ProxyCounters;
 use dedup::Deduplicator;
 pub(crate) use end::EndGuard;
@@ -50,6 +51,7 @@ use term::{LeaseTerm, TermEnd};
 use tracker::RequestTracker;
 
 mod acquire;
+pub(crate) mod backlog;
 mod cancellations;
 pub(crate) mod counters;
 mod dedup;
@@ -146,6 +148,8 @@ pub(crate) struct ProxyShared {
     /// Total size of the requests that wait in mailboxes, in bytes.
     undelivered: Arc<AtomicUsize>,
     pub(crate) counters: Arc<ProxyCounters>,
+    /// What waits on the bus for the node.
+    backlog: BacklogReader,
     /// Anomalies of all terms.
     pub(crate) log: LogOnce,
     /// Another system serves the node: requests that no handler has begun are refused, those of all
@@ -215,6 +219,7 @@ impl ProxyShared {
             clock: ServerClock::default(),
             undelivered: Arc::default(),
             counters: Arc::default(),
+            backlog: BacklogReader::default(),
             log: LogOnce::default(),
             is_revoked: Arc::default(),
             taken: Mutex::default(),

@@ -8,7 +8,8 @@ use std::time::Duration;
 pub(crate) use client::{ClientTransport, Copies, Enqueued, ReplySink};
 pub(crate) use frame::{Frame, Parts};
 pub(crate) use server::{
-    Acquired, CutFrame, FormerTerm, LeaseClaim, LeaseGrant, LeaseHolder, Popped, ServerTransport,
+    Acquired, Backlog, CutFrame, FormerTerm, LeaseClaim, LeaseGrant, LeaseHolder, Popped,
+    ServerTransport,
 };
 
 mod client;

@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use super::remote::Responder;
 use super::slot::Slot;
+use crate::error::AskErrorKind;
 
 /// The deadline of the ask that a message came with: the result of
 /// [`Handlers::limit`](crate::actor::Handlers::limit).
@@ -43,22 +44,30 @@ impl<'a> Limit<'a> {
         Self(Asked::Remote(responder))
     }
 
-    /// True if the message must not be handled: its asker is gone, or has just got the error. Marks
+    /// The kind of the error if the message must not be handled: its asker is gone, or has just got the error. Marks
     /// nothing otherwise.
-    pub(crate) fn is_over(&self) -> bool {
+    pub(crate) fn refusal_if_over(&self) -> Option<AskErrorKind> {
         match self.0 {
-            Asked::Local(slot) => slot.is_abandoned() && slot.start().is_none(),
-            Asked::Remote(responder) => responder.is_too_late(),
+            Asked::Local(slot) => {
+                let is_over = slot.is_abandoned() && slot.start().is_none();
+                is_over.then_some(AskErrorKind::Timeout)
+            }
+            Asked::Remote(responder) => responder.refuse_if_late(Instant::now()),
         }
     }
 
-    /// Marks the message as started. Returns the deadline of its asker, or `None` if the message
-    /// must not be handled: its asker is gone, or has just got the error.
-    pub(crate) fn start(&self) -> Option<Instant> {
+    /// Marks the message as started. Returns the deadline of its asker, if it has one.
+    ///
+    /// # Errors
+    ///
+    /// The kind of the error if the message must not be handled: its asker is gone, or has just got the error.
+    pub(crate) fn start(&self) -> Result<Option<Instant>, AskErrorKind> {
         match self.0 {
-            Asked::Local(slot) => slot.start(),
-            Asked::Remote(responder) if responder.is_too_late() => None,
-            Asked::Remote(responder) => responder.awaited_until(),
+            Asked::Local(slot) => slot.start().map(Some).ok_or(AskErrorKind::Timeout),
+            Asked::Remote(responder) => match responder.refuse_if_late(Instant::now()) {
+                Some(refusal) => Err(refusal),
+                None => Ok(responder.awaited_until()),
+            },
         }
     }
 }

@@ -22,6 +22,7 @@ use crate::message::{ActorMessage, WireCodec};
 use crate::reply::ReplyReceiver;
 use crate::reply::remote::Origin;
 use crate::time::deadline::Deadline;
+use crate::time::durations::Stopwatch;
 use crate::urn::{Urn, UrnError};
 
 /// A request that is among the client's pending ones.
@@ -47,6 +48,8 @@ pub(super) struct Call<M> {
     retry: Option<Box<Retry>>,
     /// Present if the request is durable, or has settings that only a durable one may have.
     durable: Option<Box<DurableCall>>,
+    /// Measures the time from the first poll on.
+    stopwatch: Stopwatch,
     /// Until the request is sent: the latest end that the caller has set.
     deadline: Deadline,
     /// Present while the request is pending.
@@ -64,6 +67,7 @@ impl<M: ActorMessage> Call<M> {
             missing_is_unavailable: false,
             retry: None,
             durable: M::DURABLE.then(|| Box::new(DurableCall::generated())),
+            stopwatch: Stopwatch::default(),
             deadline: Deadline::default(),
             sent: None,
         }
@@ -170,7 +174,8 @@ impl<M: ActorMessage> Call<M> {
             let urn = self.urn.as_ref().map_or("", Urn::as_str);
             let outcome = outcome.and_then(|contents| decode(&contents, urn));
             let counters = &self.client.shared().counters;
-            counters.of(kind, self.durable.is_some()).record(&outcome);
+            let what = (kind, self.durable.is_some(), M::NAME);
+            counters.record(what, self.stopwatch, &outcome);
             if let Err(error) = &outcome {
                 self.log(id, Some(M::NAME)).failed(error);
             }
@@ -329,6 +334,7 @@ impl<M: ActorMessage> Call<M> {
                 encoded.unwrap_or_else(|| panic!("`{}` was polled after completion", M::NAME))
             );
         };
+        self.stopwatch.begin();
         let latest = self.deadline.at();
         self.deadline.start(Some(self.timeout));
         self.deadline.cut(latest);
@@ -408,10 +414,14 @@ impl ProxyClient {
 
 impl<M> Drop for Call<M> {
     fn drop(&mut self) {
+        let is_pausing = self.retry.as_ref().is_some_and(|retry| retry.is_pausing());
         if let (Some(sent), Some(deadline)) = (&self.sent, self.deadline.at()) {
             self.client.shared().counters.record_abandoned();
             self.log(Some(sent.id), None).dropped();
             self.client.shared().abandon(sent.id, deadline);
+        } else if is_pausing {
+            self.client.shared().counters.record_abandoned();
+            self.log(None, None).dropped();
         }
     }
 }

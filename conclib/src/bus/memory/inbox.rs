@@ -46,6 +46,11 @@ impl Inbox {
         Some(queue.frames.len())
     }
 
+    /// The number of frames.
+    pub(super) fn len(&self) -> usize {
+        self.queue.lock().frames.len()
+    }
+
     /// Removes frames; returns for each if it was there.
     pub(super) fn take_back(&self, frames: Vec<Frame>) -> Vec<bool> {
         let mut queue = self.queue.lock();

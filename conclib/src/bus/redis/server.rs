@@ -11,6 +11,7 @@ use fred::types::{Resp3Frame, Value};
 use crate::bus::config::{Config, RedisAddress, Role};
 use crate::bus::keys::Keys;
 use crate::bus::link::health::Health;
+use crate::bus::redis::backlog;
 use crate::bus::redis::connection::Connection;
 use crate::bus::redis::dead_letters::RedisDeadLetters;
 use crate::bus::redis::endpoint::{ConnectionRole, Endpoint};
@@ -28,7 +29,7 @@ use crate::bus::redis::{COMMAND, LEASE_COMMAND, Unreachable, lease};
 use crate::bus::transport::fleet::FleetMap;
 use crate::bus::transport::stream::{DeadLetterStore, StreamConsumer};
 use crate::bus::transport::{
-    Acquired, Epoch, Frame, LeaseClaim, LeaseGrant, LeaseHolder, Popped, ServerTime,
+    Acquired, Backlog, Epoch, Frame, LeaseClaim, LeaseGrant, LeaseHolder, Popped, ServerTime,
     ServerTransport, TransportError,
 };
 use crate::reply::remote::ClientId;
@@ -347,6 +348,17 @@ impl ServerTransport for RedisServer {
             .await?;
         let lease = lease::read(replies.pop().ok_or_else(|| link.unexpected())?)?;
         Ok(lease.map(|lease| lease.epoch))
+    }
+
+    async fn backlog(&self, epoch: Epoch) -> Result<Backlog, TransportError> {
+        let keys = vec![
+            self.keys.inbox(epoch),
+            self.keys.durable(),
+            self.keys.delayed(),
+            self.keys.dead_letters(),
+        ];
+        let reply = self.script(backlog::READ, keys, Vec::new()).await?;
+        backlog::read(reply).ok_or_else(unexpected)
     }
 
     async fn consumer(&self, instance: &str) -> Result<Arc<dyn StreamConsumer>, TransportError> {

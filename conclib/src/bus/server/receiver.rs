@@ -15,6 +15,7 @@ use crate::bus::link::ordered::OrderedFutures;
 use crate::bus::link::urn_log::UrnLog;
 use crate::bus::protocol::Request;
 use crate::bus::server::ProxyShared;
+use crate::bus::server::counters::count;
 use crate::bus::server::dedup::Deduplicator;
 use crate::bus::server::fence::Fence;
 use crate::bus::server::held_requests::HeldRequests;
@@ -257,6 +258,9 @@ impl RequestReceiver {
     /// Delivers popped frames, if they may be executed; returns the treatment of those behind them.
     async fn accept(&mut self, popped: Popped, intake: Intake) -> Intake {
         let Popped { frames, cut, owner } = popped;
+        if !frames.is_empty() {
+            count(&self.shared.counters.reads);
+        }
         let of_these = match intake {
             Intake::Accept if !self.may_execute(owner).await => Intake::Reject,
             known => known,

@@ -161,6 +161,7 @@ impl Deliverer {
             message: message.name.clone(),
             contents: message.contents.clone(),
             deadline: None,
+            received_at: Some(Instant::now()),
             responder: Arc::new(responder),
             held: None,
         };

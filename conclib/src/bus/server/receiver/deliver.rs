@@ -166,6 +166,7 @@ impl RequestReceiver {
                 request.contents
             },
             deadline: Some(deadline),
+            received_at: Some(now),
             responder: Arc::new(responder),
             held: Some(held),
         };
@@ -231,6 +232,7 @@ impl RequestReceiver {
         if let Some(fleet) = &self.shared.fleet
             && !fleet.admits(&*actor, request.is_direct)
         {
+            fleet.count_bounce();
             let urn = actor.urn().clone();
             return Err(AskError::ActorNotFound { urn });
         }
