@@ -153,6 +153,7 @@ pub(crate) mod host;
 mod into_actor;
 pub(crate) mod links;
 pub(crate) mod listing;
+pub(crate) mod not_handled;
 mod recipient;
 pub(crate) mod resources;
 mod send;

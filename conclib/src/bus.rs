@@ -22,7 +22,7 @@ pub(crate) mod conformance;
 pub(crate) mod durable;
 #[cfg(feature = "test-util")]
 pub(crate) mod faults;
-mod fleet;
+pub(crate) mod fleet;
 pub(crate) mod inspect;
 pub(crate) mod keys;
 mod lease;

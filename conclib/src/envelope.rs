@@ -65,7 +65,7 @@ pub struct RequestEnvelope {
     pub(crate) contents: Bytes,
     /// The moment after which the asker no longer waits.
     pub(crate) deadline: Option<Instant>,
-    /// The moment at which the request came from the bus.
+    /// The moment at which it was taken off the bus, or at which a durable message was given to its actor.
     pub(crate) received_at: Option<Instant>,
     /// Sends the response, and has the attributes; shared with the dispatcher of a raw handler.
     pub(crate) responder: Arc<Responder>,
@@ -186,12 +186,6 @@ impl RequestEnvelope {
     /// True if the request only proves that the actor takes messages.
     pub(crate) fn is_ping(&self) -> bool {
         self.message == PING
-    }
-
-    /// True if the request must not be handled: its deadline has passed, which is its reply now, or
-    /// its asker has given up.
-    pub(crate) fn is_too_late(&self) -> bool {
-        self.responder.is_too_late()
     }
 
     /// Decodes the message and makes its reply, for the typed handler of `M`. `None` if it does not

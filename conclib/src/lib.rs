@@ -173,6 +173,7 @@ extern crate self as conclib;
 
 // ---- words everyone shares
 pub mod error;
+mod labels;
 pub mod message;
 mod random;
 mod stop_reason;
@@ -339,9 +340,13 @@ pub mod snapshot {
 /// `Overloaded` of the client, of the proxy, and of the actor's type.
 pub mod metrics {
     #[cfg(feature = "bus")]
-    pub use crate::bus::client::counters::ClientStats;
+    pub use crate::bus::client::counters::{ClientStats, MessageStats};
+    #[cfg(feature = "bus")]
+    pub use crate::bus::fleet::stats::{FleetStats, MemberCounts};
     #[cfg(feature = "bus")]
     pub use crate::bus::link::log_once::{Anomaly, AnomalyCount};
+    #[cfg(feature = "bus")]
+    pub use crate::bus::server::backlog::BacklogStats;
     #[cfg(feature = "bus")]
     pub use crate::bus::server::counters::{DurableStats, ProxyStats};
     pub use crate::core::FailureRecord;
@@ -353,6 +358,7 @@ pub mod metrics {
     pub use crate::system::metrics::{
         ActorTypeMetrics, HandlerCount, LostCount, StopCount, SystemMetrics,
     };
+    pub use crate::time::durations::{DurationBucket, DurationHistogram};
 }
 
 /// Names that nearly every program with actors needs: `use conclib::prelude::*;`.

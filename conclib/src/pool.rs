@@ -8,9 +8,10 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
+use crate::actor::not_handled::NotHandled;
 use crate::actor::{Actor, ActorRef, Context, Handler, Handlers, IntoActor};
 use crate::deadlock::Wait;
-use crate::error::{AskError, Failure};
+use crate::error::{AskError, AskErrorKind, Failure};
 use crate::message::ActorMessage;
 use crate::reply::Reply;
 use crate::supervision::{Backoff, Budget};
@@ -246,7 +247,7 @@ impl<W: Handlers> Pool<W> {
         while let Some(message) = inbox.take() {
             if self.workers.is_empty() {
                 // During a shutdown: the drop of the message tells its asker `ActorStopped`.
-                return Ok(());
+                return Err(not_handled::<W>(message, AskErrorKind::ActorStopped));
             }
             let index = match (self.choose(key), &pending) {
                 (choice, None) => choice.index,
@@ -254,7 +255,7 @@ impl<W: Handlers> Pool<W> {
                     Ok(index) => index,
                     Err(cycle) => {
                         pending.refuse(cycle.error());
-                        return Ok(());
+                        return Err(not_handled::<W>(message, AskErrorKind::AskCycle));
                     }
                 },
             };
@@ -267,6 +268,15 @@ impl<W: Handlers> Pool<W> {
         }
         Ok(())
     }
+}
+
+/// Drops a message that no worker takes.
+fn not_handled<W: Handlers>(message: W::Inbox, kind: AskErrorKind) -> Failure {
+    let mut message = Some(message);
+    let envelope = W::unframe(&mut message);
+    let is_durable = envelope.is_some_and(|envelope| envelope.responder.is_durable());
+    let lost_as = (!is_durable).then_some(kind);
+    NotHandled { lost_as }.into()
 }
 
 impl<W: Actor> ActorRef<Pool<W>> {

@@ -398,7 +398,7 @@ mod tests {
     use tokio::time::advance;
 
     use super::*;
-    use crate::error::Delivered;
+    use crate::error::{AskErrorKind, Delivered};
 
     #[test]
     fn reply_stays_small() {
@@ -477,7 +477,7 @@ mod tests {
                 assert_eq!(reply.limit().unwrap().start(), Ok(Some(deadline)));
             }
             advance(SECOND).await;
-            assert!(reply.limit().unwrap().start().is_err());
+            assert_eq!(reply.limit().unwrap().start(), Err(AskErrorKind::Timeout));
             assert_eq!(receiver.await, Err(AskError::Timeout { delivered }));
         }
     }

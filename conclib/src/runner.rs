@@ -10,9 +10,11 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::task::Poll;
 
+use tokio::time::Instant;
 use tracing::Span;
 
 use crate::actor::cell::ActorCell;
+use crate::actor::not_handled::NotHandled;
 use crate::actor::stats::Phase;
 use crate::actor::type_counters::TypeCounter;
 use crate::actor::{Actor, Context};
@@ -28,9 +30,13 @@ use crate::supervision::lifecycle::Unsupervised;
 use crate::supervision::lifecycle::sealed::StateSource;
 use crate::supervision::log_last_failure;
 
-use end::{end_of_service, failed, interruption, last_hook, no_restart_follows, report, wind_down};
+use end::{
+    count_failure, end_of_service, failed, interruption, last_hook, no_restart_follows, report,
+    wind_down,
+};
 use events::{Events, NextEvent};
 use guard::{ActorParts, refuse};
+use handled::HandledRun;
 use interrupt::{Interrupted, between_incarnations, guarded, until_stopped};
 use thread::ActorThread;
 
@@ -40,6 +46,9 @@ mod end;
 mod events;
 mod guard;
 #[cfg(feature = "metrics")]
+mod handled;
+#[cfg(not(feature = "metrics"))]
+#[path = "runner/not_counted.rs"]
 mod handled;
 mod interrupt;
 mod spans;
@@ -73,8 +82,7 @@ pub(crate) fn start_task<A: Actor, S: StateSource<A>>(
             let end = StopReason::Failed(failure.clone());
             log_last_failure(ctx.urn(), &end, "it has no thread");
             report::<A, Unsupervised>(&guard.cell, ctx, &failure); // no supervision starts it again
-            guard.cell.stats.failed();
-            guard.cell.actor_type().count(TypeCounter::Failures);
+            count_failure(&guard.cell, &failure);
             guard.end(end);
             Err(failure)
         }
@@ -244,7 +252,6 @@ fn serve<A: Actor>(parts: &mut ActorParts<A>) -> impl Future<Output = Result<(),
                 actor,
                 ctx,
                 batch,
-                #[cfg(feature = "metrics")]
                 handled,
             } = &mut *parts;
             let Some(actor) = actor else {
@@ -253,32 +260,53 @@ fn serve<A: Actor>(parts: &mut ActorParts<A>) -> impl Future<Output = Result<(),
             let inbox = match events.next(ctx, batch) {
                 NextEvent::Message(inbox) => inbox,
                 NextEvent::Idle => {
-                    #[cfg(feature = "metrics")]
                     handled.count(ctx.cell().actor_type());
                     events.wait(parts).await;
                     continue;
                 }
                 NextEvent::End => return Ok(()),
             };
-            prepare::<A>(inbox, ctx);
+            prepare::<A>(inbox, ctx, handled);
             if let Some(message) = inbox {
                 let handler = A::which(message);
-                #[cfg(feature = "metrics")]
                 handled.begin(handler, ctx.cell().actor_type());
                 ctx.cell().stats.begin(handler);
-                actor.dispatch(inbox, ctx).await?;
-                Current::end_message();
-                parts.ctx.cell().stats.handled();
-                #[cfg(feature = "metrics")]
-                parts.handled.handled();
+                let outcome = actor.dispatch(inbox, ctx).await;
+                let ActorParts { ctx, handled, .. } = &mut *parts;
+                let cell = ctx.cell();
+                match outcome {
+                    Ok(()) => {
+                        Current::end_message();
+                        cell.stats.handled();
+                        handled.handled(cell.actor_type());
+                    }
+                    Err(failure) => count_unhandled(cell, failure)?,
+                }
             }
             if events.ends_turn() {
-                #[cfg(feature = "metrics")]
                 parts.handled.count(parts.ctx.cell().actor_type());
                 tokio::task::yield_now().await;
             }
         }
     }
+}
+
+/// Counts a message that a pool could give to no worker.
+///
+/// # Errors
+///
+/// Any other failure.
+#[cold]
+fn count_unhandled<A: Actor>(cell: &ActorCell<A>, failure: Failure) -> Result<(), Failure> {
+    let Some(NotHandled { lost_as }) = failure.downcast_ref() else {
+        return Err(failure);
+    };
+    Current::end_message();
+    cell.stats.idle();
+    if let Some(kind) = *lost_as {
+        cell.count_lost(kind, 1);
+    }
+    Ok(())
 }
 
 /// Ends an incarnation that has handled its messages, with its last hook. Returns the reason of its end,
@@ -287,9 +315,16 @@ async fn wind_up<A: Actor, S: StateSource<A>>(
     guard: &mut ActorGuard<A>,
     served: Result<Result<(), Failure>, Interrupted>,
 ) -> (StopReason, Option<Box<Span>>) {
-    let (cell, ActorParts { ctx, batch, .. }) = (&guard.cell, &mut guard.parts);
+    let ActorParts {
+        ctx,
+        batch,
+        handled,
+        ..
+    } = &mut guard.parts;
+    let cell = &guard.cell;
     ctx.set_message(None); // set by a handler that did not return
     let failed_in = last_span();
+    handled.end_timing(cell.actor_type());
     let end = match served {
         Ok(Ok(())) => end_of_service::<A, S>(cell, ctx),
         Ok(Err(failure)) => failed::<A, S>(cell, ctx, failure),
@@ -305,18 +340,19 @@ async fn wind_up<A: Actor, S: StateSource<A>>(
 /// message if its asker no longer waits, and sets the deadline of its asker and the span of the
 /// message, if there are any, in the thread.
 #[inline]
-fn prepare<A: Actor>(inbox: &mut Option<A::Inbox>, ctx: &Context<A>) {
+fn prepare<A: Actor>(inbox: &mut Option<A::Inbox>, ctx: &Context<A>, handled: &mut HandledRun) {
     let cell = ctx.cell();
     if let Some(envelope) = A::unframe(inbox) {
-        *inbox = prepare_request::<A>(envelope, cell);
+        *inbox = prepare_request::<A>(envelope, cell, handled);
         return;
     }
     if let Some(limit) = inbox.as_ref().and_then(A::limit) {
-        if let Ok(deadline) = limit.start() {
-            Current::set_deadline(deadline);
-        } else {
-            cell.count_lost(AskErrorKind::Timeout, 1);
-            *inbox = None;
+        match limit.start() {
+            Err(refusal) => {
+                cell.count_lost(refusal, 1);
+                *inbox = None;
+            }
+            Ok(deadline) => Current::set_deadline(deadline),
         }
     }
     if let Some(message) = inbox {
@@ -329,14 +365,16 @@ fn prepare<A: Actor>(inbox: &mut Option<A::Inbox>, ctx: &Context<A>) {
 fn prepare_request<A: Actor>(
     envelope: Box<RequestEnvelope>,
     cell: &ActorCell<A>,
+    handled: &mut HandledRun,
 ) -> Option<A::Inbox> {
+    let (now, received_at) = (Instant::now(), envelope.received_at);
     let is_durable = envelope.responder.is_durable();
     let count_lost = |kind| {
         if !is_durable {
             cell.count_lost(kind, 1);
         }
     };
-    if let Some(kind) = envelope.responder.refuse_if_late() {
+    if let Some(kind) = envelope.responder.refuse_if_late(now) {
         count_lost(kind);
         return None;
     }
@@ -355,6 +393,7 @@ fn prepare_request<A: Actor>(
     if deadline.is_some() {
         Current::set_deadline(deadline);
     }
+    handled.begin_request(received_at, now, cell.actor_type());
     spans::begin(span);
     Some(message)
 }
@@ -364,12 +403,14 @@ fn prepare_request<A: Actor>(
 #[cold]
 fn remove_abandoned<A: Actor>(cell: &ActorCell<A>, batch: &mut Batch<A::Inbox>) {
     cell.mailbox.retain(batch, |inbox| {
-        let is_over = catch(|| is_over::<A>(inbox)).unwrap_or(false);
-        if is_over {
-            cell.count_lost(AskErrorKind::Timeout, 1);
-            drop_quietly(inbox.take());
+        let Some(refusal) = catch(|| refusal_if_over::<A>(inbox)).unwrap_or(None) else {
+            return true;
+        };
+        if catch(|| is_lost::<A>(inbox)).unwrap_or(true) {
+            cell.count_lost(refusal, 1);
         }
-        !is_over
+        drop_quietly(inbox.take());
+        false
     });
 }
 
@@ -383,13 +424,12 @@ fn is_lost<A: Actor>(inbox: &mut Option<A::Inbox>) -> bool {
     !is_durable
 }
 
-/// True if the asker of a message no longer waits, as far as its deadline or the bus tells.
-fn is_over<A: Actor>(inbox: &mut Option<A::Inbox>) -> bool {
+/// The kind of the error of a message whose asker no longer waits, as far as its deadline or the bus tells.
+fn refusal_if_over<A: Actor>(inbox: &mut Option<A::Inbox>) -> Option<AskErrorKind> {
     if let Some(envelope) = A::unframe(inbox) {
-        let is_too_late = envelope.is_too_late();
+        let refusal = envelope.responder.refuse_if_late(Instant::now());
         *inbox = Some(A::frame(envelope));
-        return is_too_late;
+        return refusal;
     }
-    let limit = inbox.as_ref().and_then(A::limit);
-    limit.is_some_and(|limit| limit.is_over())
+    inbox.as_ref().and_then(A::limit)?.refusal_if_over()
 }

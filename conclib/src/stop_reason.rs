@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Failure, failure_text};
+use crate::labels::label_enum;
 use crate::message::{ActorMessage, WireCodec};
 use crate::urn::Urn;
 
@@ -129,76 +130,37 @@ impl fmt::Display for StopReason {
     }
 }
 
-/// The kind of a [`StopReason`]: its variant, without the failure. For counters and labels of metrics.
-///
-/// ```
-/// use conclib::StopReason;
-/// use conclib::metrics::StopKind;
-///
-/// assert_eq!(StopReason::Requested.kind(), StopKind::Requested);
-/// assert_eq!(StopKind::ParentStopped.to_string(), "parent_stopped");
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum StopKind {
-    /// [`StopReason::Requested`].
-    Requested,
-    /// [`StopReason::Unreferenced`].
-    Unreferenced,
-    /// [`StopReason::Shutdown`].
-    Shutdown,
-    /// [`StopReason::ParentStopped`].
-    ParentStopped,
-    /// [`StopReason::Killed`].
-    Killed,
-    /// [`StopReason::Failed`].
-    Failed,
-    /// [`StopReason::Exhausted`].
-    Exhausted,
-    /// [`StopReason::Restarted`].
-    Restarted,
-    /// [`StopReason::Idle`].
-    Idle,
-    /// [`StopReason::Absent`].
-    Absent,
-}
-
-impl StopKind {
-    /// All kinds, in their order.
-    pub(crate) const ALL: [Self; 10] = [
-        Self::Requested,
-        Self::Unreferenced,
-        Self::Shutdown,
-        Self::ParentStopped,
-        Self::Killed,
-        Self::Failed,
-        Self::Exhausted,
-        Self::Restarted,
-        Self::Idle,
-        Self::Absent,
-    ];
-
-    /// The name of the kind, as in a label: `parent_stopped`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Requested => "requested",
-            Self::Unreferenced => "unreferenced",
-            Self::Shutdown => "shutdown",
-            Self::ParentStopped => "parent_stopped",
-            Self::Killed => "killed",
-            Self::Failed => "failed",
-            Self::Exhausted => "exhausted",
-            Self::Restarted => "restarted",
-            Self::Idle => "idle",
-            Self::Absent => "absent",
-        }
-    }
-}
-
-impl fmt::Display for StopKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
+label_enum! {
+    /// The kind of a [`StopReason`]: its variant, without the failure. For counters and labels of metrics.
+    ///
+    /// ```
+    /// use conclib::StopReason;
+    /// use conclib::metrics::StopKind;
+    ///
+    /// assert_eq!(StopReason::Requested.kind(), StopKind::Requested);
+    /// assert_eq!(StopKind::ParentStopped.to_string(), "parent_stopped");
+    /// ```
+    pub enum StopKind {
+        /// [`StopReason::Requested`].
+        Requested = "requested",
+        /// [`StopReason::Unreferenced`].
+        Unreferenced = "unreferenced",
+        /// [`StopReason::Shutdown`].
+        Shutdown = "shutdown",
+        /// [`StopReason::ParentStopped`].
+        ParentStopped = "parent_stopped",
+        /// [`StopReason::Killed`].
+        Killed = "killed",
+        /// [`StopReason::Failed`].
+        Failed = "failed",
+        /// [`StopReason::Exhausted`].
+        Exhausted = "exhausted",
+        /// [`StopReason::Restarted`].
+        Restarted = "restarted",
+        /// [`StopReason::Idle`].
+        Idle = "idle",
+        /// [`StopReason::Absent`].
+        Absent = "absent",
     }
 }
 
@@ -216,23 +178,6 @@ impl StopReason {
             Self::Restarted => StopKind::Restarted,
             Self::Idle => StopKind::Idle,
             Self::Absent => StopKind::Absent,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn all_kinds_are_in_their_order_and_named_as_with_serde() {
-        for (place, kind) in StopKind::ALL.into_iter().enumerate() {
-            assert_eq!(kind as usize, place);
-            let written = rmp_serde::to_vec(&kind).unwrap();
-            assert_eq!(
-                rmp_serde::from_slice::<String>(&written).unwrap(),
-                kind.to_string()
-            );
         }
     }
 }

@@ -5,5 +5,6 @@ pub(crate) mod coarse;
 pub(crate) mod compact;
 pub(crate) mod deadline;
 pub(crate) mod duration;
+pub(crate) mod durations;
 pub(crate) mod rfc3339;
 pub(crate) mod schedule;

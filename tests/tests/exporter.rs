@@ -6,8 +6,12 @@ use std::time::Duration;
 use conclib::bus::Proxy;
 use conclib::metrics::Exporter;
 use conclib::prelude::*;
+use conclib::topic::Topic;
+use conclib_tests::bus::Bus;
 use conclib_tests::eventually;
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
+use conclib_tests::redis::send_command;
+use conclib_tests::wire::{Request, inbox};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusRecorder};
 use prometheus_parse::{Scrape, Value};
 
 #[derive(ActorMessage, Serialize, Deserialize)]
@@ -42,7 +46,10 @@ struct Scraper(PrometheusRecorder);
 
 impl Scraper {
     fn new() -> Self {
-        Self(PrometheusBuilder::new().build_recorder())
+        let seconds = Matcher::Suffix("_seconds".to_owned());
+        let builder = PrometheusBuilder::new();
+        let builder = builder.set_buckets_for_metric(seconds, &Exporter::BUCKETS);
+        Self(builder.unwrap().build_recorder())
     }
 
     fn publish(&self, exporter: &mut Exporter) {
@@ -60,6 +67,22 @@ impl Scraper {
 
     /// The value of a series, written as its family and its labels, separated by spaces.
     fn value(&self, series: &str) -> Option<f64> {
+        match self.sample(series)? {
+            Value::Counter(value) | Value::Gauge(value) | Value::Untyped(value) => Some(value),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The number of durations of a histogram that are at most as long as a bound, in seconds.
+    fn up_to(&self, bound: f64, series: &str) -> Option<f64> {
+        let Value::Histogram(buckets) = self.sample(series)? else {
+            panic!("{series} is no histogram");
+        };
+        let bucket = buckets.iter().find(|bucket| bucket.less_than >= bound);
+        Some(bucket.unwrap().count)
+    }
+
+    fn sample(&self, series: &str) -> Option<Value> {
         let mut words = series.split(' ');
         let family = words.next().unwrap();
         let labels: BTreeMap<_, _> = words.map(|label| label.split_once('=').unwrap()).collect();
@@ -69,10 +92,7 @@ impl Scraper {
             let found: BTreeMap<_, _> = pairs.map(|(label, value)| (&**label, &**value)).collect();
             sample.metric == family && found == labels
         })?;
-        match sample.value {
-            Value::Counter(value) | Value::Gauge(value) | Value::Untyped(value) => Some(value),
-            ref other => panic!("{other:?}"),
-        }
+        Some(sample.value.clone())
     }
 }
 
@@ -84,6 +104,11 @@ async fn serving() -> (ActorSystem, Proxy, ProxyClient) {
     halver.unlimited().await.unwrap();
     let proxy = start_proxy(&system, &config).await.unwrap();
     (system, proxy, ProxyClient::connect(&config).await.unwrap())
+}
+
+/// Waits until the bus was read for what waits there: from then on it has series.
+async fn has_backlog(proxy: &Proxy) {
+    eventually("the bus is read", async || proxy.stats().backlog.is_some()).await;
 }
 
 #[tokio::test]
@@ -160,6 +185,153 @@ async fn counters_of_all_ends_are_scraped() {
     }
 }
 
+#[derive(ActorMessage, Serialize, Deserialize)]
+struct Nap {
+    millis: u32,
+}
+
+#[derive(Actor)]
+#[actor(urn = "sleeper")]
+struct Sleeper;
+
+#[handlers]
+impl Sleeper {
+    #[handler]
+    async fn nap(&mut self, Nap { millis }: Nap) {
+        tokio::time::sleep(millis * Duration::from_millis(1)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn times_are_scraped_as_histograms() {
+    let (system, _proxy, client) = serving().await;
+    system.spawn(Sleeper).await.unwrap();
+    let scraper = Scraper::new();
+    let mut exporter = scraper.exporter(|| Exporter::new().system(&system).client("web", &client));
+    let handler = "conclib_handler_seconds actor=Sleeper handler=nap";
+    let asks = "conclib_client_ask_seconds client=web message=Nap";
+    let queue = "conclib_bus_queue_seconds actor=Sleeper";
+    for round in 1..=2 {
+        for millis in [20, 20, 400, 2_000] {
+            client.ask("sleeper", Nap { millis }).await.unwrap();
+        }
+        scraper.publish(&mut exporter);
+        scraper.publish(&mut exporter); // nothing new
+        let round = f64::from(round);
+        for histogram in [handler, asks] {
+            for (bound, count) in [(0.01, 0.0), (0.025, 2.0), (0.5, 3.0), (60.0, 4.0)] {
+                let found = scraper.up_to(bound, histogram);
+                assert_eq!(found, Some(round * count), "{histogram}, {bound} s");
+            }
+        }
+        assert_eq!(scraper.up_to(60.0, queue), Some(round * 4.0));
+        assert_eq!(
+            scraper.value("conclib_client_asks_total client=web message=Nap status=ok delivered="),
+            Some(round * 4.0)
+        );
+    }
+    for end in ["node=main", "client=web"] {
+        let round_trips = format!("conclib_bus_round_trip_seconds {end}");
+        assert!(scraper.up_to(60.0, &round_trips) > Some(0.0), "{end}");
+    }
+}
+
+#[derive(ActorMessage, Serialize, Deserialize, Clone)]
+struct News;
+
+#[derive(Actor)]
+#[actor(mailbox = 2)]
+struct Reader;
+
+#[handlers]
+impl Reader {
+    #[handler]
+    fn news(&mut self, _: News) {}
+}
+
+#[tokio::test]
+async fn topics_and_what_waits_on_the_bus_are_scraped() {
+    let (system, proxy, client) = serving().await;
+    let topic = Topic::new();
+    topic.subscribe(&system.spawn(Reader).await.unwrap().recipient());
+    for _ in 0..5 {
+        topic.publish(News);
+    }
+    for n in 0..7 {
+        client.tell("absent", Halve(n)).durable().await.unwrap();
+    }
+    eventually("they wait for their actor", async || {
+        let stats = proxy.stats();
+        let stored = stats.backlog.and_then(|backlog| backlog.stored);
+        stats.durable.deferred == 7 && stored == Some(7)
+    })
+    .await;
+    let scraper = Scraper::new();
+    let mut exporter = scraper.exporter(|| Exporter::new().system(&system).topic("news", &topic));
+    scraper.publish(&mut exporter);
+    for (series, value) in [
+        ("conclib_topic_dropped_total topic=news", 3.0),
+        ("conclib_durable_stored node=main", 7.0),
+        ("conclib_durable_deferred node=main", 7.0),
+        ("conclib_durable_in_flight node=main", 0.0),
+        ("conclib_durable_delayed node=main", 0.0),
+        ("conclib_dead_letters node=main", 0.0),
+        ("conclib_bus_inbox_length node=main", 0.0),
+    ] {
+        assert_eq!(scraper.value(series), Some(value), "{series}");
+    }
+    assert!(scraper.value("conclib_durable_oldest_seconds node=main") < Some(60.0));
+}
+
+/// A peer makes up names of messages: of actors that do not know them, and of one that takes any name.
+#[tokio::test]
+async fn names_that_a_peer_makes_up_make_one_series() {
+    const NAMES: u64 = 10_000;
+    let fixture = Bus::redis().await.fixture().await;
+    let scraper = Scraper::new();
+    let mut exporter = scraper.exporter(|| Exporter::new().system(&fixture.system));
+    let inbox = inbox(fixture.proxy.epoch().unwrap());
+    let send = async |first: u64, count: u64| {
+        let requests = (first..first + count).map(|n| Request {
+            kind: 1,
+            id: n,
+            urn: if n % 2 == 0 { "worker" } else { "raw" }.to_owned(),
+            message: format!("MadeUp{n}"),
+            ..Request::double(1, 1)
+        });
+        let frames: Vec<_> = requests.map(|request| request.frame()).collect();
+        for frames in frames.chunks(200) {
+            let mut command = vec![&b"RPUSH"[..], inbox.as_bytes()];
+            command.extend(frames.iter().map(Vec::as_slice));
+            send_command(fixture.bus.address(), &command).await.unwrap();
+            eventually("they are taken", async || {
+                let metrics = fixture.system.metrics();
+                metrics.types.iter().all(|of_type| of_type.queued == 0)
+            })
+            .await;
+        }
+        eventually("all have arrived", async || {
+            fixture.proxy.stats().received_tells == first + count
+        })
+        .await;
+    };
+    send(0, 200).await;
+    eventually("some are handled", async || {
+        let metrics = fixture.system.metrics();
+        metrics.of("Raw").unwrap().handled > 0
+    })
+    .await;
+    has_backlog(&fixture.proxy).await;
+    scraper.publish(&mut exporter);
+    let before = scraper.scrape().samples.len();
+    send(200, NAMES).await;
+    scraper.publish(&mut exporter);
+    let text = scraper.0.handle().render();
+    assert!(!text.contains("MadeUp"), "{text}");
+    let added = scraper.scrape().samples.len() - before;
+    assert_eq!(added, 0, "the one of all other names was there");
+}
+
 #[tokio::test]
 async fn lost_messages_are_scraped_exactly() {
     let system = ActorSystem::new();
@@ -176,7 +348,8 @@ async fn lost_messages_are_scraped_exactly() {
 /// Names from the bus make no series, and types are shown by their short names.
 #[tokio::test]
 async fn series_are_bounded_by_the_program() {
-    let (system, _proxy, client) = serving().await;
+    let (system, proxy, client) = serving().await;
+    has_backlog(&proxy).await;
     system.spawn(Holder(vec![String::new()])).await.unwrap();
     let scraper = Scraper::new();
     let mut exporter = scraper.exporter(|| Exporter::new().system(&system).client("web", &client));
@@ -261,7 +434,10 @@ fn board_and_alerts_name_families_of_the_page() {
         include_str!("../../docs/operations/board.json"),
         include_str!("../../docs/operations/alerts.yml"),
     ] {
-        let named = families(text);
+        let named = families(text).into_iter();
+        let named: Vec<_> = named
+            .map(|family| family.trim_end_matches("_bucket"))
+            .collect();
         assert!(named.len() > 5);
         for family in named {
             assert!(page.contains(&family), "{family}");
@@ -269,5 +445,41 @@ fn board_and_alerts_name_families_of_the_page() {
     }
     let board: serde_json::Value =
         serde_json::from_str(include_str!("../../docs/operations/board.json")).unwrap();
-    assert_eq!(board["panels"].as_array().unwrap().len(), 15);
+    assert_eq!(board["panels"].as_array().unwrap().len(), 24);
+}
+
+/// A board with a mistake is shown empty, or not at all.
+#[test]
+fn panels_of_the_board_have_what_grafana_needs() {
+    let board: serde_json::Value =
+        serde_json::from_str(include_str!("../../docs/operations/board.json")).unwrap();
+    let mut places = std::collections::HashSet::new();
+    for (number, panel) in (1..).zip(board["panels"].as_array().unwrap()) {
+        assert_eq!(panel["id"], number);
+        assert_eq!(panel["type"], "timeseries");
+        let title = panel["title"].as_str().unwrap();
+        assert!(
+            panel["fieldConfig"]["defaults"]["unit"].is_string(),
+            "{title}"
+        );
+        let [x, y, w, h] =
+            ["x", "y", "w", "h"].map(|side| panel["gridPos"][side].as_u64().unwrap());
+        assert!(x + w <= 24, "{title}");
+        for place in (x..x + w).flat_map(|x| (y..y + h).map(move |y| (x, y))) {
+            assert!(places.insert(place), "{title} covers another panel");
+        }
+        let targets = panel["targets"].as_array().unwrap();
+        for (target, letter) in targets.iter().zip("ABCDEF".chars()) {
+            assert_eq!(target["refId"], letter.to_string(), "{title}");
+            assert!(target["expr"].as_str().unwrap().contains("$job"), "{title}");
+            let names_series = target["legendFormat"]
+                .as_str()
+                .is_some_and(|text| text.contains("{{"));
+            assert!(names_series, "{title}");
+            for part in [panel, target] {
+                assert_eq!(part["datasource"]["uid"], "${datasource}", "{title}");
+            }
+        }
+        assert!(!targets.is_empty(), "{title}");
+    }
 }

@@ -93,6 +93,36 @@ impl Prometheus {
     }
 }
 
+/// Prometheus reads each expression of the board, as a rule.
+#[test]
+#[ignore = "needs promtool: scripts/long prometheus"]
+fn expressions_of_the_board_are_read_by_prometheus() {
+    let board: Value =
+        serde_json::from_str(include_str!("../../docs/operations/board.json")).unwrap();
+    let panels = board["panels"].as_array().unwrap().iter();
+    let targets = panels.flat_map(|panel| panel["targets"].as_array().unwrap());
+    let rules: Vec<_> = targets
+        .enumerate()
+        .map(|(number, target)| {
+            let expression = target["expr"].as_str().unwrap();
+            let expression = expression.replace("$job", ".*");
+            let expression = expression.replace("$__rate_interval", "1m");
+            serde_json::json!({ "record": format!("board:{number}"), "expr": expression })
+        })
+        .collect();
+    assert!(rules.len() > 24);
+    let groups = serde_json::json!({ "groups": [{ "name": "board", "rules": rules }] });
+    let file = std::env::temp_dir().join(format!("conclib-board-{}.json", std::process::id()));
+    std::fs::write(&file, groups.to_string()).unwrap(); // JSON is YAML
+    let checked = std::process::Command::new("promtool")
+        .args(["check", "rules"])
+        .arg(&file)
+        .output()
+        .expect("promtool is installed");
+    std::fs::remove_file(file).unwrap();
+    assert!(checked.status.success(), "{checked:?}");
+}
+
 #[tokio::test]
 #[ignore = "needs a Prometheus: scripts/long prometheus"]
 async fn prometheus_scrapes_the_counters_and_raises_alerts() {
@@ -117,7 +147,7 @@ async fn prometheus_scrapes_the_counters_and_raises_alerts() {
     .await;
     let rules = prometheus.get("rules").await.unwrap();
     let rules = rules["groups"][0]["rules"].as_array().unwrap().clone();
-    assert_eq!(rules.len(), 7);
+    assert_eq!(rules.len(), 8);
 
     while system.metrics().of("Fragile").unwrap().restarts < 6 {
         let _refused = fragile.try_tell(Fail);

@@ -201,7 +201,13 @@ impl<M: ActorMessage> Ask<M> {
                     return self.closed(cx);
                 }
                 // Polled also while the message waits for room: the ask may end there, by a cycle.
-                receiver.poll_or_cycle(&mut self.wait, cx)
+                let polled = receiver.poll_or_cycle(&mut self.wait, cx);
+                if sending.is_waiting()
+                    && let Poll::Ready(Err(error)) = &polled
+                {
+                    sending.give_up(error);
+                }
+                polled
             }
             AskState::Asking(..) => self.begin(cx),
             AskState::Refused(error) => {

@@ -116,6 +116,15 @@ impl<M: ActorMessage> MailboxSend<M> {
         self.to.target().count_lost(error.kind());
     }
 
+    /// Ends an ask whose message waits for room with an error. Does nothing if the mailbox has taken the message.
+    #[cold]
+    pub(super) fn give_up(&mut self, error: &AskError) {
+        if let Some((_message, reply)) = self.take_back() {
+            reply.forget();
+            self.count_lost(error);
+        }
+    }
+
     /// Leaves the wait queue. Returns the envelope, unless the mailbox has taken the message.
     pub(super) fn take_back(&mut self) -> Option<Envelope<M>> {
         let waiting = self

@@ -18,6 +18,10 @@ use crate::actor::{HandlerNames, Handlers};
 use crate::error::AskErrorKind;
 use crate::stop_reason::StopKind;
 
+use times::TypeTimes;
+
+mod times;
+
 /// The number of an actor type in a system. No two systems of a process share one; 0 is that of actors without a
 /// system, in unit tests of handlers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -60,20 +64,30 @@ struct ThreadCounters {
     of_type: [AtomicU64; TypeCounter::COUNT],
     /// Messages that were handled, and those that have failed, of each handler.
     handlers: Box<[[AtomicU64; 2]]>,
+    /// The times of the type's messages, which all threads record together.
+    times: Arc<TypeTimes>,
 }
 
 impl ThreadCounters {
-    fn new(handlers: usize) -> Self {
+    fn new(times: &Arc<TypeTimes>) -> Self {
         let none = || [const { AtomicU64::new(0) }; 2];
+        let handlers = times.handlers();
         Self {
             of_type: [const { AtomicU64::new(0) }; TypeCounter::COUNT],
             handlers: std::iter::repeat_with(none).take(handlers).collect(),
+            times: times.clone(),
         }
     }
 
     /// All counters, in one order.
     fn all(&self) -> impl Iterator<Item = &AtomicU64> {
         self.of_type.iter().chain(self.handlers.iter().flatten())
+    }
+
+    /// The place of a handler's counters.
+    #[cfg(feature = "metrics")]
+    fn place_of(&self, handler: u16) -> usize {
+        usize::from(handler).min(self.handlers.len().saturating_sub(1))
     }
 
     /// Adds the counters of a thread that has ended.
@@ -101,6 +115,8 @@ pub(crate) struct TypeCounters {
     pub(crate) name: &'static str,
     /// The names of the handlers; the last ones are those of all that have no number of their own.
     pub(crate) handlers: Vec<HandlerNames>,
+    /// The times of messages, by handler.
+    times: Arc<TypeTimes>,
     threads: Mutex<Threads>,
     /// The greatest number of handled messages that was reported.
     reported_handled: AtomicU64,
@@ -173,14 +189,16 @@ impl TypeCounters {
     fn with(name: &'static str, handlers: Vec<HandlerNames>) -> Arc<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(1);
         let number = TypeNumber(NEXT.fetch_add(1, Ordering::Relaxed));
+        let times = Arc::new(TypeTimes::new(handlers.len()));
         let counters = Arc::new(Self {
             number,
             name,
             threads: Mutex::new(Threads {
-                ended: ThreadCounters::new(handlers.len()),
+                ended: ThreadCounters::new(&times),
                 running: Vec::new(),
             }),
             handlers,
+            times,
             reported_handled: AtomicU64::new(0),
         });
         TYPES.write().insert(number, Arc::downgrade(&counters));
@@ -193,7 +211,7 @@ impl TypeCounters {
 
     /// The counters of a thread that counts for the first time.
     fn begin_thread(&self) -> Arc<ThreadCounters> {
-        let counters = Arc::new(ThreadCounters::new(self.handlers.len()));
+        let counters = Arc::new(ThreadCounters::new(&self.times));
         let mut threads = self.threads.lock();
         if threads.running.len() == threads.running.capacity() {
             threads.fold_ended(); // so that threads that come and go take no memory
@@ -213,7 +231,7 @@ impl TypeCounters {
     pub(crate) fn read(&self) -> TypeCounts {
         let mut threads = self.threads.lock();
         threads.fold_ended();
-        let sums = ThreadCounters::new(self.handlers.len());
+        let sums = ThreadCounters::new(&self.times);
         sums.add_all(&threads.ended);
         for thread in &threads.running {
             sums.add_all(thread);
@@ -258,14 +276,27 @@ impl TypeNumber {
         }
     }
 
-    /// Adds messages of one handler.
+    /// Adds messages that one handler has handled; true if the next local one is to be timed.
     #[cfg(feature = "metrics")]
-    pub(crate) fn add_handled(self, handler: u16, counter: HandlerCounter, messages: u64) {
+    pub(crate) fn add_handled(self, handler: u16, messages: u16) -> bool {
+        let mut is_next_timed = false;
         self.with_counters(|counters| {
-            let last = counters.handlers.len().saturating_sub(1);
-            let place = usize::from(handler).min(last);
-            if let Some(counters) = counters.handlers.get(place) {
-                add(&counters[counter as usize], messages);
+            if let Some(of_handler) = counters.handlers.get(counters.place_of(handler)) {
+                let sum = &of_handler[HandlerCounter::Handled as usize];
+                let before = sum.load(Ordering::Relaxed);
+                add(sum, messages.into());
+                is_next_timed = counters.times.is_next_sampled(before, messages.into());
+            }
+        });
+        is_next_timed
+    }
+
+    /// Adds a message with which a handler has failed.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn add_failed(self, handler: u16) {
+        self.with_counters(|counters| {
+            if let Some(of_handler) = counters.handlers.get(counters.place_of(handler)) {
+                add(&of_handler[HandlerCounter::Failed as usize], 1);
             }
         });
     }

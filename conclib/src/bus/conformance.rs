@@ -28,9 +28,9 @@ use crate::bus::config::Config;
 use crate::bus::keys::Keys;
 use crate::bus::open::{self, ConnectError, open_server};
 use crate::bus::transport::{
-    Acquired, ClientTransport, Copies, Enqueued, Epoch, FormerTerm, Frame, LEASE, LeaseClaim,
-    LeaseGrant, LeaseHolder, LeaseRecord, Lists, Popped, ReplySink, ServerTime, ServerTransport,
-    TransportError,
+    Acquired, Backlog, ClientTransport, Copies, Enqueued, Epoch, FormerTerm, Frame, LEASE,
+    LeaseClaim, LeaseGrant, LeaseHolder, LeaseRecord, Lists, Popped, ReplySink, ServerTime,
+    ServerTransport, TransportError,
 };
 use crate::reply::remote::ClientId;
 #[cfg(feature = "redis")]
@@ -157,6 +157,7 @@ for_each_bus! {
         claims_set_the_attempts
         releases_set_the_attempts
         acknowledged_entries_are_removed_and_their_results_cached
+        backlog_is_counted
         dead_letters_are_listed_replayed_and_deleted
         options_stay_with_an_entry
         delayed_entries_leave_the_stream_until_they_are_due

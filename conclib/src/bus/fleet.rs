@@ -15,6 +15,7 @@ pub(crate) mod member;
 mod membership;
 mod name_table;
 mod standby_retry;
+pub(crate) mod stats;
 mod sweep;
 #[cfg(all(test, not(conclib_loom)))]
 mod tests;

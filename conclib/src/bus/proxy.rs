@@ -6,6 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::bus::config::{Config, ConfigError};
@@ -15,6 +16,7 @@ use crate::bus::fleet::{self, Membership};
 use crate::bus::inspect::member::answer_operators;
 use crate::bus::link::health::{ConnectionState, Health};
 use crate::bus::open::{ConnectError, open_server};
+use crate::bus::server::backlog::read_backlog;
 use crate::bus::server::counters::ProxyStats;
 use crate::bus::server::{AcquireError, AcquireMode, EndGuard, ProxyEnd, ProxyShared, run};
 use crate::bus::transport::ServerTransport;
@@ -142,8 +144,13 @@ pub(crate) async fn begin(
     });
     let operators = answer_operators(shared.clone(), Arc::downgrade(core));
     let operators = AbortOnDropHandle::new(tokio::spawn(operators));
+    let end = CancellationToken::new();
+    let backlog = read_backlog(shared.clone(), end.clone());
+    let backlog = AbortOnDropHandle::new(tokio::spawn(backlog));
     let leave = async move {
         let _operators = operators; // answered until the end
+        end.cancel();
+        drop(backlog.await);
         if let Some((fleet, member)) = fleet {
             fleet.leave();
             drop(member.await);

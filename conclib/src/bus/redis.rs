@@ -11,6 +11,7 @@
 //! - [`monitor`]: all of it as a tool sees it
 //! - [`fleet`]: the map of a fleet; [`identity`]: the server as it names itself
 
+mod backlog;
 mod client;
 mod connection;
 mod dead_letters;

@@ -39,6 +39,7 @@ use crate::core::{FencingToken, SystemCore};
 
 use acquire::OwnLease;
 pub(crate) use acquire::{AcquireError, AcquireMode};
+use backlog::BacklogReader;
 use counters::ProxyCounters;
 use dedup::Deduplicator;
 pub(crate) use end::EndGuard;
@@ -51,6 +52,7 @@ use term::{LeaseTerm, TermEnd};
 use tracker::RequestTracker;
 
 mod acquire;
+pub(crate) mod backlog;
 mod cancellations;
 pub(crate) mod counters;
 mod dedup;
@@ -150,6 +152,8 @@ pub(crate) struct ProxyShared {
     pub(crate) counters: Arc<ProxyCounters>,
     /// Requests of those who inspect and operate the process.
     pub(crate) operators: OperatorQueue,
+    /// What waits on the bus for the node.
+    backlog: BacklogReader,
     /// Anomalies of all terms.
     pub(crate) log: LogOnce,
     /// Another system serves the node: requests that no handler has begun are refused, those of all
@@ -220,6 +224,7 @@ impl ProxyShared {
             undelivered: Arc::default(),
             counters: Arc::default(),
             operators: OperatorQueue::default(),
+            backlog: BacklogReader::default(),
             log: LogOnce::default(),
             is_revoked: Arc::default(),
             taken: Mutex::default(),

@@ -9,8 +9,8 @@ pub(crate) use client::{ClientTransport, Copies, Enqueued, ReplySink};
 pub(crate) use frame::{Frame, Parts};
 pub(crate) use operator::{Lists, OperatorFrames, OperatorTransport, Right};
 pub(crate) use server::{
-    Acquired, CutFrame, FormerTerm, LeaseClaim, LeaseGrant, LeaseHolder, Popped, ServerNumber,
-    ServerTransport,
+    Acquired, Backlog, CutFrame, FormerTerm, LeaseClaim, LeaseGrant, LeaseHolder, Popped,
+    ServerNumber, ServerTransport,
 };
 
 mod client;

@@ -7,7 +7,9 @@ use super::families::SourceFigures;
 use crate::bus::server::ProxyShared;
 use crate::bus::{Proxy, ProxyClient};
 use crate::error::AskErrorKind;
-use crate::metrics::{Anomaly, AnomalyCount, OutcomeCounts};
+use crate::metrics::{
+    Anomaly, AnomalyCount, BacklogStats, FleetStats, MemberCounts, MessageStats, OutcomeCounts,
+};
 
 /// The proxies that were published, by their numbers.
 #[derive(Default)]
@@ -45,6 +47,12 @@ impl SourceFigures<'_> {
             let count = of_kind.map(|lost| lost.count).sum();
             self.count("conclib_bus_lost_tells_total", &labels, count);
         }
+        self.count("conclib_bus_reads_total", &[node], stats.reads);
+        self.durations(
+            "conclib_bus_round_trip_seconds",
+            &[node],
+            &stats.round_trips,
+        );
         self.anomalies(node, &stats.anomalies);
         let durable = &stats.durable;
         for (verdict, count) in [
@@ -59,6 +67,14 @@ impl SourceFigures<'_> {
         }
         let failed = durable.failed_deliveries;
         self.count("conclib_durable_failed_deliveries_total", &[node], failed);
+        self.add("conclib_durable_in_flight", &[node], durable.in_flight);
+        self.add("conclib_durable_deferred", &[node], durable.deferred);
+        if let Some(backlog) = &stats.backlog {
+            self.backlog(node, backlog);
+        }
+        if let Some(fleet) = &stats.fleet {
+            self.fleet(node, fleet);
+        }
         self.add(
             "conclib_bus_undelivered_bytes",
             &[node],
@@ -70,6 +86,49 @@ impl SourceFigures<'_> {
         self.count("conclib_lease_losses_total", &[node], stats.lease_losses);
         let is_up = proxy.state().is_connected();
         self.connection(node, is_up, stats.connection_losses);
+    }
+
+    /// What waits on the bus for a node.
+    fn backlog(&mut self, node: (&'static str, &str), backlog: &BacklogStats) {
+        for (family, value) in [
+            ("conclib_bus_inbox_length", backlog.inbox),
+            ("conclib_durable_stored", backlog.stored),
+            ("conclib_durable_delayed", backlog.delayed),
+            ("conclib_dead_letters", backlog.dead_letters),
+        ] {
+            if let Some(value) = value {
+                let value = usize::try_from(value).unwrap_or(usize::MAX);
+                self.max(family, &[node], value);
+            }
+        }
+        self.max_seconds("conclib_durable_oldest_seconds", &[node], backlog.oldest);
+    }
+
+    /// The families of a member of a fleet.
+    fn fleet(&mut self, node: (&'static str, &str), fleet: &FleetStats) {
+        self.members(node, fleet.members);
+        for (place, names) in [
+            ("listed", fleet.listed),
+            ("shared", fleet.shared),
+            ("standing_by", fleet.standing_by),
+            ("pending", fleet.pending),
+        ] {
+            self.add("conclib_fleet_names", &[node, ("place", place)], names);
+        }
+        self.count("conclib_fleet_moves_total", &[node], fleet.moves);
+        self.count("conclib_fleet_bounces_total", &[node], fleet.bounces);
+    }
+
+    fn members(&mut self, observer: (&'static str, &str), members: MemberCounts) {
+        for (state, count) in [
+            ("listing", members.listing),
+            ("serving", members.serving),
+            ("draining", members.draining),
+            ("left", members.left),
+        ] {
+            let labels = [observer, ("state", state)];
+            self.max("conclib_fleet_members", &labels, count);
+        }
     }
 
     /// The families of a client.
@@ -92,6 +151,17 @@ impl SourceFigures<'_> {
                 self.count("conclib_client_requests_total", &labels, error.count);
             }
         }
+        for message in &stats.messages {
+            self.message(name, message);
+        }
+        self.durations(
+            "conclib_bus_round_trip_seconds",
+            &[name],
+            &stats.round_trips,
+        );
+        if let Some(members) = stats.members {
+            self.members(name, members);
+        }
         self.count("conclib_client_abandoned_total", &[name], stats.abandoned);
         self.count("conclib_client_retries_total", &[name], stats.retries);
         self.count("conclib_client_rerouted_total", &[name], stats.rerouted);
@@ -109,6 +179,24 @@ impl SourceFigures<'_> {
         self.anomalies(name, &stats.anomalies);
         let is_up = client.state().is_connected();
         self.connection(name, is_up, stats.connection_losses);
+    }
+
+    /// The asks of one message.
+    fn message(&mut self, client: (&'static str, &str), stats: &MessageStats) {
+        let message = ("message", &*stats.message);
+        let labels = [client, message, ("status", "ok"), ("delivered", "")];
+        self.count("conclib_client_asks_total", &labels, stats.asks.ok);
+        for error in &stats.asks.errors {
+            let labels = [
+                client,
+                message,
+                ("status", error.kind.as_str()),
+                ("delivered", error.delivered.as_str()),
+            ];
+            self.count("conclib_client_asks_total", &labels, error.count);
+        }
+        let labels = [client, message];
+        self.durations("conclib_client_ask_seconds", &labels, &stats.times);
     }
 
     fn anomalies(&mut self, owner: (&'static str, &str), anomalies: &[AnomalyCount]) {

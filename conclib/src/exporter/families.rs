@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use metrics::{Counter, Gauge, Label, Unit, counter, describe_counter, describe_gauge, gauge};
+use metrics::{Counter, Gauge, Histogram, Label, counter, gauge, histogram};
 
 use super::OTHER;
+use super::descriptions::describe;
 use crate::error::AskErrorKind;
-use crate::metrics::ActorTypeMetrics;
+use crate::metrics::{ActorTypeMetrics, DurationHistogram};
 
 /// Kinds of lost messages that are published before the first one is lost: a series that begins with a 1 has not risen.
 const FROM_THE_START: [AskErrorKind; 3] = [
@@ -20,8 +21,11 @@ const FROM_THE_START: [AskErrorKind; 3] = [
 pub(super) struct Families {
     counters: HashMap<Series, Counter>,
     gauges: HashMap<Series, Gauge>,
+    histograms: HashMap<Series, Histogram>,
     /// The last sum of each counter, of each source.
     sums: HashMap<(String, Series), u64>,
+    /// The same of each histogram.
+    durations: HashMap<(String, Series), DurationHistogram>,
 }
 
 /// A family with its labels.
@@ -34,6 +38,7 @@ pub(super) type Labels<'a> = &'a [(&'static str, &'a str)];
 #[derive(Default)]
 pub(super) struct Round {
     sums: Vec<((String, Series), u64)>,
+    durations: Vec<((String, Series), DurationHistogram)>,
     gauges: HashMap<Series, f64>,
 }
 
@@ -65,6 +70,15 @@ impl Families {
             counter.increment(sum.saturating_sub(*last));
             *last = sum;
         }
+        for (key, durations) in round.durations {
+            let (family, labels) = &key.1;
+            let make = || histogram!(*family, owned(labels));
+            let histogram = self.histograms.entry(key.1.clone());
+            let histogram = histogram.or_insert_with(make);
+            let last = self.durations.entry(key).or_default();
+            record_new(histogram, last, &durations);
+            *last = durations;
+        }
         for (series, gauge) in &self.gauges {
             if !round.gauges.contains_key(series) {
                 gauge.set(0.0);
@@ -88,6 +102,19 @@ impl SourceFigures<'_> {
         self.round.sums.push((key, sum));
     }
 
+    /// A histogram's durations so far.
+    pub(super) fn durations(
+        &mut self,
+        family: &'static str,
+        labels: Labels<'_>,
+        durations: &DurationHistogram,
+    ) {
+        if !durations.buckets.is_empty() {
+            let key = (self.source.clone(), series(family, labels));
+            self.round.durations.push((key, durations.clone()));
+        }
+    }
+
     /// A gauge whose sources add up.
     #[expect(
         clippy::cast_precision_loss,
@@ -108,7 +135,12 @@ impl SourceFigures<'_> {
     }
 
     /// A gauge of seconds, 0 for none, of which the greatest source counts.
-    fn max_seconds(&mut self, family: &'static str, labels: Labels<'_>, time: Option<Duration>) {
+    pub(super) fn max_seconds(
+        &mut self,
+        family: &'static str,
+        labels: Labels<'_>,
+        time: Option<Duration>,
+    ) {
         let gauge = self.gauge(family, labels);
         *gauge = gauge.max(time.unwrap_or_default().as_secs_f64());
     }
@@ -149,7 +181,10 @@ impl SourceFigures<'_> {
                 ];
                 self.count("conclib_handler_messages_total", &labels, count);
             }
+            let labels = [actor, ("handler", &*handler.handler)];
+            self.durations("conclib_handler_seconds", &labels, &handler.times);
         }
+        self.durations("conclib_bus_queue_seconds", &[actor], &metrics.queue_times);
         self.count("conclib_actor_restarts_total", &[actor], metrics.restarts);
         for stopped in &metrics.stopped {
             let labels = [actor, ("reason", stopped.kind.as_str())];
@@ -182,16 +217,28 @@ impl SourceFigures<'_> {
 impl Default for Families {
     /// Describes all families to the recorder.
     fn default() -> Self {
-        for (family, text) in COUNTERS {
-            describe_counter!(*family, Unit::Count, *text);
-        }
-        for (family, unit, text) in GAUGES {
-            describe_gauge!(*family, *unit, *text);
-        }
+        describe();
         Self {
             counters: HashMap::new(),
             gauges: HashMap::new(),
+            histograms: HashMap::new(),
             sums: HashMap::new(),
+            durations: HashMap::new(),
+        }
+    }
+}
+
+/// Records the durations that have come since the last time, each as the middle of its bucket.
+fn record_new(histogram: &Histogram, last: &DurationHistogram, now: &DurationHistogram) {
+    for bucket in &now.buckets {
+        let before = last
+            .buckets
+            .binary_search_by_key(&bucket.from, |last| last.from);
+        let before = before.map_or(0, |place| last.buckets[place].count);
+        let new = bucket.count.saturating_sub(before);
+        if new > 0 {
+            let count = usize::try_from(new).unwrap_or(usize::MAX);
+            histogram.record_many(bucket.middle().as_secs_f64(), count);
         }
     }
 }
@@ -207,160 +254,4 @@ fn owned(labels: &[(&'static str, String)]) -> Vec<Label> {
     labels
         .map(|(label, value)| Label::new(*label, value.clone()))
         .collect()
-}
-
-/// The families of counters.
-const COUNTERS: &[(&str, &str)] = &[
-    (
-        "conclib_actor_handled_total",
-        "Messages and ticks that were handled without a failure",
-    ),
-    ("conclib_handler_messages_total", "Messages by handler"),
-    ("conclib_actor_failures_total", "Failures of actors"),
-    ("conclib_actor_restarts_total", "Restarts of actors"),
-    ("conclib_actor_stopped_total", "Actors that have ended"),
-    (
-        "conclib_actor_lost_total",
-        "Messages that no handler has begun",
-    ),
-    (
-        "conclib_bus_requests_total",
-        "Requests that came from the bus",
-    ),
-    (
-        "conclib_bus_answers_total",
-        "Asks from the bus, by the outcome that was sent",
-    ),
-    (
-        "conclib_bus_unread_total",
-        "Requests that were refused unread",
-    ),
-    (
-        "conclib_bus_abandoned_total",
-        "Asks from the bus whose callers had given up",
-    ),
-    (
-        "conclib_bus_lost_tells_total",
-        "Tells from the bus that no handler has begun",
-    ),
-    (
-        "conclib_bus_anomalies_total",
-        "Input from the bus that could not be used, and output that it did not take",
-    ),
-    (
-        "conclib_durable_ended_total",
-        "Durable messages that have ended",
-    ),
-    (
-        "conclib_durable_failed_deliveries_total",
-        "Deliveries of durable messages that have failed, and are repeated",
-    ),
-    ("conclib_lease_losses_total", "Leases that were lost"),
-    (
-        "conclib_connection_losses_total",
-        "Connections to the bus that were lost",
-    ),
-    (
-        "conclib_client_requests_total",
-        "Requests of the client that have ended",
-    ),
-    (
-        "conclib_client_abandoned_total",
-        "Requests whose callers stopped waiting",
-    ),
-    ("conclib_client_retries_total", "Repetitions of requests"),
-    (
-        "conclib_client_rerouted_total",
-        "Requests that went on to another member of the fleet",
-    ),
-    (
-        "conclib_client_late_answers_total",
-        "Answers that came after their requests had ended",
-    ),
-];
-
-/// The families of gauges.
-const GAUGES: &[(&str, Unit, &str)] = &[
-    ("conclib_actors", Unit::Count, "Living actors"),
-    (
-        "conclib_mailbox_messages",
-        Unit::Count,
-        "Messages in all mailboxes",
-    ),
-    (
-        "conclib_mailbox_messages_max",
-        Unit::Count,
-        "Messages in the fullest mailbox",
-    ),
-    (
-        "conclib_mailbox_senders_waiting",
-        Unit::Count,
-        "Senders that wait for room in a mailbox",
-    ),
-    (
-        "conclib_mailbox_oldest_seconds_max",
-        Unit::Seconds,
-        "Age of the oldest message in a mailbox",
-    ),
-    (
-        "conclib_handler_running_seconds_max",
-        Unit::Seconds,
-        "Time for which the slowest handler has run",
-    ),
-    (
-        "conclib_bus_undelivered_bytes",
-        Unit::Bytes,
-        "Size of the requests that wait in mailboxes",
-    ),
-    (
-        "conclib_lease_held",
-        Unit::Count,
-        "1 while the system has the lease of its node",
-    ),
-    (
-        "conclib_lease_epoch",
-        Unit::Count,
-        "The number of the lease; 0 for none",
-    ),
-    (
-        "conclib_connection_up",
-        Unit::Count,
-        "1 while the bus is connected",
-    ),
-    (
-        "conclib_client_in_flight",
-        Unit::Count,
-        "Requests that are under way",
-    ),
-    (
-        "conclib_client_in_flight_bytes",
-        Unit::Bytes,
-        "Size of the requests that are under way",
-    ),
-];
-
-#[cfg(test)]
-mod tests {
-    use std::collections::HashSet;
-
-    use super::*;
-
-    #[test]
-    fn families_are_named_as_prometheus_has_it() {
-        let counters = COUNTERS.iter().map(|(family, text)| (family, text, true));
-        let gauges = GAUGES.iter().map(|(family, _, text)| (family, text, false));
-        let mut names = HashSet::new();
-        for (family, text, is_counter) in counters.chain(gauges) {
-            assert!(names.insert(*family), "{family} is there twice");
-            assert!(family.starts_with("conclib_"), "{family}");
-            assert_eq!(family.ends_with("_total"), is_counter, "{family}");
-            assert!(!text.ends_with('.'), "{text}");
-        }
-        // The page has these families, and no others.
-        let page = include_str!("../../docs/metrics.md");
-        let is_name = |c: char| c.is_ascii_lowercase() || c == '_';
-        let words = page.split(|c| !is_name(c));
-        let on_page: HashSet<_> = words.filter(|word| word.starts_with("conclib_")).collect();
-        assert_eq!(on_page, names);
-    }
 }

@@ -7,6 +7,7 @@ use tracing::Span;
 
 use super::remote::Responder;
 use super::slot::Slot;
+use crate::error::AskErrorKind;
 use crate::trace::AskerSpan;
 
 /// The deadline of the ask that a message came with, and the span of its asker: the result of
@@ -55,25 +56,30 @@ impl<'a> Limit<'a> {
         Self(Asked::Remote(responder))
     }
 
-    /// True if the message must not be handled: its asker is gone, or has just got the error. Marks
+    /// The kind of the error if the message must not be handled: its asker is gone, or has just got the error. Marks
     /// nothing otherwise.
-    pub(crate) fn is_over(&self) -> bool {
+    pub(crate) fn refusal_if_over(&self) -> Option<AskErrorKind> {
         match self.0 {
-            Asked::Local(slot) => slot.is_abandoned() && slot.start().is_err(),
-            Asked::Remote(responder) => responder.is_too_late(),
+            Asked::Local(slot) => {
+                let is_over = slot.is_abandoned() && slot.start().is_err();
+                is_over.then_some(AskErrorKind::Timeout)
+            }
+            Asked::Remote(responder) => responder.refuse_if_late(Instant::now()),
         }
     }
 
-    /// Marks the message as started. Returns the deadline of its asker, if there is one.
+    /// Marks the message as started. Returns the deadline of its asker, if it has one.
     ///
     /// # Errors
     ///
-    /// [`TooLate`] if the message must not be handled.
-    pub(crate) fn start(&self) -> Result<Option<Instant>, TooLate> {
+    /// The kind of the error if the message must not be handled: its asker is gone, or has just got the error.
+    pub(crate) fn start(&self) -> Result<Option<Instant>, AskErrorKind> {
         match self.0 {
-            Asked::Local(slot) => slot.start(),
-            Asked::Remote(responder) if responder.is_too_late() => Err(TooLate),
-            Asked::Remote(responder) => Ok(responder.awaited_until()),
+            Asked::Local(slot) => slot.start().map_err(|TooLate| AskErrorKind::Timeout),
+            Asked::Remote(responder) => match responder.refuse_if_late(Instant::now()) {
+                Some(refusal) => Err(refusal),
+                None => Ok(responder.awaited_until()),
+            },
         }
     }
 

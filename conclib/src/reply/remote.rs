@@ -261,19 +261,14 @@ impl Responder {
         self.deadline.filter(|_| self.is_ask)
     }
 
-    /// True if the request must not be handled: its deadline has passed, its asker has given up, or
-    /// another system serves by now. Sends the error.
-    pub(crate) fn is_too_late(&self) -> bool {
-        self.refuse_if_late().is_some()
-    }
-
-    /// The same; returns the kind of the error, which the asker gets unless it has given up.
-    pub(crate) fn refuse_if_late(&self) -> Option<AskErrorKind> {
+    /// Refuses the request if it must not be handled: its deadline has passed, its asker has given up, or
+    /// another system serves by now. Returns the kind of the error, which the asker gets unless it has given up.
+    pub(crate) fn refuse_if_late(&self, now: Instant) -> Option<AskErrorKind> {
         if self.sink.is_revoked() && !self.started.load(Ordering::Relaxed) {
             self.refuse(AskError::NoResponder);
             return Some(AskErrorKind::NoResponder);
         }
-        if self.has_expired() {
+        if self.has_expired_at(now) {
             if self.started.load(Ordering::Relaxed) {
                 self.give_up(); // the asker has a timer too; a reply would say that nothing was executed
             } else {
@@ -293,8 +288,11 @@ impl Responder {
     }
 
     fn has_expired(&self) -> bool {
-        self.deadline
-            .is_some_and(|deadline| deadline <= Instant::now())
+        self.deadline.is_some() && self.has_expired_at(Instant::now())
+    }
+
+    fn has_expired_at(&self, now: Instant) -> bool {
+        self.deadline.is_some_and(|deadline| deadline <= now)
     }
 
     /// Ends the ask without a reply: its asker is gone.
@@ -524,6 +522,10 @@ mod tests {
         }
     }
 
+    fn is_too_late(responder: &Responder) -> bool {
+        responder.refuse_if_late(Instant::now()).is_some()
+    }
+
     fn new_responder(wanted: bool) -> (Arc<CallCounts>, Arc<Responder>) {
         let calls = Arc::new(CallCounts::default());
         let deadline = Some(Instant::now() + SECOND);
@@ -574,16 +576,16 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn cancelled_and_late_requests_are_not_started() {
         let (calls, responder) = new_responder(true);
-        assert!(!responder.is_too_late());
+        assert!(!is_too_late(&responder));
         responder.give_up();
-        assert!(responder.is_too_late());
+        assert!(is_too_late(&responder));
         assert_eq!(calls.all(), [0, 1, 0]);
         for (wanted, answers) in [(true, 1), (false, 0)] {
             let (calls, responder) = new_responder(wanted);
-            assert!(!responder.is_too_late());
+            assert!(!is_too_late(&responder));
             assert_eq!(responder.awaited_until().is_some(), wanted);
             advance(SECOND).await;
-            assert!(responder.is_too_late());
+            assert!(is_too_late(&responder));
             assert_eq!(calls.all(), [answers, 0, 0]);
         }
 
@@ -592,7 +594,7 @@ mod tests {
         responder.attach_handler();
         responder.detach();
         advance(SECOND).await;
-        assert!(responder.is_too_late());
+        assert!(is_too_late(&responder));
         assert_eq!(calls.all(), [0, 1, 0]);
     }
 }

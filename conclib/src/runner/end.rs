@@ -11,8 +11,6 @@ use crate::actor::control::StopCause;
 use crate::actor::failure_event::handler_names;
 use crate::actor::stats::Phase;
 use crate::actor::stopped::{ended, stopped_first};
-#[cfg(feature = "metrics")]
-use crate::actor::type_counters::HandlerCounter;
 use crate::actor::type_counters::TypeCounter;
 use crate::actor::{Actor, Context, FailureEvent, HandlerNames};
 use crate::deadlock::current::enter_last_span;
@@ -59,6 +57,7 @@ pub(super) async fn last_hook<A: Actor, S: StateSource<A>>(
         Err(Interrupted::Panicked(failure)) => {
             error!(%urn, %failure, "the last hook of an actor panicked; the actor ends all the same");
             report::<A, S>(cell, ctx, &failure);
+            count_failure(cell, &failure);
             end
         }
         Err(interrupted) => interruption::<A, S>(cell, ctx, interrupted),
@@ -150,15 +149,19 @@ pub(super) fn failed<A: Actor, S: StateSource<A>>(
     report::<A, S>(cell, ctx, &failure);
     #[cfg(feature = "metrics")]
     if let Some((handler, _)) = cell.stats.read().running {
-        let actor_type = cell.actor_type();
-        actor_type.add_handled(handler, HandlerCounter::Failed, 1);
+        cell.actor_type().add_failed(handler);
     }
+    count_failure(cell, &failure);
+    StopReason::Failed(failure)
+}
+
+/// Counts a failure.
+pub(super) fn count_failure<A: Actor>(cell: &ActorCell<A>, failure: &Failure) {
     cell.stats.failed();
     cell.actor_type().count(TypeCounter::Failures);
     if failure.is_panic() {
         cell.actor_type().count(TypeCounter::Panics);
     }
-    StopReason::Failed(failure)
 }
 
 /// Reports a failure to the observers of the system, with the handler that still counts as running.

@@ -14,7 +14,6 @@ use crate::error::AskError;
 use crate::error::panics::{catch, drop_quietly};
 use crate::mailbox::Batch;
 use crate::reply::dropped::refuse_with;
-#[cfg(feature = "metrics")]
 use crate::runner::handled::HandledRun;
 use crate::runner::is_lost;
 use crate::stop_reason::StopReason;
@@ -42,8 +41,7 @@ pub(super) struct ActorParts<A: Actor> {
     pub(super) ctx: Context<A>,
     /// Messages taken from the mailbox and not handled yet.
     pub(super) batch: Batch<A::Inbox>,
-    /// Messages that were handled and not counted yet.
-    #[cfg(feature = "metrics")]
+    /// Messages that were handled and not counted yet; without the feature `metrics`, of no size.
     pub(super) handled: HandledRun,
 }
 
@@ -56,7 +54,6 @@ impl<A: Actor> ActorGuard<A> {
                 actor,
                 ctx,
                 batch: Batch::default(),
-                #[cfg(feature = "metrics")]
                 handled: HandledRun::default(),
             },
             started: started.map(Box::new),
@@ -77,7 +74,6 @@ impl<A: Actor> ActorGuard<A> {
 
     fn clean_up(&mut self, reason: StopReason) {
         let cell = &*self.cell;
-        #[cfg(feature = "metrics")]
         self.parts.handled.count(cell.actor_type());
         // Noted before the mailbox closes, so that later senders get the same error as queued ones.
         let refusal = self.refusal(&reason);

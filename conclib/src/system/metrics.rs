@@ -13,6 +13,7 @@ use crate::core::SystemCore;
 use crate::error::AskErrorKind;
 use crate::stop_reason::StopKind;
 use crate::system::ActorSystem;
+use crate::time::durations::DurationHistogram;
 
 /// The counters of a system's actors, by [`ActorSystem::metrics`].
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -42,6 +43,8 @@ pub struct ActorTypeMetrics {
     pub handled: u64,
     /// The handlers that have begun a message. Empty without the feature `metrics`, which counts them.
     pub handlers: Vec<HandlerCount>,
+    /// The times of messages from the bus, from their pop to their handler. Empty without the feature `metrics`.
+    pub queue_times: DurationHistogram,
     /// Failures, panics included.
     pub failures: u64,
     /// Failures by a panic.
@@ -80,6 +83,10 @@ pub struct HandlerCount {
     pub handled: u64,
     /// Messages with which it has failed.
     pub failed: u64,
+    /// The times that it has taken for messages from the bus, failed ones included, and for a sample of the others if
+    /// an exporter asks for it (`Exporter::sample_local`).
+    #[serde(default)]
+    pub times: DurationHistogram,
 }
 
 /// A number of actors that have ended, in [`ActorTypeMetrics`].
@@ -146,6 +153,7 @@ impl ActorTypeMetrics {
             message: names.message.map(Cow::from),
             handled: counts.of_handler(place, HandlerCounter::Handled),
             failed: counts.of_handler(place, HandlerCounter::Failed),
+            times: counts.handler_times(place),
         });
         let lost = AskErrorKind::ALL.into_iter().map(|kind| LostCount {
             kind,
@@ -155,8 +163,9 @@ impl ActorTypeMetrics {
             actor_type: counters.name.into(),
             handled: counts.get(TypeCounter::Handled),
             handlers: handlers
-                .filter(|count| count.handled + count.failed > 0)
+                .filter(|count| count.handled + count.failed > 0 || count.times.count() > 0)
                 .collect(),
+            queue_times: counts.queue_times(),
             failures: counts.get(TypeCounter::Failures),
             panics: counts.get(TypeCounter::Panics),
             restarts: counts.get(TypeCounter::Restarts),

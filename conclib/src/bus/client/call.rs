@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use crate::bus::client::ProxyClient;
 use crate::bus::client::batch::InlineBatch;
 use crate::bus::client::call_span::{CallKind, CallSpan};
+use crate::bus::client::counters::OTHER;
 use crate::bus::client::durable_call::{Delay, DurableCall, IdempotencyKey};
 use crate::bus::client::request_log::RequestLog;
 use crate::bus::client::retry::Retry;
@@ -25,6 +26,7 @@ use crate::message::{ActorMessage, WireCodec};
 use crate::reply::ReplyReceiver;
 use crate::reply::remote::Origin;
 use crate::time::deadline::Deadline;
+use crate::time::durations::Stopwatch;
 use crate::trace;
 use crate::urn::{Urn, UrnError};
 
@@ -53,6 +55,8 @@ pub(super) struct Call<M> {
     retry: Option<Box<Retry>>,
     /// Present if the request is durable, or has settings that only a durable one may have.
     durable: Option<Box<DurableCall>>,
+    /// Measures the time from the first poll on.
+    stopwatch: Stopwatch,
     /// Until the request is sent: the latest end that the caller has set.
     deadline: Deadline,
     /// Present while the request is pending.
@@ -83,6 +87,7 @@ impl<M: ActorMessage> Call<M> {
             missing_is_unavailable: false,
             retry: None,
             durable: M::DURABLE.then(|| Box::new(DurableCall::generated())),
+            stopwatch: Stopwatch::default(),
             deadline: Deadline::default(),
             sent: None,
             span: CallSpan::none(),
@@ -191,7 +196,12 @@ impl<M: ActorMessage> Call<M> {
             let urn = self.urn.as_ref().map_or("", Urn::as_str);
             let outcome = outcome.and_then(|contents| decode(&contents, urn, &self.name));
             let counters = &self.client.shared().counters;
-            counters.of(kind, self.durable.is_some()).record(&outcome);
+            let message = match self.name {
+                Cow::Borrowed(name) => name,
+                Cow::Owned(_) => OTHER, // whatever a tool was told
+            };
+            let what = (kind, self.durable.is_some(), message);
+            counters.record(what, self.stopwatch, &outcome);
             let span = mem::replace(&mut self.span, CallSpan::none());
             span.set_retries(self.retries());
             match &outcome {
@@ -368,6 +378,7 @@ impl<M: ActorMessage> Call<M> {
                 encoded.unwrap_or_else(|| panic!("`{}` was polled after completion", self.name))
             );
         };
+        self.stopwatch.begin();
         let latest = self.deadline.at();
         self.deadline.start(Some(self.timeout));
         self.deadline.cut(latest);
@@ -468,12 +479,16 @@ impl ProxyClient {
 impl<M> Drop for Call<M> {
     fn drop(&mut self) {
         self.span.set_retries(self.retries());
+        let is_pausing = self.retry.as_ref().is_some_and(|retry| retry.is_pausing());
         if let (Some(sent), Some(deadline)) = (&self.sent, self.deadline.at()) {
             self.client.shared().counters.record_abandoned();
             self.span.end_dropped(|| self.log(Some(sent.id)).dropped());
             self.client.shared().abandon(sent.id, deadline);
+        } else if is_pausing {
+            self.client.shared().counters.record_abandoned();
+            self.span.end_dropped(|| self.log(None).dropped());
         } else if self.span.is_there() {
-            self.span.end_dropped(|| ()); // between two attempts
+            self.span.end_dropped(|| ());
         }
     }
 }

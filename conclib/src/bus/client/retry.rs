@@ -59,6 +59,11 @@ impl Retry {
         self.count
     }
 
+    /// True during the pause before a repetition.
+    pub(super) fn is_pausing(&self) -> bool {
+        self.pause.is_some()
+    }
+
     /// True if an earlier request may have been stored or executed.
     pub(super) fn is_repetition(&self) -> bool {
         self.earlier.is_some()

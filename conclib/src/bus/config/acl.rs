@@ -122,7 +122,7 @@ fn proxy(keys: &Keys) -> String {
     let patterns = patterns.map(|key| format!("~{key}")).join(" ");
     let replies = keys.replies();
     format!(
-        "+time +info +eval +get +mget +set +del +unlink +pexpire +rpush +lpop +blpop +blmpop +publish \
+        "+time +info +eval +get +mget +set +del +unlink +pexpire +rpush +lpop +llen +blpop +blmpop +publish \
          +xadd +xlen +xrange +xdel +xtrim +xgroup|create +xgroup|delconsumer +xreadgroup +xack \
          +xclaim +xpending +xinfo|consumers +zadd +zcard +zrange +zrem {patterns} &{replies}"
     )

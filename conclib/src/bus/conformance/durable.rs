@@ -352,6 +352,49 @@ pub(super) async fn acknowledged_entries_are_removed_and_their_results_cached(bu
     assert_eq!(results, [None]);
 }
 
+pub(super) async fn backlog_is_counted(bus: &dyn TestBus) {
+    let server = server(bus).await;
+    let epoch = granted(&*server).await;
+    let empty = Backlog {
+        inbox: Some(0),
+        stored: Some(0),
+        oldest: None,
+        delayed: Some(0),
+        dead_letters: Some(0),
+    };
+    assert_eq!(server.backlog(epoch).await, Ok(empty));
+    let (client, _replies) = client(bus).await;
+    client.enqueue(epoch, frames(&["a", "b"])).await.unwrap();
+    client.append(messages(&["c", "d", "e"])).await.unwrap();
+    let consumer = consumer(bus).await;
+    let claimed = read(&*consumer, 1).await;
+    let backlog = server.backlog(epoch).await.unwrap();
+    let first = claimed[0].id;
+    assert_eq!(
+        backlog,
+        Backlog {
+            inbox: Some(2),
+            stored: Some(3),
+            oldest: Some(first),
+            ..empty
+        }
+    );
+    let letter = DeadLetterEntry {
+        id: first,
+        key: String::new(),
+        frame: Bytes::from_static(b"c"),
+        retry: None,
+        deliveries: 1,
+        reason: "test".to_owned(),
+    };
+    consumer.dead_letter(vec![letter]).await.unwrap();
+    let backlog = server.backlog(epoch).await.unwrap();
+    assert_eq!((backlog.stored, backlog.dead_letters), (Some(2), Some(1)));
+    assert!(backlog.oldest > Some(first));
+    let late = server.backlog(Epoch(epoch.0 + 1)).await.unwrap();
+    assert_eq!(late.inbox, Some(0));
+}
+
 pub(super) async fn dead_letters_are_listed_replayed_and_deleted(bus: &dyn TestBus) {
     let (client, _replies) = client(bus).await;
     client.append(messages(&["a", "b", "c"])).await.unwrap();

@@ -17,6 +17,7 @@
 //! One task runs all of this, one call to the bus at a time; only a read is in progress meanwhile.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, sleep_until};
@@ -69,6 +70,9 @@ pub(in crate::bus) async fn consume(shared: Arc<ProxyShared>) {
         let mut consumer = Consumer::new(shared, transport);
         consumer.serve().await;
         consumer.drain().await;
+        let counters = &consumer.link.counters();
+        counters.in_flight.store(0, Ordering::Relaxed);
+        counters.deferred.store(0, Ordering::Relaxed);
     }
 }
 
@@ -184,6 +188,15 @@ impl Consumer {
             self.backlog.delayed.resume().await;
         }
         self.fetch.begin_read(now, has_room);
+        self.count_backlog();
+    }
+
+    /// Publishes the numbers of messages that are known here.
+    fn count_backlog(&self) {
+        let (in_flight, deferred) = self.backlog.counts(&self.ack);
+        let counters = self.link.counters();
+        counters.in_flight.store(in_flight, Ordering::Relaxed);
+        counters.deferred.store(deferred, Ordering::Relaxed);
     }
 
     /// Waits until there is something to do again.

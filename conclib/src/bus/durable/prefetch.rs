@@ -188,7 +188,6 @@ impl Prefetch {
     }
 
     /// The number of deferred messages.
-    #[cfg(test)]
     pub(crate) fn deferred_count(&self) -> usize {
         self.deferred.len()
     }

@@ -16,7 +16,8 @@ use crate::bus::faults::{Faults, check};
 use crate::bus::transport::fleet::FleetMap;
 use crate::bus::transport::stream::{DeadLetterStore, StreamConsumer};
 use crate::bus::transport::{
-    Acquired, Epoch, Frame, LeaseClaim, Lists, Popped, ServerTime, ServerTransport, TransportError,
+    Acquired, Backlog, Epoch, Frame, LeaseClaim, Lists, Popped, ServerTime, ServerTransport,
+    TransportError,
 };
 use crate::reply::remote::ClientId;
 
@@ -162,6 +163,11 @@ impl ServerTransport for FaultyServer {
     async fn owner(&self) -> Result<Option<Epoch>, TransportError> {
         check(&self.faults)?;
         self.inner.owner().await
+    }
+
+    async fn backlog(&self, epoch: Epoch) -> Result<Backlog, TransportError> {
+        check(&self.faults)?;
+        self.inner.backlog(epoch).await
     }
 
     async fn consumer(&self, instance: &str) -> Result<Arc<dyn StreamConsumer>, TransportError> {

@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use crate::bus::fleet::heartbeat_watch::HeartbeatWatch;
 use crate::bus::fleet::membership::GONE_AFTER;
+use crate::bus::fleet::stats::MemberCounts;
 use crate::bus::transport::fleet::{
     Heartbeats, MapCounters, MapVersion, Member, MemberId, MemberState, Members, ServerIdentity,
 };
@@ -59,6 +60,11 @@ impl MapObserver {
         let all = &self.members.all;
         let place = all.binary_search_by_key(&id, |member| member.id);
         all.get(place.ok()?)
+    }
+
+    /// The members by state.
+    pub(super) fn member_counts(&self) -> MemberCounts {
+        MemberCounts::of_states(self.members.all.iter().map(|member| member.profile.state))
     }
 
     /// The node of a member.

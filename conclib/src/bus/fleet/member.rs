@@ -259,6 +259,7 @@ impl<'a> MemberSession<'a> {
         }
         if changes.has_other_members {
             self.map.set_members(self.membership.map.members().await?);
+            self.membership.saw_members(self.map.member_counts());
             self.check_shared_names();
             if !self.standbys.is_paused(now) {
                 names.retry(|member| !self.map.is_living(member));

@@ -1,7 +1,7 @@
 //! The part of a membership that the proxy sees.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -13,6 +13,7 @@ use tracing::warn;
 use crate::actor::any::AnyActor;
 use crate::actor::listing::Listing;
 use crate::bus::fleet::name_table::NameTable;
+use crate::bus::fleet::stats::{FleetStats, MemberCounts};
 use crate::bus::transport::fleet::{FleetMap, MemberProfile, MemberState};
 use crate::core::{NameLists, SystemCore};
 use crate::random::{Process, Uuid};
@@ -41,6 +42,10 @@ pub(crate) struct Membership {
     fence: Mutex<Instant>,
     /// The member was removed from the map, and has not listed all of its names since.
     relists: AtomicBool,
+    /// The members as this one has seen them last.
+    members: Mutex<MemberCounts>,
+    /// Requests that were not admitted.
+    bounces: AtomicU64,
     /// Cancelled when clients are to choose this member no more.
     pub(super) draining: CancellationToken,
     /// Set once the map says so, or will not.
@@ -66,6 +71,8 @@ impl Membership {
                 names,
                 fence: Mutex::new(Instant::now()),
                 relists: AtomicBool::new(false),
+                members: Mutex::default(),
+                bounces: AtomicU64::new(0),
                 draining: CancellationToken::new(),
                 drained: SetOnce::new(),
                 departure: CancellationToken::new(),
@@ -87,6 +94,25 @@ impl Membership {
                 // Pending: a client that sends here was sent by the map, or knows no other member.
                 Listing::Local | Listing::Pending | Listing::Shared => true,
             })
+    }
+
+    /// Notes a request that was not admitted: it goes on to another member.
+    pub(crate) fn count_bounce(&self) {
+        self.bounces.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Notes the members of the fleet.
+    pub(super) fn saw_members(&self, members: MemberCounts) {
+        *self.members.lock() = members;
+    }
+
+    /// The counters of this member.
+    pub(crate) fn stats(&self) -> FleetStats {
+        FleetStats {
+            members: *self.members.lock(),
+            bounces: self.bounces.load(Ordering::Relaxed),
+            ..self.names.stats()
+        }
     }
 
     /// True if no other member can have listed a name that this one has listed.

@@ -12,6 +12,7 @@ use tracing::info;
 
 use crate::actor::any::AnyActor;
 use crate::actor::listing::{Listing, ListingSlot, NameKind};
+use crate::bus::fleet::stats::FleetStats;
 use crate::bus::transport::fleet::{ListOutcome, MemberId};
 use crate::core::{ListedFuture, NameLists};
 use crate::urn::Urn;
@@ -98,6 +99,24 @@ impl NameTable {
         self.state.lock().stage = MembershipStage::Leaving;
     }
 
+    /// The numbers of names, by their places.
+    pub(super) fn stats(&self) -> FleetStats {
+        let names = self.state.lock();
+        let mut stats = FleetStats {
+            shared: names.shared.len(),
+            moves: names.moves,
+            ..FleetStats::default()
+        };
+        for name in names.listed.values() {
+            *match name.stage {
+                Stage::Pending | Stage::UnderWay => &mut stats.pending,
+                Stage::Listed => &mut stats.listed,
+                Stage::StandsBy(_) => &mut stats.standing_by,
+            } += 1;
+        }
+        stats
+    }
+
     /// The names that the member shares.
     pub(super) fn shared(&self) -> Vec<Urn> {
         self.state.lock().shared.keys().cloned().collect()
@@ -139,6 +158,7 @@ impl NameTable {
                     name.stage = Stage::Listed;
                     name.slot.set(Listing::Listed);
                     if std::mem::take(&mut name.is_told) {
+                        names.moves += 1;
                         gained.add(&urn, "");
                     }
                 }

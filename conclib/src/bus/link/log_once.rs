@@ -1,54 +1,48 @@
 //! Anomalies that a peer can cause at any rate: counted by kind, and logged once per kind, so that a
 //! broken peer does not fill the log.
 
-use std::fmt::{self, Display};
+use std::fmt::Display;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
+use crate::labels::label_enum;
 use crate::urn::hidden::is_hidden;
 
-/// A kind of input from the bus that could not be used, or of output that it did not take. The first one of each
-/// kind is logged, and all are counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Anomaly {
-    /// A frame of answers that cannot be read.
-    UnreadableReply,
-    /// A request that cannot be read.
-    UnreadableRequest,
-    /// A request that came a second time, and was not executed again.
-    DuplicateRequest,
-    /// Requests that were popped when the lease could not be confirmed.
-    UnconfirmedLease,
-    /// A reply after the end of the proxy.
-    ReplyAfterEnd,
-    /// A reply for which there was no room, since too many wait for the bus.
-    ReplyOverflow,
-    /// A frame of replies whose client is not connected.
-    UnreceivedReply,
-    /// A durable message that cannot be read.
-    UnreadableDurable,
-    /// A result of a durable message that cannot be read.
-    UnreadableResult,
-    /// Results of durable messages that could not be stored.
-    UnwrittenResult,
-    /// A delayed message that could not be moved out of the stream.
-    UndelayedMessage,
-    /// A member of a fleet whose profile cannot be read.
-    #[cfg_attr(
-        not(feature = "redis"),
-        allow(dead_code, reason = "a bus in memory needs none")
-    )]
-    UnreadableMember,
-}
-
-impl fmt::Display for Anomaly {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
+label_enum! {
+    /// A kind of input from the bus that could not be used, or of output that it did not take. The first one of each
+    /// kind is logged, and all are counted.
+    pub enum Anomaly {
+        /// A frame of answers that cannot be read.
+        UnreadableReply = "unreadable_reply",
+        /// A request that cannot be read.
+        UnreadableRequest = "unreadable_request",
+        /// A request that came a second time, and was not executed again.
+        DuplicateRequest = "duplicate_request",
+        /// Requests that were popped when the lease could not be confirmed.
+        UnconfirmedLease = "unconfirmed_lease",
+        /// A reply after the end of the proxy.
+        ReplyAfterEnd = "reply_after_end",
+        /// A reply for which there was no room, since too many wait for the bus.
+        ReplyOverflow = "reply_overflow",
+        /// A frame of replies whose client is not connected.
+        UnreceivedReply = "unreceived_reply",
+        /// A durable message that cannot be read.
+        UnreadableDurable = "unreadable_durable",
+        /// A result of a durable message that cannot be read.
+        UnreadableResult = "unreadable_result",
+        /// Results of durable messages that could not be stored.
+        UnwrittenResult = "unwritten_result",
+        /// A delayed message that could not be moved out of the stream.
+        UndelayedMessage = "undelayed_message",
+        /// A member of a fleet whose profile cannot be read.
+        #[cfg_attr(
+            not(feature = "redis"),
+            allow(dead_code, reason = "a bus in memory needs none")
+        )]
+        UnreadableMember = "unreadable_member",
     }
 }
 
@@ -63,39 +57,6 @@ pub struct AnomalyCount {
 }
 
 impl Anomaly {
-    pub(crate) const ALL: [Self; 12] = [
-        Self::UnreadableReply,
-        Self::UnreadableRequest,
-        Self::DuplicateRequest,
-        Self::UnconfirmedLease,
-        Self::ReplyAfterEnd,
-        Self::ReplyOverflow,
-        Self::UnreceivedReply,
-        Self::UnreadableDurable,
-        Self::UnreadableResult,
-        Self::UnwrittenResult,
-        Self::UndelayedMessage,
-        Self::UnreadableMember,
-    ];
-
-    /// The name of the kind, as in a label: `duplicate_request`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::UnreadableReply => "unreadable_reply",
-            Self::UnreadableRequest => "unreadable_request",
-            Self::DuplicateRequest => "duplicate_request",
-            Self::UnconfirmedLease => "unconfirmed_lease",
-            Self::ReplyAfterEnd => "reply_after_end",
-            Self::ReplyOverflow => "reply_overflow",
-            Self::UnreceivedReply => "unreceived_reply",
-            Self::UnreadableDurable => "unreadable_durable",
-            Self::UnreadableResult => "unreadable_result",
-            Self::UnwrittenResult => "unwritten_result",
-            Self::UndelayedMessage => "undelayed_message",
-            Self::UnreadableMember => "unreadable_member",
-        }
-    }
-
     /// Event and consequence, for the log.
     fn text(self) -> &'static str {
         match self {
@@ -119,6 +80,7 @@ impl Anomaly {
             Self::UnreadableMember => {
                 "left out a member of the fleet whose profile cannot be read: it is sent no requests"
             }
+            Self::Other => "an anomaly of another version",
         }
     }
 }
@@ -159,18 +121,6 @@ pub(crate) fn printable(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn all_kinds_are_in_their_order() {
-        for (place, kind) in Anomaly::ALL.into_iter().enumerate() {
-            assert_eq!(kind as usize, place);
-            let written = rmp_serde::to_vec(&kind).unwrap();
-            assert_eq!(
-                rmp_serde::from_slice::<String>(&written).unwrap(),
-                kind.as_str()
-            );
-        }
-    }
 
     #[test]
     fn control_characters_are_replaced() {

@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::bus::transport::ServerTime;
+use crate::time::durations::{DurationHistogram, DurationRecorder};
 
 /// Number of samples that are kept.
 const SAMPLES: usize = 16;
@@ -27,6 +28,8 @@ const MAX_ROUND_TRIP: Duration = Duration::from_millis(50);
 #[derive(Default)]
 pub(crate) struct ServerClock {
     samples: Mutex<Samples>,
+    /// The times of the commands that have brought a sample.
+    round_trips: DurationRecorder,
 }
 
 #[derive(Default)]
@@ -49,6 +52,7 @@ impl ServerClock {
     /// Records the time of a reply that was requested at `sent` and came at `received`.
     pub(crate) fn record(&self, sent: Instant, received: Instant, there: ServerTime) {
         let round_trip = received.duration_since(sent);
+        self.round_trips.record(round_trip);
         let sample = Sample {
             round_trip,
             here: sent + round_trip / 2,
@@ -88,6 +92,11 @@ impl ServerClock {
             Some(best.here.checked_sub(back).unwrap_or(now))
         };
         moment.map_or(latest, |moment| moment.min(latest))
+    }
+
+    /// The times of commands to the bus, with the feature `metrics`.
+    pub(crate) fn round_trips(&self) -> DurationHistogram {
+        self.round_trips.read()
     }
 
     fn best(&self) -> Option<Sample> {

@@ -60,6 +60,7 @@ impl Inbox {
         Some(queue.frames.len())
     }
 
+    /// The number of frames.
     pub(super) fn len(&self) -> u64 {
         u64::try_from(self.queue.lock().frames.len()).unwrap_or(u64::MAX)
     }

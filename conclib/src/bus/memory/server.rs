@@ -17,8 +17,8 @@ use crate::bus::memory::{HeldLease, MemoryBus, Node, Owner, check_open};
 use crate::bus::transport::fleet::FleetMap;
 use crate::bus::transport::stream::{DeadLetterStore, StreamConsumer};
 use crate::bus::transport::{
-    Acquired, Epoch, FormerTerm, Frame, LeaseClaim, LeaseGrant, LeaseHolder, LeaseRecord, Lists,
-    Popped, ServerNumber, ServerTime, ServerTransport, TransportError,
+    Acquired, Backlog, Epoch, FormerTerm, Frame, LeaseClaim, LeaseGrant, LeaseHolder, LeaseRecord,
+    Lists, Popped, ServerNumber, ServerTime, ServerTransport, TransportError,
 };
 use crate::reply::remote::ClientId;
 
@@ -274,6 +274,14 @@ impl ServerTransport for MemoryServer {
 
     async fn owner(&self) -> Result<Option<Epoch>, TransportError> {
         self.with_node(|node| node.lease().map(|(held, _)| held.lease.epoch))
+    }
+
+    async fn backlog(&self, epoch: Epoch) -> Result<Backlog, TransportError> {
+        let inbox = self.with_node(|node| node.inbox(epoch))?;
+        let inbox = inbox.map_or(0, |inbox| inbox.len());
+        let mut backlog = self.bus.store(&self.keys).backlog();
+        backlog.inbox = Some(inbox as u64);
+        Ok(backlog)
     }
 
     async fn consumer(&self, instance: &str) -> Result<Arc<dyn StreamConsumer>, TransportError> {

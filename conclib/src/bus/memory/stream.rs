@@ -21,7 +21,7 @@ use crate::bus::transport::stream::{
     AliveWithin, Attempts, DeadLetterEntry, EntryAck, EntryId, ForeignPage, MAX_DEAD_LETTERS,
     NewEntry, PendingEntry, StreamConsumer, StreamEntry,
 };
-use crate::bus::transport::{ServerTime, TransportError};
+use crate::bus::transport::{Backlog, ServerTime, TransportError};
 
 use claim::Claim;
 
@@ -85,6 +85,17 @@ impl StreamStore {
 
     pub(super) fn len(&self) -> u64 {
         self.with(|state| state.entries.len() as u64)
+    }
+
+    /// What waits in the stream.
+    pub(super) fn backlog(&self) -> Backlog {
+        self.with(|state| Backlog {
+            inbox: None,
+            stored: Some(state.entries.len() as u64),
+            oldest: state.entries.keys().next().copied(),
+            delayed: Some(state.delayed.len() as u64),
+            dead_letters: Some(state.dead_letters.len() as u64),
+        })
     }
 }
 

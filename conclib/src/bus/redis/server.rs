@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use crate::bus::config::{Config, RedisAddress, Role};
 use crate::bus::keys::Keys;
 use crate::bus::link::health::Health;
+use crate::bus::redis::backlog;
 use crate::bus::redis::connection::Connection;
 use crate::bus::redis::dead_letters::RedisDeadLetters;
 use crate::bus::redis::endpoint::{ConnectionRole, Endpoint};
@@ -29,8 +30,8 @@ use crate::bus::redis::{COMMAND, LEASE_COMMAND, Unreachable, lease};
 use crate::bus::transport::fleet::FleetMap;
 use crate::bus::transport::stream::{DeadLetterStore, StreamConsumer};
 use crate::bus::transport::{
-    Acquired, Epoch, Frame, LeaseClaim, LeaseGrant, LeaseHolder, Lists, Popped, ServerNumber,
-    ServerTime, ServerTransport, TransportError,
+    Acquired, Backlog, Epoch, Frame, LeaseClaim, LeaseGrant, LeaseHolder, Lists, Popped,
+    ServerNumber, ServerTime, ServerTransport, TransportError,
 };
 use crate::reply::remote::ClientId;
 
@@ -375,6 +376,17 @@ impl ServerTransport for RedisServer {
             .await?;
         let lease = lease::read(replies.pop().ok_or_else(|| link.unexpected())?)?;
         Ok(lease.map(|lease| lease.epoch))
+    }
+
+    async fn backlog(&self, epoch: Epoch) -> Result<Backlog, TransportError> {
+        let keys = vec![
+            self.keys.inbox(epoch),
+            self.keys.durable(),
+            self.keys.delayed(),
+            self.keys.dead_letters(),
+        ];
+        let reply = self.script(backlog::READ, keys, Vec::new()).await?;
+        backlog::read(reply).ok_or_else(unexpected)
     }
 
     async fn consumer(&self, instance: &str) -> Result<Arc<dyn StreamConsumer>, TransportError> {

@@ -1,12 +1,15 @@
 //! Counters of an actor system's end of the bus.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use serde::{Deserialize, Serialize};
 
+use crate::bus::fleet::stats::FleetStats;
 use crate::bus::link::log_once::AnomalyCount;
 use crate::bus::server::ProxyShared;
+use crate::bus::server::backlog::BacklogStats;
 use crate::error::{ErrorCount, OutcomeCounters, OutcomeCounts};
+use crate::time::durations::DurationHistogram;
 
 /// The counters of a proxy, by [`Proxy::stats`](crate::Proxy::stats): of all its leases together.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -34,8 +37,18 @@ pub struct ProxyStats {
     pub durable: DurableStats,
     /// Requests of those who inspect and operate the process.
     pub operators: OperatorStats,
+    /// What waits on the bus for the node, as it was last read; a call has it read again, once a second at most. `None`
+    /// before the first read, and without the lease.
+    pub backlog: Option<BacklogStats>,
+    /// The membership in a fleet, if there is one.
+    pub fleet: Option<FleetStats>,
+    /// Reads of requests from the bus that have brought some: `received_asks` and `received_tells` by this are the requests of one
+    /// read.
+    pub reads: u64,
     /// The size of the requests that wait in mailboxes, in bytes.
     pub waiting_bytes: usize,
+    /// The times of commands to the bus: of renewals of the lease. Empty without the feature `metrics`.
+    pub round_trips: DurationHistogram,
     /// Leases that were lost.
     pub lease_losses: u64,
     /// Connections that were lost.
@@ -62,6 +75,11 @@ pub struct DurableStats {
     pub dead_letters: u64,
     /// Dead letters that were dropped, since there were too many.
     pub dropped_dead_letters: u64,
+    /// Messages that this process has claimed now: they are with their actors, or next.
+    pub in_flight: usize,
+    /// Messages that wait in the stream for a reason known here: behind a full mailbox or an actor that is missing, or for a
+    /// retry.
+    pub deferred: usize,
 }
 
 /// Counters of inspections and actions, in [`ProxyStats`].
@@ -83,6 +101,7 @@ pub(crate) struct ProxyCounters {
     pub(super) received_asks: AtomicU64,
     pub(super) received_tells: AtomicU64,
     pub(super) unread: AtomicU64,
+    pub(super) reads: AtomicU64,
     asks: OutcomeCounters,
     abandoned_asks: AtomicU64,
     lost_tells: OutcomeCounters,
@@ -100,6 +119,8 @@ pub(crate) struct DurableCounters {
     pub(crate) failed_deliveries: AtomicU64,
     pub(crate) dead_letters: AtomicU64,
     pub(crate) dropped_dead_letters: AtomicU64,
+    pub(crate) in_flight: AtomicUsize,
+    pub(crate) deferred: AtomicUsize,
 }
 
 /// The counters of inspections and actions, as they are kept.
@@ -152,6 +173,8 @@ impl DurableCounters {
             failed_deliveries: read(&self.failed_deliveries),
             dead_letters: read(&self.dead_letters),
             dropped_dead_letters: read(&self.dropped_dead_letters),
+            in_flight: self.in_flight.load(Ordering::Relaxed),
+            deferred: self.deferred.load(Ordering::Relaxed),
         }
     }
 }
@@ -178,7 +201,11 @@ impl ProxyShared {
             lost_tells: counters.lost_tells.read().errors,
             durable: counters.durable.read(),
             operators: counters.operators.read(),
+            backlog: self.backlog.stats(&self.clock),
+            fleet: self.fleet.as_ref().map(|fleet| fleet.stats()),
+            reads: read(&counters.reads),
             waiting_bytes: self.undelivered.load(Ordering::Relaxed),
+            round_trips: self.clock.round_trips(),
             lease_losses: read(&counters.lease_losses),
             connection_losses: self.connection_losses(),
             anomalies: self.log.counts(),

@@ -16,6 +16,7 @@ use crate::bus::link::ordered::OrderedFutures;
 use crate::bus::link::urn_log::UrnLog;
 use crate::bus::protocol::Request;
 use crate::bus::server::ProxyShared;
+use crate::bus::server::counters::count;
 use crate::bus::server::dedup::Deduplicator;
 use crate::bus::server::fence::Fence;
 use crate::bus::server::held_requests::HeldRequests;
@@ -287,6 +288,9 @@ impl RequestReceiver {
             owner,
             server,
         } = popped;
+        if !frames.is_empty() {
+            count(&self.shared.counters.reads);
+        }
         let of_these = match intake {
             Intake::Accept if !self.is_same(server) || !self.may_execute(owner).await => {
                 Intake::Reject

@@ -19,8 +19,8 @@ use crate::bus::server::renewer::RENEWALS;
 use crate::bus::transport::fleet::FleetMap;
 use crate::bus::transport::stream::{DeadLetterStore, StreamConsumer};
 use crate::bus::transport::{
-    Acquired, CutFrame, Epoch, Frame, LEASE, LeaseClaim, LeaseGrant, LeaseHolder, LeaseRecord,
-    Lists, Popped, ServerNumber, ServerTime, TransportError,
+    Acquired, Backlog, CutFrame, Epoch, Frame, LEASE, LeaseClaim, LeaseGrant, LeaseHolder,
+    LeaseRecord, Lists, Popped, ServerNumber, ServerTime, TransportError,
 };
 use crate::envelope::Attributes;
 use crate::error::AskError;
@@ -343,6 +343,10 @@ impl ServerTransport for Bus {
 
     async fn owner(&self) -> Result<Option<Epoch>, TransportError> {
         Err(broken())
+    }
+
+    async fn backlog(&self, _: Epoch) -> Result<Backlog, TransportError> {
+        Ok(Backlog::default())
     }
 
     async fn consumer(&self, _: &str) -> Result<Arc<dyn StreamConsumer>, TransportError> {

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::bus::transport::fleet::FleetMap;
-use crate::bus::transport::stream::{DeadLetterStore, StreamConsumer};
+use crate::bus::transport::stream::{DeadLetterStore, EntryId, StreamConsumer};
 use crate::bus::transport::{
     Epoch, Frame, LeaseRecord, Lists, OperatorFrames, ServerTime, TransportError,
 };
@@ -128,6 +128,20 @@ pub(crate) struct CutFrame {
     pub(crate) length: usize,
 }
 
+/// What waits on the bus for a node. A number is `None` if the bus does not permit its read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Backlog {
+    /// Requests in the inbox of the epoch.
+    pub(crate) inbox: Option<u64>,
+    /// Entries of the stream.
+    pub(crate) stored: Option<u64>,
+    /// The first entry of the stream.
+    pub(crate) oldest: Option<EntryId>,
+    /// Entries that wait for their due times.
+    pub(crate) delayed: Option<u64>,
+    pub(crate) dead_letters: Option<u64>,
+}
+
 /// The bus as the actor system's end sees it.
 #[async_trait]
 pub(crate) trait ServerTransport: Send + Sync {
@@ -198,6 +212,9 @@ pub(crate) trait ServerTransport: Send + Sync {
 
     /// The epoch of the lease, whether or not its owner takes requests.
     async fn owner(&self) -> Result<Option<Epoch>, TransportError>;
+
+    /// Counts what waits for the node.
+    async fn backlog(&self, epoch: Epoch) -> Result<Backlog, TransportError>;
 
     /// The node's dead letters.
     fn dead_letters(&self) -> Arc<dyn DeadLetterStore>;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::bus::client::node_link::NodeLink;
+use crate::bus::fleet::stats::MemberCounts;
 use crate::bus::transport::fleet::{MapVersion, Member, MemberId, MemberState};
 use crate::error::AskError;
 use crate::random::Process;
@@ -160,6 +161,11 @@ impl RoutedMember {
 }
 
 impl RoutedMembers {
+    /// The members by state.
+    pub(super) fn counts(&self) -> MemberCounts {
+        MemberCounts::of_states(self.all.iter().map(|member| member.state))
+    }
+
     /// Replaces the members by those that the map has, with their links. Returns those that do not serve any
     /// more.
     pub(super) fn replace(

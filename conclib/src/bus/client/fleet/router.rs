@@ -11,6 +11,7 @@ use crate::bus::client::fleet::names::{Location, Name, NameGeneration, Names, Or
 use crate::bus::client::fleet::retry_budget::RetryBudget;
 use crate::bus::client::fleet::route::{Addressing, Destination, Rejection, Route};
 use crate::bus::client::node_link::NodeLink;
+use crate::bus::fleet::stats::MemberCounts;
 use crate::bus::transport::fleet::{MapVersion, Member, MemberId};
 use crate::error::AskError;
 use crate::random::Uuid;
@@ -44,6 +45,11 @@ pub(in crate::bus::client) struct Router {
 }
 
 impl Router {
+    /// The members by state.
+    pub(in crate::bus::client) fn member_counts(&self) -> MemberCounts {
+        self.members.counts()
+    }
+
     /// The place to which a request goes. If it goes to a member, it counts as given to it.
     pub(in crate::bus::client) fn route(
         &mut self,

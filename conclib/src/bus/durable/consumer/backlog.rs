@@ -81,6 +81,13 @@ impl Backlog {
         self.prefetch.known_count() + self.foreign.held_count() + ack.claimed().len() + unconfirmed
     }
 
+    /// The numbers of messages that are claimed here, and of those that wait in the stream for a reason known here.
+    pub(super) fn counts(&self, ack: &Acknowledger) -> (usize, usize) {
+        let deferred = self.prefetch.deferred_count();
+        let claimed = self.known_count(ack).saturating_sub(deferred);
+        (claimed, deferred + self.prefetch.redeliveries.len())
+    }
+
     /// True if an entry must not be claimed again: it is prefetched, deferred, held for another
     /// consumer, not confirmed yet, or about to be removed.
     pub(super) fn knows(&self, ack: &Acknowledger, id: EntryId) -> bool {

@@ -98,6 +98,7 @@ impl MemberSession<'_> {
         };
         if outcomes.iter().any(is_unknown) {
             self.map.set_members(self.membership.map.members().await?);
+            self.membership.saw_members(self.map.member_counts());
         }
         let node_of = |member: MemberId| {
             let known = self.map.node_of(member);

@@ -25,6 +25,8 @@ pub(super) struct Names {
     /// Names that several members may have.
     pub(super) shared: BTreeMap<Urn, Arc<ListingSlot>>,
     pub(super) stage: MembershipStage,
+    /// The number of names that were listed here after they had stood by.
+    pub(super) moves: u64,
     /// The shared names are other ones than those that were announced.
     pub(super) shared_changed: bool,
     /// The log says that there are too many shared names.

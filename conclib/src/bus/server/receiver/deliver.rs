@@ -232,6 +232,7 @@ impl RequestReceiver {
         if let Some(fleet) = &self.shared.fleet
             && !fleet.admits(&*actor, request.is_direct)
         {
+            fleet.count_bounce();
             let urn = actor.urn().clone();
             return Err(AskError::ActorNotFound { urn });
         }

@@ -15,7 +15,8 @@ use crate::bus::transport::stream::{
     PendingEntry, StreamConsumer, StreamEntry,
 };
 use crate::bus::transport::{
-    Acquired, Epoch, Frame, LeaseClaim, Lists, Popped, ServerTime, ServerTransport, TransportError,
+    Acquired, Backlog, Epoch, Frame, LeaseClaim, Lists, Popped, ServerTime, ServerTransport,
+    TransportError,
 };
 use crate::reply::remote::ClientId;
 
@@ -133,6 +134,10 @@ impl ServerTransport for Bus {
             sleep(pause).await;
         }
         self.inner.owner().await
+    }
+
+    async fn backlog(&self, epoch: Epoch) -> Result<Backlog, TransportError> {
+        self.inner.backlog(epoch).await
     }
 
     async fn consumer(&self, instance: &str) -> Result<Arc<dyn StreamConsumer>, TransportError> {

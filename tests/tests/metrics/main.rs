@@ -1,5 +1,10 @@
 //! Counters: everything that is lost or refused is counted once, by kind, at each place that it passes.
 
+mod backlog;
+mod fleet;
+mod lost;
+mod times;
+
 use std::time::Duration;
 
 use conclib::bus::Proxy;
@@ -50,7 +55,7 @@ struct Fixture {
     client: ProxyClient,
     counter: ActorRef<Counter>,
     gate: CancellationToken,
-    _bus: Bus,
+    bus: Bus,
 }
 
 impl Fixture {
@@ -70,7 +75,7 @@ impl Fixture {
             client,
             counter,
             gate,
-            _bus: bus,
+            bus,
         }
     }
 
