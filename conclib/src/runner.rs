@@ -163,10 +163,7 @@ async fn restart<A: Actor, S: StateSource<A>>(
     if end.is_failure() && cell.is_on_demand() {
         remove_abandoned(cell, batch);
     }
-    let _span = end.failure().map(|failure| {
-        let failed_in = failed_in.as_deref();
-        spans::of_restart(ctx, failure, failed_in)
-    });
+    let span = spans::of_restart(ctx, end.failure(), failed_in.as_deref());
     drop(failed_in); // the restart may wait for long
     let next = pin!(Some(source.next(cell.urn(), end.clone())));
     match between_incarnations(cell, next).await {
@@ -180,7 +177,10 @@ async fn restart<A: Actor, S: StateSource<A>>(
             }
             Ok(())
         }
-        Ok(Err(end)) => Err(end),
+        Ok(Err(end)) => {
+            spans::mark_error(&span, AskErrorKind::ActorFailed);
+            Err(end)
+        }
         Err(interrupted) => {
             let end = interruption::<A, S>(cell, ctx, interrupted);
             if end.is_failure() {

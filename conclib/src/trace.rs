@@ -44,7 +44,7 @@ mod asker_span;
 ///
 ///     fn extract(&self, attributes: &Attributes, span: &Span, _: Relation) {
 ///         if let Some(sender) = attributes.get("sender-span") {
-///             span.record("otel.status_description", sender);
+///             tracing::info!(parent: span, sender, "a message of another process");
 ///         }
 ///     }
 /// }

@@ -138,6 +138,8 @@ async fn errors_set_the_status_at_both_ends() -> TestResult {
         handle.span_context.span_id()
     );
 
+    assert_eq!(restart.status, Status::Unset);
+
     assert!(program.client.ask("desk", Unknown).await.is_err());
     let handle = spans.ended("handle _OTHER").await;
     assert_eq!(

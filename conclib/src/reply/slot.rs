@@ -14,13 +14,14 @@ use crate::message::attributes::Attributes;
 use crate::reply::incoming::Incoming;
 use crate::reply::limit::TooLate;
 use crate::sync::wakers::{WakerKey, WakerSet};
+use crate::time::compact::CompactInstant;
 use crate::trace::AskerSpan;
 
 /// The one allocation of a local ask.
 pub(super) struct Slot<R> {
     state: Mutex<SlotState<R>>,
     /// The moment up to which the asker waits.
-    deadline: Option<Instant>,
+    deadline: Option<CompactInstant>,
     /// The actor that is to reply, for deadlock detection; `None` if the asker is not an actor. The
     /// inner `None` means that a handler keeps the reply for later, when any code may own it. Weak:
     /// an ask in a mailbox must not keep that mailbox alive.
@@ -111,11 +112,15 @@ impl<R> Slot<R> {
                 abandoned: false,
                 ended: WakerSet::default(),
             }),
-            deadline,
+            deadline: deadline.map(CompactInstant::from),
             responder: responder.map(|responder| Mutex::new(Some(responder))),
             attributes,
             asker_span,
         }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.deadline.map(Instant::from)
     }
 
     /// True if the runner has to look at the slot before a handler starts: for the deadline or the span of
@@ -234,7 +239,7 @@ impl<R> Slot<R> {
     ///
     /// [`TooLate`] if the message must not be handled, since its asker is gone or the deadline has passed.
     pub(super) fn start(&self) -> Result<Option<Instant>, TooLate> {
-        let Some(deadline) = self.deadline else {
+        let Some(deadline) = self.deadline() else {
             return Ok(None);
         };
         let mut state = self.lock();
@@ -262,7 +267,7 @@ impl<R> Slot<R> {
     pub(super) fn is_abandoned(&self) -> bool {
         let state = self.lock();
         let is_late = || {
-            self.deadline
+            self.deadline()
                 .is_some_and(|deadline| deadline <= Instant::now())
         };
         state.abandoned || (matches!(state.value, Value::Empty) && is_late())
@@ -294,7 +299,7 @@ impl<R: Send + 'static> PendingReply for Slot<R> {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        self.deadline
+        Slot::deadline(self)
     }
 
     fn poll_ended(self: Arc<Self>, key: &mut Option<WakerKey>, cx: &Context<'_>) -> Poll<()> {

@@ -135,7 +135,9 @@ pub(super) fn failed<A: Actor, S: StateSource<A>>(
 ) -> StopReason {
     let urn = cell.name();
     let _span = enter_last_span();
-    spans::mark_error(&Span::current(), AskErrorKind::Failed);
+    if ctx.system_link().is_traced() {
+        spans::mark_error(&Span::current(), AskErrorKind::Failed);
+    }
     let names = running(cell);
     let (handler, message_name) = (
         names.map(|names| names.method),

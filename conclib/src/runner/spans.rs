@@ -109,21 +109,24 @@ pub(super) fn mark_error(span: &Span, error: AskErrorKind) {
     span.record("error.type", error.as_str());
 }
 
-/// The span of a restart in a trace of its own: from the end of the last hook to the start of the next
-/// incarnation, with a link to that of the message whose handler failed.
+/// The span of a restart after a failure, in a trace of its own: from the end of the last hook to the start of
+/// the next incarnation, with a link to that of the message whose handler failed.
 pub(super) fn of_restart<A: Handlers>(
     ctx: &Context<A>,
-    failure: &Failure,
+    failure: Option<&Failure>,
     failed_in: Option<&Span>,
 ) -> Span {
-    if !ctx.system_link().is_traced() {
+    let is_traced = ctx.system_link().is_traced();
+    let Some(failure) = failure.filter(|_| is_traced) else {
         return Span::none();
-    }
+    };
     let span = info_span!(
         target: "conclib::restart",
         "restart",
         urn = %ctx.cell().name(),
         %failure,
+        otel.status_code = field::Empty,
+        error.type = field::Empty,
     );
     span.follows_from(failed_in.and_then(Span::id));
     span
